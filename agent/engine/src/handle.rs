@@ -1,0 +1,59 @@
+//! What the faces of the daemon (D-Bus, check-in) hold of the core: watches to read, one bounded queue to ask.
+
+use crate::command::Authorized;
+use crate::job::Job;
+use model::JobId;
+use model::observation::HostObservation;
+use model::refusal::Refusal;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// How many commands may wait before a further one is answered `busy`.
+pub const COMMAND_QUEUE: usize = 64;
+
+/// One submission: the command with its proof, and where the job's number goes.
+#[derive(Debug)]
+pub struct Submission {
+    /// The command.
+    pub authorized: Authorized,
+    /// Gets the job's number as soon as the job stands in the list.
+    pub reply: oneshot::Sender<JobId>,
+}
+
+/// The core as its faces see it. Cheap to clone; holds no lock.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    /// The latest observation; sequence 0 until the first has been made.
+    pub observation: watch::Receiver<Arc<HostObservation>>,
+    /// All jobs that are not yet forgotten, by number.
+    pub jobs: watch::Receiver<Arc<Vec<Job>>>,
+    commands: mpsc::Sender<Submission>,
+}
+
+impl Handle {
+    /// Ties the ends together; the core keeps the other ends.
+    #[must_use]
+    pub const fn new(
+        observation: watch::Receiver<Arc<HostObservation>>,
+        jobs: watch::Receiver<Arc<Vec<Job>>>,
+        commands: mpsc::Sender<Submission>,
+    ) -> Self {
+        Self { observation, jobs, commands }
+    }
+
+    /// Hands a command in and returns the number of its job, which is visible in `jobs` by then.
+    ///
+    /// # Errors
+    /// `Busy` where the queue is full, `Unavailable` where the core is stopping.
+    pub async fn submit(&self, authorized: Authorized) -> Result<JobId, Refusal> {
+        let (reply, number) = oneshot::channel();
+        let stopping = || Refusal::Unavailable { what: "the daemon's core".into(), why: "it is stopping".into() };
+        self.commands.try_send(Submission { authorized, reply }).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => {
+                Refusal::Busy { why: format!("{COMMAND_QUEUE} commands are waiting; try again when some have ended") }
+            }
+            mpsc::error::TrySendError::Closed(_) => stopping(),
+        })?;
+        number.await.map_err(|_| stopping())
+    }
+}

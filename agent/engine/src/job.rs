@@ -1,0 +1,56 @@
+//! Jobs: every change is one, with its result readable after it has ended.
+
+use crate::command::Actor;
+use model::JobId;
+use model::refusal::Refusal;
+use model::time::{BootMillis, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Waiting for its turn.
+    Queued,
+    /// At work.
+    Running,
+    /// Ended; see the result.
+    Finished,
+}
+
+impl JobState {
+    /// As it stands on D-Bus and in JSON.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Finished => "finished",
+        }
+    }
+}
+
+/// One job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Number, never used twice in one run of the daemon.
+    pub id: JobId,
+    /// What it does (`rescan`).
+    pub operation: String,
+    /// Where it stands.
+    pub state: JobState,
+    /// `None` until it has ended; then done, or why not.
+    pub result: Option<Result<(), Refusal>>,
+    /// 0.0..=1.0, where it can be told.
+    pub progress: Option<f64>,
+    /// What it is doing now, in words.
+    pub current_step: String,
+    /// The steps that it will take or took, in words.
+    pub plan: Vec<String>,
+    /// Who asked.
+    pub started_by: Actor,
+    /// When it was asked for.
+    pub started_at: UnixMillis,
+    /// When it ended, on CLOCK_BOOTTIME: finished jobs linger for a while.
+    pub ended_boot: Option<BootMillis>,
+}

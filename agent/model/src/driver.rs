@@ -1,0 +1,325 @@
+//! What the NVIDIA driver says of its GPUs, in one shape for NVML and for `nvidia-smi -q -x`.
+
+use crate::absence::Reading;
+use crate::ids::{GpuUuid, MigUuid, PciAddress, PciId};
+use serde::{Deserialize, Serialize};
+
+/// Where a report comes from, in the order of trust.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DriverSource {
+    /// libnvidia-ml.so.1, in a disposable worker.
+    Nvml,
+    /// `nvidia-smi -q -x` on the host.
+    Smi,
+    /// `nvidia-smi -q -x` inside the driver container.
+    SmiInDriverContainer,
+}
+
+impl DriverSource {
+    /// Stable name for output.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Nvml => "nvml",
+            Self::Smi => "nvidia_smi",
+            Self::SmiInDriverContainer => "nvidia_smi_in_driver_container",
+        }
+    }
+}
+
+/// MIG mode of a GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MigMode {
+    /// On.
+    Enabled,
+    /// Off.
+    Disabled,
+}
+
+impl MigMode {
+    /// As it stands in JSON.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+/// Memory of a GPU or of a MIG device, in MiB.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MemoryMib {
+    /// All of it.
+    pub total: Reading<u64>,
+    /// Kept by the driver (from 510 on).
+    pub reserved: Reading<u64>,
+    /// In use.
+    pub used: Reading<u64>,
+    /// Free.
+    pub free: Reading<u64>,
+}
+
+/// A process that the driver names as a user of the GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuProcess {
+    /// Process id in the driver's own PID namespace.
+    pub pid: u32,
+    /// `C`, `G`, `C+G`, `M`.
+    pub kind: Reading<String>,
+    /// Command name as the driver has it.
+    pub name: Reading<String>,
+    /// GPU memory in MiB.
+    pub memory_mib: Reading<u64>,
+}
+
+/// One MIG device (a compute instance in a GPU instance) as the driver lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriverMig {
+    /// Index in the driver's list: for printing, never an identity.
+    pub index: Reading<u32>,
+    /// GPU instance id.
+    pub gpu_instance: u32,
+    /// Compute instance id.
+    pub compute_instance: u32,
+    /// UUID (NVML only: no DTD has it).
+    pub uuid: Reading<MigUuid>,
+    /// Profile name, `1g.5gb` (NVML only).
+    pub profile: Reading<String>,
+    /// Memory of the slice.
+    pub memory: MemoryMib,
+    /// Streaming multiprocessors.
+    pub sm: Reading<u32>,
+    /// Copy engines.
+    pub ce: Reading<u32>,
+    /// Encoders.
+    pub enc: Reading<u32>,
+    /// Decoders.
+    pub dec: Reading<u32>,
+    /// JPEG engines.
+    pub jpeg: Reading<u32>,
+    /// Optical flow engines.
+    pub ofa: Reading<u32>,
+}
+
+/// One GPU as the driver describes it. Every field is optional; one bad field costs itself only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DriverGpu {
+    /// PCI address: the key.
+    pub address: PciAddress,
+    /// PCI vendor and device.
+    pub pci_id: Reading<PciId>,
+    /// PCI subsystem vendor and device.
+    pub subsystem: Reading<PciId>,
+    /// UUID.
+    pub uuid: Reading<GpuUuid>,
+    /// Index in the driver's order: for printing, never an identity.
+    pub index: Reading<u32>,
+    /// Minor number of `/dev/nvidiaN`.
+    pub minor: Reading<u32>,
+    /// Board serial number.
+    pub serial: Reading<String>,
+    /// Product name.
+    pub name: Reading<String>,
+    /// `Tesla`, `GeForce`, `NVIDIA`, …
+    pub brand: Reading<String>,
+    /// `Ampere`, `Hopper`, …
+    pub architecture: Reading<String>,
+    /// CUDA compute capability, `9.0` (NVML only).
+    pub compute_capability: Reading<(u32, u32)>,
+    /// VBIOS version.
+    pub vbios: Reading<String>,
+    /// Persistence mode.
+    pub persistence: Reading<bool>,
+    /// Virtualization mode in the driver's words: `None`, `Pass-Through`, `VGPU`, `Host VGPU`, `Host VSGA`.
+    pub virtualization: Reading<String>,
+    /// `Non SR-IOV`, `SR-IOV`.
+    pub host_vgpu_mode: Reading<String>,
+    /// MIG mode now.
+    pub mig_current: Reading<MigMode>,
+    /// MIG mode after the next reset.
+    pub mig_pending: Reading<MigMode>,
+    /// MIG devices.
+    pub mig_devices: Vec<DriverMig>,
+    /// Frame buffer memory of the card itself.
+    pub memory: MemoryMib,
+    /// GPU temperature in °C.
+    pub temperature_c: Reading<f64>,
+    /// GPU utilization in per cent.
+    pub utilization_pct: Reading<f64>,
+    /// Memory controller utilization in per cent.
+    pub memory_utilization_pct: Reading<f64>,
+    /// Encoder utilization in per cent.
+    pub encoder_pct: Reading<f64>,
+    /// Decoder utilization in per cent.
+    pub decoder_pct: Reading<f64>,
+    /// Power drawn by the GPU in watts: the instant value where the driver has one, else the average or only one.
+    pub power_w: Reading<f64>,
+    /// Power limit in force in watts.
+    pub power_limit_w: Reading<f64>,
+    /// Fan speed in per cent.
+    pub fan_pct: Reading<f64>,
+    /// Performance state, `P0`.
+    pub performance_state: Reading<String>,
+    /// ECC mode now.
+    pub ecc_enabled: Reading<bool>,
+    /// Uncorrected ECC errors since the driver was loaded (volatile).
+    pub ecc_uncorrected: Reading<u64>,
+    /// Active reasons why clocks are held down, snake_case (`sw_power_cap`, `hw_thermal_slowdown`, …), sorted.
+    pub throttle: Reading<Vec<String>>,
+    /// What the driver wants done, `None`, `Reset`, … (570 and newer).
+    pub recovery_action: Reading<String>,
+    /// PCIe generation now.
+    pub pcie_generation: Reading<u32>,
+    /// Highest PCIe generation.
+    pub pcie_max_generation: Reading<u32>,
+    /// PCIe lanes now.
+    pub pcie_width: Reading<u32>,
+    /// Most PCIe lanes.
+    pub pcie_max_width: Reading<u32>,
+    /// Processes on the GPU.
+    pub processes: Reading<Vec<GpuProcess>>,
+}
+
+impl DriverGpu {
+    /// A GPU of which nothing but the address is known.
+    #[must_use]
+    pub fn unknown(address: PciAddress) -> Self {
+        Self {
+            address,
+            pci_id: Reading::default(),
+            subsystem: Reading::default(),
+            uuid: Reading::default(),
+            index: Reading::default(),
+            minor: Reading::default(),
+            serial: Reading::default(),
+            name: Reading::default(),
+            brand: Reading::default(),
+            architecture: Reading::default(),
+            compute_capability: Reading::default(),
+            vbios: Reading::default(),
+            persistence: Reading::default(),
+            virtualization: Reading::default(),
+            host_vgpu_mode: Reading::default(),
+            mig_current: Reading::default(),
+            mig_pending: Reading::default(),
+            mig_devices: Vec::new(),
+            memory: MemoryMib::default(),
+            temperature_c: Reading::default(),
+            utilization_pct: Reading::default(),
+            memory_utilization_pct: Reading::default(),
+            encoder_pct: Reading::default(),
+            decoder_pct: Reading::default(),
+            power_w: Reading::default(),
+            power_limit_w: Reading::default(),
+            fan_pct: Reading::default(),
+            performance_state: Reading::default(),
+            ecc_enabled: Reading::default(),
+            ecc_uncorrected: Reading::default(),
+            throttle: Reading::default(),
+            recovery_action: Reading::default(),
+            pcie_generation: Reading::default(),
+            pcie_max_generation: Reading::default(),
+            pcie_width: Reading::default(),
+            pcie_max_width: Reading::default(),
+            processes: Reading::default(),
+        }
+    }
+}
+
+/// Everything one source said at one time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DriverReport {
+    /// Who said it.
+    pub source: DriverSource,
+    /// Version of the kernel driver, `580.105.08`.
+    pub driver_version: Reading<String>,
+    /// Highest CUDA version that the driver serves.
+    pub cuda_version: Reading<String>,
+    /// GPUs in the order of the source. A GPU whose address is unusable stands in `problems` instead.
+    pub gpus: Vec<DriverGpu>,
+    /// What was wrong with the source, one sentence each: duplicate UUIDs, GPUs without an address, text around the XML.
+    pub problems: Vec<String>,
+}
+
+/// Why a source could not be asked or gave no report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "fault", rename_all = "snake_case")]
+pub enum ProbeFault {
+    /// The library, program or container is not there.
+    #[error("{what} is not there: {said}")]
+    Absent {
+        /// What was looked for, with the places.
+        what: String,
+        /// What the host said.
+        said: String,
+    },
+    /// It did not answer in its time and was ended.
+    #[error("{what} did not answer in {after_ms} ms")]
+    Timeout {
+        /// Who was asked.
+        what: String,
+        /// Deadline in milliseconds.
+        after_ms: u64,
+    },
+    /// A child of an earlier probe hangs in the kernel (D state) and cannot be ended; no second one is started.
+    #[error("{what} hangs in the kernel as process {pid} since an earlier probe; it is not asked again until it ends")]
+    Stuck {
+        /// Who was asked.
+        what: String,
+        /// The child.
+        pid: u32,
+    },
+    /// It ended with an error.
+    #[error("{what} ended with status {status}: {said}")]
+    Failed {
+        /// Who was asked.
+        what: String,
+        /// Exit status, or the NVML return code.
+        status: i32,
+        /// What it said, at most 400 characters.
+        said: String,
+    },
+    /// It was killed by a signal (a crash in the driver's library).
+    #[error("{what} crashed with signal {signal}")]
+    Crashed {
+        /// Who was asked.
+        what: String,
+        /// Signal number.
+        signal: i32,
+    },
+    /// Its answer could not be understood.
+    #[error("the answer of {what} is garbled: {why}")]
+    Garbled {
+        /// Who was asked.
+        what: String,
+        /// Where and why.
+        why: String,
+    },
+    /// The process that would ask (a hand) is not reachable.
+    #[error("{what} is unreachable: {said}")]
+    HandUnavailable {
+        /// Which hand.
+        what: String,
+        /// What was tried and what came.
+        said: String,
+    },
+}
+
+impl ProbeFault {
+    /// Stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Absent { .. } => "absent",
+            Self::Timeout { .. } => "timeout",
+            Self::Stuck { .. } => "stuck",
+            Self::Failed { .. } => "failed",
+            Self::Crashed { .. } => "crashed",
+            Self::Garbled { .. } => "garbled",
+            Self::HandUnavailable { .. } => "hand_unavailable",
+        }
+    }
+}

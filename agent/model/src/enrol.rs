@@ -1,0 +1,119 @@
+//! What an enrolment needs, and where the check-in stands.
+
+use crate::condition::Condition;
+use crate::time::UnixMillis;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A secret: it is never printed, never serialised, and read only by [`Secret::expose`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret; surrounding white space of a file is cut off.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.trim().to_owned())
+    }
+
+    /// The secret itself, for the one place that sends it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// True where there is nothing in it.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// A wish to enrol with a manager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnrolSpec {
+    /// `https://manager.example:443`, one or more.
+    pub urls: Vec<String>,
+    /// One-use enrolment token, or the shared manager token.
+    pub token: Secret,
+    /// The token is a shared one: nothing is enrolled, it is kept and sent with each heartbeat.
+    pub shared: bool,
+    /// PEM of the only authorities that are trusted.
+    pub ca_pem: Option<String>,
+    /// SHA-256 of the manager's certificate (64 hexadecimal digits) that is trusted instead.
+    pub pin_sha256: Option<String>,
+}
+
+/// Where the check-in with the manager stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckinState {
+    /// No manager is configured and none was enrolled with.
+    #[default]
+    NotEnrolled,
+    /// The manager waits for an administrator to approve this host.
+    PendingApproval,
+    /// Enrolled; no heartbeat has been accepted since the daemon started.
+    Connecting,
+    /// The last heartbeat was accepted.
+    Ok,
+    /// No manager answers.
+    Unreachable,
+    /// The manager refuses the credential.
+    Unauthenticated,
+    /// The manager knows another host under this identity; a person must decide.
+    DuplicateIdentity,
+    /// The manager wants a newer agent.
+    UpgradeRequired,
+    /// The manager has deleted this host.
+    Forgotten,
+}
+
+impl CheckinState {
+    /// As it stands on D-Bus and in JSON.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NotEnrolled => "not_enrolled",
+            Self::PendingApproval => "pending_approval",
+            Self::Connecting => "connecting",
+            Self::Ok => "ok",
+            Self::Unreachable => "unreachable",
+            Self::Unauthenticated => "unauthenticated",
+            Self::DuplicateIdentity => "duplicate_identity",
+            Self::UpgradeRequired => "upgrade_required",
+            Self::Forgotten => "forgotten",
+        }
+    }
+}
+
+/// What the check-in publishes of itself. No secret is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CheckinStatus {
+    /// Where it stands.
+    pub state: CheckinState,
+    /// The manager that is used now, `host:port`.
+    pub manager: Option<String>,
+    /// This host's id with the manager.
+    pub server_id: Option<String>,
+    /// When the manager last accepted a heartbeat.
+    pub last_accepted: Option<UnixMillis>,
+    /// Heartbeats accepted since the daemon started.
+    pub accepted: u64,
+    /// Heartbeats that failed since the daemon started.
+    pub failed: u64,
+    /// Why the last one failed: the thing, what came, what to do.
+    pub last_error: Option<String>,
+    /// Wall clock of the manager minus ours, in milliseconds.
+    pub clock_skew_ms: Option<i64>,
+    /// Seconds between heartbeats now.
+    pub interval_s: u64,
+    /// Standing statements of the check-in (`unauthenticated`, `duplicate_identity`, …).
+    pub conditions: Vec<Condition>,
+}

@@ -1,0 +1,20 @@
+//! The vocabulary and every decision of gpuhostd: types, parsers of bytes, pure planners and the ports to the host.
+//!
+//! Nothing here touches a file, a process, a socket or a clock; the compiler and clippy hold that.
+
+pub mod absence;
+pub mod condition;
+pub mod docker;
+pub mod driver;
+pub mod enrol;
+pub mod host_facts;
+pub mod ids;
+pub mod observation;
+pub mod pci;
+pub mod ports;
+pub mod refusal;
+pub mod settings;
+pub mod time;
+
+pub use absence::{Absence, Reading};
+pub use ids::{DriverName, GpuUuid, IommuGroupId, JobId, MigUuid, PciAddress, PciClass, PciId};

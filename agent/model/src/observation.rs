@@ -1,0 +1,218 @@
+//! One observation: all that was seen at one instant, merged by PCI address onto the list of sysfs.
+
+use crate::absence::Absence;
+use crate::condition::Condition;
+use crate::docker::DockerFacts;
+use crate::driver::{DriverGpu, DriverSource, ProbeFault};
+use crate::host_facts::HostFacts;
+use crate::ids::{IommuGroupId, PciAddress};
+use crate::pci::{GpuFunction, IommuGroup, PciScan};
+use crate::time::{BootMillis, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+/// What a GPU is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GpuUse {
+    /// The host's own: nobody was given it.
+    Host,
+    /// Shared with containers.
+    Shared,
+    /// Cut up with MIG.
+    Mig,
+    /// Given to a virtual machine.
+    Passthrough,
+    /// A change is under way.
+    Transitioning,
+    /// Withheld because a change could not be undone.
+    Quarantined,
+}
+
+impl GpuUse {
+    /// As it stands in JSON and on D-Bus.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Shared => "shared",
+            Self::Mig => "mig",
+            Self::Passthrough => "passthrough",
+            Self::Transitioning => "transitioning",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
+
+/// A link of the chain from the PCI bus to a usable GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChainLink {
+    /// The function answers on the bus.
+    Pci,
+    /// A kernel driver that serves it is bound.
+    KernelDriver,
+    /// NVML (or nvidia-smi) answers for it.
+    Nvml,
+    /// Docker has a runtime that injects it.
+    DockerRuntime,
+    /// A CDI spec names it.
+    Cdi,
+    /// Local policy and configuration allow it.
+    Policy,
+}
+
+impl ChainLink {
+    /// As it stands in JSON.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Pci => "pci",
+            Self::KernelDriver => "kernel_driver",
+            Self::Nvml => "nvml",
+            Self::DockerRuntime => "docker_runtime",
+            Self::Cdi => "cdi",
+            Self::Policy => "policy",
+        }
+    }
+}
+
+/// One link with its state; `ok: None` = not reached or not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CauseLink {
+    /// Which link.
+    pub link: ChainLink,
+    /// Whether it holds.
+    pub ok: Option<bool>,
+    /// Why it does not hold (a sentence).
+    pub reason: Option<String>,
+    /// What to do about it (a command where there is one).
+    pub remedy: Option<String>,
+}
+
+/// Whether the GPU could be given to a virtual machine, from what the scan shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassthroughVerdict {
+    /// Nothing that the scan shows stands in the way.
+    pub eligible: bool,
+    /// Stable codes of what stands in the way.
+    pub reasons: Vec<String>,
+}
+
+/// One GPU: the sysfs facts, what the driver says of it, and the verdicts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gpu {
+    /// From sysfs; the authority.
+    pub pci: GpuFunction,
+    /// From the driver, where it answered for this address.
+    pub driver: Option<DriverGpu>,
+    /// Version of the driver that answered.
+    pub driver_version: Option<String>,
+    /// Why `driver` is missing.
+    pub driver_absence: Option<Absence>,
+    /// What it is used for.
+    pub usage: GpuUse,
+    /// A workspace may be given it.
+    pub schedulable: bool,
+    /// Stable code of why not.
+    pub unschedulable_reason: Option<String>,
+    /// From pci to policy; the first link that is not ok says why the GPU cannot be used.
+    pub cause_chain: Vec<CauseLink>,
+    /// The container runtime can really inject it.
+    pub visible_to_runtime: bool,
+    /// Passthrough.
+    pub passthrough: PassthroughVerdict,
+}
+
+impl Gpu {
+    /// Best name: the driver's, else the hardware database's.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        let from_driver = self.driver.as_ref().and_then(|d| d.name.known());
+        from_driver.or(self.pci.name.as_ref()).map(String::as_str)
+    }
+
+    /// The first broken link.
+    #[must_use]
+    pub fn first_broken_link(&self) -> Option<&CauseLink> {
+        self.cause_chain.iter().find(|link| link.ok == Some(false))
+    }
+}
+
+/// What one source of driver facts answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeOutcome {
+    /// Who was asked.
+    pub source: DriverSource,
+    /// `None` = it answered.
+    pub fault: Option<ProbeFault>,
+    /// What was wrong with the answer.
+    pub problems: Vec<String>,
+    /// How long it took.
+    pub took_ms: u64,
+}
+
+/// All that was seen of the host at one instant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HostObservation {
+    /// Rises by one with each observation of this run; 0 = nothing has been seen yet.
+    pub sequence: u64,
+    /// When, on the wall clock.
+    pub observed_at: UnixMillis,
+    /// When, on CLOCK_BOOTTIME.
+    pub observed_boot: BootMillis,
+    /// GPUs by PCI address.
+    pub gpus: Vec<Gpu>,
+    /// IOMMU groups that hold a GPU.
+    pub groups: Vec<IommuGroup>,
+    /// Number of all IOMMU groups.
+    pub iommu_groups_total: u32,
+    /// Whatever of the scan is neither GPU nor group.
+    pub scan_problems: Vec<String>,
+    /// NVSwitches.
+    pub nvswitches: Vec<PciAddress>,
+    /// Version of the NVIDIA driver that answered.
+    pub driver_version: Option<String>,
+    /// CUDA version of the driver.
+    pub cuda_version: Option<String>,
+    /// What each source answered.
+    pub probes: Vec<ProbeOutcome>,
+    /// Docker, or why it did not answer.
+    pub docker: Result<DockerFacts, ProbeFault>,
+    /// The host around the GPUs.
+    pub host: HostFacts,
+    /// Standing statements that follow from this observation.
+    pub conditions: Vec<Condition>,
+}
+
+/// Everything that one round of asking brought back, before it is judged.
+#[derive(Debug, Clone)]
+pub struct RawObservation {
+    /// The PCI scan; `Err` carries the reason in words.
+    pub scan: Result<PciScan, String>,
+    /// Reports and faults, in the order of trust, with the time that each took.
+    pub reports: Vec<(DriverSource, Result<crate::driver::DriverReport, ProbeFault>, u64)>,
+    /// Docker.
+    pub docker: Result<DockerFacts, ProbeFault>,
+    /// Host.
+    pub host: HostFacts,
+}
+
+impl HostObservation {
+    /// The GPU at an address.
+    #[must_use]
+    pub fn gpu(&self, address: PciAddress) -> Option<&Gpu> {
+        self.gpus.iter().find(|gpu| gpu.pci.address == address)
+    }
+
+    /// The IOMMU group of a number.
+    #[must_use]
+    pub fn group(&self, id: IommuGroupId) -> Option<&IommuGroup> {
+        self.groups.iter().find(|group| group.id == id)
+    }
+
+    /// NVIDIA GPUs that the container runtime can really inject.
+    #[must_use]
+    pub fn cuda_gpu_count(&self) -> usize {
+        self.gpus.iter().filter(|gpu| gpu.visible_to_runtime && gpu.schedulable).count()
+    }
+}

@@ -1,0 +1,82 @@
+//! The ports: what the core asks of a host. The adapters are the Linux host, the hands and the simulated host.
+
+use crate::docker::DockerFacts;
+use crate::driver::{DriverReport, DriverSource, ProbeFault};
+use crate::host_facts::HostFacts;
+use crate::pci::PciScan;
+use crate::time::{BootMillis, UnixMillis};
+use std::future::Future;
+
+/// A host as seen by an observer that never changes it. No call blocks the caller's thread, and each has its deadline inside.
+pub trait HostPort: Send + Sync + 'static {
+    /// Scans the PCI bus and the IOMMU groups.
+    ///
+    /// # Errors
+    /// Only where the list itself cannot be read (no `/sys/bus/pci`); one bad function costs itself.
+    fn scan_pci(&self) -> impl Future<Output = Result<PciScan, ScanFault>> + Send;
+
+    /// Reads the host around the GPUs; `docker_root` is the folder whose file system is measured (`/` where unknown).
+    fn read_host(&self, docker_root: Option<String>) -> impl Future<Output = HostFacts> + Send;
+
+    /// Asks one source of driver facts, in a disposable process with a deadline.
+    ///
+    /// # Errors
+    /// Whatever kept the source from answering.
+    fn probe_driver(&self, source: DriverSource) -> impl Future<Output = Result<DriverReport, ProbeFault>> + Send;
+
+    /// Asks Docker for its facts.
+    ///
+    /// # Errors
+    /// Docker is absent, does not answer in time, or the container hand is unreachable.
+    fn read_docker(&self) -> impl Future<Output = Result<DockerFacts, ProbeFault>> + Send;
+}
+
+/// The PCI bus could not be listed at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot list PCI functions in {path}: {said}")]
+pub struct ScanFault {
+    /// The folder.
+    pub path: String,
+    /// What the host said.
+    pub said: String,
+}
+
+/// Something changed on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostChange {
+    /// A PCI function came, went, was bound or unbound, or a DRM node changed.
+    Devices,
+}
+
+/// Where changes are announced (udev).
+pub trait ChangePort: Send + 'static {
+    /// Waits for the next change. Where changes cannot be announced at all it never resolves.
+    fn next_change(&mut self) -> impl Future<Output = HostChange> + Send;
+}
+
+/// The clock. All timers run on CLOCK_BOOTTIME; the wall clock is for printing and for skew only.
+pub trait Clock: Send + Sync + 'static {
+    /// Now, on CLOCK_BOOTTIME.
+    fn boot_now(&self) -> BootMillis;
+
+    /// Now, on the wall clock.
+    fn wall_now(&self) -> UnixMillis;
+
+    /// Waits until the instant; returns at once where it has passed.
+    fn sleep_until(&self, when: BootMillis) -> impl Future<Output = ()> + Send;
+}
+
+/// The check-in with a manager, as the core's jobs use it.
+pub trait ManagerPort: Send + Sync + 'static {
+    /// Enrols, keeps the credential, and starts to check in. Nothing is kept where it fails.
+    ///
+    /// # Errors
+    /// What the manager or the network said, with what to do.
+    fn enrol(&self, spec: crate::enrol::EnrolSpec) -> impl Future<Output = Result<(), crate::refusal::Refusal>> + Send;
+
+    /// Says goodbye to the manager as far as it listens, and wipes the credential.
+    ///
+    /// # Errors
+    /// The credential could not be wiped.
+    fn leave(&self) -> impl Future<Output = Result<(), crate::refusal::Refusal>> + Send;
+}

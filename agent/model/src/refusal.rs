@@ -1,0 +1,137 @@
+//! Refusals: considered answers of "no", with one stable code that D-Bus, JSON, heartbeats and exit codes share.
+
+use serde::{Deserialize, Serialize};
+
+/// Why a request was not done. The same code stands in D-Bus error names, JSON, heartbeats and exit codes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum Refusal {
+    /// The caller may not do this.
+    #[error("not authorized for {action}: {why}")]
+    NotAuthorized {
+        /// The polkit action.
+        action: String,
+        /// What the authority said, and what to do.
+        why: String,
+    },
+    /// An argument has no meaning here.
+    #[error("{argument}: {why}")]
+    InvalidArgument {
+        /// Name of the argument or option.
+        argument: String,
+        /// What was expected and what came.
+        why: String,
+    },
+    /// There is no such object.
+    #[error("there is no {what} {name}")]
+    NotFound {
+        /// "GPU", "job", …
+        what: String,
+        /// What was asked for.
+        name: String,
+    },
+    /// Another change of the same thing is under way, or the queue is full.
+    #[error("busy: {why}")]
+    Busy {
+        /// Who holds it, and when to try again.
+        why: String,
+    },
+    /// The state of the host or of the enrolment does not allow it.
+    #[error("{why}")]
+    Conflict {
+        /// What stands in the way, and what to do.
+        why: String,
+    },
+    /// A part that this needs does not answer.
+    #[error("{what} is unavailable: {why}")]
+    Unavailable {
+        /// The part: "Docker", "host hand", "manager".
+        what: String,
+        /// What it said, and what to do.
+        why: String,
+    },
+    /// It did not answer in its time.
+    #[error("{what} did not answer in {after_ms} ms")]
+    Timeout {
+        /// What was waited for.
+        what: String,
+        /// For how long.
+        after_ms: u64,
+    },
+    /// The kernel or a tool said no.
+    #[error("{attempted}: {said}")]
+    HostFault {
+        /// What was tried, on what.
+        attempted: String,
+        /// What the host said, and what to do.
+        said: String,
+    },
+}
+
+impl Refusal {
+    /// Every code with its exit status, in the order of the enum. The one table that the others are held to.
+    pub const CODES: [(&'static str, u8); 8] = [
+        ("not_authorized", 4),
+        ("invalid_argument", 2),
+        ("not_found", 5),
+        ("busy", 6),
+        ("conflict", 7),
+        ("unavailable", 8),
+        ("timeout", 9),
+        ("host_fault", 10),
+    ];
+
+    const fn row(&self) -> (&'static str, u8) {
+        match self {
+            Self::NotAuthorized { .. } => ("not_authorized", 4),
+            Self::InvalidArgument { .. } => ("invalid_argument", 2),
+            Self::NotFound { .. } => ("not_found", 5),
+            Self::Busy { .. } => ("busy", 6),
+            Self::Conflict { .. } => ("conflict", 7),
+            Self::Unavailable { .. } => ("unavailable", 8),
+            Self::Timeout { .. } => ("timeout", 9),
+            Self::HostFault { .. } => ("host_fault", 10),
+        }
+    }
+
+    /// The stable code, snake_case.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        self.row().0
+    }
+
+    /// The exit status of the command line for this refusal.
+    #[must_use]
+    pub const fn exit_status(&self) -> u8 {
+        self.row().1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one_of_each() -> Vec<Refusal> {
+        let s = String::new;
+        vec![
+            Refusal::NotAuthorized { action: s(), why: s() },
+            Refusal::InvalidArgument { argument: s(), why: s() },
+            Refusal::NotFound { what: s(), name: s() },
+            Refusal::Busy { why: s() },
+            Refusal::Conflict { why: s() },
+            Refusal::Unavailable { what: s(), why: s() },
+            Refusal::Timeout { what: s(), after_ms: 0 },
+            Refusal::HostFault { attempted: s(), said: s() },
+        ]
+    }
+
+    #[test]
+    fn code_json_and_table_agree() {
+        let rows: Vec<_> = one_of_each().iter().map(|r| (r.code(), r.exit_status())).collect();
+        assert_eq!(rows, Refusal::CODES);
+        for refusal in one_of_each() {
+            let json = serde_json::to_value(&refusal).unwrap();
+            assert_eq!(json["code"], refusal.code());
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Settings: what the administrator configures, parsed from TOML fragments that name file, line and field when they are wrong.
+
+use serde::{Deserialize, Serialize};
+
+/// All settings, after the fragments were laid over each other. Every field has a default that works.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The daemon itself.
+    pub agent: AgentSettings,
+    /// The manager that it checks in with.
+    pub manager: ManagerSettings,
+    /// Docker.
+    pub docker: DockerSettings,
+    /// NVIDIA driver probes.
+    pub nvidia: NvidiaSettings,
+}
+
+/// The daemon itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgentSettings {
+    /// Seconds between two samples of driver, Docker and host facts. PCI is read on change, not on time.
+    pub sample_interval_s: u64,
+    /// `error`, `warn`, `info`, `debug` or `trace`, or targets as `info,zbus=warn`.
+    pub log_level: String,
+}
+
+impl Default for AgentSettings {
+    fn default() -> Self {
+        Self { sample_interval_s: 30, log_level: "info,zbus=warn".to_owned() }
+    }
+}
+
+/// The manager that the host checks in with. Without `urls` the host is on its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ManagerSettings {
+    /// Managers, `https://manager.example:443`; the first one that answers is kept.
+    pub urls: Vec<String>,
+    /// PEM file with the only certificate authorities that are trusted.
+    pub ca_file: Option<String>,
+    /// SHA-256 of the manager's certificate, 64 hexadecimal digits (colons allowed): trusted instead of an authority.
+    pub pin_sha256: Option<String>,
+    /// File with the one-use enrolment token (0640 root:gpuhostd).
+    pub enrolment_token_file: Option<String>,
+    /// File with the shared manager token, for managers that know no agent of its own.
+    pub shared_token_file: Option<String>,
+    /// Server id given by an autoscaler.
+    pub server_id: Option<String>,
+    /// Zone of this host; managers of the same zone come first.
+    pub zone: Option<String>,
+    /// Provider name, `hardware` where nothing else is said.
+    pub provider: String,
+    /// Name under which users reach this host.
+    pub public_hostname: Option<String>,
+    /// Port under which users reach this host.
+    pub public_port: u16,
+    /// Seconds between two heartbeats, 5..=300; the manager's reply changes it.
+    pub heartbeat_interval_s: u64,
+    /// Trusts any certificate. Never set it but in a test; raises a permanent condition.
+    pub insecure_skip_verify: bool,
+    /// Paths of the manager API.
+    pub paths: ManagerPaths,
+}
+
+impl Default for ManagerSettings {
+    fn default() -> Self {
+        Self {
+            urls: Vec::new(),
+            ca_file: None,
+            pin_sha256: None,
+            enrolment_token_file: None,
+            shared_token_file: None,
+            server_id: None,
+            zone: None,
+            provider: "hardware".to_owned(),
+            public_hostname: None,
+            public_port: 443,
+            heartbeat_interval_s: 30,
+            insecure_skip_verify: false,
+            paths: ManagerPaths::default(),
+        }
+    }
+}
+
+/// Paths of the manager API, each below the manager's address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ManagerPaths {
+    /// GET: protocols and features.
+    pub version: String,
+    /// POST: enrolment.
+    pub enroll: String,
+    /// POST: heartbeat.
+    pub heartbeat: String,
+    /// POST: a new credential.
+    pub credentials: String,
+    /// POST: goodbye.
+    pub deregister: String,
+}
+
+impl Default for ManagerPaths {
+    fn default() -> Self {
+        let path = |name: &str| format!("/manager_api/api/v1/{name}");
+        Self {
+            version: path("version"),
+            enroll: path("enroll"),
+            heartbeat: path("heartbeat"),
+            credentials: path("credentials"),
+            deregister: path("deregister"),
+        }
+    }
+}
+
+/// Docker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DockerSettings {
+    /// Docker's socket.
+    pub socket: String,
+}
+
+impl Default for DockerSettings {
+    fn default() -> Self {
+        Self { socket: "/var/run/docker.sock".to_owned() }
+    }
+}
+
+/// NVIDIA driver probes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NvidiaSettings {
+    /// Where libnvidia-ml.so.1 is looked for, in this order; a bare name is left to the dynamic linker.
+    pub nvml_paths: Vec<String>,
+    /// Where nvidia-smi is looked for, in this order.
+    pub smi_paths: Vec<String>,
+    /// Milliseconds that a probe may take.
+    pub probe_timeout_ms: u64,
+}
+
+impl Default for NvidiaSettings {
+    fn default() -> Self {
+        let list = |paths: &[&str]| paths.iter().map(|p| (*p).to_owned()).collect();
+        Self {
+            nvml_paths: list(&[
+                "libnvidia-ml.so.1",
+                "/run/nvidia/driver/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1",
+                "/run/nvidia/driver/usr/lib64/libnvidia-ml.so.1",
+            ]),
+            smi_paths: list(&["/usr/bin/nvidia-smi", "/run/nvidia/driver/usr/bin/nvidia-smi"]),
+            probe_timeout_ms: 30_000,
+        }
+    }
+}

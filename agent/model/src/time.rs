@@ -1,0 +1,25 @@
+//! Instants as plain numbers: the model has no clock and takes what the clock port says.
+
+use serde::{Deserialize, Serialize};
+
+/// Milliseconds on CLOCK_BOOTTIME: never set back, and goes on while the machine sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct BootMillis(pub u64);
+
+/// Milliseconds since 1970-01-01 UTC on the wall clock, which anybody may step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct UnixMillis(pub i64);
+
+impl BootMillis {
+    /// The instant so many milliseconds later.
+    #[must_use]
+    pub const fn plus(self, millis: u64) -> Self {
+        Self(self.0.saturating_add(millis))
+    }
+
+    /// Milliseconds from `earlier` to here; 0 where `earlier` is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}

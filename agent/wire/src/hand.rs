@@ -1,0 +1,93 @@
+//! The protocol between the front and a hand: length-prefixed JSON frames over a Unix stream socket, one request at a time
+//! per connection, answered in order.
+
+use model::docker::DockerFacts;
+use model::driver::{DriverReport, DriverSource, ProbeFault};
+use serde::{Deserialize, Serialize};
+
+/// Largest frame that either side sends or takes, in bytes.
+pub const FRAME_MAX_BYTES: u32 = 4 * 1024 * 1024;
+
+/// Which hand a socket belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HandRole {
+    /// uid 0, no capability: sysfs writes and probes.
+    Host,
+    /// Group docker: typed verbs on Docker.
+    Containers,
+}
+
+impl HandRole {
+    /// The name as it stands in unit names, socket names and on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Containers => "containers",
+        }
+    }
+
+    /// The hand of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Host, Self::Containers].into_iter().find(|role| role.name() == name)
+    }
+}
+
+/// One request of the front.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Repeated in the answer.
+    pub id: u64,
+    /// The front waits no longer than this; the hand's own deadlines lie below it.
+    pub deadline_ms: u64,
+    /// What is asked.
+    pub ask: Ask,
+}
+
+/// What can be asked of a hand. Closed: a hand that gets another verb refuses it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// Is anybody there, and with which powers?
+    Hello,
+    /// Host hand: NVML or nvidia-smi on the host. Container hand: nvidia-smi in the driver container.
+    ProbeDriver(DriverSource),
+    /// Container hand: `GET /version` and `GET /info`.
+    DockerFacts,
+}
+
+/// One answer of a hand.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The request's id.
+    pub id: u64,
+    /// What came of it.
+    pub said: Said,
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Said {
+    /// To `Hello`.
+    Hello {
+        /// Which hand this is.
+        role: HandRole,
+        /// Version of its executable.
+        version: String,
+        /// Why it is powerless, where it is (not uid 0, no access to Docker's socket).
+        powerless: Option<String>,
+    },
+    /// To `ProbeDriver`.
+    Driver(Box<Result<DriverReport, ProbeFault>>),
+    /// To `DockerFacts`.
+    Docker(Result<DockerFacts, ProbeFault>),
+    /// The request is not for this hand, or its form is wrong.
+    Refused {
+        /// Why.
+        why: String,
+    },
+}

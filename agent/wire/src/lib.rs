@@ -1,0 +1,3 @@
+//! What others see: documents of the manager API, D-Bus types and proxies, and the protocol between front and hands.
+
+pub mod hand;
