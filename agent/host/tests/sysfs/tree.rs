@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// A sysfs that lives as long as this value.
-pub struct Tree {
+pub(crate) struct Tree {
     folder: TempDir,
 }
 
 /// One function of it.
-pub struct Function {
-    pub path: PathBuf,
+pub(crate) struct Function {
+    pub(crate) path: PathBuf,
     root: PathBuf,
 }
 
 impl Tree {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = TempDir::new().unwrap();
         for path in ["bus/pci/devices", "bus/pci/drivers", "devices", "kernel/iommu_groups"] {
             fs::create_dir_all(folder.path().join(path)).unwrap();
@@ -25,12 +25,12 @@ impl Tree {
         Self { folder }
     }
 
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         self.folder.path()
     }
 
     /// A function with `class`, `vendor` and `device` as in `030200`, `10de`, `2330`.
-    pub fn function(&self, address: &str, class: &str, vendor: &str, device: &str) -> Function {
+    pub(crate) fn function(&self, address: &str, class: &str, vendor: &str, device: &str) -> Function {
         let path = self.root().join("devices").join(address);
         fs::create_dir_all(&path).unwrap();
         symlink(format!("../../../devices/{address}"), self.root().join("bus/pci/devices").join(address)).unwrap();
@@ -42,7 +42,7 @@ impl Tree {
     }
 
     /// A data-centre GPU with every attribute, on the nvidia driver, alone in its group.
-    pub fn gpu(&self, address: &str, group: u32) -> Function {
+    pub(crate) fn gpu(&self, address: &str, group: u32) -> Function {
         let gpu = self.function(address, "030200", "10de", "2330");
         for (name, value) in [
             ("subsystem_vendor", "0x10de"),
@@ -65,26 +65,26 @@ impl Tree {
     }
 
     /// Removes a function as the kernel does.
-    pub fn unplug(&self, address: &str) {
+    pub(crate) fn unplug(&self, address: &str) {
         fs::remove_file(self.root().join("bus/pci/devices").join(address)).unwrap();
         fs::remove_dir_all(self.root().join("devices").join(address)).unwrap();
     }
 }
 
 impl Function {
-    pub fn put(&self, name: &str, value: &str) -> &Self {
+    pub(crate) fn put(&self, name: &str, value: &str) -> &Self {
         fs::write(self.path.join(name), format!("{value}\n")).unwrap();
         self
     }
 
-    pub fn bind(self, driver: &str) -> Self {
+    pub(crate) fn bind(self, driver: &str) -> Self {
         let folder = self.root.join("bus/pci/drivers").join(driver);
         fs::create_dir_all(&folder).unwrap();
         symlink(folder, self.path.join("driver")).unwrap();
         self
     }
 
-    pub fn join_group(self, group: u32) -> Self {
+    pub(crate) fn join_group(self, group: u32) -> Self {
         let folder = self.root.join("kernel/iommu_groups").join(group.to_string());
         fs::create_dir_all(folder.join("devices")).unwrap();
         fs::write(folder.join("type"), "DMA-FQ\n").unwrap();
@@ -94,7 +94,7 @@ impl Function {
         self
     }
 
-    pub fn link(&self, name: &str, target: &str) -> &Self {
+    pub(crate) fn link(&self, name: &str, target: &str) -> &Self {
         symlink(format!("../{target}"), self.path.join(name)).unwrap();
         self
     }
