@@ -1,0 +1,3 @@
+//! Documents of the manager API.
+
+pub mod gpu;
