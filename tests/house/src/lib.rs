@@ -2,6 +2,7 @@
 
 pub mod packages;
 pub mod paths;
+pub mod product;
 pub mod rules;
 pub mod source;
 pub mod tree;

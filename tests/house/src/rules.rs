@@ -106,7 +106,7 @@ pub const REACHES: [Reach; 6] = [
 const STARTS: [&str; 11] = [
     "std::process::Command",
     "std::os::unix::process::CommandExt",
-    "tokio::process",
+    "tokio::process::Command",
     "nix::spawn",
     "nix::unistd::fork",
     "nix::unistd::execv",
@@ -179,4 +179,8 @@ pub struct Exception {
 }
 
 /// Every exception with its reason. One that is no longer needed fails the test, so the list cannot rot.
-pub const EXCEPTIONS: [Exception; 0] = [];
+pub const EXCEPTIONS: [Exception; 1] = [Exception {
+    file: "agent/gpuhostd/src/bus/mod.rs",
+    path: "tokio::time::sleep",
+    why: "the pause before the bus is tried again may stand still while the machine sleeps",
+}];

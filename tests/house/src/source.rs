@@ -85,6 +85,18 @@ impl Source {
         syn::File { shebang: None, attrs: self.file.attrs.clone(), items }
     }
 
+    /// Names of the modules in files of their own that are only built for tests.
+    #[must_use]
+    pub fn test_modules(&self) -> Vec<String> {
+        let module = |item: &syn::Item| match item {
+            syn::Item::Mod(module) if module.content.is_none() && is_test(&module.attrs) => {
+                Some(module.ident.to_string())
+            }
+            _ => None,
+        };
+        self.file.items.iter().filter_map(module).collect()
+    }
+
     /// Lines on which the keyword `unsafe` stands, tests included.
     #[must_use]
     pub fn unsafe_lines(&self) -> Vec<usize> {

@@ -23,7 +23,6 @@ const TOP_LEVEL: [&str; 17] = [
     "selinux",
     "systemd",
     "tests",
-   
 ];
 
 const DEPENDENCIES: &str = "docs/decisions/0005-dependencies.md";

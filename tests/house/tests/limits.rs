@@ -1,27 +1,14 @@
 //! How long files and functions may grow, how much is tested, and that each file says its duty.
 
-use house::source::{CodeLines, Function, Source};
-use house::tree;
-use std::path::{Path, PathBuf};
+use house::product::all_sources;
+use house::source::{CodeLines, Function};
+use std::path::PathBuf;
 
 const FILE_MAX_LINES: usize = 600;
 const FILE_MEDIAN_LINES: usize = 200;
 const FUNCTION_MAX_LINES: usize = 80;
 const FUNCTION_P90_LINES: usize = 40;
 const TEST_TO_PRODUCT: f64 = 0.8;
-
-fn sources() -> Vec<(PathBuf, Source)> {
-    let parse = |file: PathBuf| {
-        let source = Source::parse(&file.display().to_string(), tree::text(&file));
-        (file, source)
-    };
-    tree::rust_files().into_iter().map(parse).collect()
-}
-
-fn is_product(file: &Path) -> bool {
-    let mut parts = file.iter();
-    parts.next().is_some_and(|top| top == "agent") && parts.nth(1).is_some_and(|below| below == "src")
-}
 
 /// The value below which `part` of the sorted list lies.
 fn quantile(mut values: Vec<usize>, part: f64) -> usize {
@@ -39,7 +26,7 @@ fn quantiles_are_those_of_the_sorted_list() {
 
 #[test]
 fn files_stay_short() {
-    let lengths: Vec<_> = sources().into_iter().map(|(file, s)| (s.text.lines().count(), file)).collect();
+    let lengths: Vec<_> = all_sources().into_iter().map(|p| (p.source.text.lines().count(), p.file)).collect();
     let long: Vec<_> = lengths.iter().filter(|(lines, _)| *lines > FILE_MAX_LINES).collect();
     assert!(long.is_empty(), "files above {FILE_MAX_LINES} lines: {long:?}");
     let median = quantile(lengths.iter().map(|(lines, _)| *lines).collect(), 0.5);
@@ -51,8 +38,8 @@ fn files_stay_short() {
 #[test]
 fn functions_stay_short() {
     let mut all: Vec<(Function, PathBuf)> = Vec::new();
-    for (file, source) in sources() {
-        all.extend(source.functions().into_iter().map(|f| (f, file.clone())));
+    for placed in all_sources() {
+        all.extend(placed.source.functions().into_iter().map(|f| (f, placed.file.clone())));
     }
     let place = |(f, file): &(Function, PathBuf)| format!("{}:{} {} {} lines", file.display(), f.line, f.name, f.lines);
     let long: Vec<_> = all.iter().filter(|(f, _)| f.lines > FUNCTION_MAX_LINES).map(place).collect();
@@ -66,7 +53,7 @@ fn functions_stay_short() {
 #[test]
 fn each_file_says_its_duty() {
     let opens = |text: &str| text.lines().next().is_some_and(|line| line.starts_with("//! ") && line.len() > 20);
-    let silent: Vec<_> = sources().into_iter().filter(|(_, s)| !opens(&s.text)).map(|(file, _)| file).collect();
+    let silent: Vec<_> = all_sources().into_iter().filter(|p| !opens(&p.source.text)).map(|p| p.file).collect();
     assert!(silent.is_empty(), "files whose first line is no `//!` sentence: {silent:?}");
 }
 
@@ -76,9 +63,9 @@ fn there_is_enough_test() {
     let mut within = 0;
     let mut beside = 0;
     let mut rigs = 0;
-    for (file, source) in sources() {
-        let CodeLines { product: outer, test } = source.code_lines();
-        match (is_product(&file), file.starts_with("agent")) {
+    for placed in all_sources() {
+        let CodeLines { product: outer, test } = placed.source.code_lines();
+        match (placed.package.is_some(), placed.file.starts_with("agent")) {
             (true, _) => {
                 product += outer;
                 within += test;
@@ -89,7 +76,7 @@ fn there_is_enough_test() {
     }
     let ratio = (within + beside + rigs) as f64 / product as f64;
     println!(
-        "product {product} lines of code; tests {} ({within} under cfg(test), {beside} in agent/*/tests, {rigs} in tests/): \
+        "product {product} lines of code; tests {} ({within} under cfg(test), {beside} in test files of agent/, {rigs} in tests/): \
          {ratio:.2}; without tests/: {:.2}",
         within + beside + rigs,
         (within + beside) as f64 / product as f64

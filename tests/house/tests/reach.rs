@@ -1,10 +1,9 @@
 //! What a package may reach: processes, files, listeners and timers, seen through imports and inside macros.
 
-use house::packages::{self, Package};
 use house::paths::{self, Named};
-use house::rules::{EXCEPTIONS, Exception, REACHES, Reach};
+use house::product::{Placed, product_sources};
+use house::rules::{EXCEPTIONS, Exception, FLOORS, REACHES, Reach};
 use house::source::Source;
-use house::tree;
 use std::path::Path;
 use syn::visit::{self, Visit};
 
@@ -32,22 +31,12 @@ fn excepts(exception: &Exception, breach: &Breach) -> bool {
     exception.file == breach.file && paths::reaches(&breach.named.path, exception.path)
 }
 
-/// The sources that are built into the product, with the package of each.
-fn product_sources() -> Vec<(String, std::path::PathBuf, Source)> {
-    let packages: Vec<_> = packages::all().into_iter().filter(Package::is_product).collect();
-    let mut found = Vec::new();
-    for file in tree::rust_files() {
-        let Some(package) = packages.iter().find(|p| file.starts_with(p.folder.join("src"))) else { continue };
-        let source = Source::parse(&file.display().to_string(), tree::text(&file));
-        found.push((package.name.clone(), file, source));
-    }
-    assert!(found.len() >= packages.len(), "each package has a source");
-    found
-}
-
 #[test]
 fn nobody_reaches_further_than_it_may() {
-    let all: Vec<Breach> = product_sources().iter().flat_map(|(p, file, source)| breaches(p, file, source)).collect();
+    let sources = product_sources();
+    assert!(sources.len() >= FLOORS.len(), "each package has a source");
+    let of = |placed: &Placed| breaches(placed.package.as_deref().unwrap_or_default(), &placed.file, &placed.source);
+    let all: Vec<Breach> = sources.iter().flat_map(of).collect();
     let open = all.iter().filter(|breach| !EXCEPTIONS.iter().any(|e| excepts(e, breach)));
     let lines: Vec<_> = open.map(|b| format!("{}:{}: {}: {}", b.file, b.named.line, b.named.path, b.why)).collect();
     assert!(lines.is_empty(), "{}\n(an exception needs a reason, in tests/house/src/rules.rs)", lines.join("\n"));
@@ -92,10 +81,15 @@ impl<'ast> Visit<'ast> for BusMethods {
 
 #[test]
 fn bus_objects_take_a_shared_self() {
-    for (_, file, source) in product_sources() {
+    for placed in product_sources() {
         let mut found = BusMethods(Vec::new());
-        found.visit_file(&source.product_file());
-        assert!(found.0.is_empty(), "{}: &mut self on the bus blocks all readers: {:?}", file.display(), found.0);
+        found.visit_file(&placed.source.product_file());
+        assert!(
+            found.0.is_empty(),
+            "{}: &mut self on the bus blocks all readers: {:?}",
+            placed.file.display(),
+            found.0
+        );
     }
 }
 
