@@ -10,6 +10,7 @@ pub mod driver;
 pub mod enrol;
 pub mod host_facts;
 pub mod ids;
+pub mod judge;
 pub mod observation;
 pub mod pci;
 pub mod ports;

@@ -2,3 +2,4 @@
 
 pub mod hand;
 pub mod manager;
+pub mod parse_smi;

@@ -136,7 +136,7 @@ fn condition(from: &Condition) -> ConditionDoc {
 }
 
 fn metrics(seen: &HostObservation, omit: Omit) -> Vec<gpu::GpuMetrics> {
-    let mut all = gpu::gpu_metrics(seen);
+    let mut all: Vec<_> = seen.gpus.iter().map(gpu::gpu_metrics).collect();
     if omit >= Omit::MigMetrics {
         for one in &mut all {
             one.mig.clear();
