@@ -1,0 +1,1 @@
+//! What only the hands may use: it starts processes and talks to Docker.
