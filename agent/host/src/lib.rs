@@ -3,3 +3,4 @@
 pub mod front;
 pub mod hand;
 mod readiness;
+pub mod spawn;
