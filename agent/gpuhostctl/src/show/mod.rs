@@ -1,0 +1,7 @@
+//! What the commands that only look print.
+
+pub mod gpu;
+pub mod gpus;
+pub mod iommu;
+pub mod jobs;
+pub mod status;
