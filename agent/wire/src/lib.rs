@@ -2,3 +2,5 @@
 
 pub mod dbus;
 pub mod hand;
+pub mod manager;
+pub mod parse_smi;

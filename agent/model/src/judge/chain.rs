@@ -41,6 +41,7 @@ pub(super) fn cause_chain(pci: &GpuFunction, driver: Option<&DriverGpu>, around:
     let kernel_driver = kernel_driver(pci, around);
     let served = matches!(kernel_driver, State::Holds);
     let (docker, cdi) = match around.docker {
+        Err(fault @ ProbeFault::NotAsked { .. }) => (State::Open(Some(fault.to_string())), State::Open(None)),
         Err(fault) => (docker_down(fault), State::Open(None)),
         Ok(docker) if pci.id.vendor == VENDOR_NVIDIA => nvidia_runtime(docker, driver),
         Ok(_) => (device_mapping(pci), State::Open(None)),

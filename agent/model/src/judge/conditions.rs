@@ -2,6 +2,7 @@
 
 use super::{Around, remedy};
 use crate::condition::{Condition, ConditionStatus};
+use crate::driver::ProbeFault;
 use crate::ids::PciAddress;
 use crate::observation::{Gpu, GpuUse, HostObservation, RawObservation};
 use crate::pci::VENDOR_NVIDIA;
@@ -45,7 +46,7 @@ pub(super) fn conditions(
 }
 
 fn docker_unavailable(raw: &RawObservation) -> Option<Holds> {
-    let fault = raw.docker.as_ref().err()?;
+    let fault = raw.docker.as_ref().err().filter(|fault| !matches!(fault, ProbeFault::NotAsked { .. }))?;
     let message = format!("Docker does not answer: {fault}; {}", remedy::docker(fault));
     Some(Holds { kind: "docker_unavailable", reason: fault.code(), message })
 }

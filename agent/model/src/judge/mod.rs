@@ -84,6 +84,12 @@ pub fn judge(raw: RawObservation, seen: Seen, previous: Option<&HostObservation>
     observation
 }
 
+/// Whether there is a GPU that the NVIDIA driver serves: without one there is nobody to ask, and no process is started.
+#[must_use]
+pub fn serves_any(scan: &PciScan) -> bool {
+    scan.gpus.iter().any(is_served_by_nvidia)
+}
+
 /// Whether `nvidia-smi` is worth asking after NVML: where NVML failed or left a GPU that the NVIDIA driver serves without
 /// facts. Where the scan shows no such GPU there is nothing to ask; `None` = the scan itself failed.
 #[must_use]

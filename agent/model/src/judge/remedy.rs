@@ -96,6 +96,7 @@ pub(super) fn probe(fault: &ProbeFault) -> String {
         return "look at the device nodes: `ls -l /dev/nvidia*`".to_owned();
     }
     match fault {
+        ProbeFault::NotAsked { .. } => "wait a moment: the daemon has just started",
         ProbeFault::Absent { .. } => {
             "install the driver's user space in the version of the loaded module (`cat /sys/module/nvidia/version`)"
         }
@@ -118,6 +119,7 @@ pub(super) fn not_listed(address: PciAddress) -> String {
 
 pub(super) fn docker(fault: &ProbeFault) -> String {
     match fault {
+        ProbeFault::NotAsked { .. } => "wait a moment: the daemon has just started",
         ProbeFault::Absent { .. } => {
             "install and start Docker: `apt install docker.io` or `dnf install docker-ce`; `systemctl start docker`"
         }

@@ -1,0 +1,97 @@
+//! The life of a hand's process: take over the socket, say that we are ready, serve, leave.
+
+use crate::acts::Acts;
+use crate::listen::{Listen, ListenFault};
+use crate::peers::{NoFront, Peers};
+use crate::server::{Left, Limits, ServeFault, serve};
+use sd_notify::NotifyState;
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
+use wire::hand::HandRole;
+
+/// Why a hand's process cannot work.
+#[derive(Debug, thiserror::Error)]
+enum EntryFault {
+    #[error("cannot start the runtime")]
+    Runtime(#[source] io::Error),
+    #[error("cannot watch for SIGTERM")]
+    Signal(#[source] io::Error),
+    #[error("no socket to serve")]
+    Listen(#[source] ListenFault),
+    #[error("nobody could be let in")]
+    NoFront(#[source] NoFront),
+    #[error("cannot serve")]
+    Serve(#[source] ServeFault),
+}
+
+/// Runs the hand until it leaves, is told to (SIGTERM), or cannot go on. What the caller's process exits with.
+#[must_use]
+pub fn main(role: HandRole, acts: Acts) -> ExitCode {
+    match run(role, acts) {
+        Ok(why) => {
+            tracing::info!(hand = role.name(), "the hand leaves: {why}");
+            ExitCode::SUCCESS
+        }
+        Err(fault) => {
+            let mut said = fault.to_string();
+            let mut source = std::error::Error::source(&fault);
+            while let Some(cause) = source {
+                said = format!("{said}: {cause}");
+                source = cause.source();
+            }
+            tracing::error!(hand = role.name(), "the hand cannot work: {said}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(role: HandRole, acts: Acts) -> Result<&'static str, EntryFault> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(EntryFault::Runtime)?;
+    let outcome = runtime.block_on(live(role, acts));
+    // A call that hangs in a blocking thread must not keep the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn live(role: HandRole, acts: Acts) -> Result<&'static str, EntryFault> {
+    let mut told = signal(SignalKind::terminate()).map_err(EntryFault::Signal)?;
+    let listen = Listen::from_stdin().map_err(EntryFault::Listen)?;
+    let peers = match &listen {
+        Listen::Socket(_) => Peers::front().map_err(EntryFault::NoFront)?,
+        Listen::Pair(_) => Peers::parent(),
+    };
+    let status = (acts.powerless)().map_or_else(|| "Ready".to_owned(), |why| format!("Powerless: {why}"));
+    tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    tokio::select! {
+        served = serve(role, listen, peers, Arc::new(acts), Limits::of(role)) => match served {
+            Ok(Left::Idle) => Ok("nothing was asked for a while"),
+            Ok(Left::FrontGone) => Ok("the front has gone"),
+            Err(fault) => Err(EntryFault::Serve(fault)),
+        },
+        _ = told.recv() => {
+            tell(&[NotifyState::Stopping]);
+            Ok("it was told to")
+        }
+        () = watchdog() => Ok("the watchdog timer ended"),
+    }
+}
+
+/// Pings the watchdog from the same runtime that serves requests, where the unit asks for it; never ends.
+async fn watchdog() {
+    let Some(limit) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
+    let mut beat = interval(limit / 3);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        beat.tick().await;
+        tell(&[NotifyState::Watchdog]);
+    }
+}
+
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!("the service manager cannot be told: {error}");
+    }
+}

@@ -1,0 +1,233 @@
+//! The request loop of a hand: who is let in, how many at once, when it leaves.
+
+use crate::acts::Acts;
+use crate::frame::{self, FrameFault};
+use crate::listen::Listen;
+use crate::peers::{Peers, Stranger};
+use serde::Deserialize;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use wire::hand::{Answer, HandRole, Request, Said};
+
+/// How patient a hand is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections served at once; more wait in the socket's queue.
+    pub connections: usize,
+    /// A frame that was begun, or an answer that is sent, must be through in this time.
+    pub frame: Duration,
+    /// A connection on which nothing is asked for this long is closed (never the socket pair).
+    pub quiet: Duration,
+    /// No request runs longer than this, whatever it says itself.
+    pub request: Duration,
+    /// The hand leaves after this long without a connection; its socket unit starts it again. `None`: it stays.
+    pub leave_after: Option<Duration>,
+}
+
+impl Limits {
+    /// The limits of a role: the host hand leaves after 120 s without work, the container hand stays.
+    #[must_use]
+    pub fn of(role: HandRole) -> Self {
+        Self {
+            connections: 8,
+            frame: Duration::from_secs(5),
+            quiet: Duration::from_secs(30),
+            request: Duration::from_secs(600),
+            leave_after: match role {
+                HandRole::Host => Some(Duration::from_secs(120)),
+                HandRole::Containers => None,
+            },
+        }
+    }
+}
+
+/// Why a hand left on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing was asked for long enough.
+    Idle,
+    /// The other end of the socket pair was closed, or broke the protocol.
+    FrontGone,
+}
+
+/// Why a hand cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeFault {
+    /// No connection can be accepted any more.
+    #[error("cannot accept connections any more")]
+    Accept(#[source] io::Error),
+    /// The socket pair was made by somebody else.
+    #[error("the other end of the socket pair is not ours")]
+    Stranger(#[source] Stranger),
+}
+
+/// Why a connection ended. All but the first are the peer's fault.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("closed by the peer")]
+    ByPeer,
+    #[error("nothing was asked for {} s", .0.as_secs())]
+    Quiet(Duration),
+    #[error("broken frame")]
+    Frame(#[from] FrameFault),
+    #[error("not a request")]
+    Garbage(#[source] serde_json::Error),
+}
+
+/// Serves requests until the hand leaves. Dropping the future ends every act under way.
+///
+/// # Errors
+/// The hand cannot go on; its unit restarts it.
+pub async fn serve(
+    role: HandRole,
+    listen: Listen,
+    peers: Peers,
+    acts: Arc<Acts>,
+    limits: Limits,
+) -> Result<Left, ServeFault> {
+    match listen {
+        Listen::Socket(listener) => serve_socket(role, &listener, &peers, &acts, &limits).await,
+        Listen::Pair(stream) => {
+            peers.admit(&stream).map_err(ServeFault::Stranger)?;
+            let patient = Limits { quiet: Duration::MAX, ..limits };
+            log_end(&converse(role, stream, &acts, &patient).await);
+            Ok(Left::FrontGone)
+        }
+    }
+}
+
+async fn serve_socket(
+    role: HandRole,
+    listener: &UnixListener,
+    peers: &Peers,
+    acts: &Arc<Acts>,
+    limits: &Limits,
+) -> Result<Left, ServeFault> {
+    let leave_at = || limits.leave_after.map(|after| Instant::now() + after);
+    let mut talks = JoinSet::new();
+    let mut leave = leave_at();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if talks.len() < limits.connections => {
+                let (stream, _) = accepted.map_err(ServeFault::Accept)?;
+                match peers.admit(&stream) {
+                    Ok(()) => {
+                        let (acts, limits) = (Arc::clone(acts), limits.clone());
+                        talks.spawn(async move { log_end(&converse(role, stream, &acts, &limits).await) });
+                    }
+                    Err(stranger) => tracing::warn!(hand = role.name(), "connection refused: {stranger}"),
+                }
+            }
+            Some(ended) = talks.join_next() => {
+                if let Err(panic) = ended {
+                    tracing::error!(hand = role.name(), "a request broke the code that served it: {panic}");
+                }
+                leave = leave_at();
+            }
+            // A connection that comes between this instant and the exit waits in the queue and starts the hand again.
+            () = until(leave), if talks.is_empty() => {
+                if !(acts.child_hangs)() {
+                    return Ok(Left::Idle);
+                }
+                leave = leave_at();
+            }
+        }
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn log_end(end: &Ended) {
+    match end {
+        Ended::ByPeer => {}
+        Ended::Quiet(_) | Ended::Frame(_) | Ended::Garbage(_) => {
+            let cause = std::error::Error::source(end).map(|cause| format!(": {cause}")).unwrap_or_default();
+            tracing::warn!("connection closed: {end}{cause}");
+        }
+    }
+}
+
+async fn converse(role: HandRole, stream: UnixStream, acts: &Acts, limits: &Limits) -> Ended {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    loop {
+        match answer_one(role, &mut reader, &mut writer, acts, limits).await {
+            Ok(()) => {}
+            Err(ended) => return ended,
+        }
+    }
+}
+
+async fn answer_one(
+    role: HandRole,
+    reader: &mut (impl AsyncBufRead + Unpin),
+    writer: &mut (impl tokio::io::AsyncWrite + Unpin),
+    acts: &Acts,
+    limits: &Limits,
+) -> Result<(), Ended> {
+    let Ok(begun) = timeout(limits.quiet, frame::begins(reader)).await else { return Err(Ended::Quiet(limits.quiet)) };
+    if !begun? {
+        return Err(Ended::ByPeer);
+    }
+    let bytes = frame::read(reader, limits.frame).await?;
+    let answer = match understood(&bytes)? {
+        Ok(request) => {
+            let within = below(Duration::from_millis(request.deadline_ms)).min(limits.request);
+            let said = tokio::select! {
+                said = acts.answer(role, request.ask, within) => said,
+                () = hung_up(reader) => return Err(Ended::ByPeer),
+            };
+            Answer { id: request.id, said }
+        }
+        Err(refusal) => refusal,
+    };
+    let body = encode(&answer).map_err(Ended::Garbage)?;
+    Ok(frame::write(writer, &body, limits.frame).await?)
+}
+
+/// The request, or the refusal of one that names its id but is otherwise strange, or the end of the connection.
+fn understood(bytes: &[u8]) -> Result<Result<Request, Answer>, Ended> {
+    #[derive(Deserialize)]
+    struct IdOnly {
+        id: u64,
+    }
+    serde_json::from_slice(bytes).map(Ok).or_else(|strange| match serde_json::from_slice::<IdOnly>(bytes) {
+        Ok(IdOnly { id }) => {
+            let why = format!("this hand does not understand the request: {strange}");
+            Ok(Err(Answer { id, said: Said::Refused { why } }))
+        }
+        Err(_) => Err(Ended::Garbage(strange)),
+    })
+}
+
+/// The hand's own deadline lies below the front's, so that its answer still finds the front waiting.
+fn below(deadline: Duration) -> Duration {
+    deadline.saturating_sub((deadline / 10).min(Duration::from_millis(500)))
+}
+
+/// Resolves when the peer has gone. Where it has sent more in the meantime, that waits for its turn.
+async fn hung_up(reader: &mut (impl AsyncBufRead + Unpin)) {
+    match reader.fill_buf().await {
+        Ok([]) | Err(_) => {}
+        Ok(_) => std::future::pending().await,
+    }
+}
+
+fn encode(answer: &Answer) -> Result<Vec<u8>, serde_json::Error> {
+    let body = serde_json::to_vec(answer)?;
+    if u32::try_from(body.len()).is_ok_and(|length| length <= wire::hand::FRAME_MAX_BYTES) {
+        return Ok(body);
+    }
+    let why = format!("the answer has {} bytes, too many for one frame", body.len());
+    serde_json::to_vec(&Answer { id: answer.id, said: Said::Refused { why } })
+}

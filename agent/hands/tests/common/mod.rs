@@ -1,0 +1,160 @@
+//! Acts with known answers, and the means to talk to a hand byte by byte.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use hands::acts::Acts;
+use hands::listen::Listen;
+use hands::peers::Peers;
+use hands::server::{Left, Limits, ServeFault, serve};
+use model::Reading;
+use model::docker::DockerFacts;
+use model::driver::{DriverReport, DriverSource, ProbeFault};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+use wire::hand::{Answer, Ask, HandRole, Request, Said};
+
+/// How many acts hang now; an act that is dropped is counted out.
+pub static HANGING: AtomicUsize = AtomicUsize::new(0);
+
+struct Hanging;
+
+impl Hanging {
+    fn new() -> Self {
+        HANGING.fetch_add(1, Ordering::SeqCst);
+        Self
+    }
+}
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        HANGING.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+pub fn report(source: DriverSource) -> DriverReport {
+    DriverReport {
+        source,
+        driver_version: Reading::Known("580.105.08".to_owned()),
+        cuda_version: Reading::default(),
+        gpus: Vec::new(),
+        problems: vec!["no GPU answered".to_owned()],
+    }
+}
+
+pub fn facts() -> DockerFacts {
+    DockerFacts { version: Some("28.2.2".to_owned()), runtimes: vec!["nvidia".to_owned()], ..DockerFacts::default() }
+}
+
+/// NVML hangs for ever, nvidia-smi answers, the driver container is absent, Docker answers.
+pub fn acts() -> Acts {
+    Acts {
+        powerless: Box::new(|| Some("it is a test".to_owned())),
+        probe_driver: Box::new(|source| {
+            Box::pin(async move {
+                match source {
+                    DriverSource::Nvml => {
+                        let _hanging = Hanging::new();
+                        std::future::pending().await
+                    }
+                    DriverSource::Smi => Ok(report(source)),
+                    DriverSource::SmiInDriverContainer => {
+                        Err(ProbeFault::Absent { what: "driver container".to_owned(), said: "none runs".to_owned() })
+                    }
+                }
+            })
+        }),
+        docker_facts: Box::new(|()| Box::pin(async { Ok(facts()) })),
+        child_hangs: Box::new(|| false),
+    }
+}
+
+pub fn limits() -> Limits {
+    Limits {
+        connections: 8,
+        frame: Duration::from_millis(400),
+        quiet: Duration::from_secs(20),
+        request: Duration::from_secs(20),
+        leave_after: None,
+    }
+}
+
+/// A hand on a socket at `<folder>/<role>.sock`, inside this process.
+pub struct Served {
+    pub folder: tempfile::TempDir,
+    pub task: JoinHandle<Result<Left, ServeFault>>,
+    pub role: HandRole,
+}
+
+impl Served {
+    pub fn with(role: HandRole, peers: Peers, acts: Acts, limits: Limits) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join(format!("{}.sock", role.name()))).unwrap();
+        let task = tokio::spawn(serve(role, Listen::Socket(listener), peers, Arc::new(acts), limits));
+        Self { folder, task, role }
+    }
+
+    pub fn host() -> Self {
+        Self::with(HandRole::Host, Peers::parent(), acts(), limits())
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub async fn connect(&self) -> UnixStream {
+        UnixStream::connect(self.folder().join(format!("{}.sock", self.role.name()))).await.unwrap()
+    }
+
+    pub fn client(&self) -> hands::Client {
+        hands::Client::at(self.role, self.folder())
+    }
+}
+
+pub fn request(id: u64, ask: Ask) -> Vec<u8> {
+    frame(&serde_json::to_vec(&Request { id, deadline_ms: 10_000, ask }).unwrap())
+}
+
+pub fn frame(body: &[u8]) -> Vec<u8> {
+    [u32::try_from(body.len()).unwrap().to_le_bytes().as_slice(), body].concat()
+}
+
+pub async fn read_answer(stream: &mut UnixStream) -> Answer {
+    let mut prefix = [0; 4];
+    stream.read_exact(&mut prefix).await.unwrap();
+    let mut body = vec![0; usize::try_from(u32::from_le_bytes(prefix)).unwrap()];
+    stream.read_exact(&mut body).await.unwrap();
+    serde_json::from_slice(&body).unwrap()
+}
+
+/// The hand is there and answers, whatever happened before.
+pub async fn assert_alive(served: &Served) {
+    let mut stream = served.connect().await;
+    stream.write_all(&request(7, Ask::Hello)).await.unwrap();
+    let answer = read_answer(&mut stream).await;
+    assert_eq!(answer.id, 7);
+    assert!(matches!(answer.said, Said::Hello { role, .. } if role == served.role));
+}
+
+/// The hand closes this connection without a word.
+pub async fn assert_closed(stream: &mut UnixStream) {
+    let mut rest = Vec::new();
+    match tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await {
+        Ok(Ok(_)) => assert!(rest.is_empty(), "the hand said {rest:?}"),
+        // What was still unread when the hand closed its end comes back as a reset.
+        Ok(Err(error)) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+        Err(_) => panic!("the connection was left open"),
+    }
+}
+
+/// Waits for a condition, at most ten seconds.
+pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(10), "still not: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

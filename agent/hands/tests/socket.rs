@@ -1,0 +1,281 @@
+//! A hand on a listening socket: what it takes, what it refuses, and that it outlives every peer.
+
+mod common;
+
+use common::{
+    HANGING, Served, acts, assert_alive, assert_closed, eventually, facts, frame, limits, read_answer, report, request,
+};
+use hands::peers::Peers;
+use hands::server::{Left, Limits};
+use hands::{HandFault, RemoteHost};
+use model::driver::{DriverSource, ProbeFault};
+use model::settings::NvidiaSettings;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use wire::hand::{Ask, HandRole, Said};
+
+const LONG: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn the_adapter_gets_each_fact_from_the_hand_that_has_it() {
+    let host = Served::host();
+    let containers = Served::with(HandRole::Containers, Peers::parent(), acts(), limits());
+    let remote = RemoteHost::new(host.client(), containers.client(), &NvidiaSettings::default());
+    assert_eq!(remote.probe_driver(DriverSource::Smi).await, Ok(report(DriverSource::Smi)));
+    assert_eq!(remote.docker_facts().await, Ok(facts()));
+    let absent = remote.probe_driver(DriverSource::SmiInDriverContainer).await;
+    assert!(matches!(absent, Err(ProbeFault::Absent { .. })), "{absent:?}");
+    let hello = remote.hand(HandRole::Containers).hello(LONG).await.unwrap();
+    assert_eq!(hello.powerless.as_deref(), Some("it is a test"));
+    assert_eq!(hello.version, env!("CARGO_PKG_VERSION"));
+}
+
+#[tokio::test]
+async fn a_hand_refuses_what_is_the_other_ones() {
+    let containers = Served::with(HandRole::Containers, Peers::parent(), acts(), limits());
+    for source in [DriverSource::Nvml, DriverSource::Smi] {
+        let refused = containers.client().ask(Ask::ProbeDriver(source), LONG).await;
+        assert!(
+            matches!(&refused, Err(HandFault::Refused { why, .. }) if why.contains("containers hand")),
+            "{refused:?}"
+        );
+    }
+    let host = Served::host();
+    for ask in [Ask::DockerFacts, Ask::ProbeDriver(DriverSource::SmiInDriverContainer)] {
+        assert!(matches!(host.client().ask(ask, LONG).await, Err(HandFault::Refused { .. })));
+    }
+}
+
+#[tokio::test]
+async fn while_one_act_hangs_others_are_served() {
+    let host = Served::host();
+    let mut hung = host.connect().await;
+    hung.write_all(&request(1, Ask::ProbeDriver(DriverSource::Nvml))).await.unwrap();
+    eventually("the act hangs", || HANGING.load(Ordering::SeqCst) > 0).await;
+    let start = Instant::now();
+    assert_alive(&host).await;
+    assert!(host.client().ask(Ask::ProbeDriver(DriverSource::Smi), LONG).await.is_ok());
+    assert!(start.elapsed() < Duration::from_secs(2), "a hung act held the others for {:?}", start.elapsed());
+    drop(hung);
+}
+
+#[tokio::test]
+async fn an_act_ends_when_its_asker_goes() {
+    let host = Served::host();
+    let mut asker = host.connect().await;
+    asker.write_all(&request(1, Ask::ProbeDriver(DriverSource::Nvml))).await.unwrap();
+    eventually("the act hangs", || HANGING.load(Ordering::SeqCst) > 0).await;
+    drop(asker);
+    eventually("the act was dropped", || HANGING.load(Ordering::SeqCst) == 0).await;
+    assert_alive(&host).await;
+}
+
+#[tokio::test]
+async fn an_act_without_end_is_a_timeout_that_the_hand_itself_reports() {
+    let host = Served::host();
+    let start = Instant::now();
+    let said = host.client().ask(Ask::ProbeDriver(DriverSource::Nvml), Duration::from_secs(1)).await.unwrap();
+    let Said::Driver(told) = said else { panic!("{said:?}") };
+    assert!(matches!(*told, Err(ProbeFault::Timeout { after_ms: 900, .. })), "{told:?}");
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn an_act_that_panics_costs_its_connection_and_no_more() {
+    let mut broken = acts();
+    broken.probe_driver = Box::new(|_| Box::pin(async { panic!("a bug in an act") }));
+    let host = Served::with(HandRole::Host, Peers::parent(), broken, limits());
+    let fault = host.client().ask(Ask::ProbeDriver(DriverSource::Smi), LONG).await;
+    assert!(matches!(fault, Err(HandFault::Closed { .. })), "{fault:?}");
+    assert_alive(&host).await;
+}
+
+#[tokio::test]
+async fn a_peer_with_another_uid_is_closed_unheard() {
+    let stranger = nix::unistd::geteuid().as_raw().wrapping_add(1);
+    let host = Served::with(HandRole::Host, Peers::of(&[stranger]), acts(), limits());
+    let mut stream = host.connect().await;
+    // The hand may have closed its end before we write.
+    drop(stream.write_all(&request(1, Ask::Hello)).await);
+    assert_closed(&mut stream).await;
+    assert!(!host.task.is_finished());
+}
+
+#[tokio::test]
+async fn a_length_of_four_gibibytes_is_closed_at_once() {
+    let host = Served::host();
+    for length in [u32::MAX, wire::hand::FRAME_MAX_BYTES + 1] {
+        let mut stream = host.connect().await;
+        stream.write_all(&length.to_le_bytes()).await.unwrap();
+        assert_closed(&mut stream).await;
+    }
+    assert_alive(&host).await;
+}
+
+#[tokio::test]
+async fn garbage_and_half_frames_are_closed() {
+    let host = Served::host();
+    let nested = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    let bodies: [&[u8]; 6] = [b"", b"hello", b"\xff\xfe\x00", b"[1,2,3]", b"{\"id\":\"one\"}", nested.as_bytes()];
+    for body in bodies {
+        let mut stream = host.connect().await;
+        stream.write_all(&frame(body)).await.unwrap();
+        assert_closed(&mut stream).await;
+    }
+    let mut cut = host.connect().await;
+    cut.write_all(&request(1, Ask::Hello)[..9]).await.unwrap();
+    cut.shutdown().await.unwrap();
+    assert_closed(&mut cut).await;
+    assert_alive(&host).await;
+}
+
+#[tokio::test]
+async fn an_unknown_verb_is_refused_and_the_connection_goes_on() {
+    let host = Served::host();
+    let mut stream = host.connect().await;
+    let asks = [
+        r#"{"id":3,"deadline_ms":100,"ask":"format_disk"}"#,
+        r#"{"id":3,"deadline_ms":100,"ask":{"probe_driver":"roentgen"}}"#,
+        r#"{"id":3,"deadline_ms":100,"ask":"hello","as_user":"root"}"#,
+        r#"{"id":3,"deadline_ms":-1,"ask":"hello"}"#,
+    ];
+    for ask in asks {
+        stream.write_all(&frame(ask.as_bytes())).await.unwrap();
+        let answer = read_answer(&mut stream).await;
+        assert_eq!(answer.id, 3);
+        assert!(matches!(answer.said, Said::Refused { .. }), "{ask} gave {:?}", answer.said);
+    }
+    stream.write_all(&request(4, Ask::Hello)).await.unwrap();
+    assert!(matches!(read_answer(&mut stream).await.said, Said::Hello { .. }));
+}
+
+#[tokio::test]
+async fn requests_sent_ahead_are_answered_in_order() {
+    let host = Served::host();
+    let mut stream = host.connect().await;
+    let ahead: Vec<u8> = (1..=5).flat_map(|id| request(id, Ask::Hello)).collect();
+    stream.write_all(&ahead).await.unwrap();
+    for id in 1..=5 {
+        assert_eq!(read_answer(&mut stream).await.id, id);
+    }
+}
+
+#[tokio::test]
+async fn a_writer_of_single_bytes_is_understood_while_it_is_quick() {
+    let host = Served::host();
+    let mut stream = host.connect().await;
+    for byte in request(1, Ask::Hello) {
+        stream.write_all(&[byte]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(read_answer(&mut stream).await.id, 1);
+}
+
+#[tokio::test]
+async fn a_writer_that_stops_inside_a_frame_is_closed_in_time() {
+    let host = Served::host();
+    let mut stream = host.connect().await;
+    let start = Instant::now();
+    stream.write_all(&request(1, Ask::Hello)[..10]).await.unwrap();
+    assert_closed(&mut stream).await;
+    assert!(start.elapsed() >= Duration::from_millis(390) && start.elapsed() < Duration::from_secs(5));
+    assert_alive(&host).await;
+}
+
+#[tokio::test]
+async fn a_reader_that_never_reads_does_not_keep_its_place() {
+    let mut talkative = acts();
+    talkative.powerless = Box::new(|| Some("x".repeat(1024 * 1024)));
+    let one = Limits { connections: 1, ..limits() };
+    let host = Served::with(HandRole::Host, Peers::parent(), talkative, one);
+    let mut deaf = host.connect().await;
+    deaf.write_all(&request(1, Ask::Hello)).await.unwrap();
+    assert_alive(&host).await;
+}
+
+#[tokio::test]
+async fn a_connection_without_requests_is_closed_and_its_place_is_free() {
+    let few = Limits { connections: 1, quiet: Duration::from_millis(100), ..limits() };
+    let host = Served::with(HandRole::Host, Peers::parent(), acts(), few);
+    let mut idle = host.connect().await;
+    assert_alive(&host).await;
+    assert_closed(&mut idle).await;
+}
+
+#[tokio::test]
+async fn the_hand_leaves_when_nothing_was_asked_and_keeps_the_socket_for_the_next_one() {
+    let brief = Limits { leave_after: Some(Duration::from_millis(150)), ..limits() };
+    let host = Served::with(HandRole::Host, Peers::parent(), acts(), brief);
+    assert_alive(&host).await;
+    let left = tokio::time::timeout(LONG, host.task).await.expect("the hand stayed").unwrap();
+    assert_eq!(left.unwrap(), Left::Idle);
+}
+
+#[tokio::test]
+async fn the_hand_stays_while_an_act_runs_and_while_a_child_hangs() {
+    let brief = Limits { leave_after: Some(Duration::from_millis(100)), ..limits() };
+    let busy = Served::with(HandRole::Host, Peers::parent(), acts(), brief.clone());
+    let mut stream = busy.connect().await;
+    stream.write_all(&request(1, Ask::ProbeDriver(DriverSource::Nvml))).await.unwrap();
+    let mut holding = acts();
+    holding.child_hangs = Box::new(|| true);
+    let held = Served::with(HandRole::Host, Peers::parent(), holding, brief);
+    assert_alive(&held).await;
+    let mut tasks = [busy.task, held.task];
+    for task in &mut tasks {
+        assert!(tokio::time::timeout(Duration::from_millis(500), task).await.is_err(), "the hand left");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_hand_is_a_fault_that_says_how_to_start_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = hands::Client::at(HandRole::Containers, folder.path());
+    let fault = client.ask(Ask::DockerFacts, LONG).await.unwrap_err();
+    let ProbeFault::HandUnavailable { what, said } = fault.into_probe_fault() else { panic!("another fault") };
+    assert_eq!(what, "the containers hand");
+    assert!(said.contains("containers.sock") && said.contains("systemctl start gpuhostd-containers.socket"), "{said}");
+    assert!(said.contains("No such file"), "{said}");
+}
+
+/// A hand that is not ours: it answers every connection with these bytes.
+async fn impostor(folder: &std::path::Path, bytes: Vec<u8>) -> tokio::task::JoinHandle<()> {
+    let listener = tokio::net::UnixListener::bind(folder.join("host.sock")).unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _): (UnixStream, _) = listener.accept().await.unwrap();
+            stream.write_all(&bytes).await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+    })
+}
+
+#[tokio::test]
+async fn answers_that_do_not_fit_are_faults() {
+    let report = serde_json::to_string(&report(DriverSource::Smi)).unwrap();
+    let cases: [(Vec<u8>, &str); 6] = [
+        (Vec::new(), "without an answer"),
+        (u32::MAX.to_le_bytes().to_vec(), "4294967295 bytes"),
+        (frame(b"{}"), "does not fit"),
+        (frame(br#"{"id":99,"said":{"refused":{"why":"x"}}}"#), "answers request 99"),
+        (
+            frame(br#"{"id":1,"said":{"docker":{"Ok":{"runtimes":[],"cdi_spec_dirs":[],"cdi_devices":[]}}}}"#),
+            "no driver report",
+        ),
+        (
+            frame(format!(r#"{{"id":1,"said":{{"driver":{{"Ok":{report}}}}}}}"#).as_bytes()),
+            "report is one of nvidia_smi",
+        ),
+    ];
+    for (bytes, expected) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let liar = impostor(folder.path(), bytes).await;
+        let client = hands::Client::at(HandRole::Host, folder.path());
+        let remote = RemoteHost::new(client.clone(), client, &NvidiaSettings::default());
+        let said = remote.probe_driver(DriverSource::Nvml).await.unwrap_err().to_string();
+        assert!(said.contains(expected), "expected {expected:?}, got: {said}");
+        liar.abort();
+    }
+}
