@@ -12,7 +12,7 @@ const BASES: [&str; 2] = ["/usr/lib/gpuhostd/config.toml", "/etc/gpuhostd/config
 const FRAGMENTS: &str = "/etc/gpuhostd/config.d";
 
 /// Runs the check; without files it takes those that the daemon reads.
-pub fn run(files: &[PathBuf], json: bool) -> Result<(), Failure> {
+pub(crate) fn run(files: &[PathBuf], json: bool) -> Result<(), Failure> {
     let fragments = if files.is_empty() { of_the_daemon()? } else { named(files)? };
     let settings = merge(&fragments).map_err(|fault| Failure::Usage { why: fault.to_string() })?;
     if json {

@@ -14,20 +14,20 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// How long the daemon may take to answer a question.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// How long it may take to answer a request for a change: somebody may have to type a password.
-pub const CHANGE_DEADLINE: Duration = Duration::from_secs(150);
+pub(crate) const CHANGE_DEADLINE: Duration = Duration::from_secs(150);
 
 /// A connection to the bus.
 #[derive(Debug)]
-pub struct Daemon {
+pub(crate) struct Daemon {
     /// The connection.
-    pub connection: Connection,
+    pub(crate) connection: Connection,
     /// The bus, in words.
-    pub bus: String,
+    pub(crate) bus: String,
 }
 
 impl Daemon {
     /// Connects to the given bus, to the one of the environment, or to the system bus.
-    pub async fn connect(address: Option<String>) -> Result<Self, Failure> {
+    pub(crate) async fn connect(address: Option<String>) -> Result<Self, Failure> {
         let address = address.or_else(|| std::env::var(BUS_VARIABLE).ok().filter(|text| !text.is_empty()));
         let (builder, bus) = match &address {
             Some(text) => (zbus::connection::Builder::address(text.as_str()), format!("the bus at {text}")),
@@ -41,20 +41,20 @@ impl Daemon {
     }
 
     /// Everything that the daemon shows, in one call.
-    pub async fn snapshot(&self) -> Result<Snapshot, Failure> {
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot, Failure> {
         let host = self.host().await?;
         let text = self.answer(ANSWER_DEADLINE, host.get_observation(Options::new())).await?;
         serde_json::from_str(&text).map_err(|source| Failure::Answer { source })
     }
 
     /// The root object. No property is cached, so that nothing is asked but what we call.
-    pub async fn host(&self) -> Result<HostProxy<'static>, Failure> {
+    pub(crate) async fn host(&self) -> Result<HostProxy<'static>, Failure> {
         let builder = HostProxy::builder(&self.connection).cache_properties(CacheProperties::No);
         builder.build().await.map_err(|error| Failure::of_call(&self.bus, error))
     }
 
     /// Waits for an answer of the daemon, but not for ever.
-    pub async fn answer<T>(
+    pub(crate) async fn answer<T>(
         &self,
         deadline: Duration,
         call: impl Future<Output = zbus::Result<T>>,

@@ -18,7 +18,7 @@ const TIMEOUT: u8 = 9;
 
 /// Why not.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// There is no bus.
     #[error("cannot connect to {bus}; is a D-Bus daemon running there?")]
     NoBus {
@@ -120,24 +120,28 @@ pub enum Failure {
 
 impl Failure {
     /// An error of a call to the daemon, seen for what it is.
-    pub fn of_call(bus: &str, error: zbus::Error) -> Self {
+    pub(crate) fn of_call(bus: &str, error: zbus::Error) -> Self {
         let bus = bus.to_owned();
-        match error {
-            zbus::Error::MethodError(name, said, _) => match code_of(name.as_str()) {
-                Some((_, status)) => Self::Refused { status, message: said.unwrap_or_else(|| name.to_string()) },
-                None => Self::Refused { status: BROKEN, message: format!("{name}: {}", said.unwrap_or_default()) },
-            },
-            zbus::Error::FDO(inner) => match *inner {
-                zbus::fdo::Error::ServiceUnknown(_) | zbus::fdo::Error::NameHasNoOwner(_) => Self::NotRunning { bus },
-                zbus::fdo::Error::AccessDenied(said) => Self::BusDenied { bus, said },
-                other => Self::Bus { bus, source: zbus::Error::FDO(Box::new(other)) },
-            },
-            other => Self::Bus { bus, source: other },
+        if let zbus::Error::MethodError(name, said, _) = &error {
+            let said = said.clone().unwrap_or_default();
+            return match code_of(name.as_str()) {
+                Some((_, status)) => Self::Refused { status, message: said },
+                None => Self::Refused { status: BROKEN, message: format!("{name}: {said}") },
+            };
         }
+        if let zbus::Error::FDO(inner) = &error {
+            if let zbus::fdo::Error::ServiceUnknown(_) | zbus::fdo::Error::NameHasNoOwner(_) = &**inner {
+                return Self::NotRunning { bus };
+            }
+            if let zbus::fdo::Error::AccessDenied(said) = &**inner {
+                return Self::BusDenied { bus, said: said.clone() };
+            }
+        }
+        Self::Bus { bus, source: error }
     }
 
     /// The exit status.
-    pub const fn exit_status(&self) -> u8 {
+    pub(crate) const fn exit_status(&self) -> u8 {
         match self {
             Self::NoBus { .. } | Self::NotRunning { .. } | Self::Vanished { .. } => UNAVAILABLE,
             Self::BusDenied { .. } => NOT_AUTHORIZED,
@@ -152,7 +156,7 @@ impl Failure {
     }
 
     /// The failure with all its causes.
-    pub fn told(&self) -> String {
+    pub(crate) fn told(&self) -> String {
         let mut told = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(inner) = cause {
@@ -165,7 +169,7 @@ impl Failure {
 }
 
 /// The exit status of a refusal code that came in a job; 1 where the code is not known here.
-pub fn status_of_code(code: &str) -> u8 {
+pub(crate) fn status_of_code(code: &str) -> u8 {
     Refusal::CODES.into_iter().find(|(known, _)| *known == code).map_or(BROKEN, |(_, status)| status)
 }
 

@@ -21,7 +21,7 @@ fn options<'a>(how: Change) -> Options<'a> {
 }
 
 /// `rescan`.
-pub async fn rescan(bus: Option<String>, how: Change, json: bool) -> Result<(), Failure> {
+pub(crate) async fn rescan(bus: Option<String>, how: Change, json: bool) -> Result<(), Failure> {
     let daemon = Daemon::connect(bus).await?;
     let host = daemon.host().await?;
     let job = daemon.answer(CHANGE_DEADLINE, host.rescan(options(how))).await?;
@@ -29,7 +29,7 @@ pub async fn rescan(bus: Option<String>, how: Change, json: bool) -> Result<(), 
 }
 
 /// `leave`.
-pub async fn leave(bus: Option<String>, how: Change, json: bool) -> Result<(), Failure> {
+pub(crate) async fn leave(bus: Option<String>, how: Change, json: bool) -> Result<(), Failure> {
     let daemon = Daemon::connect(bus).await?;
     let host = daemon.host().await?;
     let job = daemon.answer(CHANGE_DEADLINE, host.leave(options(how))).await?;
@@ -37,7 +37,7 @@ pub async fn leave(bus: Option<String>, how: Change, json: bool) -> Result<(), F
 }
 
 /// `enroll`.
-pub async fn enroll(bus: Option<String>, with: Enroll, how: Change, json: bool) -> Result<(), Failure> {
+pub(crate) async fn enroll(bus: Option<String>, with: Enroll, how: Change, json: bool) -> Result<(), Failure> {
     let mut options = options(how);
     if let Some(path) = &with.ca_file {
         let pem = std::fs::read_to_string(path).map_err(|source| Failure::File { path: path.clone(), source })?;

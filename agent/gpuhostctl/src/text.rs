@@ -10,7 +10,7 @@ const RESET: &str = "\u{1b}[0m";
 
 /// How a piece of text looks on a terminal. Where the output is no terminal the colours are taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
+pub(crate) enum Look {
     /// As it is.
     Plain,
     /// Titles.
@@ -36,7 +36,7 @@ impl Look {
 }
 
 /// The text in a look.
-pub fn paint(text: &str, look: Look) -> String {
+pub(crate) fn paint(text: &str, look: Look) -> String {
     match look {
         Look::Plain => text.to_owned(),
         Look::Bold | Look::Good | Look::Bad | Look::Dim => format!("{}{text}{RESET}", look.code()),
@@ -44,59 +44,59 @@ pub fn paint(text: &str, look: Look) -> String {
 }
 
 /// The text without control characters: names come from devices, drivers and managers.
-pub fn clean(text: &str) -> Cow<'_, str> {
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     let steers = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if text.chars().any(steers) { Cow::Owned(text.chars().filter(|c| !steers(*c)).collect()) } else { text.into() }
 }
 
 /// The same for a text of several lines: line breaks stay.
-pub fn clean_lines(text: &str) -> String {
+pub(crate) fn clean_lines(text: &str) -> String {
     text.split('\n').map(clean).collect::<Vec<_>>().join("\n")
 }
 
 /// One cell of a table.
 #[derive(Debug, Clone)]
-pub struct Cell {
+pub(crate) struct Cell {
     text: String,
     look: Look,
 }
 
 impl Cell {
     /// A cell with a look.
-    pub fn new(text: impl AsRef<str>, look: Look) -> Self {
+    pub(crate) fn new(text: impl AsRef<str>, look: Look) -> Self {
         Self { text: clean(text.as_ref()).into_owned(), look }
     }
 
     /// A plain cell; `-` where there is nothing.
-    pub fn plain(text: Option<&str>) -> Self {
+    pub(crate) fn plain(text: Option<&str>) -> Self {
         Self::new(text.unwrap_or("-"), Look::Plain)
     }
 }
 
 /// Rows under titles, each column as wide as its widest cell.
 #[derive(Debug)]
-pub struct Table {
+pub(crate) struct Table {
     rows: Vec<Vec<Cell>>,
 }
 
 impl Table {
     /// A table with its titles.
-    pub fn new(titles: &[&str]) -> Self {
+    pub(crate) fn new(titles: &[&str]) -> Self {
         Self { rows: vec![titles.iter().map(|title| Cell::new(title, Look::Bold)).collect()] }
     }
 
     /// A table without titles.
-    pub const fn untitled() -> Self {
+    pub(crate) const fn untitled() -> Self {
         Self { rows: Vec::new() }
     }
 
     /// One more row.
-    pub fn row(&mut self, cells: Vec<Cell>) {
+    pub(crate) fn row(&mut self, cells: Vec<Cell>) {
         self.rows.push(cells);
     }
 
     /// The lines.
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.text.chars().count()).max().unwrap_or(0)
@@ -117,20 +117,20 @@ impl Table {
 }
 
 /// Writes lines to standard output.
-pub fn print(lines: &[String]) -> Result<(), Failure> {
+pub(crate) fn print(lines: &[String]) -> Result<(), Failure> {
     let mut out = stdout().lock();
     let written = lines.iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
     written.map_err(|source| Failure::Output { source })
 }
 
 /// Writes JSON to standard output.
-pub fn print_json(view: &impl serde::Serialize) -> Result<(), Failure> {
+pub(crate) fn print_json(view: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(view).map_err(|source| Failure::Answer { source })?;
     print(&[text])
 }
 
 /// A span of time in words, `3 min`.
-pub fn span(millis: u64) -> String {
+pub(crate) fn span(millis: u64) -> String {
     match millis / 1000 {
         seconds @ 0..=119 => format!("{seconds} s"),
         seconds @ 120..=7199 => format!("{} min", seconds / 60),
@@ -140,7 +140,7 @@ pub fn span(millis: u64) -> String {
 }
 
 /// How long ago an instant was, `3 min ago`; the clock may have been set since.
-pub fn ago(millis: u64) -> String {
+pub(crate) fn ago(millis: u64) -> String {
     let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0);
     now.checked_sub(millis).map_or_else(|| "in the future (the clock was set back)".into(), |past| span(past) + " ago")
 }

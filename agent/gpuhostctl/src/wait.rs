@@ -18,7 +18,7 @@ const SHOW_AFTER: Duration = Duration::from_secs(1);
 
 /// What of a job matters for waiting.
 #[derive(Debug, Default)]
-pub struct Standing {
+pub(crate) struct Standing {
     state: String,
     result: Option<String>,
     error: Option<(String, String)>,
@@ -55,7 +55,7 @@ impl Standing {
 }
 
 /// Waits until the job has ended. Listens before it reads, so that no change is missed.
-pub async fn until_ended(daemon: &Daemon, job: &OwnedObjectPath) -> Result<(), Failure> {
+pub(crate) async fn until_ended(daemon: &Daemon, job: &OwnedObjectPath) -> Result<(), Failure> {
     let of_call = |error| Failure::of_call(&daemon.bus, error);
     let builder = PropertiesProxy::builder(&daemon.connection).destination(BUS_NAME).path(job.as_ref());
     let proxy = builder.cache_properties(zbus::proxy::CacheProperties::No).build().await.map_err(of_call)?;

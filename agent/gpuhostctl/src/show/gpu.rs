@@ -10,7 +10,7 @@ use wire::dbus::gpu::{CauseView, GpuView};
 use wire::dbus::snapshot::Snapshot;
 
 /// Prints one GPU, named by PCI address or UUID.
-pub fn print(snapshot: &Snapshot, name: &str, json: bool) -> Result<(), Failure> {
+pub(crate) fn print(snapshot: &Snapshot, name: &str, json: bool) -> Result<(), Failure> {
     let gpu = find(snapshot, name)?;
     if json {
         return print_json(gpu);
@@ -30,7 +30,7 @@ fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a GpuView, Failure> 
 }
 
 /// The GPU as lines: the values under their D-Bus names, the chain, the metrics.
-pub fn lines(gpu: &GpuView) -> Result<Vec<String>, Failure> {
+pub(crate) fn lines(gpu: &GpuView) -> Result<Vec<String>, Failure> {
     let title = gpu.name.as_deref().unwrap_or(&gpu.pci_id);
     let mut lines = vec![paint(&format!("{}  {}", gpu.address, clean(title)), Look::Bold)];
     lines.extend(why_not(gpu));

@@ -7,7 +7,7 @@ use wire::dbus::metrics::ProcessView;
 use wire::dbus::snapshot::Snapshot;
 
 /// Prints the list.
-pub fn print(snapshot: &Snapshot, json: bool) -> Result<(), Failure> {
+pub(crate) fn print(snapshot: &Snapshot, json: bool) -> Result<(), Failure> {
     if json {
         return print_json(&snapshot.gpus);
     }
@@ -15,7 +15,7 @@ pub fn print(snapshot: &Snapshot, json: bool) -> Result<(), Failure> {
 }
 
 /// The list as lines.
-pub fn lines(snapshot: &Snapshot) -> Vec<String> {
+pub(crate) fn lines(snapshot: &Snapshot) -> Vec<String> {
     if snapshot.gpus.is_empty() {
         return nothing(snapshot);
     }
@@ -35,7 +35,7 @@ pub fn lines(snapshot: &Snapshot) -> Vec<String> {
 }
 
 /// `2 of 3 GPUs usable`.
-pub fn summary(snapshot: &Snapshot) -> String {
+pub(crate) fn summary(snapshot: &Snapshot) -> String {
     let all = snapshot.gpus.len();
     let usable = snapshot.gpus.iter().filter(|gpu| gpu.schedulable).count();
     let look = if usable == all { Look::Good } else { Look::Bad };
@@ -73,7 +73,7 @@ fn driver(gpu: &GpuView) -> Cell {
 }
 
 /// Who has the GPU, as far as the driver tells.
-pub fn holders(gpu: &GpuView) -> String {
+pub(crate) fn holders(gpu: &GpuView) -> String {
     let name = |process: &ProcessView| {
         let path = process.name.as_deref().unwrap_or("?");
         format!("{} ({})", path.rsplit('/').next().unwrap_or(path), process.pid)
@@ -88,7 +88,7 @@ pub fn holders(gpu: &GpuView) -> String {
 }
 
 /// The first broken link with its remedy, indented under the GPU.
-pub fn why_not(gpu: &GpuView) -> Vec<String> {
+pub(crate) fn why_not(gpu: &GpuView) -> Vec<String> {
     if gpu.schedulable {
         return Vec::new();
     }

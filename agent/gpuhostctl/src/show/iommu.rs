@@ -6,7 +6,7 @@ use wire::dbus::group::{GroupView, MemberView};
 use wire::dbus::snapshot::Snapshot;
 
 /// Prints the groups.
-pub fn print(snapshot: &Snapshot, json: bool) -> Result<(), Failure> {
+pub(crate) fn print(snapshot: &Snapshot, json: bool) -> Result<(), Failure> {
     if json {
         return print_json(&snapshot.iommu_groups);
     }
@@ -14,7 +14,7 @@ pub fn print(snapshot: &Snapshot, json: bool) -> Result<(), Failure> {
 }
 
 /// The groups as lines.
-pub fn lines(snapshot: &Snapshot) -> Vec<String> {
+pub(crate) fn lines(snapshot: &Snapshot) -> Vec<String> {
     let host = &snapshot.host;
     if host.observation_sequence == 0 {
         return vec!["The host has not been observed yet; ask again in a moment.".to_owned()];

@@ -6,7 +6,7 @@ use wire::dbus::job::{DONE, FAILED, JobView};
 use wire::dbus::snapshot::Snapshot;
 
 /// Prints the jobs.
-pub fn print(snapshot: &Snapshot, json: bool) -> Result<(), Failure> {
+pub(crate) fn print(snapshot: &Snapshot, json: bool) -> Result<(), Failure> {
     if json {
         return print_json(&snapshot.jobs);
     }
@@ -14,7 +14,7 @@ pub fn print(snapshot: &Snapshot, json: bool) -> Result<(), Failure> {
 }
 
 /// The jobs as lines.
-pub fn lines(jobs: &[JobView]) -> Vec<String> {
+pub(crate) fn lines(jobs: &[JobView]) -> Vec<String> {
     if jobs.is_empty() {
         return vec!["There is no job, and none has ended lately.".to_owned()];
     }

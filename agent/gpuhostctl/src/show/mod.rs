@@ -1,7 +1,7 @@
 //! What the commands that only look print.
 
-pub mod gpu;
-pub mod gpus;
-pub mod iommu;
-pub mod jobs;
-pub mod status;
+pub(crate) mod gpu;
+pub(crate) mod gpus;
+pub(crate) mod iommu;
+pub(crate) mod jobs;
+pub(crate) mod status;

@@ -7,7 +7,7 @@ use wire::dbus::host::HostView;
 use wire::dbus::snapshot::Snapshot;
 
 /// Prints the screen.
-pub fn print(snapshot: &Snapshot, json: bool) -> Result<(), Failure> {
+pub(crate) fn print(snapshot: &Snapshot, json: bool) -> Result<(), Failure> {
     if json {
         return print_json(&snapshot.host);
     }
@@ -15,7 +15,7 @@ pub fn print(snapshot: &Snapshot, json: bool) -> Result<(), Failure> {
 }
 
 /// The screen as lines.
-pub fn lines(snapshot: &Snapshot) -> Vec<String> {
+pub(crate) fn lines(snapshot: &Snapshot) -> Vec<String> {
     let host = &snapshot.host;
     let name = host.hostname.as_deref().unwrap_or("this host");
     let system = [host.operating_system.as_deref(), host.kernel.as_deref()].into_iter().flatten().collect::<Vec<_>>();
