@@ -3,6 +3,7 @@
 mod check;
 mod merge;
 
+pub use check::is_https;
 pub use merge::{SettingsFault, merge};
 
 use serde::{Deserialize, Serialize};

@@ -108,10 +108,10 @@ async fn keep_serving(
         let why = fault_chain(&fault);
         tracing::warn!(error = %why, retry_ms = pause.as_millis(), "D-Bus is unavailable; the daemon goes on without it");
         state.send_replace(BusState::Unavailable { why });
-        tokio::select! {
-            () = cancel.cancelled() => break,
-            () = tokio::time::sleep(pause) => pause = (pause * 2).min(RETRY_LAST),
+        if tokio::time::timeout(pause, cancel.cancelled()).await.is_ok() {
+            break;
         }
+        pause = (pause * 2).min(RETRY_LAST);
     }
     state.send_replace(BusState::Stopped);
 }

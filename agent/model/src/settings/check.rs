@@ -30,7 +30,8 @@ fn within(field: &'static str, value: u64, least: u64, most: u64, why: &'static 
 }
 
 /// `https://host` or `https://host:port`, a bracketed IPv6 address included, nothing behind it.
-pub(crate) fn is_https(url: &str) -> bool {
+#[must_use]
+pub fn is_https(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("https://") else { return false };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let (host, port) = match rest.rsplit_once(':') {
