@@ -82,6 +82,12 @@ impl Authorized {
         &self.command
     }
 
+    /// What was asked, taken out to be done.
+    #[must_use]
+    pub fn into_command(self) -> Command {
+        self.command
+    }
+
     /// Who asked.
     #[must_use]
     pub const fn actor(&self) -> Actor {

@@ -1,5 +1,8 @@
 //! The running core: it observes, keeps jobs and publishes what is so. It knows ports, never an adapter.
 
 pub mod command;
+pub mod core;
 pub mod handle;
 pub mod job;
+pub mod observer;
+pub mod start;

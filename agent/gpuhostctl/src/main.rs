@@ -1,2 +1,66 @@
-//! placeholder
-fn main() {}
+//! The command line of gpuhostd: reads the arguments, runs one command, and ends with the exit status of the table.
+
+mod args;
+mod config_check;
+mod daemon;
+mod failure;
+mod manage;
+mod show;
+mod text;
+mod wait;
+
+use args::{Arguments, Config, Debug, GpuCommand, Verb};
+use clap::{CommandFactory, Parser};
+use daemon::Daemon;
+use failure::Failure;
+use std::future::Future;
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = run(arguments);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader of our output has gone (`gpuhostctl gpus | head -1`): nothing is left to say.
+        Err(Failure::Output { source }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            let told = writeln!(anstream::stderr(), "gpuhostctl: {}", text::clean_lines(&failure.told()));
+            drop(told);
+            ExitCode::from(failure.exit_status())
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { json, bus, verb } = arguments;
+    match verb {
+        Verb::Config { what: Config::Check { files } } => config_check::run(&files, json),
+        Verb::Debug { what: Debug::ParseSmi { .. } } => Err(Failure::Usage { why: "not built in".into() }),
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "gpuhostctl", &mut std::io::stdout());
+            Ok(())
+        }
+        Verb::Status => look(bus, |snapshot| show::status::print(&snapshot, json)),
+        Verb::Gpus => look(bus, |snapshot| show::gpus::print(&snapshot, json)),
+        Verb::Gpu { what: GpuCommand::Show { address } } => look(bus, |s| show::gpu::print(&s, &address, json)),
+        Verb::Iommu => look(bus, |snapshot| show::iommu::print(&snapshot, json)),
+        Verb::Jobs => look(bus, |snapshot| show::jobs::print(&snapshot, json)),
+        Verb::Rescan { how } => block_on(manage::rescan(bus, how, json)),
+        Verb::Enroll { with, how } => block_on(manage::enroll(bus, with, how, json)),
+        Verb::Leave { how } => block_on(manage::leave(bus, how, json)),
+    }
+}
+
+fn look(
+    bus: Option<String>,
+    print: impl FnOnce(wire::dbus::snapshot::Snapshot) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let snapshot = block_on(async { Daemon::connect(bus).await?.snapshot().await })?;
+    print(snapshot)
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|source| Failure::Output { source })?.block_on(work)
+}

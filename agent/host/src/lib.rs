@@ -1,3 +1,6 @@
-//! placeholder
+//! The Linux adapters behind the model's ports, in two halves: what only reads, and what acts.
 
+pub mod front;
+pub mod hand;
+mod readiness;
 pub mod spawn;

@@ -248,6 +248,12 @@ pub struct DriverReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "fault", rename_all = "snake_case")]
 pub enum ProbeFault {
+    /// It has not been asked yet: the daemon has just started.
+    #[error("{what} has not been asked yet")]
+    NotAsked {
+        /// Who will be asked.
+        what: String,
+    },
     /// The library, program or container is not there.
     #[error("{what} is not there: {said}")]
     Absent {
@@ -313,6 +319,7 @@ impl ProbeFault {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
+            Self::NotAsked { .. } => "not_asked",
             Self::Absent { .. } => "absent",
             Self::Timeout { .. } => "timeout",
             Self::Stuck { .. } => "stuck",

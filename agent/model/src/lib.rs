@@ -3,12 +3,14 @@
 //! Nothing here touches a file, a process, a socket or a clock; the compiler and clippy hold that.
 
 pub mod absence;
+pub mod checkin;
 pub mod condition;
 pub mod docker;
 pub mod driver;
 pub mod enrol;
 pub mod host_facts;
 pub mod ids;
+pub mod judge;
 pub mod observation;
 pub mod pci;
 pub mod ports;

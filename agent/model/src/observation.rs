@@ -6,7 +6,7 @@ use crate::docker::DockerFacts;
 use crate::driver::{DriverGpu, DriverSource, ProbeFault};
 use crate::host_facts::HostFacts;
 use crate::ids::{IommuGroupId, PciAddress};
-use crate::pci::{GpuFunction, IommuGroup, PciScan};
+use crate::pci::{GpuFunction, IommuGroup, PciScan, VENDOR_NVIDIA};
 use crate::time::{BootMillis, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -213,6 +213,7 @@ impl HostObservation {
     /// NVIDIA GPUs that the container runtime can really inject.
     #[must_use]
     pub fn cuda_gpu_count(&self) -> usize {
-        self.gpus.iter().filter(|gpu| gpu.visible_to_runtime && gpu.schedulable).count()
+        let is_cuda = |gpu: &&Gpu| gpu.pci.id.vendor == VENDOR_NVIDIA && gpu.visible_to_runtime && gpu.schedulable;
+        self.gpus.iter().filter(is_cuda).count()
     }
 }

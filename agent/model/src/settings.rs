@@ -1,5 +1,11 @@
 //! Settings: what the administrator configures, parsed from TOML fragments that name file, line and field when they are wrong.
 
+mod check;
+mod merge;
+
+pub use check::is_https;
+pub use merge::{SettingsFault, merge};
+
 use serde::{Deserialize, Serialize};
 
 /// All settings, after the fragments were laid over each other. Every field has a default that works.

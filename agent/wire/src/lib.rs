@@ -1,3 +1,6 @@
 //! What others see: documents of the manager API, D-Bus types and proxies, and the protocol between front and hands.
 
+pub mod dbus;
 pub mod hand;
+pub mod manager;
+pub mod parse_smi;

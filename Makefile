@@ -1,0 +1,36 @@
+# Each target installs what it needs on Debian 12 or newer and Ubuntu 22.04 or newer (as root, or through sudo), and only
+# what is not there yet: a second run asks no network for tools. The one thing that is asked for instead of fetched is the
+# Rust toolchain.
+
+.PHONY: help run test test-rig packages bench clean
+
+help:
+	@echo "make run [HOST=name]   see it work, on this machine or on a simulated host (dgx-a100, workstation-rtx, no-iommu, ...)"
+	@echo "make test              every test that needs no VM and no GPU"
+	@echo "make test-rig          only the tests of units and packages, under a systemd in a container"
+	@echo "make packages          the .deb and the .rpm, in out/packages"
+	@echo "make bench [ONLY=b1]   ours and its peers on the same work, in turn (LONG=1: ten minutes for B4)"
+	@echo "make clean             removes out/ and target/"
+
+run:
+	@tests/setup.sh build run
+	@tests/run/demo.sh $(HOST)
+
+test:
+	@tests/setup.sh build test
+	@tests/run/all.sh
+
+test-rig:
+	@tests/setup.sh build test packages
+	@tests/run/all.sh rig
+
+packages:
+	@tests/setup.sh build packages
+	packaging/build.sh --profile release out/packages
+
+bench:
+	@tests/setup.sh build bench
+	@tests/bench/run.sh $(ONLY)
+
+clean:
+	rm -rf out target

@@ -1,0 +1,184 @@
+//! The core: takes authorized commands, runs each as a job, and keeps the list of jobs that everybody reads.
+
+use crate::command::{Authorized, Command};
+use crate::handle::Submission;
+use crate::job::{Job, JobState};
+use crate::observer::Ask;
+use model::JobId;
+use model::ports::{Clock, ManagerPort};
+use model::refusal::Refusal;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{self, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// A finished job can be read for this long.
+pub const JOB_LINGER_MS: u64 = 5 * 60 * 1000;
+/// At most so many finished jobs are kept.
+pub const JOBS_KEPT: usize = 64;
+
+/// MESSAGE_ID of the audit record of a job that has begun.
+pub const MESSAGE_JOB_BEGAN: &str = "5a9df0c66d8a4c3c8cf7d5a0b0a6a8d1";
+/// MESSAGE_ID of the audit record of a job that has ended.
+pub const MESSAGE_JOB_ENDED: &str = "0f1f9a2e6c1546d7a3b1f2f6a9e0c7b4";
+
+/// The core's own state. It is the only writer of the list of jobs.
+pub struct Core<K, M> {
+    clock: Arc<K>,
+    manager: Arc<M>,
+    observer: mpsc::Sender<Ask>,
+    publish: watch::Sender<Arc<Vec<Job>>>,
+    submissions: mpsc::Receiver<Submission>,
+    running: JoinSet<Result<(), Refusal>>,
+    tasks: Vec<(task::Id, JobId)>,
+    jobs: Vec<Job>,
+    last_id: u32,
+}
+
+impl<K: Clock, M: ManagerPort> Core<K, M> {
+    /// A core with no jobs; [`Core::run`] starts it.
+    #[must_use]
+    pub fn new(
+        clock: Arc<K>,
+        manager: Arc<M>,
+        observer: mpsc::Sender<Ask>,
+        publish: watch::Sender<Arc<Vec<Job>>>,
+        submissions: mpsc::Receiver<Submission>,
+    ) -> Self {
+        Self {
+            clock,
+            manager,
+            observer,
+            publish,
+            submissions,
+            running: JoinSet::new(),
+            tasks: Vec::new(),
+            jobs: Vec::new(),
+            last_id: 0,
+        }
+    }
+
+    /// Runs jobs until it is cancelled; jobs that are then under way are dropped (they change nothing that is half done).
+    pub async fn run(mut self, cancel: CancellationToken) {
+        loop {
+            let clock = Arc::clone(&self.clock);
+            let forget_at = self.jobs.iter().filter_map(|job| job.ended_boot).min().map(|end| end.plus(JOB_LINGER_MS));
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                Some(submission) = self.submissions.recv() => self.begin(submission),
+                Some(ended) = self.running.join_next_with_id(), if !self.running.is_empty() => self.end(ended),
+                () = async {
+                    match forget_at {
+                        Some(when) => clock.sleep_until(when).await,
+                        None => std::future::pending().await,
+                    }
+                } => self.publish_jobs(),
+            }
+        }
+    }
+
+    fn begin(&mut self, submission: Submission) {
+        self.last_id = self.last_id.wrapping_add(1).max(1);
+        let id = JobId(self.last_id);
+        let Submission { authorized, reply } = submission;
+        let (actor, operation) = (authorized.actor(), authorized.command().operation());
+        tracing::info!(
+            message_id = MESSAGE_JOB_BEGAN,
+            job_id = id.0,
+            operation,
+            origin = ?actor.origin,
+            actor_uid = actor.uid,
+            "job {id} began: {operation}"
+        );
+        self.jobs.push(Job {
+            id,
+            operation: operation.to_owned(),
+            state: JobState::Running,
+            result: None,
+            progress: None,
+            current_step: step_of(authorized.command()).to_owned(),
+            plan: vec![step_of(authorized.command()).to_owned()],
+            started_by: actor,
+            started_at: self.clock.wall_now(),
+            ended_boot: None,
+        });
+        self.publish_jobs();
+        let (observer, manager) = (self.observer.clone(), Arc::clone(&self.manager));
+        let task = self.running.spawn(async move { execute(authorized, observer, &*manager).await });
+        self.tasks.push((task.id(), id));
+        let _caller_gone = reply.send(id);
+    }
+
+    fn end(&mut self, ended: Result<(task::Id, Result<(), Refusal>), JoinError>) {
+        let (task, result) = match ended {
+            Ok(ended) => ended,
+            Err(fault) => {
+                let refusal = Refusal::HostFault { attempted: "run the job".into(), said: fault.to_string() };
+                (fault.id(), Err(refusal))
+            }
+        };
+        let Some(place) = self.tasks.iter().position(|(id, _)| *id == task) else { return };
+        let (_, id) = self.tasks.swap_remove(place);
+        let now = self.clock.boot_now();
+        if let Some(job) = self.jobs.iter_mut().find(|job| job.id == id) {
+            let outcome = result.as_ref().map_or_else(|refusal| refusal.code(), |()| "done");
+            tracing::info!(
+                message_id = MESSAGE_JOB_ENDED,
+                job_id = id.0,
+                operation = job.operation,
+                outcome,
+                error = result.as_ref().err().map(tracing::field::display),
+                "job {id} ended: {} {outcome}",
+                job.operation
+            );
+            job.state = JobState::Finished;
+            job.progress = Some(1.0);
+            job.current_step.clear();
+            job.result = Some(result);
+            job.ended_boot = Some(now);
+        }
+        self.publish_jobs();
+    }
+
+    /// Forgets what has lingered long enough and publishes the rest.
+    fn publish_jobs(&mut self) {
+        let now = self.clock.boot_now();
+        self.jobs.retain(|job| job.ended_boot.is_none_or(|ended| now.since(ended) < JOB_LINGER_MS));
+        let finished = self.jobs.iter().filter(|job| job.ended_boot.is_some()).count();
+        let mut surplus = finished.saturating_sub(JOBS_KEPT);
+        self.jobs.retain(|job| {
+            let forget = surplus > 0 && job.ended_boot.is_some();
+            surplus -= usize::from(forget);
+            !forget
+        });
+        self.publish.send_replace(Arc::new(self.jobs.clone()));
+    }
+}
+
+/// What the job does, in words.
+const fn step_of(command: &Command) -> &'static str {
+    match command {
+        Command::Rescan => "scan the PCI bus and ask the driver, Docker and the host anew",
+        Command::Enrol(_) => "enrol with the manager and keep the credential",
+        Command::Leave => "say goodbye to the manager and wipe the credential",
+    }
+}
+
+async fn execute<M: ManagerPort>(
+    authorized: Authorized,
+    observer: mpsc::Sender<Ask>,
+    manager: &M,
+) -> Result<(), Refusal> {
+    match authorized.into_command() {
+        Command::Rescan => refresh(&observer).await,
+        Command::Enrol(spec) => manager.enrol(*spec).await,
+        Command::Leave => manager.leave().await,
+    }
+}
+
+async fn refresh(observer: &mpsc::Sender<Ask>) -> Result<(), Refusal> {
+    let stopping = || Refusal::Unavailable { what: "the observer".into(), why: "the daemon is stopping".into() };
+    let (done, answered) = oneshot::channel();
+    observer.send(Ask::Refresh(done)).await.map_err(|_| stopping())?;
+    answered.await.map_err(|_| stopping())
+}

@@ -1,0 +1,290 @@
+//! The observer: asks the host, each source on its own so that a slow one holds up no other, and publishes what was seen.
+
+use model::docker::DockerFacts;
+use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::host_facts::HostFacts;
+use model::judge::{self, Seen};
+use model::observation::{HostObservation, RawObservation};
+use model::pci::PciScan;
+use model::ports::{ChangePort, Clock, HostPort};
+use model::time::BootMillis;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{self, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// Changes that follow the first within this time are looked at together.
+pub const DEBOUNCE_MS: u64 = 250;
+
+/// What one source answered, and how long it took in milliseconds.
+pub type Answered = (DriverSource, Result<DriverReport, ProbeFault>, u64);
+
+/// Asks of the observer.
+#[derive(Debug)]
+pub enum Ask {
+    /// Ask everything anew; answered when all that was asked has been published.
+    Refresh(oneshot::Sender<()>),
+    /// Answered at once: the loop turns.
+    Ping(oneshot::Sender<()>),
+}
+
+/// What came back from the host.
+enum Brought {
+    Scan(Result<PciScan, String>),
+    Drivers(Vec<Answered>),
+    Docker(Result<DockerFacts, ProbeFault>),
+    Host(Box<HostFacts>),
+}
+
+/// The four things that are asked for, each at most once at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Scan,
+    Drivers,
+    Docker,
+    Host,
+}
+
+const KINDS: [Kind; 4] = [Kind::Scan, Kind::Drivers, Kind::Docker, Kind::Host];
+
+/// Where one kind stands: under way, and whether it is wanted again when it has come back.
+#[derive(Debug, Default)]
+struct Turn {
+    running: Option<task::Id>,
+    again: bool,
+    /// Counts the rounds that were started and that have ended.
+    started: u64,
+    ended: u64,
+}
+
+/// A refresh that waits until each kind has ended the round that it asked for.
+struct Waiter {
+    until: [u64; 4],
+    done: oneshot::Sender<()>,
+}
+
+/// The observer's own state. It is the only writer of the observation.
+pub struct Observer<H, K> {
+    host: Arc<H>,
+    clock: Arc<K>,
+    sample_interval_ms: u64,
+    publish: watch::Sender<Arc<HostObservation>>,
+    asks: mpsc::Receiver<Ask>,
+    latest: RawObservation,
+    /// The driver probe ran against these bindings; a change of them asks the driver anew.
+    probed_bindings: Vec<(model::PciAddress, Option<model::DriverName>)>,
+    turns: [Turn; 4],
+    waiters: Vec<Waiter>,
+    tasks: JoinSet<Brought>,
+    sequence: u64,
+}
+
+/// An observation of a host of which nothing has been seen yet.
+#[must_use]
+pub fn nothing_seen() -> RawObservation {
+    RawObservation {
+        scan: Ok(PciScan::default()),
+        reports: Vec::new(),
+        docker: Err(ProbeFault::NotAsked { what: "Docker".to_owned() }),
+        host: HostFacts::default(),
+    }
+}
+
+impl<H: HostPort, K: Clock> Observer<H, K> {
+    /// An observer that has seen nothing; [`Observer::run`] starts it.
+    #[must_use]
+    pub fn new(
+        host: Arc<H>,
+        clock: Arc<K>,
+        sample_interval_ms: u64,
+        publish: watch::Sender<Arc<HostObservation>>,
+        asks: mpsc::Receiver<Ask>,
+    ) -> Self {
+        Self {
+            host,
+            clock,
+            sample_interval_ms,
+            publish,
+            asks,
+            latest: nothing_seen(),
+            probed_bindings: Vec::new(),
+            turns: Default::default(),
+            waiters: Vec::new(),
+            tasks: JoinSet::new(),
+            sequence: 0,
+        }
+    }
+
+    /// Observes until it is cancelled. Changes are looked at at once, followers after [`DEBOUNCE_MS`]; samples on time.
+    pub async fn run(mut self, mut changes: impl ChangePort, cancel: CancellationToken) {
+        let mut next_sample = self.clock.boot_now();
+        let mut next_scan: Option<BootMillis> = None;
+        let mut last_scan: Option<BootMillis> = None;
+        loop {
+            let clock = Arc::clone(&self.clock);
+            let wake = next_scan.map_or(next_sample, |scan| scan.min(next_sample));
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                Some(ended) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.take(ended),
+                Some(ask) = self.asks.recv() => self.answer(ask),
+                _change = changes.next_change() => {
+                    let now = clock.boot_now();
+                    let earliest = last_scan.map_or(now, |last| now.max(last.plus(DEBOUNCE_MS)));
+                    next_scan = Some(next_scan.map_or(earliest, |planned| planned.min(earliest)));
+                }
+                () = clock.sleep_until(wake) => {
+                    let now = clock.boot_now();
+                    if now >= next_sample {
+                        next_sample = now.plus(self.sample_interval_ms);
+                        self.sample();
+                    }
+                    if next_scan.is_some_and(|scan| now >= scan) {
+                        next_scan = None;
+                        last_scan = Some(now);
+                        self.want(Kind::Scan);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Samples what changes with time. The bus is scanned on change, and once at the start.
+    fn sample(&mut self) {
+        if self.turn(Kind::Scan).started == 0 {
+            self.want(Kind::Scan);
+        } else {
+            self.want(Kind::Drivers);
+        }
+        self.want(Kind::Docker);
+        self.want(Kind::Host);
+    }
+
+    fn answer(&mut self, ask: Ask) {
+        match ask {
+            Ask::Ping(reply) => {
+                let _gone = reply.send(());
+            }
+            Ask::Refresh(done) => {
+                KINDS.into_iter().for_each(|kind| self.want(kind));
+                let until = KINDS.map(|kind| {
+                    let turn = self.turn(kind);
+                    turn.started + u64::from(turn.again)
+                });
+                self.waiters.push(Waiter { until, done });
+            }
+        }
+    }
+
+    fn turn(&mut self, kind: Kind) -> &mut Turn {
+        let [scan, drivers, docker, host] = &mut self.turns;
+        match kind {
+            Kind::Scan => scan,
+            Kind::Drivers => drivers,
+            Kind::Docker => docker,
+            Kind::Host => host,
+        }
+    }
+
+    /// Starts a round of this kind, or has it follow the one under way.
+    fn want(&mut self, kind: Kind) {
+        let turn = self.turn(kind);
+        if turn.running.is_some() {
+            turn.again = true;
+            return;
+        }
+        turn.started += 1;
+        let host = Arc::clone(&self.host);
+        let task = match kind {
+            Kind::Scan => {
+                self.tasks.spawn(async move { Brought::Scan(host.scan_pci().await.map_err(|e| e.to_string())) })
+            }
+            Kind::Drivers => {
+                self.probed_bindings = bindings(&self.latest);
+                let (clock, scan) = (Arc::clone(&self.clock), self.latest.scan.clone().unwrap_or_default());
+                self.tasks.spawn(async move { Brought::Drivers(ask_drivers(&*host, &*clock, &scan).await) })
+            }
+            Kind::Docker => self.tasks.spawn(async move { Brought::Docker(host.read_docker().await) }),
+            Kind::Host => {
+                let root = self.latest.docker.as_ref().ok().and_then(|docker| docker.root_dir.clone());
+                self.tasks.spawn(async move { Brought::Host(Box::new(host.read_host(root).await)) })
+            }
+        };
+        self.turn(kind).running = Some(task.id());
+    }
+
+    fn take(&mut self, ended: Result<(task::Id, Brought), JoinError>) {
+        let (id, brought) = match ended {
+            Ok((id, brought)) => (id, Some(brought)),
+            Err(fault) => {
+                tracing::error!(error = %fault, "an observation task ended without an answer; what it last saw stays");
+                (fault.id(), None)
+            }
+        };
+        let Some(kind) = KINDS.into_iter().find(|kind| self.turn(*kind).running == Some(id)) else { return };
+        if let Some(brought) = brought {
+            self.keep(brought);
+        }
+        let turn = self.turn(kind);
+        turn.running = None;
+        turn.ended += 1;
+        if std::mem::take(&mut turn.again) {
+            self.want(kind);
+        }
+        let never_probed = self.turn(Kind::Drivers).started == 0;
+        if kind == Kind::Scan && (never_probed || bindings(&self.latest) != self.probed_bindings) {
+            self.want(Kind::Drivers);
+        }
+        self.publish_now();
+        self.release_waiters();
+    }
+
+    fn keep(&mut self, brought: Brought) {
+        match brought {
+            Brought::Scan(scan) => self.latest.scan = scan,
+            Brought::Drivers(reports) => self.latest.reports = reports,
+            Brought::Docker(docker) => self.latest.docker = docker,
+            Brought::Host(host) => self.latest.host = *host,
+        }
+    }
+
+    fn publish_now(&mut self) {
+        self.sequence += 1;
+        let seen =
+            Seen { sequence: self.sequence, observed_at: self.clock.wall_now(), observed_boot: self.clock.boot_now() };
+        let previous = Arc::clone(&self.publish.borrow());
+        let observation = judge::judge(self.latest.clone(), seen, Some(&previous));
+        self.publish.send_replace(Arc::new(observation));
+    }
+
+    fn release_waiters(&mut self) {
+        let ended: [u64; 4] = KINDS.map(|kind| self.turn(kind).ended);
+        let reached = |until: &[u64; 4]| ended.iter().zip(until).all(|(ended, until)| ended >= until);
+        for waiter in self.waiters.extract_if(.., |waiter| reached(&waiter.until)) {
+            let _gone = waiter.done.send(());
+        }
+    }
+}
+
+/// Which driver each GPU is bound to, as far as the scan could see.
+fn bindings(raw: &RawObservation) -> Vec<(model::PciAddress, Option<model::DriverName>)> {
+    let gpus = raw.scan.as_ref().map(|scan| scan.gpus.as_slice()).unwrap_or_default();
+    gpus.iter().map(|gpu| (gpu.address, gpu.driver.known().cloned())).collect()
+}
+
+/// Asks the sources in the order of trust; a further one only where the one before left something open.
+async fn ask_drivers<H: HostPort, K: Clock>(host: &H, clock: &K, scan: &PciScan) -> Vec<Answered> {
+    let mut answered = Vec::new();
+    if !judge::serves_any(scan) {
+        return answered;
+    }
+    for source in [DriverSource::Nvml, DriverSource::Smi, DriverSource::SmiInDriverContainer] {
+        let begin = clock.boot_now();
+        let answer = host.probe_driver(source).await;
+        let enough = !judge::needs_smi(Some(scan), &answer);
+        answered.push((source, answer, clock.boot_now().since(begin)));
+        if enough {
+            break;
+        }
+    }
+    answered
+}

@@ -1,0 +1,80 @@
+//! Ties observer and core together and starts both.
+
+use crate::core::Core;
+use crate::handle::{COMMAND_QUEUE, Handle};
+use crate::observer::{Ask, Observer, nothing_seen};
+use model::judge::{self, Seen};
+use model::observation::HostObservation;
+use model::ports::{ChangePort, Clock, HostPort, ManagerPort};
+use model::time::{BootMillis, UnixMillis};
+use std::future::Future;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+/// The engine with its ends: what the faces hold, what the watchdog asks, and the future that has to be run.
+pub struct Engine<F> {
+    /// For the faces of the daemon.
+    pub handle: Handle,
+    /// For the watchdog.
+    pub pulse: Pulse,
+    /// The engine itself; ends when it is cancelled.
+    pub run: F,
+}
+
+/// The way of the watchdog's ping: through the loop that it guards.
+#[derive(Debug, Clone)]
+pub struct Pulse(mpsc::Sender<Ask>);
+
+impl Pulse {
+    /// Resolves when the observer's loop has turned; `false` where it has ended.
+    pub async fn turned(&self) -> bool {
+        let (reply, answered) = oneshot::channel();
+        self.0.send(Ask::Ping(reply)).await.is_ok() && answered.await.is_ok()
+    }
+}
+
+/// The watches and queues that exist before the engine runs, so that the faces can be built first.
+pub struct Ends {
+    handle: Handle,
+    observation: watch::Sender<Arc<HostObservation>>,
+    jobs: watch::Sender<Arc<Vec<crate::job::Job>>>,
+    submissions: mpsc::Receiver<crate::handle::Submission>,
+}
+
+impl Default for Ends {
+    fn default() -> Self {
+        let never = Seen { sequence: 0, observed_at: UnixMillis(0), observed_boot: BootMillis(0) };
+        let (observation, seen) = watch::channel(Arc::new(judge::judge(nothing_seen(), never, None)));
+        let (jobs, listed) = watch::channel(Arc::new(Vec::new()));
+        let (commands, submissions) = mpsc::channel(COMMAND_QUEUE);
+        Self { handle: Handle::new(seen, listed, commands), observation, jobs, submissions }
+    }
+}
+
+impl Ends {
+    /// What the faces hold.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// The engine over these ports, sampling each `sample_interval_ms`.
+    pub fn engine<H: HostPort, K: Clock, M: ManagerPort>(
+        self,
+        host: Arc<H>,
+        changes: impl ChangePort,
+        clock: Arc<K>,
+        manager: Arc<M>,
+        sample_interval_ms: u64,
+        cancel: CancellationToken,
+    ) -> Engine<impl Future<Output = ()> + Send> {
+        let (asks, asked) = mpsc::channel(COMMAND_QUEUE);
+        let observer = Observer::new(host, Arc::clone(&clock), sample_interval_ms, self.observation, asked);
+        let core = Core::new(clock, manager, asks.clone(), self.jobs, self.submissions);
+        let run = async move {
+            tokio::join!(observer.run(changes, cancel.clone()), core.run(cancel));
+        };
+        Engine { handle: self.handle, pulse: Pulse(asks), run }
+    }
+}

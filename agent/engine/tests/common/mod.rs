@@ -1,0 +1,152 @@
+//! A host that answers what the test says, and a clock that the test moves.
+
+use model::docker::DockerFacts;
+use model::driver::{DriverGpu, DriverReport, DriverSource, ProbeFault};
+use model::enrol::EnrolSpec;
+use model::host_facts::HostFacts;
+use model::pci::{DrmNodes, GpuFunction, PciScan, PcieLink};
+use model::ports::{ChangePort, Clock, HostChange, HostPort, ManagerPort, ScanFault};
+use model::refusal::Refusal;
+use model::time::{BootMillis, UnixMillis};
+use model::{Absence, PciClass, PciId, Reading};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::sync::{Notify, mpsc, watch};
+
+/// A clock that stands still until the test moves it.
+pub(crate) struct ManualClock {
+    now: watch::Sender<u64>,
+}
+
+impl ManualClock {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { now: watch::channel(1_000_000).0 })
+    }
+
+    pub(crate) fn advance(&self, millis: u64) {
+        self.now.send_modify(|now| *now += millis);
+    }
+}
+
+impl Clock for ManualClock {
+    fn boot_now(&self) -> BootMillis {
+        BootMillis(*self.now.borrow())
+    }
+
+    fn wall_now(&self) -> UnixMillis {
+        UnixMillis(1_700_000_000_000)
+    }
+
+    async fn sleep_until(&self, when: BootMillis) {
+        let mut now = self.now.subscribe();
+        let _ended = now.wait_for(|now| *now >= when.0).await;
+    }
+}
+
+/// A host whose PCI list the test sets; it counts how often each thing was asked.
+pub(crate) struct TestHost {
+    pub(crate) gpus: Mutex<Vec<GpuFunction>>,
+    pub(crate) scans: AtomicU32,
+    pub(crate) probes: AtomicU32,
+    /// While set, the driver does not answer until it is notified.
+    pub(crate) driver_hangs: Mutex<Option<Arc<Notify>>>,
+    pub(crate) scan_panics: AtomicU32,
+}
+
+impl TestHost {
+    pub(crate) fn with(gpus: Vec<GpuFunction>) -> Arc<Self> {
+        Arc::new(Self {
+            gpus: Mutex::new(gpus),
+            scans: AtomicU32::new(0),
+            probes: AtomicU32::new(0),
+            driver_hangs: Mutex::new(None),
+            scan_panics: AtomicU32::new(0),
+        })
+    }
+}
+
+pub(crate) fn gpu(address: &str, driver: Option<&str>) -> GpuFunction {
+    let driver = driver.map_or(Reading::Absent(Absence::None), |name| Reading::Known(name.parse().unwrap()));
+    GpuFunction {
+        address: address.parse().unwrap(),
+        id: PciId { vendor: 0x10de, device: 0x20b0 },
+        class: PciClass(0x03_02_00),
+        subsystem: Reading::default(),
+        driver,
+        driver_override: Reading::Absent(Absence::None),
+        iommu_group: Reading::Absent(Absence::None),
+        numa_node: Reading::Absent(Absence::None),
+        link: PcieLink::default(),
+        boot_vga: Reading::default(),
+        drm: DrmNodes::default(),
+        virtual_functions: vec![],
+        physical_function: None,
+        power_state: Reading::default(),
+        companions: vec![],
+        name: None,
+        vendor_name: None,
+    }
+}
+
+impl HostPort for TestHost {
+    async fn scan_pci(&self) -> Result<PciScan, ScanFault> {
+        self.scans.fetch_add(1, Ordering::SeqCst);
+        if self.scan_panics.swap(0, Ordering::SeqCst) > 0 {
+            panic!("a bug in the scanner");
+        }
+        Ok(PciScan { gpus: self.gpus.lock().unwrap().clone(), ..PciScan::default() })
+    }
+
+    async fn read_host(&self, _docker_root: Option<String>) -> HostFacts {
+        HostFacts { hostname: Reading::Known("h".into()), ..HostFacts::default() }
+    }
+
+    async fn probe_driver(&self, source: DriverSource) -> Result<DriverReport, ProbeFault> {
+        self.probes.fetch_add(1, Ordering::SeqCst);
+        let hang = self.driver_hangs.lock().unwrap().clone();
+        if let Some(hang) = hang {
+            hang.notified().await;
+        }
+        if source != DriverSource::Nvml {
+            return Err(ProbeFault::Absent { what: "nvidia-smi".into(), said: "no such file".into() });
+        }
+        let gpus = self.gpus.lock().unwrap().iter().map(|gpu| DriverGpu::unknown(gpu.address)).collect();
+        Ok(DriverReport {
+            source,
+            driver_version: Reading::Known("580.1".into()),
+            cuda_version: Reading::default(),
+            gpus,
+            problems: vec![],
+        })
+    }
+
+    async fn read_docker(&self) -> Result<DockerFacts, ProbeFault> {
+        Ok(DockerFacts { version: Some("28.2.2".into()), ..DockerFacts::default() })
+    }
+}
+
+/// Changes that the test announces.
+pub(crate) struct TestChanges(pub(crate) mpsc::UnboundedReceiver<()>);
+
+impl ChangePort for TestChanges {
+    async fn next_change(&mut self) -> HostChange {
+        match self.0.recv().await {
+            Some(()) => HostChange::Devices,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// A manager that refuses every enrolment.
+pub(crate) struct NoManager;
+
+impl ManagerPort for NoManager {
+    async fn enrol(&self, _spec: EnrolSpec) -> Result<(), Refusal> {
+        Err(Refusal::Unavailable { what: "manager".into(), why: "there is none".into() })
+    }
+
+    async fn leave(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
+}

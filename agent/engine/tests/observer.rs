@@ -1,0 +1,196 @@
+//! The observer against a host that hangs, changes and breaks.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
+
+mod common;
+
+use common::{ManualClock, NoManager, TestChanges, TestHost, gpu};
+use engine::command::{Actor, Authorized, Command, Origin, Verdict};
+use engine::handle::Handle;
+use engine::job::JobState;
+use engine::start::{Ends, Pulse};
+use model::observation::HostObservation;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+struct Bench {
+    host: Arc<TestHost>,
+    clock: Arc<ManualClock>,
+    handle: Handle,
+    pulse: Pulse,
+    changes: mpsc::UnboundedSender<()>,
+    cancel: CancellationToken,
+    run: tokio::task::JoinHandle<()>,
+}
+
+const SAMPLE_MS: u64 = 30_000;
+
+fn start(host: Arc<TestHost>) -> Bench {
+    let (clock, cancel) = (ManualClock::new(), CancellationToken::new());
+    let (changes, announced) = mpsc::unbounded_channel();
+    let engine = Ends::default().engine(
+        Arc::clone(&host),
+        TestChanges(announced),
+        Arc::clone(&clock),
+        Arc::new(NoManager),
+        SAMPLE_MS,
+        cancel.clone(),
+    );
+    let run = tokio::spawn(engine.run);
+    Bench { host, clock, handle: engine.handle, pulse: engine.pulse, changes, cancel, run }
+}
+
+impl Bench {
+    async fn until(&self, what: &str, is: impl Fn(&HostObservation) -> bool) -> Arc<HostObservation> {
+        let mut seen = self.handle.observation.clone();
+        let found = tokio::time::timeout(Duration::from_secs(5), seen.wait_for(|o| is(o))).await;
+        Arc::clone(&found.unwrap_or_else(|_| panic!("never saw: {what}")).unwrap())
+    }
+
+    async fn until_idle(&self) {
+        self.until("driver and Docker", |o| o.driver_version.is_some() && o.docker.is_ok()).await;
+    }
+
+    async fn submit(&self, command: Command) -> model::JobId {
+        let actor = Actor { uid: Some(0), origin: Origin::Bus };
+        self.handle.submit(Authorized::by(Verdict::Allowed, command, actor).unwrap()).await.unwrap()
+    }
+
+    async fn job_end(&self, id: model::JobId) -> engine::job::Job {
+        let mut jobs = self.handle.jobs.clone();
+        let ended =
+            |jobs: &Arc<Vec<engine::job::Job>>| jobs.iter().any(|job| job.id == id && job.state == JobState::Finished);
+        let jobs = tokio::time::timeout(Duration::from_secs(5), jobs.wait_for(ended)).await.expect("in time").unwrap();
+        jobs.iter().find(|job| job.id == id).unwrap().clone()
+    }
+}
+
+#[tokio::test]
+async fn the_first_observation_needs_no_driver() {
+    let host = TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]);
+    *host.driver_hangs.lock().unwrap() = Some(Arc::new(Notify::new()));
+    let bench = start(host);
+    let first = bench.until("a GPU", |o| o.gpus.len() == 1).await;
+    assert!(first.driver_version.is_none());
+    let with_docker = bench.until("Docker beside the hung driver", |o| o.docker.is_ok()).await;
+    assert!(with_docker.driver_version.is_none());
+    assert!(bench.pulse.turned().await, "the loop turns while the driver hangs");
+}
+
+#[tokio::test]
+async fn the_bus_is_scanned_on_change_and_not_on_time() {
+    let bench = start(TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]));
+    bench.until_idle().await;
+    let probes = bench.host.probes.load(Ordering::SeqCst);
+    for _ in 0..5 {
+        let before = bench.host.probes.load(Ordering::SeqCst);
+        bench.clock.advance(SAMPLE_MS);
+        while bench.host.probes.load(Ordering::SeqCst) == before {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(bench.host.scans.load(Ordering::SeqCst), 1);
+    assert!(bench.host.probes.load(Ordering::SeqCst) >= probes + 5);
+}
+
+#[tokio::test]
+async fn a_storm_of_changes_costs_two_scans() {
+    let bench = start(TestHost::with(vec![]));
+    bench.until("the first scan", |o| o.sequence > 0).await;
+    bench.host.gpus.lock().unwrap().push(gpu("0000:41:00.0", None));
+    for _ in 0..50 {
+        bench.changes.send(()).unwrap();
+    }
+    bench.until("the first change at once", |o| o.gpus.len() == 1).await;
+    bench.host.gpus.lock().unwrap().push(gpu("0000:42:00.0", None));
+    bench.changes.send(()).unwrap();
+    assert!(bench.pulse.turned().await);
+    let scans = bench.host.scans.load(Ordering::SeqCst);
+    assert!(scans <= 2, "followers wait: {scans} scans");
+    bench.clock.advance(engine::observer::DEBOUNCE_MS);
+    bench.until("the followers, together", |o| o.gpus.len() == 2).await;
+    assert!(bench.host.scans.load(Ordering::SeqCst) <= 3);
+}
+
+#[tokio::test]
+async fn a_new_binding_asks_the_driver_anew() {
+    let bench = start(TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]));
+    bench.until_idle().await;
+    let before = bench.host.probes.load(Ordering::SeqCst);
+    *bench.host.gpus.lock().unwrap() = vec![gpu("0000:41:00.0", Some("nvidia")), gpu("0000:42:00.0", Some("nvidia"))];
+    bench.changes.send(()).unwrap();
+    bench
+        .until("driver facts of the new one", |o| o.gpus.len() == 2 && o.gpus.iter().all(|g| g.driver.is_some()))
+        .await;
+    assert!(bench.host.probes.load(Ordering::SeqCst) > before);
+}
+
+#[tokio::test]
+async fn a_broken_scan_costs_itself_and_the_next_one_works() {
+    let host = TestHost::with(vec![gpu("0000:41:00.0", None)]);
+    host.scan_panics.store(1, Ordering::SeqCst);
+    let bench = start(host);
+    bench.until("Docker", |o| o.docker.is_ok()).await;
+    bench.changes.send(()).unwrap();
+    bench.until("the GPU", |o| o.gpus.len() == 1).await;
+}
+
+#[tokio::test]
+async fn a_rescan_is_a_job_that_ends_when_everything_was_asked_anew() {
+    let bench = start(TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]));
+    bench.until_idle().await;
+    let (scans, probes) = (bench.host.scans.load(Ordering::SeqCst), bench.host.probes.load(Ordering::SeqCst));
+    let id = bench.submit(Command::Rescan).await;
+    let job = bench.job_end(id).await;
+    assert_eq!((job.operation.as_str(), job.result), ("rescan", Some(Ok(()))));
+    assert!(bench.host.scans.load(Ordering::SeqCst) > scans && bench.host.probes.load(Ordering::SeqCst) > probes);
+}
+
+#[tokio::test]
+async fn a_refused_job_keeps_its_reason_and_finished_jobs_are_forgotten_in_time() {
+    let bench = start(TestHost::with(vec![]));
+    let spec = model::enrol::EnrolSpec {
+        urls: vec![],
+        token: model::enrol::Secret::new("t"),
+        shared: false,
+        ca_pem: None,
+        pin_sha256: None,
+    };
+    let id = bench.submit(Command::Enrol(Box::new(spec))).await;
+    let job = bench.job_end(id).await;
+    assert_eq!(job.result.unwrap().unwrap_err().code(), "unavailable");
+    bench.clock.advance(engine::core::JOB_LINGER_MS);
+    let mut jobs = bench.handle.jobs.clone();
+    tokio::time::timeout(Duration::from_secs(5), jobs.wait_for(|jobs| jobs.is_empty()))
+        .await
+        .expect("forgotten")
+        .unwrap();
+}
+
+#[tokio::test]
+async fn at_most_so_many_finished_jobs_are_kept_and_numbers_never_come_twice() {
+    let bench = start(TestHost::with(vec![]));
+    let mut ids = std::collections::BTreeSet::new();
+    for _ in 0..engine::core::JOBS_KEPT + 10 {
+        let id = bench.submit(Command::Leave).await;
+        bench.job_end(id).await;
+        assert!(ids.insert(id));
+    }
+    assert_eq!(bench.handle.jobs.borrow().len(), engine::core::JOBS_KEPT);
+}
+
+#[tokio::test]
+async fn it_ends_when_it_is_cancelled_even_with_a_hung_driver() {
+    let host = TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]);
+    *host.driver_hangs.lock().unwrap() = Some(Arc::new(Notify::new()));
+    let bench = start(host);
+    bench.until("a GPU", |o| o.gpus.len() == 1).await;
+    bench.cancel.cancel();
+    tokio::time::timeout(Duration::from_secs(2), bench.run).await.expect("ended").unwrap();
+    let actor = Actor { uid: None, origin: Origin::Reconciler };
+    let late = Authorized::by(Verdict::Allowed, Command::Rescan, actor).unwrap();
+    assert_eq!(bench.handle.submit(late).await.unwrap_err().code(), "unavailable");
+}

@@ -1,0 +1,139 @@
+//! What can be asked on the command line.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// See the GPUs of this host, why each can or cannot be used, and steer gpuhostd.
+#[derive(Debug, Parser)]
+#[command(name = "gpuhostctl", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Exit status: 0 done, 1 broken, 2 wrong argument, 4 not authorized, 5 not found, 6 busy,\n\
+                        7 conflict, 8 unavailable (the daemon is not running), 9 timeout, 10 the host said no.")]
+pub(crate) struct Arguments {
+    /// Print JSON under the names that D-Bus uses; a value that is not known is null
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// D-Bus address of the bus to ask; the environment variable GPUHOSTD_BUS, else the system bus
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub(crate) bus: Option<String>,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// One screen: daemon, GPUs, driver, Docker, manager, and what is wrong
+    Status,
+    /// List the GPUs: what each is, who has it, and if it is not usable, why and what to do
+    Gpus,
+    /// Look at one GPU
+    Gpu {
+        /// What of it.
+        #[command(subcommand)]
+        what: GpuCommand,
+    },
+    /// Draw the IOMMU groups that hold a GPU
+    Iommu,
+    /// List the jobs of the daemon
+    Jobs,
+    /// Have the host scanned anew
+    Rescan {
+        /// How.
+        #[command(flatten)]
+        how: Change,
+    },
+    /// Enrol this host with a manager
+    Enroll {
+        /// With whom.
+        #[command(flatten)]
+        with: Enroll,
+        /// How.
+        #[command(flatten)]
+        how: Change,
+    },
+    /// Say goodbye to the manager and wipe the credential
+    Leave {
+        /// How.
+        #[command(flatten)]
+        how: Change,
+    },
+    /// Look at the configuration
+    Config {
+        /// What of it.
+        #[command(subcommand)]
+        what: Config,
+    },
+    /// Tools that need no daemon
+    Debug {
+        /// Which one.
+        #[command(subcommand)]
+        what: Debug,
+    },
+    /// Print the completion script of a shell
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `gpu …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum GpuCommand {
+    /// Show all that is known of it
+    Show {
+        /// PCI address (0000:41:00.0 or 41:00.0) or UUID
+        address: String,
+    },
+}
+
+/// `config …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Check configuration files, without a daemon
+    Check {
+        /// Files to lay over each other in this order; by default the files that the daemon reads
+        files: Vec<PathBuf>,
+    },
+}
+
+/// `debug …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Debug {
+    /// Read the output of nvidia-smi -q -x and print it as the manager would get it
+    ParseSmi {
+        /// The file, or - for standard input
+        file: PathBuf,
+    },
+}
+
+/// How a change is asked for.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Change {
+    /// Print the job and do not wait for its end
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// Never ask for a password: fail where one is needed
+    #[arg(long)]
+    pub(crate) no_ask: bool,
+}
+
+/// With whom to enrol.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Enroll {
+    /// Address of a manager, https://manager.example:443; several are tried in their order
+    #[arg(required = true, value_name = "URL")]
+    pub(crate) urls: Vec<String>,
+    /// File with the token, or - for standard input: a token never stands on a command line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: PathBuf,
+    /// PEM file with the only authorities to trust
+    #[arg(long, value_name = "FILE", conflicts_with = "pin_sha256")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// SHA-256 of the manager's certificate, to trust instead of an authority
+    #[arg(long, value_name = "HEX")]
+    pub(crate) pin_sha256: Option<String>,
+    /// The token is a shared one: it is kept and sent with each heartbeat
+    #[arg(long)]
+    pub(crate) shared: bool,
+}

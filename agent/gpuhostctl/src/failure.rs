@@ -1,0 +1,200 @@
+//! Why a command did not do what it was asked, and the exit status for it.
+
+use model::refusal::Refusal;
+use std::path::PathBuf;
+use wire::dbus::BUS_NAME;
+use wire::dbus::errors::code_of;
+
+/// Exit status where something broke that has no code of its own.
+const BROKEN: u8 = 1;
+/// Exit status of `invalid_argument`.
+const USAGE: u8 = 2;
+/// Exit status of `not_authorized`.
+const NOT_AUTHORIZED: u8 = 4;
+/// Exit status of `unavailable`.
+const UNAVAILABLE: u8 = 8;
+/// Exit status of `timeout`.
+const TIMEOUT: u8 = 9;
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// There is no bus.
+    #[error("cannot connect to {bus}; is a D-Bus daemon running there?")]
+    NoBus {
+        /// Which bus.
+        bus: String,
+        /// What was said.
+        #[source]
+        source: zbus::Error,
+    },
+    /// Nobody owns the daemon's name.
+    #[error("gpuhostd is not running: nobody owns {BUS_NAME} on {bus}; start it with: systemctl start gpuhostd")]
+    NotRunning {
+        /// Which bus.
+        bus: String,
+    },
+    /// The bus does not let us speak to the daemon.
+    #[error("{bus} does not let you speak to gpuhostd: {said}")]
+    BusDenied {
+        /// Which bus.
+        bus: String,
+        /// What it said.
+        said: String,
+    },
+    /// The daemon did not answer.
+    #[error("gpuhostd did not answer in {after_s} s; look at: systemctl status gpuhostd")]
+    Silent {
+        /// Seconds waited.
+        after_s: u64,
+    },
+    /// The daemon went away while a job was under way.
+    #[error("gpuhostd stopped while {job} was under way; look at: journalctl -u gpuhostd")]
+    Vanished {
+        /// Object path of the job.
+        job: String,
+    },
+    /// The daemon said no.
+    #[error("{message}")]
+    Refused {
+        /// Exit status of the code.
+        status: u8,
+        /// What the daemon said.
+        message: String,
+    },
+    /// The bus or the daemon answered with something unexpected.
+    #[error("cannot ask gpuhostd on {bus}")]
+    Bus {
+        /// Which bus.
+        bus: String,
+        /// What was said.
+        #[source]
+        source: zbus::Error,
+    },
+    /// The daemon's answer cannot be read.
+    #[error("the answer of gpuhostd cannot be read; do gpuhostctl and gpuhostd have the same version?")]
+    Answer {
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The daemon's answer has another form.
+    #[error("the answer of gpuhostd cannot be read: {why}; do gpuhostctl and gpuhostd have the same version?")]
+    Form {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An argument has no meaning.
+    #[error("{why}")]
+    Usage {
+        /// What was expected and what came.
+        why: String,
+    },
+    /// The daemon knows no such thing.
+    #[error("there is no {what} {name}; see: {see}")]
+    NotFound {
+        /// "GPU".
+        what: &'static str,
+        /// What was asked for.
+        name: String,
+        /// The command that lists them.
+        see: &'static str,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {path}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the host said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The output could not be written.
+    #[error("cannot write the output")]
+    Output {
+        /// What the host said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Failure {
+    /// An error of a call to the daemon, seen for what it is.
+    pub(crate) fn of_call(bus: &str, error: zbus::Error) -> Self {
+        let bus = bus.to_owned();
+        if let zbus::Error::MethodError(name, said, _) = &error {
+            let said = said.clone().unwrap_or_default();
+            return match code_of(name.as_str()) {
+                Some((_, status)) => Self::Refused { status, message: said },
+                None => Self::Refused { status: BROKEN, message: format!("{name}: {said}") },
+            };
+        }
+        if let zbus::Error::FDO(inner) = &error {
+            if let zbus::fdo::Error::ServiceUnknown(_) | zbus::fdo::Error::NameHasNoOwner(_) = &**inner {
+                return Self::NotRunning { bus };
+            }
+            if let zbus::fdo::Error::AccessDenied(said) = &**inner {
+                return Self::BusDenied { bus, said: said.clone() };
+            }
+        }
+        Self::Bus { bus, source: error }
+    }
+
+    /// The exit status.
+    pub(crate) const fn exit_status(&self) -> u8 {
+        match self {
+            Self::NoBus { .. } | Self::NotRunning { .. } | Self::Vanished { .. } => UNAVAILABLE,
+            Self::BusDenied { .. } => NOT_AUTHORIZED,
+            Self::Silent { .. } => TIMEOUT,
+            Self::Refused { status, .. } => *status,
+            Self::Usage { .. } => USAGE,
+            Self::NotFound { .. } => 5,
+            Self::Bus { .. } | Self::Answer { .. } | Self::Form { .. } | Self::File { .. } | Self::Output { .. } => {
+                BROKEN
+            }
+        }
+    }
+
+    /// The failure with all its causes.
+    pub(crate) fn told(&self) -> String {
+        let mut told = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(inner) = cause {
+            told.push_str(": ");
+            told.push_str(&inner.to_string());
+            cause = inner.source();
+        }
+        told
+    }
+}
+
+/// The exit status of a refusal code that came in a job; 1 where the code is not known here.
+pub(crate) fn status_of_code(code: &str) -> u8 {
+    Refusal::CODES.into_iter().find(|(known, _)| *known == code).map_or(BROKEN, |(_, status)| status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_statuses_are_those_of_the_table() {
+        for (code, status) in [
+            ("invalid_argument", USAGE),
+            ("not_authorized", NOT_AUTHORIZED),
+            ("unavailable", UNAVAILABLE),
+            ("timeout", TIMEOUT),
+            ("not_found", 5),
+        ] {
+            assert_eq!(status_of_code(code), status, "{code}");
+        }
+        assert_eq!(status_of_code("a_code_of_a_newer_daemon"), BROKEN);
+    }
+
+    #[test]
+    fn a_failure_is_told_with_its_cause() {
+        let source = std::io::Error::other("no such device");
+        let failure = Failure::File { path: "/x".into(), source };
+        assert_eq!(failure.told(), "cannot read /x: no such device");
+    }
+}

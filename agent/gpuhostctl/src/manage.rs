@@ -1,0 +1,85 @@
+//! The commands that change something: each is a job of the daemon.
+
+use crate::args::{Change, Enroll};
+use crate::daemon::{CHANGE_DEADLINE, Daemon};
+use crate::failure::Failure;
+use crate::text::{print, print_json};
+use crate::wait;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::Path;
+use wire::dbus::job::JobView;
+use wire::dbus::proxy::Options;
+use zbus::OwnedObjectPath;
+
+fn options<'a>(how: Change) -> Options<'a> {
+    let mut options = Options::new();
+    if how.no_ask {
+        options.insert("auth.no-user-interaction", true.into());
+    }
+    options
+}
+
+/// `rescan`.
+pub(crate) async fn rescan(bus: Option<String>, how: Change, json: bool) -> Result<(), Failure> {
+    let daemon = Daemon::connect(bus).await?;
+    let host = daemon.host().await?;
+    let job = daemon.answer(CHANGE_DEADLINE, host.rescan(options(how))).await?;
+    finish(&daemon, &job, how, json, "The host was scanned anew.").await
+}
+
+/// `leave`.
+pub(crate) async fn leave(bus: Option<String>, how: Change, json: bool) -> Result<(), Failure> {
+    let daemon = Daemon::connect(bus).await?;
+    let host = daemon.host().await?;
+    let job = daemon.answer(CHANGE_DEADLINE, host.leave(options(how))).await?;
+    finish(&daemon, &job, how, json, "This host has left its manager.").await
+}
+
+/// `enroll`.
+pub(crate) async fn enroll(bus: Option<String>, with: Enroll, how: Change, json: bool) -> Result<(), Failure> {
+    let mut options = options(how);
+    if let Some(path) = &with.ca_file {
+        let pem = std::fs::read_to_string(path).map_err(|source| Failure::File { path: path.clone(), source })?;
+        options.insert("ca-pem", pem.into());
+    }
+    if let Some(pin) = &with.pin_sha256 {
+        options.insert("pin-sha256", pin.clone().into());
+    }
+    if with.shared {
+        options.insert("shared", true.into());
+    }
+    let token = open_token(&with.token_file)?;
+    let urls: Vec<&str> = with.urls.iter().map(String::as_str).collect();
+    let daemon = Daemon::connect(bus).await?;
+    let host = daemon.host().await?;
+    let call = host.enroll(token.as_fd().into(), &urls, options);
+    let job = daemon.answer(CHANGE_DEADLINE, call).await?;
+    finish(&daemon, &job, how, json, "This host is enrolled.").await
+}
+
+/// The descriptor that the daemon reads the token from; `-` is our own standard input.
+fn open_token(path: &Path) -> Result<std::os::fd::OwnedFd, Failure> {
+    let opened = if path == Path::new("-") {
+        std::io::stdin().as_fd().try_clone_to_owned()
+    } else {
+        File::open(path).map(Into::into)
+    };
+    opened.map_err(|source| Failure::File { path: path.to_owned(), source })
+}
+
+async fn finish(daemon: &Daemon, job: &OwnedObjectPath, how: Change, json: bool, done: &str) -> Result<(), Failure> {
+    let ended = if how.no_wait { Ok(()) } else { wait::until_ended(daemon, job).await };
+    if json {
+        print_json(&job_view(daemon, job).await?)?;
+    } else if ended.is_ok() {
+        print(&[if how.no_wait { job.to_string() } else { done.to_owned() }])?;
+    }
+    ended
+}
+
+async fn job_view(daemon: &Daemon, job: &OwnedObjectPath) -> Result<JobView, Failure> {
+    let jobs = daemon.snapshot().await?.jobs;
+    let gone = || Failure::NotFound { what: "job", name: job.to_string(), see: "gpuhostctl jobs" };
+    jobs.into_iter().find(|view| view.path == job.as_str()).ok_or_else(gone)
+}

@@ -1,0 +1,104 @@
+//! `gpus`: one row a GPU, and under each that is not usable the reason and the remedy.
+
+use crate::failure::Failure;
+use crate::text::{Cell, Look, Table, clean, paint, print as print_lines, print_json};
+use wire::dbus::gpu::{CauseView, GpuView};
+use wire::dbus::metrics::ProcessView;
+use wire::dbus::snapshot::Snapshot;
+
+/// Prints the list.
+pub(crate) fn print(snapshot: &Snapshot, json: bool) -> Result<(), Failure> {
+    if json {
+        return print_json(&snapshot.gpus);
+    }
+    print_lines(&lines(snapshot))
+}
+
+/// The list as lines.
+pub(crate) fn lines(snapshot: &Snapshot) -> Vec<String> {
+    if snapshot.gpus.is_empty() {
+        return nothing(snapshot);
+    }
+    let mut table = Table::new(&["ADDRESS", "NAME", "DRIVER", "USE", "HELD BY", "USABLE"]);
+    for gpu in &snapshot.gpus {
+        table.row(row(gpu));
+    }
+    let mut table = table.lines().into_iter();
+    let mut lines: Vec<String> = table.next().into_iter().collect();
+    for (line, gpu) in table.zip(&snapshot.gpus) {
+        lines.push(line);
+        lines.extend(why_not(gpu));
+    }
+    lines.push(String::new());
+    lines.push(summary(snapshot));
+    lines
+}
+
+/// `2 of 3 GPUs usable`.
+pub(crate) fn summary(snapshot: &Snapshot) -> String {
+    let all = snapshot.gpus.len();
+    let usable = snapshot.gpus.iter().filter(|gpu| gpu.schedulable).count();
+    let look = if usable == all { Look::Good } else { Look::Bad };
+    paint(&format!("{usable} of {all} {} usable", if all == 1 { "GPU" } else { "GPUs" }), look)
+}
+
+fn nothing(snapshot: &Snapshot) -> Vec<String> {
+    if snapshot.host.observation_sequence == 0 {
+        return vec!["The host has not been observed yet; ask again in a moment.".to_owned()];
+    }
+    let mut lines = vec!["There is no GPU on the PCI bus.".to_owned()];
+    lines.extend(snapshot.host.scan_problems.iter().map(|problem| format!("  {}", clean(problem))));
+    lines
+}
+
+fn row(gpu: &GpuView) -> Vec<Cell> {
+    let usable = if gpu.schedulable { Cell::new("yes", Look::Good) } else { Cell::new("no", Look::Bad) };
+    vec![
+        Cell::plain(Some(&gpu.address)),
+        Cell::plain(gpu.name.as_deref().or(Some(&gpu.pci_id))),
+        driver(gpu),
+        Cell::plain(Some(&gpu.usage)),
+        Cell::plain(Some(&holders(gpu))),
+        usable,
+    ]
+}
+
+/// The bound driver; no driver and an unreadable one are two things.
+fn driver(gpu: &GpuView) -> Cell {
+    match (&gpu.driver, gpu.absent.reason("Driver")) {
+        (Some(name), _) => Cell::plain(Some(name)),
+        (None, Some("none") | None) => Cell::new("none", Look::Dim),
+        (None, Some(_)) => Cell::new("unknown", Look::Dim),
+    }
+}
+
+/// Who has the GPU, as far as the driver tells.
+pub(crate) fn holders(gpu: &GpuView) -> String {
+    let name = |process: &ProcessView| {
+        let path = process.name.as_deref().unwrap_or("?");
+        format!("{} ({})", path.rsplit('/').next().unwrap_or(path), process.pid)
+    };
+    match (gpu.usage.as_str(), gpu.metrics.processes.as_deref()) {
+        ("passthrough", _) => "virtual machine".to_owned(),
+        (_, None) => "unknown".to_owned(),
+        (_, Some([])) => "nobody".to_owned(),
+        (_, Some([one])) => name(one),
+        (_, Some([first, rest @ ..])) => format!("{} and {} more", name(first), rest.len()),
+    }
+}
+
+/// The first broken link with its remedy, indented under the GPU.
+pub(crate) fn why_not(gpu: &GpuView) -> Vec<String> {
+    if gpu.schedulable {
+        return Vec::new();
+    }
+    let broken = gpu.cause_chain.iter().find(|link| link.ok == Some(false));
+    let Some(CauseView { link, reason, remedy, .. }) = broken else {
+        let code = gpu.unschedulable_reason.as_deref().unwrap_or("no reason is known");
+        return vec![format!("    {} {}", paint("why:  ", Look::Bad), clean(code))];
+    };
+    let reason = reason.as_deref().or(gpu.unschedulable_reason.as_deref()).unwrap_or("no reason is known");
+    let mut lines = vec![format!("    {} {}: {}", paint("why:  ", Look::Bad), clean(link), clean(reason))];
+    lines.extend(remedy.as_ref().map(|what| format!("    {} {}", paint("to do:", Look::Bold), clean(what))));
+    lines
+}

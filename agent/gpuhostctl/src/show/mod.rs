@@ -1,0 +1,7 @@
+//! What the commands that only look print.
+
+pub(crate) mod gpu;
+pub(crate) mod gpus;
+pub(crate) mod iommu;
+pub(crate) mod jobs;
+pub(crate) mod status;

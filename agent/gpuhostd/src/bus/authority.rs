@@ -1,0 +1,127 @@
+//! Asks polkit about a caller. Whatever is not a clear yes is a no; where there is no polkit, root alone may.
+
+use super::gate::{Action, denied};
+use super::options::Standard;
+use model::refusal::Refusal;
+use std::collections::HashMap;
+use std::time::Duration;
+use zbus::Connection;
+use zbus::message::{Flags, Header};
+use zbus_polkit::policykit1::{AuthorityProxy, AuthorizationResult, CheckAuthorizationFlags, Subject};
+
+/// polkit's time without a dialogue, and the bus's own time for saying who a sender is.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+/// polkit's time with a dialogue: a person types a password.
+const DIALOGUE_DEADLINE: Duration = Duration::from_secs(120);
+
+/// The caller's user id, where it may do this.
+pub(super) async fn ask(
+    connection: &Connection,
+    header: &Header<'_>,
+    action: Action,
+    member: &str,
+    options: Standard,
+    details: &[(&str, &str)],
+) -> Result<u32, Refusal> {
+    let uid = caller_uid(connection, header, action).await?;
+    let dialogue = header.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH) && !options.no_user_interaction;
+    let deadline = if dialogue { DIALOGUE_DEADLINE } else { ANSWER_DEADLINE };
+    let check = check(connection, header, action, member, dialogue, details);
+    match tokio::time::timeout(deadline, check).await {
+        Ok(Ok(answer)) => judge(&answer, action).map(|()| uid),
+        Ok(Err(error)) if is_absent(&error) => root_alone(uid, action),
+        Ok(Err(error)) => Err(denied(action.id(), format!("polkit did not decide: {error}"))),
+        Err(_) => Err(denied(action.id(), format!("polkit did not decide in {} s", deadline.as_secs()))),
+    }
+}
+
+async fn caller_uid(connection: &Connection, header: &Header<'_>, action: Action) -> Result<u32, Refusal> {
+    let unknown = |why: String| denied(action.id(), format!("the bus does not say who the caller is: {why}"));
+    let sender = header.sender().ok_or_else(|| unknown("the message has no sender".into()))?;
+    let bus = "org.freedesktop.DBus";
+    let question =
+        connection.call_method(Some(bus), "/org/freedesktop/DBus", Some(bus), "GetConnectionUnixUser", sender);
+    match tokio::time::timeout(ANSWER_DEADLINE, question).await {
+        Ok(Ok(reply)) => reply.body().deserialize().map_err(|e| unknown(e.to_string())),
+        Ok(Err(error)) => Err(unknown(error.to_string())),
+        Err(_) => Err(unknown(format!("no answer in {} s", ANSWER_DEADLINE.as_secs()))),
+    }
+}
+
+async fn check(
+    connection: &Connection,
+    header: &Header<'_>,
+    action: Action,
+    member: &str,
+    dialogue: bool,
+    details: &[(&str, &str)],
+) -> zbus::Result<AuthorizationResult> {
+    let subject = Subject::new_for_message_header(header).map_err(|e| zbus::Error::Failure(e.to_string()))?;
+    let mut shown: HashMap<&str, &str> = details.iter().copied().collect();
+    shown.insert("operation", member);
+    let flags =
+        if dialogue { CheckAuthorizationFlags::ALLOW_USER_INTERACTION } else { CheckAuthorizationFlags::empty() };
+    let builder = AuthorityProxy::builder(connection).cache_properties(zbus::proxy::CacheProperties::No);
+    builder.build().await?.check_authorization(&subject, action.id(), &shown, flags, "").await
+}
+
+fn judge(answer: &AuthorizationResult, action: Action) -> Result<(), Refusal> {
+    if answer.is_authorized {
+        return Ok(());
+    }
+    let why = if answer.is_challenge {
+        "polkit wants a password; call it from a session with an authentication agent, or as root"
+    } else {
+        "polkit says no; an administrator can allow it by a rule in /etc/polkit-1/rules.d"
+    };
+    Err(denied(action.id(), why))
+}
+
+/// Nobody owns polkit's name and nothing can start it.
+fn is_absent(error: &zbus::Error) -> bool {
+    let zbus::Error::FDO(error) = error else { return false };
+    matches!(**error, zbus::fdo::Error::ServiceUnknown(_) | zbus::fdo::Error::NameHasNoOwner(_))
+}
+
+fn root_alone(uid: u32, action: Action) -> Result<u32, Refusal> {
+    if uid == 0 {
+        return Ok(uid);
+    }
+    Err(denied(
+        action.id(),
+        "polkit is not on the bus, and without it root alone may; run it as root or install polkitd",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(is_authorized: bool, is_challenge: bool) -> AuthorizationResult {
+        AuthorizationResult { is_authorized, is_challenge, details: HashMap::new() }
+    }
+
+    #[test]
+    fn only_a_clear_yes_is_a_yes() {
+        assert!(judge(&answer(true, false), Action::Rescan).is_ok());
+        assert_eq!(judge(&answer(false, true), Action::Rescan).unwrap_err().code(), "not_authorized");
+        assert_eq!(judge(&answer(false, false), Action::Rescan).unwrap_err().code(), "not_authorized");
+    }
+
+    #[test]
+    fn without_polkit_root_alone_may() {
+        assert_eq!(root_alone(0, Action::Rescan).unwrap(), 0);
+        for uid in [1, 65_534, 2_147_483_648, u32::MAX] {
+            assert!(root_alone(uid, Action::Rescan).is_err(), "{uid}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_polkit_is_not_taken_for_its_absence() {
+        let fdo = |error| zbus::Error::FDO(Box::new(error));
+        assert!(is_absent(&fdo(zbus::fdo::Error::ServiceUnknown(String::new()))));
+        assert!(!is_absent(&fdo(zbus::fdo::Error::NoReply(String::new()))));
+        assert!(!is_absent(&fdo(zbus::fdo::Error::AccessDenied(String::new()))));
+        assert!(!is_absent(&zbus::Error::InvalidReply));
+    }
+}

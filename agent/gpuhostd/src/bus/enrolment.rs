@@ -1,0 +1,114 @@
+//! What a caller says of an enrolment, checked before anybody is asked whether it may.
+
+use super::options::{Parser, invalid};
+use model::enrol::{EnrolSpec, Secret};
+use model::refusal::Refusal;
+
+/// Most managers in one call.
+const URLS_MAX: usize = 16;
+/// Longest address in bytes.
+const URL_MAX_BYTES: usize = 512;
+/// Longest bundle of authorities in bytes.
+const CA_MAX_BYTES: usize = 64 * 1024;
+/// Longest pin: 32 bytes in hexadecimal with colons.
+const PIN_MAX_BYTES: usize = 95;
+
+/// The options of `Enroll`.
+#[derive(Debug)]
+pub(super) struct EnrolOptions {
+    ca_pem: Option<String>,
+    pin_sha256: Option<String>,
+    shared: bool,
+}
+
+impl EnrolOptions {
+    /// Takes them out of the caller's options.
+    pub(super) fn take(parser: &mut Parser) -> Result<Self, Refusal> {
+        let ca_pem = parser.text("ca-pem", CA_MAX_BYTES)?;
+        let pin_sha256 = parser.text("pin-sha256", PIN_MAX_BYTES)?;
+        let shared = parser.flag("shared")?.unwrap_or(false);
+        if ca_pem.is_some() && pin_sha256.is_some() {
+            return Err(invalid(
+                "pin-sha256",
+                "a pin is trusted instead of authorities: give one of ca-pem and pin-sha256",
+            ));
+        }
+        if ca_pem.as_ref().is_some_and(|pem| !pem.contains("-----BEGIN CERTIFICATE-----")) {
+            return Err(invalid("ca-pem", "there is no CERTIFICATE block in it: expected a PEM file's content"));
+        }
+        if pin_sha256.as_ref().is_some_and(|pin| !is_sha256(pin)) {
+            return Err(invalid("pin-sha256", "expected the SHA-256 of a certificate: 64 hexadecimal digits"));
+        }
+        Ok(Self { ca_pem, pin_sha256, shared })
+    }
+
+    /// The wish, whole.
+    pub(super) fn spec(self, urls: Vec<String>, token: Secret) -> EnrolSpec {
+        EnrolSpec { urls, token, shared: self.shared, ca_pem: self.ca_pem, pin_sha256: self.pin_sha256 }
+    }
+}
+
+fn is_sha256(pin: &str) -> bool {
+    let digits: String = pin.chars().filter(|c| *c != ':').collect();
+    digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// The addresses, where each is an https address with a host in it.
+pub(super) fn checked_urls(urls: Vec<String>) -> Result<Vec<String>, Refusal> {
+    if urls.is_empty() || urls.len() > URLS_MAX {
+        return Err(invalid("urls", format!("expected 1 to {URLS_MAX} addresses, and {} came", urls.len())));
+    }
+    match urls.iter().find(|url| !is_manager_url(url)) {
+        None => Ok(urls),
+        Some(bad) => {
+            let shown: String = bad.chars().take(64).collect();
+            Err(invalid("urls", format!("{shown:?} is no address of a manager: expected https://host[:port]")))
+        }
+    }
+}
+
+fn is_manager_url(url: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~:/[]%".contains(c);
+    url.len() <= URL_MAX_BYTES
+        && url.strip_prefix("https://").is_some_and(|rest| {
+            rest.chars().all(allowed) && rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+    use zbus::Variant;
+
+    fn take(pairs: &[(&str, &str)]) -> Result<EnrolOptions, Refusal> {
+        let options: HashMap<_, _> =
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), Variant::from(*value).try_into().unwrap())).collect();
+        EnrolOptions::take(&mut Parser::new(options))
+    }
+
+    #[test]
+    fn only_https_addresses_with_a_host_pass() {
+        let good = ["https://manager.example", "https://10.0.0.1:8443", "https://[::1]:443/base"];
+        assert!(checked_urls(good.map(str::to_owned).to_vec()).is_ok());
+        let bad =
+            ["http://manager.example", "https://", "https://a b", "https://a\n[Unit]", "https://-x@y", "../x", ""];
+        for url in bad {
+            assert!(checked_urls(vec![url.to_owned()]).is_err(), "{url:?}");
+        }
+        assert!(checked_urls(Vec::new()).is_err());
+        assert!(checked_urls(vec![format!("https://{}", "a".repeat(4096))]).is_err());
+    }
+
+    #[test]
+    fn trust_is_given_in_one_way_and_has_its_form() {
+        let pin = "ab:".repeat(31) + "ab";
+        assert!(take(&[("pin-sha256", &pin)]).is_ok());
+        for bad in [vec![("pin-sha256", "abcd")], vec![("ca-pem", "not a certificate")]] {
+            assert_eq!(take(&bad).unwrap_err().code(), "invalid_argument");
+        }
+        let pem = "-----BEGIN CERTIFICATE-----\n";
+        assert!(take(&[("ca-pem", pem)]).is_ok());
+        assert!(take(&[("ca-pem", pem), ("pin-sha256", &pin)]).is_err());
+    }
+}

@@ -1,0 +1,115 @@
+//! The one gate: which action each member needs, and whether this caller may. A member without an action is denied.
+
+use super::authority;
+use super::options::Standard;
+use engine::command::{Actor, Authorized, Command, Origin, Verdict};
+use model::refusal::Refusal;
+use wire::dbus::{GPU_INTERFACE, HOST_INTERFACE};
+use zbus::Connection;
+use zbus::message::Header;
+
+/// What a caller must be allowed to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Read what the daemon shows.
+    Inspect,
+    /// Have the host scanned anew.
+    Rescan,
+    /// Enrol with a manager, or leave it.
+    ManageEnrolment,
+}
+
+impl Action {
+    /// Every action.
+    pub const ALL: [Self; 3] = [Self::Inspect, Self::Rescan, Self::ManageEnrolment];
+
+    /// The polkit action id.
+    #[must_use]
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Inspect => "org.gpuhost.agent1.inspect",
+            Self::Rescan => "org.gpuhost.agent1.rescan",
+            Self::ManageEnrolment => "org.gpuhost.agent1.manage-enrolment",
+        }
+    }
+}
+
+/// The action that a method needs. Properties are read-only and open to everybody who may talk to us; no method is.
+#[must_use]
+pub fn action_for(interface: &str, member: &str) -> Option<Action> {
+    match (interface, member) {
+        (HOST_INTERFACE, "GetObservation") | (GPU_INTERFACE, "GetMetrics") => Some(Action::Inspect),
+        (HOST_INTERFACE, "Rescan") => Some(Action::Rescan),
+        (HOST_INTERFACE, "Enroll" | "Leave") => Some(Action::ManageEnrolment),
+        _ => None,
+    }
+}
+
+/// A caller that the gate let in.
+#[derive(Debug)]
+pub(super) struct Admission {
+    actor: Actor,
+}
+
+impl Admission {
+    /// Ties the admission to the command that it was asked for.
+    pub(super) fn authorize(self, command: Command) -> Result<Authorized, Refusal> {
+        Authorized::by(Verdict::Allowed, command, self.actor)
+    }
+}
+
+/// Lets the caller of a message in, or says why not. The subject is the sender's unique name on the bus, which cannot be taken
+/// over by another process, unlike a pid.
+pub(super) async fn admit(
+    connection: &Connection,
+    header: &Header<'_>,
+    interface: &'static str,
+    member: &'static str,
+    options: Standard,
+    details: &[(&str, &str)],
+) -> Result<Admission, Refusal> {
+    let Some(action) = action_for(interface, member) else {
+        return Err(denied("none", format!("{interface}.{member} has no action, and so nobody may call it")));
+    };
+    let uid = match action {
+        Action::Inspect => None,
+        Action::Rescan | Action::ManageEnrolment => {
+            let asked = authority::ask(connection, header, action, member, options, details).await;
+            if let Err(refusal) = &asked {
+                tracing::warn!(
+                    action = action.id(),
+                    member,
+                    sender = header.sender().map(|name| name.as_str()),
+                    error = %refusal,
+                    "a call over D-Bus was refused"
+                );
+            }
+            Some(asked?)
+        }
+    };
+    Ok(Admission { actor: Actor { uid, origin: Origin::Bus } })
+}
+
+/// [`Refusal::NotAuthorized`].
+pub(super) fn denied(action: &str, why: impl Into<String>) -> Refusal {
+    Refusal::NotAuthorized { action: action.to_owned(), why: why.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_in_the_table_is_denied() {
+        for (interface, member) in [
+            (HOST_INTERFACE, "Shutdown"),
+            (HOST_INTERFACE, "rescan"),
+            ("org.gpuhost.Agent1.Job", "Rescan"),
+            ("", "Rescan"),
+            ("org.freedesktop.DBus.Properties", "Set"),
+        ] {
+            assert_eq!(action_for(interface, member), None, "{interface}.{member}");
+        }
+        assert_eq!(action_for(HOST_INTERFACE, "Enroll"), Some(Action::ManageEnrolment));
+    }
+}

@@ -1,0 +1,278 @@
+//! `org.gpuhost.Agent1.Gpu`.
+
+use super::dict::{Dict, dict, dicts};
+use super::face::Face;
+use super::failure::{NoValue, Refused};
+use super::gate;
+use super::options::{Options, Parser};
+use std::collections::BTreeMap;
+use wire::dbus::GPU_INTERFACE;
+use wire::dbus::gpu::GpuView;
+use zbus::message::Header;
+use zbus::{Connection, OwnedObjectPath};
+
+type Result<T> = std::result::Result<T, NoValue>;
+
+/// A GPU.
+#[derive(Debug)]
+pub(super) struct GpuObject(pub(super) Face<GpuView>);
+
+#[zbus::interface(name = "org.gpuhost.Agent1.Gpu")]
+impl GpuObject {
+    /// Values that change all the time (temperature, utilization, power, memory in use, PCIe link, processes). Nothing
+    /// announces them: ask. A key without a value is left out and named with its reason in Absent (a{sv}).
+    #[zbus(out_args("metrics"))]
+    async fn get_metrics(
+        &self,
+        options: Options,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> std::result::Result<Dict, Refused> {
+        let plain = Parser::new(options).finish()?;
+        gate::admit(connection, &header, GPU_INTERFACE, "GetMetrics", plain, &[]).await?;
+        Ok(dict(&self.0.now().metrics))
+    }
+
+    /// PCI address, domain:bus:device.function.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn address(&self) -> String {
+        self.0.now().address.clone()
+    }
+
+    /// PCI vendor and device id, 10de:2330.
+    #[zbus(property)]
+    fn pci_id(&self) -> String {
+        self.0.now().pci_id.clone()
+    }
+
+    /// PCI subsystem vendor and device id. May have no value.
+    #[zbus(property)]
+    fn subsystem_id(&self) -> Result<String> {
+        self.0.value("SubsystemId", |gpu| gpu.subsystem_id.clone())
+    }
+
+    /// PCI class code, six hexadecimal digits.
+    #[zbus(property)]
+    fn class(&self) -> String {
+        self.0.now().class.clone()
+    }
+
+    /// Vendor, out of the hardware database. May have no value.
+    #[zbus(property)]
+    fn vendor(&self) -> Result<String> {
+        self.0.value("Vendor", |gpu| gpu.vendor.clone())
+    }
+
+    /// Best name: the driver's, else the hardware database's. May have no value.
+    #[zbus(property)]
+    fn name(&self) -> Result<String> {
+        self.0.value("Name", |gpu| gpu.name.clone())
+    }
+
+    /// UUID that the driver gives. May have no value.
+    #[zbus(property)]
+    fn uuid(&self) -> Result<String> {
+        self.0.value("Uuid", |gpu| gpu.uuid.clone())
+    }
+
+    /// Index in the driver's order: for printing, never an identity. May have no value.
+    #[zbus(property)]
+    fn index(&self) -> Result<u32> {
+        self.0.value("Index", |gpu| gpu.index)
+    }
+
+    /// Serial number of the board. May have no value.
+    #[zbus(property)]
+    fn serial(&self) -> Result<String> {
+        self.0.value("Serial", |gpu| gpu.serial.clone())
+    }
+
+    /// Architecture in the driver's words, as Hopper. May have no value.
+    #[zbus(property)]
+    fn architecture(&self) -> Result<String> {
+        self.0.value("Architecture", |gpu| gpu.architecture.clone())
+    }
+
+    /// Version of the video BIOS. May have no value.
+    #[zbus(property)]
+    fn vbios_version(&self) -> Result<String> {
+        self.0.value("VbiosVersion", |gpu| gpu.vbios_version.clone())
+    }
+
+    /// Frame buffer memory of the card in MiB. May have no value.
+    #[zbus(property)]
+    fn memory_total_mib(&self) -> Result<u64> {
+        self.0.value("MemoryTotalMib", |gpu| gpu.memory_total_mib)
+    }
+
+    /// Kernel driver that is bound. Has no value where none is (none).
+    #[zbus(property)]
+    fn driver(&self) -> Result<String> {
+        self.0.value("Driver", |gpu| gpu.driver.clone())
+    }
+
+    /// driver_override of the kernel. Has no value where it is not set (none).
+    #[zbus(property)]
+    fn driver_override(&self) -> Result<String> {
+        self.0.value("DriverOverride", |gpu| gpu.driver_override.clone())
+    }
+
+    /// Version of the driver that answers for the GPU. May have no value.
+    #[zbus(property)]
+    fn driver_version(&self) -> Result<String> {
+        self.0.value("DriverVersion", |gpu| gpu.driver_version.clone())
+    }
+
+    /// Its IOMMU group. Has no value where it has none (none).
+    #[zbus(property)]
+    fn iommu_group(&self) -> Result<OwnedObjectPath> {
+        self.0.value("IommuGroup", |gpu| OwnedObjectPath::try_from(gpu.iommu_group.as_deref()?).ok())
+    }
+
+    /// NUMA node. Has no value where the firmware names none (none).
+    #[zbus(property)]
+    fn numa_node(&self) -> Result<u32> {
+        self.0.value("NumaNode", |gpu| gpu.numa_node)
+    }
+
+    /// PCI power state: D0, D3hot, … May have no value.
+    #[zbus(property)]
+    fn power_state(&self) -> Result<String> {
+        self.0.value("PowerState", |gpu| gpu.power_state.clone())
+    }
+
+    /// The firmware used it as the console. May have no value.
+    #[zbus(property)]
+    fn boot_vga(&self) -> Result<bool> {
+        self.0.value("BootVga", |gpu| gpu.boot_vga)
+    }
+
+    /// DRM card node, as card0. Its number may change at each boot. May have no value.
+    #[zbus(property)]
+    fn drm_card(&self) -> Result<String> {
+        self.0.value("DrmCard", |gpu| gpu.drm_card.clone())
+    }
+
+    /// DRM render node, as renderD128. Its number may change at each boot. May have no value.
+    #[zbus(property)]
+    fn drm_render(&self) -> Result<String> {
+        self.0.value("DrmRender", |gpu| gpu.drm_render.clone())
+    }
+
+    /// Highest PCIe generation of the device. May have no value.
+    #[zbus(property)]
+    fn pcie_max_generation(&self) -> Result<u32> {
+        self.0.value("PcieMaxGeneration", |gpu| gpu.pcie_max_generation)
+    }
+
+    /// Most PCIe lanes of the device. May have no value.
+    #[zbus(property)]
+    fn pcie_max_width(&self) -> Result<u32> {
+        self.0.value("PcieMaxWidth", |gpu| gpu.pcie_max_width)
+    }
+
+    /// Addresses of the SR-IOV virtual functions that stand under it; they are no GPUs of their own here.
+    #[zbus(property)]
+    fn virtual_functions(&self) -> Vec<String> {
+        self.0.now().virtual_functions.clone()
+    }
+
+    /// Address of the physical function, where this is itself a virtual function. May have no value.
+    #[zbus(property)]
+    fn physical_function(&self) -> Result<String> {
+        self.0.value("PhysicalFunction", |gpu| gpu.physical_function.clone())
+    }
+
+    /// Addresses of the other functions of the same card (audio, USB).
+    #[zbus(property)]
+    fn companions(&self) -> Vec<String> {
+        self.0.now().companions.clone()
+    }
+
+    /// What it is used for: host, shared, mig, passthrough, transitioning or quarantined. Treat an unknown one as not free.
+    #[zbus(property, name = "Use")]
+    fn usage(&self) -> String {
+        self.0.now().usage.clone()
+    }
+
+    /// A workspace may be given it.
+    #[zbus(property)]
+    fn schedulable(&self) -> bool {
+        self.0.now().schedulable
+    }
+
+    /// Stable code of why it is not schedulable. Has no value where it is.
+    #[zbus(property)]
+    fn unschedulable_reason(&self) -> Result<String> {
+        self.0.value("UnschedulableReason", |gpu| gpu.unschedulable_reason.clone())
+    }
+
+    /// The container runtime can really inject it.
+    #[zbus(property)]
+    fn visible_to_runtime(&self) -> bool {
+        self.0.now().visible_to_runtime
+    }
+
+    /// The chain from the PCI bus to a usable GPU: Link (s: pci, kernel_driver, nvml, docker_runtime, cdi, policy), Ok (b; left
+    /// out where it is not known), Reason (s), Remedy (s). The first link with Ok false says why the GPU cannot be used.
+    #[zbus(property)]
+    fn cause_chain(&self) -> Vec<Dict> {
+        dicts(&self.0.now().cause_chain)
+    }
+
+    /// Nothing that the scan shows stands in the way of giving it to a virtual machine.
+    #[zbus(property)]
+    fn passthrough_eligible(&self) -> bool {
+        self.0.now().passthrough_eligible
+    }
+
+    /// Stable codes of what stands in the way of that.
+    #[zbus(property)]
+    fn passthrough_reasons(&self) -> Vec<String> {
+        self.0.now().passthrough_reasons.clone()
+    }
+
+    /// MIG mode now: enabled or disabled. May have no value.
+    #[zbus(property)]
+    fn mig_mode(&self) -> Result<String> {
+        self.0.value("MigMode", |gpu| gpu.mig_mode.clone())
+    }
+
+    /// MIG mode after the next reset: enabled or disabled. May have no value.
+    #[zbus(property)]
+    fn mig_pending_mode(&self) -> Result<String> {
+        self.0.value("MigPendingMode", |gpu| gpu.mig_pending_mode.clone())
+    }
+
+    /// MIG devices: GpuInstance (t), ComputeInstance (t), Uuid (s), Profile (s), MemoryTotalMib (t). A key without a value is
+    /// left out.
+    #[zbus(property)]
+    fn mig_devices(&self) -> Vec<Dict> {
+        dicts(&self.0.now().mig_devices)
+    }
+
+    /// ECC is on. May have no value.
+    #[zbus(property)]
+    fn ecc_enabled(&self) -> Result<bool> {
+        self.0.value("EccEnabled", |gpu| gpu.ecc_enabled)
+    }
+
+    /// Persistence mode is on. May have no value.
+    #[zbus(property)]
+    fn persistence(&self) -> Result<bool> {
+        self.0.value("Persistence", |gpu| gpu.persistence)
+    }
+
+    /// What the driver wants done: None, Reset, … (driver 570 and newer). May have no value.
+    #[zbus(property)]
+    fn recovery_action(&self) -> Result<String> {
+        self.0.value("RecoveryAction", |gpu| gpu.recovery_action.clone())
+    }
+
+    /// Properties that have no value now, with the reason: a stable code, followed by a colon and what was found where there is
+    /// something to show.
+    #[zbus(property)]
+    fn absent(&self) -> BTreeMap<String, String> {
+        self.0.now().absent.0.clone()
+    }
+}

@@ -1,0 +1,329 @@
+//! `org.gpuhost.Agent1.Host` on the root object.
+
+use super::dict::{Dict, dicts};
+use super::enrolment::{self, EnrolOptions};
+use super::face::Face;
+use super::failure::{NoValue, Refused};
+use super::job::job_view;
+use super::options::{Options, Parser};
+use super::shown::Shown;
+use super::{Sources, gate, token};
+use engine::command::{Authorized, Command};
+use model::JobId;
+use model::refusal::Refusal;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use wire::dbus::gpu::GpuView;
+use wire::dbus::group::GroupView;
+use wire::dbus::host::HostView;
+use wire::dbus::snapshot::Snapshot;
+use wire::dbus::{HOST_INTERFACE, ROOT_PATH, job_path};
+use zbus::message::Header;
+use zbus::{Connection, OwnedFd, OwnedObjectPath};
+
+/// How long a caller is kept until the object of its job is on the bus.
+const PUBLISH_DEADLINE: Duration = Duration::from_secs(2);
+
+type Result<T, E = NoValue> = std::result::Result<T, E>;
+
+/// The daemon, the host, and the check-in.
+#[derive(Debug)]
+pub(super) struct HostObject {
+    face: Face<HostView>,
+    sources: Sources,
+    published: watch::Receiver<Option<JobId>>,
+    enrolments: token::Turnstile,
+}
+
+/// What the root object shows now.
+pub(super) fn host_view(sources: &Sources) -> HostView {
+    let seen = Arc::clone(&sources.handle.observation.borrow());
+    let checkin = Arc::clone(&sources.checkin.borrow());
+    HostView::new(env!("CARGO_PKG_VERSION"), &seen, &checkin)
+}
+
+fn snapshot(sources: &Sources) -> Snapshot {
+    let seen = Arc::clone(&sources.handle.observation.borrow());
+    let jobs = Arc::clone(&sources.handle.jobs.borrow());
+    Snapshot {
+        host: host_view(sources),
+        gpus: seen.gpus.iter().map(GpuView::from).collect(),
+        iommu_groups: seen.groups.iter().map(GroupView::from).collect(),
+        jobs: jobs.iter().map(job_view).collect(),
+    }
+}
+
+impl HostObject {
+    /// The object, its place in the tree, and where the tree says which jobs are on the bus.
+    pub(super) fn new(sources: &Sources) -> (Self, Shown<HostView>, watch::Sender<Option<JobId>>) {
+        let (shown, face) = Shown::new(ROOT_PATH.to_owned(), host_view(sources));
+        let (publish, published) = watch::channel(None);
+        let object = Self { face, sources: sources.clone(), published, enrolments: token::Turnstile::new() };
+        (object, shown, publish)
+    }
+
+    /// Hands the command in and answers with the path of its job, whose object is on the bus by then.
+    async fn submit(&self, authorized: Authorized) -> Result<OwnedObjectPath, Refused> {
+        let id = self.sources.handle.submit(authorized).await?;
+        let mut published = self.published.clone();
+        let there = published.wait_for(|newest| newest.is_some_and(|newest| newest >= id));
+        if !matches!(tokio::time::timeout(PUBLISH_DEADLINE, there).await, Ok(Ok(_))) {
+            tracing::warn!(JOB_ID = id.0, "the job has started, and its object is not on the bus yet");
+        }
+        let path = OwnedObjectPath::try_from(job_path(id));
+        Ok(path
+            .map_err(|e| Refusal::HostFault { attempted: format!("name job {id} on the bus"), said: e.to_string() })?)
+    }
+}
+
+#[zbus::interface(name = "org.gpuhost.Agent1.Host")]
+impl HostObject {
+    /// Everything that all objects show at this instant, in one JSON document: Host, Gpus (with Metrics), IommuGroups, Jobs,
+    /// each property under its D-Bus name, null where it has no value. Options: none.
+    #[zbus(out_args("observation"))]
+    async fn get_observation(
+        &self,
+        options: Options,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<String, Refused> {
+        let plain = Parser::new(options).finish()?;
+        gate::admit(connection, &header, HOST_INTERFACE, "GetObservation", plain, &[]).await?;
+        let text = serde_json::to_string(&snapshot(&self.sources));
+        Ok(text.map_err(|e| Refusal::HostFault {
+            attempted: "write the observation as JSON".into(),
+            said: e.to_string(),
+        })?)
+    }
+
+    /// Scans the PCI bus and asks all sources anew. Action: org.gpuhost.agent1.rescan. Options: auth.no-user-interaction (b).
+    #[zbus(out_args("job"))]
+    async fn rescan(
+        &self,
+        options: Options,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<OwnedObjectPath, Refused> {
+        let plain = Parser::new(options).finish()?;
+        let admission = gate::admit(connection, &header, HOST_INTERFACE, "Rescan", plain, &[]).await?;
+        self.submit(admission.authorize(Command::Rescan)?).await
+    }
+
+    /// Enrols with a manager. The token is read from a pipe, file or socket (at most 4 KiB), so that it stands in no message.
+    /// urls: https addresses, the first that answers is used. Action: org.gpuhost.agent1.manage-enrolment. Options: ca-pem (s:
+    /// the only authorities to trust), pin-sha256 (s: the certificate to trust instead), shared (b: the token is a shared one
+    /// that is kept and sent with each heartbeat), auth.no-user-interaction (b).
+    #[zbus(out_args("job"))]
+    async fn enroll(
+        &self,
+        token: OwnedFd,
+        urls: Vec<String>,
+        options: Options,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<OwnedObjectPath, Refused> {
+        let mut parser = Parser::new(options);
+        let wanted = EnrolOptions::take(&mut parser)?;
+        let plain = parser.finish()?;
+        let urls = enrolment::checked_urls(urls)?;
+        let shown = urls.join(" ");
+        let details = [("manager", shown.as_str())];
+        let admission = gate::admit(connection, &header, HOST_INTERFACE, "Enroll", plain, &details).await?;
+        let token = self.enrolments.read(token.into()).await?;
+        let spec = wanted.spec(urls, token);
+        self.submit(admission.authorize(Command::Enrol(Box::new(spec)))?).await
+    }
+
+    /// Says goodbye to the manager and wipes the credential. Action: org.gpuhost.agent1.manage-enrolment. Options:
+    /// auth.no-user-interaction (b).
+    #[zbus(out_args("job"))]
+    async fn leave(
+        &self,
+        options: Options,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<OwnedObjectPath, Refused> {
+        let plain = Parser::new(options).finish()?;
+        let admission = gate::admit(connection, &header, HOST_INTERFACE, "Leave", plain, &[]).await?;
+        self.submit(admission.authorize(Command::Leave)?).await
+    }
+
+    /// Version of the daemon.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> String {
+        self.face.now().version.clone()
+    }
+
+    /// What this daemon can do over D-Bus: rescan, enrolment, observation, metrics. Members are only ever added.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn features(&self) -> Vec<String> {
+        self.face.now().features.clone()
+    }
+
+    /// Kernel's host name. May have no value.
+    #[zbus(property)]
+    fn hostname(&self) -> Result<String> {
+        self.face.value("Hostname", |host| host.hostname.clone())
+    }
+
+    /// Boot id of the kernel. May have no value.
+    #[zbus(property)]
+    fn boot_id(&self) -> Result<String> {
+        self.face.value("BootId", |host| host.boot_id.clone())
+    }
+
+    /// Release of the kernel. May have no value.
+    #[zbus(property)]
+    fn kernel(&self) -> Result<String> {
+        self.face.value("Kernel", |host| host.kernel.clone())
+    }
+
+    /// Name of the operating system. May have no value.
+    #[zbus(property)]
+    fn operating_system(&self) -> Result<String> {
+        self.face.value("OperatingSystem", |host| host.operating_system.clone())
+    }
+
+    /// When the host was last observed, in milliseconds since 1970-01-01 UTC. Has no value before the first observation.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn observed_at(&self) -> Result<u64> {
+        self.face.value("ObservedAt", |host| host.observed_at)
+    }
+
+    /// Number of the observation; 0 = nothing has been observed yet.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn observation_sequence(&self) -> u64 {
+        self.face.now().observation_sequence
+    }
+
+    /// GPUs on the PCI bus.
+    #[zbus(property)]
+    fn gpu_count(&self) -> u32 {
+        self.face.now().gpu_count
+    }
+
+    /// GPUs that a workspace may be given.
+    #[zbus(property)]
+    fn usable_gpu_count(&self) -> u32 {
+        self.face.now().usable_gpu_count
+    }
+
+    /// NVIDIA GPUs that the container runtime can really inject.
+    #[zbus(property)]
+    fn cuda_gpu_count(&self) -> u32 {
+        self.face.now().cuda_gpu_count
+    }
+
+    /// PCI addresses of the NVSwitches.
+    #[zbus(property)]
+    fn nv_switches(&self) -> Vec<String> {
+        self.face.now().nv_switches.clone()
+    }
+
+    /// IOMMU groups of the kernel; 0 = the IOMMU is off.
+    #[zbus(property)]
+    fn iommu_group_count(&self) -> u32 {
+        self.face.now().iommu_group_count
+    }
+
+    /// Version of the NVIDIA driver that answered. May have no value.
+    #[zbus(property)]
+    fn driver_version(&self) -> Result<String> {
+        self.face.value("DriverVersion", |host| host.driver_version.clone())
+    }
+
+    /// CUDA version of that driver. May have no value.
+    #[zbus(property)]
+    fn cuda_version(&self) -> Result<String> {
+        self.face.value("CudaVersion", |host| host.cuda_version.clone())
+    }
+
+    /// What each source of driver facts answered: Source (s), Fault (s), Message (s), Problems (as). A key without a value is
+    /// left out.
+    #[zbus(property)]
+    fn probes(&self) -> Vec<Dict> {
+        dicts(&self.face.now().probes)
+    }
+
+    /// What was wrong with the PCI scan, one sentence each.
+    #[zbus(property)]
+    fn scan_problems(&self) -> Vec<String> {
+        self.face.now().scan_problems.clone()
+    }
+
+    /// Version of Docker. May have no value.
+    #[zbus(property)]
+    fn docker_version(&self) -> Result<String> {
+        self.face.value("DockerVersion", |host| host.docker_version.clone())
+    }
+
+    /// Why Docker gave no facts. Has no value where it did.
+    #[zbus(property)]
+    fn docker_fault(&self) -> Result<String> {
+        self.face.value("DockerFault", |host| host.docker_fault.clone())
+    }
+
+    /// Standing statements: Type (s), Status (s: true, false, unknown), Reason (s), Message (s), Since (t, milliseconds since
+    /// 1970-01-01 UTC).
+    #[zbus(property)]
+    fn conditions(&self) -> Vec<Dict> {
+        dicts(&self.face.now().conditions)
+    }
+
+    /// A condition holds.
+    #[zbus(property)]
+    fn degraded(&self) -> bool {
+        self.face.now().degraded
+    }
+
+    /// Where the check-in stands: not_enrolled, pending_approval, connecting, ok, unreachable, unauthenticated,
+    /// duplicate_identity, upgrade_required or forgotten. Treat an unknown one as not ok.
+    #[zbus(property)]
+    fn manager_state(&self) -> String {
+        self.face.now().manager_state.clone()
+    }
+
+    /// The manager that is used now, host:port. May have no value.
+    #[zbus(property)]
+    fn manager(&self) -> Result<String> {
+        self.face.value("Manager", |host| host.manager.clone())
+    }
+
+    /// This host's id with the manager. May have no value.
+    #[zbus(property)]
+    fn server_id(&self) -> Result<String> {
+        self.face.value("ServerId", |host| host.server_id.clone())
+    }
+
+    /// When the manager last accepted a heartbeat, in milliseconds since 1970-01-01 UTC. May have no value.
+    #[zbus(property)]
+    fn last_heartbeat(&self) -> Result<u64> {
+        self.face.value("LastHeartbeat", |host| host.last_heartbeat)
+    }
+
+    /// Heartbeats that a manager accepted since the daemon started.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn heartbeats_accepted(&self) -> u64 {
+        self.face.now().heartbeats_accepted
+    }
+
+    /// Heartbeats that failed since the daemon started.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn heartbeats_failed(&self) -> u64 {
+        self.face.now().heartbeats_failed
+    }
+
+    /// Why the last heartbeat failed. May have no value.
+    #[zbus(property)]
+    fn manager_error(&self) -> Result<String> {
+        self.face.value("ManagerError", |host| host.manager_error.clone())
+    }
+
+    /// Properties that have no value now, with the reason.
+    #[zbus(property)]
+    fn absent(&self) -> BTreeMap<String, String> {
+        self.face.now().absent.0.clone()
+    }
+}

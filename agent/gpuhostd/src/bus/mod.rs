@@ -1,0 +1,129 @@
+//! The D-Bus face: keeps `org.gpuhost.Agent1` served as long as there is a bus, and goes on trying where there is none.
+
+mod authority;
+mod dict;
+mod enrolment;
+mod face;
+mod failure;
+pub mod gate;
+mod gpu;
+mod group;
+mod host;
+mod job;
+mod options;
+mod serve;
+mod shown;
+mod token;
+mod tree;
+
+use engine::handle::Handle;
+use model::enrol::CheckinStatus;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use serve::BusFault;
+
+/// The pause before the first new try after the bus was lost or refused us; it doubles up to [`RETRY_LAST`].
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+/// The longest pause between two tries.
+const RETRY_LAST: Duration = Duration::from_secs(30);
+
+/// Which bus to serve on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BusAddress {
+    /// The system bus.
+    System,
+    /// The session bus of the caller.
+    Session,
+    /// A bus at a D-Bus address, `unix:path=/run/gpuhost-bus`.
+    At(String),
+}
+
+/// Where the face stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BusState {
+    /// The first try is under way.
+    Starting,
+    /// The name is ours, and all objects are there.
+    Serving {
+        /// Our unique name on the bus.
+        unique_name: String,
+    },
+    /// There is no bus, or it does not let us own the name; tried again in the background.
+    Unavailable {
+        /// What was tried, what the bus said, what to do.
+        why: String,
+    },
+    /// It was told to stop.
+    Stopped,
+}
+
+/// What the face shows: the core, and where the check-in stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Sources {
+    /// The core.
+    pub(crate) handle: Handle,
+    /// The check-in.
+    pub(crate) checkin: watch::Receiver<Arc<CheckinStatus>>,
+}
+
+/// A face at work.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it stands now.
+    pub state: watch::Receiver<BusState>,
+    /// Ends after the cancellation, when the name has been given back.
+    pub task: tokio::task::JoinHandle<()>,
+}
+
+/// Starts the D-Bus face in the background. It never fails: where the bus is away the state says so, and it is tried again
+/// with growing pauses until `cancel`.
+#[must_use]
+pub fn start(
+    address: BusAddress,
+    handle: Handle,
+    checkin: watch::Receiver<Arc<CheckinStatus>>,
+    cancel: CancellationToken,
+) -> Running {
+    let (publish, state) = watch::channel(BusState::Starting);
+    let sources = Sources { handle, checkin };
+    let task = tokio::spawn(keep_serving(address, sources, publish, cancel));
+    Running { state, task }
+}
+
+async fn keep_serving(
+    address: BusAddress,
+    sources: Sources,
+    state: watch::Sender<BusState>,
+    cancel: CancellationToken,
+) {
+    let mut pause = RETRY_FIRST;
+    loop {
+        let Err(fault) = serve::serve_once(&address, &sources, &state, &cancel).await else { break };
+        if matches!(*state.borrow(), BusState::Serving { .. }) {
+            pause = RETRY_FIRST;
+        }
+        let why = fault_chain(&fault);
+        tracing::warn!(error = %why, retry_ms = pause.as_millis(), "D-Bus is unavailable; the daemon goes on without it");
+        state.send_replace(BusState::Unavailable { why });
+        if tokio::time::timeout(pause, cancel.cancelled()).await.is_ok() {
+            break;
+        }
+        pause = (pause * 2).min(RETRY_LAST);
+    }
+    state.send_replace(BusState::Stopped);
+}
+
+/// The fault with all its causes, for the log and for the state.
+fn fault_chain(fault: &dyn std::error::Error) -> String {
+    let mut text = fault.to_string();
+    let mut cause = fault.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,172 @@
+//! One connection to the bus, from the handshake to its end.
+
+use super::host::HostObject;
+use super::tree::Tree;
+use super::{BusAddress, BusState, Sources};
+use futures_util::StreamExt;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use wire::dbus::{BUS_NAME, ROOT_PATH};
+use zbus::fdo::{ObjectManager, RequestNameFlags};
+use zbus::{Connection, MatchRule, MessageStream};
+
+/// How long the handshake and each of the first calls may take.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// How long calls under way may take when the daemon stops.
+const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Why the bus is not served (any more).
+#[derive(Debug, thiserror::Error)]
+pub enum BusFault {
+    /// No connection.
+    #[error("cannot connect to {bus}; is dbus-daemon or dbus-broker running there?")]
+    Connect {
+        /// Which bus.
+        bus: String,
+        /// What was said.
+        #[source]
+        source: zbus::Error,
+    },
+    /// The bus did not answer in time.
+    #[error("{bus} did not answer in {} s", CONNECT_DEADLINE.as_secs())]
+    Silent {
+        /// Which bus.
+        bus: String,
+    },
+    /// The name is not given to us.
+    #[error(
+        "{bus} does not let uid {uid} own {BUS_NAME}; is system.d/org.gpuhost.Agent1.conf installed, and does another gpuhostd run?"
+    )]
+    Name {
+        /// Which bus.
+        bus: String,
+        /// Our user id.
+        uid: u32,
+        /// What was said.
+        #[source]
+        source: zbus::Error,
+    },
+    /// An object could not be put on the bus, or a signal could not be sent.
+    #[error("cannot publish on {bus}")]
+    Publish {
+        /// Which bus.
+        bus: String,
+        /// What was said.
+        #[source]
+        source: zbus::Error,
+    },
+    /// The connection ended.
+    #[error("{bus} closed the connection")]
+    Closed {
+        /// Which bus.
+        bus: String,
+    },
+    /// Another process owns the name now.
+    #[error("{bus} took {BUS_NAME} from us")]
+    NameLost {
+        /// Which bus.
+        bus: String,
+    },
+    /// The core has ended.
+    #[error("the daemon's core has ended; nothing is left to publish")]
+    CoreGone,
+}
+
+/// Connects, puts up all objects, takes the name (last, so that nobody sees half a tree), and follows the core until `cancel`
+/// (`Ok`) or until the bus is lost.
+pub(super) async fn serve_once(
+    address: &BusAddress,
+    sources: &Sources,
+    state: &watch::Sender<BusState>,
+    cancel: &CancellationToken,
+) -> Result<(), BusFault> {
+    let bus = describe(address);
+    let setup = tokio::time::timeout(CONNECT_DEADLINE, set_up(address, &bus, sources));
+    let (connection, mut tree, mut lost) = tokio::select! {
+        () = cancel.cancelled() => return Ok(()),
+        done = setup => done.map_err(|_| BusFault::Silent { bus: bus.clone() })??,
+    };
+    let unique_name = connection.unique_name().map(ToString::to_string).unwrap_or_default();
+    tracing::info!(bus = %bus, name = BUS_NAME, unique_name = %unique_name, "serving D-Bus");
+    state.send_replace(BusState::Serving { unique_name });
+    let end = follow(&connection, &bus, sources, &mut tree, &mut lost, cancel).await;
+    if tokio::time::timeout(GOODBYE_DEADLINE, connection.graceful_shutdown()).await.is_err() {
+        tracing::warn!(bus = %bus, "calls were still under way when the D-Bus connection was closed");
+    }
+    end
+}
+
+async fn set_up(
+    address: &BusAddress,
+    bus: &str,
+    sources: &Sources,
+) -> Result<(Connection, Tree, MessageStream), BusFault> {
+    let builder = match address {
+        BusAddress::System => zbus::connection::Builder::system(),
+        BusAddress::Session => zbus::connection::Builder::session(),
+        BusAddress::At(text) => zbus::connection::Builder::address(text.as_str()),
+    };
+    let (host, host_slot, published) = HostObject::new(sources);
+    let connection = builder
+        .serve_at(ROOT_PATH, ObjectManager)
+        .serve_at(ROOT_PATH, host)
+        .build()
+        .await
+        .map_err(|source| BusFault::Connect { bus: bus.to_owned(), source })?;
+    let publish = |source| BusFault::Publish { bus: bus.to_owned(), source };
+    let mut tree = Tree::new(connection.clone(), host_slot, published);
+    tree.show(sources).await.map_err(publish)?;
+    let lost = name_lost_stream(&connection).await.map_err(publish)?;
+    connection
+        .request_name_with_flags(BUS_NAME, RequestNameFlags::DO_NOT_QUEUE)
+        .await
+        .map_err(|source| BusFault::Name { bus: bus.to_owned(), uid: nix::unistd::geteuid().as_raw(), source })?;
+    Ok((connection, tree, lost))
+}
+
+async fn name_lost_stream(connection: &Connection) -> zbus::Result<MessageStream> {
+    let rule = MatchRule::builder()
+        .msg_type(zbus::message::Type::Signal)
+        .sender("org.freedesktop.DBus")
+        .interface("org.freedesktop.DBus")
+        .member("NameLost")
+        .arg(0, BUS_NAME)
+        .build()?;
+    MessageStream::for_match_rule(rule, connection, None).await
+}
+
+async fn follow(
+    connection: &Connection,
+    bus: &str,
+    sources: &Sources,
+    tree: &mut Tree,
+    lost: &mut MessageStream,
+    cancel: &CancellationToken,
+) -> Result<(), BusFault> {
+    let mut watched = sources.clone();
+    loop {
+        // Whatever came since the last round is shown in one go: the watches keep only the newest state.
+        tree.show(&watched).await.map_err(|source| BusFault::Publish { bus: bus.to_owned(), source })?;
+        let changed = tokio::select! {
+            () = cancel.cancelled() => return Ok(()),
+            () = connection.closed() => return Err(BusFault::Closed { bus: bus.to_owned() }),
+            signal = lost.next() => return Err(match signal {
+                Some(_) => BusFault::NameLost { bus: bus.to_owned() },
+                None => BusFault::Closed { bus: bus.to_owned() },
+            }),
+            changed = watched.handle.observation.changed() => changed,
+            changed = watched.handle.jobs.changed() => changed,
+            changed = watched.checkin.changed() => changed,
+        };
+        changed.map_err(|_| BusFault::CoreGone)?;
+    }
+}
+
+fn describe(address: &BusAddress) -> String {
+    match address {
+        BusAddress::System => "the system bus".to_owned(),
+        BusAddress::Session => "the session bus".to_owned(),
+        BusAddress::At(text) => format!("the bus at {text}"),
+    }
+}

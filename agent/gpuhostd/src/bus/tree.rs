@@ -1,0 +1,88 @@
+//! The objects under the root: they come, change and go with the observation and with the jobs.
+
+use super::Sources;
+use super::face::Face;
+use super::gpu::GpuObject;
+use super::group::GroupObject;
+use super::host::{HostObject, host_view};
+use super::job::{JobObject, job_view};
+use super::shown::Shown;
+use model::{IommuGroupId, JobId, PciAddress};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::watch;
+use wire::dbus::absent::HasAbsent;
+use wire::dbus::gpu::GpuView;
+use wire::dbus::group::GroupView;
+use wire::dbus::host::HostView;
+use wire::dbus::job::JobView;
+use wire::dbus::{gpu_path, group_path, job_path};
+use zbus::Connection;
+use zbus::object_server::Interface;
+
+/// Everything that is on the bus.
+#[derive(Debug)]
+pub(super) struct Tree {
+    connection: Connection,
+    host: Shown<HostView>,
+    gpus: BTreeMap<PciAddress, Shown<GpuView>>,
+    groups: BTreeMap<IommuGroupId, Shown<GroupView>>,
+    jobs: BTreeMap<JobId, Shown<JobView>>,
+    published: watch::Sender<Option<JobId>>,
+}
+
+impl Tree {
+    /// A tree with the root object alone. `published` carries the number of the newest job whose object is there.
+    pub(super) fn new(connection: Connection, host: Shown<HostView>, published: watch::Sender<Option<JobId>>) -> Self {
+        Self { connection, host, gpus: BTreeMap::new(), groups: BTreeMap::new(), jobs: BTreeMap::new(), published }
+    }
+
+    /// Brings the tree to what the sources say now.
+    pub(super) async fn show(&mut self, sources: &Sources) -> zbus::Result<()> {
+        let seen = Arc::clone(&sources.handle.observation.borrow());
+        let jobs = Arc::clone(&sources.handle.jobs.borrow());
+        let connection = &self.connection;
+        let groups = seen.groups.iter().map(|group| (group.id, GroupView::from(group))).collect();
+        bring(connection, &mut self.groups, groups, group_path, GroupObject).await?;
+        let gpus = seen.gpus.iter().map(|gpu| (gpu.pci.address, GpuView::from(gpu))).collect();
+        bring(connection, &mut self.gpus, gpus, gpu_path, GpuObject).await?;
+        let views = jobs.iter().map(|job| (job.id, job_view(job))).collect();
+        bring(connection, &mut self.jobs, views, job_path, JobObject).await?;
+        self.host.update::<HostObject>(connection, host_view(sources)).await?;
+        let newest = jobs.iter().map(|job| job.id).max();
+        self.published.send_if_modified(|last| {
+            let later = newest > *last;
+            *last = (*last).max(newest);
+            later
+        });
+        Ok(())
+    }
+}
+
+/// Removes what is gone, adds what is new, and updates the rest.
+async fn bring<K: Ord + Copy, V: HasAbsent + PartialEq, I: Interface>(
+    connection: &Connection,
+    shown: &mut BTreeMap<K, Shown<V>>,
+    wanted: BTreeMap<K, V>,
+    path_of: impl Fn(K) -> String,
+    object: impl Fn(Face<V>) -> I,
+) -> zbus::Result<()> {
+    let gone: Vec<K> = shown.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
+    for key in gone {
+        if let Some(old) = shown.remove(&key) {
+            connection.object_server().remove::<I, _>(old.path()).await?;
+        }
+    }
+    for (key, view) in wanted {
+        match shown.get_mut(&key) {
+            Some(known) => known.update::<I>(connection, view).await?,
+            None => {
+                let (mut new, face) = Shown::new(path_of(key), view);
+                connection.object_server().at(new.path(), object(face)).await?;
+                new.remember::<I>(connection).await?;
+                shown.insert(key, new);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! What the unprivileged front may use: it reads the host and keeps its own state, and starts or changes nothing.
+
+mod changes;
+mod clock;
+mod facts;
+mod store;
+mod sysfs;
+
+pub use changes::UdevChanges;
+pub use clock::BootClock;
+pub use facts::FactsRoot;
+pub use store::{StoreFault, read_bounded, remove, write_atomic};
+pub use sysfs::Sysfs;

@@ -1,0 +1,153 @@
+//! Small files of our own state: replaced as a whole or not at all, on disk before it is said, and never through a link.
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat};
+use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// A file of ours could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreFault {
+    /// There is no such file.
+    #[error("{} does not exist", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The name would leave the folder, or names nothing.
+    #[error("{name:?} is not the name of a file in {}", dir.display())]
+    BadName {
+        /// The folder.
+        dir: PathBuf,
+        /// What was given.
+        name: String,
+    },
+    /// A link, pipe, device or folder stands where a plain file should be.
+    #[error("{} is not a plain file; look at what put it there, and remove it", path.display())]
+    NotPlain {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is larger than anything that we write.
+    #[error("{} is larger than {max_bytes} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The bound.
+        max_bytes: usize,
+    },
+    /// The host refused.
+    #[error("cannot {attempted} {}: {source}", path.display())]
+    Host {
+        /// `open`, `write`, …
+        attempted: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the host said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn host(attempted: &'static str, path: &Path) -> impl Fn(io::Error) -> StoreFault {
+    let path = path.to_owned();
+    move |source| StoreFault::Host { attempted, path: path.clone(), source }
+}
+
+fn errno(attempted: &'static str, path: &Path) -> impl Fn(Errno) -> StoreFault {
+    let host = host(attempted, path);
+    move |errno| host(errno.into())
+}
+
+/// The folder itself must not be a link: who can plant one there could send our state anywhere.
+fn open_folder(dir: &Path) -> Result<OwnedFd, StoreFault> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    open(dir, flags, Mode::empty()).map_err(errno("open the folder", dir))
+}
+
+fn check_name(dir: &Path, name: &str) -> Result<(), StoreFault> {
+    let fits = (1..=200).contains(&name.len()) && !name.contains(['/', '\0']) && name != "." && name != "..";
+    if fits { Ok(()) } else { Err(StoreFault::BadName { dir: dir.to_owned(), name: name.to_owned() }) }
+}
+
+/// Replaces `dir/name` by `bytes` with these permissions (`0o600`). When it returns, the new content is on disk; when it
+/// fails or the power does, the old one is. Blocking.
+///
+/// # Errors
+/// The folder is missing or a link, the name would leave it, or the host refused.
+pub fn write_atomic(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<(), StoreFault> {
+    check_name(dir, name)?;
+    let folder = open_folder(dir)?;
+    // Each file has one writer, so that one name for the unfinished copy is enough and a crash leaves one at most.
+    let draft = format!(".{name}.new");
+    let path = dir.join(&draft);
+    match unlinkat(&folder, draft.as_str(), UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(said) => return Err(errno("remove", &path)(said)),
+    }
+    let written = write_draft(&folder, &draft, &path, bytes, mode).and_then(|()| {
+        renameat(&folder, draft.as_str(), &folder, name).map_err(errno("rename to its final name", &path))
+    });
+    if written.is_err() {
+        // The first error says what happened; that the copy could not be removed either would only hide it.
+        let _ = unlinkat(&folder, draft.as_str(), UnlinkatFlags::NoRemoveDir);
+    }
+    written?;
+    fsync(&folder).map_err(errno("write to disk the folder", dir))
+}
+
+fn write_draft(folder: &OwnedFd, draft: &str, path: &Path, bytes: &[u8], mode: u32) -> Result<(), StoreFault> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let private = Mode::S_IRUSR | Mode::S_IWUSR;
+    let mut file = File::from(openat(folder, draft, flags, private).map_err(errno("create", path))?);
+    file.write_all(bytes).map_err(host("write", path))?;
+    fchmod(&file, Mode::from_bits_truncate(mode)).map_err(errno("set the permissions of", path))?;
+    file.sync_all().map_err(host("write to disk", path))
+}
+
+/// Reads a plain file of at most `max_bytes`. Blocking, but never on a pipe or a device.
+///
+/// # Errors
+/// [`StoreFault::Missing`] where there is none; else what is wrong with it.
+pub fn read_bounded(path: &Path, max_bytes: usize) -> Result<Vec<u8>, StoreFault> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let file = open(path, flags, Mode::empty()).map_err(|said| {
+        if said == Errno::ENOENT {
+            StoreFault::Missing { path: path.to_owned() }
+        } else if said == Errno::ELOOP || said == Errno::ENXIO {
+            // ELOOP is what a link says, ENXIO a socket.
+            StoreFault::NotPlain { path: path.to_owned() }
+        } else {
+            errno("open", path)(said)
+        }
+    })?;
+    let status: FileStat = fstat(&file).map_err(errno("look at", path))?;
+    if SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+        return Err(StoreFault::NotPlain { path: path.to_owned() });
+    }
+    let bound = u64::try_from(max_bytes).unwrap_or(u64::MAX).saturating_add(1);
+    let mut content = Vec::new();
+    File::from(file).take(bound).read_to_end(&mut content).map_err(host("read", path))?;
+    if content.len() > max_bytes {
+        return Err(StoreFault::TooLarge { path: path.to_owned(), max_bytes });
+    }
+    Ok(content)
+}
+
+/// Removes `dir/name`, for good when it returns; a file that is not there is no error. Blocking.
+///
+/// # Errors
+/// The folder is missing or a link, the name would leave it, or the host refused.
+pub fn remove(dir: &Path, name: &str) -> Result<(), StoreFault> {
+    check_name(dir, name)?;
+    let folder = open_folder(dir)?;
+    match unlinkat(&folder, name, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) => fsync(&folder).map_err(errno("write to disk the folder", dir)),
+        Err(Errno::ENOENT) => Ok(()),
+        Err(said) => Err(errno("remove", &dir.join(name))(said)),
+    }
+}

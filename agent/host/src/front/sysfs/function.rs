@@ -1,0 +1,125 @@
+//! Everything that sysfs says of one display-class function.
+
+use super::attribute::{Miss, Tree, reading};
+use super::parse;
+use model::absence::{Absence, Reading};
+use model::ids::{DriverName, IommuGroupId, PciAddress, PciClass, PciId};
+use model::pci::{DrmNodes, GpuFunction, PcieLink, UnreadableFunction};
+
+/// Subclass of a VGA controller: only these have a `boot_vga` file.
+const VGA: u32 = 0x0300;
+
+/// Reads one function; `None` where it vanished meanwhile.
+///
+/// # Errors
+/// It is there, and its vendor or device cannot be read: without an identity it is no GPU that could be named.
+pub(super) fn read(
+    tree: &mut Tree,
+    name: &str,
+    address: PciAddress,
+    class: PciClass,
+) -> Result<Option<GpuFunction>, UnreadableFunction> {
+    let id = match identity(tree, name) {
+        Ok(id) => id,
+        Err(_) if !tree.exists(name) => return Ok(None),
+        Err((attribute, miss)) => return Err(super::unreadable(tree, name, attribute, miss.to_string())),
+    };
+    let (drm, virtual_functions) = (drm(tree, name), virtual_functions(tree, name));
+    let gpu = GpuFunction {
+        address,
+        id,
+        class,
+        subsystem: subsystem(tree, name),
+        driver: driver(tree, name),
+        driver_override: driver_override(tree, name),
+        iommu_group: reading(iommu_group(tree, name), Absence::None),
+        numa_node: numa_node(tree, name),
+        link: link(tree, name),
+        boot_vga: boot_vga(tree, name, class),
+        drm,
+        virtual_functions,
+        physical_function: None,
+        power_state: reading(tree.parsed(name, "power_state", parse::power_state), Absence::NotReported),
+        companions: Vec::new(),
+        name: None,
+        vendor_name: None,
+    };
+    // A link that is missing because the whole function has gone must not pass for "no driver bound".
+    Ok(tree.exists(name).then_some(gpu))
+}
+
+/// Vendor and device, or the attribute that failed.
+pub(super) fn identity(tree: &mut Tree, name: &str) -> Result<PciId, (&'static str, Miss)> {
+    let vendor = tree.parsed(name, "vendor", parse::word16).map_err(|miss| ("vendor", miss))?;
+    let device = tree.parsed(name, "device", parse::word16).map_err(|miss| ("device", miss))?;
+    Ok(parse::id(vendor, device))
+}
+
+/// The bound driver; no link means that none is bound.
+pub(super) fn driver(tree: &mut Tree, name: &str) -> Reading<DriverName> {
+    reading(tree.link(name, "driver"), Absence::None)
+}
+
+/// The number of the IOMMU group.
+pub(super) fn iommu_group(tree: &mut Tree, name: &str) -> Result<IommuGroupId, Miss> {
+    tree.link::<u32>(name, "iommu_group").map(IommuGroupId)
+}
+
+fn subsystem(tree: &mut Tree, name: &str) -> Reading<PciId> {
+    let vendor = tree.parsed(name, "subsystem_vendor", parse::word16);
+    let device = tree.parsed(name, "subsystem_device", parse::word16);
+    reading(vendor.and_then(|vendor| device.map(|device| parse::id(vendor, device))), Absence::NotReported)
+}
+
+fn driver_override(tree: &mut Tree, name: &str) -> Reading<String> {
+    let text = match tree.text(name, "driver_override") {
+        Ok("(null)" | "") => return Reading::Absent(Absence::None),
+        Ok(text) => text,
+        Err(miss) => return Reading::Absent(miss.absence(Absence::NotReported)),
+    };
+    match text.parse::<DriverName>() {
+        Ok(driver) => Reading::Known(driver.into()),
+        Err(_) => Reading::Absent(Absence::garbled(text)),
+    }
+}
+
+fn numa_node(tree: &mut Tree, name: &str) -> Reading<u32> {
+    match tree.parsed(name, "numa_node", parse::numa_node) {
+        Ok(Some(node)) => Reading::Known(node),
+        Ok(None) => Reading::Absent(Absence::None),
+        Err(miss) => Reading::Absent(miss.absence(Absence::NotReported)),
+    }
+}
+
+fn link(tree: &mut Tree, name: &str) -> PcieLink {
+    let mut rate = |attribute| reading(tree.parsed(name, attribute, parse::generation), Absence::NotReported);
+    let (generation, max_generation) = (rate("current_link_speed"), rate("max_link_speed"));
+    let mut lanes = |attribute| reading(tree.parsed(name, attribute, parse::width), Absence::NotReported);
+    let (width, max_width) = (lanes("current_link_width"), lanes("max_link_width"));
+    PcieLink { generation, max_generation, width, max_width }
+}
+
+fn boot_vga(tree: &mut Tree, name: &str, class: PciClass) -> Reading<bool> {
+    let missing = if class.base_and_sub() == VGA { Absence::NotReported } else { Absence::None };
+    reading(tree.parsed(name, "boot_vga", parse::flag), missing)
+}
+
+/// Names in a folder of the function; a folder that cannot be listed has none.
+fn names_in(tree: &Tree, name: &str, folder: &str) -> impl Iterator<Item = String> {
+    let listed = std::fs::read_dir(tree.path().join(name).join(folder));
+    listed.into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok())
+}
+
+fn drm(tree: &Tree, name: &str) -> DrmNodes {
+    let nodes: Vec<String> = names_in(tree, name, "drm").collect();
+    let first = |prefix: &str| {
+        let numbers = nodes.iter().filter_map(|node| parse::node_number(node, prefix));
+        numbers.min().map(|number| format!("{prefix}{number}"))
+    };
+    DrmNodes { card: first("card"), render: first("renderD") }
+}
+
+fn virtual_functions(tree: &mut Tree, name: &str) -> Vec<PciAddress> {
+    let links: Vec<String> = names_in(tree, name, "").filter(|link| link.starts_with("virtfn")).collect();
+    links.iter().filter_map(|link| tree.link(name, link).ok()).collect()
+}

@@ -1,0 +1,161 @@
+//! One scan of the PCI bus and the IOMMU groups, by reading sysfs and nothing else.
+
+mod attribute;
+mod function;
+mod group;
+mod names;
+mod parse;
+
+use attribute::{Miss, Tree};
+use model::ids::{PciAddress, PciClass};
+use model::pci::{GpuFunction, PciScan, UnreadableFunction, VENDOR_NVIDIA};
+use model::ports::ScanFault;
+use names::Names;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Class and subclass of an NVSwitch (bridge, other).
+const OTHER_BRIDGE: u32 = 0x0680;
+
+/// The sysfs of a host. Cheap to keep: between two scans it holds the names of known devices and no open file.
+#[derive(Debug)]
+pub struct Sysfs {
+    root: PathBuf,
+    names: Names,
+}
+
+/// A function as the list of the bus and its `class` file show it.
+#[derive(Debug)]
+struct Seen {
+    /// The name of its folder, which is its address as the kernel writes it.
+    name: String,
+    class: Result<PciClass, Miss>,
+}
+
+type Bus = BTreeMap<PciAddress, Seen>;
+
+impl Sysfs {
+    /// The sysfs mounted at `root` (`/sys`).
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), names: Names::default() }
+    }
+
+    /// Scans the bus. Blocking, pure reads: 4 calls of the kernel for a function that is no GPU.
+    ///
+    /// # Errors
+    /// Only where `bus/pci/devices` cannot be listed; one bad function costs itself.
+    pub fn scan(&self) -> Result<PciScan, ScanFault> {
+        let path = self.root.join("bus/pci/devices");
+        let fault = |said: String| ScanFault { path: path.display().to_string(), said };
+        let listed = std::fs::read_dir(&path).map_err(|e| fault(e.to_string()))?;
+        let mut tree = Tree::open(&path).map_err(|e| fault(e.to_string()))?;
+        let mut scan = PciScan::default();
+        let mut bus = Bus::new();
+        for entry in listed {
+            let entry = entry.map_err(|e| fault(e.to_string()))?;
+            take_entry(&mut tree, entry.file_name().to_str(), &mut bus, &mut scan);
+        }
+        read_gpus(&mut tree, &bus, &mut scan);
+        read_nvswitches(&mut tree, &bus, &mut scan);
+        group::read(&self.root, &mut tree, &bus, &mut scan);
+        for gpu in &mut scan.gpus {
+            (gpu.vendor_name, gpu.name) = self.names.of(gpu.id);
+        }
+        Ok(scan)
+    }
+}
+
+fn take_entry(tree: &mut Tree, name: Option<&str>, bus: &mut Bus, scan: &mut PciScan) {
+    let Some(name) = name else {
+        let said = "the name of the folder is not text".to_owned();
+        scan.unreadable.push(unreadable(tree, "?", "", said));
+        return;
+    };
+    let address = match name.parse::<PciAddress>() {
+        Ok(address) if tree.is_canonical(address, name) => address,
+        Ok(_) => {
+            scan.unreadable.push(unreadable(tree, name, "", "not an address as the kernel writes it".to_owned()));
+            return;
+        }
+        Err(error) => {
+            scan.unreadable.push(unreadable(tree, name, "", error.to_string()));
+            return;
+        }
+    };
+    let class = tree.parsed(name, "class", parse::class);
+    if let Err(miss) = &class {
+        if !tree.exists(name) {
+            return;
+        }
+        scan.unreadable.push(unreadable(tree, name, "class", miss.to_string()));
+    }
+    scan.functions_total = scan.functions_total.saturating_add(1);
+    bus.insert(address, Seen { name: name.to_owned(), class });
+}
+
+/// Physical functions first, so that a virtual one knows whether the card it belongs to is on this host.
+fn read_gpus(tree: &mut Tree, bus: &Bus, scan: &mut PciScan) {
+    let mut virtual_functions = Vec::new();
+    for (&address, seen) in bus.iter().filter(|(_, seen)| seen.class.as_ref().is_ok_and(|class| class.is_gpu())) {
+        match tree.link::<PciAddress>(&seen.name, "physfn") {
+            Ok(physical) => virtual_functions.push((address, seen, Some(physical))),
+            Err(Miss::Missing) => take_gpu(tree, address, seen, scan),
+            Err(_) => virtual_functions.push((address, seen, None)),
+        }
+    }
+    for (address, seen, physical) in virtual_functions {
+        let card = physical.and_then(|card| scan.gpus.iter_mut().find(|gpu| gpu.address == card));
+        if let Some(card) = card {
+            if !card.virtual_functions.contains(&address) {
+                card.virtual_functions.push(address);
+            }
+        } else if !scan.gpus.iter().any(|gpu| gpu.virtual_functions.contains(&address)) {
+            take_gpu(tree, address, seen, scan);
+            if let Some(gpu) = scan.gpus.last_mut().filter(|gpu| gpu.address == address) {
+                gpu.physical_function = physical.filter(|card| bus.contains_key(card));
+            }
+        }
+    }
+    for gpu in &mut scan.gpus {
+        gpu.virtual_functions.sort_unstable();
+        gpu.companions = companions(bus, gpu);
+    }
+    scan.gpus.sort_unstable_by_key(|gpu| gpu.address);
+}
+
+fn take_gpu(tree: &mut Tree, address: PciAddress, seen: &Seen, scan: &mut PciScan) {
+    let Ok(class) = seen.class else { return };
+    match function::read(tree, &seen.name, address, class) {
+        Ok(Some(gpu)) => scan.gpus.push(gpu),
+        Ok(None) => scan.functions_total = scan.functions_total.saturating_sub(1),
+        Err(fault) => scan.unreadable.push(fault),
+    }
+}
+
+/// The other functions of the card. Its virtual functions may share the slot, and are no part of it.
+fn companions(bus: &Bus, gpu: &GpuFunction) -> Vec<PciAddress> {
+    let first = PciAddress { function: 0, ..gpu.address };
+    bus.range(first..)
+        .map(|(address, _)| *address)
+        .take_while(|address| address.same_card(gpu.address))
+        .filter(|address| *address != gpu.address && !gpu.virtual_functions.contains(address))
+        .collect()
+}
+
+fn read_nvswitches(tree: &mut Tree, bus: &Bus, scan: &mut PciScan) {
+    let bridges = bus.iter().filter(|(_, s)| s.class.as_ref().is_ok_and(|c| c.base_and_sub() == OTHER_BRIDGE));
+    for (address, seen) in bridges {
+        match tree.parsed(&seen.name, "vendor", parse::word16) {
+            Ok(VENDOR_NVIDIA) => scan.nvswitches.push(*address),
+            Ok(_) => {}
+            Err(miss) => scan.unreadable.push(unreadable(tree, &seen.name, "vendor", miss.to_string())),
+        }
+    }
+}
+
+fn unreadable(tree: &Tree, name: &str, attribute: &str, said: String) -> UnreadableFunction {
+    let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+    let path = tree.path().join(&name).join(attribute).display().to_string();
+    UnreadableFunction { name, path: path.trim_end_matches('/').to_owned(), said }
+}

@@ -1,0 +1,170 @@
+//! The chain of causes from the PCI bus to a usable GPU: each link with its state, its reason and what to do.
+
+use super::verdict::health_reasons;
+use super::{Around, remedy};
+use crate::absence::{Absence, Reading};
+use crate::docker::DockerFacts;
+use crate::driver::{DriverGpu, ProbeFault};
+use crate::observation::{CauseLink, ChainLink};
+use crate::pci::{GpuFunction, VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
+
+/// Why a link does not hold, and what to do about it.
+struct Broken {
+    reason: String,
+    remedy: String,
+}
+
+/// State of a link before it gets its name.
+enum State {
+    Holds,
+    Open(Option<String>),
+    Broken(Broken),
+}
+
+impl State {
+    fn named(self, link: ChainLink) -> CauseLink {
+        match self {
+            Self::Holds => CauseLink { link, ok: Some(true), reason: None, remedy: None },
+            Self::Open(reason) => CauseLink { link, ok: None, reason, remedy: None },
+            Self::Broken(b) => CauseLink { link, ok: Some(false), reason: Some(b.reason), remedy: Some(b.remedy) },
+        }
+    }
+
+    fn broken(reason: String, remedy: String) -> Self {
+        Self::Broken(Broken { reason, remedy })
+    }
+}
+
+/// The whole chain of one GPU, in order.
+pub(super) fn cause_chain(pci: &GpuFunction, driver: Option<&DriverGpu>, around: &Around<'_>) -> Vec<CauseLink> {
+    let bus = bus(pci, driver);
+    let kernel_driver = kernel_driver(pci, around);
+    let served = matches!(kernel_driver, State::Holds);
+    let (docker, cdi) = match around.docker {
+        Err(fault @ ProbeFault::NotAsked { .. }) => (State::Open(Some(fault.to_string())), State::Open(None)),
+        Err(fault) => (docker_down(fault), State::Open(None)),
+        Ok(docker) if pci.id.vendor == VENDOR_NVIDIA => nvidia_runtime(docker, driver),
+        Ok(_) => (device_mapping(pci), State::Open(None)),
+    };
+    vec![
+        bus.named(ChainLink::Pci),
+        kernel_driver.named(ChainLink::KernelDriver),
+        nvml(pci, driver, around, served).named(ChainLink::Nvml),
+        docker.named(ChainLink::DockerRuntime),
+        cdi.named(ChainLink::Cdi),
+        State::Holds.named(ChainLink::Policy),
+    ]
+}
+
+/// No link is broken, those that must hold do, and one of the two ways into a container holds.
+pub(super) fn is_visible(pci: &GpuFunction, chain: &[CauseLink]) -> bool {
+    let ok = |wanted: ChainLink| chain.iter().find(|link| link.link == wanted).and_then(|link| link.ok);
+    let nothing_broken = chain.iter().all(|link| link.ok != Some(false));
+    let injected = ok(ChainLink::DockerRuntime) == Some(true) || ok(ChainLink::Cdi) == Some(true);
+    let answers = pci.id.vendor != VENDOR_NVIDIA || ok(ChainLink::Nvml) == Some(true);
+    nothing_broken && ok(ChainLink::KernelDriver) == Some(true) && answers && injected
+}
+
+fn bus(pci: &GpuFunction, driver: Option<&DriverGpu>) -> State {
+    if driver.is_some_and(|said| health_reasons(said).contains(&"gpu_lost")) {
+        let reason = format!("the driver says that the GPU at {} is lost: it fell off the PCI bus", pci.address);
+        return State::broken(reason, remedy::gpu_lost(pci.address));
+    }
+    State::Holds
+}
+
+fn kernel_driver(pci: &GpuFunction, around: &Around<'_>) -> State {
+    let name = match &pci.driver {
+        Reading::Known(name) => name,
+        Reading::Absent(Absence::None) => return no_driver(pci, around),
+        Reading::Absent(why) => {
+            return State::Open(Some(format!("the driver link of {} could not be read ({})", pci.address, why.code())));
+        }
+    };
+    if name.is_vfio() {
+        let reason = format!("{name} is bound: the GPU is given to a virtual machine");
+        return State::broken(reason, remedy::take_back(pci.address, name));
+    }
+    let serves = match pci.id.vendor {
+        VENDOR_NVIDIA => name.as_str() == "nvidia",
+        VENDOR_AMD => name.as_str() == "amdgpu",
+        VENDOR_INTEL => matches!(name.as_str(), "i915" | "xe"),
+        _ => true,
+    };
+    if serves {
+        return State::Holds;
+    }
+    let wanted = remedy::wanted_driver(pci.id.vendor);
+    let reason = format!("the kernel driver {name} is bound; containers can use the GPU only through {wanted}");
+    State::broken(reason, remedy::replace_driver(pci, name, around.os_id))
+}
+
+fn no_driver(pci: &GpuFunction, around: &Around<'_>) -> State {
+    if let Some(wanted) = pci.driver_override.known() {
+        let reason = format!("no kernel driver is bound; driver_override keeps the GPU for {wanted}");
+        return State::broken(reason, remedy::clear_override(pci.address));
+    }
+    State::broken("no kernel driver is bound".to_owned(), remedy::install_driver(pci.id.vendor, around.os_id))
+}
+
+fn nvml(pci: &GpuFunction, driver: Option<&DriverGpu>, around: &Around<'_>, served: bool) -> State {
+    if pci.id.vendor != VENDOR_NVIDIA || !served {
+        return State::Open(None);
+    }
+    if driver.is_some() {
+        return State::Holds;
+    }
+    if let Some((source, fault)) = around.telling_fault() {
+        return State::broken(format!("{}: {fault}", source.code()), remedy::probe(fault));
+    }
+    if !around.asked {
+        return State::Open(Some("the driver has not been asked yet".to_owned()));
+    }
+    let reason = format!("the NVIDIA driver is bound to {} but does not list it", pci.address);
+    State::broken(reason, remedy::not_listed(pci.address))
+}
+
+fn docker_down(fault: &ProbeFault) -> State {
+    State::broken(format!("Docker does not answer: {fault}"), remedy::docker(fault))
+}
+
+/// The two ways to inject an NVIDIA GPU: the runtime `nvidia`, or a CDI device. One is enough, and the one that is not
+/// needed is left open.
+fn nvidia_runtime(docker: &DockerFacts, driver: Option<&DriverGpu>) -> (State, State) {
+    let named = cdi_names(docker, driver);
+    if docker.has_nvidia_runtime() {
+        let cdi =
+            if named { State::Holds } else { State::Open(Some("not needed: Docker has the runtime nvidia".into())) };
+        return (State::Holds, cdi);
+    }
+    if named {
+        return (State::Open(Some("Docker has no runtime nvidia; CDI injects the GPU".to_owned())), State::Holds);
+    }
+    if docker.has_nvidia_cdi() {
+        let reason = "Docker's CDI specifications name other GPUs but not this one".to_owned();
+        let runtime = State::Open(Some("Docker has no runtime nvidia; CDI is in use".to_owned()));
+        return (runtime, State::broken(reason, remedy::cdi(docker)));
+    }
+    let reason = "Docker has neither a runtime nvidia nor a CDI device of NVIDIA's".to_owned();
+    (State::broken(reason, remedy::nvidia_runtime()), State::Open(None))
+}
+
+/// A CDI device stands for this GPU: `all`, its UUID, or its index.
+fn cdi_names(docker: &DockerFacts, driver: Option<&DriverGpu>) -> bool {
+    let uuid = driver.and_then(|said| said.uuid.known()).map(|uuid| uuid.as_str().to_owned());
+    let index = driver.and_then(|said| said.index.get()).map(|index| index.to_string());
+    let mut names = docker.cdi_devices.iter().filter_map(|device| device.strip_prefix("nvidia.com/gpu="));
+    names.any(|name| name == "all" || Some(name) == uuid.as_deref() || Some(name) == index.as_deref())
+}
+
+/// GPUs of other vendors are mapped as device nodes: that takes a render node.
+fn device_mapping(pci: &GpuFunction) -> State {
+    if pci.driver.known().is_none() {
+        return State::Open(None);
+    }
+    if pci.drm.render.is_some() {
+        return State::Holds;
+    }
+    let reason = "the GPU has no DRM render node that could be mapped into a container".to_owned();
+    State::broken(reason, remedy::no_render_node(pci.address))
+}

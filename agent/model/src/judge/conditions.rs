@@ -1,0 +1,105 @@
+//! Standing statements that follow from an observation; a condition that does not hold is not listed.
+
+use super::{Around, remedy};
+use crate::condition::{Condition, ConditionStatus};
+use crate::driver::ProbeFault;
+use crate::ids::PciAddress;
+use crate::observation::{Gpu, GpuUse, HostObservation, RawObservation};
+use crate::pci::VENDOR_NVIDIA;
+
+/// A condition that holds, before it gets its time.
+struct Holds {
+    kind: &'static str,
+    reason: &'static str,
+    message: String,
+}
+
+/// The conditions of this observation, by type; `since` is carried over from `previous` where the status is unchanged.
+pub(super) fn conditions(
+    observation: &HostObservation,
+    raw: &RawObservation,
+    previous: Option<&HostObservation>,
+) -> Vec<Condition> {
+    let found = [
+        docker_unavailable(raw),
+        driver_unavailable(observation, raw),
+        duplicate_uuid(observation),
+        iommu_off(observation),
+        pci_scan_failed(raw),
+    ];
+    let since = |kind: &str| {
+        let before = previous.into_iter().flat_map(|seen| &seen.conditions);
+        before
+            .filter(|held| held.kind == kind && held.status == ConditionStatus::True)
+            .map(|held| held.since)
+            .next()
+            .unwrap_or(observation.observed_at)
+    };
+    let timed = |held: Holds| Condition {
+        kind: held.kind.to_owned(),
+        status: ConditionStatus::True,
+        reason: held.reason.to_owned(),
+        message: held.message,
+        since: since(held.kind),
+    };
+    found.into_iter().flatten().map(timed).collect()
+}
+
+fn docker_unavailable(raw: &RawObservation) -> Option<Holds> {
+    let fault = raw.docker.as_ref().err().filter(|fault| !matches!(fault, ProbeFault::NotAsked { .. }))?;
+    let message = format!("Docker does not answer: {fault}; {}", remedy::docker(fault));
+    Some(Holds { kind: "docker_unavailable", reason: fault.code(), message })
+}
+
+/// An NVIDIA GPU of the host's own has no driver that answers for it.
+fn driver_unavailable(observation: &HostObservation, raw: &RawObservation) -> Option<Holds> {
+    let is_dumb = |gpu: &&Gpu| {
+        gpu.pci.id.vendor == VENDOR_NVIDIA
+            && gpu.usage != GpuUse::Passthrough
+            && gpu.driver.is_none()
+            && gpu.driver_absence != Some(crate::Absence::NotProbed)
+    };
+    let dumb: Vec<&Gpu> = observation.gpus.iter().filter(is_dumb).collect();
+    let first = dumb.first()?;
+    let fault = Around::of(raw).telling_fault().map(|(_, fault)| fault.code());
+    let absence = first.driver_absence.as_ref().map_or("probe_failed", |why| why.code());
+    let reason = if absence == "driver_absent" { absence } else { fault.unwrap_or(absence) };
+    let link = first.first_broken_link();
+    let why = link.and_then(|l| l.reason.as_deref()).unwrap_or("no reason is known");
+    let what_to_do = link.and_then(|l| l.remedy.as_deref()).unwrap_or("run `nvidia-smi` by hand");
+    let list = dumb.iter().map(|gpu| gpu.pci.address.to_string()).collect::<Vec<_>>().join(", ");
+    let message = format!("no driver facts for {list}: {why}; {what_to_do}");
+    Some(Holds { kind: "driver_unavailable", reason, message })
+}
+
+fn duplicate_uuid(observation: &HostObservation) -> Option<Holds> {
+    let uuid = |gpu: &Gpu| gpu.driver.as_ref().and_then(|said| said.uuid.known().cloned());
+    let with_uuid = || observation.gpus.iter().filter_map(|gpu| uuid(gpu).map(|uuid| (gpu.pci.address, uuid)));
+    let twins = |(address, id): (PciAddress, crate::GpuUuid)| {
+        with_uuid().find(|(other, same)| *other > address && *same == id).map(|(other, _)| (address, other, id))
+    };
+    let (one, other, id) = with_uuid().find_map(twins)?;
+    let message = format!(
+        "the GPUs at {one} and {other} both say that they are {id}: only their PCI addresses tell them apart; \
+         `nvidia-smi -L` shows what the driver says, and a VBIOS update or an exchange of the card ends it"
+    );
+    Some(Holds { kind: "duplicate_gpu_uuid", reason: "same_uuid", message })
+}
+
+fn iommu_off(observation: &HostObservation) -> Option<Holds> {
+    if observation.gpus.is_empty() || observation.iommu_groups_total > 0 {
+        return None;
+    }
+    let message =
+        "/sys/kernel/iommu_groups is empty, so no GPU can be given to a virtual machine; switch VT-d or AMD-Vi on \
+                   in the firmware, and on Intel add intel_iommu=on to the kernel command line, then reboot"
+            .to_owned();
+    Some(Holds { kind: "iommu_off", reason: "no_iommu_groups", message })
+}
+
+fn pci_scan_failed(raw: &RawObservation) -> Option<Holds> {
+    let why = raw.scan.as_ref().err()?;
+    let message =
+        format!("the PCI bus could not be scanned: {why}; no GPU is listed until `ls /sys/bus/pci/devices` works");
+    Some(Holds { kind: "pci_scan_failed", reason: "unreadable", message })
+}

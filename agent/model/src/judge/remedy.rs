@@ -1,0 +1,153 @@
+//! What to do about each broken link: one sentence with the real command in it.
+
+use crate::docker::DockerFacts;
+use crate::driver::ProbeFault;
+use crate::ids::{DriverName, PciAddress};
+use crate::pci::{GpuFunction, VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
+
+fn folder(address: PciAddress) -> String {
+    format!("/sys/bus/pci/devices/{address}")
+}
+
+/// The kernel driver that serves GPUs of this vendor, in words.
+pub(super) fn wanted_driver(vendor: u16) -> &'static str {
+    match vendor {
+        VENDOR_NVIDIA => "nvidia",
+        VENDOR_AMD => "amdgpu",
+        VENDOR_INTEL => "i915 or xe",
+        _ => "its vendor's driver",
+    }
+}
+
+pub(super) fn gpu_lost(address: PciAddress) -> String {
+    format!(
+        "look for the cause with `dmesg | grep -iE 'NVRM|Xid|{address}'`; a lost GPU comes back only with a reboot or a power cycle"
+    )
+}
+
+/// The GPU is on a VFIO driver and shall come back to the host.
+pub(super) fn take_back(address: PciAddress, name: &DriverName) -> String {
+    let folder = folder(address);
+    format!(
+        "when no virtual machine uses it: `echo > {folder}/driver_override; echo {address} > /sys/bus/pci/drivers/{name}/unbind; \
+         echo {address} > /sys/bus/pci/drivers_probe`"
+    )
+}
+
+pub(super) fn clear_override(address: PciAddress) -> String {
+    let folder = folder(address);
+    format!(
+        "to give it back to the host: `echo > {folder}/driver_override; echo {address} > /sys/bus/pci/drivers_probe`"
+    )
+}
+
+pub(super) fn install_driver(vendor: u16, os_id: Option<&str>) -> String {
+    match (vendor, os_id) {
+        (VENDOR_NVIDIA, Some("ubuntu")) => {
+            "install NVIDIA's driver: `ubuntu-drivers install --gpgpu`, then `modprobe nvidia`"
+        }
+        (VENDOR_NVIDIA, Some("debian")) => {
+            "install NVIDIA's driver from the component non-free: `apt install nvidia-driver`, then `modprobe nvidia`"
+        }
+        (VENDOR_NVIDIA, _) => "install NVIDIA's driver for this distribution, then `modprobe nvidia`",
+        (VENDOR_AMD, _) => {
+            "load the driver: `modprobe amdgpu`; if it does not bind, `dmesg | grep amdgpu` says why (firmware?)"
+        }
+        (VENDOR_INTEL, _) => {
+            "load the driver: `modprobe i915` (`modprobe xe` for the newest GPUs); `dmesg` says why it does not bind"
+        }
+        (_, _) => "install and load the kernel driver of this GPU's vendor",
+    }
+    .to_owned()
+}
+
+/// Another driver than the wanted one holds the GPU.
+pub(super) fn replace_driver(pci: &GpuFunction, bound: &DriverName, os_id: Option<&str>) -> String {
+    let install = install_driver(pci.id.vendor, os_id);
+    let modules = match bound.as_str() {
+        "nouveau" => "nouveau",
+        "nova" | "nova_core" | "nova-core" | "NovaCore" | "nova_drm" => "nova_core nova_drm",
+        _ => {
+            let (address, folder) = (pci.address, folder(pci.address));
+            return format!(
+                "unbind it: `echo > {folder}/driver_override; echo {address} > {folder}/driver/unbind`; {install}"
+            );
+        }
+    };
+    let lines = modules.split(' ').map(|module| format!("blacklist {module}")).collect::<Vec<_>>().join("\\n");
+    let initramfs = match os_id {
+        Some("debian" | "ubuntu") => "update-initramfs -u",
+        Some(_) | None => "dracut -f",
+    };
+    format!(
+        "keep it from loading: `printf '{lines}\\n' > /etc/modprobe.d/gpuhostd-blacklist.conf && {initramfs}`; {install}; reboot"
+    )
+}
+
+/// A source of driver facts failed.
+pub(super) fn probe(fault: &ProbeFault) -> String {
+    let said = fault.to_string().to_ascii_lowercase();
+    if said.contains("version mismatch") {
+        return "the driver's libraries were changed under the loaded modules: stop what uses the GPUs, then \
+                `rmmod nvidia_drm nvidia_modeset nvidia_uvm nvidia && modprobe nvidia`, or reboot"
+            .to_owned();
+    }
+    if said.contains("permission") {
+        return "look at the device nodes: `ls -l /dev/nvidia*`".to_owned();
+    }
+    match fault {
+        ProbeFault::NotAsked { .. } => "wait a moment: the daemon has just started",
+        ProbeFault::Absent { .. } => {
+            "install the driver's user space in the version of the loaded module (`cat /sys/module/nvidia/version`)"
+        }
+        ProbeFault::Timeout { .. } | ProbeFault::Stuck { .. } => {
+            "the driver hangs: `dmesg | grep -iE 'NVRM|Xid'` says why, `ps -eo pid,stat,wchan,comm | grep ' D'` who waits; \
+             often only a reboot helps"
+        }
+        ProbeFault::HandUnavailable { .. } => "start the hand that asks the driver: `systemctl status gpuhostd-host.socket`",
+        ProbeFault::Garbled { .. } => "run `nvidia-smi -q -x` by hand and compare",
+        ProbeFault::Failed { .. } | ProbeFault::Crashed { .. } => {
+            "run `nvidia-smi` by hand; `dmesg | grep -iE 'NVRM|Xid'` says why"
+        }
+    }
+    .to_owned()
+}
+
+pub(super) fn not_listed(address: PciAddress) -> String {
+    format!("its initialisation failed: `dmesg | grep -iE 'NVRM|Xid|{address}'` says why")
+}
+
+pub(super) fn docker(fault: &ProbeFault) -> String {
+    match fault {
+        ProbeFault::NotAsked { .. } => "wait a moment: the daemon has just started",
+        ProbeFault::Absent { .. } => {
+            "install and start Docker: `apt install docker.io` or `dnf install docker-ce`; `systemctl start docker`"
+        }
+        ProbeFault::HandUnavailable { .. } => {
+            "start the hand that asks Docker: `systemctl status gpuhostd-containers.socket`"
+        }
+        ProbeFault::Timeout { .. }
+        | ProbeFault::Stuck { .. }
+        | ProbeFault::Failed { .. }
+        | ProbeFault::Crashed { .. }
+        | ProbeFault::Garbled { .. } => {
+            "see what is wrong with Docker: `systemctl status docker`, `journalctl -u docker -n 50`"
+        }
+    }
+    .to_owned()
+}
+
+pub(super) fn nvidia_runtime() -> String {
+    "install nvidia-container-toolkit, then `nvidia-ctk runtime configure --runtime=docker && systemctl reload docker`"
+        .to_owned()
+}
+
+pub(super) fn cdi(docker: &DockerFacts) -> String {
+    let folder = docker.cdi_spec_dirs.first().map_or("/etc/cdi", String::as_str);
+    format!("write the specification anew: `nvidia-ctk cdi generate --output={folder}/nvidia.yaml`")
+}
+
+pub(super) fn no_render_node(address: PciAddress) -> String {
+    let folder = folder(address);
+    format!("`ls {folder}/drm` shows what the driver offers; a driver for display only has no render node")
+}

@@ -1,0 +1,80 @@
+//! Which values make sense.
+
+use super::{ManagerSettings, Settings};
+
+type Senseless = (&'static str, String, &'static str);
+
+/// Refuses values that cannot work: field, value, and what was expected.
+pub(super) fn sensible(settings: &Settings) -> Result<(), Senseless> {
+    let Settings { agent, manager, docker, nvidia } = settings;
+    within("agent.sample_interval_s", agent.sample_interval_s, 5, 3600, "expected 5..=3600 seconds")?;
+    within("manager.heartbeat_interval_s", manager.heartbeat_interval_s, 5, 300, "expected 5..=300 seconds")?;
+    within("nvidia.probe_timeout_ms", nvidia.probe_timeout_ms, 500, 600_000, "expected 500..=600000 milliseconds")?;
+    if let Some(url) = manager.urls.iter().find(|url| !is_https(url)) {
+        return Err(("manager.urls", url.clone(), "expected https://host or https://host:port, without a path"));
+    }
+    if let Some(pin) = manager.pin_sha256.as_ref().filter(|pin| !is_sha256(pin)) {
+        return Err(("manager.pin_sha256", pin.clone(), "expected 64 hexadecimal digits, colons allowed"));
+    }
+    if let Some(id) = manager.server_id_set().filter(|id| !is_uuid(id)) {
+        return Err(("manager.server_id", id.to_owned(), "expected a UUID, or None"));
+    }
+    if !docker.socket.starts_with('/') {
+        return Err(("docker.socket", docker.socket.clone(), "expected an absolute path"));
+    }
+    Ok(())
+}
+
+fn within(field: &'static str, value: u64, least: u64, most: u64, why: &'static str) -> Result<(), Senseless> {
+    if (least..=most).contains(&value) { Ok(()) } else { Err((field, value.to_string(), why)) }
+}
+
+/// `https://host` or `https://host:port`, a bracketed IPv6 address included, nothing behind it.
+#[must_use]
+pub fn is_https(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("https://") else { return false };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        Some(_) | None => (rest, None),
+    };
+    let host_fits = !host.is_empty()
+        && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._[]:".contains(c))
+        && (host.starts_with('[') || !host.contains(':'));
+    host_fits && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0))
+}
+
+fn is_sha256(pin: &str) -> bool {
+    let digits: String = pin.chars().filter(|c| *c != ':').collect();
+    digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+fn is_uuid(text: &str) -> bool {
+    let parts: Vec<usize> = text.split('-').map(str::len).collect();
+    parts == [8, 4, 4, 4, 12] && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
+}
+
+/// What an autoscaler's template leaves where it has no value.
+fn set(value: Option<&String>) -> Option<&str> {
+    value.map(String::as_str).filter(|text| !text.is_empty() && *text != "None")
+}
+
+impl ManagerSettings {
+    /// The server id, unless it is empty or `None` as a template leaves it.
+    #[must_use]
+    pub fn server_id_set(&self) -> Option<&str> {
+        set(self.server_id.as_ref())
+    }
+
+    /// The public host name, unless it is empty or `None` as a template leaves it.
+    #[must_use]
+    pub fn public_hostname_set(&self) -> Option<&str> {
+        set(self.public_hostname.as_ref())
+    }
+
+    /// The zone, unless it is empty or `None` as a template leaves it.
+    #[must_use]
+    pub fn zone_set(&self) -> Option<&str> {
+        set(self.zone.as_ref())
+    }
+}

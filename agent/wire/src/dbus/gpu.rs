@@ -1,0 +1,227 @@
+//! What a GPU object shows.
+
+use super::absent::{Absent, HasAbsent};
+use super::metrics::{MetricsView, from_driver};
+use super::{gpu_path, group_path};
+use model::PciAddress;
+use model::absence::{Absence, Reading};
+use model::driver::{DriverMig, MigMode};
+use model::observation::{CauseLink, Gpu};
+use serde::{Deserialize, Serialize};
+
+/// All properties of `org.gpuhost.Agent1.Gpu`, and the metrics.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct GpuView {
+    /// Object path.
+    pub path: String,
+    /// PCI address, `0000:41:00.0`.
+    pub address: String,
+    /// PCI vendor and device id, `10de:2330`.
+    pub pci_id: String,
+    /// PCI subsystem vendor and device id.
+    pub subsystem_id: Option<String>,
+    /// PCI class code, six hexadecimal digits.
+    pub class: String,
+    /// Vendor, out of the hardware database.
+    pub vendor: Option<String>,
+    /// Best name: the driver's, else the hardware database's.
+    pub name: Option<String>,
+    /// UUID that the driver gives.
+    pub uuid: Option<String>,
+    /// Index in the driver's order: for printing, never an identity.
+    pub index: Option<u32>,
+    /// Board serial number.
+    pub serial: Option<String>,
+    /// Architecture in the driver's words.
+    pub architecture: Option<String>,
+    /// VBIOS version.
+    pub vbios_version: Option<String>,
+    /// Frame buffer memory of the card in MiB.
+    pub memory_total_mib: Option<u64>,
+    /// Bound kernel driver.
+    pub driver: Option<String>,
+    /// The kernel's driver override, where one is set.
+    pub driver_override: Option<String>,
+    /// Version of the driver that answers for the GPU.
+    pub driver_version: Option<String>,
+    /// Object path of its IOMMU group.
+    pub iommu_group: Option<String>,
+    /// NUMA node.
+    pub numa_node: Option<u32>,
+    /// PCI power state (`D0`, `D3hot`).
+    pub power_state: Option<String>,
+    /// The firmware used it as the console.
+    pub boot_vga: Option<bool>,
+    /// DRM card node, `card0`.
+    pub drm_card: Option<String>,
+    /// DRM render node, `renderD128`.
+    pub drm_render: Option<String>,
+    /// Highest PCIe generation of the device.
+    pub pcie_max_generation: Option<u32>,
+    /// Most PCIe lanes of the device.
+    pub pcie_max_width: Option<u32>,
+    /// SR-IOV virtual functions that stand under it.
+    pub virtual_functions: Vec<String>,
+    /// The physical function, where this is itself a virtual function.
+    pub physical_function: Option<String>,
+    /// Other functions of the same card (audio, USB).
+    pub companions: Vec<String>,
+    /// `host`, `shared`, `mig`, `passthrough`, `transitioning` or `quarantined`.
+    #[serde(rename = "Use")]
+    pub usage: String,
+    /// A workspace may be given it.
+    pub schedulable: bool,
+    /// Stable code of why not.
+    pub unschedulable_reason: Option<String>,
+    /// The container runtime can really inject it.
+    pub visible_to_runtime: bool,
+    /// From the PCI bus to policy; the first link with `Ok` false says why the GPU cannot be used.
+    pub cause_chain: Vec<CauseView>,
+    /// Nothing that the scan shows stands in the way of a passthrough.
+    pub passthrough_eligible: bool,
+    /// Stable codes of what stands in the way.
+    pub passthrough_reasons: Vec<String>,
+    /// MIG mode now, `enabled` or `disabled`.
+    pub mig_mode: Option<String>,
+    /// MIG mode after the next reset.
+    pub mig_pending_mode: Option<String>,
+    /// MIG devices.
+    pub mig_devices: Vec<MigView>,
+    /// ECC is on.
+    pub ecc_enabled: Option<bool>,
+    /// Persistence mode is on.
+    pub persistence: Option<bool>,
+    /// What the driver wants done, `None`, `Reset`, …
+    pub recovery_action: Option<String>,
+    /// Properties that have no value now, with the reason.
+    pub absent: Absent,
+    /// Measured values (`GetMetrics` on D-Bus).
+    pub metrics: MetricsView,
+}
+
+/// One link of the chain from the bus to a usable GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CauseView {
+    /// `pci`, `kernel_driver`, `nvml`, `docker_runtime`, `cdi` or `policy`.
+    pub link: String,
+    /// Whether it holds; `null` = not reached or not known.
+    pub ok: Option<bool>,
+    /// Why it does not hold.
+    pub reason: Option<String>,
+    /// What to do about it.
+    pub remedy: Option<String>,
+}
+
+/// One MIG device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct MigView {
+    /// GPU instance id.
+    pub gpu_instance: u32,
+    /// Compute instance id.
+    pub compute_instance: u32,
+    /// UUID, where NVML answered.
+    pub uuid: Option<String>,
+    /// Profile, `1g.5gb`, where NVML answered.
+    pub profile: Option<String>,
+    /// Memory of the slice in MiB.
+    pub memory_total_mib: Option<u64>,
+}
+
+impl From<&CauseLink> for CauseView {
+    fn from(link: &CauseLink) -> Self {
+        Self {
+            link: link.link.code().to_owned(),
+            ok: link.ok,
+            reason: link.reason.clone(),
+            remedy: link.remedy.clone(),
+        }
+    }
+}
+
+impl From<&DriverMig> for MigView {
+    fn from(mig: &DriverMig) -> Self {
+        Self {
+            gpu_instance: mig.gpu_instance,
+            compute_instance: mig.compute_instance,
+            uuid: mig.uuid.known().map(ToString::to_string),
+            profile: mig.profile.known().cloned(),
+            memory_total_mib: mig.memory.total.get(),
+        }
+    }
+}
+
+impl From<&Gpu> for GpuView {
+    fn from(gpu: &Gpu) -> Self {
+        let pci = &gpu.pci;
+        let mut absent = Absent::default();
+        let unasked = gpu.driver_absence.clone().unwrap_or(Absence::NotReported);
+        let mig = |mode: Reading<MigMode>| mode.map(|m| m.code().to_owned());
+        let max_generation = pci.link.max_generation.clone().or(from_driver(gpu, |d| &d.pcie_max_generation));
+        let max_width = pci.link.max_width.clone().or(from_driver(gpu, |d| &d.pcie_max_width));
+        Self {
+            path: gpu_path(pci.address),
+            address: pci.address.to_string(),
+            pci_id: pci.id.to_string(),
+            subsystem_id: absent.value("SubsystemId", pci.subsystem.clone().map(|id| id.to_string())),
+            class: pci.class.to_string(),
+            vendor: absent.option("Vendor", pci.vendor_name.clone(), &Absence::NotReported),
+            name: absent.option("Name", gpu.name().map(str::to_owned), &Absence::NotReported),
+            uuid: absent.value("Uuid", from_driver(gpu, |d| &d.uuid).map(|uuid| uuid.to_string())),
+            index: absent.value("Index", from_driver(gpu, |d| &d.index)),
+            serial: absent.value("Serial", from_driver(gpu, |d| &d.serial)),
+            architecture: absent.value("Architecture", from_driver(gpu, |d| &d.architecture)),
+            vbios_version: absent.value("VbiosVersion", from_driver(gpu, |d| &d.vbios)),
+            memory_total_mib: absent.value("MemoryTotalMib", from_driver(gpu, |d| &d.memory.total)),
+            driver: absent.value("Driver", pci.driver.clone().map(|name| name.to_string())),
+            driver_override: absent.value("DriverOverride", pci.driver_override.clone()),
+            driver_version: absent.option("DriverVersion", gpu.driver_version.clone(), &unasked),
+            iommu_group: absent.value("IommuGroup", pci.iommu_group.clone().map(group_path)),
+            numa_node: absent.value("NumaNode", pci.numa_node.clone()),
+            power_state: absent.value("PowerState", pci.power_state.clone()),
+            boot_vga: absent.value("BootVga", pci.boot_vga.clone()),
+            drm_card: absent.option("DrmCard", pci.drm.card.clone(), &Absence::None),
+            drm_render: absent.option("DrmRender", pci.drm.render.clone(), &Absence::None),
+            pcie_max_generation: absent.value("PcieMaxGeneration", max_generation),
+            pcie_max_width: absent.value("PcieMaxWidth", max_width),
+            virtual_functions: texts(&pci.virtual_functions),
+            physical_function: absent.option(
+                "PhysicalFunction",
+                pci.physical_function.map(|address| address.to_string()),
+                &Absence::None,
+            ),
+            companions: texts(&pci.companions),
+            usage: gpu.usage.code().to_owned(),
+            schedulable: gpu.schedulable,
+            unschedulable_reason: absent.option(
+                "UnschedulableReason",
+                gpu.unschedulable_reason.clone(),
+                &Absence::None,
+            ),
+            visible_to_runtime: gpu.visible_to_runtime,
+            cause_chain: gpu.cause_chain.iter().map(CauseView::from).collect(),
+            passthrough_eligible: gpu.passthrough.eligible,
+            passthrough_reasons: gpu.passthrough.reasons.clone(),
+            mig_mode: absent.value("MigMode", mig(from_driver(gpu, |d| &d.mig_current))),
+            mig_pending_mode: absent.value("MigPendingMode", mig(from_driver(gpu, |d| &d.mig_pending))),
+            mig_devices: gpu.driver.iter().flat_map(|d| d.mig_devices.iter().map(MigView::from)).collect(),
+            ecc_enabled: absent.value("EccEnabled", from_driver(gpu, |d| &d.ecc_enabled)),
+            persistence: absent.value("Persistence", from_driver(gpu, |d| &d.persistence)),
+            recovery_action: absent.value("RecoveryAction", from_driver(gpu, |d| &d.recovery_action)),
+            absent,
+            metrics: MetricsView::from(gpu),
+        }
+    }
+}
+
+fn texts(addresses: &[PciAddress]) -> Vec<String> {
+    addresses.iter().map(PciAddress::to_string).collect()
+}
+
+impl HasAbsent for GpuView {
+    fn absent(&self) -> &Absent {
+        &self.absent
+    }
+}

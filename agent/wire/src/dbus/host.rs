@@ -1,0 +1,198 @@
+//! What the root object shows: the daemon, the host, and where the check-in stands.
+
+use super::absent::{Absent, HasAbsent};
+use model::absence::Absence;
+use model::condition::{Condition, ConditionStatus};
+use model::enrol::CheckinStatus;
+use model::observation::{HostObservation, ProbeOutcome};
+use model::time::UnixMillis;
+use serde::{Deserialize, Serialize};
+
+/// What this version of the face can do; grows, never shrinks.
+pub const FEATURES: [&str; 4] = ["rescan", "enrolment", "observation", "metrics"];
+
+/// All properties of `org.gpuhost.Agent1.Host`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HostView {
+    /// Version of the daemon.
+    pub version: String,
+    /// What this daemon's face can do.
+    pub features: Vec<String>,
+    /// Kernel's host name.
+    pub hostname: Option<String>,
+    /// Boot id of the kernel.
+    pub boot_id: Option<String>,
+    /// Kernel release.
+    pub kernel: Option<String>,
+    /// Name of the operating system.
+    pub operating_system: Option<String>,
+    /// When the host was last observed, in milliseconds since 1970-01-01 UTC.
+    pub observed_at: Option<u64>,
+    /// Number of the observation; 0 = nothing has been observed yet.
+    pub observation_sequence: u64,
+    /// GPUs on the bus.
+    pub gpu_count: u32,
+    /// GPUs that a workspace may be given.
+    pub usable_gpu_count: u32,
+    /// NVIDIA GPUs that the container runtime can really inject.
+    pub cuda_gpu_count: u32,
+    /// PCI addresses of NVSwitches.
+    pub nv_switches: Vec<String>,
+    /// IOMMU groups of the kernel; 0 = the IOMMU is off.
+    pub iommu_group_count: u32,
+    /// Version of the NVIDIA driver.
+    pub driver_version: Option<String>,
+    /// CUDA version of the driver.
+    pub cuda_version: Option<String>,
+    /// What each source of driver facts answered.
+    pub probes: Vec<ProbeView>,
+    /// What was wrong with the PCI scan.
+    pub scan_problems: Vec<String>,
+    /// Docker's version.
+    pub docker_version: Option<String>,
+    /// Why Docker gave no facts.
+    pub docker_fault: Option<String>,
+    /// Standing statements that a person should know.
+    pub conditions: Vec<ConditionView>,
+    /// A condition holds.
+    pub degraded: bool,
+    /// Where the check-in with the manager stands (`not_enrolled`, `ok`, `unreachable`, …).
+    pub manager_state: String,
+    /// The manager that is used now, `host:port`.
+    pub manager: Option<String>,
+    /// This host's id with the manager.
+    pub server_id: Option<String>,
+    /// When the manager last accepted a heartbeat, in milliseconds since 1970-01-01 UTC.
+    pub last_heartbeat: Option<u64>,
+    /// Heartbeats accepted since the daemon started.
+    pub heartbeats_accepted: u64,
+    /// Heartbeats that failed since the daemon started.
+    pub heartbeats_failed: u64,
+    /// Why the last heartbeat failed.
+    pub manager_error: Option<String>,
+    /// Properties that have no value now, with the reason.
+    pub absent: Absent,
+}
+
+/// A standing statement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ConditionView {
+    /// Stable type, `docker_unavailable`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// `true`, `false` or `unknown`.
+    pub status: String,
+    /// Stable reason code.
+    pub reason: String,
+    /// For people: the thing, what was tried, what the host said, what to do next.
+    pub message: String,
+    /// Since when, in milliseconds since 1970-01-01 UTC.
+    pub since: Option<u64>,
+}
+
+/// What one source of driver facts answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ProbeView {
+    /// `nvml`, `nvidia_smi` or `nvidia_smi_in_driver_container`.
+    pub source: String,
+    /// Stable code of why it gave no report; `null` where it did.
+    pub fault: Option<String>,
+    /// The same in words.
+    pub message: Option<String>,
+    /// What was wrong with its report.
+    pub problems: Vec<String>,
+}
+
+/// Milliseconds since 1970 as D-Bus carries them; an instant before 1970 is none.
+#[must_use]
+pub fn millis(when: UnixMillis) -> Option<u64> {
+    u64::try_from(when.0).ok()
+}
+
+impl From<&Condition> for ConditionView {
+    fn from(condition: &Condition) -> Self {
+        let status = match condition.status {
+            ConditionStatus::True => "true",
+            ConditionStatus::False => "false",
+            ConditionStatus::Unknown => "unknown",
+        };
+        Self {
+            kind: condition.kind.clone(),
+            status: status.to_owned(),
+            reason: condition.reason.clone(),
+            message: condition.message.clone(),
+            since: millis(condition.since),
+        }
+    }
+}
+
+impl From<&ProbeOutcome> for ProbeView {
+    fn from(probe: &ProbeOutcome) -> Self {
+        Self {
+            source: probe.source.code().to_owned(),
+            fault: probe.fault.as_ref().map(|fault| fault.code().to_owned()),
+            message: probe.fault.as_ref().map(ToString::to_string),
+            problems: probe.problems.clone(),
+        }
+    }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+impl HostView {
+    /// The view of one observation and of the check-in at one instant.
+    #[must_use]
+    pub fn new(version: &str, seen: &HostObservation, checkin: &CheckinStatus) -> Self {
+        let mut absent = Absent::default();
+        let observed = (seen.sequence > 0).then(|| millis(seen.observed_at)).flatten();
+        let why_no_driver = if seen.probes.is_empty() { Absence::NotProbed } else { Absence::ProbeFailed };
+        let docker = seen.docker.as_ref();
+        let conditions: Vec<_> = seen.conditions.iter().chain(&checkin.conditions).map(ConditionView::from).collect();
+        Self {
+            version: version.to_owned(),
+            features: FEATURES.map(str::to_owned).to_vec(),
+            hostname: absent.value("Hostname", seen.host.hostname.clone()),
+            boot_id: absent.value("BootId", seen.host.boot_id.clone()),
+            kernel: absent.value("Kernel", seen.host.kernel.clone()),
+            operating_system: absent.value("OperatingSystem", seen.host.os_name.clone()),
+            observed_at: absent.option("ObservedAt", observed, &Absence::NotProbed),
+            observation_sequence: seen.sequence,
+            gpu_count: count(seen.gpus.len()),
+            usable_gpu_count: count(seen.gpus.iter().filter(|gpu| gpu.schedulable).count()),
+            cuda_gpu_count: count(seen.cuda_gpu_count()),
+            nv_switches: seen.nvswitches.iter().map(ToString::to_string).collect(),
+            iommu_group_count: seen.iommu_groups_total,
+            driver_version: absent.option("DriverVersion", seen.driver_version.clone(), &why_no_driver),
+            cuda_version: absent.option("CudaVersion", seen.cuda_version.clone(), &why_no_driver),
+            probes: seen.probes.iter().map(ProbeView::from).collect(),
+            scan_problems: seen.scan_problems.clone(),
+            docker_version: absent.option(
+                "DockerVersion",
+                docker.ok().and_then(|facts| facts.version.clone()),
+                &if docker.is_ok() { Absence::NotReported } else { Absence::ProbeFailed },
+            ),
+            docker_fault: absent.option("DockerFault", docker.err().map(ToString::to_string), &Absence::None),
+            degraded: conditions.iter().any(|condition| condition.status == "true"),
+            conditions,
+            manager_state: checkin.state.code().to_owned(),
+            manager: absent.option("Manager", checkin.manager.clone(), &Absence::None),
+            server_id: absent.option("ServerId", checkin.server_id.clone(), &Absence::None),
+            last_heartbeat: absent.option("LastHeartbeat", checkin.last_accepted.and_then(millis), &Absence::None),
+            heartbeats_accepted: checkin.accepted,
+            heartbeats_failed: checkin.failed,
+            manager_error: absent.option("ManagerError", checkin.last_error.clone(), &Absence::None),
+            absent,
+        }
+    }
+}
+
+impl HasAbsent for HostView {
+    fn absent(&self) -> &Absent {
+        &self.absent
+    }
+}

@@ -1,0 +1,51 @@
+//! What a job object shows.
+
+use super::absent::{Absent, HasAbsent};
+use serde::{Deserialize, Serialize};
+
+/// [`JobView::state`] of a job that has ended.
+pub const FINISHED: &str = "finished";
+/// [`JobView::result`] of a job that did what it was asked.
+pub const DONE: &str = "done";
+/// [`JobView::result`] of a job that did not.
+pub const FAILED: &str = "failed";
+
+/// All properties of `org.gpuhost.Agent1.Job`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct JobView {
+    /// Object path.
+    pub path: String,
+    /// Number; never used twice in one run of the daemon.
+    pub id: u32,
+    /// What it does (`rescan`).
+    pub operation: String,
+    /// `queued`, `running` or `finished`.
+    pub state: String,
+    /// `done` or `failed`, once it has ended.
+    pub result: Option<String>,
+    /// Stable refusal code and the message for people, where it failed.
+    pub error: Option<(String, String)>,
+    /// 0.0 to 1.0.
+    pub progress: Option<f64>,
+    /// What it is doing now.
+    pub current_step: String,
+    /// The steps that it takes, in words.
+    pub plan: Vec<String>,
+    /// Numeric user id of who asked, where it was a local user.
+    pub started_by_uid: Option<u32>,
+    /// `bus`, `manager` or `reconciler`.
+    pub started_by: String,
+    /// When it was asked for, in milliseconds since 1970-01-01 UTC.
+    pub started_at: Option<u64>,
+    /// It can be cancelled.
+    pub cancelable: bool,
+    /// Properties that have no value now, with the reason.
+    pub absent: Absent,
+}
+
+impl HasAbsent for JobView {
+    fn absent(&self) -> &Absent {
+        &self.absent
+    }
+}

@@ -1,0 +1,47 @@
+//! The D-Bus face as both of its sides know it: names, object paths, and what each object shows.
+//!
+//! One set of names serves D-Bus and `--json`: each property stands in JSON under its D-Bus name. A value that is not known is
+//! `null` in JSON, left out of `GetAll` on D-Bus, and named with its reason in `Absent`.
+
+pub mod absent;
+pub mod errors;
+pub mod gpu;
+pub mod group;
+pub mod host;
+pub mod job;
+pub mod metrics;
+pub mod proxy;
+pub mod snapshot;
+
+use model::{IommuGroupId, JobId, PciAddress};
+
+/// The name that the daemon owns on the bus.
+pub const BUS_NAME: &str = "org.gpuhost.Agent1";
+/// The root object; the ObjectManager sits here.
+pub const ROOT_PATH: &str = "/org/gpuhost/Agent1";
+/// Interface of the root object.
+pub const HOST_INTERFACE: &str = "org.gpuhost.Agent1.Host";
+/// Interface of a GPU.
+pub const GPU_INTERFACE: &str = "org.gpuhost.Agent1.Gpu";
+/// Interface of an IOMMU group.
+pub const IOMMU_GROUP_INTERFACE: &str = "org.gpuhost.Agent1.IommuGroup";
+/// Interface of a job.
+pub const JOB_INTERFACE: &str = "org.gpuhost.Agent1.Job";
+
+/// Object path of a GPU, `/org/gpuhost/Agent1/gpu/0000_41_00_0`.
+#[must_use]
+pub fn gpu_path(address: PciAddress) -> String {
+    format!("{ROOT_PATH}/gpu/{}", address.path_element())
+}
+
+/// Object path of an IOMMU group, `/org/gpuhost/Agent1/iommu_group/17`.
+#[must_use]
+pub fn group_path(id: IommuGroupId) -> String {
+    format!("{ROOT_PATH}/iommu_group/{id}")
+}
+
+/// Object path of a job, `/org/gpuhost/Agent1/job/42`.
+#[must_use]
+pub fn job_path(id: JobId) -> String {
+    format!("{ROOT_PATH}/job/{id}")
+}

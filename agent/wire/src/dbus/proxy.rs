@@ -1,0 +1,37 @@
+//! Client proxies of the interfaces that have methods.
+
+use std::collections::HashMap;
+use zbus::{Fd, OwnedObjectPath, OwnedVariant, Variant};
+
+/// Options of a method: `auth.no-user-interaction` (b), and what the method names itself.
+pub type Options<'a> = HashMap<&'a str, Variant<'a>>;
+
+/// `org.gpuhost.Agent1.Host` on the root object.
+#[zbus::proxy(
+    interface = "org.gpuhost.Agent1.Host",
+    default_service = "org.gpuhost.Agent1",
+    default_path = "/org/gpuhost/Agent1"
+)]
+pub trait Host {
+    /// Everything that the objects show at one instant: [`super::snapshot::Snapshot`] as JSON.
+    fn get_observation(&self, options: Options<'_>) -> zbus::Result<String>;
+
+    /// Scans the PCI bus and asks all sources anew; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn rescan(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Enrols with a manager; the token is read from the descriptor. Returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn enroll(&self, token: Fd<'_>, urls: &[&str], options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Says goodbye to the manager and wipes the credential; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn leave(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+}
+
+/// `org.gpuhost.Agent1.Gpu`.
+#[zbus::proxy(interface = "org.gpuhost.Agent1.Gpu", default_service = "org.gpuhost.Agent1", assume_defaults = false)]
+pub trait Gpu {
+    /// Measured values; keys without a value are left out.
+    fn get_metrics(&self, options: Options<'_>) -> zbus::Result<HashMap<String, OwnedVariant>>;
+}

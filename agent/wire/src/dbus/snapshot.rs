@@ -1,0 +1,21 @@
+//! The whole face in one document, so that the command line needs one call.
+
+use super::gpu::GpuView;
+use super::group::GroupView;
+use super::host::HostView;
+use super::job::JobView;
+use serde::{Deserialize, Serialize};
+
+/// What `GetObservation` answers: everything that the objects show at one instant, as JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Snapshot {
+    /// The root object.
+    pub host: HostView,
+    /// GPUs by address.
+    pub gpus: Vec<GpuView>,
+    /// IOMMU groups that hold a GPU, by number.
+    pub iommu_groups: Vec<GroupView>,
+    /// Jobs by number.
+    pub jobs: Vec<JobView>,
+}

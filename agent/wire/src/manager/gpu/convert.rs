@@ -1,0 +1,251 @@
+//! From the model's GPU to the manager API's `Gpu` and `GpuMetrics`.
+
+use super::{
+    CauseLink, Drm, Feature, Gpu, GpuMetrics, Health, Mig, MigMetrics, MigState, Passthrough, Pcie, Sriov, Vendor,
+};
+use model::absence::{Absence, Reading};
+use model::driver::{DriverGpu, DriverMig, MigMode};
+use model::judge::{health_reasons, unschedulable_reason};
+use model::observation::{self, GpuUse, HostObservation};
+use model::pci::{DrmNodes, GpuFunction, VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
+use std::collections::BTreeMap;
+
+/// The document of one GPU of an observation.
+#[must_use]
+pub fn gpu_document(gpu: &observation::Gpu, seen: &HostObservation) -> Gpu {
+    let said = gpu.driver.as_ref().map(|driver| driver_document(driver, gpu.driver_version.as_deref()));
+    let said = said.unwrap_or_default();
+    let pci = &gpu.pci;
+    let members = pci.iommu_group.get().and_then(|id| seen.group(id));
+    Gpu {
+        bdf: pci.address.to_string(),
+        pci_id: Some(pci.id.to_string()),
+        subsys_id: pci.subsystem.known().map(ToString::to_string).or(said.subsys_id),
+        class: Some(format!("0x{}", pci.class)),
+        vendor: vendor(pci.id.vendor),
+        name: gpu.name().map(str::to_owned),
+        driver: pci.driver.known().map(ToString::to_string),
+        iommu_group: pci.iommu_group.get().map(|id| id.0),
+        iommu_group_members: members.map(|group| group.members.iter().map(|m| m.address.to_string()).collect()),
+        passthrough: Some(Passthrough { eligible: gpu.passthrough.eligible, reasons: gpu.passthrough.reasons.clone() }),
+        numa_node: pci.numa_node.get(),
+        drm: Some(drm(&pci.drm)),
+        features: gpu.driver.as_ref().map(|driver| features(driver, gpu)).unwrap_or_default(),
+        visible_to_runtime: Some(gpu.visible_to_runtime),
+        schedulable: gpu.schedulable,
+        unschedulable_reason: gpu.unschedulable_reason.clone(),
+        usage: Some(gpu.usage.code().to_owned()),
+        cause_chain: Some(gpu.cause_chain.iter().map(cause_link).collect()),
+        pcie: Some(pcie(pci, said.pcie.unwrap_or_default())),
+        sriov: sriov(pci),
+        ..said
+    }
+}
+
+/// The document of one GPU as far as its driver alone can tell it: everything that only sysfs and Docker know is left out
+/// or `null`, and it is schedulable unless the driver's own words speak against it.
+#[must_use]
+pub fn driver_document(driver: &DriverGpu, driver_version: Option<&str>) -> Gpu {
+    let is_mig = driver.mig_current.get() == Some(MigMode::Enabled);
+    let usage = if is_mig { GpuUse::Mig } else { GpuUse::Host };
+    let against = unschedulable_reason(usage, Some(driver), &[]);
+    let health = health_reasons(driver);
+    Gpu {
+        bdf: driver.address.to_string(),
+        pci_id: driver.pci_id.known().map(ToString::to_string),
+        subsys_id: driver.subsystem.known().map(ToString::to_string),
+        vendor: driver.pci_id.get().map_or(Vendor::Nvidia, |id| vendor(id.vendor)),
+        name: driver.name.known().cloned(),
+        arch: driver.architecture.known().cloned(),
+        compute_capability: driver.compute_capability.get().map(|(major, minor)| format!("{major}.{minor}")),
+        uuid: driver.uuid.known().map(ToString::to_string),
+        index: driver.index.get(),
+        minor: driver.minor.get(),
+        serial: driver.serial.known().cloned(),
+        driver_version: driver_version.map(str::to_owned),
+        memory_mib: driver.memory.total.get(),
+        virt_mode: driver.virtualization.known().cloned(),
+        mig: Some(mig_state(driver)),
+        schedulable: against.is_none(),
+        unschedulable_reason: against.map(str::to_owned),
+        pcie: Some(Pcie {
+            r#gen: driver.pcie_generation.get(),
+            max_gen: driver.pcie_max_generation.get(),
+            width: driver.pcie_width.get(),
+            max_width: driver.pcie_max_width.get(),
+        }),
+        health: (!health.is_empty())
+            .then(|| Health { state: "failed".to_owned(), reasons: health.into_iter().map(str::to_owned).collect() }),
+        ..Gpu::default()
+    }
+}
+
+/// The metrics of one GPU of an observation; where the driver has no facts, the reason says why.
+#[must_use]
+pub fn gpu_metrics(gpu: &observation::Gpu) -> GpuMetrics {
+    match &gpu.driver {
+        Some(driver) => driver_metrics(driver),
+        None => GpuMetrics {
+            bdf: gpu.pci.address.to_string(),
+            reason: Some(gpu.driver_absence.as_ref().unwrap_or(&Absence::NotProbed).code().to_owned()),
+            ..GpuMetrics::default()
+        },
+    }
+}
+
+/// The metrics of one GPU as its driver tells them.
+#[must_use]
+pub fn driver_metrics(driver: &DriverGpu) -> GpuMetrics {
+    GpuMetrics {
+        uuid: driver.uuid.known().map(ToString::to_string),
+        bdf: driver.address.to_string(),
+        reason: gravest(driver).map(|why| why.code().to_owned()),
+        temp_c: driver.temperature_c.get(),
+        util_pct: driver.utilization_pct.get(),
+        mem_util_pct: driver.memory_utilization_pct.get(),
+        mem_total_mib: driver.memory.total.get(),
+        mem_used_mib: driver.memory.used.get(),
+        mem_free_mib: driver.memory.free.get(),
+        power_w: driver.power_w.get(),
+        power_limit_w: driver.power_limit_w.get(),
+        enc_pct: driver.encoder_pct.get(),
+        dec_pct: driver.decoder_pct.get(),
+        fan_pct: driver.fan_pct.get(),
+        pstate: driver.performance_state.known().cloned(),
+        ecc_uncorr: driver.ecc_uncorrected.get(),
+        xid_last: None,
+        throttle: driver.throttle.known().cloned(),
+        mig: driver.mig_devices.iter().map(mig_metrics).collect(),
+    }
+}
+
+/// The gravest reason among the metrics that are missing.
+fn gravest(driver: &DriverGpu) -> Option<&Absence> {
+    let numbers = [
+        &driver.temperature_c,
+        &driver.utilization_pct,
+        &driver.memory_utilization_pct,
+        &driver.power_w,
+        &driver.power_limit_w,
+        &driver.encoder_pct,
+        &driver.decoder_pct,
+        &driver.fan_pct,
+    ];
+    let counts = [&driver.memory.total, &driver.memory.used, &driver.memory.free, &driver.ecc_uncorrected];
+    let absences =
+        numbers.into_iter().filter_map(Reading::absence).chain(counts.into_iter().filter_map(Reading::absence));
+    let words = [driver.performance_state.absence(), driver.throttle.absence()];
+    absences.chain(words.into_iter().flatten()).max_by_key(|why| gravity(why))
+}
+
+/// How much a reason says about the state of the GPU: trouble outweighs what a healthy GPU may lack.
+const fn gravity(why: &Absence) -> u8 {
+    match why {
+        Absence::GpuLost => 9,
+        Absence::ResetRequired => 8,
+        Absence::ProbeTimeout | Absence::ProbeFailed | Absence::DriverAbsent => 7,
+        Absence::GpuAsleep | Absence::NotProbed => 6,
+        Absence::UnknownError => 5,
+        Absence::NoPermission | Absence::Unreadable(_) => 4,
+        Absence::Garbled(_) => 3,
+        Absence::NotSupported => 2,
+        Absence::Deprecated => 1,
+        Absence::NotReported | Absence::None => 0,
+    }
+}
+
+const fn vendor(id: u16) -> Vendor {
+    match id {
+        VENDOR_NVIDIA => Vendor::Nvidia,
+        VENDOR_AMD => Vendor::Amd,
+        VENDOR_INTEL => Vendor::Intel,
+        _ => Vendor::Other,
+    }
+}
+
+fn drm(nodes: &DrmNodes) -> Drm {
+    let path = |name: &Option<String>| name.as_ref().map(|name| format!("/dev/dri/{name}"));
+    Drm { card: path(&nodes.card), render: path(&nodes.render) }
+}
+
+/// What sysfs says of the link, and the driver's word where sysfs is silent.
+fn pcie(pci: &GpuFunction, said: Pcie) -> Pcie {
+    Pcie {
+        r#gen: pci.link.generation.get().or(said.r#gen),
+        max_gen: pci.link.max_generation.get().or(said.max_gen),
+        width: pci.link.width.get().or(said.width),
+        max_width: pci.link.max_width.get().or(said.max_width),
+    }
+}
+
+fn sriov(pci: &GpuFunction) -> Option<Sriov> {
+    (!pci.virtual_functions.is_empty() || pci.physical_function.is_some()).then(|| Sriov {
+        virtual_functions: pci.virtual_functions.iter().map(ToString::to_string).collect(),
+        physical_function: pci.physical_function.map(|address| address.to_string()),
+    })
+}
+
+fn cause_link(link: &observation::CauseLink) -> CauseLink {
+    CauseLink {
+        link: link.link.code().to_owned(),
+        ok: link.ok,
+        reason: link.reason.clone(),
+        remedy: link.remedy.clone(),
+    }
+}
+
+/// `cuda`, where the driver tells the compute capability; the other features need facts that nobody has gathered yet.
+fn features(driver: &DriverGpu, gpu: &observation::Gpu) -> BTreeMap<String, Feature> {
+    let Some(capability) = driver.compute_capability.get() else { return BTreeMap::new() };
+    let supported = capability >= (3, 0);
+    let enabled = supported && gpu.visible_to_runtime;
+    let reason = match (supported, enabled) {
+        (_, true) => None,
+        (false, false) => Some("compute_capability_too_low".to_owned()),
+        (true, false) => gpu.unschedulable_reason.clone().or_else(|| Some("not_visible_to_runtime".to_owned())),
+    };
+    BTreeMap::from([("cuda".to_owned(), Feature { supported, enabled, reason })])
+}
+
+/// A mode that the driver calls not applicable, or a driver older than MIG, means a GPU without MIG; an error means nothing.
+fn mig_state(driver: &DriverGpu) -> MigState {
+    let code = |mode: &Reading<MigMode>| mode.get().map(|mode| mode.code().to_owned());
+    MigState {
+        supported: match &driver.mig_current {
+            Reading::Known(_) => Some(true),
+            Reading::Absent(Absence::NotSupported | Absence::NotReported | Absence::None) => Some(false),
+            Reading::Absent(_) => None,
+        },
+        current: code(&driver.mig_current),
+        pending: code(&driver.mig_pending),
+        instances: driver.mig_devices.iter().map(mig).collect(),
+    }
+}
+
+fn mig(device: &DriverMig) -> Mig {
+    Mig {
+        uuid: device.uuid.known().map(ToString::to_string),
+        gi: device.gpu_instance,
+        ci: device.compute_instance,
+        dev: device.index.get(),
+        profile: device.profile.known().cloned(),
+        memory_mib: device.memory.total.get(),
+        sm: device.sm.get(),
+        ce: device.ce.get(),
+        enc: device.enc.get(),
+        dec: device.dec.get(),
+        jpeg: device.jpeg.get(),
+        ofa: device.ofa.get(),
+    }
+}
+
+fn mig_metrics(device: &DriverMig) -> MigMetrics {
+    MigMetrics {
+        uuid: device.uuid.known().map(ToString::to_string),
+        gi: device.gpu_instance,
+        ci: device.compute_instance,
+        mem_total_mib: device.memory.total.get(),
+        mem_used_mib: device.memory.used.get(),
+        mem_free_mib: device.memory.free.get(),
+    }
+}

@@ -1,0 +1,142 @@
+//! The `Heartbeat` document. Null where the contract has null; left out where it has none.
+
+use crate::manager::agent::AgentInfo;
+use crate::manager::gpu::{GpuMetrics, Inventory};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// `Usage`: how full something is.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Usage {
+    /// The folder whose file system is measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// All of it, in bytes.
+    pub total_bytes: Option<u64>,
+    /// What is left for use, in bytes.
+    pub available_bytes: Option<u64>,
+    /// What is used, in bytes.
+    pub used_bytes: Option<u64>,
+    /// Used share in per cent, one decimal.
+    pub used_pct: Option<f64>,
+    /// Used share of the inodes in per cent, one decimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inodes_used_pct: Option<f64>,
+}
+
+/// What the host is doing as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentStatus {
+    /// Nothing has been observed yet.
+    Starting,
+    /// All is well.
+    Running,
+    /// Switched off by the manager.
+    Disabled,
+    /// A condition stands; see `conditions`.
+    Degraded,
+    /// The daemon is ending.
+    Stopping,
+}
+
+/// Which desired state this host has seen and applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Observed {
+    /// Epoch of the desired state; `none` before the first.
+    pub epoch: String,
+    /// Revision within the epoch; revisions begin at 1, so 0 = none.
+    pub revision: u64,
+    /// The revision that the host shows.
+    pub applied_revision: u64,
+}
+
+impl Default for Observed {
+    fn default() -> Self {
+        Self { epoch: "none".to_owned(), revision: 0, applied_revision: 0 }
+    }
+}
+
+/// A standing statement, as the manager gets it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConditionDoc {
+    /// Stable type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `true`, `false` or `unknown`.
+    pub status: &'static str,
+    /// Stable reason code.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+}
+
+/// One heartbeat.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Heartbeat {
+    /// This host's id with the manager.
+    pub server_id: String,
+    /// See [`crate::manager::agent::AGENT_VERSION`].
+    pub agent_version: u32,
+    /// Protocol version.
+    pub protocol: &'static str,
+    /// Kernel's boot id; `unknown` where it cannot be read.
+    pub boot_id: String,
+    /// CLOCK_BOOTTIME in milliseconds, strictly rising.
+    pub seq: u64,
+    /// Wall clock, RFC 3339.
+    pub time: String,
+    /// Manager's clock minus ours at the last answer, in milliseconds.
+    pub clock_skew_ms: Option<i64>,
+    /// Seconds since boot.
+    pub uptime_s: u64,
+    /// Kernel's host name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Name under which users reach this host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_hostname: Option<String>,
+    /// Port under which users reach this host.
+    pub public_port: u16,
+    /// Provider name.
+    pub provider: String,
+    /// Zone of this host.
+    pub zone: Option<String>,
+    /// What the host is doing as a whole.
+    pub status: AgentStatus,
+    /// Logical CPUs. The contract has no null here: 0 with a condition `host_facts_missing` = unknown.
+    pub cores: u32,
+    /// Memory in bytes. The contract has no null here: 0 with a condition `host_facts_missing` = unknown.
+    pub memory: u64,
+    /// Swap in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swap_total: Option<u64>,
+    /// CPU in per cent over the time since the last heartbeat; null in the first.
+    pub cpu_pct: Option<f64>,
+    /// Memory.
+    pub mem: Usage,
+    /// The file system of Docker's root folder.
+    pub disk: Usage,
+    /// Counters since boot: `read_bytes`, `write_bytes`, `net_rx_bytes`, `net_tx_bytes`; one that is unknown is not there.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub io: BTreeMap<&'static str, u64>,
+    /// Figures of each GPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_metrics: Option<Vec<GpuMetrics>>,
+    /// The desired state that was seen and applied.
+    pub observed: Observed,
+    /// Standing statements.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<Vec<ConditionDoc>>,
+    /// Revision of the inventory, whether or not it is in this heartbeat.
+    pub inventory_rev: String,
+    /// All about the GPUs that does not change by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<Inventory>,
+    /// The agent; goes with the inventory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentInfo>,
+}

@@ -1,0 +1,186 @@
+//! The rules of the house as tables: which package may use which, and which paths a package may name.
+
+/// A package of the product and the packages of ours that its build may use.
+pub struct Floor {
+    /// The package.
+    pub package: &'static str,
+    /// What it may use.
+    pub may_use: &'static [&'static str],
+}
+
+/// Every package in `agent/`. A new one needs a row here, and with it a decision about its floor.
+pub const FLOORS: [Floor; 9] = [
+    Floor { package: "model", may_use: &[] },
+    Floor { package: "wire", may_use: &["model"] },
+    Floor { package: "host", may_use: &["model"] },
+    Floor { package: "sim", may_use: &["model"] },
+    Floor { package: "engine", may_use: &["model"] },
+    Floor { package: "hands", may_use: &["host", "wire", "model"] },
+    Floor { package: "gpuhostctl", may_use: &["wire", "model"] },
+    Floor { package: "gpuhostd", may_use: &["engine", "hands", "host", "wire", "model"] },
+    Floor { package: "gpuhostd-sim", may_use: &["gpuhostd", "sim", "model"] },
+];
+
+/// All that the vocabulary may be built on: no runtime, no file system, no process, no clock.
+pub const MODEL_IS_BUILT_ON: [&str; 5] = ["quick-xml", "serde", "serde_json", "thiserror", "toml"];
+
+/// A package of others that only some of ours may use, because it is a way to the outside.
+pub struct Kept {
+    /// The package of others.
+    pub package: &'static str,
+    /// Those of ours that may use it.
+    pub by: &'static [&'static str],
+    /// Why only they.
+    pub why: &'static str,
+}
+
+/// Packages of others that are kept to some of ours.
+pub const KEPT: [Kept; 12] = [
+    Kept { package: "tokio", by: &["host", "hands", "engine", "gpuhostd", "gpuhostd-sim", "gpuhostctl"], why: PURE },
+    Kept { package: "nix", by: &["host", "hands", "gpuhostd"], why: "system calls stay near the host" },
+    Kept { package: "udev", by: &["host"], why: ADAPTER },
+    Kept { package: "bollard", by: &["host"], why: ADAPTER },
+    Kept { package: "nvml-wrapper", by: &["host"], why: ADAPTER },
+    Kept { package: "procfs", by: &["host"], why: ADAPTER },
+    Kept { package: "reqwest", by: &["gpuhostd"], why: "the check-in is the only HTTP client" },
+    Kept { package: "rustls", by: &["gpuhostd"], why: "the check-in is the only TLS client" },
+    Kept { package: "zbus", by: &["wire", "gpuhostd", "gpuhostctl"], why: "the bus is a face, not a part of the core" },
+    Kept { package: "zbus_polkit", by: &["gpuhostd"], why: "one gate decides every call" },
+    Kept { package: "clap", by: &["gpuhostctl"], why: "the daemon's few arguments need no argument parser" },
+    Kept { package: "tracing-journald", by: &["gpuhostd"], why: "one place decides where the log goes" },
+];
+
+const PURE: &str = "the vocabulary, the documents and the simulated host run without a runtime";
+const ADAPTER: &str = "the adapters to the host are the only way to it";
+
+/// Paths that only some packages may name in what they build into the product.
+pub struct Reach {
+    /// The paths.
+    pub paths: &'static [&'static str],
+    /// Who is held to it.
+    pub held: Held,
+    /// Why.
+    pub why: &'static str,
+}
+
+/// Which packages a [`Reach`] holds.
+pub enum Held {
+    /// All of the product.
+    Everybody,
+    /// All of the product but these.
+    AllBut(&'static [&'static str]),
+    /// Only these.
+    Only(&'static [&'static str]),
+}
+
+impl Held {
+    /// True where the rule holds this package.
+    #[must_use]
+    pub fn holds(&self, package: &str) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::AllBut(free) => !free.contains(&package),
+            Self::Only(held) => held.contains(&package),
+        }
+    }
+}
+
+/// What may be named by whom.
+pub const REACHES: [Reach; 6] = [
+    Reach { paths: &STARTS, held: Held::AllBut(&["host"]), why: "only the package host starts processes" },
+    Reach { paths: &WRITES, held: Held::AllBut(&["host"]), why: "only the package host writes to the file system" },
+    Reach {
+        paths: &["host::hand"],
+        held: Held::Only(&["gpuhostd", "gpuhostd-sim"]),
+        why: "the front has no hands: of the package host it may use host::front alone",
+    },
+    Reach { paths: &LISTENS, held: Held::Everybody, why: "the product opens no TCP listener: it only calls out" },
+    Reach { paths: &["std::thread::sleep"], held: Held::Everybody, why: "wait for the event, never for a time" },
+    Reach {
+        paths: &["tokio::time::sleep", "tokio::time::sleep_until", "tokio::time::interval", "tokio::time::interval_at"],
+        held: Held::Only(&["engine", "gpuhostd"]),
+        why: "timers of the core and the check-in run on CLOCK_BOOTTIME, through the port Clock",
+    },
+];
+
+const STARTS: [&str; 11] = [
+    "std::process::Command",
+    "std::os::unix::process::CommandExt",
+    "tokio::process::Command",
+    "nix::spawn",
+    "nix::unistd::fork",
+    "nix::unistd::execv",
+    "nix::unistd::execve",
+    "nix::unistd::execvp",
+    "nix::unistd::execvpe",
+    "nix::unistd::fexecve",
+    "nix::unistd::execveat",
+];
+
+const WRITES: [&str; 46] = [
+    "std::fs::write",
+    "std::fs::rename",
+    "std::fs::remove_file",
+    "std::fs::remove_dir",
+    "std::fs::remove_dir_all",
+    "std::fs::create_dir",
+    "std::fs::create_dir_all",
+    "std::fs::copy",
+    "std::fs::hard_link",
+    "std::fs::soft_link",
+    "std::fs::set_permissions",
+    "std::fs::OpenOptions",
+    "std::fs::DirBuilder",
+    "std::fs::File::create",
+    "std::fs::File::create_new",
+    "std::fs::File::options",
+    "std::os::unix::fs::symlink",
+    "std::os::unix::fs::chown",
+    "std::os::unix::fs::lchown",
+    "std::os::unix::fs::fchown",
+    "tokio::fs::write",
+    "tokio::fs::rename",
+    "tokio::fs::remove_file",
+    "tokio::fs::remove_dir",
+    "tokio::fs::remove_dir_all",
+    "tokio::fs::create_dir",
+    "tokio::fs::create_dir_all",
+    "tokio::fs::copy",
+    "tokio::fs::hard_link",
+    "tokio::fs::symlink",
+    "tokio::fs::set_permissions",
+    "tokio::fs::OpenOptions",
+    "tokio::fs::DirBuilder",
+    "tokio::fs::File::create",
+    "tokio::fs::File::create_new",
+    "tokio::fs::File::options",
+    "nix::unistd::unlink",
+    "nix::unistd::unlinkat",
+    "nix::unistd::mkdir",
+    "nix::unistd::mkfifo",
+    "nix::unistd::symlinkat",
+    "nix::unistd::chown",
+    "nix::fcntl::open",
+    "nix::fcntl::renameat",
+    "nix::mount",
+    "tempfile",
+];
+
+const LISTENS: [&str; 3] = ["std::net::TcpListener", "tokio::net::TcpListener", "tokio::net::TcpSocket"];
+
+/// One file that may name a path against the rule.
+pub struct Exception {
+    /// The file, relative to the top.
+    pub file: &'static str,
+    /// The path that it names.
+    pub path: &'static str,
+    /// Why it must.
+    pub why: &'static str,
+}
+
+/// Every exception with its reason. One that is no longer needed fails the test, so the list cannot rot.
+pub const EXCEPTIONS: [Exception; 1] = [Exception {
+    file: "agent/gpuhostd/src/bus/mod.rs",
+    path: "tokio::time::sleep",
+    why: "the pause before the bus is tried again may stand still while the machine sleeps",
+}];

@@ -1,0 +1,112 @@
+//! That no package slips out of the lints: manifests, clippy.toml files, `unsafe`, and attributes that silence a lint.
+
+use house::packages;
+use house::product::product_sources;
+use house::source::Source;
+use house::tree;
+use quote::ToTokens;
+use std::path::Path;
+use syn::visit::Visit;
+use toml::Table;
+
+/// The only place where a foreign function interface is built.
+const UNSAFE_IS_HERE: &str = "tests/nvml-sim";
+
+/// Lints that no product source may switch off: they are the house.
+const NEVER_SILENCED: [&str; 10] = [
+    "unsafe_code",
+    "missing_docs",
+    "unwrap_used",
+    "expect_used",
+    "panic",
+    "indexing_slicing",
+    "wildcard_enum_match_arm",
+    "as_conversions",
+    "await_holding_lock",
+    "await_holding_invalid_type",
+];
+
+fn table(relative: &Path) -> Table {
+    tree::text(relative).parse().unwrap_or_else(|e| panic!("{}: {e}", relative.display()))
+}
+
+#[test]
+fn the_workspace_denies_what_the_house_denies() {
+    let manifest = table(Path::new("Cargo.toml"));
+    let lints = &manifest["workspace"]["lints"];
+    for lint in NEVER_SILENCED {
+        let level = lints["rust"].get(lint).or_else(|| lints["clippy"].get(lint)).and_then(|level| level.as_str());
+        assert!(matches!(level, Some("deny" | "forbid")), "{lint} is {level:?} in [workspace.lints]");
+    }
+}
+
+#[test]
+fn product_packages_take_the_lints_of_the_workspace() {
+    for package in packages::all().iter().filter(|p| p.is_product()) {
+        let manifest = table(&package.folder.join("Cargo.toml"));
+        let takes = manifest.get("lints").and_then(|lints| lints.get("workspace")).and_then(toml::Value::as_bool);
+        assert_eq!(takes, Some(true), "{} lacks `[lints] workspace = true`", package.name);
+    }
+}
+
+#[test]
+fn a_clippy_toml_of_a_package_repeats_the_shared_part() {
+    let shared = table(Path::new("clippy.toml"));
+    for file in tree::files().iter().filter(|f| f.ends_with("clippy.toml") && f.as_path() != Path::new("clippy.toml")) {
+        let own = table(file);
+        for (key, value) in &shared {
+            let why = "a package's clippy.toml replaces the one at the top";
+            assert_eq!(own.get(key), Some(value), "{}: {key} differs ({why})", file.display());
+        }
+    }
+}
+
+#[test]
+fn unsafe_is_in_one_place() {
+    for file in tree::rust_files().iter().filter(|file| !file.starts_with(UNSAFE_IS_HERE)) {
+        let lines = Source::parse(&file.display().to_string(), tree::text(file)).unsafe_lines();
+        assert!(lines.is_empty(), "{}: unsafe on lines {lines:?}", file.display());
+    }
+}
+
+/// Attributes that silence a lint: what they say, and whether they give a reason.
+struct Silenced(Vec<String>);
+
+impl<'ast> Visit<'ast> for Silenced {
+    fn visit_attribute(&mut self, attr: &'ast syn::Attribute) {
+        if attr.path().is_ident("allow") || attr.path().is_ident("expect") {
+            self.0.push(attr.meta.to_token_stream().to_string());
+        }
+    }
+}
+
+fn silenced(source: &Source) -> Vec<String> {
+    let mut found = Silenced(Vec::new());
+    found.visit_file(&source.product_file());
+    found.0
+}
+
+fn against(attribute: &str) -> Option<String> {
+    let words: Vec<&str> = attribute.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    if let Some(lint) = NEVER_SILENCED.iter().find(|lint| words.contains(lint)) {
+        return Some(format!("{lint} is never silenced: {attribute}"));
+    }
+    (!words.contains(&"reason")).then(|| format!("no reason given: {attribute}"))
+}
+
+#[test]
+fn silencing_a_lint_needs_a_reason() {
+    for placed in product_sources() {
+        let found: Vec<_> = silenced(&placed.source).iter().filter_map(|a| against(a)).collect();
+        assert!(found.is_empty(), "{}: {found:?}", placed.file.display());
+    }
+}
+
+#[test]
+fn a_silenced_lint_is_seen() {
+    let text = "//! x\n#![allow(dead_code)]\n#[allow(clippy::unwrap_used, reason = \"r\")]\nfn f() {}\n\
+                #[expect(deprecated, reason = \"r\")]\nfn g() {}\n#[cfg(test)]\n#[allow(dead_code)]\nmod tests {}\n";
+    let found = silenced(&Source::parse("sample", text.to_owned()));
+    let verdicts: Vec<_> = found.iter().map(|a| against(a).is_some()).collect();
+    assert_eq!(verdicts, [true, true, false], "{found:?}");
+}

@@ -1,0 +1,70 @@
+#!/bin/bash
+# Every test that needs no VM and no GPU; goes on after a failure and ends with "N passed, N failed".
+#   tests/run/all.sh        everything
+#   tests/run/all.sh rig    only the tests of units and packages
+set -eu
+cd "$(dirname "$0")/../.."
+export PATH="$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin"
+
+logs=out/test
+passed=0
+failed=0
+mkdir -p "$logs"
+
+# Runs one step with its whole output in a log; what failed is shown at once.
+step() {
+    local name=$1 log=$logs/$1.log from=$SECONDS
+    shift
+    printf '%-18s ' "$name"
+    if "$@" >"$log" 2>&1 </dev/null; then
+        printf 'ok      %4d s\n' $((SECONDS - from))
+        return 0
+    fi
+    printf 'FAILED  %4d s, the end of %s:\n' $((SECONDS - from)) "$log"
+    tail -n 120 "$log"
+    return 1
+}
+
+# A step that is one test.
+check() { if step "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi; }
+
+sum() { sed -n "s/^test result: .* \([0-9]*\) $1;.*/\1/p" "$2" | awk '{ all += $1 } END { print all + 0 }'; }
+
+# The tests of the workspace, counted one by one. A run that ends without a failed test (it did not compile, a test
+# process died) counts as one failure.
+cargo_tests() {
+    local log=$logs/cargo-test.log ended=0 bad
+    step cargo-test cargo test --locked --workspace --no-fail-fast -- --show-output || ended=1
+    passed=$((passed + $(sum passed "$log")))
+    bad=$(sum failed "$log")
+    [ "$ended" = 0 ] || [ "$bad" != 0 ] || bad=1
+    failed=$((failed + bad))
+    grep -hE '^(longest|product )' "$log" | sed 's/^/    /' || true
+    grep -hE '^ *SKIPPED' "$log" | sort | uniq -c || true
+    printf '    %d ignored\n' "$(sum ignored "$log")"
+}
+
+rig() {
+    check packages packaging/build.sh --profile dev out/test/packages
+    check unit-scores tests/rig/security-scores.sh
+    check package-rig tests/rig/packages.sh
+}
+
+case ${1:-all} in
+all)
+    check format cargo fmt --all --check
+    check lints cargo clippy --locked --workspace --all-targets -- -D warnings
+    check deny target/tools/bin/cargo-deny --locked check licenses bans sources
+    check build cargo build --locked --workspace
+    cargo_tests
+    rig
+    ;;
+rig) rig ;;
+*)
+    echo "tests/run/all.sh [all|rig]" >&2
+    exit 2
+    ;;
+esac
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

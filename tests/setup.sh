@@ -1,0 +1,108 @@
+#!/bin/bash
+# Makes sure that the tools of the named tiers are here, and installs only what is missing.
+#   tests/setup.sh build run test packages bench
+set -eu
+cd "$(dirname "$0")/.."
+
+RUST_MINIMUM=1.89
+CARGO_DENY=0.20.2
+
+# Debian package, and what shows that it is here: a command, a file (/…) or a pkg-config module (pc:…).
+tier() {
+    case $1 in
+    build) echo "gcc=cc pkg-config=pkg-config libudev-dev=pc:libudev" ;;
+    run) echo "dbus=dbus-daemon jq=jq util-linux=setpriv" ;;
+    test) echo "dbus=dbus-daemon polkitd=/usr/lib/polkit-1/polkitd docker.io=dockerd umockdev=umockdev-run \
+systemd=systemd-analyze jq=jq util-linux=setpriv python3-jsonschema=py:jsonschema python3-yaml=py:yaml $(tier packages)" ;;
+    packages) echo "dpkg-dev=dpkg-shlibdeps rpm=rpmbuild lintian=lintian" ;;
+    bench) echo "hyperfine=hyperfine pciutils=lspci driverctl=driverctl lshw=lshw jq=jq python3=python3 \
+libxml2-utils=xmllint prometheus-node-exporter=prometheus-node-exporter containerd=containerd systemd=systemd-analyze \
+dbus=dbus-daemon valgrind=valgrind umockdev=umockdev-run util-linux=setpriv" ;;
+    *) echo "tests/setup.sh: there is no tier '$1' (build, run, test, packages, bench)" >&2; return 1 ;;
+    esac
+}
+
+here() {
+    case $1 in
+    /*) test -e "$1" ;;
+    pc:*) pkg-config --exists "${1#pc:}" 2>/dev/null ;;
+    py:*) /usr/bin/python3 -c "import ${1#py:}" 2>/dev/null ;;
+    *) PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null ;;
+    esac
+}
+
+missing_packages() {
+    local entry
+    for entry in "$@"; do
+        here "${entry#*=}" || echo "${entry%%=*}"
+    done | sort -u
+}
+
+install_packages() {
+    command -v apt-get >/dev/null || {
+        echo "These tools are missing and this is no Debian or Ubuntu: install what your distribution calls $*" >&2
+        exit 1
+    }
+    local as_root=
+    if [ "$(id -u)" != 0 ]; then
+        if command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
+            as_root=sudo
+        else
+            echo "Run as root, then again: apt-get install --no-install-recommends $*" >&2
+            exit 1
+        fi
+    fi
+    echo "Installing: $*"
+    local install="env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends"
+    # The lists may be absent or old: only then are they fetched.
+    $as_root $install "$@" >/dev/null 2>&1 || {
+        $as_root apt-get update -qq
+        $as_root $install "$@" >/dev/null
+    }
+}
+
+need_rust() {
+    PATH="$PATH:$HOME/.cargo/bin"
+    local have
+    have=$(cargo --version 2>/dev/null | cut -d' ' -f2) || true
+    if [ -z "$have" ] || [ "$(printf '%s\n' "$RUST_MINIMUM" "$have" | sort -V | head -1)" != "$RUST_MINIMUM" ]; then
+        cat >&2 <<END
+Rust $RUST_MINIMUM or newer is needed, found: ${have:-none}. Install it with rustup, then run this again:
+    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal -c clippy,rustfmt
+(Debian 13, Ubuntu 24.04 and newer: apt install rustup && rustup default stable)
+END
+        exit 1
+    fi
+}
+
+need_lints() {
+    local part
+    for part in clippy rustfmt; do
+        cargo "${part/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$part" || {
+            echo "cargo ${part/rustfmt/fmt} is missing: rustup component add $part" >&2
+            exit 1
+        }
+    done
+    local deny=target/tools/bin/cargo-deny
+    if [ "$("$deny" --version 2>/dev/null)" != "cargo-deny $CARGO_DENY" ]; then
+        echo "Building cargo-deny $CARGO_DENY (once, about two minutes)"
+        CARGO_TARGET_DIR=target/tools/build cargo install -q --locked --force --root target/tools "cargo-deny@$CARGO_DENY"
+        rm -rf target/tools/build
+    fi
+}
+
+wanted=()
+for name in "$@"; do
+    entries=$(tier "$name")
+    read -ra entries <<<"$entries"
+    wanted+=("${entries[@]}")
+done
+mapfile -t missing < <(missing_packages "${wanted[@]}")
+[ "${#missing[@]}" = 0 ] || install_packages "${missing[@]}"
+mapfile -t missing < <(missing_packages "${wanted[@]}")
+[ "${#missing[@]}" = 0 ] || {
+    echo "Still missing after the installation: ${missing[*]}" >&2
+    exit 1
+}
+case " $* " in *" build "*) need_rust ;; esac
+case " $* " in *" test "*) need_lints ;; esac
