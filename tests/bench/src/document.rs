@@ -6,7 +6,7 @@ use std::fmt::Write;
 const OUTLINE: &str = include_str!("outline.txt");
 /// Supported clocks of one GPU: the long tail of the document that nobody reads.
 const MEMORY_CLOCKS: [u32; 2] = [2619, 1593];
-const GRAPHICS_CLOCKS: u32 = 80;
+const GRAPHICS_CLOCKS: u32 = 97;
 
 /// The document for so many GPUs.
 pub fn smi(gpus: u32) -> String {
