@@ -147,8 +147,8 @@ ctl() { "$bin/gpuhostctl" --bus "$bus" "$@"; }
 
 enrol() {
     if [ "$(id -u)" = 0 ]; then
-        say "gpuhostctl enroll --manager $url --token-file ... --ca ..."
-        ctl enroll --manager "$url" --token-file "$live/token" --ca "$live/ca.pem"
+        say "gpuhostctl enroll $url --token-file ... --ca-file ..."
+        ctl enroll "$url" --token-file "$live/token" --ca-file "$live/ca.pem"
     else
         say "Enrolling with $url by the token file named in the settings"
     fi
