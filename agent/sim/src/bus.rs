@@ -128,7 +128,12 @@ impl Bus {
         }
     }
 
-    fn add_card(&mut self, gpu: &GpuDescription, model: &CardModel, home: Option<DriverName>) -> Result<(), BadDescription> {
+    fn add_card(
+        &mut self,
+        gpu: &GpuDescription,
+        model: &CardModel,
+        home: Option<DriverName>,
+    ) -> Result<(), BadDescription> {
         let mut physical = gpu_function(gpu, model);
         physical.home_driver = home;
         for companion in &model.companions {

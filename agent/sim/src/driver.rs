@@ -1,7 +1,9 @@
 //! What the simulated NVIDIA driver says of its GPUs, in the shape of each source.
 
 use crate::bus::Bus;
-use crate::description::{Description, Fact, GpuDescription, Health, MigDescription, MigInstance, NvidiaDriver, Product};
+use crate::description::{
+    Description, Fact, GpuDescription, Health, MigDescription, MigInstance, NvidiaDriver, Product,
+};
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig, DriverReport, DriverSource, GpuProcess, MemoryMib, MigMode};
 use model::pci::VENDOR_NVIDIA;
@@ -118,8 +120,7 @@ impl Teller<'_> {
 
     /// A card that can do MIG and says nothing of it has it off; any other card does not know the question.
     fn mig(&self) -> Option<MigDescription> {
-        let off =
-            || MigDescription { current: MigMode::Disabled, pending: MigMode::Disabled, instances: Vec::new() };
+        let off = || MigDescription { current: MigMode::Disabled, pending: MigMode::Disabled, instances: Vec::new() };
         self.product.mig.then(|| self.gpu.mig.clone().unwrap_or_else(off))
     }
 
@@ -239,8 +240,16 @@ fn sorted(reasons: &[String]) -> Vec<String> {
 }
 
 fn made_up_uuid(address: PciAddress) -> Option<GpuUuid> {
-    format!("GPU-51a00000-{:04x}-4{:02x}0-8{:02x}{:x}-51a0{:08x}", address.domain & 0xffff, address.bus, address.device,
-        address.function, address.domain).parse().ok()
+    format!(
+        "GPU-51a00000-{:04x}-4{:02x}0-8{:02x}{:x}-51a0{:08x}",
+        address.domain & 0xffff,
+        address.bus,
+        address.device,
+        address.function,
+        address.domain
+    )
+    .parse()
+    .ok()
 }
 
 fn made_up_mig_uuid(card: PciAddress, instance: &MigInstance) -> Option<MigUuid> {
@@ -261,9 +270,14 @@ fn made_up_serial(address: PciAddress) -> String {
     format!("15625{:03}{:02}{:03}", address.domain % 1000, address.device, address.bus)
 }
 
-/// A GPU of which a source says `N/A` in every place.
+/// The report with `N/A` in every place: what is left of a GPU is its address, which stands in an attribute.
 #[must_use]
-pub(crate) fn not_available(address: PciAddress) -> DriverGpu {
+pub fn without_values(mut report: DriverReport) -> DriverReport {
+    report.gpus = report.gpus.iter().map(|gpu| not_available(gpu.address)).collect();
+    report
+}
+
+fn not_available(address: PciAddress) -> DriverGpu {
     fn na<T>(field: &mut Reading<T>) {
         *field = Reading::Absent(Absence::NotSupported);
     }

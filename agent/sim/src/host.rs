@@ -2,7 +2,7 @@
 
 use crate::bus::Bus;
 use crate::description::Description;
-use crate::driver::report;
+use crate::driver::{report, without_values};
 use crate::facts::facts;
 use crate::faults::{DockerFault, NvmlFault, Signal};
 use crate::load::BadDescription;
@@ -173,7 +173,7 @@ fn nvml_stands(description: &Description) -> Result<(), ProbeFault> {
 
 fn smi_report(description: &Description, bus: &Bus, source: DriverSource) -> Result<DriverReport, ProbeFault> {
     let what = SMI.to_owned();
-    match behaviour(description) {
+    match behaviour(description, bus) {
         SmiBehaviour::Missing => Err(absent(SMI, "No such file or directory (os error 2)")),
         SmiBehaviour::Hang { .. } => Err(ProbeFault::Timeout { what, after_ms: DEADLINE_MS }),
         SmiBehaviour::Crash(signal) => Err(crashed(SMI, signal)),
@@ -181,7 +181,7 @@ fn smi_report(description: &Description, bus: &Bus, source: DriverSource) -> Res
             Err(ProbeFault::Failed { what, status: i32::from(status), said: text.trim().to_owned() })
         }
         SmiBehaviour::Document(Spoilt::Not) => Ok(report(description, bus, source)),
-        SmiBehaviour::Document(Spoilt::NotAvailable) => Ok(nothing_known(report(description, bus, source))),
+        SmiBehaviour::Document(Spoilt::NotAvailable) => Ok(without_values(report(description, bus, source))),
         SmiBehaviour::Document(Spoilt::Truncated(bytes)) => {
             Err(ProbeFault::Garbled { what, why: format!("the document ends after {bytes} bytes") })
         }
@@ -192,12 +192,6 @@ fn smi_report(description: &Description, bus: &Bus, source: DriverSource) -> Res
             Err(ProbeFault::Garbled { what, why: "the document declares entities".to_owned() })
         }
     }
-}
-
-/// `N/A` in every leaf: what is left of a GPU is its address, which stands in an attribute.
-fn nothing_known(mut report: DriverReport) -> DriverReport {
-    report.gpus = report.gpus.iter().map(|gpu| crate::driver::not_available(gpu.address)).collect();
-    report
 }
 
 fn docker(description: &Description) -> Result<DockerFacts, ProbeFault> {

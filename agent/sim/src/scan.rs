@@ -3,7 +3,9 @@
 use crate::bus::{Bus, Function, Link};
 use crate::faults::{Attribute, Faults, PciFaultKind};
 use model::absence::{Absence, Reading};
-use model::pci::{DrmNodes, GpuFunction, GroupMember, IommuGroup, PcieLink, PciScan, UnreadableFunction, VENDOR_NVIDIA};
+use model::pci::{
+    DrmNodes, GpuFunction, GroupMember, IommuGroup, PciScan, PcieLink, UnreadableFunction, VENDOR_NVIDIA,
+};
 use model::{IommuGroupId, PciAddress, PciClass};
 use std::collections::BTreeSet;
 
@@ -111,9 +113,8 @@ impl View<'_> {
     }
 
     fn link(&self, function: &Function) -> PcieLink {
-        let part = |attribute: Attribute, pick: fn(Link) -> u32| {
-            self.reading(function, attribute, function.link.map(pick))
-        };
+        let part =
+            |attribute: Attribute, pick: fn(Link) -> u32| self.reading(function, attribute, function.link.map(pick));
         PcieLink {
             generation: part(Attribute::CurrentLinkSpeed, |link| link.now.generation),
             max_generation: part(Attribute::MaxLinkSpeed, |link| link.best.generation),

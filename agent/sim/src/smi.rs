@@ -1,7 +1,10 @@
 //! How the simulated nvidia-smi behaves: what its own faults and those of NVML make of it.
 
+use crate::bus::Bus;
 use crate::description::Description;
+use crate::driver::report;
 use crate::faults::{NvmlFault, Signal, SmiFault};
+use model::driver::DriverSource;
 
 /// How nvidia-smi behaves when it is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,11 +47,14 @@ pub enum Spoilt {
 /// How nvidia-smi behaves on this host. It asks NVML, so NVML's faults are its own; a fault of a single NVML call
 /// stops it too, since `-q` makes all of them.
 #[must_use]
-pub fn behaviour(description: &Description) -> SmiBehaviour {
+pub fn behaviour(description: &Description, bus: &Bus) -> SmiBehaviour {
     let Some(driver) = &description.driver else { return SmiBehaviour::Missing };
     let branch = driver.branch().unwrap_or(0);
     match (&description.faults.smi, &description.faults.nvml) {
         (Some(fault), _) => of_its_own(fault),
+        (None, None) if report(description, bus, DriverSource::Smi).gpus.is_empty() => {
+            SmiBehaviour::Exit { status: 6, text: "No devices were found\n".to_owned() }
+        }
         (None, None) => SmiBehaviour::Document(Spoilt::Not),
         (None, Some(NvmlFault::Missing | NvmlFault::NotALibrary)) => init_failure(12, branch),
         (None, Some(NvmlFault::Init(code))) => init_failure(*code, branch),

@@ -74,9 +74,8 @@ impl HostState {
         }
         // A description that was laid out once can be laid out again.
         let described = Bus::lay_out(&self.description).unwrap_or_default();
-        let of_card = |f: &Function| {
-            f.address.same_card(address) || f.physical_function.is_some_and(|pf| pf.same_card(address))
-        };
+        let of_card =
+            |f: &Function| f.address.same_card(address) || f.physical_function.is_some_and(|pf| pf.same_card(address));
         let card: Vec<Function> = described.functions.into_values().filter(of_card).collect();
         if card.is_empty() {
             return Err(KernelError::NoDevice { address, attempted });
@@ -91,8 +90,7 @@ impl HostState {
     /// There is no such function.
     pub fn set_driver_override(&mut self, address: PciAddress, driver: &str) -> Result<(), KernelError> {
         let text = driver.trim_end_matches('\n');
-        self.function(address, "write driver_override")?.driver_override =
-            (!text.is_empty()).then(|| text.to_owned());
+        self.function(address, "write driver_override")?.driver_override = (!text.is_empty()).then(|| text.to_owned());
         Ok(())
     }
 
