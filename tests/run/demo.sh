@@ -8,7 +8,7 @@ export PATH="$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin"
 
 host=${1:-}
 bin=${CARGO_TARGET_DIR:-target}/debug
-kept=out/run
+kept=${DEMO_OUT:-out/run}
 readonly START_DEADLINE_S=30 STOP_DEADLINE_S=10
 
 # Sockets and state live in a short path that the daemon's own user can reach too; only logs stay in out/.
