@@ -13,11 +13,11 @@ tier() {
     build) echo "gcc=cc pkg-config=pkg-config libudev-dev=pc:libudev" ;;
     run) echo "dbus=dbus-daemon jq=jq util-linux=setpriv" ;;
     test) echo "dbus=dbus-daemon polkitd=/usr/lib/polkit-1/polkitd docker.io=dockerd umockdev=umockdev-run \
-systemd=systemd-analyze jq=jq util-linux=setpriv python3-jsonschema=py:jsonschema python3-yaml=py:yaml $(tier packages)" ;;
+mmdebstrap=mmdebstrap systemd=systemd-analyze jq=jq util-linux=setpriv python3-jsonschema=py:jsonschema \
+python3-yaml=py:yaml $(tier packages)" ;;
     packages) echo "dpkg-dev=dpkg-shlibdeps rpm=rpmbuild lintian=lintian" ;;
-    bench) echo "hyperfine=hyperfine pciutils=lspci driverctl=driverctl lshw=lshw jq=jq python3=python3 \
-libxml2-utils=xmllint prometheus-node-exporter=prometheus-node-exporter containerd=containerd systemd=systemd-analyze \
-dbus=dbus-daemon valgrind=valgrind umockdev=umockdev-run util-linux=setpriv" ;;
+    bench) echo "pciutils=lspci driverctl=driverctl lshw=lshw python3=/usr/bin/python3 libxml2-utils=xmllint \
+prometheus-node-exporter=prometheus-node-exporter containerd=containerd systemd=systemd-analyze dbus=dbus-daemon" ;;
     *) echo "tests/setup.sh: there is no tier '$1' (build, run, test, packages, bench)" >&2; return 1 ;;
     esac
 }

@@ -8,7 +8,7 @@ export PATH="$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin"
 
 host=${1:-}
 bin=${CARGO_TARGET_DIR:-target}/debug
-kept=out/run
+kept=${DEMO_OUT:-out/run}
 readonly START_DEADLINE_S=30 STOP_DEADLINE_S=10
 
 # Sockets and state live in a short path that the daemon's own user can reach too; only logs stay in out/.
@@ -147,8 +147,8 @@ ctl() { "$bin/gpuhostctl" --bus "$bus" "$@"; }
 
 enrol() {
     if [ "$(id -u)" = 0 ]; then
-        say "gpuhostctl enroll --manager $url --token-file ... --ca ..."
-        ctl enroll --manager "$url" --token-file "$live/token" --ca "$live/ca.pem"
+        say "gpuhostctl enroll $url --token-file ... --ca-file ..."
+        ctl enroll "$url" --token-file "$live/token" --ca-file "$live/ca.pem"
     else
         say "Enrolling with $url by the token file named in the settings"
     fi

@@ -105,7 +105,8 @@ async fn converse(role: HandRole, stream: &mut UnixStream, orders: &mut mpsc::Re
         };
         let Some(Order { mut request, until, reply }) = order else { return Over::NoMoreOrders };
         let within = until.saturating_duration_since(Instant::now());
-        if reply.is_closed() || within.is_zero() {
+        if within.is_zero() {
+            drop(reply.send(Err(HandFault::Timeout { role, within: Duration::from_millis(request.deadline_ms) })));
             continue;
         }
         request.deadline_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);

@@ -1,9 +1,17 @@
 //! A hand on a listening socket: what it takes, what it refuses, and that it outlives every peer.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, which may"
+)]
 
 mod common;
 
 use common::{
-    HANGING, Served, acts, assert_alive, assert_closed, eventually, facts, frame, limits, read_answer, report, request,
+    Count, Served, acts, assert_alive, assert_closed, counting, eventually, facts, frame, limits, read_answer, report,
+    request,
 };
 use hands::peers::Peers;
 use hands::server::{Left, Limits};
@@ -50,10 +58,11 @@ async fn a_hand_refuses_what_is_the_other_ones() {
 
 #[tokio::test]
 async fn while_one_act_hangs_others_are_served() {
-    let host = Served::host();
+    let hanging = Count::default();
+    let host = Served::with(HandRole::Host, Peers::parent(), counting(hanging.clone()), limits());
     let mut hung = host.connect().await;
     hung.write_all(&request(1, Ask::ProbeDriver(DriverSource::Nvml))).await.unwrap();
-    eventually("the act hangs", || HANGING.load(Ordering::SeqCst) > 0).await;
+    eventually("the act hangs", || hanging.load(Ordering::SeqCst) > 0).await;
     let start = Instant::now();
     assert_alive(&host).await;
     assert!(host.client().ask(Ask::ProbeDriver(DriverSource::Smi), LONG).await.is_ok());
@@ -63,12 +72,13 @@ async fn while_one_act_hangs_others_are_served() {
 
 #[tokio::test]
 async fn an_act_ends_when_its_asker_goes() {
-    let host = Served::host();
+    let hanging = Count::default();
+    let host = Served::with(HandRole::Host, Peers::parent(), counting(hanging.clone()), limits());
     let mut asker = host.connect().await;
     asker.write_all(&request(1, Ask::ProbeDriver(DriverSource::Nvml))).await.unwrap();
-    eventually("the act hangs", || HANGING.load(Ordering::SeqCst) > 0).await;
+    eventually("the act hangs", || hanging.load(Ordering::SeqCst) > 0).await;
     drop(asker);
-    eventually("the act was dropped", || HANGING.load(Ordering::SeqCst) == 0).await;
+    eventually("the act was dropped", || hanging.load(Ordering::SeqCst) == 0).await;
     assert_alive(&host).await;
 }
 

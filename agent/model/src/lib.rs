@@ -16,6 +16,7 @@ pub mod pci;
 pub mod ports;
 pub mod refusal;
 pub mod settings;
+pub mod smi;
 pub mod time;
 
 pub use absence::{Absence, Reading};

@@ -1,1 +1,19 @@
-//! placeholder
+//! The simulated host: one description gives a host behind the same ports as the real one, with the kernel's and the
+//! driver's rules and with faults on demand.
+
+pub mod bus;
+pub mod description;
+pub mod driver;
+pub mod facts;
+pub mod faults;
+pub mod host;
+pub mod load;
+pub mod scan;
+pub mod smi;
+pub mod state;
+pub mod synthetic;
+
+pub use description::Description;
+pub use host::{SimChanges, SimHost};
+pub use load::{BUILT_IN, BadDescription, load, load_file, parse};
+pub use synthetic::synthetic;

@@ -1,1 +1,13 @@
-//! placeholder
+//! The simulated host on disk: a sysfs tree, an `nvidia-smi` and a `libnvidia-ml.so.1` made of one description.
+
+pub mod artifacts;
+pub mod etc;
+pub mod place;
+mod smi_readings;
+pub mod smi_stub;
+pub mod smi_xml;
+pub mod tree;
+pub mod xml_writer;
+
+pub use artifacts::Artifacts;
+pub use tree::write_tree;

@@ -1,1 +1,16 @@
-//! placeholder
+//! A simulated `libnvidia-ml.so.1`: the C functions that reading tools call, answered from a host description.
+//!
+//! It is loaded by `dlopen` in place of NVIDIA's, so the code under test is the code that is shipped. The description is
+//! the file that `GPUHOSTD_SIM_DESCRIPTION` names, else the nearest `description.toml` in a folder above the library
+//! (programs that clear the environment of their children find it by that). A function that is not here is one that the
+//! driver lacks: callers get `FunctionNotFound` from the dynamic linker.
+
+pub mod answer;
+pub mod codes;
+pub mod device;
+pub mod identity;
+pub mod library;
+pub mod metrics;
+pub mod mig;
+pub mod processes;
+pub mod system;

@@ -17,25 +17,25 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 use wire::hand::{Answer, Ask, HandRole, Request, Said};
 
-/// How many acts hang now; an act that is dropped is counted out.
-pub static HANGING: AtomicUsize = AtomicUsize::new(0);
+/// How many acts hang; one that is dropped is counted out.
+pub(crate) type Count = Arc<AtomicUsize>;
 
-struct Hanging;
+struct Hanging(Count);
 
 impl Hanging {
-    fn new() -> Self {
-        HANGING.fetch_add(1, Ordering::SeqCst);
-        Self
+    fn new(count: Count) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
     }
 }
 
 impl Drop for Hanging {
     fn drop(&mut self) {
-        HANGING.fetch_sub(1, Ordering::SeqCst);
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-pub fn report(source: DriverSource) -> DriverReport {
+pub(crate) fn report(source: DriverSource) -> DriverReport {
     DriverReport {
         source,
         driver_version: Reading::Known("580.105.08".to_owned()),
@@ -45,19 +45,25 @@ pub fn report(source: DriverSource) -> DriverReport {
     }
 }
 
-pub fn facts() -> DockerFacts {
+pub(crate) fn facts() -> DockerFacts {
     DockerFacts { version: Some("28.2.2".to_owned()), runtimes: vec!["nvidia".to_owned()], ..DockerFacts::default() }
 }
 
 /// NVML hangs for ever, nvidia-smi answers, the driver container is absent, Docker answers.
-pub fn acts() -> Acts {
+pub(crate) fn acts() -> Acts {
+    counting(Count::default())
+}
+
+/// The same acts; those that hang are counted.
+pub(crate) fn counting(count: Count) -> Acts {
     Acts {
         powerless: Box::new(|| Some("it is a test".to_owned())),
-        probe_driver: Box::new(|source| {
+        probe_driver: Box::new(move |source| {
+            let count = Arc::clone(&count);
             Box::pin(async move {
                 match source {
                     DriverSource::Nvml => {
-                        let _hanging = Hanging::new();
+                        let _hanging = Hanging::new(count);
                         std::future::pending().await
                     }
                     DriverSource::Smi => Ok(report(source)),
@@ -72,7 +78,7 @@ pub fn acts() -> Acts {
     }
 }
 
-pub fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits {
         connections: 8,
         frame: Duration::from_millis(400),
@@ -83,46 +89,46 @@ pub fn limits() -> Limits {
 }
 
 /// A hand on a socket at `<folder>/<role>.sock`, inside this process.
-pub struct Served {
-    pub folder: tempfile::TempDir,
-    pub task: JoinHandle<Result<Left, ServeFault>>,
-    pub role: HandRole,
+pub(crate) struct Served {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) task: JoinHandle<Result<Left, ServeFault>>,
+    pub(crate) role: HandRole,
 }
 
 impl Served {
-    pub fn with(role: HandRole, peers: Peers, acts: Acts, limits: Limits) -> Self {
+    pub(crate) fn with(role: HandRole, peers: Peers, acts: Acts, limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join(format!("{}.sock", role.name()))).unwrap();
         let task = tokio::spawn(serve(role, Listen::Socket(listener), peers, Arc::new(acts), limits));
         Self { folder, task, role }
     }
 
-    pub fn host() -> Self {
+    pub(crate) fn host() -> Self {
         Self::with(HandRole::Host, Peers::parent(), acts(), limits())
     }
 
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    pub async fn connect(&self) -> UnixStream {
+    pub(crate) async fn connect(&self) -> UnixStream {
         UnixStream::connect(self.folder().join(format!("{}.sock", self.role.name()))).await.unwrap()
     }
 
-    pub fn client(&self) -> hands::Client {
+    pub(crate) fn client(&self) -> hands::Client {
         hands::Client::at(self.role, self.folder())
     }
 }
 
-pub fn request(id: u64, ask: Ask) -> Vec<u8> {
+pub(crate) fn request(id: u64, ask: Ask) -> Vec<u8> {
     frame(&serde_json::to_vec(&Request { id, deadline_ms: 10_000, ask }).unwrap())
 }
 
-pub fn frame(body: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(body: &[u8]) -> Vec<u8> {
     [u32::try_from(body.len()).unwrap().to_le_bytes().as_slice(), body].concat()
 }
 
-pub async fn read_answer(stream: &mut UnixStream) -> Answer {
+pub(crate) async fn read_answer(stream: &mut UnixStream) -> Answer {
     let mut prefix = [0; 4];
     stream.read_exact(&mut prefix).await.unwrap();
     let mut body = vec![0; usize::try_from(u32::from_le_bytes(prefix)).unwrap()];
@@ -131,7 +137,7 @@ pub async fn read_answer(stream: &mut UnixStream) -> Answer {
 }
 
 /// The hand is there and answers, whatever happened before.
-pub async fn assert_alive(served: &Served) {
+pub(crate) async fn assert_alive(served: &Served) {
     let mut stream = served.connect().await;
     stream.write_all(&request(7, Ask::Hello)).await.unwrap();
     let answer = read_answer(&mut stream).await;
@@ -140,7 +146,7 @@ pub async fn assert_alive(served: &Served) {
 }
 
 /// The hand closes this connection without a word.
-pub async fn assert_closed(stream: &mut UnixStream) {
+pub(crate) async fn assert_closed(stream: &mut UnixStream) {
     let mut rest = Vec::new();
     match tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await {
         Ok(Ok(_)) => assert!(rest.is_empty(), "the hand said {rest:?}"),
@@ -151,7 +157,7 @@ pub async fn assert_closed(stream: &mut UnixStream) {
 }
 
 /// Waits for a condition, at most ten seconds.
-pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
         assert!(start.elapsed() < Duration::from_secs(10), "still not: {what}");

@@ -3,11 +3,13 @@
 mod changes;
 mod clock;
 mod facts;
+mod folder;
 mod store;
 mod sysfs;
 
 pub use changes::UdevChanges;
 pub use clock::BootClock;
 pub use facts::FactsRoot;
+pub use folder::make_private_dir;
 pub use store::{StoreFault, read_bounded, remove, write_atomic};
 pub use sysfs::Sysfs;

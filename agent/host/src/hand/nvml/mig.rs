@@ -1,0 +1,99 @@
+//! MIG devices as far as NVML's safe calls name them.
+
+use super::gpu::{memory, parsed, text};
+use super::said::reading;
+use model::absence::{Absence, Reading};
+use model::driver::DriverMig;
+use model::ids::{MigUuid, PciAddress};
+use nvml_wrapper::device::Device;
+use nvml_wrapper::error::NvmlError;
+
+/// No GPU has more MIG devices.
+const MIG_DEVICES_MAX: u32 = 64;
+
+/// The MIG devices of a GPU. One whose instance ids cannot be had is left to nvidia-smi, and a problem says so.
+pub(super) fn devices(gpu: &Device<'_>, address: PciAddress, problems: &mut Vec<String>) -> Vec<DriverMig> {
+    // This is the most that the GPU could have; the list has holes.
+    let most = match gpu.mig_device_count() {
+        Ok(most) => most.min(MIG_DEVICES_MAX),
+        Err(error) => {
+            problems.push(format!("NVML cannot list the MIG devices of {address}: {error}"));
+            return Vec::new();
+        }
+    };
+    let mut devices = Vec::new();
+    let mut without_ids = 0_u32;
+    for index in 0..most {
+        match gpu.mig_device_by_index(index) {
+            Ok(device) => match read(&device, index) {
+                Some(device) => devices.push(device),
+                None => without_ids = without_ids.saturating_add(1),
+            },
+            Err(NvmlError::NotFound) => {}
+            Err(error) => problems.push(format!("NVML does not answer for MIG device {index} of {address}: {error}")),
+        }
+    }
+    if without_ids > 0 {
+        problems.push(format!(
+            "{without_ids} MIG devices of {address} have no instance ids in NVML's UUIDs; nvidia-smi lists them"
+        ));
+    }
+    devices
+}
+
+fn read(device: &Device<'_>, index: u32) -> Option<DriverMig> {
+    let uuid = reading(device.uuid());
+    let (gpu_instance, compute_instance) = uuid.known().and_then(|uuid| instance_ids(uuid))?;
+    let attributes = device.attributes();
+    let count = |value: Result<u32, ()>| value.map_or(Reading::Absent(Absence::NotReported), Reading::Known);
+    let attributes = attributes.as_ref().map_err(|_| ());
+    Some(DriverMig {
+        index: Reading::Known(index),
+        gpu_instance,
+        compute_instance,
+        uuid: parsed::<MigUuid>(uuid),
+        profile: text(device.name()).known().and_then(|name| profile(name)).into(),
+        memory: memory(device),
+        sm: count(attributes.map(|it| it.multiprocessor_count)),
+        ce: count(attributes.map(|it| it.shared_copy_engine_count)),
+        enc: count(attributes.map(|it| it.shared_encoder_count)),
+        dec: count(attributes.map(|it| it.shared_decoder_count)),
+        jpeg: count(attributes.map(|it| it.shared_jpeg_count)),
+        ofa: count(attributes.map(|it| it.shared_ofa_count)),
+    })
+}
+
+/// Drivers before 470 name a MIG device by its place, `MIG-GPU-<uuid>/<GPU instance>/<compute instance>`; newer ones by
+/// a UUID of its own, and their calls for the two ids have no safe wrapper.
+fn instance_ids(uuid: &str) -> Option<(u32, u32)> {
+    let (rest, compute) = uuid.strip_prefix("MIG-GPU-")?.rsplit_once('/')?;
+    let (_, gpu) = rest.rsplit_once('/')?;
+    Some((gpu.parse().ok()?, compute.parse().ok()?))
+}
+
+/// `NVIDIA A100-SXM4-40GB MIG 1g.5gb` → `1g.5gb`.
+fn profile(name: &str) -> Option<String> {
+    let (_, profile) = name.rsplit_once(" MIG ")?;
+    profile.starts_with(|c: char| c.is_ascii_digit()).then(|| profile.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_stand_in_the_old_uuids_only() {
+        assert_eq!(instance_ids("MIG-GPU-5d2a8f5c-1b1e-4f8e/7/0"), Some((7, 0)));
+        for uuid in ["MIG-5d2a8f5c-1b1e-4f8e", "MIG-GPU-5d2a/7", "MIG-GPU-5d2a/x/0", "GPU-5d2a/7/0", ""] {
+            assert_eq!(instance_ids(uuid), None, "{uuid}");
+        }
+    }
+
+    #[test]
+    fn the_profile_is_the_end_of_the_name() {
+        assert_eq!(profile("NVIDIA A100-SXM4-40GB MIG 1g.5gb").as_deref(), Some("1g.5gb"));
+        assert_eq!(profile("NVIDIA H100 MIG 1c.3g.40gb+me").as_deref(), Some("1c.3g.40gb+me"));
+        assert_eq!(profile("NVIDIA H100 80GB HBM3"), None);
+        assert_eq!(profile("NVIDIA MIG "), None);
+    }
+}

@@ -1,0 +1,99 @@
+//! What NVML's return codes mean: a reason beside one null, or the fault of the whole probe.
+
+use model::absence::{Absence, Reading};
+use model::driver::ProbeFault;
+use nvml_wrapper::error::NvmlError;
+use std::error::Error;
+
+/// Most of what a fault repeats of another's words.
+const SAID_MAX_CHARS: usize = 400;
+
+/// A value, or the reason for its absence.
+pub(super) fn reading<T>(value: Result<T, NvmlError>) -> Reading<T> {
+    match value {
+        Ok(value) => Reading::Known(value),
+        Err(error) => Reading::Absent(absence(&error)),
+    }
+}
+
+/// The reason in our words.
+pub(super) fn absence(error: &NvmlError) -> Absence {
+    if let NvmlError::UnexpectedVariant(code) = error {
+        return Absence::garbled(&code.to_string());
+    }
+    match code(error) {
+        Some(2 | 3) => Absence::NotSupported,
+        Some(4) => Absence::NoPermission,
+        // No such object, library or function (an older driver), no data yet.
+        Some(6 | 12 | 13 | 21) => Absence::NotReported,
+        Some(9) => Absence::DriverAbsent,
+        Some(10) => Absence::ProbeTimeout,
+        Some(15) => Absence::GpuLost,
+        Some(16) => Absence::ResetRequired,
+        Some(999) => Absence::UnknownError,
+        _ => Absence::Unreadable(bounded(&chain(error))),
+    }
+}
+
+/// The fault of the whole probe.
+pub(super) fn fault(what: &str, error: &NvmlError) -> ProbeFault {
+    // A library that cannot be loaded is what nvidia-smi reports as 12.
+    let status = code(error).unwrap_or(12);
+    ProbeFault::Failed { what: what.to_owned(), status, said: bounded(&chain(error)) }
+}
+
+/// An error with all that caused it.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn bounded(text: &str) -> String {
+    text.chars().take(SAID_MAX_CHARS).collect()
+}
+
+/// The return code of NVML that the wrapper turned into this error; `None` where the error is the wrapper's own.
+#[allow(deprecated, reason = "a library may still return the code that newer ones do not")]
+fn code(error: &NvmlError) -> Option<i32> {
+    match error {
+        NvmlError::Uninitialized => Some(1),
+        NvmlError::InvalidArg => Some(2),
+        NvmlError::NotSupported | NvmlError::VgpuEccNotSupported => Some(3),
+        NvmlError::NoPermission => Some(4),
+        NvmlError::AlreadyInitialized => Some(5),
+        NvmlError::NotFound => Some(6),
+        NvmlError::InsufficientSize(_) => Some(7),
+        NvmlError::InsufficientPower => Some(8),
+        NvmlError::DriverNotLoaded => Some(9),
+        NvmlError::Timeout => Some(10),
+        NvmlError::IrqIssue => Some(11),
+        NvmlError::LibraryNotFound => Some(12),
+        NvmlError::FunctionNotFound | NvmlError::FailedToLoadSymbol(_) => Some(13),
+        NvmlError::CorruptedInfoROM => Some(14),
+        NvmlError::GpuLost => Some(15),
+        NvmlError::ResetRequired => Some(16),
+        NvmlError::OperatingSystem => Some(17),
+        NvmlError::LibRmVersionMismatch => Some(18),
+        NvmlError::InUse => Some(19),
+        NvmlError::InsufficientMemory => Some(20),
+        NvmlError::NoData => Some(21),
+        NvmlError::Unknown => Some(999),
+        NvmlError::Utf8Error(_)
+        | NvmlError::NulError(_)
+        | NvmlError::LibloadingError(_)
+        | NvmlError::StringTooLong { .. }
+        | NvmlError::IncorrectBits(_)
+        | NvmlError::UnexpectedVariant(_)
+        | NvmlError::SetReleaseFailed
+        | NvmlError::GetPciInfoFailed
+        | NvmlError::PciInfoToCFailed => None,
+    }
+}

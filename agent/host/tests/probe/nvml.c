@@ -1,0 +1,114 @@
+/* A libnvidia-ml.so.1 of two GPUs, for the worker that loads it: the first answers, the second has fallen off the bus.
+   -DCRASH, -DHANG, -DNOISE, -DNO_DRIVER, -DQUIT choose how it misbehaves. Functions that are left out are those that an
+   older driver lacks. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { OK = 0, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, DRIVER_NOT_LOADED = 9, GPU_LOST = 15 };
+typedef unsigned int uint;
+typedef unsigned long long u64;
+struct device { int kind; };
+static struct device good = {1}, lost = {2}, mig = {3};
+
+#define GOOD(d) do { if ((d)->kind == 2) return GPU_LOST; if ((d)->kind != 1) return NOT_SUPPORTED; } while (0)
+#define TEXT(to, size, text) (snprintf((to), (size), "%s", (text)), OK)
+
+int nvmlInit_v2(void) {
+#ifdef CRASH
+    *(volatile int *)0 = 1;
+#endif
+#ifdef HANG
+    for (;;) pause();
+#endif
+#ifdef NOISE
+    printf("library: {\"report\": \"this is no answer\"}\nlibrary: more noise without an end");
+#endif
+#ifdef QUIT
+    fprintf(stderr, "library: giving up\n");
+    exit(5);
+#endif
+#ifdef NO_DRIVER
+    return DRIVER_NOT_LOADED;
+#endif
+    return OK;
+}
+int nvmlShutdown(void) { return OK; }
+int nvmlSystemGetDriverVersion(char *to, uint size) { return TEXT(to, size, "580.105.08"); }
+int nvmlSystemGetCudaDriverVersion_v2(int *version) { *version = 13000; return OK; }
+int nvmlSystemGetProcessName(uint pid, char *to, uint size) { return pid == 77 ? TEXT(to, size, "/usr/bin/python3") : NOT_FOUND; }
+int nvmlDeviceGetCount_v2(uint *count) { *count = 3; return OK; }
+int nvmlDeviceGetHandleByIndex_v2(uint index, struct device **to) {
+    if (index == 2) return NO_PERMISSION;
+    *to = index == 0 ? &good : &lost;
+    return OK;
+}
+struct pci { char legacy[16]; uint domain, bus, device, id, subsystem; char text[32]; };
+int nvmlDeviceGetPciInfo_v3(struct device *d, struct pci *to) {
+    memset(to, 0, sizeof *to);
+    to->id = 0x20b010de; to->subsystem = 0x134f10de;
+    return TEXT(to->text, sizeof to->text, d->kind == 1 ? "00000000:41:00.0" : "00000000:42:00.0");
+}
+int nvmlDeviceGetUUID(struct device *d, char *to, uint size) {
+    const char *text[] = {"", "GPU-11111111-2222-3333-4444-555555555555", "GPU-99999999-2222-3333-4444-555555555555",
+                          "MIG-GPU-11111111-2222-3333-4444-555555555555/7/0"};
+    return TEXT(to, size, text[d->kind]);
+}
+int nvmlDeviceGetName(struct device *d, char *to, uint size) {
+    return TEXT(to, size, d->kind == 3 ? "NVIDIA A100-SXM4-40GB MIG 1g.5gb" : "NVIDIA A100-SXM4-40GB");
+}
+int nvmlDeviceGetIndex(struct device *d, uint *to) { *to = (uint)d->kind - 1; return OK; }
+int nvmlDeviceGetMinorNumber(struct device *d, uint *to) { GOOD(d); *to = 3; return OK; }
+int nvmlDeviceGetSerial(struct device *d, char *to, uint size) { GOOD(d); return TEXT(to, size, "1562821003218"); }
+int nvmlDeviceGetVbiosVersion(struct device *d, char *to, uint size) { GOOD(d); return TEXT(to, size, "bad\nversion"); }
+int nvmlDeviceGetBrand(struct device *d, uint *to) { GOOD(d); *to = 14; return OK; }
+int nvmlDeviceGetArchitecture(struct device *d, uint *to) { GOOD(d); *to = 7; return OK; }
+int nvmlDeviceGetCudaComputeCapability(struct device *d, int *major, int *minor) { GOOD(d); *major = 8; *minor = 0; return OK; }
+int nvmlDeviceGetPersistenceMode(struct device *d, uint *to) { GOOD(d); *to = 1; return OK; }
+int nvmlDeviceGetVirtualizationMode(struct device *d, uint *to) { GOOD(d); *to = 3; return OK; }
+int nvmlDeviceGetMigMode(struct device *d, uint *current, uint *pending) { GOOD(d); *current = 1; *pending = 0; return OK; }
+int nvmlDeviceGetMaxMigDeviceCount(struct device *d, uint *to) { GOOD(d); *to = 7; return OK; }
+int nvmlDeviceGetMigDeviceHandleByIndex(struct device *d, uint index, struct device **to) {
+    GOOD(d);
+    if (index == 1) return NOT_FOUND;
+    if (index > 2) return NOT_FOUND;
+    *to = index == 0 ? &mig : &lost;
+    return OK;
+}
+struct attributes { uint sm, ce, dec, enc, jpeg, ofa, gi, ci; u64 mib; };
+int nvmlDeviceGetAttributes_v2(struct device *d, struct attributes *to) {
+    if (d->kind != 3) return NOT_SUPPORTED;
+    *to = (struct attributes){14, 1, 0, 0, 0, 0, 1, 1, 4864};
+    return OK;
+}
+struct memory { uint version; u64 total, reserved, free, used; };
+int nvmlDeviceGetMemoryInfo_v2(struct device *d, struct memory *to) {
+    if (d->kind == 2) return GPU_LOST;
+    u64 mib = 1 << 20, total = d->kind == 3 ? 4864 : 40960;
+    to->total = total * mib; to->reserved = 571 * mib; to->free = (total - 571 - 13) * mib; to->used = 13 * mib + 7;
+    return OK;
+}
+int nvmlDeviceGetTemperature(struct device *d, uint sensor, uint *to) { GOOD(d); (void)sensor; *to = 31; return OK; }
+int nvmlDeviceGetUtilizationRates(struct device *d, uint *to) { GOOD(d); return NOT_SUPPORTED; }
+int nvmlDeviceGetEncoderUtilization(struct device *d, uint *to, uint *period) { GOOD(d); *to = 5; *period = 1; return OK; }
+int nvmlDeviceGetPowerUsage(struct device *d, uint *to) { GOOD(d); *to = 43210; return OK; }
+int nvmlDeviceGetEnforcedPowerLimit(struct device *d, uint *to) { GOOD(d); *to = 400000; return OK; }
+int nvmlDeviceGetPerformanceState(struct device *d, uint *to) { GOOD(d); *to = 8; return OK; }
+int nvmlDeviceGetEccMode(struct device *d, uint *current, uint *pending) { GOOD(d); *current = 1; *pending = 1; return OK; }
+int nvmlDeviceGetTotalEccErrors(struct device *d, uint kind, uint counter, u64 *to) { GOOD(d); *to = kind * 10 + counter; return OK; }
+int nvmlDeviceGetCurrentClocksThrottleReasons(struct device *d, u64 *to) { GOOD(d); *to = 0x1 | 0x4 | 0x100000000ull; return OK; }
+int nvmlDeviceGetCurrPcieLinkGeneration(struct device *d, uint *to) { GOOD(d); *to = 4; return OK; }
+int nvmlDeviceGetCurrPcieLinkWidth(struct device *d, uint *to) { GOOD(d); *to = 16; return OK; }
+struct process { uint pid; u64 memory; uint gi, ci; };
+static int list(uint *count, struct process *to, struct process one) {
+    if (*count < 1) { *count = 1; return INSUFFICIENT_SIZE; }
+    *count = 1; to[0] = one;
+    return OK;
+}
+int nvmlDeviceGetComputeRunningProcesses_v3(struct device *d, uint *count, struct process *to) {
+    GOOD(d); return list(count, to, (struct process){77, 512ull << 20, ~0u, ~0u});
+}
+int nvmlDeviceGetGraphicsRunningProcesses_v3(struct device *d, uint *count, struct process *to) {
+    GOOD(d); return list(count, to, (struct process){77, 512ull << 20, ~0u, ~0u});
+}

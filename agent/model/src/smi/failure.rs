@@ -1,0 +1,120 @@
+//! What nvidia-smi says instead of XML when it fails, and what to do about it.
+//!
+//! The text stands on stdout. The exit status drifts from driver to driver (`GPU requires reset` ends with 231, 255 or 16), so
+//! the text decides.
+
+use super::text::one_line;
+use super::{WHAT, garbled, parse};
+use crate::driver::{DriverReport, ProbeFault};
+
+/// Longest answer that is repeated, in characters.
+const SAID_MAX: usize = 200;
+
+/// A known answer: words that it contains, and what to do.
+const ANSWERS: [(&str, &str); 13] = [
+    (
+        "couldn't communicate with the nvidia driver",
+        "no NVIDIA kernel module is loaded: `modprobe nvidia`; where that fails, `dmesg | grep -i nvrm` says why (module not \
+         built for this kernel, Secure Boot, nouveau bound)",
+    ),
+    (
+        "driver/library version mismatch",
+        "the driver's libraries were changed under the loaded module: stop what uses the GPUs, then `rmmod nvidia_drm \
+         nvidia_modeset nvidia_uvm nvidia && modprobe nvidia`, or reboot",
+    ),
+    (
+        "insufficient permissions",
+        "nvidia-smi may not open the devices: run it as root and look at `ls -l /dev/nvidia*`",
+    ),
+    (
+        "gpu is lost",
+        "a GPU fell off the PCI bus: `dmesg | grep -i xid` names it; it comes back with a reboot or a power cycle",
+    ),
+    ("gpu requires reset", "stop what uses the GPU, then `nvidia-smi --gpu-reset -i <PCI address>`, or reboot"),
+    (
+        "blocked by the operating system",
+        "something keeps nvidia-smi from the devices: look at the device cgroup, SELinux or AppArmor denials and `ls -l \
+         /dev/nvidia*`",
+    ),
+    ("in use by another client", "another client holds the driver for itself: `fuser -v /dev/nvidia*` names it"),
+    ("device in use", "another client holds the driver for itself: `fuser -v /dev/nvidia*` names it"),
+    (
+        "no devices were found",
+        "the driver serves no GPU: `lspci -nnk -d 10de:` shows what is bound; `dmesg | grep -iE 'NVRM|Xid'` says why one failed",
+    ),
+    ("infoROM is corrupted", "the board's infoROM is damaged: have the card checked"),
+    ("not supported", "this nvidia-smi does not know the request: install the one of the loaded driver"),
+    ("unknown error", "`dmesg | grep -iE 'NVRM|Xid'` says more; a container that lost its devices must be restarted"),
+    ("failed to initialize nvml", "`dmesg | grep -iE 'NVRM|Xid'` says more"),
+];
+
+/// Words with which the dynamic linker and nvidia-smi say that the library is not there.
+const NO_LIBRARY: [&str; 3] = ["couldn't find libnvidia-ml", "libnvidia-ml.so", "nvml shared library not found"];
+
+/// Takes the whole answer of one run: the report where it is one, even with a non-zero status (a corrupted infoROM gives 14
+/// and a full document), else the fault that the text explains.
+///
+/// # Errors
+/// There is no document, or it is cut off or garbled.
+pub fn answer(exit_status: i32, stdout: &[u8], stderr: &[u8]) -> Result<DriverReport, ProbeFault> {
+    match parse(stdout) {
+        Ok(mut report) => {
+            if exit_status != 0 {
+                report.problems.push(format!("nvidia-smi gave a whole document and ended with status {exit_status}"));
+            }
+            Ok(report)
+        }
+        Err(fault) if is_xml(stdout) => Err(fault),
+        Err(_) => Err(explain_failure(exit_status, stdout, stderr)),
+    }
+}
+
+fn is_xml(stdout: &[u8]) -> bool {
+    String::from_utf8_lossy(stdout).contains("<nvidia_smi_log")
+}
+
+/// Explains an answer that is no document, with what to do about it.
+#[must_use]
+pub fn explain_failure(exit_status: i32, stdout: &[u8], stderr: &[u8]) -> ProbeFault {
+    let (stdout, stderr) = (String::from_utf8_lossy(stdout), String::from_utf8_lossy(stderr));
+    let both =
+        [stdout.trim(), stderr.trim()].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" / ");
+    let said = one_line(&both, SAID_MAX);
+    let lower = said.to_lowercase();
+    if NO_LIBRARY.iter().any(|words| lower.contains(words)) {
+        let what = "libnvidia-ml.so.1 (asked by nvidia-smi)".to_owned();
+        return ProbeFault::Absent { what, said: with_remedy(&said, Some(NO_LIBRARY_REMEDY)) };
+    }
+    if matches!(exit_status, 126 | 127) {
+        return ProbeFault::Absent { what: "nvidia-smi".to_owned(), said: with_remedy(&said, Some(NO_LIBRARY_REMEDY)) };
+    }
+    ProbeFault::Failed { what: WHAT.to_owned(), status: exit_status, said: with_remedy(&said, remedy(&lower)) }
+}
+
+const NO_LIBRARY_REMEDY: &str =
+    "install the driver's user space in the version of the loaded module (`cat /sys/module/nvidia/version`)";
+
+fn remedy(lower: &str) -> Option<&'static str> {
+    ANSWERS.iter().find(|(words, _)| lower.contains(&words.to_lowercase())).map(|(_, remedy)| *remedy)
+}
+
+fn with_remedy(said: &str, remedy: Option<&str>) -> String {
+    let said = if said.is_empty() { "nothing at all" } else { said };
+    let remedy = remedy.unwrap_or("run it by hand; `dmesg | grep -iE 'NVRM|Xid'` may say why");
+    format!("{said}; {remedy}").chars().take(400).collect()
+}
+
+/// A text that holds no XML at all, where no exit status is known.
+pub(super) fn no_xml(text: &str) -> ProbeFault {
+    if text.trim().is_empty() {
+        return garbled("there is nothing in it".to_owned());
+    }
+    let said = one_line(text, SAID_MAX);
+    let lower = said.to_lowercase();
+    let known =
+        if NO_LIBRARY.iter().any(|words| lower.contains(words)) { Some(NO_LIBRARY_REMEDY) } else { remedy(&lower) };
+    match known {
+        Some(remedy) => garbled(format!("there is no XML; nvidia-smi says: {said}; {remedy}")),
+        None => garbled(format!("there is no XML; nvidia-smi says: {said}")),
+    }
+}

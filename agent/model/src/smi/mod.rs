@@ -1,0 +1,55 @@
+//! Reads `nvidia-smi -q -x` of any driver from 3xx to 6xx, and explains what it says instead of XML when it fails.
+
+mod draft;
+mod failure;
+mod leaf;
+mod place;
+mod report;
+mod text;
+mod walk;
+
+pub use failure::{answer, explain_failure};
+pub use leaf::absence_of;
+
+use crate::driver::{DriverReport, ProbeFault};
+
+/// Who is named in the faults of this module.
+const WHAT: &str = "nvidia-smi -q -x";
+
+/// Largest document that is read, in bytes. Eight GPUs make 0.4 MB at most.
+pub const DOCUMENT_MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// Deepest nesting that is followed; the driver's documents have eight levels.
+pub const DEPTH_MAX: usize = 32;
+
+/// Reads one document.
+///
+/// Each value is found by its whole path, never by its name alone: a MIG slice, an accounted process and three other power
+/// blocks use the same names. An unknown element is passed over, and one bad value costs itself only. What was odd about the
+/// document (text around it, GPUs without an address, duplicate UUIDs) stands in the report's `problems`.
+///
+/// # Errors
+/// The document is no document: too large, not XML, not nvidia-smi's, cut off, or its tags do not match. Nothing of a
+/// document that never closes is believed.
+pub fn parse(bytes: &[u8]) -> Result<DriverReport, ProbeFault> {
+    if bytes.len() > DOCUMENT_MAX_BYTES {
+        return Err(garbled(format!("{} bytes, more than the {DOCUMENT_MAX_BYTES} that are read", bytes.len())));
+    }
+    let document = text::document(bytes)?;
+    let mut report = report::Report::default();
+    if document.is_lossy {
+        report.problem("the document is not UTF-8: the values that are not were dropped".to_owned());
+    }
+    if let Some(said) = document.before {
+        report.problem(format!("text before the XML was passed over: {}", text::excerpt(said)));
+    }
+    let rest = walk::walk(&document, &mut report)?;
+    if !rest.trim().is_empty() {
+        report.problem(format!("text after the XML was passed over: {}", text::excerpt(rest.trim())));
+    }
+    Ok(report.finish())
+}
+
+fn garbled(why: String) -> ProbeFault {
+    ProbeFault::Garbled { what: WHAT.to_owned(), why }
+}

@@ -1,0 +1,360 @@
+//! Where in the document an element stands: the map of all paths that are read, from the root down.
+
+/// An element that is read: a container with children of its own, or a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Above the root element.
+    Outside,
+    /// `nvidia_smi_log`.
+    Log,
+    /// `gpu`.
+    Gpu,
+    /// `gpu/pci`.
+    Pci,
+    /// `gpu/pci/pci_gpu_link_info`.
+    Link,
+    /// `…/pcie_gen`.
+    Generations,
+    /// `…/link_widths`.
+    Widths,
+    /// `gpu/mig_mode`.
+    MigMode,
+    /// `gpu/mig_devices`.
+    MigDevices,
+    /// `gpu/mig_devices/mig_device`.
+    MigDevice,
+    /// `…/device_attributes`.
+    MigAttributes,
+    /// `…/device_attributes/shared`.
+    MigShared,
+    /// `…/fb_memory_usage` of a MIG device.
+    MigMemory,
+    /// `gpu/gpu_virtualization_mode`.
+    Virtualization,
+    /// `gpu/fb_memory_usage`.
+    Memory,
+    /// `gpu/utilization`.
+    Utilization,
+    /// `gpu/ecc_mode`.
+    EccMode,
+    /// `gpu/ecc_errors`.
+    EccErrors,
+    /// `gpu/ecc_errors/volatile`.
+    Volatile,
+    /// `gpu/ecc_errors/volatile/double_bit`, before 440.
+    DoubleBit,
+    /// `gpu/temperature`.
+    Temperature,
+    /// `gpu/power_readings` up to 525, `gpu/gpu_power_readings` from 535 on; never a module's or a memory's.
+    Power,
+    /// `gpu/clocks_throttle_reasons`, or `gpu/clocks_event_reasons` from 535 on.
+    Throttle,
+    /// `gpu/processes`, or `gpu/compute_processes` up to 340.
+    Processes,
+    /// `…/process_info`.
+    Process,
+    /// A value.
+    Value(Field),
+}
+
+/// A value that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Field {
+    DriverVersion,
+    CudaVersion,
+    AttachedGpus,
+    BusId,
+    PciId,
+    Subsystem,
+    Uuid,
+    Minor,
+    Serial,
+    Name,
+    Brand,
+    Architecture,
+    Vbios,
+    Persistence,
+    Virtualization,
+    HostVgpuMode,
+    MigCurrent,
+    MigPending,
+    MemoryTotal,
+    MemoryReserved,
+    MemoryUsed,
+    MemoryFree,
+    Temperature,
+    GpuUtil,
+    MemoryUtil,
+    EncoderUtil,
+    DecoderUtil,
+    Power(PowerField),
+    Fan,
+    PerformanceState,
+    EccCurrent,
+    EccSram,
+    EccSramParity,
+    EccSramSecded,
+    EccDram,
+    EccDoubleBitTotal,
+    ThrottleReason,
+    RecoveryAction,
+    Generation,
+    MaxGeneration,
+    Width,
+    MaxWidth,
+    Mig(MigField),
+    Process(ProcessField),
+}
+
+/// A value of a power block. The block's name and its fields moved four times: `power_draw` alone up to 549 and again in 555,
+/// `average_power_draw` and `instant_power_draw` in 550 and from 560 on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PowerField {
+    Instant,
+    Draw,
+    Average,
+    CurrentLimit,
+    EnforcedLimit,
+    SetLimit,
+}
+
+/// A value of a MIG device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MigField {
+    Index,
+    GpuInstance,
+    ComputeInstance,
+    Sm,
+    Ce,
+    Enc,
+    Dec,
+    Jpeg,
+    Ofa,
+    Total,
+    Reserved,
+    Used,
+    Free,
+}
+
+/// A value of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ProcessField {
+    Pid,
+    Kind,
+    Name,
+    Memory,
+}
+
+/// The place of a child element; `None` where nobody wants it or anything below it.
+pub(super) fn child(parent: Place, name: &str) -> Option<Place> {
+    match parent {
+        Place::Outside => (name == "nvidia_smi_log").then_some(Place::Log),
+        Place::Log => of_log(name),
+        Place::Gpu => gpu_container(name).or_else(|| of_gpu(name).map(Place::Value)),
+        Place::Pci => of_pci(name),
+        Place::MigDevices => (name == "mig_device").then_some(Place::MigDevice),
+        Place::MigDevice => of_mig_device(name),
+        Place::MigAttributes => (name == "shared").then_some(Place::MigShared),
+        Place::Processes => (name == "process_info").then_some(Place::Process),
+        Place::EccErrors => (name == "volatile").then_some(Place::Volatile),
+        Place::Volatile if name == "double_bit" => Some(Place::DoubleBit),
+        Place::Link => match name {
+            "pcie_gen" => Some(Place::Generations),
+            "link_widths" => Some(Place::Widths),
+            _ => None,
+        },
+        Place::Generations
+        | Place::Widths
+        | Place::MigMode
+        | Place::MigShared
+        | Place::MigMemory
+        | Place::Virtualization
+        | Place::Memory
+        | Place::Utilization
+        | Place::EccMode
+        | Place::Volatile
+        | Place::DoubleBit
+        | Place::Temperature
+        | Place::Power
+        | Place::Throttle
+        | Place::Process => of_block(parent, name).map(Place::Value),
+        Place::Value(_) => None,
+    }
+}
+
+fn of_log(name: &str) -> Option<Place> {
+    Some(match name {
+        "gpu" => Place::Gpu,
+        "driver_version" => Place::Value(Field::DriverVersion),
+        "cuda_version" => Place::Value(Field::CudaVersion),
+        "attached_gpus" => Place::Value(Field::AttachedGpus),
+        _ => return None,
+    })
+}
+
+fn gpu_container(name: &str) -> Option<Place> {
+    Some(match name {
+        "pci" => Place::Pci,
+        "mig_mode" => Place::MigMode,
+        "mig_devices" => Place::MigDevices,
+        "gpu_virtualization_mode" => Place::Virtualization,
+        "fb_memory_usage" => Place::Memory,
+        "utilization" => Place::Utilization,
+        "ecc_mode" => Place::EccMode,
+        "ecc_errors" => Place::EccErrors,
+        "temperature" => Place::Temperature,
+        "power_readings" | "gpu_power_readings" => Place::Power,
+        "clocks_throttle_reasons" | "clocks_event_reasons" => Place::Throttle,
+        "processes" | "compute_processes" => Place::Processes,
+        _ => return None,
+    })
+}
+
+fn of_gpu(name: &str) -> Option<Field> {
+    Some(match name {
+        "uuid" => Field::Uuid,
+        "minor_number" => Field::Minor,
+        "serial" => Field::Serial,
+        "product_name" => Field::Name,
+        "product_brand" => Field::Brand,
+        "product_architecture" => Field::Architecture,
+        "vbios_version" => Field::Vbios,
+        "persistence_mode" => Field::Persistence,
+        "fan_speed" => Field::Fan,
+        "performance_state" => Field::PerformanceState,
+        "gpu_recovery_action" => Field::RecoveryAction,
+        _ => return None,
+    })
+}
+
+fn of_pci(name: &str) -> Option<Place> {
+    Some(match name {
+        "pci_bus_id" => Place::Value(Field::BusId),
+        "pci_device_id" => Place::Value(Field::PciId),
+        "pci_sub_system_id" => Place::Value(Field::Subsystem),
+        "pci_gpu_link_info" => Place::Link,
+        _ => return None,
+    })
+}
+
+fn of_mig_device(name: &str) -> Option<Place> {
+    Some(match name {
+        "index" => Place::Value(Field::Mig(MigField::Index)),
+        "gpu_instance_id" => Place::Value(Field::Mig(MigField::GpuInstance)),
+        "compute_instance_id" => Place::Value(Field::Mig(MigField::ComputeInstance)),
+        "device_attributes" => Place::MigAttributes,
+        "fb_memory_usage" => Place::MigMemory,
+        _ => return None,
+    })
+}
+
+/// The fields of a container that holds values only, and their names.
+fn block(container: Place) -> &'static [(&'static str, Field)] {
+    use Field as F;
+    match container {
+        Place::Generations => &[("current_link_gen", F::Generation), ("max_link_gen", F::MaxGeneration)],
+        Place::Widths => &[("current_link_width", F::Width), ("max_link_width", F::MaxWidth)],
+        Place::MigMode => &[("current_mig", F::MigCurrent), ("pending_mig", F::MigPending)],
+        Place::Virtualization => &[("virtualization_mode", F::Virtualization), ("host_vgpu_mode", F::HostVgpuMode)],
+        Place::Memory => &MEMORY,
+        Place::MigMemory => &MIG_MEMORY,
+        Place::MigShared => &MIG_SHARED,
+        Place::Utilization => &UTILIZATION,
+        Place::EccMode => &[("current_ecc", F::EccCurrent)],
+        Place::Volatile => &VOLATILE,
+        Place::DoubleBit => &[("total", F::EccDoubleBitTotal)],
+        Place::Temperature => &[("gpu_temp", F::Temperature)],
+        Place::Power => &POWER,
+        Place::Process => &PROCESS,
+        Place::Throttle => &[("", F::ThrottleReason)],
+        Place::Outside
+        | Place::Log
+        | Place::Gpu
+        | Place::Pci
+        | Place::Link
+        | Place::MigDevices
+        | Place::MigDevice
+        | Place::MigAttributes
+        | Place::EccErrors
+        | Place::Processes
+        | Place::Value(_) => &[],
+    }
+}
+
+const MEMORY: [(&str, Field); 4] = [
+    ("total", Field::MemoryTotal),
+    ("reserved", Field::MemoryReserved),
+    ("used", Field::MemoryUsed),
+    ("free", Field::MemoryFree),
+];
+const MIG_MEMORY: [(&str, Field); 4] = [
+    ("total", Field::Mig(MigField::Total)),
+    ("reserved", Field::Mig(MigField::Reserved)),
+    ("used", Field::Mig(MigField::Used)),
+    ("free", Field::Mig(MigField::Free)),
+];
+const MIG_SHARED: [(&str, Field); 6] = [
+    ("multiprocessor_count", Field::Mig(MigField::Sm)),
+    ("copy_engine_count", Field::Mig(MigField::Ce)),
+    ("encoder_count", Field::Mig(MigField::Enc)),
+    ("decoder_count", Field::Mig(MigField::Dec)),
+    ("jpg_count", Field::Mig(MigField::Jpeg)),
+    ("ofa_count", Field::Mig(MigField::Ofa)),
+];
+const UTILIZATION: [(&str, Field); 4] = [
+    ("gpu_util", Field::GpuUtil),
+    ("memory_util", Field::MemoryUtil),
+    ("encoder_util", Field::EncoderUtil),
+    ("decoder_util", Field::DecoderUtil),
+];
+const VOLATILE: [(&str, Field); 4] = [
+    ("sram_uncorrectable", Field::EccSram),
+    ("sram_uncorrectable_parity", Field::EccSramParity),
+    ("sram_uncorrectable_secded", Field::EccSramSecded),
+    ("dram_uncorrectable", Field::EccDram),
+];
+const POWER: [(&str, Field); 6] = [
+    ("instant_power_draw", Field::Power(PowerField::Instant)),
+    ("power_draw", Field::Power(PowerField::Draw)),
+    ("average_power_draw", Field::Power(PowerField::Average)),
+    ("current_power_limit", Field::Power(PowerField::CurrentLimit)),
+    ("enforced_power_limit", Field::Power(PowerField::EnforcedLimit)),
+    ("power_limit", Field::Power(PowerField::SetLimit)),
+];
+const PROCESS: [(&str, Field); 4] = [
+    ("pid", Field::Process(ProcessField::Pid)),
+    ("type", Field::Process(ProcessField::Kind)),
+    ("process_name", Field::Process(ProcessField::Name)),
+    ("used_memory", Field::Process(ProcessField::Memory)),
+];
+
+fn of_block(container: Place, name: &str) -> Option<Field> {
+    if container == Place::Throttle {
+        return throttle_reason(name).map(|_| Field::ThrottleReason);
+    }
+    block(container).iter().find(|(known, _)| *known == name).map(|(_, field)| *field)
+}
+
+/// The reason in the name of an element: `sw_power_cap` of `clocks_event_reason_sw_power_cap`. The list of reasons is open.
+pub(super) fn throttle_reason(name: &str) -> Option<&str> {
+    let reason = name.strip_prefix("clocks_event_reason_").or_else(|| name.strip_prefix("clocks_throttle_reason_"))?;
+    let is_word = reason.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    (is_word && (1..=64).contains(&reason.len())).then_some(reason)
+}
+
+/// All values below a container, for one whose children became one text (`<utilization>N/A</utilization>`).
+pub(super) fn values_below(container: Place) -> Vec<Field> {
+    let (own, blocks): (&[Field], &[Place]) = if container == Place::Pci {
+        (&[Field::PciId, Field::Subsystem], &[Place::Generations, Place::Widths])
+    } else if container == Place::Link {
+        (&[], &[Place::Generations, Place::Widths])
+    } else if matches!(container, Place::EccErrors | Place::Volatile) {
+        (&[], &[Place::Volatile, Place::DoubleBit])
+    } else if container == Place::MigAttributes {
+        (&[], &[Place::MigShared])
+    } else {
+        (&[], std::slice::from_ref(&container))
+    };
+    let fields = blocks.iter().flat_map(|place| block(*place)).map(|(_, field)| *field);
+    own.iter().copied().chain(fields).collect()
+}

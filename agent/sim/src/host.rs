@@ -1,0 +1,213 @@
+//! The simulated host behind the ports, and the handle by which a test changes it.
+
+use crate::bus::Bus;
+use crate::description::Description;
+use crate::driver::{report, without_values};
+use crate::facts::facts;
+use crate::faults::{DockerFault, NvmlFault, Signal};
+use crate::load::BadDescription;
+use crate::scan::scan;
+use crate::smi::{SmiBehaviour, Spoilt, behaviour, nvml_error_text};
+use crate::state::HostState;
+use model::docker::DockerFacts;
+use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::host_facts::HostFacts;
+use model::pci::PciScan;
+use model::ports::{ChangePort, HostChange, HostPort, ScanFault};
+use std::future::{Future, poll_fn, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+/// The deadline that a hanging probe is said to have missed, in milliseconds.
+pub const DEADLINE_MS: u64 = 30_000;
+
+const NVML: &str = "libnvidia-ml.so.1";
+const SMI: &str = "nvidia-smi";
+
+/// A simulated host. Clones are the same host.
+#[derive(Debug, Clone)]
+pub struct SimHost {
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: HostState,
+    /// Rises with each change.
+    version: u64,
+    waiting: Vec<Waker>,
+}
+
+/// Where the changes of a [`SimHost`] are announced. Several at once count as one.
+#[derive(Debug)]
+pub struct SimChanges {
+    shared: Arc<Mutex<Shared>>,
+    seen: u64,
+}
+
+impl SimHost {
+    /// A host as its description says.
+    ///
+    /// # Errors
+    /// The description describes a bus that cannot be.
+    pub fn new(description: Description) -> Result<Self, BadDescription> {
+        let state = HostState::new(description)?;
+        Ok(Self { shared: Arc::new(Mutex::new(Shared { state, version: 0, waiting: Vec::new() })) })
+    }
+
+    /// Announces the changes from here on.
+    #[must_use]
+    pub fn changes(&self) -> SimChanges {
+        let seen = self.lock().version;
+        SimChanges { shared: Arc::clone(&self.shared), seen }
+    }
+
+    /// Changes the host, and announces it where udev would: where the bus is another one afterwards.
+    pub fn change<T>(&self, how: impl FnOnce(&mut HostState) -> T) -> T {
+        let mut shared = self.lock();
+        let before = shared.state.bus.clone();
+        let result = how(&mut shared.state);
+        let waiting = if shared.state.bus == before {
+            Vec::new()
+        } else {
+            shared.version += 1;
+            std::mem::take(&mut shared.waiting)
+        };
+        drop(shared);
+        waiting.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    /// The host as it is now.
+    #[must_use]
+    pub fn state(&self) -> HostState {
+        self.lock().state.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        lock(&self.shared)
+    }
+}
+
+/// A test that panicked while it changed the host does not take the host away from the others.
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl HostPort for SimHost {
+    fn scan_pci(&self) -> impl Future<Output = Result<PciScan, ScanFault>> + Send {
+        let HostState { description, bus } = self.state();
+        ready(if description.faults.no_pci_bus {
+            let said = "No such file or directory (os error 2)".to_owned();
+            Err(ScanFault { path: "/sys/bus/pci/devices".to_owned(), said })
+        } else {
+            Ok(scan(&bus, &description.faults))
+        })
+    }
+
+    fn read_host(&self, docker_root: Option<String>) -> impl Future<Output = HostFacts> + Send {
+        ready(facts(&self.state().description, docker_root))
+    }
+
+    fn probe_driver(&self, source: DriverSource) -> impl Future<Output = Result<DriverReport, ProbeFault>> + Send {
+        let HostState { description, bus } = self.state();
+        ready(probe(&description, &bus, source))
+    }
+
+    fn read_docker(&self) -> impl Future<Output = Result<DockerFacts, ProbeFault>> + Send {
+        ready(docker(&self.state().description))
+    }
+}
+
+impl ChangePort for SimChanges {
+    fn next_change(&mut self) -> impl Future<Output = HostChange> + Send {
+        poll_fn(|context| {
+            let mut shared = lock(&self.shared);
+            if shared.version == self.seen {
+                if !shared.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+                    shared.waiting.push(context.waker().clone());
+                }
+                return Poll::Pending;
+            }
+            self.seen = shared.version;
+            Poll::Ready(HostChange::Devices)
+        })
+    }
+}
+
+/// What a source answers on this host.
+///
+/// # Errors
+/// What keeps it from answering.
+pub fn probe(description: &Description, bus: &Bus, source: DriverSource) -> Result<DriverReport, ProbeFault> {
+    let in_container = description.driver.as_ref().is_some_and(|driver| driver.in_container);
+    match source {
+        DriverSource::Nvml => nvml_stands(description).map(|()| report(description, bus, source)),
+        DriverSource::Smi => smi_report(description, bus, source),
+        DriverSource::SmiInDriverContainer if in_container => {
+            docker(description)?;
+            smi_report(description, bus, source)
+        }
+        DriverSource::SmiInDriverContainer => {
+            Err(absent("a driver container", "no running container has the label org.gpuhost.role=driver"))
+        }
+    }
+}
+
+fn nvml_stands(description: &Description) -> Result<(), ProbeFault> {
+    let what = NVML.to_owned();
+    if description.driver.is_none() {
+        return Err(absent(NVML, "cannot open shared object file: No such file or directory"));
+    }
+    match &description.faults.nvml {
+        None => Ok(()),
+        Some(NvmlFault::Missing) => Err(absent(NVML, "cannot open shared object file: No such file or directory")),
+        Some(NvmlFault::NotALibrary) => Err(absent(NVML, "file too short")),
+        Some(NvmlFault::Init(status)) => {
+            Err(ProbeFault::Failed { what, status: *status, said: nvml_error_text(*status).to_owned() })
+        }
+        Some(NvmlFault::Crash { signal, .. }) => Err(crashed(NVML, *signal)),
+        Some(NvmlFault::Hang { .. }) => Err(ProbeFault::Timeout { what, after_ms: DEADLINE_MS }),
+    }
+}
+
+fn smi_report(description: &Description, bus: &Bus, source: DriverSource) -> Result<DriverReport, ProbeFault> {
+    let what = SMI.to_owned();
+    match behaviour(description, bus) {
+        SmiBehaviour::Missing => Err(absent(SMI, "No such file or directory (os error 2)")),
+        SmiBehaviour::Hang { .. } => Err(ProbeFault::Timeout { what, after_ms: DEADLINE_MS }),
+        SmiBehaviour::Crash(signal) => Err(crashed(SMI, signal)),
+        SmiBehaviour::Exit { status, text } => {
+            Err(ProbeFault::Failed { what, status: i32::from(status), said: text.trim().to_owned() })
+        }
+        SmiBehaviour::Document(Spoilt::Not) => Ok(report(description, bus, source)),
+        SmiBehaviour::Document(Spoilt::NotAvailable) => Ok(without_values(report(description, bus, source))),
+        SmiBehaviour::Document(Spoilt::Truncated(bytes)) => {
+            Err(ProbeFault::Garbled { what, why: format!("the document ends after {bytes} bytes") })
+        }
+        SmiBehaviour::Document(Spoilt::Garbage) => {
+            Err(ProbeFault::Garbled { what, why: "the answer is no XML".to_owned() })
+        }
+        SmiBehaviour::Document(Spoilt::EntityBomb) => {
+            Err(ProbeFault::Garbled { what, why: "the document declares entities".to_owned() })
+        }
+    }
+}
+
+fn docker(description: &Description) -> Result<DockerFacts, ProbeFault> {
+    let what = "Docker (/var/run/docker.sock)";
+    match (&description.faults.docker, &description.docker) {
+        (Some(DockerFault::Refused), _) => Err(absent(what, "Connection refused (os error 111)")),
+        (Some(DockerFault::Hang), _) => Err(ProbeFault::Timeout { what: what.to_owned(), after_ms: DEADLINE_MS }),
+        (None, None) => Err(absent(what, "No such file or directory (os error 2)")),
+        (None, Some(facts)) => Ok(facts.clone()),
+    }
+}
+
+fn absent(what: &str, said: &str) -> ProbeFault {
+    ProbeFault::Absent { what: what.to_owned(), said: said.to_owned() }
+}
+
+fn crashed(what: &str, signal: Signal) -> ProbeFault {
+    ProbeFault::Crashed { what: what.to_owned(), signal: signal.number() }
+}

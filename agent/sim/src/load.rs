@@ -1,0 +1,121 @@
+//! Where descriptions come from: the built-in ones by name, files by path, and synthetic ones by size.
+
+use crate::bus::Bus;
+use crate::description::Description;
+use model::PciAddress;
+use std::path::Path;
+
+/// The built-in hosts: name and text, sorted by name.
+pub const BUILT_IN: [(&str, &str); 11] = [
+    ("amd-mi300", include_str!("../../../tests/hosts/amd-mi300.toml")),
+    ("dgx-a100", include_str!("../../../tests/hosts/dgx-a100.toml")),
+    ("hgx-h100", include_str!("../../../tests/hosts/hgx-h100.toml")),
+    ("intel-arc", include_str!("../../../tests/hosts/intel-arc.toml")),
+    ("l40s-server", include_str!("../../../tests/hosts/l40s-server.toml")),
+    ("mixed-faults", include_str!("../../../tests/hosts/mixed-faults.toml")),
+    ("no-iommu", include_str!("../../../tests/hosts/no-iommu.toml")),
+    ("nouveau-desktop", include_str!("../../../tests/hosts/nouveau-desktop.toml")),
+    ("t4-cloud-vm", include_str!("../../../tests/hosts/t4-cloud-vm.toml")),
+    ("vgpu-host-16vf", include_str!("../../../tests/hosts/vgpu-host-16vf.toml")),
+    ("workstation-rtx", include_str!("../../../tests/hosts/workstation-rtx.toml")),
+];
+
+/// Why a description cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BadDescription {
+    /// Neither a built-in host nor a file.
+    #[error("{name} is neither a built-in host ({known}) nor a readable file: give a name of the list or a path")]
+    NotFound {
+        /// What was asked for.
+        name: String,
+        /// The built-in hosts.
+        known: String,
+        /// What the file system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The text is no description.
+    #[error("{origin} is no host description")]
+    Syntax {
+        /// Name or path.
+        origin: String,
+        /// Line, column and what is wrong.
+        #[source]
+        source: toml::de::Error,
+    },
+    /// Two functions at one address.
+    #[error("two functions have the address {address}: give each an address of its own")]
+    TwiceTheSameAddress {
+        /// The address.
+        address: PciAddress,
+    },
+    /// A GPU of a model that is not described.
+    #[error("GPU {address} is of the model {model:?}, which `models` does not have")]
+    NoSuchModel {
+        /// The GPU.
+        address: PciAddress,
+        /// The model.
+        model: String,
+    },
+    /// A function below a bridge that is not described.
+    #[error("{address} hangs below the bridge {parent}, which `functions` does not have")]
+    NoSuchBridge {
+        /// The function.
+        address: PciAddress,
+        /// The bridge.
+        parent: PciAddress,
+    },
+    /// A companion with an impossible function number.
+    #[error("model {model:?} has a companion with the function number {function}: 1 to 7 are possible")]
+    BadFunctionNumber {
+        /// The model.
+        model: String,
+        /// The number.
+        function: u8,
+    },
+}
+
+/// Loads a built-in host by name, or else a file by path.
+///
+/// # Errors
+/// There is neither, or what is there is no description.
+pub fn load(name_or_path: &str) -> Result<Description, BadDescription> {
+    match BUILT_IN.iter().find(|(name, _)| *name == name_or_path) {
+        Some((name, text)) => parse(text, name),
+        None => load_file(Path::new(name_or_path)),
+    }
+}
+
+/// Loads a file.
+///
+/// # Errors
+/// It cannot be read, or it is no description.
+pub fn load_file(path: &Path) -> Result<Description, BadDescription> {
+    let text = std::fs::read_to_string(path).map_err(|source| BadDescription::NotFound {
+        name: path.display().to_string(),
+        known: BUILT_IN.map(|(name, _)| name).join(", "),
+        source,
+    })?;
+    parse(&text, &path.display().to_string())
+}
+
+/// Reads a description from its text; `origin` names it in errors.
+///
+/// # Errors
+/// The text is no TOML, has an unknown field, or describes a bus that cannot be.
+pub fn parse(text: &str, origin: &str) -> Result<Description, BadDescription> {
+    let description: Description =
+        toml::from_str(text).map_err(|source| BadDescription::Syntax { origin: origin.to_owned(), source })?;
+    Bus::lay_out(&description)?;
+    Ok(description)
+}
+
+impl Description {
+    /// The description as TOML text, as [`parse`] takes it.
+    ///
+    /// # Errors
+    /// TOML has no form for it (a number beyond 63 bits).
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+}

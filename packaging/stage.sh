@@ -1,0 +1,23 @@
+#!/bin/bash
+# stage.sh BINARIES ROOT UNITS: lays the product into ROOT as it is installed; UNITS is the distribution's folder for units.
+set -euo pipefail
+BINARIES=${1:?usage: stage.sh BINARIES ROOT UNITS} ROOT=${2:?} UNITS=${3:?}
+cd "$(dirname "$0")/.."
+
+put() { install -D -m "$1" -t "$ROOT$2" "${@:3}"; }
+put_as() { install -D -m "$1" "$3" "$ROOT$2"; }
+# Every file below a folder, into another one; nothing where the folder is not there.
+put_tree() { if [ -d "$2" ]; then find "$2" -type f -exec install -D -m 644 -t "$ROOT$1" {} +; fi; }
+
+put 755 /usr/bin "$BINARIES/gpuhostd" "$BINARIES/gpuhostctl"
+put 644 "$UNITS" systemd/*.service systemd/*.socket
+put 644 /usr/lib/systemd/system-preset systemd/90-gpuhostd.preset
+put_as 644 /usr/lib/sysusers.d/gpuhostd.conf systemd/sysusers.conf
+put_as 644 /usr/lib/tmpfiles.d/gpuhostd.conf systemd/tmpfiles.conf
+put_as 644 /etc/gpuhostd/config.toml packaging/config/config.toml
+install -d -m 755 "$ROOT/etc/gpuhostd/config.d"
+put_tree /usr/share/dbus-1/system.d packaging/dbus-1/system.d
+put_tree /usr/share/dbus-1/interfaces packaging/dbus-1/interfaces
+put_tree /usr/share/polkit-1/actions packaging/polkit-1/actions
+put 644 /usr/share/doc/gpuhostd packaging/copyright
+if [ -f docs/OPERATING.md ]; then put 644 /usr/share/doc/gpuhostd docs/OPERATING.md; fi

@@ -1,0 +1,95 @@
+#!/bin/bash
+# inside-deb.sh: the life of the .deb, from installation to purge.
+source /rig/inside.sh
+DEB=$(echo /packages/gpuhostd_*.deb)
+export DEBIAN_FRONTEND=noninteractive
+
+# Everything that an installation could leave behind: files outside caches and logs, users, groups.
+inventory() {
+    find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/log -o -path /var/cache \
+        -o -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/lib/systemd/deb-systemd-helper-enabled \
+        -o -name '*-' \) -prune -o -print | LC_ALL=C sort
+    cut -d: -f1 /etc/passwd /etc/group
+}
+apt() { apt-get --quiet --quiet --no-install-recommends "$@"; }
+
+inventory >/tmp/before
+reloads=$(reloads_of_pid1)
+check "apt installs it" apt install --yes "$DEB"
+service_is_alive
+check "PID 1 was not told to read its units again" is "$(reloads_of_pid1)" "$reloads"
+check "it starts at boot" systemctl is-enabled gpuhostd.service
+check "the configuration is root's and can be read" is "$(stat -c '%U:%G %a' /etc/gpuhostd/config.toml)" "root:root 644"
+check "the state is the front's alone" is "$(stat -c '%U:%G %a' /var/lib/gpuhostd)" "gpuhostd:gpuhostd 700"
+for role in host containers; do
+    check "the $role hand's socket is the front's alone" \
+        is "$(stat -c '%U %a' "/run/gpuhostd/hands/$role.sock")" "gpuhostd 600"
+    check "the $role hand's socket refuses nobody" not hello nobody "$role"
+    check "the $role hand does not hear root" unheard root "$role"
+done
+for unit in gpuhostd gpuhostd-host gpuhostd-containers; do check "$unit has no power" powerless "$unit.service"; done
+check "the front has its own user" runs_as gpuhostd.service gpuhostd
+check "the host hand is root" runs_as gpuhostd-host.service root
+check "the container hand has its own user" runs_as gpuhostd-containers.service gpuhostd-containers
+check "any user can introspect it on the system bus" within 5 as_user nobody busctl introspect org.gpuhost.Agent1 /org/gpuhost/Agent1
+check "its own interface is there" grep -q org.gpuhost.Agent1.Host <(as_user nobody busctl introspect org.gpuhost.Agent1 /org/gpuhost/Agent1)
+check "any user can list GPUs" as_user nobody gpuhostctl gpus
+
+before=$(main_pid gpuhostd.service)
+check "it reloads" systemctl reload gpuhostd.service
+check "as the same process" within 5 is "$(main_pid gpuhostd.service)" "$before"
+kill -9 "$before"
+check "killed, it is back within 3 s" within 3 new_process "$before"
+service_is_alive
+for role in host containers; do
+    kill -9 "$(main_pid "gpuhostd-$role.service")"
+    check "a killed $role hand is back" within 6 answered gpuhostd "$role"
+done
+check "it stops within 2 s" faster 2000 systemctl stop gpuhostd.service
+check "and its hands with it" eval 'within 5 inactive gpuhostd-host.service && within 5 inactive gpuhostd-containers.service'
+check "it starts again" systemctl start gpuhostd.service
+service_is_alive
+
+mkdir -p /run/systemd/system/gpuhostd.service.d
+printf '[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\n' >/run/systemd/system/gpuhostd.service.d/rig.conf
+systemctl daemon-reload
+systemctl restart gpuhostd.service
+before=$(main_pid gpuhostd.service)
+kill -STOP "$before"
+check "a hung front is ended by the watchdog and replaced" within 15 new_process "$before"
+rm -r /run/systemd/system/gpuhostd.service.d
+systemctl daemon-reload
+
+# Docker that comes after us: a package with a daemon and the group.
+mkdir -p /tmp/docker/DEBIAN /tmp/docker/usr/sbin
+printf 'Package: docker-stand-in\nVersion: 1\nArchitecture: all\nMaintainer: x <x@x>\nDescription: x\n' >/tmp/docker/DEBIAN/control
+printf '#!/bin/sh\ngroupadd --system docker\n' >/tmp/docker/DEBIAN/postinst
+printf '#!/bin/sh\nif [ "$1" = purge ]; then groupdel docker; fi\n' >/tmp/docker/DEBIAN/postrm
+chmod 755 /tmp/docker/DEBIAN/post*
+touch /tmp/docker/usr/sbin/dockerd
+dpkg-deb --build /tmp/docker /tmp/docker.deb >/dev/null
+before=$(main_pid gpuhostd-containers.service)
+check "Docker is installed after us" apt install --yes /tmp/docker.deb
+check "the container hand's user joins Docker's group" grep -qw docker <(id -nG gpuhostd-containers)
+docker_group_in_force() {
+    grep -q "^Groups:.*\b$(getent group docker | cut -d: -f3)\b" "/proc/$(main_pid gpuhostd-containers.service)/status"
+}
+check "and the running hand has it" within 5 docker_group_in_force
+
+echo '# mine' >>/etc/gpuhostd/config.toml
+before=$(main_pid gpuhostd.service)
+reloads=$(reloads_of_pid1)
+check "it is installed again over itself" apt install --yes --reinstall "$DEB"
+check "the service was restarted" within 5 new_process "$before"
+check "PID 1 was not told to read its units again" is "$(reloads_of_pid1)" "$reloads"
+check "the administrator's configuration is kept" grep -q '^# mine' /etc/gpuhostd/config.toml
+service_is_alive
+
+check "apt removes it" apt remove --yes gpuhostd
+check "nothing of it runs" within 5 nothing_runs
+check "no unit of it is left running or failed" within 5 all_inactive
+check "the configuration stays" test -f /etc/gpuhostd/config.toml
+check "apt purges it" apt purge --yes gpuhostd docker-stand-in
+inventory >/tmp/after
+check "nothing is left" diff /tmp/before /tmp/after
+finish deb

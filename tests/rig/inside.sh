@@ -1,0 +1,110 @@
+#!/bin/bash
+# inside.sh: to be sourced by what runs inside the container. Checks with names, a count at the end, and our service's questions.
+set -uo pipefail
+PASSED=0
+FAILED=0
+UNITS=(gpuhostd.service gpuhostd-host.service gpuhostd-host.socket gpuhostd-containers.service gpuhostd-containers.socket)
+
+# check WHAT COMMAND…: runs it; its output is shown where it fails.
+check() {
+    local what=$1 said
+    shift
+    if said=$("$@" 2>&1); then
+        PASSED=$((PASSED + 1))
+        echo "ok      $what"
+    else
+        FAILED=$((FAILED + 1))
+        printf 'FAILED  %s\n%s\n' "$what" "$said" | sed '2,$s/^/        /'
+    fi
+}
+
+finish() {
+    if [ "$FAILED" -gt 0 ]; then journalctl --no-pager --lines=60 | sed 's/^/        /'; fi
+    echo "$1: $PASSED passed, $FAILED failed"
+    [ "$FAILED" -eq 0 ]
+    exit
+}
+
+# within SECONDS COMMAND…: succeeds as soon as the command does.
+within() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        if [ "$SECONDS" -ge "$end" ]; then "$@"; return 1; fi
+        sleep 0.1
+    done
+}
+
+# faster MILLISECONDS COMMAND…
+faster() {
+    local most=$1 start took
+    shift
+    start=$(date +%s%3N)
+    "$@" || return 1
+    took=$(($(date +%s%3N) - start))
+    [ "$took" -le "$most" ] || { echo "it took $took ms, more than $most"; return 1; }
+}
+
+not() { ! "$@"; }
+is() { [ "$1" = "$2" ] || { echo "it is '$1', expected '$2'"; return 1; }; }
+property() { systemctl show --property "$2" --value "$1"; }
+main_pid() { property "$1" MainPID; }
+active() { is "$(property "$1" ActiveState)" active; }
+inactive() { is "$(property "$1" ActiveState)" inactive; }
+as_user() { setpriv --reuid="$1" --clear-groups "${@:2}"; }
+telling_status() {
+    local text
+    text=$(property gpuhostd.service StatusText)
+    echo "        STATUS: $text" >&3
+    [ -n "$text" ]
+}
+
+# hello USER ROLE: connects to the hand's socket as that user, says hello, prints the answer (nothing where it is closed).
+hello() {
+    as_user "$1" perl -MSocket -e '
+        socket(my $s, PF_UNIX, SOCK_STREAM, 0) or die "socket: $!";
+        connect($s, sockaddr_un("/run/gpuhostd/hands/$ARGV[0].sock")) or die "connect: $!";
+        my $ask = q({"id":1,"deadline_ms":5000,"ask":"hello"});
+        local $SIG{PIPE} = "IGNORE";
+        syswrite($s, pack("V", length $ask) . $ask);
+        my $answer = "";
+        while (sysread($s, $answer, 65536, length $answer)) {
+            last if length $answer >= 4 && length $answer >= 4 + unpack "V", $answer;
+        }
+        print substr($answer, 4) if length $answer > 4;' "$2"
+}
+answered() { hello "$1" "$2" | grep "\"role\":\"$2\""; }
+unheard() { is "$(hello "$1" "$2")" ""; }
+
+# powerless UNIT: its process has no capability, cannot gain any, and runs under a system call filter.
+powerless() {
+    local status
+    status=$(cat "/proc/$(main_pid "$1")/status") || return 1
+    for line in 'CapEff:.0000000000000000' 'CapBnd:.0000000000000000' 'NoNewPrivs:.1' 'Seccomp:.2'; do
+        grep -q "^$line$" <<<"$status" || { echo "no '$line' in"; grep -E '^(Cap|NoNew|Seccomp)' <<<"$status"; return 1; }
+    done
+}
+
+# runs_as UNIT USER
+runs_as() { is "$(stat -c %U "/proc/$(main_pid "$1")")" "$2"; }
+
+reloads_of_pid1() { journalctl _PID=1 --no-pager --output=cat | grep -c '^Reloading' || true; }
+
+# service_is_alive: what must hold after every install and every start.
+service_is_alive() {
+    check "the service is active" within 10 active gpuhostd.service
+    check "its status line tells something" telling_status
+    for unit in gpuhostd-host.socket gpuhostd-containers.socket; do check "$unit listens" active "$unit"; done
+    check "the host hand answers the front's user" within 5 answered gpuhostd host
+    check "the container hand answers the front's user" within 5 answered gpuhostd containers
+}
+
+# new_process OLD: the service runs again, as another process.
+new_process() { active gpuhostd.service && [ "$(main_pid gpuhostd.service)" != "$1" ]; }
+nothing_runs() { ! pgrep --exact 'gpuhostd|gpuhostctl'; }
+# PID 1 may remember a unit until its next reload, which a removal does not ask for; it must not run or have failed.
+all_inactive() {
+    local unit
+    for unit in "${UNITS[@]}"; do inactive "$unit" || return 1; done
+}
+exec 3>&1

@@ -1,0 +1,20 @@
+#!/bin/bash
+# packages.sh [PACKAGES]: installs, exercises and removes the .deb and the .rpm of that folder under a real systemd.
+set -euo pipefail
+PACKAGES=$(realpath "${1:-$(dirname "$0")/../../out/test/packages}")
+source "$(dirname "$0")/rig.sh"
+for kind in deb rpm; do
+    compgen -G "$PACKAGES/gpuhostd*.$kind" >/dev/null || {
+        echo "packages.sh: no .$kind in $PACKAGES: packaging/build.sh $PACKAGES" >&2
+        exit 1
+    }
+done
+rig_docker
+rig_image
+failed=0
+for kind in deb rpm; do
+    rig_boot "gpuhostd-rig-$kind" --volume "$PACKAGES:/packages:ro" --volume "$RIG_HERE:/rig:ro"
+    rig_in "gpuhostd-rig-$kind" bash "/rig/inside-$kind.sh" || failed=1
+    docker rm --force --volumes "gpuhostd-rig-$kind" >/dev/null
+done
+exit "$failed"
