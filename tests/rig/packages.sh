@@ -1,7 +1,7 @@
 #!/bin/bash
-# packages.sh PACKAGES: installs, exercises and removes the .deb and the .rpm of that folder under a real systemd.
+# packages.sh [PACKAGES]: installs, exercises and removes the .deb and the .rpm of that folder under a real systemd.
 set -euo pipefail
-PACKAGES=$(realpath "${1:?usage: packages.sh PACKAGES}")
+PACKAGES=$(realpath "${1:-$(dirname "$0")/../../out/test/packages}")
 source "$(dirname "$0")/rig.sh"
 for kind in deb rpm; do
     compgen -G "$PACKAGES/gpuhostd*.$kind" >/dev/null || {

@@ -1,5 +1,6 @@
 //! The front's side of a hand's socket: one request, one deadline, one answer or a fault that says what to do.
 
+use crate::causes::with_causes;
 use crate::frame::{self, FrameFault};
 use crate::local::Order;
 use model::driver::ProbeFault;
@@ -121,13 +122,7 @@ impl HandFault {
     /// The same fault as the observation keeps it beside the facts that are missing.
     #[must_use]
     pub fn into_probe_fault(self) -> ProbeFault {
-        let mut said = self.to_string();
-        let mut source = std::error::Error::source(&self);
-        while let Some(cause) = source {
-            said = format!("{said}: {cause}");
-            source = cause.source();
-        }
-        ProbeFault::HandUnavailable { what: format!("the {} hand", self.role().name()), said }
+        ProbeFault::HandUnavailable { what: format!("the {} hand", self.role().name()), said: with_causes(&self) }
     }
 
     /// Which hand it is about.

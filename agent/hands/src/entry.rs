@@ -1,6 +1,7 @@
 //! The life of a hand's process: take over the socket, say that we are ready, serve, leave.
 
 use crate::acts::Acts;
+use crate::causes::with_causes;
 use crate::listen::{Listen, ListenFault};
 use crate::peers::{NoFront, Peers};
 use crate::server::{Left, Limits, ServeFault, serve};
@@ -36,13 +37,7 @@ pub fn main(role: HandRole, acts: Acts) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(fault) => {
-            let mut said = fault.to_string();
-            let mut source = std::error::Error::source(&fault);
-            while let Some(cause) = source {
-                said = format!("{said}: {cause}");
-                source = cause.source();
-            }
-            tracing::error!(hand = role.name(), "the hand cannot work: {said}");
+            tracing::error!(hand = role.name(), "the hand cannot work: {}", with_causes(&fault));
             ExitCode::FAILURE
         }
     }

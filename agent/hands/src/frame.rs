@@ -32,12 +32,17 @@ pub enum FrameFault {
     Socket(#[source] io::Error),
 }
 
-/// Waits for the first byte of a frame without taking it; `false` where the other side has closed the connection.
+/// Waits for the first byte of a frame without taking it; `false` where the other side has closed the connection, be it with
+/// an answer unread.
 ///
 /// # Errors
 /// The socket failed.
 pub async fn begins(reader: &mut (impl AsyncBufRead + Unpin)) -> Result<bool, FrameFault> {
-    reader.fill_buf().await.map(|bytes| !bytes.is_empty()).map_err(FrameFault::Socket)
+    match reader.fill_buf().await {
+        Ok(bytes) => Ok(!bytes.is_empty()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(false),
+        Err(error) => Err(FrameFault::Socket(error)),
+    }
 }
 
 /// Reads one frame, whole, within the time.
@@ -74,9 +79,10 @@ pub async fn write(writer: &mut (impl AsyncWrite + Unpin), body: &[u8], within: 
     let Some(length) = length else {
         return Err(FrameFault::TooLong { bytes: u64::try_from(body.len()).unwrap_or(u64::MAX) });
     };
+    // One write, so that a small frame also arrives as one.
+    let frame = [length.to_le_bytes().as_slice(), body].concat();
     let send = async {
-        writer.write_all(&length.to_le_bytes()).await?;
-        writer.write_all(body).await?;
+        writer.write_all(&frame).await?;
         writer.flush().await
     };
     match timeout(within, send).await {

@@ -4,6 +4,7 @@
 //! front's side is [`client::Client`], [`local::spawn_local`] where there is no systemd, and [`remote::RemoteHost`].
 
 pub mod acts;
+mod causes;
 pub mod client;
 pub mod entry;
 pub mod frame;

@@ -1,6 +1,7 @@
 //! The request loop of a hand: who is let in, how many at once, when it leaves.
 
 use crate::acts::Acts;
+use crate::causes::with_causes;
 use crate::frame::{self, FrameFault};
 use crate::listen::Listen;
 use crate::peers::{Peers, Stranger};
@@ -120,7 +121,7 @@ async fn serve_socket(
                         let (acts, limits) = (Arc::clone(acts), limits.clone());
                         talks.spawn(async move { log_end(&converse(role, stream, &acts, &limits).await) });
                     }
-                    Err(stranger) => tracing::warn!(hand = role.name(), "connection refused: {stranger}"),
+                    Err(stranger) => tracing::warn!(hand = role.name(), "connection refused: {}", with_causes(&stranger)),
                 }
             }
             Some(ended) = talks.join_next() => {
@@ -151,8 +152,7 @@ fn log_end(end: &Ended) {
     match end {
         Ended::ByPeer => {}
         Ended::Quiet(_) | Ended::Frame(_) | Ended::Garbage(_) => {
-            let cause = std::error::Error::source(end).map(|cause| format!(": {cause}")).unwrap_or_default();
-            tracing::warn!("connection closed: {end}{cause}");
+            tracing::warn!("connection closed: {}", with_causes(end));
         }
     }
 }

@@ -322,8 +322,6 @@ pub struct MigInstance {
     /// UUID; one made of address and ids where nothing is said.
     #[serde(default)]
     pub uuid: Option<MigUuid>,
-    /// Compute slices of the GPU instance.
-    pub slices: u32,
     /// Memory of the slice in MiB.
     pub memory_mib: u64,
     /// In use of it in MiB.

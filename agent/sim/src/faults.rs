@@ -37,7 +37,7 @@ pub enum PciFaultKind {
     Vanishes,
     /// The attribute cannot be read.
     Unreadable(Attribute),
-    /// The attribute holds this text.
+    /// The attribute holds this text, which means nothing for it (no number where a number belongs).
     Garbage(Attribute, String),
 }
 

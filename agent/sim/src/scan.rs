@@ -57,6 +57,14 @@ impl View<'_> {
         }
     }
 
+    /// As [`View::reading`] for an attribute of free text, where garbage is a text like any other.
+    fn text(&self, function: &Function, attribute: Attribute, value: Option<String>) -> Reading<String> {
+        match self.reading(function, attribute, value) {
+            Reading::Absent(Absence::Garbled(text)) => Reading::Known(text),
+            other => other,
+        }
+    }
+
     /// A function whose class, vendor or device cannot be read is no GPU that anybody could name.
     fn has_identity(&self, function: &Function) -> bool {
         self.unreadable(function).is_none()
@@ -91,7 +99,7 @@ impl View<'_> {
                 .reading(function, Attribute::SubsystemVendor, Some(function.subsystem))
                 .and(|| self.reading(function, Attribute::SubsystemDevice, Some(function.subsystem))),
             driver: known_or_none(function.driver.clone()),
-            driver_override: self.reading(function, Attribute::DriverOverride, function.driver_override.clone()),
+            driver_override: self.text(function, Attribute::DriverOverride, function.driver_override.clone()),
             iommu_group: known_or_none(function.group),
             numa_node: self.reading(function, Attribute::NumaNode, function.numa_node),
             link: self.link(function),
@@ -99,7 +107,7 @@ impl View<'_> {
             drm: drm_nodes(function),
             virtual_functions: function.virtual_functions.clone(),
             physical_function: None,
-            power_state: self.reading(function, Attribute::PowerState, Some(function.power_state.clone())),
+            power_state: self.text(function, Attribute::PowerState, Some(function.power_state.clone())),
             companions: self.companions(function),
             name: function.name.clone(),
             vendor_name: function.vendor_name.clone(),

@@ -137,19 +137,16 @@ impl Manager {
     }
 
     /// Lets in an agent that waits for an administrator; false where none is known under this id.
-    #[must_use]
     pub fn approve(&self, server_id: &str) -> bool {
         self.set_standing(server_id, Standing::Approved)
     }
 
     /// Deletes an agent for good: its requests are answered 410. False where none is known under this id.
-    #[must_use]
     pub fn forget(&self, server_id: &str) -> bool {
         self.set_standing(server_id, Standing::Deleted)
     }
 
     /// Loses an agent, as a manager does whose database was set back: its requests are answered 404.
-    #[must_use]
     pub fn lose(&self, server_id: &str) -> bool {
         self.desk.fleet.agents(|agents| agents.remove(server_id))
     }

@@ -71,7 +71,8 @@ crate::nvml! {
     /// Engines and memory of a MIG device.
     fn nvmlDeviceGetAttributes_v2(library, device: nvmlDevice_t, attributes: *mut nvmlDeviceAttributes_t) {
         let mig = mig_of(library, device)?;
-        let slices = slices(known(&mig.profile)?);
+        let profile = known(&mig.profile)?;
+        let gpu_slices = slices(profile, 'g').unwrap_or(0);
         let answer = nvmlDeviceAttributes_t {
             multiprocessorCount: *known(&mig.sm)?,
             sharedCopyEngineCount: *known(&mig.ce)?,
@@ -79,8 +80,8 @@ crate::nvml! {
             sharedEncoderCount: *known(&mig.enc)?,
             sharedJpegCount: *known(&mig.jpeg)?,
             sharedOfaCount: *known(&mig.ofa)?,
-            gpuInstanceSliceCount: slices,
-            computeInstanceSliceCount: slices,
+            gpuInstanceSliceCount: gpu_slices,
+            computeInstanceSliceCount: slices(profile, 'c').unwrap_or(gpu_slices),
             memorySizeMB: *known(&mig.memory.total)?,
         };
         // SAFETY: as the function's contract.
@@ -95,7 +96,8 @@ fn mig_of(library: &Library, device: nvmlDevice_t) -> Result<&DriverMig, Code> {
     }
 }
 
-/// Slices of a profile: the number before the `g` of `3g.20gb`.
-fn slices(profile: &str) -> c_uint {
-    profile.split_once('g').and_then(|(number, _)| number.parse().ok()).unwrap_or(0)
+/// Slices that a profile names: `3g.20gb` has 3 of the GPU's (`g`), `1c.3g.20gb` gives 1 of them to the compute
+/// instance (`c`).
+fn slices(profile: &str, unit: char) -> Option<c_uint> {
+    profile.split('.').find_map(|part| part.strip_suffix(unit)?.parse().ok())
 }

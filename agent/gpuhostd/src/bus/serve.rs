@@ -115,7 +115,7 @@ async fn set_up(
         .await
         .map_err(|source| BusFault::Connect { bus: bus.to_owned(), source })?;
     let publish = |source| BusFault::Publish { bus: bus.to_owned(), source };
-    let mut tree = Tree::new(connection.clone(), host_slot, published);
+    let mut tree = Tree::new(connection.clone(), host_slot, published).await.map_err(publish)?;
     tree.show(sources).await.map_err(publish)?;
     let lost = name_lost_stream(&connection).await.map_err(publish)?;
     connection

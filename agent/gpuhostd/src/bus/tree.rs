@@ -32,9 +32,16 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// A tree with the root object alone. `published` carries the number of the newest job whose object is there.
-    pub(super) fn new(connection: Connection, host: Shown<HostView>, published: watch::Sender<Option<JobId>>) -> Self {
-        Self { connection, host, gpus: BTreeMap::new(), groups: BTreeMap::new(), jobs: BTreeMap::new(), published }
+    /// A tree with the root object alone, which is on the bus already. `published` carries the number of the newest job whose
+    /// object is there.
+    pub(super) async fn new(
+        connection: Connection,
+        mut host: Shown<HostView>,
+        published: watch::Sender<Option<JobId>>,
+    ) -> zbus::Result<Self> {
+        host.remember::<HostObject>(&connection).await?;
+        let (gpus, groups, jobs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Ok(Self { connection, host, gpus, groups, jobs, published })
     }
 
     /// Brings the tree to what the sources say now.

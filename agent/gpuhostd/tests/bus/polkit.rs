@@ -1,0 +1,1 @@
+//! The real polkitd decides, asked by the daemon as its own user.

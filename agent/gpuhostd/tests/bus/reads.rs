@@ -1,0 +1,131 @@
+//! What a reader of the bus sees: the tree, the properties, what is not known, and the whole in one document.
+
+use crate::rig::core::core;
+use crate::rig::hosts;
+use crate::rig::private_bus::PrivateBus;
+use crate::rig::{NOBODY, Served, block_on, busctl, busctl_as, busctl_refused, client, error_of};
+use std::collections::{BTreeSet, HashMap};
+use wire::dbus::proxy::{GpuProxy, HostProxy, Options};
+use zbus::fdo::{ObjectManagerProxy, PropertiesProxy};
+use zbus::names::InterfaceName;
+
+const NAME: &str = "org.gpuhost.Agent1";
+const ROOT: &str = "/org/gpuhost/Agent1";
+const GPU: &str = "/org/gpuhost/Agent1/gpu/0000_41_00_0";
+const IDLE_GPU: &str = "/org/gpuhost/Agent1/gpu/0000_c1_00_0";
+
+#[test]
+fn busctl_shows_the_tree() {
+    let bus = PrivateBus::start();
+    let _served = Served::start(&bus, core(hosts::two_gpus()));
+    let tree = busctl(&bus, &["tree", "--list", NAME]);
+    for path in [ROOT, GPU, IDLE_GPU, "/org/gpuhost/Agent1/iommu_group/17", "/org/gpuhost/Agent1/iommu_group/18"] {
+        assert!(tree.lines().any(|line| line == path), "{path} is missing:\n{tree}");
+    }
+}
+
+#[test]
+fn busctl_introspect_reads_well_for_an_unprivileged_user() {
+    let bus = PrivateBus::start();
+    let _served = Served::start(&bus, core(hosts::two_gpus()));
+    let output = busctl_as(&bus, NOBODY, &["introspect", NAME, GPU, "org.gpuhost.Agent1.Gpu"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = |name: &str| {
+        let found = text.lines().find(|line| line.split_whitespace().next() == Some(name));
+        found.unwrap_or_else(|| panic!("{name} is missing:\n{text}")).split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(line(".Address"), r#".Address property s "0000:41:00.0" const"#);
+    assert_eq!(line(".Name"), r#".Name property s "NVIDIA H100 80GB HBM3" emits-change"#);
+    assert_eq!(line(".Schedulable"), ".Schedulable property b true emits-change");
+    assert_eq!(line(".GetMetrics"), ".GetMetrics method a{sv} a{sv} -");
+    assert_eq!(line(".BootVga"), ".BootVga property b - emits-change", "what is not known shows no value");
+    assert!(line(".IommuGroup").contains("/org/gpuhost/Agent1/iommu_group/17"), "{text}");
+}
+
+#[test]
+fn get_property_gives_the_value_or_says_why_there_is_none() {
+    let bus = PrivateBus::start();
+    let _served = Served::start(&bus, core(hosts::two_gpus()));
+    let get = |path, interface, property| busctl(&bus, &["get-property", NAME, path, interface, property]);
+    assert_eq!(get(GPU, "org.gpuhost.Agent1.Gpu", "Driver").trim(), r#"s "nvidia""#);
+    assert_eq!(get(ROOT, "org.gpuhost.Agent1.Host", "GpuCount").trim(), "u 2");
+    assert_eq!(get(ROOT, "org.gpuhost.Agent1.Host", "UsableGpuCount").trim(), "u 1");
+    assert_eq!(get(ROOT, "org.gpuhost.Agent1.Host", "ManagerState").trim(), r#"s "not_enrolled""#);
+    let foreign = get("/org/gpuhost/Agent1/iommu_group/18", "org.gpuhost.Agent1.IommuGroup", "Foreign");
+    assert_eq!(foreign.trim(), r#"as 1 "0000:c2:00.0""#);
+    let refused = busctl_refused(&bus, 0, &["get-property", NAME, GPU, "org.gpuhost.Agent1.Gpu", "BootVga"]);
+    assert!(refused.contains("BootVga has no value now: unreadable: Permission denied"), "{refused}");
+}
+
+#[test]
+fn a_property_without_a_value_has_an_error_name_and_a_reason() {
+    let bus = PrivateBus::start();
+    let _served = Served::start(&bus, core(hosts::two_gpus()));
+    block_on(async {
+        let client = client(&bus).await;
+        let properties = PropertiesProxy::builder(&client).destination(NAME).path(IDLE_GPU).build().await.unwrap();
+        let interface = InterfaceName::try_from("org.gpuhost.Agent1.Gpu").unwrap();
+        let (name, _) = error_of(properties.get(interface.clone(), "Driver").await.map_err(zbus::Error::from));
+        assert_eq!(name, "org.gpuhost.Agent1.Error.Absent");
+        let mut all = properties.get_all(interface).await.unwrap();
+        assert!(!all.contains_key("Driver"));
+        let absent: HashMap<String, String> = all.remove("Absent").unwrap().try_into().unwrap();
+        assert_eq!(absent["Driver"], "none");
+        assert_eq!(absent["BootVga"], "unreadable: Permission denied");
+    });
+}
+
+/// The one document has, for each object, exactly the properties that `GetAll` shows, under the same names.
+#[test]
+fn the_document_and_the_objects_have_the_same_names() {
+    let bus = PrivateBus::start();
+    let _served = Served::start(&bus, core(hosts::two_gpus()));
+    block_on(async {
+        let client = client(&bus).await;
+        let host = HostProxy::new(&client).await.unwrap();
+        let text = host.get_observation(Options::new()).await.unwrap();
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let manager = ObjectManagerProxy::builder(&client).destination(NAME).path(ROOT).build().await.unwrap();
+        let objects = manager.get_managed_objects().await.unwrap();
+        let listed = document["Gpus"].as_array().unwrap().iter().chain(document["IommuGroups"].as_array().unwrap());
+        let mut compared = 0;
+        for view in listed {
+            let path = zbus::OwnedObjectPath::try_from(view["Path"].as_str().unwrap()).unwrap();
+            let shown: BTreeSet<&str> = objects[&path].values().flat_map(HashMap::keys).map(String::as_str).collect();
+            let known = view.as_object().unwrap().iter().filter(|(_, value)| !value.is_null());
+            let named: BTreeSet<&str> =
+                known.map(|(name, _)| name.as_str()).filter(|name| !["Path", "Metrics"].contains(name)).collect();
+            assert_eq!(named, shown, "{path}");
+            compared += 1;
+        }
+        assert_eq!(compared, 4);
+        assert_eq!(document["Host"]["Hostname"], "node7");
+        assert_eq!(document["Gpus"][1]["Driver"], serde_json::Value::Null);
+    });
+}
+
+#[test]
+fn metrics_are_there_for_the_asking_and_name_what_is_missing() {
+    let bus = PrivateBus::start();
+    let _served = Served::start(&bus, core(hosts::two_gpus()));
+    block_on(async {
+        let client = client(&bus).await;
+        let gpu = GpuProxy::builder(&client).path(GPU).unwrap_or_else_build().await;
+        let mut metrics = gpu.get_metrics(Options::new()).await.unwrap();
+        assert_eq!(f64::try_from(metrics.remove("TemperatureCelsius").unwrap()).unwrap(), 36.0);
+        assert!(!metrics.contains_key("FanPercent"), "an absent value is left out");
+        let absent: HashMap<String, zbus::OwnedVariant> = metrics.remove("Absent").unwrap().try_into().unwrap();
+        assert_eq!(String::try_from(absent["FanPercent"].try_clone().unwrap()).unwrap(), "not_supported");
+    });
+}
+
+/// A shorter way to a proxy without a cache.
+trait Build<'a> {
+    async fn unwrap_or_else_build(self) -> GpuProxy<'a>;
+}
+
+impl<'a> Build<'a> for zbus::proxy::Builder<'a, GpuProxy<'a>> {
+    async fn unwrap_or_else_build(self) -> GpuProxy<'a> {
+        self.cache_properties(zbus::proxy::CacheProperties::No).build().await.unwrap()
+    }
+}

@@ -1,0 +1,125 @@
+//! A core that does what the test says: it publishes what it is given, and keeps every command that got through the gate.
+
+use super::hosts;
+use engine::command::{Actor, Command};
+use engine::handle::{COMMAND_QUEUE, Handle, Submission};
+use engine::job::{Job, JobState};
+use model::JobId;
+use model::enrol::{CheckinStatus, EnrolSpec};
+use model::observation::HostObservation;
+use model::refusal::Refusal;
+use model::time::UnixMillis;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+
+/// A command that got through.
+#[derive(Debug, Clone)]
+pub(crate) struct Got {
+    pub(crate) operation: &'static str,
+    pub(crate) actor: Actor,
+    pub(crate) enrolment: Option<EnrolSpec>,
+}
+
+/// The test's side.
+pub(crate) struct Core {
+    pub(crate) observation: watch::Sender<Arc<HostObservation>>,
+    pub(crate) jobs: Arc<watch::Sender<Arc<Vec<Job>>>>,
+    pub(crate) checkin: watch::Sender<Arc<CheckinStatus>>,
+    /// Jobs stay at work while this is true.
+    pub(crate) hold: watch::Sender<bool>,
+    /// How jobs end.
+    pub(crate) ending: watch::Sender<Result<(), Refusal>>,
+    pub(crate) got: watch::Receiver<Vec<Got>>,
+}
+
+/// The face's side.
+pub(crate) struct CoreEnds {
+    pub(crate) handle: Handle,
+    pub(crate) checkin: watch::Receiver<Arc<CheckinStatus>>,
+    commands: mpsc::Receiver<Submission>,
+    jobs: Arc<watch::Sender<Arc<Vec<Job>>>>,
+    hold: watch::Receiver<bool>,
+    ending: watch::Receiver<Result<(), Refusal>>,
+    got: watch::Sender<Vec<Got>>,
+}
+
+/// A core that has seen a host.
+pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
+    let (observation, newest) = watch::channel(Arc::new(seen));
+    let (jobs, jobs_seen) = watch::channel(Arc::new(Vec::new()));
+    let (checkin, checkin_seen) = watch::channel(Arc::new(CheckinStatus::default()));
+    let (hold, held) = watch::channel(false);
+    let (ending, ends) = watch::channel(Ok(()));
+    let (keep, got) = watch::channel(Vec::new());
+    let (submit, commands) = mpsc::channel(COMMAND_QUEUE);
+    let jobs = Arc::new(jobs);
+    let handle = Handle::new(newest, jobs_seen, submit);
+    let ours = Core { observation, jobs: Arc::clone(&jobs), checkin, hold, ending, got };
+    (ours, CoreEnds { handle, checkin: checkin_seen, commands, jobs, hold: held, ending: ends, got: keep })
+}
+
+impl Core {
+    /// Publishes a further observation: the host as it was, but for `change`.
+    pub(crate) fn observe(&self, change: impl FnOnce(&mut HostObservation)) {
+        let mut next = HostObservation::clone(&self.observation.borrow());
+        next.sequence += 1;
+        next.observed_at = UnixMillis(next.observed_at.0 + 30_000);
+        change(&mut next);
+        self.observation.send_replace(Arc::new(next));
+    }
+
+    /// Publishes an observation with a GPU more or less.
+    pub(crate) fn with_gpus(&self, count: usize) {
+        let all = hosts::two_gpus();
+        self.observe(|next| {
+            next.gpus = all.gpus[..count].to_vec();
+            next.groups = all.groups[..count].to_vec();
+        });
+    }
+}
+
+impl CoreEnds {
+    /// Takes commands for ever, one after the other.
+    pub(crate) async fn serve(mut self) {
+        while let Some(submission) = self.commands.recv().await {
+            let command = submission.authorized.command();
+            let enrolment = match command {
+                Command::Enrol(spec) => Some((**spec).clone()),
+                Command::Rescan | Command::Leave => None,
+            };
+            let operation = command.operation();
+            let actor = submission.authorized.actor();
+            self.got.send_modify(|got| got.push(Got { operation, actor, enrolment }));
+            let id = JobId(u32::try_from(self.jobs.borrow().len()).unwrap() + 1);
+            self.jobs.send_modify(|jobs| Arc::make_mut(jobs).push(job(id, operation, actor)));
+            // A caller that has gone needs no number.
+            submission.reply.send(id).ok();
+            self.change(id, |job| job.state = JobState::Running);
+            self.hold.wait_for(|hold| !hold).await.unwrap();
+            let ending = self.ending.borrow().clone();
+            self.change(id, |job| {
+                job.state = JobState::Finished;
+                job.result = Some(ending);
+            });
+        }
+    }
+
+    fn change(&self, id: JobId, change: impl FnOnce(&mut Job)) {
+        self.jobs.send_modify(|jobs| change(Arc::make_mut(jobs).iter_mut().find(|job| job.id == id).unwrap()));
+    }
+}
+
+fn job(id: JobId, operation: &str, actor: Actor) -> Job {
+    Job {
+        id,
+        operation: operation.to_owned(),
+        state: JobState::Queued,
+        result: None,
+        progress: None,
+        current_step: "scan the PCI bus".to_owned(),
+        plan: vec!["scan the PCI bus".to_owned(), "ask the driver".to_owned()],
+        started_by: actor,
+        started_at: UnixMillis(1_700_000_000_000),
+        ended_boot: None,
+    }
+}

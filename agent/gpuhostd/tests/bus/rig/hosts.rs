@@ -1,0 +1,135 @@
+//! Hosts as a core would have seen them, judged by the product's own rules.
+
+use model::absence::{Absence, Reading};
+use model::docker::DockerFacts;
+use model::driver::{DriverGpu, DriverReport, DriverSource, GpuProcess, ProbeFault};
+use model::host_facts::HostFacts;
+use model::judge::{Seen, judge};
+use model::observation::{HostObservation, RawObservation};
+use model::pci::{DrmNodes, GpuFunction, GroupMember, IommuGroup, PciScan, PcieLink};
+use model::time::{BootMillis, UnixMillis};
+use model::{IommuGroupId, PciAddress, PciClass};
+
+fn address(text: &str) -> PciAddress {
+    text.parse().unwrap()
+}
+
+fn function(at: &str, id: &str, driver: Option<&str>, group: u32, name: &str) -> GpuFunction {
+    GpuFunction {
+        address: address(at),
+        id: id.parse().unwrap(),
+        class: PciClass(0x0302_00),
+        subsystem: Reading::Known("10de:16c1".parse().unwrap()),
+        driver: driver.map_or(Reading::Absent(Absence::None), |name| Reading::Known(name.parse().unwrap())),
+        driver_override: Reading::Absent(Absence::None),
+        iommu_group: Reading::Known(IommuGroupId(group)),
+        numa_node: Reading::Known(0),
+        link: PcieLink { max_generation: Reading::Known(5), ..PcieLink::default() },
+        boot_vga: Reading::Absent(Absence::Unreadable("Permission denied".to_owned())),
+        drm: DrmNodes { card: Some("card0".to_owned()), render: None },
+        virtual_functions: Vec::new(),
+        physical_function: None,
+        power_state: Reading::Known("D0".to_owned()),
+        companions: vec![address(at.replace(".0", ".1").as_str())],
+        name: Some(name.to_owned()),
+        vendor_name: Some("NVIDIA Corporation".to_owned()),
+    }
+}
+
+fn member(at: &str, class: u32, driver: Option<&str>) -> GroupMember {
+    GroupMember {
+        address: address(at),
+        id: Reading::Known("10de:2330".parse().unwrap()),
+        class: Reading::Known(PciClass(class)),
+        driver: driver.map_or(Reading::Absent(Absence::None), |name| Reading::Known(name.parse().unwrap())),
+    }
+}
+
+fn group(id: u32, members: Vec<GroupMember>) -> IommuGroup {
+    IommuGroup { id: IommuGroupId(id), kind: Reading::Known("DMA-FQ".to_owned()), members }
+}
+
+fn h100() -> DriverGpu {
+    DriverGpu {
+        uuid: Reading::Known("GPU-5d0e1f4a-2c33-0b1e-8a4e-1f0d9c6b7a88".parse().unwrap()),
+        name: Reading::Known("NVIDIA H100 80GB HBM3".to_owned()),
+        index: Reading::Known(0),
+        temperature_c: Reading::Known(36.0),
+        fan_pct: Reading::Absent(Absence::NotSupported),
+        processes: Reading::Known(vec![GpuProcess {
+            pid: 4711,
+            kind: Reading::Known("C".to_owned()),
+            name: Reading::Known("/usr/bin/python3".to_owned()),
+            memory_mib: Reading::Known(1024),
+        }]),
+        ..DriverGpu::unknown(address("0000:41:00.0"))
+    }
+}
+
+/// A scan with one GPU that the driver serves, and one that no driver is bound to, in a group with a stranger.
+fn scan() -> PciScan {
+    PciScan {
+        gpus: vec![
+            function("0000:41:00.0", "10de:2330", Some("nvidia"), 17, "GH100 [H100 SXM5 80GB]"),
+            function("0000:c1:00.0", "10de:2330", None, 18, "GH100 [H100 SXM5 80GB]"),
+        ],
+        groups: vec![
+            group(17, vec![member("0000:41:00.0", 0x0302_00, Some("nvidia"))]),
+            group(
+                18,
+                vec![
+                    member("0000:c0:01.0", 0x0604_00, Some("pcieport")),
+                    member("0000:c1:00.0", 0x0302_00, None),
+                    member("0000:c2:00.0", 0x0200_00, Some("mlx5_core")),
+                ],
+            ),
+        ],
+        iommu_groups_total: 42,
+        functions_total: 60,
+        ..PciScan::default()
+    }
+}
+
+fn docker() -> DockerFacts {
+    DockerFacts {
+        version: Some("28.2.2".to_owned()),
+        runtimes: vec!["nvidia".to_owned(), "runc".to_owned()],
+        default_runtime: Some("runc".to_owned()),
+        cdi_devices: vec!["nvidia.com/gpu=all".to_owned()],
+        ..DockerFacts::default()
+    }
+}
+
+fn facts() -> HostFacts {
+    HostFacts {
+        hostname: Reading::Known("node7".to_owned()),
+        boot_id: Reading::Known("0b8f5e0c-4b1c-4b53-9a6c-6a2f6f0e7c11".to_owned()),
+        os_name: Reading::Known("Debian GNU/Linux 12 (bookworm)".to_owned()),
+        kernel: Reading::Known("6.1.0-18-amd64".to_owned()),
+        ..HostFacts::default()
+    }
+}
+
+fn judged(raw: RawObservation) -> HostObservation {
+    let seen = Seen { sequence: 1, observed_at: UnixMillis(1_700_000_000_000), observed_boot: BootMillis(60_000) };
+    judge(raw, seen, None)
+}
+
+/// Two GPUs: one usable at 0000:41:00.0, and one without a driver at 0000:c1:00.0.
+pub(crate) fn two_gpus() -> HostObservation {
+    let report = DriverReport {
+        source: DriverSource::Nvml,
+        driver_version: Reading::Known("580.105.08".to_owned()),
+        cuda_version: Reading::Known("13.0".to_owned()),
+        gpus: vec![h100()],
+        problems: Vec::new(),
+    };
+    let reports = vec![(DriverSource::Nvml, Ok(report), 12)];
+    judged(RawObservation { scan: Ok(scan()), reports, docker: Ok(docker()), host: facts() })
+}
+
+/// No GPU, no IOMMU, no Docker.
+pub(crate) fn no_gpu() -> HostObservation {
+    let absent = ProbeFault::Absent { what: "Docker".to_owned(), said: "no such file".to_owned() };
+    judged(RawObservation { scan: Ok(PciScan::default()), reports: Vec::new(), docker: Err(absent), host: facts() })
+}

@@ -1,0 +1,120 @@
+//! `nvidia-smi -q -x` inside the running driver container, with fixed arguments.
+
+use super::http::{DockerError, get};
+use super::within;
+use crate::hand::probe::Parse;
+use crate::hand::process::STDOUT_MAX_BYTES;
+use crate::hand::smi::{ARGUMENTS, document};
+use bollard::container::LogOutput;
+use bollard::exec::{StartExecOptions, StartExecResults};
+use bollard::models::ExecConfig;
+use bollard::{API_DEFAULT_VERSION, Docker};
+use futures_util::StreamExt;
+use model::driver::{DriverReport, DriverSource, ProbeFault};
+use serde_json::Value;
+use std::time::Duration;
+
+/// Running containers with the label `org.gpuhost.role=driver`.
+const RUNNING_DRIVERS: &str = "/containers/json?filters=%7B%22label%22%3A%5B%22org.gpuhost.role%3Ddriver%22%5D%2C\
+                               %22status%22%3A%5B%22running%22%5D%7D";
+/// The program, found through the container's own `PATH`.
+const PROGRAM: &str = "nvidia-smi";
+
+/// What ended inside the container.
+struct Ended {
+    status: i32,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+/// Asks nvidia-smi in the container that is labelled as the driver's.
+///
+/// # Errors
+/// There is no such container, one of our earlier questions still hangs in it, nvidia-smi fails, or Docker does.
+pub async fn smi_in_driver_container(
+    socket: &str,
+    deadline: Duration,
+    parse: Parse,
+) -> Result<DriverReport, ProbeFault> {
+    let what = "nvidia-smi in the driver container";
+    let ended = within(what, deadline, ask(what, socket, deadline)).await?;
+    document(what, ended.status, &ended.stdout, &ended.stderr, parse, DriverSource::SmiInDriverContainer)
+}
+
+async fn ask(what: &str, socket: &str, deadline: Duration) -> Result<Ended, DockerError> {
+    let container = driver_container(what, socket).await?;
+    refuse_while_one_hangs(what, socket, &container).await?;
+    let docker = Docker::connect_with_unix(socket, deadline.as_secs().saturating_add(1), API_DEFAULT_VERSION)?;
+    let command = [PROGRAM].into_iter().chain(ARGUMENTS).map(str::to_owned).collect();
+    let config = ExecConfig {
+        cmd: Some(command),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        env: Some(vec!["LC_ALL=C".to_owned()]),
+        ..ExecConfig::default()
+    };
+    let exec = docker.create_exec(&container, config).await?.id;
+    let started = docker.start_exec(&exec, None::<StartExecOptions>).await?;
+    let (stdout, stderr) = output(what, started).await?;
+    let seen = get(socket, &format!("/exec/{exec}/json")).await?;
+    let status = seen.get("ExitCode").and_then(Value::as_i64).and_then(|code| i32::try_from(code).ok());
+    let status = status.ok_or_else(|| garbled(what, "Docker has no exit status of it"))?;
+    Ok(Ended { status, stdout, stderr })
+}
+
+fn garbled(what: &str, why: &str) -> DockerError {
+    DockerError::Fault(ProbeFault::Garbled { what: what.to_owned(), why: why.to_owned() })
+}
+
+/// Identifiers go into paths: Docker's own are hexadecimal, and nothing else is taken.
+fn identifier(value: Option<&Value>) -> Option<&str> {
+    value?.as_str().filter(|id| (12..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+async fn driver_container(what: &str, socket: &str) -> Result<String, DockerError> {
+    let listed = get(socket, RUNNING_DRIVERS).await?;
+    let containers = listed.as_array().ok_or_else(|| garbled(what, "Docker's list of containers is no list"))?;
+    let mut ids: Vec<&str> = containers.iter().filter_map(|container| identifier(container.get("Id"))).collect();
+    ids.sort_unstable();
+    ids.first().map(|id| (*id).to_owned()).ok_or_else(|| {
+        DockerError::Fault(ProbeFault::Absent {
+            what: what.to_owned(),
+            said: "no running container has the label org.gpuhost.role=driver".to_owned(),
+        })
+    })
+}
+
+/// Docker cannot end an exec. One of ours that never ended hangs in the kernel, and is found again even after a restart.
+async fn refuse_while_one_hangs(what: &str, socket: &str, container: &str) -> Result<(), DockerError> {
+    let seen = get(socket, &format!("/containers/{container}/json")).await?;
+    let execs = seen.get("ExecIDs").and_then(Value::as_array).into_iter().flatten();
+    for exec in execs.filter_map(|id| identifier(Some(id))) {
+        let seen = get(socket, &format!("/exec/{exec}/json")).await?;
+        let program = seen.get("ProcessConfig").and_then(|config| config.get("entrypoint")?.as_str());
+        let runs = seen.get("Running").and_then(Value::as_bool) == Some(true);
+        let pid = seen.get("Pid").and_then(Value::as_u64).and_then(|pid| u32::try_from(pid).ok());
+        if let (Some(PROGRAM), true, Some(pid)) = (program, runs, pid) {
+            return Err(DockerError::Fault(ProbeFault::Stuck { what: what.to_owned(), pid }));
+        }
+    }
+    Ok(())
+}
+
+async fn output(what: &str, started: StartExecResults) -> Result<(Vec<u8>, Vec<u8>), DockerError> {
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let StartExecResults::Attached { output, .. } = started else {
+        return Err(garbled(what, "Docker started it without its output"));
+    };
+    let mut output = output;
+    while let Some(part) = output.next().await {
+        match part? {
+            LogOutput::StdErr { message } => stderr.extend_from_slice(&message),
+            LogOutput::StdOut { message } | LogOutput::Console { message } => stdout.extend_from_slice(&message),
+            LogOutput::StdIn { .. } => {}
+        }
+        if stdout.len().max(stderr.len()) > STDOUT_MAX_BYTES {
+            return Err(garbled(what, "it wrote more than 16 MiB"));
+        }
+    }
+    Ok((stdout, stderr))
+}
