@@ -11,6 +11,7 @@ use anyhow::{Context, ensure};
 use host::front::Sysfs;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 const GPUS: usize = 8;
@@ -27,10 +28,15 @@ pub fn run(ground: &Ground) -> anyhow::Result<Row> {
         "{here} functions in /sys, not {FUNCTIONS}: the made tree is not mounted (run.sh does it)"
     );
     let rig = Rig::prepare(ground, &Wish::default())?;
-    let _daemon = rig.start_daemon()?;
+    let mut daemon = rig.start_daemon()?;
     let (scan, all) = scan_ms()?;
-    let ours =
-        Contender { who: "gpuhostctl gpus, daemon running".into(), command: rig.ctl(&["gpus"]), must_say: all.clone() };
+    let told = |output: std::process::Output| {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        all.iter().all(|address| text.contains(address))
+    };
+    let gpus = rig.ctl(&["gpus"]);
+    daemon.await_ready(|| Command::new(&gpus[0]).args(&gpus[1..]).output().is_ok_and(told))?;
+    let ours = Contender { who: "gpuhostctl gpus, daemon running".into(), command: gpus, must_say: all.clone() };
     let contenders = [
         ours,
         Contender::new(&["lspci", "-Dnnk"], &all),
