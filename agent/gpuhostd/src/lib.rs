@@ -1,1 +1,3 @@
-//! placeholder
+//! The daemon as a library: its faces and its life. `main` picks the role and the adapters.
+
+pub mod checkin;
