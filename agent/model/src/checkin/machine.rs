@@ -32,7 +32,7 @@ pub enum Goal {
 /// What the machine starts from.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Server id; before there is one, the hash of the machine id.
+    /// Server id; before there is one, anything that stays and differs from host to host.
     pub key: String,
     /// Enrol first, or beat.
     pub goal: Goal,
@@ -190,6 +190,12 @@ impl Machine {
             self.due = Some(now);
             self.mid_round = false;
         }
+    }
+
+    /// The credential in use has worked and the older ones were dropped: it is the oldest of `count` now.
+    pub fn settled(&mut self, count: usize) {
+        self.credentials = count.max(1);
+        self.credential = 0;
     }
 
     /// The answer to the last `Beat` or `Enrol` that was not the acceptance of an enrolment.
