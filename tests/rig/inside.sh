@@ -99,6 +99,12 @@ service_is_alive() {
     check "the container hand answers the front's user" within 5 answered gpuhostd containers
 }
 
+# Every key of the shipped configuration that is commented out is one that the product knows.
+example_is_valid() {
+    sed -E 's/^#([a-z0-9_]+ = |    "|\])/\1/' /etc/gpuhostd/config.toml >/tmp/example.toml
+    gpuhostctl config check /tmp/example.toml
+}
+
 # new_process OLD: the service runs again, as another process.
 new_process() { active gpuhostd.service && [ "$(main_pid gpuhostd.service)" != "$1" ]; }
 nothing_runs() { ! pgrep --exact 'gpuhostd|gpuhostctl'; }

@@ -67,6 +67,7 @@ async fn live(role: HandRole, front_uid: Option<u32>, acts: Acts) -> Result<&'st
     tokio::select! {
         served = serve(role, listen, peers, Arc::new(acts), Limits::of(role)) => match served {
             Ok(Left::Idle) => Ok("nothing was asked for a while"),
+            Ok(Left::Old) => Ok("it makes room for a fresh one"),
             Ok(Left::FrontGone) => Ok("the front has gone"),
             Err(fault) => Err(EntryFault::Serve(fault)),
         },

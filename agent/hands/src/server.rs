@@ -28,6 +28,9 @@ pub struct Limits {
     pub request: Duration,
     /// The hand leaves after this long without a connection; its socket unit starts it again. `None`: it stays.
     pub leave_after: Option<Duration>,
+    /// The hand leaves at the first quiet moment after this long a life, for a fresh start at the next request: its unit
+    /// allows the device numbers that the NVIDIA driver had when it started, and a driver can be loaded later. `None`: never.
+    pub renew_after: Option<Duration>,
 }
 
 impl Limits {
@@ -43,6 +46,10 @@ impl Limits {
                 HandRole::Host => Some(Duration::from_secs(120)),
                 HandRole::Containers => None,
             },
+            renew_after: match role {
+                HandRole::Host => Some(Duration::from_secs(600)),
+                HandRole::Containers => None,
+            },
         }
     }
 }
@@ -52,6 +59,8 @@ impl Limits {
 pub enum Left {
     /// Nothing was asked for long enough.
     Idle,
+    /// It has lived long enough.
+    Old,
     /// The other end of the socket pair was closed, or broke the protocol.
     FrontGone,
 }
@@ -112,6 +121,7 @@ async fn serve_socket(
     let leave_at = || limits.leave_after.map(|after| Instant::now() + after);
     let mut talks = JoinSet::new();
     let mut leave = leave_at();
+    let renew = limits.renew_after.map(|after| Instant::now() + after);
     loop {
         tokio::select! {
             accepted = listener.accept(), if talks.len() < limits.connections => {
@@ -129,6 +139,10 @@ async fn serve_socket(
                     tracing::error!(hand = role.name(), "a request broke the code that served it: {panic}");
                 }
                 leave = leave_at();
+                let old = renew.is_some_and(|renew| Instant::now() >= renew);
+                if old && talks.is_empty() && !(acts.child_hangs)() {
+                    return Ok(Left::Old);
+                }
             }
             // A connection that comes between this instant and the exit waits in the queue and starts the hand again.
             () = until(leave), if talks.is_empty() => {

@@ -224,6 +224,20 @@ async fn the_hand_leaves_when_nothing_was_asked_and_keeps_the_socket_for_the_nex
 }
 
 #[tokio::test]
+async fn an_old_hand_answers_once_more_and_makes_room() {
+    let old = Limits { renew_after: Some(Duration::ZERO), ..limits() };
+    let host = Served::with(HandRole::Host, Peers::parent(), acts(), old.clone());
+    assert_alive(&host).await;
+    let left = tokio::time::timeout(LONG, host.task).await.expect("the hand stayed").unwrap();
+    assert_eq!(left.unwrap(), Left::Old);
+    let mut holding = acts();
+    holding.child_hangs = Box::new(|| true);
+    let held = Served::with(HandRole::Host, Peers::parent(), holding, old);
+    assert_alive(&held).await;
+    assert_alive(&held).await;
+}
+
+#[tokio::test]
 async fn the_hand_stays_while_an_act_runs_and_while_a_child_hangs() {
     let brief = Limits { leave_after: Some(Duration::from_millis(100)), ..limits() };
     let busy = Served::with(HandRole::Host, Peers::parent(), acts(), brief.clone());

@@ -85,6 +85,7 @@ pub(crate) fn limits() -> Limits {
         quiet: Duration::from_secs(20),
         request: Duration::from_secs(20),
         leave_after: None,
+        renew_after: None,
     }
 }
 
