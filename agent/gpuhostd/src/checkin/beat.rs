@@ -30,6 +30,7 @@ impl<C: Clock> Task<C> {
             }
         }
         let Some(identity) = self.life.identity().cloned() else { return };
+        self.last_seq = beat.seq;
         let sent = self.clock.boot_now();
         let cpu = self.sight.seen.host.cpu.get();
         let result = self.send_beat(&identity, &beat).await;

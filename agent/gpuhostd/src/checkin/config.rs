@@ -169,7 +169,8 @@ impl<C: Clock> Task<C> {
         let key = identity.server_id.clone();
         let count = identity.credentials.len();
         let config = self.machine_config(key, Goal::Beat, identity.managers.clone(), count);
-        let mut machine = Machine::new(config, self.clock.boot_now(), self.clock.wall_now());
+        let machine = Machine::new(config, self.clock.boot_now(), self.clock.wall_now());
+        let mut machine = machine.after_seq(self.last_seq);
         machine.also(&configured);
         self.machine = Some(machine);
         self.life = Life::Enrolled(Box::new(identity));

@@ -112,6 +112,7 @@ impl<C: Clock> Task<C> {
                 }
                 Err(answer) => {
                     let next = goes_on(&answer);
+                    let answer = with_fingerprint(manager, answer).await;
                     last = Some(no(manager, answer));
                     if !next {
                         self.end_pending().await;
@@ -150,7 +151,8 @@ impl<C: Clock> Task<C> {
         let identity = self.shared_identity(managers.clone(), spec.token, trust).await.map_err(host_fault)?;
         let mut last = None;
         for manager in &managers {
-            let seq = self.clock.boot_now().0;
+            let seq = self.clock.boot_now().0.max(self.last_seq + 1);
+            self.last_seq = seq;
             let beat = Beat { manager: manager.clone(), credential: 0, inventory: true, omit: Omit::Nothing, seq };
             match self.send_beat(&identity, &beat).await {
                 Ok(_) => {
@@ -160,6 +162,7 @@ impl<C: Clock> Task<C> {
                 }
                 Err(answer) => {
                     let next = goes_on(&answer);
+                    let answer = with_fingerprint(manager, answer).await;
                     last = Some(no(manager, answer));
                     if !next {
                         break;
@@ -185,6 +188,20 @@ fn checked(spec: &EnrolSpec) -> Result<(Vec<ManagerAddress>, Trust), Refusal> {
     let pin_sha256 = spec.pin_sha256.as_deref().map(normal_pin).transpose();
     let pin_sha256 = pin_sha256.map_err(|fault| invalid("pin-sha256", fault.to_string()))?;
     Ok((managers, Trust { ca_pem: spec.ca_pem.clone(), pin_sha256, insecure: false }))
+}
+
+/// A certificate that is not trusted is shown, so that a person can compare it and pin it.
+async fn with_fingerprint(manager: &ManagerAddress, answer: Answer) -> Answer {
+    match answer {
+        Answer::Failed(Fault { kind: FaultKind::Tls, said }) => {
+            let said = match super::tls::fingerprint(&manager.base_url()).await {
+                Some(shown) if !said.contains(&shown) => format!("{said}; it shows a certificate with SHA-256 {shown}"),
+                Some(_) | None => said,
+            };
+            Answer::Failed(Fault { kind: FaultKind::Tls, said })
+        }
+        Answer::Failed(_) | Answer::Refused(_) | Answer::Accepted(_) => answer,
+    }
 }
 
 /// After this answer the next manager may still say yes.

@@ -175,9 +175,10 @@ fn from_reqwest(what: &str, fault: reqwest::Error) -> Fault {
     Fault { kind, said: format!("{what}: {}{}", words.join(": "), advice(&words)) }
 }
 
+/// An `io::Error` hides what it wraps from `source`, and may wrap another one.
 fn is_tls(cause: &(dyn Error + 'static)) -> bool {
-    let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    cause.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>())
+    let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    cause.is::<rustls::Error>() || wrapped.is_some_and(|inner| is_tls(inner))
 }
 
 /// What a person can do about a certificate, from rustls' words.

@@ -22,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 /// The first heartbeat waits for the first observation, but not longer, in milliseconds.
 const FIRST_SIGHT_MS: u64 = 4000;
+/// Where nothing is due, the timer is set this far off, in milliseconds (a year).
+const FAR_MS: u64 = 365 * 86_400_000;
 /// A token file that matters now is looked into so often, in milliseconds.
 const FILE_POLL_MS: u64 = 500;
 
@@ -50,6 +52,7 @@ pub(super) struct Task<C> {
     pub(super) standing: Vec<Standing>,
     pub(super) sight: Sight,
     pub(super) enabled: bool,
+    pub(super) last_seq: u64,
     pub(super) gzip: HashMap<String, (bool, BootMillis)>,
     pub(super) renew_not_before: BootMillis,
     pub(super) wipe_at: Option<BootMillis>,
@@ -77,6 +80,7 @@ impl<C: Clock> Task<C> {
             token_file: None,
             standing: Vec::new(),
             enabled: true,
+            last_seq: 0,
             gzip: HashMap::new(),
             renew_not_before: BootMillis(0),
             wipe_at: None,
@@ -138,12 +142,7 @@ impl<C: Clock> Task<C> {
         let poll = self.watches_file().then(|| now.plus(FILE_POLL_MS));
         let wake = [until, poll, self.wipe_at].into_iter().flatten().min();
         let clock = Arc::clone(&self.clock);
-        let alarm = async {
-            match wake {
-                Some(at) => clock.sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
+        let alarm = clock.sleep_until(wake.unwrap_or_else(|| now.plus(FAR_MS)));
         tokio::select! {
             ask = self.asks.recv() => self.asked(ask).await,
             changed = self.handle.observation.changed(), if !self.engine_gone => self.engine_gone = changed.is_err(),

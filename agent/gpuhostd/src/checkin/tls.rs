@@ -7,7 +7,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Longest time for a connection with its handshake.
@@ -71,6 +71,16 @@ pub(super) fn client(trust: &Trust, credential: Option<&Credential>, user_agent:
     builder.build().map_err(|fault| TlsFault::Refused(fault.without_url().to_string()))
 }
 
+/// SHA-256 of the certificate that the manager shows, for a person to compare. The handshake is broken off: nothing is sent.
+pub(super) async fn fingerprint(base_url: &str) -> Option<String> {
+    let kept = Arc::new(OnceLock::new());
+    let config = own_config(Judge::Show(Arc::clone(&kept)), None).ok()?;
+    let client = Client::builder().timeout(CONNECT).https_only(true).tls_backend_preconfigured(config).build().ok()?;
+    // It always fails; what counts is what was kept on the way.
+    let _ = client.get(base_url).send().await;
+    kept.get().cloned()
+}
+
 fn by_authority(
     builder: ClientBuilder,
     ca_pem: Option<&str>,
@@ -120,6 +130,8 @@ enum Judge {
     Pin(String),
     /// `insecure_skip_verify`.
     Anything,
+    /// Refuses whatever comes and keeps its SHA-256.
+    Show(Arc<OnceLock<String>>),
 }
 
 /// Judges the certificate; that the other side has its key is always checked by rustls' own means.
@@ -141,6 +153,10 @@ impl ServerCertVerifier for Verifier {
         let shown = sha256_hex(end_entity.as_ref());
         match &self.judge {
             Judge::Anything => Ok(ServerCertVerified::assertion()),
+            Judge::Show(kept) => {
+                let _ = kept.set(shown);
+                Err(Error::General("only looking".to_owned()))
+            }
             Judge::Pin(pin) if *pin == shown => Ok(ServerCertVerified::assertion()),
             Judge::Pin(pin) => Err(Error::General(format!(
                 "the manager shows a certificate with SHA-256 {shown}, but {pin} is pinned"

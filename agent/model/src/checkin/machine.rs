@@ -139,6 +139,13 @@ impl Machine {
         self
     }
 
+    /// The same machine, whose heartbeats come after one with that number.
+    #[must_use]
+    pub const fn after_seq(mut self, seq: u64) -> Self {
+        self.last_seq = seq;
+        self
+    }
+
     /// What to do at `now`; `rev` is the revision of the inventory that a heartbeat would carry. After a `Beat` or `Enrol` the
     /// answer must be told before the next call.
     pub fn next(&mut self, now: BootMillis, rev: &str) -> Action {
