@@ -47,7 +47,7 @@ pub(crate) enum Verb {
     Enroll {
         /// With whom.
         #[command(flatten)]
-        with: Enroll,
+        with: Managers,
         /// How.
         #[command(flatten)]
         how: Change,
@@ -120,7 +120,7 @@ pub(crate) struct Change {
 
 /// With whom to enrol.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Enroll {
+pub(crate) struct Managers {
     /// Address of a manager, https://manager.example:443; several are tried in their order
     #[arg(required = true, value_name = "URL")]
     pub(crate) urls: Vec<String>,

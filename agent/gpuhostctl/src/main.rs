@@ -5,6 +5,7 @@ mod config_check;
 mod daemon;
 mod failure;
 mod manage;
+mod parse_smi;
 mod show;
 mod text;
 mod wait;
@@ -36,11 +37,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { json, bus, verb } = arguments;
     match verb {
         Verb::Config { what: Config::Check { files } } => config_check::run(&files, json),
-        Verb::Debug { what: Debug::ParseSmi { .. } } => Err(Failure::Usage { why: "not built in".into() }),
-        Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "gpuhostctl", &mut std::io::stdout());
-            Ok(())
-        }
+        Verb::Debug { what: Debug::ParseSmi { file } } => parse_smi::run(&file),
+        Verb::Completions { shell } => completions(shell),
         Verb::Status => look(bus, |snapshot| show::status::print(&snapshot, json)),
         Verb::Gpus => look(bus, |snapshot| show::gpus::print(&snapshot, json)),
         Verb::Gpu { what: GpuCommand::Show { address } } => look(bus, |s| show::gpu::print(&s, &address, json)),
@@ -50,6 +48,13 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Enroll { with, how } => block_on(manage::enroll(bus, with, how, json)),
         Verb::Leave { how } => block_on(manage::leave(bus, how, json)),
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "gpuhostctl", &mut script);
+    let mut out = std::io::stdout().lock();
+    out.write_all(&script).and_then(|()| out.flush()).map_err(|source| Failure::Output { source })
 }
 
 fn look(

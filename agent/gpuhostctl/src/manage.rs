@@ -1,6 +1,6 @@
 //! The commands that change something: each is a job of the daemon.
 
-use crate::args::{Change, Enroll};
+use crate::args::{Change, Managers};
 use crate::daemon::{CHANGE_DEADLINE, Daemon};
 use crate::failure::Failure;
 use crate::text::{print, print_json};
@@ -37,7 +37,7 @@ pub(crate) async fn leave(bus: Option<String>, how: Change, json: bool) -> Resul
 }
 
 /// `enroll`.
-pub(crate) async fn enroll(bus: Option<String>, with: Enroll, how: Change, json: bool) -> Result<(), Failure> {
+pub(crate) async fn enroll(bus: Option<String>, with: Managers, how: Change, json: bool) -> Result<(), Failure> {
     let mut options = options(how);
     if let Some(path) = &with.ca_file {
         let pem = std::fs::read_to_string(path).map_err(|source| Failure::File { path: path.clone(), source })?;

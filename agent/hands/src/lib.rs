@@ -8,6 +8,7 @@ mod causes;
 pub mod client;
 pub mod entry;
 pub mod frame;
+pub mod launcher;
 pub mod linux;
 pub mod listen;
 pub mod local;

@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use serve::BusFault;
+pub use shown::silent;
 
 /// The pause before the first new try after the bus was lost or refused us; it doubles up to [`RETRY_LAST`].
 const RETRY_FIRST: Duration = Duration::from_millis(250);

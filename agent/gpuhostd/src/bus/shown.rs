@@ -4,18 +4,19 @@ use super::face::Face;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::watch;
+use wire::dbus::HOST_INTERFACE;
 use wire::dbus::absent::HasAbsent;
-use wire::dbus::{GPU_INTERFACE, HOST_INTERFACE, IOMMU_GROUP_INTERFACE, JOB_INTERFACE};
 use zbus::fdo::Properties;
 use zbus::names::InterfaceName;
 use zbus::object_server::Interface;
 use zbus::{Connection, OwnedVariant, Variant};
 
-/// Properties that change with each observation: they announce nothing (`EmitsChangedSignal` is `false` in the introspection).
-pub(super) fn silent(interface: &str) -> &'static [&'static str] {
+/// Properties of an interface that change with each observation or heartbeat: they announce nothing (`EmitsChangedSignal` is
+/// `false` in the introspection).
+#[must_use]
+pub fn silent(interface: &str) -> &'static [&'static str] {
     match interface {
         HOST_INTERFACE => &["ObservedAt", "ObservationSequence", "HeartbeatsAccepted", "HeartbeatsFailed"],
-        GPU_INTERFACE | IOMMU_GROUP_INTERFACE | JOB_INTERFACE => &[],
         _ => &[],
     }
 }

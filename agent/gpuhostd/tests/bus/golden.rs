@@ -1,1 +1,149 @@
-//! The interface files and their pages are what the daemon says of itself.
+//! The interface files and their pages are what the daemon says of itself: made from the doc comments, compared here.
+//!
+//! `UPDATE_GOLDEN=1 cargo test -p gpuhostd --test bus golden` writes them anew.
+
+use crate::rig::core::core;
+use crate::rig::hosts;
+use crate::rig::private_bus::{PrivateBus, top};
+use crate::rig::{Served, busctl};
+use roxmltree::{Document, Node, ParsingOptions};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+const NAME: &str = "org.gpuhost.Agent1";
+
+/// Each interface with an object that has it, and what is to be said of it as a whole.
+const INTERFACES: [(&str, &str, &str); 4] = [
+    (
+        "Host",
+        "/org/gpuhost/Agent1",
+        "The daemon, the host around the GPUs, and where the check-in with a manager stands. On the root object, \
+         /org/gpuhost/Agent1, which is also the ObjectManager of all others.",
+    ),
+    (
+        "Gpu",
+        "/org/gpuhost/Agent1/gpu/0000_41_00_0",
+        "A GPU at /org/gpuhost/Agent1/gpu/ADDRESS, with _ for : and . in the PCI address (0000_41_00_0).",
+    ),
+    (
+        "IommuGroup",
+        "/org/gpuhost/Agent1/iommu_group/17",
+        "An IOMMU group that holds a GPU, at /org/gpuhost/Agent1/iommu_group/NUMBER.",
+    ),
+    (
+        "Job",
+        "/org/gpuhost/Agent1/job/1",
+        "A change that was asked for, at /org/gpuhost/Agent1/job/NUMBER. A method that changes something answers with the path \
+         of its job at once; subscribe to PropertiesChanged, then read State, so that nothing is missed.",
+    ),
+];
+
+/// Said in every file.
+const OF_ALL: &str = "A property of which it is said that it may have no value is left out of GetAll while it has none; Get then \
+                      answers with the error org.gpuhost.Agent1.Error.Absent, and the property Absent names it with the \
+                      reason.";
+
+/// The `<interface>` element of an introspection, cut out as text.
+fn cut<'a>(xml: &'a str, interface: &str) -> &'a str {
+    let options = ParsingOptions { allow_dtd: true, ..Default::default() };
+    let document = Document::parse_with_options(xml, options).unwrap();
+    let is_it = |n: &Node<'_, '_>| n.has_tag_name("interface") && n.attribute("name") == Some(interface);
+    let range = document.descendants().find(is_it).unwrap_or_else(|| panic!("no {interface} in {xml}")).range();
+    &xml[range]
+}
+
+fn interface_file(element: &str, about: &str) -> String {
+    let comment = |text: &str| text.replace("--", "\u{2013}");
+    format!(
+        "<!DOCTYPE node PUBLIC \"-//freedesktop//DTD D-BUS Object Introspection 1.0//EN\"\n  \
+         \"http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd\">\n\
+         <!-- Made from the doc comments of the daemon; do not edit. -->\n<node>\n  <!--\n  {}\n\n  {}\n  -->\n  {element}\n</node>\n",
+        comment(about),
+        comment(OF_ALL)
+    )
+}
+
+/// The comment that stands before an element, as one paragraph.
+fn said_of(node: Node<'_, '_>) -> String {
+    let mut before = node.prev_siblings().skip(1).find(|n| !n.is_text());
+    let comment = before.take_if(|n| n.is_comment()).and_then(|n| n.text()).unwrap_or_default();
+    comment.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn signature(method: Node<'_, '_>, direction: &str) -> String {
+    let args = method.children().filter(|n| n.has_tag_name("arg") && n.attribute("direction") == Some(direction));
+    let told = args.map(|arg| format!("{} `{}`", arg.attribute("name").unwrap_or("-"), arg.attribute("type").unwrap()));
+    told.collect::<Vec<_>>().join(", ")
+}
+
+fn announced(property: Node<'_, '_>) -> &'static str {
+    let is_it = |n: &Node<'_, '_>| n.attribute("name") == Some("org.freedesktop.DBus.Property.EmitsChangedSignal");
+    match property.children().find(is_it).and_then(|n| n.attribute("value")) {
+        Some("const") => "never changes",
+        Some("false") => "no",
+        _ => "yes",
+    }
+}
+
+fn page(xml: &str, interface: &str, about: &str) -> String {
+    let options = ParsingOptions { allow_dtd: true, ..Default::default() };
+    let document = Document::parse_with_options(xml, options).unwrap();
+    let element = document.descendants().find(|n| n.has_tag_name("interface")).unwrap();
+    let of_kind = |kind: &'static str| element.children().filter(move |n| n.has_tag_name(kind));
+    let mut page = format!("# {interface}\n\n{about}\n\n{OF_ALL}\n");
+    if of_kind("method").next().is_some() {
+        page.push_str("\n## Methods\n");
+    }
+    for method in of_kind("method") {
+        let name = method.attribute("name").unwrap();
+        let (takes, gives) = (signature(method, "in"), signature(method, "out"));
+        write!(page, "\n### {name}({takes}) → {gives}\n\n{}\n", said_of(method)).unwrap();
+    }
+    page.push_str("\n## Properties\n\n| Property | Type | Announced | |\n|---|---|---|---|\n");
+    for property in of_kind("property") {
+        let (name, kind) = (property.attribute("name").unwrap(), property.attribute("type").unwrap());
+        writeln!(page, "| {name} | `{kind}` | {} | {} |", announced(property), said_of(property)).unwrap();
+    }
+    page
+}
+
+fn compare(path: &str, made: &str) {
+    let file = top().join(path);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&file, made).unwrap();
+    }
+    let kept = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(kept == made, "{path} is not what the daemon says; look at the change, then UPDATE_GOLDEN=1:\n{made}");
+}
+
+#[test]
+fn the_golden_interfaces_are_what_the_daemon_says() {
+    let bus = PrivateBus::start();
+    let _served = Served::start(&bus, core(hosts::two_gpus()));
+    busctl(&bus, &["call", NAME, "/org/gpuhost/Agent1", "org.gpuhost.Agent1.Host", "Rescan", "a{sv}", "0"]);
+    let mut index =
+        "# D-Bus interfaces\n\nMade from the interface files in `packaging/dbus-1/interfaces`.\n\n".to_owned();
+    for (short, path, about) in INTERFACES {
+        let interface = format!("{NAME}.{short}");
+        let xml = busctl(&bus, &["introspect", "--xml-interface", NAME, path]);
+        let file = interface_file(cut(&xml, &interface), about);
+        compare(&format!("packaging/dbus-1/interfaces/{interface}.xml"), &file);
+        compare(&format!("docs/dbus/{interface}.md"), &page(&file, &interface, about));
+        writeln!(index, "- [{interface}]({interface}.md): {about}").unwrap();
+    }
+    compare("docs/dbus/README.md", &index);
+}
+
+/// The list of silent properties and the annotations in the introspection are two lists that must not drift.
+#[test]
+fn what_is_annotated_as_silent_is_what_the_face_keeps_silent_about() {
+    let host = std::fs::read_to_string(top().join("packaging/dbus-1/interfaces/org.gpuhost.Agent1.Host.xml")).unwrap();
+    let options = ParsingOptions { allow_dtd: true, ..Default::default() };
+    let document = Document::parse_with_options(&host, options).unwrap();
+    let silent: BTreeSet<_> = document
+        .descendants()
+        .filter(|n| n.has_tag_name("property") && announced(*n) == "no")
+        .map(|n| n.attribute("name").unwrap())
+        .collect();
+    assert_eq!(silent, gpuhostd::bus::silent(wire::dbus::HOST_INTERFACE).iter().copied().collect());
+}

@@ -32,7 +32,7 @@ pub enum Goal {
 /// What the machine starts from.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Server id; before there is one, the hash of the machine id.
+    /// Server id; before there is one, anything that stays and differs from host to host.
     pub key: String,
     /// Enrol first, or beat.
     pub goal: Goal,
@@ -139,6 +139,13 @@ impl Machine {
         self
     }
 
+    /// The same machine, whose heartbeats come after one with that number.
+    #[must_use]
+    pub const fn after_seq(mut self, seq: u64) -> Self {
+        self.last_seq = seq;
+        self
+    }
+
     /// What to do at `now`; `rev` is the revision of the inventory that a heartbeat would carry. After a `Beat` or `Enrol` the
     /// answer must be told before the next call.
     pub fn next(&mut self, now: BootMillis, rev: &str) -> Action {
@@ -190,6 +197,12 @@ impl Machine {
             self.due = Some(now);
             self.mid_round = false;
         }
+    }
+
+    /// The credential in use has worked and the older ones were dropped: it is the oldest of `count` now.
+    pub fn settled(&mut self, count: usize) {
+        self.credentials = count.max(1);
+        self.credential = 0;
     }
 
     /// The answer to the last `Beat` or `Enrol` that was not the acceptance of an enrolment.

@@ -18,7 +18,7 @@ fn function(at: &str, id: &str, driver: Option<&str>, group: u32, name: &str) ->
     GpuFunction {
         address: address(at),
         id: id.parse().unwrap(),
-        class: PciClass(0x0302_00),
+        class: PciClass(0x030200),
         subsystem: Reading::Known("10de:16c1".parse().unwrap()),
         driver: driver.map_or(Reading::Absent(Absence::None), |name| Reading::Known(name.parse().unwrap())),
         driver_override: Reading::Absent(Absence::None),
@@ -74,13 +74,13 @@ fn scan() -> PciScan {
             function("0000:c1:00.0", "10de:2330", None, 18, "GH100 [H100 SXM5 80GB]"),
         ],
         groups: vec![
-            group(17, vec![member("0000:41:00.0", 0x0302_00, Some("nvidia"))]),
+            group(17, vec![member("0000:41:00.0", 0x030200, Some("nvidia"))]),
             group(
                 18,
                 vec![
-                    member("0000:c0:01.0", 0x0604_00, Some("pcieport")),
-                    member("0000:c1:00.0", 0x0302_00, None),
-                    member("0000:c2:00.0", 0x0200_00, Some("mlx5_core")),
+                    member("0000:c0:01.0", 0x060400, Some("pcieport")),
+                    member("0000:c1:00.0", 0x030200, None),
+                    member("0000:c2:00.0", 0x020000, Some("mlx5_core")),
                 ],
             ),
         ],

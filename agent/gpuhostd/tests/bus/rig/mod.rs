@@ -1,5 +1,5 @@
 //! A private message bus with a system bus's manners, and the D-Bus face on it over a core that the test steers.
-#![allow(dead_code)] // two test programs share the rig, and neither uses all of it
+#![allow(dead_code, reason = "two test programs share the rig, and neither uses all of it")]
 
 pub(crate) mod core;
 pub(crate) mod hosts;

@@ -1,0 +1,123 @@
+//! The commands that change something, and a daemon that is not there.
+
+use crate::rig::core::core;
+use crate::rig::private_bus::PrivateBus;
+use crate::rig::{Served, hosts, until};
+use crate::run::{finish, gpuhostctl, json, program, told};
+use std::process::Stdio;
+
+fn daemon() -> (PrivateBus, Served) {
+    let bus = PrivateBus::start();
+    let served = Served::start(&bus, core(hosts::two_gpus()));
+    (bus, served)
+}
+
+#[test]
+fn a_daemon_that_does_not_run_is_named_with_what_to_do() {
+    let bus = PrivateBus::start();
+    for args in [&["gpus"][..], &["rescan"], &["status", "--json"]] {
+        let ran = gpuhostctl(&bus, args);
+        assert_eq!(ran.status, 8, "{ran:?}");
+        assert!(ran.err.contains("gpuhostd is not running") && ran.err.contains("systemctl start gpuhostd"), "{ran:?}");
+        assert!(ran.out.is_empty());
+    }
+}
+
+#[test]
+fn a_bus_that_is_not_there_is_named() {
+    let mut command = program("unix:path=/nonexistent/bus");
+    command.arg("gpus");
+    let ran = finish(command, b"");
+    assert_eq!(ran.status, 8);
+    assert!(ran.err.contains("unix:path=/nonexistent/bus") && ran.err.contains("No such file"), "{ran:?}");
+}
+
+#[test]
+fn rescan_waits_for_the_end_of_the_job() {
+    let (bus, served) = daemon();
+    served.core.hold.send_replace(true);
+    let mut command = program(&bus.address);
+    let mut child = command.arg("rescan").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    until("the job is at work", || !served.core.got.borrow().is_empty());
+    assert!(child.try_wait().unwrap().is_none(), "it waits");
+    served.core.hold.send_replace(false);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "The host was scanned anew.\n");
+}
+
+#[test]
+fn a_job_that_fails_ends_with_its_code() {
+    let (bus, served) = daemon();
+    let refusal = model::refusal::Refusal::HostFault { attempted: "scan the PCI bus".into(), said: "EIO".into() };
+    served.core.ending.send_modify(|ending| *ending = Err(refusal));
+    let ran = gpuhostctl(&bus, &["rescan"]);
+    assert_eq!((ran.status, ran.err.trim()), (10, "gpuhostctl: scan the PCI bus: EIO"));
+    let ran = gpuhostctl(&bus, &["rescan", "--json"]);
+    assert_eq!(ran.status, 10);
+    let job: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((&job["Result"], &job["Error"][0]), (&"failed".into(), &"host_fault".into()));
+}
+
+#[test]
+fn without_waiting_the_job_is_printed() {
+    let (bus, served) = daemon();
+    served.core.hold.send_replace(true);
+    assert_eq!(told(&bus, &["rescan", "--no-wait"]), "/org/gpuhost/Agent1/job/1\n");
+    served.core.hold.send_replace(false);
+    assert_eq!(json(&bus, &["rescan", "--json"])["Result"], "done");
+}
+
+#[test]
+fn a_daemon_that_stops_in_the_middle_ends_the_waiting() {
+    let (bus, mut served) = daemon();
+    served.core.hold.send_replace(true);
+    let mut command = program(&bus.address);
+    let child = command.arg("rescan").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    until("the job is at work", || !served.core.got.borrow().is_empty());
+    served.stop();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(8));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("gpuhostd"), "{said}");
+}
+
+#[test]
+fn enroll_hands_the_token_over_by_descriptor() {
+    let (bus, served) = daemon();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "from-a-file\n").unwrap();
+    let pin = "ab".repeat(32);
+    let args = ["enroll", "https://a.example", "https://b.example:8443", "--pin-sha256", &pin, "--shared"];
+    told(&bus, &[&args[..], &["--token-file", file.to_str().unwrap()]].concat());
+    let mut command = program(&bus.address);
+    command.args(["enroll", "https://a.example", "--token-file", "-"]);
+    let ran = finish(command, b"from-a-pipe\n");
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let got = served.core.got.borrow().clone();
+    let first = got[0].enrolment.clone().unwrap();
+    assert_eq!(first.urls, ["https://a.example", "https://b.example:8443"]);
+    assert_eq!((first.token.expose(), first.shared, first.pin_sha256), ("from-a-file", true, Some(pin)));
+    assert_eq!(got[1].enrolment.clone().unwrap().token.expose(), "from-a-pipe");
+}
+
+#[test]
+fn an_enrolment_that_makes_no_sense_is_refused_with_the_reason() {
+    let (bus, served) = daemon();
+    let mut command = program(&bus.address);
+    command.args(["enroll", "http://a.example", "--token-file", "-"]);
+    let ran = finish(command, b"t");
+    assert_eq!(ran.status, 2);
+    assert!(ran.err.contains("expected https://"), "{ran:?}");
+    let missing = gpuhostctl(&bus, &["enroll", "https://a", "--token-file", "/nonexistent/token"]);
+    assert!(missing.status == 1 && missing.err.contains("/nonexistent/token"), "{missing:?}");
+    assert!(served.core.got.borrow().is_empty());
+}
+
+#[test]
+fn leave_is_a_job_too() {
+    let (bus, served) = daemon();
+    assert_eq!(told(&bus, &["leave"]), "This host has left its manager.\n");
+    assert_eq!(served.core.got.borrow()[0].operation, "leave");
+}

@@ -1,0 +1,179 @@
+//! The commands that look.
+
+use crate::rig::core::core;
+use crate::rig::private_bus::PrivateBus;
+use crate::rig::{NOBODY, Served, busctl, hosts, until};
+use crate::run::{finish, gpuhostctl, json, program, told};
+use model::enrol::{CheckinState, CheckinStatus};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::sync::Arc;
+
+/// A daemon that has seen a host with two GPUs, one of them usable.
+fn two_gpus() -> (PrivateBus, Served) {
+    let bus = PrivateBus::start();
+    let served = Served::start(&bus, core(hosts::two_gpus()));
+    (bus, served)
+}
+
+fn words(line: &str) -> Vec<&str> {
+    line.split("  ").map(str::trim).filter(|word| !word.is_empty()).collect()
+}
+
+#[test]
+fn gpus_says_what_each_is_who_has_it_and_what_to_do() {
+    let (bus, _served) = two_gpus();
+    let text = told(&bus, &["gpus"]);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(words(lines[0]), ["ADDRESS", "NAME", "DRIVER", "USE", "HELD BY", "USABLE"]);
+    let usable = ["0000:41:00.0", "NVIDIA H100 80GB HBM3", "nvidia", "host", "python3 (4711)", "yes"];
+    assert_eq!(words(lines[1])[..3], usable[..3]);
+    assert_eq!(words(lines[1])[4..], usable[4..]);
+    assert_eq!(words(lines[2])[..3], ["0000:c1:00.0", "GH100 [H100 SXM5 80GB]", "none"]);
+    assert_eq!(words(lines[2]).last(), Some(&"no"));
+    assert!(lines[3].trim_start().starts_with("why:   kernel_driver: "), "{text}");
+    assert!(lines[4].trim_start().starts_with("to do: "), "{text}");
+    assert_eq!(lines.last(), Some(&"1 of 2 GPUs usable"));
+    assert!(!text.contains('\u{1b}'), "no colour where there is no terminal");
+}
+
+#[test]
+fn a_host_without_a_gpu_says_so() {
+    let bus = PrivateBus::start();
+    let served = Served::start(&bus, core(hosts::no_gpu()));
+    assert_eq!(told(&bus, &["gpus"]).trim(), "There is no GPU on the PCI bus.");
+    assert!(told(&bus, &["iommu"]).contains("intel_iommu=on"));
+    assert!(told(&bus, &["status"]).contains("Docker is not there"));
+    served.core.observation.send_modify(|seen| Arc::make_mut(seen).sequence = 0);
+    assert!(told(&bus, &["gpus"]).contains("not been observed yet"));
+}
+
+#[test]
+fn json_has_the_names_of_the_bus_and_null_for_unknown() {
+    let (bus, _served) = two_gpus();
+    let gpus = json(&bus, &["gpus", "--json"]);
+    assert_eq!(gpus[0]["Uuid"], "GPU-5d0e1f4a-2c33-0b1e-8a4e-1f0d9c6b7a88");
+    assert_eq!((&gpus[1]["Driver"], &gpus[1]["Absent"]["Driver"]), (&serde_json::Value::Null, &"none".into()));
+    assert_eq!(gpus[0]["Metrics"]["TemperatureCelsius"], 36.0);
+    assert_eq!(json(&bus, &["--json", "status"])["UsableGpuCount"], 1);
+    assert_eq!(json(&bus, &["iommu", "--json"])[1]["Foreign"][0], "0000:c2:00.0");
+    assert_eq!(json(&bus, &["gpu", "show", "c1:00.0", "--json"])["Address"], "0000:c1:00.0");
+    assert_eq!(json(&bus, &["jobs", "--json"]), serde_json::json!([]));
+}
+
+#[test]
+fn gpu_show_finds_it_by_address_or_uuid_and_names_the_reason_of_what_is_missing() {
+    let (bus, _served) = two_gpus();
+    for name in ["0000:41:00.0", "41:00.0", "00000000:41:00.0", "GPU-5d0e1f4a-2c33-0b1e-8a4e-1f0d9c6b7a88"] {
+        let text = told(&bus, &["gpu", "show", name]);
+        assert!(text.starts_with("0000:41:00.0  NVIDIA H100 80GB HBM3\n"), "{text}");
+        let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        assert_eq!(words(line("BootVga")), ["BootVga", "unknown (unreadable: Permission denied)"]);
+        assert_eq!(words(line("DriverOverride")), ["DriverOverride", "none"]);
+        assert_eq!(words(line("FanPercent")), ["FanPercent", "unknown (not_supported)"]);
+        assert_eq!(words(line("kernel_driver"))[..2], ["kernel_driver", "ok"]);
+    }
+}
+
+#[test]
+fn a_gpu_that_is_not_there_is_not_found_and_what_is_no_name_is_wrong() {
+    let (bus, _served) = two_gpus();
+    let ran = gpuhostctl(&bus, &["gpu", "show", "42:00.0"]);
+    assert_eq!((ran.status, ran.err.trim()), (5, "gpuhostctl: there is no GPU 42:00.0; see: gpuhostctl gpus"));
+    assert_eq!(gpuhostctl(&bus, &["gpu", "show", "../x"]).status, 2);
+    assert_eq!(gpuhostctl(&bus, &["no-such-verb"]).status, 2);
+}
+
+#[test]
+fn iommu_draws_the_groups() {
+    let (bus, _served) = two_gpus();
+    let text = told(&bus, &["iommu"]);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[0], "group 17 (DMA-FQ): isolated, not viable");
+    assert_eq!(lines[1], "└─ 0000:41:00.0 gpu     10de:2330 nvidia");
+    assert_eq!(lines[2], "group 18 (DMA-FQ): not isolated, not viable");
+    assert!(lines[3].starts_with("├─ 0000:c0:01.0 bridge"), "{text}");
+    assert!(lines[5].ends_with("mlx5_core  belongs to another card"), "{text}");
+    assert_eq!(lines[6], "2 of 42 IOMMU groups hold a GPU");
+}
+
+#[test]
+fn status_fits_a_screen_and_says_what_is_wrong_with_its_remedy() {
+    let (bus, served) = two_gpus();
+    let text = told(&bus, &["status"]);
+    assert!(text.lines().count() < 24, "{text}");
+    for part in ["node7", "1 of 2 GPUs usable", "NVIDIA 580.105.08, CUDA 13.0", "28.2.2", "gpuhostctl enroll"] {
+        assert!(text.contains(part), "{part} is missing:\n{text}");
+    }
+    assert!(text.contains("What is wrong") && text.contains("driver_unavailable"), "{text}");
+    let checkin = CheckinStatus {
+        state: CheckinState::Unreachable,
+        manager: Some("manager.example:443".to_owned()),
+        last_error: Some("connection refused".to_owned()),
+        ..CheckinStatus::default()
+    };
+    served.core.checkin.send_replace(Arc::new(checkin));
+    let text = told(&bus, &["status"]);
+    assert!(text.contains("unreachable with manager.example:443; connection refused"), "{text}");
+}
+
+#[test]
+fn jobs_shows_how_they_ended_and_who_asked() {
+    let (bus, served) = two_gpus();
+    assert!(told(&bus, &["jobs"]).contains("There is no job"));
+    let refusal = model::refusal::Refusal::Conflict { why: "the host is locked".into() };
+    served.core.ending.send_modify(|ending| *ending = Err(refusal));
+    let call = ["call", "org.gpuhost.Agent1", "/org/gpuhost/Agent1", "org.gpuhost.Agent1.Host", "Rescan", "a{sv}", "0"];
+    busctl(&bus, &call);
+    until("the job has failed", || told(&bus, &["jobs"]).contains("failed"));
+    let text = told(&bus, &["jobs"]);
+    let row = words(text.lines().nth(1).unwrap());
+    assert_eq!((row[1], row[2], row[4], row[5]), ("rescan", "failed", "uid 0", "the host is locked"));
+}
+
+#[test]
+fn a_name_from_a_device_cannot_steer_the_terminal() {
+    let (bus, served) = two_gpus();
+    served.core.observe(|next| next.gpus[1].pci.name = Some("Evil\u{1b}[2J\nGPU".to_owned()));
+    let text = told(&bus, &["gpus"]);
+    assert!(text.contains("Evil[2JGPU") && !text.contains('\u{1b}'), "{text:?}");
+}
+
+#[test]
+fn an_unprivileged_user_may_look() {
+    let (bus, _served) = two_gpus();
+    // The build folder may be closed to others: the program is copied to where everybody may start it.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = folder.path().join("gpuhostctl");
+    std::fs::copy(env!("CARGO_BIN_EXE_gpuhostctl"), &copy).unwrap();
+    for (args, status) in [(["gpus", "--json"], 0), (["rescan", "--no-ask"], 4)] {
+        let mut command = std::process::Command::new(&copy);
+        command.args(args).env("GPUHOSTD_BUS", &bus.address).uid(NOBODY).gid(NOBODY).current_dir("/");
+        let ran = finish(command, b"");
+        assert_eq!(ran.status, status, "{args:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn the_option_wins_over_the_environment() {
+    let (bus, _served) = two_gpus();
+    let mut command = program("unix:path=/nonexistent");
+    command.args(["--bus", &bus.address, "gpus"]);
+    assert_eq!(finish(command, b"").status, 0);
+}
+
+#[test]
+fn colours_can_be_forced_and_forbidden() {
+    let (bus, _served) = two_gpus();
+    let coloured = |no_color: bool| {
+        let mut command = program(&bus.address);
+        command.arg("gpus").env("CLICOLOR_FORCE", "1");
+        if no_color {
+            command.env_remove("CLICOLOR_FORCE").env("NO_COLOR", "1");
+        }
+        finish(command, b"").out.contains('\u{1b}')
+    };
+    assert!(coloured(false));
+    assert!(!coloured(true));
+}

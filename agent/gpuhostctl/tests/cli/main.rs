@@ -1,0 +1,16 @@
+//! The command line as people and scripts use it: the program itself, against a daemon's face on a private bus.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops where its world is broken"
+)]
+
+mod changes;
+mod looks;
+mod offline;
+#[path = "../../../gpuhostd/tests/bus/rig/mod.rs"]
+mod rig;
+mod run;

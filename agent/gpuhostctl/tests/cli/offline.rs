@@ -1,0 +1,110 @@
+//! The commands that need no daemon.
+
+use crate::run::{Ran, finish, program};
+
+fn run(args: &[&str], input: &[u8]) -> Ran {
+    let mut command = program("unix:path=/nonexistent");
+    command.args(args);
+    finish(command, input)
+}
+
+const DOCUMENT: &str = r#"<?xml version="1.0" ?>
+<!DOCTYPE nvidia_smi_log SYSTEM "nvsmi_device_v12.dtd">
+<nvidia_smi_log>
+  <driver_version>550.163.01</driver_version>
+  <cuda_version>12.4</cuda_version>
+  <attached_gpus>1</attached_gpus>
+  <gpu id="00000000:41:00.0">
+    <product_name>NVIDIA L4</product_name>
+    <uuid>GPU-5d0e1f4a-2c33-0b1e-8a4e-1f0d9c6b7a88</uuid>
+    <temperature><gpu_temp>41 C</gpu_temp></temperature>
+    <fan_speed>N/A</fan_speed>
+  </gpu>
+</nvidia_smi_log>
+"#;
+
+#[test]
+fn parse_smi_reads_a_file_and_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("l4.xml");
+    std::fs::write(&file, DOCUMENT).unwrap();
+    let from_file = run(&["debug", "parse-smi", file.to_str().unwrap()], b"");
+    let from_input = run(&["debug", "parse-smi", "-"], DOCUMENT.as_bytes());
+    assert_eq!(from_file.status, 0, "{from_file:?}");
+    assert_eq!(from_file.out, from_input.out);
+    let document: serde_json::Value = serde_json::from_str(&from_file.out).unwrap();
+    assert_eq!(document["driver_version"], "550.163.01");
+    let text = document["gpus"][0]["inventory"].to_string();
+    assert!(text.contains("NVIDIA L4") && text.contains("0000:41:00.0"), "{text}");
+    assert_eq!(document["gpus"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn what_is_no_document_is_refused_by_its_name() {
+    for (input, what) in [
+        (&b"NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."[..], "text"),
+        (&DOCUMENT.as_bytes()[..200], "cut off"),
+        (b"", "empty"),
+        (b"\x7fELF\0\0", "binary"),
+    ] {
+        let ran = run(&["debug", "parse-smi", "-"], input);
+        assert_eq!(ran.status, 2, "{what}: {ran:?}");
+        assert!(ran.err.starts_with("gpuhostctl: standard input: ") && ran.out.is_empty(), "{what}: {ran:?}");
+    }
+    let missing = run(&["debug", "parse-smi", "/nonexistent.xml"], b"");
+    assert!(missing.status == 1 && missing.err.contains("/nonexistent.xml"), "{missing:?}");
+}
+
+#[test]
+fn config_check_lays_the_files_over_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (base, over) = (path("config.toml"), path("10-site.toml"));
+    std::fs::write(&base, "[agent]\nsample_interval_s = 60\n").unwrap();
+    std::fs::write(&over, "[agent]\nsample_interval_s = 90\n").unwrap();
+    let ran = run(&["config", "check", &base, &over], b"");
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(ran.out.contains(&over) && ran.out.contains("the configuration is right"), "{ran:?}");
+    let ran = run(&["config", "check", "--json", &base, &over], b"");
+    let settings: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(settings["agent"]["sample_interval_s"], 90);
+}
+
+#[test]
+fn config_check_names_file_line_and_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bad.toml");
+    for (text, parts) in [
+        ("[agent]\nsampel_interval_s = 60\n", ["line 2", "sampel_interval_s"]),
+        ("[agent]\nsample_interval_s = 0\n", ["agent.sample_interval_s", "expected"]),
+        ("[manager]\nurls = [\"http://x\"]\n", ["manager.urls", "https://"]),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let ran = run(&["config", "check", file.to_str().unwrap()], b"");
+        assert_eq!(ran.status, 2, "{ran:?}");
+        assert!(ran.err.contains("bad.toml") && parts.iter().all(|part| ran.err.contains(part)), "{ran:?}");
+    }
+    assert_eq!(run(&["config", "check", "/nonexistent.toml"], b"").status, 1);
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = run(&["completions", shell], b"");
+        assert!(ran.status == 0 && ran.out.contains("parse-smi") && ran.out.contains("iommu"), "{shell}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_fault_and_a_full_disk_is_one() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let outputs: [(std::process::Stdio, i32); 2] = [(writer.into(), 0), (full.into(), 1)];
+    for (output, status) in outputs {
+        let mut command = program("unix:path=/nonexistent");
+        let ended = command.args(["completions", "bash"]).stdout(output).stderr(std::process::Stdio::piped()).output();
+        let ended = ended.unwrap();
+        assert_eq!(ended.status.code(), Some(status), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+}
