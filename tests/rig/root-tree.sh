@@ -7,7 +7,7 @@ SUITE=${SUITE:-$(. /etc/os-release && echo "$VERSION_CODENAME")}
 for SOURCES in /etc/apt/sources.list.d/{debian,ubuntu}.sources /etc/apt/sources.list; do
     if [ -s "$SOURCES" ]; then break; fi
 done
-PACKAGES=systemd,systemd-sysv,dbus,polkitd,libudev1,procps,init-system-helpers,rpm,passwd
+PACKAGES=systemd,systemd-sysv,dbus,polkitd,libudev1,procps,init-system-helpers,rpm,passwd,e2fsprogs,mount
 # What the tree is made of stands in its name: another list makes another tree.
 TREE=$DIR/root-$(printf '%s %s' "$SUITE" "$PACKAGES" | sha256sum | cut -c1-12).tar
 if [ ! -s "$TREE" ]; then
