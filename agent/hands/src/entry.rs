@@ -2,7 +2,7 @@
 
 use crate::acts::Acts;
 use crate::causes::with_causes;
-use crate::listen::{Listen, ListenFault};
+use crate::listen::{self, ListenFault};
 use crate::peers::{NoFront, Peers};
 use crate::server::{Left, Limits, ServeFault, serve};
 use sd_notify::NotifyState;
@@ -54,21 +54,18 @@ fn run(role: HandRole, front_uid: Option<u32>, acts: Acts) -> Result<&'static st
 
 async fn live(role: HandRole, front_uid: Option<u32>, acts: Acts) -> Result<&'static str, EntryFault> {
     let mut told = signal(SignalKind::terminate()).map_err(EntryFault::Signal)?;
-    let listen = Listen::from_stdin().map_err(EntryFault::Listen)?;
-    let peers = match &listen {
-        Listen::Socket(_) => match front_uid {
-            Some(uid) => Peers::of(&[uid]),
-            None => Peers::front().map_err(EntryFault::NoFront)?,
-        },
-        Listen::Pair(_) => Peers::parent(),
+    let listener = listen::from_stdin().map_err(EntryFault::Listen)?;
+    let peers = match front_uid {
+        Some(uid) => Peers::of(&[uid]),
+        None => Peers::front().map_err(EntryFault::NoFront)?,
     };
     let status = (acts.powerless)().map_or_else(|| "Ready".to_owned(), |why| format!("Powerless: {why}"));
     tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    let (acts, limits) = (Arc::new(acts), Limits::of(role));
     tokio::select! {
-        served = serve(role, listen, peers, Arc::new(acts), Limits::of(role)) => match served {
+        served = serve(role, &listener, &peers, &acts, &limits) => match served {
             Ok(Left::Idle) => Ok("nothing was asked for a while"),
             Ok(Left::Old) => Ok("it makes room for a fresh one"),
-            Ok(Left::FrontGone) => Ok("the front has gone"),
             Err(fault) => Err(EntryFault::Serve(fault)),
         },
         _ = told.recv() => {

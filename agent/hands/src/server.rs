@@ -3,8 +3,7 @@
 use crate::acts::Acts;
 use crate::causes::with_causes;
 use crate::frame::{self, FrameFault};
-use crate::listen::Listen;
-use crate::peers::{Peers, Stranger};
+use crate::peers::Peers;
 use serde::Deserialize;
 use std::io;
 use std::sync::Arc;
@@ -61,8 +60,6 @@ pub enum Left {
     Idle,
     /// It has lived long enough.
     Old,
-    /// The other end of the socket pair was closed, or broke the protocol.
-    FrontGone,
 }
 
 /// Why a hand cannot go on.
@@ -71,9 +68,6 @@ pub enum ServeFault {
     /// No connection can be accepted any more.
     #[error("cannot accept connections any more")]
     Accept(#[source] io::Error),
-    /// The socket pair was made by somebody else.
-    #[error("the other end of the socket pair is not ours")]
-    Stranger(#[source] Stranger),
 }
 
 /// Why a connection ended. All but the first are the peer's fault.
@@ -94,24 +88,6 @@ enum Ended {
 /// # Errors
 /// The hand cannot go on; its unit restarts it.
 pub async fn serve(
-    role: HandRole,
-    listen: Listen,
-    peers: Peers,
-    acts: Arc<Acts>,
-    limits: Limits,
-) -> Result<Left, ServeFault> {
-    match listen {
-        Listen::Socket(listener) => serve_socket(role, &listener, &peers, &acts, &limits).await,
-        Listen::Pair(stream) => {
-            peers.admit(&stream).map_err(ServeFault::Stranger)?;
-            let patient = Limits { quiet: Duration::MAX, ..limits };
-            log_end(&converse(role, stream, &acts, &patient).await);
-            Ok(Left::FrontGone)
-        }
-    }
-}
-
-async fn serve_socket(
     role: HandRole,
     listener: &UnixListener,
     peers: &Peers,

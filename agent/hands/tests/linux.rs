@@ -9,8 +9,7 @@
 
 mod common;
 
-use common::{Served, limits, report};
-use hands::peers::Peers;
+use common::{Served, limits, ourselves, report};
 use hands::{RemoteHost, linux};
 use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::settings::Settings;
@@ -47,7 +46,7 @@ fn hands(folder: &Path, script: &str) -> Hands {
     settings.docker.socket = folder.join("docker.sock").display().to_string();
     settings.nvidia.smi_paths = if script.is_empty() { Vec::new() } else { vec![program(folder, script)] };
     settings.nvidia.probe_timeout_ms = 1500;
-    let serve = |role| Served::with(role, Peers::parent(), linux::acts(role, settings.clone(), parse), limits());
+    let serve = |role| Served::with(role, ourselves(), linux::acts(role, settings.clone(), parse), limits());
     Hands { host: serve(HandRole::Host), containers: serve(HandRole::Containers), settings }
 }
 

@@ -94,6 +94,11 @@ fn a_driver_link_that_cannot_be_read_is_unknown_and_not_usable() {
     assert_eq!(states(&gpu), [YES, None, None, YES, None, YES]);
     assert_eq!(gpu.unschedulable_reason.as_deref(), Some("kernel_driver_unknown"));
     unusable(&gpu);
+    let mut answering = nvidia(A, "", 1);
+    answering.driver = Reading::Absent(Absence::Unreadable("EIO".to_owned()));
+    let answering = only(raw(vec![answering], &[A]));
+    assert_eq!(states(&answering), [YES, YES, YES, YES, None, YES], "the driver itself answers");
+    assert!(answering.schedulable);
 }
 
 #[test]
@@ -103,7 +108,10 @@ fn a_driver_that_does_not_answer_breaks_the_third_link() {
     for (fault, words, command) in [
         (failed("Driver/library version mismatch"), "mismatch", "modprobe nvidia"),
         (failed("Insufficient Permissions"), "Permissions", "ls -l /dev/nvidia"),
-        (failed("Unknown Error"), "Unknown Error", "dmesg"),
+        (failed("device fell off the bus or has otherwise become inacessible"), "fell off", "power cycle"),
+        (failed("device requires a reset before it can be used again"), "reset", "--gpu-reset"),
+        (failed("NVIDIA driver is not loaded"), "not loaded", "modprobe nvidia"),
+        (failed("something new"), "something new", "dmesg"),
         (timeout(), "30000 ms", "the driver hangs"),
         (ProbeFault::Stuck { what: "nvml".to_owned(), pid: 77 }, "process 77", "the driver hangs"),
         (ProbeFault::Crashed { what: "nvml".to_owned(), signal: 11 }, "signal 11", "nvidia-smi"),

@@ -11,13 +11,10 @@ use model::driver::ProbeFault;
 use model::smi::{answer, explain_failure, parse};
 
 fn failed(status: i32, stdout: &str, stderr: &str) -> String {
-    match explain_failure(status, stdout.as_bytes(), stderr.as_bytes()) {
-        ProbeFault::Failed { status: told, said, .. } => {
-            assert_eq!(told, status);
-            said
-        }
-        other => panic!("{other:?}"),
-    }
+    let fault = explain_failure(status, stdout.as_bytes(), stderr.as_bytes());
+    let ProbeFault::Failed { status: told, said, .. } = fault else { panic!("{fault:?}") };
+    assert_eq!(told, status);
+    said
 }
 
 #[test]

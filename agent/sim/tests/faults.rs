@@ -194,6 +194,7 @@ fn host_facts_are_the_described_ones_and_follow_dockers_root() {
     let disk = facts.disk.known().unwrap();
     assert_eq!((disk.path.as_str(), disk.total_bytes), ("/raid/docker", 14_650_000 * 1024 * 1024));
     assert_eq!(disk.used_bytes + disk.available_bytes, disk.total_bytes);
+    assert_eq!(facts.dmi[0], ("sys_vendor".to_owned(), "NVIDIA".to_owned()));
     let other = SimHost::new(load("no-iommu").unwrap()).unwrap();
     assert_ne!(now(other.read_host(None)).boot_id, facts.boot_id);
 }

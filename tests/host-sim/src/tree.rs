@@ -21,7 +21,6 @@ pub const DESCRIPTION: &str = "description.toml";
 pub fn write_tree(description: &Description, root: &Path, artifacts: &Artifacts) -> anyhow::Result<()> {
     let bus = Bus::lay_out(description)?;
     fs::create_dir_all(root).with_context(|| format!("cannot make {}", root.display()))?;
-    text(&root.join(DESCRIPTION), &description.to_toml()?)?;
     if !description.faults.no_pci_bus {
         write_sysfs(description, &bus, &root.join("sys"))?;
     }
@@ -29,7 +28,7 @@ pub fn write_tree(description: &Description, root: &Path, artifacts: &Artifacts)
     write_user_space(description, &bus, root, artifacts)
 }
 
-/// Writes `/sys` alone.
+/// Writes `/sys` alone, into the folder that stands for it.
 ///
 /// # Errors
 /// A file cannot be written.
@@ -206,7 +205,17 @@ pub fn driver_root(description: &Description, root: &Path) -> PathBuf {
     if contained { root.join("run/nvidia/driver") } else { root.to_owned() }
 }
 
-fn write_user_space(description: &Description, bus: &Bus, root: &Path, artifacts: &Artifacts) -> anyhow::Result<()> {
+/// Writes what the driver brings along, and the description that its stand-ins answer from; nothing of `/sys`.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn write_user_space(
+    description: &Description,
+    bus: &Bus,
+    root: &Path,
+    artifacts: &Artifacts,
+) -> anyhow::Result<()> {
+    text(&root.join(DESCRIPTION), &description.to_toml()?)?;
     if description.driver.is_none() {
         return Ok(());
     }

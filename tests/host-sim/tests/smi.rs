@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
 
+use host_sim::Artifacts;
+use host_sim::tree::write_user_space;
 use host_sim::xml_writer::absence_text;
-use host_sim::{Artifacts, write_tree};
 use model::Reading;
 use model::driver::{DriverGpu, DriverSource, MemoryMib, MigMode};
 use roxmltree::{Document, Node, ParsingOptions};
@@ -23,7 +24,7 @@ fn tree(description: &Description) -> TempDir {
         smi: env!("CARGO_BIN_EXE_nvidia-smi").into(),
         nvml: Artifacts::beside_this_program().unwrap().nvml,
     };
-    write_tree(description, folder.path(), &artifacts).unwrap();
+    write_user_space(description, &Bus::lay_out(description).unwrap(), folder.path(), &artifacts).unwrap();
     folder
 }
 

@@ -1,9 +1,11 @@
 //! The tree on disk and the host in process are the same host.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "an unforeseen variant is a failure whatever its name")]
 
 mod common;
 
+use host_sim::tree::{write_sysfs, write_user_space};
 use host_sim::{Artifacts, write_tree};
 use model::PciAddress;
 use model::pci::PciScan;
@@ -25,6 +27,14 @@ fn tree(description: &Description) -> TempDir {
     folder
 }
 
+/// `/sys` alone, in memory where there is such a file system: thousands of small files are slow on a disk.
+fn sysfs(description: &Description) -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+    write_sysfs(description, &Bus::lay_out(description).unwrap(), folder.path()).unwrap();
+    folder
+}
+
 /// The scan in process, without the names that no sysfs has.
 fn in_process(description: &Description) -> PciScan {
     let mut scan = sim::scan::scan(&Bus::lay_out(description).unwrap(), &description.faults);
@@ -38,8 +48,8 @@ fn in_process(description: &Description) -> PciScan {
 fn every_built_in_host_reads_the_same_on_disk_and_in_process() {
     for (name, _) in BUILT_IN {
         let description = load(name).unwrap();
-        let folder = tree(&description);
-        let (disk, process) = (common::scan(&folder.path().join("sys")), in_process(&description));
+        let folder = sysfs(&description);
+        let (disk, process) = (common::scan(folder.path()), in_process(&description));
         assert!(!disk.gpus.is_empty(), "{name}");
         assert_eq!(disk, process, "{name}");
     }
@@ -49,7 +59,7 @@ fn every_built_in_host_reads_the_same_on_disk_and_in_process() {
 fn hosts_of_any_size_do_too() {
     for (gpus, functions) in [(8, 300), (64, 1000)] {
         let description = synthetic(gpus, functions).unwrap();
-        let disk = common::scan(&tree(&description).path().join("sys"));
+        let disk = common::scan(sysfs(&description).path());
         assert_eq!((disk.gpus.len(), disk.functions_total), (usize::try_from(gpus).unwrap(), functions));
         assert_eq!(disk, in_process(&description));
     }
@@ -85,7 +95,7 @@ fn every_fault_of_an_attribute_does_too() {
         for address in [card, audio] {
             let mut description = whole.clone();
             description.faults.pci.push(PciFault { address, what: what.clone() });
-            let disk = common::scan(&tree(&description).path().join("sys"));
+            let disk = common::scan(sysfs(&description).path());
             assert_eq!(disk, in_process(&description), "{address} {what:?}");
             // Of a companion the attributes that a scan does not read cost nothing.
             assert!(address == audio || disk != healthy, "{what:?} shows nowhere");
@@ -95,10 +105,10 @@ fn every_fault_of_an_attribute_does_too() {
 
 #[test]
 fn the_tree_is_laid_out_as_the_kernel_lays_it_out() {
-    let folder = tree(&load("dgx-a100").unwrap());
-    let sys = folder.path().join("sys");
+    let folder = sysfs(&load("dgx-a100").unwrap());
+    let sys = folder.path();
     let real = fs::canonicalize(sys.join("bus/pci/devices/0000:07:00.0")).unwrap();
-    let below = real.strip_prefix(fs::canonicalize(&sys).unwrap()).unwrap();
+    let below = real.strip_prefix(fs::canonicalize(sys).unwrap()).unwrap();
     assert_eq!(below.to_str().unwrap(), "devices/pci0000:00/0000:00:01.1/0000:01:00.0/0000:02:00.0/0000:07:00.0");
     let same = |path: &str| assert_eq!(fs::canonicalize(sys.join(path)).unwrap(), real, "{path}");
     same("bus/pci/drivers/nvidia/0000:07:00.0");
@@ -116,8 +126,8 @@ fn the_tree_is_laid_out_as_the_kernel_lays_it_out() {
 
 #[test]
 fn virtual_functions_are_linked_both_ways() {
-    let folder = tree(&load("vgpu-host-16vf").unwrap());
-    let bus = folder.path().join("sys/bus/pci/devices");
+    let folder = sysfs(&load("vgpu-host-16vf").unwrap());
+    let bus = folder.path().join("bus/pci/devices");
     let real = |path: &str| fs::canonicalize(bus.join(path)).unwrap();
     assert_eq!(real("0000:08:02.3/physfn"), real("0000:08:00.0"));
     assert_eq!(real("0000:08:00.0/virtfn15"), real("0000:08:02.3"));
@@ -135,6 +145,12 @@ fn a_tree_can_be_moved() {
     assert_eq!(common::scan(&moved.join("sys")), in_process(&description));
 }
 
+fn user_space(description: &Description) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    write_user_space(description, &Bus::lay_out(description).unwrap(), folder.path(), &artifacts()).unwrap();
+    folder
+}
+
 fn files(root: &Path, description: &Description) -> (bool, bool) {
     let home = host_sim::tree::driver_root(description, root);
     let program = home.join("usr/bin/nvidia-smi");
@@ -147,7 +163,7 @@ fn the_user_space_is_there_where_a_driver_is_installed() {
     let with = |change: fn(&mut Description)| {
         let mut description = load("l40s-server").unwrap();
         change(&mut description);
-        let folder = tree(&description);
+        let folder = user_space(&description);
         assert!(!folder.path().join("usr/bin/nvidia-smi").exists(), "it lives in the container");
         files(folder.path(), &description)
     };
@@ -155,7 +171,7 @@ fn the_user_space_is_there_where_a_driver_is_installed() {
     assert_eq!(with(|d| d.faults.nvml = Some(NvmlFault::Missing)), (true, false));
     assert_eq!(with(|d| d.faults.smi = Some(SmiFault::Missing)), (false, true));
     let bare = load("nouveau-desktop").unwrap();
-    assert_eq!(files(tree(&bare).path(), &bare), (false, false));
+    assert_eq!(files(user_space(&bare).path(), &bare), (false, false));
 }
 
 #[test]

@@ -45,6 +45,7 @@ impl<C: Clock> Task<C> {
 
     async fn still_forgotten(&mut self, forgotten: &Forgotten) {
         self.life = Life::Alone(CheckinState::Forgotten);
+        self.machine = None;
         self.token_file = None;
         let left = forgotten.at.0.saturating_add(FORGOTTEN_FOR_MS).saturating_sub(self.clock.wall_now().0);
         match u64::try_from(left) {
@@ -57,7 +58,7 @@ impl<C: Clock> Task<C> {
     pub(super) async fn wipe_forgotten(&mut self) {
         self.wipe_at = None;
         match self.store.wipe_forgotten().await {
-            Ok(()) => tracing::info!("the credentials of the deleted identity were wiped"),
+            Ok(()) => tracing::debug!("no credentials of a deleted identity are kept"),
             Err(fault) => tracing::error!(%fault, "the credentials of the deleted identity could not be wiped"),
         }
     }

@@ -7,7 +7,7 @@ use crate::checkin::request::local;
 use crate::checkin::task::Task;
 use crate::checkin::tls::normal_pin;
 use model::checkin::{Answer, Beat, Fault, FaultKind, ManagerAddress, Meaning, Omit};
-use model::enrol::EnrolSpec;
+use model::enrol::{EnrolSpec, Secret};
 use model::ports::Clock;
 use model::refusal::Refusal;
 use wire::manager::enroll::EnrollResponse;
@@ -73,7 +73,7 @@ impl<C: Clock> Task<C> {
 
     async fn begin(&mut self, identity: Identity) {
         self.publisher.anew();
-        self.wipe_at = None;
+        self.wipe_forgotten().await;
         self.go_on(identity).await;
         let now = self.clock.boot_now();
         self.machine = self.machine.take().map(|m| m.at_once(now));
@@ -116,12 +116,15 @@ impl<C: Clock> Task<C> {
                     last = Some(no(manager, answer));
                     if !next {
                         self.end_pending().await;
-                        break;
+                        return Err(no_more(last));
                     }
                 }
             }
         }
-        Err(last.unwrap_or_else(|| unavailable("the manager", "none was named".to_owned())))
+        // The manager may have taken the request and lost the answer: the key stays for the next try, the token does not.
+        let without_token = Pending { token: Secret::new(""), ..pending };
+        self.keep_pending(&without_token).await;
+        Err(no_more(last))
     }
 
     async fn end_pending(&mut self) {
@@ -170,7 +173,7 @@ impl<C: Clock> Task<C> {
                 }
             }
         }
-        Err(last.unwrap_or_else(|| unavailable("the manager", "none was named".to_owned())))
+        Err(no_more(last))
     }
 }
 
@@ -211,6 +214,10 @@ fn goes_on(answer: &Answer) -> bool {
         Answer::Refused(refused) => refused.meaning() == Meaning::OutOfOrder,
         Answer::Accepted(_) => false,
     }
+}
+
+fn no_more(last: Option<Refusal>) -> Refusal {
+    last.unwrap_or_else(|| unavailable("the manager", "none was named".to_owned()))
 }
 
 fn unavailable(what: &str, why: String) -> Refusal {

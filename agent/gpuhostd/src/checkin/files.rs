@@ -14,24 +14,22 @@ use std::path::PathBuf;
 const CA_MAX_BYTES: usize = 1024 * 1024;
 
 impl<C: Clock> Task<C> {
-    /// How managers are judged: what is configured, else what was given at enrolment. What is configured and cannot be used
-    /// is a fault, never a reason to trust more.
+    /// How managers are judged: what was given at enrolment, else what is configured, else the system's roots. What is
+    /// configured and cannot be used is a fault, never a reason to trust more.
     pub(super) async fn trust(&self, given: &Trust) -> Result<Trust, Fault> {
         let insecure = self.settings.insecure_skip_verify;
         let local = |said: String| Fault { kind: FaultKind::Local, said };
+        if given.pin_sha256.is_some() || given.ca_pem.is_some() {
+            return Ok(Trust { insecure, ..given.clone() });
+        }
         if let Some(pin) = &self.settings.pin_sha256 {
             let pin = normal_pin(pin).map_err(|fault| local(format!("manager.{fault}")))?;
             return Ok(Trust { pin_sha256: Some(pin), ca_pem: None, insecure });
         }
-        let Some(path) = self.settings.ca_file.clone() else { return Ok(Trust { insecure, ..given.clone() }) };
-        let real = std::fs::canonicalize(&path).unwrap_or_else(|_| PathBuf::from(&path));
-        let read = tokio::task::spawn_blocking(move || read_bounded(&real, CA_MAX_BYTES)).await;
-        let bytes = match read {
-            Ok(Ok(bytes)) => bytes,
-            Ok(Err(fault)) => return Err(local(format!("manager.ca_file: {fault}"))),
-            Err(_) => return Err(local("manager.ca_file: reading was cut short".to_owned())),
-        };
-        let ca_pem = String::from_utf8(bytes).map_err(|_| local(format!("manager.ca_file: {path} is not PEM")))?;
+        let Some(path) = self.settings.ca_file.clone() else { return Ok(Trust { insecure, ..Trust::default() }) };
+        let read = tokio::task::spawn_blocking(move || read_ca(&path)).await;
+        let ca_pem = read.unwrap_or_else(|_| Err("reading was cut short".to_owned()));
+        let ca_pem = ca_pem.map_err(|said| local(format!("manager.ca_file: {said}")))?;
         Ok(Trust { ca_pem: Some(ca_pem), pin_sha256: None, insecure })
     }
 
@@ -99,4 +97,10 @@ impl<C: Clock> Task<C> {
         }
         kept.is_ok()
     }
+}
+
+fn read_ca(path: &str) -> Result<String, String> {
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
+    let bytes = read_bounded(&real, CA_MAX_BYTES).map_err(|fault| fault.to_string())?;
+    String::from_utf8(bytes).map_err(|_| format!("{path} is not PEM"))
 }

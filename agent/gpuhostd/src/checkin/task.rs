@@ -9,7 +9,7 @@ use crate::checkin::status::{Publisher, Stand};
 use crate::checkin::token_file::TokenFile;
 use engine::handle::Handle;
 use model::checkin::condition::Standing;
-use model::checkin::{Action, Machine};
+use model::checkin::{Action, Machine, Trouble};
 use model::enrol::CheckinState;
 use model::ports::Clock;
 use model::settings::ManagerSettings;
@@ -197,6 +197,10 @@ impl<C: Clock> Task<C> {
             Life::Alone(state) => Some(state),
             Life::Enrolling(_) | Life::Enrolled(_) => None,
         };
+        if alone == Some(CheckinState::Forgotten) {
+            let message = format!("the manager has deleted this host; {}", Trouble::Deleted.remedy());
+            standing.push(Standing { kind: Trouble::Deleted.condition(), message });
+        }
         let stand = Stand {
             state: alone.or_else(|| machine.map(Machine::state)).unwrap_or_default(),
             manager: machine.and_then(Machine::manager).map(ToString::to_string),

@@ -208,6 +208,34 @@ async fn a_manager_that_lost_the_host_gets_it_again_while_the_token_is_good() {
 }
 
 #[tokio::test]
+async fn an_answer_without_end_is_cut_off_and_named() {
+    let mut host = Host::new();
+    let (manager, running) = enrolled(&mut host).await;
+    let mut valid = json!({"server_time": "2026-01-01T00:00:00Z"}).to_string().into_bytes();
+    valid.resize(5 * 1024 * 1024, b' ');
+    manager.script(Endpoint::Heartbeat, vec![Scripted::raw(200, "application/json", &valid)]);
+    let slot = host.clock.rest().await;
+    host.clock.advance(slot.since(host.clock.boot_now())).await;
+    assert!(running.now().last_error.as_ref().unwrap().contains("larger than 4 MiB"), "{:?}", running.now());
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_manager_that_does_not_answer_costs_fifteen_seconds_of_real_time_and_no_more() {
+    let mut host = Host::new();
+    let (manager, running) = enrolled(&mut host).await;
+    let late = Scripted::status(200).after(std::time::Duration::from_secs(60));
+    manager.script(Endpoint::Heartbeat, vec![late]);
+    let began = std::time::Instant::now();
+    let slot = host.clock.rest().await;
+    host.clock.advance(slot.since(host.clock.boot_now())).await;
+    let took = began.elapsed().as_secs();
+    assert!((14..=20).contains(&took), "{took} s");
+    assert_eq!(running.state(), CheckinState::Unreachable);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn strange_answers_are_survived() {
     let strange = [
         Scripted::raw(200, "text/html", b"<html>login</html>"),

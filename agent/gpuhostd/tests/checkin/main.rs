@@ -13,6 +13,7 @@ mod cadence;
 mod clock;
 mod enrolling;
 mod failing;
+mod keeping;
 mod reports;
 mod tokens;
 mod trusting;

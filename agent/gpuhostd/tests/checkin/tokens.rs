@@ -17,7 +17,7 @@ async fn shared(host: &mut Host, token: &str) -> Manager {
 fn last_bearer(manager: &Manager) -> String {
     match manager.heartbeats().pop().unwrap().auth {
         Auth::Bearer(token) => token,
-        other => panic!("{other:?}"),
+        other @ (Auth::Certificate { .. } | Auth::Nothing) => panic!("{other:?}"),
     }
 }
 

@@ -15,10 +15,8 @@ async fn refused(host: &Host, manager: &Manager, spec: EnrolSpec) -> String {
     let no = running.enrol_as(spec).await.unwrap_err();
     running.stop().await;
     assert!(manager.requests().is_empty(), "the token was sent to a manager that is not trusted");
-    match no {
-        Refusal::Unavailable { what, why } => format!("{what}: {why}"),
-        other => panic!("{other:?}"),
-    }
+    let Refusal::Unavailable { what, why } = no else { panic!("{no:?}") };
+    format!("{what}: {why}")
 }
 
 #[tokio::test]

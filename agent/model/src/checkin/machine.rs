@@ -82,6 +82,7 @@ pub struct Machine {
     interval_s: u64,
     managers: Managers,
     may_enrol_again: bool,
+    lost: bool,
     credentials: usize,
     credential: usize,
     credential_turns: usize,
@@ -113,6 +114,7 @@ impl Machine {
             interval_s,
             managers: Managers::new(&config.managers, config.zone),
             may_enrol_again: config.may_enrol_again,
+            lost: false,
             credentials: config.credentials.max(1),
             credential: 0,
             credential_turns: 0,
@@ -208,6 +210,12 @@ impl Machine {
     /// The answer to the last `Beat` or `Enrol` that was not the acceptance of an enrolment.
     pub fn on_answer(&mut self, now: BootMillis, answer: Answer) {
         self.mid_round = false;
+        if std::mem::take(&mut self.lost) {
+            // One try to enrol again, then heartbeats as before: the manager may find this host yet.
+            self.goal = Goal::Beat;
+            let said = self.trouble.take().map(|(_, said)| said).unwrap_or_default();
+            return self.wait_for_slot(now, Trouble::UnknownAgent, said);
+        }
         match answer {
             Answer::Accepted(reply) => self.accepted(now, reply),
             Answer::Refused(refused) => self.refused(now, &refused),
@@ -351,6 +359,7 @@ impl Machine {
         self.accepted_rev = None;
         if self.may_enrol_again && refused.code.as_deref() == Some("unknown_agent") {
             self.may_enrol_again = false;
+            self.lost = true;
             self.goal = Goal::Enrol;
             self.due = Some(now);
             self.stands(Trouble::UnknownAgent, said);
