@@ -77,8 +77,11 @@ async fn an_act_ends_when_its_asker_goes() {
     let mut asker = host.connect().await;
     asker.write_all(&request(1, Ask::ProbeDriver(DriverSource::Nvml))).await.unwrap();
     eventually("the act hangs", || hanging.load(Ordering::SeqCst) > 0).await;
+    let start = Instant::now();
     drop(asker);
     eventually("the act was dropped", || hanging.load(Ordering::SeqCst) == 0).await;
+    // Long before the request's own deadline of ten seconds.
+    assert!(start.elapsed() < Duration::from_secs(3), "it took {:?}", start.elapsed());
     assert_alive(&host).await;
 }
 
