@@ -30,8 +30,8 @@ pub fn facts(description: &Description, docker_root: Option<String>) -> HostFact
         swap_total_bytes: Reading::Known(host.swap_mib.saturating_mul(MIB)),
         swap_free_bytes: Reading::Known(host.swap_mib.saturating_mul(MIB)),
         disk: Reading::Known(disk(description, docker_root)),
-        io_read_bytes: Reading::Known(0),
-        io_write_bytes: Reading::Known(0),
+        io_read_bytes: Reading::Known(host.io_read_mib.saturating_mul(MIB)),
+        io_write_bytes: Reading::Known(host.io_write_mib.saturating_mul(MIB)),
         nics: host.nics.clone(),
         dmi: DMI.iter().filter_map(|name| Some(((*name).to_owned(), host.dmi.get(*name)?.clone()))).collect(),
     }
