@@ -50,12 +50,13 @@ fn it_says_what_is_wrong() {
     let full = tempfile::tempdir().unwrap();
     std::fs::write(full.path().join("file"), "").unwrap();
     let full = full.path().to_str().unwrap();
-    for (arguments, word) in [
-        (&["tree", "dgx-a100", full] as &[&str], "not empty"),
+    let wishes: [(&[&str], &str); 4] = [
+        (&["tree", "dgx-a100", full], "not empty"),
         (&["tree", "dgx-a1000", "/nonexistent/x"], "intel-arc"),
         (&["grow"], "usage"),
         (&["tree", "--gpus", "eight", "--functions", "9", "/nonexistent/x"], "eight"),
-    ] {
+    ];
+    for (arguments, word) in wishes {
         let output = host_sim(arguments);
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && said.contains(word), "{arguments:?}: {said}");
