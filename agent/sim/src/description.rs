@@ -462,6 +462,10 @@ pub struct HostDescription {
     pub disk_mib: u64,
     /// In use of it in MiB.
     pub disk_used_mib: u64,
+    /// Read from block devices since boot, in MiB.
+    pub io_read_mib: u64,
+    /// Written to block devices since boot, in MiB.
+    pub io_write_mib: u64,
     /// Interfaces.
     pub nics: Vec<Nic>,
     /// DMI: `sys_vendor`, `product_name`, `board_name`.
@@ -483,6 +487,8 @@ impl Default for HostDescription {
             swap_mib: 8_192,
             disk_mib: 512_000,
             disk_used_mib: 128_000,
+            io_read_mib: 20_480,
+            io_write_mib: 8_192,
             nics: Vec::new(),
             dmi: BTreeMap::new(),
         }
