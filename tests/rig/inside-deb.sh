@@ -1,8 +1,6 @@
 #!/bin/bash
 # inside-deb.sh: the life of the .deb, from installation to purge.
 source /rig/inside.sh
-DEB=$(echo /packages/gpuhostd_*.deb)
-export DEBIAN_FRONTEND=noninteractive
 
 # Everything that an installation could leave behind: files outside caches and logs, users, groups.
 inventory() {
@@ -11,8 +9,6 @@ inventory() {
         -o -name '*-' \) -prune -o -print | LC_ALL=C sort
     cut -d: -f1 /etc/passwd /etc/group
 }
-apt() { apt-get --quiet --quiet --no-install-recommends "$@"; }
-
 inventory >/tmp/before
 reloads=$(reloads_of_pid1)
 check "apt installs it" apt install --yes "$DEB"
@@ -20,6 +16,8 @@ service_is_alive
 check "PID 1 was not told to read its units again" is "$(reloads_of_pid1)" "$reloads"
 check "it starts at boot" systemctl is-enabled gpuhostd.service
 check "the configuration is root's and can be read" is "$(stat -c '%U:%G %a' /etc/gpuhostd/config.toml)" "root:root 644"
+check "the shipped configuration is valid" gpuhostctl config check /etc/gpuhostd/config.toml
+check "and so is every example in it" example_is_valid
 check "the state is the front's alone" is "$(stat -c '%U:%G %a' /var/lib/gpuhostd)" "gpuhostd:gpuhostd 700"
 for role in host containers; do
     check "the $role hand's socket is the front's alone" \
@@ -46,7 +44,7 @@ for role in host containers; do
     check "a killed $role hand is back" within 6 answered gpuhostd "$role"
 done
 check "it stops within 2 s" faster 2000 systemctl stop gpuhostd.service
-check "and its hands with it" eval 'within 5 inactive gpuhostd-host.service && within 5 inactive gpuhostd-containers.service'
+check "and the container hand with it" within 5 inactive gpuhostd-containers.service
 check "it starts again" systemctl start gpuhostd.service
 service_is_alive
 
@@ -78,9 +76,11 @@ check "and the running hand has it" within 5 docker_group_in_force
 
 echo '# mine' >>/etc/gpuhostd/config.toml
 before=$(main_pid gpuhostd.service)
+host_hand=$(main_pid gpuhostd-host.service)
 reloads=$(reloads_of_pid1)
 check "it is installed again over itself" apt install --yes --reinstall "$DEB"
 check "the service was restarted" within 5 new_process "$before"
+check "and the host hand" not is "$(main_pid gpuhostd-host.service)" "$host_hand"
 check "PID 1 was not told to read its units again" is "$(reloads_of_pid1)" "$reloads"
 check "the administrator's configuration is kept" grep -q '^# mine' /etc/gpuhostd/config.toml
 service_is_alive

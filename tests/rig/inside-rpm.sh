@@ -2,7 +2,6 @@
 # inside-rpm.sh: the life of the .rpm: installation, upgrade, removal. Debian's rpm has no database of what is installed here, so
 # that dependencies are not asked for.
 source /rig/inside.sh
-RPM=$(echo /packages/gpuhostd-*.rpm)
 reloads=$(reloads_of_pid1)
 check "rpm installs it" rpm --upgrade --verbose --nodeps "$RPM"
 service_is_alive

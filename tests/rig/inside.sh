@@ -3,6 +3,9 @@
 set -uo pipefail
 PASSED=0
 FAILED=0
+DEB=$(echo /packages/gpuhostd_*.deb)
+RPM=$(echo /packages/gpuhostd-*.rpm)
+export DEBIAN_FRONTEND=noninteractive
 UNITS=(gpuhostd.service gpuhostd-host.service gpuhostd-host.socket gpuhostd-containers.service gpuhostd-containers.socket)
 
 # check WHAT COMMAND…: runs it; its output is shown where it fails.
@@ -45,6 +48,7 @@ faster() {
     [ "$took" -le "$most" ] || { echo "it took $took ms, more than $most"; return 1; }
 }
 
+apt() { apt-get --quiet --quiet --no-install-recommends "$@"; }
 not() { ! "$@"; }
 is() { [ "$1" = "$2" ] || { echo "it is '$1', expected '$2'"; return 1; }; }
 property() { systemctl show --property "$2" --value "$1"; }
@@ -59,20 +63,20 @@ telling_status() {
     [ -n "$text" ]
 }
 
-# hello USER ROLE: connects to the hand's socket as that user, says hello, prints the answer (nothing where it is closed).
-hello() {
+# ask USER ROLE REQUEST: sends one frame to the hand as that user, prints the answer (nothing where the hand closes).
+ask() {
     as_user "$1" perl -MSocket -e '
         socket(my $s, PF_UNIX, SOCK_STREAM, 0) or die "socket: $!";
         connect($s, sockaddr_un("/run/gpuhostd/hands/$ARGV[0].sock")) or die "connect: $!";
-        my $ask = q({"id":1,"deadline_ms":5000,"ask":"hello"});
         local $SIG{PIPE} = "IGNORE";
-        syswrite($s, pack("V", length $ask) . $ask);
+        syswrite($s, pack("V", length $ARGV[1]) . $ARGV[1]);
         my $answer = "";
         while (sysread($s, $answer, 65536, length $answer)) {
             last if length $answer >= 4 && length $answer >= 4 + unpack "V", $answer;
         }
-        print substr($answer, 4) if length $answer > 4;' "$2"
+        print substr($answer, 4) if length $answer > 4;' "$2" "$3"
 }
+hello() { ask "$1" "$2" '{"id":1,"deadline_ms":5000,"ask":"hello"}'; }
 answered() { hello "$1" "$2" | grep "\"role\":\"$2\""; }
 unheard() { is "$(hello "$1" "$2")" ""; }
 
@@ -97,6 +101,12 @@ service_is_alive() {
     for unit in gpuhostd-host.socket gpuhostd-containers.socket; do check "$unit listens" active "$unit"; done
     check "the host hand answers the front's user" within 5 answered gpuhostd host
     check "the container hand answers the front's user" within 5 answered gpuhostd containers
+}
+
+# Every key of the shipped configuration that is commented out is one that the product knows.
+example_is_valid() {
+    sed -E 's/^#([a-z0-9_]+ = |    "|\])/\1/' /etc/gpuhostd/config.toml >/tmp/example.toml
+    gpuhostctl config check /tmp/example.toml
 }
 
 # new_process OLD: the service runs again, as another process.

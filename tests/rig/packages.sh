@@ -1,5 +1,6 @@
 #!/bin/bash
-# packages.sh [PACKAGES]: installs, exercises and removes the .deb and the .rpm of that folder under a real systemd.
+# packages.sh [PACKAGES]: installs, exercises and removes the .deb and the .rpm of that folder under a real systemd, and lets a
+# probe hang in the kernel.
 set -euo pipefail
 PACKAGES=$(realpath "${1:-$(dirname "$0")/../../out/test/packages}")
 source "$(dirname "$0")/rig.sh"
@@ -12,9 +13,9 @@ done
 rig_docker
 rig_image
 failed=0
-for kind in deb rpm; do
-    rig_boot "gpuhostd-rig-$kind" --volume "$PACKAGES:/packages:ro" --volume "$RIG_HERE:/rig:ro"
-    rig_in "gpuhostd-rig-$kind" bash "/rig/inside-$kind.sh" || failed=1
-    docker rm --force --volumes "gpuhostd-rig-$kind" >/dev/null
+for part in deb rpm stuck; do
+    rig_boot "gpuhostd-rig-$part" --volume "$PACKAGES:/packages:ro" --volume "$RIG_HERE:/rig:ro"
+    rig_in "gpuhostd-rig-$part" bash "/rig/inside-$part.sh" || failed=1
+    docker rm --force --volumes "gpuhostd-rig-$part" >/dev/null
 done
 exit "$failed"

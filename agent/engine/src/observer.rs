@@ -7,6 +7,7 @@ use model::judge::{self, Seen};
 use model::observation::{HostObservation, RawObservation};
 use model::pci::PciScan;
 use model::ports::{ChangePort, Clock, HostPort};
+use model::settings::Settings;
 use model::time::BootMillis;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -67,7 +68,7 @@ struct Waiter {
 pub struct Observer<H, K> {
     host: Arc<H>,
     clock: Arc<K>,
-    sample_interval_ms: u64,
+    settings: watch::Receiver<Arc<Settings>>,
     publish: watch::Sender<Arc<HostObservation>>,
     asks: mpsc::Receiver<Ask>,
     latest: RawObservation,
@@ -96,14 +97,14 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
     pub fn new(
         host: Arc<H>,
         clock: Arc<K>,
-        sample_interval_ms: u64,
+        settings: watch::Receiver<Arc<Settings>>,
         publish: watch::Sender<Arc<HostObservation>>,
         asks: mpsc::Receiver<Ask>,
     ) -> Self {
         Self {
             host,
             clock,
-            sample_interval_ms,
+            settings,
             publish,
             asks,
             latest: nothing_seen(),
@@ -135,7 +136,7 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
                 () = clock.sleep_until(wake) => {
                     let now = clock.boot_now();
                     if now >= next_sample {
-                        next_sample = now.plus(self.sample_interval_ms);
+                        next_sample = now.plus(self.sample_interval_ms());
                         self.sample();
                     }
                     if next_scan.is_some_and(|scan| now >= scan) {
@@ -146,6 +147,11 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
                 }
             }
         }
+    }
+
+    /// As it is configured now: a reload takes effect with the next sample.
+    fn sample_interval_ms(&self) -> u64 {
+        self.settings.borrow().agent.sample_interval_s.saturating_mul(1000)
     }
 
     /// Samples what changes with time. The bus is scanned on change, and once at the start.

@@ -6,6 +6,7 @@ use crate::observer::{Ask, Observer, nothing_seen};
 use model::judge::{self, Seen};
 use model::observation::HostObservation;
 use model::ports::{ChangePort, Clock, HostPort, ManagerPort};
+use model::settings::Settings;
 use model::time::{BootMillis, UnixMillis};
 use std::future::Future;
 use std::sync::Arc;
@@ -59,18 +60,18 @@ impl Ends {
         self.handle.clone()
     }
 
-    /// The engine over these ports, sampling each `sample_interval_ms`.
+    /// The engine over these ports.
     pub fn engine<H: HostPort, K: Clock, M: ManagerPort>(
         self,
         host: Arc<H>,
         changes: impl ChangePort,
         clock: Arc<K>,
         manager: Arc<M>,
-        sample_interval_ms: u64,
+        settings: watch::Receiver<Arc<Settings>>,
         cancel: CancellationToken,
     ) -> Engine<impl Future<Output = ()> + Send> {
         let (asks, asked) = mpsc::channel(COMMAND_QUEUE);
-        let observer = Observer::new(host, Arc::clone(&clock), sample_interval_ms, self.observation, asked);
+        let observer = Observer::new(host, Arc::clone(&clock), settings, self.observation, asked);
         let core = Core::new(clock, manager, asks.clone(), self.jobs, self.submissions);
         let run = async move {
             tokio::join!(observer.run(changes, cancel.clone()), core.run(cancel));

@@ -36,7 +36,7 @@ fn start(host: Arc<TestHost>) -> Bench {
         TestChanges(announced),
         Arc::clone(&clock),
         Arc::new(NoManager),
-        SAMPLE_MS,
+        tokio::sync::watch::channel(Arc::new(model::settings::Settings::default())).1,
         cancel.clone(),
     );
     let run = tokio::spawn(engine.run);

@@ -1,3 +1,12 @@
-//! placeholder
+//! The daemon as a library: its faces, its hands' acts and its life. `main` picks the role and the adapters.
 
+pub mod args;
 pub mod bus;
+pub mod checkin;
+pub mod config;
+pub mod front;
+pub mod lifecycle;
+mod linux;
+pub mod logging;
+mod notify;
+mod status;

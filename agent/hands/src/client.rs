@@ -2,7 +2,6 @@
 
 use crate::causes::with_causes;
 use crate::frame::{self, FrameFault};
-use crate::local::Order;
 use model::driver::ProbeFault;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,8 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 use wire::hand::{Answer, Ask, HandRole, Request, Said};
 
 /// Where the socket units put the hands' sockets.
@@ -22,16 +20,8 @@ pub const SOCKET_FOLDER: &str = "/run/gpuhostd/hands";
 #[derive(Debug, Clone)]
 pub struct Client {
     role: HandRole,
-    way: Way,
+    socket: PathBuf,
     ids: Arc<AtomicU64>,
-}
-
-#[derive(Debug, Clone)]
-enum Way {
-    /// A connection for each request: nothing is left over from a request that was given up.
-    Socket(PathBuf),
-    /// The keeper of a hand that we started ourselves.
-    Local(mpsc::Sender<Order>),
 }
 
 /// What a hand says of itself.
@@ -55,14 +45,6 @@ pub enum HandFault {
         path: PathBuf,
         /// What the host said.
         source: io::Error,
-    },
-    /// A hand that we start ourselves is not there.
-    #[error("the {} hand does not run: {why}", .role.name())]
-    Down {
-        /// Which hand.
-        role: HandRole,
-        /// How it ended or why it could not be started, and when that is tried again.
-        why: String,
     },
     /// The connection ended before the answer.
     #[error(
@@ -130,7 +112,6 @@ impl HandFault {
     pub const fn role(&self) -> HandRole {
         match self {
             Self::Connect { role, .. }
-            | Self::Down { role, .. }
             | Self::Closed { role }
             | Self::Frame { role, .. }
             | Self::Strange { role, .. }
@@ -152,16 +133,7 @@ impl Client {
     /// The hand behind the socket of its unit, `<folder>/<role>.sock`. Nothing is connected yet.
     #[must_use]
     pub fn at(role: HandRole, folder: &Path) -> Self {
-        Self::by(role, Way::Socket(folder.join(format!("{}.sock", role.name()))))
-    }
-
-    /// The hand whose keeper takes these orders.
-    pub(crate) fn kept(role: HandRole, orders: mpsc::Sender<Order>) -> Self {
-        Self::by(role, Way::Local(orders))
-    }
-
-    fn by(role: HandRole, way: Way) -> Self {
-        Self { role, way, ids: Arc::new(AtomicU64::new(1)) }
+        Self { role, socket: folder.join(format!("{}.sock", role.name())), ids: Arc::new(AtomicU64::new(1)) }
     }
 
     /// Which hand this is.
@@ -179,10 +151,7 @@ impl Client {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let deadline_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         let request = Request { id, deadline_ms, ask };
-        let answered = match &self.way {
-            Way::Socket(path) => timeout(within, over_socket(role, path, &request)).await,
-            Way::Local(orders) => timeout_at(Instant::now() + within, over_keeper(role, orders, request, within)).await,
-        };
+        let answered = timeout(within, over_socket(role, &self.socket, &request)).await;
         match answered.unwrap_or(Err(HandFault::Timeout { role, within }))? {
             Said::Refused { why } => Err(HandFault::Refused { role, why }),
             said @ (Said::Hello { .. } | Said::Driver(_) | Said::Docker(_)) => Ok(said),
@@ -212,21 +181,8 @@ async fn over_socket(role: HandRole, path: &Path, request: &Request) -> Result<S
     exchange(role, &mut stream, request).await
 }
 
-async fn over_keeper(
-    role: HandRole,
-    orders: &mpsc::Sender<Order>,
-    request: Request,
-    within: Duration,
-) -> Result<Said, HandFault> {
-    let (reply, answer) = oneshot::channel();
-    let ended = || HandFault::Down { role, why: "gpuhostd is about to end".to_owned() };
-    let order = Order { request, until: Instant::now() + within, reply };
-    orders.send(order).await.map_err(|_| ended())?;
-    answer.await.map_err(|_| ended())?
-}
-
 /// Sends one request and reads answers until the one with its id; earlier ones belong to requests that were given up.
-pub(crate) async fn exchange(
+async fn exchange(
     role: HandRole,
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     request: &Request,

@@ -2,7 +2,7 @@
 
 use crate::acts::Acts;
 use crate::causes::with_causes;
-use crate::listen::{Listen, ListenFault};
+use crate::listen::{self, ListenFault};
 use crate::peers::{NoFront, Peers};
 use crate::server::{Left, Limits, ServeFault, serve};
 use sd_notify::NotifyState;
@@ -28,10 +28,11 @@ enum EntryFault {
     Serve(#[source] ServeFault),
 }
 
-/// Runs the hand until it leaves, is told to (SIGTERM), or cannot go on. What the caller's process exits with.
+/// Runs the hand until it leaves, is told to (SIGTERM), or cannot go on. `front_uid` is the uid that may ask, where it is
+/// not that of the package's user. What the caller's process exits with.
 #[must_use]
-pub fn main(role: HandRole, acts: Acts) -> ExitCode {
-    match run(role, acts) {
+pub fn main(role: HandRole, front_uid: Option<u32>, acts: Acts) -> ExitCode {
+    match run(role, front_uid, acts) {
         Ok(why) => {
             tracing::info!(hand = role.name(), "the hand leaves: {why}");
             ExitCode::SUCCESS
@@ -43,27 +44,28 @@ pub fn main(role: HandRole, acts: Acts) -> ExitCode {
     }
 }
 
-fn run(role: HandRole, acts: Acts) -> Result<&'static str, EntryFault> {
+fn run(role: HandRole, front_uid: Option<u32>, acts: Acts) -> Result<&'static str, EntryFault> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(EntryFault::Runtime)?;
-    let outcome = runtime.block_on(live(role, acts));
+    let outcome = runtime.block_on(live(role, front_uid, acts));
     // A call that hangs in a blocking thread must not keep the process.
     runtime.shutdown_background();
     outcome
 }
 
-async fn live(role: HandRole, acts: Acts) -> Result<&'static str, EntryFault> {
+async fn live(role: HandRole, front_uid: Option<u32>, acts: Acts) -> Result<&'static str, EntryFault> {
     let mut told = signal(SignalKind::terminate()).map_err(EntryFault::Signal)?;
-    let listen = Listen::from_stdin().map_err(EntryFault::Listen)?;
-    let peers = match &listen {
-        Listen::Socket(_) => Peers::front().map_err(EntryFault::NoFront)?,
-        Listen::Pair(_) => Peers::parent(),
+    let listener = listen::from_stdin().map_err(EntryFault::Listen)?;
+    let peers = match front_uid {
+        Some(uid) => Peers::of(&[uid]),
+        None => Peers::front().map_err(EntryFault::NoFront)?,
     };
     let status = (acts.powerless)().map_or_else(|| "Ready".to_owned(), |why| format!("Powerless: {why}"));
     tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    let (acts, limits) = (Arc::new(acts), Limits::of(role));
     tokio::select! {
-        served = serve(role, listen, peers, Arc::new(acts), Limits::of(role)) => match served {
+        served = serve(role, &listener, &peers, &acts, &limits) => match served {
             Ok(Left::Idle) => Ok("nothing was asked for a while"),
-            Ok(Left::FrontGone) => Ok("the front has gone"),
+            Ok(Left::Old) => Ok("it makes room for a fresh one"),
             Err(fault) => Err(EntryFault::Serve(fault)),
         },
         _ = told.recv() => {

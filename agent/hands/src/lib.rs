@@ -1,20 +1,20 @@
 //! The hands of gpuhostd: processes with powers but without opinions, and the front's side of their sockets.
 //!
 //! The hand's side is [`entry::main`] (a process), [`server::serve`] (its loop) and [`acts::Acts`] (what it can do). The
-//! front's side is [`client::Client`], [`local::spawn_local`] where there is no systemd, and [`remote::RemoteHost`].
+//! front's side is [`client::Client`], [`launcher::run`] where there is no systemd, and [`remote::RemoteHost`].
 
 pub mod acts;
 mod causes;
 pub mod client;
 pub mod entry;
 pub mod frame;
+pub mod launcher;
+pub mod linux;
 pub mod listen;
-pub mod local;
 pub mod peers;
 pub mod power;
 pub mod remote;
 pub mod server;
 
 pub use client::{Client, HandFault};
-pub use local::spawn_local;
 pub use remote::RemoteHost;

@@ -1,6 +1,6 @@
 //! Who may talk to a hand: the uid that the kernel vouches for, never what the peer says.
 
-use nix::unistd::{Uid, User, geteuid};
+use nix::unistd::User;
 use tokio::net::UnixStream;
 
 /// The user that the front runs as; the package creates it.
@@ -35,12 +35,6 @@ impl Peers {
     pub fn front() -> Result<Self, NoFront> {
         let user = User::from_name(FRONT_USER).map_err(NoFront::Lookup)?.ok_or(NoFront::NoUser)?;
         Ok(Self::of(&[user.uid.as_raw()]))
-    }
-
-    /// Root and this process's own uid: for a socket pair, whose other end only the process that started us can hold.
-    #[must_use]
-    pub fn parent() -> Self {
-        Self::of(&[Uid::from_raw(0).as_raw(), geteuid().as_raw()])
     }
 
     /// Lets the peer in, or says who it was.

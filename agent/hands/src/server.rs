@@ -3,8 +3,7 @@
 use crate::acts::Acts;
 use crate::causes::with_causes;
 use crate::frame::{self, FrameFault};
-use crate::listen::Listen;
-use crate::peers::{Peers, Stranger};
+use crate::peers::Peers;
 use serde::Deserialize;
 use std::io;
 use std::sync::Arc;
@@ -28,6 +27,9 @@ pub struct Limits {
     pub request: Duration,
     /// The hand leaves after this long without a connection; its socket unit starts it again. `None`: it stays.
     pub leave_after: Option<Duration>,
+    /// The hand leaves at the first quiet moment after this long a life, for a fresh start at the next request: its unit
+    /// allows the device numbers that the NVIDIA driver had when it started, and a driver can be loaded later. `None`: never.
+    pub renew_after: Option<Duration>,
 }
 
 impl Limits {
@@ -43,6 +45,10 @@ impl Limits {
                 HandRole::Host => Some(Duration::from_secs(120)),
                 HandRole::Containers => None,
             },
+            renew_after: match role {
+                HandRole::Host => Some(Duration::from_secs(600)),
+                HandRole::Containers => None,
+            },
         }
     }
 }
@@ -52,8 +58,8 @@ impl Limits {
 pub enum Left {
     /// Nothing was asked for long enough.
     Idle,
-    /// The other end of the socket pair was closed, or broke the protocol.
-    FrontGone,
+    /// It has lived long enough.
+    Old,
 }
 
 /// Why a hand cannot go on.
@@ -62,9 +68,6 @@ pub enum ServeFault {
     /// No connection can be accepted any more.
     #[error("cannot accept connections any more")]
     Accept(#[source] io::Error),
-    /// The socket pair was made by somebody else.
-    #[error("the other end of the socket pair is not ours")]
-    Stranger(#[source] Stranger),
 }
 
 /// Why a connection ended. All but the first are the peer's fault.
@@ -86,24 +89,6 @@ enum Ended {
 /// The hand cannot go on; its unit restarts it.
 pub async fn serve(
     role: HandRole,
-    listen: Listen,
-    peers: Peers,
-    acts: Arc<Acts>,
-    limits: Limits,
-) -> Result<Left, ServeFault> {
-    match listen {
-        Listen::Socket(listener) => serve_socket(role, &listener, &peers, &acts, &limits).await,
-        Listen::Pair(stream) => {
-            peers.admit(&stream).map_err(ServeFault::Stranger)?;
-            let patient = Limits { quiet: Duration::MAX, ..limits };
-            log_end(&converse(role, stream, &acts, &patient).await);
-            Ok(Left::FrontGone)
-        }
-    }
-}
-
-async fn serve_socket(
-    role: HandRole,
     listener: &UnixListener,
     peers: &Peers,
     acts: &Arc<Acts>,
@@ -112,6 +97,7 @@ async fn serve_socket(
     let leave_at = || limits.leave_after.map(|after| Instant::now() + after);
     let mut talks = JoinSet::new();
     let mut leave = leave_at();
+    let renew = limits.renew_after.map(|after| Instant::now() + after);
     loop {
         tokio::select! {
             accepted = listener.accept(), if talks.len() < limits.connections => {
@@ -129,6 +115,10 @@ async fn serve_socket(
                     tracing::error!(hand = role.name(), "a request broke the code that served it: {panic}");
                 }
                 leave = leave_at();
+                let old = renew.is_some_and(|renew| Instant::now() >= renew);
+                if old && talks.is_empty() && !(acts.child_hangs)() {
+                    return Ok(Left::Old);
+                }
             }
             // A connection that comes between this instant and the exit waits in the queue and starts the hand again.
             () = until(leave), if talks.is_empty() => {

@@ -10,8 +10,8 @@
 mod common;
 
 use common::{
-    Count, Served, acts, assert_alive, assert_closed, counting, eventually, facts, frame, limits, read_answer, report,
-    request,
+    Count, Served, acts, assert_alive, assert_closed, counting, eventually, facts, frame, limits, ourselves,
+    read_answer, report, request,
 };
 use hands::peers::Peers;
 use hands::server::{Left, Limits};
@@ -29,7 +29,7 @@ const LONG: Duration = Duration::from_secs(10);
 #[tokio::test]
 async fn the_adapter_gets_each_fact_from_the_hand_that_has_it() {
     let host = Served::host();
-    let containers = Served::with(HandRole::Containers, Peers::parent(), acts(), limits());
+    let containers = Served::with(HandRole::Containers, ourselves(), acts(), limits());
     let remote = RemoteHost::new(host.client(), containers.client(), &NvidiaSettings::default());
     assert_eq!(remote.probe_driver(DriverSource::Smi).await, Ok(report(DriverSource::Smi)));
     assert_eq!(remote.docker_facts().await, Ok(facts()));
@@ -42,7 +42,7 @@ async fn the_adapter_gets_each_fact_from_the_hand_that_has_it() {
 
 #[tokio::test]
 async fn a_hand_refuses_what_is_the_other_ones() {
-    let containers = Served::with(HandRole::Containers, Peers::parent(), acts(), limits());
+    let containers = Served::with(HandRole::Containers, ourselves(), acts(), limits());
     for source in [DriverSource::Nvml, DriverSource::Smi] {
         let refused = containers.client().ask(Ask::ProbeDriver(source), LONG).await;
         assert!(
@@ -59,7 +59,7 @@ async fn a_hand_refuses_what_is_the_other_ones() {
 #[tokio::test]
 async fn while_one_act_hangs_others_are_served() {
     let hanging = Count::default();
-    let host = Served::with(HandRole::Host, Peers::parent(), counting(hanging.clone()), limits());
+    let host = Served::with(HandRole::Host, ourselves(), counting(hanging.clone()), limits());
     let mut hung = host.connect().await;
     hung.write_all(&request(1, Ask::ProbeDriver(DriverSource::Nvml))).await.unwrap();
     eventually("the act hangs", || hanging.load(Ordering::SeqCst) > 0).await;
@@ -73,7 +73,7 @@ async fn while_one_act_hangs_others_are_served() {
 #[tokio::test]
 async fn an_act_ends_when_its_asker_goes() {
     let hanging = Count::default();
-    let host = Served::with(HandRole::Host, Peers::parent(), counting(hanging.clone()), limits());
+    let host = Served::with(HandRole::Host, ourselves(), counting(hanging.clone()), limits());
     let mut asker = host.connect().await;
     asker.write_all(&request(1, Ask::ProbeDriver(DriverSource::Nvml))).await.unwrap();
     eventually("the act hangs", || hanging.load(Ordering::SeqCst) > 0).await;
@@ -96,7 +96,7 @@ async fn an_act_without_end_is_a_timeout_that_the_hand_itself_reports() {
 async fn an_act_that_panics_costs_its_connection_and_no_more() {
     let mut broken = acts();
     broken.probe_driver = Box::new(|_| Box::pin(async { panic!("a bug in an act") }));
-    let host = Served::with(HandRole::Host, Peers::parent(), broken, limits());
+    let host = Served::with(HandRole::Host, ourselves(), broken, limits());
     let fault = host.client().ask(Ask::ProbeDriver(DriverSource::Smi), LONG).await;
     assert!(matches!(fault, Err(HandFault::Closed { .. })), "{fault:?}");
     assert_alive(&host).await;
@@ -199,7 +199,7 @@ async fn a_reader_that_never_reads_does_not_keep_its_place() {
     let mut talkative = acts();
     talkative.powerless = Box::new(|| Some("x".repeat(1024 * 1024)));
     let one = Limits { connections: 1, ..limits() };
-    let host = Served::with(HandRole::Host, Peers::parent(), talkative, one);
+    let host = Served::with(HandRole::Host, ourselves(), talkative, one);
     let mut deaf = host.connect().await;
     deaf.write_all(&request(1, Ask::Hello)).await.unwrap();
     assert_alive(&host).await;
@@ -208,7 +208,7 @@ async fn a_reader_that_never_reads_does_not_keep_its_place() {
 #[tokio::test]
 async fn a_connection_without_requests_is_closed_and_its_place_is_free() {
     let few = Limits { connections: 1, quiet: Duration::from_millis(100), ..limits() };
-    let host = Served::with(HandRole::Host, Peers::parent(), acts(), few);
+    let host = Served::with(HandRole::Host, ourselves(), acts(), few);
     let mut idle = host.connect().await;
     assert_alive(&host).await;
     assert_closed(&mut idle).await;
@@ -217,21 +217,35 @@ async fn a_connection_without_requests_is_closed_and_its_place_is_free() {
 #[tokio::test]
 async fn the_hand_leaves_when_nothing_was_asked_and_keeps_the_socket_for_the_next_one() {
     let brief = Limits { leave_after: Some(Duration::from_millis(150)), ..limits() };
-    let host = Served::with(HandRole::Host, Peers::parent(), acts(), brief);
+    let host = Served::with(HandRole::Host, ourselves(), acts(), brief);
     assert_alive(&host).await;
     let left = tokio::time::timeout(LONG, host.task).await.expect("the hand stayed").unwrap();
     assert_eq!(left.unwrap(), Left::Idle);
 }
 
 #[tokio::test]
+async fn an_old_hand_answers_once_more_and_makes_room() {
+    let old = Limits { renew_after: Some(Duration::ZERO), ..limits() };
+    let host = Served::with(HandRole::Host, ourselves(), acts(), old.clone());
+    assert_alive(&host).await;
+    let left = tokio::time::timeout(LONG, host.task).await.expect("the hand stayed").unwrap();
+    assert_eq!(left.unwrap(), Left::Old);
+    let mut holding = acts();
+    holding.child_hangs = Box::new(|| true);
+    let held = Served::with(HandRole::Host, ourselves(), holding, old);
+    assert_alive(&held).await;
+    assert_alive(&held).await;
+}
+
+#[tokio::test]
 async fn the_hand_stays_while_an_act_runs_and_while_a_child_hangs() {
     let brief = Limits { leave_after: Some(Duration::from_millis(100)), ..limits() };
-    let busy = Served::with(HandRole::Host, Peers::parent(), acts(), brief.clone());
+    let busy = Served::with(HandRole::Host, ourselves(), acts(), brief.clone());
     let mut stream = busy.connect().await;
     stream.write_all(&request(1, Ask::ProbeDriver(DriverSource::Nvml))).await.unwrap();
     let mut holding = acts();
     holding.child_hangs = Box::new(|| true);
-    let held = Served::with(HandRole::Host, Peers::parent(), holding, brief);
+    let held = Served::with(HandRole::Host, ourselves(), holding, brief);
     assert_alive(&held).await;
     let mut tasks = [busy.task, held.task];
     for task in &mut tasks {

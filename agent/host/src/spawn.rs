@@ -1,8 +1,9 @@
-//! Starts a long-lived process of our own whose standard input is a socket: a hand, where there is no systemd.
+//! Starts long-lived processes of our own where there is no systemd: the hands and the front.
 
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;
 use tokio::process::{Child, Command};
@@ -22,4 +23,61 @@ pub fn with_socket(exe: &Path, args: &[OsString], socket: OwnedFd) -> io::Result
         .stdout(Stdio::null())
         .process_group(0)
         .spawn()
+}
+
+/// The front as the launcher starts it.
+#[derive(Debug)]
+pub struct Front<'a> {
+    /// The executable.
+    pub exe: &'a Path,
+    /// Its arguments.
+    pub args: &'a [OsString],
+    /// uid and gid to become, with no further group; none = stay.
+    pub become_user: Option<(u32, u32)>,
+}
+
+/// Starts the front, in a process group of its own, with our environment (systemd's notification socket is in it).
+///
+/// # Errors
+/// What the host said.
+pub fn front(front: &Front<'_>) -> io::Result<Child> {
+    let mut command = Command::new(front.exe);
+    command.args(front.args).stdin(Stdio::null()).process_group(0).kill_on_drop(true);
+    if let Some((uid, gid)) = front.become_user {
+        // The standard library drops the supplementary groups where root becomes somebody else.
+        command.uid(uid).gid(gid);
+    }
+    command.spawn()
+}
+
+/// Makes a folder with these permissions where there is none, its parents included.
+///
+/// # Errors
+/// What the host said.
+pub fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path)
+}
+
+/// Removes a socket that an earlier run left; anything else in its place is an error.
+///
+/// # Errors
+/// There is something that is no socket, or what the host said.
+pub fn remove_socket(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is something that is not a socket")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sets the permissions of a file of ours.
+///
+/// # Errors
+/// What the host said.
+pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }

@@ -277,9 +277,9 @@ mod tests {
 
     #[test]
     fn an_nvswitch_is_no_bridge_and_no_gpu() {
-        let nvswitch = PciClass(0x0680_00);
+        let nvswitch = PciClass(0x06_8000);
         assert!(!nvswitch.is_bridge() && !nvswitch.is_gpu());
-        assert!(PciClass(0x0604_00).is_bridge() && PciClass(0x0302_00).is_gpu() && PciClass(0x1200_00).is_gpu());
+        assert!(PciClass(0x06_0400).is_bridge() && PciClass(0x03_0200).is_gpu() && PciClass(0x12_0000).is_gpu());
     }
 
     #[test]

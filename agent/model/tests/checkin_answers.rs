@@ -114,7 +114,9 @@ fn an_unknown_host_sends_its_inventory_again_or_enrols_once() {
     m.on_answer(UP.plus(10), refused(404, "unknown_agent"));
     assert!(matches!(m.next(UP.plus(10), "r"), Action::Enrol(_)));
     m.on_answer(UP.plus(20), refused(401, "token_expired"));
-    assert_eq!(m.next(UP.plus(900_000), "r"), Action::Wait(None));
+    assert_eq!(kinds(&m, UP), ["unknown_agent"]);
+    let sent = run(&mut m, UP.plus(30), UP.plus(120_000), 5, |_, _| refused(404, "unknown_agent"));
+    assert!((3..=4).contains(&sent.len()) && sent.iter().all(|s| s.beat().inventory), "{sent:?}");
 }
 
 #[test]

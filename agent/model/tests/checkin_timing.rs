@@ -79,6 +79,17 @@ fn never_more_than_one_early_heartbeat_a_second() {
 }
 
 #[test]
+fn seq_rises_even_within_a_millisecond_and_after_another_machine() {
+    let mut m = Machine::new(config("k", &["a", "b"]), UP, WALL).after_seq(UP.0 + 7);
+    let mut seqs = Vec::new();
+    while let Action::Beat(beat) = m.next(UP, "r") {
+        seqs.push(beat.seq);
+        m.on_answer(UP, refused(503, "internal"));
+    }
+    assert_eq!(seqs, [UP.0 + 8, UP.0 + 9]);
+}
+
+#[test]
 fn a_change_while_a_heartbeat_is_on_its_way_is_sent_afterwards() {
     let mut m = machine(&["a"]);
     assert!(matches!(m.next(UP, "r"), Action::Beat(_)));

@@ -33,7 +33,7 @@ pub struct Function {
     pub boot_vga: Option<bool>,
     /// DRM nodes, where a DRM driver is bound.
     pub drm: Option<DrmNumbers>,
-    /// PCIe link now and at best; `Unknown` and 0 in sysfs where there is none.
+    /// PCIe link now and at best; nothing without the PCI Express capability.
     pub link: Option<Link>,
     /// `power_state`.
     pub power_state: String,
@@ -66,6 +66,8 @@ pub struct Link {
     /// At best.
     pub best: LinkCapability,
 }
+
+const NO_LINK: LinkCapability = LinkCapability { generation: 0, width: 0 };
 
 /// All functions, by address.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -233,7 +235,7 @@ const fn is_vga(class: PciClass) -> bool {
     class.base_and_sub() == 0x0300
 }
 
-/// A VF has the class of its PF and no link of its own (its Link Status reads as zero).
+/// A VF has the class of its PF and no link of its own: its Link Status and Capabilities read as zero.
 fn virtual_functions(gpu: &GpuDescription, physical: &Function) -> Vec<Function> {
     let Some(described) = &gpu.virtual_functions else { return Vec::new() };
     (0..described.count)
@@ -245,7 +247,8 @@ fn virtual_functions(gpu: &GpuDescription, physical: &Function) -> Vec<Function>
             function.home_driver.clone_from(&described.driver);
             function.group = described.first_group.map(|first| IommuGroupId(first.saturating_add(u32::from(index))));
             function.physical_function = Some(physical.address);
-            (function.link, function.drm, function.driver_override) = (None, None, None);
+            (function.drm, function.driver_override) = (None, None);
+            function.link = Some(Link { now: NO_LINK, best: NO_LINK });
             Some(function)
         })
         .collect()

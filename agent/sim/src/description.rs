@@ -85,7 +85,7 @@ pub struct CardModel {
     /// Name out of the hardware database.
     #[serde(default)]
     pub pci_name: Option<String>,
-    /// Highest PCIe generation and most lanes; integrated GPUs have no link.
+    /// Highest PCIe generation and most lanes; nothing for a function without the PCI Express capability.
     #[serde(default)]
     pub link: Option<LinkCapability>,
     /// What NVIDIA's driver says of the product.
@@ -100,9 +100,9 @@ pub struct CardModel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinkCapability {
-    /// Generation, 1..=6.
+    /// Generation, 1..=6; 0 for an integrated function, which has no link: `Unknown` in sysfs.
     pub generation: u32,
-    /// Lanes.
+    /// Lanes; 0 for an integrated function.
     pub width: u32,
 }
 

@@ -40,6 +40,9 @@ fn gpus(description: &Description, bus: &Bus, driver: &NvidiaDriver, source: Dri
         .zip(with_product)
         .map(|(index, (gpu, model, product))| {
             let mut said = Teller { gpu, product }.gpu(index);
+            if driver.branch().is_some_and(|branch| branch < 470) {
+                name_by_place(&mut said);
+            }
             said.pci_id = Reading::Known(model.id);
             said.subsystem = Reading::Known(model.subsystem);
             let link = bus.functions.get(&gpu.address).and_then(|f| f.link);
@@ -173,6 +176,14 @@ fn mig_device(card: PciAddress, index: u32, instance: &MigInstance) -> DriverMig
     }
 }
 
+/// Drivers before 470 have no UUID for a MIG device: `MIG-<GPU's UUID>/<GPU instance>/<compute instance>`.
+fn name_by_place(gpu: &mut DriverGpu) {
+    for mig in &mut gpu.mig_devices {
+        let card = gpu.uuid.known().map_or("GPU-0", GpuUuid::as_str);
+        mig.uuid = format!("MIG-{card}/{}/{}", mig.gpu_instance, mig.compute_instance).parse().ok().into();
+    }
+}
+
 /// What the driver keeps in memory and tells without asking the card.
 const fn is_remembered(fact: Fact) -> bool {
     match fact {
@@ -209,10 +220,7 @@ fn leave_out_what_the_source_has_not(gpu: &mut DriverGpu, driver: &NvidiaDriver,
     let branch = driver.branch().unwrap_or(0);
     let new_enough = |since: u32| branch >= since;
     match source {
-        DriverSource::Nvml => {
-            gpu.recovery_action = Reading::default();
-            gpu.host_vgpu_mode = Reading::default();
-        }
+        DriverSource::Nvml => gpu.recovery_action = Reading::default(),
         DriverSource::Smi | DriverSource::SmiInDriverContainer => {
             gpu.compute_capability = Reading::default();
             for mig in &mut gpu.mig_devices {

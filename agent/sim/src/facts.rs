@@ -7,6 +7,8 @@ use model::host_facts::{CpuTicks, DiskUsage, HostFacts};
 const MIB: u64 = 1024 * 1024;
 /// Clock ticks in a second (`USER_HZ`).
 const TICKS: u64 = 100;
+/// What is told of the firmware, in this order.
+const DMI: [&str; 4] = ["sys_vendor", "product_name", "board_name", "bios_version"];
 
 /// The facts; the disk is the one that holds `docker_root`.
 #[must_use]
@@ -31,7 +33,7 @@ pub fn facts(description: &Description, docker_root: Option<String>) -> HostFact
         io_read_bytes: Reading::Known(0),
         io_write_bytes: Reading::Known(0),
         nics: host.nics.clone(),
-        dmi: host.dmi.clone().into_iter().collect(),
+        dmi: DMI.iter().filter_map(|name| Some(((*name).to_owned(), host.dmi.get(*name)?.clone()))).collect(),
     }
 }
 

@@ -6,12 +6,15 @@ use model::absence::{Absence, Reading};
 use model::pci::{
     DrmNodes, GpuFunction, GroupMember, IommuGroup, PciScan, PcieLink, UnreadableFunction, VENDOR_NVIDIA,
 };
-use model::{IommuGroupId, PciAddress, PciClass};
+use model::{DriverName, IommuGroupId, PciAddress, PciClass};
 use std::collections::BTreeSet;
 
 /// What the kernel says where a directory stands in place of an attribute: the one way to make a file of an on-disk
 /// tree unreadable for root too, so both forms of the simulated host use it.
-pub const UNREADABLE: &str = "Is a directory (os error 21)";
+pub const UNREADABLE: &str = "EISDIR: Is a directory";
+
+/// Base class and subclass of an NVSwitch (bridge, other).
+const NVSWITCH: u32 = 0x0680;
 
 /// Scans the bus.
 #[must_use]
@@ -57,11 +60,14 @@ impl View<'_> {
         }
     }
 
-    /// As [`View::reading`] for an attribute of free text, where garbage is a text like any other.
-    fn text(&self, function: &Function, attribute: Attribute, value: Option<String>) -> Reading<String> {
-        match self.reading(function, attribute, value) {
-            Reading::Absent(Absence::Garbled(text)) => Reading::Known(text),
-            other => other,
+    /// `driver_override` takes any text; only one that could be a driver's name is a name.
+    fn driver_override(&self, function: &Function) -> Reading<String> {
+        match self.reading(function, Attribute::DriverOverride, function.driver_override.clone()) {
+            Reading::Known(text) | Reading::Absent(Absence::Garbled(text)) => match text.parse::<DriverName>() {
+                Ok(driver) => Reading::Known(driver.into()),
+                Err(_) => Reading::Absent(Absence::garbled(&text)),
+            },
+            Reading::Absent(why) => Reading::Absent(why),
         }
     }
 
@@ -70,24 +76,33 @@ impl View<'_> {
         self.unreadable(function).is_none()
     }
 
+    /// The first attribute that a scan needs of this function and cannot have: of GPUs the whole identity, of what may
+    /// be an NVSwitch the vendor too, of all others the class alone.
     fn unreadable(&self, function: &Function) -> Option<UnreadableFunction> {
-        let fault_of = |attribute: Attribute| Some((attribute, self.fault(function.address, attribute)?));
-        let (attribute, why) = if function.class.is_gpu() || function.id.vendor == VENDOR_NVIDIA {
-            [Attribute::Class, Attribute::Vendor, Attribute::Device].into_iter().find_map(fault_of)?
-        } else {
-            fault_of(Attribute::Class)?
+        let needed: &[Attribute] = match function.class.base_and_sub() {
+            _ if function.class.is_gpu() => &[Attribute::Class, Attribute::Vendor, Attribute::Device],
+            NVSWITCH => &[Attribute::Class, Attribute::Vendor],
+            _ => &[Attribute::Class],
         };
+        let fault = |attribute: &Attribute| Some((*attribute, self.fault(function.address, *attribute)?));
+        let (attribute, why) = needed.iter().find_map(fault)?;
         let path = format!("/sys/bus/pci/devices/{}/{}", function.address, attribute.file());
         Some(UnreadableFunction { name: function.address.to_string(), path, said: said(&why) })
     }
 
+    /// The physical function, where it is on this host.
+    fn physical_of(&self, function: &Function) -> Option<&Function> {
+        let physical = self.bus.functions.get(&function.physical_function?)?;
+        (!self.vanishes(physical.address)).then_some(physical)
+    }
+
     fn is_listed_gpu(&self, function: &Function) -> bool {
-        let under_its_gpu = function.physical_function.is_some_and(|pf| self.bus.functions.contains_key(&pf));
+        let under_its_gpu = self.physical_of(function).is_some_and(|physical| self.has_identity(physical));
         function.class.is_gpu() && !under_its_gpu && self.has_identity(function)
     }
 
     fn is_nvswitch(&self, function: &Function) -> bool {
-        function.id.vendor == VENDOR_NVIDIA && function.class.base_and_sub() == 0x0680 && self.has_identity(function)
+        function.id.vendor == VENDOR_NVIDIA && function.class.base_and_sub() == NVSWITCH && self.has_identity(function)
     }
 
     fn gpu(&self, function: &Function) -> GpuFunction {
@@ -99,15 +114,15 @@ impl View<'_> {
                 .reading(function, Attribute::SubsystemVendor, Some(function.subsystem))
                 .and(|| self.reading(function, Attribute::SubsystemDevice, Some(function.subsystem))),
             driver: known_or_none(function.driver.clone()),
-            driver_override: self.text(function, Attribute::DriverOverride, function.driver_override.clone()),
+            driver_override: self.driver_override(function),
             iommu_group: known_or_none(function.group),
             numa_node: self.reading(function, Attribute::NumaNode, function.numa_node),
             link: self.link(function),
             boot_vga: self.reading(function, Attribute::BootVga, function.boot_vga),
             drm: drm_nodes(function),
             virtual_functions: function.virtual_functions.clone(),
-            physical_function: None,
-            power_state: self.text(function, Attribute::PowerState, Some(function.power_state.clone())),
+            physical_function: self.physical_of(function).map(|physical| physical.address),
+            power_state: self.reading(function, Attribute::PowerState, Some(function.power_state.clone())),
             companions: self.companions(function),
             name: function.name.clone(),
             vendor_name: function.vendor_name.clone(),
@@ -120,14 +135,19 @@ impl View<'_> {
         self.bus.functions.values().filter(same_card).filter(own).map(|f| f.address).collect()
     }
 
+    /// A function without the PCI Express capability has no such files (`pcie_dev_attrs_are_visible`); an integrated one
+    /// has them, and no link behind them: `Unknown` and 0.
     fn link(&self, function: &Function) -> PcieLink {
-        let part =
-            |attribute: Attribute, pick: fn(Link) -> u32| self.reading(function, attribute, function.link.map(pick));
+        let part = |attribute: Attribute, pick: fn(Link) -> u32, no_link: &str| match function.link.map(pick) {
+            None => Reading::Absent(Absence::NotReported),
+            Some(0) => self.reading(function, attribute, None).or_said(no_link),
+            Some(value) => self.reading(function, attribute, Some(value)),
+        };
         PcieLink {
-            generation: part(Attribute::CurrentLinkSpeed, |link| link.now.generation),
-            max_generation: part(Attribute::MaxLinkSpeed, |link| link.best.generation),
-            width: part(Attribute::CurrentLinkWidth, |link| link.now.width),
-            max_width: part(Attribute::MaxLinkWidth, |link| link.best.width),
+            generation: part(Attribute::CurrentLinkSpeed, |link| link.now.generation, "Unknown"),
+            max_generation: part(Attribute::MaxLinkSpeed, |link| link.best.generation, "Unknown"),
+            width: part(Attribute::CurrentLinkWidth, |link| link.now.width, "0"),
+            max_width: part(Attribute::MaxLinkWidth, |link| link.best.width, "0"),
         }
     }
 
@@ -153,12 +173,19 @@ impl View<'_> {
     }
 }
 
-trait AndThen: Sized {
+trait ReadingExt: Sized {
     /// The second reading where the first is known.
     fn and(self, second: impl FnOnce() -> Self) -> Self;
+
+    /// In place of "none" the text that the kernel has there, which is no value.
+    fn or_said(self, text: &str) -> Self;
 }
 
-impl<T> AndThen for Reading<T> {
+impl<T> ReadingExt for Reading<T> {
+    fn or_said(self, text: &str) -> Self {
+        if self.is_none() { Self::Absent(Absence::garbled(text)) } else { self }
+    }
+
     fn and(self, second: impl FnOnce() -> Self) -> Self {
         match self {
             Self::Known(_) => second(),
@@ -174,7 +201,7 @@ fn known_or_none<T>(value: Option<T>) -> Reading<T> {
 fn said(why: &Absence) -> String {
     match why {
         Absence::Unreadable(said) => said.clone(),
-        Absence::Garbled(text) => format!("{text:?} is no number"),
+        Absence::Garbled(text) => format!("{text:?} has no meaning here"),
         Absence::None
         | Absence::NotSupported
         | Absence::NotReported

@@ -33,21 +33,27 @@ impl Running {
     /// Waits until the condition holds; fails where the process ends first or time is over.
     pub fn await_ready(&mut self, mut ready: impl FnMut() -> bool) -> anyhow::Result<()> {
         let begin = Instant::now();
-        while !ready() {
+        loop {
+            let holds = ready();
             if let Some(status) = self.child.try_wait()? {
                 bail!("{} ended with {status} before it was ready", self.name);
+            }
+            if holds {
+                return Ok(());
             }
             if begin.elapsed() > PATIENCE {
                 bail!("{} was not ready after {} s", self.name, PATIENCE.as_secs());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(())
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
         let asked = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
         let begin = Instant::now();
         while asked.is_ok() && begin.elapsed() < PATIENCE {
@@ -75,8 +81,13 @@ mod tests {
     fn a_process_that_ends_early_is_not_waited_for() {
         let log = tempfile::NamedTempFile::new().unwrap();
         let mut running = Running::start(&mut Command::new("false"), log.path()).unwrap();
-        let error = running.await_ready(|| false).unwrap_err();
-        assert!(error.to_string().contains("before it was ready"), "{error}");
+        while !std::fs::read_to_string(format!("/proc/{}/stat", running.pid())).unwrap().contains(") Z ") {
+            std::thread::yield_now();
+        }
+        for answer in [false, true] {
+            let error = running.await_ready(|| answer).unwrap_err();
+            assert!(error.to_string().contains("before it was ready"), "{error}");
+        }
     }
 
     #[test]

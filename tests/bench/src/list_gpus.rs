@@ -11,6 +11,7 @@ use anyhow::{Context, ensure};
 use host::front::Sysfs;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 const GPUS: usize = 8;
@@ -27,15 +28,21 @@ pub fn run(ground: &Ground) -> anyhow::Result<Row> {
         "{here} functions in /sys, not {FUNCTIONS}: the made tree is not mounted (run.sh does it)"
     );
     let rig = Rig::prepare(ground, &Wish::default())?;
-    let _daemon = rig.start_daemon()?;
-    let ours = Contender { who: "gpuhostctl gpus, daemon running".into(), command: rig.ctl(&["gpus"]) };
+    let mut daemon = rig.start_daemon()?;
+    let (scan, all) = scan_ms()?;
+    let told = |output: std::process::Output| {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        all.iter().all(|address| text.contains(address))
+    };
+    let gpus = rig.ctl(&["gpus"]);
+    daemon.await_ready(|| Command::new(&gpus[0]).args(&gpus[1..]).output().is_ok_and(told))?;
+    let ours = Contender { who: "gpuhostctl gpus, daemon running".into(), command: gpus, must_say: all.clone() };
     let contenders = [
         ours,
-        Contender::new(&["lspci", "-Dnnk"]),
-        Contender::new(&["driverctl", "list-devices", "display"]),
-        Contender::new(&["lshw", "-quiet", "-C", "display", "-json"]),
+        Contender::new(&["lspci", "-Dnnk"], &all),
+        Contender::new(&["driverctl", "list-devices", "display"], &all),
+        Contender::new(&["lshw", "-quiet", "-C", "display", "-json"], &all),
     ];
-    let scan = scan_ms()?;
     let mut figures = wall_times(&contenders, ROUNDS).into_iter();
     let ctl = figures.next().context("there is one figure for each contender")?;
     let peers: Vec<Figure> = figures.collect();
@@ -55,14 +62,17 @@ pub fn run(ground: &Ground) -> anyhow::Result<Row> {
     })
 }
 
-fn scan_ms() -> anyhow::Result<f64> {
+/// Milliseconds for one scan, and the addresses that it found.
+fn scan_ms() -> anyhow::Result<(f64, Vec<String>)> {
     let sysfs = Sysfs::new("/sys");
+    let mut addresses = Vec::new();
     let mut taken = Vec::with_capacity(SCANS);
     for _ in 0..SCANS {
         let begin = Instant::now();
         let scan = sysfs.scan()?;
         taken.push(begin.elapsed().as_secs_f64() * 1e3);
-        ensure!(scan.gpus.len() == GPUS, "the scan found {} GPUs", scan.gpus.len());
+        addresses = scan.gpus.iter().map(|gpu| gpu.address.to_string()).collect();
+        ensure!(addresses.len() == GPUS, "the scan found {} GPUs", addresses.len());
     }
-    Ok(median(taken))
+    Ok((median(taken), addresses))
 }

@@ -34,7 +34,11 @@ pub fn run(ground: &Ground) -> anyhow::Result<Row> {
         std::thread::sleep(SCRAPE.min(time.saturating_sub(begin.elapsed())));
     }
     let family = family(daemon.pid())?;
-    let pss: Result<Vec<f64>, _> = family.iter().map(|pid| mib(*pid, "smaps_rollup", "Pss:")).collect();
+    let front = front(&family).unwrap_or(daemon.pid());
+    // Where the front is a child, the first process only starts the others: under systemd that is systemd's work.
+    let product = family.iter().filter(|pid| **pid == front || **pid != daemon.pid());
+    let pss: Result<Vec<f64>, _> = product.map(|pid| mib(*pid, "smaps_rollup", "Pss:")).collect();
+    let pss = pss?;
     let beats = rig.heartbeats();
     ensure!(beats > 0, "the daemon checked in with nobody: this would not be the memory of its work");
     let peer = match &exporter {
@@ -45,12 +49,12 @@ pub fn run(ground: &Ground) -> anyhow::Result<Row> {
         name: "B4",
         what: format!("resident memory after {} s, 8 simulated NVML GPUs, a manager", time.as_secs()),
         ours: vec![
-            (Figure::new("front, RSS", mib(daemon.pid(), "status", "VmRSS:")?, "MiB"), Goal::AtMost(8.0)),
-            (Figure::new("all processes, PSS", pss?.iter().sum(), "MiB"), Goal::AtMost(14.0)),
+            (Figure::new("front, RSS", mib(front, "status", "VmRSS:")?, "MiB"), Goal::AtMost(8.0)),
+            (Figure::new("front and hands, PSS", pss.iter().sum(), "MiB"), Goal::AtMost(14.0)),
         ],
         peers: vec![peer],
         notes: vec![
-            format!("{} processes; {beats} heartbeats accepted; the peer is scraped each 15 s", family.len()),
+            format!("{} processes; {beats} heartbeats accepted; the peer is scraped each 15 s", pss.len()),
             "no workspaces yet: the product does not run any".into(),
         ],
     })
@@ -93,6 +97,17 @@ fn family(first: u32) -> anyhow::Result<BTreeSet<u32>> {
     Ok(family)
 }
 
+/// The front among the processes that a launcher started.
+fn front(family: &BTreeSet<u32>) -> Option<u32> {
+    family.iter().copied().find(|pid| is_launched_front(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()))
+}
+
+fn is_launched_front(command_line: &[u8]) -> bool {
+    let mut words = command_line.split(|byte| *byte == 0).skip(1);
+    let first = words.next().unwrap_or_default();
+    first != b"hand" && (first == b"--launcher" || words.any(|word| word == b"--launcher"))
+}
+
 /// A line of a file in /proc that is told in kB, in MiB.
 fn mib(pid: u32, file: &str, key: &str) -> anyhow::Result<f64> {
     let path = format!("/proc/{pid}/{file}");
@@ -117,6 +132,13 @@ mod tests {
         let killed = Command::new("kill").args([grandchild.to_string(), child.id().to_string()]).status().unwrap();
         child.wait().unwrap();
         assert!(killed.success() && family.contains(&child.id()) && family.contains(&grandchild), "{family:?}");
+    }
+
+    #[test]
+    fn the_front_is_neither_launcher_nor_hand() {
+        assert!(is_launched_front(b"/usr/bin/gpuhostd\0--bus\0system\0--launcher\x0012\0"));
+        assert!(!is_launched_front(b"/usr/bin/gpuhostd\0--with-hands\0--bus\0system\0"));
+        assert!(!is_launched_front(b"/usr/bin/gpuhostd\0hand\0host\0--launcher\x0012\0"));
     }
 
     #[test]

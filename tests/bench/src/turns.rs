@@ -11,12 +11,15 @@ pub struct Contender {
     pub who: String,
     /// The program and its arguments.
     pub command: Vec<String>,
+    /// Words that it must print: who does not do the work takes no part.
+    pub must_say: Vec<String>,
 }
 
 impl Contender {
     /// A contender named by its own command line.
-    pub fn new(command: &[&str]) -> Self {
-        Self { who: command.join(" "), command: command.iter().map(|part| (*part).to_owned()).collect() }
+    pub fn new(command: &[&str], must_say: &[String]) -> Self {
+        let parts = command.iter().map(|part| (*part).to_owned()).collect();
+        Self { who: command.join(" "), command: parts, must_say: must_say.to_owned() }
     }
 }
 
@@ -60,6 +63,9 @@ fn once(contender: &Contender) -> anyhow::Result<f64> {
     let ms = begin.elapsed().as_secs_f64() * 1e3;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{} ended with {}: {}", contender.who, output.status, said.trim());
+    let told = String::from_utf8_lossy(&output.stdout);
+    let untold = contender.must_say.iter().find(|word| !told.contains(word.as_str()));
+    ensure!(untold.is_none(), "{} does not say {}", contender.who, untold.map_or("", String::as_str));
     Ok(ms)
 }
 
@@ -74,10 +80,12 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_or_failing_program_is_absent_and_not_quick() {
-        let contenders = [Contender::new(&["true"]), Contender::new(&["false"]), Contender::new(&["/no/such/program"])];
+    fn who_fails_or_does_not_do_the_work_is_absent_and_not_quick() {
+        let silent = Contender::new(&["true"], &["a word".to_owned()]);
+        let said = Contender::new(&["echo", "a word"], &["a word".to_owned()]);
+        let contenders = [said, silent, Contender::new(&["false"], &[]), Contender::new(&["/no/such/program"], &[])];
         let figures = wall_times(&contenders, 3);
         assert!(figures[0].value.as_ref().is_ok_and(|ms| *ms > 0.0));
-        assert!(figures[1].value.is_err() && figures[2].value.is_err());
+        assert!(figures[1..].iter().all(|figure| figure.value.is_err()));
     }
 }

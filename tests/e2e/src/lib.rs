@@ -1,1 +1,6 @@
-//! placeholder
+//! The world of an end-to-end test: the shipped executables, a private bus, a simulated host on disk, all in one folder.
+
+pub mod bus;
+pub mod daemon;
+pub mod wait;
+pub mod world;

@@ -21,7 +21,6 @@ pub const DESCRIPTION: &str = "description.toml";
 pub fn write_tree(description: &Description, root: &Path, artifacts: &Artifacts) -> anyhow::Result<()> {
     let bus = Bus::lay_out(description)?;
     fs::create_dir_all(root).with_context(|| format!("cannot make {}", root.display()))?;
-    text(&root.join(DESCRIPTION), &description.to_toml()?)?;
     if !description.faults.no_pci_bus {
         write_sysfs(description, &bus, &root.join("sys"))?;
     }
@@ -29,7 +28,7 @@ pub fn write_tree(description: &Description, root: &Path, artifacts: &Artifacts)
     write_user_space(description, &bus, root, artifacts)
 }
 
-/// Writes `/sys` alone.
+/// Writes `/sys` alone, into the folder that stands for it.
 ///
 /// # Errors
 /// A file cannot be written.
@@ -91,15 +90,15 @@ fn attributes(function: &Function) -> Vec<(&'static str, String)> {
         ("uevent", uevent(function)),
     ];
     list.extend(function.boot_vga.map(|console| ("boot_vga", u8::from(console).to_string())));
-    let link = function.link;
-    let speed = |generation: Option<u32>| generation.map_or("Unknown", speed).to_owned();
-    let width = |lanes: Option<u32>| lanes.unwrap_or(0).to_string();
-    list.extend([
-        ("current_link_speed", speed(link.map(|l| l.now.generation))),
-        ("max_link_speed", speed(link.map(|l| l.best.generation))),
-        ("current_link_width", width(link.map(|l| l.now.width))),
-        ("max_link_width", width(link.map(|l| l.best.width))),
-    ]);
+    // Only functions with the PCI Express capability have these (`pcie_dev_attrs_are_visible`).
+    list.extend(function.link.into_iter().flat_map(|link| {
+        [
+            ("current_link_speed", speed(link.now.generation).to_owned()),
+            ("max_link_speed", speed(link.best.generation).to_owned()),
+            ("current_link_width", link.now.width.to_string()),
+            ("max_link_width", link.best.width.to_string()),
+        ]
+    }));
     list
 }
 
@@ -206,7 +205,17 @@ pub fn driver_root(description: &Description, root: &Path) -> PathBuf {
     if contained { root.join("run/nvidia/driver") } else { root.to_owned() }
 }
 
-fn write_user_space(description: &Description, bus: &Bus, root: &Path, artifacts: &Artifacts) -> anyhow::Result<()> {
+/// Writes what the driver brings along, and the description that its stand-ins answer from; nothing of `/sys`.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn write_user_space(
+    description: &Description,
+    bus: &Bus,
+    root: &Path,
+    artifacts: &Artifacts,
+) -> anyhow::Result<()> {
+    text(&root.join(DESCRIPTION), &description.to_toml()?)?;
     if description.driver.is_none() {
         return Ok(());
     }
@@ -216,7 +225,7 @@ fn write_user_space(description: &Description, bus: &Bus, root: &Path, artifacts
         Some(NvmlFault::Missing) => {}
         Some(NvmlFault::NotALibrary) => text(&library, "\n")?,
         None | Some(NvmlFault::Init(_) | NvmlFault::Crash { .. } | NvmlFault::Hang { .. }) => {
-            copy(&artifacts.nvml, &library)?;
+            install(&artifacts.nvml, &library)?;
         }
     }
     if library.exists() {
@@ -228,15 +237,18 @@ fn write_user_space(description: &Description, bus: &Bus, root: &Path, artifacts
     match behaviour(description, bus) {
         SmiBehaviour::Missing => Ok(()),
         SmiBehaviour::Hang { .. } | SmiBehaviour::Crash(_) | SmiBehaviour::Exit { .. } | SmiBehaviour::Document(_) => {
-            copy(&artifacts.smi, &home.join("usr/bin/nvidia-smi"))
+            install(&artifacts.smi, &home.join("usr/bin/nvidia-smi"))
         }
     }
 }
 
-fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+/// A hard link where the file systems allow it (the debug builds are large), else a copy.
+fn install(from: &Path, to: &Path) -> anyhow::Result<()> {
     if let Some(folder) = to.parent() {
         fs::create_dir_all(folder)?;
     }
-    fs::copy(from, to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+    if fs::hard_link(from, to).is_err() {
+        fs::copy(from, to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+    }
     Ok(())
 }

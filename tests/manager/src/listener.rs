@@ -8,7 +8,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::routing::any;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,9 +63,10 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, desk: Arc<Desk>, connec
     let certificates = stream.get_ref().1.peer_certificates();
     let certificate = certificates.and_then(|chain| chain.first()).map(|leaf| sha256_hex(leaf));
     let routes = router(&desk, &Peer { connection_id, certificate });
+    // An agent keeps its connection from beat to beat: hyper's own 30 s for the next request would cut it just then.
     // An error here is a client that hung up: nobody is left to tell.
     let _ = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .header_read_timeout(None)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
         .await;
 }

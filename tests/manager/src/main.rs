@@ -13,8 +13,8 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
-/// Heartbeats between two looks at them; more are never outstanding.
-const HISTORY: usize = 1000;
+/// Requests that are remembered: enough for those that come while the last ones are told.
+const HISTORY: usize = 256;
 
 fn main() -> ExitCode {
     let arguments = match arguments::parse(lexopt::Parser::from_env()) {
@@ -105,9 +105,7 @@ async fn narrate(manager: &Manager, mut narrator: Narrator) -> anyhow::Result<()
     let mut told = 0_u64;
     loop {
         let total = *count.wait_for(|total| *total > told).await?;
-        let fresh = usize::try_from(total.saturating_sub(told)).unwrap_or(usize::MAX);
-        let all = manager.heartbeats();
-        let beats = all.into_iter().rev().take(fresh).collect::<Vec<_>>().into_iter().rev();
+        let beats = manager.heartbeats_after(told);
         let telling = tokio::task::spawn_blocking(move || {
             let result = beats.into_iter().try_for_each(|beat| narrator.tell(&beat));
             (narrator, result)

@@ -203,6 +203,12 @@ impl Manager {
         self.desk.records.heartbeats()
     }
 
+    /// The heartbeats after the first `told` ones since the start, oldest first.
+    #[must_use]
+    pub fn heartbeats_after(&self, told: u64) -> Vec<Received> {
+        self.desk.records.heartbeats_after(told)
+    }
+
     /// How many heartbeats came since the start; changes with each.
     #[must_use]
     pub fn heartbeat_count(&self) -> watch::Receiver<u64> {

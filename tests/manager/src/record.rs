@@ -182,6 +182,15 @@ impl Records {
         self.with(|kept| kept.heartbeats.all())
     }
 
+    /// Heartbeats after the first `told` ones since the start, oldest first.
+    pub(crate) fn heartbeats_after(&self, told: u64) -> Vec<Received> {
+        self.with(|kept| {
+            let last = &kept.heartbeats;
+            let untold = usize::try_from(last.total.saturating_sub(told)).unwrap_or(usize::MAX);
+            last.kept.iter().skip(last.kept.len().saturating_sub(untold)).cloned().collect()
+        })
+    }
+
     /// Requests, oldest first.
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.with(|kept| kept.requests.all())

@@ -87,6 +87,13 @@ crate::nvml! {
         unsafe { put(mode, number) }
     }
 
+    /// Whether a vGPU host uses SR-IOV.
+    fn nvmlDeviceGetHostVgpuMode(library, device: nvmlDevice_t, mode: *mut c_uint) {
+        let sriov = known(&gpu(library, device)?.host_vgpu_mode)? == "SR-IOV";
+        // SAFETY: as the function's contract.
+        unsafe { put(mode, c_uint::from(sriov)) }
+    }
+
     /// ECC mode now and after the next reset.
     fn nvmlDeviceGetEccMode(library, device: nvmlDevice_t, current: *mut c_uint, pending: *mut c_uint) {
         let on = c_uint::from(*known(&gpu(library, device)?.ecc_enabled)?);

@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod codes;
 pub mod device;
+pub mod fields;
 pub mod identity;
 pub mod library;
 pub mod metrics;

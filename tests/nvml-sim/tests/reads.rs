@@ -1,12 +1,16 @@
 //! What nvml-wrapper reads off the loaded library is what the description says, for every built-in host.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "an unforeseen variant is a failure whatever its name")]
 
 mod common;
 
 use common::{gpu, installed, nvml};
 use model::driver::{DriverGpu, DriverSource};
+use nvml_wrapper::enums::device::SampleValue;
 use nvml_wrapper::error::NvmlError;
+use nvml_wrapper::structs::device::FieldId;
+use nvml_wrapper::sys_exports::field_id::NVML_FI_DEV_POWER_INSTANT;
 use sim::bus::Bus;
 use sim::driver::report;
 use sim::{BUILT_IN, load};
@@ -82,4 +86,25 @@ fn a_function_that_the_driver_lacks_is_one_that_the_library_lacks() {
     let nvml = nvml(&installed(&load("t4-cloud-vm").unwrap(), folder.path())).unwrap();
     let error = nvml.device_by_index(0).unwrap().board_id().unwrap_err();
     assert!(matches!(error, NvmlError::FailedToLoadSymbol(_)), "{error:?}");
+}
+
+#[test]
+fn the_power_of_the_moment_is_a_field_and_other_fields_are_not_supported() {
+    let folder = tempfile::tempdir().unwrap();
+    let nvml = nvml(&installed(&load("t4-cloud-vm").unwrap(), folder.path())).unwrap();
+    let gpu = nvml.device_by_index(0).unwrap();
+    let mut values = gpu.field_values_for(&[FieldId(NVML_FI_DEV_POWER_INSTANT), FieldId(1)]).unwrap();
+    assert!(matches!(values.pop().unwrap().unwrap().value, Err(NvmlError::NotSupported)));
+    assert!(matches!(values.pop().unwrap().unwrap().value, Ok(SampleValue::U32(38_120))));
+}
+
+#[test]
+fn before_470_a_mig_devices_uuid_names_its_place() {
+    let mut description = load("dgx-a100").unwrap();
+    description.driver.as_mut().unwrap().version = "460.106.00".to_owned();
+    let folder = tempfile::tempdir().unwrap();
+    let nvml = nvml(&installed(&description, folder.path())).unwrap();
+    let gpu = nvml.device_by_index(3).unwrap();
+    let mig = gpu.mig_device_by_index(1).unwrap().uuid().unwrap();
+    assert_eq!(mig, format!("MIG-{}/3/0", gpu.uuid().unwrap()));
 }

@@ -91,9 +91,8 @@ pub(super) async fn serve_once(
     tracing::info!(bus = %bus, name = BUS_NAME, unique_name = %unique_name, "serving D-Bus");
     state.send_replace(BusState::Serving { unique_name });
     let end = follow(&connection, &bus, sources, &mut tree, &mut lost, cancel).await;
-    // Both hold the connection, and its end is waited for.
-    drop(tree);
-    drop(lost);
+    // The goodbye waits for everybody who still holds the connection, and these two would hold it for ever.
+    drop((tree, lost));
     if tokio::time::timeout(GOODBYE_DEADLINE, connection.graceful_shutdown()).await.is_err() {
         tracing::warn!(bus = %bus, "calls were still under way when the D-Bus connection was closed");
     }

@@ -2,7 +2,6 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use hands::acts::Acts;
-use hands::listen::Listen;
 use hands::peers::Peers;
 use hands::server::{Left, Limits, ServeFault, serve};
 use model::Reading;
@@ -85,7 +84,13 @@ pub(crate) fn limits() -> Limits {
         quiet: Duration::from_secs(20),
         request: Duration::from_secs(20),
         leave_after: None,
+        renew_after: None,
     }
+}
+
+/// The user that runs the test, who plays the front.
+pub(crate) fn ourselves() -> Peers {
+    Peers::of(&[nix::unistd::geteuid().as_raw()])
 }
 
 /// A hand on a socket at `<folder>/<role>.sock`, inside this process.
@@ -99,12 +104,12 @@ impl Served {
     pub(crate) fn with(role: HandRole, peers: Peers, acts: Acts, limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join(format!("{}.sock", role.name()))).unwrap();
-        let task = tokio::spawn(serve(role, Listen::Socket(listener), peers, Arc::new(acts), limits));
+        let task = tokio::spawn(async move { serve(role, &listener, &peers, &Arc::new(acts), &limits).await });
         Self { folder, task, role }
     }
 
     pub(crate) fn host() -> Self {
-        Self::with(HandRole::Host, Peers::parent(), acts(), limits())
+        Self::with(HandRole::Host, ourselves(), acts(), limits())
     }
 
     pub(crate) fn folder(&self) -> &Path {

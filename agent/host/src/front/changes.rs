@@ -68,16 +68,22 @@ impl Open {
         Ok(Self { socket, ready })
     }
 
-    /// Waits until something came in, and takes all of it.
+    /// Waits for an event of our subsystems.
     async fn next(&mut self) -> io::Result<()> {
-        let mut guard = self.ready.readable_mut().await?;
-        // A queue that ran over is readable and empty: events were lost, which is a change as well. So the number of
-        // events does not matter, only that they are taken.
-        for event in self.socket.iter() {
-            tracing::debug!(device = %event.syspath().display(), action = %event.event_type(), "device event");
+        loop {
+            let mut guard = self.ready.readable_mut().await?;
+            let mut seen = false;
+            for event in self.socket.iter() {
+                tracing::debug!(device = %event.syspath().display(), action = %event.event_type(), "device event");
+                seen = true;
+            }
+            guard.clear_ready();
+            // Nothing seen: the kernel's own events of other subsystems, which libudev filters out only here. A queue that
+            // runs over is not looked for: libudev makes it 128 MiB long.
+            if seen {
+                return Ok(());
+            }
         }
-        guard.clear_ready();
-        Ok(())
     }
 }
 

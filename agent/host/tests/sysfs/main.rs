@@ -206,6 +206,37 @@ fn functions_that_come_and_go_between_two_scans() {
     assert_eq!(scan.gpus[0].address, address("0000:02:00.0"));
 }
 
+/// On tmpfs, where classes are remembered as on sysfs.
+#[test]
+fn another_function_at_the_same_address_is_seen_as_what_it_is() {
+    let tree = Tree::on_tmpfs();
+    tree.gpu("0000:01:00.0", 4);
+    tree.function("0000:02:00.0", "010802", "144d", "a808");
+    let sysfs = Sysfs::new(tree.root());
+    for _ in 0..2 {
+        assert_eq!(sysfs.scan().unwrap().gpus[0].address, address("0000:01:00.0"));
+    }
+    for name in ["0000:01:00.0", "0000:02:00.0"] {
+        tree.unplug(name);
+    }
+    tree.function("0000:01:00.0", "010802", "144d", "a808");
+    tree.function("0000:02:00.0", "030200", "10de", "2330");
+    let scan = sysfs.scan().unwrap();
+    assert_eq!((scan.gpus.len(), scan.gpus[0].address), (1, address("0000:02:00.0")));
+    assert_eq!(scan, Sysfs::new(tree.root()).scan().unwrap());
+}
+
+#[test]
+fn a_class_that_is_remembered_is_not_read_again() {
+    let tree = Tree::on_tmpfs();
+    let function = tree.function("0000:02:00.0", "010802", "144d", "a808");
+    let sysfs = Sysfs::new(tree.root());
+    assert_eq!(sysfs.scan().unwrap().functions_total, 1);
+    fs::remove_file(function.path.join("class")).unwrap();
+    assert!(sysfs.scan().unwrap().unreadable.is_empty());
+    assert_eq!(Sysfs::new(tree.root()).scan().unwrap().unreadable.len(), 1);
+}
+
 #[test]
 fn a_function_that_vanishes_between_list_and_read_is_left_out_silently() {
     let tree = Tree::new();

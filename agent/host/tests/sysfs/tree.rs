@@ -18,7 +18,15 @@ pub(crate) struct Function {
 
 impl Tree {
     pub(crate) fn new() -> Self {
-        let folder = TempDir::new().unwrap();
+        Self::in_folder(TempDir::new().unwrap())
+    }
+
+    /// On a file system that never gives an inode number out again, as sysfs.
+    pub(crate) fn on_tmpfs() -> Self {
+        Self::in_folder(TempDir::new_in("/dev/shm").unwrap())
+    }
+
+    fn in_folder(folder: TempDir) -> Self {
         for path in ["bus/pci/devices", "bus/pci/drivers", "devices", "kernel/iommu_groups"] {
             fs::create_dir_all(folder.path().join(path)).unwrap();
         }

@@ -32,7 +32,7 @@ pub enum Goal {
 /// What the machine starts from.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Server id; before there is one, the hash of the machine id.
+    /// Server id; before there is one, anything that stays and differs from host to host.
     pub key: String,
     /// Enrol first, or beat.
     pub goal: Goal,
@@ -82,6 +82,7 @@ pub struct Machine {
     interval_s: u64,
     managers: Managers,
     may_enrol_again: bool,
+    lost: bool,
     credentials: usize,
     credential: usize,
     credential_turns: usize,
@@ -113,6 +114,7 @@ impl Machine {
             interval_s,
             managers: Managers::new(&config.managers, config.zone),
             may_enrol_again: config.may_enrol_again,
+            lost: false,
             credentials: config.credentials.max(1),
             credential: 0,
             credential_turns: 0,
@@ -136,6 +138,13 @@ impl Machine {
     #[must_use]
     pub const fn at_once(mut self, now: BootMillis) -> Self {
         self.due = Some(now);
+        self
+    }
+
+    /// The same machine, whose heartbeats come after one with that number.
+    #[must_use]
+    pub const fn after_seq(mut self, seq: u64) -> Self {
+        self.last_seq = seq;
         self
     }
 
@@ -192,9 +201,21 @@ impl Machine {
         }
     }
 
+    /// The credential in use has worked and the older ones were dropped: it is the oldest of `count` now.
+    pub fn settled(&mut self, count: usize) {
+        self.credentials = count.max(1);
+        self.credential = 0;
+    }
+
     /// The answer to the last `Beat` or `Enrol` that was not the acceptance of an enrolment.
     pub fn on_answer(&mut self, now: BootMillis, answer: Answer) {
         self.mid_round = false;
+        if std::mem::take(&mut self.lost) {
+            // One try to enrol again, then heartbeats as before: the manager may find this host yet.
+            self.goal = Goal::Beat;
+            let said = self.trouble.take().map(|(_, said)| said).unwrap_or_default();
+            return self.wait_for_slot(now, Trouble::UnknownAgent, said);
+        }
         match answer {
             Answer::Accepted(reply) => self.accepted(now, reply),
             Answer::Refused(refused) => self.refused(now, &refused),
@@ -338,6 +359,7 @@ impl Machine {
         self.accepted_rev = None;
         if self.may_enrol_again && refused.code.as_deref() == Some("unknown_agent") {
             self.may_enrol_again = false;
+            self.lost = true;
             self.goal = Goal::Enrol;
             self.due = Some(now);
             self.stands(Trouble::UnknownAgent, said);

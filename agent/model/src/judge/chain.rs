@@ -38,7 +38,7 @@ impl State {
 /// The whole chain of one GPU, in order.
 pub(super) fn cause_chain(pci: &GpuFunction, driver: Option<&DriverGpu>, around: &Around<'_>) -> Vec<CauseLink> {
     let bus = bus(pci, driver);
-    let kernel_driver = kernel_driver(pci, around);
+    let kernel_driver = kernel_driver(pci, driver, around);
     let served = matches!(kernel_driver, State::Holds);
     let (docker, cdi) = match around.docker {
         Err(fault @ ProbeFault::NotAsked { .. }) => (State::Open(Some(fault.to_string())), State::Open(None)),
@@ -73,10 +73,12 @@ fn bus(pci: &GpuFunction, driver: Option<&DriverGpu>) -> State {
     State::Holds
 }
 
-fn kernel_driver(pci: &GpuFunction, around: &Around<'_>) -> State {
+fn kernel_driver(pci: &GpuFunction, driver: Option<&DriverGpu>, around: &Around<'_>) -> State {
     let name = match &pci.driver {
         Reading::Known(name) => name,
         Reading::Absent(Absence::None) => return no_driver(pci, around),
+        // The link cannot be read, but the driver itself answers for this address.
+        Reading::Absent(_) if driver.is_some() => return State::Holds,
         Reading::Absent(why) => {
             return State::Open(Some(format!("the driver link of {} could not be read ({})", pci.address, why.code())));
         }

@@ -126,12 +126,15 @@ fn judge_gpus(scan: &PciScan, raw: &RawObservation) -> Vec<Gpu> {
 }
 
 fn judge_gpu(pci: &GpuFunction, scan: &PciScan, raw: &RawObservation, around: &Around<'_>) -> Gpu {
-    let (driver, driver_version) = merge::facts(answered(raw), pci.address);
+    // What only NVIDIA's tools say of another vendor's GPU is not believed.
+    let reports = answered(raw).filter(|_| pci.id.vendor == VENDOR_NVIDIA);
+    let (driver, driver_version) = merge::facts(reports, pci.address);
     let driver_absence = driver.is_none().then(|| why_no_facts(pci, around));
     let cause_chain = chain::cause_chain(pci, driver.as_ref(), around);
     let visible_to_runtime = chain::is_visible(pci, &cause_chain);
     let usage = verdict::usage(pci, driver.as_ref());
-    let unschedulable_reason = unschedulable_reason(usage, driver.as_ref(), &cause_chain);
+    let unschedulable_reason = unschedulable_reason(usage, driver.as_ref(), &cause_chain)
+        .or_else(|| (!visible_to_runtime).then_some("not_visible_to_runtime"));
     Gpu {
         passthrough: passthrough_verdict(pci, driver.as_ref(), scan),
         pci: pci.clone(),
@@ -192,7 +195,9 @@ fn stranger(gpu: &DriverGpu, scan: Option<&PciScan>, source: DriverSource) -> Op
         let parent = parent.address;
         return Some(format!("{source} names {address}, a virtual function of {parent}: it is not a GPU of its own"));
     }
-    let known = scan.gpus.iter().any(|known| known.address == address);
+    let known = scan.gpus.iter().any(|known| known.address == address && known.id.vendor == VENDOR_NVIDIA);
     let path = format!("/sys/bus/pci/devices/{address}");
-    (!known).then(|| format!("{source} names a GPU at {address}, but there is no GPU at {path}: it is not listed"))
+    (!known).then(|| {
+        format!("{source} names a GPU at {address}, but there is no GPU of NVIDIA's at {path}: it is not believed")
+    })
 }

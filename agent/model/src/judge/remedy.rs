@@ -86,14 +86,8 @@ pub(super) fn replace_driver(pci: &GpuFunction, bound: &DriverName, os_id: Optio
 
 /// A source of driver facts failed.
 pub(super) fn probe(fault: &ProbeFault) -> String {
-    let said = fault.to_string().to_ascii_lowercase();
-    if said.contains("version mismatch") {
-        return "the driver's libraries were changed under the loaded modules: stop what uses the GPUs, then \
-                `rmmod nvidia_drm nvidia_modeset nvidia_uvm nvidia && modprobe nvidia`, or reboot"
-            .to_owned();
-    }
-    if said.contains("permission") {
-        return "look at the device nodes: `ls -l /dev/nvidia*`".to_owned();
+    if let Some(known) = crate::smi::remedy(&fault.to_string()) {
+        return known.to_owned();
     }
     match fault {
         ProbeFault::NotAsked { .. } => "wait a moment: the daemon has just started",

@@ -9,6 +9,8 @@ use crate::ids::PciAddress;
 
 /// No GPU has more MIG devices (seven GPU instances of seven compute instances).
 const MIG_DEVICES_MAX: usize = 64;
+/// What was odd about one GPU, as far as it is listed.
+const PROBLEMS_MAX: usize = 16;
 /// Processes of one GPU that are listed.
 const PROCESSES_MAX: usize = 1024;
 
@@ -211,14 +213,14 @@ impl Draft {
     fn finish_mig(&mut self) {
         let Some(MigDraft { gpu_instance, compute_instance, mut device }) = self.mig.take() else { return };
         let (Some(gi), Some(ci)) = (gpu_instance.get(), compute_instance.get()) else {
-            self.problems.push("a MIG device without its instance ids was passed over".to_owned());
+            self.problem("a MIG device without its instance ids was passed over".to_owned());
             return;
         };
         device.gpu_instance = gi;
         device.compute_instance = ci;
         let devices = &mut self.gpu.mig_devices;
         if devices.iter().any(|known| known.gpu_instance == gi && known.compute_instance == ci) {
-            self.problems.push(format!("MIG device {gi}/{ci} is listed twice: the first was kept"));
+            self.problem(format!("MIG device {gi}/{ci} is listed twice: the first was kept"));
         } else if devices.len() < MIG_DEVICES_MAX {
             devices.push(device);
         } else {
@@ -230,7 +232,7 @@ impl Draft {
         let Some(process) = self.process.take() else { return };
         let Reading::Known(list) = &mut self.gpu.processes else { return };
         let Some(pid) = process.pid.get() else {
-            self.problems.push("a process without a process id was passed over".to_owned());
+            self.problem("a process without a process id was passed over".to_owned());
             return;
         };
         if list.len() < PROCESSES_MAX {
@@ -246,7 +248,7 @@ impl Draft {
         let address = self.settle_address(nth);
         let named = address.map_or_else(|| format!("GPU {nth}"), |address| address.to_string());
         if self.left_out > 0 {
-            self.problems.push(format!("{} MIG devices and processes beyond the most that a GPU has", self.left_out));
+            self.problem(format!("{} MIG devices and processes beyond the most that a GPU has", self.left_out));
         }
         let problems = self.problems.into_iter().map(|problem| format!("{named}: {problem}")).collect();
         let gpu = address.map(|address| {
@@ -263,17 +265,24 @@ impl Draft {
         (gpu, problems)
     }
 
+    /// Notes what was odd; a GPU that is all odd is not worth a line for each part of it.
+    fn problem(&mut self, what: String) {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(what);
+        }
+    }
+
     /// The attribute of the element and the bus id say the same; where one is unusable the other serves.
     fn settle_address(&mut self, nth: usize) -> Option<PciAddress> {
         let (id, bus_id) = (self.id.get(), self.bus_id.get());
         if let (Some(id), Some(bus_id)) = (id, bus_id)
             && id != bus_id
         {
-            self.problems.push(format!("its attribute says {id}, its pci_bus_id {bus_id}: the attribute was believed"));
+            self.problem(format!("its attribute says {id}, its pci_bus_id {bus_id}: the attribute was believed"));
         }
         if id.is_none() && bus_id.is_none() {
             let name = self.gpu.name.known().map_or("without a name", String::as_str);
-            self.problems.push(format!("the GPU at place {nth} ({name}) has no PCI address and was passed over"));
+            self.problem(format!("the GPU at place {nth} ({name}) has no PCI address and was passed over"));
         }
         id.or(bus_id)
     }

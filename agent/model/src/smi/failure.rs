@@ -10,42 +10,50 @@ use crate::driver::{DriverReport, ProbeFault};
 /// Longest answer that is repeated, in characters.
 const SAID_MAX: usize = 200;
 
-/// A known answer: words that it contains, and what to do.
-const ANSWERS: [(&str, &str); 13] = [
+/// Known answers: words of nvidia-smi and of NVML that they contain (lower case), and what to do.
+const ANSWERS: [(&[&str], &str); 12] = [
     (
-        "couldn't communicate with the nvidia driver",
+        &["couldn't communicate with the nvidia driver", "driver is not loaded", "driver not loaded"],
         "no NVIDIA kernel module is loaded: `modprobe nvidia`; where that fails, `dmesg | grep -i nvrm` says why (module not \
          built for this kernel, Secure Boot, nouveau bound)",
     ),
     (
-        "driver/library version mismatch",
+        &["version mismatch"],
         "the driver's libraries were changed under the loaded module: stop what uses the GPUs, then `rmmod nvidia_drm \
          nvidia_modeset nvidia_uvm nvidia && modprobe nvidia`, or reboot",
     ),
     (
-        "insufficient permissions",
-        "nvidia-smi may not open the devices: run it as root and look at `ls -l /dev/nvidia*`",
+        &["insufficient permissions", "does not have permission"],
+        "the devices may not be opened: ask as root and look at `ls -l /dev/nvidia*`",
     ),
     (
-        "gpu is lost",
+        &["gpu is lost", "fell off the bus"],
         "a GPU fell off the PCI bus: `dmesg | grep -i xid` names it; it comes back with a reboot or a power cycle",
     ),
-    ("gpu requires reset", "stop what uses the GPU, then `nvidia-smi --gpu-reset -i <PCI address>`, or reboot"),
     (
-        "blocked by the operating system",
-        "something keeps nvidia-smi from the devices: look at the device cgroup, SELinux or AppArmor denials and `ls -l \
+        &["gpu requires reset", "requires a reset"],
+        "stop what uses the GPU, then `nvidia-smi --gpu-reset -i <PCI address>`, or reboot",
+    ),
+    (
+        &["blocked by the operating system"],
+        "something keeps the driver's devices closed: look at the device cgroup, SELinux or AppArmor denials and `ls -l \
          /dev/nvidia*`",
     ),
-    ("in use by another client", "another client holds the driver for itself: `fuser -v /dev/nvidia*` names it"),
-    ("device in use", "another client holds the driver for itself: `fuser -v /dev/nvidia*` names it"),
     (
-        "no devices were found",
+        &["in use by another client", "device in use", "currently in use"],
+        "another client holds the driver for itself: `fuser -v /dev/nvidia*` names it",
+    ),
+    (
+        &["no devices were found"],
         "the driver serves no GPU: `lspci -nnk -d 10de:` shows what is bound; `dmesg | grep -iE 'NVRM|Xid'` says why one failed",
     ),
-    ("infoROM is corrupted", "the board's infoROM is damaged: have the card checked"),
-    ("not supported", "this nvidia-smi does not know the request: install the one of the loaded driver"),
-    ("unknown error", "`dmesg | grep -iE 'NVRM|Xid'` says more; a container that lost its devices must be restarted"),
-    ("failed to initialize nvml", "`dmesg | grep -iE 'NVRM|Xid'` says more"),
+    (&["inforom is corrupted"], "the board's infoROM is damaged: have the card checked"),
+    (&["not supported"], "this nvidia-smi does not know the request: install the one of the loaded driver"),
+    (
+        &["unknown error", "internal driver error"],
+        "`dmesg | grep -iE 'NVRM|Xid'` says more; a container that lost its devices must be restarted",
+    ),
+    (&["failed to initialize nvml"], "`dmesg | grep -iE 'NVRM|Xid'` says more"),
 ];
 
 /// Words with which the dynamic linker and nvidia-smi say that the library is not there.
@@ -94,8 +102,11 @@ pub fn explain_failure(exit_status: i32, stdout: &[u8], stderr: &[u8]) -> ProbeF
 const NO_LIBRARY_REMEDY: &str =
     "install the driver's user space in the version of the loaded module (`cat /sys/module/nvidia/version`)";
 
-fn remedy(lower: &str) -> Option<&'static str> {
-    ANSWERS.iter().find(|(words, _)| lower.contains(&words.to_lowercase())).map(|(_, remedy)| *remedy)
+/// What to do about an answer of the driver, where its words are known.
+pub(crate) fn remedy(said: &str) -> Option<&'static str> {
+    let lower = said.to_lowercase();
+    let knows = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    ANSWERS.iter().find(|(words, _)| knows(words)).map(|(_, remedy)| *remedy)
 }
 
 fn with_remedy(said: &str, remedy: Option<&str>) -> String {

@@ -202,3 +202,49 @@ fn text_up_to(text: &str, most: usize) -> Reading<String> {
     let is_text = text.len() <= most && !text.chars().any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER);
     if is_text { Reading::Known(text.to_owned()) } else { Reading::Absent(Absence::garbled(text)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_need_their_unit_and_plain_digits() {
+        assert_eq!(celsius("-5 C"), Reading::Known(-5.0));
+        assert_eq!(watts("68.92 W"), Reading::Known(68.92));
+        assert_eq!(watts("68.92W"), Reading::Known(68.92));
+        assert_eq!(mib("81559 MiB"), Reading::Known(81559));
+        assert_eq!(mib("4799 MB"), Reading::Known(4799));
+        assert_eq!(lanes("16x"), Reading::Known(16));
+        assert_eq!(number("0"), Reading::Known(0));
+        for text in ["68.92", "-1 W", "6 8 W", "1e3 W", "nan W", ". W", "1. W", "1.2.3 W", "1,5 W", "99999999999999 W"]
+        {
+            assert_eq!(watts(text), Reading::Absent(Absence::garbled(text)), "{text}");
+        }
+        for text in ["+5", "5 ", "0x5", "4294967296", "-1", "٣"] {
+            assert!(number(text).known().is_none(), "{text}");
+        }
+        assert!(mib("1 GiB").known().is_none() && mib("1.5 MiB").known().is_none() && lanes("16").known().is_none());
+    }
+
+    #[test]
+    fn a_glued_pci_id_is_taken_apart() {
+        let id = |text| glued_pci_id(text).into_known().map(|id| id.to_string());
+        assert_eq!(id("233010DE").as_deref(), Some("10de:2330"));
+        assert_eq!(id("0x20B010DE").as_deref(), Some("10de:20b0"));
+        assert_eq!(id("CE10DE").as_deref(), Some("10de:00ce"), "printed without leading zeros");
+        for text in ["[REDACTED]", "10DE", "233010DE0", "+33010DE", "2330:10DE"] {
+            assert_eq!(id(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_are_kept_unless_they_stand_for_no_value() {
+        assert_eq!(words("None"), Reading::Known("None".to_owned()));
+        assert_eq!(words("Unknown"), Reading::Known("Unknown".to_owned()));
+        assert_eq!(words("n/a"), Reading::Absent(Absence::NotSupported));
+        assert_eq!(words("a\u{1b}[31m"), Reading::Absent(Absence::Garbled("a[31m".to_owned())));
+        assert!(words(&"x".repeat(257)).known().is_none() && command(&"x".repeat(257)).known().is_some());
+        assert_eq!(performance_state("P08"), Reading::Known("P8".to_owned()));
+        assert_eq!(enabled("enabled").known(), None);
+    }
+}

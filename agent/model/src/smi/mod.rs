@@ -8,6 +8,7 @@ mod report;
 mod text;
 mod walk;
 
+pub(crate) use failure::remedy;
 pub use failure::{answer, explain_failure};
 pub use leaf::absence_of;
 

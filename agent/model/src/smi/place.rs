@@ -358,3 +358,33 @@ pub(super) fn values_below(container: Place) -> Vec<Field> {
     let fields = blocks.iter().flat_map(|place| block(*place)).map(|(_, field)| *field);
     own.iter().copied().chain(fields).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_counts_only_in_its_place() {
+        assert_eq!(child(Place::Memory, "total"), Some(Place::Value(Field::MemoryTotal)));
+        assert_eq!(child(Place::MigMemory, "total"), Some(Place::Value(Field::Mig(MigField::Total))));
+        assert_eq!(child(Place::DoubleBit, "total"), Some(Place::Value(Field::EccDoubleBitTotal)));
+        for stranger in
+            ["bar1_memory_usage", "module_power_readings", "accounted_processes", "total", "supported_clocks"]
+        {
+            assert_eq!(child(Place::Gpu, stranger), None, "{stranger}");
+        }
+        assert_eq!(child(Place::EccErrors, "aggregate"), None);
+        assert_eq!(child(Place::Value(Field::Name), "total"), None);
+    }
+
+    #[test]
+    fn the_list_of_throttle_reasons_is_open() {
+        assert_eq!(throttle_reason("clocks_throttle_reason_unknown"), Some("unknown"));
+        assert_eq!(throttle_reason("clocks_event_reason_brand_new"), Some("brand_new"));
+        for name in
+            ["clocks_event_reason_", "clocks_event_reason_A", "clocks_event_reasons_counters_sync_boost", "gpu_idle"]
+        {
+            assert_eq!(throttle_reason(name), None, "{name}");
+        }
+    }
+}

@@ -70,8 +70,9 @@ async fn a_token_is_good_for_one_key() {
     Agent::enrolled(&manager, TOKEN).await;
     assert_refused(&Agent::new(&manager).enroll(TOKEN, None).await, 409, "enrol_used");
     assert_eq!(manager.enrolled().len(), 1);
-    Agent::enrolled(&manager, &manager.issue_token()).await;
+    let second = Agent::enrolled(&manager, &manager.issue_token()).await;
     assert_eq!(manager.enrolled().len(), 2);
+    assert_refused(&second.enroll(TOKEN, None).await, 409, "enrol_used");
 }
 
 #[tokio::test]

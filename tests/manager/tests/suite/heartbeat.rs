@@ -41,9 +41,12 @@ async fn heartbeats_come_on_one_connection() {
     let manager = start_default().await;
     let agent = Agent::enrolled(&manager, TOKEN).await;
     agent.send_beat(1).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(45)).await;
+    tokio::time::resume();
     agent.send_beat(2).await;
     let beats = manager.heartbeats();
-    assert_eq!(beats[0].connection_id, beats[1].connection_id);
+    assert_eq!(beats[0].connection_id, beats[1].connection_id, "an idle connection was closed between two beats");
 }
 
 #[tokio::test]
@@ -187,6 +190,23 @@ async fn the_newest_revision_is_told_and_embedded_where_there_is_no_other_way() 
         assert_eq!(reply.1["desired"], json!({"epoch": "b0f4", "revision": 43}));
         assert_eq!(reply.1.get("desired_state").is_some(), embedded);
     }
+}
+
+#[tokio::test]
+async fn only_so_many_are_remembered_and_all_are_counted() {
+    let manager = start(Options { history: 3, ..TestClock::new().options() }).await;
+    let agent = Agent::enrolled(&manager, TOKEN).await;
+    for seq in 1..=5 {
+        agent.send_beat(seq).await;
+    }
+    let seqs = |beats: Vec<manager::Received>| -> Vec<u64> {
+        beats.iter().map(|beat| beat.body["seq"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(*manager.heartbeat_count().borrow(), 5);
+    assert_eq!(seqs(manager.heartbeats()), [3, 4, 5]);
+    assert_eq!(seqs(manager.heartbeats_after(4)), [5]);
+    assert_eq!(seqs(manager.heartbeats_after(0)), [3, 4, 5]);
+    assert_eq!(seqs(manager.heartbeats_after(5)), Vec::<u64>::new());
 }
 
 #[tokio::test]

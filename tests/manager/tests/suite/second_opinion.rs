@@ -78,6 +78,40 @@ fn two_validators_agree_on_good_and_on_bad_bodies() {
     assert!(good >= 8 && bad > 90, "{good} good and {bad} bad bodies are no corpus");
 }
 
+/// JSON pointers to every value inside a body.
+fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
+    let children: Vec<(String, &Value)> = match value {
+        Value::Object(fields) => fields.iter().map(|(name, child)| (name.clone(), child)).collect(),
+        Value::Array(items) => items.iter().enumerate().map(|(index, child)| (index.to_string(), child)).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    };
+    for (name, child) in children {
+        let pointer = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
+        pointers(child, &pointer, found);
+        found.push(pointer);
+    }
+}
+
+#[test]
+fn two_validators_agree_wherever_one_value_is_replaced() {
+    let mut cases = Vec::new();
+    for (file, schema) in EXAMPLES {
+        let good = example(file);
+        let mut places = Vec::new();
+        pointers(&good, "", &mut places);
+        for place in places {
+            for other in [json!(null), json!(true), json!(0), json!(2.0), json!(-1.5), json!("x"), json!([]), json!({})]
+            {
+                let mut body = good.clone();
+                *body.pointer_mut(&place).unwrap() = other;
+                cases.push((component(schema), body));
+            }
+        }
+    }
+    let (good, bad) = assert_agreement(&cases);
+    assert!(good > 200 && bad > 800, "{good} good and {bad} bad bodies are no corpus");
+}
+
 #[tokio::test]
 async fn two_validators_agree_on_what_goes_over_the_wire() {
     let manager = start_default().await;

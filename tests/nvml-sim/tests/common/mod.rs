@@ -2,7 +2,7 @@
 
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig, GpuProcess, MemoryMib, MigMode};
-use nvml_wrapper::enum_wrappers::device::{EccCounter, MemoryError, TemperatureSensor};
+use nvml_wrapper::enum_wrappers::device::{EccCounter, HostVgpuMode, MemoryError, TemperatureSensor};
 use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::{NvmlError, nvml_try};
 use nvml_wrapper::struct_wrappers::device::{MemoryInfo, ProcessInfo};
@@ -156,6 +156,10 @@ pub fn gpu(nvml: &Nvml, index: u32) -> DriverGpu {
         vbios: reading(device.vbios_version(), |text| text),
         persistence: reading(device.is_in_persistent_mode(), |on| on),
         virtualization: reading(device.virtualization_mode(), |mode| format!("{mode:?}")),
+        host_vgpu_mode: reading(device.vgpu_host_mode(), |mode| match mode {
+            HostVgpuMode::Sriov => "SR-IOV".to_owned(),
+            HostVgpuMode::NonSriov => "Non SR-IOV".to_owned(),
+        }),
         mig_current: reading(device.mig_mode(), |m| mode(m.current)),
         mig_pending: reading(device.mig_mode(), |m| mode(m.pending)),
         mig_devices: mig_devices(nvml, &device),

@@ -4,6 +4,7 @@ use model::absence::{Absence, Reading};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
 use nix::sys::stat::Mode;
+use nix::sys::statfs::{SYSFS_MAGIC, TMPFS_MAGIC, fstatfs};
 use nix::unistd::{AccessFlags, faccessat, read};
 use std::fmt::Write;
 use std::os::fd::OwnedFd;
@@ -72,6 +73,12 @@ impl Tree {
     /// Where it is, for messages and for listing a function's folder.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// No entry here ever has the inode number of one that went before: sysfs counts on (and so does tmpfs, on which sysfs
+    /// trees are simulated), most other file systems give numbers out again.
+    pub(super) fn numbers_are_unique(&self) -> bool {
+        fstatfs(&self.folder).is_ok_and(|status| matches!(status.filesystem_type(), SYSFS_MAGIC | TMPFS_MAGIC))
     }
 
     /// The name is the address as the kernel itself would print it.

@@ -120,6 +120,10 @@ fn drm(tree: &Tree, name: &str) -> DrmNodes {
 }
 
 fn virtual_functions(tree: &mut Tree, name: &str) -> Vec<PciAddress> {
+    // The first one is missing on nearly every GPU, and says so for one call instead of a listing.
+    if let Err(Miss::Missing) = tree.link::<PciAddress>(name, "virtfn0") {
+        return Vec::new();
+    }
     let links: Vec<String> = names_in(tree, name, "").filter(|link| link.starts_with("virtfn")).collect();
     links.iter().filter_map(|link| tree.link(name, link).ok()).collect()
 }

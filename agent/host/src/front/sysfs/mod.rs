@@ -1,27 +1,32 @@
 //! One scan of the PCI bus and the IOMMU groups, by reading sysfs and nothing else.
 
 mod attribute;
+mod classes;
 mod function;
 mod group;
 mod names;
 mod parse;
 
 use attribute::{Miss, Tree};
+use classes::{Classes, Round};
 use model::ids::{PciAddress, PciClass};
 use model::pci::{GpuFunction, PciScan, UnreadableFunction, VENDOR_NVIDIA};
 use model::ports::ScanFault;
 use names::Names;
 use std::collections::BTreeMap;
+use std::fs::DirEntry;
+use std::os::unix::fs::DirEntryExt;
 use std::path::PathBuf;
 
 /// Class and subclass of an NVSwitch (bridge, other).
 const OTHER_BRIDGE: u32 = 0x0680;
 
-/// The sysfs of a host. Cheap to keep: between two scans it holds the names of known devices and no open file.
+/// The sysfs of a host. Cheap to keep: between two scans it holds the names and classes of known functions and no open file.
 #[derive(Debug)]
 pub struct Sysfs {
     root: PathBuf,
     names: Names,
+    classes: Classes,
 }
 
 /// A function as the list of the bus and its `class` file show it.
@@ -38,10 +43,11 @@ impl Sysfs {
     /// The sysfs mounted at `root` (`/sys`).
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), names: Names::default() }
+        Self { root: root.into(), names: Names::default(), classes: Classes::default() }
     }
 
-    /// Scans the bus. Blocking, pure reads: 4 calls of the kernel for a function that is no GPU.
+    /// Scans the bus. Blocking, pure reads. A function that is no GPU costs three calls of the kernel in
+    /// the first scan, and none in those after it.
     ///
     /// # Errors
     /// Only where `bus/pci/devices` cannot be listed; one bad function costs itself.
@@ -52,10 +58,12 @@ impl Sysfs {
         let mut tree = Tree::open(&path).map_err(|e| fault(e.to_string()))?;
         let mut scan = PciScan::default();
         let mut bus = Bus::new();
+        let mut round = self.classes.round(&tree);
         for entry in listed {
             let entry = entry.map_err(|e| fault(e.to_string()))?;
-            take_entry(&mut tree, entry.file_name().to_str(), &mut bus, &mut scan);
+            take_entry(&mut tree, &mut round, &entry, &mut bus, &mut scan);
         }
+        drop(round);
         read_gpus(&mut tree, &bus, &mut scan);
         read_nvswitches(&mut tree, &bus, &mut scan);
         group::read(&self.root, &mut tree, &bus, &mut scan);
@@ -66,8 +74,9 @@ impl Sysfs {
     }
 }
 
-fn take_entry(tree: &mut Tree, name: Option<&str>, bus: &mut Bus, scan: &mut PciScan) {
-    let Some(name) = name else {
+fn take_entry(tree: &mut Tree, round: &mut Round<'_>, entry: &DirEntry, bus: &mut Bus, scan: &mut PciScan) {
+    let name = entry.file_name();
+    let Some(name) = name.to_str() else {
         let said = "the name of the folder is not text".to_owned();
         scan.unreadable.push(unreadable(tree, "?", "", said));
         return;
@@ -83,7 +92,7 @@ fn take_entry(tree: &mut Tree, name: Option<&str>, bus: &mut Bus, scan: &mut Pci
             return;
         }
     };
-    let class = tree.parsed(name, "class", parse::class);
+    let class = round.of(tree, address, name, entry.ino());
     if let Err(miss) = &class {
         if !tree.exists(name) {
             return;

@@ -1,0 +1,249 @@
+//! The command line of the daemon: which role this process plays, and the few switches that no file can hold.
+
+use hands::launcher::Launch;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use wire::hand::HandRole;
+
+/// What `--help` prints.
+pub const USAGE: &str = "\
+gpuhostd, the GPU host agent
+
+Usage:
+  gpuhostd [OPTIONS]                 the front: observes, serves D-Bus, checks in (under systemd)
+  gpuhostd --with-hands [OPTIONS]    the same, and starts the hands itself (where there is no systemd)
+  gpuhostd hand host|containers      one hand, on the socket that systemd or the front passes
+  gpuhostd config check [FILE...]    reads the configuration and says what is wrong with it
+
+Options:
+  --config FILE        configuration file; may be given several times, later ones win
+                       [default: /usr/lib/gpuhostd/config.toml, /etc/gpuhostd/config.toml, /etc/gpuhostd/config.d/*.toml]
+  --state DIR          durable state [default: $STATE_DIRECTORY or /var/lib/gpuhostd]
+  --run DIR            run-time state and the hands' sockets [default: $RUNTIME_DIRECTORY or /run/gpuhostd]
+  --bus ADDRESS        message bus: system, none, or an address as unix:path=/run/bus [default: system]
+  --user NAME          with --with-hands, as root: the user that the front becomes [default: gpuhostd, else nobody]
+  --sysfs DIR          with --with-hands: another root for /sys
+  -h, --help           this text
+  -V, --version        the version
+";
+
+/// Which message bus the daemon serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BusChoice {
+    /// The system bus.
+    System,
+    /// None at all.
+    None,
+    /// A D-Bus address.
+    Address(String),
+}
+
+/// Options of the front.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrontArgs {
+    /// Configuration files; empty = the default places.
+    pub config: Vec<PathBuf>,
+    /// Durable state.
+    pub state: PathBuf,
+    /// Run-time state.
+    pub run: PathBuf,
+    /// Message bus.
+    pub bus: BusChoice,
+    /// Start the hands.
+    pub with_hands: bool,
+    /// User to become, with `with_hands` as root.
+    pub user: Option<String>,
+    /// Root of sysfs.
+    pub sysfs: PathBuf,
+    /// Set by the launcher: its process id, and that the front is its child.
+    pub launcher: Option<u32>,
+}
+
+impl FrontArgs {
+    /// What the launcher starts for these options, `exe` being ourselves.
+    #[must_use]
+    pub fn launch(&self, exe: PathBuf) -> Launch {
+        let config = self.config.iter().flat_map(|file| [OsString::from("--config"), file.clone().into()]);
+        let hand: Vec<OsString> = config.collect();
+        let bus = match &self.bus {
+            BusChoice::System => "system".into(),
+            BusChoice::None => "none".into(),
+            BusChoice::Address(address) => OsString::from(address),
+        };
+        let places = [("--state", &self.state), ("--run", &self.run), ("--sysfs", &self.sysfs)];
+        let places = places.into_iter().flat_map(|(name, path)| [OsString::from(name), path.clone().into()]);
+        let front = [OsString::from("--bus"), bus].into_iter().chain(places).chain(hand.clone()).collect();
+        Launch { exe, run: self.run.clone(), state: self.state.clone(), front, hand, user: self.user.clone() }
+    }
+}
+
+/// Options of a hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandArgs {
+    /// Which one.
+    pub role: HandRole,
+    /// Configuration files; empty = the default places.
+    pub config: Vec<PathBuf>,
+    /// The launcher that it ends with.
+    pub launcher: Option<u32>,
+    /// The uid that may ask, where it is not that of the package's user.
+    pub front_uid: Option<u32>,
+}
+
+/// What this process is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// The front.
+    Front(Box<FrontArgs>),
+    /// A hand.
+    Hand(HandArgs),
+    /// The disposable child of a probe.
+    Probe(Vec<String>),
+    /// Reads configuration files and says what is wrong.
+    ConfigCheck(Vec<PathBuf>),
+    /// Prints a text and ends.
+    Print(&'static str),
+}
+
+/// A command line that makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum ArgsFault {
+    /// Unknown or incomplete option.
+    #[error("{0}; see gpuhostd --help")]
+    Syntax(#[from] lexopt::Error),
+    /// A word that is not known.
+    #[error("{word:?} is not known here: expected {expected}; see gpuhostd --help")]
+    Word {
+        /// What was given.
+        word: String,
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// Another root for /sys without `--with-hands`.
+    #[error("--sysfs needs --with-hands: hands that systemd starts look at the real /sys")]
+    SysfsAlone,
+}
+
+/// Reads the command line; `env` answers for environment variables.
+///
+/// # Errors
+/// Unknown words and options, and combinations that make no sense.
+pub fn parse(
+    args: impl IntoIterator<Item = std::ffi::OsString>,
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<Role, ArgsFault> {
+    use lexopt::prelude::*;
+    let folder = |name: &str, default: &str| PathBuf::from(env(name).unwrap_or_else(|| default.to_owned()));
+    let mut front = FrontArgs {
+        config: Vec::new(),
+        state: folder("STATE_DIRECTORY", "/var/lib/gpuhostd"),
+        run: folder("RUNTIME_DIRECTORY", "/run/gpuhostd"),
+        bus: BusChoice::System,
+        with_hands: false,
+        user: None,
+        sysfs: PathBuf::from("/sys"),
+        launcher: None,
+    };
+    let mut parser = lexopt::Parser::from_args(args);
+    let mut first = true;
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Value(word) if first => return subcommand(&word.string()?, &mut parser),
+            Long("config") => front.config.push(parser.value()?.into()),
+            Long("state") => front.state = parser.value()?.into(),
+            Long("run") => front.run = parser.value()?.into(),
+            Long("bus") => front.bus = bus_choice(parser.value()?.string()?),
+            Long("user") => front.user = Some(parser.value()?.string()?),
+            Long("sysfs") => front.sysfs = parser.value()?.into(),
+            Long("with-hands") => front.with_hands = true,
+            Long("launcher") => front.launcher = Some(parser.value()?.parse()?),
+            Short('h') | Long("help") => return Ok(Role::Print(USAGE)),
+            Short('V') | Long("version") => {
+                return Ok(Role::Print(concat!("gpuhostd ", env!("CARGO_PKG_VERSION"), "\n")));
+            }
+            other @ (Short(_) | Long(_) | Value(_)) => return Err(other.unexpected().into()),
+        }
+        first = false;
+    }
+    if !front.with_hands && front.launcher.is_none() && front.sysfs.as_os_str() != "/sys" {
+        return Err(ArgsFault::SysfsAlone);
+    }
+    Ok(Role::Front(Box::new(front)))
+}
+
+fn bus_choice(word: String) -> BusChoice {
+    match word.as_str() {
+        "system" => BusChoice::System,
+        "none" => BusChoice::None,
+        _ => BusChoice::Address(word),
+    }
+}
+
+fn subcommand(word: &str, parser: &mut lexopt::Parser) -> Result<Role, ArgsFault> {
+    use lexopt::prelude::*;
+    let mut words = Vec::new();
+    let (mut config, mut launcher, mut front_uid) = (Vec::new(), None, None);
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Value(value) => words.push(value.string()?),
+            Long("config") if word == "hand" => config.push(parser.value()?.into()),
+            Long("launcher") if word == "hand" => launcher = Some(parser.value()?.parse()?),
+            Long("front-uid") if word == "hand" => front_uid = Some(parser.value()?.parse()?),
+            other @ (Short(_) | Long(_)) => return Err(other.unexpected().into()),
+        }
+    }
+    let unknown = |word: &str, expected| Err(ArgsFault::Word { word: word.to_owned(), expected });
+    match (word, words.as_slice()) {
+        ("hand", [name]) => match HandRole::from_name(name) {
+            Some(role) => Ok(Role::Hand(HandArgs { role, config, launcher, front_uid })),
+            None => unknown(name, "host or containers"),
+        },
+        ("hand", _) => unknown(&words.join(" "), "one hand: host or containers"),
+        ("probe", _) => Ok(Role::Probe(words)),
+        ("config", [check, files @ ..]) if check == "check" => {
+            Ok(Role::ConfigCheck(files.iter().map(PathBuf::from).collect()))
+        }
+        ("config", _) => unknown(&words.join(" "), "config check [FILE...]"),
+        _ => unknown(word, "hand or config"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn role(line: &str) -> Result<Role, ArgsFault> {
+        parse(line.split_whitespace().map(Into::into), |_| None)
+    }
+
+    #[test]
+    fn without_arguments_it_is_the_front_with_the_usual_places() {
+        let Role::Front(front) = role("").unwrap() else { panic!("not the front") };
+        assert_eq!(front.state, PathBuf::from("/var/lib/gpuhostd"));
+        assert_eq!(front.bus, BusChoice::System);
+        assert!(!front.with_hands);
+    }
+
+    #[test]
+    fn systemd_says_where_state_lies() {
+        let env = |name: &str| (name == "STATE_DIRECTORY").then(|| "/x".to_owned());
+        let Role::Front(front) = parse([], env).unwrap() else { panic!("not the front") };
+        assert_eq!(front.state, PathBuf::from("/x"));
+    }
+
+    #[test]
+    fn another_sysfs_only_with_our_own_hands() {
+        assert!(role("--sysfs /tmp/x").unwrap_err().to_string().contains("--with-hands"));
+        assert!(role("--sysfs /tmp/x --with-hands").is_ok());
+    }
+
+    #[test]
+    fn nonsense_is_named() {
+        for (line, named) in
+            [("hand foot", "foot"), ("frobnicate", "frobnicate"), ("--nope", "nope"), ("config", "config check")]
+        {
+            let fault = role(line).unwrap_err().to_string();
+            assert!(fault.contains(named), "{line}: {fault}");
+        }
+    }
+}

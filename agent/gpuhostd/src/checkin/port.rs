@@ -1,0 +1,53 @@
+//! The port of the check-in for the core's jobs: a bounded queue to the task, and an answer for each ask.
+
+use model::enrol::EnrolSpec;
+use model::ports::ManagerPort;
+use model::refusal::Refusal;
+use tokio::sync::{mpsc, oneshot};
+
+const QUEUE: usize = 4;
+
+/// What can be asked of the task.
+#[derive(Debug)]
+pub(super) enum Ask {
+    /// Enrol with a manager.
+    Enrol(Box<EnrolSpec>, oneshot::Sender<Result<(), Refusal>>),
+    /// Say goodbye and wipe.
+    Leave(oneshot::Sender<Result<(), Refusal>>),
+}
+
+/// The check-in as jobs see it.
+#[derive(Debug, Clone)]
+pub struct CheckinPort {
+    asks: mpsc::Sender<Ask>,
+}
+
+/// Both ends.
+pub(super) fn channel() -> (CheckinPort, mpsc::Receiver<Ask>) {
+    let (asks, queue) = mpsc::channel(QUEUE);
+    (CheckinPort { asks }, queue)
+}
+
+impl CheckinPort {
+    async fn ask(&self, make: impl FnOnce(oneshot::Sender<Result<(), Refusal>>) -> Ask) -> Result<(), Refusal> {
+        let stopping = || Refusal::Unavailable { what: "the check-in".into(), why: "the daemon is stopping".into() };
+        let (reply, answer) = oneshot::channel();
+        self.asks.try_send(make(reply)).map_err(|fault| match fault {
+            mpsc::error::TrySendError::Full(_) => {
+                Refusal::Busy { why: "the check-in is busy with other requests; try again when they have ended".into() }
+            }
+            mpsc::error::TrySendError::Closed(_) => stopping(),
+        })?;
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+}
+
+impl ManagerPort for CheckinPort {
+    async fn enrol(&self, spec: EnrolSpec) -> Result<(), Refusal> {
+        self.ask(|reply| Ask::Enrol(Box::new(spec), reply)).await
+    }
+
+    async fn leave(&self) -> Result<(), Refusal> {
+        self.ask(Ask::Leave).await
+    }
+}

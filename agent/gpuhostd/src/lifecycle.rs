@@ -1,0 +1,163 @@
+//! The life of the front: start, READY, reload, stop. It joins the engine with its faces and knows no adapter.
+
+use crate::args::{BusChoice, FrontArgs};
+use crate::bus::{BusAddress, BusState};
+use crate::logging::Level;
+use crate::{bus, checkin, config, notify};
+use anyhow::Context;
+use engine::start::Ends;
+use model::ports::{ChangePort, Clock, HostPort};
+use model::settings::Settings;
+use sd_notify::NotifyState;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// The host that the daemon stands on: Linux, or a simulated one.
+pub struct Ports<H, C, K> {
+    /// Reads the host.
+    pub host: Arc<H>,
+    /// Announces changes.
+    pub changes: C,
+    /// The clock.
+    pub clock: Arc<K>,
+}
+
+/// After SIGTERM everything has so long to end; what has not ended then is left.
+const STOP_WITHIN: Duration = Duration::from_millis(1500);
+
+/// What can be changed while the daemon runs.
+pub struct Live {
+    /// The settings that everybody reads.
+    pub settings: watch::Sender<Arc<Settings>>,
+    /// The log level.
+    pub level: Level,
+}
+
+/// Runs the front until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Only what makes a start impossible; no bus, no manager, no Docker, no driver does not.
+pub async fn run<H: HostPort, C: ChangePort, K: Clock>(
+    ports: Ports<H, C, K>,
+    live: Live,
+    args: FrontArgs,
+) -> anyhow::Result<()> {
+    // Before READY: whoever waits for it may send a signal the moment after.
+    let signals = Signals::listen()?;
+    let cancel = CancellationToken::new();
+    let Ports { host, changes, clock } = ports;
+    let ends = Ends::default();
+    let handle = ends.handle();
+    let (port, status, checkin) = checkin::start(
+        handle.clone(),
+        live.settings.borrow().manager.clone(),
+        args.state.clone(),
+        Arc::clone(&clock),
+        cancel.child_token(),
+    );
+    let manager = Arc::new(port);
+    let engine =
+        ends.engine(host, changes, Arc::clone(&clock), manager, live.settings.subscribe(), cancel.child_token());
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(engine.run);
+    wait_for_first(handle.observation.clone()).await;
+    if let Some(address) = address_of(&args.bus) {
+        let bus = bus::start(address, handle.clone(), status.clone(), cancel.child_token());
+        wait_for_name(bus.state).await;
+        tasks
+            .spawn(async move { bus.task.await.unwrap_or_else(|fault| std::panic::resume_unwind(fault.into_panic())) });
+    }
+    tasks.spawn(notify::keep_watchdog(engine.pulse, Arc::clone(&clock), cancel.child_token()));
+    notify::say(&[NotifyState::Ready]);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
+    tasks.spawn(checkin);
+    tasks.spawn(notify::keep_status(handle, status, clock, cancel.child_token()));
+
+    let outcome = obey(signals, &args, &live, &mut tasks).await;
+    notify::say(&[NotifyState::Stopping]);
+    tracing::info!("stopping");
+    cancel.cancel();
+    if tokio::time::timeout(STOP_WITHIN, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
+        tracing::warn!("{} tasks had not ended after {STOP_WITHIN:?} and are left", tasks.len());
+    }
+    outcome
+}
+
+fn address_of(bus: &BusChoice) -> Option<BusAddress> {
+    match bus {
+        BusChoice::System => Some(BusAddress::System),
+        BusChoice::None => None,
+        BusChoice::Address(address) => Some(BusAddress::At(address.clone())),
+    }
+}
+
+/// READY means that `gpuhostctl` works. A bus that does not answer is not waited for.
+async fn wait_for_name(mut state: watch::Receiver<BusState>) {
+    let decided = state.wait_for(|state| *state != BusState::Starting);
+    if tokio::time::timeout(Duration::from_secs(2), decided).await.is_err() {
+        tracing::warn!("the message bus has not answered in 2 s; the daemon goes on without");
+    }
+}
+
+/// The first scan needs no hand and takes a millisecond; a host that hangs even there is not waited for.
+async fn wait_for_first(mut seen: watch::Receiver<Arc<model::observation::HostObservation>>) {
+    let first = seen.wait_for(|observation| observation.sequence > 0);
+    if tokio::time::timeout(Duration::from_secs(2), first).await.is_err() {
+        tracing::warn!("the PCI bus has not answered in 2 s; the daemon goes on without");
+    }
+}
+
+/// The signals that the front obeys.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?,
+            hangup: signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?,
+        })
+    }
+}
+
+/// Waits for signals and for tasks that should not end. A panic in one ends the daemon; systemd starts it anew.
+async fn obey(mut signals: Signals, args: &FrontArgs, live: &Live, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
+            _ = signals.hangup.recv() => reload(args, live).await,
+            Some(ended) = tasks.join_next() => ended.context("a task of the daemon broke")?,
+        }
+    }
+}
+
+/// Reads the configuration again. A wrong one is told, and what was in force stays.
+async fn reload(args: &FrontArgs, live: &Live) {
+    notify::reloading();
+    let files = args.config.clone();
+    match tokio::task::spawn_blocking(move || config::read(&files)).await {
+        Ok(Ok(settings)) => {
+            live.level.set(&settings.agent.log_level);
+            live.settings.send_replace(Arc::new(settings));
+            tracing::info!(
+                "the configuration was read again; [docker] and [nvidia] take effect when the hands restart"
+            );
+        }
+        Ok(Err(fault)) => {
+            let fault = anyhow::Error::from(fault);
+            tracing::error!("the configuration is wrong and the old one stays in force: {fault:#}");
+        }
+        Err(fault) => tracing::error!(error = %fault, "the configuration could not be read"),
+    }
+    notify::say(&[NotifyState::Ready]);
+}

@@ -1,0 +1,85 @@
+//! What is kept on disk: the first version of each file for ever readable, damage said and left alone.
+
+use crate::world::{Host, TOKEN, spec, with_token};
+use model::enrol::CheckinState;
+
+/// The identity file as version 1 writes it. It must stay readable for ever.
+const IDENTITY_V1: &str = r#"{
+  "schema": 1,
+  "server_id": "5f2ae64e-fdb7-40c7-a94e-2da71ae54dc7",
+  "trust": {"ca_pem": null, "pin_sha256": null},
+  "managers": [{"host": "127.0.0.1", "port": PORT, "zone": "z1", "priority": 1}],
+  "credentials": [
+    {"kind": "shared_token", "token": "first"},
+    {"kind": "certificate", "chain_pem": "CHAIN", "key_pem": "KEY", "from": 1, "until": null},
+    {"kind": "secret", "secret": "s", "from": 1, "until": 2}
+  ],
+  "next_key_pem": null
+}"#;
+
+fn put(host: &Host, name: &str, content: &str) {
+    let dir = host.state.path().join("identity");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join(name), content).unwrap();
+}
+
+#[tokio::test]
+async fn an_identity_of_version_1_is_read() {
+    let mut host = Host::new();
+    let options = manager::Options { mode: manager::Mode::SharedToken("first".into()), ..Default::default() };
+    let manager = host.manager(options).await;
+    host.settings.ca_file = Some(host.file("ca.pem", &manager.ca_pem()));
+    put(&host, "identity.json", &IDENTITY_V1.replace("PORT", &manager.addr().port().to_string()));
+    let running = host.start().await;
+    assert_eq!(running.now().server_id.as_deref(), Some("5f2ae64e-fdb7-40c7-a94e-2da71ae54dc7"));
+    assert_eq!(running.now().manager.as_deref(), Some(manager.addr().to_string().as_str()));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn damage_and_foreign_versions_are_said_and_left_as_they_are() {
+    for (content, said) in [
+        ("{\"schema\": 1, \"server_id\"", "damaged"),
+        ("", "damaged"),
+        ("{\"schema\": 1}", "damaged"),
+        ("{\"schema\": 2, \"whatever\": true}", "schema 2"),
+    ] {
+        let mut host = Host::new();
+        let manager = host.manager(with_token()).await;
+        host.unattended(&[&manager], TOKEN);
+        put(&host, "identity.json", content);
+        let running = host.start().await;
+        assert_eq!(running.state(), CheckinState::NotEnrolled);
+        let message = running.condition("credential_unreadable");
+        assert!(message.contains(said) && message.contains("identity.json"), "{message}");
+        host.clock.advance(120_000).await;
+        assert!(manager.requests().is_empty(), "it enrolled over a damaged identity");
+        assert_eq!(std::fs::read_to_string(host.identity()).unwrap(), content);
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_gives_no_half_enrolment() {
+    let host = Host::new();
+    let manager = host.manager(with_token()).await;
+    std::fs::write(host.state.path().join("identity"), "not a folder").unwrap();
+    let running = host.start().await;
+    let no = running.enrol(&manager, TOKEN).await.unwrap_err();
+    assert_eq!(no.code(), "host_fault", "{no}");
+    assert!(no.to_string().contains("identity"), "{no}");
+    assert!(manager.requests().is_empty(), "the token was spent although nothing can be kept");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_failed_try_keeps_the_key_but_not_the_token() {
+    let host = Host::new();
+    let manager = host.manager(with_token()).await;
+    manager.set_down(true);
+    let running = host.start().await;
+    running.enrol_as(spec(&manager, TOKEN)).await.unwrap_err();
+    let kept = std::fs::read_to_string(host.state.path().join("identity/enrolment.json")).unwrap();
+    assert!(kept.contains("PRIVATE KEY") && !kept.contains(TOKEN));
+    running.stop().await;
+}

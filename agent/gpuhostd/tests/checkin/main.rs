@@ -1,0 +1,20 @@
+//! The check-in against the reference manager: real TLS, real files, virtual time. Tests bear the number of their rule in
+//! the manager API's behaviour page.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops where its world is broken"
+)]
+
+mod cadence;
+mod clock;
+mod enrolling;
+mod failing;
+mod keeping;
+mod reports;
+mod tokens;
+mod trusting;
+mod world;

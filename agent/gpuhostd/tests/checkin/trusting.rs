@@ -1,0 +1,129 @@
+//! Which managers are trusted: by authority, by pin, never by accident.
+
+use crate::world::{Host, TOKEN, spec, with_token};
+use manager::{Auth, Manager, Options, Tls};
+use model::enrol::{CheckinState, EnrolSpec};
+use model::refusal::Refusal;
+
+async fn showing(host: &Host, identity: Tls) -> Manager {
+    host.manager(Options { identity, ..with_token() }).await
+}
+
+/// What a refused enrolment says. The manager must not have seen the token.
+async fn refused(host: &Host, manager: &Manager, spec: EnrolSpec) -> String {
+    let running = host.start().await;
+    let no = running.enrol_as(spec).await.unwrap_err();
+    running.stop().await;
+    assert!(manager.requests().is_empty(), "the token was sent to a manager that is not trusted");
+    let Refusal::Unavailable { what, why } = no else { panic!("{no:?}") };
+    format!("{what}: {why}")
+}
+
+#[tokio::test]
+async fn t24_self_signed_is_refused_without_a_pin_and_accepted_with_it() {
+    let host = Host::new();
+    let manager = showing(&host, Tls::SelfSigned).await;
+    for ca_pem in [None, Some(manager.ca_pem())] {
+        let said = refused(&host, &manager, EnrolSpec { ca_pem, ..spec(&manager, TOKEN) }).await;
+        assert!(said.contains("pin"), "{said}");
+        assert!(said.contains(manager.fingerprint_sha256()), "the fingerprint is not shown: {said}");
+    }
+    let running = host.start().await;
+    let pinned = EnrolSpec {
+        ca_pem: None,
+        pin_sha256: Some(manager.fingerprint_sha256().to_uppercase()),
+        ..spec(&manager, TOKEN)
+    };
+    running.enrol_as(pinned).await.unwrap();
+    assert_eq!(running.state(), CheckinState::Ok);
+    assert!(matches!(manager.heartbeats()[0].auth, Auth::Certificate { .. }), "no client certificate beside a pin");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn t24_a_wrong_pin_is_refused_and_both_fingerprints_are_named() {
+    let host = Host::new();
+    let manager = showing(&host, Tls::SelfSigned).await;
+    let wrong = "ab".repeat(32);
+    let said =
+        refused(&host, &manager, EnrolSpec { ca_pem: None, pin_sha256: Some(wrong.clone()), ..spec(&manager, TOKEN) })
+            .await;
+    assert!(said.contains(&wrong) && said.contains(manager.fingerprint_sha256()), "{said}");
+}
+
+#[tokio::test]
+async fn t24_an_expired_certificate_is_named() {
+    let host = Host::new();
+    let manager = showing(&host, Tls::Expired).await;
+    let said = refused(&host, &manager, spec(&manager, TOKEN)).await;
+    assert!(said.contains("expired") && said.contains("clock"), "{said}");
+}
+
+#[tokio::test]
+async fn a_wrong_name_and_a_foreign_authority_are_refused() {
+    let host = Host::new();
+    let manager = showing(&host, Tls::WrongName).await;
+    let said = refused(&host, &manager, spec(&manager, TOKEN)).await;
+    assert!(said.contains("wrong.example") || said.contains("name"), "{said}");
+    let manager = showing(&host, Tls::Untrusted).await;
+    let said = refused(&host, &manager, spec(&manager, TOKEN)).await;
+    assert!(said.contains("UnknownIssuer"), "{said}");
+}
+
+#[tokio::test]
+async fn without_an_authority_the_systems_roots_decide() {
+    let host = Host::new();
+    let manager = showing(&host, Tls::OwnCa).await;
+    let said = refused(&host, &manager, EnrolSpec { ca_pem: None, ..spec(&manager, TOKEN) }).await;
+    assert!(said.contains("UnknownIssuer"), "{said}");
+}
+
+#[tokio::test]
+async fn a_pin_of_the_configuration_that_stops_fitting_stops_the_heartbeats() {
+    let mut host = Host::new();
+    let manager = showing(&host, Tls::OwnCa).await;
+    host.unattended(&[&manager], TOKEN);
+    let running = host.start().await;
+    running.stop().await;
+    host.clock.jump(1000);
+    let before = manager.requests().len();
+    host.settings.pin_sha256 = Some("00".repeat(32));
+    let running = host.start().await;
+    assert_eq!(running.state(), CheckinState::Unreachable);
+    assert_eq!(manager.requests().len(), before);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_ca_file_that_cannot_be_read_never_falls_open() {
+    let mut host = Host::new();
+    let manager = showing(&host, Tls::OwnCa).await;
+    host.unattended(&[&manager], TOKEN);
+    for content in [None, Some("no PEM at all")] {
+        let path = host.settings.ca_file.clone().unwrap();
+        match content {
+            None => std::fs::remove_file(&path).unwrap(),
+            Some(text) => std::fs::write(&path, text).unwrap(),
+        }
+        let running = host.start().await;
+        assert_eq!(running.state(), CheckinState::Unreachable);
+        assert!(running.now().last_error.is_some());
+        assert!(manager.requests().is_empty());
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn insecure_skip_verify_works_and_is_a_standing_condition() {
+    let mut host = Host::new();
+    let manager = showing(&host, Tls::SelfSigned).await;
+    host.unattended(&[&manager], TOKEN);
+    host.settings.ca_file = None;
+    host.settings.insecure_skip_verify = true;
+    let running = host.start().await;
+    assert_eq!(running.state(), CheckinState::Ok);
+    assert_eq!(running.conditions(), ["insecure_tls"]);
+    host.clock.advance(300_000).await;
+    assert_eq!(running.conditions(), ["insecure_tls"]);
+    running.stop().await;
+}

@@ -1,0 +1,214 @@
+//! A check-in on a host that is made up, against the real reference manager over real TLS.
+
+use crate::clock::VirtualClock;
+use engine::handle::Handle;
+use gpuhostd::checkin::{self, CheckinPort};
+use manager::{EnrolToken, Manager, Options, Received};
+use model::Reading;
+use model::driver::ProbeFault;
+use model::enrol::{CheckinState, CheckinStatus, EnrolSpec, Secret};
+use model::host_facts::{CpuTicks, HostFacts};
+use model::observation::HostObservation;
+use model::ports::{Clock, ManagerPort};
+use model::refusal::Refusal;
+use model::settings::ManagerSettings;
+use model::time::{BootMillis, UnixMillis};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Ten days of uptime: no fresh boot.
+pub(crate) const UP: BootMillis = BootMillis(864_000_000);
+/// A canary: where it shows up, a secret has leaked.
+pub(crate) const TOKEN: &str = "canary-3nr0l-t0k3n";
+
+/// The host, its clock and its folder; a check-in can be started on it again and again.
+pub(crate) struct Host {
+    pub(crate) clock: Arc<VirtualClock>,
+    pub(crate) state: TempDir,
+    pub(crate) settings: ManagerSettings,
+    pub(crate) seen: watch::Sender<Arc<HostObservation>>,
+}
+
+/// A running check-in.
+pub(crate) struct Running {
+    pub(crate) clock: Arc<VirtualClock>,
+    pub(crate) port: CheckinPort,
+    pub(crate) status: watch::Receiver<Arc<CheckinStatus>>,
+    cancel: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+pub(crate) fn real_wall() -> UnixMillis {
+    UnixMillis((manager::wall_clock())())
+}
+
+/// Nothing of the host is known but what a heartbeat must have.
+pub(crate) fn bare_host() -> HostObservation {
+    let host = HostFacts {
+        hostname: Reading::Known("gpu-01".into()),
+        boot_id: Reading::Known("f23a1e49-9ab3-4ede-ba60-c5c4215467a6".into()),
+        cores: Reading::Known(16),
+        mem_total_bytes: Reading::Known(64 << 30),
+        cpu: Reading::Known(CpuTicks { total: 1000, idle: 900 }),
+        arch: "x86_64".into(),
+        ..HostFacts::default()
+    };
+    HostObservation {
+        sequence: 1,
+        observed_at: real_wall(),
+        observed_boot: UP,
+        gpus: Vec::new(),
+        groups: Vec::new(),
+        iommu_groups_total: 0,
+        scan_problems: Vec::new(),
+        nvswitches: Vec::new(),
+        driver_version: None,
+        cuda_version: None,
+        probes: Vec::new(),
+        docker: Err(ProbeFault::Timeout { what: "Docker".into(), after_ms: 5000 }),
+        host,
+        conditions: Vec::new(),
+    }
+}
+
+impl Host {
+    pub(crate) fn at(boot: BootMillis) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let clock = Arc::new(VirtualClock::new(boot, real_wall()));
+        Self { clock, state, settings: ManagerSettings::default(), seen: watch::Sender::new(Arc::new(bare_host())) }
+    }
+
+    pub(crate) fn new() -> Self {
+        Self::at(UP)
+    }
+
+    /// A manager on this host's wall clock.
+    pub(crate) async fn manager(&self, options: Options) -> Manager {
+        let clock = Arc::clone(&self.clock);
+        let now: manager::Clock = Arc::new(move || clock.wall_now().0);
+        Manager::start(Options { clock: options.clock.clone().or(Some(now)), ..options }).await.unwrap()
+    }
+
+    pub(crate) fn file(&self, name: &str, content: &str) -> String {
+        let path = self.state.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// Settings for an unattended enrolment with these managers; the first one's authority is trusted.
+    pub(crate) fn unattended(&mut self, managers: &[&Manager], token: &str) {
+        self.settings.urls = managers.iter().map(|m| m.url()).collect();
+        self.settings.ca_file = Some(self.file("ca.pem", &managers[0].ca_pem()));
+        self.settings.enrolment_token_file = Some(self.file("token", token));
+    }
+
+    pub(crate) fn identity(&self) -> PathBuf {
+        self.state.path().join("identity/identity.json")
+    }
+
+    pub(crate) fn kept(&self) -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(self.identity()).unwrap()).unwrap()
+    }
+
+    /// Starts the check-in and waits until it rests.
+    pub(crate) async fn start(&self) -> Running {
+        let (_, jobs) = watch::channel(Arc::new(Vec::new()));
+        let (commands, _) = mpsc::channel(1);
+        let handle = Handle::new(self.seen.subscribe(), jobs, commands);
+        let cancel = CancellationToken::new();
+        let (port, status, work) = checkin::start(
+            handle,
+            self.settings.clone(),
+            self.state.path().to_owned(),
+            Arc::clone(&self.clock),
+            cancel.clone(),
+        );
+        let running = Running { clock: Arc::clone(&self.clock), port, status, cancel, task: tokio::spawn(work) };
+        let _ = running.clock.rest().await;
+        running
+    }
+
+    /// Shows another observation to the check-in.
+    pub(crate) async fn see(&self, change: impl FnOnce(&mut HostObservation)) {
+        let mut next = (**self.seen.borrow()).clone();
+        next.sequence += 1;
+        next.observed_boot = self.clock.boot_now();
+        change(&mut next);
+        self.clock.wake_by(|| self.seen.send_replace(Arc::new(next))).await;
+    }
+}
+
+impl Running {
+    pub(crate) fn now(&self) -> Arc<CheckinStatus> {
+        Arc::clone(&self.status.borrow())
+    }
+
+    pub(crate) fn state(&self) -> CheckinState {
+        self.now().state
+    }
+
+    pub(crate) fn conditions(&self) -> Vec<String> {
+        self.now().conditions.iter().map(|c| c.kind.clone()).collect()
+    }
+
+    pub(crate) fn condition(&self, kind: &str) -> String {
+        let now = self.now();
+        let found = now.conditions.iter().find(|c| c.kind == kind);
+        found.unwrap_or_else(|| panic!("no {kind} in {:?}", now.conditions)).message.clone()
+    }
+
+    pub(crate) async fn stop(self) {
+        self.cancel.cancel();
+        self.task.await.unwrap();
+    }
+
+    pub(crate) async fn enrol(&self, manager: &Manager, token: &str) -> Result<(), Refusal> {
+        self.enrol_as(spec(manager, token)).await
+    }
+
+    pub(crate) async fn enrol_as(&self, spec: EnrolSpec) -> Result<(), Refusal> {
+        let done = self.port.enrol(spec).await;
+        let _ = self.clock.rest().await;
+        done
+    }
+}
+
+pub(crate) fn spec(manager: &Manager, token: &str) -> EnrolSpec {
+    EnrolSpec {
+        urls: vec![manager.url()],
+        token: Secret::new(token),
+        shared: false,
+        ca_pem: Some(manager.ca_pem()),
+        pin_sha256: None,
+    }
+}
+
+pub(crate) fn with_token() -> Options {
+    Options { enrol_tokens: vec![EnrolToken::new(TOKEN)], ..Options::default() }
+}
+
+/// When the heartbeats came, in milliseconds after the first of them.
+pub(crate) fn times(beats: &[Received]) -> Vec<i64> {
+    beats.iter().map(|b| b.received_at - beats[0].received_at).collect()
+}
+
+pub(crate) fn no_violations(manager: &Manager) {
+    assert!(manager.violations().is_empty(), "{:#?}", manager.violations());
+}
+
+/// No file below the folder but those named holds the text.
+pub(crate) fn assert_not_in_files(folder: &Path, text: &str, except: &[&str]) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            assert_not_in_files(&path, text, except);
+        } else if !except.iter().any(|name| path.ends_with(name)) {
+            let content = std::fs::read(&path).unwrap();
+            assert!(!String::from_utf8_lossy(&content).contains(text), "{} holds the secret", path.display());
+        }
+    }
+}

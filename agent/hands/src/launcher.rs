@@ -1,0 +1,218 @@
+//! Plays systemd's part where there is none: makes the hands' sockets, starts hands and front, and ends them together.
+//!
+//! It stays what it was started as (root), so that a hand that crashed comes back with its powers although the front has
+//! given up its own. The sockets, the protocol and the checks are those of the units.
+
+use host::spawn::{self, Front};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Gid, Pid, Uid, User, chown};
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::process::Child;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use wire::hand::HandRole;
+
+/// First pause before a hand that ended is started again; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// Longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A hand that has lived this long was no crash loop: the next pause is short again.
+const LIVED: Duration = Duration::from_secs(60);
+/// Time that the front, and then each hand, has to end after SIGTERM.
+const FAREWELL: Duration = Duration::from_millis(1700);
+
+/// What is to be started.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// Our own executable.
+    pub exe: PathBuf,
+    /// Run-time folder; the sockets lie in `hands/` below it.
+    pub run: PathBuf,
+    /// Folder of durable state, which is given to the front's user.
+    pub state: PathBuf,
+    /// Arguments of the front.
+    pub front: Vec<OsString>,
+    /// Arguments of each hand behind `hand <role>`.
+    pub hand: Vec<OsString>,
+    /// The user that the front becomes; none = `gpuhostd`, else `nobody`. Only where we are root.
+    pub user: Option<String>,
+}
+
+/// Why nothing could be launched.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchFault {
+    /// There is no such user.
+    #[error("there is no user {0:?} that the front could become; name another one with --user")]
+    NoUser(String),
+    /// The user database did not answer.
+    #[error("cannot look up the user {0:?}")]
+    Lookup(String, #[source] nix::Error),
+    /// A folder or socket could not be made.
+    #[error("cannot make {}", .0.display())]
+    Make(PathBuf, #[source] io::Error),
+    /// A process could not be started, or signals not be listened for.
+    #[error("cannot start {0}")]
+    Start(&'static str, #[source] io::Error),
+}
+
+/// Who the front will be.
+#[derive(Debug, Clone, Copy)]
+struct Owner {
+    uid: Uid,
+    gid: Gid,
+}
+
+/// Starts everything and waits for the front's end, or for SIGTERM or SIGINT. SIGHUP goes to the front.
+///
+/// # Errors
+/// Whatever kept it from starting; nothing is left running then.
+pub fn run(launch: &Launch) -> Result<ExitCode, LaunchFault> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| LaunchFault::Start("the runtime", error))?;
+    let outcome = runtime.block_on(live(launch));
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn live(launch: &Launch) -> Result<ExitCode, LaunchFault> {
+    let owner = owner(launch.user.as_deref())?;
+    let folder = launch.run.join("hands");
+    for path in [&launch.state, &launch.run, &folder] {
+        own_folder(path, owner)?;
+    }
+    let mut hands = JoinSet::new();
+    for role in [HandRole::Host, HandRole::Containers] {
+        let listener = socket(&folder.join(format!("{}.sock", role.name())), owner)?;
+        hands.spawn(keep(role, launch.clone(), owner, listener));
+    }
+    let mut front = start_front(launch, owner)?;
+    let code = guard(&mut front).await?;
+    // The kernel tells the hands when this process has ended (see [`end_with`]).
+    hands.shutdown().await;
+    Ok(code)
+}
+
+/// The user of the front: the named one, else the package's, else nobody. Where we are not root: ourselves.
+fn owner(named: Option<&str>) -> Result<Owner, LaunchFault> {
+    if !Uid::effective().is_root() {
+        return Ok(Owner { uid: Uid::effective(), gid: Gid::effective() });
+    }
+    let look_up = |name: &str| User::from_name(name).map_err(|errno| LaunchFault::Lookup(name.to_owned(), errno));
+    let user = match named {
+        Some(name) => look_up(name)?.ok_or_else(|| LaunchFault::NoUser(name.to_owned()))?,
+        None => match look_up(crate::peers::FRONT_USER)? {
+            Some(user) => user,
+            None => look_up("nobody")?.ok_or_else(|| LaunchFault::NoUser("nobody".to_owned()))?,
+        },
+    };
+    Ok(Owner { uid: user.uid, gid: user.gid })
+}
+
+fn own_folder(path: &Path, owner: Owner) -> Result<(), LaunchFault> {
+    let fault = |error| LaunchFault::Make(path.to_owned(), error);
+    host::spawn::make_folder(path, 0o755).map_err(fault)?;
+    chown(path, Some(owner.uid), Some(owner.gid)).map_err(|errno| fault(errno.into()))
+}
+
+/// A listening socket that the front's user alone may use; one that an earlier run left is replaced.
+fn socket(path: &Path, owner: Owner) -> Result<UnixListener, LaunchFault> {
+    let fault = |error| LaunchFault::Make(path.to_owned(), error);
+    host::spawn::remove_socket(path).map_err(fault)?;
+    let listener = UnixListener::bind(path).map_err(fault)?;
+    host::spawn::set_mode(path, 0o600).map_err(fault)?;
+    chown(path, Some(owner.uid), Some(owner.gid)).map_err(|errno| fault(errno.into()))?;
+    Ok(listener)
+}
+
+fn start_front(launch: &Launch, owner: Owner) -> Result<Child, LaunchFault> {
+    let become_user = Uid::effective().is_root().then(|| (owner.uid.as_raw(), owner.gid.as_raw()));
+    let args = [launcher_argument().to_vec(), launch.front.clone()].concat();
+    let front = Front { exe: &launch.exe, args: &args, become_user };
+    spawn::front(&front).map_err(|error| LaunchFault::Start("the front", error))
+}
+
+/// Keeps one hand on its socket; never ends.
+async fn keep(role: HandRole, launch: Launch, owner: Owner, listener: UnixListener) {
+    let mut args = vec![OsString::from("hand"), OsString::from(role.name())];
+    args.extend([OsString::from("--front-uid"), owner.uid.to_string().into()]);
+    args.extend(launcher_argument());
+    args.extend_from_slice(&launch.hand);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let started = Instant::now();
+        let socket = listener.try_clone().map(Into::into);
+        let why = match socket.and_then(|socket| spawn::with_socket(&launch.exe, &args, socket)) {
+            Ok(mut child) => child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string()),
+            Err(error) => format!("cannot start it: {error}"),
+        };
+        pause = if started.elapsed() >= LIVED { FIRST_PAUSE } else { pause };
+        tracing::warn!(hand = role.name(), pause_ms = pause.as_millis(), "the hand ended: {why}; it is started again");
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Waits for the front to end; passes signals on.
+async fn guard(front: &mut Child) -> Result<ExitCode, LaunchFault> {
+    let listen = |kind| signal(kind).map_err(|error| LaunchFault::Start("the signal handlers", error));
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut hangup = listen(SignalKind::hangup())?;
+    let pid = front.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
+    let pass = |sent: Signal| {
+        if let Some(pid) = pid {
+            // It may have ended in this very moment; then there is nobody to tell.
+            let _ended = kill(pid, sent);
+        }
+    };
+    loop {
+        tokio::select! {
+            ended = front.wait() => return Ok(code_of(ended)),
+            _ = hangup.recv() => pass(Signal::SIGHUP),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    pass(Signal::SIGTERM);
+    match timeout(FAREWELL, front.wait()).await {
+        Ok(ended) => Ok(code_of(ended)),
+        Err(_) => {
+            tracing::error!("the front had not ended {FAREWELL:?} after SIGTERM and is killed");
+            pass(Signal::SIGKILL);
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn code_of(ended: io::Result<std::process::ExitStatus>) -> ExitCode {
+    match ended.map(|status| status.code()) {
+        Ok(Some(code)) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        Ok(None) | Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// How what is started learns whom to end with.
+fn launcher_argument() -> [OsString; 2] {
+    [OsString::from("--launcher"), std::process::id().to_string().into()]
+}
+
+/// Has the kernel end this process when the launcher ends, however it ends. To be called first thing by what it started.
+///
+/// # Errors
+/// The kernel does not know the request.
+pub fn end_with(launcher: u32) -> Result<(), nix::Error> {
+    nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
+    let parent = nix::unistd::getppid().as_raw();
+    if u32::try_from(parent).is_ok_and(|parent| parent != launcher) {
+        return Err(nix::Error::ESRCH);
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! The acts on a real host, asked through a socket: programs that are really started, a Docker that is not there.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, which may"
+)]
+
+mod common;
+
+use common::{Served, limits, ourselves, report};
+use hands::{RemoteHost, linux};
+use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::settings::Settings;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use wire::hand::HandRole;
+
+/// A reader of nvidia-smi's output that knows one sentence.
+fn parse(bytes: &[u8]) -> Result<DriverReport, ProbeFault> {
+    if bytes.starts_with(b"no GPU") {
+        Ok(report(DriverSource::Smi))
+    } else {
+        Err(ProbeFault::Garbled { what: "nvidia-smi".to_owned(), why: String::from_utf8_lossy(bytes).into_owned() })
+    }
+}
+
+fn program(folder: &Path, script: &str) -> String {
+    let path = folder.join("nvidia-smi");
+    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path.display().to_string()
+}
+
+struct Hands {
+    host: Served,
+    containers: Served,
+    settings: Settings,
+}
+
+/// Both hands of a host whose nvidia-smi is this script (none where it is empty), and where no Docker runs.
+fn hands(folder: &Path, script: &str) -> Hands {
+    let mut settings = Settings::default();
+    settings.docker.socket = folder.join("docker.sock").display().to_string();
+    settings.nvidia.smi_paths = if script.is_empty() { Vec::new() } else { vec![program(folder, script)] };
+    settings.nvidia.probe_timeout_ms = 1500;
+    let serve = |role| Served::with(role, ourselves(), linux::acts(role, settings.clone(), parse), limits());
+    Hands { host: serve(HandRole::Host), containers: serve(HandRole::Containers), settings }
+}
+
+impl Hands {
+    fn remote(&self) -> RemoteHost {
+        RemoteHost::new(self.host.client(), self.containers.client(), &self.settings.nvidia)
+    }
+}
+
+#[tokio::test]
+async fn the_host_hand_starts_nvidia_smi_and_reads_what_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let hands = hands(folder.path(), "echo no GPU");
+    assert_eq!(hands.remote().probe_driver(DriverSource::Smi).await, Ok(report(DriverSource::Smi)));
+}
+
+#[tokio::test]
+async fn an_nvidia_smi_that_hangs_is_ended_and_the_next_one_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let once = "if [ -e \"$0.ran\" ]; then echo no GPU; else : >\"$0.ran\"; exec sleep 1000; fi";
+    let hands = hands(folder.path(), once);
+    let start = Instant::now();
+    let fault = hands.remote().probe_driver(DriverSource::Smi).await.unwrap_err();
+    assert!(matches!(fault, ProbeFault::Timeout { after_ms: 1500, .. }), "{fault:?}");
+    assert!(start.elapsed() < Duration::from_secs(5), "it took {:?}", start.elapsed());
+    assert!(hands.remote().probe_driver(DriverSource::Smi).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_to_be_absent() {
+    let folder = tempfile::tempdir().unwrap();
+    let hands = hands(folder.path(), "");
+    for source in [DriverSource::Smi, DriverSource::SmiInDriverContainer] {
+        let fault = hands.remote().probe_driver(source).await.unwrap_err();
+        assert!(matches!(fault, ProbeFault::Absent { .. }), "{source:?}: {fault:?}");
+    }
+    let fault = hands.remote().docker_facts().await.unwrap_err();
+    assert!(matches!(fault, ProbeFault::Absent { .. }) && fault.to_string().contains("docker.sock"), "{fault:?}");
+}
+
+#[tokio::test]
+async fn the_container_hand_says_that_it_is_powerless_without_docker() {
+    let folder = tempfile::tempdir().unwrap();
+    let hands = hands(folder.path(), "");
+    let hello = hands.remote().hand(HandRole::Containers).hello(Duration::from_secs(10)).await.unwrap();
+    let socket = folder.path().join("docker.sock").display().to_string();
+    assert!(hello.powerless.is_some_and(|why| why.contains(&socket)));
+}

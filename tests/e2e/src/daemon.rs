@@ -1,0 +1,132 @@
+//! The daemon under test: started as a user would start it, its log kept, and ended with the test.
+
+use crate::wait;
+use crate::world::{World, executable};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// How to start it.
+#[derive(Debug, Default, Clone)]
+pub struct Start {
+    /// Address of the bus; none = `--bus none`.
+    pub bus: Option<String>,
+    /// Folder of a simulated host; none = this machine.
+    pub tree: Option<PathBuf>,
+    /// Text of its configuration file.
+    pub config: String,
+}
+
+/// A running daemon.
+pub struct Daemon {
+    child: Child,
+    log: PathBuf,
+    notify: UnixDatagram,
+}
+
+impl Daemon {
+    /// Starts the daemon with its hands and waits until it has said READY=1.
+    ///
+    /// # Panics
+    /// Where it does not start or is not ready in ten seconds.
+    #[must_use]
+    pub fn start(world: &World, start: &Start) -> Self {
+        let dir = world.path();
+        let config = dir.join("config.toml");
+        let mut text = start.config.clone();
+        if let Some(tree) = &start.tree {
+            text.push_str(&format!(
+                "\n[nvidia]\nnvml_paths = ['{0}/usr/lib/libnvidia-ml.so.1']\nsmi_paths = ['{0}/usr/bin/nvidia-smi']\n\
+                 probe_timeout_ms = 2000\n",
+                tree.display()
+            ));
+        }
+        std::fs::write(&config, text).expect("configuration");
+        let socket = dir.join("notify.sock");
+        let _old = std::fs::remove_file(&socket);
+        let notify = UnixDatagram::bind(&socket).expect("notify socket");
+        notify.set_read_timeout(Some(Duration::from_millis(100))).expect("timeout");
+        open_to_all(&socket);
+        let log = dir.join("daemon.log");
+        let out = std::fs::File::options().create(true).append(true).open(&log).expect("log");
+        let mut command = Command::new(executable("gpuhostd"));
+        command.args(["--with-hands", "--user", "nobody", "--config"]).arg(&config);
+        command.arg("--state").arg(dir.join("state")).arg("--run").arg(dir.join("run"));
+        command.args(["--bus", start.bus.as_deref().unwrap_or("none")]);
+        if let Some(tree) = &start.tree {
+            command.arg("--sysfs").arg(tree.join("sys"));
+        }
+        command.env("NOTIFY_SOCKET", &socket).env_remove("JOURNAL_STREAM");
+        command.stdin(Stdio::null()).stdout(out.try_clone().expect("log")).stderr(out);
+        let child = command.spawn().expect("gpuhostd");
+        let mut daemon = Self { child, log, notify };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !daemon.notification().is_some_and(|text| text.contains("READY=1")) {
+            assert!(daemon.child.try_wait().expect("status").is_none(), "gpuhostd ended:\n{}", daemon.log());
+            assert!(Instant::now() < deadline, "gpuhostd was not ready in 10 s:\n{}", daemon.log());
+        }
+        daemon
+    }
+
+    /// The next notification, if one comes in a tenth of a second.
+    pub fn notification(&self) -> Option<String> {
+        let mut buffer = [0u8; 4096];
+        let length = self.notify.recv(&mut buffer).ok()?;
+        buffer.get(..length).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    /// Everything it has logged.
+    ///
+    /// # Panics
+    /// Where the log cannot be read.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("log")
+    }
+
+    /// Process id of what was started (with `--with-hands`: the launcher).
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).expect("a pid fits"))
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    /// Where it has ended.
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).expect("the daemon is there");
+    }
+
+    /// Sends SIGTERM and returns how it ended and after how long.
+    ///
+    /// # Panics
+    /// Where it has not ended in ten seconds.
+    pub fn stop(&mut self) -> (ExitStatus, Duration) {
+        let begin = Instant::now();
+        self.signal(Signal::SIGTERM);
+        let status =
+            wait::until("the daemon to end", Duration::from_secs(10), || self.child.try_wait().expect("status"));
+        (status, begin.elapsed())
+    }
+}
+
+fn open_to_all(path: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).expect("mode");
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log of the daemon ---\n{}", self.log());
+        }
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            let _gone = kill(self.pid(), Signal::SIGTERM);
+            let _reaped = self.child.wait();
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Waiting for a condition with a deadline, never for a time.
+
+use std::time::{Duration, Instant};
+
+/// Asks until there is an answer; panics with what was waited for where the deadline passes.
+///
+/// # Panics
+/// When `within` has passed.
+pub fn until<T>(what: &str, within: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited {within:?} in vain for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

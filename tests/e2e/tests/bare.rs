@@ -1,0 +1,74 @@
+//! The daemon with nothing around it: no bus, no manager, no Docker, no driver, no /sys at all.
+
+use e2e::bus::Bus;
+use e2e::daemon::{Daemon, Start};
+use e2e::wait;
+use e2e::world::World;
+use nix::sys::signal::Signal;
+use std::time::Duration;
+
+const FIVE_S: Duration = Duration::from_secs(5);
+
+#[test]
+fn it_starts_with_an_empty_sys_and_says_so() {
+    let world = World::new();
+    let tree = world.path().join("nothing");
+    std::fs::create_dir_all(tree.join("sys")).expect("folder");
+    let bus = Bus::start(world.path()).expect("a bus");
+    let config = "[docker]\nsocket = '/nonexistent/docker.sock'\n".to_owned();
+    let _daemon = Daemon::start(&world, &Start { bus: Some(bus.address.clone()), tree: Some(tree), config });
+    let conditions = wait::until("conditions", FIVE_S, || {
+        let status = world.ctl_json(&bus.address, &["status"]);
+        let kinds: Vec<String> =
+            status["conditions"].as_array()?.iter().filter_map(|c| c["type"].as_str().map(str::to_owned)).collect();
+        kinds.contains(&"docker_unavailable".to_owned()).then_some(kinds)
+    });
+    assert!(conditions.contains(&"pci_scan_failed".to_owned()), "{conditions:?}");
+}
+
+#[test]
+fn it_needs_no_bus_and_ends_within_two_seconds() {
+    let world = World::new();
+    let mut daemon = Daemon::start(&world, &Start::default());
+    let (status, took) = daemon.stop();
+    assert!(status.success() && took < Duration::from_secs(2), "{status} after {took:?}\n{}", daemon.log());
+}
+
+#[test]
+fn a_bus_that_comes_late_is_served() {
+    let world = World::new();
+    let address = format!("unix:path={}", world.path().join("bus.sock").display());
+    let _daemon = Daemon::start(&world, &Start { bus: Some(address.clone()), ..Start::default() });
+    let bus = Bus::start(world.path()).expect("a bus");
+    wait::until("the name on the late bus", Duration::from_secs(20), || {
+        world.ctl(&bus.address, &["status"]).status.success().then_some(())
+    });
+}
+
+#[test]
+fn a_reload_with_a_wrong_file_keeps_the_old_settings() {
+    let world = World::new();
+    let mut daemon = Daemon::start(&world, &Start::default());
+    std::fs::write(world.path().join("config.toml"), "[manager]\nurl = 1\n").expect("configuration");
+    daemon.signal(Signal::SIGHUP);
+    let said =
+        wait::until("the reload to end", FIVE_S, || daemon.notification().filter(|text| text.contains("READY=1")));
+    assert!(!said.is_empty());
+    wait::until("the fault in the log", FIVE_S, || daemon.log().contains("config.toml").then_some(()));
+    let (status, _) = daemon.stop();
+    assert!(status.success());
+}
+
+#[test]
+fn no_process_is_left_when_the_daemon_is_killed() {
+    let world = World::new();
+    let daemon = Daemon::start(&world, &Start::default());
+    let marker = world.path().join("run").display().to_string();
+    let mine = || {
+        let all = std::process::Command::new("pgrep").args(["-f", &marker]).output().expect("pgrep");
+        String::from_utf8_lossy(&all.stdout).lines().count()
+    };
+    assert!(mine() >= 2, "the front and its hands are processes of their own");
+    daemon.signal(Signal::SIGKILL);
+    wait::until("all of them to end", FIVE_S, || (mine() == 0).then_some(()));
+}
