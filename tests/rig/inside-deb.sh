@@ -33,11 +33,19 @@ check "any user can introspect it on the system bus" within 5 as_user nobody bus
 check "its own interface is there" grep -q org.gpuhost.Agent1.Host <(as_user nobody busctl introspect org.gpuhost.Agent1 /org/gpuhost/Agent1)
 check "any user can list GPUs" as_user nobody gpuhostctl gpus
 
+check "a manager runs" start_manager
+check "nobody may not enrol it" not as_user nobody gpuhostctl enroll https://127.0.0.1:8443 --token-file /tmp/manager/token --ca-file /tmp/manager/ca.pem
+check "root enrols it" enrol
+check "the manager takes its heartbeat" within 10 heartbeats_more_than 0
+check "its credential is the front's alone" is "$(find /var/lib/gpuhostd -type f \( ! -user gpuhostd -o -perm /077 \))" ""
+
 before=$(main_pid gpuhostd.service)
 check "it reloads" systemctl reload gpuhostd.service
 check "as the same process" within 5 is "$(main_pid gpuhostd.service)" "$before"
 kill -9 "$before"
 check "killed, it is back within 3 s" within 3 new_process "$before"
+beats=$(grep -c '^heartbeat accepted' /tmp/manager/log)
+check "and checks in again without being enrolled again" within 20 heartbeats_more_than "$beats"
 service_is_alive
 for role in host containers; do
     kill -9 "$(main_pid "gpuhostd-$role.service")"
@@ -47,6 +55,9 @@ check "it stops within 2 s" faster 2000 systemctl stop gpuhostd.service
 check "and the container hand with it" within 5 inactive gpuhostd-containers.service
 check "it starts again" systemctl start gpuhostd.service
 service_is_alive
+
+check "it leaves its manager" gpuhostctl leave
+systemctl stop rig-manager.service
 
 mkdir -p /run/systemd/system/gpuhostd.service.d
 printf '[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\n' >/run/systemd/system/gpuhostd.service.d/rig.conf

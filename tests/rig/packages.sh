@@ -10,11 +10,15 @@ for kind in deb rpm; do
         exit 1
     }
 done
+# The manager that the service enrols with.
+(cd "$RIG_HERE/../.." && cargo build --quiet --locked -p manager)
+install -D -t "$RIG/bin" "$(realpath "${CARGO_TARGET_DIR:-$RIG_HERE/../../target}")/debug/reference-manager"
 rig_docker
 rig_image
 failed=0
 for part in deb rpm stuck; do
-    rig_boot "gpuhostd-rig-$part" --volume "$PACKAGES:/packages:ro" --volume "$RIG_HERE:/rig:ro"
+    rig_boot "gpuhostd-rig-$part" --volume "$PACKAGES:/packages:ro" --volume "$RIG_HERE:/rig:ro" \
+        --volume "$RIG/bin:/rig-bin:ro"
     rig_in "gpuhostd-rig-$part" bash "/rig/inside-$part.sh" || failed=1
     docker rm --force --volumes "gpuhostd-rig-$part" >/dev/null
 done
