@@ -361,32 +361,56 @@ pub enum Health {
 /// A fact of a GPU that the driver may fail to give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "each is named for the field of model::driver::DriverGpu that it stands for")]
 pub enum Fact {
+    /// The UUID.
     Uuid,
+    /// The board serial number.
     Serial,
+    /// The product name.
     Name,
+    /// The brand.
     Brand,
+    /// The architecture.
     Architecture,
+    /// The CUDA compute capability.
     ComputeCapability,
+    /// The VBIOS version.
     Vbios,
+    /// The minor number.
     Minor,
+    /// The persistence mode.
     Persistence,
+    /// The virtualization mode.
     Virtualization,
+    /// The MIG mode.
     Mig,
+    /// The frame buffer memory.
     Memory,
+    /// The temperature.
     Temperature,
+    /// The GPU and memory utilization.
     Utilization,
+    /// The encoder utilization.
     Encoder,
+    /// The decoder utilization.
     Decoder,
+    /// The power drawn.
     Power,
+    /// The power limit in force.
     PowerLimit,
+    /// The fan speed.
     Fan,
+    /// The performance state.
     PerformanceState,
+    /// The ECC mode.
     EccMode,
+    /// The ECC error counts.
     EccErrors,
+    /// The throttle reasons.
     Throttle,
+    /// The PCIe link.
     Pcie,
+    /// The processes.
     Processes,
 }
 
