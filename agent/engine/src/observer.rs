@@ -248,7 +248,15 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         match brought {
             Brought::Scan(scan) => self.latest.scan = scan,
             Brought::Drivers(reports) => self.latest.reports = reports,
-            Brought::Docker(docker) => self.latest.docker = docker,
+            Brought::Docker(docker) => {
+                let root = |docker: &Result<DockerFacts, ProbeFault>| docker.as_ref().ok()?.root_dir.clone();
+                let moved = root(&docker) != root(&self.latest.docker);
+                self.latest.docker = docker;
+                if moved {
+                    // The disk that counts is the one under Docker's root.
+                    self.want(Kind::Host);
+                }
+            }
             Brought::Host(host) => self.latest.host = *host,
         }
     }

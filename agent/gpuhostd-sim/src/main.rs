@@ -1,2 +1,59 @@
-//! placeholder
-fn main() {}
+//! The daemon on a simulated host: the same front, the same faces, and a host that is described in a file.
+
+use anyhow::{Context, bail};
+use gpuhostd::args::{self, FrontArgs, Role};
+use gpuhostd::front;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+gpuhostd-sim, the GPU host agent on a simulated host
+
+Usage: gpuhostd-sim --host NAME|FILE [OPTIONS of gpuhostd]
+
+Hosts: ";
+
+fn main() -> ExitCode {
+    match run(std::env::args_os().skip(1).collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("gpuhostd-sim: {fault:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Vec<OsString>) -> anyhow::Result<()> {
+    let Some((name, front)) = split(args)? else {
+        let names: Vec<&str> = sim::BUILT_IN.iter().map(|(name, _)| *name).collect();
+        println!("{USAGE}{}", names.join(", "));
+        return Ok(());
+    };
+    let host = sim::SimHost::new(sim::load(&name)?)?;
+    let changes = host.changes();
+    front::run_on(front, |_| (host, changes))
+}
+
+/// Takes `--host NAME` out; the rest is the front's. `None` where help is wanted.
+fn split(args: Vec<OsString>) -> anyhow::Result<Option<(String, FrontArgs)>> {
+    let (mut name, mut rest, mut args) = (None, Vec::new(), args.into_iter());
+    while let Some(arg) = args.next() {
+        if arg == "--host" {
+            let value = args.next().context("--host needs the name of a host, or a file")?;
+            name = Some(value.to_string_lossy().into_owned());
+        } else {
+            rest.push(arg);
+        }
+    }
+    match (args::parse(rest, |name| std::env::var(name).ok())?, name) {
+        (Role::Front(front), Some(name)) if !front.with_hands => Ok(Some((name, *front))),
+        (Role::Front(front), Some(_)) if front.with_hands => {
+            bail!("a simulated host has no hands: leave --with-hands out")
+        }
+        (Role::Front(_), _) => bail!("which host? --host NAME; see gpuhostd-sim --help"),
+        (Role::Print(_), _) => Ok(None),
+        (Role::Hand(_) | Role::Probe(_) | Role::ConfigCheck(_), _) => {
+            bail!("only the front can stand on a simulated host")
+        }
+    }
+}

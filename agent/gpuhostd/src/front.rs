@@ -1,4 +1,4 @@
-//! The front on Linux: reads its configuration, takes its adapters, and lives.
+//! The front: reads its configuration, takes its adapters, and lives.
 
 use crate::args::FrontArgs;
 use crate::lifecycle::{self, Live, Ports};
@@ -7,33 +7,42 @@ use crate::{config, logging};
 use anyhow::Context;
 use hands::{Client, RemoteHost};
 use host::front::{BootClock, FactsRoot, Sysfs, UdevChanges};
+use model::ports::{ChangePort, HostPort};
+use model::settings::Settings;
 use std::sync::Arc;
 use tokio::sync::watch;
 use wire::hand::HandRole;
 
-/// Runs the front until it is told to end.
+/// Runs the front on the Linux host under us until it is told to end.
 ///
 /// # Errors
 /// A wrong configuration, or a host that cannot even start a runtime.
 pub fn run(args: FrontArgs) -> anyhow::Result<()> {
-    let settings = config::read(&args.config)?;
-    let level = logging::start(&settings.agent.log_level, std::env::var("JOURNAL_STREAM").ok().as_deref());
     if let Some(launcher) = args.launcher {
         hands::launcher::end_with(launcher).context("the launcher has ended")?;
     }
+    let (folder, sysfs) = (args.run.join("hands"), args.sysfs.clone());
+    run_on(args, move |settings| {
+        let client = |role| Client::at(role, &folder);
+        let remote = RemoteHost::new(client(HandRole::Host), client(HandRole::Containers), &settings.nvidia);
+        (LinuxHost::new(Sysfs::new(&sysfs), FactsRoot::default(), remote), UdevChanges::listen())
+    })
+}
+
+/// Runs the front on whatever host `stand_on` gives, which is called inside the runtime.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_on<H: HostPort, C: ChangePort>(
+    args: FrontArgs,
+    stand_on: impl FnOnce(&Settings) -> (H, C),
+) -> anyhow::Result<()> {
+    let settings = config::read(&args.config)?;
+    let level = logging::start(&settings.agent.log_level, std::env::var("JOURNAL_STREAM").ok().as_deref());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     let outcome = runtime.block_on(async {
-        let folder = args.run.join("hands");
-        let remote = RemoteHost::new(
-            Client::at(HandRole::Host, &folder),
-            Client::at(HandRole::Containers, &folder),
-            &settings.nvidia,
-        );
-        let ports = Ports {
-            host: Arc::new(LinuxHost::new(Sysfs::new(&args.sysfs), FactsRoot::default(), remote)),
-            changes: UdevChanges::listen(),
-            clock: Arc::new(BootClock),
-        };
+        let (host, changes) = stand_on(&settings);
+        let ports = Ports { host: Arc::new(host), changes, clock: Arc::new(BootClock) };
         let live = Live { settings: watch::Sender::new(Arc::new(settings)), level };
         lifecycle::run(ports, live, args).await
     });

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         Role::Front(args) if args.with_hands => launch(&args),
         Role::Front(args) => front::run(*args).map(|()| ExitCode::SUCCESS),
         Role::Hand(args) => serve_hand(&args),
-        Role::Probe(words) => return host::hand::probe::child_main(&words),
+        Role::Probe(words) => return hands::linux::probe(&words),
         Role::ConfigCheck(files) => config::read(&files).map_err(Into::into).map(|_| {
             println!("the configuration is right");
             ExitCode::SUCCESS

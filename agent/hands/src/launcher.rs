@@ -5,7 +5,7 @@
 
 use host::spawn::{self, Front};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Gid, Pid, Uid, User, chown};
+use nix::unistd::{Gid, Pid, Uid, User};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -118,17 +118,17 @@ fn owner(named: Option<&str>) -> Result<Owner, LaunchFault> {
 
 fn own_folder(path: &Path, owner: Owner) -> Result<(), LaunchFault> {
     let fault = |error| LaunchFault::Make(path.to_owned(), error);
-    host::spawn::make_folder(path, 0o755).map_err(fault)?;
-    chown(path, Some(owner.uid), Some(owner.gid)).map_err(|errno| fault(errno.into()))
+    spawn::make_folder(path, 0o755).map_err(fault)?;
+    spawn::give_to(path, owner.uid.as_raw(), owner.gid.as_raw()).map_err(fault)
 }
 
 /// A listening socket that the front's user alone may use; one that an earlier run left is replaced.
 fn socket(path: &Path, owner: Owner) -> Result<UnixListener, LaunchFault> {
     let fault = |error| LaunchFault::Make(path.to_owned(), error);
-    host::spawn::remove_socket(path).map_err(fault)?;
+    spawn::remove_socket(path).map_err(fault)?;
     let listener = UnixListener::bind(path).map_err(fault)?;
-    host::spawn::set_mode(path, 0o600).map_err(fault)?;
-    chown(path, Some(owner.uid), Some(owner.gid)).map_err(|errno| fault(errno.into()))?;
+    spawn::set_mode(path, 0o600).map_err(fault)?;
+    spawn::give_to(path, owner.uid.as_raw(), owner.gid.as_raw()).map_err(fault)?;
     Ok(listener)
 }
 

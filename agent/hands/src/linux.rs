@@ -6,6 +6,7 @@ use host::hand::docker::{facts, smi_in_driver_container};
 use host::hand::probe::{Parse, Probes};
 use model::driver::DriverSource;
 use model::settings::Settings;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use wire::hand::HandRole;
@@ -41,4 +42,10 @@ pub fn acts(role: HandRole, settings: Settings, parse: Parse) -> Acts {
         }),
         child_hangs: Box::new(move || !register.stuck().is_empty()),
     }
+}
+
+/// The disposable process of a probe, with the arguments behind `probe`. Blocking; what the process exits with.
+#[must_use]
+pub fn probe(words: &[String]) -> ExitCode {
+    host::hand::probe::child_main(words)
 }

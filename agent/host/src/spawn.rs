@@ -81,3 +81,11 @@ pub fn remove_socket(path: &Path) -> io::Result<()> {
 pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
+
+/// Makes a user and a group the owner of a file or folder of ours.
+///
+/// # Errors
+/// What the host said.
+pub fn give_to(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    std::os::unix::fs::chown(path, Some(uid), Some(gid))
+}

@@ -68,6 +68,21 @@ fn t11_the_list_of_the_reply_replaces_the_list_and_keeps_the_one_in_use() {
 }
 
 #[test]
+fn a_configured_manager_stays_in_use_although_replies_name_others_that_cannot_be_reached() {
+    let fallback = vec![placed("configured", None, None)];
+    let mut m = Machine::new(Config { fallback, ..config("k", &[]) }, UP, WALL);
+    let sent = run(&mut m, UP, UP.plus(600_000), 1, |_, what| match what {
+        Action::Beat(b) if b.manager.host == "configured" => {
+            Answer::Accepted(Reply { managers: vec![placed("inside", None, Some(1))], ..Reply::default() })
+        }
+        Action::Beat(_) | Action::Enrol(_) | Action::Wait(_) => down(),
+    });
+    assert!(sent.len() >= 20 && sent.iter().all(|s| s.beat().manager.host == "configured"), "not sticky");
+    let hosts: Vec<_> = m.managers().into_iter().map(|a| a.host).collect();
+    assert_eq!(hosts, ["inside", "configured"]);
+}
+
+#[test]
 fn a_list_without_end_is_cut() {
     let many: Vec<_> = (0..1000).map(|n| placed(&format!("m{n}"), None, None)).collect();
     let m = Machine::new(Config { managers: many, ..config("k", &[]) }, UP, WALL);

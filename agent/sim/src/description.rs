@@ -361,32 +361,56 @@ pub enum Health {
 /// A fact of a GPU that the driver may fail to give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "each is named for the field of model::driver::DriverGpu that it stands for")]
 pub enum Fact {
+    /// The UUID.
     Uuid,
+    /// The board serial number.
     Serial,
+    /// The product name.
     Name,
+    /// The brand.
     Brand,
+    /// The architecture.
     Architecture,
+    /// The CUDA compute capability.
     ComputeCapability,
+    /// The VBIOS version.
     Vbios,
+    /// The minor number.
     Minor,
+    /// The persistence mode.
     Persistence,
+    /// The virtualization mode.
     Virtualization,
+    /// The MIG mode.
     Mig,
+    /// The frame buffer memory.
     Memory,
+    /// The temperature.
     Temperature,
+    /// The GPU and memory utilization.
     Utilization,
+    /// The encoder utilization.
     Encoder,
+    /// The decoder utilization.
     Decoder,
+    /// The power drawn.
     Power,
+    /// The power limit in force.
     PowerLimit,
+    /// The fan speed.
     Fan,
+    /// The performance state.
     PerformanceState,
+    /// The ECC mode.
     EccMode,
+    /// The ECC error counts.
     EccErrors,
+    /// The throttle reasons.
     Throttle,
+    /// The PCIe link.
     Pcie,
+    /// The processes.
     Processes,
 }
 
@@ -462,6 +486,10 @@ pub struct HostDescription {
     pub disk_mib: u64,
     /// In use of it in MiB.
     pub disk_used_mib: u64,
+    /// Read from block devices since boot, in MiB.
+    pub io_read_mib: u64,
+    /// Written to block devices since boot, in MiB.
+    pub io_write_mib: u64,
     /// Interfaces.
     pub nics: Vec<Nic>,
     /// DMI: `sys_vendor`, `product_name`, `board_name`.
@@ -483,6 +511,8 @@ impl Default for HostDescription {
             swap_mib: 8_192,
             disk_mib: 512_000,
             disk_used_mib: 128_000,
+            io_read_mib: 20_480,
+            io_write_mib: 8_192,
             nics: Vec::new(),
             dmi: BTreeMap::new(),
         }

@@ -2,7 +2,7 @@
 
 use crate::description::Description;
 use model::absence::Reading;
-use model::host_facts::{CpuTicks, DiskUsage, HostFacts};
+use model::host_facts::{CpuTicks, DiskUsage, HostFacts, Nic};
 
 const MIB: u64 = 1024 * 1024;
 /// Clock ticks in a second (`USER_HZ`).
@@ -30,9 +30,9 @@ pub fn facts(description: &Description, docker_root: Option<String>) -> HostFact
         swap_total_bytes: Reading::Known(host.swap_mib.saturating_mul(MIB)),
         swap_free_bytes: Reading::Known(host.swap_mib.saturating_mul(MIB)),
         disk: Reading::Known(disk(description, docker_root)),
-        io_read_bytes: Reading::Known(0),
-        io_write_bytes: Reading::Known(0),
-        nics: host.nics.clone(),
+        io_read_bytes: Reading::Known(host.io_read_mib.saturating_mul(MIB)),
+        io_write_bytes: Reading::Known(host.io_write_mib.saturating_mul(MIB)),
+        nics: nics(description),
         dmi: DMI.iter().filter_map(|name| Some(((*name).to_owned(), host.dmi.get(*name)?.clone()))).collect(),
     }
 }
@@ -58,6 +58,13 @@ pub fn boot_id(description: &Description) -> String {
 pub fn cpu(description: &Description) -> CpuTicks {
     let total = description.host.uptime_s.saturating_mul(TICKS).saturating_mul(u64::from(description.host.cores));
     CpuTicks { total, idle: total / 10 * 9 }
+}
+
+/// By name, whatever their order in the description.
+fn nics(description: &Description) -> Vec<Nic> {
+    let mut nics = description.host.nics.clone();
+    nics.sort_by(|a, b| a.name.cmp(&b.name));
+    nics
 }
 
 fn disk(description: &Description, docker_root: Option<String>) -> DiskUsage {

@@ -44,20 +44,32 @@ pub enum PciFaultKind {
 /// A sysfs attribute that a fault can hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "each is the name of its file")]
 pub enum Attribute {
+    /// The file `class`.
     Class,
+    /// The file `vendor`.
     Vendor,
+    /// The file `device`.
     Device,
+    /// The file `subsystem_vendor`.
     SubsystemVendor,
+    /// The file `subsystem_device`.
     SubsystemDevice,
+    /// The file `numa_node`.
     NumaNode,
+    /// The file `boot_vga`.
     BootVga,
+    /// The file `driver_override`.
     DriverOverride,
+    /// The file `power_state`.
     PowerState,
+    /// The file `current_link_speed`.
     CurrentLinkSpeed,
+    /// The file `max_link_speed`.
     MaxLinkSpeed,
+    /// The file `current_link_width`.
     CurrentLinkWidth,
+    /// The file `max_link_width`.
     MaxLinkWidth,
 }
 

@@ -196,5 +196,8 @@ fn host_facts_are_the_described_ones_and_follow_dockers_root() {
     assert_eq!(disk.used_bytes + disk.available_bytes, disk.total_bytes);
     assert_eq!(facts.dmi[0], ("sys_vendor".to_owned(), "NVIDIA".to_owned()));
     let other = SimHost::new(load("no-iommu").unwrap()).unwrap();
+    let two = SimHost::new(load("hgx-h100").unwrap()).unwrap();
+    let names: Vec<String> = now(two.read_host(None)).nics.into_iter().map(|nic| nic.name).collect();
+    assert_eq!(names, ["bond0", "ens1f0np0"]);
     assert_ne!(now(other.read_host(None)).boot_id, facts.boot_id);
 }

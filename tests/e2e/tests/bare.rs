@@ -20,7 +20,7 @@ fn it_starts_with_an_empty_sys_and_says_so() {
     let conditions = wait::until("conditions", FIVE_S, || {
         let status = world.ctl_json(&bus.address, &["status"]);
         let kinds: Vec<String> =
-            status["conditions"].as_array()?.iter().filter_map(|c| c["type"].as_str().map(str::to_owned)).collect();
+            status["Conditions"].as_array()?.iter().filter_map(|c| c["Type"].as_str().map(str::to_owned)).collect();
         kinds.contains(&"docker_unavailable".to_owned()).then_some(kinds)
     });
     assert!(conditions.contains(&"pci_scan_failed".to_owned()), "{conditions:?}");
@@ -57,6 +57,22 @@ fn a_reload_with_a_wrong_file_keeps_the_old_settings() {
     wait::until("the fault in the log", FIVE_S, || daemon.log().contains("config.toml").then_some(()));
     let (status, _) = daemon.stop();
     assert!(status.success());
+}
+
+#[test]
+fn a_hand_that_is_killed_comes_back_with_its_powers() {
+    let world = World::new();
+    let tree = world.host_tree("no-iommu");
+    let bus = Bus::start(world.path()).expect("a bus");
+    let start = Start { bus: Some(bus.address.clone()), tree: Some(tree), config: String::new() };
+    let daemon = Daemon::start(&world, &start);
+    let uuid = || world.ctl_json(&bus.address, &["gpus"])[0]["Uuid"].as_str().map(str::to_owned);
+    let before = wait::until("driver facts", FIVE_S, uuid);
+    let marker = format!("hand host --front-uid .*{}", world.path().display());
+    let killed = std::process::Command::new("pkill").args(["-KILL", "-f", &marker]).status().expect("pkill");
+    assert!(killed.success(), "there was no host hand");
+    let rescan = || world.ctl(&bus.address, &["rescan"]).status.success().then(uuid).flatten();
+    assert_eq!(wait::until("the hand to come back", FIVE_S, rescan), before, "{}", daemon.log());
 }
 
 #[test]

@@ -30,12 +30,12 @@ impl Rig {
     }
 
     fn gpus(&self) -> Vec<serde_json::Value> {
-        self.json(&["gpus"])["gpus"].as_array().expect("a list of GPUs").clone()
+        self.json(&["gpus"]).as_array().expect("a list of GPUs").clone()
     }
 
     /// Waits until NVML has answered through the worker.
     fn probed(&self) {
-        wait::until("driver facts", TEN_S, || self.gpus().iter().any(|gpu| !gpu["uuid"].is_null()).then_some(()));
+        wait::until("driver facts", TEN_S, || self.gpus().iter().any(|gpu| !gpu["Uuid"].is_null()).then_some(()));
     }
 
     fn enrol(&self, manager: &Manager) {
@@ -47,11 +47,10 @@ impl Rig {
             &self.bus.address,
             &[
                 "enroll",
-                "--manager",
                 &manager.url(),
                 "--token-file",
                 token.to_str().expect("UTF-8"),
-                "--ca",
+                "--ca-file",
                 ca.to_str().expect("UTF-8"),
             ],
         );
@@ -72,16 +71,16 @@ fn from_the_host_to_the_manager() {
     let runtime = runtime();
     let manager = runtime.block_on(Manager::start(Options::default())).expect("a manager");
     rig.enrol(&manager);
-    let beats = runtime.block_on(manager.wait_heartbeats(1, TEN_S)).expect("a heartbeat within 5 s of enrolment");
-    let body = &beats.first().expect("one").body;
+    let beats = runtime.block_on(manager.wait_heartbeats(1, TEN_S)).expect("a heartbeat after the enrolment");
+    let body = beats.first().expect("one").body.clone();
     assert_eq!(body["inventory"]["gpus"].as_array().map(Vec::len), Some(8));
     assert_eq!(body["gpu_metrics"].as_array().map(Vec::len), Some(8));
     assert!(manager.violations().is_empty(), "{:?}", manager.violations());
     let status = wait::until("manager ok", TEN_S, || {
         let status = rig.json(&["status"]);
-        (status["manager"]["state"] == "ok").then_some(status)
+        (status["ManagerState"] == "ok").then_some(status)
     });
-    assert_eq!(status["manager"]["server_id"], body["server_id"]);
+    assert_eq!(status["ServerId"], body["server_id"]);
 }
 
 #[test]
@@ -129,16 +128,16 @@ fn gpus_says_why_and_what_to_do() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && text.contains("nouveau"), "{text}");
     let gpu = rig.gpus().into_iter().next().expect("a GPU");
-    assert_eq!(gpu["schedulable"], false);
-    let broken = gpu["cause_chain"]
+    assert_eq!(gpu["Schedulable"], false);
+    let broken = gpu["CauseChain"]
         .as_array()
         .expect("a chain")
         .iter()
-        .find(|link| link["ok"] == false)
+        .find(|link| link["Ok"] == false)
         .expect("a cause")
         .clone();
-    assert_eq!(broken["link"], "kernel_driver");
-    assert!(broken["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()));
+    assert_eq!(broken["Link"], "kernel_driver");
+    assert!(broken["Remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()));
 }
 
 #[test]
@@ -147,6 +146,6 @@ fn rescan_is_a_job_with_an_end() {
     let output = rig.world.ctl(&rig.bus.address, &["rescan"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let jobs = rig.json(&["jobs"]);
-    let job = jobs["jobs"].as_array().and_then(|jobs| jobs.last().cloned()).expect("a job that lingers");
-    assert_eq!((job["operation"].as_str(), job["state"].as_str()), (Some("rescan"), Some("finished")));
+    let job = jobs.as_array().and_then(|jobs| jobs.last().cloned()).expect("a job that lingers");
+    assert_eq!((job["Operation"].as_str(), job["State"].as_str()), (Some("rescan"), Some("finished")));
 }

@@ -20,7 +20,9 @@ pub fn write(description: &Description, root: &Path) -> anyhow::Result<()> {
     text(&proc.join("uptime"), &format!("{}.00 {}.00\n", host.uptime_s, host.uptime_s / 10 * 9))?;
     text(&proc.join("meminfo"), &meminfo(description))?;
     text(&proc.join("stat"), &stat(description))?;
-    text(&proc.join("diskstats"), "")?;
+    text(&proc.join("diskstats"), &diskstats(description))?;
+    // What makes a block device hardware: the device under it.
+    text(&root.join("sys/block/sda/device/model"), "SIMULATED DISK\n")?;
     text(&proc.join("modules"), &modules(description))?;
     text(
         &root.join("etc/os-release"),
@@ -58,6 +60,15 @@ fn stat(description: &Description) -> String {
         let _ = writeln!(lines, "cpu{core} {busy} 0 0 {} 0 0 0 0 0 0", ticks.idle / cores);
     }
     lines
+}
+
+/// One disk and its partition, in sectors of 512 bytes (`diskstats_show`); who counts both counts twice.
+fn diskstats(description: &Description) -> String {
+    let sectors = |mib: u64| mib.saturating_mul(2048);
+    let (read, written) = (sectors(description.host.io_read_mib), sectors(description.host.io_write_mib));
+    ["   8       0 sda", "   8       1 sda1"]
+        .map(|device| format!("{device} 9000 0 {read} 100 7000 0 {written} 200 0 300 300 0 0 0 0 0 0\n"))
+        .concat()
 }
 
 fn modules(description: &Description) -> String {

@@ -193,6 +193,8 @@ fn facts_of_the_host_are_in_proc_and_etc() {
     );
     assert!(text("etc/os-release").contains("\nID=ubuntu\n"));
     assert_eq!(text("proc/stat").lines().filter(|line| line.starts_with("cpu")).count(), 257);
+    assert!(text("proc/diskstats").lines().next().unwrap().starts_with("   8       0 sda 9000 0 41943040 "));
+    assert!(folder.path().join("sys/block/sda/device").is_dir());
     assert_eq!(text("sys/class/net/enp226s0/address"), "5c:ff:35:e0:00:01\n");
     assert_eq!(text("sys/class/dmi/id/sys_vendor"), "NVIDIA\n");
 }

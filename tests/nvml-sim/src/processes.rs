@@ -26,7 +26,7 @@ crate::nvml! {
 
     /// Processes below an MPS server: none.
     fn nvmlDeviceGetMPSComputeRunningProcesses_v3(library, device: nvmlDevice_t, count: *mut c_uint, _infos: *mut nvmlProcessInfo_t) {
-        gpu(library, device)?;
+        known(&gpu(library, device)?.processes)?;
         // SAFETY: as the function's contract.
         unsafe { put(count, 0) }
     }

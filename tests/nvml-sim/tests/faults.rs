@@ -55,6 +55,8 @@ fn a_lost_gpu_tells_what_the_driver_remembers_and_hides_no_other() {
     assert_eq!(lost.name.known().unwrap(), "NVIDIA A10");
     assert_eq!(lost.temperature_c.absence(), Some(&Absence::GpuLost));
     assert_eq!(lost.memory.total.absence(), Some(&Absence::GpuLost));
+    let mps = nvml.device_by_index(1).unwrap().mps_running_compute_processes();
+    assert!(matches!(mps, Err(NvmlError::GpuLost)), "no list of a lost GPU's processes is empty");
     assert_eq!(well.temperature_c.get(), Some(40.0));
     assert_eq!(well.power_w.absence(), Some(&Absence::UnknownError));
     assert_eq!(well.serial.absence(), Some(&Absence::NoPermission));

@@ -34,9 +34,12 @@ pub(crate) fn lines(snapshot: &Snapshot) -> Vec<String> {
     lines
 }
 
-/// `2 of 3 GPUs usable`.
+/// `2 of 3 GPUs usable`, or that there is none.
 pub(crate) fn summary(snapshot: &Snapshot) -> String {
     let all = snapshot.gpus.len();
+    if all == 0 {
+        return "none on the PCI bus".to_owned();
+    }
     let usable = snapshot.gpus.iter().filter(|gpu| gpu.schedulable).count();
     let look = if usable == all { Look::Good } else { Look::Bad };
     paint(&format!("{usable} of {all} {} usable", if all == 1 { "GPU" } else { "GPUs" }), look)

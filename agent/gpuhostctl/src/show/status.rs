@@ -39,7 +39,11 @@ pub(crate) fn lines(snapshot: &Snapshot) -> Vec<String> {
 }
 
 fn gpu_look(snapshot: &Snapshot) -> Look {
-    if snapshot.gpus.iter().all(|gpu| gpu.schedulable) { Look::Good } else { Look::Bad }
+    match snapshot.gpus.as_slice() {
+        [] => Look::Plain,
+        gpus if gpus.iter().all(|gpu| gpu.schedulable) => Look::Good,
+        _ => Look::Bad,
+    }
 }
 
 fn driver(host: &HostView) -> (String, Look) {

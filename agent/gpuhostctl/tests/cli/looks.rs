@@ -43,7 +43,8 @@ fn a_host_without_a_gpu_says_so() {
     let served = Served::start(&bus, core(hosts::no_gpu()));
     assert_eq!(told(&bus, &["gpus"]).trim(), "There is no GPU on the PCI bus.");
     assert!(told(&bus, &["iommu"]).contains("intel_iommu=on"));
-    assert!(told(&bus, &["status"]).contains("Docker is not there"));
+    let status = told(&bus, &["status"]);
+    assert!(status.contains("Docker is not there") && status.contains("none on the PCI bus"), "{status}");
     served.core.observation.send_modify(|seen| Arc::make_mut(seen).sequence = 0);
     assert!(told(&bus, &["gpus"]).contains("not been observed yet"));
 }

@@ -7,12 +7,11 @@ use super::failure::{NoValue, Refused};
 use super::job::job_view;
 use super::options::{Options, Parser};
 use super::shown::Shown;
-use super::{Sources, gate, token};
+use super::{Moment, Sources, gate, token};
 use engine::command::{Authorized, Command};
 use model::JobId;
 use model::refusal::Refusal;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use wire::dbus::gpu::GpuView;
@@ -37,28 +36,24 @@ pub(super) struct HostObject {
     enrolments: token::Turnstile,
 }
 
-/// What the root object shows now.
-pub(super) fn host_view(sources: &Sources) -> HostView {
-    let seen = Arc::clone(&sources.handle.observation.borrow());
-    let checkin = Arc::clone(&sources.checkin.borrow());
-    HostView::new(env!("CARGO_PKG_VERSION"), &seen, &checkin)
+/// What the root object shows of one instant.
+pub(super) fn host_view(now: &Moment) -> HostView {
+    HostView::new(env!("CARGO_PKG_VERSION"), &now.seen, &now.checkin)
 }
 
-fn snapshot(sources: &Sources) -> Snapshot {
-    let seen = Arc::clone(&sources.handle.observation.borrow());
-    let jobs = Arc::clone(&sources.handle.jobs.borrow());
+fn snapshot(now: &Moment) -> Snapshot {
     Snapshot {
-        host: host_view(sources),
-        gpus: seen.gpus.iter().map(GpuView::from).collect(),
-        iommu_groups: seen.groups.iter().map(GroupView::from).collect(),
-        jobs: jobs.iter().map(job_view).collect(),
+        host: host_view(now),
+        gpus: now.seen.gpus.iter().map(GpuView::from).collect(),
+        iommu_groups: now.seen.groups.iter().map(GroupView::from).collect(),
+        jobs: now.jobs.iter().map(job_view).collect(),
     }
 }
 
 impl HostObject {
     /// The object, its place in the tree, and where the tree says which jobs are on the bus.
     pub(super) fn new(sources: &Sources) -> (Self, Shown<HostView>, watch::Sender<Option<JobId>>) {
-        let (shown, face) = Shown::new(ROOT_PATH.to_owned(), host_view(sources));
+        let (shown, face) = Shown::new(ROOT_PATH.to_owned(), host_view(&sources.now()));
         let (publish, published) = watch::channel(None);
         let object = Self { face, sources: sources.clone(), published, enrolments: token::Turnstile::new() };
         (object, shown, publish)
@@ -91,7 +86,7 @@ impl HostObject {
     ) -> Result<String, Refused> {
         let plain = Parser::new(options).finish()?;
         gate::admit(connection, &header, HOST_INTERFACE, "GetObservation", plain, &[]).await?;
-        let text = serde_json::to_string(&snapshot(&self.sources));
+        let text = serde_json::to_string(&snapshot(&self.sources.now()));
         Ok(text.map_err(|e| Refusal::HostFault {
             attempted: "write the observation as JSON".into(),
             said: e.to_string(),

@@ -17,7 +17,9 @@ mod token;
 mod tree;
 
 use engine::handle::Handle;
+use engine::job::Job;
 use model::enrol::CheckinStatus;
+use model::observation::HostObservation;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -68,6 +70,28 @@ pub(crate) struct Sources {
     pub(crate) handle: Handle,
     /// The check-in.
     pub(crate) checkin: watch::Receiver<Arc<CheckinStatus>>,
+}
+
+/// What was so at one instant. It is taken once, so that what is shown together belongs together.
+#[derive(Debug)]
+pub(crate) struct Moment {
+    /// The host.
+    pub(crate) seen: Arc<HostObservation>,
+    /// The jobs.
+    pub(crate) jobs: Arc<Vec<Job>>,
+    /// The check-in.
+    pub(crate) checkin: Arc<CheckinStatus>,
+}
+
+impl Sources {
+    /// What is so now.
+    pub(crate) fn now(&self) -> Moment {
+        Moment {
+            seen: Arc::clone(&self.handle.observation.borrow()),
+            jobs: Arc::clone(&self.handle.jobs.borrow()),
+            checkin: Arc::clone(&self.checkin.borrow()),
+        }
+    }
 }
 
 /// A face at work.

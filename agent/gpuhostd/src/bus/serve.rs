@@ -11,8 +11,8 @@ use wire::dbus::{BUS_NAME, ROOT_PATH};
 use zbus::fdo::{ObjectManager, RequestNameFlags};
 use zbus::{Connection, MatchRule, MessageStream};
 
-/// How long the handshake and each of the first calls may take.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the handshake with the bus, and the publication of one observation, may take.
+const CALL_DEADLINE: Duration = Duration::from_secs(10);
 /// How long calls under way may take when the daemon stops.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -29,7 +29,7 @@ pub enum BusFault {
         source: zbus::Error,
     },
     /// The bus did not answer in time.
-    #[error("{bus} did not answer in {} s", CONNECT_DEADLINE.as_secs())]
+    #[error("{bus} did not answer in {} s", CALL_DEADLINE.as_secs())]
     Silent {
         /// Which bus.
         bus: String,
@@ -82,7 +82,7 @@ pub(super) async fn serve_once(
     cancel: &CancellationToken,
 ) -> Result<(), BusFault> {
     let bus = describe(address);
-    let setup = tokio::time::timeout(CONNECT_DEADLINE, set_up(address, &bus, sources));
+    let setup = tokio::time::timeout(CALL_DEADLINE, set_up(address, &bus, sources));
     let (connection, mut tree, mut lost) = tokio::select! {
         () = cancel.cancelled() => return Ok(()),
         done = setup => done.map_err(|_| BusFault::Silent { bus: bus.clone() })??,
@@ -118,7 +118,7 @@ async fn set_up(
         .map_err(|source| BusFault::Connect { bus: bus.to_owned(), source })?;
     let publish = |source| BusFault::Publish { bus: bus.to_owned(), source };
     let mut tree = Tree::new(connection.clone(), host_slot, published).await.map_err(publish)?;
-    tree.show(sources).await.map_err(publish)?;
+    tree.show(&sources.now()).await.map_err(publish)?;
     let lost = name_lost_stream(&connection).await.map_err(publish)?;
     connection
         .request_name_with_flags(BUS_NAME, RequestNameFlags::DO_NOT_QUEUE)
@@ -148,8 +148,16 @@ async fn follow(
 ) -> Result<(), BusFault> {
     let mut watched = sources.clone();
     loop {
-        // Whatever came since the last round is shown in one go: the watches keep only the newest state.
-        tree.show(&watched).await.map_err(|source| BusFault::Publish { bus: bus.to_owned(), source })?;
+        // Whatever came since the last round is shown in one go: the watches keep only the newest state. A bus that takes
+        // nothing any more must keep neither the next observation nor the end from us.
+        let now = watched.now();
+        let shown = tokio::time::timeout(CALL_DEADLINE, tree.show(&now));
+        tokio::select! {
+            () = cancel.cancelled() => return Ok(()),
+            shown = shown => shown
+                .map_err(|_| BusFault::Silent { bus: bus.to_owned() })?
+                .map_err(|source| BusFault::Publish { bus: bus.to_owned(), source })?,
+        }
         let changed = tokio::select! {
             () = cancel.cancelled() => return Ok(()),
             () = connection.closed() => return Err(BusFault::Closed { bus: bus.to_owned() }),

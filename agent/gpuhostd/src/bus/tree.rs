@@ -1,6 +1,6 @@
 //! The objects under the root: they come, change and go with the observation and with the jobs.
 
-use super::Sources;
+use super::Moment;
 use super::face::Face;
 use super::gpu::GpuObject;
 use super::group::GroupObject;
@@ -9,7 +9,6 @@ use super::job::{JobObject, job_view};
 use super::shown::Shown;
 use model::{IommuGroupId, JobId, PciAddress};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use tokio::sync::watch;
 use wire::dbus::absent::HasAbsent;
 use wire::dbus::gpu::GpuView;
@@ -44,19 +43,17 @@ impl Tree {
         Ok(Self { connection, host, gpus, groups, jobs, published })
     }
 
-    /// Brings the tree to what the sources say now.
-    pub(super) async fn show(&mut self, sources: &Sources) -> zbus::Result<()> {
-        let seen = Arc::clone(&sources.handle.observation.borrow());
-        let jobs = Arc::clone(&sources.handle.jobs.borrow());
+    /// Brings the tree to what was so at one instant.
+    pub(super) async fn show(&mut self, now: &Moment) -> zbus::Result<()> {
         let connection = &self.connection;
-        let groups = seen.groups.iter().map(|group| (group.id, GroupView::from(group))).collect();
+        let groups = now.seen.groups.iter().map(|group| (group.id, GroupView::from(group))).collect();
         bring(connection, &mut self.groups, groups, group_path, GroupObject).await?;
-        let gpus = seen.gpus.iter().map(|gpu| (gpu.pci.address, GpuView::from(gpu))).collect();
+        let gpus = now.seen.gpus.iter().map(|gpu| (gpu.pci.address, GpuView::from(gpu))).collect();
         bring(connection, &mut self.gpus, gpus, gpu_path, GpuObject).await?;
-        let views = jobs.iter().map(|job| (job.id, job_view(job))).collect();
-        bring(connection, &mut self.jobs, views, job_path, JobObject).await?;
-        self.host.update::<HostObject>(connection, host_view(sources)).await?;
-        let newest = jobs.iter().map(|job| job.id).max();
+        let jobs = now.jobs.iter().map(|job| (job.id, job_view(job))).collect();
+        bring(connection, &mut self.jobs, jobs, job_path, JobObject).await?;
+        self.host.update::<HostObject>(connection, host_view(now)).await?;
+        let newest = now.jobs.iter().map(|job| job.id).max();
         self.published.send_if_modified(|last| {
             let later = newest > *last;
             *last = (*last).max(newest);

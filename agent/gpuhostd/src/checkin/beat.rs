@@ -5,7 +5,7 @@ use crate::checkin::identity::Credential;
 use crate::checkin::life::Life;
 use crate::checkin::task::Task;
 use model::checkin::skew::skew_ms;
-use model::checkin::{Answer, Beat, Trouble};
+use model::checkin::{Answer, Beat, Machine, Trouble};
 use model::enrol::{CheckinState, Secret};
 use model::ports::Clock;
 use model::time::BootMillis;
@@ -103,10 +103,7 @@ impl<C: Clock> Task<C> {
 
     /// The list of the reply, with the configured ones behind it, survives a restart.
     async fn keep_managers(&mut self) {
-        let configured = self.configured();
-        let Some(machine) = &mut self.machine else { return };
-        machine.also(&configured);
-        let managers = machine.managers();
+        let Some(managers) = self.machine.as_ref().map(Machine::managers) else { return };
         let Some(identity) = self.life.identity_mut() else { return };
         if identity.managers != managers {
             identity.managers = managers;

@@ -170,10 +170,9 @@ impl<C: Clock> Task<C> {
         let key = identity.server_id.clone();
         let count = identity.credentials.len();
         let config = self.machine_config(key, Goal::Beat, identity.managers.clone(), count);
+        let config = Config { fallback: configured, ..config };
         let machine = Machine::new(config, self.clock.boot_now(), self.clock.wall_now());
-        let mut machine = machine.after_seq(self.last_seq);
-        machine.also(&configured);
-        self.machine = Some(machine);
+        self.machine = Some(machine.after_seq(self.last_seq));
         self.life = Life::Enrolled(Box::new(identity));
         self.notice_token_file().await;
     }
@@ -197,6 +196,7 @@ impl<C: Clock> Task<C> {
             interval_s: self.settings.heartbeat_interval_s,
             zone: self.settings.zone.clone(),
             managers,
+            fallback: Vec::new(),
             credentials,
             may_enrol_again: self.settings.enrolment_token_file.is_some(),
         }

@@ -110,6 +110,8 @@ fn a_change_is_signalled_once_with_its_values() {
         for part in ["Schedulable", "UnschedulableReason", "gpu_lost", "PowerState"] {
             assert!(first.body.contains(part), "{part} is missing: {}", first.body);
         }
+        let invalidated = r#"Array { elements: [Str("PowerState")]"#;
+        assert!(first.body.contains(invalidated), "what has no value any more is invalidated: {}", first.body);
         let rest = until_marker(&served.core, &client, &mut stream, "marker-2").await;
         let paths: Vec<_> = rest.iter().map(|signal| signal.path.as_str()).collect();
         assert_eq!(paths, ["/org/gpuhost/Agent1"; 2], "the host's counts change too, then the marker: {rest:?}");
@@ -159,6 +161,32 @@ fn the_check_in_is_announced_and_its_counters_are_not() {
         served.core.checkin.send_replace(Arc::new(status));
         let all = until_marker(&served.core, &client, &mut stream, "marker-3").await;
         assert!(all.len() == 1 && !all[0].body.contains("Heartbeat"), "{all:?}");
+    });
+}
+
+/// Who gets the path of a job can read the job: its object was announced on the same connection before the answer came.
+#[test]
+fn the_object_of_a_job_is_announced_before_its_path_comes_back() {
+    let bus = PrivateBus::start();
+    let _served = Served::start(&bus, core(hosts::two_gpus()));
+    block_on(async {
+        let client = client(&bus).await;
+        let mut stream = listen(&client).await;
+        for number in 1..=20 {
+            let (name, root) = (Some("org.gpuhost.Agent1"), "/org/gpuhost/Agent1");
+            let options = std::collections::HashMap::<String, zbus::OwnedVariant>::new();
+            let call = client.call_method(name, root, Some("org.gpuhost.Agent1.Host"), "Rescan", &options);
+            let answered = call.await.unwrap().recv_position();
+            let path = format!("job/{number}");
+            loop {
+                let message = tokio::time::timeout(PATIENCE, stream.next()).await.unwrap().unwrap().unwrap();
+                let signal = heard(&message);
+                if signal.member == "InterfacesAdded" && signal.body.contains(&path) {
+                    assert!(message.recv_position() < answered, "{path} was announced after the answer");
+                    break;
+                }
+            }
+        }
     });
 }
 

@@ -4,6 +4,9 @@ use crate::world::{Host, TOKEN, spec, with_token};
 use manager::{Auth, Manager, Options, Tls};
 use model::enrol::{CheckinState, EnrolSpec};
 use model::refusal::Refusal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 async fn showing(host: &Host, identity: Tls) -> Manager {
     host.manager(Options { identity, ..with_token() }).await
@@ -126,4 +129,46 @@ async fn insecure_skip_verify_works_and_is_a_standing_condition() {
     host.clock.advance(300_000).await;
     assert_eq!(running.conditions(), ["insecure_tls"]);
     running.stop().await;
+}
+
+/// Lets one connection after another through to where the client asks for (`CONNECT host:port`), and counts them.
+async fn proxy(listener: tokio::net::TcpListener, passed: Arc<AtomicUsize>) {
+    while let Ok((mut client, _)) = listener.accept().await {
+        let passed = Arc::clone(&passed);
+        tokio::spawn(async move {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(client.read_u8().await.unwrap());
+            }
+            let head = String::from_utf8(head).unwrap();
+            let target = head.split(' ').nth(1).unwrap().to_owned();
+            assert!(head.starts_with("CONNECT "), "{head}");
+            let mut server = tokio::net::TcpStream::connect(target).await.unwrap();
+            client.write_all(b"HTTP/1.1 200 ok\r\n\r\n").await.unwrap();
+            passed.fetch_add(1, Ordering::SeqCst);
+            // Either side may end it at any time.
+            let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+        });
+    }
+}
+
+#[tokio::test]
+async fn the_proxy_of_the_environment_is_used() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let passed = Arc::new(AtomicUsize::new(0));
+    let serving = tokio::spawn(proxy(listener, Arc::clone(&passed)));
+    // Environment variables belong to a whole process: a test that is shown elsewhere runs once more in one of its own.
+    let child = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "enrolling::t02_enrolment_by_hand_gives_a_certificate_and_the_first_heartbeat"])
+        .env_remove("NO_PROXY")
+        .env_remove("no_proxy")
+        .env("HTTPS_PROXY", &url)
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && said.contains("1 passed"), "{said}");
+    assert!(passed.load(Ordering::SeqCst) >= 1, "nothing went through the proxy");
+    serving.abort();
 }

@@ -141,3 +141,6 @@ pub(super) fn run_fault(what: &str, fault: RunFault) -> ProbeFault {
         RunFault::Abandoned => ProbeFault::HandUnavailable { what, said },
     }
 }
+
+#[cfg(test)]
+mod tests;

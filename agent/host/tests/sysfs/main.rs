@@ -248,6 +248,44 @@ fn a_function_that_vanishes_between_list_and_read_is_left_out_silently() {
     assert_eq!((scan.gpus.len(), scan.functions_total, scan.unreadable.len()), (1, 1, 0), "{scan:?}");
 }
 
+/// A function that goes while it is being read must not pass for one on which no driver is bound.
+#[test]
+fn a_function_that_vanishes_while_it_is_read_is_whole_or_not_there() {
+    let tree = Tree::new();
+    tree.gpu("0000:01:00.0", 4);
+    let (there, gone) = (tree.root().join("devices/0000:01:00.0"), tree.root().join("gone"));
+    let expected = only_gpu(&tree);
+    let sysfs = Sysfs::new(tree.root());
+    for round in 0..400_u32 {
+        let start = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                // Another moment of the scan in each round.
+                for _ in 0..round * 50 {
+                    std::hint::spin_loop();
+                }
+                fs::rename(&there, &gone).unwrap();
+            });
+            start.wait();
+            let scan = sysfs.scan().unwrap();
+            assert!(scan.unreadable.is_empty(), "{:?}", scan.unreadable);
+            if let Some(gpu) = scan.gpus.first() {
+                assert_eq!(*gpu, expected, "round {round}");
+            }
+        });
+        fs::rename(&gone, &there).unwrap();
+    }
+}
+
+#[test]
+fn a_member_that_has_left_the_bus_is_no_member() {
+    let tree = Tree::new();
+    tree.gpu("0000:01:00.0", 4);
+    fs::write(tree.root().join("kernel/iommu_groups/4/devices/0000:05:00.0"), "").unwrap();
+    assert_eq!(scan(&tree).groups[0].members.len(), 1);
+}
+
 #[test]
 fn names_come_from_the_hardware_database() {
     assert!(Path::new("/usr/lib/udev/hwdb.bin").exists(), "this test needs udev's hwdb (package udev)");

@@ -2,7 +2,7 @@
 
 use crate::checkin::answer::{Answer, Fault, Meaning, Refused, Reply};
 use crate::checkin::condition::Standing;
-use crate::checkin::manager::{ManagerAddress, Managers};
+use crate::checkin::manager::{MANAGERS_MAX, ManagerAddress, Managers};
 use crate::checkin::omit::{Omit, Omitting};
 use crate::checkin::slot::{RETRY_MAX_S, Slot, clamp_interval, mix};
 use crate::checkin::trouble::Trouble;
@@ -40,8 +40,10 @@ pub struct Config {
     pub interval_s: u64,
     /// Zone of this host.
     pub zone: Option<String>,
-    /// The managers, in the order of the configuration.
+    /// The managers as last heard of.
     pub managers: Vec<ManagerAddress>,
+    /// The managers of the configuration: whatever a reply says, they stay behind its list, and the one in use stays in use.
+    pub fallback: Vec<ManagerAddress>,
     /// How many credentials are at hand.
     pub credentials: usize,
     /// An enrolment token is still at hand, for a manager that does not know this host.
@@ -81,6 +83,7 @@ pub struct Machine {
     goal: Goal,
     interval_s: u64,
     managers: Managers,
+    fallback: Vec<ManagerAddress>,
     may_enrol_again: bool,
     lost: bool,
     credentials: usize,
@@ -112,7 +115,8 @@ impl Machine {
             slot,
             goal: config.goal,
             interval_s,
-            managers: Managers::new(&config.managers, config.zone),
+            managers: Managers::new(&[config.managers, config.fallback.clone()].concat(), config.zone),
+            fallback: config.fallback,
             may_enrol_again: config.may_enrol_again,
             lost: false,
             credentials: config.credentials.max(1),
@@ -226,7 +230,9 @@ impl Machine {
     fn accepted(&mut self, now: BootMillis, reply: Reply) {
         self.managers.worked();
         if !reply.managers.is_empty() {
-            self.managers.replace(&reply.managers);
+            let room = MANAGERS_MAX.saturating_sub(self.fallback.len());
+            let named = reply.managers.into_iter().take(room);
+            self.managers.replace(&named.chain(self.fallback.iter().cloned()).collect::<Vec<_>>());
         }
         if let Some(seconds) = reply.next_heartbeat_s {
             self.interval_s = clamp_interval(seconds);
@@ -405,13 +411,6 @@ impl Machine {
     #[must_use]
     pub const fn manager(&self) -> Option<&ManagerAddress> {
         self.managers.current()
-    }
-
-    /// Takes managers that the machine did not know, behind those that it knows.
-    pub fn also(&mut self, fallback: &[ManagerAddress]) {
-        let mut all = self.managers.addresses();
-        all.extend(fallback.iter().cloned());
-        self.managers.replace(&all);
     }
 
     /// Seconds between heartbeats now.

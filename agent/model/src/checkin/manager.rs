@@ -124,8 +124,9 @@ impl Managers {
     /// Takes another list; what is known of those that stay is kept, and so is the one in use where it stays.
     pub fn replace(&mut self, addresses: &[ManagerAddress]) {
         let old = std::mem::take(&mut self.entries);
-        for address in addresses.iter().take(MANAGERS_MAX) {
-            if self.entries.iter().any(|e| e.address.same_place(address)) {
+        for address in addresses {
+            let twice = self.entries.iter().any(|e| e.address.same_place(address));
+            if twice || self.entries.len() >= MANAGERS_MAX {
                 continue;
             }
             let known = old.iter().find(|e| e.address.same_place(address));

@@ -17,6 +17,7 @@ pub(crate) fn config(key: &str, hosts: &[&str]) -> Config {
         interval_s: 30,
         zone: None,
         managers: hosts.iter().map(|h| ManagerAddress::new(h, 443)).collect(),
+        fallback: Vec::new(),
         credentials: 1,
         may_enrol_again: false,
     }

@@ -50,6 +50,12 @@ impl PrivateBus {
         self.folder.path()
     }
 
+    /// Makes the bus hang: it reads and writes nothing until its end.
+    pub(crate) fn freeze(&self) {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGSTOP).unwrap();
+    }
+
     /// Ends the bus and gives its folder back, so that another can be started at the same address.
     pub(crate) fn stop(mut self) -> tempfile::TempDir {
         self.child.kill().unwrap();

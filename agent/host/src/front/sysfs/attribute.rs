@@ -11,8 +11,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// No attribute that is read here has a meaning beyond this length.
-const ATTRIBUTE_MAX_BYTES: usize = 256;
+/// No attribute that is read here has a meaning at this length: what is cut off here is garbled to each of the parsers.
+const ATTRIBUTE_MAX_BYTES: usize = 257;
 
 /// Why an attribute gave no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,14 +59,14 @@ pub(super) struct Tree {
     folder: OwnedFd,
     path: PathBuf,
     scratch: String,
-    buffer: [u8; ATTRIBUTE_MAX_BYTES + 1],
+    buffer: [u8; ATTRIBUTE_MAX_BYTES],
 }
 
 impl Tree {
     /// Opens the folder.
     pub(super) fn open(path: &Path) -> Result<Self, Errno> {
         let folder = open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-        let buffer = [0; ATTRIBUTE_MAX_BYTES + 1];
+        let buffer = [0; ATTRIBUTE_MAX_BYTES];
         Ok(Self { folder, path: path.to_owned(), scratch: String::with_capacity(64), buffer })
     }
 
@@ -102,9 +102,6 @@ impl Tree {
         let length = read(&file, &mut self.buffer).map_err(Miss::from_errno)?;
         let content = self.buffer.get(..length).unwrap_or_default();
         let garbled = || Miss::Garbled(String::from_utf8_lossy(content).into_owned());
-        if length > ATTRIBUTE_MAX_BYTES {
-            return Err(garbled());
-        }
         std::str::from_utf8(content).map(|text| text.strip_suffix('\n').unwrap_or(text)).map_err(|_| garbled())
     }
 

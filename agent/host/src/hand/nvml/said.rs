@@ -97,3 +97,52 @@ fn code(error: &NvmlError) -> Option<i32> {
         | NvmlError::PciInfoToCFailed => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_has_its_reason() {
+        for (error, expected) in [
+            (NvmlError::NotSupported, Absence::NotSupported),
+            (NvmlError::InvalidArg, Absence::NotSupported),
+            (NvmlError::NoPermission, Absence::NoPermission),
+            (NvmlError::NotFound, Absence::NotReported),
+            (NvmlError::FunctionNotFound, Absence::NotReported),
+            (NvmlError::FailedToLoadSymbol("nvmlDeviceGetX".to_owned()), Absence::NotReported),
+            (NvmlError::NoData, Absence::NotReported),
+            (NvmlError::DriverNotLoaded, Absence::DriverAbsent),
+            (NvmlError::Timeout, Absence::ProbeTimeout),
+            (NvmlError::GpuLost, Absence::GpuLost),
+            (NvmlError::ResetRequired, Absence::ResetRequired),
+            (NvmlError::Unknown, Absence::UnknownError),
+            (NvmlError::UnexpectedVariant(77), Absence::Garbled("77".to_owned())),
+        ] {
+            assert_eq!(absence(&error), expected, "{error}");
+        }
+        // What has no reason of its own keeps its words.
+        let irq = absence(&NvmlError::IrqIssue);
+        assert!(matches!(&irq, Absence::Unreadable(said) if said.contains("interrupt")), "{irq:?}");
+    }
+
+    #[test]
+    fn faults_carry_the_return_codes_that_nvidia_smi_ends_with() {
+        for (error, expected) in [
+            (NvmlError::NoPermission, 4),
+            (NvmlError::DriverNotLoaded, 9),
+            (NvmlError::GpuLost, 15),
+            (NvmlError::LibRmVersionMismatch, 18),
+            (NvmlError::Unknown, 999),
+            (NvmlError::GetPciInfoFailed, 12),
+        ] {
+            let fault = fault("nvml", &error);
+            assert!(matches!(fault, ProbeFault::Failed { status, .. } if status == expected), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn words_are_bounded() {
+        assert_eq!(bounded(&"é".repeat(1000)).chars().count(), SAID_MAX_CHARS);
+    }
+}

@@ -106,3 +106,44 @@ pub(super) fn throttle(reasons: ThrottleReasons) -> Vec<String> {
     names.sort_unstable();
     names
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The elements below `clocks_event_reasons` in the DTDs of 535 to 580, without their prefix.
+    const ELEMENTS: [&str; 9] = [
+        "applications_clocks_setting",
+        "display_clocks_setting",
+        "gpu_idle",
+        "hw_power_brake_slowdown",
+        "hw_slowdown",
+        "hw_thermal_slowdown",
+        "sw_power_cap",
+        "sw_thermal_slowdown",
+        "sync_boost",
+    ];
+
+    #[test]
+    fn reasons_have_the_names_of_the_documents_elements() {
+        assert_eq!(throttle(ThrottleReasons::all()), ELEMENTS);
+        assert_eq!(throttle(ThrottleReasons::from_bits_truncate(0x40)), ["hw_thermal_slowdown"]);
+        assert_eq!(throttle(ThrottleReasons::from_bits_truncate(0x100)), ["display_clocks_setting"]);
+        assert!(throttle(ThrottleReasons::empty()).is_empty());
+    }
+
+    #[test]
+    fn words_of_real_documents() {
+        assert_eq!(
+            (brand(&Brand::NvidiaRTX), brand(&Brand::GRID), brand(&Brand::Nvidia)),
+            ("NVIDIA RTX", "Grid", "NVIDIA")
+        );
+        assert_eq!(architecture(&DeviceArchitecture::Ada), Some("Ada Lovelace"));
+        assert_eq!(architecture(&DeviceArchitecture::Unknown), None);
+        assert_eq!(virtualization(&GpuVirtualizationMode::PassThrough), "Pass-Through");
+        assert_eq!(virtualization(&GpuVirtualizationMode::HostVsga), "Host VSGA");
+        assert_eq!(host_vgpu(&HostVgpuMode::NonSriov), "Non SR-IOV");
+        assert_eq!(performance_state(&PerformanceState::Twelve), Some("P12"));
+        assert_eq!(performance_state(&PerformanceState::Unknown), None);
+    }
+}
