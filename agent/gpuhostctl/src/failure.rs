@@ -118,6 +118,15 @@ pub(crate) enum Failure {
     },
 }
 
+/// D-Bus errors that mean: nobody is there (any more) to answer.
+const GONE: [&str; 5] = [
+    "org.freedesktop.DBus.Error.NoReply",
+    "org.freedesktop.DBus.Error.ServiceUnknown",
+    "org.freedesktop.DBus.Error.NameHasNoOwner",
+    "org.freedesktop.DBus.Error.Disconnected",
+    "org.freedesktop.DBus.Error.UnknownObject",
+];
+
 impl Failure {
     /// An error of a call to the daemon, seen for what it is.
     pub(crate) fn of_call(bus: &str, error: zbus::Error) -> Self {
@@ -126,11 +135,18 @@ impl Failure {
             let said = said.clone().unwrap_or_default();
             return match code_of(name.as_str()) {
                 Some((_, status)) => Self::Refused { status, message: said },
+                // What the bus says for a daemon that ended before it answered, and a daemon that is just ending.
+                None if GONE.contains(&name.as_str()) => Self::NotRunning { bus },
                 None => Self::Refused { status: BROKEN, message: format!("{name}: {said}") },
             };
         }
         if let zbus::Error::FDO(inner) = &error {
-            if let zbus::fdo::Error::ServiceUnknown(_) | zbus::fdo::Error::NameHasNoOwner(_) = &**inner {
+            if let zbus::fdo::Error::ServiceUnknown(_)
+            | zbus::fdo::Error::NameHasNoOwner(_)
+            | zbus::fdo::Error::NoReply(_)
+            | zbus::fdo::Error::Disconnected(_)
+            | zbus::fdo::Error::UnknownObject(_) = &**inner
+            {
                 return Self::NotRunning { bus };
             }
             if let zbus::fdo::Error::AccessDenied(said) = &**inner {

@@ -54,7 +54,7 @@ pub async fn run<H: HostPort, C: ChangePort, K: Clock>(
     let handle = ends.handle();
     let (port, status, checkin) = checkin::start(
         handle.clone(),
-        live.settings.borrow().manager.clone(),
+        live.settings.subscribe(),
         args.state.clone(),
         Arc::clone(&clock),
         cancel.child_token(),

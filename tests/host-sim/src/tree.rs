@@ -242,13 +242,11 @@ pub fn write_user_space(
     }
 }
 
-/// A hard link where the file systems allow it (the debug builds are large), else a copy.
+/// A copy: what is done to the file in a tree must not be done to the one it came from.
 fn install(from: &Path, to: &Path) -> anyhow::Result<()> {
     if let Some(folder) = to.parent() {
         fs::create_dir_all(folder)?;
     }
-    if fs::hard_link(from, to).is_err() {
-        fs::copy(from, to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
-    }
+    fs::copy(from, to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
     Ok(())
 }

@@ -12,12 +12,12 @@ use model::checkin::condition::Standing;
 use model::checkin::{Action, Machine, Trouble};
 use model::enrol::CheckinState;
 use model::ports::Clock;
-use model::settings::ManagerSettings;
+use model::settings::{ManagerSettings, Settings};
 use model::time::BootMillis;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// The first heartbeat waits for the first observation, but not longer, in milliseconds.
@@ -30,7 +30,7 @@ const FILE_POLL_MS: u64 = 500;
 /// What a task is made of.
 pub(super) struct Parts<C> {
     pub(super) handle: Handle,
-    pub(super) settings: ManagerSettings,
+    pub(super) configured: watch::Receiver<Arc<Settings>>,
     pub(super) state_dir: PathBuf,
     pub(super) clock: Arc<C>,
     pub(super) cancel: CancellationToken,
@@ -57,6 +57,9 @@ pub(super) struct Task<C> {
     pub(super) renew_not_before: BootMillis,
     pub(super) wipe_at: Option<BootMillis>,
     handle: Handle,
+    configured: watch::Receiver<Arc<Settings>>,
+    /// Nobody can change the settings any more.
+    configured_for_good: bool,
     engine_gone: bool,
     cancel: CancellationToken,
     asks: mpsc::Receiver<Ask>,
@@ -68,10 +71,13 @@ impl<C: Clock> Task<C> {
     /// A task that has done nothing yet.
     pub(super) fn new(parts: Parts<C>) -> Self {
         let seen = Arc::clone(&parts.handle.observation.borrow());
+        let settings = parts.configured.borrow().manager.clone();
         Self {
             store: IdentityStore::below(&parts.state_dir),
             sight: Sight::new(seen),
-            settings: parts.settings,
+            settings,
+            configured: parts.configured,
+            configured_for_good: false,
             clock: parts.clock,
             publisher: parts.publisher,
             wire: Wire::default(),
@@ -146,8 +152,29 @@ impl<C: Clock> Task<C> {
         tokio::select! {
             ask = self.asks.recv() => self.asked(ask).await,
             changed = self.handle.observation.changed(), if !self.engine_gone => self.engine_gone = changed.is_err(),
+            changed = self.configured.changed(), if !self.configured_for_good => match changed {
+                Ok(()) => self.reconfigure().await,
+                Err(_) => self.configured_for_good = true,
+            },
             () = alarm => self.alarm().await,
         }
+    }
+
+    /// Begins anew with the settings of a reload, where they differ; the identity stays.
+    async fn reconfigure(&mut self) {
+        let settings = self.configured.borrow_and_update().manager.clone();
+        if settings == self.settings {
+            return;
+        }
+        tracing::info!("the settings of the manager have changed; the check-in begins anew");
+        self.settings = settings;
+        self.machine = None;
+        self.wire = Wire::default();
+        self.life = Life::Alone(CheckinState::NotEnrolled);
+        self.standing.clear();
+        self.gzip.clear();
+        self.wipe_at = None;
+        self.wake().await;
     }
 
     async fn alarm(&mut self) {

@@ -1,6 +1,7 @@
 //! When heartbeats come: first one, slot, interval, early ones, clock steps.
 
 use crate::world::{Host, TOKEN, no_violations, times, with_token};
+use manager::Options;
 use model::checkin::{Slot, slot::stable_hash};
 use model::enrol::CheckinState;
 use model::ports::Clock;
@@ -133,4 +134,25 @@ async fn t12_clock_steps_leave_the_cadence_alone_and_the_skew_is_reported() {
     assert!(times(&beats)[2..].windows(2).all(|w| w[1] - w[0] == 30_000), "{:?}", times(&beats));
     assert_eq!(beats.last().unwrap().body["clock_skew_ms"], 7_200_000);
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_reload_takes_up_further_managers_and_keeps_the_identity() {
+    let mut host = Host::new();
+    let first = host.manager(with_token()).await;
+    let second = host.manager(Options { fleet: Some(first.fleet()), ..Options::default() }).await;
+    host.unattended(&[&first], TOKEN);
+    let running = host.start().await;
+    let id = host.kept()["server_id"].clone();
+    let beats = first.heartbeats().len();
+    running.reload(host.settings.clone()).await;
+    assert_eq!(first.heartbeats().len(), beats, "the same settings change nothing");
+    host.unattended(&[&second], TOKEN);
+    running.reload(host.settings.clone()).await;
+    first.set_down(true);
+    host.clock.advance(120_000).await;
+    let moved = second.heartbeats();
+    assert!(!moved.is_empty() && moved.iter().all(|beat| beat.body["server_id"] == id), "{:?}", running.now());
+    running.stop().await;
+    no_violations(&second);
 }

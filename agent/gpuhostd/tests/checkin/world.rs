@@ -11,7 +11,7 @@ use model::host_facts::{CpuTicks, HostFacts};
 use model::observation::HostObservation;
 use model::ports::{Clock, ManagerPort};
 use model::refusal::Refusal;
-use model::settings::ManagerSettings;
+use model::settings::{ManagerSettings, Settings};
 use model::time::{BootMillis, UnixMillis};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,6 +40,7 @@ pub(crate) struct Running {
     pub(crate) status: watch::Receiver<Arc<CheckinStatus>>,
     cancel: CancellationToken,
     task: JoinHandle<()>,
+    pub(crate) configured: watch::Sender<Arc<Settings>>,
 }
 
 pub(crate) fn real_wall() -> UnixMillis {
@@ -120,14 +121,12 @@ impl Host {
         let (commands, _) = mpsc::channel(1);
         let handle = Handle::new(self.seen.subscribe(), jobs, commands);
         let cancel = CancellationToken::new();
-        let (port, status, work) = checkin::start(
-            handle,
-            self.settings.clone(),
-            self.state.path().to_owned(),
-            Arc::clone(&self.clock),
-            cancel.clone(),
-        );
-        let running = Running { clock: Arc::clone(&self.clock), port, status, cancel, task: tokio::spawn(work) };
+        let whole = |manager: &ManagerSettings| Settings { manager: manager.clone(), ..Settings::default() };
+        let (configured, settings) = watch::channel(Arc::new(whole(&self.settings)));
+        let (port, status, work) =
+            checkin::start(handle, settings, self.state.path().to_owned(), Arc::clone(&self.clock), cancel.clone());
+        let clock = Arc::clone(&self.clock);
+        let running = Running { clock, port, status, cancel, configured, task: tokio::spawn(work) };
         let _ = running.clock.rest().await;
         running
     }
@@ -159,6 +158,12 @@ impl Running {
         let now = self.now();
         let found = now.conditions.iter().find(|c| c.kind == kind);
         found.unwrap_or_else(|| panic!("no {kind} in {:?}", now.conditions)).message.clone()
+    }
+
+    /// Reads another configuration, as a reload does.
+    pub(crate) async fn reload(&self, manager: ManagerSettings) {
+        let settings = Settings { manager, ..Settings::default() };
+        self.clock.wake_by(|| self.configured.send_replace(Arc::new(settings))).await;
     }
 
     pub(crate) async fn stop(self) {
