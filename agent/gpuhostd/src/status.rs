@@ -14,7 +14,7 @@ pub(crate) fn line(observation: &HostObservation, checkin: &CheckinStatus, now: 
         observation.driver_version.as_ref().map_or("no NVIDIA driver answers".to_owned(), |v| format!("driver {v}"));
     let docker = match &observation.docker {
         Ok(facts) => format!("Docker {}", facts.version.as_deref().unwrap_or("of unknown version")),
-        Err(fault) => format!("Docker {}", fault.code()),
+        Err(fault) => format!("Docker {}", fault.code().replace('_', " ")),
     };
     [gpus(observation), driver, docker, manager(checkin, now)].join(" · ")
 }

@@ -13,7 +13,7 @@ use judge_world::{at, failed, judged, member, nvidia, only, raw, report, said, s
 use model::absence::{Absence, Reading};
 use model::condition::ConditionStatus;
 use model::driver::{DriverGpu, DriverMig, DriverSource, MigMode, ProbeFault};
-use model::judge::{judge, needs_smi};
+use model::judge::{explain, judge, needs_smi};
 use model::observation::GpuUse;
 
 const A: &str = "0000:41:00.0";
@@ -298,4 +298,24 @@ fn nvidia_smi_is_asked_only_where_it_can_tell_more() {
     let driverless = judge_world::scan(vec![nvidia(A, "", 1), judge_world::function(B, "1002:74a1", "amdgpu", 2)]);
     assert!(!needs_smi(Some(&driverless), &Err(failed("x"))));
     assert!(needs_smi(None, &Err(failed("x"))) && !needs_smi(None, &knows(&[])));
+}
+
+#[test]
+fn nvidia_smi_fills_in_the_mig_devices_that_nvml_leaves_open() {
+    let scan = judge_world::scan(vec![nvidia(A, "nvidia", 1)]);
+    let sliced = |migs: Vec<DriverMig>| {
+        let gpu = DriverGpu { mig_current: Reading::Known(MigMode::Enabled), mig_devices: migs, ..said(A) };
+        Ok(report(DriverSource::Nvml, vec![gpu]))
+    };
+    assert!(needs_smi(Some(&scan), &sliced(Vec::new())));
+    assert!(!needs_smi(Some(&scan), &sliced(vec![mig(1)])));
+}
+
+#[test]
+fn each_code_that_no_broken_link_explains_has_a_sentence_and_a_remedy() {
+    for code in ["mig_enabled", "reset_required", "compute_capability_too_low", "not_probed", "kernel_driver_unknown"] {
+        let (why, remedy) = explain(code).unwrap();
+        assert!(why.len() > 20 && remedy.len() > 20, "{code}");
+    }
+    assert_eq!(explain("no_such_code"), None);
 }

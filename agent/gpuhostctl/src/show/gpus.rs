@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::text::{Cell, Look, Table, clean, paint, print as print_lines, print_json};
+use model::judge::explain;
 use wire::dbus::gpu::{CauseView, GpuView};
 use wire::dbus::metrics::ProcessView;
 use wire::dbus::snapshot::Snapshot;
@@ -96,12 +97,22 @@ pub(crate) fn why_not(gpu: &GpuView) -> Vec<String> {
         return Vec::new();
     }
     let broken = gpu.cause_chain.iter().find(|link| link.ok == Some(false));
-    let Some(CauseView { link, reason, remedy, .. }) = broken else {
-        let code = gpu.unschedulable_reason.as_deref().unwrap_or("no reason is known");
-        return vec![format!("    {} {}", paint("why:  ", Look::Bad), clean(code))];
-    };
+    let Some(CauseView { link, reason, remedy, .. }) = broken else { return unbroken(gpu) };
     let reason = reason.as_deref().or(gpu.unschedulable_reason.as_deref()).unwrap_or("no reason is known");
     let mut lines = vec![format!("    {} {}: {}", paint("why:  ", Look::Bad), clean(link), clean(reason))];
     lines.extend(remedy.as_ref().map(|what| format!("    {} {}", paint("to do:", Look::Bold), clean(what))));
     lines
+}
+
+/// Where every link holds the reason lies in what the GPU is used for or in the GPU itself.
+fn unbroken(gpu: &GpuView) -> Vec<String> {
+    let code = gpu.unschedulable_reason.as_deref().unwrap_or("no reason is known");
+    let Some((why, remedy)) = explain(code) else {
+        return vec![format!("    {} {}", paint("why:  ", Look::Bad), clean(code))];
+    };
+    let remedy = remedy.replace("ADDRESS", &clean(&gpu.address));
+    vec![
+        format!("    {} {} ({})", paint("why:  ", Look::Bad), why, clean(code)),
+        format!("    {} {}", paint("to do:", Look::Bold), remedy),
+    ]
 }

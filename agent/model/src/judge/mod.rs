@@ -6,11 +6,11 @@ mod merge;
 mod remedy;
 mod verdict;
 
-pub use verdict::{health_reasons, passthrough_verdict, unschedulable_reason};
+pub use verdict::{explain, health_reasons, passthrough_verdict, unschedulable_reason};
 
 use crate::absence::Absence;
 use crate::docker::DockerFacts;
-use crate::driver::{DriverGpu, DriverReport, DriverSource, ProbeFault};
+use crate::driver::{DriverGpu, DriverReport, DriverSource, MigMode, ProbeFault};
 use crate::ids::PciAddress;
 use crate::observation::{Gpu, HostObservation, ProbeOutcome, RawObservation};
 use crate::pci::{GpuFunction, PciScan, VENDOR_NVIDIA};
@@ -91,15 +91,20 @@ pub fn serves_any(scan: &PciScan) -> bool {
 }
 
 /// Whether `nvidia-smi` is worth asking after NVML: where NVML failed or left a GPU that the NVIDIA driver serves without
-/// facts. Where the scan shows no such GPU there is nothing to ask; `None` = the scan itself failed.
+/// facts or without its MIG devices. Where the scan shows no such GPU there is nothing to ask; `None` = the scan itself failed.
 #[must_use]
 pub fn needs_smi(scan: Option<&PciScan>, nvml: &Result<DriverReport, ProbeFault>) -> bool {
     let Some(scan) = scan else { return nvml.is_err() };
     let mut served = scan.gpus.iter().filter(|gpu| is_served_by_nvidia(gpu));
     served.any(|gpu| match nvml {
-        Ok(report) => !report.gpus.iter().any(|said| said.address == gpu.address),
+        Ok(report) => report.gpus.iter().find(|said| said.address == gpu.address).is_none_or(leaves_migs_open),
         Err(_) => true,
     })
+}
+
+/// NVML's safe calls give no instance ids from driver 470 on, so that it lists no MIG device where there may be some.
+fn leaves_migs_open(said: &DriverGpu) -> bool {
+    said.mig_current.get() == Some(MigMode::Enabled) && said.mig_devices.is_empty()
 }
 
 fn is_served_by_nvidia(gpu: &GpuFunction) -> bool {

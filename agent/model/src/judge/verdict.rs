@@ -62,6 +62,33 @@ pub fn unschedulable_reason(usage: GpuUse, driver: Option<&DriverGpu>, chain: &[
         .or_else(|| driver.and_then(too_old))
 }
 
+/// What a code means and what to do, for those that no broken link of the chain explains.
+#[must_use]
+pub fn explain(code: &str) -> Option<(&'static str, &'static str)> {
+    Some(match code {
+        "mig_enabled" => (
+            "MIG mode is on: the card as a whole is withdrawn, its MIG devices are what can be given",
+            "to have the whole card back, destroy its instances and switch MIG mode off: `nvidia-smi -i ADDRESS -mig 0`",
+        ),
+        "reset_required" => (
+            "the driver wants a reset of the GPU before it does anything else",
+            "stop what uses the GPU, then `nvidia-smi -r -i ADDRESS`; where that is refused, reboot",
+        ),
+        "compute_capability_too_low" => (
+            "its CUDA compute capability lies below 3.0: no CUDA that is still maintained runs on it",
+            "use it for display only, or replace the card",
+        ),
+        "not_probed" => ("the driver has not been asked yet", "wait a moment: the daemon has just started"),
+        "kernel_driver_unknown" => (
+            "which kernel driver is bound could not be read",
+            "look at the link: `ls -l /sys/bus/pci/devices/ADDRESS/driver`",
+        ),
+        "transitioning" => ("a change of the GPU is under way", "wait for its job: `gpuhostctl jobs`"),
+        "quarantined" => ("a change of the GPU could not be undone", "read `journalctl -u gpuhostd`, then reboot"),
+        _ => return None,
+    })
+}
+
 /// A link whose state is not known, where it has to hold. A link that does not apply or is not needed gives no code.
 fn open_code(link: &CauseLink) -> Option<&'static str> {
     match link.link {

@@ -39,7 +39,7 @@ impl DockerError {
         let (what, said) = (what.to_owned(), self.to_string());
         match self {
             Self::Connect(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-                ProbeFault::Absent { what, said: format!("{said}; is Docker installed and running?") }
+                ProbeFault::Absent { what, said }
             }
             Self::Connect(error) if error.kind() == ErrorKind::PermissionDenied => ProbeFault::Failed {
                 what,

@@ -19,7 +19,8 @@ pub(super) fn reading<T>(value: Result<T, NvmlError>) -> Reading<T> {
 /// The reason in our words.
 pub(super) fn absence(error: &NvmlError) -> Absence {
     if let NvmlError::UnexpectedVariant(code) = error {
-        return Absence::garbled(&code.to_string());
+        // 26 is NVML_ERROR_DEPRECATED, which the wrapper does not know.
+        return if *code == 26 { Absence::Deprecated } else { Absence::garbled(&code.to_string()) };
     }
     match code(error) {
         Some(2 | 3) => Absence::NotSupported,
@@ -106,6 +107,7 @@ mod tests {
     fn each_refusal_has_its_reason() {
         for (error, expected) in [
             (NvmlError::NotSupported, Absence::NotSupported),
+            (NvmlError::UnexpectedVariant(26), Absence::Deprecated),
             (NvmlError::InvalidArg, Absence::NotSupported),
             (NvmlError::NoPermission, Absence::NoPermission),
             (NvmlError::NotFound, Absence::NotReported),
