@@ -58,10 +58,8 @@ fn no_earlier_find_breaks_its_target_again() {
 fn every_folder_of_finds_belongs_to_a_target() {
     let known: BTreeSet<_> = TARGETS.iter().map(|target| target.name.to_owned()).collect();
     let folders = fs::read_dir(finds()).unwrap().map(|entry| entry.unwrap());
-    let folders: BTreeSet<_> = folders
-        .filter(|entry| entry.path().is_dir())
-        .map(|entry| entry.file_name().into_string().unwrap())
-        .collect();
+    let folders: BTreeSet<_> =
+        folders.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name().into_string().unwrap()).collect();
     assert!(folders.is_subset(&known), "{folders:?} are not all among {known:?}");
 }
 

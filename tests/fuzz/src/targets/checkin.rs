@@ -5,9 +5,7 @@ use crate::bounds::Bounds;
 use model::checkin::machine::{COALESCE_MS, GAP_MS};
 use model::checkin::manager::MANAGERS_MAX;
 use model::checkin::slot::INTERVAL_MAX_S;
-use model::checkin::{
-    Action, Answer, Beat, Config, Fault, FaultKind, Goal, Machine, ManagerAddress, Refused, Reply,
-};
+use model::checkin::{Action, Answer, Beat, Config, Fault, FaultKind, Goal, Machine, ManagerAddress, Refused, Reply};
 use model::time::{BootMillis, UnixMillis};
 
 /// The target.
@@ -16,7 +14,7 @@ pub const TARGET: Target = Target {
     what: "the order of a manager's answers",
     run,
     seeds,
-    words: &[],
+    words: &["\u{1}\u{2}", "\u{0}\u{0}\u{0}\u{3}"],
     bounds: Bounds { heap_per_byte: 256, ..Bounds::USUAL },
 };
 

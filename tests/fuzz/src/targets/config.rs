@@ -3,7 +3,7 @@
 use super::often;
 use crate::bounds::Bounds;
 use crate::{Target, pieces};
-use model::settings::{merge, is_https};
+use model::settings::{is_https, merge};
 
 /// The target.
 pub const TARGET: Target = Target {
@@ -66,7 +66,8 @@ fn seeds() -> Vec<Vec<u8>> {
     let two = "[manager]\nurls = ['https://a:1', 'https://[::1]:2']\nzone = 'z'\n[manager.paths]\nversion = '/v'\n\n[manager]\n\
                urls = ['https://c']\n[agent]\nsample_interval_s = 60\nlog_level = 'debug'\n";
     let dotted = "manager.zone = 'a'\nnvidia = { probe_timeout_ms = 700, smi_paths = ['/x'] }\ndocker.socket = \"/run\\u0041\"\n";
-    let uncommented: String = shipped.lines().map(|line| line.strip_prefix('#').unwrap_or(line).to_owned() + "\n").collect();
+    let uncommented: String =
+        shipped.lines().map(|line| line.strip_prefix('#').unwrap_or(line).to_owned() + "\n").collect();
     let deep = [b"a = ".to_vec(), often("[", 4000)].concat();
     let keys = often("a.", 4000);
     let texts = [shipped, two, dotted, &uncommented].map(|text| text.as_bytes().to_vec());

@@ -39,12 +39,15 @@ fn run(input: &[u8]) {
     let facts = facts_of(&version, &info);
     let all = [version, info];
     let single = [&facts.version, &facts.api, &facts.root_dir, &facts.default_runtime, &facts.cgroup_version];
-    for text in single.into_iter().flatten().chain(&facts.runtimes).chain(&facts.cdi_devices).chain(&facts.cdi_spec_dirs) {
+    for text in
+        single.into_iter().flatten().chain(&facts.runtimes).chain(&facts.cdi_devices).chain(&facts.cdi_spec_dirs)
+    {
         assert!(all.iter().any(|value| holds(value, text)), "{text:?} did not stand in the answer");
     }
     assert!(facts.runtimes.is_sorted() && facts.cdi_devices.is_sorted());
     let written = serde_json::to_vec(&facts).expect("facts have a JSON form");
-    let again: model::docker::DockerFacts = serde_json::from_slice(&written).expect("the front reads what the hand wrote");
+    let again: model::docker::DockerFacts =
+        serde_json::from_slice(&written).expect("the front reads what the hand wrote");
     assert_eq!(again, facts);
 }
 

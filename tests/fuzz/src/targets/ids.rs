@@ -31,7 +31,10 @@ fn run(input: &[u8]) {
         same_again::<WorkspaceId>(&text).map(String::from),
     ];
     for name in names.into_iter().flatten() {
-        assert!(!name.contains('/') && name != "." && name != ".." && !name.is_empty() && name.len() <= 128, "{name:?}");
+        assert!(
+            !name.contains('/') && name != "." && name != ".." && !name.is_empty() && name.len() <= 128,
+            "{name:?}"
+        );
     }
     if let Some(uuid) = same_again::<MigUuid>(&text) {
         assert!(uuid.as_str().starts_with("MIG-") && !uuid.as_str().contains(".."));

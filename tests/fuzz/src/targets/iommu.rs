@@ -37,7 +37,11 @@ const FUNCTIONS: [(&str, &str, &str); 3] = [
 fn run(input: &[u8]) {
     let mut lines: Vec<String> = Vec::new();
     for (name, class, device) in FUNCTIONS {
-        lines.extend([format!("{name} class {class}"), format!("{name} vendor 0x10de"), format!("{name} device {device}")]);
+        lines.extend([
+            format!("{name} class {class}"),
+            format!("{name} vendor 0x10de"),
+            format!("{name} device {device}"),
+        ]);
     }
     let room = tree::LINES_MAX - lines.len();
     lines.extend(pieces::lines(input, room));
@@ -49,6 +53,7 @@ fn seeds() -> Vec<Vec<u8>> {
                  0000:41:00.1 iommu_group -> /g/7\n0000:41:00.1 driver -> /d/snd_hda_intel\n";
     let shared = "group 7 identity\nmember 7 0000:41:00.0\nmember 7 0000:42:00.0\nmember 7 usb1\nmember 7 0000:99:00.0\n\
                   0000:41:00.0 iommu_group -> ../../../7\n0000:42:00.0 iommu_group -> /g/7\n";
-    let unlisted = "0000:41:00.0 iommu_group -> /g/4294967295\n0000:42:00.0 iommu_group -> /g/4294967296\ngroup x \u{1}\n";
+    let unlisted =
+        "0000:41:00.0 iommu_group -> /g/4294967295\n0000:42:00.0 iommu_group -> /g/4294967296\ngroup x \u{1}\n";
     [alone, shared, unlisted].map(|text| text.as_bytes().to_vec()).to_vec()
 }

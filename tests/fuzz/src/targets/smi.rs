@@ -1,8 +1,8 @@
 //! What nvidia-smi prints: any bytes give a report or a fault, and a value is one that the text holds.
 
 use super::often;
-use crate::bounds::Bounds;
 use crate::Target;
+use crate::bounds::Bounds;
 use model::absence::Reading;
 use model::driver::{DriverGpu, DriverReport};
 use std::fmt::Display;
@@ -84,7 +84,7 @@ fn judge(input: &[u8], report: &DriverReport) {
     assert_eq!(read.gpus.len(), report.gpus.len());
     let text = String::from_utf8_lossy(input);
     // With these a value need not stand in the text as it is: it may be put together of pieces.
-    if ["&", "<!--", "<![", "<?"].iter().any(|markup| text.get(6..).is_some_and(|text| text.contains(markup))) {
+    if ["&", "<!--", "<!["].iter().any(|markup| text.contains(markup)) {
         return;
     }
     held(&text, &report.driver_version);
@@ -157,12 +157,10 @@ mod tests {
 
     #[test]
     fn a_value_from_nowhere_is_seen() {
-        let text = String::from_utf8(seeds()[0].clone()).unwrap();
+        let text = String::from_utf8(seeds().remove(0)).unwrap();
         let mut report = model::smi::parse(text.as_bytes()).unwrap();
-        let text = text.split_once('\n').unwrap().1;
+        judge(text.as_bytes(), &report);
         report.gpus[0].memory.total = Reading::Known(4711);
-        let judged = std::panic::catch_unwind(|| judge(text.as_bytes(), &report));
-        assert!(text.contains("<!DOCTYPE") || judged.is_err());
-        assert!(std::panic::catch_unwind(|| values(text, &report.gpus[0])).is_err());
+        assert!(std::panic::catch_unwind(|| judge(text.as_bytes(), &report)).is_err());
     }
 }
