@@ -31,7 +31,7 @@ search() {
     local name=$1 log=$OUT/$1.log status=0 find
     mkdir -p "$OUT/corpus/$name" "$OUT/finds/$name"
     "$PLAIN" "$name" --seeds "$OUT/seeds/$name"
-    FUZZ_TARGET=$name "$FUZZ" -max_total_time="$SECONDS_EACH" -timeout=10 -rss_limit_mb=1024 -len_control=20 -max_len=65536 \
+    FUZZ_TARGET=$name "$FUZZ" -max_total_time="$SECONDS_EACH" -timeout=60 -rss_limit_mb=1024 -len_control=20 -max_len=65536 \
         -dict="$OUT/seeds/$name.words" -artifact_prefix="$OUT/finds/$name/" -print_final_stats=1 -verbosity=1 \
         "$OUT/corpus/$name" "$OUT/seeds/$name" >"$log" 2>&1 || status=$?
     awk -v name="$name" -v status="$status" '

@@ -1,12 +1,13 @@
-//! B4: resident memory of the front and of all our processes, with 8 simulated NVML GPUs and a manager, and of node-exporter.
+//! B4, B5 and B6: memory, CPU time and wake-ups of the daemon in its steady life (8 simulated NVML GPUs, a manager), and of
+//! node-exporter beside it in the same minutes.
 
 use crate::Ground;
 use crate::child::{Running, is_installed};
+use crate::group::Group;
+use crate::process::{family, front, mib, sleeps};
 use crate::report::{Figure, Goal, Row};
 use crate::rig::{Rig, Wish};
 use anyhow::{Context, ensure};
-use std::collections::BTreeSet;
-use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -14,58 +15,142 @@ use std::time::{Duration, Instant};
 
 const SHORT: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(600);
+/// Settled before it is measured: enrolled, probed, and past the first heartbeats.
+const WARM_UP: Duration = Duration::from_secs(10);
 const SCRAPE: Duration = Duration::from_secs(15);
 const EXPORTER: &str = "127.0.0.1:19100";
+const PEER: &str = "prometheus-node-exporter, scraped each 15 s";
 
-/// Measures.
-pub fn run(ground: &Ground) -> anyhow::Result<Row> {
+/// What was measured over the same time.
+pub struct Steady {
+    seconds: f64,
+    processes: usize,
+    beats: usize,
+    front_rss: f64,
+    all_pss: f64,
+    cpu: Result<f64, String>,
+    wakes: f64,
+    peer: Result<Peer, String>,
+}
+
+struct Peer {
+    rss: f64,
+    cpu: Result<f64, String>,
+    wakes: f64,
+}
+
+/// B4.
+pub fn memory(ground: &Ground) -> anyhow::Result<Row> {
+    let steady = ground.steady()?;
+    let peer = steady.peer.as_ref().map_err(Clone::clone).map(|peer| peer.rss);
+    Ok(Row {
+        name: "B4",
+        what: format!("resident memory after {:.0} s, 8 simulated NVML GPUs, a manager", steady.seconds),
+        ours: vec![
+            (Figure::new("front, RSS", steady.front_rss, "MiB"), Goal::AtMost(8.0)),
+            (Figure::new("front and hands, PSS", steady.all_pss, "MiB"), Goal::AtMost(14.0)),
+        ],
+        peers: vec![Figure { who: PEER.into(), value: peer, unit: "MiB" }],
+        notes: vec![
+            format!("{} processes; {} heartbeats accepted", steady.processes, steady.beats),
+            "no workspaces yet: the product does not run any".into(),
+        ],
+    })
+}
+
+/// B5.
+pub fn cpu(ground: &Ground) -> anyhow::Result<Row> {
+    let steady = ground.steady()?;
+    let peer = steady.peer.as_ref().map_err(Clone::clone).and_then(|peer| peer.cpu.clone());
+    let ours = Figure { who: "front, hands and their probes".into(), value: steady.cpu.clone(), unit: "%" };
+    Ok(Row {
+        name: "B5",
+        what: format!("CPU of one core over {:.0} s, heartbeats and samples each 30 s", steady.seconds),
+        ours: vec![(ours, Goal::AtMost(0.02))],
+        peers: vec![Figure { who: PEER.into(), value: peer, unit: "%" }],
+        notes: vec!["by the control group: what has ended counts as well; the release build".into()],
+    })
+}
+
+/// B6.
+pub fn wake_ups(ground: &Ground) -> anyhow::Result<Row> {
+    let steady = ground.steady()?;
+    let peer = steady.peer.as_ref().map_err(Clone::clone).map(|peer| peer.wakes);
+    Ok(Row {
+        name: "B6",
+        what: format!("wake-ups over {:.0} s (voluntary context switches of all threads)", steady.seconds),
+        ours: vec![(Figure::new("front and hands", steady.wakes, "1/s"), Goal::AtMost(0.5))],
+        peers: vec![Figure { who: PEER.into(), value: peer, unit: "1/s" }],
+        notes: vec!["with its heartbeats and samples; those of probes, which have ended, are not among them".into()],
+    })
+}
+
+/// Runs both side by side and measures.
+pub fn measure(ground: &Ground) -> anyhow::Result<Steady> {
     let tree = ground.work.join("tree");
     let (nvml, smi) = (tree.join("usr/lib/libnvidia-ml.so.1"), tree.join("usr/bin/nvidia-smi"));
     let sysfs = tree.join("sys");
     let rig = Rig::prepare(ground, &Wish { sysfs: Some(&sysfs), nvidia: Some((&nvml, &smi)), manager: true })?;
-    let exporter = start_exporter(&rig)?;
-    let daemon = rig.start_daemon()?;
+    let groups = Group::new("ours").and_then(|ours| Ok((ours, Group::new("peer")?)));
+    let exporter = start_exporter(&rig, groups.as_ref().ok().map(|(_, peer)| peer))?;
+    let command = groups.as_ref().map_or_else(|_| rig.daemon(), |(ours, _)| ours.inside(&rig.daemon()));
+    let mut daemon = rig.start(command)?;
+    daemon.await_ready(|| rig.heartbeats() > 0)?;
+    std::thread::sleep(WARM_UP);
+
+    let family = family(daemon.pid())?;
+    let front = front(&family).unwrap_or(daemon.pid());
+    // Where the front is a child, the first process only starts the others: under systemd that is systemd's work.
+    let product: Vec<u32> = family.into_iter().filter(|pid| *pid == front || *pid != daemon.pid()).collect();
+    let cpu = || groups.as_ref().map_err(ToString::to_string).and_then(|both| spent(both).map_err(|e| e.to_string()));
+    let all_sleeps = || product.iter().map(|pid| sleeps(*pid)).sum::<anyhow::Result<f64>>();
+    let peer_sleeps = || exporter.as_ref().map(|running| sleeps(running.pid())).transpose();
+    let (begin, cpu_before, woken_before, peer_before) = (Instant::now(), cpu(), all_sleeps()?, peer_sleeps()?);
     let time = if ground.long { LONG } else { SHORT };
-    let begin = Instant::now();
     while begin.elapsed() < time {
         if exporter.is_some() {
             scrape()?;
         }
         std::thread::sleep(SCRAPE.min(time.saturating_sub(begin.elapsed())));
     }
-    let family = family(daemon.pid())?;
-    let front = front(&family).unwrap_or(daemon.pid());
-    // Where the front is a child, the first process only starts the others: under systemd that is systemd's work.
-    let product = family.iter().filter(|pid| **pid == front || **pid != daemon.pid());
-    let pss: Result<Vec<f64>, _> = product.map(|pid| mib(*pid, "smaps_rollup", "Pss:")).collect();
-    let pss = pss?;
-    let beats = rig.heartbeats();
-    ensure!(beats > 0, "the daemon checked in with nobody: this would not be the memory of its work");
-    let peer = match &exporter {
-        Some(running) => Figure::new("prometheus-node-exporter, RSS", mib(running.pid(), "status", "VmRSS:")?, "MiB"),
-        None => Figure::absent("prometheus-node-exporter, RSS", "not installed", "MiB"),
+    let (seconds, cpu_after) = (begin.elapsed().as_secs_f64(), cpu());
+    let share = |pick: fn(&(Duration, Duration)) -> Duration| -> Result<f64, String> {
+        let (before, after) =
+            (pick(cpu_before.as_ref().map_err(Clone::clone)?), pick(cpu_after.as_ref().map_err(Clone::clone)?));
+        Ok((after - before).as_secs_f64() / seconds * 100.0)
     };
-    Ok(Row {
-        name: "B4",
-        what: format!("resident memory after {} s, 8 simulated NVML GPUs, a manager", time.as_secs()),
-        ours: vec![
-            (Figure::new("front, RSS", mib(front, "status", "VmRSS:")?, "MiB"), Goal::AtMost(8.0)),
-            (Figure::new("front and hands, PSS", pss.iter().sum(), "MiB"), Goal::AtMost(14.0)),
-        ],
-        peers: vec![peer],
-        notes: vec![
-            format!("{} processes; {beats} heartbeats accepted; the peer is scraped each 15 s", pss.len()),
-            "no workspaces yet: the product does not run any".into(),
-        ],
+    let peer = match (&exporter, peer_before) {
+        (Some(running), Some(before)) => Ok(Peer {
+            rss: mib(running.pid(), "status", "VmRSS:")?,
+            cpu: share(|both| both.1),
+            wakes: (sleeps(running.pid())? - before) / seconds,
+        }),
+        (Some(_) | None, _) => Err("not installed".to_owned()),
+    };
+    Ok(Steady {
+        seconds,
+        processes: product.len(),
+        beats: rig.heartbeats(),
+        front_rss: mib(front, "status", "VmRSS:")?,
+        all_pss: product.iter().map(|pid| mib(*pid, "smaps_rollup", "Pss:")).sum::<anyhow::Result<f64>>()?,
+        cpu: share(|both| both.0),
+        wakes: (all_sleeps()? - woken_before) / seconds,
+        peer,
     })
 }
 
-fn start_exporter(rig: &Rig) -> anyhow::Result<Option<Running>> {
+/// CPU time of ours and of the peer.
+fn spent((ours, peer): &(Group, Group)) -> anyhow::Result<(Duration, Duration)> {
+    Ok((ours.cpu()?, peer.cpu()?))
+}
+
+fn start_exporter(rig: &Rig, group: Option<&Group>) -> anyhow::Result<Option<Running>> {
     if !is_installed("prometheus-node-exporter") {
         return Ok(None);
     }
-    let mut command = Command::new("prometheus-node-exporter");
-    command.arg(format!("--web.listen-address={EXPORTER}"));
+    let mut plain = Command::new("prometheus-node-exporter");
+    plain.arg(format!("--web.listen-address={EXPORTER}"));
+    let mut command = group.map(|group| group.inside(&plain)).unwrap_or(plain);
     let mut running = Running::start(&mut command, &rig.path("exporter.log"))?;
     running.await_ready(|| TcpStream::connect(EXPORTER).is_ok())?;
     Ok(Some(running))
@@ -79,72 +164,4 @@ fn scrape() -> anyhow::Result<()> {
     stream.read_to_string(&mut answer)?;
     ensure!(answer.contains("node_load1"), "node-exporter answers without metrics");
     Ok(())
-}
-
-/// A process with all that descend from it.
-fn family(first: u32) -> anyhow::Result<BTreeSet<u32>> {
-    let mut parents = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { continue };
-        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse::<u32>().ok());
-        parents.extend(parent.map(|parent| (pid, parent)));
-    }
-    let mut family = BTreeSet::from([first]);
-    while let Some((pid, _)) = parents.iter().find(|(pid, parent)| family.contains(parent) && !family.contains(pid)) {
-        family.insert(*pid);
-    }
-    Ok(family)
-}
-
-/// The front among the processes that a launcher started.
-fn front(family: &BTreeSet<u32>) -> Option<u32> {
-    family.iter().copied().find(|pid| is_launched_front(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()))
-}
-
-fn is_launched_front(command_line: &[u8]) -> bool {
-    let mut words = command_line.split(|byte| *byte == 0).skip(1);
-    let first = words.next().unwrap_or_default();
-    first != b"hand" && (first == b"--launcher" || words.any(|word| word == b"--launcher"))
-}
-
-/// A line of a file in /proc that is told in kB, in MiB.
-fn mib(pid: u32, file: &str, key: &str) -> anyhow::Result<f64> {
-    let path = format!("/proc/{pid}/{file}");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix(key)).with_context(|| format!("no {key} in {path}"))?;
-    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().with_context(|| format!("{key} in {path}"))?;
-    Ok(kib / 1024.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_family_holds_grandchildren() {
-        let script = ["-c", "sleep 1000 & echo $!; wait"];
-        let mut child = Command::new("sh").args(script).stdout(std::process::Stdio::piped()).spawn().unwrap();
-        let mut line = [0; 32];
-        let length = child.stdout.as_mut().unwrap().read(&mut line).unwrap();
-        let grandchild: u32 = std::str::from_utf8(&line[..length]).unwrap().trim().parse().unwrap();
-        let family = family(std::process::id()).unwrap();
-        let killed = Command::new("kill").args([grandchild.to_string(), child.id().to_string()]).status().unwrap();
-        child.wait().unwrap();
-        assert!(killed.success() && family.contains(&child.id()) && family.contains(&grandchild), "{family:?}");
-    }
-
-    #[test]
-    fn the_front_is_neither_launcher_nor_hand() {
-        assert!(is_launched_front(b"/usr/bin/gpuhostd\0--bus\0system\0--launcher\x0012\0"));
-        assert!(!is_launched_front(b"/usr/bin/gpuhostd\0--with-hands\0--bus\0system\0"));
-        assert!(!is_launched_front(b"/usr/bin/gpuhostd\0hand\0host\0--launcher\x0012\0"));
-    }
-
-    #[test]
-    fn memory_is_told_in_mib() {
-        let rss = mib(std::process::id(), "status", "VmRSS:").unwrap();
-        assert!((0.5..500.0).contains(&rss), "{rss}");
-        assert!(mib(std::process::id(), "status", "NoSuchKey:").is_err());
-    }
 }
