@@ -53,7 +53,17 @@ fetch_peer_units() {
 mkdir -p "$BENCH_WORK"
 [ "${BUILD:-yes}" = no ] ||
     cargo build --quiet --locked --release -p gpuhostd -p gpuhostctl -p gpuhostd-sim -p manager -p host-sim -p nvml-sim -p bench
-make_tree() { rm -rf "$1" && "$bin/host-sim" tree --gpus "$2" --functions "$3" "$1" && complete_for_lspci "$1"; }
+# make_tree DIR GPUS FUNCTIONS: its sys lies on a tmpfs, which never gives an inode number twice, as sysfs does not.
+make_tree() {
+    rm -rf "$1"
+    "$bin/host-sim" tree --gpus "$2" --functions "$3" "$1"
+    complete_for_lspci "$1"
+    mv "$1/sys" "$memory/${1##*/}"
+    ln -s "$memory/${1##*/}" "$1/sys"
+}
+memory=$(mktemp -d /dev/shm/gpuhostd-bench.XXXXXX 2>/dev/null || mktemp -d)
+trap 'rm -rf "$memory"' EXIT
+chmod 755 "$memory"
 ! wants b1 b4 b5 b6 b7 b16 || make_tree "$tree" 8 300
 if wants b2; then
     make_tree "$BENCH_WORK/many" 64 1000
@@ -71,7 +81,7 @@ over_sys() {
     shift
     [ "$(id -u)" = 0 ] || own+=(--map-root-user)
     # shellcheck disable=SC2016  # expanded by the inner shell
-    unshare "${own[@]}" sh -c 'mount --rbind "$1/sys" /sys && shift && exec "$@"' sh "$made" "$bin/bench" "$@"
+    unshare "${own[@]}" sh -c 'mount --rbind "$(realpath "$1/sys")" /sys && shift && exec "$@"' sh "$made" "$bin/bench" "$@"
 }
 
 # B19 runs under a real systemd in a container, and counts at the manager.

@@ -26,7 +26,7 @@ pub fn run(ground: &Ground) -> anyhow::Result<Row> {
     let _daemon = rig.start_daemon()?;
     let devices = tree.join("bus/pci/devices");
     let gpu = a_gpu(&devices)?;
-    let (shown, hidden) = (devices.join(&gpu), ground.work.join("unplugged-gpu"));
+    let (shown, hidden) = (devices.join(&gpu), tree.join("unplugged"));
     let path = gpu_path(gpu.parse()?);
     let taken = talk(&rig, async |connection| {
         let mut signals = of_objects(connection).await?;

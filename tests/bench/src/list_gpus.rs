@@ -26,7 +26,7 @@ pub fn eight(ground: &Ground) -> anyhow::Result<Row> {
     is_mounted(FUNCTIONS)?;
     let rig = Rig::prepare(ground, &Wish::default())?;
     let mut daemon = rig.start_daemon()?;
-    let (scan, all) = scan_ms(Path::new("/sys"), GPUS)?;
+    let (Scans { median: scan, .. }, all) = scans(Path::new("/sys"), GPUS)?;
     let told = |output: std::process::Output| {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         all.iter().all(|address| text.contains(address))
@@ -64,13 +64,16 @@ pub fn many(ground: &Ground) -> anyhow::Result<Row> {
     const GPUS: usize = 64;
     const FUNCTIONS: usize = 1000;
     is_mounted(FUNCTIONS)?;
-    let (scan, all) = scan_ms(Path::new("/sys"), GPUS)?;
-    let (quarter, _) = scan_ms(&ground.work.join("quarter/sys"), GPUS / 4)?;
+    let (scan, all) = scans(Path::new("/sys"), GPUS)?;
+    let (quarter, _) = scans(&ground.work.join("quarter/sys"), GPUS / 4)?;
     let peers = wall_times(&[Contender::new(&["lspci", "-Dnnk"], &all)], ROUNDS);
     let lspci = peers.first().and_then(|peer| peer.value.as_ref().ok()).copied();
     let mut ours = vec![
-        (Figure::new("the scan inside the daemon", scan, "ms"), Goal::AtMost(lspci.unwrap_or(f64::NAN) / 20.0)),
-        (Figure::new("time for each function, by that in a quarter", scan * QUARTER / quarter, "x"), Goal::AtMost(1.2)),
+        (Figure::new("the scan inside the daemon", scan.median, "ms"), Goal::AtMost(lspci.unwrap_or(f64::NAN) / 20.0)),
+        (
+            Figure::new("time for each function, by that in a quarter", scan.least * QUARTER / quarter.least, "x"),
+            Goal::AtMost(1.2),
+        ),
     ];
     if lspci.is_none() {
         ours.remove(0);
@@ -80,7 +83,7 @@ pub fn many(ground: &Ground) -> anyhow::Result<Row> {
         what: format!("list {GPUS} GPUs among {FUNCTIONS} PCI functions"),
         ours,
         peers,
-        notes: vec![format!("the scan: median of {SCANS} in one process; goal: 1/20 of lspci, and linear")],
+        notes: vec![format!("the scan: median of {SCANS} in one process; goal: 1/20 of lspci; growth by the least")],
     })
 }
 
@@ -94,8 +97,15 @@ fn is_mounted(functions: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Milliseconds for one scan, and the addresses that it found.
-fn scan_ms(root: &Path, gpus: usize) -> anyhow::Result<(f64, Vec<String>)> {
+/// Milliseconds for one scan.
+struct Scans {
+    median: f64,
+    /// Least of all: how it grows is asked of the work, not of a machine that is busy with others.
+    least: f64,
+}
+
+/// How long the scans took, and the addresses that they found.
+fn scans(root: &Path, gpus: usize) -> anyhow::Result<(Scans, Vec<String>)> {
     let sysfs = Sysfs::new(root);
     let mut addresses = Vec::new();
     let mut taken = Vec::with_capacity(SCANS);
@@ -106,5 +116,6 @@ fn scan_ms(root: &Path, gpus: usize) -> anyhow::Result<(f64, Vec<String>)> {
         addresses = scan.gpus.iter().map(|gpu| gpu.address.to_string()).collect();
         ensure!(addresses.len() == gpus, "the scan found {} GPUs", addresses.len());
     }
-    Ok((median(taken), addresses))
+    let least = taken.iter().copied().fold(f64::INFINITY, f64::min);
+    Ok((Scans { median: median(taken), least }, addresses))
 }
