@@ -99,13 +99,20 @@ async fn of_objects(connection: &Connection) -> anyhow::Result<MessageStream> {
 async fn until(signals: &mut MessageStream, member: &str, path: &str) -> anyhow::Result<()> {
     while let Some(message) = signals.next().await {
         let message = message?;
-        let body = message.body();
-        let is_it = message.header().member().is_some_and(|name| name.as_str() == member);
-        let about: zbus::OwnedObjectPath = body.deserialize::<(zbus::OwnedObjectPath,)>().map(|one| one.0)?;
-        if is_it && about.as_str() == path {
+        if message.header().member().is_some_and(|name| name.as_str() == member) && about(&message)? == path {
             return Ok(());
         }
     }
     ensure!(false, "the bus closed the connection");
     Ok(())
+}
+
+/// The object that a signal of an ObjectManager is about: the first of its arguments.
+fn about(message: &zbus::Message) -> anyhow::Result<String> {
+    let body = message.body();
+    let all: zbus::Structure<'_> = body.deserialize().context("the signal has no arguments")?;
+    match all.fields().first() {
+        Some(zbus::Variant::ObjectPath(path)) => Ok(path.to_string()),
+        other => bail!("the signal is about {other:?}"),
+    }
 }
