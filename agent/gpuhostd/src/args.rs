@@ -1,5 +1,6 @@
 //! The command line of the daemon: which role this process plays, and the few switches that no file can hold.
 
+use crate::snapshot::{self, SnapshotArgs};
 use hands::launcher::Launch;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ Usage:
   gpuhostd --with-hands [OPTIONS]    the same, and starts the hands itself (where there is no systemd)
   gpuhostd hand host|containers      one hand, on the socket that systemd or the front passes
   gpuhostd config check [FILE...]    reads the configuration and says what is wrong with it
+  gpuhostd snapshot [-o FILE]        writes what this host looks like to an archive, without secrets
 
 Options:
   --config FILE        configuration file; may be given several times, later ones win
@@ -101,6 +103,8 @@ pub enum Role {
     Probe(Vec<String>),
     /// Reads configuration files and says what is wrong.
     ConfigCheck(Vec<PathBuf>),
+    /// Takes a snapshot of the host.
+    Snapshot(SnapshotArgs),
     /// Prints a text and ends.
     Print(&'static str),
 }
@@ -181,6 +185,9 @@ fn bus_choice(word: String) -> BusChoice {
 
 fn subcommand(word: &str, parser: &mut lexopt::Parser) -> Result<Role, ArgsFault> {
     use lexopt::prelude::*;
+    if word == "snapshot" {
+        return snapshot::parse(parser).map(Role::Snapshot);
+    }
     let mut words = Vec::new();
     let (mut config, mut launcher, mut front_uid) = (Vec::new(), None, None);
     while let Some(arg) = parser.next()? {
@@ -204,7 +211,7 @@ fn subcommand(word: &str, parser: &mut lexopt::Parser) -> Result<Role, ArgsFault
             Ok(Role::ConfigCheck(files.iter().map(PathBuf::from).collect()))
         }
         ("config", _) => unknown(&words.join(" "), "config check [FILE...]"),
-        _ => unknown(word, "hand or config"),
+        _ => unknown(word, "hand, config or snapshot"),
     }
 }
 
