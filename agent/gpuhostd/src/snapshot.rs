@@ -83,7 +83,7 @@ async fn taken(args: &SnapshotArgs) -> anyhow::Result<Told> {
     if let Some(wrong) = wrong {
         basket.miss("the configuration", &wrong);
     }
-    basket.json("settings.json", &request.settings);
+    basket.json("settings.json", &without_paths(&request.settings)?);
     daemon::ask(args.bus.as_deref(), &mut basket).await;
     basket.json(RECORDED, &recorded);
     let manifest = manifest(&basket, taken_at);
@@ -101,6 +101,15 @@ fn settings(args: &SnapshotArgs) -> (Settings, Option<String>) {
         Ok(settings) => (settings, None),
         Err(fault) => (Settings::default(), Some(format!("{:#}", anyhow::Error::from(fault)))),
     }
+}
+
+/// The paths of the manager's API are the same everywhere, and one is named as if it were a secret.
+fn without_paths(settings: &Settings) -> anyhow::Result<serde_json::Value> {
+    let mut document = serde_json::to_value(settings).context("the settings have no form in JSON")?;
+    if let Some(manager) = document.get_mut("manager").and_then(serde_json::Value::as_object_mut) {
+        manager.remove("paths");
+    }
+    Ok(document)
 }
 
 fn manifest(basket: &Basket, taken_at: jiff::Timestamp) -> Manifest {

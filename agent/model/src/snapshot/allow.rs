@@ -105,7 +105,7 @@ pub const PARAMETERS: [(&str, &str); 9] = [
 ];
 
 /// Other files of `/sys`.
-pub const SYS: [&str; 2] = ["kernel/security/lockdown", "class/tty/console/active"];
+pub const SYS: [&str; 2] = ["kernel/security/lockdown", "devices/virtual/tty/console/active"];
 
 /// Files of `/proc`. Not `mounts` (passwords of network file systems) and nothing of a process.
 pub const PROC: [&str; 12] = [

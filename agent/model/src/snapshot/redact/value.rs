@@ -3,9 +3,13 @@
 /// Words before the value proper: `Authorization: Bearer x`, `token: Token x`.
 const SCHEMES: [&str; 4] = ["bearer", "basic", "token", "digest"];
 
+/// `credentials[main]: x`: no index is longer.
+const INDEX_MAX_BYTES: usize = 64;
+
 /// What stands behind `=`, `:`, `=>` or the `>` of an element, with the quotes and spaces around it.
 pub(super) fn after_separator(behind: &str) -> Option<&str> {
-    let indexed = behind.strip_prefix('[').and_then(|index| index.split_once(']')).map(|(_, rest)| rest);
+    let index = behind.strip_prefix('[').filter(|index| index.bytes().take(INDEX_MAX_BYTES).any(|byte| byte == b']'));
+    let indexed = index.and_then(|index| index.split_once(']')).map(|(_, rest)| rest);
     let behind = indexed.unwrap_or(behind).trim_start_matches(['"', '\'', '\\']).trim_start_matches([' ', '\t']);
     let behind = behind.strip_prefix("&quot;").unwrap_or(behind);
     let value = behind.strip_prefix("=>").or_else(|| behind.strip_prefix(['=', ':', '>']))?;
