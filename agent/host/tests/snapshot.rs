@@ -12,10 +12,19 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tempfile::TempDir;
 
 const SECRET: &str = "Zx81kQ0pLw27vB5t";
 const GPU: &str = "sys/devices/pci0000:00/0000:01:00.0";
+
+/// A program that is still open for writing cannot be run, and a child of another test that is just being started has
+/// it open for a moment: so nobody writes one while another test starts some.
+static PROGRAMS: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    PROGRAMS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A host with one GPU on the nvidia driver.
 struct Host(TempDir);
@@ -51,12 +60,17 @@ impl Host {
 
     /// A program that prints this.
     fn program(&self, path: &str, says: &str) {
-        let path = self.path(path);
-        fs::write(&path, format!("#!/bin/sh\ncat <<'END'\n{says}\nEND\n")).unwrap();
+        self.script(path, &format!("cat <<'END'\n{says}\nEND"));
+    }
+
+    fn script(&self, path: &str, text: &str) {
+        let (path, _turn) = (self.path(path), turn());
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     fn take(&self) -> (Basket, Recorded) {
+        let _turn = turn();
         let mut settings = Settings::default();
         settings.docker.socket = self.0.path().join("no.sock").display().to_string();
         settings.nvidia.smi_paths = vec![self.0.path().join("usr/bin/nvidia-smi").display().to_string()];
@@ -188,9 +202,7 @@ fn nvidia_smi_is_not_started_where_its_driver_has_no_gpu() {
     let host = Host::new();
     fs::remove_file(host.path(&format!("{GPU}/driver"))).unwrap();
     let trace = host.path("started");
-    let path = host.path("usr/bin/nvidia-smi");
-    fs::write(&path, format!("#!/bin/sh\ntouch {}\n", trace.display())).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    host.script("usr/bin/nvidia-smi", &format!("touch {}", trace.display()));
     let (basket, recorded) = host.take();
     assert!(!trace.exists() && recorded.reports.is_empty());
     assert!(basket.missed().iter().any(|missed| missed.what.contains("nvidia-smi")), "{:?}", basket.missed());
