@@ -245,6 +245,17 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_has_options_of_its_own() {
+        let Role::Snapshot(args) = role("snapshot -o /x.tar.gz --bus unix:path=/b --json").unwrap() else {
+            panic!("no snapshot")
+        };
+        assert_eq!(args.output, Some(PathBuf::from("/x.tar.gz")));
+        assert_eq!((args.bus.as_deref(), args.json), (Some("unix:path=/b"), true));
+        assert_eq!(args.root, PathBuf::from("/"));
+        assert!(role("snapshot --with-hands").is_err() && role("snapshot now").is_err());
+    }
+
+    #[test]
     fn nonsense_is_named() {
         for (line, named) in
             [("hand foot", "foot"), ("frobnicate", "frobnicate"), ("--nope", "nope"), ("config", "config check")]

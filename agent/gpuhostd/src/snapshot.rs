@@ -11,6 +11,7 @@ use host::snapshot::{Basket, Request, pack, take};
 use model::settings::Settings;
 use model::snapshot::{FORMAT, MANIFEST, Manifest, RECORDED};
 use model::time::UnixMillis;
+use nix::unistd::{AccessFlags, access};
 use std::path::{Path, PathBuf};
 use told::Told;
 
@@ -71,6 +72,10 @@ pub fn run(args: &SnapshotArgs) -> anyhow::Result<()> {
 }
 
 async fn taken(args: &SnapshotArgs) -> anyhow::Result<Told> {
+    // Before minutes are spent on what could not be kept.
+    let folder = folder_of(args.output.as_deref().unwrap_or(Path::new("x")));
+    access(folder, AccessFlags::W_OK | AccessFlags::X_OK)
+        .with_context(|| format!("no archive can be written to {}; name another place with -o", folder.display()))?;
     let (settings, wrong) = settings(args);
     let taken_at = jiff::Timestamp::now();
     let request = Request {
@@ -129,8 +134,13 @@ fn default_name(host: &str, taken_at: jiff::Timestamp) -> String {
     format!("gpuhostd-snapshot-{host}-{}.tar.gz", taken_at.strftime("%Y%m%dT%H%M%SZ"))
 }
 
+/// The folder that a file lies in.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn write(path: &Path, archive: &[u8]) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.with_context(|| format!("{} is no name for a file", path.display()))?;
     write_atomic(folder, name, archive, MODE).context("the snapshot was taken, and is lost: it could not be written")

@@ -4,7 +4,7 @@ use e2e::bus::Bus;
 use e2e::daemon::{Daemon, Start};
 use e2e::sim::SimDaemon;
 use e2e::wait;
-use e2e::world::World;
+use e2e::world::{World, executable};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -70,6 +70,36 @@ fn a_host_looks_the_same_from_its_snapshot() {
         assert_eq!(here, there, "{host}");
         drop(recorded);
     }
+}
+
+#[test]
+fn no_secret_comes_through_the_driver_the_bus_or_the_settings() {
+    let secret = "Zx81kQ0pLw27vB5t";
+    let world = World::new();
+    let described = Command::new(executable("host-sim")).args(["show", "t4-cloud-vm"]).output().expect("host-sim");
+    let described = String::from_utf8(described.stdout).expect("text");
+    let description = world.path().join("host.toml");
+    assert!(described.contains("\"ffmpeg\""), "{described}");
+    let text = described.replace("\"ffmpeg\"", &format!("\"ffmpeg --stream-key {secret} -i rtmp://u:{secret}@cam/1\""));
+    std::fs::write(&description, text).expect("description");
+    let tree = world.host_tree(description.to_str().expect("a path"));
+    let bus = Bus::start(world.path()).expect("a bus");
+    let start = Start { bus: Some(bus.address.clone()), tree: Some(tree.clone()), config: CONFIG.to_owned() };
+    let _daemon = Daemon::start(&world, &start);
+    let shown = || world.ctl_json(&bus.address, &["gpus"]).to_string();
+    wait::until("the secret on the bus", Duration::from_secs(20), || shown().contains(secret).then_some(()));
+    let config = world.path().join("config.toml");
+    let settings = std::fs::read_to_string(&config).expect("configuration");
+    let manager = format!("[manager]\nserver_id = 'token {secret}'\n");
+    std::fs::write(&config, settings + &manager).expect("configuration");
+    let (archive, _) = snapshot(&world, &bus.address, &tree, &[]);
+    let all = Command::new("tar").arg("xzOf").arg(&archive).output().expect("tar");
+    let all = String::from_utf8_lossy(&all.stdout).into_owned();
+    for name in ["nvidia-smi.xml", "daemon.json", "recorded.json", "settings.json"] {
+        assert!(file(&archive, name).contains("[redacted]"), "{name} never held it");
+    }
+    let place = all.find(secret).map(|at| &all[at.saturating_sub(200)..at + secret.len()]);
+    assert_eq!(place, None);
 }
 
 #[test]

@@ -14,26 +14,11 @@ use sim::faults::{NvmlFault, Signal, SmiFault};
 use sim::{BUILT_IN, Description, load};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::mpsc;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// A program that is still open for writing cannot be run, and a child of another test that is just being started has
-/// it open for a moment: so nobody writes one while another test starts one.
-static PROGRAMS: Mutex<()> = Mutex::new(());
-
-fn turn() -> MutexGuard<'static, ()> {
-    PROGRAMS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Returns when the program runs: the child has no file of ours open any more.
-fn started(command: &mut Command) -> Child {
-    let _turn = turn();
-    command.spawn().unwrap()
-}
-
 fn tree(description: &Description) -> TempDir {
-    let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
     let artifacts = Artifacts {
         smi: env!("CARGO_BIN_EXE_nvidia-smi").into(),
@@ -52,8 +37,7 @@ fn command(folder: &TempDir, description: &Description) -> Command {
 }
 
 fn run(description: &Description) -> Output {
-    let folder = tree(description);
-    started(&mut command(&folder, description)).wait_with_output().unwrap()
+    command(&tree(description), description).output().unwrap()
 }
 
 fn document(description: &Description) -> String {
@@ -297,9 +281,7 @@ fn with_nothing_available_only_the_address_is_left() {
 fn it_knows_no_other_question() {
     let description = load("t4-cloud-vm").unwrap();
     let folder = tree(&description);
-    let mut command = Command::new(folder.path().join("usr/bin/nvidia-smi"));
-    command.arg("-L").stdout(Stdio::piped()).stderr(Stdio::piped());
-    let output = started(&mut command).wait_with_output().unwrap();
+    let output = Command::new(folder.path().join("usr/bin/nvidia-smi")).arg("-L").output().unwrap();
     assert!(!output.status.success() && output.stdout.is_empty());
 }
 
@@ -329,7 +311,7 @@ fn it_hangs_until_a_signal_that_it_heeds() {
     for (ignores_sigterm, signal) in [(false, "TERM"), (true, "KILL")] {
         let description = with(SmiFault::Hang { ignores_sigterm });
         let folder = tree(&description);
-        let child = started(&mut command(&folder, &description));
+        let child = command(&folder, &description).spawn().unwrap();
         let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
         wait_until_it_hangs(&child);
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
