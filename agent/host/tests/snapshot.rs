@@ -1,5 +1,7 @@
 //! That a snapshot holds what may be read and nothing else, wherever a secret is planted and wherever a link leads.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
 use flate2::read::GzDecoder;
 use host::front::Sysfs;
 use host::snapshot::{Basket, Request, pack, take};

@@ -1,5 +1,7 @@
 //! Snapshots as hosts: one that was taken answers as its host did, and one that was made up to do harm is refused.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
+
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use model::driver::{DriverSource, ProbeFault};
@@ -42,7 +44,7 @@ impl Made {
         header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
         header.as_gnu_mut().unwrap().linkname[..target.len()].copy_from_slice(target.as_bytes());
         header.set_entry_type(kind);
-        header.set_size(content.len() as u64);
+        header.set_size(u64::try_from(content.len()).unwrap());
         header.set_mode(0o600);
         header.set_cksum();
         self.0.append(&header, content).unwrap();

@@ -90,7 +90,7 @@ fn no_secret_comes_through_the_driver_the_bus_or_the_settings() {
     wait::until("the secret on the bus", Duration::from_secs(20), || shown().contains(secret).then_some(()));
     let config = world.path().join("config.toml");
     let settings = std::fs::read_to_string(&config).expect("configuration");
-    let manager = format!("[manager]\nserver_id = 'token {secret}'\n");
+    let manager = format!("[manager]\nzone = 'token {secret}'\n");
     std::fs::write(&config, settings + &manager).expect("configuration");
     let (archive, _) = snapshot(&world, &bus.address, &tree, &[]);
     let all = Command::new("tar").arg("xzOf").arg(&archive).output().expect("tar");
@@ -106,13 +106,16 @@ fn no_secret_comes_through_the_driver_the_bus_or_the_settings() {
 fn it_needs_no_daemon_and_says_what_is_missing() {
     let world = World::new();
     let tree = world.host_tree("t4-cloud-vm");
-    std::fs::write(world.path().join("config.toml"), "[manager]\nthis is wrong\n").expect("configuration");
+    std::fs::write(world.path().join("config.toml"), "[manager]\nurls = ['https://u:Zx81kQ0pLw27@host']\n")
+        .expect("configuration");
     let (archive, output) = snapshot(&world, "unix:path=/nonexistent/bus", &tree, &["--json"]);
     let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let missed = told["manifest"]["missed"].as_array().expect("a list");
     for what in ["gpuhostd on the message bus", "the configuration", "journal/gpuhostd.txt"] {
         assert!(missed.iter().any(|missed| missed["what"] == what), "{what} is not in {missed:?}");
     }
+    let all = told.to_string();
+    assert!(all.contains("manager.urls") && !all.contains("Zx81kQ0pLw27"), "{all}");
     assert_eq!(told["manifest"]["format"], 1);
     assert_eq!(told["archive_bytes"], archive.metadata().expect("archive").len());
     // What is said of its content is its content.
