@@ -175,11 +175,15 @@ fn no_link_leads_out_and_no_pipe_holds_it_up() {
     host.link("../../../../../../../../etc", &format!("{GPU}/physfn"));
     host.link("/etc", "sys/bus/pci/devices/0000:02:00.0");
     host.link("../../../../../../etc", "sys/bus/pci/devices/0000:03:00.0");
+    host.put("sys/class/evil/vendor", "OUTSIDE");
+    host.link("../../../class/evil", "sys/bus/pci/devices/0000:04:00.0");
     mkfifo(&host.path(&format!("{GPU}/enable")), Mode::S_IRWXU).unwrap();
     let (basket, _) = host.take();
     let bytes = content(&basket);
     assert!(!holds(&bytes, "OUTSIDE"), "{:?}", names(&basket));
-    assert!(!names(&basket).iter().any(|name| name.contains("0000:02:00.0") || name.contains("0000:03:00.0")));
+    for stranger in ["0000:02:00.0", "0000:03:00.0", "0000:04:00.0"] {
+        assert!(!names(&basket).iter().any(|name| name.contains(stranger)), "{stranger}");
+    }
     let missed: Vec<&str> = basket.missed().iter().map(|missed| missed.what.as_str()).collect();
     for what in [&format!("/{GPU}/numa_node"), "/proc/cmdline", &format!("/{GPU}/physfn"), &format!("/{GPU}/enable")] {
         assert!(missed.contains(&what), "{what} is not named in {missed:?}");
@@ -213,8 +217,32 @@ fn nvidia_smi_is_not_started_where_its_driver_has_no_gpu() {
 #[test]
 fn the_archive_can_be_unpacked_and_scanned_again() {
     let host = Host::new();
-    host.put(&format!("{GPU}/drm/card0/dev"), "226:0");
-    host.put(&format!("{GPU}/power_state"), "D0");
+    let attributes = [
+        ("subsystem_vendor", "0x10de"),
+        ("subsystem_device", "0x16c1"),
+        ("driver_override", "vfio-pci"),
+        ("numa_node", "1"),
+        ("power_state", "D0"),
+        ("current_link_speed", "16.0 GT/s PCIe"),
+        ("max_link_speed", "32.0 GT/s PCIe"),
+        ("current_link_width", "8"),
+        ("max_link_width", "16"),
+        ("drm/card0/dev", "226:0"),
+        ("drm/renderD128/dev", "226:128"),
+    ];
+    for (name, text) in attributes {
+        host.put(&format!("{GPU}/{name}"), text);
+    }
+    // A virtual function and a companion of the card.
+    for (address, class) in [("0000:01:00.1", "0x040300"), ("0000:01:00.4", "0x030200")] {
+        let folder = format!("sys/devices/pci0000:00/{address}");
+        for (name, text) in [("vendor", "0x10de"), ("device", "0x10f7"), ("class", class)] {
+            host.put(&format!("{folder}/{name}"), text);
+        }
+        host.link(&format!("../../../devices/pci0000:00/{address}"), &format!("sys/bus/pci/devices/{address}"));
+    }
+    host.link("../0000:01:00.4", &format!("{GPU}/virtfn0"));
+    host.link("../0000:01:00.0", "sys/devices/pci0000:00/0000:01:00.4/physfn");
     let (basket, recorded) = host.take();
     let unpacked = TempDir::new().unwrap();
     let packed = pack(&basket, 0).unwrap();
@@ -222,7 +250,20 @@ fn the_archive_can_be_unpacked_and_scanned_again() {
     let again = Sysfs::new(unpacked.path().join("sys")).scan().unwrap();
     let scan = recorded.scan.unwrap();
     assert_eq!(again, scan);
-    assert_eq!(scan.gpus[0].drm.card.as_deref(), Some("card0"));
+    let gpu = &scan.gpus[0];
+    assert_eq!((gpu.drm.card.as_deref(), gpu.drm.render.as_deref()), (Some("card0"), Some("renderD128")));
+    assert_eq!((gpu.virtual_functions.len(), gpu.companions.len(), scan.functions_total), (1, 1, 3));
+    let known = [
+        gpu.subsystem.known().is_some(),
+        gpu.driver_override.known().is_some(),
+        gpu.numa_node.known().is_some(),
+        gpu.power_state.known().is_some(),
+        gpu.boot_vga.known().is_some(),
+        gpu.link.generation.known().is_some() && gpu.link.max_generation.known().is_some(),
+        gpu.link.width.known().is_some() && gpu.link.max_width.known().is_some(),
+        gpu.driver.known().is_some() && gpu.iommu_group.known().is_some(),
+    ];
+    assert_eq!(known, [true; 8], "what is unknown here would be equal without being there");
     assert_eq!(scan.groups[0].members.len(), 1);
     let mode = |path: &str| Path::new(path).symlink_metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(unpacked.path().join(format!("{GPU}/vendor")).to_str().unwrap()), 0o600);
