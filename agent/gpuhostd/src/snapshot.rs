@@ -12,6 +12,7 @@ use model::settings::Settings;
 use model::snapshot::{FORMAT, MANIFEST, Manifest, RECORDED};
 use model::time::UnixMillis;
 use nix::unistd::{AccessFlags, access};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use told::Told;
 
@@ -59,6 +60,9 @@ pub(crate) fn parse(parser: &mut lexopt::Parser) -> Result<SnapshotArgs, ArgsFau
 /// The archive cannot be written. What of the host cannot be read is named in the archive instead.
 pub fn run(args: &SnapshotArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    if std::io::stderr().is_terminal() {
+        eprintln!("Reading the host; the driver and the journal may take a minute.");
+    }
     let outcome = runtime.block_on(taken(args));
     // A file of a driver that never answers must not keep the process.
     runtime.shutdown_background();

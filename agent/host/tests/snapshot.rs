@@ -244,6 +244,7 @@ fn the_archive_can_be_unpacked_and_scanned_again() {
     host.link("../0000:01:00.4", &format!("{GPU}/virtfn0"));
     host.link("../0000:01:00.0", "sys/devices/pci0000:00/0000:01:00.4/physfn");
     let (basket, recorded) = host.take();
+    assert!(names(&basket).contains(&format!("{GPU}/virtfn0")), "{:?}", names(&basket));
     let unpacked = TempDir::new().unwrap();
     let packed = pack(&basket, 0).unwrap();
     tar::Archive::new(GzDecoder::new(packed.as_slice())).unpack(unpacked.path()).unwrap();

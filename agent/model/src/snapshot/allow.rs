@@ -104,8 +104,12 @@ pub const PARAMETERS: [(&str, &str); 9] = [
     ("vfio_pci", "ids"),
 ];
 
-/// Other files of `/sys`.
-pub const SYS: [&str; 2] = ["kernel/security/lockdown", "devices/virtual/tty/console/active"];
+/// Other files of `/sys`. The variable of Secure Boot is four bytes of attributes and one that is 0 or 1.
+pub const SYS: [&str; 3] = [
+    "devices/virtual/tty/console/active",
+    "firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c",
+    "kernel/security/lockdown",
+];
 
 /// Files of `/proc`. Not `mounts` (passwords of network file systems) and nothing of a process.
 pub const PROC: [&str; 12] = [
