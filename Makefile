@@ -5,7 +5,7 @@
 .PHONY: help run test test-rig fuzz packages bench clean
 
 help:
-	@echo "make run [HOST=name]   see it work, on this machine or on a simulated host (dgx-a100, workstation-rtx, no-iommu, ...)"
+	@echo "make run [HOST=name]   see it work, on this machine or on a simulated host (dgx-a100, gb200, no-iommu, ...; FILE.tar.gz: a snapshot)"
 	@echo "make test              every test that needs no VM and no GPU"
 	@echo "make test-rig          only the tests of units and packages, under a systemd in a container"
 	@echo "make fuzz [TARGET=smi SECONDS=3600]   looks for inputs that break a parser (all for 40 s each)"
