@@ -6,6 +6,7 @@ pub mod absence;
 pub mod checkin;
 pub mod condition;
 pub mod docker;
+pub mod doctor;
 pub mod driver;
 pub mod enrol;
 pub mod host_facts;
