@@ -3,6 +3,7 @@
 mod args;
 mod config_check;
 mod daemon;
+mod doctor;
 mod failure;
 mod manage;
 mod parse_smi;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of our output has gone (`gpuhostctl gpus | head -1`): nothing is left to say.
         Err(Failure::Output { source }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Failure::Ill) => ExitCode::from(Failure::Ill.exit_status()),
         Err(failure) => {
             let told = writeln!(anstream::stderr(), "gpuhostctl: {}", text::clean_lines(&failure.told()));
             drop(told);
@@ -42,6 +44,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Debug { what: Debug::Snapshot { output, root, config } } => {
             Err(role::run_snapshot(&role::Snapshot { output, root, config, bus, json }))
         }
+        Verb::Doctor(how) => doctor::run(how, bus, json),
         Verb::Completions { shell } => completions(shell),
         Verb::Status => look(bus, |snapshot| show::status::print(&snapshot, json)),
         Verb::Gpus => look(bus, |snapshot| show::gpus::print(&snapshot, json)),

@@ -1,5 +1,6 @@
 //! The command line of the daemon: which role this process plays, and the few switches that no file can hold.
 
+use crate::doctor::{self, DoctorArgs};
 use crate::snapshot::{self, SnapshotArgs};
 use hands::launcher::Launch;
 use std::ffi::OsString;
@@ -16,6 +17,7 @@ Usage:
   gpuhostd hand host|containers      one hand, on the socket that systemd or the front passes
   gpuhostd config check [FILE...]    reads the configuration and says what is wrong with it
   gpuhostd snapshot [-o FILE]        writes what this host looks like to an archive, without secrets
+  gpuhostd doctor-facts              prints the facts that gpuhostctl doctor judges
 
 Options:
   --config FILE        configuration file; may be given several times, later ones win
@@ -105,6 +107,8 @@ pub enum Role {
     ConfigCheck(Vec<PathBuf>),
     /// Takes a snapshot of the host.
     Snapshot(SnapshotArgs),
+    /// Reads the facts for the doctor.
+    Doctor(DoctorArgs),
     /// Prints a text and ends.
     Print(&'static str),
 }
@@ -188,6 +192,9 @@ fn subcommand(word: &str, parser: &mut lexopt::Parser) -> Result<Role, ArgsFault
     if word == "snapshot" {
         return snapshot::parse(parser).map(Role::Snapshot);
     }
+    if word == "doctor-facts" {
+        return doctor::parse(parser).map(Role::Doctor);
+    }
     let mut words = Vec::new();
     let (mut config, mut launcher, mut front_uid) = (Vec::new(), None, None);
     while let Some(arg) = parser.next()? {
@@ -211,7 +218,7 @@ fn subcommand(word: &str, parser: &mut lexopt::Parser) -> Result<Role, ArgsFault
             Ok(Role::ConfigCheck(files.iter().map(PathBuf::from).collect()))
         }
         ("config", _) => unknown(&words.join(" "), "config check [FILE...]"),
-        _ => unknown(word, "hand, config or snapshot"),
+        _ => unknown(word, "hand, config, snapshot or doctor-facts"),
     }
 }
 

@@ -4,6 +4,7 @@ pub mod args;
 pub mod bus;
 pub mod checkin;
 pub mod config;
+pub mod doctor;
 pub mod front;
 pub mod lifecycle;
 mod linux;

@@ -327,6 +327,8 @@ pub struct ManagerSeen {
     pub url: String,
     /// How far the way went.
     pub reach: Reach,
+    /// How its certificate is to be judged could be read.
+    pub trust_known: bool,
     /// End of its certificate.
     pub certificate_until: Reading<UnixMillis>,
     /// Its clock minus ours in milliseconds.

@@ -1,6 +1,6 @@
 //! Faults on the way to the manager: name, connection, certificate, clock, credential.
 
-use super::check::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
+use super::check::{Check, Hit, Ruled, Severity, Skipped, hit_if, known, only_if};
 use super::facts::{DoctorFacts, ManagerSeen, Reach, TlsFault};
 use crate::checkin::skew;
 
@@ -165,7 +165,12 @@ fn each(facts: &DoctorFacts, rule: impl Fn(&Reach) -> Option<String>) -> Ruled {
     Ok(facts.managers.iter().filter_map(hit).collect())
 }
 
+/// A certificate that was given at enrolment is judged by what only root may read.
 fn tls(facts: &DoctorFacts, wanted: TlsFault) -> Ruled {
+    let refused = |manager: &&ManagerSeen| matches!(manager.reach, Reach::Tls { .. });
+    if facts.managers.iter().filter(refused).any(|manager| !manager.trust_known) {
+        return Err(Skipped::Unknown("how the manager's certificate is judged: no_permission".to_owned()));
+    }
     each(facts, |reach| match reach {
         Reach::Tls { fault, said } if *fault == wanted => Some(said.clone()),
         Reach::Tls { .. }

@@ -13,6 +13,7 @@ mod pci;
 mod resources;
 mod service;
 mod toolkit;
+pub mod validity;
 mod version;
 mod view;
 

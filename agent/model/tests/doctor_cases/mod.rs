@@ -17,20 +17,12 @@ use model::pci::{GpuFunction, PciScan};
 /// One check's pair.
 pub(crate) struct Case {
     pub(crate) code: &'static str,
-    /// Other faults that the same facts show.
-    pub(crate) also: &'static [&'static str],
     pub(crate) trip: fn(&mut DoctorFacts),
     pub(crate) near: fn(&mut DoctorFacts),
 }
 
 pub(crate) fn case(code: &'static str, trip: fn(&mut DoctorFacts), near: fn(&mut DoctorFacts)) -> Case {
-    Case { code, also: &[], trip, near }
-}
-
-impl Case {
-    pub(crate) fn also(self, also: &'static [&'static str]) -> Self {
-        Self { also, ..self }
-    }
+    Case { code, trip, near }
 }
 
 pub(crate) fn cases() -> Vec<Case> {

@@ -148,6 +148,7 @@ pub(crate) fn around(host: Recorded) -> DoctorFacts {
     facts.managers = vec![ManagerSeen {
         url: "https://manager.example".to_owned(),
         reach: Reach::Answered { status: 200 },
+        trust_known: true,
         certificate_until: Reading::Known(UnixMillis(NOW + 80 * 86_400_000)),
         skew_ms: Reading::Known(40),
     }];

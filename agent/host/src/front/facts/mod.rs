@@ -60,6 +60,12 @@ impl FactsRoot {
         }
     }
 
+    /// Space of the file system that holds a folder. Blocking: `statvfs` of a dead network file system can hang.
+    #[must_use]
+    pub fn disk(folder: &str) -> Reading<model::host_facts::DiskUsage> {
+        disk::usage(folder)
+    }
+
     /// What the firmware says of the machine; serial numbers are left out on purpose.
     fn dmi(&self) -> Vec<(String, String)> {
         let folder = self.sys.join("class/dmi/id");
