@@ -8,7 +8,7 @@ use crate::driver::ProbeFault;
 pub(super) const CHECKS: [Check; 9] = [
     Check {
         code: "docker_not_installed",
-        severity: Severity::Warning,
+        severity: Severity::Hint,
         why: "workspaces run in Docker; without it GPUs can only be given to virtual machines",
         cure: "`apt install docker.io`, or Docker's own package: docs.docker.com/engine/install",
         rule: absent,

@@ -4,10 +4,10 @@ use super::check::{Check, Hit, Ruled, Severity, Skipped, hit_if, known, only_if}
 use super::facts::{DoctorFacts, Setting};
 use super::version::upstream;
 use super::view::{each, is_on};
-use crate::pci::{VENDOR_AMD, VENDOR_INTEL};
+use crate::pci::{VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
 use std::collections::BTreeSet;
 
-pub(super) const CHECKS: [Check; 15] = [
+pub(super) const CHECKS: [Check; 16] = [
     Check {
         code: "nouveau_bound",
         severity: Severity::Error,
@@ -67,6 +67,13 @@ pub(super) const CHECKS: [Check; 15] = [
         why: "the module is there and not loaded: no GPU of NVIDIA's works",
         cure: "`modprobe nvidia`; where it fails `dmesg | tail -30` says why",
         rule: not_loaded,
+    },
+    Check {
+        code: "gpu_without_driver",
+        severity: Severity::Error,
+        why: "the driver is loaded and serves other GPUs, or none, but not this one",
+        cure: "`dmesg | grep {}` says why; `echo {} > /sys/bus/pci/drivers_probe` has it tried again",
+        rule: without_driver,
     },
     Check {
         code: "open_modules_required",
@@ -227,6 +234,23 @@ fn blacklisted(facts: &DoctorFacts) -> Ruled {
 fn not_loaded(facts: &DoctorFacts) -> Ruled {
     let Unloaded::Idle(file) = unloaded(facts)? else { return Ok(Vec::new()) };
     Ok(vec![Hit::of("nvidia", format!("{file} is there and not loaded"))])
+}
+
+/// Where the cause is known its own check tells it.
+fn without_driver(facts: &DoctorFacts) -> Ruled {
+    let is_known = |ruled: Ruled| ruled.is_ok_and(|hits| !hits.is_empty());
+    only_if(!is_known(wrong_flavour(facts)) && !is_known(firmware(facts)))?;
+    only_if(facts.on_cmdline(|word| word == "nomodeset")?.is_none())?;
+    let (nvidia, amdgpu) = (facts.is_loaded("nvidia")?, facts.is_loaded("amdgpu")?);
+    each(&facts.scan()?.gpus, |gpu| {
+        let loaded = match gpu.id.vendor {
+            VENDOR_NVIDIA => nvidia,
+            VENDOR_AMD => amdgpu,
+            _ => false,
+        };
+        let orphan = gpu.driver.is_none() && gpu.driver_override.known().is_none();
+        (loaded && orphan).then(|| Hit::of(gpu.address, "its driver's module is loaded, and no driver is bound"))
+    })
 }
 
 fn wrong_flavour(facts: &DoctorFacts) -> Ruled {

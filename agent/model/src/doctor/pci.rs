@@ -5,7 +5,7 @@ use super::facts::DoctorFacts;
 use super::view::each;
 use crate::ids::PciAddress;
 
-pub(super) const CHECKS: [Check; 6] = [
+pub(super) const CHECKS: [Check; 7] = [
     Check {
         code: "pci_scan_failed",
         severity: Severity::Error,
@@ -32,7 +32,14 @@ pub(super) const CHECKS: [Check; 6] = [
         severity: Severity::Warning,
         why: "with fewer lanes than card and slot have, copies to and from the GPU are slow",
         cure: "reseat the card and its riser, clean the contacts, then compare `lspci -vv -s {} | grep Lnk`",
-        rule: link_width,
+        rule: |facts| link_width(facts, false),
+    },
+    Check {
+        code: "display_link_width_reduced",
+        severity: Severity::Hint,
+        why: "the GPU has fewer lanes than card and slot have: boards share the lanes of two slots, or the card is badly seated",
+        cure: "look into the board's manual for the slots that share lanes; `lspci -vv -s {} | grep Lnk` shows the link",
+        rule: |facts| link_width(facts, true),
     },
     Check {
         code: "resizable_bar_unused",
@@ -78,14 +85,19 @@ fn says_space(line: &str) -> bool {
     ["no space", "failed to assign", "can't assign", ": assigned"].iter().any(|words| line.contains(words))
 }
 
+/// Class and subclass of a VGA controller; GPUs for computing are 3D controllers or processing accelerators.
+const VGA: u32 = 0x0300;
+
 fn port_width(facts: &DoctorFacts, address: PciAddress) -> Option<u32> {
     facts.kernel.slots.iter().find(|slot| slot.address == address)?.port_max_width.get()
 }
 
 /// Both ends must be able to do more: a card of 16 lanes in a slot of 8 is as it was built.
-fn link_width(facts: &DoctorFacts) -> Ruled {
+/// A board for display cards may still claim all lanes for a port that it shares them with another one.
+fn link_width(facts: &DoctorFacts, display: bool) -> Ruled {
     only_if(!facts.is_guest())?;
-    each(&facts.scan()?.gpus, |gpu| {
+    let of_kind = facts.scan()?.gpus.iter().filter(|gpu| (gpu.class.base_and_sub() == VGA) == display);
+    each(of_kind, |gpu| {
         let most = gpu.link.max_width.get()?.min(port_width(facts, gpu.address)?);
         let now = gpu.link.width.get().filter(|now| (1..most).contains(now))?;
         Some(Hit::of(gpu.address, format!("{now} lanes are in use, card and slot have {most}")))

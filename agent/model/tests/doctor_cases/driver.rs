@@ -24,6 +24,15 @@ fn bound() -> Vec<Case> {
         case("nouveau_bound", |f| on(first(f), "nouveau"), |f| on(first(f), "vfio-pci")),
         case("nova_bound", |f| on(first(f), "NovaCore"), |f| on(first(f), "nouveau")),
         case(
+            "gpu_without_driver",
+            |f| first(f).driver = Reading::Absent(Absence::None),
+            // The user set it aside.
+            |f| {
+                first(f).driver = Reading::Absent(Absence::None);
+                first(f).driver_override = Reading::Known("pci-stub".to_owned());
+            },
+        ),
+        case(
             "open_modules_required",
             |f| {
                 driverless(f);

@@ -64,6 +64,19 @@ fn bus() -> Vec<Case> {
             },
         ),
         case(
+            "display_link_width_reduced",
+            |f| {
+                first(f).class = model::PciClass(0x03_0000);
+                first(f).link.width = Reading::Known(8);
+            },
+            |f| {
+                // A guest sees the links that its hypervisor makes up.
+                first(f).class = model::PciClass(0x03_0000);
+                first(f).link.width = Reading::Known(8);
+                f.kernel.virtual_machine = Reading::Known(true);
+            },
+        ),
+        case(
             "resizable_bar_unused",
             |f| f.kernel.slots[0].bar1_bytes = Reading::Known(256 << 20),
             |f| {
