@@ -60,7 +60,7 @@ pub(super) const CHECKS: [Check; 11] = [
     Check {
         code: "vfio_ids_take_gpu",
         severity: Severity::Warning,
-        why: "vfio-pci takes every card of these ids at each boot, before any driver and any decision",
+        why: "vfio-pci takes each of several equal cards at every boot, before any driver and any decision",
         cure: "take the id out of `vfio-pci.ids=` (command line or /etc/modprobe.d), `update-initramfs -u`, and bind by \
                address instead",
         rule: ids_take_gpu,
@@ -179,7 +179,10 @@ fn vfio_ids(facts: &DoctorFacts) -> Vec<(PciId, String)> {
 fn ids_take_gpu(facts: &DoctorFacts) -> Ruled {
     known(&facts.kernel.cmdline, "/proc/cmdline")?;
     let ids = vfio_ids(facts);
-    each(&facts.scan()?.gpus, |gpu| {
+    let gpus = &facts.scan()?.gpus;
+    each(gpus, |gpu| {
+        // A single card of its kind was meant.
+        only_if(gpus.iter().filter(|other| other.id == gpu.id).count() > 1).ok()?;
         let (id, place) = ids.iter().find(|(id, _)| *id == gpu.id)?;
         Some(Hit::of(gpu.address, format!("{place} gives every {id} to vfio-pci")))
     })

@@ -173,7 +173,11 @@ fn vfio() -> Vec<Case> {
             |f| {
                 known(&mut f.kernel.modprobe).push(setting("options vfio-pci ids=10de:26b9,10de:22bc disable_vga=1"));
             },
-            |f| cmdline(f, "vfio-pci.ids=10de:2204"),
+            |f| {
+                // The only one of its kind.
+                scan(f).gpus[1].id = "10de:2204".parse().unwrap();
+                cmdline(f, "vfio-pci.ids=10de:2204");
+            },
         ),
         case(
             "gpu_left_on_vfio",
