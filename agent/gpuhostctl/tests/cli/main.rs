@@ -9,6 +9,9 @@
 )]
 
 mod changes;
+mod doctor;
+#[path = "../../../model/tests/doctor_world/mod.rs"]
+mod doctor_world;
 mod looks;
 mod offline;
 #[path = "../../../gpuhostd/tests/bus/rig/mod.rs"]

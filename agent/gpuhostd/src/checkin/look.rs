@@ -181,3 +181,6 @@ fn tls_fault(error: &rustls::Error) -> TlsFault {
     }
     TlsFault::Other
 }
+
+#[cfg(test)]
+mod tests;
