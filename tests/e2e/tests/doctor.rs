@@ -26,7 +26,11 @@ fn examine(host: &str) -> (Option<i32>, Vec<String>) {
     let world = World::new();
     let tree = world.host_tree(host);
     let config = world.path().join("config.toml");
-    std::fs::write(&config, CONFIG).expect("a file");
+    let nvidia = format!(
+        "[nvidia]\nnvml_paths = ['{0}/usr/lib/libnvidia-ml.so.1']\nsmi_paths = ['{0}/usr/bin/nvidia-smi']\n",
+        tree.display()
+    );
+    std::fs::write(&config, format!("{CONFIG}{nvidia}")).expect("a file");
     let paths = [tree.to_str().expect("a path"), config.to_str().expect("a path")];
     let args = ["doctor", "--json", "--root", paths[0], "--config", paths[1]];
     let output = world.ctl("unix:path=/nonexistent", &args);
@@ -66,7 +70,8 @@ fn the_running_daemon_is_found_on_its_bus_and_a_stopped_one_is_no_obstacle() {
     let up = facts(&bus.address);
     assert_eq!(up["service"]["daemon"]["known"]["version"], env!("CARGO_PKG_VERSION"), "{}", up["service"]);
     assert_eq!(up["service"]["daemon"]["known"]["manager_state"], "not_enrolled");
-    assert!(daemon.stop().success(), "{}", daemon.said());
+    let (status, _) = daemon.stop();
+    assert!(status.success(), "{}", daemon.log());
     let down = facts(&bus.address);
     assert_eq!(down["service"]["daemon"]["absent"], "none", "{}", down["service"]);
 }

@@ -18,14 +18,13 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// Asks on this bus, or on the system bus. Nothing is started by asking.
 pub(super) async fn ask(address: Option<&str>) -> Reading<DaemonSeen> {
     match timeout(WITHIN, seen(address)).await {
-        Ok(Ok(Some(seen))) => Reading::Known(seen),
-        Ok(Ok(None)) => Reading::Absent(Absence::None),
+        Ok(Ok(seen)) => seen,
         Ok(Err(error)) => Reading::Absent(Absence::Unreadable(error.to_string())),
         Err(_) => Reading::Absent(Absence::ProbeTimeout),
     }
 }
 
-async fn seen(address: Option<&str>) -> zbus::Result<Option<DaemonSeen>> {
+async fn seen(address: Option<&str>) -> zbus::Result<Reading<DaemonSeen>> {
     let builder = match address {
         Some(address) => Builder::address(address),
         None => Builder::system(),
@@ -33,16 +32,37 @@ async fn seen(address: Option<&str>) -> zbus::Result<Option<DaemonSeen>> {
     let connection = builder.build().await?;
     let bus = DBusProxy::new(&connection).await?;
     if !bus.name_has_owner(BusName::try_from(BUS_NAME)?).await? {
-        return Ok(None);
+        return Ok(Reading::Absent(Absence::None));
     }
     let host = HostProxy::builder(&connection).cache_properties(CacheProperties::No).build().await?;
-    Ok(said(&host.get_observation(Options::new()).await?))
+    let said = host.get_observation(Options::new()).await?;
+    Ok(seen_in(&said).map_or_else(|| Reading::Absent(Absence::garbled(&said)), Reading::Known))
 }
 
 /// Word by word, and not into the closed type: the daemon may be of another version.
-fn said(observation: &str) -> Option<DaemonSeen> {
+fn seen_in(observation: &str) -> Option<DaemonSeen> {
     let observation: Value = serde_json::from_str(observation).ok()?;
-    let text = |key: &str| observation.pointer("/host")?.get(key)?.as_str().map(str::to_owned);
+    let text = |key: &str| observation.pointer("/Host")?.get(key)?.as_str().map(str::to_owned);
     let manager_error = text("ManagerError");
     Some(DaemonSeen { version: text("Version")?, manager_state: text("ManagerState")?, manager_error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_of_another_version_is_understood_by_what_it_has_in_common() {
+        let newer = r#"{"Host": {"Version": "9.0.0", "ManagerState": "ok", "ManagerError": null, "Moon": 1}, "X": []}"#;
+        let seen = seen_in(newer).unwrap();
+        assert_eq!((seen.version.as_str(), seen.manager_state.as_str(), seen.manager_error), ("9.0.0", "ok", None));
+        assert_eq!(seen_in("{}"), None);
+        assert_eq!(seen_in("no JSON"), None);
+    }
+
+    #[tokio::test]
+    async fn a_bus_that_is_not_there_is_unknown_and_no_stopped_daemon() {
+        let seen = ask(Some("unix:path=/nonexistent")).await;
+        assert!(matches!(seen, Reading::Absent(Absence::Unreadable(_))), "{seen:?}");
+    }
 }
