@@ -11,25 +11,6 @@ use model::doctor::facts::{DoctorFacts, KernelFacts, NvidiaFacts, ServiceFacts};
 use model::doctor::{CATALOGUE, Severity, diagnose};
 use std::collections::BTreeSet;
 
-/// The operator's table of all checks.
-const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/DOCTOR.md");
-/// Behind this line the table is written by the test below.
-const GENERATED: &str = "<!-- generated from the code: UPDATE_GOLDEN=1 cargo test -p model --test doctor -->\n";
-
-#[test]
-fn the_operators_table_is_that_of_the_code() {
-    let document = std::fs::read_to_string(TABLE).unwrap();
-    let (head, told) = document.split_once(GENERATED).unwrap();
-    let table = model::doctor::table();
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(TABLE, format!("{head}{GENERATED}{table}")).unwrap();
-        return;
-    }
-    assert!(told == table, "docs/DOCTOR.md is not that of the code; write it anew with UPDATE_GOLDEN=1");
-    let checks: usize = CATALOGUE.iter().map(|(_, checks)| checks.len()).sum();
-    assert!(head.contains(&format!("{checks} checks")), "docs/DOCTOR.md does not say that there are {checks} checks");
-}
-
 fn codes(facts: &DoctorFacts) -> Vec<String> {
     diagnose(facts).findings.into_iter().map(|finding| finding.code).collect()
 }
