@@ -42,6 +42,9 @@ impl Acts {
                 let what = format!("Docker (asked by {who})");
                 Said::Docker(in_time((self.docker_facts)(()), what, within).await)
             }
+            (HandRole::Host | HandRole::Containers, Ask::Holders(_) | Ask::Act { .. }) => {
+                Said::Refused { why: format!("{who} changes nothing in this version") }
+            }
             (HandRole::Host, Ask::DockerFacts | Ask::ProbeDriver(DriverSource::SmiInDriverContainer))
             | (HandRole::Containers, Ask::ProbeDriver(DriverSource::Nvml | DriverSource::Smi)) => {
                 Said::Refused { why: format!("{who} does not do this: ask the other one") }

@@ -54,7 +54,7 @@ impl RemoteHost {
                 }),
                 told => told,
             },
-            Said::Hello { .. } | Said::Docker(_) | Said::Refused { .. } => {
+            Said::Hello { .. } | Said::Docker(_) | Said::Holders(_) | Said::Acted(_) | Said::Refused { .. } => {
                 Err(hand.strange("no driver report").into_probe_fault())
             }
         }
@@ -67,7 +67,7 @@ impl RemoteHost {
     pub async fn docker_facts(&self) -> Result<DockerFacts, ProbeFault> {
         match self.containers.ask(Ask::DockerFacts, DOCKER_WITHIN).await.map_err(HandFault::into_probe_fault)? {
             Said::Docker(facts) => facts,
-            Said::Hello { .. } | Said::Driver(_) | Said::Refused { .. } => {
+            Said::Hello { .. } | Said::Driver(_) | Said::Holders(_) | Said::Acted(_) | Said::Refused { .. } => {
                 Err(self.containers.strange("no Docker facts").into_probe_fault())
             }
         }

@@ -3,6 +3,9 @@
 
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::holders::Holders;
+use model::plan::{Scope, Step};
+use model::ports::ActFault;
 use serde::{Deserialize, Serialize};
 
 /// Largest frame that either side sends or takes, in bytes.
@@ -57,6 +60,15 @@ pub enum Ask {
     ProbeDriver(DriverSource),
     /// Container hand: `GET /version` and `GET /info`.
     DockerFacts,
+    /// Holders hand: who uses a function of the scope, or its VFIO group.
+    Holders(Scope),
+    /// Host hand: one step of a change. The hand checks it again: the step stays in the scope, and its own policy allows it.
+    Act {
+        /// What may be touched.
+        scope: Scope,
+        /// What is to be done.
+        step: Step,
+    },
 }
 
 /// One answer of a hand.
@@ -85,6 +97,10 @@ pub enum Said {
     Driver(Box<Result<DriverReport, ProbeFault>>),
     /// To `DockerFacts`.
     Docker(Result<DockerFacts, ProbeFault>),
+    /// To `Holders`.
+    Holders(Result<Holders, ActFault>),
+    /// To `Act`.
+    Acted(Result<(), ActFault>),
     /// The request is not for this hand, or its form is wrong.
     Refused {
         /// Why.
