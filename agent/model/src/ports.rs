@@ -106,7 +106,7 @@ pub trait ActPort: Send + Sync + 'static {
 }
 
 /// A step or a look that did not work. It may have had its effect all the same.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Hash, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ActFault {
     /// The host said no.

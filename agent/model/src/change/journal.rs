@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub const JOURNAL_SCHEMA: u32 = 1;
 
 /// How far a change is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Hash, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Phase {
     /// Steps may have been taken. After a crash: restore.
@@ -30,7 +30,7 @@ pub enum Phase {
 }
 
 /// One document of the journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Hash, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// What is being done.

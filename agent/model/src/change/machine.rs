@@ -14,7 +14,7 @@ use std::fmt;
 pub const RESTORE_ATTEMPTS: u32 = 3;
 
 /// Why a change did not reach its end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Hash, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trouble {
     /// The journal could not be written, and so nothing was touched, or what was done was undone.
@@ -70,12 +70,14 @@ pub enum Happened {
     Took(Result<(), ActFault>),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Hash, PartialEq, Eq)]
 enum Stage {
     Journaling,
     Stepping(usize),
     Verifying,
     Committing,
+    Abandoning,
+    Reopening,
     Planning,
     Restoring(Vec<Step>, usize),
     Checking,
@@ -85,7 +87,7 @@ enum Stage {
 }
 
 /// One change on its way.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Machine {
     entry: Entry,
     stage: Stage,
@@ -122,6 +124,8 @@ impl Machine {
             Stage::Stepping(taken) => (taken, all),
             Stage::Verifying
             | Stage::Committing
+            | Stage::Abandoning
+            | Stage::Reopening
             | Stage::Planning
             | Stage::Restoring(..)
             | Stage::Checking
@@ -146,7 +150,7 @@ impl Machine {
     #[must_use]
     pub fn to_do(&self) -> Do {
         match &self.stage {
-            Stage::Journaling => Do::Journal(Box::new(self.entry.clone())),
+            Stage::Journaling | Stage::Reopening => Do::Journal(Box::new(self.entry.clone())),
             Stage::Stepping(next) => self.entry.plan.steps.get(*next).map_or(Do::Look, |step| Do::Take(step.clone())),
             Stage::Verifying | Stage::Planning | Stage::Checking => Do::Look,
             Stage::Committing => match self.entry.operation {
@@ -154,7 +158,7 @@ impl Machine {
                 Operation::PassthroughRelease => Do::Forget,
             },
             Stage::Restoring(steps, next) => steps.get(*next).map_or(Do::Look, |step| Do::Take(step.clone())),
-            Stage::Closing => match self.entry.operation {
+            Stage::Abandoning | Stage::Closing => match self.entry.operation {
                 Operation::PassthroughBind => Do::Forget,
                 Operation::PassthroughRelease => Do::Journal(Box::new(self.entry.given_again())),
             },
@@ -169,8 +173,11 @@ impl Machine {
         self.stage = match (stage, what) {
             (Stage::Journaling, Happened::Journaled(Ok(()))) => self.step_or_verify(0),
             (Stage::Journaling, Happened::Journaled(Err(said))) => {
-                Stage::Ended(Outcome::Untouched(Trouble::Journal(said)))
+                // It may have reached the disk all the same: an entry of a change that never was must not stay.
+                self.trouble = Trouble::Journal(said);
+                Stage::Abandoning
             }
+            (Stage::Abandoning, Happened::Journaled(_)) => Stage::Ended(Outcome::Untouched(self.trouble.clone())),
             (Stage::Stepping(taken), Happened::Took(Ok(()))) => self.step_or_verify(taken.saturating_add(1)),
             (Stage::Stepping(next), Happened::Took(Err(fault))) => {
                 let step = self.entry.plan.steps.get(next).cloned();
@@ -179,6 +186,9 @@ impl Machine {
             (Stage::Verifying, Happened::Looked(seen)) => self.verified(seen),
             (Stage::Committing, Happened::Journaled(Ok(()))) => Stage::Ended(Outcome::Done),
             (Stage::Committing, Happened::Journaled(Err(said))) => self.uncommitted(said),
+            (Stage::Reopening, Happened::Journaled(Ok(()))) => Stage::Planning,
+            // What the disk says is not known: standing or open, both agree with a host that is left as it is.
+            (Stage::Reopening, Happened::Journaled(Err(_))) => Stage::Ended(Outcome::Quarantined(self.trouble.clone())),
             (Stage::Planning, Happened::Looked(seen)) => self.planned(seen),
             (Stage::Restoring(steps, next), Happened::Took(Ok(()))) => restore_or_check(steps, next.saturating_add(1)),
             (Stage::Restoring(steps, next), Happened::Took(Err(fault))) => {
@@ -235,10 +245,11 @@ impl Machine {
 
     fn uncommitted(&mut self, said: String) -> Stage {
         match self.entry.operation {
-            // Without a record nobody could take the GPU back: it does not stay given.
+            // Without a record nobody could take the GPU back: it does not stay given. The record may have reached the disk
+            // all the same, and must be open again before anything is undone.
             Operation::PassthroughBind => {
                 self.trouble = Trouble::Journal(said);
-                Stage::Planning
+                Stage::Reopening
             }
             // The host shows what was wanted; whoever finds the entry sees that too.
             Operation::PassthroughRelease => Stage::Ended(Outcome::Done),

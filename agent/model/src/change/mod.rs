@@ -11,7 +11,7 @@ pub use machine::{Do, Happened, Machine, RESTORE_ATTEMPTS, Trouble};
 use serde::{Deserialize, Serialize};
 
 /// How a change ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Hash, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// A fresh look shows what was wanted.

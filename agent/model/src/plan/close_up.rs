@@ -6,7 +6,7 @@ use crate::ids::{DriverName, IommuGroupId, PciAddress, PciClass, PciId};
 use serde::{Deserialize, Serialize};
 
 /// `power/control` of a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Hash, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PowerControl {
     /// The kernel may suspend it at run time.

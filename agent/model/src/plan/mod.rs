@@ -35,7 +35,7 @@ impl fmt::Display for Lane {
 }
 
 /// What a change may touch: nothing else is written to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Hash, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
     /// Who else has to wait.
     pub lane: Lane,
@@ -46,7 +46,7 @@ pub struct Scope {
 }
 
 /// What a plan disturbs beyond its scope.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Hash, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Disruption {
     /// Nothing.
@@ -60,7 +60,7 @@ pub enum Disruption {
 }
 
 /// One thing that is done to the host. Closed: whoever executes a step knows all of them, and no other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Hash, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Step {
     /// Have a vfio driver's module loaded (`modprobe@MODULE.service`, else modprobe). A loaded module stays.
@@ -138,7 +138,7 @@ impl fmt::Display for Step {
 }
 
 /// What will be done, what must be so afterwards, and what it disturbs. The same plan is printed, journaled and executed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Hash, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// What it may touch.
     pub scope: Scope,

@@ -6,7 +6,7 @@ use crate::ids::PciAddress;
 use serde::{Deserialize, Serialize};
 
 /// Operations that the policy bounds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Hash, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
     /// Give a GPU to a virtual machine.
