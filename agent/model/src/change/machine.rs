@@ -146,6 +146,24 @@ impl Machine {
         self.now = now;
     }
 
+    /// What the journal holds after [`Outcome::Done`]; `None` = nothing.
+    #[must_use]
+    pub fn record_when_done(&self) -> Option<Entry> {
+        match self.entry.operation {
+            Operation::PassthroughBind => Some(self.given()),
+            Operation::PassthroughRelease => None,
+        }
+    }
+
+    /// What the journal holds after [`Outcome::Restored`]; `None` = nothing.
+    #[must_use]
+    pub fn record_when_restored(&self) -> Option<Entry> {
+        match self.entry.operation {
+            Operation::PassthroughBind => None,
+            Operation::PassthroughRelease => Some(self.entry.given_again()),
+        }
+    }
+
     /// What has to be done now. Asking again gives the same answer until something happened.
     #[must_use]
     pub fn to_do(&self) -> Do {
