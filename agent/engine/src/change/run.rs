@@ -228,7 +228,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
                         Some((when, _)) => clock.sleep_until(when).await,
                         None => std::future::pending().await,
                     }
-                } => self.undo_unconfirmed(due.map(|(_, gpu)| gpu)).await,
+                } => self.undo_unconfirmed(due.map(|(_, gpu)| gpu)),
             }
         }
     }
@@ -239,7 +239,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
         Some((until.max(self.undo_not_before), entry.gpu()))
     }
 
-    async fn undo_unconfirmed(&mut self, gpu: Option<PciAddress>) {
+    fn undo_unconfirmed(&mut self, gpu: Option<PciAddress>) {
         let Some(gpu) = gpu else { return };
         self.undo_not_before = self.ports.clock.boot_now().plus(RETRY_UNDO_MS);
         tracing::warn!(gpu = %gpu, "nobody confirmed in time; the GPU is taken back");
@@ -250,7 +250,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             confirm_within_ms: None,
             guest_memory_mib: None,
         };
-        if let Err(refusal) = self.begin(change, None, Actor { uid: None, origin: Origin::Reconciler }, None).await {
+        if let Err(refusal) = self.begin(change, None, Actor { uid: None, origin: Origin::Reconciler }, None) {
             tracing::warn!(gpu = %gpu, error = %refusal, "it could not be taken back yet");
         }
     }
@@ -263,7 +263,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             }
             Asked::Make(change, job, actor, reply) => {
                 let mut reply = Some(reply);
-                let begun = self.begin(change, Some(job), actor, Some(&mut reply)).await;
+                let begun = self.begin(change, Some(job), actor, Some(&mut reply));
                 if let (Err(refusal), Some(reply)) = (begun, reply) {
                     let _gone = reply.send(Err(refusal));
                 }
@@ -271,7 +271,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
         }
     }
 
-    async fn begin(
+    fn begin(
         &mut self,
         change: Change,
         job: Option<JobId>,
@@ -279,8 +279,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
         reply: Option<&mut Option<oneshot::Sender<Result<(), Refusal>>>>,
     ) -> Result<(), Refusal> {
         self.keep_rate(change, actor)?;
-        let host = self.fresh().await?;
-        let scope = scope_of(&host, change.gpu)
+        let scope = scope_of(&self.observation.borrow(), change.gpu)
             .ok_or_else(|| Refusal::NotFound { what: "GPU".to_owned(), name: change.gpu.to_string() })?;
         self.lanes.take(scope.lane)?;
         let record = self.records.borrow().of(change.gpu).cloned();
@@ -289,7 +288,8 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             change,
             job,
             actor,
-            host,
+            observer: self.observer.clone(),
+            observation: self.observation.clone(),
             scope: scope.clone(),
             record,
             policy: Arc::clone(&self.policy.borrow()),
@@ -299,15 +299,6 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
         let reply = reply.and_then(Option::take);
         self.waiting.insert(task.id(), Waiting { scope, name, reply, gpu: change.gpu });
         Ok(())
-    }
-
-    /// Looks at the host anew and waits for it.
-    async fn fresh(&self) -> Result<Arc<HostObservation>, Refusal> {
-        let stopping = || Refusal::Unavailable { what: "the observer".into(), why: "the daemon is stopping".into() };
-        let (done, answered) = oneshot::channel();
-        self.observer.send(Ask::Refresh(done)).await.map_err(|_| stopping())?;
-        answered.await.map_err(|_| stopping())?;
-        Ok(Arc::clone(&self.observation.borrow()))
     }
 
     fn keep_rate(&mut self, change: Change, actor: Actor) -> Result<(), Refusal> {

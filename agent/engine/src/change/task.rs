@@ -4,6 +4,7 @@ use super::drive::drive;
 use super::run::{Change, ChangePorts, News};
 use super::{MESSAGE_CHANGE_BEGAN, MESSAGE_CHANGE_ENDED};
 use crate::command::{Actor, Origin};
+use crate::observer::Ask;
 use model::JobId;
 use model::blocker::{Blocked, Blocker};
 use model::change::{Do, Entry, Machine, Outcome, Phase};
@@ -14,7 +15,7 @@ use model::policy::{Operation, Policy, Requester};
 use model::ports::{ActFault, ActPort, Clock, JournalPort};
 use model::refusal::Refusal;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// One change that was taken in.
 pub(super) struct Task {
@@ -24,8 +25,10 @@ pub(super) struct Task {
     pub(super) job: Option<JobId>,
     /// Who asked.
     pub(super) actor: Actor,
-    /// The host, observed after the change was taken in.
-    pub(super) host: Arc<HostObservation>,
+    /// Where the host is observed anew before the plan is made.
+    pub(super) observer: mpsc::Sender<Ask>,
+    /// What was observed.
+    pub(super) observation: watch::Receiver<Arc<HostObservation>>,
     /// What it may touch, as the lane was taken for.
     pub(super) scope: Scope,
     /// The record of the GPU.
@@ -73,7 +76,8 @@ impl Task {
     async fn plan<A: ActPort>(&self, act: &A) -> Result<(Plan, CloseUp), Refusal> {
         let gpu = self.change.gpu;
         let moved = || Refusal::Conflict { why: format!("the IOMMU group of {gpu} changed meanwhile; try again") };
-        if scope_of(&self.host, gpu).as_ref() != Some(&self.scope) {
+        let host = self.fresh().await?;
+        if scope_of(&host, gpu).as_ref() != Some(&self.scope) {
             return Err(moved());
         }
         let seen = act.close_up(&self.scope).await.map_err(refused)?;
@@ -88,14 +92,23 @@ impl Task {
                     guest_memory_mib: self.change.guest_memory_mib,
                     given_by_us: given.is_some(),
                 };
-                plan_passthrough(&self.host, &seen, &holders, &self.policy, &request)?
+                plan_passthrough(&host, &seen, &holders, &self.policy, &request)?
             }
             Operation::PassthroughRelease => {
                 let home = given.map(|record| record.home.as_slice());
-                plan_release(&self.host, &seen, &holders, home, &self.policy, (gpu, requester))?
+                plan_release(&host, &seen, &holders, home, &self.policy, (gpu, requester))?
             }
         };
         if plan.scope == self.scope && plan.stays_in_scope() { Ok((plan, seen)) } else { Err(moved()) }
+    }
+
+    /// Looks at the host anew and waits for it: the sources have their own deadlines.
+    async fn fresh(&self) -> Result<Arc<HostObservation>, Refusal> {
+        let stopping = || Refusal::Unavailable { what: "the observer".into(), why: "the daemon is stopping".into() };
+        let (done, answered) = oneshot::channel();
+        self.observer.send(Ask::Refresh(done)).await.map_err(|_| stopping())?;
+        answered.await.map_err(|_| stopping())?;
+        Ok(Arc::clone(&self.observation.borrow()))
     }
 
     async fn make<A: ActPort, J: JournalPort, K: Clock>(

@@ -150,7 +150,7 @@ impl Machine {
     #[must_use]
     pub fn record_when_done(&self) -> Option<Entry> {
         match self.entry.operation {
-            Operation::PassthroughBind => Some(self.given()),
+            Operation::PassthroughBind => Some(self.entry.clone()),
             Operation::PassthroughRelease => None,
         }
     }
@@ -202,7 +202,12 @@ impl Machine {
                 self.failed_step(step, fault)
             }
             (Stage::Verifying, Happened::Looked(seen)) => self.verified(seen),
-            (Stage::Committing, Happened::Journaled(Ok(()))) => Stage::Ended(Outcome::Done),
+            (Stage::Committing, Happened::Journaled(Ok(()))) => {
+                if self.entry.operation == Operation::PassthroughBind {
+                    self.entry = self.given();
+                }
+                Stage::Ended(Outcome::Done)
+            }
             (Stage::Committing, Happened::Journaled(Err(said))) => self.uncommitted(said),
             (Stage::Reopening, Happened::Journaled(Ok(()))) => Stage::Planning,
             // What the disk says is not known: standing or open, both agree with a host that is left as it is.
