@@ -19,22 +19,28 @@ pub enum HandRole {
     Host,
     /// Group docker: typed verbs on Docker.
     Containers,
+    /// CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH: who has a device open.
+    Holders,
 }
 
 impl HandRole {
+    /// Every hand that there is.
+    pub const ALL: [Self; 3] = [Self::Host, Self::Containers, Self::Holders];
+
     /// The name as it stands in unit names, socket names and on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Host => "host",
             Self::Containers => "containers",
+            Self::Holders => "holders",
         }
     }
 
     /// The hand of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Host, Self::Containers].into_iter().find(|role| role.name() == name)
+        Self::ALL.into_iter().find(|role| role.name() == name)
     }
 }
 
