@@ -78,6 +78,12 @@ pub fn acts(role: HandRole, settings: Settings, parse: Parse, ground: &Ground) -
     }
 }
 
+/// Whether a first argument makes this process a disposable child of a hand.
+#[must_use]
+pub fn is_child(word: &str) -> bool {
+    [probe::ROLE, change::ROLE, holders::ROLE].contains(&word)
+}
+
 /// A disposable child of a hand, with its own first argument: `probe`, `act`, `look-for-holders`; `None` where the word
 /// names none. Blocking; what the process exits with.
 #[must_use]

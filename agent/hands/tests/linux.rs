@@ -13,8 +13,9 @@ use common::{Served, limits, ourselves, report};
 use hands::{RemoteHost, linux};
 use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::settings::Settings;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use wire::hand::HandRole;
 
@@ -29,14 +30,20 @@ fn parse(bytes: &[u8]) -> Result<DriverReport, ProbeFault> {
 
 fn program(folder: &Path, script: &str) -> String {
     let path = folder.join("nvidia-smi");
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // Written by a process of its own: a child that another test starts at this moment would inherit our descriptor, and a
+    // file that somebody has open for writing cannot be executed.
+    let text = format!("#!/bin/sh\n{script}\n");
+    let written = Command::new("install").args(["-m", "755", "/dev/stdin"]).arg(&path).stdin(Stdio::piped()).spawn();
+    let mut written = written.unwrap();
+    written.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(written.wait().unwrap().success());
     path.display().to_string()
 }
 
 struct Hands {
     host: Served,
     containers: Served,
+    holders: Served,
     settings: Settings,
 }
 
@@ -46,13 +53,16 @@ fn hands(folder: &Path, script: &str) -> Hands {
     settings.docker.socket = folder.join("docker.sock").display().to_string();
     settings.nvidia.smi_paths = if script.is_empty() { Vec::new() } else { vec![program(folder, script)] };
     settings.nvidia.probe_timeout_ms = 1500;
-    let serve = |role| Served::with(role, ourselves(), linux::acts(role, settings.clone(), parse), limits());
-    Hands { host: serve(HandRole::Host), containers: serve(HandRole::Containers), settings }
+    let ground = linux::Ground { sysfs: folder.join("sys"), policy: folder.join("policy.toml") };
+    let acts = |role| linux::acts(role, settings.clone(), parse, &ground);
+    let [host, containers, holders] = HandRole::ALL.map(|role| Served::with(role, ourselves(), acts(role), limits()));
+    Hands { host, containers, holders, settings }
 }
 
 impl Hands {
     fn remote(&self) -> RemoteHost {
-        RemoteHost::new(self.host.client(), self.containers.client(), &self.settings.nvidia)
+        let Self { host, containers, holders, settings } = self;
+        RemoteHost::new(host.client(), containers.client(), holders.client(), &settings.nvidia)
     }
 }
 
