@@ -6,6 +6,7 @@ mod daemon;
 mod failure;
 mod manage;
 mod parse_smi;
+mod policy;
 mod show;
 mod text;
 mod wait;
@@ -37,6 +38,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { json, bus, verb } = arguments;
     match verb {
         Verb::Config { what: Config::Check { files } } => config_check::run(&files, json),
+        Verb::Policy { what } => policy::run(&what, json),
         Verb::Debug { what: Debug::ParseSmi { file } } => parse_smi::run(&file),
         Verb::Completions { shell } => completions(shell),
         Verb::Status => look(bus, |snapshot| show::status::print(&snapshot, json)),
