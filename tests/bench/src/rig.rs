@@ -81,7 +81,21 @@ impl Rig {
 
     /// Starts the daemon and waits until it answers.
     pub fn start_daemon(&self) -> anyhow::Result<Running> {
-        let mut running = Running::start(&mut self.daemon(), &self.path("gpuhostd.log"))?;
+        self.start(self.daemon())
+    }
+
+    /// The daemon on a simulated host (the name of a built-in one, or a file), not yet started.
+    pub fn simulated(&self, host: &str) -> Command {
+        let mut command = Command::new(self.bin.join("gpuhostd-sim"));
+        command.args(["--host", host, "--bus", &self.bus()]);
+        command.arg("--state").arg(self.path("state")).arg("--run").arg(self.path("run"));
+        command.arg("--config").arg(self.path("config.toml"));
+        command
+    }
+
+    /// Starts this and waits until it answers on the bus.
+    pub fn start(&self, mut command: Command) -> anyhow::Result<Running> {
+        let mut running = Running::start(&mut command, &self.path("gpuhostd.log"))?;
         let status = self.ctl(&["status"]);
         let answers = || Command::new(&status[0]).args(&status[1..]).output().is_ok_and(|o| o.status.success());
         let ready = running.await_ready(answers);
@@ -98,8 +112,9 @@ impl Rig {
 
     fn start_bus(&mut self) -> anyhow::Result<()> {
         let bus = self.bus();
-        let allow = ["own=\"*\"", "user=\"*\"", "send_type=\"method_call\"", "receive_type=\"method_call\""];
-        let rules: String = allow.iter().map(|rule| format!("<allow {rule}/>")).collect();
+        let kinds = ["method_call", "method_return", "error", "signal"];
+        let each = kinds.map(|kind| format!("<allow send_type=\"{kind}\"/><allow receive_type=\"{kind}\"/>"));
+        let rules = format!("<allow own=\"*\"/><allow user=\"*\"/>{}", each.concat());
         let text = format!(
             "<!DOCTYPE busconfig PUBLIC \"-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN\" \
              \"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\">\n<busconfig><listen>{bus}</listen>\
