@@ -1,6 +1,12 @@
 //! Changes on a simulated host: made, refused, undone, quarantined, recovered, confirmed. What the host shows decides.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
 
 mod common;
 

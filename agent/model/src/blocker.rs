@@ -326,7 +326,7 @@ impl fmt::Display for UnreadableProcess {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blocked {
     /// The GPU.
-    pub address: PciAddress,
+    pub gpu: PciAddress,
     /// What stands in the way first.
     #[serde(flatten)]
     pub first: Box<Blocker>,
@@ -338,10 +338,10 @@ pub struct Blocked {
 impl Blocked {
     /// The refusal where there is at least one blocker.
     #[must_use]
-    pub fn by(address: PciAddress, blockers: Vec<Blocker>) -> Option<Self> {
+    pub fn by(gpu: PciAddress, blockers: Vec<Blocker>) -> Option<Self> {
         let mut blockers = blockers.into_iter();
         let first = Box::new(blockers.next()?);
-        Some(Self { address, first, also: blockers.collect() })
+        Some(Self { gpu, first, also: blockers.collect() })
     }
 
     /// All of them.
@@ -352,7 +352,7 @@ impl Blocked {
 
 impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}. To do: {}", self.address, self.first, self.first.remedy())?;
+        write!(f, "{}: {}. To do: {}", self.gpu, self.first, self.first.remedy())?;
         for other in &self.also {
             write!(f, ". Also: {other}. To do: {}", other.remedy())?;
         }
