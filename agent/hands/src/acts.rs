@@ -73,7 +73,11 @@ impl Acts {
 }
 
 /// A step that is given up may yet have its effect.
-async fn in_time_or_hung<T>(act: Doing<Result<T, ActFault>>, attempted: String, within: Duration) -> Result<T, ActFault> {
+async fn in_time_or_hung<T>(
+    act: Doing<Result<T, ActFault>>,
+    attempted: String,
+    within: Duration,
+) -> Result<T, ActFault> {
     timeout(within, act).await.unwrap_or_else(|_| {
         Err(ActFault::Hung { attempted, after_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) })
     })

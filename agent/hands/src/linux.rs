@@ -1,11 +1,11 @@
 //! The acts on a real host: each hand's functions of `host`, with what the settings say.
 
 use crate::acts::Acts;
-use crate::power::why_powerless;
-use host::hand::docker::{facts, smi_in_driver_container};
 use crate::policy;
+use crate::power::why_powerless;
 use host::front::Surroundings;
 use host::hand::change::{self, Changes};
+use host::hand::docker::{facts, smi_in_driver_container};
 use host::hand::holders;
 use host::hand::probe::{self, Parse, Probes};
 use host::hand::process::Supervisor;

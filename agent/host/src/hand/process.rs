@@ -161,7 +161,8 @@ impl Supervisor {
     #[must_use]
     pub fn stuck(&self) -> Vec<(Purpose, u32)> {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut stuck: Vec<_> = slots.iter().filter_map(|(purpose, slot)| Some((purpose.clone(), slot.stuck()?))).collect();
+        let mut stuck: Vec<_> =
+            slots.iter().filter_map(|(purpose, slot)| Some((purpose.clone(), slot.stuck()?))).collect();
         stuck.sort_unstable();
         stuck
     }

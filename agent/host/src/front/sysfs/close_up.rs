@@ -155,7 +155,10 @@ fn mediated_devices(folder: &Path) -> Reading<u32> {
 
 /// The kernel's console draws on a frame buffer of the function, which the driver registers below it.
 fn console(folder: &Path) -> Option<String> {
-    names(&folder.join("graphics")).into_iter().find(|name| name.starts_with("fb")).map(|fb| format!("frame buffer {fb}"))
+    names(&folder.join("graphics"))
+        .into_iter()
+        .find(|name| name.starts_with("fb"))
+        .map(|fb| format!("frame buffer {fb}"))
 }
 
 /// What is plugged into a USB controller, hubs left out: `usb1/1-2` with its product.

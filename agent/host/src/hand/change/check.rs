@@ -53,13 +53,7 @@ pub enum Unfit {
 ///
 /// # Errors
 /// The first thing that speaks against it.
-pub fn check(
-    sysfs: &Path,
-    seen: &CloseUp,
-    scope: &Scope,
-    step: &Step,
-    policy: &Policy,
-) -> Result<Checked, Unfit> {
+pub fn check(sysfs: &Path, seen: &CloseUp, scope: &Scope, step: &Step, policy: &Policy) -> Result<Checked, Unfit> {
     fits_the_card(seen, scope)?;
     let function = |address: &PciAddress| sysfs.join("bus/pci/devices").join(address.to_string());
     let in_scope = |address: &PciAddress| {
@@ -126,7 +120,10 @@ fn may_be_given_away(sysfs: &Path, seen: &CloseUp, scope: &Scope, policy: &Polic
     let boot_vga = sysfs.join("bus/pci/devices").join(scope.gpu.to_string()).join("boot_vga");
     let is_boot_vga = std::fs::read_to_string(boot_vga).is_ok_and(|text| text.trim() == "1");
     if is_boot_vga && !rules.boot_vga {
-        return Err(Unfit::Policy(format!("{} is the boot console, and host.passthrough.boot_vga is false", scope.gpu)));
+        return Err(Unfit::Policy(format!(
+            "{} is the boot console, and host.passthrough.boot_vga is false",
+            scope.gpu
+        )));
     }
     if seen.group.get().is_none() || seen.no_iommu {
         return Err(Unfit::NoGroup(scope.gpu));

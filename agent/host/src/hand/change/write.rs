@@ -1,8 +1,6 @@
 //! Writes one attribute of sysfs, from a process that has given up every other write first.
 
-use landlock::{
-    ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
-};
+use landlock::{ABI, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;

@@ -50,8 +50,9 @@ pub async fn look(supervisor: &Supervisor, worker: &Path, sysfs: &Path, scope: &
     let finished = supervisor.run("holders", Program::new(worker, args, WITHIN)).await;
     let finished = finished.map_err(|fault| said(fault.to_string()))?;
     serde_json::from_slice(&finished.stdout).map_err(|error| {
-        let words = String::from_utf8_lossy(&finished.stderr).chars().filter(|c| !c.is_control()).take(400);
-        said(format!("the child that looks ended with {}: {error} {}", finished.status, words.collect::<String>()))
+        let words = String::from_utf8_lossy(&finished.stderr);
+        let words: String = words.chars().filter(|c| !c.is_control()).take(400).collect();
+        said(format!("the child that looks ended with {}: {error} {words}", finished.status))
     })
 }
 

@@ -32,8 +32,8 @@ impl Drop for Held {
 
 fn hold(script: &str) -> Held {
     use std::io::BufRead;
-    let mut child = Command::new("/usr/bin/python3").args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut child = child.spawn().unwrap();
+    let mut command = Command::new("/usr/bin/python3");
+    let mut child = command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line.trim(), "ready", "the holder holds");
