@@ -13,8 +13,9 @@ use common::{Served, limits, ourselves, report};
 use hands::{RemoteHost, linux};
 use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::settings::Settings;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use wire::hand::HandRole;
 
@@ -29,8 +30,13 @@ fn parse(bytes: &[u8]) -> Result<DriverReport, ProbeFault> {
 
 fn program(folder: &Path, script: &str) -> String {
     let path = folder.join("nvidia-smi");
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // Written by a process of its own: a child that another test starts at this moment would inherit our descriptor, and a
+    // file that somebody has open for writing cannot be executed.
+    let text = format!("#!/bin/sh\n{script}\n");
+    let written = Command::new("install").args(["-m", "755", "/dev/stdin"]).arg(&path).stdin(Stdio::piped()).spawn();
+    let mut written = written.unwrap();
+    written.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(written.wait().unwrap().success());
     path.display().to_string()
 }
 

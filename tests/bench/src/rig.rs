@@ -98,8 +98,9 @@ impl Rig {
 
     fn start_bus(&mut self) -> anyhow::Result<()> {
         let bus = self.bus();
-        let allow = ["own=\"*\"", "user=\"*\"", "send_type=\"method_call\"", "receive_type=\"method_call\""];
-        let rules: String = allow.iter().map(|rule| format!("<allow {rule}/>")).collect();
+        let kinds = ["method_call", "method_return", "error", "signal"];
+        let each = kinds.map(|kind| format!("<allow send_type=\"{kind}\"/><allow receive_type=\"{kind}\"/>"));
+        let rules = format!("<allow own=\"*\"/><allow user=\"*\"/>{}", each.concat());
         let text = format!(
             "<!DOCTYPE busconfig PUBLIC \"-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN\" \
              \"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\">\n<busconfig><listen>{bus}</listen>\

@@ -10,6 +10,7 @@ use sim::smi::{SmiBehaviour, behaviour};
 use sim::{Description, scan};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Name of the copy of the description that the stubs read, at the root of the tree.
 pub const DESCRIPTION: &str = "description.toml";
@@ -247,6 +248,9 @@ fn install(from: &Path, to: &Path) -> anyhow::Result<()> {
     if let Some(folder) = to.parent() {
         fs::create_dir_all(folder)?;
     }
-    fs::copy(from, to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+    // By a process of its own: a descriptor of ours, open for writing, could live on in a child that another thread starts at
+    // this moment, and the copy could not be executed ("Text file busy").
+    let status = Command::new("cp").arg("--").args([from, to]).status().context("cannot start cp")?;
+    anyhow::ensure!(status.success(), "cp of {} to {} ended with {status}", from.display(), to.display());
     Ok(())
 }

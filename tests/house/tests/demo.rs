@@ -42,7 +42,10 @@ impl Stage {
         fs::create_dir(folder.join("tmp")).unwrap();
         let path = format!("{}:{}", folder.join("bin").display(), std::env::var("PATH").unwrap());
         let output = fs::File::create(folder.join("output")).unwrap();
-        let child = Command::new(house::tree::root().join("tests/run/demo.sh"))
+        // A test that was started in the background of a script has inherited that Ctrl-C is ignored.
+        let child = Command::new("env")
+            .arg("--default-signal=INT,TERM")
+            .arg(house::tree::root().join("tests/run/demo.sh"))
             .envs([("PATH", path)])
             .env("CARGO_TARGET_DIR", &folder)
             .env("DEMO_OUT", folder.join("out"))

@@ -127,6 +127,10 @@ async fn keep_serving(
     let mut pause = RETRY_FIRST;
     loop {
         let Err(fault) = serve::serve_once(&address, &sources, &state, &cancel).await else { break };
+        // What it serves may have ended before it, in the same stop.
+        if cancel.is_cancelled() {
+            break;
+        }
         if matches!(*state.borrow(), BusState::Serving { .. }) {
             pause = RETRY_FIRST;
         }

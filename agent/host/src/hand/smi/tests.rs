@@ -2,9 +2,9 @@
 
 use super::*;
 use model::absence::Reading;
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// Takes a document that is closed, and keeps its text as the driver's version.
@@ -25,8 +25,13 @@ fn parse(bytes: &[u8]) -> Result<DriverReport, ProbeFault> {
 fn program(folder: &TempDir, script: &str) -> PathBuf {
     let path = folder.path().join("usr/bin/nvidia-smi");
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    // Written by a process of its own: a child that another test starts at this moment would inherit our descriptor, and a
+    // file that somebody has open for writing cannot be executed.
+    let text = format!("#!/bin/sh\n{script}\n");
+    let written = Command::new("install").args(["-m", "755", "/dev/stdin"]).arg(&path).stdin(Stdio::piped()).spawn();
+    let mut written = written.unwrap();
+    written.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(written.wait().unwrap().success());
     path
 }
 
