@@ -6,6 +6,8 @@ HERE=$(cd "$(dirname "$0")" && pwd)
 cd "$HERE/../.."
 export PATH="$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin"
 CACHE=target/vm OUT=out/vm BUILT=${CARGO_TARGET_DIR:-target}/debug
+# Jobs that wait for what the product cannot do yet run only where they are named: hung (the scan of the front has no deadline) and
+# passthrough, passthrough-killed, passthrough-stuck, passthrough-reboot (passthrough itself).
 LIST="kernel observe changes"
 BOOTS=0 AGAIN=0 PASSED=0 FAILED=0
 

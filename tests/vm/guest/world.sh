@@ -65,6 +65,7 @@ client_in_container() {
 }
 object_of() { echo "/org/gpuhost/Agent1/gpu/${1//[:.]/_}"; }
 bus_get() { busctl --json=short get-property org.gpuhost.Agent1 "$(object_of "$1")" org.gpuhost.Agent1.Gpu "$2" | jq -r .data; }
+use_is() { is "$(bus_get "$1" Use)" "$2"; }
 note() { echo "        $*"; }
 # Milliseconds since the start of the guest.
 now_ms() { awk '{ printf "%d", $1 * 1000 }' /proc/uptime; }

@@ -22,7 +22,7 @@ check "the A4000 is given away" pass bind $A4000
 given="$A4000 driver=vfio-pci override=vfio-pci vfio=$(group_of $A4000) $AUDIO driver=vfio-pci override=vfio-pci vfio=$(group_of $A4000)"
 check "both functions are on vfio-pci" is "$(shown $A4000 $AUDIO | paste -sd' ')" "$given"
 check "a guest can open it" client $A4000
-check "it is shown so" within 10 is "$(bus_get $A4000 Use)" passthrough
+check "it is shown so" within 10 use_is $A4000 passthrough
 check "giving it again changes nothing" sh -c "gpuhostctl passthrough bind $A4000; true"
 check "it is still given" is "$(shown $A4000 $AUDIO | paste -sd' ')" "$given"
 mkfifo /tmp/end
@@ -36,9 +36,11 @@ wait
 check "without the guest it is taken back" within 20 pass release $A4000
 check "everything is as before" unchanged
 
+# check_says ADDRESS WORD: in the answer of `passthrough check`.
+check_says() { pass check "$1" --json 2>&1 | grep -w -- "$2"; }
 # refused ADDRESS CODE: named by the check and by the attempt, and without effect.
 refused() {
-    check "$1: the check says $2" grep -qw "$2" <(pass check "$1" --json 2>&1)
+    check "$1: the check says $2" check_says "$1" "$2"
     check "$1: it is refused" not pass bind "$1"
     check "$1: nothing has changed" unchanged
 }
@@ -54,7 +56,7 @@ node=/dev/nvidia$(minor_of $H100)
 sleep infinity <"$node" &
 holder=$!
 refused $H100 in_use
-check "the holder is named by its pid" grep -qw $holder <(pass check $H100 --json 2>&1)
+check "the holder is named by its pid" check_says $H100 $holder
 kill $holder
 wait $holder 2>/dev/null
 
@@ -62,12 +64,12 @@ check "Docker runs" start_docker
 docker run --detach --name holder --network none --device "$node" rig sh -c "exec 3<$node; exec sleep 100000" >/dev/null
 check "a container holds the card" within 20 container_has_open holder "$node"
 refused $H100 in_use
-check "the container is named" grep -q holder <(pass check $H100 --json 2>&1)
+check "the container is named" check_says $H100 holder
 docker rm --force holder >/dev/null
 
 printf '[host.passthrough]\nnever = ["%s"]\n' $H100 >/etc/gpuhostd/policy.toml
 systemctl reload gpuhostd.service
-check "a policy takes effect" within 10 grep -qw denied_by_policy <(pass check $H100 --json 2>&1)
+check "a policy takes effect" within 10 check_says $H100 denied_by_policy
 refused $H100 denied_by_policy
 rm /etc/gpuhostd/policy.toml
 systemctl reload gpuhostd.service
@@ -87,6 +89,6 @@ check "everything is as before" unchanged
 check "the H100 is given away" pass bind $H100
 echo $H100 >/sys/module/nvidia/parameters/refuse
 check "a release whose driver refuses is no success" not pass release $H100
-check "and is told on D-Bus" within 10 not is "$(bus_get $H100 Use)" host
+check "and is told on D-Bus" within 10 not use_is $H100 host
 echo none >/sys/module/nvidia/parameters/refuse
 finish passthrough
