@@ -105,6 +105,18 @@ pub(crate) enum Debug {
         /// The file, or - for standard input
         file: PathBuf,
     },
+    /// Write what this host looks like to an archive, without secrets; works with the daemon down
+    Snapshot {
+        /// The archive; by default a name with host and time, in this folder
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Read another file system than / (a copy of a host)
+        #[arg(long, value_name = "DIR", hide = true)]
+        root: Option<PathBuf>,
+        /// Configuration file of the daemon, where it is not in its usual place
+        #[arg(long, value_name = "FILE", hide = true)]
+        config: Vec<PathBuf>,
+    },
 }
 
 /// How a change is asked for.

@@ -109,6 +109,15 @@ pub(crate) enum Failure {
         #[source]
         source: std::io::Error,
     },
+    /// A role of the daemon's executable could not be started.
+    #[error("cannot start {path}; is gpuhostd installed beside gpuhostctl?")]
+    Role {
+        /// The executable.
+        path: PathBuf,
+        /// What the host said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The output could not be written.
     #[error("cannot write the output")]
     Output {
@@ -165,9 +174,12 @@ impl Failure {
             Self::Refused { status, .. } => *status,
             Self::Usage { .. } => USAGE,
             Self::NotFound { .. } => 5,
-            Self::Bus { .. } | Self::Answer { .. } | Self::Form { .. } | Self::File { .. } | Self::Output { .. } => {
-                BROKEN
-            }
+            Self::Bus { .. }
+            | Self::Answer { .. }
+            | Self::Form { .. }
+            | Self::File { .. }
+            | Self::Role { .. }
+            | Self::Output { .. } => BROKEN,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The command line of the daemon: which role this process plays, and the few switches that no file can hold.
 
+use crate::snapshot::{self, SnapshotArgs};
 use hands::launcher::Launch;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ Usage:
   gpuhostd --with-hands [OPTIONS]    the same, and starts the hands itself (where there is no systemd)
   gpuhostd hand host|containers      one hand, on the socket that systemd or the front passes
   gpuhostd config check [FILE...]    reads the configuration and says what is wrong with it
+  gpuhostd snapshot [-o FILE]        writes what this host looks like to an archive, without secrets
 
 Options:
   --config FILE        configuration file; may be given several times, later ones win
@@ -101,6 +103,8 @@ pub enum Role {
     Probe(Vec<String>),
     /// Reads configuration files and says what is wrong.
     ConfigCheck(Vec<PathBuf>),
+    /// Takes a snapshot of the host.
+    Snapshot(SnapshotArgs),
     /// Prints a text and ends.
     Print(&'static str),
 }
@@ -181,6 +185,9 @@ fn bus_choice(word: String) -> BusChoice {
 
 fn subcommand(word: &str, parser: &mut lexopt::Parser) -> Result<Role, ArgsFault> {
     use lexopt::prelude::*;
+    if word == "snapshot" {
+        return snapshot::parse(parser).map(Role::Snapshot);
+    }
     let mut words = Vec::new();
     let (mut config, mut launcher, mut front_uid) = (Vec::new(), None, None);
     while let Some(arg) = parser.next()? {
@@ -204,7 +211,7 @@ fn subcommand(word: &str, parser: &mut lexopt::Parser) -> Result<Role, ArgsFault
             Ok(Role::ConfigCheck(files.iter().map(PathBuf::from).collect()))
         }
         ("config", _) => unknown(&words.join(" "), "config check [FILE...]"),
-        _ => unknown(word, "hand or config"),
+        _ => unknown(word, "hand, config or snapshot"),
     }
 }
 
@@ -235,6 +242,17 @@ mod tests {
     fn another_sysfs_only_with_our_own_hands() {
         assert!(role("--sysfs /tmp/x").unwrap_err().to_string().contains("--with-hands"));
         assert!(role("--sysfs /tmp/x --with-hands").is_ok());
+    }
+
+    #[test]
+    fn a_snapshot_has_options_of_its_own() {
+        let Role::Snapshot(args) = role("snapshot -o /x.tar.gz --bus unix:path=/b --json").unwrap() else {
+            panic!("no snapshot")
+        };
+        assert_eq!(args.output, Some(PathBuf::from("/x.tar.gz")));
+        assert_eq!((args.bus.as_deref(), args.json), (Some("unix:path=/b"), true));
+        assert_eq!(args.root, PathBuf::from("/"));
+        assert!(role("snapshot --with-hands").is_err() && role("snapshot now").is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The executable: picks the role and its adapters, and reports what broke.
 
 use gpuhostd::args::{self, FrontArgs, HandArgs, Role};
-use gpuhostd::{config, front, logging};
+use gpuhostd::{config, front, logging, snapshot};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Role::Front(args) if args.with_hands => launch(&args),
         Role::Front(args) => front::run(*args).map(|()| ExitCode::SUCCESS),
         Role::Hand(args) => serve_hand(&args),
+        Role::Snapshot(args) => snapshot::run(&args).map(|()| ExitCode::SUCCESS),
         Role::Probe(words) => return hands::linux::probe(&words),
         Role::ConfigCheck(files) => config::read(&files).map_err(Into::into).map(|_| {
             println!("the configuration is right");

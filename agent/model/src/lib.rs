@@ -17,6 +17,7 @@ pub mod ports;
 pub mod refusal;
 pub mod settings;
 pub mod smi;
+pub mod snapshot;
 pub mod time;
 
 pub use absence::{Absence, Reading};

@@ -5,6 +5,7 @@ use crate::driver::{DriverReport, DriverSource, ProbeFault};
 use crate::host_facts::HostFacts;
 use crate::pci::PciScan;
 use crate::time::{BootMillis, UnixMillis};
+use serde::{Deserialize, Serialize};
 use std::future::Future;
 
 /// A host as seen by an observer that never changes it. No call blocks the caller's thread, and each has its deadline inside.
@@ -32,7 +33,7 @@ pub trait HostPort: Send + Sync + 'static {
 }
 
 /// The PCI bus could not be listed at all.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("cannot list PCI functions in {path}: {said}")]
 pub struct ScanFault {
     /// The folder.
