@@ -3,6 +3,7 @@
 use super::nodes::Nodes;
 use model::holders::{Hold, Holder, Holders, UnreadableProcess};
 use model::ids::PciAddress;
+use nix::errno::Errno;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -37,7 +38,7 @@ pub(super) fn look_into(folder: &Path, pid: u32, nodes: &Nodes, holders: &mut Ho
 
 /// `ENOENT` where the folder went, `ESRCH` where the process did.
 fn has_ended(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(nix::errno::Errno::ESRCH as i32)
+    error.kind() == ErrorKind::NotFound || error.raw_os_error().map(Errno::from_raw) == Some(Errno::ESRCH)
 }
 
 fn open_files(folder: &Path, nodes: &Nodes) -> io::Result<Vec<(PciAddress, Hold)>> {
@@ -100,7 +101,7 @@ fn whose(folder: &Path) -> (Option<String>, Option<String>) {
     let text = std::fs::read_to_string(folder.join("cgroup")).unwrap_or_default();
     let parts = || text.lines().flat_map(|line| line.split('/'));
     let container = parts().find_map(container_of);
-    let unit = parts().filter(|part| part.ends_with(".service") || part.ends_with(".scope")).next_back();
+    let unit = parts().rfind(|part| part.ends_with(".service") || part.ends_with(".scope"));
     (unit.filter(|_| container.is_none()).map(shown), container)
 }
 
