@@ -8,7 +8,8 @@ use model::doctor::facts::DoctorFacts;
 /// The operator's table of all checks.
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/DOCTOR.md");
 /// Behind this line the table is written by the test below.
-const GENERATED: &str = "<!-- generated from the code: UPDATE_GOLDEN=1 cargo test -p gpuhostctl --test cli doctor -->\n";
+const GENERATED: &str =
+    "<!-- generated from the code: UPDATE_GOLDEN=1 cargo test -p gpuhostctl --test cli doctor -->\n";
 
 #[test]
 fn the_operators_table_is_that_of_the_code() {
