@@ -174,7 +174,7 @@ fn programs(tree: &Tree) {
 fn own(tree: &Tree) {
     tree.file("etc/gpuhostd/token", "x");
     tree.mode("etc/gpuhostd/token", 0o604);
-    tree.file("etc/gpuhostd/policy.toml", "");
+    tree.file("etc/gpuhostd/policy.toml", "[moon]\n");
     tree.mode("etc/gpuhostd/policy.toml", 0o666);
     tree.file("run/gpuhostd/hands/host.sock", "");
     tree.file("run/dbus/system_bus_socket", "");
@@ -267,6 +267,7 @@ async fn units_clock_and_the_daemons_files_are_read() {
     assert_eq!((service.bus_socket.get(), service.polkit.get()), (Some(true), Some(false)));
     let modes: Vec<(&str, u32)> = service.guarded.iter().map(|file| (file.path.as_str(), file.mode)).collect();
     assert_eq!(modes, [("/etc/gpuhostd/token", 0o604), ("/etc/gpuhostd/policy.toml", 0o666)]);
+    assert!(service.policy_error.known().is_some_and(|said| said.contains("moon")), "{:?}", service.policy_error);
     assert_eq!(service.missing_sockets, Reading::Known(vec!["/run/gpuhostd/hands/containers.sock".to_owned()]));
     assert_eq!(service.missing_files, [("manager.ca_file".to_owned(), "/etc/gpuhostd/ca.pem".to_owned())]);
     assert!(service.state_disk.known().is_some_and(|disk| disk.total_bytes > 0));

@@ -26,6 +26,7 @@ pub(super) fn read(place: &Place, request: &Request) -> ServiceFacts {
     ServiceFacts {
         bus_socket: either(place, &["/run/dbus/system_bus_socket", "/var/run/dbus/system_bus_socket"]),
         polkit: either(place, &POLKIT),
+        policy_error: policy_error(place),
         insecure: Reading::Known(manager.insecure_skip_verify),
         guarded: request
             .guarded
@@ -39,6 +40,18 @@ pub(super) fn read(place: &Place, request: &Request) -> ServiceFacts {
         missing_sockets: sockets(place, request),
         state_disk: disk(&place.path("/"), &request.state),
         ..ServiceFacts::default()
+    }
+}
+
+const POLICY: &str = "/etc/gpuhostd/policy.toml";
+
+fn policy_error(place: &Place) -> Reading<String> {
+    match place.text(POLICY) {
+        Ok(text) => match model::policy::read(POLICY, &text) {
+            Ok(_) => Reading::Absent(Absence::None),
+            Err(fault) => Reading::Known(fault.to_string()),
+        },
+        Err(why) => Reading::Absent(why),
     }
 }
 

@@ -252,6 +252,8 @@ pub struct ServiceFacts {
     pub daemon: Reading<DaemonSeen>,
     /// What is wrong with the configuration; `Absence::None` = nothing.
     pub config_error: Reading<String>,
+    /// What is wrong with the policy file; `Absence::None` = nothing, or there is none.
+    pub policy_error: Reading<String>,
     /// The configuration trusts any certificate of a manager.
     pub insecure: Reading<bool>,
     /// Files and folders of the daemon that others must not read or write.

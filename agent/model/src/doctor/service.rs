@@ -3,7 +3,7 @@
 use super::check::{Check, Hit, Ruled, Severity, Skipped, hit_if, known, only_if};
 use super::facts::{DoctorFacts, Guarded, GuardedKind};
 
-pub(super) const CHECKS: [Check; 13] = [
+pub(super) const CHECKS: [Check; 14] = [
     Check {
         code: "daemon_failed",
         severity: Severity::Error,
@@ -52,6 +52,13 @@ pub(super) const CHECKS: [Check; 13] = [
         why: "the daemon does not start with a configuration that it does not understand",
         cure: "correct what the message names, `gpuhostctl config check`, then `systemctl reload-or-restart gpuhostd`",
         rule: config,
+    },
+    Check {
+        code: "policy_invalid",
+        severity: Severity::Error,
+        why: "of a wrong policy nothing is taken: the strictest one is in force, and every change is refused",
+        cure: "correct what the message names in {}; `gpuhostctl doctor` again shows whether it is right",
+        rule: policy,
     },
     Check {
         code: "configured_file_missing",
@@ -142,6 +149,11 @@ fn version_differs(facts: &DoctorFacts) -> Ruled {
 fn config(facts: &DoctorFacts) -> Ruled {
     let error = known(&facts.service.config_error, "the configuration")?;
     Ok(vec![Hit::of("/etc/gpuhostd", error)])
+}
+
+fn policy(facts: &DoctorFacts) -> Ruled {
+    let error = known(&facts.service.policy_error, "/etc/gpuhostd/policy.toml")?;
+    Ok(vec![Hit::of("/etc/gpuhostd/policy.toml", error)])
 }
 
 fn file_missing(facts: &DoctorFacts) -> Ruled {

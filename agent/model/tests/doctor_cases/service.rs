@@ -109,6 +109,11 @@ fn files() -> Vec<Case> {
             |f| f.service.config_error = Reading::Absent(Absence::NoPermission),
         ),
         case(
+            "policy_invalid",
+            |f| f.service.policy_error = Reading::Known("line 3: unknown field".to_owned()),
+            |f| f.service.policy_error = Reading::Absent(Absence::NoPermission),
+        ),
+        case(
             "configured_file_missing",
             |f| {
                 let (setting, path) = ("manager.ca_file".to_owned(), "/etc/gpuhostd/ca.pem".to_owned());

@@ -243,6 +243,7 @@ fn service(facts: &mut DoctorFacts) {
     service.daemon =
         Reading::Known(DaemonSeen { version: "0.1.0".to_owned(), manager_state: "ok".to_owned(), manager_error: None });
     service.config_error = Reading::Absent(Absence::None);
+    service.policy_error = Reading::Absent(Absence::None);
     service.insecure = Reading::Known(false);
     let file = |path: &str, what, mode, uid| Guarded { path: path.to_owned(), what, mode, uid };
     service.guarded = vec![
