@@ -30,7 +30,7 @@ check "it has told systemd that it is ready" is "$(property gpuhostd.service Sub
 facts() {
     lspci -Dvmmnk | awk '/^Slot:/ { slot = $2 } /^(Vendor|Device|Driver):/ { print "lspci", slot, tolower(substr($1, 1, length($1) - 1)), $2 }'
     find $PCI/devices/*/ -maxdepth 1 -type l -printf 'link %h %f %l\n' | sed 's# [^ ]*/devices/# #; s#/ # #; s# [^ ]*/# #'
-    grep -H . $PCI/devices/*/{class,subsystem_vendor,subsystem_device,driver_override,boot_vga,power_state} 2>/dev/null |
+    grep -H . $PCI/devices/*/{class,subsystem_vendor,subsystem_device,boot_vga,power_state} 2>/dev/null |
         sed 's#.*/devices/\([^/]*\)/\([^:]*\):#file \1 \2 #; s# 0x# #; s# (null)$##'
 }
 # The same in the words of the product's JSON.
@@ -45,7 +45,7 @@ def object: "/org/gpuhost/Agent1/gpu/" + (.address | gsub("[:.]"; "_"));
 | ($all | map(select(is_gpu and .physfn == null))) as $gpus
 | {gpus: [$gpus[] | . as $gpu | {
     Address: .address, Class: .class, PciId: pci_id, SubsystemId: (.subsystem_vendor + ":" + .subsystem_device),
-    Driver: .lspci_driver, DriverOverride: .driver_override,
+    Driver: .lspci_driver, DriverOverride: null,
     IommuGroup: (.iommu_group | if . then "/org/gpuhost/Agent1/iommu_group/" + . else null end),
     BootVga: (.boot_vga | if . then . == "1" else null end),
     PowerState: (.power_state | if . == "unknown" then null else . end),
@@ -98,10 +98,13 @@ note "$(systemctl --version | head -1), $(uname -sr)"
 for unit in gpuhostd gpuhostd-host gpuhostd-containers; do check "$unit has no power" powerless "$unit.service"; done
 check "the front has its own user" runs_as gpuhostd.service gpuhostd
 check "the host hand is root" runs_as gpuhostd-host.service root
+check "the holders hand has its own user" runs_as gpuhostd-holders.service gpuhostd-holders
+check "the holders hand has two powers and no other" only_looks
+check "it looks into every process" sees_everybody
 check "the container hand has its own user" runs_as gpuhostd-containers.service gpuhostd-containers
-for role in host containers; do check "the $role hand does not hear root" unheard root "$role"; done
+for role in host holders containers; do check "the $role hand does not hear root" unheard root "$role"; done
 cannot_write() { not nsenter --target "$(main_pid "$1")" --mount -- sh -c "echo > $2" 2>/dev/null; }
-for unit in gpuhostd gpuhostd-containers; do
+for unit in gpuhostd gpuhostd-holders gpuhostd-containers; do
     check "$unit cannot write to sysfs" cannot_write "$unit.service" $PCI/devices/0000:01:00.0/driver_override
 done
 check "any user may read" as_user nobody gpuhostctl gpus
