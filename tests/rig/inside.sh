@@ -104,7 +104,7 @@ users_of() { ask gpuhostd holders "{\"id\":1,\"deadline_ms\":20000,\"ask\":{\"ho
 # It looks into every process, those of root and of containers too.
 sees_everybody() {
     local said
-    said=$(users_of '{"lane":{"card":"0000:ff:1f.7"},"gpu":"0000:ff:1f.7","members":["0000:ff:1f.7"]}')
+    said=$(users_of '{"lane":{"gpu":"0000:ff:1f.7"},"gpu":"0000:ff:1f.7","members":["0000:ff:1f.7"]}')
     is "$said" '{"id":1,"said":{"holders":{"Ok":{"found":[],"unreadable":[]}}}}'
 }
 
