@@ -104,7 +104,8 @@ check "the kernel has none" is "$(override_of 0000:01:00.0)" ""
 check "it does not give away a GPU beside an NVSwitch" \
     grep -F '"Err"' <(act 0000:07:01.0 "$(override_step 0000:07:01.0 '"vfio-pci"')")
 check "whose override is not set" is "$(override_of 0000:07:01.0)" ""
-note "$(ask gpuhostd host "{\"id\":1,\"deadline_ms\":20000,\"ask\":{\"close_up\":$(scope_of 0000:01:00.0)}}")"
+check "a close look finds the module of vfio-pci" grep -E '"module":"load(ed|able)"' \
+    <(ask gpuhostd host "{\"id\":1,\"deadline_ms\":20000,\"ask\":{\"close_up\":$(scope_of 0000:01:00.0)}}")
 
 # The powers of the processes, from /proc under this systemd.
 note "$(systemctl --version | head -1), $(uname -sr)"
