@@ -48,7 +48,7 @@ pub struct GpuFunction {
     pub subsystem: Reading<PciId>,
     /// Bound kernel driver; `Absence::None` where none is bound.
     pub driver: Reading<DriverName>,
-    /// `driver_override`; `Absence::None` where it is not set.
+    /// `driver_override`; `Absence::None` where it is not set, `Absence::NotRead` from a scan of a real host.
     pub driver_override: Reading<String>,
     /// IOMMU group; `Absence::None` where it has none.
     pub iommu_group: Reading<IommuGroupId>,

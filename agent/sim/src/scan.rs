@@ -214,7 +214,8 @@ fn said(why: &Absence) -> String {
         | Absence::ProbeTimeout
         | Absence::ProbeFailed
         | Absence::GpuAsleep
-        | Absence::NotProbed => why.code().to_owned(),
+        | Absence::NotProbed
+        | Absence::NotRead => why.code().to_owned(),
     }
 }
 

@@ -111,7 +111,7 @@ impl GpuObject {
         self.0.value("Driver", |gpu| gpu.driver.clone())
     }
 
-    /// driver_override of the kernel. Has no value where it is not set (none).
+    /// driver_override of the kernel. Has no value where it is not set (none), or is not read since that may hang (not_read).
     #[zbus(property)]
     fn driver_override(&self) -> Result<String> {
         self.0.value("DriverOverride", |gpu| gpu.driver_override.clone())

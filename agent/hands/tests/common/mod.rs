@@ -75,6 +75,10 @@ pub(crate) fn counting(count: Count) -> Acts {
             })
         }),
         docker_facts: Box::new(|()| Box::pin(async { Ok(facts()) })),
+        close_up: Box::new(|scope| {
+            let attempted = format!("look at {}", scope.gpu);
+            Box::pin(async { Err(ActFault::Hung { attempted, after_ms: 4000 }) })
+        }),
         act: Box::new(|(_, step)| {
             let attempted = step.to_string();
             Box::pin(async { Err(ActFault::Said { attempted, said: "it is a test".to_owned() }) })

@@ -10,16 +10,19 @@
 )]
 
 use host::front::Surroundings;
-use host::hand::change::{Changes, ROLE, child_main};
+use host::hand::change::{Changes, LOOK_ROLE, ROLE, child_main, look_main};
 use model::ids::PciAddress;
-use model::plan::{Lane, PowerControl, Scope, Step};
+use model::plan::{CloseUp, Lane, ModuleState, PowerControl, Scope, Step};
 use model::policy::Policy;
 use model::ports::ActFault;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 const GPU: &str = "0000:41:00.0";
 const AUDIO: &str = "0000:41:00.1";
@@ -29,12 +32,15 @@ type Test = fn();
 
 fn main() -> ExitCode {
     let args: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
-    if let Some((first, rest)) = args.split_first()
-        && first == ROLE
-    {
-        return child_main(rest);
+    match args.split_first() {
+        Some((first, rest)) if first == ROLE => return child_main(rest),
+        Some((first, rest)) if first == LOOK_ROLE => return look_main(rest),
+        Some(_) | None => {}
     }
-    let tests: [(&str, Test); 7] = [
+    let tests: [(&str, Test); 10] = [
+        ("a_close_look_shows_the_group", a_close_look_shows_the_group),
+        ("a_look_that_does_not_end_is_given_up", a_look_that_does_not_end_is_given_up),
+        ("a_step_is_not_taken_where_the_look_does_not_end", a_step_is_not_taken_where_the_look_does_not_end),
         ("each_step_writes_its_one_file", each_step_writes_its_one_file),
         ("nothing_outside_the_card_is_written", nothing_outside_the_card_is_written),
         ("a_function_that_is_no_gpu_is_left_alone", a_function_that_is_no_gpu_is_left_alone),
@@ -104,12 +110,28 @@ impl Tree {
         fs::read_to_string(self.path(path)).unwrap()
     }
 
-    fn act(&self, scope: &Scope, step: &Step, policy: Policy) -> Result<(), ActFault> {
+    fn changes(&self) -> Changes {
         let around = Surroundings { dev: self.path("dev"), modules: self.path("modules") };
-        let changes = Changes::new(std::env::current_exe().unwrap(), self.0.path(), around);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(changes.act(scope, step, policy))
+        Changes::new(std::env::current_exe().unwrap(), self.0.path(), around)
     }
+
+    fn act(&self, scope: &Scope, step: &Step, policy: Policy) -> Result<(), ActFault> {
+        runtime().block_on(self.changes().act(scope, step, policy))
+    }
+
+    fn close_up(&self, scope: &Scope) -> Result<CloseUp, ActFault> {
+        runtime().block_on(self.changes().close_up(scope))
+    }
+
+    /// Whoever opens the file waits for a writer that never comes, as for a lock that is never given back.
+    fn hang(&self, path: &str) {
+        let _missing = fs::remove_file(self.path(path));
+        mkfifo(&self.path(path), Mode::S_IRUSR).unwrap();
+    }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 fn at(address: &str) -> PciAddress {
@@ -127,6 +149,37 @@ fn give(address: &str) -> Step {
 
 fn said(outcome: Result<(), ActFault>) -> String {
     outcome.unwrap_err().to_string()
+}
+
+fn a_close_look_shows_the_group() {
+    let tree = Tree::new();
+    tree.put("dev/vfio/7", "");
+    tree.put(&format!("bus/pci/devices/{AUDIO}/driver_override"), "vfio-pci\n");
+    let seen = tree.close_up(&scope(&[GPU, AUDIO])).unwrap();
+    assert_eq!((seen.group.get().map(|id| id.0), seen.vfio_node, seen.no_iommu), (Some(7), true, false));
+    assert_eq!((seen.module, seen.members.len()), (ModuleState::Loaded, 2));
+    let [gpu, audio] = [GPU, AUDIO].map(|address| seen.member(at(address)).unwrap());
+    assert!(gpu.driver_override.is_none());
+    assert_eq!(gpu.driver.known().unwrap().as_str(), "nvidia");
+    assert_eq!(audio.driver_override.known().unwrap().as_str(), "vfio-pci");
+}
+
+fn a_look_that_does_not_end_is_given_up() {
+    let tree = Tree::new();
+    tree.hang("kernel/iommu_groups/7/name");
+    let fault = tree.close_up(&scope(&[GPU, AUDIO])).unwrap_err();
+    assert!(matches!(&fault, ActFault::Hung { attempted, .. } if attempted.contains(GPU)), "{fault:?}");
+    let mut other = scope(&[NIC]);
+    other.lane = Lane::Group(model::ids::IommuGroupId(8));
+    assert!(tree.close_up(&other).is_ok(), "the others can be looked at");
+}
+
+fn a_step_is_not_taken_where_the_look_does_not_end() {
+    let tree = Tree::new();
+    tree.hang("kernel/iommu_groups/7/name");
+    let fault = tree.act(&scope(&[GPU, AUDIO]), &give(GPU), Policy::default()).unwrap_err();
+    assert!(matches!(fault, ActFault::Hung { .. }), "{fault:?}");
+    assert_eq!(tree.read(&format!("bus/pci/devices/{GPU}/driver_override")), "(null)\n");
 }
 
 fn each_step_writes_its_one_file() {

@@ -106,7 +106,12 @@ fn no_driver(pci: &GpuFunction, around: &Around<'_>) -> State {
         let reason = format!("no kernel driver is bound; driver_override keeps the GPU for {wanted}");
         return State::broken(reason, remedy::clear_override(pci.address));
     }
-    State::broken("no kernel driver is bound".to_owned(), remedy::install_driver(pci.id.vendor, around.os_id))
+    let install = remedy::install_driver(pci.id.vendor, around.os_id);
+    let remedy = match pci.driver_override.absence() {
+        Some(Absence::NotRead) => remedy::look_for_override(pci.address, &install),
+        Some(_) | None => install,
+    };
+    State::broken("no kernel driver is bound".to_owned(), remedy)
 }
 
 fn nvml(pci: &GpuFunction, driver: Option<&DriverGpu>, around: &Around<'_>, served: bool) -> State {

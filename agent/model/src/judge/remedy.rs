@@ -41,6 +41,15 @@ pub(super) fn clear_override(address: PciAddress) -> String {
     )
 }
 
+/// An override keeps every other driver away, and a scan does not read it.
+pub(super) fn look_for_override(address: PciAddress, otherwise: &str) -> String {
+    let folder = folder(address);
+    format!(
+        "`cat {folder}/driver_override`: if it names a driver, the GPU is kept for that one (`echo > {folder}/driver_override; \
+         echo {address} > /sys/bus/pci/drivers_probe` gives it back); if it hangs, an unbind hangs in the kernel; else {otherwise}"
+    )
+}
+
 pub(super) fn install_driver(vendor: u16, os_id: Option<&str>) -> String {
     match (vendor, os_id) {
         (VENDOR_NVIDIA, Some("ubuntu")) => {

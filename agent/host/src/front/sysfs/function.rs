@@ -1,4 +1,4 @@
-//! Everything that sysfs says of one display-class function.
+//! What sysfs says of one display-class function without taking the device's lock.
 
 use super::attribute::{Miss, Tree, reading};
 use super::parse;
@@ -31,7 +31,8 @@ pub(super) fn read(
         class,
         subsystem: subsystem(tree, name),
         driver: driver(tree, name),
-        driver_override: driver_override(tree, name),
+        // The kernel takes the device's lock to show it, and a scan must end whatever a driver does.
+        driver_override: Reading::Absent(Absence::NotRead),
         iommu_group: reading(iommu_group(tree, name), Absence::None),
         numa_node: numa_node(tree, name),
         link: link(tree, name),
@@ -69,18 +70,6 @@ pub(super) fn subsystem(tree: &mut Tree, name: &str) -> Reading<PciId> {
     let vendor = tree.parsed(name, "subsystem_vendor", parse::word16);
     let device = tree.parsed(name, "subsystem_device", parse::word16);
     reading(vendor.and_then(|vendor| device.map(|device| parse::id(vendor, device))), Absence::NotReported)
-}
-
-pub(super) fn driver_override(tree: &mut Tree, name: &str) -> Reading<String> {
-    let text = match tree.text(name, "driver_override") {
-        Ok("(null)" | "") => return Reading::Absent(Absence::None),
-        Ok(text) => text,
-        Err(miss) => return Reading::Absent(miss.absence(Absence::NotReported)),
-    };
-    match text.parse::<DriverName>() {
-        Ok(driver) => Reading::Known(driver.into()),
-        Err(_) => Reading::Absent(Absence::garbled(text)),
-    }
 }
 
 fn numa_node(tree: &mut Tree, name: &str) -> Reading<u32> {

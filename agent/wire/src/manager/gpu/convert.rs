@@ -150,7 +150,7 @@ const fn gravity(why: &Absence) -> u8 {
         Absence::Garbled(_) => 3,
         Absence::NotSupported => 2,
         Absence::Deprecated => 1,
-        Absence::NotReported | Absence::None => 0,
+        Absence::NotReported | Absence::NotRead | Absence::None => 0,
     }
 }
 
