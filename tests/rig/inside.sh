@@ -94,12 +94,12 @@ runs_as() { is "$(stat -c %U "/proc/$(main_pid "$1")")" "$2"; }
 
 reloads_of_pid1() { journalctl _PID=1 --no-pager --output=cat | grep -c '^Reloading' || true; }
 
-# A manager of our own on the loopback, which knows one enrolment token.
+# start_manager [OPTION…]: a manager of our own on the loopback, which knows one enrolment token.
 start_manager() {
     mkdir -p /tmp/manager
     systemd-run --quiet --unit=rig-manager --property=StandardOutput=file:/tmp/manager/log \
         --property=StandardError=inherit /rig-bin/reference-manager --listen 127.0.0.1:8443 \
-        --state /tmp/manager/state --token-file /tmp/manager/token --ca-file /tmp/manager/ca.pem &&
+        --state /tmp/manager/state --token-file /tmp/manager/token --ca-file /tmp/manager/ca.pem "$@" &&
         within 10 grep 'listening on https://' /tmp/manager/log
 }
 enrol() { gpuhostctl enroll https://127.0.0.1:8443 --token-file /tmp/manager/token --ca-file /tmp/manager/ca.pem; }

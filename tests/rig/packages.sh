@@ -1,6 +1,6 @@
 #!/bin/bash
-# packages.sh [PACKAGES]: installs, exercises and removes the .deb and the .rpm of that folder under a real systemd, and lets a
-# probe hang in the kernel.
+# packages.sh [PACKAGES [PART…]]: installs, exercises and removes the .deb and the .rpm of that folder under a real systemd, and
+# lets a probe hang in the kernel for STUCK_SECONDS. The parts are deb, rpm and stuck.
 set -euo pipefail
 PACKAGES=$(realpath "${1:-$(dirname "$0")/../../out/test/packages}")
 source "$(dirname "$0")/rig.sh"
@@ -15,11 +15,13 @@ done
 install -D -t "$RIG/bin" "$(realpath "${CARGO_TARGET_DIR:-$RIG_HERE/../../target}")/debug/reference-manager"
 rig_docker
 rig_image
+shift || true
+[ $# -gt 0 ] || set -- deb rpm stuck
 failed=0
-for part in deb rpm stuck; do
+for part in "$@"; do
     rig_boot "gpuhostd-rig-$part" --volume "$PACKAGES:/packages:ro" --volume "$RIG_HERE:/rig:ro" \
         --volume "$RIG/bin:/rig-bin:ro"
-    rig_in "gpuhostd-rig-$part" bash "/rig/inside-$part.sh" || failed=1
+    rig_in "gpuhostd-rig-$part" env STUCK_SECONDS="${STUCK_SECONDS:-75}" bash "/rig/inside-$part.sh" || failed=1
     docker rm --force --volumes "gpuhostd-rig-$part" >/dev/null
 done
 exit "$failed"

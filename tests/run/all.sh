@@ -57,6 +57,8 @@ all)
     check deny target/tools/bin/cargo-deny --locked check licenses bans sources
     check build cargo build --locked --workspace
     cargo_tests
+    check fuzz env SECONDS_EACH=25 tests/fuzz/run.sh
+    sed 's/^/    /' "$logs/fuzz.log"
     rig
     ;;
 rig) rig ;;

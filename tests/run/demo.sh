@@ -2,6 +2,7 @@
 # Shows the product at work until Ctrl-C: reference manager, private message bus, daemon with its hands, enrolment, heartbeats.
 #   tests/run/demo.sh            this machine
 #   tests/run/demo.sh dgx-a100   a simulated host
+#   tests/run/demo.sh x.tar.gz   a real host, from gpuhostctl debug snapshot
 set -eu
 cd "$(dirname "$0")/../.."
 export PATH="$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin"

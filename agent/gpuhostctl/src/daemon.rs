@@ -8,7 +8,7 @@ use zbus::Connection;
 use zbus::proxy::CacheProperties;
 
 /// The environment variable with the address of the bus.
-const BUS_VARIABLE: &str = "GPUHOSTD_BUS";
+pub(crate) const BUS_VARIABLE: &str = "GPUHOSTD_BUS";
 /// How long the bus may take to let us in.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// How long the daemon may take to answer a question.

@@ -109,6 +109,15 @@ pub(crate) enum Failure {
         #[source]
         source: std::io::Error,
     },
+    /// A role of the daemon's executable could not be started.
+    #[error("cannot start {path}; is gpuhostd installed beside gpuhostctl?")]
+    Role {
+        /// The executable.
+        path: PathBuf,
+        /// What the host said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The output could not be written.
     #[error("cannot write the output")]
     Output {
@@ -165,9 +174,12 @@ impl Failure {
             Self::Refused { status, .. } => *status,
             Self::Usage { .. } => USAGE,
             Self::NotFound { .. } => 5,
-            Self::Bus { .. } | Self::Answer { .. } | Self::Form { .. } | Self::File { .. } | Self::Output { .. } => {
-                BROKEN
-            }
+            Self::Bus { .. }
+            | Self::Answer { .. }
+            | Self::Form { .. }
+            | Self::File { .. }
+            | Self::Role { .. }
+            | Self::Output { .. } => BROKEN,
         }
     }
 
@@ -186,7 +198,7 @@ impl Failure {
 
 /// The exit status of a refusal code that came in a job; 1 where the code is not known here.
 pub(crate) fn status_of_code(code: &str) -> u8 {
-    Refusal::CODES.into_iter().find(|(known, _)| *known == code).map_or(BROKEN, |(_, status)| status)
+    Refusal::codes().find(|(known, _)| *known == code).map_or(BROKEN, |(_, status)| status)
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ mod daemon;
 mod failure;
 mod manage;
 mod parse_smi;
+mod policy;
+mod role;
 mod show;
 mod text;
 mod wait;
@@ -37,7 +39,11 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { json, bus, verb } = arguments;
     match verb {
         Verb::Config { what: Config::Check { files } } => config_check::run(&files, json),
+        Verb::Policy { what } => policy::run(&what, json),
         Verb::Debug { what: Debug::ParseSmi { file } } => parse_smi::run(&file),
+        Verb::Debug { what: Debug::Snapshot { output, root, config } } => {
+            Err(role::run_snapshot(&role::Snapshot { output, root, config, bus, json }))
+        }
         Verb::Completions { shell } => completions(shell),
         Verb::Status => look(bus, |snapshot| show::status::print(&snapshot, json)),
         Verb::Gpus => look(bus, |snapshot| show::gpus::print(&snapshot, json)),

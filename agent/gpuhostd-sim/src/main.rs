@@ -11,6 +11,8 @@ gpuhostd-sim, the GPU host agent on a simulated host
 
 Usage: gpuhostd-sim --host NAME|FILE [OPTIONS of gpuhostd]
 
+FILE: a description (tests/hosts/README.md), or a snapshot of a real host, FILE.tar.gz
+
 Hosts: ";
 
 fn main() -> ExitCode {
@@ -29,9 +31,14 @@ fn run(args: Vec<OsString>) -> anyhow::Result<()> {
         println!("{USAGE}{}", names.join(", "));
         return Ok(());
     };
-    let host = sim::SimHost::new(sim::load(&name)?)?;
-    let changes = host.changes();
-    front::run_on(front, |_| (host, changes))
+    match sim::load_any(&name)? {
+        sim::Loaded::Described(description) => {
+            let host = sim::SimHost::new(*description)?;
+            let changes = host.changes();
+            front::run_on(front, |_| (host, changes))
+        }
+        sim::Loaded::Recorded(host) => front::run_on(front, |_| (host, sim::NoChanges)),
+    }
 }
 
 /// Takes `--host NAME` out; the rest is the front's. `None` where help is wanted.
@@ -52,7 +59,7 @@ fn split(args: Vec<OsString>) -> anyhow::Result<Option<(String, FrontArgs)>> {
         }
         (Role::Front(_), _) => bail!("which host? --host NAME; see gpuhostd-sim --help"),
         (Role::Print(_), _) => Ok(None),
-        (Role::Hand(_) | Role::Probe(_) | Role::ConfigCheck(_), _) => {
+        (Role::Hand(_) | Role::Child(..) | Role::ConfigCheck(_) | Role::Snapshot(_), _) => {
             bail!("only the front can stand on a simulated host")
         }
     }

@@ -9,4 +9,5 @@ pub mod lifecycle;
 mod linux;
 pub mod logging;
 mod notify;
+pub mod snapshot;
 mod status;

@@ -3,4 +3,5 @@
 pub mod front;
 pub mod hand;
 mod readiness;
+pub mod snapshot;
 pub mod spawn;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Facts of `GET /version` and `GET /info`; a field that this Docker does not know is `None` or empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DockerFacts {
     /// Engine version, `28.2.2`.
     pub version: Option<String>,

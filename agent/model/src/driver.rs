@@ -51,6 +51,7 @@ impl MigMode {
 
 /// Memory of a GPU or of a MIG device, in MiB.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct MemoryMib {
     /// All of it.
     pub total: Reading<u64>,

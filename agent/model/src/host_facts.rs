@@ -61,6 +61,7 @@ pub struct Nic {
 
 /// Everything about the host that is no GPU. A field that could not be read costs that field only.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HostFacts {
     /// Kernel's host name.
     pub hostname: Reading<String>,

@@ -13,6 +13,7 @@ pub const VENDOR_INTEL: u16 = 0x8086;
 
 /// Speed and width of a PCIe link, now and at best (`current_link_speed`, `max_link_width`, …).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PcieLink {
     /// Generation now (1 = 2.5 GT/s … 6 = 64 GT/s). An idle GPU lowers it.
     pub generation: Reading<u32>,
@@ -26,6 +27,7 @@ pub struct PcieLink {
 
 /// DRM nodes of a function, found through sysfs by address (`card` and render numbers change at each boot).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DrmNodes {
     /// `card0`.
     pub card: Option<String>,
@@ -143,6 +145,7 @@ pub struct UnreadableFunction {
 
 /// One scan of `/sys/bus/pci` and `/sys/kernel/iommu_groups`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PciScan {
     /// GPUs (physical functions, and virtual functions whose physical function is not on this host), by address.
     pub gpus: Vec<GpuFunction>,

@@ -472,6 +472,8 @@ pub struct HostDescription {
     pub os_name: String,
     /// Kernel release.
     pub kernel: String,
+    /// Machine architecture as `uname -m` says it.
+    pub arch: String,
     /// Seconds since boot.
     pub uptime_s: u64,
     /// Logical CPUs.
@@ -504,6 +506,7 @@ impl Default for HostDescription {
             os_version_id: "12".to_owned(),
             os_name: "Debian GNU/Linux 12 (bookworm)".to_owned(),
             kernel: "6.1.0-26-amd64".to_owned(),
+            arch: "x86_64".to_owned(),
             uptime_s: 86_400,
             cores: 16,
             memory_mib: 65_536,

@@ -22,7 +22,7 @@ pub fn facts(description: &Description, docker_root: Option<String>) -> HostFact
         os_version_id: Reading::Known(host.os_version_id.clone()),
         os_name: Reading::Known(host.os_name.clone()),
         kernel: Reading::Known(host.kernel.clone()),
-        arch: "x86_64".to_owned(),
+        arch: host.arch.clone(),
         cores: Reading::Known(host.cores),
         cpu: Reading::Known(cpu(description)),
         load_hundredths: Reading::Known([host.cores.saturating_mul(10); 3]),

@@ -1,6 +1,8 @@
 //! The simulated host: one description gives a host behind the same ports as the real one, with the kernel's and the
 //! driver's rules and with faults on demand.
 
+pub mod act;
+pub mod archive;
 pub mod bus;
 pub mod description;
 pub mod driver;
@@ -8,12 +10,15 @@ pub mod facts;
 pub mod faults;
 pub mod host;
 pub mod load;
+pub mod recorded;
 pub mod scan;
 pub mod smi;
 pub mod state;
 pub mod synthetic;
 
+pub use archive::{BadSnapshot, Snapshot};
 pub use description::Description;
 pub use host::{SimChanges, SimHost};
 pub use load::{BUILT_IN, BadDescription, load, load_file, parse};
+pub use recorded::{Loaded, NoChanges, RecordedHost, load_any};
 pub use synthetic::synthetic;

@@ -6,13 +6,16 @@ use model::PciAddress;
 use std::path::Path;
 
 /// The built-in hosts: name and text, sorted by name.
-pub const BUILT_IN: [(&str, &str); 11] = [
+pub const BUILT_IN: [(&str, &str); 14] = [
     ("amd-mi300", include_str!("../../../tests/hosts/amd-mi300.toml")),
     ("dgx-a100", include_str!("../../../tests/hosts/dgx-a100.toml")),
+    ("gb200", include_str!("../../../tests/hosts/gb200.toml")),
+    ("hgx-b200", include_str!("../../../tests/hosts/hgx-b200.toml")),
     ("hgx-h100", include_str!("../../../tests/hosts/hgx-h100.toml")),
     ("intel-arc", include_str!("../../../tests/hosts/intel-arc.toml")),
     ("l40s-server", include_str!("../../../tests/hosts/l40s-server.toml")),
     ("mixed-faults", include_str!("../../../tests/hosts/mixed-faults.toml")),
+    ("mixed-old-cards", include_str!("../../../tests/hosts/mixed-old-cards.toml")),
     ("no-iommu", include_str!("../../../tests/hosts/no-iommu.toml")),
     ("nouveau-desktop", include_str!("../../../tests/hosts/nouveau-desktop.toml")),
     ("t4-cloud-vm", include_str!("../../../tests/hosts/t4-cloud-vm.toml")),

@@ -1,4 +1,4 @@
-//! B1: 8 GPUs among 300 PCI functions, listed by a cold process and by the scan inside the daemon.
+//! B1 and B2: GPUs among the functions of the PCI bus, listed by a cold process and by the scan inside the daemon.
 //!
 //! All read the same made tree: it is mounted over /sys in a mount namespace of this benchmark (see run.sh), since
 //! driverctl and lshw know no other place. No preloaded library stands between a contender and the file system.
@@ -14,22 +14,19 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-const GPUS: usize = 8;
-const FUNCTIONS: usize = 300;
 const ROUNDS: usize = 15;
 const SCANS: usize = 200;
+/// Functions of the smaller tree of B2, with as many GPUs among them.
+const QUARTER: f64 = 0.25;
 
-/// Measures.
-pub fn run(ground: &Ground) -> anyhow::Result<Row> {
-    let devices = Path::new("/sys/bus/pci/devices");
-    let here = fs::read_dir(devices).with_context(|| devices.display().to_string())?.count();
-    ensure!(
-        here == FUNCTIONS,
-        "{here} functions in /sys, not {FUNCTIONS}: the made tree is not mounted (run.sh does it)"
-    );
+/// B1: 8 GPUs among 300 functions.
+pub fn eight(ground: &Ground) -> anyhow::Result<Row> {
+    const GPUS: usize = 8;
+    const FUNCTIONS: usize = 300;
+    is_mounted(FUNCTIONS)?;
     let rig = Rig::prepare(ground, &Wish::default())?;
     let mut daemon = rig.start_daemon()?;
-    let (scan, all) = scan_ms()?;
+    let (Scans { median: scan, .. }, all) = scans(Path::new("/sys"), GPUS)?;
     let told = |output: std::process::Output| {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         all.iter().all(|address| text.contains(address))
@@ -62,9 +59,54 @@ pub fn run(ground: &Ground) -> anyhow::Result<Row> {
     })
 }
 
-/// Milliseconds for one scan, and the addresses that it found.
-fn scan_ms() -> anyhow::Result<(f64, Vec<String>)> {
-    let sysfs = Sysfs::new("/sys");
+/// B2: 64 GPUs among 1,000 functions, and a quarter of both.
+pub fn many(ground: &Ground) -> anyhow::Result<Row> {
+    const GPUS: usize = 64;
+    const FUNCTIONS: usize = 1000;
+    is_mounted(FUNCTIONS)?;
+    let (scan, all) = scans(Path::new("/sys"), GPUS)?;
+    let (quarter, _) = scans(&ground.work.join("quarter/sys"), GPUS / 4)?;
+    let peers = wall_times(&[Contender::new(&["lspci", "-Dnnk"], &all)], ROUNDS);
+    let lspci = peers.first().and_then(|peer| peer.value.as_ref().ok()).copied();
+    let mut ours = vec![
+        (Figure::new("the scan inside the daemon", scan.median, "ms"), Goal::AtMost(lspci.unwrap_or(f64::NAN) / 20.0)),
+        (
+            Figure::new("time for each function, by that in a quarter", scan.least * QUARTER / quarter.least, "x"),
+            Goal::AtMost(1.2),
+        ),
+    ];
+    if lspci.is_none() {
+        ours.remove(0);
+    }
+    Ok(Row {
+        name: "B2",
+        what: format!("list {GPUS} GPUs among {FUNCTIONS} PCI functions"),
+        ours,
+        peers,
+        notes: vec![format!("the scan: median of {SCANS} in one process; goal: 1/20 of lspci; growth by the least")],
+    })
+}
+
+fn is_mounted(functions: usize) -> anyhow::Result<()> {
+    let devices = Path::new("/sys/bus/pci/devices");
+    let here = fs::read_dir(devices).with_context(|| devices.display().to_string())?.count();
+    ensure!(
+        here == functions,
+        "{here} functions in /sys, not {functions}: the made tree is not mounted (run.sh does it)"
+    );
+    Ok(())
+}
+
+/// Milliseconds for one scan.
+struct Scans {
+    median: f64,
+    /// Least of all: how it grows is asked of the work, not of a machine that is busy with others.
+    least: f64,
+}
+
+/// How long the scans took, and the addresses that they found.
+fn scans(root: &Path, gpus: usize) -> anyhow::Result<(Scans, Vec<String>)> {
+    let sysfs = Sysfs::new(root);
     let mut addresses = Vec::new();
     let mut taken = Vec::with_capacity(SCANS);
     for _ in 0..SCANS {
@@ -72,7 +114,8 @@ fn scan_ms() -> anyhow::Result<(f64, Vec<String>)> {
         let scan = sysfs.scan()?;
         taken.push(begin.elapsed().as_secs_f64() * 1e3);
         addresses = scan.gpus.iter().map(|gpu| gpu.address.to_string()).collect();
-        ensure!(addresses.len() == GPUS, "the scan found {} GPUs", addresses.len());
+        ensure!(addresses.len() == gpus, "the scan found {} GPUs", addresses.len());
     }
-    Ok((median(taken), addresses))
+    let least = taken.iter().copied().fold(f64::INFINITY, f64::min);
+    Ok((Scans { median: median(taken), least }, addresses))
 }

@@ -1,17 +1,27 @@
 //! Benchmarks: ours and its peers on the same work, in turn, with the medians and their ratio. Nothing here fails for being slow.
 
+mod answers;
+mod beat;
+mod bus;
+mod changes;
 mod child;
+mod cli;
 mod document;
+mod group;
 mod list_gpus;
-mod memory;
 mod parse_smi;
+mod process;
 mod ready;
 mod report;
 mod rig;
+mod size;
+mod sized;
+mod steady;
 mod turns;
 mod unit_scores;
 
 use anyhow::{Context, bail};
+use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -23,15 +33,33 @@ pub struct Ground {
     pub work: PathBuf,
     /// Ten minutes instead of one, where a row knows the difference.
     pub long: bool,
+    /// Measured once for the rows that share it.
+    steady: OnceCell<Result<steady::Steady, String>>,
+}
+
+impl Ground {
+    /// The daemon's steady life, measured when the first row asks for it.
+    fn steady(&self) -> anyhow::Result<&steady::Steady> {
+        let measured = self.steady.get_or_init(|| steady::measure(self).map_err(|error| format!("{error:#}")));
+        measured.as_ref().map_err(|why| anyhow::anyhow!(why.clone()))
+    }
 }
 
 type Bench = fn(&Ground) -> anyhow::Result<report::Row>;
 
-const ROWS: [(&str, Bench); 5] = [
-    ("b1", list_gpus::run),
+const ROWS: [(&str, Bench); 13] = [
+    ("b1", list_gpus::eight),
+    ("b2", list_gpus::many),
     ("b3", parse_smi::run),
-    ("b4", memory::run),
+    ("b4", steady::memory),
+    ("b5", steady::cpu),
+    ("b6", steady::wake_ups),
     ("b7", ready::run),
+    ("b8", cli::run),
+    ("b9", beat::run),
+    ("b12", size::run),
+    ("b16", changes::run),
+    ("b17", answers::run),
     ("b18", unit_scores::run),
 ];
 
@@ -42,7 +70,8 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let bin = std::env::current_exe()?.parent().context("the program lies in a folder")?.to_owned();
     let work = PathBuf::from(std::env::var_os("BENCH_WORK").context("BENCH_WORK names the folder of the inputs")?);
-    let ground = Ground { bin, work, long: std::env::var_os("LONG").is_some_and(|v| v == "1") };
+    let long = std::env::var_os("LONG").is_some_and(|v| v == "1");
+    let ground = Ground { bin, work, long, steady: OnceCell::new() };
     let mut failed = 0;
     for (name, bench) in ROWS.iter().filter(|(row, _)| wanted.is_empty() || wanted.iter().any(|w| w == row)) {
         match bench(&ground) {

@@ -81,7 +81,21 @@ impl Rig {
 
     /// Starts the daemon and waits until it answers.
     pub fn start_daemon(&self) -> anyhow::Result<Running> {
-        let mut running = Running::start(&mut self.daemon(), &self.path("gpuhostd.log"))?;
+        self.start(self.daemon())
+    }
+
+    /// The daemon on a simulated host (the name of a built-in one, or a file), not yet started.
+    pub fn simulated(&self, host: &str) -> Command {
+        let mut command = Command::new(self.bin.join("gpuhostd-sim"));
+        command.args(["--host", host, "--bus", &self.bus()]);
+        command.arg("--state").arg(self.path("state")).arg("--run").arg(self.path("run"));
+        command.arg("--config").arg(self.path("config.toml"));
+        command
+    }
+
+    /// Starts this and waits until it answers on the bus.
+    pub fn start(&self, mut command: Command) -> anyhow::Result<Running> {
+        let mut running = Running::start(&mut command, &self.path("gpuhostd.log"))?;
         let status = self.ctl(&["status"]);
         let answers = || Command::new(&status[0]).args(&status[1..]).output().is_ok_and(|o| o.status.success());
         let ready = running.await_ready(answers);

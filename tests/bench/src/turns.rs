@@ -30,6 +30,13 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
 }
 
+/// The value that so great a part of them does not exceed.
+pub fn percentile(mut values: Vec<f64>, part: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let last = values.len().saturating_sub(1);
+    values.get((last as f64 * part).ceil() as usize).copied().unwrap_or(f64::NAN)
+}
+
 /// Wall time from start to end of each contender, the median of the rounds in milliseconds. One round is run before, unmeasured.
 /// A contender whose program is missing or fails is an absent figure, never a quick one.
 pub fn wall_times(contenders: &[Contender], rounds: usize) -> Vec<Figure> {
@@ -77,6 +84,13 @@ mod tests {
     fn the_median_is_the_middle() {
         assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+
+    #[test]
+    fn a_percentile_leaves_out_only_what_is_beyond_it() {
+        let values: Vec<f64> = (1..=101).map(f64::from).collect();
+        assert_eq!(percentile(values.clone(), 0.99), 100.0);
+        assert_eq!(percentile(values, 0.5), 51.0);
     }
 
     #[test]

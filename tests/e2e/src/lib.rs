@@ -2,5 +2,6 @@
 
 pub mod bus;
 pub mod daemon;
+pub mod sim;
 pub mod wait;
 pub mod world;

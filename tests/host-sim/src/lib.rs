@@ -3,6 +3,7 @@
 pub mod artifacts;
 pub mod etc;
 pub mod place;
+pub mod recorded;
 mod smi_readings;
 pub mod smi_stub;
 pub mod smi_xml;
@@ -10,4 +11,5 @@ pub mod tree;
 pub mod xml_writer;
 
 pub use artifacts::Artifacts;
+pub use recorded::write_recorded;
 pub use tree::write_tree;

@@ -1,11 +1,12 @@
 //! `host-sim`: writes a simulated host as files, and lists the built-in ones.
 
 use anyhow::{Context, bail};
-use host_sim::{Artifacts, write_tree};
+use host_sim::{Artifacts, write_recorded, write_tree};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const USAGE: &str = "usage: host-sim tree DESCRIPTION DIR            DESCRIPTION: a built-in host, or a .toml file
+       host-sim tree SNAPSHOT.tar.gz DIR           the files of a recorded host, with an nvidia-smi that repeats its words
        host-sim tree --gpus N --functions M DIR   a host of that size
        host-sim list                               the built-in hosts
        host-sim show DESCRIPTION                   its TOML";
@@ -33,6 +34,7 @@ fn main() -> anyhow::Result<()> {
             print!("{}", sim::load(name)?.to_toml()?);
             Ok(())
         }
+        (["tree", name, folder], None, None) if name.ends_with(".tar.gz") => recorded_tree(name, folder),
         (["tree", name, folder], None, None) => tree(&sim::load(name)?, folder),
         (["tree", folder], Some(gpus), Some(functions)) => tree(&sim::synthetic(gpus, functions)?, folder),
         _ => bail!("{USAGE}"),
@@ -46,11 +48,21 @@ fn list() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn tree(description: &sim::Description, folder: &str) -> anyhow::Result<()> {
+fn empty(folder: &str) -> anyhow::Result<PathBuf> {
     let root = PathBuf::from(folder);
     if root.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
         bail!("{folder} is not empty: give a new folder");
     }
+    Ok(root)
+}
+
+fn recorded_tree(archive: &str, folder: &str) -> anyhow::Result<()> {
+    let snapshot = sim::Snapshot::open(Path::new(archive))?;
+    write_recorded(&snapshot, &empty(folder)?).with_context(|| format!("cannot write {archive} to {folder}"))
+}
+
+fn tree(description: &sim::Description, folder: &str) -> anyhow::Result<()> {
+    let root = empty(folder)?;
     write_tree(description, &root, &Artifacts::beside_this_program()?)
         .with_context(|| format!("cannot write {} to {folder}", description.name))
 }

@@ -179,4 +179,9 @@ pub struct Exception {
 }
 
 /// Every exception with its reason. One that is no longer needed fails the test, so the list cannot rot.
-pub const EXCEPTIONS: [Exception; 0] = [];
+pub const EXCEPTIONS: [Exception; 2] = [
+    Exception { file: "agent/gpuhostctl/src/role.rs", path: "std::process::Command", why: BECOMES },
+    Exception { file: "agent/gpuhostctl/src/role.rs", path: "std::os::unix::process::CommandExt", why: BECOMES },
+];
+
+const BECOMES: &str = "the command line becomes a role of gpuhostd for what must work with the daemon down";

@@ -18,6 +18,7 @@ Options:
   --token-file FILE    writes a fresh one-use enrolment token there (0600); with --mode shared the shared token
   --ca-file FILE       writes the certificate of its authority there
   --dump-last FILE     keeps the last accepted heartbeat there
+  --every SECONDS      when agents should come back [default: 30]
   --quiet              says nothing of accepted heartbeats
   --i-know             listens on an address that other machines reach, too
   --help               says this
@@ -38,6 +39,8 @@ pub(crate) struct Arguments {
     pub(crate) ca_file: Option<PathBuf>,
     /// Where the last heartbeat goes.
     pub(crate) dump_last: Option<PathBuf>,
+    /// Seconds between heartbeats that replies ask for.
+    pub(crate) every: u64,
     /// Says nothing of accepted heartbeats.
     pub(crate) quiet: bool,
 }
@@ -49,6 +52,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lex
     let mut mode = Mode::Certificates;
     let (mut token_file, mut ca_file, mut dump_last) = (None, None, None);
     let (mut quiet, mut i_know) = (false, false);
+    let mut every = 30;
     while let Some(argument) = parser.next()? {
         match argument {
             Long("listen") => listen = parser.value()?.parse()?,
@@ -57,6 +61,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lex
             Long("token-file") => token_file = Some(PathBuf::from(parser.value()?)),
             Long("ca-file") => ca_file = Some(PathBuf::from(parser.value()?)),
             Long("dump-last") => dump_last = Some(PathBuf::from(parser.value()?)),
+            Long("every") => every = parser.value()?.parse()?,
             Long("quiet") => quiet = true,
             Long("i-know") => i_know = true,
             Long("help") | Short('h') => return Ok(None),
@@ -67,7 +72,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lex
         return Err(format!("--listen {listen} is not a loopback address: other machines would reach a test tool that lets in whoever holds its token; add --i-know to allow it").into());
     }
     let state = state.ok_or("--state DIR is missing: it keeps the authority and the agents there")?;
-    Ok(Some(Arguments { listen, state, mode, token_file, ca_file, dump_last, quiet }))
+    Ok(Some(Arguments { listen, state, mode, token_file, ca_file, dump_last, every, quiet }))
 }
 
 fn mode_of(name: &str) -> Result<Mode, String> {

@@ -84,7 +84,14 @@ fn prepare(arguments: Arguments) -> anyhow::Result<(String, Options)> {
         write_file(file, &fleet.ca_pem(), 0o644)?;
     }
     fleet.save()?;
-    let options = Options { bind: arguments.listen, mode, fleet: Some(fleet), history: HISTORY, ..Options::default() };
+    let options = Options {
+        bind: arguments.listen,
+        mode,
+        fleet: Some(fleet),
+        history: HISTORY,
+        next_heartbeat_s: arguments.every,
+        ..Options::default()
+    };
     Ok((arguments.listen.to_string(), options))
 }
 

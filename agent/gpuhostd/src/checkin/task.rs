@@ -11,16 +11,18 @@ use engine::handle::Handle;
 use model::checkin::condition::Standing;
 use model::checkin::{Action, Machine, Trouble};
 use model::enrol::CheckinState;
+use model::observation::HostObservation;
 use model::ports::Clock;
 use model::settings::{ManagerSettings, Settings};
 use model::time::BootMillis;
+use model::{Absence, Reading};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-/// The first heartbeat waits for the first observation, but not longer, in milliseconds.
+/// The first heartbeat waits for the first observation with the host's facts, but not longer, in milliseconds.
 const FIRST_SIGHT_MS: u64 = 4000;
 /// Where nothing is due, the timer is set this far off, in milliseconds (a year).
 const FAR_MS: u64 = 365 * 86_400_000;
@@ -130,7 +132,7 @@ impl<C: Clock> Task<C> {
         let until = self.clock.boot_now().plus(FIRST_SIGHT_MS);
         let clock = Arc::clone(&self.clock);
         tokio::select! {
-            _ = self.handle.observation.wait_for(|seen| seen.sequence > 0) => {}
+            _ = self.handle.observation.wait_for(|seen| has_boot_id(seen)) => {}
             () = clock.sleep_until(until) => {}
         }
     }
@@ -237,4 +239,10 @@ impl<C: Clock> Task<C> {
         };
         self.publisher.publish(stand, wall);
     }
+}
+
+/// The host's facts have been read. The scan is there before them, and a heartbeat with an unknown boot id between two with the
+/// real one is to a manager a boot that came back: a second host with this identity.
+fn has_boot_id(seen: &HostObservation) -> bool {
+    seen.sequence > 0 && !matches!(seen.host.boot_id, Reading::Absent(Absence::NotReported))
 }

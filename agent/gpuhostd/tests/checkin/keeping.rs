@@ -2,6 +2,9 @@
 
 use crate::world::{Host, TOKEN, spec, with_token};
 use model::enrol::CheckinState;
+use model::host_facts::HostFacts;
+use model::observation::HostObservation;
+use std::sync::Arc;
 
 /// The identity file as version 1 writes it. It must stay readable for ever.
 const IDENTITY_V1: &str = r#"{
@@ -81,5 +84,28 @@ async fn a_failed_try_keeps_the_key_but_not_the_token() {
     running.enrol_as(spec(&manager, TOKEN)).await.unwrap_err();
     let kept = std::fs::read_to_string(host.state.path().join("identity/enrolment.json")).unwrap();
     assert!(kept.contains("PRIVATE KEY") && !kept.contains(TOKEN));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn after_a_restart_no_heartbeat_goes_out_before_the_boot_id_is_known() {
+    let mut host = Host::new();
+    let manager = host.manager(with_token()).await;
+    host.unattended(&[&manager], TOKEN);
+    let running = host.start().await;
+    host.clock.advance(60_000).await;
+    running.stop().await;
+    let before = manager.heartbeats().len();
+    let whole = Arc::clone(&host.seen.borrow());
+    let scanned = HostObservation { host: HostFacts::default(), ..(*whole).clone() };
+    host.seen.send_replace(Arc::new(scanned));
+    host.clock.jump(1_000);
+    let running = host.start().await;
+    assert_eq!(manager.heartbeats().len(), before, "a heartbeat without a boot id went out");
+    host.see(|seen| seen.host = whole.host.clone()).await;
+    host.clock.advance(60_000).await;
+    assert_eq!(running.state(), CheckinState::Ok);
+    assert!(manager.heartbeats().len() > before);
+    assert!(manager.heartbeats().iter().all(|beat| beat.accepted && beat.body["boot_id"] != "unknown"));
     running.stop().await;
 }

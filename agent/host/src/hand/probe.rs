@@ -1,6 +1,6 @@
 //! Asks the driver's own tools from a distance: each question in a disposable process with a deadline.
 
-use super::process::{Finished, Program, RunFault, Supervisor};
+use super::process::{Finished, Program, Purpose, RunFault, Supervisor};
 use super::{nvml, smi};
 use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::settings::NvidiaSettings;
@@ -49,9 +49,27 @@ impl Probes {
         }
     }
 
+    /// Asks nvidia-smi and keeps what it wrote, word by word, beside what was understood of it.
+    ///
+    /// # Errors
+    /// In the second part as [`Probes::run`]; where it could not even be run there is no first one.
+    pub async fn smi_with_words(
+        &self,
+        settings: &NvidiaSettings,
+    ) -> (Option<Vec<u8>>, Result<DriverReport, ProbeFault>) {
+        let deadline = Duration::from_millis(settings.probe_timeout_ms);
+        match smi::run(&self.supervisor, &settings.smi_paths, deadline).await {
+            Ok((what, finished)) => {
+                let report = smi::judge(&what, &finished, self.parse, DriverSource::Smi);
+                (Some(finished.stdout), report)
+            }
+            Err(fault) => (None, Err(fault)),
+        }
+    }
+
     /// Children that hang in the kernel, with what they were started for.
     #[must_use]
-    pub fn stuck(&self) -> Vec<(&'static str, u32)> {
+    pub fn stuck(&self) -> Vec<(Purpose, u32)> {
         self.supervisor.stuck()
     }
 

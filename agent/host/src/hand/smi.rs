@@ -25,6 +25,16 @@ pub(super) async fn report(
     deadline: Duration,
     parse: Parse,
 ) -> Result<DriverReport, ProbeFault> {
+    let (what, finished) = run(supervisor, paths, deadline).await?;
+    judge(&what, &finished, parse, DriverSource::Smi)
+}
+
+/// Runs it: what was run, in words, and how it ended.
+pub(super) async fn run(
+    supervisor: &Supervisor,
+    paths: &[String],
+    deadline: Duration,
+) -> Result<(String, Finished), ProbeFault> {
     let Some(path) = paths.iter().find(|path| Path::new(path).is_file()) else {
         let what = format!("nvidia-smi (looked for as {})", paths.join(", "));
         return Err(ProbeFault::Absent { what, said: "there is no such file".to_owned() });
@@ -33,7 +43,7 @@ pub(super) async fn report(
     let mut program = Program::new(path, ARGUMENTS.map(OsString::from), deadline);
     program.env.extend(library_path(path));
     let finished = supervisor.run("nvidia-smi", program).await.map_err(|fault| run_fault(&what, fault))?;
-    judge(&what, &finished, parse, DriverSource::Smi)
+    Ok((what, finished))
 }
 
 /// A driver that a container has installed under its own root finds its libraries there only when told.
@@ -43,7 +53,12 @@ fn library_path(path: &str) -> Option<(String, OsString)> {
     Some(("LD_LIBRARY_PATH".to_owned(), folders.into()))
 }
 
-fn judge(what: &str, finished: &Finished, parse: Parse, source: DriverSource) -> Result<DriverReport, ProbeFault> {
+pub(super) fn judge(
+    what: &str,
+    finished: &Finished,
+    parse: Parse,
+    source: DriverSource,
+) -> Result<DriverReport, ProbeFault> {
     match (finished.status.code(), finished.status.signal()) {
         (Some(status), _) => document(what, status, &finished.stdout, &finished.stderr, parse, source),
         (None, signal) => Err(ProbeFault::Crashed { what: what.to_owned(), signal: signal.unwrap_or_default() }),

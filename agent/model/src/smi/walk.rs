@@ -2,7 +2,7 @@
 
 use super::place::{Place, child};
 use super::report::Report;
-use super::text::Document;
+use super::text::{Document, one_line};
 use super::{DEPTH_MAX, garbled};
 use crate::driver::ProbeFault;
 use quick_xml::Reader;
@@ -11,6 +11,8 @@ use std::borrow::Cow;
 
 /// Longest text of one element that is looked at, in bytes.
 const TEXT_MAX_BYTES: usize = 16 * 1024;
+/// Most of the tokeniser's own words that a fault repeats.
+const SAID_MAX_CHARS: usize = 300;
 
 /// The text of the innermost open element.
 #[derive(Default)]
@@ -61,7 +63,9 @@ pub(super) fn walk<'d>(document: &'d Document<'_>, report: &mut Report) -> Resul
         let at = reader.buffer_position();
         let event = reader.read_event().map_err(|error| {
             let inside = walk.innermost(xml);
-            garbled(format!("{}, {inside}: {error}", document.position(reader.error_position())))
+            // The tokeniser repeats names of elements, however long.
+            let said = one_line(&error.to_string(), SAID_MAX_CHARS);
+            garbled(format!("{}, {inside}: {said}", document.position(reader.error_position())))
         })?;
         if matches!(event, Event::Eof) {
             let inside = walk.innermost(xml);

@@ -1,7 +1,7 @@
 //! The IOMMU groups that hold a GPU, with all their members.
 
 use super::attribute::{Miss, Tree, reading};
-use super::{Bus, function, parse};
+use super::{Bus, function, parse, shown};
 use model::absence::{Absence, Reading};
 use model::ids::{IommuGroupId, PciAddress};
 use model::pci::{GroupMember, IommuGroup, PciScan, UnreadableFunction};
@@ -33,11 +33,13 @@ fn listed_members(folder: &Path, id: IommuGroupId, scan: &mut PciScan) -> Option
         let name = entry.ok()?.file_name().to_string_lossy().into_owned();
         match name.parse() {
             Ok(address) => members.push(address),
-            Err(_) => scan.unreadable.push(UnreadableFunction {
-                path: path.join(&name).display().to_string(),
-                name,
-                said: format!("a member of IOMMU group {id} that is no PCI function: the group is not the GPU's alone"),
-            }),
+            Err(_) => {
+                let name = shown(&name);
+                let path = path.join(&name).display().to_string();
+                let said =
+                    format!("a member of IOMMU group {id} that is no PCI function: the group is not the GPU's alone");
+                scan.unreadable.push(UnreadableFunction { path, name, said });
+            }
         }
     }
     members.sort_unstable();

@@ -2,10 +2,13 @@
 
 mod attribute;
 mod classes;
+mod close_up;
 mod function;
 mod group;
 mod names;
 mod parse;
+
+pub use close_up::Surroundings;
 
 use attribute::{Miss, Tree};
 use classes::{Classes, Round};
@@ -164,7 +167,12 @@ fn read_nvswitches(tree: &mut Tree, bus: &Bus, scan: &mut PciScan) {
 }
 
 fn unreadable(tree: &Tree, name: &str, attribute: &str, said: String) -> UnreadableFunction {
-    let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+    let name = shown(name);
     let path = tree.path().join(&name).join(attribute).display().to_string();
     UnreadableFunction { name, path: path.trim_end_matches('/').to_owned(), said }
+}
+
+/// The name of a folder as it is shown: 64 characters of it, and nothing that a terminal would obey.
+fn shown(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(64).collect()
 }

@@ -21,7 +21,7 @@ pub async fn facts(socket: &str, deadline: Duration) -> Result<DockerFacts, Prob
     let what = format!("Docker ({socket})");
     within(&what, deadline, async {
         let (version, info) = tokio::try_join!(get(socket, "/version"), get(socket, "/info"))?;
-        Ok(from_json(&version, &info))
+        Ok(facts_of(&version, &info))
     })
     .await
 }
@@ -41,8 +41,10 @@ async fn within<T>(
     }
 }
 
-/// Field by field, and not into a closed type: a value that a newer Docker added must not cost everything else.
-fn from_json(version: &Value, info: &Value) -> DockerFacts {
+/// The facts in the answers to `GET /version` and `GET /info`. Field by field, and not into a closed type: a value that a newer
+/// Docker added must not cost everything else.
+#[must_use]
+pub fn facts_of(version: &Value, info: &Value) -> DockerFacts {
     let text = |from: &Value, key: &str| from.get(key)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let list = |key: &str| info.get(key).and_then(Value::as_array).into_iter().flatten();
     let devices =

@@ -1,0 +1,87 @@
+//! A host out of a snapshot, behind the same ports: it answers what the real one answered, and never changes.
+
+use crate::archive::{BadSnapshot, Snapshot};
+use crate::description::Description;
+use crate::load::{BadDescription, load};
+use model::docker::DockerFacts;
+use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::host_facts::HostFacts;
+use model::pci::PciScan;
+use model::ports::{ChangePort, HostChange, HostPort, ScanFault};
+use model::snapshot::Recorded;
+use std::future::{Future, pending, ready};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A recorded host. Clones are the same host.
+#[derive(Debug, Clone)]
+pub struct RecordedHost(Arc<Recorded>);
+
+/// Where the changes of a recorded host would be announced: it has none.
+#[derive(Debug)]
+pub struct NoChanges;
+
+impl RecordedHost {
+    /// The host that gave these answers.
+    #[must_use]
+    pub fn new(recorded: Recorded) -> Self {
+        Self(Arc::new(recorded))
+    }
+}
+
+impl HostPort for RecordedHost {
+    fn scan_pci(&self) -> impl Future<Output = Result<PciScan, ScanFault>> + Send {
+        ready(self.0.scan.clone())
+    }
+
+    /// The disk is the one that was measured, whatever is asked for.
+    fn read_host(&self, _docker_root: Option<String>) -> impl Future<Output = HostFacts> + Send {
+        ready(self.0.host.clone())
+    }
+
+    fn probe_driver(&self, source: DriverSource) -> impl Future<Output = Result<DriverReport, ProbeFault>> + Send {
+        ready(self.0.report(source))
+    }
+
+    fn read_docker(&self) -> impl Future<Output = Result<DockerFacts, ProbeFault>> + Send {
+        ready(self.0.docker.clone())
+    }
+}
+
+impl ChangePort for NoChanges {
+    fn next_change(&mut self) -> impl Future<Output = HostChange> + Send {
+        pending()
+    }
+}
+
+/// What a name or a path stands for.
+#[derive(Debug)]
+pub enum Loaded {
+    /// A description, built in or from a file.
+    Described(Box<Description>),
+    /// A snapshot of a real host.
+    Recorded(RecordedHost),
+}
+
+/// Why nothing could be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum BadHost {
+    /// No description.
+    #[error(transparent)]
+    Description(#[from] BadDescription),
+    /// No snapshot.
+    #[error(transparent)]
+    Snapshot(#[from] BadSnapshot),
+}
+
+/// Loads a built-in host by name, a snapshot by the path of its `.tar.gz`, or a description by the path of its file.
+///
+/// # Errors
+/// There is none of these, or what is there cannot be used.
+pub fn load_any(name_or_path: &str) -> Result<Loaded, BadHost> {
+    if [".tar.gz", ".tgz"].iter().any(|end| name_or_path.ends_with(end)) {
+        let recorded = Snapshot::open(Path::new(name_or_path))?.recorded()?;
+        return Ok(Loaded::Recorded(RecordedHost::new(recorded)));
+    }
+    Ok(Loaded::Described(Box::new(load(name_or_path)?)))
+}

@@ -1,0 +1,95 @@
+//! What /proc says of processes: who descends from whom, memory, and how often a process was woken.
+
+use anyhow::Context;
+use std::collections::BTreeSet;
+use std::fs;
+
+/// A process with all that descend from it.
+pub fn family(first: u32) -> anyhow::Result<BTreeSet<u32>> {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { continue };
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse::<u32>().ok());
+        parents.extend(parent.map(|parent| (pid, parent)));
+    }
+    let mut family = BTreeSet::from([first]);
+    while let Some((pid, _)) = parents.iter().find(|(pid, parent)| family.contains(parent) && !family.contains(pid)) {
+        family.insert(*pid);
+    }
+    Ok(family)
+}
+
+/// The front among the processes that a launcher started.
+pub fn front(family: &BTreeSet<u32>) -> Option<u32> {
+    family.iter().copied().find(|pid| is_launched_front(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()))
+}
+
+fn is_launched_front(command_line: &[u8]) -> bool {
+    let mut words = command_line.split(|byte| *byte == 0).skip(1);
+    let first = words.next().unwrap_or_default();
+    first != b"hand" && (first == b"--launcher" || words.any(|word| word == b"--launcher"))
+}
+
+/// A line of a file in /proc that is told in kB, in MiB.
+pub fn mib(pid: u32, file: &str, key: &str) -> anyhow::Result<f64> {
+    let path = format!("/proc/{pid}/{file}");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key)).with_context(|| format!("no {key} in {path}"))?;
+    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().with_context(|| format!("{key} in {path}"))?;
+    Ok(kib / 1024.0)
+}
+
+/// How often the threads of a process have gone to sleep so far, which is how often they were woken.
+pub fn sleeps(pid: u32) -> anyhow::Result<f64> {
+    let folder = format!("/proc/{pid}/task");
+    let mut all = 0.0;
+    for task in fs::read_dir(&folder).with_context(|| folder.clone())? {
+        // A thread may end between the listing and the reading.
+        let Ok(status) = fs::read_to_string(task?.path().join("status")) else { continue };
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        all += line.and_then(|count| count.trim().parse::<f64>().ok()).unwrap_or_default();
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::process::Command;
+
+    #[test]
+    fn the_family_holds_grandchildren() {
+        let script = ["-c", "sleep 1000 & echo $!; wait"];
+        let mut child = Command::new("sh").args(script).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut line = [0; 32];
+        let length = child.stdout.as_mut().unwrap().read(&mut line).unwrap();
+        let grandchild: u32 = std::str::from_utf8(&line[..length]).unwrap().trim().parse().unwrap();
+        let family = family(std::process::id()).unwrap();
+        let killed = Command::new("kill").args([grandchild.to_string(), child.id().to_string()]).status().unwrap();
+        child.wait().unwrap();
+        assert!(killed.success() && family.contains(&child.id()) && family.contains(&grandchild), "{family:?}");
+    }
+
+    #[test]
+    fn the_front_is_neither_launcher_nor_hand() {
+        assert!(is_launched_front(b"/usr/bin/gpuhostd\0--bus\0system\0--launcher\x0012\0"));
+        assert!(!is_launched_front(b"/usr/bin/gpuhostd\0--with-hands\0--bus\0system\0"));
+        assert!(!is_launched_front(b"/usr/bin/gpuhostd\0hand\0host\0--launcher\x0012\0"));
+    }
+
+    #[test]
+    fn memory_is_told_in_mib() {
+        let rss = mib(std::process::id(), "status", "VmRSS:").unwrap();
+        assert!((0.5..500.0).contains(&rss), "{rss}");
+        assert!(mib(std::process::id(), "status", "NoSuchKey:").is_err());
+    }
+
+    #[test]
+    fn each_sleep_counts() {
+        let before = sleeps(std::process::id()).unwrap();
+        (0..20).for_each(|_| std::thread::sleep(std::time::Duration::from_millis(1)));
+        assert!(sleeps(std::process::id()).unwrap() >= before + 20.0);
+    }
+}

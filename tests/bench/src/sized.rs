@@ -1,0 +1,74 @@
+//! Simulated hosts of a wished size: so many A100s, each cut into so many MIG devices.
+
+use anyhow::Context;
+use model::driver::{DriverSource, MigMode};
+use model::judge::{Seen, judge};
+use model::observation::{HostObservation, RawObservation};
+use model::ports::HostPort;
+use model::time::{BootMillis, UnixMillis};
+use sim::description::{Description, MigDescription, MigInstance};
+use sim::{SimHost, synthetic};
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context as Waking, Poll, Waker};
+
+/// Such a host.
+pub fn host(gpus: u32, mig: u32) -> anyhow::Result<Description> {
+    let mut host = synthetic(gpus, 300)?;
+    for gpu in &mut host.gpus {
+        let instances = (0..mig).map(instance).collect();
+        gpu.mig = Some(MigDescription { current: MigMode::Enabled, pending: MigMode::Enabled, instances });
+    }
+    Ok(host)
+}
+
+fn instance(number: u32) -> MigInstance {
+    MigInstance {
+        gpu_instance: number + 1,
+        compute_instance: 0,
+        profile: "1g.5gb".to_owned(),
+        uuid: None,
+        memory_mib: 4864,
+        used_mib: 13,
+        sm: 14,
+        ce: 1,
+        enc: 0,
+        dec: 0,
+        jpeg: 0,
+        ofa: 0,
+    }
+}
+
+/// What the daemon would observe of it.
+pub fn observed(description: Description) -> anyhow::Result<HostObservation> {
+    let host = SimHost::new(description)?;
+    let report = at_once(host.probe_driver(DriverSource::Nvml))?;
+    let raw = RawObservation {
+        scan: at_once(host.scan_pci())?.map_err(|fault| fault.to_string()),
+        reports: vec![(DriverSource::Nvml, report, 1)],
+        docker: at_once(host.read_docker())?,
+        host: at_once(host.read_host(None))?,
+    };
+    let seen = Seen { sequence: 1, observed_at: UnixMillis(1_790_000_000_000), observed_boot: BootMillis(864_000_000) };
+    Ok(judge(raw, seen, None))
+}
+
+/// The simulated host answers at once.
+fn at_once<T>(answer: impl Future<Output = T>) -> anyhow::Result<T> {
+    match pin!(answer).poll(&mut Waking::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Ok(value),
+        Poll::Pending => None.context("the simulated host waits"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_gpu_shows_its_mig_devices() {
+        let seen = observed(host(8, 7).unwrap()).unwrap();
+        assert_eq!(seen.gpus.len(), 8);
+        assert!(seen.gpus.iter().all(|gpu| gpu.driver.as_ref().is_some_and(|driver| driver.mig_devices.len() == 7)));
+    }
+}

@@ -1,0 +1,167 @@
+//! B4, B5 and B6: memory, CPU time and wake-ups of the daemon in its steady life (8 simulated NVML GPUs, a manager), and of
+//! node-exporter beside it in the same minutes.
+
+use crate::Ground;
+use crate::child::{Running, is_installed};
+use crate::group::Group;
+use crate::process::{family, front, mib, sleeps};
+use crate::report::{Figure, Goal, Row};
+use crate::rig::{Rig, Wish};
+use anyhow::{Context, ensure};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const SHORT: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(600);
+/// Settled before it is measured: enrolled, probed, and past the first heartbeats.
+const WARM_UP: Duration = Duration::from_secs(10);
+const SCRAPE: Duration = Duration::from_secs(15);
+const EXPORTER: &str = "127.0.0.1:19100";
+const PEER: &str = "prometheus-node-exporter, scraped each 15 s";
+
+/// What was measured over the same time.
+pub struct Steady {
+    seconds: f64,
+    processes: usize,
+    beats: usize,
+    front_rss: f64,
+    all_pss: f64,
+    cpu: Result<f64, String>,
+    wakes: f64,
+    peer: Result<Peer, String>,
+}
+
+struct Peer {
+    rss: f64,
+    cpu: Result<f64, String>,
+    wakes: f64,
+}
+
+/// B4.
+pub fn memory(ground: &Ground) -> anyhow::Result<Row> {
+    let steady = ground.steady()?;
+    let peer = steady.peer.as_ref().map_err(Clone::clone).map(|peer| peer.rss);
+    Ok(Row {
+        name: "B4",
+        what: format!("resident memory after {:.0} s, 8 simulated NVML GPUs, a manager", steady.seconds),
+        ours: vec![
+            (Figure::new("front, RSS", steady.front_rss, "MiB"), Goal::AtMost(8.0)),
+            (Figure::new("front and hands, PSS", steady.all_pss, "MiB"), Goal::AtMost(14.0)),
+        ],
+        peers: vec![Figure { who: PEER.into(), value: peer, unit: "MiB" }],
+        notes: vec![
+            format!("{} processes; {} heartbeats accepted", steady.processes, steady.beats),
+            "no workspaces yet: the product does not run any".into(),
+        ],
+    })
+}
+
+/// B5.
+pub fn cpu(ground: &Ground) -> anyhow::Result<Row> {
+    let steady = ground.steady()?;
+    let peer = steady.peer.as_ref().map_err(Clone::clone).and_then(|peer| peer.cpu.clone());
+    let ours = Figure { who: "front, hands and their probes".into(), value: steady.cpu.clone(), unit: "%" };
+    Ok(Row {
+        name: "B5",
+        what: format!("CPU of one core over {:.0} s, heartbeats and samples each 30 s", steady.seconds),
+        ours: vec![(ours, Goal::AtMost(0.02))],
+        peers: vec![Figure { who: PEER.into(), value: peer, unit: "%" }],
+        notes: vec!["by the control group: what has ended counts as well; the release build".into()],
+    })
+}
+
+/// B6.
+pub fn wake_ups(ground: &Ground) -> anyhow::Result<Row> {
+    let steady = ground.steady()?;
+    let peer = steady.peer.as_ref().map_err(Clone::clone).map(|peer| peer.wakes);
+    Ok(Row {
+        name: "B6",
+        what: format!("wake-ups over {:.0} s (voluntary context switches of all threads)", steady.seconds),
+        ours: vec![(Figure::new("front and hands", steady.wakes, "1/s"), Goal::AtMost(0.5))],
+        peers: vec![Figure { who: PEER.into(), value: peer, unit: "1/s" }],
+        notes: vec!["with its heartbeats and samples; those of probes, which have ended, are not among them".into()],
+    })
+}
+
+/// Runs both side by side and measures.
+pub fn measure(ground: &Ground) -> anyhow::Result<Steady> {
+    let tree = ground.work.join("tree");
+    let (nvml, smi) = (tree.join("usr/lib/libnvidia-ml.so.1"), tree.join("usr/bin/nvidia-smi"));
+    let sysfs = tree.join("sys");
+    let rig = Rig::prepare(ground, &Wish { sysfs: Some(&sysfs), nvidia: Some((&nvml, &smi)), manager: true })?;
+    let groups = Group::new("ours").and_then(|ours| Ok((ours, Group::new("peer")?)));
+    let exporter = start_exporter(&rig, groups.as_ref().ok().map(|(_, peer)| peer))?;
+    let command = groups.as_ref().map_or_else(|_| rig.daemon(), |(ours, _)| ours.inside(&rig.daemon()));
+    let mut daemon = rig.start(command)?;
+    daemon.await_ready(|| rig.heartbeats() > 0)?;
+    std::thread::sleep(WARM_UP);
+
+    let family = family(daemon.pid())?;
+    let front = front(&family).unwrap_or(daemon.pid());
+    // Where the front is a child, the first process only starts the others: under systemd that is systemd's work.
+    let product: Vec<u32> = family.into_iter().filter(|pid| *pid == front || *pid != daemon.pid()).collect();
+    let cpu = || groups.as_ref().map_err(ToString::to_string).and_then(|both| spent(both).map_err(|e| e.to_string()));
+    let all_sleeps = || product.iter().map(|pid| sleeps(*pid)).sum::<anyhow::Result<f64>>();
+    let peer_sleeps = || exporter.as_ref().map(|running| sleeps(running.pid())).transpose();
+    let (begin, cpu_before, woken_before, peer_before) = (Instant::now(), cpu(), all_sleeps()?, peer_sleeps()?);
+    let time = if ground.long { LONG } else { SHORT };
+    while begin.elapsed() < time {
+        if exporter.is_some() {
+            scrape()?;
+        }
+        std::thread::sleep(SCRAPE.min(time.saturating_sub(begin.elapsed())));
+    }
+    let (seconds, cpu_after) = (begin.elapsed().as_secs_f64(), cpu());
+    let share = |pick: fn(&(Duration, Duration)) -> Duration| -> Result<f64, String> {
+        let (before, after) =
+            (pick(cpu_before.as_ref().map_err(Clone::clone)?), pick(cpu_after.as_ref().map_err(Clone::clone)?));
+        Ok((after - before).as_secs_f64() / seconds * 100.0)
+    };
+    let peer = match (&exporter, peer_before) {
+        (Some(running), Some(before)) => Ok(Peer {
+            rss: mib(running.pid(), "status", "VmRSS:")?,
+            cpu: share(|both| both.1),
+            wakes: (sleeps(running.pid())? - before) / seconds,
+        }),
+        (Some(_) | None, _) => Err("not installed".to_owned()),
+    };
+    Ok(Steady {
+        seconds,
+        processes: product.len(),
+        beats: rig.heartbeats(),
+        front_rss: mib(front, "status", "VmRSS:")?,
+        all_pss: product.iter().map(|pid| mib(*pid, "smaps_rollup", "Pss:")).sum::<anyhow::Result<f64>>()?,
+        cpu: share(|both| both.0),
+        wakes: (all_sleeps()? - woken_before) / seconds,
+        peer,
+    })
+}
+
+/// CPU time of ours and of the peer.
+fn spent((ours, peer): &(Group, Group)) -> anyhow::Result<(Duration, Duration)> {
+    Ok((ours.cpu()?, peer.cpu()?))
+}
+
+fn start_exporter(rig: &Rig, group: Option<&Group>) -> anyhow::Result<Option<Running>> {
+    if !is_installed("prometheus-node-exporter") {
+        return Ok(None);
+    }
+    let mut plain = Command::new("prometheus-node-exporter");
+    plain.arg(format!("--web.listen-address={EXPORTER}"));
+    let mut command = group.map(|group| group.inside(&plain)).unwrap_or(plain);
+    let mut running = Running::start(&mut command, &rig.path("exporter.log"))?;
+    running.await_ready(|| TcpStream::connect(EXPORTER).is_ok())?;
+    Ok(Some(running))
+}
+
+fn scrape() -> anyhow::Result<()> {
+    let mut stream = TcpStream::connect(EXPORTER).context("node-exporter went away")?;
+    stream.set_read_timeout(Some(SCRAPE))?;
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.contains("node_load1"), "node-exporter answers without metrics");
+    Ok(())
+}

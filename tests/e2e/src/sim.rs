@@ -1,0 +1,48 @@
+//! The daemon on a simulated or a recorded host.
+
+use crate::wait;
+use crate::world::{World, executable};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// A running gpuhostd-sim; ends with this value.
+pub struct SimDaemon {
+    child: Child,
+}
+
+impl SimDaemon {
+    /// Starts it on a host (a name, or the path of a description or of a snapshot) and waits until it has looked at all
+    /// of it.
+    ///
+    /// # Panics
+    /// Where it does not start, or does not answer in 20 s.
+    #[must_use]
+    pub fn start(world: &World, bus: &str, host: &str) -> Self {
+        let dir = world.path();
+        let log = std::fs::File::create(dir.join("sim.log")).expect("log");
+        let config = dir.join("sim.toml");
+        std::fs::write(&config, "").expect("configuration");
+        let mut command = Command::new(executable("gpuhostd-sim"));
+        command.args(["--host", host, "--bus", bus, "--config"]).arg(config);
+        command.arg("--state").arg(dir.join("sim-state")).arg("--run").arg(dir.join("sim-run"));
+        command.env_remove("JOURNAL_STREAM").env_remove("NOTIFY_SOCKET");
+        let child = command.stdin(Stdio::null()).stdout(log.try_clone().expect("log")).stderr(log).spawn();
+        let mut daemon = Self { child: child.expect("gpuhostd-sim") };
+        wait::until("gpuhostd-sim to look at its host", READY_WITHIN, || {
+            let ended = daemon.child.try_wait().expect("status");
+            let log = || std::fs::read_to_string(dir.join("sim.log")).unwrap_or_default();
+            assert!(ended.is_none(), "gpuhostd-sim ended: {}", log());
+            world.ctl(bus, &["rescan"]).status.success().then_some(())
+        });
+        daemon
+    }
+}
+
+impl Drop for SimDaemon {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}

@@ -1,0 +1,101 @@
+//! A manager's answers: any status, header and body give an acceptance or a refusal within the contract's limits.
+
+use crate::bounds::Bounds;
+use crate::{Target, pieces};
+use model::checkin::answer::RETRY_AFTER_MAX_S;
+use model::checkin::{ManagerAddress, Refused};
+use model::enrol::Secret;
+use serde_json::Value;
+use wire::manager::enroll::{EnrollResponse, is_uuid};
+use wire::manager::reply::{HeartbeatReply, Version, refusal};
+
+/// The target.
+pub const TARGET: Target = Target {
+    name: "reply",
+    what: "HeartbeatReply, EnrollResponse, Version and Error of a manager",
+    run,
+    seeds,
+    words: &[
+        "\"next_heartbeat_s\":",
+        "\"managers\":[",
+        "{\"hostname\":\"a\",\"port\":1}",
+        "\"need_inventory\":true",
+        "\"server_time\":\"2026-03-31T13:13:13Z\"",
+        "\"error_message\":",
+        "\"code\":\"agent_deleted\"",
+        "\"retry_after_s\":",
+        "\"server_id\":\"5f2ae64e-fdb7-40c7-a94e-2da71ae54dc7\"",
+        "\"secret\":\"hidden-word\"",
+        "\"next_token\":\"hidden-word\"",
+        "\"cert_chain_pem\":",
+        "\"not_after\":",
+        "\"protocols\":[\"2\"]",
+        "\"features\":[\"gzip\"]",
+        "\"priority\":-9223372036854775808",
+        "::1",
+        "429 120\n\n",
+    ],
+    bounds: Bounds { heap_per_byte: 256, ..Bounds::USUAL },
+};
+
+/// `STATUS RETRY-AFTER`, an empty line, the body.
+fn run(input: &[u8]) {
+    let (head, body) = pieces::halves(input);
+    let head = String::from_utf8_lossy(head);
+    let (status, header) = pieces::word(&head);
+    let status = status.parse().unwrap_or(200);
+    let body = serde_json::from_slice::<Value>(body).ok();
+    if let Some(refused) = refusal(status, Some(header), body.as_ref()) {
+        within_the_contract(&refused);
+    }
+    let Some(body) = body else { return };
+    let reply = HeartbeatReply::read(&body);
+    reply.steering.managers.iter().for_each(plain);
+    let text = body.to_string();
+    keeps_its_secret(&text, &format!("{reply:?}"), reply.next_token.as_ref());
+    if let Ok(enrolled) = EnrollResponse::read(&body) {
+        assert!(is_uuid(&enrolled.server_id), "{}", enrolled.server_id);
+        assert!(enrolled.secret.is_some() || enrolled.cert_chain_pem.is_some());
+        enrolled.managers.iter().for_each(plain);
+        keeps_its_secret(&text, &format!("{enrolled:?}"), enrolled.secret.as_ref());
+    }
+    let version = Version::read(&body);
+    assert_eq!(version.takes_gzip(), version.features.contains(&"gzip".to_owned()));
+}
+
+fn within_the_contract(refused: &Refused) {
+    let words = refused.words();
+    // Four bytes for a character at most, and the code is the manager's own.
+    assert!(words.len() <= 2048 + refused.code.as_ref().map_or(0, String::len), "{} bytes of words", words.len());
+    assert!(refused.retry_after_ms().is_none_or(|ms| (1000..=RETRY_AFTER_MAX_S * 1000).contains(&ms)));
+}
+
+/// The URL of a manager says host and port and nothing else, and reads as the same place.
+fn plain(manager: &ManagerAddress) {
+    let url = manager.base_url();
+    let rest = url.strip_prefix("https://").expect("always over TLS");
+    assert!(!rest.contains(['/', '@', '?', '#', '\\', ' ']) && rest.chars().all(|c| !c.is_control()), "{url:?}");
+    let again: ManagerAddress = url.parse().expect("its own URL is one");
+    assert!(again.same_place(manager), "{url:?} is read as {again:?}");
+}
+
+/// A secret long enough to be told from the names of fields, and sent in no other field, is not printed.
+fn keeps_its_secret(sent: &str, printed: &str, secret: Option<&Secret>) {
+    let canary = "hidden-word";
+    let is_canary = secret.is_some_and(|secret| secret.expose() == canary) && sent.matches(canary).count() == 1;
+    assert!(!is_canary || !printed.contains(canary), "{printed}");
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    let accepted = r#"200
+
+{"server_time":"2026-03-31T13:13:13.140Z","next_heartbeat_s":30,"need_inventory":true,"managers":[{"hostname":"a.example",
+"zone":"z","priority":1},{"hostname":"::1","port":8443},{"port":1},7],"next_token":"hidden-word","enabled":false,"more":{}}"#;
+    let enrolled = r#"200
+
+{"server_id":"5f2ae64e-fdb7-40c7-a94e-2da71ae54dc7","secret":"hidden-word","not_after":"2027-01-01T00:00:00Z","managers":[]}"#;
+    let refused = "429 120\n\n{\"code\":\"rate_limited\",\"error_message\":\"slow down\",\"retry_after_s\":9999}";
+    let version = "200\n\n{\"protocols\":[\"2\"],\"features\":[\"gzip\",\"events\"]}";
+    let texts = [accepted, enrolled, refused, version, "502 \n\n<html>", "410\n\n{\"code\":\"agent_deleted\"}"];
+    texts.map(|text| text.as_bytes().to_vec()).to_vec()
+}

@@ -1,0 +1,83 @@
+//! Every seed, every seed cut and spoilt, and every earlier find, through the target that it belongs to.
+
+use fuzz::{TARGETS, Target, bounds};
+use peak_alloc::PeakAlloc;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
+/// The heap is measured for one input at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn look(target: &Target, input: &[u8]) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    bounds::look(target, &HEAP, input);
+}
+
+#[test]
+fn no_seed_breaks_its_target() {
+    for target in &TARGETS {
+        let seeds = (target.seeds)();
+        assert!(seeds.len() >= 3, "{} has {} seeds", target.name, seeds.len());
+        seeds.iter().for_each(|seed| look(target, seed));
+    }
+}
+
+#[test]
+fn no_seed_that_is_cut_or_spoilt_breaks_its_target() {
+    for target in &TARGETS {
+        for seed in (target.seeds)().iter().filter(|seed| seed.len() < 4096) {
+            for at in (0..seed.len()).step_by(seed.len() / 16 + 1) {
+                look(target, &seed[..at]);
+                let mut spoilt = seed.clone();
+                spoilt[at] ^= 0x11;
+                look(target, &spoilt);
+            }
+        }
+    }
+}
+
+fn finds() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("finds")
+}
+
+#[test]
+fn no_earlier_find_breaks_its_target_again() {
+    for target in &TARGETS {
+        let Ok(files) = fs::read_dir(finds().join(target.name)) else { continue };
+        for file in files {
+            look(target, &fs::read(file.unwrap().path()).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_folder_of_finds_belongs_to_a_target() {
+    let known: BTreeSet<_> = TARGETS.iter().map(|target| target.name.to_owned()).collect();
+    let folders = fs::read_dir(finds()).unwrap().map(|entry| entry.unwrap());
+    let folders: BTreeSet<_> =
+        folders.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name().into_string().unwrap()).collect();
+    assert!(folders.is_subset(&known), "{folders:?} are not all among {known:?}");
+}
+
+#[test]
+fn what_costs_too_much_is_seen() {
+    const GREEDY: Target = Target { run: |_| drop(vec![0_u8; 8 << 20]), ..fuzz::targets::ids::TARGET };
+    const SLOW: Target = Target {
+        run: |_| {
+            let begin = std::time::Instant::now();
+            while begin.elapsed() < std::time::Duration::from_secs(2) {
+                std::hint::black_box(0);
+            }
+        },
+        ..fuzz::targets::ids::TARGET
+    };
+    for (target, said) in [(GREEDY, "bytes of heap"), (SLOW, "input took")] {
+        let broken = std::panic::catch_unwind(|| look(&target, b"x")).unwrap_err();
+        let text = broken.downcast_ref::<String>().unwrap();
+        assert!(text.contains(said), "{text}");
+    }
+}
