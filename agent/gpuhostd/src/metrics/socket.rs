@@ -32,19 +32,20 @@ pub(super) async fn serve<K: Clock>(
 ) {
     while !cancel.is_cancelled() {
         let path = settings.borrow_and_update().metrics.socket.clone();
+        let mut ours = false;
         tokio::select! {
             () = cancel.cancelled() => {}
             () = changed(&mut settings, |metrics| &metrics.socket, &path) => {}
-            () = serve_at(path.as_deref(), &page) => {}
+            () = serve_at(path.as_deref(), &page, &mut ours) => {}
         }
-        if let Some(path) = path {
+        if let Some(path) = path.filter(|_| ours) {
             take_away(path).await;
         }
     }
 }
 
-/// Never returns.
-async fn serve_at<K: Clock>(path: Option<&str>, page: &Page<K>) {
+/// Never returns. `ours` is set as soon as the socket is.
+async fn serve_at<K: Clock>(path: Option<&str>, page: &Page<K>, ours: &mut bool) {
     let Some(path) = path else { return std::future::pending().await };
     let mut told = None;
     let listener = loop {
@@ -61,6 +62,7 @@ async fn serve_at<K: Clock>(path: Option<&str>, page: &Page<K>) {
             }
         }
     };
+    *ours = true;
     tracing::info!(socket = path, "metrics can be read: curl --unix-socket {path} http://localhost/metrics");
     accept(&listener, page).await
 }

@@ -24,27 +24,29 @@ pub(super) async fn keep<K: Clock>(
 ) {
     while !cancel.is_cancelled() {
         let path = settings.borrow_and_update().metrics.textfile.clone();
+        let mut ours = false;
         tokio::select! {
             () = cancel.cancelled() => {}
             () = changed(&mut settings, |metrics| &metrics.textfile, &path) => {}
-            () = keep_at(path.as_deref(), page.clone()) => {}
+            () = keep_at(path.as_deref(), page.clone(), &mut ours) => {}
         }
-        if let Some(path) = path {
+        if let Some(path) = path.filter(|_| ours) {
             let removed = on_file(path, remove).await;
             tell(removed, &mut None);
         }
     }
 }
 
-/// Never returns.
-async fn keep_at<K: Clock>(path: Option<&str>, mut page: Page<K>) {
+/// Never returns. `ours` is set as soon as we have written the file.
+async fn keep_at<K: Clock>(path: Option<&str>, mut page: Page<K>, ours: &mut bool) {
     let Some(path) = path else { return std::future::pending().await };
     let mut told = None;
     loop {
+        let next = page.clock().boot_now().plus(PACE_MS);
         let text = page.text(Flavour::Prometheus);
         let written = on_file(path.to_owned(), move |dir, name| write_atomic(dir, name, text.as_bytes(), MODE)).await;
+        *ours |= written.is_ok();
         tell(written, &mut told);
-        let next = page.clock().boot_now().plus(PACE_MS);
         page.clock().sleep_until(next).await;
         page.news().await;
     }
@@ -75,9 +77,9 @@ async fn on_file(
 
 /// The same fault is told once.
 fn tell(outcome: Result<(), StoreFault>, told: &mut Option<String>) {
-    let fault = outcome.err().map(|fault| format!("{:#}", anyhow::Error::from(fault)));
+    let fault = outcome.err().map(|fault| fault.to_string());
     if let Some(fault) = fault.as_ref().filter(|fault| told.as_ref() != Some(*fault)) {
-        tracing::warn!("no metrics in a file: {fault}; may the daemon write there (ReadWritePaths=)?");
+        tracing::warn!("no metrics in a file: {fault}; may the daemon write there?");
     }
     *told = fault;
 }
