@@ -47,6 +47,11 @@ async fn once(bus: Option<String>, json: bool) -> Result<(), Failure> {
 fn width() -> usize {
     let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).filter(|width| *width > 0);
     let stdout_is_terminal = std::io::stdout().is_terminal();
-    let asked = || crossterm::terminal::size().ok().filter(|_| stdout_is_terminal).map(|(width, _)| usize::from(width));
+    let asked = || {
+        crossterm::terminal::size()
+            .ok()
+            .filter(|(width, _)| stdout_is_terminal && *width > 0)
+            .map(|(width, _)| usize::from(width))
+    };
     told.or_else(asked).unwrap_or(WIDTH)
 }

@@ -37,7 +37,9 @@ impl Screen {
 
     /// Columns and lines.
     pub(crate) fn size(&self) -> (usize, usize) {
-        let (width, height) = size().unwrap_or((80, 24));
+        // A serial line says that it has no size.
+        let told = size().ok().filter(|(width, height)| *width > 0 && *height > 0);
+        let (width, height) = told.unwrap_or((80, 24));
         (usize::from(width), usize::from(height))
     }
 

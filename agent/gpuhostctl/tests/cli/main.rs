@@ -14,3 +14,4 @@ mod offline;
 #[path = "../../../gpuhostd/tests/bus/rig/mod.rs"]
 mod rig;
 mod run;
+mod top;
