@@ -62,6 +62,9 @@ fn text(seen: &HostObservation, checkin: &CheckinStatus, flavour: Flavour) -> St
     render(&Source { version: "0.1.0", seen, checkin, boot_now: BootMillis(61_500) }, flavour)
 }
 
+/// A sample as the other reader gives it: name, labels, value.
+type Read = (String, Vec<(String, String)>, f64);
+
 /// A sample as a strict reader takes it apart.
 #[derive(Debug, Clone, PartialEq)]
 struct Sample {
@@ -200,7 +203,7 @@ fn prometheus_own_client_reads_the_same() {
         python.stdin.take().unwrap().write_all(ours.as_bytes()).unwrap();
         let output = python.wait_with_output().unwrap();
         assert!(output.status.success(), "{name}: it does not read (tests/setup.sh test installs it):\n{ours}");
-        let theirs: Vec<(String, Vec<(String, String)>, f64)> = serde_json::from_slice(&output.stdout).unwrap();
+        let theirs: Vec<Read> = serde_json::from_slice(&output.stdout).unwrap();
         let sorted = |sample: Sample| {
             let mut labels = sample.labels;
             labels.sort();

@@ -132,18 +132,23 @@ fn meaning(key: &KeyEvent, page: usize) -> Key {
         return Key::Nothing;
     }
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
-    #[allow(clippy::wildcard_enum_match_arm, reason = "most keys mean nothing here")]
-    match key.code {
-        KeyCode::Char('c' | 'd') if control => Key::Quit,
-        KeyCode::Char('q' | 'Q') | KeyCode::Esc => Key::Quit,
-        KeyCode::Up | KeyCode::Char('k') => Key::Up(1),
-        KeyCode::Down | KeyCode::Char('j') => Key::Down(1),
-        KeyCode::PageUp => Key::Up(page),
-        KeyCode::PageDown | KeyCode::Char(' ') => Key::Down(page),
-        KeyCode::Home => Key::Top,
-        KeyCode::End => Key::Bottom,
-        _ => Key::Nothing,
-    }
+    let keys = [
+        (KeyCode::Char('c'), control, Key::Quit),
+        (KeyCode::Char('d'), control, Key::Quit),
+        (KeyCode::Char('q'), !control, Key::Quit),
+        (KeyCode::Esc, true, Key::Quit),
+        (KeyCode::Up, true, Key::Up(1)),
+        (KeyCode::Char('k'), !control, Key::Up(1)),
+        (KeyCode::Down, true, Key::Down(1)),
+        (KeyCode::Char('j'), !control, Key::Down(1)),
+        (KeyCode::PageUp, true, Key::Up(page)),
+        (KeyCode::PageDown, true, Key::Down(page)),
+        (KeyCode::Char(' '), !control, Key::Down(page)),
+        (KeyCode::Home, true, Key::Top),
+        (KeyCode::End, true, Key::Bottom),
+    ];
+    let meant = keys.into_iter().find(|(code, fits, _)| *code == key.code && *fits);
+    meant.map_or(Key::Nothing, |(_, _, meaning)| meaning)
 }
 
 /// The signals that end the view; without a handler they would leave the terminal as we made it.
