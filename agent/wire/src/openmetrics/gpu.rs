@@ -12,8 +12,10 @@ type Pick = fn(&Gpu, &DriverGpu) -> Option<Value>;
 type PickMig = fn(&DriverMig) -> Option<Value>;
 
 /// Name, help and reader of each metric of a GPU. All are gauges: DCGM's counters fall back to 0 with the driver.
-const GPU: [(&str, &str, Pick); 20] = [
+const GPU: [(&str, &str, Pick); 22] = [
     ("DCGM_FI_DEV_GPU_TEMP", "GPU temperature (in C).", |_, d| real(&d.temperature_c)),
+    ("DCGM_FI_DEV_SM_CLOCK", "SM clock frequency (in MHz).", |_, d| small(&d.sm_clock_mhz)),
+    ("DCGM_FI_DEV_MEM_CLOCK", "Memory clock frequency (in MHz).", |_, d| small(&d.memory_clock_mhz)),
     ("DCGM_FI_DEV_POWER_USAGE", "Power draw (in W).", |_, d| real(&d.power_w)),
     ("DCGM_FI_DEV_POWER_MGMT_LIMIT", "Power limit in force (in W).", |_, d| real(&d.power_limit_w)),
     ("DCGM_FI_DEV_GPU_UTIL", "GPU utilization (in %).", |_, d| real(&d.utilization_pct)),
