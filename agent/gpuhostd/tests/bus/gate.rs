@@ -125,6 +125,7 @@ fn an_unknown_option_is_refused_in_every_method() {
         (ROOT, HOST, "Rescan"),
         (ROOT, HOST, "Leave"),
         (ROOT, HOST, "GetObservation"),
+        (ROOT, HOST, "Sample"),
         (gpu, "org.gpuhost.Agent1.Gpu", "GetMetrics"),
     ] {
         let said = busctl_refused(&bus, 0, &["call", NAME, path, interface, method, "a{sv}", "1", "as-user", "s", "x"]);
