@@ -17,6 +17,12 @@ use tokio_util::sync::CancellationToken;
 /// Changes that follow the first within this time are looked at together.
 pub const DEBOUNCE_MS: u64 = 250;
 
+/// While somebody watches, the host is sampled no more often than this.
+pub const WATCH_MS: u64 = 1000;
+
+/// At most so many wait for a sample at a time; who comes then gets what is there.
+pub const WATCHERS: usize = 64;
+
 /// What one source answered, and how long it took in milliseconds.
 pub type Answered = (DriverSource, Result<DriverReport, ProbeFault>, u64);
 
@@ -25,6 +31,9 @@ pub type Answered = (DriverSource, Result<DriverReport, ProbeFault>, u64);
 pub enum Ask {
     /// Ask everything anew; answered when all that was asked has been published.
     Refresh(oneshot::Sender<()>),
+    /// Answered when what changes with time was sampled within the last [`WATCH_MS`]. Nothing stays switched on: who watches
+    /// asks again.
+    Sample(oneshot::Sender<()>),
     /// Answered at once: the loop turns.
     Ping(oneshot::Sender<()>),
 }
@@ -76,6 +85,8 @@ pub struct Observer<H, K> {
     probed_bindings: Vec<(model::PciAddress, Option<model::DriverName>)>,
     turns: [Turn; 4],
     waiters: Vec<Waiter>,
+    /// When the last sample began.
+    sampled: Option<BootMillis>,
     tasks: JoinSet<Brought>,
     sequence: u64,
 }
@@ -111,6 +122,7 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
             probed_bindings: Vec::new(),
             turns: Default::default(),
             waiters: Vec::new(),
+            sampled: None,
             tasks: JoinSet::new(),
             sequence: 0,
         }
@@ -156,6 +168,7 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
 
     /// Samples what changes with time. The bus is scanned on change, and once at the start.
     fn sample(&mut self) {
+        self.sampled = Some(self.clock.boot_now());
         if self.turn(Kind::Scan).started == 0 {
             self.want(Kind::Scan);
         } else {
@@ -172,13 +185,36 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
             }
             Ask::Refresh(done) => {
                 KINDS.into_iter().for_each(|kind| self.want(kind));
-                let until = KINDS.map(|kind| {
-                    let turn = self.turn(kind);
-                    turn.started + u64::from(turn.again)
-                });
-                self.waiters.push(Waiter { until, done });
+                self.wait(KINDS, done);
+            }
+            Ask::Sample(done) => {
+                let now = self.clock.boot_now();
+                self.waiters.retain(|waiter| !waiter.done.is_closed());
+                if self.waiters.len() >= WATCHERS {
+                    return;
+                }
+                if self.sampled.is_none_or(|last| now.since(last) >= WATCH_MS) {
+                    // A source that is still at the round before is not asked once more behind it.
+                    self.sampled = Some(now);
+                    for kind in [Kind::Drivers, Kind::Docker, Kind::Host] {
+                        if self.turn(kind).running.is_none() {
+                            self.want(kind);
+                        }
+                    }
+                }
+                self.wait([Kind::Drivers, Kind::Host], done);
+                self.release_waiters();
             }
         }
+    }
+
+    /// Answers when the rounds of these kinds that are under way or wanted have ended.
+    fn wait<const N: usize>(&mut self, kinds: [Kind; N], done: oneshot::Sender<()>) {
+        let until = KINDS.map(|kind| {
+            let turn = self.turn(kind);
+            if kinds.contains(&kind) { turn.started + u64::from(turn.again) } else { 0 }
+        });
+        self.waiters.push(Waiter { until, done });
     }
 
     fn turn(&mut self, kind: Kind) -> &mut Turn {

@@ -43,6 +43,8 @@ pub struct Ends {
     observation: watch::Sender<Arc<HostObservation>>,
     jobs: watch::Sender<Arc<Vec<crate::job::Job>>>,
     submissions: mpsc::Receiver<crate::handle::Submission>,
+    asks: mpsc::Sender<Ask>,
+    asked: mpsc::Receiver<Ask>,
 }
 
 impl Default for Ends {
@@ -51,7 +53,9 @@ impl Default for Ends {
         let (observation, seen) = watch::channel(Arc::new(judge::judge(nothing_seen(), never, None)));
         let (jobs, listed) = watch::channel(Arc::new(Vec::new()));
         let (commands, submissions) = mpsc::channel(COMMAND_QUEUE);
-        Self { handle: Handle::new(seen, listed, commands), observation, jobs, submissions }
+        let (asks, asked) = mpsc::channel(COMMAND_QUEUE);
+        let handle = Handle::new(seen, listed, commands).with_observer(asks.clone());
+        Self { handle, observation, jobs, submissions, asks, asked }
     }
 }
 
@@ -72,8 +76,8 @@ impl Ends {
         settings: watch::Receiver<Arc<Settings>>,
         cancel: CancellationToken,
     ) -> Engine<impl Future<Output = ()> + Send> {
-        let (asks, asked) = mpsc::channel(COMMAND_QUEUE);
-        let observer = Observer::new(host, Arc::clone(&clock), settings, self.observation, asked);
+        let asks = self.asks;
+        let observer = Observer::new(host, Arc::clone(&clock), settings, self.observation, self.asked);
         let (_no_news, news) = mpsc::channel(1);
         let core = Core::new(clock, manager, asks.clone(), self.jobs, self.submissions, (None, news));
         let run = async move {
@@ -95,7 +99,7 @@ impl Ends {
         (policy, records): (watch::Receiver<Arc<Policy>>, watch::Sender<Arc<Records>>),
         cancel: CancellationToken,
     ) -> Result<Engine<impl Future<Output = ()> + Send>, JournalFault> {
-        let (asks, asked) = mpsc::channel(COMMAND_QUEUE);
+        let (asks, asked) = (self.asks, self.asked);
         let (clock, seen) = (Arc::clone(&ports.clock), self.handle.observation.clone());
         let observer = Observer::new(host, Arc::clone(&clock), settings, self.observation, asked);
         let (news_to, news) = mpsc::channel(COMMAND_QUEUE);

@@ -194,3 +194,62 @@ async fn it_ends_when_it_is_cancelled_even_with_a_hung_driver() {
     let late = Authorized::by(Verdict::Allowed, Command::Rescan, actor).unwrap();
     assert_eq!(bench.handle.submit(late).await.unwrap_err().code(), "unavailable");
 }
+
+#[tokio::test]
+async fn a_watcher_gets_values_of_the_last_second_and_a_crowd_asks_the_host_once() {
+    let bench = start(TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]));
+    bench.until_idle().await;
+    for round in 1..=3 {
+        bench.clock.advance(engine::observer::WATCH_MS);
+        let before = (bench.host.probes.load(Ordering::SeqCst), bench.handle.observation.borrow().sequence);
+        for _ in 0..50 {
+            bench.handle.sample(Duration::from_secs(5)).await;
+        }
+        let after = bench.host.probes.load(Ordering::SeqCst);
+        assert_eq!(after, before.0 + 1, "round {round}: one probe a second, however many ask");
+        assert!(
+            bench.handle.observation.borrow().sequence > before.1,
+            "round {round}: it was published before the answer"
+        );
+    }
+    assert_eq!(bench.host.scans.load(Ordering::SeqCst), 1, "the bus is read on change only");
+}
+
+#[tokio::test]
+async fn a_hung_driver_keeps_a_watcher_no_longer_than_its_deadline_and_is_not_asked_twice() {
+    let host = TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]);
+    let hang = Arc::new(Notify::new());
+    *host.driver_hangs.lock().unwrap() = Some(Arc::clone(&hang));
+    let bench = start(host);
+    bench.until("a GPU", |o| o.gpus.len() == 1).await;
+    let begin = std::time::Instant::now();
+    for _ in 0..3 {
+        bench.clock.advance(engine::observer::WATCH_MS);
+        bench.handle.sample(Duration::from_millis(50)).await;
+    }
+    assert!(begin.elapsed() < Duration::from_secs(5));
+    assert_eq!(bench.host.probes.load(Ordering::SeqCst), 1, "nothing queues up behind the hung one");
+    assert!(bench.pulse.turned().await);
+    *bench.host.driver_hangs.lock().unwrap() = None;
+    hang.notify_one();
+    bench.until("the driver", |o| o.driver_version.is_some()).await;
+}
+
+#[tokio::test]
+async fn more_watchers_than_can_wait_get_what_is_there() {
+    let host = TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]);
+    *host.driver_hangs.lock().unwrap() = Some(Arc::new(Notify::new()));
+    let bench = start(host);
+    bench.until("a GPU", |o| o.gpus.len() == 1).await;
+    let mut watchers = Vec::new();
+    for _ in 0..engine::observer::WATCHERS {
+        let handle = bench.handle.clone();
+        watchers.push(tokio::spawn(async move { handle.sample(Duration::from_secs(600)).await }));
+        // The watcher has asked, and the loop has heard it.
+        tokio::task::yield_now().await;
+        assert!(bench.pulse.turned().await);
+    }
+    assert!(watchers.iter().all(|watcher| !watcher.is_finished()), "these wait");
+    let late = tokio::time::timeout(Duration::from_secs(5), bench.handle.sample(Duration::from_secs(600))).await;
+    assert!(late.is_ok(), "who comes then is not kept");
+}

@@ -35,6 +35,8 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         what: GpuCommand,
     },
+    /// Watch the GPUs: load, memory, power, temperature, and who uses them
+    Top(Top),
     /// Draw the IOMMU groups that hold a GPU
     Iommu,
     /// List the jobs of the daemon
@@ -105,6 +107,19 @@ pub(crate) struct Doctor {
     /// State of the daemon, where it is not in its usual place
     #[arg(long, value_name = "DIR", hide = true)]
     pub(crate) state: Option<PathBuf>,
+}
+
+/// How to watch.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(after_help = "Keys: q or Ctrl-C ends, the arrows, Page Up, Page Down, Home and End scroll.\n\
+                        Where the output is no terminal, one picture is printed, as with --once.")]
+pub(crate) struct Top {
+    /// Print one picture and end
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Seconds between two looks
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) interval: u64,
 }
 
 /// `gpu …`

@@ -11,6 +11,7 @@ mod policy;
 mod role;
 mod show;
 mod text;
+mod top;
 mod wait;
 
 use args::{Arguments, Config, Debug, GpuCommand, Verb};
@@ -51,6 +52,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Status => look(bus, |snapshot| show::status::print(&snapshot, json)),
         Verb::Gpus => look(bus, |snapshot| show::gpus::print(&snapshot, json)),
         Verb::Gpu { what: GpuCommand::Show { address } } => look(bus, |s| show::gpu::print(&s, &address, json)),
+        Verb::Top(how) => block_on(top::run(bus, how, json)),
         Verb::Iommu => look(bus, |snapshot| show::iommu::print(&snapshot, json)),
         Verb::Jobs => look(bus, |snapshot| show::jobs::print(&snapshot, json)),
         Verb::Rescan { how } => block_on(manage::rescan(bus, how, json)),

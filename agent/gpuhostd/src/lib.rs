@@ -9,6 +9,7 @@ pub mod front;
 pub mod lifecycle;
 mod linux;
 pub mod logging;
+pub mod metrics;
 mod notify;
 pub mod snapshot;
 mod status;

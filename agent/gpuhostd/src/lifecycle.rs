@@ -3,7 +3,7 @@
 use crate::args::{BusChoice, FrontArgs};
 use crate::bus::{BusAddress, BusState};
 use crate::logging::Level;
-use crate::{bus, checkin, config, notify};
+use crate::{bus, checkin, config, metrics, notify};
 use anyhow::Context;
 use engine::start::Ends;
 use model::ports::{ChangePort, Clock, HostPort};
@@ -63,6 +63,9 @@ pub async fn run<H: HostPort, C: ChangePort, K: Clock>(
     let engine =
         ends.engine(host, changes, Arc::clone(&clock), manager, live.settings.subscribe(), cancel.child_token());
 
+    let page = metrics::Page::new(handle.observation.clone(), status.clone(), Arc::clone(&clock));
+    let metrics = metrics::run(page, live.settings.subscribe(), cancel.child_token());
+
     let mut tasks = JoinSet::new();
     tasks.spawn(engine.run);
     wait_for_first(handle.observation.clone()).await;
@@ -76,6 +79,7 @@ pub async fn run<H: HostPort, C: ChangePort, K: Clock>(
     notify::say(&[NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     tasks.spawn(checkin);
+    tasks.spawn(metrics);
     tasks.spawn(notify::keep_status(handle, status, clock, cancel.child_token()));
 
     let outcome = obey(signals, &args, &live, &mut tasks).await;

@@ -162,6 +162,12 @@ pub struct DriverGpu {
     pub power_limit_w: Reading<f64>,
     /// Fan speed in per cent.
     pub fan_pct: Reading<f64>,
+    /// Clock of the streaming multiprocessors in MHz.
+    #[serde(default)]
+    pub sm_clock_mhz: Reading<u32>,
+    /// Clock of the memory in MHz.
+    #[serde(default)]
+    pub memory_clock_mhz: Reading<u32>,
     /// Performance state, `P0`.
     pub performance_state: Reading<String>,
     /// ECC mode now.
@@ -216,6 +222,8 @@ impl DriverGpu {
             power_w: Reading::default(),
             power_limit_w: Reading::default(),
             fan_pct: Reading::default(),
+            sm_clock_mhz: Reading::default(),
+            memory_clock_mhz: Reading::default(),
             performance_state: Reading::default(),
             ecc_enabled: Reading::default(),
             ecc_uncorrected: Reading::default(),

@@ -83,6 +83,8 @@ pub struct HostFacts {
     pub cores: Reading<u32>,
     /// CPU time since boot.
     pub cpu: Reading<CpuTicks>,
+    /// Load averages of 1, 5 and 15 minutes (`/proc/loadavg`), in hundredths.
+    pub load_hundredths: Reading<[u32; 3]>,
     /// MemTotal in bytes.
     pub mem_total_bytes: Reading<u64>,
     /// MemAvailable in bytes.

@@ -20,6 +20,8 @@ pub struct Settings {
     pub docker: DockerSettings,
     /// NVIDIA driver probes.
     pub nvidia: NvidiaSettings,
+    /// Metrics for Prometheus.
+    pub metrics: MetricsSettings,
 }
 
 /// The daemon itself.
@@ -158,4 +160,14 @@ impl Default for NvidiaSettings {
             probe_timeout_ms: 30_000,
         }
     }
+}
+
+/// Metrics for Prometheus: both ways out are off where nothing is said.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsSettings {
+    /// Unix stream socket that answers `GET /metrics`.
+    pub socket: Option<String>,
+    /// File for node_exporter's textfile collector; its name ends in `.prom`.
+    pub textfile: Option<String>,
 }

@@ -254,6 +254,10 @@ pub struct Load {
     pub power_w: f64,
     /// Fan in per cent.
     pub fan_pct: u32,
+    /// Clock of the multiprocessors in MHz; without one the driver does not say it.
+    pub sm_clock_mhz: Option<u32>,
+    /// Clock of the memory in MHz.
+    pub memory_clock_mhz: Option<u32>,
     /// Performance state, `P0`..`P15`.
     pub performance_state: u8,
     /// Memory in use in MiB.
@@ -274,6 +278,8 @@ impl Default for Load {
             decoder_pct: 0,
             power_w: 25.5,
             fan_pct: 30,
+            sm_clock_mhz: None,
+            memory_clock_mhz: None,
             performance_state: 8,
             used_mib: 0,
             ecc_uncorrected: 0,

@@ -17,3 +17,4 @@ mod offline;
 #[path = "../../../gpuhostd/tests/bus/rig/mod.rs"]
 mod rig;
 mod run;
+mod top;

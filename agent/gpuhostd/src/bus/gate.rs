@@ -38,7 +38,7 @@ impl Action {
 #[must_use]
 pub fn action_for(interface: &str, member: &str) -> Option<Action> {
     match (interface, member) {
-        (HOST_INTERFACE, "GetObservation") | (GPU_INTERFACE, "GetMetrics") => Some(Action::Inspect),
+        (HOST_INTERFACE, "GetObservation" | "Sample") | (GPU_INTERFACE, "GetMetrics") => Some(Action::Inspect),
         (HOST_INTERFACE, "Rescan") => Some(Action::Rescan),
         (HOST_INTERFACE, "Enroll" | "Leave") => Some(Action::ManageEnrolment),
         _ => None,

@@ -71,7 +71,9 @@ async fn facts(args: &DoctorArgs) -> DoctorFacts {
     let request = Request {
         root: args.root.clone(),
         guarded: guarded(&settings, &args.state),
-        sockets: ["host", "containers"].map(|hand| format!("/run/gpuhostd/hands/{hand}.sock").into()).to_vec(),
+        sockets: ["host", "containers", "holders"]
+            .map(|hand| format!("/run/gpuhostd/hands/{hand}.sock").into())
+            .to_vec(),
         state: args.state.clone(),
         worker: PathBuf::from("/proc/self/exe"),
         parse: model::smi::parse,

@@ -12,12 +12,14 @@ use std::time::Duration;
 const WITHIN: Duration = Duration::from_secs(20);
 
 /// Units that matter.
-const UNITS: [&str; 9] = [
+const UNITS: [&str; 11] = [
     "gpuhostd.service",
     "gpuhostd-host.socket",
     "gpuhostd-host.service",
     "gpuhostd-containers.socket",
     "gpuhostd-containers.service",
+    "gpuhostd-holders.socket",
+    "gpuhostd-holders.service",
     "docker.service",
     "docker.socket",
     "nvidia-persistenced.service",

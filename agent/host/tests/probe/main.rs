@@ -88,6 +88,7 @@ fn every_fact_that_nvml_says(folder: &Path) {
     assert_eq!(gpu.temperature_c.get(), Some(31.0));
     assert_eq!(gpu.encoder_pct.get(), Some(5.0));
     assert_eq!((gpu.power_w.get(), gpu.power_limit_w.get()), (Some(43.21), Some(400.0)));
+    assert_eq!((gpu.sm_clock_mhz.get(), gpu.memory_clock_mhz.get()), (Some(1410), Some(1215)));
     assert_eq!(gpu.performance_state.known().unwrap(), "P8");
     assert_eq!((gpu.ecc_enabled.get(), gpu.ecc_uncorrected.get()), (Some(true), Some(10)));
     assert_eq!(gpu.throttle.known().unwrap(), &["gpu_idle", "sw_power_cap"], "a bit without a name stands nowhere");

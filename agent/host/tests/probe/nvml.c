@@ -97,6 +97,7 @@ int nvmlDeviceGetEnforcedPowerLimit(struct device *d, uint *to) { GOOD(d); *to =
 int nvmlDeviceGetPerformanceState(struct device *d, uint *to) { GOOD(d); *to = 8; return OK; }
 int nvmlDeviceGetEccMode(struct device *d, uint *current, uint *pending) { GOOD(d); *current = 1; *pending = 1; return OK; }
 int nvmlDeviceGetTotalEccErrors(struct device *d, uint kind, uint counter, u64 *to) { GOOD(d); *to = kind * 10 + counter; return OK; }
+int nvmlDeviceGetClockInfo(struct device *d, uint kind, uint *to) { GOOD(d); *to = kind == 1 ? 1410 : kind == 2 ? 1215 : 0; return OK; }
 int nvmlDeviceGetCurrentClocksThrottleReasons(struct device *d, u64 *to) { GOOD(d); *to = 0x1 | 0x4 | 0x100000000ull; return OK; }
 int nvmlDeviceGetCurrPcieLinkGeneration(struct device *d, uint *to) { GOOD(d); *to = 4; return OK; }
 int nvmlDeviceGetCurrPcieLinkWidth(struct device *d, uint *to) { GOOD(d); *to = 16; return OK; }

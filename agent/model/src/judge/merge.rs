@@ -58,6 +58,8 @@ fn filled(trusted: DriverGpu, other: DriverGpu) -> DriverGpu {
         power_w: fill(trusted.power_w, other.power_w),
         power_limit_w: fill(trusted.power_limit_w, other.power_limit_w),
         fan_pct: fill(trusted.fan_pct, other.fan_pct),
+        sm_clock_mhz: fill(trusted.sm_clock_mhz, other.sm_clock_mhz),
+        memory_clock_mhz: fill(trusted.memory_clock_mhz, other.memory_clock_mhz),
         performance_state: fill(trusted.performance_state, other.performance_state),
         ecc_enabled: fill(trusted.ecc_enabled, other.ecc_enabled),
         ecc_uncorrected: fill(trusted.ecc_uncorrected, other.ecc_uncorrected),

@@ -100,6 +100,9 @@ mod tests {
             ("[agent]\nsample_interval_s = 0", "agent.sample_interval_s"),
             ("[nvidia]\nprobe_timeout_ms = 1", "nvidia.probe_timeout_ms"),
             ("[docker]\nsocket = 'relative'", "docker.socket"),
+            ("[metrics]\nsocket = 'metrics.sock'", "metrics.socket"),
+            ("[metrics]\nsocket = '/run/'", "metrics.socket"),
+            ("[metrics]\ntextfile = '/run/gpuhostd/metrics.txt'", "metrics.textfile"),
             ("[manager]\nserver_id = 'not-a-uuid'", "manager.server_id"),
         ] {
             let fault = merge(&fragments(&[text])).unwrap_err().to_string();

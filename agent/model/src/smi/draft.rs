@@ -159,6 +159,8 @@ impl Draft {
             Field::EncoderUtil => put(&mut gpu.encoder_pct, leaf::per_cent(text)),
             Field::DecoderUtil => put(&mut gpu.decoder_pct, leaf::per_cent(text)),
             Field::Power(field) => put(self.power.slot(field), leaf::watts(text)),
+            Field::SmClock => put(&mut gpu.sm_clock_mhz, leaf::mhz(text)),
+            Field::MemoryClock => put(&mut gpu.memory_clock_mhz, leaf::mhz(text)),
             Field::Fan => put(&mut gpu.fan_pct, leaf::fan_per_cent(text)),
             Field::PerformanceState => put(&mut gpu.performance_state, leaf::performance_state(text)),
             Field::EccCurrent => put(&mut gpu.ecc_enabled, leaf::enabled(text)),

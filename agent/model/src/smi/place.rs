@@ -49,6 +49,8 @@ pub(super) enum Place {
     Power,
     /// `gpu/clocks_throttle_reasons`, or `gpu/clocks_event_reasons` from 535 on.
     Throttle,
+    /// `gpu/clocks`: those of now.
+    Clocks,
     /// `gpu/processes`, or `gpu/compute_processes` up to 340.
     Processes,
     /// `…/process_info`.
@@ -89,6 +91,8 @@ pub(super) enum Field {
     DecoderUtil,
     Power(PowerField),
     Fan,
+    SmClock,
+    MemoryClock,
     PerformanceState,
     EccCurrent,
     EccSram,
@@ -177,6 +181,7 @@ pub(super) fn child(parent: Place, name: &str) -> Option<Place> {
         | Place::Temperature
         | Place::Power
         | Place::Throttle
+        | Place::Clocks
         | Place::Process => of_block(parent, name).map(Place::Value),
         Place::Value(_) => None,
     }
@@ -205,6 +210,7 @@ fn gpu_container(name: &str) -> Option<Place> {
         "temperature" => Place::Temperature,
         "power_readings" | "gpu_power_readings" => Place::Power,
         "clocks_throttle_reasons" | "clocks_event_reasons" => Place::Throttle,
+        "clocks" => Place::Clocks,
         "processes" | "compute_processes" => Place::Processes,
         _ => return None,
     })
@@ -265,6 +271,7 @@ fn block(container: Place) -> &'static [(&'static str, Field)] {
         Place::DoubleBit => &[("total", F::EccDoubleBitTotal)],
         Place::Temperature => &[("gpu_temp", F::Temperature)],
         Place::Power => &POWER,
+        Place::Clocks => &[("sm_clock", F::SmClock), ("mem_clock", F::MemoryClock)],
         Place::Process => &PROCESS,
         Place::Throttle => &[("", F::ThrottleReason)],
         Place::Outside

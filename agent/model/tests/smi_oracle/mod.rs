@@ -141,6 +141,9 @@ fn compare_gpu(gpu: &DriverGpu, node: Node<'_, '_>, check: &mut Check) -> Result
         check.number(path, ours, value(node, path), "%")?;
     }
     check.number("gpu_temp", &gpu.temperature_c, value(node, "temperature/gpu_temp"), "C")?;
+    for (path, ours) in [("clocks/sm_clock", &gpu.sm_clock_mhz), ("clocks/mem_clock", &gpu.memory_clock_mhz)] {
+        check.reading(path, ours, value(node, path), |text| text.strip_suffix(" MHz")?.parse().ok())?;
+    }
     check.text("performance_state", &gpu.performance_state, value(node, "performance_state"))?;
     power(gpu, node, check)?;
     ecc(gpu, node, check)?;

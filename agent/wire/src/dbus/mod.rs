@@ -9,6 +9,7 @@ pub mod gpu;
 pub mod group;
 pub mod host;
 pub mod job;
+pub mod load;
 pub mod metrics;
 pub mod proxy;
 pub mod snapshot;

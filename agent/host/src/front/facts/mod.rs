@@ -48,6 +48,7 @@ impl FactsRoot {
             arch: std::env::consts::ARCH.to_owned(),
             cores: cpu.clone().map(|(cores, _)| cores),
             cpu: cpu.map(|(_, ticks)| ticks),
+            load_hundredths: machine::load(&self.proc),
             mem_total_bytes: memory.of("MemTotal"),
             mem_available_bytes: memory.of("MemAvailable"),
             swap_total_bytes: memory.of("SwapTotal"),

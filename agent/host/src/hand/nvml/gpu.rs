@@ -7,7 +7,7 @@ use model::driver::{DriverGpu, GpuProcess, MemoryMib, MigMode};
 use model::ids::{PciAddress, PciId};
 use nvml_wrapper::Nvml;
 use nvml_wrapper::device::Device;
-use nvml_wrapper::enum_wrappers::device::{EccCounter, MemoryError, TemperatureSensor};
+use nvml_wrapper::enum_wrappers::device::{Clock, EccCounter, MemoryError, TemperatureSensor};
 use nvml_wrapper::enums::device::{SampleValue, UsedGpuMemory};
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::struct_wrappers::device::{PciInfo, ProcessInfo};
@@ -70,6 +70,8 @@ fn measure(gpu: &mut DriverGpu, device: &Device<'_>) {
     gpu.power_w = power(device);
     gpu.power_limit_w = reading(device.enforced_power_limit()).map(watts);
     gpu.fan_pct = number(device.fan_speed(0));
+    gpu.sm_clock_mhz = reading(device.clock_info(Clock::SM));
+    gpu.memory_clock_mhz = reading(device.clock_info(Clock::Memory));
     gpu.performance_state = named(device.performance_state(), |it| words::performance_state(&it));
     gpu.ecc_uncorrected = reading(device.total_ecc_errors(MemoryError::Uncorrected, EccCounter::Volatile));
     gpu.throttle = reading(device.current_throttle_reasons()).map(words::throttle);
