@@ -28,6 +28,7 @@ pub(crate) fn lines(snapshot: &Snapshot) -> Vec<String> {
     let mut lines: Vec<String> = table.next().into_iter().collect();
     for (line, gpu) in table.zip(&snapshot.gpus) {
         lines.push(line);
+        lines.extend(slices(gpu));
         lines.extend(why_not(gpu));
     }
     lines.push(String::new());
@@ -65,6 +66,21 @@ fn row(gpu: &GpuView) -> Vec<Cell> {
         Cell::plain(Some(&holders(gpu))),
         usable,
     ]
+}
+
+/// The MIG devices of the GPU as rows under it: place, profile, memory, UUID.
+pub(crate) fn slices(gpu: &GpuView) -> Vec<String> {
+    let mut table = Table::untitled();
+    for mig in &gpu.mig_devices {
+        let memory = mig.memory_total_mib.map(|mib| format!("{mib} MiB"));
+        table.row(vec![
+            Cell::plain(Some(&format!("  MIG {}/{}", mig.gpu_instance, mig.compute_instance))),
+            Cell::plain(mig.profile.as_deref()),
+            Cell::plain(memory.as_deref()),
+            Cell::plain(mig.uuid.as_deref()),
+        ]);
+    }
+    table.lines()
 }
 
 /// The bound driver; no driver and an unreadable one are two things.

@@ -50,6 +50,23 @@ fn a_host_without_a_gpu_says_so() {
 }
 
 #[test]
+fn mig_devices_stand_under_their_gpu_which_is_withdrawn() {
+    let bus = PrivateBus::start();
+    let _served = Served::start(&bus, core(hosts::sliced()));
+    let text = told(&bus, &["gpus"]);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(words(lines[1]).last(), Some(&"no"), "{text}");
+    assert_eq!(words(lines[2]), ["MIG 1/0", "3g.40gb", "40448 MiB", "MIG-0b6c5d5e-7c0e-5b0a-9e5c-3f8c1d7e2a11"]);
+    assert_eq!(words(lines[3]), ["MIG 9/0", "-", "9984 MiB", "-"]);
+    assert!(lines[4].contains("MIG mode is on"), "{text}");
+    let text = told(&bus, &["gpu", "show", "41:00.0"]);
+    assert!(text.contains("\nMIG devices\n  MIG 1/0  3g.40gb  40448 MiB"), "{text}");
+    let mig = &json(&bus, &["gpus", "--json"])[0]["MigDevices"][1];
+    assert_eq!((&mig["GpuInstance"], &mig["Multiprocessors"]), (&9.into(), &16.into()));
+    assert_eq!((&mig["Uuid"], &mig["Absent"]["Uuid"]), (&serde_json::Value::Null, &"not_reported".into()));
+}
+
+#[test]
 fn json_has_the_names_of_the_bus_and_null_for_unknown() {
     let (bus, _served) = two_gpus();
     let gpus = json(&bus, &["gpus", "--json"]);

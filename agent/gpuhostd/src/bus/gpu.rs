@@ -244,8 +244,8 @@ impl GpuObject {
         self.0.value("MigPendingMode", |gpu| gpu.mig_pending_mode.clone())
     }
 
-    /// MIG devices: GpuInstance (t), ComputeInstance (t), Uuid (s), Profile (s), MemoryTotalMib (t). A key without a value is
-    /// left out.
+    /// MIG devices as their objects show them, with their path: Path (s), GpuInstance (t), ComputeInstance (t), Uuid (s), Profile
+    /// (s), MemoryTotalMib (t), Multiprocessors (t), … A key without a value is left out.
     #[zbus(property)]
     fn mig_devices(&self) -> Vec<Dict> {
         dicts(&self.0.now().mig_devices)

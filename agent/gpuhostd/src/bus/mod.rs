@@ -10,6 +10,7 @@ mod gpu;
 mod group;
 mod host;
 mod job;
+mod mig;
 mod options;
 mod serve;
 mod shown;

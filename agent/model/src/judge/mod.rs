@@ -104,7 +104,7 @@ pub fn needs_smi(scan: Option<&PciScan>, nvml: &Result<DriverReport, ProbeFault>
 
 /// NVML's safe calls give no instance ids from driver 470 on, so that it lists no MIG device where there may be some.
 fn leaves_migs_open(said: &DriverGpu) -> bool {
-    said.mig_current.get() == Some(MigMode::Enabled) && said.mig_devices.is_empty()
+    said.mig_current.get() == Some(MigMode::Enabled) && (said.mig_devices.is_empty() || !said.mig_unplaced.is_empty())
 }
 
 fn is_served_by_nvidia(gpu: &GpuFunction) -> bool {

@@ -32,7 +32,7 @@ pub(super) fn read(nvml: &Nvml, index: u32, problems: &mut Vec<String>) -> Resul
     measure(&mut gpu, &device);
     gpu.processes = processes(&device);
     if gpu.mig_current.get() == Some(MigMode::Enabled) {
-        gpu.mig_devices = mig::devices(&device, address, problems);
+        mig::read(&mut gpu, &device, problems);
     }
     Ok(gpu)
 }
