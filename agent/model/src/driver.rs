@@ -185,6 +185,15 @@ pub struct DriverGpu {
     pub ecc_enabled: Reading<bool>,
     /// Uncorrected ECC errors since the driver was loaded (volatile).
     pub ecc_uncorrected: Reading<u64>,
+    /// A memory row is to be remapped at the next reset.
+    #[serde(default)]
+    pub row_remap_pending: Reading<bool>,
+    /// A memory row could not be remapped: no spare row is left.
+    #[serde(default)]
+    pub row_remap_failed: Reading<bool>,
+    /// A memory page is to be retired at the next reset (boards before Ampere).
+    #[serde(default)]
+    pub retirement_pending: Reading<bool>,
     /// Active reasons why clocks are held down, snake_case (`sw_power_cap`, `hw_thermal_slowdown`, …), sorted.
     pub throttle: Reading<Vec<String>>,
     /// What the driver wants done, `None`, `Reset`, … (570 and newer).
@@ -237,6 +246,9 @@ impl DriverGpu {
             performance_state: Reading::default(),
             ecc_enabled: Reading::default(),
             ecc_uncorrected: Reading::default(),
+            row_remap_pending: Reading::default(),
+            row_remap_failed: Reading::default(),
+            retirement_pending: Reading::default(),
             throttle: Reading::default(),
             recovery_action: Reading::default(),
             pcie_generation: Reading::default(),

@@ -8,6 +8,7 @@ pub mod condition;
 pub mod docker;
 pub mod driver;
 pub mod enrol;
+pub mod health;
 pub mod host_facts;
 pub mod ids;
 pub mod judge;

@@ -11,6 +11,7 @@ pub use verdict::{explain, health_reasons, passthrough_verdict, unschedulable_re
 use crate::absence::Absence;
 use crate::docker::DockerFacts;
 use crate::driver::{DriverGpu, DriverReport, DriverSource, MigMode, ProbeFault};
+use crate::health::GpuHealth;
 use crate::ids::PciAddress;
 use crate::observation::{Gpu, HostObservation, ProbeOutcome, RawObservation};
 use crate::pci::{GpuFunction, PciScan, VENDOR_NVIDIA};
@@ -151,6 +152,7 @@ fn judge_gpu(pci: &GpuFunction, scan: &PciScan, raw: &RawObservation, around: &A
         unschedulable_reason: unschedulable_reason.map(str::to_owned),
         cause_chain,
         visible_to_runtime,
+        health: GpuHealth::default(),
     }
 }
 
