@@ -3,6 +3,7 @@
 use crate::core::Core;
 use crate::handle::{COMMAND_QUEUE, Handle};
 use crate::observer::{Ask, Observer, nothing_seen};
+use model::health::kernel_log::KernelLog;
 use model::judge::{self, Seen};
 use model::observation::HostObservation;
 use model::ports::{ChangePort, Clock, HostPort, ManagerPort};
@@ -41,6 +42,7 @@ pub struct Ends {
     observation: watch::Sender<Arc<HostObservation>>,
     jobs: watch::Sender<Arc<Vec<crate::job::Job>>>,
     submissions: mpsc::Receiver<crate::handle::Submission>,
+    kernel_log: watch::Receiver<Arc<KernelLog>>,
 }
 
 impl Default for Ends {
@@ -49,7 +51,9 @@ impl Default for Ends {
         let (observation, seen) = watch::channel(Arc::new(judge::judge(nothing_seen(), never, None)));
         let (jobs, listed) = watch::channel(Arc::new(Vec::new()));
         let (commands, submissions) = mpsc::channel(COMMAND_QUEUE);
-        Self { handle: Handle::new(seen, listed, commands), observation, jobs, submissions }
+        // Without anybody who reads it the log stays empty.
+        let (_, kernel_log) = watch::channel(Arc::default());
+        Self { handle: Handle::new(seen, listed, commands), observation, jobs, submissions, kernel_log }
     }
 }
 
@@ -58,6 +62,12 @@ impl Ends {
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// With what the kernel log has against the GPUs.
+    #[must_use]
+    pub fn with_kernel_log(self, kernel_log: watch::Receiver<Arc<KernelLog>>) -> Self {
+        Self { kernel_log, ..self }
     }
 
     /// The engine over these ports.
@@ -71,7 +81,8 @@ impl Ends {
         cancel: CancellationToken,
     ) -> Engine<impl Future<Output = ()> + Send> {
         let (asks, asked) = mpsc::channel(COMMAND_QUEUE);
-        let observer = Observer::new(host, Arc::clone(&clock), settings, self.observation, asked);
+        let observer =
+            Observer::new(host, Arc::clone(&clock), settings, self.observation, asked).with_kernel_log(self.kernel_log);
         let core = Core::new(clock, manager, asks.clone(), self.jobs, self.submissions);
         let run = async move {
             tokio::join!(observer.run(changes, cancel.clone()), core.run(cancel));

@@ -34,10 +34,10 @@ fn run(args: Vec<OsString>) -> anyhow::Result<()> {
     match sim::load_any(&name)? {
         sim::Loaded::Described(description) => {
             let host = sim::SimHost::new(*description)?;
-            let changes = host.changes();
-            front::run_on(front, |_| (host, changes))
+            let (changes, log) = (host.changes(), host.kernel_log());
+            front::run_on(front, |_| (host, changes, log))
         }
-        sim::Loaded::Recorded(host) => front::run_on(front, |_| (host, sim::NoChanges)),
+        sim::Loaded::Recorded(host) => front::run_on(front, |_| (host, sim::NoChanges, sim::NoChanges)),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::logging::Level;
 use crate::{bus, checkin, config, notify};
 use anyhow::Context;
 use engine::start::Ends;
-use model::ports::{ChangePort, Clock, HostPort};
+use model::ports::{ChangePort, Clock, HostPort, KernelLogPort};
 use model::settings::Settings;
 use sd_notify::NotifyState;
 use std::sync::Arc;
@@ -17,13 +17,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// The host that the daemon stands on: Linux, or a simulated one.
-pub struct Ports<H, C, K> {
+pub struct Ports<H, C, K, L> {
     /// Reads the host.
     pub host: Arc<H>,
     /// Announces changes.
     pub changes: C,
     /// The clock.
     pub clock: Arc<K>,
+    /// The kernel log.
+    pub kernel_log: L,
 }
 
 /// After SIGTERM everything has so long to end; what has not ended then is left.
@@ -41,16 +43,17 @@ pub struct Live {
 ///
 /// # Errors
 /// Only what makes a start impossible; no bus, no manager, no Docker, no driver does not.
-pub async fn run<H: HostPort, C: ChangePort, K: Clock>(
-    ports: Ports<H, C, K>,
+pub async fn run<H: HostPort, C: ChangePort, K: Clock, L: KernelLogPort>(
+    ports: Ports<H, C, K, L>,
     live: Live,
     args: FrontArgs,
 ) -> anyhow::Result<()> {
     // Before READY: whoever waits for it may send a signal the moment after.
     let signals = Signals::listen()?;
     let cancel = CancellationToken::new();
-    let Ports { host, changes, clock } = ports;
-    let ends = Ends::default();
+    let Ports { host, changes, clock, kernel_log } = ports;
+    let (heard, log) = watch::channel(Arc::default());
+    let ends = Ends::default().with_kernel_log(log);
     let handle = ends.handle();
     let (port, status, checkin) = checkin::start(
         handle.clone(),
@@ -65,6 +68,7 @@ pub async fn run<H: HostPort, C: ChangePort, K: Clock>(
 
     let mut tasks = JoinSet::new();
     tasks.spawn(engine.run);
+    tasks.spawn(engine::kernel_log::follow(kernel_log, heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;
     if let Some(address) = address_of(&args.bus) {
         let bus = bus::start(address, handle.clone(), status.clone(), cancel.child_token());

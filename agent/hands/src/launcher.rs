@@ -4,6 +4,7 @@
 //! given up its own. The sockets, the protocol and the checks are those of the units.
 
 use host::spawn::{self, Front};
+use model::message::Message;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Gid, Pid, Uid, User};
 use std::ffi::OsString;
@@ -36,6 +37,8 @@ pub struct Launch {
     pub run: PathBuf,
     /// Folder of durable state, which is given to the front's user.
     pub state: PathBuf,
+    /// The kernel log, which only root may open: the front gets it as its standard input.
+    pub kernel_log: PathBuf,
     /// Arguments of the front.
     pub front: Vec<OsString>,
     /// Arguments of each hand behind `hand <role>`.
@@ -135,8 +138,14 @@ fn socket(path: &Path, owner: Owner) -> Result<UnixListener, LaunchFault> {
 fn start_front(launch: &Launch, owner: Owner) -> Result<Child, LaunchFault> {
     let become_user = Uid::effective().is_root().then(|| (owner.uid.as_raw(), owner.gid.as_raw()));
     let args = [launcher_argument().to_vec(), launch.front.clone()].concat();
-    let front = Front { exe: &launch.exe, args: &args, become_user };
-    spawn::front(&front).map_err(|error| LaunchFault::Start("the front", error))
+    let kernel_log = spawn::open_log(&launch.kernel_log)
+        .inspect_err(|error| {
+            let file = launch.kernel_log.display();
+            tracing::warn!(message_id = Message::KernelLogUnavailable.id(), %error, "{file} cannot be opened; the front does without");
+        })
+        .ok();
+    let front = Front { exe: &launch.exe, args: &args, become_user, input: kernel_log };
+    spawn::front(front).map_err(|error| LaunchFault::Start("the front", error))
 }
 
 /// Keeps one hand on its socket; never ends.

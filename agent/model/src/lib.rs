@@ -12,6 +12,7 @@ pub mod health;
 pub mod host_facts;
 pub mod ids;
 pub mod judge;
+pub mod message;
 pub mod observation;
 pub mod pci;
 pub mod ports;

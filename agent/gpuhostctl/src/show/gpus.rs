@@ -1,9 +1,9 @@
 //! `gpus`: one row a GPU, and under each that is not usable the reason and the remedy.
 
 use crate::failure::Failure;
-use crate::text::{Cell, Look, Table, clean, paint, print as print_lines, print_json};
+use crate::text::{Cell, Look, Table, ago, clean, paint, print as print_lines, print_json};
 use model::judge::explain;
-use wire::dbus::gpu::{CauseView, GpuView};
+use wire::dbus::gpu::{CauseView, GpuView, HealthReasonView};
 use wire::dbus::metrics::ProcessView;
 use wire::dbus::snapshot::Snapshot;
 
@@ -20,7 +20,7 @@ pub(crate) fn lines(snapshot: &Snapshot) -> Vec<String> {
     if snapshot.gpus.is_empty() {
         return nothing(snapshot);
     }
-    let mut table = Table::new(&["ADDRESS", "NAME", "DRIVER", "USE", "HELD BY", "USABLE"]);
+    let mut table = Table::new(&["ADDRESS", "NAME", "DRIVER", "USE", "HELD BY", "HEALTH", "USABLE"]);
     for gpu in &snapshot.gpus {
         table.row(row(gpu));
     }
@@ -30,6 +30,7 @@ pub(crate) fn lines(snapshot: &Snapshot) -> Vec<String> {
         lines.push(line);
         lines.extend(slices(gpu));
         lines.extend(why_not(gpu));
+        lines.extend(ills(gpu));
     }
     lines.push(String::new());
     lines.push(summary(snapshot));
@@ -64,8 +65,30 @@ fn row(gpu: &GpuView) -> Vec<Cell> {
         driver(gpu),
         Cell::plain(Some(&gpu.usage)),
         Cell::plain(Some(&holders(gpu))),
+        Cell::new(&gpu.health, health_look(gpu)),
         usable,
     ]
+}
+
+fn health_look(gpu: &GpuView) -> Look {
+    match gpu.health.as_str() {
+        "ok" => Look::Good,
+        "unknown" => Look::Dim,
+        _ => Look::Bad,
+    }
+}
+
+/// What speaks against the health of the GPU, each with its remedy, indented under it.
+pub(crate) fn ills(gpu: &GpuView) -> Vec<String> {
+    let told = |reason: &HealthReasonView| {
+        let title = paint(&clean(&reason.state), Look::Bad);
+        let when = ago(reason.since);
+        [
+            format!("    {title} {}: {} ({when})", clean(&reason.code), clean(&reason.message)),
+            format!("    {} {}", paint("to do:", Look::Bold), clean(&reason.remedy)),
+        ]
+    };
+    gpu.health_reasons.iter().flat_map(told).collect()
 }
 
 /// The MIG devices of the GPU as rows under it: place, profile, memory, UUID.

@@ -7,6 +7,7 @@ use super::{gpu_path, group_path};
 use model::PciAddress;
 use model::absence::{Absence, Reading};
 use model::driver::MigMode;
+use model::health::HealthReason;
 use model::observation::{CauseLink, Gpu};
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +84,12 @@ pub struct GpuView {
     pub passthrough_eligible: bool,
     /// Stable codes of what stands in the way.
     pub passthrough_reasons: Vec<String>,
+    /// How well it is: `ok`, `degraded`, `failed` or `unknown`.
+    pub health: String,
+    /// What speaks against it, the gravest first.
+    pub health_reasons: Vec<HealthReasonView>,
+    /// Number of the last Xid in the kernel log.
+    pub last_xid: Option<u32>,
     /// MIG mode now, `enabled` or `disabled`.
     pub mig_mode: Option<String>,
     /// MIG mode after the next reset.
@@ -113,6 +120,34 @@ pub struct CauseView {
     pub reason: Option<String>,
     /// What to do about it.
     pub remedy: Option<String>,
+}
+
+/// One reason against the health of a GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HealthReasonView {
+    /// Stable code, `xid_79`.
+    pub code: String,
+    /// `degraded` or `failed`.
+    pub state: String,
+    /// What was seen.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+    /// Since when, in milliseconds since 1970-01-01 UTC.
+    pub since: u64,
+}
+
+impl From<&HealthReason> for HealthReasonView {
+    fn from(reason: &HealthReason) -> Self {
+        Self {
+            code: reason.code.clone(),
+            state: reason.state.code().to_owned(),
+            message: reason.message.clone(),
+            remedy: reason.remedy.clone(),
+            since: u64::try_from(reason.since.0).unwrap_or(0),
+        }
+    }
 }
 
 impl From<&CauseLink> for CauseView {
@@ -177,6 +212,9 @@ impl From<&Gpu> for GpuView {
             cause_chain: gpu.cause_chain.iter().map(CauseView::from).collect(),
             passthrough_eligible: gpu.passthrough.eligible,
             passthrough_reasons: gpu.passthrough.reasons.clone(),
+            health: gpu.health.state.code().to_owned(),
+            health_reasons: gpu.health.reasons.iter().map(HealthReasonView::from).collect(),
+            last_xid: absent.option("LastXid", gpu.health.xid_last, &Absence::None),
             mig_mode: absent.value("MigMode", mig(from_driver(gpu, |d| &d.mig_current))),
             mig_pending_mode: absent.value("MigPendingMode", mig(from_driver(gpu, |d| &d.mig_pending))),
             mig_devices: mig_devices(gpu),
