@@ -7,6 +7,9 @@ use crate::condition::{Condition, ConditionStatus};
 use crate::judge::Seen;
 use crate::observation::{Gpu, HostObservation};
 
+/// The conditions that are made here.
+const KINDS: [&str; 4] = ["gpu_health_failed", "gpu_health_degraded", "nvswitch_fault", "kernel_log_unavailable"];
+
 /// Judges the health of every GPU of the observation. `previous` gives what still stands the time since when it does.
 pub fn apply(observation: &mut HostObservation, log: &KernelLog, previous: Option<&HostObservation>) {
     let seen = Seen {
@@ -28,6 +31,7 @@ pub fn apply(observation: &mut HostObservation, log: &KernelLog, previous: Optio
         of_switches(observation, log),
         of_log(observation, log),
     ];
+    observation.conditions.retain(|held| !KINDS.contains(&held.kind.as_str()));
     for mut condition in found.into_iter().flatten() {
         let before = previous.into_iter().flat_map(|seen| &seen.conditions).find(|held| held.kind == condition.kind);
         condition.since = before.map_or(condition.since, |held| held.since);

@@ -3,6 +3,8 @@
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverMig, DriverReport, DriverSource, GpuProcess, MemoryMib, MigMode, ProbeFault};
+use model::health::kernel_log::KernelLog;
+use model::health::show::apply;
 use model::host_facts::HostFacts;
 use model::judge::{Seen, judge};
 use model::observation::{HostObservation, RawObservation};
@@ -112,7 +114,19 @@ fn facts() -> HostFacts {
 
 fn judged(raw: RawObservation) -> HostObservation {
     let seen = Seen { sequence: 1, observed_at: UnixMillis(1_700_000_000_000), observed_boot: BootMillis(60_000) };
-    judge(raw, seen, None)
+    let mut observation = judge(raw, seen, None);
+    apply(&mut observation, &KernelLog::default(), None);
+    observation
+}
+
+/// The observation after the kernel has logged a line, a second after its start.
+pub(crate) fn after_log(mut seen: HostObservation, line: &str) -> HostObservation {
+    let mut log = KernelLog::default();
+    log.hear();
+    assert!(log.take(&format!("3,1,1000000,-;{line}\n")), "the line says something");
+    let previous = seen.clone();
+    apply(&mut seen, &log, Some(&previous));
+    seen
 }
 
 /// Two GPUs: one usable at 0000:41:00.0, and one without a driver at 0000:c1:00.0.
