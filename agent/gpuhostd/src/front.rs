@@ -5,13 +5,12 @@ use crate::lifecycle::{self, Live, Ports};
 use crate::linux::LinuxHost;
 use crate::{config, logging};
 use anyhow::Context;
-use hands::{Client, RemoteHost};
+use hands::RemoteHost;
 use host::front::{BootClock, FactsRoot, KernelLogReader, Sysfs, UdevChanges};
 use model::ports::{ChangePort, HostPort, KernelLogPort};
 use model::settings::Settings;
 use std::sync::Arc;
 use tokio::sync::watch;
-use wire::hand::HandRole;
 
 /// Runs the front on the Linux host under us until it is told to end.
 ///
@@ -24,8 +23,7 @@ pub fn run(args: FrontArgs) -> anyhow::Result<()> {
     let launched = args.launcher.is_some();
     let (folder, sysfs) = (args.run.join("hands"), args.sysfs.clone());
     run_on(args, move |settings| {
-        let client = |role| Client::at(role, &folder);
-        let remote = RemoteHost::new(client(HandRole::Host), client(HandRole::Containers), &settings.nvidia);
+        let remote = RemoteHost::at(&folder, &settings.nvidia);
         let host = LinuxHost::new(Sysfs::new(&sysfs), FactsRoot::default(), remote);
         // A pipe stands in for the kernel log only where our own launcher put it there.
         (host, UdevChanges::listen(), KernelLogReader::on_stdin(launched))

@@ -3,6 +3,7 @@
 use crate::description::{CardModel, Description, DrmNumbers, GpuDescription, LinkCapability, OtherFunction};
 use crate::load::BadDescription;
 use model::pci::VENDOR_NVIDIA;
+use model::plan::PowerControl;
 use model::{DriverName, IommuGroupId, PciAddress, PciClass, PciId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +38,10 @@ pub struct Function {
     pub link: Option<Link>,
     /// `power_state`.
     pub power_state: String,
+    /// `d3cold_allowed`; every PCI function has the file.
+    pub d3cold_allowed: Option<bool>,
+    /// `power/control`.
+    pub power_control: Option<PowerControl>,
     /// The bridge above.
     pub parent: Option<PciAddress>,
     /// The physical function of a virtual one.
@@ -223,6 +228,8 @@ fn gpu_function(gpu: &GpuDescription, model: &CardModel) -> Function {
         drm: gpu.drm,
         link: model.link.map(|best| Link { now: gpu.link_now.unwrap_or(best), best }),
         power_state: gpu.power_state.clone(),
+        d3cold_allowed: Some(true),
+        power_control: Some(PowerControl::Auto),
         parent: gpu.parent,
         physical_function: None,
         virtual_functions: Vec::new(),
@@ -288,6 +295,8 @@ fn filler(address: PciAddress, group: Option<IommuGroupId>) -> Function {
         drm: None,
         link: None,
         power_state: "D0".to_owned(),
+        d3cold_allowed: Some(true),
+        power_control: Some(PowerControl::On),
         parent: None,
         physical_function: None,
         virtual_functions: Vec::new(),

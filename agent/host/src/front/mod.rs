@@ -14,4 +14,4 @@ pub use facts::FactsRoot;
 pub use folder::make_private_dir;
 pub use kernel_log::KernelLogReader;
 pub use store::{StoreFault, read_bounded, remove, write_atomic};
-pub use sysfs::Sysfs;
+pub use sysfs::{Surroundings, Sysfs};

@@ -2,10 +2,13 @@
 
 mod attribute;
 mod classes;
+mod close_up;
 mod function;
 mod group;
 mod names;
 mod parse;
+
+pub use close_up::Surroundings;
 
 use attribute::{Miss, Tree};
 use classes::{Classes, Round};
