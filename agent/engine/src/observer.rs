@@ -5,6 +5,7 @@ use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::health::kernel_log::KernelLog;
 use model::host_facts::HostFacts;
 use model::judge::{self, Seen};
+use model::message::Message;
 use model::observation::{HostObservation, RawObservation};
 use model::pci::PciScan;
 use model::ports::{ChangePort, Clock, HostPort};
@@ -238,7 +239,7 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         let (id, brought) = match ended {
             Ok((id, brought)) => (id, Some(brought)),
             Err(fault) => {
-                tracing::error!(error = %fault, "an observation task ended without an answer; what it last saw stays");
+                tracing::error!(message_id = Message::ObserverTaskFailed.id(), error = %fault, "an observation task ended without an answer; what it last saw stays");
                 (fault.id(), None)
             }
         };

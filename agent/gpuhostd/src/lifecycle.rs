@@ -6,6 +6,7 @@ use crate::logging::Level;
 use crate::{bus, checkin, config, notify};
 use anyhow::Context;
 use engine::start::Ends;
+use model::message::Message;
 use model::ports::{ChangePort, Clock, HostPort, KernelLogPort};
 use model::settings::Settings;
 use sd_notify::NotifyState;
@@ -87,7 +88,11 @@ pub async fn run<H: HostPort, C: ChangePort, K: Clock, L: KernelLogPort>(
     tracing::info!("stopping");
     cancel.cancel();
     if tokio::time::timeout(STOP_WITHIN, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
-        tracing::warn!("{} tasks had not ended after {STOP_WITHIN:?} and are left", tasks.len());
+        tracing::warn!(
+            message_id = Message::TasksLeft.id(),
+            "{} tasks had not ended after {STOP_WITHIN:?} and are left",
+            tasks.len()
+        );
     }
     outcome
 }
@@ -104,7 +109,10 @@ fn address_of(bus: &BusChoice) -> Option<BusAddress> {
 async fn wait_for_name(mut state: watch::Receiver<BusState>) {
     let decided = state.wait_for(|state| *state != BusState::Starting);
     if tokio::time::timeout(Duration::from_secs(2), decided).await.is_err() {
-        tracing::warn!("the message bus has not answered in 2 s; the daemon goes on without");
+        tracing::warn!(
+            message_id = Message::BusUnavailable.id(),
+            "the message bus has not answered in 2 s; the daemon goes on without"
+        );
     }
 }
 
@@ -112,7 +120,10 @@ async fn wait_for_name(mut state: watch::Receiver<BusState>) {
 async fn wait_for_first(mut seen: watch::Receiver<Arc<model::observation::HostObservation>>) {
     let first = seen.wait_for(|observation| observation.sequence > 0);
     if tokio::time::timeout(Duration::from_secs(2), first).await.is_err() {
-        tracing::warn!("the PCI bus has not answered in 2 s; the daemon goes on without");
+        tracing::warn!(
+            message_id = Message::PciSilent.id(),
+            "the PCI bus has not answered in 2 s; the daemon goes on without"
+        );
     }
 }
 
@@ -159,9 +170,14 @@ async fn reload(args: &FrontArgs, live: &Live) {
         }
         Ok(Err(fault)) => {
             let fault = anyhow::Error::from(fault);
-            tracing::error!("the configuration is wrong and the old one stays in force: {fault:#}");
+            tracing::error!(
+                message_id = Message::ConfigurationWrong.id(),
+                "the configuration is wrong and the old one stays in force: {fault:#}"
+            );
         }
-        Err(fault) => tracing::error!(error = %fault, "the configuration could not be read"),
+        Err(fault) => {
+            tracing::error!(message_id = Message::ConfigurationWrong.id(), error = %fault, "the configuration could not be read")
+        }
     }
     notify::say(&[NotifyState::Ready]);
 }

@@ -163,7 +163,12 @@ async fn keep(role: HandRole, launch: Launch, owner: Owner, listener: UnixListen
             Err(error) => format!("cannot start it: {error}"),
         };
         pause = if started.elapsed() >= LIVED { FIRST_PAUSE } else { pause };
-        tracing::warn!(hand = role.name(), pause_ms = pause.as_millis(), "the hand ended: {why}; it is started again");
+        tracing::warn!(
+            message_id = Message::HandEnded.id(),
+            hand = role.name(),
+            pause_ms = pause.as_millis(),
+            "the hand ended: {why}; it is started again"
+        );
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
@@ -194,7 +199,10 @@ async fn guard(front: &mut Child) -> Result<ExitCode, LaunchFault> {
     match timeout(FAREWELL, front.wait()).await {
         Ok(ended) => Ok(code_of(ended)),
         Err(_) => {
-            tracing::error!("the front had not ended {FAREWELL:?} after SIGTERM and is killed");
+            tracing::error!(
+                message_id = Message::FrontKilled.id(),
+                "the front had not ended {FAREWELL:?} after SIGTERM and is killed"
+            );
             pass(Signal::SIGKILL);
             Ok(ExitCode::FAILURE)
         }

@@ -10,6 +10,7 @@ use super::shown::Shown;
 use super::{Moment, Sources, gate, token};
 use engine::command::{Authorized, Command};
 use model::JobId;
+use model::message::Message;
 use model::refusal::Refusal;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -65,7 +66,11 @@ impl HostObject {
         let mut published = self.published.clone();
         let there = published.wait_for(|newest| newest.is_some_and(|newest| newest >= id));
         if !matches!(tokio::time::timeout(PUBLISH_DEADLINE, there).await, Ok(Ok(_))) {
-            tracing::warn!(JOB_ID = id.0, "the job has started, and its object is not on the bus yet");
+            tracing::warn!(
+                message_id = Message::JobNotPublished.id(),
+                JOB_ID = id.0,
+                "the job has started, and its object is not on the bus yet"
+            );
         }
         let path = OwnedObjectPath::try_from(job_path(id));
         Ok(path
