@@ -2,8 +2,10 @@
 
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::health::kernel_log::KernelLog;
 use model::host_facts::HostFacts;
 use model::judge::{self, Seen};
+use model::message::Message;
 use model::observation::{HostObservation, RawObservation};
 use model::pci::PciScan;
 use model::ports::{ChangePort, Clock, HostPort};
@@ -80,6 +82,7 @@ pub struct Observer<H, K> {
     settings: watch::Receiver<Arc<Settings>>,
     publish: watch::Sender<Arc<HostObservation>>,
     asks: mpsc::Receiver<Ask>,
+    kernel_log: watch::Receiver<Arc<KernelLog>>,
     latest: RawObservation,
     /// The driver probe ran against these bindings; a change of them asks the driver anew.
     probed_bindings: Vec<(model::PciAddress, Option<model::DriverName>)>,
@@ -118,6 +121,7 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
             settings,
             publish,
             asks,
+            kernel_log: watch::channel(Arc::default()).1,
             latest: nothing_seen(),
             probed_bindings: Vec::new(),
             turns: Default::default(),
@@ -128,11 +132,18 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         }
     }
 
+    /// With what the kernel log has against the GPUs.
+    #[must_use]
+    pub fn with_kernel_log(self, kernel_log: watch::Receiver<Arc<KernelLog>>) -> Self {
+        Self { kernel_log, ..self }
+    }
+
     /// Observes until it is cancelled. Changes are looked at at once, followers after [`DEBOUNCE_MS`]; samples on time.
     pub async fn run(mut self, mut changes: impl ChangePort, cancel: CancellationToken) {
         let mut next_sample = self.clock.boot_now();
         let mut next_scan: Option<BootMillis> = None;
         let mut last_scan: Option<BootMillis> = None;
+        let mut log_ended = false;
         loop {
             let clock = Arc::clone(&self.clock);
             let wake = next_scan.map_or(next_sample, |scan| scan.min(next_sample));
@@ -140,6 +151,12 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
                 () = cancel.cancelled() => break,
                 Some(ended) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.take(ended),
                 Some(ask) = self.asks.recv() => self.answer(ask),
+                news = self.kernel_log.changed(), if !log_ended => match news {
+                    // Before the first scan there is no GPU yet that the log could speak of.
+                    Ok(()) if self.sequence > 0 => self.publish_now(),
+                    Ok(()) => {}
+                    Err(_) => log_ended = true,
+                },
                 _change = changes.next_change() => {
                     let now = clock.boot_now();
                     let earliest = last_scan.map_or(now, |last| now.max(last.plus(DEBOUNCE_MS)));
@@ -258,7 +275,7 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         let (id, brought) = match ended {
             Ok((id, brought)) => (id, Some(brought)),
             Err(fault) => {
-                tracing::error!(error = %fault, "an observation task ended without an answer; what it last saw stays");
+                tracing::error!(message_id = Message::ObserverTaskFailed.id(), error = %fault, "an observation task ended without an answer; what it last saw stays");
                 (fault.id(), None)
             }
         };
@@ -302,7 +319,10 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         let seen =
             Seen { sequence: self.sequence, observed_at: self.clock.wall_now(), observed_boot: self.clock.boot_now() };
         let previous = Arc::clone(&self.publish.borrow());
-        let observation = judge::judge(self.latest.clone(), seen, Some(&previous));
+        let mut observation = judge::judge(self.latest.clone(), seen, Some(&previous));
+        let log = Arc::clone(&self.kernel_log.borrow());
+        model::health::show::apply(&mut observation, &log, Some(&previous));
+        crate::health::tell(&previous, &observation);
         self.publish.send_replace(Arc::new(observation));
     }
 

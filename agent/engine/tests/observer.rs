@@ -9,11 +9,14 @@ use engine::command::{Actor, Authorized, Command, Origin, Verdict};
 use engine::handle::Handle;
 use engine::job::JobState;
 use engine::start::{Ends, Pulse};
+use model::health::HealthState;
+use model::health::kernel_log::Unheard;
 use model::observation::HostObservation;
+use model::ports::KernelLogPort;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 struct Bench {
@@ -29,9 +32,13 @@ struct Bench {
 const SAMPLE_MS: u64 = 30_000;
 
 fn start(host: Arc<TestHost>) -> Bench {
+    start_with(host, Ends::default())
+}
+
+fn start_with(host: Arc<TestHost>, ends: Ends) -> Bench {
     let (clock, cancel) = (ManualClock::new(), CancellationToken::new());
     let (changes, announced) = mpsc::unbounded_channel();
-    let engine = Ends::default().engine(
+    let engine = ends.engine(
         Arc::clone(&host),
         TestChanges(announced),
         Arc::clone(&clock),
@@ -252,4 +259,43 @@ async fn more_watchers_than_can_wait_get_what_is_there() {
     assert!(watchers.iter().all(|watcher| !watcher.is_finished()), "these wait");
     let late = tokio::time::timeout(Duration::from_secs(5), bench.handle.sample(Duration::from_secs(600))).await;
     assert!(late.is_ok(), "who comes then is not kept");
+}
+
+/// A kernel log that the test writes.
+struct TestLog(mpsc::UnboundedReceiver<Result<Vec<String>, Unheard>>);
+
+impl KernelLogPort for TestLog {
+    async fn next_lines(&mut self) -> Result<Vec<String>, Unheard> {
+        match self.0.recv().await {
+            Some(lines) => lines,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_line_of_the_kernel_log_is_shown_without_another_scan_or_probe() {
+    let host = TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]);
+    let (write, log) = mpsc::unbounded_channel();
+    let (heard, kernel_log) = watch::channel(Arc::default());
+    let bench = start_with(host, Ends::default().with_kernel_log(kernel_log));
+    let following = tokio::spawn(engine::kernel_log::follow(TestLog(log), heard, bench.cancel.clone()));
+    write.send(Ok(vec!["6,1,1000000,-;eth0: link up".to_owned()])).unwrap();
+    bench.until_idle().await;
+    let (scans, probes) = (bench.host.scans.load(Ordering::SeqCst), bench.host.probes.load(Ordering::SeqCst));
+    write
+        .send(Ok(vec!["3,2,999000000,-;NVRM: Xid (PCI:0000:41:00): 79, GPU has fallen off the bus.".to_owned()]))
+        .unwrap();
+    let seen = bench.until("the Xid", |o| o.gpus.first().is_some_and(|gpu| gpu.health.xid_last == Some(79))).await;
+    assert_eq!(seen.gpus[0].health.state, HealthState::Failed);
+    assert_eq!(seen.gpus[0].health.reasons[0].since.0, 1_700_000_000_000 - 1000, "a second before it was seen");
+    assert_eq!((scans, probes), (bench.host.scans.load(Ordering::SeqCst), bench.host.probes.load(Ordering::SeqCst)));
+    write.send(Err(Unheard { said: "it ended".to_owned() })).unwrap();
+    let lost = |o: &HostObservation| o.conditions.iter().any(|held| held.kind == "kernel_log_unavailable");
+    bench.until("that the log has ended", lost).await;
+    following.await.unwrap();
+    bench.changes.send(()).unwrap();
+    bench.clock.advance(SAMPLE_MS);
+    let after = bench.until("a later observation", |o| o.sequence > seen.sequence + 1).await;
+    assert_eq!(after.gpus[0].health.state, HealthState::Failed, "what was heard stands");
 }

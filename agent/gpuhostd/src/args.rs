@@ -28,6 +28,7 @@ Options:
   --bus ADDRESS        message bus: system, none, or an address as unix:path=/run/bus [default: system]
   --user NAME          with --with-hands, as root: the user that the front becomes [default: gpuhostd, else nobody]
   --sysfs DIR          with --with-hands: another root for /sys
+  --kernel-log FILE    with --with-hands: another place of /dev/kmsg, a named pipe
   --policy FILE        what may be done to this host [default: /etc/gpuhostd/policy.toml]
   -h, --help           this text
   -V, --version        the version
@@ -66,6 +67,8 @@ pub struct FrontArgs {
     pub user: Option<String>,
     /// Root of sysfs.
     pub sysfs: PathBuf,
+    /// The kernel log, which the launcher opens for the front.
+    pub kernel_log: PathBuf,
     /// The policy file.
     pub policy: PathBuf,
     /// Set by the launcher: its process id, and that the front is its child.
@@ -89,7 +92,15 @@ impl FrontArgs {
         let places = [("--state", &self.state), ("--run", &self.run)];
         let places = places.into_iter().flat_map(|(name, path)| [OsString::from(name), path.clone().into()]);
         let front = [OsString::from("--bus"), bus].into_iter().chain(places).chain(both.clone()).collect();
-        Launch { exe, run: self.run.clone(), state: self.state.clone(), front, hand: both, user: self.user.clone() }
+        Launch {
+            exe,
+            run: self.run.clone(),
+            state: self.state.clone(),
+            kernel_log: self.kernel_log.clone(),
+            front,
+            hand: both,
+            user: self.user.clone(),
+        }
     }
 }
 
@@ -146,6 +157,9 @@ pub enum ArgsFault {
     /// Another root for /sys without `--with-hands`.
     #[error("--sysfs needs --with-hands: hands that systemd starts look at the real /sys")]
     SysfsAlone,
+    /// Another kernel log without `--with-hands`.
+    #[error("--kernel-log needs --with-hands: under systemd StandardInput= of the unit says where the kernel log is")]
+    KernelLogAlone,
 }
 
 /// Reads the command line; `env` answers for environment variables.
@@ -167,6 +181,7 @@ pub fn parse(
         user: None,
         sysfs: PathBuf::from(SYSFS),
         policy: PathBuf::from(POLICY),
+        kernel_log: PathBuf::from("/dev/kmsg"),
         launcher: None,
     };
     let mut parser = lexopt::Parser::from_args(args);
@@ -180,6 +195,7 @@ pub fn parse(
             Long("bus") => front.bus = bus_choice(parser.value()?.string()?),
             Long("user") => front.user = Some(parser.value()?.string()?),
             Long("sysfs") => front.sysfs = parser.value()?.into(),
+            Long("kernel-log") => front.kernel_log = parser.value()?.into(),
             Long("policy") => front.policy = parser.value()?.into(),
             Long("with-hands") => front.with_hands = true,
             Long("launcher") => front.launcher = Some(parser.value()?.parse()?),
@@ -191,8 +207,12 @@ pub fn parse(
         }
         first = false;
     }
-    if !front.with_hands && front.launcher.is_none() && front.sysfs.as_os_str() != SYSFS {
+    let alone = !front.with_hands && front.launcher.is_none();
+    if alone && front.sysfs.as_os_str() != SYSFS {
         return Err(ArgsFault::SysfsAlone);
+    }
+    if alone && front.kernel_log.as_os_str() != "/dev/kmsg" {
+        return Err(ArgsFault::KernelLogAlone);
     }
     Ok(Role::Front(Box::new(front)))
 }
@@ -295,6 +315,8 @@ mod tests {
     fn another_sysfs_only_with_our_own_hands() {
         assert!(role("--sysfs /tmp/x").unwrap_err().to_string().contains("--with-hands"));
         assert!(role("--sysfs /tmp/x --with-hands").is_ok());
+        assert!(role("--kernel-log /tmp/x").unwrap_err().to_string().contains("StandardInput="));
+        assert!(role("--kernel-log /tmp/x --with-hands").is_ok());
     }
 
     #[test]

@@ -105,6 +105,20 @@ pub struct DriverMig {
     pub ofa: Reading<u32>,
 }
 
+/// A MIG device of which the source knows everything but its place: from driver 470 on NVML's UUIDs do not hold the instance
+/// ids, and its calls for them have no safe wrapper. Another source that lists the device at the same index fills it in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnplacedMig {
+    /// Index in the driver's list of this GPU, the same for NVML and nvidia-smi.
+    pub index: u32,
+    /// UUID.
+    pub uuid: Reading<MigUuid>,
+    /// Profile name, `1g.5gb`.
+    pub profile: Reading<String>,
+    /// Memory of the slice in MiB.
+    pub memory_total_mib: Reading<u64>,
+}
+
 /// One GPU as the driver describes it. Every field is optional; one bad field costs itself only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DriverGpu {
@@ -144,6 +158,9 @@ pub struct DriverGpu {
     pub mig_pending: Reading<MigMode>,
     /// MIG devices.
     pub mig_devices: Vec<DriverMig>,
+    /// MIG devices without instance ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mig_unplaced: Vec<UnplacedMig>,
     /// Frame buffer memory of the card itself.
     pub memory: MemoryMib,
     /// GPU temperature in °C.
@@ -174,6 +191,15 @@ pub struct DriverGpu {
     pub ecc_enabled: Reading<bool>,
     /// Uncorrected ECC errors since the driver was loaded (volatile).
     pub ecc_uncorrected: Reading<u64>,
+    /// A memory row is to be remapped at the next reset.
+    #[serde(default)]
+    pub row_remap_pending: Reading<bool>,
+    /// A memory row could not be remapped: no spare row is left.
+    #[serde(default)]
+    pub row_remap_failed: Reading<bool>,
+    /// A memory page is to be retired at the next reset (boards before Ampere).
+    #[serde(default)]
+    pub retirement_pending: Reading<bool>,
     /// Active reasons why clocks are held down, snake_case (`sw_power_cap`, `hw_thermal_slowdown`, …), sorted.
     pub throttle: Reading<Vec<String>>,
     /// What the driver wants done, `None`, `Reset`, … (570 and newer).
@@ -213,6 +239,7 @@ impl DriverGpu {
             mig_current: Reading::default(),
             mig_pending: Reading::default(),
             mig_devices: Vec::new(),
+            mig_unplaced: Vec::new(),
             memory: MemoryMib::default(),
             temperature_c: Reading::default(),
             utilization_pct: Reading::default(),
@@ -227,6 +254,9 @@ impl DriverGpu {
             performance_state: Reading::default(),
             ecc_enabled: Reading::default(),
             ecc_uncorrected: Reading::default(),
+            row_remap_pending: Reading::default(),
+            row_remap_failed: Reading::default(),
+            retirement_pending: Reading::default(),
             throttle: Reading::default(),
             recovery_action: Reading::default(),
             pcie_generation: Reading::default(),

@@ -4,6 +4,7 @@ use crate::absence::Absence;
 use crate::condition::Condition;
 use crate::docker::DockerFacts;
 use crate::driver::{DriverGpu, DriverSource, ProbeFault};
+use crate::health::GpuHealth;
 use crate::host_facts::HostFacts;
 use crate::ids::{IommuGroupId, PciAddress};
 use crate::pci::{GpuFunction, IommuGroup, PciScan, VENDOR_NVIDIA};
@@ -121,6 +122,9 @@ pub struct Gpu {
     pub visible_to_runtime: bool,
     /// Passthrough.
     pub passthrough: PassthroughVerdict,
+    /// How well it is.
+    #[serde(default)]
+    pub health: GpuHealth,
 }
 
 impl Gpu {

@@ -31,6 +31,9 @@ pub struct Description {
     /// The host around the GPUs.
     #[serde(default)]
     pub host: HostDescription,
+    /// What the kernel has logged so far.
+    #[serde(default)]
+    pub kernel_log: Vec<KernelLine>,
     /// What goes wrong.
     #[serde(default)]
     pub faults: Faults,
@@ -43,6 +46,25 @@ pub struct Description {
     /// Whatever else sits on the bus: bridges, NVSwitches, network cards.
     #[serde(default)]
     pub functions: Vec<OtherFunction>,
+}
+
+/// One record of the kernel log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KernelLine {
+    /// Seconds since the kernel started.
+    pub at: f64,
+    /// Its text.
+    pub line: String,
+}
+
+impl KernelLine {
+    /// As `/dev/kmsg` gives it, with the sequence number that it has there.
+    #[must_use]
+    pub fn record(&self, sequence: usize) -> String {
+        let text = self.line.replace('\\', "\\x5c").replace('\n', "\\x0a");
+        format!("3,{sequence},{:.0},-;{text}", self.at.max(0.0) * 1e6)
+    }
 }
 
 /// The NVIDIA driver of the host.

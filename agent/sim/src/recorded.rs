@@ -5,9 +5,10 @@ use crate::description::Description;
 use crate::load::{BadDescription, load};
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::health::kernel_log::Unheard;
 use model::host_facts::HostFacts;
 use model::pci::PciScan;
-use model::ports::{ChangePort, HostChange, HostPort, ScanFault};
+use model::ports::{ChangePort, HostChange, HostPort, KernelLogPort, ScanFault};
 use model::snapshot::Recorded;
 use std::future::{Future, pending, ready};
 use std::path::Path;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct RecordedHost(Arc<Recorded>);
 
-/// Where the changes of a recorded host would be announced: it has none.
+/// Where the changes of a recorded host would be announced, and its kernel log read: it has neither.
 #[derive(Debug)]
 pub struct NoChanges;
 
@@ -50,6 +51,12 @@ impl HostPort for RecordedHost {
 
 impl ChangePort for NoChanges {
     fn next_change(&mut self) -> impl Future<Output = HostChange> + Send {
+        pending()
+    }
+}
+
+impl KernelLogPort for NoChanges {
+    fn next_lines(&mut self) -> impl Future<Output = Result<Vec<String>, Unheard>> + Send {
         pending()
     }
 }

@@ -21,7 +21,7 @@ fn curl_reads_the_metrics_of_a_dgx_and_the_textfile_says_the_same() {
     std::fs::set_permissions(&out, std::fs::Permissions::from_mode(0o777)).expect("mode");
     let (socket, file) = (out.join("metrics.sock"), out.join("gpuhostd.prom"));
     let config = format!("[metrics]\nsocket = '{}'\ntextfile = '{}'\n", socket.display(), file.display());
-    let start = Start { bus: Some(bus.address.clone()), tree: Some(tree), config };
+    let start = Start { bus: Some(bus.address.clone()), tree: Some(tree), config, ..Start::default() };
     let mut daemon = Daemon::start(&world, &start);
 
     let scrape = || {

@@ -51,7 +51,12 @@ fn a_host_looks_the_same_from_its_snapshot() {
         // The daemon under test reads the distribution of this machine, and its remedies are those of it.
         std::fs::copy("/etc/os-release", tree.join("etc/os-release")).expect("os-release");
         let bus = Bus::start(world.path()).expect("a bus");
-        let start = Start { bus: Some(bus.address.clone()), tree: Some(tree.clone()), config: CONFIG.to_owned() };
+        let start = Start {
+            bus: Some(bus.address.clone()),
+            tree: Some(tree.clone()),
+            config: CONFIG.to_owned(),
+            ..Start::default()
+        };
         let mut daemon = Daemon::start(&world, &start);
         wait::until("a whole observation", Duration::from_secs(20), || {
             world.ctl(&bus.address, &["rescan"]).status.success().then_some(())
@@ -84,7 +89,12 @@ fn no_secret_comes_through_the_driver_the_bus_or_the_settings() {
     std::fs::write(&description, text).expect("description");
     let tree = world.host_tree(description.to_str().expect("a path"));
     let bus = Bus::start(world.path()).expect("a bus");
-    let start = Start { bus: Some(bus.address.clone()), tree: Some(tree.clone()), config: CONFIG.to_owned() };
+    let start = Start {
+        bus: Some(bus.address.clone()),
+        tree: Some(tree.clone()),
+        config: CONFIG.to_owned(),
+        ..Start::default()
+    };
     let _daemon = Daemon::start(&world, &start);
     let shown = || world.ctl_json(&bus.address, &["gpus"]).to_string();
     wait::until("the secret on the bus", Duration::from_secs(20), || shown().contains(secret).then_some(()));

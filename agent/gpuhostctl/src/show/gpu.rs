@@ -1,6 +1,6 @@
 //! `gpu show`: all that is known of one GPU, and the reason beside all that is not.
 
-use super::gpus::{holders, why_not};
+use super::gpus::{holders, ills, slices, why_not};
 use crate::failure::Failure;
 use crate::text::{Cell, Look, Table, clean, paint, print as print_lines, print_json};
 use model::PciAddress;
@@ -34,12 +34,17 @@ pub(crate) fn lines(gpu: &GpuView) -> Result<Vec<String>, Failure> {
     let title = gpu.name.as_deref().unwrap_or(&gpu.pci_id);
     let mut lines = vec![paint(&format!("{}  {}", gpu.address, clean(title)), Look::Bold)];
     lines.extend(why_not(gpu));
+    lines.extend(ills(gpu));
     lines.push(String::new());
     let view = serde_json::to_value(gpu).map_err(|source| Failure::Answer { source })?;
     let mut table = Table::untitled();
-    rows(&mut table, &view, &gpu.absent, &["Path", "Absent", "CauseChain", "Metrics"]);
+    rows(&mut table, &view, &gpu.absent, &["Path", "Absent", "CauseChain", "HealthReasons", "MigDevices", "Metrics"]);
     table.row(vec![Cell::plain(Some("HeldBy")), Cell::plain(Some(&holders(gpu)))]);
     lines.extend(table.lines());
+    if !gpu.mig_devices.is_empty() {
+        lines.extend([String::new(), paint("MIG devices", Look::Bold)]);
+        lines.extend(slices(gpu));
+    }
     lines.push(String::new());
     lines.push(paint("From the bus to a usable GPU", Look::Bold));
     lines.extend(chain(&gpu.cause_chain).lines());

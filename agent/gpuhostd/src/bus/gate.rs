@@ -3,6 +3,7 @@
 use super::authority;
 use super::options::Standard;
 use engine::command::{Actor, Authorized, Command, Origin, Verdict};
+use model::message::Message;
 use model::refusal::Refusal;
 use wire::dbus::{GPU_INTERFACE, HOST_INTERFACE};
 use zbus::Connection;
@@ -76,7 +77,7 @@ pub(super) async fn admit(
         Action::Rescan | Action::ManageEnrolment => {
             let asked = authority::ask(connection, header, action, member, options, details).await;
             if let Err(refusal) = &asked {
-                tracing::warn!(
+                tracing::warn!(message_id = Message::BusCallRefused.id(),
                     action = action.id(),
                     member,
                     sender = header.sender().map(|name| name.as_str()),

@@ -232,6 +232,26 @@ impl GpuObject {
         self.0.now().passthrough_reasons.clone()
     }
 
+    /// How well it is: ok, degraded (it works, and something is wrong), failed (not to be relied on) or unknown (nobody who could
+    /// know was heard). A GPU that failed is not schedulable.
+    #[zbus(property)]
+    fn health(&self) -> String {
+        self.0.now().health.clone()
+    }
+
+    /// What speaks against it, the gravest first: Code (s, stable: xid_79, ecc_uncorrected, …), State (s: degraded or failed),
+    /// Message (s), Remedy (s), Since (t, milliseconds since 1970-01-01 UTC).
+    #[zbus(property)]
+    fn health_reasons(&self) -> Vec<Dict> {
+        dicts(&self.0.now().health_reasons)
+    }
+
+    /// Number of the last Xid that the kernel log has of it. Has no value where there is none (none).
+    #[zbus(property)]
+    fn last_xid(&self) -> Result<u32> {
+        self.0.value("LastXid", |gpu| gpu.last_xid)
+    }
+
     /// MIG mode now: enabled or disabled. May have no value.
     #[zbus(property)]
     fn mig_mode(&self) -> Result<String> {
@@ -244,8 +264,8 @@ impl GpuObject {
         self.0.value("MigPendingMode", |gpu| gpu.mig_pending_mode.clone())
     }
 
-    /// MIG devices: GpuInstance (t), ComputeInstance (t), Uuid (s), Profile (s), MemoryTotalMib (t). A key without a value is
-    /// left out.
+    /// MIG devices as their objects show them, with their path: Path (s), GpuInstance (t), ComputeInstance (t), Uuid (s), Profile
+    /// (s), MemoryTotalMib (t), Multiprocessors (t), … A key without a value is left out.
     #[zbus(property)]
     fn mig_devices(&self) -> Vec<Dict> {
         dicts(&self.0.now().mig_devices)

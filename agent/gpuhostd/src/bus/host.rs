@@ -11,6 +11,7 @@ use super::{Moment, Sources, gate, token};
 use engine::command::{Authorized, Command};
 use host::front::BootClock;
 use model::JobId;
+use model::message::Message;
 use model::ports::Clock;
 use model::refusal::Refusal;
 use std::collections::BTreeMap;
@@ -79,7 +80,11 @@ impl HostObject {
         let mut published = self.published.clone();
         let there = published.wait_for(|newest| newest.is_some_and(|newest| newest >= id));
         if !matches!(tokio::time::timeout(PUBLISH_DEADLINE, there).await, Ok(Ok(_))) {
-            tracing::warn!(JOB_ID = id.0, "the job has started, and its object is not on the bus yet");
+            tracing::warn!(
+                message_id = Message::JobNotPublished.id(),
+                JOB_ID = id.0,
+                "the job has started, and its object is not on the bus yet"
+            );
         }
         let path = OwnedObjectPath::try_from(job_path(id));
         Ok(path

@@ -8,6 +8,7 @@ use crate::checkin::tls::normal_pin;
 use host::front::read_bounded;
 use model::checkin::{Fault, FaultKind, Trouble};
 use model::enrol::Secret;
+use model::message::Message;
 use model::ports::Clock;
 use model::settings::ManagerSettings;
 use std::path::PathBuf;
@@ -70,7 +71,7 @@ impl<C: Clock> Task<C> {
     pub(super) async fn keep_identity(&mut self) {
         let Some(identity) = self.life.identity() else { return };
         if let Err(fault) = self.store.keep(identity).await {
-            tracing::error!(%fault, "the identity could not be kept");
+            tracing::error!(message_id = Message::IdentityNotKept.id(), %fault, "the identity could not be kept");
             self.publisher.error(&fault.to_string());
         }
     }
@@ -79,7 +80,7 @@ impl<C: Clock> Task<C> {
     pub(super) async fn keep_pending(&mut self, pending: &crate::checkin::identity::Pending) -> bool {
         let kept = self.store.keep_pending(pending).await;
         if let Err(fault) = &kept {
-            tracing::error!(%fault, "the enrolment could not be kept");
+            tracing::error!(message_id = Message::IdentityNotKept.id(), %fault, "the enrolment could not be kept");
             self.publisher.error(&fault.to_string());
         }
         kept.is_ok()

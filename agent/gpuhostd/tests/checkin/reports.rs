@@ -40,6 +40,7 @@ fn gpu(n: u8, driver: Option<DriverGpu>) -> Gpu {
         cause_chain: Vec::new(),
         visible_to_runtime: false,
         passthrough: PassthroughVerdict { eligible: false, reasons: Vec::new() },
+        health: model::health::GpuHealth::default(),
     }
 }
 

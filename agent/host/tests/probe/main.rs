@@ -125,8 +125,12 @@ fn mig_devices_with_holes(folder: &Path) {
     assert_eq!((device.sm.get(), device.ce.get(), device.dec.get()), (Some(14), Some(1), Some(0)));
     assert_eq!(device.memory.total.get(), Some(4864));
     assert_eq!(report.gpus.first().unwrap().memory.total.get(), Some(40_960));
-    let left = report.problems.iter().find(|problem| problem.contains("MIG")).unwrap();
-    assert!(left.starts_with("1 MIG devices of 0000:41:00.0"), "{left}");
+    // The one whose UUID does not say where it is keeps its index, UUID and profile for nvidia-smi's list.
+    let [unplaced] = report.gpus.first().unwrap().mig_unplaced.as_slice() else { panic!("{report:?}") };
+    assert_eq!((unplaced.index, unplaced.memory_total_mib.get()), (2, Some(4864)));
+    assert_eq!(unplaced.uuid.known().unwrap().as_str(), "MIG-5d2a8f5c-1b1e-4f8e-9c3a-0d7e6f5a4b3c");
+    assert_eq!(unplaced.profile.known().unwrap(), "1g.5gb");
+    assert!(!report.problems.iter().any(|problem| problem.contains("MIG")), "{:?}", report.problems);
 }
 
 fn noise_of_the_library_is_no_answer(folder: &Path) {

@@ -11,6 +11,7 @@ pub use verdict::{explain, health_reasons, passthrough_verdict, unschedulable_re
 use crate::absence::Absence;
 use crate::docker::DockerFacts;
 use crate::driver::{DriverGpu, DriverReport, DriverSource, MigMode, ProbeFault};
+use crate::health::GpuHealth;
 use crate::ids::PciAddress;
 use crate::observation::{Gpu, HostObservation, ProbeOutcome, RawObservation};
 use crate::pci::{GpuFunction, PciScan, VENDOR_NVIDIA};
@@ -104,7 +105,7 @@ pub fn needs_smi(scan: Option<&PciScan>, nvml: &Result<DriverReport, ProbeFault>
 
 /// NVML's safe calls give no instance ids from driver 470 on, so that it lists no MIG device where there may be some.
 fn leaves_migs_open(said: &DriverGpu) -> bool {
-    said.mig_current.get() == Some(MigMode::Enabled) && said.mig_devices.is_empty()
+    said.mig_current.get() == Some(MigMode::Enabled) && (said.mig_devices.is_empty() || !said.mig_unplaced.is_empty())
 }
 
 fn is_served_by_nvidia(gpu: &GpuFunction) -> bool {
@@ -151,6 +152,7 @@ fn judge_gpu(pci: &GpuFunction, scan: &PciScan, raw: &RawObservation, around: &A
         unschedulable_reason: unschedulable_reason.map(str::to_owned),
         cause_chain,
         visible_to_runtime,
+        health: GpuHealth::default(),
     }
 }
 

@@ -74,6 +74,10 @@ pub fn explain(code: &str) -> Option<(&'static str, &'static str)> {
             "the driver wants a reset of the GPU before it does anything else",
             "stop what uses the GPU, then `nvidia-smi -r -i ADDRESS`; where that is refused, reboot",
         ),
+        "health_failed" => (
+            "its health is failed: what it computes cannot be relied on",
+            "`gpuhostctl gpu show ADDRESS` names each reason and what to do about it",
+        ),
         "compute_capability_too_low" => (
             "its CUDA compute capability lies below 3.0: no CUDA that is still maintained runs on it",
             "use it for display only, or replace the card",

@@ -1,5 +1,7 @@
 //! A made-up host for the tests of the judge: GPUs, groups, Docker and driver reports with telling defaults.
 
+#![allow(dead_code, reason = "several test programs share the world, and none uses all of it")]
+
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverReport, DriverSource, ProbeFault};

@@ -38,6 +38,7 @@ pub fn gpu_document(gpu: &observation::Gpu, seen: &HostObservation) -> Gpu {
         cause_chain: Some(gpu.cause_chain.iter().map(cause_link).collect()),
         pcie: Some(pcie(pci, said.pcie.unwrap_or_default())),
         sriov: sriov(pci),
+        health: Some(Health { state: gpu.health.state.code().to_owned(), reasons: gpu.health.codes() }),
         ..said
     }
 }
@@ -83,10 +84,12 @@ pub fn driver_document(driver: &DriverGpu, driver_version: Option<&str>) -> Gpu 
 /// The metrics of one GPU of an observation; where the driver has no facts, the reason says why.
 #[must_use]
 pub fn gpu_metrics(gpu: &observation::Gpu) -> GpuMetrics {
+    let xid_last = gpu.health.xid_last;
     match &gpu.driver {
-        Some(driver) => driver_metrics(driver),
+        Some(driver) => GpuMetrics { xid_last, ..driver_metrics(driver) },
         None => GpuMetrics {
             bdf: gpu.pci.address.to_string(),
+            xid_last,
             reason: Some(gpu.driver_absence.as_ref().unwrap_or(&Absence::NotProbed).code().to_owned()),
             ..GpuMetrics::default()
         },
