@@ -46,6 +46,9 @@ impl Acts {
             | (HandRole::Containers, Ask::ProbeDriver(DriverSource::Nvml | DriverSource::Smi)) => {
                 Said::Refused { why: format!("{who} does not do this: ask the other one") }
             }
+            (HandRole::Host | HandRole::Containers, Ask::ProbeDriver(DriverSource::Sysfs)) => {
+                Said::Refused { why: format!("{who} does not do this: sysfs is open to everybody") }
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod condition;
 pub mod docker;
 pub mod driver;
 pub mod enrol;
+pub mod features;
 pub mod host_facts;
 pub mod ids;
 pub mod judge;
@@ -18,6 +19,7 @@ pub mod refusal;
 pub mod settings;
 pub mod smi;
 pub mod snapshot;
+pub mod stack;
 pub mod time;
 
 pub use absence::{Absence, Reading};

@@ -1,10 +1,58 @@
 //! The simulated PCI bus: a description laid out as functions, with what sysfs would show of each.
 
-use crate::description::{CardModel, Description, DrmNumbers, GpuDescription, LinkCapability, OtherFunction};
+use crate::description::{CardModel, Description, DrmNumbers, GpuDescription, Health, LinkCapability, OtherFunction};
 use crate::load::BadDescription;
-use model::pci::VENDOR_NVIDIA;
+use model::absence::{Absence, Reading};
+use model::pci::{FunctionState, Mediated, RuntimeStatus, VENDOR_NVIDIA};
 use model::{DriverName, IommuGroupId, PciAddress, PciClass, PciId};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// How a GPU sleeps, is reset, and is given away in parts; the usual state of a GPU on a server by default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StateDescription {
+    /// `power/runtime_status`.
+    pub runtime: RuntimeStatus,
+    /// `power/control` is `auto`.
+    pub may_sleep: bool,
+    /// `d3cold_allowed`.
+    pub d3cold_allowed: bool,
+    /// `reset_method`.
+    pub reset_methods: Vec<String>,
+    /// Mediated devices.
+    pub mediated: Mediated,
+}
+
+impl Default for StateDescription {
+    fn default() -> Self {
+        Self {
+            runtime: RuntimeStatus::Active,
+            may_sleep: false,
+            d3cold_allowed: true,
+            reset_methods: vec!["flr".to_owned(), "bus".to_owned()],
+            mediated: Mediated::default(),
+        }
+    }
+}
+
+/// What sysfs shows of it. A GPU that fell off the bus reads all ones; one that sleeps is not asked.
+fn function_state(gpu: &GpuDescription) -> FunctionState {
+    let said = &gpu.state;
+    let is_asleep = matches!(said.runtime, RuntimeStatus::Suspended | RuntimeStatus::Suspending);
+    FunctionState {
+        responds: if is_asleep {
+            Reading::Absent(Absence::GpuAsleep)
+        } else {
+            Reading::Known(gpu.health != Health::Lost)
+        },
+        runtime: Reading::Known(said.runtime),
+        may_sleep: Reading::Known(said.may_sleep),
+        d3cold_allowed: Reading::Known(said.d3cold_allowed),
+        reset_methods: Reading::Known(said.reset_methods.clone()),
+        mediated: said.mediated.clone(),
+    }
+}
 
 /// One PCI function as the simulated kernel keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +85,8 @@ pub struct Function {
     pub link: Option<Link>,
     /// `power_state`.
     pub power_state: String,
+    /// Whether it answers and is awake, and the like.
+    pub state: FunctionState,
     /// The bridge above.
     pub parent: Option<PciAddress>,
     /// The physical function of a virtual one.
@@ -223,6 +273,7 @@ fn gpu_function(gpu: &GpuDescription, model: &CardModel) -> Function {
         drm: gpu.drm,
         link: model.link.map(|best| Link { now: gpu.link_now.unwrap_or(best), best }),
         power_state: gpu.power_state.clone(),
+        state: function_state(gpu),
         parent: gpu.parent,
         physical_function: None,
         virtual_functions: Vec::new(),
@@ -248,6 +299,7 @@ fn virtual_functions(gpu: &GpuDescription, physical: &Function) -> Vec<Function>
             function.group = described.first_group.map(|first| IommuGroupId(first.saturating_add(u32::from(index))));
             function.physical_function = Some(physical.address);
             (function.drm, function.driver_override) = (None, None);
+            function.state.mediated = Mediated::default();
             function.link = Some(Link { now: NO_LINK, best: NO_LINK });
             Some(function)
         })
@@ -288,6 +340,7 @@ fn filler(address: PciAddress, group: Option<IommuGroupId>) -> Function {
         drm: None,
         link: None,
         power_state: "D0".to_owned(),
+        state: FunctionState::default(),
         parent: None,
         physical_function: None,
         virtual_functions: Vec::new(),

@@ -43,6 +43,7 @@ fn function(id: &str, driver: Option<&str>) -> GpuFunction {
         virtual_functions: vec![at("0000:41:00.4")],
         physical_function: None,
         power_state: Reading::Known("D0".to_owned()),
+        state: model::pci::FunctionState::default(),
         companions: Vec::new(),
         name: Some("GH100 [H100]".to_owned()),
         vendor_name: None,

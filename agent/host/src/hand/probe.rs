@@ -46,6 +46,10 @@ impl Probes {
                 what: "nvidia-smi in the driver container".to_owned(),
                 said: "it is asked through Docker, by the hand that may use Docker".to_owned(),
             }),
+            DriverSource::Sysfs => Err(ProbeFault::HandUnavailable {
+                what: "sensors in sysfs".to_owned(),
+                said: "the front reads them itself".to_owned(),
+            }),
         }
     }
 

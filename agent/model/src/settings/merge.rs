@@ -1,6 +1,7 @@
 //! Lays configuration fragments over each other: each is read alone first, so that a fault names its own file and line.
 
 use super::{Settings, check};
+use crate::ids::PciAddress;
 
 /// A fragment that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,11 +43,20 @@ pub fn merge(fragments: &[(String, String)]) -> Result<Settings, SettingsFault> 
             value,
             why,
         })?;
-        lay_over(&mut all, text.parse::<toml::Table>().map_err(unreadable)?);
+        lay_over(&mut all, by_address(text.parse::<toml::Table>().map_err(unreadable)?));
     }
     let last = fragments.last().map_or("", |(file, _)| file);
     all.try_into()
         .map_err(|e: toml::de::Error| SettingsFault::Unreadable { file: last.to_owned(), said: e.to_string() })
+}
+
+/// A GPU may be named with or without its domain: the same GPU in two fragments is one.
+fn by_address(mut fragment: toml::Table) -> toml::Table {
+    if let Some(toml::Value::Table(gpus)) = fragment.get_mut("gpu") {
+        let named = std::mem::take(gpus).into_iter();
+        *gpus = named.map(|(name, own)| (name.parse::<PciAddress>().map_or(name, |at| at.to_string()), own)).collect();
+    }
+    fragment
 }
 
 fn lay_over(below: &mut toml::Table, above: toml::Table) {

@@ -35,6 +35,7 @@ pub(crate) fn function(address: &str, id: &str, driver: &str, group: u32) -> Gpu
         virtual_functions: Vec::new(),
         physical_function: None,
         power_state: Reading::Known("D0".to_owned()),
+        state: model::pci::FunctionState::default(),
         companions: Vec::new(),
         name: Some("GH100 [H100]".to_owned()),
         vendor_name: None,

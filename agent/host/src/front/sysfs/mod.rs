@@ -6,6 +6,8 @@ mod function;
 mod group;
 mod names;
 mod parse;
+mod sensors;
+mod state;
 
 use attribute::{Miss, Tree};
 use classes::{Classes, Round};
