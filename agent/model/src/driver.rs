@@ -166,6 +166,7 @@ pub struct DriverGpu {
     /// Fan speed in per cent.
     pub fan_pct: Reading<f64>,
     /// Clock of the graphics engine in MHz (from sensors; NVIDIA's sources are not asked for it).
+    #[serde(default)]
     pub graphics_clock_mhz: Reading<f64>,
     /// Performance state, `P0`.
     pub performance_state: Reading<String>,
@@ -178,6 +179,7 @@ pub struct DriverGpu {
     /// What the driver wants done, `None`, `Reset`, … (570 and newer).
     pub recovery_action: Reading<String>,
     /// State of the NVLink fabric in the driver's words: `Completed`, `In Progress`, `Not Started`, … (nvidia-smi only).
+    #[serde(default)]
     pub fabric_state: Reading<String>,
     /// PCIe generation now.
     pub pcie_generation: Reading<u32>,
