@@ -95,6 +95,27 @@ mod tests {
     }
 
     #[test]
+    fn features_are_switched_off_by_gpu() {
+        let low = "[gpu.'41:00.0']\nfeatures_off = ['nvenc']\n[gpu.'0000:42:00.0']\nfeatures_off = ['egl', 'vulkan']\n";
+        let high = "[gpu.'0000:41:00.0']\nfeatures_off = ['nvdec', 'cuda']\n";
+        let merged = merge(&fragments(&[low, high])).unwrap();
+        let off = |at: &str| merged.gpu[&at.parse().unwrap()].features_off.iter().map(|n| n.code()).collect::<Vec<_>>();
+        assert_eq!(merged.gpu.len(), 2, "with or without its domain it is the same GPU");
+        assert_eq!((off("0000:41:00.0"), off("0000:42:00.0")), (vec!["cuda", "nvdec"], vec!["egl", "vulkan"]));
+    }
+
+    #[test]
+    fn an_unknown_feature_or_gpu_names_file_line_and_field() {
+        let typo = "[gpu.'0000:41:00.0']\nfeatures_off = ['nvnec']\n";
+        let fault = merge(&fragments(&["", typo])).unwrap_err().to_string();
+        for word in ["1.toml: ", "line 2", "nvnec", "nvenc", "features_off"] {
+            assert!(fault.contains(word), "{word}: {fault}");
+        }
+        let fault = merge(&fragments(&["[gpu.first]\nfeatures_off = []\n"])).unwrap_err().to_string();
+        assert!(fault.starts_with("0.toml: ") && fault.contains("first"), "{fault}");
+    }
+
+    #[test]
     fn a_wrong_fragment_names_itself_and_the_line() {
         let fault = merge(&fragments(&["", "[manager]\n\nurl = 'x'\n"])).unwrap_err().to_string();
         assert!(fault.starts_with("1.toml: ") && fault.contains("line 3") && fault.contains("url"), "{fault}");

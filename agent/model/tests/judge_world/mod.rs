@@ -1,4 +1,5 @@
 //! A made-up host for the tests of the judge: GPUs, groups, Docker and driver reports with telling defaults.
+#![allow(dead_code, reason = "no test needs all of it")]
 
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
