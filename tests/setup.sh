@@ -1,6 +1,6 @@
 #!/bin/bash
 # Makes sure that the tools of the named tiers are here, and installs only what is missing.
-#   tests/setup.sh build run test fuzz packages bench
+#   tests/setup.sh build run test vm fuzz packages bench
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -15,12 +15,14 @@ tier() {
     test) echo "dbus=dbus-daemon polkitd=/usr/lib/polkit-1/polkitd docker.io=dockerd umockdev=umockdev-run \
 mmdebstrap=mmdebstrap systemd=systemd-analyze jq=jq util-linux=setpriv python3-jsonschema=py:jsonschema \
 python3-yaml=py:yaml $(tier fuzz) $(tier packages)" ;;
+    vm) echo "qemu-system-x86=qemu-system-x86_64 mmdebstrap=mmdebstrap make=make gcc=gcc libc6-dev=/usr/lib/x86_64-linux-gnu/libc.a \
+fdisk=sfdisk e2fsprogs=mkfs.ext4 kmod=depmod util-linux=unshare" ;;
     fuzz) echo "g++=c++" ;;
     packages) echo "dpkg-dev=dpkg-shlibdeps rpm=rpmbuild lintian=lintian" ;;
     bench) echo "pciutils=lspci driverctl=driverctl lshw=lshw python3=/usr/bin/python3 libxml2-utils=xmllint \
 prometheus-node-exporter=prometheus-node-exporter containerd=containerd systemd=systemd-analyze dbus=dbus-daemon \
 docker.io=dockerd mmdebstrap=mmdebstrap $(tier packages)" ;;
-    *) echo "tests/setup.sh: there is no tier '$1' (build, run, test, fuzz, packages, bench)" >&2; return 1 ;;
+    *) echo "tests/setup.sh: there is no tier '$1' (build, run, test, vm, fuzz, packages, bench)" >&2; return 1 ;;
     esac
 }
 

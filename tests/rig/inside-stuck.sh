@@ -43,7 +43,8 @@ systemctl stop gpuhostd-host.service
 fsfreeze --freeze /frozen
 systemctl restart gpuhostd.service
 
-stuck() { ps -eo stat=,args= | grep '^D.*nvidia-smi'; }
+# The brackets keep grep from finding itself, which may well wait for the disk.
+stuck() { ps -eo stat=,args= | grep '^D.*/usr/bin/[n]vidia-smi'; }
 one_stuck() { is "$(stuck | wc -l)" 1; }
 probe() { ask gpuhostd host '{"id":1,"deadline_ms":20000,"ask":{"probe_driver":"smi"}}'; }
 says_stuck() { probe | grep '"fault":"stuck"'; }
@@ -75,6 +76,7 @@ begin=$SECONDS
 most_stuck=0
 while [ $((SECONDS - begin)) -lt "$STUCK_SECONDS" ]; do
     now=$(stuck | wc -l)
+    [ "$now" -le 1 ] || stuck
     most_stuck=$((now > most_stuck ? now : most_stuck))
     for unit in gpuhostd.service gpuhostd-host.service; do
         echo "$((SECONDS - begin)) $(size_of "$unit")" >>"/tmp/size-$unit"

@@ -1,6 +1,10 @@
 //! The only entrance to a change: a command, and the proof that the gate let it pass.
 
+use crate::change::Change;
+use model::PciAddress;
+use model::blocker::{Blocked, Blocker};
 use model::enrol::EnrolSpec;
+use model::policy::{Policy, Requester};
 use model::refusal::Refusal;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +17,10 @@ pub enum Command {
     Enrol(Box<EnrolSpec>),
     /// Say goodbye to the manager and wipe the credential.
     Leave,
+    /// Give a GPU to a virtual machine, or take it back.
+    Change(Change),
+    /// Let a binding stand that would be undone otherwise.
+    Confirm(PciAddress),
 }
 
 impl Command {
@@ -23,6 +31,8 @@ impl Command {
             Self::Rescan => "rescan",
             Self::Enrol(_) => "enrol",
             Self::Leave => "leave",
+            Self::Change(change) => change.operation.code(),
+            Self::Confirm(_) => "passthrough-confirm",
         }
     }
 }
@@ -76,6 +86,33 @@ impl Authorized {
         }
     }
 
+    /// The gate for a manager: its commands pass where the policy allows them and no administrator has frozen changes.
+    ///
+    /// # Errors
+    /// What stands in the way. A manager may neither rescan, enrol, leave nor confirm: those are for this host.
+    pub fn by_manager(policy: &Policy, locked: bool, command: Command) -> Result<Self, Refusal> {
+        let change = match &command {
+            Command::Change(change) => *change,
+            Command::Rescan | Command::Enrol(_) | Command::Leave | Command::Confirm(_) => {
+                let action = command.operation().to_owned();
+                return Err(Refusal::NotAuthorized { action, why: "a manager may not do this".to_owned() });
+            }
+        };
+        let explained = policy.explain(change.operation, Requester::Manager, Some(change.gpu));
+        let blockers: Vec<Blocker> =
+            locked.then_some(Blocker::RemoteLocked).into_iter().chain(explained.blocker()).collect();
+        match Blocked::by(change.gpu, blockers) {
+            Some(blocked) => Err(Refusal::Blocked(blocked)),
+            None => Ok(Self { command, actor: Actor { uid: None, origin: Origin::Manager } }),
+        }
+    }
+
+    /// The gate for the daemon's own reconcilers, which bring the host to what was authorized before.
+    #[must_use]
+    pub const fn by_reconciler(command: Command) -> Self {
+        Self { command, actor: Actor { uid: None, origin: Origin::Reconciler } }
+    }
+
     /// What was asked.
     #[must_use]
     pub const fn command(&self) -> &Command {
@@ -92,5 +129,31 @@ impl Authorized {
     #[must_use]
     pub const fn actor(&self) -> Actor {
         self.actor
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::policy::{Operation, read};
+
+    fn bind() -> Command {
+        let gpu = "0000:41:00.0".parse().unwrap();
+        let operation = Operation::PassthroughBind;
+        Command::Change(Change { operation, gpu, dry_run: false, confirm_within_ms: None, guest_memory_mib: None })
+    }
+
+    #[test]
+    fn a_manager_may_what_the_policy_says_and_nothing_while_locked() {
+        let code = |policy: &Policy, locked, command| {
+            Authorized::by_manager(policy, locked, command).map(|token| token.actor().origin).map_err(|r| r.code())
+        };
+        let open = read("p", "[manager]\npassthrough = true\nchanges_per_minute = 1").unwrap();
+        assert_eq!(code(&Policy::default(), false, bind()), Err("denied_by_policy"));
+        assert_eq!(code(&open, false, bind()), Ok(Origin::Manager));
+        assert_eq!(code(&open, true, bind()), Err("remote_locked"));
+        for command in [Command::Rescan, Command::Leave, Command::Confirm("0000:41:00.0".parse().unwrap())] {
+            assert_eq!(code(&open, false, command), Err("not_authorized"));
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The core: takes authorized commands, runs each as a job, and keeps the list of jobs that everybody reads.
 
+use crate::change::{Asked, News};
 use crate::command::{Authorized, Command};
 use crate::handle::Submission;
 use crate::job::{Job, JobState};
@@ -29,6 +30,8 @@ pub struct Core<K, M> {
     observer: mpsc::Sender<Ask>,
     publish: watch::Sender<Arc<Vec<Job>>>,
     submissions: mpsc::Receiver<Submission>,
+    changer: Option<mpsc::Sender<Asked>>,
+    news: mpsc::Receiver<News>,
     running: JoinSet<Result<(), Refusal>>,
     tasks: Vec<(task::Id, JobId)>,
     jobs: Vec<Job>,
@@ -44,6 +47,7 @@ impl<K: Clock, M: ManagerPort> Core<K, M> {
         observer: mpsc::Sender<Ask>,
         publish: watch::Sender<Arc<Vec<Job>>>,
         submissions: mpsc::Receiver<Submission>,
+        (changer, news): (Option<mpsc::Sender<Asked>>, mpsc::Receiver<News>),
     ) -> Self {
         Self {
             clock,
@@ -51,6 +55,8 @@ impl<K: Clock, M: ManagerPort> Core<K, M> {
             observer,
             publish,
             submissions,
+            changer,
+            news,
             running: JoinSet::new(),
             tasks: Vec::new(),
             jobs: Vec::new(),
@@ -66,6 +72,7 @@ impl<K: Clock, M: ManagerPort> Core<K, M> {
             tokio::select! {
                 () = cancel.cancelled() => break,
                 Some(submission) = self.submissions.recv() => self.begin(submission),
+                Some(news) = self.news.recv() => self.tell(news),
                 Some(ended) = self.running.join_next_with_id(), if !self.running.is_empty() => self.end(ended),
                 () = async {
                     match forget_at {
@@ -104,9 +111,26 @@ impl<K: Clock, M: ManagerPort> Core<K, M> {
         });
         self.publish_jobs();
         let (observer, manager) = (self.observer.clone(), Arc::clone(&self.manager));
-        let task = self.running.spawn(async move { execute(authorized, observer, &*manager).await });
+        let changer = self.changer.clone();
+        let task = self.running.spawn(async move { execute((authorized, id), observer, &*manager, changer).await });
         self.tasks.push((task.id(), id));
         let _caller_gone = reply.send(id);
+    }
+
+    /// What a change tells of itself stands in its job.
+    fn tell(&mut self, news: News) {
+        let (News::Planned { job: id, .. } | News::Step { job: id, .. }) = news;
+        if let Some(job) = self.jobs.iter_mut().find(|job| job.id == id && job.state == JobState::Running) {
+            match news {
+                News::Planned { plan, .. } => job.plan = plan,
+                News::Step { step, taken, all, .. } => {
+                    let part = |number: usize| u32::try_from(number).ok().map(f64::from);
+                    job.current_step = step;
+                    job.progress = part(taken).zip(part(all.max(1))).map(|(taken, all)| (taken / all).min(1.0));
+                }
+            }
+        }
+        self.publish_jobs();
     }
 
     fn end(&mut self, ended: Result<(task::Id, Result<(), Refusal>), JoinError>) {
@@ -161,15 +185,21 @@ const fn step_of(command: &Command) -> &'static str {
         Command::Rescan => "scan the PCI bus and ask the driver, Docker and the host anew",
         Command::Enrol(_) => "enrol with the manager and keep the credential",
         Command::Leave => "say goodbye to the manager and wipe the credential",
+        Command::Change(_) => "look at the GPU's IOMMU group and make a plan",
+        Command::Confirm(_) => "let the binding stand",
     }
 }
 
 async fn execute<M: ManagerPort>(
-    authorized: Authorized,
+    (authorized, id): (Authorized, JobId),
     observer: mpsc::Sender<Ask>,
     manager: &M,
+    changer: Option<mpsc::Sender<Asked>>,
 ) -> Result<(), Refusal> {
+    let actor = authorized.actor();
     match authorized.into_command() {
+        Command::Change(change) => ask(changer, |reply| Asked::Make(change, id, actor, reply)).await,
+        Command::Confirm(gpu) => ask(changer, |reply| Asked::Confirm(gpu, reply)).await,
         Command::Rescan => refresh(&observer).await,
         Command::Enrol(spec) => manager.enrol(*spec).await,
         Command::Leave => manager.leave().await,
@@ -181,4 +211,17 @@ async fn refresh(observer: &mpsc::Sender<Ask>) -> Result<(), Refusal> {
     let (done, answered) = oneshot::channel();
     observer.send(Ask::Refresh(done)).await.map_err(|_| stopping())?;
     answered.await.map_err(|_| stopping())
+}
+
+/// Asks the loop of changes and waits for the end of the change.
+async fn ask(
+    changer: Option<mpsc::Sender<Asked>>,
+    question: impl FnOnce(oneshot::Sender<Result<(), Refusal>>) -> Asked,
+) -> Result<(), Refusal> {
+    let what = || "the part that changes the host".to_owned();
+    let none = || Refusal::Unavailable { what: what(), why: "this daemon was started without it".to_owned() };
+    let stopping = || Refusal::Unavailable { what: what(), why: "the daemon is stopping".to_owned() };
+    let (reply, answered) = oneshot::channel();
+    changer.ok_or_else(none)?.send(question(reply)).await.map_err(|_| stopping())?;
+    answered.await.map_err(|_| stopping())?
 }

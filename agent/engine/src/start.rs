@@ -1,11 +1,13 @@
 //! Ties observer and core together and starts both.
 
+use crate::change::{ChangePorts, Changer, Records};
 use crate::core::Core;
 use crate::handle::{COMMAND_QUEUE, Handle};
 use crate::observer::{Ask, Observer, nothing_seen};
 use model::judge::{self, Seen};
 use model::observation::HostObservation;
-use model::ports::{ChangePort, Clock, HostPort, ManagerPort};
+use model::policy::Policy;
+use model::ports::{ActPort, ChangePort, Clock, HostPort, JournalFault, JournalPort, ManagerPort};
 use model::settings::Settings;
 use model::time::{BootMillis, UnixMillis};
 use std::future::Future;
@@ -60,7 +62,7 @@ impl Ends {
         self.handle.clone()
     }
 
-    /// The engine over these ports.
+    /// The engine over these ports. It observes and changes nothing.
     pub fn engine<H: HostPort, K: Clock, M: ManagerPort>(
         self,
         host: Arc<H>,
@@ -72,10 +74,42 @@ impl Ends {
     ) -> Engine<impl Future<Output = ()> + Send> {
         let (asks, asked) = mpsc::channel(COMMAND_QUEUE);
         let observer = Observer::new(host, Arc::clone(&clock), settings, self.observation, asked);
-        let core = Core::new(clock, manager, asks.clone(), self.jobs, self.submissions);
+        let (_no_news, news) = mpsc::channel(1);
+        let core = Core::new(clock, manager, asks.clone(), self.jobs, self.submissions, (None, news));
         let run = async move {
             tokio::join!(observer.run(changes, cancel.clone()), core.run(cancel));
         };
         Engine { handle: self.handle, pulse: Pulse(asks), run }
+    }
+
+    /// The engine over these ports, with the part that changes the host. Before anything else runs, what an earlier run left
+    /// open in the journal is undone.
+    ///
+    /// # Errors
+    /// The journal cannot be read: then nothing may be changed, and [`Ends::engine`] is what is left.
+    pub async fn engine_that_changes<H: HostPort, K: Clock, M: ManagerPort, A: ActPort, J: JournalPort>(
+        self,
+        (host, changes): (Arc<H>, impl ChangePort),
+        (manager, settings): (Arc<M>, watch::Receiver<Arc<Settings>>),
+        ports: ChangePorts<A, J, K>,
+        (policy, records): (watch::Receiver<Arc<Policy>>, watch::Sender<Arc<Records>>),
+        cancel: CancellationToken,
+    ) -> Result<Engine<impl Future<Output = ()> + Send>, JournalFault> {
+        let (asks, asked) = mpsc::channel(COMMAND_QUEUE);
+        let (clock, seen) = (Arc::clone(&ports.clock), self.handle.observation.clone());
+        let observer = Observer::new(host, Arc::clone(&clock), settings, self.observation, asked);
+        let (news_to, news) = mpsc::channel(COMMAND_QUEUE);
+        let (change_to, change_from) = mpsc::channel(COMMAND_QUEUE);
+        let mut changer = Changer::new(ports, seen, asks.clone(), policy, news_to, records);
+        changer.recover().await?;
+        let core = Core::new(clock, manager, asks.clone(), self.jobs, self.submissions, (Some(change_to), news));
+        let run = async move {
+            tokio::join!(
+                observer.run(changes, cancel.clone()),
+                changer.run(change_from, cancel.clone()),
+                core.run(cancel)
+            );
+        };
+        Ok(Engine { handle: self.handle, pulse: Pulse(asks), run })
     }
 }

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "gpuhostctl", version, arg_required_else_help = true, max_term_width = 100)]
 #[command(after_help = "Exit status: 0 done, 1 broken, 2 wrong argument, 4 not authorized, 5 not found, 6 busy,\n\
-                        7 conflict, 8 unavailable (the daemon is not running), 9 timeout, 10 the host said no.")]
+                        7 conflict, 8 unavailable (the daemon is not running), 9 timeout, 10 the host said no,\n\
+                        11 something stands in the way of giving this GPU away.")]
 pub(crate) struct Arguments {
     /// Print JSON under the names that D-Bus uses; a value that is not known is null
     #[arg(long, global = true)]
@@ -64,6 +65,12 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         what: Config,
     },
+    /// Look at the policy: what may be done to this host, and by whom
+    Policy {
+        /// What of it.
+        #[command(subcommand)]
+        what: PolicyCommand,
+    },
     /// Tools that need no daemon
     Debug {
         /// Which one.
@@ -94,6 +101,27 @@ pub(crate) enum Config {
     Check {
         /// Files to lay over each other in this order; by default the files that the daemon reads
         files: Vec<PathBuf>,
+    },
+}
+
+/// `policy …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Print what is allowed, defaults included
+    Show {
+        /// Another file than /etc/gpuhostd/policy.toml
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Say whether an operation is allowed, and which key decides
+    Explain {
+        /// passthrough-bind or passthrough-release
+        operation: String,
+        /// PCI address of the GPU (0000:41:00.0 or 41:00.0)
+        gpu: Option<String>,
+        /// Another file than /etc/gpuhostd/policy.toml
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
     },
 }
 

@@ -198,7 +198,7 @@ impl Failure {
 
 /// The exit status of a refusal code that came in a job; 1 where the code is not known here.
 pub(crate) fn status_of_code(code: &str) -> u8 {
-    Refusal::CODES.into_iter().find(|(known, _)| *known == code).map_or(BROKEN, |(_, status)| status)
+    Refusal::codes().find(|(known, _)| *known == code).map_or(BROKEN, |(_, status)| status)
 }
 
 #[cfg(test)]

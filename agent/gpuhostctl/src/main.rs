@@ -6,6 +6,7 @@ mod daemon;
 mod failure;
 mod manage;
 mod parse_smi;
+mod policy;
 mod role;
 mod show;
 mod text;
@@ -38,6 +39,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { json, bus, verb } = arguments;
     match verb {
         Verb::Config { what: Config::Check { files } } => config_check::run(&files, json),
+        Verb::Policy { what } => policy::run(&what, json),
         Verb::Debug { what: Debug::ParseSmi { file } } => parse_smi::run(&file),
         Verb::Debug { what: Debug::Snapshot { output, root, config } } => {
             Err(role::run_snapshot(&role::Snapshot { output, root, config, bus, json }))

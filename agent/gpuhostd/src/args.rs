@@ -13,7 +13,8 @@ gpuhostd, the GPU host agent
 Usage:
   gpuhostd [OPTIONS]                 the front: observes, serves D-Bus, checks in (under systemd)
   gpuhostd --with-hands [OPTIONS]    the same, and starts the hands itself (where there is no systemd)
-  gpuhostd hand host|containers      one hand, on the socket that systemd or the front passes
+  gpuhostd hand host|containers|holders
+                                     one hand, on the socket that systemd or the front passes
   gpuhostd config check [FILE...]    reads the configuration and says what is wrong with it
   gpuhostd snapshot [-o FILE]        writes what this host looks like to an archive, without secrets
 
@@ -25,9 +26,15 @@ Options:
   --bus ADDRESS        message bus: system, none, or an address as unix:path=/run/bus [default: system]
   --user NAME          with --with-hands, as root: the user that the front becomes [default: gpuhostd, else nobody]
   --sysfs DIR          with --with-hands: another root for /sys
+  --policy FILE        what may be done to this host [default: /etc/gpuhostd/policy.toml]
   -h, --help           this text
   -V, --version        the version
 ";
+
+/// Where the kernel shows itself.
+const SYSFS: &str = "/sys";
+/// What the administrator allows.
+const POLICY: &str = "/etc/gpuhostd/policy.toml";
 
 /// Which message bus the daemon serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +64,8 @@ pub struct FrontArgs {
     pub user: Option<String>,
     /// Root of sysfs.
     pub sysfs: PathBuf,
+    /// The policy file.
+    pub policy: PathBuf,
     /// Set by the launcher: its process id, and that the front is its child.
     pub launcher: Option<u32>,
 }
@@ -66,16 +75,19 @@ impl FrontArgs {
     #[must_use]
     pub fn launch(&self, exe: PathBuf) -> Launch {
         let config = self.config.iter().flat_map(|file| [OsString::from("--config"), file.clone().into()]);
-        let hand: Vec<OsString> = config.collect();
+        let config: Vec<OsString> = config.collect();
+        let host = [("--sysfs", &self.sysfs), ("--policy", &self.policy)];
+        let host = host.into_iter().flat_map(|(name, path)| [OsString::from(name), path.clone().into()]);
+        let both: Vec<OsString> = host.chain(config).collect();
         let bus = match &self.bus {
             BusChoice::System => "system".into(),
             BusChoice::None => "none".into(),
             BusChoice::Address(address) => OsString::from(address),
         };
-        let places = [("--state", &self.state), ("--run", &self.run), ("--sysfs", &self.sysfs)];
+        let places = [("--state", &self.state), ("--run", &self.run)];
         let places = places.into_iter().flat_map(|(name, path)| [OsString::from(name), path.clone().into()]);
-        let front = [OsString::from("--bus"), bus].into_iter().chain(places).chain(hand.clone()).collect();
-        Launch { exe, run: self.run.clone(), state: self.state.clone(), front, hand, user: self.user.clone() }
+        let front = [OsString::from("--bus"), bus].into_iter().chain(places).chain(both.clone()).collect();
+        Launch { exe, run: self.run.clone(), state: self.state.clone(), front, hand: both, user: self.user.clone() }
     }
 }
 
@@ -90,6 +102,10 @@ pub struct HandArgs {
     pub launcher: Option<u32>,
     /// The uid that may ask, where it is not that of the package's user.
     pub front_uid: Option<u32>,
+    /// Root of sysfs: another one than `/sys` only with a launcher.
+    pub sysfs: PathBuf,
+    /// The policy file.
+    pub policy: PathBuf,
 }
 
 /// What this process is.
@@ -99,8 +115,8 @@ pub enum Role {
     Front(Box<FrontArgs>),
     /// A hand.
     Hand(HandArgs),
-    /// The disposable child of a probe.
-    Probe(Vec<String>),
+    /// A disposable child of a hand: its word, and what comes behind it.
+    Child(String, Vec<OsString>),
     /// Reads configuration files and says what is wrong.
     ConfigCheck(Vec<PathBuf>),
     /// Takes a snapshot of the host.
@@ -145,7 +161,8 @@ pub fn parse(
         bus: BusChoice::System,
         with_hands: false,
         user: None,
-        sysfs: PathBuf::from("/sys"),
+        sysfs: PathBuf::from(SYSFS),
+        policy: PathBuf::from(POLICY),
         launcher: None,
     };
     let mut parser = lexopt::Parser::from_args(args);
@@ -159,6 +176,7 @@ pub fn parse(
             Long("bus") => front.bus = bus_choice(parser.value()?.string()?),
             Long("user") => front.user = Some(parser.value()?.string()?),
             Long("sysfs") => front.sysfs = parser.value()?.into(),
+            Long("policy") => front.policy = parser.value()?.into(),
             Long("with-hands") => front.with_hands = true,
             Long("launcher") => front.launcher = Some(parser.value()?.parse()?),
             Short('h') | Long("help") => return Ok(Role::Print(USAGE)),
@@ -169,7 +187,7 @@ pub fn parse(
         }
         first = false;
     }
-    if !front.with_hands && front.launcher.is_none() && front.sysfs.as_os_str() != "/sys" {
+    if !front.with_hands && front.launcher.is_none() && front.sysfs.as_os_str() != SYSFS {
         return Err(ArgsFault::SysfsAlone);
     }
     Ok(Role::Front(Box::new(front)))
@@ -188,30 +206,58 @@ fn subcommand(word: &str, parser: &mut lexopt::Parser) -> Result<Role, ArgsFault
     if word == "snapshot" {
         return snapshot::parse(parser).map(Role::Snapshot);
     }
+    if hands::linux::is_child(word) {
+        return Ok(Role::Child(word.to_owned(), parser.raw_args()?.collect()));
+    }
+    if word == "hand" {
+        return hand(parser);
+    }
     let mut words = Vec::new();
-    let (mut config, mut launcher, mut front_uid) = (Vec::new(), None, None);
     while let Some(arg) = parser.next()? {
         match arg {
             Value(value) => words.push(value.string()?),
-            Long("config") if word == "hand" => config.push(parser.value()?.into()),
-            Long("launcher") if word == "hand" => launcher = Some(parser.value()?.parse()?),
-            Long("front-uid") if word == "hand" => front_uid = Some(parser.value()?.parse()?),
             other @ (Short(_) | Long(_)) => return Err(other.unexpected().into()),
         }
     }
-    let unknown = |word: &str, expected| Err(ArgsFault::Word { word: word.to_owned(), expected });
     match (word, words.as_slice()) {
-        ("hand", [name]) => match HandRole::from_name(name) {
-            Some(role) => Ok(Role::Hand(HandArgs { role, config, launcher, front_uid })),
-            None => unknown(name, "host or containers"),
-        },
-        ("hand", _) => unknown(&words.join(" "), "one hand: host or containers"),
-        ("probe", _) => Ok(Role::Probe(words)),
         ("config", [check, files @ ..]) if check == "check" => {
             Ok(Role::ConfigCheck(files.iter().map(PathBuf::from).collect()))
         }
         ("config", _) => unknown(&words.join(" "), "config check [FILE...]"),
         _ => unknown(word, "hand, config or snapshot"),
+    }
+}
+
+fn unknown(word: &str, expected: &'static str) -> Result<Role, ArgsFault> {
+    Err(ArgsFault::Word { word: word.to_owned(), expected })
+}
+
+/// `hand ROLE` with its options.
+fn hand(parser: &mut lexopt::Parser) -> Result<Role, ArgsFault> {
+    use lexopt::prelude::*;
+    let mut words = Vec::new();
+    let (mut config, mut launcher, mut front_uid) = (Vec::new(), None, None);
+    let (mut sysfs, mut policy) = (PathBuf::from(SYSFS), PathBuf::from(POLICY));
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Value(value) => words.push(value.string()?),
+            Long("config") => config.push(parser.value()?.into()),
+            Long("launcher") => launcher = Some(parser.value()?.parse()?),
+            Long("front-uid") => front_uid = Some(parser.value()?.parse()?),
+            Long("sysfs") => sysfs = parser.value()?.into(),
+            Long("policy") => policy = parser.value()?.into(),
+            other @ (Short(_) | Long(_)) => return Err(other.unexpected().into()),
+        }
+    }
+    if launcher.is_none() && sysfs.as_os_str() != SYSFS {
+        return Err(ArgsFault::SysfsAlone);
+    }
+    match words.as_slice() {
+        [name] => match HandRole::from_name(name) {
+            Some(role) => Ok(Role::Hand(HandArgs { role, config, launcher, front_uid, sysfs, policy })),
+            None => unknown(name, "host, containers or holders"),
+        },
+        _ => unknown(&words.join(" "), "one hand: host, containers or holders"),
     }
 }
 

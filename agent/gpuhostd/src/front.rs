@@ -5,13 +5,12 @@ use crate::lifecycle::{self, Live, Ports};
 use crate::linux::LinuxHost;
 use crate::{config, logging};
 use anyhow::Context;
-use hands::{Client, RemoteHost};
+use hands::RemoteHost;
 use host::front::{BootClock, FactsRoot, Sysfs, UdevChanges};
 use model::ports::{ChangePort, HostPort};
 use model::settings::Settings;
 use std::sync::Arc;
 use tokio::sync::watch;
-use wire::hand::HandRole;
 
 /// Runs the front on the Linux host under us until it is told to end.
 ///
@@ -23,8 +22,7 @@ pub fn run(args: FrontArgs) -> anyhow::Result<()> {
     }
     let (folder, sysfs) = (args.run.join("hands"), args.sysfs.clone());
     run_on(args, move |settings| {
-        let client = |role| Client::at(role, &folder);
-        let remote = RemoteHost::new(client(HandRole::Host), client(HandRole::Containers), &settings.nvidia);
+        let remote = RemoteHost::at(&folder, &settings.nvidia);
         (LinuxHost::new(Sysfs::new(&sysfs), FactsRoot::default(), remote), UdevChanges::listen())
     })
 }

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         Role::Front(args) => front::run(*args).map(|()| ExitCode::SUCCESS),
         Role::Hand(args) => serve_hand(&args),
         Role::Snapshot(args) => snapshot::run(&args).map(|()| ExitCode::SUCCESS),
-        Role::Probe(words) => return hands::linux::probe(&words),
+        Role::Child(word, rest) => return hands::linux::child(&word, &rest).unwrap_or(ExitCode::from(2)),
         Role::ConfigCheck(files) => config::read(&files).map_err(Into::into).map(|_| {
             println!("the configuration is right");
             ExitCode::SUCCESS
@@ -40,7 +40,8 @@ fn serve_hand(args: &HandArgs) -> anyhow::Result<ExitCode> {
     if let Some(launcher) = args.launcher {
         hands::launcher::end_with(launcher)?;
     }
-    let acts = hands::linux::acts(args.role, settings, model::smi::parse);
+    let ground = hands::linux::Ground { sysfs: args.sysfs.clone(), policy: args.policy.clone() };
+    let acts = hands::linux::acts(args.role, settings, model::smi::parse, &ground);
     Ok(hands::entry::main(args.role, args.front_uid, acts))
 }
 

@@ -2,6 +2,9 @@
 
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::holders::Holders;
+use model::plan::{Scope, Step};
+use model::ports::ActFault;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -21,6 +24,10 @@ pub struct Acts {
     pub probe_driver: Act<DriverSource, Result<DriverReport, ProbeFault>>,
     /// Asks Docker for its facts.
     pub docker_facts: Act<(), Result<DockerFacts, ProbeFault>>,
+    /// Takes one step of a change.
+    pub act: Act<(Scope, Step), Result<(), ActFault>>,
+    /// Looks for users of a scope.
+    pub holders: Act<Scope, Result<Holders, ActFault>>,
     /// True while a child hangs in the kernel: the hand then stays, for it alone knows of that child.
     pub child_hangs: Box<dyn Fn() -> bool + Send + Sync>,
 }
@@ -42,15 +49,41 @@ impl Acts {
                 let what = format!("Docker (asked by {who})");
                 Said::Docker(in_time((self.docker_facts)(()), what, within).await)
             }
-            (HandRole::Host, Ask::DockerFacts | Ask::ProbeDriver(DriverSource::SmiInDriverContainer))
-            | (HandRole::Containers, Ask::ProbeDriver(DriverSource::Nvml | DriverSource::Smi)) => {
-                Said::Refused { why: format!("{who} does not do this: ask the other one") }
+            (HandRole::Host, Ask::Act { scope, step }) => {
+                let attempted = step.to_string();
+                Said::Acted(in_time_or_hung((self.act)((scope, step)), attempted, within).await)
+            }
+            (HandRole::Holders, Ask::Holders(scope)) => {
+                let attempted = format!("look for users of {}", scope.gpu);
+                Said::Holders(in_time_or_hung((self.holders)(scope), attempted, within).await)
+            }
+            (
+                HandRole::Host,
+                Ask::DockerFacts | Ask::ProbeDriver(DriverSource::SmiInDriverContainer) | Ask::Holders(_),
+            )
+            | (
+                HandRole::Containers,
+                Ask::ProbeDriver(DriverSource::Nvml | DriverSource::Smi) | Ask::Holders(_) | Ask::Act { .. },
+            )
+            | (HandRole::Holders, Ask::ProbeDriver(_) | Ask::DockerFacts | Ask::Act { .. }) => {
+                Said::Refused { why: format!("{who} does not do this: ask another one") }
             }
             (HandRole::Host | HandRole::Containers, Ask::ProbeDriver(DriverSource::Sysfs)) => {
                 Said::Refused { why: format!("{who} does not do this: sysfs is open to everybody") }
             }
         }
     }
+}
+
+/// A step that is given up may yet have its effect.
+async fn in_time_or_hung<T>(
+    act: Doing<Result<T, ActFault>>,
+    attempted: String,
+    within: Duration,
+) -> Result<T, ActFault> {
+    timeout(within, act).await.unwrap_or_else(|_| {
+        Err(ActFault::Hung { attempted, after_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) })
+    })
 }
 
 async fn in_time<T>(act: Doing<Result<T, ProbeFault>>, what: String, within: Duration) -> Result<T, ProbeFault> {

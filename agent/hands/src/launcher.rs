@@ -89,7 +89,7 @@ async fn live(launch: &Launch) -> Result<ExitCode, LaunchFault> {
         own_folder(path, owner)?;
     }
     let mut hands = JoinSet::new();
-    for role in [HandRole::Host, HandRole::Containers] {
+    for role in HandRole::ALL {
         let listener = socket(&folder.join(format!("{}.sock", role.name())), owner)?;
         hands.spawn(keep(role, launch.clone(), owner, listener));
     }

@@ -12,6 +12,7 @@ pub mod launcher;
 pub mod linux;
 pub mod listen;
 pub mod peers;
+pub mod policy;
 pub mod power;
 pub mod remote;
 pub mod server;

@@ -1,11 +1,19 @@
 //! The acts on a real host: each hand's functions of `host`, with what the settings say.
 
 use crate::acts::Acts;
+use crate::policy;
 use crate::power::why_powerless;
+use host::front::Surroundings;
+use host::hand::change::{self, Changes};
 use host::hand::docker::{facts, smi_in_driver_container};
-use host::hand::probe::{Parse, Probes};
+use host::hand::holders;
+use host::hand::probe::{self, Parse, Probes};
+use host::hand::process::Supervisor;
 use model::driver::DriverSource;
+use model::policy::Policy;
 use model::settings::Settings;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +22,29 @@ use wire::hand::HandRole;
 /// Time for Docker's facts; the front waits a little longer.
 const DOCKER_WITHIN: Duration = Duration::from_secs(10);
 
+/// Our own executable, which plays the disposable children too.
+const WORKER: &str = "/proc/self/exe";
+
+/// Where a hand finds what it works on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ground {
+    /// `/sys`, or another root where a host is simulated.
+    pub sysfs: PathBuf,
+    /// The policy file, which the hand reads itself.
+    pub policy: PathBuf,
+}
+
 /// What the hand of this role can do on this host; `parse` reads the output of `nvidia-smi -q -x`. The executable must call
 /// [`host::hand::probe::child_main`] when its first argument is [`host::hand::probe::ROLE`].
 #[must_use]
-pub fn acts(role: HandRole, settings: Settings, parse: Parse) -> Acts {
+pub fn acts(role: HandRole, settings: Settings, parse: Parse, ground: &Ground) -> Acts {
     let settings = Arc::new(settings);
-    let probes = Probes::new("/proc/self/exe", parse);
+    let probes = Probes::new(WORKER, parse);
     let (for_power, for_probes, for_docker) = (Arc::clone(&settings), Arc::clone(&settings), settings);
     let register = probes.clone();
+    let changes = Changes::new(WORKER, &ground.sysfs, Surroundings::of_this_host());
+    let (changing, policy, sysfs) = (changes.clone(), ground.policy.clone(), ground.sysfs.clone());
+    let lookers = Supervisor::default();
     Acts {
         powerless: Box::new(move || why_powerless(role, &for_power.docker.socket)),
         probe_driver: Box::new(move |source| {
@@ -42,12 +65,36 @@ pub fn acts(role: HandRole, settings: Settings, parse: Parse) -> Acts {
             let settings = Arc::clone(&for_docker);
             Box::pin(async move { facts(&settings.docker.socket, DOCKER_WITHIN).await })
         }),
-        child_hangs: Box::new(move || !register.stuck().is_empty()),
+        act: Box::new(move |(scope, step)| {
+            let (changes, policy) = (changes.clone(), policy.clone());
+            Box::pin(async move {
+                let rules = tokio::task::spawn_blocking(move || policy::read(&policy)).await;
+                changes.act(&scope, &step, rules.unwrap_or_else(|_| Policy::strictest())).await
+            })
+        }),
+        holders: Box::new(move |scope| {
+            let (lookers, sysfs) = (lookers.clone(), sysfs.clone());
+            Box::pin(async move { holders::look(&lookers, Path::new(WORKER), &sysfs, &scope).await })
+        }),
+        child_hangs: Box::new(move || !register.stuck().is_empty() || changing.hangs()),
     }
 }
 
-/// The disposable process of a probe, with the arguments behind `probe`. Blocking; what the process exits with.
+/// Whether a first argument makes this process a disposable child of a hand.
 #[must_use]
-pub fn probe(words: &[String]) -> ExitCode {
-    host::hand::probe::child_main(words)
+pub fn is_child(word: &str) -> bool {
+    [probe::ROLE, change::ROLE, holders::ROLE].contains(&word)
+}
+
+/// A disposable child of a hand, with its own first argument: `probe`, `act`, `look-for-holders`; `None` where the word
+/// names none. Blocking; what the process exits with.
+#[must_use]
+pub fn child(word: &str, rest: &[OsString]) -> Option<ExitCode> {
+    let texts = || rest.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>();
+    match word {
+        probe::ROLE => Some(probe::child_main(&texts())),
+        change::ROLE => Some(change::child_main(rest)),
+        holders::ROLE => Some(holders::child_main(rest)),
+        _ => None,
+    }
 }

@@ -12,6 +12,9 @@ pub fn why_powerless(role: HandRole, docker_socket: &str) -> Option<String> {
             let uid = geteuid();
             (!uid.is_root()).then(|| format!("it runs as uid {uid}, and only root may change how devices are bound"))
         }
+        HandRole::Holders => (!sees_others()).then(|| {
+            "it may not look into other users' processes: it needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH".to_owned()
+        }),
         HandRole::Containers => match eaccess(docker_socket, AccessFlags::R_OK | AccessFlags::W_OK) {
             Ok(()) => None,
             Err(Errno::ENOENT) => {
@@ -25,6 +28,11 @@ pub fn why_powerless(role: HandRole, docker_socket: &str) -> Option<String> {
             Err(errno) => Some(format!("{docker_socket} cannot be used: {}", errno.desc())),
         },
     }
+}
+
+/// The open files of process 1, which is root's and never ours, are readable with both capabilities only.
+fn sees_others() -> bool {
+    std::fs::read_dir("/proc/1/fd").is_ok_and(|mut files| files.next().is_none_or(|file| file.is_ok()))
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The limits of a role: the host hand leaves after 120 s without work, the container hand stays.
+    /// The limits of a role: the host and the holders hand leave after 120 s without work, the container hand stays.
     #[must_use]
     pub fn of(role: HandRole) -> Self {
         Self {
@@ -42,12 +42,12 @@ impl Limits {
             quiet: Duration::from_secs(30),
             request: Duration::from_secs(600),
             leave_after: match role {
-                HandRole::Host => Some(Duration::from_secs(120)),
+                HandRole::Host | HandRole::Holders => Some(Duration::from_secs(120)),
                 HandRole::Containers => None,
             },
             renew_after: match role {
                 HandRole::Host => Some(Duration::from_secs(600)),
-                HandRole::Containers => None,
+                HandRole::Containers | HandRole::Holders => None,
             },
         }
     }

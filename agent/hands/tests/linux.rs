@@ -43,6 +43,7 @@ fn program(folder: &Path, script: &str) -> String {
 struct Hands {
     host: Served,
     containers: Served,
+    holders: Served,
     settings: Settings,
 }
 
@@ -52,13 +53,16 @@ fn hands(folder: &Path, script: &str) -> Hands {
     settings.docker.socket = folder.join("docker.sock").display().to_string();
     settings.nvidia.smi_paths = if script.is_empty() { Vec::new() } else { vec![program(folder, script)] };
     settings.nvidia.probe_timeout_ms = 1500;
-    let serve = |role| Served::with(role, ourselves(), linux::acts(role, settings.clone(), parse), limits());
-    Hands { host: serve(HandRole::Host), containers: serve(HandRole::Containers), settings }
+    let ground = linux::Ground { sysfs: folder.join("sys"), policy: folder.join("policy.toml") };
+    let acts = |role| linux::acts(role, settings.clone(), parse, &ground);
+    let [host, containers, holders] = HandRole::ALL.map(|role| Served::with(role, ourselves(), acts(role), limits()));
+    Hands { host, containers, holders, settings }
 }
 
 impl Hands {
     fn remote(&self) -> RemoteHost {
-        RemoteHost::new(self.host.client(), self.containers.client(), &self.settings.nvidia)
+        let Self { host, containers, holders, settings } = self;
+        RemoteHost::new(host.client(), containers.client(), holders.client(), &settings.nvidia)
     }
 }
 

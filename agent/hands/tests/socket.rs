@@ -17,6 +17,8 @@ use hands::peers::Peers;
 use hands::server::{Left, Limits};
 use hands::{HandFault, RemoteHost};
 use model::driver::{DriverSource, ProbeFault};
+use model::holders::Holders;
+use model::plan::{Lane, Scope, Step};
 use model::settings::NvidiaSettings;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -24,15 +26,24 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use wire::hand::{Ask, HandRole, Said};
 
+fn scope() -> Scope {
+    let gpu = "0000:41:00.0".parse().unwrap();
+    Scope { lane: Lane::Gpu(gpu), gpu, members: vec![gpu] }
+}
+
 const LONG: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn the_adapter_gets_each_fact_from_the_hand_that_has_it() {
     let host = Served::host();
     let containers = Served::with(HandRole::Containers, ourselves(), acts(), limits());
-    let remote = RemoteHost::new(host.client(), containers.client(), &NvidiaSettings::default());
+    let holders = Served::with(HandRole::Holders, ourselves(), acts(), limits());
+    let remote = RemoteHost::new(host.client(), containers.client(), holders.client(), &NvidiaSettings::default());
     assert_eq!(remote.probe_driver(DriverSource::Smi).await, Ok(report(DriverSource::Smi)));
     assert_eq!(remote.docker_facts().await, Ok(facts()));
+    assert_eq!(remote.users(&scope()).await, Ok(Holders::default()));
+    let said = remote.act(&scope(), &Step::Probe { address: scope().gpu }).await.unwrap_err().to_string();
+    assert!(said.contains("it is a test"), "{said}");
     let absent = remote.probe_driver(DriverSource::SmiInDriverContainer).await;
     assert!(matches!(absent, Err(ProbeFault::Absent { .. })), "{absent:?}");
     let hello = remote.hand(HandRole::Containers).hello(LONG).await.unwrap();
@@ -51,8 +62,15 @@ async fn a_hand_refuses_what_is_the_other_ones() {
         );
     }
     let host = Served::host();
-    for ask in [Ask::DockerFacts, Ask::ProbeDriver(DriverSource::SmiInDriverContainer)] {
+    let docker = [Ask::DockerFacts, Ask::ProbeDriver(DriverSource::SmiInDriverContainer)];
+    for ask in docker.into_iter().chain([Ask::Holders(scope())]) {
         assert!(matches!(host.client().ask(ask, LONG).await, Err(HandFault::Refused { .. })));
+    }
+    let holders = Served::with(HandRole::Holders, ourselves(), acts(), limits());
+    let step = Step::Probe { address: scope().gpu };
+    for hand in [&holders, &containers] {
+        let act = Ask::Act { scope: scope(), step: step.clone() };
+        assert!(matches!(hand.client().ask(act, LONG).await, Err(HandFault::Refused { .. })));
     }
 }
 
@@ -300,7 +318,7 @@ async fn answers_that_do_not_fit_are_faults() {
         let folder = tempfile::tempdir().unwrap();
         let liar = impostor(folder.path(), bytes).await;
         let client = hands::Client::at(HandRole::Host, folder.path());
-        let remote = RemoteHost::new(client.clone(), client, &NvidiaSettings::default());
+        let remote = RemoteHost::new(client.clone(), client.clone(), client, &NvidiaSettings::default());
         let said = remote.probe_driver(DriverSource::Nvml).await.unwrap_err().to_string();
         assert!(said.contains(expected), "expected {expected:?}, got: {said}");
         liar.abort();

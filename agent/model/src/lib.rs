@@ -3,17 +3,23 @@
 //! Nothing here touches a file, a process, a socket or a clock; the compiler and clippy hold that.
 
 pub mod absence;
+pub mod blocker;
+pub mod change;
 pub mod checkin;
 pub mod condition;
 pub mod docker;
 pub mod driver;
 pub mod enrol;
 pub mod features;
+pub mod holders;
 pub mod host_facts;
 pub mod ids;
 pub mod judge;
 pub mod observation;
+pub mod passthrough;
 pub mod pci;
+pub mod plan;
+pub mod policy;
 pub mod ports;
 pub mod refusal;
 pub mod settings;

@@ -2,8 +2,10 @@
 
 use crate::docker::DockerFacts;
 use crate::driver::{DriverReport, DriverSource, ProbeFault};
+use crate::holders::Holders;
 use crate::host_facts::HostFacts;
 use crate::pci::PciScan;
+use crate::plan::{CloseUp, Scope, Step};
 use crate::time::{BootMillis, UnixMillis};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
@@ -80,4 +82,87 @@ pub trait ManagerPort: Send + Sync + 'static {
     /// # Errors
     /// The credential could not be wiped.
     fn leave(&self) -> impl Future<Output = Result<(), crate::refusal::Refusal>> + Send;
+}
+
+/// The part of a host that changes things, one step at a time, and that looks closely at what it changes. Every call has its
+/// deadline inside; none decides anything.
+pub trait ActPort: Send + Sync + 'static {
+    /// Reads the functions of a scope, and the group of its GPU, afresh from the kernel. A function that has gone is left out.
+    ///
+    /// # Errors
+    /// Nothing could be read.
+    fn close_up(&self, scope: &Scope) -> impl Future<Output = Result<CloseUp, ActFault>> + Send;
+
+    /// Looks for everybody who uses a function of the scope: its device files, its driver's, and `/dev/vfio/GROUP`.
+    ///
+    /// # Errors
+    /// Nobody could be looked into.
+    fn holders(&self, scope: &Scope) -> impl Future<Output = Result<Holders, ActFault>> + Send;
+
+    /// Takes one step. That it returns without an error does not mean that it had an effect.
+    ///
+    /// # Errors
+    /// What the host said; [`ActFault::Hung`] where the kernel holds the writer and it was given up.
+    fn act(&self, scope: &Scope, step: &Step) -> impl Future<Output = Result<(), ActFault>> + Send;
+}
+
+/// A step or a look that did not work. It may have had its effect all the same.
+#[derive(Debug, Clone, Hash, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActFault {
+    /// The host said no.
+    #[error("{attempted}: {said}")]
+    Said {
+        /// What was tried, on which path.
+        attempted: String,
+        /// What the host said.
+        said: String,
+    },
+    /// The kernel did not come back, and the process that called it was given up. It may yet have its effect.
+    #[error("{attempted}: the kernel has not come back after {after_ms} ms")]
+    Hung {
+        /// What was tried, on which path.
+        attempted: String,
+        /// For how long it was waited for.
+        after_ms: u64,
+    },
+    /// The hand that does it cannot be reached, or refuses it. Whether it was done is not known.
+    #[error("{what} cannot be asked: {said}")]
+    Unreachable {
+        /// Which hand.
+        what: String,
+        /// What was said.
+        said: String,
+    },
+}
+
+/// Where open and standing changes are kept: one document to a name. A call that returns has reached the disk.
+pub trait JournalPort: Send + Sync + 'static {
+    /// All documents, by name.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    fn read_all(&self) -> impl Future<Output = Result<Vec<(String, Vec<u8>)>, JournalFault>> + Send;
+
+    /// Replaces a document as a whole or not at all.
+    ///
+    /// # Errors
+    /// It could not be written or did not reach the disk.
+    fn put(&self, name: &str, document: Vec<u8>) -> impl Future<Output = Result<(), JournalFault>> + Send;
+
+    /// Removes a document; one that is not there is no error.
+    ///
+    /// # Errors
+    /// It could not be removed.
+    fn remove(&self, name: &str) -> impl Future<Output = Result<(), JournalFault>> + Send;
+}
+
+/// The journal cannot be used: then nothing is changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("journal: {attempted}: {said}")]
+pub struct JournalFault {
+    /// What was tried, on which file.
+    pub attempted: String,
+    /// What the host said.
+    pub said: String,
 }

@@ -1,5 +1,6 @@
 //! Refusals: considered answers of "no", with one stable code that D-Bus, JSON, heartbeats and exit codes share.
 
+use crate::blocker::{Blocked, Blocker};
 use serde::{Deserialize, Serialize};
 
 /// Why a request was not done. The same code stands in D-Bus error names, JSON, heartbeats and exit codes.
@@ -66,11 +67,22 @@ pub enum Refusal {
         /// What the host said, and what to do.
         said: String,
     },
+    /// Something stands in the way of a change of a GPU; the code is that of the first thing that does.
+    #[error("{0}")]
+    #[serde(untagged)]
+    Blocked(Blocked),
 }
+
+/// Exit status of every [`Blocker`].
+const BLOCKED: u8 = 11;
 
 impl Refusal {
     /// Every code with its exit status, in the order of the enum. The one table that the others are held to.
-    pub const CODES: [(&'static str, u8); 8] = [
+    pub fn codes() -> impl Iterator<Item = (&'static str, u8)> {
+        Self::OWN_CODES.into_iter().chain(Blocker::CODES.map(|code| (code, BLOCKED)))
+    }
+
+    const OWN_CODES: [(&'static str, u8); 8] = [
         ("not_authorized", 4),
         ("invalid_argument", 2),
         ("not_found", 5),
@@ -81,7 +93,7 @@ impl Refusal {
         ("host_fault", 10),
     ];
 
-    const fn row(&self) -> (&'static str, u8) {
+    fn row(&self) -> (&'static str, u8) {
         match self {
             Self::NotAuthorized { .. } => ("not_authorized", 4),
             Self::InvalidArgument { .. } => ("invalid_argument", 2),
@@ -91,18 +103,19 @@ impl Refusal {
             Self::Unavailable { .. } => ("unavailable", 8),
             Self::Timeout { .. } => ("timeout", 9),
             Self::HostFault { .. } => ("host_fault", 10),
+            Self::Blocked(blocked) => (blocked.first.code(), BLOCKED),
         }
     }
 
     /// The stable code, snake_case.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         self.row().0
     }
 
     /// The exit status of the command line for this refusal.
     #[must_use]
-    pub const fn exit_status(&self) -> u8 {
+    pub fn exit_status(&self) -> u8 {
         self.row().1
     }
 }
@@ -128,7 +141,7 @@ mod tests {
     #[test]
     fn code_json_and_table_agree() {
         let rows: Vec<_> = one_of_each().iter().map(|r| (r.code(), r.exit_status())).collect();
-        assert_eq!(rows, Refusal::CODES);
+        assert_eq!(rows, Refusal::OWN_CODES);
         for refusal in one_of_each() {
             let json = serde_json::to_value(&refusal).unwrap();
             assert_eq!(json["code"], refusal.code());

@@ -4,6 +4,7 @@ use crate::description::{CardModel, Description, DrmNumbers, GpuDescription, Hea
 use crate::load::BadDescription;
 use model::absence::{Absence, Reading};
 use model::pci::{FunctionState, Mediated, RuntimeStatus, VENDOR_NVIDIA};
+use model::plan::PowerControl;
 use model::{DriverName, IommuGroupId, PciAddress, PciClass, PciId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +29,7 @@ impl Default for StateDescription {
     fn default() -> Self {
         Self {
             runtime: RuntimeStatus::Active,
-            may_sleep: false,
+            may_sleep: true,
             d3cold_allowed: true,
             reset_methods: vec!["flr".to_owned(), "bus".to_owned()],
             mediated: Mediated::default(),
@@ -47,8 +48,8 @@ fn function_state(gpu: &GpuDescription) -> FunctionState {
             Reading::Known(gpu.health != Health::Lost)
         },
         runtime: Reading::Known(said.runtime),
-        may_sleep: Reading::Known(said.may_sleep),
-        d3cold_allowed: Reading::Known(said.d3cold_allowed),
+        may_sleep: Reading::default(),
+        d3cold_allowed: Reading::default(),
         reset_methods: Reading::Known(said.reset_methods.clone()),
         mediated: said.mediated.clone(),
     }
@@ -85,8 +86,12 @@ pub struct Function {
     pub link: Option<Link>,
     /// `power_state`.
     pub power_state: String,
-    /// Whether it answers and is awake, and the like.
+    /// Whether it answers and is awake, and the like; what the two below say of it counts.
     pub state: FunctionState,
+    /// `d3cold_allowed`; every PCI function has the file.
+    pub d3cold_allowed: Option<bool>,
+    /// `power/control`.
+    pub power_control: Option<PowerControl>,
     /// The bridge above.
     pub parent: Option<PciAddress>,
     /// The physical function of a virtual one.
@@ -100,6 +105,13 @@ pub struct Function {
 }
 
 impl Function {
+    /// The state as sysfs shows it now.
+    #[must_use]
+    pub fn state_now(&self) -> FunctionState {
+        let may_sleep = self.power_control.map(|control| control == PowerControl::Auto);
+        FunctionState { may_sleep: may_sleep.into(), d3cold_allowed: self.d3cold_allowed.into(), ..self.state.clone() }
+    }
+
     /// DRM nodes that exist now: a DRM driver makes them when it binds (`drm_dev_register`) and takes them away when
     /// it is unbound, and no other driver makes any.
     #[must_use]
@@ -274,6 +286,8 @@ fn gpu_function(gpu: &GpuDescription, model: &CardModel) -> Function {
         link: model.link.map(|best| Link { now: gpu.link_now.unwrap_or(best), best }),
         power_state: gpu.power_state.clone(),
         state: function_state(gpu),
+        d3cold_allowed: Some(gpu.state.d3cold_allowed),
+        power_control: Some(if gpu.state.may_sleep { PowerControl::Auto } else { PowerControl::On }),
         parent: gpu.parent,
         physical_function: None,
         virtual_functions: Vec::new(),
@@ -341,6 +355,8 @@ fn filler(address: PciAddress, group: Option<IommuGroupId>) -> Function {
         link: None,
         power_state: "D0".to_owned(),
         state: FunctionState::default(),
+        d3cold_allowed: Some(true),
+        power_control: Some(PowerControl::On),
         parent: None,
         physical_function: None,
         virtual_functions: Vec::new(),

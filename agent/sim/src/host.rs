@@ -97,7 +97,7 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 
 impl HostPort for SimHost {
     fn scan_pci(&self) -> impl Future<Output = Result<PciScan, ScanFault>> + Send {
-        let HostState { description, bus } = self.state();
+        let HostState { description, bus, .. } = self.state();
         ready(if description.faults.no_pci_bus {
             let said = "No such file or directory (os error 2)".to_owned();
             Err(ScanFault { path: "/sys/bus/pci/devices".to_owned(), said })
@@ -111,7 +111,7 @@ impl HostPort for SimHost {
     }
 
     fn probe_driver(&self, source: DriverSource) -> impl Future<Output = Result<DriverReport, ProbeFault>> + Send {
-        let HostState { description, bus } = self.state();
+        let HostState { description, bus, .. } = self.state();
         ready(probe(&description, &bus, source))
     }
 

@@ -1,6 +1,7 @@
 //! The simulated host: one description gives a host behind the same ports as the real one, with the kernel's and the
 //! driver's rules and with faults on demand.
 
+pub mod act;
 pub mod archive;
 pub mod bus;
 pub mod description;

@@ -123,7 +123,7 @@ impl View<'_> {
             virtual_functions: function.virtual_functions.clone(),
             physical_function: self.physical_of(function).map(|physical| physical.address),
             power_state: self.reading(function, Attribute::PowerState, Some(function.power_state.clone())),
-            state: function.state.clone(),
+            state: function.state_now(),
             companions: self.companions(function),
             name: function.name.clone(),
             vendor_name: function.vendor_name.clone(),

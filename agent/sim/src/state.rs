@@ -1,9 +1,13 @@
 //! The changing part of a simulated host, and the rules of the kernel by which it changes.
 
+use crate::act::StepFaults;
 use crate::bus::{Bus, Function};
 use crate::description::{Description, Health};
 use crate::load::BadDescription;
+use model::holders::Holder;
+use model::plan::ModuleState;
 use model::{DriverName, PciAddress};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A host as it is now: its description (with the faults of now) and its bus.
 #[derive(Debug, Clone)]
@@ -12,6 +16,14 @@ pub struct HostState {
     pub description: Description,
     /// The bus.
     pub bus: Bus,
+    /// The vfio drivers.
+    pub vfio: ModuleState,
+    /// Who has a function's device file open.
+    pub open: BTreeMap<PciAddress, Vec<Holder>>,
+    /// Functions whose lock somebody holds for ever: every further write hangs as well (`device_lock`).
+    pub stuck: BTreeSet<PciAddress>,
+    /// What is to go wrong with the steps that are still to be taken.
+    pub step_faults: StepFaults,
 }
 
 /// The kernel says no.
@@ -20,6 +32,14 @@ pub enum KernelError {
     /// ENODEV: no such function, or the driver does not take it.
     #[error("{address}: {attempted}: No such device (ENODEV)")]
     NoDevice {
+        /// Which function.
+        address: PciAddress,
+        /// What was tried.
+        attempted: String,
+    },
+    /// The call does not come back.
+    #[error("{address}: {attempted}: the kernel does not come back")]
+    Blocks {
         /// Which function.
         address: PciAddress,
         /// What was tried.
@@ -42,7 +62,14 @@ impl HostState {
     /// The description describes a bus that cannot be.
     pub fn new(description: Description) -> Result<Self, BadDescription> {
         let bus = Bus::lay_out(&description)?;
-        Ok(Self { description, bus })
+        Ok(Self {
+            description,
+            bus,
+            vfio: ModuleState::Loaded,
+            open: BTreeMap::new(),
+            stuck: BTreeSet::new(),
+            step_faults: StepFaults::default(),
+        })
     }
 
     fn function(&mut self, address: PciAddress, attempted: &str) -> Result<&mut Function, KernelError> {
@@ -100,7 +127,13 @@ impl HostState {
     /// ENODEV where no driver is bound: the file of a driver that does not have the function says so.
     pub fn unbind(&mut self, address: PciAddress) -> Result<(), KernelError> {
         let attempted = "write to unbind";
-        match self.function(address, attempted)?.driver.take() {
+        let is_open = self.open.get(&address).is_some_and(|holders| !holders.is_empty());
+        let function = self.function(address, attempted)?;
+        if is_open && function.driver.as_ref().is_some_and(waits_for_users) {
+            self.stuck.insert(address);
+            return Err(KernelError::Blocks { address, attempted: attempted.to_owned() });
+        }
+        match function.driver.take() {
             Some(_) => Ok(()),
             None => Err(KernelError::NoDevice { address, attempted: attempted.to_owned() }),
         }
@@ -111,9 +144,10 @@ impl HostState {
     /// # Errors
     /// There is no such function.
     pub fn probe(&mut self, address: PciAddress) -> Result<(), KernelError> {
+        let taker = self.taker(self.bus.functions.get(&address));
         let function = self.function(address, "write to drivers_probe")?;
         if function.driver.is_none() {
-            function.driver = matching_driver(function);
+            function.driver = taker;
         }
         Ok(())
     }
@@ -125,11 +159,12 @@ impl HostState {
     /// override only the driver of that name matches; vfio-pci has no table and matches by override alone).
     pub fn bind(&mut self, address: PciAddress, driver: &DriverName) -> Result<(), KernelError> {
         let attempted = format!("write to {driver}/bind");
+        let taker = self.taker(self.bus.functions.get(&address));
         let function = self.function(address, &attempted)?;
         if function.driver.is_some() {
             return Err(KernelError::Busy { address, attempted });
         }
-        if matching_driver(function).as_ref() != Some(driver) {
+        if taker.as_ref() != Some(driver) {
             return Err(KernelError::NoDevice { address, attempted });
         }
         function.driver = Some(driver.clone());
@@ -147,11 +182,44 @@ impl HostState {
     }
 }
 
-/// `pci_match_device`: with `driver_override` the driver of that name and no other, else the one whose table names it.
-/// An override that no driver has binds nothing.
-fn matching_driver(function: &Function) -> Option<DriverName> {
-    match &function.driver_override {
-        Some(name) => name.parse().ok(),
-        None => function.home_driver.clone(),
+/// A driver whose remove callback waits until the last user has closed the device: `vfio_unregister_group_dev` for vfio
+/// drivers, `nv_pci_remove_helper` for nvidia. Others let go under their users' feet (`drm_dev_unplug`).
+fn waits_for_users(driver: &DriverName) -> bool {
+    driver.is_vfio() || driver.as_str() == "nvidia"
+}
+
+impl HostState {
+    /// The driver that a probe would bind. `pci_match_device`: with `driver_override` the driver of that name and no other,
+    /// else the one whose table names it. A name that no driver has binds nothing; nor does a vfio driver whose module is
+    /// not loaded, or whose probe fails because the function has no IOMMU group (`vfio_register_group_dev`: EINVAL).
+    fn taker(&self, function: Option<&Function>) -> Option<DriverName> {
+        let function = function?;
+        let name = match &function.driver_override {
+            Some(name) => name.parse().ok()?,
+            None => function.home_driver.clone()?,
+        };
+        if name.is_vfio() {
+            return (self.vfio == ModuleState::Loaded && function.group.is_some()).then_some(name);
+        }
+        let is_driver = |f: &Function| f.home_driver.as_ref() == Some(&name) || f.driver.as_ref() == Some(&name);
+        self.bus.functions.values().any(is_driver).then_some(name)
+    }
+
+    /// Boots anew: overrides, bindings and power settings are those of the kernel, and nobody has anything open.
+    ///
+    /// # Errors
+    /// The description describes a bus that cannot be.
+    pub fn reboot(&mut self) -> Result<(), BadDescription> {
+        *self = Self::new(self.description.clone())?;
+        Ok(())
+    }
+
+    /// Somebody loads a driver or writes to `drivers_probe`: every function without a driver is offered to all drivers
+    /// (`driver_attach`).
+    pub fn somebody_probes(&mut self, addresses: &[PciAddress]) {
+        for address in addresses {
+            // A function that is not there is offered to nobody.
+            let _gone = self.probe(*address);
+        }
     }
 }

@@ -3,6 +3,9 @@
 
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::holders::Holders;
+use model::plan::{Scope, Step};
+use model::ports::ActFault;
 use serde::{Deserialize, Serialize};
 
 /// Largest frame that either side sends or takes, in bytes.
@@ -16,22 +19,28 @@ pub enum HandRole {
     Host,
     /// Group docker: typed verbs on Docker.
     Containers,
+    /// CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH: who has a device open.
+    Holders,
 }
 
 impl HandRole {
+    /// Every hand that there is.
+    pub const ALL: [Self; 3] = [Self::Host, Self::Containers, Self::Holders];
+
     /// The name as it stands in unit names, socket names and on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Host => "host",
             Self::Containers => "containers",
+            Self::Holders => "holders",
         }
     }
 
     /// The hand of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Host, Self::Containers].into_iter().find(|role| role.name() == name)
+        Self::ALL.into_iter().find(|role| role.name() == name)
     }
 }
 
@@ -57,6 +66,15 @@ pub enum Ask {
     ProbeDriver(DriverSource),
     /// Container hand: `GET /version` and `GET /info`.
     DockerFacts,
+    /// Holders hand: who uses a function of the scope, or its VFIO group.
+    Holders(Scope),
+    /// Host hand: one step of a change. The hand checks it again: the step stays in the scope, and its own policy allows it.
+    Act {
+        /// What may be touched.
+        scope: Scope,
+        /// What is to be done.
+        step: Step,
+    },
 }
 
 /// One answer of a hand.
@@ -85,6 +103,10 @@ pub enum Said {
     Driver(Box<Result<DriverReport, ProbeFault>>),
     /// To `DockerFacts`.
     Docker(Result<DockerFacts, ProbeFault>),
+    /// To `Holders`.
+    Holders(Result<Holders, ActFault>),
+    /// To `Act`.
+    Acted(Result<(), ActFault>),
     /// The request is not for this hand, or its form is wrong.
     Refused {
         /// Why.

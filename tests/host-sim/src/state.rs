@@ -11,7 +11,7 @@ use std::path::Path;
 /// # Errors
 /// A file cannot be written; the text names it.
 pub(crate) fn write(function: &Function, folder: &Path) -> anyhow::Result<()> {
-    let FunctionState { responds, runtime, may_sleep, d3cold_allowed, reset_methods, mediated } = &function.state;
+    let FunctionState { responds, runtime, may_sleep, d3cold_allowed, reset_methods, mediated } = &function.state_now();
     let Some(runtime) = runtime.get() else { return Ok(()) };
     // What a device that sleeps would say when it is woken.
     let [vendor, device] = [function.id.vendor.to_le_bytes(), function.id.device.to_le_bytes()];

@@ -6,11 +6,18 @@ use std::path::Path;
 
 const DOCUMENT: &str = "docs/SPECIFICATION.md";
 
-/// The last column of each row, with the line's number.
+/// The last column of each row of the tables that have a column "held by", with the line's number.
 fn holders(document: &str) -> Vec<(usize, &str)> {
-    let rows =
-        document.lines().enumerate().filter(|(_, line)| line.starts_with("| ") && !line.ends_with("| held by |"));
-    rows.filter_map(|(number, line)| Some((number + 1, line.trim_end_matches(" |").rsplit_once(" | ")?.1))).collect()
+    let (mut found, mut is_held) = (Vec::new(), false);
+    for (number, line) in document.lines().enumerate() {
+        match line.trim_end_matches(" |").rsplit_once(" | ") {
+            Some((_, "held by")) => is_held = true,
+            Some((_, column)) if line.starts_with("| ") && is_held => found.push((number + 1, column)),
+            Some(_) => {}
+            None => is_held = is_held && line.starts_with('|'),
+        }
+    }
+    found
 }
 
 /// What stands between backquotes.
@@ -86,6 +93,7 @@ fn what_does_not_exist_is_seen() {
     let benchmarks = BTreeSet::from(["b1".to_owned()]);
     let document = "| promise | figure | held by |\n|---|---|---|\n| a | 1 `x` | `bench b1`, `c` |\n";
     assert_eq!(holders(document), [(3, "`bench b1`, `c`")]);
+    assert_eq!(holders("| figure | measured |\n|---|---|\n| a | `b` |\n"), []);
     for (holder, holds) in [
         ("bench b1", true),
         ("bench b99", false),

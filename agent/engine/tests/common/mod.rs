@@ -1,5 +1,7 @@
 //! A host that answers what the test says, and a clock that the test moves.
 
+#![allow(dead_code, reason = "each file of tests uses its part")]
+
 use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverReport, DriverSource, ProbeFault};
 use model::enrol::EnrolSpec;

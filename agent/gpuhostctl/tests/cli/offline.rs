@@ -108,3 +108,33 @@ fn a_reader_that_goes_away_is_no_fault_and_a_full_disk_is_one() {
         assert_eq!(ended.status.code(), Some(status), "{}", String::from_utf8_lossy(&ended.stderr));
     }
 }
+
+#[test]
+fn the_policy_says_what_is_allowed_and_which_key_decides() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("policy.toml");
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, "[host.passthrough]\nnever = ['0000:41:00.0']\n").unwrap();
+    let shown = run(&["policy", "show", "--file", path], b"");
+    assert!(shown.status == 0 && shown.out.contains("never               0000:41:00.0"), "{shown:?}");
+    let explain = |gpu: &str| {
+        let ran = run(&["--json", "policy", "explain", "passthrough-bind", gpu, "--file", path], b"");
+        assert_eq!(ran.status, 0, "{ran:?}");
+        serde_json::from_str::<serde_json::Value>(&ran.out).unwrap()
+    };
+    assert_eq!(explain("41:00.0")["local"]["rule"], "host.passthrough.never");
+    let other = explain("42:00.0");
+    assert_eq!((&other["local"]["allowed"], &other["manager"]["allowed"]), (&true.into(), &false.into()));
+    assert_eq!(other["manager"]["rule"], "manager.passthrough");
+}
+
+#[test]
+fn a_wrong_policy_is_named_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("policy.toml");
+    std::fs::write(&file, "[manager]\npasthrough = true\n").unwrap();
+    let ran = run(&["policy", "show", "--file", file.to_str().unwrap()], b"");
+    assert!(ran.status == 2 && ran.err.contains("policy.toml") && ran.err.contains("line 2"), "{ran:?}");
+    let ran = run(&["policy", "explain", "reboot"], b"");
+    assert!(ran.status == 2 && ran.err.contains("passthrough-bind"), "{ran:?}");
+}

@@ -7,6 +7,8 @@ use hands::server::{Left, Limits, ServeFault, serve};
 use model::Reading;
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::holders::Holders;
+use model::ports::ActFault;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -73,6 +75,11 @@ pub(crate) fn counting(count: Count) -> Acts {
             })
         }),
         docker_facts: Box::new(|()| Box::pin(async { Ok(facts()) })),
+        act: Box::new(|(_, step)| {
+            let attempted = step.to_string();
+            Box::pin(async { Err(ActFault::Said { attempted, said: "it is a test".to_owned() }) })
+        }),
+        holders: Box::new(|_| Box::pin(async { Ok(Holders::default()) })),
         child_hangs: Box::new(|| false),
     }
 }

@@ -12,4 +12,4 @@ pub use clock::BootClock;
 pub use facts::FactsRoot;
 pub use folder::make_private_dir;
 pub use store::{StoreFault, read_bounded, remove, write_atomic};
-pub use sysfs::Sysfs;
+pub use sysfs::{Surroundings, Sysfs};

@@ -1,6 +1,8 @@
 //! What only the hands may use: it starts processes and talks to Docker.
 
+pub mod change;
 pub mod docker;
+pub mod holders;
 mod nvml;
 pub mod probe;
 pub mod process;

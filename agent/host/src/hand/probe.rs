@@ -1,6 +1,6 @@
 //! Asks the driver's own tools from a distance: each question in a disposable process with a deadline.
 
-use super::process::{Finished, Program, RunFault, Supervisor};
+use super::process::{Finished, Program, Purpose, RunFault, Supervisor};
 use super::{nvml, smi};
 use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::settings::NvidiaSettings;
@@ -73,7 +73,7 @@ impl Probes {
 
     /// Children that hang in the kernel, with what they were started for.
     #[must_use]
-    pub fn stuck(&self) -> Vec<(&'static str, u32)> {
+    pub fn stuck(&self) -> Vec<(Purpose, u32)> {
         self.supervisor.stuck()
     }
 

@@ -2,6 +2,7 @@
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
@@ -99,12 +100,15 @@ pub enum RunFault {
     Abandoned,
 }
 
+/// What a child is started for.
+pub type Purpose = Cow<'static, str>;
+
 type EndGroup = fn(Pid, Signal);
 
 /// Starts children and keeps a register of those that do not die. Clones share the register.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
-    slots: Arc<Mutex<HashMap<&'static str, Arc<Slot>>>>,
+    slots: Arc<Mutex<HashMap<Purpose, Arc<Slot>>>>,
     end_group: EndGroup,
 }
 
@@ -138,8 +142,8 @@ impl Supervisor {
     ///
     /// # Errors
     /// Everything but an end of its own; a bad exit status is no error here.
-    pub async fn run(&self, purpose: &'static str, program: Program) -> Result<Finished, RunFault> {
-        let slot = self.slot(purpose);
+    pub async fn run(&self, purpose: impl Into<Purpose>, program: Program) -> Result<Finished, RunFault> {
+        let slot = self.slot(purpose.into());
         let refused = |slot: &Slot| slot.stuck().map(|pid| RunFault::Stuck { pid });
         if let Some(fault) = refused(&slot) {
             return Err(fault);
@@ -155,14 +159,15 @@ impl Supervisor {
 
     /// Children that do not die, with the purpose that each was started for.
     #[must_use]
-    pub fn stuck(&self) -> Vec<(&'static str, u32)> {
+    pub fn stuck(&self) -> Vec<(Purpose, u32)> {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut stuck: Vec<_> = slots.iter().filter_map(|(purpose, slot)| Some((*purpose, slot.stuck()?))).collect();
+        let mut stuck: Vec<_> =
+            slots.iter().filter_map(|(purpose, slot)| Some((purpose.clone(), slot.stuck()?))).collect();
         stuck.sort_unstable();
         stuck
     }
 
-    fn slot(&self, purpose: &'static str) -> Arc<Slot> {
+    fn slot(&self, purpose: Purpose) -> Arc<Slot> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = || Arc::new(Slot { turn: Arc::new(Semaphore::new(1)), stuck: Mutex::new(None) });
         Arc::clone(slots.entry(purpose).or_insert_with(fresh))

@@ -28,7 +28,7 @@ pub fn error_name(refusal: &Refusal) -> String {
 #[must_use]
 pub fn code_of(error_name: &str) -> Option<(&'static str, u8)> {
     let last = error_name.strip_prefix(ERROR_PREFIX)?;
-    Refusal::CODES.into_iter().find(|(code, _)| camel_case(code) == last)
+    Refusal::codes().find(|(code, _)| camel_case(code) == last)
 }
 
 #[cfg(test)]
@@ -37,7 +37,7 @@ mod tests {
 
     #[test]
     fn every_code_survives_the_way_over_the_bus() {
-        for row in Refusal::CODES {
+        for row in Refusal::codes() {
             assert_eq!(code_of(&format!("{ERROR_PREFIX}{}", camel_case(row.0))), Some(row));
         }
         assert_eq!(camel_case("host_fault"), "HostFault");

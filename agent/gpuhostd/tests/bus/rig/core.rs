@@ -85,7 +85,7 @@ impl CoreEnds {
             let command = submission.authorized.command();
             let enrolment = match command {
                 Command::Enrol(spec) => Some((**spec).clone()),
-                Command::Rescan | Command::Leave => None,
+                Command::Rescan | Command::Leave | Command::Change(_) | Command::Confirm(_) => None,
             };
             let operation = command.operation();
             let actor = submission.authorized.actor();

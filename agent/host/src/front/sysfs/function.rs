@@ -67,13 +67,13 @@ pub(super) fn iommu_group(tree: &mut Tree, name: &str) -> Result<IommuGroupId, M
     tree.link::<u32>(name, "iommu_group").map(IommuGroupId)
 }
 
-fn subsystem(tree: &mut Tree, name: &str) -> Reading<PciId> {
+pub(super) fn subsystem(tree: &mut Tree, name: &str) -> Reading<PciId> {
     let vendor = tree.parsed(name, "subsystem_vendor", parse::word16);
     let device = tree.parsed(name, "subsystem_device", parse::word16);
     reading(vendor.and_then(|vendor| device.map(|device| parse::id(vendor, device))), Absence::NotReported)
 }
 
-fn driver_override(tree: &mut Tree, name: &str) -> Reading<String> {
+pub(super) fn driver_override(tree: &mut Tree, name: &str) -> Reading<String> {
     let text = match tree.text(name, "driver_override") {
         Ok("(null)" | "") => return Reading::Absent(Absence::None),
         Ok(text) => text,

@@ -2,12 +2,15 @@
 
 mod attribute;
 mod classes;
+mod close_up;
 mod function;
 mod group;
 mod names;
 mod parse;
 mod sensors;
 mod state;
+
+pub use close_up::Surroundings;
 
 use attribute::{Miss, Tree};
 use classes::{Classes, Round};

@@ -1,0 +1,365 @@
+//! The loop of changes: takes them in, keeps lanes, records and rates, recovers at the start, and undoes what nobody confirms.
+
+use super::MESSAGE_CHANGE_RECOVERED;
+use super::drive::{drive, put};
+use super::lanes::Lanes;
+use super::records::Records;
+use super::task::{Ended, Task, requester};
+use crate::command::{Actor, Origin};
+use crate::observer::Ask;
+use model::blocker::{Blocked, Blocker};
+use model::change::{AtStart, Entry, Machine, Outcome, Phase, at_start, decode};
+use model::observation::HostObservation;
+use model::passthrough::scope_of;
+use model::plan::Scope;
+use model::policy::{Operation, Policy};
+use model::ports::{ActPort, Clock, JournalFault, JournalPort};
+use model::refusal::Refusal;
+use model::time::BootMillis;
+use model::{JobId, PciAddress};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// One entry has so long to be restored at the start; one that hangs is quarantined and the start goes on.
+pub const RECOVER_WITHIN_MS: u64 = 10_000;
+/// An unconfirmed binding that cannot be undone now (a guest has it open) is tried again after this.
+pub const RETRY_UNDO_MS: u64 = 30_000;
+/// Rates count changes of this time.
+const RATE_WINDOW_MS: u64 = 60_000;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// What.
+    pub operation: Operation,
+    /// Of which GPU.
+    pub gpu: PciAddress,
+    /// Only the plan.
+    pub dry_run: bool,
+    /// Undone unless confirmed in this time.
+    pub confirm_within_ms: Option<u64>,
+    /// Memory of the guest, where the caller knows it.
+    pub guest_memory_mib: Option<u64>,
+}
+
+/// A question to the loop.
+#[derive(Debug)]
+pub enum Asked {
+    /// Make a change, as this job, for this actor.
+    Make(Change, JobId, Actor, oneshot::Sender<Result<(), Refusal>>),
+    /// Confirm a binding.
+    Confirm(PciAddress, oneshot::Sender<Result<(), Refusal>>),
+}
+
+/// What a change tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// The plan is made.
+    Planned {
+        /// Of which job.
+        job: JobId,
+        /// Its steps in words.
+        plan: Vec<String>,
+    },
+    /// A step is about to be taken.
+    Step {
+        /// Of which job.
+        job: JobId,
+        /// In words.
+        step: String,
+        /// So many are taken.
+        taken: usize,
+        /// Of so many.
+        all: usize,
+    },
+}
+
+/// What the loop stands on.
+pub struct ChangePorts<A, J, K> {
+    /// Changes the host.
+    pub act: Arc<A>,
+    /// Keeps entries.
+    pub journal: Arc<J>,
+    /// The clock.
+    pub clock: Arc<K>,
+    /// The boot that this is.
+    pub boot_id: String,
+}
+
+impl<A, J, K> Clone for ChangePorts<A, J, K> {
+    fn clone(&self) -> Self {
+        Self {
+            act: Arc::clone(&self.act),
+            journal: Arc::clone(&self.journal),
+            clock: Arc::clone(&self.clock),
+            boot_id: self.boot_id.clone(),
+        }
+    }
+}
+
+/// Who waits for a change that is under way.
+struct Waiting {
+    scope: Scope,
+    name: String,
+    reply: Option<oneshot::Sender<Result<(), Refusal>>>,
+    gpu: PciAddress,
+}
+
+/// The loop's own state: it is the only writer of lanes and records.
+pub struct Changer<A, J, K> {
+    ports: ChangePorts<A, J, K>,
+    observation: watch::Receiver<Arc<HostObservation>>,
+    observer: mpsc::Sender<Ask>,
+    policy: watch::Receiver<Arc<Policy>>,
+    news: mpsc::Sender<News>,
+    lanes: Lanes,
+    records: watch::Sender<Arc<Records>>,
+    recent: BTreeMap<PciAddress, Vec<BootMillis>>,
+    undo_not_before: BootMillis,
+    running: JoinSet<Ended>,
+    waiting: BTreeMap<Id, Waiting>,
+}
+
+impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
+    /// A loop with no records; [`Changer::recover`] reads them. `records` publishes them.
+    #[must_use]
+    pub fn new(
+        ports: ChangePorts<A, J, K>,
+        observation: watch::Receiver<Arc<HostObservation>>,
+        observer: mpsc::Sender<Ask>,
+        policy: watch::Receiver<Arc<Policy>>,
+        news: mpsc::Sender<News>,
+        records: watch::Sender<Arc<Records>>,
+    ) -> Self {
+        Self {
+            ports,
+            observation,
+            observer,
+            policy,
+            news,
+            lanes: Lanes::default(),
+            records,
+            recent: BTreeMap::new(),
+            undo_not_before: BootMillis(0),
+            running: JoinSet::new(),
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    /// Reads the journal and undoes what is open, before anybody can ask for anything. An entry that takes longer than
+    /// [`RECOVER_WITHIN_MS`] is quarantined.
+    ///
+    /// # Errors
+    /// The journal cannot be read at all. A document that is no entry is told, and left.
+    pub async fn recover(&mut self) -> Result<(), JournalFault> {
+        for (name, bytes) in self.ports.journal.read_all().await? {
+            match decode(&name, &bytes) {
+                Ok(entry) => self.recover_one(&name, entry).await,
+                Err(fault) => {
+                    tracing::error!(message_id = MESSAGE_CHANGE_RECOVERED, name, error = %fault, "left alone")
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn recover_one(&mut self, name: &str, entry: Entry) {
+        let (lane, gpu) = (entry.plan.scope.lane, entry.gpu());
+        let what = at_start(&entry, &self.ports.boot_id);
+        tracing::info!(message_id = MESSAGE_CHANGE_RECOVERED, name, gpu = %gpu, ?what, "found in the journal");
+        match what {
+            AtStart::Forget => {
+                if let Err(fault) = self.ports.journal.remove(name).await {
+                    tracing::warn!(error = %fault, "an entry of an earlier boot stays");
+                }
+            }
+            AtStart::Keep | AtStart::Await(_) => self.remember(name, Some(entry)),
+            AtStart::Restore => {
+                let ports = self.ports.clone();
+                let machine = Machine::recover(entry.clone(), ports.clock.boot_now());
+                let deadline = ports.clock.boot_now().plus(RECOVER_WITHIN_MS);
+                let ended = tokio::select! {
+                    (outcome, machine) = drive(machine, (&*ports.act, &*ports.journal, &*ports.clock), |_, _| {}) => {
+                        Some((outcome, machine))
+                    }
+                    () = ports.clock.sleep_until(deadline) => None,
+                };
+                self.recovered(name, lane, entry, ended);
+            }
+        }
+    }
+
+    fn recovered(&mut self, name: &str, lane: model::plan::Lane, entry: Entry, ended: Option<(Outcome, Machine)>) {
+        let stuck = match ended {
+            Some((Outcome::Done, _)) => return self.remember(name, None),
+            Some((Outcome::Restored(_) | Outcome::Untouched(_), machine)) => {
+                return self.remember(name, machine.record_when_restored());
+            }
+            Some((Outcome::Quarantined(trouble), _)) => trouble.to_string(),
+            None => format!("it was not restored in {RECOVER_WITHIN_MS} ms"),
+        };
+        tracing::error!(message_id = MESSAGE_CHANGE_RECOVERED, name, gpu = %entry.gpu(), why = stuck, "quarantined");
+        self.lanes.keep(lane, stuck.clone());
+        self.remember(name, Some(entry.in_phase(Phase::Quarantined { why: stuck })));
+    }
+
+    fn remember(&self, name: &str, left: Option<Entry>) {
+        self.records.send_modify(|records| {
+            let mut next = Records::clone(records);
+            next.keep(name, left);
+            *records = Arc::new(next);
+        });
+    }
+
+    /// Takes in changes until it is cancelled. What is under way then is dropped: the journal knows it.
+    pub async fn run(mut self, mut asked: mpsc::Receiver<Asked>, cancel: CancellationToken) {
+        loop {
+            let clock = Arc::clone(&self.ports.clock);
+            let due = self.next_undo();
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                Some(asked) = asked.recv() => self.take_in(asked).await,
+                Some(ended) = self.running.join_next_with_id(), if !self.running.is_empty() => self.end(ended),
+                () = async {
+                    match due {
+                        Some((when, _)) => clock.sleep_until(when).await,
+                        None => std::future::pending().await,
+                    }
+                } => self.undo_unconfirmed(due.map(|(_, gpu)| gpu)),
+            }
+        }
+    }
+
+    fn next_undo(&self) -> Option<(BootMillis, PciAddress)> {
+        let records = self.records.borrow();
+        let (until, entry) = records.next_unconfirmed()?;
+        Some((until.max(self.undo_not_before), entry.gpu()))
+    }
+
+    fn undo_unconfirmed(&mut self, gpu: Option<PciAddress>) {
+        let Some(gpu) = gpu else { return };
+        self.undo_not_before = self.ports.clock.boot_now().plus(RETRY_UNDO_MS);
+        tracing::warn!(gpu = %gpu, "nobody confirmed in time; the GPU is taken back");
+        let change = Change {
+            operation: Operation::PassthroughRelease,
+            gpu,
+            dry_run: false,
+            confirm_within_ms: None,
+            guest_memory_mib: None,
+        };
+        if let Err(refusal) = self.begin(change, None, Actor { uid: None, origin: Origin::Reconciler }, None) {
+            tracing::warn!(gpu = %gpu, error = %refusal, "it could not be taken back yet");
+        }
+    }
+
+    async fn take_in(&mut self, asked: Asked) {
+        match asked {
+            Asked::Confirm(gpu, reply) => {
+                // A caller that has gone wants no answer.
+                let _gone = reply.send(self.confirm(gpu).await);
+            }
+            Asked::Make(change, job, actor, reply) => {
+                let mut reply = Some(reply);
+                let begun = self.begin(change, Some(job), actor, Some(&mut reply));
+                if let (Err(refusal), Some(reply)) = (begun, reply) {
+                    let _gone = reply.send(Err(refusal));
+                }
+            }
+        }
+    }
+
+    fn begin(
+        &mut self,
+        change: Change,
+        job: Option<JobId>,
+        actor: Actor,
+        reply: Option<&mut Option<oneshot::Sender<Result<(), Refusal>>>>,
+    ) -> Result<(), Refusal> {
+        self.keep_rate(change, actor)?;
+        let scope = scope_of(&self.observation.borrow(), change.gpu)
+            .ok_or_else(|| Refusal::NotFound { what: "GPU".to_owned(), name: change.gpu.to_string() })?;
+        self.lanes.take(scope.lane)?;
+        let record = self.records.borrow().of(change.gpu).cloned();
+        let name = format!("{}.json", scope.lane);
+        let task = Task {
+            change,
+            job,
+            actor,
+            observer: self.observer.clone(),
+            observation: self.observation.clone(),
+            scope: scope.clone(),
+            record,
+            policy: Arc::clone(&self.policy.borrow()),
+            news: self.news.clone(),
+        };
+        let task = self.running.spawn(task.run(self.ports.clone()));
+        let reply = reply.and_then(Option::take);
+        self.waiting.insert(task.id(), Waiting { scope, name, reply, gpu: change.gpu });
+        Ok(())
+    }
+
+    fn keep_rate(&mut self, change: Change, actor: Actor) -> Result<(), Refusal> {
+        let bounded = match actor.origin {
+            Origin::Bus | Origin::Manager => !change.dry_run,
+            Origin::Reconciler => false,
+        };
+        if !bounded {
+            return Ok(());
+        }
+        let per_minute = self.policy.borrow().changes_per_minute(requester(actor));
+        let now = self.ports.clock.boot_now();
+        let recent = self.recent.entry(change.gpu).or_default();
+        recent.retain(|when| now.since(*when) < RATE_WINDOW_MS);
+        let full = u32::try_from(recent.len()).is_ok_and(|made| made >= per_minute);
+        if let Some(oldest) = recent.first().filter(|_| full) {
+            let retry_after_ms = RATE_WINDOW_MS.saturating_sub(now.since(*oldest));
+            let blocker = Blocker::RateLimited { per_minute, retry_after_ms };
+            return Err(Blocked::by(change.gpu, vec![blocker])
+                .map_or_else(|| Refusal::Busy { why: "too many changes".to_owned() }, Refusal::Blocked));
+        }
+        recent.push(now);
+        Ok(())
+    }
+
+    async fn confirm(&self, gpu: PciAddress) -> Result<(), Refusal> {
+        let record = self.records.borrow().given(gpu).cloned();
+        let nothing = || Refusal::Conflict { why: format!("{gpu} is not given away: there is nothing to confirm") };
+        let standing = record.ok_or_else(nothing)?.in_phase(Phase::Standing);
+        put(&*self.ports.journal, &standing)
+            .await
+            .map_err(|said| Refusal::HostFault { attempted: format!("write down that {gpu} is confirmed"), said })?;
+        self.remember(&standing.name(), Some(standing.clone()));
+        Ok(())
+    }
+
+    fn end(&mut self, ended: Result<(Id, Ended), JoinError>) {
+        let (id, ended) = match ended {
+            Ok(ended) => ended,
+            // A bug of ours in the middle of a change: the journal holds it, and nobody may write over it.
+            Err(fault) => {
+                let said = format!("it broke off: {fault}");
+                let result = Err(Refusal::HostFault { attempted: "run the change".to_owned(), said: said.clone() });
+                (fault.id(), Ended { result, left: Err(()), stuck: Some(said) })
+            }
+        };
+        let Some(waiting) = self.waiting.remove(&id) else { return };
+        if let Ok(left) = ended.left {
+            self.remember(&waiting.name, left);
+        }
+        match ended.stuck {
+            Some(why) => self.lanes.keep(waiting.scope.lane, why),
+            None => self.lanes.give_back(waiting.scope.lane),
+        }
+        if let Err(refusal) = &ended.result {
+            tracing::info!(gpu = %waiting.gpu, error = %refusal, "the change was not made");
+        }
+        // The driver's list and the bindings are other ones now.
+        let _full = self.observer.try_send(Ask::Refresh(oneshot::channel().0));
+        if let Some(reply) = waiting.reply {
+            let _gone = reply.send(ended.result);
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! One change from a fresh look to its end: refused, planned only, or made.
+
+use super::drive::drive;
+use super::run::{Change, ChangePorts, News};
+use super::{MESSAGE_CHANGE_BEGAN, MESSAGE_CHANGE_ENDED};
+use crate::command::{Actor, Origin};
+use crate::observer::Ask;
+use model::JobId;
+use model::blocker::{Blocked, Blocker};
+use model::change::{Do, Entry, Machine, Outcome, Phase};
+use model::observation::HostObservation;
+use model::passthrough::{BindRequest, plan_passthrough, plan_release, scope_of};
+use model::plan::{CloseUp, Plan, Scope, Settled};
+use model::policy::{Operation, Policy, Requester};
+use model::ports::{ActFault, ActPort, Clock, JournalPort};
+use model::refusal::Refusal;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// One change that was taken in.
+pub(super) struct Task {
+    /// What is to be done.
+    pub(super) change: Change,
+    /// Its job; `None` for what the daemon does of itself.
+    pub(super) job: Option<JobId>,
+    /// Who asked.
+    pub(super) actor: Actor,
+    /// Where the host is observed anew before the plan is made.
+    pub(super) observer: mpsc::Sender<Ask>,
+    /// What was observed.
+    pub(super) observation: watch::Receiver<Arc<HostObservation>>,
+    /// What it may touch, as the lane was taken for.
+    pub(super) scope: Scope,
+    /// The record of the GPU.
+    pub(super) record: Option<Entry>,
+    /// The policy in force.
+    pub(super) policy: Arc<Policy>,
+    /// Where its steps are told.
+    pub(super) news: mpsc::Sender<News>,
+}
+
+/// How a task ended.
+pub(super) struct Ended {
+    /// For the job.
+    pub(super) result: Result<(), Refusal>,
+    /// What the journal holds of it now; `Err` = as before.
+    pub(super) left: Result<Option<Entry>, ()>,
+    /// Why its lane stays taken.
+    pub(super) stuck: Option<String>,
+}
+
+/// How a local user and the daemon itself are seen by the policy.
+pub(super) const fn requester(actor: Actor) -> Requester {
+    match actor.origin {
+        Origin::Bus | Origin::Reconciler => Requester::Local,
+        Origin::Manager => Requester::Manager,
+    }
+}
+
+impl Task {
+    /// Looks, plans, and makes the change unless only the plan was asked for.
+    pub(super) async fn run<A: ActPort, J: JournalPort, K: Clock>(self, ports: ChangePorts<A, J, K>) -> Ended {
+        match self.plan(&*ports.act).await {
+            Err(refusal) => Ended { result: Err(refusal), left: Err(()), stuck: None },
+            Ok((plan, _)) if self.change.dry_run || plan.steps.is_empty() => {
+                self.tell_plan(&plan).await;
+                Ended { result: Ok(()), left: Err(()), stuck: None }
+            }
+            Ok((plan, seen)) => {
+                self.tell_plan(&plan).await;
+                self.make(plan, &seen, &ports).await
+            }
+        }
+    }
+
+    async fn plan<A: ActPort>(&self, act: &A) -> Result<(Plan, CloseUp), Refusal> {
+        let gpu = self.change.gpu;
+        let moved = || Refusal::Conflict { why: format!("the IOMMU group of {gpu} changed meanwhile; try again") };
+        let host = self.fresh().await?;
+        if scope_of(&host, gpu).as_ref() != Some(&self.scope) {
+            return Err(moved());
+        }
+        let seen = act.close_up(&self.scope).await.map_err(refused)?;
+        let holders = act.holders(&self.scope).await.map_err(refused)?;
+        let given = self.record.as_ref().filter(|record| record.is_given());
+        let requester = requester(self.actor);
+        let plan = match self.change.operation {
+            Operation::PassthroughBind => {
+                let request = BindRequest {
+                    gpu,
+                    requester,
+                    guest_memory_mib: self.change.guest_memory_mib,
+                    given_by_us: given.is_some(),
+                };
+                plan_passthrough(&host, &seen, &holders, &self.policy, &request)?
+            }
+            Operation::PassthroughRelease => {
+                let home = given.map(|record| record.home.as_slice());
+                plan_release(&host, &seen, &holders, home, &self.policy, (gpu, requester))?
+            }
+        };
+        if plan.scope == self.scope && plan.stays_in_scope() { Ok((plan, seen)) } else { Err(moved()) }
+    }
+
+    /// Looks at the host anew and waits for it: the sources have their own deadlines.
+    async fn fresh(&self) -> Result<Arc<HostObservation>, Refusal> {
+        let stopping = || Refusal::Unavailable { what: "the observer".into(), why: "the daemon is stopping".into() };
+        let (done, answered) = oneshot::channel();
+        self.observer.send(Ask::Refresh(done)).await.map_err(|_| stopping())?;
+        answered.await.map_err(|_| stopping())?;
+        Ok(Arc::clone(&self.observation.borrow()))
+    }
+
+    async fn make<A: ActPort, J: JournalPort, K: Clock>(
+        &self,
+        plan: Plan,
+        seen: &CloseUp,
+        ports: &ChangePorts<A, J, K>,
+    ) -> Ended {
+        let Some(before) = settled(seen, &plan.scope) else {
+            let why = "a function vanished while it was looked at; try again".to_owned();
+            return Ended { result: Err(Refusal::Conflict { why }), left: Err(()), stuck: None };
+        };
+        let given = self.record.as_ref().filter(|record| record.is_given());
+        let entry = Entry {
+            operation: self.change.operation,
+            job: self.job.unwrap_or(JobId(0)),
+            actor_uid: self.actor.uid,
+            began_at: ports.clock.wall_now(),
+            boot_id: ports.boot_id.clone(),
+            home: given.map_or_else(|| before.clone(), |record| record.home.clone()),
+            before,
+            plan,
+            confirm_within_ms: self.change.confirm_within_ms,
+            phase: Phase::Open,
+        };
+        self.audit_begin(&entry);
+        let machine = Machine::begin(entry, ports.clock.boot_now());
+        let tell = |machine: &Machine, to_do: &Do| self.tell(machine, to_do);
+        let (outcome, machine) = drive(machine, (&*ports.act, &*ports.journal, &*ports.clock), tell).await;
+        let ended = self.conclude(&outcome, machine);
+        self.audit_end(&outcome);
+        ended
+    }
+
+    /// What of the outcome goes to the job, to the records and to the lane.
+    fn conclude(&self, outcome: &Outcome, machine: Machine) -> Ended {
+        let attempted = || format!("{} {}", self.change.operation.code(), self.change.gpu);
+        match outcome {
+            Outcome::Done => Ended { result: Ok(()), left: Ok(machine.record_when_done()), stuck: None },
+            Outcome::Untouched(trouble) => {
+                let said = format!("{trouble}. Nothing was changed");
+                Ended { result: Err(Refusal::HostFault { attempted: attempted(), said }), left: Err(()), stuck: None }
+            }
+            Outcome::Restored(trouble) => {
+                let said = format!("{trouble}. What was changed has been undone: the host is as it was before");
+                Ended { result: Err(Refusal::HostFault { attempted: attempted(), said }), left: Err(()), stuck: None }
+            }
+            Outcome::Quarantined(trouble) => {
+                let why = trouble.to_string();
+                let blocked = Blocked::by(self.change.gpu, vec![Blocker::Quarantined { why: why.clone() }]);
+                let refusal = blocked.map_or_else(|| Refusal::Conflict { why: why.clone() }, Refusal::Blocked);
+                let entry = machine.entry().in_phase(Phase::Quarantined { why: why.clone() });
+                Ended { result: Err(refusal), left: Ok(Some(entry)), stuck: Some(why) }
+            }
+        }
+    }
+
+    async fn tell_plan(&self, plan: &Plan) {
+        if let Some(job) = self.job {
+            // A core that has gone wants no news.
+            let _gone = self.news.send(News::Planned { job, plan: plan.in_words() }).await;
+        }
+    }
+
+    fn tell(&self, machine: &Machine, to_do: &Do) {
+        let step = match to_do {
+            Do::Journal(_) => "write the journal".to_owned(),
+            Do::Forget => "close the journal entry".to_owned(),
+            Do::Look => "look whether the host shows it".to_owned(),
+            Do::Take(step) => step.to_string(),
+            Do::End(_) => return,
+        };
+        tracing::debug!(gpu = %self.change.gpu, restoring = machine.is_restoring(), step, "next step");
+        let Some(job) = self.job else { return };
+        let (taken, all) = machine.progress();
+        let step = if machine.is_restoring() { format!("undo: {step}") } else { step };
+        // News that nobody has room for is old when there is room.
+        let _full = self.news.try_send(News::Step { job, step, taken, all });
+    }
+
+    fn audit_begin(&self, entry: &Entry) {
+        tracing::info!(
+            message_id = MESSAGE_CHANGE_BEGAN,
+            operation = self.change.operation.code(),
+            gpu = %self.change.gpu,
+            lane = %self.scope.lane,
+            job_id = self.job.map(|job| job.0),
+            origin = ?self.actor.origin,
+            actor_uid = self.actor.uid,
+            plan = entry.plan.in_words().join("; "),
+            "{} of {} begins",
+            self.change.operation.code(),
+            self.change.gpu
+        );
+    }
+
+    fn audit_end(&self, outcome: &Outcome) {
+        let (how, trouble) = match outcome {
+            Outcome::Done => ("done", None),
+            Outcome::Untouched(trouble) => ("untouched", Some(trouble)),
+            Outcome::Restored(trouble) => ("restored", Some(trouble)),
+            Outcome::Quarantined(trouble) => ("quarantined", Some(trouble)),
+        };
+        tracing::info!(
+            message_id = MESSAGE_CHANGE_ENDED,
+            operation = self.change.operation.code(),
+            gpu = %self.change.gpu,
+            job_id = self.job.map(|job| job.0),
+            origin = ?self.actor.origin,
+            actor_uid = self.actor.uid,
+            outcome = how,
+            error = trouble.map(tracing::field::display),
+            "{} of {} ended: {how}",
+            self.change.operation.code(),
+            self.change.gpu
+        );
+    }
+}
+
+fn refused(fault: ActFault) -> Refusal {
+    match fault {
+        ActFault::Said { attempted, said } => Refusal::HostFault { attempted, said },
+        ActFault::Hung { attempted, after_ms } => Refusal::Timeout { what: attempted, after_ms },
+        ActFault::Unreachable { what, said } => Refusal::Unavailable { what, why: said },
+    }
+}
+
+fn settled(seen: &CloseUp, scope: &Scope) -> Option<Vec<Settled>> {
+    scope.members.iter().map(|address| seen.member(*address)?.settled().ok()).collect()
+}

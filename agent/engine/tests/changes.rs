@@ -1,0 +1,344 @@
+//! Changes on a simulated host: made, refused, undone, quarantined, recovered, confirmed. What the host shows decides.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+
+mod common;
+
+use common::{ManualClock, NoManager};
+use engine::change::{Change, ChangePorts, RECOVER_WITHIN_MS, RETRY_UNDO_MS, Records};
+use engine::command::{Actor, Authorized, Command, Origin, Verdict};
+use engine::job::{Job, JobState};
+use engine::start::Ends;
+use model::change::{Phase, decode};
+use model::holders::{Hold, Holder, Holders};
+use model::plan::{CloseUp, Scope, Step};
+use model::policy::{Operation, Policy};
+use model::ports::{ActFault, ActPort, JournalFault, JournalPort};
+use model::refusal::Refusal;
+use model::settings::Settings;
+use model::{JobId, PciAddress};
+use sim::act::StepFault;
+use sim::{SimHost, load};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+const GPU: &str = "0000:07:00.0";
+const OTHER: &str = "0000:0f:00.0";
+
+/// A journal that outlives the daemon.
+#[derive(Clone, Default)]
+struct Disk(Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
+
+impl JournalPort for Disk {
+    async fn read_all(&self) -> Result<Vec<(String, Vec<u8>)>, JournalFault> {
+        Ok(self.0.lock().unwrap().clone().into_iter().collect())
+    }
+
+    async fn put(&self, name: &str, document: Vec<u8>) -> Result<(), JournalFault> {
+        self.0.lock().unwrap().insert(name.to_owned(), document);
+        Ok(())
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), JournalFault> {
+        self.0.lock().unwrap().remove(name);
+        Ok(())
+    }
+}
+
+impl Disk {
+    fn phases(&self) -> Vec<Phase> {
+        self.0.lock().unwrap().iter().map(|(name, bytes)| decode(name, bytes).unwrap().phase).collect()
+    }
+}
+
+/// The simulated host, which can be told to hold back the next step for ever.
+struct Acting {
+    host: SimHost,
+    holds_back: Mutex<bool>,
+}
+
+impl ActPort for Acting {
+    async fn close_up(&self, scope: &Scope) -> Result<CloseUp, ActFault> {
+        self.host.close_up(scope).await
+    }
+
+    async fn holders(&self, scope: &Scope) -> Result<Holders, ActFault> {
+        self.host.holders(scope).await
+    }
+
+    async fn act(&self, scope: &Scope, step: &Step) -> Result<(), ActFault> {
+        if *self.holds_back.lock().unwrap() {
+            std::future::pending::<()>().await;
+        }
+        self.host.act(scope, step).await
+    }
+}
+
+struct Bench {
+    host: SimHost,
+    acting: Arc<Acting>,
+    disk: Disk,
+    clock: Arc<ManualClock>,
+    handle: engine::handle::Handle,
+    records: watch::Receiver<Arc<Records>>,
+    cancel: CancellationToken,
+    run: tokio::task::JoinHandle<()>,
+}
+
+async fn start(host: SimHost, disk: Disk, boot: &str) -> Bench {
+    let acting = Arc::new(Acting { host, holds_back: Mutex::new(false) });
+    start_on(acting, disk, boot, ManualClock::new()).await
+}
+
+async fn start_on(acting: Arc<Acting>, disk: Disk, boot: &str, clock: Arc<ManualClock>) -> Bench {
+    let (cancel, host) = (CancellationToken::new(), acting.host.clone());
+    let (publish, records) = watch::channel(Arc::new(Records::default()));
+    let ports = ChangePorts {
+        act: Arc::clone(&acting),
+        journal: Arc::new(disk.clone()),
+        clock: Arc::clone(&clock),
+        boot_id: boot.to_owned(),
+    };
+    let settings = watch::channel(Arc::new(Settings::default())).1;
+    let policy = watch::channel(Arc::new(Policy::default())).1;
+    let engine = Ends::default()
+        .engine_that_changes(
+            (Arc::new(host.clone()), host.changes()),
+            (Arc::new(NoManager), settings),
+            ports,
+            (policy, publish),
+            cancel.clone(),
+        )
+        .await
+        .unwrap();
+    let run = tokio::spawn(engine.run);
+    let mut seen = engine.handle.observation.clone();
+    seen.wait_for(|observation| observation.sequence > 0).await.unwrap();
+    Bench { host, acting, disk, clock, handle: engine.handle, records, cancel, run }
+}
+
+fn at(text: &str) -> PciAddress {
+    text.parse().unwrap()
+}
+
+fn change(operation: Operation, gpu: &str) -> Change {
+    Change { operation, gpu: at(gpu), dry_run: false, confirm_within_ms: None, guest_memory_mib: None }
+}
+
+fn bind(gpu: &str) -> Change {
+    change(Operation::PassthroughBind, gpu)
+}
+
+fn release(gpu: &str) -> Change {
+    change(Operation::PassthroughRelease, gpu)
+}
+
+impl Bench {
+    async fn submit(&self, command: Command) -> JobId {
+        let actor = Actor { uid: Some(0), origin: Origin::Bus };
+        self.handle.submit(Authorized::by(Verdict::Allowed, command, actor).unwrap()).await.unwrap()
+    }
+
+    async fn end_of(&self, id: JobId) -> Job {
+        let mut jobs = self.handle.jobs.clone();
+        let ended = |jobs: &Arc<Vec<Job>>| jobs.iter().any(|job| job.id == id && job.state == JobState::Finished);
+        let jobs = tokio::time::timeout(Duration::from_secs(20), jobs.wait_for(ended)).await.expect("in time").unwrap();
+        jobs.iter().find(|job| job.id == id).unwrap().clone()
+    }
+
+    async fn make(&self, change: Change) -> Result<(), Refusal> {
+        let id = self.submit(Command::Change(change)).await;
+        self.end_of(id).await.result.unwrap()
+    }
+
+    async fn until_driver(&self, gpu: &str, wanted: Option<&str>) {
+        let mut seen = self.handle.observation.clone();
+        let is = |o: &Arc<model::observation::HostObservation>| {
+            o.gpu(at(gpu)).unwrap().pci.driver.known().map(|driver| driver.as_str()) == wanted
+        };
+        tokio::time::timeout(Duration::from_secs(20), seen.wait_for(is)).await.expect("in time").unwrap();
+    }
+
+    fn driver(&self, gpu: &str) -> Option<String> {
+        self.host.state().bus.functions[&at(gpu)].driver.as_ref().map(ToString::to_string)
+    }
+
+    fn fault(&self, at: u64, fault: StepFault) {
+        self.host.change(|state| {
+            let next = state.step_faults.taken + at;
+            state.step_faults.at.insert(next, fault);
+        });
+    }
+
+    async fn stop(self) -> (SimHost, Disk) {
+        self.cancel.cancel();
+        self.run.await.unwrap();
+        (self.host, self.disk)
+    }
+}
+
+fn dgx() -> SimHost {
+    let mut description = load("dgx-a100").unwrap();
+    for gpu in &mut description.gpus {
+        gpu.processes.clear();
+    }
+    SimHost::new(description).unwrap()
+}
+
+#[tokio::test]
+async fn a_gpu_goes_to_a_guest_and_comes_back() {
+    let bench = start(dgx(), Disk::default(), "boot").await;
+    let untouched = bench.host.state().bus.functions[&at(GPU)].clone();
+    let id = bench.submit(Command::Change(bind(GPU))).await;
+    let job = bench.end_of(id).await;
+    assert_eq!(job.result, Some(Ok(())));
+    assert!(job.plan.iter().any(|step| step.contains("unbind from nvidia")), "{:?}", job.plan);
+    assert_eq!(bench.driver(GPU).as_deref(), Some("vfio-pci"));
+    assert_eq!(bench.disk.phases(), [Phase::Standing]);
+    bench.until_driver(GPU, Some("vfio-pci")).await;
+    assert_eq!(bench.make(bind(GPU)).await, Ok(()), "what is done is done");
+    assert_eq!(bench.make(release(GPU)).await, Ok(()));
+    assert_eq!(bench.host.state().bus.functions[&at(GPU)], untouched);
+    assert_eq!(bench.disk.phases(), []);
+}
+
+#[tokio::test]
+async fn a_dry_run_shows_the_plan_and_touches_nothing() {
+    let bench = start(dgx(), Disk::default(), "boot").await;
+    let id = bench.submit(Command::Change(Change { dry_run: true, ..bind(GPU) })).await;
+    let job = bench.end_of(id).await;
+    assert_eq!(job.result, Some(Ok(())));
+    assert!(job.plan.len() > 3, "{:?}", job.plan);
+    assert_eq!((bench.driver(GPU).as_deref(), bench.disk.phases()), (Some("nvidia"), vec![]));
+}
+
+#[tokio::test]
+async fn a_step_that_does_nothing_is_seen_and_undone() {
+    let bench = start(dgx(), Disk::default(), "boot").await;
+    let untouched = bench.host.state().bus.functions[&at(GPU)].clone();
+    bench.fault(2, StepFault::NoEffect);
+    let refusal = bench.make(bind(GPU)).await.unwrap_err();
+    assert_eq!(refusal.code(), "host_fault");
+    assert!(refusal.to_string().contains("every step said yes") && refusal.to_string().contains("as it was before"));
+    assert_eq!(bench.host.state().bus.functions[&at(GPU)], untouched);
+    assert_eq!(bench.disk.phases(), []);
+    assert_eq!(bench.make(bind(GPU)).await, Ok(()), "its lane is free again");
+}
+
+#[tokio::test]
+async fn a_gpu_in_use_is_refused_with_who_uses_it() {
+    let bench = start(dgx(), Disk::default(), "boot").await;
+    let hold = Hold::OpenDevice { path: "/dev/nvidia0".into() };
+    let unit = Some("training.service".into());
+    let holder = Holder { pid: Some(17), command: Some("python".into()), unit, container: None, address: None, hold };
+    bench.host.change(|state| state.open.insert(at(GPU), vec![holder]));
+    let refusal = bench.make(bind(GPU)).await.unwrap_err();
+    assert_eq!((refusal.code(), refusal.exit_status()), ("in_use", 11));
+    let told = refusal.to_string();
+    assert!(told.contains("python (pid 17)") && told.contains("systemctl stop training.service"), "{told}");
+    assert_eq!((bench.driver(GPU).as_deref(), bench.disk.phases()), (Some("nvidia"), vec![]));
+}
+
+#[tokio::test]
+async fn a_step_that_hangs_quarantines_its_gpu_and_no_other() {
+    let bench = start(dgx(), Disk::default(), "boot").await;
+    bench.fault(1, StepFault::Hang);
+    assert_eq!(bench.make(bind(GPU)).await.unwrap_err().code(), "quarantined");
+    assert!(matches!(bench.disk.phases()[..], [Phase::Quarantined { .. }]));
+    let again = bench.make(bind(GPU)).await.unwrap_err();
+    assert!(again.code() == "busy" && again.to_string().contains("reboot"), "{again}");
+    assert_eq!(bench.make(bind(OTHER)).await, Ok(()));
+    let (host, disk) = bench.stop().await;
+    let bench = start(host, disk, "boot").await;
+    assert_eq!(bench.make(bind(GPU)).await.unwrap_err().code(), "busy", "a new daemon knows it too");
+    let (host, disk) = bench.stop().await;
+    host.change(sim::state::HostState::reboot).unwrap();
+    let bench = start(host, disk, "another boot").await;
+    assert_eq!(bench.make(bind(GPU)).await, Ok(()), "a reboot frees it");
+}
+
+#[tokio::test]
+async fn what_a_crash_left_open_is_undone_before_anybody_can_ask() {
+    let bench = start(dgx(), Disk::default(), "boot").await;
+    let untouched = bench.host.state().bus.functions[&at(GPU)].clone();
+    assert_eq!(bench.make(bind(GPU)).await, Ok(()));
+    let name = bench.disk.0.lock().unwrap().keys().next().unwrap().clone();
+    let entry = decode(&name, &bench.disk.0.lock().unwrap()[&name]).unwrap();
+    let (host, disk) = bench.stop().await;
+    disk.0.lock().unwrap().insert(name, model::change::encode(&entry.in_phase(Phase::Open)).unwrap());
+    let bench = start(host, disk, "boot").await;
+    assert_eq!(bench.host.state().bus.functions[&at(GPU)], untouched);
+    assert_eq!(bench.disk.phases(), []);
+}
+
+#[tokio::test]
+async fn a_recovery_that_hangs_is_given_up_and_the_start_goes_on() {
+    let bench = start(dgx(), Disk::default(), "boot").await;
+    assert_eq!(bench.make(bind(GPU)).await, Ok(()));
+    let name = bench.disk.0.lock().unwrap().keys().next().unwrap().clone();
+    let entry = decode(&name, &bench.disk.0.lock().unwrap()[&name]).unwrap();
+    let (host, disk) = bench.stop().await;
+    disk.0.lock().unwrap().insert(name, model::change::encode(&entry.in_phase(Phase::Open)).unwrap());
+    let acting = Arc::new(Acting { host, holds_back: Mutex::new(true) });
+    let clock = ManualClock::new();
+    let mut starting = std::pin::pin!(start_on(Arc::clone(&acting), disk, "boot", Arc::clone(&clock)));
+    let early = tokio::time::timeout(Duration::from_millis(50), &mut starting).await;
+    assert!(early.is_err(), "it waits for the restoring");
+    clock.advance(RECOVER_WITHIN_MS);
+    let bench = starting.await;
+    *acting.holds_back.lock().unwrap() = false;
+    assert_eq!(bench.make(release(GPU)).await.unwrap_err().code(), "busy", "its lane stays taken");
+    assert!(bench.records.borrow().of(at(GPU)).is_some_and(|entry| matches!(entry.phase, Phase::Quarantined { .. })));
+    assert_eq!(bench.make(bind(OTHER)).await, Ok(()));
+}
+
+#[tokio::test]
+async fn what_nobody_confirms_is_undone_also_by_the_next_daemon() {
+    let bench = start(dgx(), Disk::default(), "boot").await;
+    let within = |gpu| Change { confirm_within_ms: Some(60_000), ..bind(gpu) };
+    assert_eq!(bench.make(within(GPU)).await, Ok(()));
+    assert_eq!(bench.make(within(OTHER)).await, Ok(()));
+    let id = bench.submit(Command::Confirm(at(OTHER))).await;
+    assert_eq!(bench.end_of(id).await.result, Some(Ok(())));
+    let clock = Arc::clone(&bench.clock);
+    let acting = Arc::clone(&bench.acting);
+    let (_, disk) = bench.stop().await;
+    let bench = start_on(acting, disk, "boot", Arc::clone(&clock)).await;
+    assert_eq!(bench.driver(GPU).as_deref(), Some("vfio-pci"), "there is time left");
+    clock.advance(60_000 + RETRY_UNDO_MS);
+    bench.until_driver(GPU, Some("nvidia")).await;
+    assert_eq!(bench.driver(OTHER).as_deref(), Some("vfio-pci"));
+    let id = bench.submit(Command::Confirm(at(GPU))).await;
+    assert_eq!(bench.end_of(id).await.result.unwrap().unwrap_err().code(), "conflict", "there is nothing to confirm");
+}
+
+#[tokio::test]
+async fn more_changes_than_the_policy_allows_are_refused_until_the_minute_is_over() {
+    let bench = start(dgx(), Disk::default(), "boot").await;
+    for turn in 0..3 {
+        assert_eq!(bench.make(bind(GPU)).await, Ok(()), "{turn}");
+        assert_eq!(bench.make(release(GPU)).await, Ok(()), "{turn}");
+    }
+    assert_eq!(bench.make(bind(GPU)).await.unwrap_err().code(), "rate_limited");
+    assert_eq!(bench.make(bind(OTHER)).await, Ok(()), "it counts for each GPU");
+    bench.clock.advance(60_000);
+    assert_eq!(bench.make(bind(GPU)).await, Ok(()));
+}
+
+#[tokio::test]
+async fn what_is_no_gpu_is_not_found() {
+    let bench = start(dgx(), Disk::default(), "boot").await;
+    for address in ["0000:00:00.0", "0001:07:00.0", "0000:07:00.1"] {
+        assert_eq!(bench.make(bind(address)).await.unwrap_err().code(), "not_found", "{address}");
+    }
+    assert_eq!(bench.disk.phases(), []);
+}

@@ -1,0 +1,73 @@
+//! `policy show` and `policy explain`: what the policy file allows, and which key says so. They need no daemon.
+
+use crate::args::PolicyCommand;
+use crate::failure::Failure;
+use crate::text::{Look, paint, print, print_json};
+use model::PciAddress;
+use model::policy::{Operation, Policy, Requester, read};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Where an administrator writes it.
+const FILE: &str = "/etc/gpuhostd/policy.toml";
+
+/// Runs one of them.
+pub(crate) fn run(what: &PolicyCommand, json: bool) -> Result<(), Failure> {
+    match what {
+        PolicyCommand::Show { file } => show(&policy(file.as_deref())?, json),
+        PolicyCommand::Explain { operation, gpu, file } => {
+            explain(&policy(file.as_deref())?, operation, gpu.as_deref(), json)
+        }
+    }
+}
+
+/// The policy in a file; in the daemon's own place no file means the defaults.
+fn policy(named: Option<&Path>) -> Result<Policy, Failure> {
+    let path = named.map_or_else(|| PathBuf::from(FILE), Path::to_owned);
+    let text = match std::fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => String::new(),
+        other => other.map_err(|source| Failure::File { path: path.clone(), source })?,
+    };
+    read(&path.display().to_string(), &text).map_err(|fault| Failure::Usage { why: fault.to_string() })
+}
+
+fn show(policy: &Policy, json: bool) -> Result<(), Failure> {
+    if json {
+        return print_json(policy);
+    }
+    let list = |addresses: &[PciAddress], nothing: &str| {
+        let named: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        if named.is_empty() { nothing.to_owned() } else { named.join(", ") }
+    };
+    let (host, manager) = (&policy.host.passthrough, &policy.manager);
+    print(&[
+        "[host.passthrough]  the ceiling for everybody".to_owned(),
+        format!("  allowed             {}", host.allowed),
+        format!("  never               {}", list(&host.never, "none")),
+        format!("  boot_vga            {}", host.boot_vga),
+        format!("  memory_reserve_mib  {}", host.memory_reserve_mib),
+        format!("  changes_per_minute  {}", host.changes_per_minute),
+        "[manager]  under that ceiling".to_owned(),
+        format!("  passthrough         {}", manager.passthrough),
+        format!("  passthrough_gpus    {}", list(&manager.passthrough_gpus, "all that [host] allows")),
+        format!("  changes_per_minute  {}", manager.changes_per_minute),
+    ])
+}
+
+fn explain(policy: &Policy, operation: &str, gpu: Option<&str>, json: bool) -> Result<(), Failure> {
+    let known = || Operation::ALL.map(Operation::code).join(", ");
+    let wrong = || Failure::Usage { why: format!("{operation:?} is no operation; expected one of: {}", known()) };
+    let operation = Operation::from_code(operation).ok_or_else(wrong)?;
+    let address = gpu.map(str::parse::<PciAddress>).transpose();
+    let address = address.map_err(|fault| Failure::Usage { why: fault.to_string() })?;
+    let local = policy.explain(operation, Requester::Local, address);
+    let manager = policy.explain(operation, Requester::Manager, address);
+    if json {
+        return print_json(&serde_json::json!({ "local": local, "manager": manager }));
+    }
+    let line = |who: &str, said: &model::policy::Explanation| {
+        let (word, look) = if said.allowed { ("allowed", Look::Good) } else { ("denied", Look::Bad) };
+        format!("{who}  {}  {}: {}", paint(word, look), said.rule, said.why)
+    };
+    print(&[line("on this host  ", &local), line("for a manager ", &manager)])
+}

@@ -1,0 +1,134 @@
+//! Takes one step of a change on this host: checked again, then done by a disposable child that can write nothing else.
+
+mod check;
+mod module;
+mod write;
+
+pub use check::{Checked, Unfit, check};
+
+use super::process::{Finished, Program, RunFault, Supervisor};
+use crate::front::{Surroundings, Sysfs};
+use model::plan::{Scope, Step};
+use model::policy::Policy;
+use model::ports::ActFault;
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The first argument by which our own executable knows that it is to be the child that writes.
+pub const ROLE: &str = "act";
+/// A step that takes longer hangs in the kernel.
+const STEP_DEADLINE: Duration = Duration::from_secs(10);
+/// Time between SIGTERM and SIGKILL: the child has nothing to put in order.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// The part of a host that changes things. Clones share the register of children that hang in the kernel.
+#[derive(Debug, Clone)]
+pub struct Changes {
+    supervisor: Supervisor,
+    worker: PathBuf,
+    root: PathBuf,
+    sysfs: Arc<Sysfs>,
+    around: Surroundings,
+}
+
+impl Changes {
+    /// `worker` is the executable that calls [`child_main`] when its first argument is [`ROLE`]; `root` is where sysfs is.
+    #[must_use]
+    pub fn new(worker: impl Into<PathBuf>, root: impl Into<PathBuf>, around: Surroundings) -> Self {
+        let root = root.into();
+        let sysfs = Arc::new(Sysfs::new(&root));
+        Self { supervisor: Supervisor::default(), worker: worker.into(), root, sysfs, around }
+    }
+
+    /// Takes a step, where the host and the policy let it be taken.
+    ///
+    /// # Errors
+    /// What the host said, that it is not allowed, or that the kernel does not come back.
+    pub async fn act(&self, scope: &Scope, step: &Step, policy: Policy) -> Result<(), ActFault> {
+        let checked = self.checked(scope, step, policy).await?;
+        match checked {
+            Checked::Module(driver) => module::load(&self.supervisor, &self.root, &driver).await,
+            Checked::Write { file, text } => self.write(scope, step, &file, &text).await,
+        }
+    }
+
+    /// True while a child hangs in the kernel.
+    #[must_use]
+    pub fn hangs(&self) -> bool {
+        !self.supervisor.stuck().is_empty()
+    }
+
+    async fn checked(&self, scope: &Scope, step: &Step, policy: Policy) -> Result<Checked, ActFault> {
+        let (sysfs, around, root) = (Arc::clone(&self.sysfs), self.around.clone(), self.root.clone());
+        let (scope, wanted) = (scope.clone(), step.clone());
+        let look = move || {
+            let seen = sysfs.close_up(&around, &scope)?;
+            check(&root, &seen, &scope, &wanted, &policy).map_err(|unfit| ActFault::Said {
+                attempted: wanted.to_string(),
+                said: format!("refused by the hand that would do it: {unfit}"),
+            })
+        };
+        let said = |error: tokio::task::JoinError| ActFault::Said {
+            attempted: format!("check: {step}"),
+            said: error.to_string(),
+        };
+        tokio::task::spawn_blocking(look).await.unwrap_or_else(|error| Err(said(error)))
+    }
+
+    async fn write(&self, scope: &Scope, step: &Step, file: &std::path::Path, text: &str) -> Result<(), ActFault> {
+        let args = [OsString::from(ROLE), file.into(), text.into()];
+        let mut program = Program::new(&self.worker, args, STEP_DEADLINE);
+        program.grace = GRACE;
+        // One purpose a GPU: a write that hangs keeps the others of its card waiting, and nobody else.
+        let purpose = format!("change of {}", scope.gpu);
+        let attempted = format!("{step}: write {:?} to {}", text.trim_end(), file.display());
+        match self.supervisor.run(purpose, program).await {
+            Ok(finished) => ended(&finished).map_err(|said| ActFault::Said { attempted, said }),
+            Err(fault) => Err(gave_up(attempted, &fault)),
+        }
+    }
+}
+
+/// A child that ended by itself says with its status whether the write was taken, and with its words why not.
+fn ended(finished: &Finished) -> Result<(), String> {
+    if finished.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&finished.stderr);
+    let words: String = words.trim().chars().filter(|c| !c.is_control()).take(400).collect();
+    Err(if words.is_empty() { format!("the child that writes ended with {}", finished.status) } else { words })
+}
+
+fn gave_up(attempted: String, fault: &RunFault) -> ActFault {
+    match fault {
+        RunFault::Stuck { .. } => {
+            ActFault::Hung { attempted, after_ms: u64::try_from(STEP_DEADLINE.as_millis()).unwrap_or(u64::MAX) }
+        }
+        RunFault::Start { .. }
+        | RunFault::Timeout { .. }
+        | RunFault::TooMuch { .. }
+        | RunFault::Supervision(_)
+        | RunFault::Abandoned => ActFault::Said { attempted, said: fault.to_string() },
+    }
+}
+
+/// The child itself, with the arguments after [`ROLE`]: shuts every other file, writes, and is gone. Blocking.
+#[must_use]
+pub fn child_main(args: &[OsString]) -> ExitCode {
+    let outcome = match args {
+        [file, text] => write::sealed(file.as_ref(), text.as_encoded_bytes()),
+        _ => Err("usage: act FILE TEXT (started by the host hand, not by people)".to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(said) => {
+            // Standard error is a pipe to the hand; where that has gone, nobody is left to tell.
+            let _ = writeln!(std::io::stderr(), "{said}");
+            ExitCode::FAILURE
+        }
+    }
+}

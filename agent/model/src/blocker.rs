@@ -1,0 +1,361 @@
+//! What stands in the way of a change of a GPU: a closed list, each with its own stable code, its numbers and a remedy.
+
+use crate::holders::{Holder, UnreadableProcess};
+use crate::ids::{DriverName, IommuGroupId, PciAddress};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// An endpoint of another card in the same IOMMU group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Foreign {
+    /// Where it is.
+    pub address: PciAddress,
+    /// PCI class in hexadecimal; `None` where it could not be read.
+    pub class: Option<String>,
+    /// Its driver.
+    pub driver: Option<DriverName>,
+}
+
+/// One thing that stands in the way. The code (the tag in JSON) is stable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum Blocker {
+    /// The machine has no IOMMU group at all.
+    IommuOff,
+    /// The GPU is in no IOMMU group.
+    NoIommuGroup,
+    /// Which group it is in could not be read, or changed between two looks.
+    IommuGroupUnknown {
+        /// What was seen.
+        why: String,
+    },
+    /// VFIO would work without an IOMMU: the guest could write to all memory of the host.
+    NoIommuMode,
+    /// Endpoints of other cards are in the group.
+    GroupNotIsolated {
+        /// Number of the group.
+        group: IommuGroupId,
+        /// The other endpoints.
+        foreign: Vec<Foreign>,
+    },
+    /// The driver serves virtual GPUs (`Host VGPU`, `Host VSGA`).
+    VgpuHost {
+        /// The driver's word for it.
+        mode: String,
+    },
+    /// This host is itself a guest with a virtual GPU.
+    VgpuGuest,
+    /// Mediated devices exist on it.
+    MediatedDevices {
+        /// On which function.
+        address: PciAddress,
+        /// How many.
+        count: u32,
+    },
+    /// SR-IOV virtual functions are switched on.
+    SriovVfsActive {
+        /// How many.
+        count: u32,
+    },
+    /// It is a virtual function of a card that the host manages.
+    VirtualFunction {
+        /// The physical function, where it is on this host.
+        physical: PciAddress,
+    },
+    /// MIG mode is on, or will be after the next reset.
+    MigEnabled {
+        /// MIG devices that exist.
+        devices: u32,
+    },
+    /// The firmware used it as the console.
+    BootVga,
+    /// The kernel's console or a frame buffer is on it.
+    ConsoleInUse {
+        /// On which function.
+        address: PciAddress,
+        /// What.
+        what: String,
+    },
+    /// Somebody uses it.
+    InUse {
+        /// Who.
+        holders: Vec<Holder>,
+    },
+    /// A process could not be looked into, and may use it.
+    UnknownHolder {
+        /// Which.
+        processes: Vec<UnreadableProcess>,
+    },
+    /// The guest's memory is locked in the host's, and there is not enough of it.
+    GuestMemory {
+        /// For the guest, in MiB.
+        wanted_mib: u64,
+        /// Available on the host, in MiB; `None` where it could not be read.
+        available_mib: Option<u64>,
+        /// Kept for the host by policy, in MiB.
+        reserve_mib: u64,
+    },
+    /// The local policy does not allow it.
+    DeniedByPolicy {
+        /// The key that says so.
+        rule: String,
+        /// What it says.
+        why: String,
+    },
+    /// An earlier change of it could not be undone.
+    Quarantined {
+        /// What happened.
+        why: String,
+    },
+    /// It is on a vfio driver, and no record of ours says why.
+    BoundByOthers {
+        /// Which function.
+        address: PciAddress,
+        /// Its driver.
+        driver: DriverName,
+    },
+    /// An attribute that would have to be restored cannot be read.
+    MemberUnreadable {
+        /// Which function.
+        address: PciAddress,
+        /// Which attribute.
+        what: String,
+        /// What was found.
+        said: String,
+    },
+    /// The running kernel has no such vfio driver.
+    VfioMissing {
+        /// Which driver.
+        driver: DriverName,
+    },
+    /// Too many changes of this GPU in a short time.
+    RateLimited {
+        /// Changes allowed in a minute.
+        per_minute: u32,
+        /// Milliseconds until the next is.
+        retry_after_ms: u64,
+    },
+    /// An administrator has frozen all changes from remote.
+    RemoteLocked,
+}
+
+impl Blocker {
+    /// Every code, in the order of the enum.
+    pub const CODES: [&'static str; 23] = [
+        "iommu_off",
+        "no_iommu_group",
+        "iommu_group_unknown",
+        "no_iommu_mode",
+        "group_not_isolated",
+        "vgpu_host",
+        "vgpu_guest",
+        "mediated_devices",
+        "sriov_vfs_active",
+        "virtual_function",
+        "mig_enabled",
+        "boot_vga",
+        "console_in_use",
+        "in_use",
+        "unknown_holder",
+        "guest_memory",
+        "denied_by_policy",
+        "quarantined",
+        "bound_by_others",
+        "member_unreadable",
+        "vfio_missing",
+        "rate_limited",
+        "remote_locked",
+    ];
+
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::IommuOff => "iommu_off",
+            Self::NoIommuGroup => "no_iommu_group",
+            Self::IommuGroupUnknown { .. } => "iommu_group_unknown",
+            Self::NoIommuMode => "no_iommu_mode",
+            Self::GroupNotIsolated { .. } => "group_not_isolated",
+            Self::VgpuHost { .. } => "vgpu_host",
+            Self::VgpuGuest => "vgpu_guest",
+            Self::MediatedDevices { .. } => "mediated_devices",
+            Self::SriovVfsActive { .. } => "sriov_vfs_active",
+            Self::VirtualFunction { .. } => "virtual_function",
+            Self::MigEnabled { .. } => "mig_enabled",
+            Self::BootVga => "boot_vga",
+            Self::ConsoleInUse { .. } => "console_in_use",
+            Self::InUse { .. } => "in_use",
+            Self::UnknownHolder { .. } => "unknown_holder",
+            Self::GuestMemory { .. } => "guest_memory",
+            Self::DeniedByPolicy { .. } => "denied_by_policy",
+            Self::Quarantined { .. } => "quarantined",
+            Self::BoundByOthers { .. } => "bound_by_others",
+            Self::MemberUnreadable { .. } => "member_unreadable",
+            Self::VfioMissing { .. } => "vfio_missing",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::RemoteLocked => "remote_locked",
+        }
+    }
+
+    /// What a person can do about it.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        let fixed = match self {
+            Self::IommuOff | Self::NoIommuMode => {
+                "switch the IOMMU on in the firmware (VT-d, AMD-Vi), boot with intel_iommu=on (Intel), and leave \
+                 vfio's enable_unsafe_noiommu_mode off"
+            }
+            Self::NoIommuGroup => {
+                "put the card into a slot behind the IOMMU; the firmware's DMAR or IVRS table leaves this one out"
+            }
+            Self::IommuGroupUnknown { .. } => "look at the link iommu_group of the function, and try again",
+            Self::GroupNotIsolated { .. } => {
+                "move the card to a slot below a root port of its own (with ACS), or take the other cards out"
+            }
+            Self::VgpuHost { .. } | Self::VgpuGuest => "use the GPU without vGPU: install the plain data center driver",
+            Self::MediatedDevices { .. } => {
+                "remove the mediated devices: write 1 to remove in /sys/bus/mdev/devices/UUID"
+            }
+            Self::SriovVfsActive { .. } => "switch the virtual functions off: write 0 to sriov_numvfs",
+            Self::VirtualFunction { .. } => "give away the physical function, or this one with the vGPU manager",
+            Self::MigEnabled { .. } => "switch MIG mode off: nvidia-smi -i ADDRESS -mig 0",
+            Self::BootVga => {
+                "let the firmware use another display, or allow it in policy.toml with boot_vga = true in [host.passthrough]"
+            }
+            Self::ConsoleInUse { .. } => {
+                "boot without a console on it (video=efifb:off, another display as the primary one)"
+            }
+            Self::UnknownHolder { .. } => {
+                "look at these processes by hand; where they are harmless, end them or try again"
+            }
+            Self::GuestMemory { .. } => "stop other guests, or make this one smaller",
+            Self::DeniedByPolicy { .. } => "an administrator can allow it in /etc/gpuhostd/policy.toml",
+            Self::Quarantined { .. } => "read journalctl -u gpuhostd, then reboot",
+            Self::BoundByOthers { .. } => {
+                "whoever bound it has to release it (driverctl unset-override ADDRESS, vfio-pci.ids on the kernel's command line)"
+            }
+            Self::MemberUnreadable { .. } => "look at the attribute by hand: what cannot be read cannot be restored",
+            Self::VfioMissing { .. } => {
+                "install the kernel's extra modules (linux-modules-extra on Ubuntu), then try again"
+            }
+            Self::RateLimited { .. } => "wait",
+            Self::RemoteLocked => "an administrator of this host can lift it: gpuhostctl unlock",
+            Self::InUse { holders } => {
+                let mut ways: Vec<String> = holders.iter().map(Holder::freed_by).collect();
+                ways.sort();
+                ways.dedup();
+                return ways.join("; ");
+            }
+        };
+        fixed.to_owned()
+    }
+}
+
+impl fmt::Display for Blocker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::IommuOff => f.write_str("the IOMMU is off: the machine has no IOMMU group"),
+            Self::NoIommuGroup => f.write_str("the GPU is in no IOMMU group"),
+            Self::IommuGroupUnknown { why } => write!(f, "its IOMMU group is not known: {why}"),
+            Self::NoIommuMode => f.write_str("VFIO stands in no-IOMMU mode, in which a guest can write to all memory"),
+            Self::GroupNotIsolated { group, foreign } => {
+                let named: Vec<String> = foreign.iter().map(ToString::to_string).collect();
+                write!(f, "IOMMU group {group} holds {} more: {}", foreign.len(), named.join(", "))
+            }
+            Self::VgpuHost { mode } => write!(f, "the driver serves virtual GPUs ({mode})"),
+            Self::VgpuGuest => f.write_str("this host is itself a guest with a virtual GPU"),
+            Self::MediatedDevices { address, count } => write!(f, "{address} has {count} mediated devices"),
+            Self::SriovVfsActive { count } => write!(f, "{count} SR-IOV virtual functions are switched on"),
+            Self::VirtualFunction { physical } => write!(f, "it is a virtual function of {physical}"),
+            Self::MigEnabled { devices } => write!(f, "MIG mode is on, with {devices} MIG devices"),
+            Self::BootVga => f.write_str("the firmware used it as the console (boot_vga)"),
+            Self::ConsoleInUse { address, what } => write!(f, "{address} carries the host's console: {what}"),
+            Self::InUse { holders } => {
+                let named: Vec<String> = holders.iter().map(ToString::to_string).collect();
+                write!(f, "it is in use: {}", named.join("; "))
+            }
+            Self::UnknownHolder { processes } => {
+                let named: Vec<String> = processes.iter().map(ToString::to_string).collect();
+                write!(f, "whether it is in use is not known: {}", named.join("; "))
+            }
+            Self::GuestMemory { wanted_mib, available_mib, reserve_mib } => {
+                let available = available_mib.map_or_else(|| "an unknown part".to_owned(), |mib| format!("{mib} MiB"));
+                write!(
+                    f,
+                    "the guest wants {wanted_mib} MiB; {available} is available, of which the host keeps {reserve_mib} MiB"
+                )
+            }
+            Self::DeniedByPolicy { rule, why } => write!(f, "policy.toml does not allow it ({rule}): {why}"),
+            Self::Quarantined { why } => write!(f, "it is quarantined: {why}"),
+            Self::BoundByOthers { address, driver } => {
+                write!(f, "{address} is bound to {driver}, and not by gpuhostd: it is left alone")
+            }
+            Self::MemberUnreadable { address, what, said } => write!(f, "{what} of {address} cannot be read: {said}"),
+            Self::VfioMissing { driver } => write!(f, "the running kernel has no driver {driver}"),
+            Self::RateLimited { per_minute, retry_after_ms } => {
+                write!(f, "{per_minute} changes a minute are allowed for one GPU; the next in {retry_after_ms} ms")
+            }
+            Self::RemoteLocked => f.write_str("an administrator of this host has frozen all changes from remote"),
+        }
+    }
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.address)?;
+        match (&self.class, &self.driver) {
+            (Some(class), Some(driver)) => write!(f, " (class {class}, {driver})"),
+            (Some(class), None) => write!(f, " (class {class})"),
+            (None, Some(driver)) => write!(f, " ({driver})"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for UnreadableProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.pid, &self.command) {
+            (Some(pid), Some(command)) => write!(f, "{command} (pid {pid}) cannot be looked into: {}", self.said),
+            (Some(pid), None) => write!(f, "pid {pid} cannot be looked into: {}", self.said),
+            (None, _) => write!(f, "the processes cannot be listed: {}", self.said),
+        }
+    }
+}
+
+/// A considered no to a change of one GPU: all that stands in the way, the first of which gives the code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocked {
+    /// The GPU.
+    pub gpu: PciAddress,
+    /// What stands in the way first.
+    #[serde(flatten)]
+    pub first: Box<Blocker>,
+    /// What else does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Blocker>,
+}
+
+impl Blocked {
+    /// The refusal where there is at least one blocker.
+    #[must_use]
+    pub fn by(gpu: PciAddress, blockers: Vec<Blocker>) -> Option<Self> {
+        let mut blockers = blockers.into_iter();
+        let first = Box::new(blockers.next()?);
+        Some(Self { gpu, first, also: blockers.collect() })
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Blocker> {
+        std::iter::once(&*self.first).chain(&self.also)
+    }
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}. To do: {}", self.gpu, self.first, self.first.remedy())?;
+        for other in &self.also {
+            write!(f, ". Also: {other}. To do: {}", other.remedy())?;
+        }
+        Ok(())
+    }
+}

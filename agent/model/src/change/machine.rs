@@ -1,0 +1,319 @@
+//! The machine of one change: says what to do next and is told what happened. It does nothing itself, so that the same machine
+//! runs in the daemon and in a search that breaks it at every point.
+
+use super::Outcome;
+use super::journal::{Entry, Phase};
+use crate::plan::{CloseUp, Step, Unmet, steps_between};
+use crate::policy::Operation;
+use crate::ports::ActFault;
+use crate::time::BootMillis;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// So often restoring is planned anew from a fresh look before the GPU is quarantined.
+pub const RESTORE_ATTEMPTS: u32 = 3;
+
+/// Why a change did not reach its end.
+#[derive(Debug, Clone, Hash, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trouble {
+    /// The journal could not be written, and so nothing was touched, or what was done was undone.
+    Journal(String),
+    /// A step did not work.
+    Step(Step, ActFault),
+    /// The host could not be looked at.
+    Look(ActFault),
+    /// All steps said yes, and the host shows something else.
+    Unverified(Vec<Unmet>),
+    /// The daemon ended in the middle of it.
+    Interrupted,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Journal(said) => write!(f, "the journal could not be written: {said}"),
+            Self::Step(step, fault) => write!(f, "{step}: {fault}"),
+            Self::Look(fault) => write!(f, "the host could not be looked at: {fault}"),
+            Self::Unverified(unmet) => {
+                let named: Vec<String> = unmet.iter().map(ToString::to_string).collect();
+                write!(f, "every step said yes, but {}", named.join("; "))
+            }
+            Self::Interrupted => f.write_str("the daemon ended in the middle of it"),
+        }
+    }
+}
+
+/// What has to be done next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Do {
+    /// Write the entry to the journal, on disk. Answer: [`Happened::Journaled`].
+    Journal(Box<Entry>),
+    /// Remove the entry from the journal. Answer: [`Happened::Journaled`].
+    Forget,
+    /// Look at the scope afresh. Answer: [`Happened::Looked`].
+    Look,
+    /// Take a step. Answer: [`Happened::Took`].
+    Take(Step),
+    /// Nothing: it has ended.
+    End(Outcome),
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happened {
+    /// The journal was written, or not.
+    Journaled(Result<(), String>),
+    /// What was seen.
+    Looked(Result<Box<CloseUp>, ActFault>),
+    /// The step was taken, or not.
+    Took(Result<(), ActFault>),
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq)]
+enum Stage {
+    Journaling,
+    Stepping(usize),
+    Verifying,
+    Committing,
+    Abandoning,
+    Reopening,
+    Planning,
+    Restoring(Vec<Step>, usize),
+    Checking,
+    Closing,
+    Quarantining,
+    Ended(Outcome),
+}
+
+/// One change on its way.
+#[derive(Debug, Clone, Hash)]
+pub struct Machine {
+    entry: Entry,
+    stage: Stage,
+    trouble: Trouble,
+    attempts: u32,
+    now: BootMillis,
+}
+
+impl Machine {
+    /// A change that begins: its entry must be in the phase [`Phase::Open`].
+    #[must_use]
+    pub const fn begin(entry: Entry, now: BootMillis) -> Self {
+        Self { entry, stage: Stage::Journaling, trouble: Trouble::Interrupted, attempts: 0, now }
+    }
+
+    /// The undoing of an entry that was found in the journal.
+    #[must_use]
+    pub const fn recover(entry: Entry, now: BootMillis) -> Self {
+        Self { entry, stage: Stage::Planning, trouble: Trouble::Interrupted, attempts: 0, now }
+    }
+
+    /// The entry as the journal has it, or is about to.
+    #[must_use]
+    pub const fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// Steps that were taken of the plan, and how many it has.
+    #[must_use]
+    pub const fn progress(&self) -> (usize, usize) {
+        let all = self.entry.plan.steps.len();
+        match self.stage {
+            Stage::Journaling => (0, all),
+            Stage::Stepping(taken) => (taken, all),
+            Stage::Verifying
+            | Stage::Committing
+            | Stage::Abandoning
+            | Stage::Reopening
+            | Stage::Planning
+            | Stage::Restoring(..)
+            | Stage::Checking
+            | Stage::Closing
+            | Stage::Quarantining
+            | Stage::Ended(_) => (all, all),
+        }
+    }
+
+    /// It goes back to what was before.
+    #[must_use]
+    pub const fn is_restoring(&self) -> bool {
+        matches!(self.stage, Stage::Planning | Stage::Restoring(..) | Stage::Checking | Stage::Closing)
+    }
+
+    /// What time it is: `confirm-within` counts from the end of the change.
+    pub const fn at(&mut self, now: BootMillis) {
+        self.now = now;
+    }
+
+    /// What the journal holds after [`Outcome::Done`]; `None` = nothing.
+    #[must_use]
+    pub fn record_when_done(&self) -> Option<Entry> {
+        match self.entry.operation {
+            Operation::PassthroughBind => Some(self.entry.clone()),
+            Operation::PassthroughRelease => None,
+        }
+    }
+
+    /// What the journal holds after [`Outcome::Restored`]; `None` = nothing.
+    #[must_use]
+    pub fn record_when_restored(&self) -> Option<Entry> {
+        match self.entry.operation {
+            Operation::PassthroughBind => None,
+            Operation::PassthroughRelease => Some(self.entry.given_again()),
+        }
+    }
+
+    /// What has to be done now. Asking again gives the same answer until something happened.
+    #[must_use]
+    pub fn to_do(&self) -> Do {
+        match &self.stage {
+            Stage::Journaling | Stage::Reopening => Do::Journal(Box::new(self.entry.clone())),
+            Stage::Stepping(next) => self.entry.plan.steps.get(*next).map_or(Do::Look, |step| Do::Take(step.clone())),
+            Stage::Verifying | Stage::Planning | Stage::Checking => Do::Look,
+            Stage::Committing => match self.entry.operation {
+                Operation::PassthroughBind => Do::Journal(Box::new(self.given())),
+                Operation::PassthroughRelease => Do::Forget,
+            },
+            Stage::Restoring(steps, next) => steps.get(*next).map_or(Do::Look, |step| Do::Take(step.clone())),
+            Stage::Abandoning | Stage::Closing => match self.entry.operation {
+                Operation::PassthroughBind => Do::Forget,
+                Operation::PassthroughRelease => Do::Journal(Box::new(self.entry.given_again())),
+            },
+            Stage::Quarantining => Do::Journal(Box::new(self.quarantined())),
+            Stage::Ended(outcome) => Do::End(outcome.clone()),
+        }
+    }
+
+    /// Takes in what happened. What does not belong to what was asked for changes nothing.
+    pub fn happened(&mut self, what: Happened) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Planning);
+        self.stage = match (stage, what) {
+            (Stage::Journaling, Happened::Journaled(Ok(()))) => self.step_or_verify(0),
+            (Stage::Journaling, Happened::Journaled(Err(said))) => {
+                // It may have reached the disk all the same: an entry of a change that never was must not stay.
+                self.trouble = Trouble::Journal(said);
+                Stage::Abandoning
+            }
+            (Stage::Abandoning, Happened::Journaled(_)) => Stage::Ended(Outcome::Untouched(self.trouble.clone())),
+            (Stage::Stepping(taken), Happened::Took(Ok(()))) => self.step_or_verify(taken.saturating_add(1)),
+            (Stage::Stepping(next), Happened::Took(Err(fault))) => {
+                let step = self.entry.plan.steps.get(next).cloned();
+                self.failed_step(step, fault)
+            }
+            (Stage::Verifying, Happened::Looked(seen)) => self.verified(seen),
+            (Stage::Committing, Happened::Journaled(Ok(()))) => {
+                if self.entry.operation == Operation::PassthroughBind {
+                    self.entry = self.given();
+                }
+                Stage::Ended(Outcome::Done)
+            }
+            (Stage::Committing, Happened::Journaled(Err(said))) => self.uncommitted(said),
+            (Stage::Reopening, Happened::Journaled(Ok(()))) => Stage::Planning,
+            // What the disk says is not known: standing or open, both agree with a host that is left as it is.
+            (Stage::Reopening, Happened::Journaled(Err(_))) => Stage::Ended(Outcome::Quarantined(self.trouble.clone())),
+            (Stage::Planning, Happened::Looked(seen)) => self.planned(seen),
+            (Stage::Restoring(steps, next), Happened::Took(Ok(()))) => restore_or_check(steps, next.saturating_add(1)),
+            (Stage::Restoring(steps, next), Happened::Took(Err(fault))) => {
+                self.failed_restoring(steps.get(next), fault)
+            }
+            (Stage::Checking, Happened::Looked(seen)) => self.checked(seen),
+            // That the entry stays costs nothing: whoever finds it restores what is so already.
+            (Stage::Closing, Happened::Journaled(_)) => Stage::Ended(Outcome::Restored(self.trouble.clone())),
+            // An entry that could not be rewritten is still open, which means the same to whoever finds it.
+            (Stage::Quarantining, Happened::Journaled(_)) => Stage::Ended(Outcome::Quarantined(self.trouble.clone())),
+            (stage, _) => stage,
+        };
+    }
+
+    fn step_or_verify(&self, next: usize) -> Stage {
+        if next < self.entry.plan.steps.len() { Stage::Stepping(next) } else { Stage::Verifying }
+    }
+
+    /// The record of a binding that worked.
+    fn given(&self) -> Entry {
+        let phase = match self.entry.confirm_within_ms {
+            Some(millis) => Phase::Unconfirmed { until: self.now.plus(millis) },
+            None => Phase::Standing,
+        };
+        self.entry.in_phase(phase)
+    }
+
+    fn quarantined(&self) -> Entry {
+        self.entry.in_phase(Phase::Quarantined { why: self.trouble.to_string() })
+    }
+
+    fn failed_step(&mut self, step: Option<Step>, fault: ActFault) -> Stage {
+        let hangs = matches!(fault, ActFault::Hung { .. });
+        if let Some(step) = step {
+            self.trouble = Trouble::Step(step, fault);
+        }
+        // What hangs may have its effect at any time: nothing may be written over it.
+        if hangs { Stage::Quarantining } else { Stage::Planning }
+    }
+
+    fn verified(&mut self, seen: Result<Box<CloseUp>, ActFault>) -> Stage {
+        match seen {
+            Ok(seen) => {
+                let unmet = self.entry.plan.postcondition.unmet(&seen);
+                if unmet.is_empty() {
+                    return Stage::Committing;
+                }
+                self.trouble = Trouble::Unverified(unmet);
+            }
+            Err(fault) => self.trouble = Trouble::Look(fault),
+        }
+        Stage::Planning
+    }
+
+    fn uncommitted(&mut self, said: String) -> Stage {
+        match self.entry.operation {
+            // Without a record nobody could take the GPU back: it does not stay given. The record may have reached the disk
+            // all the same, and must be open again before anything is undone.
+            Operation::PassthroughBind => {
+                self.trouble = Trouble::Journal(said);
+                Stage::Reopening
+            }
+            // The host shows what was wanted; whoever finds the entry sees that too.
+            Operation::PassthroughRelease => Stage::Ended(Outcome::Done),
+        }
+    }
+
+    /// Restoring is planned from what is now, never from what was done: a step that did nothing has no inverse.
+    fn planned(&mut self, seen: Result<Box<CloseUp>, ActFault>) -> Stage {
+        let seen = match seen {
+            Ok(seen) => seen,
+            Err(fault) => return self.try_again(Trouble::Look(fault)),
+        };
+        let released = self.entry.operation == Operation::PassthroughRelease;
+        if released && self.trouble == Trouble::Interrupted && self.entry.plan.postcondition.unmet(&seen).is_empty() {
+            return Stage::Committing;
+        }
+        restore_or_check(steps_between(&seen, &self.entry.before), 0)
+    }
+
+    fn failed_restoring(&mut self, step: Option<&Step>, fault: ActFault) -> Stage {
+        if matches!(fault, ActFault::Hung { .. }) {
+            return self.failed_step(step.cloned(), fault);
+        }
+        self.try_again(self.trouble.clone())
+    }
+
+    fn checked(&mut self, seen: Result<Box<CloseUp>, ActFault>) -> Stage {
+        let before = crate::plan::Postcondition { members: self.entry.before.clone(), guest_ready: None };
+        match seen {
+            Ok(seen) if before.unmet_by_what_is_there(&seen).is_empty() => Stage::Closing,
+            Ok(_) | Err(_) => self.try_again(self.trouble.clone()),
+        }
+    }
+
+    fn try_again(&mut self, trouble: Trouble) -> Stage {
+        self.trouble = trouble;
+        self.attempts = self.attempts.saturating_add(1);
+        if self.attempts >= RESTORE_ATTEMPTS { Stage::Quarantining } else { Stage::Planning }
+    }
+}
+
+fn restore_or_check(steps: Vec<Step>, next: usize) -> Stage {
+    if next < steps.len() { Stage::Restoring(steps, next) } else { Stage::Checking }
+}

@@ -1,0 +1,117 @@
+//! Who uses a GPU or a VFIO group now: found by looking, never assumed.
+
+use crate::ids::PciAddress;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// In which way something is held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "snake_case")]
+pub enum Hold {
+    /// A process has a device file open (`/proc/PID/fd`, found by device number in every namespace).
+    OpenDevice {
+        /// As the process sees it.
+        path: String,
+    },
+    /// A process has a device mapped (`/proc/PID/map_files`).
+    MappedDevice {
+        /// As the process sees it.
+        path: String,
+    },
+    /// The driver names it as a process on the GPU.
+    DriverProcess,
+    /// A container that is not stopped was given the device.
+    ContainerDevice {
+        /// The device as its container spec has it.
+        device: String,
+    },
+    /// A USB device behind a controller of the card is in use.
+    UsbDevice {
+        /// Product, or bus number.
+        device: String,
+    },
+}
+
+/// One user of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Process id in the host's namespace.
+    pub pid: Option<u32>,
+    /// Name of its command.
+    pub command: Option<String>,
+    /// systemd unit of its control group.
+    pub unit: Option<String>,
+    /// Container of its control group: id or name.
+    pub container: Option<String>,
+    /// The function that it holds, where that is known.
+    pub address: Option<PciAddress>,
+    /// How.
+    #[serde(flatten)]
+    pub hold: Hold,
+}
+
+impl Holder {
+    /// What would free it: a command for a person to run. Nobody's process is ended by us.
+    #[must_use]
+    pub fn freed_by(&self) -> String {
+        match (&self.container, &self.unit, self.pid, &self.hold) {
+            (_, _, _, Hold::UsbDevice { device }) => format!("unmount and unplug the USB device {device}"),
+            (Some(container), ..) => format!("docker stop {container}"),
+            (None, Some(unit), ..) => format!("systemctl stop {unit}"),
+            (None, None, Some(pid), _) => format!("end process {pid}: kill {pid}"),
+            (None, None, None, _) => "stop what uses it".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.command, self.pid) {
+            (Some(command), Some(pid)) => write!(f, "{command} (pid {pid})")?,
+            (None, Some(pid)) => write!(f, "pid {pid}")?,
+            (Some(command), None) => f.write_str(command)?,
+            (None, None) => f.write_str("somebody")?,
+        }
+        if let Some(unit) = &self.unit {
+            write!(f, " of {unit}")?;
+        }
+        if let Some(container) = &self.container {
+            write!(f, " in container {container}")?;
+        }
+        match &self.hold {
+            Hold::OpenDevice { path } => write!(f, " has {path} open"),
+            Hold::MappedDevice { path } => write!(f, " has {path} mapped"),
+            Hold::DriverProcess => f.write_str(" runs on the GPU"),
+            Hold::ContainerDevice { device } => write!(f, " was given {device}"),
+            Hold::UsbDevice { device } => write!(f, " uses the USB device {device}"),
+        }
+    }
+}
+
+/// A process that could not be looked into: it may hold anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadableProcess {
+    /// Process id; `None` where the list of processes itself could not be read.
+    pub pid: Option<u32>,
+    /// Name of its command, where that could be read.
+    pub command: Option<String>,
+    /// What the host said.
+    pub said: String,
+}
+
+/// All that was found. Nothing found and nothing unreadable = free.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Holders {
+    /// Users.
+    pub found: Vec<Holder>,
+    /// Processes that could not be looked into.
+    pub unreadable: Vec<UnreadableProcess>,
+}
+
+impl Holders {
+    /// Nobody uses it, and everybody could be looked into.
+    #[must_use]
+    pub const fn is_free(&self) -> bool {
+        self.found.is_empty() && self.unreadable.is_empty()
+    }
+}

@@ -1,0 +1,46 @@
+//! The plan that takes a GPU back from a virtual machine and gives every function to the driver that had it.
+
+use super::scope_of;
+use crate::blocker::{Blocked, Blocker};
+use crate::holders::Holders;
+use crate::ids::PciAddress;
+use crate::observation::HostObservation;
+use crate::plan::{CloseUp, Disruption, Plan, Postcondition, Settled, steps_between};
+use crate::policy::{Operation, Policy, Requester};
+use crate::refusal::Refusal;
+
+/// The plan back to `former`: what the record of the binding says was observed before it. `None` = no record of ours.
+/// `holders` are those of `/dev/vfio/GROUP`. Empty where the functions are all back already.
+///
+/// # Errors
+/// `not_found` where there is no such GPU; `bound_by_others` where it is on a vfio driver and no record says why; `in_use`
+/// while the group's device file is open.
+pub fn plan_release(
+    host: &HostObservation,
+    seen: &CloseUp,
+    holders: &Holders,
+    former: Option<&[Settled]>,
+    policy: &Policy,
+    (gpu, requester): (PciAddress, Requester),
+) -> Result<Plan, Refusal> {
+    let scope =
+        scope_of(host, gpu).ok_or_else(|| Refusal::NotFound { what: "GPU".to_owned(), name: gpu.to_string() })?;
+    let mut blockers: Vec<Blocker> = Vec::new();
+    blockers.extend(policy.explain(Operation::PassthroughRelease, requester, Some(gpu)).blocker());
+    if former.is_none() {
+        blockers.extend(super::checks::bound_by_others(seen));
+    }
+    let wanted: Vec<Settled> = former.unwrap_or_default().to_vec();
+    let steps = steps_between(seen, &wanted);
+    if !steps.is_empty() {
+        let found = holders.found.clone();
+        blockers.extend((!found.is_empty()).then_some(Blocker::InUse { holders: found }));
+        let processes = holders.unreadable.clone();
+        blockers.extend((!processes.is_empty()).then_some(Blocker::UnknownHolder { processes }));
+    }
+    if let Some(blocked) = Blocked::by(gpu, blockers) {
+        return Err(Refusal::Blocked(blocked));
+    }
+    let postcondition = Postcondition { members: wanted, guest_ready: None };
+    Ok(Plan { scope, steps, postcondition, disruption: Disruption::None })
+}

@@ -1,0 +1,136 @@
+//! What must be so when a plan has been executed, held against a fresh look.
+
+use super::close_up::{CloseUp, PowerControl};
+use crate::ids::{DriverName, IommuGroupId, PciAddress};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What a change alters of one function, with values that are known; `None` = the kernel says that there is none.
+#[derive(Debug, Clone, Hash, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settled {
+    /// Which function.
+    pub address: PciAddress,
+    /// Bound driver.
+    pub driver: Option<DriverName>,
+    /// `driver_override`.
+    pub driver_override: Option<DriverName>,
+    /// `d3cold_allowed`.
+    pub d3cold_allowed: Option<bool>,
+    /// `power/control`.
+    pub power_control: Option<PowerControl>,
+}
+
+/// What must be so.
+#[derive(Debug, Clone, Hash, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Postcondition {
+    /// Each function of the scope.
+    pub members: Vec<Settled>,
+    /// This group must be ready for a guest: `/dev/vfio/GROUP` is there and nothing in the group hinders its opening.
+    pub guest_ready: Option<IommuGroupId>,
+}
+
+/// Something that is not as it must be.
+#[derive(Debug, Clone, Hash, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unmet {
+    /// The function is not there any more.
+    Gone {
+        /// Which.
+        address: PciAddress,
+    },
+    /// An attribute has another value.
+    Differs {
+        /// Of which function.
+        address: PciAddress,
+        /// `driver`, `driver_override`, `d3cold_allowed`, `power/control`.
+        what: String,
+        /// What it should be.
+        wanted: String,
+        /// What it is.
+        found: String,
+    },
+    /// `/dev/vfio/GROUP` is missing.
+    NoNode {
+        /// Which group.
+        group: IommuGroupId,
+    },
+    /// A function that joined the group meanwhile keeps a guest from opening it.
+    NotViable {
+        /// Which function.
+        address: PciAddress,
+    },
+}
+
+impl fmt::Display for Unmet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone { address } => write!(f, "{address} is not there any more"),
+            Self::Differs { address, what, wanted, found } => {
+                write!(f, "{address}: {what} is {found} and should be {wanted}")
+            }
+            Self::NoNode { group } => write!(f, "/dev/vfio/{group} is not there"),
+            Self::NotViable { address } => {
+                write!(f, "{address} joined the group with a driver of the host, so that no guest can open it")
+            }
+        }
+    }
+}
+
+impl Postcondition {
+    /// What of it does not hold; empty = it holds.
+    #[must_use]
+    pub fn unmet(&self, seen: &CloseUp) -> Vec<Unmet> {
+        let mut unmet: Vec<Unmet> = self.members.iter().flat_map(|wanted| wanted.unmet(seen)).collect();
+        if let Some(group) = self.guest_ready {
+            if !seen.vfio_node {
+                unmet.push(Unmet::NoNode { group });
+            }
+            let in_the_way = |member: &&super::MemberState| {
+                let known = self.members.iter().any(|wanted| wanted.address == member.address);
+                !known && !member.driver.is_none() && !member.driver.known().is_some_and(DriverName::is_vfio)
+            };
+            unmet.extend(seen.endpoints().filter(in_the_way).map(|m| Unmet::NotViable { address: m.address }));
+        }
+        unmet
+    }
+
+    /// What of it does not hold for functions that are still there: what has been pulled out cannot be put back by us, and
+    /// comes back without any trace of ours.
+    #[must_use]
+    pub fn unmet_by_what_is_there(&self, seen: &CloseUp) -> Vec<Unmet> {
+        self.unmet(seen).into_iter().filter(|unmet| !matches!(unmet, Unmet::Gone { .. })).collect()
+    }
+}
+
+impl Settled {
+    fn unmet(&self, seen: &CloseUp) -> Vec<Unmet> {
+        let Some(member) = seen.member(self.address) else { return vec![Unmet::Gone { address: self.address }] };
+        let found = match member.settled() {
+            Ok(found) => found,
+            Err((what, why)) => {
+                let (wanted, found) = ("readable".to_owned(), why.code().to_owned());
+                return vec![Unmet::Differs { address: self.address, what: what.to_owned(), wanted, found }];
+            }
+        };
+        let rows = [
+            ("driver", shown(self.driver.as_ref()), shown(found.driver.as_ref())),
+            ("driver_override", shown(self.driver_override.as_ref()), shown(found.driver_override.as_ref())),
+            ("d3cold_allowed", shown(self.d3cold_allowed.as_ref()), shown(found.d3cold_allowed.as_ref())),
+            (
+                "power/control",
+                shown(self.power_control.map(PowerControl::code).as_ref()),
+                shown(found.power_control.map(PowerControl::code).as_ref()),
+            ),
+        ];
+        let differs = |(what, wanted, found): (&str, String, String)| {
+            (wanted != found).then(|| Unmet::Differs { address: self.address, what: what.to_owned(), wanted, found })
+        };
+        rows.into_iter().filter_map(differs).collect()
+    }
+}
+
+fn shown<T: ToString>(value: Option<&T>) -> String {
+    value.map_or_else(|| "none".to_owned(), ToString::to_string)
+}

@@ -1,0 +1,81 @@
+//! The local policy: the ceiling for everybody (`[host]`), and what a manager may have done under it (`[manager]`).
+
+mod explain;
+mod read;
+
+pub use explain::{Explanation, Operation, Requester};
+pub use read::{PolicyFault, read};
+
+use crate::ids::PciAddress;
+use serde::{Deserialize, Serialize};
+
+/// `/etc/gpuhostd/policy.toml`. A missing file means these defaults; a wrong one leaves the old policy in force.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// The ceiling for everybody, root included. The hands hold it too.
+    pub host: HostPolicy,
+    /// What a manager may have done, under that ceiling. Denied where nothing is said.
+    pub manager: ManagerPolicy,
+}
+
+/// `[host]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HostPolicy {
+    /// Giving GPUs to virtual machines.
+    pub passthrough: PassthroughPolicy,
+}
+
+/// `[host.passthrough]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PassthroughPolicy {
+    /// GPUs may be given away at all.
+    pub allowed: bool,
+    /// These never are, by PCI address.
+    pub never: Vec<PciAddress>,
+    /// Also the one that the firmware uses as the console: the screen goes dark.
+    pub boot_vga: bool,
+    /// Memory of the host that no guest may lock, in MiB.
+    pub memory_reserve_mib: u64,
+    /// Changes of one GPU in a minute, from whomever they come.
+    pub changes_per_minute: u32,
+}
+
+impl Default for PassthroughPolicy {
+    fn default() -> Self {
+        Self { allowed: true, never: Vec::new(), boot_vga: false, memory_reserve_mib: 1024, changes_per_minute: 6 }
+    }
+}
+
+/// `[manager]`. Everything is denied unless it is allowed here.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ManagerPolicy {
+    /// Have a GPU given to a virtual machine, and taken back.
+    pub passthrough: bool,
+    /// Only these GPUs; empty = every one that `[host]` allows.
+    pub passthrough_gpus: Vec<PciAddress>,
+    /// Changes of one GPU in a minute that a manager may cause.
+    pub changes_per_minute: u32,
+}
+
+impl Policy {
+    /// Allows nothing: in force where the file is wrong and no earlier policy was read.
+    #[must_use]
+    pub fn strictest() -> Self {
+        let passthrough = PassthroughPolicy { allowed: false, changes_per_minute: 0, ..PassthroughPolicy::default() };
+        Self { host: HostPolicy { passthrough }, manager: ManagerPolicy::default() }
+    }
+
+    /// Changes of one GPU in a minute for whoever asks.
+    #[must_use]
+    pub fn changes_per_minute(&self, requester: Requester) -> u32 {
+        let ceiling = self.host.passthrough.changes_per_minute;
+        match requester {
+            Requester::Local => ceiling,
+            Requester::Manager => ceiling.min(self.manager.changes_per_minute),
+        }
+    }
+}

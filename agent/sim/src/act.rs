@@ -1,0 +1,197 @@
+//! Changing the simulated host step by step, a close look at what is changed, and what goes wrong with a step on demand.
+
+use crate::bus::Function;
+use crate::host::SimHost;
+use crate::state::{HostState, KernelError};
+use model::absence::{Absence, Reading};
+use model::holders::Holders;
+use model::plan::{CloseUp, MemberState, ModuleState, Scope, Step};
+use model::ports::{ActFault, ActPort};
+use std::collections::BTreeMap;
+use std::future::{Future, ready};
+
+/// The deadline that a hanging step is said to have missed, in milliseconds.
+pub const STEP_DEADLINE_MS: u64 = 10_000;
+
+/// What goes wrong with a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StepFault {
+    /// The host says no, and nothing happens.
+    Error,
+    /// The host says yes, and nothing happens: `drivers_probe` does so when a driver's probe fails.
+    NoEffect,
+    /// It happens, and the host says no: a driver that complains after it has let go.
+    EffectAndError,
+    /// The call does not come back and nothing happens.
+    Hang,
+    /// The call does not come back and it happens all the same.
+    HangWithEffect,
+}
+
+impl StepFault {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Error, Self::NoEffect, Self::EffectAndError, Self::Hang, Self::HangWithEffect];
+
+    /// The call does not come back.
+    #[must_use]
+    pub const fn hangs(self) -> bool {
+        matches!(self, Self::Hang | Self::HangWithEffect)
+    }
+}
+
+/// Which of the steps to come goes wrong: 0 is the next.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StepFaults {
+    /// By number.
+    pub at: BTreeMap<u64, StepFault>,
+    /// Steps taken.
+    pub taken: u64,
+}
+
+impl HostState {
+    /// Takes a step with whatever is to go wrong with it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn act(&mut self, step: &Step) -> Result<(), ActFault> {
+        let fault = self.step_faults.at.remove(&self.step_faults.taken);
+        self.step_faults.taken = self.step_faults.taken.saturating_add(1);
+        self.act_with(step, fault)
+    }
+
+    /// Takes a step that goes wrong in this way, or in none.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn act_with(&mut self, step: &Step, fault: Option<StepFault>) -> Result<(), ActFault> {
+        let attempted = step.to_string();
+        let hung = || ActFault::Hung { attempted: attempted.clone(), after_ms: STEP_DEADLINE_MS };
+        if step.address().is_some_and(|address| self.stuck.contains(&address)) {
+            return Err(hung());
+        }
+        let said = |said: String| ActFault::Said { attempted: attempted.clone(), said };
+        let told = |result: Result<(), KernelError>| match result {
+            Ok(()) => Ok(()),
+            Err(KernelError::Blocks { .. }) => Err(hung()),
+            Err(error @ (KernelError::NoDevice { .. } | KernelError::Busy { .. })) => Err(said(error.to_string())),
+        };
+        match fault {
+            None => told(self.write(step)),
+            Some(StepFault::Error) => Err(said("Input/output error (EIO)".to_owned())),
+            Some(StepFault::NoEffect) => Ok(()),
+            Some(StepFault::EffectAndError) => {
+                told(self.write(step)).and_then(|()| Err(said("Input/output error (EIO)".to_owned())))
+            }
+            Some(hang @ (StepFault::Hang | StepFault::HangWithEffect)) => {
+                if hang == StepFault::HangWithEffect {
+                    // Whether it worked is seen by whoever looks.
+                    let _unseen = self.write(step);
+                }
+                self.stuck.extend(step.address());
+                Err(hung())
+            }
+        }
+    }
+
+    /// The step as a write to sysfs.
+    fn write(&mut self, step: &Step) -> Result<(), KernelError> {
+        match step {
+            // A module that is missing is no error of modprobe@.service, which nobody waits for: the look shows it.
+            Step::LoadModule { .. } => {
+                if self.vfio == ModuleState::Loadable {
+                    self.vfio = ModuleState::Loaded;
+                }
+                Ok(())
+            }
+            Step::SetDriverOverride { address, to } => {
+                self.set_driver_override(*address, to.as_ref().map_or("\n", |driver| driver.as_str()))
+            }
+            Step::Unbind { address, driver } => {
+                let bound = self.bus.functions.get(address).and_then(|f| f.driver.clone());
+                // `unbind_store` of a driver that does not have the function: ENODEV.
+                if bound.as_ref() == Some(driver) {
+                    self.unbind(*address)
+                } else {
+                    Err(KernelError::NoDevice { address: *address, attempted: format!("write to {driver}/unbind") })
+                }
+            }
+            Step::Probe { address } => self.probe(*address),
+            Step::SetD3cold { address, allowed } => {
+                self.writable(*address, "write d3cold_allowed")?.d3cold_allowed = Some(*allowed);
+                Ok(())
+            }
+            Step::SetPowerControl { address, to } => {
+                self.writable(*address, "write power/control")?.power_control = Some(*to);
+                Ok(())
+            }
+        }
+    }
+
+    fn writable(&mut self, address: model::PciAddress, attempted: &str) -> Result<&mut Function, KernelError> {
+        let gone = || KernelError::NoDevice { address, attempted: attempted.to_owned() };
+        self.bus.functions.get_mut(&address).ok_or_else(gone)
+    }
+
+    /// A close look at a scope.
+    #[must_use]
+    pub fn close_up(&self, scope: &Scope) -> CloseUp {
+        let group = self.bus.functions.get(&scope.gpu).and_then(|gpu| gpu.group);
+        let of_group = |f: &&Function| group.is_some() && f.group == group;
+        let functions = self.bus.functions.values().filter(|f| scope.members.contains(&f.address) || of_group(f));
+        let is_given = |f: &Function| f.driver.as_ref().is_some_and(model::DriverName::is_vfio);
+        CloseUp {
+            group: group.map_or(Reading::Absent(Absence::None), Reading::Known),
+            no_iommu: false,
+            // `vfio_device_set_group`: the group's device file is there as long as one function is with a vfio driver.
+            vfio_node: group.is_some() && functions.clone().any(is_given),
+            members: functions.map(member).collect(),
+            variant: None,
+            module: self.vfio,
+        }
+    }
+
+    /// Who uses the functions of a scope.
+    #[must_use]
+    pub fn holders(&self, scope: &Scope) -> Holders {
+        let found = scope.members.iter().filter_map(|address| self.open.get(address)).flatten().cloned().collect();
+        Holders { found, unreadable: Vec::new() }
+    }
+}
+
+fn member(function: &Function) -> MemberState {
+    MemberState {
+        address: function.address,
+        id: Reading::Known(function.id),
+        class: Reading::Known(function.class),
+        driver: known(function.driver.clone()),
+        driver_override: match function.driver_override.as_ref().map(|text| (text, text.parse())) {
+            None => Reading::Absent(Absence::None),
+            Some((_, Ok(driver))) => Reading::Known(driver),
+            Some((text, Err(_))) => Reading::Absent(Absence::garbled(text)),
+        },
+        d3cold_allowed: known(function.d3cold_allowed),
+        power_control: known(function.power_control),
+        mediated_devices: Reading::Absent(Absence::None),
+        virtual_functions: Reading::Known(u32::try_from(function.virtual_functions.len()).unwrap_or(u32::MAX)),
+        console: None,
+        usb_devices: Vec::new(),
+    }
+}
+
+fn known<T>(value: Option<T>) -> Reading<T> {
+    value.map_or(Reading::Absent(Absence::None), Reading::Known)
+}
+
+impl ActPort for SimHost {
+    fn close_up(&self, scope: &Scope) -> impl Future<Output = Result<CloseUp, ActFault>> + Send {
+        ready(Ok(self.state().close_up(scope)))
+    }
+
+    fn holders(&self, scope: &Scope) -> impl Future<Output = Result<Holders, ActFault>> + Send {
+        ready(Ok(self.state().holders(scope)))
+    }
+
+    fn act(&self, _scope: &Scope, step: &Step) -> impl Future<Output = Result<(), ActFault>> + Send {
+        ready(self.change(|state| state.act(step)))
+    }
+}

@@ -1,0 +1,487 @@
+//! Walks every branch of a change: at each point it goes well, goes wrong in each way, or the daemon dies before or after it.
+
+use crate::worlds::{BOOT, World};
+use model::PciAddress;
+use model::change::{AtStart, Do, Entry, Happened, Machine, Outcome, Phase, at_start, decode, encode};
+use model::plan::{CloseUp, ModuleState, Settled, Step};
+use model::policy::Operation;
+use model::ports::ActFault;
+use model::time::BootMillis;
+use model::{Absence, Reading};
+use sim::act::StepFault;
+use sim::state::HostState;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+const NOW: BootMillis = BootMillis(1_000_000);
+const ENTRY: &str = "group-23.json";
+
+/// How much may go wrong in one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Budget {
+    /// Steps, looks and journal writes that go wrong.
+    pub(crate) faults: u32,
+    /// Times that the daemon dies, or the machine reboots.
+    pub(crate) crashes: u32,
+    /// Times that somebody else has the kernel look for drivers.
+    pub(crate) probes: u32,
+}
+
+/// Ways in which the code is broken on purpose, to see that the search finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mutant {
+    /// The code as it is.
+    None,
+    /// Believe the steps, and do not look whether they worked.
+    NoVerify,
+    /// Undo by the inverses of what was done, last first.
+    UndoStack,
+    /// Write the journal after the first step.
+    JournalLate,
+    /// Restore, and do not look whether that worked.
+    RestoreNotVerified,
+    /// Set the overrides after unbinding.
+    OverrideAfterUnbind,
+}
+
+/// What the search has seen.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    pub(crate) runs: u128,
+    pub(crate) states: usize,
+    pub(crate) done: u64,
+    pub(crate) restored: u64,
+    pub(crate) untouched: u64,
+    pub(crate) quarantined: u64,
+    pub(crate) rebooted: u64,
+    /// The first violations, in words.
+    pub(crate) violations: Vec<String>,
+}
+
+impl Verdict {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.runs += other.runs;
+        self.states += other.states;
+        self.done += other.done;
+        self.restored += other.restored;
+        self.untouched += other.untouched;
+        self.quarantined += other.quarantined;
+        self.rebooted += other.rebooted;
+        self.violations.extend(other.violations);
+    }
+
+    pub(crate) fn assert_clean(&self) {
+        assert!(
+            self.violations.is_empty(),
+            "{} violations, the first: {:#?}",
+            self.violations.len(),
+            self.violations.first()
+        );
+    }
+}
+
+/// One run at one instant.
+#[derive(Debug, Clone)]
+struct Run {
+    host: HostState,
+    machine: Option<Machine>,
+    /// The one document on disk.
+    disk: Option<Vec<u8>>,
+    left: Budget,
+    /// A step hung at some time.
+    hung: bool,
+    /// Journal writes that went wrong.
+    unwritten: u32,
+    /// What a mutant remembers: steps taken, the restoring look has been made, the entry not yet written.
+    taken: Vec<Step>,
+    planned: bool,
+    late: Option<Vec<u8>>,
+}
+
+/// The search from one world.
+pub(crate) struct Search<'a> {
+    world: &'a World,
+    mutant: Mutant,
+    before: Vec<Settled>,
+    after: Vec<Settled>,
+    known: HashMap<u128, u128>,
+    path: Vec<String>,
+    pub(crate) verdict: Verdict,
+}
+
+impl<'a> Search<'a> {
+    pub(crate) fn new(world: &'a World, mutant: Mutant) -> Self {
+        let before = world.entry.before.clone();
+        let after = world.entry.plan.postcondition.members.clone();
+        Self { world, mutant, before, after, known: HashMap::new(), path: Vec::new(), verdict: Verdict::default() }
+    }
+
+    pub(crate) fn run(&mut self, left: Budget) {
+        let mut entry = self.world.entry.clone();
+        if self.mutant == Mutant::OverrideAfterUnbind {
+            let rank = |step: &Step| match step {
+                Step::LoadModule { .. } | Step::Unbind { .. } => 0,
+                Step::SetDriverOverride { .. } => 1,
+                Step::Probe { .. } => 2,
+                Step::SetD3cold { .. } | Step::SetPowerControl { .. } => 3,
+            };
+            entry.plan.steps.sort_by_key(rank);
+        }
+        let run = Run {
+            host: self.world.host.clone(),
+            machine: Some(Machine::begin(entry, NOW)),
+            disk: self.world.standing.as_ref().map(|entry| encode(entry).unwrap()),
+            left,
+            hung: false,
+            unwritten: 0,
+            taken: Vec::new(),
+            planned: false,
+            late: None,
+        };
+        self.verdict.runs = self.explore(run);
+        self.verdict.states = self.known.len();
+    }
+
+    /// Number of runs from here on.
+    fn explore(&mut self, run: Run) -> u128 {
+        let key = key(&run);
+        if let Some(runs) = self.known.get(&key) {
+            return *runs;
+        }
+        let runs = match run.machine.as_ref().map(Machine::to_do) {
+            None => self.restart(run),
+            Some(Do::End(outcome)) => {
+                self.ended(&run, &outcome);
+                1
+            }
+            Some(to_do) => self.branch(&run, &to_do),
+        };
+        self.known.insert(key, runs);
+        runs
+    }
+
+    fn branch(&mut self, run: &Run, to_do: &Do) -> u128 {
+        let mut runs = 0;
+        let mut go = |this: &mut Self, what: &str, next: Run| {
+            this.path.push(format!("{what}: {}", shown(to_do)));
+            runs += this.explore(next);
+            this.path.pop();
+        };
+        go(self, "goes well", self.happens(run.clone(), to_do, None));
+        if run.left.faults > 0 {
+            for fault in faults_of(to_do) {
+                let mut next = run.clone();
+                next.left.faults -= 1;
+                go(self, &format!("{fault:?}"), self.happens(next, to_do, Some(fault)));
+            }
+        }
+        if run.left.crashes > 0 {
+            let mut crashed = |this: &mut Self, what: &str, mut next: Run| {
+                next.left.crashes -= 1;
+                (next.machine, next.late) = (None, None);
+                (next.taken, next.planned) = (Vec::new(), false);
+                go(this, what, next);
+            };
+            crashed(self, "crash before", run.clone());
+            crashed(self, "crash after", self.happens(run.clone(), to_do, None));
+        }
+        if run.left.probes > 0 {
+            let mut next = run.clone();
+            next.left.probes -= 1;
+            next.host.somebody_probes(&self.world.entry.plan.scope.members);
+            go(self, "somebody probes", next);
+        }
+        runs
+    }
+
+    /// Does what is to be done, in this way, and tells the machine.
+    fn happens(&self, mut run: Run, to_do: &Do, fault: Option<StepFault>) -> Run {
+        let Some(mut machine) = run.machine.take() else { return run };
+        let first_restoring = self.mutant == Mutant::UndoStack && machine.is_restoring();
+        if first_restoring {
+            undo_by_inverses(&mut run.host, &run.taken, &self.before);
+            run.disk = None;
+            run.machine = Some(ended_restored(&machine, &self.world.entry));
+            return run;
+        }
+        let happened = match to_do {
+            Do::Journal(entry) => {
+                let bytes = encode(entry).unwrap();
+                if self.mutant == Mutant::JournalLate && entry.phase == Phase::Open && run.taken.is_empty() {
+                    run.late = Some(bytes);
+                    Happened::Journaled(Ok(()))
+                } else {
+                    write(&mut run, Some(bytes), fault)
+                }
+            }
+            Do::Forget => write(&mut run, None, fault),
+            Do::Look => {
+                let seen = self.look(&mut run, &machine);
+                Happened::Looked(if fault.is_some() { Err(said()) } else { Ok(Box::new(seen)) })
+            }
+            Do::Take(step) => {
+                if let Some(late) = run.late.take_if(|_| !run.taken.is_empty()) {
+                    run.disk = Some(late);
+                }
+                let result = run.host.act_with(step, fault);
+                run.hung |= fault.is_some_and(StepFault::hangs);
+                if matches!(self.mutant, Mutant::UndoStack | Mutant::JournalLate) {
+                    run.taken.push(step.clone());
+                }
+                Happened::Took(result)
+            }
+            Do::End(_) => return run,
+        };
+        machine.happened(happened);
+        run.machine = Some(machine);
+        run
+    }
+
+    /// A look, or what a mutant takes for one.
+    fn look(&self, run: &mut Run, machine: &Machine) -> CloseUp {
+        let mut seen = run.host.close_up(&self.world.entry.plan.scope);
+        if machine.is_restoring() {
+            let checking = run.planned;
+            run.planned = !checking;
+            if checking && self.mutant == Mutant::RestoreNotVerified {
+                forge(&mut seen, &self.before);
+            }
+        } else if self.mutant == Mutant::NoVerify {
+            forge(&mut seen, &self.after);
+        }
+        seen
+    }
+
+    /// The daemon starts anew: what the journal holds decides.
+    fn restart(&mut self, mut run: Run) -> u128 {
+        let mut runs = 0;
+        let mut rebooted = run.clone();
+        rebooted.host.reboot().unwrap();
+        self.rebooted(&rebooted);
+        runs += 1;
+        let Some(bytes) = &run.disk else {
+            self.closed(&run, "no entry after a crash");
+            return runs + 1;
+        };
+        let entry = decode(ENTRY, bytes).unwrap();
+        match at_start(&entry, BOOT) {
+            AtStart::Restore => {
+                run.machine = Some(Machine::recover(entry, NOW));
+                runs += self.explore(run);
+            }
+            AtStart::Keep => {
+                self.closed(&run, "a standing entry after a crash");
+                runs += 1;
+            }
+            AtStart::Await(_) | AtStart::Forget => self.violation("an entry of this boot was forgotten or unconfirmed"),
+        }
+        runs
+    }
+
+    /// After a reboot the kernel has forgotten everything, and the entry must know that.
+    fn rebooted(&mut self, run: &Run) {
+        self.verdict.rebooted += 1;
+        let Some(bytes) = &run.disk else { return };
+        let entry = decode(ENTRY, bytes).unwrap();
+        if at_start(&entry, "another boot") != AtStart::Forget {
+            self.violation("an entry of an earlier boot would be acted on");
+        }
+    }
+
+    /// Nothing is under way: the host must agree with the record.
+    fn closed(&mut self, run: &Run, what: &str) {
+        let given = run.disk.as_ref().is_some_and(|bytes| decode(ENTRY, bytes).unwrap().is_given());
+        let wanted = match (self.world.entry.operation, given) {
+            (Operation::PassthroughBind, true) | (Operation::PassthroughRelease, false) => &self.after,
+            (Operation::PassthroughBind, false) | (Operation::PassthroughRelease, true) => &self.before,
+        };
+        let found = scope_of(&run.host, wanted);
+        if found != *wanted {
+            self.violation(&format!("{what}: given {given}, and the host shows {found:#?}"));
+        }
+    }
+
+    fn ended(&mut self, run: &Run, outcome: &Outcome) {
+        let untouched = self.others_differ(run);
+        if let Some(address) = untouched {
+            self.violation(&format!("{address} lies outside the scope and was changed"));
+        }
+        let entry = run.disk.as_ref().map(|bytes| decode(ENTRY, bytes).unwrap());
+        let open = entry.as_ref().is_some_and(|entry: &Entry| !entry.is_given());
+        match outcome {
+            Outcome::Done => {
+                self.verdict.done += 1;
+                self.must_be(run, &self.after.clone(), "done");
+                if open && run.unwritten == 0 {
+                    self.violation("done, and the journal still holds it open");
+                }
+            }
+            Outcome::Restored(_) => {
+                self.verdict.restored += 1;
+                self.must_be(run, &self.before.clone(), "restored");
+                if open && run.unwritten == 0 {
+                    self.violation("restored, and the journal still holds it open");
+                }
+            }
+            Outcome::Untouched(_) => {
+                self.verdict.untouched += 1;
+                self.must_be(run, &self.before.clone(), "untouched");
+            }
+            Outcome::Quarantined(_) => {
+                self.verdict.quarantined += 1;
+                if !run.hung && run.unwritten < 2 {
+                    self.violation("quarantined although nothing hung and every fault was single");
+                }
+                if !open && run.unwritten < 2 {
+                    self.violation("quarantined, and the journal does not hold it: the lane would be lost");
+                }
+            }
+        }
+    }
+
+    fn must_be(&mut self, run: &Run, wanted: &[Settled], what: &str) {
+        let found = scope_of(&run.host, wanted);
+        if found != wanted {
+            self.violation(&format!("said {what}, and the host shows {found:#?} in place of {wanted:#?}"));
+        }
+    }
+
+    /// A function outside the scope that is not as it was.
+    fn others_differ(&self, run: &Run) -> Option<PciAddress> {
+        let scope = &self.world.entry.plan.scope.members;
+        let before = &self.world.host.bus.functions;
+        run.host
+            .bus
+            .functions
+            .iter()
+            .find(|(at, f)| !scope.contains(at) && before.get(at) != Some(f))
+            .map(|(at, _)| *at)
+    }
+
+    fn violation(&mut self, what: &str) {
+        if self.verdict.violations.len() < 100 {
+            self.verdict.violations.push(format!("{}\n{}\n{what}", self.world.name, self.path.join("\n")));
+        }
+    }
+}
+
+/// What can go wrong with it.
+fn faults_of(to_do: &Do) -> Vec<StepFault> {
+    match to_do {
+        Do::Journal(_) | Do::Forget => vec![StepFault::Error, StepFault::EffectAndError],
+        Do::Look => vec![StepFault::Error],
+        Do::Take(_) => StepFault::ALL.to_vec(),
+        Do::End(_) => Vec::new(),
+    }
+}
+
+fn write(run: &mut Run, bytes: Option<Vec<u8>>, fault: Option<StepFault>) -> Happened {
+    if fault != Some(StepFault::Error) {
+        run.disk = bytes;
+    }
+    run.unwritten += u32::from(fault.is_some());
+    Happened::Journaled(if fault.is_some() { Err("No space left on device".to_owned()) } else { Ok(()) })
+}
+
+fn said() -> ActFault {
+    ActFault::Said { attempted: "read".to_owned(), said: "Input/output error".to_owned() }
+}
+
+/// Everything that tells two runs apart from here on, hashed.
+fn key(run: &Run) -> u128 {
+    let half = |seed: u64| {
+        let mut hasher = DefaultHasher::new();
+        seed.hash(&mut hasher);
+        (&run.machine, &run.disk, run.left.faults, run.left.crashes, run.left.probes).hash(&mut hasher);
+        (run.hung, run.unwritten, run.planned, &run.late, &run.host.stuck, &run.taken).hash(&mut hasher);
+        (run.host.vfio == ModuleState::Loaded).hash(&mut hasher);
+        for f in run.host.bus.functions.values() {
+            (f.address, &f.driver, &f.driver_override, f.d3cold_allowed, f.power_control).hash(&mut hasher);
+        }
+        hasher.finish()
+    };
+    (u128::from(half(1)) << 64) | u128::from(half(2))
+}
+
+fn shown(to_do: &Do) -> String {
+    match to_do {
+        Do::Journal(entry) => format!("write the journal, {:?}", entry.phase),
+        Do::Forget => "remove the journal entry".to_owned(),
+        Do::Look => "look".to_owned(),
+        Do::Take(step) => step.to_string(),
+        Do::End(outcome) => format!("{outcome:?}"),
+    }
+}
+
+/// The functions as the kernel has them: read from the bus itself, not through what is tested.
+fn scope_of(host: &HostState, wanted: &[Settled]) -> Vec<Settled> {
+    let function = |settled: &Settled| {
+        let function = &host.bus.functions[&settled.address];
+        Settled {
+            address: settled.address,
+            driver: function.driver.clone(),
+            driver_override: function.driver_override.as_ref().map(|text| text.parse().unwrap()),
+            d3cold_allowed: function.d3cold_allowed,
+            power_control: function.power_control,
+        }
+    };
+    wanted.iter().map(function).collect()
+}
+
+/// Shows what is wished for in place of what is.
+fn forge(seen: &mut CloseUp, wished: &[Settled]) {
+    fn reading<T>(value: Option<T>) -> Reading<T> {
+        value.map_or(Reading::Absent(Absence::None), Reading::Known)
+    }
+    seen.vfio_node = true;
+    for member in &mut seen.members {
+        if let Some(wish) = wished.iter().find(|wish| wish.address == member.address) {
+            member.driver = reading(wish.driver.clone());
+            member.driver_override = reading(wish.driver_override.clone());
+            member.d3cold_allowed = reading(wish.d3cold_allowed);
+            member.power_control = reading(wish.power_control);
+        }
+    }
+}
+
+/// What other tools do: the inverse of each step, last first, until one fails.
+fn undo_by_inverses(host: &mut HostState, taken: &[Step], before: &[Settled]) {
+    let was = |address: PciAddress| before.iter().find(|settled| settled.address == address).unwrap().clone();
+    for step in taken.iter().rev() {
+        let inverse = match step {
+            Step::LoadModule { .. } => continue,
+            Step::SetDriverOverride { address, .. } => {
+                Step::SetDriverOverride { address: *address, to: was(*address).driver_override }
+            }
+            Step::Unbind { address, .. } => Step::Probe { address: *address },
+            Step::Probe { address } => Step::Unbind { address: *address, driver: "vfio-pci".parse().unwrap() },
+            Step::SetD3cold { address, .. } => {
+                Step::SetD3cold { address: *address, allowed: was(*address).d3cold_allowed.unwrap() }
+            }
+            Step::SetPowerControl { address, .. } => {
+                Step::SetPowerControl { address: *address, to: was(*address).power_control.unwrap() }
+            }
+        };
+        if host.act_with(&inverse, None).is_err() {
+            return;
+        }
+    }
+}
+
+/// A machine that says that it restored: it is shown the state from before until it believes it.
+fn ended_restored(machine: &Machine, entry: &Entry) -> Machine {
+    let mut machine = machine.clone();
+    for _ in 0..20 {
+        match machine.to_do() {
+            Do::Look => {
+                let mut seen = crate::mutants::empty_look();
+                seen.members = entry.before.iter().map(crate::mutants::member_like).collect();
+                machine.happened(Happened::Looked(Ok(Box::new(seen))));
+            }
+            Do::Take(_) => machine.happened(Happened::Took(Ok(()))),
+            Do::Journal(_) | Do::Forget => machine.happened(Happened::Journaled(Ok(()))),
+            Do::End(_) => break,
+        }
+    }
+    machine
+}

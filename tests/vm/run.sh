@@ -1,0 +1,115 @@
+#!/bin/bash
+# run.sh [JOB…]: boots the jobs of tests/vm/jobs, or those that are named, one after the other in a virtual machine of their own: a real
+# kernel, IOMMU, vfio-pci, systemd and polkit. Ends with "N passed, M failed".
+set -euo pipefail
+HERE=$(cd "$(dirname "$0")" && pwd)
+cd "$HERE/../.."
+export PATH="$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin"
+CACHE=target/vm OUT=out/vm BUILT=${CARGO_TARGET_DIR:-target}/debug
+# Jobs that wait for what the product cannot do yet run only where they are named: hung (the scan of the front has no deadline) and
+# passthrough, passthrough-killed, passthrough-stuck, passthrough-reboot (passthrough itself).
+LIST="kernel observe changes"
+BOOTS=0 AGAIN=0 PASSED=0 FAILED=0
+
+cannot() {
+    echo "tests/vm/run.sh cannot run: $*" >&2
+    exit 1
+}
+[ "$(uname -m)" = x86_64 ] || cannot "the guest's devices are those of a PC, and this machine is $(uname -m)"
+[ "$(id -u)" = 0 ] || cannot "making the image needs root (it owns its files and mounts below it)"
+[ "$(. /etc/os-release && echo "$ID")" = debian ] || cannot "the guest has the release of this machine, which must be a Debian"
+for tool in qemu-system-x86_64 mmdebstrap sfdisk mkfs.ext4 dpkg-deb make gcc; do
+    command -v "$tool" >/dev/null || cannot "$tool is missing: tests/setup.sh vm"
+done
+[ "$(df --output=avail -k . | tail -1)" -gt 3000000 ] || cannot "less than 3 GB are free here: $(df -h . | tail -1)"
+
+# timed WHAT COMMAND…: says how long it took; its output is a log, shown where it fails.
+timed() {
+    local what=$1 from=$SECONDS log=$OUT/$1.log
+    shift
+    "$@" >"$log" 2>&1 </dev/null || { tail -n 40 "$log" >&2; cannot "$what failed, the log is $log"; }
+    printf '%-24s %4d s\n' "$what" $((SECONDS - from))
+}
+
+# The packages of `make test` where nothing that goes into them has changed since, else new ones.
+packages() {
+    PACKAGES=out/test/packages
+    # As `make test` builds them: another choice of packages would be another choice of features, and built anew.
+    timed build nice cargo build --locked -p gpuhostd -p gpuhostctl
+    timed manager nice cargo build --locked -p manager
+    local deb
+    deb=$(compgen -G "$PACKAGES/gpuhostd_*.deb" || true)
+    if [ -z "$deb" ] || [ -n "$(find "$BUILT"/gpuhostd "$BUILT"/gpuhostctl packaging systemd docs/OPERATING.md -newer "$deb")" ]; then
+        timed packages packaging/build.sh --profile dev "$PACKAGES"
+    fi
+}
+
+# What a job finds in its guest.
+assemble() {
+    rm -rf "$2"
+    mkdir -p "$2"/{packages,bin,modules}
+    cp "$HERE/jobs/$1.sh" "$2/run.sh"
+    cp "$HERE"/guest/{world.sh,nvidia-smi,identities} tests/rig/inside.sh "$2"
+    cp "$PACKAGES"/gpuhostd_*.deb "$2/packages"
+    cp "$MODULES"/*.ko "$MODULES/vfio_client" "$2/modules"
+    strip -o "$2/bin/reference-manager" "$BUILT/reference-manager"
+}
+
+# boot JOB: its output; what a job may have, it says itself in lines that begin with "# boot:".
+boot() {
+    local job=$1 code=0 options
+    read -ra options < <(sed -n 's/^# boot: //p' "$HERE/jobs/$job.sh" | tr '\n' ' ') || true
+    BOOTS=$((BOOTS + 1))
+    "$HERE/boot.sh" "${options[@]}" "$IMAGE" "$WORK" "$OUT/$job" || code=$?
+    return "$code"
+}
+
+judge() {
+    local job=$1 code=$2 log=$OUT/$1/log passed failed
+    # A job that was cut off has brought nothing back: the console has what it said.
+    [ -s "$log" ] || tr -d '\r' <"$OUT/$job/console" >"$log"
+    cat "$log"
+    passed=$(grep -c '^ok ' "$log") || true
+    failed=$(grep -c '^FAILED ' "$log") || true
+    case $code in
+    124) echo "FAILED  $job did not end in time; its console is $OUT/$job/console" ;;
+    125) echo "FAILED  the guest never started $job; its console is $OUT/$job/console" ;;
+    esac
+    # A job that broke without a failed check is one failure.
+    if [ "$code" != 0 ] && [ "${failed:-0}" = 0 ]; then failed=1; fi
+    PASSED=$((PASSED + ${passed:-0}))
+    FAILED=$((FAILED + ${failed:-0}))
+}
+
+run_job() {
+    local job=$1 from=$SECONDS code=0
+    echo "== $job"
+    assemble "$job" "$WORK"
+    boot "$job" || code=$?
+    if [ "$code" = 125 ]; then
+        # Nothing of ours ran, so nothing of ours can have hung: the one case in which a second try hides nothing.
+        AGAIN=$((AGAIN + 1))
+        echo "#### RETRY: the guest did not start $job; the end of its console:" | tee -a "$OUT/retries"
+        tail -n 20 "$OUT/$job/console" || true
+        code=0
+        boot "$job" || code=$?
+    fi
+    judge "$job" "$code"
+    printf '== %-21s %4d s, ended with %d\n' "$job" $((SECONDS - from)) "$code"
+}
+
+mkdir -p "$CACHE" "$OUT"
+rm -f "$OUT/retries"
+WORK=$(mktemp -d)
+trap 'rm -rf "$WORK"' EXIT
+timed image "$HERE/image.sh" "$CACHE"
+IMAGE=$(tail -n 1 "$OUT/image.log")
+timed modules "$HERE/modules.sh" "$IMAGE"
+MODULES=$(tail -n 1 "$OUT/modules.log")
+packages
+# shellcheck disable=SC2086 # the list is words
+[ $# -gt 0 ] || set -- $LIST
+for job in "$@"; do run_job "$job"; done
+echo "$BOOTS boots, $AGAIN of them a second try"
+echo "$PASSED passed, $FAILED failed"
+[ "$FAILED" = 0 ] && [ "$PASSED" -gt 0 ]
