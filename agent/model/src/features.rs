@@ -125,7 +125,7 @@ fn feature(facts: &Facts<'_>, name: FeatureName, migs: Option<&[DriverMig]>) -> 
     let supported = supported(facts, name, migs.is_some());
     let is_supported = supported.is_ok();
     let usable = supported
-        .and_then(|()| if facts.visible { Ok(()) } else { Err(Lack::NotVisible) })
+        .and(if facts.visible { Ok(()) } else { Err(Lack::NotVisible) })
         .and_then(|()| files(facts, name))
         .and_then(|()| migs.map_or(Ok(()), |migs| engines_of_migs(migs, name)));
     Feature { supported: is_supported, enabled: usable.is_ok(), reason: usable.err() }
