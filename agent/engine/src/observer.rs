@@ -2,6 +2,7 @@
 
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::features;
 use model::health::kernel_log::KernelLog;
 use model::host_facts::HostFacts;
 use model::judge::{self, Seen};
@@ -92,6 +93,8 @@ pub struct Observer<H, K> {
     sampled: Option<BootMillis>,
     tasks: JoinSet<Brought>,
     sequence: u64,
+    /// The driver is to be asked when the scan that is under way has ended.
+    sample_due: bool,
 }
 
 /// An observation of a host of which nothing has been seen yet.
@@ -129,6 +132,7 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
             sampled: None,
             tasks: JoinSet::new(),
             sequence: 0,
+            sample_due: false,
         }
     }
 
@@ -183,10 +187,13 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         self.settings.borrow().agent.sample_interval_s.saturating_mul(1000)
     }
 
-    /// Samples what changes with time. The bus is scanned on change, and once at the start.
+    /// Samples what changes with time. The bus is scanned on change and once at the start; and before each sample where a GPU
+    /// may have fallen asleep, which nobody announces: asking its driver would wake it.
     fn sample(&mut self) {
         self.sampled = Some(self.clock.boot_now());
-        if self.turn(Kind::Scan).started == 0 {
+        let may_sleep = self.latest.scan.as_ref().is_ok_and(judge::may_fall_asleep);
+        if self.turn(Kind::Scan).started == 0 || may_sleep {
+            self.sample_due = true;
             self.want(Kind::Scan);
         } else {
             self.want(Kind::Drivers);
@@ -260,7 +267,8 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
             Kind::Drivers => {
                 self.probed_bindings = bindings(&self.latest);
                 let (clock, scan) = (Arc::clone(&self.clock), self.latest.scan.clone().unwrap_or_default());
-                self.tasks.spawn(async move { Brought::Drivers(ask_drivers(&*host, &*clock, &scan).await) })
+                let may_ask = judge::may_ask(&scan, &self.publish.borrow());
+                self.tasks.spawn(async move { Brought::Drivers(ask_drivers(&*host, &*clock, &scan, may_ask).await) })
             }
             Kind::Docker => self.tasks.spawn(async move { Brought::Docker(host.read_docker().await) }),
             Kind::Host => {
@@ -289,8 +297,9 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         if std::mem::take(&mut turn.again) {
             self.want(kind);
         }
-        let never_probed = self.turn(Kind::Drivers).started == 0;
-        if kind == Kind::Scan && (never_probed || bindings(&self.latest) != self.probed_bindings) {
+        if kind == Kind::Scan
+            && (std::mem::take(&mut self.sample_due) || bindings(&self.latest) != self.probed_bindings)
+        {
             self.want(Kind::Drivers);
         }
         self.publish_now();
@@ -320,6 +329,7 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
             Seen { sequence: self.sequence, observed_at: self.clock.wall_now(), observed_boot: self.clock.boot_now() };
         let previous = Arc::clone(&self.publish.borrow());
         let mut observation = judge::judge(self.latest.clone(), seen, Some(&previous));
+        features::apply_settings(&mut observation, &self.settings.borrow());
         let log = Arc::clone(&self.kernel_log.borrow());
         model::health::show::apply(&mut observation, &log, Some(&previous));
         crate::health::tell(&previous, &observation);
@@ -341,20 +351,31 @@ fn bindings(raw: &RawObservation) -> Vec<(model::PciAddress, Option<model::Drive
     gpus.iter().map(|gpu| (gpu.address, gpu.driver.known().cloned())).collect()
 }
 
-/// Asks the sources in the order of trust; a further one only where the one before left something open.
-async fn ask_drivers<H: HostPort, K: Clock>(host: &H, clock: &K, scan: &PciScan) -> Vec<Answered> {
-    let mut answered = Vec::new();
-    if !judge::serves_any(scan) {
-        return answered;
+/// Asks NVIDIA's sources where that wakes no GPU, and reads the sensors of other drivers.
+async fn ask_drivers<H: HostPort, K: Clock>(host: &H, clock: &K, scan: &PciScan, may_ask: bool) -> Vec<Answered> {
+    let mut answered = if may_ask { ask_nvidia(host, clock, scan).await } else { Vec::new() };
+    if judge::has_sensors(scan) {
+        answered.push(ask(host, clock, DriverSource::Sysfs).await);
     }
+    answered
+}
+
+/// Asks the sources in the order of trust; a further one only where the one before left something open.
+async fn ask_nvidia<H: HostPort, K: Clock>(host: &H, clock: &K, scan: &PciScan) -> Vec<Answered> {
+    let mut answered = Vec::new();
     for source in [DriverSource::Nvml, DriverSource::Smi, DriverSource::SmiInDriverContainer] {
-        let begin = clock.boot_now();
-        let answer = host.probe_driver(source).await;
-        let enough = !judge::needs_smi(Some(scan), &answer);
-        answered.push((source, answer, clock.boot_now().since(begin)));
+        let answer = ask(host, clock, source).await;
+        let enough = !judge::needs_smi(Some(scan), &answer.1);
+        answered.push(answer);
         if enough {
             break;
         }
     }
     answered
+}
+
+async fn ask<H: HostPort, K: Clock>(host: &H, clock: &K, source: DriverSource) -> Answered {
+    let begin = clock.boot_now();
+    let answer = host.probe_driver(source).await;
+    (source, answer, clock.boot_now().since(begin))
 }

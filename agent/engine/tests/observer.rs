@@ -9,9 +9,11 @@ use engine::command::{Actor, Authorized, Command, Origin, Verdict};
 use engine::handle::Handle;
 use engine::job::JobState;
 use engine::start::{Ends, Pulse};
+use model::absence::{Absence, Reading};
 use model::health::HealthState;
 use model::health::kernel_log::Unheard;
 use model::observation::HostObservation;
+use model::pci::RuntimeStatus;
 use model::ports::KernelLogPort;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -101,6 +103,54 @@ async fn the_bus_is_scanned_on_change_and_not_on_time() {
     }
     assert_eq!(bench.host.scans.load(Ordering::SeqCst), 1);
     assert!(bench.host.probes.load(Ordering::SeqCst) >= probes + 5);
+}
+
+#[tokio::test]
+async fn a_gpu_that_has_fallen_asleep_is_not_asked_and_keeps_its_facts() {
+    let mut lazy = gpu("0000:41:00.0", Some("nvidia"));
+    lazy.state.may_sleep = Reading::Known(true);
+    let bench = start(TestHost::with(vec![lazy.clone()]));
+    bench.until_idle().await;
+    let probes = bench.host.probes.load(Ordering::SeqCst);
+    lazy.state.runtime = Reading::Known(RuntimeStatus::Suspended);
+    *bench.host.gpus.lock().unwrap() = vec![lazy.clone()];
+    bench.clock.advance(SAMPLE_MS);
+    let seen =
+        bench.until("that it sleeps, which nobody announced", |o| o.gpus.iter().any(|g| g.pci.is_asleep())).await;
+    assert_eq!(seen.gpus[0].driver.as_ref().unwrap().temperature_c, Reading::Absent(Absence::GpuAsleep));
+    let scans = bench.host.scans.load(Ordering::SeqCst);
+    for _ in 0..3 {
+        let before = bench.host.scans.load(Ordering::SeqCst);
+        bench.clock.advance(SAMPLE_MS);
+        while bench.host.scans.load(Ordering::SeqCst) == before {
+            tokio::task::yield_now().await;
+        }
+    }
+    bench.until("the last of these scans", |o| o.sequence > seen.sequence).await;
+    assert_eq!(bench.host.probes.load(Ordering::SeqCst), probes, "after {scans} scans nobody has woken it");
+    lazy.state.runtime = Reading::Known(RuntimeStatus::Active);
+    *bench.host.gpus.lock().unwrap() = vec![lazy];
+    bench.clock.advance(SAMPLE_MS);
+    bench.until("that it is asked again", |o| o.gpus.iter().all(|g| !g.pci.is_asleep()) && !o.probes.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_gpu_that_sleeps_from_the_start_is_asked_once_for_its_identity() {
+    let mut lazy = gpu("0000:41:00.0", Some("nvidia"));
+    lazy.state.may_sleep = Reading::Known(true);
+    lazy.state.runtime = Reading::Known(RuntimeStatus::Suspended);
+    let bench = start(TestHost::with(vec![lazy]));
+    bench.until("its facts", |o| o.gpus.iter().any(|g| g.driver.is_some())).await;
+    assert_eq!(bench.host.probes.load(Ordering::SeqCst), 1);
+    for _ in 0..3 {
+        let before = bench.host.scans.load(Ordering::SeqCst);
+        bench.clock.advance(SAMPLE_MS);
+        while bench.host.scans.load(Ordering::SeqCst) == before {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert!(bench.pulse.turned().await);
+    assert_eq!(bench.host.probes.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

@@ -77,6 +77,9 @@ impl Acts {
             | (HandRole::Holders, Ask::ProbeDriver(_) | Ask::DockerFacts | Ask::CloseUp(_) | Ask::Act { .. }) => {
                 Said::Refused { why: format!("{who} does not do this: ask another one") }
             }
+            (HandRole::Host | HandRole::Containers, Ask::ProbeDriver(DriverSource::Sysfs)) => {
+                Said::Refused { why: format!("{who} does not do this: sysfs is open to everybody") }
+            }
         }
     }
 }

@@ -52,7 +52,9 @@ pub fn acts(role: HandRole, settings: Settings, parse: Parse, ground: &Ground) -
             let (settings, probes) = (Arc::clone(&for_probes), probes.clone());
             Box::pin(async move {
                 match source {
-                    DriverSource::Nvml | DriverSource::Smi => probes.run(source, &settings.nvidia).await,
+                    DriverSource::Nvml | DriverSource::Smi | DriverSource::Sysfs => {
+                        probes.run(source, &settings.nvidia).await
+                    }
                     DriverSource::SmiInDriverContainer => {
                         let within = Duration::from_millis(settings.nvidia.probe_timeout_ms);
                         smi_in_driver_container(&settings.docker.socket, within, parse).await

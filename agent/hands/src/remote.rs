@@ -64,6 +64,10 @@ impl RemoteHost {
         let hand = match source {
             DriverSource::Nvml | DriverSource::Smi => &self.host,
             DriverSource::SmiInDriverContainer => &self.containers,
+            DriverSource::Sysfs => {
+                let (what, said) = ("sensors in sysfs".to_owned(), "no hand reads them".to_owned());
+                return Err(ProbeFault::HandUnavailable { what, said });
+            }
         };
         match hand.ask(Ask::ProbeDriver(source), self.probe_within).await.map_err(HandFault::into_probe_fault)? {
             Said::Driver(report) => match *report {

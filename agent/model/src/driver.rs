@@ -1,6 +1,6 @@
 //! What the NVIDIA driver says of its GPUs, in one shape for NVML and for `nvidia-smi -q -x`.
 
-use crate::absence::Reading;
+use crate::absence::{Absence, Reading};
 use crate::ids::{GpuUuid, MigUuid, PciAddress, PciId};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,8 @@ pub enum DriverSource {
     Smi,
     /// `nvidia-smi -q -x` inside the driver container.
     SmiInDriverContainer,
+    /// Sensors of other drivers than NVIDIA's (amdgpu, i915, xe, nouveau, radeon), read from sysfs and hwmon.
+    Sysfs,
 }
 
 impl DriverSource {
@@ -24,6 +26,7 @@ impl DriverSource {
             Self::Nvml => "nvml",
             Self::Smi => "nvidia_smi",
             Self::SmiInDriverContainer => "nvidia_smi_in_driver_container",
+            Self::Sysfs => "sysfs",
         }
     }
 }
@@ -185,6 +188,9 @@ pub struct DriverGpu {
     /// Clock of the memory in MHz.
     #[serde(default)]
     pub memory_clock_mhz: Reading<u32>,
+    /// Clock of the graphics engine in MHz (from sensors; NVIDIA's sources are not asked for it).
+    #[serde(default)]
+    pub graphics_clock_mhz: Reading<f64>,
     /// Performance state, `P0`.
     pub performance_state: Reading<String>,
     /// ECC mode now.
@@ -204,6 +210,9 @@ pub struct DriverGpu {
     pub throttle: Reading<Vec<String>>,
     /// What the driver wants done, `None`, `Reset`, … (570 and newer).
     pub recovery_action: Reading<String>,
+    /// State of the NVLink fabric in the driver's words: `Completed`, `In Progress`, `Not Started`, … (nvidia-smi only).
+    #[serde(default)]
+    pub fabric_state: Reading<String>,
     /// PCIe generation now.
     pub pcie_generation: Reading<u32>,
     /// Highest PCIe generation.
@@ -216,54 +225,75 @@ pub struct DriverGpu {
     pub processes: Reading<Vec<GpuProcess>>,
 }
 
+/// No value, for this reason.
+fn none<T>(why: &Absence) -> Reading<T> {
+    Reading::Absent(why.clone())
+}
+
+impl MemoryMib {
+    /// Memory of which nothing is known, for this reason.
+    #[must_use]
+    pub fn absent(why: &Absence) -> Self {
+        Self { total: none(why), reserved: none(why), used: none(why), free: none(why) }
+    }
+}
+
 impl DriverGpu {
     /// A GPU of which nothing but the address is known.
     #[must_use]
     pub fn unknown(address: PciAddress) -> Self {
+        Self::absent(address, &Absence::NotReported)
+    }
+
+    /// A GPU of which nothing but the address is known, for this reason.
+    #[must_use]
+    pub fn absent(address: PciAddress, why: &Absence) -> Self {
         Self {
             address,
-            pci_id: Reading::default(),
-            subsystem: Reading::default(),
-            uuid: Reading::default(),
-            index: Reading::default(),
-            minor: Reading::default(),
-            serial: Reading::default(),
-            name: Reading::default(),
-            brand: Reading::default(),
-            architecture: Reading::default(),
-            compute_capability: Reading::default(),
-            vbios: Reading::default(),
-            persistence: Reading::default(),
-            virtualization: Reading::default(),
-            host_vgpu_mode: Reading::default(),
-            mig_current: Reading::default(),
-            mig_pending: Reading::default(),
+            pci_id: none(why),
+            subsystem: none(why),
+            uuid: none(why),
+            index: none(why),
+            minor: none(why),
+            serial: none(why),
+            name: none(why),
+            brand: none(why),
+            architecture: none(why),
+            compute_capability: none(why),
+            vbios: none(why),
+            persistence: none(why),
+            virtualization: none(why),
+            host_vgpu_mode: none(why),
+            mig_current: none(why),
+            mig_pending: none(why),
             mig_devices: Vec::new(),
             mig_unplaced: Vec::new(),
-            memory: MemoryMib::default(),
-            temperature_c: Reading::default(),
-            utilization_pct: Reading::default(),
-            memory_utilization_pct: Reading::default(),
-            encoder_pct: Reading::default(),
-            decoder_pct: Reading::default(),
-            power_w: Reading::default(),
-            power_limit_w: Reading::default(),
-            fan_pct: Reading::default(),
-            sm_clock_mhz: Reading::default(),
-            memory_clock_mhz: Reading::default(),
-            performance_state: Reading::default(),
-            ecc_enabled: Reading::default(),
-            ecc_uncorrected: Reading::default(),
-            row_remap_pending: Reading::default(),
-            row_remap_failed: Reading::default(),
-            retirement_pending: Reading::default(),
-            throttle: Reading::default(),
-            recovery_action: Reading::default(),
-            pcie_generation: Reading::default(),
-            pcie_max_generation: Reading::default(),
-            pcie_width: Reading::default(),
-            pcie_max_width: Reading::default(),
-            processes: Reading::default(),
+            memory: MemoryMib::absent(why),
+            temperature_c: none(why),
+            utilization_pct: none(why),
+            memory_utilization_pct: none(why),
+            encoder_pct: none(why),
+            decoder_pct: none(why),
+            power_w: none(why),
+            power_limit_w: none(why),
+            fan_pct: none(why),
+            sm_clock_mhz: none(why),
+            memory_clock_mhz: none(why),
+            graphics_clock_mhz: none(why),
+            performance_state: none(why),
+            ecc_enabled: none(why),
+            ecc_uncorrected: none(why),
+            row_remap_pending: none(why),
+            row_remap_failed: none(why),
+            retirement_pending: none(why),
+            throttle: none(why),
+            recovery_action: none(why),
+            fabric_state: none(why),
+            pcie_generation: none(why),
+            pcie_max_generation: none(why),
+            pcie_width: none(why),
+            pcie_max_width: none(why),
+            processes: none(why),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The host around the GPUs: cores, memory, disk, network, identity. Raw counters; rates are computed over an interval.
 
 use crate::absence::Reading;
+use crate::stack::StackFacts;
 use serde::{Deserialize, Serialize};
 
 /// CPU time of the whole machine since boot, in clock ticks (`/proc/stat`, first line).
@@ -103,4 +104,6 @@ pub struct HostFacts {
     pub nics: Vec<Nic>,
     /// DMI vendor, product and board, where the firmware has them.
     pub dmi: Vec<(String, String)>,
+    /// The GPU driver's software.
+    pub stack: StackFacts,
 }

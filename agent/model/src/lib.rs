@@ -11,6 +11,7 @@ pub mod docker;
 pub mod doctor;
 pub mod driver;
 pub mod enrol;
+pub mod features;
 pub mod health;
 pub mod holders;
 pub mod host_facts;
@@ -27,6 +28,7 @@ pub mod refusal;
 pub mod settings;
 pub mod smi;
 pub mod snapshot;
+pub mod stack;
 pub mod time;
 
 pub use absence::{Absence, Reading};

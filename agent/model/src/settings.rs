@@ -6,7 +6,10 @@ mod merge;
 pub use check::is_https;
 pub use merge::{SettingsFault, merge};
 
+use crate::features::FeatureName;
+use crate::ids::PciAddress;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All settings, after the fragments were laid over each other. Every field has a default that works.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -22,6 +25,16 @@ pub struct Settings {
     pub nvidia: NvidiaSettings,
     /// Metrics for Prometheus.
     pub metrics: MetricsSettings,
+    /// Single GPUs, by PCI address: `[gpu."0000:41:00.0"]`.
+    pub gpu: BTreeMap<PciAddress, GpuSettings>,
+}
+
+/// One GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GpuSettings {
+    /// Features that no workspace may use on it: `cuda`, `nvenc`, `nvdec`, `vaapi`, `dri3`, `egl`, `vulkan`.
+    pub features_off: BTreeSet<FeatureName>,
 }
 
 /// The daemon itself.

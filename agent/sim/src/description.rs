@@ -1,6 +1,9 @@
 //! What a host description may say: the types that a `tests/hosts/*.toml` file is read into.
 
+use crate::bus::StateDescription;
 use crate::faults::Faults;
+use crate::sensors::SensorsDescription;
+use crate::software::SoftwareDescription;
 use model::docker::DockerFacts;
 use model::driver::MigMode;
 use model::host_facts::Nic;
@@ -34,6 +37,9 @@ pub struct Description {
     /// What the kernel has logged so far.
     #[serde(default)]
     pub kernel_log: Vec<KernelLine>,
+    /// What of the driver's software is not as the driver would have it.
+    #[serde(default)]
+    pub software: SoftwareDescription,
     /// What goes wrong.
     #[serde(default)]
     pub faults: Faults,
@@ -113,6 +119,9 @@ pub struct CardModel {
     /// What NVIDIA's driver says of the product.
     #[serde(default)]
     pub product: Option<Product>,
+    /// What another driver shows in sysfs.
+    #[serde(default)]
+    pub sensors: Option<SensorsDescription>,
     /// Other functions of the card.
     #[serde(default)]
     pub companions: Vec<Companion>,
@@ -209,6 +218,9 @@ pub struct GpuDescription {
     /// `D0`, `D3hot`, `D3cold`.
     #[serde(default = "awake")]
     pub power_state: String,
+    /// Sleep, ways to reset it, mediated devices.
+    #[serde(default)]
+    pub state: StateDescription,
     /// PCIe link now, where it is not at its best.
     #[serde(default)]
     pub link_now: Option<LinkCapability>,

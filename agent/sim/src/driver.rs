@@ -223,6 +223,7 @@ fn leave_out_what_the_source_has_not(gpu: &mut DriverGpu, driver: &NvidiaDriver,
     let new_enough = |since: u32| branch >= since;
     match source {
         DriverSource::Nvml => gpu.recovery_action = Reading::default(),
+        DriverSource::Sysfs => {}
         DriverSource::Smi | DriverSource::SmiInDriverContainer => {
             gpu.compute_capability = Reading::default();
             for mig in &mut gpu.mig_devices {

@@ -7,6 +7,7 @@ use crate::facts::facts;
 use crate::faults::{DockerFault, NvmlFault, Signal};
 use crate::load::BadDescription;
 use crate::scan::scan;
+use crate::sensors;
 use crate::smi::{SmiBehaviour, Spoilt, behaviour, nvml_error_text};
 use crate::state::HostState;
 use model::docker::DockerFacts;
@@ -192,6 +193,7 @@ pub fn probe(description: &Description, bus: &Bus, source: DriverSource) -> Resu
         DriverSource::SmiInDriverContainer => {
             Err(absent("a driver container", "no running container has the label org.gpuhost.role=driver"))
         }
+        DriverSource::Sysfs => Ok(sensors::report(description, bus)),
     }
 }
 

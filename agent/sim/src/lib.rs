@@ -12,7 +12,9 @@ pub mod host;
 pub mod load;
 pub mod recorded;
 pub mod scan;
+pub mod sensors;
 pub mod smi;
+pub mod software;
 pub mod state;
 pub mod synthetic;
 

@@ -58,7 +58,8 @@ fn the_running_daemon_is_found_on_its_bus_and_a_stopped_one_is_no_obstacle() {
     let world = World::new();
     let tree = world.host_tree("workstation-rtx");
     let bus = Bus::start(world.path()).expect("a bus");
-    let start = Start { bus: Some(bus.address.clone()), tree: Some(tree), config: CONFIG.to_owned() };
+    let start =
+        Start { bus: Some(bus.address.clone()), tree: Some(tree), config: CONFIG.to_owned(), ..Start::default() };
     let mut daemon = Daemon::start(&world, &start);
     wait::until("a daemon", Duration::from_secs(20), || {
         world.ctl(&bus.address, &["status"]).status.success().then_some(())

@@ -1,8 +1,8 @@
 //! Writes a description as a tree of files: sysfs with the kernel's layout and links, and the NVIDIA user space.
 
 use crate::artifacts::Artifacts;
-use crate::etc;
 use crate::place::{attribute, link, text};
+use crate::{etc, sensors, software, state};
 use anyhow::Context;
 use sim::bus::{Bus, Function};
 use sim::faults::{Attribute, NvmlFault, PciFaultKind};
@@ -29,6 +29,7 @@ pub fn write_tree(description: &Description, root: &Path, artifacts: &Artifacts)
     }
     write_kernel_log(description, &root.join("dev"))?;
     etc::write(description, root)?;
+    software::write(description, root)?;
     write_user_space(description, &bus, root, artifacts)
 }
 
@@ -55,6 +56,11 @@ pub fn write_sysfs(description: &Description, bus: &Bus, sys: &Path) -> anyhow::
     }
     for function in bus.functions.values() {
         write_function(bus, function, sys)?;
+    }
+    for gpu in sim::sensors::report(description, bus).gpus {
+        if let Some(function) = bus.functions.get(&gpu.address) {
+            sensors::write(&gpu, function, &sys.join("devices").join(bus.device_path(function)))?;
+        }
     }
     for function in bus.functions.values() {
         spoil(description, bus, function, sys)?;
@@ -83,6 +89,7 @@ fn write_function(bus: &Bus, function: &Function, sys: &Path) -> anyhow::Result<
         link(&folder, &home.join(format!("devices/{address}")))?;
     }
     write_sriov(bus, function, sys, &folder)?;
+    state::write(function, &folder)?;
     write_drm(function, sys, &folder)
 }
 
@@ -232,15 +239,18 @@ pub fn write_user_space(
         return Ok(());
     }
     let home = driver_root(description, root);
-    let library = home.join("usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1");
+    let folder = home.join("usr/lib/x86_64-linux-gnu");
+    let version = sim::software::facts(description).library_version.into_known().unwrap_or_default();
+    let (file, library) = (folder.join(format!("libnvidia-ml.so.{version}")), folder.join("libnvidia-ml.so.1"));
     match &description.faults.nvml {
         Some(NvmlFault::Missing) => {}
-        Some(NvmlFault::NotALibrary) => text(&library, "\n")?,
+        Some(NvmlFault::NotALibrary) => text(&file, "\n")?,
         None | Some(NvmlFault::Init(_) | NvmlFault::Crash { .. } | NvmlFault::Hang { .. }) => {
-            install(&artifacts.nvml, &library)?;
+            install(&artifacts.nvml, &file)?;
         }
     }
-    if library.exists() {
+    if file.exists() {
+        link(&file, &library)?;
         // Debian has its multi-arch folder, others `lib64`.
         for folder in ["usr/lib", "usr/lib64"] {
             link(&library, &home.join(folder).join("libnvidia-ml.so.1"))?;

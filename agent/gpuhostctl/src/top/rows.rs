@@ -4,8 +4,9 @@ use super::columns::{Column, GAP};
 use super::containers::Containers;
 use super::line::Line;
 use crate::text::Look;
-use wire::dbus::gpu::{GpuView, MigView};
+use wire::dbus::gpu::GpuView;
 use wire::dbus::metrics::ProcessView;
+use wire::dbus::mig::MigView;
 
 /// What stands in the cells of one row.
 #[derive(Debug, Clone)]

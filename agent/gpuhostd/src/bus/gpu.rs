@@ -289,6 +289,51 @@ impl GpuObject {
         self.0.value("RecoveryAction", |gpu| gpu.recovery_action.clone())
     }
 
+    /// What it can be used for: Feature (s: cuda, nvenc, nvdec, vaapi, dri3, egl, vulkan), Supported (b: chip and kernel driver
+    /// can do it), Enabled (b: a workspace can use it now), Reason (s: a stable code of why not) and Detail (s: the same as a
+    /// sentence), both left out where it is enabled.
+    #[zbus(property)]
+    fn features(&self) -> Vec<Dict> {
+        dicts(&self.0.now().features)
+    }
+
+    /// How the kernel can reset it (flr, bus, …), in the order in which it tries them; empty where it cannot. May have no value.
+    #[zbus(property)]
+    fn reset_methods(&self) -> Result<Vec<String>> {
+        self.0.value("ResetMethods", |gpu| gpu.reset_methods.clone())
+    }
+
+    /// Runtime power management: active, suspended (it sleeps, and is not asked for metrics: that would wake it), suspending,
+    /// resuming, error or unsupported. May have no value.
+    #[zbus(property)]
+    fn runtime_status(&self) -> Result<String> {
+        self.0.value("RuntimeStatus", |gpu| gpu.runtime_status.clone())
+    }
+
+    /// The kernel may take its power away while it sleeps. May have no value.
+    #[zbus(property, name = "D3coldAllowed")]
+    fn d3cold_allowed(&self) -> Result<bool> {
+        self.0.value("D3coldAllowed", |gpu| gpu.d3cold_allowed)
+    }
+
+    /// Types of mediated devices (mdev) that it could make.
+    #[zbus(property)]
+    fn mediated_types(&self) -> Vec<String> {
+        self.0.now().mediated_types.clone()
+    }
+
+    /// Mediated devices that exist (UUIDs), and virtual functions that are a vGPU (addresses).
+    #[zbus(property)]
+    fn mediated_devices(&self) -> Vec<String> {
+        self.0.now().mediated_devices.clone()
+    }
+
+    /// State of the NVLink fabric in the driver's words, as Completed. Only nvidia-smi tells it. May have no value.
+    #[zbus(property)]
+    fn fabric_state(&self) -> Result<String> {
+        self.0.value("FabricState", |gpu| gpu.fabric_state.clone())
+    }
+
     /// Properties that have no value now, with the reason: a stable code, followed by a colon and what was found where there is
     /// something to show.
     #[zbus(property)]

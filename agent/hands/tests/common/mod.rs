@@ -67,7 +67,7 @@ pub(crate) fn counting(count: Count) -> Acts {
                         let _hanging = Hanging::new(count);
                         std::future::pending().await
                     }
-                    DriverSource::Smi => Ok(report(source)),
+                    DriverSource::Smi | DriverSource::Sysfs => Ok(report(source)),
                     DriverSource::SmiInDriverContainer => {
                         Err(ProbeFault::Absent { what: "driver container".to_owned(), said: "none runs".to_owned() })
                     }

@@ -25,7 +25,7 @@ pub(super) async fn record(request: &Request, basket: &mut Basket) -> Recorded {
     let docker = docker::facts(&request.settings.docker.socket, DOCKER_WITHIN).await;
     let host = host_facts(request, docker.as_ref().ok().and_then(|docker| docker.root_dir.clone()), basket).await;
     let scan = scan(request).await;
-    let reports = match &scan {
+    let mut reports = match &scan {
         Ok(scan) if judge::serves_any(scan) => drivers(request, scan, basket).await,
         Ok(_) => {
             // nvidia-smi would load the driver's module: a change of the host.
@@ -37,6 +37,9 @@ pub(super) async fn record(request: &Request, basket: &mut Basket) -> Recorded {
             Vec::new()
         }
     };
+    if scan.as_ref().is_ok_and(judge::has_sensors) {
+        reports.push((DriverSource::Sysfs, sensors(request).await));
+    }
     for (source, answer) in &reports {
         if let Err(fault) = answer {
             basket.miss(source.code(), &fault.to_string());
@@ -66,10 +69,20 @@ async fn scan(request: &Request) -> Result<PciScan, ScanFault> {
     }
 }
 
+async fn sensors(request: &Request) -> Result<DriverReport, ProbeFault> {
+    let sysfs = Sysfs::new(request.root.join("sys"));
+    let what = || "sensors in sysfs".to_owned();
+    match timeout(READ_WITHIN, tokio::task::spawn_blocking(move || sysfs.sensors())).await {
+        Ok(Ok(report)) => report,
+        Ok(Err(ended)) => Err(ProbeFault::Failed { what: what(), status: 0, said: ended.to_string() }),
+        Err(_) => Err(ProbeFault::Timeout { what: what(), after_ms: READ_WITHIN.as_secs() * 1000 }),
+    }
+}
+
 async fn host_facts(request: &Request, docker_root: Option<String>, basket: &mut Basket) -> HostFacts {
     let (proc, sys) = (request.root.join("proc"), request.root.join("sys"));
     let os_release = vec![request.root.join("etc"), request.root.join("usr/lib")];
-    let facts = FactsRoot { proc, sys, os_release };
+    let facts = FactsRoot { proc, sys, os_release, files: request.root.clone() };
     match timeout(READ_WITHIN, tokio::task::spawn_blocking(move || facts.read(docker_root.as_deref()))).await {
         Ok(Ok(facts)) => facts,
         Ok(Err(_)) | Err(_) => {

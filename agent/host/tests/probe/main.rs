@@ -23,9 +23,13 @@ fn main() -> ExitCode {
         return child_main(rest);
     }
     let wanted = args.iter().find(|arg| !arg.starts_with('-'));
-    let tests: [(&str, Test); 7] = [
+    let tests: [(&str, Test); 8] = [
         ("every_fact_that_nvml_says", every_fact_that_nvml_says),
         ("a_lost_gpu_keeps_its_place", a_lost_gpu_keeps_its_place),
+        (
+            "a_gpu_that_sleeps_beside_one_that_is_awake_is_not_opened",
+            a_gpu_that_sleeps_beside_one_that_is_awake_is_not_opened,
+        ),
         ("mig_devices_with_holes", mig_devices_with_holes),
         ("noise_of_the_library_is_no_answer", noise_of_the_library_is_no_answer),
         ("a_crash_and_an_exit_hurt_nobody", a_crash_and_an_exit_hurt_nobody),
@@ -103,6 +107,22 @@ fn every_fact_that_nvml_says(folder: &Path) {
     assert_eq!(gpu.utilization_pct, Reading::Absent(Absence::NotSupported));
     assert_eq!(gpu.decoder_pct, Reading::Absent(Absence::NotReported));
     assert_eq!(gpu.vbios, Reading::Absent(Absence::Garbled("badversion".to_owned())));
+}
+
+fn a_gpu_that_sleeps_beside_one_that_is_awake_is_not_opened(folder: &Path) {
+    let bus = folder.join("bus");
+    for (address, status) in [("0000:41:00.0", "suspended"), ("0000:42:00.0", "active")] {
+        std::fs::create_dir_all(bus.join("drivers/nvidia").join(address)).unwrap();
+        let power = bus.join("devices").join(address).join("power");
+        std::fs::create_dir_all(&power).unwrap();
+        std::fs::write(power.join("runtime_status"), format!("{status}\n")).unwrap();
+    }
+    let question = format!("[{:?}]", library(folder, "NORMAL"));
+    let mut worker = Command::new(std::env::current_exe().unwrap());
+    let said = worker.args([ROLE, "nvml", &question]).arg(&bus).output().unwrap().stdout;
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("GPU-99999999-2222-3333-4444-555555555555"), "the one that is awake: {said}");
+    assert!(!said.contains("GPU-11111111"), "the one that sleeps: {said}");
 }
 
 fn a_lost_gpu_keeps_its_place(folder: &Path) {

@@ -29,6 +29,12 @@ fn fill<T>(trusted: Reading<T>, other: Reading<T>) -> Reading<T> {
     if silent || (trusted.known().is_none() && other.known().is_some()) { other } else { trusted }
 }
 
+/// What sensors say, with the reason why everything else is missing.
+pub(super) fn sensed(sensed: DriverGpu, why: &Absence) -> DriverGpu {
+    let address = sensed.address;
+    filled(sensed, DriverGpu::absent(address, why))
+}
+
 fn filled(trusted: DriverGpu, other: DriverGpu) -> DriverGpu {
     DriverGpu {
         address: trusted.address,
@@ -61,6 +67,7 @@ fn filled(trusted: DriverGpu, other: DriverGpu) -> DriverGpu {
         fan_pct: fill(trusted.fan_pct, other.fan_pct),
         sm_clock_mhz: fill(trusted.sm_clock_mhz, other.sm_clock_mhz),
         memory_clock_mhz: fill(trusted.memory_clock_mhz, other.memory_clock_mhz),
+        graphics_clock_mhz: fill(trusted.graphics_clock_mhz, other.graphics_clock_mhz),
         performance_state: fill(trusted.performance_state, other.performance_state),
         ecc_enabled: fill(trusted.ecc_enabled, other.ecc_enabled),
         ecc_uncorrected: fill(trusted.ecc_uncorrected, other.ecc_uncorrected),
@@ -69,6 +76,7 @@ fn filled(trusted: DriverGpu, other: DriverGpu) -> DriverGpu {
         retirement_pending: fill(trusted.retirement_pending, other.retirement_pending),
         throttle: fill(trusted.throttle, other.throttle),
         recovery_action: fill(trusted.recovery_action, other.recovery_action),
+        fabric_state: fill(trusted.fabric_state, other.fabric_state),
         pcie_generation: fill(trusted.pcie_generation, other.pcie_generation),
         pcie_max_generation: fill(trusted.pcie_max_generation, other.pcie_max_generation),
         pcie_width: fill(trusted.pcie_width, other.pcie_width),

@@ -6,7 +6,7 @@ type Senseless = (&'static str, String, &'static str);
 
 /// Refuses values that cannot work: field, value, and what was expected.
 pub(super) fn sensible(settings: &Settings) -> Result<(), Senseless> {
-    let Settings { agent, manager, docker, nvidia, metrics } = settings;
+    let Settings { agent, manager, docker, nvidia, metrics, gpu: _ } = settings;
     within("agent.sample_interval_s", agent.sample_interval_s, 5, 3600, "expected 5..=3600 seconds")?;
     within("manager.heartbeat_interval_s", manager.heartbeat_interval_s, 5, 300, "expected 5..=300 seconds")?;
     within("nvidia.probe_timeout_ms", nvidia.probe_timeout_ms, 500, 600_000, "expected 500..=600000 milliseconds")?;

@@ -171,6 +171,7 @@ impl Draft {
             Field::EccDoubleBitTotal => put(&mut self.ecc.double_bit_total, leaf::counter(text)),
             Field::ThrottleReason => self.throttle.add(name, leaf::active(text)),
             Field::RecoveryAction => put(&mut gpu.recovery_action, leaf::words(text)),
+            Field::FabricState => put(&mut gpu.fabric_state, leaf::words(text)),
             Field::Generation => put(&mut gpu.pcie_generation, leaf::number(text)),
             Field::MaxGeneration => put(&mut gpu.pcie_max_generation, leaf::number(text)),
             Field::Width => put(&mut gpu.pcie_width, leaf::lanes(text)),

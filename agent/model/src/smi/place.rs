@@ -35,6 +35,8 @@ pub(super) enum Place {
     Memory,
     /// `gpu/utilization`.
     Utilization,
+    /// `gpu/fabric` (520 and newer).
+    Fabric,
     /// `gpu/ecc_mode`.
     EccMode,
     /// `gpu/ecc_errors`.
@@ -102,6 +104,7 @@ pub(super) enum Field {
     EccDoubleBitTotal,
     ThrottleReason,
     RecoveryAction,
+    FabricState,
     Generation,
     MaxGeneration,
     Width,
@@ -175,6 +178,7 @@ pub(super) fn child(parent: Place, name: &str) -> Option<Place> {
         | Place::Virtualization
         | Place::Memory
         | Place::Utilization
+        | Place::Fabric
         | Place::EccMode
         | Place::Volatile
         | Place::DoubleBit
@@ -205,6 +209,7 @@ fn gpu_container(name: &str) -> Option<Place> {
         "gpu_virtualization_mode" => Place::Virtualization,
         "fb_memory_usage" => Place::Memory,
         "utilization" => Place::Utilization,
+        "fabric" => Place::Fabric,
         "ecc_mode" => Place::EccMode,
         "ecc_errors" => Place::EccErrors,
         "temperature" => Place::Temperature,
@@ -266,6 +271,7 @@ fn block(container: Place) -> &'static [(&'static str, Field)] {
         Place::MigMemory => &MIG_MEMORY,
         Place::MigShared => &MIG_SHARED,
         Place::Utilization => &UTILIZATION,
+        Place::Fabric => &[("state", F::FabricState)],
         Place::EccMode => &[("current_ecc", F::EccCurrent)],
         Place::Volatile => &VOLATILE,
         Place::DoubleBit => &[("total", F::EccDoubleBitTotal)],

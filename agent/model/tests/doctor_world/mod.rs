@@ -61,6 +61,7 @@ pub(crate) fn gpu(address: &str, group: u32) -> GpuFunction {
         virtual_functions: Vec::new(),
         physical_function: None,
         power_state: Reading::Known("D0".to_owned()),
+        state: model::pci::FunctionState::default(),
         companions: Vec::new(),
         name: None,
         vendor_name: None,

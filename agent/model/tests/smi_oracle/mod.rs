@@ -180,6 +180,7 @@ fn modes(gpu: &DriverGpu, node: Node<'_, '_>, check: &mut Check) -> Result<(), S
     check.switch("current_mig", &is_on(&gpu.mig_current), value(node, "mig_mode/current_mig"))?;
     check.switch("pending_mig", &is_on(&gpu.mig_pending), value(node, "mig_mode/pending_mig"))?;
     check.switch("current_ecc", &gpu.ecc_enabled, value(node, "ecc_mode/current_ecc"))?;
+    check.text("fabric state", &gpu.fabric_state, value(node, "fabric/state"))?;
     check.text("recovery action", &gpu.recovery_action, value(node, "gpu_recovery_action"))
 }
 

@@ -1,6 +1,7 @@
 //! What a GPU object shows.
 
 use super::absent::{Absent, HasAbsent};
+use super::feature::{FeatureView, views};
 use super::metrics::{MetricsView, from_driver};
 use super::mig::MigView;
 use super::{gpu_path, group_path};
@@ -9,6 +10,7 @@ use model::absence::{Absence, Reading};
 use model::driver::MigMode;
 use model::health::HealthReason;
 use model::observation::{CauseLink, Gpu};
+use model::pci::{GpuFunction, Mediated};
 use serde::{Deserialize, Serialize};
 
 /// All properties of `org.gpuhost.Agent1.Gpu`, and the metrics.
@@ -102,6 +104,20 @@ pub struct GpuView {
     pub persistence: Option<bool>,
     /// What the driver wants done, `None`, `Reset`, …
     pub recovery_action: Option<String>,
+    /// What it can be used for.
+    pub features: Vec<FeatureView>,
+    /// How the kernel can reset it (`flr`, `bus`, …), in the order in which it tries them; empty where it cannot.
+    pub reset_methods: Option<Vec<String>>,
+    /// `power/runtime_status` (`active`, `suspended`, …).
+    pub runtime_status: Option<String>,
+    /// The kernel may take its power away while it sleeps.
+    pub d3cold_allowed: Option<bool>,
+    /// Types of mediated devices that it could make.
+    pub mediated_types: Vec<String>,
+    /// Mediated devices that exist (UUIDs), and virtual functions that are a vGPU (addresses).
+    pub mediated_devices: Vec<String>,
+    /// State of the NVLink fabric in the driver's words.
+    pub fabric_state: Option<String>,
     /// Properties that have no value now, with the reason.
     pub absent: Absent,
     /// Measured values (`GetMetrics` on D-Bus).
@@ -221,6 +237,14 @@ impl From<&Gpu> for GpuView {
             ecc_enabled: absent.value("EccEnabled", from_driver(gpu, |d| &d.ecc_enabled)),
             persistence: absent.value("Persistence", from_driver(gpu, |d| &d.persistence)),
             recovery_action: absent.value("RecoveryAction", from_driver(gpu, |d| &d.recovery_action)),
+            features: views(&gpu.features),
+            reset_methods: absent.value("ResetMethods", pci.state.reset_methods.clone()),
+            runtime_status: absent
+                .value("RuntimeStatus", pci.state.runtime.clone().map(|status| status.code().to_owned())),
+            d3cold_allowed: absent.value("D3coldAllowed", pci.state.d3cold_allowed.clone()),
+            mediated_types: pci.state.mediated.types.clone(),
+            mediated_devices: mediated(pci),
+            fabric_state: absent.value("FabricState", from_driver(gpu, |d| &d.fabric_state)),
             absent,
             metrics: MetricsView::from(gpu),
         }
@@ -234,6 +258,11 @@ fn mig_devices(gpu: &Gpu) -> Vec<MigView> {
     views.sort_by_key(|mig| (mig.gpu_instance, mig.compute_instance));
     views.dedup_by_key(|mig| (mig.gpu_instance, mig.compute_instance));
     views
+}
+
+fn mediated(pci: &GpuFunction) -> Vec<String> {
+    let Mediated { devices, vgpus, .. } = &pci.state.mediated;
+    devices.iter().cloned().chain(vgpus.iter().map(PciAddress::to_string)).collect()
 }
 
 fn texts(addresses: &[PciAddress]) -> Vec<String> {

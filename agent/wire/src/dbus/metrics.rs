@@ -26,6 +26,8 @@ pub struct MetricsView {
     pub power_limit_watts: Option<f64>,
     /// Fan speed in per cent.
     pub fan_percent: Option<f64>,
+    /// Clock of the graphics engine in MHz.
+    pub graphics_clock_mhz: Option<f64>,
     /// Frame buffer memory in use, in MiB.
     pub memory_used_mib: Option<u64>,
     /// Frame buffer memory free, in MiB.
@@ -119,6 +121,7 @@ impl From<&Gpu> for MetricsView {
             power_watts: absent.value("PowerWatts", from_driver(gpu, |d| &d.power_w)),
             power_limit_watts: absent.value("PowerLimitWatts", from_driver(gpu, |d| &d.power_limit_w)),
             fan_percent: absent.value("FanPercent", from_driver(gpu, |d| &d.fan_pct)),
+            graphics_clock_mhz: absent.value("GraphicsClockMhz", from_driver(gpu, |d| &d.graphics_clock_mhz)),
             memory_used_mib: absent.value("MemoryUsedMib", from_driver(gpu, |d| &d.memory.used)),
             memory_free_mib: absent.value("MemoryFreeMib", from_driver(gpu, |d| &d.memory.free)),
             performance_state: absent.value("PerformanceState", from_driver(gpu, |d| &d.performance_state)),

@@ -5,6 +5,7 @@
 
 pub mod absent;
 pub mod errors;
+pub mod feature;
 pub mod gpu;
 pub mod group;
 pub mod host;

@@ -32,6 +32,7 @@ fn function(at: &str, id: &str, driver: Option<&str>, group: u32, name: &str) ->
         virtual_functions: Vec::new(),
         physical_function: None,
         power_state: Reading::Known("D0".to_owned()),
+        state: model::pci::FunctionState::default(),
         companions: vec![address(at.replace(".0", ".1").as_str())],
         name: Some(name.to_owned()),
         vendor_name: Some("NVIDIA Corporation".to_owned()),

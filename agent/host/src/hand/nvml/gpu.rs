@@ -16,18 +16,41 @@ use nvml_wrapper::sys_exports::field_id::{
     NVML_FI_DEV_POWER_INSTANT, NVML_FI_DEV_REMAPPED_FAILURE, NVML_FI_DEV_REMAPPED_PENDING,
 };
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Longest process name that is asked for, in bytes.
 const PROCESS_NAME_MAX: usize = 256;
 
-/// Reads the GPU of an index.
+/// Which GPU NVML is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Which {
+    /// The one of this index: NVML opens each.
+    Index(u32),
+    /// The one at this address: NVML opens it alone.
+    At(PciAddress),
+}
+
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Index(index) => write!(f, "GPU {index}"),
+            Self::At(address) => write!(f, "GPU at {address}"),
+        }
+    }
+}
+
+/// Reads a GPU.
 ///
 /// # Errors
 /// A sentence: it does not answer at all, or has no usable address.
-pub(super) fn read(nvml: &Nvml, index: u32, problems: &mut Vec<String>) -> Result<DriverGpu, String> {
-    let device = nvml.device_by_index(index).map_err(|e| format!("NVML does not answer for its GPU {index}: {e}"))?;
-    let pci = device.pci_info().map_err(|e| format!("NVML has no PCI address for its GPU {index}: {e}"))?;
-    let address: PciAddress = pci.bus_id.parse().map_err(|e| format!("NVML's GPU {index}: {e}"))?;
+pub(super) fn read(nvml: &Nvml, which: Which, problems: &mut Vec<String>) -> Result<DriverGpu, String> {
+    let device = match which {
+        Which::Index(index) => nvml.device_by_index(index),
+        Which::At(address) => nvml.device_by_pci_bus_id(address.to_string()),
+    };
+    let device = device.map_err(|e| format!("NVML does not answer for its {which}: {e}"))?;
+    let pci = device.pci_info().map_err(|e| format!("NVML has no PCI address for its {which}: {e}"))?;
+    let address: PciAddress = pci.bus_id.parse().map_err(|e| format!("NVML's {which}: {e}"))?;
     let mut gpu = DriverGpu::unknown(address);
     identify(&mut gpu, &device, &pci);
     describe(&mut gpu, &device);

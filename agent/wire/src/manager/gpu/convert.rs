@@ -5,6 +5,7 @@ use super::{
 };
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig, MigMode};
+use model::features::{FeatureName, Features};
 use model::judge::{health_reasons, unschedulable_reason};
 use model::observation::{self, GpuUse, HostObservation};
 use model::pci::{DrmNodes, GpuFunction, VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
@@ -30,7 +31,7 @@ pub fn gpu_document(gpu: &observation::Gpu, seen: &HostObservation) -> Gpu {
         passthrough: Some(Passthrough { eligible: gpu.passthrough.eligible, reasons: gpu.passthrough.reasons.clone() }),
         numa_node: pci.numa_node.get(),
         drm: Some(drm(&pci.drm)),
-        features: gpu.driver.as_ref().map(|driver| features(driver, gpu)).unwrap_or_default(),
+        features: features(&gpu.features),
         visible_to_runtime: Some(gpu.visible_to_runtime),
         schedulable: gpu.schedulable,
         unschedulable_reason: gpu.unschedulable_reason.clone(),
@@ -197,17 +198,12 @@ fn cause_link(link: &observation::CauseLink) -> CauseLink {
     }
 }
 
-/// `cuda`, where the driver tells the compute capability; the other features need facts that nobody has gathered yet.
-fn features(driver: &DriverGpu, gpu: &observation::Gpu) -> BTreeMap<String, Feature> {
-    let Some(capability) = driver.compute_capability.get() else { return BTreeMap::new() };
-    let supported = capability >= (3, 0);
-    let enabled = supported && gpu.visible_to_runtime;
-    let reason = match (supported, enabled) {
-        (_, true) => None,
-        (false, false) => Some("compute_capability_too_low".to_owned()),
-        (true, false) => gpu.unschedulable_reason.clone().or_else(|| Some("not_visible_to_runtime".to_owned())),
+fn features(known: &Features) -> BTreeMap<String, Feature> {
+    let document = |(name, feature): (&FeatureName, &model::features::Feature)| {
+        let reason = feature.reason.map(|lack| lack.code().to_owned());
+        (name.code().to_owned(), Feature { supported: feature.supported, enabled: feature.enabled, reason })
     };
-    BTreeMap::from([("cuda".to_owned(), Feature { supported, enabled, reason })])
+    known.iter().map(document).collect()
 }
 
 /// A mode that the driver calls not applicable, or a driver older than MIG, means a GPU without MIG; an error means nothing.
