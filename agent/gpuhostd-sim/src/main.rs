@@ -37,7 +37,10 @@ fn run(args: Vec<OsString>) -> anyhow::Result<()> {
             let (changes, log) = (host.changes(), host.kernel_log());
             front::run_on(front, |_| (host, changes, log))
         }
-        sim::Loaded::Recorded(host) => front::run_on(front, |_| (host, sim::NoChanges, sim::NoChanges)),
+        sim::Loaded::Recorded(host) => {
+            let log = host.kernel_log();
+            front::run_on(front, |_| (host, sim::NoChanges, log))
+        }
     }
 }
 

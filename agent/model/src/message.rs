@@ -80,11 +80,13 @@ pub enum Message {
     ChildStuck,
     /// Device events cannot be heard.
     DeviceEventsUnheard,
+    /// Metrics for Prometheus cannot be given, or a socket of them not taken away.
+    MetricsNotGiven,
 }
 
 impl Message {
     /// All of them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::GpuHealthFailed,
         Self::GpuHealthDegraded,
         Self::GpuHealthRecovered,
@@ -122,6 +124,7 @@ impl Message {
         Self::PolicyUnusable,
         Self::ChildStuck,
         Self::DeviceEventsUnheard,
+        Self::MetricsNotGiven,
     ];
 
     /// Its id, 128 bits in hexadecimal, which never changes.
@@ -165,6 +168,7 @@ impl Message {
             Self::PolicyUnusable => "9fc5522fc28e4b48a8d6f03c00ccf941",
             Self::ChildStuck => "19e852e382b24f7ea707c7008991bf71",
             Self::DeviceEventsUnheard => "3e548021a7b3447492e65e67eb659927",
+            Self::MetricsNotGiven => "a7d52e4cb48d4d159b1dd6c95649ad82",
         }
     }
 }

@@ -22,5 +22,5 @@ pub use archive::{BadSnapshot, Snapshot};
 pub use description::Description;
 pub use host::{SimChanges, SimHost, SimKernelLog};
 pub use load::{BUILT_IN, BadDescription, load, load_file, parse};
-pub use recorded::{Loaded, NoChanges, RecordedHost, load_any};
+pub use recorded::{Loaded, NoChanges, RecordedHost, RecordedLog, load_any};
 pub use synthetic::synthetic;

@@ -18,15 +18,25 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct RecordedHost(Arc<Recorded>);
 
-/// Where the changes of a recorded host would be announced, and its kernel log read: it has neither.
+/// Where the changes of a recorded host would be announced: there are none.
 #[derive(Debug)]
 pub struct NoChanges;
+
+/// The kernel log of a recorded host: what was in it, then nothing more. Never heard where it could not be read.
+#[derive(Debug)]
+pub struct RecordedLog(Option<Vec<String>>);
 
 impl RecordedHost {
     /// The host that gave these answers.
     #[must_use]
     pub fn new(recorded: Recorded) -> Self {
         Self(Arc::new(recorded))
+    }
+
+    /// Its kernel log, from the oldest record on.
+    #[must_use]
+    pub fn kernel_log(&self) -> RecordedLog {
+        RecordedLog(self.0.kernel_log.clone())
     }
 }
 
@@ -55,9 +65,12 @@ impl ChangePort for NoChanges {
     }
 }
 
-impl KernelLogPort for NoChanges {
-    fn next_lines(&mut self) -> impl Future<Output = Result<Vec<String>, Unheard>> + Send {
-        pending()
+impl KernelLogPort for RecordedLog {
+    async fn next_lines(&mut self) -> Result<Vec<String>, Unheard> {
+        match self.0.take() {
+            Some(lines) => Ok(lines),
+            None => pending().await,
+        }
     }
 }
 

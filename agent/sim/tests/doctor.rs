@@ -34,7 +34,8 @@ fn facts(name: &str) -> DoctorFacts {
     let asked = scan.as_ref().is_ok_and(serves_any);
     let reports = if asked { sources.map(ask).to_vec() } else { Vec::new() };
     let root = docker.as_ref().ok().and_then(|docker| docker.root_dir.clone());
-    let host = Recorded { name: name.to_owned(), scan, reports, docker, host: now(host.read_host(root)) };
+    let host =
+        Recorded { name: name.to_owned(), scan, reports, docker, host: now(host.read_host(root)), kernel_log: None };
     let mut facts = around(host);
     surroundings(name, &mut facts);
     facts

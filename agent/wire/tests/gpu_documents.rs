@@ -12,6 +12,8 @@ use contract::violations;
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverMig, DriverReport, DriverSource, MemoryMib, MigMode, ProbeFault};
+use model::health::kernel_log::KernelLog;
+use model::health::show::apply;
 use model::host_facts::{HostFacts, Nic};
 use model::judge::{Seen, judge};
 use model::observation::{HostObservation, RawObservation};
@@ -129,7 +131,11 @@ fn raw(gpu: GpuFunction, driver: Option<DriverGpu>) -> RawObservation {
 
 fn judged(raw: RawObservation) -> HostObservation {
     let seen = Seen { sequence: 1, observed_at: UnixMillis(1_700_000_000_000), observed_boot: BootMillis(7) };
-    judge(raw, seen, None)
+    let mut observation = judge(raw, seen, None);
+    let mut log = KernelLog::default();
+    log.hear();
+    apply(&mut observation, &log, None);
+    observation
 }
 
 /// `Gpu` and `GpuMetrics` of the only GPU, both accepted by the contract.
@@ -170,7 +176,7 @@ fn everything_that_was_seen_stands_in_the_document() {
         assert_eq!(gpu[name], *value, "{name}");
     }
     assert_eq!(gpu["cause_chain"].as_array().unwrap().len(), 6);
-    assert_eq!(gpu.get("health"), None, "nobody has looked at its health");
+    assert_eq!(gpu["health"], json!({"state": "ok", "reasons": []}));
     assert_eq!((&metrics["temp_c"], &metrics["fan_pct"]), (&json!(29.0), &Value::Null));
     assert_eq!(metrics["reason"], "not_supported");
     assert_eq!(metrics["throttle"], json!(["gpu_idle"]));

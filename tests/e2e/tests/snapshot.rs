@@ -50,6 +50,9 @@ fn a_host_looks_the_same_from_its_snapshot() {
         let tree = world.host_tree(host);
         // The daemon under test reads the distribution of this machine, and its remedies are those of it.
         std::fs::copy("/etc/os-release", tree.join("etc/os-release")).expect("os-release");
+        // The log that a pipe gives to the daemon.
+        std::fs::create_dir_all(tree.join("dev")).expect("a folder");
+        std::fs::copy(tree.join("kmsg.records"), tree.join("dev/kmsg")).expect("kmsg");
         let bus = Bus::start(world.path()).expect("a bus");
         let start = Start {
             bus: Some(bus.address.clone()),

@@ -14,7 +14,7 @@ use std::process::Command;
 
 /// Name of the copy of the description that the stubs read, at the root of the tree.
 pub const DESCRIPTION: &str = "description.toml";
-/// Name of the records of the kernel log, in `dev`.
+/// Name of the records of the kernel log, at the root of the tree: with a `dev` it would say that there are no other devices.
 pub const KERNEL_LOG: &str = "kmsg.records";
 
 /// Writes the tree of a host into a folder, which is made where it is missing.
@@ -27,18 +27,17 @@ pub fn write_tree(description: &Description, root: &Path, artifacts: &Artifacts)
     if !description.faults.no_pci_bus {
         write_sysfs(description, &bus, &root.join("sys"))?;
     }
-    write_kernel_log(description, &root.join("dev"))?;
+    write_kernel_log(description, root)?;
     etc::write(description, root)?;
     software::write(description, root)?;
     write_user_space(description, &bus, root, artifacts)
 }
 
 /// What the kernel has logged, record by record as `/dev/kmsg` gives it, for whoever feeds a named pipe in its place.
-fn write_kernel_log(description: &Description, dev: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(dev)?;
+fn write_kernel_log(description: &Description, root: &Path) -> anyhow::Result<()> {
     let records = description.kernel_log.iter().enumerate();
     let records: String = records.map(|(number, line)| line.record(number) + "\n").collect();
-    text(&dev.join(KERNEL_LOG), &records)
+    text(&root.join(KERNEL_LOG), &records)
 }
 
 /// Writes `/sys` alone, into the folder that stands for it.

@@ -2,6 +2,7 @@
 
 use super::{Page, changed, http};
 use host::front::{SocketFault, listen_at, remove};
+use model::message::Message;
 use model::ports::Clock;
 use model::settings::Settings;
 use std::path::Path;
@@ -54,7 +55,7 @@ async fn serve_at<K: Clock>(path: Option<&str>, page: &Page<K>, ours: &mut bool)
             Err(fault) => {
                 let fault = format!("{:#}", anyhow::Error::from(fault));
                 if told.as_ref() != Some(&fault) {
-                    tracing::warn!("no metrics over a socket: {fault}");
+                    tracing::warn!(message_id = Message::MetricsNotGiven.id(), "no metrics over a socket: {fault}");
                 }
                 told = Some(fault);
                 let again = page.clock().boot_now().plus(RETRY_MS);
@@ -137,6 +138,10 @@ async fn take_away(path: String) {
         }
     });
     if let Ok(Err(fault)) = removed.await {
-        tracing::warn!("the metrics' socket stays behind: {:#}", anyhow::Error::from(fault));
+        tracing::warn!(
+            message_id = Message::MetricsNotGiven.id(),
+            "the metrics' socket stays behind: {:#}",
+            anyhow::Error::from(fault)
+        );
     }
 }

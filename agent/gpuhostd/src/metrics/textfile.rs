@@ -2,6 +2,7 @@
 
 use super::{Page, changed};
 use host::front::{StoreFault, remove, write_atomic};
+use model::message::Message;
 use model::ports::Clock;
 use model::settings::Settings;
 use std::path::Path;
@@ -79,7 +80,10 @@ async fn on_file(
 fn tell(outcome: Result<(), StoreFault>, told: &mut Option<String>) {
     let fault = outcome.err().map(|fault| fault.to_string());
     if let Some(fault) = fault.as_ref().filter(|fault| told.as_ref() != Some(*fault)) {
-        tracing::warn!("no metrics in a file: {fault}; may the daemon write there?");
+        tracing::warn!(
+            message_id = Message::MetricsNotGiven.id(),
+            "no metrics in a file: {fault}; may the daemon write there?"
+        );
     }
     *told = fault;
 }

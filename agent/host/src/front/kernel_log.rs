@@ -7,15 +7,20 @@ use model::ports::KernelLogPort;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{SFlag, fstat, makedev};
+use std::fs::File;
 use std::future::pending;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use tokio::io::unix::AsyncFd;
 
 /// One read of `/dev/kmsg` gives one record, and fails where it does not fit; the kernel's longest is half of this.
 const BUFFER: usize = 16 * 1024;
 /// A line that is longer is left out; the kernel's longest record has 8 KiB.
 const LINE_MAX: usize = 8 * 1024;
+/// Reads of a whole log: the kernel's longest has fewer records.
+const READS_MAX: usize = 1 << 20;
 /// At most so many lines are given at once, so that a flood does not keep the daemon from its work.
 const LINES_MAX: usize = 512;
 
@@ -67,6 +72,25 @@ impl KernelLogReader {
         }
         Ok((read, false))
     }
+}
+
+/// All lines that are in the kernel log at `path` now, without waiting for more. It blocks no longer than a file does: whatever
+/// it is, it is opened without waiting.
+///
+/// # Errors
+/// It cannot be opened or read (`/dev/kmsg` needs CAP_SYSLOG where `kernel.dmesg_restrict` is on).
+pub fn kernel_log_at(path: &Path) -> io::Result<Vec<String>> {
+    let file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    let (fd, mut buffer, mut lines, mut all) = (OwnedFd::from(file), vec![0; BUFFER], Lines::default(), Vec::new());
+    for _ in 0..READS_MAX {
+        match nix::unistd::read(&fd, &mut buffer) {
+            Ok(0) | Err(Errno::EAGAIN) => break,
+            Ok(length) => lines.feed(buffer.get(..length).unwrap_or_default(), &mut all),
+            Err(Errno::EPIPE | Errno::EINVAL | Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(all)
 }
 
 /// A descriptor of our own that does not block, where it is the kernel log.

@@ -13,7 +13,7 @@ pub use changes::UdevChanges;
 pub use clock::BootClock;
 pub use facts::FactsRoot;
 pub use folder::make_private_dir;
-pub use kernel_log::KernelLogReader;
+pub use kernel_log::{KernelLogReader, kernel_log_at};
 pub use socket::{SocketFault, listen_at};
 pub use store::{StoreFault, read_bounded, remove, write_atomic};
 pub use sysfs::{Surroundings, Sysfs};

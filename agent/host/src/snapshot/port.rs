@@ -1,12 +1,13 @@
 //! Asks everything that the observer of the daemon asks, in the same order, and keeps the answers.
 
 use super::{Basket, Request};
-use crate::front::{FactsRoot, Sysfs};
+use crate::front::{self, FactsRoot, Sysfs};
 use crate::hand::docker;
 use crate::hand::probe::Probes;
 use model::absence::Reading;
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::health::line;
 use model::host_facts::HostFacts;
 use model::judge;
 use model::pci::PciScan;
@@ -47,7 +48,29 @@ pub(super) async fn record(request: &Request, basket: &mut Basket) -> Recorded {
     }
     told(&docker, basket);
     let name = host.hostname.known().cloned().unwrap_or_else(|| "recorded".to_owned());
-    Recorded { name, scan, reports, docker, host }
+    let kernel_log = kernel_log(request, basket).await;
+    Recorded { name, scan, reports, docker, host, kernel_log }
+}
+
+async fn kernel_log(request: &Request, basket: &mut Basket) -> Option<Vec<String>> {
+    let path = request.root.join("dev/kmsg");
+    let what = "the kernel log, /dev/kmsg";
+    match timeout(READ_WITHIN, tokio::task::spawn_blocking(move || front::kernel_log_at(&path))).await {
+        Ok(Ok(Ok(lines))) => return Some(telling(&lines)),
+        Ok(Ok(Err(error))) => basket.miss(what, &error.to_string()),
+        Ok(Err(ended)) => basket.miss(what, &ended.to_string()),
+        Err(_) => basket.miss(what, &format!("it did not end in {} s", READ_WITHIN.as_secs())),
+    }
+    None
+}
+
+/// Only what the health of GPUs is judged by: the rest of the log is nobody's business.
+fn telling(lines: &[String]) -> Vec<String> {
+    lines
+        .iter()
+        .filter(|line| line::record(line).is_some_and(|record| line::said(&record.text).is_some()))
+        .cloned()
+        .collect()
 }
 
 fn told(docker: &Result<DockerFacts, ProbeFault>, basket: &mut Basket) {

@@ -126,6 +126,7 @@ fn recorded() -> Recorded {
         reports: vec![(DriverSource::Nvml, Ok(report))],
         docker: Ok(docker),
         host,
+        kernel_log: None,
     }
 }
 
