@@ -24,7 +24,7 @@ pub fn run(args: FrontArgs) -> anyhow::Result<()> {
     let (folder, sysfs) = (args.run.join("hands"), args.sysfs.clone());
     run_on(args, move |settings| {
         let remote = RemoteHost::at(&folder, &settings.nvidia);
-        let host = LinuxHost::new(Sysfs::new(&sysfs), FactsRoot::default(), remote);
+        let host = LinuxHost::new(Sysfs::new(&sysfs), FactsRoot { sys: sysfs.clone(), ..FactsRoot::default() }, remote);
         // A pipe stands in for the kernel log only where our own launcher put it there.
         (host, UdevChanges::listen(), KernelLogReader::on_stdin(launched))
     })
