@@ -9,6 +9,7 @@
 )]
 
 mod attacks;
+mod callers;
 mod changes;
 mod gate;
 mod golden;

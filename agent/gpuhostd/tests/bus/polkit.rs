@@ -1,5 +1,6 @@
 //! polkit decides: the real polkitd, asked by the daemon as its own user, and others that answer slowly, wrongly or not at all.
 
+use crate::callers::{NO_RIGHTS, play};
 use crate::rig::core::core;
 use crate::rig::hosts;
 use crate::rig::private_bus::{PrivateBus, top};
@@ -18,6 +19,8 @@ const POLKIT: &str = "org.freedesktop.PolicyKit1";
 const DAEMON: u32 = 64_001;
 /// The user gpurig, whom a rule lets rescan and nothing else.
 const RESCANNER: u32 = 64_002;
+/// The user gpuhuge, whose id is negative where it is taken for a signed number.
+const HUGE: u32 = 4_000_000_000;
 /// Where the namespace's bus is told to the program that plays the daemon.
 const BUS_VARIABLE: &str = "GPUHOSTD_TEST_BUS";
 
@@ -35,7 +38,11 @@ fn writes(folder: &Path, name: &str, text: &str) {
 fn lay_out(folder: &Path) {
     let users = std::fs::read_to_string("/etc/passwd").unwrap();
     let user = |name, uid| format!("{name}:x:{uid}:{uid}::/nonexistent:/usr/sbin/nologin\n");
-    writes(folder, "passwd", &(users + &user("gpuhostd", DAEMON) + &user("gpurig", RESCANNER)));
+    writes(
+        folder,
+        "passwd",
+        &(users + &user("gpuhostd", DAEMON) + &user("gpurig", RESCANNER) + &user("gpuhuge", HUGE)),
+    );
     let action = "org.gpuhost.agent1.policy";
     let policy = std::fs::read_to_string(top().join("packaging/polkit-1/actions").join(action)).unwrap();
     writes(folder, &format!("actions/{action}"), &policy);
@@ -123,11 +130,17 @@ fn inside_the_namespace() {
     let own = busctl_refused(&bus, DAEMON, &no_options(LEAVE));
     assert!(own.contains("not authorized"), "who shares the daemon's uid has not its rights: {own}");
     assert!(busctl_as(&bus, NOBODY, &["tree", "--list", NAME]).status.success(), "reading is open");
+    for uid in [NOBODY, HUGE] {
+        play(NO_RIGHTS, &bus, uid);
+    }
     drop(polkitd);
     until("polkit is away", || !has_owner(&bus, POLKIT));
     busctl(&bus, &no_options(RESCAN));
     let said = busctl_refused(&bus, RESCANNER, &no_options(RESCAN));
     assert!(said.contains("root alone may"), "{said}");
+    for uid in [NOBODY, HUGE] {
+        play(NO_RIGHTS, &bus, uid);
+    }
 }
 
 /// Plays the daemon in a process of its own, as its own user, until it is killed.
