@@ -17,3 +17,4 @@ mod lifecycle;
 mod polkit;
 mod reads;
 mod rig;
+mod subject;

@@ -12,9 +12,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const NAME: &str = "org.gpuhost.Agent1";
-const RESCAN: [&str; 6] = ["call", NAME, "/org/gpuhost/Agent1", "org.gpuhost.Agent1.Host", "Rescan", "a{sv}"];
+pub(crate) const RESCAN: [&str; 6] =
+    ["call", NAME, "/org/gpuhost/Agent1", "org.gpuhost.Agent1.Host", "Rescan", "a{sv}"];
 const LEAVE: [&str; 6] = ["call", NAME, "/org/gpuhost/Agent1", "org.gpuhost.Agent1.Host", "Leave", "a{sv}"];
-const POLKIT: &str = "org.freedesktop.PolicyKit1";
+pub(crate) const POLKIT: &str = "org.freedesktop.PolicyKit1";
 /// The user gpuhostd, as far as the namespace of the test knows.
 const DAEMON: u32 = 64_001;
 /// The user gpurig, whom a rule lets rescan and nothing else.
@@ -78,7 +79,13 @@ fn the_real_polkitd_decides_for_a_daemon_without_root() {
 }
 
 /// A child that is ended with the value.
-struct Killed(Child);
+pub(crate) struct Killed(Child);
+
+impl Killed {
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
 
 impl Drop for Killed {
     fn drop(&mut self) {
@@ -105,10 +112,11 @@ fn start_polkitd(bus: &PrivateBus) -> Killed {
     child
 }
 
-fn start_daemon(bus: &PrivateBus) -> Killed {
+/// The daemon in a process of its own, as this user.
+pub(crate) fn start_daemon(bus: &PrivateBus, uid: u32) -> Killed {
     let mut program = Command::new("/proc/self/exe");
     program.args(["--ignored", "--exact", "polkit::daemon_as_its_own_user"]).env(BUS_VARIABLE, &bus.address);
-    let child = program.uid(DAEMON).gid(DAEMON).current_dir("/").stdout(Stdio::null()).spawn().unwrap();
+    let child = program.uid(uid).gid(uid).current_dir("/").stdout(Stdio::null()).spawn().unwrap();
     let child = Killed(child);
     until("the daemon owns its name", || has_owner(bus, NAME));
     child
@@ -119,7 +127,7 @@ fn start_daemon(bus: &PrivateBus) -> Killed {
 fn inside_the_namespace() {
     let bus = PrivateBus::start();
     let polkitd = start_polkitd(&bus);
-    let _daemon = start_daemon(&bus);
+    let _daemon = start_daemon(&bus, DAEMON);
     busctl(&bus, &no_options(RESCAN));
     let said = busctl_refused(&bus, NOBODY, &no_options(RESCAN));
     assert!(said.contains("not authorized for org.gpuhost.agent1.rescan: polkit wants a password"), "{said}");
