@@ -4,6 +4,7 @@
 
 mod explore;
 mod mutants;
+mod unplugged;
 mod worlds;
 
 use explore::{Budget, Mutant, Search, Verdict};

@@ -126,7 +126,7 @@ fn entry(operation: Operation, plan: Plan, before: Vec<Settled>, home: Vec<Settl
     }
 }
 
-fn binding(name: &str, host: HostState, comes_home: bool) -> World {
+pub(crate) fn binding(name: &str, host: HostState, comes_home: bool) -> World {
     let plan = bind_plan(&host).unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
     let before = settled(&host, &plan);
     let functions = before.len();

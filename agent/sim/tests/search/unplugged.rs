@@ -1,0 +1,111 @@
+//! Pulls the card out before each thing that a change does, and puts it back: the change ends, and the record never lies.
+
+use crate::worlds::{BOOT, GPU, World, at, binding, worlds};
+use model::change::{AtStart, Do, Happened, Machine, Outcome, at_start, decode, encode};
+use model::policy::Operation;
+use model::time::BootMillis;
+use sim::state::HostState;
+
+const NOW: BootMillis = BootMillis(1_000_000);
+/// Far more than any change does.
+const MOST: usize = 500;
+
+/// A change under way on a host, with its record on disk.
+struct Run {
+    host: HostState,
+    disk: Option<Vec<u8>>,
+    taken: usize,
+}
+
+impl Run {
+    fn new(world: &World) -> Self {
+        let disk = world.standing.as_ref().map(|entry| encode(entry).unwrap());
+        Self { host: world.host.clone(), disk, taken: 0 }
+    }
+
+    /// Goes on to the end; before the thing of that number the card is pulled out.
+    fn on(&mut self, world: &World, mut machine: Machine, pull_before: usize) -> Outcome {
+        for _ in 0..MOST {
+            if self.taken == pull_before {
+                self.host.unplug(at(GPU)).unwrap();
+            }
+            self.taken += 1;
+            let happened = match machine.to_do() {
+                Do::End(outcome) => return outcome,
+                Do::Look => Happened::Looked(Ok(Box::new(self.host.close_up(&world.entry.plan.scope)))),
+                Do::Take(step) => Happened::Took(self.host.act_with(&step, None)),
+                Do::Journal(entry) => {
+                    self.disk = Some(encode(&entry).unwrap());
+                    Happened::Journaled(Ok(()))
+                }
+                Do::Forget => {
+                    self.disk = None;
+                    Happened::Journaled(Ok(()))
+                }
+            };
+            machine.happened(happened);
+        }
+        panic!("{}, pulled before {pull_before}: the change never ends", world.name);
+    }
+
+    /// The record says that the change is not settled.
+    fn is_open(&self) -> bool {
+        self.disk.as_ref().is_some_and(|bytes| !decode("the entry", bytes).unwrap().is_given())
+    }
+
+    fn others_are_untouched(&self, world: &World) -> bool {
+        let is_other = |at: &model::PciAddress| !world.entry.plan.scope.members.contains(at);
+        let others = world.host.bus.functions.iter().filter(|(at, _)| is_other(at));
+        self.host.bus.functions.iter().filter(|(at, _)| is_other(at)).eq(others)
+    }
+}
+
+#[test]
+fn a_card_that_is_pulled_out_at_any_point_ends_its_change_and_harms_nobody() {
+    let mut pulled = 0;
+    for world in worlds() {
+        let begin = || Machine::begin(world.entry.clone(), NOW);
+        let mut whole = Run::new(&world);
+        assert_eq!(whole.on(&world, begin(), usize::MAX), Outcome::Done, "{}", world.name);
+        // The last thing is the end, the one before it the record of a change that has been seen to be done.
+        let record = whole.taken - 2;
+        for pull_before in 0..=record {
+            let what = format!("{}, pulled before {pull_before}", world.name);
+            let mut run = Run::new(&world);
+            let outcome = run.on(&world, begin(), pull_before);
+            assert_eq!(outcome == Outcome::Done, pull_before == record, "{what}: {outcome:?}");
+            assert!(!matches!(outcome, Outcome::Quarantined(_)), "{what}: nothing is left to be kept from anybody");
+            assert!(!run.is_open(), "{what}: the record keeps the lane for a card that is no more");
+            assert!(run.others_are_untouched(&world), "{what}: another function was changed");
+            pulled += 1;
+        }
+    }
+    assert!(pulled > 200, "{pulled} points");
+}
+
+#[test]
+fn a_card_that_was_pulled_out_while_it_was_given_can_be_given_once_it_is_back() {
+    for world in worlds().into_iter().filter(|world| world.entry.operation == Operation::PassthroughBind) {
+        for pull_before in 0..6 {
+            let mut run = Run::new(&world);
+            run.on(&world, Machine::begin(world.entry.clone(), NOW), pull_before);
+            run.host.plug(at(GPU)).unwrap();
+            let again = binding(&world.name, run.host, true);
+            let outcome = Run::new(&again).on(&again, Machine::begin(again.entry.clone(), NOW), usize::MAX);
+            assert_eq!(outcome, Outcome::Done, "{}, pulled before {pull_before}", world.name);
+        }
+    }
+}
+
+#[test]
+fn a_daemon_that_died_with_the_card_finds_the_record_and_settles_it() {
+    for world in worlds() {
+        let mut run = Run::new(&world);
+        run.disk = Some(encode(&world.entry).unwrap());
+        let entry = decode("the entry", run.disk.as_ref().unwrap()).unwrap();
+        assert_eq!(at_start(&entry, BOOT), AtStart::Restore);
+        let outcome = run.on(&world, Machine::recover(entry, NOW), 0);
+        assert!(matches!(outcome, Outcome::Restored(_)), "{}: {outcome:?}", world.name);
+        assert!(!run.is_open(), "{}", world.name);
+    }
+}
