@@ -87,13 +87,15 @@ pub fn run(launch: &Launch) -> Result<ExitCode, LaunchFault> {
 
 async fn live(launch: &Launch) -> Result<ExitCode, LaunchFault> {
     let owner = owner(launch.user.as_deref())?;
-    let folder = launch.run.join("hands");
-    for path in [&launch.state, &launch.run, &folder] {
+    for path in [&launch.state, &launch.run] {
         own_folder(path, owner)?;
     }
+    // The front may not write where its hands' sockets are made: what it planted there we would give to it.
+    let hands_folder = launch.run.join("hands");
+    let folder = own_folder(&hands_folder, Owner { uid: Uid::effective(), gid: Gid::effective() })?;
     let mut hands = JoinSet::new();
     for role in HandRole::ALL {
-        let listener = socket(&folder.join(format!("{}.sock", role.name())), owner)?;
+        let listener = socket(&folder, &hands_folder, &format!("{}.sock", role.name()), owner)?;
         hands.spawn(keep(role, launch.clone(), owner, listener));
     }
     let mut front = start_front(launch, owner)?;
@@ -119,15 +121,15 @@ fn owner(named: Option<&str>) -> Result<Owner, LaunchFault> {
     Ok(Owner { uid: user.uid, gid: user.gid })
 }
 
-fn own_folder(path: &Path, owner: Owner) -> Result<(), LaunchFault> {
-    let fault = |error| LaunchFault::Make(path.to_owned(), error);
-    spawn::make_folder(path, 0o755).map_err(fault)?;
-    spawn::give_to(path, owner.uid.as_raw(), owner.gid.as_raw()).map_err(fault)
+fn own_folder(path: &Path, owner: Owner) -> Result<spawn::Folder, LaunchFault> {
+    spawn::Folder::own(path, 0o755, owner.uid.as_raw(), owner.gid.as_raw())
+        .map_err(|error| LaunchFault::Make(path.to_owned(), error))
 }
 
 /// A listening socket that the front's user alone may use; one that an earlier run left is replaced.
-fn socket(path: &Path, owner: Owner) -> Result<UnixListener, LaunchFault> {
-    let fault = |error| LaunchFault::Make(path.to_owned(), error);
+fn socket(folder: &spawn::Folder, at: &Path, name: &str, owner: Owner) -> Result<UnixListener, LaunchFault> {
+    let fault = |error| LaunchFault::Make(at.join(name), error);
+    let path = &folder.inside(name);
     spawn::remove_socket(path).map_err(fault)?;
     let listener = UnixListener::bind(path).map_err(fault)?;
     spawn::set_mode(path, 0o600).map_err(fault)?;

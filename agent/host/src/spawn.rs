@@ -3,9 +3,9 @@
 use nix::fcntl::OFlag;
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::{Child, Command};
 
@@ -65,15 +65,35 @@ pub fn open_log(path: &Path) -> io::Result<OwnedFd> {
     Ok(std::fs::File::options().read(true).write(is_pipe).custom_flags(nonblocking).open(path)?.into())
 }
 
-/// Makes a folder with these permissions where there is none, its parents included.
-///
-/// # Errors
-/// What the host said.
-pub fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
+/// A folder of ours, open: what is done in it through [`Folder::inside`] is done there, whatever its path leads to by then.
+#[derive(Debug)]
+pub struct Folder(OwnedFd);
+
+impl Folder {
+    /// Opens the folder, makes it where there is none (its parents included), and gives it to a user and a group.
+    ///
+    /// # Errors
+    /// A link or something else stands in its place, which whoever owns the folder above it could have put there to be given
+    /// what it leads to; or what the host said.
+    pub fn own(path: &Path, mode: u32, uid: u32, gid: u32) -> io::Result<Self> {
+        match std::fs::symlink_metadata(path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                std::fs::DirBuilder::new().recursive(true).mode(mode).create(path)?;
+            }
+            Err(error) => return Err(error),
+        }
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let folder = nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty())?;
+        std::os::unix::fs::fchown(&folder, Some(uid), Some(gid))?;
+        Ok(Self(folder))
     }
-    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path)
+
+    /// The path of a name in it, good as long as the folder is open.
+    #[must_use]
+    pub fn inside(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd())).join(name)
+    }
 }
 
 /// Removes a socket that an earlier run left; anything else in its place is an error.
@@ -89,7 +109,7 @@ pub fn remove_socket(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Sets the permissions of a file of ours.
+/// Sets the permissions of a file of ours, in a folder that nobody else may write in.
 ///
 /// # Errors
 /// What the host said.
@@ -97,10 +117,47 @@ pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
-/// Makes a user and a group the owner of a file or folder of ours.
+/// Makes a user and a group the owner of a file of ours, in a folder that nobody else may write in.
 ///
 /// # Errors
 /// What the host said.
 pub fn give_to(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
     std::os::unix::fs::chown(path, Some(uid), Some(gid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::unistd::{getgid, getuid};
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    fn own(path: &Path) -> io::Result<Folder> {
+        Folder::own(path, 0o755, getuid().as_raw(), getgid().as_raw())
+    }
+
+    #[test]
+    fn a_planted_link_is_not_given_away() {
+        let above = tempfile::tempdir().unwrap();
+        let (precious, link) = (above.path().join("precious"), above.path().join("hands"));
+        std::fs::create_dir(&precious).unwrap();
+        symlink(&precious, &link).unwrap();
+        let before = precious.metadata().unwrap().ctime_nsec();
+        assert!(own(&link).is_err());
+        assert_eq!(precious.metadata().unwrap().ctime_nsec(), before, "not even its owner was written");
+        std::fs::write(above.path().join("file"), "").unwrap();
+        assert!(own(&above.path().join("file")).is_err());
+    }
+
+    #[test]
+    fn what_is_made_inside_stays_inside_when_the_path_is_turned_into_a_link() {
+        let above = tempfile::tempdir().unwrap();
+        let (elsewhere, path) = (above.path().join("elsewhere"), above.path().join("run/hands"));
+        std::fs::create_dir(&elsewhere).unwrap();
+        let folder = own(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o755);
+        std::fs::rename(&path, above.path().join("run/was")).unwrap();
+        symlink(&elsewhere, &path).unwrap();
+        std::fs::write(folder.inside("s"), "").unwrap();
+        assert!(above.path().join("run/was/s").exists() && !elsewhere.join("s").exists());
+    }
 }
