@@ -1,6 +1,6 @@
 //! Files of our own state: whole or not at all, and never through what somebody planted.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 use host::front::{StoreFault, read_bounded, remove, write_atomic};
 use std::fs;
@@ -78,6 +78,69 @@ fn planted_links_are_replaced_and_never_followed() {
     assert_eq!(fs::read(&target).unwrap(), b"untouched");
     assert!(!dir.path().join("state").is_symlink());
     assert_eq!(read_bounded(&dir.path().join("state"), 99).unwrap(), b"ours");
+}
+
+/// What somebody could put in the place of a file of ours.
+fn plant(what: &str, at: &Path, victim: &Path) {
+    use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+    match what {
+        "hard link" => fs::hard_link(victim, at).unwrap(),
+        "symlink" => symlink(victim, at).unwrap(),
+        "pipe" => nix::unistd::mkfifo(at, Mode::S_IRWXU).unwrap(),
+        "socket" => drop(std::os::unix::net::UnixListener::bind(at).unwrap()),
+        "device" => match mknod(at, SFlag::S_IFCHR, Mode::S_IRWXU, makedev(1, 7)) {
+            Ok(()) => {}
+            // A container without that power: a link to the device is the next best.
+            Err(nix::errno::Errno::EPERM) => symlink("/dev/full", at).unwrap(),
+            Err(said) => panic!("{said}"),
+        },
+        other => panic!("how is a {other} planted?"),
+    }
+}
+
+#[test]
+fn nothing_that_is_planted_is_written_into_or_waited_for() {
+    for what in ["hard link", "symlink", "pipe", "socket", "device"] {
+        for planted in ["state", ".state.new"] {
+            let dir = folder();
+            let victim = dir.path().join("victim");
+            fs::write(&victim, "untouched").unwrap();
+            plant(what, &dir.path().join(planted), &victim);
+            write_atomic(dir.path(), "state", b"ours", 0o600).unwrap();
+            assert_eq!(fs::read(&victim).unwrap(), b"untouched", "{what} as {planted}");
+            let ours = fs::symlink_metadata(dir.path().join("state")).unwrap();
+            assert!(ours.is_file() && ours.nlink() == 1 && ours.mode() & 0o777 == 0o600, "{what} as {planted}");
+            assert_eq!(read_bounded(&dir.path().join("state"), 99).unwrap(), b"ours");
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_is_swapped_for_a_link_all_the_time_never_leads_elsewhere() {
+    let (above, elsewhere) = (TempDir::new_in("/dev/shm").unwrap(), TempDir::new_in("/dev/shm").unwrap());
+    let (dir, aside, link) = (above.path().join("state"), above.path().join("aside"), above.path().join("link"));
+    fs::create_dir(&dir).unwrap();
+    symlink(elsewhere.path(), &link).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let (mut written, mut refused) = (0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                for (from, to) in [(&dir, &aside), (&link, &dir), (&dir, &link), (&aside, &dir)] {
+                    fs::rename(from, to).unwrap();
+                }
+            }
+        });
+        for _ in 0..100_000 {
+            match write_atomic(&dir, "key", b"secret", 0o600) {
+                Ok(()) => written += 1,
+                Err(_) => refused += 1,
+            }
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert!(written > 100 && refused > 100, "{written} written, {refused} refused: both were tried");
+    assert!(names(elsewhere.path()).is_empty(), "something was written elsewhere");
 }
 
 #[test]

@@ -37,13 +37,19 @@ fn main() -> ExitCode {
         Some((first, rest)) if first == LOOK_ROLE => return look_main(rest),
         Some(_) | None => {}
     }
-    let tests: [(&str, Test); 10] = [
+    let tests: [(&str, Test); 13] = [
         ("a_close_look_shows_the_group", a_close_look_shows_the_group),
         ("a_look_that_does_not_end_is_given_up", a_look_that_does_not_end_is_given_up),
         ("a_step_is_not_taken_where_the_look_does_not_end", a_step_is_not_taken_where_the_look_does_not_end),
         ("each_step_writes_its_one_file", each_step_writes_its_one_file),
         ("nothing_outside_the_card_is_written", nothing_outside_the_card_is_written),
         ("a_function_that_is_no_gpu_is_left_alone", a_function_that_is_no_gpu_is_left_alone),
+        ("what_is_no_gpu_takes_no_step_at_all", what_is_no_gpu_takes_no_step_at_all),
+        (
+            "what_a_gpu_left_behind_is_taken_from_no_driver_but_vfio",
+            what_a_gpu_left_behind_is_taken_from_no_driver_but_vfio,
+        ),
+        ("a_step_to_another_function_is_refused_whatever_it_is", a_step_to_another_function_is_refused_whatever_it_is),
         ("a_shared_group_is_not_given_away", a_shared_group_is_not_given_away),
         ("the_policy_is_the_ceiling", the_policy_is_the_ceiling),
         ("a_driver_that_does_not_have_it_lets_nothing_go", a_driver_that_does_not_have_it_lets_nothing_go),
@@ -213,6 +219,89 @@ fn a_function_that_is_no_gpu_is_left_alone() {
     let tree = Tree::new();
     assert!(said(tree.act(&scope(&[NIC]), &give(NIC), Policy::default())).contains("is no GPU"));
     assert!(said(tree.act(&scope(&[AUDIO]), &give(AUDIO), Policy::default())).contains("is no GPU"));
+}
+
+/// Every step that names a function, and the driver that it has now.
+fn steps(address: &str, driver: &str) -> Vec<Step> {
+    let address = at(address);
+    vec![
+        Step::SetDriverOverride { address, to: Some("vfio-pci".parse().unwrap()) },
+        Step::SetDriverOverride { address, to: None },
+        Step::Unbind { address, driver: driver.parse().unwrap() },
+        Step::Probe { address },
+        Step::SetD3cold { address, allowed: false },
+        Step::SetPowerControl { address, to: PowerControl::On },
+    ]
+}
+
+/// Every file below the tree with its content.
+fn contents(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(contents(&entry.path()));
+        } else if entry.file_type().unwrap().is_file() {
+            found.push((entry.path(), fs::read_to_string(entry.path()).unwrap()));
+        }
+    }
+    found.sort();
+    found
+}
+
+fn what_is_no_gpu_takes_no_step_at_all() {
+    let tree = Tree::new();
+    let others = [
+        ("0000:01:00.0", "0x010802", "nvme"),
+        ("0000:02:00.0", "0x020000", "mlx5_core"),
+        ("0000:00:00.0", "0x060000", "skl_uncore"),
+        ("0000:00:01.0", "0x060400", "pcieport"),
+        ("0000:05:00.0", "0x068000", "nvidia-nvswitch"),
+        ("10000:e1:00.0", "0x010802", "nvme"),
+    ];
+    for (number, (address, class, driver)) in (20..).zip(others) {
+        tree.put(&format!("bus/pci/drivers/{driver}/unbind"), "");
+        tree.function(address, class, driver, number);
+    }
+    let before = contents(tree.0.path());
+    for (address, class, driver) in others {
+        // Alone, and as what a GPU that has been pulled out would have left behind.
+        let pulled_out = address.replace(".0", ".7");
+        for members in [&[address][..], &[pulled_out.as_str(), address]] {
+            for step in steps(address, driver) {
+                let refused = tree.act(&scope(members), &step, Policy::default());
+                assert!(refused.is_err(), "{class}, {members:?}: {step}");
+            }
+        }
+    }
+    assert!(contents(tree.0.path()) == before, "something was written");
+}
+
+fn what_a_gpu_left_behind_is_taken_from_no_driver_but_vfio() {
+    let tree = Tree::new();
+    fs::remove_dir_all(tree.path(&format!("bus/pci/devices/{GPU}"))).unwrap();
+    fs::remove_file(tree.path(&format!("kernel/iommu_groups/7/devices/{GPU}"))).unwrap();
+    let card = scope(&[GPU, AUDIO]);
+    let unbind = |driver: &str| Step::Unbind { address: at(AUDIO), driver: driver.parse().unwrap() };
+    assert!(said(tree.act(&card, &unbind("snd_hda_intel"), Policy::default())).contains("no GPU"));
+    assert!(tree.read("bus/pci/drivers/snd_hda_intel/unbind").is_empty());
+    let link = tree.path(&format!("bus/pci/devices/{AUDIO}/driver"));
+    fs::remove_file(&link).unwrap();
+    symlink("../../drivers/vfio-pci", link).unwrap();
+    assert_eq!(tree.act(&card, &unbind("vfio-pci"), Policy::default()), Ok(()));
+    let back = Step::SetDriverOverride { address: at(AUDIO), to: None };
+    assert_eq!(tree.act(&card, &back, Policy::default()), Ok(()));
+}
+
+fn a_step_to_another_function_is_refused_whatever_it_is() {
+    let tree = Tree::new();
+    let before = contents(tree.0.path());
+    for step in steps(NIC, "mlx5_core") {
+        for members in [&[GPU, AUDIO][..], &[GPU, NIC], &[GPU, AUDIO, NIC]] {
+            let said = said(tree.act(&scope(members), &step, Policy::default()));
+            assert!(said.contains("refused by the hand"), "{step}: {said}");
+        }
+    }
+    assert!(contents(tree.0.path()) == before, "something was written");
 }
 
 fn a_shared_group_is_not_given_away() {

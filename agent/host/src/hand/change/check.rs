@@ -74,6 +74,10 @@ pub fn check(sysfs: &Path, seen: &CloseUp, scope: &Scope, step: &Step, policy: &
         }
         Step::Unbind { address, driver } => {
             is_bound(seen, *address, driver)?;
+            // A GPU that was pulled out can only be left behind by companions that had been given away with it.
+            if seen.member(scope.gpu).is_none() && !driver.is_vfio() {
+                return Err(Unfit::NoGpu(scope.gpu));
+            }
             write(sysfs.join("bus/pci/drivers").join(driver.as_str()).join("unbind"), &address.to_string())
         }
         Step::Probe { address } => {
@@ -102,10 +106,17 @@ fn fits_the_card(seen: &CloseUp, scope: &Scope) -> Result<(), Unfit> {
         return Err(Unfit::NoGpu(scope.gpu));
     }
     let stray = scope.members.iter().find(|address| {
-        let bridge = seen.member(**address).is_some_and(MemberState::is_bridge);
-        !address.same_card(scope.gpu) || bridge
+        let member = seen.member(**address);
+        let bridge = member.is_some_and(MemberState::is_bridge);
+        !address.same_card(scope.gpu) || bridge || gpu.is_none() && !member.is_none_or(may_be_left_behind)
     });
     stray.map_or(Ok(()), |address| Err(Unfit::NotOfTheCard(*address)))
+}
+
+/// What stands on the card of a GPU: audio (0x0403), USB (0x0c03) and the USB-C controller (0x0c80). Without a GPU beside it
+/// nothing else is taken for a part of one: a name in a request makes no disk a companion.
+fn may_be_left_behind(member: &MemberState) -> bool {
+    member.class.get().is_some_and(|class| matches!(class.0 >> 8, 0x0403 | 0x0c03 | 0x0c80))
 }
 
 /// A guest that gets the group gets the card and nothing else, and the ceiling of the policy allows it.
