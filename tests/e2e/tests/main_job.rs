@@ -111,6 +111,19 @@ fn the_token_is_nowhere_to_be_seen() {
     runtime.block_on(manager.wait_heartbeats(1, TEN_S)).expect("a heartbeat");
     let token = std::fs::read_to_string(rig.world.path().join("token")).expect("token");
     assert!(!rig.daemon.log().contains(token.trim()), "the log holds the token");
+    let (name, root) = ("org.gpuhost.Agent1", "/org/gpuhost/Agent1");
+    for call in [
+        &["org.freedesktop.DBus.ObjectManager", "GetManagedObjects"][..],
+        &["org.freedesktop.DBus.Properties", "GetAll", "s", "org.gpuhost.Agent1.Host"],
+        &["org.gpuhost.Agent1.Host", "GetObservation", "a{sv}", "0"],
+    ] {
+        let mut busctl = std::process::Command::new("busctl");
+        busctl.arg(format!("--address={}", rig.bus.address)).args(["call", name, root]).args(call);
+        let output = busctl.output().expect("busctl");
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && shown.len() > 1000, "{call:?}: {shown}");
+        assert!(!shown.contains(token.trim()), "{call:?} shows the token");
+    }
     let state =
         std::process::Command::new("grep").args(["-rl", token.trim()]).arg(rig.world.path().join("state")).output();
     assert_eq!(String::from_utf8_lossy(&state.expect("grep").stdout), "", "state holds the token");

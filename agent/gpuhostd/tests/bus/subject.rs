@@ -3,7 +3,7 @@
 use crate::polkit::{POLKIT, RESCAN, start_daemon};
 use crate::rig::core::core;
 use crate::rig::hosts;
-use crate::rig::private_bus::PrivateBus;
+use crate::rig::private_bus::{PrivateBus, top};
 use crate::rig::{NOBODY, Served, block_on, busctl, busctl_as, client};
 use futures_util::StreamExt;
 use nix::sys::signal::{Signal, kill};
@@ -138,4 +138,16 @@ async fn hit_and_stay(bus: &PrivateBus, stream: &mut MessageStream, polkit: &Con
     let said = format!("Error getting information about {was}: {BUS}.Error.NameHasNoOwner: no such name");
     let error = "org.freedesktop.PolicyKit1.Error.Failed";
     polkit.reply_error(&question.header(), error, &said.as_str()).await.unwrap();
+}
+
+#[test]
+fn a_password_is_kept_for_nothing_but_a_rescan() {
+    let text = std::fs::read_to_string(top().join("packaging/polkit-1/actions/org.gpuhost.agent1.policy")).unwrap();
+    let parsing = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
+    let document = roxmltree::Document::parse_with_options(&text, parsing).unwrap();
+    let kept = document
+        .descendants()
+        .filter(|node| node.is_element() && node.text().is_some_and(|text| text.ends_with("_keep")));
+    let actions = kept.map(|node| node.ancestors().find_map(|above| above.attribute("id")).unwrap());
+    assert_eq!(actions.collect::<Vec<_>>(), ["org.gpuhost.agent1.rescan"]);
 }
