@@ -219,7 +219,8 @@ async fn ask(
     question: impl FnOnce(oneshot::Sender<Result<(), Refusal>>) -> Asked,
 ) -> Result<(), Refusal> {
     let what = || "the part that changes the host".to_owned();
-    let none = || Refusal::Unavailable { what: what(), why: "this daemon was started without it".to_owned() };
+    let none =
+        || Refusal::Unavailable { what: what(), why: "it is switched off; gpuhostctl status says why".to_owned() };
     let stopping = || Refusal::Unavailable { what: what(), why: "the daemon is stopping".to_owned() };
     let (reply, answered) = oneshot::channel();
     changer.ok_or_else(none)?.send(question(reply)).await.map_err(|_| stopping())?;

@@ -83,10 +83,7 @@ impl Ends {
     }
 
     /// The engine over these ports, with the part that changes the host. Before anything else runs, what an earlier run left
-    /// open in the journal is undone.
-    ///
-    /// # Errors
-    /// The journal cannot be read: then nothing may be changed, and [`Ends::engine`] is what is left.
+    /// open in the journal is undone. Where the journal cannot be read, the fault comes beside an engine that refuses changes.
     pub async fn engine_that_changes<H: HostPort, K: Clock, M: ManagerPort, A: ActPort, J: JournalPort>(
         self,
         (host, changes): (Arc<H>, impl ChangePort),
@@ -94,22 +91,24 @@ impl Ends {
         ports: ChangePorts<A, J, K>,
         (policy, records): (watch::Receiver<Arc<Policy>>, watch::Sender<Arc<Records>>),
         cancel: CancellationToken,
-    ) -> Result<Engine<impl Future<Output = ()> + Send>, JournalFault> {
+    ) -> (Engine<impl Future<Output = ()> + Send>, Result<(), JournalFault>) {
         let (asks, asked) = mpsc::channel(COMMAND_QUEUE);
         let (clock, seen) = (Arc::clone(&ports.clock), self.handle.observation.clone());
         let observer = Observer::new(host, Arc::clone(&clock), settings, self.observation, asked);
         let (news_to, news) = mpsc::channel(COMMAND_QUEUE);
         let (change_to, change_from) = mpsc::channel(COMMAND_QUEUE);
         let mut changer = Changer::new(ports, seen, asks.clone(), policy, news_to, records);
-        changer.recover().await?;
-        let core = Core::new(clock, manager, asks.clone(), self.jobs, self.submissions, (Some(change_to), news));
+        let recovered = changer.recover().await;
+        let (changer, change_to) = if recovered.is_ok() { (Some(changer), Some(change_to)) } else { (None, None) };
+        let core = Core::new(clock, manager, asks.clone(), self.jobs, self.submissions, (change_to, news));
         let run = async move {
-            tokio::join!(
-                observer.run(changes, cancel.clone()),
-                changer.run(change_from, cancel.clone()),
-                core.run(cancel)
-            );
+            let changing = async {
+                if let Some(changer) = changer {
+                    changer.run(change_from, cancel.clone()).await;
+                }
+            };
+            tokio::join!(observer.run(changes, cancel.clone()), changing, core.run(cancel.clone()));
         };
-        Ok(Engine { handle: self.handle, pulse: Pulse(asks), run })
+        (Engine { handle: self.handle, pulse: Pulse(asks), run }, recovered)
     }
 }

@@ -11,12 +11,13 @@
 mod common;
 
 use common::{ManualClock, NoManager};
-use engine::change::{Change, ChangePorts, RECOVER_WITHIN_MS, RETRY_UNDO_MS, Records};
+use engine::change::{Change, ChangePorts, RECOVER_WITHIN_MS, RETRY_UNDO_MS, Records, overlay};
 use engine::command::{Actor, Authorized, Command, Origin, Verdict};
 use engine::job::{Job, JobState};
 use engine::start::Ends;
 use model::change::{Phase, decode};
 use model::holders::{Hold, Holder, Holders};
+use model::observation::{Gpu, GpuUse};
 use model::plan::{CloseUp, Scope, Step};
 use model::policy::{Operation, Policy};
 use model::ports::{ActFault, ActPort, JournalFault, JournalPort};
@@ -34,12 +35,15 @@ use tokio_util::sync::CancellationToken;
 const GPU: &str = "0000:07:00.0";
 const OTHER: &str = "0000:0f:00.0";
 
-/// A journal that outlives the daemon.
+/// A journal that outlives the daemon, and cannot be read where the second says so.
 #[derive(Clone, Default)]
-struct Disk(Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
+struct Disk(Arc<Mutex<BTreeMap<String, Vec<u8>>>>, Arc<Mutex<bool>>);
 
 impl JournalPort for Disk {
     async fn read_all(&self) -> Result<Vec<(String, Vec<u8>)>, JournalFault> {
+        if *self.1.lock().unwrap() {
+            return Err(JournalFault { attempted: "read /journal".into(), said: "Input/output error".into() });
+        }
         Ok(self.0.lock().unwrap().clone().into_iter().collect())
     }
 
@@ -99,7 +103,23 @@ async fn start(host: SimHost, disk: Disk, boot: &str) -> Bench {
     start_on(acting, disk, boot, ManualClock::new()).await
 }
 
+async fn try_start(host: SimHost, disk: Disk) -> (Bench, Result<(), JournalFault>) {
+    let acting = Arc::new(Acting { host, holds_back: Mutex::new(false) });
+    build(acting, disk, "boot", ManualClock::new()).await
+}
+
 async fn start_on(acting: Arc<Acting>, disk: Disk, boot: &str, clock: Arc<ManualClock>) -> Bench {
+    let (bench, recovered) = build(acting, disk, boot, clock).await;
+    recovered.unwrap();
+    bench
+}
+
+async fn build(
+    acting: Arc<Acting>,
+    disk: Disk,
+    boot: &str,
+    clock: Arc<ManualClock>,
+) -> (Bench, Result<(), JournalFault>) {
     let (cancel, host) = (CancellationToken::new(), acting.host.clone());
     let (publish, records) = watch::channel(Arc::new(Records::default()));
     let ports = ChangePorts {
@@ -110,7 +130,7 @@ async fn start_on(acting: Arc<Acting>, disk: Disk, boot: &str, clock: Arc<Manual
     };
     let settings = watch::channel(Arc::new(Settings::default())).1;
     let policy = watch::channel(Arc::new(Policy::default())).1;
-    let engine = Ends::default()
+    let (engine, recovered) = Ends::default()
         .engine_that_changes(
             (Arc::new(host.clone()), host.changes()),
             (Arc::new(NoManager), settings),
@@ -118,12 +138,11 @@ async fn start_on(acting: Arc<Acting>, disk: Disk, boot: &str, clock: Arc<Manual
             (policy, publish),
             cancel.clone(),
         )
-        .await
-        .unwrap();
+        .await;
     let run = tokio::spawn(engine.run);
     let mut seen = engine.handle.observation.clone();
     seen.wait_for(|observation| observation.sequence > 0).await.unwrap();
-    Bench { host, acting, disk, clock, handle: engine.handle, records, cancel, run }
+    (Bench { host, acting, disk, clock, handle: engine.handle, records, cancel, run }, recovered)
 }
 
 fn at(text: &str) -> PciAddress {
@@ -170,6 +189,17 @@ impl Bench {
 
     fn driver(&self, gpu: &str) -> Option<String> {
         self.host.state().bus.functions[&at(gpu)].driver.as_ref().map(ToString::to_string)
+    }
+
+    /// The GPU as everybody is to see it.
+    fn shown(&self, gpu: &str) -> Gpu {
+        let seen = overlay(&self.handle.observation.borrow(), &self.records.borrow(), &[]);
+        seen.gpu(at(gpu)).unwrap().clone()
+    }
+
+    fn conditions(&self) -> Vec<String> {
+        let seen = overlay(&self.handle.observation.borrow(), &self.records.borrow(), &[]);
+        seen.conditions.into_iter().map(|condition| condition.kind).collect()
     }
 
     fn fault(&self, at: u64, fault: StepFault) {
@@ -254,6 +284,10 @@ async fn a_step_that_hangs_quarantines_its_gpu_and_no_other() {
     bench.fault(1, StepFault::Hang);
     assert_eq!(bench.make(bind(GPU)).await.unwrap_err().code(), "quarantined");
     assert!(matches!(bench.disk.phases()[..], [Phase::Quarantined { .. }]));
+    let shown = bench.shown(GPU);
+    assert_eq!((shown.usage, shown.unschedulable_reason.as_deref()), (GpuUse::Quarantined, Some("quarantined")));
+    assert_eq!(bench.conditions(), ["gpu_quarantined"]);
+    assert_eq!(bench.shown(OTHER).usage, GpuUse::Host);
     let again = bench.make(bind(GPU)).await.unwrap_err();
     assert!(again.code() == "busy" && again.to_string().contains("reboot"), "{again}");
     assert_eq!(bench.make(bind(OTHER)).await, Ok(()));
@@ -264,6 +298,39 @@ async fn a_step_that_hangs_quarantines_its_gpu_and_no_other() {
     host.change(sim::state::HostState::reboot).unwrap();
     let bench = start(host, disk, "another boot").await;
     assert_eq!(bench.make(bind(GPU)).await, Ok(()), "a reboot frees it");
+}
+
+#[tokio::test]
+async fn a_gpu_that_is_being_changed_is_shown_as_such_until_the_host_shows_the_end() {
+    let bench = start(dgx(), Disk::default(), "boot").await;
+    *bench.acting.holds_back.lock().unwrap() = true;
+    bench.submit(Command::Change(bind(GPU))).await;
+    let mut records = bench.records.clone();
+    records.wait_for(|records| records.is_under_way(at(GPU))).await.unwrap();
+    let shown = bench.shown(GPU);
+    assert_eq!((shown.usage, shown.schedulable), (GpuUse::Transitioning, false));
+    assert!(!shown.passthrough.eligible && bench.shown(OTHER).schedulable);
+    let bench = start(dgx(), Disk::default(), "boot").await;
+    let before = Arc::clone(&bench.handle.observation.borrow());
+    assert_eq!(bench.make(bind(GPU)).await, Ok(()));
+    let mut records = bench.records.clone();
+    records.wait_for(|records| !records.is_under_way(at(GPU))).await.unwrap();
+    let stale = overlay(&before, &bench.records.borrow(), &[]);
+    assert_eq!(stale.gpu(at(GPU)).unwrap().usage, GpuUse::Transitioning, "an older look must not show it as free");
+    bench.until_driver(GPU, Some("vfio-pci")).await;
+    assert_eq!(bench.shown(GPU).usage, GpuUse::Passthrough);
+}
+
+#[tokio::test]
+async fn without_a_journal_nothing_is_changed_and_the_rest_goes_on() {
+    let (disk, host) = (Disk::default(), dgx());
+    *disk.1.lock().unwrap() = true;
+    let bench = try_start(host, disk).await;
+    assert!(bench.1.is_err());
+    assert_eq!(bench.0.make(bind(GPU)).await.unwrap_err().code(), "unavailable");
+    let rescan = bench.0.submit(Command::Rescan).await;
+    assert_eq!(bench.0.end_of(rescan).await.result, Some(Ok(())));
+    assert_eq!(bench.0.driver(GPU).as_deref(), Some("nvidia"));
 }
 
 #[tokio::test]

@@ -207,11 +207,11 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
     }
 
     fn remember(&self, name: &str, left: Option<Entry>) {
-        self.records.send_modify(|records| {
-            let mut next = Records::clone(records);
-            next.keep(name, left);
-            *records = Arc::new(next);
-        });
+        self.note(|records| records.keep(name, left));
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Records)) {
+        self.records.send_modify(|records| change(Arc::make_mut(records)));
     }
 
     /// Takes in changes until it is cancelled. What is under way then is dropped: the journal knows it.
@@ -295,6 +295,9 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             policy: Arc::clone(&self.policy.borrow()),
             news: self.news.clone(),
         };
+        if !change.dry_run {
+            self.note(|records| records.begin(&scope.members));
+        }
         let task = self.running.spawn(task.run(self.ports.clone()));
         let reply = reply.and_then(Option::take);
         self.waiting.insert(task.id(), Waiting { scope, name, reply, gpu: change.gpu });
@@ -346,9 +349,12 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             }
         };
         let Some(waiting) = self.waiting.remove(&id) else { return };
-        if let Ok(left) = ended.left {
-            self.remember(&waiting.name, left);
-        }
+        self.note(|records| {
+            records.end(&waiting.scope.members);
+            if let Ok(left) = ended.left {
+                records.keep(&waiting.name, left);
+            }
+        });
         match ended.stuck {
             Some(why) => self.lanes.keep(waiting.scope.lane, why),
             None => self.lanes.give_back(waiting.scope.lane),

@@ -4,6 +4,7 @@ mod changes;
 mod clock;
 mod facts;
 mod folder;
+mod journal;
 mod store;
 mod sysfs;
 
@@ -11,5 +12,6 @@ pub use changes::UdevChanges;
 pub use clock::BootClock;
 pub use facts::FactsRoot;
 pub use folder::make_private_dir;
+pub use journal::FileJournal;
 pub use store::{StoreFault, read_bounded, remove, write_atomic};
 pub use sysfs::{Surroundings, Sysfs};
