@@ -13,8 +13,8 @@ tier() {
     build) echo "gcc=cc pkg-config=pkg-config libudev-dev=pc:libudev" ;;
     run) echo "dbus=dbus-daemon jq=jq util-linux=setpriv" ;;
     test) echo "dbus=dbus-daemon polkitd=/usr/lib/polkit-1/polkitd docker.io=dockerd umockdev=umockdev-run \
-mmdebstrap=mmdebstrap systemd=systemd-analyze jq=jq util-linux=setpriv python3-jsonschema=py:jsonschema \
-python3-yaml=py:yaml $(tier fuzz) $(tier packages)" ;;
+mmdebstrap=mmdebstrap systemd=systemd-analyze jq=jq curl=curl bsdutils=script util-linux=setpriv python3-jsonschema=py:jsonschema \
+python3-yaml=py:yaml python3-prometheus-client=py:prometheus_client $(tier fuzz) $(tier packages)" ;;
     vm) echo "qemu-system-x86=qemu-system-x86_64 mmdebstrap=mmdebstrap make=make gcc=gcc libc6-dev=/usr/lib/x86_64-linux-gnu/libc.a \
 fdisk=sfdisk e2fsprogs=mkfs.ext4 kmod=depmod util-linux=unshare" ;;
     fuzz) echo "g++=c++" ;;

@@ -9,6 +9,8 @@ check "PID 1 was not told to read its units again" is "$(reloads_of_pid1)" "$rel
 check "it starts at boot" systemctl is-enabled gpuhostd.service
 check "the configuration is root's and can be read" is "$(stat -c '%U:%G %a' /etc/gpuhostd/config.toml)" "root:root 644"
 for unit in gpuhostd gpuhostd-host gpuhostd-containers; do check "$unit has no power" powerless "$unit.service"; done
+check "the holders hand has two powers and no other" only_looks
+check "it looks into every process" sees_everybody
 check "any user can introspect it on the system bus" within 5 as_user nobody busctl introspect org.gpuhost.Agent1 /org/gpuhost/Agent1
 check "any user can list GPUs" as_user nobody gpuhostctl gpus
 echo '# mine' >>/etc/gpuhostd/config.toml

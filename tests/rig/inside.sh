@@ -6,7 +6,8 @@ FAILED=0
 DEB=$(echo /packages/gpuhostd_*.deb)
 RPM=$(echo /packages/gpuhostd-*.rpm)
 export DEBIAN_FRONTEND=noninteractive
-UNITS=(gpuhostd.service gpuhostd-host.service gpuhostd-host.socket gpuhostd-containers.service gpuhostd-containers.socket)
+UNITS=(gpuhostd.service gpuhostd-host.service gpuhostd-host.socket gpuhostd-holders.service gpuhostd-holders.socket
+    gpuhostd-containers.service gpuhostd-containers.socket)
 
 # check WHAT COMMAND…: runs it; its output is shown where it fails.
 check() {
@@ -89,6 +90,24 @@ powerless() {
     done
 }
 
+# The two capabilities with which /proc/PID/fd of others can be read, and no other; no debugger's calls.
+only_looks() {
+    local status pid
+    pid=$(main_pid gpuhostd-holders.service)
+    status=$(cat "/proc/$pid/status") || return 1
+    for line in 'CapEff:.0000000000080004' 'CapBnd:.0000000000080004' 'NoNewPrivs:.1' 'Seccomp:.2'; do
+        grep -q "^$line$" <<<"$status" || { echo "no '$line' in"; grep -E '^(Cap|NoNew|Seccomp)' <<<"$status"; return 1; }
+    done
+}
+# users_of SCOPE: what the holders hand says of a scope.
+users_of() { ask gpuhostd holders "{\"id\":1,\"deadline_ms\":20000,\"ask\":{\"holders\":$1}}"; }
+# It looks into every process, those of root and of containers too.
+sees_everybody() {
+    local said
+    said=$(users_of '{"lane":{"gpu":"0000:ff:1f.7"},"gpu":"0000:ff:1f.7","members":["0000:ff:1f.7"]}')
+    is "$said" '{"id":1,"said":{"holders":{"Ok":{"found":[],"unreadable":[]}}}}'
+}
+
 # runs_as UNIT USER
 runs_as() { is "$(stat -c %U "/proc/$(main_pid "$1")")" "$2"; }
 
@@ -110,8 +129,9 @@ heartbeats_more_than() { [ "$(grep -c '^heartbeat accepted' /tmp/manager/log)" -
 service_is_alive() {
     check "the service is active" within 10 active gpuhostd.service
     check "its status line tells something" telling_status
-    for unit in gpuhostd-host.socket gpuhostd-containers.socket; do check "$unit listens" active "$unit"; done
+    for unit in gpuhostd-host.socket gpuhostd-holders.socket gpuhostd-containers.socket; do check "$unit listens" active "$unit"; done
     check "the host hand answers the front's user" within 5 answered gpuhostd host
+    check "the holders hand answers the front's user" within 5 answered gpuhostd holders
     check "the container hand answers the front's user" within 5 answered gpuhostd containers
 }
 

@@ -13,5 +13,6 @@ done <<'UNITS'
 gpuhostd.service 1.5
 gpuhostd-host.service 1.3
 gpuhostd-containers.service 0.8
+gpuhostd-holders.service 2.0
 UNITS
 exit "$failed"

@@ -6,6 +6,7 @@ use crate::handle::Submission;
 use crate::job::{Job, JobState};
 use crate::observer::Ask;
 use model::JobId;
+use model::message::Message;
 use model::ports::{Clock, ManagerPort};
 use model::refusal::Refusal;
 use std::sync::Arc;
@@ -19,9 +20,9 @@ pub const JOB_LINGER_MS: u64 = 5 * 60 * 1000;
 pub const JOBS_KEPT: usize = 64;
 
 /// MESSAGE_ID of the audit record of a job that has begun.
-pub const MESSAGE_JOB_BEGAN: &str = "5a9df0c66d8a4c3c8cf7d5a0b0a6a8d1";
+pub const MESSAGE_JOB_BEGAN: &str = Message::JobBegan.id();
 /// MESSAGE_ID of the audit record of a job that has ended.
-pub const MESSAGE_JOB_ENDED: &str = "0f1f9a2e6c1546d7a3b1f2f6a9e0c7b4";
+pub const MESSAGE_JOB_ENDED: &str = Message::JobEnded.id();
 
 /// The core's own state. It is the only writer of the list of jobs.
 pub struct Core<K, M> {

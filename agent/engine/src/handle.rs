@@ -2,10 +2,12 @@
 
 use crate::command::Authorized;
 use crate::job::Job;
+use crate::observer::Ask;
 use model::JobId;
 use model::observation::HostObservation;
 use model::refusal::Refusal;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// How many commands may wait before a further one is answered `busy`.
@@ -28,6 +30,7 @@ pub struct Handle {
     /// All jobs that are not yet forgotten, by number.
     pub jobs: watch::Receiver<Arc<Vec<Job>>>,
     commands: mpsc::Sender<Submission>,
+    observer: Option<mpsc::Sender<Ask>>,
 }
 
 impl Handle {
@@ -38,7 +41,24 @@ impl Handle {
         jobs: watch::Receiver<Arc<Vec<Job>>>,
         commands: mpsc::Sender<Submission>,
     ) -> Self {
-        Self { observation, jobs, commands }
+        Self { observation, jobs, commands, observer: None }
+    }
+
+    /// The same, with the way to the observer that [`Handle::sample`] asks.
+    #[must_use]
+    pub fn with_observer(self, observer: mpsc::Sender<Ask>) -> Self {
+        Self { observer: Some(observer), ..self }
+    }
+
+    /// Returns when measured values of the last second are published, and at the latest after `deadline`: a source that
+    /// hangs keeps nobody. However often and by however many it is called, the host is asked once a second at most.
+    pub async fn sample(&self, deadline: Duration) {
+        let Some(observer) = &self.observer else { return };
+        let (done, answered) = oneshot::channel();
+        if observer.try_send(Ask::Sample(done)).is_ok() {
+            // What is there by then is what can be had.
+            let _late = tokio::time::timeout(deadline, answered).await;
+        }
     }
 
     /// Hands a command in and returns the number of its job, which is visible in `jobs` by then.

@@ -4,6 +4,8 @@ pub mod change;
 pub mod command;
 pub mod core;
 pub mod handle;
+mod health;
 pub mod job;
+pub mod kernel_log;
 pub mod observer;
 pub mod start;

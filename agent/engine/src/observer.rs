@@ -2,8 +2,11 @@
 
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::features;
+use model::health::kernel_log::KernelLog;
 use model::host_facts::HostFacts;
 use model::judge::{self, Seen};
+use model::message::Message;
 use model::observation::{HostObservation, RawObservation};
 use model::pci::PciScan;
 use model::ports::{ChangePort, Clock, HostPort};
@@ -17,6 +20,12 @@ use tokio_util::sync::CancellationToken;
 /// Changes that follow the first within this time are looked at together.
 pub const DEBOUNCE_MS: u64 = 250;
 
+/// While somebody watches, the host is sampled no more often than this.
+pub const WATCH_MS: u64 = 1000;
+
+/// At most so many wait for a sample at a time; who comes then gets what is there.
+pub const WATCHERS: usize = 64;
+
 /// What one source answered, and how long it took in milliseconds.
 pub type Answered = (DriverSource, Result<DriverReport, ProbeFault>, u64);
 
@@ -25,6 +34,9 @@ pub type Answered = (DriverSource, Result<DriverReport, ProbeFault>, u64);
 pub enum Ask {
     /// Ask everything anew; answered when all that was asked has been published.
     Refresh(oneshot::Sender<()>),
+    /// Answered when what changes with time was sampled within the last [`WATCH_MS`]. Nothing stays switched on: who watches
+    /// asks again.
+    Sample(oneshot::Sender<()>),
     /// Answered at once: the loop turns.
     Ping(oneshot::Sender<()>),
 }
@@ -71,13 +83,18 @@ pub struct Observer<H, K> {
     settings: watch::Receiver<Arc<Settings>>,
     publish: watch::Sender<Arc<HostObservation>>,
     asks: mpsc::Receiver<Ask>,
+    kernel_log: watch::Receiver<Arc<KernelLog>>,
     latest: RawObservation,
     /// The driver probe ran against these bindings; a change of them asks the driver anew.
     probed_bindings: Vec<(model::PciAddress, Option<model::DriverName>)>,
     turns: [Turn; 4],
     waiters: Vec<Waiter>,
+    /// When the last sample began.
+    sampled: Option<BootMillis>,
     tasks: JoinSet<Brought>,
     sequence: u64,
+    /// The driver is to be asked when the scan that is under way has ended.
+    sample_due: bool,
 }
 
 /// An observation of a host of which nothing has been seen yet.
@@ -107,13 +124,22 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
             settings,
             publish,
             asks,
+            kernel_log: watch::channel(Arc::default()).1,
             latest: nothing_seen(),
             probed_bindings: Vec::new(),
             turns: Default::default(),
             waiters: Vec::new(),
+            sampled: None,
             tasks: JoinSet::new(),
             sequence: 0,
+            sample_due: false,
         }
+    }
+
+    /// With what the kernel log has against the GPUs.
+    #[must_use]
+    pub fn with_kernel_log(self, kernel_log: watch::Receiver<Arc<KernelLog>>) -> Self {
+        Self { kernel_log, ..self }
     }
 
     /// Observes until it is cancelled. Changes are looked at at once, followers after [`DEBOUNCE_MS`]; samples on time.
@@ -121,6 +147,7 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         let mut next_sample = self.clock.boot_now();
         let mut next_scan: Option<BootMillis> = None;
         let mut last_scan: Option<BootMillis> = None;
+        let mut log_ended = false;
         loop {
             let clock = Arc::clone(&self.clock);
             let wake = next_scan.map_or(next_sample, |scan| scan.min(next_sample));
@@ -128,6 +155,12 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
                 () = cancel.cancelled() => break,
                 Some(ended) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.take(ended),
                 Some(ask) = self.asks.recv() => self.answer(ask),
+                news = self.kernel_log.changed(), if !log_ended => match news {
+                    // Before the first scan there is no GPU yet that the log could speak of.
+                    Ok(()) if self.sequence > 0 => self.publish_now(),
+                    Ok(()) => {}
+                    Err(_) => log_ended = true,
+                },
                 _change = changes.next_change() => {
                     let now = clock.boot_now();
                     let earliest = last_scan.map_or(now, |last| now.max(last.plus(DEBOUNCE_MS)));
@@ -154,9 +187,13 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         self.settings.borrow().agent.sample_interval_s.saturating_mul(1000)
     }
 
-    /// Samples what changes with time. The bus is scanned on change, and once at the start.
+    /// Samples what changes with time. The bus is scanned on change and once at the start; and before each sample where a GPU
+    /// may have fallen asleep, which nobody announces: asking its driver would wake it.
     fn sample(&mut self) {
-        if self.turn(Kind::Scan).started == 0 {
+        self.sampled = Some(self.clock.boot_now());
+        let may_sleep = self.latest.scan.as_ref().is_ok_and(judge::may_fall_asleep);
+        if self.turn(Kind::Scan).started == 0 || may_sleep {
+            self.sample_due = true;
             self.want(Kind::Scan);
         } else {
             self.want(Kind::Drivers);
@@ -172,13 +209,36 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
             }
             Ask::Refresh(done) => {
                 KINDS.into_iter().for_each(|kind| self.want(kind));
-                let until = KINDS.map(|kind| {
-                    let turn = self.turn(kind);
-                    turn.started + u64::from(turn.again)
-                });
-                self.waiters.push(Waiter { until, done });
+                self.wait(KINDS, done);
+            }
+            Ask::Sample(done) => {
+                let now = self.clock.boot_now();
+                self.waiters.retain(|waiter| !waiter.done.is_closed());
+                if self.waiters.len() >= WATCHERS {
+                    return;
+                }
+                if self.sampled.is_none_or(|last| now.since(last) >= WATCH_MS) {
+                    // A source that is still at the round before is not asked once more behind it.
+                    self.sampled = Some(now);
+                    for kind in [Kind::Drivers, Kind::Docker, Kind::Host] {
+                        if self.turn(kind).running.is_none() {
+                            self.want(kind);
+                        }
+                    }
+                }
+                self.wait([Kind::Drivers, Kind::Host], done);
+                self.release_waiters();
             }
         }
+    }
+
+    /// Answers when the rounds of these kinds that are under way or wanted have ended.
+    fn wait<const N: usize>(&mut self, kinds: [Kind; N], done: oneshot::Sender<()>) {
+        let until = KINDS.map(|kind| {
+            let turn = self.turn(kind);
+            if kinds.contains(&kind) { turn.started + u64::from(turn.again) } else { 0 }
+        });
+        self.waiters.push(Waiter { until, done });
     }
 
     fn turn(&mut self, kind: Kind) -> &mut Turn {
@@ -207,7 +267,8 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
             Kind::Drivers => {
                 self.probed_bindings = bindings(&self.latest);
                 let (clock, scan) = (Arc::clone(&self.clock), self.latest.scan.clone().unwrap_or_default());
-                self.tasks.spawn(async move { Brought::Drivers(ask_drivers(&*host, &*clock, &scan).await) })
+                let may_ask = judge::may_ask(&scan, &self.publish.borrow());
+                self.tasks.spawn(async move { Brought::Drivers(ask_drivers(&*host, &*clock, &scan, may_ask).await) })
             }
             Kind::Docker => self.tasks.spawn(async move { Brought::Docker(host.read_docker().await) }),
             Kind::Host => {
@@ -222,7 +283,7 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         let (id, brought) = match ended {
             Ok((id, brought)) => (id, Some(brought)),
             Err(fault) => {
-                tracing::error!(error = %fault, "an observation task ended without an answer; what it last saw stays");
+                tracing::error!(message_id = Message::ObserverTaskFailed.id(), error = %fault, "an observation task ended without an answer; what it last saw stays");
                 (fault.id(), None)
             }
         };
@@ -236,8 +297,9 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         if std::mem::take(&mut turn.again) {
             self.want(kind);
         }
-        let never_probed = self.turn(Kind::Drivers).started == 0;
-        if kind == Kind::Scan && (never_probed || bindings(&self.latest) != self.probed_bindings) {
+        if kind == Kind::Scan
+            && (std::mem::take(&mut self.sample_due) || bindings(&self.latest) != self.probed_bindings)
+        {
             self.want(Kind::Drivers);
         }
         self.publish_now();
@@ -266,7 +328,11 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         let seen =
             Seen { sequence: self.sequence, observed_at: self.clock.wall_now(), observed_boot: self.clock.boot_now() };
         let previous = Arc::clone(&self.publish.borrow());
-        let observation = judge::judge(self.latest.clone(), seen, Some(&previous));
+        let mut observation = judge::judge(self.latest.clone(), seen, Some(&previous));
+        features::apply_settings(&mut observation, &self.settings.borrow());
+        let log = Arc::clone(&self.kernel_log.borrow());
+        model::health::show::apply(&mut observation, &log, Some(&previous));
+        crate::health::tell(&previous, &observation);
         self.publish.send_replace(Arc::new(observation));
     }
 
@@ -285,20 +351,31 @@ fn bindings(raw: &RawObservation) -> Vec<(model::PciAddress, Option<model::Drive
     gpus.iter().map(|gpu| (gpu.address, gpu.driver.known().cloned())).collect()
 }
 
-/// Asks the sources in the order of trust; a further one only where the one before left something open.
-async fn ask_drivers<H: HostPort, K: Clock>(host: &H, clock: &K, scan: &PciScan) -> Vec<Answered> {
-    let mut answered = Vec::new();
-    if !judge::serves_any(scan) {
-        return answered;
+/// Asks NVIDIA's sources where that wakes no GPU, and reads the sensors of other drivers.
+async fn ask_drivers<H: HostPort, K: Clock>(host: &H, clock: &K, scan: &PciScan, may_ask: bool) -> Vec<Answered> {
+    let mut answered = if may_ask { ask_nvidia(host, clock, scan).await } else { Vec::new() };
+    if judge::has_sensors(scan) {
+        answered.push(ask(host, clock, DriverSource::Sysfs).await);
     }
+    answered
+}
+
+/// Asks the sources in the order of trust; a further one only where the one before left something open.
+async fn ask_nvidia<H: HostPort, K: Clock>(host: &H, clock: &K, scan: &PciScan) -> Vec<Answered> {
+    let mut answered = Vec::new();
     for source in [DriverSource::Nvml, DriverSource::Smi, DriverSource::SmiInDriverContainer] {
-        let begin = clock.boot_now();
-        let answer = host.probe_driver(source).await;
-        let enough = !judge::needs_smi(Some(scan), &answer);
-        answered.push((source, answer, clock.boot_now().since(begin)));
+        let answer = ask(host, clock, source).await;
+        let enough = !judge::needs_smi(Some(scan), &answer.1);
+        answered.push(answer);
         if enough {
             break;
         }
     }
     answered
+}
+
+async fn ask<H: HostPort, K: Clock>(host: &H, clock: &K, source: DriverSource) -> Answered {
+    let begin = clock.boot_now();
+    let answer = host.probe_driver(source).await;
+    (source, answer, clock.boot_now().since(begin))
 }

@@ -4,6 +4,7 @@ use crate::change::{ChangePorts, Changer, Records};
 use crate::core::Core;
 use crate::handle::{COMMAND_QUEUE, Handle};
 use crate::observer::{Ask, Observer, nothing_seen};
+use model::health::kernel_log::KernelLog;
 use model::judge::{self, Seen};
 use model::observation::HostObservation;
 use model::policy::Policy;
@@ -43,6 +44,9 @@ pub struct Ends {
     observation: watch::Sender<Arc<HostObservation>>,
     jobs: watch::Sender<Arc<Vec<crate::job::Job>>>,
     submissions: mpsc::Receiver<crate::handle::Submission>,
+    asks: mpsc::Sender<Ask>,
+    asked: mpsc::Receiver<Ask>,
+    kernel_log: watch::Receiver<Arc<KernelLog>>,
 }
 
 impl Default for Ends {
@@ -51,7 +55,11 @@ impl Default for Ends {
         let (observation, seen) = watch::channel(Arc::new(judge::judge(nothing_seen(), never, None)));
         let (jobs, listed) = watch::channel(Arc::new(Vec::new()));
         let (commands, submissions) = mpsc::channel(COMMAND_QUEUE);
-        Self { handle: Handle::new(seen, listed, commands), observation, jobs, submissions }
+        let (asks, asked) = mpsc::channel(COMMAND_QUEUE);
+        let handle = Handle::new(seen, listed, commands).with_observer(asks.clone());
+        // Without anybody who reads it the log stays empty.
+        let (_, kernel_log) = watch::channel(Arc::default());
+        Self { handle, observation, jobs, submissions, asks, asked, kernel_log }
     }
 }
 
@@ -60,6 +68,12 @@ impl Ends {
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// With what the kernel log has against the GPUs.
+    #[must_use]
+    pub fn with_kernel_log(self, kernel_log: watch::Receiver<Arc<KernelLog>>) -> Self {
+        Self { kernel_log, ..self }
     }
 
     /// The engine over these ports. It observes and changes nothing.
@@ -72,8 +86,9 @@ impl Ends {
         settings: watch::Receiver<Arc<Settings>>,
         cancel: CancellationToken,
     ) -> Engine<impl Future<Output = ()> + Send> {
-        let (asks, asked) = mpsc::channel(COMMAND_QUEUE);
-        let observer = Observer::new(host, Arc::clone(&clock), settings, self.observation, asked);
+        let asks = self.asks;
+        let observer = Observer::new(host, Arc::clone(&clock), settings, self.observation, self.asked)
+            .with_kernel_log(self.kernel_log);
         let (_no_news, news) = mpsc::channel(1);
         let core = Core::new(clock, manager, asks.clone(), self.jobs, self.submissions, (None, news));
         let run = async move {
@@ -92,9 +107,10 @@ impl Ends {
         (policy, records): (watch::Receiver<Arc<Policy>>, watch::Sender<Arc<Records>>),
         cancel: CancellationToken,
     ) -> (Engine<impl Future<Output = ()> + Send>, Result<(), JournalFault>) {
-        let (asks, asked) = mpsc::channel(COMMAND_QUEUE);
+        let (asks, asked) = (self.asks, self.asked);
         let (clock, seen) = (Arc::clone(&ports.clock), self.handle.observation.clone());
-        let observer = Observer::new(host, Arc::clone(&clock), settings, self.observation, asked);
+        let observer =
+            Observer::new(host, Arc::clone(&clock), settings, self.observation, asked).with_kernel_log(self.kernel_log);
         let (news_to, news) = mpsc::channel(COMMAND_QUEUE);
         let (change_to, change_from) = mpsc::channel(COMMAND_QUEUE);
         let mut changer = Changer::new(ports, seen, asks.clone(), policy, news_to, records);

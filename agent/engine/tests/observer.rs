@@ -9,11 +9,16 @@ use engine::command::{Actor, Authorized, Command, Origin, Verdict};
 use engine::handle::Handle;
 use engine::job::JobState;
 use engine::start::{Ends, Pulse};
+use model::absence::{Absence, Reading};
+use model::health::HealthState;
+use model::health::kernel_log::Unheard;
 use model::observation::HostObservation;
+use model::pci::RuntimeStatus;
+use model::ports::KernelLogPort;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 struct Bench {
@@ -29,9 +34,13 @@ struct Bench {
 const SAMPLE_MS: u64 = 30_000;
 
 fn start(host: Arc<TestHost>) -> Bench {
+    start_with(host, Ends::default())
+}
+
+fn start_with(host: Arc<TestHost>, ends: Ends) -> Bench {
     let (clock, cancel) = (ManualClock::new(), CancellationToken::new());
     let (changes, announced) = mpsc::unbounded_channel();
-    let engine = Ends::default().engine(
+    let engine = ends.engine(
         Arc::clone(&host),
         TestChanges(announced),
         Arc::clone(&clock),
@@ -94,6 +103,54 @@ async fn the_bus_is_scanned_on_change_and_not_on_time() {
     }
     assert_eq!(bench.host.scans.load(Ordering::SeqCst), 1);
     assert!(bench.host.probes.load(Ordering::SeqCst) >= probes + 5);
+}
+
+#[tokio::test]
+async fn a_gpu_that_has_fallen_asleep_is_not_asked_and_keeps_its_facts() {
+    let mut lazy = gpu("0000:41:00.0", Some("nvidia"));
+    lazy.state.may_sleep = Reading::Known(true);
+    let bench = start(TestHost::with(vec![lazy.clone()]));
+    bench.until_idle().await;
+    let probes = bench.host.probes.load(Ordering::SeqCst);
+    lazy.state.runtime = Reading::Known(RuntimeStatus::Suspended);
+    *bench.host.gpus.lock().unwrap() = vec![lazy.clone()];
+    bench.clock.advance(SAMPLE_MS);
+    let seen =
+        bench.until("that it sleeps, which nobody announced", |o| o.gpus.iter().any(|g| g.pci.is_asleep())).await;
+    assert_eq!(seen.gpus[0].driver.as_ref().unwrap().temperature_c, Reading::Absent(Absence::GpuAsleep));
+    let scans = bench.host.scans.load(Ordering::SeqCst);
+    for _ in 0..3 {
+        let before = bench.host.scans.load(Ordering::SeqCst);
+        bench.clock.advance(SAMPLE_MS);
+        while bench.host.scans.load(Ordering::SeqCst) == before {
+            tokio::task::yield_now().await;
+        }
+    }
+    bench.until("the last of these scans", |o| o.sequence > seen.sequence).await;
+    assert_eq!(bench.host.probes.load(Ordering::SeqCst), probes, "after {scans} scans nobody has woken it");
+    lazy.state.runtime = Reading::Known(RuntimeStatus::Active);
+    *bench.host.gpus.lock().unwrap() = vec![lazy];
+    bench.clock.advance(SAMPLE_MS);
+    bench.until("that it is asked again", |o| o.gpus.iter().all(|g| !g.pci.is_asleep()) && !o.probes.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_gpu_that_sleeps_from_the_start_is_asked_once_for_its_identity() {
+    let mut lazy = gpu("0000:41:00.0", Some("nvidia"));
+    lazy.state.may_sleep = Reading::Known(true);
+    lazy.state.runtime = Reading::Known(RuntimeStatus::Suspended);
+    let bench = start(TestHost::with(vec![lazy]));
+    bench.until("its facts", |o| o.gpus.iter().any(|g| g.driver.is_some())).await;
+    assert_eq!(bench.host.probes.load(Ordering::SeqCst), 1);
+    for _ in 0..3 {
+        let before = bench.host.scans.load(Ordering::SeqCst);
+        bench.clock.advance(SAMPLE_MS);
+        while bench.host.scans.load(Ordering::SeqCst) == before {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert!(bench.pulse.turned().await);
+    assert_eq!(bench.host.probes.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
@@ -193,4 +250,102 @@ async fn it_ends_when_it_is_cancelled_even_with_a_hung_driver() {
     let actor = Actor { uid: None, origin: Origin::Reconciler };
     let late = Authorized::by(Verdict::Allowed, Command::Rescan, actor).unwrap();
     assert_eq!(bench.handle.submit(late).await.unwrap_err().code(), "unavailable");
+}
+
+#[tokio::test]
+async fn a_watcher_gets_values_of_the_last_second_and_a_crowd_asks_the_host_once() {
+    let bench = start(TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]));
+    bench.until_idle().await;
+    for round in 1..=3 {
+        bench.clock.advance(engine::observer::WATCH_MS);
+        let before = (bench.host.probes.load(Ordering::SeqCst), bench.handle.observation.borrow().sequence);
+        for _ in 0..50 {
+            bench.handle.sample(Duration::from_secs(5)).await;
+        }
+        let after = bench.host.probes.load(Ordering::SeqCst);
+        assert_eq!(after, before.0 + 1, "round {round}: one probe a second, however many ask");
+        assert!(
+            bench.handle.observation.borrow().sequence > before.1,
+            "round {round}: it was published before the answer"
+        );
+    }
+    assert_eq!(bench.host.scans.load(Ordering::SeqCst), 1, "the bus is read on change only");
+}
+
+#[tokio::test]
+async fn a_hung_driver_keeps_a_watcher_no_longer_than_its_deadline_and_is_not_asked_twice() {
+    let host = TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]);
+    let hang = Arc::new(Notify::new());
+    *host.driver_hangs.lock().unwrap() = Some(Arc::clone(&hang));
+    let bench = start(host);
+    bench.until("a GPU", |o| o.gpus.len() == 1).await;
+    let begin = std::time::Instant::now();
+    for _ in 0..3 {
+        bench.clock.advance(engine::observer::WATCH_MS);
+        bench.handle.sample(Duration::from_millis(50)).await;
+    }
+    assert!(begin.elapsed() < Duration::from_secs(5));
+    assert_eq!(bench.host.probes.load(Ordering::SeqCst), 1, "nothing queues up behind the hung one");
+    assert!(bench.pulse.turned().await);
+    *bench.host.driver_hangs.lock().unwrap() = None;
+    hang.notify_one();
+    bench.until("the driver", |o| o.driver_version.is_some()).await;
+}
+
+#[tokio::test]
+async fn more_watchers_than_can_wait_get_what_is_there() {
+    let host = TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]);
+    *host.driver_hangs.lock().unwrap() = Some(Arc::new(Notify::new()));
+    let bench = start(host);
+    bench.until("a GPU", |o| o.gpus.len() == 1).await;
+    let mut watchers = Vec::new();
+    for _ in 0..engine::observer::WATCHERS {
+        let handle = bench.handle.clone();
+        watchers.push(tokio::spawn(async move { handle.sample(Duration::from_secs(600)).await }));
+        // The watcher has asked, and the loop has heard it.
+        tokio::task::yield_now().await;
+        assert!(bench.pulse.turned().await);
+    }
+    assert!(watchers.iter().all(|watcher| !watcher.is_finished()), "these wait");
+    let late = tokio::time::timeout(Duration::from_secs(5), bench.handle.sample(Duration::from_secs(600))).await;
+    assert!(late.is_ok(), "who comes then is not kept");
+}
+
+/// A kernel log that the test writes.
+struct TestLog(mpsc::UnboundedReceiver<Result<Vec<String>, Unheard>>);
+
+impl KernelLogPort for TestLog {
+    async fn next_lines(&mut self) -> Result<Vec<String>, Unheard> {
+        match self.0.recv().await {
+            Some(lines) => lines,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_line_of_the_kernel_log_is_shown_without_another_scan_or_probe() {
+    let host = TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]);
+    let (write, log) = mpsc::unbounded_channel();
+    let (heard, kernel_log) = watch::channel(Arc::default());
+    let bench = start_with(host, Ends::default().with_kernel_log(kernel_log));
+    let following = tokio::spawn(engine::kernel_log::follow(TestLog(log), heard, bench.cancel.clone()));
+    write.send(Ok(vec!["6,1,1000000,-;eth0: link up".to_owned()])).unwrap();
+    bench.until_idle().await;
+    let (scans, probes) = (bench.host.scans.load(Ordering::SeqCst), bench.host.probes.load(Ordering::SeqCst));
+    write
+        .send(Ok(vec!["3,2,999000000,-;NVRM: Xid (PCI:0000:41:00): 79, GPU has fallen off the bus.".to_owned()]))
+        .unwrap();
+    let seen = bench.until("the Xid", |o| o.gpus.first().is_some_and(|gpu| gpu.health.xid_last == Some(79))).await;
+    assert_eq!(seen.gpus[0].health.state, HealthState::Failed);
+    assert_eq!(seen.gpus[0].health.reasons[0].since.0, 1_700_000_000_000 - 1000, "a second before it was seen");
+    assert_eq!((scans, probes), (bench.host.scans.load(Ordering::SeqCst), bench.host.probes.load(Ordering::SeqCst)));
+    write.send(Err(Unheard { said: "it ended".to_owned() })).unwrap();
+    let lost = |o: &HostObservation| o.conditions.iter().any(|held| held.kind == "kernel_log_unavailable");
+    bench.until("that the log has ended", lost).await;
+    following.await.unwrap();
+    bench.changes.send(()).unwrap();
+    bench.clock.advance(SAMPLE_MS);
+    let after = bench.until("a later observation", |o| o.sequence > seen.sequence + 1).await;
+    assert_eq!(after.gpus[0].health.state, HealthState::Failed, "what was heard stands");
 }

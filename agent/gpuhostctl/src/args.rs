@@ -8,7 +8,8 @@ use std::path::PathBuf;
 #[command(name = "gpuhostctl", version, arg_required_else_help = true, max_term_width = 100)]
 #[command(after_help = "Exit status: 0 done, 1 broken, 2 wrong argument, 4 not authorized, 5 not found, 6 busy,\n\
                         7 conflict, 8 unavailable (the daemon is not running), 9 timeout, 10 the host said no,\n\
-                        11 something stands in the way of giving this GPU away.")]
+                        11 something stands in the way of giving this GPU away,\n\
+                        20 the doctor found an error or a warning.")]
 pub(crate) struct Arguments {
     /// Print JSON under the names that D-Bus uses; a value that is not known is null
     #[arg(long, global = true)]
@@ -34,6 +35,8 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         what: GpuCommand,
     },
+    /// Watch the GPUs: load, memory, power, temperature, and who uses them
+    Top(Top),
     /// Draw the IOMMU groups that hold a GPU
     Iommu,
     /// List the jobs of the daemon
@@ -59,6 +62,8 @@ pub(crate) enum Verb {
         #[command(flatten)]
         how: Change,
     },
+    /// Name what is wrong with this host and what cures it; works with the daemon down
+    Doctor(Doctor),
     /// Look at the configuration
     Config {
         /// What of it.
@@ -82,6 +87,39 @@ pub(crate) enum Verb {
         /// Which shell.
         shell: clap_complete::Shell,
     },
+}
+
+/// `doctor`
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Judge facts that `gpuhostd doctor-facts` printed, maybe on another host; - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) facts: Option<PathBuf>,
+    /// List all checks
+    #[arg(long, conflicts_with = "facts")]
+    pub(crate) list: bool,
+    /// Read another file system than / (a copy of a host)
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub(crate) root: Option<PathBuf>,
+    /// Configuration file of the daemon, where it is not in its usual place
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) config: Vec<PathBuf>,
+    /// State of the daemon, where it is not in its usual place
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub(crate) state: Option<PathBuf>,
+}
+
+/// How to watch.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(after_help = "Keys: q or Ctrl-C ends, the arrows, Page Up, Page Down, Home and End scroll.\n\
+                        Where the output is no terminal, one picture is printed, as with --once.")]
+pub(crate) struct Top {
+    /// Print one picture and end
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Seconds between two looks
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) interval: u64,
 }
 
 /// `gpu …`

@@ -47,6 +47,13 @@ impl Daemon {
         serde_json::from_str(&text).map_err(|source| Failure::Answer { source })
     }
 
+    /// The same with values of the last second.
+    pub(crate) async fn sample(&self) -> Result<Snapshot, Failure> {
+        let host = self.host().await?;
+        let text = self.answer(ANSWER_DEADLINE, host.sample(Options::new())).await?;
+        serde_json::from_str(&text).map_err(|source| Failure::Answer { source })
+    }
+
     /// The root object. No property is cached, so that nothing is asked but what we call.
     pub(crate) async fn host(&self) -> Result<HostProxy<'static>, Failure> {
         let builder = HostProxy::builder(&self.connection).cache_properties(CacheProperties::No);

@@ -13,6 +13,8 @@ const USAGE: u8 = 2;
 const NOT_AUTHORIZED: u8 = 4;
 /// Exit status of `unavailable`.
 const UNAVAILABLE: u8 = 8;
+/// Exit status of a doctor who found an error or a warning: none that a refusal has.
+const ILL: u8 = 20;
 /// Exit status of `timeout`.
 const TIMEOUT: u8 = 9;
 
@@ -118,6 +120,9 @@ pub(crate) enum Failure {
         #[source]
         source: std::io::Error,
     },
+    /// The doctor found something; it has been printed.
+    #[error("the doctor found an error or a warning")]
+    Ill,
     /// The output could not be written.
     #[error("cannot write the output")]
     Output {
@@ -174,6 +179,7 @@ impl Failure {
             Self::Refused { status, .. } => *status,
             Self::Usage { .. } => USAGE,
             Self::NotFound { .. } => 5,
+            Self::Ill => ILL,
             Self::Bus { .. }
             | Self::Answer { .. }
             | Self::Form { .. }

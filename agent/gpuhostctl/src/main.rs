@@ -3,6 +3,7 @@
 mod args;
 mod config_check;
 mod daemon;
+mod doctor;
 mod failure;
 mod manage;
 mod parse_smi;
@@ -10,6 +11,7 @@ mod policy;
 mod role;
 mod show;
 mod text;
+mod top;
 mod wait;
 
 use args::{Arguments, Config, Debug, GpuCommand, Verb};
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of our output has gone (`gpuhostctl gpus | head -1`): nothing is left to say.
         Err(Failure::Output { source }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Failure::Ill) => ExitCode::from(Failure::Ill.exit_status()),
         Err(failure) => {
             let told = writeln!(anstream::stderr(), "gpuhostctl: {}", text::clean_lines(&failure.told()));
             drop(told);
@@ -44,10 +47,12 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Debug { what: Debug::Snapshot { output, root, config } } => {
             Err(role::run_snapshot(&role::Snapshot { output, root, config, bus, json }))
         }
+        Verb::Doctor(how) => doctor::run(how, bus, json),
         Verb::Completions { shell } => completions(shell),
         Verb::Status => look(bus, |snapshot| show::status::print(&snapshot, json)),
         Verb::Gpus => look(bus, |snapshot| show::gpus::print(&snapshot, json)),
         Verb::Gpu { what: GpuCommand::Show { address } } => look(bus, |s| show::gpu::print(&s, &address, json)),
+        Verb::Top(how) => block_on(top::run(bus, how, json)),
         Verb::Iommu => look(bus, |snapshot| show::iommu::print(&snapshot, json)),
         Verb::Jobs => look(bus, |snapshot| show::jobs::print(&snapshot, json)),
         Verb::Rescan { how } => block_on(manage::rescan(bus, how, json)),

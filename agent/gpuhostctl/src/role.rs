@@ -1,10 +1,13 @@
-//! Becomes a role of gpuhostd, for what reads the host itself and must work with the daemon down.
+//! Becomes or starts a role of gpuhostd, for what reads the host itself and must work with the daemon down.
 
 use crate::daemon::BUS_VARIABLE;
 use crate::failure::Failure;
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// The daemon's executable.
 const EXECUTABLE: &str = "gpuhostd";
@@ -37,14 +40,66 @@ pub(crate) fn run_snapshot(asked: &Snapshot) -> Failure {
     for (name, path) in places.chain(files) {
         command.arg(name).arg(path);
     }
-    let bus = asked.bus.clone().or_else(|| std::env::var(BUS_VARIABLE).ok().filter(|text| !text.is_empty()));
-    if let Some(bus) = bus {
-        command.arg("--bus").arg(bus);
-    }
+    with_bus(&mut command, asked.bus.clone());
     if asked.json {
         command.arg("--json");
     }
     Failure::Role { source: command.exec(), path }
+}
+
+/// How the doctor's facts are asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    /// Another root than `/`.
+    pub(crate) root: Option<PathBuf>,
+    /// The daemon's configuration.
+    pub(crate) config: Vec<PathBuf>,
+    /// The daemon's state.
+    pub(crate) state: Option<PathBuf>,
+    /// The bus where the daemon is asked.
+    pub(crate) bus: Option<String>,
+}
+
+/// Every part of the role has its own deadline; this one is for a process that cannot end, as one that hangs in a driver.
+const FACTS_WITHIN: Duration = Duration::from_secs(150);
+
+/// Reads the doctor's facts in a process of their own: one line of JSON. Its end is not waited for.
+pub(crate) async fn doctor_facts(asked: &Facts) -> Result<String, Failure> {
+    let path = executable();
+    let mut command = Command::new(&path);
+    command.arg("doctor-facts").stdin(Stdio::null()).stdout(Stdio::piped());
+    let places = [("--root", &asked.root), ("--state", &asked.state)];
+    let places = places.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?)));
+    for (name, path) in places.chain(asked.config.iter().map(|file| ("--config", file))) {
+        command.arg(name).arg(path);
+    }
+    with_bus(&mut command, asked.bus.clone());
+    let mut child = command.spawn().map_err(|source| Failure::Role { source, path })?;
+    let output = child.stdout.take();
+    let (tell, told) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = output.map_or(Ok(0), |output| BufReader::new(output).read_line(&mut line));
+        // Where nobody listens any more the time was over.
+        let _gone = tell.send(read.map(|_| line));
+    });
+    match tokio::time::timeout(FACTS_WITHIN, told).await {
+        Ok(Ok(Ok(line))) if !line.trim().is_empty() => Ok(line),
+        Ok(Ok(Err(source))) => Err(Failure::Output { source }),
+        Ok(_) => Err(Failure::Form { why: "gpuhostd doctor-facts said nothing".to_owned() }),
+        Err(_) => {
+            // It may hang in the kernel: then it ends when the kernel lets it go.
+            let _refused = child.kill();
+            Err(Failure::Silent { after_s: FACTS_WITHIN.as_secs() })
+        }
+    }
+}
+
+fn with_bus(command: &mut Command, named: Option<String>) {
+    let bus = named.or_else(|| std::env::var(BUS_VARIABLE).ok().filter(|text| !text.is_empty()));
+    if let Some(bus) = bus {
+        command.arg("--bus").arg(bus);
+    }
 }
 
 /// The one beside us, so that both are of one version; else the installed one.

@@ -34,10 +34,13 @@ fn run(args: Vec<OsString>) -> anyhow::Result<()> {
     match sim::load_any(&name)? {
         sim::Loaded::Described(description) => {
             let host = sim::SimHost::new(*description)?;
-            let changes = host.changes();
-            front::run_on(front, |_| (host, changes))
+            let (changes, log) = (host.changes(), host.kernel_log());
+            front::run_on(front, |_| (host, changes, log))
         }
-        sim::Loaded::Recorded(host) => front::run_on(front, |_| (host, sim::NoChanges)),
+        sim::Loaded::Recorded(host) => {
+            let log = host.kernel_log();
+            front::run_on(front, |_| (host, sim::NoChanges, log))
+        }
     }
 }
 
@@ -59,7 +62,7 @@ fn split(args: Vec<OsString>) -> anyhow::Result<Option<(String, FrontArgs)>> {
         }
         (Role::Front(_), _) => bail!("which host? --host NAME; see gpuhostd-sim --help"),
         (Role::Print(_), _) => Ok(None),
-        (Role::Hand(_) | Role::Child(..) | Role::ConfigCheck(_) | Role::Snapshot(_), _) => {
+        (Role::Hand(_) | Role::Child(..) | Role::ConfigCheck(_) | Role::Snapshot(_) | Role::Doctor(_), _) => {
             bail!("only the front can stand on a simulated host")
         }
     }

@@ -1,5 +1,6 @@
 //! The command line of the daemon: which role this process plays, and the few switches that no file can hold.
 
+use crate::doctor::{self, DoctorArgs};
 use crate::snapshot::{self, SnapshotArgs};
 use hands::launcher::Launch;
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ Usage:
                                      one hand, on the socket that systemd or the front passes
   gpuhostd config check [FILE...]    reads the configuration and says what is wrong with it
   gpuhostd snapshot [-o FILE]        writes what this host looks like to an archive, without secrets
+  gpuhostd doctor-facts              prints the facts that gpuhostctl doctor judges
 
 Options:
   --config FILE        configuration file; may be given several times, later ones win
@@ -26,6 +28,7 @@ Options:
   --bus ADDRESS        message bus: system, none, or an address as unix:path=/run/bus [default: system]
   --user NAME          with --with-hands, as root: the user that the front becomes [default: gpuhostd, else nobody]
   --sysfs DIR          with --with-hands: another root for /sys
+  --kernel-log FILE    with --with-hands: another place of /dev/kmsg, a named pipe
   --policy FILE        what may be done to this host [default: /etc/gpuhostd/policy.toml]
   -h, --help           this text
   -V, --version        the version
@@ -64,6 +67,8 @@ pub struct FrontArgs {
     pub user: Option<String>,
     /// Root of sysfs.
     pub sysfs: PathBuf,
+    /// The kernel log, which the launcher opens for the front.
+    pub kernel_log: PathBuf,
     /// The policy file.
     pub policy: PathBuf,
     /// Set by the launcher: its process id, and that the front is its child.
@@ -87,7 +92,15 @@ impl FrontArgs {
         let places = [("--state", &self.state), ("--run", &self.run)];
         let places = places.into_iter().flat_map(|(name, path)| [OsString::from(name), path.clone().into()]);
         let front = [OsString::from("--bus"), bus].into_iter().chain(places).chain(both.clone()).collect();
-        Launch { exe, run: self.run.clone(), state: self.state.clone(), front, hand: both, user: self.user.clone() }
+        Launch {
+            exe,
+            run: self.run.clone(),
+            state: self.state.clone(),
+            kernel_log: self.kernel_log.clone(),
+            front,
+            hand: both,
+            user: self.user.clone(),
+        }
     }
 }
 
@@ -121,6 +134,8 @@ pub enum Role {
     ConfigCheck(Vec<PathBuf>),
     /// Takes a snapshot of the host.
     Snapshot(SnapshotArgs),
+    /// Reads the facts for the doctor.
+    Doctor(DoctorArgs),
     /// Prints a text and ends.
     Print(&'static str),
 }
@@ -142,6 +157,9 @@ pub enum ArgsFault {
     /// Another root for /sys without `--with-hands`.
     #[error("--sysfs needs --with-hands: hands that systemd starts look at the real /sys")]
     SysfsAlone,
+    /// Another kernel log without `--with-hands`.
+    #[error("--kernel-log needs --with-hands: under systemd StandardInput= of the unit says where the kernel log is")]
+    KernelLogAlone,
 }
 
 /// Reads the command line; `env` answers for environment variables.
@@ -163,6 +181,7 @@ pub fn parse(
         user: None,
         sysfs: PathBuf::from(SYSFS),
         policy: PathBuf::from(POLICY),
+        kernel_log: PathBuf::from("/dev/kmsg"),
         launcher: None,
     };
     let mut parser = lexopt::Parser::from_args(args);
@@ -176,6 +195,7 @@ pub fn parse(
             Long("bus") => front.bus = bus_choice(parser.value()?.string()?),
             Long("user") => front.user = Some(parser.value()?.string()?),
             Long("sysfs") => front.sysfs = parser.value()?.into(),
+            Long("kernel-log") => front.kernel_log = parser.value()?.into(),
             Long("policy") => front.policy = parser.value()?.into(),
             Long("with-hands") => front.with_hands = true,
             Long("launcher") => front.launcher = Some(parser.value()?.parse()?),
@@ -187,8 +207,12 @@ pub fn parse(
         }
         first = false;
     }
-    if !front.with_hands && front.launcher.is_none() && front.sysfs.as_os_str() != SYSFS {
+    let alone = !front.with_hands && front.launcher.is_none();
+    if alone && front.sysfs.as_os_str() != SYSFS {
         return Err(ArgsFault::SysfsAlone);
+    }
+    if alone && front.kernel_log.as_os_str() != "/dev/kmsg" {
+        return Err(ArgsFault::KernelLogAlone);
     }
     Ok(Role::Front(Box::new(front)))
 }
@@ -205,6 +229,9 @@ fn subcommand(word: &str, parser: &mut lexopt::Parser) -> Result<Role, ArgsFault
     use lexopt::prelude::*;
     if word == "snapshot" {
         return snapshot::parse(parser).map(Role::Snapshot);
+    }
+    if word == "doctor-facts" {
+        return doctor::parse(parser).map(Role::Doctor);
     }
     if hands::linux::is_child(word) {
         return Ok(Role::Child(word.to_owned(), parser.raw_args()?.collect()));
@@ -224,7 +251,7 @@ fn subcommand(word: &str, parser: &mut lexopt::Parser) -> Result<Role, ArgsFault
             Ok(Role::ConfigCheck(files.iter().map(PathBuf::from).collect()))
         }
         ("config", _) => unknown(&words.join(" "), "config check [FILE...]"),
-        _ => unknown(word, "hand, config or snapshot"),
+        _ => unknown(word, "hand, config, snapshot or doctor-facts"),
     }
 }
 
@@ -288,6 +315,8 @@ mod tests {
     fn another_sysfs_only_with_our_own_hands() {
         assert!(role("--sysfs /tmp/x").unwrap_err().to_string().contains("--with-hands"));
         assert!(role("--sysfs /tmp/x --with-hands").is_ok());
+        assert!(role("--kernel-log /tmp/x").unwrap_err().to_string().contains("StandardInput="));
+        assert!(role("--kernel-log /tmp/x --with-hands").is_ok());
     }
 
     #[test]

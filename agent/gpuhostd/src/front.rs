@@ -6,8 +6,8 @@ use crate::linux::LinuxHost;
 use crate::{config, logging};
 use anyhow::Context;
 use hands::RemoteHost;
-use host::front::{BootClock, FactsRoot, Sysfs, UdevChanges};
-use model::ports::{ChangePort, HostPort};
+use host::front::{BootClock, FactsRoot, KernelLogReader, Sysfs, UdevChanges};
+use model::ports::{ChangePort, HostPort, KernelLogPort};
 use model::settings::Settings;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -20,10 +20,13 @@ pub fn run(args: FrontArgs) -> anyhow::Result<()> {
     if let Some(launcher) = args.launcher {
         hands::launcher::end_with(launcher).context("the launcher has ended")?;
     }
+    let launched = args.launcher.is_some();
     let (folder, sysfs) = (args.run.join("hands"), args.sysfs.clone());
     run_on(args, move |settings| {
         let remote = RemoteHost::at(&folder, &settings.nvidia);
-        (LinuxHost::new(Sysfs::new(&sysfs), FactsRoot::default(), remote), UdevChanges::listen())
+        let host = LinuxHost::new(Sysfs::new(&sysfs), FactsRoot { sys: sysfs.clone(), ..FactsRoot::default() }, remote);
+        // A pipe stands in for the kernel log only where our own launcher put it there.
+        (host, UdevChanges::listen(), KernelLogReader::on_stdin(launched))
     })
 }
 
@@ -31,16 +34,16 @@ pub fn run(args: FrontArgs) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_on<H: HostPort, C: ChangePort>(
+pub fn run_on<H: HostPort, C: ChangePort, L: KernelLogPort>(
     args: FrontArgs,
-    stand_on: impl FnOnce(&Settings) -> (H, C),
+    stand_on: impl FnOnce(&Settings) -> (H, C, L),
 ) -> anyhow::Result<()> {
     let settings = config::read(&args.config)?;
     let level = logging::start(&settings.agent.log_level, std::env::var("JOURNAL_STREAM").ok().as_deref());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     let outcome = runtime.block_on(async {
-        let (host, changes) = stand_on(&settings);
-        let ports = Ports { host: Arc::new(host), changes, clock: Arc::new(BootClock) };
+        let (host, changes, kernel_log) = stand_on(&settings);
+        let ports = Ports { host: Arc::new(host), changes, clock: Arc::new(BootClock), kernel_log };
         let live = Live { settings: watch::Sender::new(Arc::new(settings)), level };
         lifecycle::run(ports, live, args).await
     });

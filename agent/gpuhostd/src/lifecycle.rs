@@ -3,10 +3,11 @@
 use crate::args::{BusChoice, FrontArgs};
 use crate::bus::{BusAddress, BusState};
 use crate::logging::Level;
-use crate::{bus, checkin, config, notify};
+use crate::{bus, checkin, config, metrics, notify};
 use anyhow::Context;
 use engine::start::Ends;
-use model::ports::{ChangePort, Clock, HostPort};
+use model::message::Message;
+use model::ports::{ChangePort, Clock, HostPort, KernelLogPort};
 use model::settings::Settings;
 use sd_notify::NotifyState;
 use std::sync::Arc;
@@ -17,13 +18,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// The host that the daemon stands on: Linux, or a simulated one.
-pub struct Ports<H, C, K> {
+pub struct Ports<H, C, K, L> {
     /// Reads the host.
     pub host: Arc<H>,
     /// Announces changes.
     pub changes: C,
     /// The clock.
     pub clock: Arc<K>,
+    /// The kernel log.
+    pub kernel_log: L,
 }
 
 /// After SIGTERM everything has so long to end; what has not ended then is left.
@@ -41,16 +44,17 @@ pub struct Live {
 ///
 /// # Errors
 /// Only what makes a start impossible; no bus, no manager, no Docker, no driver does not.
-pub async fn run<H: HostPort, C: ChangePort, K: Clock>(
-    ports: Ports<H, C, K>,
+pub async fn run<H: HostPort, C: ChangePort, K: Clock, L: KernelLogPort>(
+    ports: Ports<H, C, K, L>,
     live: Live,
     args: FrontArgs,
 ) -> anyhow::Result<()> {
     // Before READY: whoever waits for it may send a signal the moment after.
     let signals = Signals::listen()?;
     let cancel = CancellationToken::new();
-    let Ports { host, changes, clock } = ports;
-    let ends = Ends::default();
+    let Ports { host, changes, clock, kernel_log } = ports;
+    let (heard, log) = watch::channel(Arc::default());
+    let ends = Ends::default().with_kernel_log(log);
     let handle = ends.handle();
     let (port, status, checkin) = checkin::start(
         handle.clone(),
@@ -63,8 +67,12 @@ pub async fn run<H: HostPort, C: ChangePort, K: Clock>(
     let engine =
         ends.engine(host, changes, Arc::clone(&clock), manager, live.settings.subscribe(), cancel.child_token());
 
+    let page = metrics::Page::new(handle.observation.clone(), status.clone(), Arc::clone(&clock));
+    let metrics = metrics::run(page, live.settings.subscribe(), cancel.child_token());
+
     let mut tasks = JoinSet::new();
     tasks.spawn(engine.run);
+    tasks.spawn(engine::kernel_log::follow(kernel_log, heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;
     if let Some(address) = address_of(&args.bus) {
         let bus = bus::start(address, handle.clone(), status.clone(), cancel.child_token());
@@ -76,6 +84,7 @@ pub async fn run<H: HostPort, C: ChangePort, K: Clock>(
     notify::say(&[NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     tasks.spawn(checkin);
+    tasks.spawn(metrics);
     tasks.spawn(notify::keep_status(handle, status, clock, cancel.child_token()));
 
     let outcome = obey(signals, &args, &live, &mut tasks).await;
@@ -83,7 +92,11 @@ pub async fn run<H: HostPort, C: ChangePort, K: Clock>(
     tracing::info!("stopping");
     cancel.cancel();
     if tokio::time::timeout(STOP_WITHIN, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
-        tracing::warn!("{} tasks had not ended after {STOP_WITHIN:?} and are left", tasks.len());
+        tracing::warn!(
+            message_id = Message::TasksLeft.id(),
+            "{} tasks had not ended after {STOP_WITHIN:?} and are left",
+            tasks.len()
+        );
     }
     outcome
 }
@@ -100,7 +113,10 @@ fn address_of(bus: &BusChoice) -> Option<BusAddress> {
 async fn wait_for_name(mut state: watch::Receiver<BusState>) {
     let decided = state.wait_for(|state| *state != BusState::Starting);
     if tokio::time::timeout(Duration::from_secs(2), decided).await.is_err() {
-        tracing::warn!("the message bus has not answered in 2 s; the daemon goes on without");
+        tracing::warn!(
+            message_id = Message::BusUnavailable.id(),
+            "the message bus has not answered in 2 s; the daemon goes on without"
+        );
     }
 }
 
@@ -108,7 +124,10 @@ async fn wait_for_name(mut state: watch::Receiver<BusState>) {
 async fn wait_for_first(mut seen: watch::Receiver<Arc<model::observation::HostObservation>>) {
     let first = seen.wait_for(|observation| observation.sequence > 0);
     if tokio::time::timeout(Duration::from_secs(2), first).await.is_err() {
-        tracing::warn!("the PCI bus has not answered in 2 s; the daemon goes on without");
+        tracing::warn!(
+            message_id = Message::PciSilent.id(),
+            "the PCI bus has not answered in 2 s; the daemon goes on without"
+        );
     }
 }
 
@@ -155,9 +174,14 @@ async fn reload(args: &FrontArgs, live: &Live) {
         }
         Ok(Err(fault)) => {
             let fault = anyhow::Error::from(fault);
-            tracing::error!("the configuration is wrong and the old one stays in force: {fault:#}");
+            tracing::error!(
+                message_id = Message::ConfigurationWrong.id(),
+                "the configuration is wrong and the old one stays in force: {fault:#}"
+            );
         }
-        Err(fault) => tracing::error!(error = %fault, "the configuration could not be read"),
+        Err(fault) => {
+            tracing::error!(message_id = Message::ConfigurationWrong.id(), error = %fault, "the configuration could not be read")
+        }
     }
     notify::say(&[NotifyState::Ready]);
 }

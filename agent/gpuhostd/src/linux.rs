@@ -8,19 +8,47 @@ use model::host_facts::HostFacts;
 use model::pci::PciScan;
 use model::ports::{HostPort, ScanFault};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// Reading the sensors of eight GPUs takes milliseconds; firmware that is asleep or busy takes longer.
+const SENSORS_WITHIN: Duration = Duration::from_secs(5);
 
 /// The host under us.
 pub(crate) struct LinuxHost {
     sysfs: Arc<Sysfs>,
     facts: FactsRoot,
     remote: RemoteHost,
+    sensors: Arc<Semaphore>,
 }
 
 impl LinuxHost {
     /// Ties the readers and the clients of the hands together.
     #[must_use]
     pub(crate) fn new(sysfs: Sysfs, facts: FactsRoot, remote: RemoteHost) -> Self {
-        Self { sysfs: Arc::new(sysfs), facts, remote }
+        Self { sysfs: Arc::new(sysfs), facts, remote, sensors: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Reads the sensors of other drivers than NVIDIA's. A driver whose firmware hangs keeps its reader: no second one is
+    /// sent after it.
+    async fn sensors(&self) -> Result<DriverReport, ProbeFault> {
+        let what = || "sensors in sysfs".to_owned();
+        let after_ms = u64::try_from(SENSORS_WITHIN.as_millis()).unwrap_or(u64::MAX);
+        let Ok(turn) = Arc::clone(&self.sensors).try_acquire_owned() else {
+            return Err(ProbeFault::Timeout { what: what(), after_ms });
+        };
+        let sysfs = Arc::clone(&self.sysfs);
+        let reader = tokio::task::spawn_blocking(move || {
+            let report = sysfs.sensors();
+            drop(turn);
+            report
+        });
+        match timeout(SENSORS_WITHIN, reader).await {
+            Ok(Ok(report)) => report,
+            Ok(Err(ended)) => Err(ProbeFault::Failed { what: what(), status: 0, said: ended.to_string() }),
+            Err(_) => Err(ProbeFault::Timeout { what: what(), after_ms }),
+        }
     }
 }
 
@@ -37,7 +65,12 @@ impl HostPort for LinuxHost {
     }
 
     async fn probe_driver(&self, source: DriverSource) -> Result<DriverReport, ProbeFault> {
-        self.remote.probe_driver(source).await
+        match source {
+            DriverSource::Sysfs => self.sensors().await,
+            DriverSource::Nvml | DriverSource::Smi | DriverSource::SmiInDriverContainer => {
+                self.remote.probe_driver(source).await
+            }
+        }
     }
 
     async fn read_docker(&self) -> Result<DockerFacts, ProbeFault> {

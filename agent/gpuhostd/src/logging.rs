@@ -1,6 +1,8 @@
 //! Logging: to journald with fields where systemd reads our output, else to stderr.
 
+use model::message::Message;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
@@ -29,10 +31,12 @@ impl Level {
         match filter.parse::<Targets>() {
             Ok(targets) => {
                 if let Err(error) = self.0.reload(targets) {
-                    tracing::warn!(%error, "the log level stays as it was");
+                    tracing::warn!(message_id = Message::LogLevelKept.id(), %error, "the log level stays as it was");
                 }
             }
-            Err(error) => tracing::warn!(%error, filter, "agent.log_level makes no sense and stays as it was"),
+            Err(error) => {
+                tracing::warn!(message_id = Message::LogLevelKept.id(), %error, filter, "agent.log_level makes no sense and stays as it was")
+            }
         }
     }
 }
@@ -44,7 +48,14 @@ pub fn start(filter: &str, journal_stream: Option<&str>) -> Level {
     let (targets, level) = reload::Layer::new(filter.parse().unwrap_or_else(|_| usual()));
     let to_journal = journal_stream.and_then(|_| journal().ok());
     let to_stderr = to_journal.is_none().then(|| {
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).without_time().with_ansi(false)
+        // The id of a message is for the journal's catalog; a reader of a terminal has no use for it.
+        let fields = debug_fn(|to, field, value| match field.name() {
+            "message_id" => Ok(()),
+            "message" => write!(to, "{value:?} "),
+            name => write!(to, "{name}={value:?} "),
+        });
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).fmt_fields(fields);
+        lines.with_target(false).without_time().with_ansi(false)
     });
     // A second start (tests) keeps the first subscriber.
     let _already = tracing_subscriber::registry().with(targets).with(to_journal).with(to_stderr).try_init();

@@ -1,7 +1,7 @@
 //! The executable: picks the role and its adapters, and reports what broke.
 
 use gpuhostd::args::{self, FrontArgs, HandArgs, Role};
-use gpuhostd::{config, front, logging, snapshot};
+use gpuhostd::{config, doctor, front, logging, snapshot};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Role::Front(args) => front::run(*args).map(|()| ExitCode::SUCCESS),
         Role::Hand(args) => serve_hand(&args),
         Role::Snapshot(args) => snapshot::run(&args).map(|()| ExitCode::SUCCESS),
+        Role::Doctor(args) => doctor::run(&args).map(|()| ExitCode::SUCCESS),
         Role::Child(word, rest) => return hands::linux::child(&word, &rest).unwrap_or(ExitCode::from(2)),
         Role::ConfigCheck(files) => config::read(&files).map_err(Into::into).map(|_| {
             println!("the configuration is right");

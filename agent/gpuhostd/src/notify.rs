@@ -4,6 +4,7 @@ use crate::status;
 use engine::handle::Handle;
 use engine::start::Pulse;
 use model::enrol::CheckinStatus;
+use model::message::Message;
 use model::ports::Clock;
 use model::time::UnixMillis;
 use sd_notify::NotifyState;
@@ -66,7 +67,10 @@ pub(crate) async fn keep_watchdog<K: Clock>(pulse: Pulse, clock: Arc<K>, cancel:
         match tokio::time::timeout(Duration::from_millis(half_ms), pulse.turned()).await {
             Ok(true) => say(&[NotifyState::Watchdog]),
             Ok(false) => return,
-            Err(_) => tracing::error!("the main loop has not turned for {half_ms} ms; systemd will restart the daemon"),
+            Err(_) => tracing::error!(
+                message_id = Message::LoopStuck.id(),
+                "the main loop has not turned for {half_ms} ms; systemd will restart the daemon"
+            ),
         }
     }
 }

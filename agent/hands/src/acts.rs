@@ -3,7 +3,7 @@
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::holders::Holders;
-use model::plan::{Scope, Step};
+use model::plan::{CloseUp, Scope, Step};
 use model::ports::ActFault;
 use std::pin::Pin;
 use std::time::Duration;
@@ -24,6 +24,8 @@ pub struct Acts {
     pub probe_driver: Act<DriverSource, Result<DriverReport, ProbeFault>>,
     /// Asks Docker for its facts.
     pub docker_facts: Act<(), Result<DockerFacts, ProbeFault>>,
+    /// Looks closely at the functions of a scope.
+    pub close_up: Act<Scope, Result<Box<CloseUp>, ActFault>>,
     /// Takes one step of a change.
     pub act: Act<(Scope, Step), Result<(), ActFault>>,
     /// Looks for users of a scope.
@@ -49,6 +51,10 @@ impl Acts {
                 let what = format!("Docker (asked by {who})");
                 Said::Docker(in_time((self.docker_facts)(()), what, within).await)
             }
+            (HandRole::Host, Ask::CloseUp(scope)) => {
+                let attempted = format!("look at {}", scope.gpu);
+                Said::CloseUp(in_time_or_hung((self.close_up)(scope), attempted, within).await)
+            }
             (HandRole::Host, Ask::Act { scope, step }) => {
                 let attempted = step.to_string();
                 Said::Acted(in_time_or_hung((self.act)((scope, step)), attempted, within).await)
@@ -63,10 +69,16 @@ impl Acts {
             )
             | (
                 HandRole::Containers,
-                Ask::ProbeDriver(DriverSource::Nvml | DriverSource::Smi) | Ask::Holders(_) | Ask::Act { .. },
+                Ask::ProbeDriver(DriverSource::Nvml | DriverSource::Smi)
+                | Ask::Holders(_)
+                | Ask::CloseUp(_)
+                | Ask::Act { .. },
             )
-            | (HandRole::Holders, Ask::ProbeDriver(_) | Ask::DockerFacts | Ask::Act { .. }) => {
+            | (HandRole::Holders, Ask::ProbeDriver(_) | Ask::DockerFacts | Ask::CloseUp(_) | Ask::Act { .. }) => {
                 Said::Refused { why: format!("{who} does not do this: ask another one") }
+            }
+            (HandRole::Host | HandRole::Containers, Ask::ProbeDriver(DriverSource::Sysfs)) => {
+                Said::Refused { why: format!("{who} does not do this: sysfs is open to everybody") }
             }
         }
     }

@@ -154,9 +154,12 @@ impl Client {
         let answered = timeout(within, over_socket(role, &self.socket, &request)).await;
         match answered.unwrap_or(Err(HandFault::Timeout { role, within }))? {
             Said::Refused { why } => Err(HandFault::Refused { role, why }),
-            said @ (Said::Hello { .. } | Said::Driver(_) | Said::Docker(_) | Said::Holders(_) | Said::Acted(_)) => {
-                Ok(said)
-            }
+            said @ (Said::Hello { .. }
+            | Said::Driver(_)
+            | Said::Docker(_)
+            | Said::Holders(_)
+            | Said::CloseUp(_)
+            | Said::Acted(_)) => Ok(said),
         }
     }
 
@@ -168,9 +171,12 @@ impl Client {
         match self.ask(Ask::Hello, within).await? {
             Said::Hello { role, version, powerless } if role == self.role => Ok(Introduction { version, powerless }),
             Said::Hello { role, .. } => Err(self.strange(&format!("it says that it is the {} hand", role.name()))),
-            Said::Driver(_) | Said::Docker(_) | Said::Holders(_) | Said::Acted(_) | Said::Refused { .. } => {
-                Err(self.strange("no introduction"))
-            }
+            Said::Driver(_)
+            | Said::Docker(_)
+            | Said::Holders(_)
+            | Said::CloseUp(_)
+            | Said::Acted(_)
+            | Said::Refused { .. } => Err(self.strange("no introduction")),
         }
     }
 

@@ -5,6 +5,7 @@ use crate::causes::with_causes;
 use crate::listen::{self, ListenFault};
 use crate::peers::{NoFront, Peers};
 use crate::server::{Left, Limits, ServeFault, serve};
+use model::message::Message;
 use sd_notify::NotifyState;
 use std::io;
 use std::process::ExitCode;
@@ -38,7 +39,12 @@ pub fn main(role: HandRole, front_uid: Option<u32>, acts: Acts) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(fault) => {
-            tracing::error!(hand = role.name(), "the hand cannot work: {}", with_causes(&fault));
+            tracing::error!(
+                message_id = Message::HandBroken.id(),
+                hand = role.name(),
+                "the hand cannot work: {}",
+                with_causes(&fault)
+            );
             ExitCode::FAILURE
         }
     }
@@ -89,6 +95,6 @@ async fn watchdog() {
 
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!("the service manager cannot be told: {error}");
+        tracing::warn!(message_id = Message::ServiceManagerSilent.id(), "the service manager cannot be told: {error}");
     }
 }

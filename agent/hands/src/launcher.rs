@@ -4,6 +4,7 @@
 //! given up its own. The sockets, the protocol and the checks are those of the units.
 
 use host::spawn::{self, Front};
+use model::message::Message;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Gid, Pid, Uid, User};
 use std::ffi::OsString;
@@ -36,6 +37,8 @@ pub struct Launch {
     pub run: PathBuf,
     /// Folder of durable state, which is given to the front's user.
     pub state: PathBuf,
+    /// The kernel log, which only root may open: the front gets it as its standard input.
+    pub kernel_log: PathBuf,
     /// Arguments of the front.
     pub front: Vec<OsString>,
     /// Arguments of each hand behind `hand <role>`.
@@ -135,8 +138,14 @@ fn socket(path: &Path, owner: Owner) -> Result<UnixListener, LaunchFault> {
 fn start_front(launch: &Launch, owner: Owner) -> Result<Child, LaunchFault> {
     let become_user = Uid::effective().is_root().then(|| (owner.uid.as_raw(), owner.gid.as_raw()));
     let args = [launcher_argument().to_vec(), launch.front.clone()].concat();
-    let front = Front { exe: &launch.exe, args: &args, become_user };
-    spawn::front(&front).map_err(|error| LaunchFault::Start("the front", error))
+    let kernel_log = spawn::open_log(&launch.kernel_log)
+        .inspect_err(|error| {
+            let file = launch.kernel_log.display();
+            tracing::warn!(message_id = Message::KernelLogUnavailable.id(), %error, "{file} cannot be opened; the front does without");
+        })
+        .ok();
+    let front = Front { exe: &launch.exe, args: &args, become_user, input: kernel_log };
+    spawn::front(front).map_err(|error| LaunchFault::Start("the front", error))
 }
 
 /// Keeps one hand on its socket; never ends.
@@ -154,7 +163,12 @@ async fn keep(role: HandRole, launch: Launch, owner: Owner, listener: UnixListen
             Err(error) => format!("cannot start it: {error}"),
         };
         pause = if started.elapsed() >= LIVED { FIRST_PAUSE } else { pause };
-        tracing::warn!(hand = role.name(), pause_ms = pause.as_millis(), "the hand ended: {why}; it is started again");
+        tracing::warn!(
+            message_id = Message::HandEnded.id(),
+            hand = role.name(),
+            pause_ms = pause.as_millis(),
+            "the hand ended: {why}; it is started again"
+        );
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
@@ -185,7 +199,10 @@ async fn guard(front: &mut Child) -> Result<ExitCode, LaunchFault> {
     match timeout(FAREWELL, front.wait()).await {
         Ok(ended) => Ok(code_of(ended)),
         Err(_) => {
-            tracing::error!("the front had not ended {FAREWELL:?} after SIGTERM and is killed");
+            tracing::error!(
+                message_id = Message::FrontKilled.id(),
+                "the front had not ended {FAREWELL:?} after SIGTERM and is killed"
+            );
             pass(Signal::SIGKILL);
             Ok(ExitCode::FAILURE)
         }

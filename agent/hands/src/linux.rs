@@ -43,7 +43,8 @@ pub fn acts(role: HandRole, settings: Settings, parse: Parse, ground: &Ground) -
     let (for_power, for_probes, for_docker) = (Arc::clone(&settings), Arc::clone(&settings), settings);
     let register = probes.clone();
     let changes = Changes::new(WORKER, &ground.sysfs, Surroundings::of_this_host());
-    let (changing, policy, sysfs) = (changes.clone(), ground.policy.clone(), ground.sysfs.clone());
+    let (changing, looking, policy, sysfs) =
+        (changes.clone(), changes.clone(), ground.policy.clone(), ground.sysfs.clone());
     let lookers = Supervisor::default();
     Acts {
         powerless: Box::new(move || why_powerless(role, &for_power.docker.socket)),
@@ -51,7 +52,9 @@ pub fn acts(role: HandRole, settings: Settings, parse: Parse, ground: &Ground) -
             let (settings, probes) = (Arc::clone(&for_probes), probes.clone());
             Box::pin(async move {
                 match source {
-                    DriverSource::Nvml | DriverSource::Smi => probes.run(source, &settings.nvidia).await,
+                    DriverSource::Nvml | DriverSource::Smi | DriverSource::Sysfs => {
+                        probes.run(source, &settings.nvidia).await
+                    }
                     DriverSource::SmiInDriverContainer => {
                         let within = Duration::from_millis(settings.nvidia.probe_timeout_ms);
                         smi_in_driver_container(&settings.docker.socket, within, parse).await
@@ -62,6 +65,10 @@ pub fn acts(role: HandRole, settings: Settings, parse: Parse, ground: &Ground) -
         docker_facts: Box::new(move |()| {
             let settings = Arc::clone(&for_docker);
             Box::pin(async move { facts(&settings.docker.socket, DOCKER_WITHIN).await })
+        }),
+        close_up: Box::new(move |scope| {
+            let changes = looking.clone();
+            Box::pin(async move { changes.close_up(&scope).await.map(Box::new) })
         }),
         act: Box::new(move |(scope, step)| {
             let (changes, policy) = (changes.clone(), policy.clone());
@@ -81,10 +88,10 @@ pub fn acts(role: HandRole, settings: Settings, parse: Parse, ground: &Ground) -
 /// Whether a first argument makes this process a disposable child of a hand.
 #[must_use]
 pub fn is_child(word: &str) -> bool {
-    [probe::ROLE, change::ROLE, holders::ROLE].contains(&word)
+    [probe::ROLE, change::ROLE, change::LOOK_ROLE, holders::ROLE].contains(&word)
 }
 
-/// A disposable child of a hand, with its own first argument: `probe`, `act`, `look-for-holders`; `None` where the word
+/// A disposable child of a hand, with its own first argument: `probe`, `act`, `close-up`, `look-for-holders`; `None` where the word
 /// names none. Blocking; what the process exits with.
 #[must_use]
 pub fn child(word: &str, rest: &[OsString]) -> Option<ExitCode> {
@@ -92,6 +99,7 @@ pub fn child(word: &str, rest: &[OsString]) -> Option<ExitCode> {
     match word {
         probe::ROLE => Some(probe::child_main(&texts())),
         change::ROLE => Some(change::child_main(rest)),
+        change::LOOK_ROLE => Some(change::look_main(rest)),
         holders::ROLE => Some(holders::child_main(rest)),
         _ => None,
     }

@@ -1,5 +1,6 @@
 //! The policy file as a hand reads it: for itself, at every step, and strictly.
 
+use model::message::Message;
 use model::policy::{self, Policy};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -15,7 +16,7 @@ pub fn read(file: &Path) -> Policy {
     match look(file) {
         Ok(policy) => policy,
         Err(why) => {
-            tracing::error!(file = %file.display(), "the policy cannot be used, and nothing is allowed until it can: {why}");
+            tracing::error!(message_id = Message::PolicyUnusable.id(), file = %file.display(), "the policy cannot be used, and nothing is allowed until it can: {why}");
             Policy::strictest()
         }
     }

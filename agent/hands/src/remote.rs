@@ -5,7 +5,7 @@ use crate::client::{Client, HandFault};
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::holders::Holders;
-use model::plan::{Scope, Step};
+use model::plan::{CloseUp, Scope, Step};
 use model::ports::ActFault;
 use model::settings::NvidiaSettings;
 use std::path::Path;
@@ -19,7 +19,7 @@ const DOCKER_WITHIN: Duration = Duration::from_secs(15);
 
 /// Time for one step: the hand's own deadline, and what it has to end a writer that hangs.
 const ACT_WITHIN: Duration = Duration::from_secs(30);
-/// Time for a look at all processes.
+/// Time for a look at all processes, or for a close look.
 const LOOK_WITHIN: Duration = Duration::from_secs(30);
 
 /// The hands as one adapter.
@@ -64,6 +64,10 @@ impl RemoteHost {
         let hand = match source {
             DriverSource::Nvml | DriverSource::Smi => &self.host,
             DriverSource::SmiInDriverContainer => &self.containers,
+            DriverSource::Sysfs => {
+                let (what, said) = ("sensors in sysfs".to_owned(), "no hand reads them".to_owned());
+                return Err(ProbeFault::HandUnavailable { what, said });
+            }
         };
         match hand.ask(Ask::ProbeDriver(source), self.probe_within).await.map_err(HandFault::into_probe_fault)? {
             Said::Driver(report) => match *report {
@@ -73,9 +77,12 @@ impl RemoteHost {
                 }),
                 told => told,
             },
-            Said::Hello { .. } | Said::Docker(_) | Said::Holders(_) | Said::Acted(_) | Said::Refused { .. } => {
-                Err(hand.strange("no driver report").into_probe_fault())
-            }
+            Said::Hello { .. }
+            | Said::Docker(_)
+            | Said::Holders(_)
+            | Said::CloseUp(_)
+            | Said::Acted(_)
+            | Said::Refused { .. } => Err(hand.strange("no driver report").into_probe_fault()),
         }
     }
 
@@ -86,9 +93,30 @@ impl RemoteHost {
     pub async fn docker_facts(&self) -> Result<DockerFacts, ProbeFault> {
         match self.containers.ask(Ask::DockerFacts, DOCKER_WITHIN).await.map_err(HandFault::into_probe_fault)? {
             Said::Docker(facts) => facts,
-            Said::Hello { .. } | Said::Driver(_) | Said::Holders(_) | Said::Acted(_) | Said::Refused { .. } => {
-                Err(self.containers.strange("no Docker facts").into_probe_fault())
-            }
+            Said::Hello { .. }
+            | Said::Driver(_)
+            | Said::Holders(_)
+            | Said::CloseUp(_)
+            | Said::Acted(_)
+            | Said::Refused { .. } => Err(self.containers.strange("no Docker facts").into_probe_fault()),
+        }
+    }
+
+    /// Looks closely at the functions of a scope through the host hand.
+    ///
+    /// # Errors
+    /// What the host or the hand said; `Hung` where the kernel holds one of the functions.
+    pub async fn close_up(&self, scope: &Scope) -> Result<CloseUp, ActFault> {
+        let attempted = || format!("look at {}", scope.gpu);
+        let answer = self.host.ask(Ask::CloseUp(scope.clone()), LOOK_WITHIN).await;
+        match answer.map_err(|fault| act_fault(fault, attempted()))? {
+            Said::CloseUp(outcome) => outcome.map(|seen| *seen),
+            Said::Hello { .. }
+            | Said::Driver(_)
+            | Said::Docker(_)
+            | Said::Holders(_)
+            | Said::Acted(_)
+            | Said::Refused { .. } => Err(act_fault(self.host.strange("no close look"), attempted())),
         }
     }
 
@@ -101,9 +129,12 @@ impl RemoteHost {
         let attempted = step.to_string();
         match self.host.ask(ask, ACT_WITHIN).await.map_err(|fault| act_fault(fault, attempted))? {
             Said::Acted(outcome) => outcome,
-            Said::Hello { .. } | Said::Driver(_) | Said::Docker(_) | Said::Holders(_) | Said::Refused { .. } => {
-                Err(act_fault(self.host.strange("no outcome of a step"), step.to_string()))
-            }
+            Said::Hello { .. }
+            | Said::Driver(_)
+            | Said::Docker(_)
+            | Said::Holders(_)
+            | Said::CloseUp(_)
+            | Said::Refused { .. } => Err(act_fault(self.host.strange("no outcome of a step"), step.to_string())),
         }
     }
 
@@ -116,9 +147,12 @@ impl RemoteHost {
         let answer = self.holders.ask(Ask::Holders(scope.clone()), LOOK_WITHIN).await;
         match answer.map_err(|fault| act_fault(fault, attempted()))? {
             Said::Holders(outcome) => outcome,
-            Said::Hello { .. } | Said::Driver(_) | Said::Docker(_) | Said::Acted(_) | Said::Refused { .. } => {
-                Err(act_fault(self.holders.strange("no list of users"), attempted()))
-            }
+            Said::Hello { .. }
+            | Said::Driver(_)
+            | Said::Docker(_)
+            | Said::CloseUp(_)
+            | Said::Acted(_)
+            | Said::Refused { .. } => Err(act_fault(self.holders.strange("no list of users"), attempted())),
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::acts::Acts;
 use crate::causes::with_causes;
 use crate::frame::{self, FrameFault};
 use crate::peers::Peers;
+use model::message::Message;
 use serde::Deserialize;
 use std::io;
 use std::sync::Arc;
@@ -107,12 +108,12 @@ pub async fn serve(
                         let (acts, limits) = (Arc::clone(acts), limits.clone());
                         talks.spawn(async move { log_end(&converse(role, stream, &acts, &limits).await) });
                     }
-                    Err(stranger) => tracing::warn!(hand = role.name(), "connection refused: {}", with_causes(&stranger)),
+                    Err(stranger) => tracing::warn!(message_id = Message::StrangerRefused.id(), hand = role.name(), "connection refused: {}", with_causes(&stranger)),
                 }
             }
             Some(ended) = talks.join_next() => {
                 if let Err(panic) = ended {
-                    tracing::error!(hand = role.name(), "a request broke the code that served it: {panic}");
+                    tracing::error!(message_id = Message::RequestBroke.id(), hand = role.name(), "a request broke the code that served it: {panic}");
                 }
                 leave = leave_at();
                 let old = renew.is_some_and(|renew| Instant::now() >= renew);
@@ -142,7 +143,7 @@ fn log_end(end: &Ended) {
     match end {
         Ended::ByPeer => {}
         Ended::Quiet(_) | Ended::Frame(_) | Ended::Garbage(_) => {
-            tracing::warn!("connection closed: {}", with_causes(end));
+            tracing::warn!(message_id = Message::HandConnectionClosed.id(), "connection closed: {}", with_causes(end));
         }
     }
 }

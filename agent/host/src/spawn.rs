@@ -1,9 +1,10 @@
 //! Starts long-lived processes of our own where there is no systemd: the hands and the front.
 
+use nix::fcntl::OFlag;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;
 use tokio::process::{Child, Command};
@@ -34,20 +35,34 @@ pub struct Front<'a> {
     pub args: &'a [OsString],
     /// uid and gid to become, with no further group; none = stay.
     pub become_user: Option<(u32, u32)>,
+    /// Its standard input; none = nothing to read.
+    pub input: Option<OwnedFd>,
 }
 
 /// Starts the front, in a process group of its own, with our environment (systemd's notification socket is in it).
 ///
 /// # Errors
 /// What the host said.
-pub fn front(front: &Front<'_>) -> io::Result<Child> {
+pub fn front(front: Front<'_>) -> io::Result<Child> {
     let mut command = Command::new(front.exe);
-    command.args(front.args).stdin(Stdio::null()).process_group(0).kill_on_drop(true);
+    let input = front.input.map_or_else(Stdio::null, Stdio::from);
+    command.args(front.args).stdin(input).process_group(0).kill_on_drop(true);
     if let Some((uid, gid)) = front.become_user {
         // The standard library drops the supplementary groups where root becomes somebody else.
         command.uid(uid).gid(gid);
     }
     command.spawn()
+}
+
+/// Opens the kernel log for reading, or the named pipe that stands in for it. A pipe is kept open for writing as well, so that
+/// it does not end when a writer goes.
+///
+/// # Errors
+/// What the host said.
+pub fn open_log(path: &Path) -> io::Result<OwnedFd> {
+    let is_pipe = std::fs::metadata(path)?.file_type().is_fifo();
+    let nonblocking = OFlag::O_NONBLOCK.bits();
+    Ok(std::fs::File::options().read(true).write(is_pipe).custom_flags(nonblocking).open(path)?.into())
 }
 
 /// Makes a folder with these permissions where there is none, its parents included.

@@ -11,13 +11,12 @@ use tempfile::TempDir;
 
 const PRINTED: &str = "scan: ";
 
-const ATTRIBUTES: [&str; 12] = [
+const ATTRIBUTES: [&str; 11] = [
     "boot_vga",
     "class",
     "current_link_speed",
     "current_link_width",
     "device",
-    "driver_override",
     "max_link_speed",
     "max_link_width",
     "numa_node",

@@ -61,7 +61,8 @@ impl Host {
 
     fn facts(&self) -> HostFacts {
         let os_release = vec![self.path("etc"), self.path("usr/lib")];
-        FactsRoot { proc: self.path("proc"), sys: self.path("sys"), os_release }.read(self.0.path().to_str())
+        FactsRoot { proc: self.path("proc"), sys: self.path("sys"), os_release, files: self.0.path().to_owned() }
+            .read(self.0.path().to_str())
     }
 }
 
@@ -164,7 +165,8 @@ fn known(facts: &HostFacts) -> Vec<(&'static str, bool)> {
 fn an_empty_root_has_no_facts_and_no_zeros() {
     let folder = TempDir::new().unwrap();
     let at = |path: &str| folder.path().join(path);
-    let facts = FactsRoot { proc: at("p"), sys: at("s"), os_release: vec![] }.read(Some("/no/such/folder"));
+    let facts =
+        FactsRoot { proc: at("p"), sys: at("s"), os_release: vec![], files: at("f") }.read(Some("/no/such/folder"));
     let absent = || Reading::Absent(Absence::NotReported);
     assert_eq!(
         (facts.hostname, facts.cores, facts.mem_total_bytes),

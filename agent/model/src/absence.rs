@@ -36,6 +36,8 @@ pub enum Absence {
     GpuAsleep,
     /// Not asked yet.
     NotProbed,
+    /// Left alone on purpose: reading it waits for the device's lock, which a driver that hangs in the kernel never gives back.
+    NotRead,
 }
 
 impl Absence {
@@ -58,6 +60,7 @@ impl Absence {
             Self::ProbeFailed => "probe_failed",
             Self::GpuAsleep => "gpu_asleep",
             Self::NotProbed => "not_probed",
+            Self::NotRead => "not_read",
         }
     }
 

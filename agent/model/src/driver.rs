@@ -1,6 +1,6 @@
 //! What the NVIDIA driver says of its GPUs, in one shape for NVML and for `nvidia-smi -q -x`.
 
-use crate::absence::Reading;
+use crate::absence::{Absence, Reading};
 use crate::ids::{GpuUuid, MigUuid, PciAddress, PciId};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,8 @@ pub enum DriverSource {
     Smi,
     /// `nvidia-smi -q -x` inside the driver container.
     SmiInDriverContainer,
+    /// Sensors of other drivers than NVIDIA's (amdgpu, i915, xe, nouveau, radeon), read from sysfs and hwmon.
+    Sysfs,
 }
 
 impl DriverSource {
@@ -24,6 +26,7 @@ impl DriverSource {
             Self::Nvml => "nvml",
             Self::Smi => "nvidia_smi",
             Self::SmiInDriverContainer => "nvidia_smi_in_driver_container",
+            Self::Sysfs => "sysfs",
         }
     }
 }
@@ -105,6 +108,20 @@ pub struct DriverMig {
     pub ofa: Reading<u32>,
 }
 
+/// A MIG device of which the source knows everything but its place: from driver 470 on NVML's UUIDs do not hold the instance
+/// ids, and its calls for them have no safe wrapper. Another source that lists the device at the same index fills it in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnplacedMig {
+    /// Index in the driver's list of this GPU, the same for NVML and nvidia-smi.
+    pub index: u32,
+    /// UUID.
+    pub uuid: Reading<MigUuid>,
+    /// Profile name, `1g.5gb`.
+    pub profile: Reading<String>,
+    /// Memory of the slice in MiB.
+    pub memory_total_mib: Reading<u64>,
+}
+
 /// One GPU as the driver describes it. Every field is optional; one bad field costs itself only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DriverGpu {
@@ -144,6 +161,9 @@ pub struct DriverGpu {
     pub mig_pending: Reading<MigMode>,
     /// MIG devices.
     pub mig_devices: Vec<DriverMig>,
+    /// MIG devices without instance ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mig_unplaced: Vec<UnplacedMig>,
     /// Frame buffer memory of the card itself.
     pub memory: MemoryMib,
     /// GPU temperature in °C.
@@ -162,16 +182,37 @@ pub struct DriverGpu {
     pub power_limit_w: Reading<f64>,
     /// Fan speed in per cent.
     pub fan_pct: Reading<f64>,
+    /// Clock of the streaming multiprocessors in MHz.
+    #[serde(default)]
+    pub sm_clock_mhz: Reading<u32>,
+    /// Clock of the memory in MHz.
+    #[serde(default)]
+    pub memory_clock_mhz: Reading<u32>,
+    /// Clock of the graphics engine in MHz (from sensors; NVIDIA's sources are not asked for it).
+    #[serde(default)]
+    pub graphics_clock_mhz: Reading<f64>,
     /// Performance state, `P0`.
     pub performance_state: Reading<String>,
     /// ECC mode now.
     pub ecc_enabled: Reading<bool>,
     /// Uncorrected ECC errors since the driver was loaded (volatile).
     pub ecc_uncorrected: Reading<u64>,
+    /// A memory row is to be remapped at the next reset.
+    #[serde(default)]
+    pub row_remap_pending: Reading<bool>,
+    /// A memory row could not be remapped: no spare row is left.
+    #[serde(default)]
+    pub row_remap_failed: Reading<bool>,
+    /// A memory page is to be retired at the next reset (boards before Ampere).
+    #[serde(default)]
+    pub retirement_pending: Reading<bool>,
     /// Active reasons why clocks are held down, snake_case (`sw_power_cap`, `hw_thermal_slowdown`, …), sorted.
     pub throttle: Reading<Vec<String>>,
     /// What the driver wants done, `None`, `Reset`, … (570 and newer).
     pub recovery_action: Reading<String>,
+    /// State of the NVLink fabric in the driver's words: `Completed`, `In Progress`, `Not Started`, … (nvidia-smi only).
+    #[serde(default)]
+    pub fabric_state: Reading<String>,
     /// PCIe generation now.
     pub pcie_generation: Reading<u32>,
     /// Highest PCIe generation.
@@ -184,48 +225,75 @@ pub struct DriverGpu {
     pub processes: Reading<Vec<GpuProcess>>,
 }
 
+/// No value, for this reason.
+fn none<T>(why: &Absence) -> Reading<T> {
+    Reading::Absent(why.clone())
+}
+
+impl MemoryMib {
+    /// Memory of which nothing is known, for this reason.
+    #[must_use]
+    pub fn absent(why: &Absence) -> Self {
+        Self { total: none(why), reserved: none(why), used: none(why), free: none(why) }
+    }
+}
+
 impl DriverGpu {
     /// A GPU of which nothing but the address is known.
     #[must_use]
     pub fn unknown(address: PciAddress) -> Self {
+        Self::absent(address, &Absence::NotReported)
+    }
+
+    /// A GPU of which nothing but the address is known, for this reason.
+    #[must_use]
+    pub fn absent(address: PciAddress, why: &Absence) -> Self {
         Self {
             address,
-            pci_id: Reading::default(),
-            subsystem: Reading::default(),
-            uuid: Reading::default(),
-            index: Reading::default(),
-            minor: Reading::default(),
-            serial: Reading::default(),
-            name: Reading::default(),
-            brand: Reading::default(),
-            architecture: Reading::default(),
-            compute_capability: Reading::default(),
-            vbios: Reading::default(),
-            persistence: Reading::default(),
-            virtualization: Reading::default(),
-            host_vgpu_mode: Reading::default(),
-            mig_current: Reading::default(),
-            mig_pending: Reading::default(),
+            pci_id: none(why),
+            subsystem: none(why),
+            uuid: none(why),
+            index: none(why),
+            minor: none(why),
+            serial: none(why),
+            name: none(why),
+            brand: none(why),
+            architecture: none(why),
+            compute_capability: none(why),
+            vbios: none(why),
+            persistence: none(why),
+            virtualization: none(why),
+            host_vgpu_mode: none(why),
+            mig_current: none(why),
+            mig_pending: none(why),
             mig_devices: Vec::new(),
-            memory: MemoryMib::default(),
-            temperature_c: Reading::default(),
-            utilization_pct: Reading::default(),
-            memory_utilization_pct: Reading::default(),
-            encoder_pct: Reading::default(),
-            decoder_pct: Reading::default(),
-            power_w: Reading::default(),
-            power_limit_w: Reading::default(),
-            fan_pct: Reading::default(),
-            performance_state: Reading::default(),
-            ecc_enabled: Reading::default(),
-            ecc_uncorrected: Reading::default(),
-            throttle: Reading::default(),
-            recovery_action: Reading::default(),
-            pcie_generation: Reading::default(),
-            pcie_max_generation: Reading::default(),
-            pcie_width: Reading::default(),
-            pcie_max_width: Reading::default(),
-            processes: Reading::default(),
+            mig_unplaced: Vec::new(),
+            memory: MemoryMib::absent(why),
+            temperature_c: none(why),
+            utilization_pct: none(why),
+            memory_utilization_pct: none(why),
+            encoder_pct: none(why),
+            decoder_pct: none(why),
+            power_w: none(why),
+            power_limit_w: none(why),
+            fan_pct: none(why),
+            sm_clock_mhz: none(why),
+            memory_clock_mhz: none(why),
+            graphics_clock_mhz: none(why),
+            performance_state: none(why),
+            ecc_enabled: none(why),
+            ecc_uncorrected: none(why),
+            row_remap_pending: none(why),
+            row_remap_failed: none(why),
+            retirement_pending: none(why),
+            throttle: none(why),
+            recovery_action: none(why),
+            fabric_state: none(why),
+            pcie_generation: none(why),
+            pcie_max_generation: none(why),
+            pcie_width: none(why),
+            pcie_max_width: none(why),
+            processes: none(why),
         }
     }
 }

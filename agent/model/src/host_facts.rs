@@ -1,6 +1,7 @@
 //! The host around the GPUs: cores, memory, disk, network, identity. Raw counters; rates are computed over an interval.
 
 use crate::absence::Reading;
+use crate::stack::StackFacts;
 use serde::{Deserialize, Serialize};
 
 /// CPU time of the whole machine since boot, in clock ticks (`/proc/stat`, first line).
@@ -83,6 +84,8 @@ pub struct HostFacts {
     pub cores: Reading<u32>,
     /// CPU time since boot.
     pub cpu: Reading<CpuTicks>,
+    /// Load averages of 1, 5 and 15 minutes (`/proc/loadavg`), in hundredths.
+    pub load_hundredths: Reading<[u32; 3]>,
     /// MemTotal in bytes.
     pub mem_total_bytes: Reading<u64>,
     /// MemAvailable in bytes.
@@ -101,4 +104,6 @@ pub struct HostFacts {
     pub nics: Vec<Nic>,
     /// DMI vendor, product and board, where the firmware has them.
     pub dmi: Vec<(String, String)>,
+    /// The GPU driver's software.
+    pub stack: StackFacts,
 }

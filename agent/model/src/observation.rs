@@ -4,6 +4,8 @@ use crate::absence::Absence;
 use crate::condition::Condition;
 use crate::docker::DockerFacts;
 use crate::driver::{DriverGpu, DriverSource, ProbeFault};
+use crate::features::Features;
+use crate::health::GpuHealth;
 use crate::host_facts::HostFacts;
 use crate::ids::{IommuGroupId, PciAddress};
 use crate::pci::{GpuFunction, IommuGroup, PciScan, VENDOR_NVIDIA};
@@ -103,11 +105,11 @@ pub struct PassthroughVerdict {
 pub struct Gpu {
     /// From sysfs; the authority.
     pub pci: GpuFunction,
-    /// From the driver, where it answered for this address.
+    /// From the driver, where it answered for this address; of other vendors' GPUs what their sensors tell.
     pub driver: Option<DriverGpu>,
     /// Version of the driver that answered.
     pub driver_version: Option<String>,
-    /// Why `driver` is missing.
+    /// Why NVIDIA's driver has no facts of it; `None` exactly where it has.
     pub driver_absence: Option<Absence>,
     /// What it is used for.
     pub usage: GpuUse,
@@ -121,6 +123,11 @@ pub struct Gpu {
     pub visible_to_runtime: bool,
     /// Passthrough.
     pub passthrough: PassthroughVerdict,
+    /// How well it is.
+    #[serde(default)]
+    pub health: GpuHealth,
+    /// What it can be used for.
+    pub features: Features,
 }
 
 impl Gpu {

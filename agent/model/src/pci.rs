@@ -35,6 +35,86 @@ pub struct DrmNodes {
     pub render: Option<String>,
 }
 
+/// How the kernel keeps a function awake, and what else it lets be done with it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FunctionState {
+    /// Its configuration space answers. `false` where it reads all ones: the device has fallen off the bus. Not read while
+    /// it sleeps (`Absence::GpuAsleep`), since that would wake it.
+    pub responds: Reading<bool>,
+    /// `power/runtime_status`.
+    pub runtime: Reading<RuntimeStatus>,
+    /// `power/control` is `auto`: the kernel may put it to sleep when nobody uses it.
+    pub may_sleep: Reading<bool>,
+    /// `d3cold_allowed`: runtime power management may take its power away.
+    pub d3cold_allowed: Reading<bool>,
+    /// `reset_method`: how the kernel can reset it (`flr`, `bus`, `pm`, …), in the order in which it tries them. Empty where
+    /// it cannot.
+    pub reset_methods: Reading<Vec<String>>,
+    /// Mediated devices and vGPUs.
+    pub mediated: Mediated,
+}
+
+/// `power/runtime_status` of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuntimeStatus {
+    /// Awake.
+    Active,
+    /// Asleep: touching it would wake it.
+    Suspended,
+    /// On its way to sleep.
+    Suspending,
+    /// Waking up.
+    Resuming,
+    /// A change of the state failed.
+    Error,
+    /// The driver does not manage its power at run time.
+    Unsupported,
+}
+
+impl RuntimeStatus {
+    /// As the kernel writes it.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Suspending => "suspending",
+            Self::Resuming => "resuming",
+            Self::Error => "error",
+            Self::Unsupported => "unsupported",
+        }
+    }
+
+    /// The status of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let all = [Self::Active, Self::Suspended, Self::Suspending, Self::Resuming, Self::Error, Self::Unsupported];
+        all.into_iter().find(|status| status.code() == name)
+    }
+}
+
+/// Mediated devices (mdev) of a function, and vGPUs of drivers that make them of SR-IOV virtual functions.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Mediated {
+    /// Types that it could make (`mdev_supported_types`), sorted; empty where it makes none.
+    pub types: Vec<String>,
+    /// UUIDs of the mediated devices that exist, sorted.
+    pub devices: Vec<String>,
+    /// Virtual functions that are a vGPU now (`nvidia/current_vgpu_type` is not 0), sorted.
+    pub vgpus: Vec<PciAddress>,
+}
+
+impl Mediated {
+    /// A part of the card is given away.
+    #[must_use]
+    pub fn in_use(&self) -> bool {
+        !self.devices.is_empty() || !self.vgpus.is_empty()
+    }
+}
+
 /// One display-class physical function as sysfs shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GpuFunction {
@@ -48,7 +128,7 @@ pub struct GpuFunction {
     pub subsystem: Reading<PciId>,
     /// Bound kernel driver; `Absence::None` where none is bound.
     pub driver: Reading<DriverName>,
-    /// `driver_override`; `Absence::None` where it is not set.
+    /// `driver_override`; `Absence::None` where it is not set, `Absence::NotRead` from a scan of a real host.
     pub driver_override: Reading<String>,
     /// IOMMU group; `Absence::None` where it has none.
     pub iommu_group: Reading<IommuGroupId>,
@@ -66,12 +146,29 @@ pub struct GpuFunction {
     pub physical_function: Option<PciAddress>,
     /// `power_state` (`D0`, `D3hot`, …).
     pub power_state: Reading<String>,
+    /// Whether it answers and is awake, how it can be reset, and what of it is given away.
+    #[serde(default)]
+    pub state: FunctionState,
     /// Other functions of the same card (audio, USB, UCSI), sorted.
     pub companions: Vec<PciAddress>,
     /// Name out of the hardware database, `GH100 [H100 SXM5 80GB]`.
     pub name: Option<String>,
     /// Vendor out of the hardware database.
     pub vendor_name: Option<String>,
+}
+
+impl GpuFunction {
+    /// The kernel has put it to sleep: reading its registers, or asking its driver for a measured value, would wake it.
+    #[must_use]
+    pub fn is_asleep(&self) -> bool {
+        matches!(self.state.runtime.get(), Some(RuntimeStatus::Suspended | RuntimeStatus::Suspending))
+    }
+
+    /// The bound driver has this name.
+    #[must_use]
+    pub fn is_bound_to(&self, name: &str) -> bool {
+        self.driver.known().is_some_and(|driver| driver.as_str() == name)
+    }
 }
 
 /// One member of an IOMMU group.

@@ -2,6 +2,7 @@
 
 use crate::docker::DockerFacts;
 use crate::driver::{DriverReport, DriverSource, ProbeFault};
+use crate::health::kernel_log::Unheard;
 use crate::holders::Holders;
 use crate::host_facts::HostFacts;
 use crate::pci::PciScan;
@@ -55,6 +56,15 @@ pub enum HostChange {
 pub trait ChangePort: Send + 'static {
     /// Waits for the next change. Where changes cannot be announced at all it never resolves.
     fn next_change(&mut self) -> impl Future<Output = HostChange> + Send;
+}
+
+/// Where the kernel log is read (`/dev/kmsg`).
+pub trait KernelLogPort: Send + 'static {
+    /// Waits for further lines and gives all that have come. It starts with the oldest that the kernel still has.
+    ///
+    /// # Errors
+    /// The log cannot be read (any more); it is not to be asked again.
+    fn next_lines(&mut self) -> impl Future<Output = Result<Vec<String>, Unheard>> + Send;
 }
 
 /// The clock. All timers run on CLOCK_BOOTTIME; the wall clock is for printing and for skew only.

@@ -6,7 +6,10 @@ mod merge;
 pub use check::is_https;
 pub use merge::{SettingsFault, merge};
 
+use crate::features::FeatureName;
+use crate::ids::PciAddress;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All settings, after the fragments were laid over each other. Every field has a default that works.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -20,6 +23,18 @@ pub struct Settings {
     pub docker: DockerSettings,
     /// NVIDIA driver probes.
     pub nvidia: NvidiaSettings,
+    /// Metrics for Prometheus.
+    pub metrics: MetricsSettings,
+    /// Single GPUs, by PCI address: `[gpu."0000:41:00.0"]`.
+    pub gpu: BTreeMap<PciAddress, GpuSettings>,
+}
+
+/// One GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GpuSettings {
+    /// Features that no workspace may use on it: `cuda`, `nvenc`, `nvdec`, `vaapi`, `dri3`, `egl`, `vulkan`.
+    pub features_off: BTreeSet<FeatureName>,
 }
 
 /// The daemon itself.
@@ -158,4 +173,14 @@ impl Default for NvidiaSettings {
             probe_timeout_ms: 30_000,
         }
     }
+}
+
+/// Metrics for Prometheus: both ways out are off where nothing is said.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsSettings {
+    /// Unix stream socket that answers `GET /metrics`.
+    pub socket: Option<String>,
+    /// File for node_exporter's textfile collector; its name ends in `.prom`.
+    pub textfile: Option<String>,
 }

@@ -12,7 +12,7 @@ mod judge_world;
 use judge_world::{at, failed, judged, member, nvidia, only, raw, report, said, seen, timeout};
 use model::absence::{Absence, Reading};
 use model::condition::ConditionStatus;
-use model::driver::{DriverGpu, DriverMig, DriverSource, MigMode, ProbeFault};
+use model::driver::{DriverGpu, DriverMig, DriverSource, MemoryMib, MigMode, ProbeFault, UnplacedMig};
 use model::judge::{explain, judge, needs_smi};
 use model::observation::GpuUse;
 
@@ -26,7 +26,7 @@ fn mig(gi: u32) -> DriverMig {
         compute_instance: 0,
         uuid: Reading::default(),
         profile: Reading::default(),
-        memory: model::driver::MemoryMib::default(),
+        memory: MemoryMib::default(),
         sm: Reading::default(),
         ce: Reading::default(),
         enc: Reading::default(),
@@ -309,6 +309,41 @@ fn nvidia_smi_fills_in_the_mig_devices_that_nvml_leaves_open() {
     };
     assert!(needs_smi(Some(&scan), &sliced(Vec::new())));
     assert!(!needs_smi(Some(&scan), &sliced(vec![mig(1)])));
+}
+
+fn unplaced(index: u32, uuid: &str, memory_mib: u64) -> UnplacedMig {
+    UnplacedMig {
+        index,
+        uuid: Reading::Known(uuid.parse().unwrap()),
+        profile: Reading::Known("1g.5gb".to_owned()),
+        memory_total_mib: Reading::Known(memory_mib),
+    }
+}
+
+#[test]
+fn a_mig_device_has_its_place_from_nvidia_smi_and_its_uuid_from_nvml() {
+    let slice = |index: u32, gi: u32, memory_mib: u64| DriverMig {
+        index: Reading::Known(index),
+        memory: MemoryMib { total: Reading::Known(memory_mib), ..MemoryMib::default() },
+        ..mig(gi)
+    };
+    let on = Reading::Known(MigMode::Enabled);
+    let found = vec![unplaced(0, "MIG-a", 4864), unplaced(1, "MIG-b", 4864), unplaced(3, "MIG-d", 4864)];
+    let nvml = DriverGpu { mig_current: on.clone(), mig_unplaced: found, ..said(A) };
+    // The third slice was made between the two questions, and the second is another one now.
+    let listed = vec![slice(0, 9, 4864), slice(1, 1, 19968), slice(2, 10, 4864)];
+    let smi = DriverGpu { mig_current: on, mig_devices: listed, ..said(A) };
+    let mut round = raw(vec![nvidia(A, "nvidia", 1)], &[]);
+    let asked = Ok(report(DriverSource::Nvml, vec![nvml]));
+    let scan = judge_world::scan(vec![nvidia(A, "nvidia", 1)]);
+    assert!(needs_smi(Some(&scan), &asked));
+    round.reports =
+        vec![(DriverSource::Nvml, asked, 3), (DriverSource::Smi, Ok(report(DriverSource::Smi, vec![smi])), 800)];
+    let gpu = only(round).driver.unwrap();
+    let seen: Vec<_> =
+        gpu.mig_devices.iter().map(|m| (m.gpu_instance, m.uuid.known().map(|uuid| uuid.as_str().to_owned()))).collect();
+    assert_eq!(seen, [(9, Some("MIG-a".to_owned())), (1, None), (10, None)]);
+    assert_eq!(gpu.mig_devices[0].profile, Reading::Known("1g.5gb".to_owned()));
 }
 
 #[test]

@@ -87,6 +87,15 @@ fn an_override_without_a_driver_says_how_to_clear_it() {
 }
 
 #[test]
+fn an_override_that_was_not_read_is_named_before_a_driver_is_installed() {
+    let mut gpu = nvidia(A, "", 1);
+    gpu.driver_override = Reading::Absent(Absence::NotRead);
+    let (_, reason, remedy) = broken(&only(raw(vec![gpu], &[])));
+    let (look, install) = (remedy.find("driver_override").unwrap(), remedy.find("modprobe nvidia").unwrap());
+    assert!(reason == "no kernel driver is bound" && look < install, "{reason} {remedy}");
+}
+
+#[test]
 fn a_driver_link_that_cannot_be_read_is_unknown_and_not_usable() {
     let mut gpu = nvidia(A, "", 1);
     gpu.driver = Reading::Absent(Absence::Unreadable("EIO".to_owned()));

@@ -1,11 +1,59 @@
 //! The simulated PCI bus: a description laid out as functions, with what sysfs would show of each.
 
-use crate::description::{CardModel, Description, DrmNumbers, GpuDescription, LinkCapability, OtherFunction};
+use crate::description::{CardModel, Description, DrmNumbers, GpuDescription, Health, LinkCapability, OtherFunction};
 use crate::load::BadDescription;
-use model::pci::VENDOR_NVIDIA;
+use model::absence::{Absence, Reading};
+use model::pci::{FunctionState, Mediated, RuntimeStatus, VENDOR_NVIDIA};
 use model::plan::PowerControl;
 use model::{DriverName, IommuGroupId, PciAddress, PciClass, PciId};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// How a GPU sleeps, is reset, and is given away in parts; the usual state of a GPU on a server by default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StateDescription {
+    /// `power/runtime_status`.
+    pub runtime: RuntimeStatus,
+    /// `power/control` is `auto`.
+    pub may_sleep: bool,
+    /// `d3cold_allowed`.
+    pub d3cold_allowed: bool,
+    /// `reset_method`.
+    pub reset_methods: Vec<String>,
+    /// Mediated devices.
+    pub mediated: Mediated,
+}
+
+impl Default for StateDescription {
+    fn default() -> Self {
+        Self {
+            runtime: RuntimeStatus::Active,
+            may_sleep: true,
+            d3cold_allowed: true,
+            reset_methods: vec!["flr".to_owned(), "bus".to_owned()],
+            mediated: Mediated::default(),
+        }
+    }
+}
+
+/// What sysfs shows of it. A GPU that fell off the bus reads all ones; one that sleeps is not asked.
+fn function_state(gpu: &GpuDescription) -> FunctionState {
+    let said = &gpu.state;
+    let is_asleep = matches!(said.runtime, RuntimeStatus::Suspended | RuntimeStatus::Suspending);
+    FunctionState {
+        responds: if is_asleep {
+            Reading::Absent(Absence::GpuAsleep)
+        } else {
+            Reading::Known(gpu.health != Health::Lost)
+        },
+        runtime: Reading::Known(said.runtime),
+        may_sleep: Reading::default(),
+        d3cold_allowed: Reading::default(),
+        reset_methods: Reading::Known(said.reset_methods.clone()),
+        mediated: said.mediated.clone(),
+    }
+}
 
 /// One PCI function as the simulated kernel keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +86,8 @@ pub struct Function {
     pub link: Option<Link>,
     /// `power_state`.
     pub power_state: String,
+    /// Whether it answers and is awake, and the like; what the two below say of it counts.
+    pub state: FunctionState,
     /// `d3cold_allowed`; every PCI function has the file.
     pub d3cold_allowed: Option<bool>,
     /// `power/control`.
@@ -55,6 +105,13 @@ pub struct Function {
 }
 
 impl Function {
+    /// The state as sysfs shows it now.
+    #[must_use]
+    pub fn state_now(&self) -> FunctionState {
+        let may_sleep = self.power_control.map(|control| control == PowerControl::Auto);
+        FunctionState { may_sleep: may_sleep.into(), d3cold_allowed: self.d3cold_allowed.into(), ..self.state.clone() }
+    }
+
     /// DRM nodes that exist now: a DRM driver makes them when it binds (`drm_dev_register`) and takes them away when
     /// it is unbound, and no other driver makes any.
     #[must_use]
@@ -228,8 +285,9 @@ fn gpu_function(gpu: &GpuDescription, model: &CardModel) -> Function {
         drm: gpu.drm,
         link: model.link.map(|best| Link { now: gpu.link_now.unwrap_or(best), best }),
         power_state: gpu.power_state.clone(),
-        d3cold_allowed: Some(true),
-        power_control: Some(PowerControl::Auto),
+        state: function_state(gpu),
+        d3cold_allowed: Some(gpu.state.d3cold_allowed),
+        power_control: Some(if gpu.state.may_sleep { PowerControl::Auto } else { PowerControl::On }),
         parent: gpu.parent,
         physical_function: None,
         virtual_functions: Vec::new(),
@@ -255,6 +313,7 @@ fn virtual_functions(gpu: &GpuDescription, physical: &Function) -> Vec<Function>
             function.group = described.first_group.map(|first| IommuGroupId(first.saturating_add(u32::from(index))));
             function.physical_function = Some(physical.address);
             (function.drm, function.driver_override) = (None, None);
+            function.state.mediated = Mediated::default();
             function.link = Some(Link { now: NO_LINK, best: NO_LINK });
             Some(function)
         })
@@ -295,6 +354,7 @@ fn filler(address: PciAddress, group: Option<IommuGroupId>) -> Function {
         drm: None,
         link: None,
         power_state: "D0".to_owned(),
+        state: FunctionState::default(),
         d3cold_allowed: Some(true),
         power_control: Some(PowerControl::On),
         parent: None,

@@ -1,6 +1,9 @@
 //! What a host description may say: the types that a `tests/hosts/*.toml` file is read into.
 
+use crate::bus::StateDescription;
 use crate::faults::Faults;
+use crate::sensors::SensorsDescription;
+use crate::software::SoftwareDescription;
 use model::docker::DockerFacts;
 use model::driver::MigMode;
 use model::host_facts::Nic;
@@ -31,6 +34,12 @@ pub struct Description {
     /// The host around the GPUs.
     #[serde(default)]
     pub host: HostDescription,
+    /// What the kernel has logged so far.
+    #[serde(default)]
+    pub kernel_log: Vec<KernelLine>,
+    /// What of the driver's software is not as the driver would have it.
+    #[serde(default)]
+    pub software: SoftwareDescription,
     /// What goes wrong.
     #[serde(default)]
     pub faults: Faults,
@@ -43,6 +52,25 @@ pub struct Description {
     /// Whatever else sits on the bus: bridges, NVSwitches, network cards.
     #[serde(default)]
     pub functions: Vec<OtherFunction>,
+}
+
+/// One record of the kernel log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KernelLine {
+    /// Seconds since the kernel started.
+    pub at: f64,
+    /// Its text.
+    pub line: String,
+}
+
+impl KernelLine {
+    /// As `/dev/kmsg` gives it, with the sequence number that it has there.
+    #[must_use]
+    pub fn record(&self, sequence: usize) -> String {
+        let text = self.line.replace('\\', "\\x5c").replace('\n', "\\x0a");
+        format!("3,{sequence},{:.0},-;{text}", self.at.max(0.0) * 1e6)
+    }
 }
 
 /// The NVIDIA driver of the host.
@@ -91,6 +119,9 @@ pub struct CardModel {
     /// What NVIDIA's driver says of the product.
     #[serde(default)]
     pub product: Option<Product>,
+    /// What another driver shows in sysfs.
+    #[serde(default)]
+    pub sensors: Option<SensorsDescription>,
     /// Other functions of the card.
     #[serde(default)]
     pub companions: Vec<Companion>,
@@ -187,6 +218,9 @@ pub struct GpuDescription {
     /// `D0`, `D3hot`, `D3cold`.
     #[serde(default = "awake")]
     pub power_state: String,
+    /// Sleep, ways to reset it, mediated devices.
+    #[serde(default)]
+    pub state: StateDescription,
     /// PCIe link now, where it is not at its best.
     #[serde(default)]
     pub link_now: Option<LinkCapability>,
@@ -254,6 +288,10 @@ pub struct Load {
     pub power_w: f64,
     /// Fan in per cent.
     pub fan_pct: u32,
+    /// Clock of the multiprocessors in MHz; without one the driver does not say it.
+    pub sm_clock_mhz: Option<u32>,
+    /// Clock of the memory in MHz.
+    pub memory_clock_mhz: Option<u32>,
     /// Performance state, `P0`..`P15`.
     pub performance_state: u8,
     /// Memory in use in MiB.
@@ -274,6 +312,8 @@ impl Default for Load {
             decoder_pct: 0,
             power_w: 25.5,
             fan_pct: 30,
+            sm_clock_mhz: None,
+            memory_clock_mhz: None,
             performance_state: 8,
             used_mib: 0,
             ecc_uncorrected: 0,

@@ -111,6 +111,8 @@ impl Teller<'_> {
             power_w: self.tell(Fact::Power, Some(load.power_w)),
             power_limit_w: self.tell(Fact::PowerLimit, Some(product.power_limit_w)),
             fan_pct: self.tell(Fact::Fan, product.fan.then(|| f64::from(load.fan_pct))),
+            sm_clock_mhz: self.tell(Fact::Throttle, load.sm_clock_mhz),
+            memory_clock_mhz: self.tell(Fact::Throttle, load.memory_clock_mhz),
             performance_state: self.tell(Fact::PerformanceState, Some(format!("P{}", load.performance_state))),
             ecc_enabled: self.tell(Fact::EccMode, product.ecc.then_some(true)),
             ecc_uncorrected: self.tell(Fact::EccErrors, product.ecc.then_some(load.ecc_uncorrected)),
@@ -221,6 +223,7 @@ fn leave_out_what_the_source_has_not(gpu: &mut DriverGpu, driver: &NvidiaDriver,
     let new_enough = |since: u32| branch >= since;
     match source {
         DriverSource::Nvml => gpu.recovery_action = Reading::default(),
+        DriverSource::Sysfs => {}
         DriverSource::Smi | DriverSource::SmiInDriverContainer => {
             gpu.compute_capability = Reading::default();
             for mig in &mut gpu.mig_devices {
@@ -315,6 +318,8 @@ fn not_available(address: PciAddress) -> DriverGpu {
     na(&mut gpu.power_w);
     na(&mut gpu.power_limit_w);
     na(&mut gpu.fan_pct);
+    na(&mut gpu.sm_clock_mhz);
+    na(&mut gpu.memory_clock_mhz);
     na(&mut gpu.performance_state);
     na(&mut gpu.ecc_enabled);
     na(&mut gpu.ecc_uncorrected);

@@ -25,6 +25,7 @@ pub fn facts(description: &Description, docker_root: Option<String>) -> HostFact
         arch: host.arch.clone(),
         cores: Reading::Known(host.cores),
         cpu: Reading::Known(cpu(description)),
+        load_hundredths: Reading::Known([host.cores.saturating_mul(10); 3]),
         mem_total_bytes: Reading::Known(host.memory_mib.saturating_mul(MIB)),
         mem_available_bytes: Reading::Known(host.memory_available_mib.saturating_mul(MIB)),
         swap_total_bytes: Reading::Known(host.swap_mib.saturating_mul(MIB)),
@@ -33,6 +34,7 @@ pub fn facts(description: &Description, docker_root: Option<String>) -> HostFact
         io_read_bytes: Reading::Known(host.io_read_mib.saturating_mul(MIB)),
         io_write_bytes: Reading::Known(host.io_write_mib.saturating_mul(MIB)),
         nics: nics(description),
+        stack: crate::software::facts(description),
         dmi: DMI.iter().filter_map(|name| Some(((*name).to_owned(), host.dmi.get(*name)?.clone()))).collect(),
     }
 }

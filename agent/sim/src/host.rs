@@ -7,13 +7,15 @@ use crate::facts::facts;
 use crate::faults::{DockerFault, NvmlFault, Signal};
 use crate::load::BadDescription;
 use crate::scan::scan;
+use crate::sensors;
 use crate::smi::{SmiBehaviour, Spoilt, behaviour, nvml_error_text};
 use crate::state::HostState;
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::health::kernel_log::Unheard;
 use model::host_facts::HostFacts;
 use model::pci::PciScan;
-use model::ports::{ChangePort, HostChange, HostPort, ScanFault};
+use model::ports::{ChangePort, HostChange, HostPort, KernelLogPort, ScanFault};
 use std::future::{Future, poll_fn, ready};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
@@ -36,6 +38,8 @@ struct Shared {
     /// Rises with each change.
     version: u64,
     waiting: Vec<Waker>,
+    /// Who waits for the kernel log.
+    readers: Vec<Waker>,
 }
 
 /// Where the changes of a [`SimHost`] are announced. Several at once count as one.
@@ -52,7 +56,9 @@ impl SimHost {
     /// The description describes a bus that cannot be.
     pub fn new(description: Description) -> Result<Self, BadDescription> {
         let state = HostState::new(description)?;
-        Ok(Self { shared: Arc::new(Mutex::new(Shared { state, version: 0, waiting: Vec::new() })) })
+        Ok(Self {
+            shared: Arc::new(Mutex::new(Shared { state, version: 0, waiting: Vec::new(), readers: Vec::new() })),
+        })
     }
 
     /// Announces the changes from here on.
@@ -62,17 +68,26 @@ impl SimHost {
         SimChanges { shared: Arc::clone(&self.shared), seen }
     }
 
+    /// The kernel log from its beginning on.
+    #[must_use]
+    pub fn kernel_log(&self) -> SimKernelLog {
+        SimKernelLog { shared: Arc::clone(&self.shared), taken: 0, greeted: false }
+    }
+
     /// Changes the host, and announces it where udev would: where the bus is another one afterwards.
     pub fn change<T>(&self, how: impl FnOnce(&mut HostState) -> T) -> T {
         let mut shared = self.lock();
         let before = shared.state.bus.clone();
+        let logged = shared.state.description.kernel_log.len();
         let result = how(&mut shared.state);
-        let waiting = if shared.state.bus == before {
-            Vec::new()
-        } else {
+        let mut waiting = Vec::new();
+        if shared.state.bus != before {
             shared.version += 1;
-            std::mem::take(&mut shared.waiting)
-        };
+            waiting.append(&mut shared.waiting);
+        }
+        if shared.state.description.kernel_log.len() != logged {
+            waiting.append(&mut shared.readers);
+        }
         drop(shared);
         waiting.into_iter().for_each(Waker::wake);
         result
@@ -135,6 +150,33 @@ impl ChangePort for SimChanges {
     }
 }
 
+/// The kernel log of a [`SimHost`], as a reader of `/dev/kmsg` gets it: from the oldest record on.
+#[derive(Debug)]
+pub struct SimKernelLog {
+    shared: Arc<Mutex<Shared>>,
+    taken: usize,
+    greeted: bool,
+}
+
+impl KernelLogPort for SimKernelLog {
+    fn next_lines(&mut self) -> impl Future<Output = Result<Vec<String>, Unheard>> + Send {
+        poll_fn(|context| {
+            let mut shared = lock(&self.shared);
+            let log = shared.state.description.kernel_log.iter().enumerate();
+            let lines: Vec<String> = log.skip(self.taken).map(|(number, line)| line.record(number)).collect();
+            if lines.is_empty() && self.greeted {
+                if !shared.readers.iter().any(|waker| waker.will_wake(context.waker())) {
+                    shared.readers.push(context.waker().clone());
+                }
+                return Poll::Pending;
+            }
+            self.greeted = true;
+            self.taken += lines.len();
+            Poll::Ready(Ok(lines))
+        })
+    }
+}
+
 /// What a source answers on this host.
 ///
 /// # Errors
@@ -151,6 +193,7 @@ pub fn probe(description: &Description, bus: &Bus, source: DriverSource) -> Resu
         DriverSource::SmiInDriverContainer => {
             Err(absent("a driver container", "no running container has the label org.gpuhost.role=driver"))
         }
+        DriverSource::Sysfs => Ok(sensors::report(description, bus)),
     }
 }
 

@@ -12,13 +12,15 @@ pub mod host;
 pub mod load;
 pub mod recorded;
 pub mod scan;
+pub mod sensors;
 pub mod smi;
+pub mod software;
 pub mod state;
 pub mod synthetic;
 
 pub use archive::{BadSnapshot, Snapshot};
 pub use description::Description;
-pub use host::{SimChanges, SimHost};
+pub use host::{SimChanges, SimHost, SimKernelLog};
 pub use load::{BUILT_IN, BadDescription, load, load_file, parse};
-pub use recorded::{Loaded, NoChanges, RecordedHost, load_any};
+pub use recorded::{Loaded, NoChanges, RecordedHost, RecordedLog, load_any};
 pub use synthetic::synthetic;

@@ -5,9 +5,10 @@ use crate::description::Description;
 use crate::load::{BadDescription, load};
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::health::kernel_log::Unheard;
 use model::host_facts::HostFacts;
 use model::pci::PciScan;
-use model::ports::{ChangePort, HostChange, HostPort, ScanFault};
+use model::ports::{ChangePort, HostChange, HostPort, KernelLogPort, ScanFault};
 use model::snapshot::Recorded;
 use std::future::{Future, pending, ready};
 use std::path::Path;
@@ -17,15 +18,25 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct RecordedHost(Arc<Recorded>);
 
-/// Where the changes of a recorded host would be announced: it has none.
+/// Where the changes of a recorded host would be announced: there are none.
 #[derive(Debug)]
 pub struct NoChanges;
+
+/// The kernel log of a recorded host: what was in it, then nothing more. Never heard where it could not be read.
+#[derive(Debug)]
+pub struct RecordedLog(Option<Vec<String>>);
 
 impl RecordedHost {
     /// The host that gave these answers.
     #[must_use]
     pub fn new(recorded: Recorded) -> Self {
         Self(Arc::new(recorded))
+    }
+
+    /// Its kernel log, from the oldest record on.
+    #[must_use]
+    pub fn kernel_log(&self) -> RecordedLog {
+        RecordedLog(self.0.kernel_log.clone())
     }
 }
 
@@ -51,6 +62,15 @@ impl HostPort for RecordedHost {
 impl ChangePort for NoChanges {
     fn next_change(&mut self) -> impl Future<Output = HostChange> + Send {
         pending()
+    }
+}
+
+impl KernelLogPort for RecordedLog {
+    async fn next_lines(&mut self) -> Result<Vec<String>, Unheard> {
+        match self.0.take() {
+            Some(lines) => Ok(lines),
+            None => pending().await,
+        }
     }
 }
 

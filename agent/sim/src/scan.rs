@@ -4,7 +4,7 @@ use crate::bus::{Bus, Function, Link};
 use crate::faults::{Attribute, Faults, PciFaultKind};
 use model::absence::{Absence, Reading};
 use model::pci::{
-    DrmNodes, GpuFunction, GroupMember, IommuGroup, PciScan, PcieLink, UnreadableFunction, VENDOR_NVIDIA,
+    DrmNodes, GpuFunction, GroupMember, IommuGroup, PciScan, PcieLink, RuntimeStatus, UnreadableFunction, VENDOR_NVIDIA,
 };
 use model::{DriverName, IommuGroupId, PciAddress, PciClass};
 use std::collections::BTreeSet;
@@ -123,6 +123,7 @@ impl View<'_> {
             virtual_functions: function.virtual_functions.clone(),
             physical_function: self.physical_of(function).map(|physical| physical.address),
             power_state: self.reading(function, Attribute::PowerState, Some(function.power_state.clone())),
+            state: function.state_now(),
             companions: self.companions(function),
             name: function.name.clone(),
             vendor_name: function.vendor_name.clone(),
@@ -138,8 +139,12 @@ impl View<'_> {
     /// A function without the PCI Express capability has no such files (`pcie_dev_attrs_are_visible`); an integrated one
     /// has them, and no link behind them: `Unknown` and 0.
     fn link(&self, function: &Function) -> PcieLink {
+        let is_asleep =
+            matches!(function.state.runtime.get(), Some(RuntimeStatus::Suspended | RuntimeStatus::Suspending));
         let part = |attribute: Attribute, pick: fn(Link) -> u32, no_link: &str| match function.link.map(pick) {
             None => Reading::Absent(Absence::NotReported),
+            // Newer kernels would wake it to read these.
+            Some(_) if is_asleep && attribute != Attribute::MaxLinkSpeed => Reading::Absent(Absence::GpuAsleep),
             Some(0) => self.reading(function, attribute, None).or_said(no_link),
             Some(value) => self.reading(function, attribute, Some(value)),
         };
@@ -214,7 +219,8 @@ fn said(why: &Absence) -> String {
         | Absence::ProbeTimeout
         | Absence::ProbeFailed
         | Absence::GpuAsleep
-        | Absence::NotProbed => why.code().to_owned(),
+        | Absence::NotProbed
+        | Absence::NotRead => why.code().to_owned(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::act::StepFaults;
 use crate::bus::{Bus, Function};
-use crate::description::{Description, Health};
+use crate::description::{Description, Health, KernelLine};
 use crate::load::BadDescription;
 use model::holders::Holder;
 use model::plan::ModuleState;
@@ -168,6 +168,24 @@ impl HostState {
             return Err(KernelError::NoDevice { address, attempted });
         }
         function.driver = Some(driver.clone());
+        Ok(())
+    }
+
+    /// The kernel logs a line, `at` seconds after its start.
+    pub fn log(&mut self, at: f64, line: impl Into<String>) {
+        self.description.kernel_log.push(KernelLine { at, line: line.into() });
+    }
+
+    /// NVIDIA's driver logs an Xid of a card (`nvErrorLog_va`); 79 also takes the GPU from the driver (`osHandleGpuLost`).
+    ///
+    /// # Errors
+    /// There is no such GPU.
+    pub fn xid(&mut self, address: PciAddress, number: u32, at: f64) -> Result<(), KernelError> {
+        if number == 79 {
+            self.set_health(address, Health::Lost)?;
+        }
+        let card = format!("{:04x}:{:02x}:{:02x}", address.domain, address.bus, address.device);
+        self.log(at, format!("NVRM: Xid (PCI:{card}): {number}, pid='<unknown>', name=<unknown>, simulated"));
         Ok(())
     }
 

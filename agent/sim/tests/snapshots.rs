@@ -5,7 +5,7 @@
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use model::driver::{DriverSource, ProbeFault};
-use model::ports::HostPort;
+use model::ports::{HostPort, KernelLogPort};
 use model::snapshot::{CONTENT_MAX_BYTES, ENTRIES_MAX, MANIFEST, RECORDED, Recorded};
 use sim::archive::Node;
 use sim::{BadSnapshot, RecordedHost, SimHost, Snapshot, load, load_any};
@@ -70,6 +70,7 @@ fn recorded(of: &str) -> Recorded {
         reports: reports.into(),
         docker: now(host.read_docker()),
         host: now(host.read_host(None)),
+        kernel_log: now(host.kernel_log().next_lines()).ok(),
     }
 }
 

@@ -4,7 +4,7 @@
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::holders::Holders;
-use model::plan::{Scope, Step};
+use model::plan::{CloseUp, Scope, Step};
 use model::ports::ActFault;
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,8 @@ pub enum Ask {
     DockerFacts,
     /// Holders hand: who uses a function of the scope, or its VFIO group.
     Holders(Scope),
+    /// Host hand: a close look at the functions of a scope, by a child that is given up where the kernel does not come back.
+    CloseUp(Scope),
     /// Host hand: one step of a change. The hand checks it again: the step stays in the scope, and its own policy allows it.
     Act {
         /// What may be touched.
@@ -105,6 +107,8 @@ pub enum Said {
     Docker(Result<DockerFacts, ProbeFault>),
     /// To `Holders`.
     Holders(Result<Holders, ActFault>),
+    /// To `CloseUp`.
+    CloseUp(Result<Box<CloseUp>, ActFault>),
     /// To `Act`.
     Acted(Result<(), ActFault>),
     /// The request is not for this hand, or its form is wrong.

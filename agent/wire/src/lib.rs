@@ -3,4 +3,5 @@
 pub mod dbus;
 pub mod hand;
 pub mod manager;
+pub mod openmetrics;
 pub mod parse_smi;

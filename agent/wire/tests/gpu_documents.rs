@@ -12,10 +12,13 @@ use contract::violations;
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverMig, DriverReport, DriverSource, MemoryMib, MigMode, ProbeFault};
+use model::health::kernel_log::KernelLog;
+use model::health::show::apply;
 use model::host_facts::{HostFacts, Nic};
 use model::judge::{Seen, judge};
 use model::observation::{HostObservation, RawObservation};
 use model::pci::{DrmNodes, GpuFunction, GroupMember, IommuGroup, PciScan, PcieLink};
+use model::stack::{StackFacts, StackFile};
 use model::time::{BootMillis, UnixMillis};
 use model::{IommuGroupId, PciAddress, PciClass};
 use serde_json::{Value, json};
@@ -43,6 +46,7 @@ fn function(id: &str, driver: Option<&str>) -> GpuFunction {
         virtual_functions: vec![at("0000:41:00.4")],
         physical_function: None,
         power_state: Reading::Known("D0".to_owned()),
+        state: model::pci::FunctionState::default(),
         companions: Vec::new(),
         name: Some("GH100 [H100]".to_owned()),
         vendor_name: None,
@@ -119,6 +123,7 @@ fn raw(gpu: GpuFunction, driver: Option<DriverGpu>) -> RawObservation {
         host: HostFacts {
             cores: Reading::Known(128),
             nics: vec![nic("eth0"), nic("veth12ab")],
+            stack: StackFacts { files: Reading::Known(StackFile::ALL.into()), ..StackFacts::default() },
             ..HostFacts::default()
         },
     }
@@ -126,7 +131,11 @@ fn raw(gpu: GpuFunction, driver: Option<DriverGpu>) -> RawObservation {
 
 fn judged(raw: RawObservation) -> HostObservation {
     let seen = Seen { sequence: 1, observed_at: UnixMillis(1_700_000_000_000), observed_boot: BootMillis(7) };
-    judge(raw, seen, None)
+    let mut observation = judge(raw, seen, None);
+    let mut log = KernelLog::default();
+    log.hear();
+    apply(&mut observation, &log, None);
+    observation
 }
 
 /// `Gpu` and `GpuMetrics` of the only GPU, both accepted by the contract.
@@ -150,7 +159,15 @@ fn everything_that_was_seen_stands_in_the_document() {
         "passthrough": {"eligible": false, "reasons": ["sriov_vfs_active", "mig_enabled"]},
         "drm": {"card": "/dev/dri/card1", "render": null},
         "mig": {"supported": true, "current": "disabled", "pending": "enabled", "instances": []},
-        "features": {"cuda": {"supported": true, "enabled": true, "reason": null}},
+        "features": {
+            "cuda": {"supported": true, "enabled": true, "reason": null},
+            "nvenc": {"supported": false, "enabled": false, "reason": "no_engine"},
+            "nvdec": {"supported": true, "enabled": true, "reason": null},
+            "vaapi": {"supported": false, "enabled": false, "reason": "no_render_node"},
+            "dri3": {"supported": false, "enabled": false, "reason": "no_driver_has_it"},
+            "egl": {"supported": true, "enabled": true, "reason": null},
+            "vulkan": {"supported": true, "enabled": true, "reason": null},
+        },
         "visible_to_runtime": true, "schedulable": true, "unschedulable_reason": null, "use": "host",
         "pcie": {"gen": 1, "max_gen": 5, "width": 8, "max_width": null},
         "sriov": {"virtual_functions": ["0000:41:00.4"], "physical_function": null},
@@ -159,7 +176,7 @@ fn everything_that_was_seen_stands_in_the_document() {
         assert_eq!(gpu[name], *value, "{name}");
     }
     assert_eq!(gpu["cause_chain"].as_array().unwrap().len(), 6);
-    assert_eq!(gpu.get("health"), None, "nobody has looked at its health");
+    assert_eq!(gpu["health"], json!({"state": "ok", "reasons": []}));
     assert_eq!((&metrics["temp_c"], &metrics["fan_pct"]), (&json!(29.0), &Value::Null));
     assert_eq!(metrics["reason"], "not_supported");
     assert_eq!(metrics["throttle"], json!(["gpu_idle"]));
@@ -173,7 +190,9 @@ fn a_gpu_without_a_driver_is_null_and_not_zero() {
     }
     assert_eq!(gpu["name"], "GH100 [H100]", "the hardware database knows it");
     assert_eq!(gpu.get("mig"), None);
-    assert_eq!(gpu["features"], json!({}));
+    for (name, feature) in gpu["features"].as_object().unwrap() {
+        assert_eq!(*feature, json!({"supported": false, "enabled": false, "reason": "kernel_driver"}), "{name}");
+    }
     assert_eq!(gpu["pcie"]["gen"], 1);
     assert_eq!(gpu["unschedulable_reason"], "kernel_driver_missing");
     let broken = &gpu["cause_chain"][1];
@@ -207,7 +226,7 @@ fn a_lost_gpu_has_failed() {
     let (gpu, _) = documents(raw(function("10de:2330", Some("nvidia")), Some(lost)));
     assert_eq!(gpu["health"], json!({"state": "failed", "reasons": ["gpu_lost"]}));
     assert_eq!((&gpu["schedulable"], &gpu["features"]["cuda"]["enabled"]), (&json!(false), &json!(false)));
-    assert_eq!(gpu["features"]["cuda"]["reason"], "gpu_lost");
+    assert_eq!(gpu["features"]["cuda"]["reason"], "not_visible_to_runtime");
 }
 
 #[test]

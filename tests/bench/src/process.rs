@@ -56,13 +56,13 @@ pub fn sleeps(pid: u32) -> anyhow::Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
-    use std::process::Command;
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::process::{Command, Stdio};
 
     #[test]
     fn the_family_holds_grandchildren() {
         let script = ["-c", "sleep 1000 & echo $!; wait"];
-        let mut child = Command::new("sh").args(script).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut child = Command::new("sh").args(script).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = [0; 32];
         let length = child.stdout.as_mut().unwrap().read(&mut line).unwrap();
         let grandchild: u32 = std::str::from_utf8(&line[..length]).unwrap().trim().parse().unwrap();
@@ -86,10 +86,21 @@ mod tests {
         assert!(mib(std::process::id(), "status", "NoSuchKey:").is_err());
     }
 
+    /// In a process of its own: the threads of other tests end while this one counts, and their sleeps with them.
     #[test]
     fn each_sleep_counts() {
-        let before = sleeps(std::process::id()).unwrap();
-        (0..20).for_each(|_| std::thread::sleep(std::time::Duration::from_millis(1)));
-        assert!(sleeps(std::process::id()).unwrap() >= before + 20.0);
+        let script = "echo ready; read go; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.001; done; echo done; read end";
+        let pipes = Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = pipes.unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut stdin = child.stdin.take().unwrap();
+        assert_eq!(lines.next().unwrap().unwrap(), "ready");
+        let before = sleeps(child.id()).unwrap();
+        stdin.write_all(b"go\n").unwrap();
+        assert_eq!(lines.next().unwrap().unwrap(), "done");
+        let after = sleeps(child.id()).unwrap();
+        drop(stdin);
+        child.wait().unwrap();
+        assert!(after >= before + 10.0, "{before} {after}");
     }
 }

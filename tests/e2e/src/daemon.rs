@@ -4,8 +4,10 @@ use crate::wait;
 use crate::world::{World, executable};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::fs::File;
+use std::io::Write;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,8 @@ pub struct Start {
     pub tree: Option<PathBuf>,
     /// Text of its configuration file.
     pub config: String,
+    /// The kernel log cannot be opened.
+    pub no_kernel_log: bool,
 }
 
 /// A running daemon.
@@ -25,6 +29,7 @@ pub struct Daemon {
     child: Child,
     log: PathBuf,
     notify: UnixDatagram,
+    kernel_log: File,
 }
 
 impl Daemon {
@@ -56,13 +61,16 @@ impl Daemon {
         command.args(["--with-hands", "--user", "nobody", "--config"]).arg(&config);
         command.arg("--state").arg(dir.join("state")).arg("--run").arg(dir.join("run"));
         command.args(["--bus", start.bus.as_deref().unwrap_or("none")]);
+        let (kmsg, kernel_log) = kernel_log(world, start.tree.as_deref());
+        let missing = world.path().join("no-such-kmsg");
+        command.arg("--kernel-log").arg(if start.no_kernel_log { &missing } else { &kmsg });
         if let Some(tree) = &start.tree {
             command.arg("--sysfs").arg(tree.join("sys"));
         }
         command.env("NOTIFY_SOCKET", &socket).env_remove("JOURNAL_STREAM");
         command.stdin(Stdio::null()).stdout(out.try_clone().expect("log")).stderr(out);
         let child = command.spawn().expect("gpuhostd");
-        let mut daemon = Self { child, log, notify };
+        let mut daemon = Self { child, log, notify, kernel_log };
         let deadline = Instant::now() + Duration::from_secs(10);
         while !daemon.notification().is_some_and(|text| text.contains("READY=1")) {
             assert!(daemon.child.try_wait().expect("status").is_none(), "gpuhostd ended:\n{}", daemon.log());
@@ -76,6 +84,16 @@ impl Daemon {
         let mut buffer = [0u8; 4096];
         let length = self.notify.recv(&mut buffer).ok()?;
         buffer.get(..length).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    /// Has the kernel log a line now.
+    ///
+    /// # Panics
+    /// Where the pipe that stands for `/dev/kmsg` cannot be written.
+    pub fn kernel_says(&mut self, line: &str) {
+        let uptime = std::fs::read_to_string("/proc/uptime").expect("uptime");
+        let seconds: f64 = uptime.split(' ').next().and_then(|word| word.parse().ok()).expect("seconds");
+        writeln!(self.kernel_log, "3,9999,{:.0},-;{line}", seconds * 1e6).expect("the pipe");
     }
 
     /// Everything it has logged.
@@ -112,6 +130,20 @@ impl Daemon {
             wait::until("the daemon to end", Duration::from_secs(10), || self.child.try_wait().expect("status"));
         (status, begin.elapsed())
     }
+}
+
+/// A pipe in place of `/dev/kmsg`, with what the simulated host has logged so far.
+fn kernel_log(world: &World, tree: Option<&Path>) -> (PathBuf, File) {
+    let path = world.path().join("kmsg");
+    let _old = std::fs::remove_file(&path);
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).expect("a pipe");
+    let mut pipe = File::options().read(true).write(true).open(&path).expect("the pipe");
+    if let Some(tree) = tree {
+        // A tree that is no host of ours has none.
+        let records = std::fs::read(tree.join("kmsg.records")).unwrap_or_default();
+        pipe.write_all(&records).expect("the pipe");
+    }
+    (path, pipe)
 }
 
 fn open_to_all(path: &std::path::Path) {

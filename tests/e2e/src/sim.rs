@@ -20,10 +20,19 @@ impl SimDaemon {
     /// Where it does not start, or does not answer in 20 s.
     #[must_use]
     pub fn start(world: &World, bus: &str, host: &str) -> Self {
+        Self::start_with(world, bus, host, "")
+    }
+
+    /// The same with a configuration.
+    ///
+    /// # Panics
+    /// As [`SimDaemon::start`].
+    #[must_use]
+    pub fn start_with(world: &World, bus: &str, host: &str, settings: &str) -> Self {
         let dir = world.path();
         let log = std::fs::File::create(dir.join("sim.log")).expect("log");
         let config = dir.join("sim.toml");
-        std::fs::write(&config, "").expect("configuration");
+        std::fs::write(&config, settings).expect("configuration");
         let mut command = Command::new(executable("gpuhostd-sim"));
         command.args(["--host", host, "--bus", bus, "--config"]).arg(config);
         command.arg("--state").arg(dir.join("sim-state")).arg("--run").arg(dir.join("sim-run"));

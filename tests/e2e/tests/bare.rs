@@ -16,7 +16,8 @@ fn it_starts_with_an_empty_sys_and_says_so() {
     std::fs::create_dir_all(tree.join("sys")).expect("folder");
     let bus = Bus::start(world.path()).expect("a bus");
     let config = "[docker]\nsocket = '/nonexistent/docker.sock'\n".to_owned();
-    let _daemon = Daemon::start(&world, &Start { bus: Some(bus.address.clone()), tree: Some(tree), config });
+    let _daemon =
+        Daemon::start(&world, &Start { bus: Some(bus.address.clone()), tree: Some(tree), config, ..Start::default() });
     let conditions = wait::until("conditions", FIVE_S, || {
         let status = world.ctl_json(&bus.address, &["status"]);
         let kinds: Vec<String> =
@@ -64,7 +65,7 @@ fn a_hand_that_is_killed_comes_back_with_its_powers() {
     let world = World::new();
     let tree = world.host_tree("no-iommu");
     let bus = Bus::start(world.path()).expect("a bus");
-    let start = Start { bus: Some(bus.address.clone()), tree: Some(tree), config: String::new() };
+    let start = Start { bus: Some(bus.address.clone()), tree: Some(tree), ..Start::default() };
     let daemon = Daemon::start(&world, &start);
     let uuid = || world.ctl_json(&bus.address, &["gpus"])[0]["Uuid"].as_str().map(str::to_owned);
     let before = wait::until("driver facts", FIVE_S, uuid);

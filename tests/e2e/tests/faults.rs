@@ -15,8 +15,7 @@ fn with_spoilt(spoil: impl FnOnce(&Path), is: impl Fn(&serde_json::Value) -> boo
     let tree = world.host_tree("no-iommu");
     spoil(&tree);
     let bus = Bus::start(world.path()).expect("a bus");
-    let daemon =
-        Daemon::start(&world, &Start { bus: Some(bus.address.clone()), tree: Some(tree), config: String::new() });
+    let daemon = Daemon::start(&world, &Start { bus: Some(bus.address.clone()), tree: Some(tree), ..Start::default() });
     let mut last = serde_json::Value::Null;
     let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         wait::until("the outcome", FIFTEEN_S, || {

@@ -19,7 +19,7 @@ fn rig(host: &str) -> Rig {
     let world = World::new();
     let tree = world.host_tree(host);
     let bus = Bus::start(world.path()).expect("a bus");
-    let start = Start { bus: Some(bus.address.clone()), tree: Some(tree), config: String::new() };
+    let start = Start { bus: Some(bus.address.clone()), tree: Some(tree), ..Start::default() };
     let daemon = Daemon::start(&world, &start);
     Rig { world, bus, daemon }
 }
@@ -94,7 +94,7 @@ fn a_restart_keeps_the_identity_and_beats_again() {
     assert!(status.success() && took < Duration::from_secs(2), "{status} after {took:?}\n{}", rig.daemon.log());
     let seen = manager.heartbeats().len();
     let tree = Some(rig.world.path().join("host"));
-    let start = Start { bus: Some(rig.bus.address.clone()), tree, config: String::new() };
+    let start = Start { bus: Some(rig.bus.address.clone()), tree, ..Start::default() };
     rig.daemon = Daemon::start(&rig.world, &start);
     let beats = runtime.block_on(manager.wait_heartbeats(seen + 1, TEN_S)).expect("a heartbeat after the restart");
     let last = beats.last().expect("one");

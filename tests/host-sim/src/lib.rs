@@ -4,9 +4,12 @@ pub mod artifacts;
 pub mod etc;
 pub mod place;
 pub mod recorded;
+mod sensors;
 mod smi_readings;
 pub mod smi_stub;
 pub mod smi_xml;
+mod software;
+mod state;
 pub mod tree;
 pub mod xml_writer;
 

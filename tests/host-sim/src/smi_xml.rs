@@ -71,7 +71,7 @@ fn write_gpu(x: &mut Xml, gpu: &DriverGpu, branch: Branch) {
     readings::ecc(x, gpu, branch);
     readings::temperature(x, gpu, branch);
     readings::power(x, gpu, branch);
-    write_clocks(x, branch);
+    write_clocks(x, gpu, branch);
     write_processes(x, gpu);
     x.within("accounted_processes", |_| {});
     if branch.since(580) {
@@ -271,11 +271,17 @@ fn small_memory(x: &mut Xml, total: u64) {
     x.leaf("free", &mib(&(total - used)));
 }
 
-/// Clocks of which nobody asks; NVML does not have them here either.
-fn write_clocks(x: &mut Xml, branch: Branch) {
+/// The clocks; those of which nobody asks NVML does not have here either.
+fn write_clocks(x: &mut Xml, gpu: &DriverGpu, branch: Branch) {
     let four = ["graphics_clock", "sm_clock", "mem_clock", "video_clock"];
     let two = ["graphics_clock", "mem_clock"];
-    x.within("clocks", |x| x.na(&four));
+    let mhz = |clock: &u32| format!("{clock} MHz");
+    x.within("clocks", |x| {
+        x.na(&["graphics_clock"]);
+        x.say("sm_clock", &gpu.sm_clock_mhz, mhz);
+        x.say("mem_clock", &gpu.memory_clock_mhz, mhz);
+        x.na(&["video_clock"]);
+    });
     x.within("applications_clocks", |x| x.na(&two));
     x.within("default_applications_clocks", |x| x.na(&two));
     if branch.since(525) {

@@ -1,8 +1,8 @@
 //! Writes a description as a tree of files: sysfs with the kernel's layout and links, and the NVIDIA user space.
 
 use crate::artifacts::Artifacts;
-use crate::etc;
 use crate::place::{attribute, link, text};
+use crate::{etc, sensors, software, state};
 use anyhow::Context;
 use sim::bus::{Bus, Function};
 use sim::faults::{Attribute, NvmlFault, PciFaultKind};
@@ -14,6 +14,8 @@ use std::process::Command;
 
 /// Name of the copy of the description that the stubs read, at the root of the tree.
 pub const DESCRIPTION: &str = "description.toml";
+/// Name of the records of the kernel log, at the root of the tree: with a `dev` it would say that there are no other devices.
+pub const KERNEL_LOG: &str = "kmsg.records";
 
 /// Writes the tree of a host into a folder, which is made where it is missing.
 ///
@@ -25,8 +27,17 @@ pub fn write_tree(description: &Description, root: &Path, artifacts: &Artifacts)
     if !description.faults.no_pci_bus {
         write_sysfs(description, &bus, &root.join("sys"))?;
     }
+    write_kernel_log(description, root)?;
     etc::write(description, root)?;
+    software::write(description, root)?;
     write_user_space(description, &bus, root, artifacts)
+}
+
+/// What the kernel has logged, record by record as `/dev/kmsg` gives it, for whoever feeds a named pipe in its place.
+fn write_kernel_log(description: &Description, root: &Path) -> anyhow::Result<()> {
+    let records = description.kernel_log.iter().enumerate();
+    let records: String = records.map(|(number, line)| line.record(number) + "\n").collect();
+    text(&root.join(KERNEL_LOG), &records)
 }
 
 /// Writes `/sys` alone, into the folder that stands for it.
@@ -44,6 +55,11 @@ pub fn write_sysfs(description: &Description, bus: &Bus, sys: &Path) -> anyhow::
     }
     for function in bus.functions.values() {
         write_function(bus, function, sys)?;
+    }
+    for gpu in sim::sensors::report(description, bus).gpus {
+        if let Some(function) = bus.functions.get(&gpu.address) {
+            sensors::write(&gpu, function, &sys.join("devices").join(bus.device_path(function)))?;
+        }
     }
     for function in bus.functions.values() {
         spoil(description, bus, function, sys)?;
@@ -72,6 +88,7 @@ fn write_function(bus: &Bus, function: &Function, sys: &Path) -> anyhow::Result<
         link(&folder, &home.join(format!("devices/{address}")))?;
     }
     write_sriov(bus, function, sys, &folder)?;
+    state::write(function, &folder)?;
     write_drm(function, sys, &folder)
 }
 
@@ -221,15 +238,18 @@ pub fn write_user_space(
         return Ok(());
     }
     let home = driver_root(description, root);
-    let library = home.join("usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1");
+    let folder = home.join("usr/lib/x86_64-linux-gnu");
+    let version = sim::software::facts(description).library_version.into_known().unwrap_or_default();
+    let (file, library) = (folder.join(format!("libnvidia-ml.so.{version}")), folder.join("libnvidia-ml.so.1"));
     match &description.faults.nvml {
         Some(NvmlFault::Missing) => {}
-        Some(NvmlFault::NotALibrary) => text(&library, "\n")?,
+        Some(NvmlFault::NotALibrary) => text(&file, "\n")?,
         None | Some(NvmlFault::Init(_) | NvmlFault::Crash { .. } | NvmlFault::Hang { .. }) => {
-            install(&artifacts.nvml, &library)?;
+            install(&artifacts.nvml, &file)?;
         }
     }
-    if library.exists() {
+    if file.exists() {
+        link(&file, &library)?;
         // Debian has its multi-arch folder, others `lib64`.
         for folder in ["usr/lib", "usr/lib64"] {
             link(&library, &home.join(folder).join("libnvidia-ml.so.1"))?;

@@ -20,6 +20,7 @@ pub fn absence_text(why: &Absence) -> Option<&str> {
         | Absence::ProbeTimeout
         | Absence::ProbeFailed
         | Absence::GpuAsleep
+        | Absence::NotRead
         | Absence::NotProbed => Some("Unknown Error"),
     }
 }

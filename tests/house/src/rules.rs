@@ -184,4 +184,4 @@ pub const EXCEPTIONS: [Exception; 2] = [
     Exception { file: "agent/gpuhostctl/src/role.rs", path: "std::os::unix::process::CommandExt", why: BECOMES },
 ];
 
-const BECOMES: &str = "the command line becomes a role of gpuhostd for what must work with the daemon down";
+const BECOMES: &str = "the command line becomes or starts a role of gpuhostd for what must work with the daemon down";

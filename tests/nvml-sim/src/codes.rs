@@ -37,6 +37,7 @@ pub const fn of_absence(why: &Absence) -> Code {
         | Absence::ProbeTimeout
         | Absence::ProbeFailed
         | Absence::GpuAsleep
+        | Absence::NotRead
         | Absence::NotProbed => UNKNOWN,
     }
 }

@@ -4,7 +4,9 @@ use crate::answer::{known, whole};
 use crate::codes::{Code, INVALID_ARGUMENT, NOT_SUPPORTED};
 use crate::device::gpu;
 use model::driver::DriverGpu;
-use nvml_wrapper_sys::bindings::field_id::NVML_FI_DEV_POWER_INSTANT;
+use nvml_wrapper_sys::bindings::field_id::{
+    NVML_FI_DEV_POWER_INSTANT, NVML_FI_DEV_REMAPPED_FAILURE, NVML_FI_DEV_REMAPPED_PENDING,
+};
 use nvml_wrapper_sys::bindings::{nvmlDevice_t, nvmlFieldValue_t, nvmlValue_t};
 use std::ffi::c_int;
 
@@ -38,6 +40,8 @@ crate::nvml! {
 fn value(gpu: &DriverGpu, field: u32) -> Result<u32, Code> {
     match field {
         NVML_FI_DEV_POWER_INSTANT => Ok(whole(*known(&gpu.power_w)? * 1000.0)),
+        NVML_FI_DEV_REMAPPED_PENDING => Ok(u32::from(*known(&gpu.row_remap_pending)?)),
+        NVML_FI_DEV_REMAPPED_FAILURE => Ok(u32::from(*known(&gpu.row_remap_failed)?)),
         _ => Err(NOT_SUPPORTED),
     }
 }

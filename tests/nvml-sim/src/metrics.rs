@@ -1,7 +1,7 @@
 //! What a GPU is doing: memory, temperature, utilization, power, clocks, errors.
 
 use crate::answer::{known, put, whole};
-use crate::codes::{INVALID_ARGUMENT, VERSION_MISMATCH, throttle_bit};
+use crate::codes::{INVALID_ARGUMENT, NOT_SUPPORTED, VERSION_MISMATCH, throttle_bit};
 use crate::device::{Target, gpu, target};
 use model::driver::MemoryMib;
 use nvml_wrapper_sys::bindings::{nvmlDevice_t, nvmlMemory_t, nvmlMemory_v2_t, nvmlUtilization_t};
@@ -122,6 +122,19 @@ crate::nvml! {
         known(&gpu(library, device)?.fan_pct)?;
         // SAFETY: as the function's contract.
         unsafe { put(fans, 1) }
+    }
+
+    /// A clock in MHz: of the multiprocessors (1) or of the memory (2); the others are not described.
+    fn nvmlDeviceGetClockInfo(library, device: nvmlDevice_t, kind: c_uint, clock: *mut c_uint) {
+        let gpu = gpu(library, device)?;
+        let answer = match kind {
+            1 => *known(&gpu.sm_clock_mhz)?,
+            2 => *known(&gpu.memory_clock_mhz)?,
+            0 | 3 => return Err(NOT_SUPPORTED),
+            _ => return Err(INVALID_ARGUMENT),
+        };
+        // SAFETY: as the function's contract.
+        unsafe { put(clock, answer) }
     }
 
     /// Performance state.

@@ -20,6 +20,7 @@ fn in_nvml_words(mut gpu: DriverGpu) -> DriverGpu {
     gpu.brand = gpu.brand.map(|text| match text.as_str() {
         "GeForce" => "GeForce".to_owned(),
         "NVIDIA" => "Nvidia".to_owned(),
+        same @ ("Tesla" | "Quadro") => same.to_owned(),
         other => panic!("no built-in host has the brand {other}"),
     });
     gpu.architecture = gpu.architecture.map(|text| if text == "Ada Lovelace" { "Ada".to_owned() } else { text });

@@ -30,7 +30,7 @@ check "it has told systemd that it is ready" is "$(property gpuhostd.service Sub
 facts() {
     lspci -Dvmmnk | awk '/^Slot:/ { slot = $2 } /^(Vendor|Device|Driver):/ { print "lspci", slot, tolower(substr($1, 1, length($1) - 1)), $2 }'
     find $PCI/devices/*/ -maxdepth 1 -type l -printf 'link %h %f %l\n' | sed 's# [^ ]*/devices/# #; s#/ # #; s# [^ ]*/# #'
-    grep -H . $PCI/devices/*/{class,subsystem_vendor,subsystem_device,driver_override,boot_vga,power_state} 2>/dev/null |
+    grep -H . $PCI/devices/*/{class,subsystem_vendor,subsystem_device,boot_vga,power_state} 2>/dev/null |
         sed 's#.*/devices/\([^/]*\)/\([^:]*\):#file \1 \2 #; s# 0x# #; s# (null)$##'
 }
 # The same in the words of the product's JSON.
@@ -45,7 +45,7 @@ def object: "/org/gpuhost/Agent1/gpu/" + (.address | gsub("[:.]"; "_"));
 | ($all | map(select(is_gpu and .physfn == null))) as $gpus
 | {gpus: [$gpus[] | . as $gpu | {
     Address: .address, Class: .class, PciId: pci_id, SubsystemId: (.subsystem_vendor + ":" + .subsystem_device),
-    Driver: .lspci_driver, DriverOverride: .driver_override,
+    Driver: .lspci_driver, DriverOverride: null,
     IommuGroup: (.iommu_group | if . then "/org/gpuhost/Agent1/iommu_group/" + . else null end),
     BootVga: (.boot_vga | if . then . == "1" else null end),
     PowerState: (.power_state | if . == "unknown" then null else . end),
@@ -93,15 +93,32 @@ note "reasons: $(jq -r '[.[] | .Address + ": " + (.PassthroughReasons | join(","
 named() { is "$(bus_get 0000:01:00.0 Uuid)" "GPU-00000000-0000-0000-0000-$1"; }
 check "nvidia-smi, run by the host hand, names the H100" within 30 named 000000001000
 
+# One step, really written by the host hand as its unit runs it, and one that it must not take.
+scope_of() { printf '{"lane":{"group":%s},"gpu":"%s","members":["%s"]}' "$(group_of "$1")" "$1" "$1"; }
+act() { ask gpuhostd host "{\"id\":1,\"deadline_ms\":20000,\"ask\":{\"act\":{\"scope\":$(scope_of "$1"),\"step\":$2}}}"; }
+override_step() { printf '{"set_driver_override":{"address":"%s","to":%s}}' "$1" "$2"; }
+check "the host hand writes an override" grep -F '"acted":{"Ok":null}' <(act 0000:01:00.0 "$(override_step 0000:01:00.0 '"vfio-pci"')")
+check "the kernel has it" is "$(override_of 0000:01:00.0)" vfio-pci
+check "and clears it" grep -F '"acted":{"Ok":null}' <(act 0000:01:00.0 "$(override_step 0000:01:00.0 null)")
+check "the kernel has none" is "$(override_of 0000:01:00.0)" ""
+check "it does not give away a GPU beside an NVSwitch" \
+    grep -F '"Err"' <(act 0000:07:01.0 "$(override_step 0000:07:01.0 '"vfio-pci"')")
+check "whose override is not set" is "$(override_of 0000:07:01.0)" ""
+check "a close look finds the module of vfio-pci" grep -E '"module":"load(ed|able)"' \
+    <(ask gpuhostd host "{\"id\":1,\"deadline_ms\":20000,\"ask\":{\"close_up\":$(scope_of 0000:01:00.0)}}")
+
 # The powers of the processes, from /proc under this systemd.
 note "$(systemctl --version | head -1), $(uname -sr)"
 for unit in gpuhostd gpuhostd-host gpuhostd-containers; do check "$unit has no power" powerless "$unit.service"; done
 check "the front has its own user" runs_as gpuhostd.service gpuhostd
 check "the host hand is root" runs_as gpuhostd-host.service root
+check "the holders hand has its own user" runs_as gpuhostd-holders.service gpuhostd-holders
+check "the holders hand has two powers and no other" only_looks
+check "it looks into every process" sees_everybody
 check "the container hand has its own user" runs_as gpuhostd-containers.service gpuhostd-containers
-for role in host containers; do check "the $role hand does not hear root" unheard root "$role"; done
+for role in host holders containers; do check "the $role hand does not hear root" unheard root "$role"; done
 cannot_write() { not nsenter --target "$(main_pid "$1")" --mount -- sh -c "echo > $2" 2>/dev/null; }
-for unit in gpuhostd gpuhostd-containers; do
+for unit in gpuhostd gpuhostd-holders gpuhostd-containers; do
     check "$unit cannot write to sysfs" cannot_write "$unit.service" $PCI/devices/0000:01:00.0/driver_override
 done
 check "any user may read" as_user nobody gpuhostctl gpus

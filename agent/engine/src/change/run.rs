@@ -9,6 +9,7 @@ use crate::command::{Actor, Origin};
 use crate::observer::Ask;
 use model::blocker::{Blocked, Blocker};
 use model::change::{AtStart, Entry, Machine, Outcome, Phase, at_start, decode};
+use model::message::Message;
 use model::observation::HostObservation;
 use model::passthrough::scope_of;
 use model::plan::Scope;
@@ -169,11 +170,11 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
     async fn recover_one(&mut self, name: &str, entry: Entry) {
         let (lane, gpu) = (entry.plan.scope.lane, entry.gpu());
         let what = at_start(&entry, &self.ports.boot_id);
-        tracing::info!(message_id = MESSAGE_CHANGE_RECOVERED, name, gpu = %gpu, ?what, "found in the journal");
+        tracing::info!(message_id = MESSAGE_CHANGE_RECOVERED, name, gpu_bdf = %gpu, ?what, "found in the journal");
         match what {
             AtStart::Forget => {
                 if let Err(fault) = self.ports.journal.remove(name).await {
-                    tracing::warn!(error = %fault, "an entry of an earlier boot stays");
+                    tracing::warn!(message_id = Message::ChangeEntryStays.id(), error = %fault, "an entry of an earlier boot stays");
                 }
             }
             AtStart::Keep | AtStart::Await(_) => self.remember(name, Some(entry)),
@@ -201,7 +202,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             Some((Outcome::Quarantined(trouble), _)) => trouble.to_string(),
             None => format!("it was not restored in {RECOVER_WITHIN_MS} ms"),
         };
-        tracing::error!(message_id = MESSAGE_CHANGE_RECOVERED, name, gpu = %entry.gpu(), why = stuck, "quarantined");
+        tracing::error!(message_id = MESSAGE_CHANGE_RECOVERED, name, gpu_bdf = %entry.gpu(), why = stuck, "quarantined");
         self.lanes.keep(lane, stuck.clone());
         self.remember(name, Some(entry.in_phase(Phase::Quarantined { why: stuck })));
     }
@@ -242,7 +243,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
     fn undo_unconfirmed(&mut self, gpu: Option<PciAddress>) {
         let Some(gpu) = gpu else { return };
         self.undo_not_before = self.ports.clock.boot_now().plus(RETRY_UNDO_MS);
-        tracing::warn!(gpu = %gpu, "nobody confirmed in time; the GPU is taken back");
+        tracing::warn!(message_id = Message::ChangeNotConfirmed.id(), gpu_bdf = %gpu, "nobody confirmed in time; the GPU is taken back");
         let change = Change {
             operation: Operation::PassthroughRelease,
             gpu,
@@ -251,7 +252,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             guest_memory_mib: None,
         };
         if let Err(refusal) = self.begin(change, None, Actor { uid: None, origin: Origin::Reconciler }, None) {
-            tracing::warn!(gpu = %gpu, error = %refusal, "it could not be taken back yet");
+            tracing::warn!(message_id = Message::ChangeNotConfirmed.id(), gpu_bdf = %gpu, error = %refusal, "it could not be taken back yet");
         }
     }
 

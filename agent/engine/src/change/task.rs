@@ -193,7 +193,7 @@ impl Task {
         tracing::info!(
             message_id = MESSAGE_CHANGE_BEGAN,
             operation = self.change.operation.code(),
-            gpu = %self.change.gpu,
+            gpu_bdf = %self.change.gpu,
             lane = %self.scope.lane,
             job_id = self.job.map(|job| job.0),
             origin = ?self.actor.origin,
@@ -215,7 +215,7 @@ impl Task {
         tracing::info!(
             message_id = MESSAGE_CHANGE_ENDED,
             operation = self.change.operation.code(),
-            gpu = %self.change.gpu,
+            gpu_bdf = %self.change.gpu,
             job_id = self.job.map(|job| job.0),
             origin = ?self.actor.origin,
             actor_uid = self.actor.uid,

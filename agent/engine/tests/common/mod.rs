@@ -85,6 +85,7 @@ pub(crate) fn gpu(address: &str, driver: Option<&str>) -> GpuFunction {
         virtual_functions: vec![],
         physical_function: None,
         power_state: Reading::default(),
+        state: model::pci::FunctionState::default(),
         companions: vec![],
         name: None,
         vendor_name: None,

@@ -1,11 +1,12 @@
 //! `gpu show`: all that is known of one GPU, and the reason beside all that is not.
 
-use super::gpus::{holders, why_not};
+use super::gpus::{holders, ills, slices, why_not};
 use crate::failure::Failure;
 use crate::text::{Cell, Look, Table, clean, paint, print as print_lines, print_json};
 use model::PciAddress;
 use serde_json::Value;
 use wire::dbus::absent::Absent;
+use wire::dbus::feature::FeatureView;
 use wire::dbus::gpu::{CauseView, GpuView};
 use wire::dbus::snapshot::Snapshot;
 
@@ -34,15 +35,28 @@ pub(crate) fn lines(gpu: &GpuView) -> Result<Vec<String>, Failure> {
     let title = gpu.name.as_deref().unwrap_or(&gpu.pci_id);
     let mut lines = vec![paint(&format!("{}  {}", gpu.address, clean(title)), Look::Bold)];
     lines.extend(why_not(gpu));
+    lines.extend(ills(gpu));
     lines.push(String::new());
     let view = serde_json::to_value(gpu).map_err(|source| Failure::Answer { source })?;
     let mut table = Table::untitled();
-    rows(&mut table, &view, &gpu.absent, &["Path", "Absent", "CauseChain", "Metrics"]);
+    rows(
+        &mut table,
+        &view,
+        &gpu.absent,
+        &["Path", "Absent", "CauseChain", "HealthReasons", "MigDevices", "Features", "Metrics"],
+    );
     table.row(vec![Cell::plain(Some("HeldBy")), Cell::plain(Some(&holders(gpu)))]);
     lines.extend(table.lines());
+    if !gpu.mig_devices.is_empty() {
+        lines.extend([String::new(), paint("MIG devices", Look::Bold)]);
+        lines.extend(slices(gpu));
+    }
     lines.push(String::new());
     lines.push(paint("From the bus to a usable GPU", Look::Bold));
     lines.extend(chain(&gpu.cause_chain).lines());
+    lines.push(String::new());
+    lines.push(paint("Features", Look::Bold));
+    lines.extend(features(&gpu.features).lines());
     lines.push(String::new());
     lines.push(paint("Metrics", Look::Bold));
     let metrics = serde_json::to_value(&gpu.metrics).map_err(|source| Failure::Answer { source })?;
@@ -76,6 +90,21 @@ fn told(value: &Value) -> Option<String> {
             Some(fields.iter().filter_map(pair).collect::<Vec<_>>().join(" "))
         }
     }
+}
+
+/// Each feature with yes, or no and why.
+fn features(features: &[FeatureView]) -> Table {
+    let mut table = Table::untitled();
+    for feature in features {
+        let (mark, look) = match (feature.enabled, feature.supported) {
+            (true, _) => ("yes", Look::Good),
+            (false, true) => ("not now", Look::Bad),
+            (false, false) => ("no", Look::Dim),
+        };
+        let why = feature.detail.as_deref().or(feature.reason.as_deref()).unwrap_or_default();
+        table.row(vec![Cell::plain(Some(&feature.feature)), Cell::new(mark, look), Cell::new(why, Look::Plain)]);
+    }
+    table
 }
 
 fn chain(links: &[CauseView]) -> Table {

@@ -1,9 +1,9 @@
 //! `gpus`: one row a GPU, and under each that is not usable the reason and the remedy.
 
 use crate::failure::Failure;
-use crate::text::{Cell, Look, Table, clean, paint, print as print_lines, print_json};
+use crate::text::{Cell, Look, Table, ago, clean, paint, print as print_lines, print_json};
 use model::judge::explain;
-use wire::dbus::gpu::{CauseView, GpuView};
+use wire::dbus::gpu::{CauseView, GpuView, HealthReasonView};
 use wire::dbus::metrics::ProcessView;
 use wire::dbus::snapshot::Snapshot;
 
@@ -20,7 +20,7 @@ pub(crate) fn lines(snapshot: &Snapshot) -> Vec<String> {
     if snapshot.gpus.is_empty() {
         return nothing(snapshot);
     }
-    let mut table = Table::new(&["ADDRESS", "NAME", "DRIVER", "USE", "HELD BY", "USABLE"]);
+    let mut table = Table::new(&["ADDRESS", "NAME", "DRIVER", "USE", "HELD BY", "HEALTH", "USABLE"]);
     for gpu in &snapshot.gpus {
         table.row(row(gpu));
     }
@@ -28,7 +28,9 @@ pub(crate) fn lines(snapshot: &Snapshot) -> Vec<String> {
     let mut lines: Vec<String> = table.next().into_iter().collect();
     for (line, gpu) in table.zip(&snapshot.gpus) {
         lines.push(line);
+        lines.extend(slices(gpu));
         lines.extend(why_not(gpu));
+        lines.extend(ills(gpu));
     }
     lines.push(String::new());
     lines.push(summary(snapshot));
@@ -63,8 +65,45 @@ fn row(gpu: &GpuView) -> Vec<Cell> {
         driver(gpu),
         Cell::plain(Some(&gpu.usage)),
         Cell::plain(Some(&holders(gpu))),
+        Cell::new(&gpu.health, health_look(gpu)),
         usable,
     ]
+}
+
+fn health_look(gpu: &GpuView) -> Look {
+    match gpu.health.as_str() {
+        "ok" => Look::Good,
+        "unknown" => Look::Dim,
+        _ => Look::Bad,
+    }
+}
+
+/// What speaks against the health of the GPU, each with its remedy, indented under it.
+pub(crate) fn ills(gpu: &GpuView) -> Vec<String> {
+    let told = |reason: &HealthReasonView| {
+        let title = paint(&clean(&reason.state), Look::Bad);
+        let when = ago(reason.since);
+        [
+            format!("    {title} {}: {} ({when})", clean(&reason.code), clean(&reason.message)),
+            format!("    {} {}", paint("to do:", Look::Bold), clean(&reason.remedy)),
+        ]
+    };
+    gpu.health_reasons.iter().flat_map(told).collect()
+}
+
+/// The MIG devices of the GPU as rows under it: place, profile, memory, UUID.
+pub(crate) fn slices(gpu: &GpuView) -> Vec<String> {
+    let mut table = Table::untitled();
+    for mig in &gpu.mig_devices {
+        let memory = mig.memory_total_mib.map(|mib| format!("{mib} MiB"));
+        table.row(vec![
+            Cell::plain(Some(&format!("  MIG {}/{}", mig.gpu_instance, mig.compute_instance))),
+            Cell::plain(mig.profile.as_deref()),
+            Cell::plain(memory.as_deref()),
+            Cell::plain(mig.uuid.as_deref()),
+        ]);
+    }
+    table.lines()
 }
 
 /// The bound driver; no driver and an unreadable one are two things.

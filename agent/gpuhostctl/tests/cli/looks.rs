@@ -25,8 +25,8 @@ fn gpus_says_what_each_is_who_has_it_and_what_to_do() {
     let (bus, _served) = two_gpus();
     let text = told(&bus, &["gpus"]);
     let lines: Vec<_> = text.lines().collect();
-    assert_eq!(words(lines[0]), ["ADDRESS", "NAME", "DRIVER", "USE", "HELD BY", "USABLE"]);
-    let usable = ["0000:41:00.0", "NVIDIA H100 80GB HBM3", "nvidia", "host", "python3 (4711)", "yes"];
+    assert_eq!(words(lines[0]), ["ADDRESS", "NAME", "DRIVER", "USE", "HELD BY", "HEALTH", "USABLE"]);
+    let usable = ["0000:41:00.0", "NVIDIA H100 80GB HBM3", "nvidia", "host", "python3 (4711)", "ok", "yes"];
     assert_eq!(words(lines[1])[..3], usable[..3]);
     assert_eq!(words(lines[1])[4..], usable[4..]);
     assert_eq!(words(lines[2])[..3], ["0000:c1:00.0", "GH100 [H100 SXM5 80GB]", "none"]);
@@ -47,6 +47,40 @@ fn a_host_without_a_gpu_says_so() {
     assert!(status.contains("Docker is not there") && status.contains("none on the PCI bus"), "{status}");
     served.core.observation.send_modify(|seen| Arc::make_mut(seen).sequence = 0);
     assert!(told(&bus, &["gpus"]).contains("not been observed yet"));
+}
+
+#[test]
+fn an_ill_gpu_says_what_it_has_and_what_to_do() {
+    let bus = PrivateBus::start();
+    let xid = "NVRM: Xid (PCI:0000:41:00): 79, GPU has fallen off the bus.";
+    let _served = Served::start(&bus, core(hosts::after_log(hosts::two_gpus(), xid)));
+    let text = told(&bus, &["gpus"]);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(words(lines[1])[5..], ["failed", "no"], "{text}");
+    assert!(lines[2].contains("health_failed"), "{text}");
+    assert!(lines[4].starts_with("    failed xid_79: NVIDIA's driver reported Xid 79"), "{text}");
+    assert!(lines[5].contains("power the machine off and on"), "{text}");
+    assert!(told(&bus, &["status"]).contains("gpu_health_failed"));
+    let gpu = &json(&bus, &["gpus", "--json"])[0];
+    assert_eq!((&gpu["Health"], &gpu["LastXid"]), (&"failed".into(), &79.into()));
+    assert_eq!(gpu["HealthReasons"][0]["Code"], "xid_79");
+}
+
+#[test]
+fn mig_devices_stand_under_their_gpu_which_is_withdrawn() {
+    let bus = PrivateBus::start();
+    let _served = Served::start(&bus, core(hosts::sliced()));
+    let text = told(&bus, &["gpus"]);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(words(lines[1]).last(), Some(&"no"), "{text}");
+    assert_eq!(words(lines[2]), ["MIG 1/0", "3g.40gb", "40448 MiB", "MIG-0b6c5d5e-7c0e-5b0a-9e5c-3f8c1d7e2a11"]);
+    assert_eq!(words(lines[3]), ["MIG 9/0", "-", "9984 MiB", "-"]);
+    assert!(lines[4].contains("MIG mode is on"), "{text}");
+    let text = told(&bus, &["gpu", "show", "41:00.0"]);
+    assert!(text.contains("\nMIG devices\n  MIG 1/0  3g.40gb  40448 MiB"), "{text}");
+    let mig = &json(&bus, &["gpus", "--json"])[0]["MigDevices"][1];
+    assert_eq!((&mig["GpuInstance"], &mig["Multiprocessors"]), (&9.into(), &16.into()));
+    assert_eq!((&mig["Uuid"], &mig["Absent"]["Uuid"]), (&serde_json::Value::Null, &"not_reported".into()));
 }
 
 #[test]

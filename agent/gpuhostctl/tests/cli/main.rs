@@ -9,8 +9,12 @@
 )]
 
 mod changes;
+mod doctor;
+#[path = "../../../model/tests/doctor_world/mod.rs"]
+mod doctor_world;
 mod looks;
 mod offline;
 #[path = "../../../gpuhostd/tests/bus/rig/mod.rs"]
 mod rig;
 mod run;
+mod top;

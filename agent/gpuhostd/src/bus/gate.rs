@@ -3,6 +3,7 @@
 use super::authority;
 use super::options::Standard;
 use engine::command::{Actor, Authorized, Command, Origin, Verdict};
+use model::message::Message;
 use model::refusal::Refusal;
 use wire::dbus::{GPU_INTERFACE, HOST_INTERFACE};
 use zbus::Connection;
@@ -38,7 +39,7 @@ impl Action {
 #[must_use]
 pub fn action_for(interface: &str, member: &str) -> Option<Action> {
     match (interface, member) {
-        (HOST_INTERFACE, "GetObservation") | (GPU_INTERFACE, "GetMetrics") => Some(Action::Inspect),
+        (HOST_INTERFACE, "GetObservation" | "Sample") | (GPU_INTERFACE, "GetMetrics") => Some(Action::Inspect),
         (HOST_INTERFACE, "Rescan") => Some(Action::Rescan),
         (HOST_INTERFACE, "Enroll" | "Leave") => Some(Action::ManageEnrolment),
         _ => None,
@@ -76,7 +77,7 @@ pub(super) async fn admit(
         Action::Rescan | Action::ManageEnrolment => {
             let asked = authority::ask(connection, header, action, member, options, details).await;
             if let Err(refusal) = &asked {
-                tracing::warn!(
+                tracing::warn!(message_id = Message::BusCallRefused.id(),
                     action = action.id(),
                     member,
                     sender = header.sender().map(|name| name.as_str()),

@@ -111,7 +111,7 @@ impl GpuObject {
         self.0.value("Driver", |gpu| gpu.driver.clone())
     }
 
-    /// driver_override of the kernel. Has no value where it is not set (none).
+    /// driver_override of the kernel. Has no value where it is not set (none), or is not read since that may hang (not_read).
     #[zbus(property)]
     fn driver_override(&self) -> Result<String> {
         self.0.value("DriverOverride", |gpu| gpu.driver_override.clone())
@@ -232,6 +232,26 @@ impl GpuObject {
         self.0.now().passthrough_reasons.clone()
     }
 
+    /// How well it is: ok, degraded (it works, and something is wrong), failed (not to be relied on) or unknown (nobody who could
+    /// know was heard). A GPU that failed is not schedulable.
+    #[zbus(property)]
+    fn health(&self) -> String {
+        self.0.now().health.clone()
+    }
+
+    /// What speaks against it, the gravest first: Code (s, stable: xid_79, ecc_uncorrected, …), State (s: degraded or failed),
+    /// Message (s), Remedy (s), Since (t, milliseconds since 1970-01-01 UTC).
+    #[zbus(property)]
+    fn health_reasons(&self) -> Vec<Dict> {
+        dicts(&self.0.now().health_reasons)
+    }
+
+    /// Number of the last Xid that the kernel log has of it. Has no value where there is none (none).
+    #[zbus(property)]
+    fn last_xid(&self) -> Result<u32> {
+        self.0.value("LastXid", |gpu| gpu.last_xid)
+    }
+
     /// MIG mode now: enabled or disabled. May have no value.
     #[zbus(property)]
     fn mig_mode(&self) -> Result<String> {
@@ -244,8 +264,8 @@ impl GpuObject {
         self.0.value("MigPendingMode", |gpu| gpu.mig_pending_mode.clone())
     }
 
-    /// MIG devices: GpuInstance (t), ComputeInstance (t), Uuid (s), Profile (s), MemoryTotalMib (t). A key without a value is
-    /// left out.
+    /// MIG devices as their objects show them, with their path: Path (s), GpuInstance (t), ComputeInstance (t), Uuid (s), Profile
+    /// (s), MemoryTotalMib (t), Multiprocessors (t), … A key without a value is left out.
     #[zbus(property)]
     fn mig_devices(&self) -> Vec<Dict> {
         dicts(&self.0.now().mig_devices)
@@ -267,6 +287,51 @@ impl GpuObject {
     #[zbus(property)]
     fn recovery_action(&self) -> Result<String> {
         self.0.value("RecoveryAction", |gpu| gpu.recovery_action.clone())
+    }
+
+    /// What it can be used for: Feature (s: cuda, nvenc, nvdec, vaapi, dri3, egl, vulkan), Supported (b: chip and kernel driver
+    /// can do it), Enabled (b: a workspace can use it now), Reason (s: a stable code of why not) and Detail (s: the same as a
+    /// sentence), both left out where it is enabled.
+    #[zbus(property)]
+    fn features(&self) -> Vec<Dict> {
+        dicts(&self.0.now().features)
+    }
+
+    /// How the kernel can reset it (flr, bus, …), in the order in which it tries them; empty where it cannot. May have no value.
+    #[zbus(property)]
+    fn reset_methods(&self) -> Result<Vec<String>> {
+        self.0.value("ResetMethods", |gpu| gpu.reset_methods.clone())
+    }
+
+    /// Runtime power management: active, suspended (it sleeps, and is not asked for metrics: that would wake it), suspending,
+    /// resuming, error or unsupported. May have no value.
+    #[zbus(property)]
+    fn runtime_status(&self) -> Result<String> {
+        self.0.value("RuntimeStatus", |gpu| gpu.runtime_status.clone())
+    }
+
+    /// The kernel may take its power away while it sleeps. May have no value.
+    #[zbus(property, name = "D3coldAllowed")]
+    fn d3cold_allowed(&self) -> Result<bool> {
+        self.0.value("D3coldAllowed", |gpu| gpu.d3cold_allowed)
+    }
+
+    /// Types of mediated devices (mdev) that it could make.
+    #[zbus(property)]
+    fn mediated_types(&self) -> Vec<String> {
+        self.0.now().mediated_types.clone()
+    }
+
+    /// Mediated devices that exist (UUIDs), and virtual functions that are a vGPU (addresses).
+    #[zbus(property)]
+    fn mediated_devices(&self) -> Vec<String> {
+        self.0.now().mediated_devices.clone()
+    }
+
+    /// State of the NVLink fabric in the driver's words, as Completed. Only nvidia-smi tells it. May have no value.
+    #[zbus(property)]
+    fn fabric_state(&self) -> Result<String> {
+        self.0.value("FabricState", |gpu| gpu.fabric_state.clone())
     }
 
     /// Properties that have no value now, with the reason: a stable code, followed by a colon and what was found where there is

@@ -9,7 +9,10 @@ use super::options::{Options, Parser};
 use super::shown::Shown;
 use super::{Moment, Sources, gate, token};
 use engine::command::{Authorized, Command};
+use host::front::BootClock;
 use model::JobId;
+use model::message::Message;
+use model::ports::Clock;
 use model::refusal::Refusal;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,6 +20,7 @@ use tokio::sync::watch;
 use wire::dbus::gpu::GpuView;
 use wire::dbus::group::GroupView;
 use wire::dbus::host::HostView;
+use wire::dbus::load::LoadView;
 use wire::dbus::snapshot::Snapshot;
 use wire::dbus::{HOST_INTERFACE, ROOT_PATH, job_path};
 use zbus::message::Header;
@@ -24,6 +28,8 @@ use zbus::{Connection, OwnedFd, OwnedObjectPath};
 
 /// How long a caller is kept until the object of its job is on the bus.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a caller of `Sample` waits for fresh values.
+const SAMPLE_DEADLINE: Duration = Duration::from_secs(2);
 
 type Result<T, E = NoValue> = std::result::Result<T, E>;
 
@@ -47,7 +53,16 @@ fn snapshot(now: &Moment) -> Snapshot {
         gpus: now.seen.gpus.iter().map(GpuView::from).collect(),
         iommu_groups: now.seen.groups.iter().map(GroupView::from).collect(),
         jobs: now.jobs.iter().map(job_view).collect(),
+        load: LoadView::new(&now.seen, &now.checkin, BootClock.wall_now()),
     }
+}
+
+fn written(now: &Moment) -> Result<String, Refused> {
+    let fault = |e: serde_json::Error| Refusal::HostFault {
+        attempted: "write the observation as JSON".into(),
+        said: e.to_string(),
+    };
+    Ok(serde_json::to_string(&snapshot(now)).map_err(fault)?)
 }
 
 impl HostObject {
@@ -65,7 +80,11 @@ impl HostObject {
         let mut published = self.published.clone();
         let there = published.wait_for(|newest| newest.is_some_and(|newest| newest >= id));
         if !matches!(tokio::time::timeout(PUBLISH_DEADLINE, there).await, Ok(Ok(_))) {
-            tracing::warn!(JOB_ID = id.0, "the job has started, and its object is not on the bus yet");
+            tracing::warn!(
+                message_id = Message::JobNotPublished.id(),
+                JOB_ID = id.0,
+                "the job has started, and its object is not on the bus yet"
+            );
         }
         let path = OwnedObjectPath::try_from(job_path(id));
         Ok(path
@@ -76,7 +95,7 @@ impl HostObject {
 #[zbus::interface(name = "org.gpuhost.Agent1.Host")]
 impl HostObject {
     /// Everything that all objects show at this instant, in one JSON document: Host, Gpus (with Metrics), IommuGroups, Jobs,
-    /// each property under its D-Bus name, null where it has no value. Options: none.
+    /// each property under its D-Bus name, null where it has no value; and Load, how busy the host is. Options: none.
     #[zbus(out_args("observation"))]
     async fn get_observation(
         &self,
@@ -86,11 +105,24 @@ impl HostObject {
     ) -> Result<String, Refused> {
         let plain = Parser::new(options).finish()?;
         gate::admit(connection, &header, HOST_INTERFACE, "GetObservation", plain, &[]).await?;
-        let text = serde_json::to_string(&snapshot(&self.sources.now()));
-        Ok(text.map_err(|e| Refusal::HostFault {
-            attempted: "write the observation as JSON".into(),
-            said: e.to_string(),
-        })?)
+        written(&self.sources.now())
+    }
+
+    /// The same document as GetObservation, after what changes with time (driver, Docker, the host's load) was asked within the
+    /// last second. All callers together have the host asked at most once a second, and only while they call. A source that
+    /// does not answer holds the answer up for two seconds at most; the values that were seen last are given then. Options:
+    /// none.
+    #[zbus(out_args("observation"))]
+    async fn sample(
+        &self,
+        options: Options,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<String, Refused> {
+        let plain = Parser::new(options).finish()?;
+        gate::admit(connection, &header, HOST_INTERFACE, "Sample", plain, &[]).await?;
+        self.sources.handle.sample(SAMPLE_DEADLINE).await;
+        written(&self.sources.now())
     }
 
     /// Scans the PCI bus and asks all sources anew. Action: org.gpuhost.agent1.rescan. Options: auth.no-user-interaction (b).
@@ -151,7 +183,7 @@ impl HostObject {
         self.face.now().version.clone()
     }
 
-    /// What this daemon can do over D-Bus: rescan, enrolment, observation, metrics. Members are only ever added.
+    /// What this daemon can do over D-Bus: rescan, enrolment, observation, metrics, sample. Members are only ever added.
     #[zbus(property(emits_changed_signal = "const"))]
     fn features(&self) -> Vec<String> {
         self.face.now().features.clone()

@@ -10,6 +10,7 @@ mod gpu;
 mod group;
 mod host;
 mod job;
+mod mig;
 mod options;
 mod serve;
 mod shown;
@@ -19,6 +20,7 @@ mod tree;
 use engine::handle::Handle;
 use engine::job::Job;
 use model::enrol::CheckinStatus;
+use model::message::Message;
 use model::observation::HostObservation;
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,7 +137,7 @@ async fn keep_serving(
             pause = RETRY_FIRST;
         }
         let why = fault_chain(&fault);
-        tracing::warn!(error = %why, retry_ms = pause.as_millis(), "D-Bus is unavailable; the daemon goes on without it");
+        tracing::warn!(message_id = Message::BusUnavailable.id(), error = %why, retry_ms = pause.as_millis(), "D-Bus is unavailable; the daemon goes on without it");
         state.send_replace(BusState::Unavailable { why });
         if tokio::time::timeout(pause, cancel.cancelled()).await.is_ok() {
             break;

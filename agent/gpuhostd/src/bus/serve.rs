@@ -4,6 +4,7 @@ use super::host::HostObject;
 use super::tree::Tree;
 use super::{BusAddress, BusState, Sources};
 use futures_util::StreamExt;
+use model::message::Message;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -94,7 +95,7 @@ pub(super) async fn serve_once(
     // The goodbye waits for everybody who still holds the connection, and these two would hold it for ever.
     drop((tree, lost));
     if tokio::time::timeout(GOODBYE_DEADLINE, connection.graceful_shutdown()).await.is_err() {
-        tracing::warn!(bus = %bus, "calls were still under way when the D-Bus connection was closed");
+        tracing::warn!(message_id = Message::BusCallsCut.id(), bus = %bus, "calls were still under way when the D-Bus connection was closed");
     }
     end
 }

@@ -6,6 +6,7 @@ use super::gpu::GpuObject;
 use super::group::GroupObject;
 use super::host::{HostObject, host_view};
 use super::job::{JobObject, job_view};
+use super::mig::MigObject;
 use super::shown::Shown;
 use model::{IommuGroupId, JobId, PciAddress};
 use std::collections::BTreeMap;
@@ -15,9 +16,13 @@ use wire::dbus::gpu::GpuView;
 use wire::dbus::group::GroupView;
 use wire::dbus::host::HostView;
 use wire::dbus::job::JobView;
-use wire::dbus::{gpu_path, group_path, job_path};
+use wire::dbus::mig::MigView;
+use wire::dbus::{gpu_path, group_path, job_path, mig_path};
 use zbus::Connection;
 use zbus::object_server::Interface;
+
+/// Where a MIG device is: its GPU, its GPU instance, its compute instance.
+type MigPlace = (PciAddress, u32, u32);
 
 /// Everything that is on the bus.
 #[derive(Debug)]
@@ -25,6 +30,7 @@ pub(super) struct Tree {
     connection: Connection,
     host: Shown<HostView>,
     gpus: BTreeMap<PciAddress, Shown<GpuView>>,
+    migs: BTreeMap<MigPlace, Shown<MigView>>,
     groups: BTreeMap<IommuGroupId, Shown<GroupView>>,
     jobs: BTreeMap<JobId, Shown<JobView>>,
     published: watch::Sender<Option<JobId>>,
@@ -39,8 +45,9 @@ impl Tree {
         published: watch::Sender<Option<JobId>>,
     ) -> zbus::Result<Self> {
         host.remember::<HostObject>(&connection).await?;
-        let (gpus, groups, jobs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Ok(Self { connection, host, gpus, groups, jobs, published })
+        let (gpus, migs) = (BTreeMap::new(), BTreeMap::new());
+        let (groups, jobs) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { connection, host, gpus, migs, groups, jobs, published })
     }
 
     /// Brings the tree to what was so at one instant.
@@ -48,7 +55,9 @@ impl Tree {
         let connection = &self.connection;
         let groups = now.seen.groups.iter().map(|group| (group.id, GroupView::from(group))).collect();
         bring(connection, &mut self.groups, groups, group_path, GroupObject).await?;
-        let gpus = now.seen.gpus.iter().map(|gpu| (gpu.pci.address, GpuView::from(gpu))).collect();
+        let gpus: BTreeMap<_, _> = now.seen.gpus.iter().map(|gpu| (gpu.pci.address, GpuView::from(gpu))).collect();
+        let migs = gpus.iter().flat_map(|(at, gpu)| gpu.mig_devices.iter().map(|mig| (place(*at, mig), mig.clone())));
+        bring(connection, &mut self.migs, migs.collect(), |(gpu, gi, ci)| mig_path(gpu, gi, ci), MigObject).await?;
         bring(connection, &mut self.gpus, gpus, gpu_path, GpuObject).await?;
         let jobs = now.jobs.iter().map(|job| (job.id, job_view(job))).collect();
         bring(connection, &mut self.jobs, jobs, job_path, JobObject).await?;
@@ -61,6 +70,10 @@ impl Tree {
         });
         Ok(())
     }
+}
+
+fn place(gpu: PciAddress, mig: &MigView) -> MigPlace {
+    (gpu, mig.gpu_instance, mig.compute_instance)
 }
 
 /// Removes what is gone, adds what is new, and updates the rest.

@@ -7,6 +7,7 @@ use crate::checkin::task::Task;
 use model::checkin::skew::skew_ms;
 use model::checkin::{Answer, Beat, Machine, Trouble};
 use model::enrol::{CheckinState, Secret};
+use model::message::Message;
 use model::ports::Clock;
 use model::time::BootMillis;
 use wire::manager::reply::HeartbeatReply;
@@ -57,7 +58,7 @@ impl<C: Clock> Task<C> {
         if after != before
             && matches!(after, Some(Trouble::RejectedReport | Trouble::RateLimited | Trouble::PerhapsDeleted))
         {
-            tracing::warn!(manager = %beat.manager, seq = beat.seq, why, "the manager refuses the report");
+            tracing::warn!(message_id = Message::ReportRefused.id(), manager = %beat.manager, seq = beat.seq, why, "the manager refuses the report");
         }
         if after == Some(Trouble::Deleted) {
             self.publish();

@@ -8,6 +8,7 @@ use crate::checkin::{key, machine_id};
 use model::checkin::condition::Standing;
 use model::checkin::{Config, Goal, Machine, ManagerAddress};
 use model::enrol::{CheckinState, Secret};
+use model::message::Message;
 use model::ports::Clock;
 
 /// The credentials of a deleted host are wiped after so long, in milliseconds.
@@ -37,7 +38,7 @@ impl<C: Clock> Task<C> {
     }
 
     fn unusable(&mut self, fault: &IdentityFault) {
-        tracing::error!(%fault, "the identity folder cannot be used; this host stays alone");
+        tracing::error!(message_id = Message::IdentityNotKept.id(), %fault, "the identity folder cannot be used; this host stays alone");
         self.publisher.error(&fault.to_string());
         self.token_file = None;
         self.standing.push(Standing { kind: "credential_unreadable", message: fault.to_string() });
@@ -59,7 +60,9 @@ impl<C: Clock> Task<C> {
         self.wipe_at = None;
         match self.store.wipe_forgotten().await {
             Ok(()) => tracing::debug!("no credentials of a deleted identity are kept"),
-            Err(fault) => tracing::error!(%fault, "the credentials of the deleted identity could not be wiped"),
+            Err(fault) => {
+                tracing::error!(message_id = Message::IdentityNotKept.id(), %fault, "the credentials of the deleted identity could not be wiped")
+            }
         }
     }
 
@@ -68,7 +71,7 @@ impl<C: Clock> Task<C> {
         let Some(identity) = self.life.identity().cloned() else { return };
         let forgotten = Forgotten { at: self.clock.wall_now(), identity };
         if let Err(fault) = self.store.forget(&forgotten).await {
-            tracing::error!(%fault, "the identity of this deleted host could not be moved aside");
+            tracing::error!(message_id = Message::IdentityNotKept.id(), %fault, "the identity of this deleted host could not be moved aside");
         }
         self.still_forgotten(&forgotten).await;
     }
@@ -83,7 +86,7 @@ impl<C: Clock> Task<C> {
                     let message = format!("manager.urls: {fault}");
                     let known = self.standing.iter().any(|s| s.message == message);
                     if !known {
-                        tracing::error!(%fault, "a manager URL of the configuration cannot be used");
+                        tracing::error!(message_id = Message::ManagerUrlUnusable.id(), %fault, "a manager URL of the configuration cannot be used");
                         self.standing.push(Standing { kind: "manager_url_invalid", message });
                     }
                 }

@@ -8,6 +8,7 @@ use crate::checkin::task::Task;
 use crate::checkin::tls::normal_pin;
 use model::checkin::{Answer, Beat, Fault, FaultKind, ManagerAddress, Meaning, Omit};
 use model::enrol::{EnrolSpec, Secret};
+use model::message::Message;
 use model::ports::Clock;
 use model::refusal::Refusal;
 use wire::manager::enroll::EnrollResponse;
@@ -129,7 +130,7 @@ impl<C: Clock> Task<C> {
 
     async fn end_pending(&mut self) {
         if let Err(fault) = self.store.end_pending().await {
-            tracing::error!(%fault, "the refused enrolment could not be removed");
+            tracing::error!(message_id = Message::IdentityNotKept.id(), %fault, "the refused enrolment could not be removed");
         }
     }
 

@@ -8,29 +8,17 @@ use crate::checkin::tls::normal_pin;
 use host::front::read_bounded;
 use model::checkin::{Fault, FaultKind, Trouble};
 use model::enrol::Secret;
+use model::message::Message;
 use model::ports::Clock;
+use model::settings::ManagerSettings;
 use std::path::PathBuf;
 
 const CA_MAX_BYTES: usize = 1024 * 1024;
 
 impl<C: Clock> Task<C> {
-    /// How managers are judged: what was given at enrolment, else what is configured, else the system's roots. What is
-    /// configured and cannot be used is a fault, never a reason to trust more.
+    /// See [`trust`].
     pub(super) async fn trust(&self, given: &Trust) -> Result<Trust, Fault> {
-        let insecure = self.settings.insecure_skip_verify;
-        let local = |said: String| Fault { kind: FaultKind::Local, said };
-        if given.pin_sha256.is_some() || given.ca_pem.is_some() {
-            return Ok(Trust { insecure, ..given.clone() });
-        }
-        if let Some(pin) = &self.settings.pin_sha256 {
-            let pin = normal_pin(pin).map_err(|fault| local(format!("manager.{fault}")))?;
-            return Ok(Trust { pin_sha256: Some(pin), ca_pem: None, insecure });
-        }
-        let Some(path) = self.settings.ca_file.clone() else { return Ok(Trust { insecure, ..Trust::default() }) };
-        let read = tokio::task::spawn_blocking(move || read_ca(&path)).await;
-        let ca_pem = read.unwrap_or_else(|_| Err("reading was cut short".to_owned()));
-        let ca_pem = ca_pem.map_err(|said| local(format!("manager.ca_file: {said}")))?;
-        Ok(Trust { ca_pem: Some(ca_pem), pin_sha256: None, insecure })
+        trust(&self.settings, given).await
     }
 
     /// The token file matters now, so that an edit of it is to be tried within a second. Never while all is well.
@@ -83,7 +71,7 @@ impl<C: Clock> Task<C> {
     pub(super) async fn keep_identity(&mut self) {
         let Some(identity) = self.life.identity() else { return };
         if let Err(fault) = self.store.keep(identity).await {
-            tracing::error!(%fault, "the identity could not be kept");
+            tracing::error!(message_id = Message::IdentityNotKept.id(), %fault, "the identity could not be kept");
             self.publisher.error(&fault.to_string());
         }
     }
@@ -92,11 +80,30 @@ impl<C: Clock> Task<C> {
     pub(super) async fn keep_pending(&mut self, pending: &crate::checkin::identity::Pending) -> bool {
         let kept = self.store.keep_pending(pending).await;
         if let Err(fault) = &kept {
-            tracing::error!(%fault, "the enrolment could not be kept");
+            tracing::error!(message_id = Message::IdentityNotKept.id(), %fault, "the enrolment could not be kept");
             self.publisher.error(&fault.to_string());
         }
         kept.is_ok()
     }
+}
+
+/// How managers are judged: what was given at enrolment, else what is configured, else the system's roots. What is
+/// configured and cannot be used is a fault, never a reason to trust more.
+pub(super) async fn trust(settings: &ManagerSettings, given: &Trust) -> Result<Trust, Fault> {
+    let insecure = settings.insecure_skip_verify;
+    let local = |said: String| Fault { kind: FaultKind::Local, said };
+    if given.pin_sha256.is_some() || given.ca_pem.is_some() {
+        return Ok(Trust { insecure, ..given.clone() });
+    }
+    if let Some(pin) = &settings.pin_sha256 {
+        let pin = normal_pin(pin).map_err(|fault| local(format!("manager.{fault}")))?;
+        return Ok(Trust { pin_sha256: Some(pin), ca_pem: None, insecure });
+    }
+    let Some(path) = settings.ca_file.clone() else { return Ok(Trust { insecure, ..Trust::default() }) };
+    let read = tokio::task::spawn_blocking(move || read_ca(&path)).await;
+    let ca_pem = read.unwrap_or_else(|_| Err("reading was cut short".to_owned()));
+    let ca_pem = ca_pem.map_err(|said| local(format!("manager.ca_file: {said}")))?;
+    Ok(Trust { ca_pem: Some(ca_pem), pin_sha256: None, insecure })
 }
 
 fn read_ca(path: &str) -> Result<String, String> {

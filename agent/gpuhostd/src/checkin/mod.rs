@@ -9,6 +9,7 @@ mod http;
 mod identity;
 mod key;
 mod life;
+pub(crate) mod look;
 mod machine_id;
 mod port;
 mod renewal;

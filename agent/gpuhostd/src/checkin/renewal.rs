@@ -9,6 +9,7 @@ use crate::checkin::task::Task;
 use model::checkin::renewal::renew_at;
 use model::checkin::{Answer, ManagerAddress, Meaning};
 use model::enrol::Secret;
+use model::message::Message;
 use model::ports::Clock;
 use wire::manager::enroll::{Deregister, EnrollResponse, Renewal};
 
@@ -50,7 +51,7 @@ impl<C: Clock> Task<C> {
             Err(answer) => {
                 let no_path = matches!(&answer, Answer::Refused(r) if r.meaning() == Meaning::UnknownAgent);
                 let why = crate::checkin::beat::words(&answer).unwrap_or_default();
-                tracing::warn!(manager = %manager, why, "the credential could not be renewed");
+                tracing::warn!(message_id = Message::CredentialNotRenewed.id(), manager = %manager, why, "the credential could not be renewed");
                 self.renew_not_before = now.plus(if no_path { NO_PATH_MS } else { AGAIN_AFTER_MS });
             }
         }
@@ -102,7 +103,7 @@ impl<C: Clock> Task<C> {
         let Some(manager) = in_use.or_else(|| identity.managers.first().cloned()) else { return };
         if let Err(answer) = self.deregister(&manager, &identity).await {
             let why = crate::checkin::beat::words(&answer).unwrap_or_default();
-            tracing::warn!(manager = %manager, server_id = %identity.server_id, why, "the manager could not be told that this host leaves");
+            tracing::warn!(message_id = Message::GoodbyeNotHeard.id(), manager = %manager, server_id = %identity.server_id, why, "the manager could not be told that this host leaves");
         }
     }
 

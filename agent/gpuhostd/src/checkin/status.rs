@@ -3,6 +3,7 @@
 use model::checkin::condition::{Standing, conditions};
 use model::checkin::skew;
 use model::enrol::{CheckinState, CheckinStatus};
+use model::message::Message;
 use model::time::UnixMillis;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -93,7 +94,15 @@ impl Publisher {
         let server_id = self.now.server_id.as_deref().unwrap_or("none");
         let why = self.now.last_error.as_deref().unwrap_or("");
         let (state, before) = (self.now.state.code(), before.code());
-        tracing::info!(manager, server_id, state, before, why, "check-in is {state}, was {before}");
+        tracing::info!(
+            message_id = Message::CheckinChanged.id(),
+            manager,
+            server_id,
+            state,
+            before,
+            why,
+            "check-in is {state}, was {before}"
+        );
     }
 }
 

@@ -49,6 +49,26 @@ pub(super) fn normal_pin(text: &str) -> Result<String, TlsFault> {
 /// # Errors
 /// What is configured cannot be used; nothing weaker is taken instead.
 pub(super) fn client(trust: &Trust, credential: Option<&Credential>, user_agent: &str) -> Result<Client, TlsFault> {
+    built(builder(trust, credential, user_agent)?)
+}
+
+/// The same, and it keeps the certificate that the manager shows.
+///
+/// # Errors
+/// As [`client`].
+pub(super) fn curious_client(
+    trust: &Trust,
+    credential: Option<&Credential>,
+    user_agent: &str,
+) -> Result<Client, TlsFault> {
+    built(builder(trust, credential, user_agent)?.tls_info(true))
+}
+
+fn built(builder: ClientBuilder) -> Result<Client, TlsFault> {
+    builder.build().map_err(|fault| TlsFault::Refused(fault.without_url().to_string()))
+}
+
+fn builder(trust: &Trust, credential: Option<&Credential>, user_agent: &str) -> Result<ClientBuilder, TlsFault> {
     // A second installation is refused and changes nothing: then the program has already chosen.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let certificate = match credential {
@@ -63,12 +83,11 @@ pub(super) fn client(trust: &Trust, credential: Option<&Credential>, user_agent:
         .pool_max_idle_per_host(1)
         .https_only(true)
         .redirect(redirect::Policy::none());
-    let builder = match (&trust.pin_sha256, trust.insecure) {
+    Ok(match (&trust.pin_sha256, trust.insecure) {
         (Some(pin), _) => builder.tls_backend_preconfigured(own_config(Judge::Pin(normal_pin(pin)?), certificate)?),
         (None, true) => builder.tls_backend_preconfigured(own_config(Judge::Anything, certificate)?),
         (None, false) => by_authority(builder, trust.ca_pem.as_deref(), certificate)?,
-    };
-    builder.build().map_err(|fault| TlsFault::Refused(fault.without_url().to_string()))
+    })
 }
 
 /// SHA-256 of the certificate that the manager shows, for a person to compare. The handshake is broken off: nothing is sent.

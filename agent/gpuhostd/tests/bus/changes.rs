@@ -75,6 +75,28 @@ async fn next_one(stream: &mut MessageStream) -> Heard {
 }
 
 #[test]
+fn a_change_of_health_is_announced_once() {
+    let bus = PrivateBus::start();
+    let served = Served::start(&bus, core(hosts::two_gpus()));
+    block_on(async {
+        let client = client(&bus).await;
+        let mut stream = listen(&client).await;
+        let xid = "NVRM: Xid (PCI:0000:41:00): 94, Contained";
+        served.core.observe(|next| *next = hosts::after_log(next.clone(), xid));
+        seen(&served.core, &client).await;
+        served.core.observe(|next| *next = hosts::after_log(next.clone(), xid));
+        let all = until_marker(&served.core, &client, &mut stream, "marker-h").await;
+        let of_gpu: Vec<_> = all.iter().filter(|signal| signal.path.ends_with("0000_41_00_0")).collect();
+        let [signal] = of_gpu.as_slice() else { panic!("one signal: {all:?}") };
+        for part in ["Health", "degraded", "HealthReasons", "xid_94", "LastXid"] {
+            assert!(signal.body.contains(part), "{part}: {signal:?}");
+        }
+        let conditions = all.iter().filter(|signal| signal.body.contains("gpu_health_degraded")).count();
+        assert_eq!(conditions, 1, "the host's condition as well, once: {all:?}");
+    });
+}
+
+#[test]
 fn an_observation_that_shows_nothing_new_is_silent() {
     let bus = PrivateBus::start();
     let served = Served::start(&bus, core(hosts::two_gpus()));

@@ -13,7 +13,7 @@ use std::fmt::Write;
 const NAME: &str = "org.gpuhost.Agent1";
 
 /// Each interface with an object that has it, and what is to be said of it as a whole.
-const INTERFACES: [(&str, &str, &str); 4] = [
+const INTERFACES: [(&str, &str, &str); 5] = [
     (
         "Host",
         "/org/gpuhost/Agent1",
@@ -24,6 +24,12 @@ const INTERFACES: [(&str, &str, &str); 4] = [
         "Gpu",
         "/org/gpuhost/Agent1/gpu/0000_41_00_0",
         "A GPU at /org/gpuhost/Agent1/gpu/ADDRESS, with _ for : and . in the PCI address (0000_41_00_0).",
+    ),
+    (
+        "MigDevice",
+        "/org/gpuhost/Agent1/gpu/0000_41_00_0/mig/1_0",
+        "A MIG device of a GPU, at the path of the GPU followed by /mig/INSTANCE, which is GPU instance and compute instance with \
+         _ between them. It comes and goes with the layout; while MIG mode is on the GPU itself is not schedulable.",
     ),
     (
         "IommuGroup",
@@ -119,7 +125,7 @@ fn compare(path: &str, made: &str) {
 #[test]
 fn the_golden_interfaces_are_what_the_daemon_says() {
     let bus = PrivateBus::start();
-    let _served = Served::start(&bus, core(hosts::two_gpus()));
+    let _served = Served::start(&bus, core(hosts::sliced()));
     busctl(&bus, &["call", NAME, "/org/gpuhost/Agent1", "org.gpuhost.Agent1.Host", "Rescan", "a{sv}", "0"]);
     let mut index =
         "# D-Bus interfaces\n\nMade from the interface files in `packaging/dbus-1/interfaces`.\n\n".to_owned();

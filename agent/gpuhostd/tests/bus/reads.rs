@@ -3,7 +3,7 @@
 use crate::rig::core::core;
 use crate::rig::hosts;
 use crate::rig::private_bus::PrivateBus;
-use crate::rig::{NOBODY, Served, block_on, busctl, busctl_as, busctl_refused, client, error_of};
+use crate::rig::{NOBODY, Served, block_on, busctl, busctl_as, busctl_refused, client, error_of, until};
 use std::collections::{BTreeSet, HashMap};
 use wire::dbus::proxy::{GpuProxy, HostProxy, Options};
 use zbus::fdo::{ObjectManagerProxy, PropertiesProxy};
@@ -75,19 +75,47 @@ fn a_property_without_a_value_has_an_error_name_and_a_reason() {
     });
 }
 
+#[test]
+fn a_mig_device_is_an_object_under_its_gpu_and_goes_with_the_layout() {
+    let bus = PrivateBus::start();
+    let served = Served::start(&bus, core(hosts::sliced()));
+    let at = |place: &str| format!("{GPU}/mig/{place}");
+    let get = |place, property| {
+        busctl(&bus, &["get-property", NAME, &at(place), "org.gpuhost.Agent1.MigDevice", property]).trim().to_owned()
+    };
+    assert_eq!(get("1_0", "Profile"), r#"s "3g.40gb""#);
+    assert_eq!(get("1_0", "Gpu"), format!("o \"{GPU}\""));
+    assert_eq!((get("9_0", "MemoryTotalMib"), get("9_0", "Encoders")), ("t 9984".to_owned(), "u 0".to_owned()));
+    let refused = busctl_refused(&bus, 0, &["get-property", NAME, &at("9_0"), "org.gpuhost.Agent1.MigDevice", "Uuid"]);
+    assert!(refused.contains("Uuid has no value now: not_reported"), "{refused}");
+    assert_eq!(busctl(&bus, &["get-property", NAME, GPU, "org.gpuhost.Agent1.Gpu", "Schedulable"]).trim(), "b false");
+    served.core.observe(|next| {
+        let driver = next.gpus[0].driver.as_mut().unwrap();
+        driver.mig_devices.retain(|mig| mig.gpu_instance == 1);
+    });
+    until("the destroyed one is gone", || !busctl(&bus, &["tree", "--list", NAME]).contains("/mig/9_0"));
+    assert!(busctl(&bus, &["tree", "--list", NAME]).contains("/mig/1_0"), "the other stays");
+}
+
 /// The one document has, for each object, exactly the properties that `GetAll` shows, under the same names.
 #[test]
 fn the_document_and_the_objects_have_the_same_names() {
     let bus = PrivateBus::start();
-    let _served = Served::start(&bus, core(hosts::two_gpus()));
+    let _served = Served::start(&bus, core(hosts::sliced()));
     block_on(async {
         let client = client(&bus).await;
         let host = HostProxy::new(&client).await.unwrap();
         let text = host.get_observation(Options::new()).await.unwrap();
         let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let slices = document["Gpus"][0]["MigDevices"].as_array().unwrap();
         let manager = ObjectManagerProxy::builder(&client).destination(NAME).path(ROOT).build().await.unwrap();
         let objects = manager.get_managed_objects().await.unwrap();
-        let listed = document["Gpus"].as_array().unwrap().iter().chain(document["IommuGroups"].as_array().unwrap());
+        let listed = document["Gpus"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .chain(document["IommuGroups"].as_array().unwrap())
+            .chain(slices);
         let mut compared = 0;
         for view in listed {
             let path = zbus::OwnedObjectPath::try_from(view["Path"].as_str().unwrap()).unwrap();
@@ -98,7 +126,7 @@ fn the_document_and_the_objects_have_the_same_names() {
             assert_eq!(named, shown, "{path}");
             compared += 1;
         }
-        assert_eq!(compared, 4);
+        assert_eq!(compared, 6);
         assert_eq!(document["Host"]["Hostname"], "node7");
         assert_eq!(document["Gpus"][1]["Driver"], serde_json::Value::Null);
     });

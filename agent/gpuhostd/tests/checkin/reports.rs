@@ -27,6 +27,7 @@ fn gpu(n: u8, driver: Option<DriverGpu>) -> Gpu {
             virtual_functions: Vec::new(),
             physical_function: None,
             power_state: Reading::default(),
+            state: model::pci::FunctionState::default(),
             companions: Vec::new(),
             name: None,
             vendor_name: None,
@@ -40,6 +41,8 @@ fn gpu(n: u8, driver: Option<DriverGpu>) -> Gpu {
         cause_chain: Vec::new(),
         visible_to_runtime: false,
         passthrough: PassthroughVerdict { eligible: false, reasons: Vec::new() },
+        health: model::health::GpuHealth::default(),
+        features: model::features::Features::new(),
     }
 }
 

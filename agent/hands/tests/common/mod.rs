@@ -67,7 +67,7 @@ pub(crate) fn counting(count: Count) -> Acts {
                         let _hanging = Hanging::new(count);
                         std::future::pending().await
                     }
-                    DriverSource::Smi => Ok(report(source)),
+                    DriverSource::Smi | DriverSource::Sysfs => Ok(report(source)),
                     DriverSource::SmiInDriverContainer => {
                         Err(ProbeFault::Absent { what: "driver container".to_owned(), said: "none runs".to_owned() })
                     }
@@ -75,6 +75,10 @@ pub(crate) fn counting(count: Count) -> Acts {
             })
         }),
         docker_facts: Box::new(|()| Box::pin(async { Ok(facts()) })),
+        close_up: Box::new(|scope| {
+            let attempted = format!("look at {}", scope.gpu);
+            Box::pin(async { Err(ActFault::Hung { attempted, after_ms: 4000 }) })
+        }),
         act: Box::new(|(_, step)| {
             let attempted = step.to_string();
             Box::pin(async { Err(ActFault::Said { attempted, said: "it is a test".to_owned() }) })

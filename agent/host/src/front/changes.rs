@@ -1,6 +1,7 @@
 //! Announces changes of PCI functions and DRM nodes, as udev or the kernel tells them over netlink.
 
 use crate::readiness;
+use model::message::Message;
 use model::ports::{ChangePort, HostChange};
 use std::future::pending;
 use std::io;
@@ -41,7 +42,7 @@ impl UdevChanges {
         match Open::new(by_udevd) {
             Ok(open) => Self { open: Some(open) },
             Err(error) => {
-                tracing::warn!(
+                tracing::warn!(message_id = Message::DeviceEventsUnheard.id(),
                     %error,
                     "device events cannot be heard (netlink, KOBJECT_UEVENT); changes of GPUs show only after a rescan"
                 );
@@ -93,7 +94,7 @@ impl ChangePort for UdevChanges {
             match open.next().await {
                 Ok(()) => return HostChange::Devices,
                 Err(error) => {
-                    tracing::warn!(%error, "device events cannot be heard any more; changes of GPUs show only after a rescan");
+                    tracing::warn!(message_id = Message::DeviceEventsUnheard.id(), %error, "device events cannot be heard any more; changes of GPUs show only after a rescan");
                     self.open = None;
                 }
             }

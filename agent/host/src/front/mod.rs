@@ -5,6 +5,8 @@ mod clock;
 mod facts;
 mod folder;
 mod journal;
+mod kernel_log;
+mod socket;
 mod store;
 mod sysfs;
 
@@ -13,5 +15,7 @@ pub use clock::BootClock;
 pub use facts::FactsRoot;
 pub use folder::make_private_dir;
 pub use journal::FileJournal;
+pub use kernel_log::{KernelLogReader, kernel_log_at};
+pub use socket::{SocketFault, listen_at};
 pub use store::{StoreFault, read_bounded, remove, write_atomic};
 pub use sysfs::{Surroundings, Sysfs};

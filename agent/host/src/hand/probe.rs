@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -45,6 +45,10 @@ impl Probes {
             DriverSource::SmiInDriverContainer => Err(ProbeFault::HandUnavailable {
                 what: "nvidia-smi in the driver container".to_owned(),
                 said: "it is asked through Docker, by the hand that may use Docker".to_owned(),
+            }),
+            DriverSource::Sysfs => Err(ProbeFault::HandUnavailable {
+                what: "sensors in sysfs".to_owned(),
+                said: "the front reads them itself".to_owned(),
             }),
         }
     }
@@ -111,17 +115,19 @@ fn garbled(what: &str, why: &str) -> ProbeFault {
     ProbeFault::Garbled { what: what.to_owned(), why: why.to_owned() }
 }
 
-/// The disposable process itself, with the arguments after [`ROLE`]: asks, writes the answer, and is gone. Blocking.
+/// The disposable process itself, with the arguments after [`ROLE`] (source, question, and for a test the folder of the bus): asks, writes the answer, and is gone. Blocking.
 #[must_use]
 pub fn child_main(args: &[String]) -> ExitCode {
-    let paths = match args {
-        [source, question] if source == DriverSource::Nvml.code() => serde_json::from_str::<Vec<String>>(question).ok(),
+    let asked = match args {
+        [source, question] if source == DriverSource::Nvml.code() => Some((question, "/sys/bus/pci")),
+        [source, question, bus] if source == DriverSource::Nvml.code() => Some((question, bus.as_str())),
         _ => None,
     };
-    let Some(paths) = paths else {
+    let parsed = |(question, bus): (&String, _)| Some((serde_json::from_str::<Vec<String>>(question).ok()?, bus));
+    let Some((paths, bus)) = asked.and_then(parsed) else {
         return complain("usage: probe nvml '[\"libnvidia-ml.so.1\"]' (started by the host hand, not by people)");
     };
-    let text = match serde_json::to_string(&Answer { report: nvml::report(&paths) }) {
+    let text = match serde_json::to_string(&Answer { report: nvml::report(&paths, Path::new(bus)) }) {
         Ok(text) => text,
         Err(error) => return complain(&format!("the report cannot be written as JSON: {error}")),
     };

@@ -1,5 +1,6 @@
 //! Runs one child process at a time for each purpose, with a deadline and bounds, and never loses sight of it.
 
+use model::message::Message;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::borrow::Cow;
@@ -248,10 +249,10 @@ async fn supervise(
     }
     let pid = running.pid;
     slot.set_stuck(Some(pid));
-    tracing::error!(pid, program = %program.path.display(), "a child hangs in the kernel; no other is started until it ends");
+    tracing::error!(message_id = Message::ChildStuck.id(), pid, program = %program.path.display(), "a child hangs in the kernel; no other is started until it ends");
     let _ = tell.send(Err(RunFault::Stuck { pid }));
     if let Err(error) = running.wait().await {
-        tracing::error!(pid, %error, "the end of a child that hung in the kernel could not be seen");
+        tracing::error!(message_id = Message::ChildStuck.id(), pid, %error, "the end of a child that hung in the kernel could not be seen");
         return;
     }
     tracing::info!(pid, "a child that hung in the kernel has ended");

@@ -53,6 +53,11 @@ pub async fn take(request: &Request) -> (Basket, Recorded) {
     (basket, recorded)
 }
 
+/// Only what the ports of the host answer, without the files of an archive.
+pub async fn recorded(request: &Request) -> Recorded {
+    port::record(request, &mut Basket::default()).await
+}
+
 /// Reads in a thread of its own, since a file of a driver may never answer; what it finds comes out one by one.
 fn in_a_thread(read: impl FnOnce(&Tell) + Send + 'static) -> UnboundedReceiver<Found> {
     let (sender, receiver) = unbounded_channel();

@@ -1,12 +1,13 @@
 //! Asks everything that the observer of the daemon asks, in the same order, and keeps the answers.
 
 use super::{Basket, Request};
-use crate::front::{FactsRoot, Sysfs};
+use crate::front::{self, FactsRoot, Sysfs};
 use crate::hand::docker;
 use crate::hand::probe::Probes;
 use model::absence::Reading;
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::health::line;
 use model::host_facts::HostFacts;
 use model::judge;
 use model::pci::PciScan;
@@ -25,7 +26,7 @@ pub(super) async fn record(request: &Request, basket: &mut Basket) -> Recorded {
     let docker = docker::facts(&request.settings.docker.socket, DOCKER_WITHIN).await;
     let host = host_facts(request, docker.as_ref().ok().and_then(|docker| docker.root_dir.clone()), basket).await;
     let scan = scan(request).await;
-    let reports = match &scan {
+    let mut reports = match &scan {
         Ok(scan) if judge::serves_any(scan) => drivers(request, scan, basket).await,
         Ok(_) => {
             // nvidia-smi would load the driver's module: a change of the host.
@@ -37,6 +38,9 @@ pub(super) async fn record(request: &Request, basket: &mut Basket) -> Recorded {
             Vec::new()
         }
     };
+    if scan.as_ref().is_ok_and(judge::has_sensors) {
+        reports.push((DriverSource::Sysfs, sensors(request).await));
+    }
     for (source, answer) in &reports {
         if let Err(fault) = answer {
             basket.miss(source.code(), &fault.to_string());
@@ -44,7 +48,29 @@ pub(super) async fn record(request: &Request, basket: &mut Basket) -> Recorded {
     }
     told(&docker, basket);
     let name = host.hostname.known().cloned().unwrap_or_else(|| "recorded".to_owned());
-    Recorded { name, scan, reports, docker, host }
+    let kernel_log = kernel_log(request, basket).await;
+    Recorded { name, scan, reports, docker, host, kernel_log }
+}
+
+async fn kernel_log(request: &Request, basket: &mut Basket) -> Option<Vec<String>> {
+    let path = request.root.join("dev/kmsg");
+    let what = "the kernel log, /dev/kmsg";
+    match timeout(READ_WITHIN, tokio::task::spawn_blocking(move || front::kernel_log_at(&path))).await {
+        Ok(Ok(Ok(lines))) => return Some(telling(&lines)),
+        Ok(Ok(Err(error))) => basket.miss(what, &error.to_string()),
+        Ok(Err(ended)) => basket.miss(what, &ended.to_string()),
+        Err(_) => basket.miss(what, &format!("it did not end in {} s", READ_WITHIN.as_secs())),
+    }
+    None
+}
+
+/// Only what the health of GPUs is judged by: the rest of the log is nobody's business.
+fn telling(lines: &[String]) -> Vec<String> {
+    lines
+        .iter()
+        .filter(|line| line::record(line).is_some_and(|record| line::said(&record.text).is_some()))
+        .cloned()
+        .collect()
 }
 
 fn told(docker: &Result<DockerFacts, ProbeFault>, basket: &mut Basket) {
@@ -66,10 +92,20 @@ async fn scan(request: &Request) -> Result<PciScan, ScanFault> {
     }
 }
 
+async fn sensors(request: &Request) -> Result<DriverReport, ProbeFault> {
+    let sysfs = Sysfs::new(request.root.join("sys"));
+    let what = || "sensors in sysfs".to_owned();
+    match timeout(READ_WITHIN, tokio::task::spawn_blocking(move || sysfs.sensors())).await {
+        Ok(Ok(report)) => report,
+        Ok(Err(ended)) => Err(ProbeFault::Failed { what: what(), status: 0, said: ended.to_string() }),
+        Err(_) => Err(ProbeFault::Timeout { what: what(), after_ms: READ_WITHIN.as_secs() * 1000 }),
+    }
+}
+
 async fn host_facts(request: &Request, docker_root: Option<String>, basket: &mut Basket) -> HostFacts {
     let (proc, sys) = (request.root.join("proc"), request.root.join("sys"));
     let os_release = vec![request.root.join("etc"), request.root.join("usr/lib")];
-    let facts = FactsRoot { proc, sys, os_release };
+    let facts = FactsRoot { proc, sys, os_release, files: request.root.clone() };
     match timeout(READ_WITHIN, tokio::task::spawn_blocking(move || facts.read(docker_root.as_deref()))).await {
         Ok(Ok(facts)) => facts,
         Ok(Err(_)) | Err(_) => {

@@ -23,9 +23,13 @@ fn main() -> ExitCode {
         return child_main(rest);
     }
     let wanted = args.iter().find(|arg| !arg.starts_with('-'));
-    let tests: [(&str, Test); 7] = [
+    let tests: [(&str, Test); 8] = [
         ("every_fact_that_nvml_says", every_fact_that_nvml_says),
         ("a_lost_gpu_keeps_its_place", a_lost_gpu_keeps_its_place),
+        (
+            "a_gpu_that_sleeps_beside_one_that_is_awake_is_not_opened",
+            a_gpu_that_sleeps_beside_one_that_is_awake_is_not_opened,
+        ),
         ("mig_devices_with_holes", mig_devices_with_holes),
         ("noise_of_the_library_is_no_answer", noise_of_the_library_is_no_answer),
         ("a_crash_and_an_exit_hurt_nobody", a_crash_and_an_exit_hurt_nobody),
@@ -88,6 +92,7 @@ fn every_fact_that_nvml_says(folder: &Path) {
     assert_eq!(gpu.temperature_c.get(), Some(31.0));
     assert_eq!(gpu.encoder_pct.get(), Some(5.0));
     assert_eq!((gpu.power_w.get(), gpu.power_limit_w.get()), (Some(43.21), Some(400.0)));
+    assert_eq!((gpu.sm_clock_mhz.get(), gpu.memory_clock_mhz.get()), (Some(1410), Some(1215)));
     assert_eq!(gpu.performance_state.known().unwrap(), "P8");
     assert_eq!((gpu.ecc_enabled.get(), gpu.ecc_uncorrected.get()), (Some(true), Some(10)));
     assert_eq!(gpu.throttle.known().unwrap(), &["gpu_idle", "sw_power_cap"], "a bit without a name stands nowhere");
@@ -102,6 +107,22 @@ fn every_fact_that_nvml_says(folder: &Path) {
     assert_eq!(gpu.utilization_pct, Reading::Absent(Absence::NotSupported));
     assert_eq!(gpu.decoder_pct, Reading::Absent(Absence::NotReported));
     assert_eq!(gpu.vbios, Reading::Absent(Absence::Garbled("badversion".to_owned())));
+}
+
+fn a_gpu_that_sleeps_beside_one_that_is_awake_is_not_opened(folder: &Path) {
+    let bus = folder.join("bus");
+    for (address, status) in [("0000:41:00.0", "suspended"), ("0000:42:00.0", "active")] {
+        std::fs::create_dir_all(bus.join("drivers/nvidia").join(address)).unwrap();
+        let power = bus.join("devices").join(address).join("power");
+        std::fs::create_dir_all(&power).unwrap();
+        std::fs::write(power.join("runtime_status"), format!("{status}\n")).unwrap();
+    }
+    let question = format!("[{:?}]", library(folder, "NORMAL"));
+    let mut worker = Command::new(std::env::current_exe().unwrap());
+    let said = worker.args([ROLE, "nvml", &question]).arg(&bus).output().unwrap().stdout;
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("GPU-99999999-2222-3333-4444-555555555555"), "the one that is awake: {said}");
+    assert!(!said.contains("GPU-11111111"), "the one that sleeps: {said}");
 }
 
 fn a_lost_gpu_keeps_its_place(folder: &Path) {
@@ -124,8 +145,12 @@ fn mig_devices_with_holes(folder: &Path) {
     assert_eq!((device.sm.get(), device.ce.get(), device.dec.get()), (Some(14), Some(1), Some(0)));
     assert_eq!(device.memory.total.get(), Some(4864));
     assert_eq!(report.gpus.first().unwrap().memory.total.get(), Some(40_960));
-    let left = report.problems.iter().find(|problem| problem.contains("MIG")).unwrap();
-    assert!(left.starts_with("1 MIG devices of 0000:41:00.0"), "{left}");
+    // The one whose UUID does not say where it is keeps its index, UUID and profile for nvidia-smi's list.
+    let [unplaced] = report.gpus.first().unwrap().mig_unplaced.as_slice() else { panic!("{report:?}") };
+    assert_eq!((unplaced.index, unplaced.memory_total_mib.get()), (2, Some(4864)));
+    assert_eq!(unplaced.uuid.known().unwrap().as_str(), "MIG-5d2a8f5c-1b1e-4f8e-9c3a-0d7e6f5a4b3c");
+    assert_eq!(unplaced.profile.known().unwrap(), "1g.5gb");
+    assert!(!report.problems.iter().any(|problem| problem.contains("MIG")), "{:?}", report.problems);
 }
 
 fn noise_of_the_library_is_no_answer(folder: &Path) {

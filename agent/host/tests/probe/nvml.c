@@ -10,7 +10,7 @@ enum { OK = 0, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, INSUFFICIENT
 typedef unsigned int uint;
 typedef unsigned long long u64;
 struct device { int kind; };
-static struct device good = {1}, lost = {2}, mig = {3};
+static struct device good = {1}, lost = {2}, mig = {3}, unplaced = {4};
 
 #define GOOD(d) do { if ((d)->kind == 2) return GPU_LOST; if ((d)->kind != 1) return NOT_SUPPORTED; } while (0)
 #define TEXT(to, size, text) (snprintf((to), (size), "%s", (text)), OK)
@@ -44,6 +44,12 @@ int nvmlDeviceGetHandleByIndex_v2(uint index, struct device **to) {
     *to = index == 0 ? &good : &lost;
     return OK;
 }
+int nvmlDeviceGetHandleByPciBusId_v2(const char *address, struct device **to) {
+    if (!strcmp(address, "0000:41:00.0")) *to = &good;
+    else if (!strcmp(address, "0000:42:00.0")) *to = &lost;
+    else return NOT_FOUND;
+    return OK;
+}
 struct pci { char legacy[16]; uint domain, bus, device, id, subsystem; char text[32]; };
 int nvmlDeviceGetPciInfo_v3(struct device *d, struct pci *to) {
     memset(to, 0, sizeof *to);
@@ -52,11 +58,11 @@ int nvmlDeviceGetPciInfo_v3(struct device *d, struct pci *to) {
 }
 int nvmlDeviceGetUUID(struct device *d, char *to, uint size) {
     const char *text[] = {"", "GPU-11111111-2222-3333-4444-555555555555", "GPU-99999999-2222-3333-4444-555555555555",
-                          "MIG-GPU-11111111-2222-3333-4444-555555555555/7/0"};
+                          "MIG-GPU-11111111-2222-3333-4444-555555555555/7/0", "MIG-5d2a8f5c-1b1e-4f8e-9c3a-0d7e6f5a4b3c"};
     return TEXT(to, size, text[d->kind]);
 }
 int nvmlDeviceGetName(struct device *d, char *to, uint size) {
-    return TEXT(to, size, d->kind == 3 ? "NVIDIA A100-SXM4-40GB MIG 1g.5gb" : "NVIDIA A100-SXM4-40GB");
+    return TEXT(to, size, d->kind >= 3 ? "NVIDIA A100-SXM4-40GB MIG 1g.5gb" : "NVIDIA A100-SXM4-40GB");
 }
 int nvmlDeviceGetIndex(struct device *d, uint *to) { *to = (uint)d->kind - 1; return OK; }
 int nvmlDeviceGetMinorNumber(struct device *d, uint *to) { GOOD(d); *to = 3; return OK; }
@@ -73,7 +79,7 @@ int nvmlDeviceGetMigDeviceHandleByIndex(struct device *d, uint index, struct dev
     GOOD(d);
     if (index == 1) return NOT_FOUND;
     if (index > 2) return NOT_FOUND;
-    *to = index == 0 ? &mig : &lost;
+    *to = index == 0 ? &mig : &unplaced;
     return OK;
 }
 struct attributes { uint sm, ce, dec, enc, jpeg, ofa, gi, ci; u64 mib; };
@@ -85,7 +91,7 @@ int nvmlDeviceGetAttributes_v2(struct device *d, struct attributes *to) {
 struct memory { uint version; u64 total, reserved, free, used; };
 int nvmlDeviceGetMemoryInfo_v2(struct device *d, struct memory *to) {
     if (d->kind == 2) return GPU_LOST;
-    u64 mib = 1 << 20, total = d->kind == 3 ? 4864 : 40960;
+    u64 mib = 1 << 20, total = d->kind >= 3 ? 4864 : 40960;
     to->total = total * mib; to->reserved = 571 * mib; to->free = (total - 571 - 13) * mib; to->used = 13 * mib + 7;
     return OK;
 }
@@ -97,6 +103,7 @@ int nvmlDeviceGetEnforcedPowerLimit(struct device *d, uint *to) { GOOD(d); *to =
 int nvmlDeviceGetPerformanceState(struct device *d, uint *to) { GOOD(d); *to = 8; return OK; }
 int nvmlDeviceGetEccMode(struct device *d, uint *current, uint *pending) { GOOD(d); *current = 1; *pending = 1; return OK; }
 int nvmlDeviceGetTotalEccErrors(struct device *d, uint kind, uint counter, u64 *to) { GOOD(d); *to = kind * 10 + counter; return OK; }
+int nvmlDeviceGetClockInfo(struct device *d, uint kind, uint *to) { GOOD(d); *to = kind == 1 ? 1410 : kind == 2 ? 1215 : 0; return OK; }
 int nvmlDeviceGetCurrentClocksThrottleReasons(struct device *d, u64 *to) { GOOD(d); *to = 0x1 | 0x4 | 0x100000000ull; return OK; }
 int nvmlDeviceGetCurrPcieLinkGeneration(struct device *d, uint *to) { GOOD(d); *to = 4; return OK; }
 int nvmlDeviceGetCurrPcieLinkWidth(struct device *d, uint *to) { GOOD(d); *to = 16; return OK; }

@@ -1,6 +1,7 @@
 //! Scans of sysfs trees: what a host shows, and what it costs when one part of it is wrong.
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+mod state;
 mod tree;
 
 use host::front::Sysfs;
@@ -36,7 +37,7 @@ fn every_fact_of_one_gpu() {
     assert_eq!(gpu.class.to_string(), "030200");
     assert_eq!(gpu.subsystem.get().unwrap().to_string(), "10de:16c1");
     assert_eq!(gpu.driver.known().unwrap().as_str(), "nvidia");
-    assert!(gpu.driver_override.is_none());
+    assert_eq!(gpu.driver_override, Reading::Absent(Absence::NotRead));
     assert_eq!(gpu.iommu_group.get(), Some(IommuGroupId(17)));
     assert_eq!(gpu.numa_node.get(), Some(1));
     assert_eq!((gpu.link.generation.get(), gpu.link.max_generation.get()), (Some(4), Some(5)));
@@ -333,7 +334,6 @@ fn one_bad_attribute_costs_one_fact() {
         "max_link_speed",
         "current_link_width",
         "max_link_width",
-        "driver_override",
         "power_state",
         "boot_vga",
         "driver",
@@ -375,11 +375,9 @@ fn break_attribute(path: &Path, state: &str, content: Option<&[u8]>) {
     }
 }
 
-/// The one fact that an attribute carries; −1 is a legitimate NUMA node, and an empty override is none.
+/// The one fact that an attribute carries; −1 is a legitimate NUMA node.
 fn lost_with(attribute: &str, state: &str) -> Vec<&'static str> {
     match (attribute, state) {
-        ("driver_override", "empty") => vec![],
-        ("driver_override", _) => vec!["driver_override"],
         ("subsystem_vendor" | "subsystem_device", _) => vec!["subsystem"],
         ("numa_node", _) => vec!["numa_node"],
         ("current_link_speed" | "max_link_speed" | "current_link_width" | "max_link_width", _) => vec!["link"],
@@ -415,14 +413,13 @@ fn reasons_beside_the_nulls() {
     let tree = Tree::new();
     let gpu = tree.gpu("0000:01:00.0", 4);
     gpu.put("numa_node", "-1").put("current_link_speed", "Unknown").put("current_link_width", "0");
-    gpu.put("driver_override", "no such\tdriver").put("power_state", "unknown");
+    gpu.put("power_state", "unknown");
     fs::remove_file(gpu.path.join("driver")).unwrap();
     fs::create_dir(gpu.path.join("driver")).unwrap();
     let gpu = only_gpu(&tree);
     assert!(gpu.numa_node.is_none());
     assert_eq!(gpu.link.generation, Reading::Absent(Absence::Garbled("Unknown".to_owned())));
     assert_eq!(gpu.link.width, Reading::Absent(Absence::Garbled("0".to_owned())));
-    assert_eq!(gpu.driver_override, Reading::Absent(Absence::Garbled("no suchdriver".to_owned())));
     assert_eq!(gpu.power_state, Reading::Absent(Absence::Garbled("unknown".to_owned())));
     assert!(matches!(gpu.driver, Reading::Absent(Absence::Unreadable(_))), "{:?}", gpu.driver);
 }

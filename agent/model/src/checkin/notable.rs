@@ -1,6 +1,7 @@
 //! Which changes of the host are worth an early heartbeat.
 
 use crate::driver::MigMode;
+use crate::health::HealthState;
 use crate::ids::{DriverName, PciAddress};
 use crate::observation::{GpuUse, HostObservation};
 
@@ -11,6 +12,7 @@ struct NotableGpu {
     usage: GpuUse,
     schedulable: bool,
     visible: bool,
+    health: (HealthState, Vec<String>),
     mig: (Option<MigMode>, Option<MigMode>),
     instances: Vec<(u32, u32)>,
 }
@@ -36,6 +38,7 @@ impl Notable {
                 usage: gpu.usage,
                 schedulable: gpu.schedulable,
                 visible: gpu.visible_to_runtime,
+                health: gpu.health.gist(),
                 mig: driver.map_or((None, None), |d| (d.mig_current.get(), d.mig_pending.get())),
                 instances: driver
                     .map(|d| d.mig_devices.iter().map(|m| (m.gpu_instance, m.compute_instance)).collect())

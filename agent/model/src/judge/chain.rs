@@ -1,12 +1,14 @@
 //! The chain of causes from the PCI bus to a usable GPU: each link with its state, its reason and what to do.
 
+mod bound;
+
 use super::verdict::health_reasons;
 use super::{Around, remedy};
 use crate::absence::{Absence, Reading};
 use crate::docker::DockerFacts;
 use crate::driver::{DriverGpu, ProbeFault};
 use crate::observation::{CauseLink, ChainLink};
-use crate::pci::{GpuFunction, VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
+use crate::pci::{GpuFunction, VENDOR_NVIDIA};
 
 /// Why a link does not hold, and what to do about it.
 struct Broken {
@@ -65,48 +67,43 @@ pub(super) fn is_visible(pci: &GpuFunction, chain: &[CauseLink]) -> bool {
     nothing_broken && ok(ChainLink::KernelDriver) == Some(true) && answers && injected
 }
 
+/// Why a GPU that was never seen awake is not asked.
+pub(super) const ASLEEP: &str = "the GPU sleeps and is not asked: that would wake it";
+
 fn bus(pci: &GpuFunction, driver: Option<&DriverGpu>) -> State {
+    let address = pci.address;
+    if pci.state.responds.get() == Some(false) {
+        let reason = format!("the configuration space of {address} reads all ones: the GPU fell off the PCI bus");
+        return State::broken(reason, remedy::gpu_lost(address));
+    }
     if driver.is_some_and(|said| health_reasons(said).contains(&"gpu_lost")) {
-        let reason = format!("the driver says that the GPU at {} is lost: it fell off the PCI bus", pci.address);
-        return State::broken(reason, remedy::gpu_lost(pci.address));
+        let reason = format!("the driver says that the GPU at {address} is lost: it fell off the PCI bus");
+        return State::broken(reason, remedy::gpu_lost(address));
+    }
+    if pci.power_state.known().is_some_and(|state| state == "D3cold") && is_kept_awake(pci) {
+        let reason = format!("the GPU at {address} is without power (D3cold), though the kernel takes it for awake");
+        return State::broken(reason, remedy::no_power(address));
     }
     State::Holds
+}
+
+/// The kernel says for certain that it has not put the GPU to sleep.
+fn is_kept_awake(pci: &GpuFunction) -> bool {
+    use crate::pci::RuntimeStatus as R;
+    matches!(pci.state.runtime.get(), Some(R::Active | R::Error | R::Unsupported))
 }
 
 fn kernel_driver(pci: &GpuFunction, driver: Option<&DriverGpu>, around: &Around<'_>) -> State {
     let name = match &pci.driver {
         Reading::Known(name) => name,
-        Reading::Absent(Absence::None) => return no_driver(pci, around),
+        Reading::Absent(Absence::None) => return bound::nobody(pci, around),
         // The link cannot be read, but the driver itself answers for this address.
         Reading::Absent(_) if driver.is_some() => return State::Holds,
         Reading::Absent(why) => {
             return State::Open(Some(format!("the driver link of {} could not be read ({})", pci.address, why.code())));
         }
     };
-    if name.is_vfio() {
-        let reason = format!("{name} is bound: the GPU is given to a virtual machine");
-        return State::broken(reason, remedy::take_back(pci.address, name));
-    }
-    let serves = match pci.id.vendor {
-        VENDOR_NVIDIA => name.as_str() == "nvidia",
-        VENDOR_AMD => name.as_str() == "amdgpu",
-        VENDOR_INTEL => matches!(name.as_str(), "i915" | "xe"),
-        _ => true,
-    };
-    if serves {
-        return State::Holds;
-    }
-    let wanted = remedy::wanted_driver(pci.id.vendor);
-    let reason = format!("the kernel driver {name} is bound; containers can use the GPU only through {wanted}");
-    State::broken(reason, remedy::replace_driver(pci, name, around.os_id))
-}
-
-fn no_driver(pci: &GpuFunction, around: &Around<'_>) -> State {
-    if let Some(wanted) = pci.driver_override.known() {
-        let reason = format!("no kernel driver is bound; driver_override keeps the GPU for {wanted}");
-        return State::broken(reason, remedy::clear_override(pci.address));
-    }
-    State::broken("no kernel driver is bound".to_owned(), remedy::install_driver(pci.id.vendor, around.os_id))
+    bound::somebody(pci, name, around)
 }
 
 fn nvml(pci: &GpuFunction, driver: Option<&DriverGpu>, around: &Around<'_>, served: bool) -> State {
@@ -115,6 +112,14 @@ fn nvml(pci: &GpuFunction, driver: Option<&DriverGpu>, around: &Around<'_>, serv
     }
     if driver.is_some() {
         return State::Holds;
+    }
+    if pci.is_asleep() {
+        return State::Open(Some(ASLEEP.to_owned()));
+    }
+    if let Some((module, library)) = around.host.stack.mismatch() {
+        let reason =
+            format!("the loaded module is version {module}, the libraries are version {library}: NVML refuses");
+        return State::broken(reason, remedy::mismatch());
     }
     if let Some((source, fault)) = around.telling_fault() {
         return State::broken(format!("{}: {fault}", source.code()), remedy::probe(fault));

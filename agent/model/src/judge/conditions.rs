@@ -1,6 +1,7 @@
 //! Standing statements that follow from an observation; a condition that does not hold is not listed.
 
 use super::{Around, remedy};
+use crate::absence::Absence;
 use crate::condition::{Condition, ConditionStatus};
 use crate::driver::ProbeFault;
 use crate::ids::PciAddress;
@@ -56,8 +57,7 @@ fn driver_unavailable(observation: &HostObservation, raw: &RawObservation) -> Op
     let is_dumb = |gpu: &&Gpu| {
         gpu.pci.id.vendor == VENDOR_NVIDIA
             && gpu.usage != GpuUse::Passthrough
-            && gpu.driver.is_none()
-            && gpu.driver_absence != Some(crate::Absence::NotProbed)
+            && gpu.driver_absence.as_ref().is_some_and(|why| !matches!(why, Absence::NotProbed | Absence::GpuAsleep))
     };
     let dumb: Vec<&Gpu> = observation.gpus.iter().filter(is_dumb).collect();
     let first = dumb.first()?;

@@ -1,7 +1,7 @@
 //! Merges what several sources say of one GPU, field by field: the first source that knows a value wins.
 
 use crate::absence::{Absence, Reading};
-use crate::driver::{DriverGpu, DriverMig, DriverReport, MemoryMib};
+use crate::driver::{DriverGpu, DriverMig, DriverReport, MemoryMib, UnplacedMig};
 use crate::ids::PciAddress;
 
 /// The facts of the GPU at `address` out of all reports, given in the order of trust, and the version of the driver that
@@ -29,6 +29,12 @@ fn fill<T>(trusted: Reading<T>, other: Reading<T>) -> Reading<T> {
     if silent || (trusted.known().is_none() && other.known().is_some()) { other } else { trusted }
 }
 
+/// What sensors say, with the reason why everything else is missing.
+pub(super) fn sensed(sensed: DriverGpu, why: &Absence) -> DriverGpu {
+    let address = sensed.address;
+    filled(sensed, DriverGpu::absent(address, why))
+}
+
 fn filled(trusted: DriverGpu, other: DriverGpu) -> DriverGpu {
     DriverGpu {
         address: trusted.address,
@@ -48,7 +54,8 @@ fn filled(trusted: DriverGpu, other: DriverGpu) -> DriverGpu {
         host_vgpu_mode: fill(trusted.host_vgpu_mode, other.host_vgpu_mode),
         mig_current: fill(trusted.mig_current, other.mig_current),
         mig_pending: fill(trusted.mig_pending, other.mig_pending),
-        mig_devices: filled_migs(trusted.mig_devices, other.mig_devices),
+        mig_devices: named_migs(filled_migs(trusted.mig_devices, other.mig_devices), &trusted.mig_unplaced),
+        mig_unplaced: trusted.mig_unplaced,
         memory: filled_memory(trusted.memory, other.memory),
         temperature_c: fill(trusted.temperature_c, other.temperature_c),
         utilization_pct: fill(trusted.utilization_pct, other.utilization_pct),
@@ -58,11 +65,18 @@ fn filled(trusted: DriverGpu, other: DriverGpu) -> DriverGpu {
         power_w: fill(trusted.power_w, other.power_w),
         power_limit_w: fill(trusted.power_limit_w, other.power_limit_w),
         fan_pct: fill(trusted.fan_pct, other.fan_pct),
+        sm_clock_mhz: fill(trusted.sm_clock_mhz, other.sm_clock_mhz),
+        memory_clock_mhz: fill(trusted.memory_clock_mhz, other.memory_clock_mhz),
+        graphics_clock_mhz: fill(trusted.graphics_clock_mhz, other.graphics_clock_mhz),
         performance_state: fill(trusted.performance_state, other.performance_state),
         ecc_enabled: fill(trusted.ecc_enabled, other.ecc_enabled),
         ecc_uncorrected: fill(trusted.ecc_uncorrected, other.ecc_uncorrected),
+        row_remap_pending: fill(trusted.row_remap_pending, other.row_remap_pending),
+        row_remap_failed: fill(trusted.row_remap_failed, other.row_remap_failed),
+        retirement_pending: fill(trusted.retirement_pending, other.retirement_pending),
         throttle: fill(trusted.throttle, other.throttle),
         recovery_action: fill(trusted.recovery_action, other.recovery_action),
+        fabric_state: fill(trusted.fabric_state, other.fabric_state),
         pcie_generation: fill(trusted.pcie_generation, other.pcie_generation),
         pcie_max_generation: fill(trusted.pcie_max_generation, other.pcie_max_generation),
         pcie_width: fill(trusted.pcie_width, other.pcie_width),
@@ -114,4 +128,21 @@ fn filled_mig(trusted: DriverMig, other: DriverMig) -> DriverMig {
         jpeg: fill(trusted.jpeg, other.jpeg),
         ofa: fill(trusted.ofa, other.ofa),
     }
+}
+
+/// Gives each device the UUID and the profile of the unplaced one at the same index. The two lists were read one after the
+/// other: where their memory differs, the layout has changed between them, and nothing is taken over.
+fn named_migs(mut migs: Vec<DriverMig>, unplaced: &[UnplacedMig]) -> Vec<DriverMig> {
+    for mig in &mut migs {
+        let same_memory = |found: &UnplacedMig| match (found.memory_total_mib.get(), mig.memory.total.get()) {
+            (Some(one), Some(other)) => one.abs_diff(other) <= 1,
+            (None, _) | (_, None) => true,
+        };
+        let twin = unplaced.iter().find(|found| Some(found.index) == mig.index.get() && same_memory(found));
+        if let Some(twin) = twin {
+            mig.uuid = fill(mig.uuid.clone(), twin.uuid.clone());
+            mig.profile = fill(mig.profile.clone(), twin.profile.clone());
+        }
+    }
+    migs
 }

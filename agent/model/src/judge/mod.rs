@@ -1,16 +1,21 @@
 //! Turns one round of answers into one observation: facts merged by PCI address, reasons for what is missing, verdicts.
 
+mod asleep;
 mod chain;
 mod conditions;
 mod merge;
 mod remedy;
 mod verdict;
 
+pub use asleep::{may_ask, may_fall_asleep};
 pub use verdict::{explain, health_reasons, passthrough_verdict, unschedulable_reason};
 
 use crate::absence::Absence;
 use crate::docker::DockerFacts;
 use crate::driver::{DriverGpu, DriverReport, DriverSource, MigMode, ProbeFault};
+use crate::features::{Facts, features};
+use crate::health::GpuHealth;
+use crate::host_facts::HostFacts;
 use crate::ids::PciAddress;
 use crate::observation::{Gpu, HostObservation, ProbeOutcome, RawObservation};
 use crate::pci::{GpuFunction, PciScan, VENDOR_NVIDIA};
@@ -32,17 +37,22 @@ struct Around<'a> {
     docker: &'a Result<DockerFacts, ProbeFault>,
     faults: Vec<(DriverSource, &'a ProbeFault)>,
     asked: bool,
-    os_id: Option<&'a str>,
+    host: &'a HostFacts,
 }
 
 impl<'a> Around<'a> {
     fn of(raw: &'a RawObservation) -> Self {
+        let nvidias = || raw.reports.iter().filter(|(who, ..)| *who != DriverSource::Sysfs);
         Self {
             docker: &raw.docker,
-            faults: raw.reports.iter().filter_map(|(who, said, _)| said.as_ref().err().map(|f| (*who, f))).collect(),
-            asked: !raw.reports.is_empty(),
-            os_id: raw.host.os_id.known().map(String::as_str),
+            faults: nvidias().filter_map(|(who, said, _)| said.as_ref().err().map(|f| (*who, f))).collect(),
+            asked: nvidias().next().is_some(),
+            host: &raw.host,
         }
+    }
+
+    fn os_id(&self) -> Option<&'a str> {
+        self.host.os_id.known().map(String::as_str)
     }
 
     /// The fault that says most: one of a source that is there, before one that is not installed.
@@ -55,12 +65,12 @@ impl<'a> Around<'a> {
 /// Judges one round of answers. Pure: the same input gives the same observation.
 ///
 /// The list of sysfs is the authority: a GPU that only the driver knows is named in `scan_problems`. `previous` gives the
-/// conditions that still hold the time since when they do.
+/// conditions that still hold the time since when they do, and GPUs that sleep what was known of them.
 #[must_use]
 pub fn judge(raw: RawObservation, seen: Seen, previous: Option<&HostObservation>) -> HostObservation {
     let nothing = PciScan::default();
     let scan = raw.scan.as_ref().unwrap_or(&nothing);
-    let gpus = judge_gpus(scan, &raw);
+    let gpus = judge_gpus(scan, &raw, previous);
     let mut observation = HostObservation {
         sequence: seen.sequence,
         observed_at: seen.observed_at,
@@ -74,7 +84,7 @@ pub fn judge(raw: RawObservation, seen: Seen, previous: Option<&HostObservation>
         cuda_version: answered(&raw).find_map(|report| report.cuda_version.known().cloned()),
         probes: Vec::new(),
         docker: Err(ProbeFault::HandUnavailable { what: "Docker".to_owned(), said: "not asked".to_owned() }),
-        host: crate::host_facts::HostFacts::default(),
+        host: HostFacts::default(),
         conditions: Vec::new(),
     };
     observation.conditions = conditions::conditions(&observation, &raw, previous);
@@ -87,15 +97,25 @@ pub fn judge(raw: RawObservation, seen: Seen, previous: Option<&HostObservation>
 /// Whether there is a GPU that the NVIDIA driver serves: without one there is nobody to ask, and no process is started.
 #[must_use]
 pub fn serves_any(scan: &PciScan) -> bool {
-    scan.gpus.iter().any(is_served_by_nvidia)
+    scan.gpus.iter().any(serves)
 }
+
+/// Whether there is a GPU on a driver whose sensors stand in sysfs.
+#[must_use]
+pub fn has_sensors(scan: &PciScan) -> bool {
+    scan.gpus.iter().any(|gpu| SENSING_DRIVERS.iter().any(|driver| gpu.is_bound_to(driver)))
+}
+
+/// Kernel drivers that show measured values of their GPUs in sysfs and hwmon.
+pub const SENSING_DRIVERS: [&str; 5] = ["amdgpu", "i915", "nouveau", "radeon", "xe"];
 
 /// Whether `nvidia-smi` is worth asking after NVML: where NVML failed or left a GPU that the NVIDIA driver serves without
 /// facts or without its MIG devices. Where the scan shows no such GPU there is nothing to ask; `None` = the scan itself failed.
 #[must_use]
 pub fn needs_smi(scan: Option<&PciScan>, nvml: &Result<DriverReport, ProbeFault>) -> bool {
     let Some(scan) = scan else { return nvml.is_err() };
-    let mut served = scan.gpus.iter().filter(|gpu| is_served_by_nvidia(gpu));
+    // One that sleeps is left alone, and nvidia-smi asks all of them.
+    let mut served = scan.gpus.iter().filter(|gpu| serves(gpu) && !gpu.is_asleep());
     served.any(|gpu| match nvml {
         Ok(report) => report.gpus.iter().find(|said| said.address == gpu.address).is_none_or(leaves_migs_open),
         Err(_) => true,
@@ -104,11 +124,12 @@ pub fn needs_smi(scan: Option<&PciScan>, nvml: &Result<DriverReport, ProbeFault>
 
 /// NVML's safe calls give no instance ids from driver 470 on, so that it lists no MIG device where there may be some.
 fn leaves_migs_open(said: &DriverGpu) -> bool {
-    said.mig_current.get() == Some(MigMode::Enabled) && said.mig_devices.is_empty()
+    said.mig_current.get() == Some(MigMode::Enabled) && (said.mig_devices.is_empty() || !said.mig_unplaced.is_empty())
 }
 
-fn is_served_by_nvidia(gpu: &GpuFunction) -> bool {
-    gpu.id.vendor == VENDOR_NVIDIA && gpu.driver.known().is_some_and(|driver| driver.as_str() == "nvidia")
+/// The NVIDIA driver serves the GPU.
+fn serves(gpu: &GpuFunction) -> bool {
+    gpu.id.vendor == VENDOR_NVIDIA && gpu.is_bound_to("nvidia")
 }
 
 fn answered(raw: &RawObservation) -> impl Iterator<Item = &DriverReport> {
@@ -122,35 +143,64 @@ fn outcome((source, said, took_ms): (DriverSource, Result<DriverReport, ProbeFau
     }
 }
 
-fn judge_gpus(scan: &PciScan, raw: &RawObservation) -> Vec<Gpu> {
+fn judge_gpus(scan: &PciScan, raw: &RawObservation, previous: Option<&HostObservation>) -> Vec<Gpu> {
     let around = Around::of(raw);
-    let mut gpus: Vec<Gpu> = scan.gpus.iter().map(|pci| judge_gpu(pci, scan, raw, &around)).collect();
+    let judged = |pci| judge_gpu(pci, scan, facts_of(pci, raw, &around, previous), &around);
+    let mut gpus: Vec<Gpu> = scan.gpus.iter().map(judged).collect();
     gpus.sort_by_key(|gpu| gpu.pci.address);
     gpus.dedup_by_key(|gpu| gpu.pci.address);
     gpus
 }
 
-fn judge_gpu(pci: &GpuFunction, scan: &PciScan, raw: &RawObservation, around: &Around<'_>) -> Gpu {
+/// What is known of a GPU beyond sysfs's own facts.
+#[derive(Default)]
+struct Known {
+    /// Of NVIDIA's tools, or why they have nothing.
+    told: Option<DriverGpu>,
+    version: Option<String>,
+    absence: Option<Absence>,
+    /// Of the sensors of other drivers.
+    sensed: Option<DriverGpu>,
+}
+
+fn facts_of(pci: &GpuFunction, raw: &RawObservation, around: &Around<'_>, previous: Option<&HostObservation>) -> Known {
+    let reports = |sensors: bool| answered(raw).filter(move |report| (report.source == DriverSource::Sysfs) == sensors);
     // What only NVIDIA's tools say of another vendor's GPU is not believed.
-    let reports = answered(raw).filter(|_| pci.id.vendor == VENDOR_NVIDIA);
-    let (driver, driver_version) = merge::facts(reports, pci.address);
-    let driver_absence = driver.is_none().then(|| why_no_facts(pci, around));
-    let cause_chain = chain::cause_chain(pci, driver.as_ref(), around);
+    let of_nvidia = pci.id.vendor == VENDOR_NVIDIA;
+    let (mut told, mut version) = merge::facts(reports(false).filter(|_| of_nvidia), pci.address);
+    let (mut sensed, _) = merge::facts(reports(true), pci.address);
+    if pci.is_asleep() {
+        let before = asleep::remembered(pci, previous);
+        let slot = if serves(pci) { &mut told } else { &mut sensed };
+        *slot = slot.take().or_else(|| before.and_then(|seen| seen.driver.clone())).map(asleep::without_measures);
+        version = version.or_else(|| before.and_then(|seen| seen.driver_version.clone()));
+    }
+    let absence = told.is_none().then(|| why_no_facts(pci, around));
+    Known { told, version, absence, sensed }
+}
+
+fn judge_gpu(pci: &GpuFunction, scan: &PciScan, known: Known, around: &Around<'_>) -> Gpu {
+    let told = known.told.as_ref();
+    let cause_chain = chain::cause_chain(pci, told, around);
     let visible_to_runtime = chain::is_visible(pci, &cause_chain);
-    let usage = verdict::usage(pci, driver.as_ref());
-    let unschedulable_reason = unschedulable_reason(usage, driver.as_ref(), &cause_chain)
+    let usage = verdict::usage(pci, told);
+    let unschedulable_reason = unschedulable_reason(usage, told, &cause_chain)
         .or_else(|| (!visible_to_runtime).then_some("not_visible_to_runtime"));
+    let facts = Facts { pci, driver: told, stack: &around.host.stack, visible: visible_to_runtime };
+    let why = known.absence.clone().unwrap_or(Absence::NotReported);
     Gpu {
-        passthrough: passthrough_verdict(pci, driver.as_ref(), scan),
+        passthrough: passthrough_verdict(pci, told, scan),
+        features: features(&facts),
         pci: pci.clone(),
-        driver,
-        driver_version,
-        driver_absence,
+        driver: known.told.or_else(|| known.sensed.map(|sensed| merge::sensed(sensed, &why))),
+        driver_version: known.version,
+        driver_absence: known.absence,
         usage,
         schedulable: unschedulable_reason.is_none(),
         unschedulable_reason: unschedulable_reason.map(str::to_owned),
         cause_chain,
         visible_to_runtime,
+        health: GpuHealth::default(),
     }
 }
 
@@ -160,8 +210,11 @@ fn why_no_facts(pci: &GpuFunction, around: &Around<'_>) -> Absence {
         // No source of ours asks the drivers of other vendors.
         return if pci.driver.known().is_some() { Absence::NotSupported } else { Absence::DriverAbsent };
     }
-    if pci.driver.known().is_none_or(|_| !is_served_by_nvidia(pci)) {
+    if pci.driver.known().is_none_or(|_| !serves(pci)) {
         return Absence::DriverAbsent;
+    }
+    if pci.is_asleep() {
+        return Absence::GpuAsleep;
     }
     if !around.asked {
         return Absence::NotProbed;

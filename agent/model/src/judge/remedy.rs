@@ -1,5 +1,7 @@
 //! What to do about each broken link: one sentence with the real command in it.
 
+pub(super) mod module;
+
 use crate::docker::DockerFacts;
 use crate::driver::ProbeFault;
 use crate::ids::{DriverName, PciAddress};
@@ -25,6 +27,21 @@ pub(super) fn gpu_lost(address: PciAddress) -> String {
     )
 }
 
+pub(super) fn no_power(address: PciAddress) -> String {
+    let folder = folder(address);
+    format!(
+        "keep it awake and look again: `echo on > {folder}/power/control; echo 0 > {folder}/d3cold_allowed; \
+         echo 1 > /sys/bus/pci/rescan`; where it stays without power, power the machine off and on"
+    )
+}
+
+/// Module and libraries are of two versions.
+pub(super) fn mismatch() -> String {
+    "the driver was upgraded under its module: stop what uses the GPUs, then `rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia \
+     && modprobe nvidia`, or reboot"
+        .to_owned()
+}
+
 /// The GPU is on a VFIO driver and shall come back to the host.
 pub(super) fn take_back(address: PciAddress, name: &DriverName) -> String {
     let folder = folder(address);
@@ -38,6 +55,15 @@ pub(super) fn clear_override(address: PciAddress) -> String {
     let folder = folder(address);
     format!(
         "to give it back to the host: `echo > {folder}/driver_override; echo {address} > /sys/bus/pci/drivers_probe`"
+    )
+}
+
+/// An override keeps every other driver away, and a scan does not read it.
+pub(super) fn look_for_override(address: PciAddress, otherwise: &str) -> String {
+    let folder = folder(address);
+    format!(
+        "`cat {folder}/driver_override`: if it names a driver, the GPU is kept for that one (`echo > {folder}/driver_override; \
+         echo {address} > /sys/bus/pci/drivers_probe` gives it back); if it hangs, an unbind hangs in the kernel; else {otherwise}"
     )
 }
 
@@ -62,8 +88,9 @@ pub(super) fn install_driver(vendor: u16, os_id: Option<&str>) -> String {
 }
 
 /// Another driver than the wanted one holds the GPU.
-pub(super) fn replace_driver(pci: &GpuFunction, bound: &DriverName, os_id: Option<&str>) -> String {
-    let install = install_driver(pci.id.vendor, os_id);
+pub(super) fn replace_driver(pci: &GpuFunction, bound: &DriverName, os_id: Option<&str>, is_installed: bool) -> String {
+    let install =
+        if is_installed { "NVIDIA's driver is installed".to_owned() } else { install_driver(pci.id.vendor, os_id) };
     let modules = match bound.as_str() {
         "nouveau" => "nouveau",
         "nova" | "nova_core" | "nova-core" | "NovaCore" | "nova_drm" => "nova_core nova_drm",
@@ -75,13 +102,18 @@ pub(super) fn replace_driver(pci: &GpuFunction, bound: &DriverName, os_id: Optio
         }
     };
     let lines = modules.split(' ').map(|module| format!("blacklist {module}")).collect::<Vec<_>>().join("\\n");
-    let initramfs = match os_id {
-        Some("debian" | "ubuntu") => "update-initramfs -u",
-        Some(_) | None => "dracut -f",
-    };
+    let initramfs = new_initramfs(os_id);
     format!(
         "keep it from loading: `printf '{lines}\\n' > /etc/modprobe.d/gpuhostd-blacklist.conf && {initramfs}`; {install}; reboot"
     )
+}
+
+/// The command that makes the initial file system anew, where modules are loaded from first.
+fn new_initramfs(os_id: Option<&str>) -> &'static str {
+    match os_id {
+        Some("debian" | "ubuntu") => "update-initramfs -u",
+        Some(_) | None => "dracut -f",
+    }
 }
 
 /// A source of driver facts failed.

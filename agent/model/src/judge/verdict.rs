@@ -2,11 +2,9 @@
 
 use crate::absence::{Absence, Reading};
 use crate::driver::{DriverGpu, MigMode};
+use crate::features::LEAST_COMPUTE_CAPABILITY;
 use crate::observation::{CauseLink, ChainLink, GpuUse, PassthroughVerdict};
 use crate::pci::{GpuFunction, PciScan};
-
-/// CUDA compute capability below which no current CUDA release runs.
-const LEAST_COMPUTE_CAPABILITY: (u32, u32) = (3, 0);
 
 /// What the GPU is used for, as far as its bound driver and its MIG mode say.
 pub(super) fn usage(pci: &GpuFunction, driver: Option<&DriverGpu>) -> GpuUse {
@@ -74,11 +72,19 @@ pub fn explain(code: &str) -> Option<(&'static str, &'static str)> {
             "the driver wants a reset of the GPU before it does anything else",
             "stop what uses the GPU, then `nvidia-smi -r -i ADDRESS`; where that is refused, reboot",
         ),
+        "health_failed" => (
+            "its health is failed: what it computes cannot be relied on",
+            "`gpuhostctl gpu show ADDRESS` names each reason and what to do about it",
+        ),
         "compute_capability_too_low" => (
             "its CUDA compute capability lies below 3.0: no CUDA that is still maintained runs on it",
             "use it for display only, or replace the card",
         ),
         "not_probed" => ("the driver has not been asked yet", "wait a moment: the daemon has just started"),
+        "gpu_asleep" => (
+            "it sleeps, and was never seen awake since this daemon runs",
+            "wake it once, so that its UUID is known: `nvidia-smi -L`",
+        ),
         "kernel_driver_unknown" => (
             "which kernel driver is bound could not be read",
             "look at the link: `ls -l /sys/bus/pci/devices/ADDRESS/driver`",
@@ -93,6 +99,7 @@ pub fn explain(code: &str) -> Option<(&'static str, &'static str)> {
 fn open_code(link: &CauseLink) -> Option<&'static str> {
     match link.link {
         ChainLink::KernelDriver => link.ok.is_none().then_some("kernel_driver_unknown"),
+        ChainLink::Nvml if link.reason.as_deref() == Some(super::chain::ASLEEP) => Some("gpu_asleep"),
         ChainLink::Nvml => (link.ok.is_none() && link.reason.is_some()).then_some("not_probed"),
         ChainLink::Pci | ChainLink::DockerRuntime | ChainLink::Cdi | ChainLink::Policy => None,
     }
@@ -127,6 +134,9 @@ pub fn passthrough_verdict(pci: &GpuFunction, driver: Option<&DriverGpu>, scan: 
     }
     if pci.physical_function.is_some() {
         reasons.push("virtual_function");
+    }
+    if pci.state.mediated.in_use() {
+        reasons.push("mediated_devices_active");
     }
     reasons.extend(driver.into_iter().flat_map(driver_reasons));
     PassthroughVerdict { eligible: reasons.is_empty(), reasons: reasons.into_iter().map(str::to_owned).collect() }

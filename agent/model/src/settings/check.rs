@@ -6,7 +6,7 @@ type Senseless = (&'static str, String, &'static str);
 
 /// Refuses values that cannot work: field, value, and what was expected.
 pub(super) fn sensible(settings: &Settings) -> Result<(), Senseless> {
-    let Settings { agent, manager, docker, nvidia } = settings;
+    let Settings { agent, manager, docker, nvidia, metrics, gpu: _ } = settings;
     within("agent.sample_interval_s", agent.sample_interval_s, 5, 3600, "expected 5..=3600 seconds")?;
     within("manager.heartbeat_interval_s", manager.heartbeat_interval_s, 5, 300, "expected 5..=300 seconds")?;
     within("nvidia.probe_timeout_ms", nvidia.probe_timeout_ms, 500, 600_000, "expected 500..=600000 milliseconds")?;
@@ -22,7 +22,19 @@ pub(super) fn sensible(settings: &Settings) -> Result<(), Senseless> {
     if !docker.socket.starts_with('/') {
         return Err(("docker.socket", docker.socket.clone(), "expected an absolute path"));
     }
+    // A socket's path may be no longer than this on Linux, its ending zero included.
+    if let Some(socket) = metrics.socket.as_ref().filter(|path| !names_file(path) || path.len() > 107) {
+        return Err(("metrics.socket", socket.clone(), "expected an absolute path of at most 107 bytes"));
+    }
+    if let Some(file) = metrics.textfile.as_ref().filter(|path| !names_file(path) || !path.ends_with(".prom")) {
+        return Err(("metrics.textfile", file.clone(), "expected an absolute path that ends in .prom"));
+    }
     Ok(())
+}
+
+/// An absolute path whose last element is a name.
+fn names_file(path: &str) -> bool {
+    path.starts_with('/') && path.rsplit('/').next().is_some_and(|name| !["", ".", ".."].contains(&name))
 }
 
 fn within(field: &'static str, value: u64, least: u64, most: u64, why: &'static str) -> Result<(), Senseless> {

@@ -1,6 +1,7 @@
 //! Lays configuration fragments over each other: each is read alone first, so that a fault names its own file and line.
 
 use super::{Settings, check};
+use crate::ids::PciAddress;
 
 /// A fragment that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,11 +43,20 @@ pub fn merge(fragments: &[(String, String)]) -> Result<Settings, SettingsFault> 
             value,
             why,
         })?;
-        lay_over(&mut all, text.parse::<toml::Table>().map_err(unreadable)?);
+        lay_over(&mut all, by_address(text.parse::<toml::Table>().map_err(unreadable)?));
     }
     let last = fragments.last().map_or("", |(file, _)| file);
     all.try_into()
         .map_err(|e: toml::de::Error| SettingsFault::Unreadable { file: last.to_owned(), said: e.to_string() })
+}
+
+/// A GPU may be named with or without its domain: the same GPU in two fragments is one.
+fn by_address(mut fragment: toml::Table) -> toml::Table {
+    if let Some(toml::Value::Table(gpus)) = fragment.get_mut("gpu") {
+        let named = std::mem::take(gpus).into_iter();
+        *gpus = named.map(|(name, own)| (name.parse::<PciAddress>().map_or(name, |at| at.to_string()), own)).collect();
+    }
+    fragment
 }
 
 fn lay_over(below: &mut toml::Table, above: toml::Table) {
@@ -85,6 +95,27 @@ mod tests {
     }
 
     #[test]
+    fn features_are_switched_off_by_gpu() {
+        let low = "[gpu.'41:00.0']\nfeatures_off = ['nvenc']\n[gpu.'0000:42:00.0']\nfeatures_off = ['egl', 'vulkan']\n";
+        let high = "[gpu.'0000:41:00.0']\nfeatures_off = ['nvdec', 'cuda']\n";
+        let merged = merge(&fragments(&[low, high])).unwrap();
+        let off = |at: &str| merged.gpu[&at.parse().unwrap()].features_off.iter().map(|n| n.code()).collect::<Vec<_>>();
+        assert_eq!(merged.gpu.len(), 2, "with or without its domain it is the same GPU");
+        assert_eq!((off("0000:41:00.0"), off("0000:42:00.0")), (vec!["cuda", "nvdec"], vec!["egl", "vulkan"]));
+    }
+
+    #[test]
+    fn an_unknown_feature_or_gpu_names_file_line_and_field() {
+        let typo = "[gpu.'0000:41:00.0']\nfeatures_off = ['nvnec']\n";
+        let fault = merge(&fragments(&["", typo])).unwrap_err().to_string();
+        for word in ["1.toml: ", "line 2", "nvnec", "nvenc", "features_off"] {
+            assert!(fault.contains(word), "{word}: {fault}");
+        }
+        let fault = merge(&fragments(&["[gpu.first]\nfeatures_off = []\n"])).unwrap_err().to_string();
+        assert!(fault.starts_with("0.toml: ") && fault.contains("first"), "{fault}");
+    }
+
+    #[test]
     fn a_wrong_fragment_names_itself_and_the_line() {
         let fault = merge(&fragments(&["", "[manager]\n\nurl = 'x'\n"])).unwrap_err().to_string();
         assert!(fault.starts_with("1.toml: ") && fault.contains("line 3") && fault.contains("url"), "{fault}");
@@ -100,6 +131,9 @@ mod tests {
             ("[agent]\nsample_interval_s = 0", "agent.sample_interval_s"),
             ("[nvidia]\nprobe_timeout_ms = 1", "nvidia.probe_timeout_ms"),
             ("[docker]\nsocket = 'relative'", "docker.socket"),
+            ("[metrics]\nsocket = 'metrics.sock'", "metrics.socket"),
+            ("[metrics]\nsocket = '/run/'", "metrics.socket"),
+            ("[metrics]\ntextfile = '/run/gpuhostd/metrics.txt'", "metrics.textfile"),
             ("[manager]\nserver_id = 'not-a-uuid'", "manager.server_id"),
         ] {
             let fault = merge(&fragments(&[text])).unwrap_err().to_string();

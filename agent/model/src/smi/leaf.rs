@@ -115,6 +115,11 @@ pub(super) fn watts(text: &str) -> Reading<f64> {
     value(text, |text| decimal(before_unit(text, "W")?).filter(|watts| *watts >= 0.0))
 }
 
+/// `1410 MHz`.
+pub(super) fn mhz(text: &str) -> Reading<u32> {
+    value(text, |text| integer(before_unit(text, "MHz")?))
+}
+
 /// `81559 MiB`; drivers before 331 wrote `MB` and meant the same.
 pub(super) fn mib(text: &str) -> Reading<u64> {
     value(text, |text| {

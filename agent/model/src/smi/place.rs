@@ -35,6 +35,8 @@ pub(super) enum Place {
     Memory,
     /// `gpu/utilization`.
     Utilization,
+    /// `gpu/fabric` (520 and newer).
+    Fabric,
     /// `gpu/ecc_mode`.
     EccMode,
     /// `gpu/ecc_errors`.
@@ -49,6 +51,8 @@ pub(super) enum Place {
     Power,
     /// `gpu/clocks_throttle_reasons`, or `gpu/clocks_event_reasons` from 535 on.
     Throttle,
+    /// `gpu/clocks`: those of now.
+    Clocks,
     /// `gpu/processes`, or `gpu/compute_processes` up to 340.
     Processes,
     /// `…/process_info`.
@@ -89,6 +93,8 @@ pub(super) enum Field {
     DecoderUtil,
     Power(PowerField),
     Fan,
+    SmClock,
+    MemoryClock,
     PerformanceState,
     EccCurrent,
     EccSram,
@@ -98,6 +104,7 @@ pub(super) enum Field {
     EccDoubleBitTotal,
     ThrottleReason,
     RecoveryAction,
+    FabricState,
     Generation,
     MaxGeneration,
     Width,
@@ -171,12 +178,14 @@ pub(super) fn child(parent: Place, name: &str) -> Option<Place> {
         | Place::Virtualization
         | Place::Memory
         | Place::Utilization
+        | Place::Fabric
         | Place::EccMode
         | Place::Volatile
         | Place::DoubleBit
         | Place::Temperature
         | Place::Power
         | Place::Throttle
+        | Place::Clocks
         | Place::Process => of_block(parent, name).map(Place::Value),
         Place::Value(_) => None,
     }
@@ -200,11 +209,13 @@ fn gpu_container(name: &str) -> Option<Place> {
         "gpu_virtualization_mode" => Place::Virtualization,
         "fb_memory_usage" => Place::Memory,
         "utilization" => Place::Utilization,
+        "fabric" => Place::Fabric,
         "ecc_mode" => Place::EccMode,
         "ecc_errors" => Place::EccErrors,
         "temperature" => Place::Temperature,
         "power_readings" | "gpu_power_readings" => Place::Power,
         "clocks_throttle_reasons" | "clocks_event_reasons" => Place::Throttle,
+        "clocks" => Place::Clocks,
         "processes" | "compute_processes" => Place::Processes,
         _ => return None,
     })
@@ -260,11 +271,13 @@ fn block(container: Place) -> &'static [(&'static str, Field)] {
         Place::MigMemory => &MIG_MEMORY,
         Place::MigShared => &MIG_SHARED,
         Place::Utilization => &UTILIZATION,
+        Place::Fabric => &[("state", F::FabricState)],
         Place::EccMode => &[("current_ecc", F::EccCurrent)],
         Place::Volatile => &VOLATILE,
         Place::DoubleBit => &[("total", F::EccDoubleBitTotal)],
         Place::Temperature => &[("gpu_temp", F::Temperature)],
         Place::Power => &POWER,
+        Place::Clocks => &[("sm_clock", F::SmClock), ("mem_clock", F::MemoryClock)],
         Place::Process => &PROCESS,
         Place::Throttle => &[("", F::ThrottleReason)],
         Place::Outside

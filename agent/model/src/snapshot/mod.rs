@@ -80,6 +80,9 @@ pub struct Recorded {
     pub docker: Result<DockerFacts, ProbeFault>,
     /// The host around the GPUs.
     pub host: HostFacts,
+    /// Records of the kernel log that say something of a GPU, as `/dev/kmsg` gives them; `None` where it could not be read.
+    #[serde(default)]
+    pub kernel_log: Option<Vec<String>>,
 }
 
 impl Recorded {

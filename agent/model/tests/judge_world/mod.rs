@@ -1,4 +1,5 @@
 //! A made-up host for the tests of the judge: GPUs, groups, Docker and driver reports with telling defaults.
+#![allow(dead_code, reason = "no test needs all of it")]
 
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
@@ -35,6 +36,7 @@ pub(crate) fn function(address: &str, id: &str, driver: &str, group: u32) -> Gpu
         virtual_functions: Vec::new(),
         physical_function: None,
         power_state: Reading::Known("D0".to_owned()),
+        state: model::pci::FunctionState::default(),
         companions: Vec::new(),
         name: Some("GH100 [H100]".to_owned()),
         vendor_name: None,

@@ -141,6 +141,9 @@ fn compare_gpu(gpu: &DriverGpu, node: Node<'_, '_>, check: &mut Check) -> Result
         check.number(path, ours, value(node, path), "%")?;
     }
     check.number("gpu_temp", &gpu.temperature_c, value(node, "temperature/gpu_temp"), "C")?;
+    for (path, ours) in [("clocks/sm_clock", &gpu.sm_clock_mhz), ("clocks/mem_clock", &gpu.memory_clock_mhz)] {
+        check.reading(path, ours, value(node, path), |text| text.strip_suffix(" MHz")?.parse().ok())?;
+    }
     check.text("performance_state", &gpu.performance_state, value(node, "performance_state"))?;
     power(gpu, node, check)?;
     ecc(gpu, node, check)?;
@@ -177,6 +180,7 @@ fn modes(gpu: &DriverGpu, node: Node<'_, '_>, check: &mut Check) -> Result<(), S
     check.switch("current_mig", &is_on(&gpu.mig_current), value(node, "mig_mode/current_mig"))?;
     check.switch("pending_mig", &is_on(&gpu.mig_pending), value(node, "mig_mode/pending_mig"))?;
     check.switch("current_ecc", &gpu.ecc_enabled, value(node, "ecc_mode/current_ecc"))?;
+    check.text("fabric state", &gpu.fabric_state, value(node, "fabric/state"))?;
     check.text("recovery action", &gpu.recovery_action, value(node, "gpu_recovery_action"))
 }
 

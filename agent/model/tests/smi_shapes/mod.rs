@@ -164,6 +164,12 @@ fn head(w: &mut Writer, nth: u32) {
             }
         });
     }
+    if branch >= 525 {
+        w.within("fabric", |w| {
+            w.leaf("state", "Completed");
+            w.leaf("status", "Success");
+        });
+    }
     if branch >= 570 {
         w.leaf("gpu_recovery_action", "None");
     }

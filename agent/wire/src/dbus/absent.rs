@@ -52,7 +52,8 @@ impl Absent {
             | Absence::ProbeTimeout
             | Absence::ProbeFailed
             | Absence::GpuAsleep
-            | Absence::NotProbed => why.code().to_owned(),
+            | Absence::NotProbed
+            | Absence::NotRead => why.code().to_owned(),
         };
         self.0.insert(property.to_owned(), reason);
     }

@@ -1,12 +1,16 @@
 //! What a GPU object shows.
 
 use super::absent::{Absent, HasAbsent};
+use super::feature::{FeatureView, views};
 use super::metrics::{MetricsView, from_driver};
+use super::mig::MigView;
 use super::{gpu_path, group_path};
 use model::PciAddress;
 use model::absence::{Absence, Reading};
-use model::driver::{DriverMig, MigMode};
+use model::driver::MigMode;
+use model::health::HealthReason;
 use model::observation::{CauseLink, Gpu};
+use model::pci::{GpuFunction, Mediated};
 use serde::{Deserialize, Serialize};
 
 /// All properties of `org.gpuhost.Agent1.Gpu`, and the metrics.
@@ -82,11 +86,17 @@ pub struct GpuView {
     pub passthrough_eligible: bool,
     /// Stable codes of what stands in the way.
     pub passthrough_reasons: Vec<String>,
+    /// How well it is: `ok`, `degraded`, `failed` or `unknown`.
+    pub health: String,
+    /// What speaks against it, the gravest first.
+    pub health_reasons: Vec<HealthReasonView>,
+    /// Number of the last Xid in the kernel log.
+    pub last_xid: Option<u32>,
     /// MIG mode now, `enabled` or `disabled`.
     pub mig_mode: Option<String>,
     /// MIG mode after the next reset.
     pub mig_pending_mode: Option<String>,
-    /// MIG devices.
+    /// MIG devices, by GPU instance and compute instance.
     pub mig_devices: Vec<MigView>,
     /// ECC is on.
     pub ecc_enabled: Option<bool>,
@@ -94,6 +104,20 @@ pub struct GpuView {
     pub persistence: Option<bool>,
     /// What the driver wants done, `None`, `Reset`, …
     pub recovery_action: Option<String>,
+    /// What it can be used for.
+    pub features: Vec<FeatureView>,
+    /// How the kernel can reset it (`flr`, `bus`, …), in the order in which it tries them; empty where it cannot.
+    pub reset_methods: Option<Vec<String>>,
+    /// `power/runtime_status` (`active`, `suspended`, …).
+    pub runtime_status: Option<String>,
+    /// The kernel may take its power away while it sleeps.
+    pub d3cold_allowed: Option<bool>,
+    /// Types of mediated devices that it could make.
+    pub mediated_types: Vec<String>,
+    /// Mediated devices that exist (UUIDs), and virtual functions that are a vGPU (addresses).
+    pub mediated_devices: Vec<String>,
+    /// State of the NVLink fabric in the driver's words.
+    pub fabric_state: Option<String>,
     /// Properties that have no value now, with the reason.
     pub absent: Absent,
     /// Measured values (`GetMetrics` on D-Bus).
@@ -114,20 +138,32 @@ pub struct CauseView {
     pub remedy: Option<String>,
 }
 
-/// One MIG device.
+/// One reason against the health of a GPU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct MigView {
-    /// GPU instance id.
-    pub gpu_instance: u32,
-    /// Compute instance id.
-    pub compute_instance: u32,
-    /// UUID, where NVML answered.
-    pub uuid: Option<String>,
-    /// Profile, `1g.5gb`, where NVML answered.
-    pub profile: Option<String>,
-    /// Memory of the slice in MiB.
-    pub memory_total_mib: Option<u64>,
+pub struct HealthReasonView {
+    /// Stable code, `xid_79`.
+    pub code: String,
+    /// `degraded` or `failed`.
+    pub state: String,
+    /// What was seen.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+    /// Since when, in milliseconds since 1970-01-01 UTC.
+    pub since: u64,
+}
+
+impl From<&HealthReason> for HealthReasonView {
+    fn from(reason: &HealthReason) -> Self {
+        Self {
+            code: reason.code.clone(),
+            state: reason.state.code().to_owned(),
+            message: reason.message.clone(),
+            remedy: reason.remedy.clone(),
+            since: u64::try_from(reason.since.0).unwrap_or(0),
+        }
+    }
 }
 
 impl From<&CauseLink> for CauseView {
@@ -137,18 +173,6 @@ impl From<&CauseLink> for CauseView {
             ok: link.ok,
             reason: link.reason.clone(),
             remedy: link.remedy.clone(),
-        }
-    }
-}
-
-impl From<&DriverMig> for MigView {
-    fn from(mig: &DriverMig) -> Self {
-        Self {
-            gpu_instance: mig.gpu_instance,
-            compute_instance: mig.compute_instance,
-            uuid: mig.uuid.known().map(ToString::to_string),
-            profile: mig.profile.known().cloned(),
-            memory_total_mib: mig.memory.total.get(),
         }
     }
 }
@@ -204,16 +228,41 @@ impl From<&Gpu> for GpuView {
             cause_chain: gpu.cause_chain.iter().map(CauseView::from).collect(),
             passthrough_eligible: gpu.passthrough.eligible,
             passthrough_reasons: gpu.passthrough.reasons.clone(),
+            health: gpu.health.state.code().to_owned(),
+            health_reasons: gpu.health.reasons.iter().map(HealthReasonView::from).collect(),
+            last_xid: absent.option("LastXid", gpu.health.xid_last, &Absence::None),
             mig_mode: absent.value("MigMode", mig(from_driver(gpu, |d| &d.mig_current))),
             mig_pending_mode: absent.value("MigPendingMode", mig(from_driver(gpu, |d| &d.mig_pending))),
-            mig_devices: gpu.driver.iter().flat_map(|d| d.mig_devices.iter().map(MigView::from)).collect(),
+            mig_devices: mig_devices(gpu),
             ecc_enabled: absent.value("EccEnabled", from_driver(gpu, |d| &d.ecc_enabled)),
             persistence: absent.value("Persistence", from_driver(gpu, |d| &d.persistence)),
             recovery_action: absent.value("RecoveryAction", from_driver(gpu, |d| &d.recovery_action)),
+            features: views(&gpu.features),
+            reset_methods: absent.value("ResetMethods", pci.state.reset_methods.clone()),
+            runtime_status: absent
+                .value("RuntimeStatus", pci.state.runtime.clone().map(|status| status.code().to_owned())),
+            d3cold_allowed: absent.value("D3coldAllowed", pci.state.d3cold_allowed.clone()),
+            mediated_types: pci.state.mediated.types.clone(),
+            mediated_devices: mediated(pci),
+            fabric_state: absent.value("FabricState", from_driver(gpu, |d| &d.fabric_state)),
             absent,
             metrics: MetricsView::from(gpu),
         }
     }
+}
+
+/// The MIG devices that the driver lists, by GPU instance and compute instance; a place that it lists twice counts once.
+fn mig_devices(gpu: &Gpu) -> Vec<MigView> {
+    let listed = gpu.driver.iter().flat_map(|said| &said.mig_devices);
+    let mut views: Vec<MigView> = listed.map(|mig| MigView::new(gpu.pci.address, mig)).collect();
+    views.sort_by_key(|mig| (mig.gpu_instance, mig.compute_instance));
+    views.dedup_by_key(|mig| (mig.gpu_instance, mig.compute_instance));
+    views
+}
+
+fn mediated(pci: &GpuFunction) -> Vec<String> {
+    let Mediated { devices, vgpus, .. } = &pci.state.mediated;
+    devices.iter().cloned().chain(vgpus.iter().map(PciAddress::to_string)).collect()
 }
 
 fn texts(addresses: &[PciAddress]) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use super::absent::Absent;
 use model::absence::{Absence, Reading};
-use model::driver::{DriverGpu, GpuProcess};
+use model::driver::{DriverGpu, DriverMig, GpuProcess};
 use model::observation::Gpu;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,8 @@ pub struct MetricsView {
     pub power_limit_watts: Option<f64>,
     /// Fan speed in per cent.
     pub fan_percent: Option<f64>,
+    /// Clock of the graphics engine in MHz.
+    pub graphics_clock_mhz: Option<f64>,
     /// Frame buffer memory in use, in MiB.
     pub memory_used_mib: Option<u64>,
     /// Frame buffer memory free, in MiB.
@@ -42,6 +44,9 @@ pub struct MetricsView {
     pub pcie_width: Option<u32>,
     /// Processes that the driver names as users of the GPU.
     pub processes: Option<Vec<ProcessView>>,
+    /// Memory of each MIG device.
+    #[serde(default)]
+    pub mig_devices: Vec<MigMetricsView>,
     /// Values that are missing, with the reason.
     pub absent: Absent,
 }
@@ -58,6 +63,28 @@ pub struct ProcessView {
     pub name: Option<String>,
     /// GPU memory in MiB.
     pub memory_mib: Option<u64>,
+}
+
+/// What is measured of a MIG device; its place tells which one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct MigMetricsView {
+    /// GPU instance id.
+    pub gpu_instance: u32,
+    /// Compute instance id.
+    pub compute_instance: u32,
+    /// Memory in use, in MiB.
+    pub memory_used_mib: Option<u64>,
+}
+
+impl From<&DriverMig> for MigMetricsView {
+    fn from(mig: &DriverMig) -> Self {
+        Self {
+            gpu_instance: mig.gpu_instance,
+            compute_instance: mig.compute_instance,
+            memory_used_mib: mig.memory.used.get(),
+        }
+    }
 }
 
 impl From<&GpuProcess> for ProcessView {
@@ -94,6 +121,7 @@ impl From<&Gpu> for MetricsView {
             power_watts: absent.value("PowerWatts", from_driver(gpu, |d| &d.power_w)),
             power_limit_watts: absent.value("PowerLimitWatts", from_driver(gpu, |d| &d.power_limit_w)),
             fan_percent: absent.value("FanPercent", from_driver(gpu, |d| &d.fan_pct)),
+            graphics_clock_mhz: absent.value("GraphicsClockMhz", from_driver(gpu, |d| &d.graphics_clock_mhz)),
             memory_used_mib: absent.value("MemoryUsedMib", from_driver(gpu, |d| &d.memory.used)),
             memory_free_mib: absent.value("MemoryFreeMib", from_driver(gpu, |d| &d.memory.free)),
             performance_state: absent.value("PerformanceState", from_driver(gpu, |d| &d.performance_state)),
@@ -102,6 +130,7 @@ impl From<&Gpu> for MetricsView {
             pcie_generation: absent.value("PcieGeneration", generation),
             pcie_width: absent.value("PcieWidth", width),
             processes: absent.value("Processes", processes),
+            mig_devices: gpu.driver.iter().flat_map(|d| d.mig_devices.iter().map(MigMetricsView::from)).collect(),
             absent,
         }
     }

@@ -5,11 +5,14 @@
 
 pub mod absent;
 pub mod errors;
+pub mod feature;
 pub mod gpu;
 pub mod group;
 pub mod host;
 pub mod job;
+pub mod load;
 pub mod metrics;
+pub mod mig;
 pub mod proxy;
 pub mod snapshot;
 
@@ -23,6 +26,8 @@ pub const ROOT_PATH: &str = "/org/gpuhost/Agent1";
 pub const HOST_INTERFACE: &str = "org.gpuhost.Agent1.Host";
 /// Interface of a GPU.
 pub const GPU_INTERFACE: &str = "org.gpuhost.Agent1.Gpu";
+/// Interface of a MIG device.
+pub const MIG_DEVICE_INTERFACE: &str = "org.gpuhost.Agent1.MigDevice";
 /// Interface of an IOMMU group.
 pub const IOMMU_GROUP_INTERFACE: &str = "org.gpuhost.Agent1.IommuGroup";
 /// Interface of a job.
@@ -32,6 +37,12 @@ pub const JOB_INTERFACE: &str = "org.gpuhost.Agent1.Job";
 #[must_use]
 pub fn gpu_path(address: PciAddress) -> String {
     format!("{ROOT_PATH}/gpu/{}", address.path_element())
+}
+
+/// Object path of a MIG device, `/org/gpuhost/Agent1/gpu/0000_41_00_0/mig/1_0`: GPU instance and compute instance.
+#[must_use]
+pub fn mig_path(gpu: PciAddress, gpu_instance: u32, compute_instance: u32) -> String {
+    format!("{}/mig/{gpu_instance}_{compute_instance}", gpu_path(gpu))
 }
 
 /// Object path of an IOMMU group, `/org/gpuhost/Agent1/iommu_group/17`.

@@ -16,6 +16,9 @@ pub trait Host {
     /// Everything that the objects show at one instant: [`super::snapshot::Snapshot`] as JSON.
     fn get_observation(&self, options: Options<'_>) -> zbus::Result<String>;
 
+    /// The same after a look at what changes with time, at most one a second: for who watches.
+    fn sample(&self, options: Options<'_>) -> zbus::Result<String>;
+
     /// Scans the PCI bus and asks all sources anew; returns the job.
     #[zbus(allow_interactive_auth)]
     fn rescan(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;

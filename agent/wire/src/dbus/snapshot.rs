@@ -4,6 +4,7 @@ use super::gpu::GpuView;
 use super::group::GroupView;
 use super::host::HostView;
 use super::job::JobView;
+use super::load::LoadView;
 use serde::{Deserialize, Serialize};
 
 /// What `GetObservation` answers: everything that the objects show at one instant, as JSON.
@@ -18,4 +19,7 @@ pub struct Snapshot {
     pub iommu_groups: Vec<GroupView>,
     /// Jobs by number.
     pub jobs: Vec<JobView>,
+    /// How busy the host is; an older daemon does not say it.
+    #[serde(default)]
+    pub load: LoadView,
 }

@@ -61,7 +61,7 @@ fn run(input: &[u8]) {
         assert_eq!(sim::parse(&written, "written").expect("what was written is read"), description);
     }
     let host = SimHost::new(description).expect("what was parsed can be stood on");
-    let sources = [DriverSource::Nvml, DriverSource::Smi, DriverSource::SmiInDriverContainer];
+    let sources = [DriverSource::Nvml, DriverSource::Smi, DriverSource::SmiInDriverContainer, DriverSource::Sysfs];
     let raw = RawObservation {
         scan: at_once(host.scan_pci()).map_err(|fault| fault.to_string()),
         reports: sources.into_iter().map(|source| (source, at_once(host.probe_driver(source)), 1)).collect(),

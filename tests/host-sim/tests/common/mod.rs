@@ -1,7 +1,10 @@
 //! Reads a sysfs tree as plainly as can be, without knowledge of how it was written.
 
 use model::absence::{Absence, Reading};
-use model::pci::{DrmNodes, GpuFunction, GroupMember, IommuGroup, PciScan, PcieLink, UnreadableFunction};
+use model::pci::{
+    DrmNodes, FunctionState, GpuFunction, GroupMember, IommuGroup, Mediated, PciScan, PcieLink, RuntimeStatus,
+    UnreadableFunction,
+};
 use model::{DriverName, IommuGroupId, PciAddress, PciClass, PciId};
 use std::fs;
 use std::io::ErrorKind;
@@ -58,7 +61,32 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-fn pcie(folder: &Path) -> PcieLink {
+fn is_asleep(state: &FunctionState) -> bool {
+    state.runtime == Reading::Known(RuntimeStatus::Suspended)
+}
+
+fn state(folder: &Path) -> FunctionState {
+    let flag = |name: &str, yes: &str| attribute(folder, name, Absence::NotReported, |text| Some(text == yes));
+    let split = |text: &str| Some(text.split_whitespace().map(str::to_owned).collect());
+    let types = names(&folder.join("mdev_supported_types"));
+    let devices = |kind: &String| names(&folder.join("mdev_supported_types").join(kind).join("devices"));
+    let mut state = FunctionState {
+        responds: Reading::Absent(Absence::GpuAsleep),
+        runtime: attribute(folder, "power/runtime_status", Absence::NotReported, RuntimeStatus::from_name),
+        may_sleep: flag("power/control", "auto"),
+        d3cold_allowed: flag("d3cold_allowed", "1"),
+        reset_methods: attribute(folder, "reset_method", Absence::NotReported, split),
+        mediated: Mediated { devices: types.iter().flat_map(devices).collect(), types, vgpus: Vec::new() },
+    };
+    if !is_asleep(&state) {
+        state.responds = fs::read(folder.join("config"))
+            .map_or(Reading::Absent(Absence::NotReported), |bytes| Reading::Known(!bytes.starts_with(&[0xff; 4])));
+    }
+    state
+}
+
+fn pcie(folder: &Path, state: &FunctionState) -> PcieLink {
+    let asleep = |reading: Reading<u32>| if is_asleep(state) { Reading::Absent(Absence::GpuAsleep) } else { reading };
     let speeds = ["2.5", "5.0", "8.0", "16.0", "32.0", "64.0"];
     let generation = |name: &str| {
         attribute(folder, name, Absence::NotReported, |text| {
@@ -70,10 +98,10 @@ fn pcie(folder: &Path) -> PcieLink {
         attribute(folder, name, Absence::NotReported, |text| text.parse().ok().filter(|lanes| *lanes != 0))
     };
     PcieLink {
-        generation: generation("current_link_speed"),
+        generation: asleep(generation("current_link_speed")),
         max_generation: generation("max_link_speed"),
-        width: width("current_link_width"),
-        max_width: width("max_link_width"),
+        width: asleep(width("current_link_width")),
+        max_width: asleep(width("max_link_width")),
     }
 }
 
@@ -112,7 +140,8 @@ fn gpu(folder: &Path, address: PciAddress, id: PciId, all: &[PciAddress]) -> Gpu
         driver_override: driver_override(folder),
         iommu_group: link::<u32>(folder, "iommu_group").map(IommuGroupId),
         numa_node: numa_node(folder),
-        link: pcie(folder),
+        link: pcie(folder, &state(folder)),
+        state: state(folder),
         boot_vga: attribute(folder, "boot_vga", Absence::None, |text| match text {
             "0" => Some(false),
             "1" => Some(true),

@@ -2,7 +2,7 @@
 
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig, GpuProcess, MemoryMib, MigMode};
-use nvml_wrapper::enum_wrappers::device::{EccCounter, HostVgpuMode, MemoryError, TemperatureSensor};
+use nvml_wrapper::enum_wrappers::device::{Clock, EccCounter, HostVgpuMode, MemoryError, TemperatureSensor};
 use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::{NvmlError, nvml_try};
 use nvml_wrapper::struct_wrappers::device::{MemoryInfo, ProcessInfo};
@@ -172,6 +172,8 @@ pub fn gpu(nvml: &Nvml, index: u32) -> DriverGpu {
         power_w: reading(device.power_usage(), watts),
         power_limit_w: reading(device.enforced_power_limit(), watts),
         fan_pct: reading(device.fan_speed(0), f64::from),
+        sm_clock_mhz: reading(device.clock_info(Clock::SM), |mhz| mhz),
+        memory_clock_mhz: reading(device.clock_info(Clock::Memory), |mhz| mhz),
         performance_state: reading(device.performance_state(), |state| state.as_c().to_string()),
         ecc_enabled: reading(device.is_ecc_enabled(), |state| state.currently_enabled),
         ecc_uncorrected: reading(device.total_ecc_errors(MemoryError::Uncorrected, EccCounter::Volatile), |count| {

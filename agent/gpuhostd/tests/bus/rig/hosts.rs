@@ -2,7 +2,9 @@
 
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
-use model::driver::{DriverGpu, DriverReport, DriverSource, GpuProcess, ProbeFault};
+use model::driver::{DriverGpu, DriverMig, DriverReport, DriverSource, GpuProcess, MemoryMib, MigMode, ProbeFault};
+use model::health::kernel_log::KernelLog;
+use model::health::show::apply;
 use model::host_facts::HostFacts;
 use model::judge::{Seen, judge};
 use model::observation::{HostObservation, RawObservation};
@@ -30,6 +32,7 @@ fn function(at: &str, id: &str, driver: Option<&str>, group: u32, name: &str) ->
         virtual_functions: Vec::new(),
         physical_function: None,
         power_state: Reading::Known("D0".to_owned()),
+        state: model::pci::FunctionState::default(),
         companions: vec![address(at.replace(".0", ".1").as_str())],
         name: Some(name.to_owned()),
         vendor_name: Some("NVIDIA Corporation".to_owned()),
@@ -112,16 +115,32 @@ fn facts() -> HostFacts {
 
 fn judged(raw: RawObservation) -> HostObservation {
     let seen = Seen { sequence: 1, observed_at: UnixMillis(1_700_000_000_000), observed_boot: BootMillis(60_000) };
-    judge(raw, seen, None)
+    let mut observation = judge(raw, seen, None);
+    apply(&mut observation, &KernelLog::default(), None);
+    observation
+}
+
+/// The observation after the kernel has logged a line, a second after its start.
+pub(crate) fn after_log(mut seen: HostObservation, line: &str) -> HostObservation {
+    let mut log = KernelLog::default();
+    log.hear();
+    assert!(log.take(&format!("3,1,1000000,-;{line}\n")), "the line says something");
+    let previous = seen.clone();
+    apply(&mut seen, &log, Some(&previous));
+    seen
 }
 
 /// Two GPUs: one usable at 0000:41:00.0, and one without a driver at 0000:c1:00.0.
 pub(crate) fn two_gpus() -> HostObservation {
+    observed(h100())
+}
+
+fn observed(h100: DriverGpu) -> HostObservation {
     let report = DriverReport {
         source: DriverSource::Nvml,
         driver_version: Reading::Known("580.105.08".to_owned()),
         cuda_version: Reading::Known("13.0".to_owned()),
-        gpus: vec![h100()],
+        gpus: vec![h100],
         problems: Vec::new(),
     };
     let reports = vec![(DriverSource::Nvml, Ok(report), 12)];
@@ -132,4 +151,34 @@ pub(crate) fn two_gpus() -> HostObservation {
 pub(crate) fn no_gpu() -> HostObservation {
     let absent = ProbeFault::Absent { what: "Docker".to_owned(), said: "no such file".to_owned() };
     judged(RawObservation { scan: Ok(PciScan::default()), reports: Vec::new(), docker: Err(absent), host: facts() })
+}
+
+fn slice(gpu_instance: u32, memory_mib: u64, sm: u32) -> DriverMig {
+    DriverMig {
+        index: Reading::default(),
+        gpu_instance,
+        compute_instance: 0,
+        uuid: Reading::default(),
+        profile: Reading::default(),
+        memory: MemoryMib { total: Reading::Known(memory_mib), ..MemoryMib::default() },
+        sm: Reading::Known(sm),
+        ce: Reading::Known(1),
+        enc: Reading::Known(0),
+        dec: Reading::Known(1),
+        jpeg: Reading::Known(1),
+        ofa: Reading::Known(0),
+    }
+}
+
+/// The two GPUs, the usable one cut into two MIG devices, of which the second is known by its place only.
+pub(crate) fn sliced() -> HostObservation {
+    let first = DriverMig {
+        uuid: Reading::Known("MIG-0b6c5d5e-7c0e-5b0a-9e5c-3f8c1d7e2a11".parse().unwrap()),
+        profile: Reading::Known("3g.40gb".to_owned()),
+        ..slice(1, 40_448, 60)
+    };
+    let on = Reading::Known(MigMode::Enabled);
+    let h100 =
+        DriverGpu { mig_current: on.clone(), mig_pending: on, mig_devices: vec![slice(9, 9_984, 16), first], ..h100() };
+    observed(h100)
 }

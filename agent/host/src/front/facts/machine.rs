@@ -30,6 +30,23 @@ fn ticks(line: &str) -> Option<CpuTicks> {
     Some(CpuTicks { total, idle })
 }
 
+/// The load averages, in hundredths.
+pub(super) fn load(proc: &Path) -> Reading<[u32; 3]> {
+    match content(&proc.join("loadavg")) {
+        Ok(text) => averages(&text).map_or_else(|| Reading::Absent(Absence::garbled(&text)), Reading::Known),
+        Err(why) => Reading::Absent(why),
+    }
+}
+
+/// `0.52 0.58 0.59 1/977 12345`: the kernel prints two decimals.
+fn averages(text: &str) -> Option<[u32; 3]> {
+    let mut columns = text.split_ascii_whitespace().map(|column| {
+        let (whole, hundredths) = column.split_once('.').filter(|(_, decimals)| decimals.len() == 2)?;
+        whole.parse::<u32>().ok()?.checked_mul(100)?.checked_add(hundredths.parse().ok()?)
+    });
+    Some([columns.next()??, columns.next()??, columns.next()??])
+}
+
 /// `/proc/meminfo`, or why it cannot be read.
 pub(super) struct Memory(Result<HashMap<String, Result<u64, Absence>>, Absence>);
 
@@ -115,6 +132,14 @@ mod tests {
         assert_eq!(super::ticks("cpu 1 2 3 4"), Some(CpuTicks { total: 10, idle: 4 }));
         for line in ["cpu", "cpu 1 2 3", "cpu a b c d", "cpu0 1 2 3 4", "cpu 1 2 3 -4", ""] {
             assert_eq!(super::ticks(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn load_averages_have_two_decimals() {
+        assert_eq!(averages("0.52 12.05 128.00 1/977 12345\n"), Some([52, 1205, 12_800]));
+        for text in ["", "0.52 0.58", "0.5 0.5 0.5", "a.bc 0.00 0.00", "1 2 3"] {
+            assert_eq!(averages(text), None, "{text}");
         }
     }
 

@@ -3,6 +3,7 @@
 mod disk;
 mod machine;
 mod network;
+mod stack;
 mod text;
 
 use model::absence::Reading;
@@ -19,11 +20,14 @@ pub struct FactsRoot {
     pub sys: PathBuf,
     /// Folders with an `os-release`, in the order of trust: `/etc`, `/usr/lib`.
     pub os_release: Vec<PathBuf>,
+    /// Where `etc`, `usr`, `lib`, `run` and `var` stand, `/`.
+    pub files: PathBuf,
 }
 
 impl Default for FactsRoot {
     fn default() -> Self {
-        Self { proc: "/proc".into(), sys: "/sys".into(), os_release: vec!["/etc".into(), "/usr/lib".into()] }
+        let os_release = vec!["/etc".into(), "/usr/lib".into()];
+        Self { proc: "/proc".into(), sys: "/sys".into(), os_release, files: "/".into() }
     }
 }
 
@@ -37,6 +41,7 @@ impl FactsRoot {
         let cpu = machine::cpu(&self.proc);
         let memory = machine::memory(&self.proc);
         let io = disk::io_bytes(&self.proc, &self.sys);
+        let kernel = line("sys/kernel/osrelease");
         HostFacts {
             hostname: line("sys/kernel/hostname"),
             boot_id: line("sys/kernel/random/boot_id"),
@@ -44,10 +49,12 @@ impl FactsRoot {
             os_id: os.id,
             os_version_id: os.version_id,
             os_name: os.pretty_name,
-            kernel: line("sys/kernel/osrelease"),
+            stack: stack::read(self, kernel.known().map(String::as_str)),
+            kernel,
             arch: std::env::consts::ARCH.to_owned(),
             cores: cpu.clone().map(|(cores, _)| cores),
             cpu: cpu.map(|(_, ticks)| ticks),
+            load_hundredths: machine::load(&self.proc),
             mem_total_bytes: memory.of("MemTotal"),
             mem_available_bytes: memory.of("MemAvailable"),
             swap_total_bytes: memory.of("SwapTotal"),
@@ -58,6 +65,12 @@ impl FactsRoot {
             nics: network::interfaces(&self.sys),
             dmi: self.dmi(),
         }
+    }
+
+    /// Space of the file system that holds a folder. Blocking: `statvfs` of a dead network file system can hang.
+    #[must_use]
+    pub fn disk(folder: &str) -> Reading<model::host_facts::DiskUsage> {
+        disk::usage(folder)
     }
 
     /// What the firmware says of the machine; serial numbers are left out on purpose.

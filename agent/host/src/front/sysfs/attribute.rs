@@ -105,6 +105,16 @@ impl Tree {
         std::str::from_utf8(content).map(|text| text.strip_suffix('\n').unwrap_or(text)).map_err(|_| garbled())
     }
 
+    /// The first four bytes of a binary file, and no more: a read of the configuration space is a read of the device.
+    pub(super) fn first_word(&mut self, device: &str, attribute: &str) -> Result<[u8; 4], Miss> {
+        self.point_at(device, attribute);
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let file = openat(&self.folder, self.scratch.as_str(), flags, Mode::empty()).map_err(Miss::from_errno)?;
+        let mut word = [0; 4];
+        let length = read(&file, &mut word).map_err(Miss::from_errno)?;
+        if length == word.len() { Ok(word) } else { Err(Miss::Garbled(format!("{length} bytes"))) }
+    }
+
     /// The content as a value.
     pub(super) fn parsed<T>(
         &mut self,

@@ -29,11 +29,12 @@ impl Surroundings {
 }
 
 impl Sysfs {
-    /// Reads the functions of a scope and the group of its GPU. Blocking, pure reads; a function that has gone is left out.
+    /// Reads the functions of a scope and the group of its GPU. Pure reads; a function that has gone is left out. For a child
+    /// that can be given up: `driver_override` and `sriov_numvfs` wait for the device's lock, which may be for ever.
     ///
     /// # Errors
     /// The bus cannot be opened at all.
-    pub fn close_up(&self, around: &Surroundings, scope: &Scope) -> Result<CloseUp, ActFault> {
+    pub(crate) fn close_up(&self, around: &Surroundings, scope: &Scope) -> Result<CloseUp, ActFault> {
         let folder = self.root.join("bus/pci/devices");
         let mut tree = Tree::open(&folder).map_err(|errno| ActFault::Said {
             attempted: format!("open {}", folder.display()),
@@ -125,12 +126,10 @@ fn member(tree: &mut Tree, address: PciAddress) -> Option<MemberState> {
 }
 
 fn driver_override(tree: &mut Tree, name: &str) -> Reading<DriverName> {
-    match function::driver_override(tree, name) {
-        Reading::Known(text) => match text.parse() {
-            Ok(driver) => Reading::Known(driver),
-            Err(_) => Reading::Absent(Absence::garbled(&text)),
-        },
-        Reading::Absent(why) => Reading::Absent(why),
+    match tree.text(name, "driver_override") {
+        Ok("(null)" | "") => Reading::Absent(Absence::None),
+        Ok(text) => text.parse().map_or_else(|_| Reading::Absent(Absence::garbled(text)), Reading::Known),
+        Err(miss) => Reading::Absent(miss.absence(Absence::NotReported)),
     }
 }
 

@@ -1,7 +1,7 @@
-//! Everything that sysfs says of one display-class function.
+//! What sysfs says of one display-class function without taking the device's lock.
 
 use super::attribute::{Miss, Tree, reading};
-use super::parse;
+use super::{parse, state};
 use model::absence::{Absence, Reading};
 use model::ids::{DriverName, IommuGroupId, PciAddress, PciClass, PciId};
 use model::pci::{DrmNodes, GpuFunction, PcieLink, UnreadableFunction};
@@ -25,21 +25,24 @@ pub(super) fn read(
         Err((attribute, miss)) => return Err(super::unreadable(tree, name, attribute, miss.to_string())),
     };
     let (drm, virtual_functions) = (drm(tree, name), virtual_functions(tree, name));
+    let state = state::read(tree, name, &virtual_functions);
     let gpu = GpuFunction {
         address,
         id,
         class,
         subsystem: subsystem(tree, name),
         driver: driver(tree, name),
-        driver_override: driver_override(tree, name),
+        // The kernel takes the device's lock to show it, and a scan must end whatever a driver does.
+        driver_override: Reading::Absent(Absence::NotRead),
         iommu_group: reading(iommu_group(tree, name), Absence::None),
         numa_node: numa_node(tree, name),
-        link: link(tree, name),
+        link: link(tree, name, state::is_asleep(&state)),
         boot_vga: boot_vga(tree, name, class),
         drm,
         virtual_functions,
         physical_function: None,
         power_state: reading(tree.parsed(name, "power_state", parse::power_state), Absence::NotReported),
+        state,
         companions: Vec::new(),
         name: None,
         vendor_name: None,
@@ -71,18 +74,6 @@ pub(super) fn subsystem(tree: &mut Tree, name: &str) -> Reading<PciId> {
     reading(vendor.and_then(|vendor| device.map(|device| parse::id(vendor, device))), Absence::NotReported)
 }
 
-pub(super) fn driver_override(tree: &mut Tree, name: &str) -> Reading<String> {
-    let text = match tree.text(name, "driver_override") {
-        Ok("(null)" | "") => return Reading::Absent(Absence::None),
-        Ok(text) => text,
-        Err(miss) => return Reading::Absent(miss.absence(Absence::NotReported)),
-    };
-    match text.parse::<DriverName>() {
-        Ok(driver) => Reading::Known(driver.into()),
-        Err(_) => Reading::Absent(Absence::garbled(text)),
-    }
-}
-
 fn numa_node(tree: &mut Tree, name: &str) -> Reading<u32> {
     match tree.parsed(name, "numa_node", parse::numa_node) {
         Ok(Some(node)) => Reading::Known(node),
@@ -91,9 +82,14 @@ fn numa_node(tree: &mut Tree, name: &str) -> Reading<u32> {
     }
 }
 
-fn link(tree: &mut Tree, name: &str) -> PcieLink {
-    let mut rate = |attribute| reading(tree.parsed(name, attribute, parse::generation), Absence::NotReported);
-    let (generation, max_generation) = (rate("current_link_speed"), rate("max_link_speed"));
+/// Newer kernels wake a sleeping device to read these; of the highest speed alone they know without asking it.
+fn link(tree: &mut Tree, name: &str, is_asleep: bool) -> PcieLink {
+    let max_generation = reading(tree.parsed(name, "max_link_speed", parse::generation), Absence::NotReported);
+    if is_asleep {
+        let (generation, width) = (Reading::Absent(Absence::GpuAsleep), Reading::Absent(Absence::GpuAsleep));
+        return PcieLink { generation, max_generation, max_width: width.clone(), width };
+    }
+    let generation = reading(tree.parsed(name, "current_link_speed", parse::generation), Absence::NotReported);
     let mut lanes = |attribute| reading(tree.parsed(name, attribute, parse::width), Absence::NotReported);
     let (width, max_width) = (lanes("current_link_width"), lanes("max_link_width"));
     PcieLink { generation, max_generation, width, max_width }
@@ -105,7 +101,7 @@ fn boot_vga(tree: &mut Tree, name: &str, class: PciClass) -> Reading<bool> {
 }
 
 /// Names in a folder of the function; a folder that cannot be listed has none.
-fn names_in(tree: &Tree, name: &str, folder: &str) -> impl Iterator<Item = String> {
+pub(super) fn names_in(tree: &Tree, name: &str, folder: &str) -> impl Iterator<Item = String> {
     let listed = std::fs::read_dir(tree.path().join(name).join(folder));
     listed.into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok())
 }

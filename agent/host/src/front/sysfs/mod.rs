@@ -7,6 +7,8 @@ mod function;
 mod group;
 mod names;
 mod parse;
+mod sensors;
+mod state;
 
 pub use close_up::Surroundings;
 

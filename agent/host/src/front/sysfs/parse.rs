@@ -75,6 +75,56 @@ pub(super) fn power_state(text: &str) -> Option<String> {
     matches!(text, "D0" | "D1" | "D2" | "D3hot" | "D3cold").then(|| text.to_owned())
 }
 
+/// `auto` lets the kernel put the device to sleep, `on` does not.
+pub(super) fn power_control(text: &str) -> Option<bool> {
+    match text {
+        "auto" => Some(true),
+        "on" => Some(false),
+        _ => None,
+    }
+}
+
+/// `flr bus pm`; an empty line says that there is no way to reset the function.
+pub(super) fn reset_methods(text: &str) -> Option<Vec<String>> {
+    let methods: Vec<&str> = text.split_ascii_whitespace().collect();
+    let fits = |method: &&str| method.len() <= 32 && method.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    (methods.len() <= 16 && methods.iter().all(fits)).then(|| methods.into_iter().map(str::to_owned).collect())
+}
+
+/// A count of bytes.
+pub(super) fn bytes(text: &str) -> Option<u64> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// `37`: per cent, 0 to 100.
+pub(super) fn per_cent(text: &str) -> Option<f64> {
+    decimal(text).filter(|value| *value <= 100).map(f64::from)
+}
+
+fn whole(text: &str) -> Option<f64> {
+    text.parse::<i32>().ok().map(f64::from).or_else(|| text.parse::<u32>().ok().map(f64::from))
+}
+
+/// hwmon's temperatures: thousandths of a degree. No chip lives beyond these bounds.
+pub(super) fn thousandths(text: &str) -> Option<f64> {
+    whole(text).map(|value| value / 1000.0).filter(|degrees| (-60.0..=250.0).contains(degrees))
+}
+
+/// hwmon's power in microwatts and its clocks in hertz, as watts and megahertz. Up to 4294 of either.
+pub(super) fn millionths(text: &str) -> Option<f64> {
+    decimal(text).map(|value| f64::from(value) / 1_000_000.0)
+}
+
+/// A whole number above 0.
+pub(super) fn positive(text: &str) -> Option<f64> {
+    decimal(text).filter(|value| *value > 0).map(f64::from)
+}
+
+/// A whole number.
+pub(super) fn positive_or_zero(text: &str) -> Option<f64> {
+    decimal(text).map(f64::from)
+}
+
 /// The domain type of an IOMMU group.
 pub(super) fn group_kind(text: &str) -> Option<String> {
     let fits = (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');

@@ -1,21 +1,22 @@
 //! Takes one step of a change on this host: checked again, then done by a disposable child that can write nothing else.
 
 mod check;
+mod look;
 mod module;
 mod write;
 
 pub use check::{Checked, Unfit, check};
+pub use look::{LOOK_ROLE, look_main};
 
 use super::process::{Finished, Program, RunFault, Supervisor};
-use crate::front::{Surroundings, Sysfs};
-use model::plan::{Scope, Step};
+use crate::front::Surroundings;
+use model::plan::{CloseUp, Scope, Step};
 use model::policy::Policy;
 use model::ports::ActFault;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The first argument by which our own executable knows that it is to be the child that writes.
@@ -31,17 +32,15 @@ pub struct Changes {
     supervisor: Supervisor,
     worker: PathBuf,
     root: PathBuf,
-    sysfs: Arc<Sysfs>,
     around: Surroundings,
 }
 
 impl Changes {
-    /// `worker` is the executable that calls [`child_main`] when its first argument is [`ROLE`]; `root` is where sysfs is.
+    /// `worker` is the executable that calls [`child_main`] when its first argument is [`ROLE`], and [`look_main`] when it is
+    /// [`LOOK_ROLE`]; `root` is where sysfs is.
     #[must_use]
     pub fn new(worker: impl Into<PathBuf>, root: impl Into<PathBuf>, around: Surroundings) -> Self {
-        let root = root.into();
-        let sysfs = Arc::new(Sysfs::new(&root));
-        Self { supervisor: Supervisor::default(), worker: worker.into(), root, sysfs, around }
+        Self { supervisor: Supervisor::default(), worker: worker.into(), root: root.into(), around }
     }
 
     /// Takes a step, where the host and the policy let it be taken.
@@ -56,6 +55,14 @@ impl Changes {
         }
     }
 
+    /// Looks closely at a scope.
+    ///
+    /// # Errors
+    /// What the host said; `Hung` where a device is held by a driver that does not come back.
+    pub async fn close_up(&self, scope: &Scope) -> Result<CloseUp, ActFault> {
+        look::close_up(&self.supervisor, &self.worker, &self.root, &self.around, scope).await
+    }
+
     /// True while a child hangs in the kernel.
     #[must_use]
     pub fn hangs(&self) -> bool {
@@ -63,10 +70,9 @@ impl Changes {
     }
 
     async fn checked(&self, scope: &Scope, step: &Step, policy: Policy) -> Result<Checked, ActFault> {
-        let (sysfs, around, root) = (Arc::clone(&self.sysfs), self.around.clone(), self.root.clone());
-        let (scope, wanted) = (scope.clone(), step.clone());
-        let look = move || {
-            let seen = sysfs.close_up(&around, &scope)?;
+        let seen = self.close_up(scope).await?;
+        let (root, scope, wanted) = (self.root.clone(), scope.clone(), step.clone());
+        let judge = move || {
             check(&root, &seen, &scope, &wanted, &policy).map_err(|unfit| ActFault::Said {
                 attempted: wanted.to_string(),
                 said: format!("refused by the hand that would do it: {unfit}"),
@@ -76,7 +82,7 @@ impl Changes {
             attempted: format!("check: {step}"),
             said: error.to_string(),
         };
-        tokio::task::spawn_blocking(look).await.unwrap_or_else(|error| Err(said(error)))
+        tokio::task::spawn_blocking(judge).await.unwrap_or_else(|error| Err(said(error)))
     }
 
     async fn write(&self, scope: &Scope, step: &Step, file: &std::path::Path, text: &str) -> Result<(), ActFault> {
@@ -100,7 +106,7 @@ fn ended(finished: &Finished) -> Result<(), String> {
     }
     let words = String::from_utf8_lossy(&finished.stderr);
     let words: String = words.trim().chars().filter(|c| !c.is_control()).take(400).collect();
-    Err(if words.is_empty() { format!("the child that writes ended with {}", finished.status) } else { words })
+    Err(if words.is_empty() { format!("the child ended with {}", finished.status) } else { words })
 }
 
 fn gave_up(attempted: String, fault: &RunFault) -> ActFault {
@@ -123,6 +129,11 @@ pub fn child_main(args: &[OsString]) -> ExitCode {
         [file, text] => write::sealed(file.as_ref(), text.as_encoded_bytes()),
         _ => Err("usage: act FILE TEXT (started by the host hand, not by people)".to_owned()),
     };
+    exit_with(outcome)
+}
+
+/// How a child tells the hand what came of it: its status, and its words on standard error.
+fn exit_with(outcome: Result<(), String>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(said) => {

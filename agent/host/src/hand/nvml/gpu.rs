@@ -7,32 +7,57 @@ use model::driver::{DriverGpu, GpuProcess, MemoryMib, MigMode};
 use model::ids::{PciAddress, PciId};
 use nvml_wrapper::Nvml;
 use nvml_wrapper::device::Device;
-use nvml_wrapper::enum_wrappers::device::{EccCounter, MemoryError, TemperatureSensor};
+use nvml_wrapper::enum_wrappers::device::{Clock, EccCounter, MemoryError, TemperatureSensor};
 use nvml_wrapper::enums::device::{SampleValue, UsedGpuMemory};
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::struct_wrappers::device::{PciInfo, ProcessInfo};
 use nvml_wrapper::structs::device::FieldId;
-use nvml_wrapper::sys_exports::field_id::NVML_FI_DEV_POWER_INSTANT;
+use nvml_wrapper::sys_exports::field_id::{
+    NVML_FI_DEV_POWER_INSTANT, NVML_FI_DEV_REMAPPED_FAILURE, NVML_FI_DEV_REMAPPED_PENDING,
+};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Longest process name that is asked for, in bytes.
 const PROCESS_NAME_MAX: usize = 256;
 
-/// Reads the GPU of an index.
+/// Which GPU NVML is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Which {
+    /// The one of this index: NVML opens each.
+    Index(u32),
+    /// The one at this address: NVML opens it alone.
+    At(PciAddress),
+}
+
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Index(index) => write!(f, "GPU {index}"),
+            Self::At(address) => write!(f, "GPU at {address}"),
+        }
+    }
+}
+
+/// Reads a GPU.
 ///
 /// # Errors
 /// A sentence: it does not answer at all, or has no usable address.
-pub(super) fn read(nvml: &Nvml, index: u32, problems: &mut Vec<String>) -> Result<DriverGpu, String> {
-    let device = nvml.device_by_index(index).map_err(|e| format!("NVML does not answer for its GPU {index}: {e}"))?;
-    let pci = device.pci_info().map_err(|e| format!("NVML has no PCI address for its GPU {index}: {e}"))?;
-    let address: PciAddress = pci.bus_id.parse().map_err(|e| format!("NVML's GPU {index}: {e}"))?;
+pub(super) fn read(nvml: &Nvml, which: Which, problems: &mut Vec<String>) -> Result<DriverGpu, String> {
+    let device = match which {
+        Which::Index(index) => nvml.device_by_index(index),
+        Which::At(address) => nvml.device_by_pci_bus_id(address.to_string()),
+    };
+    let device = device.map_err(|e| format!("NVML does not answer for its {which}: {e}"))?;
+    let pci = device.pci_info().map_err(|e| format!("NVML has no PCI address for its {which}: {e}"))?;
+    let address: PciAddress = pci.bus_id.parse().map_err(|e| format!("NVML's {which}: {e}"))?;
     let mut gpu = DriverGpu::unknown(address);
     identify(&mut gpu, &device, &pci);
     describe(&mut gpu, &device);
     measure(&mut gpu, &device);
     gpu.processes = processes(&device);
     if gpu.mig_current.get() == Some(MigMode::Enabled) {
-        gpu.mig_devices = mig::devices(&device, address, problems);
+        mig::read(&mut gpu, &device, problems);
     }
     Ok(gpu)
 }
@@ -70,8 +95,13 @@ fn measure(gpu: &mut DriverGpu, device: &Device<'_>) {
     gpu.power_w = power(device);
     gpu.power_limit_w = reading(device.enforced_power_limit()).map(watts);
     gpu.fan_pct = number(device.fan_speed(0));
+    gpu.sm_clock_mhz = reading(device.clock_info(Clock::SM));
+    gpu.memory_clock_mhz = reading(device.clock_info(Clock::Memory));
     gpu.performance_state = named(device.performance_state(), |it| words::performance_state(&it));
     gpu.ecc_uncorrected = reading(device.total_ecc_errors(MemoryError::Uncorrected, EccCounter::Volatile));
+    gpu.row_remap_pending = flag(device, NVML_FI_DEV_REMAPPED_PENDING);
+    gpu.row_remap_failed = flag(device, NVML_FI_DEV_REMAPPED_FAILURE);
+    gpu.retirement_pending = reading(device.are_pages_pending_retired());
     gpu.throttle = reading(device.current_throttle_reasons()).map(words::throttle);
     gpu.pcie_generation = reading(device.current_pcie_link_gen());
     gpu.pcie_width = reading(device.current_pcie_link_width());
@@ -179,6 +209,18 @@ fn power(device: &Device<'_>) -> Reading<f64> {
         Ok(SampleValue::F64(_) | SampleValue::U64(_) | SampleValue::I64(_)) | Err(_) => {
             reading(device.power_usage()).map(watts)
         }
+    }
+}
+
+/// A field that is 0 or 1.
+fn flag(device: &Device<'_>, id: u32) -> Reading<bool> {
+    let field = device.field_values_for(&[FieldId(id)]);
+    let sample = field.and_then(|mut samples| samples.pop().unwrap_or(Err(NvmlError::NoData)));
+    match reading(sample.and_then(|sample| sample.value)) {
+        Reading::Known(SampleValue::U32(value)) => Reading::Known(value != 0),
+        Reading::Known(SampleValue::U64(value)) => Reading::Known(value != 0),
+        Reading::Known(SampleValue::F64(_) | SampleValue::I64(_)) => Reading::Absent(Absence::UnknownError),
+        Reading::Absent(why) => Reading::Absent(why),
     }
 }
 

@@ -3,64 +3,62 @@
 use super::gpu::{memory, parsed, text};
 use super::said::reading;
 use model::absence::{Absence, Reading};
-use model::driver::DriverMig;
-use model::ids::{MigUuid, PciAddress};
+use model::driver::{DriverGpu, DriverMig, UnplacedMig};
+use model::ids::MigUuid;
 use nvml_wrapper::device::Device;
 use nvml_wrapper::error::NvmlError;
 
 /// No GPU has more MIG devices.
 const MIG_DEVICES_MAX: u32 = 64;
 
-/// The MIG devices of a GPU. One whose instance ids cannot be had is left to nvidia-smi, and a problem says so.
-pub(super) fn devices(gpu: &Device<'_>, address: PciAddress, problems: &mut Vec<String>) -> Vec<DriverMig> {
+/// Reads the MIG devices of a GPU: those whose place NVML names, and those that it leaves to nvidia-smi.
+pub(super) fn read(said: &mut DriverGpu, gpu: &Device<'_>, problems: &mut Vec<String>) {
     // This is the most that the GPU could have; the list has holes.
     let most = match gpu.mig_device_count() {
         Ok(most) => most.min(MIG_DEVICES_MAX),
         Err(error) => {
-            problems.push(format!("NVML cannot list the MIG devices of {address}: {error}"));
-            return Vec::new();
+            problems.push(format!("NVML cannot list the MIG devices of {}: {error}", said.address));
+            return;
         }
     };
-    let mut devices = Vec::new();
-    let mut without_ids = 0_u32;
     for index in 0..most {
         match gpu.mig_device_by_index(index) {
-            Ok(device) => match read(&device, index) {
-                Some(device) => devices.push(device),
-                None => without_ids = without_ids.saturating_add(1),
-            },
+            Ok(device) => read_one(said, &device, index),
             Err(NvmlError::NotFound) => {}
-            Err(error) => problems.push(format!("NVML does not answer for MIG device {index} of {address}: {error}")),
+            Err(error) => {
+                problems.push(format!("NVML does not answer for MIG device {index} of {}: {error}", said.address));
+            }
         }
     }
-    if without_ids > 0 {
-        problems.push(format!(
-            "{without_ids} MIG devices of {address} have no instance ids in NVML's UUIDs; nvidia-smi lists them"
-        ));
-    }
-    devices
 }
 
-fn read(device: &Device<'_>, index: u32) -> Option<DriverMig> {
+fn read_one(said: &mut DriverGpu, device: &Device<'_>, index: u32) {
     let uuid = reading(device.uuid());
-    let (gpu_instance, compute_instance) = uuid.known().and_then(|uuid| instance_ids(uuid))?;
+    let place = uuid.known().and_then(|uuid| instance_ids(uuid));
+    let uuid = parsed::<MigUuid>(uuid);
+    let profile: Reading<String> = text(device.name()).known().and_then(|name| profile(name)).into();
+    let memory = memory(device);
+    let Some((gpu_instance, compute_instance)) = place else {
+        said.mig_unplaced.push(UnplacedMig { index, uuid, profile, memory_total_mib: memory.total });
+        return;
+    };
     let attributes = device.attributes();
     let count = |value: Result<u32, ()>| value.map_or(Reading::Absent(Absence::NotReported), Reading::Known);
     let attributes = attributes.as_ref().map_err(|_| ());
-    Some(DriverMig {
+    said.mig_devices.push(DriverMig {
         index: Reading::Known(index),
         gpu_instance,
         compute_instance,
-        uuid: parsed::<MigUuid>(uuid),
-        profile: text(device.name()).known().and_then(|name| profile(name)).into(),
-        memory: memory(device),
+        uuid,
+        profile,
+        memory,
         sm: count(attributes.map(|it| it.multiprocessor_count)),
         ce: count(attributes.map(|it| it.shared_copy_engine_count)),
         enc: count(attributes.map(|it| it.shared_encoder_count)),
         dec: count(attributes.map(|it| it.shared_decoder_count)),
         jpeg: count(attributes.map(|it| it.shared_jpeg_count)),
         ofa: count(attributes.map(|it| it.shared_ofa_count)),
-    })
+    });
 }
 
 /// Drivers before 470 name a MIG device by its place, `MIG-GPU-<uuid>/<GPU instance>/<compute instance>`; newer ones by

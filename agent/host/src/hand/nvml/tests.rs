@@ -3,6 +3,10 @@
 use super::*;
 use tempfile::TempDir;
 
+fn report(paths: &[String]) -> Result<DriverReport, ProbeFault> {
+    super::report(paths, Path::new("/sys/bus/pci"))
+}
+
 #[test]
 fn a_library_that_is_nowhere_is_absent_with_the_places() {
     let fault = report(&["libnvidia-ml-none.so.1".to_owned(), "/no/such/libnvidia-ml.so.1".to_owned()]).unwrap_err();

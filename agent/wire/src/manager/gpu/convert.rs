@@ -5,6 +5,7 @@ use super::{
 };
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig, MigMode};
+use model::features::{FeatureName, Features};
 use model::judge::{health_reasons, unschedulable_reason};
 use model::observation::{self, GpuUse, HostObservation};
 use model::pci::{DrmNodes, GpuFunction, VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
@@ -30,7 +31,7 @@ pub fn gpu_document(gpu: &observation::Gpu, seen: &HostObservation) -> Gpu {
         passthrough: Some(Passthrough { eligible: gpu.passthrough.eligible, reasons: gpu.passthrough.reasons.clone() }),
         numa_node: pci.numa_node.get(),
         drm: Some(drm(&pci.drm)),
-        features: gpu.driver.as_ref().map(|driver| features(driver, gpu)).unwrap_or_default(),
+        features: features(&gpu.features),
         visible_to_runtime: Some(gpu.visible_to_runtime),
         schedulable: gpu.schedulable,
         unschedulable_reason: gpu.unschedulable_reason.clone(),
@@ -38,6 +39,7 @@ pub fn gpu_document(gpu: &observation::Gpu, seen: &HostObservation) -> Gpu {
         cause_chain: Some(gpu.cause_chain.iter().map(cause_link).collect()),
         pcie: Some(pcie(pci, said.pcie.unwrap_or_default())),
         sriov: sriov(pci),
+        health: Some(Health { state: gpu.health.state.code().to_owned(), reasons: gpu.health.codes() }),
         ..said
     }
 }
@@ -83,10 +85,12 @@ pub fn driver_document(driver: &DriverGpu, driver_version: Option<&str>) -> Gpu 
 /// The metrics of one GPU of an observation; where the driver has no facts, the reason says why.
 #[must_use]
 pub fn gpu_metrics(gpu: &observation::Gpu) -> GpuMetrics {
+    let xid_last = gpu.health.xid_last;
     match &gpu.driver {
-        Some(driver) => driver_metrics(driver),
+        Some(driver) => GpuMetrics { xid_last, ..driver_metrics(driver) },
         None => GpuMetrics {
             bdf: gpu.pci.address.to_string(),
+            xid_last,
             reason: Some(gpu.driver_absence.as_ref().unwrap_or(&Absence::NotProbed).code().to_owned()),
             ..GpuMetrics::default()
         },
@@ -150,7 +154,7 @@ const fn gravity(why: &Absence) -> u8 {
         Absence::Garbled(_) => 3,
         Absence::NotSupported => 2,
         Absence::Deprecated => 1,
-        Absence::NotReported | Absence::None => 0,
+        Absence::NotReported | Absence::NotRead | Absence::None => 0,
     }
 }
 
@@ -194,17 +198,12 @@ fn cause_link(link: &observation::CauseLink) -> CauseLink {
     }
 }
 
-/// `cuda`, where the driver tells the compute capability; the other features need facts that nobody has gathered yet.
-fn features(driver: &DriverGpu, gpu: &observation::Gpu) -> BTreeMap<String, Feature> {
-    let Some(capability) = driver.compute_capability.get() else { return BTreeMap::new() };
-    let supported = capability >= (3, 0);
-    let enabled = supported && gpu.visible_to_runtime;
-    let reason = match (supported, enabled) {
-        (_, true) => None,
-        (false, false) => Some("compute_capability_too_low".to_owned()),
-        (true, false) => gpu.unschedulable_reason.clone().or_else(|| Some("not_visible_to_runtime".to_owned())),
+fn features(known: &Features) -> BTreeMap<String, Feature> {
+    let document = |(name, feature): (&FeatureName, &model::features::Feature)| {
+        let reason = feature.reason.map(|lack| lack.code().to_owned());
+        (name.code().to_owned(), Feature { supported: feature.supported, enabled: feature.enabled, reason })
     };
-    BTreeMap::from([("cuda".to_owned(), Feature { supported, enabled, reason })])
+    known.iter().map(document).collect()
 }
 
 /// A mode that the driver calls not applicable, or a driver older than MIG, means a GPU without MIG; an error means nothing.

@@ -1,0 +1,82 @@
+//! `doctor`: gets the facts of the host, has them judged, and prints what was found.
+
+mod print;
+
+use crate::args::Doctor;
+use crate::failure::Failure;
+use crate::role::{self, Facts};
+use crate::text::{print as print_lines, print_json};
+use indicatif::{ProgressBar, ProgressStyle};
+use model::doctor::diagnose;
+use model::doctor::facts::{DoctorFacts, FORMAT};
+use std::io::{IsTerminal, Read};
+use std::path::Path;
+use std::time::Duration;
+
+/// Nothing is shown of a reading that is done within this time.
+const SHOW_AFTER: Duration = Duration::from_secs(1);
+/// Facts are no larger than this.
+const FACTS_MAX_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Examines the host. An error or a warning is told by the exit status, a hint is not.
+pub(crate) fn run(how: Doctor, bus: Option<String>, json: bool) -> Result<(), Failure> {
+    if how.list {
+        return print::list(json);
+    }
+    let text = match &how.facts {
+        Some(file) => read(file)?,
+        None => crate::block_on(of_this_host(Facts { root: how.root, config: how.config, state: how.state, bus }))?,
+    };
+    let facts = parse(&text)?;
+    let diagnosis = diagnose(&facts);
+    if json {
+        print_json(&diagnosis)?;
+    } else {
+        print_lines(&print::lines(&diagnosis, facts.as_root))?;
+    }
+    if diagnosis.is_ill() { Err(Failure::Ill) } else { Ok(()) }
+}
+
+/// Reads the host, and says that it does where that takes longer than a second.
+async fn of_this_host(asked: Facts) -> Result<String, Failure> {
+    let reading = role::doctor_facts(&asked);
+    tokio::pin!(reading);
+    if let Ok(facts) = tokio::time::timeout(SHOW_AFTER, &mut reading).await {
+        return facts;
+    }
+    let bar = std::io::stderr().is_terminal().then(|| {
+        let bar = ProgressBar::new_spinner().with_style(ProgressStyle::default_spinner());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        bar.set_message("reading the host; a driver that hangs takes half a minute");
+        bar
+    });
+    let facts = reading.await;
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    facts
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    let unreadable = |source| Failure::File { path: file.to_owned(), source };
+    let mut text = String::new();
+    if file == Path::new("-") {
+        std::io::stdin().take(FACTS_MAX_BYTES).read_to_string(&mut text).map_err(unreadable)?;
+    } else {
+        let opened = std::fs::File::open(file).map_err(unreadable)?;
+        opened.take(FACTS_MAX_BYTES).read_to_string(&mut text).map_err(unreadable)?;
+    }
+    Ok(text)
+}
+
+/// The format first: facts of another version must not be judged wrongly.
+fn parse(text: &str) -> Result<DoctorFacts, Failure> {
+    let wrong = |why: String| Failure::Usage { why: format!("these are no facts for the doctor: {why}") };
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    match value.get("format").and_then(serde_json::Value::as_u64) {
+        Some(format) if format == u64::from(FORMAT) => {}
+        Some(format) => return Err(wrong(format!("they have format {format}, this version reads {FORMAT}"))),
+        None => return Err(wrong("they name no format".to_owned())),
+    }
+    serde_json::from_value(value).map_err(|error| wrong(error.to_string()))
+}

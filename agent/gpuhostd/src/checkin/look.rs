@@ -1,0 +1,186 @@
+//! Looks at each manager once, for the doctor: how far the way goes, how long its certificate holds, and what its clock says.
+
+use crate::checkin::files::trust;
+use crate::checkin::http::USER_AGENT;
+use crate::checkin::identity::{Credential, Identity, IdentityFault, IdentityStore, Trust};
+use crate::checkin::tls::{TOTAL, curious_client};
+use host::front::StoreFault;
+use model::absence::{Absence, Reading};
+use model::checkin::{ManagerAddress, skew};
+use model::doctor::facts::{ManagerSeen, Reach, TlsFault};
+use model::doctor::validity;
+use model::settings::ManagerSettings;
+use model::time::UnixMillis;
+use reqwest::tls::TlsInfo;
+use reqwest::{Client, Response};
+use rustls::CertificateError;
+use std::error::Error;
+use std::path::Path;
+use std::time::Instant;
+
+/// No more managers are looked at.
+const MANAGERS_MAX: usize = 4;
+
+/// What was seen of all managers, and until when the credential is good.
+#[derive(Debug)]
+pub(crate) struct Looked {
+    /// Each manager that is configured or kept.
+    pub(crate) managers: Vec<ManagerSeen>,
+    /// The end of the newest credential.
+    pub(crate) credential_until: Reading<UnixMillis>,
+}
+
+/// Looks at those that are configured, and at those of the identity as far as the caller may read it. Nothing secret is sent.
+pub(crate) async fn look(settings: &ManagerSettings, state: &Path) -> Looked {
+    let kept = IdentityStore::below(state).identity().await;
+    let identity = kept.as_ref().ok().and_then(Option::as_ref);
+    let trust_known = !matches!(&kept, Err(fault) if is_denied(fault));
+    let credential_until = match &kept {
+        Err(fault) if is_denied(fault) => Reading::Absent(Absence::NoPermission),
+        Err(fault) => Reading::Absent(Absence::Unreadable(fault.to_string())),
+        Ok(_) => until(identity).map_or(Reading::Absent(Absence::None), Reading::Known),
+    };
+    let given = identity.map(|identity| identity.trust.clone()).unwrap_or_default();
+    let credential = identity.and_then(|identity| identity.credentials.last());
+    let mut managers = Vec::new();
+    for manager in all(settings, identity).into_iter().take(MANAGERS_MAX) {
+        let seen = one(&manager, settings, &given, credential).await;
+        managers.push(ManagerSeen { trust_known, ..seen });
+    }
+    Looked { managers, credential_until }
+}
+
+fn is_denied(fault: &IdentityFault) -> bool {
+    let IdentityFault::Store(StoreFault::Host { source, .. }) = fault else { return false };
+    source.kind() == std::io::ErrorKind::PermissionDenied
+}
+
+fn until(identity: Option<&Identity>) -> Option<UnixMillis> {
+    Some(identity?.credentials.last()?.life()?.1)
+}
+
+/// The same place once.
+fn all(settings: &ManagerSettings, identity: Option<&Identity>) -> Vec<ManagerAddress> {
+    let mut all: Vec<ManagerAddress> = Vec::new();
+    let configured = settings.urls.iter().filter_map(|url| url.parse().ok());
+    for manager in configured.chain(identity.into_iter().flat_map(|identity| identity.managers.iter().cloned())) {
+        if !all.iter().any(|known| known.same_place(&manager)) {
+            all.push(manager);
+        }
+    }
+    all
+}
+
+async fn one(
+    manager: &ManagerAddress,
+    settings: &ManagerSettings,
+    given: &Trust,
+    credential: Option<&Credential>,
+) -> ManagerSeen {
+    let unseen = |reach| ManagerSeen {
+        url: manager.base_url(),
+        reach,
+        trust_known: true,
+        certificate_until: Reading::default(),
+        skew_ms: Reading::default(),
+    };
+    let trust = match trust(settings, given).await {
+        Ok(trust) => trust,
+        Err(fault) => return unseen(Reach::Tls { fault: TlsFault::Other, said: fault.said }),
+    };
+    let client = match curious_client(&trust, credential, USER_AGENT) {
+        Ok(client) => client,
+        Err(fault) => return unseen(Reach::Tls { fault: TlsFault::Other, said: fault.to_string() }),
+    };
+    match ask(&client, &format!("{}{}", manager.base_url(), settings.paths.version)).await {
+        Ok(answer) => ManagerSeen {
+            certificate_until: answer.certificate_until.into(),
+            skew_ms: answer.skew_ms.into(),
+            ..unseen(Reach::Answered { status: answer.status })
+        },
+        Err(reach) => unseen(reach_of(manager, reach)),
+    }
+}
+
+struct Answer {
+    status: u16,
+    certificate_until: Option<UnixMillis>,
+    skew_ms: Option<i64>,
+}
+
+/// Only the head of the answer: its body is of no interest.
+async fn ask(client: &Client, url: &str) -> Result<Answer, Option<reqwest::Error>> {
+    let begun = Instant::now();
+    let response = tokio::time::timeout(TOTAL, client.get(url).send()).await.map_err(|_| None)?.map_err(Some)?;
+    let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let received = UnixMillis(jiff::Timestamp::now().as_millisecond());
+    let certificate = response.extensions().get::<TlsInfo>().and_then(TlsInfo::peer_certificate);
+    Ok(Answer {
+        status: response.status().as_u16(),
+        certificate_until: certificate.and_then(validity::ends_at),
+        skew_ms: date(&response).map(|server| skew::skew_ms(server, received, took)),
+    })
+}
+
+/// `Date: Sun, 06 Nov 1994 08:49:37 GMT`.
+fn date(response: &Response) -> Option<UnixMillis> {
+    let text = response.headers().get(reqwest::header::DATE)?.to_str().ok()?;
+    let parsed = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    Some(UnixMillis(parsed.as_millisecond()))
+}
+
+fn reach_of(manager: &ManagerAddress, fault: Option<reqwest::Error>) -> Reach {
+    let Some(fault) = fault.map(reqwest::Error::without_url) else {
+        return Reach::NoAnswer { said: format!("no answer within {} s", TOTAL.as_secs()) };
+    };
+    let mut words = Vec::new();
+    let mut at: Option<&(dyn Error + 'static)> = fault.source();
+    let mut tls = None;
+    while let Some(cause) = at {
+        tls = tls.or_else(|| refusal(cause));
+        words.push(cause.to_string());
+        at = cause.source();
+    }
+    let said = words.last().cloned().unwrap_or_else(|| fault.to_string());
+    match tls {
+        Some((fault, said)) => Reach::Tls { fault, said },
+        None if fault.is_dns() => Reach::NoName { said },
+        None if fault.is_connect() => Reach::NoConnection { address: manager.to_string(), said },
+        None => Reach::NoAnswer { said },
+    }
+}
+
+/// What the TLS library says; an `io::Error` hides what it wraps from `source`, and may wrap another one.
+fn refusal(cause: &(dyn Error + 'static)) -> Option<(TlsFault, String)> {
+    if let Some(error) = cause.downcast_ref::<rustls::Error>() {
+        return Some((tls_fault(error), error.to_string()));
+    }
+    refusal(cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)?)
+}
+
+fn tls_fault(error: &rustls::Error) -> TlsFault {
+    use CertificateError as Bad;
+    if let rustls::Error::General(said) = error
+        && said.contains("is pinned")
+    {
+        return TlsFault::Pin;
+    }
+    let rustls::Error::InvalidCertificate(why) = error else { return TlsFault::Other };
+    // A self-signed certificate is its own authority, which rustls takes for none.
+    if matches!(why, Bad::UnknownIssuer) || format!("{why:?}").contains("CaUsedAsEndEntity") {
+        return TlsFault::UnknownIssuer;
+    }
+    if matches!(why, Bad::Expired | Bad::ExpiredContext { .. }) {
+        return TlsFault::Expired;
+    }
+    if matches!(why, Bad::NotValidYet | Bad::NotValidYetContext { .. }) {
+        return TlsFault::NotYetValid;
+    }
+    if matches!(why, Bad::NotValidForName | Bad::NotValidForNameContext { .. }) {
+        return TlsFault::WrongName;
+    }
+    TlsFault::Other
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,59 @@
+//! What is given out: the newest observation and check-in, as text.
+
+use model::enrol::CheckinStatus;
+use model::observation::HostObservation;
+use model::ports::Clock;
+use std::sync::Arc;
+use tokio::sync::watch;
+use wire::openmetrics::{Flavour, Source, render};
+
+/// The metrics as they stand now.
+#[derive(Debug)]
+pub struct Page<K> {
+    observation: watch::Receiver<Arc<HostObservation>>,
+    checkin: watch::Receiver<Arc<CheckinStatus>>,
+    clock: Arc<K>,
+}
+
+impl<K> Clone for Page<K> {
+    fn clone(&self) -> Self {
+        Self { observation: self.observation.clone(), checkin: self.checkin.clone(), clock: Arc::clone(&self.clock) }
+    }
+}
+
+impl<K: Clock> Page<K> {
+    /// The metrics of what these watches show.
+    #[must_use]
+    pub const fn new(
+        observation: watch::Receiver<Arc<HostObservation>>,
+        checkin: watch::Receiver<Arc<CheckinStatus>>,
+        clock: Arc<K>,
+    ) -> Self {
+        Self { observation, checkin, clock }
+    }
+
+    /// The text. It costs no look at the host.
+    pub(super) fn text(&self, flavour: Flavour) -> String {
+        let (seen, checkin) = (Arc::clone(&self.observation.borrow()), Arc::clone(&self.checkin.borrow()));
+        let version = env!("CARGO_PKG_VERSION");
+        let source = Source { version, seen: &seen, checkin: &checkin, boot_now: self.clock.boot_now() };
+        render(&source, flavour)
+    }
+
+    /// Resolves when something new can be told; never where nothing new can come.
+    pub(super) async fn news(&mut self) {
+        let (seen, checkin) = (&mut self.observation, &mut self.checkin);
+        let ended = tokio::select! {
+            news = seen.changed() => news.is_err(),
+            news = checkin.changed() => news.is_err(),
+        };
+        if ended {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The clock that paces us.
+    pub(super) fn clock(&self) -> &K {
+        &self.clock
+    }
+}

@@ -1,0 +1,80 @@
+//! A Unix socket of ours that other users may connect to.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// The socket cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketFault {
+    /// Something else has the name.
+    #[error("{} is no socket: remove it, or name another path", .0.display())]
+    NotASocket(PathBuf),
+    /// Another process listens there.
+    #[error("another process listens at {}: name another path", .0.display())]
+    Taken(PathBuf),
+    /// The host refused.
+    #[error("cannot {attempted} {}: may the daemon write in that folder?", path.display())]
+    Host {
+        /// `listen at`, `remove`, …
+        attempted: &'static str,
+        /// The socket.
+        path: PathBuf,
+        /// What the host said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Listens at `path` with these permissions (`0o666`: every user may connect), without blocking. What an earlier run left
+/// there is removed.
+///
+/// # Errors
+/// The name is taken, by something else or by a process that listens, or the host refused.
+pub fn listen_at(path: &Path, mode: u32) -> Result<UnixListener, SocketFault> {
+    let host = |attempted| move |source| SocketFault::Host { attempted, path: path.to_owned(), source };
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => return Err(SocketFault::NotASocket(path.to_owned())),
+        // Nobody behind it: it is left over.
+        Ok(_) if UnixStream::connect(path).is_err() => std::fs::remove_file(path).map_err(host("remove"))?,
+        Ok(_) => return Err(SocketFault::Taken(path.to_owned())),
+        Err(said) if said.kind() == io::ErrorKind::NotFound => {}
+        Err(said) => return Err(host("look at")(said)),
+    }
+    let listener = UnixListener::bind(path).map_err(host("listen at"))?;
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(host("open to others"))?;
+    listener.set_nonblocking(true).map_err(host("listen at"))?;
+    Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_open_to_others_and_what_is_left_over_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.sock");
+        let first = listen_at(&path, 0o666).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o666);
+        assert!(matches!(listen_at(&path, 0o666), Err(SocketFault::Taken(_))));
+        drop(first);
+        let _second = listen_at(&path, 0o600).unwrap();
+        assert!(UnixStream::connect(&path).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_socket_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("precious");
+        std::fs::write(&path, "x").unwrap();
+        assert!(matches!(listen_at(&path, 0o666), Err(SocketFault::NotASocket(_))));
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(matches!(listen_at(&link, 0o666), Err(SocketFault::NotASocket(_))));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "x");
+        assert!(matches!(listen_at(Path::new("/nonexistent/s"), 0o666), Err(SocketFault::Host { .. })));
+    }
+}

@@ -1,0 +1,210 @@
+//! Faults of IOMMU and VFIO: what keeps a GPU from a virtual machine, or keeps it there.
+
+use super::check::{Check, Hit, Ruled, Severity, Skipped, hit_if, known, only_if};
+use super::facts::DoctorFacts;
+use super::view::{each, is_on_vfio};
+use crate::ids::PciId;
+use crate::pci::GpuFunction;
+
+pub(super) const CHECKS: [Check; 11] = [
+    Check {
+        code: "iommu_switched_off",
+        severity: Severity::Hint,
+        why: "without an IOMMU no GPU can be given to a virtual machine",
+        cure: "take `{}` out of the kernel command line (`/etc/default/grub`, then `update-grub`), and reboot",
+        rule: switched_off,
+    },
+    Check {
+        code: "iommu_not_switched_on",
+        severity: Severity::Hint,
+        why: "the firmware has an IOMMU that the kernel does not use; no GPU can be given to a virtual machine",
+        cure: "add `intel_iommu=on iommu=pt` (on AMD: `amd_iommu=on iommu=pt`) to the kernel command line, and reboot",
+        rule: not_switched_on,
+    },
+    Check {
+        code: "iommu_off_in_firmware",
+        severity: Severity::Hint,
+        why: "without an IOMMU no GPU can be given to a virtual machine",
+        cure: "switch VT-d (Intel) or AMD-Vi/IOMMU (AMD) on in the firmware's setup, then reboot",
+        rule: off_in_firmware,
+    },
+    Check {
+        code: "vfio_without_iommu",
+        severity: Severity::Error,
+        why: "vfio-pci cannot hand a GPU to a virtual machine without an IOMMU",
+        cure: "switch the IOMMU on (firmware and kernel command line) and reboot, or give the GPU back: \
+               `echo > /sys/bus/pci/devices/{}/driver_override`",
+        rule: vfio_without_iommu,
+    },
+    Check {
+        code: "noiommu_mode",
+        severity: Severity::Warning,
+        why: "in no-IOMMU mode a guest can read and write all memory of the host through its GPU",
+        cure: "remove `enable_unsafe_noiommu_mode` from /etc/modprobe.d and the command line; until then `echo 0 > {}`",
+        rule: noiommu,
+    },
+    Check {
+        code: "acs_override",
+        severity: Severity::Warning,
+        why: "the IOMMU groups are pretended: devices of one guest may reach those of another one",
+        cure: "take `{}` out of the kernel command line; use a slot or a board whose ports have ACS",
+        rule: acs_override,
+    },
+    Check {
+        code: "group_not_isolated",
+        severity: Severity::Hint,
+        why: "all devices of an IOMMU group go to a guest together; these belong to others",
+        cure: "switch ACS on in the firmware, or put the card into another slot; `gpuhostctl iommu` shows the groups",
+        rule: not_isolated,
+    },
+    Check {
+        code: "vfio_ids_take_gpu",
+        severity: Severity::Warning,
+        why: "vfio-pci takes each of several equal cards at every boot, before any driver and any decision",
+        cure: "take the id out of `vfio-pci.ids=` (command line or /etc/modprobe.d), `update-initramfs -u`, and bind by \
+               address instead",
+        rule: ids_take_gpu,
+    },
+    Check {
+        code: "gpu_left_on_vfio",
+        severity: Severity::Hint,
+        why: "the GPU is set aside for a virtual machine, none runs, and containers cannot use it",
+        cure: "give it back: `echo > /sys/bus/pci/devices/{}/driver_override; echo {} > \
+               /sys/bus/pci/devices/{}/driver/unbind; echo {} > /sys/bus/pci/drivers_probe`",
+        rule: left_on_vfio,
+    },
+    Check {
+        code: "boot_vga_on_vfio",
+        severity: Severity::Warning,
+        why: "the GPU of the console is with VFIO: the host has no screen, and the guest may get a used-up video ROM",
+        cure: "make another GPU the primary one in the firmware, or add `video=efifb:off` and give the guest a ROM file",
+        rule: boot_vga,
+    },
+    Check {
+        code: "override_without_driver",
+        severity: Severity::Warning,
+        why: "driver_override keeps every other driver away from the GPU",
+        cure: "`echo > /sys/bus/pci/devices/{}/driver_override; echo {} > /sys/bus/pci/drivers_probe`",
+        rule: dangling_override,
+    },
+];
+
+/// The kernel has no IOMMU groups, and there is a GPU that could need one.
+fn without_groups(facts: &DoctorFacts) -> Result<(), Skipped> {
+    let scan = facts.scan()?;
+    only_if(!scan.gpus.is_empty() && scan.iommu_groups_total == 0 && !facts.is_guest())
+}
+
+fn off_word(word: &str) -> bool {
+    ["intel_iommu=off", "amd_iommu=off", "iommu=off"].contains(&word)
+}
+
+fn switched_off(facts: &DoctorFacts) -> Ruled {
+    without_groups(facts)?;
+    let word = facts.on_cmdline(off_word)?;
+    Ok(word
+        .map(|word| Hit::of(word, "/proc/cmdline holds it, and the kernel has no IOMMU group"))
+        .into_iter()
+        .collect())
+}
+
+fn not_switched_on(facts: &DoctorFacts) -> Ruled {
+    without_groups(facts)?;
+    only_if(facts.on_cmdline(off_word)?.is_none())?;
+    let firmware = *known(&facts.kernel.firmware_iommu, "/sys/firmware/acpi/tables")?;
+    hit_if(firmware, || Hit::of("/sys/kernel/iommu_groups", "it is empty, and the firmware describes an IOMMU"))
+}
+
+fn off_in_firmware(facts: &DoctorFacts) -> Ruled {
+    without_groups(facts)?;
+    only_if(facts.host.host.arch == "x86_64" && facts.kernel.virtual_machine.get() == Some(false))?;
+    let firmware = *known(&facts.kernel.firmware_iommu, "/sys/firmware/acpi/tables")?;
+    let found = "there is neither DMAR nor IVRS, and the kernel has no IOMMU group";
+    hit_if(!firmware, || Hit::of("/sys/firmware/acpi/tables", found))
+}
+
+fn is_for_vfio(gpu: &GpuFunction) -> bool {
+    is_on_vfio(gpu) || gpu.driver_override.known().is_some_and(|driver| driver.contains("vfio"))
+}
+
+fn vfio_without_iommu(facts: &DoctorFacts) -> Ruled {
+    let scan = facts.scan()?;
+    only_if(scan.iommu_groups_total == 0 && facts.kernel.noiommu.get() != Some(true))?;
+    each(&scan.gpus, |gpu| {
+        is_for_vfio(gpu).then(|| Hit::of(gpu.address, "it is set aside for VFIO, and the kernel has no IOMMU group"))
+    })
+}
+
+fn noiommu(facts: &DoctorFacts) -> Ruled {
+    let path = "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode";
+    hit_if(*known(&facts.kernel.noiommu, path)?, || Hit::of(path, "Y"))
+}
+
+fn acs_override(facts: &DoctorFacts) -> Ruled {
+    let word = facts.on_cmdline(|word| word.starts_with("pcie_acs_override="))?;
+    Ok(word.map(|word| Hit::of(word, "/proc/cmdline holds it")).into_iter().collect())
+}
+
+fn not_isolated(facts: &DoctorFacts) -> Ruled {
+    let scan = facts.scan()?;
+    let group_of = |gpu: &GpuFunction| scan.groups.iter().find(|group| gpu.iommu_group.get() == Some(group.id));
+    each(&scan.gpus, |gpu| {
+        let group = group_of(gpu)?;
+        // Virtual functions of the card stand beside it where the platform has no ACS, and go with it.
+        let foreign = group.foreign_to(gpu.address).filter(|member| !gpu.virtual_functions.contains(&member.address));
+        let names: Vec<String> = foreign.map(|member| member.address.to_string()).take(4).collect();
+        let told = || format!("group {} also holds {}", group.id, names.join(", "));
+        (!names.is_empty()).then(|| Hit::of(gpu.address, told()))
+    })
+}
+
+/// The ids that vfio-pci takes by itself, with the place where that is said.
+fn vfio_ids(facts: &DoctorFacts) -> Vec<(PciId, String)> {
+    let cmdline = facts.kernel.cmdline.known().into_iter().flat_map(|text| text.split_whitespace());
+    let words = cmdline.filter_map(|word| Some((word.strip_prefix("vfio-pci.ids=")?, "/proc/cmdline".to_owned())));
+    let settings = facts.kernel.modprobe.known().into_iter().flatten().filter_map(|setting| {
+        let options = setting
+            .line
+            .strip_prefix("options vfio-pci ")
+            .or_else(|| setting.line.strip_prefix("options vfio_pci "))?;
+        let ids = options.split_whitespace().find_map(|word| word.strip_prefix("ids="))?;
+        Some((ids, setting.file.clone()))
+    });
+    let listed = words.chain(settings);
+    listed
+        .flat_map(|(ids, place)| ids.split(',').filter_map(move |id| Some((id.parse().ok()?, place.clone()))))
+        .collect()
+}
+
+fn ids_take_gpu(facts: &DoctorFacts) -> Ruled {
+    known(&facts.kernel.cmdline, "/proc/cmdline")?;
+    let ids = vfio_ids(facts);
+    let gpus = &facts.scan()?.gpus;
+    each(gpus, |gpu| {
+        // A single card of its kind was meant.
+        only_if(gpus.iter().filter(|other| other.id == gpu.id).count() > 1).ok()?;
+        let (id, place) = ids.iter().find(|(id, _)| *id == gpu.id)?;
+        Some(Hit::of(gpu.address, format!("{place} gives every {id} to vfio-pci")))
+    })
+}
+
+fn left_on_vfio(facts: &DoctorFacts) -> Ruled {
+    let gpus = || facts.scan().map(|scan| scan.gpus.iter().filter(|gpu| is_on_vfio(gpu)));
+    only_if(gpus()?.next().is_some())?;
+    only_if(known(&facts.kernel.hypervisors, "the processes of virtual machines")?.is_empty())?;
+    each(gpus()?, |gpu| Some(Hit::of(gpu.address, "it is bound to VFIO, and no virtual machine runs")))
+}
+
+fn boot_vga(facts: &DoctorFacts) -> Ruled {
+    each(&facts.scan()?.gpus, |gpu| {
+        let primary = gpu.boot_vga.get() == Some(true) && is_for_vfio(gpu);
+        primary.then(|| Hit::of(gpu.address, "boot_vga is 1, and it is set aside for VFIO"))
+    })
+}
+
+fn dangling_override(facts: &DoctorFacts) -> Ruled {
+    each(&facts.scan()?.gpus, |gpu| {
+        let wanted = gpu.driver_override.known().filter(|_| gpu.driver.is_none())?;
+        Some(Hit::of(gpu.address, format!("driver_override is {wanted}, and no driver is bound")))
+    })
+}

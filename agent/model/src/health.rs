@@ -1,0 +1,78 @@
+//! The health of a GPU: what the kernel log and the driver say against it, each reason with its code and its remedy.
+
+pub mod kernel_log;
+pub mod line;
+pub mod show;
+pub mod verdict;
+pub mod xid;
+
+use crate::time::UnixMillis;
+use serde::{Deserialize, Serialize};
+
+/// How well a GPU is. The order is that of gravity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthState {
+    /// Nobody who could know was heard.
+    #[default]
+    Unknown,
+    /// Whoever was heard says nothing against it.
+    Ok,
+    /// It works, and something is wrong with it.
+    Degraded,
+    /// It cannot be relied on until it was reset, repaired or replaced.
+    Failed,
+}
+
+impl HealthState {
+    /// As it stands in JSON and on D-Bus.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One thing that speaks against a GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthReason {
+    /// Stable code: `xid_79`, `ecc_uncorrected`, `row_remap_pending`, …
+    pub code: String,
+    /// How much it weighs: degraded or failed.
+    pub state: HealthState,
+    /// What was seen, in a sentence.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+    /// Since when it has stood, on the wall clock.
+    pub since: UnixMillis,
+}
+
+/// The health of one GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct GpuHealth {
+    /// The gravest of the reasons; without any, whether anybody could have given one.
+    pub state: HealthState,
+    /// What speaks against it, the gravest first, each code once.
+    pub reasons: Vec<HealthReason>,
+    /// Number of the last Xid that the kernel log has of it.
+    pub xid_last: Option<u32>,
+}
+
+impl GpuHealth {
+    /// The codes of the reasons.
+    #[must_use]
+    pub fn codes(&self) -> Vec<String> {
+        self.reasons.iter().map(|reason| reason.code.clone()).collect()
+    }
+
+    /// State and codes: what of it is news.
+    #[must_use]
+    pub fn gist(&self) -> (HealthState, Vec<String>) {
+        (self.state, self.codes())
+    }
+}

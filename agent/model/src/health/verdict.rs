@@ -1,0 +1,246 @@
+//! The health of one GPU, out of what the driver says of it and what the kernel log has against it.
+
+use super::kernel_log::{Finding, KernelLog, weight};
+use super::line::{Fault, Recovery};
+use super::{GpuHealth, HealthReason, HealthState, xid};
+use crate::PciAddress;
+use crate::absence::Reading;
+use crate::driver::DriverGpu;
+use crate::judge::{Seen, health_reasons};
+use crate::observation::{Gpu, GpuUse};
+use crate::pci::VENDOR_NVIDIA;
+use crate::time::{BootMillis, UnixMillis};
+
+/// From this utilization on a GPU in P0 is at work, and its link has no reason to be slow.
+const AT_WORK_PERCENT: f64 = 20.0;
+
+/// A reason before it gets its time.
+struct Against {
+    code: String,
+    state: HealthState,
+    message: String,
+    remedy: String,
+    first: Option<BootMillis>,
+}
+
+/// The health of a GPU. `previous` gives a reason that still stands the time since when it does.
+#[must_use]
+pub fn health(gpu: &Gpu, log: &KernelLog, seen: Seen, previous: Option<&GpuHealth>) -> GpuHealth {
+    let address = gpu.pci.address;
+    let mut against: Vec<Against> = log.against(address, seen.observed_boot).map(|it| heard(it, address)).collect();
+    against.extend(gpu.driver.iter().flat_map(told));
+    against.sort_by(|one, other| other.state.cmp(&one.state).then_with(|| one.code.cmp(&other.code)));
+    against.dedup_by(|one, other| one.code == other.code);
+    let reasons: Vec<HealthReason> = against.into_iter().map(|it| timed(it, seen, previous)).collect();
+    let state = reasons.first().map_or_else(|| without_reason(gpu, log), |gravest| gravest.state);
+    GpuHealth { state, reasons, xid_last: log.last_xid(address) }
+}
+
+/// Nothing speaks against it: was there anybody who could have?
+fn without_reason(gpu: &Gpu, log: &KernelLog) -> HealthState {
+    let has_driver = gpu.pci.driver.known().is_some() && gpu.usage != GpuUse::Passthrough;
+    let heard = match gpu.pci.id.vendor {
+        VENDOR_NVIDIA => gpu.driver.is_some(),
+        _ => has_driver && log.is_heard(),
+    };
+    if heard { HealthState::Ok } else { HealthState::Unknown }
+}
+
+fn timed(it: Against, seen: Seen, previous: Option<&GpuHealth>) -> HealthReason {
+    let stood = previous.into_iter().flat_map(|health| &health.reasons).find(|reason| reason.code == it.code);
+    let ago = it.first.map_or(0, |first| seen.observed_boot.since(first));
+    let began = UnixMillis(seen.observed_at.0.saturating_sub(i64::try_from(ago).unwrap_or(0)));
+    HealthReason {
+        since: stood.map_or(began, |reason| reason.since),
+        code: it.code,
+        state: it.state,
+        message: it.message,
+        remedy: it.remedy,
+    }
+}
+
+/// A finding of the kernel log as a reason.
+fn heard(finding: &Finding, address: PciAddress) -> Against {
+    let (code, message, remedy) = match finding.fault {
+        Fault::Xid(number) => {
+            let known = xid::look_up(number);
+            let message = format!("NVIDIA's driver reported Xid {number}: {}", known.meaning);
+            (format!("xid_{number}"), message, xid::remedy(known, address))
+        }
+        Fault::SxidFatal(number) | Fault::SxidNonFatal(number) => (
+            format!("sxid_{number}"),
+            format!("the NVSwitch reported SXid {number}"),
+            "see the SXid in NVIDIA's Fabric Manager guide; where it is fatal, stop all work on the fabric and reboot"
+                .to_owned(),
+        ),
+        Fault::Recovery(_)
+        | Fault::FallenOffTheBus
+        | Fault::PcieFatal
+        | Fault::PcieNonFatal
+        | Fault::Hang
+        | Fault::ResetFailed
+        | Fault::RasUncorrectable => {
+            let (code, message, remedy) = words(finding.fault);
+            (code.to_owned(), message.to_owned(), remedy.replace("ADDRESS", &address.to_string()))
+        }
+    };
+    Against { code, state: weight(finding.fault), message, remedy, first: Some(finding.first) }
+}
+
+/// Code, sentence and remedy of the faults that have no number; ADDRESS stands for the GPU's.
+const fn words(fault: Fault) -> (&'static str, &'static str, &'static str) {
+    match fault {
+        Fault::Recovery(Recovery::Reset) => RESET,
+        Fault::Recovery(Recovery::Reboot) => REBOOT,
+        Fault::Recovery(Recovery::Drain) => DRAIN,
+        Fault::FallenOffTheBus => (
+            "fallen_off_bus",
+            "the kernel log says that the GPU has fallen off the bus",
+            "look above it in `dmesg` for PCIe and power errors; power the machine off and on",
+        ),
+        Fault::PcieFatal => (
+            "pcie_fatal",
+            "PCIe reported an uncorrected fatal error of the GPU",
+            "reset the GPU (`nvidia-smi -r -i ADDRESS`) or reboot; if it comes back, reseat the card and look at slot and riser",
+        ),
+        Fault::PcieNonFatal => (
+            "pcie_uncorrected",
+            "PCIe reported an uncorrected error of the GPU in the last hour",
+            "if it comes back, reseat the card and look at slot, riser and power (`dmesg | grep AER`)",
+        ),
+        Fault::Hang => (
+            "gpu_hang",
+            "the driver found the GPU hanging in the last hour and reset it",
+            "`dmesg | grep ADDRESS` names the process; if many do it, update driver and firmware",
+        ),
+        Fault::ResetFailed => (
+            "reset_failed",
+            "the driver could not reset the GPU and has given it up",
+            "reboot; if it comes back, power the machine off and on, then have the card looked at",
+        ),
+        Fault::RasUncorrectable => (
+            "ras_uncorrectable",
+            "the driver reported uncorrectable memory errors",
+            "stop what uses the GPU and reset it (`amd-smi reset --gpureset`) or reboot; if it comes back, replace the card",
+        ),
+        Fault::Xid(_) | Fault::SxidFatal(_) | Fault::SxidNonFatal(_) => ("", "", ""),
+    }
+}
+
+type Words = (&'static str, &'static str, &'static str);
+
+const RESET: Words = (
+    "reset_required",
+    "the driver wants the GPU reset",
+    "stop what uses the GPU, then `nvidia-smi -r -i ADDRESS`; where that is refused, reboot",
+);
+const REBOOT: Words =
+    ("reboot_required", "the driver wants the machine rebooted", "reboot the machine when it is free");
+const DRAIN: Words = (
+    "drain_required",
+    "the driver wants no further work on the GPU, and then a reset",
+    "let what runs end and give it nothing new, then `nvidia-smi -r -i ADDRESS`",
+);
+const LOST: Words = (
+    "gpu_lost",
+    "the driver cannot reach the GPU any more",
+    "look for the cause with `dmesg | grep -iE 'NVRM|Xid'`; it comes back only with a reboot or a power cycle",
+);
+
+/// What the driver says against its GPU.
+fn told(driver: &DriverGpu) -> Vec<Against> {
+    let mut found = Vec::new();
+    let mut add = |state, (code, message, remedy): Words| {
+        let remedy = remedy.replace("ADDRESS", &driver.address.to_string());
+        found.push(Against { code: code.to_owned(), state, message: message.to_owned(), remedy, first: None });
+    };
+    for code in health_reasons(driver) {
+        add(HealthState::Failed, if code == LOST.0 { LOST } else { RESET });
+    }
+    match driver.recovery_action.known().map(|action| action.to_ascii_lowercase()) {
+        Some(action) if action.contains("reboot") => add(HealthState::Failed, REBOOT),
+        Some(action) if action.contains("drain") => add(HealthState::Degraded, DRAIN),
+        Some(_) | None => {}
+    }
+    memory(driver).into_iter().for_each(|(state, words)| add(state, words));
+    throttling(driver).into_iter().for_each(|words| add(HealthState::Degraded, words));
+    found.extend(link(driver));
+    found
+}
+
+fn memory(driver: &DriverGpu) -> Vec<(HealthState, Words)> {
+    let holds = |reading: &Reading<bool>| reading.get() == Some(true);
+    let when_free = "when nobody uses the GPU, reset it: `nvidia-smi -r -i ADDRESS`";
+    let checks = [
+        (
+            driver.ecc_uncorrected.get().is_some_and(|count| count > 0),
+            HealthState::Degraded,
+            ("ecc_uncorrected", "uncorrected ECC errors since the driver was loaded", when_free),
+        ),
+        (
+            holds(&driver.row_remap_pending),
+            HealthState::Degraded,
+            ("row_remap_pending", "a memory row waits to be remapped at the next reset", when_free),
+        ),
+        (
+            holds(&driver.row_remap_failed),
+            HealthState::Failed,
+            (
+                "row_remap_failed",
+                "a memory row could not be remapped: no spare row is left",
+                "run NVIDIA's field diagnostics and have the card replaced",
+            ),
+        ),
+        (
+            holds(&driver.retirement_pending),
+            HealthState::Degraded,
+            ("retirement_pending", "a memory page waits to be retired at the next reset", when_free),
+        ),
+    ];
+    checks.into_iter().filter(|(holds, _, _)| *holds).map(|(_, state, words)| (state, words)).collect()
+}
+
+/// Clocks held down by heat or by the power supply. A power cap, an idle GPU and clocks set by hand are no fault.
+fn throttling(driver: &DriverGpu) -> Vec<Words> {
+    let active = driver.throttle.known().map(Vec::as_slice).unwrap_or_default();
+    let is = |name: &str| active.iter().any(|reason| reason == name);
+    let mut found = Vec::new();
+    if is("hw_thermal_slowdown") || is("sw_thermal_slowdown") {
+        found.push((
+            "thermal_slowdown",
+            "the GPU is too hot, and its clocks are held down",
+            "look at fans, air flow and the temperature of the room; `nvidia-smi -q -d TEMPERATURE -i ADDRESS`",
+        ));
+    }
+    if is("hw_power_brake_slowdown") {
+        found.push((
+            "power_brake",
+            "the power supply asks for less, and the clocks are held down",
+            "look at the machine's power supplies and its power cap (BMC)",
+        ));
+    }
+    found
+}
+
+/// NVML's maxima are those of this card in this slot. An idle GPU lowers its speed, never its width.
+fn link(driver: &DriverGpu) -> Vec<Against> {
+    let remedy = "reseat the card; look at slot, riser and cable; `lspci -vv -s ADDRESS` shows the link";
+    let slow = |now: &Reading<u32>, most: &Reading<u32>| {
+        now.get().zip(most.get()).filter(|(now, most)| now < most && *now > 0)
+    };
+    let at_work = driver.performance_state.known().is_some_and(|state| state == "P0")
+        && driver.utilization_pct.get().is_some_and(|load| load >= AT_WORK_PERCENT);
+    let width = slow(&driver.pcie_width, &driver.pcie_max_width)
+        .map(|(now, most)| ("pcie_width", format!("its PCIe link has {now} lanes, and {most} are possible here")));
+    let speed = slow(&driver.pcie_generation, &driver.pcie_max_generation).filter(|_| at_work).map(|(now, most)| {
+        ("pcie_speed", format!("under load its PCIe link runs at generation {now}, and {most} is possible here"))
+    });
+    let against = |(code, message): (&str, String)| Against {
+        code: code.to_owned(),
+        state: HealthState::Degraded,
+        message,
+        remedy: remedy.replace("ADDRESS", &driver.address.to_string()),
+        first: None,
+    };
+    width.into_iter().chain(speed).map(against).collect()
+}

@@ -1,0 +1,174 @@
+//! Every message of the journal that has an id: from warning up all of them, and what a person looks for besides.
+//!
+//! The id is the key of the message catalog (`systemd/gpuhostd.catalog`, `journalctl -x`), which has cause and cure for each. A new
+//! message needs a variant, a new id (`systemd-id128 new`) and an entry there; a test holds the three together.
+
+/// A message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Message {
+    /// The health of a GPU is failed.
+    GpuHealthFailed,
+    /// The health of a GPU is degraded.
+    GpuHealthDegraded,
+    /// The health of a GPU is good again.
+    GpuHealthRecovered,
+    /// The kernel log cannot be read.
+    KernelLogUnavailable,
+    /// A task that asked the host ended without an answer.
+    ObserverTaskFailed,
+    /// A job has begun: who asked for what.
+    JobBegan,
+    /// A job has ended, with its outcome.
+    JobEnded,
+    /// A change of the host is about to be made: actor, job, GPU and plan.
+    ChangeBegan,
+    /// A change of the host has ended, with how.
+    ChangeEnded,
+    /// What was done about a change that an earlier run of the daemon left open.
+    ChangeRecovered,
+    /// An open change of an earlier boot stays in the journal.
+    ChangeEntryStays,
+    /// A change that had to be confirmed was not.
+    ChangeNotConfirmed,
+    /// A job runs, and its D-Bus object is not there yet.
+    JobNotPublished,
+    /// Calls over D-Bus were cut off.
+    BusCallsCut,
+    /// A call over D-Bus was refused.
+    BusCallRefused,
+    /// The message bus is not there, or does not give us the name.
+    BusUnavailable,
+    /// A log level could not be taken.
+    LogLevelKept,
+    /// The identity or its credential could not be written, moved or wiped.
+    IdentityNotKept,
+    /// The credential could not be renewed.
+    CredentialNotRenewed,
+    /// The manager could not be told that this host leaves.
+    GoodbyeNotHeard,
+    /// A manager URL of the configuration cannot be used.
+    ManagerUrlUnusable,
+    /// The manager refuses the report.
+    ReportRefused,
+    /// The state of the check-in has changed.
+    CheckinChanged,
+    /// Tasks had not ended when the service stopped.
+    TasksLeft,
+    /// The PCI bus has not answered.
+    PciSilent,
+    /// The configuration is wrong, and the old one stays in force.
+    ConfigurationWrong,
+    /// The main loop has stopped to turn.
+    LoopStuck,
+    /// A hand cannot work.
+    HandBroken,
+    /// The service manager cannot be told.
+    ServiceManagerSilent,
+    /// A hand ended and is started again.
+    HandEnded,
+    /// The front did not end and was killed.
+    FrontKilled,
+    /// A connection to a hand was refused.
+    StrangerRefused,
+    /// A request broke the code that served it.
+    RequestBroke,
+    /// A connection to a hand ended by a fault.
+    HandConnectionClosed,
+    /// The policy cannot be used, and nothing is allowed.
+    PolicyUnusable,
+    /// A child hangs in the kernel.
+    ChildStuck,
+    /// Device events cannot be heard.
+    DeviceEventsUnheard,
+    /// Metrics for Prometheus cannot be given, or a socket of them not taken away.
+    MetricsNotGiven,
+}
+
+impl Message {
+    /// All of them.
+    pub const ALL: [Self; 38] = [
+        Self::GpuHealthFailed,
+        Self::GpuHealthDegraded,
+        Self::GpuHealthRecovered,
+        Self::KernelLogUnavailable,
+        Self::ObserverTaskFailed,
+        Self::JobBegan,
+        Self::JobEnded,
+        Self::ChangeBegan,
+        Self::ChangeEnded,
+        Self::ChangeRecovered,
+        Self::ChangeEntryStays,
+        Self::ChangeNotConfirmed,
+        Self::JobNotPublished,
+        Self::BusCallsCut,
+        Self::BusCallRefused,
+        Self::BusUnavailable,
+        Self::LogLevelKept,
+        Self::IdentityNotKept,
+        Self::CredentialNotRenewed,
+        Self::GoodbyeNotHeard,
+        Self::ManagerUrlUnusable,
+        Self::ReportRefused,
+        Self::CheckinChanged,
+        Self::TasksLeft,
+        Self::PciSilent,
+        Self::ConfigurationWrong,
+        Self::LoopStuck,
+        Self::HandBroken,
+        Self::ServiceManagerSilent,
+        Self::HandEnded,
+        Self::FrontKilled,
+        Self::StrangerRefused,
+        Self::RequestBroke,
+        Self::HandConnectionClosed,
+        Self::PolicyUnusable,
+        Self::ChildStuck,
+        Self::DeviceEventsUnheard,
+        Self::MetricsNotGiven,
+    ];
+
+    /// Its id, 128 bits in hexadecimal, which never changes.
+    #[must_use]
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::GpuHealthFailed => "a072080747b147fb80840ccaebcbe013",
+            Self::GpuHealthDegraded => "bd3f03eeedfb4e538ef17568f352a01b",
+            Self::GpuHealthRecovered => "ad959fc43ab24515b1c67883b64f60e3",
+            Self::KernelLogUnavailable => "b005623a68544c629c9ef8a72e29a394",
+            Self::ObserverTaskFailed => "38ef05add1544f7b836a60cfff07d652",
+            Self::JobBegan => "5a9df0c66d8a4c3c8cf7d5a0b0a6a8d1",
+            Self::JobEnded => "0f1f9a2e6c1546d7a3b1f2f6a9e0c7b4",
+            Self::ChangeBegan => "6c1d3f0a2f7e4f1d8b4f7b8f0d6c9e21",
+            Self::ChangeEnded => "b7d9a4c07c0b4be1a9d7d2b8c6f31e54",
+            Self::ChangeRecovered => "3e9f4d5b8a3c4a6f9c1e7a2d4b5f6081",
+            Self::ChangeEntryStays => "be7c4844f9374b6b9fc0d4f534586d93",
+            Self::ChangeNotConfirmed => "043546f5f2a84f05a0e64f3814623de3",
+            Self::JobNotPublished => "3a283b6f4340476da65e71c4be10f709",
+            Self::BusCallsCut => "45b1967825a44ef98b54572764cbc28e",
+            Self::BusCallRefused => "9e3d913faa46424496e3e6ffc5dbab0c",
+            Self::BusUnavailable => "71ab420ef6a04ec689c7fe59134ac217",
+            Self::LogLevelKept => "fbdd5a4b02964e1a8932a53acef8a99f",
+            Self::IdentityNotKept => "c2428d0e8b8d4084b16412818633f6d9",
+            Self::CredentialNotRenewed => "47f3f293ee414d40a29acabcff6e88b2",
+            Self::GoodbyeNotHeard => "caa56a73f1504cf3bfc7a59150192dee",
+            Self::ManagerUrlUnusable => "92c0aabf29b14b8f8b47559b1e350bb8",
+            Self::ReportRefused => "b9fdf632469c4ebba2f5ee3ca18fec44",
+            Self::CheckinChanged => "f9bdf19dcbe5460f98b61f7cf7e9b377",
+            Self::TasksLeft => "7910461a267e4cc59a8ef6a66e0ba597",
+            Self::PciSilent => "6344ce397fb847ca9282600df59a606c",
+            Self::ConfigurationWrong => "312cc7af5f37448d8297c5a15ec6fdb0",
+            Self::LoopStuck => "65d10896c54d412896eba1cd99e4359a",
+            Self::HandBroken => "e23d9d011b674f94a5e7d8ca2c9f675f",
+            Self::ServiceManagerSilent => "b6c1d5a3aaa44334956d85aded6885b7",
+            Self::HandEnded => "ea29b807b442436485d4e857b5c60681",
+            Self::FrontKilled => "b3fcaf11cb9c476abdd338e40d3ad73d",
+            Self::StrangerRefused => "e07fa5f768c44b17b93338be19e77f54",
+            Self::RequestBroke => "b3e3a6ba498744b38ee19e2836b73fbb",
+            Self::HandConnectionClosed => "f1787a14d3db43cf8f77feb5532e3fa3",
+            Self::PolicyUnusable => "9fc5522fc28e4b48a8d6f03c00ccf941",
+            Self::ChildStuck => "19e852e382b24f7ea707c7008991bf71",
+            Self::DeviceEventsUnheard => "3e548021a7b3447492e65e67eb659927",
+            Self::MetricsNotGiven => "a7d52e4cb48d4d159b1dd6c95649ad82",
+        }
+    }
+}

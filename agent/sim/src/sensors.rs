@@ -1,0 +1,78 @@
+//! What the simulated drivers of other vendors show of their GPUs in sysfs and hwmon.
+
+use crate::bus::Bus;
+use crate::description::{Description, GpuDescription};
+use model::absence::{Absence, Reading};
+use model::driver::{DriverGpu, DriverReport, DriverSource, MemoryMib};
+use model::judge::SENSING_DRIVERS;
+use model::pci::RuntimeStatus;
+use serde::{Deserialize, Serialize};
+
+/// Which sensors a kind of card has; each shows the load of the GPU.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SensorsDescription {
+    /// Temperature.
+    pub temperature: bool,
+    /// `gpu_busy_percent` and `mem_busy_percent`.
+    pub busy: bool,
+    /// Power drawn.
+    pub power: bool,
+    /// The fan.
+    pub fan: bool,
+    /// Memory of the card in MiB, with what is in use of it.
+    pub vram_mib: Option<u64>,
+    /// Power limit in watts.
+    pub power_limit_w: Option<u32>,
+    /// Clock of the graphics engine in MHz.
+    pub clock_mhz: Option<u32>,
+}
+
+/// What a scan of the sensors finds.
+#[must_use]
+pub fn report(description: &Description, bus: &Bus) -> DriverReport {
+    let mut gpus: Vec<DriverGpu> = description.gpus.iter().filter_map(|gpu| read(description, bus, gpu)).collect();
+    gpus.sort_by_key(|gpu| gpu.address);
+    let (driver_version, cuda_version) = (Reading::default(), Reading::default());
+    DriverReport { source: DriverSource::Sysfs, driver_version, cuda_version, gpus, problems: Vec::new() }
+}
+
+fn read(description: &Description, bus: &Bus, gpu: &GpuDescription) -> Option<DriverGpu> {
+    let function = bus.functions.get(&gpu.address)?;
+    function.driver.as_ref().filter(|driver| SENSING_DRIVERS.contains(&driver.as_str()))?;
+    let sensors = description.models.get(&gpu.model)?.sensors.clone().unwrap_or_default();
+    if matches!(gpu.state.runtime, RuntimeStatus::Suspended | RuntimeStatus::Suspending) {
+        return Some(told(gpu, &sensors, |_| Reading::Absent(Absence::GpuAsleep)));
+    }
+    Some(told(gpu, &sensors, |value| value.map_or(Reading::Absent(Absence::NotSupported), Reading::Known)))
+}
+
+fn told(gpu: &GpuDescription, has: &SensorsDescription, tell: fn(Option<f64>) -> Reading<f64>) -> DriverGpu {
+    let load = &gpu.load;
+    let number = |there: bool, value: u32| tell(there.then(|| f64::from(value)));
+    DriverGpu {
+        memory: memory(gpu, has, tell),
+        temperature_c: number(has.temperature, load.temperature_c),
+        utilization_pct: number(has.busy, load.utilization_pct),
+        memory_utilization_pct: number(has.busy, load.memory_utilization_pct),
+        power_w: tell(has.power.then_some(load.power_w)),
+        power_limit_w: tell(has.power_limit_w.map(f64::from)),
+        fan_pct: number(has.fan, load.fan_pct),
+        graphics_clock_mhz: tell(has.clock_mhz.map(f64::from)),
+        ..DriverGpu::unknown(gpu.address)
+    }
+}
+
+fn memory(gpu: &GpuDescription, has: &SensorsDescription, tell: fn(Option<f64>) -> Reading<f64>) -> MemoryMib {
+    let part = |value: Option<u64>| match tell(value.map(|_| 0.0)) {
+        Reading::Known(_) => value.into(),
+        Reading::Absent(why) => Reading::Absent(why),
+    };
+    let used = has.vram_mib.map(|total| gpu.load.used_mib.min(total));
+    MemoryMib {
+        total: part(has.vram_mib),
+        reserved: part(None),
+        used: part(used),
+        free: part(has.vram_mib.zip(used).map(|(total, used)| total.saturating_sub(used))),
+    }
+}

@@ -1,0 +1,62 @@
+//! The driver's software on a simulated host: what a description says of it, and the facts that follow.
+
+use crate::description::Description;
+use model::absence::{Absence, Reading};
+use model::stack::{Dkms, StackFacts, StackFile};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// What of the software is not as the installed driver would have it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SoftwareDescription {
+    /// UEFI Secure Boot; a host that was not started by UEFI where nothing is said.
+    pub secure_boot: Option<bool>,
+    /// Lockdown of the kernel; a kernel without it where nothing is said.
+    pub lockdown: Option<String>,
+    /// Version of the loaded module; the driver's where nothing is said.
+    pub module_loaded: Option<String>,
+    /// File of the module below `/lib/modules/RELEASE`; DKMS's place where there is a driver.
+    pub module_file: Option<String>,
+    /// That file is signed.
+    pub module_signed: bool,
+    /// The file of modprobe's that bars the module.
+    pub module_barred_by: Option<String>,
+    /// What DKMS made of the module; built, where there is a driver.
+    pub dkms: Option<Dkms>,
+    /// Version of the libraries; the driver's where nothing is said.
+    pub library_version: Option<String>,
+    /// Files of the user space that are missing.
+    pub missing: BTreeSet<StackFile>,
+}
+
+fn known_or_none<T>(value: Option<T>) -> Reading<T> {
+    value.map_or(Reading::Absent(Absence::None), Reading::Known)
+}
+
+/// Where DKMS puts the module.
+pub const MODULE: &str = "updates/dkms/nvidia.ko";
+
+/// The facts. An installed driver brings all of its files but the VA-API driver, which is somebody else's.
+#[must_use]
+pub fn facts(description: &Description) -> StackFacts {
+    let said = &description.software;
+    let driver = description.driver.as_ref();
+    let version = |own: &Option<String>| own.clone().or_else(|| driver.map(|driver| driver.version.clone()));
+    let file = said.module_file.clone().or_else(|| driver.map(|_| MODULE.to_owned()));
+    let built = || driver.map(|driver| Dkms::Built { version: driver.version.clone() });
+    let files = StackFile::ALL
+        .into_iter()
+        .filter(|file| driver.is_some() && *file != StackFile::VaNvidia && !said.missing.contains(file));
+    StackFacts {
+        secure_boot: known_or_none(said.secure_boot),
+        lockdown: said.lockdown.clone().into(),
+        module_loaded: known_or_none(version(&said.module_loaded)),
+        module_signed: file.as_ref().map(|_| said.module_signed).into(),
+        module_file: known_or_none(file),
+        module_barred_by: known_or_none(said.module_barred_by.clone()),
+        dkms: known_or_none(said.dkms.clone().or_else(built)),
+        library_version: known_or_none(version(&said.library_version)),
+        files: Reading::Known(files.collect()),
+    }
+}

@@ -1,0 +1,108 @@
+//! What a MIG device object shows, which is also what stands under `MigDevices` of its GPU.
+
+use super::absent::{Absent, HasAbsent};
+use super::{gpu_path, mig_path};
+use model::PciAddress;
+use model::driver::DriverMig;
+use serde::{Deserialize, Serialize};
+
+/// All properties of `org.gpuhost.Agent1.MigDevice`: a compute instance in a GPU instance. What changes with time (memory in
+/// use) is not among them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct MigView {
+    /// Object path.
+    pub path: String,
+    /// Object path of the GPU.
+    pub gpu: String,
+    /// GPU instance id.
+    pub gpu_instance: u32,
+    /// Compute instance id.
+    pub compute_instance: u32,
+    /// Index in the driver's list of this GPU: for printing, never an identity.
+    pub index: Option<u32>,
+    /// UUID, where NVML answered.
+    pub uuid: Option<String>,
+    /// Profile, `1g.5gb`, where NVML answered.
+    pub profile: Option<String>,
+    /// Memory of the slice in MiB.
+    pub memory_total_mib: Option<u64>,
+    /// Streaming multiprocessors.
+    pub multiprocessors: Option<u32>,
+    /// Copy engines.
+    pub copy_engines: Option<u32>,
+    /// Encoders.
+    pub encoders: Option<u32>,
+    /// Decoders.
+    pub decoders: Option<u32>,
+    /// JPEG engines.
+    pub jpeg_engines: Option<u32>,
+    /// Optical flow engines.
+    pub optical_flow_engines: Option<u32>,
+    /// Properties that have no value now, with the reason.
+    pub absent: Absent,
+}
+
+impl MigView {
+    /// The view of a MIG device of the GPU at `gpu`.
+    #[must_use]
+    pub fn new(gpu: PciAddress, mig: &DriverMig) -> Self {
+        let mut absent = Absent::default();
+        Self {
+            path: mig_path(gpu, mig.gpu_instance, mig.compute_instance),
+            gpu: gpu_path(gpu),
+            gpu_instance: mig.gpu_instance,
+            compute_instance: mig.compute_instance,
+            index: absent.value("Index", mig.index.clone()),
+            uuid: absent.value("Uuid", mig.uuid.clone().map(|uuid| uuid.to_string())),
+            profile: absent.value("Profile", mig.profile.clone()),
+            memory_total_mib: absent.value("MemoryTotalMib", mig.memory.total.clone()),
+            multiprocessors: absent.value("Multiprocessors", mig.sm.clone()),
+            copy_engines: absent.value("CopyEngines", mig.ce.clone()),
+            encoders: absent.value("Encoders", mig.enc.clone()),
+            decoders: absent.value("Decoders", mig.dec.clone()),
+            jpeg_engines: absent.value("JpegEngines", mig.jpeg.clone()),
+            optical_flow_engines: absent.value("OpticalFlowEngines", mig.ofa.clone()),
+            absent,
+        }
+    }
+}
+
+impl HasAbsent for MigView {
+    fn absent(&self) -> &Absent {
+        &self.absent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::absence::{Absence, Reading};
+    use model::driver::MemoryMib;
+
+    #[test]
+    fn a_slice_has_its_place_its_engines_and_a_reason_for_what_is_missing() {
+        let mig = DriverMig {
+            index: Reading::Known(2),
+            gpu_instance: 9,
+            compute_instance: 0,
+            uuid: Reading::Absent(Absence::NotReported),
+            profile: Reading::Known("1g.5gb".to_owned()),
+            memory: MemoryMib { total: Reading::Known(4864), ..MemoryMib::default() },
+            sm: Reading::Known(14),
+            ce: Reading::Known(1),
+            enc: Reading::Known(0),
+            dec: Reading::Known(0),
+            jpeg: Reading::Absent(Absence::NotSupported),
+            ofa: Reading::Known(0),
+        };
+        let view = MigView::new("0000:41:00.0".parse().unwrap(), &mig);
+        assert_eq!(view.path, "/org/gpuhost/Agent1/gpu/0000_41_00_0/mig/9_0");
+        assert_eq!(view.gpu, "/org/gpuhost/Agent1/gpu/0000_41_00_0");
+        assert_eq!((view.multiprocessors, view.encoders, view.memory_total_mib), (Some(14), Some(0), Some(4864)));
+        assert_eq!((view.uuid, view.jpeg_engines), (None, None));
+        assert_eq!(view.absent.reason("Uuid"), Some("not_reported"));
+        assert_eq!(view.absent.reason("JpegEngines"), Some("not_supported"));
+        assert_eq!(view.absent.reason("Encoders"), None, "none of an engine is a number, not a gap");
+    }
+}

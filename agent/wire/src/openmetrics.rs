@@ -1,0 +1,41 @@
+//! The metrics as text for Prometheus: from one observation and the check-in, without any I/O.
+//!
+//! What NVIDIA's driver gives stands under the names and labels of DCGM, so that dashboards and alerts made for dcgm-exporter
+//! go on working; what is the daemon's own begins with `gpuhostd_`. A value that is not known is not there: never 0, never a
+//! sentinel.
+
+mod agent;
+mod gpu;
+mod text;
+
+use model::enrol::CheckinStatus;
+use model::observation::HostObservation;
+use model::time::{BootMillis, UnixMillis};
+
+pub use text::Flavour;
+
+/// What the metrics are made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// Version of the daemon.
+    pub version: &'a str,
+    /// The latest observation.
+    pub seen: &'a HostObservation,
+    /// Where the check-in stands.
+    pub checkin: &'a CheckinStatus,
+    /// Now, on CLOCK_BOOTTIME.
+    pub boot_now: BootMillis,
+}
+
+/// All metrics as one text.
+#[must_use]
+pub fn render(source: &Source<'_>, flavour: Flavour) -> String {
+    let mut families = agent::families(source);
+    families.extend(gpu::families(source.seen));
+    text::write(&families, flavour)
+}
+
+/// Seconds with three decimals of an instant, for `_timestamp_seconds`; an instant before 1970 is none.
+fn seconds(when: UnixMillis) -> Option<text::Value> {
+    u64::try_from(when.0).ok().map(text::Value::Millis)
+}
