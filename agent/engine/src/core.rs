@@ -188,6 +188,8 @@ const fn step_of(command: &Command) -> &'static str {
         Command::Leave => "say goodbye to the manager and wipe the credential",
         Command::Change(_) => "look at the GPU's IOMMU group and make a plan",
         Command::Confirm(_) => "let the binding stand",
+        Command::Lock(true) => "freeze what a manager asks for",
+        Command::Lock(false) => "let a manager ask for changes again",
     }
 }
 
@@ -204,6 +206,7 @@ async fn execute<M: ManagerPort>(
         Command::Rescan => refresh(&observer).await,
         Command::Enrol(spec) => manager.enrol(*spec).await,
         Command::Leave => manager.leave().await,
+        Command::Lock(locked) => manager.lock(locked).await,
     }
 }
 

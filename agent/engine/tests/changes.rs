@@ -11,7 +11,7 @@
 mod common;
 
 use common::{ManualClock, NoManager};
-use engine::change::{Change, ChangePorts, RECOVER_WITHIN_MS, RETRY_UNDO_MS, Records, overlay};
+use engine::change::{Change, ChangePorts, RECOVER_WITHIN_MS, RETRY_UNDO_MS, Records};
 use engine::command::{Actor, Authorized, Command, Origin, Verdict};
 use engine::job::{Job, JobState};
 use engine::start::Ends;
@@ -103,25 +103,10 @@ async fn start(host: SimHost, disk: Disk, boot: &str) -> Bench {
     start_on(acting, disk, boot, ManualClock::new()).await
 }
 
-async fn try_start(host: SimHost, disk: Disk) -> (Bench, Result<(), JournalFault>) {
-    let acting = Arc::new(Acting { host, holds_back: Mutex::new(false) });
-    build(acting, disk, "boot", ManualClock::new()).await
-}
-
 async fn start_on(acting: Arc<Acting>, disk: Disk, boot: &str, clock: Arc<ManualClock>) -> Bench {
-    let (bench, recovered) = build(acting, disk, boot, clock).await;
-    recovered.unwrap();
-    bench
-}
-
-async fn build(
-    acting: Arc<Acting>,
-    disk: Disk,
-    boot: &str,
-    clock: Arc<ManualClock>,
-) -> (Bench, Result<(), JournalFault>) {
     let (cancel, host) = (CancellationToken::new(), acting.host.clone());
-    let (publish, records) = watch::channel(Arc::new(Records::default()));
+    let ends = Ends::default();
+    let records = ends.publisher().records();
     let ports = ChangePorts {
         act: Arc::clone(&acting),
         journal: Arc::new(disk.clone()),
@@ -130,19 +115,19 @@ async fn build(
     };
     let settings = watch::channel(Arc::new(Settings::default())).1;
     let policy = watch::channel(Arc::new(Policy::default())).1;
-    let (engine, recovered) = Ends::default()
+    let engine = ends
         .engine_that_changes(
             (Arc::new(host.clone()), host.changes()),
             (Arc::new(NoManager), settings),
             ports,
-            (policy, publish),
+            policy,
             cancel.clone(),
         )
         .await;
     let run = tokio::spawn(engine.run);
     let mut seen = engine.handle.observation.clone();
     seen.wait_for(|observation| observation.sequence > 0).await.unwrap();
-    (Bench { host, acting, disk, clock, handle: engine.handle, records, cancel, run }, recovered)
+    Bench { host, acting, disk, clock, handle: engine.handle, records, cancel, run }
 }
 
 fn at(text: &str) -> PciAddress {
@@ -193,13 +178,11 @@ impl Bench {
 
     /// The GPU as everybody is to see it.
     fn shown(&self, gpu: &str) -> Gpu {
-        let seen = overlay(&self.handle.observation.borrow(), &self.records.borrow(), &[]);
-        seen.gpu(at(gpu)).unwrap().clone()
+        self.handle.observation.borrow().gpu(at(gpu)).unwrap().clone()
     }
 
     fn conditions(&self) -> Vec<String> {
-        let seen = overlay(&self.handle.observation.borrow(), &self.records.borrow(), &[]);
-        seen.conditions.into_iter().map(|condition| condition.kind).collect()
+        self.handle.observation.borrow().conditions.iter().map(|condition| condition.kind.clone()).collect()
     }
 
     fn fault(&self, at: u64, fault: StepFault) {
@@ -311,26 +294,35 @@ async fn a_gpu_that_is_being_changed_is_shown_as_such_until_the_host_shows_the_e
     assert_eq!((shown.usage, shown.schedulable), (GpuUse::Transitioning, false));
     assert!(!shown.passthrough.eligible && bench.shown(OTHER).schedulable);
     let bench = start(dgx(), Disk::default(), "boot").await;
-    let before = Arc::clone(&bench.handle.observation.borrow());
+    let mut shown = bench.handle.observation.clone();
+    let watched = tokio::spawn(async move {
+        let mut uses = Vec::new();
+        loop {
+            shown.changed().await.unwrap();
+            let usage = shown.borrow().gpu(at(GPU)).unwrap().usage;
+            if uses.last() != Some(&usage) {
+                uses.push(usage);
+            }
+            if usage == GpuUse::Passthrough {
+                return uses;
+            }
+        }
+    });
     assert_eq!(bench.make(bind(GPU)).await, Ok(()));
-    let mut records = bench.records.clone();
-    records.wait_for(|records| !records.is_under_way(at(GPU))).await.unwrap();
-    let stale = overlay(&before, &bench.records.borrow(), &[]);
-    assert_eq!(stale.gpu(at(GPU)).unwrap().usage, GpuUse::Transitioning, "an older look must not show it as free");
-    bench.until_driver(GPU, Some("vfio-pci")).await;
-    assert_eq!(bench.shown(GPU).usage, GpuUse::Passthrough);
+    let uses = watched.await.unwrap();
+    assert_eq!(uses.iter().skip_while(|usage| **usage != GpuUse::Transitioning).count(), 2, "never free: {uses:?}");
 }
 
 #[tokio::test]
 async fn without_a_journal_nothing_is_changed_and_the_rest_goes_on() {
     let (disk, host) = (Disk::default(), dgx());
     *disk.1.lock().unwrap() = true;
-    let bench = try_start(host, disk).await;
-    assert!(bench.1.is_err());
-    assert_eq!(bench.0.make(bind(GPU)).await.unwrap_err().code(), "unavailable");
-    let rescan = bench.0.submit(Command::Rescan).await;
-    assert_eq!(bench.0.end_of(rescan).await.result, Some(Ok(())));
-    assert_eq!(bench.0.driver(GPU).as_deref(), Some("nvidia"));
+    let bench = start(host, disk, "boot").await;
+    assert_eq!(bench.conditions(), ["journal_unreadable"]);
+    assert_eq!(bench.make(bind(GPU)).await.unwrap_err().code(), "unavailable");
+    let rescan = bench.submit(Command::Rescan).await;
+    assert_eq!(bench.end_of(rescan).await.result, Some(Ok(())));
+    assert_eq!(bench.driver(GPU).as_deref(), Some("nvidia"));
 }
 
 #[tokio::test]

@@ -61,6 +61,12 @@ impl Records {
         self.entries.values().filter_map(due).min_by_key(|(until, _)| *until)
     }
 
+    /// There is nothing in them.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.under_way.is_empty()
+    }
+
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values()
