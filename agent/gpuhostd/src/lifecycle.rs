@@ -33,6 +33,8 @@ pub struct Ports<H, C, K, L> {
     pub kernel_log: L,
 }
 
+/// What is open in the journal may take longer than the unit's own time for a start.
+const START_WITHIN_USEC: u32 = 600_000_000;
 /// After SIGTERM everything has so long to end; what has not ended then is left.
 const STOP_WITHIN: Duration = Duration::from_millis(1500);
 
@@ -73,6 +75,8 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     let remote = Arc::new(Remote::new(port, args.state.clone(), ends.publisher(), Arc::clone(&clock)).await);
     let managed = (remote, live.settings.subscribe());
     let building = build(ends, (host, changes, Arc::clone(&clock)), managed, (&args, &policy), cancel.child_token());
+    // Each entry of the journal may take ten seconds.
+    notify::say(&[NotifyState::ExtendTimeoutUsec(START_WITHIN_USEC)]);
     let engine = tokio::select! {
         engine = building => engine,
         // What is open in the journal stays there for the next start.

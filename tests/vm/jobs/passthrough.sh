@@ -37,7 +37,7 @@ check "without the guest it is taken back" within 20 pass release $A4000
 check "everything is as before" unchanged
 
 # check_says ADDRESS WORD: in the answer of `passthrough check`.
-check_says() { pass check "$1" --json 2>&1 | grep -w -- "$2"; }
+check_says() { grep -w -- "$2" <(pass check "$1" --json 2>&1); }
 # refused ADDRESS CODE: named by the check and by the attempt, and without effect.
 refused() {
     check "$1: the check says $2" check_says "$1" "$2"
