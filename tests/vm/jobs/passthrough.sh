@@ -64,7 +64,7 @@ check "Docker runs" start_docker
 docker run --detach --name holder --network none --device "$node" rig sh -c "exec 3<$node; exec sleep 100000" >/dev/null
 check "a container holds the card" within 20 container_has_open holder "$node"
 refused $H100 in_use
-check "the container is named" check_says $H100 holder
+check "the container is named" check_says $H100 "$(docker inspect --format '{{slice .Id 0 12}}' holder)"
 docker rm --force holder >/dev/null
 
 printf '[host.passthrough]\nnever = ["%s"]\n' $H100 >/etc/gpuhostd/policy.toml
