@@ -15,7 +15,7 @@ put 644 /usr/lib/systemd/system-preset systemd/90-gpuhostd.preset
 put_as 644 /usr/lib/sysusers.d/gpuhostd.conf systemd/sysusers.conf
 put_as 644 /usr/lib/tmpfiles.d/gpuhostd.conf systemd/tmpfiles.conf
 put 644 /usr/lib/systemd/catalog systemd/gpuhostd.catalog
-put_as 644 /etc/gpuhostd/config.toml packaging/config/config.toml
+put 644 /etc/gpuhostd packaging/config/config.toml packaging/config/policy.toml
 install -d -m 755 "$ROOT/etc/gpuhostd/config.d"
 put_tree /usr/share/dbus-1/system.d packaging/dbus-1/system.d
 put_tree /usr/share/dbus-1/interfaces packaging/dbus-1/interfaces

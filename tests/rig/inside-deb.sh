@@ -16,6 +16,8 @@ service_is_alive
 check "PID 1 was not told to read its units again" is "$(reloads_of_pid1)" "$reloads"
 check "it starts at boot" systemctl is-enabled gpuhostd.service
 check "the configuration is root's and can be read" is "$(stat -c '%U:%G %a' /etc/gpuhostd/config.toml)" "root:root 644"
+check "the policy is root's and can be read" is "$(stat -c '%U:%G %a' /etc/gpuhostd/policy.toml)" "root:root 644"
+check "the policy is that of a host without the file" is "$(gpuhostctl policy show)" "$(gpuhostctl policy show --file /dev/null)"
 check "the shipped configuration is valid" gpuhostctl config check /etc/gpuhostd/config.toml
 check "and so is every example in it" example_is_valid
 check "the state is the front's alone" is "$(stat -c '%U:%G %a' /var/lib/gpuhostd)" "gpuhostd:gpuhostd 700"

@@ -8,6 +8,7 @@ service_is_alive
 check "PID 1 was not told to read its units again" is "$(reloads_of_pid1)" "$reloads"
 check "it starts at boot" systemctl is-enabled gpuhostd.service
 check "the configuration is root's and can be read" is "$(stat -c '%U:%G %a' /etc/gpuhostd/config.toml)" "root:root 644"
+check "the policy is root's and can be read" is "$(stat -c '%U:%G %a' /etc/gpuhostd/policy.toml)" "root:root 644"
 for unit in gpuhostd gpuhostd-host gpuhostd-containers; do check "$unit has no power" powerless "$unit.service"; done
 check "the holders hand has two powers and no other" only_looks
 check "it looks into every process" sees_everybody

@@ -2,7 +2,8 @@
 # image.sh DIR: makes below DIR, once, a bootable Debian of this machine's suite: root.img, vmlinuz, kernel-release and the
 # headers that the rig's modules are built with. Prints the folder. Later runs reuse it.
 set -euo pipefail
-DIR=${1:?usage: image.sh DIR}
+# The headers name their folder by its absolute path.
+DIR=$(realpath -m "${1:?usage: image.sh DIR}")
 HERE=$(cd "$(dirname "$0")" && pwd)
 SUITE=$(. /etc/os-release && echo "$VERSION_CODENAME")
 for SOURCES in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list; do

@@ -188,6 +188,8 @@ const fn step_of(command: &Command) -> &'static str {
         Command::Leave => "say goodbye to the manager and wipe the credential",
         Command::Change(_) => "look at the GPU's IOMMU group and make a plan",
         Command::Confirm(_) => "let the binding stand",
+        Command::Lock(true) => "freeze what a manager asks for",
+        Command::Lock(false) => "let a manager ask for changes again",
     }
 }
 
@@ -204,6 +206,7 @@ async fn execute<M: ManagerPort>(
         Command::Rescan => refresh(&observer).await,
         Command::Enrol(spec) => manager.enrol(*spec).await,
         Command::Leave => manager.leave().await,
+        Command::Lock(locked) => manager.lock(locked).await,
     }
 }
 
@@ -220,7 +223,8 @@ async fn ask(
     question: impl FnOnce(oneshot::Sender<Result<(), Refusal>>) -> Asked,
 ) -> Result<(), Refusal> {
     let what = || "the part that changes the host".to_owned();
-    let none = || Refusal::Unavailable { what: what(), why: "this daemon was started without it".to_owned() };
+    let none =
+        || Refusal::Unavailable { what: what(), why: "it is switched off; gpuhostctl status says why".to_owned() };
     let stopping = || Refusal::Unavailable { what: what(), why: "the daemon is stopping".to_owned() };
     let (reply, answered) = oneshot::channel();
     changer.ok_or_else(none)?.send(question(reply)).await.map_err(|_| stopping())?;

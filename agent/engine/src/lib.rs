@@ -8,4 +8,5 @@ mod health;
 pub mod job;
 pub mod kernel_log;
 pub mod observer;
+pub mod publish;
 pub mod start;

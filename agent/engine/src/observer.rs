@@ -1,5 +1,6 @@
 //! The observer: asks the host, each source on its own so that a slow one holds up no other, and publishes what was seen.
 
+use crate::publish::Publisher;
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::features;
@@ -7,7 +8,7 @@ use model::health::kernel_log::KernelLog;
 use model::host_facts::HostFacts;
 use model::judge::{self, Seen};
 use model::message::Message;
-use model::observation::{HostObservation, RawObservation};
+use model::observation::RawObservation;
 use model::pci::PciScan;
 use model::ports::{ChangePort, Clock, HostPort};
 use model::settings::Settings;
@@ -81,7 +82,7 @@ pub struct Observer<H, K> {
     host: Arc<H>,
     clock: Arc<K>,
     settings: watch::Receiver<Arc<Settings>>,
-    publish: watch::Sender<Arc<HostObservation>>,
+    publisher: Arc<Publisher>,
     asks: mpsc::Receiver<Ask>,
     kernel_log: watch::Receiver<Arc<KernelLog>>,
     latest: RawObservation,
@@ -115,14 +116,14 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         host: Arc<H>,
         clock: Arc<K>,
         settings: watch::Receiver<Arc<Settings>>,
-        publish: watch::Sender<Arc<HostObservation>>,
+        publisher: Arc<Publisher>,
         asks: mpsc::Receiver<Ask>,
     ) -> Self {
         Self {
             host,
             clock,
             settings,
-            publish,
+            publisher,
             asks,
             kernel_log: watch::channel(Arc::default()).1,
             latest: nothing_seen(),
@@ -267,7 +268,7 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
             Kind::Drivers => {
                 self.probed_bindings = bindings(&self.latest);
                 let (clock, scan) = (Arc::clone(&self.clock), self.latest.scan.clone().unwrap_or_default());
-                let may_ask = judge::may_ask(&scan, &self.publish.borrow());
+                let may_ask = judge::may_ask(&scan, &self.publisher.seen().borrow());
                 self.tasks.spawn(async move { Brought::Drivers(ask_drivers(&*host, &*clock, &scan, may_ask).await) })
             }
             Kind::Docker => self.tasks.spawn(async move { Brought::Docker(host.read_docker().await) }),
@@ -327,13 +328,13 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         self.sequence += 1;
         let seen =
             Seen { sequence: self.sequence, observed_at: self.clock.wall_now(), observed_boot: self.clock.boot_now() };
-        let previous = Arc::clone(&self.publish.borrow());
+        let previous = Arc::clone(&self.publisher.seen().borrow());
         let mut observation = judge::judge(self.latest.clone(), seen, Some(&previous));
         features::apply_settings(&mut observation, &self.settings.borrow());
         let log = Arc::clone(&self.kernel_log.borrow());
         model::health::show::apply(&mut observation, &log, Some(&previous));
         crate::health::tell(&previous, &observation);
-        self.publish.send_replace(Arc::new(observation));
+        self.publisher.publish(observation);
     }
 
     fn release_waiters(&mut self) {

@@ -1,12 +1,14 @@
 //! Ties observer and core together and starts both.
 
-use crate::change::{ChangePorts, Changer, Records};
+use crate::change::{ChangePorts, Changer};
 use crate::core::Core;
 use crate::handle::{COMMAND_QUEUE, Handle};
 use crate::observer::{Ask, Observer, nothing_seen};
+use crate::publish::Publisher;
+use model::condition::{Condition, ConditionStatus};
 use model::health::kernel_log::KernelLog;
 use model::judge::{self, Seen};
-use model::observation::HostObservation;
+use model::message::Message;
 use model::policy::Policy;
 use model::ports::{ActPort, ChangePort, Clock, HostPort, JournalFault, JournalPort, ManagerPort};
 use model::settings::Settings;
@@ -41,7 +43,7 @@ impl Pulse {
 /// The watches and queues that exist before the engine runs, so that the faces can be built first.
 pub struct Ends {
     handle: Handle,
-    observation: watch::Sender<Arc<HostObservation>>,
+    publisher: Arc<Publisher>,
     jobs: watch::Sender<Arc<Vec<crate::job::Job>>>,
     submissions: mpsc::Receiver<crate::handle::Submission>,
     asks: mpsc::Sender<Ask>,
@@ -52,14 +54,14 @@ pub struct Ends {
 impl Default for Ends {
     fn default() -> Self {
         let never = Seen { sequence: 0, observed_at: UnixMillis(0), observed_boot: BootMillis(0) };
-        let (observation, seen) = watch::channel(Arc::new(judge::judge(nothing_seen(), never, None)));
+        let publisher = Arc::new(Publisher::new(judge::judge(nothing_seen(), never, None)));
         let (jobs, listed) = watch::channel(Arc::new(Vec::new()));
         let (commands, submissions) = mpsc::channel(COMMAND_QUEUE);
         let (asks, asked) = mpsc::channel(COMMAND_QUEUE);
-        let handle = Handle::new(seen, listed, commands).with_observer(asks.clone());
+        let handle = Handle::new(publisher.shown(), listed, commands).with_observer(asks.clone());
         // Without anybody who reads it the log stays empty.
         let (_, kernel_log) = watch::channel(Arc::default());
-        Self { handle, observation, jobs, submissions, asks, asked, kernel_log }
+        Self { handle, publisher, jobs, submissions, asks, asked, kernel_log }
     }
 }
 
@@ -68,6 +70,12 @@ impl Ends {
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// Where conditions are told that no look at the host can find.
+    #[must_use]
+    pub fn publisher(&self) -> Arc<Publisher> {
+        Arc::clone(&self.publisher)
     }
 
     /// With what the kernel log has against the GPUs.
@@ -87,7 +95,7 @@ impl Ends {
         cancel: CancellationToken,
     ) -> Engine<impl Future<Output = ()> + Send> {
         let asks = self.asks;
-        let observer = Observer::new(host, Arc::clone(&clock), settings, self.observation, self.asked)
+        let observer = Observer::new(host, Arc::clone(&clock), settings, Arc::clone(&self.publisher), self.asked)
             .with_kernel_log(self.kernel_log);
         let (_no_news, news) = mpsc::channel(1);
         let core = Core::new(clock, manager, asks.clone(), self.jobs, self.submissions, (None, news));
@@ -98,34 +106,53 @@ impl Ends {
     }
 
     /// The engine over these ports, with the part that changes the host. Before anything else runs, what an earlier run left
-    /// open in the journal is undone.
-    ///
-    /// # Errors
-    /// The journal cannot be read: then nothing may be changed, and [`Ends::engine`] is what is left.
+    /// open in the journal is undone. Where the journal cannot be read the condition `journal_unreadable` says so, and the
+    /// engine observes and refuses changes.
     pub async fn engine_that_changes<H: HostPort, K: Clock, M: ManagerPort, A: ActPort, J: JournalPort>(
         self,
         (host, changes): (Arc<H>, impl ChangePort),
         (manager, settings): (Arc<M>, watch::Receiver<Arc<Settings>>),
         ports: ChangePorts<A, J, K>,
-        (policy, records): (watch::Receiver<Arc<Policy>>, watch::Sender<Arc<Records>>),
+        policy: watch::Receiver<Arc<Policy>>,
         cancel: CancellationToken,
-    ) -> Result<Engine<impl Future<Output = ()> + Send>, JournalFault> {
+    ) -> Engine<impl Future<Output = ()> + Send> {
         let (asks, asked) = (self.asks, self.asked);
-        let (clock, seen) = (Arc::clone(&ports.clock), self.handle.observation.clone());
-        let observer =
-            Observer::new(host, Arc::clone(&clock), settings, self.observation, asked).with_kernel_log(self.kernel_log);
+        let clock = Arc::clone(&ports.clock);
+        let observer = Observer::new(host, Arc::clone(&clock), settings, Arc::clone(&self.publisher), asked)
+            .with_kernel_log(self.kernel_log);
         let (news_to, news) = mpsc::channel(COMMAND_QUEUE);
         let (change_to, change_from) = mpsc::channel(COMMAND_QUEUE);
-        let mut changer = Changer::new(ports, seen, asks.clone(), policy, news_to, records);
-        changer.recover().await?;
-        let core = Core::new(clock, manager, asks.clone(), self.jobs, self.submissions, (Some(change_to), news));
-        let run = async move {
-            tokio::join!(
-                observer.run(changes, cancel.clone()),
-                changer.run(change_from, cancel.clone()),
-                core.run(cancel)
-            );
+        let mut changer = Changer::new(ports, Arc::clone(&self.publisher), asks.clone(), policy, news_to);
+        let (changer, change_to) = match changer.recover().await {
+            Ok(()) => (Some(changer), Some(change_to)),
+            Err(fault) => {
+                tracing::error!(message_id = Message::JournalUnreadable.id(), error = %fault, "nothing can be changed");
+                self.publisher.stand(unreadable(&fault, clock.wall_now()));
+                (None, None)
+            }
         };
-        Ok(Engine { handle: self.handle, pulse: Pulse(asks), run })
+        let core = Core::new(clock, manager, asks.clone(), self.jobs, self.submissions, (change_to, news));
+        let run = async move {
+            let changing = async {
+                if let Some(changer) = changer {
+                    changer.run(change_from, cancel.clone()).await;
+                }
+            };
+            tokio::join!(observer.run(changes, cancel.clone()), changing, core.run(cancel.clone()));
+        };
+        Engine { handle: self.handle, pulse: Pulse(asks), run }
+    }
+}
+
+fn unreadable(fault: &JournalFault, since: UnixMillis) -> Condition {
+    Condition {
+        kind: "journal_unreadable".to_owned(),
+        status: ConditionStatus::True,
+        reason: "host_fault".to_owned(),
+        message: format!(
+            "{fault}; no GPU can be given away or taken back, for what an earlier run left open is not known: mend it, then \
+             systemctl restart gpuhostd"
+        ),
+        since,
     }
 }

@@ -17,6 +17,7 @@ use engine::job::{Job, JobState};
 use engine::start::Ends;
 use model::change::{Phase, decode};
 use model::holders::{Hold, Holder, Holders};
+use model::observation::{Gpu, GpuUse};
 use model::plan::{CloseUp, Scope, Step};
 use model::policy::{Operation, Policy};
 use model::ports::{ActFault, ActPort, JournalFault, JournalPort};
@@ -34,12 +35,15 @@ use tokio_util::sync::CancellationToken;
 const GPU: &str = "0000:07:00.0";
 const OTHER: &str = "0000:0f:00.0";
 
-/// A journal that outlives the daemon.
+/// A journal that outlives the daemon, and cannot be read where the second says so.
 #[derive(Clone, Default)]
-struct Disk(Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
+struct Disk(Arc<Mutex<BTreeMap<String, Vec<u8>>>>, Arc<Mutex<bool>>);
 
 impl JournalPort for Disk {
     async fn read_all(&self) -> Result<Vec<(String, Vec<u8>)>, JournalFault> {
+        if *self.1.lock().unwrap() {
+            return Err(JournalFault { attempted: "read /journal".into(), said: "Input/output error".into() });
+        }
         Ok(self.0.lock().unwrap().clone().into_iter().collect())
     }
 
@@ -101,7 +105,8 @@ async fn start(host: SimHost, disk: Disk, boot: &str) -> Bench {
 
 async fn start_on(acting: Arc<Acting>, disk: Disk, boot: &str, clock: Arc<ManualClock>) -> Bench {
     let (cancel, host) = (CancellationToken::new(), acting.host.clone());
-    let (publish, records) = watch::channel(Arc::new(Records::default()));
+    let ends = Ends::default();
+    let records = ends.publisher().records();
     let ports = ChangePorts {
         act: Arc::clone(&acting),
         journal: Arc::new(disk.clone()),
@@ -110,16 +115,15 @@ async fn start_on(acting: Arc<Acting>, disk: Disk, boot: &str, clock: Arc<Manual
     };
     let settings = watch::channel(Arc::new(Settings::default())).1;
     let policy = watch::channel(Arc::new(Policy::default())).1;
-    let engine = Ends::default()
+    let engine = ends
         .engine_that_changes(
             (Arc::new(host.clone()), host.changes()),
             (Arc::new(NoManager), settings),
             ports,
-            (policy, publish),
+            policy,
             cancel.clone(),
         )
-        .await
-        .unwrap();
+        .await;
     let run = tokio::spawn(engine.run);
     let mut seen = engine.handle.observation.clone();
     seen.wait_for(|observation| observation.sequence > 0).await.unwrap();
@@ -170,6 +174,15 @@ impl Bench {
 
     fn driver(&self, gpu: &str) -> Option<String> {
         self.host.state().bus.functions[&at(gpu)].driver.as_ref().map(ToString::to_string)
+    }
+
+    /// The GPU as everybody is to see it.
+    fn shown(&self, gpu: &str) -> Gpu {
+        self.handle.observation.borrow().gpu(at(gpu)).unwrap().clone()
+    }
+
+    fn conditions(&self) -> Vec<String> {
+        self.handle.observation.borrow().conditions.iter().map(|condition| condition.kind.clone()).collect()
     }
 
     fn fault(&self, at: u64, fault: StepFault) {
@@ -254,6 +267,10 @@ async fn a_step_that_hangs_quarantines_its_gpu_and_no_other() {
     bench.fault(1, StepFault::Hang);
     assert_eq!(bench.make(bind(GPU)).await.unwrap_err().code(), "quarantined");
     assert!(matches!(bench.disk.phases()[..], [Phase::Quarantined { .. }]));
+    let shown = bench.shown(GPU);
+    assert_eq!((shown.usage, shown.unschedulable_reason.as_deref()), (GpuUse::Quarantined, Some("quarantined")));
+    assert_eq!(bench.conditions(), ["gpu_quarantined"]);
+    assert_eq!(bench.shown(OTHER).usage, GpuUse::Host);
     let again = bench.make(bind(GPU)).await.unwrap_err();
     assert!(again.code() == "busy" && again.to_string().contains("reboot"), "{again}");
     assert_eq!(bench.make(bind(OTHER)).await, Ok(()));
@@ -264,6 +281,48 @@ async fn a_step_that_hangs_quarantines_its_gpu_and_no_other() {
     host.change(sim::state::HostState::reboot).unwrap();
     let bench = start(host, disk, "another boot").await;
     assert_eq!(bench.make(bind(GPU)).await, Ok(()), "a reboot frees it");
+}
+
+#[tokio::test]
+async fn a_gpu_that_is_being_changed_is_shown_as_such_until_the_host_shows_the_end() {
+    let bench = start(dgx(), Disk::default(), "boot").await;
+    *bench.acting.holds_back.lock().unwrap() = true;
+    bench.submit(Command::Change(bind(GPU))).await;
+    let mut records = bench.records.clone();
+    records.wait_for(|records| records.is_under_way(at(GPU))).await.unwrap();
+    let shown = bench.shown(GPU);
+    assert_eq!((shown.usage, shown.schedulable), (GpuUse::Transitioning, false));
+    assert!(!shown.passthrough.eligible && bench.shown(OTHER).schedulable);
+    let bench = start(dgx(), Disk::default(), "boot").await;
+    let mut shown = bench.handle.observation.clone();
+    let watched = tokio::spawn(async move {
+        let mut uses = Vec::new();
+        loop {
+            shown.changed().await.unwrap();
+            let usage = shown.borrow().gpu(at(GPU)).unwrap().usage;
+            if uses.last() != Some(&usage) {
+                uses.push(usage);
+            }
+            if usage == GpuUse::Passthrough {
+                return uses;
+            }
+        }
+    });
+    assert_eq!(bench.make(bind(GPU)).await, Ok(()));
+    let uses = watched.await.unwrap();
+    assert_eq!(uses.iter().skip_while(|usage| **usage != GpuUse::Transitioning).count(), 2, "never free: {uses:?}");
+}
+
+#[tokio::test]
+async fn without_a_journal_nothing_is_changed_and_the_rest_goes_on() {
+    let (disk, host) = (Disk::default(), dgx());
+    *disk.1.lock().unwrap() = true;
+    let bench = start(host, disk, "boot").await;
+    assert_eq!(bench.conditions(), ["journal_unreadable"]);
+    assert_eq!(bench.make(bind(GPU)).await.unwrap_err().code(), "unavailable");
+    let rescan = bench.submit(Command::Rescan).await;
+    assert_eq!(bench.end_of(rescan).await.result, Some(Ok(())));
+    assert_eq!(bench.driver(GPU).as_deref(), Some("nvidia"));
 }
 
 #[tokio::test]

@@ -62,6 +62,24 @@ pub(crate) enum Verb {
         #[command(flatten)]
         how: Change,
     },
+    /// Give a GPU to a virtual machine, or take it back
+    Passthrough {
+        /// What of it.
+        #[command(subcommand)]
+        what: Passthrough,
+    },
+    /// Freeze every change of this host that a manager asks for
+    Lock {
+        /// How.
+        #[command(flatten)]
+        how: Change,
+    },
+    /// Let a manager ask for changes again, as far as the policy allows them
+    Unlock {
+        /// How.
+        #[command(flatten)]
+        how: Change,
+    },
     /// Name what is wrong with this host and what cures it; works with the daemon down
     Doctor(Doctor),
     /// Look at the configuration
@@ -130,6 +148,73 @@ pub(crate) enum GpuCommand {
         /// PCI address (0000:41:00.0 or 41:00.0) or UUID
         address: String,
     },
+}
+
+/// `passthrough …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Passthrough {
+    /// Say whether it can be given away, all that stands in the way, and what would be done; changes nothing
+    Check {
+        /// PCI address (0000:41:00.0 or 41:00.0) or UUID
+        gpu: String,
+        /// Memory of the guest in MiB, which must be free
+        #[arg(long, value_name = "MIB")]
+        guest_memory_mib: Option<u64>,
+        /// Never ask for a password: fail where one is needed
+        #[arg(long)]
+        no_ask: bool,
+    },
+    /// Give it away: every function of its IOMMU group goes to vfio-pci
+    Bind {
+        /// PCI address (0000:41:00.0 or 41:00.0) or UUID
+        gpu: String,
+        /// Print the plan and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Undo it unless it is confirmed in this time (60s, 5m, 1h, or seconds), also after a crash
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        confirm_within: Option<u64>,
+        /// Memory of the guest in MiB, which must be free
+        #[arg(long, value_name = "MIB")]
+        guest_memory_mib: Option<u64>,
+        /// How.
+        #[command(flatten)]
+        how: Change,
+    },
+    /// Take it back: every function gets the driver that it had
+    Release {
+        /// PCI address (0000:41:00.0 or 41:00.0) or UUID
+        gpu: String,
+        /// Print the plan and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// How.
+        #[command(flatten)]
+        how: Change,
+    },
+    /// Let a change stand that was made with --confirm-within
+    Confirm {
+        /// PCI address (0000:41:00.0 or 41:00.0) or UUID
+        gpu: String,
+        /// How.
+        #[command(flatten)]
+        how: Change,
+    },
+}
+
+/// A time with its unit, in seconds; without a unit it is in seconds.
+fn seconds(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
+        Some(number) if text.ends_with('m') => (number, 60),
+        Some(number) if text.ends_with('h') => (number, 3600),
+        Some(number) => (number, 1),
+        None => (text, 1),
+    };
+    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    match seconds {
+        Some(seconds @ 1..=86_400) => Ok(seconds),
+        Some(_) | None => Err("expected a time from 1s to 24h, as 60s, 5m or 1h".to_owned()),
+    }
 }
 
 /// `config …`

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use std::time::Duration;
-use wire::dbus::proxy::{HostProxy, Options};
+use wire::dbus::proxy::{GpuProxy, HostProxy, Options};
 use wire::dbus::snapshot::Snapshot;
 use zbus::Connection;
 use zbus::proxy::CacheProperties;
@@ -58,6 +58,13 @@ impl Daemon {
     pub(crate) async fn host(&self) -> Result<HostProxy<'static>, Failure> {
         let builder = HostProxy::builder(&self.connection).cache_properties(CacheProperties::No);
         builder.build().await.map_err(|error| Failure::of_call(&self.bus, error))
+    }
+
+    /// The object of a GPU.
+    pub(crate) async fn gpu(&self, path: &str) -> Result<GpuProxy<'static>, Failure> {
+        let fault = |error| Failure::of_call(&self.bus, error);
+        let builder = GpuProxy::builder(&self.connection).path(path.to_owned());
+        builder.cache_properties(CacheProperties::No).build().await.map_err(fault)
     }
 
     /// Waits for an answer of the daemon, but not for ever.

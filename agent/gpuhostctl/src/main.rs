@@ -7,6 +7,7 @@ mod doctor;
 mod failure;
 mod manage;
 mod parse_smi;
+mod passthrough;
 mod policy;
 mod role;
 mod show;
@@ -58,6 +59,9 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Rescan { how } => block_on(manage::rescan(bus, how, json)),
         Verb::Enroll { with, how } => block_on(manage::enroll(bus, with, how, json)),
         Verb::Leave { how } => block_on(manage::leave(bus, how, json)),
+        Verb::Lock { how } => block_on(manage::lock(bus, true, how, json)),
+        Verb::Unlock { how } => block_on(manage::lock(bus, false, how, json)),
+        Verb::Passthrough { what } => block_on(passthrough::run(bus, what, json)),
     }
 }
 

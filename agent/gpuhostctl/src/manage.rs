@@ -12,7 +12,8 @@ use wire::dbus::job::JobView;
 use wire::dbus::proxy::Options;
 use zbus::OwnedObjectPath;
 
-fn options<'a>(how: Change) -> Options<'a> {
+/// Options that every change has.
+pub(crate) fn options<'a>(how: Change) -> Options<'a> {
     let mut options = Options::new();
     if how.no_ask {
         options.insert("auth.no-user-interaction", true.into());
@@ -34,6 +35,20 @@ pub(crate) async fn leave(bus: Option<String>, how: Change, json: bool) -> Resul
     let host = daemon.host().await?;
     let job = daemon.answer(CHANGE_DEADLINE, host.leave(options(how))).await?;
     finish(&daemon, &job, how, json, "This host has left its manager.").await
+}
+
+/// `lock` and `unlock`.
+pub(crate) async fn lock(bus: Option<String>, locked: bool, how: Change, json: bool) -> Result<(), Failure> {
+    let daemon = Daemon::connect(bus).await?;
+    let host = daemon.host().await?;
+    let (job, done) = if locked {
+        let done = "Changes that a manager asks for are frozen; gpuhostctl unlock lifts that.";
+        (daemon.answer(CHANGE_DEADLINE, host.lock(options(how))).await?, done)
+    } else {
+        let done = "A manager may ask for changes again, as far as the policy allows them.";
+        (daemon.answer(CHANGE_DEADLINE, host.unlock(options(how))).await?, done)
+    };
+    finish(&daemon, &job, how, json, done).await
 }
 
 /// `enroll`.
@@ -68,7 +83,14 @@ fn open_token(path: &Path) -> Result<std::os::fd::OwnedFd, Failure> {
     opened.map_err(|source| Failure::File { path: path.to_owned(), source })
 }
 
-async fn finish(daemon: &Daemon, job: &OwnedObjectPath, how: Change, json: bool, done: &str) -> Result<(), Failure> {
+/// Waits for the end of a job unless it is not wanted, and prints the job or `done`.
+pub(crate) async fn finish(
+    daemon: &Daemon,
+    job: &OwnedObjectPath,
+    how: Change,
+    json: bool,
+    done: &str,
+) -> Result<(), Failure> {
     let ended = if how.no_wait { Ok(()) } else { wait::until_ended(daemon, job).await };
     if json {
         print_json(&job_view(daemon, job).await?)?;
@@ -78,7 +100,8 @@ async fn finish(daemon: &Daemon, job: &OwnedObjectPath, how: Change, json: bool,
     ended
 }
 
-async fn job_view(daemon: &Daemon, job: &OwnedObjectPath) -> Result<JobView, Failure> {
+/// What the job shows now.
+pub(crate) async fn job_view(daemon: &Daemon, job: &OwnedObjectPath) -> Result<JobView, Failure> {
     let jobs = daemon.snapshot().await?.jobs;
     let gone = || Failure::NotFound { what: "job", name: job.to_string(), see: "gpuhostctl jobs" };
     jobs.into_iter().find(|view| view.path == job.as_str()).ok_or_else(gone)

@@ -7,7 +7,7 @@ use crate::{config, logging};
 use anyhow::Context;
 use hands::RemoteHost;
 use host::front::{BootClock, FactsRoot, KernelLogReader, Sysfs, UdevChanges};
-use model::ports::{ChangePort, HostPort, KernelLogPort};
+use model::ports::{ActPort, ChangePort, HostPort, KernelLogPort};
 use model::settings::Settings;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -34,7 +34,7 @@ pub fn run(args: FrontArgs) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_on<H: HostPort, C: ChangePort, L: KernelLogPort>(
+pub fn run_on<H: HostPort + ActPort, C: ChangePort, L: KernelLogPort>(
     args: FrontArgs,
     stand_on: impl FnOnce(&Settings) -> (H, C, L),
 ) -> anyhow::Result<()> {

@@ -11,5 +11,7 @@ mod linux;
 pub mod logging;
 pub mod metrics;
 mod notify;
+mod policy;
+mod remote;
 pub mod snapshot;
 mod status;

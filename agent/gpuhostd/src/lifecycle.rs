@@ -3,11 +3,15 @@
 use crate::args::{BusChoice, FrontArgs};
 use crate::bus::{BusAddress, BusState};
 use crate::logging::Level;
+use crate::policy::InForce;
+use crate::remote::Remote;
 use crate::{bus, checkin, config, metrics, notify};
 use anyhow::Context;
-use engine::start::Ends;
+use engine::change::ChangePorts;
+use engine::start::{Ends, Engine};
+use host::front::FileJournal;
 use model::message::Message;
-use model::ports::{ChangePort, Clock, HostPort, KernelLogPort};
+use model::ports::{ActPort, ChangePort, Clock, HostPort, KernelLogPort, ManagerPort};
 use model::settings::Settings;
 use sd_notify::NotifyState;
 use std::sync::Arc;
@@ -19,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The host that the daemon stands on: Linux, or a simulated one.
 pub struct Ports<H, C, K, L> {
-    /// Reads the host.
+    /// Reads the host, and changes it.
     pub host: Arc<H>,
     /// Announces changes.
     pub changes: C,
@@ -29,6 +33,8 @@ pub struct Ports<H, C, K, L> {
     pub kernel_log: L,
 }
 
+/// What is open in the journal may take longer than the unit's own time for a start.
+const START_WITHIN_USEC: u32 = 600_000_000;
 /// After SIGTERM everything has so long to end; what has not ended then is left.
 const STOP_WITHIN: Duration = Duration::from_millis(1500);
 
@@ -44,18 +50,20 @@ pub struct Live {
 ///
 /// # Errors
 /// Only what makes a start impossible; no bus, no manager, no Docker, no driver does not.
-pub async fn run<H: HostPort, C: ChangePort, K: Clock, L: KernelLogPort>(
+pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPort>(
     ports: Ports<H, C, K, L>,
     live: Live,
     args: FrontArgs,
 ) -> anyhow::Result<()> {
     // Before READY: whoever waits for it may send a signal the moment after.
-    let signals = Signals::listen()?;
+    let mut signals = Signals::listen()?;
     let cancel = CancellationToken::new();
-    let Ports { host, changes, clock, kernel_log } = ports;
+    let clock = Arc::clone(&ports.clock);
     let (heard, log) = watch::channel(Arc::default());
     let ends = Ends::default().with_kernel_log(log);
     let handle = ends.handle();
+    let policy = InForce::new(args.policy.clone(), ends.publisher());
+    policy.read(clock.wall_now()).await;
     let (port, status, checkin) = checkin::start(
         handle.clone(),
         live.settings.subscribe(),
@@ -63,9 +71,17 @@ pub async fn run<H: HostPort, C: ChangePort, K: Clock, L: KernelLogPort>(
         Arc::clone(&clock),
         cancel.child_token(),
     );
-    let manager = Arc::new(port);
-    let engine =
-        ends.engine(host, changes, Arc::clone(&clock), manager, live.settings.subscribe(), cancel.child_token());
+    let Ports { host, changes, kernel_log, .. } = ports;
+    let remote = Arc::new(Remote::new(port, args.state.clone(), ends.publisher(), Arc::clone(&clock)).await);
+    let managed = (remote, live.settings.subscribe());
+    let building = build(ends, (host, changes, Arc::clone(&clock)), managed, (&args, &policy), cancel.child_token());
+    // Each entry of the journal may take ten seconds.
+    notify::say(&[NotifyState::ExtendTimeoutUsec(START_WITHIN_USEC)]);
+    let engine = tokio::select! {
+        engine = building => engine,
+        // What is open in the journal stays there for the next start.
+        () = signals.ending() => return Ok(()),
+    };
 
     let page = metrics::Page::new(handle.observation.clone(), status.clone(), Arc::clone(&clock));
     let metrics = metrics::run(page, live.settings.subscribe(), cancel.child_token());
@@ -85,9 +101,9 @@ pub async fn run<H: HostPort, C: ChangePort, K: Clock, L: KernelLogPort>(
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     tasks.spawn(checkin);
     tasks.spawn(metrics);
-    tasks.spawn(notify::keep_status(handle, status, clock, cancel.child_token()));
+    tasks.spawn(notify::keep_status(handle, status, Arc::clone(&clock), cancel.child_token()));
 
-    let outcome = obey(signals, &args, &live, &mut tasks).await;
+    let outcome = obey(signals, (&args, &live, &policy, &*clock), &mut tasks).await;
     notify::say(&[NotifyState::Stopping]);
     tracing::info!("stopping");
     cancel.cancel();
@@ -99,6 +115,22 @@ pub async fn run<H: HostPort, C: ChangePort, K: Clock, L: KernelLogPort>(
         );
     }
     outcome
+}
+
+/// The engine with all that it may do. What an earlier run left open is undone before it is returned.
+async fn build<H: HostPort + ActPort, C: ChangePort, K: Clock, M: ManagerPort>(
+    ends: Ends,
+    (host, changes, clock): (Arc<H>, C, Arc<K>),
+    (manager, settings): (Arc<M>, watch::Receiver<Arc<Settings>>),
+    (args, policy): (&FrontArgs, &InForce),
+    cancel: CancellationToken,
+) -> Engine<impl Future<Output = ()> + Send + use<H, C, K, M>> {
+    let facts = host.read_host(None).await;
+    let journal = Arc::new(FileJournal::at(args.state.join("journal")));
+    // Two boots that have no name count as one: then what is open is undone, which does no harm after a reboot.
+    let boot_id = facts.boot_id.known().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+    let ports = ChangePorts { act: Arc::clone(&host), journal, clock, boot_id };
+    ends.engine_that_changes((host, changes), (manager, settings), ports, policy.watch(), cancel).await
 }
 
 fn address_of(bus: &BusChoice) -> Option<BusAddress> {
@@ -146,15 +178,32 @@ impl Signals {
             hangup: signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?,
         })
     }
+
+    /// Resolves when the daemon is told to end.
+    async fn ending(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// Waits for signals and for tasks that should not end. A panic in one ends the daemon; systemd starts it anew.
-async fn obey(mut signals: Signals, args: &FrontArgs, live: &Live, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
+async fn obey<K: Clock>(
+    mut signals: Signals,
+    (args, live, policy, clock): (&FrontArgs, &Live, &InForce, &K),
+    tasks: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => return Ok(()),
             _ = signals.interrupt.recv() => return Ok(()),
-            _ = signals.hangup.recv() => reload(args, live).await,
+            _ = signals.hangup.recv() => {
+                notify::reloading();
+                reload(args, live).await;
+                policy.read(clock.wall_now()).await;
+                notify::say(&[NotifyState::Ready]);
+            }
             Some(ended) = tasks.join_next() => ended.context("a task of the daemon broke")?,
         }
     }
@@ -162,7 +211,6 @@ async fn obey(mut signals: Signals, args: &FrontArgs, live: &Live, tasks: &mut J
 
 /// Reads the configuration again. A wrong one is told, and what was in force stays.
 async fn reload(args: &FrontArgs, live: &Live) {
-    notify::reloading();
     let files = args.config.clone();
     match tokio::task::spawn_blocking(move || config::read(&files)).await {
         Ok(Ok(settings)) => {
@@ -183,5 +231,4 @@ async fn reload(args: &FrontArgs, live: &Live) {
             tracing::error!(message_id = Message::ConfigurationWrong.id(), error = %fault, "the configuration could not be read")
         }
     }
-    notify::say(&[NotifyState::Ready]);
 }

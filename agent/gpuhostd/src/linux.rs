@@ -1,12 +1,14 @@
-//! The Linux host as the engine's port: the front reads sysfs and procfs itself, and asks the hands for the rest.
+//! The Linux host as the engine's ports: the front reads sysfs and procfs itself, and asks the hands for the rest.
 
 use hands::RemoteHost;
 use host::front::{FactsRoot, Sysfs};
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::holders::Holders;
 use model::host_facts::HostFacts;
 use model::pci::PciScan;
-use model::ports::{HostPort, ScanFault};
+use model::plan::{CloseUp, Scope, Step};
+use model::ports::{ActFault, ActPort, HostPort, ScanFault};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -75,5 +77,20 @@ impl HostPort for LinuxHost {
 
     async fn read_docker(&self) -> Result<DockerFacts, ProbeFault> {
         self.remote.docker_facts().await
+    }
+}
+
+/// Nothing of a change is done, nor looked at closely, in this process: a device that hangs would keep it.
+impl ActPort for LinuxHost {
+    async fn close_up(&self, scope: &Scope) -> Result<CloseUp, ActFault> {
+        self.remote.close_up(scope).await
+    }
+
+    async fn holders(&self, scope: &Scope) -> Result<Holders, ActFault> {
+        self.remote.users(scope).await
+    }
+
+    async fn act(&self, scope: &Scope, step: &Step) -> Result<(), ActFault> {
+        self.remote.act(scope, step).await
     }
 }

@@ -1,7 +1,7 @@
 //! The policy file as a hand reads it: for itself, at every step, and strictly.
 
 use model::message::Message;
-use model::policy::{self, Policy};
+use model::policy::{self, Policy, PolicyFault};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -15,33 +15,40 @@ const MAX_BYTES: u64 = 1024 * 1024;
 pub fn read(file: &Path) -> Policy {
     match look(file) {
         Ok(policy) => policy,
-        Err(why) => {
-            tracing::error!(message_id = Message::PolicyUnusable.id(), file = %file.display(), "the policy cannot be used, and nothing is allowed until it can: {why}");
+        Err(fault) => {
+            tracing::error!(message_id = Message::PolicyUnusable.id(), file = %file.display(), "the policy cannot be used, and nothing is allowed until it can: {fault}");
             Policy::strictest()
         }
     }
 }
 
-fn look(file: &Path) -> Result<Policy, String> {
+/// Reads the file. No file means the defaults. Blocking.
+///
+/// # Errors
+/// It cannot be read, others than root could have written it, or it is no policy.
+pub fn look(file: &Path) -> Result<Policy, PolicyFault> {
+    let name = || file.display().to_string();
+    let unfit = |said: String| PolicyFault::Unreadable { file: name(), said };
+    let unreadable = |error: std::io::Error| PolicyFault::File { file: name(), said: error.to_string() };
     let status = match std::fs::metadata(file) {
         Ok(status) => status,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Policy::default()),
-        Err(error) => return Err(error.to_string()),
+        Err(error) => return Err(unreadable(error)),
     };
     if !status.is_file() || status.len() > MAX_BYTES {
-        return Err("it is no plain file of a sensible size".to_owned());
+        return Err(unfit("it is no plain file of a sensible size".to_owned()));
     }
     let ours = nix::unistd::geteuid().as_raw();
     if (status.uid() != 0 && status.uid() != ours) || status.mode() & 0o022 != 0 {
-        return Err(format!(
+        return Err(unfit(format!(
             "others than root may write it (owner {}, mode {:o}): chown root {path}; chmod 0644 {path}",
             status.uid(),
             status.mode() & 0o7777,
             path = file.display()
-        ));
+        )));
     }
-    let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
-    policy::read(&file.display().to_string(), &text).map_err(|fault| fault.to_string())
+    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    policy::read(&name(), &text)
 }
 
 #[cfg(test)]

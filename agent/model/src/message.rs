@@ -28,6 +28,8 @@ pub enum Message {
     ChangeRecovered,
     /// An open change of an earlier boot stays in the journal.
     ChangeEntryStays,
+    /// The journal of changes cannot be read, and nothing is changed.
+    JournalUnreadable,
     /// A change that had to be confirmed was not.
     ChangeNotConfirmed,
     /// A job runs, and its D-Bus object is not there yet.
@@ -86,7 +88,7 @@ pub enum Message {
 
 impl Message {
     /// All of them.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::GpuHealthFailed,
         Self::GpuHealthDegraded,
         Self::GpuHealthRecovered,
@@ -98,6 +100,7 @@ impl Message {
         Self::ChangeEnded,
         Self::ChangeRecovered,
         Self::ChangeEntryStays,
+        Self::JournalUnreadable,
         Self::ChangeNotConfirmed,
         Self::JobNotPublished,
         Self::BusCallsCut,
@@ -142,6 +145,7 @@ impl Message {
             Self::ChangeEnded => "b7d9a4c07c0b4be1a9d7d2b8c6f31e54",
             Self::ChangeRecovered => "3e9f4d5b8a3c4a6f9c1e7a2d4b5f6081",
             Self::ChangeEntryStays => "be7c4844f9374b6b9fc0d4f534586d93",
+            Self::JournalUnreadable => "0ba9737c144f4fc09628a93e7f63ae77",
             Self::ChangeNotConfirmed => "043546f5f2a84f05a0e64f3814623de3",
             Self::JobNotPublished => "3a283b6f4340476da65e71c4be10f709",
             Self::BusCallsCut => "45b1967825a44ef98b54572764cbc28e",

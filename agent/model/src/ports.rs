@@ -92,6 +92,12 @@ pub trait ManagerPort: Send + Sync + 'static {
     /// # Errors
     /// The credential could not be wiped.
     fn leave(&self) -> impl Future<Output = Result<(), crate::refusal::Refusal>> + Send;
+
+    /// Freezes every change that a manager asks for, or lifts that; it is on disk when it returns.
+    ///
+    /// # Errors
+    /// It could not be written down: then it is as it was.
+    fn lock(&self, locked: bool) -> impl Future<Output = Result<(), crate::refusal::Refusal>> + Send;
 }
 
 /// The part of a host that changes things, one step at a time, and that looks closely at what it changes. Every call has its

@@ -128,6 +128,21 @@ fn overrides_come_before_every_unbind_and_probes_after() {
     assert_eq!(plan.postcondition.guest_ready, Some(GROUP), "group 0 is a group");
 }
 
+/// vfio-pci lets the function sleep when it takes it, whatever stood there before.
+#[test]
+fn power_control_is_written_after_a_driver_came_also_where_it_was_right_before() {
+    let mut case = good();
+    for m in &mut case.seen.members[1..] {
+        m.power_control = Reading::Known(PowerControl::On);
+    }
+    let steps = case.plan().unwrap().steps;
+    let written = |address| Step::SetPowerControl { address: at(address), to: PowerControl::On };
+    for address in [GPU, AUDIO] {
+        let probed = steps.iter().position(|step| *step == Step::Probe { address: at(address) });
+        assert!(probed < steps.iter().position(|step| *step == written(address)), "{steps:?}");
+    }
+}
+
 #[test]
 fn a_module_that_is_not_loaded_is_loaded_first_and_a_variant_is_used_where_one_matches() {
     let mut case = good();

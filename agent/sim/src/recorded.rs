@@ -6,9 +6,11 @@ use crate::load::{BadDescription, load};
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::health::kernel_log::Unheard;
+use model::holders::Holders;
 use model::host_facts::HostFacts;
 use model::pci::PciScan;
-use model::ports::{ChangePort, HostChange, HostPort, KernelLogPort, ScanFault};
+use model::plan::{CloseUp, Scope, Step};
+use model::ports::{ActFault, ActPort, ChangePort, HostChange, HostPort, KernelLogPort, ScanFault};
 use model::snapshot::Recorded;
 use std::future::{Future, pending, ready};
 use std::path::Path;
@@ -57,6 +59,25 @@ impl HostPort for RecordedHost {
     fn read_docker(&self) -> impl Future<Output = Result<DockerFacts, ProbeFault>> + Send {
         ready(self.0.docker.clone())
     }
+}
+
+/// A picture cannot be changed, and what changes need to see is not in it.
+impl ActPort for RecordedHost {
+    fn close_up(&self, _scope: &Scope) -> impl Future<Output = Result<CloseUp, ActFault>> + Send {
+        ready(Err(only_a_picture()))
+    }
+
+    fn holders(&self, _scope: &Scope) -> impl Future<Output = Result<Holders, ActFault>> + Send {
+        ready(Err(only_a_picture()))
+    }
+
+    fn act(&self, _scope: &Scope, _step: &Step) -> impl Future<Output = Result<(), ActFault>> + Send {
+        ready(Err(only_a_picture()))
+    }
+}
+
+fn only_a_picture() -> ActFault {
+    ActFault::Unreachable { what: "the host".to_owned(), said: "it is a snapshot, which cannot be changed".to_owned() }
 }
 
 impl ChangePort for NoChanges {

@@ -5,7 +5,7 @@ use crate::bus::{Bus, Function};
 use crate::description::{Description, Health, KernelLine};
 use crate::load::BadDescription;
 use model::holders::Holder;
-use model::plan::ModuleState;
+use model::plan::{ModuleState, PowerControl};
 use model::{DriverName, PciAddress};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,6 +53,14 @@ pub enum KernelError {
         /// What was tried.
         attempted: String,
     },
+}
+
+/// A driver takes a function; one of VFIO then lets it sleep (`vfio_pci_core_register_device`: `pm_runtime_allow`).
+fn attach(function: &mut Function, driver: DriverName) {
+    if driver.is_vfio() {
+        function.power_control = function.power_control.map(|_| PowerControl::Auto);
+    }
+    function.driver = Some(driver);
 }
 
 impl HostState {
@@ -134,7 +142,13 @@ impl HostState {
             return Err(KernelError::Blocks { address, attempted: attempted.to_owned() });
         }
         match function.driver.take() {
-            Some(_) => Ok(()),
+            Some(driver) => {
+                // `vfio_pci_core_unregister_device` ends with `pm_runtime_forbid`.
+                if driver.is_vfio() {
+                    function.power_control = function.power_control.map(|_| PowerControl::On);
+                }
+                Ok(())
+            }
             None => Err(KernelError::NoDevice { address, attempted: attempted.to_owned() }),
         }
     }
@@ -146,8 +160,8 @@ impl HostState {
     pub fn probe(&mut self, address: PciAddress) -> Result<(), KernelError> {
         let taker = self.taker(self.bus.functions.get(&address));
         let function = self.function(address, "write to drivers_probe")?;
-        if function.driver.is_none() {
-            function.driver = taker;
+        if let Some(driver) = taker.filter(|_| function.driver.is_none()) {
+            attach(function, driver);
         }
         Ok(())
     }
@@ -167,7 +181,7 @@ impl HostState {
         if taker.as_ref() != Some(driver) {
             return Err(KernelError::NoDevice { address, attempted });
         }
-        function.driver = Some(driver.clone());
+        attach(function, driver.clone());
         Ok(())
     }
 

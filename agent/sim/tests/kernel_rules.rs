@@ -4,6 +4,7 @@
 
 use model::driver::DriverSource;
 use model::pci::{GpuFunction, PciScan};
+use model::plan::PowerControl;
 use model::ports::{ChangePort, HostChange, HostPort};
 use model::{DriverName, PciAddress};
 use sim::state::KernelError;
@@ -42,6 +43,21 @@ fn gpu(host: &SimHost, address: &str) -> GpuFunction {
 }
 
 const A100: &str = "0000:07:00.0";
+
+#[test]
+fn vfio_pci_writes_power_control_for_itself_as_it_comes_and_goes() {
+    let host = host("dgx-a100");
+    let gpu = at("0000:07:00.0");
+    host.change(|state| {
+        state.bus.functions.get_mut(&gpu).unwrap().power_control = Some(PowerControl::On);
+        state.unbind(gpu).unwrap();
+        state.set_driver_override(gpu, "vfio-pci").unwrap();
+        state.probe(gpu).unwrap();
+        assert_eq!(state.bus.functions[&gpu].power_control, Some(PowerControl::Auto));
+        state.unbind(gpu).unwrap();
+        assert_eq!(state.bus.functions[&gpu].power_control, Some(PowerControl::On));
+    });
+}
 
 #[test]
 fn an_override_binds_nothing_until_the_function_is_unbound_and_probed() {

@@ -2,6 +2,8 @@
 
 use crate::wait;
 use crate::world::{World, executable};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -23,7 +25,16 @@ impl SimDaemon {
         Self::start_with(world, bus, host, "")
     }
 
-    /// The same with a configuration.
+    /// Has it read its configuration and policy again.
+    ///
+    /// # Panics
+    /// Where it has ended.
+    pub fn reload(&self) {
+        let pid = i32::try_from(self.child.id()).expect("a pid fits");
+        kill(Pid::from_raw(pid), Signal::SIGHUP).expect("the daemon is there");
+    }
+
+    /// The same with a configuration; the policy is `policy.toml` in the folder of the world, if it is there.
     ///
     /// # Panics
     /// As [`SimDaemon::start`].
@@ -35,6 +46,7 @@ impl SimDaemon {
         std::fs::write(&config, settings).expect("configuration");
         let mut command = Command::new(executable("gpuhostd-sim"));
         command.args(["--host", host, "--bus", bus, "--config"]).arg(config);
+        command.arg("--policy").arg(dir.join("policy.toml"));
         command.arg("--state").arg(dir.join("sim-state")).arg("--run").arg(dir.join("sim-run"));
         command.env_remove("JOURNAL_STREAM").env_remove("NOTIFY_SOCKET");
         let child = command.stdin(Stdio::null()).stdout(log.try_clone().expect("log")).stderr(log).spawn();

@@ -2,12 +2,14 @@
 
 mod drive;
 mod lanes;
+mod overlay;
 mod records;
 mod run;
 mod task;
 
 use model::message::Message;
 
+pub use overlay::overlay;
 pub use records::Records;
 pub use run::{Asked, Change, ChangePorts, Changer, News, RECOVER_WITHIN_MS, RETRY_UNDO_MS};
 

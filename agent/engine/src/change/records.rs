@@ -1,19 +1,24 @@
-//! Records of what is given away and of what could not be undone, as the journal holds them.
+//! Records of what is given away, of what could not be undone, and of what is being changed now.
 
 use model::PciAddress;
 use model::change::{Entry, Phase};
 use model::time::BootMillis;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Entries that outlive their change, by the name of their document.
+/// What the loop of changes knows and a look at the host does not show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Records(BTreeMap<String, Entry>);
+pub struct Records {
+    /// Entries that outlive their change, by the name of their document.
+    entries: BTreeMap<String, Entry>,
+    /// Functions of changes that are under way.
+    under_way: BTreeSet<PciAddress>,
+}
 
 impl Records {
     /// The record of a GPU.
     #[must_use]
     pub fn of(&self, gpu: PciAddress) -> Option<&Entry> {
-        self.0.values().find(|entry| entry.plan.scope.members.contains(&gpu))
+        self.entries.values().find(|entry| entry.plan.scope.members.contains(&gpu))
     }
 
     /// The record by which a GPU is given away.
@@ -25,9 +30,25 @@ impl Records {
     /// Keeps what a change left, in place of what was there.
     pub fn keep(&mut self, name: &str, left: Option<Entry>) {
         match left {
-            Some(entry) => self.0.insert(name.to_owned(), entry),
-            None => self.0.remove(name),
+            Some(entry) => self.entries.insert(name.to_owned(), entry),
+            None => self.entries.remove(name),
         };
+    }
+
+    /// A change of these functions begins.
+    pub fn begin(&mut self, members: &[PciAddress]) {
+        self.under_way.extend(members);
+    }
+
+    /// The change of these functions has ended.
+    pub fn end(&mut self, members: &[PciAddress]) {
+        self.under_way.retain(|address| !members.contains(address));
+    }
+
+    /// A change of the function is under way.
+    #[must_use]
+    pub fn is_under_way(&self, address: PciAddress) -> bool {
+        self.under_way.contains(&address)
     }
 
     /// The next binding that nobody has confirmed, with the time at which it is undone.
@@ -37,11 +58,17 @@ impl Records {
             &Entry { phase: Phase::Unconfirmed { until }, .. } => Some((until, entry)),
             Entry { phase: Phase::Open | Phase::Standing | Phase::Quarantined { .. }, .. } => None,
         };
-        self.0.values().filter_map(due).min_by_key(|(until, _)| *until)
+        self.entries.values().filter_map(due).min_by_key(|(until, _)| *until)
+    }
+
+    /// There is nothing in them.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.under_way.is_empty()
     }
 
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &Entry> {
-        self.0.values()
+        self.entries.values()
     }
 }

@@ -7,6 +7,7 @@ use super::records::Records;
 use super::task::{Ended, Task, requester};
 use crate::command::{Actor, Origin};
 use crate::observer::Ask;
+use crate::publish::Publisher;
 use model::blocker::{Blocked, Blocker};
 use model::change::{AtStart, Entry, Machine, Outcome, Phase, at_start, decode};
 use model::message::Message;
@@ -112,12 +113,13 @@ struct Waiting {
 /// The loop's own state: it is the only writer of lanes and records.
 pub struct Changer<A, J, K> {
     ports: ChangePorts<A, J, K>,
+    publisher: Arc<Publisher>,
     observation: watch::Receiver<Arc<HostObservation>>,
+    records: watch::Receiver<Arc<Records>>,
     observer: mpsc::Sender<Ask>,
     policy: watch::Receiver<Arc<Policy>>,
     news: mpsc::Sender<News>,
     lanes: Lanes,
-    records: watch::Sender<Arc<Records>>,
     recent: BTreeMap<PciAddress, Vec<BootMillis>>,
     undo_not_before: BootMillis,
     running: JoinSet<Ended>,
@@ -125,24 +127,24 @@ pub struct Changer<A, J, K> {
 }
 
 impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
-    /// A loop with no records; [`Changer::recover`] reads them. `records` publishes them.
+    /// A loop with no records; [`Changer::recover`] reads them, and `publisher` shows them.
     #[must_use]
     pub fn new(
         ports: ChangePorts<A, J, K>,
-        observation: watch::Receiver<Arc<HostObservation>>,
+        publisher: Arc<Publisher>,
         observer: mpsc::Sender<Ask>,
         policy: watch::Receiver<Arc<Policy>>,
         news: mpsc::Sender<News>,
-        records: watch::Sender<Arc<Records>>,
     ) -> Self {
         Self {
             ports,
-            observation,
+            observation: publisher.seen(),
+            records: publisher.records(),
+            publisher,
             observer,
             policy,
             news,
             lanes: Lanes::default(),
-            records,
             recent: BTreeMap::new(),
             undo_not_before: BootMillis(0),
             running: JoinSet::new(),
@@ -208,11 +210,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
     }
 
     fn remember(&self, name: &str, left: Option<Entry>) {
-        self.records.send_modify(|records| {
-            let mut next = Records::clone(records);
-            next.keep(name, left);
-            *records = Arc::new(next);
-        });
+        self.publisher.note(|records| records.keep(name, left));
     }
 
     /// Takes in changes until it is cancelled. What is under way then is dropped: the journal knows it.
@@ -296,6 +294,9 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             policy: Arc::clone(&self.policy.borrow()),
             news: self.news.clone(),
         };
+        if !change.dry_run {
+            self.publisher.note(|records| records.begin(&scope.members));
+        }
         let task = self.running.spawn(task.run(self.ports.clone()));
         let reply = reply.and_then(Option::take);
         self.waiting.insert(task.id(), Waiting { scope, name, reply, gpu: change.gpu });
@@ -347,9 +348,12 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             }
         };
         let Some(waiting) = self.waiting.remove(&id) else { return };
-        if let Ok(left) = ended.left {
-            self.remember(&waiting.name, left);
-        }
+        self.publisher.note(|records| {
+            records.end(&waiting.scope.members);
+            if let Ok(left) = ended.left {
+                records.keep(&waiting.name, left);
+            }
+        });
         match ended.stuck {
             Some(why) => self.lanes.keep(waiting.scope.lane, why),
             None => self.lanes.give_back(waiting.scope.lane),

@@ -145,6 +145,10 @@ impl ChangePort for TestChanges {
 pub(crate) struct NoManager;
 
 impl ManagerPort for NoManager {
+    async fn lock(&self, _: bool) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     async fn enrol(&self, _spec: EnrolSpec) -> Result<(), Refusal> {
         Err(Refusal::Unavailable { what: "manager".into(), why: "there is none".into() })
     }

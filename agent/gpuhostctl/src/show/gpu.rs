@@ -19,7 +19,8 @@ pub(crate) fn print(snapshot: &Snapshot, name: &str, json: bool) -> Result<(), F
     print_lines(&lines(gpu)?)
 }
 
-fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a GpuView, Failure> {
+/// The GPU of that PCI address or UUID.
+pub(crate) fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a GpuView, Failure> {
     let address = name.parse::<PciAddress>().map(|address| address.to_string());
     if address.is_err() && !name.starts_with("GPU-") {
         let why = format!("{name:?} is neither a PCI address (0000:41:00.0) nor a UUID (GPU-…)");

@@ -33,7 +33,8 @@ pub(crate) fn lines(snapshot: &Snapshot) -> Vec<String> {
     lines
 }
 
-fn group(group: &GroupView) -> Vec<String> {
+/// One group as a small tree.
+pub(crate) fn group(group: &GroupView) -> Vec<String> {
     let isolated = if group.isolated { ("isolated", Look::Good) } else { ("not isolated", Look::Bad) };
     let viable = if group.viable { ("viable", Look::Good) } else { ("not viable", Look::Dim) };
     let kind = group.kind.as_deref().map(|kind| format!(" ({})", clean(kind))).unwrap_or_default();

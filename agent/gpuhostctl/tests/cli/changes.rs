@@ -4,6 +4,8 @@ use crate::rig::core::core;
 use crate::rig::private_bus::PrivateBus;
 use crate::rig::{Served, hosts, until};
 use crate::run::{finish, gpuhostctl, json, program, told};
+use model::blocker::{Blocked, Blocker};
+use model::refusal::Refusal;
 use std::process::Stdio;
 
 fn daemon() -> (PrivateBus, Served) {
@@ -113,6 +115,62 @@ fn an_enrolment_that_makes_no_sense_is_refused_with_the_reason() {
     let missing = gpuhostctl(&bus, &["enroll", "https://a", "--token-file", "/nonexistent/token"]);
     assert!(missing.status == 1 && missing.err.contains("/nonexistent/token"), "{missing:?}");
     assert!(served.core.got.borrow().is_empty());
+}
+
+#[test]
+fn a_check_prints_the_group_and_the_plan() {
+    let (bus, served) = daemon();
+    let said = told(&bus, &["passthrough", "check", "41:00.0", "--guest-memory-mib", "4096"]);
+    let wanted = ["0000:41:00.0", "group 17", "It can be given away", "\n  1  scan the PCI bus\n  2  ask the driver\n"];
+    assert!(wanted.iter().all(|part| said.contains(part)), "{said}");
+    let change = served.core.got.borrow()[0].change.unwrap();
+    assert!(change.dry_run && change.guest_memory_mib == Some(4096));
+    assert_eq!(json(&bus, &["passthrough", "check", "41:00.0", "--json"])["Plan"][1], "ask the driver");
+}
+
+#[test]
+fn what_stands_in_the_way_is_listed_with_what_to_do_and_has_a_status_of_its_own() {
+    let (bus, served) = daemon();
+    let blockers = vec![Blocker::BootVga, Blocker::IommuOff];
+    let blocked = Blocked::by("0000:41:00.0".parse().unwrap(), blockers).unwrap();
+    served.core.ending.send_modify(|ending| *ending = Err(Refusal::Blocked(blocked)));
+    let ran = gpuhostctl(&bus, &["passthrough", "check", "41:00.0"]);
+    assert_eq!((ran.status, ran.out.matches("to do: ").count()), (11, 2), "{ran:?}");
+    assert!(ran.out.contains("boot_vga  ") && ran.out.contains("iommu_off  "), "{ran:?}");
+    let ran = gpuhostctl(&bus, &["passthrough", "bind", "41:00.0"]);
+    assert!(ran.status == 11 && ran.err.contains("boot_vga = true"), "{ran:?}");
+    let ran = gpuhostctl(&bus, &["passthrough", "check", "41:00.0", "--json"]);
+    let job: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((ran.status, job["Blockers"][1]["Code"].as_str()), (11, Some("iommu_off")));
+}
+
+#[test]
+fn a_gpu_is_given_away_confirmed_and_taken_back() {
+    let (bus, served) = daemon();
+    let said = told(&bus, &["passthrough", "bind", "0000:41:00.0", "--confirm-within", "5m"]);
+    assert!(said.contains("in 300 s unless you confirm it: gpuhostctl passthrough confirm 0000:41:00.0"), "{said}");
+    told(&bus, &["passthrough", "confirm", "41:00.0"]);
+    assert_eq!(told(&bus, &["passthrough", "release", "41:00.0"]), "0000:41:00.0 is the host's again.\n");
+    told(&bus, &["passthrough", "release", "41:00.0", "--dry-run"]);
+    for wrong in ["0s", "25h", "soon", "-1", "99999999999999999999h"] {
+        let ran = gpuhostctl(&bus, &["passthrough", "bind", "41:00.0", &format!("--confirm-within={wrong}")]);
+        assert!(ran.status == 2 && ran.err.contains("from 1s to 24h"), "{ran:?}");
+    }
+    assert_eq!(gpuhostctl(&bus, &["passthrough", "bind", "42:00.0"]).status, 5);
+    let got = served.core.got.borrow().clone();
+    let operations: Vec<_> = got.iter().map(|got| got.operation).collect();
+    assert_eq!(operations, ["passthrough-bind", "passthrough-confirm", "passthrough-release", "passthrough-release"]);
+    let dry: Vec<_> = got.iter().filter_map(|got| got.change).map(|change| change.dry_run).collect();
+    assert_eq!((got[0].change.unwrap().confirm_within_ms, dry), (Some(300_000), vec![false, false, true]));
+}
+
+#[test]
+fn lock_and_unlock_are_jobs() {
+    let (bus, served) = daemon();
+    assert!(told(&bus, &["lock"]).contains("gpuhostctl unlock"));
+    told(&bus, &["unlock"]);
+    let got = served.core.got.borrow().clone();
+    assert_eq!((got[0].operation, got[1].operation), ("lock", "unlock"));
 }
 
 #[test]

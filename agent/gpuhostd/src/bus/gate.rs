@@ -18,11 +18,15 @@ pub enum Action {
     Rescan,
     /// Enrol with a manager, or leave it.
     ManageEnrolment,
+    /// Give a GPU to a virtual machine, and take it back.
+    Passthrough,
+    /// Freeze changes from remote, and lift that.
+    Lock,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 3] = [Self::Inspect, Self::Rescan, Self::ManageEnrolment];
+    pub const ALL: [Self; 5] = [Self::Inspect, Self::Rescan, Self::ManageEnrolment, Self::Passthrough, Self::Lock];
 
     /// The polkit action id.
     #[must_use]
@@ -31,6 +35,8 @@ impl Action {
             Self::Inspect => "org.gpuhost.agent1.inspect",
             Self::Rescan => "org.gpuhost.agent1.rescan",
             Self::ManageEnrolment => "org.gpuhost.agent1.manage-enrolment",
+            Self::Passthrough => "org.gpuhost.agent1.passthrough",
+            Self::Lock => "org.gpuhost.agent1.lock",
         }
     }
 }
@@ -42,6 +48,8 @@ pub fn action_for(interface: &str, member: &str) -> Option<Action> {
         (HOST_INTERFACE, "GetObservation" | "Sample") | (GPU_INTERFACE, "GetMetrics") => Some(Action::Inspect),
         (HOST_INTERFACE, "Rescan") => Some(Action::Rescan),
         (HOST_INTERFACE, "Enroll" | "Leave") => Some(Action::ManageEnrolment),
+        (HOST_INTERFACE, "Lock" | "Unlock") => Some(Action::Lock),
+        (GPU_INTERFACE, "BindPassthrough" | "ReleasePassthrough" | "ConfirmPassthrough") => Some(Action::Passthrough),
         _ => None,
     }
 }
@@ -74,7 +82,7 @@ pub(super) async fn admit(
     };
     let uid = match action {
         Action::Inspect => None,
-        Action::Rescan | Action::ManageEnrolment => {
+        Action::Rescan | Action::ManageEnrolment | Action::Passthrough | Action::Lock => {
             let asked = authority::ask(connection, header, action, member, options, details).await;
             if let Err(refusal) = &asked {
                 tracing::warn!(message_id = Message::BusCallRefused.id(),

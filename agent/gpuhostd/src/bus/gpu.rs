@@ -4,18 +4,56 @@ use super::dict::{Dict, dict, dicts};
 use super::face::Face;
 use super::failure::{NoValue, Refused};
 use super::gate;
-use super::options::{Options, Parser};
+use super::options::{Options, Parser, Standard};
+use super::submit::Submitter;
+use engine::change::Change;
+use engine::command::Command;
+use model::PciAddress;
+use model::policy::Operation;
+use model::refusal::Refusal;
 use std::collections::BTreeMap;
 use wire::dbus::GPU_INTERFACE;
 use wire::dbus::gpu::GpuView;
 use zbus::message::Header;
 use zbus::{Connection, OwnedObjectPath};
 
+/// Only the plan is wanted.
+const DRY_RUN: &str = "dry-run";
+/// The longest time in which a change can be confirmed, in seconds: a day.
+const CONFIRM_MOST_S: u64 = 86_400;
+/// The largest guest that makes sense, in MiB: 1 PiB.
+const GUEST_MOST_MIB: u64 = 1 << 30;
+
 type Result<T> = std::result::Result<T, NoValue>;
 
 /// A GPU.
 #[derive(Debug)]
-pub(super) struct GpuObject(pub(super) Face<GpuView>);
+pub(super) struct GpuObject {
+    /// What it shows.
+    pub(super) face: Face<GpuView>,
+    /// The way to the core.
+    pub(super) submitter: Submitter,
+}
+
+impl GpuObject {
+    /// Asks polkit about a change of this GPU, and hands it in.
+    async fn ask(
+        &self,
+        (connection, header): (&Connection, &Header<'_>),
+        (member, plain): (&'static str, Standard),
+        command: impl FnOnce(PciAddress) -> Command,
+    ) -> std::result::Result<OwnedObjectPath, Refused> {
+        let shown = self.face.now();
+        let name = shown.name.as_deref().unwrap_or(&shown.pci_id);
+        let details = [("gpu", shown.address.as_str()), ("name", name)];
+        let admission = gate::admit(connection, header, GPU_INTERFACE, member, plain, &details).await?;
+        let gpu = shown
+            .address
+            .parse()
+            .map_err(|_| Refusal::NotFound { what: "GPU".to_owned(), name: shown.address.clone() })?;
+        self.submitter.submit(admission.authorize(command(gpu))?).await
+    }
+}
 
 #[zbus::interface(name = "org.gpuhost.Agent1.Gpu")]
 impl GpuObject {
@@ -30,263 +68,319 @@ impl GpuObject {
     ) -> std::result::Result<Dict, Refused> {
         let plain = Parser::new(options).finish()?;
         gate::admit(connection, &header, GPU_INTERFACE, "GetMetrics", plain, &[]).await?;
-        Ok(dict(&self.0.now().metrics))
+        Ok(dict(&self.face.now().metrics))
+    }
+
+    /// Gives the GPU and all functions of its IOMMU group to vfio-pci, for a virtual machine. The job has the plan; whatever
+    /// stands in the way is refused before anything is done, and a change that fails is undone. Action:
+    /// org.gpuhost.agent1.passthrough. Options: dry-run (b: only the plan), confirm-within (t: seconds; without
+    /// ConfirmPassthrough in that time it is undone, also over a restart of the daemon), guest-memory-mib (t: memory of the
+    /// guest, which must be free), auth.no-user-interaction (b).
+    #[zbus(out_args("job"))]
+    async fn bind_passthrough(
+        &self,
+        options: Options,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> std::result::Result<OwnedObjectPath, Refused> {
+        let mut parser = Parser::new(options);
+        let dry_run = parser.flag(DRY_RUN)?.unwrap_or(false);
+        let confirm_within_ms = parser.number("confirm-within", CONFIRM_MOST_S)?.map(|s| s.saturating_mul(1000));
+        let guest_memory_mib = parser.number("guest-memory-mib", GUEST_MOST_MIB)?;
+        let plain = parser.finish()?;
+        let operation = Operation::PassthroughBind;
+        let command = |gpu| Command::Change(Change { operation, gpu, dry_run, confirm_within_ms, guest_memory_mib });
+        self.ask((connection, &header), ("BindPassthrough", plain), command).await
+    }
+
+    /// Takes the GPU back: each function gets the driver and the override that it had. Refused while a guest has it open, or
+    /// where it was not gpuhostd that gave it away. Action: org.gpuhost.agent1.passthrough. Options: dry-run (b: only the
+    /// plan), auth.no-user-interaction (b).
+    #[zbus(out_args("job"))]
+    async fn release_passthrough(
+        &self,
+        options: Options,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> std::result::Result<OwnedObjectPath, Refused> {
+        let mut parser = Parser::new(options);
+        let dry_run = parser.flag(DRY_RUN)?.unwrap_or(false);
+        let plain = parser.finish()?;
+        let operation = Operation::PassthroughRelease;
+        let command = |gpu| {
+            let (confirm_within_ms, guest_memory_mib) = (None, None);
+            Command::Change(Change { operation, gpu, dry_run, confirm_within_ms, guest_memory_mib })
+        };
+        self.ask((connection, &header), ("ReleasePassthrough", plain), command).await
+    }
+
+    /// Lets a change stand that was made with confirm-within. Action: org.gpuhost.agent1.passthrough. Options:
+    /// auth.no-user-interaction (b).
+    #[zbus(out_args("job"))]
+    async fn confirm_passthrough(
+        &self,
+        options: Options,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> std::result::Result<OwnedObjectPath, Refused> {
+        let plain = Parser::new(options).finish()?;
+        self.ask((connection, &header), ("ConfirmPassthrough", plain), Command::Confirm).await
     }
 
     /// PCI address, domain:bus:device.function.
     #[zbus(property(emits_changed_signal = "const"))]
     fn address(&self) -> String {
-        self.0.now().address.clone()
+        self.face.now().address.clone()
     }
 
     /// PCI vendor and device id, 10de:2330.
     #[zbus(property)]
     fn pci_id(&self) -> String {
-        self.0.now().pci_id.clone()
+        self.face.now().pci_id.clone()
     }
 
     /// PCI subsystem vendor and device id. May have no value.
     #[zbus(property)]
     fn subsystem_id(&self) -> Result<String> {
-        self.0.value("SubsystemId", |gpu| gpu.subsystem_id.clone())
+        self.face.value("SubsystemId", |gpu| gpu.subsystem_id.clone())
     }
 
     /// PCI class code, six hexadecimal digits.
     #[zbus(property)]
     fn class(&self) -> String {
-        self.0.now().class.clone()
+        self.face.now().class.clone()
     }
 
     /// Vendor, out of the hardware database. May have no value.
     #[zbus(property)]
     fn vendor(&self) -> Result<String> {
-        self.0.value("Vendor", |gpu| gpu.vendor.clone())
+        self.face.value("Vendor", |gpu| gpu.vendor.clone())
     }
 
     /// Best name: the driver's, else the hardware database's. May have no value.
     #[zbus(property)]
     fn name(&self) -> Result<String> {
-        self.0.value("Name", |gpu| gpu.name.clone())
+        self.face.value("Name", |gpu| gpu.name.clone())
     }
 
     /// UUID that the driver gives. May have no value.
     #[zbus(property)]
     fn uuid(&self) -> Result<String> {
-        self.0.value("Uuid", |gpu| gpu.uuid.clone())
+        self.face.value("Uuid", |gpu| gpu.uuid.clone())
     }
 
     /// Index in the driver's order: for printing, never an identity. May have no value.
     #[zbus(property)]
     fn index(&self) -> Result<u32> {
-        self.0.value("Index", |gpu| gpu.index)
+        self.face.value("Index", |gpu| gpu.index)
     }
 
     /// Serial number of the board. May have no value.
     #[zbus(property)]
     fn serial(&self) -> Result<String> {
-        self.0.value("Serial", |gpu| gpu.serial.clone())
+        self.face.value("Serial", |gpu| gpu.serial.clone())
     }
 
     /// Architecture in the driver's words, as Hopper. May have no value.
     #[zbus(property)]
     fn architecture(&self) -> Result<String> {
-        self.0.value("Architecture", |gpu| gpu.architecture.clone())
+        self.face.value("Architecture", |gpu| gpu.architecture.clone())
     }
 
     /// Version of the video BIOS. May have no value.
     #[zbus(property)]
     fn vbios_version(&self) -> Result<String> {
-        self.0.value("VbiosVersion", |gpu| gpu.vbios_version.clone())
+        self.face.value("VbiosVersion", |gpu| gpu.vbios_version.clone())
     }
 
     /// Frame buffer memory of the card in MiB. May have no value.
     #[zbus(property)]
     fn memory_total_mib(&self) -> Result<u64> {
-        self.0.value("MemoryTotalMib", |gpu| gpu.memory_total_mib)
+        self.face.value("MemoryTotalMib", |gpu| gpu.memory_total_mib)
     }
 
     /// Kernel driver that is bound. Has no value where none is (none).
     #[zbus(property)]
     fn driver(&self) -> Result<String> {
-        self.0.value("Driver", |gpu| gpu.driver.clone())
+        self.face.value("Driver", |gpu| gpu.driver.clone())
     }
 
     /// driver_override of the kernel. Has no value where it is not set (none), or is not read since that may hang (not_read).
     #[zbus(property)]
     fn driver_override(&self) -> Result<String> {
-        self.0.value("DriverOverride", |gpu| gpu.driver_override.clone())
+        self.face.value("DriverOverride", |gpu| gpu.driver_override.clone())
     }
 
     /// Version of the driver that answers for the GPU. May have no value.
     #[zbus(property)]
     fn driver_version(&self) -> Result<String> {
-        self.0.value("DriverVersion", |gpu| gpu.driver_version.clone())
+        self.face.value("DriverVersion", |gpu| gpu.driver_version.clone())
     }
 
     /// Its IOMMU group. Has no value where it has none (none).
     #[zbus(property)]
     fn iommu_group(&self) -> Result<OwnedObjectPath> {
-        self.0.value("IommuGroup", |gpu| OwnedObjectPath::try_from(gpu.iommu_group.as_deref()?).ok())
+        self.face.value("IommuGroup", |gpu| OwnedObjectPath::try_from(gpu.iommu_group.as_deref()?).ok())
     }
 
     /// NUMA node. Has no value where the firmware names none (none).
     #[zbus(property)]
     fn numa_node(&self) -> Result<u32> {
-        self.0.value("NumaNode", |gpu| gpu.numa_node)
+        self.face.value("NumaNode", |gpu| gpu.numa_node)
     }
 
     /// PCI power state: D0, D3hot, … May have no value.
     #[zbus(property)]
     fn power_state(&self) -> Result<String> {
-        self.0.value("PowerState", |gpu| gpu.power_state.clone())
+        self.face.value("PowerState", |gpu| gpu.power_state.clone())
     }
 
     /// The firmware used it as the console. May have no value.
     #[zbus(property)]
     fn boot_vga(&self) -> Result<bool> {
-        self.0.value("BootVga", |gpu| gpu.boot_vga)
+        self.face.value("BootVga", |gpu| gpu.boot_vga)
     }
 
     /// DRM card node, as card0. Its number may change at each boot. May have no value.
     #[zbus(property)]
     fn drm_card(&self) -> Result<String> {
-        self.0.value("DrmCard", |gpu| gpu.drm_card.clone())
+        self.face.value("DrmCard", |gpu| gpu.drm_card.clone())
     }
 
     /// DRM render node, as renderD128. Its number may change at each boot. May have no value.
     #[zbus(property)]
     fn drm_render(&self) -> Result<String> {
-        self.0.value("DrmRender", |gpu| gpu.drm_render.clone())
+        self.face.value("DrmRender", |gpu| gpu.drm_render.clone())
     }
 
     /// Highest PCIe generation of the device. May have no value.
     #[zbus(property)]
     fn pcie_max_generation(&self) -> Result<u32> {
-        self.0.value("PcieMaxGeneration", |gpu| gpu.pcie_max_generation)
+        self.face.value("PcieMaxGeneration", |gpu| gpu.pcie_max_generation)
     }
 
     /// Most PCIe lanes of the device. May have no value.
     #[zbus(property)]
     fn pcie_max_width(&self) -> Result<u32> {
-        self.0.value("PcieMaxWidth", |gpu| gpu.pcie_max_width)
+        self.face.value("PcieMaxWidth", |gpu| gpu.pcie_max_width)
     }
 
     /// Addresses of the SR-IOV virtual functions that stand under it; they are no GPUs of their own here.
     #[zbus(property)]
     fn virtual_functions(&self) -> Vec<String> {
-        self.0.now().virtual_functions.clone()
+        self.face.now().virtual_functions.clone()
     }
 
     /// Address of the physical function, where this is itself a virtual function. May have no value.
     #[zbus(property)]
     fn physical_function(&self) -> Result<String> {
-        self.0.value("PhysicalFunction", |gpu| gpu.physical_function.clone())
+        self.face.value("PhysicalFunction", |gpu| gpu.physical_function.clone())
     }
 
     /// Addresses of the other functions of the same card (audio, USB).
     #[zbus(property)]
     fn companions(&self) -> Vec<String> {
-        self.0.now().companions.clone()
+        self.face.now().companions.clone()
     }
 
     /// What it is used for: host, shared, mig, passthrough, transitioning or quarantined. Treat an unknown one as not free.
     #[zbus(property, name = "Use")]
     fn usage(&self) -> String {
-        self.0.now().usage.clone()
+        self.face.now().usage.clone()
     }
 
     /// A workspace may be given it.
     #[zbus(property)]
     fn schedulable(&self) -> bool {
-        self.0.now().schedulable
+        self.face.now().schedulable
     }
 
     /// Stable code of why it is not schedulable. Has no value where it is.
     #[zbus(property)]
     fn unschedulable_reason(&self) -> Result<String> {
-        self.0.value("UnschedulableReason", |gpu| gpu.unschedulable_reason.clone())
+        self.face.value("UnschedulableReason", |gpu| gpu.unschedulable_reason.clone())
     }
 
     /// The container runtime can really inject it.
     #[zbus(property)]
     fn visible_to_runtime(&self) -> bool {
-        self.0.now().visible_to_runtime
+        self.face.now().visible_to_runtime
     }
 
     /// The chain from the PCI bus to a usable GPU: Link (s: pci, kernel_driver, nvml, docker_runtime, cdi, policy), Ok (b; left
     /// out where it is not known), Reason (s), Remedy (s). The first link with Ok false says why the GPU cannot be used.
     #[zbus(property)]
     fn cause_chain(&self) -> Vec<Dict> {
-        dicts(&self.0.now().cause_chain)
+        dicts(&self.face.now().cause_chain)
     }
 
     /// Nothing that the scan shows stands in the way of giving it to a virtual machine.
     #[zbus(property)]
     fn passthrough_eligible(&self) -> bool {
-        self.0.now().passthrough_eligible
+        self.face.now().passthrough_eligible
     }
 
     /// Stable codes of what stands in the way of that.
     #[zbus(property)]
     fn passthrough_reasons(&self) -> Vec<String> {
-        self.0.now().passthrough_reasons.clone()
+        self.face.now().passthrough_reasons.clone()
     }
 
     /// How well it is: ok, degraded (it works, and something is wrong), failed (not to be relied on) or unknown (nobody who could
     /// know was heard). A GPU that failed is not schedulable.
     #[zbus(property)]
     fn health(&self) -> String {
-        self.0.now().health.clone()
+        self.face.now().health.clone()
     }
 
     /// What speaks against it, the gravest first: Code (s, stable: xid_79, ecc_uncorrected, …), State (s: degraded or failed),
     /// Message (s), Remedy (s), Since (t, milliseconds since 1970-01-01 UTC).
     #[zbus(property)]
     fn health_reasons(&self) -> Vec<Dict> {
-        dicts(&self.0.now().health_reasons)
+        dicts(&self.face.now().health_reasons)
     }
 
     /// Number of the last Xid that the kernel log has of it. Has no value where there is none (none).
     #[zbus(property)]
     fn last_xid(&self) -> Result<u32> {
-        self.0.value("LastXid", |gpu| gpu.last_xid)
+        self.face.value("LastXid", |gpu| gpu.last_xid)
     }
 
     /// MIG mode now: enabled or disabled. May have no value.
     #[zbus(property)]
     fn mig_mode(&self) -> Result<String> {
-        self.0.value("MigMode", |gpu| gpu.mig_mode.clone())
+        self.face.value("MigMode", |gpu| gpu.mig_mode.clone())
     }
 
     /// MIG mode after the next reset: enabled or disabled. May have no value.
     #[zbus(property)]
     fn mig_pending_mode(&self) -> Result<String> {
-        self.0.value("MigPendingMode", |gpu| gpu.mig_pending_mode.clone())
+        self.face.value("MigPendingMode", |gpu| gpu.mig_pending_mode.clone())
     }
 
     /// MIG devices as their objects show them, with their path: Path (s), GpuInstance (t), ComputeInstance (t), Uuid (s), Profile
     /// (s), MemoryTotalMib (t), Multiprocessors (t), … A key without a value is left out.
     #[zbus(property)]
     fn mig_devices(&self) -> Vec<Dict> {
-        dicts(&self.0.now().mig_devices)
+        dicts(&self.face.now().mig_devices)
     }
 
     /// ECC is on. May have no value.
     #[zbus(property)]
     fn ecc_enabled(&self) -> Result<bool> {
-        self.0.value("EccEnabled", |gpu| gpu.ecc_enabled)
+        self.face.value("EccEnabled", |gpu| gpu.ecc_enabled)
     }
 
     /// Persistence mode is on. May have no value.
     #[zbus(property)]
     fn persistence(&self) -> Result<bool> {
-        self.0.value("Persistence", |gpu| gpu.persistence)
+        self.face.value("Persistence", |gpu| gpu.persistence)
     }
 
     /// What the driver wants done: None, Reset, … (driver 570 and newer). May have no value.
     #[zbus(property)]
     fn recovery_action(&self) -> Result<String> {
-        self.0.value("RecoveryAction", |gpu| gpu.recovery_action.clone())
+        self.face.value("RecoveryAction", |gpu| gpu.recovery_action.clone())
     }
 
     /// What it can be used for: Feature (s: cuda, nvenc, nvdec, vaapi, dri3, egl, vulkan), Supported (b: chip and kernel driver
@@ -294,50 +388,50 @@ impl GpuObject {
     /// sentence), both left out where it is enabled.
     #[zbus(property)]
     fn features(&self) -> Vec<Dict> {
-        dicts(&self.0.now().features)
+        dicts(&self.face.now().features)
     }
 
     /// How the kernel can reset it (flr, bus, …), in the order in which it tries them; empty where it cannot. May have no value.
     #[zbus(property)]
     fn reset_methods(&self) -> Result<Vec<String>> {
-        self.0.value("ResetMethods", |gpu| gpu.reset_methods.clone())
+        self.face.value("ResetMethods", |gpu| gpu.reset_methods.clone())
     }
 
     /// Runtime power management: active, suspended (it sleeps, and is not asked for metrics: that would wake it), suspending,
     /// resuming, error or unsupported. May have no value.
     #[zbus(property)]
     fn runtime_status(&self) -> Result<String> {
-        self.0.value("RuntimeStatus", |gpu| gpu.runtime_status.clone())
+        self.face.value("RuntimeStatus", |gpu| gpu.runtime_status.clone())
     }
 
     /// The kernel may take its power away while it sleeps. May have no value.
     #[zbus(property, name = "D3coldAllowed")]
     fn d3cold_allowed(&self) -> Result<bool> {
-        self.0.value("D3coldAllowed", |gpu| gpu.d3cold_allowed)
+        self.face.value("D3coldAllowed", |gpu| gpu.d3cold_allowed)
     }
 
     /// Types of mediated devices (mdev) that it could make.
     #[zbus(property)]
     fn mediated_types(&self) -> Vec<String> {
-        self.0.now().mediated_types.clone()
+        self.face.now().mediated_types.clone()
     }
 
     /// Mediated devices that exist (UUIDs), and virtual functions that are a vGPU (addresses).
     #[zbus(property)]
     fn mediated_devices(&self) -> Vec<String> {
-        self.0.now().mediated_devices.clone()
+        self.face.now().mediated_devices.clone()
     }
 
     /// State of the NVLink fabric in the driver's words, as Completed. Only nvidia-smi tells it. May have no value.
     #[zbus(property)]
     fn fabric_state(&self) -> Result<String> {
-        self.0.value("FabricState", |gpu| gpu.fabric_state.clone())
+        self.face.value("FabricState", |gpu| gpu.fabric_state.clone())
     }
 
     /// Properties that have no value now, with the reason: a stable code, followed by a colon and what was found where there is
     /// something to show.
     #[zbus(property)]
     fn absent(&self) -> BTreeMap<String, String> {
-        self.0.now().absent.0.clone()
+        self.face.now().absent.0.clone()
     }
 }

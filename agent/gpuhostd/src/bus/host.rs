@@ -7,27 +7,23 @@ use super::failure::{NoValue, Refused};
 use super::job::job_view;
 use super::options::{Options, Parser};
 use super::shown::Shown;
+use super::submit::Submitter;
 use super::{Moment, Sources, gate, token};
-use engine::command::{Authorized, Command};
+use engine::command::Command;
 use host::front::BootClock;
-use model::JobId;
-use model::message::Message;
 use model::ports::Clock;
 use model::refusal::Refusal;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::sync::watch;
 use wire::dbus::gpu::GpuView;
 use wire::dbus::group::GroupView;
 use wire::dbus::host::HostView;
 use wire::dbus::load::LoadView;
 use wire::dbus::snapshot::Snapshot;
-use wire::dbus::{HOST_INTERFACE, ROOT_PATH, job_path};
+use wire::dbus::{HOST_INTERFACE, ROOT_PATH};
 use zbus::message::Header;
 use zbus::{Connection, OwnedFd, OwnedObjectPath};
 
-/// How long a caller is kept until the object of its job is on the bus.
-const PUBLISH_DEADLINE: Duration = Duration::from_secs(2);
 /// How long a caller of `Sample` waits for fresh values.
 const SAMPLE_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -38,7 +34,7 @@ type Result<T, E = NoValue> = std::result::Result<T, E>;
 pub(super) struct HostObject {
     face: Face<HostView>,
     sources: Sources,
-    published: watch::Receiver<Option<JobId>>,
+    submitter: Submitter,
     enrolments: token::Turnstile,
 }
 
@@ -66,29 +62,10 @@ fn written(now: &Moment) -> Result<String, Refused> {
 }
 
 impl HostObject {
-    /// The object, its place in the tree, and where the tree says which jobs are on the bus.
-    pub(super) fn new(sources: &Sources) -> (Self, Shown<HostView>, watch::Sender<Option<JobId>>) {
+    /// The object, and its place in the tree.
+    pub(super) fn new(sources: &Sources, submitter: Submitter) -> (Self, Shown<HostView>) {
         let (shown, face) = Shown::new(ROOT_PATH.to_owned(), host_view(&sources.now()));
-        let (publish, published) = watch::channel(None);
-        let object = Self { face, sources: sources.clone(), published, enrolments: token::Turnstile::new() };
-        (object, shown, publish)
-    }
-
-    /// Hands the command in and answers with the path of its job, whose object is on the bus by then.
-    async fn submit(&self, authorized: Authorized) -> Result<OwnedObjectPath, Refused> {
-        let id = self.sources.handle.submit(authorized).await?;
-        let mut published = self.published.clone();
-        let there = published.wait_for(|newest| newest.is_some_and(|newest| newest >= id));
-        if !matches!(tokio::time::timeout(PUBLISH_DEADLINE, there).await, Ok(Ok(_))) {
-            tracing::warn!(
-                message_id = Message::JobNotPublished.id(),
-                JOB_ID = id.0,
-                "the job has started, and its object is not on the bus yet"
-            );
-        }
-        let path = OwnedObjectPath::try_from(job_path(id));
-        Ok(path
-            .map_err(|e| Refusal::HostFault { attempted: format!("name job {id} on the bus"), said: e.to_string() })?)
+        (Self { face, sources: sources.clone(), submitter, enrolments: token::Turnstile::new() }, shown)
     }
 }
 
@@ -135,7 +112,7 @@ impl HostObject {
     ) -> Result<OwnedObjectPath, Refused> {
         let plain = Parser::new(options).finish()?;
         let admission = gate::admit(connection, &header, HOST_INTERFACE, "Rescan", plain, &[]).await?;
-        self.submit(admission.authorize(Command::Rescan)?).await
+        self.submitter.submit(admission.authorize(Command::Rescan)?).await
     }
 
     /// Enrols with a manager. The token is read from a pipe, file or socket (at most 4 KiB), so that it stands in no message.
@@ -160,7 +137,7 @@ impl HostObject {
         let admission = gate::admit(connection, &header, HOST_INTERFACE, "Enroll", plain, &details).await?;
         let token = self.enrolments.read(token.into()).await?;
         let spec = wanted.spec(urls, token);
-        self.submit(admission.authorize(Command::Enrol(Box::new(spec)))?).await
+        self.submitter.submit(admission.authorize(Command::Enrol(Box::new(spec)))?).await
     }
 
     /// Says goodbye to the manager and wipes the credential. Action: org.gpuhost.agent1.manage-enrolment. Options:
@@ -174,7 +151,34 @@ impl HostObject {
     ) -> Result<OwnedObjectPath, Refused> {
         let plain = Parser::new(options).finish()?;
         let admission = gate::admit(connection, &header, HOST_INTERFACE, "Leave", plain, &[]).await?;
-        self.submit(admission.authorize(Command::Leave)?).await
+        self.submitter.submit(admission.authorize(Command::Leave)?).await
+    }
+
+    /// Freezes every change of this host that a manager asks for, until Unlock; also over a restart. What is asked for on this
+    /// host goes on. Action: org.gpuhost.agent1.lock. Options: auth.no-user-interaction (b).
+    #[zbus(out_args("job"))]
+    async fn lock(
+        &self,
+        options: Options,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<OwnedObjectPath, Refused> {
+        let plain = Parser::new(options).finish()?;
+        let admission = gate::admit(connection, &header, HOST_INTERFACE, "Lock", plain, &[]).await?;
+        self.submitter.submit(admission.authorize(Command::Lock(true))?).await
+    }
+
+    /// Lifts what Lock did. Action: org.gpuhost.agent1.lock. Options: auth.no-user-interaction (b).
+    #[zbus(out_args("job"))]
+    async fn unlock(
+        &self,
+        options: Options,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<OwnedObjectPath, Refused> {
+        let plain = Parser::new(options).finish()?;
+        let admission = gate::admit(connection, &header, HOST_INTERFACE, "Unlock", plain, &[]).await?;
+        self.submitter.submit(admission.authorize(Command::Lock(false))?).await
     }
 
     /// Version of the daemon.
@@ -183,7 +187,7 @@ impl HostObject {
         self.face.now().version.clone()
     }
 
-    /// What this daemon can do over D-Bus: rescan, enrolment, observation, metrics, sample. Members are only ever added.
+    /// What this daemon can do over D-Bus: rescan, enrolment, observation, metrics, sample, passthrough, lock. Members are only ever added.
     #[zbus(property(emits_changed_signal = "const"))]
     fn features(&self) -> Vec<String> {
         self.face.now().features.clone()

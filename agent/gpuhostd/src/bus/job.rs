@@ -1,13 +1,15 @@
 //! `org.gpuhost.Agent1.Job`.
 
+use super::dict::{Dict, dicts};
 use super::face::Face;
 use super::failure::NoValue;
 use engine::command::Origin;
 use engine::job::{Job, JobState};
+use model::refusal::Refusal;
 use std::collections::BTreeMap;
 use wire::dbus::absent::Absent;
 use wire::dbus::host::millis;
-use wire::dbus::job::{DONE, FAILED, JobView};
+use wire::dbus::job::{BlockerView, DONE, FAILED, JobView};
 use wire::dbus::job_path;
 
 type Result<T> = std::result::Result<T, NoValue>;
@@ -31,6 +33,10 @@ pub(super) fn job_view(job: &Job) -> JobView {
     let result = job.result.as_ref().map(|result| if result.is_ok() { DONE } else { FAILED }.to_owned());
     let refusal = job.result.as_ref().and_then(|result| result.as_ref().err());
     let error = refusal.map(|refusal| (refusal.code().to_owned(), refusal.to_string()));
+    let blockers = match refusal {
+        Some(Refusal::Blocked(blocked)) => blocked.all().map(BlockerView::from).collect(),
+        _ => Vec::new(),
+    };
     unless("Result", result.is_none(), why(job.state));
     unless("Error", error.is_none(), why(job.state));
     unless("StartedByUid", job.started_by.uid.is_none(), "none");
@@ -47,6 +53,7 @@ pub(super) fn job_view(job: &Job) -> JobView {
         state: job.state.code().to_owned(),
         result,
         error,
+        blockers,
         progress: job.progress,
         current_step: job.current_step.clone(),
         plan: job.plan.clone(),
@@ -66,7 +73,7 @@ impl JobObject {
         self.0.now().id
     }
 
-    /// What it does: rescan, enrol or leave. Treat an unknown one as a change of some kind.
+    /// What it does: rescan, enrol, leave, lock, unlock, passthrough-bind, passthrough-release or passthrough-confirm. Treat an unknown one as a change of some kind.
     #[zbus(property(emits_changed_signal = "const"))]
     fn operation(&self) -> String {
         self.0.now().operation.clone()
@@ -89,6 +96,13 @@ impl JobObject {
     #[zbus(property)]
     fn error(&self) -> Result<(String, String)> {
         self.0.value("Error", |job| job.error.clone())
+    }
+
+    /// All that stands in the way where the change of a GPU was refused: Code (s), Message (s), Remedy (s, what a person can do
+    /// about it). The first gives the Error.
+    #[zbus(property)]
+    fn blockers(&self) -> Vec<Dict> {
+        dicts(&self.0.now().blockers)
     }
 
     /// From 0.0 to 1.0; means nothing unless ProgressValid.

@@ -14,6 +14,7 @@ mod mig;
 mod options;
 mod serve;
 mod shown;
+mod submit;
 mod token;
 mod tree;
 

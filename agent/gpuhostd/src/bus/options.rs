@@ -35,6 +35,17 @@ impl Parser {
         self.take(key, "a boolean (b)", |value| bool::try_from(value).ok())
     }
 
+    /// A whole number of at most `most`.
+    pub(super) fn number(&mut self, key: &'static str, most: u64) -> Result<Option<u64>, Refusal> {
+        let number = self.take(key, "a whole number (t)", |value| u64::try_from(value).ok())?;
+        match number {
+            Some(number) if number == 0 || number > most => {
+                Err(invalid(key, format!("expected 1 to {most}, and {number} came")))
+            }
+            Some(_) | None => Ok(number),
+        }
+    }
+
     /// A text of at most `most` bytes.
     pub(super) fn text(&mut self, key: &'static str, most: usize) -> Result<Option<String>, Refusal> {
         let text = self.take(key, "a string (s)", |value| String::try_from(value).ok())?;
@@ -110,6 +121,16 @@ mod tests {
             let refusal = Parser::new(options(&[(NO_USER_INTERACTION, value)])).finish().unwrap_err();
             assert_eq!(refusal.code(), "invalid_argument");
         }
+    }
+
+    #[test]
+    fn a_number_has_its_bounds() {
+        let read = |value: u64| Parser::new(options(&[("confirm-within", value.into())])).number("confirm-within", 9);
+        assert_eq!(read(9).unwrap(), Some(9));
+        for wrong in [0, 10, u64::MAX] {
+            assert_eq!(read(wrong).unwrap_err().code(), "invalid_argument", "{wrong}");
+        }
+        assert_eq!(Parser::new(options(&[])).number("confirm-within", 9).unwrap(), None);
     }
 
     #[test]

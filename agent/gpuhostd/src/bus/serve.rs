@@ -1,6 +1,7 @@
 //! One connection to the bus, from the handshake to its end.
 
 use super::host::HostObject;
+use super::submit::Submitter;
 use super::tree::Tree;
 use super::{BusAddress, BusState, Sources};
 use futures_util::StreamExt;
@@ -110,7 +111,9 @@ async fn set_up(
         BusAddress::Session => zbus::connection::Builder::session(),
         BusAddress::At(text) => zbus::connection::Builder::address(text.as_str()),
     };
-    let (host, host_slot, published) = HostObject::new(sources);
+    let (published, newest) = watch::channel(None);
+    let submitter = Submitter::new(sources.handle.clone(), newest);
+    let (host, host_slot) = HostObject::new(sources, submitter.clone());
     let connection = builder
         .serve_at(ROOT_PATH, ObjectManager)
         .serve_at(ROOT_PATH, host)
@@ -118,7 +121,7 @@ async fn set_up(
         .await
         .map_err(|source| BusFault::Connect { bus: bus.to_owned(), source })?;
     let publish = |source| BusFault::Publish { bus: bus.to_owned(), source };
-    let mut tree = Tree::new(connection.clone(), host_slot, published).await.map_err(publish)?;
+    let mut tree = Tree::new(connection.clone(), host_slot, (published, submitter)).await.map_err(publish)?;
     tree.show(&sources.now()).await.map_err(publish)?;
     let lost = name_lost_stream(&connection).await.map_err(publish)?;
     connection

@@ -8,6 +8,7 @@ use super::host::{HostObject, host_view};
 use super::job::{JobObject, job_view};
 use super::mig::MigObject;
 use super::shown::Shown;
+use super::submit::Submitter;
 use model::{IommuGroupId, JobId, PciAddress};
 use std::collections::BTreeMap;
 use tokio::sync::watch;
@@ -34,20 +35,21 @@ pub(super) struct Tree {
     groups: BTreeMap<IommuGroupId, Shown<GroupView>>,
     jobs: BTreeMap<JobId, Shown<JobView>>,
     published: watch::Sender<Option<JobId>>,
+    submitter: Submitter,
 }
 
 impl Tree {
     /// A tree with the root object alone, which is on the bus already. `published` carries the number of the newest job whose
-    /// object is there.
+    /// object is there; through `submitter` the objects reach the core.
     pub(super) async fn new(
         connection: Connection,
         mut host: Shown<HostView>,
-        published: watch::Sender<Option<JobId>>,
+        (published, submitter): (watch::Sender<Option<JobId>>, Submitter),
     ) -> zbus::Result<Self> {
         host.remember::<HostObject>(&connection).await?;
         let (gpus, migs) = (BTreeMap::new(), BTreeMap::new());
         let (groups, jobs) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { connection, host, gpus, migs, groups, jobs, published })
+        Ok(Self { connection, host, gpus, migs, groups, jobs, published, submitter })
     }
 
     /// Brings the tree to what was so at one instant.
@@ -58,7 +60,8 @@ impl Tree {
         let gpus: BTreeMap<_, _> = now.seen.gpus.iter().map(|gpu| (gpu.pci.address, GpuView::from(gpu))).collect();
         let migs = gpus.iter().flat_map(|(at, gpu)| gpu.mig_devices.iter().map(|mig| (place(*at, mig), mig.clone())));
         bring(connection, &mut self.migs, migs.collect(), |(gpu, gi, ci)| mig_path(gpu, gi, ci), MigObject).await?;
-        bring(connection, &mut self.gpus, gpus, gpu_path, GpuObject).await?;
+        let gpu = |face| GpuObject { face, submitter: self.submitter.clone() };
+        bring(connection, &mut self.gpus, gpus, gpu_path, gpu).await?;
         let jobs = now.jobs.iter().map(|job| (job.id, job_view(job))).collect();
         bring(connection, &mut self.jobs, jobs, job_path, JobObject).await?;
         self.host.update::<HostObject>(connection, host_view(now)).await?;

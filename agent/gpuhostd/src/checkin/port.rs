@@ -1,7 +1,6 @@
 //! The port of the check-in for the core's jobs: a bounded queue to the task, and an answer for each ask.
 
 use model::enrol::EnrolSpec;
-use model::ports::ManagerPort;
 use model::refusal::Refusal;
 use tokio::sync::{mpsc, oneshot};
 
@@ -42,12 +41,20 @@ impl CheckinPort {
     }
 }
 
-impl ManagerPort for CheckinPort {
-    async fn enrol(&self, spec: EnrolSpec) -> Result<(), Refusal> {
+impl CheckinPort {
+    /// Enrols, keeps the credential, and starts to check in. Nothing is kept where it fails.
+    ///
+    /// # Errors
+    /// What the manager or the network said, with what to do.
+    pub async fn enrol(&self, spec: EnrolSpec) -> Result<(), Refusal> {
         self.ask(|reply| Ask::Enrol(Box::new(spec), reply)).await
     }
 
-    async fn leave(&self) -> Result<(), Refusal> {
+    /// Says goodbye to the manager as far as it listens, and wipes the credential.
+    ///
+    /// # Errors
+    /// The credential could not be wiped.
+    pub async fn leave(&self) -> Result<(), Refusal> {
         self.ask(Ask::Leave).await
     }
 }

@@ -4,7 +4,11 @@ use crate::rig::core::core;
 use crate::rig::hosts;
 use crate::rig::private_bus::{PrivateBus, top};
 use crate::rig::{NOBODY, Served, block_on, busctl, busctl_as, busctl_refused, client, error_of, until};
+use engine::change::Change;
 use gpuhostd::bus::gate::{Action, action_for};
+use model::blocker::{Blocked, Blocker};
+use model::policy::Operation;
+use model::refusal::Refusal;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -13,6 +17,18 @@ use wire::dbus::proxy::{HostProxy, Options};
 const NAME: &str = "org.gpuhost.Agent1";
 const ROOT: &str = "/org/gpuhost/Agent1";
 const HOST: &str = "org.gpuhost.Agent1.Host";
+const GPU: &str = "org.gpuhost.Agent1.Gpu";
+const GPU_PATH: &str = "/org/gpuhost/Agent1/gpu/0000_41_00_0";
+/// Every method that changes something and takes options alone.
+const CHANGES: [(&str, &str, &str); 7] = [
+    (ROOT, HOST, "Rescan"),
+    (ROOT, HOST, "Leave"),
+    (ROOT, HOST, "Lock"),
+    (ROOT, HOST, "Unlock"),
+    (GPU_PATH, GPU, "BindPassthrough"),
+    (GPU_PATH, GPU, "ReleasePassthrough"),
+    (GPU_PATH, GPU, "ConfirmPassthrough"),
+];
 
 /// What every object has from the library itself: it reads and changes nothing, because no property can be written.
 const STANDARD: [&str; 8] = [
@@ -56,7 +72,7 @@ fn every_member_on_the_bus_has_an_action_and_no_property_can_be_written() {
     }
     assert!(properties > 100, "the walk saw only {properties} properties");
     let ours = methods.iter().filter(|(interface, _)| interface.starts_with("org.gpuhost.")).count();
-    assert_eq!(ours, 6, "a new method needs its action, and its place in the tests of refusal: {methods:?}");
+    assert_eq!(ours, 11, "a new method needs its action, and its place in the tests of refusal: {methods:?}");
     for (interface, name) in &methods {
         let standard = STANDARD.contains(&format!("{interface}.{name}").as_str());
         assert!(standard || action_for(interface, name).is_some(), "{interface}.{name} has no action");
@@ -85,8 +101,8 @@ fn every_action_stands_in_the_polkit_file_and_no_change_is_open() {
 fn without_polkit_root_may_and_nobody_may_not() {
     let bus = PrivateBus::start();
     let served = Served::start(&bus, core(hosts::two_gpus()));
-    for method in ["Rescan", "Leave"] {
-        let said = busctl_refused(&bus, NOBODY, &["call", NAME, ROOT, HOST, method, "a{sv}", "0"]);
+    for (path, interface, method) in CHANGES {
+        let said = busctl_refused(&bus, NOBODY, &["call", NAME, path, interface, method, "a{sv}", "0"]);
         assert!(said.contains("not authorized") && said.contains("root alone may"), "{said}");
     }
     assert!(served.core.got.borrow().is_empty(), "nothing got through");
@@ -120,14 +136,8 @@ fn the_object_of_a_job_is_there_when_its_path_comes_back_and_shows_the_end() {
 fn an_unknown_option_is_refused_in_every_method() {
     let bus = PrivateBus::start();
     let served = Served::start(&bus, core(hosts::two_gpus()));
-    let gpu = "/org/gpuhost/Agent1/gpu/0000_41_00_0";
-    for (path, interface, method) in [
-        (ROOT, HOST, "Rescan"),
-        (ROOT, HOST, "Leave"),
-        (ROOT, HOST, "GetObservation"),
-        (ROOT, HOST, "Sample"),
-        (gpu, "org.gpuhost.Agent1.Gpu", "GetMetrics"),
-    ] {
+    let looks = [(ROOT, HOST, "GetObservation"), (ROOT, HOST, "Sample"), (GPU_PATH, GPU, "GetMetrics")];
+    for (path, interface, method) in CHANGES.into_iter().chain(looks) {
         let said = busctl_refused(&bus, 0, &["call", NAME, path, interface, method, "a{sv}", "1", "as-user", "s", "x"]);
         assert!(said.contains("there is no option \"as-user\" here"), "{method}: {said}");
         let wrong = ["call", NAME, path, interface, method, "a{sv}", "1", "auth.no-user-interaction", "s", "yes"];
@@ -135,6 +145,56 @@ fn an_unknown_option_is_refused_in_every_method() {
         assert!(said.contains("expected a boolean"), "{method}: {said}");
     }
     assert!(served.core.got.borrow().is_empty());
+}
+
+#[test]
+fn a_gpu_is_given_away_with_the_options_that_were_named_and_taken_back() {
+    let bus = PrivateBus::start();
+    let served = Served::start(&bus, core(hosts::two_gpus()));
+    let call = |method: &'static str, options: &[&'static str]| {
+        [&["call", NAME, GPU_PATH, GPU, method, "a{sv}"][..], options].concat()
+    };
+    let all = ["3", "dry-run", "b", "true", "confirm-within", "t", "60", "guest-memory-mib", "t", "4096"];
+    let said = busctl(&bus, &call("BindPassthrough", &all));
+    assert_eq!(said.trim(), r#"o "/org/gpuhost/Agent1/job/1""#);
+    busctl(&bus, &call("BindPassthrough", &["0"]));
+    busctl(&bus, &call("ReleasePassthrough", &["1", "dry-run", "b", "true"]));
+    busctl(&bus, &call("ConfirmPassthrough", &["0"]));
+    for wrong in
+        [["1", "confirm-within", "t", "0"], ["1", "confirm-within", "t", "86401"], ["1", "confirm-within", "u", "9"]]
+    {
+        let said = busctl_refused(&bus, 0, &call("BindPassthrough", &wrong));
+        assert!(said.contains("confirm-within: expected"), "{said}");
+    }
+    busctl_refused(&bus, 0, &call("ReleasePassthrough", &["1", "confirm-within", "t", "9"]));
+    let got = served.core.got.borrow().clone();
+    let gpu = "0000:41:00.0".parse().unwrap();
+    let change = |operation, dry_run, confirm_within_ms, guest_memory_mib| {
+        Some(Change { operation, gpu, dry_run, confirm_within_ms, guest_memory_mib })
+    };
+    assert_eq!(got[0].change, change(Operation::PassthroughBind, true, Some(60_000), Some(4096)));
+    assert_eq!(got[1].change, change(Operation::PassthroughBind, false, None, None));
+    assert_eq!(got[2].change, change(Operation::PassthroughRelease, true, None, None));
+    assert_eq!((got[3].operation, got.len()), ("passthrough-confirm", 4));
+}
+
+#[test]
+fn all_that_stands_in_the_way_is_in_the_job_with_what_to_do() {
+    let bus = PrivateBus::start();
+    let served = Served::start(&bus, core(hosts::two_gpus()));
+    let gpu = "0000:41:00.0".parse().unwrap();
+    let blocked = Blocked::by(gpu, vec![Blocker::BootVga, Blocker::IommuOff]).unwrap();
+    served.core.ending.send_modify(|ending| *ending = Err(Refusal::Blocked(blocked)));
+    busctl(&bus, &["call", NAME, GPU_PATH, GPU, "BindPassthrough", "a{sv}", "0"]);
+    let job = format!("{ROOT}/job/1");
+    let get = |property| busctl(&bus, &["get-property", NAME, &job, "org.gpuhost.Agent1.Job", property]);
+    until("the job has ended", || get("State").contains("finished"));
+    assert!(get("Error").starts_with(r#"(ss) "boot_vga""#), "the first gives the code: {}", get("Error"));
+    let blockers = get("Blockers");
+    assert!(
+        ["\"boot_vga\"", "\"iommu_off\"", "intel_iommu=on"].iter().all(|word| blockers.contains(word)),
+        "{blockers}"
+    );
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use crate::world::{Host, TOKEN, no_violations, spec, with_token};
 use manager::{Auth, Code, Endpoint, EnrolToken, Manager, Mode, Options, Scripted};
 use model::enrol::{CheckinState, EnrolSpec};
-use model::ports::ManagerPort;
 use model::refusal::Refusal;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;

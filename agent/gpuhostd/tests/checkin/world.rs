@@ -9,7 +9,7 @@ use model::driver::ProbeFault;
 use model::enrol::{CheckinState, CheckinStatus, EnrolSpec, Secret};
 use model::host_facts::{CpuTicks, HostFacts};
 use model::observation::HostObservation;
-use model::ports::{Clock, ManagerPort};
+use model::ports::Clock;
 use model::refusal::Refusal;
 use model::settings::{ManagerSettings, Settings};
 use model::time::{BootMillis, UnixMillis};

@@ -2,7 +2,7 @@
 
 use super::close_up::CloseUp;
 use super::postcondition::Settled;
-use super::{ModuleState, Step};
+use super::{ModuleState, PowerControl, Step};
 use crate::ids::DriverName;
 
 /// The steps that bring the functions from what was seen to what is wanted. A function that is not there gets none.
@@ -89,7 +89,9 @@ impl<'a> Move<'a> {
     fn power(&self) -> Vec<Step> {
         let address = self.wanted.address;
         let d3cold = self.wanted.d3cold_allowed.filter(|allowed| self.seen.d3cold_allowed.get() != Some(*allowed));
-        let control = self.wanted.power_control.filter(|to| self.seen.power_control.get() != Some(*to));
+        // Drivers write it for themselves as they come and go: vfio-pci lets the function sleep, and wakes it for good.
+        let differs = |to: &PowerControl| self.changes_driver() || self.seen.power_control.get() != Some(*to);
+        let control = self.wanted.power_control.filter(differs);
         let d3cold = d3cold.map(|allowed| Step::SetD3cold { address, allowed });
         d3cold.into_iter().chain(control.map(|to| Step::SetPowerControl { address, to })).collect()
     }

@@ -9,7 +9,7 @@ use model::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 /// What this version of the face can do; grows, never shrinks.
-pub const FEATURES: [&str; 5] = ["rescan", "enrolment", "observation", "metrics", "sample"];
+pub const FEATURES: [&str; 7] = ["rescan", "enrolment", "observation", "metrics", "sample", "passthrough", "lock"];
 
 /// All properties of `org.gpuhost.Agent1.Host`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! What a job object shows.
 
 use super::absent::{Absent, HasAbsent};
+use model::blocker::Blocker;
 use serde::{Deserialize, Serialize};
 
 /// [`JobView::state`] of a job that has ended.
@@ -9,6 +10,24 @@ pub const FINISHED: &str = "finished";
 pub const DONE: &str = "done";
 /// [`JobView::result`] of a job that did not.
 pub const FAILED: &str = "failed";
+
+/// One thing that stands in the way of a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct BlockerView {
+    /// Stable code.
+    pub code: String,
+    /// For people.
+    pub message: String,
+    /// What a person can do about it.
+    pub remedy: String,
+}
+
+impl From<&Blocker> for BlockerView {
+    fn from(blocker: &Blocker) -> Self {
+        Self { code: blocker.code().to_owned(), message: blocker.to_string(), remedy: blocker.remedy() }
+    }
+}
 
 /// All properties of `org.gpuhost.Agent1.Job`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +45,9 @@ pub struct JobView {
     pub result: Option<String>,
     /// Stable refusal code and the message for people, where it failed.
     pub error: Option<(String, String)>,
+    /// All that stands in the way, where the change of a GPU was refused for that; an older daemon does not say it.
+    #[serde(default)]
+    pub blockers: Vec<BlockerView>,
     /// 0.0 to 1.0.
     pub progress: Option<f64>,
     /// What it is doing now.

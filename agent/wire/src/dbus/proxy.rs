@@ -30,6 +30,14 @@ pub trait Host {
     /// Says goodbye to the manager and wipes the credential; returns the job.
     #[zbus(allow_interactive_auth)]
     fn leave(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Freezes what a manager asks for; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn lock(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Lifts that; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn unlock(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
 }
 
 /// `org.gpuhost.Agent1.Gpu`.
@@ -37,4 +45,16 @@ pub trait Host {
 pub trait Gpu {
     /// Measured values; keys without a value are left out.
     fn get_metrics(&self, options: Options<'_>) -> zbus::Result<HashMap<String, OwnedVariant>>;
+
+    /// Gives it to a virtual machine; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn bind_passthrough(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Takes it back; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn release_passthrough(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Lets a change stand that was made with `confirm-within`; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn confirm_passthrough(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
 }

@@ -1,6 +1,7 @@
 //! A core that does what the test says: it publishes what it is given, and keeps every command that got through the gate.
 
 use super::hosts;
+use engine::change::Change;
 use engine::command::{Actor, Command};
 use engine::handle::{COMMAND_QUEUE, Handle, Submission};
 use engine::job::{Job, JobState};
@@ -18,6 +19,7 @@ pub(crate) struct Got {
     pub(crate) operation: &'static str,
     pub(crate) actor: Actor,
     pub(crate) enrolment: Option<EnrolSpec>,
+    pub(crate) change: Option<Change>,
 }
 
 /// The test's side.
@@ -85,11 +87,12 @@ impl CoreEnds {
             let command = submission.authorized.command();
             let enrolment = match command {
                 Command::Enrol(spec) => Some((**spec).clone()),
-                Command::Rescan | Command::Leave | Command::Change(_) | Command::Confirm(_) => None,
+                Command::Rescan | Command::Leave | Command::Change(_) | Command::Confirm(_) | Command::Lock(_) => None,
             };
+            let change = if let Command::Change(change) = command { Some(*change) } else { None };
             let operation = command.operation();
             let actor = submission.authorized.actor();
-            self.got.send_modify(|got| got.push(Got { operation, actor, enrolment }));
+            self.got.send_modify(|got| got.push(Got { operation, actor, enrolment, change }));
             let id = JobId(u32::try_from(self.jobs.borrow().len()).unwrap() + 1);
             self.jobs.send_modify(|jobs| Arc::make_mut(jobs).push(job(id, operation, actor)));
             // A caller that has gone needs no number.

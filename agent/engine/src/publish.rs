@@ -1,0 +1,136 @@
+//! Publishes what everybody is shown: the latest look at the host, with the changes that are under way and what else stands.
+
+use crate::change::{Records, overlay};
+use model::condition::Condition;
+use model::observation::HostObservation;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The one writer of the observation that the faces see. Whoever has called it finds the result published.
+#[derive(Debug)]
+pub struct Publisher {
+    /// As the host showed it: what plans are made from.
+    raw: watch::Sender<Arc<HostObservation>>,
+    /// As everybody is to see it.
+    shown: watch::Sender<Arc<HostObservation>>,
+    records: watch::Sender<Arc<Records>>,
+    standing: watch::Sender<Arc<BTreeMap<String, Condition>>>,
+}
+
+impl Publisher {
+    /// Begins with this observation.
+    #[must_use]
+    pub fn new(first: HostObservation) -> Self {
+        let first = Arc::new(first);
+        Self {
+            raw: watch::Sender::new(Arc::clone(&first)),
+            shown: watch::Sender::new(first),
+            records: watch::Sender::new(Arc::default()),
+            standing: watch::Sender::new(Arc::default()),
+        }
+    }
+
+    /// What everybody is to see.
+    #[must_use]
+    pub fn shown(&self) -> watch::Receiver<Arc<HostObservation>> {
+        self.shown.subscribe()
+    }
+
+    /// The latest look at the host, as it was.
+    #[must_use]
+    pub fn seen(&self) -> watch::Receiver<Arc<HostObservation>> {
+        self.raw.subscribe()
+    }
+
+    /// What is given away, and what is being changed.
+    #[must_use]
+    pub fn records(&self) -> watch::Receiver<Arc<Records>> {
+        self.records.subscribe()
+    }
+
+    /// A further look at the host.
+    pub fn publish(&self, seen: HostObservation) {
+        self.raw.send_replace(Arc::new(seen));
+        self.show();
+    }
+
+    /// Something changes in the records.
+    pub fn note(&self, change: impl FnOnce(&mut Records)) {
+        self.records.send_modify(|records| change(Arc::make_mut(records)));
+        self.show();
+    }
+
+    /// A condition holds that no look at the host can find. It stays until [`Publisher::lift`]; one of the same type that
+    /// holds already keeps its time.
+    pub fn stand(&self, condition: Condition) {
+        self.standing.send_modify(|standing| {
+            let standing = Arc::make_mut(standing);
+            let since = standing.get(&condition.kind).map_or(condition.since, |known| known.since);
+            standing.insert(condition.kind.clone(), Condition { since, ..condition });
+        });
+        self.show();
+    }
+
+    /// The condition of this type holds no longer.
+    pub fn lift(&self, kind: &str) {
+        if self.standing.send_if_modified(|standing| Arc::make_mut(standing).remove(kind).is_some()) {
+            self.show();
+        }
+    }
+
+    /// Shows the newest of all: whoever comes last has seen everything.
+    fn show(&self) {
+        self.shown.send_modify(|shown| {
+            let (records, standing) = (Arc::clone(&self.records.borrow()), Arc::clone(&self.standing.borrow()));
+            let seen = Arc::clone(&self.raw.borrow());
+            *shown = if records.is_empty() && standing.is_empty() {
+                seen
+            } else {
+                let standing: Vec<Condition> = standing.values().cloned().collect();
+                Arc::new(overlay(&seen, &records, &standing))
+            };
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observer::nothing_seen;
+    use model::condition::ConditionStatus;
+    use model::judge::{Seen, judge};
+    use model::time::{BootMillis, UnixMillis};
+
+    fn look(sequence: u64) -> HostObservation {
+        let seen = Seen { sequence, observed_at: UnixMillis(1), observed_boot: BootMillis(1) };
+        judge(nothing_seen(), seen, None)
+    }
+
+    fn condition(since: i64, message: &str) -> Condition {
+        Condition {
+            kind: "policy_invalid".to_owned(),
+            status: ConditionStatus::True,
+            reason: "wrong_file".to_owned(),
+            message: message.to_owned(),
+            since: UnixMillis(since),
+        }
+    }
+
+    #[test]
+    fn a_standing_condition_is_in_every_look_until_it_is_lifted() {
+        let publisher = Publisher::new(look(0));
+        let (shown, seen) = (publisher.shown(), publisher.seen());
+        let held = |shown: &watch::Receiver<Arc<HostObservation>>| {
+            shown.borrow().conditions.iter().find(|one| one.kind == "policy_invalid").cloned()
+        };
+        publisher.stand(condition(5, "first"));
+        publisher.publish(look(1));
+        publisher.stand(condition(9, "second"));
+        assert_eq!(held(&shown), Some(condition(5, "second")), "it has held since the first time");
+        assert_eq!((shown.borrow().sequence, held(&seen)), (1, None), "what was seen stays what was seen");
+        publisher.lift("policy_invalid");
+        assert_eq!(held(&shown), None);
+        assert!(Arc::ptr_eq(&shown.borrow(), &seen.borrow()), "without anything to add nothing is copied");
+    }
+}

@@ -1,0 +1,116 @@
+//! What jobs do about the manager: enrol, leave, and freeze the changes that it asks for.
+
+use crate::checkin::CheckinPort;
+use engine::publish::Publisher;
+use host::front::{StoreFault, remove, write_atomic};
+use model::condition::{Condition, ConditionStatus};
+use model::enrol::EnrolSpec;
+use model::ports::{Clock, ManagerPort};
+use model::refusal::Refusal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The file whose being there freezes changes from remote.
+const FILE: &str = "remote-lock";
+/// Type of the condition that holds while they are frozen.
+const LOCKED: &str = "remote_changes_locked";
+
+/// The manager's side of the daemon, as jobs see it.
+pub(crate) struct Remote<K> {
+    checkin: CheckinPort,
+    state: PathBuf,
+    publisher: Arc<Publisher>,
+    clock: Arc<K>,
+}
+
+impl<K: Clock> Remote<K> {
+    /// Ties the ends together, and shows whether an earlier run was told to freeze changes; `state` is the daemon's folder.
+    pub(crate) async fn new(checkin: CheckinPort, state: PathBuf, publisher: Arc<Publisher>, clock: Arc<K>) -> Self {
+        let file = state.join(FILE);
+        // A folder that cannot be looked into is no leave to change anything.
+        let locked = tokio::task::spawn_blocking(move || file.try_exists().unwrap_or(true)).await.unwrap_or(true);
+        let remote = Self { checkin, state, publisher, clock };
+        remote.show(locked);
+        remote
+    }
+
+    fn show(&self, locked: bool) {
+        if !locked {
+            return self.publisher.lift(LOCKED);
+        }
+        self.publisher.stand(Condition {
+            kind: LOCKED.to_owned(),
+            status: ConditionStatus::True,
+            reason: "locked".to_owned(),
+            message: "an administrator has frozen every change of this host that a manager asks for; gpuhostctl unlock lifts it"
+                .to_owned(),
+            since: self.clock.wall_now(),
+        });
+    }
+}
+
+fn write(state: &Path, locked: bool) -> Result<(), StoreFault> {
+    if locked { write_atomic(state, FILE, b"", 0o600) } else { remove(state, FILE) }
+}
+
+impl<K: Clock> ManagerPort for Remote<K> {
+    async fn enrol(&self, spec: EnrolSpec) -> Result<(), Refusal> {
+        self.checkin.enrol(spec).await
+    }
+
+    async fn leave(&self) -> Result<(), Refusal> {
+        self.checkin.leave().await
+    }
+
+    async fn lock(&self, locked: bool) -> Result<(), Refusal> {
+        let state = self.state.clone();
+        let written = tokio::task::spawn_blocking(move || write(&state, locked)).await;
+        let fault = |said: String| Refusal::HostFault {
+            attempted: format!("write down in {} whether changes from remote are frozen", self.state.display()),
+            said,
+        };
+        written.map_err(|broken| fault(broken.to_string()))?.map_err(|said| fault(said.to_string()))?;
+        self.show(locked);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::start::Ends;
+    use host::front::BootClock;
+    use model::settings::Settings;
+    use tokio::sync::watch;
+    use tokio_util::sync::CancellationToken;
+
+    async fn start(state: &Path) -> (Remote<BootClock>, Ends) {
+        let (ends, clock) = (Ends::default(), Arc::new(BootClock));
+        let settings = watch::channel(Arc::new(Settings::default())).1;
+        let (port, _, _) = crate::checkin::start(
+            ends.handle(),
+            settings,
+            state.to_owned(),
+            Arc::clone(&clock),
+            CancellationToken::new(),
+        );
+        (Remote::new(port, state.to_owned(), ends.publisher(), clock).await, ends)
+    }
+
+    fn locked(ends: &Ends) -> bool {
+        ends.handle().observation.borrow().conditions.iter().any(|one| one.kind == LOCKED)
+    }
+
+    #[tokio::test]
+    async fn a_lock_outlives_the_daemon_until_it_is_lifted() {
+        let folder = tempfile::tempdir().unwrap();
+        let (remote, ends) = start(folder.path()).await;
+        assert!(!locked(&ends));
+        remote.lock(true).await.unwrap();
+        assert!(locked(&ends) && locked(&start(folder.path()).await.1));
+        remote.lock(false).await.unwrap();
+        assert!(!locked(&ends) && !locked(&start(folder.path()).await.1));
+        let nowhere = start(&folder.path().join("none")).await.0;
+        assert_eq!(nowhere.lock(true).await.unwrap_err().code(), "host_fault");
+    }
+}
