@@ -66,6 +66,9 @@ impl Holder {
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (Hold::ContainerDevice { device }, Some(container)) = (&self.hold, &self.container) {
+            return write!(f, "container {container} was given {device}");
+        }
         match (&self.command, self.pid) {
             (Some(command), Some(pid)) => write!(f, "{command} (pid {pid})")?,
             (None, Some(pid)) => write!(f, "pid {pid}")?,

@@ -252,3 +252,32 @@ proptest! {
         prop_assert_eq!(said(&text), Some(Said::Fault(address, Fault::Xid(number))));
     }
 }
+
+/// What a program without rights can have the kernel say: a crash, with its own name and the name of its file.
+#[test]
+fn a_program_cannot_speak_for_a_driver() {
+    let crash = |comm: &str, file: &str| {
+        assert!(comm.len() <= 15, "{comm}: the kernel cuts it");
+        format!("4,1,2000000,-;{comm}[4711]: segfault at 0 ip 0000 sp 0000 error 6 in {file}[400000+1000]")
+    };
+    let forged = [
+        crash("x", "NVRM: Xid (PCI:0000:41:00): 79, pid=1, GPU has fallen off the bus."),
+        crash("NVRM: Xid (PCI:", "0000:41:00): 79, x"),
+        crash("NVRM:", "0000:41:00.0 has fallen off the bus"),
+        crash("NVRM: GPU at 41", "GPU 0000:41:00.0: GPU has fallen off the bus."),
+        crash("nvidia-nvswitch", ": SXid (PCI:0000:41:00.0): 24007, Fatal, Link 44"),
+        crash("xe", "xe 0000:41:00.0: GPU HANG"),
+        "4,1,2000000,-;traps: x[4711] trap invalid opcode ip:0 sp:0 error:0 in NVRM: Xid (PCI:0000:41:00): 79, x"
+            .to_owned(),
+        "4,1,2000000,-;process 'NVRM: Xid (PCI:0000:41:00): 79,' launched '/x' with NULL argv".to_owned(),
+        "4,1,2000000,-;x[1]: segfault at 0 in NVRM: loading NVIDIA UNIX x86_64 Kernel Module  580.95.05".to_owned(),
+    ];
+    let mut log = KernelLog::default();
+    assert!(log.take("3,1,1000000,-;NVRM: Xid (PCI:0000:42:00): 79, pid=1, GPU has fallen off the bus."));
+    for line in forged {
+        assert!(!log.take(&line), "{line}");
+    }
+    let now = BootMillis(3_000);
+    assert_eq!(log.against("0000:41:00.0".parse().unwrap(), now).count(), 0);
+    assert_eq!(log.against("0000:42:00.0".parse().unwrap(), now).count(), 1, "nor can it take back what a driver said");
+}

@@ -29,7 +29,7 @@ pub struct Target {
 }
 
 /// All targets, sorted by name.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     targets::checkin::TARGET,
     targets::config::TARGET,
     targets::description::TARGET,
@@ -37,6 +37,7 @@ pub const TARGETS: [Target; 10] = [
     targets::frame::TARGET,
     targets::ids::TARGET,
     targets::iommu::TARGET,
+    targets::kernel_log::TARGET,
     targets::pci::TARGET,
     targets::reply::TARGET,
     targets::smi::TARGET,

@@ -68,6 +68,7 @@ fn docker(host: &HostView) -> (String, Look) {
 fn iommu(host: &HostView) -> String {
     match host.iommu_group_count {
         0 => "off".to_owned(),
+        1 => "on, 1 group".to_owned(),
         count => format!("on, {count} groups"),
     }
 }

@@ -55,6 +55,7 @@ fn parts(frame: &Frame, width: usize) -> Line {
     let mut pieces = vec![match all {
         0 if host.observation_sequence == 0 => ("the host has not been observed yet".to_owned(), Look::Dim),
         0 => ("no GPU on the PCI bus".to_owned(), Look::Plain),
+        1 => (format!("{usable} of 1 GPU usable"), look),
         _ => (format!("{usable} of {all} GPUs usable"), look),
     }];
     pieces.push(match (&host.docker_version, &host.docker_fault, frame.snapshot.load.containers_running) {

@@ -17,6 +17,9 @@ pub struct Record<'a> {
     pub text: Cow<'a, str>,
 }
 
+/// The longest name of a task, in bytes, and the blanks around it (`TASK_COMM_LEN` of linux/sched.h, with room).
+const TASK_COMM_MAX: usize = 20;
+
 /// Reads a record: `priority,sequence,microseconds,flags[,…];text`. `None` for what is no record, and for records that a
 /// program wrote: they are not the kernel's word.
 #[must_use]
@@ -118,21 +121,33 @@ pub enum Said {
 /// What a record says of a GPU, if anything.
 #[must_use]
 pub fn said(text: &str) -> Option<Said> {
-    if text.contains("NVRM:") {
-        return nvidia(text);
-    }
     let text = text.trim_start();
-    if text.starts_with("nvidia-nvswitch") {
-        return nvswitch(text);
+    if is_of_a_process(text) {
+        return None;
+    }
+    if let Some(rest) = text.strip_prefix("NVRM:") {
+        return nvidia(rest.trim_start());
+    }
+    if let Some(rest) = text.strip_prefix("nvidia-nvswitch") {
+        return nvswitch(rest);
     }
     device(text)
 }
 
+/// `name[4711]: segfault at … in file[…]`: the kernel's word, of which a program without any rights chooses the two names. They
+/// may read like the report of a driver; no driver begins so.
+fn is_of_a_process(text: &str) -> bool {
+    let Some((name, rest)) = text.split_once('[') else { return false };
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    name.len() <= TASK_COMM_MAX && digits > 0 && rest.get(digits..).is_some_and(|rest| rest.starts_with(']'))
+}
+
+/// What NVIDIA's driver says behind `NVRM: `.
 fn nvidia(text: &str) -> Option<Said> {
-    if let Some((_, rest)) = text.split_once("Xid (") {
+    if let Some(rest) = text.strip_prefix("Xid (") {
         return xid(rest);
     }
-    if text.contains("NVRM: loading NVIDIA") {
+    if text.starts_with("loading NVIDIA") {
         return Some(Said::NvidiaLoaded);
     }
     let fallen = text.contains("fallen off the bus");
@@ -172,7 +187,8 @@ fn recovery(address: PciAddress, rest: &str) -> Said {
 
 /// `nvidia-nvswitch3: SXid (PCI:0000:c1:00.0): 24007, Fatal, Link 44 …`; the words are `Fatal` and `Non-fatal`.
 fn nvswitch(text: &str) -> Option<Said> {
-    let (place, rest) = text.split_once("SXid (")?.1.split_once("):")?;
+    let text = text.trim_start_matches(|letter: char| letter.is_ascii_digit());
+    let (place, rest) = text.strip_prefix(": SXid (")?.split_once("):")?;
     let address = card(place.strip_prefix("PCI:").unwrap_or(place))?;
     let rest = rest.trim_start();
     let number = leading_number(rest)?;

@@ -7,6 +7,7 @@ pub mod docker;
 pub mod frame;
 pub mod ids;
 pub mod iommu;
+pub mod kernel_log;
 pub mod pci;
 pub mod reply;
 pub mod smi;

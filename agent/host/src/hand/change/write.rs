@@ -1,6 +1,9 @@
 //! Writes one attribute of sysfs, from a process that has given up every other write first.
 
-use landlock::{ABI, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr};
+use landlock::{
+    ABI, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    RulesetStatus,
+};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
@@ -19,14 +22,63 @@ pub(super) fn sealed(file: &Path, text: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Nothing may be written but this one file, or nothing at all. A kernel without Landlock leaves that to the hand's check alone.
-pub(super) fn seal(file: Option<&Path>) -> Result<(), Box<dyn std::error::Error>> {
+/// Nothing may be written but this one file, or nothing at all, from this thread on. A kernel without Landlock leaves that to the
+/// hand's check alone: false.
+pub(super) fn seal(file: Option<&Path>) -> Result<bool, Box<dyn std::error::Error>> {
     let all = AccessFs::from_write(RIGHTS);
     let rules = Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(all)?.create()?;
     let rules = match file {
         Some(file) => rules.add_rule(PathBeneath::new(PathFd::new(file)?, AccessFs::WriteFile | AccessFs::Truncate))?,
         None => rules,
     };
-    let _kernel_without_landlock = rules.restrict_self()?;
-    Ok(())
+    Ok(rules.restrict_self()?.ruleset != RulesetStatus::NotEnforced)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{create_dir_all, read_to_string, write};
+    use std::io::ErrorKind;
+
+    /// A card, its neighbour, a driver that is not the card's, and a file of somebody else's.
+    const FILES: [&str; 4] = ["41/driver_override", "42/driver_override", "drivers/nvme/unbind", "etc/passwd"];
+
+    /// The check of the hand has no part in it: whatever asks the sealed thread for a write finds the kernel in the way. Where
+    /// the kernel has no Landlock there is nothing to see, unless `GPUHOSTD_TEST_LANDLOCK` says that it must.
+    #[test]
+    fn a_sealed_thread_can_write_its_one_file_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = FILES.map(|file| folder.path().join(file));
+        for file in &files {
+            create_dir_all(file.parent().unwrap()).unwrap();
+            write(file, "before").unwrap();
+        }
+        let [own, others @ ..] = files.clone();
+        let made = folder.path().join("made");
+        // Landlock binds the thread that asked for it, and its children: the other tests stay free.
+        let sealed = std::thread::spawn(move || {
+            let holds = seal(Some(&own)).unwrap();
+            let refused = others.map(|other| write(other, "after").map_err(|error| error.kind()));
+            (holds, refused, write(&made, "").map_err(|error| error.kind()), write(&own, "after").is_ok())
+        });
+        let (holds, refused, made, own) = sealed.join().unwrap();
+        if !holds {
+            assert!(std::env::var_os("GPUHOSTD_TEST_LANDLOCK").is_none(), "this kernel has no Landlock");
+            println!("SKIPPED: this kernel has no Landlock; make test-vm has one");
+            return;
+        }
+        assert_eq!(refused, [Err(ErrorKind::PermissionDenied); 3]);
+        assert_eq!((made, own), (Err(ErrorKind::PermissionDenied), true));
+        assert_eq!(files.map(|file| read_to_string(file).unwrap()), ["after", "before", "before", "before"]);
+    }
+
+    #[test]
+    fn a_thread_that_only_looks_can_write_nothing() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_owned();
+        let sealed = std::thread::spawn(move || (seal(None).unwrap(), write(path, "x").is_err()));
+        let (holds, refused) = sealed.join().unwrap();
+        assert_eq!(holds, refused, "what is said to hold does");
+        assert!(holds || std::env::var_os("GPUHOSTD_TEST_LANDLOCK").is_none(), "this kernel has no Landlock");
+    }
 }

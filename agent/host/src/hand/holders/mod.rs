@@ -1,5 +1,6 @@
 //! Finds who uses the functions of a scope: by device number, in every process of every namespace.
 
+mod given;
 mod nodes;
 mod process;
 
@@ -80,7 +81,8 @@ fn answer(sysfs: &Path, scope: &str) -> Result<(), String> {
     out.write_all(&text).and_then(|()| out.flush()).map_err(|error| error.to_string())
 }
 
-/// Everybody who has a device of the scope open or mapped, and everybody who could not be looked into. Blocking.
+/// Everybody who has a device of the scope open or mapped, each container that was given one, and everybody who could not be
+/// looked into. Blocking.
 #[must_use]
 pub fn holders(places: &Places, scope: &Scope) -> Holders {
     let nodes = Nodes::of(places, scope);
@@ -94,9 +96,11 @@ pub fn holders(places: &Places, scope: &Scope) -> Holders {
         }
     };
     let pids = listed.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    for pid in pids.filter(|pid| *pid != std::process::id()) {
-        process::look_into(&places.proc.join(pid.to_string()), pid, &nodes, &mut holders);
+    let pids: Vec<u32> = pids.filter(|pid| *pid != std::process::id()).collect();
+    for pid in &pids {
+        process::look_into(&places.proc.join(pid.to_string()), *pid, &nodes, &mut holders);
     }
+    given::look(&places.proc, &pids, &nodes, &mut holders);
     holders
 }
 

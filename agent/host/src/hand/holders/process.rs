@@ -37,7 +37,7 @@ pub(super) fn look_into(folder: &Path, pid: u32, nodes: &Nodes, holders: &mut Ho
 }
 
 /// `ENOENT` where the folder went, `ESRCH` where the process did.
-fn has_ended(error: &io::Error) -> bool {
+pub(super) fn has_ended(error: &io::Error) -> bool {
     error.kind() == ErrorKind::NotFound || error.raw_os_error().map(Errno::from_raw) == Some(Errno::ESRCH)
 }
 
@@ -98,11 +98,23 @@ fn command(folder: &Path) -> Option<String> {
 
 /// The systemd unit and the container of its control group.
 fn whose(folder: &Path) -> (Option<String>, Option<String>) {
-    let text = std::fs::read_to_string(folder.join("cgroup")).unwrap_or_default();
-    let parts = || text.lines().flat_map(|line| line.split('/'));
-    let container = parts().find_map(container_of);
-    let unit = parts().rfind(|part| part.ends_with(".service") || part.ends_with(".scope"));
+    let text = control_group(folder);
+    let container = parts(&text).find_map(container_of);
+    let unit = parts(&text).rfind(|part| part.ends_with(".service") || part.ends_with(".scope"));
     (unit.filter(|_| container.is_none()).map(shown), container)
+}
+
+/// The container of its control group, by the first twelve digits of its id.
+pub(super) fn container(folder: &Path) -> Option<String> {
+    parts(&control_group(folder)).find_map(container_of)
+}
+
+fn control_group(folder: &Path) -> String {
+    std::fs::read_to_string(folder.join("cgroup")).unwrap_or_default()
+}
+
+fn parts(text: &str) -> impl DoubleEndedIterator<Item = &str> {
+    text.lines().flat_map(|line| line.split('/'))
 }
 
 /// `docker-<64 hexadecimal digits>.scope` with systemd's control groups, the digits alone without.
@@ -114,6 +126,6 @@ fn container_of(part: &str) -> Option<String> {
 }
 
 /// As it may be shown: no control characters, no book.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
 }

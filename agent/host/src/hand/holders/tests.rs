@@ -128,3 +128,39 @@ fn unit_and_container_are_told_from_the_control_group() {
     assert_eq!(whose(8), (None, Some("a1b2a1b2a1b2")));
     assert_eq!(whose(9), (None, Some("a1b2a1b2a1b2")));
 }
+
+/// A process of a container whose `/dev` has nodes of these numbers.
+fn contained(proc: &Path, pid: u32, id: &str, nodes: &[(&str, u64, u64)]) {
+    let folder = proc.join(pid.to_string());
+    for below in ["fd", "root/dev/dri"] {
+        std::fs::create_dir_all(folder.join(below)).unwrap();
+    }
+    std::fs::write(folder.join("maps"), "").unwrap();
+    std::fs::write(folder.join("cgroup"), format!("0::/system.slice/docker-{id}.scope\n")).unwrap();
+    for (name, major, minor) in nodes {
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+        let number = nix::sys::stat::makedev(*major, *minor);
+        let path = folder.join("root/dev").join(name);
+        nix::sys::stat::mknod(&path, nix::sys::stat::SFlag::S_IFCHR, mode, number).expect("mknod needs root");
+    }
+}
+
+#[test]
+fn a_container_that_was_given_a_device_holds_it_without_having_it_open() {
+    let (folder, mut places, scope) = world();
+    places.proc = folder.path().join("proc");
+    let ids = ["ab12", "cd34", "ef56", "0077"].map(|part| part.repeat(16));
+    contained(&places.proc, 11, &ids[0], &[("null", 1, 3), ("dri/renderD128", 1, 7)]);
+    contained(&places.proc, 12, &ids[0], &[("dri/renderD128", 1, 7)]);
+    contained(&places.proc, 13, &ids[1], &[("null", 1, 3)]);
+    // Privileged: it has everything, and means nothing by it.
+    contained(&places.proc, 14, &ids[2], &[("mem", 1, 1), ("full", 1, 7)]);
+    // A link out of the container is not followed.
+    contained(&places.proc, 15, &ids[3], &[]);
+    std::os::unix::fs::symlink("/dev/full", places.proc.join("15/root/dev/full")).unwrap();
+    let found = holders(&places, &scope);
+    let told: Vec<String> = found.found.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["container ab12ab12ab12 was given /dev/dri/renderD128"]);
+    assert_eq!(found.found[0].freed_by(), "docker stop ab12ab12ab12");
+    assert!(found.unreadable.is_empty());
+}

@@ -1,0 +1,96 @@
+//! Finds containers that were given a device, whether they have it open now or not: the node stands in their own `/dev`.
+//!
+//! By looking into the container and not by asking its runtime: it is the same for Docker, Podman, containerd and systemd-nspawn,
+//! and for devices that a hook brought in.
+
+use super::nodes::Nodes;
+use super::process::{container, has_ended, shown};
+use model::holders::{Hold, Holder, Holders, UnreadableProcess};
+use nix::sys::stat::makedev;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+/// Where runtimes put nodes: `/dev` and these folders of it.
+const FOLDERS: [&str; 4] = ["", "dri", "vfio", "snd"];
+/// `/dev/mem` (Documentation/admin-guide/devices.txt).
+const MEM: (u64, u64) = (1, 1);
+
+/// What one container has in its `/dev`.
+#[derive(Debug, Default)]
+struct Devices {
+    nodes: Vec<(String, u64)>,
+}
+
+impl Devices {
+    /// Links are not followed: they would lead into our own files.
+    fn of(dev: &Path) -> io::Result<Self> {
+        let mut devices = Self::default();
+        for folder in FOLDERS {
+            let entries = match fs::read_dir(dev.join(folder)) {
+                Ok(entries) => entries,
+                Err(error) if has_ended(&error) || error.kind() == io::ErrorKind::NotADirectory => continue,
+                Err(error) => return Err(error),
+            };
+            for entry in entries {
+                let entry = entry?;
+                let Ok(about) = entry.metadata() else { continue };
+                if about.file_type().is_char_device() {
+                    let name = Path::new("/dev").join(folder).join(entry.file_name());
+                    devices.nodes.push((shown(&name.to_string_lossy()), about.rdev()));
+                }
+            }
+        }
+        Ok(devices)
+    }
+
+    /// A privileged container has every device of the host, meant or not. Monitoring runs so on most servers: what counts of
+    /// such a one is what it has open.
+    fn are_all(&self) -> bool {
+        self.nodes.iter().any(|(_, number)| *number == makedev(MEM.0, MEM.1))
+    }
+}
+
+/// Adds the containers among these processes that were given a device of the scope, each once.
+pub(super) fn look(proc: &Path, pids: &[u32], nodes: &Nodes, holders: &mut Holders) {
+    let mut seen = BTreeSet::new();
+    for pid in pids {
+        let folder = proc.join(pid.to_string());
+        let Some(id) = container(&folder).filter(|id| !seen.contains(id)) else { continue };
+        match Devices::of(&folder.join("root/dev")) {
+            Ok(devices) => {
+                add(&devices, &id, nodes, holders);
+                seen.insert(id);
+            }
+            // Another process of the container may still be there.
+            Err(error) if has_ended(&error) => {}
+            Err(error) => {
+                let said = format!("the devices of container {id} cannot be listed: {error}");
+                holders.unreadable.push(UnreadableProcess { pid: Some(*pid), command: None, said });
+                seen.insert(id);
+            }
+        }
+    }
+}
+
+fn add(devices: &Devices, id: &str, nodes: &Nodes, holders: &mut Holders) {
+    if devices.are_all() {
+        return;
+    }
+    let is_known = |holder: &Holder| holder.container.as_deref() == Some(id);
+    if holders.found.iter().any(is_known) {
+        // It has one open: that says more.
+        return;
+    }
+    let given = devices.nodes.iter().filter_map(|(path, number)| Some((path, nodes.function(*number)?)));
+    holders.found.extend(given.map(|(path, address)| Holder {
+        pid: None,
+        command: None,
+        unit: None,
+        container: Some(id.to_owned()),
+        address: Some(address),
+        hold: Hold::ContainerDevice { device: path.clone() },
+    }));
+}
