@@ -314,6 +314,16 @@ async fn a_gpu_that_is_being_changed_is_shown_as_such_until_the_host_shows_the_e
 }
 
 #[tokio::test]
+async fn a_gpu_that_somebody_else_took_back_is_forgotten_when_it_is_released() {
+    let bench = start(dgx(), Disk::default(), "boot").await;
+    let home = bench.host.state().bus.functions[&at(GPU)].clone();
+    assert_eq!(bench.make(bind(GPU)).await, Ok(()));
+    bench.host.change(|state| state.bus.functions.insert(at(GPU), home));
+    assert_eq!(bench.make(release(GPU)).await, Ok(()));
+    assert_eq!((bench.disk.phases().len(), bench.records.borrow().is_empty()), (0, true));
+}
+
+#[tokio::test]
 async fn without_a_journal_nothing_is_changed_and_the_rest_goes_on() {
     let (disk, host) = (Disk::default(), dgx());
     *disk.1.lock().unwrap() = true;

@@ -44,6 +44,7 @@ impl SimDaemon {
         let log = std::fs::File::create(dir.join("sim.log")).expect("log");
         let config = dir.join("sim.toml");
         std::fs::write(&config, settings).expect("configuration");
+        std::fs::create_dir_all(dir.join("sim-state")).expect("state");
         let mut command = Command::new(executable("gpuhostd-sim"));
         command.args(["--host", host, "--bus", bus, "--config"]).arg(config);
         command.arg("--policy").arg(dir.join("policy.toml"));

@@ -62,7 +62,7 @@ impl Task {
     pub(super) async fn run<A: ActPort, J: JournalPort, K: Clock>(self, ports: ChangePorts<A, J, K>) -> Ended {
         match self.plan(&*ports.act).await {
             Err(refusal) => Ended { result: Err(refusal), left: Err(()), stuck: None },
-            Ok((plan, _)) if self.change.dry_run || plan.steps.is_empty() => {
+            Ok((plan, _)) if self.change.dry_run || (plan.steps.is_empty() && !self.has_record_to_close()) => {
                 self.tell_plan(&plan).await;
                 Ended { result: Ok(()), left: Err(()), stuck: None }
             }
@@ -70,6 +70,14 @@ impl Task {
                 self.tell_plan(&plan).await;
                 self.make(plan, &seen, &ports).await
             }
+        }
+    }
+
+    /// Somebody else has taken the GPU back: nothing is to be done but to close the record by which it was given away.
+    fn has_record_to_close(&self) -> bool {
+        match self.change.operation {
+            Operation::PassthroughBind => false,
+            Operation::PassthroughRelease => self.record.as_ref().is_some_and(Entry::is_given),
         }
     }
 

@@ -157,7 +157,7 @@ fn a_container_that_was_given_a_device_holds_it_without_having_it_open() {
     contained(&places.proc, 14, &ids[2], &[("mem", 1, 1), ("full", 1, 7)]);
     // A link out of the container is not followed.
     contained(&places.proc, 15, &ids[3], &[]);
-    std::os::unix::fs::symlink("/dev/full", places.proc.join("15/root/dev/full")).unwrap();
+    std::os::unix::fs::symlink("/dev/full", places.proc.join("15").join("root/dev/full")).unwrap();
     let found = holders(&places, &scope);
     let told: Vec<String> = found.found.iter().map(ToString::to_string).collect();
     assert_eq!(told, ["container ab12ab12ab12 was given /dev/dri/renderD128"]);
