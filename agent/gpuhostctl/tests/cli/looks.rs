@@ -181,7 +181,9 @@ fn an_unprivileged_user_may_look() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let copy = folder.path().join("gpuhostctl");
-    std::fs::copy(env!("CARGO_BIN_EXE_gpuhostctl"), &copy).unwrap();
+    // By a process of its own: a child of another test would inherit the file while it is written, and keep it from starting.
+    let copied = std::process::Command::new("cp").arg(env!("CARGO_BIN_EXE_gpuhostctl")).arg(&copy).status().unwrap();
+    assert!(copied.success());
     for (args, status) in [(["gpus", "--json"], 0), (["rescan", "--no-ask"], 4)] {
         let mut command = std::process::Command::new(&copy);
         command.args(args).env("GPUHOSTD_BUS", &bus.address).uid(NOBODY).gid(NOBODY).current_dir("/");
