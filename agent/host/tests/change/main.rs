@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         Some((first, rest)) if first == LOOK_ROLE => return look_main(rest),
         Some(_) | None => {}
     }
-    let tests: [(&str, Test); 13] = [
+    let tests: [(&str, Test); 14] = [
         ("a_close_look_shows_the_group", a_close_look_shows_the_group),
         ("a_look_that_does_not_end_is_given_up", a_look_that_does_not_end_is_given_up),
         ("a_step_is_not_taken_where_the_look_does_not_end", a_step_is_not_taken_where_the_look_does_not_end),
@@ -54,6 +54,7 @@ fn main() -> ExitCode {
         ("the_policy_is_the_ceiling", the_policy_is_the_ceiling),
         ("a_driver_that_does_not_have_it_lets_nothing_go", a_driver_that_does_not_have_it_lets_nothing_go),
         ("what_the_kernel_says_is_told", what_the_kernel_says_is_told),
+        ("without_our_check_the_kernel_refuses", without_our_check_the_kernel_refuses),
     ];
     let wanted = args.iter().map(|arg| arg.to_string_lossy().into_owned()).find(|arg| !arg.starts_with('-'));
     for (name, test) in tests {
@@ -345,4 +346,32 @@ fn what_the_kernel_says_is_told() {
     symlink("/dev/full", &file).unwrap();
     let text = said(tree.act(&scope(&[GPU, AUDIO]), &Step::Probe { address: at(GPU) }, Policy::default()));
     assert!(text.contains("No space left"), "{text}");
+}
+
+/// The child alone, which checks nothing: it is asked to write where its scope does not reach.
+fn without_our_check_the_kernel_refuses() {
+    let tree = Tree::new();
+    let within = serde_json::to_string(&scope(&[GPU, AUDIO])).unwrap();
+    let write = |file: &str| {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args([ROLE, tree.0.path().to_str().unwrap(), &within, tree.path(file).to_str().unwrap(), "x"]);
+        child.output().unwrap()
+    };
+    let own = format!("bus/pci/devices/{GPU}/driver_override");
+    for file in [own.as_str(), "bus/pci/drivers/nvidia/unbind", "bus/pci/drivers_probe"] {
+        let ended = write(file);
+        assert!(ended.status.success(), "{file}: {}", String::from_utf8_lossy(&ended.stderr));
+        assert!(tree.read(file).starts_with('x'), "{file}");
+    }
+    let beyond = ["bus/pci/drivers/mlx5_core/unbind".to_owned(), format!("bus/pci/devices/{NIC}/driver_override")];
+    for file in beyond.iter().chain([&format!("bus/pci/devices/{GPU}/class")]) {
+        let (before, ended) = (tree.read(file), write(file));
+        if ended.status.success() && std::env::var_os("GPUHOSTD_TEST_LANDLOCK").is_none() {
+            println!("SKIPPED: this kernel has no Landlock");
+            return;
+        }
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(!ended.status.success() && said.contains("os error 13"), "{file}: {said}");
+        assert_eq!(tree.read(file), before, "{file}");
+    }
 }

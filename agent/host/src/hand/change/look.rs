@@ -61,7 +61,7 @@ pub fn look_main(args: &[OsString]) -> ExitCode {
 }
 
 fn answer(root: &Path, around: &Surroundings, scope: &str) -> Result<(), String> {
-    write::seal(None).map_err(|fault| format!("cannot give up writing (Landlock): {fault}"))?;
+    write::seal(&[]).map_err(|fault| format!("cannot give up writing (Landlock): {fault}"))?;
     let scope: Scope = serde_json::from_str(scope).map_err(|error| error.to_string())?;
     let seen = Sysfs::new(root).close_up(around, &scope).map_err(|fault| fault.to_string())?;
     let text = serde_json::to_vec(&seen).map_err(|error| error.to_string())?;

@@ -86,12 +86,14 @@ impl Changes {
     }
 
     async fn write(&self, scope: &Scope, step: &Step, file: &std::path::Path, text: &str) -> Result<(), ActFault> {
-        let args = [OsString::from(ROLE), file.into(), text.into()];
+        let attempted = format!("{step}: write {:?} to {}", text.trim_end(), file.display());
+        let within = serde_json::to_string(scope)
+            .map_err(|error| ActFault::Said { attempted: attempted.clone(), said: error.to_string() })?;
+        let args = [OsString::from(ROLE), self.root.clone().into(), within.into(), file.into(), text.into()];
         let mut program = Program::new(&self.worker, args, STEP_DEADLINE);
         program.grace = GRACE;
         // One purpose a GPU: a write that hangs keeps the others of its card waiting, and nobody else.
         let purpose = format!("change of {}", scope.gpu);
-        let attempted = format!("{step}: write {:?} to {}", text.trim_end(), file.display());
         match self.supervisor.run(purpose, program).await {
             Ok(finished) => ended(&finished).map_err(|said| ActFault::Said { attempted, said }),
             Err(fault) => Err(gave_up(attempted, &fault)),
@@ -122,12 +124,14 @@ fn gave_up(attempted: String, fault: &RunFault) -> ActFault {
     }
 }
 
-/// The child itself, with the arguments after [`ROLE`]: shuts every other file, writes, and is gone. Blocking.
+/// The child itself, with the arguments after [`ROLE`]: shuts every file outside the scope, writes, and is gone. Blocking.
 #[must_use]
 pub fn child_main(args: &[OsString]) -> ExitCode {
     let outcome = match args {
-        [file, text] => write::sealed(file.as_ref(), text.as_encoded_bytes()),
-        _ => Err("usage: act FILE TEXT (started by the host hand, not by people)".to_owned()),
+        [sysfs, scope, file, text] => serde_json::from_str(&scope.to_string_lossy())
+            .map_err(|error| format!("the scope cannot be read: {error}"))
+            .and_then(|scope| write::sealed(sysfs.as_ref(), &scope, file.as_ref(), text.as_encoded_bytes())),
+        _ => Err("usage: act SYSFS SCOPE FILE TEXT (started by the host hand, not by people)".to_owned()),
     };
     exit_with(outcome)
 }

@@ -1,19 +1,22 @@
-//! Writes one attribute of sysfs, from a process that has given up every other write first.
+//! Writes one attribute of sysfs, from a process that has given up every write outside the scope of its change first.
 
 use landlock::{
     ABI, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
     RulesetStatus,
 };
+use model::ids::PciAddress;
+use model::plan::Scope;
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The newest set of rights that we name; an older kernel takes what it knows of them.
 const RIGHTS: ABI = ABI::V5;
 
-/// Writes the text in one call, as sysfs wants it.
-pub(super) fn sealed(file: &Path, text: &[u8]) -> Result<(), String> {
-    seal(Some(file)).map_err(|fault| format!("cannot shut the other files away (Landlock): {fault}"))?;
+/// Writes the text in one call, as sysfs wants it. The scope alone says what may be written: a file that it has no part in is
+/// refused by the kernel, whoever named it.
+pub(super) fn sealed(sysfs: &Path, scope: &Scope, file: &Path, text: &[u8]) -> Result<(), String> {
+    seal(&files_of(sysfs, scope)).map_err(|fault| format!("cannot shut the other files away (Landlock): {fault}"))?;
     let said = |error: std::io::Error| error.to_string();
     let mut attribute = OpenOptions::new().write(true).open(file).map_err(said)?;
     match attribute.write(text).map_err(said)? {
@@ -22,15 +25,26 @@ pub(super) fn sealed(file: &Path, text: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Nothing may be written but this one file, or nothing at all, from this thread on. A kernel without Landlock leaves that to the
-/// hand's check alone: false.
-pub(super) fn seal(file: Option<&Path>) -> Result<bool, Box<dyn std::error::Error>> {
+/// All that a step of the scope may write to: the attributes of its functions, `unbind` of the drivers that have them now, and
+/// `drivers_probe`. Which function is written into the last two, Landlock cannot tell: that is the hand's check alone.
+fn files_of(sysfs: &Path, scope: &Scope) -> Vec<PathBuf> {
+    let bus = sysfs.join("bus/pci");
+    let of_function = |address: &PciAddress| {
+        let folder = bus.join("devices").join(address.to_string());
+        ["driver_override", "power/control", "d3cold_allowed", "driver/unbind"].map(|file| folder.join(file))
+    };
+    let files = scope.members.iter().flat_map(of_function).chain([bus.join("drivers_probe")]);
+    files.filter(|file| file.exists()).collect()
+}
+
+/// Nothing may be written but these files, from this thread on. A kernel without Landlock leaves that to the hand's check alone:
+/// false.
+pub(super) fn seal(files: &[PathBuf]) -> Result<bool, Box<dyn std::error::Error>> {
     let all = AccessFs::from_write(RIGHTS);
     let rules = Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(all)?.create()?;
-    let rules = match file {
-        Some(file) => rules.add_rule(PathBeneath::new(PathFd::new(file)?, AccessFs::WriteFile | AccessFs::Truncate))?,
-        None => rules,
-    };
+    let rules = files.iter().try_fold(rules, |rules, file| -> Result<_, Box<dyn std::error::Error>> {
+        Ok(rules.add_rule(PathBeneath::new(PathFd::new(file)?, AccessFs::WriteFile | AccessFs::Truncate))?)
+    })?;
     Ok(rules.restrict_self()?.ruleset != RulesetStatus::NotEnforced)
 }
 
@@ -57,7 +71,7 @@ mod tests {
         let made = folder.path().join("made");
         // Landlock binds the thread that asked for it, and its children: the other tests stay free.
         let sealed = std::thread::spawn(move || {
-            let holds = seal(Some(&own)).unwrap();
+            let holds = seal(std::slice::from_ref(&own)).unwrap();
             let refused = others.map(|other| write(other, "after").map_err(|error| error.kind()));
             (holds, refused, write(&made, "").map_err(|error| error.kind()), write(&own, "after").is_ok())
         });
@@ -76,7 +90,7 @@ mod tests {
     fn a_thread_that_only_looks_can_write_nothing() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_owned();
-        let sealed = std::thread::spawn(move || (seal(None).unwrap(), write(path, "x").is_err()));
+        let sealed = std::thread::spawn(move || (seal(&[]).unwrap(), write(path, "x").is_err()));
         let (holds, refused) = sealed.join().unwrap();
         assert_eq!(holds, refused, "what is said to hold does");
         assert!(holds || std::env::var_os("GPUHOSTD_TEST_LANDLOCK").is_none(), "this kernel has no Landlock");
