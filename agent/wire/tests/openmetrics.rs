@@ -144,7 +144,7 @@ fn the_golden_texts_are_what_is_given_out() {
 
 #[test]
 fn a_value_has_dcgms_name_and_labels_and_one_that_is_not_known_is_not_there() {
-    let all = samples(&text(&observed("dgx-a100"), &checkin(), Flavour::Prometheus));
+    let all = samples(&text(&observed("dgx-a100"), &checkin(), Flavour::OpenMetrics));
     let find = |name: &str, bus: &str, mig: Option<&str>| {
         let has = |sample: &Sample, label: &str| sample.labels.iter().find(|(l, _)| l == label).map(|(_, v)| v.clone());
         all.iter().find(|s| {
@@ -174,7 +174,13 @@ fn each_host_gives_a_sound_text_in_both_dialects() {
         let (open, plain) =
             (text(&seen, &checkin(), Flavour::OpenMetrics), text(&seen, &checkin(), Flavour::Prometheus));
         is_sound(&open);
-        assert_eq!(samples(&open), samples(&plain), "{name}");
+        assert_eq!(samples(&open.replace("modelName=", "model_name=")), samples(&plain), "{name}");
+        // The rule of `promtool check metrics`.
+        let camel = |label: &str| {
+            label.as_bytes().windows(2).any(|two| two[0].is_ascii_lowercase() && two[1].is_ascii_uppercase())
+        };
+        let labels = samples(&plain).into_iter().flat_map(|sample| sample.labels);
+        assert_eq!(labels.map(|(label, _)| label).find(|label| camel(label)), None, "{name}");
         assert!(open.ends_with("\n# EOF\n") && !plain.contains("EOF"), "{name}");
     }
 }
@@ -246,7 +252,8 @@ proptest! {
             for sample in of("DCGM_FI_DEV_FB_TOTAL") {
                 let label = |name: &str| sample.labels.iter().find(|(l, _)| l == name).map(|(_, v)| v.as_str());
                 prop_assert_eq!(label("Hostname"), Some(hostname.as_str()));
-                prop_assert_eq!(label("modelName"), Some(model.as_str()));
+                let name = if flavour == Flavour::OpenMetrics { "modelName" } else { "model_name" };
+                prop_assert_eq!(label(name), Some(model.as_str()));
             }
         }
     }

@@ -143,6 +143,7 @@ fn one(text: &mut String, family: &Family, flavour: Flavour) -> std::fmt::Result
         write!(text, "{name}{suffix}")?;
         let mut between = '{';
         for (label, value) in labels.iter().filter_map(|(label, value)| Some((label, value.as_ref()?))) {
+            let label = spelled(label, flavour);
             write!(text, "{between}{label}=\"{}\"", escaped(value, true))?;
             between = ',';
         }
@@ -154,6 +155,14 @@ fn one(text: &mut String, family: &Family, flavour: Flavour) -> std::fmt::Result
         }
     }
     Ok(())
+}
+
+/// DCGM's one label in camel case is an error to `promtool check metrics`, which reads Prometheus's own format alone.
+fn spelled(label: &'static str, flavour: Flavour) -> &'static str {
+    match (flavour, label) {
+        (Flavour::Prometheus, "modelName") => "model_name",
+        (Flavour::Prometheus | Flavour::OpenMetrics, _) => label,
+    }
 }
 
 /// Backslash, line break, and where asked for the quotation mark are escaped; both formats have no other escape.
