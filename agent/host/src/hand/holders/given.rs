@@ -25,16 +25,18 @@ struct Devices {
 }
 
 impl Devices {
-    /// Links are not followed: they would lead into our own files.
+    /// Links are not followed: they would lead into our own files. Without `/dev` the process may have ended.
     fn of(dev: &Path) -> io::Result<Self> {
         let mut devices = Self::default();
         for folder in FOLDERS {
-            let entries = match fs::read_dir(dev.join(folder)) {
-                Ok(entries) => entries,
-                Err(error) if has_ended(&error) || error.kind() == io::ErrorKind::NotADirectory => continue,
+            let path = dev.join(folder);
+            match fs::symlink_metadata(&path) {
+                Ok(about) if about.is_dir() => {}
+                Ok(_) => continue,
+                Err(error) if has_ended(&error) && !folder.is_empty() => continue,
                 Err(error) => return Err(error),
-            };
-            for entry in entries {
+            }
+            for entry in fs::read_dir(&path)? {
                 let entry = entry?;
                 let Ok(about) = entry.metadata() else { continue };
                 if about.file_type().is_char_device() {
