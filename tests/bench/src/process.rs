@@ -1,7 +1,7 @@
 //! What /proc says of processes: who descends from whom, memory, and how often a process was woken.
 
 use anyhow::Context;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 /// A process with all that descend from it.
@@ -40,17 +40,40 @@ pub fn mib(pid: u32, file: &str, key: &str) -> anyhow::Result<f64> {
     Ok(kib / 1024.0)
 }
 
-/// How often the threads of a process have gone to sleep so far, which is how often they were woken.
-pub fn sleeps(pid: u32) -> anyhow::Result<f64> {
-    let folder = format!("/proc/{pid}/task");
-    let mut all = 0.0;
-    for task in fs::read_dir(&folder).with_context(|| folder.clone())? {
-        // A thread may end between the listing and the reading.
-        let Ok(status) = fs::read_to_string(task?.path().join("status")) else { continue };
-        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-        all += line.and_then(|count| count.trim().parse::<f64>().ok()).unwrap_or_default();
+/// Counts how often the threads of processes go to sleep, which is how often they are woken. A thread takes its count with it
+/// when it ends: look again before one that is made meanwhile can have ended.
+#[derive(Default)]
+pub struct Sleeps {
+    seen: BTreeMap<(u32, u32), f64>,
+    counted: f64,
+}
+
+impl Sleeps {
+    /// Looks at all threads of these processes; what they did before the first look does not count.
+    pub fn look(&mut self, pids: &[u32]) -> anyhow::Result<()> {
+        let first = self.seen.is_empty();
+        for pid in pids {
+            let folder = format!("/proc/{pid}/task");
+            for task in fs::read_dir(&folder).with_context(|| folder.clone())? {
+                let task = task?;
+                // A thread may end between the listing and the reading.
+                let Ok(status) = fs::read_to_string(task.path().join("status")) else { continue };
+                let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+                let count = line.and_then(|count| count.trim().parse::<f64>().ok()).unwrap_or_default();
+                let Some(thread) = task.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+                let before = self.seen.insert((*pid, thread), count);
+                if !first {
+                    self.counted += count - before.unwrap_or_default();
+                }
+            }
+        }
+        Ok(())
     }
-    Ok(all)
+
+    /// How often, since the first look.
+    pub fn counted(&self) -> f64 {
+        self.counted
+    }
 }
 
 #[cfg(test)]
@@ -86,7 +109,7 @@ mod tests {
         assert!(mib(std::process::id(), "status", "NoSuchKey:").is_err());
     }
 
-    /// In a process of its own: the threads of other tests end while this one counts, and their sleeps with them.
+    /// In a process of its own: the threads of other tests end while this one counts.
     #[test]
     fn each_sleep_counts() {
         let script = "echo ready; read go; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.001; done; echo done; read end";
@@ -95,12 +118,36 @@ mod tests {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut stdin = child.stdin.take().unwrap();
         assert_eq!(lines.next().unwrap().unwrap(), "ready");
-        let before = sleeps(child.id()).unwrap();
+        let mut sleeps = Sleeps::default();
+        sleeps.look(&[child.id()]).unwrap();
+        assert_eq!(sleeps.counted(), 0.0);
         stdin.write_all(b"go\n").unwrap();
         assert_eq!(lines.next().unwrap().unwrap(), "done");
-        let after = sleeps(child.id()).unwrap();
+        sleeps.look(&[child.id()]).unwrap();
         drop(stdin);
         child.wait().unwrap();
-        assert!(after >= before + 10.0, "{before} {after}");
+        assert!(sleeps.counted() >= 10.0, "{}", sleeps.counted());
+    }
+
+    #[test]
+    fn a_thread_that_ends_takes_nothing_away() {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let (begun, beginning) = std::sync::mpsc::channel();
+        let mut sleeps = Sleeps::default();
+        sleeps.look(&[std::process::id()]).unwrap();
+        let thread = std::thread::spawn(move || {
+            for _ in 0..10 {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            begun.send(()).unwrap();
+            let _ = stopped.recv();
+        });
+        beginning.recv().unwrap();
+        sleeps.look(&[std::process::id()]).unwrap();
+        let with_it = sleeps.counted();
+        stop.send(()).unwrap();
+        thread.join().unwrap();
+        sleeps.look(&[std::process::id()]).unwrap();
+        assert!(with_it >= 10.0 && sleeps.counted() >= with_it, "{with_it} {}", sleeps.counted());
     }
 }

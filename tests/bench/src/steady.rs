@@ -4,7 +4,7 @@
 use crate::Ground;
 use crate::child::{Running, is_installed};
 use crate::group::Group;
-use crate::process::{family, front, mib, sleeps};
+use crate::process::{Sleeps, family, front, mib};
 use crate::report::{Figure, Goal, Row};
 use crate::rig::{Rig, Wish};
 use anyhow::{Context, ensure};
@@ -18,6 +18,8 @@ const LONG: Duration = Duration::from_secs(600);
 /// Settled before it is measured: enrolled, probed, and past the first heartbeats.
 const WARM_UP: Duration = Duration::from_secs(10);
 const SCRAPE: Duration = Duration::from_secs(15);
+/// Between two looks at the threads: shorter than a thread of either lives.
+const LOOK: Duration = Duration::from_secs(3);
 const EXPORTER: &str = "127.0.0.1:19100";
 const PEER: &str = "prometheus-node-exporter, scraped each 15 s";
 
@@ -103,15 +105,23 @@ pub fn measure(ground: &Ground) -> anyhow::Result<Steady> {
     // Where the front is a child, the first process only starts the others: under systemd that is systemd's work.
     let product: Vec<u32> = family.into_iter().filter(|pid| *pid == front || *pid != daemon.pid()).collect();
     let cpu = || groups.as_ref().map_err(ToString::to_string).and_then(|both| spent(both).map_err(|e| e.to_string()));
-    let all_sleeps = || product.iter().map(|pid| sleeps(*pid)).sum::<anyhow::Result<f64>>();
-    let peer_sleeps = || exporter.as_ref().map(|running| sleeps(running.pid())).transpose();
-    let (begin, cpu_before, woken_before, peer_before) = (Instant::now(), cpu(), all_sleeps()?, peer_sleeps()?);
+    let exporter_pids: Vec<u32> = exporter.iter().map(Running::pid).collect();
+    let (mut ours, mut theirs) = (Sleeps::default(), Sleeps::default());
+    let (begin, cpu_before) = (Instant::now(), cpu());
     let time = if ground.long { LONG } else { SHORT };
-    while begin.elapsed() < time {
-        if exporter.is_some() {
+    let mut scraped = None;
+    loop {
+        ours.look(&product)?;
+        theirs.look(&exporter_pids)?;
+        let passed = begin.elapsed();
+        if passed >= time {
+            break;
+        }
+        if exporter.is_some() && scraped.is_none_or(|last: Duration| passed >= last + SCRAPE) {
+            scraped = Some(passed);
             scrape()?;
         }
-        std::thread::sleep(SCRAPE.min(time.saturating_sub(begin.elapsed())));
+        std::thread::sleep(LOOK.min(time.saturating_sub(begin.elapsed())));
     }
     let (seconds, cpu_after) = (begin.elapsed().as_secs_f64(), cpu());
     let share = |pick: fn(&(Duration, Duration)) -> Duration| -> Result<f64, String> {
@@ -119,13 +129,13 @@ pub fn measure(ground: &Ground) -> anyhow::Result<Steady> {
             (pick(cpu_before.as_ref().map_err(Clone::clone)?), pick(cpu_after.as_ref().map_err(Clone::clone)?));
         Ok((after - before).as_secs_f64() / seconds * 100.0)
     };
-    let peer = match (&exporter, peer_before) {
-        (Some(running), Some(before)) => Ok(Peer {
+    let peer = match &exporter {
+        Some(running) => Ok(Peer {
             rss: mib(running.pid(), "status", "VmRSS:")?,
             cpu: share(|both| both.1),
-            wakes: (sleeps(running.pid())? - before) / seconds,
+            wakes: theirs.counted() / seconds,
         }),
-        (Some(_) | None, _) => Err("not installed".to_owned()),
+        None => Err("not installed".to_owned()),
     };
     Ok(Steady {
         seconds,
@@ -134,7 +144,7 @@ pub fn measure(ground: &Ground) -> anyhow::Result<Steady> {
         front_rss: mib(front, "status", "VmRSS:")?,
         all_pss: product.iter().map(|pid| mib(*pid, "smaps_rollup", "Pss:")).sum::<anyhow::Result<f64>>()?,
         cpu: share(|both| both.0),
-        wakes: (all_sleeps()? - woken_before) / seconds,
+        wakes: ours.counted() / seconds,
         peer,
     })
 }
