@@ -15,7 +15,7 @@ use engine::change::{Change, ChangePorts, RECOVER_WITHIN_MS, RETRY_UNDO_MS, Reco
 use engine::command::{Actor, Authorized, Command, Origin, Verdict};
 use engine::job::{Job, JobState};
 use engine::start::Ends;
-use model::change::{Phase, decode};
+use model::change::{Phase, UNKNOWN_BOOT, decode};
 use model::holders::{Hold, Holder, Holders};
 use model::observation::{Gpu, GpuUse};
 use model::plan::{CloseUp, Scope, Step};
@@ -347,6 +347,22 @@ async fn what_a_crash_left_open_is_undone_before_anybody_can_ask() {
     let bench = start(host, disk, "boot").await;
     assert_eq!(bench.host.state().bus.functions[&at(GPU)], untouched);
     assert_eq!(bench.disk.phases(), []);
+}
+
+#[tokio::test]
+async fn what_is_open_is_not_forgotten_where_the_name_of_a_boot_could_not_be_read() {
+    for (before, after) in [("boot", UNKNOWN_BOOT), (UNKNOWN_BOOT, "boot")] {
+        let bench = start(dgx(), Disk::default(), before).await;
+        let untouched = bench.host.state().bus.functions[&at(GPU)].clone();
+        assert_eq!(bench.make(bind(GPU)).await, Ok(()));
+        let name = bench.disk.0.lock().unwrap().keys().next().unwrap().clone();
+        let entry = decode(&name, &bench.disk.0.lock().unwrap()[&name]).unwrap();
+        let (host, disk) = bench.stop().await;
+        disk.0.lock().unwrap().insert(name, model::change::encode(&entry.in_phase(Phase::Open)).unwrap());
+        let bench = start(host, disk, after).await;
+        assert_eq!(bench.host.state().bus.functions[&at(GPU)], untouched, "{before}, then {after}");
+        assert_eq!(bench.disk.phases(), []);
+    }
 }
 
 #[tokio::test]

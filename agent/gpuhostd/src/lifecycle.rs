@@ -10,6 +10,7 @@ use anyhow::Context;
 use engine::change::ChangePorts;
 use engine::start::{Ends, Engine};
 use host::front::FileJournal;
+use model::change::UNKNOWN_BOOT;
 use model::message::Message;
 use model::ports::{ActPort, ChangePort, Clock, HostPort, KernelLogPort, ManagerPort};
 use model::settings::Settings;
@@ -35,6 +36,8 @@ pub struct Ports<H, C, K, L> {
 
 /// What is open in the journal may take longer than the unit's own time for a start.
 const START_WITHIN_USEC: u32 = 600_000_000;
+/// The first facts of the host, of which the name of the boot is needed before anything is undone.
+const FACTS_WITHIN: Duration = Duration::from_secs(3);
 /// After SIGTERM everything has so long to end; what has not ended then is left.
 const STOP_WITHIN: Duration = Duration::from_millis(1500);
 
@@ -125,10 +128,10 @@ async fn build<H: HostPort + ActPort, C: ChangePort, K: Clock, M: ManagerPort>(
     (args, policy): (&FrontArgs, &InForce),
     cancel: CancellationToken,
 ) -> Engine<impl Future<Output = ()> + Send + use<H, C, K, M>> {
-    let facts = host.read_host(None).await;
+    // The engine waits for no file system that hangs: a boot without a name costs nothing but one more look.
+    let facts = tokio::time::timeout(FACTS_WITHIN, host.read_host(None)).await.unwrap_or_default();
     let journal = Arc::new(FileJournal::at(args.state.join("journal")));
-    // Two boots that have no name count as one: then what is open is undone, which does no harm after a reboot.
-    let boot_id = facts.boot_id.known().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+    let boot_id = facts.boot_id.known().map_or_else(|| UNKNOWN_BOOT.to_owned(), ToString::to_string);
     let ports = ChangePorts { act: Arc::clone(&host), journal, clock, boot_id };
     ends.engine_that_changes((host, changes), (manager, settings), ports, policy.watch(), cancel).await
 }

@@ -18,10 +18,15 @@ pub enum AtStart {
     Await(BootMillis),
 }
 
-/// Decides it.
+/// The name of a boot whose own could not be read.
+pub const UNKNOWN_BOOT: &str = "unknown";
+
+/// Decides it. Only two boots that are both known to be different are two: where one has no name, what is open is undone from a
+/// fresh look, which finds nothing to do after a reboot, while forgetting it would leave a host in between.
 #[must_use]
 pub fn at_start(entry: &Entry, boot_id: &str) -> AtStart {
-    if entry.boot_id != boot_id {
+    let is_known = |boot: &str| boot != UNKNOWN_BOOT;
+    if entry.boot_id != boot_id && is_known(&entry.boot_id) && is_known(boot_id) {
         return AtStart::Forget;
     }
     match entry.phase {

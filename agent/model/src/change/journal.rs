@@ -41,7 +41,7 @@ pub struct Entry {
     pub actor_uid: Option<u32>,
     /// When it began, on the wall clock: for people.
     pub began_at: UnixMillis,
-    /// The boot in which it began: another boot has forgotten every override and binding.
+    /// The boot in which it began, or [`super::UNKNOWN_BOOT`]: another boot has forgotten every override and binding.
     pub boot_id: String,
     /// What is to be done.
     pub plan: Plan,

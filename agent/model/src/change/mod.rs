@@ -4,7 +4,7 @@ mod at_start;
 mod journal;
 mod machine;
 
-pub use at_start::{AtStart, at_start};
+pub use at_start::{AtStart, UNKNOWN_BOOT, at_start};
 pub use journal::{BadEntry, Entry, JOURNAL_SCHEMA, Phase, decode, encode};
 pub use machine::{Do, Happened, Machine, RESTORE_ATTEMPTS, Trouble};
 
