@@ -409,6 +409,10 @@ async fn what_nobody_confirms_is_undone_also_by_the_next_daemon() {
 #[tokio::test]
 async fn more_changes_than_the_policy_allows_are_refused_until_the_minute_is_over() {
     let bench = start(dgx(), Disk::default(), "boot").await;
+    for _ in 0..10 {
+        let too_big = Change { guest_memory_mib: Some(u64::MAX), ..bind(GPU) };
+        assert_eq!(bench.make(too_big).await.unwrap_err().code(), "guest_memory", "what is refused does not count");
+    }
     for turn in 0..3 {
         assert_eq!(bench.make(bind(GPU)).await, Ok(()), "{turn}");
         assert_eq!(bench.make(release(GPU)).await, Ok(()), "{turn}");

@@ -108,6 +108,8 @@ struct Waiting {
     name: String,
     reply: Option<oneshot::Sender<Result<(), Refusal>>>,
     gpu: PciAddress,
+    /// It counts for the rate of its GPU once it is made.
+    counts: bool,
 }
 
 /// The loop's own state: it is the only writer of lanes and records.
@@ -277,9 +279,15 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
         actor: Actor,
         reply: Option<&mut Option<oneshot::Sender<Result<(), Refusal>>>>,
     ) -> Result<(), Refusal> {
-        self.keep_rate(change, actor)?;
         let scope = scope_of(&self.observation.borrow(), change.gpu)
             .ok_or_else(|| Refusal::NotFound { what: "GPU".to_owned(), name: change.gpu.to_string() })?;
+        let counts = match actor.origin {
+            Origin::Bus | Origin::Manager => !change.dry_run,
+            Origin::Reconciler => false,
+        };
+        if counts {
+            self.keep_rate(change.gpu, actor)?;
+        }
         self.lanes.take(scope.lane)?;
         let record = self.records.borrow().of(change.gpu).cloned();
         let name = format!("{}.json", scope.lane);
@@ -299,31 +307,22 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
         }
         let task = self.running.spawn(task.run(self.ports.clone()));
         let reply = reply.and_then(Option::take);
-        self.waiting.insert(task.id(), Waiting { scope, name, reply, gpu: change.gpu });
+        self.waiting.insert(task.id(), Waiting { scope, name, reply, gpu: change.gpu, counts });
         Ok(())
     }
 
-    fn keep_rate(&mut self, change: Change, actor: Actor) -> Result<(), Refusal> {
-        let bounded = match actor.origin {
-            Origin::Bus | Origin::Manager => !change.dry_run,
-            Origin::Reconciler => false,
-        };
-        if !bounded {
-            return Ok(());
-        }
+    /// Changes that were made count, attempts that were refused do not: who frees a GPU and asks again is no flood.
+    fn keep_rate(&mut self, gpu: PciAddress, actor: Actor) -> Result<(), Refusal> {
         let per_minute = self.policy.borrow().changes_per_minute(requester(actor));
         let now = self.ports.clock.boot_now();
-        let recent = self.recent.entry(change.gpu).or_default();
+        let Some(recent) = self.recent.get_mut(&gpu) else { return Ok(()) };
         recent.retain(|when| now.since(*when) < RATE_WINDOW_MS);
         let full = u32::try_from(recent.len()).is_ok_and(|made| made >= per_minute);
-        if let Some(oldest) = recent.first().filter(|_| full) {
-            let retry_after_ms = RATE_WINDOW_MS.saturating_sub(now.since(*oldest));
-            let blocker = Blocker::RateLimited { per_minute, retry_after_ms };
-            return Err(Blocked::by(change.gpu, vec![blocker])
-                .map_or_else(|| Refusal::Busy { why: "too many changes".to_owned() }, Refusal::Blocked));
-        }
-        recent.push(now);
-        Ok(())
+        let Some(oldest) = recent.first().filter(|_| full) else { return Ok(()) };
+        let retry_after_ms = RATE_WINDOW_MS.saturating_sub(now.since(*oldest));
+        let blocker = Blocker::RateLimited { per_minute, retry_after_ms };
+        Err(Blocked::by(gpu, vec![blocker])
+            .map_or_else(|| Refusal::Busy { why: "too many changes".to_owned() }, Refusal::Blocked))
     }
 
     async fn confirm(&self, gpu: PciAddress) -> Result<(), Refusal> {
@@ -344,10 +343,13 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             Err(fault) => {
                 let said = format!("it broke off: {fault}");
                 let result = Err(Refusal::HostFault { attempted: "run the change".to_owned(), said: said.clone() });
-                (fault.id(), Ended { result, left: Err(()), stuck: Some(said) })
+                (fault.id(), Ended { result, left: Err(()), stuck: Some(said), made: true })
             }
         };
         let Some(waiting) = self.waiting.remove(&id) else { return };
+        if waiting.counts && ended.made {
+            self.recent.entry(waiting.gpu).or_default().push(self.ports.clock.boot_now());
+        }
         self.publisher.note(|records| {
             records.end(&waiting.scope.members);
             if let Ok(left) = ended.left {

@@ -47,6 +47,15 @@ pub(super) struct Ended {
     pub(super) left: Result<Option<Entry>, ()>,
     /// Why its lane stays taken.
     pub(super) stuck: Option<String>,
+    /// It was begun: the host was written to, or may have been.
+    pub(super) made: bool,
+}
+
+impl Ended {
+    /// Before anything was begun.
+    const fn early(result: Result<(), Refusal>) -> Self {
+        Self { result, left: Err(()), stuck: None, made: false }
+    }
 }
 
 /// How a local user and the daemon itself are seen by the policy.
@@ -61,10 +70,10 @@ impl Task {
     /// Looks, plans, and makes the change unless only the plan was asked for.
     pub(super) async fn run<A: ActPort, J: JournalPort, K: Clock>(self, ports: ChangePorts<A, J, K>) -> Ended {
         match self.plan(&*ports.act).await {
-            Err(refusal) => Ended { result: Err(refusal), left: Err(()), stuck: None },
+            Err(refusal) => Ended::early(Err(refusal)),
             Ok((plan, _)) if self.change.dry_run || (plan.steps.is_empty() && !self.has_record_to_close()) => {
                 self.tell_plan(&plan).await;
-                Ended { result: Ok(()), left: Err(()), stuck: None }
+                Ended::early(Ok(()))
             }
             Ok((plan, seen)) => {
                 self.tell_plan(&plan).await;
@@ -127,7 +136,7 @@ impl Task {
     ) -> Ended {
         let Some(before) = settled(seen, &plan.scope) else {
             let why = "a function vanished while it was looked at; try again".to_owned();
-            return Ended { result: Err(Refusal::Conflict { why }), left: Err(()), stuck: None };
+            return Ended::early(Err(Refusal::Conflict { why }));
         };
         let given = self.record.as_ref().filter(|record| record.is_given());
         let entry = Entry {
@@ -155,21 +164,21 @@ impl Task {
     fn conclude(&self, outcome: &Outcome, machine: Machine) -> Ended {
         let attempted = || format!("{} {}", self.change.operation.code(), self.change.gpu);
         match outcome {
-            Outcome::Done => Ended { result: Ok(()), left: Ok(machine.record_when_done()), stuck: None },
+            Outcome::Done => Ended { result: Ok(()), left: Ok(machine.record_when_done()), stuck: None, made: true },
             Outcome::Untouched(trouble) => {
                 let said = format!("{trouble}. Nothing was changed");
-                Ended { result: Err(Refusal::HostFault { attempted: attempted(), said }), left: Err(()), stuck: None }
+                Ended { result: Err(Refusal::HostFault { attempted: attempted(), said }), left: Err(()), stuck: None, made: true }
             }
             Outcome::Restored(trouble) => {
                 let said = format!("{trouble}. What was changed has been undone: the host is as it was before");
-                Ended { result: Err(Refusal::HostFault { attempted: attempted(), said }), left: Err(()), stuck: None }
+                Ended { result: Err(Refusal::HostFault { attempted: attempted(), said }), left: Err(()), stuck: None, made: true }
             }
             Outcome::Quarantined(trouble) => {
                 let why = trouble.to_string();
                 let blocked = Blocked::by(self.change.gpu, vec![Blocker::Quarantined { why: why.clone() }]);
                 let refusal = blocked.map_or_else(|| Refusal::Conflict { why: why.clone() }, Refusal::Blocked);
                 let entry = machine.entry().in_phase(Phase::Quarantined { why: why.clone() });
-                Ended { result: Err(refusal), left: Ok(Some(entry)), stuck: Some(why) }
+                Ended { result: Err(refusal), left: Ok(Some(entry)), stuck: Some(why), made: true }
             }
         }
     }

@@ -28,7 +28,11 @@ pub(super) async fn ask(
     let deadline = if dialogue { DIALOGUE_DEADLINE } else { ANSWER_DEADLINE };
     let check = check(connection, header, action, member, dialogue, details);
     match tokio::time::timeout(deadline, check).await {
-        Ok(Ok(answer)) => judge(&answer, action).map(|()| uid),
+        Ok(Ok(answer)) => {
+            judge(&answer, action)?;
+            // A yes for a caller that left meanwhile is a yes for nobody. The bus never gives a name a second time.
+            caller_uid(connection, header, action).await
+        }
         Ok(Err(error)) if is_absent(&error) => root_alone(uid, action),
         Ok(Err(error)) => Err(denied(action.id(), format!("polkit did not decide: {error}"))),
         Err(_) => Err(denied(action.id(), format!("polkit did not decide in {} s", deadline.as_secs()))),

@@ -112,15 +112,26 @@ fn a_caller_that_leaves_while_polkit_thinks_is_refused() {
         let polkit = client(&bus).await;
         let mut stream = MessageStream::from(&polkit);
         polkit.request_name(POLKIT).await.unwrap();
-        hit_and_stay(&bus, &mut stream, &polkit).await;
+        for late in [Late::Error, Late::Yes] {
+            hit_and_stay(&bus, &mut stream, &polkit, late).await;
+        }
     });
     // Whatever was decided, the daemon is there and root is served by it once polkit has left the bus.
     assert!(busctl_as(&bus, 0, &[&RESCAN[..], &["0"]].concat()).status.success());
     assert_eq!(served.core.got.borrow().len(), 1, "the caller that left got nothing");
 }
 
-/// Calls, waits until polkit is asked, leaves, and lets polkit answer what polkitd answers of a subject that has gone.
-async fn hit_and_stay(bus: &PrivateBus, stream: &mut MessageStream, polkit: &Connection) {
+/// What polkit says of a subject that has gone.
+#[derive(Clone, Copy)]
+enum Late {
+    /// As polkitd does where it looks for the subject after it left.
+    Error,
+    /// As where it had decided before.
+    Yes,
+}
+
+/// Calls, waits until polkit is asked, leaves, and lets polkit answer then.
+async fn hit_and_stay(bus: &PrivateBus, stream: &mut MessageStream, polkit: &Connection, late: Late) {
     let caller = client(bus).await;
     let [_, name, path, interface, member, _] = RESCAN;
     let message = zbus::Message::method_call(path, member).destination(name);
@@ -135,6 +146,10 @@ async fn hit_and_stay(bus: &PrivateBus, stream: &mut MessageStream, polkit: &Con
     let was = caller.unique_name().unwrap().to_string();
     caller.close().await.unwrap();
     while is_there(polkit, &was).await {}
+    if matches!(late, Late::Yes) {
+        polkit.reply(&question.header(), &((true, false, HashMap::<String, String>::new()),)).await.unwrap();
+        return;
+    }
     let said = format!("Error getting information about {was}: {BUS}.Error.NameHasNoOwner: no such name");
     let error = "org.freedesktop.PolicyKit1.Error.Failed";
     polkit.reply_error(&question.header(), error, &said.as_str()).await.unwrap();
