@@ -111,6 +111,27 @@ sees_everybody() {
 # runs_as UNIT USER
 runs_as() { is "$(stat -c %U "/proc/$(main_pid "$1")")" "$2"; }
 
+# may_nothing USER: each method that the introspection lists, called as that user. Reads are answered, everything else is refused as
+# not authorized. The token of an enrolment is a descriptor, which busctl cannot send: that one is tried with gpuhostctl.
+may_nothing() {
+    local object interface= member kind signature said changes=0
+    for object in $(busctl tree --list org.gpuhost.Agent1); do
+        while read -r member kind signature _; do
+            case $kind in
+            interface) interface=$member ;;
+            method)
+                case $interface$signature in org.gpuhost.Agent1.*'a{sv}') ;; *) continue ;; esac
+                said=$(as_user "$1" busctl call org.gpuhost.Agent1 "$object" "$interface" "${member#.}" "$signature" 0 2>&1) || true
+                case $member in .Get* | .Sample) continue ;; .Enroll) continue ;; esac
+                changes=$((changes + 1))
+                grep -q 'not authorized for org.gpuhost.agent1' <<<"$said" || { echo "$object $member: $said"; return 1; }
+                ;;
+            esac
+        done < <(busctl introspect org.gpuhost.Agent1 "$object" | tail -n +2)
+    done
+    [ "$changes" -ge 4 ] || { echo "only $changes methods were tried"; return 1; }
+}
+
 reloads_of_pid1() { journalctl _PID=1 --no-pager --output=cat | grep -c '^Reloading' || true; }
 
 # start_manager [OPTION…]: a manager of our own on the loopback, which knows one enrolment token.
