@@ -67,7 +67,7 @@ client_in_container() {
 # each costs a tenth of a second here.
 world() {
     find "${FUNCTIONS[@]}" -maxdepth 1 -type l '(' -name driver -o -name iommu_group ')' -printf '%p %l\n'
-    find "${FUNCTIONS[@]}" -maxdepth 2 '(' -name driver_override -o -name d3cold_allowed -o -path '*/power/control' ')' -exec grep -H . {} +
+    grep -H . "${FUNCTIONS[@]/%/driver_override}" "${FUNCTIONS[@]/%/d3cold_allowed}" "${FUNCTIONS[@]/%/power/control}" 2>/dev/null
     find /dev/vfio -name '[0-9]*' 2>/dev/null
 }
 keep_world() {
@@ -77,11 +77,10 @@ keep_world() {
 unchanged() { diff <(echo "$BEFORE") <(world); }
 
 pass() { gpuhostctl passthrough "$@"; }
-# codes VERB ADDRESS CODES [OPTION…]: it ends with a refusal that names these and no other.
+# codes VERB ADDRESS CODES [OPTION…]: it ends with a refusal that names these and no other. What it said is in /tmp/said.
 codes() {
-    local said
-    if said=$(pass "$1" "$2" --json "${@:4}" 2>/tmp/stderr); then echo "it was not refused"; return 1; fi
-    is "$(jq -r '[.Blockers[].Code] | sort | join(" ")' <<<"$said")" "$3" || { cat /tmp/stderr; return 1; }
+    if pass "$1" "$2" --json "${@:4}" >/tmp/said 2>/tmp/stderr; then echo "it was not refused"; return 1; fi
+    is "$(jq -r '[.Blockers[].Code] | sort | join(" ")' /tmp/said)" "$3" || { cat /tmp/stderr; return 1; }
 }
 # refused ADDRESS CODES [OPTION…]: by the check and by the attempt, which name the same, and without effect.
 refused() {

@@ -12,7 +12,6 @@ check "apt installs the product" install_product
 H100=0000:01:00.0 A4000=0000:02:00.0
 keep_world
 refused $H100 iommu_off
-refused $A4000 iommu_off
 # This kernel is built without no-IOMMU mode (CONFIG_VFIO_NOIOMMU); a module of the rig makes the group by the same calls.
 echo $H100 >/sys/module/extras/parameters/noiommu
 keep_world
