@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Says something to systemd; where there is none to hear it, nothing happens.
 pub(crate) fn say(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+    if let Err(error) = hands::notify::tell(states) {
         tracing::debug!(%error, "systemd did not take a notification");
     }
 }

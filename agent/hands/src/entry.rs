@@ -94,7 +94,7 @@ async fn watchdog() {
 }
 
 fn tell(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
+    if let Err(error) = crate::notify::tell(state) {
         tracing::warn!(message_id = Message::ServiceManagerSilent.id(), "the service manager cannot be told: {error}");
     }
 }

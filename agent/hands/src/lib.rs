@@ -11,6 +11,7 @@ pub mod frame;
 pub mod launcher;
 pub mod linux;
 pub mod listen;
+pub mod notify;
 pub mod peers;
 pub mod policy;
 pub mod power;

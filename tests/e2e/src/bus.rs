@@ -39,6 +39,7 @@ impl Bus {
             .args(["--nofork", "--print-address=1", "--nosyslog", "--config-file"])
             .arg(&config)
             .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(dir.join("bus.log"))?)
             .spawn()
             .context("cannot start dbus-daemon; on Debian it is in the package dbus-daemon")?;
         let mut address = String::new();

@@ -167,11 +167,21 @@ impl Task {
             Outcome::Done => Ended { result: Ok(()), left: Ok(machine.record_when_done()), stuck: None, made: true },
             Outcome::Untouched(trouble) => {
                 let said = format!("{trouble}. Nothing was changed");
-                Ended { result: Err(Refusal::HostFault { attempted: attempted(), said }), left: Err(()), stuck: None, made: true }
+                Ended {
+                    result: Err(Refusal::HostFault { attempted: attempted(), said }),
+                    left: Err(()),
+                    stuck: None,
+                    made: true,
+                }
             }
             Outcome::Restored(trouble) => {
                 let said = format!("{trouble}. What was changed has been undone: the host is as it was before");
-                Ended { result: Err(Refusal::HostFault { attempted: attempted(), said }), left: Err(()), stuck: None, made: true }
+                Ended {
+                    result: Err(Refusal::HostFault { attempted: attempted(), said }),
+                    left: Err(()),
+                    stuck: None,
+                    made: true,
+                }
             }
             Outcome::Quarantined(trouble) => {
                 let why = trouble.to_string();

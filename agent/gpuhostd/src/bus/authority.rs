@@ -1,6 +1,7 @@
 //! Asks polkit about a caller. Whatever is not a clear yes is a no; where there is no polkit, root alone may.
 
 use super::gate::{Action, denied};
+use super::load::Seats;
 use super::options::Standard;
 use model::refusal::Refusal;
 use std::collections::HashMap;
@@ -14,59 +15,77 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 /// polkit's time with a dialogue: a person types a password.
 const DIALOGUE_DEADLINE: Duration = Duration::from_secs(120);
 
-/// The caller's user id, where it may do this.
-pub(super) async fn ask(
-    connection: &Connection,
-    header: &Header<'_>,
-    action: Action,
-    member: &str,
-    options: Standard,
-    details: &[(&str, &str)],
-) -> Result<u32, Refusal> {
-    let uid = caller_uid(connection, header, action).await?;
-    let dialogue = header.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH) && !options.no_user_interaction;
-    let deadline = if dialogue { DIALOGUE_DEADLINE } else { ANSWER_DEADLINE };
-    let check = check(connection, header, action, member, dialogue, details);
-    match tokio::time::timeout(deadline, check).await {
-        Ok(Ok(answer)) => {
-            judge(&answer, action)?;
-            // A yes for a caller that left meanwhile is a yes for nobody. The bus never gives a name a second time.
-            caller_uid(connection, header, action).await
+/// polkit and the bus, asked over a connection of our own: no caller can keep their answers from us.
+#[derive(Debug)]
+pub(super) struct Authority {
+    connection: Connection,
+    seats: Seats,
+}
+
+impl Authority {
+    /// An authority that is asked over this connection, at which nothing is served.
+    pub(super) fn new(connection: Connection) -> Self {
+        Self { connection, seats: Seats::default() }
+    }
+
+    /// The caller's user id, where it may do this.
+    pub(super) async fn ask(
+        &self,
+        header: &Header<'_>,
+        action: Action,
+        member: &str,
+        options: Standard,
+        details: &[(&str, &str)],
+    ) -> Result<u32, Refusal> {
+        let uid = self.caller_uid(header, action).await?;
+        let many = || Refusal::Busy {
+            why: "polkit is being asked about other calls; try again when it has decided".to_owned(),
+        };
+        let _seat = self.seats.take(uid).ok_or_else(many)?;
+        let dialogue = header.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH) && !options.no_user_interaction;
+        let deadline = if dialogue { DIALOGUE_DEADLINE } else { ANSWER_DEADLINE };
+        let check = self.check(header, action, member, dialogue, details);
+        match tokio::time::timeout(deadline, check).await {
+            Ok(Ok(answer)) => {
+                judge(&answer, action)?;
+                // A yes for a caller that left meanwhile is a yes for nobody. The bus never gives a name a second time.
+                self.caller_uid(header, action).await
+            }
+            Ok(Err(error)) if is_absent(&error) => root_alone(uid, action),
+            Ok(Err(error)) => Err(denied(action.id(), format!("polkit did not decide: {error}"))),
+            Err(_) => Err(denied(action.id(), format!("polkit did not decide in {} s", deadline.as_secs()))),
         }
-        Ok(Err(error)) if is_absent(&error) => root_alone(uid, action),
-        Ok(Err(error)) => Err(denied(action.id(), format!("polkit did not decide: {error}"))),
-        Err(_) => Err(denied(action.id(), format!("polkit did not decide in {} s", deadline.as_secs()))),
     }
-}
 
-async fn caller_uid(connection: &Connection, header: &Header<'_>, action: Action) -> Result<u32, Refusal> {
-    let unknown = |why: String| denied(action.id(), format!("the bus does not say who the caller is: {why}"));
-    let sender = header.sender().ok_or_else(|| unknown("the message has no sender".into()))?;
-    let bus = "org.freedesktop.DBus";
-    let question =
-        connection.call_method(Some(bus), "/org/freedesktop/DBus", Some(bus), "GetConnectionUnixUser", sender);
-    match tokio::time::timeout(ANSWER_DEADLINE, question).await {
-        Ok(Ok(reply)) => reply.body().deserialize().map_err(|e| unknown(e.to_string())),
-        Ok(Err(error)) => Err(unknown(error.to_string())),
-        Err(_) => Err(unknown(format!("no answer in {} s", ANSWER_DEADLINE.as_secs()))),
+    async fn caller_uid(&self, header: &Header<'_>, action: Action) -> Result<u32, Refusal> {
+        let unknown = |why: String| denied(action.id(), format!("the bus does not say who the caller is: {why}"));
+        let sender = header.sender().ok_or_else(|| unknown("the message has no sender".into()))?;
+        let bus = "org.freedesktop.DBus";
+        let path = "/org/freedesktop/DBus";
+        let question = self.connection.call_method(Some(bus), path, Some(bus), "GetConnectionUnixUser", sender);
+        match tokio::time::timeout(ANSWER_DEADLINE, question).await {
+            Ok(Ok(reply)) => reply.body().deserialize().map_err(|e| unknown(e.to_string())),
+            Ok(Err(error)) => Err(unknown(error.to_string())),
+            Err(_) => Err(unknown(format!("no answer in {} s", ANSWER_DEADLINE.as_secs()))),
+        }
     }
-}
 
-async fn check(
-    connection: &Connection,
-    header: &Header<'_>,
-    action: Action,
-    member: &str,
-    dialogue: bool,
-    details: &[(&str, &str)],
-) -> zbus::Result<AuthorizationResult> {
-    let subject = Subject::new_for_message_header(header).map_err(|e| zbus::Error::Failure(e.to_string()))?;
-    let mut shown: HashMap<&str, &str> = details.iter().copied().collect();
-    shown.insert("operation", member);
-    let flags =
-        if dialogue { CheckAuthorizationFlags::ALLOW_USER_INTERACTION } else { CheckAuthorizationFlags::empty() };
-    let builder = AuthorityProxy::builder(connection).cache_properties(zbus::proxy::CacheProperties::No);
-    builder.build().await?.check_authorization(&subject, action.id(), &shown, flags, "").await
+    async fn check(
+        &self,
+        header: &Header<'_>,
+        action: Action,
+        member: &str,
+        dialogue: bool,
+        details: &[(&str, &str)],
+    ) -> zbus::Result<AuthorizationResult> {
+        let subject = Subject::new_for_message_header(header).map_err(|e| zbus::Error::Failure(e.to_string()))?;
+        let mut shown: HashMap<&str, &str> = details.iter().copied().collect();
+        shown.insert("operation", member);
+        let flags =
+            if dialogue { CheckAuthorizationFlags::ALLOW_USER_INTERACTION } else { CheckAuthorizationFlags::empty() };
+        let builder = AuthorityProxy::builder(&self.connection).cache_properties(zbus::proxy::CacheProperties::No);
+        builder.build().await?.check_authorization(&subject, action.id(), &shown, flags, "").await
+    }
 }
 
 fn judge(answer: &AuthorizationResult, action: Action) -> Result<(), Refusal> {

@@ -1,13 +1,14 @@
 //! The one gate: which action each member needs, and whether this caller may. A member without an action is denied.
 
-use super::authority;
+use super::authority::Authority;
+use super::load::{Telling, Told};
 use super::options::Standard;
 use engine::command::{Actor, Authorized, Command, Origin, Verdict};
 use model::message::Message;
 use model::refusal::Refusal;
+use std::time::Instant;
 use wire::dbus::{GPU_INTERFACE, HOST_INTERFACE};
-use zbus::Connection;
-use zbus::message::Header;
+use zbus::message::{Flags, Header};
 
 /// What a caller must be allowed to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,36 +68,58 @@ impl Admission {
     }
 }
 
-/// Lets the caller of a message in, or says why not. The subject is the sender's unique name on the bus, which cannot be taken
-/// over by another process, unlike a pid.
-pub(super) async fn admit(
-    connection: &Connection,
-    header: &Header<'_>,
-    interface: &'static str,
-    member: &'static str,
-    options: Standard,
-    details: &[(&str, &str)],
-) -> Result<Admission, Refusal> {
-    let Some(action) = action_for(interface, member) else {
-        return Err(denied("none", format!("{interface}.{member} has no action, and so nobody may call it")));
-    };
-    let uid = match action {
-        Action::Inspect => None,
-        Action::Rescan | Action::ManageEnrolment | Action::Passthrough | Action::Lock => {
-            let asked = authority::ask(connection, header, action, member, options, details).await;
-            if let Err(refusal) = &asked {
-                tracing::warn!(message_id = Message::BusCallRefused.id(),
-                    action = action.id(),
-                    member,
-                    sender = header.sender().map(|name| name.as_str()),
-                    error = %refusal,
-                    "a call over D-Bus was refused"
-                );
+/// The gate of one connection to the bus.
+#[derive(Debug)]
+pub(super) struct Gate {
+    authority: Authority,
+    told: Told,
+}
+
+impl Gate {
+    /// A gate that asks this authority.
+    pub(super) fn new(authority: Authority) -> Self {
+        Self { authority, told: Told::default() }
+    }
+
+    /// Lets the caller of a message in, or says why not. The subject is the sender's unique name on the bus, which cannot be
+    /// taken over by another process, unlike a pid.
+    pub(super) async fn admit(
+        &self,
+        header: &Header<'_>,
+        interface: &'static str,
+        member: &'static str,
+        options: Standard,
+        details: &[(&str, &str)],
+    ) -> Result<Admission, Refusal> {
+        let Some(action) = action_for(interface, member) else {
+            return Err(denied("none", format!("{interface}.{member} has no action, and so nobody may call it")));
+        };
+        let uid = match action {
+            // The answer is all that this is for, and nobody waits for it.
+            Action::Inspect if header.primary().flags().contains(Flags::NO_REPLY_EXPECTED) => {
+                return Err(Refusal::Conflict { why: "nobody waits for the answer".to_owned() });
             }
-            Some(asked?)
-        }
-    };
-    Ok(Admission { actor: Actor { uid, origin: Origin::Bus } })
+            Action::Inspect => None,
+            Action::Rescan | Action::ManageEnrolment | Action::Passthrough | Action::Lock => {
+                let asked = self.authority.ask(header, action, member, options, details).await;
+                Some(asked.inspect_err(|refusal| self.tell(header, action, member, refusal))?)
+            }
+        };
+        Ok(Admission { actor: Actor { uid, origin: Origin::Bus } })
+    }
+
+    fn tell(&self, header: &Header<'_>, action: Action, member: &str, refusal: &Refusal) {
+        let Telling::Yes(untold) = self.told.one(Instant::now()) else { return };
+        tracing::warn!(
+            message_id = Message::BusCallRefused.id(),
+            action = action.id(),
+            member,
+            sender = header.sender().map(|name| name.as_str()),
+            error = %refusal,
+            untold,
+            "a call over D-Bus was refused"
+        );
+    }
 }
 
 /// [`Refusal::NotAuthorized`].

@@ -3,7 +3,6 @@
 use super::dict::{Dict, dict, dicts};
 use super::face::Face;
 use super::failure::{NoValue, Refused};
-use super::gate;
 use super::options::{Options, Parser, Standard};
 use super::submit::Submitter;
 use engine::change::Change;
@@ -14,8 +13,8 @@ use model::refusal::Refusal;
 use std::collections::BTreeMap;
 use wire::dbus::GPU_INTERFACE;
 use wire::dbus::gpu::GpuView;
+use zbus::OwnedObjectPath;
 use zbus::message::Header;
-use zbus::{Connection, OwnedObjectPath};
 
 /// Only the plan is wanted.
 const DRY_RUN: &str = "dry-run";
@@ -39,14 +38,14 @@ impl GpuObject {
     /// Asks polkit about a change of this GPU, and hands it in.
     async fn ask(
         &self,
-        (connection, header): (&Connection, &Header<'_>),
+        header: &Header<'_>,
         (member, plain): (&'static str, Standard),
         command: impl FnOnce(PciAddress) -> Command,
     ) -> std::result::Result<OwnedObjectPath, Refused> {
         let shown = self.face.now();
         let name = shown.name.as_deref().unwrap_or(&shown.pci_id);
         let details = [("gpu", shown.address.as_str()), ("name", name)];
-        let admission = gate::admit(connection, header, GPU_INTERFACE, member, plain, &details).await?;
+        let admission = self.submitter.admit(header, GPU_INTERFACE, member, plain, &details).await?;
         let gpu = shown
             .address
             .parse()
@@ -64,10 +63,9 @@ impl GpuObject {
         &self,
         options: Options,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
     ) -> std::result::Result<Dict, Refused> {
         let plain = Parser::new(options).finish()?;
-        gate::admit(connection, &header, GPU_INTERFACE, "GetMetrics", plain, &[]).await?;
+        self.submitter.admit(&header, GPU_INTERFACE, "GetMetrics", plain, &[]).await?;
         Ok(dict(&self.face.now().metrics))
     }
 
@@ -81,7 +79,6 @@ impl GpuObject {
         &self,
         options: Options,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
     ) -> std::result::Result<OwnedObjectPath, Refused> {
         let mut parser = Parser::new(options);
         let dry_run = parser.flag(DRY_RUN)?.unwrap_or(false);
@@ -90,7 +87,7 @@ impl GpuObject {
         let plain = parser.finish()?;
         let operation = Operation::PassthroughBind;
         let command = |gpu| Command::Change(Change { operation, gpu, dry_run, confirm_within_ms, guest_memory_mib });
-        self.ask((connection, &header), ("BindPassthrough", plain), command).await
+        self.ask(&header, ("BindPassthrough", plain), command).await
     }
 
     /// Takes the GPU back: each function gets the driver and the override that it had. Refused while a guest has it open, or
@@ -101,7 +98,6 @@ impl GpuObject {
         &self,
         options: Options,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
     ) -> std::result::Result<OwnedObjectPath, Refused> {
         let mut parser = Parser::new(options);
         let dry_run = parser.flag(DRY_RUN)?.unwrap_or(false);
@@ -111,7 +107,7 @@ impl GpuObject {
             let (confirm_within_ms, guest_memory_mib) = (None, None);
             Command::Change(Change { operation, gpu, dry_run, confirm_within_ms, guest_memory_mib })
         };
-        self.ask((connection, &header), ("ReleasePassthrough", plain), command).await
+        self.ask(&header, ("ReleasePassthrough", plain), command).await
     }
 
     /// Lets a change stand that was made with confirm-within. Action: org.gpuhost.agent1.passthrough. Options:
@@ -121,10 +117,9 @@ impl GpuObject {
         &self,
         options: Options,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
     ) -> std::result::Result<OwnedObjectPath, Refused> {
         let plain = Parser::new(options).finish()?;
-        self.ask((connection, &header), ("ConfirmPassthrough", plain), Command::Confirm).await
+        self.ask(&header, ("ConfirmPassthrough", plain), Command::Confirm).await
     }
 
     /// PCI address, domain:bus:device.function.

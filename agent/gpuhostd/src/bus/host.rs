@@ -8,13 +8,14 @@ use super::job::job_view;
 use super::options::{Options, Parser};
 use super::shown::Shown;
 use super::submit::Submitter;
-use super::{Moment, Sources, gate, token};
+use super::{Moment, Sources, token};
 use engine::command::Command;
 use host::front::BootClock;
 use model::ports::Clock;
 use model::refusal::Refusal;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use wire::dbus::gpu::GpuView;
 use wire::dbus::group::GroupView;
 use wire::dbus::host::HostView;
@@ -22,10 +23,12 @@ use wire::dbus::load::LoadView;
 use wire::dbus::snapshot::Snapshot;
 use wire::dbus::{HOST_INTERFACE, ROOT_PATH};
 use zbus::message::Header;
-use zbus::{Connection, OwnedFd, OwnedObjectPath};
+use zbus::{OwnedFd, OwnedObjectPath};
 
 /// How long a caller of `Sample` waits for fresh values.
 const SAMPLE_DEADLINE: Duration = Duration::from_secs(2);
+/// So many callers of `Sample` wait at once; more get what is known.
+const SAMPLES: usize = 16;
 
 type Result<T, E = NoValue> = std::result::Result<T, E>;
 
@@ -36,6 +39,7 @@ pub(super) struct HostObject {
     sources: Sources,
     submitter: Submitter,
     enrolments: token::Turnstile,
+    samples: Semaphore,
 }
 
 /// What the root object shows of one instant.
@@ -65,7 +69,16 @@ impl HostObject {
     /// The object, and its place in the tree.
     pub(super) fn new(sources: &Sources, submitter: Submitter) -> (Self, Shown<HostView>) {
         let (shown, face) = Shown::new(ROOT_PATH.to_owned(), host_view(&sources.now()));
-        (Self { face, sources: sources.clone(), submitter, enrolments: token::Turnstile::new() }, shown)
+        (
+            Self {
+                face,
+                sources: sources.clone(),
+                submitter,
+                enrolments: token::Turnstile::new(),
+                samples: Semaphore::new(SAMPLES),
+            },
+            shown,
+        )
     }
 }
 
@@ -74,14 +87,9 @@ impl HostObject {
     /// Everything that all objects show at this instant, in one JSON document: Host, Gpus (with Metrics), IommuGroups, Jobs,
     /// each property under its D-Bus name, null where it has no value; and Load, how busy the host is. Options: none.
     #[zbus(out_args("observation"))]
-    async fn get_observation(
-        &self,
-        options: Options,
-        #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
-    ) -> Result<String, Refused> {
+    async fn get_observation(&self, options: Options, #[zbus(header)] header: Header<'_>) -> Result<String, Refused> {
         let plain = Parser::new(options).finish()?;
-        gate::admit(connection, &header, HOST_INTERFACE, "GetObservation", plain, &[]).await?;
+        self.submitter.admit(&header, HOST_INTERFACE, "GetObservation", plain, &[]).await?;
         written(&self.sources.now())
     }
 
@@ -90,28 +98,20 @@ impl HostObject {
     /// does not answer holds the answer up for two seconds at most; the values that were seen last are given then. Options:
     /// none.
     #[zbus(out_args("observation"))]
-    async fn sample(
-        &self,
-        options: Options,
-        #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
-    ) -> Result<String, Refused> {
+    async fn sample(&self, options: Options, #[zbus(header)] header: Header<'_>) -> Result<String, Refused> {
         let plain = Parser::new(options).finish()?;
-        gate::admit(connection, &header, HOST_INTERFACE, "Sample", plain, &[]).await?;
-        self.sources.handle.sample(SAMPLE_DEADLINE).await;
+        self.submitter.admit(&header, HOST_INTERFACE, "Sample", plain, &[]).await?;
+        if let Ok(_place) = self.samples.try_acquire() {
+            self.sources.handle.sample(SAMPLE_DEADLINE).await;
+        }
         written(&self.sources.now())
     }
 
     /// Scans the PCI bus and asks all sources anew. Action: org.gpuhost.agent1.rescan. Options: auth.no-user-interaction (b).
     #[zbus(out_args("job"))]
-    async fn rescan(
-        &self,
-        options: Options,
-        #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
-    ) -> Result<OwnedObjectPath, Refused> {
+    async fn rescan(&self, options: Options, #[zbus(header)] header: Header<'_>) -> Result<OwnedObjectPath, Refused> {
         let plain = Parser::new(options).finish()?;
-        let admission = gate::admit(connection, &header, HOST_INTERFACE, "Rescan", plain, &[]).await?;
+        let admission = self.submitter.admit(&header, HOST_INTERFACE, "Rescan", plain, &[]).await?;
         self.submitter.submit(admission.authorize(Command::Rescan)?).await
     }
 
@@ -126,7 +126,6 @@ impl HostObject {
         urls: Vec<String>,
         options: Options,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
     ) -> Result<OwnedObjectPath, Refused> {
         let mut parser = Parser::new(options);
         let wanted = EnrolOptions::take(&mut parser)?;
@@ -134,7 +133,7 @@ impl HostObject {
         let urls = enrolment::checked_urls(urls)?;
         let shown = urls.join(" ");
         let details = [("manager", shown.as_str())];
-        let admission = gate::admit(connection, &header, HOST_INTERFACE, "Enroll", plain, &details).await?;
+        let admission = self.submitter.admit(&header, HOST_INTERFACE, "Enroll", plain, &details).await?;
         let token = self.enrolments.read(token.into()).await?;
         let spec = wanted.spec(urls, token);
         self.submitter.submit(admission.authorize(Command::Enrol(Box::new(spec)))?).await
@@ -143,41 +142,26 @@ impl HostObject {
     /// Says goodbye to the manager and wipes the credential. Action: org.gpuhost.agent1.manage-enrolment. Options:
     /// auth.no-user-interaction (b).
     #[zbus(out_args("job"))]
-    async fn leave(
-        &self,
-        options: Options,
-        #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
-    ) -> Result<OwnedObjectPath, Refused> {
+    async fn leave(&self, options: Options, #[zbus(header)] header: Header<'_>) -> Result<OwnedObjectPath, Refused> {
         let plain = Parser::new(options).finish()?;
-        let admission = gate::admit(connection, &header, HOST_INTERFACE, "Leave", plain, &[]).await?;
+        let admission = self.submitter.admit(&header, HOST_INTERFACE, "Leave", plain, &[]).await?;
         self.submitter.submit(admission.authorize(Command::Leave)?).await
     }
 
     /// Freezes every change of this host that a manager asks for, until Unlock; also over a restart. What is asked for on this
     /// host goes on. Action: org.gpuhost.agent1.lock. Options: auth.no-user-interaction (b).
     #[zbus(out_args("job"))]
-    async fn lock(
-        &self,
-        options: Options,
-        #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
-    ) -> Result<OwnedObjectPath, Refused> {
+    async fn lock(&self, options: Options, #[zbus(header)] header: Header<'_>) -> Result<OwnedObjectPath, Refused> {
         let plain = Parser::new(options).finish()?;
-        let admission = gate::admit(connection, &header, HOST_INTERFACE, "Lock", plain, &[]).await?;
+        let admission = self.submitter.admit(&header, HOST_INTERFACE, "Lock", plain, &[]).await?;
         self.submitter.submit(admission.authorize(Command::Lock(true))?).await
     }
 
     /// Lifts what Lock did. Action: org.gpuhost.agent1.lock. Options: auth.no-user-interaction (b).
     #[zbus(out_args("job"))]
-    async fn unlock(
-        &self,
-        options: Options,
-        #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
-    ) -> Result<OwnedObjectPath, Refused> {
+    async fn unlock(&self, options: Options, #[zbus(header)] header: Header<'_>) -> Result<OwnedObjectPath, Refused> {
         let plain = Parser::new(options).finish()?;
-        let admission = gate::admit(connection, &header, HOST_INTERFACE, "Unlock", plain, &[]).await?;
+        let admission = self.submitter.admit(&header, HOST_INTERFACE, "Unlock", plain, &[]).await?;
         self.submitter.submit(admission.authorize(Command::Lock(false))?).await
     }
 

@@ -3,6 +3,7 @@
 mod authority;
 mod dict;
 mod enrolment;
+mod executor;
 mod face;
 mod failure;
 pub mod gate;
@@ -10,12 +11,14 @@ mod gpu;
 mod group;
 mod host;
 mod job;
+mod load;
 mod mig;
 mod options;
 mod serve;
 mod shown;
 mod submit;
 mod token;
+mod transport;
 mod tree;
 
 use engine::handle::Handle;

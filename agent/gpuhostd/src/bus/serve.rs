@@ -1,11 +1,14 @@
 //! One connection to the bus, from the handshake to its end.
 
+use super::authority::Authority;
+use super::gate::Gate;
 use super::host::HostObject;
 use super::submit::Submitter;
 use super::tree::Tree;
-use super::{BusAddress, BusState, Sources};
+use super::{BusAddress, BusState, Sources, transport};
 use futures_util::StreamExt;
 use model::message::Message;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -106,20 +109,15 @@ async fn set_up(
     bus: &str,
     sources: &Sources,
 ) -> Result<(Connection, Tree, MessageStream), BusFault> {
-    let builder = match address {
-        BusAddress::System => zbus::connection::Builder::system(),
-        BusAddress::Session => zbus::connection::Builder::session(),
-        BusAddress::At(text) => zbus::connection::Builder::address(text.as_str()),
-    };
+    let connect = |source| BusFault::Connect { bus: bus.to_owned(), source };
+    let at = parsed(address).map_err(connect)?;
+    let open = async || transport::connect(&at).await.map_err(zbus::Error::from).map_err(connect);
+    let gate = Gate::new(Authority::new(open().await?.build().await.map_err(connect)?));
     let (published, newest) = watch::channel(None);
-    let submitter = Submitter::new(sources.handle.clone(), newest);
+    let submitter = Submitter::new(sources.handle.clone(), newest, Arc::new(gate));
     let (host, host_slot) = HostObject::new(sources, submitter.clone());
-    let connection = builder
-        .serve_at(ROOT_PATH, ObjectManager)
-        .serve_at(ROOT_PATH, host)
-        .build()
-        .await
-        .map_err(|source| BusFault::Connect { bus: bus.to_owned(), source })?;
+    let builder = open().await?.serve_at(ROOT_PATH, ObjectManager).serve_at(ROOT_PATH, host);
+    let connection = builder.build().await.map_err(connect)?;
     let publish = |source| BusFault::Publish { bus: bus.to_owned(), source };
     let mut tree = Tree::new(connection.clone(), host_slot, (published, submitter)).await.map_err(publish)?;
     tree.show(&sources.now()).await.map_err(publish)?;
@@ -129,6 +127,14 @@ async fn set_up(
         .await
         .map_err(|source| BusFault::Name { bus: bus.to_owned(), uid: nix::unistd::geteuid().as_raw(), source })?;
     Ok((connection, tree, lost))
+}
+
+fn parsed(address: &BusAddress) -> zbus::Result<zbus::Address> {
+    match address {
+        BusAddress::System => zbus::Address::system(),
+        BusAddress::Session => zbus::Address::session(),
+        BusAddress::At(text) => text.parse(),
+    }
 }
 
 async fn name_lost_stream(connection: &Connection) -> zbus::Result<MessageStream> {
