@@ -1,18 +1,19 @@
 #!/bin/bash
-# boot.sh [-t SECONDS] [-r] IMAGE JOB OUT: boots a throw-away copy of the image, runs JOB/run.sh in it as root, and brings its /out
+# boot.sh [-t SECONDS] [-r] [-n] IMAGE JOB OUT: boots a throw-away copy of the image, runs JOB/run.sh in it as root, and brings its /out
 # back to OUT, with the console. Ends as the job did; with 124 where it did not end in time, with 125 where the guest never
-# started it. -r: a reboot of the guest is part of the job.
+# started it, with 126 where the emulator itself crashed. -r: a reboot of the guest is part of the job. -n: the machine has no IOMMU.
 set -euo pipefail
-SECONDS_AT_MOST=300 REBOOT=-no-reboot
-while getopts t:r option; do
+EMULATOR=0 SECONDS_AT_MOST=300 REBOOT=-no-reboot IOMMU=(-device intel-iommu,intremap=on,caching-mode=on)
+while getopts t:rn option; do
     case $option in
     t) SECONDS_AT_MOST=$OPTARG ;;
     r) REBOOT= ;;
+    n) IOMMU=() ;;
     *) exit 2 ;;
     esac
 done
 shift $((OPTIND - 1))
-IMAGE=${1:?usage: boot.sh [-t SECONDS] [-r] IMAGE JOB OUT} JOB=${2:?} OUT=${3:?}
+IMAGE=${1:?usage: boot.sh [-t SECONDS] [-r] [-n] IMAGE JOB OUT} JOB=${2:?} OUT=${3:?}
 HERE=$(cd "$(dirname "$0")" && pwd)
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
@@ -29,15 +30,17 @@ mapfile -t TOPOLOGY < <(tr ' ' '\n' <"$HERE/topology.args")
 nice timeout --kill-after=5 "$SECONDS_AT_MOST" qemu-system-x86_64 \
     -machine q35,kernel-irqchip=split -accel tcg,thread=multi,tb-size=512 -cpu max -m 2048 -smp 2 \
     -nodefaults -vga none -display none $REBOOT -monitor none -serial "file:$OUT/console" \
-    -device intel-iommu,intremap=on,caching-mode=on -kernel "$IMAGE/vmlinuz" \
+    "${IOMMU[@]}" -kernel "$IMAGE/vmlinuz" \
     -append "root=PARTUUID=6f1d0c5e-0001-4000-8000-0000005219a1 rw rootwait console=ttyS0,115200 panic=-1 intel_iommu=on \
 iommu=nopt net.ifnames=0 apparmor=0 selinux=0 systemd.show_status=0 loglevel=4" \
     -drive "if=none,id=root,file=$IMAGE/root.img,format=raw,snapshot=on,cache=unsafe" \
     -device nvme,drive=root,serial=root,addr=0x2 \
     -drive "if=none,id=job,file=$WORK/job,format=raw,readonly=on" -device nvme,drive=job,serial=job,addr=0x3 \
     -drive "if=none,id=result,file=$WORK/result,format=raw,cache=unsafe" -device nvme,drive=result,serial=result,addr=0x4 \
-    "${TOPOLOGY[@]}" >"$OUT/emulator" 2>&1 || true
+    "${TOPOLOGY[@]}" >"$OUT/emulator" 2>&1 || EMULATOR=$?
 tar -C "$OUT" -xf "$WORK/result" 2>/dev/null || true
 if [ -s "$OUT/code" ]; then exit "$(cat "$OUT/code")"; fi
+# Killed by SIGSEGV: nothing that a guest does may bring that about.
+if [ "$EMULATOR" = 139 ]; then exit 126; fi
 if grep -q 'runner: the job starts' "$OUT/console" 2>/dev/null; then exit 124; fi
 exit 125

@@ -63,6 +63,34 @@ client_in_container() {
     docker run --rm --network none --ulimit memlock=-1:-1 --device /dev/vfio/vfio --device "/dev/vfio/$(group_of "$1")" rig \
         /vfio_client "$(group_of "$1")" "$1"
 }
+# The state that a change touches, of every function that was there when it was kept, and the group nodes of VFIO. Few processes, since
+# each costs a tenth of a second here.
+world() {
+    find "${FUNCTIONS[@]}" -maxdepth 1 -type l '(' -name driver -o -name iommu_group ')' -printf '%p %l\n'
+    grep -H . "${FUNCTIONS[@]/%/driver_override}" "${FUNCTIONS[@]/%/d3cold_allowed}" "${FUNCTIONS[@]/%/power/control}" 2>/dev/null
+    find /dev/vfio -name '[0-9]*' 2>/dev/null
+}
+keep_world() {
+    FUNCTIONS=("$PCI"/devices/*/)
+    BEFORE=$(world)
+}
+unchanged() { diff <(echo "$BEFORE") <(world); }
+
+pass() { gpuhostctl passthrough "$@"; }
+# codes VERB ADDRESS CODES [OPTION…]: it ends with a refusal that names these and no other. What it said is in /tmp/said.
+codes() {
+    if pass "$1" "$2" --json "${@:4}" >/tmp/said 2>/tmp/stderr; then echo "it was not refused"; return 1; fi
+    is "$(jq -r '[.Blockers[].Code] | sort | join(" ")' /tmp/said)" "$3" || { cat /tmp/stderr; return 1; }
+}
+# refused ADDRESS CODES [OPTION…]: by the check and by the attempt, which name the same, and without effect.
+refused() {
+    check "$1: the check says $2" codes check "$@"
+    check "$1: the attempt is refused with $2" codes bind "$@"
+    check "$1: nothing has changed" unchanged
+}
+# check_says ADDRESS WORD: in the answer of `passthrough check`.
+check_says() { grep -w -- "$2" <(pass check "$1" --json 2>&1); }
+
 object_of() { echo "/org/gpuhost/Agent1/gpu/${1//[:.]/_}"; }
 bus_get() { busctl --json=short get-property org.gpuhost.Agent1 "$(object_of "$1")" org.gpuhost.Agent1.Gpu "$2" | jq -r .data; }
 use_is() { is "$(bus_get "$1" Use)" "$2"; }

@@ -8,11 +8,8 @@ check "the GPUs are there" make_world
 check "each function has its identity" within 10 world_is_whole
 check "apt installs the product" install_product
 H100=0000:01:00.0 A4000=0000:02:00.0 AUDIO=0000:02:00.1
-pass() { gpuhostctl passthrough "$@"; }
 client() { ./modules/vfio_client "$(group_of "$1")" "$1"; }
-world() { shown $H100 $A4000 $AUDIO 0000:04:01.0 0000:04:02.0 0000:05:00.0 0000:07:01.0 0000:41:00.0 0000:00:14.0; }
-unchanged() { diff <(echo "$BEFORE") <(world); }
-BEFORE=$(world)
+keep_world
 
 check "the plan can be seen" pass check $A4000
 check "and tried without effect" pass bind $A4000 --dry-run
@@ -36,14 +33,6 @@ wait
 check "without the guest it is taken back" within 20 pass release $A4000
 check "everything is as before" unchanged
 
-# check_says ADDRESS WORD: in the answer of `passthrough check`.
-check_says() { grep -w -- "$2" <(pass check "$1" --json 2>&1); }
-# refused ADDRESS CODE: named by the check and by the attempt, and without effect.
-refused() {
-    check "$1: the check says $2" check_says "$1" "$2"
-    check "$1: it is refused" not pass bind "$1"
-    check "$1: nothing has changed" unchanged
-}
 refused 0000:04:01.0 group_not_isolated
 refused 0000:07:01.0 group_not_isolated
 refused 0000:41:00.0 no_iommu_group

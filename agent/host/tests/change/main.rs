@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         Some((first, rest)) if first == LOOK_ROLE => return look_main(rest),
         Some(_) | None => {}
     }
-    let tests: [(&str, Test); 14] = [
+    let tests: [(&str, Test); 15] = [
         ("a_close_look_shows_the_group", a_close_look_shows_the_group),
         ("a_look_that_does_not_end_is_given_up", a_look_that_does_not_end_is_given_up),
         ("a_step_is_not_taken_where_the_look_does_not_end", a_step_is_not_taken_where_the_look_does_not_end),
@@ -51,6 +51,10 @@ fn main() -> ExitCode {
         ),
         ("a_step_to_another_function_is_refused_whatever_it_is", a_step_to_another_function_is_refused_whatever_it_is),
         ("a_shared_group_is_not_given_away", a_shared_group_is_not_given_away),
+        (
+            "virtual_functions_are_not_given_away_nor_the_card_that_has_some",
+            virtual_functions_are_not_given_away_nor_the_card_that_has_some,
+        ),
         ("the_policy_is_the_ceiling", the_policy_is_the_ceiling),
         ("a_driver_that_does_not_have_it_lets_nothing_go", a_driver_that_does_not_have_it_lets_nothing_go),
         ("what_the_kernel_says_is_told", what_the_kernel_says_is_told),
@@ -313,6 +317,26 @@ fn a_shared_group_is_not_given_away() {
     // A companion left out of the scope is as foreign: the guest would reach it.
     let lonely = Tree::new();
     assert!(said(lonely.act(&scope(&[GPU]), &give(GPU), Policy::default())).contains(AUDIO));
+}
+
+fn virtual_functions_are_not_given_away_nor_the_card_that_has_some() {
+    const VIRTUAL: &str = "0000:41:00.4";
+    let tree = Tree::new();
+    tree.function(VIRTUAL, "0x030200", "nvidia", 9);
+    symlink(format!("../{GPU}"), tree.path(&format!("bus/pci/devices/{VIRTUAL}/physfn"))).unwrap();
+    let before = contents(tree.0.path());
+    // By itself, and as one more function of the card.
+    let alone = Scope { lane: Lane::Group(model::IommuGroupId(9)), gpu: at(VIRTUAL), members: vec![at(VIRTUAL)] };
+    for asked in [alone, scope(&[GPU, AUDIO, VIRTUAL])] {
+        for step in [give(VIRTUAL), give(&asked.gpu.to_string())] {
+            assert!(said(tree.act(&asked, &step, Policy::default())).contains("virtual function"), "{step}");
+        }
+    }
+    assert!(contents(tree.0.path()) == before, "something was written");
+    tree.put(&format!("bus/pci/devices/{GPU}/sriov_numvfs"), "1\n");
+    assert!(said(tree.act(&scope(&[GPU, AUDIO]), &give(GPU), Policy::default())).contains("switched on"));
+    tree.put(&format!("bus/pci/devices/{GPU}/sriov_numvfs"), "0\n");
+    assert_eq!(tree.act(&scope(&[GPU, AUDIO]), &give(GPU), Policy::default()), Ok(()));
 }
 
 fn the_policy_is_the_ceiling() {

@@ -38,6 +38,12 @@ pub enum Unfit {
     /// There is no group that would keep a guest in.
     #[error("{0} has no IOMMU group")]
     NoGroup(PciAddress),
+    /// It is a part of a card that the host keeps.
+    #[error("{0} is a virtual function: its card belongs to the host")]
+    VirtualFunction(PciAddress),
+    /// Its virtual functions, which guests may have, would go with it.
+    #[error("{0} has virtual functions switched on")]
+    HasVirtualFunctions(PciAddress),
     /// The driver to let go is not the one that has it.
     #[error("{0} is not bound to {1}")]
     NotBound(PciAddress, DriverName),
@@ -139,8 +145,21 @@ fn may_be_given_away(sysfs: &Path, seen: &CloseUp, scope: &Scope, policy: &Polic
     if seen.group.get().is_none() || seen.no_iommu {
         return Err(Unfit::NoGroup(scope.gpu));
     }
+    if let Some(address) = scope.members.iter().find(|address| is_virtual(sysfs, **address)) {
+        return Err(Unfit::VirtualFunction(*address));
+    }
+    let has_virtual = |member: &&MemberState| member.virtual_functions.get().is_some_and(|count| count > 0);
+    if let Some(member) = seen.endpoints().find(has_virtual) {
+        return Err(Unfit::HasVirtualFunctions(member.address));
+    }
     let foreign = seen.endpoints().find(|member| !scope.members.contains(&member.address));
     foreign.map_or(Ok(()), |member| Err(Unfit::NotIsolated(member.address)))
+}
+
+/// On the host that has the card, each of its virtual functions links to it. What cannot be looked at counts as linked.
+fn is_virtual(sysfs: &Path, address: PciAddress) -> bool {
+    let link = sysfs.join("bus/pci/devices").join(address.to_string()).join("physfn");
+    !matches!(link.symlink_metadata(), Err(error) if error.kind() == std::io::ErrorKind::NotFound)
 }
 
 fn is_bound(seen: &CloseUp, address: PciAddress, driver: &DriverName) -> Result<(), Unfit> {
