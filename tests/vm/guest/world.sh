@@ -8,10 +8,14 @@ PCI=/sys/bus/pci
 
 # The list of identities as pcimask takes it.
 identities() { sed -n 's/^\([0-9a-f:.]*\) \([0-9a-f:]*\).*/\1=\2/p' /job/identities | paste -sd,; }
+# The emulator runs the processors in threads, and has crashed where one of them moved the windows of many devices while the other
+# read one: while all buses are scanned anew there is one processor.
+one_processor() { echo $((1 - $1)) >/sys/devices/system/cpu/cpu1/online; }
 # The identities, the stand-in for the driver, and the tool that speaks with it.
 make_world() {
-    install -m 755 /job/nvidia-smi /usr/bin/nvidia-smi
-    insmod /job/modules/pcimask.ko "map=$(identities)" && insmod /job/modules/nvidia.ko && insmod /job/modules/snd_hda_intel.ko
+    install -m 755 /job/nvidia-smi /usr/bin/nvidia-smi && one_processor 1 &&
+        insmod /job/modules/pcimask.ko "map=$(identities)" && insmod /job/modules/nvidia.ko &&
+        insmod /job/modules/snd_hda_intel.ko && one_processor 0
 }
 # world_is_whole: each function of the list that is not virtual is there under its new identity.
 world_is_whole() {

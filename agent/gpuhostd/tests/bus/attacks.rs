@@ -6,9 +6,13 @@ use crate::rig::private_bus::PrivateBus;
 use crate::rig::{NOBODY, PATIENCE, Served, block_on, busctl_as, busctl_refused, client, error_of};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use std::collections::HashMap;
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::time::Instant;
 use wire::dbus::proxy::{HostProxy, Options};
+use zbus::Message;
 
 const NAME: &str = "org.gpuhost.Agent1";
 const ROOT: &str = "/org/gpuhost/Agent1";
@@ -126,6 +130,41 @@ fn a_token_that_never_ends_is_refused_and_others_are_served_meanwhile() {
         assert_eq!(error_of(refused).0, "org.gpuhost.Agent1.Error.InvalidArgument");
     });
     assert!(served.core.got.borrow().is_empty());
+}
+
+/// Sends bytes to the bus as a client that has said hello, and reads until the bus has had enough.
+fn raw(bus: &PrivateBus, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = UnixStream::connect(bus.address.strip_prefix("unix:path=").unwrap()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let uid: String = nix::unistd::geteuid().to_string().bytes().map(|digit| format!("{digit:02x}")).collect();
+    let dbus = "org.freedesktop.DBus";
+    let hello = Message::method_call("/org/freedesktop/DBus", "Hello").destination(dbus).interface(dbus);
+    let handshake = format!("\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n");
+    for part in [handshake.as_bytes(), hello.build(&()).unwrap().data().bytes(), bytes] {
+        stream.write_all(part).unwrap();
+    }
+    let mut said = Vec::new();
+    // It may close with something of ours unread.
+    let _reset = stream.read_to_end(&mut said);
+    said
+}
+
+#[test]
+fn bytes_that_are_no_text_end_the_connection_of_who_sends_them_and_never_reach_us() {
+    let bus = PrivateBus::start();
+    let served = Served::start(&bus, core(hosts::two_gpus()));
+    for bad in [b"x\0yz", b"x\xff\xfez", b"\xed\xa0\x80z"] {
+        let call = Message::method_call(ROOT, "Rescan").destination(NAME).interface("org.gpuhost.Agent1.Host");
+        let good = call.build(&HashMap::from([("abcd", zbus::Variant::from(true))])).unwrap();
+        let mut bytes = good.data().bytes().to_vec();
+        let at = bytes.windows(4).position(|part| part == b"abcd").unwrap();
+        bytes[at..at + 4].copy_from_slice(bad);
+        let said = raw(&bus, &bytes);
+        assert!(said.starts_with(b"OK "), "{}", String::from_utf8_lossy(&said));
+        assert!(!String::from_utf8_lossy(&said).contains("gpuhost"), "{}", String::from_utf8_lossy(&said));
+    }
+    assert!(served.core.got.borrow().is_empty());
+    assert!(busctl_as(&bus, NOBODY, &["tree", "--list", NAME]).status.success());
 }
 
 #[test]
