@@ -65,6 +65,14 @@ check "and the container hand with it" within 5 inactive gpuhostd-containers.ser
 check "it starts again" systemctl start gpuhostd.service
 service_is_alive
 
+# A journald that hangs takes nobody with it who has something to say.
+check "journald hangs, and its queue is full" fill_journal
+beats=$(grep -c '^heartbeat accepted' /tmp/manager/log)
+systemctl kill --signal=HUP gpuhostd.service
+check "the service answers all the same" faster 3000 gpuhostctl gpus
+check "and its heartbeats go on" within 45 heartbeats_more_than "$beats"
+systemctl kill --signal=CONT systemd-journald.service
+
 check "it leaves its manager" gpuhostctl leave
 systemctl stop rig-manager.service
 

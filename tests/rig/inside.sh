@@ -132,6 +132,16 @@ may_nothing() {
     [ "$changes" -ge 4 ] || { echo "only $changes methods were tried"; return 1; }
 }
 
+# fill_journal: journald, which is stopped, takes nothing more.
+fill_journal() {
+    systemctl kill --signal=STOP systemd-journald.service && perl -MSocket -e '
+        socket(my $s, PF_UNIX, SOCK_DGRAM, 0) or die "socket: $!";
+        for (1 .. 100_000) {
+            send($s, "MESSAGE=x\n", MSG_DONTWAIT, sockaddr_un("/run/systemd/journal/socket")) or exit 0;
+        }
+        die "it takes everything";'
+}
+
 reloads_of_pid1() { journalctl _PID=1 --no-pager --output=cat | grep -c '^Reloading' || true; }
 
 # start_manager [OPTION…]: a manager of our own on the loopback, which knows one enrolment token.

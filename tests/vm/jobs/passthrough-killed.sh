@@ -33,7 +33,7 @@ settled() {
 victims=(gpuhostd gpuhostd-host gpuhostd-holders)
 declare -A ended=([before]=0 [after]=0)
 RANDOM=${SEED:-4711}
-between=0
+between=0 slowest=0
 for ((try = 0; try < TRIES; try++)); do
     if [ "$(state)" = "$HOST" ]; then verb=bind; else verb=release; fi
     was=$(state)
@@ -45,14 +45,17 @@ for ((try = 0; try < TRIES; try++)); do
     victim=$(main_pid "$unit")
     # A hand that has left has no process; nothing is killed then.
     if [ "${victim:-0}" -gt 1 ]; then kill -9 "$victim"; fi
+    killed=$(now_ms)
     wait $asked
     if ! within 60 settled; then
         between=$((between + 1))
         note "try $try: $verb, $unit killed after $after ms: $(state)"
     fi
+    took=$(($(now_ms) - killed))
+    if [ $took -gt $slowest ]; then slowest=$took; fi
     if [ "$(state)" = "$was" ]; then ended[before]=$((ended[before] + 1)); else ended[after]=$((ended[after] + 1)); fi
 done
-note "$TRIES kills: ${ended[before]} times as before, ${ended[after]} times as after"
+note "$TRIES kills: ${ended[before]} times as before, ${ended[after]} times as after; settled after $slowest ms at most, in an emulator"
 check "never in between" is "$between" 0
 check "both ends were seen" test "${ended[before]}" -gt 0 -a "${ended[after]}" -gt 0
 if [ "$(state)" = "$GUEST" ]; then check "it is taken back" gpuhostctl passthrough release $A4000; fi
