@@ -45,7 +45,7 @@ impl GpuObject {
         let shown = self.face.now();
         let name = shown.name.as_deref().unwrap_or(&shown.pci_id);
         let details = [("gpu", shown.address.as_str()), ("name", name)];
-        let admission = self.submitter.admit(header, GPU_INTERFACE, member, plain, &details).await?;
+        let admission = self.submitter.gate.admit(header, GPU_INTERFACE, member, plain, &details).await?;
         let gpu = shown
             .address
             .parse()
@@ -65,7 +65,7 @@ impl GpuObject {
         #[zbus(header)] header: Header<'_>,
     ) -> std::result::Result<Dict, Refused> {
         let plain = Parser::new(options).finish()?;
-        self.submitter.admit(&header, GPU_INTERFACE, "GetMetrics", plain, &[]).await?;
+        self.submitter.gate.admit(&header, GPU_INTERFACE, "GetMetrics", plain, &[]).await?;
         Ok(dict(&self.face.now().metrics))
     }
 

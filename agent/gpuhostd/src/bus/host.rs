@@ -89,7 +89,7 @@ impl HostObject {
     #[zbus(out_args("observation"))]
     async fn get_observation(&self, options: Options, #[zbus(header)] header: Header<'_>) -> Result<String, Refused> {
         let plain = Parser::new(options).finish()?;
-        self.submitter.admit(&header, HOST_INTERFACE, "GetObservation", plain, &[]).await?;
+        self.submitter.gate.admit(&header, HOST_INTERFACE, "GetObservation", plain, &[]).await?;
         written(&self.sources.now())
     }
 
@@ -100,7 +100,7 @@ impl HostObject {
     #[zbus(out_args("observation"))]
     async fn sample(&self, options: Options, #[zbus(header)] header: Header<'_>) -> Result<String, Refused> {
         let plain = Parser::new(options).finish()?;
-        self.submitter.admit(&header, HOST_INTERFACE, "Sample", plain, &[]).await?;
+        self.submitter.gate.admit(&header, HOST_INTERFACE, "Sample", plain, &[]).await?;
         if let Ok(_place) = self.samples.try_acquire() {
             self.sources.handle.sample(SAMPLE_DEADLINE).await;
         }
@@ -111,7 +111,7 @@ impl HostObject {
     #[zbus(out_args("job"))]
     async fn rescan(&self, options: Options, #[zbus(header)] header: Header<'_>) -> Result<OwnedObjectPath, Refused> {
         let plain = Parser::new(options).finish()?;
-        let admission = self.submitter.admit(&header, HOST_INTERFACE, "Rescan", plain, &[]).await?;
+        let admission = self.submitter.gate.admit(&header, HOST_INTERFACE, "Rescan", plain, &[]).await?;
         self.submitter.submit(admission.authorize(Command::Rescan)?).await
     }
 
@@ -133,7 +133,7 @@ impl HostObject {
         let urls = enrolment::checked_urls(urls)?;
         let shown = urls.join(" ");
         let details = [("manager", shown.as_str())];
-        let admission = self.submitter.admit(&header, HOST_INTERFACE, "Enroll", plain, &details).await?;
+        let admission = self.submitter.gate.admit(&header, HOST_INTERFACE, "Enroll", plain, &details).await?;
         let token = self.enrolments.read(token.into()).await?;
         let spec = wanted.spec(urls, token);
         self.submitter.submit(admission.authorize(Command::Enrol(Box::new(spec)))?).await
@@ -144,7 +144,7 @@ impl HostObject {
     #[zbus(out_args("job"))]
     async fn leave(&self, options: Options, #[zbus(header)] header: Header<'_>) -> Result<OwnedObjectPath, Refused> {
         let plain = Parser::new(options).finish()?;
-        let admission = self.submitter.admit(&header, HOST_INTERFACE, "Leave", plain, &[]).await?;
+        let admission = self.submitter.gate.admit(&header, HOST_INTERFACE, "Leave", plain, &[]).await?;
         self.submitter.submit(admission.authorize(Command::Leave)?).await
     }
 
@@ -153,7 +153,7 @@ impl HostObject {
     #[zbus(out_args("job"))]
     async fn lock(&self, options: Options, #[zbus(header)] header: Header<'_>) -> Result<OwnedObjectPath, Refused> {
         let plain = Parser::new(options).finish()?;
-        let admission = self.submitter.admit(&header, HOST_INTERFACE, "Lock", plain, &[]).await?;
+        let admission = self.submitter.gate.admit(&header, HOST_INTERFACE, "Lock", plain, &[]).await?;
         self.submitter.submit(admission.authorize(Command::Lock(true))?).await
     }
 
@@ -161,7 +161,7 @@ impl HostObject {
     #[zbus(out_args("job"))]
     async fn unlock(&self, options: Options, #[zbus(header)] header: Header<'_>) -> Result<OwnedObjectPath, Refused> {
         let plain = Parser::new(options).finish()?;
-        let admission = self.submitter.admit(&header, HOST_INTERFACE, "Unlock", plain, &[]).await?;
+        let admission = self.submitter.gate.admit(&header, HOST_INTERFACE, "Unlock", plain, &[]).await?;
         self.submitter.submit(admission.authorize(Command::Lock(false))?).await
     }
 

@@ -88,14 +88,14 @@ pub(super) async fn serve_once(
 ) -> Result<(), BusFault> {
     let bus = describe(address);
     let setup = tokio::time::timeout(CALL_DEADLINE, set_up(address, &bus, sources));
-    let (connection, mut tree, mut lost) = tokio::select! {
+    let (connection, asking, mut tree, mut lost) = tokio::select! {
         () = cancel.cancelled() => return Ok(()),
         done = setup => done.map_err(|_| BusFault::Silent { bus: bus.clone() })??,
     };
     let unique_name = connection.unique_name().map(ToString::to_string).unwrap_or_default();
     tracing::info!(bus = %bus, name = BUS_NAME, unique_name = %unique_name, "serving D-Bus");
     state.send_replace(BusState::Serving { unique_name });
-    let end = follow(&connection, &bus, sources, &mut tree, &mut lost, cancel).await;
+    let end = follow((&connection, &asking), &bus, sources, &mut tree, &mut lost, cancel).await;
     // The goodbye waits for everybody who still holds the connection, and these two would hold it for ever.
     drop((tree, lost));
     if tokio::time::timeout(GOODBYE_DEADLINE, connection.graceful_shutdown()).await.is_err() {
@@ -104,15 +104,17 @@ pub(super) async fn serve_once(
     end
 }
 
+/// The connection at which everything is served, the one over which polkit is asked, the objects, and the loss of the name.
 async fn set_up(
     address: &BusAddress,
     bus: &str,
     sources: &Sources,
-) -> Result<(Connection, Tree, MessageStream), BusFault> {
+) -> Result<(Connection, Connection, Tree, MessageStream), BusFault> {
     let connect = |source| BusFault::Connect { bus: bus.to_owned(), source };
     let at = parsed(address).map_err(connect)?;
     let open = async || transport::connect(&at).await.map_err(zbus::Error::from).map_err(connect);
-    let gate = Gate::new(Authority::new(open().await?.build().await.map_err(connect)?));
+    let asking = open().await?.build().await.map_err(connect)?;
+    let gate = Gate::new(Authority::new(asking.clone()));
     let (published, newest) = watch::channel(None);
     let submitter = Submitter::new(sources.handle.clone(), newest, Arc::new(gate));
     let (host, host_slot) = HostObject::new(sources, submitter.clone());
@@ -126,7 +128,7 @@ async fn set_up(
         .request_name_with_flags(BUS_NAME, RequestNameFlags::DO_NOT_QUEUE)
         .await
         .map_err(|source| BusFault::Name { bus: bus.to_owned(), uid: nix::unistd::geteuid().as_raw(), source })?;
-    Ok((connection, tree, lost))
+    Ok((connection, asking, tree, lost))
 }
 
 fn parsed(address: &BusAddress) -> zbus::Result<zbus::Address> {
@@ -149,7 +151,7 @@ async fn name_lost_stream(connection: &Connection) -> zbus::Result<MessageStream
 }
 
 async fn follow(
-    connection: &Connection,
+    (connection, asking): (&Connection, &Connection),
     bus: &str,
     sources: &Sources,
     tree: &mut Tree,
@@ -171,6 +173,7 @@ async fn follow(
         let changed = tokio::select! {
             () = cancel.cancelled() => return Ok(()),
             () = connection.closed() => return Err(BusFault::Closed { bus: bus.to_owned() }),
+            () = asking.closed() => return Err(BusFault::Closed { bus: bus.to_owned() }),
             signal = lost.next() => return Err(match signal {
                 Some(_) => BusFault::NameLost { bus: bus.to_owned() },
                 None => BusFault::Closed { bus: bus.to_owned() },

@@ -1,8 +1,7 @@
 //! The way of a caller to the core: through the gate, then the command is handed in, and answers with the path of the job when its object is on the bus.
 
 use super::failure::Refused;
-use super::gate::{Admission, Gate};
-use super::options::Standard;
+use super::gate::Gate;
 use engine::command::Authorized;
 use engine::handle::Handle;
 use model::JobId;
@@ -13,7 +12,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use wire::dbus::job_path;
 use zbus::OwnedObjectPath;
-use zbus::message::Header;
 
 /// How long a caller is kept until the object of its job is on the bus.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(2);
@@ -23,25 +21,14 @@ const PUBLISH_DEADLINE: Duration = Duration::from_secs(2);
 pub(super) struct Submitter {
     handle: Handle,
     published: watch::Receiver<Option<JobId>>,
-    gate: Arc<Gate>,
+    /// Lets callers in.
+    pub(super) gate: Arc<Gate>,
 }
 
 impl Submitter {
     /// `published` has the number of the newest job whose object is on the bus.
     pub(super) const fn new(handle: Handle, published: watch::Receiver<Option<JobId>>, gate: Arc<Gate>) -> Self {
         Self { handle, published, gate }
-    }
-
-    /// As [`Gate::admit`].
-    pub(super) async fn admit(
-        &self,
-        header: &Header<'_>,
-        interface: &'static str,
-        member: &'static str,
-        options: Standard,
-        details: &[(&str, &str)],
-    ) -> Result<Admission, Refusal> {
-        self.gate.admit(header, interface, member, options, details).await
     }
 
     /// Hands the command in and answers with the path of its job, whose object is on the bus by then.
