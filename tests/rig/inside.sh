@@ -132,12 +132,14 @@ may_nothing() {
     [ "$changes" -ge 4 ] || { echo "only $changes methods were tried"; return 1; }
 }
 
-# fill_journal: journald, which is stopped, takes nothing more.
+# fill_journal: journald is stopped, and its queue takes nothing more. One sender alone cannot fill it: its own buffer is full first.
 fill_journal() {
     systemctl kill --signal=STOP systemd-journald.service && perl -MSocket -e '
-        socket(my $s, PF_UNIX, SOCK_DGRAM, 0) or die "socket: $!";
-        for (1 .. 100_000) {
-            send($s, "MESSAGE=x\n", MSG_DONTWAIT, sockaddr_un("/run/systemd/journal/socket")) or exit 0;
+        my $journald = sockaddr_un("/run/systemd/journal/socket");
+        for (1 .. 1000) {
+            socket(my $s, PF_UNIX, SOCK_DGRAM, 0) or die "socket: $!";
+            send($s, "MESSAGE=x\n", MSG_DONTWAIT, $journald) or exit 0;
+            while (send($s, "MESSAGE=x\n", MSG_DONTWAIT, $journald)) { }
         }
         die "it takes everything";'
 }
