@@ -92,6 +92,10 @@ fn a_gpu_goes_to_a_virtual_machine_and_comes_back() {
     let given = rig.gpu(FREE);
     assert_eq!((given["Driver"].as_str(), given["Schedulable"].as_bool()), (Some("vfio-pci"), Some(false)));
     assert_eq!(rig.journal().len(), 1, "what is given away is written down");
+    let listed = rig.world.ctl(&rig.bus.address, &["gpus"]).stdout;
+    let listed = String::from_utf8(listed).expect("UTF-8");
+    assert!(listed.contains("gpuhostctl passthrough release 0000:b7:00.0"), "the way back is ours: {listed}");
+    assert!(!listed.contains("b7:00.0/driver_override"), "and not by hand: {listed}");
     rig.done(&["release", FREE]);
     rig.until_use(FREE, "host");
     let after = rig.gpu(FREE);

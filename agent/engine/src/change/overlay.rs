@@ -4,7 +4,7 @@ use super::records::Records;
 use model::change::{Entry, Phase};
 use model::condition::{Condition, ConditionStatus};
 use model::judge::unschedulable_reason;
-use model::observation::{Gpu, GpuUse, HostObservation};
+use model::observation::{CauseLink, ChainLink, Gpu, GpuUse, HostObservation};
 
 /// The observation as everybody is to see it: GPUs that are being changed are `transitioning`, those whose change could not be
 /// undone `quarantined`; `standing` and a condition `gpu_quarantined` stand among the conditions.
@@ -14,6 +14,9 @@ pub fn overlay(seen: &HostObservation, records: &Records, standing: &[Condition]
     for gpu in &mut shown.gpus {
         if let Some(usage) = usage(gpu, records) {
             withhold(gpu, usage);
+        }
+        if records.given(gpu.pci.address).is_some() {
+            name_the_way_back(gpu);
         }
     }
     shown.conditions.extend(standing.iter().cloned());
@@ -42,6 +45,15 @@ fn withhold(gpu: &mut Gpu, usage: GpuUse) {
     gpu.unschedulable_reason = Some(why.to_owned());
     gpu.passthrough.eligible = false;
     gpu.passthrough.reasons.push(why.to_owned());
+}
+
+/// The binding is one of ours: whoever undid it by hand would leave the record of it behind, and lose what was there before.
+fn name_the_way_back(gpu: &mut Gpu) {
+    let address = gpu.pci.address;
+    let bound = |link: &&mut CauseLink| link.link == ChainLink::KernelDriver && link.ok == Some(false);
+    if let Some(link) = gpu.cause_chain.iter_mut().find(bound) {
+        link.remedy = Some(format!("when no virtual machine uses it: `gpuhostctl passthrough release {address}`"));
+    }
 }
 
 fn why_quarantined(entry: &Entry) -> Option<&str> {
