@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use zbus::Message;
@@ -23,6 +24,9 @@ use zbus::export::async_trait::async_trait;
 const MESSAGE_MAX_BYTES: usize = 256 * 1024;
 /// The fixed part of a message, to the length of its header fields (D-Bus specification, "Message Format").
 const FIXED_BYTES: usize = 16;
+/// The bus takes a message in this time, or the connection is given up and made anew: a dbus-daemon takes none from us while others
+/// do not read what it holds of us for them (`max_incoming_bytes`).
+const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 /// Descriptors in one message at most (the kernel's `SCM_MAX_FD`).
 const DESCRIPTORS: usize = 253;
 
@@ -38,9 +42,7 @@ pub(super) async fn connect(address: &zbus::Address) -> io::Result<Builder<'stat
         UnixSocket::File(path) => UnixStream::connect(path).await?,
         UnixSocket::Abstract(name) => {
             let name = std::os::unix::net::SocketAddr::from_abstract_name(name.as_encoded_bytes())?;
-            let stream = std::os::unix::net::UnixStream::connect_addr(&name)?;
-            stream.set_nonblocking(true)?;
-            UnixStream::from_std(stream)?
+            UnixStream::connect_addr(&name.into()).await?
         }
         UnixSocket::Dir(_) | UnixSocket::TmpDir(_) | _ => {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "it is an address to listen at"));
@@ -230,6 +232,18 @@ pub(super) struct Writer {
     load: Arc<Load>,
 }
 
+impl Writer {
+    async fn write(&mut self, message: &Message) -> io::Result<()> {
+        let (mut rest, descriptors) = (message.data().bytes(), message.data().fds());
+        let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
+        while !rest.is_empty() {
+            let count = self.sendmsg(rest, &borrowed).await?;
+            rest = rest.get(count..).unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl WriteHalf for Writer {
     async fn sendmsg(&mut self, buffer: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
@@ -248,13 +262,13 @@ impl WriteHalf for Writer {
     async fn send_message(&mut self, message: &Message) -> zbus::Result<()> {
         let load = Arc::clone(&self.load);
         let _out = load.out().await;
-        let (mut rest, descriptors) = (message.data().bytes(), message.data().fds());
-        let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
-        while !rest.is_empty() {
-            let count = self.sendmsg(rest, &borrowed).await?;
-            rest = rest.get(count..).unwrap_or_default();
-        }
-        Ok(())
+        let Ok(written) = tokio::time::timeout(TAKEN_WITHIN, self.write(message)).await else {
+            // Half of the message may be out: there is no way on over this connection, but over another one.
+            self.close().await?;
+            let why = format!("the bus took no message for {} s", TAKEN_WITHIN.as_secs());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, why).into());
+        };
+        Ok(written?)
     }
 
     async fn close(&mut self) -> io::Result<()> {
@@ -263,5 +277,31 @@ impl WriteHalf for Writer {
 
     fn can_pass_unix_fd(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bus_that_takes_nothing_loses_the_connection_and_keeps_nobody() {
+        let (ours, mut bus) = UnixStream::pair().unwrap();
+        let mut writer = Writer { stream: Arc::new(ours), load: Load::new() };
+        let signal = Message::signal("/x", "x.y", "Z").build(&vec![0_u8; 100_000]).unwrap();
+        let given_up = async {
+            loop {
+                if let Err(fault) = writer.send_message(&signal).await {
+                    break fault;
+                }
+            }
+        };
+        let fault = tokio::time::timeout(Duration::from_secs(60), given_up).await.unwrap();
+        assert!(fault.to_string().contains("took no message for 10 s"), "{fault}");
+        assert!(writer.load.out().await.is_some(), "the way out is free");
+        let mut rest = Vec::new();
+        bus.read_to_end(&mut rest).await.unwrap();
+        assert!(!rest.is_empty(), "and the bus sees the end of the connection");
     }
 }
