@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const CALLS: usize = 2 * engine::handle::COMMAND_QUEUE;
 /// So many messages are read in one go, before what they ask for is begun.
 const READ_AHEAD: usize = 8;
-/// So many calls of all users but root wait for polkit at once,
+/// So many calls of all users wait for polkit at once (root does not),
 const SEATS: usize = 8;
 /// and so many of one user.
 const SEATS_EACH: usize = 4;
@@ -20,13 +20,14 @@ const TOLD: u32 = 20;
 /// in this time; the others are counted.
 const TOLD_IN: Duration = Duration::from_secs(10);
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// What a lock guards, also after a panic while it was held: all that is guarded here is whole at any time.
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The calls that a connection serves, and its way out.
 #[derive(Debug)]
-pub(super) struct Load {
+pub(super) struct Limits {
     calls: Arc<Semaphore>,
     /// Taken while a message is being written.
     out: Arc<Semaphore>,
@@ -34,7 +35,7 @@ pub(super) struct Load {
     read: AtomicUsize,
 }
 
-impl Load {
+impl Limits {
     /// Nothing is served.
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
@@ -66,7 +67,7 @@ impl Load {
     }
 }
 
-/// Seats for those who wait for polkit, by user. Root needs none: who may everything has no reason to keep others out.
+/// Seats for those who wait for polkit, by user.
 #[derive(Debug, Default)]
 pub(super) struct Seats(Mutex<BTreeMap<u32, usize>>);
 
@@ -81,9 +82,9 @@ impl Seats {
     /// A seat for a user, where one is free.
     pub(super) fn take(&self, uid: u32) -> Option<Seat<'_>> {
         let mut taken = locked(&self.0);
-        let all: usize = taken.iter().filter(|(uid, _)| **uid != 0).map(|(_, seats)| seats).sum();
+        let all: usize = taken.values().sum();
         let own = taken.get(&uid).copied().unwrap_or(0);
-        if uid != 0 && (own >= SEATS_EACH || all >= SEATS) {
+        if own >= SEATS_EACH || all >= SEATS {
             return None;
         }
         taken.insert(uid, own + 1);
@@ -147,13 +148,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_user_leaves_seats_for_others_and_all_users_leave_root_its_own() {
+    fn one_user_leaves_seats_for_others() {
         let seats = Seats::default();
         let mut kept: Vec<_> = (0..SEATS_EACH).map(|_| seats.take(1000).unwrap()).collect();
         assert!(seats.take(1000).is_none());
         kept.extend((0..SEATS - SEATS_EACH).map(|_| seats.take(1001).unwrap()));
-        assert!(seats.take(1002).is_none());
-        kept.extend((0..100).map(|_| seats.take(0).unwrap()));
         assert!(seats.take(1002).is_none());
         drop(kept);
         assert!(seats.take(1000).is_some());
@@ -171,20 +170,20 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_is_read_than_is_served() {
-        let load = Load::new();
+        let limits = Limits::new();
         let mut served = Vec::new();
         for _ in 0..CALLS {
-            tokio::time::timeout(Duration::from_secs(1), load.room()).await.unwrap();
-            served.push(load.call().await);
+            tokio::time::timeout(Duration::from_secs(1), limits.room()).await.unwrap();
+            served.push(limits.call().await);
         }
         let (none, one) = (Duration::from_millis(20), Duration::from_secs(1));
-        assert!(tokio::time::timeout(none, load.room()).await.is_err());
-        assert!(tokio::time::timeout(none, load.call()).await.is_err());
+        assert!(tokio::time::timeout(none, limits.room()).await.is_err());
+        assert!(tokio::time::timeout(none, limits.call()).await.is_err());
         served.pop();
-        tokio::time::timeout(one, load.room()).await.unwrap();
-        let sending = load.out().await;
-        assert!(tokio::time::timeout(none, load.room()).await.is_err());
+        tokio::time::timeout(one, limits.room()).await.unwrap();
+        let sending = limits.out().await;
+        assert!(tokio::time::timeout(none, limits.room()).await.is_err());
         drop(sending);
-        tokio::time::timeout(one, load.room()).await.unwrap();
+        tokio::time::timeout(one, limits.room()).await.unwrap();
     }
 }
