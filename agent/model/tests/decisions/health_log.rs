@@ -1,7 +1,5 @@
 //! The kernel log: which lines say what of which device, what counts for how long, and that no flood costs memory.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
-
 use model::PciAddress;
 use model::health::HealthState;
 use model::health::kernel_log::{COUNTS_FOR_MS, FINDINGS_MAX, KernelLog, weight};

@@ -1,8 +1,6 @@
 //! What the check-in does after each answer of the contract's table.
 
-mod checkin_world;
-
-use checkin_world::{UP, WALL, accepted, config, down, machine, refused, run};
+use crate::world::{UP, WALL, accepted, config, down, machine, refused, run};
 use model::checkin::{Action, Answer, Config, Goal, Machine, Omit, Refused};
 use model::enrol::CheckinState;
 use model::time::BootMillis;

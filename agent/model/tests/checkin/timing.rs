@@ -1,8 +1,6 @@
 //! When the check-in sends: first heartbeat, cadence, interval of the reply, early heartbeats.
 
-mod checkin_world;
-
-use checkin_world::{UP, WALL, accepted, config, machine, refused, run};
+use crate::world::{UP, WALL, accepted, config, machine, refused, run};
 use model::checkin::{Action, Answer, Machine, Reply};
 use model::time::{BootMillis, UnixMillis};
 use proptest::prelude::*;

@@ -7,7 +7,7 @@ mod nvml;
 mod pci;
 mod service;
 
-use crate::doctor_world::unit;
+use crate::world::unit;
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
 use model::doctor::facts::{DoctorFacts, Unit};

@@ -1,7 +1,7 @@
 //! Cases of the kernel driver.
 
 use super::{Case, all_on, case, cmdline, driverless, first, known, named, on, said};
-use crate::doctor_world::setting;
+use crate::world::setting;
 use model::absence::{Absence, Reading};
 use model::doctor::facts::{DoctorFacts, Library};
 
@@ -141,8 +141,7 @@ fn versions() -> Vec<Case> {
             "driver_version_mismatch",
             |f| f.nvidia.libraries = Reading::Known(vec![library("580.126.16", true)]),
             |f| {
-                f.nvidia.libraries =
-                    Reading::Known(vec![library(crate::doctor_world::DRIVER, true), library("550.1", false)]);
+                f.nvidia.libraries = Reading::Known(vec![library(crate::world::DRIVER, true), library("550.1", false)]);
             },
         ),
         case(

@@ -1,7 +1,6 @@
 //! A world in virtual time for the check-in machine: whatever it sends is answered by a function, and written down.
 
 #![allow(dead_code, reason = "each test file uses its part")]
-#![allow(clippy::panic, reason = "a test stops where its world is broken")]
 
 use model::checkin::{Action, Answer, Beat, Config, Fault, FaultKind, Goal, Machine, ManagerAddress, Refused, Reply};
 use model::time::{BootMillis, UnixMillis};

@@ -1,7 +1,7 @@
 //! Cases of the way to the manager.
 
 use super::{Case, case, known};
-use crate::doctor_world::NOW;
+use crate::world::NOW;
 use model::absence::{Absence, Reading};
 use model::doctor::facts::{DoctorFacts, ManagerSeen, Reach, TlsFault};
 use model::time::UnixMillis;

@@ -1,15 +1,6 @@
 //! The judge: sources merged by address, a reason for each missing fact, verdicts, conditions.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops where its world is broken"
-)]
 
-mod judge_world;
-
-use judge_world::{at, failed, judged, member, nvidia, only, raw, report, said, seen, timeout};
+use crate::world::{at, failed, judged, member, nvidia, only, raw, report, said, seen, timeout};
 use model::absence::{Absence, Reading};
 use model::condition::ConditionStatus;
 use model::driver::{DriverGpu, DriverMig, DriverSource, MemoryMib, MigMode, ProbeFault, UnplacedMig};
@@ -143,7 +134,7 @@ fn each_gpu_without_driver_facts_has_its_reason() {
     let silent = Ok(report(DriverSource::Nvml, Vec::new()));
     assert_eq!(absence("nvidia", vec![(DriverSource::Nvml, silent, 1)]), Some(Absence::ProbeFailed));
     assert_eq!(absence("nvidia", Vec::new()), Some(Absence::NotProbed));
-    let amd = only(raw(vec![judge_world::function(A, "1002:74a1", "amdgpu", 1)], &[]));
+    let amd = only(raw(vec![crate::world::function(A, "1002:74a1", "amdgpu", 1)], &[]));
     assert_eq!(amd.driver_absence, Some(Absence::NotSupported));
     assert_eq!(only(raw(vec![nvidia(A, "nvidia", 1)], &[A])).driver_absence, None);
 }
@@ -252,7 +243,7 @@ fn conditions_hold_since_they_began() {
     assert_eq!(second.conditions[0].since, first.observed_at, "still unavailable, whatever the reason");
     assert_eq!(second.conditions[0].reason, "timeout");
 
-    round.docker = Ok(judge_world::docker());
+    round.docker = Ok(crate::world::docker());
     let third = judge(round.clone(), seen(3), Some(&second));
     assert_eq!(third.conditions.len(), 1);
     round.docker = Err(timeout());
@@ -273,7 +264,7 @@ fn a_driver_that_does_not_answer_is_a_condition_for_nvidias_gpus_only() {
     assert!(held[0].2.contains(A) && held[0].2.contains(B) && held[0].2.contains("mismatch"), "{}", held[0].2);
     assert_eq!(kinds(vec![nvidia(A, "nouveau", 1)], fault())[0].1, "driver_absent");
     assert_eq!(kinds(vec![nvidia(A, "vfio-pci", 1)], fault()), []);
-    assert_eq!(kinds(vec![judge_world::function(A, "8086:56c0", "i915", 1)], fault()), []);
+    assert_eq!(kinds(vec![crate::world::function(A, "8086:56c0", "i915", 1)], fault()), []);
     assert_eq!(kinds(vec![nvidia(A, "nvidia", 1)], Vec::new()), [], "nobody has been asked yet");
 }
 
@@ -290,19 +281,19 @@ fn duplicate_uuids_are_a_condition_and_both_gpus_stay() {
 
 #[test]
 fn nvidia_smi_is_asked_only_where_it_can_tell_more() {
-    let scan = judge_world::scan(vec![nvidia(A, "nvidia", 1), nvidia(B, "vfio-pci", 2)]);
+    let scan = crate::world::scan(vec![nvidia(A, "nvidia", 1), nvidia(B, "vfio-pci", 2)]);
     let knows = |addresses: &[&str]| Ok(report(DriverSource::Nvml, addresses.iter().map(|a| said(a)).collect()));
     assert!(!needs_smi(Some(&scan), &knows(&[A])));
     assert!(needs_smi(Some(&scan), &knows(&[])));
     assert!(needs_smi(Some(&scan), &Err(failed("x"))));
-    let driverless = judge_world::scan(vec![nvidia(A, "", 1), judge_world::function(B, "1002:74a1", "amdgpu", 2)]);
+    let driverless = crate::world::scan(vec![nvidia(A, "", 1), crate::world::function(B, "1002:74a1", "amdgpu", 2)]);
     assert!(!needs_smi(Some(&driverless), &Err(failed("x"))));
     assert!(needs_smi(None, &Err(failed("x"))) && !needs_smi(None, &knows(&[])));
 }
 
 #[test]
 fn nvidia_smi_fills_in_the_mig_devices_that_nvml_leaves_open() {
-    let scan = judge_world::scan(vec![nvidia(A, "nvidia", 1)]);
+    let scan = crate::world::scan(vec![nvidia(A, "nvidia", 1)]);
     let sliced = |migs: Vec<DriverMig>| {
         let gpu = DriverGpu { mig_current: Reading::Known(MigMode::Enabled), mig_devices: migs, ..said(A) };
         Ok(report(DriverSource::Nvml, vec![gpu]))
@@ -335,7 +326,7 @@ fn a_mig_device_has_its_place_from_nvidia_smi_and_its_uuid_from_nvml() {
     let smi = DriverGpu { mig_current: on, mig_devices: listed, ..said(A) };
     let mut round = raw(vec![nvidia(A, "nvidia", 1)], &[]);
     let asked = Ok(report(DriverSource::Nvml, vec![nvml]));
-    let scan = judge_world::scan(vec![nvidia(A, "nvidia", 1)]);
+    let scan = crate::world::scan(vec![nvidia(A, "nvidia", 1)]);
     assert!(needs_smi(Some(&scan), &asked));
     round.reports =
         vec![(DriverSource::Nvml, asked, 3), (DriverSource::Smi, Ok(report(DriverSource::Smi, vec![smi])), 800)];

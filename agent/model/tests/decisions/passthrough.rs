@@ -1,10 +1,6 @@
 //! Plans of giving GPUs away and taking them back: their order, and each thing that stands in their way.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
-
-mod judge_world;
-
-use judge_world::{judged, nvidia, raw};
+use crate::world::{judged, nvidia, raw};
 use model::blocker::Blocker;
 use model::driver::{DriverGpu, MigMode};
 use model::holders::{Hold, Holder, Holders, UnreadableProcess};

@@ -1,7 +1,7 @@
 //! Cases of the bus, the IOMMU and VFIO.
 
 use super::{Case, all_on, case, cmdline, first, known, on, said, scan};
-use crate::doctor_world::setting;
+use crate::world::setting;
 use model::absence::{Absence, Reading};
 use model::doctor::facts::{DoctorFacts, Hypervisor};
 use model::pci::UnreadableFunction;
@@ -153,12 +153,12 @@ fn iommu() -> Vec<Case> {
         case(
             "group_not_isolated",
             |f| {
-                let more = crate::doctor_world::group(10, &["0000:42:00.0"]).members;
+                let more = crate::world::group(10, &["0000:42:00.0"]).members;
                 scan(f).groups[0].members.extend(more);
             },
             |f| {
                 // Another function of the same card, and a bridge.
-                let mut more = crate::doctor_world::group(10, &["0000:41:00.1", "0000:40:01.0"]).members;
+                let mut more = crate::world::group(10, &["0000:41:00.1", "0000:40:01.0"]).members;
                 more[1].class = Reading::Known(model::PciClass(0x06_0400));
                 scan(f).groups[0].members.extend(more);
             },

@@ -1,10 +1,7 @@
 //! A GPU that sleeps is left alone: what was known of it stays, what is measured says why it is not. And the sensors of
 //! other vendors' drivers, which follow the same rule.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops where its world is broken")]
 
-mod judge_world;
-
-use judge_world::{at, function, nvidia, raw, report, said, seen};
+use crate::world::{at, function, nvidia, raw, report, said, seen};
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverReport, DriverSource, MemoryMib};
 use model::judge::{has_sensors, judge, may_ask, may_fall_asleep, needs_smi};
@@ -74,7 +71,7 @@ fn sleep_raises_no_condition() {
 
 #[test]
 fn the_driver_is_asked_where_that_wakes_nobody_that_is_known() {
-    let scan = |gpus: Vec<GpuFunction>| judge_world::scan(gpus);
+    let scan = |gpus: Vec<GpuFunction>| crate::world::scan(gpus);
     let (before, nothing) = (awake_before(), judge(nobody_asked(Vec::new()), seen(0), None));
     let sleeping = || asleep(nvidia(A, "nvidia", 1));
     assert!(!may_ask(&scan(vec![sleeping()]), &before), "all sleep");
@@ -90,7 +87,7 @@ fn the_driver_is_asked_where_that_wakes_nobody_that_is_known() {
 
 #[test]
 fn nvidia_smi_is_not_asked_for_one_that_sleeps() {
-    let scan = judge_world::scan(vec![asleep(nvidia(A, "nvidia", 1)), nvidia(B, "nvidia", 2)]);
+    let scan = crate::world::scan(vec![asleep(nvidia(A, "nvidia", 1)), nvidia(B, "nvidia", 2)]);
     assert!(!needs_smi(Some(&scan), &Ok(report(DriverSource::Nvml, vec![said(B)]))));
     assert!(needs_smi(Some(&scan), &Ok(report(DriverSource::Nvml, vec![said(A)]))));
 }
@@ -120,7 +117,7 @@ fn sensors_fill_the_metrics_of_other_vendors() {
     assert_eq!((gpu.driver_absence.clone(), gpu.schedulable), (Some(Absence::NotSupported), true));
     assert_eq!(observation.cuda_gpu_count(), 0);
     assert!(
-        has_sensors(&judge_world::scan(vec![amd])) && !has_sensors(&judge_world::scan(vec![nvidia(A, "nvidia", 1)]))
+        has_sensors(&crate::world::scan(vec![amd])) && !has_sensors(&crate::world::scan(vec![nvidia(A, "nvidia", 1)]))
     );
 }
 
@@ -138,7 +135,7 @@ fn sensors_of_nouveau_do_not_pass_for_nvidias_driver() {
 #[test]
 fn sensors_that_fail_are_no_fault_of_nvidias_driver() {
     let mut round = raw(vec![nvidia(A, "nvidia", 1), function(B, "1002:74a1", "amdgpu", 2)], &[A]);
-    round.reports.push((DriverSource::Sysfs, Err(judge_world::timeout()), 5000));
+    round.reports.push((DriverSource::Sysfs, Err(crate::world::timeout()), 5000));
     let observation = judge(round, seen(1), None);
     assert!(observation.gpus.iter().all(|gpu| gpu.schedulable));
     assert_eq!(observation.probes.len(), 2);

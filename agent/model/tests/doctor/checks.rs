@@ -1,11 +1,7 @@
 //! Every check of the doctor: facts that trip it, facts that nearly do, and hosts where it must be silent.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
 
-mod doctor_cases;
-mod doctor_world;
-
-use doctor_cases::cases;
-use doctor_world::healthy;
+use crate::cases::cases;
+use crate::world::healthy;
 use model::absence::{Absence, Reading};
 use model::doctor::facts::{DoctorFacts, KernelFacts, NvidiaFacts, ServiceFacts};
 use model::doctor::{CATALOGUE, Severity, diagnose};

@@ -1,8 +1,6 @@
 //! Which manager is asked: zone, priority, order, the one that failed, the one that works.
 
-mod checkin_world;
-
-use checkin_world::{UP, WALL, accepted, config, down, run};
+use crate::world::{UP, WALL, accepted, config, down, run};
 use model::checkin::{Action, Answer, Config, Machine, ManagerAddress, Reply};
 use model::time::BootMillis;
 

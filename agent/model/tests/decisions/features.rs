@@ -1,9 +1,6 @@
 //! What a GPU can be used for: each rule on a made-up host, and laws that hold for any host.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops where its world is broken")]
 
-mod judge_world;
-
-use judge_world::{at, function, judged, nvidia, only, raw, report, said};
+use crate::world::{at, function, judged, nvidia, only, raw, report, said};
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig, DriverSource, MemoryMib, MigMode};
 use model::features::{
@@ -122,7 +119,7 @@ fn an_old_card_has_no_cuda() {
 #[test]
 fn a_driver_that_is_bound_and_silent_enables_nothing() {
     let mut round = host();
-    round.reports[0].1 = Err(judge_world::timeout());
+    round.reports[0].1 = Err(crate::world::timeout());
     let (on, off) = told(round);
     assert!(on.is_empty());
     assert!(off.contains(&("cuda", true, Lack::NotVisible)), "{off:?}");

@@ -1,20 +1,10 @@
 //! Made-up documents of every shape: each value is found in its place, and a bad one costs itself only.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops where its world is broken"
-)]
 
-mod smi_oracle;
-mod smi_shapes;
-
+use crate::smi_shapes::{BRANCHES, document};
 use model::absence::{Absence, Reading};
 use model::driver::{DriverReport, ProbeFault};
 use model::smi::parse;
 use proptest::prelude::*;
-use smi_shapes::{BRANCHES, document};
 
 fn read(text: &str) -> DriverReport {
     parse(text.as_bytes()).unwrap_or_else(|fault| panic!("{fault}\n{text}"))
@@ -39,7 +29,7 @@ fn every_shape_is_read_as_a_second_reader_reads_it() {
     for branch in BRANCHES {
         let text = document(branch, 4);
         // The second reader knows only `MiB`.
-        let compared = smi_oracle::compare(text.replace(" MB<", " MiB<").as_bytes());
+        let compared = crate::smi_oracle::compare(text.replace(" MB<", " MiB<").as_bytes());
         assert!(compared.unwrap_or_else(|wrong| panic!("{branch}: {wrong}")) > 100);
         let report = read(&text);
         assert_eq!(report.problems, Vec::<String>::new(), "{branch}");

@@ -1,7 +1,5 @@
 //! The journal's document: a golden copy of each version that was ever shipped, and what is not taken for one.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
-
 use model::change::{AtStart, BadEntry, Phase, at_start, decode, encode};
 use model::time::BootMillis;
 

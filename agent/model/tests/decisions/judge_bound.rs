@@ -1,14 +1,6 @@
 //! Why no driver serves a GPU: what the host's files say of NVIDIA's module, and what the bus says of the GPU.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test stops where its world is broken"
-)]
 
-mod judge_world;
-
-use judge_world::{failed, function, nvidia, only, raw};
+use crate::world::{failed, function, nvidia, only, raw};
 use model::absence::{Absence, Reading};
 use model::driver::DriverSource;
 use model::observation::{ChainLink, Gpu, RawObservation};

@@ -1,16 +1,7 @@
 //! The cause chain: for each way in which a GPU is not usable, the first broken link, its reason, and a remedy that is a
 //! command.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops where its world is broken"
-)]
 
-mod judge_world;
-
-use judge_world::{docker, failed, function, nvidia, only, raw, report, said, timeout};
+use crate::world::{docker, failed, function, nvidia, only, raw, report, said, timeout};
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
 use model::driver::{DriverSource, ProbeFault};
@@ -249,7 +240,7 @@ fn gpus_of_other_vendors_are_mapped_as_devices() {
 #[test]
 fn only_nvidias_gpus_count_as_cuda_gpus() {
     let amd = function("0000:51:00.0", "1002:74a1", "amdgpu", 9);
-    let observation = judge_world::judged(raw(vec![nvidia(A, "nvidia", 1), amd], &[A]));
+    let observation = crate::world::judged(raw(vec![nvidia(A, "nvidia", 1), amd], &[A]));
     assert!(observation.gpus.iter().all(|gpu| gpu.schedulable));
     assert_eq!(observation.cuda_gpu_count(), 1);
     assert!(docker().has_nvidia_runtime());

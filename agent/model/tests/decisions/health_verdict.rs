@@ -1,10 +1,6 @@
 //! The verdict on a GPU's health: which words of the driver and of the kernel log weigh what, since when, and what follows.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
-
-mod judge_world;
-
-use judge_world::{at, function, judged, nvidia, raw, report, said, seen};
+use crate::world::{at, function, judged, nvidia, raw, report, said, seen};
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverSource};
 use model::health::HealthState;

@@ -1,14 +1,5 @@
 //! Every value of every recorded document, compared with a second, plain reading of the same file through roxmltree.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops where its world is broken"
-)]
 #![allow(clippy::disallowed_methods, reason = "the recordings lie outside of the repository")]
-
-mod smi_oracle;
 
 use model::driver::ProbeFault;
 use std::path::{Path, PathBuf};
@@ -40,7 +31,8 @@ fn every_value_of_every_recorded_document_is_right() {
     for folder in ["nvsmi_xml", "nvsmi_xml_mock", "nvsmi_xml_synthetic"] {
         for file in files(&data.join(folder)) {
             let bytes = std::fs::read(&file).unwrap();
-            compared += smi_oracle::compare(&bytes).unwrap_or_else(|wrong| panic!("{}: {wrong}", file.display()));
+            compared +=
+                crate::smi_oracle::compare(&bytes).unwrap_or_else(|wrong| panic!("{}: {wrong}", file.display()));
         }
     }
     println!("{compared} values compared");

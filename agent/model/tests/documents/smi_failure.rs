@@ -1,11 +1,4 @@
 //! Answers of nvidia-smi that are no document: each is explained with what it said and what to do.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops where its world is broken"
-)]
 
 use model::driver::ProbeFault;
 use model::smi::{answer, explain_failure, parse};

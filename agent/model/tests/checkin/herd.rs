@@ -1,10 +1,6 @@
 //! A fleet after an outage (bench B14): ten thousand real check-in machines in virtual time.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops where its world is broken")]
-
-mod checkin_world;
-
-use checkin_world::{WALL, accepted, config, down, run};
+use crate::world::{WALL, accepted, config, down, run};
 use model::checkin::Machine;
 use model::time::BootMillis;
 

@@ -1,9 +1,8 @@
 //! Laws that hold for whatever a round of asking brings back: the judge is total, and its verdicts never contradict each other.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops where its world is broken")]
 
-mod judge_world;
-
-use judge_world::{at, docker, failed, function, judged, member, nvidia, only, raw, report, said, scan, seen, timeout};
+use crate::world::{
+    at, docker, failed, function, judged, member, nvidia, only, raw, report, said, scan, seen, timeout,
+};
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverReport, DriverSource, MigMode, ProbeFault};
