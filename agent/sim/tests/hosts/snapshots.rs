@@ -1,7 +1,5 @@
 //! Snapshots as hosts: one that was taken answers as its host did, and one that was made up to do harm is refused.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
-
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use model::driver::{DriverSource, ProbeFault};

@@ -1,7 +1,5 @@
 //! Each fault of a description shows at the port that it belongs to, and at no other.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
-
 use model::absence::Absence;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::ports::HostPort;

@@ -1,7 +1,5 @@
 //! What the real readers find in a tree is what the host in process says: sensors, state, and the driver's software.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails panics")]
-
 use host::front::{FactsRoot, Sysfs};
 use host_sim::{Artifacts, write_tree};
 use model::absence::Reading;

@@ -1,7 +1,5 @@
 //! The heartbeat says what was observed, null where nothing is known, and leaves out what it is told to.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops where its world is broken")]
-
 use model::absence::{Absence, Reading};
 use model::checkin::Omit;
 use model::condition::{Condition, ConditionStatus};

@@ -1,14 +1,6 @@
 //! The manager API's GPU documents: what was seen stands in them, unknown is null, and the contract's schemas accept them.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test stops where its world is broken"
-)]
 
-mod contract;
-
-use contract::violations;
+use crate::contract::violations;
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverMig, DriverReport, DriverSource, MemoryMib, MigMode, ProbeFault};

@@ -1,7 +1,5 @@
 //! The nvidia-smi of a tree says what the driver says, in the shape of its branch, and fails as it is told to.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
-
 use host_sim::Artifacts;
 use host_sim::tree::write_user_space;
 use host_sim::xml_writer::absence_text;

@@ -1,7 +1,5 @@
 //! Scans of hosts that others recorded, compared with what an independent reading of the same files says.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
-
 use host::front::Sysfs;
 use model::pci::PciScan;
 use std::fs;
@@ -64,7 +62,7 @@ fn an_sriov_host_with_vgpus_has_one_gpu_and_its_console() {
         .arg(trimmed)
         .arg("--")
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "child_that_scans_sys", "--ignored", "--nocapture"])
+        .args(["--exact", "captures::child_that_scans_sys", "--ignored", "--nocapture"])
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

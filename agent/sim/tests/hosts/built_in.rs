@@ -1,5 +1,4 @@
 //! Every built-in host loads, stands up, and shows what its summary says.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
 
 use model::absence::Absence;
 use model::driver::{DriverSource, ProbeFault};

@@ -1,7 +1,5 @@
 //! Facts of the host from trees that a test builds: what is there, and what one missing or bad file costs.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
-
 use host::front::FactsRoot;
 use model::absence::{Absence, Reading};
 use model::host_facts::{CpuTicks, HostFacts};

@@ -1,15 +1,6 @@
 //! `debug parse-smi`: the values of the JSON are those of the document, and the contract's schemas accept them.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops where its world is broken"
-)]
 
-mod contract;
-
-use contract::violations;
+use crate::contract::violations;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 

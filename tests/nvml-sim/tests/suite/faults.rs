@@ -1,11 +1,6 @@
 //! Each fault of the library shows as NVIDIA's own would show: an init error, a crash, a call that never returns.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
-#![allow(clippy::wildcard_enum_match_arm, reason = "an unforeseen variant is a failure whatever its name")]
-
-mod common;
-
-use common::{gpu, installed, nvml};
+use crate::common::{gpu, installed, nvml};
 use model::absence::Absence;
 use model::driver::DriverSource;
 use nvml_wrapper::error::NvmlError;
@@ -42,7 +37,7 @@ fn init_returns_the_code_that_is_described() {
 fn without_a_description_the_driver_is_not_loaded() {
     let folder = tempfile::tempdir().unwrap();
     let library = folder.path().join("libnvidia-ml.so.1");
-    std::fs::copy(common::built_library(), &library).unwrap();
+    std::fs::copy(crate::common::built_library(), &library).unwrap();
     assert!(matches!(nvml(&library), Err(NvmlError::DriverNotLoaded)));
 }
 
@@ -121,7 +116,7 @@ fn a_gpu_that_needs_a_reset_says_so() {
 /// Runs [`child`] on a library.
 fn spawn_child(library: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child", "--ignored", "--nocapture"])
+        .args(["--exact", "faults::child", "--ignored", "--nocapture"])
         .env("LIBRARY_OF_THE_CHILD", library)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -1,7 +1,5 @@
 //! The simulated kernel follows the kernel's rules, and says what changed.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
-
 use model::driver::DriverSource;
 use model::pci::{GpuFunction, PciScan};
 use model::plan::PowerControl;

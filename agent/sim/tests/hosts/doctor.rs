@@ -1,7 +1,6 @@
 //! The doctor on the built-in hosts: no false alarm on those that are healthy, and the fault of those that are not.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
 
-#[path = "../../model/tests/doctor/world.rs"]
+#[path = "../../../model/tests/doctor/world.rs"]
 mod doctor_world;
 
 use doctor_world::around;

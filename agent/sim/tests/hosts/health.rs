@@ -1,5 +1,4 @@
 //! The health of every built-in host: no false alarm on those that are well, and a kernel log that is heard.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
 
 use model::driver::DriverSource;
 use model::health::HealthState;

@@ -99,8 +99,8 @@ fn what_does_not_exist_is_seen() {
         ("bench b99", false),
         ("words", false),
         ("no/file.rs::x", false),
-        ("tests/house/tests/specification.rs::what_does_not_exist_is_seen", true),
-        ("tests/house/tests/specification.rs::what_exists_nowhere", false),
+        ("tests/house/tests/suite/specification.rs::what_does_not_exist_is_seen", true),
+        ("tests/house/tests/suite/specification.rs::what_exists_nowhere", false),
     ] {
         assert_eq!(fault(holder, &benchmarks).is_none(), holds, "{holder}");
     }

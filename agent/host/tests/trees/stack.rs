@@ -1,7 +1,5 @@
 //! The driver's software from trees that a test builds: where each distribution has it, and what a bad file costs.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
-
 use host::front::FactsRoot;
 use model::absence::{Absence, Reading};
 use model::stack::{Dkms, StackFacts, StackFile};

@@ -1,10 +1,5 @@
 //! The tree on disk and the host in process are the same host.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
-#![allow(clippy::wildcard_enum_match_arm, reason = "an unforeseen variant is a failure whatever its name")]
-
-mod common;
-
 use host_sim::tree::{write_sysfs, write_user_space};
 use host_sim::{Artifacts, write_tree};
 use model::PciAddress;
@@ -49,7 +44,7 @@ fn every_built_in_host_reads_the_same_on_disk_and_in_process() {
     for (name, _) in BUILT_IN {
         let description = load(name).unwrap();
         let folder = sysfs(&description);
-        let (disk, process) = (common::scan(folder.path()), in_process(&description));
+        let (disk, process) = (crate::common::scan(folder.path()), in_process(&description));
         assert!(!disk.gpus.is_empty(), "{name}");
         assert_eq!(disk, process, "{name}");
     }
@@ -59,7 +54,7 @@ fn every_built_in_host_reads_the_same_on_disk_and_in_process() {
 fn hosts_of_any_size_do_too() {
     for (gpus, functions) in [(8, 300), (64, 1000)] {
         let description = synthetic(gpus, functions).unwrap();
-        let disk = common::scan(sysfs(&description).path());
+        let disk = crate::common::scan(sysfs(&description).path());
         assert_eq!((disk.gpus.len(), disk.functions_total), (usize::try_from(gpus).unwrap(), functions));
         assert_eq!(disk, in_process(&description));
     }
@@ -95,7 +90,7 @@ fn every_fault_of_an_attribute_does_too() {
         for address in [card, audio] {
             let mut description = whole.clone();
             description.faults.pci.push(PciFault { address, what: what.clone() });
-            let disk = common::scan(sysfs(&description).path());
+            let disk = crate::common::scan(sysfs(&description).path());
             assert_eq!(disk, in_process(&description), "{address} {what:?}");
             // Of a companion the attributes that a scan does not read cost nothing.
             assert!(address == audio || disk != healthy, "{what:?} shows nowhere");
@@ -142,7 +137,7 @@ fn a_tree_can_be_moved() {
     let moved = elsewhere.path().join("deeper/host");
     fs::create_dir_all(moved.parent().unwrap()).unwrap();
     fs::rename(folder.path(), &moved).unwrap();
-    assert_eq!(common::scan(&moved.join("sys")), in_process(&description));
+    assert_eq!(crate::common::scan(&moved.join("sys")), in_process(&description));
 }
 
 fn user_space(description: &Description) -> TempDir {

@@ -1,6 +1,6 @@
 //! Every described host as an operator sees it: `gpuhostctl gpus` on each, compared with its golden text.
 //!
-//! `UPDATE_GOLDEN=1 cargo test -p e2e --test hosts` writes the texts anew; look at the difference before it is committed.
+//! `UPDATE_GOLDEN=1 cargo test -p e2e --test suite hosts` writes the texts anew; look at the difference before it is committed.
 
 use e2e::bus::Bus;
 use e2e::sim::SimDaemon;

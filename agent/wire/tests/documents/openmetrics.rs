@@ -1,13 +1,5 @@
 //! The metrics as Prometheus reads them: on simulated hosts, with a second reader's opinion, and with hostile names.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic"
-)]
-
 use model::condition::{Condition, ConditionStatus};
 use model::driver::DriverSource;
 use model::enrol::{CheckinState, CheckinStatus};

@@ -1,11 +1,6 @@
 //! What nvml-wrapper reads off the loaded library is what the description says, for every built-in host.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
-#![allow(clippy::wildcard_enum_match_arm, reason = "an unforeseen variant is a failure whatever its name")]
-
-mod common;
-
-use common::{gpu, installed, nvml};
+use crate::common::{gpu, installed, nvml};
 use model::driver::{DriverGpu, DriverSource};
 use nvml_wrapper::enums::device::SampleValue;
 use nvml_wrapper::error::NvmlError;

@@ -1,7 +1,5 @@
 //! The command `host-sim`: lists, shows and writes hosts, and says what is wrong with a wish.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
-
 use std::path::Path;
 use std::process::{Command, Output};
 

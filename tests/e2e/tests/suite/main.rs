@@ -1,0 +1,12 @@
+//! The shipped executables as an operator meets them. What measures the daemon under load has a program of its own.
+
+mod bare;
+mod doctor;
+mod faults;
+mod features;
+mod health;
+mod hosts;
+mod main_job;
+mod metrics;
+mod passthrough;
+mod snapshot;
