@@ -91,7 +91,7 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
 
     let mut tasks = JoinSet::new();
     tasks.spawn(engine.run);
-    tasks.spawn(engine::kernel_log::follow(kernel_log, heard, cancel.child_token()));
+    tasks.spawn(engine::kernel_log::follow(kernel_log, Arc::clone(&clock), heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;
     if let Some(address) = address_of(&args.bus) {
         let bus = bus::start(address, handle.clone(), status.clone(), cancel.child_token());

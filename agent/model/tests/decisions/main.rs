@@ -9,7 +9,11 @@
 )]
 
 mod features;
+mod health_answers;
+mod health_file;
 mod health_log;
+mod health_over;
+mod health_reports;
 mod health_verdict;
 mod judge;
 mod judge_asleep;
