@@ -256,6 +256,11 @@ pub(crate) enum Debug {
         /// The file, or - for standard input
         file: PathBuf,
     },
+    /// Say what each record of a kernel log means, and how well each device is at its end
+    KernelLog {
+        /// The log as /dev/kmsg, dmesg (best with -r) or journalctl -k give it, or - for standard input
+        file: PathBuf,
+    },
     /// Write what this host looks like to an archive, without secrets; works with the daemon down
     Snapshot {
         /// The archive; by default a name with host and time, in this folder
