@@ -34,7 +34,16 @@ pub(crate) fn requester(text: &str, domain: u32) -> Option<PciAddress> {
     Some(PciAddress { domain, bus, device: devfn >> 3, function: devfn & 7 })
 }
 
-/// Every address that a text names: full ones, and cards behind `PCI:`.
+/// A GPU's id as nvidia-drm writes it, `0x00004100`: the low half of its domain, its bus and its device (NVIDIA, gpu.c,
+/// gpuGenerate32BitId).
+fn gpu_id(text: &str) -> Option<PciAddress> {
+    let digits = text.split(|c: char| !c.is_ascii_hexdigit()).next().filter(|digits| digits.len() == 8)?;
+    let id = u32::from_str_radix(digits, 16).ok()?;
+    let [.., bus, device] = id.to_be_bytes();
+    (device < 32).then_some(PciAddress { domain: id >> 16, bus, device, function: 0 })
+}
+
+/// Every address that a text names: full ones, cards behind `PCI:`, and ids of nvidia-drm.
 pub(crate) fn named(text: &str) -> impl Iterator<Item = PciAddress> {
     let tokens = text.split(|c: char| !c.is_ascii_hexdigit() && c != ':' && c != '.');
     let full = tokens.filter(|token| token.len() >= 12).filter_map(|token| full(token.trim_start_matches(':')));
@@ -45,7 +54,8 @@ pub(crate) fn named(text: &str) -> impl Iterator<Item = PciAddress> {
         let is_card = token.matches(':').count() == 2 && !rest.get(end..)?.starts_with('.');
         is_card.then(|| card(token)).flatten()
     });
-    full.chain(cards).take(NAMED_MAX)
+    let by_id = text.split("[GPU ID 0x").skip(1).filter_map(gpu_id);
+    full.chain(cards).chain(by_id).take(NAMED_MAX)
 }
 
 #[cfg(test)]
@@ -82,6 +92,11 @@ mod tests {
             ["0000:40:01.1", "0000:41:00.0"]
         );
         assert_eq!(of("device 00000000:04:00.0, 12:00:00.5, aa:bb:cc:dd:ee:ff, 2001:db8::1"), ["0000:04:00.0"]);
+        assert_eq!(
+            of("[drm:nv_drm_load [nvidia_drm]] *ERROR* [nvidia-drm] [GPU ID 0x00014100] Failed to register device"),
+            ["0001:41:00.0"]
+        );
+        assert!(of("[GPU ID 0x0000410] [GPU ID 0x000041000] [GPU ID 0xé0004100] [GPU ID 0x000041ff]").is_empty());
         assert_eq!(of(&"0000:41:00.0 ".repeat(50)).len(), NAMED_MAX);
         assert!(of("PCI: Using configuration type 1; PCI:41:0:0; 2026:01:02").is_empty());
     }

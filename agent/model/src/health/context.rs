@@ -1,6 +1,7 @@
 //! What has to be remembered from one record to the next, because a message comes in several: each part bounded.
 
 use super::fault::Fault;
+use super::forms::bus::is_vfio;
 use super::forms::firmware::{Graveness, Part};
 use crate::PciAddress;
 use crate::time::BootMillis;
@@ -15,6 +16,8 @@ const RECOVERY_MS: u64 = 120_000;
 /// A fault that is younger than this when a driver says that it has started belongs to that start: no module is unloaded and
 /// loaded so fast.
 const SAME_START_MS: u64 = 1000;
+/// So long after its slot lost the link a GPU is taken from its driver.
+const REMOVAL_MS: u64 = 10_000;
 /// So long a graphics driver of the kernel may probe one GPU.
 const PROBE_MS: u64 = 60_000;
 
@@ -82,6 +85,8 @@ pub(crate) struct Context {
     aer: Vec<(PciAddress, u32)>,
     recovering: BTreeMap<PciAddress, BootMillis>,
     gave_up: BTreeSet<PciAddress>,
+    given: BTreeSet<PciAddress>,
+    lost: BTreeMap<PciAddress, BootMillis>,
     starts: BTreeMap<PciAddress, Start>,
 }
 
@@ -158,6 +163,37 @@ impl Context {
     /// The kernel gave up waiting for the device since it began to reset it.
     pub(crate) fn has_given_up(&self, address: PciAddress) -> bool {
         self.gave_up.contains(&address)
+    }
+
+    /// This driver speaks of the device: it has it.
+    pub(crate) fn speaks(&mut self, driver: &str, address: PciAddress) {
+        if !is_vfio(driver) {
+            self.given.remove(&address);
+        } else if self.given.len() < DEVICES_MAX {
+            self.given.insert(address);
+        }
+    }
+
+    /// The devices that a VFIO driver has, as far as it has spoken of them.
+    pub(crate) fn given(&self) -> BTreeSet<PciAddress> {
+        self.given.clone()
+    }
+
+    /// The slot below this port lost its link or its card.
+    pub(crate) fn lost_card(&mut self, port: PciAddress, at: BootMillis) {
+        self.lost.retain(|_, lost| at.since(*lost) < REMOVAL_MS);
+        if self.lost.len() < DEVICES_MAX {
+            self.lost.insert(port, at);
+        }
+    }
+
+    /// The port whose slot the device was in that is taken away now: the one that just lost its card, where it is one.
+    pub(crate) fn lost_the_card_of(&self, device: PciAddress, at: BootMillis) -> Option<PciAddress> {
+        let is_meant = |(port, lost): &(&PciAddress, &BootMillis)| {
+            at.since(**lost) < REMOVAL_MS && port.domain == device.domain && port.bus < device.bus
+        };
+        let mut ports = self.lost.iter().filter(is_meant).map(|(port, _)| *port);
+        ports.next().filter(|_| ports.next().is_none())
     }
 
     /// A driver has started on the device, at this record.

@@ -5,7 +5,7 @@ use super::over::ROWS;
 use super::xid::XIDS;
 
 /// The faults that have no number, in the order of the document.
-const FAULTS: [Fault; 23] = [
+const FAULTS: [Fault; 24] = [
     Fault::Recovery(Recovery::Reset),
     Fault::Recovery(Recovery::Reboot),
     Fault::Recovery(Recovery::Drain),
@@ -19,6 +19,7 @@ const FAULTS: [Fault; 23] = [
     Fault::PcieNonFatal,
     Fault::SlotLinkDown,
     Fault::SlotEmpty,
+    Fault::SlotPower,
     Fault::Contained,
     Fault::Inaccessible,
     Fault::NotReady,

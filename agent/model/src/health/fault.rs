@@ -34,8 +34,10 @@ pub enum Fault {
     PcieNonFatal,
     /// pciehp: the link of the slot below this port went down.
     SlotLinkDown,
-    /// pciehp: no card is in the slot below this port any more.
+    /// pciehp: no card is in the slot below this port any more, or none answers there.
     SlotEmpty,
+    /// pciehp: the power of the slot below this port failed.
+    SlotPower,
     /// DPC: the port cut off everything below it after an error.
     Contained,
     /// The kernel cannot wake the device: its configuration space cannot be reached.
@@ -102,6 +104,8 @@ pub enum Kind {
     SlotLinkDown,
     /// [`Fault::SlotEmpty`].
     SlotEmpty,
+    /// [`Fault::SlotPower`].
+    SlotPower,
     /// [`Fault::Contained`].
     Contained,
     /// [`Fault::Inaccessible`].
@@ -130,7 +134,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Xid,
         Self::XidLasting,
         Self::Recovery,
@@ -145,6 +149,7 @@ impl Kind {
         Self::PcieNonFatal,
         Self::SlotLinkDown,
         Self::SlotEmpty,
+        Self::SlotPower,
         Self::Contained,
         Self::Inaccessible,
         Self::NotReady,
@@ -177,6 +182,7 @@ impl Kind {
             Self::PcieNonFatal => "pcie_uncorrected",
             Self::SlotLinkDown => "slot_link_down",
             Self::SlotEmpty => "slot_empty",
+            Self::SlotPower => "slot_power_fault",
             Self::Contained => "dpc_contained",
             Self::Inaccessible => "device_inaccessible",
             Self::NotReady => "device_not_ready",
@@ -199,6 +205,7 @@ impl Kind {
             Self::PcieFatal
             | Self::SlotLinkDown
             | Self::SlotEmpty
+            | Self::SlotPower
             | Self::Contained
             | Self::Inaccessible
             | Self::NotReady => true,
@@ -223,6 +230,13 @@ impl Kind {
             | Self::DriverMemory
             | Self::DriverMemoryLasting => false,
         }
+    }
+
+    /// It is one of the function alone, and says nothing of the rest of its card: companion functions that are not wired answer no
+    /// power management.
+    #[must_use]
+    pub(crate) const fn is_of_one_function(self) -> bool {
+        matches!(self, Self::Inaccessible | Self::NotReady | Self::IommuFault | Self::IommuTimeout)
     }
 
     /// A driver can find it before it says that it has started.
@@ -251,6 +265,7 @@ impl Fault {
             Self::PcieNonFatal => Kind::PcieNonFatal,
             Self::SlotLinkDown => Kind::SlotLinkDown,
             Self::SlotEmpty => Kind::SlotEmpty,
+            Self::SlotPower => Kind::SlotPower,
             Self::Contained => Kind::Contained,
             Self::Inaccessible => Kind::Inaccessible,
             Self::NotReady => Kind::NotReady,
@@ -280,6 +295,7 @@ impl Fault {
             | Self::PcieFatal
             | Self::SlotLinkDown
             | Self::SlotEmpty
+            | Self::SlotPower
             | Self::Contained
             | Self::Inaccessible
             | Self::NotReady
@@ -319,6 +335,7 @@ impl Fault {
             | Self::PcieNonFatal
             | Self::SlotLinkDown
             | Self::SlotEmpty
+            | Self::SlotPower
             | Self::Contained
             | Self::Inaccessible
             | Self::NotReady

@@ -6,7 +6,7 @@ use super::fault::{Fault, Kind, Recovery};
 use super::line::{Record, record};
 use super::over::Evidence;
 use super::ports::Ports;
-use super::said::{Reset, Said, said_by};
+use super::said::{Reset, Said, said_by, speaker};
 use crate::PciAddress;
 use crate::time::BootMillis;
 use std::collections::BTreeMap;
@@ -96,6 +96,9 @@ impl KernelLog {
     pub fn hear_record(&mut self, record: &Record<'_>) -> Took {
         self.taken = self.taken.saturating_add(1);
         let at = BootMillis(record.since_boot_us / 1000);
+        if let Some((driver, address)) = speaker(&record.text) {
+            self.context.speaks(driver, address);
+        }
         let about = self.context.about.take();
         match said_by(record) {
             Some(told) => self.act(told, about, at),
@@ -115,7 +118,8 @@ impl KernelLog {
             Said::NvidiaLoaded => {
                 let start = self.context.nvidia.ends(self.taken);
                 let older = |it: &Finding| !start.of_all_holds(it.fault, it.order, at.since(it.last));
-                self.end(None, Evidence::DriverLoaded, |_| true, older)
+                let given = self.context.given();
+                self.end(None, Evidence::DriverLoaded, |of| !given.contains(&of), older)
             }
             Said::NvidiaBegins => {
                 self.context.nvidia.begins(self.taken);
@@ -192,14 +196,18 @@ impl KernelLog {
         self.unheard.as_ref()
     }
 
-    /// What counts against the card of this address now, in the order of the faults: of the card itself, and of the ports above
-    /// it what holds for all that is below them.
-    pub fn against(&self, card: PciAddress, now: BootMillis) -> impl Iterator<Item = &Finding> {
-        let speaks_of = move |it: &Finding| {
-            let above = it.fault.kind().reaches_below() && self.ports.is_above(it.address, card);
-            it.address.same_card(card) || above
-        };
-        self.findings.values().filter(move |it| it.counts(now) && speaks_of(it))
+    /// What counts against the device of this address now, in the order of the faults: of itself, of its card, and of the ports
+    /// above it what holds for all that is below them.
+    pub fn against(&self, device: PciAddress, now: BootMillis) -> impl Iterator<Item = &Finding> {
+        self.findings.values().filter(move |it| it.counts(now) && self.speaks_of(it, device))
+    }
+
+    fn speaks_of(&self, finding: &Finding, device: PciAddress) -> bool {
+        let (of, kind) = (finding.address, finding.fault.kind());
+        let of_card = of.same_card(device) && !kind.is_of_one_function();
+        let of_port = kind.reaches_below() && self.ports.is_above(of, device);
+        let of_link = kind == Kind::PcieNonFatal && self.ports.leads_only_to(of, device);
+        of == device || of_card || of_port || of_link
     }
 
     /// The last Xid of a card.
@@ -208,12 +216,12 @@ impl KernelLog {
         self.last_xid.iter().find(|(address, _)| address.same_card(card)).map(|(_, number)| *number)
     }
 
-    /// Whether a record that was read after this instant ended faults of this kind for the card.
+    /// Whether a record that was read after this instant ended faults of this kind for the card; `with_loads`: one of NVIDIA's
+    /// driver for all its GPUs counts.
     #[must_use]
-    pub fn ended_since(&self, card: PciAddress, kind: Kind, since: BootMillis) -> bool {
-        self.ended
-            .iter()
-            .any(|((of, evidence), at)| of.is_none_or(|of| of.same_card(card)) && *at > since && evidence.ends(kind))
+    pub fn ended_since(&self, card: PciAddress, kind: Kind, since: BootMillis, with_loads: bool) -> bool {
+        let is_meant = |of: &Option<PciAddress>| of.map_or(with_loads, |of| of.same_card(card));
+        self.ended.iter().any(|((of, evidence), at)| is_meant(of) && *at > since && evidence.ends(kind))
     }
 
     /// NVIDIA's driver wants this, in place of what it wanted before.
@@ -249,6 +257,7 @@ impl KernelLog {
             | Evidence::SwitchProbed
             | Evidence::ResetDone
             | Evidence::LinkBack
+            | Evidence::CardPresent
             | Evidence::GpuReset
             | Evidence::DriverLoaded
             | Evidence::WantsSomethingElse
@@ -308,6 +317,14 @@ impl KernelLog {
         }
         if matches!(fault, Fault::PcieFatal | Fault::PcieNonFatal) {
             self.context.recovers(address, at);
+        }
+        if matches!(fault, Fault::SlotLinkDown | Fault::SlotEmpty) {
+            self.context.lost_card(address, at);
+        }
+        if fault == Fault::RemovedInUse
+            && let Some(port) = self.context.lost_the_card_of(address, at)
+        {
+            self.ports.leads_at_least_to(port, address.bus);
         }
         Took { fault: Some(fault), news: self.keep(address, fault, at), ..Took::of(address) }
     }

@@ -166,15 +166,21 @@ fn silent(line: u64, text: &str) -> Explained {
     Explained { line, address: None, finding: None, meaning: None, text: cut(text).to_owned() }
 }
 
+/// What a fault is.
+fn words(fault: Fault) -> String {
+    if let Some(number) = fault.xid() {
+        return format!("Xid {number}: {}", xid::look_up(number).meaning);
+    }
+    if let Fault::SxidFatal(number) | Fault::SxidNonFatal(number) = fault {
+        return format!("SXid {number} of an NVSwitch");
+    }
+    fault.words().1.to_owned()
+}
+
 /// Code and words of what a record did.
 fn meaning(took: Took) -> Option<(String, String)> {
     if let Some(fault) = took.fault {
-        let words = fault.xid().map_or_else(
-            || fault.words().1.to_owned(),
-            |number| format!("Xid {number}: {}", xid::look_up(number).meaning),
-        );
-        let words = if words.is_empty() { "the NVSwitch reported an error".to_owned() } else { words };
-        return Some((fault.code(), format!("{} ({})", words, fault.weight().code())));
+        return Some((fault.code(), format!("{} ({})", words(fault), fault.weight().code())));
     }
     let evidence = took.ended?;
     let row = evidence.row()?;

@@ -23,8 +23,10 @@ pub enum Evidence {
     Ready,
     /// The kernel recovered from a PCIe error.
     Recovered,
-    /// The slot has its card and its link again.
+    /// The slot has its link again.
     LinkBack,
+    /// The slot has a card again, with or without a link.
+    CardPresent,
     /// amdgpu reset the GPU.
     GpuReset,
     /// A graphics driver of the kernel has started on the device anew.
@@ -55,14 +57,14 @@ pub struct Row {
 use Kind as K;
 
 /// The table.
-pub const ROWS: [Row; 14] = [
+pub const ROWS: [Row; 15] = [
     Row {
         evidence: Evidence::Enumerated,
         code: "cleared_by_enumeration",
         says: "`pci ADDRESS: [VVVV:DDDD] type 00 class …`",
         source: "kernel, drivers/pci/probe.c, pci_setup_device",
         ends: &K::ALL,
-        unless: "it names another function; of the ports above it ends only slot_link_down, slot_empty and dpc_contained",
+        unless: "it names another function; of the ports above it ends only what the row of `Link Up` ends",
     },
     Row {
         evidence: Evidence::DriverLoaded,
@@ -81,7 +83,7 @@ pub const ROWS: [Row; 14] = [
             K::DriverMemory,
         ],
         unless: "the fault belongs to the same load: it came after `nvidia-nvlink: Nvlink Core is being initialized` or `Unregistered \
-                 Nvlink Core`; where neither is in the log, it is one of a probe, or less than a second older",
+                 Nvlink Core`; where neither is in the log, it is one of a probe, or less than a second older. Or a VFIO driver has the GPU",
     },
     Row {
         evidence: Evidence::NothingToRecover,
@@ -157,9 +159,17 @@ pub const ROWS: [Row; 14] = [
     Row {
         evidence: Evidence::LinkBack,
         code: "cleared_by_link",
-        says: "`pcieport PORT: pciehp: Slot(N): Link Up`, `Card present`, `Link Down/Up ignored …`",
+        says: "`pcieport PORT: pciehp: Slot(N): Link Up`, `Link Down/Up ignored …`",
         source: "kernel, drivers/pci/hotplug/pciehp_ctrl.c, pciehp_handle_presence_or_link_change; pciehp_hpc.c",
-        ends: &[K::SlotLinkDown, K::SlotEmpty, K::Contained],
+        ends: &[K::SlotLinkDown, K::SlotEmpty, K::SlotPower, K::Contained],
+        unless: "it names another port; `Cannot train link` or `No device found` may follow and are faults again",
+    },
+    Row {
+        evidence: Evidence::CardPresent,
+        code: "cleared_by_card",
+        says: "`pcieport PORT: pciehp: Slot(N): Card present`",
+        source: "kernel, drivers/pci/hotplug/pciehp_ctrl.c, pciehp_handle_presence_or_link_change",
+        ends: &[K::SlotEmpty],
         unless: "it names another port",
     },
     Row {

@@ -25,6 +25,11 @@ impl Ports {
         }
     }
 
+    /// The port leads to the bus of the device and to no other, as far as is known.
+    pub(crate) fn leads_only_to(&self, port: PciAddress, device: PciAddress) -> bool {
+        port.domain == device.domain && self.0.get(&port) == Some(&(device.bus, device.bus))
+    }
+
     /// The device is below the port.
     pub(crate) fn is_above(&self, port: PciAddress, device: PciAddress) -> bool {
         let within = |(first, last): &(u8, u8)| (*first..=*last).contains(&device.bus);

@@ -87,14 +87,31 @@ fn said_of(address: PciAddress, text: &str) -> Option<Said> {
         .flatten()
 }
 
-/// `driver 0000:41:00.0: what happened`, the form of every driver that speaks of its device; some put `[drm] ` before it.
+/// Which driver speaks in a record, and of which of its devices.
+pub(crate) fn speaker(text: &str) -> Option<(&str, PciAddress)> {
+    let text = text.trim_start();
+    if is_of_a_process(text) {
+        return None;
+    }
+    match text.strip_prefix("NVRM:") {
+        Some(rest) => nvidia::of_its_gpu(rest.trim_start()).map(|address| ("nvidia", address)),
+        None => parts(text).map(|(driver, address, _)| (driver, address)),
+    }
+}
+
+/// What a driver says of its device.
 fn device(text: &str) -> Option<Said> {
+    let (driver, address, rest) = parts(text)?;
+    bus::said(Some(driver), address, rest).or_else(|| drm::said(Some(driver), address, rest))
+}
+
+/// `driver 0000:41:00.0: what happened`, the form of every driver that speaks of its device; some put `[drm] ` before it.
+fn parts(text: &str) -> Option<(&str, PciAddress, &str)> {
     let text = text.strip_prefix("[drm] ").unwrap_or(text);
     let (driver, rest) = text.split_once(' ')?;
     let (place, rest) = rest.split_once(": ")?;
     // `pciehp 0000:00:1c.4:pcie04: …` before 4.19.
     let place = place.split_once(":pcie").map_or(place, |(place, _)| place);
     let address = super::address::full(place)?;
-    let rest = rest.trim_start();
-    bus::said(Some(driver), address, rest).or_else(|| drm::said(Some(driver), address, rest))
+    Some((driver, address, rest.trim_start()))
 }

@@ -123,6 +123,7 @@ fn heard(finding: &Finding, address: PciAddress) -> Against {
         | Fault::PcieNonFatal
         | Fault::SlotLinkDown
         | Fault::SlotEmpty
+        | Fault::SlotPower
         | Fault::Contained
         | Fault::Inaccessible
         | Fault::NotReady
@@ -177,8 +178,11 @@ fn remembered(gpu: &Gpu, log: &KernelLog, answered: Answered, previous: Option<&
         return Vec::new();
     }
     let since = answered.driver.unwrap_or_default();
+    // A load of NVIDIA's driver speaks only for the GPUs that it has.
+    let with_loads = gpu.pci.is_bound_to("nvidia");
     let said = previous.into_iter().flat_map(|health| &health.reasons).filter(|it| it.told_by == Teller::Driver);
-    let stands = said.filter(|it| lasting(&it.code).is_some_and(|kind| !log.ended_since(gpu.pci.address, kind, since)));
+    let stands = said
+        .filter(|it| lasting(&it.code).is_some_and(|kind| !log.ended_since(gpu.pci.address, kind, since, with_loads)));
     let again = |it: &HealthReason| Against {
         code: it.code.clone(),
         state: it.state,

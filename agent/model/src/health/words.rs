@@ -67,6 +67,11 @@ const SLOT_EMPTY: Words = (
     "its slot says that no card is in it",
     "reseat the card; look at its power cables, at slot and riser; then rescan the bus or reboot",
 );
+const SLOT_POWER: Words = (
+    "slot_power_fault",
+    "the power of its slot failed",
+    "look at the power supplies and at the card's power cables; then power the machine off and on",
+);
 const CONTAINED: Words = (
     "dpc_contained",
     "the PCIe port above cut it off after an error (DPC)",
@@ -133,6 +138,7 @@ impl Fault {
             Self::PcieNonFatal => PCIE_UNCORRECTED,
             Self::SlotLinkDown => LINK_DOWN,
             Self::SlotEmpty => SLOT_EMPTY,
+            Self::SlotPower => SLOT_POWER,
             Self::Contained => CONTAINED,
             Self::Inaccessible => INACCESSIBLE,
             Self::NotReady => NOT_READY,

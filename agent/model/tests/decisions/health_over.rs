@@ -31,7 +31,7 @@ fn faults(log: &KernelLog, address: &str) -> BTreeSet<Fault> {
 }
 
 /// A record for each kind of fault that the kernel log can report.
-const SAMPLES: [(Fault, &str); 24] = [
+const SAMPLES: [(Fault, &str); 25] = [
     (Fault::Xid(48), "NVRM: Xid (PCI:0000:41:00): 48, pid=1, name=a, An uncorrectable double bit error"),
     (
         Fault::XidFatal(149),
@@ -63,6 +63,7 @@ const SAMPLES: [(Fault, &str); 24] = [
     ),
     (Fault::SlotLinkDown, "pcieport 0000:41:00.0: pciehp: Slot(3): Link Down"),
     (Fault::SlotEmpty, "pcieport 0000:41:00.0: pciehp: Slot(3): Card not present"),
+    (Fault::SlotPower, "pcieport 0000:41:00.0: pciehp: Slot(3): Power fault"),
     (Fault::Contained, "pcieport 0000:41:00.0: DPC: containment event, status:0x1f01 source:0x0000"),
     (Fault::Inaccessible, "nvidia 0000:41:00.0: Unable to change power state from D3cold to D0, device inaccessible"),
     (Fault::NotReady, "vfio-pci 0000:41:00.0: not ready 65535ms after FLR; giving up"),
@@ -100,6 +101,7 @@ fn shown_by(evidence: Evidence) -> &'static [&'static str] {
         Evidence::Ready => &["nvidia 0000:41:00.0: ready 2047ms after resume"],
         Evidence::Recovered => &["pcieport 0000:41:00.0: AER: device recovery successful"],
         Evidence::LinkBack => &["pcieport 0000:41:00.0: pciehp: Slot(3): Link Up"],
+        Evidence::CardPresent => &["pcieport 0000:41:00.0: pciehp: Slot(3): Card present"],
         Evidence::GpuReset => &["amdgpu 0000:41:00.0: amdgpu: GPU reset(4) succeeded!"],
         Evidence::DriverStarted => &["[drm] Initialized amdgpu 3.57.0 20150101 for 0000:41:00.0 on minor 0"],
         // These two are no records: health_answers.rs has them.
@@ -273,15 +275,87 @@ fn what_a_port_says_holds_for_what_is_below_it() {
     assert!(seen(&[(100, down)], GPU).is_empty(), "the log does not say what is below");
     let nonfatal = "pcieport 0000:40:01.1: PCIe Bus Error: severity=Uncorrected (Non-Fatal), type=Transaction Layer";
     assert!(seen(&[(1, bridge), (100, nonfatal)], GPU).is_empty(), "it may be of any of them");
+    let alone = "pci 0000:40:01.1: PCI bridge to [bus 41]";
+    assert_eq!(
+        seen(&[(1, alone), (100, nonfatal)], GPU),
+        [Fault::PcieNonFatal].into(),
+        "it is the other end of the link"
+    );
     let back = "pci 0000:41:00.0: [10de:2330] type 00 class 0x030200 PCIe Endpoint";
     let lines = [(1, bridge), (100, down), (200, back)];
     assert!(seen(&lines, GPU).is_empty() && seen(&lines, PORT).is_empty(), "the kernel found the card there");
-    let up = "pcieport 0000:40:01.1: pciehp: Slot(3): Card present";
+    let up = "pcieport 0000:40:01.1: pciehp: Slot(3): Link Up";
     assert!(seen(&[(1, bridge), (100, down), (200, up)], GPU).is_empty());
     let recovered = "pcieport 0000:40:01.1: AER: device recovery successful";
     let contained = "pcieport 0000:40:01.1: DPC: containment event, status:0x1f05 source:0x4100";
     assert_eq!(seen(&[(1, bridge), (100, contained)], GPU), [Fault::PcieFatal, Fault::Contained].into());
     assert_eq!(seen(&[(1, bridge), (100, contained), (101, recovered)], GPU), [Fault::PcieNonFatal].into());
+}
+
+#[test]
+fn a_slot_has_its_link_when_it_says_so_and_a_card_alone_is_none() {
+    let slot = |text: &str| format!("pcieport 0000:41:00.0: pciehp: Slot(3): {text}");
+    let seen = |texts: &[&str]| {
+        let lines: Vec<String> = texts.iter().map(|text| slot(text)).collect();
+        faults(&log(&lines.iter().map(|text| (100, text.as_str())).collect::<Vec<_>>()), GPU)
+    };
+    let down: BTreeSet<Fault> = [Fault::SlotLinkDown].into();
+    assert_eq!(seen(&["Link Down", "Card not present", "Card present"]), down, "without a link nobody can reach it");
+    assert!(seen(&["Link Down", "Card not present", "Card present", "Link Up"]).is_empty());
+    assert_eq!(seen(&["Link Down", "Card present", "Link Up", "Cannot train link"]), down, "the kernel tried in vain");
+    assert_eq!(seen(&["Link Down", "Link Up", "No device found"]), [Fault::SlotEmpty].into());
+    assert!(seen(&["Link Down", "Link Down/Up ignored (recovered by DPC)"]).is_empty());
+    assert!(seen(&["Button pressed: will power off in 5 sec", "Powering off due to button press"]).is_empty());
+}
+
+#[test]
+fn a_gpu_that_is_taken_away_was_in_the_slot_that_just_lost_its_card() {
+    let down = "pcieport 0000:40:01.1: pciehp: Slot(3): Link Down";
+    let removed = "NVRM: Attempting to remove device 0000:41:00.0 with non-zero usage count!";
+    let both: BTreeSet<Fault> = [Fault::RemovedInUse, Fault::SlotLinkDown].into();
+    let alone: BTreeSet<Fault> = [Fault::RemovedInUse].into();
+    let seen = |lines: &[(u64, &str)]| faults(&log(lines), GPU);
+    assert_eq!(seen(&[(100, down), (101, removed)]), both);
+    assert_eq!(seen(&[(100, down), (120, removed)]), alone, "somebody took it away by hand");
+    assert_eq!(seen(&[(100, &down.replace("0000:40", "0001:40")), (101, removed)]), alone);
+    let other = down.replace("40:01.1", "40:03.1");
+    assert_eq!(seen(&[(100, down), (100, &other), (101, removed)]), alone, "which of them cannot be said");
+    let elsewhere = "pci 0000:40:01.1: PCI bridge to [bus 81]";
+    assert_eq!(seen(&[(1, elsewhere), (100, down), (101, removed)]), alone, "the log says what is below");
+}
+
+#[test]
+fn a_load_of_the_driver_does_not_speak_for_a_gpu_that_vfio_has() {
+    let given = "vfio-pci 0000:41:00.0: vgaarb: VGA decodes changed: olddecodes=io+mem,decodes=none:owns=none";
+    let lost: BTreeSet<Fault> = [Fault::Xid(79)].into();
+    let seen = |lines: &[(u64, &str)]| faults(&log(lines), GPU);
+    assert_eq!(seen(&[(100, LOST), (101, given), (200, BEGINS), (201, BANNER)]), lost);
+    let elsewhere = given.replace("41:00.0", "41:00.1");
+    assert!(seen(&[(100, LOST), (101, &elsewhere), (200, BEGINS), (201, BANNER)]).is_empty(), "its companion alone");
+    let back = "nvidia 0000:41:00.0: enabling device (0000 -> 0003)";
+    assert!(seen(&[(100, LOST), (101, given), (150, back), (200, BEGINS), (201, BANNER)]).is_empty());
+    let speaks = "NVRM: GPU 0000:41:00.0: RmInitAdapter failed! (0x26:0xffff:1482)";
+    assert!(seen(&[(100, LOST), (101, given), (150, speaks), (200, BEGINS), (201, BANNER)]).is_empty());
+    let forged = "NVRM: GPU at 0000:41:00.0";
+    assert_eq!(seen(&[(100, LOST), (101, given), (150, forged), (200, BEGINS), (201, BANNER)]), lost);
+}
+
+#[test]
+fn a_companion_function_that_does_not_answer_says_nothing_of_the_gpu() {
+    for (text, of) in [
+        (
+            "nvidia-gpu 0000:41:00.3: Unable to change power state from D3hot to D0, device inaccessible",
+            Fault::Inaccessible,
+        ),
+        ("xhci_hcd 0000:41:00.3: not ready 65535ms after resume; giving up", Fault::NotReady),
+        ("snd_hda_intel 0000:41:00.3: AMD-Vi: Event logged [IO_PAGE_FAULT domain=0x1 address=0x0]", Fault::IommuFault),
+    ] {
+        let log = log(&[(100, text)]);
+        assert!(faults(&log, GPU).is_empty(), "{text}");
+        assert_eq!(faults(&log, "0000:41:00.3"), [of].into());
+    }
+    let fatal = "snd_hda_intel 0000:41:00.1: PCIe Bus Error: severity=Uncorrected (Fatal), type=Transaction Layer";
+    assert_eq!(faults(&log(&[(100, fatal)]), GPU), [Fault::PcieFatal].into(), "they share the link");
 }
 
 #[test]

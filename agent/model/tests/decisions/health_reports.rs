@@ -89,7 +89,7 @@ const NVIDIA: &[Report] = &[
             "xhci_hcd 0000:09:00.2: Refused to change power state, currently in D3",
         ],
         devices: &[
-            ("0000:09:00.0", Failed, &["device_inaccessible", "fallen_off_bus", "xid_79"]),
+            ("0000:09:00.0", Failed, &["fallen_off_bus", "xid_79"]),
             ("0000:09:00.2", Failed, &["device_inaccessible"]),
         ],
     },

@@ -52,7 +52,11 @@ fn port(address: PciAddress, text: &str) -> Option<Said> {
         return Some(contained(address, rest));
     }
     let of_slot = text.strip_prefix("pciehp: ").unwrap_or(text);
-    if of_slot.starts_with("Slot(") || of_slot.starts_with("slot(") || of_slot.starts_with("Card ") {
+    let is_of_slot = |start: &str| of_slot.starts_with(start);
+    if ["Slot(", "slot(", "Card ", "Power fault on ", "Cannot train link", "No device found"]
+        .into_iter()
+        .any(is_of_slot)
+    {
         return slot(address, of_slot);
     }
     let told = text.strip_prefix("AER: ").unwrap_or(text);
@@ -105,11 +109,14 @@ fn slot(port: PciAddress, text: &str) -> Option<Said> {
     let fault = |fault| Some(Said::Fault(port, fault));
     match what.trim_end() {
         "Link Down" | "Link Down event" => fault(Fault::SlotLinkDown),
-        "Link Up" | "Link Up event" | "Card present" => Some(Said::Over(port, Evidence::LinkBack)),
+        // What the kernel tries then, and cannot.
+        "Cannot train link" => fault(Fault::SlotLinkDown),
+        "No device found" => fault(Fault::SlotEmpty),
+        "Link Up" | "Link Up event" => Some(Said::Over(port, Evidence::LinkBack)),
+        what if what.starts_with("Link Down/Up ignored") => Some(Said::Over(port, Evidence::LinkBack)),
         what if what.starts_with("Card not present") => fault(Fault::SlotEmpty),
-        what if what.starts_with("Card present on Slot") || what.starts_with("Link Down/Up ignored") => {
-            Some(Said::Over(port, Evidence::LinkBack))
-        }
+        what if what.starts_with("Card present") => Some(Said::Over(port, Evidence::CardPresent)),
+        what if what.starts_with("Power fault") => fault(Fault::SlotPower),
         _ => None,
     }
 }
@@ -123,9 +130,13 @@ fn power(address: PciAddress, text: &str) -> Option<Said> {
     (refused || unable || cannot).then_some(Said::Fault(address, Fault::Inaccessible))
 }
 
+/// `vfio-pci`, or a variant driver of VFIO.
+pub(crate) fn is_vfio(driver: &str) -> bool {
+    driver == "vfio-pci" || driver.ends_with("_vfio_pci") || driver.ends_with("-vfio-pci")
+}
+
 /// Resets. `reset done` is said of every reset (pci_dev_restore in pci.c), also of one after which the device did not answer.
 fn reset(driver: Option<&str>, address: PciAddress, text: &str) -> Option<Said> {
-    let is_vfio = |driver: &str| driver == "vfio-pci" || driver.ends_with("_vfio_pci") || driver.ends_with("-vfio-pci");
     match text.trim_end() {
         "resetting" => return Some(Said::ResetBegins(address)),
         "reset done" => {

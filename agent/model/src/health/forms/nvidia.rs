@@ -41,6 +41,14 @@ pub(crate) fn driver(text: &str) -> Option<Said> {
     Some(Said::Over(full(rest.trim())?, Evidence::RemovalWentOn))
 }
 
+/// The GPU that the driver speaks of as its own.
+pub(crate) fn of_its_gpu(text: &str) -> Option<PciAddress> {
+    match text.strip_prefix("GPU ") {
+        Some(rest) => full(rest.split_once(": ")?.0),
+        None => text.strip_prefix("Xid (").and_then(placed).map(|(address, _)| address),
+    }
+}
+
 /// `0000:41:00.0: what happened`, behind `NVRM: GPU `.
 fn of_gpu(text: &str) -> Option<Said> {
     let (place, rest) = text.split_once(": ")?;
@@ -54,9 +62,7 @@ fn of_gpu(text: &str) -> Option<Said> {
 
 /// `PCI:0000:41:00): 79, pid=1, name=x, GPU has …`; before driver 319 without `PCI:`, under MIG with ` GPU-I:05` behind.
 fn xid(rest: &str) -> Option<Said> {
-    let (place, rest) = rest.split_once("):")?;
-    let place = place.split_whitespace().next()?;
-    let address = card(place.strip_prefix("PCI:").unwrap_or(place))?;
+    let (address, rest) = placed(rest)?;
     let number: u32 = leading_number(rest.trim_start())?;
     if number == 154 {
         return Some(recovery(address, rest));
@@ -70,6 +76,13 @@ fn xid(rest: &str) -> Option<Said> {
         None => Fault::Xid(number),
     };
     Some(Said::Fault(address, fault))
+}
+
+/// The GPU of an Xid, and what is said of it.
+fn placed(rest: &str) -> Option<(PciAddress, &str)> {
+    let (place, rest) = rest.split_once("):")?;
+    let place = place.split_whitespace().next()?;
+    Some((card(place.strip_prefix("PCI:").unwrap_or(place))?, rest))
 }
 
 /// `45, pid=7, name=python3, Ch 00000001 caused by previous Xid 149`: the clean-up after an Xid; that one is the news. The
