@@ -22,6 +22,8 @@ pub struct Start {
     pub config: String,
     /// The kernel log cannot be opened.
     pub no_kernel_log: bool,
+    /// Another executable than the one in the build folder.
+    pub program: Option<PathBuf>,
 }
 
 /// A running daemon.
@@ -57,7 +59,7 @@ impl Daemon {
         open_to_all(&socket);
         let log = dir.join("daemon.log");
         let out = std::fs::File::options().create(true).append(true).open(&log).expect("log");
-        let mut command = Command::new(executable("gpuhostd"));
+        let mut command = Command::new(start.program.clone().unwrap_or_else(|| executable("gpuhostd")));
         command.args(["--with-hands", "--user", "nobody", "--config"]).arg(&config);
         command.arg("--state").arg(dir.join("state")).arg("--run").arg(dir.join("run"));
         command.args(["--bus", start.bus.as_deref().unwrap_or("none")]);

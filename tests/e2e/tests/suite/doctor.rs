@@ -79,8 +79,11 @@ fn the_running_daemon_is_found_on_its_bus_and_a_stopped_one_is_no_obstacle() {
 
 #[test]
 fn nobody_gets_no_alarm_for_what_he_may_not_read() {
+    let world = World::new();
+    // The build folder may be closed to others.
+    let gpuhostd = world.copied("gpuhostd", "open", 0o755, 0o755);
     let output = |uid: Option<u32>| {
-        let mut command = Command::new(executable("gpuhostd"));
+        let mut command = Command::new(&gpuhostd);
         command.args(["doctor-facts", "--bus", "unix:path=/nonexistent"]).current_dir("/");
         if let Some(uid) = uid {
             command.uid(uid).gid(uid);
@@ -88,7 +91,6 @@ fn nobody_gets_no_alarm_for_what_he_may_not_read() {
         json(&command.output().expect("gpuhostd"))
     };
     let judged = |facts: &Value| {
-        let world = World::new();
         let file = world.path().join("facts.json");
         std::fs::write(&file, facts.to_string()).expect("a file");
         let path = file.to_str().expect("a path");
