@@ -40,6 +40,8 @@ pub struct Launch {
     pub state: PathBuf,
     /// The kernel log, which only root may open: the front gets it as its standard input.
     pub kernel_log: PathBuf,
+    /// Files that the front must be able to read.
+    pub files: Vec<PathBuf>,
     /// Arguments of the front.
     pub front: Vec<OsString>,
     /// Arguments of each hand behind `hand <role>`.
@@ -75,6 +77,22 @@ pub enum LaunchFault {
         #[source]
         source: io::Error,
     },
+    /// The user that the front becomes cannot reach what it needs.
+    #[error(
+        "the front needs {what}, and user {user}, as whom it runs, may not {verb} {at}; choose a place that this user can \
+         reach, or name another user with --user",
+        what = .what.display(),
+        verb = if .what == .at { "read" } else { "enter" },
+        at = .at.display()
+    )]
+    OutOfReach {
+        /// The name of the user, or the number.
+        user: String,
+        /// What the front needs.
+        what: PathBuf,
+        /// Where the way ends.
+        at: PathBuf,
+    },
     /// A process could not be started, or signals not be listened for.
     #[error("cannot start {0}")]
     Start(&'static str, #[source] io::Error),
@@ -103,6 +121,7 @@ pub fn run(launch: &Launch) -> Result<ExitCode, LaunchFault> {
 
 async fn live(launch: &Launch) -> Result<ExitCode, LaunchFault> {
     let owner = owner(launch.user.as_deref())?;
+    in_reach(launch, owner)?;
     for path in [&launch.state, &launch.run] {
         own_folder(path, owner)?;
     }
@@ -119,6 +138,18 @@ async fn live(launch: &Launch) -> Result<ExitCode, LaunchFault> {
     // The kernel tells the hands when this process has ended (see [`end_with`]).
     hands.shutdown().await;
     Ok(code)
+}
+
+/// That the front will be able to go where it must. The two folders themselves are given to it below.
+fn in_reach(launch: &Launch, owner: Owner) -> Result<(), LaunchFault> {
+    let files = launch.files.iter().map(|file| (file, file.as_path()));
+    let folders = [&launch.state, &launch.run].into_iter().filter_map(|folder| Some((folder, folder.parent()?)));
+    for (what, way) in files.chain(folders) {
+        if let Some(at) = spawn::closed_to(owner.uid.as_raw(), owner.gid.as_raw(), way) {
+            return Err(LaunchFault::OutOfReach { user: name_of(owner.uid), what: what.clone(), at });
+        }
+    }
+    Ok(())
 }
 
 /// The user of the front: the named one, else the package's, else nobody. Where we are not root: ourselves.

@@ -4,7 +4,9 @@
 //! may have no right to enter the folder that it lies in (homes are closed to others), and after an update the path leads to
 //! another version, or nowhere.
 
-use nix::fcntl::OFlag;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::unistd::{AccessFlags, Gid, Uid, faccessat, setfsgid, setfsuid};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -62,6 +64,22 @@ pub fn front(front: Front<'_>) -> io::Result<Child> {
         command.uid(uid).gid(gid);
     }
     command.spawn()
+}
+
+/// The first folder on the way to `path` that the user may not enter, or `path` itself where it is no folder and the user may not
+/// read; none where the way is open, as far as it exists. Asked of the kernel with that user's rights to files (the further
+/// groups stay ours), so that access lists count as well.
+#[must_use]
+pub fn closed_to(uid: u32, gid: u32, path: &Path) -> Option<PathBuf> {
+    let before = (setfsgid(Gid::from_raw(gid)), setfsuid(Uid::from_raw(uid)));
+    let way: Vec<&Path> = path.ancestors().filter(|part| !part.as_os_str().is_empty()).collect();
+    let closed = way.into_iter().rev().find(|part| {
+        let wanted = if part.is_dir() { AccessFlags::X_OK } else { AccessFlags::R_OK };
+        faccessat(AT_FDCWD, *part, wanted, AtFlags::AT_EACCESS) == Err(Errno::EACCES)
+    });
+    setfsuid(before.1);
+    setfsgid(before.0);
+    closed.map(Path::to_owned)
 }
 
 /// Opens the kernel log for reading, or the named pipe that stands in for it. A pipe is kept open for writing as well, so that
@@ -143,6 +161,33 @@ mod tests {
 
     fn own(path: &Path) -> io::Result<Folder> {
         Folder::own(path, 0o755, getuid().as_raw(), getgid().as_raw())
+    }
+
+    #[test]
+    fn a_folder_that_a_user_may_not_enter_is_found_and_our_rights_are_ours_again() {
+        let above = tempfile::tempdir().unwrap();
+        let (home, file) = (above.path().join("home"), above.path().join("home/below/file"));
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, "").unwrap();
+        let to_nobody = |path: &Path| closed_to(65_534, 65_534, path);
+        let mode = |path: &Path, bits| set_mode(path, bits).unwrap();
+        mode(above.path(), 0o755);
+        mode(&home, 0o700);
+        if !getuid().is_root() {
+            assert_eq!(closed_to(getuid().as_raw(), getgid().as_raw(), &file), None);
+            return;
+        }
+        assert_eq!(to_nobody(&file), Some(home.clone()));
+        assert_eq!(to_nobody(&home.join("not/made/yet")), Some(home.clone()));
+        mode(&home, 0o711);
+        mode(&file, 0o640);
+        assert_eq!(to_nobody(&file), Some(file.clone()), "it may not read it");
+        mode(&file, 0o644);
+        assert_eq!(to_nobody(&file), None);
+        assert_eq!(to_nobody(&home.join("not/made/yet")), None);
+        mode(&home, 0o700);
+        assert_eq!(closed_to(0, 0, &file), None);
+        std::fs::write(home.join("ours"), "").unwrap();
     }
 
     #[test]
