@@ -54,7 +54,6 @@ case ${1:-all} in
 all)
     check format cargo fmt --all --check
     check lints cargo clippy --locked --workspace --all-targets -- -D warnings
-    check deny target/tools/bin/cargo-deny --locked check licenses bans sources
     check build cargo build --locked --workspace
     cargo_tests
     check fuzz env SECONDS_EACH=25 tests/fuzz/run.sh

@@ -2,6 +2,7 @@
 
 mod arrows;
 mod demo;
+mod dependencies;
 mod layout;
 mod limits;
 mod links;
