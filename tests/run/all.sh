@@ -54,9 +54,10 @@ case ${1:-all} in
 all)
     check format cargo fmt --all --check
     check lints cargo clippy --locked --workspace --all-targets -- -D warnings
-    check build cargo build --locked --workspace
+    # Programs and tests at once: built apart, what they share would be built twice, with other features.
+    check build cargo build --locked --workspace --all-targets
     cargo_tests
-    check fuzz env SECONDS_EACH=25 tests/fuzz/run.sh
+    check fuzz env SECONDS_EACH=25 PLAIN="${CARGO_TARGET_DIR:-target}/debug/fuzz" tests/fuzz/run.sh
     sed 's/^/    /' "$logs/fuzz.log"
     rig
     ;;
