@@ -5,6 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 RUST_MINIMUM=1.89
+CARGO_DENY=0.20.2
 
 # Debian package, and what shows that it is here: a command, a file (/…) or a pkg-config module (pc:…).
 tier() {
@@ -93,6 +94,12 @@ need_lints() {
             exit 1
         }
     done
+    local deny=target/tools/bin/cargo-deny
+    if [ "$("$deny" --version 2>/dev/null)" != "cargo-deny $CARGO_DENY" ]; then
+        echo "Building cargo-deny $CARGO_DENY (once, about a minute)"
+        CARGO_TARGET_DIR=target/tools/build cargo install -q --debug --locked --force --root target/tools "cargo-deny@$CARGO_DENY"
+        rm -rf target/tools/build
+    fi
 }
 
 wanted=()

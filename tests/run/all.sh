@@ -60,6 +60,7 @@ case ${1:-all} in
 all)
     check format cargo fmt --all --check
     check lints cargo clippy --locked --workspace --all-targets -- -D warnings
+    check deny target/tools/bin/cargo-deny --locked check licenses bans sources
     # Programs and tests at once: built apart, what they share would be built twice, with other features.
     check build cargo build --locked --workspace --all-targets
     cargo_tests

@@ -29,32 +29,15 @@ impl Package {
 /// All packages of the workspace.
 #[must_use]
 pub fn all() -> Vec<Package> {
-    metadata(&["--no-deps"])["packages"].as_array().expect("packages is a list").iter().map(package).collect()
-}
-
-/// Name and licence of each crate of others that is built on this platform, tests and tools included.
-#[must_use]
-pub fn licences() -> Vec<(String, String)> {
-    let rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())).arg("-vV").output();
-    let said = String::from_utf8(rustc.expect("rustc can be started").stdout).expect("rustc says text");
-    let platform = said.lines().find_map(|line| line.strip_prefix("host: ")).expect("rustc says its host").to_owned();
-    let metadata = metadata(&["--filter-platform", &platform]);
-    let packages = metadata["packages"].as_array().expect("packages is a list").iter();
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let theirs = packages.filter(|package| !package["source"].is_null());
-    theirs.map(|package| (text(&package["name"]), text(&package["license"]))).collect()
-}
-
-fn metadata(more: &[&str]) -> Value {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--offline"])
-        .args(more)
+        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
         .current_dir(tree::root())
         .output()
         .expect("cargo can be started");
     assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON")
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
+    metadata["packages"].as_array().expect("packages is a list").iter().map(package).collect()
 }
 
 fn package(value: &Value) -> Package {

@@ -2,7 +2,6 @@
 
 mod arrows;
 mod demo;
-mod dependencies;
 mod layout;
 mod limits;
 mod links;
