@@ -107,6 +107,15 @@ pub enum Blocker {
         /// What happened.
         why: String,
     },
+    /// The record of an earlier change of it cannot be read.
+    ChangeJournalUnreadable {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        why: String,
+        /// What a person can do about it.
+        to_do: String,
+    },
     /// It is on a vfio driver, and no record of ours says why.
     BoundByOthers {
         /// Which function.
@@ -141,7 +150,7 @@ pub enum Blocker {
 
 impl Blocker {
     /// Every code, in the order of the enum.
-    pub const CODES: [&'static str; 23] = [
+    pub const CODES: [&'static str; 24] = [
         "iommu_off",
         "no_iommu_group",
         "iommu_group_unknown",
@@ -160,6 +169,7 @@ impl Blocker {
         "guest_memory",
         "denied_by_policy",
         "quarantined",
+        "change_journal_unreadable",
         "bound_by_others",
         "member_unreadable",
         "vfio_missing",
@@ -189,6 +199,7 @@ impl Blocker {
             Self::GuestMemory { .. } => "guest_memory",
             Self::DeniedByPolicy { .. } => "denied_by_policy",
             Self::Quarantined { .. } => "quarantined",
+            Self::ChangeJournalUnreadable { .. } => "change_journal_unreadable",
             Self::BoundByOthers { .. } => "bound_by_others",
             Self::MemberUnreadable { .. } => "member_unreadable",
             Self::VfioMissing { .. } => "vfio_missing",
@@ -231,6 +242,7 @@ impl Blocker {
             Self::GuestMemory { .. } => "stop other guests, or make this one smaller",
             Self::DeniedByPolicy { .. } => "an administrator can allow it in /etc/gpuhostd/policy.toml",
             Self::Quarantined { .. } => "read journalctl -u gpuhostd, then reboot",
+            Self::ChangeJournalUnreadable { to_do, .. } => to_do.as_str(),
             Self::BoundByOthers { .. } => {
                 "whoever bound it has to release it (driverctl unset-override ADDRESS, vfio-pci.ids on the kernel's command line)"
             }
@@ -287,6 +299,9 @@ impl fmt::Display for Blocker {
             }
             Self::DeniedByPolicy { rule, why } => write!(f, "policy.toml does not allow it ({rule}): {why}"),
             Self::Quarantined { why } => write!(f, "it is quarantined: {why}"),
+            Self::ChangeJournalUnreadable { file, why, .. } => {
+                write!(f, "the record of an earlier change of it cannot be read and is left as it is: {file}: {why}")
+            }
             Self::BoundByOthers { address, driver } => {
                 write!(f, "{address} is bound to {driver}, and not by gpuhostd: it is left alone")
             }

@@ -30,6 +30,8 @@ pub enum Message {
     ChangeEntryStays,
     /// The journal of changes cannot be read, and nothing is changed.
     JournalUnreadable,
+    /// An entry of the journal of changes cannot be read, and is left as it is.
+    ChangeJournalUnreadable,
     /// A change that had to be confirmed was not.
     ChangeNotConfirmed,
     /// A job runs, and its D-Bus object is not there yet.
@@ -88,7 +90,7 @@ pub enum Message {
 
 impl Message {
     /// All of them.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::GpuHealthFailed,
         Self::GpuHealthDegraded,
         Self::GpuHealthRecovered,
@@ -101,6 +103,7 @@ impl Message {
         Self::ChangeRecovered,
         Self::ChangeEntryStays,
         Self::JournalUnreadable,
+        Self::ChangeJournalUnreadable,
         Self::ChangeNotConfirmed,
         Self::JobNotPublished,
         Self::BusCallsCut,
@@ -146,6 +149,7 @@ impl Message {
             Self::ChangeRecovered => "3e9f4d5b8a3c4a6f9c1e7a2d4b5f6081",
             Self::ChangeEntryStays => "be7c4844f9374b6b9fc0d4f534586d93",
             Self::JournalUnreadable => "0ba9737c144f4fc09628a93e7f63ae77",
+            Self::ChangeJournalUnreadable => "ed4a057c226e4ff88081dad04df7e47f",
             Self::ChangeNotConfirmed => "043546f5f2a84f05a0e64f3814623de3",
             Self::JobNotPublished => "3a283b6f4340476da65e71c4be10f709",
             Self::BusCallsCut => "45b1967825a44ef98b54572764cbc28e",

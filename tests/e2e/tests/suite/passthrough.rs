@@ -74,7 +74,13 @@ impl Rig {
 
     /// Ends the daemon without a warning and starts another one.
     fn kill_and_start(&mut self) {
+        self.kill_and_start_after(|_| {});
+    }
+
+    /// The same, with something done to the files of the journal in between.
+    fn kill_and_start_after(&mut self, change: impl FnOnce(&[PathBuf])) {
         drop(self.daemon.take());
+        change(&self.journal());
         self.daemon = Some(SimDaemon::start(&self.world, &self.bus.address, "dgx-a100"));
     }
 }
@@ -149,6 +155,42 @@ fn what_nobody_confirms_is_undone_also_by_a_daemon_that_was_killed_meanwhile() {
     rig.done(&["confirm", FREE]);
     rig.kill_and_start();
     assert_eq!(rig.journal().len(), 1, "what is confirmed is kept over a restart");
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_named_by_every_answer_and_stays_as_it_is() {
+    let mut rig = rig("");
+    rig.done(&["bind", FREE]);
+    let record = rig.journal().remove(0);
+    let bytes = std::fs::read(&record).expect("the record");
+    let (cut, name) = (bytes[..bytes.len() / 3].to_vec(), record.display().to_string());
+    rig.kill_and_start_after(|_| std::fs::write(&record, &cut).expect("the record"));
+    for args in [&["release", FREE][..], &["bind", FREE], &["check", FREE], &["confirm", FREE]] {
+        let said = rig.refused(args, 11);
+        assert!(said.contains(&name) && said.contains("systemctl restart gpuhostd"), "{args:?}: {said}");
+    }
+    let told = rig.condition("change_journal_unreadable").expect("the condition");
+    assert!(told.contains(&name), "{told}");
+    let gpu = rig.gpu(FREE);
+    assert_eq!((gpu["Use"].as_str(), gpu["Schedulable"].as_bool()), (Some("quarantined"), Some(false)));
+    let listed = rig.world.ctl(&rig.bus.address, &["gpus"]).stdout;
+    assert!(String::from_utf8_lossy(&listed).contains(&name), "{}", String::from_utf8_lossy(&listed));
+    assert_eq!(std::fs::read(&record).expect("the record"), cut);
+    rig.done(&["bind", OTHER]);
+    // Anything may stand where the record was: it is not followed, not waited for, and not replaced.
+    rig.kill_and_start_after(|_| {
+        std::fs::remove_file(&record).expect("the record");
+        std::fs::create_dir(&record).expect("a folder in its place");
+    });
+    assert!(rig.refused(&["release", FREE], 11).contains(&name));
+    assert!(record.is_dir());
+    rig.kill_and_start_after(|_| {
+        std::fs::remove_dir(&record).expect("the folder");
+        std::fs::write(&record, &bytes).expect("the record from a backup");
+    });
+    assert_eq!(rig.condition("change_journal_unreadable"), None);
+    rig.done(&["release", FREE]);
+    assert!(!record.exists());
 }
 
 #[test]
