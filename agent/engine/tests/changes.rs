@@ -15,7 +15,6 @@ use change_bench::{Acting, Disk, GPU, OTHER, at, bind, dgx, release, start, star
 use common::ManualClock;
 use engine::change::{Change, RECOVER_WITHIN_MS, RETRY_UNDO_MS};
 use engine::command::Command;
-use engine::job::Job;
 use model::change::{Phase, UNKNOWN_BOOT, decode};
 use model::holders::{Hold, Holder};
 use model::observation::GpuUse;

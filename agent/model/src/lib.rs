@@ -16,6 +16,7 @@ pub mod health;
 pub mod holders;
 pub mod host_facts;
 pub mod ids;
+pub mod iomem;
 pub mod judge;
 pub mod message;
 pub mod observation;

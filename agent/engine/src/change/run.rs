@@ -13,7 +13,7 @@ use model::blocker::{Blocked, Blocker};
 use model::change::{AtStart, Entry, Machine, Outcome, Phase, Unread, at_start, sort_out};
 use model::message::Message;
 use model::observation::HostObservation;
-use model::passthrough::scope_of;
+use model::passthrough::{Caution, scope_of};
 use model::plan::Scope;
 use model::policy::{Operation, Policy};
 use model::ports::{ActPort, Clock, JournalFault, JournalPort};
@@ -66,6 +66,8 @@ pub enum News {
         job: JobId,
         /// Its steps in words.
         plan: Vec<String>,
+        /// What is worth knowing of it.
+        cautions: Vec<Caution>,
     },
     /// A step is about to be taken.
     Step {

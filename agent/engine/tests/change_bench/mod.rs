@@ -202,10 +202,12 @@ impl Bench {
     }
 }
 
+/// The host without anybody who uses a GPU, the driver itself included.
 pub(crate) fn dgx() -> SimHost {
     let mut description = load("dgx-a100").unwrap();
     for gpu in &mut description.gpus {
         gpu.processes.clear();
+        gpu.persistence = false;
     }
     SimHost::new(description).unwrap()
 }

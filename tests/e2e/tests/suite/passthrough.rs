@@ -23,15 +23,29 @@ struct Rig {
     daemon: Option<SimDaemon>,
 }
 
+/// The host with persistence mode off on its two free GPUs.
 fn rig(policy: &str) -> Rig {
     let world = World::new();
     let bus = Bus::start(world.path()).expect("a bus");
     std::fs::write(world.path().join("policy.toml"), policy).expect("policy");
-    let daemon = Some(SimDaemon::start(&world, &bus.address, "dgx-a100"));
-    Rig { world, bus, daemon }
+    let described = std::fs::read_to_string(e2e::world::repository().join("tests/hosts/dgx-a100.toml")).expect("host");
+    let off = [FREE, OTHER].iter().fold(described, |text, gpu| {
+        let address = format!("address = \"{gpu}\"\n");
+        assert!(text.contains(&address), "{gpu} is on the host");
+        text.replace(&address, &format!("{address}persistence = false\n"))
+    });
+    std::fs::write(world.path().join("dgx.toml"), off).expect("host");
+    let mut rig = Rig { world, bus, daemon: None };
+    rig.start();
+    rig
 }
 
 impl Rig {
+    fn start(&mut self) {
+        let host = self.world.path().join("dgx.toml");
+        self.daemon = Some(SimDaemon::start(&self.world, &self.bus.address, host.to_str().expect("UTF-8")));
+    }
+
     fn pass(&self, args: &[&str]) -> Output {
         self.world.ctl(&self.bus.address, &[&["passthrough"], args].concat())
     }
@@ -81,7 +95,7 @@ impl Rig {
     fn kill_and_start_after(&mut self, change: impl FnOnce(&[PathBuf])) {
         drop(self.daemon.take());
         change(&self.journal());
-        self.daemon = Some(SimDaemon::start(&self.world, &self.bus.address, "dgx-a100"));
+        self.start();
     }
 }
 
