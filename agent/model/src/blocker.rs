@@ -17,6 +17,15 @@ pub struct Foreign {
     pub driver: Option<DriverName>,
 }
 
+/// A setting by which a driver takes a function at every boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claimed {
+    /// The setting and where it stands: `vfio_pci.ids= in /proc/cmdline`.
+    pub by: String,
+    /// What a person can do about it.
+    pub to_do: String,
+}
+
 /// What makes a GPU unfit to be given away.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ill {
@@ -152,6 +161,8 @@ pub enum Blocker {
         address: PciAddress,
         /// Its driver.
         driver: DriverName,
+        /// The setting that gives it to that driver at every boot, where one is known, and what to do about it.
+        claimed: Option<Claimed>,
     },
     /// An attribute that would have to be restored cannot be read.
     MemberUnreadable {
@@ -279,7 +290,8 @@ impl Blocker {
             Self::DeniedByPolicy { .. } => "an administrator can allow it in /etc/gpuhostd/policy.toml",
             Self::Quarantined { .. } => "read journalctl -u gpuhostd, then reboot",
             Self::ChangeJournalUnreadable { to_do, .. } => to_do.as_str(),
-            Self::BoundByOthers { .. } => {
+            Self::BoundByOthers { claimed: Some(Claimed { to_do, .. }), .. } => to_do.as_str(),
+            Self::BoundByOthers { claimed: None, .. } => {
                 "whoever bound it has to release it (driverctl unset-override ADDRESS, vfio-pci.ids on the kernel's command line)"
             }
             Self::MemberUnreadable { .. } => "look at the attribute by hand: what cannot be read cannot be restored",
@@ -360,9 +372,14 @@ impl fmt::Display for Blocker {
             Self::ChangeJournalUnreadable { file, why, .. } => {
                 write!(f, "the record of an earlier change of it cannot be read and is left as it is: {file}: {why}")
             }
-            Self::BoundByOthers { address, driver } => {
+            Self::BoundByOthers { address, driver, claimed: None } => {
                 write!(f, "{address} is bound to {driver}, and not by gpuhostd: it is left alone")
             }
+            Self::BoundByOthers { address, driver, claimed: Some(Claimed { by, .. }) } => write!(
+                f,
+                "{address} is bound to {driver}, and not by gpuhostd but by {by}, which gives it to {driver} at every boot: it is \
+                 left alone"
+            ),
             Self::MemberUnreadable { address, what, said } => write!(f, "{what} of {address} cannot be read: {said}"),
             Self::VfioMissing { driver } => write!(f, "the running kernel has no driver {driver}"),
             Self::RateLimited { per_minute, retry_after_ms } => {

@@ -6,6 +6,7 @@ pub mod absence;
 pub mod blocker;
 pub mod change;
 pub mod checkin;
+pub mod claim;
 pub mod condition;
 pub mod docker;
 pub mod doctor;

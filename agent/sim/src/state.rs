@@ -4,6 +4,7 @@ use crate::act::StepFaults;
 use crate::bus::{Bus, Function};
 use crate::description::{Description, Health, KernelLine};
 use crate::load::BadDescription;
+use model::claim::Claim;
 use model::holders::Holder;
 use model::plan::{ModuleState, PowerControl};
 use model::{DriverName, PciAddress, Reading};
@@ -251,13 +252,22 @@ impl HostState {
         let function = function?;
         let name = match &function.driver_override {
             Some(name) => name.parse().ok()?,
-            None => function.home_driver.clone()?,
+            None => self.claimant(function).or_else(|| function.home_driver.clone())?,
         };
         if name.is_vfio() {
             return (self.vfio == ModuleState::Loaded && function.group.is_some()).then_some(name);
         }
         let is_driver = |f: &Function| f.home_driver.as_ref() == Some(&name) || f.driver.as_ref() == Some(&name);
         self.bus.functions.values().any(is_driver).then_some(name)
+    }
+
+    /// Who has the function's id from a setting at boot (`vfio_pci_fill_ids`): it was registered first, and takes it before the
+    /// driver whose table names it.
+    fn claimant(&self, function: &Function) -> Option<DriverName> {
+        let claims = crate::software::claims(&self.description);
+        let subsystem = Reading::Known(function.subsystem);
+        let takes = |claim: &&Claim| claim.pattern.matches(function.id, &subsystem, function.class);
+        claims.iter().find(takes)?.by.driver().parse().ok()
     }
 
     /// Boots anew: overrides, bindings and power settings are those of the kernel, and nobody has anything open.

@@ -72,7 +72,7 @@ fn name_the_way_back(gpu: &mut Gpu) {
     let address = gpu.pci.address;
     let bound = |link: &&mut CauseLink| link.link == ChainLink::KernelDriver && link.ok == Some(false);
     if let Some(link) = gpu.cause_chain.iter_mut().find(bound) {
-        link.remedy = Some(format!("when no virtual machine uses it: `gpuhostctl passthrough release {address}`"));
+        link.remedy = Some(format!("when no guest uses it: `gpuhostctl passthrough release {address}`"));
     }
 }
 

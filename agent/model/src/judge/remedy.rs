@@ -46,7 +46,7 @@ pub(super) fn mismatch() -> String {
 pub(super) fn take_back(address: PciAddress, name: &DriverName) -> String {
     let folder = folder(address);
     format!(
-        "when no virtual machine uses it: `echo > {folder}/driver_override; echo {address} > /sys/bus/pci/drivers/{name}/unbind; \
+        "when no guest uses it: `echo > {folder}/driver_override; echo {address} > /sys/bus/pci/drivers/{name}/unbind; \
          echo {address} > /sys/bus/pci/drivers_probe`"
     )
 }

@@ -87,7 +87,7 @@ pub fn blockers(
         return all;
     }
     if !request.given_by_us {
-        all.extend(checks::bound_by_others(seen));
+        all.extend(checks::bound_by_others(host, seen));
     }
     all.extend(fitness::fit(gpu));
     all.extend(persistence::off(host, gpu));

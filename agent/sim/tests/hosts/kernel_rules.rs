@@ -81,6 +81,25 @@ fn nvidias_driver_never_lets_go_of_a_gpu_in_persistence_mode() {
 }
 
 #[test]
+fn an_id_on_the_command_line_takes_the_card_again_whoever_has_it_probed() {
+    let mut description = load("nouveau-desktop").unwrap();
+    let gpu = description.gpus[0].address;
+    let id = description.models[&description.gpus[0].model].id;
+    description.software.cmdline = format!("quiet vfio_pci.ids={id}");
+    let host = SimHost::new(description).unwrap();
+    host.change(|state| {
+        state.unbind(gpu).unwrap();
+        state.probe(gpu).unwrap();
+        assert_eq!(state.bus.functions[&gpu].driver, Some(driver("vfio-pci")));
+        // An override is stronger than any id.
+        state.unbind(gpu).unwrap();
+        state.set_driver_override(gpu, "nouveau").unwrap();
+        state.probe(gpu).unwrap();
+        assert_eq!(state.bus.functions[&gpu].driver, Some(driver("nouveau")));
+    });
+}
+
+#[test]
 fn the_audio_function_waits_for_whoever_has_its_nodes_open() {
     let host = host("workstation-rtx");
     let audio = scan(&host).gpus.iter().flat_map(|gpu| gpu.companions.clone()).next().unwrap();
