@@ -62,9 +62,11 @@ async fn is_left_alone(bench: &Bench, file: &str, what: &str) {
     assert!(told.contains(file) && told.contains("To do:"), "{what}: {told}");
 }
 
+type Damage = fn(&[u8]) -> Vec<u8>;
+
 #[tokio::test]
 async fn an_entry_that_cannot_be_read_keeps_its_gpu_and_itself() {
-    let damages: [(&str, fn(&[u8]) -> Vec<u8>); 6] = [
+    let damages: [(&str, Damage); 6] = [
         ("cut", |bytes| bytes[..bytes.len() / 2].to_vec()),
         ("empty", |_| Vec::new()),
         ("zeroed", |bytes| vec![0; bytes.len()]),

@@ -210,15 +210,17 @@ pub(crate) fn worlds() -> Vec<World> {
     binds.into_iter().chain(releases).collect()
 }
 
+type Damage = fn(String) -> String;
+
 /// The same starts with a journal entry that nobody can read: cut, of a newer version, with a field that is not known, empty.
 pub(crate) fn damaged_worlds() -> Vec<World> {
-    let damages: [(&str, fn(String) -> String); 4] = [
+    let damages: [(&str, Damage); 4] = [
         ("cut", |text| text[..text.len() / 2].to_owned()),
         ("of a newer version", |text| text.replacen("\"schema\": 1", "\"schema\": 9", 1)),
         ("with a field that is not known", |text| text.replacen("\"job\"", "\"later\": true, \"job\"", 1)),
         ("empty", |_| String::new()),
     ];
-    let with = |(what, damage): (&'static str, fn(String) -> String)| {
+    let with = |(what, damage): (&'static str, Damage)| {
         worlds().into_iter().map(move |world| {
             let entry = world.standing.as_ref().unwrap_or(&world.entry);
             let text = String::from_utf8(encode(entry).unwrap()).unwrap();
