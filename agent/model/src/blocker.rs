@@ -291,9 +291,6 @@ impl Blocker {
             Self::Quarantined { .. } => "read journalctl -u gpuhostd, then reboot",
             Self::ChangeJournalUnreadable { to_do, .. } => to_do.as_str(),
             Self::BoundByOthers { claimed: Some(Claimed { to_do, .. }), .. } => to_do.as_str(),
-            Self::BoundByOthers { claimed: None, .. } => {
-                "whoever bound it has to release it (driverctl unset-override ADDRESS, vfio-pci.ids on the kernel's command line)"
-            }
             Self::MemberUnreadable { .. } => "look at the attribute by hand: what cannot be read cannot be restored",
             Self::VfioMissing { .. } => {
                 "install the kernel's extra modules (linux-modules-extra on Ubuntu), then try again"
@@ -305,6 +302,12 @@ impl Blocker {
                 ways.sort();
                 ways.dedup();
                 return ways.join("; ");
+            }
+            Self::BoundByOthers { address, driver, claimed: None } => {
+                return format!(
+                    "whoever bound it has to release it (`driverctl unset-override {address}`, libvirt, or the id in `ids=` of {driver}: \
+                     kernel command line, /etc/modprobe.d, `/sys/bus/pci/drivers/{driver}/remove_id`)"
+                );
             }
             Self::PersistenceMode { address, why_unknown } => return persistence_off(*address, why_unknown.is_some()),
             Self::GpuUnhealthy { ills } => {

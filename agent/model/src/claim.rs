@@ -127,9 +127,11 @@ impl Claim {
         let (driver, folder) = (self.by.driver(), format!("/sys/bus/pci/devices/{address}"));
         let is_debian = matches!(os_id, Some("debian" | "ubuntu"));
         let boot_loader = match os_id {
-            Some("debian" | "ubuntu") => "/etc/default/grub, then `update-grub`",
-            Some("fedora" | "rhel" | "centos" | "rocky" | "almalinux" | "ol") => "`grubby --update-kernel=ALL`",
-            Some(_) | None => "the settings of the boot loader",
+            Some("debian" | "ubuntu") => "/etc/default/grub, then `update-grub`".to_owned(),
+            Some("fedora" | "rhel" | "centos" | "rocky" | "almalinux" | "ol") => {
+                format!("`grubby --update-kernel=ALL --remove-args={}`, and add the other ids again", self.setting)
+            }
+            Some(_) | None => "the settings of the boot loader".to_owned(),
         };
         let place = if self.is_of_kernel() {
             format!("on the kernel's command line ({boot_loader})")

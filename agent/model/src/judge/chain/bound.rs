@@ -16,7 +16,7 @@ pub(super) fn somebody(pci: &GpuFunction, name: &DriverName, around: &Around<'_>
     }
     if name.is_vfio() {
         let reason = format!("{name} is bound: the GPU is set aside for a guest, and no driver of the host serves it");
-        return State::broken(reason, remedy::take_back(pci.address, name));
+        return State::broken(reason, remedy::take_back(pci, name));
     }
     let serves = match pci.id.vendor {
         VENDOR_NVIDIA => name.as_str() == "nvidia",
