@@ -7,7 +7,7 @@ mod judge_world;
 use judge_world::{function, judged, nvidia, raw, report, said, timeout};
 use model::driver::{DriverSource, ProbeFault};
 use model::health::{GpuHealth, HealthReason, HealthState};
-use model::holders::Holders;
+use model::holders::{Hold, Holder, Holders};
 use model::observation::HostObservation;
 use model::passthrough::{BindRequest, Caution, blockers, cautions, scope_of};
 use model::plan::{CloseUp, MemberState, ModuleState, PowerControl};
@@ -84,6 +84,26 @@ fn persistence_mode_is_in_the_way_and_the_command_names_the_gpu() {
     assert_eq!(found[0].0, "persistence_mode");
     assert!(found[0].1.contains("nvidia-smi -i 0000:41:00.0 -pm 0"), "{found:?}");
     assert!(codes(&with_persistence(Reading::Known(false))).is_empty());
+}
+
+#[test]
+fn nvidias_own_services_let_go_by_their_own_commands() {
+    let holder = |command: &str, unit: Option<&str>| Holder {
+        pid: Some(17),
+        command: Some(command.to_owned()),
+        unit: unit.map(str::to_owned),
+        container: None,
+        address: Some(at(GPU)),
+        hold: Hold::OpenDevice { path: "/dev/nvidia0".to_owned() },
+    };
+    for (command, unit, way) in [
+        ("nvidia-persiste", Some("nvidia-persistenced.service"), "nvidia-smi -i 0000:41:00.0 -pm 0"),
+        ("nvidia-cuda-mps", None, "echo quit | nvidia-cuda-mps-control"),
+        ("python3", Some("training.service"), "systemctl stop training.service"),
+        ("python3", None, "end process 17: kill 17"),
+    ] {
+        assert_eq!(holder(command, unit).freed_by(), way);
+    }
 }
 
 #[test]

@@ -33,6 +33,43 @@ fn persistence_mode_is_named_with_the_command_that_ends_it() {
     assert!(said(&world, &bus, &["gpus"], 0).contains("0000:4a:00.0"), "and it is where it was");
 }
 
+/// A card on NVIDIA's driver, none of whose tools are installed.
+const WITHOUT_TOOLS: &str = r#"
+name = "without-tools"
+summary = "NVIDIA's module without its libraries and tools."
+[driver]
+version = "570.144"
+cuda = "12.8"
+[faults]
+nvml = "missing"
+smi = "missing"
+[models.card]
+id = "10de:26b9"
+class = 0x030200
+subsystem = "10de:1851"
+[[gpus]]
+address = "0000:01:00.0"
+model = "card"
+group = 14
+driver = "nvidia"
+persistence = false
+"#;
+
+#[test]
+fn what_nobody_can_tell_is_said_and_stands_in_nobodys_way() {
+    let world = World::new();
+    let bus = Bus::start(world.path()).expect("a bus");
+    let host = world.path().join("host.toml");
+    fs::write(&host, WITHOUT_TOOLS).expect("host");
+    let _daemon = SimDaemon::start(&world, &bus.address, host.to_str().expect("UTF-8"));
+    for args in [&["passthrough", "check", "01:00.0"][..], &["passthrough", "bind", "01:00.0"]] {
+        let told = said(&world, &bus, args, 0);
+        assert!(told.contains("note: whether persistence mode of 0000:01:00.0 is on cannot be told"), "{told}");
+    }
+    let released = said(&world, &bus, &["passthrough", "release", "01:00.0"], 0);
+    assert!(!released.contains("note:"), "{released}");
+}
+
 #[test]
 fn a_gpu_that_fell_off_the_bus_is_named_as_such() {
     let (world, bus, _daemon) = simulated("mixed-faults");

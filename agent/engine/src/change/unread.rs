@@ -76,3 +76,56 @@ impl<J: JournalPort> JournalPort for Guarded<J> {
         self.journal.remove(name).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// What was asked of the journal below.
+    #[derive(Default)]
+    struct Below(Mutex<Vec<String>>);
+
+    impl JournalPort for Below {
+        async fn read_all(&self) -> Result<Vec<JournalDocument>, JournalFault> {
+            Ok(Vec::new())
+        }
+
+        async fn put(&self, name: &str, _document: Vec<u8>) -> Result<(), JournalFault> {
+            self.0.lock().unwrap().push(format!("put {name}"));
+            Ok(())
+        }
+
+        async fn remove(&self, name: &str) -> Result<(), JournalFault> {
+            self.0.lock().unwrap().push(format!("remove {name}"));
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_closed_name_is_neither_written_nor_removed_whoever_asks() {
+        let below = Arc::new(Below::default());
+        let journal = Guarded::new(Arc::clone(&below)).closing(BTreeSet::from(["group-7.json".to_owned()]));
+        for refused in [journal.put("group-7.json", Vec::new()).await, journal.remove("group-7.json").await] {
+            assert!(refused.unwrap_err().to_string().contains("group-7.json"));
+        }
+        journal.put("group-8.json", Vec::new()).await.unwrap();
+        journal.remove("group-8.json").await.unwrap();
+        assert_eq!(*below.0.lock().unwrap(), ["put group-8.json", "remove group-8.json"]);
+    }
+
+    #[test]
+    fn a_folder_of_rubbish_makes_no_endless_condition() {
+        let one = |number: usize| Unread {
+            name: format!("{number}.json"),
+            place: format!("/journal/{number}.json"),
+            lanes: Vec::new(),
+            why: "it is no journal entry".to_owned(),
+            remedy: "remove it".to_owned(),
+        };
+        let many: Vec<Unread> = (0..4000).map(one).collect();
+        let told = condition(&many, UnixMillis(0)).unwrap().message;
+        assert!(told.len() < 1000 && told.ends_with("and 3996 more files"), "{told}");
+        assert!(condition(&[], UnixMillis(0)).is_none());
+    }
+}
