@@ -171,6 +171,27 @@ fn checked(change: impl FnOnce(&Path, &Path)) -> String {
 }
 
 #[test]
+fn the_simulated_kernel_shows_it_as_the_real_one_does() {
+    let world = World::new();
+    let bus = Bus::start(world.path()).expect("a bus");
+    let described = world.path().join("apu.toml");
+    fs::write(&described, APU.replace("group = 21", "group = 21\nframe_buffer = \"simpledrmdrmfb\"")).expect("host");
+    let host = described.to_str().expect("UTF-8");
+    let in_process = {
+        let _daemon = SimDaemon::start(&world, &bus.address, host);
+        said(&world, &bus, &["passthrough", "check", "c3:00.0"], 11)
+    };
+    let tree = world.host_tree(host);
+    let start = Start { bus: Some(bus.address.clone()), tree: Some(tree), ..Start::default() };
+    let _daemon = Daemon::start(&world, &start);
+    assert!(world.ctl(&bus.address, &["rescan"]).status.success());
+    let on_disk = said(&world, &bus, &["passthrough", "check", "c3:00.0"], 11);
+    let words = |told: &str| told.lines().find(|line| line.contains("console_in_use")).map(str::to_owned);
+    assert!(words(&in_process).is_some_and(|told| told.contains("fb0 (simpledrmdrmfb)")), "{in_process}");
+    assert_eq!(words(&in_process), words(&on_disk));
+}
+
+#[test]
 fn the_firmwares_frame_buffer_is_in_the_way_in_every_shape() {
     let nothing = checked(|_, _| {});
     assert!(!nothing.contains("console_in_use"), "{nothing}");
