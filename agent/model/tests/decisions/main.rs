@@ -8,6 +8,7 @@
     reason = "a test stops where its world is broken"
 )]
 
+mod claims;
 mod features;
 mod health_log;
 mod health_verdict;
@@ -17,4 +18,5 @@ mod judge_bound;
 mod judge_chain;
 mod judge_laws;
 mod passthrough;
+mod unfit;
 mod world;

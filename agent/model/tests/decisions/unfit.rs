@@ -1,10 +1,6 @@
 //! GPUs that no plan gives away although nobody has them open: the driver's own hold, and those that are not well.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
-
-mod judge_world;
-
-use judge_world::{function, judged, nvidia, raw, report, said, timeout};
+use crate::world::{function, judged, nvidia, raw, report, said, timeout};
 use model::driver::{DriverSource, ProbeFault};
 use model::health::{GpuHealth, HealthReason, HealthState};
 use model::holders::{Hold, Holder, Holders};
@@ -111,7 +107,7 @@ fn a_driver_that_is_there_and_does_not_say_it_is_not_taken_for_one_that_says_no(
     for host in [
         silent(vec![timeout(), timeout()]),
         silent(vec![absent("libnvidia-ml.so.1"), timeout()]),
-        silent(vec![judge_world::failed("Driver/library version mismatch"), absent("nvidia-smi")]),
+        silent(vec![crate::world::failed("Driver/library version mismatch"), absent("nvidia-smi")]),
         with_persistence(Reading::Absent(Absence::UnknownError)),
         with_persistence(Reading::Absent(Absence::NoPermission)),
     ] {

@@ -1,10 +1,6 @@
 //! Ids that vfio-pci and pci-stub take at boot, in every spelling in which people write them.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
-
-mod judge_world;
-
-use judge_world::{function, judged, raw};
+use crate::world::{function, judged, raw};
 use model::claim::{Claim, Claimant, IdPattern, in_file, in_line, of_gpu, on_cmdline};
 use model::holders::Holders;
 use model::passthrough::{BindRequest, plan_passthrough, plan_release, scope_of};
@@ -116,7 +112,7 @@ fn a_gpu_that_a_setting_takes_says_so_and_not_that_a_guest_has_it() {
     for (driver, text) in [("vfio-pci", "vfio_pci.ids=10de:2684"), ("pci-stub", "pci-stub.ids=10de:2684")] {
         let mut raw = raw(vec![function("0000:01:00.0", "10de:2684", driver, 14)], &[]);
         raw.host.stack.claims = on_cmdline(text, "/proc/cmdline");
-        let gpu = judge_world::only(raw);
+        let gpu = crate::world::only(raw);
         let link = gpu.first_broken_link().unwrap();
         let (reason, remedy) = (link.reason.clone().unwrap(), link.remedy.clone().unwrap());
         let setting = text.split_once("10de").unwrap().0;

@@ -1,7 +1,5 @@
 //! What is found in the journal: which document is an entry, and what each other one holds.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
-
 use model::change::{Entry, Phase, encode, sort_out};
 use model::plan::{Disruption, Lane, Plan, Postcondition, Scope};
 use model::policy::Operation;
