@@ -13,14 +13,15 @@ unused_majors() {
 }
 read -r -d '' CAPS UVM SWITCH _ < <(unused_majors) || true
 
-# NVIDIA's driver as /proc shows it; its files are made by a helper of NVIDIA's, here by hand. No driver serves them.
+# NVIDIA's driver as /proc shows it: to PID 1, which looks major numbers up, and to the units, each of which has a fresh /proc. The
+# device files are made by a helper of NVIDIA's, here by hand. No driver serves them.
+DRIVER=/run/rig-devices/driver
 show_driver() {
-    mount -t tmpfs tmpfs /proc/driver
-    mkdir -p /proc/driver/nvidia-caps /proc/driver/nvidia/capabilities/mig
-    echo "DeviceFileMinor: 1" >/proc/driver/nvidia/capabilities/mig/config
-    { echo 'Character devices:'; echo "195 nvidia"; echo "$CAPS nvidia-caps"; echo "$UVM nvidia-uvm"; echo "$SWITCH nvidia-nvswitch"
-        sed 1d /proc/devices; } >/tmp/devices
-    mount --bind /tmp/devices /proc/devices
+    mkdir -p $DRIVER/nvidia-caps $DRIVER/nvidia/capabilities/mig &&
+        echo "DeviceFileMinor: 1" >$DRIVER/nvidia/capabilities/mig/config &&
+        { echo 'Character devices:'; printf '%s\n' "195 nvidia" "$CAPS nvidia-caps" "$UVM nvidia-uvm" "$SWITCH nvidia-nvswitch"
+            sed 1d /proc/devices; } >/run/rig-devices/devices &&
+        mount --bind /run/rig-devices/devices /proc/devices || return 1
     mknod /dev/nvidiactl c 195 255
     mknod /dev/nvidia0 c 195 0
     mknod /dev/nvidia-uvm c "$UVM" 0
@@ -28,16 +29,26 @@ show_driver() {
     [ -e /dev/mem ] || mknod /dev/mem c 1 1
     mkdir /dev/nvidia-caps
     for number in {0..5}; do mknod --mode=444 "/dev/nvidia-caps/nvidia-cap$number" c "$CAPS" "$number"; done
+    for unit in gpuhostd-host gpuhostd-mig-monitor; do
+        mkdir -p /run/systemd/system/$unit.service.d
+        printf '[Service]\nBindReadOnlyPaths=%s:/proc/driver %s:/proc/devices\n' $DRIVER /run/rig-devices/devices \
+            >/run/systemd/system/$unit.service.d/driver.conf
+    done
+    systemctl daemon-reload
 }
 hide_driver() {
-    umount /proc/devices /proc/driver
-    rm -rf /dev/nvidia* /dev/gpuhostd
+    rm -r /run/systemd/system/gpuhostd-{host,mig-monitor}.service.d
+    systemctl daemon-reload
+    umount /proc/devices
+    rm -rf /dev/nvidia* /dev/gpuhostd /run/rig-devices
 }
+numbers() { printf '%s\n' "$@" >$DRIVER/nvidia-caps/mig-minors; }
 
 # start_hand: a fresh host hand, which first says what it can open.
 start_hand() {
-    systemctl stop gpuhostd-host.service
+    # In this order: the front may ask for it, and so start it, at any time.
     rm -f "$OPENED"
+    systemctl stop gpuhostd-host.service
     answered gpuhostd host
 }
 says() { grep -qx "$1 $2" "$OPENED" || { echo "it is not: $1 $2"; cat "$OPENED"; return 1; }; }
@@ -58,7 +69,7 @@ systemctl daemon-reload
 check "without a driver the monitor's name leads nowhere" monitor_leads_to /dev/null
 check "and PID 1 misses no device file" nothing_missed
 check "NVIDIA's driver is shown" show_driver
-printf 'config 1\nmonitor 2\ngpu0/gi0/access 3\n' >/proc/driver/nvidia-caps/mig-minors
+numbers 'config 1' 'monitor 2' 'gpu0/gi0/access 3'
 check "the host hand starts with it" within 10 start_hand
 for node in /dev/nvidiactl /dev/nvidia0 /dev/nvidia-uvm; do check "it may open $node" says "$node" ENXIO; done
 check "it may not open an NVSwitch" says /dev/nvidia-switch0 EPERM
@@ -68,16 +79,14 @@ check "and no other: not the configuration" says /dev/nvidia-caps/nvidia-cap1 EP
 check "nor that of an instance, nor the fabric's" refuses_all_others
 check "nor the configuration by its old way" says /proc/driver/nvidia/capabilities/mig/config EACCES
 sed 's/^/        /' "$OPENED" >&3
-printf 'monitor 5\nconfig 2\n' >/proc/driver/nvidia-caps/mig-minors
+numbers 'monitor 5' 'config 2'
 check "with a driver of other numbers it starts too" within 10 start_hand
 check "and may open the monitor" capabilities 5
 check "and not the configuration, which has the other's number" says /dev/nvidia-caps/nvidia-cap2 EPERM
 check "and no other" refuses_all_others
-printf 'config 2\n' >/proc/driver/nvidia-caps/mig-minors
+numbers 'config 2'
 check "with a driver that names no monitor it starts" within 10 start_hand
 check "and may open none" capabilities
-rm -r /run/systemd/system/gpuhostd-host.service.d
-systemctl daemon-reload
 check "NVIDIA's driver is gone" hide_driver
 systemctl stop gpuhostd-host.service
 check "the host hand goes on without it" within 10 answered gpuhostd host
