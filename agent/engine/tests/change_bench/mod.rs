@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each file of tests uses its part")]
 
-use crate::common::{ManualClock, NoManager};
+use crate::common::{ManualClock, NoManager, PATIENCE};
 use engine::change::{Change, ChangePorts, Records};
 use engine::command::{Actor, Authorized, Command, Origin, Verdict};
 use engine::job::{Job, JobState};
@@ -158,7 +158,7 @@ impl Bench {
     pub(crate) async fn end_of(&self, id: JobId) -> Job {
         let mut jobs = self.handle.jobs.clone();
         let ended = |jobs: &Arc<Vec<Job>>| jobs.iter().any(|job| job.id == id && job.state == JobState::Finished);
-        let jobs = tokio::time::timeout(Duration::from_secs(20), jobs.wait_for(ended)).await.expect("in time").unwrap();
+        let jobs = tokio::time::timeout(PATIENCE, jobs.wait_for(ended)).await.expect("in time").unwrap();
         jobs.iter().find(|job| job.id == id).unwrap().clone()
     }
 
@@ -172,7 +172,7 @@ impl Bench {
         let is = |o: &Arc<model::observation::HostObservation>| {
             o.gpu(at(gpu)).unwrap().pci.driver.known().map(|driver| driver.as_str()) == wanted
         };
-        tokio::time::timeout(Duration::from_secs(20), seen.wait_for(is)).await.expect("in time").unwrap();
+        tokio::time::timeout(PATIENCE, seen.wait_for(is)).await.expect("in time").unwrap();
     }
 
     pub(crate) fn driver(&self, gpu: &str) -> Option<String> {

@@ -2,12 +2,9 @@
 
 use e2e::bus::Bus;
 use e2e::daemon::{Daemon, Start};
-use e2e::wait;
+use e2e::wait::{self, PATIENCE};
 use e2e::world::World;
 use nix::sys::signal::Signal;
-use std::time::Duration;
-
-const FIVE_S: Duration = Duration::from_secs(5);
 
 #[test]
 fn it_starts_with_an_empty_sys_and_says_so() {
@@ -18,7 +15,7 @@ fn it_starts_with_an_empty_sys_and_says_so() {
     let config = "[docker]\nsocket = '/nonexistent/docker.sock'\n".to_owned();
     let _daemon =
         Daemon::start(&world, &Start { bus: Some(bus.address.clone()), tree: Some(tree), config, ..Start::default() });
-    let conditions = wait::until("conditions", FIVE_S, || {
+    let conditions = wait::until("conditions", PATIENCE, || {
         let status = world.ctl_json(&bus.address, &["status"]);
         let kinds: Vec<String> =
             status["Conditions"].as_array()?.iter().filter_map(|c| c["Type"].as_str().map(str::to_owned)).collect();
@@ -28,11 +25,11 @@ fn it_starts_with_an_empty_sys_and_says_so() {
 }
 
 #[test]
-fn it_needs_no_bus_and_ends_within_two_seconds() {
+fn it_needs_no_bus_and_ends_before_its_launcher_would_kill_it() {
     let world = World::new();
     let mut daemon = Daemon::start(&world, &Start::default());
     let (status, took) = daemon.stop();
-    assert!(status.success() && took < Duration::from_secs(2), "{status} after {took:?}\n{}", daemon.log());
+    assert!(status.success(), "{status} after {took:?}\n{}", daemon.log());
 }
 
 #[test]
@@ -41,7 +38,7 @@ fn a_bus_that_comes_late_is_served() {
     let address = format!("unix:path={}", world.path().join("bus.sock").display());
     let _daemon = Daemon::start(&world, &Start { bus: Some(address.clone()), ..Start::default() });
     let bus = Bus::start(world.path()).expect("a bus");
-    wait::until("the name on the late bus", Duration::from_secs(20), || {
+    wait::until("the name on the late bus", PATIENCE, || {
         world.ctl(&bus.address, &["status"]).status.success().then_some(())
     });
 }
@@ -53,9 +50,9 @@ fn a_reload_with_a_wrong_file_keeps_the_old_settings() {
     std::fs::write(world.path().join("config.toml"), "[manager]\nurl = 1\n").expect("configuration");
     daemon.signal(Signal::SIGHUP);
     let said =
-        wait::until("the reload to end", FIVE_S, || daemon.notification().filter(|text| text.contains("READY=1")));
+        wait::until("the reload to end", PATIENCE, || daemon.notification().filter(|text| text.contains("READY=1")));
     assert!(!said.is_empty());
-    wait::until("the fault in the log", FIVE_S, || daemon.log().contains("config.toml").then_some(()));
+    wait::until("the fault in the log", PATIENCE, || daemon.log().contains("config.toml").then_some(()));
     let (status, _) = daemon.stop();
     assert!(status.success());
 }
@@ -68,12 +65,12 @@ fn a_hand_that_is_killed_comes_back_with_its_powers() {
     let start = Start { bus: Some(bus.address.clone()), tree: Some(tree), ..Start::default() };
     let daemon = Daemon::start(&world, &start);
     let uuid = || world.ctl_json(&bus.address, &["gpus"])[0]["Uuid"].as_str().map(str::to_owned);
-    let before = wait::until("driver facts", FIVE_S, uuid);
+    let before = wait::until("driver facts", PATIENCE, uuid);
     let marker = format!("hand host --front-uid .*{}", world.path().display());
     let killed = std::process::Command::new("pkill").args(["-KILL", "-f", &marker]).status().expect("pkill");
     assert!(killed.success(), "there was no host hand");
     let rescan = || world.ctl(&bus.address, &["rescan"]).status.success().then(uuid).flatten();
-    assert_eq!(wait::until("the hand to come back", FIVE_S, rescan), before, "{}", daemon.log());
+    assert_eq!(wait::until("the hand to come back", PATIENCE, rescan), before, "{}", daemon.log());
 }
 
 #[test]
@@ -87,5 +84,5 @@ fn no_process_is_left_when_the_daemon_is_killed() {
     };
     assert!(mine() >= 2, "the front and its hands are processes of their own");
     daemon.signal(Signal::SIGKILL);
-    wait::until("all of them to end", FIVE_S, || (mine() == 0).then_some(()));
+    wait::until("all of them to end", PATIENCE, || (mine() == 0).then_some(()));
 }

@@ -2,12 +2,11 @@
 
 use e2e::bus::Bus;
 use e2e::daemon::{Daemon, Start};
-use e2e::wait;
+use e2e::wait::{self, PATIENCE};
 use e2e::world::{World, executable};
 use serde_json::Value;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::time::Duration;
 
 const CONFIG: &str = "[docker]\nsocket = '/nonexistent/docker.sock'\n";
 
@@ -61,9 +60,7 @@ fn the_running_daemon_is_found_on_its_bus_and_a_stopped_one_is_no_obstacle() {
     let start =
         Start { bus: Some(bus.address.clone()), tree: Some(tree), config: CONFIG.to_owned(), ..Start::default() };
     let mut daemon = Daemon::start(&world, &start);
-    wait::until("a daemon", Duration::from_secs(20), || {
-        world.ctl(&bus.address, &["status"]).status.success().then_some(())
-    });
+    wait::until("a daemon", PATIENCE, || world.ctl(&bus.address, &["status"]).status.success().then_some(()));
     let facts = |address: &str| {
         let output = Command::new(executable("gpuhostd")).args(["doctor-facts", "--bus", address]).output();
         json(&output.expect("gpuhostd"))
@@ -79,8 +76,11 @@ fn the_running_daemon_is_found_on_its_bus_and_a_stopped_one_is_no_obstacle() {
 
 #[test]
 fn nobody_gets_no_alarm_for_what_he_may_not_read() {
+    let world = World::new();
+    // The build folder may be closed to others.
+    let gpuhostd = world.copied("gpuhostd", "open", 0o755, 0o755);
     let output = |uid: Option<u32>| {
-        let mut command = Command::new(executable("gpuhostd"));
+        let mut command = Command::new(&gpuhostd);
         command.args(["doctor-facts", "--bus", "unix:path=/nonexistent"]).current_dir("/");
         if let Some(uid) = uid {
             command.uid(uid).gid(uid);
@@ -88,7 +88,6 @@ fn nobody_gets_no_alarm_for_what_he_may_not_read() {
         json(&command.output().expect("gpuhostd"))
     };
     let judged = |facts: &Value| {
-        let world = World::new();
         let file = world.path().join("facts.json");
         std::fs::write(&file, facts.to_string()).expect("a file");
         let path = file.to_str().expect("a path");

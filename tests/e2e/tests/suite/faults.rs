@@ -2,12 +2,9 @@
 
 use e2e::bus::Bus;
 use e2e::daemon::{Daemon, Start};
-use e2e::wait;
+use e2e::wait::{self, PATIENCE};
 use e2e::world::World;
 use std::path::Path;
-use std::time::Duration;
-
-const FIFTEEN_S: Duration = Duration::from_secs(15);
 
 /// Starts on a tree whose driver was spoilt, and returns what the first GPU shows once the probes have ended.
 fn with_spoilt(spoil: impl FnOnce(&Path), is: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
@@ -18,7 +15,7 @@ fn with_spoilt(spoil: impl FnOnce(&Path), is: impl Fn(&serde_json::Value) -> boo
     let daemon = Daemon::start(&world, &Start { bus: Some(bus.address.clone()), tree: Some(tree), ..Start::default() });
     let mut last = serde_json::Value::Null;
     let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        wait::until("the outcome", FIFTEEN_S, || {
+        wait::until("the outcome", PATIENCE, || {
             last = world.ctl_json(&bus.address, &["gpus"]);
             last.as_array().and_then(|gpus| gpus.first().cloned()).filter(|gpu| is(gpu))
         })

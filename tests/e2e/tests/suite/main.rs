@@ -1,6 +1,7 @@
 //! The shipped executables as an operator meets them. What measures the daemon under load has a program of its own.
 
 mod bare;
+mod closed;
 mod doctor;
 mod faults;
 mod features;

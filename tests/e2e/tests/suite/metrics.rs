@@ -2,13 +2,10 @@
 
 use e2e::bus::Bus;
 use e2e::daemon::{Daemon, Start};
-use e2e::wait;
+use e2e::wait::{self, PATIENCE};
 use e2e::world::World;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
-use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn curl_reads_the_metrics_of_a_dgx_and_the_textfile_says_the_same() {

@@ -2,12 +2,11 @@
 
 use e2e::bus::Bus;
 use e2e::sim::SimDaemon;
-use e2e::wait;
+use e2e::wait::{self, PATIENCE};
 use e2e::world::World;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Output;
-use std::time::Duration;
 
 /// Free, alone in its group, and bound to NVIDIA's driver.
 const FREE: &str = "0000:b7:00.0";
@@ -15,8 +14,6 @@ const FREE: &str = "0000:b7:00.0";
 const OTHER: &str = "0000:bd:00.0";
 /// A process computes on it.
 const BUSY: &str = "0000:07:00.0";
-const TEN_S: Duration = Duration::from_secs(10);
-
 struct Rig {
     world: World,
     bus: Bus,
@@ -72,7 +69,7 @@ impl Rig {
     }
 
     fn until_use(&self, address: &str, wanted: &str) {
-        wait::until("the GPU's use", TEN_S, || (self.gpu(address)["Use"] == wanted).then_some(()));
+        wait::until("the GPU's use", PATIENCE, || (self.gpu(address)["Use"] == wanted).then_some(()));
     }
 
     fn condition(&self, kind: &str) -> Option<String> {
@@ -143,12 +140,12 @@ fn the_policy_bounds_what_root_may_and_a_wrong_file_is_told() {
     let file = rig.world.path().join("policy.toml");
     std::fs::write(&file, "[host.passthrough]\nnever = 'all'\n").expect("policy");
     rig.daemon.as_ref().expect("a daemon").reload();
-    let told = wait::until("the condition", TEN_S, || rig.condition("policy_invalid"));
+    let told = wait::until("the condition", PATIENCE, || rig.condition("policy_invalid"));
     assert!(told.contains("policy.toml") && told.contains("line 2"), "{told}");
     assert!(rig.refused(&["bind", FREE], 11).contains("host.passthrough.never"), "the old one stays");
     std::fs::write(&file, "[host.passthrough]\nchanges_per_minute = 2\n").expect("policy");
     rig.daemon.as_ref().expect("a daemon").reload();
-    wait::until("the end of the condition", TEN_S, || rig.condition("policy_invalid").is_none().then_some(()));
+    wait::until("the end of the condition", PATIENCE, || rig.condition("policy_invalid").is_none().then_some(()));
     rig.done(&["bind", OTHER]);
     rig.done(&["release", OTHER]);
     assert!(rig.refused(&["bind", OTHER], 11).contains("2 changes a minute"), "the rate is held for each GPU");
@@ -158,12 +155,12 @@ fn the_policy_bounds_what_root_may_and_a_wrong_file_is_told() {
 fn what_nobody_confirms_is_undone_also_by_a_daemon_that_was_killed_meanwhile() {
     let mut rig = rig("");
     rig.done(&["bind", FREE, "--confirm-within", "1s"]);
-    wait::until("the GPU to come back", TEN_S, || rig.journal().is_empty().then_some(()));
+    wait::until("the GPU to come back", PATIENCE, || rig.journal().is_empty().then_some(()));
     rig.until_use(FREE, "host");
     rig.done(&["bind", FREE, "--confirm-within", "3s"]);
     rig.kill_and_start();
     // The simulated kernel has started anew as well: what is left is the entry.
-    wait::until("the entry to be closed", TEN_S, || rig.journal().is_empty().then_some(()));
+    wait::until("the entry to be closed", PATIENCE, || rig.journal().is_empty().then_some(()));
     rig.until_use(FREE, "host");
     rig.done(&["bind", FREE, "--confirm-within", "1h"]);
     rig.done(&["confirm", FREE]);

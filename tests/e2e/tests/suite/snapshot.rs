@@ -3,13 +3,12 @@
 use e2e::bus::Bus;
 use e2e::daemon::{Daemon, Start};
 use e2e::sim::SimDaemon;
-use e2e::wait;
+use e2e::wait::{self, PATIENCE};
 use e2e::world::{World, executable};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
 
 const CONFIG: &str = "[docker]\nsocket = '/nonexistent/docker.sock'\n";
 
@@ -65,7 +64,7 @@ fn a_host_looks_the_same_from_its_snapshot() {
             ..Start::default()
         };
         let mut daemon = Daemon::start(&world, &start);
-        wait::until("a whole observation", Duration::from_secs(20), || {
+        wait::until("a whole observation", PATIENCE, || {
             world.ctl(&bus.address, &["rescan"]).status.success().then_some(())
         });
         let there = seen(&world, &bus.address);
@@ -104,7 +103,7 @@ fn no_secret_comes_through_the_driver_the_bus_or_the_settings() {
     };
     let _daemon = Daemon::start(&world, &start);
     let shown = || world.ctl_json(&bus.address, &["gpus"]).to_string();
-    wait::until("the secret on the bus", Duration::from_secs(20), || shown().contains(secret).then_some(()));
+    wait::until("the secret on the bus", PATIENCE, || shown().contains(secret).then_some(()));
     let config = world.path().join("config.toml");
     let settings = std::fs::read_to_string(&config).expect("configuration");
     let manager = format!("[manager]\nzone = 'token {secret}'\n");

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(120);
 const MANAGER: &str = r#"
 while [ $# -gt 0 ]; do case $1 in --token-file|--ca-file) echo x >"$2" ;; --dump-last) last=$2 ;; esac; shift; done
 echo "listening on https://127.0.0.1:1 fingerprint=00"
