@@ -34,6 +34,7 @@ pub fn apply(observation: &mut HostObservation, log: &KernelLog, asked: Asked, p
             gpu.schedulable = false;
             gpu.unschedulable_reason = Some("health_failed".to_owned());
         }
+        crate::passthrough::withhold_unfit(gpu);
     }
     let found = [
         of_gpus(observation, HealthState::Failed, "gpu_health_failed"),

@@ -8,6 +8,7 @@
     reason = "a test stops where its world is broken"
 )]
 
+mod claims;
 mod features;
 mod health_answers;
 mod health_file;
@@ -21,4 +22,5 @@ mod judge_bound;
 mod judge_chain;
 mod judge_laws;
 mod passthrough;
+mod unfit;
 mod world;

@@ -6,6 +6,7 @@ mod doctor;
 mod faults;
 mod features;
 mod health;
+mod holders;
 mod hosts;
 mod main_job;
 mod metrics;

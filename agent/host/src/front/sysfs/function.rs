@@ -95,7 +95,11 @@ fn link(tree: &mut Tree, name: &str, is_asleep: bool) -> PcieLink {
     PcieLink { generation, max_generation, width, max_width }
 }
 
+/// The firmware's display: what `boot_vga` says of VGA controllers, and from Linux 6.18 on `boot_display` of every other class too.
 fn boot_vga(tree: &mut Tree, name: &str, class: PciClass) -> Reading<bool> {
+    if tree.parsed(name, "boot_display", parse::flag) == Ok(true) {
+        return Reading::Known(true);
+    }
     let missing = if class.base_and_sub() == VGA { Absence::NotReported } else { Absence::None };
     reading(tree.parsed(name, "boot_vga", parse::flag), missing)
 }
