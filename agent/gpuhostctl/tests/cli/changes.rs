@@ -100,7 +100,7 @@ fn enroll_hands_the_token_over_by_descriptor() {
     let got = served.core.got.borrow().clone();
     let first = got[0].enrolment.clone().unwrap();
     assert_eq!(first.urls, ["https://a.example", "https://b.example:8443"]);
-    assert_eq!((first.token.expose(), first.shared, first.pin_sha256), ("from-a-file", true, Some(pin)));
+    assert_eq!((first.token.expose(), first.shared, first.pins.all()), ("from-a-file", true, &[pin][..]));
     assert_eq!(got[1].enrolment.clone().unwrap().token.expose(), "from-a-pipe");
 }
 

@@ -2,6 +2,8 @@
 
 use crate::world::{Host, TOKEN, no_violations, spec, with_token};
 use manager::{Auth, Code, Endpoint, EnrolToken, Manager, Mode, Options, Scripted};
+use model::checkin::Pins;
+use model::checkin::slot::stable_hash;
 use model::enrol::{CheckinState, EnrolSpec};
 use model::refusal::Refusal;
 use std::os::unix::fs::PermissionsExt;
@@ -206,20 +208,33 @@ async fn the_credential_is_renewed_after_two_thirds_of_its_life_and_the_old_one_
 }
 
 #[tokio::test]
-async fn rotation_on_demand_and_a_new_credential_that_is_refused_falls_back_to_the_old() {
-    let host = Host::new();
-    let manager = host.manager(with_token()).await;
-    let running = host.start().await;
-    running.enrol(&manager, TOKEN).await.unwrap();
-    manager.set_reply(|reply| reply["rotate_credential"] = true.into());
-    host.clock.advance(30_000).await;
-    manager.reset_reply();
-    host.clock.advance(60_000).await;
-    assert!(manager.requests().iter().any(|r| r.endpoint == Some(Endpoint::Credentials) && r.status == 200));
-    assert!(manager.heartbeats().iter().all(|b| b.accepted));
-    assert_eq!(host.kept()["credentials"].as_array().unwrap().len(), 1);
-    running.stop().await;
-    no_violations(&manager);
+async fn a_wish_for_another_credential_is_granted_within_an_hour_or_in_the_own_slot() {
+    for (wish, within_ms) in [(serde_json::json!(true), 3_600_000), (serde_json::json!("now"), 30_000)] {
+        let host = Host::new();
+        let manager = host.manager(with_token()).await;
+        let running = host.start().await;
+        running.enrol(&manager, TOKEN).await.unwrap();
+        host.clock.advance(60_000).await;
+        manager.set_reply(move |reply| reply["rotate_credential"] = wish.clone());
+        let slot = host.clock.rest().await;
+        host.clock.advance_to(slot).await;
+        manager.reset_reply();
+        host.clock.advance(within_ms + 1000).await;
+        let renewals: Vec<_> =
+            manager.requests().into_iter().filter(|r| r.endpoint == Some(Endpoint::Credentials)).collect();
+        assert_eq!(renewals.iter().filter(|r| r.status == 200).count(), 1);
+        let id = running.now().server_id.clone().unwrap();
+        let at = renewals[0].received_at;
+        let since_the_wish = at - manager.heartbeats().iter().map(|b| b.received_at).filter(|b| *b < at).max().unwrap();
+        if within_ms == 30_000 {
+            let phase = i64::try_from(stable_hash(&id) % 30_000).unwrap();
+            assert!((at.rem_euclid(30_000) - phase).abs() <= 1000, "not in the own slot: {since_the_wish}");
+        }
+        assert!(manager.heartbeats().iter().all(|b| b.accepted));
+        assert_eq!(host.kept()["credentials"].as_array().unwrap().len(), 1);
+        running.stop().await;
+        no_violations(&manager);
+    }
 }
 
 #[tokio::test]
@@ -232,7 +247,7 @@ async fn bad_arguments_of_an_enrolment_are_named() {
         (EnrolSpec { urls: vec!["http://m.example".into()], ..good() }, "urls"),
         (EnrolSpec { urls: Vec::new(), ..good() }, "urls"),
         (EnrolSpec { token: model::enrol::Secret::new(" "), ..good() }, "token"),
-        (EnrolSpec { pin_sha256: Some("abc".into()), ..good() }, "pin-sha256"),
+        (EnrolSpec { pins: Pins::given(vec!["abc".into()]), ..good() }, "pin-sha256"),
     ] {
         let no = running.enrol_as(bad).await.unwrap_err();
         assert!(matches!(&no, Refusal::InvalidArgument { argument: a, .. } if a == argument), "{no:?}");

@@ -100,7 +100,8 @@ async fn after_a_restart_no_heartbeat_goes_out_before_the_boot_id_is_known() {
     let scanned = HostObservation { host: HostFacts::default(), ..(*whole).clone() };
     host.seen.send_replace(Arc::new(scanned));
     host.clock.jump(1_000);
-    let running = host.start().await;
+    let running = host.start_only().await;
+    host.clock.advance(3_999).await;
     assert_eq!(manager.heartbeats().len(), before, "a heartbeat without a boot id went out");
     host.see(|seen| seen.host = whole.host.clone()).await;
     host.clock.advance(60_000).await;

@@ -11,10 +11,17 @@
 
 mod cadence;
 mod clock;
+mod connections;
+mod credentials;
 mod enrolling;
 mod failing;
+mod fronts;
 mod keeping;
+mod lists;
+mod recovery;
 mod reports;
+mod restarts;
 mod tokens;
 mod trusting;
+mod version;
 mod world;
