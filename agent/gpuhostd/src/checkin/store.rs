@@ -20,7 +20,7 @@ pub(super) enum IdentityFault {
     #[error(transparent)]
     Store(#[from] StoreFault),
     /// It is not what this version writes.
-    #[error("{} is damaged: {source}; restore it from a backup, or remove it and enrol again", path.display())]
+    #[error("{} is damaged: {source}; restore it from a backup, or wipe it with `gpuhostctl leave` and enrol again; either is seen without a restart", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -29,7 +29,7 @@ pub(super) enum IdentityFault {
         source: serde_json::Error,
     },
     /// It was written by another version.
-    #[error("{} has schema {found}, this version knows {SCHEMA}; install the version that wrote it, or remove it and enrol again", path.display())]
+    #[error("{} has schema {found}, this version knows {SCHEMA}; install the version that wrote it, or wipe it with `gpuhostctl leave` and enrol again", path.display())]
     Schema {
         /// The file.
         path: PathBuf,
