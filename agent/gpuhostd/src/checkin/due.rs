@@ -9,13 +9,13 @@ use crate::checkin::life::Life;
 use crate::checkin::renewal::{self, RenewalOut};
 use crate::checkin::task::Task;
 use crate::checkin::{token_file, version};
-use model::checkin::{Action, Beat, EnrolFor, ManagerAddress, Trouble};
+use model::checkin::{Action, Beat, EnrolFor, ManagerAddress};
 use model::message::Message;
 use model::ports::Clock;
 use model::time::{BootMillis, Now};
 use std::sync::Arc;
 
-/// A token file that matters now is looked into so often, in milliseconds.
+/// A token file that matters is looked into so often, in milliseconds.
 const FILE_POLL_MS: u64 = 500;
 /// An identity folder that cannot be used is looked at again after so long, in milliseconds.
 const LOOK_AGAIN_MS: u64 = 2000;
@@ -68,9 +68,6 @@ impl<C: Clock> Task<C> {
         };
         let clock = Arc::clone(&self.clock);
         self.lanes.start(Lane::Beat, async move { Back::Beat(Box::new(beat::send(out, clock).await)) });
-        if enrolled_by_file(&self.session.life) {
-            self.read_token_file();
-        }
     }
 
     fn start_enrolment(&mut self, now: Now, manager: ManagerAddress, why: EnrolFor) {
@@ -144,40 +141,26 @@ impl<C: Clock> Task<C> {
         self.lanes.start(Lane::Version, async move { Back::Version(Box::new(version::ask(way, manager).await)) });
     }
 
-    /// The token file, while it matters.
+    /// The token file, while an edit of it matters: it is to be tried within a second. A look each half second sees what no event
+    /// of the file would tell: a link further up that points elsewhere, a folder that comes later, a network file system.
     fn token_file(&mut self, now: BootMillis) -> Option<BootMillis> {
         if !self.lanes.are_free(&[Lane::TokenFile, Lane::Prepare, Lane::Wake]) {
             return None;
         }
-        let polls = self.polls_file();
-        let file = self.session.token_file.as_mut()?;
-        let due = file.due(polls.then_some(FILE_POLL_MS), now)?;
+        let matters = match &self.session.life {
+            Life::Alone(_) => true,
+            Life::Enrolling(pending) => pending.follows_file,
+            Life::Enrolled(enrolled) => enrolled.is_shared(),
+        };
+        let file = self.session.token_file.as_mut().filter(|_| matters)?;
+        let due = file.due(FILE_POLL_MS, now);
         if due > now {
             return Some(due);
         }
-        self.read_token_file();
-        None
-    }
-
-    pub(super) fn read_token_file(&mut self) {
-        let now = self.clock.boot_now();
-        let Some(file) = self.session.token_file.as_mut().filter(|_| self.lanes.is_free(Lane::TokenFile)) else {
-            return;
-        };
         file.read_at(now);
         let path = file.path().to_owned();
         self.lanes.start(Lane::TokenFile, async move { Back::TokenFile(token_file::read(&path).await) });
-    }
-
-    /// An edit of the token file would help now, so that it is to be tried within a second.
-    fn polls_file(&self) -> bool {
-        let trouble = self.cadence.machine().and_then(|machine| machine.trouble()).map(|(trouble, _)| *trouble);
-        let stopped = matches!(trouble, Some(Trouble::Unauthenticated | Trouble::DuplicateIdentity));
-        match &self.session.life {
-            Life::Alone(_) => true,
-            Life::Enrolling(_) => stopped,
-            Life::Enrolled(enrolled) => enrolled.is_shared() && trouble == Some(Trouble::Unauthenticated),
-        }
+        None
     }
 
     fn broken_identity(&mut self, now: BootMillis) -> Option<BootMillis> {
@@ -214,8 +197,4 @@ impl<C: Clock> Task<C> {
         self.lanes.start(Lane::Keeping, async move { Back::Keeping(keeper::keep(store, write).await) });
         None
     }
-}
-
-fn enrolled_by_file(life: &Life) -> bool {
-    life.is_shared()
 }

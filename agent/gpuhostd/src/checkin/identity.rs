@@ -207,6 +207,9 @@ pub(super) struct Pending {
     pub(super) trust: Trust,
     /// The managers to ask.
     pub(super) managers: Vec<ManagerAddress>,
+    /// The token is the one of the file of the settings, and follows it. A person's own is not replaced by what stands there.
+    #[serde(default)]
+    pub(super) follows_file: bool,
 }
 
 /// An identity that a manager has deleted, kept for a week.

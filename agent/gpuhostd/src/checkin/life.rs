@@ -138,11 +138,6 @@ impl Life {
             Self::Alone(_) | Self::Enrolling(_) => None,
         }
     }
-
-    /// The identity rests on a token that all hosts share.
-    pub(super) fn is_shared(&self) -> bool {
-        self.enrolled().is_some_and(Enrolled::is_shared)
-    }
 }
 
 #[cfg(test)]

@@ -45,12 +45,8 @@ impl TokenFile {
 
     /// When it is to be read next: at once where it never was, then every `poll_ms`.
     #[must_use]
-    pub(super) fn due(&self, poll_ms: Option<u64>, now: BootMillis) -> Option<BootMillis> {
-        match (self.read_at, poll_ms) {
-            (None, _) => Some(now),
-            (Some(at), Some(poll)) => Some(at.plus(poll)),
-            (Some(_), None) => None,
-        }
+    pub(super) fn due(&self, poll_ms: u64, now: BootMillis) -> BootMillis {
+        self.read_at.map_or(now, |at| at.plus(poll_ms))
     }
 
     /// It is being read.

@@ -64,7 +64,7 @@ pub(super) async fn prepare(
         return Ok(Prepared::Shared(Box::new(identity)));
     }
     let pending = new_pending(&store, None, managers, token, Trust::default()).await?;
-    let pending = Pending { waiting: true, ..pending };
+    let pending = Pending { waiting: true, follows_file: true, ..pending };
     store.keep_pending(&pending).await.map_err(|fault| fault.to_string())?;
     Ok(Prepared::Enrolment(Box::new(pending)))
 }
@@ -111,7 +111,17 @@ pub(super) async fn new_pending(
     let again = kept.filter(|kept| kept.token == token && kept.managers == managers && kept.key_pem == key_pem);
     let (request_id, csr_pem) = again.map_or((None, None), |kept| (Some(kept.request_id), kept.csr_pem));
     let request_id = request_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    Ok(Pending { schema: SCHEMA, waiting: false, request_id, csr_pem, key_pem, token, trust, managers })
+    Ok(Pending {
+        schema: SCHEMA,
+        waiting: false,
+        request_id,
+        csr_pem,
+        key_pem,
+        token,
+        trust,
+        managers,
+        follows_file: false,
+    })
 }
 
 /// This machine's id for managers, read off the async threads.

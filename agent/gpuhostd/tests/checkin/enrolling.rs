@@ -143,6 +143,27 @@ async fn a_spent_token_is_replaced_by_editing_its_file() {
 }
 
 #[tokio::test]
+async fn the_token_that_a_person_gave_is_not_replaced_by_the_one_of_the_file() {
+    let mut host = Host::new();
+    let slow = EnrolToken { pending_rounds: 4, ..EnrolToken::new(TOKEN) };
+    let manager = host.manager(Options { enrol_tokens: vec![slow], ..Options::default() }).await;
+    host.unattended(&[&manager], "spent");
+    let running = host.start().await;
+    assert_eq!(running.state(), CheckinState::Unauthenticated);
+    running.enrol(&manager, TOKEN).await.unwrap();
+    assert_eq!(running.state(), CheckinState::PendingApproval);
+    host.clock.advance(2000).await;
+    running.stop().await;
+    host.clock.jump(1000);
+    let running = host.start().await;
+    assert_eq!(running.state(), CheckinState::PendingApproval);
+    host.clock.advance(200_000).await;
+    assert_eq!(running.state(), CheckinState::Ok);
+    running.stop().await;
+    no_violations(&manager);
+}
+
+#[tokio::test]
 async fn secrets_work_as_certificates_do() {
     let host = Host::new();
     let manager = host.manager(Options { mode: Mode::Secrets, ..with_token() }).await;
