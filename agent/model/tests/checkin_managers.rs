@@ -142,7 +142,7 @@ fn a_wrong_list_never_loses_a_host() {
             listed: m.managers().listed().to_vec(),
             offered: m.managers().offered().to_vec(),
             enrolled_with: enrolled_with.clone(),
-            last_accepted: m.manager().cloned(),
+            last_accepted: m.managers().last_accepted().cloned(),
             ..Known::default()
         };
         let again = hosts(&mut knowing(kept), UP, 60_000, &["home"], nothing);
@@ -158,7 +158,19 @@ fn a_wrong_list_never_loses_a_host() {
 fn the_manager_that_accepted_last_is_asked_where_all_others_fail() {
     let known =
         Known { listed: places(&["a"]), last_accepted: Some(ManagerAddress::new("b", 443)), ..Known::default() };
-    assert_eq!(hosts(&mut knowing(known), UP, 10, &["b"], nothing), ["a", "b"]);
+    assert_eq!(hosts(&mut knowing(known.clone()), UP, 10, &["b"], nothing), ["a", "b"]);
+    // Also where it then names a wrong list, and the host starts anew before it has come back to it.
+    let mut m = knowing(known);
+    let _ = hosts(&mut m, UP, 10, &["b"], |_| places(&["x"]));
+    let managers = m.managers();
+    assert_eq!((names(managers.listed()), names(managers.offered())), (vec!["a"], vec!["x"]));
+    let kept = Known {
+        listed: managers.listed().to_vec(),
+        offered: managers.offered().to_vec(),
+        last_accepted: managers.last_accepted().cloned(),
+        ..Known::default()
+    };
+    assert_eq!(hosts(&mut knowing(kept), UP, 10, &["b"], nothing), ["a", "b"]);
 }
 
 #[test]

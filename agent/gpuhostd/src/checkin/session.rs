@@ -141,11 +141,20 @@ impl Session {
             interval_s: machine.asked_interval_s(),
             enabled: self.enabled,
             offered: machine.managers().offered().to_vec(),
-            accepted_by: machine.manager().cloned(),
+            accepted_by: machine.managers().last_accepted().cloned(),
             inventory,
         };
         if self.last_reply.as_ref() == Some(&reply) {
             return None;
+        }
+        let offered = |reply: &LastReply| listed_names(&reply.offered);
+        let before = self.last_reply.as_ref().map(offered).unwrap_or_default();
+        if !reply.offered.is_empty() && offered(&reply) != before {
+            tracing::info!(
+                managers = offered(&reply),
+                "the manager names others than itself: {}; they count once one of them has accepted a heartbeat",
+                offered(&reply)
+            );
         }
         self.last_reply = Some(reply.clone());
         Some(reply)
@@ -159,6 +168,13 @@ impl Session {
             return false;
         }
         identity.managers = listed.to_vec();
+        let managers = listed_names(listed);
+        tracing::info!(managers, "the managers of this host are {managers}");
         true
     }
+}
+
+/// Managers as a person reads them.
+fn listed_names(managers: &[ManagerAddress]) -> String {
+    managers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -264,10 +264,15 @@ impl<C: Clock> Task<C> {
         if let Some(said) = learned {
             self.cadence.features().learned(&manager, now.boot, said);
         }
+        // Another token came while this one was asked with: what is said of the old one does not count.
+        let mut outdated = false;
         if let Life::Enrolling(known) = &mut self.session.life {
             self.transport.back(way);
             if let Some(pending) = pending {
-                **known = pending;
+                outdated = known.request_id != pending.request_id;
+                if !outdated {
+                    **known = pending;
+                }
             }
         }
         match answer {
@@ -286,6 +291,8 @@ impl<C: Clock> Task<C> {
                 if self.trouble() == Some(Trouble::Deleted) {
                     self.publish();
                     self.go_forgotten();
+                } else if outdated && let Some(machine) = self.cadence.machine_mut() {
+                    machine.on_keys(now.boot, Vec::new(), true);
                 }
             }
         }

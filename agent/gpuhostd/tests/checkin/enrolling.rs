@@ -143,6 +143,28 @@ async fn a_spent_token_is_replaced_by_editing_its_file() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_edited_while_the_old_one_is_refused_is_tried_all_the_same() {
+    let mut host = Host::new();
+    let manager = host.manager(with_token()).await;
+    host.unattended(&[&manager], "spent");
+    manager.script(
+        Endpoint::Enroll,
+        vec![Scripted::refusal(Code::InvalidToken, "spent").after(Duration::from_millis(500))],
+    );
+    host.clock.let_hang(&["enrolment"]);
+    let running = host.start().await;
+    std::fs::write(host.settings.enrolment_token_file.as_ref().unwrap(), TOKEN).unwrap();
+    host.clock.advance(1000).await;
+    host.clock.let_hang(&[]);
+    host.clock.advance(2000).await;
+    assert_eq!((running.state(), enrolments(&manager).len()), (CheckinState::Ok, 2));
+    let keys: Vec<_> = enrolments(&manager).into_iter().map(|asked| asked.headers["idempotency-key"].clone()).collect();
+    assert_ne!(keys[0], keys[1], "another token is another wish");
+    running.stop().await;
+    no_violations(&manager);
+}
+
+#[tokio::test]
 async fn the_token_that_a_person_gave_is_not_replaced_by_the_one_of_the_file() {
     let mut host = Host::new();
     let slow = EnrolToken { pending_rounds: 4, ..EnrolToken::new(TOKEN) };

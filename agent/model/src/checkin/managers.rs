@@ -73,6 +73,7 @@ pub struct Managers {
     left_at: Option<BootMillis>,
     configured: Vec<ManagerAddress>,
     enrolled_with: Vec<ManagerAddress>,
+    last_accepted: Option<ManagerAddress>,
     entries: Vec<Entry>,
     current: Option<ManagerAddress>,
 }
@@ -83,11 +84,11 @@ impl Managers {
     pub fn new(known: Known, zone: Option<String>) -> Self {
         let Known { listed, offered, configured, enrolled_with, last_accepted } = known;
         let (trial, left_at, entries, current) = (None, None, Vec::new(), None);
-        let mut managers = Self { zone, listed, trial, left_at, configured, enrolled_with, entries, current };
         let worked = last_accepted.clone();
+        let mut managers =
+            Self { zone, listed, trial, left_at, configured, enrolled_with, last_accepted, entries, current };
         // A list on trial from before a restart comes behind the one that counts: nobody waits for what may not be there.
-        let resorts: Vec<_> = last_accepted.into_iter().chain(offered.iter().cloned()).collect();
-        managers.arrange(&resorts);
+        managers.arrange(&offered);
         managers.trial = (!offered.is_empty()).then_some(offered);
         let accepted = |entry: &&mut Entry| worked.as_ref().is_some_and(|last| entry.address.same_place(last));
         managers.entries.iter_mut().filter(accepted).for_each(|entry| entry.accepted = true);
@@ -99,7 +100,7 @@ impl Managers {
         let old = std::mem::take(&mut self.entries);
         let first = self.trial.as_ref().unwrap_or(&self.listed);
         let resorts: [&[ManagerAddress]; 3] = [more, &self.enrolled_with, &self.configured];
-        let resorts = resorts.into_iter().flatten().take(RESORTS_MAX);
+        let resorts = self.last_accepted.iter().chain(resorts.into_iter().flatten()).take(RESORTS_MAX);
         // The list that counts stays behind one on trial.
         let behind = self.trial.iter().flat_map(|_| self.listed.iter());
         let room = MANAGERS_MAX - RESORTS_MAX;
@@ -147,10 +148,10 @@ impl Managers {
         }
         if self.trial.is_none() && !is_news {
             self.listed = list;
-            return self.arrange(std::slice::from_ref(&current));
+            return self.arrange(&[]);
         }
         self.trial = Some(list);
-        self.arrange(std::slice::from_ref(&current));
+        self.arrange(&[]);
         let lately = self.left_at.is_some_and(|at| now.since(at) < TRIAL_AGAIN_MS);
         if is_news && !lately && !holds(&self.configured) {
             self.left_at = Some(now);
@@ -168,6 +169,12 @@ impl Managers {
     #[must_use]
     pub fn offered(&self) -> &[ManagerAddress] {
         self.trial.as_deref().unwrap_or_default()
+    }
+
+    /// The one that accepted the last heartbeat: a last resort until another one has.
+    #[must_use]
+    pub const fn last_accepted(&self) -> Option<&ManagerAddress> {
+        self.last_accepted.as_ref()
     }
 
     /// All of them, those of the list first.
@@ -243,6 +250,7 @@ impl Managers {
         let Some(entry) = self.entry_in_use() else { return };
         entry.accepted = true;
         let place = entry.address.clone();
+        self.last_accepted = Some(place.clone());
         if let Some(list) = self.trial.take_if(|list| list.iter().any(|address| address.same_place(&place))) {
             self.listed = list;
             self.arrange(&[]);
