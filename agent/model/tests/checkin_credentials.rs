@@ -302,8 +302,9 @@ proptest! {
             1 => Worth::Fresh,
             _ => Worth::Next,
         };
-        let keys: Vec<_> = (0..count).map(|n| Key { worth: worth(n), shared: kinds[n] == 2, ..key_of(n as u64) }).collect();
-        let good = KeyId((good % count) as u64);
+        let keys: Vec<_> =
+            (0_u64..).zip(0..count).map(|(id, n)| Key { worth: worth(n), shared: kinds[n] == 2, ..key_of(id) }).collect();
+        let good = keys[good % count].id;
         let mut m = with(keys);
         let mut turn = 0_usize;
         let sent = run(&mut m, UP, UP.plus(1_800_000), 5, |_, what| {

@@ -230,8 +230,13 @@ impl Agents {
             Auth::Certificate { fingerprint } => self.agents.values().find(|a| a.certificates.contains(fingerprint)),
             Auth::Bearer(_) => self.agents.get(server_id),
         };
-        let agent =
-            agent.ok_or_else(|| Refused::new(Code::UnknownAgent, format!("no agent {server_id} is known here")))?;
+        let Some(agent) = agent else {
+            return Err(if self.agents.contains_key(server_id) {
+                Refused::new(Code::InvalidToken, format!("the client certificate is not one of {server_id}"))
+            } else {
+                Refused::new(Code::UnknownAgent, format!("no agent {server_id} is known here"))
+            });
+        };
         if let Auth::Bearer(secret) = auth
             && !agent.secrets.contains(&sha256_hex(secret.as_bytes()))
         {

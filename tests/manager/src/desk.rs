@@ -97,14 +97,15 @@ impl Desk {
     fn check_wish(&self, endpoint: Endpoint, call: &Call) {
         let (Some(key), Some(wish)) = (call.header("idempotency-key"), call.text("/csr_pem")) else { return };
         let mut wishes = self.wishes.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = wishes.insert(key.to_owned(), wish.to_owned());
-        let what = match before {
+        let what = match wishes.get(key) {
             Some(before) if before != wish => Some("header idempotency-key: it came before with another csr_pem"),
-            None if wishes.iter().any(|(other, asked)| other != key && asked == wish) => {
+            Some(_) => None,
+            None if wishes.values().any(|asked| asked == wish) => {
                 Some("header idempotency-key: this csr_pem came before with another one")
             }
-            Some(_) | None => None,
+            None => None,
         };
+        wishes.entry(key.to_owned()).or_insert_with(|| wish.to_owned());
         drop(wishes);
         if let Some(what) = what {
             self.records.violation(Violation { received_at: call.received_at, endpoint, what: what.to_owned() });

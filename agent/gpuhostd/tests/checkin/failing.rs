@@ -116,7 +116,7 @@ async fn t11_the_next_manager_at_once_is_kept_and_the_list_survives_a_restart() 
     let before = second.heartbeats().len();
     let running = host.start().await;
     assert_eq!(running.state(), CheckinState::Ok, "the list did not survive");
-    assert_eq!(second.heartbeats().len(), before + 1);
+    assert!(second.heartbeats().len() > before);
     running.stop().await;
 }
 
