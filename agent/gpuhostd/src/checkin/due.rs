@@ -9,14 +9,16 @@ use crate::checkin::life::Life;
 use crate::checkin::renewal::{self, RenewalOut};
 use crate::checkin::task::Task;
 use crate::checkin::{token_file, version};
-use model::checkin::{Action, Beat, EnrolFor, ManagerAddress};
+use model::checkin::{Action, Beat, EnrolFor, ManagerAddress, Trouble};
 use model::message::Message;
 use model::ports::Clock;
 use model::time::{BootMillis, Now};
 use std::sync::Arc;
 
-/// A token file that matters is looked into so often, in milliseconds.
+/// A token file is looked into so often where an edit would end what is wrong, or where it cannot be watched, in milliseconds.
 const FILE_POLL_MS: u64 = 500;
+/// One that is watched is looked into so often all the same, in milliseconds: an edit over the network is no event here.
+const WATCHED_POLL_MS: u64 = 30_000;
 /// An identity folder that cannot be used is looked at again after so long, in milliseconds.
 const LOOK_AGAIN_MS: u64 = 2000;
 /// A renewal whose key could not be made is tried again after so long, in milliseconds.
@@ -141,19 +143,26 @@ impl<C: Clock> Task<C> {
         self.lanes.start(Lane::Version, async move { Back::Version(Box::new(version::ask(way, manager).await)) });
     }
 
-    /// The token file, while an edit of it matters: it is to be tried within a second. A look each half second sees what no event
-    /// of the file would tell: a link further up that points elsewhere, a folder that comes later, a network file system.
+    /// The token file, while an edit of it matters: it is to be tried within a second.
     fn token_file(&mut self, now: BootMillis) -> Option<BootMillis> {
-        if !self.lanes.are_free(&[Lane::TokenFile, Lane::Prepare, Lane::Wake]) {
+        let (matters, urgent) = self.file_matters();
+        let Some(file) = self.session.token_file.as_mut().filter(|_| matters) else {
+            self.lanes.stop(&[Lane::TokenWatch]);
+            return None;
+        };
+        if !self.lanes.are_free(&[Lane::Prepare, Lane::Wake]) {
             return None;
         }
-        let matters = match &self.session.life {
-            Life::Alone(_) => true,
-            Life::Enrolling(pending) => pending.follows_file,
-            Life::Enrolled(enrolled) => enrolled.is_shared(),
-        };
-        let file = self.session.token_file.as_mut().filter(|_| matters)?;
-        let due = file.due(FILE_POLL_MS, now);
+        if self.lanes.is_free(Lane::TokenWatch) && file.watch_due(now) {
+            let path = file.path().to_owned();
+            self.lanes.start(Lane::TokenWatch, token_file::watch(path, None));
+        }
+        if !self.lanes.is_free(Lane::TokenFile) {
+            return None;
+        }
+        // Where nobody says that the file has changed, a look often enough has to do.
+        let often = urgent || self.lanes.is_free(Lane::TokenWatch);
+        let due = file.due(if often { FILE_POLL_MS } else { WATCHED_POLL_MS }, now);
         if due > now {
             return Some(due);
         }
@@ -161,6 +170,17 @@ impl<C: Clock> Task<C> {
         let path = file.path().to_owned();
         self.lanes.start(Lane::TokenFile, async move { Back::TokenFile(token_file::read(&path).await) });
         None
+    }
+
+    /// Whether an edit of the token file means anything now, and whether one would end what is wrong.
+    fn file_matters(&self) -> (bool, bool) {
+        let trouble = self.cadence.machine().and_then(|machine| machine.trouble()).map(|(trouble, _)| *trouble);
+        let refused = matches!(trouble, Some(Trouble::Unauthenticated | Trouble::DuplicateIdentity));
+        match &self.session.life {
+            Life::Alone(_) => (true, true),
+            Life::Enrolling(pending) => (pending.follows_file, refused),
+            Life::Enrolled(enrolled) => (enrolled.is_shared(), trouble == Some(Trouble::Unauthenticated)),
+        }
     }
 
     fn broken_identity(&mut self, now: BootMillis) -> Option<BootMillis> {

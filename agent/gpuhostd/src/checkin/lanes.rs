@@ -10,7 +10,9 @@ use crate::checkin::renewal::RenewalBack;
 use crate::checkin::token_file::TokenRead;
 use crate::checkin::version::VersionBack;
 use crate::checkin::wake::{Prepared, WakeBack};
+use host::front::FileWatch;
 use std::collections::BTreeMap;
+use std::io;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -23,6 +25,8 @@ pub(super) enum Lane {
     Prepare,
     /// Reads the token file.
     TokenFile,
+    /// Waits until something happens to the token file.
+    TokenWatch,
     /// A heartbeat.
     Beat,
     /// Asks a manager for its optional features.
@@ -46,6 +50,7 @@ impl Lane {
             Self::Wake => "wake",
             Self::Prepare => "prepare",
             Self::TokenFile => "token_file",
+            Self::TokenWatch => "token_watch",
             Self::Beat => "heartbeat",
             Self::Version => "version",
             Self::Renewal => "renewal",
@@ -66,6 +71,8 @@ pub(super) enum Back {
     Prepare(Box<Result<Prepared, String>>),
     /// What the token file holds.
     TokenFile(TokenRead),
+    /// The token file may be another one now; the watch for what comes next, which began before anybody looks.
+    TokenWatch(io::Result<FileWatch>),
     /// The answer to a heartbeat.
     Beat(Box<BeatBack>),
     /// What a manager said of its features.
@@ -127,9 +134,9 @@ impl Lanes {
         }
     }
 
-    /// Shows which run.
+    /// Shows which run. The watch of the token file only waits, and is none of them.
     pub(super) fn show(&self) {
-        let running = || self.running.keys().map(|lane| lane.name());
+        let running = || self.running.keys().filter(|lane| **lane != Lane::TokenWatch).map(|lane| lane.name());
         self.under_way.send_if_modified(|shown| {
             let changed = !shown.iter().copied().eq(running());
             if changed {

@@ -14,7 +14,7 @@
 //!
 //! ```text
 //!  jobs ──Ask──►  ┌──────────────┐ ──starts──► Beat · Version · Renewal · Enrolment · ByHand · Goodbye   (HTTPS)
-//!  observation ─► │ session task │ ──starts──► Keeping · Wake · Prepare · TokenFile                     (files)
+//!  observation ─► │ session task │ ──starts──► Keeping · Wake · Prepare · TokenFile · TokenWatch        (files)
 //!  settings ────► └──────────────┘ ◄──Back───  each with its result
 //!                        └────────► status (watch)
 //! ```

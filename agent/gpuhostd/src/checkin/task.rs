@@ -179,9 +179,16 @@ impl<C: Clock> Task<C> {
 
     /// Whatever is under way to a manager comes to nothing: this host is another one now.
     pub(super) fn stop_requests(&mut self) {
-        let all =
-            [Lane::Wake, Lane::Prepare, Lane::TokenFile, Lane::Beat, Lane::Version, Lane::Renewal, Lane::Enrolment];
-        self.lanes.stop(&all);
+        self.lanes.stop(&[
+            Lane::Wake,
+            Lane::Prepare,
+            Lane::TokenFile,
+            Lane::TokenWatch,
+            Lane::Beat,
+            Lane::Version,
+            Lane::Renewal,
+            Lane::Enrolment,
+        ]);
     }
 
     /// The instant, with the wall clock as well as it is known.

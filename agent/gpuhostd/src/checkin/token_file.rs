@@ -1,13 +1,16 @@
 //! A file with a token: known by its content, so that an edit is seen however it was made, and the same content is none.
 
+use crate::checkin::lanes::Back;
 use crate::checkin::tls::sha256_hex;
-use host::front::read_bounded;
+use host::front::{FileWatch, read_bounded};
 use model::enrol::Secret;
 use model::time::BootMillis;
 use secrecy::zeroize::Zeroize;
 use std::path::{Path, PathBuf};
 
 const TOKEN_MAX_BYTES: usize = 16 * 1024;
+/// A file that could not be watched is to be watched again after so long, in milliseconds.
+const WATCH_AGAIN_MS: u64 = 30_000;
 
 /// What the file held.
 #[derive(Debug, Clone)]
@@ -27,6 +30,8 @@ pub(super) struct TokenFile {
     path: String,
     seen: Option<String>,
     read_at: Option<BootMillis>,
+    /// There was no watch to be had; it is tried again then.
+    watch_at: Option<BootMillis>,
     fault: Option<String>,
 }
 
@@ -34,7 +39,7 @@ impl TokenFile {
     /// The file of that path, of which nothing is known yet.
     #[must_use]
     pub(super) const fn new(path: String) -> Self {
-        Self { path, seen: None, read_at: None, fault: None }
+        Self { path, seen: None, read_at: None, watch_at: None, fault: None }
     }
 
     /// Its path.
@@ -47,6 +52,22 @@ impl TokenFile {
     #[must_use]
     pub(super) fn due(&self, poll_ms: u64, now: BootMillis) -> BootMillis {
         self.read_at.map_or(now, |at| at.plus(poll_ms))
+    }
+
+    /// A watch may be asked for.
+    #[must_use]
+    pub(super) fn watch_due(&self, now: BootMillis) -> bool {
+        self.watch_at.is_none_or(|at| at <= now)
+    }
+
+    /// It may be another one now, and is to be read.
+    pub(super) const fn touched(&mut self) {
+        (self.read_at, self.watch_at) = (None, None);
+    }
+
+    /// It cannot be watched.
+    pub(super) const fn unwatched(&mut self, now: BootMillis) {
+        self.watch_at = Some(now.plus(WATCH_AGAIN_MS));
     }
 
     /// It is being read.
@@ -94,6 +115,17 @@ pub(super) async fn read(path: &str) -> TokenRead {
     let path = path.to_owned();
     let reading = tokio::task::spawn_blocking(move || read_now(&path)).await;
     reading.unwrap_or_else(|_| Err("reading was cut short".to_owned()))
+}
+
+/// Waits for what happens to the file, and watches it anew.
+pub(super) async fn watch(path: String, watch: Option<FileWatch>) -> Back {
+    if let Some(watch) = watch
+        && let Err(fault) = watch.changed().await
+    {
+        return Back::TokenWatch(Err(fault));
+    }
+    let anew = tokio::task::spawn_blocking(move || FileWatch::of(Path::new(&path))).await;
+    Back::TokenWatch(anew.unwrap_or_else(|cut| Err(std::io::Error::other(cut))))
 }
 
 fn read_now(path: &str) -> TokenRead {

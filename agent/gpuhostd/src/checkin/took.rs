@@ -11,9 +11,10 @@ use crate::checkin::lanes::{Back, Lane};
 use crate::checkin::life::Life;
 use crate::checkin::renewal::RenewalBack;
 use crate::checkin::task::Task;
-use crate::checkin::token_file::{Content, TokenRead};
+use crate::checkin::token_file::{self, Content, TokenRead};
 use crate::checkin::version::VersionBack;
 use crate::checkin::wake::{self, Prepared, WakeBack};
+use host::front::FileWatch;
 use model::checkin::skew::skew_ms;
 use model::checkin::{Answer, ManagerAddress, Trouble, Worth};
 use model::enrol::{CheckinState, Secret};
@@ -29,6 +30,7 @@ impl<C: Clock> Task<C> {
             Back::Wake(woken) => self.woke(*woken),
             Back::Prepare(prepared) => self.prepared(*prepared),
             Back::TokenFile(read) => self.token_file_read(read),
+            Back::TokenWatch(watch) => self.token_file_watched(watch),
             Back::Beat(back) => self.beat_back(*back),
             Back::Version(back) => self.version_back(*back),
             Back::Renewal(back) => self.renewal_back(*back),
@@ -86,6 +88,22 @@ impl<C: Clock> Task<C> {
                 }
             }
             Life::Enrolled(_) => self.shared_token_edited(content),
+        }
+    }
+
+    fn token_file_watched(&mut self, watch: std::io::Result<FileWatch>) {
+        let now = self.clock.boot_now();
+        let Some(file) = self.session.token_file.as_mut() else { return };
+        match watch {
+            Ok(watch) => {
+                file.touched();
+                let path = file.path().to_owned();
+                self.lanes.start(Lane::TokenWatch, token_file::watch(path, Some(watch)));
+            }
+            Err(fault) => {
+                tracing::debug!(path = file.path(), %fault, "the token file cannot be watched; it is looked at often");
+                file.unwatched(now);
+            }
         }
     }
 
