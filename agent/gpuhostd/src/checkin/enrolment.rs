@@ -166,19 +166,26 @@ pub(super) async fn one(
     let same = ours.filter(|_| why == EnrolFor::Ended);
     let credential =
         try_on(&response, &pending.key_pem, same, applicant.wall).map_err(|fault| misfit(fault.to_string()))?;
-    let won = won(applicant, pending, response, credential);
+    let won = won(applicant, pending, response, credential, way.verified_by());
     applicant.store.keep(&won.identity).await.map_err(|fault| failed(fault.to_string()))?;
     applicant.store.end_pending().await.map_err(|fault| failed(fault.to_string()))?;
     Ok(won)
 }
 
 /// The identity that a manager gave.
-fn won(applicant: &Applicant, pending: &Pending, response: EnrollResponse, credential: Credential) -> Won {
+fn won(
+    applicant: &Applicant,
+    pending: &Pending,
+    response: EnrollResponse,
+    credential: Credential,
+    verified_by: Option<&Trust>,
+) -> Won {
     let mut managers = response.managers;
     managers.extend(
         pending.managers.iter().filter(|p| !managers.iter().any(|m| m.same_place(p))).cloned().collect::<Vec<_>>(),
     );
-    let trust = Trust { insecure: false, ..pending.trust.clone() }.with_bundle(response.ca_bundle_pem.as_deref());
+    let trust = Trust { insecure: false, ..pending.trust.clone() };
+    let trust = trust.with_bundle(response.ca_bundle_pem.as_deref(), verified_by);
     let before = applicant.identity.as_ref();
     Won {
         identity: Identity {

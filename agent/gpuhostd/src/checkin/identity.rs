@@ -1,5 +1,6 @@
 //! What the host keeps of its enrolment: identity, pending enrolment, deleted identity, and what the last accepted reply said.
 
+use crate::checkin::tls::sha256_hex;
 use crate::checkin::tryon::authorities_of;
 use model::checkin::{ManagerAddress, Pins};
 use model::enrol::Secret;
@@ -17,6 +18,9 @@ pub(super) struct Trust {
     /// Authorities that a manager added to them, PEM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) added_ca_pem: Option<String>,
+    /// SHA-256 of the configuration's file of authorities beside which they were added: another content of it ends them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) added_beside_sha256: Option<String>,
     /// SHA-256 of the only certificates, 64 lower-case hexadecimal digits.
     #[serde(rename = "pin_sha256", default)]
     pub(super) pins: Pins,
@@ -35,16 +39,19 @@ impl Trust {
 }
 
 impl Trust {
-    /// The same with the authorities that a manager adds. They count only where this host verifies by authorities that were given at
-    /// its enrolment, and what was given stays beside them.
+    /// The same with the authorities that a manager adds. They count only where this host verified by authorities of its own
+    /// (`by`), and those stay beside them. Never beside a pin or the system's authorities.
     #[must_use]
-    pub(super) fn with_bundle(self, bundle_pem: Option<&str>) -> Self {
-        let Some(bundle) = bundle_pem.filter(|_| self.ca_pem.is_some() && self.pins.is_empty()) else { return self };
+    pub(super) fn with_bundle(self, bundle_pem: Option<&str>, by: Option<&Self>) -> Self {
+        let by = by.filter(|by| by.pins.is_empty() && !by.insecure).and_then(|by| by.ca_pem.as_deref());
+        let (Some(bundle), Some(own)) = (bundle_pem, by) else { return self };
         match authorities_of(bundle) {
-            Some(added) if self.ca_pem.as_deref().and_then(authorities_of).as_ref() == Some(&added) => {
-                Self { added_ca_pem: None, ..self }
+            Some(added) => {
+                let is_known = authorities_of(own).as_ref() == Some(&added);
+                let beside = || sha256_hex(own.as_bytes());
+                let added_beside_sha256 = (!is_known && self.ca_pem.is_none()).then(beside);
+                Self { added_ca_pem: Some(added).filter(|_| !is_known), added_beside_sha256, ..self }
             }
-            Some(added) => Self { added_ca_pem: Some(added), ..self },
             None => {
                 tracing::info!(
                     "the manager's ca_bundle_pem holds no authority that can be read; the ones that were given stay"

@@ -5,7 +5,7 @@ use crate::checkin::beat::BeatBack;
 use crate::checkin::byhand::{ByHandBack, Outcome};
 use crate::checkin::enrolment::EnrolBack;
 use crate::checkin::goodbye::GoodbyeBack;
-use crate::checkin::identity::{Credential, LastReply, SCHEMA};
+use crate::checkin::identity::{Credential, LastReply, SCHEMA, Trust};
 use crate::checkin::keeper::{KeptBack, Write};
 use crate::checkin::lanes::{Back, Lane};
 use crate::checkin::life::Life;
@@ -229,6 +229,7 @@ impl<C: Clock> Task<C> {
 
     fn renewal_back(&mut self, back: RenewalBack) {
         let RenewalBack { way, manager, answer } = back;
+        let verified_by = way.verified_by().cloned();
         self.transport.back(way);
         let now = self.now();
         let Some(machine) = self.cadence.machine() else { return };
@@ -237,7 +238,7 @@ impl<C: Clock> Task<C> {
             Ok((credential, bundle)) => {
                 tracing::info!(manager = %manager, "the credential was renewed; the old one is kept until the new one has worked");
                 self.cadence.renewal().succeeded(now.boot);
-                self.renewed(credential, bundle.as_deref());
+                self.renewed(credential, bundle.as_deref(), verified_by.as_ref());
             }
             Err(answer) => {
                 let why = words(&answer);
@@ -261,7 +262,7 @@ impl<C: Clock> Task<C> {
     }
 
     /// A new credential is on disk beside the old one before it is used.
-    fn renewed(&mut self, credential: Credential, bundle: Option<&str>) {
+    fn renewed(&mut self, credential: Credential, bundle: Option<&str>, verified_by: Option<&Trust>) {
         let Some(enrolled) = self.session.life.enrolled_mut() else { return };
         let identity = enrolled.identity_mut();
         let key_pem = identity.next_key_pem.take();
@@ -270,7 +271,7 @@ impl<C: Clock> Task<C> {
             // The manager knows this host by the newest key that it was shown.
             identity.key_pem = key_pem.or(identity.key_pem.take());
         }
-        identity.trust = std::mem::take(&mut identity.trust).with_bundle(bundle);
+        identity.trust = std::mem::take(&mut identity.trust).with_bundle(bundle, verified_by);
         enrolled.add(credential, Worth::Fresh);
         self.session.unannounced = true;
         self.keep_identity();

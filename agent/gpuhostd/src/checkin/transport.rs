@@ -67,6 +67,12 @@ impl Way {
         &self.settings
     }
 
+    /// By what the last manager was verified.
+    #[must_use]
+    pub(super) fn verified_by(&self) -> Option<&Trust> {
+        self.made.as_ref().map(|made| &made.trust)
+    }
+
     /// The client for what is trusted now. A file of authorities is read each time, so that a new one counts without a reload.
     async fn client(&mut self) -> Result<&Made, Fault> {
         let trust = trust(&self.settings, &self.given).await?;

@@ -1,6 +1,7 @@
 //! Which managers this host trusts: what was given at enrolment, else what is configured, else the system's authorities.
 
 use crate::checkin::identity::Trust;
+use crate::checkin::tls::sha256_hex;
 use crate::checkin::transport::local;
 use host::front::read_bounded;
 use model::checkin::Fault;
@@ -26,7 +27,10 @@ pub(super) async fn trust(settings: &ManagerSettings, given: &Trust) -> Result<T
     let read = tokio::task::spawn_blocking(move || read_ca(&path)).await;
     let ca_pem = read.unwrap_or_else(|_| Err("reading was cut short".to_owned()));
     let ca_pem = ca_pem.map_err(|said| local(format!("manager.ca_file: {said}")))?;
-    Ok(Trust { ca_pem: Some(ca_pem), insecure, ..Trust::default() })
+    // What a manager added counts beside the file with which it was added, and goes when somebody changes the file.
+    let is_same = given.added_beside_sha256.as_ref() == Some(&sha256_hex(ca_pem.as_bytes()));
+    let added_ca_pem = given.added_ca_pem.clone().filter(|_| is_same);
+    Ok(Trust { ca_pem: Some(ca_pem), added_ca_pem, insecure, ..Trust::default() })
 }
 
 fn read_ca(path: &str) -> Result<String, String> {

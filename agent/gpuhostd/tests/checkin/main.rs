@@ -9,6 +9,7 @@
     reason = "a test stops where its world is broken"
 )]
 
+mod authorities;
 mod cadence;
 mod clock;
 mod connections;
