@@ -73,7 +73,8 @@ impl Trouble {
                 "renew the token file, or `gpuhostctl leave` and `gpuhostctl enroll` with a new enrolment token"
             }
             Self::CredentialRefused => {
-                "the host keeps trying in its own slot; look at the manager's log, and whether its front trusts the authority                  that signs the certificates of hosts"
+                "the host keeps trying in its own slot; look at the manager's log, and whether its front \
+                 trusts the authority that signs the certificates of hosts"
             }
             Self::PendingApproval => "approve this host at the manager",
             Self::UnknownAgent => {
