@@ -2,13 +2,14 @@
 # what is not there yet: a second run asks no network for tools. The one thing that is asked for instead of fetched is the
 # Rust toolchain.
 
-.PHONY: help run test test-rig test-vm fuzz packages bench clean
+.PHONY: help run test test-rig test-vm test-fresh fuzz packages bench clean
 
 help:
 	@echo "make run [HOST=name]   see it work, on this machine or on a simulated host (dgx-a100, gb200, no-iommu, ...; FILE.tar.gz: a snapshot)"
 	@echo "make test              every test that needs no VM and no GPU"
 	@echo "make test-rig          only the tests of units and packages, under a systemd in a container"
 	@echo "make test-vm [ONLY=observe]  the tests that need a kernel of their own: a virtual machine with GPUs, IOMMU and VFIO"
+	@echo "make test-fresh [RELEASE=trixie STEPS='run test']  make run and make test on a bare Debian of that release (as root)"
 	@echo "make fuzz [TARGET=smi SECONDS=3600]   looks for inputs that break a parser (all for 40 s each)"
 	@echo "make packages          the .deb and the .rpm, in out/packages"
 	@echo "make bench [ONLY=b1]   ours and its peers on the same work, in turn (LONG=1: ten minutes for B4 to B6 and B19)"
@@ -29,6 +30,10 @@ test-rig:
 test-vm:
 	@tests/setup.sh build packages vm
 	@tests/vm/run.sh $(ONLY)
+
+test-fresh:
+	@tests/setup.sh fresh
+	@tests/fresh/run.sh $(or $(RELEASE),bookworm) $(STEPS)
 
 fuzz:
 	@tests/setup.sh build fuzz

@@ -23,14 +23,14 @@ head -1 packaging/changelog | grep -q "($VERSION)" || {
     echo "build.sh: the first entry of packaging/changelog is not $VERSION, the version in Cargo.toml" >&2
     exit 1
 }
-# Two builds of one commit give the same packages.
-SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
-export SOURCE_DATE_EPOCH
-
 if [ -z "$BINARIES" ]; then
     cargo build --locked --profile "$PROFILE" -p gpuhostd -p gpuhostctl
     BINARIES=${CARGO_TARGET_DIR:-target}/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")
 fi
+# Two builds of one commit give the same packages. Said only now: build scripts that see it, such as that of ring, would build anew
+# what `cargo build` has built without it, and the other way round.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
+export SOURCE_DATE_EPOCH
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
 umask 022

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Makes sure that the tools of the named tiers are here, and installs only what is missing.
-#   tests/setup.sh build run test vm fuzz packages bench
+#   tests/setup.sh build run test vm fuzz packages bench fresh
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -10,19 +10,21 @@ CARGO_DENY=0.20.2
 # Debian package, and what shows that it is here: a command, a file (/…) or a pkg-config module (pc:…).
 tier() {
     case $1 in
-    build) echo "gcc=cc pkg-config=pkg-config libudev-dev=pc:libudev" ;;
+    build) echo "gcc=cc libc6-dev=/usr/include/stdio.h pkg-config=pkg-config libudev-dev=pc:libudev" ;;
     run) echo "dbus=dbus-daemon jq=jq util-linux=setpriv" ;;
-    test) echo "dbus=dbus-daemon polkitd=/usr/lib/polkit-1/polkitd docker.io=dockerd umockdev=umockdev-run \
-mmdebstrap=mmdebstrap systemd=systemd-analyze jq=jq curl=curl bsdutils=script util-linux=setpriv python3-jsonschema=py:jsonschema \
+    test) echo "dbus=dbus-daemon polkitd=/usr/lib/polkit-1/polkitd docker.io=dockerd docker-cli=docker umockdev=umockdev-run \
+mmdebstrap=mmdebstrap systemd=systemd-analyze udev=/usr/lib/udev/hwdb.bin procps=/usr/bin/kill jq=jq curl=curl bsdutils=script \
+util-linux=setpriv python3-jsonschema=py:jsonschema \
 python3-yaml=py:yaml python3-prometheus-client=py:prometheus_client $(tier fuzz) $(tier packages)" ;;
     vm) echo "qemu-system-x86=qemu-system-x86_64 mmdebstrap=mmdebstrap make=make gcc=gcc libc6-dev=/usr/lib/x86_64-linux-gnu/libc.a \
 fdisk=sfdisk e2fsprogs=mkfs.ext4 kmod=depmod util-linux=unshare" ;;
     fuzz) echo "g++=c++" ;;
     packages) echo "dpkg-dev=dpkg-shlibdeps rpm=rpmbuild lintian=lintian" ;;
+    fresh) echo "mmdebstrap=mmdebstrap util-linux=unshare" ;;
     bench) echo "pciutils=lspci driverctl=driverctl lshw=lshw python3=/usr/bin/python3 libxml2-utils=xmllint \
 prometheus-node-exporter=prometheus-node-exporter containerd=containerd systemd=systemd-analyze dbus=dbus-daemon \
-docker.io=dockerd mmdebstrap=mmdebstrap $(tier packages)" ;;
-    *) echo "tests/setup.sh: there is no tier '$1' (build, run, test, vm, fuzz, packages, bench)" >&2; return 1 ;;
+docker.io=dockerd docker-cli=docker mmdebstrap=mmdebstrap $(tier packages)" ;;
+    *) echo "tests/setup.sh: there is no tier '$1' (build, run, test, vm, fuzz, packages, bench, fresh)" >&2; return 1 ;;
     esac
 }
 
@@ -58,10 +60,15 @@ install_packages() {
     fi
     echo "Installing: $*"
     local install="env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends"
-    # The lists may be absent or old: only then are they fetched.
+    # The lists may be absent or old: only then are they fetched. And what is a package of its own in one release is a part of
+    # another in the one before (docker-cli of docker.io): what apt does not know is left out, and looked for at the end.
     $as_root $install "$@" >/dev/null 2>&1 || {
         $as_root apt-get update -qq
-        $as_root $install "$@" >/dev/null
+        local name known=()
+        for name in "$@"; do
+            if apt-cache show "$name" >/dev/null 2>&1; then known+=("$name"); fi
+        done
+        $as_root $install "${known[@]}" >/dev/null
     }
 }
 
@@ -89,8 +96,8 @@ need_lints() {
     done
     local deny=target/tools/bin/cargo-deny
     if [ "$("$deny" --version 2>/dev/null)" != "cargo-deny $CARGO_DENY" ]; then
-        echo "Building cargo-deny $CARGO_DENY (once, about two minutes)"
-        CARGO_TARGET_DIR=target/tools/build cargo install -q --locked --force --root target/tools "cargo-deny@$CARGO_DENY"
+        echo "Building cargo-deny $CARGO_DENY (once, about a minute)"
+        CARGO_TARGET_DIR=target/tools/build cargo install -q --debug --locked --force --root target/tools "cargo-deny@$CARGO_DENY"
         rm -rf target/tools/build
     fi
 }

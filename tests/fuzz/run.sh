@@ -17,9 +17,11 @@ COVERAGE="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-l
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
     -Cllvm-args=-sanitizer-coverage-trace-compares"
 
-# With the features of the whole workspace: what the tests have built serves.
-cargo build --quiet --locked --workspace --bin fuzz
-PLAIN=${CARGO_TARGET_DIR:-target}/debug/fuzz
+# The targets without libFuzzer: they write the seeds, and run a find again. `make test` has built them.
+if [ -z "${PLAIN:-}" ]; then
+    cargo build --quiet --locked --bin fuzz -p fuzz
+    PLAIN=${CARGO_TARGET_DIR:-target}/debug/fuzz
+fi
 # shellcheck disable=SC2086 # one line of flags
 RUSTFLAGS=$(echo $COVERAGE) cargo build --quiet --locked --profile fuzz -p fuzz --bin fuzz --target "$HOST" --target-dir target/fuzz
 FUZZ=target/fuzz/$HOST/fuzz/fuzz

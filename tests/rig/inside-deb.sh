@@ -2,10 +2,11 @@
 # inside-deb.sh: the life of the .deb, from installation to purge.
 source /rig/inside.sh
 
-# Everything that an installation could leave behind: files outside caches and logs, users, groups.
+# Everything that an installation could leave behind: files outside caches and logs, users, groups. A private /var/tmp is that of
+# a service of the system which we have asked something (polkit has one since Debian 13).
 inventory() {
     find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/log -o -path /var/cache \
-        -o -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/lib/systemd/deb-systemd-helper-enabled \
+        -o -path '/var/tmp/systemd-private-*-polkit.service-*' -o -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/lib/systemd/deb-systemd-helper-enabled \
         -o -name '*-' \) -prune -o -print | LC_ALL=C sort
     cut -d: -f1 /etc/passwd /etc/group
 }

@@ -4,13 +4,15 @@
 #   tests/run/demo.sh dgx-a100   a simulated host
 #   tests/run/demo.sh x.tar.gz   a real host, from gpuhostctl debug snapshot
 set -eu
+# The front is another user, who reads what is written here.
+umask 022
 cd "$(dirname "$0")/../.."
 export PATH="$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin"
 
 host=${1:-}
 bin=${CARGO_TARGET_DIR:-target}/debug
 kept=${DEMO_OUT:-out/run}
-readonly START_DEADLINE_S=30 STOP_DEADLINE_S=10
+readonly START_DEADLINE_S=60 STOP_DEADLINE_S=10
 
 # Sockets and state live in a short path that the daemon's own user can reach too; only logs stay in out/.
 live=$(mktemp -d "${TMPDIR:-/tmp}/gpuhostd-run.XXXXXX")

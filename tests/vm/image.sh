@@ -11,6 +11,8 @@ for SOURCES in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list; do
 done
 PACKAGES=systemd,systemd-sysv,dbus,polkitd,udev,libudev1,kmod,pciutils,procps,init-system-helpers,passwd,jq,curl
 PACKAGES=$PACKAGES,docker.io,busybox-static
+# Docker's command line: a part of docker.io until Debian 12, then a package of its own.
+[ "$SUITE" = bookworm ] || PACKAGES=$PACKAGES,docker-cli
 KERNEL=linux-image-cloud-amd64
 HEADERS=linux-headers-cloud-amd64
 

@@ -23,12 +23,16 @@ for tool in qemu-system-x86_64 mmdebstrap sfdisk mkfs.ext4 dpkg-deb make gcc; do
 done
 [ "$(df --output=avail -k . | tail -1)" -gt 3000000 ] || cannot "less than 3 GB are free here: $(df -h . | tail -1)"
 
+# took NAME SECONDS: for the list of parts, where the caller keeps one.
+took() { [ -z "${PARTS:-}" ] || printf '  %s\t%d\n' "$1" "$2" >>"$PARTS"; }
+
 # timed WHAT COMMAND…: says how long it took; its output is a log, shown where it fails.
 timed() {
     local what=$1 from=$SECONDS log=$OUT/$1.log
     shift
     "$@" >"$log" 2>&1 </dev/null || { tail -n 40 "$log" >&2; cannot "$what failed, the log is $log"; }
     printf '%-24s %4d s\n' "$what" $((SECONDS - from))
+    took "$what" $((SECONDS - from))
 }
 
 # The packages of `make test` where nothing that goes into them has changed since, else new ones.
@@ -96,6 +100,7 @@ run_job() {
     fi
     judge "$job" "$code"
     printf '== %-21s %4d s, ended with %d\n' "$job" $((SECONDS - from)) "$code"
+    took "$job" $((SECONDS - from))
 }
 
 mkdir -p "$CACHE" "$OUT"

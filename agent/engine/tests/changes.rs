@@ -10,7 +10,7 @@
 
 mod common;
 
-use common::{ManualClock, NoManager};
+use common::{ManualClock, NoManager, PATIENCE};
 use engine::change::{Change, ChangePorts, RECOVER_WITHIN_MS, RETRY_UNDO_MS, Records};
 use engine::command::{Actor, Authorized, Command, Origin, Verdict};
 use engine::job::{Job, JobState};
@@ -155,7 +155,7 @@ impl Bench {
     async fn end_of(&self, id: JobId) -> Job {
         let mut jobs = self.handle.jobs.clone();
         let ended = |jobs: &Arc<Vec<Job>>| jobs.iter().any(|job| job.id == id && job.state == JobState::Finished);
-        let jobs = tokio::time::timeout(Duration::from_secs(20), jobs.wait_for(ended)).await.expect("in time").unwrap();
+        let jobs = tokio::time::timeout(PATIENCE, jobs.wait_for(ended)).await.expect("in time").unwrap();
         jobs.iter().find(|job| job.id == id).unwrap().clone()
     }
 
@@ -169,7 +169,7 @@ impl Bench {
         let is = |o: &Arc<model::observation::HostObservation>| {
             o.gpu(at(gpu)).unwrap().pci.driver.known().map(|driver| driver.as_str()) == wanted
         };
-        tokio::time::timeout(Duration::from_secs(20), seen.wait_for(is)).await.expect("in time").unwrap();
+        tokio::time::timeout(PATIENCE, seen.wait_for(is)).await.expect("in time").unwrap();
     }
 
     fn driver(&self, gpu: &str) -> Option<String> {

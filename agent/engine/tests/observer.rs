@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{ManualClock, NoManager, TestChanges, TestHost, gpu};
+use common::{ManualClock, NoManager, PATIENCE, TestChanges, TestHost, gpu};
 use engine::command::{Actor, Authorized, Command, Origin, Verdict};
 use engine::handle::Handle;
 use engine::job::JobState;
@@ -55,7 +55,7 @@ fn start_with(host: Arc<TestHost>, ends: Ends) -> Bench {
 impl Bench {
     async fn until(&self, what: &str, is: impl Fn(&HostObservation) -> bool) -> Arc<HostObservation> {
         let mut seen = self.handle.observation.clone();
-        let found = tokio::time::timeout(Duration::from_secs(5), seen.wait_for(|o| is(o))).await;
+        let found = tokio::time::timeout(PATIENCE, seen.wait_for(|o| is(o))).await;
         Arc::clone(&found.unwrap_or_else(|_| panic!("never saw: {what}")).unwrap())
     }
 
@@ -72,7 +72,7 @@ impl Bench {
         let mut jobs = self.handle.jobs.clone();
         let ended =
             |jobs: &Arc<Vec<engine::job::Job>>| jobs.iter().any(|job| job.id == id && job.state == JobState::Finished);
-        let jobs = tokio::time::timeout(Duration::from_secs(5), jobs.wait_for(ended)).await.expect("in time").unwrap();
+        let jobs = tokio::time::timeout(PATIENCE, jobs.wait_for(ended)).await.expect("in time").unwrap();
         jobs.iter().find(|job| job.id == id).unwrap().clone()
     }
 }
@@ -221,10 +221,7 @@ async fn a_refused_job_keeps_its_reason_and_finished_jobs_are_forgotten_in_time(
     assert_eq!(job.result.unwrap().unwrap_err().code(), "unavailable");
     bench.clock.advance(engine::core::JOB_LINGER_MS);
     let mut jobs = bench.handle.jobs.clone();
-    tokio::time::timeout(Duration::from_secs(5), jobs.wait_for(|jobs| jobs.is_empty()))
-        .await
-        .expect("forgotten")
-        .unwrap();
+    tokio::time::timeout(PATIENCE, jobs.wait_for(|jobs| jobs.is_empty())).await.expect("forgotten").unwrap();
 }
 
 #[tokio::test]
@@ -246,7 +243,7 @@ async fn it_ends_when_it_is_cancelled_even_with_a_hung_driver() {
     let bench = start(host);
     bench.until("a GPU", |o| o.gpus.len() == 1).await;
     bench.cancel.cancel();
-    tokio::time::timeout(Duration::from_secs(2), bench.run).await.expect("ended").unwrap();
+    tokio::time::timeout(PATIENCE, bench.run).await.expect("ended").unwrap();
     let actor = Actor { uid: None, origin: Origin::Reconciler };
     let late = Authorized::by(Verdict::Allowed, Command::Rescan, actor).unwrap();
     assert_eq!(bench.handle.submit(late).await.unwrap_err().code(), "unavailable");
@@ -260,7 +257,7 @@ async fn a_watcher_gets_values_of_the_last_second_and_a_crowd_asks_the_host_once
         bench.clock.advance(engine::observer::WATCH_MS);
         let before = (bench.host.probes.load(Ordering::SeqCst), bench.handle.observation.borrow().sequence);
         for _ in 0..50 {
-            bench.handle.sample(Duration::from_secs(5)).await;
+            bench.handle.sample(PATIENCE).await;
         }
         let after = bench.host.probes.load(Ordering::SeqCst);
         assert_eq!(after, before.0 + 1, "round {round}: one probe a second, however many ask");
@@ -279,12 +276,11 @@ async fn a_hung_driver_keeps_a_watcher_no_longer_than_its_deadline_and_is_not_as
     *host.driver_hangs.lock().unwrap() = Some(Arc::clone(&hang));
     let bench = start(host);
     bench.until("a GPU", |o| o.gpus.len() == 1).await;
-    let begin = std::time::Instant::now();
     for _ in 0..3 {
         bench.clock.advance(engine::observer::WATCH_MS);
-        bench.handle.sample(Duration::from_millis(50)).await;
+        let sampled = bench.handle.sample(Duration::from_millis(50));
+        tokio::time::timeout(PATIENCE, sampled).await.expect("it waits no longer than it was told to");
     }
-    assert!(begin.elapsed() < Duration::from_secs(5));
     assert_eq!(bench.host.probes.load(Ordering::SeqCst), 1, "nothing queues up behind the hung one");
     assert!(bench.pulse.turned().await);
     *bench.host.driver_hangs.lock().unwrap() = None;
@@ -307,7 +303,7 @@ async fn more_watchers_than_can_wait_get_what_is_there() {
         assert!(bench.pulse.turned().await);
     }
     assert!(watchers.iter().all(|watcher| !watcher.is_finished()), "these wait");
-    let late = tokio::time::timeout(Duration::from_secs(5), bench.handle.sample(Duration::from_secs(600))).await;
+    let late = tokio::time::timeout(PATIENCE, bench.handle.sample(Duration::from_secs(600))).await;
     assert!(late.is_ok(), "who comes then is not kept");
 }
 

@@ -97,6 +97,7 @@ impl FrontArgs {
             run: self.run.clone(),
             state: self.state.clone(),
             kernel_log: self.kernel_log.clone(),
+            files: self.config.clone(),
             front,
             hand: both,
             user: self.user.clone(),

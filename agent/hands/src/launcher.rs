@@ -5,6 +5,7 @@
 
 use host::spawn::{self, Front};
 use model::message::Message;
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Gid, Pid, Uid, User};
 use std::ffi::OsString;
@@ -31,7 +32,7 @@ const FAREWELL: Duration = Duration::from_millis(1700);
 /// What is to be started.
 #[derive(Debug, Clone)]
 pub struct Launch {
-    /// Our own executable.
+    /// The path of our own executable: the name under which hands and front run. They are started by no path.
     pub exe: PathBuf,
     /// Run-time folder; the sockets lie in `hands/` below it.
     pub run: PathBuf,
@@ -39,6 +40,8 @@ pub struct Launch {
     pub state: PathBuf,
     /// The kernel log, which only root may open: the front gets it as its standard input.
     pub kernel_log: PathBuf,
+    /// Files that the front must be able to read.
+    pub files: Vec<PathBuf>,
     /// Arguments of the front.
     pub front: Vec<OsString>,
     /// Arguments of each hand behind `hand <role>`.
@@ -59,6 +62,37 @@ pub enum LaunchFault {
     /// A folder or socket could not be made.
     #[error("cannot make {}", .0.display())]
     Make(PathBuf, #[source] io::Error),
+    /// The user that the front becomes may not execute our file.
+    #[error(
+        "cannot start the front: user {user} may not execute {exe}; allow it with `chmod a+rx {exe}`, or name another user \
+         with --user",
+        exe = .exe.display()
+    )]
+    NotForUser {
+        /// The name of the user, or the number.
+        user: String,
+        /// Our executable.
+        exe: PathBuf,
+        /// What the host said.
+        #[source]
+        source: io::Error,
+    },
+    /// The user that the front becomes cannot reach what it needs.
+    #[error(
+        "the front needs {what}, and user {user}, as whom it runs, may not {verb} {at}; choose a place that this user can \
+         reach, or name another user with --user",
+        what = .what.display(),
+        verb = if .what == .at { "read" } else { "enter" },
+        at = .at.display()
+    )]
+    OutOfReach {
+        /// The name of the user, or the number.
+        user: String,
+        /// What the front needs.
+        what: PathBuf,
+        /// Where the way ends.
+        at: PathBuf,
+    },
     /// A process could not be started, or signals not be listened for.
     #[error("cannot start {0}")]
     Start(&'static str, #[source] io::Error),
@@ -87,6 +121,7 @@ pub fn run(launch: &Launch) -> Result<ExitCode, LaunchFault> {
 
 async fn live(launch: &Launch) -> Result<ExitCode, LaunchFault> {
     let owner = owner(launch.user.as_deref())?;
+    in_reach(launch, owner)?;
     for path in [&launch.state, &launch.run] {
         own_folder(path, owner)?;
     }
@@ -103,6 +138,18 @@ async fn live(launch: &Launch) -> Result<ExitCode, LaunchFault> {
     // The kernel tells the hands when this process has ended (see [`end_with`]).
     hands.shutdown().await;
     Ok(code)
+}
+
+/// That the front will be able to go where it must. The two folders themselves are given to it below.
+fn in_reach(launch: &Launch, owner: Owner) -> Result<(), LaunchFault> {
+    let files = launch.files.iter().map(|file| (file, file.as_path()));
+    let folders = [&launch.state, &launch.run].into_iter().filter_map(|folder| Some((folder, folder.parent()?)));
+    for (what, way) in files.chain(folders) {
+        if let Some(at) = spawn::closed_to(owner.uid.as_raw(), owner.gid.as_raw(), way) {
+            return Err(LaunchFault::OutOfReach { user: name_of(owner.uid), what: what.clone(), at });
+        }
+    }
+    Ok(())
 }
 
 /// The user of the front: the named one, else the package's, else nobody. Where we are not root: ourselves.
@@ -146,8 +193,18 @@ fn start_front(launch: &Launch, owner: Owner) -> Result<Child, LaunchFault> {
             tracing::warn!(message_id = Message::KernelLogUnavailable.id(), %error, "{file} cannot be opened; the front does without");
         })
         .ok();
-    let front = Front { exe: &launch.exe, args: &args, become_user, input: kernel_log };
-    spawn::front(front).map_err(|error| LaunchFault::Start("the front", error))
+    let front = Front { name: &launch.exe, args: &args, become_user, input: kernel_log };
+    spawn::front(front).map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EACCES) => {
+            LaunchFault::NotForUser { user: name_of(owner.uid), exe: launch.exe.clone(), source: error }
+        }
+        Some(_) | None => LaunchFault::Start("the front", error),
+    })
+}
+
+/// The name of a user; its number where it has none.
+fn name_of(uid: Uid) -> String {
+    User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
 /// Keeps one hand on its socket; never ends.
@@ -223,11 +280,14 @@ fn launcher_argument() -> [OsString; 2] {
     [OsString::from("--launcher"), std::process::id().to_string().into()]
 }
 
-/// Has the kernel end this process when the launcher ends, however it ends. To be called first thing by what it started.
+/// Has the kernel end this process when the launcher ends, however it ends, and call it what it is. To be called first thing by
+/// what it started.
 ///
 /// # Errors
 /// The kernel does not know the request.
 pub fn end_with(launcher: u32) -> Result<(), nix::Error> {
+    // It was started as /proc/self/exe, so `ps -C` and `pgrep` would know it as "exe".
+    nix::sys::prctl::set_name(c"gpuhostd")?;
     nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
     let parent = nix::unistd::getppid().as_raw();
     if u32::try_from(parent).is_ok_and(|parent| parent != launcher) {

@@ -9,14 +9,13 @@
 
 mod common;
 
-use common::{Served, limits, ourselves, report};
+use common::{LONG, Served, limits, ourselves, report};
 use hands::{RemoteHost, linux};
 use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::settings::Settings;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 use wire::hand::HandRole;
 
 /// A reader of nvidia-smi's output that knows one sentence.
@@ -52,7 +51,7 @@ fn hands(folder: &Path, script: &str) -> Hands {
     let mut settings = Settings::default();
     settings.docker.socket = folder.join("docker.sock").display().to_string();
     settings.nvidia.smi_paths = if script.is_empty() { Vec::new() } else { vec![program(folder, script)] };
-    settings.nvidia.probe_timeout_ms = 1500;
+    settings.nvidia.probe_timeout_ms = 5000;
     let ground = linux::Ground { sysfs: folder.join("sys"), policy: folder.join("policy.toml") };
     let acts = |role| linux::acts(role, settings.clone(), parse, &ground);
     let [host, containers, holders] = HandRole::ALL.map(|role| Served::with(role, ourselves(), acts(role), limits()));
@@ -78,10 +77,8 @@ async fn an_nvidia_smi_that_hangs_is_ended_and_the_next_one_starts() {
     let folder = tempfile::tempdir().unwrap();
     let once = "if [ -e \"$0.ran\" ]; then echo no GPU; else : >\"$0.ran\"; exec sleep 1000; fi";
     let hands = hands(folder.path(), once);
-    let start = Instant::now();
     let fault = hands.remote().probe_driver(DriverSource::Smi).await.unwrap_err();
-    assert!(matches!(fault, ProbeFault::Timeout { after_ms: 1500, .. }), "{fault:?}");
-    assert!(start.elapsed() < Duration::from_secs(5), "it took {:?}", start.elapsed());
+    assert!(matches!(fault, ProbeFault::Timeout { after_ms: 5000, .. }), "{fault:?}");
     assert!(hands.remote().probe_driver(DriverSource::Smi).await.is_ok());
 }
 
@@ -101,7 +98,7 @@ async fn what_is_not_there_is_said_to_be_absent() {
 async fn the_container_hand_says_that_it_is_powerless_without_docker() {
     let folder = tempfile::tempdir().unwrap();
     let hands = hands(folder.path(), "");
-    let hello = hands.remote().hand(HandRole::Containers).hello(Duration::from_secs(10)).await.unwrap();
+    let hello = hands.remote().hand(HandRole::Containers).hello(LONG).await.unwrap();
     let socket = folder.path().join("docker.sock").display().to_string();
     assert!(hello.powerless.is_some_and(|why| why.contains(&socket)));
 }

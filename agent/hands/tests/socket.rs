@@ -10,8 +10,8 @@
 mod common;
 
 use common::{
-    Count, Served, acts, assert_alive, assert_closed, counting, eventually, facts, frame, limits, ourselves,
-    read_answer, report, request,
+    Count, LONG, PATIENCE, Served, acts, assert_alive, assert_closed, counting, eventually, facts, frame, limits,
+    ourselves, read_answer, report, request,
 };
 use hands::peers::Peers;
 use hands::server::{Left, Limits};
@@ -30,8 +30,6 @@ fn scope() -> Scope {
     let gpu = "0000:41:00.0".parse().unwrap();
     Scope { lane: Lane::Gpu(gpu), gpu, members: vec![gpu] }
 }
-
-const LONG: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn the_adapter_gets_each_fact_from_the_hand_that_has_it() {
@@ -81,10 +79,9 @@ async fn while_one_act_hangs_others_are_served() {
     let mut hung = host.connect().await;
     hung.write_all(&request(1, Ask::ProbeDriver(DriverSource::Nvml))).await.unwrap();
     eventually("the act hangs", || hanging.load(Ordering::SeqCst) > 0).await;
-    let start = Instant::now();
     assert_alive(&host).await;
     assert!(host.client().ask(Ask::ProbeDriver(DriverSource::Smi), LONG).await.is_ok());
-    assert!(start.elapsed() < Duration::from_secs(2), "a hung act held the others for {:?}", start.elapsed());
+    assert!(hanging.load(Ordering::SeqCst) > 0, "it hangs still: nobody waited for it");
     drop(hung);
 }
 
@@ -95,22 +92,19 @@ async fn an_act_ends_when_its_asker_goes() {
     let mut asker = host.connect().await;
     asker.write_all(&request(1, Ask::ProbeDriver(DriverSource::Nvml))).await.unwrap();
     eventually("the act hangs", || hanging.load(Ordering::SeqCst) > 0).await;
-    let start = Instant::now();
     drop(asker);
+    // Long before the request's own deadline, which is ten minutes.
     eventually("the act was dropped", || hanging.load(Ordering::SeqCst) == 0).await;
-    // Long before the request's own deadline of ten seconds.
-    assert!(start.elapsed() < Duration::from_secs(3), "it took {:?}", start.elapsed());
     assert_alive(&host).await;
 }
 
 #[tokio::test]
 async fn an_act_without_end_is_a_timeout_that_the_hand_itself_reports() {
     let host = Served::host();
-    let start = Instant::now();
-    let said = host.client().ask(Ask::ProbeDriver(DriverSource::Nvml), Duration::from_secs(1)).await.unwrap();
+    // The hand answers half a second before the asker would give up.
+    let said = host.client().ask(Ask::ProbeDriver(DriverSource::Nvml), Duration::from_secs(5)).await.unwrap();
     let Said::Driver(told) = said else { panic!("{said:?}") };
-    assert!(matches!(*told, Err(ProbeFault::Timeout { after_ms: 900, .. })), "{told:?}");
-    assert!(start.elapsed() < Duration::from_secs(1));
+    assert!(matches!(*told, Err(ProbeFault::Timeout { after_ms: 4500, .. })), "{told:?}");
 }
 
 #[tokio::test]
@@ -211,7 +205,7 @@ async fn a_writer_that_stops_inside_a_frame_is_closed_in_time() {
     let start = Instant::now();
     stream.write_all(&request(1, Ask::Hello)[..10]).await.unwrap();
     assert_closed(&mut stream).await;
-    assert!(start.elapsed() >= Duration::from_millis(390) && start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() >= Duration::from_millis(390), "it took {:?}", start.elapsed());
     assert_alive(&host).await;
 }
 
@@ -240,7 +234,7 @@ async fn the_hand_leaves_when_nothing_was_asked_and_keeps_the_socket_for_the_nex
     let brief = Limits { leave_after: Some(Duration::from_millis(150)), ..limits() };
     let host = Served::with(HandRole::Host, ourselves(), acts(), brief);
     assert_alive(&host).await;
-    let left = tokio::time::timeout(LONG, host.task).await.expect("the hand stayed").unwrap();
+    let left = tokio::time::timeout(PATIENCE, host.task).await.expect("the hand stayed").unwrap();
     assert_eq!(left.unwrap(), Left::Idle);
 }
 
@@ -249,7 +243,7 @@ async fn an_old_hand_answers_once_more_and_makes_room() {
     let old = Limits { renew_after: Some(Duration::ZERO), ..limits() };
     let host = Served::with(HandRole::Host, ourselves(), acts(), old.clone());
     assert_alive(&host).await;
-    let left = tokio::time::timeout(LONG, host.task).await.expect("the hand stayed").unwrap();
+    let left = tokio::time::timeout(PATIENCE, host.task).await.expect("the hand stayed").unwrap();
     assert_eq!(left.unwrap(), Left::Old);
     let mut holding = acts();
     holding.child_hangs = Box::new(|| true);

@@ -1,6 +1,12 @@
 //! Starts long-lived processes of our own where there is no systemd: the hands and the front.
+//!
+//! All of them are this very executable, started through [`OURSELVES`] and not by its path: the user that the front becomes
+//! may have no right to enter the folder that it lies in (homes are closed to others), and after an update the path leads to
+//! another version, or nowhere.
 
-use nix::fcntl::OFlag;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::unistd::{AccessFlags, Gid, Uid, faccessat, setfsgid, setfsuid};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -9,13 +15,19 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::{Child, Command};
 
-/// Starts the executable with the socket as its standard input, in a process group of its own (a Ctrl-C is for us alone; it
-/// leaves when the socket closes), with an environment that holds nothing of ours. Its messages go where ours go.
+/// The executable that runs in the process that looks: the kernel keeps it, whatever its path leads to, and asks for no right to
+/// enter a folder.
+const OURSELVES: &str = "/proc/self/exe";
+
+/// Starts us again under `name` (what process lists show) with the socket as standard input, in a process group of its own (a
+/// Ctrl-C is for us alone; it leaves when the socket closes), with an environment that holds nothing of ours. Its messages go
+/// where ours go.
 ///
 /// # Errors
-/// What the host said: there is no such executable, or no process can be started.
-pub fn with_socket(exe: &Path, args: &[OsString], socket: OwnedFd) -> io::Result<Child> {
-    Command::new(exe)
+/// What the host said: no process can be started.
+pub fn with_socket(name: &Path, args: &[OsString], socket: OwnedFd) -> io::Result<Child> {
+    Command::new(OURSELVES)
+        .arg0(name)
         .args(args)
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
@@ -29,8 +41,8 @@ pub fn with_socket(exe: &Path, args: &[OsString], socket: OwnedFd) -> io::Result
 /// The front as the launcher starts it.
 #[derive(Debug)]
 pub struct Front<'a> {
-    /// The executable.
-    pub exe: &'a Path,
+    /// What process lists show.
+    pub name: &'a Path,
     /// Its arguments.
     pub args: &'a [OsString],
     /// uid and gid to become, with no further group; none = stay.
@@ -39,19 +51,35 @@ pub struct Front<'a> {
     pub input: Option<OwnedFd>,
 }
 
-/// Starts the front, in a process group of its own, with our environment (systemd's notification socket is in it).
+/// Starts us again as the front, in a process group of its own, with our environment (systemd's notification socket is in it).
 ///
 /// # Errors
-/// What the host said.
+/// What the host said; `PermissionDenied` where the user to become may not execute our file.
 pub fn front(front: Front<'_>) -> io::Result<Child> {
-    let mut command = Command::new(front.exe);
+    let mut command = Command::new(OURSELVES);
     let input = front.input.map_or_else(Stdio::null, Stdio::from);
-    command.args(front.args).stdin(input).process_group(0).kill_on_drop(true);
+    command.arg0(front.name).args(front.args).stdin(input).process_group(0).kill_on_drop(true);
     if let Some((uid, gid)) = front.become_user {
         // The standard library drops the supplementary groups where root becomes somebody else.
         command.uid(uid).gid(gid);
     }
     command.spawn()
+}
+
+/// The first folder on the way to `path` that the user may not enter, or `path` itself where it is no folder and the user may not
+/// read; none where the way is open, as far as it exists. Asked of the kernel with that user's rights to files (the further
+/// groups stay ours), so that access lists count as well.
+#[must_use]
+pub fn closed_to(uid: u32, gid: u32, path: &Path) -> Option<PathBuf> {
+    let before = (setfsgid(Gid::from_raw(gid)), setfsuid(Uid::from_raw(uid)));
+    let way: Vec<&Path> = path.ancestors().filter(|part| !part.as_os_str().is_empty()).collect();
+    let closed = way.into_iter().rev().find(|part| {
+        let wanted = if part.is_dir() { AccessFlags::X_OK } else { AccessFlags::R_OK };
+        faccessat(AT_FDCWD, *part, wanted, AtFlags::AT_EACCESS) == Err(Errno::EACCES)
+    });
+    setfsuid(before.1);
+    setfsgid(before.0);
+    closed.map(Path::to_owned)
 }
 
 /// Opens the kernel log for reading, or the named pipe that stands in for it. A pipe is kept open for writing as well, so that
@@ -133,6 +161,33 @@ mod tests {
 
     fn own(path: &Path) -> io::Result<Folder> {
         Folder::own(path, 0o755, getuid().as_raw(), getgid().as_raw())
+    }
+
+    #[test]
+    fn a_folder_that_a_user_may_not_enter_is_found_and_our_rights_are_ours_again() {
+        let above = tempfile::tempdir().unwrap();
+        let (home, file) = (above.path().join("home"), above.path().join("home/below/file"));
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, "").unwrap();
+        let to_nobody = |path: &Path| closed_to(65_534, 65_534, path);
+        let mode = |path: &Path, bits| set_mode(path, bits).unwrap();
+        mode(above.path(), 0o755);
+        mode(&home, 0o700);
+        if !getuid().is_root() {
+            assert_eq!(closed_to(getuid().as_raw(), getgid().as_raw(), &file), None);
+            return;
+        }
+        assert_eq!(to_nobody(&file), Some(home.clone()));
+        assert_eq!(to_nobody(&home.join("not/made/yet")), Some(home.clone()));
+        mode(&home, 0o711);
+        mode(&file, 0o640);
+        assert_eq!(to_nobody(&file), Some(file.clone()), "it may not read it");
+        mode(&file, 0o644);
+        assert_eq!(to_nobody(&file), None);
+        assert_eq!(to_nobody(&home.join("not/made/yet")), None);
+        mode(&home, 0o700);
+        assert_eq!(closed_to(0, 0, &file), None);
+        std::fs::write(home.join("ours"), "").unwrap();
     }
 
     #[test]

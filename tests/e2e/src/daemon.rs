@@ -22,6 +22,8 @@ pub struct Start {
     pub config: String,
     /// The kernel log cannot be opened.
     pub no_kernel_log: bool,
+    /// Another executable than the one in the build folder.
+    pub program: Option<PathBuf>,
 }
 
 /// A running daemon.
@@ -36,7 +38,7 @@ impl Daemon {
     /// Starts the daemon with its hands and waits until it has said READY=1.
     ///
     /// # Panics
-    /// Where it does not start or is not ready in ten seconds.
+    /// Where it does not start or is never ready.
     #[must_use]
     pub fn start(world: &World, start: &Start) -> Self {
         let dir = world.path();
@@ -57,7 +59,7 @@ impl Daemon {
         open_to_all(&socket);
         let log = dir.join("daemon.log");
         let out = std::fs::File::options().create(true).append(true).open(&log).expect("log");
-        let mut command = Command::new(executable("gpuhostd"));
+        let mut command = Command::new(start.program.clone().unwrap_or_else(|| executable("gpuhostd")));
         command.args(["--with-hands", "--user", "nobody", "--config"]).arg(&config);
         command.arg("--state").arg(dir.join("state")).arg("--run").arg(dir.join("run"));
         command.args(["--bus", start.bus.as_deref().unwrap_or("none")]);
@@ -71,10 +73,10 @@ impl Daemon {
         command.stdin(Stdio::null()).stdout(out.try_clone().expect("log")).stderr(out);
         let child = command.spawn().expect("gpuhostd");
         let mut daemon = Self { child, log, notify, kernel_log };
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + wait::PATIENCE;
         while !daemon.notification().is_some_and(|text| text.contains("READY=1")) {
             assert!(daemon.child.try_wait().expect("status").is_none(), "gpuhostd ended:\n{}", daemon.log());
-            assert!(Instant::now() < deadline, "gpuhostd was not ready in 10 s:\n{}", daemon.log());
+            assert!(Instant::now() < deadline, "gpuhostd was never ready:\n{}", daemon.log());
         }
         daemon
     }
@@ -119,15 +121,15 @@ impl Daemon {
         kill(self.pid(), signal).expect("the daemon is there");
     }
 
-    /// Sends SIGTERM and returns how it ended and after how long.
+    /// Sends SIGTERM and returns how it ended (well only where its front needed less than the 1.7 s after which the launcher
+    /// kills it) and after how long.
     ///
     /// # Panics
-    /// Where it has not ended in ten seconds.
+    /// Where it does not end.
     pub fn stop(&mut self) -> (ExitStatus, Duration) {
         let begin = Instant::now();
         self.signal(Signal::SIGTERM);
-        let status =
-            wait::until("the daemon to end", Duration::from_secs(10), || self.child.try_wait().expect("status"));
+        let status = wait::until("the daemon to end", wait::PATIENCE, || self.child.try_wait().expect("status"));
         (status, begin.elapsed())
     }
 }

@@ -5,9 +5,6 @@ use crate::world::{World, executable};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-
-const READY_WITHIN: Duration = Duration::from_secs(20);
 
 /// A running gpuhostd-sim; ends with this value.
 pub struct SimDaemon {
@@ -19,7 +16,7 @@ impl SimDaemon {
     /// of it.
     ///
     /// # Panics
-    /// Where it does not start, or does not answer in 20 s.
+    /// Where it does not start, or does not answer.
     #[must_use]
     pub fn start(world: &World, bus: &str, host: &str) -> Self {
         Self::start_with(world, bus, host, "")
@@ -52,7 +49,7 @@ impl SimDaemon {
         command.env_remove("JOURNAL_STREAM").env_remove("NOTIFY_SOCKET");
         let child = command.stdin(Stdio::null()).stdout(log.try_clone().expect("log")).stderr(log).spawn();
         let mut daemon = Self { child: child.expect("gpuhostd-sim") };
-        wait::until("gpuhostd-sim to look at its host", READY_WITHIN, || {
+        wait::until("gpuhostd-sim to look at its host", wait::PATIENCE, || {
             let ended = daemon.child.try_wait().expect("status");
             let log = || std::fs::read_to_string(dir.join("sim.log")).unwrap_or_default();
             assert!(ended.is_none(), "gpuhostd-sim ended: {}", log());

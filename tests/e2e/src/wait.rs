@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+/// How long a test waits for what must come: it says that something is wrong, never how fast it is.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Asks until there is an answer; panics with what was waited for where the deadline passes.
 ///
 /// # Panics

@@ -46,6 +46,25 @@ impl World {
         self.dir.path()
     }
 
+    /// A copy of one of our executables in the folder `place` of this world, both with the mode that is given.
+    ///
+    /// # Panics
+    /// Where it cannot be copied.
+    #[must_use]
+    pub fn copied(&self, name: &str, place: &str, folder_mode: u32, file_mode: u32) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = self.path().join(place);
+        std::fs::create_dir(&folder).expect("a folder");
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(folder_mode)).expect("its mode");
+        let copy = folder.join(name);
+        // By a process of its own: a child of another test would inherit the file while it is written, and keep it from
+        // starting.
+        let mode = format!("{file_mode:o}");
+        let copied = Command::new("install").args(["-m", &mode]).arg(executable(name)).arg(&copy).status();
+        assert!(copied.is_ok_and(|status| status.success()), "{} cannot be made", copy.display());
+        copy
+    }
+
     /// Writes a simulated host to disk and returns its folder (`sys`, `usr`, …).
     ///
     /// # Panics

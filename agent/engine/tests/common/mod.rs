@@ -14,7 +14,11 @@ use model::{Absence, PciClass, PciId, Reading};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
+
+/// How long a test waits for what must come: it says that something is wrong, never how fast it is.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A clock that stands still until the test moves it.
 pub(crate) struct ManualClock {

@@ -10,7 +10,7 @@
 
 mod changes;
 mod doctor;
-#[path = "../../../model/tests/doctor_world/mod.rs"]
+#[path = "../../../model/tests/doctor/world.rs"]
 mod doctor_world;
 mod looks;
 mod offline;

@@ -1,6 +1,6 @@
 //! What zbus runs on: Tokio, with a place for each call that is served, so that their number is bounded.
 
-use super::load::Load;
+use super::limits::Limits;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,13 +21,13 @@ const CALL: &str = "method dispatcher";
 /// Tokio, for one connection.
 pub(super) struct Executor {
     handle: Handle,
-    load: Arc<Load>,
+    limits: Arc<Limits>,
 }
 
 impl Executor {
     /// On the runtime that runs now.
-    pub(super) fn current(load: Arc<Load>) -> Self {
-        Self { handle: Handle::current(), load }
+    pub(super) fn current(limits: Arc<Limits>) -> Self {
+        Self { handle: Handle::current(), limits }
     }
 }
 
@@ -54,10 +54,10 @@ impl Runtime for Executor {
     }
 
     fn spawn<T: Send + 'static>(&self, name: &str, future: impl Future<Output = T> + Send + 'static) -> Spawned<T> {
-        let load = name.ends_with(CALL).then(|| Arc::clone(&self.load));
+        let limits = name.ends_with(CALL).then(|| Arc::clone(&self.limits));
         let task = async move {
-            let _place = match load {
-                Some(load) => load.call().await,
+            let _place = match limits {
+                Some(limits) => limits.call().await,
                 None => None,
             };
             future.await

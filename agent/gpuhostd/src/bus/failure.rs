@@ -2,6 +2,7 @@
 
 use model::refusal::Refusal;
 use wire::dbus::errors::{ABSENT, ERROR_PREFIX, error_name};
+use zbus::DBusError;
 use zbus::message::{Header, Message};
 use zbus::names::ErrorName;
 
@@ -16,6 +17,11 @@ impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         Self { name: error_name(&refusal), message: refusal.to_string() }
     }
+}
+
+/// A refusal as the answer to a call that no method has seen.
+pub(super) fn refusal(call: &Header<'_>, refusal: Refusal) -> zbus::Result<Message> {
+    Refused::from(refusal).create_reply(call)
 }
 
 /// A property that has no value now.
@@ -35,7 +41,7 @@ fn reply(call: &Header<'_>, name: ErrorName<'_>, message: &str) -> zbus::Result<
     Message::error(call, name).build(&message)
 }
 
-impl zbus::DBusError for Refused {
+impl DBusError for Refused {
     fn create_reply(&self, call: &Header<'_>) -> zbus::Result<Message> {
         reply(call, self.name(), &self.message)
     }
@@ -49,7 +55,7 @@ impl zbus::DBusError for Refused {
     }
 }
 
-impl zbus::DBusError for NoValue {
+impl DBusError for NoValue {
     fn create_reply(&self, call: &Header<'_>) -> zbus::Result<Message> {
         reply(call, self.name(), &self.message)
     }

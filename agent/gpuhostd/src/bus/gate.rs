@@ -1,7 +1,7 @@
 //! The one gate: which action each member needs, and whether this caller may. A member without an action is denied.
 
 use super::authority::Authority;
-use super::load::{Telling, Told};
+use super::limits::{Telling, Told};
 use super::options::Standard;
 use engine::command::{Actor, Authorized, Command, Origin, Verdict};
 use model::message::Message;

@@ -1,17 +1,20 @@
-//! The socket to the bus. A message that is too long for anything that is said here is passed over unread, and none is read
-//! while more calls are served than is good: a caller costs us a bounded memory and a bounded number of descriptors.
+//! The socket to the bus. While the handshake lasts, zbus reads it itself, through [`Reader`]. With the first byte of a message the
+//! [`Intake`] takes over, and [`Reader`] hands to zbus what is to be served next, no more at once than is good: a caller costs us a
+//! bounded memory and a bounded number of descriptors, and has others wait no longer than its turn takes.
 
 use super::executor::Executor;
-use super::load::Load;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use super::intake::{Intake, receive};
+use super::limits::Limits;
+use super::queue::Unread;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 use zbus::Message;
 use zbus::address::Transport;
 use zbus::address::transport::UnixSocket;
@@ -19,16 +22,9 @@ use zbus::connection::Builder;
 use zbus::connection::socket::{ReadHalf, Socket, Split, WriteHalf};
 use zbus::export::async_trait::async_trait;
 
-/// The longest message that is read. What we are sent are names, addresses, a certificate; zbus would take 128 MiB, of which
-/// each byte can become thirty in memory.
-const MESSAGE_MAX_BYTES: usize = 256 * 1024;
-/// The fixed part of a message, to the length of its header fields (D-Bus specification, "Message Format").
-const FIXED_BYTES: usize = 16;
 /// The bus takes a message in this time, or the connection is given up and made anew: a dbus-daemon takes none from us while others
 /// do not read what it holds of us for them (`max_incoming_bytes`).
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
-/// Descriptors in one message at most (the kernel's `SCM_MAX_FD`).
-const DESCRIPTORS: usize = 253;
 
 /// A builder of a connection over such a socket.
 ///
@@ -48,15 +44,15 @@ pub(super) async fn connect(address: &zbus::Address) -> io::Result<Builder<'stat
             return Err(io::Error::new(io::ErrorKind::Unsupported, "it is an address to listen at"));
         }
     };
-    let load = Load::new();
-    let executor = Executor::current(Arc::clone(&load));
-    Ok(Builder::socket(BusSocket { stream: Arc::new(stream), load }).runtime(executor))
+    let limits = Limits::new();
+    let executor = Executor::current(Arc::clone(&limits));
+    Ok(Builder::socket(BusSocket { stream: Arc::new(stream), limits }).runtime(executor))
 }
 
 /// The socket before zbus splits it.
 struct BusSocket {
     stream: Arc<UnixStream>,
-    load: Arc<Load>,
+    limits: Arc<Limits>,
 }
 
 impl Socket for BusSocket {
@@ -64,131 +60,82 @@ impl Socket for BusSocket {
     type WriteHalf = Writer;
 
     fn split(self) -> Split<Reader, Writer> {
-        let (stream, load) = (Arc::clone(&self.stream), Arc::clone(&self.load));
-        let reader = Reader { stream, load, place: Place::Line { begins: true } };
-        Split::new(reader, Writer { stream: self.stream, load: self.load })
+        let writer = Writer { stream: self.stream, limits: self.limits };
+        let phase = Phase::Handshake { line_begins: true };
+        Split::new(Reader { writer: writer.clone(), phase, handed: None }, writer)
     }
 }
 
-/// Where in the stream the next byte stands.
+/// Where the connection is.
 #[derive(Debug)]
-enum Place {
+enum Phase {
     /// In the handshake: lines of text, of which none begins with the letter of a message (`l`, `B`).
-    Line {
-        /// At its beginning.
-        begins: bool,
+    Handshake {
+        /// The next byte is the first of its line.
+        line_begins: bool,
     },
-    /// In a message: what is read and not handed out, and how much is to come.
-    Message {
-        /// Bytes of the fixed part.
-        ahead: Vec<u8>,
-        /// Descriptors that came with them.
-        descriptors: Vec<OwnedFd>,
-        /// Bytes of the rest.
-        left: usize,
+    /// Past it.
+    Messages {
+        /// Where messages come from.
+        intake: Intake,
+        /// Writes the answers to calls for which there was no room.
+        _refusing: AbortOnDropHandle<()>,
     },
 }
 
 /// What zbus reads.
 #[derive(Debug)]
 pub(super) struct Reader {
-    stream: Arc<UnixStream>,
-    load: Arc<Load>,
-    place: Place,
+    writer: Writer,
+    phase: Phase,
+    /// The message that zbus is reading, and how much of it it has.
+    handed: Option<(Unread, usize)>,
 }
 
 impl Reader {
-    async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-        self.stream.async_io(Interest::READABLE, || receive(&self.stream, buffer)).await
-    }
-
-    /// One byte of the handshake; `None` where the first message begins, which is kept.
-    async fn line(&mut self, begins: bool) -> io::Result<Option<u8>> {
+    /// One byte of the handshake; `None` where the first message begins, which is left to the intake.
+    async fn handshake(&mut self, line_begins: bool) -> io::Result<Option<u8>> {
         let mut byte = [0; 1];
-        let (count, descriptors) = self.receive(&mut byte).await?;
+        let stream = &self.writer.stream;
+        let (count, descriptors) = stream.async_io(Interest::READABLE, || receive(stream, &mut byte)).await?;
         let [byte] = byte;
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if begins && matches!(byte, b'l' | b'B') {
-            let (ahead, left) = self.next(vec![byte], descriptors).await?;
-            self.place = Place::Message { ahead: ahead.0, descriptors: ahead.1, left };
+        if line_begins && matches!(byte, b'l' | b'B') {
+            let (intake, refused) = Intake::start(Arc::clone(stream), Unread { bytes: vec![byte], descriptors })?;
+            let refusing = AbortOnDropHandle::new(tokio::spawn(refuse(refused, self.writer.clone())));
+            self.phase = Phase::Messages { intake, _refusing: refusing };
             return Ok(None);
         }
-        self.place = Place::Line { begins: byte == b'\n' };
+        self.phase = Phase::Handshake { line_begins: byte == b'\n' };
         Ok(Some(byte))
-    }
-
-    /// The fixed part of the next message that is short enough, with what came with it, and the length of its rest.
-    async fn next(
-        &self,
-        mut ahead: Vec<u8>,
-        mut descriptors: Vec<OwnedFd>,
-    ) -> io::Result<((Vec<u8>, Vec<OwnedFd>), usize)> {
-        loop {
-            while ahead.len() < FIXED_BYTES {
-                let mut part = [0; FIXED_BYTES];
-                let wanted = FIXED_BYTES - ahead.len();
-                let (count, more) = self.receive(part.get_mut(..wanted).unwrap_or_default()).await?;
-                if count == 0 {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                ahead.extend_from_slice(part.get(..count).unwrap_or_default());
-                descriptors.extend(more);
-            }
-            let rest = rest_bytes(&ahead)?;
-            if rest + FIXED_BYTES <= MESSAGE_MAX_BYTES {
-                return Ok(((ahead, descriptors), rest));
-            }
-            tracing::debug!(bytes = rest, "a message that is too long was passed over");
-            ahead.clear();
-            descriptors.clear();
-            self.pass_over(rest).await?;
-            self.load.room().await;
-        }
-    }
-
-    async fn pass_over(&self, mut left: usize) -> io::Result<()> {
-        let mut scratch = [0; 8192];
-        while left > 0 {
-            let wanted = left.min(scratch.len());
-            let (count, _) = self.receive(scratch.get_mut(..wanted).unwrap_or_default()).await?;
-            if count == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            left -= count;
-        }
-        Ok(())
     }
 }
 
 #[async_trait]
 impl ReadHalf for Reader {
     async fn recvmsg(&mut self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-        if let Place::Line { begins } = self.place
-            && let Some(byte) = self.line(begins).await?
+        if let Phase::Handshake { line_begins } = &self.phase
+            && let Some(byte) = self.handshake(*line_begins).await?
         {
             let first = buffer.iter_mut().take(1).map(|to| *to = byte);
             return Ok((first.count(), Vec::new()));
         }
-        if matches!(&self.place, Place::Message { ahead, left: 0, .. } if ahead.is_empty()) {
-            self.load.room().await;
-            let ((ahead, descriptors), left) = self.next(Vec::new(), Vec::new()).await?;
-            self.place = Place::Message { ahead, descriptors, left };
-        }
-        let stream = Arc::clone(&self.stream);
-        let Place::Message { ahead, descriptors, left } = &mut self.place else { return Ok((0, Vec::new())) };
-        if !ahead.is_empty() {
-            let count = ahead.len().min(buffer.len());
-            for (to, from) in buffer.iter_mut().zip(ahead.drain(..count)) {
-                *to = from;
+        let Phase::Messages { intake, .. } = &self.phase else { return Ok((0, Vec::new())) };
+        let (mut message, from) = match self.handed.take() {
+            Some(handed) => handed,
+            None => {
+                self.writer.limits.room().await;
+                (intake.next().await?, 0)
             }
-            return Ok((count, std::mem::take(descriptors)));
+        };
+        let rest = message.bytes.get(from..).unwrap_or_default();
+        let count = rest.iter().zip(buffer).map(|(from, to)| *to = *from).count();
+        let descriptors = std::mem::take(&mut message.descriptors);
+        if from + count < message.bytes.len() {
+            self.handed = Some((message, from + count));
         }
-        let wanted = buffer.len().min(*left);
-        let part = buffer.get_mut(..wanted).unwrap_or_default();
-        let (count, descriptors) = stream.async_io(Interest::READABLE, || receive(&stream, part)).await?;
-        *left -= count;
         Ok((count, descriptors))
     }
 
@@ -197,39 +144,20 @@ impl ReadHalf for Reader {
     }
 }
 
-/// Bytes after the fixed part of a message.
-fn rest_bytes(fixed: &[u8]) -> io::Result<usize> {
-    let bad = || io::Error::new(io::ErrorKind::InvalidData, "the bus sent what is no D-Bus message");
-    let word = |at: usize| -> Option<usize> {
-        let bytes: [u8; 4] = fixed.get(at..at.checked_add(4)?)?.try_into().ok()?;
-        let number = match fixed.first()? {
-            b'l' => u32::from_le_bytes(bytes),
-            b'B' => u32::from_be_bytes(bytes),
-            _ => return None,
-        };
-        usize::try_from(number).ok()
-    };
-    let (body, fields) = (word(4).ok_or_else(bad)?, word(12).ok_or_else(bad)?);
-    fields.checked_next_multiple_of(8).and_then(|fields| fields.checked_add(body)).ok_or_else(bad)
-}
-
-fn receive(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut into = [io::IoSliceMut::new(buffer)];
-    let got = rustix::net::recvmsg(stream, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    let rights = control.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(rights) => Some(rights),
-        RecvAncillaryMessage::ScmCredentials(_) | _ => None,
-    });
-    Ok((got.bytes, rights.flatten().collect()))
+/// Until the intake ends, or the bus takes nothing any more.
+async fn refuse(mut refused: mpsc::Receiver<Message>, mut writer: Writer) {
+    while let Some(answer) = refused.recv().await {
+        if writer.send_message(&answer).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// What zbus writes to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Writer {
     stream: Arc<UnixStream>,
-    load: Arc<Load>,
+    limits: Arc<Limits>,
 }
 
 impl Writer {
@@ -260,8 +188,8 @@ impl WriteHalf for Writer {
     }
 
     async fn send_message(&mut self, message: &Message) -> zbus::Result<()> {
-        let load = Arc::clone(&self.load);
-        let _out = load.out().await;
+        let limits = Arc::clone(&self.limits);
+        let _out = limits.out().await;
         let Ok(written) = tokio::time::timeout(TAKEN_WITHIN, self.write(message)).await else {
             // Half of the message may be out: there is no way on over this connection, but over another one.
             self.close().await?;
@@ -288,7 +216,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_bus_that_takes_nothing_loses_the_connection_and_keeps_nobody() {
         let (ours, mut bus) = UnixStream::pair().unwrap();
-        let mut writer = Writer { stream: Arc::new(ours), load: Load::new() };
+        let mut writer = Writer { stream: Arc::new(ours), limits: Limits::new() };
         let signal = Message::signal("/x", "x.y", "Z").build(&vec![0_u8; 100_000]).unwrap();
         let given_up = async {
             loop {
@@ -299,7 +227,7 @@ mod tests {
         };
         let fault = tokio::time::timeout(Duration::from_secs(60), given_up).await.unwrap();
         assert!(fault.to_string().contains("took no message for 10 s"), "{fault}");
-        assert!(writer.load.out().await.is_some(), "the way out is free");
+        assert!(writer.limits.out().await.is_some(), "the way out is free");
         let mut rest = Vec::new();
         bus.read_to_end(&mut rest).await.unwrap();
         assert!(!rest.is_empty(), "and the bus sees the end of the connection");

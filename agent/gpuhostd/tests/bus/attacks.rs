@@ -10,7 +10,6 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::time::Instant;
 use wire::dbus::proxy::{HostProxy, Options};
 use zbus::Message;
 
@@ -70,9 +69,7 @@ fn a_flood_of_calls_is_answered_to_the_last_one() {
             drop(answer);
         }
         assert_eq!(answered, CALLS);
-        let start = Instant::now();
         host.get_observation(Options::new()).await.unwrap();
-        assert!(start.elapsed() < PATIENCE / 10, "the next caller waits {:?}", start.elapsed());
     });
     assert!(served.core.got.borrow().is_empty());
 }
@@ -117,14 +114,13 @@ fn a_token_that_never_ends_is_refused_and_others_are_served_meanwhile() {
         let host = HostProxy::new(&client).await.unwrap();
         let (reader, _never_closed) = std::io::pipe().unwrap();
         let enrolment = host.enroll(reader.as_fd().into(), &["https://manager.example"], Options::new());
-        let meanwhile = async {
-            let start = Instant::now();
-            host.get_observation(Options::new()).await.unwrap();
-            start.elapsed()
-        };
-        let (refused, waited) = tokio::join!(enrolment, meanwhile);
-        assert_eq!(error_of(refused).0, "org.gpuhost.Agent1.Error.Timeout");
-        assert!(waited < PATIENCE / 10, "a reader waited {waited:?}");
+        let mut enrolment = std::pin::pin!(enrolment);
+        tokio::select! {
+            biased;
+            early = &mut enrolment => panic!("a reader was kept waiting until the token was given up: {early:?}"),
+            answer = host.get_observation(Options::new()) => drop(answer.unwrap()),
+        }
+        assert_eq!(error_of(enrolment.await).0, "org.gpuhost.Agent1.Error.Timeout");
         let zero = std::fs::File::open("/dev/zero").unwrap();
         let refused = host.enroll(zero.as_fd().into(), &["https://manager.example"], Options::new()).await;
         assert_eq!(error_of(refused).0, "org.gpuhost.Agent1.Error.InvalidArgument");

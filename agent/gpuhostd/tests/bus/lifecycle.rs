@@ -3,7 +3,7 @@
 use crate::rig::core::core;
 use crate::rig::hosts;
 use crate::rig::private_bus::PrivateBus;
-use crate::rig::{PATIENCE, Served, block_on, busctl, client};
+use crate::rig::{Served, block_on, busctl, client};
 use gpuhostd::bus::BusState;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
@@ -60,13 +60,18 @@ fn a_name_that_another_owns_is_taken_when_it_is_free() {
     });
 }
 
+/// Long before a bus would be given up, which takes ten seconds.
+fn stops_at_once(served: &mut Served) {
+    let start = Instant::now();
+    served.stop();
+    assert!(start.elapsed() < Duration::from_secs(8), "it took {:?}", start.elapsed());
+}
+
 #[test]
 fn it_stops_at_once_and_gives_the_name_back() {
     let bus = PrivateBus::start();
     let mut served = Served::start(&bus, core(hosts::two_gpus()));
-    let start = Instant::now();
-    served.stop();
-    assert!(start.elapsed() < Duration::from_millis(900), "it took {:?}", start.elapsed());
+    stops_at_once(&mut served);
     assert_eq!(*served.state.borrow(), BusState::Stopped);
     assert!(!busctl(&bus, &["list", "--acquired"]).contains(NAME));
 }
@@ -75,9 +80,7 @@ fn it_stops_at_once_and_gives_the_name_back() {
 fn it_stops_at_once_where_there_is_no_bus_at_all() {
     let mut served = Served::start_at("unix:path=/nonexistent/bus", core(hosts::two_gpus()));
     served.wait_for("it is unavailable", unavailable);
-    let start = Instant::now();
-    served.stop();
-    assert!(start.elapsed() < PATIENCE / 10, "it took {:?}", start.elapsed());
+    stops_at_once(&mut served);
 }
 
 /// A dbus-daemon that hangs takes no signal any more; the socket's buffer fills up.
@@ -89,7 +92,5 @@ fn a_bus_that_hangs_keeps_it_from_nothing() {
     served.core.observe(|next| next.driver_version = Some("5".repeat(1_000_000)));
     let silent = |state: &BusState| matches!(state, BusState::Unavailable { why } if why.contains("did not answer in"));
     served.wait_for("the bus is given up", silent);
-    let start = Instant::now();
-    served.stop();
-    assert!(start.elapsed() < PATIENCE / 10, "it took {:?}", start.elapsed());
+    stops_at_once(&mut served);
 }

@@ -9,6 +9,8 @@ use futures_util::StreamExt;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::HashMap;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use zbus::message::Flags;
 use zbus::{Connection, MessageStream, OwnedVariant};
@@ -29,8 +31,11 @@ async fn is_there(connection: &Connection, name: &str) -> bool {
     answer.body().deserialize().unwrap()
 }
 
-/// Stands in for polkit under the rule "root may, others may not", and tells whom it was asked about.
-async fn root_may(bus: &PrivateBus, tell: mpsc::Sender<(String, Vec<String>, u32)>) -> Connection {
+/// The user `daemon`, whom polkit lets pass.
+const MAY: u32 = 1;
+
+/// Stands in for polkit under the rule "this user may, others may not", and tells whom it was asked about.
+async fn one_user_may(bus: &PrivateBus, tell: mpsc::Sender<(String, Vec<String>, u32)>) -> Connection {
     let connection = client(bus).await;
     let mut stream = MessageStream::from(&connection);
     connection.request_name(POLKIT).await.unwrap();
@@ -45,7 +50,7 @@ async fn root_may(bus: &PrivateBus, tell: mpsc::Sender<(String, Vec<String>, u32
             let name = details.get("name").and_then(|name| String::try_from(name.try_clone().unwrap()).ok());
             let uid = uid_of(&replies, &name.unwrap_or_default()).await.unwrap_or(u32::MAX);
             tell.send((kind, details.into_keys().collect(), uid)).unwrap();
-            replies.reply(&header, &((uid == 0, false, HashMap::<String, String>::new()),)).await.unwrap();
+            replies.reply(&header, &((uid == MAY, false, HashMap::<String, String>::new()),)).await.unwrap();
         }
     });
     connection
@@ -57,21 +62,19 @@ fn polkit_is_asked_about_the_caller_by_its_name_on_the_bus_and_never_about_a_pro
     let served = Served::start(&bus, core(hosts::two_gpus()));
     let (tell, told) = mpsc::channel();
     let passed = block_on(async {
-        let _polkit = root_may(&bus, tell).await;
+        let _polkit = one_user_may(&bus, tell).await;
         let address = bus.address.clone();
         let calls = move || {
-            [NOBODY, 0].map(|uid| {
+            [NOBODY, MAY].map(|uid| {
                 let call = [&["--address", &address][..], &RESCAN, &["0"]].concat();
-                let mut command = std::process::Command::new("busctl");
-                std::os::unix::process::CommandExt::uid(&mut command, uid);
-                command.args(call).output().unwrap().status.success()
+                Command::new("busctl").uid(uid).args(call).output().unwrap().status.success()
             })
         };
         tokio::task::spawn_blocking(calls).await.unwrap()
     });
     assert_eq!(passed, [false, true], "the daemon's own rights are not the caller's");
     let by_name = |uid| ("system-bus-name".to_owned(), vec!["name".to_owned()], uid);
-    assert_eq!(told.try_iter().collect::<Vec<_>>(), [by_name(NOBODY), by_name(0)]);
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [by_name(NOBODY), by_name(MAY)]);
     assert_eq!(served.core.got.borrow().len(), 1);
 }
 
@@ -132,19 +135,19 @@ enum Late {
 
 /// Calls, waits until polkit is asked, leaves, and lets polkit answer then.
 async fn hit_and_stay(bus: &PrivateBus, stream: &mut MessageStream, polkit: &Connection, late: Late) {
-    let caller = client(bus).await;
-    let [_, name, path, interface, member, _] = RESCAN;
-    let message = zbus::Message::method_call(path, member).destination(name);
-    let message = message.interface(interface).build(&HashMap::<String, OwnedVariant>::new()).unwrap();
-    caller.send(&message).await.unwrap();
+    let mut command = Command::new("busctl");
+    command.arg(format!("--address={}", bus.address)).args(RESCAN).arg("0").uid(NOBODY);
+    let mut caller = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let question = loop {
         let message = stream.next().await.unwrap().unwrap();
         if message.header().member().map(|member| member.as_str()) == Some("CheckAuthorization") {
             break message;
         }
     };
-    let was = caller.unique_name().unwrap().to_string();
-    caller.close().await.unwrap();
+    let ((_, details), ..): Question = question.body().deserialize().unwrap();
+    let was = String::try_from(details["name"].try_clone().unwrap()).unwrap();
+    caller.kill().unwrap();
+    caller.wait().unwrap();
     while is_there(polkit, &was).await {}
     if matches!(late, Late::Yes) {
         polkit.reply(&question.header(), &((true, false, HashMap::<String, String>::new()),)).await.unwrap();

@@ -88,12 +88,17 @@ pub(crate) fn counting(count: Count) -> Acts {
     }
 }
 
+/// How long a test waits for what must come: it says that something is wrong, never how fast it is.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// A deadline of the hand that no test waits for.
+pub(crate) const LONG: Duration = Duration::from_secs(600);
+
 pub(crate) fn limits() -> Limits {
     Limits {
         connections: 8,
         frame: Duration::from_millis(400),
-        quiet: Duration::from_secs(20),
-        request: Duration::from_secs(20),
+        quiet: LONG,
+        request: LONG,
         leave_after: None,
         renew_after: None,
     }
@@ -137,7 +142,7 @@ impl Served {
 }
 
 pub(crate) fn request(id: u64, ask: Ask) -> Vec<u8> {
-    frame(&serde_json::to_vec(&Request { id, deadline_ms: 10_000, ask }).unwrap())
+    frame(&serde_json::to_vec(&Request { id, deadline_ms: 600_000, ask }).unwrap())
 }
 
 pub(crate) fn frame(body: &[u8]) -> Vec<u8> {
@@ -164,7 +169,7 @@ pub(crate) async fn assert_alive(served: &Served) {
 /// The hand closes this connection without a word.
 pub(crate) async fn assert_closed(stream: &mut UnixStream) {
     let mut rest = Vec::new();
-    match tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await {
+    match tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await {
         Ok(Ok(_)) => assert!(rest.is_empty(), "the hand said {rest:?}"),
         // What was still unread when the hand closed its end comes back as a reset.
         Ok(Err(error)) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
@@ -172,11 +177,11 @@ pub(crate) async fn assert_closed(stream: &mut UnixStream) {
     }
 }
 
-/// Waits for a condition, at most ten seconds.
+/// Waits for a condition.
 pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(10), "still not: {what}");
+        assert!(start.elapsed() < PATIENCE, "still not: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -10,7 +10,7 @@ use model::driver::{DriverReport, DriverSource, ProbeFault};
 use server::{Answers, Reply, Server};
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const CONTAINER: &str = "4f66ad9a2b2e4f66ad9a2b2e4f66ad9a2b2e4f66ad9a2b2e4f66ad9a2b2e4f66";
 const EXEC: &str = "ee11ad9a2b2e4f66ad9a2b2e4f66ad9a2b2e4f66ad9a2b2e4f66ad9a2b2e4f66";
 

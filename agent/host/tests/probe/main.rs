@@ -66,7 +66,7 @@ fn ask(paths: &[PathBuf], timeout_ms: u64) -> Result<DriverReport, ProbeFault> {
 }
 
 fn answer(folder: &Path) -> DriverReport {
-    ask(&[library(folder, "NORMAL")], 20_000).unwrap()
+    ask(&[library(folder, "NORMAL")], 120_000).unwrap()
 }
 
 fn every_fact_that_nvml_says(folder: &Path) {
@@ -154,13 +154,13 @@ fn mig_devices_with_holes(folder: &Path) {
 }
 
 fn noise_of_the_library_is_no_answer(folder: &Path) {
-    assert_eq!(ask(&[library(folder, "NOISE")], 20_000).unwrap().gpus.len(), 2);
+    assert_eq!(ask(&[library(folder, "NOISE")], 120_000).unwrap().gpus.len(), 2);
 }
 
 fn a_crash_and_an_exit_hurt_nobody(folder: &Path) {
-    let fault = ask(&[library(folder, "CRASH")], 20_000).unwrap_err();
+    let fault = ask(&[library(folder, "CRASH")], 120_000).unwrap_err();
     assert!(matches!(fault, ProbeFault::Crashed { signal: 11, .. }), "{fault:?}");
-    let fault = ask(&[library(folder, "QUIT")], 20_000).unwrap_err();
+    let fault = ask(&[library(folder, "QUIT")], 120_000).unwrap_err();
     assert!(matches!(&fault, ProbeFault::Failed { status: 5, said, .. } if said.contains("giving up")), "{fault:?}");
 }
 
@@ -169,14 +169,14 @@ fn a_hang_ends_at_the_deadline(folder: &Path) {
     let start = Instant::now();
     let fault = ask(&[library], 300).unwrap_err();
     assert!(matches!(fault, ProbeFault::Timeout { after_ms: 300, .. }), "{fault:?}");
-    assert!(start.elapsed() < Duration::from_secs(20));
+    assert!(start.elapsed() < Duration::from_secs(60));
 }
 
 fn the_library_is_there_and_the_driver_is_not(folder: &Path) {
     let without_driver = library(folder, "NO_DRIVER");
-    let fault = ask(&[PathBuf::from("/no/such.so.1"), without_driver.clone()], 20_000).unwrap_err();
+    let fault = ask(&[PathBuf::from("/no/such.so.1"), without_driver.clone()], 120_000).unwrap_err();
     assert!(matches!(fault, ProbeFault::Failed { status: 9, .. }), "{fault:?}");
     // The next place is tried.
-    let report = ask(&[without_driver, library(folder, "NORMAL")], 20_000).unwrap();
+    let report = ask(&[without_driver, library(folder, "NORMAL")], 120_000).unwrap();
     assert_eq!(report.gpus.len(), 2);
 }

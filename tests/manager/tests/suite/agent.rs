@@ -45,7 +45,7 @@ pub(crate) async fn start(options: Options) -> Manager {
     loop {
         match Manager::start(options.clone()).await {
             Ok(manager) => return manager,
-            Err(fault) => assert!(begin.elapsed() < Duration::from_secs(30), "{fault:#}"),
+            Err(fault) => assert!(begin.elapsed() < Duration::from_secs(60), "{fault:#}"),
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -57,7 +57,7 @@ pub(crate) async fn start_default() -> Manager {
 
 pub(crate) fn builder() -> reqwest::ClientBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder().timeout(Duration::from_secs(20)).no_proxy().user_agent("gpuhostd/0.1.0")
+    Client::builder().timeout(Duration::from_secs(60)).no_proxy().user_agent("gpuhostd/0.1.0")
 }
 
 pub(crate) struct Agent {
@@ -207,5 +207,5 @@ pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), wait).await.unwrap_or_else(|_| panic!("never came: {what}"));
+    tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap_or_else(|_| panic!("never came: {what}"));
 }

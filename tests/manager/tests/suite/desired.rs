@@ -27,7 +27,7 @@ async fn who_waits_is_woken_by_a_new_revision() {
     let manager = start_default().await;
     let agent = Agent::enrolled(&manager, TOKEN).await;
     manager.set_desired(Some(example("desired_state.json")));
-    let path = format!("?server_id={}&wait=15", agent.server_id);
+    let path = format!("?server_id={}&wait=300", agent.server_id);
     let waiting = agent.get(Endpoint::DesiredState, &path).header("if-none-match", "\"b0f4.43\"").send();
     let begin = Instant::now();
     let change = async {
@@ -38,7 +38,7 @@ async fn who_waits_is_woken_by_a_new_revision() {
     };
     let (response, ()) = tokio::join!(waiting, change);
     assert_eq!(reply(response.unwrap()).await.1["revision"], 44);
-    assert!(begin.elapsed() < Duration::from_secs(10));
+    assert!(begin.elapsed() < Duration::from_secs(60));
 }
 
 #[tokio::test]

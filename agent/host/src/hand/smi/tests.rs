@@ -38,7 +38,7 @@ fn program(folder: &TempDir, script: &str) -> PathBuf {
 async fn ask(script: &str) -> Result<DriverReport, ProbeFault> {
     let folder = TempDir::new().unwrap();
     let paths = ["/no/such/nvidia-smi".to_owned(), program(&folder, script).display().to_string()];
-    report(&Supervisor::default(), &paths, Duration::from_secs(20), parse).await
+    report(&Supervisor::default(), &paths, Duration::from_secs(600), parse).await
 }
 
 const DOCUMENT: &str = "echo '<nvidia_smi_log></nvidia_smi_log>'";

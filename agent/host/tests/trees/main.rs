@@ -1,0 +1,7 @@
+//! Facts read from trees of files: made up here, or recorded on the hosts of others.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where its world is broken")]
+
+mod captures;
+mod facts;
+mod stack;

@@ -1,0 +1,16 @@
+//! The check-in in virtual time: when it sends, to which manager, and what it does after each answer.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops where its world is broken"
+)]
+
+mod answers;
+mod credentials;
+mod herd;
+mod managers;
+mod timing;
+mod world;

@@ -1,0 +1,20 @@
+//! What is concluded of a host: verdicts and reasons, features, health, and plans of giving GPUs away.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops where its world is broken"
+)]
+
+mod features;
+mod health_log;
+mod health_verdict;
+mod judge;
+mod judge_asleep;
+mod judge_bound;
+mod judge_chain;
+mod judge_laws;
+mod passthrough;
+mod world;

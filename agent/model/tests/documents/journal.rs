@@ -1,0 +1,101 @@
+//! The journal's document: a golden copy of each version that was ever shipped, and what is not taken for one.
+
+use model::change::{AtStart, BadEntry, Phase, at_start, decode, encode};
+use model::time::BootMillis;
+
+const NAME: &str = "group-0.json";
+const VERSION_1: &str = r#"{
+  "schema": 1,
+  "entry": {
+    "operation": "passthrough-bind",
+    "job": 7,
+    "actor_uid": 0,
+    "began_at": 1700000000000,
+    "boot_id": "b0",
+    "plan": {
+      "scope": { "lane": { "group": 0 }, "gpu": "0000:41:00.0", "members": ["0000:41:00.0"] },
+      "steps": [
+        { "load_module": { "driver": "vfio-pci" } },
+        { "set_driver_override": { "address": "0000:41:00.0", "to": "vfio-pci" } },
+        { "unbind": { "address": "0000:41:00.0", "driver": "nvidia" } },
+        { "probe": { "address": "0000:41:00.0" } },
+        { "set_d3cold": { "address": "0000:41:00.0", "allowed": false } },
+        { "set_power_control": { "address": "0000:41:00.0", "to": "on" } }
+      ],
+      "postcondition": {
+        "members": [
+          {
+            "address": "0000:41:00.0", "driver": "vfio-pci", "driver_override": "vfio-pci",
+            "d3cold_allowed": false, "power_control": "on"
+          }
+        ],
+        "guest_ready": 0
+      },
+      "disruption": "none"
+    },
+    "before": [
+      {
+        "address": "0000:41:00.0", "driver": "nvidia", "driver_override": null,
+        "d3cold_allowed": true, "power_control": "auto"
+      }
+    ],
+    "home": [
+      {
+        "address": "0000:41:00.0", "driver": "nvidia", "driver_override": null,
+        "d3cold_allowed": true, "power_control": "auto"
+      }
+    ],
+    "confirm_within_ms": 60000,
+    "phase": { "unconfirmed": { "until": 1060000 } }
+  }
+}"#;
+
+fn json(text: &[u8]) -> serde_json::Value {
+    serde_json::from_slice(text).unwrap()
+}
+
+#[test]
+fn version_1_is_read_and_written_as_it_was_shipped() {
+    let entry = decode(NAME, VERSION_1.as_bytes()).unwrap();
+    assert_eq!(entry.name(), NAME);
+    assert_eq!(entry.phase, Phase::Unconfirmed { until: BootMillis(1_060_000) });
+    assert_eq!(json(&encode(&entry).unwrap()), json(VERSION_1.as_bytes()));
+}
+
+#[test]
+fn what_is_no_entry_is_left_alone() {
+    let refused = |text: String| decode(NAME, text.as_bytes()).unwrap_err();
+    assert!(matches!(refused(String::new()), BadEntry::Garbled { .. }));
+    assert!(matches!(refused(VERSION_1[..400].to_owned()), BadEntry::Garbled { .. }));
+    assert!(matches!(refused(VERSION_1.replace("\"schema\": 1", "\"schema\": 2")), BadEntry::TooNew { schema: 2, .. }));
+    assert!(matches!(refused(VERSION_1.replace("load_module", "run_script")), BadEntry::Garbled { .. }));
+}
+
+#[test]
+fn an_entry_that_would_write_outside_its_scope_is_refused() {
+    let unbind = r#""unbind": { "address": "0000:41:00.0""#;
+    let elsewhere = VERSION_1.replace(unbind, r#""unbind": { "address": "0000:00:1f.2""#);
+    assert!(matches!(decode(NAME, elsewhere.as_bytes()), Err(BadEntry::LeavesScope { .. })));
+    let disk = VERSION_1.replacen(
+        r#""address": "0000:41:00.0", "driver": "nvidia""#,
+        r#""address": "0000:00:1f.2", "driver": "nvidia""#,
+        1,
+    );
+    assert!(matches!(decode(NAME, disk.as_bytes()), Err(BadEntry::LeavesScope { .. })));
+}
+
+#[test]
+fn the_boot_and_the_phase_decide_what_a_start_does() {
+    let entry = decode(NAME, VERSION_1.as_bytes()).unwrap();
+    let quarantined = Phase::Quarantined { why: "unbind hangs".to_owned() };
+    for (phase, wanted) in [
+        (Phase::Open, AtStart::Restore),
+        (quarantined, AtStart::Restore),
+        (Phase::Standing, AtStart::Keep),
+        (Phase::Unconfirmed { until: BootMillis(5) }, AtStart::Await(BootMillis(5))),
+    ] {
+        let entry = entry.in_phase(phase);
+        assert_eq!(at_start(&entry, "b0"), wanted);
+        assert_eq!(at_start(&entry, "b1"), AtStart::Forget, "a boot forgets every binding");
+    }
+}

@@ -1,0 +1,17 @@
+//! Documents from outside and from earlier versions: what nvidia-smi writes, the journal of changes, what a snapshot may hold.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops where its world is broken"
+)]
+
+mod journal;
+mod smi_captures;
+mod smi_document;
+mod smi_failure;
+mod smi_oracle;
+mod smi_shapes;
+mod snapshot_redact;

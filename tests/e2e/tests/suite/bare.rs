@@ -1,0 +1,88 @@
+//! The daemon with nothing around it: no bus, no manager, no Docker, no driver, no /sys at all.
+
+use e2e::bus::Bus;
+use e2e::daemon::{Daemon, Start};
+use e2e::wait::{self, PATIENCE};
+use e2e::world::World;
+use nix::sys::signal::Signal;
+
+#[test]
+fn it_starts_with_an_empty_sys_and_says_so() {
+    let world = World::new();
+    let tree = world.path().join("nothing");
+    std::fs::create_dir_all(tree.join("sys")).expect("folder");
+    let bus = Bus::start(world.path()).expect("a bus");
+    let config = "[docker]\nsocket = '/nonexistent/docker.sock'\n".to_owned();
+    let _daemon =
+        Daemon::start(&world, &Start { bus: Some(bus.address.clone()), tree: Some(tree), config, ..Start::default() });
+    let conditions = wait::until("conditions", PATIENCE, || {
+        let status = world.ctl_json(&bus.address, &["status"]);
+        let kinds: Vec<String> =
+            status["Conditions"].as_array()?.iter().filter_map(|c| c["Type"].as_str().map(str::to_owned)).collect();
+        kinds.contains(&"docker_unavailable".to_owned()).then_some(kinds)
+    });
+    assert!(conditions.contains(&"pci_scan_failed".to_owned()), "{conditions:?}");
+}
+
+#[test]
+fn it_needs_no_bus_and_ends_before_its_launcher_would_kill_it() {
+    let world = World::new();
+    let mut daemon = Daemon::start(&world, &Start::default());
+    let (status, took) = daemon.stop();
+    assert!(status.success(), "{status} after {took:?}\n{}", daemon.log());
+}
+
+#[test]
+fn a_bus_that_comes_late_is_served() {
+    let world = World::new();
+    let address = format!("unix:path={}", world.path().join("bus.sock").display());
+    let _daemon = Daemon::start(&world, &Start { bus: Some(address.clone()), ..Start::default() });
+    let bus = Bus::start(world.path()).expect("a bus");
+    wait::until("the name on the late bus", PATIENCE, || {
+        world.ctl(&bus.address, &["status"]).status.success().then_some(())
+    });
+}
+
+#[test]
+fn a_reload_with_a_wrong_file_keeps_the_old_settings() {
+    let world = World::new();
+    let mut daemon = Daemon::start(&world, &Start::default());
+    std::fs::write(world.path().join("config.toml"), "[manager]\nurl = 1\n").expect("configuration");
+    daemon.signal(Signal::SIGHUP);
+    let said =
+        wait::until("the reload to end", PATIENCE, || daemon.notification().filter(|text| text.contains("READY=1")));
+    assert!(!said.is_empty());
+    wait::until("the fault in the log", PATIENCE, || daemon.log().contains("config.toml").then_some(()));
+    let (status, _) = daemon.stop();
+    assert!(status.success());
+}
+
+#[test]
+fn a_hand_that_is_killed_comes_back_with_its_powers() {
+    let world = World::new();
+    let tree = world.host_tree("no-iommu");
+    let bus = Bus::start(world.path()).expect("a bus");
+    let start = Start { bus: Some(bus.address.clone()), tree: Some(tree), ..Start::default() };
+    let daemon = Daemon::start(&world, &start);
+    let uuid = || world.ctl_json(&bus.address, &["gpus"])[0]["Uuid"].as_str().map(str::to_owned);
+    let before = wait::until("driver facts", PATIENCE, uuid);
+    let marker = format!("hand host --front-uid .*{}", world.path().display());
+    let killed = std::process::Command::new("pkill").args(["-KILL", "-f", &marker]).status().expect("pkill");
+    assert!(killed.success(), "there was no host hand");
+    let rescan = || world.ctl(&bus.address, &["rescan"]).status.success().then(uuid).flatten();
+    assert_eq!(wait::until("the hand to come back", PATIENCE, rescan), before, "{}", daemon.log());
+}
+
+#[test]
+fn no_process_is_left_when_the_daemon_is_killed() {
+    let world = World::new();
+    let daemon = Daemon::start(&world, &Start::default());
+    let marker = world.path().join("run").display().to_string();
+    let mine = || {
+        let all = std::process::Command::new("pgrep").args(["-f", &marker]).output().expect("pgrep");
+        String::from_utf8_lossy(&all.stdout).lines().count()
+    };
+    assert!(mine() >= 2, "the front and its hands are processes of their own");
+    daemon.signal(Signal::SIGKILL);
+    wait::until("all of them to end", PATIENCE, || (mine() == 0).then_some(()));
+}

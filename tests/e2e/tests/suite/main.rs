@@ -1,0 +1,14 @@
+//! The shipped executables as an operator meets them. What measures the daemon under load has a program of its own.
+
+mod bare;
+mod closed;
+mod doctor;
+mod faults;
+mod features;
+mod health;
+mod hosts;
+mod main_job;
+mod manager;
+mod metrics;
+mod passthrough;
+mod snapshot;

@@ -1,0 +1,12 @@
+//! The rules of the house.
+
+mod arrows;
+mod demo;
+mod layout;
+mod limits;
+mod links;
+mod lints;
+mod messages;
+mod reach;
+mod specification;
+mod words;
