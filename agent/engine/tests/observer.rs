@@ -214,7 +214,7 @@ async fn a_refused_job_keeps_its_reason_and_finished_jobs_are_forgotten_in_time(
         token: model::enrol::Secret::new("t"),
         shared: false,
         ca_pem: None,
-        pin_sha256: None,
+        pins: model::checkin::Pins::default(),
     };
     let id = bench.submit(Command::Enrol(Box::new(spec))).await;
     let job = bench.job_end(id).await;

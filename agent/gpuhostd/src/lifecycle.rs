@@ -67,7 +67,7 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     let handle = ends.handle();
     let policy = InForce::new(args.policy.clone(), ends.publisher());
     policy.read(clock.wall_now()).await;
-    let (port, status, checkin) = checkin::start(
+    let checkin::Checkin { port, status, work: checkin, .. } = checkin::start(
         handle.clone(),
         live.settings.subscribe(),
         args.state.clone(),

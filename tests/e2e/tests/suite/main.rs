@@ -9,6 +9,7 @@ mod health;
 mod holders;
 mod hosts;
 mod main_job;
+mod manager;
 mod metrics;
 mod passthrough;
 mod snapshot;
