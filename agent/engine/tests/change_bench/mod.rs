@@ -20,7 +20,6 @@ use sim::act::StepFault;
 use sim::{SimHost, load};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 

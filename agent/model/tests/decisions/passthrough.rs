@@ -3,7 +3,7 @@
 use crate::world::{judged, nvidia, raw};
 use model::blocker::Blocker;
 use model::driver::{DriverGpu, MigMode};
-use model::health::{GpuHealth, HealthReason, HealthState};
+use model::health::{GpuHealth, HealthReason, HealthState, Teller};
 use model::holders::{Hold, Holder, Holders, UnreadableProcess};
 use model::observation::{GpuUse, HostObservation};
 use model::passthrough::{BindRequest, blockers, plan_passthrough, plan_release};
@@ -179,8 +179,16 @@ const SPOILT: [(&str, Spoil); 25] = [
     ("quarantined", |case| case.host.gpus[0].usage = GpuUse::Quarantined),
     ("gpu_unhealthy", |case| {
         let (code, state, text) = ("xid_79".into(), HealthState::Failed, || "text".to_owned());
-        let reason = HealthReason { code, state, message: text(), remedy: text(), since: UnixMillis(0) };
-        case.host.gpus[0].health = GpuHealth { state, reasons: vec![reason], xid_last: Some(79) };
+        let reason = HealthReason {
+            code,
+            state,
+            message: text(),
+            remedy: text(),
+            since: UnixMillis(0),
+            told_by: Teller::KernelLog,
+        };
+        case.host.gpus[0].health =
+            GpuHealth { state, reasons: vec![reason], xid_last: Some(79), ..GpuHealth::default() };
     }),
     ("gpu_unhealthy", |case| case.host.gpus[0].cause_chain[0].ok = Some(false)),
     ("persistence_mode", |case| case.driver().persistence = Reading::Known(true)),

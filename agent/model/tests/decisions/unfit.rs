@@ -2,7 +2,7 @@
 
 use crate::world::{function, judged, nvidia, raw, report, said, timeout};
 use model::driver::{DriverSource, ProbeFault};
-use model::health::{GpuHealth, HealthReason, HealthState};
+use model::health::{GpuHealth, HealthReason, HealthState, Teller};
 use model::holders::{Hold, Holder, Holders};
 use model::observation::HostObservation;
 use model::passthrough::{BindRequest, Caution, blockers, cautions, scope_of};
@@ -142,7 +142,7 @@ fn another_driver_has_no_such_mode() {
 
 fn reason(code: &str, state: HealthState) -> HealthReason {
     let (message, remedy) = (format!("{code} was reported"), format!("do what {code} wants"));
-    HealthReason { code: code.to_owned(), state, message, remedy, since: UnixMillis(0) }
+    HealthReason { code: code.to_owned(), state, message, remedy, since: UnixMillis(0), told_by: Teller::KernelLog }
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_gpu_that_is_degraded_or_of_unknown_health_can_be_given_away() {
         GpuHealth {
             state: HealthState::Degraded,
             reasons: vec![reason("pcie_nonfatal", HealthState::Degraded)],
-            xid_last: None,
+            ..GpuHealth::default()
         },
         GpuHealth::default(),
     ] {
