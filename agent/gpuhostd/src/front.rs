@@ -1,21 +1,21 @@
 //! The front: reads its configuration, takes its adapters, and lives.
 
 use crate::args::FrontArgs;
+use crate::config::InForce;
 use crate::lifecycle::{self, Live, Ports};
 use crate::linux::LinuxHost;
-use crate::{config, logging};
+use crate::logging;
 use anyhow::Context;
 use hands::RemoteHost;
 use host::front::{BootClock, FactsRoot, KernelLogReader, Sysfs, UdevChanges};
 use model::ports::{ActPort, ChangePort, HostPort, KernelLogPort};
 use model::settings::Settings;
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// Runs the front on the Linux host under us until it is told to end.
 ///
 /// # Errors
-/// A wrong configuration, or a host that cannot even start a runtime.
+/// A host that cannot even start a runtime.
 pub fn run(args: FrontArgs) -> anyhow::Result<()> {
     if let Some(launcher) = args.launcher {
         hands::launcher::end_with(launcher).context("the launcher has ended")?;
@@ -38,14 +38,14 @@ pub fn run_on<H: HostPort + ActPort, C: ChangePort, L: KernelLogPort>(
     args: FrontArgs,
     stand_on: impl FnOnce(&Settings) -> (H, C, L),
 ) -> anyhow::Result<()> {
-    let settings = config::read(&args.config)?;
+    let configuration = InForce::begin(&args.config, &args.state);
+    let settings = configuration.now();
     let level = logging::start(&settings.agent.log_level, std::env::var("JOURNAL_STREAM").ok().as_deref());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     let outcome = runtime.block_on(async {
         let (host, changes, kernel_log) = stand_on(&settings);
         let ports = Ports { host: Arc::new(host), changes, clock: Arc::new(BootClock), kernel_log };
-        let live = Live { settings: watch::Sender::new(Arc::new(settings)), level };
-        lifecycle::run(ports, live, args).await
+        lifecycle::run(ports, Live { configuration, level }, args).await
     });
     // A call that hangs in a blocking thread must not keep the process.
     runtime.shutdown_background();

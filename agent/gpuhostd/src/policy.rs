@@ -42,7 +42,7 @@ impl InForce {
             Ok(Err(fault)) => fault.to_string(),
             Err(fault) => format!("{} could not be read: {fault}", self.file.display()),
         };
-        let why = why.trim_end();
+        let why = why.replace('\n', "; ");
         tracing::error!(
             message_id = Message::PolicyUnusable.id(),
             file = %self.file.display(),
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(**now.borrow(), Policy::strictest(), "nothing was read before");
         let condition = told().unwrap();
         assert!(
-            ["policy.toml", "line 2", "alowed"].iter().all(|word| condition.message.contains(word)),
+            ["policy.toml:2:1:", "host.passthrough.alowed"].iter().all(|word| condition.message.contains(word)),
             "{condition:?}"
         );
         write(&file, "[host.passthrough]\nchanges_per_minute = 2\n");

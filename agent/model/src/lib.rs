@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod driver;
 pub mod enrol;
 pub mod features;
+pub mod fields;
 pub mod health;
 pub mod holders;
 pub mod host_facts;

@@ -40,8 +40,6 @@ pub enum Message {
     BusCallRefused,
     /// The message bus is not there, or does not give us the name.
     BusUnavailable,
-    /// A log level could not be taken.
-    LogLevelKept,
     /// The identity or its credential could not be written, moved or wiped.
     IdentityNotKept,
     /// The credential could not be renewed.
@@ -58,8 +56,10 @@ pub enum Message {
     TasksLeft,
     /// The PCI bus has not answered.
     PciSilent,
-    /// The configuration is wrong, and the old one stays in force.
+    /// The configuration is wrong, and other settings are in force.
     ConfigurationWrong,
+    /// The settings in force could not be kept for a later start.
+    ConfigurationNotKept,
     /// The main loop has stopped to turn.
     LoopStuck,
     /// A hand cannot work.
@@ -106,7 +106,6 @@ impl Message {
         Self::BusCallsCut,
         Self::BusCallRefused,
         Self::BusUnavailable,
-        Self::LogLevelKept,
         Self::IdentityNotKept,
         Self::CredentialNotRenewed,
         Self::GoodbyeNotHeard,
@@ -116,6 +115,7 @@ impl Message {
         Self::TasksLeft,
         Self::PciSilent,
         Self::ConfigurationWrong,
+        Self::ConfigurationNotKept,
         Self::LoopStuck,
         Self::HandBroken,
         Self::ServiceManagerSilent,
@@ -151,7 +151,6 @@ impl Message {
             Self::BusCallsCut => "45b1967825a44ef98b54572764cbc28e",
             Self::BusCallRefused => "9e3d913faa46424496e3e6ffc5dbab0c",
             Self::BusUnavailable => "71ab420ef6a04ec689c7fe59134ac217",
-            Self::LogLevelKept => "fbdd5a4b02964e1a8932a53acef8a99f",
             Self::IdentityNotKept => "c2428d0e8b8d4084b16412818633f6d9",
             Self::CredentialNotRenewed => "47f3f293ee414d40a29acabcff6e88b2",
             Self::GoodbyeNotHeard => "caa56a73f1504cf3bfc7a59150192dee",
@@ -161,6 +160,7 @@ impl Message {
             Self::TasksLeft => "7910461a267e4cc59a8ef6a66e0ba597",
             Self::PciSilent => "6344ce397fb847ca9282600df59a606c",
             Self::ConfigurationWrong => "312cc7af5f37448d8297c5a15ec6fdb0",
+            Self::ConfigurationNotKept => "8c01d03ae9fd4b0189fee26d29535546",
             Self::LoopStuck => "65d10896c54d412896eba1cd99e4359a",
             Self::HandBroken => "e23d9d011b674f94a5e7d8ca2c9f675f",
             Self::ServiceManagerSilent => "b6c1d5a3aaa44334956d85aded6885b7",

@@ -17,5 +17,5 @@ pub use folder::make_private_dir;
 pub use journal::FileJournal;
 pub use kernel_log::{KernelLogReader, kernel_log_at};
 pub use socket::{SocketFault, listen_at};
-pub use store::{StoreFault, read_bounded, remove, write_atomic};
+pub use store::{StoreFault, check_named, read_bounded, remove, remove_named, write_atomic, write_named};
 pub use sysfs::{Surroundings, Sysfs};

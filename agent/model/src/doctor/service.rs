@@ -49,8 +49,8 @@ pub(super) const CHECKS: [Check; 14] = [
     Check {
         code: "config_invalid",
         severity: Severity::Error,
-        why: "the daemon does not start with a configuration that it does not understand",
-        cure: "correct what the message names, `gpuhostctl config check`, then `systemctl reload-or-restart gpuhostd`",
+        why: "a wrong configuration is not taken: the daemon goes by the last one without a fault, or by the defaults",
+        cure: "`gpuhostctl config check` names everything that is wrong; correct it, then `systemctl reload gpuhostd`",
         rule: config,
     },
     Check {

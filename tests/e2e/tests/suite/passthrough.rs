@@ -121,7 +121,7 @@ fn the_policy_bounds_what_root_may_and_a_wrong_file_is_told() {
     std::fs::write(&file, "[host.passthrough]\nnever = 'all'\n").expect("policy");
     rig.daemon.as_ref().expect("a daemon").reload();
     let told = wait::until("the condition", PATIENCE, || rig.condition("policy_invalid"));
-    assert!(told.contains("policy.toml") && told.contains("line 2"), "{told}");
+    assert!(told.contains("policy.toml") && told.contains(":2:9: host.passthrough.never"), "{told}");
     assert!(rig.refused(&["bind", FREE], 11).contains("host.passthrough.never"), "the old one stays");
     std::fs::write(&file, "[host.passthrough]\nchanges_per_minute = 2\n").expect("policy");
     rig.daemon.as_ref().expect("a daemon").reload();
