@@ -7,7 +7,7 @@ use crate::linux::LinuxHost;
 use crate::logging;
 use anyhow::Context;
 use hands::RemoteHost;
-use host::front::{BootClock, FactsRoot, KernelLogReader, Sysfs, UdevChanges};
+use host::front::{BootClock, FactsRoot, KernelLogReader, StateLock, Sysfs, UdevChanges, refuse_foreign_state};
 use model::ports::{ActPort, ChangePort, HostPort, KernelLogPort};
 use model::settings::Settings;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// Runs the front on the Linux host under us until it is told to end.
 ///
 /// # Errors
-/// A host that cannot even start a runtime.
+/// Another daemon works with the same state, the state is not ours, or a host that cannot even start a runtime.
 pub fn run(args: FrontArgs) -> anyhow::Result<()> {
     if let Some(launcher) = args.launcher {
         hands::launcher::end_with(launcher).context("the launcher has ended")?;
@@ -38,6 +38,14 @@ pub fn run_on<H: HostPort + ActPort, C: ChangePort, L: KernelLogPort>(
     args: FrontArgs,
     stand_on: impl FnOnce(&Settings) -> (H, C, L),
 ) -> anyhow::Result<()> {
+    // Where a launcher has started us it holds the folder, and has made us the user to whom it belongs.
+    let _alone = match args.launcher {
+        Some(_) => None,
+        None => {
+            refuse_foreign_state(&args.state)?;
+            StateLock::take(&args.state)?
+        }
+    };
     let configuration = InForce::begin(&args.config, &args.state);
     let settings = configuration.now();
     let level = logging::start(&settings.agent.log_level, std::env::var("JOURNAL_STREAM").ok().as_deref());

@@ -3,7 +3,7 @@
 use e2e::bus::Bus;
 use e2e::daemon::{Daemon, Start};
 use e2e::wait::{self, PATIENCE};
-use e2e::world::World;
+use e2e::world::{World, executable};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -137,4 +137,35 @@ fn no_process_is_left_when_the_daemon_is_killed() {
     assert!(mine() >= 2, "the front and its hands are processes of their own");
     daemon.signal(Signal::SIGKILL);
     wait::until("all of them to end", PATIENCE, || (mine() == 0).then_some(()));
+}
+
+#[test]
+fn a_second_daemon_is_refused_and_the_first_does_not_notice() {
+    let world = World::new();
+    let tree = world.host_tree("no-iommu");
+    let bus = Bus::start(world.path()).expect("a bus");
+    let start = Start { bus: Some(bus.address.clone()), tree: Some(tree), ..Start::default() };
+    let mut daemon = Daemon::start(&world, &start);
+    let uuid = || world.ctl_json(&bus.address, &["gpus"])[0]["Uuid"].as_str().map(str::to_owned);
+    wait::until("driver facts", PATIENCE, uuid);
+    let at = |name: &str| world.path().join(name).display().to_string();
+    let second = |state: &str, run: &str, more: &[&str]| {
+        let mut command = std::process::Command::new(executable("gpuhostd"));
+        command.args(["--bus", "none", "--config", &at("config.toml"), "--state", state, "--run", run]).args(more);
+        let ended = command.output().expect("gpuhostd");
+        assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+        String::from_utf8_lossy(&ended.stderr).into_owned()
+    };
+    let launch = ["--with-hands", "--user", "nobody"];
+    let said = second(&at("state"), &at("run"), &launch);
+    let holder = format!("another gpuhostd works with {} (process {}, gpuhostd)", at("state"), daemon.pid());
+    assert!(said.contains(&holder), "{said}");
+    let said = second(&at("other"), &at("run"), &launch);
+    assert!(said.contains("host.sock is served already") && said.contains("systemctl stop"), "{said}");
+    assert!(!world.path().join("other").exists(), "nothing is made for a daemon that does not start");
+    assert!(world.ctl(&bus.address, &["rescan"]).status.success());
+    assert!(uuid().is_some(), "the hands' sockets are the first daemon's");
+    assert!(daemon.stop().0.success());
+    // What is left of it is no obstacle.
+    let _again = Daemon::start(&world, &start);
 }
