@@ -18,6 +18,7 @@ pub mod holders;
 pub mod host_facts;
 pub mod ids;
 pub mod judge;
+pub mod log_limit;
 pub mod message;
 pub mod observation;
 pub mod passthrough;
