@@ -47,6 +47,9 @@ pub struct Job {
     pub current_step: String,
     /// The steps that it will take or took, in words.
     pub plan: Vec<String>,
+    /// What is worth knowing of how it ended, in words; empty where there is nothing.
+    #[serde(default)]
+    pub remark: String,
     /// Who asked.
     pub started_by: Actor,
     /// When it was asked for.

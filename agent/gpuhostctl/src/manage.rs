@@ -4,7 +4,7 @@ use crate::args::{Change, Managers};
 use crate::daemon::{CHANGE_DEADLINE, Daemon};
 use crate::failure::Failure;
 use crate::input;
-use crate::text::{print, print_json};
+use crate::text::{clean_lines, print, print_json};
 use crate::wait;
 use std::os::fd::AsFd;
 use wire::dbus::job::JobView;
@@ -36,7 +36,7 @@ pub(crate) async fn leave(bus: Option<String>, how: Change, json: bool) -> Resul
     let daemon = Daemon::connect(bus).await?;
     let host = daemon.host().await?;
     let job = daemon.answer(CHANGE_DEADLINE, host.leave(options(how))).await?;
-    finish(&daemon, &job, how, json, "This host has left its manager.").await
+    finish_as(&daemon, &job, how, json, |job| sentence(&job.remark, "The credential of this host is wiped.")).await
 }
 
 /// `lock` and `unlock`.
@@ -84,13 +84,34 @@ pub(crate) async fn finish(
     json: bool,
     done: &str,
 ) -> Result<(), Failure> {
+    finish_as(daemon, job, how, json, |_| done.to_owned()).await
+}
+
+/// The same, where what is printed depends on what the job shows in the end.
+pub(crate) async fn finish_as(
+    daemon: &Daemon,
+    job: &OwnedObjectPath,
+    how: Change,
+    json: bool,
+    done: impl FnOnce(&JobView) -> String,
+) -> Result<(), Failure> {
     let ended = if how.no_wait { Ok(()) } else { wait::until_ended(daemon, job).await };
     if json {
         print_json(&job_view(daemon, job).await?)?;
     } else if ended.is_ok() {
-        print(&[if how.no_wait { job.to_string() } else { done.to_owned() }])?;
+        let line = if how.no_wait { job.to_string() } else { done(&job_view(daemon, job).await?) };
+        print(&[clean_lines(&line)])?;
     }
     ended
+}
+
+/// What the daemon says, as a sentence; `otherwise` where it says nothing.
+fn sentence(said: &str, otherwise: &str) -> String {
+    let mut chars = said.chars();
+    match chars.next() {
+        Some(first) => format!("{}{}.", first.to_uppercase(), chars.as_str()),
+        None => otherwise.to_owned(),
+    }
 }
 
 /// What the job shows now.

@@ -3,7 +3,7 @@
 use crate::args::{Change, Passthrough};
 use crate::daemon::{CHANGE_DEADLINE, Daemon};
 use crate::failure::Failure;
-use crate::manage::{finish, job_view, options};
+use crate::manage::{finish, finish_as, job_view, options};
 use crate::show::{gpu, iommu};
 use crate::text::{Look, clean, paint, print, print_json};
 use crate::wait;
@@ -144,8 +144,12 @@ pub(crate) async fn run(bus: Option<String>, what: Passthrough, json: bool) -> R
             if dry_run && !how.no_wait {
                 return target.verdict(&job, json, "This would be done:").await;
             }
-            let done = format!("{} is the host's again.", target.gpu.address);
-            finish(&target.daemon, &job, how, json, &done).await
+            let address = target.gpu.address.clone();
+            let done = |job: &JobView| match job.plan.as_slice() {
+                [] => format!("{address} was the host's already: nothing was to be done."),
+                _ => format!("{address} is the host's again."),
+            };
+            finish_as(&target.daemon, &job, how, json, done).await
         }
         Passthrough::Confirm { gpu, how } => {
             let target = Target::find(bus, &gpu).await?;

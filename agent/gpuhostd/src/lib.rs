@@ -3,6 +3,7 @@
 pub mod args;
 pub mod bus;
 pub mod checkin;
+mod conditions;
 pub mod config;
 pub mod doctor;
 pub mod front;

@@ -5,7 +5,7 @@ use crate::bus::{BusAddress, BusState};
 use crate::config::InForce;
 use crate::logging::Level;
 use crate::remote::Remote;
-use crate::{bus, checkin, metrics, notify, policy};
+use crate::{bus, checkin, conditions, metrics, notify, policy};
 use anyhow::Context;
 use engine::change::ChangePorts;
 use engine::publish::Publisher;
@@ -107,6 +107,7 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     tasks.spawn(checkin);
     tasks.spawn(metrics);
+    tasks.spawn(conditions::follow(handle.clone(), status.clone(), Arc::clone(&clock), cancel.child_token()));
     tasks.spawn(notify::keep_status(handle, status, Arc::clone(&clock), cancel.child_token()));
 
     let outcome = obey(signals, (&mut live, &policy, &publisher, &*clock), &mut tasks).await;

@@ -45,7 +45,6 @@ impl InForce {
         let why = why.replace('\n', "; ");
         tracing::error!(
             message_id = Message::PolicyUnusable.id(),
-            file = %self.file.display(),
             "the policy is wrong, and what was in force stays: {why}"
         );
         self.publisher.stand(Condition {

@@ -229,7 +229,10 @@ fn start_front(launch: &Launch, owner: Owner) -> Result<Child, LaunchFault> {
     let kernel_log = spawn::open_log(&launch.kernel_log)
         .inspect_err(|error| {
             let file = launch.kernel_log.display();
-            tracing::warn!(message_id = Message::KernelLogUnavailable.id(), %error, "{file} cannot be opened; the front does without");
+            tracing::warn!(
+                message_id = Message::KernelLogUnavailable.id(),
+                "{file} cannot be opened, and the front does without: {error}"
+            );
         })
         .ok();
     let front = Front { name: &launch.exe, args: &args, become_user, input: kernel_log };

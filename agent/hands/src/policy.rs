@@ -15,7 +15,11 @@ pub fn read(file: &Path) -> Policy {
     match look(file) {
         Ok(policy) => policy,
         Err(fault) => {
-            tracing::error!(message_id = Message::PolicyUnusable.id(), file = %file.display(), "the policy cannot be used, and nothing is allowed until it can: {}", fault.to_string().replace('\n', "; "));
+            tracing::error!(
+                message_id = Message::PolicyUnusable.id(),
+                "the policy cannot be used, and nothing is allowed until it can: {}",
+                fault.to_string().replace('\n', "; ")
+            );
             Policy::strictest()
         }
     }

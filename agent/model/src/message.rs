@@ -14,6 +14,10 @@ pub enum Message {
     GpuHealthRecovered,
     /// The kernel log cannot be read.
     KernelLogUnavailable,
+    /// A condition holds.
+    ConditionHolds,
+    /// A condition does not hold any more.
+    ConditionOver,
     /// A task that asked the host ended without an answer.
     ObserverTaskFailed,
     /// A job has begun: who asked for what.
@@ -88,11 +92,13 @@ pub enum Message {
 
 impl Message {
     /// All of them.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 41] = [
         Self::GpuHealthFailed,
         Self::GpuHealthDegraded,
         Self::GpuHealthRecovered,
         Self::KernelLogUnavailable,
+        Self::ConditionHolds,
+        Self::ConditionOver,
         Self::ObserverTaskFailed,
         Self::JobBegan,
         Self::JobEnded,
@@ -138,6 +144,8 @@ impl Message {
             Self::GpuHealthDegraded => "bd3f03eeedfb4e538ef17568f352a01b",
             Self::GpuHealthRecovered => "ad959fc43ab24515b1c67883b64f60e3",
             Self::KernelLogUnavailable => "b005623a68544c629c9ef8a72e29a394",
+            Self::ConditionHolds => "e3ca510858a049ed832f84c078db6465",
+            Self::ConditionOver => "fba465af4d8645eaa7ac8df6daad39b1",
             Self::ObserverTaskFailed => "38ef05add1544f7b836a60cfff07d652",
             Self::JobBegan => "5a9df0c66d8a4c3c8cf7d5a0b0a6a8d1",
             Self::JobEnded => "0f1f9a2e6c1546d7a3b1f2f6a9e0c7b4",

@@ -6,7 +6,7 @@ use crate::checkin::life::Life;
 use crate::checkin::task::Task;
 use model::checkin::skew::skew_ms;
 use model::checkin::{Answer, Beat, Machine, Trouble};
-use model::enrol::{CheckinState, Secret};
+use model::enrol::{CheckinState, Farewell, Secret};
 use model::message::Message;
 use model::ports::Clock;
 use model::time::BootMillis;
@@ -126,8 +126,8 @@ impl<C: Clock> Task<C> {
     }
 
     /// Says goodbye as far as the manager listens, and wipes what is kept.
-    pub(super) async fn leave(&mut self) -> Result<(), model::refusal::Refusal> {
-        self.say_goodbye().await;
+    pub(super) async fn leave(&mut self) -> Result<Farewell, model::refusal::Refusal> {
+        let farewell = self.say_goodbye().await;
         let wiped = self.store.wipe().await;
         self.life = Life::Alone(CheckinState::NotEnrolled);
         self.machine = None;
@@ -135,7 +135,7 @@ impl<C: Clock> Task<C> {
         self.wipe_at = None;
         self.enabled = true;
         self.publisher.anew();
-        wiped.map_err(|fault| model::refusal::Refusal::HostFault {
+        wiped.map(|()| farewell).map_err(|fault| model::refusal::Refusal::HostFault {
             attempted: "wipe the credentials".to_owned(),
             said: fault.to_string(),
         })

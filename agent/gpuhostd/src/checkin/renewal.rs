@@ -8,7 +8,7 @@ use crate::checkin::request::{accepted, json, local};
 use crate::checkin::task::Task;
 use model::checkin::renewal::renew_at;
 use model::checkin::{Answer, ManagerAddress, Meaning};
-use model::enrol::Secret;
+use model::enrol::{Farewell, Secret};
 use model::message::Message;
 use model::ports::Clock;
 use wire::manager::enroll::{Deregister, EnrollResponse, Renewal};
@@ -97,14 +97,16 @@ impl<C: Clock> Task<C> {
     }
 
     /// Tells the manager that this host leaves. One try: the wipe does not wait for a manager.
-    pub(super) async fn say_goodbye(&mut self) {
-        let Some(identity) = self.life.identity().cloned() else { return };
+    pub(super) async fn say_goodbye(&mut self) -> Farewell {
+        let Some(identity) = self.life.identity().cloned() else { return Farewell::NotEnrolled };
         let in_use = self.machine.as_ref().and_then(|m| m.manager().cloned());
-        let Some(manager) = in_use.or_else(|| identity.managers.first().cloned()) else { return };
-        if let Err(answer) = self.deregister(&manager, &identity).await {
-            let why = crate::checkin::beat::words(&answer).unwrap_or_default();
-            tracing::warn!(message_id = Message::GoodbyeNotHeard.id(), manager = %manager, server_id = %identity.server_id, why, "the manager could not be told that this host leaves");
-        }
+        let Some(manager) = in_use.or_else(|| identity.managers.first().cloned()) else { return Farewell::NotEnrolled };
+        let Err(answer) = self.deregister(&manager, &identity).await else {
+            return Farewell::Told { manager: manager.to_string() };
+        };
+        let why = crate::checkin::beat::words(&answer).unwrap_or_default();
+        tracing::warn!(message_id = Message::GoodbyeNotHeard.id(), manager = %manager, server_id = %identity.server_id, why, "the manager could not be told that this host leaves");
+        Farewell::NotTold { manager: manager.to_string(), why }
     }
 
     async fn deregister(&mut self, manager: &ManagerAddress, identity: &Identity) -> Result<(), Answer> {

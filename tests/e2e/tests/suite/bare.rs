@@ -13,7 +13,7 @@ fn it_starts_with_an_empty_sys_and_says_so() {
     std::fs::create_dir_all(tree.join("sys")).expect("folder");
     let bus = Bus::start(world.path()).expect("a bus");
     let config = "[docker]\nsocket = '/nonexistent/docker.sock'\n".to_owned();
-    let _daemon =
+    let daemon =
         Daemon::start(&world, &Start { bus: Some(bus.address.clone()), tree: Some(tree), config, ..Start::default() });
     let conditions = wait::until("conditions", PATIENCE, || {
         let status = world.ctl_json(&bus.address, &["status"]);
@@ -22,6 +22,8 @@ fn it_starts_with_an_empty_sys_and_says_so() {
         kinds.contains(&"docker_unavailable".to_owned()).then_some(kinds)
     });
     assert!(conditions.contains(&"pci_scan_failed".to_owned()), "{conditions:?}");
+    let rose = "condition docker_unavailable holds (absent): Docker does not answer: Docker (/nonexistent/docker.sock) is not there";
+    wait::until("the condition in the log", PATIENCE, || daemon.log().contains(rose).then_some(()));
 }
 
 #[test]
@@ -30,6 +32,31 @@ fn it_needs_no_bus_and_ends_before_its_launcher_would_kill_it() {
     let mut daemon = Daemon::start(&world, &Start::default());
     let (status, took) = daemon.stop();
     assert!(status.success(), "{status} after {took:?}\n{}", daemon.log());
+}
+
+#[test]
+fn leaving_says_what_came_of_it() {
+    let world = World::new();
+    let bus = Bus::start(world.path()).expect("a bus");
+    let daemon = Daemon::start(&world, &Start { bus: Some(bus.address.clone()), ..Start::default() });
+    let left = world.ctl(&bus.address, &["leave"]);
+    let said = String::from_utf8_lossy(&left.stdout).into_owned();
+    assert!(
+        left.status.success() && said.starts_with("This host was not enrolled: there was no manager to leave"),
+        "{left:?}"
+    );
+    wait::until("the job in the log", PATIENCE, || {
+        daemon.log().contains("ended: leave done: this host was not enrolled").then_some(())
+    });
+    // A job that failed stands out, and says why.
+    let token = world.path().join("token");
+    std::fs::write(&token, "one-use").expect("token");
+    let enrol = ["enroll", "https://127.0.0.1:9", "--token-file", token.to_str().expect("UTF-8")];
+    assert_eq!(world.ctl(&bus.address, &enrol).status.code(), Some(8));
+    let failed = wait::until("the job in the log", PATIENCE, || {
+        daemon.log().lines().find(|line| line.contains("ended: enrol unavailable: ")).map(str::to_owned)
+    });
+    assert!(failed.contains("WARN") && failed.contains("127.0.0.1:9"), "{failed}");
 }
 
 #[test]
@@ -77,6 +104,9 @@ fn wrong_files_stop_neither_the_daemon_nor_its_hands_and_are_told_until_they_are
     std::fs::write(&file, &right).expect("configuration");
     daemon.signal(Signal::SIGHUP);
     wait::until("the end of the condition", PATIENCE, || told().is_none().then_some(()));
+    wait::until("the end in the log", PATIENCE, || {
+        daemon.log().contains("condition config_invalid is over after").then_some(())
+    });
     // Whatever stands there is no reason to wait.
     std::fs::remove_file(&file).expect("removed");
     nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
@@ -104,7 +134,9 @@ fn a_reload_with_a_wrong_file_keeps_the_old_settings() {
     let said =
         wait::until("the reload to end", PATIENCE, || daemon.notification().filter(|text| text.contains("READY=1")));
     assert!(!said.is_empty());
-    wait::until("the fault in the log", PATIENCE, || daemon.log().contains("config.toml:2:1: manager.url").then_some(()));
+    wait::until("the fault in the log", PATIENCE, || {
+        daemon.log().contains("config.toml:2:1: manager.url").then_some(())
+    });
     let (status, _) = daemon.stop();
     assert!(status.success());
 }
