@@ -1,7 +1,7 @@
 //! The core: takes authorized commands, runs each as a job, and keeps the list of jobs that everybody reads.
 
 use crate::change::{Asked, News};
-use crate::command::{Authorized, Command};
+use crate::command::{Actor, Authorized, Command, Origin};
 use crate::handle::Submission;
 use crate::job::{Job, JobState};
 use crate::observer::Ask;
@@ -24,6 +24,9 @@ pub const MESSAGE_JOB_BEGAN: &str = Message::JobBegan.id();
 /// MESSAGE_ID of the audit record of a job that has ended.
 pub const MESSAGE_JOB_ENDED: &str = Message::JobEnded.id();
 
+/// How a job ended: what is worth knowing of it, or why it was not done.
+type Ended = Result<String, Refusal>;
+
 /// The core's own state. It is the only writer of the list of jobs.
 pub struct Core<K, M> {
     clock: Arc<K>,
@@ -33,7 +36,7 @@ pub struct Core<K, M> {
     submissions: mpsc::Receiver<Submission>,
     changer: Option<mpsc::Sender<Asked>>,
     news: mpsc::Receiver<News>,
-    running: JoinSet<Result<(), Refusal>>,
+    running: JoinSet<Ended>,
     tasks: Vec<(task::Id, JobId)>,
     jobs: Vec<Job>,
     last_id: u32,
@@ -96,7 +99,8 @@ impl<K: Clock, M: ManagerPort> Core<K, M> {
             operation,
             origin = ?actor.origin,
             actor_uid = actor.uid,
-            "job {id} began: {operation}"
+            "job {id} began: {operation}, asked for {}",
+            asked_by(actor)
         );
         self.jobs.push(Job {
             id,
@@ -107,6 +111,7 @@ impl<K: Clock, M: ManagerPort> Core<K, M> {
             current_step: step_of(authorized.command()).to_owned(),
             plan: vec![step_of(authorized.command()).to_owned()],
             cautions: Vec::new(),
+            remark: String::new(),
             started_by: actor,
             started_at: self.clock.wall_now(),
             ended_boot: None,
@@ -138,7 +143,7 @@ impl<K: Clock, M: ManagerPort> Core<K, M> {
         self.publish_jobs();
     }
 
-    fn end(&mut self, ended: Result<(task::Id, Result<(), Refusal>), JoinError>) {
+    fn end(&mut self, ended: Result<(task::Id, Ended), JoinError>) {
         let (task, result) = match ended {
             Ok(ended) => ended,
             Err(fault) => {
@@ -150,16 +155,12 @@ impl<K: Clock, M: ManagerPort> Core<K, M> {
         let (_, id) = self.tasks.swap_remove(place);
         let now = self.clock.boot_now();
         if let Some(job) = self.jobs.iter_mut().find(|job| job.id == id) {
-            let outcome = result.as_ref().map_or_else(|refusal| refusal.code(), |()| "done");
-            tracing::info!(
-                message_id = MESSAGE_JOB_ENDED,
-                job_id = id.0,
-                operation = job.operation,
-                outcome,
-                error = result.as_ref().err().map(tracing::field::display),
-                "job {id} ended: {} {outcome}",
-                job.operation
-            );
+            log_end(id, &job.operation, &result);
+            let (result, remark) = match result {
+                Ok(remark) => (Ok(()), remark),
+                Err(refusal) => (Err(refusal), String::new()),
+            };
+            job.remark = remark;
             job.state = JobState::Finished;
             job.progress = Some(1.0);
             job.current_step.clear();
@@ -184,6 +185,37 @@ impl<K: Clock, M: ManagerPort> Core<K, M> {
     }
 }
 
+fn asked_by(actor: Actor) -> String {
+    match (actor.origin, actor.uid) {
+        (Origin::Bus, Some(uid)) => format!("by uid {uid}"),
+        (Origin::Bus, None) => "over D-Bus".to_owned(),
+        (Origin::Manager, _) => "by the manager".to_owned(),
+        (Origin::Reconciler, _) => "by the wanted state".to_owned(),
+    }
+}
+
+/// The audit record of a job that has ended; one that failed stands out among those that were done.
+fn log_end(id: JobId, operation: &str, ended: &Ended) {
+    match ended {
+        Ok(remark) => tracing::info!(
+            message_id = MESSAGE_JOB_ENDED,
+            job_id = id.0,
+            operation,
+            outcome = "done",
+            "job {id} ended: {operation} done{}{remark}",
+            if remark.is_empty() { "" } else { ": " }
+        ),
+        Err(refusal) => tracing::warn!(
+            message_id = MESSAGE_JOB_ENDED,
+            job_id = id.0,
+            operation,
+            outcome = refusal.code(),
+            "job {id} ended: {operation} {}: {refusal}",
+            refusal.code()
+        ),
+    }
+}
+
 /// What the job does, in words.
 const fn step_of(command: &Command) -> &'static str {
     match command {
@@ -202,15 +234,18 @@ async fn execute<M: ManagerPort>(
     observer: mpsc::Sender<Ask>,
     manager: &M,
     changer: Option<mpsc::Sender<Asked>>,
-) -> Result<(), Refusal> {
+) -> Ended {
     let actor = authorized.actor();
+    let nothing_to_say = |()| String::new();
     match authorized.into_command() {
-        Command::Change(change) => ask(changer, |reply| Asked::Make(change, id, actor, reply)).await,
-        Command::Confirm(gpu) => ask(changer, |reply| Asked::Confirm(gpu, reply)).await,
-        Command::Rescan => refresh(&observer).await,
-        Command::Enrol(spec) => manager.enrol(*spec).await,
-        Command::Leave => manager.leave().await,
-        Command::Lock(locked) => manager.lock(locked).await,
+        Command::Change(change) => {
+            ask(changer, |reply| Asked::Make(change, id, actor, reply)).await.map(nothing_to_say)
+        }
+        Command::Confirm(gpu) => ask(changer, |reply| Asked::Confirm(gpu, reply)).await.map(nothing_to_say),
+        Command::Rescan => refresh(&observer).await.map(nothing_to_say),
+        Command::Enrol(spec) => manager.enrol(*spec).await.map(nothing_to_say),
+        Command::Leave => manager.leave().await.map(|farewell| farewell.to_string()),
+        Command::Lock(locked) => manager.lock(locked).await.map(nothing_to_say),
     }
 }
 

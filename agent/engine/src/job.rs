@@ -50,6 +50,9 @@ pub struct Job {
     /// What is worth knowing of the change and stands in nobody's way, in words.
     #[serde(default)]
     pub cautions: Vec<String>,
+    /// What is worth knowing of how it ended, in words; empty where there is nothing.
+    #[serde(default)]
+    pub remark: String,
     /// Who asked.
     pub started_by: Actor,
     /// When it was asked for.

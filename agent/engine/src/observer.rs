@@ -293,7 +293,10 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         let (id, brought) = match ended {
             Ok((id, brought)) => (id, Some(brought)),
             Err(fault) => {
-                tracing::error!(message_id = Message::ObserverTaskFailed.id(), error = %fault, "an observation task ended without an answer; what it last saw stays");
+                tracing::error!(
+                    message_id = Message::ObserverTaskFailed.id(),
+                    "an observation task ended without an answer; what it last saw stays: {fault}"
+                );
                 (fault.id(), None)
             }
         };

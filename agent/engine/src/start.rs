@@ -126,7 +126,7 @@ impl Ends {
         let (changer, change_to) = match changer.recover().await {
             Ok(()) => (Some(changer), Some(change_to)),
             Err(fault) => {
-                tracing::error!(message_id = Message::JournalUnreadable.id(), error = %fault, "nothing can be changed");
+                tracing::error!(message_id = Message::JournalUnreadable.id(), "nothing can be changed: {fault}");
                 self.publisher.stand(unreadable(&fault, clock.wall_now()));
                 (None, None)
             }

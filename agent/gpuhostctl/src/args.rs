@@ -263,7 +263,7 @@ pub(crate) enum Debug {
     },
     /// Write what this host looks like to an archive, without secrets; works with the daemon down
     Snapshot {
-        /// The archive; by default a name with host and time, in this folder
+        /// The archive, - for standard output; by default a name with host and time, in this folder
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
         /// Read another file system than / (a copy of a host)

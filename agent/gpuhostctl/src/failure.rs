@@ -102,15 +102,17 @@ pub(crate) enum Failure {
         /// The command that lists them.
         see: &'static str,
     },
-    /// A file cannot be read.
-    #[error("cannot read {path}")]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// What the host said.
-        #[source]
-        source: std::io::Error,
+    /// The configuration is wrong.
+    #[error("the configuration is wrong\n{faults}")]
+    Wrong {
+        /// Exit status.
+        status: u8,
+        /// What is wrong, a line each.
+        faults: String,
     },
+    /// A file cannot be read.
+    #[error(transparent)]
+    File(#[from] files::ReadFault),
     /// A role of the daemon's executable could not be started.
     #[error("cannot start {path}; is gpuhostd installed beside gpuhostctl?")]
     Role {
@@ -176,14 +178,14 @@ impl Failure {
             Self::NoBus { .. } | Self::NotRunning { .. } | Self::Vanished { .. } => UNAVAILABLE,
             Self::BusDenied { .. } => NOT_AUTHORIZED,
             Self::Silent { .. } => TIMEOUT,
-            Self::Refused { status, .. } => *status,
+            Self::Refused { status, .. } | Self::Wrong { status, .. } => *status,
             Self::Usage { .. } => USAGE,
             Self::NotFound { .. } => 5,
             Self::Ill => ILL,
             Self::Bus { .. }
             | Self::Answer { .. }
             | Self::Form { .. }
-            | Self::File { .. }
+            | Self::File(_)
             | Self::Role { .. }
             | Self::Output { .. } => BROKEN,
         }
@@ -228,7 +230,10 @@ mod tests {
     #[test]
     fn a_failure_is_told_with_its_cause() {
         let source = std::io::Error::other("no such device");
-        let failure = Failure::File { path: "/x".into(), source };
+        let failure = Failure::Role { path: "/x".into(), source };
+        assert!(failure.told().ends_with("installed beside gpuhostctl?: no such device"), "{}", failure.told());
+        let error = std::io::Error::other("no such device");
+        let failure = Failure::File(files::ReadFault::Host { path: "/x".into(), error });
         assert_eq!(failure.told(), "cannot read /x: no such device");
     }
 }

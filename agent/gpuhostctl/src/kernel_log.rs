@@ -1,7 +1,9 @@
 //! `debug kernel-log`: what the records of a kernel log mean, and the health of each function at its end, without a daemon.
 
 use crate::failure::Failure;
+use crate::input;
 use crate::text::{Cell, Look, Table, print};
+use files::ReadFault;
 use model::health::HealthState;
 use model::health::log_file::{Explained, FUNCTIONS_MAX, FunctionHealth, LogFile};
 use serde::Serialize;
@@ -41,11 +43,11 @@ enum Sheet {
 
 /// Prints what the log says.
 pub(crate) fn run(file: &Path, json: bool) -> Result<(), Failure> {
-    let is_input = file == Path::new("-");
-    let name = if is_input { "standard input".to_owned() } else { file.display().to_string() };
-    let broken = |source| Failure::File { path: file.to_owned(), source };
-    let input: Box<dyn BufRead> =
-        if is_input { Box::new(io::stdin().lock()) } else { Box::new(BufReader::new(open(file, &name)?)) };
+    let name = input::name(file);
+    let broken = |error| Failure::File(ReadFault::Host { path: name.clone().into(), error });
+    let opened = File::from(input::descriptor(file)?);
+    refuse_too_large(&opened.metadata().map_err(broken)?, &name)?;
+    let input = BufReader::new(opened);
     let mut sheet = if json { Sheet::Json(Json::default()) } else { Sheet::People(People::default()) };
     let mut log = LogFile::default();
     let mut lines = Lines { input, read: 0 };
@@ -67,31 +69,16 @@ pub(crate) fn run(file: &Path, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Opens a plain file and nothing else: a pipe or a device may never end, or wait for ever.
-fn open(file: &Path, name: &str) -> Result<File, Failure> {
-    let broken = |source| Failure::File { path: file.to_owned(), source };
-    let plain = |about: &Metadata| match (about.is_file(), about.is_dir()) {
-        (true, _) => Ok(()),
-        (false, true) => Err(Failure::Usage { why: format!("{name} is a folder") }),
-        (false, false) => Err(Failure::Usage {
-            why: format!("{name} is no plain file; pipe it in: `dmesg -r | gpuhostctl debug kernel-log -`"),
-        }),
-    };
-    // Before it is opened, since that alone may wait; and what was opened, in case it was changed in between.
-    plain(&std::fs::metadata(file).map_err(broken)?)?;
-    let opened = File::open(file).map_err(broken)?;
-    let about = opened.metadata().map_err(broken)?;
-    plain(&about)?;
-    if about.len() > INPUT_MAX_BYTES {
-        let why = format!("{name} has {} bytes, more than {INPUT_MAX_BYTES}: cut it", about.len());
-        return Err(Failure::Usage { why });
+fn refuse_too_large(about: &Metadata, name: &str) -> Result<(), Failure> {
+    if about.len() <= INPUT_MAX_BYTES {
+        return Ok(());
     }
-    Ok(opened)
+    Err(Failure::Usage { why: format!("{name} has {} bytes, more than {INPUT_MAX_BYTES}: cut it", about.len()) })
 }
 
 /// Lines of bounded length; a longer one comes empty.
 struct Lines {
-    input: Box<dyn BufRead>,
+    input: BufReader<File>,
     read: u64,
 }
 

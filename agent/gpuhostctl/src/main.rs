@@ -5,6 +5,7 @@ mod config_check;
 mod daemon;
 mod doctor;
 mod failure;
+mod input;
 mod kernel_log;
 mod manage;
 mod parse_smi;
@@ -25,25 +26,37 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let outcome = run(arguments);
+    let outcome = match Arguments::try_parse() {
+        Ok(arguments) => run(arguments),
+        Err(said) => return explain(&said),
+    };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of our output has gone (`gpuhostctl gpus | head -1`): nothing is left to say.
         Err(Failure::Output { source }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Ill) => ExitCode::from(Failure::Ill.exit_status()),
-        Err(failure) => {
-            let told = writeln!(anstream::stderr(), "gpuhostctl: {}", text::clean_lines(&failure.told()));
-            drop(told);
-            ExitCode::from(failure.exit_status())
-        }
+        Err(failure) => fail(&failure),
+    }
+}
+
+fn fail(failure: &Failure) -> ExitCode {
+    let told = writeln!(anstream::stderr(), "gpuhostctl: {}", text::clean_lines(&failure.told()));
+    drop(told);
+    ExitCode::from(failure.exit_status())
+}
+
+/// Help, version, or what is wrong with the arguments.
+fn explain(said: &clap::Error) -> ExitCode {
+    match said.print() {
+        Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => fail(&Failure::Output { source }),
+        Ok(()) | Err(_) => ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(2)),
     }
 }
 
 fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { json, bus, verb } = arguments;
     match verb {
-        Verb::Config { what: Config::Check { files } } => config_check::run(&files, json),
+        Verb::Config { what: Config::Check { files } } => config_check::run(files, json),
         Verb::Policy { what } => policy::run(&what, json),
         Verb::Debug { what: Debug::ParseSmi { file } } => parse_smi::run(&file),
         Verb::Debug { what: Debug::KernelLog { file } } => kernel_log::run(&file, json),

@@ -3,14 +3,16 @@
 use crate::args::{Change, Managers};
 use crate::daemon::{CHANGE_DEADLINE, Daemon};
 use crate::failure::Failure;
-use crate::text::{print, print_json};
+use crate::input;
+use crate::text::{clean_lines, print, print_json};
 use crate::wait;
-use std::fs::File;
 use std::os::fd::AsFd;
-use std::path::Path;
 use wire::dbus::job::JobView;
 use wire::dbus::proxy::Options;
 use zbus::OwnedObjectPath;
+
+/// No bundle of authorities is larger; the bus takes no more in one message.
+const CA_MAX_BYTES: usize = 120 * 1024;
 
 /// Options that every change has.
 pub(crate) fn options<'a>(how: Change) -> Options<'a> {
@@ -34,7 +36,7 @@ pub(crate) async fn leave(bus: Option<String>, how: Change, json: bool) -> Resul
     let daemon = Daemon::connect(bus).await?;
     let host = daemon.host().await?;
     let job = daemon.answer(CHANGE_DEADLINE, host.leave(options(how))).await?;
-    finish(&daemon, &job, how, json, "This host has left its manager.").await
+    finish_as(&daemon, &job, how, json, |job| sentence(&job.remark, "The credential of this host is wiped.")).await
 }
 
 /// `lock` and `unlock`.
@@ -55,7 +57,7 @@ pub(crate) async fn lock(bus: Option<String>, locked: bool, how: Change, json: b
 pub(crate) async fn enroll(bus: Option<String>, with: Managers, how: Change, json: bool) -> Result<(), Failure> {
     let mut options = options(how);
     if let Some(path) = &with.ca_file {
-        let pem = std::fs::read_to_string(path).map_err(|source| Failure::File { path: path.clone(), source })?;
+        let pem = input::read_text(path, CA_MAX_BYTES)?;
         options.insert("ca-pem", pem.into());
     }
     if !with.pin_sha256.is_empty() {
@@ -64,23 +66,14 @@ pub(crate) async fn enroll(bus: Option<String>, with: Managers, how: Change, jso
     if with.shared {
         options.insert("shared", true.into());
     }
-    let token = open_token(&with.token_file)?;
+    // The daemon reads the token from it.
+    let token = input::descriptor(&with.token_file)?;
     let urls: Vec<&str> = with.urls.iter().map(String::as_str).collect();
     let daemon = Daemon::connect(bus).await?;
     let host = daemon.host().await?;
     let call = host.enroll(token.as_fd().into(), &urls, options);
     let job = daemon.answer(CHANGE_DEADLINE, call).await?;
     finish(&daemon, &job, how, json, "This host is enrolled.").await
-}
-
-/// The descriptor that the daemon reads the token from; `-` is our own standard input.
-fn open_token(path: &Path) -> Result<std::os::fd::OwnedFd, Failure> {
-    let opened = if path == Path::new("-") {
-        std::io::stdin().as_fd().try_clone_to_owned()
-    } else {
-        File::open(path).map(Into::into)
-    };
-    opened.map_err(|source| Failure::File { path: path.to_owned(), source })
 }
 
 /// Waits for the end of a job unless it is not wanted, and prints the job or `done`.
@@ -91,13 +84,34 @@ pub(crate) async fn finish(
     json: bool,
     done: &str,
 ) -> Result<(), Failure> {
+    finish_as(daemon, job, how, json, |_| done.to_owned()).await
+}
+
+/// The same, where what is printed depends on what the job shows in the end.
+pub(crate) async fn finish_as(
+    daemon: &Daemon,
+    job: &OwnedObjectPath,
+    how: Change,
+    json: bool,
+    done: impl FnOnce(&JobView) -> String,
+) -> Result<(), Failure> {
     let ended = if how.no_wait { Ok(()) } else { wait::until_ended(daemon, job).await };
     if json {
         print_json(&job_view(daemon, job).await?)?;
     } else if ended.is_ok() {
-        print(&[if how.no_wait { job.to_string() } else { done.to_owned() }])?;
+        let line = if how.no_wait { job.to_string() } else { done(&job_view(daemon, job).await?) };
+        print(&[clean_lines(&line)])?;
     }
     ended
+}
+
+/// What the daemon says, as a sentence; `otherwise` where it says nothing.
+fn sentence(said: &str, otherwise: &str) -> String {
+    let mut chars = said.chars();
+    match chars.next() {
+        Some(first) => format!("{}{}.", first.to_uppercase(), chars.as_str()),
+        None => otherwise.to_owned(),
+    }
 }
 
 /// What the job shows now.

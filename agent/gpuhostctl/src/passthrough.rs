@@ -3,7 +3,7 @@
 use crate::args::{Change, Passthrough};
 use crate::daemon::{CHANGE_DEADLINE, Daemon};
 use crate::failure::Failure;
-use crate::manage::{finish, job_view, options};
+use crate::manage::{finish, finish_as, job_view, options};
 use crate::show::{gpu, iommu};
 use crate::text::{Look, clean, paint, print, print_json};
 use crate::wait;
@@ -90,6 +90,11 @@ impl Target {
     /// Waits for the end of a change, and prints what is worth knowing of it where it was made.
     async fn finish(&self, job: &OwnedObjectPath, how: Change, json: bool, done: &str) -> Result<(), Failure> {
         finish(&self.daemon, job, how, json, done).await?;
+        self.note(job, how, json).await
+    }
+
+    /// Prints what is worth knowing of a change that was made.
+    async fn note(&self, job: &OwnedObjectPath, how: Change, json: bool) -> Result<(), Failure> {
         if json || how.no_wait { Ok(()) } else { print(&notes(&job_view(&self.daemon, job).await?)) }
     }
 
@@ -156,8 +161,13 @@ pub(crate) async fn run(bus: Option<String>, what: Passthrough, json: bool) -> R
             if dry_run && !how.no_wait {
                 return target.verdict(&job, json, "This would be done:").await;
             }
-            let done = format!("{} is the host's again.", target.gpu.address);
-            target.finish(&job, how, json, &done).await
+            let address = target.gpu.address.clone();
+            let done = |job: &JobView| match job.plan.as_slice() {
+                [] => format!("{address} was the host's already: nothing was to be done."),
+                _ => format!("{address} is the host's again."),
+            };
+            finish_as(&target.daemon, &job, how, json, done).await?;
+            target.note(&job, how, json).await
         }
         Passthrough::Confirm { gpu, how } => {
             let target = Target::find(bus, &gpu).await?;

@@ -2,14 +2,17 @@
 
 use crate::args::PolicyCommand;
 use crate::failure::Failure;
+use crate::input;
 use crate::text::{Look, paint, print, print_json};
+use files::ReadFault;
 use model::PciAddress;
 use model::policy::{Operation, Policy, Requester, read};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Where an administrator writes it.
 const FILE: &str = "/etc/gpuhostd/policy.toml";
+/// More than any policy needs.
+const FILE_MAX_BYTES: usize = 1024 * 1024;
 
 /// Runs one of them.
 pub(crate) fn run(what: &PolicyCommand, json: bool) -> Result<(), Failure> {
@@ -24,9 +27,9 @@ pub(crate) fn run(what: &PolicyCommand, json: bool) -> Result<(), Failure> {
 /// The policy in a file; in the daemon's own place no file means the defaults.
 fn policy(named: Option<&Path>) -> Result<Policy, Failure> {
     let path = named.map_or_else(|| PathBuf::from(FILE), Path::to_owned);
-    let text = match std::fs::read_to_string(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => String::new(),
-        other => other.map_err(|source| Failure::File { path: path.clone(), source })?,
+    let text = match input::read_text(&path, FILE_MAX_BYTES) {
+        Err(Failure::File(ReadFault::Missing { .. })) if named.is_none() => String::new(),
+        other => other?,
     };
     read(&path.display().to_string(), &text).map_err(|fault| Failure::Usage { why: fault.to_string() })
 }

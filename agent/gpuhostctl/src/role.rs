@@ -74,6 +74,26 @@ pub(crate) async fn doctor_facts(asked: &Facts) -> Result<String, Failure> {
         command.arg(name).arg(path);
     }
     with_bus(&mut command, asked.bus.clone());
+    line_of(command, path, "doctor-facts", FACTS_WITHIN).await
+}
+
+/// Each file has its own deadline; this one is for a process that cannot end.
+const CHECK_WITHIN: Duration = Duration::from_secs(60);
+
+/// Has the configuration checked in a process of its own: one line of JSON. Its end is not waited for.
+pub(crate) async fn config_check(files: Vec<PathBuf>, json: bool) -> Result<String, Failure> {
+    let path = executable();
+    let mut command = Command::new(&path);
+    command.args(["config", "check", "--report"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    if json {
+        command.arg("--json");
+    }
+    command.arg("--").args(files);
+    line_of(command, path, "config check", CHECK_WITHIN).await
+}
+
+/// The first line that a role prints.
+async fn line_of(mut command: Command, path: PathBuf, role: &str, within: Duration) -> Result<String, Failure> {
     let mut child = command.spawn().map_err(|source| Failure::Role { source, path })?;
     let output = child.stdout.take();
     let (tell, told) = oneshot::channel();
@@ -83,14 +103,14 @@ pub(crate) async fn doctor_facts(asked: &Facts) -> Result<String, Failure> {
         // Where nobody listens any more the time was over.
         let _gone = tell.send(read.map(|_| line));
     });
-    match tokio::time::timeout(FACTS_WITHIN, told).await {
+    match tokio::time::timeout(within, told).await {
         Ok(Ok(Ok(line))) if !line.trim().is_empty() => Ok(line),
         Ok(Ok(Err(source))) => Err(Failure::Output { source }),
-        Ok(_) => Err(Failure::Form { why: "gpuhostd doctor-facts said nothing".to_owned() }),
+        Ok(_) => Err(Failure::Form { why: format!("gpuhostd {role} said nothing") }),
         Err(_) => {
             // It may hang in the kernel: then it ends when the kernel lets it go.
             let _refused = child.kill();
-            Err(Failure::Silent { after_s: FACTS_WITHIN.as_secs() })
+            Err(Failure::Silent { after_s: within.as_secs() })
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use gpuhostd::args::{self, FrontArgs, Role};
-use gpuhostd::front;
+use gpuhostd::{front, say};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     match run(std::env::args_os().skip(1).collect()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            eprintln!("gpuhostd-sim: {fault:#}");
+            say::error(&format!("gpuhostd-sim: {fault:#}"));
             ExitCode::FAILURE
         }
     }
@@ -28,8 +28,7 @@ fn main() -> ExitCode {
 fn run(args: Vec<OsString>) -> anyhow::Result<()> {
     let Some((name, front)) = split(args)? else {
         let names: Vec<&str> = sim::BUILT_IN.iter().map(|(name, _)| *name).collect();
-        println!("{USAGE}{}", names.join(", "));
-        return Ok(());
+        return Ok(say::out(&format!("{USAGE}{}\n", names.join(", ")))?);
     };
     match sim::load_any(&name)? {
         sim::Loaded::Described(description) => {

@@ -1,5 +1,6 @@
 //! The command line of the daemon: which role this process plays, and the few switches that no file can hold.
 
+use crate::config::check::CheckArgs;
 use crate::doctor::{self, DoctorArgs};
 use crate::snapshot::{self, SnapshotArgs};
 use hands::launcher::Launch;
@@ -16,7 +17,9 @@ Usage:
   gpuhostd --with-hands [OPTIONS]    the same, and starts the hands itself (where there is no systemd)
   gpuhostd hand host|containers|holders
                                      one hand, on the socket that systemd or the front passes
-  gpuhostd config check [FILE...]    reads the configuration and says what is wrong with it
+  gpuhostd config check [--json] [FILE...]
+                                     reads the configuration and says all that is wrong with it, and what of it the
+                                     service could not use
   gpuhostd snapshot [-o FILE]        writes what this host looks like to an archive, without secrets
   gpuhostd doctor-facts              prints the facts that gpuhostctl doctor judges
 
@@ -37,7 +40,9 @@ Options:
 /// Where the kernel shows itself.
 const SYSFS: &str = "/sys";
 /// What the administrator allows.
-const POLICY: &str = "/etc/gpuhostd/policy.toml";
+pub(crate) const POLICY: &str = "/etc/gpuhostd/policy.toml";
+/// Durable state.
+pub(crate) const STATE: &str = "/var/lib/gpuhostd";
 
 /// Which message bus the daemon serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +137,7 @@ pub enum Role {
     /// A disposable child of a hand: its word, and what comes behind it.
     Child(String, Vec<OsString>),
     /// Reads configuration files and says what is wrong.
-    ConfigCheck(Vec<PathBuf>),
+    ConfigCheck(CheckArgs),
     /// Takes a snapshot of the host.
     Snapshot(SnapshotArgs),
     /// Reads the facts for the doctor.
@@ -175,7 +180,7 @@ pub fn parse(
     let folder = |name: &str, default: &str| PathBuf::from(env(name).unwrap_or_else(|| default.to_owned()));
     let mut front = FrontArgs {
         config: Vec::new(),
-        state: folder("STATE_DIRECTORY", "/var/lib/gpuhostd"),
+        state: folder("STATE_DIRECTORY", STATE),
         run: folder("RUNTIME_DIRECTORY", "/run/gpuhostd"),
         bus: BusChoice::System,
         with_hands: false,
@@ -240,19 +245,24 @@ fn subcommand(word: &str, parser: &mut lexopt::Parser) -> Result<Role, ArgsFault
     if word == "hand" {
         return hand(parser);
     }
-    let mut words = Vec::new();
+    if word != "config" {
+        return unknown(word, "hand, config, snapshot or doctor-facts");
+    }
+    let state = PathBuf::from(STATE);
+    let (mut what, mut args) = (None, CheckArgs { files: Vec::new(), json: false, report: false, state });
     while let Some(arg) = parser.next()? {
         match arg {
-            Value(value) => words.push(value.string()?),
+            Value(value) if what.is_none() => what = Some(value.string()?),
+            Value(file) => args.files.push(file.into()),
+            Long("json") => args.json = true,
+            Long("report") => args.report = true,
+            Long("state") => args.state = parser.value()?.into(),
             other @ (Short(_) | Long(_)) => return Err(other.unexpected().into()),
         }
     }
-    match (word, words.as_slice()) {
-        ("config", [check, files @ ..]) if check == "check" => {
-            Ok(Role::ConfigCheck(files.iter().map(PathBuf::from).collect()))
-        }
-        ("config", _) => unknown(&words.join(" "), "config check [FILE...]"),
-        _ => unknown(word, "hand, config, snapshot or doctor-facts"),
+    match what.as_deref() {
+        Some("check") => Ok(Role::ConfigCheck(args)),
+        other => unknown(other.unwrap_or_default(), "config check [FILE...]"),
     }
 }
 

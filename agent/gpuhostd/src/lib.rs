@@ -3,6 +3,7 @@
 pub mod args;
 pub mod bus;
 pub mod checkin;
+mod conditions;
 pub mod config;
 pub mod doctor;
 pub mod front;
@@ -13,5 +14,6 @@ pub mod metrics;
 mod notify;
 mod policy;
 mod remote;
+pub mod say;
 pub mod snapshot;
 mod status;

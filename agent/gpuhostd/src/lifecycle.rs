@@ -2,12 +2,13 @@
 
 use crate::args::{BusChoice, FrontArgs};
 use crate::bus::{BusAddress, BusState};
+use crate::config::InForce;
 use crate::logging::Level;
-use crate::policy::InForce;
 use crate::remote::Remote;
-use crate::{bus, checkin, config, metrics, notify};
+use crate::{bus, checkin, conditions, metrics, notify, policy};
 use anyhow::Context;
 use engine::change::ChangePorts;
+use engine::publish::Publisher;
 use engine::start::{Ends, Engine};
 use host::front::FileJournal;
 use model::change::UNKNOWN_BOOT;
@@ -44,7 +45,7 @@ const STOP_WITHIN: Duration = Duration::from_millis(1500);
 /// What can be changed while the daemon runs.
 pub struct Live {
     /// The settings that everybody reads.
-    pub settings: watch::Sender<Arc<Settings>>,
+    pub configuration: InForce,
     /// The log level.
     pub level: Level,
 }
@@ -55,7 +56,7 @@ pub struct Live {
 /// Only what makes a start impossible; no bus, no manager, no Docker, no driver does not.
 pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPort>(
     ports: Ports<H, C, K, L>,
-    live: Live,
+    mut live: Live,
     args: FrontArgs,
 ) -> anyhow::Result<()> {
     // Before READY: whoever waits for it may send a signal the moment after.
@@ -65,18 +66,20 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     let (heard, log) = watch::channel(Arc::default());
     let ends = Ends::default().with_kernel_log(log);
     let handle = ends.handle();
-    let policy = InForce::new(args.policy.clone(), ends.publisher());
+    let policy = policy::InForce::new(args.policy.clone(), ends.publisher());
+    let publisher = ends.publisher();
     policy.read(clock.wall_now()).await;
+    live.configuration.show(&publisher, clock.wall_now());
     let checkin::Checkin { port, status, work: checkin, .. } = checkin::start(
         handle.clone(),
-        live.settings.subscribe(),
+        live.configuration.watch(),
         args.state.clone(),
         Arc::clone(&clock),
         cancel.child_token(),
     );
     let Ports { host, changes, kernel_log, .. } = ports;
     let remote = Arc::new(Remote::new(port, args.state.clone(), ends.publisher(), Arc::clone(&clock)).await);
-    let managed = (remote, live.settings.subscribe());
+    let managed = (remote, live.configuration.watch());
     let building = build(ends, (host, changes, Arc::clone(&clock)), managed, (&args, &policy), cancel.child_token());
     // Each entry of the journal may take ten seconds.
     notify::say(&[NotifyState::ExtendTimeoutUsec(START_WITHIN_USEC)]);
@@ -87,7 +90,7 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     };
 
     let page = metrics::Page::new(handle.observation.clone(), status.clone(), Arc::clone(&clock));
-    let metrics = metrics::run(page, live.settings.subscribe(), cancel.child_token());
+    let metrics = metrics::run(page, live.configuration.watch(), cancel.child_token());
 
     let mut tasks = JoinSet::new();
     tasks.spawn(engine.run);
@@ -104,9 +107,10 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     tasks.spawn(checkin);
     tasks.spawn(metrics);
+    tasks.spawn(conditions::follow(handle.clone(), status.clone(), Arc::clone(&clock), cancel.child_token()));
     tasks.spawn(notify::keep_status(handle, status, Arc::clone(&clock), cancel.child_token()));
 
-    let outcome = obey(signals, (&args, &live, &policy, &*clock), &mut tasks).await;
+    let outcome = obey(signals, (&mut live, &policy, &publisher, &*clock), &mut tasks).await;
     notify::say(&[NotifyState::Stopping]);
     tracing::info!("stopping");
     cancel.cancel();
@@ -125,7 +129,7 @@ async fn build<H: HostPort + ActPort, C: ChangePort, K: Clock, M: ManagerPort>(
     ends: Ends,
     (host, changes, clock): (Arc<H>, C, Arc<K>),
     (manager, settings): (Arc<M>, watch::Receiver<Arc<Settings>>),
-    (args, policy): (&FrontArgs, &InForce),
+    (args, policy): (&FrontArgs, &policy::InForce),
     cancel: CancellationToken,
 ) -> Engine<impl Future<Output = ()> + Send + use<H, C, K, M>> {
     // The engine waits for no file system that hangs: a boot without a name costs nothing but one more look.
@@ -194,44 +198,29 @@ impl Signals {
 /// Waits for signals and for tasks that should not end. A panic in one ends the daemon; systemd starts it anew.
 async fn obey<K: Clock>(
     mut signals: Signals,
-    (args, live, policy, clock): (&FrontArgs, &Live, &InForce, &K),
+    (live, policy, publisher, clock): (&mut Live, &policy::InForce, &Publisher, &K),
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
+    live.configuration.settle(clock.wall_now()).await;
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => return Ok(()),
             _ = signals.interrupt.recv() => return Ok(()),
             _ = signals.hangup.recv() => {
                 notify::reloading();
-                reload(args, live).await;
-                policy.read(clock.wall_now()).await;
+                let Live { configuration, level } = &mut *live;
+                let reading = async {
+                    configuration.reload(publisher, level, clock.wall_now()).await;
+                    policy.read(clock.wall_now()).await;
+                };
+                // A file system that hangs holds up no stop.
+                tokio::select! {
+                    () = reading => {}
+                    () = signals.ending() => return Ok(()),
+                }
                 notify::say(&[NotifyState::Ready]);
             }
             Some(ended) = tasks.join_next() => ended.context("a task of the daemon broke")?,
-        }
-    }
-}
-
-/// Reads the configuration again. A wrong one is told, and what was in force stays.
-async fn reload(args: &FrontArgs, live: &Live) {
-    let files = args.config.clone();
-    match tokio::task::spawn_blocking(move || config::read(&files)).await {
-        Ok(Ok(settings)) => {
-            live.level.set(&settings.agent.log_level);
-            live.settings.send_replace(Arc::new(settings));
-            tracing::info!(
-                "the configuration was read again; [docker] and [nvidia] take effect when the hands restart"
-            );
-        }
-        Ok(Err(fault)) => {
-            let fault = anyhow::Error::from(fault);
-            tracing::error!(
-                message_id = Message::ConfigurationWrong.id(),
-                "the configuration is wrong and the old one stays in force: {fault:#}"
-            );
-        }
-        Err(fault) => {
-            tracing::error!(message_id = Message::ConfigurationWrong.id(), error = %fault, "the configuration could not be read")
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Logging: to journald with fields where systemd reads our output, else to stderr.
 
-use model::message::Message;
+use model::settings::{LogFilter, LogLevel};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::{Targets, dynamic_filter_fn};
+use tracing_subscriber::filter::{LevelFilter, Targets, dynamic_filter_fn};
 use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -53,26 +53,30 @@ impl Queue {
 pub struct Level(reload::Handle<Targets, Registry>);
 
 impl Level {
-    /// Logs by this filter from now on, `info` or `info,zbus=warn`; one that makes no sense changes nothing.
-    pub fn set(&self, filter: &str) {
-        match filter.parse::<Targets>() {
-            Ok(targets) => {
-                if let Err(error) = self.0.reload(targets) {
-                    tracing::warn!(message_id = Message::LogLevelKept.id(), %error, "the log level stays as it was");
-                }
-            }
-            Err(error) => {
-                tracing::warn!(message_id = Message::LogLevelKept.id(), %error, filter, "agent.log_level makes no sense and stays as it was")
-            }
-        }
+    /// Logs by this filter from now on.
+    pub fn set(&self, filter: &LogFilter) {
+        // It fails only where the log has ended, which lives as long as the process.
+        let _ended = self.0.reload(targets(filter));
     }
+}
+
+fn targets(filter: &LogFilter) -> Targets {
+    let level = |level: LogLevel| match level {
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let single = filter.targets.iter().map(|(target, at)| (target.clone(), level(*at)));
+    Targets::new().with_default(level(filter.default)).with_targets(single)
 }
 
 /// Starts logging. `journal_stream` is `$JOURNAL_STREAM`, which systemd sets where it reads our output.
 #[must_use]
-pub fn start(filter: &str, journal_stream: Option<&str>) -> Level {
-    let usual = || Targets::new().with_default(tracing::Level::INFO);
-    let (targets, level) = reload::Layer::new(filter.parse().unwrap_or_else(|_| usual()));
+pub fn start(filter: &LogFilter, journal_stream: Option<&str>) -> Level {
+    let (targets, level) = reload::Layer::new(targets(filter));
     let to_journal = journal_stream.and_then(|_| journal().ok());
     let queue = Queue::of(Path::new(JOURNALD)).ok();
     let to_stderr = to_journal.is_none().then(|| {
@@ -95,6 +99,18 @@ pub fn start(filter: &str, journal_stream: Option<&str>) -> Level {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_are_written_whatever_the_filter_says_unless_it_is_off() {
+        use tracing::Level;
+        let lets =
+            |filter: &str, target: &str, level: Level| targets(&filter.parse().unwrap()).would_enable(target, &level);
+        for filter in ["error", "warning", "critical", "zbus=debug", "info,zbus=warn", "trace"] {
+            assert!(lets(filter, "engine::core", Level::ERROR), "{filter}");
+        }
+        assert!(!lets("off", "engine::core", Level::ERROR) && !lets("warn", "engine", Level::INFO));
+        assert!(lets("off,zbus=debug", "zbus::connection", Level::DEBUG));
+    }
 
     #[test]
     fn a_queue_that_nobody_reads_is_seen_to_be_full_and_one_that_is_read_again_is_not() {

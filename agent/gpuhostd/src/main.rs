@@ -1,7 +1,11 @@
 //! The executable: picks the role and its adapters, and reports what broke.
 
 use gpuhostd::args::{self, FrontArgs, HandArgs, Role};
-use gpuhostd::{config, doctor, front, logging, snapshot};
+use gpuhostd::config::Configuration;
+use gpuhostd::config::check;
+use gpuhostd::{config, doctor, front, logging, say, snapshot};
+use model::message::Message;
+use model::settings::LogFilter;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -10,44 +14,44 @@ fn main() -> ExitCode {
         Err(fault) => return report(&fault.into(), ExitCode::from(2)),
     };
     let outcome = match role {
-        Role::Print(text) => {
-            print!("{text}");
-            return ExitCode::SUCCESS;
-        }
+        Role::Print(text) => say::out(text).map(|()| ExitCode::SUCCESS).map_err(Into::into),
         Role::Front(args) if args.with_hands => launch(&args),
         Role::Front(args) => front::run(*args).map(|()| ExitCode::SUCCESS),
         Role::Hand(args) => serve_hand(&args),
         Role::Snapshot(args) => snapshot::run(&args).map(|()| ExitCode::SUCCESS),
         Role::Doctor(args) => doctor::run(&args).map(|()| ExitCode::SUCCESS),
         Role::Child(word, rest) => return hands::linux::child(&word, &rest).unwrap_or(ExitCode::from(2)),
-        Role::ConfigCheck(files) => config::read(&files).map_err(Into::into).map(|_| {
-            println!("the configuration is right");
-            ExitCode::SUCCESS
-        }),
+        Role::ConfigCheck(args) => check::run(&args),
     };
     outcome.unwrap_or_else(|fault| report(&fault, ExitCode::FAILURE))
 }
 
 fn launch(args: &FrontArgs) -> anyhow::Result<ExitCode> {
-    let _level = logging::start("info", std::env::var("JOURNAL_STREAM").ok().as_deref());
-    // What is wrong with the configuration is said once, here, and not by three processes.
-    config::read(&args.config)?;
+    let _level = logging::start(&LogFilter::default(), std::env::var("JOURNAL_STREAM").ok().as_deref());
     Ok(hands::launcher::run(&args.launch(std::env::current_exe()?))?)
 }
 
 fn serve_hand(args: &HandArgs) -> anyhow::Result<ExitCode> {
-    let settings = config::read(&args.config)?;
+    let Configuration { settings, faults, .. } = config::read(&args.config);
     let _level = logging::start(&settings.agent.log_level, std::env::var("JOURNAL_STREAM").ok().as_deref());
     if let Some(launcher) = args.launcher {
         hands::launcher::end_with(launcher)?;
     }
+    if let Some(faults) = &faults {
+        tracing::error!(
+            message_id = Message::ConfigurationWrong.id(),
+            "the configuration is wrong; this hand goes by what is right in it, and by the defaults for the rest: {}",
+            faults.to_string().replace('\n', "; ")
+        );
+    }
     let ground = hands::linux::Ground { sysfs: args.sysfs.clone(), policy: args.policy.clone() };
-    let acts = hands::linux::acts(args.role, settings, model::smi::parse, &ground);
+    let given = hands::linux::Given { settings, wrong: faults.map(|faults| faults.in_short()) };
+    let acts = hands::linux::acts(args.role, given, model::smi::parse, &ground);
     Ok(hands::entry::main(args.role, args.front_uid, acts))
 }
 
 /// The one place where a fault is told: with all its causes.
 fn report(fault: &anyhow::Error, code: ExitCode) -> ExitCode {
-    eprintln!("gpuhostd: {fault:#}");
+    say::error(&format!("gpuhostd: {fault:#}"));
     code
 }

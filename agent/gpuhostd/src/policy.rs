@@ -42,10 +42,9 @@ impl InForce {
             Ok(Err(fault)) => fault.to_string(),
             Err(fault) => format!("{} could not be read: {fault}", self.file.display()),
         };
-        let why = why.trim_end();
+        let why = why.replace('\n', "; ");
         tracing::error!(
             message_id = Message::PolicyUnusable.id(),
-            file = %self.file.display(),
             "the policy is wrong, and what was in force stays: {why}"
         );
         self.publisher.stand(Condition {
@@ -84,7 +83,7 @@ mod tests {
         assert_eq!(**now.borrow(), Policy::strictest(), "nothing was read before");
         let condition = told().unwrap();
         assert!(
-            ["policy.toml", "line 2", "alowed"].iter().all(|word| condition.message.contains(word)),
+            ["policy.toml:2:1:", "host.passthrough.alowed"].iter().all(|word| condition.message.contains(word)),
             "{condition:?}"
         );
         write(&file, "[host.passthrough]\nchanges_per_minute = 2\n");

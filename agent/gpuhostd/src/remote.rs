@@ -4,7 +4,7 @@ use crate::checkin::CheckinPort;
 use engine::publish::Publisher;
 use host::front::{StoreFault, remove, write_atomic};
 use model::condition::{Condition, ConditionStatus};
-use model::enrol::EnrolSpec;
+use model::enrol::{EnrolSpec, Farewell};
 use model::ports::{Clock, ManagerPort};
 use model::refusal::Refusal;
 use std::path::{Path, PathBuf};
@@ -58,7 +58,7 @@ impl<K: Clock> ManagerPort for Remote<K> {
         self.checkin.enrol(spec).await
     }
 
-    async fn leave(&self) -> Result<(), Refusal> {
+    async fn leave(&self) -> Result<Farewell, Refusal> {
         self.checkin.leave().await
     }
 

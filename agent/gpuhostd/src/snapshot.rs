@@ -4,9 +4,10 @@ mod daemon;
 mod told;
 
 use crate::args::ArgsFault;
-use crate::config;
+use crate::config::{self, Configuration};
+use crate::say;
 use anyhow::Context;
-use host::front::write_atomic;
+use host::front::{check_named, write_named};
 use host::snapshot::{Basket, Request, pack, take};
 use model::settings::Settings;
 use model::snapshot::{FORMAT, MANIFEST, Manifest, RECORDED};
@@ -61,26 +62,37 @@ pub(crate) fn parse(parser: &mut lexopt::Parser) -> Result<SnapshotArgs, ArgsFau
 pub fn run(args: &SnapshotArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     if std::io::stderr().is_terminal() {
-        eprintln!("Reading the host; the driver and the journal may take a minute.");
+        say::error("Reading the host; the driver and the journal may take a minute.");
     }
     let outcome = runtime.block_on(taken(args));
     // A file of a driver that never answers must not keep the process.
     runtime.shutdown_background();
-    let told = outcome?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&told)?);
-    } else {
-        print!("{told}");
+    let (told, archive) = outcome?;
+    let text = if args.json { serde_json::to_string_pretty(&told)? + "\n" } else { told.to_string() };
+    match archive {
+        // The archive has standard output for itself.
+        Some(archive) => {
+            say::bytes(&archive)?;
+            say::error(text.trim_end());
+        }
+        None => say::out(&text)?,
     }
     Ok(())
 }
 
-async fn taken(args: &SnapshotArgs) -> anyhow::Result<Told> {
+/// What is told of the snapshot, and the archive where it goes to standard output.
+async fn taken(args: &SnapshotArgs) -> anyhow::Result<(Told, Option<Vec<u8>>)> {
+    let to_output = args.output.as_deref() == Some(Path::new("-"));
     // Before minutes are spent on what could not be kept.
-    let folder = folder_of(args.output.as_deref().unwrap_or(Path::new("x")));
-    access(folder, AccessFlags::W_OK | AccessFlags::X_OK)
-        .with_context(|| format!("no archive can be written to {}; name another place with -o", folder.display()))?;
-    let (settings, wrong) = settings(args);
+    if to_output {
+        anyhow::ensure!(
+            !std::io::stdout().is_terminal(),
+            "an archive is nothing for a terminal: lead it to a file or a program"
+        );
+    } else {
+        can_be_written(args.output.as_deref())?;
+    }
+    let Configuration { settings, faults, .. } = config::read(&args.config);
     let taken_at = jiff::Timestamp::now();
     let request = Request {
         root: args.root.clone(),
@@ -89,8 +101,8 @@ async fn taken(args: &SnapshotArgs) -> anyhow::Result<Told> {
         parse: model::smi::parse,
     };
     let (mut basket, recorded) = take(&request).await;
-    if let Some(wrong) = wrong {
-        basket.miss("the configuration", &wrong);
+    if let Some(faults) = faults {
+        basket.miss("the configuration", &faults.to_string());
     }
     basket.json("settings.json", &without_paths(&request.settings)?);
     daemon::ask(args.bus.as_deref(), &mut basket).await;
@@ -99,17 +111,13 @@ async fn taken(args: &SnapshotArgs) -> anyhow::Result<Told> {
     basket.json(MANIFEST, &manifest);
     let seconds = u64::try_from(taken_at.as_second()).unwrap_or(0);
     let archive = pack(&basket, seconds).context("cannot pack the archive")?;
+    if to_output {
+        let told = Told { path: "standard output".into(), archive_bytes: archive.len(), manifest };
+        return Ok((told, Some(archive)));
+    }
     let path = args.output.clone().unwrap_or_else(|| default_name(&recorded.name, taken_at).into());
     write(&path, &archive)?;
-    Ok(Told { path, archive_bytes: archive.len(), manifest })
-}
-
-/// The daemon's settings; where they are wrong the defaults, and what is wrong.
-fn settings(args: &SnapshotArgs) -> (Settings, Option<String>) {
-    match config::read(&args.config) {
-        Ok(settings) => (settings, None),
-        Err(fault) => (Settings::default(), Some(format!("{:#}", anyhow::Error::from(fault)))),
-    }
+    Ok((Told { path, archive_bytes: archive.len(), manifest }, None))
 }
 
 /// The paths of the manager's API are the same everywhere, and one is named as if it were a secret.
@@ -143,11 +151,33 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn write(path: &Path, archive: &[u8]) -> anyhow::Result<()> {
-    let folder = folder_of(path);
+/// Folder and name of a file; the way to the folder may have links.
+fn place_of(path: &Path) -> anyhow::Result<(PathBuf, &str)> {
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.with_context(|| format!("{} is no name for a file", path.display()))?;
-    write_atomic(folder, name, archive, MODE).context("the snapshot was taken, and is lost: it could not be written")
+    let folder = folder_of(path);
+    let folder = folder.canonicalize().with_context(|| format!("there is no folder {}", folder.display()))?;
+    Ok((folder, name))
+}
+
+/// Whether an archive could be written there; nothing is, yet.
+fn can_be_written(output: Option<&Path>) -> anyhow::Result<()> {
+    let folder = match output {
+        Some(path) => {
+            let (folder, name) = place_of(path)?;
+            check_named(&folder, name)?;
+            folder
+        }
+        None => PathBuf::from("."),
+    };
+    access(&folder, AccessFlags::W_OK | AccessFlags::X_OK)
+        .with_context(|| format!("no archive can be written to {}; name another place with -o", folder.display()))
+}
+
+fn write(path: &Path, archive: &[u8]) -> anyhow::Result<()> {
+    let lost = "the snapshot was taken, and is lost: it could not be written";
+    let (folder, name) = place_of(path).context(lost)?;
+    write_named(&folder, name, archive, MODE).context(lost)
 }
 
 #[cfg(test)]
@@ -161,14 +191,27 @@ mod tests {
     }
 
     #[test]
-    fn the_archive_is_private_and_replaces_a_link_instead_of_following_it() {
+    fn the_archive_is_private_and_replaces_nothing_but_a_plain_file() {
         use std::os::unix::fs::{PermissionsExt, symlink};
         let folder = tempfile::tempdir().unwrap();
         let (victim, path) = (folder.path().join("victim"), folder.path().join("x.tar.gz"));
         std::fs::write(&victim, "theirs").unwrap();
         symlink(&victim, &path).unwrap();
-        write(&path, b"archive").unwrap();
+        let before = std::fs::symlink_metadata("/dev/null").unwrap().permissions().mode();
+        for taken in
+            [path.as_path(), Path::new("/dev/null"), Path::new("/dev/full"), Path::new("/dev/stdout"), folder.path()]
+        {
+            for fault in [can_be_written(Some(taken)), write(taken, b"archive")] {
+                let fault = format!("{:#}", fault.unwrap_err());
+                assert!(fault.contains("only a plain file is replaced"), "{}: {fault}", taken.display());
+            }
+        }
+        assert_eq!(std::fs::symlink_metadata("/dev/null").unwrap().permissions().mode(), before);
         assert_eq!(std::fs::read(&victim).unwrap(), b"theirs");
+        std::fs::remove_file(&path).unwrap();
+        can_be_written(Some(&path)).unwrap();
+        assert!(!path.exists());
+        write(&path, b"archive").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"archive");
         assert_eq!(path.symlink_metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert!(write(Path::new("/nonexistent/x"), b"").unwrap_err().to_string().contains("is lost"));

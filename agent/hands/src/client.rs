@@ -37,14 +37,14 @@ pub struct Introduction {
 #[derive(Debug, thiserror::Error)]
 pub enum HandFault {
     /// Nobody listens there.
-    #[error("cannot connect to {}; {}", .path.display(), remedy(.role, .source))]
+    #[error("cannot connect to {}: {error}; {}", .path.display(), remedy(.role, .error))]
     Connect {
         /// Which hand.
         role: HandRole,
         /// Its socket.
         path: PathBuf,
         /// What the host said.
-        source: io::Error,
+        error: io::Error,
     },
     /// The connection ended before the answer.
     #[error(
@@ -96,7 +96,10 @@ fn remedy(role: &HandRole, error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::PermissionDenied {
         format!("only the front's user may use it (see systemctl status gpuhostd-{name}.socket)")
     } else {
-        format!("start it with: systemctl start gpuhostd-{name}.socket")
+        // A restart, for a socket whose file was removed or replaced counts as active, and a start does nothing.
+        format!(
+            "its socket is gone or dead: systemctl restart gpuhostd-{name}.socket (without systemd: start gpuhostd --with-hands again)"
+        )
     }
 }
 
@@ -187,7 +190,7 @@ impl Client {
 
 async fn over_socket(role: HandRole, path: &Path, request: &Request) -> Result<Said, HandFault> {
     let mut stream =
-        UnixStream::connect(path).await.map_err(|source| HandFault::Connect { role, path: path.to_owned(), source })?;
+        UnixStream::connect(path).await.map_err(|error| HandFault::Connect { role, path: path.to_owned(), error })?;
     exchange(role, &mut stream, request).await
 }
 

@@ -3,6 +3,7 @@
 //! It stays what it was started as (root), so that a hand that crashed comes back with its powers although the front has
 //! given up its own. The sockets, the protocol and the checks are those of the units.
 
+use host::front::{LockFault, StateLock};
 use host::spawn::{self, Front};
 use model::message::Message;
 use nix::errno::Errno;
@@ -26,6 +27,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A hand that has lived this long was no crash loop: the next pause is short again.
 const LIVED: Duration = Duration::from_secs(60);
+/// Time that the hands of a launcher that was killed have to end.
+const FREE_WITHIN: Duration = Duration::from_secs(2);
 /// Time that the front, and then each hand, has to end after SIGTERM.
 const FAREWELL: Duration = Duration::from_millis(1700);
 
@@ -93,6 +96,17 @@ pub enum LaunchFault {
         /// Where the way ends.
         at: PathBuf,
     },
+    /// Somebody listens where a hand would.
+    #[error(
+        "{} is served already: under systemd the hands have sockets of their own (systemctl start gpuhostd); to start the hands \
+         with --with-hands all the same, first: systemctl stop gpuhostd gpuhostd-host.socket gpuhostd-holders.socket \
+         gpuhostd-containers.socket",
+        .0.display()
+    )]
+    Served(PathBuf),
+    /// Another daemon works with the same state.
+    #[error(transparent)]
+    Locked(#[from] LockFault),
     /// A process could not be started, or signals not be listened for.
     #[error("cannot start {0}")]
     Start(&'static str, #[source] io::Error),
@@ -122,15 +136,24 @@ pub fn run(launch: &Launch) -> Result<ExitCode, LaunchFault> {
 async fn live(launch: &Launch) -> Result<ExitCode, LaunchFault> {
     let owner = owner(launch.user.as_deref())?;
     in_reach(launch, owner)?;
+    // Before anything is changed that another daemon may be using.
+    let locked = StateLock::take(&launch.state)?;
+    let hands_folder = launch.run.join("hands");
+    for role in HandRole::ALL {
+        wait_until_free(&hands_folder.join(socket_name(role))).await?;
+    }
     for path in [&launch.state, &launch.run] {
         own_folder(path, owner)?;
     }
+    let _alone = match locked {
+        Some(locked) => Some(locked),
+        None => StateLock::take(&launch.state)?,
+    };
     // The front may not write where its hands' sockets are made: what it planted there we would give to it.
-    let hands_folder = launch.run.join("hands");
     let folder = own_folder(&hands_folder, Owner { uid: Uid::effective(), gid: Gid::effective() })?;
     let mut hands = JoinSet::new();
     for role in HandRole::ALL {
-        let listener = socket(&folder, &hands_folder, &format!("{}.sock", role.name()), owner)?;
+        let listener = socket(&folder, &hands_folder, &socket_name(role), owner)?;
         hands.spawn(keep(role, launch.clone(), owner, listener));
     }
     let mut front = start_front(launch, owner)?;
@@ -148,6 +171,22 @@ fn in_reach(launch: &Launch, owner: Owner) -> Result<(), LaunchFault> {
         if let Some(at) = spawn::closed_to(owner.uid.as_raw(), owner.gid.as_raw(), way) {
             return Err(LaunchFault::OutOfReach { user: name_of(owner.uid), what: what.clone(), at });
         }
+    }
+    Ok(())
+}
+
+fn socket_name(role: HandRole) -> String {
+    format!("{}.sock", role.name())
+}
+
+/// A hand of a launcher that was killed lives on for a moment.
+async fn wait_until_free(path: &Path) -> Result<(), LaunchFault> {
+    let until = Instant::now() + FREE_WITHIN;
+    while spawn::is_served(path).map_err(|error| LaunchFault::Make(path.to_owned(), error))? {
+        if Instant::now() >= until {
+            return Err(LaunchFault::Served(path.to_owned()));
+        }
+        sleep(Duration::from_millis(20)).await;
     }
     Ok(())
 }
@@ -190,7 +229,10 @@ fn start_front(launch: &Launch, owner: Owner) -> Result<Child, LaunchFault> {
     let kernel_log = spawn::open_log(&launch.kernel_log)
         .inspect_err(|error| {
             let file = launch.kernel_log.display();
-            tracing::warn!(message_id = Message::KernelLogUnavailable.id(), %error, "{file} cannot be opened; the front does without");
+            tracing::warn!(
+                message_id = Message::KernelLogUnavailable.id(),
+                "{file} cannot be opened, and the front does without: {error}"
+            );
         })
         .ok();
     let front = Front { name: &launch.exe, args: &args, become_user, input: kernel_log };

@@ -10,7 +10,7 @@ use host::hand::docker::{facts, smi_in_driver_container};
 use host::hand::holders;
 use host::hand::probe::{self, Parse, Probes};
 use host::hand::process::Supervisor;
-use model::driver::DriverSource;
+use model::driver::{DriverSource, ProbeFault};
 use model::policy::Policy;
 use model::settings::Settings;
 use std::ffi::OsString;
@@ -35,11 +35,39 @@ pub struct Ground {
     pub policy: PathBuf,
 }
 
+/// The settings of a hand, and what is wrong with the files that they come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// What is right in the files; for the rest the defaults.
+    pub settings: Settings,
+    /// What is wrong, in short.
+    pub wrong: Option<String>,
+}
+
+impl Given {
+    /// Said beside whatever is not found: it may have been looked for in the wrong place.
+    fn note(&self) -> Option<String> {
+        let wrong = self.wrong.as_ref()?;
+        Some(format!(
+            "the configuration is wrong ({wrong}), so that this hand may be looking in the usual place and not in yours"
+        ))
+    }
+}
+
+fn with_note<T>(outcome: Result<T, ProbeFault>, note: Option<&String>) -> Result<T, ProbeFault> {
+    outcome.map_err(|fault| match (fault, note) {
+        (ProbeFault::Absent { what, said }, Some(note)) => ProbeFault::Absent { what, said: format!("{said}; {note}") },
+        (other, _) => other,
+    })
+}
+
 /// What the hand of this role can do on this host; `parse` reads the output of `nvidia-smi -q -x`. The executable must call
 /// [`host::hand::probe::child_main`] when its first argument is [`host::hand::probe::ROLE`].
 #[must_use]
-pub fn acts(role: HandRole, settings: Settings, parse: Parse, ground: &Ground) -> Acts {
-    let settings = Arc::new(settings);
+pub fn acts(role: HandRole, given: Given, parse: Parse, ground: &Ground) -> Acts {
+    let note = given.note();
+    let (power_note, docker_note) = (note.clone(), note.clone());
+    let settings = Arc::new(given.settings);
     let probes = Probes::new(WORKER, parse);
     let (for_power, for_probes, for_docker) = (Arc::clone(&settings), Arc::clone(&settings), settings);
     let register = probes.clone();
@@ -48,11 +76,14 @@ pub fn acts(role: HandRole, settings: Settings, parse: Parse, ground: &Ground) -
         (changes.clone(), changes.clone(), ground.policy.clone(), ground.sysfs.clone());
     let lookers = Supervisor::default();
     Acts {
-        powerless: Box::new(move || why_powerless(role, &for_power.docker.socket)),
+        powerless: Box::new(move || {
+            let why = why_powerless(role, &for_power.docker.socket)?;
+            Some(power_note.as_ref().map_or_else(|| why.clone(), |note| format!("{why}; {note}")))
+        }),
         probe_driver: Box::new(move |source| {
-            let (settings, probes) = (Arc::clone(&for_probes), probes.clone());
+            let (settings, probes, note) = (Arc::clone(&for_probes), probes.clone(), note.clone());
             Box::pin(async move {
-                match source {
+                let probed = match source {
                     DriverSource::Nvml | DriverSource::Smi | DriverSource::Sysfs => {
                         probes.run(source, &settings.nvidia).await
                     }
@@ -60,12 +91,13 @@ pub fn acts(role: HandRole, settings: Settings, parse: Parse, ground: &Ground) -
                         let within = Duration::from_millis(settings.nvidia.probe_timeout_ms);
                         smi_in_driver_container(&settings.docker.socket, within, parse).await
                     }
-                }
+                };
+                with_note(probed, note.as_ref())
             })
         }),
         docker_facts: Box::new(move |()| {
-            let settings = Arc::clone(&for_docker);
-            Box::pin(async move { facts(&settings.docker.socket, DOCKER_WITHIN).await })
+            let (settings, note) = (Arc::clone(&for_docker), docker_note.clone());
+            Box::pin(async move { with_note(facts(&settings.docker.socket, DOCKER_WITHIN).await, note.as_ref()) })
         }),
         close_up: Box::new(move |scope| {
             let changes = looking.clone();

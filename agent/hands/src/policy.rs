@@ -1,13 +1,12 @@
 //! The policy file as a hand reads it: for itself, at every step, and strictly.
 
+use files::ReadFault;
 use model::message::Message;
 use model::policy::{self, Policy, PolicyFault};
-use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// More than any policy needs.
-const MAX_BYTES: u64 = 1024 * 1024;
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// The policy in force. No file means the defaults; one that is wrong, or that others than root could have written, allows
 /// nothing: a hand has no earlier policy to keep to. Blocking.
@@ -16,38 +15,47 @@ pub fn read(file: &Path) -> Policy {
     match look(file) {
         Ok(policy) => policy,
         Err(fault) => {
-            tracing::error!(message_id = Message::PolicyUnusable.id(), file = %file.display(), "the policy cannot be used, and nothing is allowed until it can: {fault}");
+            tracing::error!(
+                message_id = Message::PolicyUnusable.id(),
+                "the policy cannot be used, and nothing is allowed until it can: {}",
+                fault.to_string().replace('\n', "; ")
+            );
             Policy::strictest()
         }
     }
 }
 
-/// Reads the file. No file means the defaults. Blocking.
+/// Reads the file. No file means the defaults. Blocking, but for no longer than [`files::USUAL_TIME`].
 ///
 /// # Errors
 /// It cannot be read, others than root could have written it, or it is no policy.
 pub fn look(file: &Path) -> Result<Policy, PolicyFault> {
+    let path = file.to_owned();
+    match files::in_time(file, files::USUAL_TIME, move || Ok(look_now(&path))) {
+        Ok(looked) => looked,
+        Err(fault) => Err(PolicyFault::File(fault.to_string())),
+    }
+}
+
+fn look_now(file: &Path) -> Result<Policy, PolicyFault> {
     let name = || file.display().to_string();
-    let unfit = |said: String| PolicyFault::Unreadable { file: name(), said };
-    let unreadable = |error: std::io::Error| PolicyFault::File { file: name(), said: error.to_string() };
-    let status = match std::fs::metadata(file) {
-        Ok(status) => status,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Policy::default()),
-        Err(error) => return Err(unreadable(error)),
+    let unreadable = |fault: ReadFault| PolicyFault::File(fault.to_string());
+    let plain = match files::open(file) {
+        Ok(plain) => plain,
+        Err(ReadFault::Missing { .. }) => return Ok(Policy::default()),
+        Err(fault) => return Err(unreadable(fault)),
     };
-    if !status.is_file() || status.len() > MAX_BYTES {
-        return Err(unfit("it is no plain file of a sensible size".to_owned()));
-    }
     let ours = nix::unistd::geteuid().as_raw();
-    if (status.uid() != 0 && status.uid() != ours) || status.mode() & 0o022 != 0 {
-        return Err(unfit(format!(
+    if (plain.uid != 0 && plain.uid != ours) || plain.mode & 0o022 != 0 {
+        let said = format!(
             "others than root may write it (owner {}, mode {:o}): chown root {path}; chmod 0644 {path}",
-            status.uid(),
-            status.mode() & 0o7777,
+            plain.uid,
+            plain.mode,
             path = file.display()
-        )));
+        );
+        return Err(PolicyFault::Unfit { file: name(), said });
     }
-    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    let text = plain.read_text(file, MAX_BYTES).map_err(unreadable)?;
     policy::read(&name(), &text)
 }
 
@@ -79,6 +87,13 @@ mod tests {
     fn a_wrong_or_a_writable_one_allows_nothing() {
         assert_eq!(with("[host.passthrough]\nalowed = true\n", 0o644), Policy::strictest());
         assert_eq!(with("", 0o666), Policy::strictest());
-        assert_eq!(read(Path::new("/dev/null")), Policy::strictest());
+        assert_eq!(read(Path::new("/dev/null")), Policy::strictest(), "everybody can write it");
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("policy.toml");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(read(&pipe), Policy::strictest());
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("nothing", &link).unwrap();
+        assert_eq!(read(&link), Policy::strictest(), "a link to nothing is no missing file");
     }
 }

@@ -3,7 +3,8 @@
 use crate::acts::Acts;
 use crate::causes::with_causes;
 use crate::frame::{self, FrameFault};
-use crate::peers::Peers;
+use crate::peers::{Peers, Stranger};
+use model::log_limit::LogLimit;
 use model::message::Message;
 use serde::Deserialize;
 use std::io;
@@ -97,6 +98,7 @@ pub async fn serve(
 ) -> Result<Left, ServeFault> {
     let leave_at = || limits.leave_after.map(|after| Instant::now() + after);
     let mut talks = JoinSet::new();
+    let mut log = ConnectionLog { role, strangers: LogLimit::default(), broken: LogLimit::default() };
     let mut leave = leave_at();
     let renew = limits.renew_after.map(|after| Instant::now() + after);
     loop {
@@ -106,14 +108,15 @@ pub async fn serve(
                 match peers.admit(&stream) {
                     Ok(()) => {
                         let (acts, limits) = (Arc::clone(acts), limits.clone());
-                        talks.spawn(async move { log_end(&converse(role, stream, &acts, &limits).await) });
+                        talks.spawn(async move { converse(role, stream, &acts, &limits).await });
                     }
-                    Err(stranger) => tracing::warn!(message_id = Message::StrangerRefused.id(), hand = role.name(), "connection refused: {}", with_causes(&stranger)),
+                    Err(stranger) => log.stranger(&stranger),
                 }
             }
             Some(ended) = talks.join_next() => {
-                if let Err(panic) = ended {
-                    tracing::error!(message_id = Message::RequestBroke.id(), hand = role.name(), "a request broke the code that served it: {panic}");
+                match ended {
+                    Ok(ended) => log.end(&ended),
+                    Err(panic) => tracing::error!(message_id = Message::RequestBroke.id(), hand = role.name(), "a request broke the code that served it: {panic}"),
                 }
                 leave = leave_at();
                 let old = renew.is_some_and(|renew| Instant::now() >= renew);
@@ -139,11 +142,36 @@ async fn until(instant: Option<Instant>) {
     }
 }
 
-fn log_end(end: &Ended) {
-    match end {
-        Ended::ByPeer => {}
-        Ended::Quiet(_) | Ended::Frame(_) | Ended::Garbage(_) => {
-            tracing::warn!(message_id = Message::HandConnectionClosed.id(), "connection closed: {}", with_causes(end));
+/// What is logged of connections: who may connect can do it as often as it likes.
+struct ConnectionLog {
+    role: HandRole,
+    strangers: LogLimit,
+    broken: LogLimit,
+}
+
+impl ConnectionLog {
+    fn stranger(&mut self, stranger: &Stranger) {
+        let Some(left_out) = self.strangers.one(std::time::Instant::now()) else { return };
+        tracing::warn!(
+            message_id = Message::StrangerRefused.id(),
+            hand = self.role.name(),
+            "connection refused: {}{left_out}",
+            with_causes(stranger)
+        );
+    }
+
+    fn end(&mut self, end: &Ended) {
+        match end {
+            Ended::ByPeer => {}
+            Ended::Quiet(_) | Ended::Frame(_) | Ended::Garbage(_) => {
+                let Some(left_out) = self.broken.one(std::time::Instant::now()) else { return };
+                tracing::warn!(
+                    message_id = Message::HandConnectionClosed.id(),
+                    hand = self.role.name(),
+                    "connection closed: {}{left_out}",
+                    with_causes(end)
+                );
+            }
         }
     }
 }

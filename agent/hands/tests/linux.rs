@@ -16,6 +16,7 @@ use model::settings::Settings;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 use wire::hand::HandRole;
 
 /// A reader of nvidia-smi's output that knows one sentence.
@@ -48,12 +49,18 @@ struct Hands {
 
 /// Both hands of a host whose nvidia-smi is this script (none where it is empty), and where no Docker runs.
 fn hands(folder: &Path, script: &str) -> Hands {
+    hands_with(folder, script, None)
+}
+
+fn hands_with(folder: &Path, script: &str, wrong: Option<&str>) -> Hands {
     let mut settings = Settings::default();
     settings.docker.socket = folder.join("docker.sock").display().to_string();
     settings.nvidia.smi_paths = if script.is_empty() { Vec::new() } else { vec![program(folder, script)] };
     settings.nvidia.probe_timeout_ms = 5000;
     let ground = linux::Ground { sysfs: folder.join("sys"), policy: folder.join("policy.toml") };
-    let acts = |role| linux::acts(role, settings.clone(), parse, &ground);
+    let acts = |role| {
+        linux::acts(role, linux::Given { settings: settings.clone(), wrong: wrong.map(str::to_owned) }, parse, &ground)
+    };
     let [host, containers, holders] = HandRole::ALL.map(|role| Served::with(role, ourselves(), acts(role), limits()));
     Hands { host, containers, holders, settings }
 }
@@ -92,6 +99,18 @@ async fn what_is_not_there_is_said_to_be_absent() {
     }
     let fault = hands.remote().docker_facts().await.unwrap_err();
     assert!(matches!(fault, ProbeFault::Absent { .. }) && fault.to_string().contains("docker.sock"), "{fault:?}");
+}
+
+#[tokio::test]
+async fn a_hand_with_a_wrong_configuration_works_and_says_so_where_it_finds_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = Some("/etc/gpuhostd/config.toml:3:1: docker.sokcet is not known");
+    let hands = hands_with(folder.path(), "echo no GPU", wrong);
+    assert!(hands.remote().probe_driver(DriverSource::Smi).await.is_ok());
+    let fault = hands.remote().docker_facts().await.unwrap_err().to_string();
+    assert!(fault.contains("docker.sock") && fault.contains("config.toml:3:1: docker.sokcet"), "{fault}");
+    let hello = hands.remote().hand(HandRole::Containers).hello(Duration::from_secs(10)).await.unwrap();
+    assert!(hello.powerless.is_some_and(|why| why.contains("docker.sokcet")));
 }
 
 #[tokio::test]

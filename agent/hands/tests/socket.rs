@@ -269,13 +269,16 @@ async fn the_hand_stays_while_an_act_runs_and_while_a_child_hangs() {
 }
 
 #[tokio::test]
-async fn a_missing_hand_is_a_fault_that_says_how_to_start_it() {
+async fn a_missing_hand_is_a_fault_that_says_how_to_get_it_back() {
     let folder = tempfile::tempdir().unwrap();
     let client = hands::Client::at(HandRole::Containers, folder.path());
     let fault = client.ask(Ask::DockerFacts, LONG).await.unwrap_err();
     let ProbeFault::HandUnavailable { what, said } = fault.into_probe_fault() else { panic!("another fault") };
     assert_eq!(what, "the containers hand");
-    assert!(said.contains("containers.sock") && said.contains("systemctl start gpuhostd-containers.socket"), "{said}");
+    assert!(
+        said.contains("containers.sock") && said.contains("systemctl restart gpuhostd-containers.socket"),
+        "{said}"
+    );
     assert!(said.contains("No such file"), "{said}");
 }
 

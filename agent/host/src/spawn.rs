@@ -6,6 +6,7 @@
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 use nix::unistd::{AccessFlags, Gid, Uid, faccessat, setfsgid, setfsuid};
 use std::ffi::OsString;
 use std::io;
@@ -137,6 +138,21 @@ pub fn remove_socket(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether a process listens on a socket of this name. Nothing is asked of it.
+///
+/// # Errors
+/// What the host said.
+pub fn is_served(path: &Path) -> io::Result<bool> {
+    // Without waiting: a queue that is full belongs to somebody who listens, and hangs.
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    match socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?) {
+        Ok(()) | Err(Errno::EAGAIN | Errno::EINPROGRESS) => Ok(true),
+        Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 /// Sets the permissions of a file of ours, in a folder that nobody else may write in.
 ///
 /// # Errors
@@ -188,6 +204,19 @@ mod tests {
         mode(&home, 0o700);
         assert_eq!(closed_to(0, 0, &file), None);
         std::fs::write(home.join("ours"), "").unwrap();
+    }
+
+    #[test]
+    fn a_socket_is_served_as_long_as_somebody_listens() {
+        use std::os::unix::net::UnixListener;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        assert!(!is_served(&path).unwrap());
+        let listener = UnixListener::bind(&path).unwrap();
+        let asked: Vec<bool> = (0..5000).map(|_| is_served(&path).unwrap()).collect();
+        assert!(asked.iter().all(|served| *served), "a full queue is somebody's");
+        drop(listener);
+        assert!(path.exists() && !is_served(&path).unwrap());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-use host::front::{StoreFault, read_bounded, remove, write_atomic};
+use host::front::{StoreFault, read_bounded, remove, remove_named, write_atomic, write_named};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
@@ -113,6 +113,34 @@ fn nothing_that_is_planted_is_written_into_or_waited_for() {
             assert_eq!(read_bounded(&dir.path().join("state"), 99).unwrap(), b"ours");
         }
     }
+}
+
+#[test]
+fn what_a_caller_names_replaces_nothing_but_a_plain_file() {
+    for what in ["symlink", "pipe", "socket", "device", "folder"] {
+        let dir = folder();
+        let (at, victim) = (dir.path().join("out"), dir.path().join("victim"));
+        fs::write(&victim, "untouched").unwrap();
+        if what == "folder" {
+            fs::create_dir(&at).unwrap()
+        } else {
+            plant(what, &at, &victim)
+        }
+        let before = fs::symlink_metadata(&at).unwrap().ino();
+        for fault in [write_named(dir.path(), "out", b"x", 0o600), remove_named(dir.path(), "out")] {
+            let fault = fault.unwrap_err();
+            assert!(matches!(fault, StoreFault::InTheWay { .. }), "{what}: {fault}");
+            assert!(fault.to_string().contains("out is a "), "{what}: {fault}");
+        }
+        assert_eq!(fs::symlink_metadata(&at).unwrap().ino(), before, "{what}");
+        assert_eq!(fs::read(&victim).unwrap(), b"untouched", "{what}");
+    }
+    let dir = folder();
+    write_named(dir.path(), "out", b"one", 0o600).unwrap();
+    write_named(dir.path(), "out", b"two", 0o600).unwrap();
+    assert_eq!(fs::read(dir.path().join("out")).unwrap(), b"two");
+    remove_named(dir.path(), "out").unwrap();
+    assert!(names(dir.path()).is_empty());
 }
 
 #[test]

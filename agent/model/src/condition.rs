@@ -1,5 +1,9 @@
 //! Conditions: standing statements about the host that a person or a manager should know.
 
+mod changes;
+
+pub use changes::{Changes, Line, Now};
+
 use crate::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 

@@ -150,6 +150,41 @@ pub struct CheckinStatus {
     /// Standing statements of the check-in (`unauthenticated`, `duplicate_identity`, …).
     pub conditions: Vec<Condition>,
 }
+/// What came of leaving a manager. The credential is wiped in each case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Farewell {
+    /// There was no manager to leave.
+    NotEnrolled,
+    /// The manager knows.
+    Told {
+        /// Its address.
+        manager: String,
+    },
+    /// The manager does not know.
+    NotTold {
+        /// Its address.
+        manager: String,
+        /// What kept it from knowing.
+        why: String,
+    },
+}
+
+impl std::fmt::Display for Farewell {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotEnrolled => out.write_str(
+                "this host was not enrolled: there was no manager to leave, and what was kept of an enrolment is wiped",
+            ),
+            Self::Told { manager } => {
+                write!(out, "this host has left its manager {manager}, and its credential is wiped")
+            }
+            Self::NotTold { manager, why } => write!(
+                out,
+                "the credential of this host is wiped, and its manager {manager} could not be told ({why}): remove the host there too"
+            ),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

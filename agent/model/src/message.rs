@@ -14,6 +14,10 @@ pub enum Message {
     GpuHealthRecovered,
     /// The kernel log cannot be read.
     KernelLogUnavailable,
+    /// A condition holds.
+    ConditionHolds,
+    /// A condition does not hold any more.
+    ConditionOver,
     /// A task that asked the host ended without an answer.
     ObserverTaskFailed,
     /// A job has begun: who asked for what.
@@ -44,8 +48,6 @@ pub enum Message {
     BusCallRefused,
     /// The message bus is not there, or does not give us the name.
     BusUnavailable,
-    /// A log level could not be taken.
-    LogLevelKept,
     /// The identity or its credential could not be written, moved or wiped.
     IdentityNotKept,
     /// The credential could not be renewed.
@@ -62,8 +64,10 @@ pub enum Message {
     TasksLeft,
     /// The PCI bus has not answered.
     PciSilent,
-    /// The configuration is wrong, and the old one stays in force.
+    /// The configuration is wrong, and other settings are in force.
     ConfigurationWrong,
+    /// The settings in force could not be kept for a later start.
+    ConfigurationNotKept,
     /// The main loop has stopped to turn.
     LoopStuck,
     /// A hand cannot work.
@@ -92,11 +96,13 @@ pub enum Message {
 
 impl Message {
     /// All of them.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 43] = [
         Self::GpuHealthFailed,
         Self::GpuHealthDegraded,
         Self::GpuHealthRecovered,
         Self::KernelLogUnavailable,
+        Self::ConditionHolds,
+        Self::ConditionOver,
         Self::ObserverTaskFailed,
         Self::JobBegan,
         Self::JobEnded,
@@ -112,7 +118,6 @@ impl Message {
         Self::BusCallsCut,
         Self::BusCallRefused,
         Self::BusUnavailable,
-        Self::LogLevelKept,
         Self::IdentityNotKept,
         Self::CredentialNotRenewed,
         Self::GoodbyeNotHeard,
@@ -122,6 +127,7 @@ impl Message {
         Self::TasksLeft,
         Self::PciSilent,
         Self::ConfigurationWrong,
+        Self::ConfigurationNotKept,
         Self::LoopStuck,
         Self::HandBroken,
         Self::ServiceManagerSilent,
@@ -144,6 +150,8 @@ impl Message {
             Self::GpuHealthDegraded => "bd3f03eeedfb4e538ef17568f352a01b",
             Self::GpuHealthRecovered => "ad959fc43ab24515b1c67883b64f60e3",
             Self::KernelLogUnavailable => "b005623a68544c629c9ef8a72e29a394",
+            Self::ConditionHolds => "e3ca510858a049ed832f84c078db6465",
+            Self::ConditionOver => "fba465af4d8645eaa7ac8df6daad39b1",
             Self::ObserverTaskFailed => "38ef05add1544f7b836a60cfff07d652",
             Self::JobBegan => "5a9df0c66d8a4c3c8cf7d5a0b0a6a8d1",
             Self::JobEnded => "0f1f9a2e6c1546d7a3b1f2f6a9e0c7b4",
@@ -159,7 +167,6 @@ impl Message {
             Self::BusCallsCut => "45b1967825a44ef98b54572764cbc28e",
             Self::BusCallRefused => "9e3d913faa46424496e3e6ffc5dbab0c",
             Self::BusUnavailable => "71ab420ef6a04ec689c7fe59134ac217",
-            Self::LogLevelKept => "fbdd5a4b02964e1a8932a53acef8a99f",
             Self::IdentityNotKept => "c2428d0e8b8d4084b16412818633f6d9",
             Self::CredentialNotRenewed => "47f3f293ee414d40a29acabcff6e88b2",
             Self::GoodbyeNotHeard => "caa56a73f1504cf3bfc7a59150192dee",
@@ -169,6 +176,7 @@ impl Message {
             Self::TasksLeft => "7910461a267e4cc59a8ef6a66e0ba597",
             Self::PciSilent => "6344ce397fb847ca9282600df59a606c",
             Self::ConfigurationWrong => "312cc7af5f37448d8297c5a15ec6fdb0",
+            Self::ConfigurationNotKept => "8c01d03ae9fd4b0189fee26d29535546",
             Self::LoopStuck => "65d10896c54d412896eba1cd99e4359a",
             Self::HandBroken => "e23d9d011b674f94a5e7d8ca2c9f675f",
             Self::ServiceManagerSilent => "b6c1d5a3aaa44334956d85aded6885b7",

@@ -91,7 +91,7 @@ pub trait ManagerPort: Send + Sync + 'static {
     ///
     /// # Errors
     /// The credential could not be wiped.
-    fn leave(&self) -> impl Future<Output = Result<(), crate::refusal::Refusal>> + Send;
+    fn leave(&self) -> impl Future<Output = Result<crate::enrol::Farewell, crate::refusal::Refusal>> + Send;
 
     /// Freezes every change that a manager asks for, or lifts that; it is on disk when it returns.
     ///

@@ -1,10 +1,14 @@
 //! Settings: what the administrator configures, parsed from TOML fragments that name file, line and field when they are wrong.
 
 mod check;
-mod merge;
+mod kept;
+mod log_filter;
+mod read;
 
 pub use check::is_https;
-pub use merge::{SettingsFault, merge};
+pub use kept::{Kept, KeptFault};
+pub use log_filter::{LogFilter, LogLevel};
+pub use read::{Merged, merge};
 
 use crate::checkin::Pins;
 use crate::features::FeatureName;
@@ -14,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// All settings, after the fragments were laid over each other. Every field has a default that works.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Settings {
     /// The daemon itself.
     pub agent: AgentSettings,
@@ -32,7 +36,7 @@ pub struct Settings {
 
 /// One GPU.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct GpuSettings {
     /// Features that no workspace may use on it: `cuda`, `nvenc`, `nvdec`, `vaapi`, `dri3`, `egl`, `vulkan`.
     pub features_off: BTreeSet<FeatureName>,
@@ -40,23 +44,23 @@ pub struct GpuSettings {
 
 /// The daemon itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct AgentSettings {
     /// Seconds between two samples of driver, Docker and host facts. PCI is read on change, not on time.
     pub sample_interval_s: u64,
-    /// `error`, `warn`, `info`, `debug` or `trace`, or targets as `info,zbus=warn`.
-    pub log_level: String,
+    /// `off`, `error`, `warn`, `info`, `debug` or `trace`, also by target as `info,zbus=warn`.
+    pub log_level: LogFilter,
 }
 
 impl Default for AgentSettings {
     fn default() -> Self {
-        Self { sample_interval_s: 30, log_level: "info,zbus=warn".to_owned() }
+        Self { sample_interval_s: 30, log_level: LogFilter::default() }
     }
 }
 
 /// The manager that the host checks in with. Without `urls` the host is on its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct ManagerSettings {
     /// Managers, `https://manager.example:443`; the first one that answers is kept.
     pub urls: Vec<String>,
@@ -109,7 +113,7 @@ impl Default for ManagerSettings {
 
 /// Paths of the manager API, each below the manager's address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct ManagerPaths {
     /// GET: protocols and features.
     pub version: String,
@@ -138,7 +142,7 @@ impl Default for ManagerPaths {
 
 /// Docker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct DockerSettings {
     /// Docker's socket.
     pub socket: String,
@@ -152,7 +156,7 @@ impl Default for DockerSettings {
 
 /// NVIDIA driver probes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct NvidiaSettings {
     /// Where libnvidia-ml.so.1 is looked for, in this order; a bare name is left to the dynamic linker.
     pub nvml_paths: Vec<String>,
@@ -179,7 +183,7 @@ impl Default for NvidiaSettings {
 
 /// Metrics for Prometheus: both ways out are off where nothing is said.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct MetricsSettings {
     /// Unix stream socket that answers `GET /metrics`.
     pub socket: Option<String>,

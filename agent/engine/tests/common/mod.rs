@@ -4,7 +4,7 @@
 
 use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverReport, DriverSource, ProbeFault};
-use model::enrol::EnrolSpec;
+use model::enrol::{EnrolSpec, Farewell};
 use model::host_facts::HostFacts;
 use model::pci::{DrmNodes, GpuFunction, PciScan, PcieLink};
 use model::ports::{ChangePort, Clock, HostChange, HostPort, ManagerPort, ScanFault};
@@ -159,7 +159,7 @@ impl ManagerPort for NoManager {
         Err(Refusal::Unavailable { what: "manager".into(), why: "there is none".into() })
     }
 
-    async fn leave(&self) -> Result<(), Refusal> {
-        Ok(())
+    async fn leave(&self) -> Result<Farewell, Refusal> {
+        Ok(Farewell::NotEnrolled)
     }
 }

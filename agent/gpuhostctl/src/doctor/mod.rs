@@ -4,19 +4,19 @@ mod print;
 
 use crate::args::Doctor;
 use crate::failure::Failure;
+use crate::input;
 use crate::role::{self, Facts};
 use crate::text::{print as print_lines, print_json};
 use indicatif::{ProgressBar, ProgressStyle};
 use model::doctor::diagnose;
 use model::doctor::facts::{DoctorFacts, FORMAT};
-use std::io::{IsTerminal, Read};
-use std::path::Path;
+use std::io::IsTerminal;
 use std::time::Duration;
 
 /// Nothing is shown of a reading that is done within this time.
 const SHOW_AFTER: Duration = Duration::from_secs(1);
 /// Facts are no larger than this.
-const FACTS_MAX_BYTES: u64 = 32 * 1024 * 1024;
+const FACTS_MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// Examines the host. An error or a warning is told by the exit status, a hint is not.
 pub(crate) fn run(how: Doctor, bus: Option<String>, json: bool) -> Result<(), Failure> {
@@ -24,7 +24,7 @@ pub(crate) fn run(how: Doctor, bus: Option<String>, json: bool) -> Result<(), Fa
         return print::list(json);
     }
     let text = match &how.facts {
-        Some(file) => read(file)?,
+        Some(file) => input::read_text(file, FACTS_MAX_BYTES)?,
         None => crate::block_on(of_this_host(Facts { root: how.root, config: how.config, state: how.state, bus }))?,
     };
     let facts = parse(&text)?;
@@ -55,18 +55,6 @@ async fn of_this_host(asked: Facts) -> Result<String, Failure> {
         bar.finish_and_clear();
     }
     facts
-}
-
-fn read(file: &Path) -> Result<String, Failure> {
-    let unreadable = |source| Failure::File { path: file.to_owned(), source };
-    let mut text = String::new();
-    if file == Path::new("-") {
-        std::io::stdin().take(FACTS_MAX_BYTES).read_to_string(&mut text).map_err(unreadable)?;
-    } else {
-        let opened = std::fs::File::open(file).map_err(unreadable)?;
-        opened.take(FACTS_MAX_BYTES).read_to_string(&mut text).map_err(unreadable)?;
-    }
-    Ok(text)
 }
 
 /// The format first: facts of another version must not be judged wrongly.

@@ -1,11 +1,13 @@
 //! The one gate: which action each member needs, and whether this caller may. A member without an action is denied.
 
 use super::authority::Authority;
-use super::limits::{Telling, Told};
+use super::limits::locked;
 use super::options::Standard;
 use engine::command::{Actor, Authorized, Command, Origin, Verdict};
+use model::log_limit::LogLimit;
 use model::message::Message;
 use model::refusal::Refusal;
+use std::sync::Mutex;
 use std::time::Instant;
 use wire::dbus::{GPU_INTERFACE, HOST_INTERFACE};
 use zbus::message::{Flags, Header};
@@ -72,13 +74,13 @@ impl Admission {
 #[derive(Debug)]
 pub(super) struct Gate {
     authority: Authority,
-    told: Told,
+    refusals: Mutex<LogLimit>,
 }
 
 impl Gate {
     /// A gate that asks this authority.
     pub(super) fn new(authority: Authority) -> Self {
-        Self { authority, told: Told::default() }
+        Self { authority, refusals: Mutex::default() }
     }
 
     /// Lets the caller of a message in, or says why not. The subject is the sender's unique name on the bus, which cannot be
@@ -109,15 +111,14 @@ impl Gate {
     }
 
     fn tell(&self, header: &Header<'_>, action: Action, member: &str, refusal: &Refusal) {
-        let Telling::Yes(untold) = self.told.one(Instant::now()) else { return };
+        let Some(left_out) = locked(&self.refusals).one(Instant::now()) else { return };
+        let sender = header.sender().map_or("nobody", |name| name.as_str());
         tracing::warn!(
             message_id = Message::BusCallRefused.id(),
             action = action.id(),
             member,
-            sender = header.sender().map(|name| name.as_str()),
-            error = %refusal,
-            untold,
-            "a call over D-Bus was refused"
+            sender,
+            "a call over D-Bus was refused: {member} by {sender}: {refusal}{left_out}"
         );
     }
 }

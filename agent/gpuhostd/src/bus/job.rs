@@ -58,6 +58,7 @@ pub(super) fn job_view(job: &Job) -> JobView {
         current_step: job.current_step.clone(),
         plan: job.plan.clone(),
         cautions: job.cautions.clone(),
+        remark: job.remark.clone(),
         started_by_uid: job.started_by.uid,
         started_by: started_by.to_owned(),
         started_at: millis(job.started_at),
@@ -134,6 +135,13 @@ impl JobObject {
     #[zbus(property)]
     fn cautions(&self) -> Vec<String> {
         self.0.now().cautions.clone()
+    }
+
+    /// What is worth knowing of how it ended, in words: that the manager could not be told of a leave. Empty until the job has
+    /// ended, and where there is nothing.
+    #[zbus(property)]
+    fn remark(&self) -> String {
+        self.0.now().remark.clone()
     }
 
     /// bus, manager or reconciler.

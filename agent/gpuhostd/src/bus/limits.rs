@@ -1,9 +1,8 @@
-//! Bounds what callers can have us do at once: calls that are served, calls that wait for polkit, and what is told of refusals.
+//! Bounds what callers can have us do at once: calls that are served, and calls that wait for polkit.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// So many calls are served at once: more than can wait for the core and for polkit. While an answer finds its way out none is
@@ -15,10 +14,6 @@ const READ_AHEAD: usize = 8;
 const SEATS: usize = 8;
 /// and so many of one user.
 const SEATS_EACH: usize = 4;
-/// So many refusals are told one by one
-const TOLD: u32 = 20;
-/// in this time; the others are counted.
-const TOLD_IN: Duration = Duration::from_secs(10);
 
 /// What a lock guards, also after a panic while it was held: all that is guarded here is whole at any time.
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -105,47 +100,10 @@ impl Drop for Seat<'_> {
     }
 }
 
-/// What may be told of refusals: whoever is refused all the time must not push everything else out of the journal.
-#[derive(Debug, Default)]
-pub(super) struct Told(Mutex<Window>);
-
-#[derive(Debug, Default)]
-struct Window {
-    since: Option<Instant>,
-    told: u32,
-    untold: u64,
-}
-
-/// Whether one refusal is told, and how many were not since the last that was.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Telling {
-    /// It is, and so many before it were not.
-    Yes(u64),
-    /// It is counted only.
-    No,
-}
-
-impl Told {
-    /// One more refusal, now.
-    pub(super) fn one(&self, now: Instant) -> Telling {
-        let mut window = locked(&self.0);
-        if window.since.is_none_or(|since| now.duration_since(since) >= TOLD_IN) {
-            let untold = window.untold;
-            *window = Window { since: Some(now), told: 1, untold: 0 };
-            return Telling::Yes(untold);
-        }
-        if window.told < TOLD {
-            window.told += 1;
-            return Telling::Yes(0);
-        }
-        window.untold += 1;
-        Telling::No
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn one_user_leaves_seats_for_others() {
@@ -157,15 +115,6 @@ mod tests {
         drop(kept);
         assert!(seats.take(1000).is_some());
         assert!(seats.0.lock().unwrap().is_empty(), "nothing is kept of who has gone");
-    }
-
-    #[test]
-    fn refusals_are_told_until_there_are_too_many_and_the_others_are_counted() {
-        let (told, start) = (Told::default(), Instant::now());
-        assert!((0..TOLD).all(|_| told.one(start) == Telling::Yes(0)));
-        assert!((0..70_000).all(|_| told.one(start) == Telling::No));
-        assert_eq!(told.one(start + TOLD_IN), Telling::Yes(70_000));
-        assert_eq!(told.one(start + TOLD_IN), Telling::Yes(0));
     }
 
     #[tokio::test]

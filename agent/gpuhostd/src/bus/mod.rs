@@ -143,7 +143,11 @@ async fn keep_serving(
             pause = RETRY_FIRST;
         }
         let why = fault_chain(&fault);
-        tracing::warn!(message_id = Message::BusUnavailable.id(), error = %why, retry_ms = pause.as_millis(), "D-Bus is unavailable; the daemon goes on without it");
+        tracing::warn!(
+            message_id = Message::BusUnavailable.id(),
+            retry_ms = pause.as_millis(),
+            "D-Bus is unavailable, and the daemon goes on without it: {why}"
+        );
         state.send_replace(BusState::Unavailable { why });
         if tokio::time::timeout(pause, cancel.cancelled()).await.is_ok() {
             break;

@@ -93,13 +93,16 @@ pub(super) async fn serve_once(
         done = setup => done.map_err(|_| BusFault::Silent { bus: bus.clone() })??,
     };
     let unique_name = connection.unique_name().map(ToString::to_string).unwrap_or_default();
-    tracing::info!(bus = %bus, name = BUS_NAME, unique_name = %unique_name, "serving D-Bus");
+    tracing::info!(unique_name = %unique_name, "serving {BUS_NAME} on {bus}");
     state.send_replace(BusState::Serving { unique_name });
     let end = follow((&connection, &asking), &bus, sources, &mut tree, &mut lost, cancel).await;
     // The goodbye waits for everybody who still holds the connection, and these two would hold it for ever.
     drop((tree, lost));
     if tokio::time::timeout(GOODBYE_DEADLINE, connection.graceful_shutdown()).await.is_err() {
-        tracing::warn!(message_id = Message::BusCallsCut.id(), bus = %bus, "calls were still under way when the D-Bus connection was closed");
+        tracing::warn!(
+            message_id = Message::BusCallsCut.id(),
+            "calls were still under way when the connection to {bus} was closed"
+        );
     }
     end
 }

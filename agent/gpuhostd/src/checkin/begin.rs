@@ -2,7 +2,7 @@
 
 use crate::checkin::byhand::ByHandOut;
 use crate::checkin::enrolment::Applicant;
-use crate::checkin::goodbye::{self, Farewell};
+use crate::checkin::goodbye::{self, Addressee};
 use crate::checkin::identity::{Forgotten, Identity, LastReply, Pending};
 use crate::checkin::keeper::Write;
 use crate::checkin::lanes::{Back, Lane};
@@ -13,7 +13,7 @@ use crate::checkin::task::Task;
 use crate::checkin::token_file::TokenFile;
 use crate::checkin::{byhand, wake};
 use model::checkin::{Config, Goal, Key, Known, Machine};
-use model::enrol::{CheckinState, EnrolSpec};
+use model::enrol::{CheckinState, EnrolSpec, Farewell};
 use model::message::Message;
 use model::ports::Clock;
 use model::refusal::Refusal;
@@ -120,7 +120,7 @@ impl<C: Clock> Task<C> {
             goal,
             interval_s: settings.heartbeat_interval_s,
             asked_interval_s: None,
-            zone: settings.zone_set().map(str::to_owned),
+            zone: settings.zone.clone(),
             managers,
             keys,
             may_enrol_again: settings.enrolment_token_file.is_some(),
@@ -179,21 +179,21 @@ impl<C: Clock> Task<C> {
         self.lanes.start(Lane::ByHand, async move { Back::ByHand(Box::new(byhand::enrol(out, clock).await)) });
     }
 
-    fn leave(&mut self, reply: oneshot::Sender<Result<(), Refusal>>) {
+    fn leave(&mut self, reply: oneshot::Sender<Result<Farewell, Refusal>>) {
         self.stop_requests();
         let machine = self.cadence.machine();
-        let farewell = self.session.life.enrolled().and_then(|enrolled| {
+        let to = self.session.life.enrolled().and_then(|enrolled| {
             let identity = enrolled.identity();
             let in_use = machine.and_then(|machine| machine.manager().cloned());
             let last = || self.session.last_reply.as_ref().and_then(|last| last.accepted_by.clone());
             let manager = in_use.or_else(last).or_else(|| identity.managers.first().cloned())?;
             let way = self.transport.way(&self.session.settings, &identity.trust, identity.credentials.first());
-            Some(Farewell { way, manager, server_id: identity.server_id.clone() })
+            Some(Addressee { way, manager, server_id: identity.server_id.clone() })
         });
         self.cadence.stop();
         self.keeper.forget_all();
         let store = self.store.clone();
-        self.lanes.start(Lane::Goodbye, async move { Back::Goodbye(goodbye::leave(farewell, store, reply).await) });
+        self.lanes.start(Lane::Goodbye, async move { Back::Goodbye(goodbye::leave(to, store, reply).await) });
     }
 
     /// This host, as an enrolment needs to know it.

@@ -142,7 +142,7 @@ pub(super) async fn one(
 ) -> Result<Won, Answer> {
     let failed = |said: String| Answer::Failed(local(said));
     let ours = applicant.identity.as_ref().map(|identity| identity.server_id.as_str());
-    let asked_id = ours.or(applicant.settings.server_id_set());
+    let asked_id = ours.or(applicant.settings.server_id.as_deref());
     let body = body(applicant, pending, asked_id).await.map_err(failed)?;
     // Key and request are on disk before they are sent: a retry after a lost answer must come with the same ones.
     applicant.store.keep_pending(pending).await.map_err(|fault| failed(fault.to_string()))?;
@@ -216,9 +216,9 @@ async fn body(applicant: &Applicant, pending: &mut Pending, server_id: Option<&s
     let request = EnrollRequest {
         server_id: server_id.map(str::to_owned),
         provider: settings.provider.clone(),
-        public_hostname: settings.public_hostname_set().map(str::to_owned),
+        public_hostname: settings.public_hostname.clone(),
         public_port: settings.public_port,
-        zone: settings.zone_set().map(str::to_owned),
+        zone: settings.zone.clone(),
         csr_pem,
         hostname: hostname.clone(),
         machine_id_hash: this_machine().await?.simple().to_string(),

@@ -5,6 +5,7 @@ use crate::checkin::http::Post;
 use crate::checkin::store::IdentityStore;
 use crate::checkin::transport::{Way, local};
 use model::checkin::{Answer, ManagerAddress};
+use model::enrol::Farewell;
 use model::message::Message;
 use model::refusal::Refusal;
 use model::time::UnixMillis;
@@ -13,7 +14,7 @@ use wire::manager::enroll::Deregister;
 
 /// What is said to whom.
 #[derive(Debug)]
-pub(super) struct Farewell {
+pub(super) struct Addressee {
     /// The way to the manager.
     pub(super) way: Way,
     /// Who is told.
@@ -26,37 +27,42 @@ pub(super) struct Farewell {
 #[derive(Debug)]
 pub(super) struct GoodbyeBack {
     /// What came of it.
-    pub(super) done: Result<(), Refusal>,
+    pub(super) done: Result<Farewell, Refusal>,
     /// Who waits for it.
-    pub(super) reply: oneshot::Sender<Result<(), Refusal>>,
+    pub(super) reply: oneshot::Sender<Result<Farewell, Refusal>>,
 }
 
 /// Says goodbye, with one try: the wipe does not wait for a manager.
 pub(super) async fn leave(
-    farewell: Option<Farewell>,
+    to: Option<Addressee>,
     store: IdentityStore,
-    reply: oneshot::Sender<Result<(), Refusal>>,
+    reply: oneshot::Sender<Result<Farewell, Refusal>>,
 ) -> GoodbyeBack {
-    if let Some(farewell) = farewell {
-        let (manager, server_id) = (farewell.manager.clone(), farewell.server_id.clone());
-        if let Err(answer) = deregister(farewell).await {
-            let why = words(&answer);
-            tracing::warn!(
-                message_id = Message::GoodbyeNotHeard.id(),
-                manager = %manager,
-                server_id,
-                why,
-                "the manager could not be told that this host leaves: {why}"
-            );
-        }
-    }
+    let farewell = match to {
+        None => Farewell::NotEnrolled,
+        Some(to) => tell(to).await,
+    };
     let fault = |said: String| Refusal::HostFault { attempted: "wipe the credentials".to_owned(), said };
-    let done = store.wipe().await.map_err(|said| fault(said.to_string()));
+    let done = store.wipe().await.map_err(|said| fault(said.to_string())).map(|()| farewell);
     GoodbyeBack { done, reply }
 }
 
-async fn deregister(farewell: Farewell) -> Result<(), Answer> {
-    let Farewell { mut way, manager, server_id } = farewell;
+async fn tell(to: Addressee) -> Farewell {
+    let (address, server_id) = (to.manager.clone(), to.server_id.clone());
+    let manager = address.to_string();
+    let Err(answer) = deregister(to).await else { return Farewell::Told { manager } };
+    let why = words(&answer);
+    tracing::warn!(
+        message_id = Message::GoodbyeNotHeard.id(),
+        manager,
+        server_id,
+        "the manager could not be told that this host leaves: {why}"
+    );
+    Farewell::NotTold { manager, why }
+}
+
+async fn deregister(to: Addressee) -> Result<(), Answer> {
+    let Addressee { mut way, manager, server_id } = to;
     let goodbye = Deregister { server_id, reason: "the host leaves".to_owned() };
     let body = serde_json::to_vec(&goodbye).map_err(|fault| Answer::Failed(local(fault)))?;
     let path = way.settings().paths.deregister.clone();

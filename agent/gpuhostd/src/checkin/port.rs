@@ -1,6 +1,6 @@
 //! The port of the check-in for the core's jobs: a bounded queue to the task, and an answer for each ask.
 
-use model::enrol::EnrolSpec;
+use model::enrol::{EnrolSpec, Farewell};
 use model::refusal::Refusal;
 use tokio::sync::{mpsc, oneshot};
 
@@ -12,7 +12,7 @@ pub(super) enum Ask {
     /// Enrol with a manager.
     Enrol(Box<EnrolSpec>, oneshot::Sender<Result<(), Refusal>>),
     /// Say goodbye and wipe.
-    Leave(oneshot::Sender<Result<(), Refusal>>),
+    Leave(oneshot::Sender<Result<Farewell, Refusal>>),
 }
 
 /// The check-in as jobs see it.
@@ -28,7 +28,7 @@ pub(super) fn channel() -> (CheckinPort, mpsc::Receiver<Ask>) {
 }
 
 impl CheckinPort {
-    async fn ask(&self, make: impl FnOnce(oneshot::Sender<Result<(), Refusal>>) -> Ask) -> Result<(), Refusal> {
+    async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Ask) -> Result<T, Refusal> {
         let stopping = || Refusal::Unavailable { what: "the check-in".into(), why: "the daemon is stopping".into() };
         let (reply, answer) = oneshot::channel();
         self.asks.try_send(make(reply)).map_err(|fault| match fault {
@@ -54,7 +54,7 @@ impl CheckinPort {
     ///
     /// # Errors
     /// The credential could not be wiped.
-    pub async fn leave(&self) -> Result<(), Refusal> {
+    pub async fn leave(&self) -> Result<Farewell, Refusal> {
         self.ask(Ask::Leave).await
     }
 }

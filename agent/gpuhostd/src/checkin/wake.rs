@@ -76,7 +76,7 @@ pub(super) async fn shared_identity(
     token: Secret,
     trust: Trust,
 ) -> Result<Identity, String> {
-    let server_id = match settings.server_id_set() {
+    let server_id = match settings.server_id.as_deref() {
         Some(id) => id.to_owned(),
         None => this_machine().await?.to_string(),
     };

@@ -43,8 +43,28 @@ async fn seen(address: Option<&str>) -> zbus::Result<Reading<DaemonSeen>> {
 fn seen_in(observation: &str) -> Option<DaemonSeen> {
     let observation: Value = serde_json::from_str(observation).ok()?;
     let text = |key: &str| observation.pointer("/Host")?.get(key)?.as_str().map(str::to_owned);
-    let manager_error = text("ManagerError");
-    Some(DaemonSeen { version: text("Version")?, manager_state: text("ManagerState")?, manager_error })
+    Some(DaemonSeen {
+        version: text("Version")?,
+        manager_state: text("ManagerState")?,
+        manager_error: text("ManagerError"),
+        hands_unreachable: unreachable(&observation),
+    })
+}
+
+/// What sources and conditions say of hands.
+fn unreachable(observation: &Value) -> Vec<String> {
+    let list = |name: &str, code: &str| {
+        let all = observation.pointer(name).and_then(Value::as_array).into_iter().flatten();
+        let of_hands: Vec<String> = all
+            .filter(|one| one.get(code).and_then(Value::as_str) == Some("hand_unavailable"))
+            .filter_map(|one| one.get("Message")?.as_str().map(str::to_owned))
+            .collect();
+        of_hands
+    };
+    let mut said = list("/Host/Probes", "Fault");
+    said.extend(list("/Host/Conditions", "Reason").into_iter().filter(|text| text.contains("Docker")));
+    said.dedup();
+    said
 }
 
 #[cfg(test)]
@@ -56,6 +76,14 @@ mod tests {
         let newer = r#"{"Host": {"Version": "9.0.0", "ManagerState": "ok", "ManagerError": null, "Moon": 1}, "X": []}"#;
         let seen = seen_in(newer).unwrap();
         assert_eq!((seen.version.as_str(), seen.manager_state.as_str(), seen.manager_error), ("9.0.0", "ok", None));
+        let dead = r#"{"Host": {"Version": "9", "ManagerState": "ok", "Probes": [
+            {"Source": "nvml", "Fault": "hand_unavailable", "Message": "the host hand is unreachable"},
+            {"Source": "nvidia_smi", "Fault": "hand_unavailable", "Message": "the host hand is unreachable"},
+            {"Source": "sysfs", "Fault": null, "Message": null}], "Conditions": [
+            {"Type": "docker_unavailable", "Reason": "hand_unavailable", "Message": "Docker does not answer"},
+            {"Type": "driver_unavailable", "Reason": "hand_unavailable", "Message": "no driver facts"}]}}"#;
+        let dead = seen_in(dead).unwrap().hands_unreachable;
+        assert_eq!(dead, ["the host hand is unreachable", "Docker does not answer"]);
         assert_eq!(seen_in("{}"), None);
         assert_eq!(seen_in("no JSON"), None);
     }

@@ -4,7 +4,8 @@ mod daemon;
 
 use crate::args::ArgsFault;
 use crate::checkin::look::look;
-use crate::config;
+use crate::config::{self, Configuration};
+use crate::say;
 use anyhow::Context;
 use host::doctor::{Request, take};
 use model::absence::{Absence, Reading};
@@ -55,18 +56,17 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<()> {
     let facts = runtime.block_on(facts(args));
     // A file of a driver that never answers must not keep the process.
     runtime.shutdown_background();
-    println!("{}", serde_json::to_string(&facts).context("the facts have no form in JSON")?);
-    Ok(())
+    let facts = serde_json::to_string(&facts).context("the facts have no form in JSON")?;
+    Ok(say::out(&format!("{facts}\n"))?)
 }
 
 async fn facts(args: &DoctorArgs) -> DoctorFacts {
-    let (settings, error) = match config::read(&args.config) {
-        Ok(settings) => (settings, Reading::Absent(Absence::None)),
-        Err(fault) if denied(&fault) => (Settings::default(), Reading::Absent(Absence::NoPermission)),
-        Err(fault) => {
-            let told = format!("{:#}", anyhow::Error::from(fault));
-            (Settings::default(), Reading::Known(told))
-        }
+    let Configuration { settings, faults, denied, .. } = config::read(&args.config);
+    let error = match faults {
+        None => Reading::Absent(Absence::None),
+        // What the service may read the caller perhaps may not.
+        Some(_) if denied => Reading::Absent(Absence::NoPermission),
+        Some(faults) => Reading::Known(faults.in_short()),
     };
     let request = Request {
         root: args.root.clone(),
@@ -90,10 +90,6 @@ async fn facts(args: &DoctorArgs) -> DoctorFacts {
     facts.service.credential_until = looked.credential_until;
     facts.managers = looked.managers;
     facts
-}
-
-fn denied(fault: &config::ConfigFault) -> bool {
-    matches!(fault, config::ConfigFault::File(_, error) if error.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
 /// Files of the daemon that others must not read, or must not write.

@@ -1,7 +1,7 @@
 //! The file for node_exporter's textfile collector: replaced as a whole when there is something new, at a bounded pace.
 
 use super::{Page, changed};
-use host::front::{StoreFault, remove, write_atomic};
+use host::front::{StoreFault, remove_named, write_named};
 use model::message::Message;
 use model::ports::Clock;
 use model::settings::Settings;
@@ -32,7 +32,7 @@ pub(super) async fn keep<K: Clock>(
             () = keep_at(path.as_deref(), page.clone(), &mut ours) => {}
         }
         if let Some(path) = path.filter(|_| ours) {
-            let removed = on_file(path, remove).await;
+            let removed = on_file(path, remove_named).await;
             tell(removed, &mut None);
         }
     }
@@ -45,7 +45,7 @@ async fn keep_at<K: Clock>(path: Option<&str>, mut page: Page<K>, ours: &mut boo
     loop {
         let next = page.clock().boot_now().plus(PACE_MS);
         let text = page.text(Flavour::Prometheus);
-        let written = on_file(path.to_owned(), move |dir, name| write_atomic(dir, name, text.as_bytes(), MODE)).await;
+        let written = on_file(path.to_owned(), move |dir, name| write_named(dir, name, text.as_bytes(), MODE)).await;
         *ours |= written.is_ok();
         tell(written, &mut told);
         page.clock().sleep_until(next).await;
@@ -80,10 +80,7 @@ async fn on_file(
 fn tell(outcome: Result<(), StoreFault>, told: &mut Option<String>) {
     let fault = outcome.err().map(|fault| fault.to_string());
     if let Some(fault) = fault.as_ref().filter(|fault| told.as_ref() != Some(*fault)) {
-        tracing::warn!(
-            message_id = Message::MetricsNotGiven.id(),
-            "no metrics in a file: {fault}; may the daemon write there?"
-        );
+        tracing::warn!(message_id = Message::MetricsNotGiven.id(), "no metrics in a file: {fault}");
     }
     *told = fault;
 }

@@ -4,7 +4,7 @@ use crate::world::{Host, TOKEN, no_violations, spec, with_token};
 use manager::{Auth, Code, Endpoint, EnrolToken, Manager, Mode, Options, Scripted};
 use model::checkin::Pins;
 use model::checkin::slot::stable_hash;
-use model::enrol::{CheckinState, EnrolSpec};
+use model::enrol::{CheckinState, EnrolSpec, Farewell};
 use model::refusal::Refusal;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -202,7 +202,10 @@ async fn leaving_tells_the_manager_and_wipes_everything() {
     let manager = host.manager(with_token()).await;
     let running = host.start().await;
     running.enrol(&manager, TOKEN).await.unwrap();
-    running.port.leave().await.unwrap();
+    let farewell = running.port.leave().await.unwrap();
+    assert!(matches!(farewell, Farewell::Told { .. }), "{farewell:?}");
+    let again = running.port.leave().await.unwrap();
+    assert_eq!(again, Farewell::NotEnrolled, "there is nothing left to leave");
     assert_eq!(running.state(), CheckinState::NotEnrolled);
     assert_eq!(running.now().server_id, None);
     assert!(manager.requests().iter().any(|r| r.endpoint == Some(Endpoint::Deregister) && r.status == 200));
@@ -221,7 +224,9 @@ async fn leaving_does_not_need_the_manager() {
     let running = host.start().await;
     running.enrol(&manager, TOKEN).await.unwrap();
     manager.set_down(true);
-    running.port.leave().await.unwrap();
+    let farewell = running.port.leave().await.unwrap();
+    assert!(matches!(&farewell, Farewell::NotTold { why, .. } if !why.is_empty()), "{farewell:?}");
+    assert!(farewell.to_string().contains("could not be told"), "{farewell}");
     assert!(!host.identity().exists());
     running.stop().await;
 }

@@ -49,7 +49,7 @@ fn policy_error(place: &Place) -> Reading<String> {
     match place.text(POLICY) {
         Ok(text) => match model::policy::read(POLICY, &text) {
             Ok(_) => Reading::Absent(Absence::None),
-            Err(fault) => Reading::Known(fault.to_string()),
+            Err(fault) => Reading::Known(fault.to_string().replace('\n', "; ")),
         },
         Err(why) => Reading::Absent(why),
     }

@@ -1,12 +1,12 @@
 //! Reads bounded texts below one root of the file system, and says why where it cannot.
 
+use files::ReadFault;
 use model::absence::{Absence, Reading};
-use std::fs::File;
-use std::io::{Error, ErrorKind, Read};
+use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// Nothing that is read here is larger.
-const FILE_MAX_BYTES: u64 = 2 * 1024 * 1024;
+const FILE_MAX_BYTES: usize = 2 * 1024 * 1024;
 /// No folder that is listed here has more entries that matter.
 const ENTRIES_MAX: usize = 100_000;
 
@@ -60,13 +60,16 @@ impl Place {
     /// The bytes of a plain file; a pipe or a device in its place is not read.
     pub(super) fn bytes(&self, path: &str) -> Result<Vec<u8>, Absence> {
         let path = self.path(path);
-        let said = |error: Error| absence(&error);
-        if !path.metadata().map_err(said)?.is_file() {
-            return Err(Absence::Unreadable(format!("{} is no plain file", self.name(&path))));
-        }
-        let mut bytes = Vec::new();
-        File::open(&path).map_err(said)?.take(FILE_MAX_BYTES).read_to_end(&mut bytes).map_err(said)?;
-        Ok(bytes)
+        files::read(&path, FILE_MAX_BYTES).map_err(|fault| match fault {
+            ReadFault::Missing { .. } | ReadFault::DeadLink { .. } => Absence::None,
+            ReadFault::Host { error, .. } => absence(&error),
+            ReadFault::NotPlain { kind, .. } => {
+                Absence::Unreadable(format!("{} is {}, no plain file", self.name(&path), kind.words()))
+            }
+            ReadFault::TooLarge { .. } | ReadFault::NotText { .. } | ReadFault::Hangs { .. } => {
+                Absence::Unreadable(fault.to_string())
+            }
+        })
     }
 
     /// The content as text; bytes that are no text are replaced.

@@ -42,9 +42,9 @@ impl UdevChanges {
         match Open::new(by_udevd) {
             Ok(open) => Self { open: Some(open) },
             Err(error) => {
-                tracing::warn!(message_id = Message::DeviceEventsUnheard.id(),
-                    %error,
-                    "device events cannot be heard (netlink, KOBJECT_UEVENT); changes of GPUs show only after a rescan"
+                tracing::warn!(
+                    message_id = Message::DeviceEventsUnheard.id(),
+                    "device events cannot be heard (netlink, KOBJECT_UEVENT), and changes of GPUs show only after a rescan: {error}"
                 );
                 Self { open: None }
             }
@@ -94,7 +94,10 @@ impl ChangePort for UdevChanges {
             match open.next().await {
                 Ok(()) => return HostChange::Devices,
                 Err(error) => {
-                    tracing::warn!(message_id = Message::DeviceEventsUnheard.id(), %error, "device events cannot be heard any more; changes of GPUs show only after a rescan");
+                    tracing::warn!(
+                        message_id = Message::DeviceEventsUnheard.id(),
+                        "device events cannot be heard any more, and changes of GPUs show only after a rescan: {error}"
+                    );
                     self.open = None;
                 }
             }

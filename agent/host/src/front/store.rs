@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, fsync, linkat, unlinkat};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -37,6 +37,14 @@ pub enum StoreFault {
     Exists {
         /// The file.
         path: PathBuf,
+    },
+    /// Something else than a plain file stands where a caller wants a file written.
+    #[error("{} is {what}, and only a plain file is replaced: name another place", path.display())]
+    InTheWay {
+        /// The file.
+        path: PathBuf,
+        /// What is there, in words.
+        what: &'static str,
     },
     /// It is larger than anything that we write.
     #[error("{} is larger than {max_bytes} bytes", path.display())]
@@ -133,6 +141,49 @@ fn put(
     let _ = unlinkat(&folder, draft.as_str(), UnlinkatFlags::NoRemoveDir);
     written?;
     fsync(&folder).map_err(errno("write to disk the folder", dir))
+}
+
+/// As [`write_atomic`], for a file that somebody else has named: what is no plain file there stays as it is, a link and a device
+/// too. Blocking.
+///
+/// # Errors
+/// As [`write_atomic`], and [`StoreFault::InTheWay`].
+pub fn write_named(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<(), StoreFault> {
+    check_named(dir, name)?;
+    write_atomic(dir, name, bytes, mode)
+}
+
+/// Whether [`write_named`] would find something in its way. Blocking.
+///
+/// # Errors
+/// As [`write_named`].
+pub fn check_named(dir: &Path, name: &str) -> Result<(), StoreFault> {
+    check_name(dir, name)?;
+    let folder = open_folder(dir)?;
+    let path = dir.join(name);
+    let status = match fstatat(&folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(status) => status,
+        Err(Errno::ENOENT) => return Ok(()),
+        Err(said) => return Err(errno("look at", &path)(said)),
+    };
+    let what = match SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT {
+        SFlag::S_IFREG => return Ok(()),
+        SFlag::S_IFDIR => "a folder",
+        SFlag::S_IFLNK => "a link",
+        SFlag::S_IFIFO => "a named pipe",
+        SFlag::S_IFSOCK => "a socket",
+        _ => "a device",
+    };
+    Err(StoreFault::InTheWay { path, what })
+}
+
+/// As [`remove`], for a file that somebody else has named: what is no plain file there stays. Blocking.
+///
+/// # Errors
+/// As [`remove`], and [`StoreFault::InTheWay`].
+pub fn remove_named(dir: &Path, name: &str) -> Result<(), StoreFault> {
+    check_named(dir, name)?;
+    remove(dir, name)
 }
 
 fn write_draft(folder: &OwnedFd, draft: &str, path: &Path, bytes: &[u8], mode: u32) -> Result<(), StoreFault> {

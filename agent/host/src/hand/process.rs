@@ -249,13 +249,22 @@ async fn supervise(
     }
     let pid = running.pid;
     slot.set_stuck(Some(pid));
-    tracing::error!(message_id = Message::ChildStuck.id(), pid, program = %program.path.display(), "a child hangs in the kernel; no other is started until it ends");
+    tracing::error!(
+        message_id = Message::ChildStuck.id(),
+        pid,
+        "process {pid} ({}) hangs in the kernel; no other is started until it ends",
+        program.path.display()
+    );
     let _ = tell.send(Err(RunFault::Stuck { pid }));
     if let Err(error) = running.wait().await {
-        tracing::error!(message_id = Message::ChildStuck.id(), pid, %error, "the end of a child that hung in the kernel could not be seen");
+        tracing::error!(
+            message_id = Message::ChildStuck.id(),
+            pid,
+            "the end of process {pid}, which hung in the kernel, could not be seen: {error}"
+        );
         return;
     }
-    tracing::info!(pid, "a child that hung in the kernel has ended");
+    tracing::info!(pid, "process {pid}, which hung in the kernel, has ended");
     slot.set_stuck(None);
     drop(turn);
 }

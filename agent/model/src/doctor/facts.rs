@@ -296,6 +296,9 @@ pub struct DaemonSeen {
     pub manager_state: String,
     /// Why the last heartbeat failed.
     pub manager_error: Option<String>,
+    /// What it says of hands that it cannot reach; an older program does not say it.
+    #[serde(default)]
+    pub hands_unreachable: Vec<String>,
 }
 
 /// A file or folder that others must not read or write.

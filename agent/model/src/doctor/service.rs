@@ -3,7 +3,7 @@
 use super::check::{Check, Hit, Ruled, Severity, Skipped, hit_if, known, only_if};
 use super::facts::{DoctorFacts, Guarded, GuardedKind};
 
-pub(super) const CHECKS: [Check; 14] = [
+pub(super) const CHECKS: [Check; 15] = [
     Check {
         code: "daemon_failed",
         severity: Severity::Error,
@@ -49,8 +49,8 @@ pub(super) const CHECKS: [Check; 14] = [
     Check {
         code: "config_invalid",
         severity: Severity::Error,
-        why: "the daemon does not start with a configuration that it does not understand",
-        cure: "correct what the message names, `gpuhostctl config check`, then `systemctl reload-or-restart gpuhostd`",
+        why: "a wrong configuration is not taken: the daemon goes by the last one without a fault, or by the defaults",
+        cure: "`gpuhostctl config check` names everything that is wrong; correct it, then `systemctl reload gpuhostd`",
         rule: config,
     },
     Check {
@@ -85,8 +85,16 @@ pub(super) const CHECKS: [Check; 14] = [
         code: "hand_socket_missing",
         severity: Severity::Error,
         why: "without this hand the daemon cannot ask the driver or Docker",
-        cure: "`systemctl enable --now gpuhostd-host.socket gpuhostd-containers.socket`",
+        cure: "`systemctl restart gpuhostd-host.socket gpuhostd-holders.socket gpuhostd-containers.socket`",
         rule: sockets,
+    },
+    Check {
+        code: "hand_unreachable",
+        severity: Severity::Error,
+        why: "without this hand the daemon cannot ask the driver or Docker; where another process has replaced its socket, systemd \
+              still counts it as active",
+        cure: "`systemctl restart gpuhostd-host.socket gpuhostd-holders.socket gpuhostd-containers.socket`",
+        rule: unreachable,
     },
     Check {
         code: "bus_missing",
@@ -189,6 +197,14 @@ fn sockets(facts: &DoctorFacts) -> Ruled {
     only_if(facts.unit(DAEMON)?.active == "active")?;
     let missing = known(&facts.service.missing_sockets, "/run/gpuhostd/hands")?;
     Ok(missing.iter().map(|path| Hit::of(path, "it is not there")).collect())
+}
+
+fn unreachable(facts: &DoctorFacts) -> Ruled {
+    only_if(facts.unit(DAEMON)?.active == "active")?;
+    // A socket that is not there is said already.
+    only_if(facts.service.missing_sockets.known().is_none_or(Vec::is_empty))?;
+    let daemon = known(&facts.service.daemon, "the daemon on the bus")?;
+    Ok(daemon.hands_unreachable.iter().map(|why| Hit::of("gpuhostd", why)).collect())
 }
 
 /// Without the daemon's unit there is nobody to speak to.

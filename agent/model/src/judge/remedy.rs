@@ -132,7 +132,7 @@ pub(super) fn probe(fault: &ProbeFault) -> String {
             "the driver hangs: `dmesg | grep -iE 'NVRM|Xid'` says why, `ps -eo pid,stat,wchan,comm | grep ' D'` who waits; \
              often only a reboot helps"
         }
-        ProbeFault::HandUnavailable { .. } => "start the hand that asks the driver: `systemctl status gpuhostd-host.socket`",
+        ProbeFault::HandUnavailable { .. } => "give the host hand a new socket: `systemctl restart gpuhostd-host.socket`; `journalctl -u gpuhostd-host` says why it fails",
         ProbeFault::Garbled { .. } => "run `nvidia-smi -q -x` by hand and compare",
         ProbeFault::Failed { .. } | ProbeFault::Crashed { .. } => {
             "run `nvidia-smi` by hand; `dmesg | grep -iE 'NVRM|Xid'` says why"
@@ -152,7 +152,7 @@ pub(super) fn docker(fault: &ProbeFault) -> String {
             "install and start Docker: `apt install docker.io` or `dnf install docker-ce`; `systemctl start docker`"
         }
         ProbeFault::HandUnavailable { .. } => {
-            "start the hand that asks Docker: `systemctl status gpuhostd-containers.socket`"
+            "give the container hand a new socket: `systemctl restart gpuhostd-containers.socket`; `journalctl -u gpuhostd-containers` says why it fails"
         }
         ProbeFault::Timeout { .. }
         | ProbeFault::Stuck { .. }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// `/etc/gpuhostd/policy.toml`. A missing file means these defaults; a wrong one leaves the old policy in force.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Policy {
     /// The ceiling for everybody, root included. The hands hold it too.
     pub host: HostPolicy,
@@ -21,7 +21,7 @@ pub struct Policy {
 
 /// `[host]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct HostPolicy {
     /// Giving GPUs to virtual machines.
     pub passthrough: PassthroughPolicy,
@@ -29,7 +29,7 @@ pub struct HostPolicy {
 
 /// `[host.passthrough]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct PassthroughPolicy {
     /// GPUs may be given away at all.
     pub allowed: bool,
@@ -51,7 +51,7 @@ impl Default for PassthroughPolicy {
 
 /// `[manager]`. Everything is denied unless it is allowed here.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct ManagerPolicy {
     /// Have a GPU given to a virtual machine, and taken back.
     pub passthrough: bool,

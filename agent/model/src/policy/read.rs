@@ -1,63 +1,69 @@
 //! Reads the policy file, with the file, line and field in every complaint.
 
-use super::Policy;
+use super::{HostPolicy, ManagerPolicy, PassthroughPolicy, Policy};
+use crate::fields::{Document, Faults, Value};
+use crate::ids::PciAddress;
 
 /// A policy file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyFault {
     /// It cannot be read from the disk.
-    #[error("{file} cannot be read: {said}")]
-    File {
-        /// The file.
-        file: String,
-        /// What the host said.
-        said: String,
-    },
-    /// It is no policy; what is said names line, column and field.
+    #[error("{0}")]
+    File(String),
+    /// It is no plain file that only root can write.
     #[error("{file}: {said}")]
-    Unreadable {
+    Unfit {
         /// The file.
         file: String,
-        /// What is wrong, and where.
+        /// What is wrong with it.
         said: String,
     },
-    /// A value has no sense.
-    #[error("{file}: {field} is {value}: {why}")]
-    Senseless {
-        /// The file.
-        file: String,
-        /// The field, `host.passthrough.changes_per_minute`.
-        field: &'static str,
-        /// What it holds.
-        value: String,
-        /// What was expected.
-        why: &'static str,
-    },
+    /// It is no policy.
+    #[error("{0}")]
+    Wrong(Faults),
 }
 
 /// Most changes of one GPU in a minute that can be allowed: each takes seconds.
-const MOST_CHANGES_PER_MINUTE: u32 = 60;
+const MOST_CHANGES_PER_MINUTE: u64 = 60;
 
 /// Reads the text of a policy file.
 ///
 /// # Errors
-/// The first thing that is wrong, with its place. Nothing of a wrong file is taken.
+/// All that is wrong, with its places. Nothing of a wrong file is taken.
 pub fn read(file: &str, text: &str) -> Result<Policy, PolicyFault> {
-    let unreadable = |e: toml::de::Error| PolicyFault::Unreadable { file: file.to_owned(), said: e.to_string() };
-    let policy: Policy = toml::from_str(text).map_err(unreadable)?;
-    let rates = [
-        ("host.passthrough.changes_per_minute", policy.host.passthrough.changes_per_minute),
-        ("manager.changes_per_minute", policy.manager.changes_per_minute),
-    ];
-    match rates.into_iter().find(|(_, rate)| *rate > MOST_CHANGES_PER_MINUTE) {
-        Some((field, rate)) => Err(PolicyFault::Senseless {
-            file: file.to_owned(),
-            field,
-            value: rate.to_string(),
-            why: "expected 0 to 60",
-        }),
+    let mut policy = Policy::default();
+    let Policy { host, manager } = &mut policy;
+    let document = Document::read(file, text, |top| {
+        top.section("host", |section| {
+            let HostPolicy { passthrough } = host;
+            section.section("passthrough", |section| {
+                let PassthroughPolicy { allowed, never, boot_vga, memory_reserve_mib, changes_per_minute } =
+                    passthrough;
+                section.flag("allowed", allowed);
+                section.list("never", never, gpu);
+                section.flag("boot_vga", boot_vga);
+                section.whole("memory_reserve_mib", 0..=MOST_MIB, "MiB", memory_reserve_mib);
+                section.whole("changes_per_minute", 0..=MOST_CHANGES_PER_MINUTE, "", changes_per_minute);
+            });
+        });
+        top.section("manager", |section| {
+            let ManagerPolicy { passthrough, passthrough_gpus, changes_per_minute } = manager;
+            section.flag("passthrough", passthrough);
+            section.list("passthrough_gpus", passthrough_gpus, gpu);
+            section.whole("changes_per_minute", 0..=MOST_CHANGES_PER_MINUTE, "", changes_per_minute);
+        });
+    });
+    match Faults::of(document.faults().to_vec()) {
+        Some(faults) => Err(PolicyFault::Wrong(faults)),
         None => Ok(policy),
     }
+}
+
+/// More memory than any machine has, and no more than a number of TOML can be.
+const MOST_MIB: u64 = 1 << 40;
+
+fn gpu(text: &str) -> Value<PciAddress> {
+    text.parse().map_err(|_| "expected a PCI address, 0000:41:00.0 or 41:00.0".to_owned())
 }
 
 #[cfg(test)]
@@ -77,18 +83,18 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_file_line_and_field() {
         for (text, words) in [
-            ("[host.passthrough]\n\nalowed = true\n", ["line 3", "alowed"]),
-            ("[host.passthrough]\nnever = ['41:00']\n", ["line 2", "PCI address"]),
+            (
+                "[host.passthrough]\n\nalowed = true\n",
+                [":3:1:", "host.passthrough.alowed is not known; did you mean allowed?"],
+            ),
+            ("[host.passthrough]\nnever = ['41:00']\n", [":2:10:", "PCI address"]),
             ("[host.passthrough]\nchanges_per_minute = 61\n", ["host.passthrough.changes_per_minute", "61"]),
             ("[manager]\nchanges_per_minute = 600\n", ["manager.changes_per_minute", "600"]),
-            ("[manager]\npassthrough = 'yes'\n", ["line 2", "boolean"]),
-            ("[managers]\n", ["line 1", "managers"]),
+            ("[manager]\npassthrough = 'yes'\n", [":2:15:", "manager.passthrough is a text: expected true or false"]),
+            ("[managers]\n", [":1:2:", "managers is not known; did you mean manager?"]),
         ] {
             let said = read("/etc/p.toml", text).unwrap_err().to_string();
-            assert!(
-                said.starts_with("/etc/p.toml: ") && words.iter().all(|word| said.contains(word)),
-                "{text}: {said}"
-            );
+            assert!(said.starts_with("/etc/p.toml:") && words.iter().all(|word| said.contains(word)), "{text}: {said}");
         }
     }
 

@@ -1,47 +1,28 @@
-//! Which values make sense.
+//! What the value of a setting may be: each function takes the text or says what was expected.
 
-use super::{ManagerSettings, Settings};
-use crate::checkin::manager::shown;
+use crate::checkin::Pins;
+use crate::features::FeatureName;
+use crate::fields::Value;
+use crate::ids::PciAddress;
+use std::net::IpAddr;
 
-type Senseless = (&'static str, String, &'static str);
+/// A socket's path may be no longer than this on Linux, its ending zero included.
+const SOCKET_MAX_BYTES: usize = 107;
+/// Longer than any name or label that a manager shows.
+const LABEL_MAX_CHARS: usize = 255;
 
-/// Refuses values that cannot work: field, value, and what was expected.
-pub(super) fn sensible(settings: &Settings) -> Result<(), Senseless> {
-    let Settings { agent, manager, docker, nvidia, metrics, gpu: _ } = settings;
-    within("agent.sample_interval_s", agent.sample_interval_s, 5, 3600, "expected 5..=3600 seconds")?;
-    within("manager.heartbeat_interval_s", manager.heartbeat_interval_s, 5, 300, "expected 5..=300 seconds")?;
-    within("nvidia.probe_timeout_ms", nvidia.probe_timeout_ms, 500, 600_000, "expected 500..=600000 milliseconds")?;
-    if let Some(url) = manager.urls.iter().find(|url| !is_https(url)) {
-        let why = "expected https://host or https://host:port, without a path, a user name or a password";
-        return Err(("manager.urls", shown(url), why));
+/// An address of a manager.
+pub(super) fn manager_url(text: &str) -> Value<String> {
+    if is_https(text) {
+        return Ok(text.to_owned());
     }
-    if manager.pin_sha256.normal().is_err() {
-        let why = "expected 64 hexadecimal digits, colons allowed, or a list of two such texts";
-        return Err(("manager.pin_sha256", manager.pin_sha256.to_string(), why));
-    }
-    if let Some(id) = manager.server_id_set().filter(|id| !is_uuid(id)) {
-        return Err(("manager.server_id", id.to_owned(), "expected a UUID, or None"));
-    }
-    if !docker.socket.starts_with('/') {
-        return Err(("docker.socket", docker.socket.clone(), "expected an absolute path"));
-    }
-    // A socket's path may be no longer than this on Linux, its ending zero included.
-    if let Some(socket) = metrics.socket.as_ref().filter(|path| !names_file(path) || path.len() > 107) {
-        return Err(("metrics.socket", socket.clone(), "expected an absolute path of at most 107 bytes"));
-    }
-    if let Some(file) = metrics.textfile.as_ref().filter(|path| !names_file(path) || !path.ends_with(".prom")) {
-        return Err(("metrics.textfile", file.clone(), "expected an absolute path that ends in .prom"));
-    }
-    Ok(())
-}
-
-/// An absolute path whose last element is a name.
-fn names_file(path: &str) -> bool {
-    path.starts_with('/') && path.rsplit('/').next().is_some_and(|name| !["", ".", ".."].contains(&name))
-}
-
-fn within(field: &'static str, value: u64, least: u64, most: u64, why: &'static str) -> Result<(), Senseless> {
-    if (least..=most).contains(&value) { Ok(()) } else { Err((field, value.to_string(), why)) }
+    Err(if text.contains('@') {
+        "expected https://host or https://host:port; user and password do not belong into an address: a token stands in a file \
+         of its own (manager.enrolment_token_file)"
+            .to_owned()
+    } else {
+        "expected https://host or https://host:port, without a path".to_owned()
+    })
 }
 
 /// `https://host` or `https://host:port`, a bracketed IPv6 address included, nothing behind it.
@@ -59,32 +40,141 @@ pub fn is_https(url: &str) -> bool {
     host_fits && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0))
 }
 
-fn is_uuid(text: &str) -> bool {
-    let parts: Vec<usize> = text.split('-').map(str::len).collect();
-    parts == [8, 4, 4, 4, 12] && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
+/// Fingerprints, or nothing.
+pub(super) fn pins(texts: &[&str]) -> Value<Pins> {
+    let given: Vec<String> = match texts {
+        [""] => Vec::new(),
+        texts => texts.iter().map(|text| (*text).to_owned()).collect(),
+    };
+    let pins = Pins::given(given);
+    let expected = "expected 64 hexadecimal digits, colons allowed, or a list of two such texts";
+    pins.normal().map(|_| pins).map_err(|_| expected.to_owned())
 }
 
 /// What an autoscaler's template leaves where it has no value.
-fn set(value: Option<&String>) -> Option<&str> {
-    value.map(String::as_str).filter(|text| !text.is_empty() && *text != "None")
+fn is_unset(text: &str) -> bool {
+    text.is_empty() || text == "None"
 }
 
-impl ManagerSettings {
-    /// The server id, unless it is empty or `None` as a template leaves it.
-    #[must_use]
-    pub fn server_id_set(&self) -> Option<&str> {
-        set(self.server_id.as_ref())
+/// A server id, or what a template leaves where there is none.
+pub(super) fn server_id(text: &str) -> Value<Option<String>> {
+    let parts: Vec<usize> = text.split('-').map(str::len).collect();
+    match text {
+        _ if is_unset(text) => Ok(None),
+        _ if parts == [8, 4, 4, 4, 12] && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit()) => {
+            Ok(Some(text.to_owned()))
+        }
+        _ => Err("expected a UUID, or nothing (\"\" or \"None\")".to_owned()),
     }
+}
 
-    /// The public host name, unless it is empty or `None` as a template leaves it.
-    #[must_use]
-    pub fn public_hostname_set(&self) -> Option<&str> {
-        set(self.public_hostname.as_ref())
+/// The name of a host or its address, or what a template leaves where there is none.
+pub(super) fn host_name(text: &str) -> Value<Option<String>> {
+    if is_unset(text) {
+        return Ok(None);
     }
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let is_name = text.len() <= 253 && text.strip_suffix('.').unwrap_or(text).split('.').all(is_label);
+    if is_name || text.parse::<IpAddr>().is_ok() {
+        Ok(Some(text.to_owned()))
+    } else {
+        Err("expected the name of a host, as gpu1.example, or an IP address".to_owned())
+    }
+}
 
-    /// The zone, unless it is empty or `None` as a template leaves it.
-    #[must_use]
-    pub fn zone_set(&self) -> Option<&str> {
-        set(self.zone.as_ref())
+/// A short text on one line.
+pub(super) fn label(text: &str) -> Value<String> {
+    let fits = text.chars().count() <= LABEL_MAX_CHARS && !text.chars().any(char::is_control);
+    if fits { Ok(text.to_owned()) } else { Err(format!("expected one line of at most {LABEL_MAX_CHARS} characters")) }
+}
+
+/// The same, or what a template leaves where there is none.
+pub(super) fn optional_label(text: &str) -> Value<Option<String>> {
+    if is_unset(text) { Ok(None) } else { label(text).map(Some) }
+}
+
+/// A path of the manager's API.
+pub(super) fn api_path(text: &str) -> Value<String> {
+    let fits = text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && !b"?#\\".contains(&b));
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a path that begins with /, without spaces, ? and #".to_owned())
     }
+}
+
+/// An absolute path whose last element is a name.
+fn names_file(path: &str) -> bool {
+    path.starts_with('/')
+        && path.rsplit('/').next().is_some_and(|name| !["", ".", ".."].contains(&name))
+        && !path.chars().any(char::is_control)
+}
+
+/// A file, or nothing.
+pub(super) fn optional_file(text: &str) -> Value<Option<String>> {
+    match text {
+        "" => Ok(None),
+        _ if names_file(text) => Ok(Some(text.to_owned())),
+        _ => Err("expected the path of a file that begins with /".to_owned()),
+    }
+}
+
+/// A file with a token, or nothing. What stands there instead may be the token itself.
+pub(super) fn token_file(text: &str) -> Value<Option<String>> {
+    let expected =
+        |_| "expected the path of a file that begins with /; the token itself stands in that file".to_owned();
+    optional_file(text).map_err(expected)
+}
+
+/// A Unix socket.
+pub(super) fn socket(text: &str) -> Value<String> {
+    if names_file(text) && text.len() <= SOCKET_MAX_BYTES {
+        return Ok(text.to_owned());
+    }
+    Err(format!("expected the path of a socket that begins with /, of at most {SOCKET_MAX_BYTES} bytes"))
+}
+
+/// A Unix socket, or nothing.
+pub(super) fn optional_socket(text: &str) -> Value<Option<String>> {
+    if text.is_empty() { Ok(None) } else { socket(text).map(Some) }
+}
+
+/// A file for node_exporter, or nothing.
+pub(super) fn textfile(text: &str) -> Value<Option<String>> {
+    match text {
+        "" => Ok(None),
+        _ if names_file(text) && text.ends_with(".prom") => Ok(Some(text.to_owned())),
+        _ => Err("expected the path of a file that begins with / and ends in .prom".to_owned()),
+    }
+}
+
+/// A program.
+pub(super) fn program(text: &str) -> Value<String> {
+    if names_file(text) { Ok(text.to_owned()) } else { Err("expected a path that begins with /".to_owned()) }
+}
+
+/// A library: a file, or a name for the dynamic linker.
+pub(super) fn library(text: &str) -> Value<String> {
+    let is_name = !text.is_empty() && !text.contains('/') && !text.chars().any(char::is_control) && text != "..";
+    if is_name || names_file(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a path that begins with /, or the bare name of a library".to_owned())
+    }
+}
+
+/// A feature of a GPU.
+pub(super) fn feature(text: &str) -> Value<FeatureName> {
+    let known = || FeatureName::ALL.map(FeatureName::code).join(", ");
+    FeatureName::from_code(text).ok_or_else(|| format!("expected one of {}", known()))
+}
+
+/// A GPU.
+pub(super) fn gpu(text: &str) -> Value<PciAddress> {
+    text.parse().map_err(|_| "expected a PCI address, as in [gpu.\"0000:41:00.0\"]".to_owned())
 }

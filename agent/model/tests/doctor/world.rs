@@ -242,8 +242,12 @@ fn service(facts: &mut DoctorFacts) {
     service.units = Reading::Known(names.map(|name| unit(name, "active")).to_vec());
     service.bus_socket = Reading::Known(true);
     service.polkit = Reading::Known(true);
-    service.daemon =
-        Reading::Known(DaemonSeen { version: "0.1.0".to_owned(), manager_state: "ok".to_owned(), manager_error: None });
+    service.daemon = Reading::Known(DaemonSeen {
+        version: "0.1.0".to_owned(),
+        manager_state: "ok".to_owned(),
+        manager_error: None,
+        hands_unreachable: Vec::new(),
+    });
     service.config_error = Reading::Absent(Absence::None);
     service.policy_error = Reading::Absent(Absence::None);
     service.insecure = Reading::Known(false);

@@ -57,6 +57,9 @@ pub struct JobView {
     /// What is worth knowing of the change and stands in nobody's way, in words; an older daemon does not say it.
     #[serde(default)]
     pub cautions: Vec<String>,
+    /// What is worth knowing of how it ended, in words; an older daemon does not say it.
+    #[serde(default)]
+    pub remark: String,
     /// Numeric user id of who asked, where it was a local user.
     pub started_by_uid: Option<u32>,
     /// `bus`, `manager` or `reconciler`.

@@ -3,7 +3,8 @@
 use super::often;
 use crate::bounds::Bounds;
 use crate::{Target, pieces};
-use model::settings::{is_https, merge};
+use model::settings::{Kept, is_https, merge};
+use model::time::UnixMillis;
 
 /// The target.
 pub const TARGET: Target = Target {
@@ -46,18 +47,21 @@ fn run(input: &[u8]) {
     let (low, high) = pieces::halves(text.as_bytes());
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let fragments = [("low.toml".to_owned(), text(low)), ("high.toml".to_owned(), text(high))];
-    match merge(&fragments) {
-        Err(fault) => {
-            let said = fault.to_string();
-            assert!(said.starts_with("low.toml: ") || said.starts_with("high.toml: "), "{said}");
-        }
-        Ok(settings) => {
-            assert!(settings.manager.urls.iter().all(|url| is_https(url)));
-            assert!((5..=300).contains(&settings.manager.heartbeat_interval_s));
-            assert!((5..=3600).contains(&settings.agent.sample_interval_s));
-            let written = toml::to_string(&settings).expect("settings have a TOML form");
-            assert_eq!(merge(&[("again.toml".to_owned(), written)]).expect("what was written is read"), settings);
-        }
+    let merged = merge(&fragments);
+    for fault in &merged.faults {
+        let said = fault.to_string();
+        assert!(said.starts_with("low.toml:") || said.starts_with("high.toml:"), "{said}");
+        assert!(said.lines().count() == 1, "{said}");
+    }
+    // What is taken makes sense, also where something else is wrong.
+    let settings = merged.settings;
+    assert!(settings.manager.urls.iter().all(|url| is_https(url)));
+    assert!((5..=300).contains(&settings.manager.heartbeat_interval_s));
+    assert!((5..=3600).contains(&settings.agent.sample_interval_s));
+    if merged.faults.is_empty() {
+        let written =
+            Kept { settings: settings.clone(), since: UnixMillis(1) }.write().expect("settings have a TOML form");
+        assert_eq!(Kept::read("again", &written).expect("what was written is read").settings, settings);
     }
 }
 

@@ -7,6 +7,7 @@ mod limits;
 mod links;
 mod lints;
 mod messages;
+mod prints;
 mod reach;
 mod specification;
 mod words;

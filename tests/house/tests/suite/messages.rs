@@ -67,6 +67,101 @@ fn a_message_without_an_id_is_seen() {
     assert_eq!(warnings_of(&Source::parse("sample", text.to_owned())), [(3, false), (4, true), (5, false)]);
 }
 
+/// Fields that say why, or of what: they are for a search, and a reader of `journalctl` sees the text alone.
+const SAID_IN_THE_TEXT: [&str; 16] = [
+    "error",
+    "fault",
+    "why",
+    "reason",
+    "said",
+    "name",
+    "path",
+    "file",
+    "manager",
+    "gpu",
+    "gpu_bdf",
+    "bus",
+    "sender",
+    "member",
+    "program",
+    "server_id",
+];
+
+/// The fields of a log call that its text does not say: line and name.
+fn unsaid(tokens: TokenStream, found: &mut Vec<(usize, String)>) {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    for (index, token) in tokens.iter().enumerate() {
+        let TokenTree::Group(group) = token else { continue };
+        unsaid(group.stream(), found);
+        let before = |back: usize| index.checked_sub(back).and_then(|at| tokens.get(at)).map(ToString::to_string);
+        let is_log =
+            before(1).as_deref() == Some("!") && matches!(before(2).as_deref(), Some("info" | "warn" | "error"));
+        if is_log {
+            let line = group.span_open().start().line;
+            found.extend(unsaid_in(group.stream()).into_iter().map(|field| (line, field)));
+        }
+    }
+}
+
+/// The arguments up to the text are fields, `name = value` or `%name`; a field is said where the text, or an argument behind it,
+/// names one of the words of its value.
+fn unsaid_in(call: TokenStream) -> Vec<String> {
+    let mut arguments: Vec<Vec<TokenTree>> = vec![Vec::new()];
+    for token in call {
+        if matches!(&token, TokenTree::Punct(punct) if punct.as_char() == ',') {
+            arguments.push(Vec::new());
+        } else if let Some(last) = arguments.last_mut() {
+            last.push(token);
+        }
+    }
+    let is_text = |argument: &[TokenTree]| matches!(argument, [TokenTree::Literal(_)]);
+    let at = arguments.iter().position(|argument| is_text(argument)).unwrap_or(arguments.len());
+    let (fields, text) = arguments.split_at(at);
+    let text: String = text.iter().flatten().map(|token| format!(" {token}")).collect();
+    let says = |word: &str| text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|said| said == word);
+    let unsaid = |field: &Vec<TokenTree>| {
+        let text: Vec<String> = field.iter().flat_map(|token| words(token.clone())).collect();
+        let name = text.first()?.clone();
+        let value = if text.len() > 1 { text.get(1..)?.to_vec() } else { vec![name.clone()] };
+        (SAID_IN_THE_TEXT.contains(&name.as_str()) && !value.iter().any(|word| says(word))).then_some(name)
+    };
+    fields.iter().filter_map(unsaid).collect()
+}
+
+/// The names in a token, those in brackets too.
+fn words(token: TokenTree) -> Vec<String> {
+    match token {
+        TokenTree::Ident(name) => vec![name.to_string()],
+        TokenTree::Group(group) => group.stream().into_iter().flat_map(words).collect(),
+        TokenTree::Punct(_) | TokenTree::Literal(_) => Vec::new(),
+    }
+}
+
+#[test]
+fn what_a_message_has_as_a_field_its_text_says_too() {
+    let mut all = Vec::new();
+    for placed in product_sources() {
+        let mut found = Vec::new();
+        unsaid(placed.source.product_tokens(), &mut found);
+        all.extend(found.into_iter().map(|(line, field)| format!("{}:{line}: {field}", placed.file.display())));
+    }
+    assert!(
+        all.is_empty(),
+        "fields that plain `journalctl` does not show, and the text does not say:\n{}",
+        all.join("\n")
+    );
+}
+
+#[test]
+fn a_field_that_the_text_does_not_say_is_seen() {
+    let text = "//! x\nfn f() {\n tracing::warn!(message_id = M::A.id(), error = %fault, \"a: {fault}\");\n \
+                tracing::error!(message_id = M::A.id(), %error, \"b\");\n \
+                tracing::info!(path = %self.path.display(), gpu_bdf, \"c {}\", gpu_bdf);\n tracing::debug!(%error, \"d\");\n}\n";
+    let mut found = Vec::new();
+    unsaid(Source::parse("sample", text.to_owned()).product_tokens(), &mut found);
+    assert_eq!(found, [(4, "error".to_owned()), (5, "path".to_owned())]);
+}
+
 #[test]
 fn ids_are_different_stand_in_one_place_and_are_used() {
     let list = list();

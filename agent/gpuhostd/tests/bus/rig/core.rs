@@ -122,6 +122,7 @@ fn job(id: JobId, operation: &str, actor: Actor) -> Job {
         current_step: "scan the PCI bus".to_owned(),
         plan: vec!["scan the PCI bus".to_owned(), "ask the driver".to_owned()],
         cautions: Vec::new(),
+        remark: String::new(),
         started_by: actor,
         started_at: UnixMillis(1_700_000_000_000),
         ended_boot: None,

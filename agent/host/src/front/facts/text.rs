@@ -1,30 +1,32 @@
 //! Reads small text files of the kernel with a bound, into a value or the reason for its absence.
 
+use files::ReadFault;
 use model::absence::{Absence, Reading};
-use std::fs::File;
-use std::io::{Error, ErrorKind, Read};
 use std::path::Path;
 
 /// `/proc/stat` of a machine with thousands of interrupts stays below this; nothing else here is larger.
-const FILE_MAX_BYTES: u64 = 1024 * 1024;
+const FILE_MAX_BYTES: usize = 1024 * 1024;
 
 /// A line that stands for one fact.
 const LINE_MAX_BYTES: usize = 256;
 
+/// Why a file gave no value.
+pub(super) fn absence(fault: &ReadFault) -> Absence {
+    match fault {
+        ReadFault::Missing { .. } => Absence::NotReported,
+        fault if fault.is_denied() => Absence::NoPermission,
+        ReadFault::Host { error, .. } => Absence::Unreadable(error.to_string()),
+        ReadFault::DeadLink { .. }
+        | ReadFault::NotPlain { .. }
+        | ReadFault::TooLarge { .. }
+        | ReadFault::NotText { .. }
+        | ReadFault::Hangs { .. } => Absence::Unreadable(fault.to_string()),
+    }
+}
+
 /// The whole content.
 pub(super) fn content(path: &Path) -> Result<String, Absence> {
-    let said = |error: Error| {
-        if error.kind() == ErrorKind::NotFound {
-            Absence::NotReported
-        } else if error.kind() == ErrorKind::PermissionDenied {
-            Absence::NoPermission
-        } else {
-            Absence::Unreadable(error.to_string())
-        }
-    };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(said)?;
-    file.take(FILE_MAX_BYTES).read_to_end(&mut bytes).map_err(said)?;
+    let bytes = files::read(path, FILE_MAX_BYTES).map_err(|fault| absence(&fault))?;
     String::from_utf8(bytes).map_err(|error| Absence::garbled(&String::from_utf8_lossy(error.as_bytes())))
 }
 

@@ -11,6 +11,9 @@ use model::ports::ActFault;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+/// depmod's lists of a distribution with all modules have a quarter of it.
+const LIST_MAX_BYTES: usize = 8 * 1024 * 1024;
+
 /// Where else than in sysfs a close look has to look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Surroundings {
@@ -76,7 +79,7 @@ impl Sysfs {
     }
 
     fn variant(&self, tree: &mut Tree, around: &Surroundings, gpu: &str) -> Option<DriverName> {
-        let aliases = std::fs::read_to_string(around.modules.join("modules.alias")).ok()?;
+        let aliases = files::read_text(&around.modules.join("modules.alias"), LIST_MAX_BYTES).ok()?;
         let id = function::identity(tree, gpu).ok()?;
         let subsystem = *function::subsystem(tree, gpu).known()?;
         let class = tree.parsed(gpu, "class", parse::class).ok()?;
@@ -92,7 +95,7 @@ impl Sysfs {
             return ModuleState::Loaded;
         }
         let listed = |file: &str| {
-            let text = std::fs::read_to_string(around.modules.join(file)).unwrap_or_default();
+            let text = files::read_text(&around.modules.join(file), LIST_MAX_BYTES).unwrap_or_default();
             text.lines().any(|line| is_module(line, &wanted))
         };
         if listed("modules.dep") || listed("modules.builtin") { ModuleState::Loadable } else { ModuleState::Missing }

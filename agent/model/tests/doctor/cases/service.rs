@@ -62,6 +62,15 @@ fn unit() -> Vec<Case> {
             |f| named(f, DAEMON).enabled = "static".to_owned(),
         ),
         case(
+            "hand_unreachable",
+            |f| known(&mut f.service.daemon).hands_unreachable.push("the host hand is unreachable".to_owned()),
+            |f| {
+                // Its socket is not there: that is said already.
+                known(&mut f.service.daemon).hands_unreachable.push("the host hand is unreachable".to_owned());
+                known(&mut f.service.missing_sockets).push("/run/gpuhostd/hands/host.sock".to_owned());
+            },
+        ),
+        case(
             "hand_socket_missing",
             |f| known(&mut f.service.missing_sockets).push("/run/gpuhostd/hands/host.sock".to_owned()),
             |f| {

@@ -1,8 +1,8 @@
 //! The file of NVIDIA's kernel module for the running kernel, its signature, and what keeps modprobe from loading it.
 
 use crate::front::facts::text::content;
+use files::ReadFault;
 use model::absence::{Absence, Reading};
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -21,9 +21,9 @@ const FILES_MAX: usize = 512;
 /// The module, as `modules.dep` names it: Debian's is `nvidia-current.ko`, which an alias makes `nvidia`.
 pub(super) fn file(root: &Path, kernel: Option<&str>) -> Reading<String> {
     let Some(folder) = folder(root, kernel) else { return Reading::default() };
-    let list = match File::open(folder.join("modules.dep")) {
-        Ok(file) => BufReader::new(file.take(MODULES_DEP_MAX_BYTES)),
-        Err(error) => return Reading::Absent(absence(&error)),
+    let list = match files::open(&folder.join("modules.dep")) {
+        Ok(plain) => BufReader::new(plain.file.take(MODULES_DEP_MAX_BYTES)),
+        Err(fault) => return Reading::Absent(absence(&fault)),
     };
     let mut lines = list.split(b'\n').map_while(Result::ok);
     let found = lines.find_map(|line| {
@@ -39,12 +39,8 @@ fn folder(root: &Path, kernel: Option<&str>) -> Option<PathBuf> {
     Some(root.join("lib/modules").join(kernel))
 }
 
-fn absence(error: &std::io::Error) -> Absence {
-    if error.kind() == std::io::ErrorKind::PermissionDenied {
-        Absence::NoPermission
-    } else {
-        Absence::Unreadable(error.to_string())
-    }
+fn absence(fault: &ReadFault) -> Absence {
+    if fault.is_denied() { Absence::NoPermission } else { Absence::Unreadable(fault.to_string()) }
 }
 
 /// `nvidia.ko`, `nvidia-current.ko.xz`, `nvidia-tesla-470.ko`; not `nvidia-uvm.ko` and its like.
@@ -67,17 +63,18 @@ pub(super) fn is_signed(root: &Path, kernel: Option<&str>, file: Option<&str>) -
     }
     match tail(&folder.join(file)) {
         Ok(tail) => Reading::Known(tail == SIGNATURE),
-        Err(error) => Reading::Absent(absence(&error)),
+        Err(fault) => Reading::Absent(absence(&fault)),
     }
 }
 
-fn tail(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    let size = file.metadata()?.len();
+fn tail(path: &Path) -> Result<Vec<u8>, ReadFault> {
+    let mut file = files::open(path)?.file;
+    let refused = |error| ReadFault::Host { path: path.to_owned(), error };
+    let size = file.metadata().map_err(refused)?.len();
     let wanted = u64::try_from(SIGNATURE.len()).unwrap_or(size).min(size);
-    file.seek(SeekFrom::Start(size - wanted))?;
+    file.seek(SeekFrom::Start(size - wanted)).map_err(refused)?;
     let mut tail = Vec::new();
-    file.take(wanted).read_to_end(&mut tail)?;
+    file.take(wanted).read_to_end(&mut tail).map_err(refused)?;
     Ok(tail)
 }
 

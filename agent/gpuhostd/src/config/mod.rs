@@ -1,0 +1,9 @@
+//! The configuration: where it lies, what is right in it, what is in force, and what the service could not use of it.
+
+pub mod check;
+mod eyes;
+mod in_force;
+mod read;
+
+pub use in_force::InForce;
+pub use read::{Configuration, read};
