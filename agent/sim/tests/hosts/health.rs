@@ -109,6 +109,7 @@ fn a_gpu_that_is_given_away_keeps_what_its_driver_said() {
     assert_eq!(state(&before), ill);
     let bind = |driver: &str| {
         host.change(|state| {
+            state.set_persistence(address, false)?;
             state.unbind(address)?;
             state.set_driver_override(address, driver)?;
             state.probe(address)
