@@ -39,6 +39,25 @@ impl Command {
             Self::Lock(false) => "unlock",
         }
     }
+
+    /// The GPU that it is about.
+    #[must_use]
+    pub const fn gpu(&self) -> Option<PciAddress> {
+        match self {
+            Self::Change(change) => Some(change.gpu),
+            Self::Confirm(gpu) => Some(*gpu),
+            Self::Rescan | Self::Enrol(_) | Self::Leave | Self::Lock(_) => None,
+        }
+    }
+
+    /// Only the plan is asked for: nothing is changed.
+    #[must_use]
+    pub const fn is_dry_run(&self) -> bool {
+        match self {
+            Self::Change(change) => change.dry_run,
+            Self::Rescan | Self::Enrol(_) | Self::Leave | Self::Confirm(_) | Self::Lock(_) => false,
+        }
+    }
 }
 
 /// Where a command comes from.

@@ -92,30 +92,25 @@ impl<K: Clock, M: ManagerPort> Core<K, M> {
         self.last_id = self.last_id.wrapping_add(1).max(1);
         let id = JobId(self.last_id);
         let Submission { authorized, reply } = submission;
-        let (actor, operation) = (authorized.actor(), authorized.command().operation());
-        tracing::info!(
-            message_id = MESSAGE_JOB_BEGAN,
-            job_id = id.0,
-            operation,
-            origin = ?actor.origin,
-            actor_uid = actor.uid,
-            "job {id} began: {operation}, asked for {}",
-            asked_by(actor)
-        );
-        self.jobs.push(Job {
+        let (actor, command) = (authorized.actor(), authorized.command());
+        let job = Job {
             id,
-            operation: operation.to_owned(),
+            operation: command.operation().to_owned(),
+            gpu: command.gpu(),
+            dry_run: command.is_dry_run(),
             state: JobState::Running,
             result: None,
             progress: None,
-            current_step: step_of(authorized.command()).to_owned(),
-            plan: vec![step_of(authorized.command()).to_owned()],
+            current_step: step_of(command).to_owned(),
+            plan: vec![step_of(command).to_owned()],
             cautions: Vec::new(),
             remark: String::new(),
             started_by: actor,
             started_at: self.clock.wall_now(),
             ended_boot: None,
-        });
+        };
+        log_begin(&job);
+        self.jobs.push(job);
         self.publish_jobs();
         let (observer, manager) = (self.observer.clone(), Arc::clone(&self.manager));
         let changer = self.changer.clone();
@@ -155,7 +150,7 @@ impl<K: Clock, M: ManagerPort> Core<K, M> {
         let (_, id) = self.tasks.swap_remove(place);
         let now = self.clock.boot_now();
         if let Some(job) = self.jobs.iter_mut().find(|job| job.id == id) {
-            log_end(id, &job.operation, &result);
+            log_end(job, &result);
             let (result, remark) = match result {
                 Ok(remark) => (Ok(()), remark),
                 Err(refusal) => (Err(refusal), String::new()),
@@ -190,27 +185,49 @@ fn asked_by(actor: Actor) -> String {
         (Origin::Bus, Some(uid)) => format!("by uid {uid}"),
         (Origin::Bus, None) => "over D-Bus".to_owned(),
         (Origin::Manager, _) => "by the manager".to_owned(),
-        (Origin::Reconciler, _) => "by the wanted state".to_owned(),
+        (Origin::Reconciler, _) => "by gpuhostd itself".to_owned(),
     }
 }
 
+/// The audit record of a job that begins.
+fn log_begin(job: &Job) {
+    tracing::info!(
+        message_id = MESSAGE_JOB_BEGAN,
+        job_id = job.id.0,
+        operation = job.operation,
+        gpu_bdf = job.gpu.map(tracing::field::display),
+        dry_run = job.dry_run,
+        origin = ?job.started_by.origin,
+        actor_uid = job.started_by.uid,
+        "job {} began: {}, asked for {}",
+        job.id,
+        job.title(),
+        asked_by(job.started_by)
+    );
+}
+
 /// The audit record of a job that has ended; one that failed stands out among those that were done.
-fn log_end(id: JobId, operation: &str, ended: &Ended) {
+fn log_end(job: &Job, ended: &Ended) {
+    let (id, operation, title) = (job.id, job.operation.as_str(), job.title());
     match ended {
         Ok(remark) => tracing::info!(
             message_id = MESSAGE_JOB_ENDED,
             job_id = id.0,
             operation,
+            gpu_bdf = job.gpu.map(tracing::field::display),
+            dry_run = job.dry_run,
             outcome = "done",
-            "job {id} ended: {operation} done{}{remark}",
+            "job {id} ended: {title} done{}{remark}",
             if remark.is_empty() { "" } else { ": " }
         ),
         Err(refusal) => tracing::warn!(
             message_id = MESSAGE_JOB_ENDED,
             job_id = id.0,
             operation,
+            gpu_bdf = job.gpu.map(tracing::field::display),
+            dry_run = job.dry_run,
             outcome = refusal.code(),
-            "job {id} ended: {operation} {}: {refusal}",
+            "job {id} ended: {title} {}: {refusal}",
             refusal.code()
         ),
     }
@@ -239,7 +256,8 @@ async fn execute<M: ManagerPort>(
     let nothing_to_say = |()| String::new();
     match authorized.into_command() {
         Command::Change(change) => {
-            ask(changer, |reply| Asked::Make(change, id, actor, reply)).await.map(nothing_to_say)
+            let remark = if change.dry_run { "it was only planned, and nothing was changed" } else { "" };
+            ask(changer, |reply| Asked::Make(change, id, actor, reply)).await.map(|()| remark.to_owned())
         }
         Command::Confirm(gpu) => ask(changer, |reply| Asked::Confirm(gpu, reply)).await.map(nothing_to_say),
         Command::Rescan => refresh(&observer).await.map(nothing_to_say),

@@ -61,19 +61,34 @@ impl Handle {
         }
     }
 
+    /// Hands in what the daemon does of itself; its job stands in the list like any other. Never waits.
+    ///
+    /// # Errors
+    /// `Busy` where the queue is full, `Unavailable` where the core is stopping.
+    pub fn hand_in(&self, authorized: Authorized) -> Result<(), Refusal> {
+        self.enqueue(authorized).map(|_number| ())
+    }
+
     /// Hands a command in and returns the number of its job, which is visible in `jobs` by then.
     ///
     /// # Errors
     /// `Busy` where the queue is full, `Unavailable` where the core is stopping.
     pub async fn submit(&self, authorized: Authorized) -> Result<JobId, Refusal> {
+        self.enqueue(authorized)?.await.map_err(|_| stopping())
+    }
+
+    fn enqueue(&self, authorized: Authorized) -> Result<oneshot::Receiver<JobId>, Refusal> {
         let (reply, number) = oneshot::channel();
-        let stopping = || Refusal::Unavailable { what: "the daemon's core".into(), why: "it is stopping".into() };
         self.commands.try_send(Submission { authorized, reply }).map_err(|e| match e {
             mpsc::error::TrySendError::Full(_) => {
                 Refusal::Busy { why: format!("{COMMAND_QUEUE} commands are waiting; try again when some have ended") }
             }
             mpsc::error::TrySendError::Closed(_) => stopping(),
         })?;
-        number.await.map_err(|_| stopping())
+        Ok(number)
     }
+}
+
+fn stopping() -> Refusal {
+    Refusal::Unavailable { what: "the daemon's core".into(), why: "it is stopping".into() }
 }

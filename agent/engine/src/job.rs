@@ -1,9 +1,9 @@
 //! Jobs: every change is one, with its result readable after it has ended.
 
 use crate::command::Actor;
-use model::JobId;
 use model::refusal::Refusal;
 use model::time::{BootMillis, UnixMillis};
+use model::{JobId, PciAddress};
 use serde::{Deserialize, Serialize};
 
 /// Where a job stands.
@@ -37,6 +37,12 @@ pub struct Job {
     pub id: JobId,
     /// What it does (`rescan`).
     pub operation: String,
+    /// The GPU that it is about, where it is about one.
+    #[serde(default)]
+    pub gpu: Option<PciAddress>,
+    /// Only the plan was asked for: it changes nothing.
+    #[serde(default)]
+    pub dry_run: bool,
     /// Where it stands.
     pub state: JobState,
     /// `None` until it has ended; then done, or why not.
@@ -59,4 +65,13 @@ pub struct Job {
     pub started_at: UnixMillis,
     /// When it ended, on CLOCK_BOOTTIME: finished jobs linger for a while.
     pub ended_boot: Option<BootMillis>,
+}
+
+impl Job {
+    /// What it does, of which GPU, and whether that is only planned: `passthrough-bind of 0000:41:00.0 (dry run)`.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let of = self.gpu.map(|gpu| format!(" of {gpu}")).unwrap_or_default();
+        format!("{}{of}{}", self.operation, if self.dry_run { " (dry run)" } else { "" })
+    }
 }

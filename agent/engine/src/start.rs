@@ -122,7 +122,8 @@ impl Ends {
             .with_kernel_log(self.kernel_log);
         let (news_to, news) = mpsc::channel(COMMAND_QUEUE);
         let (change_to, change_from) = mpsc::channel(COMMAND_QUEUE);
-        let mut changer = Changer::new(ports, Arc::clone(&self.publisher), asks.clone(), policy, news_to);
+        let mut changer =
+            Changer::new(ports, Arc::clone(&self.publisher), asks.clone(), policy, (news_to, self.handle.clone()));
         let (changer, change_to) = match changer.recover().await {
             Ok(()) => (Some(changer), Some(change_to)),
             Err(fault) => {

@@ -14,7 +14,8 @@ mod common;
 use change_bench::{Acting, Disk, GPU, OTHER, at, bind, dgx, release, start, start_on};
 use common::ManualClock;
 use engine::change::{Change, RECOVER_WITHIN_MS, RETRY_UNDO_MS};
-use engine::command::Command;
+use engine::command::{Authorized, Command, Origin};
+use engine::job::Job;
 use model::change::{Phase, UNKNOWN_BOOT, decode};
 use model::holders::{Hold, Holder};
 use model::observation::GpuUse;
@@ -207,8 +208,13 @@ async fn what_nobody_confirms_is_undone_also_by_the_next_daemon() {
     let within = |gpu| Change { confirm_within_ms: Some(60_000), ..bind(gpu) };
     assert_eq!(bench.make(within(GPU)).await, Ok(()));
     assert_eq!(bench.make(within(OTHER)).await, Ok(()));
+    assert!(bench.shown(GPU).confirm_before.is_some() && bench.shown(OTHER).confirm_before.is_some());
     let id = bench.submit(Command::Confirm(at(OTHER))).await;
     assert_eq!(bench.end_of(id).await.result, Some(Ok(())));
+    assert_eq!(
+        (bench.shown(OTHER).confirm_before, bench.conditions()),
+        (None, vec!["passthrough_unconfirmed".to_owned()])
+    );
     let clock = Arc::clone(&bench.clock);
     let acting = Arc::clone(&bench.acting);
     let (_, disk) = bench.stop().await;
@@ -217,8 +223,42 @@ async fn what_nobody_confirms_is_undone_also_by_the_next_daemon() {
     clock.advance(60_000 + RETRY_UNDO_MS);
     bench.until_driver(GPU, Some("nvidia")).await;
     assert_eq!(bench.driver(OTHER).as_deref(), Some("vfio-pci"));
+    let of_itself = |jobs: &Vec<Job>| jobs.iter().find(|job| job.started_by.origin == Origin::Reconciler).cloned();
+    let undo = of_itself(&bench.handle.jobs.borrow()).expect("what the daemon does of itself is a job too");
+    assert_eq!((undo.gpu, undo.title()), (Some(at(GPU)), format!("passthrough-release of {GPU}")));
+    let undone = bench.end_of(undo.id).await;
+    assert_eq!((undone.result, bench.shown(GPU).confirm_before), (Some(Ok(())), None));
     let id = bench.submit(Command::Confirm(at(GPU))).await;
     assert_eq!(bench.end_of(id).await.result.unwrap().unwrap_err().code(), "conflict", "there is nothing to confirm");
+}
+
+#[tokio::test]
+async fn of_itself_the_daemon_takes_back_only_what_is_overdue() {
+    let bench = start(dgx(), Disk::default(), "boot").await;
+    assert_eq!(bench.make(Change { confirm_within_ms: Some(60_000), ..bind(GPU) }).await, Ok(()));
+    assert_eq!(bench.make(bind(OTHER)).await, Ok(()));
+    for change in [release(GPU), release(OTHER), bind(OTHER)] {
+        let id = bench.handle.submit(Authorized::by_reconciler(Command::Change(change))).await.unwrap();
+        assert_eq!(bench.end_of(id).await.result.unwrap().unwrap_err().code(), "conflict", "{change:?}");
+    }
+    assert_eq!([bench.driver(GPU), bench.driver(OTHER)], [Some("vfio-pci".to_owned()), Some("vfio-pci".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_job_says_its_gpu_and_whether_it_only_plans() {
+    let bench = start(dgx(), Disk::default(), "boot").await;
+    let plan = bench.submit(Command::Change(Change { dry_run: true, ..bind(GPU) })).await;
+    let plan = bench.end_of(plan).await;
+    assert_eq!(
+        (plan.gpu, plan.dry_run, plan.title()),
+        (Some(at(GPU)), true, format!("passthrough-bind of {GPU} (dry run)"))
+    );
+    assert!(plan.remark.contains("nothing was changed"), "{}", plan.remark);
+    let made = bench.submit(Command::Change(bind(GPU))).await;
+    let made = bench.end_of(made).await;
+    assert_eq!((made.gpu, made.dry_run, made.remark.as_str()), (Some(at(GPU)), false, ""));
+    let other = bench.submit(Command::Rescan).await;
+    assert_eq!(bench.end_of(other).await.title(), "rescan");
 }
 
 #[tokio::test]

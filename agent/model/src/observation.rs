@@ -123,6 +123,9 @@ pub struct Gpu {
     pub visible_to_runtime: bool,
     /// Passthrough.
     pub passthrough: PassthroughVerdict,
+    /// When it is taken back unless somebody confirms before that it is given away.
+    #[serde(default)]
+    pub confirm_before: Option<UnixMillis>,
     /// How well it is.
     #[serde(default)]
     pub health: GpuHealth,

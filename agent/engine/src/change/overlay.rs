@@ -9,7 +9,8 @@ use model::observation::{CauseLink, ChainLink, Gpu, GpuUse, HostObservation};
 use model::passthrough::scope_of;
 
 /// The observation as everybody is to see it: GPUs that are being changed are `transitioning`, those whose change could not be
-/// undone, or whose record cannot be read, `quarantined`; `standing` and a condition `gpu_quarantined` stand among the conditions.
+/// undone, or whose record cannot be read, `quarantined`; `standing` and the conditions `gpu_quarantined` and
+/// `passthrough_unconfirmed` stand among the conditions.
 #[must_use]
 pub fn overlay(seen: &HostObservation, records: &Records, standing: &[Condition]) -> HostObservation {
     let mut shown = seen.clone();
@@ -19,6 +20,7 @@ pub fn overlay(seen: &HostObservation, records: &Records, standing: &[Condition]
         }
         if records.given(gpu.pci.address).is_some() {
             name_the_way_back(gpu);
+            gpu.confirm_before = records.confirm_before(gpu.pci.address);
         }
         if let Some(why) = records.of(gpu.pci.address).and_then(why_quarantined) {
             quarantine(gpu, &Blocker::Quarantined { why: why.to_owned() });
@@ -30,6 +32,7 @@ pub fn overlay(seen: &HostObservation, records: &Records, standing: &[Condition]
     }
     shown.conditions.extend(standing.iter().cloned());
     shown.conditions.extend(quarantined(records));
+    shown.conditions.extend(unconfirmed(records));
     shown.conditions.sort_by(|one, other| one.kind.cmp(&other.kind));
     shown
 }
@@ -81,6 +84,24 @@ fn why_quarantined(entry: &Entry) -> Option<&str> {
         Phase::Quarantined { why } => Some(why),
         Phase::Open | Phase::Standing | Phase::Unconfirmed { .. } => None,
     }
+}
+
+/// Whoever comes by must see what will happen without anybody doing anything.
+fn unconfirmed(records: &Records) -> Option<Condition> {
+    let waiting: Vec<&Entry> = records.all().filter(|entry| entry.unconfirmed_until().is_some()).collect();
+    let since = waiting.iter().map(|entry| entry.began_at).min()?;
+    let each: Vec<String> = waiting.iter().map(|entry| entry.gpu().to_string()).collect();
+    Some(Condition {
+        kind: "passthrough_unconfirmed".to_owned(),
+        status: ConditionStatus::True,
+        reason: "not_confirmed_yet".to_owned(),
+        message: format!(
+            "given to a virtual machine on trial, and taken back at the time that `gpuhostctl gpus` names unless somebody confirms it \
+             (gpuhostctl passthrough confirm ADDRESS): {}",
+            each.join(", ")
+        ),
+        since,
+    })
 }
 
 /// One condition for all of them: conditions are told apart by their type.

@@ -1,9 +1,9 @@
 //! Records of what is given away, of what could not be undone, and of what is being changed now.
 
 use model::PciAddress;
-use model::change::{Entry, Phase, Unread};
+use model::change::{Entry, Unread};
 use model::plan::Scope;
-use model::time::BootMillis;
+use model::time::{BootMillis, Now, UnixMillis};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the loop of changes knows and a look at the host does not show.
@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Records {
     /// Entries that outlive their change, by the name of their document.
     entries: BTreeMap<String, Entry>,
+    /// When those are undone that nobody has confirmed, on the wall clock as it was when the record was kept.
+    undone_at: BTreeMap<String, UnixMillis>,
     /// Functions of changes that are under way.
     under_way: BTreeSet<PciAddress>,
     /// Documents of the journal that could not be read.
@@ -30,8 +32,22 @@ impl Records {
         self.of(gpu).filter(|entry| entry.is_given())
     }
 
+    /// When a GPU is taken back unless somebody confirms before that it is given away.
+    #[must_use]
+    pub fn confirm_before(&self, gpu: PciAddress) -> Option<UnixMillis> {
+        let (name, _) = self.entries.iter().find(|(_, entry)| entry.plan.scope.members.contains(&gpu))?;
+        self.undone_at.get(name).copied()
+    }
+
     /// Keeps what a change left, in place of what was there.
-    pub fn keep(&mut self, name: &str, left: Option<Entry>) {
+    pub fn keep(&mut self, name: &str, left: Option<Entry>, now: Now) {
+        match left.as_ref().and_then(|entry| entry.unconfirmed_until()) {
+            Some(until) => {
+                let left_ms = i64::try_from(until.since(now.boot)).unwrap_or(i64::MAX);
+                self.undone_at.insert(name.to_owned(), UnixMillis(now.wall.0.saturating_add(left_ms)));
+            }
+            None => drop(self.undone_at.remove(name)),
+        }
         match left {
             Some(entry) => self.entries.insert(name.to_owned(), entry),
             None => self.entries.remove(name),
@@ -57,11 +73,10 @@ impl Records {
     /// The next binding that nobody has confirmed, with the time at which it is undone.
     #[must_use]
     pub fn next_unconfirmed(&self) -> Option<(BootMillis, &Entry)> {
-        let due = |entry| match entry {
-            &Entry { phase: Phase::Unconfirmed { until }, .. } => Some((until, entry)),
-            Entry { phase: Phase::Open | Phase::Standing | Phase::Quarantined { .. }, .. } => None,
-        };
-        self.entries.values().filter_map(due).min_by_key(|(until, _)| *until)
+        self.entries
+            .values()
+            .filter_map(|entry| Some((entry.unconfirmed_until()?, entry)))
+            .min_by_key(|(until, _)| *until)
     }
 
     /// Documents of the journal that could not be read: what they may be about stays as it is until the daemon starts anew.

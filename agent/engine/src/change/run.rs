@@ -6,7 +6,8 @@ use super::lanes::Lanes;
 use super::records::Records;
 use super::task::{Ended, Task, requester};
 use super::unread::{self, Guarded};
-use crate::command::{Actor, Origin};
+use crate::command::{Actor, Authorized, Command, Origin};
+use crate::handle::Handle;
 use crate::observer::Ask;
 use crate::publish::Publisher;
 use model::blocker::{Blocked, Blocker};
@@ -18,7 +19,7 @@ use model::plan::Scope;
 use model::policy::{Operation, Policy};
 use model::ports::{ActPort, Clock, JournalFault, JournalPort};
 use model::refusal::Refusal;
-use model::time::BootMillis;
+use model::time::{BootMillis, Now};
 use model::{JobId, PciAddress};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -124,6 +125,8 @@ pub struct Changer<A, J, K> {
     observer: mpsc::Sender<Ask>,
     policy: watch::Receiver<Arc<Policy>>,
     news: mpsc::Sender<News>,
+    /// Where the loop hands in what it does of itself: as a job, so that everybody can see it.
+    core: Handle,
     lanes: Lanes,
     recent: BTreeMap<PciAddress, Vec<BootMillis>>,
     undo_not_before: BootMillis,
@@ -139,7 +142,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
         publisher: Arc<Publisher>,
         observer: mpsc::Sender<Ask>,
         policy: watch::Receiver<Arc<Policy>>,
-        news: mpsc::Sender<News>,
+        (news, core): (mpsc::Sender<News>, Handle),
     ) -> Self {
         let ChangePorts { act, journal, clock, boot_id } = ports;
         Self {
@@ -150,6 +153,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             observer,
             policy,
             news,
+            core,
             lanes: Lanes::default(),
             recent: BTreeMap::new(),
             undo_not_before: BootMillis(0),
@@ -180,7 +184,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
                 message_id = Message::ChangeJournalUnreadable.id(),
                 name,
                 why,
-                "the journal entry {place} cannot be read and is left as it is: {why}"
+                "the journal entry {name} ({place}) cannot be read and is left as it is: {why}"
             );
         }
         if let Some(condition) = unread::condition(&unread, self.ports.clock.wall_now()) {
@@ -194,11 +198,14 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
     async fn recover_one(&mut self, name: &str, entry: Entry) {
         let (lane, gpu) = (entry.plan.scope.lane, entry.gpu());
         let what = at_start(&entry, &self.ports.boot_id);
-        tracing::info!(message_id = MESSAGE_CHANGE_RECOVERED, name, gpu_bdf = %gpu, ?what, "found in the journal");
+        tracing::info!(message_id = MESSAGE_CHANGE_RECOVERED, name, gpu_bdf = %gpu, ?what, "journal entry {name} of {gpu}: {}", what.words());
         match what {
             AtStart::Forget => {
                 if let Err(fault) = self.ports.journal.remove(name).await {
-                    tracing::warn!(message_id = Message::ChangeEntryStays.id(), error = %fault, "an entry of an earlier boot stays");
+                    tracing::warn!(
+                        message_id = Message::ChangeEntryStays.id(),
+                        "the journal entry {name} of an earlier boot could not be removed: {fault}"
+                    );
                 }
             }
             AtStart::Keep | AtStart::Await(_) => self.remember(name, Some(entry)),
@@ -226,13 +233,24 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             Some((Outcome::Quarantined(trouble), _)) => trouble.to_string(),
             None => format!("it was not restored in {RECOVER_WITHIN_MS} ms"),
         };
-        tracing::error!(message_id = MESSAGE_CHANGE_RECOVERED, name, gpu_bdf = %entry.gpu(), why = stuck, "quarantined");
+        let gpu = entry.gpu();
+        tracing::error!(
+            message_id = MESSAGE_CHANGE_RECOVERED,
+            name,
+            gpu_bdf = %gpu,
+            "what an earlier run began with {gpu} could not be undone, and the GPU is quarantined ({name}): {stuck}"
+        );
         self.lanes.keep(lane, stuck.clone());
         self.remember(name, Some(entry.in_phase(Phase::Quarantined { why: stuck })));
     }
 
+    fn now(&self) -> Now {
+        Now { boot: self.ports.clock.boot_now(), wall: self.ports.clock.wall_now() }
+    }
+
     fn remember(&self, name: &str, left: Option<Entry>) {
-        self.publisher.note(|records| records.keep(name, left));
+        let now = self.now();
+        self.publisher.note(|records| records.keep(name, left, now));
     }
 
     /// Takes in changes until it is cancelled. What is under way then is dropped: the journal knows it.
@@ -263,7 +281,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
     fn undo_unconfirmed(&mut self, gpu: Option<PciAddress>) {
         let Some(gpu) = gpu else { return };
         self.undo_not_before = self.ports.clock.boot_now().plus(RETRY_UNDO_MS);
-        tracing::warn!(message_id = Message::ChangeNotConfirmed.id(), gpu_bdf = %gpu, "nobody confirmed in time; the GPU is taken back");
+        tracing::warn!(message_id = Message::ChangeNotConfirmed.id(), gpu_bdf = %gpu, "nobody confirmed in time that {gpu} is given away; it is taken back");
         let change = Change {
             operation: Operation::PassthroughRelease,
             gpu,
@@ -271,8 +289,8 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             confirm_within_ms: None,
             guest_memory_mib: None,
         };
-        if let Err(refusal) = self.begin(change, None, Actor { uid: None, origin: Origin::Reconciler }, None) {
-            tracing::warn!(message_id = Message::ChangeNotConfirmed.id(), gpu_bdf = %gpu, error = %refusal, "it could not be taken back yet");
+        if let Err(refusal) = self.core.hand_in(Authorized::by_reconciler(Command::Change(change))) {
+            tracing::warn!(message_id = Message::ChangeNotConfirmed.id(), gpu_bdf = %gpu, "{gpu} could not be taken back yet: {refusal}");
         }
     }
 
@@ -284,7 +302,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             }
             Asked::Make(change, job, actor, reply) => {
                 let mut reply = Some(reply);
-                let begun = self.begin(change, Some(job), actor, Some(&mut reply));
+                let begun = self.begin(change, job, actor, &mut reply);
                 if let (Err(refusal), Some(reply)) = (begun, reply) {
                     let _gone = reply.send(Err(refusal));
                 }
@@ -295,15 +313,18 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
     fn begin(
         &mut self,
         change: Change,
-        job: Option<JobId>,
+        job: JobId,
         actor: Actor,
-        reply: Option<&mut Option<oneshot::Sender<Result<(), Refusal>>>>,
+        reply: &mut Option<oneshot::Sender<Result<(), Refusal>>>,
     ) -> Result<(), Refusal> {
         let scope = scope_of(&self.observation.borrow(), change.gpu)
             .ok_or_else(|| Refusal::NotFound { what: "GPU".to_owned(), name: change.gpu.to_string() })?;
         let counts = match actor.origin {
             Origin::Bus | Origin::Manager => !change.dry_run,
-            Origin::Reconciler => false,
+            Origin::Reconciler => {
+                self.must_be_overdue(&change)?;
+                false
+            }
         };
         self.must_be_read(&scope)?;
         if counts {
@@ -327,9 +348,23 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             self.publisher.note(|records| records.begin(&scope.members));
         }
         let task = self.running.spawn(task.run(self.ports.clone()));
-        let reply = reply.and_then(Option::take);
+        let reply = reply.take();
         self.waiting.insert(task.id(), Waiting { scope, name, reply, gpu: change.gpu, counts });
         Ok(())
+    }
+
+    /// The daemon of itself may take back what nobody has confirmed in time, and nothing else: somebody may have confirmed it
+    /// while this waited for its turn.
+    fn must_be_overdue(&self, change: &Change) -> Result<(), Refusal> {
+        let records = self.records.borrow();
+        let until = records.given(change.gpu).and_then(Entry::unconfirmed_until);
+        let is_overdue = until.is_some_and(|until| until <= self.ports.clock.boot_now());
+        match change.operation {
+            Operation::PassthroughRelease if is_overdue => Ok(()),
+            Operation::PassthroughRelease | Operation::PassthroughBind => {
+                Err(Refusal::Conflict { why: format!("{} is not waiting to be confirmed any more", change.gpu) })
+            }
+        }
     }
 
     /// What the GPU comes back to may stand in a document that could not be read.
@@ -379,10 +414,11 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
         if waiting.counts && ended.made {
             self.recent.entry(waiting.gpu).or_default().push(self.ports.clock.boot_now());
         }
+        let now = self.now();
         self.publisher.note(|records| {
             records.end(&waiting.scope.members);
             if let Ok(left) = ended.left {
-                records.keep(&waiting.name, left);
+                records.keep(&waiting.name, left, now);
             }
         });
         match ended.stuck {
@@ -390,7 +426,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             None => self.lanes.give_back(waiting.scope.lane),
         }
         if let Err(refusal) = &ended.result {
-            tracing::info!(gpu = %waiting.gpu, error = %refusal, "the change was not made");
+            tracing::info!(gpu_bdf = %waiting.gpu, "the change of {} was not made: {refusal}", waiting.gpu);
         }
         // The driver's list and the bindings are other ones now.
         let _full = self.observer.try_send(Ask::Refresh(oneshot::channel().0));

@@ -22,8 +22,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub(super) struct Task {
     /// What is to be done.
     pub(super) change: Change,
-    /// Its job; `None` for what the daemon does of itself.
-    pub(super) job: Option<JobId>,
+    /// Its job.
+    pub(super) job: JobId,
     /// Who asked.
     pub(super) actor: Actor,
     /// Where the host is observed anew before the plan is made.
@@ -157,7 +157,7 @@ impl Task {
         let given = self.record.as_ref().filter(|record| record.is_given());
         let entry = Entry {
             operation: self.change.operation,
-            job: self.job.unwrap_or(JobId(0)),
+            job: self.job,
             actor_uid: self.actor.uid,
             began_at: ports.clock.wall_now(),
             boot_id: ports.boot_id.clone(),
@@ -210,10 +210,8 @@ impl Task {
     }
 
     async fn tell_plan(&self, plan: &Plan, cautions: Vec<Caution>) {
-        if let Some(job) = self.job {
-            // A core that has gone wants no news.
-            let _gone = self.news.send(News::Planned { job, plan: plan.in_words(), cautions }).await;
-        }
+        // A core that has gone wants no news.
+        let _gone = self.news.send(News::Planned { job: self.job, plan: plan.in_words(), cautions }).await;
     }
 
     fn tell(&self, machine: &Machine, to_do: &Do) {
@@ -225,7 +223,7 @@ impl Task {
             Do::End(_) => return,
         };
         tracing::debug!(gpu = %self.change.gpu, restoring = machine.is_restoring(), step, "next step");
-        let Some(job) = self.job else { return };
+        let job = self.job;
         let (taken, all) = machine.progress();
         let step = if machine.is_restoring() { format!("undo: {step}") } else { step };
         // News that nobody has room for is old when there is room.
@@ -238,7 +236,7 @@ impl Task {
             operation = self.change.operation.code(),
             gpu_bdf = %self.change.gpu,
             lane = %self.scope.lane,
-            job_id = self.job.map(|job| job.0),
+            job_id = self.job.0,
             origin = ?self.actor.origin,
             actor_uid = self.actor.uid,
             plan = entry.plan.in_words().join("; "),
@@ -250,21 +248,20 @@ impl Task {
 
     fn audit_end(&self, outcome: &Outcome) {
         let (how, trouble) = match outcome {
-            Outcome::Done => ("done", None),
-            Outcome::Untouched(trouble) => ("untouched", Some(trouble)),
-            Outcome::Restored(trouble) => ("restored", Some(trouble)),
-            Outcome::Quarantined(trouble) => ("quarantined", Some(trouble)),
+            Outcome::Done => ("done", String::new()),
+            Outcome::Untouched(trouble) => ("untouched", format!(": {trouble}")),
+            Outcome::Restored(trouble) => ("restored", format!(": {trouble}")),
+            Outcome::Quarantined(trouble) => ("quarantined", format!(": {trouble}")),
         };
         tracing::info!(
             message_id = MESSAGE_CHANGE_ENDED,
             operation = self.change.operation.code(),
             gpu_bdf = %self.change.gpu,
-            job_id = self.job.map(|job| job.0),
+            job_id = self.job.0,
             origin = ?self.actor.origin,
             actor_uid = self.actor.uid,
             outcome = how,
-            error = trouble.map(tracing::field::display),
-            "{} of {} ended: {how}",
+            "{} of {} ended: {how}{trouble}",
             self.change.operation.code(),
             self.change.gpu
         );

@@ -1,6 +1,6 @@
 //! `gpu show`: all that is known of one GPU, and the reason beside all that is not.
 
-use super::gpus::{holders, ills, slices, why_not};
+use super::gpus::{holders, ills, on_trial, slices, why_not};
 use crate::failure::Failure;
 use crate::text::{Cell, Look, Table, clean, paint, print as print_lines, print_json};
 use model::PciAddress;
@@ -35,6 +35,7 @@ pub(crate) fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a GpuView
 pub(crate) fn lines(gpu: &GpuView) -> Result<Vec<String>, Failure> {
     let title = gpu.name.as_deref().unwrap_or(&gpu.pci_id);
     let mut lines = vec![paint(&format!("{}  {}", gpu.address, clean(title)), Look::Bold)];
+    lines.extend(on_trial(gpu));
     lines.extend(why_not(gpu));
     lines.extend(ills(gpu));
     lines.push(String::new());

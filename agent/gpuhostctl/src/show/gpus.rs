@@ -1,7 +1,7 @@
 //! `gpus`: one row a GPU, and under each that is not usable the reason and the remedy.
 
 use crate::failure::Failure;
-use crate::text::{Cell, Look, Table, ago, clean, paint, print as print_lines, print_json};
+use crate::text::{Cell, Look, Table, ago, ahead, clean, paint, print as print_lines, print_json};
 use model::judge::explain;
 use wire::dbus::gpu::{CauseView, GpuView, HealthReasonView};
 use wire::dbus::metrics::ProcessView;
@@ -29,6 +29,7 @@ pub(crate) fn lines(snapshot: &Snapshot) -> Vec<String> {
     for (line, gpu) in table.zip(&snapshot.gpus) {
         lines.push(line);
         lines.extend(slices(gpu));
+        lines.extend(on_trial(gpu));
         lines.extend(why_not(gpu));
         lines.extend(ills(gpu));
     }
@@ -89,6 +90,17 @@ pub(crate) fn ills(gpu: &GpuView) -> Vec<String> {
         ]
     };
     gpu.health_reasons.iter().flat_map(told).collect()
+}
+
+/// That it is given away for a while only, and what makes it stay.
+pub(crate) fn on_trial(gpu: &GpuView) -> Option<String> {
+    let before = gpu.confirm_before?;
+    let address = clean(&gpu.address);
+    let title = paint("on trial:", Look::Bold);
+    Some(format!(
+        "    {title} taken back unless confirmed ({}): gpuhostctl passthrough confirm {address}",
+        ahead(before)
+    ))
 }
 
 /// The MIG devices of the GPU as rows under it: place, profile, memory, UUID.

@@ -321,6 +321,13 @@ impl GpuObject {
         self.face.now().passthrough_reasons.clone()
     }
 
+    /// When it is taken back unless ConfirmPassthrough is called before, in milliseconds since 1970-01-01 UTC. Has no value unless it
+    /// was given away with confirm-within and waits for that.
+    #[zbus(property)]
+    fn confirm_before(&self) -> Result<u64> {
+        self.face.value("ConfirmBefore", |gpu| gpu.confirm_before)
+    }
+
     /// How well it is: ok, degraded (it works, and something is wrong), failed (not to be relied on) or unknown (nobody who could
     /// know was heard). A GPU that failed is not schedulable.
     #[zbus(property)]

@@ -39,6 +39,7 @@ pub(super) fn job_view(job: &Job) -> JobView {
     };
     unless("Result", result.is_none(), why(job.state));
     unless("Error", error.is_none(), why(job.state));
+    unless("Gpu", job.gpu.is_none(), "none");
     unless("StartedByUid", job.started_by.uid.is_none(), "none");
     unless("StartedAt", millis(job.started_at).is_none(), "garbled");
     let started_by = match job.started_by.origin {
@@ -50,6 +51,8 @@ pub(super) fn job_view(job: &Job) -> JobView {
         path: job_path(job.id),
         id: job.id.0,
         operation: job.operation.clone(),
+        gpu: job.gpu.map(|gpu| gpu.to_string()),
+        dry_run: job.dry_run,
         state: job.state.code().to_owned(),
         result,
         error,
@@ -79,6 +82,18 @@ impl JobObject {
     #[zbus(property(emits_changed_signal = "const"))]
     fn operation(&self) -> String {
         self.0.now().operation.clone()
+    }
+
+    /// PCI address of the GPU that it is about. Has no value where it is about none.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn gpu(&self) -> Result<String> {
+        self.0.value("Gpu", |job| job.gpu.clone())
+    }
+
+    /// Only the plan was asked for: it changes nothing, and done means that it could be done.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn dry_run(&self) -> bool {
+        self.0.now().dry_run
     }
 
     /// queued, running or finished. A finished job stays readable for a while.

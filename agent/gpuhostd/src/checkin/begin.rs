@@ -43,7 +43,6 @@ impl<C: Clock> Task<C> {
         if self.session.broken.as_ref() != Some(&said) {
             tracing::error!(
                 message_id = Message::IdentityNotKept.id(),
-                %fault,
                 "the identity folder cannot be used; this host stays alone until it can: {said}"
             );
             self.publisher.error(&said);
@@ -85,7 +84,7 @@ impl<C: Clock> Task<C> {
 
     /// An identity has just been won: nothing of the one before is true of it.
     pub(super) fn begin_with(&mut self, identity: Identity, last: LastReply) {
-        tracing::info!(server_id = %identity.server_id, "enrolled");
+        tracing::info!(server_id = %identity.server_id, "enrolled as {}", identity.server_id);
         self.stop_requests();
         self.keeper.forget_all();
         self.keeper.want(Write::WipeForgotten);

@@ -56,7 +56,7 @@ async fn tell(to: Addressee) -> Farewell {
         message_id = Message::GoodbyeNotHeard.id(),
         manager,
         server_id,
-        "the manager could not be told that this host leaves: {why}"
+        "the manager {manager} could not be told that this host ({server_id}) leaves: {why}"
     );
     Farewell::NotTold { manager, why }
 }

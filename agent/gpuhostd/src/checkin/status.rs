@@ -102,7 +102,7 @@ impl Publisher {
             state,
             before,
             why,
-            "check-in is {state}, was {before}{}{why}",
+            "check-in is {state}, was {before} (manager {manager}, server id {server_id}){}{why}",
             if why.is_empty() { "" } else { ": " }
         );
     }

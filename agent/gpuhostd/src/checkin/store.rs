@@ -148,7 +148,9 @@ impl IdentityStore {
         match loaded {
             Ok(reply) => reply.filter(|reply| reply.server_id == server_id),
             Err(fault) => {
-                tracing::info!(%fault, "what the last reply said is not known any more; the host begins with its settings");
+                tracing::info!(
+                    "what the last reply said is not known any more; the host begins with its settings: {fault}"
+                );
                 None
             }
         }

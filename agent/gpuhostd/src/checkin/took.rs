@@ -113,7 +113,7 @@ impl<C: Clock> Task<C> {
         enrolled.identity_mut().token_file_sha256 = Some(content.sha256);
         let is_new = enrolled.add(Credential::SharedToken { token: content.token }, Worth::Fresh);
         if is_new {
-            tracing::info!(server_id = %enrolled.identity().server_id, "the shared token file has another token; it is tried now");
+            tracing::info!("the shared token file has another token; it is tried now");
         }
         self.keep_identity();
         self.announce_keys(is_new);
@@ -236,7 +236,7 @@ impl<C: Clock> Task<C> {
         let (slot, interval_s) = (machine.slot(), machine.interval_s());
         match answer {
             Ok((credential, bundle)) => {
-                tracing::info!(manager = %manager, "the credential was renewed; the old one is kept until the new one has worked");
+                tracing::info!(manager = %manager, "{manager} renewed the credential; the old one is kept until the new one has worked");
                 self.cadence.renewal().succeeded(now.boot);
                 self.renewed(credential, bundle.as_deref(), verified_by.as_ref());
             }
@@ -246,7 +246,7 @@ impl<C: Clock> Task<C> {
                     message_id = Message::CredentialNotRenewed.id(),
                     manager = %manager,
                     why,
-                    "the credential could not be renewed, and the one in use works on: {why}"
+                    "the credential could not be renewed by {manager}, and the one in use works on: {why}"
                 );
                 match &answer {
                     Answer::Refused(refused) if refused.has_no_path() => self.cadence.renewal().has_no_path(now.boot),

@@ -12,6 +12,7 @@ use std::sync::Arc;
 fn gpu(n: u8, driver: Option<DriverGpu>) -> Gpu {
     let address = address(n);
     Gpu {
+        confirm_before: None,
         pci: GpuFunction {
             address,
             id: "10de:2330".parse().unwrap(),

@@ -18,6 +18,19 @@ pub enum AtStart {
     Await(BootMillis),
 }
 
+impl AtStart {
+    /// What is done, for the journal.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Forget => "it is of an earlier boot and is removed",
+            Self::Restore => "the change broke off and is undone",
+            Self::Keep => "the GPU stays given away",
+            Self::Await(_) => "the GPU is given away and has to be confirmed",
+        }
+    }
+}
+
 /// The name of a boot whose own could not be read.
 pub const UNKNOWN_BOOT: &str = "unknown";
 

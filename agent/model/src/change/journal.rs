@@ -74,6 +74,15 @@ impl Entry {
         matches!(self.phase, Phase::Standing | Phase::Unconfirmed { .. })
     }
 
+    /// When it is undone unless somebody confirms before that the GPU is given away.
+    #[must_use]
+    pub const fn unconfirmed_until(&self) -> Option<BootMillis> {
+        match self.phase {
+            Phase::Unconfirmed { until } => Some(until),
+            Phase::Open | Phase::Standing | Phase::Quarantined { .. } => None,
+        }
+    }
+
     /// The same entry in another phase.
     #[must_use]
     pub fn in_phase(&self, phase: Phase) -> Self {

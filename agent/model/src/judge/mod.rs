@@ -189,6 +189,7 @@ fn judge_gpu(pci: &GpuFunction, scan: &PciScan, known: Known, around: &Around<'_
     let facts = Facts { pci, driver: told, stack: &around.host.stack, visible: visible_to_runtime };
     let why = known.absence.clone().unwrap_or(Absence::NotReported);
     Gpu {
+        confirm_before: None,
         passthrough: passthrough_verdict(pci, told, scan),
         features: features(&facts),
         pci: pci.clone(),

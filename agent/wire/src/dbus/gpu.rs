@@ -2,6 +2,7 @@
 
 use super::absent::{Absent, HasAbsent};
 use super::feature::{FeatureView, views};
+use super::host::millis;
 use super::metrics::{MetricsView, from_driver};
 use super::mig::MigView;
 use super::{gpu_path, group_path};
@@ -86,6 +87,10 @@ pub struct GpuView {
     pub passthrough_eligible: bool,
     /// Stable codes of what stands in the way.
     pub passthrough_reasons: Vec<String>,
+    /// When it is taken back unless that it is given away is confirmed before, in milliseconds since 1970-01-01 UTC; an older daemon
+    /// does not say it.
+    #[serde(default)]
+    pub confirm_before: Option<u64>,
     /// How well it is: `ok`, `degraded`, `failed` or `unknown`.
     pub health: String,
     /// What speaks against it, the gravest first.
@@ -228,6 +233,7 @@ impl From<&Gpu> for GpuView {
             cause_chain: gpu.cause_chain.iter().map(CauseView::from).collect(),
             passthrough_eligible: gpu.passthrough.eligible,
             passthrough_reasons: gpu.passthrough.reasons.clone(),
+            confirm_before: absent.option("ConfirmBefore", gpu.confirm_before.and_then(millis), &Absence::None),
             health: gpu.health.state.code().to_owned(),
             health_reasons: gpu.health.reasons.iter().map(HealthReasonView::from).collect(),
             last_xid: absent.option("LastXid", gpu.health.xid_last, &Absence::None),

@@ -39,6 +39,12 @@ pub struct JobView {
     pub id: u32,
     /// What it does (`rescan`).
     pub operation: String,
+    /// PCI address of the GPU that it is about, where it is about one; an older daemon does not say it.
+    #[serde(default)]
+    pub gpu: Option<String>,
+    /// Only the plan was asked for: it changes nothing; an older daemon does not say it.
+    #[serde(default)]
+    pub dry_run: bool,
     /// `queued`, `running` or `finished`.
     pub state: String,
     /// `done` or `failed`, once it has ended.

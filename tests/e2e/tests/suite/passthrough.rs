@@ -164,8 +164,24 @@ fn what_nobody_confirms_is_undone_also_by_a_daemon_that_was_killed_meanwhile() {
     // The simulated kernel has started anew as well: what is left is the entry.
     wait::until("the entry to be closed", PATIENCE, || rig.journal().is_empty().then_some(()));
     rig.until_use(FREE, "host");
+    rig.done(&["check", FREE]);
     rig.done(&["bind", FREE, "--confirm-within", "1h"]);
+    let shows = |args: &[&str]| String::from_utf8(rig.world.ctl(&rig.bus.address, args).stdout).expect("UTF-8");
+    let trial = format!("gpuhostctl passthrough confirm {FREE}");
+    assert!(
+        shows(&["gpus"]).contains(&trial) && shows(&["gpu", "show", FREE]).contains(&trial),
+        "{}",
+        shows(&["gpus"])
+    );
+    assert!(rig.gpu(FREE)["ConfirmBefore"].is_u64(), "{}", rig.gpu(FREE));
+    assert!(rig.condition("passthrough_unconfirmed").expect("the condition").contains(FREE));
+    let jobs = shows(&["jobs"]);
+    for (kind, gpu, state) in [("passthrough-bind (dry run)", FREE, "planned"), ("passthrough-bind", FREE, "done")] {
+        let is_it = |line: &str| line.contains(&format!("  {kind}  ")) && line.contains(gpu) && line.contains(state);
+        assert!(jobs.lines().any(is_it), "{kind}: {jobs}");
+    }
     rig.done(&["confirm", FREE]);
+    assert!(!shows(&["gpus"]).contains(&trial) && rig.gpu(FREE)["ConfirmBefore"].is_null());
     rig.kill_and_start();
     assert_eq!(rig.journal().len(), 1, "what is confirmed is kept over a restart");
 }

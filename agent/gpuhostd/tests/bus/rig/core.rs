@@ -116,6 +116,8 @@ fn job(id: JobId, operation: &str, actor: Actor) -> Job {
     Job {
         id,
         operation: operation.to_owned(),
+        gpu: None,
+        dry_run: false,
         state: JobState::Queued,
         result: None,
         progress: None,
