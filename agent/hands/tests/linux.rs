@@ -16,6 +16,7 @@ use model::settings::Settings;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 use wire::hand::HandRole;
 
 /// A reader of nvidia-smi's output that knows one sentence.
