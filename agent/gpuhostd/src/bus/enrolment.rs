@@ -1,6 +1,7 @@
 //! What a caller says of an enrolment, checked before anybody is asked whether it may.
 
 use super::options::{Parser, invalid};
+use model::checkin::manager::shown;
 use model::enrol::{EnrolSpec, Secret};
 use model::refusal::Refusal;
 use model::settings::is_https;
@@ -62,8 +63,8 @@ pub(super) fn checked_urls(urls: Vec<String>) -> Result<Vec<String>, Refusal> {
     match urls.iter().find(|url| url.len() > URL_MAX_BYTES || !is_https(url)) {
         None => Ok(urls),
         Some(bad) => {
-            let shown: String = bad.chars().take(64).collect();
-            Err(invalid("urls", format!("{shown:?} is no address of a manager: expected https://host[:port]")))
+            let why = format!("{:?} is no address of a manager: expected https://host[:port]", shown(bad));
+            Err(invalid("urls", why))
         }
     }
 }
@@ -82,13 +83,15 @@ mod tests {
 
     #[test]
     fn only_https_addresses_with_a_host_pass() {
-        let good = ["https://manager.example", "https://10.0.0.1:8443", "https://[::1]:443/"];
+        let good = ["https://manager.example", "https://10.0.0.1:8443", "https://[::1]:443/", "HTTPS://m"];
         assert!(checked_urls(good.map(str::to_owned).to_vec()).is_ok());
         let bad =
             ["http://manager.example", "https://", "https://a b", "https://a\n[Unit]", "https://-x@y", "../x", ""];
         for url in bad {
             assert!(checked_urls(vec![url.to_owned()]).is_err(), "{url:?}");
         }
+        let said = checked_urls(vec!["https://joe:hunter2@manager.example".to_owned()]).unwrap_err().to_string();
+        assert!(said.contains("manager.example") && !said.contains("hunter2"), "{said}");
         assert!(checked_urls(Vec::new()).is_err());
         assert!(checked_urls(vec![format!("https://{}", "a".repeat(4096))]).is_err());
     }

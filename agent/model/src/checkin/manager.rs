@@ -29,10 +29,42 @@ pub struct ManagerAddress {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{url:?} is not a manager URL: {why}; expected https://HOST or https://HOST:PORT")]
 pub struct BadManagerUrl {
-    /// What was given, at most 128 characters of it.
+    /// What was given as far as it may be repeated, see [`shown`].
     pub url: String,
     /// What is wrong with it.
     pub why: &'static str,
+}
+
+/// What stands in for what must not be repeated.
+const REDACTED: &str = "[redacted]";
+/// So many characters of an address that cannot be used are repeated.
+const SHOWN_MAX_CHARS: usize = 128;
+
+/// An address as it may be repeated to anybody: without what could be a name and a password, or a token behind `?` or `#`, without
+/// control characters, and cut.
+#[must_use]
+pub fn shown(url: &str) -> String {
+    // A password may hold anything, `//`, a slash or a question mark too: only the last @ ends it, and only a scheme stands before it.
+    let scheme_bytes = url.find("://").map_or(0, |at| at.saturating_add(3));
+    let is_scheme =
+        |text: &&str| text.trim_end_matches("://").chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    let scheme = url.get(..scheme_bytes).filter(is_scheme).unwrap_or_default();
+    let rest = url.get(scheme.len()..).unwrap_or_default();
+    // In an address, %40 is an @.
+    let at = rest.rfind('@').into_iter().map(|at| (at, 1)).chain(rest.rfind("%40").map(|at| (at, 3))).max();
+    let host = at.and_then(|(at, bytes)| rest.get(at.saturating_add(bytes)..)).map(|host| format!("{REDACTED}@{host}"));
+    let rest = host.unwrap_or_else(|| rest.to_owned());
+    let rest = match rest.split_once(['?', '#']) {
+        Some((before, _)) => format!("{before}?{REDACTED}"),
+        None => rest,
+    };
+    format!("{scheme}{rest}").chars().filter(|c| !c.is_control()).take(SHOWN_MAX_CHARS).collect()
+}
+
+/// What stands behind `https://`, in whatever case the scheme is written.
+pub(crate) fn behind_https(url: &str) -> Option<&str> {
+    let (scheme, rest) = url.split_at_checked("https://".len())?;
+    scheme.eq_ignore_ascii_case("https://").then_some(rest)
 }
 
 impl ManagerAddress {
@@ -77,8 +109,8 @@ impl FromStr for ManagerAddress {
     type Err = BadManagerUrl;
 
     fn from_str(url: &str) -> Result<Self, Self::Err> {
-        let bad = |why| BadManagerUrl { url: url.chars().take(128).collect(), why };
-        let rest = url.trim().strip_prefix("https://").ok_or_else(|| bad("it does not begin with https://"))?;
+        let bad = |why| BadManagerUrl { url: shown(url), why };
+        let rest = behind_https(url.trim()).ok_or_else(|| bad("it does not begin with https://"))?;
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = match authority.strip_prefix('[') {
             Some(v6) => {
