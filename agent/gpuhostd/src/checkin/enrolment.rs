@@ -67,7 +67,7 @@ impl<C: Clock> Task<C> {
         let identity = Identity { schema: SCHEMA, server_id, trust, managers, credentials, next_key_pem: None };
         self.store.keep(&identity).await.map_err(local)?;
         self.store.end_pending().await.map_err(local)?;
-        tracing::info!(server_id = %identity.server_id, "enrolled");
+        tracing::info!(server_id = %identity.server_id, "enrolled as {}", identity.server_id);
         self.begin(identity).await;
         Ok(())
     }
@@ -130,7 +130,7 @@ impl<C: Clock> Task<C> {
 
     async fn end_pending(&mut self) {
         if let Err(fault) = self.store.end_pending().await {
-            tracing::error!(message_id = Message::IdentityNotKept.id(), %fault, "the refused enrolment could not be removed");
+            tracing::error!(message_id = Message::IdentityNotKept.id(), %fault, "the refused enrolment could not be removed: {fault}");
         }
     }
 
@@ -240,6 +240,9 @@ fn no(manager: &ManagerAddress, answer: Answer) -> Refusal {
         }
         Answer::Refused(refused) => {
             let why = format!("the manager {manager} {}; {}", refused.words(), remedy(refused.meaning()));
+            if refused.meaning() == Meaning::Unauthenticated {
+                return Refusal::InvalidArgument { argument: "token".to_owned(), why };
+            }
             Refusal::Conflict { why }
         }
         Answer::Accepted(_) => unavailable(&format!("the manager {manager}"), "it gave no identity".to_owned()),
