@@ -164,7 +164,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             match decode(&name, &bytes) {
                 Ok(entry) => self.recover_one(&name, entry).await,
                 Err(fault) => {
-                    tracing::error!(message_id = MESSAGE_CHANGE_RECOVERED, name, error = %fault, "left alone")
+                    tracing::error!(message_id = MESSAGE_CHANGE_RECOVERED, name, error = %fault, "the entry {name} of the journal of changes is left alone: {fault}")
                 }
             }
         }
@@ -174,11 +174,11 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
     async fn recover_one(&mut self, name: &str, entry: Entry) {
         let (lane, gpu) = (entry.plan.scope.lane, entry.gpu());
         let what = at_start(&entry, &self.ports.boot_id);
-        tracing::info!(message_id = MESSAGE_CHANGE_RECOVERED, name, gpu_bdf = %gpu, ?what, "found in the journal");
+        tracing::info!(message_id = MESSAGE_CHANGE_RECOVERED, name, gpu_bdf = %gpu, ?what, "the journal of changes has {name}, of GPU {gpu}: {what:?}");
         match what {
             AtStart::Forget => {
                 if let Err(fault) = self.ports.journal.remove(name).await {
-                    tracing::warn!(message_id = Message::ChangeEntryStays.id(), error = %fault, "an entry of an earlier boot stays");
+                    tracing::warn!(message_id = Message::ChangeEntryStays.id(), error = %fault, "an entry of an earlier boot stays: {fault}");
                 }
             }
             AtStart::Keep | AtStart::Await(_) => self.remember(name, Some(entry)),
@@ -206,7 +206,8 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             Some((Outcome::Quarantined(trouble), _)) => trouble.to_string(),
             None => format!("it was not restored in {RECOVER_WITHIN_MS} ms"),
         };
-        tracing::error!(message_id = MESSAGE_CHANGE_RECOVERED, name, gpu_bdf = %entry.gpu(), why = stuck, "quarantined");
+        let gpu = entry.gpu();
+        tracing::error!(message_id = MESSAGE_CHANGE_RECOVERED, name, gpu_bdf = %gpu, why = stuck, "GPU {gpu} is quarantined, see {name} in the journal of changes: {stuck}");
         self.lanes.keep(lane, stuck.clone());
         self.remember(name, Some(entry.in_phase(Phase::Quarantined { why: stuck })));
     }
@@ -243,7 +244,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
     fn undo_unconfirmed(&mut self, gpu: Option<PciAddress>) {
         let Some(gpu) = gpu else { return };
         self.undo_not_before = self.ports.clock.boot_now().plus(RETRY_UNDO_MS);
-        tracing::warn!(message_id = Message::ChangeNotConfirmed.id(), gpu_bdf = %gpu, "nobody confirmed in time; the GPU is taken back");
+        tracing::warn!(message_id = Message::ChangeNotConfirmed.id(), gpu_bdf = %gpu, "nobody confirmed in time; GPU {gpu} is taken back");
         let change = Change {
             operation: Operation::PassthroughRelease,
             gpu,
@@ -252,7 +253,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             guest_memory_mib: None,
         };
         if let Err(refusal) = self.begin(change, None, Actor { uid: None, origin: Origin::Reconciler }, None) {
-            tracing::warn!(message_id = Message::ChangeNotConfirmed.id(), gpu_bdf = %gpu, error = %refusal, "it could not be taken back yet");
+            tracing::warn!(message_id = Message::ChangeNotConfirmed.id(), gpu_bdf = %gpu, error = %refusal, "GPU {gpu} could not be taken back yet: {refusal}");
         }
     }
 
@@ -361,7 +362,8 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             None => self.lanes.give_back(waiting.scope.lane),
         }
         if let Err(refusal) = &ended.result {
-            tracing::info!(gpu = %waiting.gpu, error = %refusal, "the change was not made");
+            let gpu = waiting.gpu;
+            tracing::info!(gpu = %gpu, error = %refusal, "the change of GPU {gpu} was not made: {refusal}");
         }
         // The driver's list and the bindings are other ones now.
         let _full = self.observer.try_send(Ask::Refresh(oneshot::channel().0));

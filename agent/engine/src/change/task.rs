@@ -248,9 +248,10 @@ impl Task {
             actor_uid = self.actor.uid,
             outcome = how,
             error = trouble.map(tracing::field::display),
-            "{} of {} ended: {how}",
+            "{} of {} ended: {how}{}",
             self.change.operation.code(),
-            self.change.gpu
+            self.change.gpu,
+            trouble.map(|trouble| format!(": {trouble}")).unwrap_or_default()
         );
     }
 }

@@ -58,7 +58,7 @@ impl<C: Clock> Task<C> {
         if after != before
             && matches!(after, Some(Trouble::RejectedReport | Trouble::RateLimited | Trouble::PerhapsDeleted))
         {
-            tracing::warn!(message_id = Message::ReportRefused.id(), manager = %beat.manager, seq = beat.seq, why, "the manager refuses the report");
+            tracing::warn!(message_id = Message::ReportRefused.id(), manager = %beat.manager, seq = beat.seq, why, "the manager refuses the report: {why}");
         }
         if after == Some(Trouble::Deleted) {
             self.publish();

@@ -38,7 +38,7 @@ impl<C: Clock> Task<C> {
     }
 
     fn unusable(&mut self, fault: &IdentityFault) {
-        tracing::error!(message_id = Message::IdentityNotKept.id(), %fault, "the identity folder cannot be used; this host stays alone");
+        tracing::error!(message_id = Message::IdentityNotKept.id(), %fault, "the identity folder cannot be used, and this host stays alone: {fault}");
         self.publisher.error(&fault.to_string());
         self.token_file = None;
         self.standing.push(Standing { kind: "credential_unreadable", message: fault.to_string() });
@@ -61,7 +61,7 @@ impl<C: Clock> Task<C> {
         match self.store.wipe_forgotten().await {
             Ok(()) => tracing::debug!("no credentials of a deleted identity are kept"),
             Err(fault) => {
-                tracing::error!(message_id = Message::IdentityNotKept.id(), %fault, "the credentials of the deleted identity could not be wiped")
+                tracing::error!(message_id = Message::IdentityNotKept.id(), %fault, "the credentials of the deleted identity could not be wiped: {fault}")
             }
         }
     }
@@ -71,7 +71,7 @@ impl<C: Clock> Task<C> {
         let Some(identity) = self.life.identity().cloned() else { return };
         let forgotten = Forgotten { at: self.clock.wall_now(), identity };
         if let Err(fault) = self.store.forget(&forgotten).await {
-            tracing::error!(message_id = Message::IdentityNotKept.id(), %fault, "the identity of this deleted host could not be moved aside");
+            tracing::error!(message_id = Message::IdentityNotKept.id(), %fault, "the identity of this deleted host could not be moved aside: {fault}");
         }
         self.still_forgotten(&forgotten).await;
     }
@@ -86,7 +86,7 @@ impl<C: Clock> Task<C> {
                     let message = format!("manager.urls: {fault}");
                     let known = self.standing.iter().any(|s| s.message == message);
                     if !known {
-                        tracing::error!(message_id = Message::ManagerUrlUnusable.id(), %fault, "a manager URL of the configuration cannot be used");
+                        tracing::error!(message_id = Message::ManagerUrlUnusable.id(), %fault, "a manager URL of the configuration cannot be used: {fault}");
                         self.standing.push(Standing { kind: "manager_url_invalid", message });
                     }
                 }

@@ -55,7 +55,7 @@ impl<C: Clock> Task<C> {
         let Some(identity) = self.life.identity_mut() else { return };
         let index = credentials::add(identity, Credential::SharedToken { token });
         let count = identity.credentials.len();
-        tracing::info!(server_id = %identity.server_id, "the shared token file has another token; it is tried now");
+        tracing::info!(server_id = %identity.server_id, "the shared token file has another token, which {} tries now", identity.server_id);
         self.keep_identity().await;
         self.credentials_changed(count, Some(index));
     }
@@ -71,7 +71,7 @@ impl<C: Clock> Task<C> {
     pub(super) async fn keep_identity(&mut self) {
         let Some(identity) = self.life.identity() else { return };
         if let Err(fault) = self.store.keep(identity).await {
-            tracing::error!(message_id = Message::IdentityNotKept.id(), %fault, "the identity could not be kept");
+            tracing::error!(message_id = Message::IdentityNotKept.id(), %fault, "the identity could not be kept: {fault}");
             self.publisher.error(&fault.to_string());
         }
     }
@@ -80,7 +80,7 @@ impl<C: Clock> Task<C> {
     pub(super) async fn keep_pending(&mut self, pending: &crate::checkin::identity::Pending) -> bool {
         let kept = self.store.keep_pending(pending).await;
         if let Err(fault) = &kept {
-            tracing::error!(message_id = Message::IdentityNotKept.id(), %fault, "the enrolment could not be kept");
+            tracing::error!(message_id = Message::IdentityNotKept.id(), %fault, "the enrolment could not be kept: {fault}");
             self.publisher.error(&fault.to_string());
         }
         kept.is_ok()

@@ -45,13 +45,13 @@ impl<C: Clock> Task<C> {
         }
         match self.renew(manager).await {
             Ok(()) => {
-                tracing::info!(manager = %manager, "the credential was renewed; the old one is kept until the new one has worked");
+                tracing::info!(manager = %manager, "{manager} renewed the credential; the old one is kept until the new one has worked");
                 self.renew_not_before = now.plus(AGAIN_AFTER_MS);
             }
             Err(answer) => {
                 let no_path = matches!(&answer, Answer::Refused(r) if r.meaning() == Meaning::UnknownAgent);
                 let why = crate::checkin::beat::words(&answer).unwrap_or_default();
-                tracing::warn!(message_id = Message::CredentialNotRenewed.id(), manager = %manager, why, "the credential could not be renewed");
+                tracing::warn!(message_id = Message::CredentialNotRenewed.id(), manager = %manager, why, "{manager} did not renew the credential: {why}");
                 self.renew_not_before = now.plus(if no_path { NO_PATH_MS } else { AGAIN_AFTER_MS });
             }
         }
@@ -105,7 +105,7 @@ impl<C: Clock> Task<C> {
             return Farewell::Told { manager: manager.to_string() };
         };
         let why = crate::checkin::beat::words(&answer).unwrap_or_default();
-        tracing::warn!(message_id = Message::GoodbyeNotHeard.id(), manager = %manager, server_id = %identity.server_id, why, "the manager could not be told that this host leaves");
+        tracing::warn!(message_id = Message::GoodbyeNotHeard.id(), manager = %manager, server_id = %identity.server_id, why, "the manager {manager} could not be told that this host ({}) leaves: {why}", identity.server_id);
         Farewell::NotTold { manager: manager.to_string(), why }
     }
 

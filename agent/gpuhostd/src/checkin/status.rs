@@ -90,9 +90,10 @@ impl Publisher {
     }
 
     fn log(&self, before: CheckinState) {
-        let manager = self.now.manager.as_deref().unwrap_or("none");
-        let server_id = self.now.server_id.as_deref().unwrap_or("none");
+        let manager = self.now.manager.as_deref().unwrap_or("no manager");
+        let server_id = self.now.server_id.as_deref().unwrap_or("this host");
         let why = self.now.last_error.as_deref().unwrap_or("");
+        let because = if why.is_empty() { String::new() } else { format!(": {why}") };
         let (state, before) = (self.now.state.code(), before.code());
         tracing::info!(
             message_id = Message::CheckinChanged.id(),
@@ -101,7 +102,7 @@ impl Publisher {
             state,
             before,
             why,
-            "check-in is {state}, was {before}"
+            "check-in of {server_id} with {manager} is {state}, was {before}{because}"
         );
     }
 }
