@@ -7,7 +7,8 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "gpuhostctl", version, arg_required_else_help = true, max_term_width = 100)]
 #[command(after_help = "Exit status: 0 done, 1 broken, 2 wrong argument, 4 not authorized, 5 not found, 6 busy,\n\
-                        7 conflict, 8 unavailable (the daemon is not running), 9 timeout, 10 the host said no,\n\
+                        7 conflict, 8 unavailable (the daemon, the manager or another part does not answer),\n\
+                        9 timeout, 10 the host said no,\n\
                         11 something stands in the way of giving this GPU away,\n\
                         20 the doctor found an error or a warning.")]
 pub(crate) struct Arguments {
@@ -237,6 +238,10 @@ pub(crate) enum PolicyCommand {
         file: Option<PathBuf>,
     },
     /// Say whether an operation is allowed, and which key decides
+    #[command(
+        after_help = "Exit status: 0 where the question was answered, with \"allowed\" and with \"denied\": the answer is for\n\
+                            two askers. A script reads .local.allowed or .manager.allowed of --json."
+    )]
     Explain {
         /// passthrough-bind or passthrough-release
         operation: String,

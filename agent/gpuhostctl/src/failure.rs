@@ -1,5 +1,6 @@
 //! Why a command did not do what it was asked, and the exit status for it.
 
+use model::causes::with_causes;
 use model::refusal::Refusal;
 use std::path::PathBuf;
 use wire::dbus::BUS_NAME;
@@ -193,14 +194,7 @@ impl Failure {
 
     /// The failure with all its causes.
     pub(crate) fn told(&self) -> String {
-        let mut told = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(inner) = cause {
-            told.push_str(": ");
-            told.push_str(&inner.to_string());
-            cause = inner.source();
-        }
-        told
+        with_causes(self)
     }
 }
 

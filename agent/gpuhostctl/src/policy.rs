@@ -59,7 +59,7 @@ fn show(policy: &Policy, json: bool) -> Result<(), Failure> {
 
 fn explain(policy: &Policy, operation: &str, gpu: Option<&str>, json: bool) -> Result<(), Failure> {
     let known = || Operation::ALL.map(Operation::code).join(", ");
-    let wrong = || Failure::Usage { why: format!("{operation:?} is no operation; expected one of: {}", known()) };
+    let wrong = || Failure::Usage { why: format!("{operation:?} is not an operation; expected one of: {}", known()) };
     let operation = Operation::from_code(operation).ok_or_else(wrong)?;
     let address = gpu.map(str::parse::<PciAddress>).transpose();
     let address = address.map_err(|fault| Failure::Usage { why: fault.to_string() })?;

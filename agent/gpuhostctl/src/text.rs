@@ -120,7 +120,11 @@ impl Table {
 pub(crate) fn print(lines: &[String]) -> Result<(), Failure> {
     let mut out = stdout().lock();
     let written = lines.iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
-    written.map_err(|source| Failure::Output { source })
+    match written {
+        // The reader has gone (`… | head -1`): it wanted no more, and the exit status is still that of the command.
+        Err(source) if source.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(|source| Failure::Output { source }),
+    }
 }
 
 /// Writes JSON to standard output.

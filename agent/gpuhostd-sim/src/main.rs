@@ -3,6 +3,7 @@
 use anyhow::{Context, bail};
 use gpuhostd::args::{self, FrontArgs, Role};
 use gpuhostd::{front, say};
+use model::causes::with_causes;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
     match run(std::env::args_os().skip(1).collect()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            say::error(&format!("gpuhostd-sim: {fault:#}"));
+            say::error(&format!("gpuhostd-sim: {}", with_causes(fault.as_ref())));
             ExitCode::FAILURE
         }
     }

@@ -4,6 +4,7 @@ use gpuhostd::args::{self, FrontArgs, HandArgs, Role};
 use gpuhostd::config::Configuration;
 use gpuhostd::config::check;
 use gpuhostd::{config, doctor, front, logging, say, snapshot};
+use model::causes::with_causes;
 use model::message::Message;
 use model::settings::LogFilter;
 use std::process::ExitCode;
@@ -52,6 +53,6 @@ fn serve_hand(args: &HandArgs) -> anyhow::Result<ExitCode> {
 
 /// The one place where a fault is told: with all its causes.
 fn report(fault: &anyhow::Error, code: ExitCode) -> ExitCode {
-    say::error(&format!("gpuhostd: {fault:#}"));
+    say::error(&format!("gpuhostd: {}", with_causes(fault.as_ref())));
     code
 }

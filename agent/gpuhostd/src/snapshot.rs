@@ -192,21 +192,29 @@ mod tests {
 
     #[test]
     fn the_archive_is_private_and_replaces_nothing_but_a_plain_file() {
-        use std::os::unix::fs::{PermissionsExt, symlink};
+        use model::causes::with_causes;
+        use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
         let folder = tempfile::tempdir().unwrap();
         let (victim, path) = (folder.path().join("victim"), folder.path().join("x.tar.gz"));
         std::fs::write(&victim, "theirs").unwrap();
         symlink(&victim, &path).unwrap();
-        let before = std::fs::symlink_metadata("/dev/null").unwrap().permissions().mode();
-        for taken in
-            [path.as_path(), Path::new("/dev/null"), Path::new("/dev/full"), Path::new("/dev/stdout"), folder.path()]
-        {
+        let inside = |name: &str| folder.path().join(name);
+        nix::unistd::mkfifo(&inside("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(inside("socket")).unwrap();
+        symlink("/dev/null", inside("to-device")).unwrap();
+        symlink("nothing", inside("to-nothing")).unwrap();
+        let own = ["x.tar.gz", "pipe", "socket", "to-device", "to-nothing"].map(inside);
+        let devices = ["/dev/null", "/dev/full", "/dev/stdout"].map(PathBuf::from);
+        for taken in own.iter().chain(&devices).map(PathBuf::as_path).chain([folder.path()]) {
+            let seen =
+                || std::fs::symlink_metadata(taken).map(|found| (found.ino(), found.mode(), found.rdev())).unwrap();
+            let before = seen();
             for fault in [can_be_written(Some(taken)), write(taken, b"archive")] {
-                let fault = format!("{:#}", fault.unwrap_err());
+                let fault = with_causes(fault.unwrap_err().as_ref());
                 assert!(fault.contains("only a plain file is replaced"), "{}: {fault}", taken.display());
             }
+            assert_eq!(seen(), before, "{} is not what it was", taken.display());
         }
-        assert_eq!(std::fs::symlink_metadata("/dev/null").unwrap().permissions().mode(), before);
         assert_eq!(std::fs::read(&victim).unwrap(), b"theirs");
         std::fs::remove_file(&path).unwrap();
         can_be_written(Some(&path)).unwrap();

@@ -1,7 +1,7 @@
 //! The front's side of a hand's socket: one request, one deadline, one answer or a fault that says what to do.
 
-use crate::causes::with_causes;
 use crate::frame::{self, FrameFault};
+use model::causes::with_causes;
 use model::driver::ProbeFault;
 use std::io;
 use std::path::{Path, PathBuf};

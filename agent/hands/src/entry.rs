@@ -1,10 +1,10 @@
 //! The life of a hand's process: take over the socket, say that we are ready, serve, leave.
 
 use crate::acts::Acts;
-use crate::causes::with_causes;
 use crate::listen::{self, ListenFault};
 use crate::peers::{NoFront, Peers};
 use crate::server::{Left, Limits, ServeFault, serve};
+use model::causes::with_causes;
 use model::message::Message;
 use sd_notify::NotifyState;
 use std::io;

@@ -4,7 +4,6 @@
 //! front's side is [`client::Client`], [`launcher::run`] where there is no systemd, and [`remote::RemoteHost`].
 
 pub mod acts;
-mod causes;
 pub mod client;
 pub mod entry;
 pub mod frame;

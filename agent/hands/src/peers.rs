@@ -51,11 +51,16 @@ impl Peers {
     }
 }
 
+/// The process in words.
+fn process(pid: Option<i32>) -> String {
+    pid.map_or_else(|| "a process that the kernel does not name".to_owned(), |pid| format!("process {pid}"))
+}
+
 /// A peer that is not let in.
 #[derive(Debug, thiserror::Error)]
 pub enum Stranger {
     /// It is another user.
-    #[error("uid {uid} (process {pid:?}) is not the front")]
+    #[error("uid {uid} ({}) is not the front", process(*.pid))]
     Uid {
         /// Its uid when it connected.
         uid: u32,

@@ -1,7 +1,7 @@
 //! The part of a host that only hands can reach, as the front's adapter: driver probes and Docker facts.
 
-use crate::causes::with_causes;
 use crate::client::{Client, HandFault};
+use model::causes::with_causes;
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::holders::Holders;

@@ -1,9 +1,9 @@
 //! The request loop of a hand: who is let in, how many at once, when it leaves.
 
 use crate::acts::Acts;
-use crate::causes::with_causes;
 use crate::frame::{self, FrameFault};
 use crate::peers::{Peers, Stranger};
+use model::causes::with_causes;
 use model::log_limit::LogLimit;
 use model::message::Message;
 use serde::Deserialize;

@@ -338,6 +338,34 @@ async fn a_pipe_is_not_read() {
     assert!(matches!(tree.facts().await.docker.config.absence(), Some(Absence::Unreadable(_))));
 }
 
+/// One in the folder of modprobe's settings kept doctor and snapshot for 20 s.
+#[tokio::test]
+async fn no_part_waits_for_a_pipe_wherever_it_lies() {
+    let tree = whole();
+    let mut folders = vec![tree.0.path().to_owned()];
+    let mut pipes = 0;
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_symlink() {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.starts_with(tree.path("usr/bin")) {
+                std::fs::remove_file(&path).unwrap();
+                make_pipe(&path);
+                pipes += 1;
+            }
+        }
+    }
+    assert!(pipes > 20, "{pipes}");
+    let facts = tree.facts().await;
+    let pipe = |absence: Option<&Absence>| matches!(absence, Some(Absence::Unreadable(_)));
+    assert!(pipe(facts.kernel.modprobe.absence()) && pipe(facts.kernel.cmdline.absence()), "{:?}", facts.kernel);
+    let told = format!("{facts:?}");
+    assert!(!told.contains("ProbeTimeout") && !told.contains("did not answer"), "{told}");
+}
+
 fn make_pipe(path: &Path) {
     assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
 }

@@ -4,6 +4,7 @@
 
 pub mod absence;
 pub mod blocker;
+pub mod causes;
 pub mod change;
 pub mod checkin;
 pub mod claim;

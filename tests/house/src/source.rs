@@ -1,6 +1,6 @@
 //! One Rust source taken apart: what of it is product and what is test, how long its functions are, what it allows itself.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use proc_macro2::{Spacing, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use std::collections::BTreeSet;
 use syn::spanned::Spanned;
@@ -31,6 +31,24 @@ pub struct CodeLines {
     pub product: usize,
     /// `#[cfg(test)]`.
     pub test: usize,
+}
+
+fn collect_paths(tokens: TokenStream, found: &mut BTreeSet<String>) {
+    let mut tokens = tokens.into_iter().peekable();
+    let mut after_use = false;
+    while let Some(token) = tokens.next() {
+        match &token {
+            TokenTree::Ident(word) => {
+                let goes_on = matches!(tokens.peek(), Some(TokenTree::Punct(next)) if next.as_char() == ':' && next.spacing() == Spacing::Joint);
+                if goes_on || after_use {
+                    found.insert(word.to_string());
+                }
+            }
+            TokenTree::Group(group) => collect_paths(group.stream(), found),
+            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+        }
+        after_use = matches!(&token, TokenTree::Ident(word) if word == "use");
+    }
 }
 
 impl Source {
@@ -66,6 +84,22 @@ impl Source {
             if covered.0.contains(&(index + 1)) { count.test += 1 } else { count.product += 1 }
         }
         count
+    }
+
+    /// Every identifier that begins or continues a path (`a::b`) or stands behind `use`; comments and texts have none.
+    #[must_use]
+    pub fn paths(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        collect_paths(self.file.to_token_stream(), &mut found);
+        found
+    }
+
+    /// The same without `#[cfg(test)]` items.
+    #[must_use]
+    pub fn product_paths(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        collect_paths(self.product_tokens(), &mut found);
+        found
     }
 
     /// The tokens that are built into the product: the file without its `#[cfg(test)]` items.

@@ -10,6 +10,9 @@ use wire::dbus::feature::FeatureView;
 use wire::dbus::gpu::{CauseView, GpuView};
 use wire::dbus::snapshot::Snapshot;
 
+/// What a UUID of NVIDIA begins with.
+const UUID_BEGINS: &str = "GPU-";
+
 /// Prints one GPU, named by PCI address or UUID.
 pub(crate) fn print(snapshot: &Snapshot, name: &str, json: bool) -> Result<(), Failure> {
     let gpu = find(snapshot, name)?;
@@ -22,11 +25,18 @@ pub(crate) fn print(snapshot: &Snapshot, name: &str, json: bool) -> Result<(), F
 /// The GPU of that PCI address or UUID.
 pub(crate) fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a GpuView, Failure> {
     let address = name.parse::<PciAddress>().map(|address| address.to_string());
-    if address.is_err() && !name.starts_with("GPU-") {
-        let why = format!("{name:?} is neither a PCI address (0000:41:00.0) nor a UUID (GPU-…)");
+    let is_uuid = name.get(..UUID_BEGINS.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(UUID_BEGINS));
+    if address.is_err() && !is_uuid {
+        // The number that nvidia-smi counts with changes when a card is added, dies or is given away.
+        let is_index = !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
+        let what = if is_index { "is an index, and a GPU is not named by its index here" } else { "names no GPU" };
+        let why = format!(
+            "{name:?} {what}: expected a PCI address (0000:41:00.0) or a UUID (GPU-…); gpuhostctl gpus lists both"
+        );
         return Err(Failure::Usage { why });
     }
-    let is_it = |gpu: &&GpuView| address.as_ref() == Ok(&gpu.address) || gpu.uuid.as_deref() == Some(name);
+    let has_uuid = |gpu: &GpuView| gpu.uuid.as_ref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(name));
+    let is_it = |gpu: &&GpuView| address.as_ref() == Ok(&gpu.address) || has_uuid(gpu);
     let missing = || Failure::NotFound { what: "GPU", name: name.to_owned(), see: "gpuhostctl gpus" };
     snapshot.gpus.iter().find(is_it).ok_or_else(missing)
 }

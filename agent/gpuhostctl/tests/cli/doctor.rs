@@ -49,6 +49,23 @@ fn a_healthy_host_is_told_in_one_line() {
 }
 
 #[test]
+fn a_reader_that_has_gone_changes_nothing_of_the_exit_status() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("facts.json");
+    for (facts, status) in [(healthy(), 0), (sick(), 20)] {
+        std::fs::write(&file, serde_json::to_string(&facts).unwrap()).unwrap();
+        for more in [&[][..], &["--json"]] {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            let mut command = program("unix:path=/nonexistent");
+            command.args(["doctor", "--facts", file.to_str().unwrap()]).args(more);
+            let ended = command.stdout(writer).stderr(std::process::Stdio::piped()).output().unwrap();
+            assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(status), &b""[..]));
+        }
+    }
+}
+
+#[test]
 fn findings_stand_under_their_area_with_their_cure() {
     let ran = doctor(&sick(), &[]);
     assert_eq!(ran.status, 20, "{ran:?}");

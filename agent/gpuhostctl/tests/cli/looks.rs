@@ -101,7 +101,13 @@ fn json_has_the_names_of_the_bus_and_null_for_unknown() {
 #[test]
 fn gpu_show_finds_it_by_address_or_uuid_and_names_the_reason_of_what_is_missing() {
     let (bus, _served) = two_gpus();
-    for name in ["0000:41:00.0", "41:00.0", "00000000:41:00.0", "GPU-5d0e1f4a-2c33-0b1e-8a4e-1f0d9c6b7a88"] {
+    for name in [
+        "0000:41:00.0",
+        "41:00.0",
+        "00000000:41:00.0",
+        "GPU-5d0e1f4a-2c33-0b1e-8a4e-1f0d9c6b7a88",
+        "gpu-5D0E1F4A-2C33-0B1E-8A4E-1F0D9C6B7A88",
+    ] {
         let text = told(&bus, &["gpu", "show", name]);
         assert!(text.starts_with("0000:41:00.0  NVIDIA H100 80GB HBM3\n"), "{text}");
         let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
@@ -117,7 +123,15 @@ fn a_gpu_that_is_not_there_is_not_found_and_what_is_no_name_is_wrong() {
     let (bus, _served) = two_gpus();
     let ran = gpuhostctl(&bus, &["gpu", "show", "42:00.0"]);
     assert_eq!((ran.status, ran.err.trim()), (5, "gpuhostctl: there is no GPU 42:00.0; see: gpuhostctl gpus"));
-    assert_eq!(gpuhostctl(&bus, &["gpu", "show", "../x"]).status, 2);
+    for (name, words) in
+        [("../x", "names no GPU"), ("", "names no GPU"), ("0", "is an index"), ("GPÜ-1", "names no GPU")]
+    {
+        let ran = gpuhostctl(&bus, &["gpu", "show", name]);
+        assert!(
+            ran.status == 2 && ran.err.contains(words) && ran.err.contains("gpuhostctl gpus lists both"),
+            "{ran:?}"
+        );
+    }
     assert_eq!(gpuhostctl(&bus, &["no-such-verb"]).status, 2);
 }
 

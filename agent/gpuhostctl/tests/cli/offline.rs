@@ -100,6 +100,13 @@ fn a_file_that_is_named_is_a_plain_one_or_what_the_shell_pipes_in() {
             assert!(ran.status == 1 && ran.err.contains(&format!("{path} is {what}")), "{args:?}: {ran:?}");
         }
     }
+    for args in [&["debug", "parse-smi", "-"][..], &["doctor", "--facts", "-"]] {
+        let mut command = program("unix:path=/nonexistent");
+        command.args(args).stdin(std::fs::File::open("/dev/zero").unwrap());
+        let ended = command.output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.code() == Some(1) && said.contains("standard input is larger than"), "{args:?}: {said}");
+    }
     let huge = folder.path().join("huge.toml");
     std::fs::File::create(&huge).unwrap().set_len(1 << 40).unwrap();
     let ran = run(&["policy", "show", "--file", huge.to_str().unwrap()], b"");

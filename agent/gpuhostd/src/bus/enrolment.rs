@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn only_https_addresses_with_a_host_pass() {
-        let good = ["https://manager.example", "https://10.0.0.1:8443", "https://[::1]:443/"];
+        let good = ["https://manager.example", "https://10.0.0.1:8443", "https://[::1]:443/", "HTTPS://m"];
         assert!(checked_urls(good.map(str::to_owned).to_vec()).is_ok());
         let bad =
             ["http://manager.example", "https://", "https://a b", "https://a\n[Unit]", "https://-x@y", "../x", ""];

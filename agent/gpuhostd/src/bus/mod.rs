@@ -25,6 +25,7 @@ mod tree;
 
 use engine::handle::Handle;
 use engine::job::Job;
+use model::causes::with_causes;
 use model::enrol::CheckinStatus;
 use model::message::Message;
 use model::observation::HostObservation;
@@ -142,7 +143,7 @@ async fn keep_serving(
         if matches!(*state.borrow(), BusState::Serving { .. }) {
             pause = RETRY_FIRST;
         }
-        let why = fault_chain(&fault);
+        let why = with_causes(&fault);
         tracing::warn!(
             message_id = Message::BusUnavailable.id(),
             retry_ms = pause.as_millis(),
@@ -155,16 +156,4 @@ async fn keep_serving(
         pause = (pause * 2).min(RETRY_LAST);
     }
     state.send_replace(BusState::Stopped);
-}
-
-/// The fault with all its causes, for the log and for the state.
-fn fault_chain(fault: &dyn std::error::Error) -> String {
-    let mut text = fault.to_string();
-    let mut cause = fault.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }

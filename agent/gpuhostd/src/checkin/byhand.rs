@@ -216,6 +216,9 @@ fn no(manager: &ManagerAddress, answer: Answer) -> Refusal {
         }
         Answer::Refused(refused) => {
             let why = format!("the manager {manager} {}; {}", refused.words(), remedy(refused.meaning()));
+            if refused.meaning() == Meaning::Unauthenticated {
+                return Refusal::InvalidArgument { argument: "token".to_owned(), why };
+            }
             Refusal::Conflict { why }
         }
         Answer::Accepted(_) => unavailable(&format!("the manager {manager}"), "it gave no identity".to_owned()),

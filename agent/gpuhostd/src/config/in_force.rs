@@ -299,6 +299,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_named_pipe_or_an_endless_device_keeps_no_start_waiting() {
+        let host = Host::new();
+        host.write("[agent]\nsample_interval_s = 60\n");
+        host.start(1).await;
+        std::fs::remove_file(host.file()).unwrap();
+        nix::unistd::mkfifo(&host.file(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(interval(&host.start(2).await), 60);
+        assert!(host.told().unwrap().contains("config.toml: is a named pipe"), "{:?}", host.told());
+        std::fs::remove_file(host.file()).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", host.file()).unwrap();
+        assert_eq!(interval(&host.start(3).await), 60);
+        assert!(host.told().unwrap().contains("config.toml: is a device"), "{:?}", host.told());
+    }
+
+    #[tokio::test]
     async fn the_copy_is_written_only_where_something_changes() {
         let host = Host::new();
         host.write("");

@@ -2,6 +2,7 @@
 
 use super::{Page, changed, http};
 use host::front::{SocketFault, listen_at, remove};
+use model::causes::with_causes;
 use model::message::Message;
 use model::ports::Clock;
 use model::settings::Settings;
@@ -53,7 +54,7 @@ async fn serve_at<K: Clock>(path: Option<&str>, page: &Page<K>, ours: &mut bool)
         match listen(path.to_owned()).await {
             Ok(listener) => break listener,
             Err(fault) => {
-                let fault = format!("{:#}", anyhow::Error::from(fault));
+                let fault = with_causes(&fault);
                 if told.as_ref() != Some(&fault) {
                     tracing::warn!(message_id = Message::MetricsNotGiven.id(), "no metrics over a socket: {fault}");
                 }
@@ -140,8 +141,8 @@ async fn take_away(path: String) {
     if let Ok(Err(fault)) = removed.await {
         tracing::warn!(
             message_id = Message::MetricsNotGiven.id(),
-            "the metrics' socket stays behind: {:#}",
-            anyhow::Error::from(fault)
+            "the metrics' socket stays behind: {}",
+            with_causes(&fault)
         );
     }
 }

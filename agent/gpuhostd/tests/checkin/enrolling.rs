@@ -41,7 +41,8 @@ async fn t02_a_refused_token_is_said_and_nothing_is_kept() {
     let running = host.start().await;
     for token in ["old", "never-issued"] {
         let no = running.enrol(&manager, token).await.unwrap_err();
-        let Refusal::Conflict { why } = &no else { panic!("{no:?}") };
+        let Refusal::InvalidArgument { argument, why } = &no else { panic!("{no:?}") };
+        assert_eq!(argument, "token");
         assert!(why.contains("401") && why.contains("new token") && !why.contains(token), "{why}");
     }
     manager.script(Endpoint::Enroll, vec![Scripted::refusal(Code::EnrolUsed, "used")]);

@@ -77,6 +77,18 @@ fn no_message_has_a_word_of_the_programming_language_or_a_secret() {
         let found = faults.replace("\"None\"", "").contains(word);
         assert!(!found, "{word}: {faults}");
     }
+    for text in [
+        "[manager]\nurls = 'https://joe:hunter2@a'\n",
+        "[manager]\nurls = ['https://joe:hunter2@a'\n",
+        "[manager]\n'https://joe:hunter2@a' = 1\n",
+        "['https://joe:hunter2@a']\nx = 1\n",
+        "[gpu.'https://joe:hunter2@a']\nx = 1\n",
+        "[manager]\nurls = ['https://a?token=hunter2', 'joe:hunter2@a', 'https://joe:hunter2%40a']\n",
+        "[agent]\nlog_level = 'https://joe:hunter2@a'\n[metrics]\nsocket = 'https://joe:hunter2@a'\n",
+    ] {
+        let faults = files.faults(text).join("\n");
+        assert!(!faults.contains("hunter2"), "{text}: {faults}");
+    }
     let syntax = files.faults("[manager]\nshared_token = \"hunter2\n").join("\n");
     assert!(syntax.contains("config.toml:2:") && !syntax.contains("hunter2"), "{syntax}");
 }

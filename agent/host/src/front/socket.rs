@@ -1,9 +1,10 @@
 //! A Unix socket of ours that other users may connect to.
 
+use crate::spawn::is_served;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 /// The socket cannot be had.
@@ -37,9 +38,11 @@ pub fn listen_at(path: &Path, mode: u32) -> Result<UnixListener, SocketFault> {
     let host = |attempted| move |source| SocketFault::Host { attempted, path: path.to_owned(), source };
     match std::fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => return Err(SocketFault::NotASocket(path.to_owned())),
-        // Nobody behind it: it is left over.
-        Ok(_) if UnixStream::connect(path).is_err() => std::fs::remove_file(path).map_err(host("remove"))?,
-        Ok(_) => return Err(SocketFault::Taken(path.to_owned())),
+        // Only one that nobody listens at is left over: a socket of another type (the journal's) belongs to somebody as well.
+        Ok(_) if is_served(path).map_err(host("ask who listens at"))? => {
+            return Err(SocketFault::Taken(path.to_owned()));
+        }
+        Ok(_) => std::fs::remove_file(path).map_err(host("remove"))?,
         Err(said) if said.kind() == io::ErrorKind::NotFound => {}
         Err(said) => return Err(host("look at")(said)),
     }
@@ -52,6 +55,7 @@ pub fn listen_at(path: &Path, mode: u32) -> Result<UnixListener, SocketFault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::net::{UnixDatagram, UnixStream};
 
     #[test]
     fn it_is_open_to_others_and_what_is_left_over_is_replaced() {
@@ -63,6 +67,16 @@ mod tests {
         drop(first);
         let _second = listen_at(&path, 0o600).unwrap();
         assert!(UnixStream::connect(&path).is_ok());
+    }
+
+    #[test]
+    fn a_socket_of_another_type_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let log = UnixDatagram::bind(&path).unwrap();
+        assert!(matches!(listen_at(&path, 0o666), Err(SocketFault::Host { .. })));
+        UnixDatagram::unbound().unwrap().send_to(b"x", &path).unwrap();
+        assert_eq!(log.recv(&mut [0; 9]).unwrap(), 1, "it is still the one that it was");
     }
 
     #[test]

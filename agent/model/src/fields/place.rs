@@ -113,14 +113,15 @@ pub(super) fn position(text: &str, byte: usize) -> (usize, usize) {
     (before.matches('\n').count().saturating_add(1), line.chars().count().saturating_add(1))
 }
 
-/// A value as a message may show it: in quotation marks, on one line, cut short, and without the user and password of an address.
+/// A value or a name as it is, and an address without what could be a secret.
+pub(super) fn without_secret(text: &str) -> String {
+    let is_address = text.contains('@') || text.contains("://");
+    if is_address { crate::checkin::manager::shown(text) } else { text.to_owned() }
+}
+
+/// A value as a message may show it: in quotation marks, on one line, cut short, and an address without what could be a secret.
 pub(super) fn shown(value: &str) -> String {
-    let (scheme, rest) = value.split_once("//").map_or(("", value), |(scheme, rest)| (scheme, rest));
-    let hidden = match rest.rsplit_once('@') {
-        Some((_, host)) if scheme.is_empty() => format!("[hidden]@{host}"),
-        Some((_, host)) => format!("{scheme}//[hidden]@{host}"),
-        None => value.to_owned(),
-    };
+    let hidden = without_secret(value);
     let short: String = hidden.chars().take(SHOWN_CHARS).collect();
     if short.len() == hidden.len() { format!("{short:?}") } else { format!("{short:?}…") }
 }
@@ -132,11 +133,11 @@ mod tests {
     #[test]
     fn a_password_in_an_address_is_never_shown() {
         for (value, expected) in [
-            ("https://joe:hunter2@m.example:443", "\"https://[hidden]@m.example:443\""),
-            ("https://hunter2@m", "\"https://[hidden]@m\""),
-            ("https://joe:hun@ter2@m", "\"https://[hidden]@m\""),
-            ("https://joe:hun/ter2@m", "\"https://[hidden]@m\""),
-            ("joe:hunter2@m", "\"[hidden]@m\""),
+            ("https://joe:hunter2@m.example:443", "\"https://[redacted]@m.example:443\""),
+            ("https://hunter2@m", "\"https://[redacted]@m\""),
+            ("https://joe:hun@ter2@m", "\"https://[redacted]@m\""),
+            ("https://joe:hun/ter2@m", "\"https://[redacted]@m\""),
+            ("joe:hunter2@m", "\"[redacted]@m\""),
             ("https://m.example/a", "\"https://m.example/a\""),
             ("a\u{1b}[2J\n", "\"a\\u{1b}[2J\\n\""),
         ] {

@@ -1,6 +1,6 @@
 //! The sections and values of a TOML file, with their places.
 
-use super::place::{Fault, Place, position, shown};
+use super::place::{Fault, Place, position, shown, without_secret};
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
 use toml::Spanned;
@@ -195,7 +195,7 @@ impl<'i> Section<'_, 'i> {
         mut read: impl FnMut(K, &mut Section<'_, 'i>),
     ) {
         for (key, value) in std::mem::take(&mut self.table) {
-            let field = self.field(&format!("{:?}", key.get_ref()));
+            let field = self.field(&format!("{:?}", without_secret(key.get_ref())));
             let (key_span, span) = (key.span(), value.span());
             match (name(key.get_ref()), value.into_inner()) {
                 (Ok(key), DeValue::Table(table)) => {
@@ -219,7 +219,9 @@ impl<'i> Section<'_, 'i> {
     /// What nobody has taken is a mistake: a setting that is spelled wrongly must not be passed over.
     fn refuse_the_rest(&mut self) {
         for key in std::mem::take(&mut self.table).into_iter().map(|(key, _)| key) {
-            let name: String = key.get_ref().chars().filter(|char| !char.is_control()).take(60).collect();
+            // Somebody who forgot the name of a setting has its value for a name.
+            let name: String =
+                without_secret(key.get_ref()).chars().filter(|char| !char.is_control()).take(60).collect();
             let near = nearest(&name, &self.known).map(|known| format!("; did you mean {known}?"));
             let place = if self.name.is_empty() { "a file".to_owned() } else { format!("[{}]", self.name) };
             let known =

@@ -1,6 +1,7 @@
 //! What the value of a setting may be: each function takes the text or says what was expected.
 
 use crate::checkin::Pins;
+use crate::checkin::manager::behind_https;
 use crate::features::FeatureName;
 use crate::fields::Value;
 use crate::ids::PciAddress;
@@ -28,7 +29,7 @@ pub(super) fn manager_url(text: &str) -> Value<String> {
 /// `https://host` or `https://host:port`, a bracketed IPv6 address included, nothing behind it.
 #[must_use]
 pub fn is_https(url: &str) -> bool {
-    let Some(rest) = url.strip_prefix("https://") else { return false };
+    let Some(rest) = behind_https(url) else { return false };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let (host, port) = match rest.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),

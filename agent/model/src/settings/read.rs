@@ -208,7 +208,7 @@ mod tests {
             ("[manager]\nurls = ['https://']", "manager.urls has"),
             (
                 "[manager]\nurls = ['https://joe:hunter2@a']",
-                "manager.urls has \"https://[hidden]@a\": expected https://host",
+                "manager.urls has \"https://[redacted]@a\": expected https://host",
             ),
             ("[manager]\nurls = 'https://a'", "manager.urls is a text: expected a list of texts"),
             ("[manager]\npin_sha256 = 'abc'", "manager.pin_sha256 is \"abc\""),

@@ -2,6 +2,7 @@
 //! reply names.
 
 use crate::world::{UP, WALL, at, config, down, hosts_of, places, run};
+use model::checkin::manager::shown;
 use model::checkin::managers::{MANAGERS_MAX, RESORTS_MAX};
 use model::checkin::{Action, Answer, Config, Known, Machine, ManagerAddress, Reply};
 use model::time::BootMillis;
@@ -258,6 +259,34 @@ fn urls_are_https_only_and_plain() {
         let refused = text(bad);
         assert!(refused.is_err() || bad.ends_with('\n'), "{bad:?} gave {refused:?}");
     }
+    assert_eq!(text("HTTPS://m.example").unwrap(), "https://m.example:443", "a scheme has no case");
     let fault = text("http://m.example").unwrap_err().to_string();
     assert!(fault.contains("http://m.example") && fault.contains("https://HOST"), "{fault}");
+}
+
+#[test]
+fn an_address_is_repeated_without_what_could_be_a_secret() {
+    for (given, expected) in [
+        ("https://joe:hunter2@manager.example", "https://[redacted]@manager.example"),
+        ("https://hunter2@m:8443/", "https://[redacted]@m:8443/"),
+        ("https://joe:hun/ter2@m", "https://[redacted]@m"),
+        ("https://joe:hun@ter2@m", "https://[redacted]@m"),
+        ("https://joe:hun?ter2@m", "https://[redacted]@m"),
+        ("https://joe:hunter2%40m", "https://[redacted]@m"),
+        ("joe:hunter2@m//x", "[redacted]@m//x"),
+        ("joe:hunt//er2@m", "[redacted]@m"),
+        ("joe:hunt://er2@m", "[redacted]@m"),
+        ("https:/joe:hunter2@m", "[redacted]@m"),
+        ("https://m.example?token=hunter2", "https://m.example?[redacted]"),
+        ("https://m.example#hunter2", "https://m.example?[redacted]"),
+        ("https://m.example/x", "https://m.example/x"),
+        ("m\u{1b}[2J\n", "m[2J"),
+    ] {
+        assert_eq!(shown(given), expected, "{given}");
+        if given.contains("hunter2") {
+            let fault = given.parse::<ManagerAddress>().unwrap_err().to_string();
+            assert!(!fault.contains("hunter2"), "{fault}");
+        }
+    }
+    assert_eq!(shown(&"é".repeat(1000)).chars().count(), 128);
 }

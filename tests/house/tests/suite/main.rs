@@ -10,4 +10,5 @@ mod messages;
 mod prints;
 mod reach;
 mod specification;
+mod unused;
 mod words;

@@ -6,13 +6,14 @@ mod libraries;
 mod module;
 
 use super::FactsRoot;
-use super::text::{content, first_line};
+use super::text::{absence, content, first_line};
 use model::absence::{Absence, Reading};
 use model::stack::StackFacts;
-use std::io::Read;
 
 /// UEFI's variable, in the name space of UEFI's own variables.
 const SECURE_BOOT: &str = "firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+/// Four bytes of attributes and the value.
+const SECURE_BOOT_BYTES: usize = 5;
 
 /// Reads all of it; `kernel` is the running release.
 pub(super) fn read(root: &FactsRoot, kernel: Option<&str>) -> StackFacts {
@@ -40,14 +41,11 @@ fn secure_boot(root: &FactsRoot) -> Reading<bool> {
     if !root.sys.join("firmware/efi").exists() {
         return Reading::Absent(Absence::None);
     }
-    let mut value = [0; 5];
-    let read = std::fs::File::open(root.sys.join(SECURE_BOOT)).and_then(|mut file| file.read_exact(&mut value));
-    match (read, value) {
-        (Ok(()), [.., 0]) => Reading::Known(false),
-        (Ok(()), [.., 1]) => Reading::Known(true),
-        (Ok(()), [.., other]) => Reading::Absent(Absence::garbled(&other.to_string())),
-        (Err(error), _) if error.kind() == std::io::ErrorKind::NotFound => Reading::Absent(Absence::NotReported),
-        (Err(error), _) => Reading::Absent(Absence::Unreadable(error.to_string())),
+    match files::read(&root.sys.join(SECURE_BOOT), SECURE_BOOT_BYTES).as_deref() {
+        Ok([_, _, _, _, 0]) => Reading::Known(false),
+        Ok([_, _, _, _, 1]) => Reading::Known(true),
+        Ok(other) => Reading::Absent(Absence::garbled(&format!("{other:?}"))),
+        Err(fault) => Reading::Absent(absence(fault)),
     }
 }
 

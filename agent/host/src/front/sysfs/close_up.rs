@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// depmod's lists of a distribution with all modules have a quarter of it.
 const LIST_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// An attribute of sysfs is no larger than a page.
+const LINE_MAX_BYTES: usize = 4096;
 
 /// Where else than in sysfs a close look has to look.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +75,7 @@ impl Sysfs {
     fn is_no_iommu(&self, group: &Reading<IommuGroupId>) -> bool {
         let named = group.get().and_then(|id| {
             let path = self.root.join("kernel/iommu_groups").join(id.to_string()).join("name");
-            std::fs::read_to_string(path).ok()
+            files::read_text(&path, LINE_MAX_BYTES).ok()
         });
         named.is_some_and(|name| name.trim() == "vfio-noiommu")
     }
@@ -174,7 +176,8 @@ fn below_bus(folder: &Path, found: &mut Vec<String>, depth: u8) {
     let ports = names(folder).into_iter().filter(|name| name.starts_with(|c: char| c.is_ascii_digit()));
     for port in ports.filter(|name| !name.contains(':')) {
         let device = folder.join(&port);
-        let text = |file: &str| std::fs::read_to_string(device.join(file)).ok().map(|text| text.trim().to_owned());
+        let line = |file: &str| files::read_text(&device.join(file), LINE_MAX_BYTES).ok();
+        let text = |file: &str| line(file).map(|text| text.trim().to_owned());
         if text("bDeviceClass").as_deref() == Some("09") && depth < 7 {
             below_bus(&device, found, depth.saturating_add(1));
         } else {

@@ -1,6 +1,7 @@
 //! Finds and initialises the library.
 
 use super::said;
+use model::causes::with_causes;
 use model::driver::ProbeFault;
 use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
@@ -15,7 +16,7 @@ pub(super) fn nvml(paths: &[String]) -> Result<Nvml, ProbeFault> {
     for path in paths {
         match Nvml::builder().lib_path(OsStr::new(path)).init() {
             Ok(nvml) => return Ok(nvml),
-            Err(NvmlError::LibloadingError(error)) if is_missing(path) => absent = said::chain(&error),
+            Err(NvmlError::LibloadingError(error)) if is_missing(path) => absent = with_causes(&error),
             Err(error) => {
                 telling = telling.or_else(|| Some(said::fault(&format!("libnvidia-ml.so.1 ({path})"), &error)))
             }

@@ -1,9 +1,9 @@
 //! What NVML's return codes mean: a reason beside one null, or the fault of the whole probe.
 
 use model::absence::{Absence, Reading};
+use model::causes::with_causes;
 use model::driver::ProbeFault;
 use nvml_wrapper::error::NvmlError;
-use std::error::Error;
 
 /// Most of what a fault repeats of another's words.
 const SAID_MAX_CHARS: usize = 400;
@@ -32,7 +32,7 @@ pub(super) fn absence(error: &NvmlError) -> Absence {
         Some(15) => Absence::GpuLost,
         Some(16) => Absence::ResetRequired,
         Some(999) => Absence::UnknownError,
-        _ => Absence::Unreadable(bounded(&chain(error))),
+        _ => Absence::Unreadable(bounded(&with_causes(error))),
     }
 }
 
@@ -40,21 +40,7 @@ pub(super) fn absence(error: &NvmlError) -> Absence {
 pub(super) fn fault(what: &str, error: &NvmlError) -> ProbeFault {
     // A library that cannot be loaded is what nvidia-smi reports as 12.
     let status = code(error).unwrap_or(12);
-    ProbeFault::Failed { what: what.to_owned(), status, said: bounded(&chain(error)) }
-}
-
-/// An error with all that caused it.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = error.source();
-    }
-    text
+    ProbeFault::Failed { what: what.to_owned(), status, said: bounded(&with_causes(error)) }
 }
 
 fn bounded(text: &str) -> String {
