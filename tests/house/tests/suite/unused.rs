@@ -11,6 +11,9 @@ use toml::{Table, Value};
 const NOT_CALLED: [(&str, &str, &str); 1] =
     [("tests/host-sim", "nvml-sim", "so that the library is built whenever the tree that needs it can be")];
 
+/// Packages whose library has another name.
+const LIBRARIES: [(&str, &str); 1] = [("rustls-webpki", "webpki")];
+
 fn dependencies<'t>(table: &'t Table, kind: &str) -> impl Iterator<Item = &'t str> {
     table.get(kind).and_then(Value::as_table).into_iter().flat_map(|all| all.keys()).map(String::as_str)
 }
@@ -28,7 +31,11 @@ fn read(file: &Path) -> Source {
 
 /// Of these dependencies those that begin no path in the sources.
 fn not_among(named: &BTreeSet<String>, paths: &BTreeSet<String>) -> Vec<String> {
-    named.iter().filter(|name| !paths.contains(&name.replace('-', "_"))).cloned().collect()
+    let library = |name: &str| {
+        let other = LIBRARIES.iter().find(|(package, _)| *package == name).map(|(_, library)| *library);
+        other.unwrap_or(name).replace('-', "_")
+    };
+    named.iter().filter(|name| !paths.contains(&library(name))).cloned().collect()
 }
 
 /// Sources of other packages that this one takes in by `#[path = "…"]`: the file, and what lies beside a `mod.rs`.
