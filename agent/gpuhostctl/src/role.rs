@@ -58,6 +58,8 @@ pub(crate) struct Facts {
     pub(crate) state: Option<PathBuf>,
     /// The bus where the daemon is asked.
     pub(crate) bus: Option<String>,
+    /// Variables that have another value there than here, or none.
+    pub(crate) environment: Vec<(&'static str, Option<String>)>,
 }
 
 /// Every part of the role has its own deadline; this one is for a process that cannot end, as one that hangs in a driver.
@@ -74,6 +76,12 @@ pub(crate) async fn doctor_facts(asked: &Facts) -> Result<String, Failure> {
         command.arg(name).arg(path);
     }
     with_bus(&mut command, asked.bus.clone());
+    for (name, value) in &asked.environment {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
     line_of(command, path, "doctor-facts", FACTS_WITHIN).await
 }
 

@@ -3,6 +3,7 @@
 use crate::absence::Absence;
 use crate::holders::{Holder, UnreadableProcess};
 use crate::ids::{DriverName, IommuGroupId, PciAddress};
+use crate::machine::Machine;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -48,7 +49,10 @@ impl fmt::Display for Ill {
 #[serde(tag = "code", rename_all = "snake_case")]
 pub enum Blocker {
     /// The machine has no IOMMU group at all.
-    IommuOff,
+    IommuOff {
+        /// Whose firmware it is.
+        machine: Machine,
+    },
     /// The GPU is in no IOMMU group.
     NoIommuGroup,
     /// Which group it is in could not be read, or changed between two looks.
@@ -57,7 +61,10 @@ pub enum Blocker {
         why: String,
     },
     /// VFIO would work without an IOMMU: the guest could write to all memory of the host.
-    NoIommuMode,
+    NoIommuMode {
+        /// Whose firmware it is.
+        machine: Machine,
+    },
     /// Endpoints of other cards are in the group.
     GroupNotIsolated {
         /// Number of the group.
@@ -224,10 +231,10 @@ impl Blocker {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::IommuOff => "iommu_off",
+            Self::IommuOff { .. } => "iommu_off",
             Self::NoIommuGroup => "no_iommu_group",
             Self::IommuGroupUnknown { .. } => "iommu_group_unknown",
-            Self::NoIommuMode => "no_iommu_mode",
+            Self::NoIommuMode { .. } => "no_iommu_mode",
             Self::GroupNotIsolated { .. } => "group_not_isolated",
             Self::VgpuHost { .. } => "vgpu_host",
             Self::VgpuGuest => "vgpu_guest",
@@ -257,9 +264,9 @@ impl Blocker {
     #[must_use]
     pub fn remedy(&self) -> String {
         let fixed = match self {
-            Self::IommuOff | Self::NoIommuMode => {
-                "switch the IOMMU on in the firmware (VT-d, AMD-Vi), boot with intel_iommu=on (Intel), and leave \
-                 vfio's enable_unsafe_noiommu_mode off"
+            Self::IommuOff { machine } => machine.iommu_advice(),
+            Self::NoIommuMode { machine } => {
+                return format!("leave vfio's enable_unsafe_noiommu_mode off, and {}", machine.iommu_advice());
             }
             Self::NoIommuGroup => {
                 "put the card into a slot behind the IOMMU; the firmware's DMAR or IVRS table leaves this one out"
@@ -323,10 +330,12 @@ impl Blocker {
 impl fmt::Display for Blocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::IommuOff => f.write_str("the IOMMU is off: the machine has no IOMMU group"),
+            Self::IommuOff { .. } => f.write_str("the IOMMU is off: the machine has no IOMMU group"),
             Self::NoIommuGroup => f.write_str("the GPU is in no IOMMU group"),
             Self::IommuGroupUnknown { why } => write!(f, "its IOMMU group is not known: {why}"),
-            Self::NoIommuMode => f.write_str("VFIO stands in no-IOMMU mode, in which a guest can write to all memory"),
+            Self::NoIommuMode { .. } => {
+                f.write_str("VFIO stands in no-IOMMU mode, in which a guest can write to all memory")
+            }
             Self::GroupNotIsolated { group, foreign } => {
                 let named: Vec<String> = foreign.iter().map(ToString::to_string).collect();
                 write!(f, "IOMMU group {group} holds {} more: {}", foreign.len(), named.join(", "))

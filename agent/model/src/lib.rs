@@ -22,6 +22,7 @@ pub mod ids;
 pub mod iomem;
 pub mod judge;
 pub mod log_limit;
+pub mod machine;
 pub mod message;
 pub mod observation;
 pub mod passthrough;

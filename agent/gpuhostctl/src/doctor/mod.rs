@@ -1,8 +1,10 @@
 //! `doctor`: gets the facts of the host, has them judged, and prints what was found.
 
+mod environment;
 mod print;
 
 use crate::args::Doctor;
+use crate::daemon::BUS_VARIABLE;
 use crate::failure::Failure;
 use crate::input;
 use crate::role::{self, Facts};
@@ -25,7 +27,10 @@ pub(crate) fn run(how: Doctor, bus: Option<String>, json: bool) -> Result<(), Fa
     }
     let text = match &how.facts {
         Some(file) => input::read_text(file, FACTS_MAX_BYTES)?,
-        None => crate::block_on(of_this_host(Facts { root: how.root, config: how.config, state: how.state, bus }))?,
+        None => {
+            let asked = Facts { root: how.root, config: how.config, state: how.state, bus, ..Facts::default() };
+            crate::block_on(of_this_host(asked))?
+        }
     };
     let facts = parse(&text)?;
     let diagnosis = diagnose(&facts);
@@ -38,7 +43,11 @@ pub(crate) fn run(how: Doctor, bus: Option<String>, json: bool) -> Result<(), Fa
 }
 
 /// Reads the host, and says that it does where that takes longer than a second.
-async fn of_this_host(asked: Facts) -> Result<String, Failure> {
+async fn of_this_host(mut asked: Facts) -> Result<String, Failure> {
+    // Another root or another bus is another host than systemd's.
+    if asked.root.is_none() && asked.bus.is_none() && std::env::var_os(BUS_VARIABLE).is_none() {
+        asked.environment = environment::of_service().await;
+    }
     let reading = role::doctor_facts(&asked);
     tokio::pin!(reading);
     if let Ok(facts) = tokio::time::timeout(SHOW_AFTER, &mut reading).await {

@@ -20,12 +20,14 @@ pub(crate) fn lines(snapshot: &Snapshot) -> Vec<String> {
         return vec!["The host has not been observed yet; ask again in a moment.".to_owned()];
     }
     if host.iommu_group_count == 0 {
-        return vec![
-            "The kernel has no IOMMU groups: the IOMMU is off, and no GPU can be given to a virtual machine."
-                .to_owned(),
-            "Turn on VT-d or AMD-Vi in the firmware; on Intel add intel_iommu=on to the kernel command line."
-                .to_owned(),
-        ];
+        // The daemon knows what kind of machine this is, and so what can be done about it.
+        let why = host.conditions.iter().find(|condition| condition.kind == "iommu_off");
+        let off = "The kernel has no IOMMU groups: the IOMMU is off, and no GPU can be given to a virtual machine.";
+        return [off]
+            .into_iter()
+            .chain(why.map(|why| why.message.as_str()))
+            .map(|line| clean(line).into_owned())
+            .collect();
     }
     let mut lines: Vec<String> = snapshot.iommu_groups.iter().flat_map(group).collect();
     let shown = snapshot.iommu_groups.len();

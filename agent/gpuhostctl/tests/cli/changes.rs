@@ -5,6 +5,7 @@ use crate::rig::private_bus::PrivateBus;
 use crate::rig::{Served, hosts, until};
 use crate::run::{finish, gpuhostctl, json, program, told};
 use model::blocker::{Blocked, Blocker};
+use model::machine::Machine;
 use model::refusal::Refusal;
 use std::process::Stdio;
 
@@ -139,7 +140,7 @@ fn a_check_prints_the_group_and_the_plan() {
 #[test]
 fn what_stands_in_the_way_is_listed_with_what_to_do_and_has_a_status_of_its_own() {
     let (bus, served) = daemon();
-    let blockers = vec![Blocker::BootVga, Blocker::IommuOff];
+    let blockers = vec![Blocker::BootVga, Blocker::IommuOff { machine: Machine::X86 }];
     let blocked = Blocked::by("0000:41:00.0".parse().unwrap(), blockers).unwrap();
     served.core.ending.send_modify(|ending| *ending = Err(Refusal::Blocked(blocked)));
     let ran = gpuhostctl(&bus, &["passthrough", "check", "41:00.0"]);

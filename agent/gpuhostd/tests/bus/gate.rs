@@ -7,6 +7,7 @@ use crate::rig::{NOBODY, Served, block_on, busctl, busctl_as, busctl_refused, cl
 use engine::change::Change;
 use gpuhostd::bus::gate::{Action, action_for};
 use model::blocker::{Blocked, Blocker};
+use model::machine::Machine;
 use model::policy::Operation;
 use model::refusal::Refusal;
 use std::collections::BTreeSet;
@@ -183,7 +184,7 @@ fn all_that_stands_in_the_way_is_in_the_job_with_what_to_do() {
     let bus = PrivateBus::start();
     let served = Served::start(&bus, core(hosts::two_gpus()));
     let gpu = "0000:41:00.0".parse().unwrap();
-    let blocked = Blocked::by(gpu, vec![Blocker::BootVga, Blocker::IommuOff]).unwrap();
+    let blocked = Blocked::by(gpu, vec![Blocker::BootVga, Blocker::IommuOff { machine: Machine::X86 }]).unwrap();
     served.core.ending.send_modify(|ending| *ending = Err(Refusal::Blocked(blocked)));
     busctl(&bus, &["call", NAME, GPU_PATH, GPU, "BindPassthrough", "a{sv}", "0"]);
     let job = format!("{ROOT}/job/1");

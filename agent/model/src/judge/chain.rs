@@ -46,7 +46,7 @@ pub(super) fn cause_chain(pci: &GpuFunction, driver: Option<&DriverGpu>, around:
         Err(fault @ ProbeFault::NotAsked { .. }) => (State::Open(Some(fault.to_string())), State::Open(None)),
         Err(fault) => (docker_down(fault), State::Open(None)),
         Ok(docker) if pci.id.vendor == VENDOR_NVIDIA => nvidia_runtime(docker, driver),
-        Ok(_) => (device_mapping(pci), State::Open(None)),
+        Ok(_) => (device_mapping(pci, served), State::Open(None)),
     };
     vec![
         bus.named(ChainLink::Pci),
@@ -165,8 +165,9 @@ fn cdi_names(docker: &DockerFacts, driver: Option<&DriverGpu>) -> bool {
 }
 
 /// GPUs of other vendors are mapped as device nodes: that takes a render node.
-fn device_mapping(pci: &GpuFunction) -> State {
-    if pci.driver.known().is_none() {
+fn device_mapping(pci: &GpuFunction, served: bool) -> State {
+    // What comes before has said what is missing.
+    if !served {
         return State::Open(None);
     }
     if pci.drm.render.is_some() {

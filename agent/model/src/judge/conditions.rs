@@ -5,6 +5,7 @@ use crate::absence::Absence;
 use crate::condition::{Condition, ConditionStatus};
 use crate::driver::ProbeFault;
 use crate::ids::PciAddress;
+use crate::machine::Machine;
 use crate::observation::{Gpu, GpuUse, HostObservation, RawObservation};
 use crate::pci::VENDOR_NVIDIA;
 
@@ -90,10 +91,8 @@ fn iommu_off(observation: &HostObservation) -> Option<Holds> {
     if observation.gpus.is_empty() || observation.iommu_groups_total > 0 {
         return None;
     }
-    let message =
-        "/sys/kernel/iommu_groups is empty, so no GPU can be given to a virtual machine; switch VT-d or AMD-Vi on \
-                   in the firmware, and on Intel add intel_iommu=on to the kernel command line, then reboot"
-            .to_owned();
+    let advice = Machine::of(&observation.host).iommu_advice();
+    let message = format!("/sys/kernel/iommu_groups is empty, so no GPU can be given to a virtual machine; {advice}");
     Some(Holds { kind: "iommu_off", reason: "no_iommu_groups", message })
 }
 

@@ -53,6 +53,13 @@ pub(super) fn take_back(pci: &GpuFunction, name: &DriverName) -> String {
     )
 }
 
+/// The kernel of WSL has a GPU of Windows', without a driver of its vendor and without nodes in /dev/dri.
+pub(super) fn wsl() -> String {
+    "ask NVIDIA's tool of WSL: `/usr/lib/wsl/lib/nvidia-smi`; its driver is the one of Windows (no driver is to be installed here), \
+     and gpuhostd can neither watch nor give away a GPU of WSL"
+        .to_owned()
+}
+
 pub(super) fn clear_override(address: PciAddress) -> String {
     let folder = folder(address);
     format!(

@@ -6,6 +6,7 @@ use crate::blocker::{Blocker, Claimed, Foreign};
 use crate::claim::Claim;
 use crate::driver::MigMode;
 use crate::holders::{Hold, Holder, Holders};
+use crate::machine::Machine;
 use crate::observation::{Gpu, GpuUse, HostObservation};
 use crate::plan::{CloseUp, ModuleState};
 use crate::policy::PassthroughPolicy;
@@ -17,11 +18,11 @@ pub(super) fn group(host: &HostObservation, seen: &CloseUp, gpu: &Gpu) -> Vec<Bl
         all.push(Blocker::Quarantined { why: "an earlier change of it could not be undone".to_owned() });
     }
     if seen.no_iommu {
-        all.push(Blocker::NoIommuMode);
+        all.push(Blocker::NoIommuMode { machine: Machine::of(&host.host) });
         return all;
     }
     if host.iommu_groups_total == 0 {
-        all.push(Blocker::IommuOff);
+        all.push(Blocker::IommuOff { machine: Machine::of(&host.host) });
         return all;
     }
     let group = match &seen.group {

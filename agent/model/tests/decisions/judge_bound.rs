@@ -208,3 +208,14 @@ fn a_card_that_is_given_away_in_parts_cannot_be_given_as_a_whole() {
     let vgpus = vec!["0000:41:00.4".parse().unwrap()];
     assert_eq!(with(Mediated { vgpus, ..Mediated::default() }), ["mediated_devices_active"]);
 }
+
+#[test]
+fn a_gpu_of_wsl_is_named_so_and_sent_to_the_tool_that_knows_it() {
+    let host = crate::world::judged(raw(vec![function("cdd4:00:00.0", "1414:008e", "dxgkrnl", 0)], &[]));
+    let gpu = host.gpus.first().expect("the GPU");
+    let (link, reason, remedy) = broken(gpu);
+    assert_eq!((link, gpu.schedulable), (ChainLink::KernelDriver, false));
+    assert!(reason.contains("WSL") && remedy.contains("/usr/lib/wsl/lib/nvidia-smi"), "{reason} {remedy}");
+    let told = |link: &model::observation::CauseLink| format!("{:?}{:?}", link.reason, link.remedy);
+    assert!(!gpu.cause_chain.iter().any(|link| told(link).contains("DRM")), "{:?}", gpu.cause_chain);
+}

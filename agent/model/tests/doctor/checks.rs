@@ -3,7 +3,7 @@
 use crate::cases::cases;
 use crate::world::healthy;
 use model::absence::{Absence, Reading};
-use model::doctor::facts::{DoctorFacts, KernelFacts, NvidiaFacts, ServiceFacts};
+use model::doctor::facts::{DoctorFacts, KernelFacts, NvidiaFacts, Reach, ServiceFacts, TlsFault};
 use model::doctor::{CATALOGUE, Severity, diagnose};
 use std::collections::BTreeSet;
 
@@ -59,6 +59,26 @@ fn each_finding_names_the_thing_and_the_cure() {
             assert!(words.iter().all(|text| !text.trim().is_empty()), "{finding:?}");
             assert!(!finding.cure.contains("{}"), "{finding:?}");
         }
+    }
+}
+
+#[test]
+fn a_way_to_the_manager_that_the_doctor_cannot_go_is_no_fault_while_the_daemon_is_heard() {
+    let said = || "invalid peer certificate".to_owned();
+    for reach in [
+        Reach::NoName { said: said() },
+        Reach::NoConnection { address: "192.0.2.1:443".to_owned(), said: said() },
+        Reach::NoAnswer { said: said() },
+        Reach::Answered { status: 502 },
+        Reach::Tls { fault: TlsFault::UnknownIssuer, said: said() },
+    ] {
+        let mut facts = healthy();
+        facts.managers[0].reach = reach.clone();
+        facts.managers[0].trust_known = false;
+        assert_eq!((codes(&facts), diagnose(&facts).unchecked.len()), (Vec::<String>::new(), 0), "{reach:?}");
+        facts.service.daemon = Reading::Absent(Absence::None);
+        let diagnosis = diagnose(&facts);
+        assert!(!diagnosis.findings.is_empty() || !diagnosis.unchecked.is_empty(), "{reach:?}");
     }
 }
 

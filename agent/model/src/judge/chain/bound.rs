@@ -14,6 +14,11 @@ pub(super) fn somebody(pci: &GpuFunction, name: &DriverName, around: &Around<'_>
         let reason = format!("{name} is bound: {claim} gives it every {} at each boot", pci.id);
         return State::broken(reason, claim.cure(pci.id, pci.address, around.os_id()));
     }
+    if name.as_str() == "dxgkrnl" {
+        let reason =
+            "dxgkrnl is bound: this is the Windows Subsystem for Linux (WSL), and the GPU and its driver are Windows'";
+        return State::broken(reason.to_owned(), remedy::wsl());
+    }
     if name.is_vfio() {
         let reason = format!("{name} is bound: the GPU is set aside for a guest, and no driver of the host serves it");
         return State::broken(reason, remedy::take_back(pci, name));

@@ -8,7 +8,9 @@ use model::time::UnixMillis;
 
 const DAY: i64 = 86_400_000;
 
+/// The manager of a host whose daemon does not reach it either.
 fn manager(facts: &mut DoctorFacts) -> &mut ManagerSeen {
+    stands(facts, "unreachable");
     facts.managers.first_mut().unwrap()
 }
 
