@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[command(name = "gpuhostctl", version, arg_required_else_help = true, max_term_width = 100)]
 #[command(after_help = "Exit status: 0 done, 1 broken, 2 wrong argument, 4 not authorized, 5 not found, 6 busy,\n\
                         7 conflict, 8 unavailable (the daemon, the manager or another part does not answer),\n\
-                        9 timeout, 10 the host said no,\n\
+                        9 timeout, 10 the host refused or failed,\n\
                         11 something stands in the way of giving this GPU away,\n\
                         20 the doctor found an error or a warning.")]
 pub(crate) struct Arguments {
@@ -49,6 +49,7 @@ pub(crate) enum Verb {
         how: Change,
     },
     /// Enrol this host with a manager
+    #[command(alias = "enrol")]
     Enroll {
         /// With whom.
         #[command(flatten)]

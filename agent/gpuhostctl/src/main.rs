@@ -16,6 +16,7 @@ mod show;
 mod text;
 mod top;
 mod wait;
+mod wrap;
 
 use args::{Arguments, Config, Debug, GpuCommand, Verb};
 use clap::{CommandFactory, Parser};

@@ -2,9 +2,10 @@
 
 use anstream::stdout;
 use std::borrow::Cow;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use crate::failure::Failure;
+use crate::wrap::wrapped;
 
 const RESET: &str = "\u{1b}[0m";
 
@@ -118,8 +119,13 @@ impl Table {
 
 /// Writes lines to standard output.
 pub(crate) fn print(lines: &[String]) -> Result<(), Failure> {
+    let width = std::io::stdout().is_terminal().then(crossterm::terminal::size).and_then(Result::ok);
     let mut out = stdout().lock();
-    let written = lines.iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
+    let mut write = |line: &String| match width {
+        Some((columns, _)) => wrapped(line, columns.into()).iter().try_for_each(|piece| writeln!(out, "{piece}")),
+        None => writeln!(out, "{line}"),
+    };
+    let written = lines.iter().try_for_each(&mut write).and_then(|()| out.flush());
     match written {
         // The reader has gone (`… | head -1`): it wanted no more, and the exit status is still that of the command.
         Err(source) if source.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

@@ -75,7 +75,7 @@ fn sum(diagnosis: &Diagnosis) -> String {
     if !diagnosis.unchecked.is_empty() {
         parts.push(format!("{} not checked", diagnosis.unchecked.len()));
     }
-    let word = if diagnosis.is_ill() { paint("ill", Look::Bad) } else { paint("ok", Look::Good) };
+    let word = if diagnosis.is_ill() { paint("faults found", Look::Bad) } else { paint("ok", Look::Good) };
     format!("{word}: {} checks, {}", diagnosis.checks, parts.join(", "))
 }
 

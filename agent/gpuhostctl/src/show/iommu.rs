@@ -38,10 +38,12 @@ pub(crate) fn lines(snapshot: &Snapshot) -> Vec<String> {
 /// One group as a small tree.
 pub(crate) fn group(group: &GroupView) -> Vec<String> {
     let isolated = if group.isolated { ("isolated", Look::Good) } else { ("not isolated", Look::Bad) };
-    let viable = if group.viable { ("viable", Look::Good) } else { ("not viable", Look::Dim) };
+    // VFIO's word. That the host's drivers have its functions is no fault, and stands beside each of them.
+    let viable =
+        if group.viable { format!(", {}", paint("viable: a guest can have it", Look::Good)) } else { String::new() };
     let kind = group.kind.as_deref().map(|kind| format!(" ({})", clean(kind))).unwrap_or_default();
     let title = paint(&format!("group {}", group.id), Look::Bold);
-    let mut lines = vec![format!("{title}{kind}: {}, {}", paint(isolated.0, isolated.1), paint(viable.0, viable.1))];
+    let mut lines = vec![format!("{title}{kind}: {}{viable}", paint(isolated.0, isolated.1))];
     for (index, member) in group.members.iter().enumerate() {
         let branch = if index + 1 == group.members.len() { "└─" } else { "├─" };
         let foreign = group.foreign.contains(&member.address);

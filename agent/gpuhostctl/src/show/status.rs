@@ -92,7 +92,7 @@ fn conditions(host: &HostView) -> Vec<String> {
         if lines.is_empty() {
             lines.extend([String::new(), paint("What is wrong", Look::Bold)]);
         }
-        let since = condition.since.map(|when| format!(" (since {})", ago(when))).unwrap_or_default();
+        let since = condition.since.map(|when| format!(" ({})", ago(when))).unwrap_or_default();
         lines.push(format!("  {}{since}", paint(&clean(&condition.kind), Look::Bad)));
         lines.push(format!("    {}", clean(&condition.message)));
     }

@@ -140,9 +140,9 @@ fn iommu_draws_the_groups() {
     let (bus, _served) = two_gpus();
     let text = told(&bus, &["iommu"]);
     let lines: Vec<_> = text.lines().collect();
-    assert_eq!(lines[0], "group 17 (DMA-FQ): isolated, not viable");
+    assert_eq!(lines[0], "group 17 (DMA-FQ): isolated");
     assert_eq!(lines[1], "└─ 0000:41:00.0 gpu     10de:2330 nvidia");
-    assert_eq!(lines[2], "group 18 (DMA-FQ): not isolated, not viable");
+    assert_eq!(lines[2], "group 18 (DMA-FQ): not isolated");
     assert!(lines[3].starts_with("├─ 0000:c0:01.0 bridge"), "{text}");
     assert!(lines[5].ends_with("mlx5_core  belongs to another card"), "{text}");
     assert_eq!(lines[6], "2 of 42 IOMMU groups hold a GPU");
