@@ -214,7 +214,6 @@ async fn the_kernel_and_its_settings_are_read() {
     assert_eq!((guests[0].pid, guests[0].memlock_bytes), (4711, Some(8_388_608)));
     let slot = &kernel.slots[0];
     assert_eq!(slot.address.to_string(), GPU);
-    assert_eq!(slot.port_max_width, Reading::Known(16));
     assert_eq!((slot.bar1_bytes.get(), slot.bar1_max_bytes.get()), (Some(256 << 20), Some(16 << 30)));
 }
 

@@ -2,6 +2,7 @@
 
 pub mod kernel_log;
 pub mod line;
+pub(crate) mod link;
 pub mod show;
 pub mod verdict;
 pub mod xid;

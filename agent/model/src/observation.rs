@@ -128,6 +128,9 @@ pub struct Gpu {
     pub health: GpuHealth,
     /// What it can be used for.
     pub features: Features,
+    /// Most lanes that its PCIe link was seen with since this daemon runs.
+    #[serde(default)]
+    pub widest_lanes: Option<u32>,
 }
 
 impl Gpu {

@@ -335,6 +335,7 @@ fn other_function(other: &OtherFunction) -> Function {
     function.driver.clone_from(&other.driver);
     function.home_driver.clone_from(&other.driver);
     function.boot_vga = is_vga(other.class).then_some(false);
+    function.link = other.link.map(|best| Link { now: best, best });
     function
 }
 

@@ -496,6 +496,9 @@ pub struct OtherFunction {
     /// Bound driver.
     #[serde(default)]
     pub driver: Option<DriverName>,
+    /// What its PCIe link can do: of a bridge, what it offers to the device below it.
+    #[serde(default)]
+    pub link: Option<LinkCapability>,
 }
 
 /// The host around the GPUs.

@@ -124,8 +124,6 @@ pub struct Hypervisor {
 pub struct Slot {
     /// The GPU.
     pub address: PciAddress,
-    /// Most lanes of the port above it.
-    pub port_max_width: Reading<u32>,
     /// Size of BAR 1 in bytes; 0 where it was given no address.
     pub bar1_bytes: Reading<u64>,
     /// Largest size that a resizable BAR 1 could have, in bytes; `Absence::None` where it is not resizable.

@@ -2,7 +2,7 @@
 
 use super::kernel_log::{Finding, KernelLog, weight};
 use super::line::{Fault, Recovery};
-use super::{GpuHealth, HealthReason, HealthState, xid};
+use super::{GpuHealth, HealthReason, HealthState, link, xid};
 use crate::PciAddress;
 use crate::absence::Reading;
 use crate::driver::DriverGpu;
@@ -11,16 +11,13 @@ use crate::observation::{Gpu, GpuUse};
 use crate::pci::VENDOR_NVIDIA;
 use crate::time::{BootMillis, UnixMillis};
 
-/// From this utilization on a GPU in P0 is at work, and its link has no reason to be slow.
-const AT_WORK_PERCENT: f64 = 20.0;
-
 /// A reason before it gets its time.
-struct Against {
-    code: String,
-    state: HealthState,
-    message: String,
-    remedy: String,
-    first: Option<BootMillis>,
+pub(super) struct Against {
+    pub(super) code: String,
+    pub(super) state: HealthState,
+    pub(super) message: String,
+    pub(super) remedy: String,
+    pub(super) first: Option<BootMillis>,
 }
 
 /// The health of a GPU. `previous` gives a reason that still stands the time since when it does.
@@ -29,6 +26,7 @@ pub fn health(gpu: &Gpu, log: &KernelLog, seen: Seen, previous: Option<&GpuHealt
     let address = gpu.pci.address;
     let mut against: Vec<Against> = log.against(address, seen.observed_boot).map(|it| heard(it, address)).collect();
     against.extend(gpu.driver.iter().flat_map(told));
+    against.extend(link::against(gpu));
     against.sort_by(|one, other| other.state.cmp(&one.state).then_with(|| one.code.cmp(&other.code)));
     against.dedup_by(|one, other| one.code == other.code);
     let reasons: Vec<HealthReason> = against.into_iter().map(|it| timed(it, seen, previous)).collect();
@@ -164,7 +162,6 @@ fn told(driver: &DriverGpu) -> Vec<Against> {
     }
     memory(driver).into_iter().for_each(|(state, words)| add(state, words));
     throttling(driver).into_iter().for_each(|words| add(HealthState::Degraded, words));
-    found.extend(link(driver));
     found
 }
 
@@ -220,27 +217,4 @@ fn throttling(driver: &DriverGpu) -> Vec<Words> {
         ));
     }
     found
-}
-
-/// NVML's maxima are those of this card in this slot. An idle GPU lowers its speed, never its width.
-fn link(driver: &DriverGpu) -> Vec<Against> {
-    let remedy = "reseat the card; look at slot, riser and cable; `lspci -vv -s ADDRESS` shows the link";
-    let slow = |now: &Reading<u32>, most: &Reading<u32>| {
-        now.get().zip(most.get()).filter(|(now, most)| now < most && *now > 0)
-    };
-    let at_work = driver.performance_state.known().is_some_and(|state| state == "P0")
-        && driver.utilization_pct.get().is_some_and(|load| load >= AT_WORK_PERCENT);
-    let width = slow(&driver.pcie_width, &driver.pcie_max_width)
-        .map(|(now, most)| ("pcie_width", format!("its PCIe link has {now} lanes, and {most} are possible here")));
-    let speed = slow(&driver.pcie_generation, &driver.pcie_max_generation).filter(|_| at_work).map(|(now, most)| {
-        ("pcie_speed", format!("under load its PCIe link runs at generation {now}, and {most} is possible here"))
-    });
-    let against = |(code, message): (&str, String)| Against {
-        code: code.to_owned(),
-        state: HealthState::Degraded,
-        message,
-        remedy: remedy.replace("ADDRESS", &driver.address.to_string()),
-        first: None,
-    };
-    width.into_iter().chain(speed).map(against).collect()
 }

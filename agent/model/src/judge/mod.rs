@@ -15,6 +15,7 @@ use crate::docker::DockerFacts;
 use crate::driver::{DriverGpu, DriverReport, DriverSource, MigMode, ProbeFault};
 use crate::features::{Facts, features};
 use crate::health::GpuHealth;
+use crate::health::link::lanes_now;
 use crate::host_facts::HostFacts;
 use crate::ids::PciAddress;
 use crate::observation::{Gpu, HostObservation, ProbeOutcome, RawObservation};
@@ -145,7 +146,11 @@ fn outcome((source, said, took_ms): (DriverSource, Result<DriverReport, ProbeFau
 
 fn judge_gpus(scan: &PciScan, raw: &RawObservation, previous: Option<&HostObservation>) -> Vec<Gpu> {
     let around = Around::of(raw);
-    let judged = |pci| judge_gpu(pci, scan, facts_of(pci, raw, &around, previous), &around);
+    let judged = |pci: &GpuFunction| {
+        let mut gpu = judge_gpu(pci, scan, facts_of(pci, raw, &around, previous), &around);
+        gpu.widest_lanes = widest_lanes(&gpu, previous.and_then(|seen| seen.gpu(pci.address)));
+        gpu
+    };
     let mut gpus: Vec<Gpu> = scan.gpus.iter().map(judged).collect();
     gpus.sort_by_key(|gpu| gpu.pci.address);
     gpus.dedup_by_key(|gpu| gpu.pci.address);
@@ -201,7 +206,19 @@ fn judge_gpu(pci: &GpuFunction, scan: &PciScan, known: Known, around: &Around<'_
         cause_chain,
         visible_to_runtime,
         health: GpuHealth::default(),
+        widest_lanes: None,
     }
+}
+
+/// Most lanes that the link of this very card was seen with.
+fn widest_lanes(gpu: &Gpu, before: Option<&Gpu>) -> Option<u32> {
+    let uuid = |gpu: &Gpu| gpu.driver.as_ref().and_then(|said| said.uuid.known().cloned());
+    let is_same = |before: &&Gpu| {
+        let exchanged = uuid(before).zip(uuid(gpu)).is_some_and(|(before, now)| before != now);
+        before.pci.id == gpu.pci.id && !exchanged
+    };
+    let before = before.filter(is_same).and_then(|before| before.widest_lanes);
+    lanes_now(&gpu.pci, gpu.driver.as_ref()).max(before)
 }
 
 /// Why no source has facts for this GPU.

@@ -82,25 +82,6 @@ fn heat_is_a_reason_and_a_power_cap_or_idling_is_none() {
 }
 
 #[test]
-fn a_narrow_link_is_a_fault_and_a_slow_one_only_under_load() {
-    let linked = |width: u32, generation: u32, state: &str, load: f64| {
-        by_driver(DriverGpu {
-            pcie_width: Reading::Known(width),
-            pcie_max_width: Reading::Known(16),
-            pcie_generation: Reading::Known(generation),
-            pcie_max_generation: Reading::Known(5),
-            performance_state: Reading::Known(state.to_owned()),
-            utilization_pct: Reading::Known(load),
-            ..said(A)
-        })
-    };
-    assert_eq!(linked(16, 1, "P8", 0.0).0, HealthState::Ok, "an idle GPU lowers its speed");
-    assert_eq!(linked(16, 1, "P0", 0.0).0, HealthState::Ok, "in P0 and idle as well");
-    assert_eq!(linked(16, 3, "P0", 90.0), (HealthState::Degraded, one("pcie_speed")));
-    assert_eq!(linked(4, 1, "P8", 0.0), (HealthState::Degraded, one("pcie_width")));
-}
-
-#[test]
 fn an_xid_of_the_kernel_log_fails_its_gpu_and_withdraws_it() {
     let log = log("NVRM: Xid (PCI:0000:41:00): 79, GPU has fallen off the bus.");
     let mut gpus = vec![nvidia(A, "nvidia", 1), nvidia("0000:42:00.0", "nvidia", 2)];

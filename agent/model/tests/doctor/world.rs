@@ -55,6 +55,11 @@ pub(crate) fn gpu(address: &str, group: u32) -> GpuFunction {
             max_generation: Reading::Known(4),
             width: Reading::Known(16),
             max_width: Reading::Known(16),
+            port: Some(model::pci::PciePort {
+                address: "0000:40:01.1".parse().unwrap(),
+                max_generation: Reading::Known(4),
+                max_width: Reading::Known(16),
+            }),
         },
         boot_vga: Reading::Known(false),
         drm: model::pci::DrmNodes::default(),
@@ -187,7 +192,6 @@ fn kernel(facts: &mut DoctorFacts, driver: Option<&str>) {
     let gpus = facts.host.scan.as_ref().map(|scan| scan.gpus.clone()).unwrap_or_default();
     let slot = |gpu: &GpuFunction| Slot {
         address: gpu.address,
-        port_max_width: Reading::Known(16),
         bar1_bytes: Reading::Known(64 * GIB),
         bar1_max_bytes: Reading::Known(64 * GIB),
     };
