@@ -1,9 +1,12 @@
 //! The health of a GPU: what the kernel log and the driver say against it, each reason with its code and its remedy.
 
+pub mod facts;
 pub mod kernel_log;
 pub mod line;
 pub(crate) mod link;
+pub mod recovery;
 pub mod show;
+pub mod told;
 pub mod verdict;
 pub mod xid;
 

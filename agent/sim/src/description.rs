@@ -6,6 +6,7 @@ use crate::sensors::SensorsDescription;
 use crate::software::SoftwareDescription;
 use model::docker::DockerFacts;
 use model::driver::MigMode;
+use model::health::facts::HealthFacts;
 use model::host_facts::Nic;
 use model::{Absence, DriverName, GpuUuid, MigUuid, PciAddress, PciClass, PciId};
 use serde::{Deserialize, Serialize};
@@ -251,6 +252,9 @@ pub struct GpuDescription {
     /// How it is.
     #[serde(default)]
     pub health: Health,
+    /// What the driver says of its health beyond that, as `row_remap_failed = { known = true }`; nothing where nothing is said.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub health_facts: HealthFacts,
     /// Facts that the driver does not give for this GPU, and what it says instead.
     #[serde(default)]
     pub absent: BTreeMap<Fact, Absence>,
@@ -563,6 +567,10 @@ impl Default for HostDescription {
             dmi: BTreeMap::new(),
         }
     }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn awake() -> String {

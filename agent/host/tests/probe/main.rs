@@ -7,6 +7,7 @@
 use host::hand::probe::{Probes, ROLE, child_main};
 use model::absence::{Absence, Reading};
 use model::driver::{DriverReport, DriverSource, MigMode, ProbeFault};
+use model::health::facts::{Asked, HealthFact};
 use model::settings::NvidiaSettings;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
         return child_main(rest);
     }
     let wanted = args.iter().find(|arg| !arg.starts_with('-'));
-    let tests: [(&str, Test); 8] = [
+    let tests: [(&str, Test); 9] = [
         ("every_fact_that_nvml_says", every_fact_that_nvml_says),
         ("a_lost_gpu_keeps_its_place", a_lost_gpu_keeps_its_place),
         (
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
             a_gpu_that_sleeps_beside_one_that_is_awake_is_not_opened,
         ),
         ("mig_devices_with_holes", mig_devices_with_holes),
+        ("every_health_fact_that_the_table_promises", every_health_fact_that_the_table_promises),
         ("noise_of_the_library_is_no_answer", noise_of_the_library_is_no_answer),
         ("a_crash_and_an_exit_hurt_nobody", a_crash_and_an_exit_hurt_nobody),
         ("a_hang_ends_at_the_deadline", a_hang_ends_at_the_deadline),
@@ -151,6 +153,37 @@ fn mig_devices_with_holes(folder: &Path) {
     assert_eq!(unplaced.uuid.known().unwrap().as_str(), "MIG-5d2a8f5c-1b1e-4f8e-9c3a-0d7e6f5a4b3c");
     assert_eq!(unplaced.profile.known().unwrap(), "1g.5gb");
     assert!(!report.problems.iter().any(|problem| problem.contains("MIG")), "{:?}", report.problems);
+}
+
+fn every_health_fact_that_the_table_promises(folder: &Path) {
+    let report = answer(folder);
+    let facts = &report.gpus.first().unwrap().health_facts;
+    for fact in HealthFact::ALL {
+        let promised = matches!(fact.asked(DriverSource::Nvml), Asked::By(_));
+        assert_eq!(fact.is_known(facts), promised, "{}: {facts:?}", fact.name());
+    }
+    assert_eq!((facts.rows_remapped_correctable.get(), facts.rows_remapped_uncorrectable.get()), (Some(3), Some(2)));
+    assert_eq!((facts.row_remap_pending.get(), facts.row_remap_failed.get()), (Some(true), Some(false)));
+    assert_eq!((facts.pages_retired_single_bit.get(), facts.pages_retired_double_bit.get()), (Some(5), Some(4)));
+    assert_eq!(facts.retirement_pending.get(), Some(false));
+    assert_eq!((facts.reset_required.get(), facts.drain_and_reset_recommended.get()), (Some(true), Some(false)));
+    assert_eq!(facts.recovery_action.known().unwrap(), "Reboot");
+    assert_eq!((facts.channel_repair_pending.get(), facts.tpc_repair_pending.get()), (Some(false), Some(true)));
+    assert_eq!(facts.sram_threshold_exceeded.get(), Some(true));
+    assert_eq!(facts.fabric_state.known().unwrap(), "Completed");
+    assert_eq!(facts.fabric_status.known().unwrap(), "Success");
+    assert_eq!(facts.fabric_health.known().unwrap(), "Unhealthy");
+    assert_eq!(facts.fabric_faults.known().unwrap(), &["route_unhealthy"]);
+    // One that has fallen off the bus says that, and nothing else, in each place.
+    let lost = &report.gpus.get(1).unwrap().health_facts;
+    assert_eq!(lost.recovery_action, Reading::Absent(Absence::GpuLost));
+    assert_eq!(lost.sram_threshold_exceeded, Reading::Absent(Absence::GpuLost));
+    assert!(HealthFact::ALL.iter().all(|fact| !fact.is_known(lost)), "{lost:?}");
+    // A driver before 580 knows the older form of the fabric, which has no summary.
+    let older = ask(&[library(folder, "OLD_FABRIC")], 20_000).unwrap();
+    let older = &older.gpus.first().unwrap().health_facts;
+    assert_eq!(older.fabric_faults.known().unwrap(), &["route_unhealthy"]);
+    assert_eq!((older.fabric_state.known().unwrap().as_str(), older.fabric_health.known()), ("Completed", None));
 }
 
 fn noise_of_the_library_is_no_answer(folder: &Path) {

@@ -1,5 +1,5 @@
 /* A libnvidia-ml.so.1 of two GPUs, for the worker that loads it: the first answers, the second has fallen off the bus.
-   -DCRASH, -DHANG, -DNOISE, -DNO_DRIVER, -DQUIT choose how it misbehaves. Functions that are left out are those that an
+   -DCRASH, -DHANG, -DNOISE, -DNO_DRIVER, -DQUIT choose how it misbehaves, -DOLD_FABRIC that it is older than 580. Functions that are left out are those that an
    older driver lacks. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,4 +118,55 @@ int nvmlDeviceGetComputeRunningProcesses_v3(struct device *d, uint *count, struc
 }
 int nvmlDeviceGetGraphicsRunningProcesses_v3(struct device *d, uint *count, struct process *to) {
     GOOD(d); return list(count, to, (struct process){77, 512ull << 20, ~0u, ~0u});
+}
+/* What speaks of its health: each fact has a value of its own. */
+struct field { uint id, scope; long long at, took; uint type, code; union { uint u; u64 ull; } value; };
+int nvmlDeviceGetFieldValues(struct device *d, int count, struct field *f) {
+    GOOD(d);
+    for (int i = 0; i < count; i++) {
+        f[i].code = OK; f[i].type = 1; f[i].value.ull = 0;
+        switch (f[i].id) {
+        case 142: f[i].value.u = 3; break;           /* remapped rows: correctable */
+        case 143: f[i].value.u = 2; break;           /* uncorrectable */
+        case 144: f[i].value.u = 1; break;           /* pending */
+        case 145: f[i].value.u = 0; break;           /* failure */
+        case 29: f[i].value.u = 5; break;            /* retired pages: single bit */
+        case 30: f[i].type = 3; f[i].value.ull = 4; break; /* double bit, as a long number */
+        case 226: f[i].value.u = 1; break;           /* reset status */
+        case 227: f[i].value.u = 0; break;           /* drain and reset status */
+        case 230: f[i].value.u = 2; break;           /* recovery action */
+        default: f[i].code = NOT_SUPPORTED;
+        }
+    }
+    return OK;
+}
+int nvmlDeviceGetRetiredPagesPendingStatus(struct device *d, uint *to) { GOOD(d); *to = 0; return OK; }
+#define VERSION(type, number) ((uint)sizeof(type) | (number) << 24)
+struct repair { uint version, channel, tpc; };
+int nvmlDeviceGetRepairStatus(struct device *d, struct repair *to) {
+    GOOD(d);
+    if (to->version != VERSION(struct repair, 1)) return 25;
+    to->channel = 0; to->tpc = 1;
+    return OK;
+}
+struct sram { uint version; u64 counts[11]; uint exceeded; };
+int nvmlDeviceGetSramEccErrorStatus(struct device *d, struct sram *to) {
+    GOOD(d);
+    if (to->version != VERSION(struct sram, 1)) return 25;
+    to->exceeded = 1;
+    return OK;
+}
+struct fabric { uint version; unsigned char cluster[16]; uint status, clique; unsigned char state; uint mask; };
+int nvmlDeviceGetGpuFabricInfoV(struct device *d, void *to) {
+    GOOD(d);
+    struct fabric *f = to;
+#ifdef OLD_FABRIC
+    if (f->version != VERSION(struct fabric, 2)) return 25;
+#else
+    struct { uint version; unsigned char cluster[16]; uint status, clique; unsigned char state; uint mask; unsigned char summary; } *n = to;
+    if (f->version != VERSION(*n, 3)) return 25;
+    n->summary = 2;
+#endif
+    f->status = 0; f->state = 3; f->mask = 2 | 2 << 2 | 1 << 4 | 2 << 6 | 1 << 8;
+    return OK;
 }

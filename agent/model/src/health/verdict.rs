@@ -2,11 +2,9 @@
 
 use super::kernel_log::{Finding, KernelLog, weight};
 use super::line::{Fault, Recovery};
-use super::{GpuHealth, HealthReason, HealthState, link, xid};
+use super::{GpuHealth, HealthReason, HealthState, link, told, xid};
 use crate::PciAddress;
-use crate::absence::Reading;
-use crate::driver::DriverGpu;
-use crate::judge::{Seen, health_reasons};
+use crate::judge::Seen;
 use crate::observation::{Gpu, GpuUse};
 use crate::pci::VENDOR_NVIDIA;
 use crate::time::{BootMillis, UnixMillis};
@@ -25,7 +23,7 @@ pub(super) struct Against {
 pub fn health(gpu: &Gpu, log: &KernelLog, seen: Seen, previous: Option<&GpuHealth>) -> GpuHealth {
     let address = gpu.pci.address;
     let mut against: Vec<Against> = log.against(address, seen.observed_boot).map(|it| heard(it, address)).collect();
-    against.extend(gpu.driver.iter().flat_map(told));
+    against.extend(gpu.driver.iter().flat_map(told::against));
     against.extend(link::against(gpu));
     against.sort_by(|one, other| other.state.cmp(&one.state).then_with(|| one.code.cmp(&other.code)));
     against.dedup_by(|one, other| one.code == other.code);
@@ -125,96 +123,18 @@ const fn words(fault: Fault) -> (&'static str, &'static str, &'static str) {
     }
 }
 
-type Words = (&'static str, &'static str, &'static str);
+/// Code, sentence and remedy; ADDRESS stands for the GPU's.
+pub(super) type Words = (&'static str, &'static str, &'static str);
 
-const RESET: Words = (
+pub(super) const RESET: Words = (
     "reset_required",
     "the driver wants the GPU reset",
     "stop what uses the GPU, then `nvidia-smi -r -i ADDRESS`; where that is refused, reboot",
 );
-const REBOOT: Words =
+pub(super) const REBOOT: Words =
     ("reboot_required", "the driver wants the machine rebooted", "reboot the machine when it is free");
-const DRAIN: Words = (
+pub(super) const DRAIN: Words = (
     "drain_required",
     "the driver wants no further work on the GPU, and then a reset",
     "let what runs end and give it nothing new, then `nvidia-smi -r -i ADDRESS`",
 );
-const LOST: Words = (
-    "gpu_lost",
-    "the driver cannot reach the GPU any more",
-    "look for the cause with `dmesg | grep -iE 'NVRM|Xid'`; it comes back only with a reboot or a power cycle",
-);
-
-/// What the driver says against its GPU.
-fn told(driver: &DriverGpu) -> Vec<Against> {
-    let mut found = Vec::new();
-    let mut add = |state, (code, message, remedy): Words| {
-        let remedy = remedy.replace("ADDRESS", &driver.address.to_string());
-        found.push(Against { code: code.to_owned(), state, message: message.to_owned(), remedy, first: None });
-    };
-    for code in health_reasons(driver) {
-        add(HealthState::Failed, if code == LOST.0 { LOST } else { RESET });
-    }
-    match driver.recovery_action.known().map(|action| action.to_ascii_lowercase()) {
-        Some(action) if action.contains("reboot") => add(HealthState::Failed, REBOOT),
-        Some(action) if action.contains("drain") => add(HealthState::Degraded, DRAIN),
-        Some(_) | None => {}
-    }
-    memory(driver).into_iter().for_each(|(state, words)| add(state, words));
-    throttling(driver).into_iter().for_each(|words| add(HealthState::Degraded, words));
-    found
-}
-
-fn memory(driver: &DriverGpu) -> Vec<(HealthState, Words)> {
-    let holds = |reading: &Reading<bool>| reading.get() == Some(true);
-    let when_free = "when nobody uses the GPU, reset it: `nvidia-smi -r -i ADDRESS`";
-    let checks = [
-        (
-            driver.ecc_uncorrected.get().is_some_and(|count| count > 0),
-            HealthState::Degraded,
-            ("ecc_uncorrected", "uncorrected ECC errors since the driver was loaded", when_free),
-        ),
-        (
-            holds(&driver.row_remap_pending),
-            HealthState::Degraded,
-            ("row_remap_pending", "a memory row waits to be remapped at the next reset", when_free),
-        ),
-        (
-            holds(&driver.row_remap_failed),
-            HealthState::Failed,
-            (
-                "row_remap_failed",
-                "a memory row could not be remapped: no spare row is left",
-                "run NVIDIA's field diagnostics and have the card replaced",
-            ),
-        ),
-        (
-            holds(&driver.retirement_pending),
-            HealthState::Degraded,
-            ("retirement_pending", "a memory page waits to be retired at the next reset", when_free),
-        ),
-    ];
-    checks.into_iter().filter(|(holds, _, _)| *holds).map(|(_, state, words)| (state, words)).collect()
-}
-
-/// Clocks held down by heat or by the power supply. A power cap, an idle GPU and clocks set by hand are no fault.
-fn throttling(driver: &DriverGpu) -> Vec<Words> {
-    let active = driver.throttle.known().map(Vec::as_slice).unwrap_or_default();
-    let is = |name: &str| active.iter().any(|reason| reason == name);
-    let mut found = Vec::new();
-    if is("hw_thermal_slowdown") || is("sw_thermal_slowdown") {
-        found.push((
-            "thermal_slowdown",
-            "the GPU is too hot, and its clocks are held down",
-            "look at fans, air flow and the temperature of the room; `nvidia-smi -q -d TEMPERATURE -i ADDRESS`",
-        ));
-    }
-    if is("hw_power_brake_slowdown") {
-        found.push((
-            "power_brake",
-            "the power supply asks for less, and the clocks are held down",
-            "look at the machine's power supplies and its power cap (BMC)",
-        ));
-    }
-    found
-}

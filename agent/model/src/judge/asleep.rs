@@ -55,11 +55,7 @@ pub(super) fn without_measures(mut known: DriverGpu) -> DriverGpu {
         mig_unplaced: _,
         power_limit_w: _,
         ecc_enabled: _,
-        row_remap_pending: _,
-        row_remap_failed: _,
-        retirement_pending: _,
-        recovery_action: _,
-        fabric_state: _,
+        health_facts: _,
         pcie_max_generation: _,
         pcie_max_width: _,
         // What is measured does not.

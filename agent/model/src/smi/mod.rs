@@ -2,7 +2,9 @@
 
 mod draft;
 mod failure;
+mod health;
 mod leaf;
+mod mend;
 mod place;
 mod report;
 mod text;

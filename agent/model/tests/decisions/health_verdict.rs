@@ -56,16 +56,28 @@ fn each_word_of_the_driver_weighs_what_it_should() {
     assert_eq!(known(|_| {}), (Ok, Vec::new()));
     assert_eq!(known(|d| d.ecc_uncorrected = Reading::Known(0)), (Ok, Vec::new()));
     assert_eq!(known(|d| d.ecc_uncorrected = Reading::Known(2)), (Degraded, one("ecc_uncorrected")));
-    assert_eq!(known(|d| d.row_remap_pending = Reading::Known(true)), (Degraded, one("row_remap_pending")));
-    assert_eq!(known(|d| d.row_remap_failed = Reading::Known(true)), (Failed, one("row_remap_failed")));
-    assert_eq!(known(|d| d.row_remap_failed = Reading::Known(false)), (Ok, Vec::new()));
-    assert_eq!(known(|d| d.retirement_pending = Reading::Known(true)), (Degraded, one("retirement_pending")));
-    assert_eq!(known(|d| d.temperature_c = Reading::Absent(Absence::GpuLost)), (Failed, one("gpu_lost")));
-    assert_eq!(known(|d| d.recovery_action = Reading::Known("None".to_owned())), (Ok, Vec::new()));
-    assert_eq!(known(|d| d.recovery_action = Reading::Known("Reset".to_owned())), (Failed, one("reset_required")));
-    assert_eq!(known(|d| d.recovery_action = Reading::Known("Reboot".to_owned())), (Failed, one("reboot_required")));
     assert_eq!(
-        known(|d| d.recovery_action = Reading::Known("Drain P2P".to_owned())),
+        known(|d| d.health_facts.row_remap_pending = Reading::Known(true)),
+        (Degraded, one("row_remap_pending"))
+    );
+    assert_eq!(known(|d| d.health_facts.row_remap_failed = Reading::Known(true)), (Failed, one("row_remap_failed")));
+    assert_eq!(known(|d| d.health_facts.row_remap_failed = Reading::Known(false)), (Ok, Vec::new()));
+    assert_eq!(
+        known(|d| d.health_facts.retirement_pending = Reading::Known(true)),
+        (Degraded, one("retirement_pending"))
+    );
+    assert_eq!(known(|d| d.temperature_c = Reading::Absent(Absence::GpuLost)), (Failed, one("gpu_lost")));
+    assert_eq!(known(|d| d.health_facts.recovery_action = Reading::Known("None".to_owned())), (Ok, Vec::new()));
+    assert_eq!(
+        known(|d| d.health_facts.recovery_action = Reading::Known("Reset".to_owned())),
+        (Failed, one("reset_required"))
+    );
+    assert_eq!(
+        known(|d| d.health_facts.recovery_action = Reading::Known("Reboot".to_owned())),
+        (Failed, one("reboot_required"))
+    );
+    assert_eq!(
+        known(|d| d.health_facts.recovery_action = Reading::Known("Drain P2P".to_owned())),
         (Degraded, one("drain_required"))
     );
 }
@@ -104,7 +116,11 @@ fn an_xid_of_the_kernel_log_fails_its_gpu_and_withdraws_it() {
 #[test]
 fn the_gravest_comes_first_each_code_once_and_keeps_its_since() {
     let log = log("NVRM: Xid (PCI:0000:41:00): 94, Contained");
-    let driver = || DriverGpu { row_remap_failed: Reading::Known(true), ecc_uncorrected: Reading::Known(1), ..said(A) };
+    let driver = || {
+        let mut driver = DriverGpu { ecc_uncorrected: Reading::Known(1), ..said(A) };
+        driver.health_facts.row_remap_failed = Reading::Known(true);
+        driver
+    };
     let first = seen_with(round(driver()), &log, 1, None);
     assert_eq!(first.gpus[0].health.codes(), ["row_remap_failed", "ecc_uncorrected", "xid_94"]);
     let second = seen_with(round(driver()), &log, 2, Some(&first));

@@ -9,6 +9,7 @@
 )]
 
 mod features;
+mod health_facts;
 mod health_link;
 mod health_log;
 mod health_verdict;

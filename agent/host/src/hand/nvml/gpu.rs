@@ -1,7 +1,7 @@
 //! Everything that NVML says of one GPU, each call on its own.
 
 use super::said::{absence, reading};
-use super::{mig, words};
+use super::{health, mig, words};
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, GpuProcess, MemoryMib, MigMode};
 use model::ids::{PciAddress, PciId};
@@ -12,9 +12,7 @@ use nvml_wrapper::enums::device::{SampleValue, UsedGpuMemory};
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::struct_wrappers::device::{PciInfo, ProcessInfo};
 use nvml_wrapper::structs::device::FieldId;
-use nvml_wrapper::sys_exports::field_id::{
-    NVML_FI_DEV_POWER_INSTANT, NVML_FI_DEV_REMAPPED_FAILURE, NVML_FI_DEV_REMAPPED_PENDING,
-};
+use nvml_wrapper::sys_exports::field_id::NVML_FI_DEV_POWER_INSTANT;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -99,9 +97,7 @@ fn measure(gpu: &mut DriverGpu, device: &Device<'_>) {
     gpu.memory_clock_mhz = reading(device.clock_info(Clock::Memory));
     gpu.performance_state = named(device.performance_state(), |it| words::performance_state(&it));
     gpu.ecc_uncorrected = reading(device.total_ecc_errors(MemoryError::Uncorrected, EccCounter::Volatile));
-    gpu.row_remap_pending = flag(device, NVML_FI_DEV_REMAPPED_PENDING);
-    gpu.row_remap_failed = flag(device, NVML_FI_DEV_REMAPPED_FAILURE);
-    gpu.retirement_pending = reading(device.are_pages_pending_retired());
+    gpu.health_facts = health::facts(device);
     gpu.throttle = reading(device.current_throttle_reasons()).map(words::throttle);
     gpu.pcie_generation = reading(device.current_pcie_link_gen());
     gpu.pcie_width = reading(device.current_pcie_link_width());
@@ -209,18 +205,6 @@ fn power(device: &Device<'_>) -> Reading<f64> {
         Ok(SampleValue::F64(_) | SampleValue::U64(_) | SampleValue::I64(_)) | Err(_) => {
             reading(device.power_usage()).map(watts)
         }
-    }
-}
-
-/// A field that is 0 or 1.
-fn flag(device: &Device<'_>, id: u32) -> Reading<bool> {
-    let field = device.field_values_for(&[FieldId(id)]);
-    let sample = field.and_then(|mut samples| samples.pop().unwrap_or(Err(NvmlError::NoData)));
-    match reading(sample.and_then(|sample| sample.value)) {
-        Reading::Known(SampleValue::U32(value)) => Reading::Known(value != 0),
-        Reading::Known(SampleValue::U64(value)) => Reading::Known(value != 0),
-        Reading::Known(SampleValue::F64(_) | SampleValue::I64(_)) => Reading::Absent(Absence::UnknownError),
-        Reading::Absent(why) => Reading::Absent(why),
     }
 }
 

@@ -1,7 +1,9 @@
 //! Asks libnvidia-ml.so.1 for everything that it says of its GPUs. It may hang or crash: it runs in a disposable process.
 
 mod awake;
+mod ffi;
 mod gpu;
+mod health;
 mod load;
 mod mig;
 mod said;
