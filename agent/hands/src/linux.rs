@@ -39,7 +39,7 @@ pub struct Ground {
 #[must_use]
 pub fn acts(role: HandRole, settings: Settings, parse: Parse, ground: &Ground) -> Acts {
     let settings = Arc::new(settings);
-    let probes = Probes::new(WORKER, parse);
+    let probes = Probes::new(WORKER, &ground.sysfs, parse);
     let (for_power, for_probes, for_docker) = (Arc::clone(&settings), Arc::clone(&settings), settings);
     let register = probes.clone();
     let changes = Changes::new(WORKER, &ground.sysfs, Surroundings::of_this_host());
@@ -81,7 +81,7 @@ pub fn acts(role: HandRole, settings: Settings, parse: Parse, ground: &Ground) -
             let (lookers, sysfs) = (lookers.clone(), sysfs.clone());
             Box::pin(async move { holders::look(&lookers, Path::new(WORKER), &sysfs, &scope).await })
         }),
-        child_hangs: Box::new(move || !register.stuck().is_empty() || changing.hangs()),
+        child_hangs: Box::new(move || register.waits() || changing.hangs()),
     }
 }
 

@@ -295,8 +295,22 @@ pub struct DriverReport {
     pub cuda_version: Reading<String>,
     /// GPUs in the order of the source. A GPU whose address is unusable stands in `problems` instead.
     pub gpus: Vec<DriverGpu>,
+    /// GPUs for which the source did not answer while it answered for others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<SilentGpu>,
     /// What was wrong with the source, one sentence each: duplicate UUIDs, GPUs without an address, text around the XML.
     pub problems: Vec<String>,
+}
+
+/// A GPU for which a source did not answer, while it answered for others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SilentGpu {
+    /// Where it is.
+    pub address: PciAddress,
+    /// The reason beside each of its missing values. [`Absence::NotProbed`]: the others took all the time.
+    pub why: Absence,
+    /// What the source said, or how long it was waited for: a sentence that names the GPU.
+    pub said: String,
 }
 
 /// Why a source could not be asked or gave no report.

@@ -3,7 +3,7 @@
 use crate::absence::Absence;
 use crate::condition::Condition;
 use crate::docker::DockerFacts;
-use crate::driver::{DriverGpu, DriverSource, ProbeFault};
+use crate::driver::{DriverGpu, DriverSource, ProbeFault, SilentGpu};
 use crate::features::Features;
 use crate::health::GpuHealth;
 use crate::host_facts::HostFacts;
@@ -128,6 +128,9 @@ pub struct Gpu {
     pub health: GpuHealth,
     /// What it can be used for.
     pub features: Features,
+    /// What NVIDIA's tools say of it alone, where they have no facts of it and answer for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<SilentGpu>,
     /// Most lanes that its PCIe link was seen with since this daemon runs.
     #[serde(default)]
     pub widest_lanes: Option<u32>,

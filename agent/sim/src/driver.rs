@@ -19,6 +19,7 @@ pub fn report(description: &Description, bus: &Bus, source: DriverSource) -> Dri
         driver_version: driver.map(|d| d.version.clone()).into(),
         cuda_version: driver.map(|d| d.cuda.clone()).into(),
         gpus: driver.map(|driver| gpus(description, bus, driver, source)).unwrap_or_default(),
+        silent: Vec::new(),
         problems: Vec::new(),
     }
 }

@@ -124,6 +124,7 @@ impl HostPort for TestHost {
             driver_version: Reading::Known("580.1".into()),
             cuda_version: Reading::default(),
             gpus,
+            silent: Vec::new(),
             problems: vec![],
         })
     }

@@ -104,6 +104,9 @@ pub enum RunFault {
 /// What a child is started for.
 pub type Purpose = Cow<'static, str>;
 
+/// Takes a piece of a child's standard output.
+pub type Hear = Box<dyn FnMut(&[u8]) + Send>;
+
 type EndGroup = fn(Pid, Signal);
 
 /// Starts children and keeps a register of those that do not die. Clones share the register.
@@ -144,6 +147,19 @@ impl Supervisor {
     /// # Errors
     /// Everything but an end of its own; a bad exit status is no error here.
     pub async fn run(&self, purpose: impl Into<Purpose>, program: Program) -> Result<Finished, RunFault> {
+        self.run_heard(purpose, program, Box::new(|_| {})).await
+    }
+
+    /// As [`Supervisor::run`]; each piece of standard output is given to `hear` as it comes.
+    ///
+    /// # Errors
+    /// As [`Supervisor::run`].
+    pub async fn run_heard(
+        &self,
+        purpose: impl Into<Purpose>,
+        program: Program,
+        hear: Hear,
+    ) -> Result<Finished, RunFault> {
         let slot = self.slot(purpose.into());
         let refused = |slot: &Slot| slot.stuck().map(|pid| RunFault::Stuck { pid });
         if let Some(fault) = refused(&slot) {
@@ -154,8 +170,15 @@ impl Supervisor {
         let turn = turn.map_err(|_| refused(&slot).unwrap_or_else(late))?.map_err(|_| RunFault::Abandoned)?;
         let child = Running::start(&program, self.end_group)?;
         let (tell, told) = oneshot::channel();
-        tokio::spawn(supervise(child, program, slot, turn, tell));
+        tokio::spawn(supervise(child, program, slot, turn, (hear, tell)));
         told.await.unwrap_or(Err(RunFault::Abandoned))
+    }
+
+    /// A child of this purpose runs, or hangs in the kernel.
+    #[must_use]
+    pub fn is_busy(&self, purpose: &str) -> bool {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.get(purpose).is_some_and(|slot| slot.turn.available_permits() == 0)
     }
 
     /// Children that do not die, with the purpose that each was started for.
@@ -234,10 +257,10 @@ async fn supervise(
     program: Program,
     slot: Arc<Slot>,
     turn: OwnedSemaphorePermit,
-    mut tell: oneshot::Sender<Result<Finished, RunFault>>,
+    (hear, mut tell): (Hear, oneshot::Sender<Result<Finished, RunFault>>),
 ) {
     let outcome = tokio::select! {
-        outcome = collect(&mut running) => outcome,
+        outcome = collect(&mut running, hear) => outcome,
         () = tokio::time::sleep(program.deadline) => Err(RunFault::Timeout { after: program.deadline }),
         () = tell.closed() => Err(RunFault::Abandoned),
     };
@@ -261,14 +284,14 @@ async fn supervise(
 }
 
 /// Reads both pipes and waits for the end.
-async fn collect(running: &mut Running) -> Result<Finished, RunFault> {
+async fn collect(running: &mut Running, hear: Hear) -> Result<Finished, RunFault> {
     let (stdout, stderr) = (running.child.stdout.take(), running.child.stderr.take());
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let status = {
         let pipes = async {
             tokio::try_join!(
-                pump(stdout, &mut out, "output", STDOUT_MAX_BYTES),
-                pump(stderr, &mut err, "error", STDERR_MAX_BYTES)
+                pump(stdout, &mut out, "output", STDOUT_MAX_BYTES, hear),
+                pump(stderr, &mut err, "error", STDERR_MAX_BYTES, Box::new(|_| {}))
             )
         };
         tokio::pin!(pipes);
@@ -300,9 +323,11 @@ async fn pump(
     into: &mut Vec<u8>,
     stream: &'static str,
     max_bytes: usize,
+    mut hear: Hear,
 ) -> Result<(), RunFault> {
     let Some(mut pipe) = pipe else { return Ok(()) };
-    while pipe.read_buf(into).await? > 0 {
+    while let read @ 1.. = pipe.read_buf(into).await? {
+        hear(into.get(into.len().saturating_sub(read)..).unwrap_or_default());
         if into.len() > max_bytes {
             return Err(RunFault::TooMuch { stream, max_bytes });
         }

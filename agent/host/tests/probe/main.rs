@@ -24,12 +24,17 @@ fn main() -> ExitCode {
         return child_main(rest);
     }
     let wanted = args.iter().find(|arg| !arg.starts_with('-'));
-    let tests: [(&str, Test); 9] = [
+    let tests: [(&str, Test); 11] = [
         ("every_fact_that_nvml_says", every_fact_that_nvml_says),
         ("a_lost_gpu_keeps_its_place", a_lost_gpu_keeps_its_place),
         (
             "a_gpu_that_sleeps_beside_one_that_is_awake_is_not_opened",
             a_gpu_that_sleeps_beside_one_that_is_awake_is_not_opened,
+        ),
+        ("a_gpu_that_hangs_costs_only_itself", a_gpu_that_hangs_costs_only_itself),
+        (
+            "a_gpu_over_which_the_library_crashes_costs_only_itself",
+            a_gpu_over_which_the_library_crashes_costs_only_itself,
         ),
         ("mig_devices_with_holes", mig_devices_with_holes),
         ("every_health_fact_that_the_table_promises", every_health_fact_that_the_table_promises),
@@ -54,17 +59,51 @@ fn library(folder: &Path, crime: &str) -> PathBuf {
     let path = folder.join(format!("libnvidia-ml-{crime}.so.1"));
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/probe/nvml.c");
     let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-w", "-D", crime, "-o"]).arg(&path).arg(source);
+    compiler.args(["-shared", "-fPIC", "-w", "-D", crime]).arg(format!("-DFOLDER={folder:?}"));
+    compiler.arg("-o").arg(&path).arg(source);
     assert!(compiler.status().unwrap().success(), "cc cannot compile the simulated library");
     path
 }
 
-fn ask(paths: &[PathBuf], timeout_ms: u64) -> Result<DriverReport, ProbeFault> {
-    let probes = Probes::new(std::env::current_exe().unwrap(), |_| panic!("nvidia-smi was not asked"));
+/// Probes of a host whose `/sys` is this folder's.
+fn probes(sysfs: &Path) -> Probes {
+    Probes::new(std::env::current_exe().unwrap(), sysfs, |_| panic!("nvidia-smi was not asked"))
+}
+
+fn settings(paths: &[PathBuf], timeout_ms: u64) -> NvidiaSettings {
     let nvml_paths = paths.iter().map(|path| path.display().to_string()).collect();
-    let settings = NvidiaSettings { nvml_paths, probe_timeout_ms: timeout_ms, ..NvidiaSettings::default() };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(probes.run(DriverSource::Nvml, &settings))
+    NvidiaSettings { nvml_paths, probe_timeout_ms: timeout_ms, ..NvidiaSettings::default() }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Where sysfs shows no GPU, NVML is asked for each index.
+fn ask(paths: &[PathBuf], timeout_ms: u64) -> Result<DriverReport, ProbeFault> {
+    runtime().block_on(probes(Path::new("/no/such/sys")).run(DriverSource::Nvml, &settings(paths, timeout_ms)))
+}
+
+/// A `/sys` with these GPUs on NVIDIA's driver, each with what `power/runtime_status` says.
+fn sysfs(folder: &Path, gpus: &[(&str, &str)]) -> TempDir {
+    let sysfs = TempDir::new_in(folder).unwrap();
+    let bus = sysfs.path().join("bus/pci");
+    for (address, status) in gpus {
+        std::fs::create_dir_all(bus.join("drivers/nvidia").join(address)).unwrap();
+        let power = bus.join("devices").join(address).join("power");
+        std::fs::create_dir_all(&power).unwrap();
+        std::fs::write(power.join("runtime_status"), format!("{status}\n")).unwrap();
+    }
+    sysfs
+}
+
+const A: &str = "0000:41:00.0";
+const B: &str = "0000:42:00.0";
+const C: &str = "0000:43:00.0";
+const AWAKE: [(&str, &str); 3] = [(A, "active"), (B, "active"), (C, "active")];
+
+fn addresses(report: &DriverReport) -> Vec<String> {
+    report.gpus.iter().map(|gpu| gpu.address.to_string()).collect()
 }
 
 fn answer(folder: &Path) -> DriverReport {
@@ -112,19 +151,65 @@ fn every_fact_that_nvml_says(folder: &Path) {
 }
 
 fn a_gpu_that_sleeps_beside_one_that_is_awake_is_not_opened(folder: &Path) {
-    let bus = folder.join("bus");
-    for (address, status) in [("0000:41:00.0", "suspended"), ("0000:42:00.0", "active")] {
-        std::fs::create_dir_all(bus.join("drivers/nvidia").join(address)).unwrap();
-        let power = bus.join("devices").join(address).join("power");
-        std::fs::create_dir_all(&power).unwrap();
-        std::fs::write(power.join("runtime_status"), format!("{status}\n")).unwrap();
+    let sysfs = sysfs(folder, &[(A, "suspended"), (B, "active")]);
+    let asked = probes(sysfs.path());
+    let report = runtime().block_on(asked.run(DriverSource::Nvml, &settings(&[library(folder, "NORMAL")], 20_000)));
+    assert_eq!(addresses(&report.unwrap()), [B]);
+}
+
+/// One of three hangs when it is opened: the report comes at the deadline with the other two, and names it. From then on it keeps
+/// nobody: no second process is started for it. It is asked alone, and with the others again once it is quick.
+fn a_gpu_that_hangs_costs_only_itself(folder: &Path) {
+    let (sysfs, library) = (sysfs(folder, &AWAKE), library(folder, "HANG_AT"));
+    let gate = folder.join("gate");
+    std::fs::write(&gate, "").unwrap();
+    let opened = || std::fs::read_to_string(folder.join("opened")).unwrap_or_default().lines().count();
+    let probes = probes(sysfs.path());
+    let within = 6_000;
+    let settings = settings(&[library], within);
+    runtime().block_on(async {
+        for round in 0..2 {
+            let report = probes.run(DriverSource::Nvml, &settings).await.unwrap();
+            assert_eq!(addresses(&report), [A, C], "round {round}: {:?}", report.problems);
+            assert_eq!(report.gpus.iter().filter(|gpu| gpu.name.known().is_some()).count(), 2);
+            let [silent] = report.silent.as_slice() else { panic!("{report:?}") };
+            assert_eq!((silent.address.to_string().as_str(), &silent.why), (B, &Absence::ProbeTimeout));
+            assert!(report.problems.iter().any(|problem| problem.contains(B)), "{:?}", report.problems);
+            assert_eq!(opened(), 1, "one process waits for it, and it is never doubled");
+            assert!(probes.waits());
+        }
+        std::fs::remove_file(&gate).unwrap();
+        // It took long, and so it is asked alone once more before it is believed to be well.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let report = probes.run(DriverSource::Nvml, &settings).await.unwrap();
+            if addresses(&report) == [A, B, C] && report.silent.is_empty() {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{report:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(addresses(&probes.run(DriverSource::Nvml, &settings).await.unwrap()), [A, B, C]);
+        assert!(!probes.waits());
+    });
+}
+
+/// A library that crashes, or ends the process, over one GPU: the others keep what they said before and after.
+fn a_gpu_over_which_the_library_crashes_costs_only_itself(folder: &Path) {
+    let sysfs = sysfs(folder, &AWAKE);
+    for (crime, words) in [("CRASH_AT", "signal 11"), ("QUIT_AT", "status 5")] {
+        let probes = probes(sysfs.path());
+        let settings = settings(&[library(folder, crime)], 20_000);
+        runtime().block_on(async {
+            for _ in 0..2 {
+                let report = probes.run(DriverSource::Nvml, &settings).await.unwrap();
+                assert_eq!(addresses(&report), [A, C], "{crime}: {:?}", report.problems);
+                let [silent] = report.silent.as_slice() else { panic!("{report:?}") };
+                assert_eq!((silent.address.to_string().as_str(), &silent.why), (B, &Absence::ProbeFailed));
+                assert!(silent.said.contains(words) && silent.said.contains(B), "{}", silent.said);
+            }
+        });
     }
-    let question = format!("[{:?}]", library(folder, "NORMAL"));
-    let mut worker = Command::new(std::env::current_exe().unwrap());
-    let said = worker.args([ROLE, "nvml", &question]).arg(&bus).output().unwrap().stdout;
-    let said = String::from_utf8(said).unwrap();
-    assert!(said.contains("GPU-99999999-2222-3333-4444-555555555555"), "the one that is awake: {said}");
-    assert!(!said.contains("GPU-11111111"), "the one that sleeps: {said}");
 }
 
 fn a_lost_gpu_keeps_its_place(folder: &Path) {
@@ -156,7 +241,7 @@ fn mig_devices_with_holes(folder: &Path) {
 }
 
 fn every_health_fact_that_the_table_promises(folder: &Path) {
-    let report = answer(folder);
+    let report = ask(&[library(folder, "SICK")], 20_000).unwrap();
     let facts = &report.gpus.first().unwrap().health_facts;
     for fact in HealthFact::ALL {
         let promised = matches!(fact.asked(DriverSource::Nvml), Asked::By(_));

@@ -4,9 +4,9 @@ use super::HealthState;
 use super::facts::HealthFacts;
 use super::recovery::RecoveryAction;
 use super::verdict::{Against, DRAIN, REBOOT, RESET, Words};
-use crate::absence::Reading;
-use crate::driver::DriverGpu;
-use crate::judge::health_reasons;
+use crate::absence::{Absence, Reading};
+use crate::driver::{DriverGpu, SilentGpu};
+use crate::judge::{health_reasons, remedy_of_silence};
 
 /// State and codes as far as the driver alone can tell them, the gravest first.
 #[must_use]
@@ -29,6 +29,30 @@ const IMEX: Words = (
 );
 const WHEN_FREE: &str = "when nobody uses the GPU, reset it: `nvidia-smi -r -i ADDRESS`";
 const REPLACE: &str = "run NVIDIA's field diagnostics and have the card replaced";
+
+/// What it says against a GPU that the driver answers for others and not for this one. One that answers too late may only be slow to
+/// open, and a device that we may not open says nothing of its health.
+pub(super) fn silence(gpu: &SilentGpu) -> Option<Against> {
+    let (code, state) = match gpu.why {
+        Absence::GpuLost => (LOST.0, HealthState::Failed),
+        Absence::ResetRequired => (RESET.0, HealthState::Failed),
+        Absence::ProbeTimeout => ("driver_silent", HealthState::Degraded),
+        Absence::NotProbed | Absence::NoPermission => return None,
+        Absence::None
+        | Absence::NotSupported
+        | Absence::NotReported
+        | Absence::Deprecated
+        | Absence::UnknownError
+        | Absence::Garbled(_)
+        | Absence::Unreadable(_)
+        | Absence::DriverAbsent
+        | Absence::ProbeFailed
+        | Absence::GpuAsleep
+        | Absence::NotRead => ("driver_silent", HealthState::Failed),
+    };
+    let remedy = remedy_of_silence(gpu);
+    Some(Against { code: code.to_owned(), state, message: gpu.said.clone(), remedy, first: None })
+}
 
 /// What the driver says against its GPU.
 pub(super) fn against(driver: &DriverGpu) -> Vec<Against> {

@@ -24,6 +24,7 @@ pub fn health(gpu: &Gpu, log: &KernelLog, seen: Seen, previous: Option<&GpuHealt
     let address = gpu.pci.address;
     let mut against: Vec<Against> = log.against(address, seen.observed_boot).map(|it| heard(it, address)).collect();
     against.extend(gpu.driver.iter().flat_map(told::against));
+    against.extend(gpu.silence.iter().filter_map(told::silence));
     against.extend(link::against(gpu));
     against.sort_by(|one, other| other.state.cmp(&one.state).then_with(|| one.code.cmp(&other.code)));
     against.dedup_by(|one, other| one.code == other.code);

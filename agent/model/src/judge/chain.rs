@@ -121,6 +121,13 @@ fn nvml(pci: &GpuFunction, driver: Option<&DriverGpu>, around: &Around<'_>, serv
             format!("the loaded module is version {module}, the libraries are version {library}: NVML refuses");
         return State::broken(reason, remedy::mismatch());
     }
+    if let Some(silent) = around.silence(pci.address) {
+        return if silent.why == Absence::NotProbed {
+            State::Open(Some(silent.said.clone()))
+        } else {
+            State::broken(silent.said.clone(), remedy::silent(silent))
+        };
+    }
     if let Some((source, fault)) = around.telling_fault() {
         return State::broken(format!("{}: {fault}", source.code()), remedy::probe(fault));
     }

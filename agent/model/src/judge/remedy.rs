@@ -2,8 +2,9 @@
 
 pub(super) mod module;
 
+use crate::absence::Absence;
 use crate::docker::DockerFacts;
-use crate::driver::ProbeFault;
+use crate::driver::{ProbeFault, SilentGpu};
 use crate::ids::{DriverName, PciAddress};
 use crate::pci::{GpuFunction, VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
 
@@ -113,6 +114,36 @@ fn new_initramfs(os_id: Option<&str>) -> &'static str {
     match os_id {
         Some("debian" | "ubuntu") => "update-initramfs -u",
         Some(_) | None => "dracut -f",
+    }
+}
+
+/// The driver does not answer for one GPU.
+pub(crate) fn silent(gpu: &SilentGpu) -> String {
+    let address = gpu.address;
+    match gpu.why {
+        Absence::GpuLost => gpu_lost(address),
+        Absence::ResetRequired => {
+            format!("stop what uses the GPU, then `nvidia-smi -r -i {address}`; where that is refused, reboot")
+        }
+        Absence::NoPermission => {
+            "see what keeps the GPU's device closed: `ls -l /dev/nvidia*`, and denials in the audit log".to_owned()
+        }
+        Absence::None
+        | Absence::NotSupported
+        | Absence::NotReported
+        | Absence::Deprecated
+        | Absence::UnknownError
+        | Absence::Garbled(_)
+        | Absence::Unreadable(_)
+        | Absence::DriverAbsent
+        | Absence::ProbeTimeout
+        | Absence::ProbeFailed
+        | Absence::GpuAsleep
+        | Absence::NotProbed
+        | Absence::NotRead => format!(
+            "`dmesg | grep -iE 'NVRM|Xid|{address}'` says why; stop what uses the GPU and reset it (`nvidia-smi -r -i {address}`), \
+             or reboot; if it comes back, have the card looked at"
+        ),
     }
 }
 

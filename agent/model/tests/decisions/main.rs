@@ -19,4 +19,5 @@ mod judge_bound;
 mod judge_chain;
 mod judge_laws;
 mod passthrough;
+mod silent;
 mod world;

@@ -103,6 +103,7 @@ fn recorded() -> Recorded {
         driver_version: Reading::Known(DRIVER.to_owned()),
         cuda_version: Reading::Known("13.0".to_owned()),
         gpus: vec![driver_gpu("0000:41:00.0", 0), driver_gpu("0000:a1:00.0", 1)],
+        silent: Vec::new(),
         problems: Vec::new(),
     };
     let docker = DockerFacts {

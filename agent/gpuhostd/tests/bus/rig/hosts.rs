@@ -141,6 +141,7 @@ fn observed(h100: DriverGpu) -> HostObservation {
         driver_version: Reading::Known("580.105.08".to_owned()),
         cuda_version: Reading::Known("13.0".to_owned()),
         gpus: vec![h100],
+        silent: Vec::new(),
         problems: Vec::new(),
     };
     let reports = vec![(DriverSource::Nvml, Ok(report), 12)];
