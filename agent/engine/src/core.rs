@@ -190,6 +190,7 @@ const fn step_of(command: &Command) -> &'static str {
         Command::Confirm(_) => "let the binding stand",
         Command::Lock(true) => "freeze what a manager asks for",
         Command::Lock(false) => "let a manager ask for changes again",
+        Command::AcknowledgeGone(_) => "forget the GPU that is gone",
     }
 }
 
@@ -207,6 +208,7 @@ async fn execute<M: ManagerPort>(
         Command::Enrol(spec) => manager.enrol(*spec).await,
         Command::Leave => manager.leave().await,
         Command::Lock(locked) => manager.lock(locked).await,
+        Command::AcknowledgeGone(gpu) => manager.acknowledge_gone(gpu).await,
     }
 }
 

@@ -13,5 +13,6 @@ pub mod metrics;
 mod notify;
 mod policy;
 mod remote;
+mod roster;
 pub mod snapshot;
 mod status;

@@ -5,7 +5,7 @@ use crate::bus::{BusAddress, BusState};
 use crate::logging::Level;
 use crate::policy::InForce;
 use crate::remote::Remote;
-use crate::{bus, checkin, config, metrics, notify};
+use crate::{bus, checkin, config, metrics, notify, roster};
 use anyhow::Context;
 use engine::change::ChangePorts;
 use engine::start::{Ends, Engine};
@@ -75,7 +75,10 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
         cancel.child_token(),
     );
     let Ports { host, changes, kernel_log, .. } = ports;
-    let remote = Arc::new(Remote::new(port, args.state.clone(), ends.publisher(), Arc::clone(&clock)).await);
+    let (acknowledge, keep_roster) =
+        roster::start(args.state.clone(), ends.publisher(), clock.wall_now(), cancel.child_token()).await;
+    let jobs = (port, acknowledge);
+    let remote = Arc::new(Remote::new(jobs, args.state.clone(), ends.publisher(), Arc::clone(&clock)).await);
     let managed = (remote, live.settings.subscribe());
     let building = build(ends, (host, changes, Arc::clone(&clock)), managed, (&args, &policy), cancel.child_token());
     // Each entry of the journal may take ten seconds.
@@ -90,6 +93,7 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     let metrics = metrics::run(page, live.settings.subscribe(), cancel.child_token());
 
     let mut tasks = JoinSet::new();
+    tasks.spawn(keep_roster);
     tasks.spawn(engine.run);
     tasks.spawn(engine::kernel_log::follow(kernel_log, heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;

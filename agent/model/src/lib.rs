@@ -25,6 +25,7 @@ pub mod plan;
 pub mod policy;
 pub mod ports;
 pub mod refusal;
+pub mod roster;
 pub mod settings;
 pub mod smi;
 pub mod snapshot;

@@ -12,6 +12,14 @@ pub enum Message {
     GpuHealthDegraded,
     /// The health of a GPU is good again.
     GpuHealthRecovered,
+    /// A GPU has left the bus.
+    GpuGone,
+    /// A GPU that was gone is here again.
+    GpuBack,
+    /// The record of the GPUs that this host has had cannot be used.
+    GpuRecordUnreadable,
+    /// That record could not be written.
+    GpuRecordNotKept,
     /// The kernel log cannot be read.
     KernelLogUnavailable,
     /// A task that asked the host ended without an answer.
@@ -88,10 +96,14 @@ pub enum Message {
 
 impl Message {
     /// All of them.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 43] = [
         Self::GpuHealthFailed,
         Self::GpuHealthDegraded,
         Self::GpuHealthRecovered,
+        Self::GpuGone,
+        Self::GpuBack,
+        Self::GpuRecordUnreadable,
+        Self::GpuRecordNotKept,
         Self::KernelLogUnavailable,
         Self::ObserverTaskFailed,
         Self::JobBegan,
@@ -137,6 +149,10 @@ impl Message {
             Self::GpuHealthFailed => "a072080747b147fb80840ccaebcbe013",
             Self::GpuHealthDegraded => "bd3f03eeedfb4e538ef17568f352a01b",
             Self::GpuHealthRecovered => "ad959fc43ab24515b1c67883b64f60e3",
+            Self::GpuGone => "9f53aa91b4434b28932f1e1b149c9723",
+            Self::GpuBack => "3c476685428f42a9a5df86f83054fb53",
+            Self::GpuRecordUnreadable => "8061676060754140bea17a934c7a41e1",
+            Self::GpuRecordNotKept => "c100ac81725d43efb562507351abe4c7",
             Self::KernelLogUnavailable => "b005623a68544c629c9ef8a72e29a394",
             Self::ObserverTaskFailed => "38ef05add1544f7b836a60cfff07d652",
             Self::JobBegan => "5a9df0c66d8a4c3c8cf7d5a0b0a6a8d1",

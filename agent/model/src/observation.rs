@@ -9,6 +9,7 @@ use crate::health::GpuHealth;
 use crate::host_facts::HostFacts;
 use crate::ids::{IommuGroupId, PciAddress};
 use crate::pci::{GpuFunction, IommuGroup, PciScan, VENDOR_NVIDIA};
+use crate::roster::Known;
 use crate::time::{BootMillis, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -193,6 +194,9 @@ pub struct HostObservation {
     pub docker: Result<DockerFacts, ProbeFault>,
     /// The host around the GPUs.
     pub host: HostFacts,
+    /// GPUs that are gone, and that nobody has said to know of.
+    #[serde(default)]
+    pub gone: Vec<Known>,
     /// Standing statements that follow from this observation.
     pub conditions: Vec<Condition>,
 }

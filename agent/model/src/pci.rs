@@ -63,6 +63,8 @@ pub struct FunctionState {
     pub may_sleep: Reading<bool>,
     /// `d3cold_allowed`: runtime power management may take its power away.
     pub d3cold_allowed: Reading<bool>,
+    /// `removable`: it is behind a port from which it may be unplugged (Thunderbolt, USB4). Only newer kernels say.
+    pub removable: Reading<bool>,
     /// `reset_method`: how the kernel can reset it (`flr`, `bus`, `pm`, …), in the order in which it tries them. Empty where
     /// it cannot.
     pub reset_methods: Reading<Vec<String>>,

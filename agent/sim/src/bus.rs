@@ -50,6 +50,7 @@ fn function_state(gpu: &GpuDescription) -> FunctionState {
         runtime: Reading::Known(said.runtime),
         may_sleep: Reading::default(),
         d3cold_allowed: Reading::default(),
+        removable: Reading::default(),
         reset_methods: Reading::Known(said.reset_methods.clone()),
         mediated: said.mediated.clone(),
     }

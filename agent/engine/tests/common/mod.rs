@@ -150,6 +150,10 @@ impl ChangePort for TestChanges {
 pub(crate) struct NoManager;
 
 impl ManagerPort for NoManager {
+    async fn acknowledge_gone(&self, _: model::PciAddress) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     async fn lock(&self, _: bool) -> Result<(), Refusal> {
         Ok(())
     }

@@ -33,6 +33,7 @@ fn every_fact_of_a_gpu_that_is_awake() {
         ("mdev_supported_types/nvidia-63/available_instances", "0"),
         ("mdev_supported_types/nvidia-63/devices/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001/x", ""),
         ("mdev_supported_types/nvidia-64/available_instances", "2"),
+        ("removable", "removable"),
     ] {
         put(&gpu, path, value);
     }
@@ -46,6 +47,7 @@ fn every_fact_of_a_gpu_that_is_awake() {
         runtime: Reading::Known(RuntimeStatus::Active),
         may_sleep: Reading::Known(true),
         d3cold_allowed: Reading::Known(true),
+        removable: Reading::Known(true),
         reset_methods: Reading::Known(vec!["flr".to_owned(), "bus".to_owned()]),
         mediated,
     };
@@ -68,6 +70,7 @@ fn strange_contents_are_no_facts() {
         ("power/runtime_status", "dozing"),
         ("power/control", "maybe"),
         ("d3cold_allowed", "2"),
+        ("removable", "unknown"),
         ("reset_method", "f\u{1b}lr"),
     ] {
         put(&gpu, path, value);
@@ -77,6 +80,7 @@ fn strange_contents_are_no_facts() {
     assert_eq!(state.may_sleep.absence().unwrap().code(), "garbled");
     assert_eq!(state.d3cold_allowed.absence().unwrap().code(), "garbled");
     assert_eq!(state.reset_methods.absence().unwrap().code(), "garbled");
+    assert_eq!(state.removable.absence().unwrap().code(), "not_reported");
     assert_eq!(state.responds.absence().unwrap().code(), "garbled", "two bytes are no answer");
     put(&gpu, "reset_method", "");
     assert_eq!(scanned(&tree).reset_methods, Reading::Known(Vec::new()), "there is no way to reset it");

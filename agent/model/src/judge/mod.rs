@@ -104,6 +104,7 @@ pub fn judge(raw: RawObservation, seen: Seen, previous: Option<&HostObservation>
         probes: Vec::new(),
         docker: Err(ProbeFault::HandUnavailable { what: "Docker".to_owned(), said: "not asked".to_owned() }),
         host: HostFacts::default(),
+        gone: Vec::new(),
         conditions: Vec::new(),
     };
     observation.conditions = conditions::conditions(&observation, &raw, previous);

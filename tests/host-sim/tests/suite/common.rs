@@ -75,6 +75,7 @@ fn state(folder: &Path) -> FunctionState {
         runtime: attribute(folder, "power/runtime_status", Absence::NotReported, RuntimeStatus::from_name),
         may_sleep: flag("power/control", "auto"),
         d3cold_allowed: flag("d3cold_allowed", "1"),
+        removable: flag("removable", "removable"),
         reset_methods: attribute(folder, "reset_method", Absence::NotReported, split),
         mediated: Mediated { devices: types.iter().flat_map(devices).collect(), types, vgpus: Vec::new() },
     };
