@@ -4,6 +4,7 @@
 
 pub mod absence;
 pub mod blocker;
+pub mod cdi;
 pub mod change;
 pub mod checkin;
 pub mod condition;

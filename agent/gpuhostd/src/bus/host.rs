@@ -299,7 +299,13 @@ impl HostObject {
         self.face.now().scan_problems.clone()
     }
 
-    /// Version of Docker. May have no value.
+    /// Who answers at Docker's socket: docker or podman. May have no value.
+    #[zbus(property)]
+    fn container_engine(&self) -> Result<String> {
+        self.face.value("ContainerEngine", |host| host.container_engine.clone())
+    }
+
+    /// Version of the engine that answers at Docker's socket. May have no value.
     #[zbus(property)]
     fn docker_version(&self) -> Result<String> {
         self.face.value("DockerVersion", |host| host.docker_version.clone())

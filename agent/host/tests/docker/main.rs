@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
+mod cdi;
 mod server;
 
 use host::hand::docker::{facts, smi_in_driver_container};

@@ -196,7 +196,7 @@ pub struct Package {
 }
 
 /// A CDI specification.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CdiSpec {
     /// The file.
     pub path: String,
@@ -206,6 +206,9 @@ pub struct CdiSpec {
     pub missing: Vec<String>,
     /// Driver versions in the names of its libraries.
     pub versions: Vec<String>,
+    /// Why it cannot be read.
+    #[serde(default)]
+    pub broken: Option<String>,
 }
 
 /// Docker's settings on disk.

@@ -3,7 +3,7 @@
 pub(super) mod module;
 
 use crate::absence::Absence;
-use crate::docker::DockerFacts;
+use crate::docker::{self, DockerFacts, Engine};
 use crate::driver::{ProbeFault, SilentGpu};
 use crate::ids::{DriverName, PciAddress};
 use crate::pci::{GpuFunction, VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
@@ -194,14 +194,18 @@ pub(super) fn docker(fault: &ProbeFault) -> String {
     .to_owned()
 }
 
-pub(super) fn nvidia_runtime() -> String {
-    "install nvidia-container-toolkit, then `nvidia-ctk runtime configure --runtime=docker && systemctl reload docker`"
-        .to_owned()
+pub(super) fn nvidia_runtime(docker: &DockerFacts) -> String {
+    let configure = if docker.rootless { docker::ROOTLESS_RUNTIME } else { docker::RUNTIME };
+    format!("install nvidia-container-toolkit, then {configure}")
 }
 
 pub(super) fn cdi(docker: &DockerFacts) -> String {
     let folder = docker.cdi_spec_dirs.first().map_or("/etc/cdi", String::as_str);
-    format!("write the specification anew: `nvidia-ctk cdi generate --output={folder}/nvidia.yaml`")
+    let write = format!("write the specification anew: `nvidia-ctk cdi generate --output={folder}/nvidia.yaml`");
+    match docker.engine {
+        Engine::Docker => write,
+        Engine::Podman => format!("{write}; `podman run --device nvidia.com/gpu=all` takes it at once"),
+    }
 }
 
 pub(super) fn no_render_node(address: PciAddress) -> String {

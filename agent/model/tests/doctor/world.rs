@@ -234,6 +234,7 @@ fn nvidia(facts: &mut DoctorFacts, driver: Option<&str>) {
     let package = |name: &str| Package { name: line(name), version: version.clone(), held: false };
     nvidia.packages = Reading::Known(["nvidia-driver-580", "nvidia-fabricmanager-580"].map(package).to_vec());
     nvidia.cdi = Reading::Known(vec![CdiSpec {
+        broken: None,
         path: line("/etc/cdi/nvidia.yaml"),
         devices: vec![line("0"), line("all")],
         missing: Vec::new(),

@@ -54,7 +54,10 @@ pub struct HostView {
     pub probes: Vec<ProbeView>,
     /// What was wrong with the PCI scan.
     pub scan_problems: Vec<String>,
-    /// Docker's version.
+    /// Who answers at Docker's socket: `docker` or `podman`.
+    #[serde(default)]
+    pub container_engine: Option<String>,
+    /// Its version.
     pub docker_version: Option<String>,
     /// Why Docker gave no facts.
     pub docker_fault: Option<String>,
@@ -212,6 +215,11 @@ impl HostView {
             cuda_version: absent.option("CudaVersion", seen.cuda_version.clone(), &why_no_driver),
             probes: seen.probes.iter().map(ProbeView::from).collect(),
             scan_problems: seen.scan_problems.clone(),
+            container_engine: absent.option(
+                "ContainerEngine",
+                docker.ok().map(|facts| facts.engine.code().to_owned()),
+                &Absence::ProbeFailed,
+            ),
             docker_version: absent.option(
                 "DockerVersion",
                 docker.ok().and_then(|facts| facts.version.clone()),

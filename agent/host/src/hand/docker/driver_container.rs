@@ -77,7 +77,7 @@ async fn ask(what: &str, socket: &str, container: &str, deadline: Duration) -> R
     let exec = docker.create_exec(container, config).await?.id;
     let started = docker.start_exec(&exec, None::<StartExecOptions>).await?;
     let (stdout, stderr) = output(what, started).await?;
-    let seen = get(socket, &format!("/exec/{exec}/json")).await?;
+    let seen: Value = get(socket, &format!("/exec/{exec}/json")).await?;
     let status = seen.get("ExitCode").and_then(Value::as_i64).and_then(|code| i32::try_from(code).ok());
     let status = status.ok_or_else(|| garbled(what, "Docker has no exit status of it"))?;
     Ok(Ended { status, stdout, stderr })
@@ -93,7 +93,7 @@ fn identifier(value: Option<&Value>) -> Option<&str> {
 }
 
 async fn driver_containers(what: &str, socket: &str) -> Result<Vec<String>, DockerError> {
-    let listed = get(socket, RUNNING_DRIVERS).await?;
+    let listed: Value = get(socket, RUNNING_DRIVERS).await?;
     let containers = listed.as_array().ok_or_else(|| garbled(what, "Docker's list of containers is no list"))?;
     let ids = containers.iter().filter_map(|container| identifier(container.get("Id")));
     let mut ids: Vec<String> = ids.map(str::to_owned).collect();
@@ -104,10 +104,10 @@ async fn driver_containers(what: &str, socket: &str) -> Result<Vec<String>, Dock
 
 /// Docker cannot end an exec. One of ours that never ended hangs in the kernel, and is found again even after a restart.
 async fn refuse_while_one_hangs(what: &str, socket: &str, container: &str) -> Result<(), DockerError> {
-    let seen = get(socket, &format!("/containers/{container}/json")).await?;
+    let seen: Value = get(socket, &format!("/containers/{container}/json")).await?;
     let execs = seen.get("ExecIDs").and_then(Value::as_array).into_iter().flatten();
     for exec in execs.filter_map(|id| identifier(Some(id))) {
-        let seen = match get(socket, &format!("/exec/{exec}/json")).await {
+        let seen: Value = match get(socket, &format!("/exec/{exec}/json")).await {
             // It has ended meanwhile.
             Err(DockerError::Refused { status: StatusCode::NOT_FOUND, .. }) => continue,
             seen => seen?,

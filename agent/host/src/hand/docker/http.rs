@@ -5,6 +5,7 @@ use hyper::header::HOST;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use model::driver::ProbeFault;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
@@ -12,7 +13,7 @@ use std::pin::pin;
 use tokio::net::UnixStream;
 
 /// Most that is read of one answer.
-const ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
+const ANSWER_MAX_BYTES: usize = 1024 * 1024;
 /// Most of Docker's words that a fault repeats.
 const SAID_MAX_CHARS: usize = 400;
 
@@ -58,7 +59,7 @@ impl DockerError {
 }
 
 /// Asks for one path. Never ends by itself where Docker does not answer: the caller has the deadline.
-pub(super) async fn get(socket: &str, path: &str) -> Result<Value, DockerError> {
+pub(super) async fn get<T: DeserializeOwned>(socket: &str, path: &str) -> Result<T, DockerError> {
     let stream = UnixStream::connect(socket).await.map_err(DockerError::Connect)?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let garbled = |why: String| DockerError::Garbled { path: path.to_owned(), why };
