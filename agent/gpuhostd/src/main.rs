@@ -2,6 +2,7 @@
 
 use gpuhostd::args::{self, FrontArgs, HandArgs, Role};
 use gpuhostd::{config, doctor, front, logging, snapshot};
+use model::message::Message;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -40,6 +41,9 @@ fn serve_hand(args: &HandArgs) -> anyhow::Result<ExitCode> {
     let _level = logging::start(&settings.agent.log_level, std::env::var("JOURNAL_STREAM").ok().as_deref());
     if let Some(launcher) = args.launcher {
         hands::launcher::end_with(launcher)?;
+    }
+    if let Err(error) = hands::linux::prepare() {
+        tracing::warn!(message_id = Message::ChildrenUnbounded.id(), %error, "what the children of this hand take and leave behind is not bounded by the hand itself");
     }
     let ground = hands::linux::Ground { sysfs: args.sysfs.clone(), policy: args.policy.clone() };
     let acts = hands::linux::acts(args.role, settings, model::smi::parse, &ground);

@@ -25,6 +25,15 @@ const DOCKER_WITHIN: Duration = Duration::from_secs(10);
 /// Our own executable, which plays the disposable children too.
 const WORKER: &str = "/proc/self/exe";
 
+/// Bounds what this process and its children take, and lets it end what a child leaves behind. For a process that starts no child
+/// but through [`acts`] or the doctor's facts.
+///
+/// # Errors
+/// What the host said; the process works all the same.
+pub fn prepare() -> std::io::Result<()> {
+    host::hand::process::prepare()
+}
+
 /// Where a hand finds what it works on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ground {

@@ -88,6 +88,8 @@ pub enum Message {
     PolicyUnusable,
     /// A child hangs in the kernel.
     ChildStuck,
+    /// What a hand's children take or leave behind is not bounded.
+    ChildrenUnbounded,
     /// Device events cannot be heard.
     DeviceEventsUnheard,
     /// Metrics for Prometheus cannot be given, or a socket of them not taken away.
@@ -96,7 +98,7 @@ pub enum Message {
 
 impl Message {
     /// All of them.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 44] = [
         Self::GpuHealthFailed,
         Self::GpuHealthDegraded,
         Self::GpuHealthRecovered,
@@ -138,6 +140,7 @@ impl Message {
         Self::HandConnectionClosed,
         Self::PolicyUnusable,
         Self::ChildStuck,
+        Self::ChildrenUnbounded,
         Self::DeviceEventsUnheard,
         Self::MetricsNotGiven,
     ];
@@ -187,6 +190,7 @@ impl Message {
             Self::HandConnectionClosed => "f1787a14d3db43cf8f77feb5532e3fa3",
             Self::PolicyUnusable => "9fc5522fc28e4b48a8d6f03c00ccf941",
             Self::ChildStuck => "19e852e382b24f7ea707c7008991bf71",
+            Self::ChildrenUnbounded => "c3864b13255643cc9cf43e6bee606f8c",
             Self::DeviceEventsUnheard => "3e548021a7b3447492e65e67eb659927",
             Self::MetricsNotGiven => "a7d52e4cb48d4d159b1dd6c95649ad82",
         }

@@ -1,5 +1,9 @@
 //! Runs one child process at a time for each purpose, with a deadline and bounds, and never loses sight of it.
 
+mod family;
+
+pub use family::prepare;
+
 use model::message::Message;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -213,7 +217,7 @@ impl Running {
         command.args(&program.args).env_clear().env("LC_ALL", "C").env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command.envs(program.env.iter().map(|(name, value)| (name, value))).current_dir("/").process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().map_err(failed)?;
+        let child = family::start(&mut command).map_err(failed)?;
         let pid = child.id().ok_or_else(|| failed(io::Error::other("it has no process id")))?;
         let group = i32::try_from(pid).ok().map(Pid::from_raw);
         Ok(Self { child, pid, group, end_group })
@@ -232,6 +236,7 @@ impl Running {
         // before all other numbers were: nobody else is hit.
         self.signal(Signal::SIGKILL);
         self.group = None;
+        family::ended(self.pid);
         Ok(status)
     }
 
@@ -249,6 +254,9 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.signal(Signal::SIGKILL);
+        if self.group.is_some() {
+            family::ended(self.pid);
+        }
     }
 }
 
@@ -265,6 +273,7 @@ async fn supervise(
         () = tell.closed() => Err(RunFault::Abandoned),
     };
     if outcome.is_ok() || running.group.is_none() || running.end(program.grace).await {
+        family::end_orphans().await;
         drop(turn);
         // Nobody listens where the caller has gone; the child has ended all the same.
         let _ = tell.send(outcome);

@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         return child_main(rest);
     }
     let wanted = args.iter().find(|arg| !arg.starts_with('-'));
-    let tests: [(&str, Test); 11] = [
+    let tests: [(&str, Test); 13] = [
         ("every_fact_that_nvml_says", every_fact_that_nvml_says),
         ("a_lost_gpu_keeps_its_place", a_lost_gpu_keeps_its_place),
         (
@@ -42,7 +42,11 @@ fn main() -> ExitCode {
         ("a_crash_and_an_exit_hurt_nobody", a_crash_and_an_exit_hurt_nobody),
         ("a_hang_ends_at_the_deadline", a_hang_ends_at_the_deadline),
         ("the_library_is_there_and_the_driver_is_not", the_library_is_there_and_the_driver_is_not),
+        ("a_library_that_leaks_ends_at_its_limit", a_library_that_leaks_ends_at_its_limit),
+        ("what_the_library_forks_ends_with_it", what_the_library_forks_ends_with_it),
     ];
+    // As in a hand: every child of this process that runs beside another is a probe's.
+    host::hand::process::prepare().unwrap();
     let folder = TempDir::new().unwrap();
     for (name, test) in tests {
         if wanted.is_none_or(|wanted| name.contains(wanted.as_str())) {
@@ -297,4 +301,36 @@ fn the_library_is_there_and_the_driver_is_not(folder: &Path) {
     // The next place is tried.
     let report = ask(&[without_driver, library(folder, "NORMAL")], 120_000).unwrap();
     assert_eq!(report.gpus.len(), 2);
+}
+
+fn a_library_that_leaks_ends_at_its_limit(folder: &Path) {
+    let fault = ask(&[library(folder, "LEAK")], 600_000).unwrap_err();
+    assert!(matches!(fault, ProbeFault::Crashed { .. } | ProbeFault::Failed { .. }), "{fault:?}");
+}
+
+/// Alive, and no zombie.
+fn runs(pid: &str) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    status.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
+}
+
+fn what_the_library_forks_ends_with_it(folder: &Path) {
+    for (crime, timeout_ms) in [("FORK", 120_000), ("FORK_AND_HANG", 1_000)] {
+        let forked = folder.join("forked");
+        let _ = std::fs::remove_file(&forked);
+        let sysfs = Path::new("/no/such/sys");
+        // The hang is over when the process that hangs is: only then has its family no reason to live.
+        let answer = runtime().block_on(async {
+            let probes = probes(sysfs);
+            let answer = probes.run(DriverSource::Nvml, &settings(&[library(folder, crime)], timeout_ms)).await;
+            let deadline = Instant::now() + Duration::from_secs(120);
+            let read = || std::fs::read_to_string(&forked).unwrap_or_default();
+            while read().lines().count() < 3 || read().lines().any(runs) {
+                assert!(Instant::now() < deadline, "{crime}: these still run: {}", read());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            answer
+        });
+        assert_eq!(answer.is_ok(), crime == "FORK", "{crime}: {answer:?}");
+    }
 }

@@ -1,10 +1,12 @@
 /* A libnvidia-ml.so.1 of two GPUs, for the worker that loads it: the first answers, the second has fallen off the bus.
    -DCRASH, -DHANG, -DNOISE, -DNO_DRIVER, -DQUIT choose how it misbehaves, -DHANG_AT, -DCRASH_AT, -DQUIT_AT how it does over the second
    GPU alone (-DFOLDER="…": it hangs while the file `gate` is there, and notes each opening in `opened`), -DOLD_FABRIC that it is
-   older than 580, -DSICK that the first GPU is ill in each way that there is a field for. Functions that are left out are those that an older driver lacks. */
+   older than 580, -DSICK that the first GPU is ill in each way that there is a field for, -DLEAK that it takes memory without an end,
+   -DFORK that it leaves three processes behind (their numbers in `forked`), -DFORK_AND_HANG that it hangs then. Functions that are left out are those that an older driver lacks. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { OK = 0, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, DRIVER_NOT_LOADED = 9, GPU_LOST = 15 };
@@ -16,7 +18,46 @@ static struct device good = {1}, lost = {2}, mig = {3}, unplaced = {4}, third = 
 #define GOOD(d) do { if ((d)->kind == 2) return GPU_LOST; if ((d)->kind != 1) return NOT_SUPPORTED; } while (0)
 #define TEXT(to, size, text) (snprintf((to), (size), "%s", (text)), OK)
 
+#if defined FORK || defined FORK_AND_HANG
+/* Says who it is, lets its parent go on, and stays. */
+static void stay(int said) {
+    FILE *forked = fopen(FOLDER "/forked", "a");
+    if (forked) { fprintf(forked, "%d\n", getpid()); fclose(forked); }
+    write(said, "x", 1);
+    for (;;) pause();
+}
+static void leave_behind(int session, int twice) {
+    int said[2];
+    char byte;
+    if (pipe(said)) abort();
+    pid_t child = fork();
+    if (child == 0) {
+        if (session) setsid();
+        if (twice && fork()) _exit(0);
+        stay(said[1]);
+    }
+    close(said[1]);
+    read(said[0], &byte, 1);
+    close(said[0]);
+    if (twice) waitpid(child, NULL, 0);
+}
+#endif
 int nvmlInit_v2(void) {
+#if defined FORK || defined FORK_AND_HANG
+    leave_behind(0, 0);
+    leave_behind(1, 0);
+    leave_behind(1, 1);
+#endif
+#ifdef FORK_AND_HANG
+    for (;;) pause();
+#endif
+#ifdef LEAK
+    /* No more than this, so that a host without a limit is not harmed. */
+    for (int mib = 0; mib < 2048; mib++) {
+        char *leak = malloc(1 << 20);
+        memset(leak, 1, 1 << 20);
+    }
+#endif
 #ifdef CRASH
     *(volatile int *)0 = 1;
 #endif
