@@ -1,18 +1,17 @@
 //! `nvidia-smi -q -x` inside the running driver container, with fixed arguments.
 
-use super::http::{DockerError, get};
+use super::http::{DockerError, get, post};
+use super::json::Json;
 use super::within;
 use crate::hand::probe::Parse;
 use crate::hand::process::STDOUT_MAX_BYTES;
 use crate::hand::smi::{ARGUMENTS, document};
 use bollard::container::LogOutput;
 use bollard::exec::{StartExecOptions, StartExecResults};
-use bollard::models::ExecConfig;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::StreamExt;
 use hyper::StatusCode;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
-use serde_json::Value;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -65,21 +64,15 @@ pub async fn smi_in_driver_container(
 
 async fn ask(what: &str, socket: &str, container: &str, deadline: Duration) -> Result<Ended, DockerError> {
     refuse_while_one_hangs(what, socket, container).await?;
+    let command: Vec<&str> = [PROGRAM].into_iter().chain(ARGUMENTS).collect();
+    let config = serde_json::json!({"Cmd": command, "AttachStdout": true, "AttachStderr": true, "Env": ["LC_ALL=C"]});
+    let made = post(socket, &format!("/containers/{container}/exec"), config.to_string()).await?;
+    let exec = identifier(made.get("Id")).ok_or_else(|| garbled(what, "Docker gave its exec no identifier"))?;
     let docker = Docker::connect_with_unix(socket, deadline.as_secs().saturating_add(1), API_DEFAULT_VERSION)?;
-    let command = [PROGRAM].into_iter().chain(ARGUMENTS).map(str::to_owned).collect();
-    let config = ExecConfig {
-        cmd: Some(command),
-        attach_stdout: Some(true),
-        attach_stderr: Some(true),
-        env: Some(vec!["LC_ALL=C".to_owned()]),
-        ..ExecConfig::default()
-    };
-    let exec = docker.create_exec(container, config).await?.id;
-    let started = docker.start_exec(&exec, None::<StartExecOptions>).await?;
+    let started = docker.start_exec(exec, None::<StartExecOptions>).await?;
     let (stdout, stderr) = output(what, started).await?;
-    let seen: Value = get(socket, &format!("/exec/{exec}/json")).await?;
-    let status = seen.get("ExitCode").and_then(Value::as_i64).and_then(|code| i32::try_from(code).ok());
-    let status = status.ok_or_else(|| garbled(what, "Docker has no exit status of it"))?;
+    let seen = get(socket, &format!("/exec/{exec}/json")).await?;
+    let status = seen.get("ExitCode").number().ok_or_else(|| garbled(what, "Docker has no exit status of it"))?;
     Ok(Ended { status, stdout, stderr })
 }
 
@@ -88,14 +81,16 @@ fn garbled(what: &str, why: &str) -> DockerError {
 }
 
 /// Identifiers go into paths: Docker's own are hexadecimal, and nothing else is taken.
-fn identifier(value: Option<&Value>) -> Option<&str> {
-    value?.as_str().filter(|id| (12..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit()))
+fn identifier(value: &Json) -> Option<&str> {
+    value.text().filter(|id| (12..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 async fn driver_containers(what: &str, socket: &str) -> Result<Vec<String>, DockerError> {
-    let listed: Value = get(socket, RUNNING_DRIVERS).await?;
-    let containers = listed.as_array().ok_or_else(|| garbled(what, "Docker's list of containers is no list"))?;
-    let ids = containers.iter().filter_map(|container| identifier(container.get("Id")));
+    let listed = get(socket, RUNNING_DRIVERS).await?;
+    if !matches!(listed, Json::List(_)) {
+        return Err(garbled(what, "Docker's list of containers is no list"));
+    }
+    let ids = listed.items().iter().filter_map(|container| identifier(container.get("Id")));
     let mut ids: Vec<String> = ids.map(str::to_owned).collect();
     ids.sort_unstable();
     ids.truncate(CONTAINERS_MAX);
@@ -104,17 +99,16 @@ async fn driver_containers(what: &str, socket: &str) -> Result<Vec<String>, Dock
 
 /// Docker cannot end an exec. One of ours that never ended hangs in the kernel, and is found again even after a restart.
 async fn refuse_while_one_hangs(what: &str, socket: &str, container: &str) -> Result<(), DockerError> {
-    let seen: Value = get(socket, &format!("/containers/{container}/json")).await?;
-    let execs = seen.get("ExecIDs").and_then(Value::as_array).into_iter().flatten();
-    for exec in execs.filter_map(|id| identifier(Some(id))) {
-        let seen: Value = match get(socket, &format!("/exec/{exec}/json")).await {
+    let seen = get(socket, &format!("/containers/{container}/json")).await?;
+    for exec in seen.get("ExecIDs").items().iter().filter_map(identifier) {
+        let seen = match get(socket, &format!("/exec/{exec}/json")).await {
             // It has ended meanwhile.
             Err(DockerError::Refused { status: StatusCode::NOT_FOUND, .. }) => continue,
             seen => seen?,
         };
-        let program = seen.get("ProcessConfig").and_then(|config| config.get("entrypoint")?.as_str());
-        let runs = seen.get("Running").and_then(Value::as_bool) == Some(true);
-        let pid = seen.get("Pid").and_then(Value::as_u64).and_then(|pid| u32::try_from(pid).ok());
+        let program = seen.get("ProcessConfig").get("entrypoint").text();
+        let runs = seen.get("Running").flag() == Some(true);
+        let pid = seen.get("Pid").number();
         if let (Some(PROGRAM), true, Some(pid)) = (program, runs, pid) {
             return Err(DockerError::Fault(ProbeFault::Stuck { what: what.to_owned(), pid }));
         }

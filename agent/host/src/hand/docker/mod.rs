@@ -4,10 +4,12 @@ mod answer;
 mod cdi;
 mod driver_container;
 mod http;
+mod json;
 
 pub use driver_container::smi_in_driver_container;
 
 use http::{DockerError, get};
+use json::Json;
 use model::docker::DockerFacts;
 use model::driver::ProbeFault;
 use std::future::Future;
@@ -30,10 +32,10 @@ pub async fn facts(socket: &str, deadline: Duration) -> Result<DockerFacts, Prob
         let (version, info) = tokio::join!(get(socket, "/version"), get(socket, "/info"));
         let version = match version {
             // What it says of itself stands in the other answer too.
-            Err(DockerError::Refused { .. } | DockerError::Garbled { .. }) => answer::Version::default(),
+            Err(DockerError::Refused { .. } | DockerError::Garbled { .. }) => Json::Other,
             version => version?,
         };
-        Ok(answer::facts(version, info?))
+        Ok(answer::facts(&version, &info?))
     })
     .await?;
     let left = deadline.saturating_sub(begin.elapsed());
@@ -59,5 +61,6 @@ async fn within<T>(
 /// The facts in the answers to `GET /version` and `GET /info`; nothing where they are no JSON objects.
 #[must_use]
 pub fn facts_of(version: &[u8], info: &[u8]) -> DockerFacts {
-    answer::facts(serde_json::from_slice(version).unwrap_or_default(), serde_json::from_slice(info).unwrap_or_default())
+    let read = |bytes| Json::read(bytes).unwrap_or_default();
+    answer::facts(&read(version), &read(info))
 }
