@@ -22,3 +22,4 @@ put_tree /usr/share/dbus-1/interfaces packaging/dbus-1/interfaces
 put_tree /usr/share/polkit-1/actions packaging/polkit-1/actions
 put 644 /usr/share/doc/gpuhostd packaging/copyright
 if [ -f docs/OPERATING.md ]; then put 644 /usr/share/doc/gpuhostd docs/OPERATING.md; fi
+if [ -f docs/HEALTH.md ]; then put 644 /usr/share/doc/gpuhostd docs/HEALTH.md; fi

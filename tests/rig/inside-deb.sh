@@ -42,6 +42,8 @@ check "nobody may nothing, by no method that is there" may_nothing nobody
 check "and the user of the front itself no more than that" may_nothing gpuhostd
 check "polkit decided, not its absence" active polkit.service
 
+source /rig/devices.sh
+
 check "a manager runs" start_manager
 check "nobody may not enrol it" not as_user nobody gpuhostctl enroll https://127.0.0.1:8443 --token-file /tmp/manager/token --ca-file /tmp/manager/ca.pem
 check "root enrols it" enrol

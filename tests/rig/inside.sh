@@ -7,7 +7,7 @@ DEB=$(echo /packages/gpuhostd_*.deb)
 RPM=$(echo /packages/gpuhostd-*.rpm)
 export DEBIAN_FRONTEND=noninteractive
 UNITS=(gpuhostd.service gpuhostd-host.service gpuhostd-host.socket gpuhostd-holders.service gpuhostd-holders.socket
-    gpuhostd-containers.service gpuhostd-containers.socket)
+    gpuhostd-containers.service gpuhostd-containers.socket gpuhostd-mig-monitor.service)
 
 # check WHAT COMMAND…: runs it; its output is shown where it fails.
 check() {

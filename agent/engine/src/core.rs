@@ -106,6 +106,7 @@ impl<K: Clock, M: ManagerPort> Core<K, M> {
             progress: None,
             current_step: step_of(authorized.command()).to_owned(),
             plan: vec![step_of(authorized.command()).to_owned()],
+            cautions: Vec::new(),
             started_by: actor,
             started_at: self.clock.wall_now(),
             ended_boot: None,
@@ -123,7 +124,10 @@ impl<K: Clock, M: ManagerPort> Core<K, M> {
         let (News::Planned { job: id, .. } | News::Step { job: id, .. }) = news;
         if let Some(job) = self.jobs.iter_mut().find(|job| job.id == id && job.state == JobState::Running) {
             match news {
-                News::Planned { plan, .. } => job.plan = plan,
+                News::Planned { plan, cautions, .. } => {
+                    job.plan = plan;
+                    job.cautions = cautions.iter().map(ToString::to_string).collect();
+                }
                 News::Step { step, taken, all, .. } => {
                     let part = |number: usize| u32::try_from(number).ok().map(f64::from);
                     job.current_step = step;

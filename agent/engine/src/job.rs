@@ -47,6 +47,9 @@ pub struct Job {
     pub current_step: String,
     /// The steps that it will take or took, in words.
     pub plan: Vec<String>,
+    /// What is worth knowing of the change and stands in nobody's way, in words.
+    #[serde(default)]
+    pub cautions: Vec<String>,
     /// Who asked.
     pub started_by: Actor,
     /// When it was asked for.

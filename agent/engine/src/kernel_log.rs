@@ -2,13 +2,18 @@
 
 use model::health::kernel_log::KernelLog;
 use model::message::Message;
-use model::ports::KernelLogPort;
+use model::ports::{Clock, KernelLogPort};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Reads the log until it is cancelled, or until the log cannot be read any more, which is published as well.
-pub async fn follow(mut port: impl KernelLogPort, publish: watch::Sender<Arc<KernelLog>>, cancel: CancellationToken) {
+pub async fn follow(
+    mut port: impl KernelLogPort,
+    clock: Arc<impl Clock>,
+    publish: watch::Sender<Arc<KernelLog>>,
+    cancel: CancellationToken,
+) {
     let mut log = KernelLog::default();
     loop {
         let lines = tokio::select! {
@@ -19,6 +24,7 @@ pub async fn follow(mut port: impl KernelLogPort, publish: watch::Sender<Arc<Ker
             Ok(lines) => {
                 let first = !log.is_heard();
                 log.hear();
+                log.reads_at(clock.boot_now());
                 let news = lines.iter().filter(|line| log.take(line)).count();
                 if first || news > 0 {
                     publish.send_replace(Arc::new(log.clone()));

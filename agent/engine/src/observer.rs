@@ -5,6 +5,7 @@ use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::features;
 use model::health::kernel_log::KernelLog;
+use model::health::show::Asked;
 use model::host_facts::HostFacts;
 use model::judge::{self, Seen};
 use model::message::Message;
@@ -87,6 +88,9 @@ pub struct Observer<H, K> {
     asks: mpsc::Receiver<Ask>,
     kernel_log: watch::Receiver<Arc<KernelLog>>,
     latest: RawObservation,
+    /// When the host was asked for what is in `latest`, and for the rounds that are under way.
+    asked: Asked,
+    asking: Asked,
     /// The driver probe ran against these bindings; a change of them asks the driver anew.
     probed_bindings: Vec<(model::PciAddress, Option<model::DriverName>)>,
     turns: [Turn; 4],
@@ -130,6 +134,8 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
             asks,
             kernel_log: watch::channel(Arc::default()).1,
             latest: nothing_seen(),
+            asked: Asked::default(),
+            asking: Asked::default(),
             probed_bindings: Vec::new(),
             turns: Default::default(),
             waiters: Vec::new(),
@@ -265,11 +271,14 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         }
         turn.started += 1;
         let host = Arc::clone(&self.host);
+        let now = self.clock.boot_now();
         let task = match kind {
             Kind::Scan => {
+                self.asking.bus = now;
                 self.tasks.spawn(async move { Brought::Scan(host.scan_pci().await.map_err(|e| e.to_string())) })
             }
             Kind::Drivers => {
+                self.asking.driver = now;
                 self.probed_bindings = bindings(&self.latest);
                 let (clock, scan) = (Arc::clone(&self.clock), self.latest.scan.clone().unwrap_or_default());
                 let may_ask = judge::may_ask(&scan, &self.publisher.seen().borrow());
@@ -315,9 +324,9 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         match brought {
             Brought::Scan(scan) => {
                 self.has_scanned |= scan.is_ok();
-                self.latest.scan = scan;
+                (self.latest.scan, self.asked.bus) = (scan, self.asking.bus);
             }
-            Brought::Drivers(reports) => self.latest.reports = reports,
+            Brought::Drivers(reports) => (self.latest.reports, self.asked.driver) = (reports, self.asking.driver),
             Brought::Docker(docker) => {
                 let root = |docker: &Result<DockerFacts, ProbeFault>| docker.as_ref().ok()?.root_dir.clone();
                 let moved = root(&docker) != root(&self.latest.docker);
@@ -339,7 +348,7 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         let mut observation = judge::judge(self.latest.clone(), seen, Some(&previous));
         features::apply_settings(&mut observation, &self.settings.borrow());
         let log = Arc::clone(&self.kernel_log.borrow());
-        model::health::show::apply(&mut observation, &log, Some(&previous));
+        model::health::show::apply(&mut observation, &log, self.asked, Some(&previous));
         crate::health::tell(&previous, &observation);
         // Before the first scan the list is empty because nobody has looked.
         if let (Ok(scan), true) = (&self.latest.scan, self.has_scanned) {

@@ -214,7 +214,7 @@ async fn a_refused_job_keeps_its_reason_and_finished_jobs_are_forgotten_in_time(
         token: model::enrol::Secret::new("t"),
         shared: false,
         ca_pem: None,
-        pin_sha256: None,
+        pins: model::checkin::Pins::default(),
     };
     let id = bench.submit(Command::Enrol(Box::new(spec))).await;
     let job = bench.job_end(id).await;
@@ -325,7 +325,8 @@ async fn a_line_of_the_kernel_log_is_shown_without_another_scan_or_probe() {
     let (write, log) = mpsc::unbounded_channel();
     let (heard, kernel_log) = watch::channel(Arc::default());
     let bench = start_with(host, Ends::default().with_kernel_log(kernel_log));
-    let following = tokio::spawn(engine::kernel_log::follow(TestLog(log), heard, bench.cancel.clone()));
+    let following =
+        tokio::spawn(engine::kernel_log::follow(TestLog(log), Arc::clone(&bench.clock), heard, bench.cancel.clone()));
     write.send(Ok(vec!["6,1,1000000,-;eth0: link up".to_owned()])).unwrap();
     bench.until_idle().await;
     let (scans, probes) = (bench.host.scans.load(Ordering::SeqCst), bench.host.probes.load(Ordering::SeqCst));
@@ -344,4 +345,27 @@ async fn a_line_of_the_kernel_log_is_shown_without_another_scan_or_probe() {
     bench.clock.advance(SAMPLE_MS);
     let after = bench.until("a later observation", |o| o.sequence > seen.sequence + 1).await;
     assert_eq!(after.gpus[0].health.state, HealthState::Failed, "what was heard stands");
+}
+
+#[tokio::test]
+async fn only_an_answer_that_was_asked_for_later_takes_a_finding_back() {
+    let host = TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]);
+    let (write, log) = mpsc::unbounded_channel();
+    let (heard, kernel_log) = watch::channel(Arc::default());
+    let bench = start_with(host, Ends::default().with_kernel_log(kernel_log));
+    let clock = Arc::clone(&bench.clock);
+    let _following = tokio::spawn(engine::kernel_log::follow(TestLog(log), clock, heard, bench.cancel.clone()));
+    bench.until_idle().await;
+    bench.clock.advance(1000);
+    // The clock of the records is behind: that must not matter.
+    write
+        .send(Ok(vec!["3,2,5000000,-;NVRM: GPU 0000:41:00.0: RmInitAdapter failed! (0x22:0x56:667)".to_owned()]))
+        .unwrap();
+    let has = |o: &HostObservation, state| o.gpus.first().is_some_and(|gpu| gpu.health.state == state);
+    let failed = bench.until("the fault", |o| has(o, HealthState::Failed)).await;
+    bench.changes.send(()).unwrap();
+    let scanned = bench.until("another look", |o| o.sequence > failed.sequence).await;
+    assert!(has(&scanned, HealthState::Failed), "the driver was asked before");
+    bench.clock.advance(SAMPLE_MS);
+    bench.until("the driver's answer", |o| has(o, HealthState::Ok)).await;
 }

@@ -264,6 +264,11 @@ pub(crate) enum Debug {
         /// The file, or - for standard input
         file: PathBuf,
     },
+    /// Say what each record of a kernel log means, and how well each device is at its end
+    KernelLog {
+        /// The log as /dev/kmsg, dmesg (best with -r) or journalctl -k give it, or - for standard input
+        file: PathBuf,
+    },
     /// Write what this host looks like to an archive, without secrets; works with the daemon down
     Snapshot {
         /// The archive; by default a name with host and time, in this folder
@@ -299,11 +304,11 @@ pub(crate) struct Managers {
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: PathBuf,
     /// PEM file with the only authorities to trust
-    #[arg(long, value_name = "FILE", conflicts_with = "pin_sha256")]
+    #[arg(long, alias = "ca", value_name = "FILE", conflicts_with = "pin_sha256")]
     pub(crate) ca_file: Option<PathBuf>,
-    /// SHA-256 of the manager's certificate, to trust instead of an authority
-    #[arg(long, value_name = "HEX")]
-    pub(crate) pin_sha256: Option<String>,
+    /// SHA-256 of the manager's certificate, to trust instead of an authority; twice while one certificate follows the other
+    #[arg(long, alias = "pin", value_name = "HEX")]
+    pub(crate) pin_sha256: Vec<String>,
     /// The token is a shared one: it is kept and sent with each heartbeat
     #[arg(long)]
     pub(crate) shared: bool,

@@ -5,6 +5,7 @@ mod config_check;
 mod daemon;
 mod doctor;
 mod failure;
+mod kernel_log;
 mod manage;
 mod parse_smi;
 mod passthrough;
@@ -45,6 +46,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Config { what: Config::Check { files } } => config_check::run(&files, json),
         Verb::Policy { what } => policy::run(&what, json),
         Verb::Debug { what: Debug::ParseSmi { file } } => parse_smi::run(&file),
+        Verb::Debug { what: Debug::KernelLog { file } } => kernel_log::run(&file, json),
         Verb::Debug { what: Debug::Snapshot { output, root, config } } => {
             Err(role::run_snapshot(&role::Snapshot { output, root, config, bus, json }))
         }

@@ -66,8 +66,8 @@ pub(crate) async fn enroll(bus: Option<String>, with: Managers, how: Change, jso
         let pem = std::fs::read_to_string(path).map_err(|source| Failure::File { path: path.clone(), source })?;
         options.insert("ca-pem", pem.into());
     }
-    if let Some(pin) = &with.pin_sha256 {
-        options.insert("pin-sha256", pin.clone().into());
+    if !with.pin_sha256.is_empty() {
+        options.insert("pin-sha256", with.pin_sha256.join(",").into());
     }
     if with.shared {
         options.insert("shared", true.into());

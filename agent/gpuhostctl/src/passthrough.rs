@@ -87,6 +87,12 @@ impl Target {
         }
     }
 
+    /// Waits for the end of a change, and prints what is worth knowing of it where it was made.
+    async fn finish(&self, job: &OwnedObjectPath, how: Change, json: bool, done: &str) -> Result<(), Failure> {
+        finish(&self.daemon, job, how, json, done).await?;
+        if json || how.no_wait { Ok(()) } else { print(&notes(&job_view(&self.daemon, job).await?)) }
+    }
+
     fn lines(&self, job: &JobView, possible: &str) -> Vec<String> {
         let title = self.gpu.name.as_deref().unwrap_or(&self.gpu.pci_id);
         let mut lines = vec![paint(&format!("{}  {}", self.gpu.address, clean(title)), Look::Bold)];
@@ -97,12 +103,18 @@ impl Target {
     }
 }
 
+/// What is worth knowing of it, though it stands in nobody's way.
+fn notes(job: &JobView) -> Vec<String> {
+    job.cautions.iter().map(|what| format!("{} {}", paint("note:", Look::Bold), clean(what))).collect()
+}
+
 /// The plan, or all that stands in the way with what to do about it.
 fn found(job: &JobView, possible: &str) -> Vec<String> {
     if job.error.is_none() {
         let steps = job.plan.iter().zip(1..).map(|(step, number)| format!("{number:3}  {}", clean(step)));
         let mut lines = vec![paint(possible, Look::Good)];
         lines.extend(steps);
+        lines.extend(notes(job));
         if job.plan.is_empty() {
             lines.push("The host is so already: nothing is to be done.".to_owned());
         }
@@ -136,7 +148,7 @@ pub(crate) async fn run(bus: Option<String>, what: Passthrough, json: bool) -> R
                 let confirm = format!("gpuhostctl passthrough confirm {}", target.gpu.address);
                 done = format!("{done}\nIt is taken back in {seconds} s unless you confirm it: {confirm}");
             }
-            finish(&target.daemon, &job, how, json, &done).await
+            target.finish(&job, how, json, &done).await
         }
         Passthrough::Release { gpu, dry_run, how } => {
             let target = Target::find(bus, &gpu).await?;
@@ -145,7 +157,7 @@ pub(crate) async fn run(bus: Option<String>, what: Passthrough, json: bool) -> R
                 return target.verdict(&job, json, "This would be done:").await;
             }
             let done = format!("{} is the host's again.", target.gpu.address);
-            finish(&target.daemon, &job, how, json, &done).await
+            target.finish(&job, how, json, &done).await
         }
         Passthrough::Confirm { gpu, how } => {
             let target = Target::find(bus, &gpu).await?;

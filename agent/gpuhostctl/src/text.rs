@@ -145,6 +145,12 @@ pub(crate) fn ago(millis: u64) -> String {
     now.checked_sub(millis).map_or_else(|| "in the future (the clock was set back)".into(), |past| span(past) + " ago")
 }
 
+/// How long it is until an instant: `4 min more`.
+pub(crate) fn ahead(millis: u64) -> String {
+    let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0);
+    millis.checked_sub(now).map_or_else(|| "until just now".into(), |left| span(left) + " more")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

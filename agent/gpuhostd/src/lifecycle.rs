@@ -67,7 +67,7 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     let handle = ends.handle();
     let policy = InForce::new(args.policy.clone(), ends.publisher());
     policy.read(clock.wall_now()).await;
-    let (port, status, checkin) = checkin::start(
+    let checkin::Checkin { port, status, work: checkin, .. } = checkin::start(
         handle.clone(),
         live.settings.subscribe(),
         args.state.clone(),
@@ -95,7 +95,7 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_roster);
     tasks.spawn(engine.run);
-    tasks.spawn(engine::kernel_log::follow(kernel_log, heard, cancel.child_token()));
+    tasks.spawn(engine::kernel_log::follow(kernel_log, Arc::clone(&clock), heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;
     if let Some(address) = address_of(&args.bus) {
         let bus = bus::start(address, handle.clone(), status.clone(), cancel.child_token());

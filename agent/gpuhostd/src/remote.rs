@@ -99,7 +99,7 @@ mod tests {
     async fn start(state: &Path) -> (Remote<BootClock>, Ends) {
         let (ends, clock) = (Ends::default(), Arc::new(BootClock));
         let settings = watch::channel(Arc::new(Settings::default())).1;
-        let (port, _, _) = crate::checkin::start(
+        let crate::checkin::Checkin { port, .. } = crate::checkin::start(
             ends.handle(),
             settings,
             state.to_owned(),

@@ -4,6 +4,7 @@ use crate::acts::Acts;
 use crate::policy;
 use crate::power::why_powerless;
 use host::front::Surroundings;
+use host::hand::capability;
 use host::hand::change::{self, Changes};
 use host::hand::docker::{facts, smi_in_driver_container};
 use host::hand::holders;
@@ -94,14 +95,14 @@ pub fn acts(role: HandRole, settings: Settings, parse: Parse, ground: &Ground) -
     }
 }
 
-/// Whether a first argument makes this process a disposable child of a hand.
+/// Whether a first argument makes this process a disposable child of a hand, or what comes before one.
 #[must_use]
 pub fn is_child(word: &str) -> bool {
-    [probe::ROLE, change::ROLE, change::LOOK_ROLE, holders::ROLE].contains(&word)
+    [probe::ROLE, change::ROLE, change::LOOK_ROLE, holders::ROLE, capability::ROLE].contains(&word)
 }
 
-/// A disposable child of a hand, with its own first argument: `probe`, `act`, `close-up`, `look-for-holders`; `None` where the word
-/// names none. Blocking; what the process exits with.
+/// A disposable child of a hand, with its own first argument: `probe`, `act`, `close-up`, `look-for-holders`; or what runs before the
+/// host hand starts, `name-mig-monitor`. `None` where the word names none. Blocking; what the process exits with.
 #[must_use]
 pub fn child(word: &str, rest: &[OsString]) -> Option<ExitCode> {
     let texts = || rest.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>();
@@ -110,6 +111,7 @@ pub fn child(word: &str, rest: &[OsString]) -> Option<ExitCode> {
         change::ROLE => Some(change::child_main(rest)),
         change::LOOK_ROLE => Some(change::look_main(rest)),
         holders::ROLE => Some(holders::child_main(rest)),
+        capability::ROLE => Some(capability::main(rest)),
         _ => None,
     }
 }

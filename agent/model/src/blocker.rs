@@ -1,5 +1,6 @@
 //! What stands in the way of a change of a GPU: a closed list, each with its own stable code, its numbers and a remedy.
 
+use crate::absence::Absence;
 use crate::holders::{Holder, UnreadableProcess};
 use crate::ids::{DriverName, IommuGroupId, PciAddress};
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,32 @@ pub struct Foreign {
     pub class: Option<String>,
     /// Its driver.
     pub driver: Option<DriverName>,
+}
+
+/// A setting by which a driver takes a function at every boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claimed {
+    /// The setting and where it stands: `vfio_pci.ids= in /proc/cmdline`.
+    pub by: String,
+    /// What a person can do about it.
+    pub to_do: String,
+}
+
+/// What makes a GPU unfit to be given away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ill {
+    /// Stable code, as its health has it: `xid_79`, `gpu_lost`, …
+    pub reason: String,
+    /// What was seen, in a sentence.
+    pub message: String,
+    /// What a person can do about it.
+    pub to_do: String,
+}
+
+impl fmt::Display for Ill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.message, self.reason)
+    }
 }
 
 /// One thing that stands in the way. The code (the tag in JSON) is stable.
@@ -107,12 +134,35 @@ pub enum Blocker {
         /// What happened.
         why: String,
     },
+    /// Its health is failed, or it does not answer: its driver may hang when it is to let go, and a guest would get a broken card.
+    GpuUnhealthy {
+        /// What speaks against it, the gravest first.
+        ills: Vec<Ill>,
+    },
+    /// Persistence mode is on: NVIDIA's driver holds the GPU itself, and waits for ever when it is to let go.
+    PersistenceMode {
+        /// Of which GPU.
+        address: PciAddress,
+        /// Why it is not known whether it is on; `None` = it is on.
+        why_unknown: Option<Absence>,
+    },
+    /// The record of an earlier change of it cannot be read.
+    ChangeJournalUnreadable {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        why: String,
+        /// What a person can do about it.
+        to_do: String,
+    },
     /// It is on a vfio driver, and no record of ours says why.
     BoundByOthers {
         /// Which function.
         address: PciAddress,
         /// Its driver.
         driver: DriverName,
+        /// The setting that gives it to that driver at every boot, where one is known, and what to do about it.
+        claimed: Option<Claimed>,
     },
     /// An attribute that would have to be restored cannot be read.
     MemberUnreadable {
@@ -141,7 +191,7 @@ pub enum Blocker {
 
 impl Blocker {
     /// Every code, in the order of the enum.
-    pub const CODES: [&'static str; 23] = [
+    pub const CODES: [&'static str; 26] = [
         "iommu_off",
         "no_iommu_group",
         "iommu_group_unknown",
@@ -160,6 +210,9 @@ impl Blocker {
         "guest_memory",
         "denied_by_policy",
         "quarantined",
+        "gpu_unhealthy",
+        "persistence_mode",
+        "change_journal_unreadable",
         "bound_by_others",
         "member_unreadable",
         "vfio_missing",
@@ -189,6 +242,9 @@ impl Blocker {
             Self::GuestMemory { .. } => "guest_memory",
             Self::DeniedByPolicy { .. } => "denied_by_policy",
             Self::Quarantined { .. } => "quarantined",
+            Self::GpuUnhealthy { .. } => "gpu_unhealthy",
+            Self::PersistenceMode { .. } => "persistence_mode",
+            Self::ChangeJournalUnreadable { .. } => "change_journal_unreadable",
             Self::BoundByOthers { .. } => "bound_by_others",
             Self::MemberUnreadable { .. } => "member_unreadable",
             Self::VfioMissing { .. } => "vfio_missing",
@@ -223,7 +279,9 @@ impl Blocker {
                 "let the firmware use another display, or allow it in policy.toml with boot_vga = true in [host.passthrough]"
             }
             Self::ConsoleInUse { .. } => {
-                "boot without a console on it (video=efifb:off, another display as the primary one)"
+                "boot with another display as the primary one, or without a console on it: initcall_blacklist=sysfb_init on the \
+                 kernel command line for the firmware's frame buffer (efifb, simpledrm), nvidia-drm.fbdev=0 for NVIDIA's; or allow \
+                 it in policy.toml with boot_vga = true in [host.passthrough]"
             }
             Self::UnknownHolder { .. } => {
                 "look at these processes by hand; where they are harmless, end them or try again"
@@ -231,9 +289,8 @@ impl Blocker {
             Self::GuestMemory { .. } => "stop other guests, or make this one smaller",
             Self::DeniedByPolicy { .. } => "an administrator can allow it in /etc/gpuhostd/policy.toml",
             Self::Quarantined { .. } => "read journalctl -u gpuhostd, then reboot",
-            Self::BoundByOthers { .. } => {
-                "whoever bound it has to release it (driverctl unset-override ADDRESS, vfio-pci.ids on the kernel's command line)"
-            }
+            Self::ChangeJournalUnreadable { to_do, .. } => to_do.as_str(),
+            Self::BoundByOthers { claimed: Some(Claimed { to_do, .. }), .. } => to_do.as_str(),
             Self::MemberUnreadable { .. } => "look at the attribute by hand: what cannot be read cannot be restored",
             Self::VfioMissing { .. } => {
                 "install the kernel's extra modules (linux-modules-extra on Ubuntu), then try again"
@@ -243,6 +300,18 @@ impl Blocker {
             Self::InUse { holders } => {
                 let mut ways: Vec<String> = holders.iter().map(Holder::freed_by).collect();
                 ways.sort();
+                ways.dedup();
+                return ways.join("; ");
+            }
+            Self::BoundByOthers { address, driver, claimed: None } => {
+                return format!(
+                    "whoever bound it has to release it (`driverctl unset-override {address}`, libvirt, or the id in `ids=` of {driver}: \
+                     kernel command line, /etc/modprobe.d, `/sys/bus/pci/drivers/{driver}/remove_id`)"
+                );
+            }
+            Self::PersistenceMode { address, why_unknown } => return persistence_off(*address, why_unknown.is_some()),
+            Self::GpuUnhealthy { ills } => {
+                let mut ways: Vec<&str> = ills.iter().map(|ill| ill.to_do.as_str()).collect();
                 ways.dedup();
                 return ways.join("; ");
             }
@@ -268,7 +337,7 @@ impl fmt::Display for Blocker {
             Self::SriovVfsActive { count } => write!(f, "{count} SR-IOV virtual functions are switched on"),
             Self::VirtualFunction { physical } => write!(f, "it is a virtual function of {physical}"),
             Self::MigEnabled { devices } => write!(f, "MIG mode is on, with {devices} MIG devices"),
-            Self::BootVga => f.write_str("the firmware used it as the console (boot_vga)"),
+            Self::BootVga => f.write_str("the firmware used it as the console (boot_vga, boot_display)"),
             Self::ConsoleInUse { address, what } => write!(f, "{address} carries the host's console: {what}"),
             Self::InUse { holders } => {
                 let named: Vec<String> = holders.iter().map(ToString::to_string).collect();
@@ -287,9 +356,33 @@ impl fmt::Display for Blocker {
             }
             Self::DeniedByPolicy { rule, why } => write!(f, "policy.toml does not allow it ({rule}): {why}"),
             Self::Quarantined { why } => write!(f, "it is quarantined: {why}"),
-            Self::BoundByOthers { address, driver } => {
+            Self::GpuUnhealthy { ills } => {
+                let each: Vec<String> = ills.iter().map(ToString::to_string).collect();
+                write!(f, "the GPU is not well: {}", each.join("; "))
+            }
+            Self::PersistenceMode { address, why_unknown: None } => {
+                write!(
+                    f,
+                    "persistence mode of {address} is on: the driver holds the GPU, and an unbind would never come back"
+                )
+            }
+            Self::PersistenceMode { address, why_unknown: Some(why) } => write!(
+                f,
+                "whether persistence mode of {address} is on is not known, for the driver does not say it ({}); if it is, an unbind \
+                 would never come back",
+                why.code()
+            ),
+            Self::ChangeJournalUnreadable { file, why, .. } => {
+                write!(f, "the record of an earlier change of it cannot be read and is left as it is: {file}: {why}")
+            }
+            Self::BoundByOthers { address, driver, claimed: None } => {
                 write!(f, "{address} is bound to {driver}, and not by gpuhostd: it is left alone")
             }
+            Self::BoundByOthers { address, driver, claimed: Some(Claimed { by, .. }) } => write!(
+                f,
+                "{address} is bound to {driver}, and not by gpuhostd but by {by}, which gives it to {driver} at every boot: it is \
+                 left alone"
+            ),
             Self::MemberUnreadable { address, what, said } => write!(f, "{what} of {address} cannot be read: {said}"),
             Self::VfioMissing { driver } => write!(f, "the running kernel has no driver {driver}"),
             Self::RateLimited { per_minute, retry_after_ms } => {
@@ -297,6 +390,19 @@ impl fmt::Display for Blocker {
             }
             Self::RemoteLocked => f.write_str("an administrator of this host has frozen all changes from remote"),
         }
+    }
+}
+
+/// What switches persistence mode off, for as long as the driver is loaded; nvidia-persistenced is told by the same command.
+fn persistence_off(address: PciAddress, first_ask: bool) -> String {
+    let command = format!("nvidia-smi -i {address} -pm 0");
+    let in_container = format!("where the driver lives in a container: chroot /run/nvidia/driver {command}");
+    if first_ask {
+        format!(
+            "find out why the driver does not answer (`nvidia-smi -i {address}`, dmesg), then {command} ({in_container})"
+        )
+    } else {
+        format!("{command} ({in_container})")
     }
 }
 

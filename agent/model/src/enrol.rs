@@ -1,33 +1,63 @@
 //! What an enrolment needs, and where the check-in stands.
 
+use crate::checkin::Pins;
 use crate::condition::Condition;
 use crate::time::UnixMillis;
+use secrecy::zeroize::Zeroize;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A secret: it is never printed, never serialised, and read only by [`Secret::expose`].
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+/// Longest secret of a manager, in bytes.
+const SECRET_MAX_BYTES: usize = 4096;
+
+/// A secret: it is never printed, never serialised, read only by [`Secret::expose`], and its memory is wiped when it goes.
+#[derive(Clone)]
+pub struct Secret(SecretString);
 
 impl Secret {
     /// Wraps a secret; surrounding white space of a file is cut off.
     #[must_use]
     pub fn new(text: &str) -> Self {
-        Self(text.trim().to_owned())
+        Self(SecretString::from(text.trim()))
+    }
+
+    /// The same, and wipes the text that it came in.
+    #[must_use]
+    pub fn take(mut text: String) -> Self {
+        let secret = Self::new(&text);
+        text.zeroize();
+        secret
+    }
+
+    /// The text of a manager as a secret; `None` where it is not 1 to 4096 characters of graphic ASCII, which is all that an HTTP
+    /// header can carry unchanged.
+    #[must_use]
+    pub fn of_manager(text: &str) -> Option<Self> {
+        let fits = (1..=SECRET_MAX_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        fits.then(|| Self(SecretString::from(text)))
     }
 
     /// The secret itself, for the one place that sends it.
     #[must_use]
     pub fn expose(&self) -> &str {
-        &self.0
+        self.0.expose_secret()
     }
 
     /// True where there is nothing in it.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub fn is_empty(&self) -> bool {
+        self.expose().is_empty()
     }
 }
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl Eq for Secret {}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,8 +76,8 @@ pub struct EnrolSpec {
     pub shared: bool,
     /// PEM of the only authorities that are trusted.
     pub ca_pem: Option<String>,
-    /// SHA-256 of the manager's certificate (64 hexadecimal digits) that is trusted instead.
-    pub pin_sha256: Option<String>,
+    /// SHA-256 of the manager's certificates (64 hexadecimal digits) that are trusted instead.
+    pub pins: Pins,
 }
 
 /// Where the check-in with the manager stands.
@@ -114,6 +144,33 @@ pub struct CheckinStatus {
     pub clock_skew_ms: Option<i64>,
     /// Seconds between heartbeats now.
     pub interval_s: u64,
+    /// Until when the manager asked not to be asked; `None` where it did not.
+    #[serde(default)]
+    pub wait_until: Option<UnixMillis>,
     /// Standing statements of the check-in (`unauthenticated`, `duplicate_identity`, …).
     pub conditions: Vec<Condition>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_of_a_manager_is_graphic_ascii_of_a_sensible_length() {
+        let most = "x".repeat(SECRET_MAX_BYTES);
+        for good in ["x", "a-b_c.d/e+f=", &most] {
+            assert_eq!(Secret::of_manager(good).as_ref().map(Secret::expose), Some(good));
+        }
+        let more = "x".repeat(SECRET_MAX_BYTES + 1);
+        for bad in ["", " ", "a b", "a\n", "\ta", "a\r\nX-Evil: 1", "ä", "\u{0}", &more] {
+            assert_eq!(Secret::of_manager(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_printed_and_what_it_was_taken_from_is_cut_of_white_space() {
+        assert_eq!(Secret::take(" word\n".to_owned()).expose(), "word");
+        assert!(!format!("{:?}", Secret::new("hidden")).contains("hidden"));
+        assert!(Secret::new("a") != Secret::new("b") && Secret::new("a") == Secret::new("a"));
+    }
 }

@@ -1,16 +1,27 @@
 //! The health of a GPU: what the kernel log and the driver say against it, each reason with its code and its remedy.
 
+mod address;
+mod context;
+pub mod document;
 pub mod facts;
+pub mod fault;
+mod forms;
 pub mod kernel_log;
 pub mod line;
 pub(crate) mod link;
+pub mod log_file;
+pub mod over;
+mod plain;
+mod ports;
 pub mod recovery;
+pub mod said;
 pub mod show;
 pub mod told;
 pub mod verdict;
+mod words;
 pub mod xid;
 
-use crate::time::UnixMillis;
+use crate::time::{BootMillis, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 /// How well a GPU is. The order is that of gravity.
@@ -54,6 +65,21 @@ pub struct HealthReason {
     pub remedy: String,
     /// Since when it has stood, on the wall clock.
     pub since: UnixMillis,
+    /// Who says so.
+    #[serde(skip)]
+    pub told_by: Teller,
+}
+
+/// Who speaks against a GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Teller {
+    /// The kernel log.
+    #[default]
+    KernelLog,
+    /// Its driver (NVML, nvidia-smi, sensors).
+    Driver,
+    /// Its configuration space.
+    Bus,
 }
 
 /// The health of one GPU.
@@ -65,6 +91,20 @@ pub struct GpuHealth {
     pub reasons: Vec<HealthReason>,
     /// Number of the last Xid that the kernel log has of it.
     pub xid_last: Option<u32>,
+    /// When the GPU last answered whom.
+    #[serde(skip)]
+    pub answered: Answered,
+}
+
+/// When a GPU last answered; what was asked earlier is no answer to a later fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Answered {
+    /// Its driver gave values of it, and was asked at this instant.
+    pub driver: Option<BootMillis>,
+    /// Those values were measured ones, so that the GPU is at work.
+    pub at_work: Option<BootMillis>,
+    /// Its configuration space was read, at this instant.
+    pub bus: Option<BootMillis>,
 }
 
 impl GpuHealth {

@@ -54,6 +54,19 @@ impl Holder {
     /// What would free it: a command for a person to run. Nobody's process is ended by us.
     #[must_use]
     pub fn freed_by(&self) -> String {
+        self.of_nvidia().unwrap_or_else(|| self.of_anybody())
+    }
+
+    /// NVIDIA's own services let go of one GPU, or of all, when they are told to. The kernel cuts the names of commands.
+    fn of_nvidia(&self) -> Option<String> {
+        let command = self.command.as_deref()?;
+        if command.starts_with("nvidia-persiste") {
+            return self.address.map(|address| format!("nvidia-smi -i {address} -pm 0"));
+        }
+        command.starts_with("nvidia-cuda-mps").then(|| "echo quit | nvidia-cuda-mps-control".to_owned())
+    }
+
+    fn of_anybody(&self) -> String {
         match (&self.container, &self.unit, self.pid, &self.hold) {
             (_, _, _, Hold::UsbDevice { device }) => format!("unmount and unplug the USB device {device}"),
             (Some(container), ..) => format!("docker stop {container}"),

@@ -47,6 +47,13 @@ impl PciAddress {
         self.to_string().replace([':', '.'], "_")
     }
 
+    /// The address of which [`PciAddress::path_element`] made this text.
+    #[must_use]
+    pub fn from_path_element(text: &str) -> Option<Self> {
+        let (rest, function) = text.rsplit_once('_')?;
+        Self::parse(&format!("{}.{function}", rest.replace('_', ":")))
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let (domain, rest) = match text.split(':').count() {
             2 => ("0000", text),

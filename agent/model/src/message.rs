@@ -30,6 +30,8 @@ pub enum Message {
     JobEnded,
     /// A change of the host is about to be made: actor, job, GPU and plan.
     ChangeBegan,
+    /// A change of the host is made although something speaks against it.
+    ChangeBeganWithCare,
     /// A change of the host has ended, with how.
     ChangeEnded,
     /// What was done about a change that an earlier run of the daemon left open.
@@ -38,6 +40,8 @@ pub enum Message {
     ChangeEntryStays,
     /// The journal of changes cannot be read, and nothing is changed.
     JournalUnreadable,
+    /// An entry of the journal of changes cannot be read, and is left as it is.
+    ChangeJournalUnreadable,
     /// A change that had to be confirmed was not.
     ChangeNotConfirmed,
     /// A job runs, and its D-Bus object is not there yet.
@@ -98,7 +102,7 @@ pub enum Message {
 
 impl Message {
     /// All of them.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 46] = [
         Self::GpuHealthFailed,
         Self::GpuHealthDegraded,
         Self::GpuHealthRecovered,
@@ -111,10 +115,12 @@ impl Message {
         Self::JobBegan,
         Self::JobEnded,
         Self::ChangeBegan,
+        Self::ChangeBeganWithCare,
         Self::ChangeEnded,
         Self::ChangeRecovered,
         Self::ChangeEntryStays,
         Self::JournalUnreadable,
+        Self::ChangeJournalUnreadable,
         Self::ChangeNotConfirmed,
         Self::JobNotPublished,
         Self::BusCallsCut,
@@ -161,10 +167,12 @@ impl Message {
             Self::JobBegan => "5a9df0c66d8a4c3c8cf7d5a0b0a6a8d1",
             Self::JobEnded => "0f1f9a2e6c1546d7a3b1f2f6a9e0c7b4",
             Self::ChangeBegan => "6c1d3f0a2f7e4f1d8b4f7b8f0d6c9e21",
+            Self::ChangeBeganWithCare => "7312a19d7e6f4fa09fdd7a324f924fb0",
             Self::ChangeEnded => "b7d9a4c07c0b4be1a9d7d2b8c6f31e54",
             Self::ChangeRecovered => "3e9f4d5b8a3c4a6f9c1e7a2d4b5f6081",
             Self::ChangeEntryStays => "be7c4844f9374b6b9fc0d4f534586d93",
             Self::JournalUnreadable => "0ba9737c144f4fc09628a93e7f63ae77",
+            Self::ChangeJournalUnreadable => "ed4a057c226e4ff88081dad04df7e47f",
             Self::ChangeNotConfirmed => "043546f5f2a84f05a0e64f3814623de3",
             Self::JobNotPublished => "3a283b6f4340476da65e71c4be10f709",
             Self::BusCallsCut => "45b1967825a44ef98b54572764cbc28e",

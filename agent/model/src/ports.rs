@@ -161,24 +161,35 @@ pub enum ActFault {
     },
 }
 
+/// A document of the journal as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalDocument {
+    /// Its name in the journal.
+    pub name: String,
+    /// Where it is, for people: the path of the file.
+    pub place: String,
+    /// Its bytes, or why they could not be read.
+    pub content: Result<Vec<u8>, String>,
+}
+
 /// Where open and standing changes are kept: one document to a name. A call that returns has reached the disk.
 pub trait JournalPort: Send + Sync + 'static {
-    /// All documents, by name.
+    /// All documents, by name, also those that cannot be read.
     ///
     /// # Errors
-    /// The folder cannot be read.
-    fn read_all(&self) -> impl Future<Output = Result<Vec<(String, Vec<u8>)>, JournalFault>> + Send;
+    /// The folder cannot be listed.
+    fn read_all(&self) -> impl Future<Output = Result<Vec<JournalDocument>, JournalFault>> + Send;
 
-    /// Replaces a document as a whole or not at all.
+    /// Writes a document as a whole or not at all. It replaces what was read or written under this name, and nothing else.
     ///
     /// # Errors
-    /// It could not be written or did not reach the disk.
+    /// It could not be written or did not reach the disk, or something that was never read has the name.
     fn put(&self, name: &str, document: Vec<u8>) -> impl Future<Output = Result<(), JournalFault>> + Send;
 
-    /// Removes a document; one that is not there is no error.
+    /// Removes a document that was read or written; one that is not there is no error.
     ///
     /// # Errors
-    /// It could not be removed.
+    /// It could not be removed, or something that was never read has the name.
     fn remove(&self, name: &str) -> impl Future<Output = Result<(), JournalFault>> + Send;
 }
 

@@ -6,6 +6,7 @@ mod merge;
 pub use check::is_https;
 pub use merge::{SettingsFault, merge};
 
+use crate::checkin::Pins;
 use crate::features::FeatureName;
 use crate::ids::PciAddress;
 use serde::{Deserialize, Serialize};
@@ -61,8 +62,9 @@ pub struct ManagerSettings {
     pub urls: Vec<String>,
     /// PEM file with the only certificate authorities that are trusted.
     pub ca_file: Option<String>,
-    /// SHA-256 of the manager's certificate, 64 hexadecimal digits (colons allowed): trusted instead of an authority.
-    pub pin_sha256: Option<String>,
+    /// SHA-256 of the manager's certificate, 64 hexadecimal digits (colons allowed): trusted instead of an authority. A list of two
+    /// while one certificate follows the other.
+    pub pin_sha256: Pins,
     /// File with the one-use enrolment token (0640 root:gpuhostd).
     pub enrolment_token_file: Option<String>,
     /// File with the shared manager token, for managers that know no agent of its own.
@@ -90,7 +92,7 @@ impl Default for ManagerSettings {
         Self {
             urls: Vec::new(),
             ca_file: None,
-            pin_sha256: None,
+            pin_sha256: Pins::default(),
             enrolment_token_file: None,
             shared_token_file: None,
             server_id: None,

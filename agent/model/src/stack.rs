@@ -1,6 +1,7 @@
 //! The driver's software as files of the host show it: kernel module, libraries, and what may keep the module from loading.
 
 use crate::absence::Reading;
+use crate::claim::Claim;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -105,6 +106,8 @@ pub struct StackFacts {
     pub library_version: Reading<String>,
     /// Files of the user space that are there, on the host or in the driver container.
     pub files: Reading<BTreeSet<StackFile>>,
+    /// Settings by which vfio-pci or pci-stub takes functions by their id at boot, as far as they can be read.
+    pub claims: Vec<Claim>,
 }
 
 impl StackFacts {

@@ -10,6 +10,15 @@ pub struct BootMillis(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct UnixMillis(pub i64);
 
+/// One instant on both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Now {
+    /// CLOCK_BOOTTIME: every timer runs on it.
+    pub boot: BootMillis,
+    /// The wall clock as the caller believes it, corrected where it knows better: ends of credentials are judged by it.
+    pub wall: UnixMillis,
+}
+
 impl BootMillis {
     /// The instant so many milliseconds later.
     #[must_use]

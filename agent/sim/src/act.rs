@@ -173,7 +173,10 @@ fn member(function: &Function) -> MemberState {
         power_control: known(function.power_control),
         mediated_devices: Reading::Absent(Absence::None),
         virtual_functions: Reading::Known(u32::try_from(function.virtual_functions.len()).unwrap_or(u32::MAX)),
-        console: None,
+        console: function
+            .frame_buffer
+            .as_ref()
+            .map(|name| format!("the firmware's frame buffer simple-framebuffer.0 is fb0 ({name})")),
         usb_devices: Vec::new(),
     }
 }

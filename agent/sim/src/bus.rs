@@ -81,6 +81,8 @@ pub struct Function {
     pub numa_node: Option<u32>,
     /// `boot_vga`: only VGA controllers have the file (`pci_dev_attrs_are_visible`).
     pub boot_vga: Option<bool>,
+    /// The firmware's frame buffer in its memory (`sysfb`): a device of its own below the function since Linux 6.9.
+    pub frame_buffer: Option<String>,
     /// DRM nodes, where a DRM driver is bound.
     pub drm: Option<DrmNumbers>,
     /// PCIe link now and at best; nothing without the PCI Express capability.
@@ -215,6 +217,7 @@ impl Bus {
             function.driver.clone_from(&companion.driver);
             function.home_driver.clone_from(&companion.driver);
             (function.driver_override, function.boot_vga, function.drm) = (None, None, None);
+            function.frame_buffer = None;
             (function.vendor_name, function.name) = (None, None);
             self.add(function)?;
         }
@@ -283,6 +286,7 @@ fn gpu_function(gpu: &GpuDescription, model: &CardModel) -> Function {
         group: gpu.group.map(IommuGroupId),
         numa_node: gpu.numa_node,
         boot_vga: is_vga(model.class).then_some(gpu.boot_vga),
+        frame_buffer: gpu.frame_buffer.clone(),
         drm: gpu.drm,
         link: model.link.map(|best| Link { now: gpu.link_now.unwrap_or(best), best }),
         power_state: gpu.power_state.clone(),
@@ -313,7 +317,7 @@ fn virtual_functions(gpu: &GpuDescription, physical: &Function) -> Vec<Function>
             function.home_driver.clone_from(&described.driver);
             function.group = described.first_group.map(|first| IommuGroupId(first.saturating_add(u32::from(index))));
             function.physical_function = Some(physical.address);
-            (function.drm, function.driver_override) = (None, None);
+            (function.drm, function.driver_override, function.frame_buffer) = (None, None, None);
             function.state.mediated = Mediated::default();
             function.link = Some(Link { now: NO_LINK, best: NO_LINK });
             Some(function)
@@ -353,6 +357,7 @@ fn filler(address: PciAddress, group: Option<IommuGroupId>) -> Function {
         group,
         numa_node: None,
         boot_vga: None,
+        frame_buffer: None,
         drm: None,
         link: None,
         power_state: "D0".to_owned(),

@@ -213,6 +213,9 @@ pub struct GpuDescription {
     /// The firmware's console (VGA controllers only).
     #[serde(default)]
     pub boot_vga: bool,
+    /// Name of the firmware's frame buffer that lies in its memory, as `simpledrmdrmfb`.
+    #[serde(default)]
+    pub frame_buffer: Option<String>,
     /// DRM nodes.
     #[serde(default)]
     pub drm: Option<DrmNumbers>,

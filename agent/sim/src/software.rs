@@ -2,6 +2,7 @@
 
 use crate::description::Description;
 use model::absence::{Absence, Reading};
+use model::claim::{Claim, on_cmdline};
 use model::stack::{Dkms, StackFacts, StackFile};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -28,10 +29,18 @@ pub struct SoftwareDescription {
     pub library_version: Option<String>,
     /// Files of the user space that are missing.
     pub missing: BTreeSet<StackFile>,
+    /// The kernel's command line; empty where nothing is said.
+    pub cmdline: String,
 }
 
 fn known_or_none<T>(value: Option<T>) -> Reading<T> {
     value.map_or(Reading::Absent(Absence::None), Reading::Known)
+}
+
+/// The ids that vfio-pci and pci-stub take at boot.
+#[must_use]
+pub fn claims(description: &Description) -> Vec<Claim> {
+    on_cmdline(&description.software.cmdline, "/proc/cmdline")
 }
 
 /// Where DKMS puts the module.
@@ -58,5 +67,6 @@ pub fn facts(description: &Description) -> StackFacts {
         dkms: known_or_none(said.dkms.clone().or_else(built)),
         library_version: known_or_none(version(&said.library_version)),
         files: Reading::Known(files.collect()),
+        claims: claims(description),
     }
 }

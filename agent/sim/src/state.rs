@@ -4,9 +4,10 @@ use crate::act::StepFaults;
 use crate::bus::{Bus, Function};
 use crate::description::{Description, Health, KernelLine};
 use crate::load::BadDescription;
+use model::claim::Claim;
 use model::holders::Holder;
 use model::plan::{ModuleState, PowerControl};
-use model::{DriverName, PciAddress};
+use model::{DriverName, PciAddress, Reading};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A host as it is now: its description (with the faults of now) and its bus.
@@ -135,7 +136,7 @@ impl HostState {
     /// ENODEV where no driver is bound: the file of a driver that does not have the function says so.
     pub fn unbind(&mut self, address: PciAddress) -> Result<(), KernelError> {
         let attempted = "write to unbind";
-        let is_open = self.open.get(&address).is_some_and(|holders| !holders.is_empty());
+        let is_open = self.open.get(&address).is_some_and(|holders| !holders.is_empty()) || self.is_persistent(address);
         let function = self.function(address, attempted)?;
         if is_open && function.driver.as_ref().is_some_and(waits_for_users) {
             self.stuck.insert(address);
@@ -151,6 +152,25 @@ impl HostState {
             }
             None => Err(KernelError::NoDevice { address, attempted: attempted.to_owned() }),
         }
+    }
+
+    /// NVIDIA's driver holds the GPU itself: persistence mode counts as a user of it (`nvl->usage_count`) without any descriptor.
+    fn is_persistent(&self, address: PciAddress) -> bool {
+        let gpu = self.description.gpus.iter().find(|gpu| gpu.address == address);
+        let bound = self.bus.functions.get(&address).and_then(|function| function.driver.as_ref());
+        self.description.driver.is_some()
+            && gpu.is_some_and(|gpu| gpu.persistence)
+            && bound.is_some_and(|driver| driver.as_str() == "nvidia")
+    }
+
+    /// Switches persistence mode (`nvidia-smi -pm`). The driver forgets it when the GPU leaves it, and starts without.
+    ///
+    /// # Errors
+    /// There is no such GPU.
+    pub fn set_persistence(&mut self, address: PciAddress, on: bool) -> Result<(), KernelError> {
+        let gone = || KernelError::NoDevice { address, attempted: "set persistence mode".to_owned() };
+        self.description.gpus.iter_mut().find(|gpu| gpu.address == address).ok_or_else(gone)?.persistence = on;
+        Ok(())
     }
 
     /// Writes the address to `drivers_probe` (`bus_rescan_devices_helper`): says yes also where it binds nothing.
@@ -203,21 +223,25 @@ impl HostState {
         Ok(())
     }
 
-    /// Makes a GPU well, lost, or in need of a reset.
+    /// Makes a GPU well, lost (its registers then read as all ones), or in need of a reset.
     ///
     /// # Errors
     /// There is no such GPU.
     pub fn set_health(&mut self, address: PciAddress, health: Health) -> Result<(), KernelError> {
         let gone = || KernelError::NoDevice { address, attempted: "set health".to_owned() };
         self.description.gpus.iter_mut().find(|gpu| gpu.address == address).ok_or_else(gone)?.health = health;
+        if let Some(responds) = self.bus.functions.get_mut(&address).map(|function| &mut function.state.responds) {
+            *responds = Reading::Known(health != Health::Lost);
+        }
         Ok(())
     }
 }
 
 /// A driver whose remove callback waits until the last user has closed the device: `vfio_unregister_group_dev` for vfio
-/// drivers, `nv_pci_remove_helper` for nvidia. Others let go under their users' feet (`drm_dev_unplug`).
+/// drivers, `nv_pci_remove_helper` for nvidia, `snd_card_free` for the audio function (thesofproject/linux#3196,
+/// joeknock90/Single-GPU-Passthrough#21). Others let go under their users' feet (`drm_dev_unplug`).
 fn waits_for_users(driver: &DriverName) -> bool {
-    driver.is_vfio() || driver.as_str() == "nvidia"
+    driver.is_vfio() || matches!(driver.as_str(), "nvidia" | "snd_hda_intel")
 }
 
 impl HostState {
@@ -228,13 +252,22 @@ impl HostState {
         let function = function?;
         let name = match &function.driver_override {
             Some(name) => name.parse().ok()?,
-            None => function.home_driver.clone()?,
+            None => self.claimant(function).or_else(|| function.home_driver.clone())?,
         };
         if name.is_vfio() {
             return (self.vfio == ModuleState::Loaded && function.group.is_some()).then_some(name);
         }
         let is_driver = |f: &Function| f.home_driver.as_ref() == Some(&name) || f.driver.as_ref() == Some(&name);
         self.bus.functions.values().any(is_driver).then_some(name)
+    }
+
+    /// Who has the function's id from a setting at boot (`vfio_pci_fill_ids`): it was registered first, and takes it before the
+    /// driver whose table names it.
+    fn claimant(&self, function: &Function) -> Option<DriverName> {
+        let claims = crate::software::claims(&self.description);
+        let subsystem = Reading::Known(function.subsystem);
+        let takes = |claim: &&Claim| claim.pattern.matches(function.id, &subsystem, function.class);
+        claims.iter().find(takes)?.by.driver().parse().ok()
     }
 
     /// Boots anew: overrides, bindings and power settings are those of the kernel, and nobody has anything open.

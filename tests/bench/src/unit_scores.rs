@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Our units with the score that each should not exceed.
-const OURS: [(&str, f64); 4] = [
+const OURS: [(&str, f64); 5] = [
     ("gpuhostd.service", 1.5),
     ("gpuhostd-host.service", 1.3),
     ("gpuhostd-holders.service", 2.0),
     ("gpuhostd-containers.service", 0.8),
+    ("gpuhostd-mig-monitor.service", 1.2),
 ];
 /// Their units, and the Debian package of each.
 const PEERS: [(&str, &str); 3] =

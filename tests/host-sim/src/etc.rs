@@ -17,6 +17,9 @@ pub fn write(description: &Description, root: &Path) -> anyhow::Result<()> {
     text(&proc.join("sys/kernel/hostname"), &format!("{}\n", hostname(description)))?;
     text(&proc.join("sys/kernel/osrelease"), &format!("{}\n", host.kernel))?;
     text(&proc.join("sys/kernel/random/boot_id"), &format!("{}\n", boot_id(description)))?;
+    if !description.software.cmdline.is_empty() {
+        text(&proc.join("cmdline"), &format!("{}\n", description.software.cmdline))?;
+    }
     text(&proc.join("uptime"), &format!("{}.00 {}.00\n", host.uptime_s, host.uptime_s / 10 * 9))?;
     text(&proc.join("meminfo"), &meminfo(description))?;
     text(&proc.join("stat"), &stat(description))?;

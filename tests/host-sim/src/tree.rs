@@ -87,6 +87,10 @@ fn write_function(bus: &Bus, function: &Function, sys: &Path) -> anyhow::Result<
         link(&home, &folder.join("iommu_group"))?;
         link(&folder, &home.join(format!("devices/{address}")))?;
     }
+    if let Some(name) = &function.frame_buffer {
+        text(&folder.join("simple-framebuffer.0/graphics/fb0/name"), &format!("{name}\n"))?;
+        text(&folder.join("simple-framebuffer.0/graphics/fb0/dev"), "29:0\n")?;
+    }
     write_sriov(bus, function, sys, &folder)?;
     state::write(function, &folder)?;
     write_drm(function, sys, &folder)

@@ -47,6 +47,9 @@ pub struct Agent {
     /// Boots that it reported from before: none of them may come back.
     #[serde(skip)]
     pub earlier_boots: Vec<String>,
+    /// It asked for a new credential without a token, and waits for an administrator or was approved since.
+    #[serde(default)]
+    pub comes_back: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -59,8 +62,10 @@ struct Token {
 
 /// What an enrolment asks for.
 pub(crate) struct Ask<'a> {
-    /// The one-use token.
-    pub(crate) token: &'a str,
+    /// The one-use token; none where a host comes back whose credential has ended.
+    pub(crate) token: Option<&'a str>,
+    /// Such a host is let in by its key alone.
+    pub(crate) recovers_by_key: bool,
     /// SHA-256 of the public key.
     pub(crate) key_sha256: String,
     /// The id that an autoscaler gave the host.
@@ -136,9 +141,10 @@ impl Agents {
     pub(crate) fn enrol(&mut self, ask: &Ask<'_>) -> Result<Enrolled, Refused> {
         let of_key = self.agents.values().find(|agent| agent.key_sha256.as_deref() == Some(&ask.key_sha256));
         let of_key = of_key.filter(|agent| agent.standing != Standing::Deleted).map(|agent| agent.server_id.clone());
+        let Some(token) = ask.token else { return self.come_back(ask, of_key) };
         let token = self
             .tokens
-            .get_mut(&sha256_hex(ask.token.as_bytes()))
+            .get_mut(&sha256_hex(token.as_bytes()))
             .ok_or_else(|| Refused::new(Code::InvalidToken, "the enrolment token is not one of this manager's"))?;
         if token.expired {
             return Err(Refused::new(Code::TokenExpired, "the enrolment token has expired; ask for a new one"));
@@ -179,6 +185,31 @@ impl Agents {
         Ok(Enrolled::As(server_id))
     }
 
+    /// A host that was here before and has no token: known by its key, or by an administrator.
+    fn come_back(&mut self, ask: &Ask<'_>, of_key: Option<String>) -> Result<Enrolled, Refused> {
+        let asked = ask.server_id.clone().unwrap_or_default();
+        let agent = self.agents.get_mut(&asked).ok_or_else(|| {
+            Refused::new(
+                Code::InvalidToken,
+                "no enrolment token in the header Authorization, and no agent is known by this id",
+            )
+        })?;
+        match agent.standing {
+            Standing::Deleted => return Err(Refused::new(Code::AgentDeleted, format!("{asked} was deleted"))),
+            Standing::Pending | Standing::Approved if of_key.as_ref() != Some(&asked) => {
+                return Err(Refused::new(Code::Conflict, format!("{asked} is enrolled with another key")));
+            }
+            Standing::Approved if ask.recovers_by_key || agent.comes_back => {
+                agent.comes_back = false;
+                return Ok(Enrolled::As(asked));
+            }
+            Standing::Pending | Standing::Approved => {}
+        }
+        agent.standing = Standing::Pending;
+        agent.comes_back = true;
+        Ok(Enrolled::Pending(asked))
+    }
+
     /// A credential was issued to an agent: the one before stays good, older ones do not.
     pub(crate) fn issued(&mut self, server_id: &str, key_sha256: &str, credential: &Credential) {
         if let Some(agent) = self.agents.get_mut(server_id) {
@@ -199,8 +230,13 @@ impl Agents {
             Auth::Certificate { fingerprint } => self.agents.values().find(|a| a.certificates.contains(fingerprint)),
             Auth::Bearer(_) => self.agents.get(server_id),
         };
-        let agent =
-            agent.ok_or_else(|| Refused::new(Code::UnknownAgent, format!("no agent {server_id} is known here")))?;
+        let Some(agent) = agent else {
+            return Err(if self.agents.contains_key(server_id) {
+                Refused::new(Code::InvalidToken, format!("the client certificate is not one of {server_id}"))
+            } else {
+                Refused::new(Code::UnknownAgent, format!("no agent {server_id} is known here"))
+            });
+        };
         if let Auth::Bearer(secret) = auth
             && !agent.secrets.contains(&sha256_hex(secret.as_bytes()))
         {
@@ -289,6 +325,7 @@ impl Agent {
             inventory_rev: None,
             last_seen: None,
             earlier_boots: Vec::new(),
+            comes_back: false,
         }
     }
 }

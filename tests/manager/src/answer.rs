@@ -1,7 +1,9 @@
 //! Answers: status, headers, body; and the closed set of codes by which a manager refuses.
 
+use crate::script::Delivery;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use futures_util::stream::{self, StreamExt as _};
 use serde_json::{Value, json};
 use std::fmt;
 
@@ -140,12 +142,14 @@ pub(crate) struct Answer {
     pub(crate) headers: Vec<(String, String)>,
     /// The body; empty for none.
     pub(crate) body: Vec<u8>,
+    /// How it goes over the wire.
+    pub(crate) delivery: Delivery,
 }
 
 impl Answer {
     /// A status and nothing else.
     pub(crate) const fn empty(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new() }
+        Self { status, headers: Vec::new(), body: Vec::new(), delivery: Delivery::Whole }
     }
 
     /// A JSON body.
@@ -179,9 +183,18 @@ impl Answer {
 
     /// As HTTP; `date` is the instant that the manager believes it is. A header that HTTP does not allow is left out.
     pub(crate) fn into_response(self, date: &str) -> Response<Body> {
-        let mut response = Response::new(Body::from(self.body));
+        let length = self.body.len();
+        let broken = matches!(self.delivery, Delivery::CutAfter(_));
+        let body = match self.delivery {
+            Delivery::CutAfter(bytes) => broken_off(self.body, bytes),
+            Delivery::Whole | Delivery::Hang | Delivery::Cut => Body::from(self.body),
+        };
+        let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
+        if broken {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
         if let Ok(date) = HeaderValue::from_str(date) {
             headers.insert(header::DATE, date);
         }
@@ -192,4 +205,18 @@ impl Answer {
         }
         response
     }
+}
+
+/// A body that ends the connection after so many bytes, which the other side gets before.
+fn broken_off(mut body: Vec<u8>, bytes: usize) -> Body {
+    body.truncate(bytes);
+    let first = stream::once(async move { Ok(body) });
+    let end = stream::once(async {
+        // A body that has nothing to give for a moment lets what it gave go out.
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+        Err(std::io::Error::other("broken off by the script"))
+    });
+    Body::from_stream(first.chain(end))
 }

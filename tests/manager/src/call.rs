@@ -12,6 +12,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// No body is larger, neither as it comes nor inflated.
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -23,6 +24,8 @@ pub(crate) struct Peer {
     pub(crate) connection_id: u64,
     /// SHA-256 of the client certificate that TLS has verified.
     pub(crate) certificate: Option<String>,
+    /// Closes the connection.
+    pub(crate) cut: CancellationToken,
 }
 
 /// A request.

@@ -6,20 +6,27 @@ use crate::endpoint::Endpoint;
 use crate::fleet::Fleet;
 use crate::handlers;
 use crate::options::{Clock, Mode};
-use crate::record::{Received, Records, Request, Violation};
+use crate::record::{Auth, Received, Records, Request, Violation};
 use crate::rules;
-use crate::script::Scripts;
+use crate::script::{Delivery, Scripted, Scripts};
 use axum::body::Body;
 use axum::http::Response;
 use axum::http::request::Parts;
 use jiff::Timestamp;
 use serde_json::Value;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// Changes the reply to a heartbeat before it is sent.
 pub(crate) type ReplyHook = Arc<dyn Fn(&mut Value) + Send + Sync>;
+
+/// Changes a credential before it is sent.
+pub(crate) type IssueHook = Arc<dyn Fn(&mut Value) + Send + Sync>;
+
+/// Answers in place of the manager, as a front does: endpoint and credential of the request.
+pub(crate) type Gate = Arc<dyn Fn(Endpoint, &Auth) -> Option<Scripted> + Send + Sync>;
 
 /// What the endpoints share.
 pub(crate) struct Desk {
@@ -38,6 +45,14 @@ pub(crate) struct Desk {
     /// The desired state document, the same for every agent.
     pub(crate) desired: watch::Sender<Option<Value>>,
     pub(crate) reply_hook: Mutex<Option<ReplyHook>>,
+    pub(crate) issue_hook: Mutex<Option<IssueHook>>,
+    pub(crate) gate: Mutex<Option<Gate>>,
+    /// A host whose credential has ended is known again by its key alone.
+    pub(crate) recovers_by_key: bool,
+    /// What each `Idempotency-Key` asked for.
+    pub(crate) wishes: Mutex<HashMap<String, String>>,
+    /// The credentials that were given, by the wish.
+    pub(crate) given: Mutex<HashMap<String, Value>>,
 }
 
 impl Desk {
@@ -51,6 +66,49 @@ impl Desk {
         let hook = self.reply_hook.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(hook) = hook {
             hook(reply);
+        }
+    }
+
+    /// Lets the hook change a credential.
+    pub(crate) fn change_issue(&self, issue: &mut Value) {
+        let hook = self.issue_hook.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(hook) = hook {
+            hook(issue);
+        }
+    }
+
+    /// The credential that this wish got before.
+    pub(crate) fn issued(&self, wish: &str) -> Option<Value> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).get(wish).cloned()
+    }
+
+    /// The wish got this credential.
+    pub(crate) fn remember_issued(&self, wish: String, credential: Value) {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).insert(wish, credential);
+    }
+
+    /// What a front answers in place of the manager.
+    fn front(&self, endpoint: Endpoint, call: &Call) -> Option<Scripted> {
+        let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        gate.and_then(|gate| gate(endpoint, &call.auth))
+    }
+
+    /// The same wish comes with the same key, and another wish with another one.
+    fn check_wish(&self, endpoint: Endpoint, call: &Call) {
+        let (Some(key), Some(wish)) = (call.header("idempotency-key"), call.text("/csr_pem")) else { return };
+        let mut wishes = self.wishes.lock().unwrap_or_else(PoisonError::into_inner);
+        let what = match wishes.get(key) {
+            Some(before) if before != wish => Some("header idempotency-key: it came before with another csr_pem"),
+            Some(_) => None,
+            None if wishes.values().any(|asked| asked == wish) => {
+                Some("header idempotency-key: this csr_pem came before with another one")
+            }
+            None => None,
+        };
+        wishes.entry(key.to_owned()).or_insert_with(|| wish.to_owned());
+        drop(wishes);
+        if let Some(what) = what {
+            self.records.violation(Violation { received_at: call.received_at, endpoint, what: what.to_owned() });
         }
     }
 
@@ -71,6 +129,7 @@ impl Desk {
         body: Body,
     ) -> Response<Body> {
         let mut call = Call::open(&peer, &parts, (self.clock)());
+        let cut = peer.cut;
         let exists = |e: &Endpoint| *e == Endpoint::Heartbeat || self.paths.contains(e);
         let endpoint = endpoint.filter(exists);
         let (answer, delay) = match endpoint {
@@ -81,6 +140,14 @@ impl Desk {
         self.record(endpoint, call, &answer);
         if delay > Duration::ZERO {
             tokio::time::sleep(delay).await;
+        }
+        match answer.delivery {
+            Delivery::Whole | Delivery::CutAfter(_) => {}
+            Delivery::Hang => std::future::pending().await,
+            Delivery::Cut => {
+                cut.cancel();
+                std::future::pending().await
+            }
         }
         answer.into_response(&http_date((self.clock)()))
     }
@@ -98,7 +165,10 @@ impl Desk {
             let what = refused.message.clone();
             self.records.violation(Violation { received_at: call.received_at, endpoint, what });
         }
-        match self.scripts.next(endpoint) {
+        if checked.is_ok() {
+            self.check_wish(endpoint, call);
+        }
+        match self.scripts.next(endpoint).or_else(|| self.front(endpoint, call)) {
             Some(scripted) => {
                 if scripted.handled {
                     self.handle(endpoint, call, checked).await;

@@ -20,12 +20,14 @@ pub(crate) async fn enroll(desk: &Desk, call: &Call) -> Result<Answer, Refused> 
         let message = "this manager knows one shared token; nobody enrols here";
         return Err(Refused::new(Code::NotApproved, message));
     }
-    let Auth::Bearer(token) = &call.auth else {
-        return Err(Refused::new(Code::InvalidToken, "no enrolment token in the header Authorization"));
-    };
     let request = signing_request(call)?;
+    let token = match &call.auth {
+        Auth::Bearer(token) => Some(token.as_str()),
+        Auth::Certificate { .. } | Auth::Nothing => None,
+    };
     let ask = Ask {
         token,
+        recovers_by_key: desk.recovers_by_key,
         key_sha256: request.key_sha256(),
         server_id: call.text("/server_id").map(str::to_owned),
         hostname: call.text("/hostname").unwrap_or_default(),
@@ -35,7 +37,7 @@ pub(crate) async fn enroll(desk: &Desk, call: &Call) -> Result<Answer, Refused> 
             let body = json!({ "message": "waiting for an administrator", "server_id": server_id });
             Answer::json(202, &body).with("retry-after", ASK_AGAIN_S)
         }
-        Enrolled::As(server_id) => Answer::json(200, &issue(desk, &server_id, &request)?),
+        Enrolled::As(server_id) => Answer::json(200, &issue(desk, call, &server_id, &request)?),
     };
     save(desk).await?;
     Ok(answer)
@@ -47,7 +49,7 @@ pub(crate) async fn renew(desk: &Desk, call: &Call) -> Result<Answer, Refused> {
         return Err(Refused::new(Code::BadRequest, "this manager knows one shared token; there is nothing to renew"));
     }
     desk.authenticate(call)?;
-    let reply = issue(desk, call.server_id(), &signing_request(call)?)?;
+    let reply = issue(desk, call, call.server_id(), &signing_request(call)?)?;
     save(desk).await?;
     Ok(Answer::json(200, &reply))
 }
@@ -57,7 +59,22 @@ fn signing_request(call: &Call) -> Result<SigningRequest, Refused> {
         .map_err(|error| Refused::new(Code::BadRequest, format!("/csr_pem: {error:#}")))
 }
 
-fn issue(desk: &Desk, server_id: &str, request: &SigningRequest) -> Result<Value, Refused> {
+/// The credential of a wish: a request that comes again with its `Idempotency-Key` gets the same one again.
+fn issue(desk: &Desk, call: &Call, server_id: &str, request: &SigningRequest) -> Result<Value, Refused> {
+    let wish = format!("{server_id} {} {}", call.header("idempotency-key").unwrap_or_default(), request.key_sha256());
+    let mut reply = match desk.issued(&wish) {
+        Some(before) => before,
+        None => {
+            let fresh = new_credential(desk, server_id, request)?;
+            desk.remember_issued(wish, fresh.clone());
+            fresh
+        }
+    };
+    desk.change_issue(&mut reply);
+    Ok(reply)
+}
+
+fn new_credential(desk: &Desk, server_id: &str, request: &SigningRequest) -> Result<Value, Refused> {
     let now = (desk.clock)();
     let until = now.saturating_add(i64::try_from(desk.credential_life.as_millis()).unwrap_or(i64::MAX));
     let mut reply = json!({

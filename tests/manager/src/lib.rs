@@ -35,5 +35,5 @@ pub use fleet::Fleet;
 pub use manager::Manager;
 pub use options::{Clock, EnrolToken, Mode, Options, Tls, wall_clock};
 pub use record::{Auth, Received, Request, Violation};
-pub use script::Scripted;
+pub use script::{Delivery, Scripted};
 pub use store::write_file;

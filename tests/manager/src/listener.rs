@@ -62,13 +62,17 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, desk: Arc<Desk>, connec
     };
     let certificates = stream.get_ref().1.peer_certificates();
     let certificate = certificates.and_then(|chain| chain.first()).map(|leaf| sha256_hex(leaf));
-    let routes = router(&desk, &Peer { connection_id, certificate });
+    let cut = CancellationToken::new();
+    let routes = router(&desk, &Peer { connection_id, certificate, cut: cut.clone() });
     // An agent keeps its connection from beat to beat: hyper's own 30 s for the next request would cut it just then.
     // An error here is a client that hung up: nobody is left to tell.
-    let _ = http1::Builder::new()
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
-        .await;
+    let mut builder = http1::Builder::new();
+    let serving =
+        builder.header_read_timeout(None).serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    tokio::select! {
+        _ = serving => {}
+        () = cut.cancelled() => {}
+    }
 }
 
 /// Every path goes to the desk; it knows what belongs there, and what is to be written down of the rest.

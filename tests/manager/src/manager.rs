@@ -7,9 +7,9 @@ use crate::endpoint::Endpoint;
 use crate::fleet::Fleet;
 use crate::listener;
 use crate::options::{EnrolToken, Mode, Options, wall_clock};
-use crate::record::{Received, Records, Request, Violation};
+use crate::record::{Auth, Received, Records, Request, Violation};
 use crate::script::{Scripted, Scripts};
-use crate::tls;
+use crate::tls::{self, FrontTrust};
 use anyhow::Context as _;
 use serde_json::Value;
 use std::fmt;
@@ -27,6 +27,7 @@ use uuid::Uuid;
 pub struct Manager {
     addr: SocketAddr,
     fingerprint: String,
+    front: FrontTrust,
     desk: Arc<Desk>,
     down: watch::Sender<bool>,
     cancel: DropGuard,
@@ -52,7 +53,8 @@ impl Manager {
             fleet.agents(|agents| agents.set_shared_tokens(std::slice::from_ref(token)));
         }
         let identity = fleet.server_identity(options.identity)?;
-        let tls = tls::config(&fleet, &identity, &options.mode, &clock)?;
+        let front = FrontTrust::default();
+        let tls = tls::config(&fleet, &identity, &options.mode, &clock, &front)?;
         let listener =
             TcpListener::bind(options.bind).await.with_context(|| format!("can't listen on {}", options.bind))?;
         let addr = listener.local_addr()?;
@@ -70,6 +72,11 @@ impl Manager {
             busy: watch::Sender::new(false),
             desired: watch::Sender::new(None),
             reply_hook: Mutex::default(),
+            issue_hook: Mutex::default(),
+            gate: Mutex::default(),
+            recovers_by_key: options.recovers_by_key,
+            wishes: Mutex::default(),
+            given: Mutex::default(),
         });
         let cancel = CancellationToken::new();
         let down = watch::Sender::new(false);
@@ -77,7 +84,7 @@ impl Manager {
         let serve = listener::serve(listener, acceptor, Arc::clone(&desk), down.subscribe(), cancel.clone());
         let serving = tokio::spawn(serve);
         let fingerprint = sha256_hex(&identity.certificate);
-        Ok(Self { addr, fingerprint, desk, down, cancel: cancel.drop_guard(), serving })
+        Ok(Self { addr, fingerprint, front, desk, down, cancel: cancel.drop_guard(), serving })
     }
 
     /// Cuts all connections and frees the port. What it knew goes on in [`Manager::fleet`].
@@ -184,6 +191,43 @@ impl Manager {
     /// Replies to heartbeats are what they were again.
     pub fn reset_reply(&self) {
         *self.desk.reply_hook.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Changes each credential that enrolment and renewal give before it is sent; what it makes of it is sent unchecked.
+    pub fn set_issue(&self, change: impl Fn(&mut Value) + Send + Sync + 'static) {
+        *self.desk.issue_hook.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(change));
+    }
+
+    /// Credentials are sent as they are again.
+    pub fn reset_issue(&self) {
+        *self.desk.issue_hook.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// A front stands before the manager and answers in its place wherever `gate` gives an answer.
+    pub fn set_gate(&self, gate: impl Fn(Endpoint, &Auth) -> Option<Scripted> + Send + Sync + 'static) {
+        *self.desk.gate.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(gate));
+    }
+
+    /// No front answers any more.
+    pub fn reset_gate(&self) {
+        *self.desk.gate.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The front trusts the client certificates that agents have now and no others: TLS ends by an alert for a newer one. `false`:
+    /// it trusts all that the authority has signed.
+    pub fn set_front_is_behind(&self, is_behind: bool) {
+        let present = || self.enrolled().into_iter().flat_map(|agent| agent.certificates).collect();
+        self.front.only(is_behind.then(present));
+    }
+
+    /// The credentials that an agent has shown so far count no more.
+    pub fn revoke(&self, server_id: &str) {
+        self.desk.fleet.agents(|agents| {
+            if let Some(agent) = agents.get_mut(server_id) {
+                agent.certificates.clear();
+                agent.secrets.clear();
+            }
+        });
     }
 
     /// Queues answers of an endpoint; each is given once, before anything else is.

@@ -91,6 +91,8 @@ pub struct Options {
     pub max_heartbeat_bytes: usize,
     /// Client certificates and secrets are good for so long.
     pub credential_life: Duration,
+    /// A host whose credential has ended is known again by its key alone (200); otherwise it waits for an administrator (202).
+    pub recovers_by_key: bool,
     /// So many requests, heartbeats, events and violations are remembered.
     pub history: usize,
 }
@@ -109,6 +111,7 @@ impl Default for Options {
             next_heartbeat_s: 30,
             max_heartbeat_bytes: 256 * 1024,
             credential_life: Duration::from_secs(90 * 24 * 3600),
+            recovers_by_key: false,
             history: 100_000,
         }
     }

@@ -7,6 +7,20 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+/// How an answer goes over the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delivery {
+    /// As it is.
+    #[default]
+    Whole,
+    /// Never: the connection stays open and nothing comes.
+    Hang,
+    /// Never: the connection is closed without a byte.
+    Cut,
+    /// Its head and so many bytes of its body; then the connection is closed.
+    CutAfter(usize),
+}
+
 /// One scripted answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scripted {
@@ -18,6 +32,8 @@ pub struct Scripted {
     pub body: Vec<u8>,
     /// It is sent so much later.
     pub delay: Duration,
+    /// How it goes over the wire.
+    pub delivery: Delivery,
     /// The request is handled as ever, and only its answer is replaced: an answer that was lost on the way.
     pub handled: bool,
 }
@@ -62,6 +78,32 @@ impl Scripted {
         self
     }
 
+    /// Nothing comes, and the connection stays open.
+    #[must_use]
+    pub fn hang() -> Self {
+        Self { delivery: Delivery::Hang, ..Self::status(200) }
+    }
+
+    /// The connection is closed without an answer.
+    #[must_use]
+    pub fn cut() -> Self {
+        Self { delivery: Delivery::Cut, ..Self::status(200) }
+    }
+
+    /// The connection is closed in the middle of the body.
+    #[must_use]
+    pub const fn cut_after(mut self, bytes: usize) -> Self {
+        self.delivery = Delivery::CutAfter(bytes);
+        self
+    }
+
+    /// A page as a proxy or a firewall gives it.
+    #[must_use]
+    pub fn page(status: u16) -> Self {
+        let page = format!("<html><head><title>{status}</title></head><body><h1>{status}</h1>nginx</body></html>");
+        Self::raw(status, "text/html", page.as_bytes())
+    }
+
     /// The request is handled as ever, and only its answer is replaced.
     #[must_use]
     pub const fn handled(mut self) -> Self {
@@ -71,7 +113,7 @@ impl Scripted {
 
     /// The answer in it.
     pub(crate) fn into_answer(self) -> Answer {
-        Answer { status: self.status, headers: self.headers, body: self.body }
+        Answer { status: self.status, headers: self.headers, body: self.body, delivery: self.delivery }
     }
 }
 

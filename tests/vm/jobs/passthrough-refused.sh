@@ -30,10 +30,12 @@ echo $H100 >$EXTRAS/framebuffer
 check "the kernel has its console on the H100" test -e $PCI/devices/$H100/graphics/fb0
 echo $H100 >$EXTRAS/mdev
 echo 'two words' >$PCI/devices/$H100/driver_override
-says mig=Enabled "virtualization='Host VGPU'" pid=4000000
+says mig=Enabled "virtualization='Host VGPU'" persistence=Enabled pid=4000000
 keep_world
-refused $H100 "console_in_use guest_memory in_use mediated_devices member_unreadable mig_enabled vgpu_host" --guest-memory-mib 4096
+refused $H100 "console_in_use guest_memory in_use mediated_devices member_unreadable mig_enabled persistence_mode vgpu_host" --guest-memory-mib 4096
 check "the process that only the driver knows is named" grep -w 4000000 /tmp/said
+check "and the command that ends persistence mode" grep -F "nvidia-smi -i $H100 -pm 0" /tmp/said
+check "and the driver of the frame buffer" grep -E 'frame buffer fb[0-9]+ \(.+\)' /tmp/said
 echo none >$EXTRAS/framebuffer
 echo none >$EXTRAS/mdev
 echo >$PCI/devices/$H100/driver_override

@@ -6,6 +6,7 @@ mod overlay;
 mod records;
 mod run;
 mod task;
+mod unread;
 
 use model::message::Message;
 

@@ -1,13 +1,15 @@
 //! What is known of GPUs beyond what a look at the host shows: a change is under way, or could not be undone.
 
 use super::records::Records;
-use model::change::{Entry, Phase};
+use model::blocker::Blocker;
+use model::change::{Entry, Phase, Unread};
 use model::condition::{Condition, ConditionStatus};
 use model::judge::unschedulable_reason;
 use model::observation::{CauseLink, ChainLink, Gpu, GpuUse, HostObservation};
+use model::passthrough::scope_of;
 
 /// The observation as everybody is to see it: GPUs that are being changed are `transitioning`, those whose change could not be
-/// undone `quarantined`; `standing` and a condition `gpu_quarantined` stand among the conditions.
+/// undone, or whose record cannot be read, `quarantined`; `standing` and a condition `gpu_quarantined` stand among the conditions.
 #[must_use]
 pub fn overlay(seen: &HostObservation, records: &Records, standing: &[Condition]) -> HostObservation {
     let mut shown = seen.clone();
@@ -17,6 +19,13 @@ pub fn overlay(seen: &HostObservation, records: &Records, standing: &[Condition]
         }
         if records.given(gpu.pci.address).is_some() {
             name_the_way_back(gpu);
+        }
+        if let Some(why) = records.of(gpu.pci.address).and_then(why_quarantined) {
+            quarantine(gpu, &Blocker::Quarantined { why: why.to_owned() });
+        }
+        let unread = scope_of(seen, gpu.pci.address).and_then(|scope| records.unread(&scope).map(Unread::blocker));
+        if let Some(blocker) = unread {
+            quarantine(gpu, &blocker);
         }
     }
     shown.conditions.extend(standing.iter().cloned());
@@ -31,9 +40,6 @@ fn usage(gpu: &Gpu, records: &Records) -> Option<GpuUse> {
         return Some(GpuUse::Transitioning);
     }
     let entry = records.of(address)?;
-    if why_quarantined(entry).is_some() {
-        return Some(GpuUse::Quarantined);
-    }
     // Given away a moment ago, and the last look is older: it must not pass for free.
     (entry.is_given() && gpu.usage != GpuUse::Passthrough).then_some(GpuUse::Transitioning)
 }
@@ -47,12 +53,26 @@ fn withhold(gpu: &mut Gpu, usage: GpuUse) {
     gpu.passthrough.reasons.push(why.to_owned());
 }
 
+/// Nobody may use it, for this reason: it stands in place of what else keeps the GPU from being used, unless that is the GPU's
+/// own fault.
+fn quarantine(gpu: &mut Gpu, why: &Blocker) {
+    withhold(gpu, GpuUse::Quarantined);
+    let is_broken = |link: &CauseLink| link.link != ChainLink::Pci && link.ok == Some(false);
+    let first = gpu.cause_chain.iter().position(is_broken);
+    let policy = || gpu.cause_chain.iter().position(|link| link.link == ChainLink::Policy);
+    if let Some(link) = first.or_else(policy).and_then(|index| gpu.cause_chain.get_mut(index)) {
+        link.ok = Some(false);
+        link.reason = Some(why.to_string());
+        link.remedy = Some(why.remedy());
+    }
+}
+
 /// The binding is one of ours: whoever undid it by hand would leave the record of it behind, and lose what was there before.
 fn name_the_way_back(gpu: &mut Gpu) {
     let address = gpu.pci.address;
     let bound = |link: &&mut CauseLink| link.link == ChainLink::KernelDriver && link.ok == Some(false);
     if let Some(link) = gpu.cause_chain.iter_mut().find(bound) {
-        link.remedy = Some(format!("when no virtual machine uses it: `gpuhostctl passthrough release {address}`"));
+        link.remedy = Some(format!("when no guest uses it: `gpuhostctl passthrough release {address}`"));
     }
 }
 

@@ -1,7 +1,8 @@
 //! Records of what is given away, of what could not be undone, and of what is being changed now.
 
 use model::PciAddress;
-use model::change::{Entry, Phase};
+use model::change::{Entry, Phase, Unread};
+use model::plan::Scope;
 use model::time::BootMillis;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +13,8 @@ pub struct Records {
     entries: BTreeMap<String, Entry>,
     /// Functions of changes that are under way.
     under_way: BTreeSet<PciAddress>,
+    /// Documents of the journal that could not be read.
+    unread: Vec<Unread>,
 }
 
 impl Records {
@@ -61,10 +64,21 @@ impl Records {
         self.entries.values().filter_map(due).min_by_key(|(until, _)| *until)
     }
 
+    /// Documents of the journal that could not be read: what they may be about stays as it is until the daemon starts anew.
+    pub fn keep_unread(&mut self, unread: Vec<Unread>) {
+        self.unread = unread;
+    }
+
+    /// The unreadable document that may be the record of what a change of this scope would touch.
+    #[must_use]
+    pub fn unread(&self, scope: &Scope) -> Option<&Unread> {
+        self.unread.iter().find(|unread| unread.concerns(scope))
+    }
+
     /// There is nothing in them.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.under_way.is_empty()
+        self.entries.is_empty() && self.under_way.is_empty() && self.unread.is_empty()
     }
 
     /// All of them.

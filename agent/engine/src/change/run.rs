@@ -5,14 +5,15 @@ use super::drive::{drive, put};
 use super::lanes::Lanes;
 use super::records::Records;
 use super::task::{Ended, Task, requester};
+use super::unread::{self, Guarded};
 use crate::command::{Actor, Origin};
 use crate::observer::Ask;
 use crate::publish::Publisher;
 use model::blocker::{Blocked, Blocker};
-use model::change::{AtStart, Entry, Machine, Outcome, Phase, at_start, decode};
+use model::change::{AtStart, Entry, Machine, Outcome, Phase, Unread, at_start, sort_out};
 use model::message::Message;
 use model::observation::HostObservation;
-use model::passthrough::scope_of;
+use model::passthrough::{Caution, scope_of};
 use model::plan::Scope;
 use model::policy::{Operation, Policy};
 use model::ports::{ActPort, Clock, JournalFault, JournalPort};
@@ -65,6 +66,8 @@ pub enum News {
         job: JobId,
         /// Its steps in words.
         plan: Vec<String>,
+        /// What is worth knowing of it.
+        cautions: Vec<Caution>,
     },
     /// A step is about to be taken.
     Step {
@@ -114,7 +117,7 @@ struct Waiting {
 
 /// The loop's own state: it is the only writer of lanes and records.
 pub struct Changer<A, J, K> {
-    ports: ChangePorts<A, J, K>,
+    ports: ChangePorts<A, Guarded<J>, K>,
     publisher: Arc<Publisher>,
     observation: watch::Receiver<Arc<HostObservation>>,
     records: watch::Receiver<Arc<Records>>,
@@ -138,8 +141,9 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
         policy: watch::Receiver<Arc<Policy>>,
         news: mpsc::Sender<News>,
     ) -> Self {
+        let ChangePorts { act, journal, clock, boot_id } = ports;
         Self {
-            ports,
+            ports: ChangePorts { act, journal: Arc::new(Guarded::new(journal)), clock, boot_id },
             observation: publisher.seen(),
             records: publisher.records(),
             publisher,
@@ -158,17 +162,33 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
     /// [`RECOVER_WITHIN_MS`] is quarantined.
     ///
     /// # Errors
-    /// The journal cannot be read at all. A document that is no entry is told, and left.
+    /// The journal cannot be read at all. A document that is no entry is reported (condition `change_journal_unreadable`), and
+    /// left as it is.
     pub async fn recover(&mut self) -> Result<(), JournalFault> {
-        for (name, bytes) in self.ports.journal.read_all().await? {
-            match decode(&name, &bytes) {
-                Ok(entry) => self.recover_one(&name, entry).await,
-                Err(fault) => {
-                    tracing::error!(message_id = MESSAGE_CHANGE_RECOVERED, name, error = %fault, "left alone")
-                }
-            }
+        let found = sort_out(self.ports.journal.read_all().await?);
+        self.leave_alone(found.unread);
+        for (name, entry) in found.entries {
+            self.recover_one(&name, entry).await;
         }
         Ok(())
+    }
+
+    /// Documents that could not be read: nothing is written under their names, and what they may be about is not changed.
+    fn leave_alone(&mut self, unread: Vec<Unread>) {
+        for Unread { name, place, why, .. } in &unread {
+            tracing::error!(
+                message_id = Message::ChangeJournalUnreadable.id(),
+                name,
+                why,
+                "the journal entry {place} cannot be read and is left as it is: {why}"
+            );
+        }
+        if let Some(condition) = unread::condition(&unread, self.ports.clock.wall_now()) {
+            self.publisher.stand(condition);
+        }
+        let names = unread.iter().map(|unread| unread.name.clone()).collect();
+        self.ports.journal = Arc::new(self.ports.journal.closing(names));
+        self.publisher.note(|records| records.keep_unread(unread));
     }
 
     async fn recover_one(&mut self, name: &str, entry: Entry) {
@@ -285,6 +305,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             Origin::Bus | Origin::Manager => !change.dry_run,
             Origin::Reconciler => false,
         };
+        self.must_be_read(&scope)?;
         if counts {
             self.keep_rate(change.gpu, actor)?;
         }
@@ -311,6 +332,12 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
         Ok(())
     }
 
+    /// What the GPU comes back to may stand in a document that could not be read.
+    fn must_be_read(&self, scope: &Scope) -> Result<(), Refusal> {
+        let blocker = self.records.borrow().unread(scope).map(Unread::blocker);
+        blocker.and_then(|blocker| Blocked::by(scope.gpu, vec![blocker])).map_or(Ok(()), |it| Err(Refusal::Blocked(it)))
+    }
+
     /// Changes that were made count, attempts that were refused do not: who frees a GPU and asks again is no flood.
     fn keep_rate(&mut self, gpu: PciAddress, actor: Actor) -> Result<(), Refusal> {
         let per_minute = self.policy.borrow().changes_per_minute(requester(actor));
@@ -326,6 +353,8 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
     }
 
     async fn confirm(&self, gpu: PciAddress) -> Result<(), Refusal> {
+        let scope = scope_of(&self.observation.borrow(), gpu);
+        scope.map_or(Ok(()), |scope| self.must_be_read(&scope))?;
         let record = self.records.borrow().given(gpu).cloned();
         let nothing = || Refusal::Conflict { why: format!("{gpu} is not given away: there is nothing to confirm") };
         let standing = record.ok_or_else(nothing)?.in_phase(Phase::Standing);

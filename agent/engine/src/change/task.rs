@@ -8,8 +8,9 @@ use crate::observer::Ask;
 use model::JobId;
 use model::blocker::{Blocked, Blocker};
 use model::change::{Do, Entry, Machine, Outcome, Phase};
+use model::message::Message;
 use model::observation::HostObservation;
-use model::passthrough::{BindRequest, plan_passthrough, plan_release, scope_of};
+use model::passthrough::{BindRequest, Caution, cautions, plan_passthrough, plan_release, scope_of};
 use model::plan::{CloseUp, Plan, Scope, Settled};
 use model::policy::{Operation, Policy, Requester};
 use model::ports::{ActFault, ActPort, Clock, JournalPort};
@@ -71,15 +72,29 @@ impl Task {
     pub(super) async fn run<A: ActPort, J: JournalPort, K: Clock>(self, ports: ChangePorts<A, J, K>) -> Ended {
         match self.plan(&*ports.act).await {
             Err(refusal) => Ended::early(Err(refusal)),
-            Ok((plan, _)) if self.change.dry_run || (plan.steps.is_empty() && !self.has_record_to_close()) => {
-                self.tell_plan(&plan).await;
+            Ok((plan, _, cautions)) if self.is_only_planned(&plan) => {
+                self.tell_plan(&plan, cautions).await;
                 Ended::early(Ok(()))
             }
-            Ok((plan, seen)) => {
-                self.tell_plan(&plan).await;
+            Ok((plan, seen, cautions)) => {
+                for caution in &cautions {
+                    tracing::warn!(
+                        message_id = Message::ChangeBeganWithCare.id(),
+                        gpu_bdf = %self.change.gpu,
+                        "{} of {}: {caution}",
+                        self.change.operation.code(),
+                        self.change.gpu
+                    );
+                }
+                self.tell_plan(&plan, cautions).await;
                 self.make(plan, &seen, &ports).await
             }
         }
+    }
+
+    /// The host is not written to: only the plan was asked for, or there is nothing to do.
+    fn is_only_planned(&self, plan: &Plan) -> bool {
+        self.change.dry_run || (plan.steps.is_empty() && !self.has_record_to_close())
     }
 
     /// Somebody else has taken the GPU back: nothing is to be done but to close the record by which it was given away.
@@ -90,7 +105,7 @@ impl Task {
         }
     }
 
-    async fn plan<A: ActPort>(&self, act: &A) -> Result<(Plan, CloseUp), Refusal> {
+    async fn plan<A: ActPort>(&self, act: &A) -> Result<(Plan, CloseUp, Vec<Caution>), Refusal> {
         let gpu = self.change.gpu;
         let moved = || Refusal::Conflict { why: format!("the IOMMU group of {gpu} changed meanwhile; try again") };
         let host = self.fresh().await?;
@@ -116,7 +131,8 @@ impl Task {
                 plan_release(&host, &seen, &holders, home, &self.policy, (gpu, requester))?
             }
         };
-        if plan.scope == self.scope && plan.stays_in_scope() { Ok((plan, seen)) } else { Err(moved()) }
+        let cautions = cautions(&host, self.change.operation, gpu);
+        if plan.scope == self.scope && plan.stays_in_scope() { Ok((plan, seen, cautions)) } else { Err(moved()) }
     }
 
     /// Looks at the host anew and waits for it: the sources have their own deadlines.
@@ -193,10 +209,10 @@ impl Task {
         }
     }
 
-    async fn tell_plan(&self, plan: &Plan) {
+    async fn tell_plan(&self, plan: &Plan, cautions: Vec<Caution>) {
         if let Some(job) = self.job {
             // A core that has gone wants no news.
-            let _gone = self.news.send(News::Planned { job, plan: plan.in_words() }).await;
+            let _gone = self.news.send(News::Planned { job, plan: plan.in_words(), cautions }).await;
         }
     }
 

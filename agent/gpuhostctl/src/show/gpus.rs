@@ -134,14 +134,14 @@ fn driver(gpu: &GpuView) -> Cell {
     }
 }
 
-/// Who has the GPU, as far as the driver tells.
+/// Who has the GPU, as far as the driver tells. Whether a virtual machine has what is with a vfio driver, nobody was asked.
 pub(crate) fn holders(gpu: &GpuView) -> String {
     let name = |process: &ProcessView| {
         let path = process.name.as_deref().unwrap_or("?");
         format!("{} ({})", path.rsplit('/').next().unwrap_or(path), process.pid)
     };
     match (gpu.usage.as_str(), gpu.metrics.processes.as_deref()) {
-        ("passthrough", _) => "virtual machine".to_owned(),
+        ("passthrough", _) => gpu.driver.clone().unwrap_or_else(|| "vfio".to_owned()),
         (_, None) => "unknown".to_owned(),
         (_, Some([])) => "nobody".to_owned(),
         (_, Some([one])) => name(one),

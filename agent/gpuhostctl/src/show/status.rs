@@ -2,7 +2,7 @@
 
 use super::gpus::summary;
 use crate::failure::Failure;
-use crate::text::{Cell, Look, Table, ago, clean, paint, print as print_lines, print_json};
+use crate::text::{Cell, Look, Table, ago, ahead, clean, paint, print as print_lines, print_json};
 use wire::dbus::host::HostView;
 use wire::dbus::snapshot::Snapshot;
 
@@ -79,11 +79,13 @@ fn iommu(host: &HostView) -> String {
 fn manager(host: &HostView) -> (String, Look) {
     let who = host.manager.as_deref().map(|manager| format!(" with {manager}")).unwrap_or_default();
     let beat = host.last_heartbeat.map(|when| format!(", last heartbeat accepted {}", ago(when))).unwrap_or_default();
+    let wait = host.manager_wait_until.map(|until| format!("; asked to wait {}", ahead(until))).unwrap_or_default();
     let error = host.manager_error.as_deref().map(|error| format!("; {error}")).unwrap_or_default();
     match host.manager_state.as_str() {
-        "ok" => (format!("ok{who}{beat}"), Look::Good),
+        "ok" if wait.is_empty() => (format!("ok{who}{beat}"), Look::Good),
+        "ok" => (format!("ok{who}{beat}{wait}"), Look::Plain),
         "not_enrolled" => ("not enrolled; enrol with: gpuhostctl enroll URL --token-file FILE".to_owned(), Look::Plain),
-        state => (format!("{}{who}{beat}{error}", state.replace('_', " ")), Look::Bad),
+        state => (format!("{}{who}{beat}{wait}{error}", state.replace('_', " ")), Look::Bad),
     }
 }
 

@@ -82,7 +82,8 @@ fn manager(host: &HostView, load: &LoadView) -> Line {
     let since = |when: u64| load.now.map(|now| now.saturating_sub(when));
     if let Some((last, past)) = host.last_heartbeat.and_then(|last| Some((last, since(last)?))) {
         line.push(&format!(", heartbeat {} ago", span(past)), Look::Plain);
-        let next = load.heartbeat_interval_seconds.map(|seconds| last.saturating_add(seconds.saturating_mul(1000)));
+        let usual = load.heartbeat_interval_seconds.map(|seconds| last.saturating_add(seconds.saturating_mul(1000)));
+        let next = usual.map(|usual| usual.max(host.manager_wait_until.unwrap_or(0)));
         let due = next.zip(load.now).and_then(|(next, now)| next.checked_sub(now)).filter(|_| look == Look::Good);
         if let Some(due) = due {
             line.push(&format!(", next in {}", span(due)), Look::Plain);

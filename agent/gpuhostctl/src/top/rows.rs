@@ -142,7 +142,7 @@ fn mig_row(gpu: &GpuView, mig: &MigView) -> Row {
 /// Who uses the GPU; where nobody may, why not.
 fn users(gpu: &GpuView, containers: &Containers) -> (String, Look) {
     match (gpu.usage.as_str(), gpu.metrics.processes.as_deref()) {
-        ("passthrough", _) => ("virtual machine".to_owned(), Look::Plain),
+        ("passthrough", _) => (gpu.driver.clone().unwrap_or_else(|| "vfio".to_owned()), Look::Plain),
         (_, Some([first, ..])) => (user(first, containers), Look::Plain),
         ("mig", Some([]) | None) => {
             let text = if gpu.mig_devices.is_empty() { "no MIG device" } else { "-" };

@@ -93,15 +93,23 @@ fn enroll_hands_the_token_over_by_descriptor() {
     let pin = "ab".repeat(32);
     let args = ["enroll", "https://a.example", "https://b.example:8443", "--pin-sha256", &pin, "--shared"];
     told(&bus, &[&args[..], &["--token-file", file.to_str().unwrap()]].concat());
+    let next = "cd".repeat(32);
     let mut command = program(&bus.address);
-    command.args(["enroll", "https://a.example", "--token-file", "-"]);
+    command.args(["enroll", "https://a.example", "--token-file", "-", "--pin", &pin, "--pin", &next]);
     let ran = finish(command, b"from-a-pipe\n");
     assert_eq!(ran.status, 0, "{ran:?}");
     let got = served.core.got.borrow().clone();
     let first = got[0].enrolment.clone().unwrap();
     assert_eq!(first.urls, ["https://a.example", "https://b.example:8443"]);
-    assert_eq!((first.token.expose(), first.shared, first.pin_sha256), ("from-a-file", true, Some(pin)));
-    assert_eq!(got[1].enrolment.clone().unwrap().token.expose(), "from-a-pipe");
+    assert_eq!((first.token.expose(), first.shared, first.pins.all()), ("from-a-file", true, &[pin.clone()][..]));
+    let second = got[1].enrolment.clone().unwrap();
+    assert_eq!((second.token.expose(), second.pins.all()), ("from-a-pipe", &[pin.clone(), next][..]));
+    let three = ["--pin", &pin, "--pin", &"ef".repeat(32), "--pin", &"01".repeat(32)];
+    let mut command = program(&bus.address);
+    command.args([&["enroll", "https://a.example", "--token-file", "-"][..], &three].concat());
+    let ran = finish(command, b"t");
+    assert!(ran.status == 2 && ran.err.contains("pin-sha256"), "{ran:?}");
+    assert_eq!(served.core.got.borrow().len(), 2);
 }
 
 #[test]

@@ -5,9 +5,11 @@ use crate::rig::private_bus::PrivateBus;
 use crate::rig::{NOBODY, Served, busctl, hosts, until};
 use crate::run::{finish, gpuhostctl, json, program, told};
 use model::enrol::{CheckinState, CheckinStatus};
+use model::time::UnixMillis;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 /// A daemon that has seen a host with two GPUs, one of them usable.
 fn two_gpus() -> (PrivateBus, Served) {
@@ -173,6 +175,13 @@ fn status_fits_a_screen_and_says_what_is_wrong_with_its_remedy() {
     served.core.checkin.send_replace(Arc::new(checkin));
     let text = told(&bus, &["status"]);
     assert!(text.contains("unreachable with manager.example:443; connection refused"), "{text}");
+    let until = SystemTime::now() + Duration::from_secs(4 * 3600 + 1800);
+    let since = until.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let wait_until = Some(UnixMillis(since.as_millis().try_into().unwrap()));
+    let asked_to_wait = CheckinStatus { state: CheckinState::Ok, wait_until, ..CheckinStatus::default() };
+    served.core.checkin.send_replace(Arc::new(asked_to_wait));
+    let text = told(&bus, &["status"]);
+    assert!(text.contains("ok; asked to wait 4 h"), "{text}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod changes;
 mod doctor;
 #[path = "../../../model/tests/doctor/world.rs"]
 mod doctor_world;
+mod kernel_log;
 mod looks;
 mod offline;
 #[path = "../../../gpuhostd/tests/bus/rig/mod.rs"]

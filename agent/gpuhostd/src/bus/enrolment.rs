@@ -1,6 +1,9 @@
 //! What a caller says of an enrolment, checked before anybody is asked whether it may.
 
 use super::options::{Parser, invalid};
+use model::checkin::Pins;
+use model::checkin::manager::shown;
+use model::checkin::pins::PINS_MAX;
 use model::enrol::{EnrolSpec, Secret};
 use model::refusal::Refusal;
 use model::settings::is_https;
@@ -18,7 +21,7 @@ const PIN_MAX_BYTES: usize = 95;
 #[derive(Debug)]
 pub(super) struct EnrolOptions {
     ca_pem: Option<String>,
-    pin_sha256: Option<String>,
+    pins: Pins,
     shared: bool,
 }
 
@@ -26,9 +29,10 @@ impl EnrolOptions {
     /// Takes them out of the caller's options.
     pub(super) fn take(parser: &mut Parser) -> Result<Self, Refusal> {
         let ca_pem = parser.text("ca-pem", CA_MAX_BYTES)?;
-        let pin_sha256 = parser.text("pin-sha256", PIN_MAX_BYTES)?;
+        let given = parser.text("pin-sha256", PIN_MAX_BYTES * PINS_MAX + 1)?;
+        let pins = Pins::given(given.iter().flat_map(|pins| pins.split([',', ' '])).map(str::to_owned).collect());
         let shared = parser.flag("shared")?.unwrap_or(false);
-        if ca_pem.is_some() && pin_sha256.is_some() {
+        if ca_pem.is_some() && !pins.is_empty() {
             return Err(invalid(
                 "pin-sha256",
                 "a pin is trusted instead of authorities: give one of ca-pem and pin-sha256",
@@ -37,21 +41,14 @@ impl EnrolOptions {
         if ca_pem.as_ref().is_some_and(|pem| !pem.contains("-----BEGIN CERTIFICATE-----")) {
             return Err(invalid("ca-pem", "there is no CERTIFICATE block in it: expected a PEM file's content"));
         }
-        if pin_sha256.as_ref().is_some_and(|pin| !is_sha256(pin)) {
-            return Err(invalid("pin-sha256", "expected the SHA-256 of a certificate: 64 hexadecimal digits"));
-        }
-        Ok(Self { ca_pem, pin_sha256, shared })
+        let pins = pins.normal().map_err(|fault| invalid("pin-sha256", fault.to_string()))?;
+        Ok(Self { ca_pem, pins, shared })
     }
 
     /// The wish, whole.
     pub(super) fn spec(self, urls: Vec<String>, token: Secret) -> EnrolSpec {
-        EnrolSpec { urls, token, shared: self.shared, ca_pem: self.ca_pem, pin_sha256: self.pin_sha256 }
+        EnrolSpec { urls, token, shared: self.shared, ca_pem: self.ca_pem, pins: self.pins }
     }
-}
-
-fn is_sha256(pin: &str) -> bool {
-    let digits: String = pin.chars().filter(|c| *c != ':').collect();
-    digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// The addresses, where each is an https address with a host in it.
@@ -62,8 +59,8 @@ pub(super) fn checked_urls(urls: Vec<String>) -> Result<Vec<String>, Refusal> {
     match urls.iter().find(|url| url.len() > URL_MAX_BYTES || !is_https(url)) {
         None => Ok(urls),
         Some(bad) => {
-            let shown: String = bad.chars().take(64).collect();
-            Err(invalid("urls", format!("{shown:?} is no address of a manager: expected https://host[:port]")))
+            let why = format!("{:?} is no address of a manager: expected https://host[:port]", shown(bad));
+            Err(invalid("urls", why))
         }
     }
 }
@@ -89,6 +86,8 @@ mod tests {
         for url in bad {
             assert!(checked_urls(vec![url.to_owned()]).is_err(), "{url:?}");
         }
+        let said = checked_urls(vec!["https://joe:hunter2@manager.example".to_owned()]).unwrap_err().to_string();
+        assert!(said.contains("manager.example") && !said.contains("hunter2"), "{said}");
         assert!(checked_urls(Vec::new()).is_err());
         assert!(checked_urls(vec![format!("https://{}", "a".repeat(4096))]).is_err());
     }
@@ -97,6 +96,8 @@ mod tests {
     fn trust_is_given_in_one_way_and_has_its_form() {
         let pin = "ab:".repeat(31) + "ab";
         assert!(take(&[("pin-sha256", &pin)]).is_ok());
+        assert_eq!(take(&[("pin-sha256", &format!("{pin},{pin}"))]).unwrap().pins.all().len(), 2);
+        assert!(take(&[("pin-sha256", &format!("{pin},{pin},{pin}"))]).is_err());
         for bad in [vec![("pin-sha256", "abcd")], vec![("ca-pem", "not a certificate")]] {
             assert_eq!(take(&bad).unwrap_err().code(), "invalid_argument");
         }

@@ -118,8 +118,8 @@ impl HostObject {
 
     /// Enrols with a manager. The token is read from a pipe, file or socket (at most 4 KiB), so that it stands in no message.
     /// urls: https addresses, the first that answers is used. Action: org.gpuhost.agent1.manage-enrolment. Options: ca-pem (s:
-    /// the only authorities to trust), pin-sha256 (s: the certificate to trust instead), shared (b: the token is a shared one
-    /// that is kept and sent with each heartbeat), auth.no-user-interaction (b).
+    /// the only authorities to trust), pin-sha256 (s: the certificate to trust instead, or two with a comma between them), shared
+    /// (b: the token is a shared one that is kept and sent with each heartbeat), auth.no-user-interaction (b).
     #[zbus(out_args("job"))]
     async fn enroll(
         &self,
@@ -371,6 +371,12 @@ impl HostObject {
     #[zbus(property)]
     fn manager_error(&self) -> Result<String> {
         self.face.value("ManagerError", |host| host.manager_error.clone())
+    }
+
+    /// Until when the manager asked not to be asked, in milliseconds since 1970-01-01 UTC. May have no value.
+    #[zbus(property)]
+    fn manager_wait_until(&self) -> Result<u64> {
+        self.face.value("ManagerWaitUntil", |host| host.manager_wait_until)
     }
 
     /// Properties that have no value now, with the reason.

@@ -57,6 +57,7 @@ pub(super) fn job_view(job: &Job) -> JobView {
         progress: job.progress,
         current_step: job.current_step.clone(),
         plan: job.plan.clone(),
+        cautions: job.cautions.clone(),
         started_by_uid: job.started_by.uid,
         started_by: started_by.to_owned(),
         started_at: millis(job.started_at),
@@ -127,6 +128,12 @@ impl JobObject {
     #[zbus(property)]
     fn plan(&self) -> Vec<String> {
         self.0.now().plan.clone()
+    }
+
+    /// What is worth knowing of the change and stands in nobody's way, in words: that a GPU which is not well may hang its driver.
+    #[zbus(property)]
+    fn cautions(&self) -> Vec<String> {
+        self.0.now().cautions.clone()
     }
 
     /// bus, manager or reconciler.

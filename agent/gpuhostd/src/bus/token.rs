@@ -5,6 +5,7 @@ use model::enrol::Secret;
 use model::refusal::Refusal;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::stat::SFlag;
+use secrecy::zeroize::Zeroizing;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -53,19 +54,19 @@ fn unreadable(errno: nix::errno::Errno) -> Refusal {
 fn read_token(from: &OwnedFd) -> Result<Secret, Refusal> {
     refuse_endless(from)?;
     let until = Instant::now() + READ_DEADLINE;
-    let mut bytes = Vec::new();
-    let mut chunk = [0; TOKEN_MAX_BYTES];
+    let mut bytes = Zeroizing::new(Vec::with_capacity(TOKEN_MAX_BYTES * 2));
+    let mut chunk = Zeroizing::new([0; TOKEN_MAX_BYTES]);
     loop {
         wait_readable(from, until)?;
-        let count = nix::unistd::read(from, &mut chunk).map_err(unreadable)?;
+        let count = nix::unistd::read(from, &mut *chunk).map_err(unreadable)?;
         let Some(part) = chunk.get(..count).filter(|part| !part.is_empty()) else { break };
         bytes.extend_from_slice(part);
         if bytes.len() > TOKEN_MAX_BYTES {
             return Err(invalid("token", format!("longer than {TOKEN_MAX_BYTES} bytes")));
         }
     }
-    let text = String::from_utf8(bytes).map_err(|_| invalid("token", "it is not UTF-8 text"))?;
-    let secret = Secret::new(&text);
+    let text = std::str::from_utf8(&bytes).map_err(|_| invalid("token", "it is not UTF-8 text"))?;
+    let secret = Secret::new(text);
     if secret.is_empty() || secret.expose().chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(invalid("token", "expected one word without spaces or control characters"));
     }

@@ -1,143 +1,102 @@
-//! One heartbeat: sent, answered, and what the answer changes here.
+//! One heartbeat on its way: sent, sent once more where the connection was given up under it, and answered.
 
-use crate::checkin::credentials;
-use crate::checkin::identity::Credential;
-use crate::checkin::life::Life;
-use crate::checkin::task::Task;
-use model::checkin::skew::skew_ms;
-use model::checkin::{Answer, Beat, Machine, Trouble};
-use model::enrol::{CheckinState, Secret};
-use model::message::Message;
+use crate::checkin::answers::accepted;
+use crate::checkin::fault::Unanswered;
+use crate::checkin::http::{Exchange, GZIP_ABOVE_BYTES, Post};
+use crate::checkin::report::Report;
+use crate::checkin::transport::Way;
+use model::checkin::{Answer, Beat, Code, Refused};
+use model::host_facts::CpuTicks;
 use model::ports::Clock;
 use model::time::BootMillis;
+use std::sync::Arc;
 use wire::manager::reply::HeartbeatReply;
 
-/// The answer in words, for the status and the log.
-pub(super) fn words(answer: &Answer) -> Option<String> {
-    match answer {
-        Answer::Accepted(_) => None,
-        Answer::Refused(refused) => Some(refused.words()),
-        Answer::Failed(fault) => Some(fault.said.clone()),
-    }
+/// A heartbeat is never larger than this.
+const HEARTBEAT_MAX_BYTES: usize = 256 * 1024;
+
+/// A heartbeat that is to be sent.
+#[derive(Debug)]
+pub(super) struct BeatOut {
+    /// The way to the manager.
+    pub(super) way: Way,
+    /// To whom, with what.
+    pub(super) beat: Beat,
+    /// This host's id.
+    pub(super) server_id: String,
+    /// What it says.
+    pub(super) report: Report,
+    /// The manager takes gzip; `None` where it has not been asked yet.
+    pub(super) gzip: Option<bool>,
 }
 
-impl<C: Clock> Task<C> {
-    /// Sends a heartbeat and takes the answer in.
-    pub(super) async fn beat(&mut self, mut beat: Beat) {
-        if self.life.is_shared() {
-            self.check_file().await;
-            if let Some(machine) = &self.machine {
-                beat.credential = machine.credential();
+/// A heartbeat that is back.
+#[derive(Debug)]
+pub(super) struct BeatBack {
+    /// The way.
+    pub(super) way: Way,
+    /// As it was sent last: its number may have risen.
+    pub(super) beat: Beat,
+    /// When it was sent last.
+    pub(super) sent_at: BootMillis,
+    /// CPU time when it was sent.
+    pub(super) cpu: Option<CpuTicks>,
+    /// It would have been compressed if it were known that the manager takes it.
+    pub(super) curious: bool,
+    /// It went compressed, and a front may have refused it for that.
+    pub(super) packing_refused: bool,
+    /// What came of it.
+    pub(super) answer: Result<HeartbeatReply, Answer>,
+}
+
+/// Sends it.
+pub(super) async fn send<C: Clock>(out: BeatOut, clock: Arc<C>) -> BeatBack {
+    let BeatOut { mut way, mut beat, server_id, report, gzip } = out;
+    let mut sent_at = clock.boot_now();
+    let (mut large, mut answer) = (false, Ok(HeartbeatReply::default()));
+    for again in [false, true] {
+        let body = match report.body(&server_id, &beat, &*clock) {
+            Ok(body) => body,
+            Err(fault) => {
+                answer = Err(Answer::Failed(fault));
+                break;
+            }
+        };
+        if let Some(refused) = too_large(&body) {
+            answer = Err(Answer::Refused(refused));
+            break;
+        }
+        large = body.len() > GZIP_ABOVE_BYTES;
+        match once(&mut way, &beat, &body, large && gzip == Some(true)).await {
+            Err(lost) if lost.lost_before_answer && !again => {
+                // The other side had given the connection up; whoever read the first one must not take the second for a copy.
+                tracing::debug!(manager = %beat.manager, seq = beat.seq, why = lost.fault.said, "the kept connection was closed; once more on a new one");
+                beat.seq = clock.boot_now().0.max(beat.seq.saturating_add(1));
+                sent_at = clock.boot_now();
+            }
+            Err(lost) => {
+                answer = Err(Answer::Failed(lost.fault));
+                break;
+            }
+            Ok(exchange) => {
+                answer = accepted(&beat.manager, exchange, clock.wall_now()).map(HeartbeatReply::read);
+                break;
             }
         }
-        let Some(identity) = self.life.identity().cloned() else { return };
-        self.last_seq = beat.seq;
-        let sent = self.clock.boot_now();
-        let cpu = self.sight.seen.host.cpu.get();
-        let result = self.send_beat(&identity, &beat).await;
-        let now = self.clock.boot_now();
-        match result {
-            Ok(reply) => {
-                tracing::debug!(manager = %beat.manager, seq = beat.seq, server_id = %identity.server_id, "heartbeat accepted");
-                self.sight.cpu_before = cpu;
-                self.accepted(now, sent, &beat, reply).await;
-            }
-            Err(answer) => self.not_accepted(now, &beat, answer).await,
-        }
     }
+    let packed = large && gzip == Some(true);
+    let packing_refused = packed && matches!(&answer, Err(Answer::Refused(refused)) if refused.may_be_the_packing());
+    let cpu = report.seen.host.cpu.get();
+    BeatBack { way, beat, sent_at, cpu, curious: large && gzip.is_none(), packing_refused, answer }
+}
 
-    async fn not_accepted(&mut self, now: BootMillis, beat: &Beat, answer: Answer) {
-        let why = format!("{}: {}", beat.manager, words(&answer).unwrap_or_default());
-        tracing::debug!(manager = %beat.manager, seq = beat.seq, why, "heartbeat not accepted");
-        self.publisher.failed(&why);
-        let before = self.trouble();
-        if let Some(machine) = &mut self.machine {
-            machine.on_answer(now, answer);
-        }
-        let after = self.trouble();
-        if after != before
-            && matches!(after, Some(Trouble::RejectedReport | Trouble::RateLimited | Trouble::PerhapsDeleted))
-        {
-            tracing::warn!(message_id = Message::ReportRefused.id(), manager = %beat.manager, seq = beat.seq, why, "the manager refuses the report");
-        }
-        if after == Some(Trouble::Deleted) {
-            self.publish();
-            self.go_forgotten().await;
-        }
-    }
+async fn once(way: &mut Way, beat: &Beat, body: &[u8], gzip: bool) -> Result<Exchange, Unanswered> {
+    let path = way.settings().paths.heartbeat.clone();
+    way.post(&beat.manager, Post { path: &path, body, gzip, bearer: None, idempotency_key: None }).await
+}
 
-    fn trouble(&self) -> Option<Trouble> {
-        self.machine.as_ref().and_then(|m| m.trouble()).map(|(trouble, _)| *trouble)
-    }
-
-    async fn accepted(&mut self, now: BootMillis, sent: BootMillis, beat: &Beat, reply: HeartbeatReply) {
-        let wall = self.clock.wall_now();
-        let skew = reply.server_time.map(|server| skew_ms(server, wall, now.since(sent)));
-        self.publisher.accepted(wall, skew);
-        self.enabled = reply.enabled.unwrap_or(self.enabled);
-        let news_of_managers = !reply.steering.managers.is_empty();
-        if let Some(machine) = &mut self.machine {
-            machine.on_answer(now, Answer::Accepted(reply.steering));
-        }
-        self.settle(beat.credential).await;
-        if news_of_managers {
-            self.keep_managers().await;
-        }
-        if let Some(token) = reply.next_token.filter(|_| self.life.is_shared()) {
-            self.keep_next_token(token).await;
-        }
-        self.renew_if_due(&beat.manager, reply.rotate_credential).await;
-    }
-
-    /// The credential has worked: the older ones go.
-    async fn settle(&mut self, index: usize) {
-        let Some(identity) = self.life.identity_mut() else { return };
-        if !credentials::settle(identity, index) {
-            return;
-        }
-        let count = identity.credentials.len();
-        if let Some(machine) = &mut self.machine {
-            machine.settled(count);
-        }
-        self.keep_identity().await;
-    }
-
-    /// The list of the reply, with the configured ones behind it, survives a restart.
-    async fn keep_managers(&mut self) {
-        let Some(managers) = self.machine.as_ref().map(Machine::managers) else { return };
-        let Some(identity) = self.life.identity_mut() else { return };
-        if identity.managers != managers {
-            identity.managers = managers;
-            self.keep_identity().await;
-        }
-    }
-
-    /// The shared token that will come into force: kept beside the one in use, and tried once that one is refused.
-    async fn keep_next_token(&mut self, token: Secret) {
-        let Some(identity) = self.life.identity_mut() else { return };
-        let before = identity.credentials.len();
-        credentials::add(identity, Credential::SharedToken { token });
-        let count = identity.credentials.len();
-        if count != before {
-            tracing::info!("the manager announced its next token; it is kept until the present one is refused");
-            self.keep_identity().await;
-            self.credentials_changed(count, None);
-        }
-    }
-
-    /// Says goodbye as far as the manager listens, and wipes what is kept.
-    pub(super) async fn leave(&mut self) -> Result<(), model::refusal::Refusal> {
-        self.say_goodbye().await;
-        let wiped = self.store.wipe().await;
-        self.life = Life::Alone(CheckinState::NotEnrolled);
-        self.machine = None;
-        self.token_file = None;
-        self.wipe_at = None;
-        self.enabled = true;
-        self.publisher.anew();
-        wiped.map_err(|fault| model::refusal::Refusal::HostFault {
-            attempted: "wipe the credentials".to_owned(),
-            said: fault.to_string(),
-        })
-    }
+fn too_large(body: &[u8]) -> Option<Refused> {
+    let message = format!("the report of {} bytes was not sent", body.len());
+    let code = Some(Code::TooLarge);
+    (body.len() > HEARTBEAT_MAX_BYTES).then_some(Refused { status: 413, code, message, retry_after_s: None })
 }

@@ -1,258 +1,230 @@
-//! Enrolment: by the machine, unattended, or at once because a person asked for it.
+//! Asking one manager for an identity: what is sent, and what of the answer is kept.
 
-use crate::checkin::identity::{Identity, Pending, SCHEMA, Trust};
-use crate::checkin::life::Life;
-use crate::checkin::renewal::credential_of;
-use crate::checkin::request::local;
-use crate::checkin::task::Task;
-use crate::checkin::tls::normal_pin;
-use model::checkin::{Answer, Beat, Fault, FaultKind, ManagerAddress, Meaning, Omit};
-use model::enrol::{EnrolSpec, Secret};
-use model::message::Message;
-use model::ports::Clock;
-use model::refusal::Refusal;
-use wire::manager::enroll::EnrollResponse;
+use crate::checkin::answers::{accepted, garbled};
+use crate::checkin::http::Post;
+use crate::checkin::identity::{Credential, Identity, Pending, SCHEMA, Trust};
+use crate::checkin::key;
+use crate::checkin::store::IdentityStore;
+use crate::checkin::token_file;
+use crate::checkin::transport::{Way, local};
+use crate::checkin::tryon::try_on;
+use crate::checkin::version::{self, BEFORE_ENROLMENT};
+use crate::checkin::wake::{new_pending, this_machine};
+use model::checkin::features::Features;
+use model::checkin::{Answer, Code, EnrolFor, ManagerAddress, Refused};
+use model::enrol::Secret;
+use model::observation::HostObservation;
+use model::settings::ManagerSettings;
+use model::time::UnixMillis;
+use std::sync::Arc;
+use wire::manager::agent::AgentInfo;
+use wire::manager::enroll::{EnrollRequest, EnrollResponse};
+use wire::manager::gpu;
 
-impl<C: Clock> Task<C> {
-    /// The machine wants an identity from this manager.
-    pub(super) async fn enrol_with(&mut self, manager: &ManagerAddress) {
-        let answer = match self.pending_of_now().await {
-            Ok(pending) => match self.ask_identity(manager, &pending).await {
-                Ok(response) => match self.adopt(response, &pending).await {
-                    Ok(()) => return,
-                    Err(fault) => Answer::Failed(fault),
-                },
-                Err(answer) => answer,
-            },
-            Err(fault) => Answer::Failed(fault),
-        };
-        let why = format!("{manager}: {}", super::beat::words(&answer).unwrap_or_default());
-        tracing::debug!(manager = %manager, why, "no identity");
-        self.publisher.error(&why);
-        let now = self.clock.boot_now();
-        if let Some(machine) = &mut self.machine {
-            machine.on_answer(now, answer);
+/// What an enrolment needs to know of this host.
+#[derive(Debug, Clone)]
+pub(super) struct Applicant {
+    /// Where the enrolment is kept.
+    pub(super) store: IdentityStore,
+    /// The settings.
+    pub(super) settings: Arc<ManagerSettings>,
+    /// The newest observation.
+    pub(super) seen: Arc<HostObservation>,
+    /// The clock as well as it is known.
+    pub(super) wall: UnixMillis,
+    /// The identity that this host has already.
+    pub(super) identity: Option<Identity>,
+}
+
+/// An enrolment that the check-in asks for by itself.
+#[derive(Debug)]
+pub(super) struct EnrolOut {
+    /// The way to the manager.
+    pub(super) way: Way,
+    /// Who is asked.
+    pub(super) manager: ManagerAddress,
+    /// Why.
+    pub(super) why: EnrolFor,
+    /// This host.
+    pub(super) applicant: Applicant,
+    /// The enrolment under way; `None` = it is made from the identity.
+    pub(super) pending: Option<Pending>,
+    /// The manager takes gzip; `None` where it has not been asked yet.
+    pub(super) gzip: Option<bool>,
+    /// How the last try ended.
+    pub(super) last: Option<Refused>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct EnrolBack {
+    /// The way.
+    pub(super) way: Way,
+    /// Who was asked.
+    pub(super) manager: ManagerAddress,
+    /// The enrolment as it was sent.
+    pub(super) pending: Option<Pending>,
+    /// What the manager said of its features on the way; `None` = it was not asked.
+    pub(super) learned: Option<Option<Features>>,
+    /// The identity, which is on disk.
+    pub(super) answer: Result<Won, Answer>,
+}
+
+/// An identity that a manager gave. It is on disk.
+#[derive(Debug)]
+pub(super) struct Won {
+    /// The identity.
+    pub(super) identity: Identity,
+    /// The manager has switched this host on.
+    pub(super) enabled: Option<bool>,
+}
+
+/// Asks.
+pub(super) async fn ask(out: EnrolOut) -> EnrolBack {
+    let EnrolOut { mut way, manager, why, applicant, pending, gzip, last } = out;
+    let pending = match pending {
+        Some(pending) => Ok(pending),
+        None => from_identity(&applicant, why, last.as_ref()).await,
+    };
+    let mut pending = match pending {
+        Ok(pending) => pending,
+        Err(said) => {
+            return EnrolBack { way, manager, pending: None, learned: None, answer: Err(Answer::Failed(local(said))) };
         }
-    }
+    };
+    let mut learned = None;
+    let answer = one(&mut way, &manager, &applicant, &mut pending, why, (gzip, &mut learned)).await;
+    EnrolBack { way, manager, pending: Some(pending), learned, answer }
+}
 
-    /// The enrolment under way; for a host whose manager has lost it, a new one with the token of the file.
-    async fn pending_of_now(&mut self) -> Result<Pending, Fault> {
-        let managers = match &self.life {
-            Life::Enrolling(pending) => return Ok(*pending.clone()),
-            Life::Enrolled(identity) => identity.managers.clone(),
-            Life::Alone(_) => Vec::new(),
-        };
-        let trust = self.life.identity().map(|i| i.trust.clone()).unwrap_or_default();
-        let file = self.settings.enrolment_token_file.clone().unwrap_or_default();
-        let mut file = super::token_file::TokenFile::new(file);
-        let token = match file.news().await {
-            Some(token) => token,
-            None => return Err(local(file.fault().unwrap_or_default())),
-        };
-        let pending = self.new_pending(managers, token, trust).await.map_err(local)?;
-        self.store.keep_pending(&pending).await.map_err(local)?;
-        Ok(pending)
-    }
-
-    /// Takes the identity that a manager gave: on disk first, then in use.
-    async fn adopt(&mut self, response: EnrollResponse, pending: &Pending) -> Result<(), Fault> {
-        let server_id = response.server_id.clone();
-        let mut managers = response.managers.clone();
-        managers
-            .extend(pending.managers.iter().filter(|p| !response.managers.iter().any(|m| m.same_place(p))).cloned());
-        self.enabled = response.enabled.unwrap_or(true);
-        let credential = credential_of(response, pending.key_pem.clone(), self.clock.wall_now());
-        let credentials = credential.into_iter().collect();
-        let trust = pending.trust.clone();
-        let identity = Identity { schema: SCHEMA, server_id, trust, managers, credentials, next_key_pem: None };
-        self.store.keep(&identity).await.map_err(local)?;
-        self.store.end_pending().await.map_err(local)?;
-        tracing::info!(server_id = %identity.server_id, "enrolled");
-        self.begin(identity).await;
-        Ok(())
-    }
-
-    async fn begin(&mut self, identity: Identity) {
-        self.publisher.anew();
-        self.wipe_forgotten().await;
-        self.go_on(identity).await;
-        let now = self.clock.boot_now();
-        self.machine = self.machine.take().map(|m| m.at_once(now));
-    }
-
-    /// A person asks for an enrolment now, with one try at each manager.
-    pub(super) async fn enrol_now(&mut self, spec: EnrolSpec) -> Result<(), Refusal> {
-        if let Some(identity) = self.life.identity() {
-            let why = format!("this host is enrolled as {}; run `gpuhostctl leave` first", identity.server_id);
-            return Err(Refusal::Conflict { why });
+/// The enrolment of a host that has an identity: with its own key and the token of the file.
+async fn from_identity(applicant: &Applicant, why: EnrolFor, last: Option<&Refused>) -> Result<Pending, String> {
+    let identity = applicant.identity.as_ref().ok_or("there is no identity")?;
+    let token = match (&applicant.settings.enrolment_token_file, why) {
+        (Some(path), EnrolFor::First | EnrolFor::Lost) => token_file::read(path).await?.token,
+        // The host may be known again by its key alone: a token helps only where it is good. One that was refused is left out once.
+        (Some(path), EnrolFor::Ended) if !was_refused(last) => {
+            token_file::read(path).await.map(|read| read.token).unwrap_or(Secret::new(""))
         }
-        let (managers, trust) = checked(&spec)?;
-        let trust = match (&trust.pin_sha256, &trust.ca_pem) {
-            (None, None) => self.trust(&trust).await.map_err(|f| unavailable("the manager's trust", f.said))?,
-            (Some(_), _) | (_, Some(_)) => trust,
-        };
-        if spec.shared {
-            self.share_now(spec, managers, trust).await
-        } else {
-            self.ask_now(spec, managers, trust).await
-        }
-    }
+        (Some(_) | None, EnrolFor::Ended) => Secret::new(""),
+        (None, EnrolFor::First | EnrolFor::Lost) => return Err("no enrolment token file is configured".to_owned()),
+    };
+    let own = match (why, last.and_then(|last| last.code)) {
+        // A renewal whose answer was lost may have made its key the one that the manager knows.
+        (EnrolFor::Ended, Some(Code::Conflict)) if identity.next_key_pem.is_some() => identity.next_key_pem.clone(),
+        _ => own_key(identity),
+    };
+    let managers = if identity.enrolled_with.is_empty() { &identity.managers } else { &identity.enrolled_with };
+    new_pending(&applicant.store, own, managers.clone(), token, identity.trust.clone()).await
+}
 
-    async fn ask_now(&mut self, spec: EnrolSpec, managers: Vec<ManagerAddress>, trust: Trust) -> Result<(), Refusal> {
-        let host_fault = |said: String| Refusal::HostFault { attempted: "prepare the enrolment".into(), said };
-        let pending = self.new_pending(managers.clone(), spec.token, trust).await.map_err(host_fault)?;
-        // The key is on disk before it is sent: a retry after a lost answer must come with the same one.
-        self.store.keep_pending(&pending).await.map_err(|fault| host_fault(fault.to_string()))?;
-        let mut last = None;
-        for manager in &managers {
-            match self.ask_identity(manager, &pending).await {
-                Ok(response) => return self.adopt(response, &pending).await.map_err(|fault| host_fault(fault.said)),
-                Err(Answer::Refused(refused)) if refused.meaning() == Meaning::Pending => {
-                    self.wait_for_approval(pending, Answer::Refused(refused), manager).await;
-                    return Ok(());
-                }
-                Err(answer) => {
-                    let next = goes_on(&answer);
-                    let answer = with_fingerprint(manager, answer).await;
-                    last = Some(no(manager, answer));
-                    if !next {
-                        self.end_pending().await;
-                        return Err(no_more(last));
-                    }
-                }
-            }
-        }
-        // The manager may have taken the request and lost the answer: the key stays for the next try, the token does not.
-        let without_token = Pending { token: Secret::new(""), ..pending };
-        self.keep_pending(&without_token).await;
-        Err(no_more(last))
-    }
+fn was_refused(last: Option<&Refused>) -> bool {
+    last.is_some_and(|last| last.status == 401 || last.code == Some(Code::EnrolUsed))
+}
 
-    async fn end_pending(&mut self) {
-        if let Err(fault) = self.store.end_pending().await {
-            tracing::error!(message_id = Message::IdentityNotKept.id(), %fault, "the refused enrolment could not be removed");
-        }
-    }
+/// The key by which a manager knows this host.
+fn own_key(identity: &Identity) -> Option<Secret> {
+    let of_certificate = identity.credentials.iter().rev().find_map(|credential| match credential {
+        Credential::Certificate { key_pem, .. } => Some(key_pem.clone()),
+        Credential::Secret { .. } | Credential::SharedToken { .. } => None,
+    });
+    of_certificate.or_else(|| identity.key_pem.clone())
+}
 
-    async fn wait_for_approval(&mut self, pending: Pending, answer: Answer, manager: &ManagerAddress) {
-        let pending = Pending { waiting: true, ..pending };
-        self.keep_pending(&pending).await;
-        self.publisher.anew();
-        tracing::info!(manager = %manager, "an administrator of the manager must approve this host; it keeps asking");
-        self.ask_for_identity(pending);
-        let now = self.clock.boot_now();
-        if let Some(machine) = self.machine.take() {
-            let mut machine = machine.at_once(now);
-            // The machine is told of the answer that is already here, as if it had asked itself.
-            let _ = machine.next(now, "");
-            machine.on_answer(now, answer);
-            self.machine = Some(machine);
+/// Asks one manager, and keeps the identity that it gives.
+pub(super) async fn one(
+    way: &mut Way,
+    manager: &ManagerAddress,
+    applicant: &Applicant,
+    pending: &mut Pending,
+    why: EnrolFor,
+    (gzip, learned): (Option<bool>, &mut Option<Option<Features>>),
+) -> Result<Won, Answer> {
+    let failed = |said: String| Answer::Failed(local(said));
+    let ours = applicant.identity.as_ref().map(|identity| identity.server_id.as_str());
+    let asked_id = ours.or(applicant.settings.server_id_set());
+    let body = body(applicant, pending, asked_id).await.map_err(failed)?;
+    // Key and request are on disk before they are sent: a retry after a lost answer must come with the same ones.
+    applicant.store.keep_pending(pending).await.map_err(|fault| failed(fault.to_string()))?;
+    let gzip = match gzip {
+        Some(known) => known,
+        None => {
+            let said = tokio::time::timeout(BEFORE_ENROLMENT, version::features(way, manager)).await.unwrap_or(None);
+            *learned = Some(said);
+            said.is_some_and(|features| features.gzip)
         }
-    }
+    };
+    let path = way.settings().paths.enroll.clone();
+    let bearer = Some(&pending.token).filter(|token| !token.is_empty());
+    let post = Post { path: &path, body: &body, gzip, bearer, idempotency_key: Some(&pending.request_id) };
+    let exchange = way.post(manager, post).await.map_err(|lost| Answer::Failed(lost.fault))?;
+    let body = accepted(manager, exchange, applicant.wall)?;
+    let misfit = |said: String| {
+        Answer::Failed(garbled(format!("{manager} answers an enrolment with what is no identity: {said}")))
+    };
+    let response = EnrollResponse::read(body).map_err(|fault| misfit(fault.to_string()))?;
+    let same = ours.filter(|_| why == EnrolFor::Ended);
+    let credential =
+        try_on(&response, &pending.key_pem, same, applicant.wall).map_err(|fault| misfit(fault.to_string()))?;
+    let won = won(applicant, pending, response, credential, way.verified_by());
+    applicant.store.keep(&won.identity).await.map_err(|fault| failed(fault.to_string()))?;
+    applicant.store.end_pending().await.map_err(|fault| failed(fault.to_string()))?;
+    Ok(won)
+}
 
-    async fn share_now(&mut self, spec: EnrolSpec, managers: Vec<ManagerAddress>, trust: Trust) -> Result<(), Refusal> {
-        let host_fault = |said: String| Refusal::HostFault { attempted: "keep the shared token".into(), said };
-        let identity = self.shared_identity(managers.clone(), spec.token, trust).await.map_err(host_fault)?;
-        let mut last = None;
-        for manager in &managers {
-            let seq = self.clock.boot_now().0.max(self.last_seq + 1);
-            self.last_seq = seq;
-            let beat = Beat { manager: manager.clone(), credential: 0, inventory: true, omit: Omit::Nothing, seq };
-            match self.send_beat(&identity, &beat).await {
-                Ok(_) => {
-                    self.store.keep(&identity).await.map_err(|fault| host_fault(fault.to_string()))?;
-                    self.begin(identity).await;
-                    return Ok(());
-                }
-                Err(answer) => {
-                    let next = goes_on(&answer);
-                    let answer = with_fingerprint(manager, answer).await;
-                    last = Some(no(manager, answer));
-                    if !next {
-                        break;
-                    }
-                }
-            }
-        }
-        Err(no_more(last))
+/// The identity that a manager gave.
+fn won(
+    applicant: &Applicant,
+    pending: &Pending,
+    response: EnrollResponse,
+    credential: Credential,
+    verified_by: Option<&Trust>,
+) -> Won {
+    let mut managers = response.managers;
+    managers.extend(
+        pending.managers.iter().filter(|p| !managers.iter().any(|m| m.same_place(p))).cloned().collect::<Vec<_>>(),
+    );
+    let trust = Trust { insecure: false, ..pending.trust.clone() };
+    let trust = trust.with_bundle(response.ca_bundle_pem.as_deref(), verified_by);
+    let before = applicant.identity.as_ref();
+    Won {
+        identity: Identity {
+            schema: SCHEMA,
+            server_id: response.server_id,
+            trust,
+            managers: before.map_or(managers, |identity| identity.managers.clone()),
+            enrolled_with: pending.managers.clone(),
+            key_pem: matches!(credential, Credential::Secret { .. }).then(|| pending.key_pem.clone()),
+            credentials: vec![credential],
+            next_key_pem: None,
+            next_request: None,
+            token_file_sha256: before.and_then(|identity| identity.token_file_sha256.clone()),
+        },
+        enabled: response.enabled,
     }
 }
 
-fn checked(spec: &EnrolSpec) -> Result<(Vec<ManagerAddress>, Trust), Refusal> {
-    let invalid = |argument: &str, why: String| Refusal::InvalidArgument { argument: argument.to_owned(), why };
-    let managers = spec.urls.iter().map(|url| url.parse()).collect::<Result<Vec<ManagerAddress>, _>>();
-    let managers = managers.map_err(|fault| invalid("urls", fault.to_string()))?;
-    if managers.is_empty() {
-        return Err(invalid("urls", "give at least one manager, https://HOST:PORT".to_owned()));
-    }
-    let printable = spec.token.expose().bytes().all(|b| b.is_ascii_graphic());
-    if spec.token.is_empty() || !printable {
-        return Err(invalid("token", "it is empty or holds more than one line of printable ASCII".to_owned()));
-    }
-    let pin_sha256 = spec.pin_sha256.as_deref().map(normal_pin).transpose();
-    let pin_sha256 = pin_sha256.map_err(|fault| invalid("pin-sha256", fault.to_string()))?;
-    Ok((managers, Trust { ca_pem: spec.ca_pem.clone(), pin_sha256, insecure: false }))
-}
-
-/// A certificate that is not trusted is shown, so that a person can compare it and pin it.
-async fn with_fingerprint(manager: &ManagerAddress, answer: Answer) -> Answer {
-    match answer {
-        Answer::Failed(Fault { kind: FaultKind::Tls, said }) => {
-            let said = match super::tls::fingerprint(&manager.base_url()).await {
-                Some(shown) if !said.contains(&shown) => format!("{said}; it shows a certificate with SHA-256 {shown}"),
-                Some(_) | None => said,
-            };
-            Answer::Failed(Fault { kind: FaultKind::Tls, said })
-        }
-        Answer::Failed(_) | Answer::Refused(_) | Answer::Accepted(_) => answer,
-    }
-}
-
-/// After this answer the next manager may still say yes.
-fn goes_on(answer: &Answer) -> bool {
-    match answer {
-        Answer::Failed(_) => true,
-        Answer::Refused(refused) => refused.meaning() == Meaning::OutOfOrder,
-        Answer::Accepted(_) => false,
-    }
-}
-
-fn no_more(last: Option<Refusal>) -> Refusal {
-    last.unwrap_or_else(|| unavailable("the manager", "none was named".to_owned()))
-}
-
-fn unavailable(what: &str, why: String) -> Refusal {
-    Refusal::Unavailable { what: what.to_owned(), why }
-}
-
-fn no(manager: &ManagerAddress, answer: Answer) -> Refusal {
-    match answer {
-        Answer::Failed(Fault { kind: FaultKind::Timeout, .. }) => {
-            let after_ms = u64::try_from(super::tls::TOTAL.as_millis()).unwrap_or(u64::MAX);
-            Refusal::Timeout { what: format!("the manager {manager}"), after_ms }
-        }
-        Answer::Failed(Fault { kind: FaultKind::Local, said }) => {
-            Refusal::HostFault { attempted: format!("enrol with {manager}"), said }
-        }
-        Answer::Failed(fault) => unavailable(&format!("the manager {manager}"), fault.said),
-        Answer::Refused(refused) if refused.meaning() == Meaning::OutOfOrder => {
-            unavailable(&format!("the manager {manager}"), refused.words())
-        }
-        Answer::Refused(refused) => {
-            let why = format!("the manager {manager} {}; {}", refused.words(), remedy(refused.meaning()));
-            Refusal::Conflict { why }
-        }
-        Answer::Accepted(_) => unavailable(&format!("the manager {manager}"), "it gave no identity".to_owned()),
-    }
-}
-
-fn remedy(meaning: Meaning) -> &'static str {
-    match meaning {
-        Meaning::Unauthenticated => "ask the manager's administrator for a new token",
-        Meaning::Duplicate => "the token was used, or another host has this identity; ask the manager's administrator",
-        Meaning::UpgradeRequired => "install the version of gpuhostd that the manager asks for",
-        Meaning::RateLimited => "try again later",
-        Meaning::UnknownAgent | Meaning::Deleted => "check the manager's address and paths",
-        Meaning::Pending | Meaning::BadReport | Meaning::TooLarge | Meaning::OutOfOrder => "see the manager's log",
-    }
+/// The body of the request; the certificate request is made once and kept with the enrolment.
+async fn body(applicant: &Applicant, pending: &mut Pending, server_id: Option<&str>) -> Result<Vec<u8>, String> {
+    let (seen, settings) = (&applicant.seen, &applicant.settings);
+    let hostname = seen.host.hostname.known().ok_or("the host has no name yet: a manager would not know it")?;
+    let csr_pem = match &pending.csr_pem {
+        Some(csr_pem) => csr_pem.clone(),
+        None => key::request(&pending.key_pem, server_id.unwrap_or(hostname)).map_err(|fault| fault.to_string())?,
+    };
+    pending.csr_pem = Some(csr_pem.clone());
+    let request = EnrollRequest {
+        server_id: server_id.map(str::to_owned),
+        provider: settings.provider.clone(),
+        public_hostname: settings.public_hostname_set().map(str::to_owned),
+        public_port: settings.public_port,
+        zone: settings.zone_set().map(str::to_owned),
+        csr_pem,
+        hostname: hostname.clone(),
+        machine_id_hash: this_machine().await?.simple().to_string(),
+        dmi: seen.host.dmi.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect(),
+        agent: AgentInfo::of(seen, env!("CARGO_PKG_VERSION")),
+        inventory: gpu::inventory(seen),
+    };
+    serde_json::to_vec(&request).map_err(|fault| fault.to_string())
 }

@@ -1,30 +1,65 @@
-//! What the host keeps of its enrolment: identity, pending enrolment, and both on disk as whole files with mode 0600.
+//! What the host keeps of its enrolment: identity, pending enrolment, deleted identity, and what the last accepted reply said.
 
-use host::front::{StoreFault, read_bounded, remove, write_atomic};
-use model::checkin::ManagerAddress;
+use crate::checkin::tls::sha256_hex;
+use crate::checkin::tryon::authorities_of;
+use model::checkin::{ManagerAddress, Pins};
 use model::enrol::Secret;
 use model::time::UnixMillis;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
 
-/// Schema of both files; another number is refused, never guessed at.
+/// Schema of the files; another number is refused, never guessed at. A field that was added since has a default.
 pub(super) const SCHEMA: u32 = 1;
-const IDENTITY: &str = "identity.json";
-const PENDING: &str = "enrolment.json";
-const FORGOTTEN: &str = "forgotten.json";
-const FILE_MAX_BYTES: usize = 1024 * 1024;
 
 /// How the manager's certificate is judged.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Trust {
     /// The only authorities, PEM.
     pub(super) ca_pem: Option<String>,
-    /// SHA-256 of the only certificate, 64 lower-case hexadecimal digits.
-    pub(super) pin_sha256: Option<String>,
+    /// Authorities that a manager added to them, PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) added_ca_pem: Option<String>,
+    /// SHA-256 of the configuration's file of authorities beside which they were added: another content of it ends them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) added_beside_sha256: Option<String>,
+    /// SHA-256 of the only certificates, 64 lower-case hexadecimal digits.
+    #[serde(rename = "pin_sha256", default)]
+    pub(super) pins: Pins,
     /// Any certificate: never stored, only from the configuration file.
     #[serde(skip)]
     pub(super) insecure: bool,
+}
+
+impl Trust {
+    /// All authorities in one bundle; `None` = the system's.
+    #[must_use]
+    pub(super) fn authorities(&self) -> Option<String> {
+        let given = self.ca_pem.as_ref()?;
+        Some(self.added_ca_pem.as_ref().map_or_else(|| given.clone(), |added| format!("{given}\n{added}")))
+    }
+}
+
+impl Trust {
+    /// The same with the authorities that a manager adds. They count only where this host verified by authorities of its own
+    /// (`by`), and those stay beside them. Never beside a pin or the system's authorities.
+    #[must_use]
+    pub(super) fn with_bundle(self, bundle_pem: Option<&str>, by: Option<&Self>) -> Self {
+        let by = by.filter(|by| by.pins.is_empty() && !by.insecure).and_then(|by| by.ca_pem.as_deref());
+        let (Some(bundle), Some(own)) = (bundle_pem, by) else { return self };
+        match authorities_of(bundle) {
+            Some(added) => {
+                let is_known = authorities_of(own).as_ref() == Some(&added);
+                let beside = || sha256_hex(own.as_bytes());
+                let added_beside_sha256 = (!is_known && self.ca_pem.is_none()).then(beside);
+                Self { added_ca_pem: Some(added).filter(|_| !is_known), added_beside_sha256, ..self }
+            }
+            None => {
+                tracing::info!(
+                    "the manager's ca_bundle_pem holds no authority that can be read; the ones that were given stay"
+                );
+                self
+            }
+        }
+    }
 }
 
 /// What this host proves itself with.
@@ -93,13 +128,68 @@ pub(super) struct Identity {
     pub(super) server_id: String,
     /// How the manager's certificate is judged.
     pub(super) trust: Trust,
-    /// The managers as last heard of.
+    /// The list of managers that counts.
     pub(super) managers: Vec<ManagerAddress>,
-    /// Credentials, the oldest first. One that has worked makes the older ones go.
+    /// The managers that this host enrolled with: last resorts for ever. A file of before this field has them among `managers`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) enrolled_with: Vec<ManagerAddress>,
+    /// Credentials, the oldest first. One that has worked makes the older ones go, so the first one is the one that worked last.
     pub(super) credentials: Vec<Credential>,
-    /// Key of a renewal that is under way: a retry after a crash must not come with another one.
+    /// Key of a renewal that is under way: a retry, also after a crash, must come with the same one.
     #[serde(default, with = "exposed_option")]
     pub(super) next_key_pem: Option<Secret>,
+    /// The rest of that renewal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) next_request: Option<Request>,
+    /// The key that this host enrolled with, where the credential has none: with it a host is known again.
+    #[serde(default, with = "exposed_option", skip_serializing_if = "Option::is_none")]
+    pub(super) key_pem: Option<Secret>,
+    /// SHA-256 of what the token file held when it was last adopted: the same content is no edit, also after a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) token_file_sha256: Option<String>,
+}
+
+/// A request that may have to be made again: the same wish comes with the same key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Request {
+    /// `Idempotency-Key`.
+    pub(super) id: String,
+    /// The certificate request, PKCS#10 PEM: a signature is another one each time it is made.
+    pub(super) csr_pem: String,
+}
+
+/// What the last accepted reply said, for the time after a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LastReply {
+    /// See [`SCHEMA`].
+    pub(super) schema: u32,
+    /// Whose reply it was: another identity inherits nothing.
+    pub(super) server_id: String,
+    /// Seconds between heartbeats; nothing where the manager never said.
+    #[serde(default)]
+    pub(super) interval_s: Option<u64>,
+    /// The manager has switched this host on.
+    pub(super) enabled: bool,
+    /// The list of managers that is on trial.
+    #[serde(default)]
+    pub(super) offered: Vec<ManagerAddress>,
+    /// The manager that accepted the last heartbeat.
+    #[serde(default)]
+    pub(super) accepted_by: Option<ManagerAddress>,
+    /// The inventory that was accepted last.
+    #[serde(default)]
+    pub(super) inventory: Option<AcceptedInventory>,
+}
+
+/// An inventory that a manager has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct AcceptedInventory {
+    /// The boot in which it was sent.
+    pub(super) boot_id: String,
+    /// Its revision.
+    pub(super) rev: String,
+    /// The version of this agent that sent it.
+    pub(super) version: String,
 }
 
 /// An enrolment that is under way.
@@ -111,6 +201,9 @@ pub(super) struct Pending {
     pub(super) waiting: bool,
     /// Idempotency key of the request.
     pub(super) request_id: String,
+    /// The certificate request; made with the first try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) csr_pem: Option<String>,
     /// The key that the certificate is asked for, PKCS#8 PEM.
     #[serde(with = "exposed")]
     pub(super) key_pem: Secret,
@@ -121,6 +214,9 @@ pub(super) struct Pending {
     pub(super) trust: Trust,
     /// The managers to ask.
     pub(super) managers: Vec<ManagerAddress>,
+    /// The token is the one of the file of the settings, and follows it. A person's own is not replaced by what stands there.
+    #[serde(default)]
+    pub(super) follows_file: bool,
 }
 
 /// An identity that a manager has deleted, kept for a week.
@@ -130,166 +226,6 @@ pub(super) struct Forgotten {
     pub(super) at: UnixMillis,
     /// The identity.
     pub(super) identity: Identity,
-}
-
-/// A file of the identity folder that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum IdentityFault {
-    /// The host refused.
-    #[error(transparent)]
-    Store(#[from] StoreFault),
-    /// It is not what this version writes.
-    #[error("{} is damaged: {source}; restore it from a backup, or remove it and enrol again", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// It was written by another version.
-    #[error("{} has schema {found}, this version knows {SCHEMA}; install the version that wrote it, or remove it and enrol again", path.display())]
-    Schema {
-        /// The file.
-        path: PathBuf,
-        /// Its number.
-        found: u64,
-    },
-    /// The thread that does the work is gone.
-    #[error("the work on the identity folder was cut short")]
-    CutShort,
-}
-
-/// The identity folder.
-#[derive(Debug, Clone)]
-pub(super) struct IdentityStore {
-    dir: PathBuf,
-}
-
-impl IdentityStore {
-    /// The folder `identity` below the state folder, made if it is not there.
-    #[must_use]
-    pub(super) fn below(state_dir: &Path) -> Self {
-        Self { dir: state_dir.join("identity") }
-    }
-
-    /// The identity, if there is one.
-    ///
-    /// # Errors
-    /// There is one that cannot be used.
-    pub(super) async fn identity(&self) -> Result<Option<Identity>, IdentityFault> {
-        self.load(IDENTITY).await
-    }
-
-    /// The enrolment under way, if there is one.
-    ///
-    /// # Errors
-    /// There is one that cannot be used.
-    pub(super) async fn pending(&self) -> Result<Option<Pending>, IdentityFault> {
-        self.load(PENDING).await
-    }
-
-    /// The deleted identity, if there is one.
-    ///
-    /// # Errors
-    /// There is one that cannot be used.
-    pub(super) async fn forgotten(&self) -> Result<Option<Forgotten>, IdentityFault> {
-        self.load(FORGOTTEN).await
-    }
-
-    /// Keeps the identity; on disk when it returns.
-    ///
-    /// # Errors
-    /// The host refused.
-    pub(super) async fn keep(&self, identity: &Identity) -> Result<(), IdentityFault> {
-        self.save(IDENTITY, identity).await
-    }
-
-    /// Keeps the enrolment under way; on disk when it returns.
-    ///
-    /// # Errors
-    /// The host refused.
-    pub(super) async fn keep_pending(&self, pending: &Pending) -> Result<(), IdentityFault> {
-        self.save(PENDING, pending).await
-    }
-
-    /// The enrolment is over.
-    ///
-    /// # Errors
-    /// The host refused.
-    pub(super) async fn end_pending(&self) -> Result<(), IdentityFault> {
-        self.drop_file(PENDING).await
-    }
-
-    /// Moves a deleted identity aside.
-    ///
-    /// # Errors
-    /// The host refused.
-    pub(super) async fn forget(&self, forgotten: &Forgotten) -> Result<(), IdentityFault> {
-        self.save(FORGOTTEN, forgotten).await?;
-        self.drop_file(IDENTITY).await
-    }
-
-    /// Wipes what was moved aside.
-    ///
-    /// # Errors
-    /// The host refused.
-    pub(super) async fn wipe_forgotten(&self) -> Result<(), IdentityFault> {
-        self.drop_file(FORGOTTEN).await
-    }
-
-    /// Wipes everything.
-    ///
-    /// # Errors
-    /// The host refused.
-    pub(super) async fn wipe(&self) -> Result<(), IdentityFault> {
-        for name in [IDENTITY, PENDING, FORGOTTEN] {
-            self.drop_file(name).await?;
-        }
-        Ok(())
-    }
-
-    async fn load<T: DeserializeOwned + Send + 'static>(&self, name: &'static str) -> Result<Option<T>, IdentityFault> {
-        let path = self.dir.join(name);
-        blocking(move || match read_bounded(&path, FILE_MAX_BYTES) {
-            Err(StoreFault::Missing { .. }) => Ok(None),
-            Err(fault) => Err(fault.into()),
-            Ok(bytes) => parse(&path, &bytes).map(Some),
-        })
-        .await
-    }
-
-    async fn save<T: Serialize>(&self, name: &'static str, value: &T) -> Result<(), IdentityFault> {
-        let dir = self.dir.clone();
-        let damaged = |source| IdentityFault::Damaged { path: dir.join(name), source };
-        let bytes = serde_json::to_vec_pretty(value).map_err(damaged)?;
-        blocking(move || {
-            host::front::make_private_dir(&dir)?;
-            Ok(write_atomic(&dir, name, &bytes, 0o600)?)
-        })
-        .await
-    }
-
-    async fn drop_file(&self, name: &'static str) -> Result<(), IdentityFault> {
-        let dir = self.dir.clone();
-        blocking(move || if dir.exists() { Ok(remove(&dir, name)?) } else { Ok(()) }).await
-    }
-}
-
-fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, IdentityFault> {
-    let damaged = |source| IdentityFault::Damaged { path: path.to_owned(), source };
-    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(damaged)?;
-    let schema = value.get("schema").or_else(|| value.get("identity")?.get("schema"));
-    match schema.and_then(serde_json::Value::as_u64) {
-        Some(found) if found != u64::from(SCHEMA) => Err(IdentityFault::Schema { path: path.to_owned(), found }),
-        Some(_) | None => serde_json::from_value(value).map_err(damaged),
-    }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, IdentityFault> + Send + 'static,
-) -> Result<T, IdentityFault> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(IdentityFault::CutShort))
 }
 
 /// Secrets in the files of the identity folder: the one place where they are written out.
@@ -302,7 +238,7 @@ mod exposed {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
-        String::deserialize(from).map(|text| Secret::new(&text))
+        String::deserialize(from).map(Secret::take)
     }
 }
 
@@ -316,6 +252,6 @@ mod exposed_option {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret>, D::Error> {
-        Ok(Option::<String>::deserialize(from)?.map(|text| Secret::new(&text)))
+        Ok(Option::<String>::deserialize(from)?.map(Secret::take))
     }
 }

@@ -1,9 +1,11 @@
 //! Looks at each manager once, for the doctor: how far the way goes, how long its certificate holds, and what its clock says.
 
-use crate::checkin::files::trust;
+use crate::checkin::fault::{innermost, tls_fault};
 use crate::checkin::http::USER_AGENT;
-use crate::checkin::identity::{Credential, Identity, IdentityFault, IdentityStore, Trust};
+use crate::checkin::identity::{Credential, Identity, Trust};
+use crate::checkin::store::{IdentityFault, IdentityStore};
 use crate::checkin::tls::{TOTAL, curious_client};
+use crate::checkin::trust::trust;
 use host::front::StoreFault;
 use model::absence::{Absence, Reading};
 use model::checkin::{ManagerAddress, skew};
@@ -13,10 +15,9 @@ use model::settings::ManagerSettings;
 use model::time::UnixMillis;
 use reqwest::tls::TlsInfo;
 use reqwest::{Client, Response};
-use rustls::CertificateError;
-use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
+use wire::manager::reply::http_date;
 
 /// No more managers are looked at.
 const MANAGERS_MAX: usize = 4;
@@ -122,64 +123,22 @@ async fn ask(client: &Client, url: &str) -> Result<Answer, Option<reqwest::Error
     })
 }
 
-/// `Date: Sun, 06 Nov 1994 08:49:37 GMT`.
+/// The clock of the other side.
 fn date(response: &Response) -> Option<UnixMillis> {
-    let text = response.headers().get(reqwest::header::DATE)?.to_str().ok()?;
-    let parsed = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-    Some(UnixMillis(parsed.as_millisecond()))
+    http_date(response.headers().get(reqwest::header::DATE)?.to_str().ok()?)
 }
 
 fn reach_of(manager: &ManagerAddress, fault: Option<reqwest::Error>) -> Reach {
     let Some(fault) = fault.map(reqwest::Error::without_url) else {
         return Reach::NoAnswer { said: format!("no answer within {} s", TOTAL.as_secs()) };
     };
-    let mut words = Vec::new();
-    let mut at: Option<&(dyn Error + 'static)> = fault.source();
-    let mut tls = None;
-    while let Some(cause) = at {
-        tls = tls.or_else(|| refusal(cause));
-        words.push(cause.to_string());
-        at = cause.source();
-    }
-    let said = words.last().cloned().unwrap_or_else(|| fault.to_string());
-    match tls {
+    let said = innermost(&fault);
+    match tls_fault(&fault) {
         Some((fault, said)) => Reach::Tls { fault, said },
         None if fault.is_dns() => Reach::NoName { said },
         None if fault.is_connect() => Reach::NoConnection { address: manager.to_string(), said },
         None => Reach::NoAnswer { said },
     }
-}
-
-/// What the TLS library says; an `io::Error` hides what it wraps from `source`, and may wrap another one.
-fn refusal(cause: &(dyn Error + 'static)) -> Option<(TlsFault, String)> {
-    if let Some(error) = cause.downcast_ref::<rustls::Error>() {
-        return Some((tls_fault(error), error.to_string()));
-    }
-    refusal(cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)?)
-}
-
-fn tls_fault(error: &rustls::Error) -> TlsFault {
-    use CertificateError as Bad;
-    if let rustls::Error::General(said) = error
-        && said.contains("is pinned")
-    {
-        return TlsFault::Pin;
-    }
-    let rustls::Error::InvalidCertificate(why) = error else { return TlsFault::Other };
-    // A self-signed certificate is its own authority, which rustls takes for none.
-    if matches!(why, Bad::UnknownIssuer) || format!("{why:?}").contains("CaUsedAsEndEntity") {
-        return TlsFault::UnknownIssuer;
-    }
-    if matches!(why, Bad::Expired | Bad::ExpiredContext { .. }) {
-        return TlsFault::Expired;
-    }
-    if matches!(why, Bad::NotValidYet | Bad::NotValidYetContext { .. }) {
-        return TlsFault::NotYetValid;
-    }
-    if matches!(why, Bad::NotValidForName | Bad::NotValidForNameContext { .. }) {
-        return TlsFault::WrongName;
-    }
-    TlsFault::Other
 }
 
 #[cfg(test)]

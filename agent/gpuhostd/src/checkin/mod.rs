@@ -1,24 +1,61 @@
-//! The check-in with a manager: drives the pure machine of `model::checkin` over real HTTPS, and keeps the identity.
+//! The check-in with a manager: drives the pure machines of `model::checkin` over real HTTPS, and keeps the identity.
+//!
+//! # Who does what
+//! One task, the *session task* (`task`), owns everything that can change, and waits for nothing but events: no request and no
+//! file holds it up. It has four parts, each its own master:
+//! - `session`: who this host is (alone, asking, enrolled), its credentials by name, what the last reply said;
+//! - `transport`: the client that keeps the connection to a manager, for the trust and the certificate in force;
+//! - `cadence`: the pure machines that say when what is due (heartbeats and enrolments, renewal, features);
+//! - `status`: what everybody may read of it.
+//!
+//! Whatever takes time runs beside it as a task of its own (`lanes`): at most one of a kind, with all that it needs by value, its
+//! result the only thing that comes back. So a renewal that hangs, a `/version` that is cut off or a disk that does not answer
+//! holds up no heartbeat, and nothing is shared.
+//!
+//! ```text
+//!  jobs ──Ask──►  ┌──────────────┐ ──starts──► Beat · Version · Renewal · Enrolment · ByHand · Goodbye   (HTTPS)
+//!  observation ─► │ session task │ ──starts──► Keeping · Wake · Prepare · TokenFile · TokenWatch        (files)
+//!  settings ────► └──────────────┘ ◄──Back───  each with its result
+//!                        └────────► status (watch)
+//! ```
+//!
+//! One turn of the loop: look at the observation, start what is due (`due`), publish, wait; then take in what came (`took`) or
+//! begin anew (`begin`). What is to be on disk goes through `keeper`, one write at a time; a new credential is used only after it
+//! is there. A request of a kind that must not run beside another one (a person's enrolment, goodbye) holds the others.
 
+mod answers;
 mod beat;
-mod config;
-mod credentials;
+mod begin;
+mod byhand;
+mod cadence;
+mod due;
 mod enrolment;
-mod files;
+mod fault;
+mod goodbye;
 mod http;
 mod identity;
+mod keeper;
 mod key;
+mod lanes;
 mod life;
 pub(crate) mod look;
 mod machine_id;
 mod port;
 mod renewal;
-mod request;
+mod report;
+mod session;
 mod sight;
 mod status;
+mod store;
 mod task;
 mod tls;
 mod token_file;
+mod took;
+mod transport;
+mod trust;
+mod tryon;
+mod version;
+mod wake;
 
 pub use port::CheckinPort;
 
@@ -31,17 +68,31 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Makes the check-in: the port that jobs use, the status to watch, and the task that does the work until cancelled.
-/// Another `[manager]` section in `configured` is taken up at once. `state_dir` must be there; the identity is kept below it. All timers of the protocol run on `clock`.
+/// A check-in that has been made and does nothing until its work is polled.
+pub struct Checkin<F> {
+    /// The port that jobs use.
+    pub port: CheckinPort,
+    /// The status to watch.
+    pub status: watch::Receiver<Arc<CheckinStatus>>,
+    /// The kinds of requests and files that are under way.
+    pub under_way: watch::Receiver<Vec<&'static str>>,
+    /// Works until cancelled.
+    pub work: F,
+}
+
+/// Makes the check-in. Another `[manager]` section in `configured` is taken up at once. `state_dir` must be there; the identity is
+/// kept below it. All timers of the protocol run on `clock`.
 pub fn start<C: Clock>(
     handle: Handle,
     configured: watch::Receiver<Arc<Settings>>,
     state_dir: PathBuf,
     clock: Arc<C>,
     cancel: CancellationToken,
-) -> (CheckinPort, watch::Receiver<Arc<CheckinStatus>>, impl Future<Output = ()> + Send) {
+) -> Checkin<impl Future<Output = ()> + Send> {
     let (port, asks) = port::channel();
     let (publisher, status) = status::Publisher::new(configured.borrow().manager.heartbeat_interval_s);
-    let parts = task::Parts { handle, configured, state_dir, clock, cancel, asks, keep: port.clone(), publisher };
-    (port, status, task::Task::new(parts).run())
+    let (lanes, under_way) = lanes::Lanes::new();
+    let parts =
+        task::Parts { handle, configured, state_dir, clock, cancel, asks, keep: port.clone(), publisher, lanes };
+    Checkin { port, status, under_way, work: task::Task::new(parts).run() }
 }

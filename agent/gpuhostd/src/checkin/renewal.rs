@@ -1,120 +1,78 @@
-//! A new credential before the old one ends, and goodbye: the requests that an enrolled host makes beside heartbeats.
+//! A new credential before the old one ends: asked for beside the heartbeats, tried on, and handed to the session task.
 
-use crate::checkin::credentials;
+use crate::checkin::answers::{accepted, garbled};
 use crate::checkin::http::Post;
-use crate::checkin::identity::{Credential, Identity};
+use crate::checkin::identity::{Credential, Request};
 use crate::checkin::key;
-use crate::checkin::request::{accepted, json, local};
-use crate::checkin::task::Task;
-use model::checkin::renewal::renew_at;
-use model::checkin::{Answer, ManagerAddress, Meaning};
+use crate::checkin::transport::{Way, local};
+use crate::checkin::tryon::try_on;
+use model::checkin::{Answer, ManagerAddress};
 use model::enrol::Secret;
-use model::message::Message;
-use model::ports::Clock;
-use wire::manager::enroll::{Deregister, EnrollResponse, Renewal};
+use model::time::UnixMillis;
+use wire::manager::enroll::{EnrollResponse, Renewal};
 
-/// A renewal that failed is tried again after so long, in milliseconds.
-const AGAIN_AFTER_MS: u64 = 60_000;
-/// A manager without the path is asked again after so long, in milliseconds.
-const NO_PATH_MS: u64 = 3_600_000;
-
-/// The credential that a response of enrolment or renewal gives.
-pub(super) fn credential_of(
-    response: EnrollResponse,
-    key_pem: Secret,
-    from: model::time::UnixMillis,
-) -> Option<Credential> {
-    let until = response.not_after;
-    match (response.cert_chain_pem, response.secret) {
-        (Some(chain_pem), _) => Some(Credential::Certificate { chain_pem, key_pem, from, until }),
-        (None, Some(secret)) => Some(Credential::Secret { secret, from, until }),
-        (None, None) => None,
-    }
+/// A renewal that is to be asked for. Its key and its request are on disk already.
+#[derive(Debug)]
+pub(super) struct RenewalOut {
+    /// The way to the manager.
+    pub(super) way: Way,
+    /// Who is asked.
+    pub(super) manager: ManagerAddress,
+    /// This host's id.
+    pub(super) server_id: String,
+    /// The key that the certificate is for.
+    pub(super) key_pem: Secret,
+    /// The request.
+    pub(super) request: Request,
+    /// The clock as well as it is known.
+    pub(super) wall: UnixMillis,
 }
 
-impl<C: Clock> Task<C> {
-    /// Renews where two thirds of the credential's life are over, or where the manager asks for it.
-    pub(super) async fn renew_if_due(&mut self, manager: &ManagerAddress, asked: bool) {
-        let now = self.clock.boot_now();
-        let wall = self.clock.wall_now();
-        let Some(newest) = self.life.identity().and_then(|i| i.credentials.last()) else { return };
-        let hash = self.machine.as_ref().map_or(0, model::checkin::Machine::hash);
-        let due = newest.life().is_some_and(|(from, until)| wall >= renew_at(from, until, hash));
-        if self.life.is_shared() || now < self.renew_not_before || !(due || asked) {
-            return;
-        }
-        match self.renew(manager).await {
-            Ok(()) => {
-                tracing::info!(manager = %manager, "the credential was renewed; the old one is kept until the new one has worked");
-                self.renew_not_before = now.plus(AGAIN_AFTER_MS);
-            }
-            Err(answer) => {
-                let no_path = matches!(&answer, Answer::Refused(r) if r.meaning() == Meaning::UnknownAgent);
-                let why = crate::checkin::beat::words(&answer).unwrap_or_default();
-                tracing::warn!(message_id = Message::CredentialNotRenewed.id(), manager = %manager, why, "the credential could not be renewed");
-                self.renew_not_before = now.plus(if no_path { NO_PATH_MS } else { AGAIN_AFTER_MS });
-            }
-        }
-    }
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct RenewalBack {
+    /// The way.
+    pub(super) way: Way,
+    /// Who was asked.
+    pub(super) manager: ManagerAddress,
+    /// The new credential, with the authorities that the manager adds.
+    pub(super) answer: Result<(Credential, Option<String>), Answer>,
+}
 
-    async fn renew(&mut self, manager: &ManagerAddress) -> Result<(), Answer> {
-        let fault = |said: String| Answer::Failed(local(said));
-        let Some(identity) = self.life.identity_mut() else { return Ok(()) };
-        let next_key = match &identity.next_key_pem {
-            Some(key) => key.clone(),
-            None => key::new_key().map_err(|said| fault(said.to_string()))?,
-        };
-        identity.next_key_pem = Some(next_key.clone());
-        let identity = identity.clone();
-        self.store.keep(&identity).await.map_err(|said| fault(said.to_string()))?;
-        let response = self.ask_renewal(manager, &identity, &next_key).await?;
-        let credential = credential_of(response, next_key, self.clock.wall_now());
-        let Some(identity) = self.life.identity_mut() else { return Ok(()) };
-        let Some(credential) = credential else { return Ok(()) };
-        identity.next_key_pem = None;
-        let index = credentials::add(identity, credential);
-        let count = identity.credentials.len();
-        self.keep_identity().await;
-        self.credentials_changed(count, Some(index));
-        Ok(())
-    }
+/// A new key, and the request that goes with it, to be kept before it is sent.
+///
+/// # Errors
+/// The system gives no random numbers.
+pub(super) fn prepare(server_id: &str) -> Result<(Secret, Request), key::KeyFault> {
+    let key_pem = key::new_key()?;
+    let csr_pem = key::request(&key_pem, server_id)?;
+    Ok((key_pem, Request { id: uuid::Uuid::new_v4().to_string(), csr_pem }))
+}
 
-    async fn ask_renewal(
-        &mut self,
-        manager: &ManagerAddress,
-        identity: &Identity,
-        next_key: &Secret,
-    ) -> Result<EnrollResponse, Answer> {
-        let csr_pem = key::request(next_key, &identity.server_id).map_err(|f| Answer::Failed(local(f)))?;
-        let body = json(&Renewal { server_id: identity.server_id.clone(), csr_pem }).map_err(Answer::Failed)?;
-        let path = self.settings.paths.credentials.clone();
-        let id = uuid::Uuid::new_v4().to_string();
-        let post = Post { manager, path: &path, body, gzip: false, bearer: None, idempotency_key: Some(&id) };
-        let trust = self.trust(&identity.trust).await.map_err(Answer::Failed)?;
-        let exchange = self.wire.post(&trust, identity.credentials.last(), post).await.map_err(Answer::Failed)?;
-        let body = accepted(manager, exchange)?;
-        EnrollResponse::read(&body).map_err(|f| Answer::Failed(local(format!("{manager}: {f}"))))
-    }
+/// Asks for it.
+pub(super) async fn ask(out: RenewalOut) -> RenewalBack {
+    let RenewalOut { mut way, manager, server_id, key_pem, request, wall } = out;
+    let answer = answer(&mut way, &manager, &server_id, &key_pem, &request, wall).await;
+    RenewalBack { way, manager, answer }
+}
 
-    /// Tells the manager that this host leaves. One try: the wipe does not wait for a manager.
-    pub(super) async fn say_goodbye(&mut self) {
-        let Some(identity) = self.life.identity().cloned() else { return };
-        let in_use = self.machine.as_ref().and_then(|m| m.manager().cloned());
-        let Some(manager) = in_use.or_else(|| identity.managers.first().cloned()) else { return };
-        if let Err(answer) = self.deregister(&manager, &identity).await {
-            let why = crate::checkin::beat::words(&answer).unwrap_or_default();
-            tracing::warn!(message_id = Message::GoodbyeNotHeard.id(), manager = %manager, server_id = %identity.server_id, why, "the manager could not be told that this host leaves");
-        }
-    }
-
-    async fn deregister(&mut self, manager: &ManagerAddress, identity: &Identity) -> Result<(), Answer> {
-        let goodbye = Deregister { server_id: identity.server_id.clone(), reason: "the host leaves".to_owned() };
-        let body = json(&goodbye).map_err(Answer::Failed)?;
-        let trust = self.trust(&identity.trust).await.map_err(Answer::Failed)?;
-        let credential = identity.credentials.get(self.machine.as_ref().map_or(0, |m| m.credential()));
-        let path = self.settings.paths.deregister.clone();
-        let post = Post { manager, path: &path, body, gzip: false, bearer: None, idempotency_key: None };
-        let exchange = self.wire.post(&trust, credential, post).await.map_err(Answer::Failed)?;
-        accepted(manager, exchange).map(|_| ())
-    }
+async fn answer(
+    way: &mut Way,
+    manager: &ManagerAddress,
+    server_id: &str,
+    key_pem: &Secret,
+    request: &Request,
+    wall: UnixMillis,
+) -> Result<(Credential, Option<String>), Answer> {
+    let body = Renewal { server_id: server_id.to_owned(), csr_pem: request.csr_pem.clone() };
+    let body = serde_json::to_vec(&body).map_err(|fault| Answer::Failed(local(fault)))?;
+    let path = way.settings().paths.credentials.clone();
+    let post = Post { path: &path, body: &body, gzip: false, bearer: None, idempotency_key: Some(&request.id) };
+    let exchange = way.post(manager, post).await.map_err(|lost| Answer::Failed(lost.fault))?;
+    let body = accepted(manager, exchange, wall)?;
+    let misfit =
+        |why: String| Answer::Failed(garbled(format!("{manager} answers a renewal with what is no credential: {why}")));
+    let response = EnrollResponse::read(body).map_err(|why| misfit(why.to_string()))?;
+    let credential = try_on(&response, key_pem, Some(server_id), wall).map_err(|why| misfit(why.to_string()))?;
+    Ok((credential, response.ca_bundle_pem))
 }

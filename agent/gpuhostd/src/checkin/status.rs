@@ -76,6 +76,7 @@ impl Publisher {
         self.now.manager = stand.manager;
         self.now.server_id = stand.server_id;
         self.now.interval_s = stand.interval_s;
+        self.now.wait_until = stand.wait_until;
         if before != stand.state {
             self.log(before);
         }
@@ -101,7 +102,8 @@ impl Publisher {
             state,
             before,
             why,
-            "check-in is {state}, was {before}"
+            "check-in is {state}, was {before}{}{why}",
+            if why.is_empty() { "" } else { ": " }
         );
     }
 }
@@ -117,6 +119,8 @@ pub(super) struct Stand {
     pub(super) server_id: Option<String>,
     /// Seconds between heartbeats.
     pub(super) interval_s: u64,
+    /// Until when the manager asked not to be asked.
+    pub(super) wait_until: Option<UnixMillis>,
     /// What stands in the way.
     pub(super) standing: Vec<Standing>,
 }

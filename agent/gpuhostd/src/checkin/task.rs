@@ -1,22 +1,24 @@
-//! The task of the check-in: asks the machine what to do, does it, and waits for what happens next.
+//! The session task: asks the machines what is due, starts it beside itself, and takes in what comes back. It waits for nothing else.
 
-use crate::checkin::http::Wire;
-use crate::checkin::identity::IdentityStore;
+use crate::checkin::cadence::Cadence;
+use crate::checkin::keeper::Keeper;
+use crate::checkin::lanes::{Back, Lane, Lanes};
 use crate::checkin::life::Life;
 use crate::checkin::port::{Ask, CheckinPort};
+use crate::checkin::session::Session;
 use crate::checkin::sight::Sight;
 use crate::checkin::status::{Publisher, Stand};
-use crate::checkin::token_file::TokenFile;
+use crate::checkin::store::IdentityStore;
+use crate::checkin::transport::Transport;
 use engine::handle::Handle;
+use model::checkin::Trouble;
 use model::checkin::condition::Standing;
-use model::checkin::{Action, Machine, Trouble};
 use model::enrol::CheckinState;
 use model::observation::HostObservation;
 use model::ports::Clock;
-use model::settings::{ManagerSettings, Settings};
-use model::time::BootMillis;
+use model::settings::Settings;
+use model::time::{BootMillis, Now, UnixMillis};
 use model::{Absence, Reading};
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -26,8 +28,6 @@ use tokio_util::sync::CancellationToken;
 const FIRST_SIGHT_MS: u64 = 4000;
 /// Where nothing is due, the timer is set this far off, in milliseconds (a year).
 const FAR_MS: u64 = 365 * 86_400_000;
-/// A token file that matters now is looked into so often, in milliseconds.
-const FILE_POLL_MS: u64 = 500;
 
 /// What a task is made of.
 pub(super) struct Parts<C> {
@@ -39,25 +39,22 @@ pub(super) struct Parts<C> {
     pub(super) asks: mpsc::Receiver<Ask>,
     pub(super) keep: CheckinPort,
     pub(super) publisher: Publisher,
+    pub(super) lanes: Lanes,
 }
 
-/// The task.
+/// The task. Each part of it is its own master; what they have to do with each other stands in `begin`, `due` and `took`.
 pub(super) struct Task<C> {
-    pub(super) settings: ManagerSettings,
+    pub(super) session: Session,
+    pub(super) cadence: Cadence,
+    pub(super) transport: Transport,
+    pub(super) keeper: Keeper,
+    pub(super) lanes: Lanes,
+    pub(super) sight: Sight,
+    pub(super) publisher: Publisher,
     pub(super) store: IdentityStore,
     pub(super) clock: Arc<C>,
-    pub(super) publisher: Publisher,
-    pub(super) wire: Wire,
-    pub(super) life: Life,
-    pub(super) machine: Option<Machine>,
-    pub(super) token_file: Option<TokenFile>,
-    pub(super) standing: Vec<Standing>,
-    pub(super) sight: Sight,
-    pub(super) enabled: bool,
-    pub(super) last_seq: u64,
-    pub(super) gzip: HashMap<String, (bool, BootMillis)>,
-    pub(super) renew_not_before: BootMillis,
-    pub(super) wipe_at: Option<BootMillis>,
+    /// When the daemon began: the first request is counted from there.
+    pub(super) began: BootMillis,
     handle: Handle,
     configured: watch::Receiver<Arc<Settings>>,
     /// Nobody can change the settings any more.
@@ -69,30 +66,34 @@ pub(super) struct Task<C> {
     _keep: CheckinPort,
 }
 
+/// What woke the task.
+enum Woken {
+    Asked(Option<Ask>),
+    Back(Box<Back>),
+    Seen(bool),
+    Configured(bool),
+    Alarm,
+}
+
 impl<C: Clock> Task<C> {
     /// A task that has done nothing yet.
     pub(super) fn new(parts: Parts<C>) -> Self {
         let seen = Arc::clone(&parts.handle.observation.borrow());
         let settings = parts.configured.borrow().manager.clone();
         Self {
-            store: IdentityStore::below(&parts.state_dir),
+            session: Session::new(settings),
+            cadence: Cadence::default(),
+            transport: Transport::default(),
+            keeper: Keeper::default(),
+            lanes: parts.lanes,
             sight: Sight::new(seen),
-            settings,
+            publisher: parts.publisher,
+            store: IdentityStore::below(&parts.state_dir),
+            began: parts.clock.boot_now(),
+            clock: parts.clock,
+            handle: parts.handle,
             configured: parts.configured,
             configured_for_good: false,
-            clock: parts.clock,
-            publisher: parts.publisher,
-            wire: Wire::default(),
-            life: Life::Alone(CheckinState::NotEnrolled),
-            machine: None,
-            token_file: None,
-            standing: Vec::new(),
-            enabled: true,
-            last_seq: 0,
-            gzip: HashMap::new(),
-            renew_not_before: BootMillis(0),
-            wipe_at: None,
-            handle: parts.handle,
             engine_gone: false,
             cancel: parts.cancel,
             asks: parts.asks,
@@ -111,19 +112,18 @@ impl<C: Clock> Task<C> {
 
     async fn work(&mut self) {
         self.first_sight().await;
-        self.wake().await;
+        self.wake();
         loop {
             self.look();
+            let wake_at = self.start_what_is_due();
             self.publish();
-            let now = self.clock.boot_now();
-            let action = match &mut self.machine {
-                Some(machine) => machine.next(now, &self.sight.rev),
-                None => Action::Wait(None),
-            };
-            match action {
-                Action::Wait(until) => self.idle(now, until).await,
-                Action::Beat(beat) => self.beat(beat).await,
-                Action::Enrol(manager) => self.enrol_with(&manager).await,
+            self.lanes.show();
+            match self.wait(wake_at).await {
+                Woken::Asked(ask) => self.asked(ask),
+                Woken::Back(back) => self.took(*back),
+                Woken::Seen(still_there) => self.engine_gone = !still_there,
+                Woken::Configured(still_there) => self.reconfigure(still_there),
+                Woken::Alarm => {}
             }
         }
     }
@@ -140,89 +140,76 @@ impl<C: Clock> Task<C> {
     fn look(&mut self) {
         let seen = Arc::clone(&self.handle.observation.borrow_and_update());
         if self.sight.look(seen)
-            && let Some(machine) = &mut self.machine
+            && let Some(machine) = self.cadence.machine_mut()
         {
             machine.on_change(self.clock.boot_now());
         }
     }
 
-    async fn idle(&mut self, now: BootMillis, until: Option<BootMillis>) {
-        let poll = self.watches_file().then(|| now.plus(FILE_POLL_MS));
-        let wake = [until, poll, self.wipe_at].into_iter().flatten().min();
+    /// Waits for the first of: an ask, the end of something that runs beside, another observation, other settings, the instant.
+    async fn wait(&mut self, wake_at: Option<BootMillis>) -> Woken {
         let clock = Arc::clone(&self.clock);
-        let alarm = clock.sleep_until(wake.unwrap_or_else(|| now.plus(FAR_MS)));
+        let alarm = clock.sleep_until(wake_at.unwrap_or_else(|| clock.boot_now().plus(FAR_MS)));
+        // What a person asks for is done with, before anything of it is changed.
+        let at_rest = self.lanes.are_free(&[Lane::ByHand, Lane::Goodbye]);
         tokio::select! {
-            ask = self.asks.recv() => self.asked(ask).await,
-            changed = self.handle.observation.changed(), if !self.engine_gone => self.engine_gone = changed.is_err(),
-            changed = self.configured.changed(), if !self.configured_for_good => match changed {
-                Ok(()) => self.reconfigure().await,
-                Err(_) => self.configured_for_good = true,
-            },
-            () = alarm => self.alarm().await,
+            ask = self.asks.recv(), if at_rest => Woken::Asked(ask),
+            back = self.lanes.next() => Woken::Back(Box::new(back)),
+            changed = self.handle.observation.changed(), if !self.engine_gone => Woken::Seen(changed.is_ok()),
+            changed = self.configured.changed(), if at_rest && !self.configured_for_good => Woken::Configured(changed.is_ok()),
+            () = alarm => Woken::Alarm,
         }
     }
 
-    /// Begins anew with the settings of a reload, where they differ; the identity stays.
-    async fn reconfigure(&mut self) {
+    /// Begins anew with the settings of a reload, where they differ, or where the identity could not be used; the identity stays.
+    fn reconfigure(&mut self, still_there: bool) {
+        self.configured_for_good = !still_there;
         let settings = self.configured.borrow_and_update().manager.clone();
-        if settings == self.settings {
+        if !still_there || (settings == *self.session.settings && self.session.broken.is_none()) {
             return;
         }
-        tracing::info!("the settings of the manager have changed; the check-in begins anew");
-        self.settings = settings;
-        self.machine = None;
-        self.wire = Wire::default();
-        self.life = Life::Alone(CheckinState::NotEnrolled);
-        self.standing.clear();
-        self.gzip.clear();
-        self.wipe_at = None;
-        self.wake().await;
+        tracing::info!("the settings of the manager are read anew; the check-in begins anew");
+        self.stop_requests();
+        self.cadence.forget();
+        self.transport.forget();
+        self.session.begin_anew(settings);
+        self.began = self.clock.boot_now();
+        self.wake();
     }
 
-    async fn alarm(&mut self) {
-        if self.watches_file() {
-            self.check_file().await;
-        }
-        if self.wipe_at.is_some_and(|at| at <= self.clock.boot_now()) {
-            self.wipe_forgotten().await;
-        }
+    /// Whatever is under way to a manager comes to nothing: this host is another one now.
+    pub(super) fn stop_requests(&mut self) {
+        self.lanes.stop(&[
+            Lane::Wake,
+            Lane::Prepare,
+            Lane::TokenFile,
+            Lane::TokenWatch,
+            Lane::Beat,
+            Lane::Version,
+            Lane::Renewal,
+            Lane::Enrolment,
+        ]);
     }
 
-    async fn asked(&mut self, ask: Option<Ask>) {
-        match ask {
-            Some(Ask::Enrol(spec, reply)) => {
-                let done = self.enrol_now(*spec).await;
-                self.publish();
-                // Whoever asked may have gone away; the deed stays done.
-                let _ = reply.send(done);
-            }
-            Some(Ask::Leave(reply)) => {
-                let done = self.leave().await;
-                self.publish();
-                let _ = reply.send(done);
-            }
-            None => {}
-        }
+    /// The instant, with the wall clock as well as it is known.
+    pub(super) fn now(&self) -> Now {
+        let boot = self.clock.boot_now();
+        Now { boot, wall: self.session.wall(boot, self.clock.wall_now()) }
     }
 
     /// Publishes where it stands.
     pub(super) fn publish(&mut self) {
-        let now = self.clock.boot_now();
-        let wall = self.clock.wall_now();
-        let mut standing = self.standing.clone();
-        if self.settings.insecure_skip_verify {
-            let message =
-                "manager.insecure_skip_verify is set: any manager is trusted; remove it and give ca_file or pin_sha256";
-            standing.push(Standing { kind: "insecure_tls", message: message.to_owned() });
-        }
-        if let Some(message) = self.token_file.as_ref().and_then(TokenFile::fault) {
-            standing.push(Standing { kind: "credential_unreadable", message });
-        }
-        let machine = self.machine.as_ref();
+        let (now, wall) = (self.now(), self.clock.wall_now());
+        let mut standing = self.session.standing();
+        let machine = self.cadence.machine();
         if let Some(machine) = machine {
             standing.extend(machine.standing(now));
         }
-        let alone = match self.life {
+        if let Some(fault) = self.keeper.fault() {
+            let message = format!("{fault}; the credentials work on, and a restart now may lose what is new");
+            standing.push(Standing { kind: "identity_not_kept", message });
+        }
+        let alone = match self.session.life {
             Life::Alone(state) => Some(state),
             Life::Enrolling(_) | Life::Enrolled(_) => None,
         };
@@ -230,11 +217,15 @@ impl<C: Clock> Task<C> {
             let message = format!("the manager has deleted this host; {}", Trouble::Deleted.remedy());
             standing.push(Standing { kind: Trouble::Deleted.condition(), message });
         }
+        let pause = machine.and_then(|machine| machine.asked_to_wait_until(now.boot));
+        let on_the_wall =
+            |at: BootMillis| UnixMillis(wall.0.saturating_add(i64::try_from(at.since(now.boot)).unwrap_or(i64::MAX)));
         let stand = Stand {
-            state: alone.or_else(|| machine.map(Machine::state)).unwrap_or_default(),
-            manager: machine.and_then(Machine::manager).map(ToString::to_string),
-            server_id: self.life.identity().map(|i| i.server_id.clone()),
-            interval_s: machine.map_or(self.settings.heartbeat_interval_s, Machine::interval_s),
+            state: alone.or_else(|| machine.map(|machine| machine.state())).unwrap_or_default(),
+            manager: machine.and_then(|machine| machine.manager()).map(ToString::to_string),
+            server_id: self.session.life.enrolled().map(|enrolled| enrolled.identity().server_id.clone()),
+            interval_s: machine.map_or(self.session.settings.heartbeat_interval_s, |machine| machine.interval_s()),
+            wait_until: pause.map(on_the_wall),
             standing,
         };
         self.publisher.publish(stand, wall);

@@ -1,14 +1,18 @@
-//! TLS to a manager: system roots, or one bundle of authorities, or one pinned certificate. Never falls open.
+//! TLS to a manager: system roots, or a bundle of authorities, or pinned certificates. Never falls open.
 
 use crate::checkin::identity::{Credential, Trust};
+use model::checkin::Pins;
+use model::checkin::pins::BadPin;
 use reqwest::{Certificate, Client, ClientBuilder, Identity, redirect, tls::Version};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tower::util::MapRequestLayer;
 
 /// Longest time for a connection with its handshake.
 pub(super) const CONNECT: Duration = Duration::from_secs(5);
@@ -19,13 +23,13 @@ const IDLE: Duration = Duration::from_secs(330);
 
 /// No client can be made of what is configured.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum TlsFault {
+pub(super) enum NoClient {
     /// The bundle of authorities holds no certificate.
     #[error("the bundle of authorities holds no usable certificate; give a PEM file with -----BEGIN CERTIFICATE-----")]
     NoAuthority,
-    /// The pin is not a SHA-256.
-    #[error("pin_sha256 is not 64 hexadecimal digits")]
-    BadPin,
+    /// The pins are none.
+    #[error("pin_sha256: {0}")]
+    BadPin(#[from] BadPin),
     /// The client certificate or its key cannot be used.
     #[error("the client certificate or its key cannot be used: {0}; leave and enrol again")]
     BadIdentity(String),
@@ -34,22 +38,54 @@ pub(super) enum TlsFault {
     Refused(String),
 }
 
-/// A pin as 64 lower-case hexadecimal digits; colons are taken out.
-///
-/// # Errors
-/// It is something else.
-pub(super) fn normal_pin(text: &str) -> Result<String, TlsFault> {
-    let pin: String = text.trim().chars().filter(|c| *c != ':').map(|c| c.to_ascii_lowercase()).collect();
-    let good = pin.len() == 64 && pin.bytes().all(|b| b.is_ascii_hexdigit());
-    if good { Ok(pin) } else { Err(TlsFault::BadPin) }
+/// The manager shows another certificate than those that are pinned.
+#[derive(Debug, thiserror::Error)]
+#[error("the manager shows a certificate with SHA-256 {shown}, but {pinned} is pinned")]
+pub(super) struct OtherCertificate {
+    shown: String,
+    pinned: String,
+}
+
+impl OtherCertificate {
+    /// The digest that was shown, and those that are pinned.
+    #[must_use]
+    pub(super) fn new(shown: &str, pinned: &str) -> Self {
+        Self { shown: shown.to_owned(), pinned: pinned.to_owned() }
+    }
+}
+
+/// New connections that a client has made: one that is not counted for a request was used before.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Connections(Arc<AtomicU64>);
+
+impl Connections {
+    /// How many there were.
+    pub(super) fn made(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts each request for a connection, and passes it on as it is.
+    fn counting<R>(&self) -> impl FnMut(R) -> R + Clone + Send + Sync + 'static + use<R> {
+        let made = Arc::clone(&self.0);
+        move |request| {
+            made.fetch_add(1, Ordering::Relaxed);
+            request
+        }
+    }
 }
 
 /// A client for managers that are judged by `trust`, proving itself with `credential` where that is a certificate.
 ///
 /// # Errors
 /// What is configured cannot be used; nothing weaker is taken instead.
-pub(super) fn client(trust: &Trust, credential: Option<&Credential>, user_agent: &str) -> Result<Client, TlsFault> {
-    built(builder(trust, credential, user_agent)?)
+pub(super) fn client(
+    trust: &Trust,
+    credential: Option<&Credential>,
+    user_agent: &str,
+    connections: &Connections,
+) -> Result<Client, NoClient> {
+    let counting = MapRequestLayer::new(connections.counting());
+    built(builder(trust, credential, user_agent)?.connector_layer(counting))
 }
 
 /// The same, and it keeps the certificate that the manager shows.
@@ -60,15 +96,15 @@ pub(super) fn curious_client(
     trust: &Trust,
     credential: Option<&Credential>,
     user_agent: &str,
-) -> Result<Client, TlsFault> {
+) -> Result<Client, NoClient> {
     built(builder(trust, credential, user_agent)?.tls_info(true))
 }
 
-fn built(builder: ClientBuilder) -> Result<Client, TlsFault> {
-    builder.build().map_err(|fault| TlsFault::Refused(fault.without_url().to_string()))
+fn built(builder: ClientBuilder) -> Result<Client, NoClient> {
+    builder.build().map_err(|fault| NoClient::Refused(fault.without_url().to_string()))
 }
 
-fn builder(trust: &Trust, credential: Option<&Credential>, user_agent: &str) -> Result<ClientBuilder, TlsFault> {
+fn builder(trust: &Trust, credential: Option<&Credential>, user_agent: &str) -> Result<ClientBuilder, NoClient> {
     // A second installation is refused and changes nothing: then the program has already chosen.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let certificate = match credential {
@@ -83,10 +119,10 @@ fn builder(trust: &Trust, credential: Option<&Credential>, user_agent: &str) -> 
         .pool_max_idle_per_host(1)
         .https_only(true)
         .redirect(redirect::Policy::none());
-    Ok(match (&trust.pin_sha256, trust.insecure) {
-        (Some(pin), _) => builder.tls_backend_preconfigured(own_config(Judge::Pin(normal_pin(pin)?), certificate)?),
-        (None, true) => builder.tls_backend_preconfigured(own_config(Judge::Anything, certificate)?),
-        (None, false) => by_authority(builder, trust.ca_pem.as_deref(), certificate)?,
+    Ok(match (trust.pins.is_empty(), trust.insecure) {
+        (false, _) => builder.tls_backend_preconfigured(own_config(Judge::Pins(trust.pins.normal()?), certificate)?),
+        (true, true) => builder.tls_backend_preconfigured(own_config(Judge::Anything, certificate)?),
+        (true, false) => by_authority(builder, trust.authorities().as_deref(), certificate)?,
     })
 }
 
@@ -104,36 +140,36 @@ fn by_authority(
     builder: ClientBuilder,
     ca_pem: Option<&str>,
     certificate: Option<(&str, &str)>,
-) -> Result<ClientBuilder, TlsFault> {
+) -> Result<ClientBuilder, NoClient> {
     let mut builder = builder.tls_version_min(Version::TLS_1_2);
     if let Some(pem) = ca_pem {
-        let bundle = Certificate::from_pem_bundle(pem.as_bytes()).map_err(|_| TlsFault::NoAuthority)?;
+        let bundle = Certificate::from_pem_bundle(pem.as_bytes()).map_err(|_| NoClient::NoAuthority)?;
         if bundle.is_empty() {
-            return Err(TlsFault::NoAuthority);
+            return Err(NoClient::NoAuthority);
         }
         builder = builder.tls_certs_only(bundle);
     }
     if let Some((chain, key)) = certificate {
         let identity = Identity::from_pem(format!("{key}\n{chain}").as_bytes());
-        builder = builder.identity(identity.map_err(|f| TlsFault::BadIdentity(f.without_url().to_string()))?);
+        builder = builder.identity(identity.map_err(|f| NoClient::BadIdentity(f.without_url().to_string()))?);
     }
     Ok(builder)
 }
 
-fn own_config(judge: Judge, certificate: Option<(&str, &str)>) -> Result<ClientConfig, TlsFault> {
+fn own_config(judge: Judge, certificate: Option<(&str, &str)>) -> Result<ClientConfig, NoClient> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = Arc::new(Verifier { judge, provider: Arc::clone(&provider) });
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|fault| TlsFault::Refused(fault.to_string()))?
+        .map_err(|fault| NoClient::Refused(fault.to_string()))?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
     let Some((chain, key)) = certificate else { return Ok(config.with_no_client_auth()) };
-    let bad = |what: &str| TlsFault::BadIdentity(what.to_owned());
+    let bad = |what: &str| NoClient::BadIdentity(what.to_owned());
     let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(|_| bad("the chain is no PEM"))?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| bad("the key is no PEM"))?;
-    config.with_client_auth_cert(chain, key).map_err(|fault| TlsFault::BadIdentity(fault.to_string()))
+    config.with_client_auth_cert(chain, key).map_err(|fault| NoClient::BadIdentity(fault.to_string()))
 }
 
 /// SHA-256 as 64 lower-case hexadecimal digits.
@@ -145,8 +181,8 @@ pub(super) fn sha256_hex(bytes: &[u8]) -> String {
 
 #[derive(Debug)]
 enum Judge {
-    /// Exactly this certificate, whatever name or date it bears: the pin identifies it.
-    Pin(String),
+    /// Exactly these certificates, whatever name or date they bear: the pin identifies them.
+    Pins(Pins),
     /// `insecure_skip_verify`.
     Anything,
     /// Refuses whatever comes and keeps its SHA-256.
@@ -176,10 +212,11 @@ impl ServerCertVerifier for Verifier {
                 let _ = kept.set(shown);
                 Err(Error::General("only looking".to_owned()))
             }
-            Judge::Pin(pin) if *pin == shown => Ok(ServerCertVerified::assertion()),
-            Judge::Pin(pin) => Err(Error::General(format!(
-                "the manager shows a certificate with SHA-256 {shown}, but {pin} is pinned"
-            ))),
+            Judge::Pins(pins) if pins.has(&shown) => Ok(ServerCertVerified::assertion()),
+            Judge::Pins(pins) => {
+                let other = OtherCertificate::new(&shown, &pins.to_string());
+                Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(other)))))
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use model::ports::Clock;
 use model::time::{BootMillis, UnixMillis};
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -22,6 +23,10 @@ pub(crate) struct VirtualClock {
     boot: watch::Sender<u64>,
     wall_minus_boot: AtomicI64,
     sleepers: watch::Sender<Sleepers>,
+    /// What the check-in has under way.
+    under_way: Mutex<Option<watch::Receiver<Vec<&'static str>>>>,
+    /// This may hang: time passes all the same.
+    may_hang: Mutex<Vec<&'static str>>,
 }
 
 struct Registered<'a>(&'a VirtualClock, u64);
@@ -38,12 +43,38 @@ impl VirtualClock {
     pub(crate) fn new(boot: BootMillis, wall: UnixMillis) -> Self {
         let offset = wall.0 - i64::try_from(boot.0).unwrap();
         let sleepers = watch::Sender::new(Sleepers::default());
-        Self { boot: watch::Sender::new(boot.0), wall_minus_boot: AtomicI64::new(offset), sleepers }
+        Self {
+            boot: watch::Sender::new(boot.0),
+            wall_minus_boot: AtomicI64::new(offset),
+            sleepers,
+            under_way: Mutex::default(),
+            may_hang: Mutex::default(),
+        }
+    }
+
+    /// Here it says from now on what it has under way.
+    pub(crate) fn heed(&self, under_way: watch::Receiver<Vec<&'static str>>) {
+        *self.under_way.lock().unwrap() = Some(under_way);
+    }
+
+    /// What is under way of these kinds hangs from now on, and is not waited for.
+    pub(crate) fn let_hang(&self, kinds: &[&'static str]) {
+        *self.may_hang.lock().unwrap() = kinds.to_vec();
     }
 
     /// Somebody steps the wall clock.
     pub(crate) fn step_wall(&self, millis: i64) {
         self.wall_minus_boot.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// How far the wall clock is from the other one, in milliseconds.
+    pub(crate) fn wall_now_minus_boot(&self) -> i64 {
+        self.wall_minus_boot.load(Ordering::SeqCst)
+    }
+
+    /// CLOCK_BOOTTIME in milliseconds.
+    pub(crate) fn boot_millis(&self) -> i64 {
+        i64::try_from(*self.boot.borrow()).unwrap()
     }
 
     /// Time passes while no check-in runs.
@@ -54,10 +85,22 @@ impl VirtualClock {
     /// Waits until the check-in sleeps, and says until when.
     pub(crate) async fn rest(&self) -> BootMillis {
         let now = *self.boot.borrow();
+        let under_way = self.under_way.lock().unwrap().clone();
         let mut sleepers = self.sleepers.subscribe();
-        let resting = sleepers.wait_for(|all| !all.until.is_empty() && all.until.values().all(|at| *at > now));
-        let resting = tokio::time::timeout(REST, resting).await.expect("the check-in never rests").unwrap();
+        let may_hang = self.may_hang.lock().unwrap().clone();
+        let hangs = |kinds: &[&'static str]| kinds.iter().all(|kind| may_hang.contains(kind));
+        let is_quiet = || under_way.as_ref().is_none_or(|kinds| hangs(&kinds.borrow()));
+        let sleeps = |all: &Sleepers| !all.until.is_empty() && all.until.values().all(|at| *at > now) && is_quiet();
+        // Whatever changes what is under way lets the check-in go to sleep anew: the sleepers alone are to be watched.
+        let resting =
+            tokio::time::timeout(REST, sleepers.wait_for(sleeps)).await.expect("the check-in never rests").unwrap();
         BootMillis(*resting.until.values().min().unwrap())
+    }
+
+    /// Lets time pass up to an instant of CLOCK_BOOTTIME.
+    pub(crate) async fn advance_to(&self, at: BootMillis) {
+        let now = *self.boot.borrow();
+        self.advance(at.0.saturating_sub(now)).await;
     }
 
     /// Does something that wakes the check-in without the clock, and waits until it rests again.

@@ -2,6 +2,8 @@
 
 use crate::world::{Host, TOKEN, no_violations, spec, with_token};
 use manager::{Auth, Code, Endpoint, EnrolToken, Manager, Mode, Options, Scripted};
+use model::checkin::Pins;
+use model::checkin::slot::stable_hash;
 use model::enrol::{CheckinState, EnrolSpec};
 use model::refusal::Refusal;
 use std::os::unix::fs::PermissionsExt;
@@ -141,6 +143,49 @@ async fn a_spent_token_is_replaced_by_editing_its_file() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_edited_while_the_old_one_is_refused_is_tried_all_the_same() {
+    let mut host = Host::new();
+    let manager = host.manager(with_token()).await;
+    host.unattended(&[&manager], "spent");
+    manager.script(
+        Endpoint::Enroll,
+        vec![Scripted::refusal(Code::InvalidToken, "spent").after(Duration::from_millis(500))],
+    );
+    host.clock.let_hang(&["enrolment"]);
+    let running = host.start().await;
+    std::fs::write(host.settings.enrolment_token_file.as_ref().unwrap(), TOKEN).unwrap();
+    host.clock.advance(1000).await;
+    host.clock.let_hang(&[]);
+    host.clock.advance(2000).await;
+    assert_eq!((running.state(), enrolments(&manager).len()), (CheckinState::Ok, 2));
+    let keys: Vec<_> = enrolments(&manager).into_iter().map(|asked| asked.headers["idempotency-key"].clone()).collect();
+    assert_ne!(keys[0], keys[1], "another token is another wish");
+    running.stop().await;
+    no_violations(&manager);
+}
+
+#[tokio::test]
+async fn the_token_that_a_person_gave_is_not_replaced_by_the_one_of_the_file() {
+    let mut host = Host::new();
+    let slow = EnrolToken { pending_rounds: 4, ..EnrolToken::new(TOKEN) };
+    let manager = host.manager(Options { enrol_tokens: vec![slow], ..Options::default() }).await;
+    host.unattended(&[&manager], "spent");
+    let running = host.start().await;
+    assert_eq!(running.state(), CheckinState::Unauthenticated);
+    running.enrol(&manager, TOKEN).await.unwrap();
+    assert_eq!(running.state(), CheckinState::PendingApproval);
+    host.clock.advance(2000).await;
+    running.stop().await;
+    host.clock.jump(1000);
+    let running = host.start().await;
+    assert_eq!(running.state(), CheckinState::PendingApproval);
+    host.clock.advance(200_000).await;
+    assert_eq!(running.state(), CheckinState::Ok);
+    running.stop().await;
+    no_violations(&manager);
+}
+
+#[tokio::test]
 async fn secrets_work_as_certificates_do() {
     let host = Host::new();
     let manager = host.manager(Options { mode: Mode::Secrets, ..with_token() }).await;
@@ -206,20 +251,33 @@ async fn the_credential_is_renewed_after_two_thirds_of_its_life_and_the_old_one_
 }
 
 #[tokio::test]
-async fn rotation_on_demand_and_a_new_credential_that_is_refused_falls_back_to_the_old() {
-    let host = Host::new();
-    let manager = host.manager(with_token()).await;
-    let running = host.start().await;
-    running.enrol(&manager, TOKEN).await.unwrap();
-    manager.set_reply(|reply| reply["rotate_credential"] = true.into());
-    host.clock.advance(30_000).await;
-    manager.reset_reply();
-    host.clock.advance(60_000).await;
-    assert!(manager.requests().iter().any(|r| r.endpoint == Some(Endpoint::Credentials) && r.status == 200));
-    assert!(manager.heartbeats().iter().all(|b| b.accepted));
-    assert_eq!(host.kept()["credentials"].as_array().unwrap().len(), 1);
-    running.stop().await;
-    no_violations(&manager);
+async fn a_wish_for_another_credential_is_granted_within_an_hour_or_in_the_own_slot() {
+    for (wish, within_ms) in [(serde_json::json!(true), 3_600_000), (serde_json::json!("now"), 30_000)] {
+        let host = Host::new();
+        let manager = host.manager(with_token()).await;
+        let running = host.start().await;
+        running.enrol(&manager, TOKEN).await.unwrap();
+        host.clock.advance(60_000).await;
+        manager.set_reply(move |reply| reply["rotate_credential"] = wish.clone());
+        let slot = host.clock.rest().await;
+        host.clock.advance_to(slot).await;
+        manager.reset_reply();
+        host.clock.advance(within_ms + 1000).await;
+        let renewals: Vec<_> =
+            manager.requests().into_iter().filter(|r| r.endpoint == Some(Endpoint::Credentials)).collect();
+        assert_eq!(renewals.iter().filter(|r| r.status == 200).count(), 1);
+        let id = running.now().server_id.clone().unwrap();
+        let at = renewals[0].received_at;
+        let since_the_wish = at - manager.heartbeats().iter().map(|b| b.received_at).filter(|b| *b < at).max().unwrap();
+        if within_ms == 30_000 {
+            let phase = i64::try_from(stable_hash(&id) % 30_000).unwrap();
+            assert!((at.rem_euclid(30_000) - phase).abs() <= 1000, "not in the own slot: {since_the_wish}");
+        }
+        assert!(manager.heartbeats().iter().all(|b| b.accepted));
+        assert_eq!(host.kept()["credentials"].as_array().unwrap().len(), 1);
+        running.stop().await;
+        no_violations(&manager);
+    }
 }
 
 #[tokio::test]
@@ -232,7 +290,7 @@ async fn bad_arguments_of_an_enrolment_are_named() {
         (EnrolSpec { urls: vec!["http://m.example".into()], ..good() }, "urls"),
         (EnrolSpec { urls: Vec::new(), ..good() }, "urls"),
         (EnrolSpec { token: model::enrol::Secret::new(" "), ..good() }, "token"),
-        (EnrolSpec { pin_sha256: Some("abc".into()), ..good() }, "pin-sha256"),
+        (EnrolSpec { pins: Pins::given(vec!["abc".into()]), ..good() }, "pin-sha256"),
     ] {
         let no = running.enrol_as(bad).await.unwrap_err();
         assert!(matches!(&no, Refusal::InvalidArgument { argument: a, .. } if a == argument), "{no:?}");

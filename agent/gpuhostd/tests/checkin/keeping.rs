@@ -63,6 +63,72 @@ async fn damage_and_foreign_versions_are_said_and_left_as_they_are() {
 }
 
 #[tokio::test]
+async fn an_identity_that_is_mended_removed_or_wiped_is_seen_without_a_restart() {
+    for (what, broken) in
+        [("cut", "{\"schema\": 1, \"server_id\""), ("zeroed", "\0\0\0\0"), ("of another version", "{\"schema\": 2}")]
+    {
+        let mut host = Host::new();
+        let manager = host.manager(with_token()).await;
+        host.unattended(&[&manager], TOKEN);
+        host.start().await.stop().await;
+        let whole = std::fs::read_to_string(host.identity()).unwrap();
+
+        // Mended.
+        std::fs::write(host.identity(), broken).unwrap();
+        let running = host.start().await;
+        assert_eq!(running.conditions(), ["credential_unreadable"], "{what}");
+        std::fs::write(host.identity(), &whole).unwrap();
+        host.clock.advance(10_000).await;
+        assert_eq!((running.state(), running.conditions()), (CheckinState::Ok, Vec::<String>::new()), "{what}: mended");
+        running.stop().await;
+
+        // Removed: it begins as a host that never was enrolled.
+        std::fs::write(host.identity(), broken).unwrap();
+        let fresh = manager.issue_token();
+        std::fs::write(host.settings.enrolment_token_file.as_ref().unwrap(), &fresh).unwrap();
+        let running = host.start().await;
+        std::fs::remove_file(host.identity()).unwrap();
+        host.clock.advance(10_000).await;
+        assert_eq!(
+            (running.state(), running.conditions()),
+            (CheckinState::Ok, Vec::<String>::new()),
+            "{what}: removed"
+        );
+        running.stop().await;
+
+        // Wiped by `leave`, as the condition advises, and enrolled again by hand.
+        std::fs::write(host.identity(), broken).unwrap();
+        let running = host.start().await;
+        let no = running.enrol(&manager, "any").await.unwrap_err().to_string();
+        assert!(no.contains("identity.json") && no.contains("gpuhostctl leave"), "{no}");
+        running.port.leave().await.unwrap();
+        assert_eq!(
+            (running.state(), running.conditions()),
+            (CheckinState::NotEnrolled, Vec::<String>::new()),
+            "{what}"
+        );
+        running.enrol(&manager, &manager.issue_token()).await.unwrap();
+        assert_eq!(running.state(), CheckinState::Ok, "{what}: wiped");
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_reload_looks_at_a_broken_identity_at_once() {
+    let mut host = Host::new();
+    let manager = host.manager(with_token()).await;
+    host.unattended(&[&manager], TOKEN);
+    host.start().await.stop().await;
+    let whole = std::fs::read_to_string(host.identity()).unwrap();
+    std::fs::write(host.identity(), "").unwrap();
+    let running = host.start().await;
+    std::fs::write(host.identity(), &whole).unwrap();
+    running.reload(host.settings.clone()).await;
+    assert!(running.conditions().is_empty(), "{:?}", running.conditions());
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_folder_that_cannot_be_written_gives_no_half_enrolment() {
     let host = Host::new();
     let manager = host.manager(with_token()).await;
@@ -100,7 +166,8 @@ async fn after_a_restart_no_heartbeat_goes_out_before_the_boot_id_is_known() {
     let scanned = HostObservation { host: HostFacts::default(), ..(*whole).clone() };
     host.seen.send_replace(Arc::new(scanned));
     host.clock.jump(1_000);
-    let running = host.start().await;
+    let running = host.start_only().await;
+    host.clock.advance(3_999).await;
     assert_eq!(manager.heartbeats().len(), before, "a heartbeat without a boot id went out");
     host.see(|seen| seen.host = whole.host.clone()).await;
     host.clock.advance(60_000).await;

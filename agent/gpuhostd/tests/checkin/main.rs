@@ -9,12 +9,20 @@
     reason = "a test stops where its world is broken"
 )]
 
+mod authorities;
 mod cadence;
 mod clock;
+mod connections;
+mod credentials;
 mod enrolling;
 mod failing;
+mod fronts;
 mod keeping;
+mod lists;
+mod recovery;
 mod reports;
+mod restarts;
 mod tokens;
 mod trusting;
+mod version;
 mod world;

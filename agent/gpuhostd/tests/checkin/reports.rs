@@ -100,7 +100,7 @@ async fn running_on(seen: HostObservation, options: Options) -> (Host, Manager, 
     (host, manager, running)
 }
 
-fn sixteen_by_seven() -> HostObservation {
+pub(crate) fn sixteen_by_seven() -> HostObservation {
     HostObservation { gpus: (0..16).map(|n| gpu(n, Some(full_driver(n)))).collect(), ..bare_host() }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::world::{Host, TOKEN, spec, with_token};
 use manager::{Auth, Manager, Options, Tls};
+use model::checkin::Pins;
 use model::enrol::{CheckinState, EnrolSpec};
 use model::refusal::Refusal;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ async fn t24_self_signed_is_refused_without_a_pin_and_accepted_with_it() {
     let running = host.start().await;
     let pinned = EnrolSpec {
         ca_pem: None,
-        pin_sha256: Some(manager.fingerprint_sha256().to_uppercase()),
+        pins: Pins::given(vec![manager.fingerprint_sha256().to_uppercase()]),
         ..spec(&manager, TOKEN)
     };
     running.enrol_as(pinned).await.unwrap();
@@ -48,9 +49,12 @@ async fn t24_a_wrong_pin_is_refused_and_both_fingerprints_are_named() {
     let host = Host::new();
     let manager = showing(&host, Tls::SelfSigned).await;
     let wrong = "ab".repeat(32);
-    let said =
-        refused(&host, &manager, EnrolSpec { ca_pem: None, pin_sha256: Some(wrong.clone()), ..spec(&manager, TOKEN) })
-            .await;
+    let said = refused(
+        &host,
+        &manager,
+        EnrolSpec { ca_pem: None, pins: Pins::given(vec![wrong.clone()]), ..spec(&manager, TOKEN) },
+    )
+    .await;
     assert!(said.contains(&wrong) && said.contains(manager.fingerprint_sha256()), "{said}");
 }
 
@@ -90,7 +94,7 @@ async fn a_pin_of_the_configuration_that_stops_fitting_stops_the_heartbeats() {
     running.stop().await;
     host.clock.jump(1000);
     let before = manager.requests().len();
-    host.settings.pin_sha256 = Some("00".repeat(32));
+    host.settings.pin_sha256 = Pins::given(vec!["00".repeat(32)]);
     let running = host.start().await;
     assert_eq!(running.state(), CheckinState::Unreachable);
     assert_eq!(manager.requests().len(), before);

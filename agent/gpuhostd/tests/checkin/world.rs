@@ -2,9 +2,11 @@
 
 use crate::clock::VirtualClock;
 use engine::handle::Handle;
-use gpuhostd::checkin::{self, CheckinPort};
+use gpuhostd::checkin::{self, Checkin, CheckinPort};
 use manager::{EnrolToken, Manager, Options, Received};
 use model::Reading;
+use model::checkin::Pins;
+use model::checkin::machine::{FRESH_BOOT_MS, START_SPREAD_MS};
 use model::driver::ProbeFault;
 use model::enrol::{CheckinState, CheckinStatus, EnrolSpec, Secret};
 use model::host_facts::{CpuTicks, HostFacts};
@@ -15,6 +17,7 @@ use model::settings::{ManagerSettings, Settings};
 use model::time::{BootMillis, UnixMillis};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -116,16 +119,27 @@ impl Host {
         serde_json::from_slice(&std::fs::read(self.identity()).unwrap()).unwrap()
     }
 
-    /// Starts the check-in and waits until it rests.
+    /// Starts the check-in and lets it come to its first request, which is spread over four seconds.
     pub(crate) async fn start(&self) -> Running {
+        let running = self.start_only().await;
+        if self.clock.boot_now().0 >= FRESH_BOOT_MS {
+            self.clock.advance(START_SPREAD_MS).await;
+        }
+        running
+    }
+
+    /// Starts the check-in and waits until it rests.
+    pub(crate) async fn start_only(&self) -> Running {
         let (_, jobs) = watch::channel(Arc::new(Vec::new()));
         let (commands, _) = mpsc::channel(1);
         let handle = Handle::new(self.seen.subscribe(), jobs, commands);
         let cancel = CancellationToken::new();
         let whole = |manager: &ManagerSettings| Settings { manager: manager.clone(), ..Settings::default() };
         let (configured, settings) = watch::channel(Arc::new(whole(&self.settings)));
-        let (port, status, work) =
-            checkin::start(handle, settings, self.state.path().to_owned(), Arc::clone(&self.clock), cancel.clone());
+        let state = self.state.path().to_owned();
+        let Checkin { port, status, under_way, work } =
+            checkin::start(handle, settings, state, Arc::clone(&self.clock), cancel.clone());
+        self.clock.heed(under_way);
         let clock = Arc::clone(&self.clock);
         let running = Running { clock, port, status, cancel, configured, task: tokio::spawn(work) };
         let _ = running.clock.rest().await;
@@ -172,6 +186,12 @@ impl Running {
         self.task.await.unwrap();
     }
 
+    /// Ends it as a crash does: nothing is finished.
+    pub(crate) async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+
     pub(crate) async fn enrol(&self, manager: &Manager, token: &str) -> Result<(), Refusal> {
         self.enrol_as(spec(manager, token)).await
     }
@@ -189,7 +209,7 @@ pub(crate) fn spec(manager: &Manager, token: &str) -> EnrolSpec {
         token: Secret::new(token),
         shared: false,
         ca_pem: Some(manager.ca_pem()),
-        pin_sha256: None,
+        pins: Pins::default(),
     }
 }
 
@@ -204,6 +224,15 @@ pub(crate) fn times(beats: &[Received]) -> Vec<i64> {
 
 pub(crate) fn no_violations(manager: &Manager) {
     assert!(manager.violations().is_empty(), "{:#?}", manager.violations());
+}
+
+/// Waits until something that a request of the check-in does has happened.
+pub(crate) async fn eventually(what: &str, has_happened: impl Fn() -> bool) {
+    let patience = tokio::time::Instant::now() + Duration::from_secs(40);
+    while !has_happened() {
+        assert!(tokio::time::Instant::now() < patience, "{what} has not happened");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// No file below the folder but those named holds the text.

@@ -7,7 +7,8 @@ use model::doctor::facts::{KernelFacts, Setting};
 /// Folders of modprobe's settings.
 const MODPROBE: [&str; 4] = ["/etc/modprobe.d", "/run/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d"];
 /// Words of settings that matter for GPUs.
-const MATTERS: [&str; 8] = ["nvidia", "nouveau", "nova", "vfio", "amdgpu", "i915", "xe", "radeon"];
+const MATTERS: [&str; 10] =
+    ["nvidia", "nouveau", "nova", "vfio", "pci-stub", "pci_stub", "amdgpu", "i915", "xe", "radeon"];
 /// Folders below `/lib/modules/<release>` where NVIDIA's module may lie.
 const MODULE_FOLDERS: [&str; 7] = [
     "updates/dkms",
@@ -121,6 +122,8 @@ fn modprobe(place: &Place) -> Reading<Vec<Setting>> {
 }
 
 fn matter(text: &str, file: &str) -> Vec<Setting> {
+    // A backslash at its end carries a line on.
+    let text = text.replace("\\\n", " ");
     let lines = text.lines().map(|line| line.split_once('#').map_or(line, |(before, _)| before).trim());
     let matter = lines.filter(|line| {
         let module = line.split_whitespace().nth(1).unwrap_or_default();

@@ -12,10 +12,11 @@ use std::time::Duration;
 const WITHIN: Duration = Duration::from_secs(20);
 
 /// Units that matter.
-const UNITS: [&str; 11] = [
+const UNITS: [&str; 12] = [
     "gpuhostd.service",
     "gpuhostd-host.socket",
     "gpuhostd-host.service",
+    "gpuhostd-mig-monitor.service",
     "gpuhostd-containers.socket",
     "gpuhostd-containers.service",
     "gpuhostd-holders.socket",

@@ -146,7 +146,7 @@ async fn follow(
     }
 }
 
-/// Cuts what was read into lines, whatever comes.
+/// Cuts what was read into records, whatever comes.
 #[derive(Debug, Default)]
 struct Lines {
     begun: Vec<u8>,
@@ -154,16 +154,27 @@ struct Lines {
 }
 
 impl Lines {
-    /// Adds the lines that end in these bytes. Lines that belong to the record before (they begin with a blank) are left out.
+    /// Adds the records that end in these bytes. Lines that begin with a blank are notes of the record before (`DEVICE=…`): they stay
+    /// with it where they came with it, as one read of `/dev/kmsg` gives them, and are left out where they come alone.
     fn feed(&mut self, bytes: &[u8], to: &mut Vec<String>) {
+        let already = to.len();
         let mut parts = bytes.split(|byte| *byte == b'\n');
         let last = parts.next_back().unwrap_or_default();
         for part in parts {
             self.grow(part);
             let line = std::mem::take(&mut self.begun);
             let whole = !std::mem::take(&mut self.overlong);
-            if whole && !line.is_empty() && line.first() != Some(&b' ') {
-                to.push(String::from_utf8_lossy(&line).into_owned());
+            if !whole || line.is_empty() {
+                continue;
+            }
+            let text = String::from_utf8_lossy(&line);
+            if line.first() != Some(&b' ') {
+                to.push(text.into_owned());
+            } else if let Some(record) = to.get_mut(already..).and_then(<[String]>::last_mut)
+                && record.len() + text.len() < LINE_MAX
+            {
+                record.push('\n');
+                record.push_str(&text);
             }
         }
         self.grow(last);
@@ -191,11 +202,14 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_put_together_and_additions_left_out() {
+    fn lines_are_put_together_and_notes_stay_with_their_record() {
         assert_eq!(
             lines(&[b"6,1,2,-;a\n SUBSYSTEM=pci\n DEVICE=+pci:0000:41:00.0\n6,2,3,-;b\n"]),
-            ["6,1,2,-;a", "6,2,3,-;b"]
+            ["6,1,2,-;a\n SUBSYSTEM=pci\n DEVICE=+pci:0000:41:00.0", "6,2,3,-;b"]
         );
+        assert_eq!(lines(&[b"6,1,2,-;a\n", b" DEVICE=+pci:0000:41:00.0\n"]), ["6,1,2,-;a"], "a note that comes alone");
+        let many = [b"6,1,2,-;a\n".to_vec(), b" NOTE=0123456789\n".repeat(4096)].concat();
+        assert!(lines(&[&many])[0].len() < LINE_MAX);
         assert_eq!(lines(&[b"6,1,", b"2,-;a", b"\n\n6"]), ["6,1,2,-;a"]);
     }
 

@@ -3,6 +3,7 @@
 mod changes;
 mod clock;
 mod facts;
+mod file_watch;
 mod folder;
 mod journal;
 mod kernel_log;
@@ -13,6 +14,7 @@ mod sysfs;
 pub use changes::UdevChanges;
 pub use clock::BootClock;
 pub use facts::FactsRoot;
+pub use file_watch::FileWatch;
 pub use folder::make_private_dir;
 pub use journal::FileJournal;
 pub use kernel_log::{KernelLogReader, kernel_log_at};

@@ -1,9 +1,9 @@
 //! Small files of our own state: replaced as a whole or not at all, on disk before it is said, and never through a link.
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat, renameat};
+use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat};
-use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
+use nix::unistd::{UnlinkatFlags, fsync, linkat, unlinkat};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -29,6 +29,12 @@ pub enum StoreFault {
     /// A link, pipe, device or folder stands where a plain file should be.
     #[error("{} is not a plain file; look at what put it there, and remove it", path.display())]
     NotPlain {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Something has the name of a file that was to be made.
+    #[error("{} is there already, and was not read: it is not replaced", path.display())]
+    Exists {
         /// The file.
         path: PathBuf,
     },
@@ -80,6 +86,38 @@ fn check_name(dir: &Path, name: &str) -> Result<(), StoreFault> {
 /// # Errors
 /// The folder is missing or a link, the name would leave it, or the host refused.
 pub fn write_atomic(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<(), StoreFault> {
+    let path = dir.join(name);
+    put(dir, name, bytes, mode, |folder, draft| {
+        renameat(folder, draft, folder, name).map_err(errno("rename to its final name", &path))
+    })
+}
+
+/// The same for a file that is not there yet. Whatever has the name already stays as it is.
+///
+/// # Errors
+/// As [`write_atomic`]; [`StoreFault::Exists`] where something has the name.
+pub(super) fn create_atomic(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<(), StoreFault> {
+    let path = dir.join(name);
+    put(dir, name, bytes, mode, |folder, draft| {
+        // A second name for the draft, since a rename would replace what has the first.
+        linkat(folder, draft, folder, name, AtFlags::empty()).map_err(|said| {
+            if said == Errno::EEXIST {
+                StoreFault::Exists { path: path.clone() }
+            } else {
+                errno("link to its final name", &path)(said)
+            }
+        })
+    })
+}
+
+/// Writes the draft, has `publish` give it its name, and takes the draft's own name away.
+fn put(
+    dir: &Path,
+    name: &str,
+    bytes: &[u8],
+    mode: u32,
+    publish: impl FnOnce(&OwnedFd, &str) -> Result<(), StoreFault>,
+) -> Result<(), StoreFault> {
     check_name(dir, name)?;
     let folder = open_folder(dir)?;
     // Each file has one writer, so that one name for the unfinished copy is enough and a crash leaves one at most.
@@ -89,13 +127,10 @@ pub fn write_atomic(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<(
         Ok(()) | Err(Errno::ENOENT) => {}
         Err(said) => return Err(errno("remove", &path)(said)),
     }
-    let written = write_draft(&folder, &draft, &path, bytes, mode).and_then(|()| {
-        renameat(&folder, draft.as_str(), &folder, name).map_err(errno("rename to its final name", &path))
-    });
-    if written.is_err() {
-        // The first error says what happened; that the copy could not be removed either would only hide it.
-        let _ = unlinkat(&folder, draft.as_str(), UnlinkatFlags::NoRemoveDir);
-    }
+    let written = write_draft(&folder, &draft, &path, bytes, mode).and_then(|()| publish(&folder, &draft));
+    // After a rename there is none. The first error says what happened; that the draft could not be removed either would only
+    // hide it, and the next write removes it.
+    let _ = unlinkat(&folder, draft.as_str(), UnlinkatFlags::NoRemoveDir);
     written?;
     fsync(&folder).map_err(errno("write to disk the folder", dir))
 }

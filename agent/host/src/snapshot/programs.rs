@@ -35,6 +35,7 @@ const ASKED: [Asked; 2] = [
             "--lines=5000",
             "--unit=gpuhostd.service",
             "--unit=gpuhostd-host.service",
+            "--unit=gpuhostd-mig-monitor.service",
             "--unit=gpuhostd-holders.service",
             "--unit=gpuhostd-containers.service",
         ],

@@ -61,6 +61,7 @@ fn a_host_without_any_of_it() {
         dkms: none(),
         library_version: none(),
         files: Reading::Known(BTreeSet::new()),
+        claims: Vec::new(),
     };
     assert_eq!(host.stack(), expected);
 }
@@ -185,4 +186,25 @@ fn the_version_of_the_loaded_module() {
     let host = Host::new();
     host.put("sys/module/nvidia/version", "580.82.07\n");
     assert_eq!(host.stack().module_loaded, known("580.82.07"));
+}
+
+#[test]
+fn ids_that_vfio_takes_are_found_in_every_place_where_they_can_stand() {
+    let host = Host::new();
+    host.put("proc/cmdline", "BOOT_IMAGE=/vmlinuz root=/dev/sda1 vfio_pci.ids=10de:2684 quiet\n");
+    host.put("etc/modprobe.d/vfio.conf", "options vfio-pci \\\n  ids=10de:22ba\n");
+    // The administrator's file of the same name takes its place.
+    host.put("usr/lib/modprobe.d/vfio.conf", "options vfio-pci ids=10de:1111\n");
+    host.put("usr/lib/modprobe.d/stub.conf", "options pci_stub ids=\"10de:2222\"\n");
+    host.put("etc/modprobe.d/vfio.conf.bak", "options vfio-pci ids=10de:3333\n");
+    host.put("etc/initramfs-tools/modules", "# modules\nvfio_pci ids=10de:4444\n");
+    nix::unistd::mkfifo(&host.0.path().join("etc/modules"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let found: Vec<String> = host.stack().claims.iter().map(ToString::to_string).collect();
+    let wanted = [
+        "vfio_pci.ids= in /proc/cmdline",
+        "options vfio-pci ids= in /etc/modprobe.d/vfio.conf",
+        "options pci_stub ids= in /usr/lib/modprobe.d/stub.conf",
+        "vfio_pci ids= in /etc/initramfs-tools/modules",
+    ];
+    assert_eq!(found, wanted);
 }

@@ -1,7 +1,7 @@
 //! A journal entry: what is on disk of a change before its first effect, so that whoever comes after a crash can undo it.
 
 use crate::ids::{JobId, PciAddress};
-use crate::plan::{Plan, Settled};
+use crate::plan::{Lane, Plan, Settled};
 use crate::policy::Operation;
 use crate::time::{BootMillis, UnixMillis};
 use serde::{Deserialize, Serialize};
@@ -59,7 +59,7 @@ impl Entry {
     /// Name of its document: that of the lane, since a lane holds one change at a time.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("{}.json", self.plan.scope.lane)
+        name_of(self.plan.scope.lane)
     }
 
     /// The GPU.
@@ -90,6 +90,12 @@ impl Entry {
             ..self.clone()
         }
     }
+}
+
+/// The name under which the entry of a lane is kept.
+#[must_use]
+pub fn name_of(lane: Lane) -> String {
+    format!("{lane}.json")
 }
 
 #[derive(Serialize, Deserialize)]

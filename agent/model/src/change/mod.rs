@@ -1,11 +1,13 @@
 //! Changes of the host: what the journal holds of each, how it can end, and the machine that takes it from plan to end.
 
 mod at_start;
+mod found;
 mod journal;
 mod machine;
 
 pub use at_start::{AtStart, UNKNOWN_BOOT, at_start};
-pub use journal::{BadEntry, Entry, JOURNAL_SCHEMA, Phase, decode, encode};
+pub use found::{Found, Unread, sort_out};
+pub use journal::{BadEntry, Entry, JOURNAL_SCHEMA, Phase, decode, encode, name_of};
 pub use machine::{Do, Happened, Machine, RESTORE_ATTEMPTS, Trouble};
 
 use serde::{Deserialize, Serialize};

@@ -1,15 +1,21 @@
 //! What a manager's answer means: the table of the contract, from status and code to what the agent does.
 
+use crate::checkin::code::Code;
+use crate::checkin::fault::Fault;
 use crate::checkin::manager::ManagerAddress;
 
 /// Longest `Retry-After` that is honoured, in seconds.
 pub const RETRY_AFTER_MAX_S: u64 = 300;
+/// So many characters of what a manager said are repeated.
+const SAID_MAX_CHARS: usize = 400;
 
 /// What of an accepted heartbeat's reply steers the next one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reply {
     /// Seconds to the next heartbeat, as sent: not yet clamped.
     pub next_heartbeat_s: Option<u64>,
+    /// Least seconds between two early heartbeats, as sent: not yet clamped.
+    pub early_gap_s: Option<u64>,
     /// The managers of this host; empty = no news.
     pub managers: Vec<ManagerAddress>,
     /// The manager wants the inventory.
@@ -21,38 +27,12 @@ pub struct Reply {
 pub struct Refused {
     /// HTTP status.
     pub status: u16,
-    /// The contract's code, where the body has one.
-    pub code: Option<String>,
+    /// The contract's code, where the body has one that the contract knows.
+    pub code: Option<Code>,
     /// What the manager said, for people.
     pub message: String,
     /// Seconds of `Retry-After`, or of `retry_after_s` in the body.
     pub retry_after_s: Option<u64>,
-}
-
-/// What kept a request from being answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FaultKind {
-    /// The name has no address.
-    Dns,
-    /// No connection, or it broke.
-    Network,
-    /// The certificate or the handshake was refused, by either side.
-    Tls,
-    /// No answer in time.
-    Timeout,
-    /// The answer is not what the contract says (too large, not JSON).
-    Garbled,
-    /// The request could not even be made here (a file, a key).
-    Local,
-}
-
-/// A request that was not answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// What kind of fault.
-    pub kind: FaultKind,
-    /// What was tried and what was said, without any secret.
-    pub said: String,
 }
 
 /// What came of one request.
@@ -87,28 +67,51 @@ pub enum Meaning {
     UpgradeRequired,
     /// Too many requests.
     RateLimited,
-    /// This manager is of no use now.
+    /// This manager is of no use now, or it was not the manager who answered.
     OutOfOrder,
 }
 
-impl Refused {
-    /// What it means.
+impl Meaning {
+    /// The manager speaks of this host, and not of the report or of its own load.
     #[must_use]
-    pub fn meaning(&self) -> Meaning {
-        let code = self.code.as_deref();
-        match self.status {
-            202 => Meaning::Pending,
-            400 => Meaning::BadReport,
-            401 => Meaning::Unauthenticated,
-            403 => Meaning::Pending,
-            404 => Meaning::UnknownAgent,
-            409 => Meaning::Duplicate,
-            410 if code == Some("agent_deleted") => Meaning::Deleted,
-            413 => Meaning::TooLarge,
-            426 => Meaning::UpgradeRequired,
-            429 => Meaning::RateLimited,
+    pub const fn is_about_the_host(self) -> bool {
+        match self {
+            Self::Pending | Self::Unauthenticated | Self::UnknownAgent | Self::Duplicate | Self::Deleted => true,
+            Self::BadReport | Self::TooLarge | Self::UpgradeRequired | Self::RateLimited | Self::OutOfOrder => false,
+        }
+    }
+}
+
+impl Refused {
+    /// What it means. Most statuses count only with their code: without it a proxy, a gateway or a firewall's page may have
+    /// answered in the manager's place.
+    #[must_use]
+    pub const fn meaning(&self) -> Meaning {
+        match (self.status, self.code) {
+            (202, _) => Meaning::Pending,
+            (400, Some(Code::BadRequest)) => Meaning::BadReport,
+            (401, _) => Meaning::Unauthenticated,
+            (403, Some(Code::NotApproved)) => Meaning::Pending,
+            (404, Some(Code::UnknownAgent)) => Meaning::UnknownAgent,
+            (409, Some(Code::DuplicateAgent | Code::EnrolUsed | Code::Conflict)) => Meaning::Duplicate,
+            (410, Some(Code::AgentDeleted)) => Meaning::Deleted,
+            (413, _) => Meaning::TooLarge,
+            (426, Some(Code::UpgradeRequired)) => Meaning::UpgradeRequired,
+            (429, _) => Meaning::RateLimited,
             _ => Meaning::OutOfOrder,
         }
+    }
+
+    /// The manager does not have the path that was asked for. Only for optional paths: elsewhere this says nothing.
+    #[must_use]
+    pub const fn has_no_path(&self) -> bool {
+        self.status == 404
+    }
+
+    /// A front refuses what the body is packed in, whoever it is.
+    #[must_use]
+    pub const fn may_be_the_packing(&self) -> bool {
+        matches!((self.status, self.code), (400 | 415, None))
     }
 
     /// `Retry-After` in milliseconds, capped; at least a second.
@@ -120,10 +123,17 @@ impl Refused {
     /// The answer in a sentence.
     #[must_use]
     pub fn words(&self) -> String {
-        let code = self.code.as_deref().unwrap_or("no code");
-        let message: String = self.message.chars().filter(|c| !c.is_control()).take(400).collect();
+        let message: String = self.message.chars().filter(|c| !c.is_control()).take(SAID_MAX_CHARS).collect();
         let message = if message.is_empty() { "no message".to_owned() } else { message };
-        format!("answered HTTP {} ({code}): {message}", self.status)
+        let needs_code = matches!(self.status, 400 | 403 | 404 | 409 | 410 | 426);
+        match self.code {
+            Some(code) => format!("answered HTTP {} ({}): {message}", self.status, code.name()),
+            None if needs_code => format!(
+                "answered HTTP {} without a code of the manager API, as a proxy or a firewall would: {message}",
+                self.status
+            ),
+            None => format!("answered HTTP {}: {message}", self.status),
+        }
     }
 }
 
@@ -131,37 +141,55 @@ impl Refused {
 mod tests {
     use super::*;
 
-    fn refused(status: u16, code: Option<&str>) -> Refused {
-        Refused { status, code: code.map(str::to_owned), message: String::new(), retry_after_s: None }
+    fn refused(status: u16, code: Option<Code>) -> Refused {
+        Refused { status, code, message: String::new(), retry_after_s: None }
     }
 
     #[test]
     fn the_table_of_the_contract() {
         let rows = [
-            (200, Some("internal"), Meaning::OutOfOrder),
+            (200, Some(Code::Internal), Meaning::OutOfOrder),
             (202, None, Meaning::Pending),
             (302, None, Meaning::OutOfOrder),
-            (400, Some("bad_request"), Meaning::BadReport),
-            (401, Some("invalid_token"), Meaning::Unauthenticated),
-            (401, Some("token_expired"), Meaning::Unauthenticated),
-            (403, Some("not_approved"), Meaning::Pending),
-            (404, Some("unknown_agent"), Meaning::UnknownAgent),
-            (409, Some("duplicate_agent"), Meaning::Duplicate),
-            (409, Some("enrol_used"), Meaning::Duplicate),
-            (409, Some("conflict"), Meaning::Duplicate),
-            (410, Some("agent_deleted"), Meaning::Deleted),
-            (410, None, Meaning::OutOfOrder),
-            (413, Some("too_large"), Meaning::TooLarge),
-            (426, Some("upgrade_required"), Meaning::UpgradeRequired),
-            (429, Some("rate_limited"), Meaning::RateLimited),
-            (500, Some("internal"), Meaning::OutOfOrder),
+            (400, Some(Code::BadRequest), Meaning::BadReport),
+            (401, Some(Code::InvalidToken), Meaning::Unauthenticated),
+            (401, Some(Code::TokenExpired), Meaning::Unauthenticated),
+            (403, Some(Code::NotApproved), Meaning::Pending),
+            (404, Some(Code::UnknownAgent), Meaning::UnknownAgent),
+            (409, Some(Code::DuplicateAgent), Meaning::Duplicate),
+            (409, Some(Code::EnrolUsed), Meaning::Duplicate),
+            (409, Some(Code::Conflict), Meaning::Duplicate),
+            (410, Some(Code::AgentDeleted), Meaning::Deleted),
+            (413, Some(Code::TooLarge), Meaning::TooLarge),
+            (426, Some(Code::UpgradeRequired), Meaning::UpgradeRequired),
+            (429, Some(Code::RateLimited), Meaning::RateLimited),
+            (500, Some(Code::Internal), Meaning::OutOfOrder),
             (502, None, Meaning::OutOfOrder),
-            (503, Some("manager_disabled"), Meaning::OutOfOrder),
+            (503, Some(Code::ManagerDisabled), Meaning::OutOfOrder),
             (504, None, Meaning::OutOfOrder),
         ];
         for (status, code, meaning) in rows {
             assert_eq!(refused(status, code).meaning(), meaning, "{status} {code:?}");
         }
+    }
+
+    #[test]
+    fn t34_without_its_own_code_a_refusal_of_six_statuses_is_a_fronts() {
+        for status in [400, 403, 404, 409, 410, 426] {
+            assert_eq!(refused(status, None).meaning(), Meaning::OutOfOrder, "{status}");
+            assert_eq!(refused(status, Some(Code::Internal)).meaning(), Meaning::OutOfOrder, "{status}");
+            assert!(refused(status, None).words().contains("proxy"), "{status}");
+        }
+        let counts = [401, 413, 429].map(|status| refused(status, None).meaning());
+        assert_eq!(counts, [Meaning::Unauthenticated, Meaning::TooLarge, Meaning::RateLimited]);
+    }
+
+    #[test]
+    fn every_code_has_one_name() {
+        for code in Code::ALL {
+            assert_eq!(Code::from_name(code.name()), Some(code));
+        }
+        assert_eq!(Code::from_name("teapot"), None);
     }
 
     #[test]

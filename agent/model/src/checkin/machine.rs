@@ -1,24 +1,34 @@
-//! The check-in as a state machine in virtual time: it is told what happened, and says what to do next.
+//! The check-in as a state machine in virtual time: the caller reports what happened, and it says what to do next.
 
-use crate::checkin::answer::{Answer, Fault, Meaning, Refused, Reply};
-use crate::checkin::condition::Standing;
-use crate::checkin::manager::{MANAGERS_MAX, ManagerAddress, Managers};
+mod after;
+mod shown;
+
+use crate::checkin::answer::Answer;
+use crate::checkin::keyring::{Key, KeyId, Keyring};
+use crate::checkin::manager::ManagerAddress;
+use crate::checkin::managers::{Known, Managers};
 use crate::checkin::omit::{Omit, Omitting};
-use crate::checkin::slot::{RETRY_MAX_S, Slot, clamp_interval, mix};
+use crate::checkin::slot::{Slot, clamp_interval};
 use crate::checkin::trouble::Trouble;
 use crate::enrol::CheckinState;
-use crate::time::{BootMillis, UnixMillis};
+use crate::time::{BootMillis, Now, UnixMillis};
 
 /// Changes are collected for so long before an early heartbeat, in milliseconds.
 pub const COALESCE_MS: u64 = 250;
 /// Two heartbeats are never closer than this, but for a second credential or a second manager, in milliseconds.
 pub const GAP_MS: u64 = 1000;
+/// Longest time between two early heartbeats that a manager may ask for, in seconds.
+pub const EARLY_GAP_MAX_S: u64 = 60;
 /// A host that was up for less than this when the daemon starts waits for its slot, in milliseconds.
 pub const FRESH_BOOT_MS: u64 = 600_000;
+/// After a start of the daemon the hosts of a fleet are spread over so long, in milliseconds.
+pub const START_SPREAD_MS: u64 = 4000;
 /// Mean time between two tries with a credential that is refused, in milliseconds; each is off by up to half of it.
 pub const UNAUTHENTICATED_MS: u64 = 15_000;
 /// Two answers that this host is deleted count only so far apart, in milliseconds.
 pub const DELETED_TWICE_MS: u64 = 60_000;
+/// A host whose credential has ended asks for a new one at most once in so long, in milliseconds.
+pub const RECOVER_MS: u64 = 600_000;
 
 /// What the machine is there to reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,16 +48,18 @@ pub struct Config {
     pub goal: Goal,
     /// Seconds between heartbeats until the manager says otherwise.
     pub interval_s: u64,
+    /// Seconds between heartbeats as the manager said before a restart.
+    pub asked_interval_s: Option<u64>,
     /// Zone of this host.
     pub zone: Option<String>,
-    /// The managers as last heard of.
-    pub managers: Vec<ManagerAddress>,
-    /// The managers of the configuration: whatever a reply says, they stay behind its list, and the one in use stays in use.
-    pub fallback: Vec<ManagerAddress>,
-    /// How many credentials are at hand.
-    pub credentials: usize,
+    /// The managers.
+    pub managers: Known,
+    /// The credentials at hand, the oldest first.
+    pub keys: Vec<Key>,
     /// An enrolment token is still at hand, for a manager that does not know this host.
     pub may_enrol_again: bool,
+    /// When the daemon began, if before now: the first request is counted from there.
+    pub began: BootMillis,
 }
 
 /// One heartbeat that is to be sent.
@@ -55,8 +67,8 @@ pub struct Config {
 pub struct Beat {
     /// To whom.
     pub manager: ManagerAddress,
-    /// With which credential, counted from 0 in the order of age.
-    pub credential: usize,
+    /// With which credential.
+    pub key: KeyId,
     /// With inventory and agent.
     pub inventory: bool,
     /// What is left out.
@@ -65,15 +77,33 @@ pub struct Beat {
     pub seq: u64,
 }
 
+/// Why an identity is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnrolFor {
+    /// This host has none yet.
+    First,
+    /// The manager does not know this host any more.
+    Lost,
+    /// This host's credential has ended: with the same key and id, with a token only where one is at hand.
+    Ended,
+}
+
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Nothing before that instant; `None` = nothing before something happens.
     Wait(Option<BootMillis>),
-    /// Send a heartbeat, then tell the answer.
+    /// Send a heartbeat, then report the answer.
     Beat(Beat),
-    /// Ask that manager for an identity, then tell the answer.
-    Enrol(ManagerAddress),
+    /// Ask that manager for an identity, then report the answer.
+    Enrol(ManagerAddress, EnrolFor),
+}
+
+/// What was sent last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Beat(KeyId),
+    Enrol(EnrolFor),
 }
 
 /// The machine. One request at a time; nothing in it reads a clock.
@@ -82,17 +112,22 @@ pub struct Machine {
     slot: Slot,
     goal: Goal,
     interval_s: u64,
+    asked_interval_s: Option<u64>,
+    early_gap_s: u64,
     managers: Managers,
-    fallback: Vec<ManagerAddress>,
+    keys: Keyring,
     may_enrol_again: bool,
+    /// The manager does not know this host, and a token is at hand: the next request enrols.
     lost: bool,
-    credentials: usize,
-    credential: usize,
-    credential_turns: usize,
     due: Option<BootMillis>,
     early: Option<BootMillis>,
     mid_round: bool,
+    sent: Option<Sent>,
+    /// Credentials to be tried at once have come while a request was under way.
+    hurry: bool,
     last_sent: Option<BootMillis>,
+    /// When an identity was last asked for because the credential has ended, and somebody heard it.
+    recovered_at: Option<BootMillis>,
     last_seq: u64,
     sent_rev: Option<String>,
     accepted_rev: Option<String>,
@@ -100,32 +135,39 @@ pub struct Machine {
     omit_said: String,
     deleted_at: Option<BootMillis>,
     refusals: u64,
+    /// The manager asked not to be asked before.
+    asked_to_wait: Option<BootMillis>,
     state: CheckinState,
     trouble: Option<(Trouble, String)>,
 }
 
 impl Machine {
-    /// A machine that starts now: at once, or in its own slot where the host itself has just booted.
+    /// A machine that starts now: spread over a few seconds after a start of the daemon, and in its own slot where the host
+    /// itself has just booted.
     #[must_use]
     pub fn new(config: Config, now: BootMillis, wall: UnixMillis) -> Self {
         let slot = Slot::anchored(&config.key, now, wall);
-        let interval_s = clamp_interval(config.interval_s);
-        let due = if now.0 < FRESH_BOOT_MS { slot.next_after(now, interval_s) } else { now };
+        let asked_interval_s = config.asked_interval_s.map(clamp_interval);
+        let interval_s = asked_interval_s.unwrap_or_else(|| clamp_interval(config.interval_s));
+        let spread = config.began.plus(slot.hash() % START_SPREAD_MS).max(now);
+        let due = if now.0 < FRESH_BOOT_MS { slot.next_after(now, interval_s) } else { spread };
         Self {
             slot,
             goal: config.goal,
             interval_s,
-            managers: Managers::new(&[config.managers, config.fallback.clone()].concat(), config.zone),
-            fallback: config.fallback,
+            asked_interval_s,
+            early_gap_s: 1,
+            managers: Managers::new(config.managers, config.zone),
+            keys: Keyring::new(config.keys),
             may_enrol_again: config.may_enrol_again,
             lost: false,
-            credentials: config.credentials.max(1),
-            credential: 0,
-            credential_turns: 0,
             due: Some(due),
             early: None,
             mid_round: false,
+            sent: None,
+            hurry: false,
             last_sent: None,
+            recovered_at: None,
             last_seq: 0,
             sent_rev: None,
             accepted_rev: None,
@@ -133,12 +175,13 @@ impl Machine {
             omit_said: String::new(),
             deleted_at: None,
             refusals: 0,
+            asked_to_wait: None,
             state: CheckinState::Connecting,
             trouble: None,
         }
     }
 
-    /// The same machine, due at once: an identity has just been won.
+    /// The same machine, due at once: an identity has just been won, or a person waits.
     #[must_use]
     pub const fn at_once(mut self, now: BootMillis) -> Self {
         self.due = Some(now);
@@ -152,34 +195,68 @@ impl Machine {
         self
     }
 
+    /// The same machine, at a manager that has accepted the inventory of that revision in this boot.
+    #[must_use]
+    pub fn with_accepted_inventory(mut self, rev: Option<String>) -> Self {
+        self.accepted_rev = rev;
+        self
+    }
+
     /// What to do at `now`; `rev` is the revision of the inventory that a heartbeat would carry. After a `Beat` or `Enrol` the
-    /// answer must be told before the next call.
-    pub fn next(&mut self, now: BootMillis, rev: &str) -> Action {
+    /// answer must be reported before the next call.
+    pub fn next(&mut self, now: Now, rev: &str) -> Action {
         match self.due_at() {
-            Some(due) if due <= now => {}
+            Some(due) if due <= now.boot => {}
             later => return Action::Wait(later),
+        }
+        let enrol_for = self.enrol_for(now.wall);
+        if enrol_for == Some(EnrolFor::Ended) && !self.mid_round && !self.may_recover(now.boot) {
+            self.due = Some(self.slot.next_after(now.boot, self.interval_s));
+            self.early = None;
+            return Action::Wait(self.due);
         }
         if !self.mid_round {
             self.managers.begin_round();
         }
-        let Some(manager) = self.managers.pick(now) else {
-            self.due = None;
-            return Action::Wait(None);
+        let Some(manager) = self.managers.pick(now.boot) else {
+            // Either there is no manager, or each has asked for a pause.
+            self.due = self.managers.all_pause_until(now.boot).map(|at| self.first_slot_from(at, self.interval_s));
+            return Action::Wait(self.due);
         };
         self.early = None;
-        self.last_sent = Some(now);
-        if self.goal == Goal::Enrol {
-            return Action::Enrol(manager);
+        self.asked_to_wait = None;
+        self.last_sent = Some(now.boot);
+        if let Some(why) = enrol_for {
+            self.sent = Some(Sent::Enrol(why));
+            return Action::Enrol(manager, why);
         }
-        let omit = self.omitting.level(now);
+        let key = self.keys.pick(now).unwrap_or_default();
+        self.sent = Some(Sent::Beat(key));
+        let omit = self.omitting.level(now.boot);
         let inventory = omit < Omit::Optional && self.accepted_rev.as_deref() != Some(rev);
         self.sent_rev = inventory.then(|| rev.to_owned());
-        self.last_seq = now.0.max(self.last_seq.saturating_add(1));
-        Action::Beat(Beat { manager, credential: self.credential, inventory, omit, seq: self.last_seq })
+        self.last_seq = now.boot.0.max(self.last_seq.saturating_add(1));
+        Action::Beat(Beat { manager, key, inventory, omit, seq: self.last_seq })
+    }
+
+    /// Why the next request asks for an identity; `None` = it is a heartbeat.
+    fn enrol_for(&self, wall: UnixMillis) -> Option<EnrolFor> {
+        match self.goal {
+            Goal::Enrol => Some(EnrolFor::First),
+            Goal::Beat if self.lost => Some(EnrolFor::Lost),
+            // A clock may be wrong: only where a request with the credential has failed is it believed to have ended.
+            Goal::Beat if self.keys.is_lost(wall) && self.keys.end_was_seen() => Some(EnrolFor::Ended),
+            Goal::Beat => None,
+        }
+    }
+
+    fn may_recover(&self, now: BootMillis) -> bool {
+        self.recovered_at.is_none_or(|at| now.since(at) >= RECOVER_MS)
     }
 
     fn due_at(&self) -> Option<BootMillis> {
-        let floor = self.last_sent.map_or(BootMillis(0), |at| at.plus(GAP_MS));
+        let gap = GAP_MS.max(self.early_gap_s * 1000);
+        let floor = self.last_sent.map_or(BootMillis(0), |at| at.plus(gap));
         let early = self.early.filter(|_| self.state == CheckinState::Ok && self.trouble.is_none());
         match (self.due, early.map(|at| at.max(floor))) {
             (Some(due), Some(early)) => Some(due.min(early)),
@@ -194,60 +271,45 @@ impl Machine {
         }
     }
 
-    /// Other credentials are at hand (a token file was edited, the manager sent a next token): `use_now` is tried at once.
-    pub fn on_credentials(&mut self, now: BootMillis, count: usize, use_now: Option<usize>) {
-        self.credentials = count.max(1);
-        self.credential_turns = 0;
-        if let Some(index) = use_now {
-            self.credential = index;
+    /// Other credentials are at hand; `at_once` where one of them is to be tried now (a token file was edited, a credential was
+    /// renewed).
+    pub fn on_keys(&mut self, now: BootMillis, keys: Vec<Key>, at_once: bool) {
+        self.keys.replace(keys);
+        if at_once {
             self.due = Some(now);
             self.mid_round = false;
+            self.hurry = self.sent.is_some();
         }
     }
 
-    /// The credential in use has worked and the older ones were dropped: it is the oldest of `count` now.
-    pub fn settled(&mut self, count: usize) {
-        self.credentials = count.max(1);
-        self.credential = 0;
+    /// The last heartbeat was sent once more, with this number.
+    pub fn on_resent(&mut self, seq: u64) {
+        self.last_seq = self.last_seq.max(seq);
     }
 
-    /// The answer to the last `Beat` or `Enrol` that was not the acceptance of an enrolment.
-    pub fn on_answer(&mut self, now: BootMillis, answer: Answer) {
+    /// The answer to the last `Beat` or `Enrol` that was not the acceptance of an enrolment. Gives the credentials that are of no
+    /// use any more.
+    pub fn on_answer(&mut self, now: Now, answer: Answer) -> Vec<KeyId> {
         self.mid_round = false;
-        if std::mem::take(&mut self.lost) {
-            // One try to enrol again, then heartbeats as before: the manager may find this host yet.
-            self.goal = Goal::Beat;
-            let said = self.trouble.take().map(|(_, said)| said).unwrap_or_default();
-            return self.wait_for_slot(now, Trouble::UnknownAgent, said);
+        let useless = self.answered(now, answer);
+        // Credentials that came while the request was under way are not put off by its answer.
+        if std::mem::take(&mut self.hurry) && self.due.is_some() {
+            self.due = Some(now.boot);
         }
-        match answer {
-            Answer::Accepted(reply) => self.accepted(now, reply),
-            Answer::Refused(refused) => self.refused(now, &refused),
-            Answer::Failed(fault) => self.no_use(now, &fault),
-        }
+        useless
     }
 
-    fn accepted(&mut self, now: BootMillis, reply: Reply) {
-        self.managers.worked();
-        if !reply.managers.is_empty() {
-            let room = MANAGERS_MAX.saturating_sub(self.fallback.len());
-            let named = reply.managers.into_iter().take(room);
-            self.managers.replace(&named.chain(self.fallback.iter().cloned()).collect::<Vec<_>>());
+    fn answered(&mut self, now: Now, answer: Answer) -> Vec<KeyId> {
+        match (self.sent.take(), answer) {
+            (Some(Sent::Beat(key)), Answer::Accepted(reply)) => return self.accepted(now, key, reply),
+            (Some(Sent::Beat(key)), Answer::Refused(refused)) => self.refused(now, key, &refused),
+            (Some(Sent::Beat(key)), Answer::Failed(fault)) => self.failed(now, key, &fault),
+            (Some(Sent::Enrol(EnrolFor::Lost)), Answer::Refused(_) | Answer::Failed(_)) => self.not_found_again(now),
+            (Some(Sent::Enrol(why)), Answer::Refused(refused)) => self.no_identity(now, why, &refused),
+            (Some(Sent::Enrol(why)), Answer::Failed(fault)) => self.nobody_enrolled(now, why, &fault),
+            (Some(Sent::Enrol(_)), Answer::Accepted(_)) | (None, _) => {}
         }
-        if let Some(seconds) = reply.next_heartbeat_s {
-            self.interval_s = clamp_interval(seconds);
-        }
-        if let Some(rev) = self.sent_rev.take() {
-            self.accepted_rev = Some(rev);
-        }
-        if reply.need_inventory {
-            self.accepted_rev = None;
-        }
-        self.credential_turns = 0;
-        self.deleted_at = None;
-        self.trouble = None;
-        self.state = CheckinState::Ok;
-        self.due = Some(self.own_slot(now, self.interval_s));
+        Vec::new()
     }
 
     fn own_slot(&self, now: BootMillis, interval_s: u64) -> BootMillis {
@@ -255,195 +317,20 @@ impl Machine {
         self.slot.next_after(now, interval_s).max(floor)
     }
 
-    fn retry_slot(&self, now: BootMillis) -> BootMillis {
-        self.own_slot(now, self.interval_s.min(RETRY_MAX_S))
+    /// The first instant of this host's slot that is not before `at`.
+    fn first_slot_from(&self, at: BootMillis, interval_s: u64) -> BootMillis {
+        self.slot.next_after(BootMillis(at.0.saturating_sub(1)), interval_s)
     }
+}
 
-    fn stands(&mut self, trouble: Trouble, said: String) {
-        self.early = None;
-        self.state = trouble.state().unwrap_or(self.state);
-        self.trouble = Some((trouble, said));
-    }
-
-    fn refused(&mut self, now: BootMillis, refused: &Refused) {
-        let meaning = refused.meaning();
-        let said = self.with_manager(&refused.words());
-        if meaning != Meaning::OutOfOrder {
-            self.managers.worked();
-        }
-        match (meaning, self.goal) {
-            (Meaning::OutOfOrder, _) | (Meaning::UnknownAgent | Meaning::Deleted, Goal::Enrol) => {
-                self.next_manager(now, said);
-            }
-            (Meaning::Pending, goal) => self.pending(now, goal, refused, said),
-            (Meaning::BadReport, _) => self.bad_report(now, said),
-            (Meaning::TooLarge, _) => self.too_large(now, said),
-            (Meaning::Unauthenticated, Goal::Beat) => self.unauthenticated(now, said),
-            (Meaning::Unauthenticated, Goal::Enrol) => self.stop(Trouble::Unauthenticated, said),
-            (Meaning::Duplicate, Goal::Enrol) => self.stop(Trouble::DuplicateIdentity, said),
-            (Meaning::Duplicate, Goal::Beat) => self.wait_for_slot(now, Trouble::DuplicateIdentity, said),
-            (Meaning::UpgradeRequired, _) => self.wait_for_slot(now, Trouble::UpgradeRequired, said),
-            (Meaning::UnknownAgent, Goal::Beat) => self.unknown(now, refused, said),
-            (Meaning::Deleted, Goal::Beat) => self.deleted(now, said),
-            (Meaning::RateLimited, _) => {
-                let pause = refused.retry_after_ms().map(|ms| now.plus(ms));
-                self.due = Some(pause.unwrap_or_else(|| self.own_slot(now, self.interval_s)));
-                self.stands(Trouble::RateLimited, said);
-            }
-        }
-    }
-
-    fn with_manager(&self, words: &str) -> String {
-        self.managers.current().map_or_else(|| words.to_owned(), |m| format!("{m} {words}"))
-    }
-
-    fn no_use(&mut self, now: BootMillis, fault: &Fault) {
-        self.next_manager(now, fault.said.clone());
-    }
-
-    fn next_manager(&mut self, now: BootMillis, said: String) {
-        if self.managers.failed(now) {
-            self.mid_round = true;
-            self.due = Some(now);
-        } else {
-            self.due = Some(self.retry_slot(now));
-            self.stands(Trouble::Unreachable, said);
-        }
-    }
-
-    fn wait_for_slot(&mut self, now: BootMillis, trouble: Trouble, said: String) {
-        self.due = Some(self.own_slot(now, self.interval_s));
-        self.stands(trouble, said);
-    }
-
-    fn stop(&mut self, trouble: Trouble, said: String) {
-        self.due = None;
-        self.stands(trouble, said);
-    }
-
-    fn pending(&mut self, now: BootMillis, goal: Goal, refused: &Refused, said: String) {
-        let asked = refused.retry_after_ms().filter(|_| goal == Goal::Enrol);
-        self.due = Some(asked.map_or_else(|| self.own_slot(now, RETRY_MAX_S), |ms| now.plus(ms)));
-        self.stands(Trouble::PendingApproval, said);
-    }
-
-    fn bad_report(&mut self, now: BootMillis, said: String) {
-        self.omit(now, Omit::Optional, &said);
-        self.wait_for_slot(now, Trouble::RejectedReport, said);
-    }
-
-    fn too_large(&mut self, now: BootMillis, said: String) {
-        match self.omitting.level(now).next() {
-            Some(more) => {
-                self.omit(now, more, &said);
-                self.stands(Trouble::RejectedReport, said);
-                self.due = Some(now.plus(GAP_MS));
-            }
-            None => self.wait_for_slot(now, Trouble::RejectedReport, said),
-        }
-    }
-
-    fn omit(&mut self, now: BootMillis, level: Omit, said: &str) {
-        self.omitting = Omitting::from_now(level, now);
-        said.clone_into(&mut self.omit_said);
-    }
-
-    fn unauthenticated(&mut self, now: BootMillis, said: String) {
-        self.credential_turns += 1;
-        if self.credential_turns < self.credentials {
-            self.credential = (self.credential + 1) % self.credentials;
-            self.due = Some(now);
-        } else {
-            self.refusals += 1;
-            let off = mix(self.slot.hash() ^ self.refusals) % UNAUTHENTICATED_MS;
-            self.due = Some(now.plus(UNAUTHENTICATED_MS / 2 + off));
-        }
-        self.stands(Trouble::Unauthenticated, said);
-    }
-
-    fn unknown(&mut self, now: BootMillis, refused: &Refused, said: String) {
-        self.accepted_rev = None;
-        if self.may_enrol_again && refused.code.as_deref() == Some("unknown_agent") {
-            self.may_enrol_again = false;
-            self.lost = true;
-            self.goal = Goal::Enrol;
-            self.due = Some(now);
-            self.stands(Trouble::UnknownAgent, said);
-        } else {
-            self.wait_for_slot(now, Trouble::UnknownAgent, said);
-        }
-    }
-
-    fn deleted(&mut self, now: BootMillis, said: String) {
-        let first = *self.deleted_at.get_or_insert(now);
-        if now.since(first) >= DELETED_TWICE_MS {
-            self.stop(Trouble::Deleted, said);
-        } else {
-            self.wait_for_slot(now, Trouble::PerhapsDeleted, said);
-        }
-    }
-
-    /// Where the check-in stands.
-    #[must_use]
-    pub const fn state(&self) -> CheckinState {
-        self.state
-    }
-
-    /// Enrol first, or beat.
-    #[must_use]
-    pub const fn goal(&self) -> Goal {
-        self.goal
-    }
-
-    /// What stands in the way, with what was said.
-    #[must_use]
-    pub const fn trouble(&self) -> Option<&(Trouble, String)> {
-        self.trouble.as_ref()
-    }
-
-    /// The managers, in the order of the list.
-    #[must_use]
-    pub fn managers(&self) -> Vec<ManagerAddress> {
-        self.managers.addresses()
-    }
-
-    /// The manager in use.
-    #[must_use]
-    pub const fn manager(&self) -> Option<&ManagerAddress> {
-        self.managers.current()
-    }
-
-    /// Seconds between heartbeats now.
-    #[must_use]
-    pub const fn interval_s(&self) -> u64 {
-        self.interval_s
-    }
-
-    /// The credential in use.
-    #[must_use]
-    pub const fn credential(&self) -> usize {
-        self.credential
-    }
-
-    /// Seed of whatever must differ between hosts.
-    #[must_use]
-    pub const fn hash(&self) -> u64 {
-        self.slot.hash()
-    }
-
-    /// What stands now, for conditions.
-    #[must_use]
-    pub fn standing(&self, now: BootMillis) -> Vec<Standing> {
-        let mut all = Vec::new();
-        if let Some((trouble, said)) = &self.trouble {
-            all.push(Standing { kind: trouble.condition(), message: format!("{said}; {}", trouble.remedy()) });
-        }
-        let left_out = self.omitting.level(now);
-        let said_already = all.iter().any(|s| s.kind == Trouble::RejectedReport.condition());
-        if left_out > Omit::Nothing && !said_already {
-            let message = format!("{} left out, because the manager {}", left_out.words(), self.omit_said);
-            all.push(Standing { kind: Trouble::RejectedReport.condition(), message });
-        }
-        all
+/// Seconds between early heartbeats, brought into the range that this agent accepts.
+#[must_use]
+pub const fn clamp_early_gap(seconds: u64) -> u64 {
+    if seconds < 1 {
+        1
+    } else if seconds > EARLY_GAP_MAX_S {
+        EARLY_GAP_MAX_S
+    } else {
+        seconds
     }
 }

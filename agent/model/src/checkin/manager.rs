@@ -1,14 +1,8 @@
-//! The managers of a host: which one is asked first, which one next, and which one is kept.
+//! Where a manager listens: an address over HTTPS, and nothing in it that could change what a URL means.
 
-use crate::time::BootMillis;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
-
-/// A manager that failed stands behind the others for so long, in milliseconds.
-pub const FAILED_FOR_MS: u64 = 60_000;
-/// More managers than this are not taken from a reply.
-pub const MANAGERS_MAX: usize = 32;
 
 /// Where a manager listens, always over HTTPS.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -29,10 +23,44 @@ pub struct ManagerAddress {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{url:?} is not a manager URL: {why}; expected https://HOST or https://HOST:PORT")]
 pub struct BadManagerUrl {
-    /// What was given, at most 128 characters of it.
+    /// What was given as far as it may be repeated, see [`shown`].
     pub url: String,
     /// What is wrong with it.
     pub why: &'static str,
+}
+
+/// What stands in for what must not be repeated.
+const REDACTED: &str = "[redacted]";
+/// So many characters of an address that cannot be used are repeated.
+const SHOWN_MAX_CHARS: usize = 128;
+
+/// An address as it may be repeated to anybody: without what could be a name and a password, or a token behind `?` or `#`, without
+/// control characters, and cut.
+#[must_use]
+pub fn shown(url: &str) -> String {
+    let (scheme, rest) = url.split_once("//").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let scheme = if scheme.is_empty() { String::new() } else { format!("{scheme}//") };
+    // A password may hold anything, a slash or a question mark too: the last @ ends it.
+    let rest = rest.rsplit_once('@').map_or_else(|| rest.to_owned(), |(_, host)| format!("{REDACTED}@{host}"));
+    let rest = rest.find(['?', '#']).map_or(rest.clone(), |at| {
+        let (kept, _) = rest.split_at(at);
+        format!("{kept}?{REDACTED}")
+    });
+    format!("{scheme}{rest}").chars().filter(|c| !c.is_control()).take(SHOWN_MAX_CHARS).collect()
+}
+
+/// A text of several lines, as the message of a parser, with every address in it as [`shown`] would repeat it.
+#[must_use]
+pub fn without_passwords(text: &str) -> String {
+    let line = |line: &str| match (line.find("://"), line.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => {
+            let (before, rest) = line.split_at(scheme + 3);
+            let (_, host) = rest.split_at(at - before.len());
+            format!("{before}{REDACTED}{host}")
+        }
+        _ => line.to_owned(),
+    };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
 impl ManagerAddress {
@@ -77,8 +105,11 @@ impl FromStr for ManagerAddress {
     type Err = BadManagerUrl;
 
     fn from_str(url: &str) -> Result<Self, Self::Err> {
-        let bad = |why| BadManagerUrl { url: url.chars().take(128).collect(), why };
+        let bad = |why| BadManagerUrl { url: shown(url), why };
         let rest = url.trim().strip_prefix("https://").ok_or_else(|| bad("it does not begin with https://"))?;
+        if rest.contains('@') {
+            return Err(bad("a user name or a password has no place in it; managers know this host by its credential"));
+        }
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = match authority.strip_prefix('[') {
             Some(v6) => {
@@ -96,103 +127,30 @@ impl FromStr for ManagerAddress {
     }
 }
 
-#[derive(Debug, Clone)]
-struct Entry {
-    address: ManagerAddress,
-    failed_at: Option<BootMillis>,
-    tried: bool,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The list with what is known of each: same zone first, then priority, then order; one that failed goes behind the others
-/// for a minute; the one that works is kept.
-#[derive(Debug, Clone)]
-pub struct Managers {
-    zone: Option<String>,
-    entries: Vec<Entry>,
-    current: Option<ManagerAddress>,
-}
-
-impl Managers {
-    /// A fresh list for a host of that zone.
-    #[must_use]
-    pub fn new(addresses: &[ManagerAddress], zone: Option<String>) -> Self {
-        let mut list = Self { zone, entries: Vec::new(), current: None };
-        list.replace(addresses);
-        list
-    }
-
-    /// Takes another list; what is known of those that stay is kept, and so is the one in use where it stays.
-    pub fn replace(&mut self, addresses: &[ManagerAddress]) {
-        let old = std::mem::take(&mut self.entries);
-        for address in addresses {
-            let twice = self.entries.iter().any(|e| e.address.same_place(address));
-            if twice || self.entries.len() >= MANAGERS_MAX {
-                continue;
-            }
-            let known = old.iter().find(|e| e.address.same_place(address));
-            self.entries.push(Entry {
-                address: address.clone(),
-                failed_at: known.and_then(|e| e.failed_at),
-                tried: known.is_some_and(|e| e.tried),
-            });
+    #[test]
+    fn a_password_in_an_address_is_refused_and_never_repeated() {
+        for url in [
+            "https://joe:hunter2@manager.example",
+            "https://joe:hunter2@manager.example:8443/",
+            "https://joe:hun/ter2@manager.example",
+            "https://joe:hunter2@x@manager.example",
+            "http://joe:hunter2@manager.example",
+            "joe:hunter2@manager.example",
+            "https://manager.example?token=hunter2",
+            "https://manager.example#hunter2",
+        ] {
+            let fault = url.parse::<ManagerAddress>().unwrap_err().to_string();
+            assert!(!fault.contains("hunter2") && !fault.contains("ter2") && !fault.contains("joe"), "{fault}");
+            assert!(fault.contains("manager.example"), "{fault}");
         }
-        let stays = |c: &ManagerAddress| self.entries.iter().any(|e| e.address.same_place(c));
-        self.current = self.current.take().filter(stays);
-    }
-
-    /// The addresses in the order in which they came.
-    #[must_use]
-    pub fn addresses(&self) -> Vec<ManagerAddress> {
-        self.entries.iter().map(|e| e.address.clone()).collect()
-    }
-
-    /// The one in use.
-    #[must_use]
-    pub const fn current(&self) -> Option<&ManagerAddress> {
-        self.current.as_ref()
-    }
-
-    /// A new round: each may be tried once more.
-    pub fn begin_round(&mut self) {
-        for entry in &mut self.entries {
-            entry.tried = false;
-        }
-    }
-
-    /// The one to ask now, which becomes the one in use; `None` where the round is over.
-    pub fn pick(&mut self, now: BootMillis) -> Option<ManagerAddress> {
-        let kept =
-            self.current.as_ref().and_then(|c| self.entries.iter().find(|e| e.address.same_place(c) && !e.tried));
-        let next = kept.or_else(|| {
-            let rank = |(order, entry): &(usize, &Entry)| {
-                let resting = entry.failed_at.is_some_and(|at| now.since(at) < FAILED_FOR_MS);
-                let elsewhere = self.zone.is_some() && entry.address.zone != self.zone;
-                (resting, elsewhere, entry.address.priority.unwrap_or(i64::MAX), *order)
-            };
-            self.entries.iter().enumerate().filter(|(_, e)| !e.tried).min_by_key(rank).map(|(_, e)| e)
-        });
-        self.current = next.map(|e| e.address.clone());
-        self.current.clone()
-    }
-
-    /// The one in use failed. True where another one is left in this round.
-    pub fn failed(&mut self, now: BootMillis) -> bool {
-        if let Some(current) = self.current.take() {
-            for entry in self.entries.iter_mut().filter(|e| e.address.same_place(&current)) {
-                entry.failed_at = Some(now);
-                entry.tried = true;
-            }
-        }
-        self.entries.iter().any(|e| !e.tried)
-    }
-
-    /// The one in use answered.
-    pub fn worked(&mut self) {
-        if let Some(current) = &self.current {
-            for entry in self.entries.iter_mut().filter(|e| e.address.same_place(current)) {
-                entry.failed_at = None;
-            }
-        }
-        self.begin_round();
+        assert_eq!(shown("https://m.example/x"), "https://m.example/x");
+        assert_eq!(shown("m\u{1b}[31m"), "m[31m");
+        let told = "line 2\n  | url = 'https://joe:hunter2@m.example'\n  | ^^^ unknown field";
+        assert_eq!(without_passwords(told), "line 2\n  | url = 'https://[redacted]@m.example'\n  | ^^^ unknown field");
+        assert_eq!(without_passwords("a@b, https://m.example"), "a@b, https://m.example");
     }
 }

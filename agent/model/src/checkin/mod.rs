@@ -1,20 +1,31 @@
-//! Every decision of the check-in: when to send, to whom, what to leave out, and what an answer means. Pure; the caller brings
-//! the instant.
+//! Every decision of the check-in: when to send, to whom, with which credential, what to leave out, and what an answer means.
+//! Pure; the caller brings the instant.
 
 pub mod answer;
+pub mod code;
 pub mod condition;
+pub mod fault;
+pub mod features;
+pub mod keyring;
 pub mod machine;
 pub mod manager;
+pub mod managers;
 pub mod notable;
 pub mod omit;
+pub mod pins;
 pub mod renewal;
 pub mod skew;
 pub mod slot;
 pub mod trouble;
 
-pub use answer::{Answer, Fault, FaultKind, Meaning, Refused, Reply};
-pub use machine::{Action, Beat, Config, Goal, Machine};
+pub use answer::{Answer, Meaning, Refused, Reply};
+pub use code::Code;
+pub use fault::{Fault, FaultKind, OwnCertificate, TlsFault};
+pub use keyring::{Key, KeyId, Worth};
+pub use machine::{Action, Beat, Config, EnrolFor, Goal, Machine};
 pub use manager::ManagerAddress;
+pub use managers::Known;
 pub use omit::Omit;
+pub use pins::Pins;
 pub use slot::Slot;
 pub use trouble::Trouble;

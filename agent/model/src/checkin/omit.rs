@@ -15,7 +15,7 @@ pub enum Omit {
     WorkspaceMetrics,
     /// Metrics of MIG devices.
     MigMetrics,
-    /// Everything that the contract does not require: GPU metrics, workspaces, conditions, inventory, agent.
+    /// Everything that the contract does not require but the conditions: GPU metrics, workspaces, inventory, agent.
     Optional,
 }
 
@@ -38,7 +38,7 @@ impl Omit {
             Self::Nothing => "nothing",
             Self::WorkspaceMetrics => "metrics of workspaces",
             Self::MigMetrics => "metrics of workspaces and of MIG devices",
-            Self::Optional => "all optional blocks",
+            Self::Optional => "all optional blocks but the conditions",
         }
     }
 }

@@ -11,6 +11,8 @@ pub enum Trouble {
     RejectedReport,
     /// The credential was refused.
     Unauthenticated,
+    /// The certificate of this host is refused by an alert of TLS, or cannot be used here.
+    CredentialRefused,
     /// An administrator must approve this host.
     PendingApproval,
     /// The manager does not know this host.
@@ -34,7 +36,7 @@ impl Trouble {
         match self {
             Self::Unreachable => "manager_unreachable",
             Self::RejectedReport => "rejected_report",
-            Self::Unauthenticated => "unauthenticated",
+            Self::Unauthenticated | Self::CredentialRefused => "unauthenticated",
             Self::PendingApproval => "pending_approval",
             Self::UnknownAgent => "unknown_agent",
             Self::DuplicateIdentity => "duplicate_identity",
@@ -50,7 +52,7 @@ impl Trouble {
     pub const fn state(self) -> Option<CheckinState> {
         match self {
             Self::Unreachable => Some(CheckinState::Unreachable),
-            Self::Unauthenticated | Self::UnknownAgent => Some(CheckinState::Unauthenticated),
+            Self::Unauthenticated | Self::CredentialRefused | Self::UnknownAgent => Some(CheckinState::Unauthenticated),
             Self::PendingApproval => Some(CheckinState::PendingApproval),
             Self::DuplicateIdentity => Some(CheckinState::DuplicateIdentity),
             Self::UpgradeRequired => Some(CheckinState::UpgradeRequired),
@@ -69,6 +71,10 @@ impl Trouble {
             }
             Self::Unauthenticated => {
                 "renew the token file, or `gpuhostctl leave` and `gpuhostctl enroll` with a new enrolment token"
+            }
+            Self::CredentialRefused => {
+                "the host keeps trying in its own slot; look at the manager's log, and whether its front \
+                 trusts the authority that signs the certificates of hosts"
             }
             Self::PendingApproval => "approve this host at the manager",
             Self::UnknownAgent => {

@@ -1,6 +1,7 @@
 //! What `gpuhostctl doctor` is told of a host: facts read with the powers of the caller, each with its reason where it is missing.
 
 use crate::absence::Reading;
+pub use crate::checkin::fault::TlsFault;
 use crate::host_facts::DiskUsage;
 use crate::ids::PciAddress;
 use crate::snapshot::Recorded;
@@ -371,22 +372,4 @@ pub enum Reach {
         /// What went wrong.
         said: String,
     },
-}
-
-/// Why a manager's certificate is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TlsFault {
-    /// It has ended.
-    Expired,
-    /// It has not begun.
-    NotYetValid,
-    /// Its issuer is not trusted.
-    UnknownIssuer,
-    /// It is for another name.
-    WrongName,
-    /// It is another one than the pinned one.
-    Pin,
-    /// Something else.
-    Other,
 }

@@ -3,10 +3,10 @@
 use super::check::{Check, Hit, Ruled, Severity, Skipped, hit_if, known, only_if};
 use super::facts::DoctorFacts;
 use super::view::{each, is_on_vfio};
-use crate::ids::PciId;
+use crate::claim::{self, Claim};
 use crate::pci::GpuFunction;
 
-pub(super) const CHECKS: [Check; 11] = [
+pub(super) const CHECKS: [Check; 12] = [
     Check {
         code: "iommu_switched_off",
         severity: Severity::Hint,
@@ -60,10 +60,18 @@ pub(super) const CHECKS: [Check; 11] = [
     Check {
         code: "vfio_ids_take_gpu",
         severity: Severity::Warning,
-        why: "vfio-pci takes each of several equal cards at every boot, before any driver and any decision",
-        cure: "take the id out of `vfio-pci.ids=` (command line or /etc/modprobe.d), `update-initramfs -u`, and bind by \
+        why: "the setting takes each of several equal cards at every boot, before any driver and any decision",
+        cure: "take the id out of the setting (kernel command line, /etc/modprobe.d), make the initramfs anew, reboot, and bind by \
                address instead",
         rule: ids_take_gpu,
+    },
+    Check {
+        code: "gpu_taken_by_id",
+        severity: Severity::Hint,
+        why: "the setting takes the GPU at every boot, no virtual machine runs, and containers cannot use it",
+        cure: "where the host is to have it: take the id out of the setting (kernel command line, /etc/modprobe.d), make the \
+               initramfs anew and reboot, or remove the id now (`remove_id`); a rebind alone gives it to the same driver again",
+        rule: taken_by_id,
     },
     Check {
         code: "gpu_left_on_vfio",
@@ -158,38 +166,58 @@ fn not_isolated(facts: &DoctorFacts) -> Ruled {
     })
 }
 
-/// The ids that vfio-pci takes by itself, with the place where that is said.
-fn vfio_ids(facts: &DoctorFacts) -> Vec<(PciId, String)> {
-    let cmdline = facts.kernel.cmdline.known().into_iter().flat_map(|text| text.split_whitespace());
-    let words = cmdline.filter_map(|word| Some((word.strip_prefix("vfio-pci.ids=")?, "/proc/cmdline".to_owned())));
-    let settings = facts.kernel.modprobe.known().into_iter().flatten().filter_map(|setting| {
-        let options = setting
-            .line
-            .strip_prefix("options vfio-pci ")
-            .or_else(|| setting.line.strip_prefix("options vfio_pci "))?;
-        let ids = options.split_whitespace().find_map(|word| word.strip_prefix("ids="))?;
-        Some((ids, setting.file.clone()))
-    });
-    let listed = words.chain(settings);
-    listed
-        .flat_map(|(ids, place)| ids.split(',').filter_map(move |id| Some((id.parse().ok()?, place.clone()))))
-        .collect()
+/// The settings by which vfio-pci and pci-stub take ids by themselves, as files say and as the daemon sees them.
+fn claims(facts: &DoctorFacts) -> Vec<Claim> {
+    let line = facts.kernel.cmdline.known().map(String::as_str).unwrap_or_default();
+    let settings = facts.kernel.modprobe.known().into_iter().flatten();
+    let mut claims = claim::on_cmdline(line, "/proc/cmdline");
+    claims.extend(settings.flat_map(|setting| claim::in_line(&setting.line, &setting.file)));
+    let seen = facts.host.host.stack.claims.iter();
+    claims.extend(seen.filter(|claim| !claims.contains(claim)).cloned().collect::<Vec<_>>());
+    claims
+}
+
+fn are_several(gpus: &[GpuFunction], gpu: &GpuFunction) -> bool {
+    gpus.iter().filter(|other| other.id == gpu.id).count() > 1
+}
+
+fn cure(facts: &DoctorFacts, claim: &Claim, gpu: &GpuFunction) -> String {
+    claim.cure(gpu.id, gpu.address, facts.host.host.os_id.known().map(String::as_str))
 }
 
 fn ids_take_gpu(facts: &DoctorFacts) -> Ruled {
     known(&facts.kernel.cmdline, "/proc/cmdline")?;
-    let ids = vfio_ids(facts);
-    let gpus = &facts.scan()?.gpus;
+    let (claims, gpus) = (claims(facts), &facts.scan()?.gpus);
     each(gpus, |gpu| {
         // A single card of its kind was meant.
-        only_if(gpus.iter().filter(|other| other.id == gpu.id).count() > 1).ok()?;
-        let (id, place) = ids.iter().find(|(id, _)| *id == gpu.id)?;
-        Some(Hit::of(gpu.address, format!("{place} gives every {id} to vfio-pci")))
+        only_if(are_several(gpus, gpu)).ok()?;
+        let claim = claims.iter().find(|claim| claim.takes(gpu))?;
+        let found = format!("{claim} gives every {} to {}", gpu.id, claim.by.driver());
+        Some(Hit::of(gpu.address, found).cure(format!("{}; then bind by address", cure(facts, claim, gpu))))
+    })
+}
+
+/// The setting that has the bound driver take it.
+fn claim_of<'a>(claims: &'a [Claim], gpu: &GpuFunction) -> Option<&'a Claim> {
+    claim::of_gpu(claims, gpu, gpu.driver.known()?.as_str())
+}
+
+fn taken_by_id(facts: &DoctorFacts) -> Ruled {
+    let (claims, gpus) = (claims(facts), &facts.scan()?.gpus);
+    only_if(gpus.iter().any(|gpu| claim_of(&claims, gpu).is_some()))?;
+    only_if(known(&facts.kernel.hypervisors, "the processes of virtual machines")?.is_empty())?;
+    each(gpus, |gpu| {
+        let claim = claim_of(&claims, gpu).filter(|_| !are_several(gpus, gpu))?;
+        let found = format!("{claim} gives it to {}", claim.by.driver());
+        Some(Hit::of(gpu.address, found).cure(format!("where the host is to have it: {}", cure(facts, claim, gpu))))
     })
 }
 
 fn left_on_vfio(facts: &DoctorFacts) -> Ruled {
-    let gpus = || facts.scan().map(|scan| scan.gpus.iter().filter(|gpu| is_on_vfio(gpu)));
+    let claims = claims(facts);
+    // What a setting takes again and again is told by the checks of that setting.
+    let is_left = |gpu: &&GpuFunction| is_on_vfio(gpu) && claim_of(&claims, gpu).is_none();
+    let gpus = || facts.scan().map(|scan| scan.gpus.iter().filter(is_left));
     only_if(gpus()?.next().is_some())?;
     only_if(known(&facts.kernel.hypervisors, "the processes of virtual machines")?.is_empty())?;
     each(gpus()?, |gpu| Some(Hit::of(gpu.address, "it is bound to VFIO, and no virtual machine runs")))

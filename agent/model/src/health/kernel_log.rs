@@ -1,8 +1,12 @@
 //! What the kernel log has against each device so far: bounded, whatever comes.
 
 use super::HealthState;
-use super::line::{Fault, Said, record, said};
-use super::xid;
+use super::context::{Context, Told};
+use super::fault::{Fault, Kind, Recovery};
+use super::line::{Record, record};
+use super::over::Evidence;
+use super::ports::Ports;
+use super::said::{Reset, Said, said_by, speaker};
 use crate::PciAddress;
 use crate::time::BootMillis;
 use std::collections::BTreeMap;
@@ -23,30 +27,20 @@ pub struct Finding {
     pub first: BootMillis,
     /// When it was last heard of.
     pub last: BootMillis,
+    /// The record that it was last heard of in, counted from the beginning of the log.
+    pub order: u64,
+    /// When that record was read, on CLOCK_BOOTTIME: the clock of the records runs apart from it, and stands still while the machine
+    /// sleeps.
+    pub read: BootMillis,
     /// How often.
     pub count: u64,
 }
 
 impl Finding {
-    /// Whether it still counts: what failed counts until the device begins anew, all else for a bounded time.
+    /// Whether it still counts: some until something ends them, all else for a bounded time.
     #[must_use]
     pub fn counts(&self, now: BootMillis) -> bool {
-        weight(self.fault) == HealthState::Failed || now.since(self.last) < COUNTS_FOR_MS
-    }
-}
-
-/// What a fault makes of its device; `Ok` where it says nothing against it.
-#[must_use]
-pub fn weight(fault: Fault) -> HealthState {
-    match fault {
-        Fault::Xid(number) => xid::look_up(number).state(),
-        Fault::Recovery(_)
-        | Fault::FallenOffTheBus
-        | Fault::SxidFatal(_)
-        | Fault::PcieFatal
-        | Fault::ResetFailed
-        | Fault::RasUncorrectable => HealthState::Failed,
-        Fault::SxidNonFatal(_) | Fault::PcieNonFatal | Fault::Hang => HealthState::Degraded,
+        self.fault.stands() || now.since(self.last) < COUNTS_FOR_MS
     }
 }
 
@@ -58,35 +52,122 @@ pub struct Unheard {
     pub said: String,
 }
 
+/// What a record did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Took {
+    /// The device that it speaks of.
+    pub address: Option<PciAddress>,
+    /// The fault that it reports.
+    pub fault: Option<Fault>,
+    /// What it ended, by which row of the table; `None` where nothing was there to end.
+    pub ended: Option<Evidence>,
+    /// It changes what any device is said to be like. A record that repeats what is known does not.
+    pub news: bool,
+}
+
 /// The kernel log so far.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct KernelLog {
     findings: BTreeMap<(PciAddress, Fault), Finding>,
     last_xid: BTreeMap<PciAddress, u32>,
-    about: Option<PciAddress>,
+    /// When the records that are taken now were read.
+    now: BootMillis,
+    /// When the record was read that last ended something, of the device or (`None`) of all GPUs of NVIDIA's driver.
+    ended: BTreeMap<(Option<PciAddress>, Evidence), BootMillis>,
+    ports: Ports,
+    context: Context,
+    taken: u64,
     unheard: Option<Unheard>,
     heard: bool,
 }
 
 impl KernelLog {
-    /// Takes one line; true where it changes what any device is said to be like. A line that repeats what is known does not.
-    pub fn take(&mut self, line: &str) -> bool {
-        let Some(record) = record(line) else { return false };
+    /// The records that are taken from here on were read at this instant.
+    pub const fn reads_at(&mut self, now: BootMillis) {
+        self.now = now;
+    }
+
+    /// Takes one record, as `/dev/kmsg` gives it; true where it changes what any device is said to be like.
+    pub fn take(&mut self, lines: &str) -> bool {
+        record(lines).is_some_and(|record| self.hear_record(&record).news)
+    }
+
+    /// Takes one record, and says what it did.
+    pub fn hear_record(&mut self, record: &Record<'_>) -> Took {
+        self.taken = self.taken.saturating_add(1);
         let at = BootMillis(record.since_boot_us / 1000);
-        let about = self.about.take();
-        match said(&record.text) {
-            Some(Said::Fault(address, fault)) => self.keep(address, fault, at),
-            Some(Said::ItHasFallenOff) => about.is_some_and(|it| self.keep(it, Fault::FallenOffTheBus, at)),
-            Some(Said::About(address)) => {
-                self.about = Some(address);
-                false
-            }
-            Some(Said::Anew(address)) => self.forget(|finding| finding.address.same_card(address)),
-            Some(Said::NvidiaLoaded) => self.forget(|finding| is_nvidias(finding.fault)),
+        if let Some((driver, address)) = speaker(&record.text) {
+            self.context.speaks(driver, address);
+        }
+        let about = self.context.about.take();
+        match said_by(record) {
+            Some(told) => self.act(told, about, at),
             None => {
                 // A message in several records may have lines between its parts that say nothing themselves.
-                self.about = about.filter(|_| record.text.contains("NVRM:"));
-                false
+                self.context.about = about.filter(|_| record.text.contains("NVRM:"));
+                Took::default()
+            }
+        }
+    }
+
+    fn act(&mut self, told: Said, about: Option<PciAddress>, at: BootMillis) -> Took {
+        match told {
+            Said::Fault(address, fault) => self.befall(address, fault, at),
+            Said::Wants(address, wanted) => self.wants(address, wanted, at),
+            Said::Over(address, evidence) => self.over(address, evidence, at),
+            Said::NvidiaLoaded => {
+                let start = self.context.nvidia.ends(self.taken);
+                let older = |it: &Finding| !start.of_all_holds(it.fault, it.order, at.since(it.last));
+                let given = self.context.given();
+                self.end(None, Evidence::DriverLoaded, |of| !given.contains(&of), older)
+            }
+            Said::NvidiaBegins => {
+                self.context.nvidia.begins(self.taken);
+                Took::default()
+            }
+            Said::About(address) => {
+                self.context.about = Some(address);
+                Took::of(address)
+            }
+            Said::ItHasFallenOff => about.map_or_else(Took::default, |it| self.befall(it, Fault::FallenOffAtProbe, at)),
+            Said::ResetBegins(address) => {
+                self.context.tries_again(address);
+                Took::of(address)
+            }
+            Said::ResetDone(address, _) if self.context.has_given_up(address) => Took::of(address),
+            Said::ResetDone(address, Reset::Vfio) => self.over(address, Evidence::ResetDone, at),
+            Said::ResetDone(address, Reset::Unaware) => self.over(address, Evidence::Ready, at),
+            Said::Bridge(port, first, last) => {
+                self.ports.leads_to(port, first, last);
+                Took::of(port)
+            }
+            Said::Firmware(number, part) => match self.context.firmware(number, part) {
+                Some(Told::Fault(address, fault)) => self.befall(address, fault, at),
+                Some(Told::Bridge(port, bus)) => {
+                    self.ports.leads_at_least_to(port, bus);
+                    Took::of(port)
+                }
+                None => Took::default(),
+            },
+            Said::AerStatus(address, status, mask) => {
+                self.context.aer_status(address, status & !mask);
+                Took::of(address)
+            }
+            Said::AerSeverity(address, fatal) => {
+                let fault = self.context.aer_severity(address, fatal);
+                self.befall(address, fault, at)
+            }
+            Said::CannotRecover(address) => {
+                self.context.recovers(address, at);
+                Took::of(address)
+            }
+            Said::Recovered(port, well) => self.recovered(port, well, at),
+            Said::Contained(port, source) => {
+                let of_port = self.befall(port, Fault::Contained, at);
+                source.map_or(of_port, |(address, fault)| {
+                    let of_source = self.befall(address, fault, at);
+                    Took { news: of_port.news || of_source.news, ..of_source }
+                })
             }
         }
     }
@@ -115,9 +196,18 @@ impl KernelLog {
         self.unheard.as_ref()
     }
 
-    /// What counts against the card of this address now, in the order of the faults.
-    pub fn against(&self, card: PciAddress, now: BootMillis) -> impl Iterator<Item = &Finding> {
-        self.findings.values().filter(move |finding| finding.address.same_card(card) && finding.counts(now))
+    /// What counts against the device of this address now, in the order of the faults: of itself, of its card, and of the ports
+    /// above it what holds for all that is below them.
+    pub fn against(&self, device: PciAddress, now: BootMillis) -> impl Iterator<Item = &Finding> {
+        self.findings.values().filter(move |it| it.counts(now) && self.speaks_of(it, device))
+    }
+
+    fn speaks_of(&self, finding: &Finding, device: PciAddress) -> bool {
+        let (of, kind) = (finding.address, finding.fault.kind());
+        let of_card = of.same_card(device) && !kind.is_of_one_function();
+        let of_port = kind.reaches_below() && self.ports.is_above(of, device);
+        let of_link = kind == Kind::PcieNonFatal && self.ports.leads_only_to(of, device);
+        of == device || of_card || of_port || of_link
     }
 
     /// The last Xid of a card.
@@ -126,14 +216,129 @@ impl KernelLog {
         self.last_xid.iter().find(|(address, _)| address.same_card(card)).map(|(_, number)| *number)
     }
 
+    /// Whether a record that was read after this instant ended faults of this kind for the card; `with_loads`: one of NVIDIA's
+    /// driver for all its GPUs counts.
+    #[must_use]
+    pub fn ended_since(&self, card: PciAddress, kind: Kind, since: BootMillis, with_loads: bool) -> bool {
+        let is_meant = |of: &Option<PciAddress>| of.map_or(with_loads, |of| of.same_card(card));
+        self.ended.iter().any(|((of, evidence), at)| is_meant(of) && *at > since && evidence.ends(kind))
+    }
+
+    /// NVIDIA's driver wants this, in place of what it wanted before.
+    fn wants(&mut self, address: PciAddress, wanted: Recovery, at: BootMillis) -> Took {
+        let now = Fault::Recovery(wanted);
+        let is_other = |it: &Finding| it.fault != now;
+        let ended = self.end(Some(address), Evidence::WantsSomethingElse, |of| of.same_card(address), is_other);
+        let took = self.befall(address, now, at);
+        Took { news: took.news || ended.news, ..took }
+    }
+
+    /// Something is over for one device.
+    fn over(&mut self, address: PciAddress, evidence: Evidence, at: BootMillis) -> Took {
+        let always = |_: &Finding| true;
+        match evidence {
+            Evidence::Enumerated => {
+                self.context.tries_again(address);
+                let of_slot = self.end_above(address);
+                let took = self.end(Some(address), evidence, |of| of == address, always);
+                Took { ended: took.ended.or(of_slot.ended), news: took.news || of_slot.news, ..took }
+            }
+            Evidence::NothingToRecover => self.end(Some(address), evidence, |of| of.same_card(address), always),
+            Evidence::DriverStarted => {
+                let start = self.context.started(address, self.taken);
+                let older = |it: &Finding| !start.of_one_holds(it.fault, it.order, at.since(it.last));
+                self.end(Some(address), evidence, |of| of == address, older)
+            }
+            Evidence::Ready => {
+                self.context.tries_again(address);
+                self.end(Some(address), evidence, |of| of == address, always)
+            }
+            Evidence::RemovalWentOn
+            | Evidence::SwitchProbed
+            | Evidence::ResetDone
+            | Evidence::LinkBack
+            | Evidence::CardPresent
+            | Evidence::GpuReset
+            | Evidence::DriverLoaded
+            | Evidence::WantsSomethingElse
+            | Evidence::Recovered
+            | Evidence::DriverAnswers
+            | Evidence::BusAnswers => self.end(Some(address), evidence, |of| of == address, always),
+        }
+    }
+
+    /// The device was enumerated, so the slots above it have their link.
+    fn end_above(&mut self, device: PciAddress) -> Took {
+        let ports: Vec<PciAddress> = self.findings.keys().map(|(address, _)| *address).collect();
+        let above = ports.into_iter().filter(|port| self.ports.is_above(*port, device)).collect::<Vec<_>>();
+        let mut took = Took::of(device);
+        for port in above {
+            let ended = self.end(Some(port), Evidence::LinkBack, |of| of == port, |_| true);
+            took.news |= ended.news;
+            took.ended = took.ended.or(ended.ended.map(|_| Evidence::Enumerated));
+        }
+        took
+    }
+
+    /// The recovery of a PCIe error has ended that this port led, for what is below it.
+    fn recovered(&mut self, port: PciAddress, well: bool, at: BootMillis) -> Took {
+        let mut devices = self.context.recovered(at);
+        let has_fatal = |log: &Self, device: PciAddress| log.findings.contains_key(&(device, Fault::PcieFatal));
+        if !well {
+            let fatal = has_fatal(self, port) || devices.iter().any(|device| has_fatal(self, *device));
+            let fault = if fatal { Fault::PcieFatal } else { Fault::PcieNonFatal };
+            let told = (fatal || !devices.is_empty()).then_some(fault);
+            let mut took = Took { fault: told, ..Took::of(port) };
+            for device in devices {
+                took.news |= self.befall(device, fault, at).news;
+            }
+            self.context.recovered(at);
+            return took;
+        }
+        devices.push(port);
+        let below = self.findings.keys().map(|(address, _)| *address).filter(|it| self.ports.is_above(port, *it));
+        devices.extend(below.collect::<Vec<_>>());
+        let mut took = Took::of(port);
+        for device in devices {
+            let ended = self.end(Some(device), Evidence::Recovered, |of| of == device, |_| true);
+            if ended.news {
+                self.befall(device, Fault::PcieNonFatal, at);
+                took = Took { ended: ended.ended, news: true, ..took };
+            }
+        }
+        self.context.recovered(at);
+        took
+    }
+
+    /// A fault of a device.
+    fn befall(&mut self, address: PciAddress, fault: Fault, at: BootMillis) -> Took {
+        if fault == Fault::NotReady {
+            self.context.gave_up(address);
+        }
+        if matches!(fault, Fault::PcieFatal | Fault::PcieNonFatal) {
+            self.context.recovers(address, at);
+        }
+        if matches!(fault, Fault::SlotLinkDown | Fault::SlotEmpty) {
+            self.context.lost_card(address, at);
+        }
+        if fault == Fault::RemovedInUse
+            && let Some(port) = self.context.lost_the_card_of(address, at)
+        {
+            self.ports.leads_at_least_to(port, address.bus);
+        }
+        Took { fault: Some(fault), news: self.keep(address, fault, at), ..Took::of(address) }
+    }
+
     fn keep(&mut self, address: PciAddress, fault: Fault, at: BootMillis) -> bool {
-        let new_xid = if let Fault::Xid(number) = fault { self.keep_xid(address, number) } else { false };
-        if weight(fault) == HealthState::Ok {
+        let new_xid = fault.xid().is_some_and(|number| self.keep_xid(address, number));
+        if fault.weight() == HealthState::Ok {
             return new_xid;
         }
+        let (order, read) = (self.taken, self.now);
         if let Some(known) = self.findings.get_mut(&(address, fault)) {
             let counted = known.counts(at);
             known.last = known.last.max(at);
+            (known.order, known.read) = (order, read);
             known.count = known.count.saturating_add(1);
             if !counted {
                 known.first = at;
@@ -144,7 +349,8 @@ impl KernelLog {
             let oldest = self.findings.iter().min_by_key(|(_, finding)| finding.last).map(|(key, _)| *key);
             oldest.and_then(|key| self.findings.remove(&key));
         }
-        self.findings.insert((address, fault), Finding { address, fault, first: at, last: at, count: 1 });
+        let finding = Finding { address, fault, first: at, last: at, order, read, count: 1 };
+        self.findings.insert((address, fault), finding);
         true
     }
 
@@ -156,23 +362,28 @@ impl KernelLog {
         self.last_xid.insert(address, number) != Some(number)
     }
 
-    fn forget(&mut self, over: impl Fn(&Finding) -> bool) -> bool {
+    /// Ends what the table says, of the devices that are meant, where `older` agrees.
+    fn end(
+        &mut self,
+        address: Option<PciAddress>,
+        evidence: Evidence,
+        meant: impl Fn(PciAddress) -> bool,
+        older: impl Fn(&Finding) -> bool,
+    ) -> Took {
+        if self.ended.len() >= FINDINGS_MAX && !self.ended.contains_key(&(address, evidence)) {
+            self.ended.pop_first();
+        }
+        self.ended.insert((address, evidence), self.now);
         let before = self.findings.len();
-        self.findings.retain(|_, finding| !over(finding));
-        self.findings.len() != before
+        self.findings.retain(|_, it| !(meant(it.address) && evidence.ends(it.fault.kind()) && older(it)));
+        let ended = (self.findings.len() != before).then_some(evidence);
+        Took { address, fault: None, ended, news: ended.is_some() }
     }
 }
 
-/// A fault that the NVIDIA driver reports of itself, so that loading it anew ends it.
-const fn is_nvidias(fault: Fault) -> bool {
-    match fault {
-        Fault::Xid(_) | Fault::Recovery(_) | Fault::FallenOffTheBus => true,
-        Fault::SxidFatal(_)
-        | Fault::SxidNonFatal(_)
-        | Fault::PcieFatal
-        | Fault::PcieNonFatal
-        | Fault::Hang
-        | Fault::ResetFailed
-        | Fault::RasUncorrectable => false,
+impl Took {
+    /// A record that speaks of this device and does nothing.
+    fn of(address: PciAddress) -> Self {
+        Self { address: Some(address), ..Self::default() }
     }
 }

@@ -4,8 +4,8 @@
 //! than it claims, and is well. So either both ends are known and the link trained down from what both can, or it ran wider
 //! before.
 
-use super::HealthState;
 use super::verdict::Against;
+use super::{HealthState, Teller};
 use crate::absence::Reading;
 use crate::driver::DriverGpu;
 use crate::ids::PciAddress;
@@ -36,6 +36,7 @@ pub(super) fn against(gpu: &Gpu) -> Vec<Against> {
         message,
         remedy: remedy.replace("ADDRESS", &pci.address.to_string()),
         first: None,
+        told_by: Teller::Driver,
     };
     let width = narrow(gpu).map(|message| ("pcie_width", message));
     let speed = driver.and_then(|driver| slow(pci, driver)).map(|message| ("pcie_speed", message));

@@ -1,17 +1,27 @@
 //! Puts the health of each GPU into an observation, with the conditions that follow.
 
 use super::HealthState;
-use super::kernel_log::{KernelLog, weight};
+use super::kernel_log::KernelLog;
 use super::verdict::health;
 use crate::condition::{Condition, ConditionStatus};
 use crate::judge::Seen;
 use crate::observation::{Gpu, HostObservation};
+use crate::time::BootMillis;
 
 /// The conditions that are made here.
 const KINDS: [&str; 4] = ["gpu_health_failed", "gpu_health_degraded", "nvswitch_fault", "kernel_log_unavailable"];
 
+/// When the host was asked for what an observation shows. Nothing of it is an answer to a fault that came later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Asked {
+    /// The scan of the bus began.
+    pub bus: BootMillis,
+    /// The drivers were asked.
+    pub driver: BootMillis,
+}
+
 /// Judges the health of every GPU of the observation. `previous` gives what still stands the time since when it does.
-pub fn apply(observation: &mut HostObservation, log: &KernelLog, previous: Option<&HostObservation>) {
+pub fn apply(observation: &mut HostObservation, log: &KernelLog, asked: Asked, previous: Option<&HostObservation>) {
     let seen = Seen {
         sequence: observation.sequence,
         observed_at: observation.observed_at,
@@ -19,11 +29,12 @@ pub fn apply(observation: &mut HostObservation, log: &KernelLog, previous: Optio
     };
     for gpu in &mut observation.gpus {
         let before = previous.and_then(|seen| seen.gpu(gpu.pci.address)).map(|gpu| &gpu.health);
-        gpu.health = health(gpu, log, seen, before);
+        gpu.health = health(gpu, log, seen, asked, before);
         if gpu.health.state == HealthState::Failed && gpu.schedulable {
             gpu.schedulable = false;
             gpu.unschedulable_reason = Some("health_failed".to_owned());
         }
+        crate::passthrough::withhold_unfit(gpu);
     }
     let found = [
         of_gpus(observation, HealthState::Failed, "gpu_health_failed"),
@@ -58,7 +69,7 @@ fn of_gpus(seen: &HostObservation, state: HealthState, kind: &str) -> Option<Con
 
 fn of_switches(seen: &HostObservation, log: &KernelLog) -> Option<Condition> {
     let now = seen.observed_boot;
-    let ill = seen.nvswitches.iter().filter(|at| log.against(**at, now).any(|it| weight(it.fault) != HealthState::Ok));
+    let ill = seen.nvswitches.iter().filter(|at| log.against(**at, now).next().is_some());
     let list = ill.map(ToString::to_string).collect::<Vec<_>>();
     let first = list.first()?;
     let message = format!(

@@ -1,9 +1,10 @@
 //! What a driver says against its own GPU, whichever source it was heard by.
 
-use super::HealthState;
 use super::facts::HealthFacts;
 use super::recovery::RecoveryAction;
-use super::verdict::{Against, DRAIN, REBOOT, RESET, Words};
+use super::verdict::Against;
+use super::words::{DRAIN, IMEX, LOST, REBOOT, RESET, Words};
+use super::{HealthState, Teller};
 use crate::absence::{Absence, Reading};
 use crate::driver::{DriverGpu, SilentGpu};
 use crate::judge::{health_reasons, remedy_of_silence};
@@ -17,16 +18,6 @@ pub fn gist(driver: &DriverGpu) -> (HealthState, Vec<String>) {
     (state, against.into_iter().map(|it| it.code).collect())
 }
 
-const LOST: Words = (
-    "gpu_lost",
-    "the driver cannot reach the GPU any more",
-    "look for the cause with `dmesg | grep -iE 'NVRM|Xid'`; it comes back only with a reboot or a power cycle",
-);
-const IMEX: Words = (
-    "imex_recovery_required",
-    "the driver wants the IMEX domain of this machine and its neighbours to recover",
-    "restart nvidia-imex on all machines of the domain: `systemctl restart nvidia-imex`",
-);
 const WHEN_FREE: &str = "when nobody uses the GPU, reset it: `nvidia-smi -r -i ADDRESS`";
 const REPLACE: &str = "run NVIDIA's field diagnostics and have the card replaced";
 
@@ -51,7 +42,14 @@ pub(super) fn silence(gpu: &SilentGpu) -> Option<Against> {
         | Absence::NotRead => ("driver_silent", HealthState::Failed),
     };
     let remedy = remedy_of_silence(gpu);
-    Some(Against { code: code.to_owned(), state, message: gpu.said.clone(), remedy, first: None })
+    Some(Against {
+        code: code.to_owned(),
+        state,
+        message: gpu.said.clone(),
+        remedy,
+        first: None,
+        told_by: Teller::Driver,
+    })
 }
 
 /// What the driver says against its GPU.
@@ -60,7 +58,14 @@ pub(super) fn against(driver: &DriverGpu) -> Vec<Against> {
     let mut found = Vec::new();
     let mut add = |state, (code, message, remedy): Words| {
         let remedy = remedy.replace("ADDRESS", &driver.address.to_string());
-        found.push(Against { code: code.to_owned(), state, message: message.to_owned(), remedy, first: None });
+        found.push(Against {
+            code: code.to_owned(),
+            state,
+            message: message.to_owned(),
+            remedy,
+            first: None,
+            told_by: Teller::Driver,
+        });
     };
     for code in health_reasons(driver) {
         add(HealthState::Failed, if code == LOST.0 { LOST } else { RESET });
@@ -160,6 +165,7 @@ fn unknown_wish(driver: &DriverGpu) -> Option<Against> {
         message: format!("the driver wants something done that this version does not know: {words}"),
         remedy: format!("look it up for this driver, `nvidia-smi -q -i {address} | grep -i recovery`"),
         first: None,
+        told_by: Teller::Driver,
     })
 }
 
@@ -178,5 +184,6 @@ fn fabric(driver: &DriverGpu) -> Option<Against> {
         remedy: "`journalctl -u nvidia-fabricmanager` and `nvidia-smi -q -d FABRIC`, on every machine of the fabric"
             .to_owned(),
         first: None,
+        told_by: Teller::Driver,
     })
 }

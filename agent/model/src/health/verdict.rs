@@ -1,11 +1,14 @@
 //! The health of one GPU, out of what the driver says of it and what the kernel log has against it.
 
-use super::kernel_log::{Finding, KernelLog, weight};
-use super::line::{Fault, Recovery};
-use super::{GpuHealth, HealthReason, HealthState, link, told, xid};
+use super::fault::{Fault, Kind};
+use super::kernel_log::{Finding, KernelLog};
+use super::over::Evidence;
+use super::show::Asked;
+use super::words::LOST;
+use super::{Answered, GpuHealth, HealthReason, HealthState, Teller, link, told, xid};
 use crate::PciAddress;
-use crate::judge::Seen;
-use crate::observation::{Gpu, GpuUse};
+use crate::judge::{Seen, health_reasons};
+use crate::observation::{ChainLink, Gpu, GpuUse};
 use crate::pci::VENDOR_NVIDIA;
 use crate::time::{BootMillis, UnixMillis};
 
@@ -16,21 +19,35 @@ pub(super) struct Against {
     pub(super) message: String,
     pub(super) remedy: String,
     pub(super) first: Option<BootMillis>,
+    pub(super) told_by: Teller,
 }
 
-/// The health of a GPU. `previous` gives a reason that still stands the time since when it does.
+/// The health of a GPU. `previous` gives a reason that still stands the time since when it does, and what the driver said before it
+/// fell silent.
 #[must_use]
-pub fn health(gpu: &Gpu, log: &KernelLog, seen: Seen, previous: Option<&GpuHealth>) -> GpuHealth {
+pub fn health(gpu: &Gpu, log: &KernelLog, seen: Seen, asked: Asked, previous: Option<&GpuHealth>) -> GpuHealth {
     let address = gpu.pci.address;
-    let mut against: Vec<Against> = log.against(address, seen.observed_boot).map(|it| heard(it, address)).collect();
+    let answered = answered(gpu, asked, previous.map(|health| health.answered).unwrap_or_default());
+    let stands = |it: &&Finding| !is_over(it, answered);
+    let findings = log.against(address, seen.observed_boot).filter(stands);
+    let mut against: Vec<Against> = findings.map(|it| heard(it, address)).collect();
     against.extend(gpu.driver.iter().flat_map(told::against));
     against.extend(gpu.silence.iter().filter_map(told::silence));
     against.extend(link::against(gpu));
+    against.extend(remembered(gpu, log, answered, previous));
+    // One fact has one code: where the driver has said that it is lost, the bus says nothing new.
+    if !against.iter().any(|it| it.code == LOST.0) {
+        against.extend(by_bus(gpu));
+    }
     against.sort_by(|one, other| other.state.cmp(&one.state).then_with(|| one.code.cmp(&other.code)));
-    against.dedup_by(|one, other| one.code == other.code);
-    let reasons: Vec<HealthReason> = against.into_iter().map(|it| timed(it, seen, previous)).collect();
+    let mut reasons: Vec<HealthReason> = Vec::with_capacity(against.len());
+    for it in against {
+        if !reasons.iter().any(|known| known.code == it.code) {
+            reasons.push(timed(it, seen, previous));
+        }
+    }
     let state = reasons.first().map_or_else(|| without_reason(gpu, log), |gravest| gravest.state);
-    GpuHealth { state, reasons, xid_last: log.last_xid(address) }
+    GpuHealth { state, reasons, xid_last: log.last_xid(address), answered }
 }
 
 /// Nothing speaks against it: was there anybody who could have?
@@ -43,6 +60,31 @@ fn without_reason(gpu: &Gpu, log: &KernelLog) -> HealthState {
     if heard { HealthState::Ok } else { HealthState::Unknown }
 }
 
+/// When the GPU last answered, this round counted. What is only remembered of a GPU that sleeps is no answer.
+fn answered(gpu: &Gpu, asked: Asked, before: Answered) -> Answered {
+    let awake = gpu.driver.as_ref().filter(|_| !gpu.pci.is_asleep());
+    let lost = awake.is_some_and(|driver| !health_reasons(driver).is_empty());
+    let measured = awake.is_some_and(|driver| {
+        driver.temperature_c.known().is_some()
+            || driver.power_w.known().is_some()
+            || driver.memory.used.known().is_some()
+    });
+    let responds = gpu.pci.state.responds.get() == Some(true);
+    Answered {
+        driver: awake.map_or(before.driver, |_| Some(asked.driver)),
+        at_work: if measured && !lost { Some(asked.driver) } else { before.at_work },
+        bus: if responds { Some(asked.bus) } else { before.bus },
+    }
+}
+
+/// The GPU has answered since the finding was last heard of, and such an answer ends it.
+fn is_over(finding: &Finding, answered: Answered) -> bool {
+    let kind = finding.fault.kind();
+    let later =
+        |at: Option<BootMillis>, evidence: Evidence| at.is_some_and(|at| at > finding.read) && evidence.ends(kind);
+    later(answered.at_work, Evidence::DriverAnswers) || later(answered.bus, Evidence::BusAnswers)
+}
+
 fn timed(it: Against, seen: Seen, previous: Option<&GpuHealth>) -> HealthReason {
     let stood = previous.into_iter().flat_map(|health| &health.reasons).find(|reason| reason.code == it.code);
     let ago = it.first.map_or(0, |first| seen.observed_boot.since(first));
@@ -53,89 +95,110 @@ fn timed(it: Against, seen: Seen, previous: Option<&GpuHealth>) -> HealthReason 
         state: it.state,
         message: it.message,
         remedy: it.remedy,
+        told_by: it.told_by,
     }
 }
 
 /// A finding of the kernel log as a reason.
 fn heard(finding: &Finding, address: PciAddress) -> Against {
-    let (code, message, remedy) = match finding.fault {
-        Fault::Xid(number) => {
-            let known = xid::look_up(number);
-            let message = format!("NVIDIA's driver reported Xid {number}: {}", known.meaning);
-            (format!("xid_{number}"), message, xid::remedy(known, address))
-        }
+    let (message, remedy) = match finding.fault {
+        Fault::Xid(number) => of_xid(number, "", address),
+        Fault::XidFatal(number) => of_xid(number, ", fatal", address),
+        Fault::XidNonFatal(number) => of_xid(number, ", not fatal", address),
         Fault::SxidFatal(number) | Fault::SxidNonFatal(number) => (
-            format!("sxid_{number}"),
             format!("the NVSwitch reported SXid {number}"),
             "see the SXid in NVIDIA's Fabric Manager guide; where it is fatal, stop all work on the fabric and reboot"
                 .to_owned(),
         ),
         Fault::Recovery(_)
         | Fault::FallenOffTheBus
+        | Fault::FallenOffAtProbe
+        | Fault::InitFailed
+        | Fault::StartFailed
+        | Fault::RemovedInUse
         | Fault::PcieFatal
         | Fault::PcieNonFatal
+        | Fault::SlotLinkDown
+        | Fault::SlotEmpty
+        | Fault::SlotPower
+        | Fault::Contained
+        | Fault::Inaccessible
+        | Fault::NotReady
+        | Fault::IommuFault
+        | Fault::IommuTimeout
         | Fault::Hang
         | Fault::ResetFailed
-        | Fault::RasUncorrectable => {
-            let (code, message, remedy) = words(finding.fault);
-            (code.to_owned(), message.to_owned(), remedy.replace("ADDRESS", &address.to_string()))
+        | Fault::RasUncorrectable
+        | Fault::RasDeferred
+        | Fault::BadPages => {
+            let (_, message, remedy) = finding.fault.words();
+            (message.to_owned(), remedy.replace("ADDRESS", &address.to_string()))
         }
     };
-    Against { code, state: weight(finding.fault), message, remedy, first: Some(finding.first) }
+    let of_itself = finding.address.same_card(address);
+    let message = if of_itself { message } else { format!("port {}: {message}", finding.address) };
+    let (code, state) = (finding.fault.code(), finding.fault.weight());
+    Against { code, state, message, remedy, first: Some(finding.first), told_by: Teller::KernelLog }
 }
 
-/// Code, sentence and remedy of the faults that have no number; ADDRESS stands for the GPU's.
-const fn words(fault: Fault) -> (&'static str, &'static str, &'static str) {
-    match fault {
-        Fault::Recovery(Recovery::Reset) => RESET,
-        Fault::Recovery(Recovery::Reboot) => REBOOT,
-        Fault::Recovery(Recovery::Drain) => DRAIN,
-        Fault::FallenOffTheBus => (
-            "fallen_off_bus",
-            "the kernel log says that the GPU has fallen off the bus",
-            "look above it in `dmesg` for PCIe and power errors; power the machine off and on",
-        ),
-        Fault::PcieFatal => (
-            "pcie_fatal",
-            "PCIe reported an uncorrected fatal error of the GPU",
-            "reset the GPU (`nvidia-smi -r -i ADDRESS`) or reboot; if it comes back, reseat the card and look at slot and riser",
-        ),
-        Fault::PcieNonFatal => (
-            "pcie_uncorrected",
-            "PCIe reported an uncorrected error of the GPU in the last hour",
-            "if it comes back, reseat the card and look at slot, riser and power (`dmesg | grep AER`)",
-        ),
-        Fault::Hang => (
-            "gpu_hang",
-            "the driver found the GPU hanging in the last hour and reset it",
-            "`dmesg | grep ADDRESS` names the process; if many do it, update driver and firmware",
-        ),
-        Fault::ResetFailed => (
-            "reset_failed",
-            "the driver could not reset the GPU and has given it up",
-            "reboot; if it comes back, power the machine off and on, then have the card looked at",
-        ),
-        Fault::RasUncorrectable => (
-            "ras_uncorrectable",
-            "the driver reported uncorrectable memory errors",
-            "stop what uses the GPU and reset it (`amd-smi reset --gpureset`) or reboot; if it comes back, replace the card",
-        ),
-        Fault::Xid(_) | Fault::SxidFatal(_) | Fault::SxidNonFatal(_) => ("", "", ""),
+fn of_xid(number: u32, how: &str, address: PciAddress) -> (String, String) {
+    let known = xid::look_up(number);
+    let message = format!("NVIDIA's driver reported Xid {number}: {}{how}", known.meaning);
+    (message, xid::remedy(known, address))
+}
+
+/// The bus itself says that the GPU is gone: the chain's first link is broken, and health says the same.
+fn by_bus(gpu: &Gpu) -> Option<Against> {
+    let broken = gpu.cause_chain.iter().find(|link| link.link == ChainLink::Pci && link.ok == Some(false))?;
+    let code = if gpu.pci.state.responds.get() == Some(false) {
+        "fallen_off_bus"
+    } else if gpu.pci.power_state.known().is_some_and(|state| state == "D3cold") {
+        "no_power"
+    } else {
+        // The driver's own words say it better.
+        return None;
+    };
+    Some(Against {
+        code: code.to_owned(),
+        state: HealthState::Failed,
+        message: broken.reason.clone().unwrap_or_default(),
+        remedy: broken.remedy.clone().unwrap_or_default(),
+        first: None,
+        told_by: Teller::Bus,
+    })
+}
+
+/// What the driver said before it fell silent: a change that takes the GPU from it forgets nothing. Only the driver's next word
+/// takes it back, or what the table says.
+fn remembered(gpu: &Gpu, log: &KernelLog, answered: Answered, previous: Option<&GpuHealth>) -> Vec<Against> {
+    if gpu.driver.is_some() {
+        return Vec::new();
+    }
+    let since = answered.driver.unwrap_or_default();
+    // A load of NVIDIA's driver speaks only for the GPUs that it has.
+    let with_loads = gpu.pci.is_bound_to("nvidia");
+    let said = previous.into_iter().flat_map(|health| &health.reasons).filter(|it| it.told_by == Teller::Driver);
+    let stands = said
+        .filter(|it| lasting(&it.code).is_some_and(|kind| !log.ended_since(gpu.pci.address, kind, since, with_loads)));
+    let again = |it: &HealthReason| Against {
+        code: it.code.clone(),
+        state: it.state,
+        message: it.message.clone(),
+        remedy: it.remedy.clone(),
+        first: None,
+        told_by: Teller::Driver,
+    };
+    stands.map(again).collect()
+}
+
+/// How a reason of the driver ends; `None` for what was measured, and may be otherwise by now.
+fn lasting(code: &str) -> Option<Kind> {
+    match code {
+        "thermal_slowdown" | "power_brake" | "pcie_width" | "pcie_speed" | "driver_silent" | "fabric_unhealthy" => None,
+        "gpu_lost" => Some(Kind::FallenOff),
+        "reset_required" | "drain_required" | "imex_recovery_required" | "recovery_action" => Some(Kind::Recovery),
+        "reboot_required" => Some(Kind::Reboot),
+        "row_remap_failed" | "sram_threshold_exceeded" | "unrepairable_memory" => Some(Kind::DriverMemoryLasting),
+        _ => Some(Kind::DriverMemory),
     }
 }
-
-/// Code, sentence and remedy; ADDRESS stands for the GPU's.
-pub(super) type Words = (&'static str, &'static str, &'static str);
-
-pub(super) const RESET: Words = (
-    "reset_required",
-    "the driver wants the GPU reset",
-    "stop what uses the GPU, then `nvidia-smi -r -i ADDRESS`; where that is refused, reboot",
-);
-pub(super) const REBOOT: Words =
-    ("reboot_required", "the driver wants the machine rebooted", "reboot the machine when it is free");
-pub(super) const DRAIN: Words = (
-    "drain_required",
-    "the driver wants no further work on the GPU, and then a reset",
-    "let what runs end and give it nothing new, then `nvidia-smi -r -i ADDRESS`",
-);

@@ -43,12 +43,14 @@ pub(super) fn mismatch() -> String {
         .to_owned()
 }
 
-/// The GPU is on a VFIO driver and shall come back to the host.
-pub(super) fn take_back(address: PciAddress, name: &DriverName) -> String {
-    let folder = folder(address);
+/// The GPU is on a VFIO driver and shall come back to the host. An id that somebody gave to that driver (`new_id`) shows nowhere.
+pub(super) fn take_back(pci: &GpuFunction, name: &DriverName) -> String {
+    let (address, folder) = (pci.address, folder(pci.address));
     format!(
-        "when no virtual machine uses it: `echo > {folder}/driver_override; echo {address} > /sys/bus/pci/drivers/{name}/unbind; \
-         echo {address} > /sys/bus/pci/drivers_probe`"
+        "when no guest uses it: `echo > {folder}/driver_override; echo {:04x} {:04x} > /sys/bus/pci/drivers/{name}/remove_id; \
+         echo {address} > /sys/bus/pci/drivers/{name}/unbind; echo {address} > /sys/bus/pci/drivers_probe` (remove_id says `No such \
+         device` where the driver was never given the id)",
+        pci.id.vendor, pci.id.device
     )
 }
 

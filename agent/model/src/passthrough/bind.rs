@@ -1,6 +1,6 @@
 //! The plan that gives a GPU to a virtual machine, or everything that stands in its way.
 
-use super::{checks, scope_of, vfio_driver};
+use super::{checks, fitness, persistence, scope_of, vfio_driver};
 use crate::blocker::{Blocked, Blocker};
 use crate::holders::Holders;
 use crate::ids::PciAddress;
@@ -87,8 +87,10 @@ pub fn blockers(
         return all;
     }
     if !request.given_by_us {
-        all.extend(checks::bound_by_others(seen));
+        all.extend(checks::bound_by_others(host, seen));
     }
+    all.extend(fitness::fit(gpu));
+    all.extend(persistence::off(host, gpu));
     all.extend(checks::holders(holders, seen, gpu));
     let wanted = request.guest_memory_mib;
     all.extend(wanted.and_then(|mib| checks::guest_memory(host, mib, &policy.host.passthrough)));

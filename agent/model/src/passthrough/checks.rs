@@ -2,7 +2,8 @@
 
 use super::{scope_of, vfio_driver};
 use crate::absence::{Absence, Reading};
-use crate::blocker::{Blocker, Foreign};
+use crate::blocker::{Blocker, Claimed, Foreign};
+use crate::claim::Claim;
 use crate::driver::MigMode;
 use crate::holders::{Hold, Holder, Holders};
 use crate::observation::{Gpu, GpuUse, HostObservation};
@@ -117,12 +118,22 @@ pub(super) fn vfio(seen: &CloseUp) -> Option<Blocker> {
 }
 
 /// On a vfio driver without a record of ours.
-pub(super) fn bound_by_others(seen: &CloseUp) -> Vec<Blocker> {
+pub(super) fn bound_by_others(host: &HostObservation, seen: &CloseUp) -> Vec<Blocker> {
     let other = |member: &crate::plan::MemberState| {
         let driver = member.driver.known().filter(|driver| driver.is_vfio())?;
-        Some(Blocker::BoundByOthers { address: member.address, driver: driver.clone() })
+        let claimed = claimed(host, member, driver.as_str());
+        Some(Blocker::BoundByOthers { address: member.address, driver: driver.clone(), claimed })
     };
     seen.endpoints().filter_map(other).collect()
+}
+
+/// The setting that has the driver take the function at boot.
+fn claimed(host: &HostObservation, member: &crate::plan::MemberState, driver: &str) -> Option<Claimed> {
+    let (id, class) = (member.id.get()?, member.class.get()?);
+    let takes = |claim: &&Claim| claim.by.driver() == driver && claim.pattern.matches(id, &Reading::default(), class);
+    let claim = host.host.stack.claims.iter().find(takes)?;
+    let os_id = host.host.os_id.known().map(String::as_str);
+    Some(Claimed { by: claim.to_string(), to_do: claim.cure(id, member.address, os_id) })
 }
 
 /// Processes, containers and USB devices. A process that could not be looked into may hold anything.

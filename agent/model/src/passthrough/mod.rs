@@ -1,13 +1,18 @@
 //! Giving a whole GPU to a virtual machine and taking it back: pure plans, with every precondition before the first step.
 
 mod bind;
+mod caution;
 mod checks;
 mod container;
+mod fitness;
+mod persistence;
 mod release;
 pub mod variant;
 
 pub use bind::{BindRequest, blockers, plan_passthrough};
+pub use caution::{Caution, cautions};
 pub use container::{GuestNeeds, LABEL_GPUS, LABEL_GROUP, guest_needs};
+pub use fitness::withhold_unfit;
 pub use release::plan_release;
 
 use crate::ids::DriverName;

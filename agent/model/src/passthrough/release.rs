@@ -28,7 +28,7 @@ pub fn plan_release(
     let mut blockers: Vec<Blocker> = Vec::new();
     blockers.extend(policy.explain(Operation::PassthroughRelease, requester, Some(gpu)).blocker());
     if former.is_none() {
-        blockers.extend(super::checks::bound_by_others(seen));
+        blockers.extend(super::checks::bound_by_others(host, seen));
     }
     let wanted: Vec<Settled> = former.unwrap_or_default().to_vec();
     let steps = steps_between(seen, &wanted);

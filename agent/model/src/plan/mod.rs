@@ -34,6 +34,26 @@ impl fmt::Display for Lane {
     }
 }
 
+impl Lane {
+    /// The lane that is shown so; `None` where the text is not exactly how a lane is shown.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        let group = || text.strip_prefix("group-")?.parse().ok().map(IommuGroupId).map(Self::Group);
+        let gpu = || PciAddress::from_path_element(text.strip_prefix("gpu-")?).map(Self::Gpu);
+        let lane = group().or_else(gpu).unwrap_or(Self::Docker);
+        (lane.to_string() == text).then_some(lane)
+    }
+
+    /// A change of this scope concerns it: it is the scope's own, or that of one of its functions.
+    #[must_use]
+    pub fn concerns(self, scope: &Scope) -> bool {
+        match self {
+            Self::Gpu(address) => scope.members.contains(&address) || scope.gpu == address,
+            Self::Group(_) | Self::Docker => self == scope.lane,
+        }
+    }
+}
+
 /// What a change may touch: nothing else is written to.
 #[derive(Debug, Clone, Hash, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {

@@ -1,6 +1,7 @@
 //! Which values make sense.
 
 use super::{ManagerSettings, Settings};
+use crate::checkin::manager::shown;
 
 type Senseless = (&'static str, String, &'static str);
 
@@ -11,10 +12,12 @@ pub(super) fn sensible(settings: &Settings) -> Result<(), Senseless> {
     within("manager.heartbeat_interval_s", manager.heartbeat_interval_s, 5, 300, "expected 5..=300 seconds")?;
     within("nvidia.probe_timeout_ms", nvidia.probe_timeout_ms, 500, 600_000, "expected 500..=600000 milliseconds")?;
     if let Some(url) = manager.urls.iter().find(|url| !is_https(url)) {
-        return Err(("manager.urls", url.clone(), "expected https://host or https://host:port, without a path"));
+        let why = "expected https://host or https://host:port, without a path, a user name or a password";
+        return Err(("manager.urls", shown(url), why));
     }
-    if let Some(pin) = manager.pin_sha256.as_ref().filter(|pin| !is_sha256(pin)) {
-        return Err(("manager.pin_sha256", pin.clone(), "expected 64 hexadecimal digits, colons allowed"));
+    if manager.pin_sha256.normal().is_err() {
+        let why = "expected 64 hexadecimal digits, colons allowed, or a list of two such texts";
+        return Err(("manager.pin_sha256", manager.pin_sha256.to_string(), why));
     }
     if let Some(id) = manager.server_id_set().filter(|id| !is_uuid(id)) {
         return Err(("manager.server_id", id.to_owned(), "expected a UUID, or None"));
@@ -54,11 +57,6 @@ pub fn is_https(url: &str) -> bool {
         && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._[]:".contains(c))
         && (host.starts_with('[') || !host.contains(':'));
     host_fits && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0))
-}
-
-fn is_sha256(pin: &str) -> bool {
-    let digits: String = pin.chars().filter(|c| *c != ':').collect();
-    digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn is_uuid(text: &str) -> bool {

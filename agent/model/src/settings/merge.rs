@@ -1,6 +1,7 @@
 //! Lays configuration fragments over each other: each is read alone first, so that a fault names its own file and line.
 
 use super::{Settings, check};
+use crate::checkin::manager::without_passwords;
 use crate::ids::PciAddress;
 
 /// A fragment that is wrong.
@@ -35,7 +36,7 @@ pub enum SettingsFault {
 pub fn merge(fragments: &[(String, String)]) -> Result<Settings, SettingsFault> {
     let mut all = toml::Table::new();
     for (file, text) in fragments {
-        let unreadable = |e: toml::de::Error| SettingsFault::Unreadable { file: file.clone(), said: e.to_string() };
+        let unreadable = |e: toml::de::Error| SettingsFault::Unreadable { file: file.clone(), said: said(&e) };
         let alone: Settings = toml::from_str(text).map_err(unreadable)?;
         check::sensible(&alone).map_err(|(field, value, why)| SettingsFault::Senseless {
             file: file.clone(),
@@ -46,8 +47,12 @@ pub fn merge(fragments: &[(String, String)]) -> Result<Settings, SettingsFault> 
         lay_over(&mut all, by_address(text.parse::<toml::Table>().map_err(unreadable)?));
     }
     let last = fragments.last().map_or("", |(file, _)| file);
-    all.try_into()
-        .map_err(|e: toml::de::Error| SettingsFault::Unreadable { file: last.to_owned(), said: e.to_string() })
+    all.try_into().map_err(|e: toml::de::Error| SettingsFault::Unreadable { file: last.to_owned(), said: said(&e) })
+}
+
+/// The parser's words, which repeat the line: a password in an address of it must not reach the journal.
+fn said(error: &toml::de::Error) -> String {
+    without_passwords(&error.to_string())
 }
 
 /// A GPU may be named with or without its domain: the same GPU in two fragments is one.
@@ -139,6 +144,31 @@ mod tests {
             let fault = merge(&fragments(&[text])).unwrap_err().to_string();
             assert!(fault.contains(field), "{text}: {fault}");
         }
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_refused_and_never_repeated() {
+        for text in [
+            "[manager]\nurls = ['https://joe:hunter2@m.example']",
+            "[manager]\nurls = 'https://joe:hunter2@m.example'",
+            "[manager]\nurl = ['https://joe:hunter2@m.example']",
+            "[manager]\nurls = ['https://a', 'https://joe:hun@ter2@m.example'",
+            "[manager]\nurls = ['https://m.example/?token=hunter2']",
+        ] {
+            let fault = merge(&fragments(&[text])).unwrap_err().to_string();
+            assert!(!fault.contains("hunter2") && !fault.contains("ter2") && !fault.contains("joe"), "{fault}");
+            assert!(fault.contains("m.example"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn one_pin_or_two_but_no_more() {
+        let pin = "ab".repeat(32);
+        let pins = |list: &str| merge(&fragments(&[&format!("[manager]\npin_sha256 = {list}")]));
+        assert_eq!(pins(&format!("'{pin}'")).unwrap().manager.pin_sha256.all().len(), 1);
+        assert_eq!(pins(&format!("['{pin}', '{pin}']")).unwrap().manager.pin_sha256.all().len(), 2);
+        assert!(pins(&format!("['{pin}', '{pin}', '{pin}']")).is_err());
+        assert!(pins("7").unwrap_err().to_string().contains("pin_sha256"));
     }
 
     #[test]

@@ -9,11 +9,12 @@ pub const FUNCTION: [&str; 6] = ["vendor", "device", "class", "subsystem_vendor"
 
 /// More attributes of GPUs, of bridges, and of whatever shares an IOMMU group with a GPU. The kernel answers each from
 /// memory, but for the link's speed and width, which it reads from the configuration space without waking the card.
-pub const FUNCTION_MORE: [&str; 24] = [
+pub const FUNCTION_MORE: [&str; 25] = [
     "aer_dev_correctable",
     "aer_dev_fatal",
     "aer_dev_nonfatal",
     "ari_enabled",
+    "boot_display",
     "boot_vga",
     "broken_parity_status",
     "current_link_speed",

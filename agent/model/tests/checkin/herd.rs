@@ -1,7 +1,7 @@
 //! A fleet after an outage (bench B14): ten thousand real check-in machines in virtual time.
 
-use crate::world::{WALL, accepted, config, down, run};
-use model::checkin::Machine;
+use crate::world::{WALL, accepted, at, config, down, run};
+use model::checkin::{Config, Machine};
 use model::time::BootMillis;
 
 const AGENTS: u64 = 10_000;
@@ -20,16 +20,16 @@ fn fleet_through_an_outage(fault_takes_ms: u64) -> Fleet {
     for n in 0..AGENTS {
         let began = start.plus(n * 3 % 30_000);
         let mut m = Machine::new(config(&format!("host-{n}"), &["a"]), began, WALL);
-        let latency = |at: BootMillis| if OUTAGE.contains(&at.0) { fault_takes_ms } else { 40 };
+        let latency = |when: BootMillis| if OUTAGE.contains(&when.0) { fault_takes_ms } else { 40 };
         let mut now = began;
         let mut back = None;
         while now < end {
             let until = end;
             let sent = run_one(&mut m, &mut now, until, &latency);
-            let Some(at) = sent else { break };
-            per_second[usize::try_from(at.since(start) / 1000).unwrap()] += 1;
-            if at.0 >= OUTAGE.end && back.is_none() {
-                back = Some(at.0 - OUTAGE.end);
+            let Some(when) = sent else { break };
+            per_second[usize::try_from(when.since(start) / 1000).unwrap()] += 1;
+            if when.0 >= OUTAGE.end && back.is_none() {
+                back = Some(when.0 - OUTAGE.end);
             }
         }
         back_after_ms.push(back.unwrap());
@@ -46,14 +46,14 @@ fn run_one(
 ) -> Option<BootMillis> {
     use model::checkin::Action;
     loop {
-        match m.next(*now, "r") {
-            Action::Wait(Some(at)) if at < end => *now = at,
-            Action::Wait(_) | Action::Enrol(_) => return None,
+        match m.next(at(*now), "r") {
+            Action::Wait(Some(until)) if until < end => *now = until,
+            Action::Wait(_) | Action::Enrol(..) => return None,
             Action::Beat(_) => {
-                let at = *now;
-                *now = now.plus(latency(at));
-                m.on_answer(*now, if OUTAGE.contains(&at.0) { down() } else { accepted() });
-                return Some(at);
+                let sent = *now;
+                *now = now.plus(latency(sent));
+                m.on_answer(at(*now), if OUTAGE.contains(&sent.0) { down() } else { accepted() });
+                return Some(sent);
             }
         }
     }
@@ -80,10 +80,10 @@ fn t08_retries_in_the_own_slot_through_ten_minutes_and_all_are_back_within_an_in
         for n in 0..50 {
             let start = BootMillis(1_000_000_000);
             let (from, to) = (start.plus(60_000), start.plus(660_000));
-            let cfg = model::checkin::Config { interval_s: interval, ..config(&format!("h{n}"), &hosts) };
+            let cfg = Config { interval_s: interval, ..config(&format!("h{n}"), &hosts) };
             let mut m = Machine::new(cfg, start, WALL);
-            let out = |at: BootMillis| at >= from && at < to;
-            let sent = run(&mut m, start, to.plus(31_000), 3, |at, _| if out(at) { down() } else { accepted() });
+            let out = |when: BootMillis| when >= from && when < to;
+            let sent = run(&mut m, start, to.plus(31_000), 3, |when, _| if out(when) { down() } else { accepted() });
             let rounds: Vec<_> = sent.iter().filter(|s| out(s.at)).map(|s| s.at.0 / 1000).collect();
             let allowed = 600_usize.div_ceil(30) * hosts.len() + hosts.len();
             assert!(rounds.len() <= allowed, "{} requests during the outage", rounds.len());
@@ -91,4 +91,23 @@ fn t08_retries_in_the_own_slot_through_ten_minutes_and_all_are_back_within_an_in
             assert!(interval == 300 && rounds.is_empty() || back.is_some_and(|b| b <= 30_000), "{back:?} {interval}");
         }
     }
+}
+
+/// Requests a second of a fleet whose daemons all start at one instant, until the first slots are over.
+#[test]
+fn a_fleet_whose_daemons_start_in_one_second_comes_spread_over_four() {
+    let start = BootMillis(1_000_000_000);
+    let mut per_second = [0_u32; 40];
+    for n in 0..AGENTS {
+        let cfg = Config { began: start, ..config(&format!("host-{n}"), &["a"]) };
+        let mut m = Machine::new(cfg, start, WALL);
+        for sent in run(&mut m, start, start.plus(39_000), 40, |_, _| accepted()) {
+            per_second[usize::try_from(sent.at.since(start) / 1000).unwrap()] += 1;
+        }
+    }
+    let a_quarter = f64::from(u32::try_from(AGENTS).unwrap()) / 4.0;
+    let peak = f64::from(*per_second.iter().max().unwrap()) / a_quarter;
+    println!("start of 10,000: {:?}, peak {peak:.2} x of a quarter", &per_second[..8]);
+    assert!(peak <= 1.2, "{per_second:?}");
+    assert!(per_second[..4].iter().all(|n| f64::from(*n) >= 0.8 * a_quarter), "{per_second:?}");
 }

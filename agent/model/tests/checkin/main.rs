@@ -9,6 +9,7 @@
 )]
 
 mod answers;
+mod credentials;
 mod herd;
 mod managers;
 mod timing;

@@ -2,8 +2,11 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use model::checkin::{Action, Answer, Beat, Config, Fault, FaultKind, Goal, Machine, ManagerAddress, Refused, Reply};
-use model::time::{BootMillis, UnixMillis};
+use model::checkin::{
+    Action, Answer, Beat, Code, Config, Fault, FaultKind, Goal, Key, KeyId, Known, Machine, ManagerAddress, Refused,
+    Reply, Worth,
+};
+use model::time::{BootMillis, Now, UnixMillis};
 
 /// Ten days of uptime: no fresh boot.
 pub(crate) const UP: BootMillis = BootMillis(864_000_000);
@@ -14,12 +17,28 @@ pub(crate) fn config(key: &str, hosts: &[&str]) -> Config {
         key: key.to_owned(),
         goal: Goal::Beat,
         interval_s: 30,
+        asked_interval_s: None,
         zone: None,
-        managers: hosts.iter().map(|h| ManagerAddress::new(h, 443)).collect(),
-        fallback: Vec::new(),
-        credentials: 1,
+        managers: Known { listed: places(hosts), ..Known::default() },
+        keys: vec![key_of(0)],
         may_enrol_again: false,
+        began: BootMillis(0),
     }
+}
+
+pub(crate) fn places(hosts: &[&str]) -> Vec<ManagerAddress> {
+    hosts.iter().map(|host| ManagerAddress::new(host, 443)).collect()
+}
+
+/// A credential that has worked and does not end.
+pub(crate) fn key_of(id: u64) -> Key {
+    Key { id: KeyId(id), until: None, worth: Worth::Proven, shared: false }
+}
+
+/// The instant of both clocks, the wall clock running beside the other.
+pub(crate) fn at(boot: BootMillis) -> Now {
+    let wall = WALL.0 + i64::try_from(boot.0).unwrap() - i64::try_from(UP.0).unwrap();
+    Now { boot, wall: UnixMillis(wall) }
 }
 
 pub(crate) fn machine(hosts: &[&str]) -> Machine {
@@ -31,7 +50,17 @@ pub(crate) fn accepted() -> Answer {
 }
 
 pub(crate) fn refused(status: u16, code: &str) -> Answer {
-    Answer::Refused(Refused { status, code: Some(code.to_owned()), message: "why".into(), retry_after_s: None })
+    let code = Code::from_name(code);
+    Answer::Refused(Refused { status, code, message: "why".into(), retry_after_s: None })
+}
+
+/// An answer that asks for a pause.
+pub(crate) fn later(status: u16, retry_after_s: u64) -> Answer {
+    Answer::Refused(Refused { status, code: None, message: "later".into(), retry_after_s: Some(retry_after_s) })
+}
+
+pub(crate) fn fault(kind: FaultKind) -> Answer {
+    Answer::Failed(Fault { kind, said: "why".into() })
 }
 
 pub(crate) fn down() -> Answer {
@@ -49,9 +78,22 @@ impl Sent {
     pub(crate) fn beat(&self) -> &Beat {
         match &self.what {
             Action::Beat(beat) => beat,
-            Action::Wait(_) | Action::Enrol(_) => panic!("{self:?} is no heartbeat"),
+            Action::Wait(_) | Action::Enrol(..) => panic!("{self:?} is no heartbeat"),
         }
     }
+}
+
+/// The host that each request went to.
+pub(crate) fn hosts_of(sent: &[Sent]) -> Vec<&str> {
+    let mut hosts = Vec::new();
+    for one in sent {
+        match &one.what {
+            Action::Beat(beat) => hosts.push(beat.manager.host.as_str()),
+            Action::Enrol(manager, _) => hosts.push(manager.host.as_str()),
+            Action::Wait(_) => panic!("{one:?} is no request"),
+        }
+    }
+    hosts
 }
 
 /// Runs the machine from `from` to `to`; each request is answered after `latency_ms` by what `answer` says.
@@ -65,18 +107,18 @@ pub(crate) fn run(
     let mut now = from;
     let mut sent = Vec::new();
     loop {
-        match machine.next(now, "rev-1") {
-            Action::Wait(Some(at)) if at < to => {
-                assert!(at > now, "told to wait for {at:?} at {now:?}");
-                now = at;
+        match machine.next(at(now), "rev-1") {
+            Action::Wait(Some(until)) if until < to => {
+                assert!(until > now, "told to wait for {until:?} at {now:?}");
+                now = until;
             }
             Action::Wait(_) => return sent,
-            what @ (Action::Beat(_) | Action::Enrol(_)) => {
+            what @ (Action::Beat(_) | Action::Enrol(..)) => {
                 let said = answer(now, &what);
                 sent.push(Sent { at: now, what });
                 assert!(sent.len() < 100_000, "it never rests");
                 now = now.plus(latency_ms);
-                machine.on_answer(now, said);
+                machine.on_answer(at(now), said);
             }
         }
     }

@@ -5,7 +5,7 @@ use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverSource};
 use model::health::HealthState;
 use model::health::kernel_log::KernelLog;
-use model::health::show::apply;
+use model::health::show::{Asked, apply};
 use model::judge::judge;
 use model::observation::HostObservation;
 use model::pci::{GpuFunction, PciePort, RuntimeStatus};
@@ -61,7 +61,7 @@ fn look(gpu: GpuFunction, driver: Option<DriverGpu>, previous: Option<&HostObser
     let mut round = raw(vec![gpu], &[]);
     round.reports = vec![(DriverSource::Nvml, Ok(report(DriverSource::Nvml, driver.into_iter().collect())), 3)];
     let mut observation = judge(round, seen(1), previous);
-    apply(&mut observation, &KernelLog::default(), previous);
+    apply(&mut observation, &KernelLog::default(), Asked::default(), previous);
     observation
 }
 

@@ -2,8 +2,11 @@
 
 use model::PciAddress;
 use model::health::HealthState;
-use model::health::kernel_log::{COUNTS_FOR_MS, FINDINGS_MAX, KernelLog, weight};
-use model::health::line::{Fault, Recovery, Said, record, said};
+use model::health::fault::{Fault, Recovery};
+use model::health::kernel_log::{COUNTS_FOR_MS, FINDINGS_MAX, KernelLog};
+use model::health::line::record;
+use model::health::over::Evidence;
+use model::health::said::{Said, said};
 use model::time::BootMillis;
 use proptest::prelude::*;
 
@@ -60,11 +63,14 @@ fn the_recovery_action_is_read_from_its_text() {
     let change = |text: &str| {
         said(&format!("NVRM: Xid (PCI:0000:41:00): 154, pid=1, name=a, GPU recovery action changed {text}"))
     };
-    let is = |recovery| fault("0000:41:00.0", Fault::Recovery(recovery));
+    let is = |recovery| Some(Said::Wants(at("0000:41:00.0"), recovery));
     assert_eq!(change("from 0x0 (None) to 0x1 (GPU Reset Required)"), is(Recovery::Reset));
     assert_eq!(change("from 0x0 (None) to 0x2 (Node Reboot Required)"), is(Recovery::Reboot));
     assert_eq!(change("from 0x0 (None) to 0x3 (Drain P2P)"), is(Recovery::Drain));
-    assert_eq!(change("from 0x1 (GPU Reset Required) to 0x0 (None)"), Some(Said::Anew(at("0000:41:00.0"))));
+    assert_eq!(
+        change("from 0x1 (GPU Reset Required) to 0x0 (None)"),
+        Some(Said::Over(at("0000:41:00.0"), Evidence::NothingToRecover))
+    );
 }
 
 #[test]
@@ -159,8 +165,8 @@ fn a_message_in_several_records_is_put_together() {
         "NVRM: (PCI ID: 10de:26b5) installed in this system has",
         "NVRM: fallen off the bus and is not responding to commands.",
     ];
-    assert_eq!(codes(&log(&parts), "0000:b3:00.0", 5000), [Fault::FallenOffTheBus]);
-    assert_eq!(codes(&log(&[&parts.join("\\x0a")]), "0000:b3:00.0", 5000), [Fault::FallenOffTheBus]);
+    assert_eq!(codes(&log(&parts), "0000:b3:00.0", 5000), [Fault::FallenOffAtProbe]);
+    assert_eq!(codes(&log(&[&parts.join("\\x0a")]), "0000:b3:00.0", 5000), [Fault::FallenOffAtProbe]);
     let torn = [parts[0], "eth0: link up", parts[2]];
     assert!(codes(&log(&torn), "0000:b3:00.0", 5000).is_empty(), "another's line between them ends it");
 }
@@ -238,7 +244,7 @@ proptest! {
         log.take(&format!("{head}{text}"));
         log.take(&line(1, &text));
         for finding in log.against(at("0000:00:00.0"), BootMillis(0)) {
-            prop_assert!(weight(finding.fault) > HealthState::Ok);
+            prop_assert!(finding.fault.weight() > HealthState::Ok);
         }
     }
 

@@ -5,7 +5,7 @@ use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverSource};
 use model::health::HealthState;
 use model::health::kernel_log::{KernelLog, Unheard};
-use model::health::show::apply;
+use model::health::show::{Asked, apply};
 use model::judge::judge;
 use model::observation::{HostObservation, RawObservation};
 use model::time::UnixMillis;
@@ -25,7 +25,7 @@ fn seen_with(
     previous: Option<&HostObservation>,
 ) -> HostObservation {
     let mut observation = judge(raw, seen(sequence), previous);
-    apply(&mut observation, log, previous);
+    apply(&mut observation, log, Asked::default(), previous);
     observation
 }
 

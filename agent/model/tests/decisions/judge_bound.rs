@@ -29,6 +29,7 @@ fn bare() -> StackFacts {
         dkms: none(),
         library_version: none(),
         files: Reading::default(),
+        claims: Vec::new(),
     }
 }
 

@@ -55,7 +55,7 @@ fn the_wrong_kernel_driver_breaks_the_second_link() {
         ("", "no kernel driver is bound", "ubuntu-drivers install"),
         ("nouveau", "nouveau is bound", "blacklist nouveau"),
         ("nova_core", "nova_core is bound", "blacklist nova_core\\nblacklist nova_drm"),
-        ("vfio-pci", "given to a virtual machine", "/sys/bus/pci/drivers/vfio-pci/unbind"),
+        ("vfio-pci", "set aside for a guest", "/sys/bus/pci/drivers/vfio-pci/unbind"),
         ("pci-stub", "pci-stub is bound", "/sys/bus/pci/devices/0000:41:00.0/driver/unbind"),
     ] {
         let gpu = only(raw(vec![nvidia(A, driver, 1)], &[]));

@@ -8,10 +8,15 @@
     reason = "a test stops where its world is broken"
 )]
 
+mod claims;
 mod features;
+mod health_answers;
 mod health_facts;
+mod health_file;
 mod health_link;
 mod health_log;
+mod health_over;
+mod health_reports;
 mod health_verdict;
 mod judge;
 mod judge_asleep;
@@ -20,4 +25,5 @@ mod judge_chain;
 mod judge_laws;
 mod passthrough;
 mod silent;
+mod unfit;
 mod world;

@@ -3,6 +3,7 @@
 use crate::world::{judged, nvidia, raw};
 use model::blocker::Blocker;
 use model::driver::{DriverGpu, MigMode};
+use model::health::{GpuHealth, HealthReason, HealthState, Teller};
 use model::holders::{Hold, Holder, Holders, UnreadableProcess};
 use model::observation::{GpuUse, HostObservation};
 use model::passthrough::{BindRequest, blockers, plan_passthrough, plan_release};
@@ -10,6 +11,7 @@ use model::pci::{GroupMember, IommuGroup};
 use model::plan::{CloseUp, MemberState, ModuleState, Plan, PowerControl, Step};
 use model::policy::{Policy, Requester};
 use model::refusal::Refusal;
+use model::time::UnixMillis;
 use model::{Absence, DriverName, IommuGroupId, PciAddress, PciClass, PciId, Reading};
 
 const GPU: &str = "0000:41:00.0";
@@ -151,7 +153,7 @@ fn a_module_that_is_not_loaded_is_loaded_first_and_a_variant_is_used_where_one_m
 
 type Spoil = fn(&mut Case);
 
-const SPOILT: [(&str, Spoil); 22] = [
+const SPOILT: [(&str, Spoil); 25] = [
     ("iommu_off", |case| case.host.iommu_groups_total = 0),
     ("no_iommu_group", |case| case.seen.group = none()),
     ("iommu_group_unknown", |case| case.seen.group = Reading::Absent(Absence::NoPermission)),
@@ -175,6 +177,21 @@ const SPOILT: [(&str, Spoil); 22] = [
     ("guest_memory", |case| case.request.guest_memory_mib = Some(1 << 40)),
     ("denied_by_policy", |case| case.policy = Policy::strictest()),
     ("quarantined", |case| case.host.gpus[0].usage = GpuUse::Quarantined),
+    ("gpu_unhealthy", |case| {
+        let (code, state, text) = ("xid_79".into(), HealthState::Failed, || "text".to_owned());
+        let reason = HealthReason {
+            code,
+            state,
+            message: text(),
+            remedy: text(),
+            since: UnixMillis(0),
+            told_by: Teller::KernelLog,
+        };
+        case.host.gpus[0].health =
+            GpuHealth { state, reasons: vec![reason], xid_last: Some(79), ..GpuHealth::default() };
+    }),
+    ("gpu_unhealthy", |case| case.host.gpus[0].cause_chain[0].ok = Some(false)),
+    ("persistence_mode", |case| case.driver().persistence = Reading::Known(true)),
     ("bound_by_others", |case| case.seen.members[2].driver = Reading::Known(name("vfio-pci"))),
     ("vfio_missing", |case| case.seen.module = ModuleState::Missing),
 ];

@@ -9,6 +9,7 @@
 )]
 
 mod journal;
+mod journal_found;
 mod smi_captures;
 mod smi_document;
 mod smi_failure;

@@ -3,12 +3,12 @@
 use model::driver::DriverSource;
 use model::health::HealthState;
 use model::health::kernel_log::KernelLog;
-use model::health::show::apply;
+use model::health::show::{Asked, apply};
 use model::judge::{Seen, judge};
 use model::observation::{HostObservation, RawObservation};
 use model::ports::{HostPort, KernelLogPort};
 use model::time::{BootMillis, UnixMillis};
-use sim::description::LinkCapability;
+use sim::description::{Health, LinkCapability};
 use sim::{BUILT_IN, SimHost, SimKernelLog, load};
 use std::future::Future;
 use std::pin::pin;
@@ -23,6 +23,15 @@ fn now<T>(future: impl Future<Output = T>) -> Option<T> {
 
 /// What an observer of the host would publish, with all that its kernel has logged.
 fn observed(host: &SimHost, log: &mut KernelLog, reader: &mut SimKernelLog) -> HostObservation {
+    observed_after(host, log, reader, None)
+}
+
+fn observed_after(
+    host: &SimHost,
+    log: &mut KernelLog,
+    reader: &mut SimKernelLog,
+    before: Option<&HostObservation>,
+) -> HostObservation {
     log.hear();
     while let Some(lines) = now(reader.next_lines()) {
         lines.unwrap().iter().for_each(|line| {
@@ -38,8 +47,8 @@ fn observed(host: &SimHost, log: &mut KernelLog, reader: &mut SimKernelLog) -> H
         host: now(host.read_host(None)).unwrap(),
     };
     let seen = Seen { sequence: 1, observed_at: UnixMillis(1_700_000_000_000), observed_boot: BootMillis(60_000) };
-    let mut observation = judge(raw, seen, None);
-    apply(&mut observation, log, None);
+    let mut observation = judge(raw, seen, before);
+    apply(&mut observation, log, Asked::default(), before);
     observation
 }
 
@@ -104,7 +113,7 @@ fn lanes_that_a_guest_never_had_are_not_missed() {
         };
         let moment = Seen { sequence: 2, observed_at: seen.observed_at, observed_boot: seen.observed_boot };
         let mut now = judge(raw, moment, before);
-        apply(&mut now, &KernelLog::default(), before);
+        apply(&mut now, &KernelLog::default(), Asked::default(), before);
         now
     };
     let first = look(None);
@@ -115,4 +124,35 @@ fn lanes_that_a_guest_never_had_are_not_missed() {
         link.now.width = 4;
     });
     assert_eq!(look(Some(&first)).gpus[0].health.codes(), ["pcie_width"]);
+}
+
+#[test]
+fn a_gpu_that_is_given_away_keeps_what_its_driver_said() {
+    let host = SimHost::new(load("dgx-a100").unwrap()).unwrap();
+    let (mut log, mut reader) = (KernelLog::default(), host.kernel_log());
+    let address = "0000:b7:00.0".parse().unwrap();
+    let state = |seen: &HostObservation| seen.gpu(address).unwrap().health.gist();
+    host.change(|state| state.set_health(address, Health::ResetRequired)).unwrap();
+    let before = observed(&host, &mut log, &mut reader);
+    let ill = (HealthState::Failed, vec!["reset_required".to_owned()]);
+    assert_eq!(state(&before), ill);
+    let bind = |driver: &str| {
+        host.change(|state| {
+            state.set_persistence(address, false)?;
+            state.unbind(address)?;
+            state.set_driver_override(address, driver)?;
+            state.probe(address)
+        })
+        .unwrap();
+    };
+    bind("vfio-pci");
+    let given = observed_after(&host, &mut log, &mut reader, Some(&before));
+    assert!(given.gpu(address).unwrap().pci.is_bound_to("vfio-pci"));
+    assert_eq!(state(&given), ill);
+    bind("");
+    let back = observed_after(&host, &mut log, &mut reader, Some(&given));
+    assert_eq!(state(&back), ill, "its driver says it again");
+    host.change(|state| state.set_health(address, Health::Ok)).unwrap();
+    let well = observed_after(&host, &mut log, &mut reader, Some(&back));
+    assert_eq!(state(&well), (HealthState::Ok, Vec::new()));
 }

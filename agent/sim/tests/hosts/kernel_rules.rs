@@ -1,6 +1,7 @@
 //! The simulated kernel follows the kernel's rules, and says what changed.
 
 use model::driver::DriverSource;
+use model::holders::{Hold, Holder};
 use model::pci::{GpuFunction, PciScan};
 use model::plan::PowerControl;
 use model::ports::{ChangePort, HostChange, HostPort};
@@ -20,8 +21,13 @@ fn now<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
+/// The host with persistence mode off: nothing but the rules themselves keeps a driver from letting go.
 fn host(name: &str) -> SimHost {
-    SimHost::new(load(name).unwrap()).unwrap()
+    let mut description = load(name).unwrap();
+    for gpu in &mut description.gpus {
+        gpu.persistence = false;
+    }
+    SimHost::new(description).unwrap()
 }
 
 fn scan(host: &SimHost) -> PciScan {
@@ -54,6 +60,58 @@ fn vfio_pci_writes_power_control_for_itself_as_it_comes_and_goes() {
         assert_eq!(state.bus.functions[&gpu].power_control, Some(PowerControl::Auto));
         state.unbind(gpu).unwrap();
         assert_eq!(state.bus.functions[&gpu].power_control, Some(PowerControl::On));
+    });
+}
+
+#[test]
+fn nvidias_driver_never_lets_go_of_a_gpu_in_persistence_mode() {
+    let host = SimHost::new(load("l40s-server").unwrap()).unwrap();
+    let gpu = at("0000:4a:00.0");
+    host.change(|state| {
+        let said = state.clone().unbind(gpu).unwrap_err();
+        assert!(matches!(said, KernelError::Blocks { .. }), "{said}");
+        state.set_persistence(gpu, false).unwrap();
+        state.unbind(gpu).unwrap();
+        // It is the driver's own hold: on another one it means nothing.
+        state.set_persistence(gpu, true).unwrap();
+        state.set_driver_override(gpu, "vfio-pci").unwrap();
+        state.probe(gpu).unwrap();
+        state.unbind(gpu).unwrap();
+    });
+}
+
+#[test]
+fn an_id_on_the_command_line_takes_the_card_again_whoever_has_it_probed() {
+    let mut description = load("nouveau-desktop").unwrap();
+    let gpu = description.gpus[0].address;
+    let id = description.models[&description.gpus[0].model].id;
+    description.software.cmdline = format!("quiet vfio_pci.ids={id}");
+    let host = SimHost::new(description).unwrap();
+    host.change(|state| {
+        state.unbind(gpu).unwrap();
+        state.probe(gpu).unwrap();
+        assert_eq!(state.bus.functions[&gpu].driver, Some(driver("vfio-pci")));
+        // An override is stronger than any id.
+        state.unbind(gpu).unwrap();
+        state.set_driver_override(gpu, "nouveau").unwrap();
+        state.probe(gpu).unwrap();
+        assert_eq!(state.bus.functions[&gpu].driver, Some(driver("nouveau")));
+    });
+}
+
+#[test]
+fn the_audio_function_waits_for_whoever_has_its_nodes_open() {
+    let host = host("workstation-rtx");
+    let audio = scan(&host).gpus.iter().flat_map(|gpu| gpu.companions.clone()).next().unwrap();
+    host.change(|state| {
+        assert_eq!(state.bus.functions[&audio].driver, Some(driver("snd_hda_intel")));
+        let hold = Hold::OpenDevice { path: "/dev/snd/controlC1".into() };
+        let (pid, command) = (Some(9), Some("wireplumber".into()));
+        let holder = Holder { pid, command, unit: None, container: None, address: Some(audio), hold };
+        state.open.insert(audio, vec![holder]);
+        assert!(matches!(state.clone().unbind(audio), Err(KernelError::Blocks { .. })));
+        state.open.clear();
+        state.unbind(audio).unwrap();
     });
 }
 

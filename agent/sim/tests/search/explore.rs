@@ -2,10 +2,10 @@
 
 use crate::worlds::{BOOT, World};
 use model::PciAddress;
-use model::change::{AtStart, Do, Entry, Happened, Machine, Outcome, Phase, at_start, decode, encode};
+use model::change::{AtStart, Do, Entry, Happened, Machine, Outcome, Phase, at_start, decode, encode, sort_out};
 use model::plan::{CloseUp, ModuleState, Settled, Step};
 use model::policy::Operation;
-use model::ports::ActFault;
+use model::ports::{ActFault, JournalDocument};
 use model::time::BootMillis;
 use model::{Absence, Reading};
 use sim::act::StepFault;
@@ -25,6 +25,8 @@ pub(crate) struct Budget {
     pub(crate) crashes: u32,
     /// Times that somebody else has the kernel look for drivers.
     pub(crate) probes: u32,
+    /// Crashes that damage the journal's entry so that nobody can read it.
+    pub(crate) damages: u32,
 }
 
 /// Ways in which the code is broken on purpose, to see that the search finds it.
@@ -42,6 +44,8 @@ pub(crate) enum Mutant {
     RestoreNotVerified,
     /// Set the overrides after unbinding.
     OverrideAfterUnbind,
+    /// Take an entry that cannot be read for none.
+    ForgetUnread,
 }
 
 /// What the search has seen.
@@ -54,6 +58,8 @@ pub(crate) struct Verdict {
     pub(crate) untouched: u64,
     pub(crate) quarantined: u64,
     pub(crate) rebooted: u64,
+    /// Refused, since the record cannot be read.
+    pub(crate) held: u64,
     /// The first violations, in words.
     pub(crate) violations: Vec<String>,
 }
@@ -67,6 +73,7 @@ impl Verdict {
         self.untouched += other.untouched;
         self.quarantined += other.quarantined;
         self.rebooted += other.rebooted;
+        self.held += other.held;
         self.violations.extend(other.violations);
     }
 
@@ -87,6 +94,8 @@ struct Run {
     machine: Option<Machine>,
     /// The one document on disk.
     disk: Option<Vec<u8>>,
+    /// What was on disk when a daemon started and could not be read.
+    unread: Option<Vec<u8>>,
     left: Budget,
     /// A step hung at some time.
     hung: bool,
@@ -96,6 +105,11 @@ struct Run {
     taken: Vec<Step>,
     planned: bool,
     late: Option<Vec<u8>>,
+}
+
+/// The search goes deep, and a run is large: its copies are no part of the stack.
+fn copy(run: &Run) -> Box<Run> {
+    Box::new(run.clone())
 }
 
 /// The search from one world.
@@ -129,8 +143,10 @@ impl<'a> Search<'a> {
         }
         let run = Run {
             host: self.world.host.clone(),
-            machine: Some(Machine::begin(entry, NOW)),
-            disk: self.world.standing.as_ref().map(|entry| encode(entry).unwrap()),
+            // Where there is an entry that cannot be read, the daemon starts and finds it.
+            machine: self.world.damaged.is_none().then(|| Machine::begin(entry, NOW)),
+            disk: self.world.damaged.clone().or(self.world.standing.as_ref().map(|entry| encode(entry).unwrap())),
+            unread: None,
             left,
             hung: false,
             unwritten: 0,
@@ -138,12 +154,12 @@ impl<'a> Search<'a> {
             planned: false,
             late: None,
         };
-        self.verdict.runs = self.explore(run);
+        self.verdict.runs = self.explore(Box::new(run));
         self.verdict.states = self.known.len();
     }
 
     /// Number of runs from here on.
-    fn explore(&mut self, run: Run) -> u128 {
+    fn explore(&mut self, run: Box<Run>) -> u128 {
         let key = key(&run);
         if let Some(runs) = self.known.get(&key) {
             return *runs;
@@ -162,31 +178,37 @@ impl<'a> Search<'a> {
 
     fn branch(&mut self, run: &Run, to_do: &Do) -> u128 {
         let mut runs = 0;
-        let mut go = |this: &mut Self, what: &str, next: Run| {
+        let mut go = |this: &mut Self, what: &str, next: Box<Run>| {
             this.path.push(format!("{what}: {}", shown(to_do)));
             runs += this.explore(next);
             this.path.pop();
         };
-        go(self, "goes well", self.happens(run.clone(), to_do, None));
+        go(self, "goes well", self.happens(copy(run), to_do, None));
         if run.left.faults > 0 {
             for fault in faults_of(to_do) {
-                let mut next = run.clone();
+                let mut next = copy(run);
                 next.left.faults -= 1;
                 go(self, &format!("{fault:?}"), self.happens(next, to_do, Some(fault)));
             }
         }
         if run.left.crashes > 0 {
-            let mut crashed = |this: &mut Self, what: &str, mut next: Run| {
+            let mut crashed = |this: &mut Self, what: &str, mut next: Box<Run>| {
                 next.left.crashes -= 1;
                 (next.machine, next.late) = (None, None);
                 (next.taken, next.planned) = (Vec::new(), false);
                 go(this, what, next);
             };
-            crashed(self, "crash before", run.clone());
-            crashed(self, "crash after", self.happens(run.clone(), to_do, None));
+            crashed(self, "crash before", copy(run));
+            crashed(self, "crash after", self.happens(copy(run), to_do, None));
+            if run.left.damages > 0 {
+                let mut damaged = self.happens(copy(run), to_do, None);
+                damaged.left.damages -= 1;
+                damaged.disk = damaged.disk.map(|bytes| bytes[..bytes.len() / 2].to_vec());
+                crashed(self, "crash that damages the entry after", damaged);
+            }
         }
         if run.left.probes > 0 {
-            let mut next = run.clone();
+            let mut next = copy(run);
             next.left.probes -= 1;
             next.host.somebody_probes(&self.world.entry.plan.scope.members);
             go(self, "somebody probes", next);
@@ -195,7 +217,7 @@ impl<'a> Search<'a> {
     }
 
     /// Does what is to be done, in this way, and tells the machine.
-    fn happens(&self, mut run: Run, to_do: &Do, fault: Option<StepFault>) -> Run {
+    fn happens(&self, mut run: Box<Run>, to_do: &Do, fault: Option<StepFault>) -> Box<Run> {
         let Some(mut machine) = run.machine.take() else { return run };
         let first_restoring = self.mutant == Mutant::UndoStack && machine.is_restoring();
         if first_restoring {
@@ -253,9 +275,9 @@ impl<'a> Search<'a> {
     }
 
     /// The daemon starts anew: what the journal holds decides.
-    fn restart(&mut self, mut run: Run) -> u128 {
+    fn restart(&mut self, mut run: Box<Run>) -> u128 {
         let mut runs = 0;
-        let mut rebooted = run.clone();
+        let mut rebooted = copy(&run);
         rebooted.host.reboot().unwrap();
         self.rebooted(&rebooted);
         runs += 1;
@@ -263,7 +285,7 @@ impl<'a> Search<'a> {
             self.closed(&run, "no entry after a crash");
             return runs + 1;
         };
-        let entry = decode(ENTRY, bytes).unwrap();
+        let Some(entry) = entry_of(bytes) else { return runs + self.unreadable(run) };
         match at_start(&entry, BOOT) {
             AtStart::Restore => {
                 run.machine = Some(Machine::recover(entry, NOW));
@@ -278,11 +300,32 @@ impl<'a> Search<'a> {
         runs
     }
 
+    /// The daemon starts anew and cannot read the entry; then somebody asks for the change.
+    fn unreadable(&mut self, mut run: Box<Run>) -> u128 {
+        run.unread.clone_from(&run.disk);
+        let unread = sort_out(vec![document(&run)]).unread;
+        let holds = unread.iter().any(|unread| unread.concerns(&self.world.entry.plan.scope));
+        if holds && self.mutant != Mutant::ForgetUnread {
+            self.verdict.held += 1;
+            self.must_be_unread_still(&run);
+            return 1;
+        }
+        run.machine = Some(Machine::begin(self.world.entry.clone(), NOW));
+        self.explore(run)
+    }
+
+    /// Nothing has taken the place of what could not be read.
+    fn must_be_unread_still(&mut self, run: &Run) {
+        if run.unread.is_some() && run.unread != run.disk {
+            self.violation("an entry that was never read was written over: the way home is lost");
+        }
+    }
+
     /// After a reboot the kernel has forgotten everything, and the entry must know that.
     fn rebooted(&mut self, run: &Run) {
         self.verdict.rebooted += 1;
-        let Some(bytes) = &run.disk else { return };
-        let entry = decode(ENTRY, bytes).unwrap();
+        // What cannot be read is held after a reboot as well: nobody can tell of which boot it is.
+        let Some(entry) = run.disk.as_ref().and_then(|bytes| entry_of(bytes)) else { return };
         if at_start(&entry, "another boot") != AtStart::Forget {
             self.violation("an entry of an earlier boot would be acted on");
         }
@@ -290,6 +333,7 @@ impl<'a> Search<'a> {
 
     /// Nothing is under way: the host must agree with the record.
     fn closed(&mut self, run: &Run, what: &str) {
+        self.must_be_unread_still(run);
         let given = run.disk.as_ref().is_some_and(|bytes| decode(ENTRY, bytes).unwrap().is_given());
         let wanted = match (self.world.entry.operation, given) {
             (Operation::PassthroughBind, true) | (Operation::PassthroughRelease, false) => &self.after,
@@ -302,11 +346,12 @@ impl<'a> Search<'a> {
     }
 
     fn ended(&mut self, run: &Run, outcome: &Outcome) {
+        self.must_be_unread_still(run);
         let untouched = self.others_differ(run);
         if let Some(address) = untouched {
             self.violation(&format!("{address} lies outside the scope and was changed"));
         }
-        let entry = run.disk.as_ref().map(|bytes| decode(ENTRY, bytes).unwrap());
+        let entry = run.disk.as_ref().and_then(|bytes| entry_of(bytes));
         let open = entry.as_ref().is_some_and(|entry: &Entry| !entry.is_given());
         match outcome {
             Outcome::Done => {
@@ -383,6 +428,16 @@ fn write(run: &mut Run, bytes: Option<Vec<u8>>, fault: Option<StepFault>) -> Hap
     Happened::Journaled(if fault.is_some() { Err("No space left on device".to_owned()) } else { Ok(()) })
 }
 
+fn document(run: &Run) -> JournalDocument {
+    let content = run.disk.clone().ok_or_else(|| "No such file or directory".to_owned());
+    JournalDocument { name: ENTRY.to_owned(), place: format!("/journal/{ENTRY}"), content }
+}
+
+/// The entry, where it can be read.
+fn entry_of(bytes: &[u8]) -> Option<Entry> {
+    decode(ENTRY, bytes).ok()
+}
+
 fn said() -> ActFault {
     ActFault::Said { attempted: "read".to_owned(), said: "Input/output error".to_owned() }
 }
@@ -392,7 +447,8 @@ fn key(run: &Run) -> u128 {
     let half = |seed: u64| {
         let mut hasher = DefaultHasher::new();
         seed.hash(&mut hasher);
-        (&run.machine, &run.disk, run.left.faults, run.left.crashes, run.left.probes).hash(&mut hasher);
+        (&run.machine, &run.disk, &run.unread).hash(&mut hasher);
+        (run.left.faults, run.left.crashes, run.left.probes, run.left.damages).hash(&mut hasher);
         (run.hung, run.unwritten, run.planned, &run.late, &run.host.stuck, &run.taken).hash(&mut hasher);
         (run.host.vfio == ModuleState::Loaded).hash(&mut hasher);
         for f in run.host.bus.functions.values() {

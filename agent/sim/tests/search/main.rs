@@ -8,11 +8,15 @@ mod unplugged;
 mod worlds;
 
 use explore::{Budget, Mutant, Search, Verdict};
-use worlds::{World, worlds};
+use worlds::{World, damaged_worlds, worlds};
 
 fn search_all(budget: Budget, mutant: Mutant, pick: impl Fn(&World) -> bool) -> Verdict {
+    search(worlds(), budget, mutant, pick)
+}
+
+fn search(worlds: Vec<World>, budget: Budget, mutant: Mutant, pick: impl Fn(&World) -> bool) -> Verdict {
     let mut total = Verdict::default();
-    for world in worlds().into_iter().filter(|world| pick(world)) {
+    for world in worlds.into_iter().filter(|world| pick(world)) {
         let mut search = Search::new(&world, mutant);
         search.run(budget);
         total.add(search.verdict);
@@ -22,20 +26,22 @@ fn search_all(budget: Budget, mutant: Mutant, pick: impl Fn(&World) -> bool) -> 
 
 fn tell(what: &str, verdict: &Verdict) {
     println!(
-        "{what}: {} runs in {} states; done {}, restored {}, untouched {}, quarantined {}, rebooted {}",
+        "{what}: {} runs in {} states; done {}, restored {}, untouched {}, quarantined {}, rebooted {}, held {}",
         verdict.runs,
         verdict.states,
         verdict.done,
         verdict.restored,
         verdict.untouched,
         verdict.quarantined,
-        verdict.rebooted
+        verdict.rebooted,
+        verdict.held
     );
 }
 
 #[test]
 fn two_faults_and_a_crash_anywhere_never_leave_the_host_in_between() {
-    let verdict = search_all(Budget { faults: 2, crashes: 1, probes: 0 }, Mutant::None, |world| world.functions == 1);
+    let verdict =
+        search_all(Budget { faults: 2, crashes: 1, probes: 0, damages: 0 }, Mutant::None, |world| world.functions == 1);
     tell("two faults, one crash", &verdict);
     verdict.assert_clean();
     assert!(verdict.done > 0 && verdict.restored > 0 && verdict.untouched > 0 && verdict.quarantined > 0);
@@ -43,7 +49,7 @@ fn two_faults_and_a_crash_anywhere_never_leave_the_host_in_between() {
 
 #[test]
 fn one_fault_and_a_crash_never_leave_any_world_in_between() {
-    let verdict = search_all(Budget { faults: 1, crashes: 1, probes: 0 }, Mutant::None, |_| true);
+    let verdict = search_all(Budget { faults: 1, crashes: 1, probes: 0, damages: 0 }, Mutant::None, |_| true);
     tell("one fault, one crash", &verdict);
     verdict.assert_clean();
 }
@@ -51,7 +57,7 @@ fn one_fault_and_a_crash_never_leave_any_world_in_between() {
 #[test]
 #[ignore = "takes minutes: cargo test -p sim --test search -- --ignored"]
 fn two_faults_and_two_crashes_never_leave_any_world_in_between() {
-    let verdict = search_all(Budget { faults: 2, crashes: 2, probes: 0 }, Mutant::None, |_| true);
+    let verdict = search_all(Budget { faults: 2, crashes: 2, probes: 0, damages: 0 }, Mutant::None, |_| true);
     tell("two faults, two crashes", &verdict);
     verdict.assert_clean();
 }
@@ -59,10 +65,29 @@ fn two_faults_and_two_crashes_never_leave_any_world_in_between() {
 #[test]
 fn somebody_elses_probe_at_any_time_costs_nothing() {
     let settled = |world: &World| world.comes_home;
-    let verdict = search_all(Budget { faults: 0, crashes: 0, probes: 2 }, Mutant::None, settled);
+    let verdict = search_all(Budget { faults: 0, crashes: 0, probes: 2, damages: 0 }, Mutant::None, settled);
     tell("two probes by others", &verdict);
     verdict.assert_clean();
     assert_eq!(verdict.restored + verdict.untouched + verdict.quarantined, 0, "without a fault every change is done");
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_holds_its_lane_and_stays() {
+    let budget = Budget { faults: 1, crashes: 1, probes: 0, damages: 0 };
+    let verdict = search(damaged_worlds(), budget, Mutant::None, |_| true);
+    tell("unreadable entries", &verdict);
+    verdict.assert_clean();
+    assert_eq!(verdict.done + verdict.restored + verdict.untouched + verdict.quarantined, 0, "nothing was begun");
+    assert_eq!(verdict.held, 4 * u64::try_from(worlds().len()).unwrap());
+}
+
+#[test]
+fn a_crash_that_damages_the_entry_leaves_what_is_left_of_it() {
+    let budget = Budget { faults: 1, crashes: 1, probes: 0, damages: 1 };
+    let verdict = search_all(budget, Mutant::None, |world| world.functions == 1);
+    tell("crashes that damage the entry", &verdict);
+    verdict.assert_clean();
+    assert!(verdict.held > 100, "{}", verdict.held);
 }
 
 #[test]

@@ -1,12 +1,12 @@
-//! The code broken on purpose in five ways: the search must find each.
+//! The code broken on purpose in six ways: the search must find each.
 
 use crate::explore::{Budget, Mutant};
-use crate::search_all;
-use crate::worlds::World;
+use crate::worlds::{World, damaged_worlds};
+use crate::{search, search_all};
 use model::plan::{CloseUp, MemberState, ModuleState, Settled};
 use model::{Absence, PciClass, PciId, Reading};
 
-const BUDGET: Budget = Budget { faults: 1, crashes: 1, probes: 0 };
+const BUDGET: Budget = Budget { faults: 1, crashes: 1, probes: 0, damages: 0 };
 
 /// The search finds it, and among what it finds is a run with all these words.
 fn found(budget: Budget, mutant: Mutant, pick: impl Fn(&World) -> bool, words: &[&str]) {
@@ -38,15 +38,24 @@ fn a_late_journal_is_found() {
 
 #[test]
 fn restoring_without_a_look_is_found() {
-    let budget = Budget { faults: 2, crashes: 0, probes: 0 };
+    let budget = Budget { faults: 2, crashes: 0, probes: 0, damages: 0 };
     found(budget, Mutant::RestoreNotVerified, small, &["NoEffect", "said restored"]);
 }
 
 #[test]
 fn overrides_after_unbinding_are_found() {
-    let budget = Budget { faults: 0, crashes: 0, probes: 1 };
+    let budget = Budget { faults: 0, crashes: 0, probes: 1, damages: 0 };
     let verdict = search_all(budget, Mutant::OverrideAfterUnbind, |w| w.comes_home && w.name.starts_with("bind"));
     assert!(verdict.restored > 0, "a probe by others in between takes the function back, and the change fails");
+}
+
+#[test]
+fn taking_an_unreadable_entry_for_none_is_found() {
+    let budget = Budget { faults: 0, crashes: 0, probes: 0, damages: 0 };
+    let verdict = search(damaged_worlds(), budget, Mutant::ForgetUnread, small);
+    let each_world = damaged_worlds().iter().filter(|world| small(world)).count();
+    assert_eq!(verdict.violations.len(), each_world, "each world loses its record");
+    assert!(verdict.violations.iter().all(|run| run.contains("the way home is lost")), "{:#?}", verdict.violations);
 }
 
 /// A look that shows nothing.

@@ -1,6 +1,6 @@
 //! The hosts from which the search starts, and what is asked of them.
 
-use model::change::{Entry, Phase};
+use model::change::{Entry, Phase, encode};
 use model::docker::DockerFacts;
 use model::driver::ProbeFault;
 use model::holders::{Hold, Holder};
@@ -27,6 +27,8 @@ pub(crate) struct World {
     pub(crate) entry: Entry,
     /// A record of the binding that stands before a release.
     pub(crate) standing: Option<Entry>,
+    /// In place of it: an entry that nobody can read.
+    pub(crate) damaged: Option<Vec<u8>>,
     /// Functions that the change touches.
     pub(crate) functions: usize,
     /// Every function has its own driver before and after, so that a probe by others changes nothing of that.
@@ -131,7 +133,7 @@ pub(crate) fn binding(name: &str, host: HostState, comes_home: bool) -> World {
     let before = settled(&host, &plan);
     let functions = before.len();
     let entry = entry(Operation::PassthroughBind, plan, before.clone(), before);
-    World { name: format!("bind, {name}"), host, entry, standing: None, functions, comes_home }
+    World { name: format!("bind, {name}"), host, entry, standing: None, damaged: None, functions, comes_home }
 }
 
 /// The same host after the binding was done, asked to give back.
@@ -153,6 +155,7 @@ fn releasing(bound: &World) -> World {
         host,
         entry,
         standing: Some(standing),
+        damaged: None,
         functions: bound.functions,
         comes_home: bound.comes_home,
     }
@@ -205,6 +208,30 @@ pub(crate) fn worlds() -> Vec<World> {
     ];
     let releases: Vec<World> = binds.iter().map(releasing).collect();
     binds.into_iter().chain(releases).collect()
+}
+
+type Damage = fn(String) -> String;
+
+/// The same starts with a journal entry that nobody can read: cut, of a newer version, with a field that is not known, empty.
+pub(crate) fn damaged_worlds() -> Vec<World> {
+    let damages: [(&str, Damage); 4] = [
+        ("cut", |text| text[..text.len() / 2].to_owned()),
+        ("of a newer version", |text| text.replacen("\"schema\": 1", "\"schema\": 9", 1)),
+        ("with a field that is not known", |text| text.replacen("\"job\"", "\"later\": true, \"job\"", 1)),
+        ("empty", |_| String::new()),
+    ];
+    let with = |(what, damage): (&'static str, Damage)| {
+        worlds().into_iter().map(move |world| {
+            let entry = world.standing.as_ref().unwrap_or(&world.entry);
+            let text = String::from_utf8(encode(entry).unwrap()).unwrap();
+            World {
+                name: format!("{}, an entry that is {what}", world.name),
+                damaged: Some(damage(text).into()),
+                ..world
+            }
+        })
+    };
+    damages.into_iter().flat_map(with).collect()
 }
 
 fn holder() -> Holder {

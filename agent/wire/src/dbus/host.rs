@@ -79,6 +79,9 @@ pub struct HostView {
     pub heartbeats_failed: u64,
     /// Why the last heartbeat failed.
     pub manager_error: Option<String>,
+    /// Until when the manager asked not to be asked, in milliseconds since 1970-01-01 UTC.
+    #[serde(default)]
+    pub manager_wait_until: Option<u64>,
     /// Properties that have no value now, with the reason.
     pub absent: Absent,
 }
@@ -235,6 +238,7 @@ impl HostView {
             heartbeats_accepted: checkin.accepted,
             heartbeats_failed: checkin.failed,
             manager_error: absent.option("ManagerError", checkin.last_error.clone(), &Absence::None),
+            manager_wait_until: absent.option("ManagerWaitUntil", checkin.wait_until.and_then(millis), &Absence::None),
             absent,
         }
     }

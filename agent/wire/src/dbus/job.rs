@@ -54,6 +54,9 @@ pub struct JobView {
     pub current_step: String,
     /// The steps that it takes, in words.
     pub plan: Vec<String>,
+    /// What is worth knowing of the change and stands in nobody's way, in words; an older daemon does not say it.
+    #[serde(default)]
+    pub cautions: Vec<String>,
     /// Numeric user id of who asked, where it was a local user.
     pub started_by_uid: Option<u32>,
     /// `bus`, `manager` or `reconciler`.

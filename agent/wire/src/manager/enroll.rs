@@ -39,19 +39,26 @@ pub struct EnrollRequest {
     pub inventory: Inventory,
 }
 
+/// The credential that a manager gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Given {
+    /// A client certificate with its chain, PEM, not looked into yet.
+    Certificate(String),
+    /// A bearer secret, where the manager has no PKI.
+    Secret(Secret),
+}
+
 /// The identity that a manager gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnrollResponse {
     /// This host's id with the manager.
     pub server_id: String,
-    /// Client certificate with its chain, PEM.
-    pub cert_chain_pem: Option<String>,
+    /// The credential.
+    pub given: Given,
     /// The authorities of the manager, PEM.
     pub ca_bundle_pem: Option<String>,
-    /// Bearer secret, where the manager has no PKI.
-    pub secret: Option<Secret>,
     /// When the credential ends.
-    pub not_after: Option<UnixMillis>,
+    pub not_after: UnixMillis,
     /// The managers of this host.
     pub managers: Vec<ManagerAddress>,
     /// The manager has switched this host on.
@@ -62,31 +69,46 @@ pub struct EnrollResponse {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoIdentity {
     /// `server_id` is missing or no UUID.
-    #[error("the enrolment response has no server_id that is a UUID")]
+    #[error("its server_id is not a UUID")]
     ServerId,
     /// Neither certificate nor secret.
-    #[error("the enrolment response has neither cert_chain_pem nor secret")]
+    #[error("it has neither cert_chain_pem nor secret")]
     Credential,
+    /// The secret cannot be sent in a header.
+    #[error("its secret is not 1 to 4096 characters of graphic ASCII")]
+    Secret,
+    /// `not_after` is missing or no instant.
+    #[error("its not_after is not an instant in RFC 3339")]
+    NotAfter,
 }
 
 impl EnrollResponse {
-    /// Reads a body.
+    /// Reads a body, and wipes the secret in it.
     ///
     /// # Errors
-    /// There is no id or no credential in it.
-    pub fn read(body: &Value) -> Result<Self, NoIdentity> {
+    /// There is no id, no credential or no end of it in the body.
+    pub fn read(mut body: Value) -> Result<Self, NoIdentity> {
+        let response = Self::of(&body);
+        lenient::wipe(&mut body, &["secret"]);
+        response
+    }
+
+    fn of(body: &Value) -> Result<Self, NoIdentity> {
         let server_id = lenient::text(body, "server_id").filter(|id| is_uuid(id)).ok_or(NoIdentity::ServerId)?;
-        let response = Self {
+        let has_secret = body.get("secret").is_some_and(|secret| !secret.is_null());
+        let given = match (lenient::text(body, "cert_chain_pem"), has_secret) {
+            (Some(chain), _) => Given::Certificate(chain),
+            (None, true) => Given::Secret(lenient::secret(body, "secret").ok_or(NoIdentity::Secret)?),
+            (None, false) => return Err(NoIdentity::Credential),
+        };
+        Ok(Self {
             server_id,
-            cert_chain_pem: lenient::text(body, "cert_chain_pem"),
+            given,
             ca_bundle_pem: lenient::text(body, "ca_bundle_pem"),
-            secret: lenient::secret(body, "secret"),
-            not_after: lenient::instant(body, "not_after"),
+            not_after: lenient::instant(body, "not_after").ok_or(NoIdentity::NotAfter)?,
             managers: lenient::managers(body, "managers"),
             enabled: lenient::truth(body, "enabled"),
-        };
-        let any = response.cert_chain_pem.is_some() || response.secret.is_some();
-        if any { Ok(response) } else { Err(NoIdentity::Credential) }
+        })
     }
 }
 
@@ -121,15 +143,27 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn an_identity_needs_an_id_and_a_credential() {
+    fn an_identity_needs_an_id_a_credential_and_its_end() {
         let id = "5f2ae64e-fdb7-40c7-a94e-2da71ae54dc7";
-        let read = |body: Value| EnrollResponse::read(&body);
-        let full = read(json!({"server_id": id, "secret": "s3cret", "not_after": "2027-01-01T00:00:00Z"})).unwrap();
-        assert_eq!(full.secret.as_ref().map(Secret::expose), Some("s3cret"));
-        assert!(full.not_after.is_some() && !format!("{full:?}").contains("s3cret"));
-        assert!(read(json!({"server_id": id, "cert_chain_pem": "PEM"})).is_ok());
-        assert_eq!(read(json!({"server_id": id})), Err(NoIdentity::Credential));
-        assert_eq!(read(json!({"server_id": "../../etc", "secret": "x"})), Err(NoIdentity::ServerId));
-        assert_eq!(read(json!({"secret": "x"})), Err(NoIdentity::ServerId));
+        let end = "2027-01-01T00:00:00Z";
+        let read = |body: Value| EnrollResponse::read(body);
+        let full = read(json!({"server_id": id, "secret": "s3cret", "not_after": end})).unwrap();
+        assert_eq!(full.given, Given::Secret(Secret::new("s3cret")));
+        assert!(!format!("{full:?}").contains("s3cret"));
+        let chain = read(json!({"server_id": id, "cert_chain_pem": "PEM", "secret": null, "not_after": end})).unwrap();
+        assert_eq!(chain.given, Given::Certificate("PEM".into()));
+        assert_eq!(read(json!({"server_id": id, "not_after": end})), Err(NoIdentity::Credential));
+        assert_eq!(read(json!({"server_id": "../../etc", "secret": "x", "not_after": end})), Err(NoIdentity::ServerId));
+        assert_eq!(read(json!({"secret": "x", "not_after": end})), Err(NoIdentity::ServerId));
+        for secret in
+            [json!("a\nb"), json!("a b"), json!(""), json!(7), json!("ä"), json!("x".repeat(4097)), json!("a\n")]
+        {
+            let answer = read(json!({"server_id": id, "secret": secret, "not_after": end}));
+            assert_eq!(answer, Err(NoIdentity::Secret), "{secret}");
+        }
+        for end in [json!(null), json!("soon"), json!(7), json!("2027-13-01T00:00:00Z")] {
+            let answer = read(json!({"server_id": id, "secret": "x", "not_after": end}));
+            assert_eq!(answer, Err(NoIdentity::NotAfter), "{end}");
+        }
     }
 }

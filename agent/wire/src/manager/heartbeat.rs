@@ -83,12 +83,12 @@ pub struct Heartbeat {
     pub agent_version: u32,
     /// Protocol version.
     pub protocol: &'static str,
-    /// Kernel's boot id; `unknown` where it cannot be read.
-    pub boot_id: String,
+    /// Kernel's boot id; null where it cannot be read.
+    pub boot_id: Option<String>,
     /// CLOCK_BOOTTIME in milliseconds, strictly rising.
     pub seq: u64,
-    /// Wall clock, RFC 3339.
-    pub time: String,
+    /// Wall clock, RFC 3339; null where it shows an instant that has no such form.
+    pub time: Option<String>,
     /// Manager's clock minus ours at the last answer, in milliseconds.
     pub clock_skew_ms: Option<i64>,
     /// Seconds since boot.
@@ -107,10 +107,10 @@ pub struct Heartbeat {
     pub zone: Option<String>,
     /// What the host is doing as a whole.
     pub status: AgentStatus,
-    /// Logical CPUs. The contract has no null here: 0 with a condition `host_facts_missing` = unknown.
-    pub cores: u32,
-    /// Memory in bytes. The contract has no null here: 0 with a condition `host_facts_missing` = unknown.
-    pub memory: u64,
+    /// Logical CPUs; null where they cannot be counted, with the condition `host_facts_missing`.
+    pub cores: Option<u32>,
+    /// Memory in bytes; null where it cannot be read, with the condition `host_facts_missing`.
+    pub memory: Option<u64>,
     /// Swap in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap_total: Option<u64>,
@@ -128,9 +128,8 @@ pub struct Heartbeat {
     pub gpu_metrics: Option<Vec<GpuMetrics>>,
     /// The desired state that was seen and applied.
     pub observed: Observed,
-    /// Standing statements.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub conditions: Option<Vec<ConditionDoc>>,
+    /// Standing statements: with every heartbeat, whatever else is left out.
+    pub conditions: Vec<ConditionDoc>,
     /// Revision of the inventory, whether or not it is in this heartbeat.
     pub inventory_rev: String,
     /// All about the GPUs that does not change by itself.

@@ -1,7 +1,12 @@
 //! What the agent takes from an answer: `HeartbeatReply`, `Version` and `Error`.
 
 use crate::manager::lenient;
-use model::checkin::{Refused, Reply};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
+use jiff::fmt::strtime;
+use model::checkin::features::Features;
+use model::checkin::renewal::Rotate;
+use model::checkin::{Code, Refused, Reply};
 use model::enrol::Secret;
 use model::time::UnixMillis;
 use serde_json::Value;
@@ -16,26 +21,37 @@ pub struct HeartbeatReply {
     /// The manager has switched this host on.
     pub enabled: Option<bool>,
     /// The manager wants the credential changed.
-    pub rotate_credential: bool,
+    pub rotate: Rotate,
     /// The shared token that will come into force.
     pub next_token: Option<Secret>,
 }
 
 impl HeartbeatReply {
-    /// Reads a body; whatever is wrong in it costs itself.
+    /// Reads a body, and wipes the secret in it; whatever is wrong in it costs itself.
     #[must_use]
-    pub fn read(body: &Value) -> Self {
-        Self {
+    pub fn read(mut body: Value) -> Self {
+        let reply = Self {
             steering: Reply {
-                next_heartbeat_s: lenient::seconds(body, "next_heartbeat_s"),
-                managers: lenient::managers(body, "managers"),
-                need_inventory: lenient::truth(body, "need_inventory").unwrap_or(false),
+                next_heartbeat_s: lenient::seconds(&body, "next_heartbeat_s"),
+                early_gap_s: lenient::seconds(&body, "early_gap_s"),
+                managers: lenient::managers(&body, "managers"),
+                need_inventory: lenient::truth(&body, "need_inventory").unwrap_or(false),
             },
-            server_time: lenient::instant(body, "server_time"),
-            enabled: lenient::truth(body, "enabled"),
-            rotate_credential: lenient::truth(body, "rotate_credential").unwrap_or(false),
-            next_token: lenient::secret(body, "next_token"),
-        }
+            server_time: lenient::instant(&body, "server_time"),
+            enabled: lenient::truth(&body, "enabled"),
+            rotate: rotate(&body),
+            next_token: lenient::secret(&body, "next_token"),
+        };
+        lenient::wipe(&mut body, &["next_token"]);
+        reply
+    }
+}
+
+fn rotate(body: &Value) -> Rotate {
+    match body.get("rotate_credential") {
+        Some(Value::Bool(true)) => Rotate::WithinAnHour,
+        Some(Value::String(when)) if when == "now" => Rotate::Now,
+        Some(_) | None => Rotate::No,
     }
 }
 
@@ -44,7 +60,7 @@ impl HeartbeatReply {
 pub struct Version {
     /// Protocol versions.
     pub protocols: Vec<String>,
-    /// Optional features, `gzip` among them.
+    /// Optional features, `gzip` among them; names that this agent does not know are ignored.
     pub features: Vec<String>,
 }
 
@@ -55,27 +71,72 @@ impl Version {
         Self { protocols: lenient::texts(body, "protocols"), features: lenient::texts(body, "features") }
     }
 
-    /// Request bodies may be compressed.
+    /// The features that this agent uses.
     #[must_use]
-    pub fn takes_gzip(&self) -> bool {
-        self.features.iter().any(|f| f == "gzip")
+    pub fn features(&self) -> Features {
+        Features { gzip: self.features.iter().any(|feature| feature == "gzip") }
     }
+}
+
+/// Headers of an answer that say when to come back.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ComeBack<'a> {
+    /// `Retry-After`.
+    pub retry_after: Option<&'a str>,
+    /// `Date`: the clock that a date in `Retry-After` is read against.
+    pub date: Option<&'a str>,
+    /// The clock of this host, where the answer has no date.
+    pub received: UnixMillis,
+}
+
+impl ComeBack<'_> {
+    /// Seconds to wait: `Retry-After: 120`, or the time until the date that it names.
+    #[must_use]
+    pub fn seconds(self) -> Option<u64> {
+        let text = self.retry_after?.trim();
+        if let Ok(seconds) = text.parse::<i64>() {
+            return Some(u64::try_from(seconds).unwrap_or(0));
+        }
+        if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
+            return Some(u64::MAX);
+        }
+        let until = http_date(text)?;
+        let now = self.date.and_then(http_date).unwrap_or(self.received);
+        let left = until.0.saturating_sub(now.0);
+        // Part of a second counts as a whole one: before its end is too early.
+        Some(u64::try_from(left).unwrap_or(0).div_ceil(1000))
+    }
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`, and the two forms that HTTP had before.
+#[must_use]
+pub fn http_date(text: &str) -> Option<UnixMillis> {
+    let text = text.trim();
+    let old = |form: &str| strtime::parse(form, text).ok()?.to_datetime().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
+    let old =
+        || old("%A, %d-%b-%y %H:%M:%S GMT").or_else(|| old("%a %b %e %H:%M:%S %Y")).map(|zoned| zoned.timestamp());
+    let parsed: Option<Timestamp> = DateTimeParser::new().parse_timestamp(text).ok().or_else(old);
+    parsed.map(|at| UnixMillis(at.as_millisecond()))
 }
 
 /// The answer as a refusal, where it is one: any status but 200, or an `error_message` in a 200.
 #[must_use]
-pub fn refusal(status: u16, retry_after: Option<&str>, body: Option<&Value>) -> Option<Refused> {
+pub fn refusal(status: u16, come_back: ComeBack<'_>, body: Option<&Value>) -> Option<Refused> {
     let message = body.and_then(|b| lenient::text(b, "error_message"));
     if (200..300).contains(&status) && status != 202 && message.is_none() {
         return None;
     }
-    let header = retry_after.and_then(|text| text.trim().parse().ok());
-    Some(Refused {
-        status,
-        code: body.and_then(|b| lenient::text(b, "code")),
-        message: message.unwrap_or_default(),
-        retry_after_s: header.or_else(|| body.and_then(|b| lenient::seconds(b, "retry_after_s"))),
-    })
+    let named = body.and_then(|b| lenient::text(b, "code"));
+    let code = named.as_deref().and_then(Code::from_name);
+    let message = message.unwrap_or_default();
+    let message = match named.filter(|_| code.is_none()) {
+        Some(unknown) => {
+            format!("{message} (code {:?} is none of the manager API)", unknown.chars().take(64).collect::<String>())
+        }
+        None => message,
+    };
+    let retry_after_s = come_back.seconds().or_else(|| body.and_then(|b| lenient::seconds(b, "retry_after_s")));
+    Some(Refused { status, code, message, retry_after_s })
 }
 
 #[cfg(test)]
@@ -85,15 +146,16 @@ mod tests {
 
     #[test]
     fn a_reply_is_read_field_by_field() {
-        let reply = HeartbeatReply::read(&json!({
+        let reply = HeartbeatReply::read(json!({
             "server_time": "2026-03-31T13:13:13.140Z", "next_heartbeat_s": 9999, "need_inventory": true, "new": {"x": 1},
             "managers": [{"hostname": "a.example", "zone": "z", "priority": 1}, {"hostname": "b", "port": 8443},
                          {"port": 1}, {"hostname": "evil/../x"}, {"hostname": "c", "port": 70000}, 7],
-            "next_token": "s3cret", "rotate_credential": true, "enabled": false,
+            "next_token": "s3cret", "rotate_credential": true, "enabled": false, "early_gap_s": 5.0,
         }));
         assert_eq!(reply.server_time, Some(UnixMillis(1_774_962_793_140)));
         assert_eq!(reply.steering.next_heartbeat_s, Some(9999));
-        assert!(reply.steering.need_inventory && reply.rotate_credential);
+        assert_eq!(reply.steering.early_gap_s, Some(5));
+        assert!(reply.steering.need_inventory && reply.rotate == Rotate::WithinAnHour);
         assert_eq!(reply.enabled, Some(false));
         let managers: Vec<_> = reply.steering.managers.iter().map(ToString::to_string).collect();
         assert_eq!(managers, ["a.example:443", "b:8443"]);
@@ -103,30 +165,60 @@ mod tests {
 
     #[test]
     fn wrong_types_cost_only_their_field() {
-        let reply = HeartbeatReply::read(&json!({
+        let reply = HeartbeatReply::read(json!({
             "server_time": 7, "next_heartbeat_s": "soon", "managers": "none", "enabled": "yes", "need_inventory": true,
         }));
         assert_eq!(reply.server_time, None);
         assert_eq!(reply.steering, Reply { need_inventory: true, ..Reply::default() });
-        assert_eq!(HeartbeatReply::read(&json!([1, 2])), HeartbeatReply::default());
-        assert_eq!(HeartbeatReply::read(&json!({"next_heartbeat_s": -4})).steering.next_heartbeat_s, Some(0));
+        assert_eq!(HeartbeatReply::read(json!([1, 2])), HeartbeatReply::default());
+        assert_eq!(HeartbeatReply::read(json!({"next_heartbeat_s": -4})).steering.next_heartbeat_s, Some(0));
+    }
+
+    #[test]
+    fn a_credential_is_rotated_on_true_and_on_now_and_on_nothing_else() {
+        let read = |value: Value| HeartbeatReply::read(json!({"rotate_credential": value})).rotate;
+        assert_eq!((read(json!(true)), read(json!("now"))), (Rotate::WithinAnHour, Rotate::Now));
+        for other in [json!(false), json!(null), json!("later"), json!(1), json!("true"), json!({})] {
+            assert_eq!(read(other), Rotate::No);
+        }
     }
 
     #[test]
     fn a_200_with_an_error_message_is_a_refusal() {
-        assert_eq!(refusal(200, None, Some(&json!({"server_time": "x"}))), None);
-        assert_eq!(refusal(200, None, Some(&json!({"error_message": null}))), None);
-        let refused = refusal(200, None, Some(&json!({"error_message": "no", "code": "internal"}))).unwrap();
-        assert_eq!((refused.status, refused.code.as_deref()), (200, Some("internal")));
-        assert!(refusal(202, Some("7"), None).is_some());
-        assert!(refusal(302, None, None).is_some());
+        let none = ComeBack::default();
+        assert_eq!(refusal(200, none, Some(&json!({"server_time": "x"}))), None);
+        assert_eq!(refusal(200, none, Some(&json!({"error_message": null}))), None);
+        let refused = refusal(200, none, Some(&json!({"error_message": "no", "code": "internal"}))).unwrap();
+        assert_eq!((refused.status, refused.code), (200, Some(Code::Internal)));
+        assert!(refusal(202, ComeBack { retry_after: Some("7"), ..none }, None).is_some());
+        assert!(refusal(302, none, None).is_some());
     }
 
     #[test]
-    fn retry_after_comes_from_the_header_else_from_the_body() {
-        let after = |header, body: Value| refusal(429, header, Some(&body)).unwrap().retry_after_s;
-        assert_eq!(after(Some("12"), json!({"retry_after_s": 3})), Some(12));
-        assert_eq!(after(None, json!({"retry_after_s": 3})), Some(3));
-        assert_eq!(after(Some("Wed, 21 Oct 2015 07:28:00 GMT"), json!({})), None);
+    fn a_code_that_the_contract_does_not_have_is_none_and_is_shown() {
+        let refused =
+            refusal(400, ComeBack::default(), Some(&json!({"error_message": "no", "code": "teapot"}))).unwrap();
+        assert_eq!(refused.code, None);
+        assert!(refused.words().contains("teapot"), "{}", refused.words());
+    }
+
+    #[test]
+    fn t09_retry_after_comes_from_the_header_in_seconds_or_as_a_date_else_from_the_body() {
+        let now = UnixMillis(784_111_777_000);
+        let after = |retry_after, date, body: Value| {
+            refusal(429, ComeBack { retry_after, date, received: now }, Some(&body)).unwrap().retry_after_s
+        };
+        assert_eq!(after(Some("12"), None, json!({"retry_after_s": 3})), Some(12));
+        assert_eq!(after(None, None, json!({"retry_after_s": 3.0})), Some(3));
+        for date in ["Sun, 06 Nov 1994 08:51:17 GMT", "Sunday, 06-Nov-94 08:51:17 GMT", "Sun Nov  6 08:51:17 1994"] {
+            assert_eq!(after(Some(date), None, json!({})), Some(100), "{date}");
+        }
+        // The clock of this host may be wrong: the answer's own one counts.
+        let dates = (Some("Sun, 06 Nov 1994 08:51:17 GMT"), Some("Sun, 06 Nov 1994 08:51:00 GMT"));
+        assert_eq!(after(dates.0, dates.1, json!({})), Some(17));
+        assert_eq!(after(Some("Wed, 21 Oct 1970 07:28:00 GMT"), None, json!({})), Some(0));
+        for (odd, read) in [("-5", Some(0)), ("99999999999999999999", Some(u64::MAX)), ("soon", None), ("", None)] {
+            assert_eq!(after(Some(odd), None, json!({})), read, "{odd:?}");
+        }
     }
 }

@@ -15,6 +15,11 @@ use std::collections::BTreeMap;
 /// An observation older than this is said to be stale, in milliseconds.
 pub const STALE_AFTER_MS: u64 = 120_000;
 
+/// More conditions than this do not go with a heartbeat.
+pub const CONDITIONS_MAX: usize = 32;
+/// The conditions of a heartbeat take no more bytes than this.
+pub const CONDITIONS_MAX_BYTES: usize = 16_000;
+
 /// What a heartbeat says besides what was observed.
 #[derive(Debug, Clone)]
 pub struct CheckinFacts<'a> {
@@ -59,19 +64,19 @@ pub fn build(seen: &HostObservation, facts: &CheckinFacts<'_>) -> Heartbeat {
         server_id: facts.server_id.to_owned(),
         agent_version: AGENT_VERSION,
         protocol: PROTOCOL,
-        boot_id: host.boot_id.known().cloned().unwrap_or_else(|| "unknown".to_owned()),
+        boot_id: host.boot_id.known().cloned(),
         seq: facts.seq,
-        time: rfc3339(facts.wall).unwrap_or_else(|| "1970-01-01T00:00:00Z".to_owned()),
+        time: rfc3339(facts.wall),
         clock_skew_ms: facts.clock_skew_ms,
         uptime_s: facts.boot.0 / 1000,
         hostname: host.hostname.known().cloned(),
-        public_hostname: settings.public_hostname.clone(),
+        public_hostname: settings.public_hostname_set().map(str::to_owned),
         public_port: settings.public_port,
         provider: settings.provider.clone(),
-        zone: settings.zone.clone(),
+        zone: settings.zone_set().map(str::to_owned),
         status: status(seen, facts, &conditions),
-        cores: host.cores.get().unwrap_or_default(),
-        memory: host.mem_total_bytes.get().unwrap_or_default(),
+        cores: host.cores.get(),
+        memory: host.mem_total_bytes.get(),
         swap_total: host.swap_total_bytes.get(),
         cpu_pct: facts.cpu_before.and_then(|before| host.cpu.get()?.used_pct_since(before)),
         mem: memory(host),
@@ -79,7 +84,7 @@ pub fn build(seen: &HostObservation, facts: &CheckinFacts<'_>) -> Heartbeat {
         io: counters(host),
         gpu_metrics: optional.then(|| metrics(seen, facts.omit)),
         observed: facts.observed.clone(),
-        conditions: optional.then(|| conditions.iter().map(condition).collect()),
+        conditions: bounded(&conditions),
         inventory_rev: facts.inventory_rev.to_owned(),
         inventory: (optional && facts.with_inventory).then(|| gpu::inventory(seen)),
         agent: (optional && facts.with_inventory).then(|| AgentInfo::of(seen, facts.version)),
@@ -119,6 +124,41 @@ fn all_conditions(seen: &HostObservation, facts: &CheckinFacts<'_>) -> Vec<Condi
         add("host_facts_missing", format!("could not be read: {}; is /proc mounted?", missing.join(", ")));
     }
     all
+}
+
+/// As many conditions as the contract lets go with a heartbeat, and the messages cut where they are too long. What is left out is
+/// counted in the last one.
+fn bounded(all: &[Condition]) -> Vec<ConditionDoc> {
+    let mut docs: Vec<_> = all.iter().map(condition).collect();
+    if docs.len() > CONDITIONS_MAX {
+        let left = docs.len() - (CONDITIONS_MAX - 1);
+        docs.truncate(CONDITIONS_MAX - 1);
+        let kind = "conditions_left_out".to_owned();
+        let message = format!("{left} more conditions stand; see gpuhostctl status on the host");
+        docs.push(ConditionDoc { reason: kind.clone(), kind, status: "true", message, since: None });
+    }
+    for most in [4096, 1024, 256, 64] {
+        let size: usize = docs.iter().map(|doc| serde_json::to_vec(doc).map_or(0, |bytes| bytes.len() + 1)).sum();
+        if size <= CONDITIONS_MAX_BYTES {
+            break;
+        }
+        docs.iter_mut().for_each(|doc| cut(&mut doc.message, most));
+    }
+    docs
+}
+
+/// Cuts a text to so many bytes as JSON, between two characters.
+fn cut(text: &mut String, most: usize) {
+    let mut used = 0;
+    let fits = |c: &char| {
+        // A control character takes six bytes: \u001b.
+        used += if c.is_control() { 6 } else { c.len_utf8() + usize::from(matches!(c, '"' | '\\')) };
+        used <= most
+    };
+    let kept: String = text.chars().take_while(fits).collect();
+    if kept.len() < text.len() {
+        *text = format!("{kept}…");
+    }
 }
 
 fn condition(from: &Condition) -> ConditionDoc {

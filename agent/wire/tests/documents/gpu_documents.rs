@@ -5,7 +5,7 @@ use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverMig, DriverReport, DriverSource, MemoryMib, MigMode, ProbeFault};
 use model::health::kernel_log::KernelLog;
-use model::health::show::apply;
+use model::health::show::{Asked, apply};
 use model::host_facts::{HostFacts, Nic};
 use model::judge::{Seen, judge};
 use model::observation::{HostObservation, RawObservation};
@@ -127,7 +127,7 @@ fn judged(raw: RawObservation) -> HostObservation {
     let mut observation = judge(raw, seen, None);
     let mut log = KernelLog::default();
     log.hear();
-    apply(&mut observation, &log, None);
+    apply(&mut observation, &log, Asked::default(), None);
     observation
 }
 

@@ -123,6 +123,9 @@ fn unknown_is_null_or_not_there_and_said_where_the_contract_has_no_null() {
     for missing in ["hostname", "swap_total", "io", "public_hostname"] {
         assert!(body.get(missing).is_none(), "{missing}: {}", body[missing]);
     }
+    for unknown in ["cores", "memory", "boot_id"] {
+        assert!(body[unknown].is_null(), "{unknown} is said to be {}", body[unknown]);
+    }
     assert_eq!(body["status"], "degraded");
     let said = &body["conditions"][0];
     assert_eq!(said["type"], "host_facts_missing");
@@ -171,8 +174,41 @@ fn t21_inventory_and_agent_go_only_when_asked_and_never_when_slim() {
     assert_eq!(whole["agent"]["docker"]["nvidia_runtime"], false);
     assert!(whole["inventory"]["gpus"].is_array());
     let bare = sent(&full(), |f| (f.with_inventory, f.omit) = (true, Omit::Optional));
-    for optional in ["inventory", "agent", "conditions", "gpu_metrics"] {
+    for optional in ["inventory", "agent", "gpu_metrics"] {
         assert!(bare.get(optional).is_none(), "{optional}");
+    }
+}
+
+#[test]
+fn t34_conditions_go_with_every_heartbeat_and_are_bounded() {
+    let condition = |n: usize, message: String| Condition {
+        kind: format!("kind_{n}"),
+        status: ConditionStatus::True,
+        reason: "r".into(),
+        message,
+        since: NOW,
+    };
+    let settings = ManagerSettings::default();
+    for (count, message) in [
+        (1, "short".to_owned()),
+        (32, "m".repeat(400)),
+        (33, "m".into()),
+        (500, "\u{1b}\"ä".repeat(3000)),
+        (2, "x".repeat(100_000)),
+    ] {
+        let all: Vec<_> = (0..count).map(|n| condition(n, message.clone())).collect();
+        for omit in [Omit::Nothing, Omit::Optional] {
+            let body = serde_json::to_value(build(&full(), &CheckinFacts { omit, ..facts(&settings, &all) })).unwrap();
+            let sent = body["conditions"].as_array().unwrap();
+            assert_eq!(sent.len(), count.min(32), "{omit:?}");
+            assert!(body["conditions"].to_string().len() <= 16_384, "{}", body["conditions"].to_string().len());
+            assert_eq!(sent[0]["type"], "kind_0");
+            if count > 32 {
+                let last = &sent[31];
+                assert_eq!(last["type"], "conditions_left_out");
+                assert!(last["message"].as_str().unwrap().starts_with(&format!("{} more", count - 31)));
+            }
+        }
     }
 }
 

@@ -20,15 +20,29 @@ struct Rig {
     daemon: Option<SimDaemon>,
 }
 
+/// The host with persistence mode off on its two free GPUs.
 fn rig(policy: &str) -> Rig {
     let world = World::new();
     let bus = Bus::start(world.path()).expect("a bus");
     std::fs::write(world.path().join("policy.toml"), policy).expect("policy");
-    let daemon = Some(SimDaemon::start(&world, &bus.address, "dgx-a100"));
-    Rig { world, bus, daemon }
+    let described = std::fs::read_to_string(e2e::world::repository().join("tests/hosts/dgx-a100.toml")).expect("host");
+    let off = [FREE, OTHER].iter().fold(described, |text, gpu| {
+        let address = format!("address = \"{gpu}\"\n");
+        assert!(text.contains(&address), "{gpu} is on the host");
+        text.replace(&address, &format!("{address}persistence = false\n"))
+    });
+    std::fs::write(world.path().join("dgx.toml"), off).expect("host");
+    let mut rig = Rig { world, bus, daemon: None };
+    rig.start();
+    rig
 }
 
 impl Rig {
+    fn start(&mut self) {
+        let host = self.world.path().join("dgx.toml");
+        self.daemon = Some(SimDaemon::start(&self.world, &self.bus.address, host.to_str().expect("UTF-8")));
+    }
+
     fn pass(&self, args: &[&str]) -> Output {
         self.world.ctl(&self.bus.address, &[&["passthrough"], args].concat())
     }
@@ -71,8 +85,14 @@ impl Rig {
 
     /// Ends the daemon without a warning and starts another one.
     fn kill_and_start(&mut self) {
+        self.kill_and_start_after(|_| {});
+    }
+
+    /// The same, with something done to the files of the journal in between.
+    fn kill_and_start_after(&mut self, change: impl FnOnce(&[PathBuf])) {
         drop(self.daemon.take());
-        self.daemon = Some(SimDaemon::start(&self.world, &self.bus.address, "dgx-a100"));
+        change(&self.journal());
+        self.start();
     }
 }
 
@@ -146,6 +166,42 @@ fn what_nobody_confirms_is_undone_also_by_a_daemon_that_was_killed_meanwhile() {
     rig.done(&["confirm", FREE]);
     rig.kill_and_start();
     assert_eq!(rig.journal().len(), 1, "what is confirmed is kept over a restart");
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_named_by_every_answer_and_stays_as_it_is() {
+    let mut rig = rig("");
+    rig.done(&["bind", FREE]);
+    let record = rig.journal().remove(0);
+    let bytes = std::fs::read(&record).expect("the record");
+    let (cut, name) = (bytes[..bytes.len() / 3].to_vec(), record.display().to_string());
+    rig.kill_and_start_after(|_| std::fs::write(&record, &cut).expect("the record"));
+    for args in [&["release", FREE][..], &["bind", FREE], &["check", FREE], &["confirm", FREE]] {
+        let said = rig.refused(args, 11);
+        assert!(said.contains(&name) && said.contains("systemctl restart gpuhostd"), "{args:?}: {said}");
+    }
+    let told = rig.condition("change_journal_unreadable").expect("the condition");
+    assert!(told.contains(&name), "{told}");
+    let gpu = rig.gpu(FREE);
+    assert_eq!((gpu["Use"].as_str(), gpu["Schedulable"].as_bool()), (Some("quarantined"), Some(false)));
+    let listed = rig.world.ctl(&rig.bus.address, &["gpus"]).stdout;
+    assert!(String::from_utf8_lossy(&listed).contains(&name), "{}", String::from_utf8_lossy(&listed));
+    assert_eq!(std::fs::read(&record).expect("the record"), cut);
+    rig.done(&["bind", OTHER]);
+    // Anything may stand where the record was: it is not followed, not waited for, and not replaced.
+    rig.kill_and_start_after(|_| {
+        std::fs::remove_file(&record).expect("the record");
+        std::fs::create_dir(&record).expect("a folder in its place");
+    });
+    assert!(rig.refused(&["release", FREE], 11).contains(&name));
+    assert!(record.is_dir());
+    rig.kill_and_start_after(|_| {
+        std::fs::remove_dir(&record).expect("the folder");
+        std::fs::write(&record, &bytes).expect("the record from a backup");
+    });
+    assert_eq!(rig.condition("change_journal_unreadable"), None);
+    rig.done(&["release", FREE]);
+    assert!(!record.exists());
 }
 
 #[test]

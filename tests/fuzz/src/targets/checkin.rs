@@ -2,11 +2,15 @@
 
 use crate::Target;
 use crate::bounds::Bounds;
+use model::checkin::answer::RETRY_AFTER_MAX_S;
 use model::checkin::machine::{COALESCE_MS, GAP_MS};
-use model::checkin::manager::MANAGERS_MAX;
+use model::checkin::managers::MANAGERS_MAX;
 use model::checkin::slot::INTERVAL_MAX_S;
-use model::checkin::{Action, Answer, Beat, Config, Fault, FaultKind, Goal, Machine, ManagerAddress, Refused, Reply};
-use model::time::{BootMillis, UnixMillis};
+use model::checkin::{
+    Action, Answer, Beat, Code, Config, Fault, FaultKind, Goal, Key, KeyId, Known, Machine, ManagerAddress,
+    OwnCertificate, Refused, Reply, TlsFault, Worth,
+};
+use model::time::{BootMillis, Now, UnixMillis};
 
 /// The target.
 pub const TARGET: Target = Target {
@@ -21,9 +25,33 @@ pub const TARGET: Target = Target {
 /// Longest script that is played.
 const STEPS_MAX: usize = 512;
 const STATUSES: [u16; 14] = [200, 202, 302, 400, 401, 403, 404, 409, 410, 413, 426, 429, 500, 503];
-const CODES: [&str; 5] = ["unknown_agent", "agent_deleted", "invalid_token", "not_approved", "enrol_used"];
-const FAULTS: [FaultKind; 6] =
-    [FaultKind::Dns, FaultKind::Network, FaultKind::Tls, FaultKind::Timeout, FaultKind::Garbled, FaultKind::Local];
+const CODES: [Code; 9] = [
+    Code::BadRequest,
+    Code::UnknownAgent,
+    Code::AgentDeleted,
+    Code::InvalidToken,
+    Code::NotApproved,
+    Code::EnrolUsed,
+    Code::DuplicateAgent,
+    Code::UpgradeRequired,
+    Code::Internal,
+];
+const FAULTS: [FaultKind; 11] = [
+    FaultKind::Dns,
+    FaultKind::Connect,
+    FaultKind::Handshake,
+    FaultKind::Network,
+    FaultKind::Tls(TlsFault::UnknownIssuer),
+    FaultKind::Tls(TlsFault::Other),
+    FaultKind::Credential(OwnCertificate::Ended),
+    FaultKind::Credential(OwnCertificate::UnknownIssuer),
+    FaultKind::Timeout,
+    FaultKind::Garbled,
+    FaultKind::Local,
+];
+const WORTHS: [Worth; 3] = [Worth::Proven, Worth::Fresh, Worth::Next];
+/// The wall clock when the machine begins.
+const WALL: i64 = 1_790_000_000_123;
 
 /// Bytes, one after the other; 0 where there are none left.
 struct Script<'a>(&'a [u8]);
@@ -61,17 +89,18 @@ fn run(input: &[u8]) {
         if script.0.is_empty() {
             return;
         }
-        match world.machine.next(world.now, "rev") {
+        match world.machine.next(world.both(), "rev") {
             Action::Wait(until) => world.wait(until, &mut script),
             Action::Beat(beat) => {
                 world.judge(&beat);
                 world.answer(&mut script);
             }
-            Action::Enrol(_) => world.answer(&mut script),
+            Action::Enrol(..) => world.answer(&mut script),
         }
-        assert!(world.machine.managers().len() <= MANAGERS_MAX);
+        assert!(world.machine.managers().addresses().len() <= MANAGERS_MAX);
         assert!((5..=INTERVAL_MAX_S).contains(&world.machine.interval_s()));
-        assert!(world.machine.standing(world.now).iter().all(|standing| standing.message.len() < 2048));
+        assert!((1..=60).contains(&world.machine.early_gap_s()));
+        assert!(world.machine.standing(world.both()).iter().all(|standing| standing.message.len() < 2048));
     }
 }
 
@@ -87,14 +116,26 @@ impl World {
             goal: if shape & 1 == 0 { Goal::Beat } else { Goal::Enrol },
             interval_s: script.seconds(),
             zone: None,
-            managers: managers(0, usize::from(shape >> 1 & 3)),
-            fallback: managers(2, usize::from(shape >> 3 & 1)),
-            credentials: usize::from(shape >> 4 & 3),
+            asked_interval_s: (shape & 4 != 0).then(|| script.seconds()),
+            managers: Known {
+                listed: managers(0, usize::from(shape >> 1 & 3)),
+                offered: managers(1, usize::from(shape >> 5 & 1)),
+                configured: managers(2, usize::from(shape >> 3 & 1)),
+                enrolled_with: managers(0, usize::from(shape >> 2 & 1)),
+                last_accepted: None,
+            },
+            keys: (0..u64::from(shape >> 4 & 3)).map(|id| key(id, script)).collect(),
             may_enrol_again: shape >> 6 & 1 == 1,
+            began: BootMillis(0),
         };
         let now = BootMillis(if shape >> 7 == 0 { 1_000 } else { 864_000_000 });
-        let machine = Machine::new(config, now, UnixMillis(1_790_000_000_123));
+        let machine = Machine::new(config, now, UnixMillis(WALL));
         Self { machine, now, last: None, seq: 0, hurried: false }
+    }
+
+    /// The instant on both clocks.
+    fn both(&self) -> Now {
+        Now { boot: self.now, wall: UnixMillis(WALL + i64::try_from(self.now.0).unwrap_or(i64::MAX / 2)) }
     }
 
     /// It waits for an instant that comes soon enough, or for something to happen.
@@ -102,13 +143,14 @@ impl World {
         match (until, script.byte() % 4) {
             (_, 0) => self.machine.on_change(self.now),
             (_, 1) => {
-                let (count, index) = (usize::from(script.byte() % 3), usize::from(script.byte() % 3));
-                self.machine.on_credentials(self.now, count, (index < count).then_some(index));
+                let keys = (0..u64::from(script.byte() % 4)).map(|id| key(id, script)).collect();
+                self.machine.on_keys(self.now, keys, script.byte().is_multiple_of(2));
                 self.hurried = true;
             }
             (Some(until), _) => {
                 assert!(until > self.now, "told to wait for {until:?} at {:?}", self.now);
-                let most = INTERVAL_MAX_S * 1000 + GAP_MS + COALESCE_MS;
+                // A manager may ask for a pause, and the own slot comes behind it.
+                let most = (INTERVAL_MAX_S + RETRY_AFTER_MAX_S) * 1000 + GAP_MS + COALESCE_MS;
                 assert!(until.since(self.now) <= most, "told to wait for {until:?} at {:?}", self.now);
                 self.now = until;
             }
@@ -120,7 +162,7 @@ impl World {
         assert!(beat.seq > self.seq, "{} does not rise above {}", beat.seq, self.seq);
         self.seq = beat.seq;
         if let Some((at, last)) = &self.last {
-            let same = last.manager == beat.manager && last.credential == beat.credential;
+            let same = last.manager == beat.manager && last.key == beat.key;
             let apart = self.now.since(*at);
             assert!(!same || self.hurried || apart >= GAP_MS, "{apart} ms after the last heartbeat: {beat:?}");
         }
@@ -135,19 +177,28 @@ impl World {
         let answer = match kind % 3 {
             0 => Answer::Accepted(Reply {
                 next_heartbeat_s: (kind & 8 != 0).then(|| script.seconds()),
+                early_gap_s: (kind & 32 != 0).then(|| script.seconds()),
                 managers: (0..script.byte() % 48).map(|n| ManagerAddress::new(&format!("m{n}"), 443)).collect(),
                 need_inventory: kind & 16 != 0,
             }),
             1 => Answer::Refused(Refused {
                 status: script.one(&STATUSES),
-                code: (kind & 8 != 0).then(|| script.one(&CODES).to_owned()),
+                code: (kind & 8 != 0).then(|| script.one(&CODES)),
                 message: "no".repeat(usize::from(script.byte())),
                 retry_after_s: (kind & 16 != 0).then(|| script.seconds()),
             }),
             _ => Answer::Failed(Fault { kind: script.one(&FAULTS), said: "down".to_owned() }),
         };
-        self.machine.on_answer(self.now, answer);
+        let useless = self.machine.on_answer(self.both(), answer);
+        assert!(useless.len() < 4, "{useless:?}");
     }
+}
+
+/// A credential of any worth and end.
+fn key(id: u64, script: &mut Script<'_>) -> Key {
+    let shape = script.byte();
+    let until = (shape & 1 != 0).then(|| UnixMillis(WALL + i64::from(shape) * 60_000 - 600_000));
+    Key { id: KeyId(id), until, worth: script.one(&WORTHS), shared: shape & 2 != 0 }
 }
 
 fn seeds() -> Vec<Vec<u8>> {

@@ -5,9 +5,10 @@ use crate::{Target, pieces};
 use model::checkin::answer::RETRY_AFTER_MAX_S;
 use model::checkin::{ManagerAddress, Refused};
 use model::enrol::Secret;
+use model::time::UnixMillis;
 use serde_json::Value;
-use wire::manager::enroll::{EnrollResponse, is_uuid};
-use wire::manager::reply::{HeartbeatReply, Version, refusal};
+use wire::manager::enroll::{EnrollResponse, Given, is_uuid};
+use wire::manager::reply::{ComeBack, HeartbeatReply, Version, refusal};
 
 /// The target.
 pub const TARGET: Target = Target {
@@ -31,6 +32,9 @@ pub const TARGET: Target = Target {
         "\"not_after\":",
         "\"protocols\":[\"2\"]",
         "\"features\":[\"gzip\"]",
+        "\"early_gap_s\":5.0",
+        "\"rotate_credential\":\"now\"",
+        "Sun, 06 Nov 1994 08:49:37 GMT",
         "\"priority\":-9223372036854775808",
         "::1",
         "429 120\n\n",
@@ -45,28 +49,35 @@ fn run(input: &[u8]) {
     let (status, header) = pieces::word(&head);
     let status = status.parse().unwrap_or(200);
     let body = serde_json::from_slice::<Value>(body).ok();
-    if let Some(refused) = refusal(status, Some(header), body.as_ref()) {
+    let come_back = ComeBack { retry_after: Some(header), date: Some(header), received: UnixMillis(1_790_000_000_123) };
+    if let Some(refused) = refusal(status, come_back, body.as_ref()) {
         within_the_contract(&refused);
     }
     let Some(body) = body else { return };
-    let reply = HeartbeatReply::read(&body);
+    let reply = HeartbeatReply::read(body.clone());
     reply.steering.managers.iter().for_each(plain);
     let text = body.to_string();
     keeps_its_secret(&text, &format!("{reply:?}"), reply.next_token.as_ref());
-    if let Ok(enrolled) = EnrollResponse::read(&body) {
+    if let Ok(enrolled) = EnrollResponse::read(body.clone()) {
         assert!(is_uuid(&enrolled.server_id), "{}", enrolled.server_id);
-        assert!(enrolled.secret.is_some() || enrolled.cert_chain_pem.is_some());
         enrolled.managers.iter().for_each(plain);
-        keeps_its_secret(&text, &format!("{enrolled:?}"), enrolled.secret.as_ref());
+        match &enrolled.given {
+            Given::Secret(secret) => {
+                let word = secret.expose();
+                assert!((1..=4096).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_graphic()), "{word:?}");
+                keeps_its_secret(&text, &format!("{enrolled:?}"), Some(secret));
+            }
+            Given::Certificate(chain) => assert!(!chain.is_empty()),
+        }
     }
     let version = Version::read(&body);
-    assert_eq!(version.takes_gzip(), version.features.contains(&"gzip".to_owned()));
+    assert_eq!(version.features().gzip, version.features.contains(&"gzip".to_owned()));
 }
 
 fn within_the_contract(refused: &Refused) {
     let words = refused.words();
-    // Four bytes for a character at most, and the code is the manager's own.
-    assert!(words.len() <= 2048 + refused.code.as_ref().map_or(0, String::len), "{} bytes of words", words.len());
+    // Four bytes for a character at most.
+    assert!(words.len() <= 2048, "{} bytes of words", words.len());
     assert!(refused.retry_after_ms().is_none_or(|ms| (1000..=RETRY_AFTER_MAX_S * 1000).contains(&ms)));
 }
 

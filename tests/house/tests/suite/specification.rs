@@ -1,7 +1,7 @@
 //! That each promise of docs/SPECIFICATION.md names what holds it, that all of these exist, and that no benchmark is left out.
 
 use house::tree;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 const DOCUMENT: &str = "docs/SPECIFICATION.md";
@@ -86,6 +86,52 @@ fn every_fuzz_target_holds_a_promise() {
             file.display()
         );
     }
+}
+
+const CONTRACT: &str = "docs/manager-api/BEHAVIOUR.md";
+const CONTRACT_TESTS: &str = "## The tests of the manager's contract\n";
+
+/// The numbers of a comma list, as it ends with a full stop.
+fn numbers(list: &str) -> BTreeSet<u32> {
+    list.split('.').next().unwrap_or_default().split(',').filter_map(|word| word.trim().parse().ok()).collect()
+}
+
+/// Each test of our code that bears a number of the contract, by that number.
+fn numbered_tests() -> BTreeMap<u32, BTreeSet<String>> {
+    let mut found: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
+    for file in tree::rust_files() {
+        let text = tree::text(&file);
+        for name in text.split("fn t").skip(1).filter_map(|rest| rest.split_once('(')).map(|(name, _)| name) {
+            let number = name.split_once('_').filter(|(digits, _)| digits.len() == 2);
+            if let Some(Ok(number)) = number.map(|(digits, _)| digits.parse()) {
+                found.entry(number).or_default().insert(format!("{}::t{name}", file.display()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn each_test_of_the_contract_stands_under_its_number_and_each_number_is_spoken_of() {
+    let document = tree::text(Path::new(DOCUMENT));
+    let section = document.split_once(CONTRACT_TESTS).expect("a section").1;
+    let section = section.split("\n## ").next().unwrap_or(section);
+    let mut listed: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
+    for line in section.lines() {
+        let cells: Vec<_> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        if let [number, _, holders] = cells[..]
+            && let Ok(number) = number.parse()
+        {
+            listed.insert(number, code(holders).into_iter().map(str::to_owned).collect());
+        }
+    }
+    assert_eq!(listed, numbered_tests());
+    let later = numbers(section.split_once("comes later:").expect("what comes later").1);
+    let contract = tree::text(Path::new(CONTRACT));
+    let wanted = contract.split_once("\n## Tests\n").expect("its tests").1.replace('\n', " ");
+    let wanted = wanted.split(" · ").filter_map(|one| one.trim().split(' ').next()?.parse().ok());
+    let spoken_of: BTreeSet<u32> = listed.keys().chain(&later).copied().collect();
+    assert_eq!(spoken_of, wanted.collect());
 }
 
 #[test]

@@ -198,7 +198,7 @@ async fn renewal_gives_a_certificate_for_a_new_key_and_the_old_one_stays_good_fo
         new.send(Endpoint::Credentials, &json!({"server_id": new.server_id, "csr_pem": new.csr()})).await.0,
         200
     );
-    assert_refused(&old.send_beat(3).await, 404, "unknown_agent");
+    assert_refused(&old.send_beat(3).await, 401, "invalid_token");
     let stranger = Agent::new(&manager);
     assert_refused(&stranger.send(Endpoint::Credentials, &body).await, 401, "invalid_token");
 }

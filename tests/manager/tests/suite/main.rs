@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 mod agent;
+mod coming_back;
 mod contract;
 mod desired;
 mod enrolment;
 mod faults;
+mod fronts;
 mod heartbeat;
 mod program;
 mod requests;

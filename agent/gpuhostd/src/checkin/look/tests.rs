@@ -3,6 +3,7 @@
 use super::*;
 use crate::checkin::identity::SCHEMA;
 use manager::{Manager, Options, Tls, wall_clock};
+use model::checkin::Pins;
 use model::enrol::Secret;
 use std::sync::Arc;
 
@@ -56,8 +57,10 @@ async fn each_fault_of_a_certificate_is_told_apart() {
 #[tokio::test]
 async fn a_pin_is_held_against_what_is_shown() {
     let manager = manager(Options { identity: Tls::SelfSigned, ..Options::default() }).await;
-    let pinned =
-        |pin: &str| ManagerSettings { pin_sha256: Some(pin.to_owned()), ..settings(vec![manager.url()], None) };
+    let pinned = |pin: &str| ManagerSettings {
+        pin_sha256: Pins::given(vec![pin.to_owned()]),
+        ..settings(vec![manager.url()], None)
+    };
     let nowhere = tempfile::tempdir().unwrap();
     let right = look(&pinned(manager.fingerprint_sha256()), nowhere.path()).await.managers.remove(0);
     assert_eq!(right.reach, Reach::Answered { status: 200 });
@@ -109,8 +112,12 @@ async fn a_kept_identity_brings_its_manager_its_trust_and_its_end() {
         server_id: "x".to_owned(),
         trust: Trust { ca_pem: Some(manager.ca_pem()), ..Trust::default() },
         managers: vec![manager.url().parse().unwrap()],
+        enrolled_with: Vec::new(),
         credentials: vec![secret],
         next_key_pem: None,
+        next_request: None,
+        key_pem: None,
+        token_file_sha256: None,
     };
     IdentityStore::below(folder.path()).keep(&identity).await.unwrap();
     // The same one is configured as well: it is looked at once.

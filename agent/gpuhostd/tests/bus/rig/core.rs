@@ -126,6 +126,7 @@ fn job(id: JobId, operation: &str, actor: Actor) -> Job {
         progress: None,
         current_step: "scan the PCI bus".to_owned(),
         plan: vec!["scan the PCI bus".to_owned(), "ask the driver".to_owned()],
+        cautions: Vec::new(),
         started_by: actor,
         started_at: UnixMillis(1_700_000_000_000),
         ended_boot: None,

@@ -1,5 +1,6 @@
 //! The GPU driver's software on the host: module, libraries, Secure Boot, DKMS. Reads files and asks nobody.
 
+mod claims;
 mod dkms;
 mod libraries;
 mod module;
@@ -30,6 +31,7 @@ pub(super) fn read(root: &FactsRoot, kernel: Option<&str>) -> StackFacts {
         dkms: dkms::state(&root.files, kernel),
         library_version: libraries::version(&root.files),
         files: libraries::files(&root.files),
+        claims: claims::read(&root.files, &root.proc),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A close look at one GPU's functions and IOMMU group, for a change: read afresh, with a reason for whatever cannot be read.
 
 use super::attribute::{Miss, Tree, reading};
+use super::console::{self, Firmware};
 use super::{Sysfs, function, parse};
 use model::absence::{Absence, Reading};
 use model::ids::{DriverName, IommuGroupId, PciAddress};
@@ -44,7 +45,8 @@ impl Sysfs {
         let group = reading(function::iommu_group(&mut tree, &gpu), Absence::None);
         let addresses: BTreeSet<PciAddress> =
             self.group_members(&group).into_iter().chain(scope.members.iter().copied()).collect();
-        let members = addresses.into_iter().filter_map(|address| member(&mut tree, address)).collect();
+        let firmware = Firmware::of(&self.root);
+        let members = addresses.into_iter().filter_map(|address| member(&mut tree, address, &firmware)).collect();
         let variant = self.variant(&mut tree, around, &gpu);
         let wanted = variant.as_ref().map_or("vfio-pci", DriverName::as_str);
         Ok(CloseUp {
@@ -104,21 +106,22 @@ fn is_module(line: &str, wanted: &str) -> bool {
     file.split(".ko").next().is_some_and(|name| name.replace('-', "_") == wanted)
 }
 
-fn member(tree: &mut Tree, address: PciAddress) -> Option<MemberState> {
+fn member(tree: &mut Tree, address: PciAddress, firmware: &Firmware) -> Option<MemberState> {
     let name = address.to_string();
     let folder = tree.path().join(&name);
     let id = function::identity(tree, &name).map_err(|(_, miss): (_, Miss)| miss);
+    let class = reading(tree.parsed(&name, "class", parse::class), Absence::NotReported);
     let state = MemberState {
         address,
         id: reading(id, Absence::NotReported),
-        class: reading(tree.parsed(&name, "class", parse::class), Absence::NotReported),
         driver: function::driver(tree, &name),
         driver_override: driver_override(tree, &name),
         d3cold_allowed: reading(tree.parsed(&name, "d3cold_allowed", parse::flag), Absence::None),
         power_control: reading(tree.parsed(&name, "power/control", power_control), Absence::None),
         mediated_devices: mediated_devices(&folder),
         virtual_functions: reading(tree.parsed(&name, "sriov_numvfs", |text| text.parse().ok()), Absence::None),
-        console: console(&folder),
+        console: console::on(&folder, address, class.get(), firmware),
+        class,
         usb_devices: usb_devices(&folder),
     };
     // What is missing because the whole function has gone must not pass for "no driver bound".
@@ -138,7 +141,7 @@ fn power_control(text: &str) -> Option<PowerControl> {
 }
 
 /// Names in a folder; none where it is not there.
-fn names(folder: &Path) -> Vec<String> {
+pub(super) fn names(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
@@ -150,14 +153,6 @@ fn mediated_devices(folder: &Path) -> Reading<u32> {
     }
     let devices = names(&types).into_iter().map(|kind| names(&types.join(kind).join("devices")).len());
     Reading::Known(u32::try_from(devices.sum::<usize>()).unwrap_or(u32::MAX))
-}
-
-/// The kernel's console draws on a frame buffer of the function, which the driver registers below it.
-fn console(folder: &Path) -> Option<String> {
-    names(&folder.join("graphics"))
-        .into_iter()
-        .find(|name| name.starts_with("fb"))
-        .map(|fb| format!("frame buffer {fb}"))
 }
 
 /// What is plugged into a USB controller, hubs left out: `usb1/1-2` with its product.

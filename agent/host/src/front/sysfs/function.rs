@@ -104,7 +104,11 @@ fn port(tree: &mut Tree, name: &str) -> Option<PciePort> {
     Some(PciePort { address, max_generation, max_width })
 }
 
+/// The firmware's display: what `boot_vga` says of VGA controllers, and from Linux 6.18 on `boot_display` of every other class too.
 fn boot_vga(tree: &mut Tree, name: &str, class: PciClass) -> Reading<bool> {
+    if tree.parsed(name, "boot_display", parse::flag) == Ok(true) {
+        return Reading::Known(true);
+    }
     let missing = if class.base_and_sub() == VGA { Absence::NotReported } else { Absence::None };
     reading(tree.parsed(name, "boot_vga", parse::flag), missing)
 }

@@ -3,6 +3,7 @@
 mod attribute;
 mod classes;
 mod close_up;
+mod console;
 mod function;
 mod group;
 mod names;

@@ -134,13 +134,12 @@ fn may_be_given_away(sysfs: &Path, seen: &CloseUp, scope: &Scope, policy: &Polic
     if rules.never.iter().any(|never| scope.members.contains(never)) {
         return Err(Unfit::Policy(format!("host.passthrough.never names {}", scope.gpu)));
     }
-    let boot_vga = sysfs.join("bus/pci/devices").join(scope.gpu.to_string()).join("boot_vga");
-    let is_boot_vga = std::fs::read_to_string(boot_vga).is_ok_and(|text| text.trim() == "1");
-    if is_boot_vga && !rules.boot_vga {
-        return Err(Unfit::Policy(format!(
-            "{} is the boot console, and host.passthrough.boot_vga is false",
-            scope.gpu
-        )));
+    let folder = sysfs.join("bus/pci/devices").join(scope.gpu.to_string());
+    let is_on = |file: &str| std::fs::read_to_string(folder.join(file)).is_ok_and(|text| text.trim() == "1");
+    let consoles = scope.members.iter().filter_map(|address| seen.member(*address)?.console.clone());
+    let primary = || (is_on("boot_vga") || is_on("boot_display")).then(|| "it is the boot console".to_owned());
+    if let Some(what) = primary().or(consoles.into_iter().next()).filter(|_| !rules.boot_vga) {
+        return Err(Unfit::Policy(format!("{}: {what}, and host.passthrough.boot_vga is false", scope.gpu)));
     }
     if seen.group.get().is_none() || seen.no_iommu {
         return Err(Unfit::NoGroup(scope.gpu));

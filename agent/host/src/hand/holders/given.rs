@@ -14,7 +14,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 /// Where runtimes put nodes: `/dev` and these folders of it.
-const FOLDERS: [&str; 4] = ["", "dri", "vfio", "snd"];
+const FOLDERS: [&str; 5] = ["", "dri", "vfio", "vfio/devices", "snd"];
 /// `/dev/mem` (Documentation/admin-guide/devices.txt).
 const MEM: (u64, u64) = (1, 1);
 

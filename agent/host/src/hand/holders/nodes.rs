@@ -3,30 +3,40 @@
 use super::Places;
 use model::ids::PciAddress;
 use model::plan::{Lane, Scope};
-use nix::sys::stat::{SFlag, makedev, stat};
+use nix::sys::stat::{SFlag, major, makedev, minor, stat};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// NVIDIA's fixed major number (`/dev/nvidia0` and on; Documentation/admin-guide/devices.txt).
 const NVIDIA_MAJOR: u64 = 195;
-/// Folders below a function are followed this deep: `drm/card0/…`, `sound/card1/pcmC1D3p`, `i2c-4/i2c-dev/i2c-4`.
-const DEPTH: u8 = 4;
+/// The minor numbers of NVIDIA's that are GPUs; `nvidia-modeset` and `nvidiactl` come after them.
+const NVIDIA_GPUS: u64 = 254;
+/// DRM's fixed major number.
+const DRM_MAJOR: u64 = 226;
+/// Folders below a function are followed this deep: `drm/card0/card0-DP-1/i2c-7/i2c-dev/i2c-7`.
+const DEPTH: u8 = 10;
 
 /// Character devices, with the function that each belongs to.
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
     by_number: BTreeMap<u64, PciAddress>,
     names: Vec<String>,
+    /// A function of NVIDIA's driver whose minor number is not known: any of the driver's may be it.
+    any_of_nvidia: Option<PciAddress>,
 }
 
 impl Nodes {
-    /// All nodes of the scope: what the drivers registered below its functions, NVIDIA's own, the group's.
+    /// All nodes of the scope: what the drivers registered below its functions, its partitions, NVIDIA's own, the group's.
     pub(super) fn of(places: &Places, scope: &Scope) -> Self {
         let mut nodes = Self::default();
         for address in &scope.members {
             let folder = places.sysfs.join("bus/pci/devices").join(address.to_string());
             nodes.below(&folder, *address, 0);
-            nodes.nvidia(&places.proc, *address);
+            match driver(&folder).as_deref() {
+                Some("nvidia") => nodes.nvidia(&places.proc, *address),
+                Some("amdgpu") => nodes.partitions(&places.sysfs, *address),
+                _ => {}
+            }
         }
         if let Lane::Group(id) = scope.lane {
             nodes.node(&places.dev.join("vfio").join(id.to_string()), scope.gpu);
@@ -36,12 +46,16 @@ impl Nodes {
 
     /// The function behind a device number.
     pub(super) fn function(&self, number: u64) -> Option<PciAddress> {
-        self.by_number.get(&number).copied()
+        let known = self.by_number.get(&number).copied();
+        known.or_else(|| self.any_of_nvidia.filter(|_| is_nvidia_gpu(number)))
     }
 
     /// A mapped file of this path may be one of them: it is worth a closer look.
     pub(super) fn may_be(&self, path: &str) -> bool {
-        path.rsplit('/').next().is_some_and(|name| self.names.iter().any(|known| known == name))
+        let is_known = |name: &str| {
+            self.names.iter().any(|known| known == name) || self.any_of_nvidia.is_some() && name.starts_with("nvidia")
+        };
+        path.rsplit('/').next().is_some_and(is_known)
     }
 
     fn add(&mut self, number: u64, name: &str, address: PciAddress) {
@@ -56,7 +70,8 @@ impl Nodes {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
             // Links lead out of the function (`subsystem`, `driver`), and other functions lie below bridges only.
-            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            // Block devices have numbers of their own; a disk behind a USB controller of the card is told as its USB device.
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir()) && name != "block";
             if is_folder && depth < DEPTH && name.parse::<PciAddress>().is_err() {
                 self.below(&entry.path(), address, depth.saturating_add(1));
             } else if name == "dev"
@@ -73,8 +88,26 @@ impl Nodes {
         let file = proc.join("driver/nvidia/gpus").join(address.to_string()).join("information");
         let text = std::fs::read_to_string(file).unwrap_or_default();
         let minor = text.lines().find_map(|line| line.strip_prefix("Device Minor:")?.trim().parse::<u64>().ok());
-        if let Some(minor) = minor {
-            self.add(makedev(NVIDIA_MAJOR, minor), &format!("nvidia{minor}"), address);
+        match minor {
+            Some(minor) => self.add(makedev(NVIDIA_MAJOR, minor), &format!("nvidia{minor}"), address),
+            None => self.any_of_nvidia = Some(address),
+        }
+    }
+
+    /// amdgpu makes a platform device for each compute partition of a GPU, with a render node of its own and no link to the GPU
+    /// (`amdgpu_xcp_drm_dev_alloc`). The topology of KFD says whose it is; a node of which it says nothing may be any GPU's.
+    fn partitions(&mut self, sysfs: &Path, address: PciAddress) {
+        let owners = kfd_render_nodes(sysfs);
+        let platform = sysfs.join("devices/platform");
+        for device in names(&platform).into_iter().filter(|name| name.starts_with("amdgpu_xcp")) {
+            for node in names(&platform.join(&device).join("drm")) {
+                let Some(minor) = node.strip_prefix("renderD").and_then(|text| text.parse::<u64>().ok()) else {
+                    continue;
+                };
+                if owners.get(&minor).is_none_or(|owner| *owner == address) {
+                    self.add(makedev(DRM_MAJOR, minor), &node, address);
+                }
+            }
         }
     }
 
@@ -85,6 +118,42 @@ impl Nodes {
             self.add(status.st_rdev, &name.unwrap_or_default(), address);
         }
     }
+}
+
+fn is_nvidia_gpu(number: u64) -> bool {
+    major(number) == NVIDIA_MAJOR && minor(number) < NVIDIA_GPUS
+}
+
+/// The bound driver.
+fn driver(folder: &Path) -> Option<String> {
+    let target = std::fs::read_link(folder.join("driver")).ok()?;
+    Some(target.file_name()?.to_string_lossy().into_owned())
+}
+
+/// Names in a folder; none where it is not there.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+/// The GPU of each render node that KFD knows, by the minor number. KFD shows nothing of a GPU whose nodes the reader may not open
+/// (`kfd_devcgroup_check_permission`): then it is missing here.
+fn kfd_render_nodes(sysfs: &Path) -> BTreeMap<u64, PciAddress> {
+    let nodes = sysfs.join("class/kfd/kfd/topology/nodes");
+    let read = |name: String| kfd_node(&std::fs::read_to_string(nodes.join(name).join("properties")).ok()?);
+    names(&nodes).into_iter().filter_map(read).collect()
+}
+
+/// `location_id` is bus, device and function, with the number of the partition above them.
+fn kfd_node(properties: &str) -> Option<(u64, PciAddress)> {
+    let value = |wanted: &str| {
+        let mut lines = properties.lines().filter_map(|line| line.split_once(' '));
+        lines.find(|(name, _)| *name == wanted)?.1.trim().parse::<u32>().ok()
+    };
+    let [_, _, bus, device_function] = value("location_id")?.to_be_bytes();
+    let (device, function) = (device_function >> 3, device_function & 7);
+    let address = PciAddress { domain: value("domain").unwrap_or(0), bus, device, function };
+    Some((u64::from(value("drm_render_minor").filter(|minor| *minor > 0)?), address))
 }
 
 /// `226:128`.

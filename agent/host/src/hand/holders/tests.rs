@@ -164,3 +164,97 @@ fn a_container_that_was_given_a_device_holds_it_without_having_it_open() {
     assert_eq!(found.found[0].freed_by(), "docker stop ab12ab12ab12");
     assert!(found.unreadable.is_empty());
 }
+
+/// A tree in which the GPU is bound to this driver, with an empty list of processes that tests add to.
+fn bound_to(driver: &str) -> (TempDir, Places, Scope) {
+    let folder = TempDir::new().unwrap();
+    let gpu: PciAddress = GPU.parse().unwrap();
+    let sysfs = folder.path().join("sys");
+    let function = sysfs.join("bus/pci/devices").join(GPU);
+    std::fs::create_dir_all(&function).unwrap();
+    std::os::unix::fs::symlink(format!("../../drivers/{driver}"), function.join("driver")).unwrap();
+    let places = Places { sysfs, proc: folder.path().join("proc"), dev: folder.path().join("dev") };
+    std::fs::create_dir_all(&places.proc).unwrap();
+    (folder, places, Scope { lane: Lane::Gpu(gpu), gpu, members: vec![gpu] })
+}
+
+fn put(path: std::path::PathBuf, text: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+/// A process of the tree that has these nodes open.
+fn opens(folder: &Path, places: &Places, pid: &str, nodes: &[(u64, u64)]) {
+    let process = places.proc.join(pid);
+    std::fs::create_dir_all(process.join("fd")).unwrap();
+    put(process.join("maps"), "");
+    for (index, (major, minor)) in nodes.iter().enumerate() {
+        let node = folder.join(format!("node-{pid}-{index}"));
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+        let number = nix::sys::stat::makedev(*major, *minor);
+        nix::sys::stat::mknod(&node, nix::sys::stat::SFlag::S_IFCHR, mode, number).expect("mknod needs root");
+        std::os::unix::fs::symlink(node, process.join("fd").join(index.to_string())).unwrap();
+    }
+}
+
+fn pids(found: &Holders) -> Vec<u32> {
+    let mut pids: Vec<u32> = found.found.iter().filter_map(|holder| holder.pid).collect();
+    pids.sort_unstable();
+    pids
+}
+
+#[test]
+fn nodes_of_every_child_of_the_function_are_found_however_deep() {
+    let (folder, places, scope) = bound_to("amdgpu");
+    let function = places.sysfs.join("bus/pci/devices").join(GPU);
+    for (path, number) in [
+        ("drm/card0/dev", "226:0"),
+        ("drm/card0/card0-DP-1/drm_dp_aux0/dev", "237:0"),
+        ("drm/card0/card0-DP-1/i2c-7/i2c-dev/i2c-7/dev", "89:7"),
+        ("sound/card1/pcmC1D3p/dev", "116:9"),
+        ("i915.mei-gsc.768/mei/mei1/dev", "511:1"),
+        ("vfio-dev/vfio3/dev", "244:3"),
+        ("usb5/5-1/5-1:1.0/host6/target6:0:0/6:0:0:0/block/sdb/dev", "8:16"),
+    ] {
+        put(function.join(path), &format!("{number}\n"));
+    }
+    let nodes = [(226, 0), (237, 0), (89, 7), (116, 9), (511, 1), (244, 3)];
+    for (pid, node) in (11u32..).zip(nodes) {
+        opens(folder.path(), &places, &pid.to_string(), &[node]);
+    }
+    // The number of a disk is no character device's.
+    opens(folder.path(), &places, "99", &[(8, 16)]);
+    assert_eq!(pids(&holders(&places, &scope)), [11, 12, 13, 14, 15, 16]);
+}
+
+#[test]
+fn a_gpu_whose_minor_number_nvidias_driver_does_not_tell_may_be_any_of_its() {
+    let (folder, places, scope) = bound_to("nvidia");
+    opens(folder.path(), &places, "11", &[(195, 3)]);
+    opens(folder.path(), &places, "12", &[(195, 254), (195, 255)]);
+    assert_eq!(pids(&holders(&places, &scope)), [11], "modeset and nvidiactl are no GPU");
+    put(places.proc.join("driver/nvidia/gpus").join(GPU).join("information"), "Device Minor: \t 2\n");
+    assert_eq!(pids(&holders(&places, &scope)), [0u32; 0]);
+    opens(folder.path(), &places, "13", &[(195, 2)]);
+    assert_eq!(pids(&holders(&places, &scope)), [13]);
+}
+
+#[test]
+fn whoever_uses_a_partition_of_a_gpu_uses_the_gpu() {
+    let (folder, places, scope) = bound_to("amdgpu");
+    let node = |number: u32, location: u32, minor: u32| {
+        let text = format!("cpu_cores_count 0\nlocation_id {location}\ndomain 0\ndrm_render_minor {minor}\n");
+        put(places.sysfs.join(format!("class/kfd/kfd/topology/nodes/{number}/properties")), &text);
+    };
+    // 41:00.0 in two partitions and c1:00.0 in one more; the number of the partition stands above the address.
+    node(1, 0x4100, 128);
+    node(2, 0x1000_4100, 129);
+    node(3, 0x1000_c100, 162);
+    for (device, minor) in [("amdgpu_xcp.0", 129), ("amdgpu_xcp_1", 162), ("amdgpu_xcp.2", 170)] {
+        put(places.sysfs.join(format!("devices/platform/{device}/drm/renderD{minor}/dev")), &format!("226:{minor}\n"));
+    }
+    for (pid, minor) in [("11", 129), ("12", 162), ("13", 170)] {
+        opens(folder.path(), &places, pid, &[(226, minor)]);
+    }
+    assert_eq!(pids(&holders(&places, &scope)), [11, 13], "of 170 nobody says whose it is");
+}

@@ -3,15 +3,20 @@
 use super::super::{Around, remedy};
 use super::State;
 use crate::absence::{Absence, Reading};
+use crate::claim;
 use crate::ids::DriverName;
 use crate::pci::{GpuFunction, VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
 use crate::stack::{Dkms, StackFacts};
 
 /// A driver is bound.
 pub(super) fn somebody(pci: &GpuFunction, name: &DriverName, around: &Around<'_>) -> State {
+    if let Some(claim) = claim::of_gpu(&around.host.stack.claims, pci, name.as_str()) {
+        let reason = format!("{name} is bound: {claim} gives it every {} at each boot", pci.id);
+        return State::broken(reason, claim.cure(pci.id, pci.address, around.os_id()));
+    }
     if name.is_vfio() {
-        let reason = format!("{name} is bound: the GPU is given to a virtual machine");
-        return State::broken(reason, remedy::take_back(pci.address, name));
+        let reason = format!("{name} is bound: the GPU is set aside for a guest, and no driver of the host serves it");
+        return State::broken(reason, remedy::take_back(pci, name));
     }
     let serves = match pci.id.vendor {
         VENDOR_NVIDIA => name.as_str() == "nvidia",

@@ -180,6 +180,30 @@ fn vfio() -> Vec<Case> {
             },
         ),
         case(
+            "vfio_ids_take_gpu",
+            |f| {
+                // In the kernel's other spelling, with every field; the cards are taken, and a rebind would not help.
+                all_on(f, "vfio-pci");
+                cmdline(f, "vfio_pci.ids=10de:26b9:ffffffff:ffffffff:030200:ffffff");
+            },
+            |f| cmdline(f, "vfio_pci.ids=10de:26b9:ffffffff:ffffffff:030000:ffffff"),
+        ),
+        case("vfio_ids_take_gpu", |f| cmdline(f, "pci-stub.ids=10de:26b9"), |f| cmdline(f, "pci-stub.idx=10de:26b9")),
+        case(
+            "gpu_taken_by_id",
+            |f| {
+                scan(f).gpus[1].id = "10de:2204".parse().unwrap();
+                on(&mut scan(f).gpus[1], "vfio-pci");
+                cmdline(f, "vfio-pci.ids=\"10de:2204\"");
+            },
+            |f| {
+                scan(f).gpus[1].id = "10de:2204".parse().unwrap();
+                on(&mut scan(f).gpus[1], "vfio-pci");
+                cmdline(f, "vfio-pci.ids=10de:2204");
+                guest(f, None);
+            },
+        ),
+        case(
             "gpu_left_on_vfio",
             |f| to_vfio(f, 1),
             |f| {

@@ -13,7 +13,7 @@ const MODULES_DEP_MAX_BYTES: u64 = 8 * 1024 * 1024;
 const SIGNATURE: &[u8] = b"~Module signature appended~\n";
 
 /// Folders of modprobe's files, the strongest first (`modprobe.d(5)`).
-const MODPROBE: [&str; 4] = ["etc/modprobe.d", "run/modprobe.d", "usr/lib/modprobe.d", "lib/modprobe.d"];
+pub(super) const MODPROBE: [&str; 4] = ["etc/modprobe.d", "run/modprobe.d", "usr/lib/modprobe.d", "lib/modprobe.d"];
 
 /// More files than any host has there.
 const FILES_MAX: usize = 512;

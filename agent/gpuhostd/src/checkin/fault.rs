@@ -1,0 +1,312 @@
+//! From the errors of the HTTP and TLS libraries to what went wrong, by their types and never by their words; and a sentence about
+//! it that a person can act on.
+
+use crate::checkin::tls::OtherCertificate;
+use model::checkin::{Fault, FaultKind, OwnCertificate, TlsFault};
+use rustls::{AlertDescription, CertificateError, OtherError};
+use std::error::Error;
+use std::io::ErrorKind;
+
+/// A request that was not answered, and whether an answer had begun.
+#[derive(Debug)]
+pub(super) struct Unanswered {
+    /// What went wrong.
+    pub(super) fault: Fault,
+    /// The connection was lost before an answer began: on a connection that was used before, the other side may just have given
+    /// it up as idle.
+    pub(super) lost_before_answer: bool,
+}
+
+impl From<Fault> for Unanswered {
+    fn from(fault: Fault) -> Self {
+        Self { fault, lost_before_answer: false }
+    }
+}
+
+/// What the causes of an error are, each at most once.
+#[derive(Debug, Default)]
+struct Causes<'a> {
+    tls: Option<&'a rustls::Error>,
+    io: Option<&'a std::io::Error>,
+    http: Option<&'a hyper::Error>,
+    words: Vec<String>,
+}
+
+impl<'a> Causes<'a> {
+    fn of(fault: &'a reqwest::Error) -> Self {
+        let mut causes = Self::default();
+        let mut at: Option<&(dyn Error + 'static)> = fault.source();
+        while let Some(cause) = at {
+            causes.see(cause);
+            at = cause.source();
+        }
+        causes
+    }
+
+    fn see(&mut self, cause: &'a (dyn Error + 'static)) {
+        let said = cause.to_string();
+        if !self.words.iter().any(|word| word.contains(&said)) {
+            self.words.push(said);
+        }
+        if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+            self.tls = Some(tls);
+        }
+        if let Some(http) = cause.downcast_ref::<hyper::Error>() {
+            self.http = Some(http);
+        }
+        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            self.io = Some(io);
+            // An io::Error hides what it wraps from `source`, and may wrap another one.
+            if let Some(inner) = io.get_ref() {
+                self.see(inner);
+            }
+        }
+    }
+
+    fn is_lost(&self) -> bool {
+        let lost = [
+            ErrorKind::ConnectionReset,
+            ErrorKind::ConnectionAborted,
+            ErrorKind::BrokenPipe,
+            ErrorKind::UnexpectedEof,
+            ErrorKind::NotConnected,
+        ];
+        self.http.is_some_and(|http| http.is_incomplete_message() || http.is_closed() || http.is_canceled())
+            || self.io.is_some_and(|io| lost.contains(&io.kind()))
+    }
+
+    fn is_out_of_reach(&self) -> bool {
+        let unreachable = [
+            ErrorKind::ConnectionRefused,
+            ErrorKind::HostUnreachable,
+            ErrorKind::NetworkUnreachable,
+            ErrorKind::NetworkDown,
+            ErrorKind::AddrNotAvailable,
+        ];
+        self.io.is_some_and(|io| unreachable.contains(&io.kind()))
+    }
+}
+
+/// What became of a request; `what` says what was tried, `certificate` that a client certificate was shown, `sending` that no
+/// answer had begun.
+pub(super) fn of_reqwest(what: &str, fault: reqwest::Error, certificate: bool, sending: bool) -> Unanswered {
+    let fault = fault.without_url();
+    let causes = Causes::of(&fault);
+    let kind = kind(&fault, &causes, certificate);
+    let said = if fault.is_timeout() {
+        if fault.is_connect() { "no connection in time" } else { "no answer in time" }.to_owned()
+    } else if kind == FaultKind::Handshake && causes.is_lost() {
+        "the connection was closed before TLS had begun".to_owned()
+    } else if kind == FaultKind::Network && causes.is_lost() {
+        let when = if sending { "before an answer came" } else { "in the middle of the answer" };
+        format!("the connection was closed {when}")
+    } else if causes.words.is_empty() {
+        plain(&fault.to_string())
+    } else {
+        plain(&causes.words.join(": "))
+    };
+    let lost_before_answer = sending && !fault.is_timeout() && !fault.is_connect() && causes.is_lost();
+    Unanswered { fault: Fault { kind, said: format!("{what}: {said}{}", advice(kind)) }, lost_before_answer }
+}
+
+fn kind(fault: &reqwest::Error, causes: &Causes<'_>, certificate: bool) -> FaultKind {
+    if let Some(tls) = causes.tls {
+        return of_tls(tls, certificate);
+    }
+    if fault.is_timeout() {
+        return if fault.is_connect() { FaultKind::Connect } else { FaultKind::Timeout };
+    }
+    if fault.is_dns() {
+        return FaultKind::Dns;
+    }
+    if causes.is_out_of_reach() {
+        return FaultKind::Connect;
+    }
+    if fault.is_connect() {
+        return FaultKind::Handshake;
+    }
+    if causes.is_lost() {
+        return FaultKind::Network;
+    }
+    if causes.http.is_some_and(hyper::Error::is_parse) || fault.is_decode() {
+        return FaultKind::Garbled;
+    }
+    FaultKind::Network
+}
+
+/// What a fault of TLS is: the manager's certificate, or this host's own.
+fn of_tls(error: &rustls::Error, certificate: bool) -> FaultKind {
+    use AlertDescription as Alert;
+    if let rustls::Error::InvalidCertificate(why) = error {
+        return FaultKind::Tls(certificate_fault(why));
+    }
+    if matches!(error, rustls::Error::InconsistentKeys(_) | rustls::Error::NoCertificatesPresented) {
+        return FaultKind::Credential(OwnCertificate::Unusable);
+    }
+    let rustls::Error::AlertReceived(alert) = error else { return FaultKind::Tls(TlsFault::Other) };
+    let wanted = matches!(alert, Alert::CertificateRequired | Alert::NoCertificate);
+    // Without a certificate of ours no other alert can be about it.
+    let own = ALERTS.iter().find(|(about, _)| about == alert).filter(|_| certificate || wanted);
+    own.map_or(FaultKind::Tls(TlsFault::Other), |(_, own)| FaultKind::Credential(*own))
+}
+
+/// The alerts that are about the certificate of whoever receives them.
+const ALERTS: [(AlertDescription, OwnCertificate); 11] = [
+    (AlertDescription::CertificateRequired, OwnCertificate::Wanted),
+    (AlertDescription::NoCertificate, OwnCertificate::Wanted),
+    (AlertDescription::CertificateExpired, OwnCertificate::Ended),
+    (AlertDescription::CertificateRevoked, OwnCertificate::Revoked),
+    (AlertDescription::UnknownCA, OwnCertificate::UnknownIssuer),
+    (AlertDescription::BadCertificate, OwnCertificate::Refused),
+    (AlertDescription::UnsupportedCertificate, OwnCertificate::Refused),
+    (AlertDescription::CertificateUnknown, OwnCertificate::Refused),
+    (AlertDescription::CertificateUnobtainable, OwnCertificate::Refused),
+    (AlertDescription::AccessDenied, OwnCertificate::Refused),
+    (AlertDescription::DecryptError, OwnCertificate::Refused),
+];
+
+/// Why a manager's certificate is refused.
+fn certificate_fault(why: &CertificateError) -> TlsFault {
+    use CertificateError as Bad;
+    if matches!(why, Bad::UnknownIssuer) {
+        return TlsFault::UnknownIssuer;
+    }
+    if matches!(why, Bad::Expired | Bad::ExpiredContext { .. }) {
+        return TlsFault::Expired;
+    }
+    if matches!(why, Bad::NotValidYet | Bad::NotValidYetContext { .. }) {
+        return TlsFault::NotYetValid;
+    }
+    if matches!(why, Bad::NotValidForName | Bad::NotValidForNameContext { .. }) {
+        return TlsFault::WrongName;
+    }
+    if let Bad::Other(other) = why { other_fault(other) } else { TlsFault::Other }
+}
+
+fn other_fault(other: &OtherError) -> TlsFault {
+    if other.0.is::<OtherCertificate>() {
+        return TlsFault::Pin;
+    }
+    // A self-signed certificate is its own authority, which rustls takes for none.
+    match other.0.downcast_ref::<webpki::Error>() {
+        Some(webpki::Error::CaUsedAsEndEntity) => TlsFault::UnknownIssuer,
+        Some(_) | None => TlsFault::Other,
+    }
+}
+
+/// Why TLS failed, and what the library said of it; `None` where the fault is another one.
+pub(super) fn tls_fault(fault: &reqwest::Error) -> Option<(TlsFault, String)> {
+    let causes = Causes::of(fault);
+    let error = causes.tls?;
+    let kind = match of_tls(error, true) {
+        FaultKind::Tls(kind) => kind,
+        FaultKind::Credential(_)
+        | FaultKind::Dns
+        | FaultKind::Connect
+        | FaultKind::Handshake
+        | FaultKind::Network
+        | FaultKind::Timeout
+        | FaultKind::Garbled
+        | FaultKind::Local => TlsFault::Other,
+    };
+    Some((kind, plain(&error.to_string())))
+}
+
+/// The innermost cause in words.
+pub(super) fn innermost(fault: &reqwest::Error) -> String {
+    plain(&Causes::of(fault).words.pop().unwrap_or_else(|| fault.to_string()))
+}
+
+/// Words of a library without the addresses of its manual.
+fn plain(said: &str) -> String {
+    let word = |word: &str| !word.contains("http://") && !word.contains("https://");
+    let words: Vec<_> = said.split_whitespace().filter(|one| word(one)).collect();
+    words.join(" ").trim_end_matches([':', ' ', ',', ';']).to_owned()
+}
+
+/// What a person can do about it.
+const fn advice(kind: FaultKind) -> &'static str {
+    match kind {
+        FaultKind::Tls(TlsFault::UnknownIssuer) => {
+            "; give the manager's authority (manager.ca_file, or --ca-file at enrolment), or for a self-signed manager pin its \
+             certificate (manager.pin_sha256, or --pin-sha256 at enrolment)"
+        }
+        FaultKind::Tls(TlsFault::Expired | TlsFault::NotYetValid) => {
+            "; renew the manager's certificate, or set this host's clock if it is wrong"
+        }
+        FaultKind::Tls(TlsFault::WrongName) => "; use the name that the manager's certificate bears",
+        FaultKind::Tls(TlsFault::Pin) => "; compare with the manager's own: it was renewed, or somebody is in between",
+        FaultKind::Credential(OwnCertificate::Ended) => {
+            "; the certificate of this host has ended, and it asks for a new one by itself"
+        }
+        FaultKind::Credential(OwnCertificate::Revoked) => "; the certificate of this host was revoked at the manager",
+        FaultKind::Credential(OwnCertificate::UnknownIssuer) => {
+            "; the manager's front does not trust the authority that signed this host's certificate"
+        }
+        FaultKind::Credential(OwnCertificate::Wanted) => "; the manager's front wants a client certificate here",
+        FaultKind::Credential(OwnCertificate::Refused) => "; the manager's front refuses this host's certificate",
+        FaultKind::Credential(OwnCertificate::Unusable)
+        | FaultKind::Tls(TlsFault::Other)
+        | FaultKind::Dns
+        | FaultKind::Connect
+        | FaultKind::Handshake
+        | FaultKind::Network
+        | FaultKind::Timeout
+        | FaultKind::Garbled
+        | FaultKind::Local => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn t33_an_alert_about_our_certificate_never_speaks_of_the_managers() {
+        for alert in [
+            AlertDescription::CertificateExpired,
+            AlertDescription::CertificateRevoked,
+            AlertDescription::CertificateUnknown,
+            AlertDescription::UnknownCA,
+            AlertDescription::BadCertificate,
+            AlertDescription::CertificateRequired,
+            AlertDescription::AccessDenied,
+        ] {
+            let kind = of_tls(&rustls::Error::AlertReceived(alert), true);
+            assert!(matches!(kind, FaultKind::Credential(_)), "{alert:?} {kind:?}");
+            assert!(!advice(kind).contains("renew the manager's certificate"), "{alert:?}: {}", advice(kind));
+        }
+        let expired = of_tls(&rustls::Error::InvalidCertificate(CertificateError::Expired), true);
+        assert!(advice(expired).contains("renew the manager's certificate"));
+        // Without a certificate of ours it cannot be about it.
+        let none = of_tls(&rustls::Error::AlertReceived(AlertDescription::UnknownCA), false);
+        assert_eq!(none, FaultKind::Tls(TlsFault::Other));
+    }
+
+    #[test]
+    fn faults_are_told_apart_by_their_type() {
+        let other = |error: Arc<dyn Error + Send + Sync>| CertificateError::Other(OtherError(error));
+        let rows = [
+            (CertificateError::UnknownIssuer, TlsFault::UnknownIssuer),
+            (CertificateError::NotValidYet, TlsFault::NotYetValid),
+            (CertificateError::NotValidForName, TlsFault::WrongName),
+            (other(Arc::new(webpki::Error::CaUsedAsEndEntity)), TlsFault::UnknownIssuer),
+            (other(Arc::new(webpki::Error::BadDer)), TlsFault::Other),
+            (other(Arc::new(OtherCertificate::new("ab", "cd"))), TlsFault::Pin),
+            (other(Arc::new(std::io::Error::other("CaUsedAsEndEntity is pinned"))), TlsFault::Other),
+            (CertificateError::Revoked, TlsFault::Other),
+        ];
+        for (why, fault) in rows {
+            assert_eq!(certificate_fault(&why), fault, "{why:?}");
+        }
+    }
+
+    #[test]
+    fn no_address_of_a_librarys_manual_is_repeated() {
+        let said = "peer closed connection without sending TLS close_notify: \
+                    https://docs.rs/rustls/latest/rustls/manual/_03_howto/index.html#unexpected-eof";
+        assert_eq!(plain(said), "peer closed connection without sending TLS close_notify");
+        assert_eq!(plain("see (http://x) for more"), "see for more");
+    }
+}

@@ -1,0 +1,212 @@
+//! The identity folder: each document a whole file with mode 0600, replaced as a whole and on disk when it is said to be kept.
+
+use crate::checkin::identity::{Forgotten, Identity, LastReply, Pending, SCHEMA};
+use host::front::{StoreFault, read_bounded, remove, write_atomic};
+use secrecy::zeroize::Zeroizing;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+const IDENTITY: &str = "identity.json";
+const PENDING: &str = "enrolment.json";
+const FORGOTTEN: &str = "forgotten.json";
+const LAST_REPLY: &str = "last-reply.json";
+const FILE_MAX_BYTES: usize = 1024 * 1024;
+
+/// A file of the identity folder that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum IdentityFault {
+    /// The host refused.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+    /// It is not what this version writes.
+    #[error("{} is damaged: {source}; restore it from a backup, or wipe it with `gpuhostctl leave` and enrol again; either is seen without a restart", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// It was written by another version.
+    #[error("{} has schema {found}, this version knows {SCHEMA}; install the version that wrote it, or wipe it with `gpuhostctl leave` and enrol again", path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// Its number.
+        found: u64,
+    },
+    /// The thread that does the work is gone.
+    #[error("the work on the identity folder was cut short")]
+    CutShort,
+}
+
+impl IdentityFault {
+    /// What mends it where that is not said already.
+    pub(super) fn cure(&self) -> &'static str {
+        let Self::Store(StoreFault::Host { source, .. }) = self else { return "" };
+        if source.kind() != std::io::ErrorKind::PermissionDenied {
+            return "";
+        }
+        "; it belongs to another user than the service, as after a run by hand as root: `chown -R gpuhostd: /var/lib/gpuhostd` \
+         mends it, and the daemon sees that by itself"
+    }
+}
+
+/// The identity folder.
+#[derive(Debug, Clone)]
+pub(super) struct IdentityStore {
+    dir: PathBuf,
+}
+
+impl IdentityStore {
+    /// The folder `identity` below the state folder, made if it is not there.
+    #[must_use]
+    pub(super) fn below(state_dir: &Path) -> Self {
+        Self { dir: state_dir.join("identity") }
+    }
+
+    /// The identity, if there is one.
+    ///
+    /// # Errors
+    /// There is one that cannot be used.
+    pub(super) async fn identity(&self) -> Result<Option<Identity>, IdentityFault> {
+        self.load(IDENTITY).await
+    }
+
+    /// The enrolment under way, if there is one.
+    ///
+    /// # Errors
+    /// There is one that cannot be used.
+    pub(super) async fn pending(&self) -> Result<Option<Pending>, IdentityFault> {
+        self.load(PENDING).await
+    }
+
+    /// The deleted identity, if there is one.
+    ///
+    /// # Errors
+    /// There is one that cannot be used.
+    pub(super) async fn forgotten(&self) -> Result<Option<Forgotten>, IdentityFault> {
+        self.load(FORGOTTEN).await
+    }
+
+    /// Keeps the identity; on disk when it returns.
+    ///
+    /// # Errors
+    /// The host refused.
+    pub(super) async fn keep(&self, identity: &Identity) -> Result<(), IdentityFault> {
+        self.save(IDENTITY, identity).await
+    }
+
+    /// Keeps the enrolment under way; on disk when it returns.
+    ///
+    /// # Errors
+    /// The host refused.
+    pub(super) async fn keep_pending(&self, pending: &Pending) -> Result<(), IdentityFault> {
+        self.save(PENDING, pending).await
+    }
+
+    /// The enrolment is over.
+    ///
+    /// # Errors
+    /// The host refused.
+    pub(super) async fn end_pending(&self) -> Result<(), IdentityFault> {
+        self.drop_file(PENDING).await
+    }
+
+    /// Moves a deleted identity aside.
+    ///
+    /// # Errors
+    /// The host refused.
+    pub(super) async fn forget(&self, forgotten: &Forgotten) -> Result<(), IdentityFault> {
+        self.save(FORGOTTEN, forgotten).await?;
+        self.drop_file(IDENTITY).await
+    }
+
+    /// Wipes what was moved aside.
+    ///
+    /// # Errors
+    /// The host refused.
+    pub(super) async fn wipe_forgotten(&self) -> Result<(), IdentityFault> {
+        self.drop_file(FORGOTTEN).await
+    }
+
+    /// Wipes everything.
+    ///
+    /// # Errors
+    /// The host refused.
+    pub(super) async fn wipe(&self) -> Result<(), IdentityFault> {
+        for name in [IDENTITY, PENDING, FORGOTTEN, LAST_REPLY] {
+            self.drop_file(name).await?;
+        }
+        Ok(())
+    }
+
+    /// What the last accepted reply of this identity said, if it is known. A file that cannot be used costs nothing but that.
+    pub(super) async fn last_reply(&self, server_id: &str) -> Option<LastReply> {
+        let loaded: Result<Option<LastReply>, IdentityFault> = self.load(LAST_REPLY).await;
+        match loaded {
+            Ok(reply) => reply.filter(|reply| reply.server_id == server_id),
+            Err(fault) => {
+                tracing::info!(%fault, "what the last reply said is not known any more; the host begins with its settings");
+                None
+            }
+        }
+    }
+
+    /// Keeps what the last accepted reply said.
+    ///
+    /// # Errors
+    /// The host refused.
+    pub(super) async fn keep_last_reply(&self, reply: &LastReply) -> Result<(), IdentityFault> {
+        self.save(LAST_REPLY, reply).await
+    }
+
+    async fn load<T: DeserializeOwned + Send + 'static>(&self, name: &'static str) -> Result<Option<T>, IdentityFault> {
+        let path = self.dir.join(name);
+        blocking(move || match read_bounded(&path, FILE_MAX_BYTES) {
+            Err(StoreFault::Missing { .. }) => Ok(None),
+            Err(fault) => Err(fault.into()),
+            Ok(bytes) => parse(&path, &Zeroizing::new(bytes)).map(Some),
+        })
+        .await
+    }
+
+    async fn save<T: Serialize>(&self, name: &'static str, value: &T) -> Result<(), IdentityFault> {
+        let dir = self.dir.clone();
+        let damaged = |source| IdentityFault::Damaged { path: dir.join(name), source };
+        let bytes = Zeroizing::new(serde_json::to_vec_pretty(value).map_err(damaged)?);
+        blocking(move || {
+            host::front::make_private_dir(&dir)?;
+            Ok(write_atomic(&dir, name, &bytes, 0o600)?)
+        })
+        .await
+    }
+
+    async fn drop_file(&self, name: &'static str) -> Result<(), IdentityFault> {
+        let dir = self.dir.clone();
+        blocking(move || if dir.exists() { Ok(remove(&dir, name)?) } else { Ok(()) }).await
+    }
+}
+
+/// As much of a file as says how to read the rest.
+#[derive(Deserialize)]
+struct Head {
+    schema: Option<u64>,
+    identity: Option<Box<Head>>,
+}
+
+fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, IdentityFault> {
+    let damaged = |source| IdentityFault::Damaged { path: path.to_owned(), source };
+    let head: Head = serde_json::from_slice(bytes).map_err(damaged)?;
+    match head.schema.or_else(|| head.identity?.schema) {
+        Some(found) if found != u64::from(SCHEMA) => Err(IdentityFault::Schema { path: path.to_owned(), found }),
+        Some(_) | None => serde_json::from_slice(bytes).map_err(damaged),
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, IdentityFault> + Send + 'static,
+) -> Result<T, IdentityFault> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(IdentityFault::CutShort))
+}

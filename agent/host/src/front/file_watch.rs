@@ -1,0 +1,148 @@
+//! Says when a file may have changed: the kernel tells what happens in its folder, and in the folder of the file that it links to.
+
+use crate::readiness;
+use nix::errno::Errno;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use tokio::io::unix::AsyncFd;
+
+/// A watch over one file, for one event: after it the file may be another one in another folder, and a new watch is made. Events
+/// count from the moment in which it was made, so whoever reads the file afterwards misses none.
+pub struct FileWatch {
+    events: Inotify,
+    /// The same descriptor a second time: what the poller watches.
+    ready: AsyncFd<OwnedFd>,
+    names: Vec<OsString>,
+}
+
+impl std::fmt::Debug for FileWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileWatch").field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
+impl FileWatch {
+    /// Watches the file, which need not be there. Reads the file system, and needs a running Tokio runtime.
+    ///
+    /// # Errors
+    /// The path has no folder that can be watched, or the kernel gives no watch (`fs.inotify.max_user_instances`).
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let events = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+        let what = AddWatchFlags::IN_CLOSE_WRITE
+            | AddWatchFlags::IN_MOVE
+            | AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_DELETE
+            | AddWatchFlags::IN_ATTRIB
+            | AddWatchFlags::IN_DELETE_SELF
+            | AddWatchFlags::IN_MOVE_SELF
+            | AddWatchFlags::IN_ONLYDIR;
+        let real = std::fs::canonicalize(path).ok();
+        let mut names = Vec::new();
+        for file in [Some(path), real.as_deref()].into_iter().flatten() {
+            let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
+                return Err(io::Error::from(Errno::EINVAL));
+            };
+            events.add_watch(folder, what)?;
+            names.push(name.to_owned());
+        }
+        let ready = readiness::readable(events.as_fd().try_clone_to_owned()?)?;
+        Ok(Self { events, ready, names })
+    }
+
+    /// Waits until something happened that can have changed the file: it was written, put in its place, removed, or given another
+    /// mode; or the folder itself went away.
+    ///
+    /// # Errors
+    /// The kernel tells no more.
+    pub async fn changed(self) -> io::Result<()> {
+        let Self { events, mut ready, names } = self;
+        let matters = |event: &InotifyEvent| match &event.name {
+            // The folder itself, or more events than the queue holds.
+            None => true,
+            // A volume of Kubernetes is changed by a link that lies beside the files (`..data`).
+            Some(name) => names.contains(name) || name.as_bytes().starts_with(b".."),
+        };
+        loop {
+            let mut guard = ready.readable_mut().await?;
+            match events.read_events() {
+                Ok(events) if events.iter().any(matters) => return Ok(()),
+                Ok(_) => {}
+                Err(Errno::EAGAIN) => guard.clear_ready(),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::time::Duration;
+
+    async fn sees(path: &Path, what: impl FnOnce()) {
+        let watch = FileWatch::of(path).unwrap();
+        what();
+        let seen = tokio::time::timeout(Duration::from_secs(20), watch.changed()).await;
+        seen.expect("an event in its time").unwrap();
+    }
+
+    #[tokio::test]
+    async fn each_way_to_change_a_file_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, other) = (dir.path().join("token"), dir.path().join("token.new"));
+        sees(&file, || fs::write(&file, "one").unwrap()).await;
+        sees(&file, || fs::write(&file, "two").unwrap()).await;
+        fs::write(&other, "three").unwrap();
+        sees(&file, || fs::rename(&other, &file).unwrap()).await;
+        sees(&file, || fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap()).await;
+        sees(&file, || fs::remove_file(&file).unwrap()).await;
+    }
+
+    #[tokio::test]
+    async fn what_lies_behind_a_link_and_a_volume_of_kubernetes_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for generation in ["..1", "..2"] {
+            fs::create_dir(at(generation)).unwrap();
+            fs::write(at(generation).join("token"), generation).unwrap();
+        }
+        symlink("..1", at("..data")).unwrap();
+        symlink("..data/token", at("token")).unwrap();
+        sees(&at("token"), || fs::write(at("..1/token"), "edited").unwrap()).await;
+        sees(&at("token"), || {
+            symlink("..2", at("..data_tmp")).unwrap();
+            fs::rename(at("..data_tmp"), at("..data")).unwrap();
+        })
+        .await;
+        sees(&at("token"), || fs::write(at("..2/token"), "edited").unwrap()).await;
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_not_there_cannot_be_watched_and_one_that_goes_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("folder");
+        FileWatch::of(&folder.join("token")).unwrap_err();
+        fs::create_dir(&folder).unwrap();
+        sees(&folder.join("token"), || fs::remove_dir(&folder).unwrap()).await;
+    }
+
+    #[tokio::test]
+    async fn what_happens_to_other_files_is_no_event() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        fs::write(&file, "one").unwrap();
+        let watch = FileWatch::of(&file).unwrap();
+        for n in 0..300 {
+            fs::write(dir.path().join(format!("other-{n}")), "x").unwrap();
+        }
+        assert_eq!(fs::read_to_string(&file).unwrap(), "one", "reading is no change");
+        let seen = tokio::time::timeout(Duration::from_millis(200), watch.changed()).await;
+        seen.unwrap_err();
+    }
+}

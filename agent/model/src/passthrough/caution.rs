@@ -1,0 +1,63 @@
+//! What is worth knowing before a change of a GPU is made, although it stands in nobody's way.
+
+use super::{fitness, persistence};
+use crate::absence::Absence;
+use crate::blocker::Ill;
+use crate::ids::PciAddress;
+use crate::observation::HostObservation;
+use crate::policy::Operation;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// One such thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum Caution {
+    /// The GPU that is taken back is not well.
+    Unhealthy {
+        /// What speaks against it.
+        ills: Vec<Ill>,
+    },
+    /// Nobody here can say whether NVIDIA's driver holds the GPU by persistence mode.
+    PersistenceUnknown {
+        /// Which GPU.
+        address: PciAddress,
+        /// Why it is not known.
+        why: Absence,
+    },
+}
+
+impl fmt::Display for Caution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unhealthy { ills } => {
+                let each: Vec<String> = ills.iter().map(ToString::to_string).collect();
+                write!(
+                    f,
+                    "the GPU is not well: {}. Its drivers may hang when they let go of it or take it; a step that hangs is given \
+                     up, and the GPU is then quarantined until a reboot",
+                    each.join("; ")
+                )
+            }
+            Self::PersistenceUnknown { address, why } => write!(
+                f,
+                "whether persistence mode of {address} is on cannot be told ({}); if it is, the driver never lets go: `nvidia-smi -i \
+                 {address} -pm 0` switches it off where the driver's tools are",
+                why.code()
+            ),
+        }
+    }
+}
+
+/// All of them for one change of a GPU.
+#[must_use]
+pub fn cautions(host: &HostObservation, operation: Operation, gpu: PciAddress) -> Vec<Caution> {
+    let Some(gpu) = host.gpu(gpu) else { return Vec::new() };
+    match operation {
+        Operation::PassthroughBind => persistence::caution(host, gpu).into_iter().collect(),
+        Operation::PassthroughRelease => {
+            let ills = fitness::ills(gpu);
+            (!ills.is_empty()).then_some(Caution::Unhealthy { ills }).into_iter().collect()
+        }
+    }
+}
