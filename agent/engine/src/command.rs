@@ -23,6 +23,8 @@ pub enum Command {
     Confirm(PciAddress),
     /// Freeze what a manager asks for, or lift that.
     Lock(bool),
+    /// Somebody knows of a GPU that is gone.
+    AcknowledgeGone(PciAddress),
 }
 
 impl Command {
@@ -37,6 +39,7 @@ impl Command {
             Self::Confirm(_) => "passthrough-confirm",
             Self::Lock(true) => "lock",
             Self::Lock(false) => "unlock",
+            Self::AcknowledgeGone(_) => "acknowledge-gone-gpu",
         }
     }
 
@@ -45,7 +48,7 @@ impl Command {
     pub const fn gpu(&self) -> Option<PciAddress> {
         match self {
             Self::Change(change) => Some(change.gpu),
-            Self::Confirm(gpu) => Some(*gpu),
+            Self::Confirm(gpu) | Self::AcknowledgeGone(gpu) => Some(*gpu),
             Self::Rescan | Self::Enrol(_) | Self::Leave | Self::Lock(_) => None,
         }
     }
@@ -55,7 +58,12 @@ impl Command {
     pub const fn is_dry_run(&self) -> bool {
         match self {
             Self::Change(change) => change.dry_run,
-            Self::Rescan | Self::Enrol(_) | Self::Leave | Self::Confirm(_) | Self::Lock(_) => false,
+            Self::Rescan
+            | Self::Enrol(_)
+            | Self::Leave
+            | Self::Confirm(_)
+            | Self::Lock(_)
+            | Self::AcknowledgeGone(_) => false,
         }
     }
 }
@@ -112,11 +120,16 @@ impl Authorized {
     /// The gate for a manager: its commands pass where the policy allows them and no administrator has frozen changes.
     ///
     /// # Errors
-    /// What stands in the way. A manager may neither rescan, enrol, leave, confirm nor lock: those are for this host.
+    /// What stands in the way. A manager may neither rescan, enrol, leave, confirm, lock nor acknowledge: those are for this host.
     pub fn by_manager(policy: &Policy, locked: bool, command: Command) -> Result<Self, Refusal> {
         let change = match &command {
             Command::Change(change) => *change,
-            Command::Rescan | Command::Enrol(_) | Command::Leave | Command::Confirm(_) | Command::Lock(_) => {
+            Command::Rescan
+            | Command::Enrol(_)
+            | Command::Leave
+            | Command::Confirm(_)
+            | Command::Lock(_)
+            | Command::AcknowledgeGone(_) => {
                 let action = command.operation().to_owned();
                 return Err(Refusal::NotAuthorized { action, why: "a manager may not do this".to_owned() });
             }
@@ -175,9 +188,14 @@ mod tests {
         assert_eq!(code(&Policy::default(), false, bind()), Err("denied_by_policy"));
         assert_eq!(code(&open, false, bind()), Ok(Origin::Manager));
         assert_eq!(code(&open, true, bind()), Err("remote_locked"));
-        for command in
-            [Command::Rescan, Command::Leave, Command::Confirm("0000:41:00.0".parse().unwrap()), Command::Lock(false)]
-        {
+        let gpu = "0000:41:00.0".parse().unwrap();
+        for command in [
+            Command::Rescan,
+            Command::Leave,
+            Command::Confirm(gpu),
+            Command::Lock(false),
+            Command::AcknowledgeGone(gpu),
+        ] {
             assert_eq!(code(&open, false, command), Err("not_authorized"));
         }
     }

@@ -243,6 +243,7 @@ const fn step_of(command: &Command) -> &'static str {
         Command::Confirm(_) => "let the binding stand",
         Command::Lock(true) => "freeze what a manager asks for",
         Command::Lock(false) => "let a manager ask for changes again",
+        Command::AcknowledgeGone(_) => "forget the GPU that is gone",
     }
 }
 
@@ -264,6 +265,7 @@ async fn execute<M: ManagerPort>(
         Command::Enrol(spec) => manager.enrol(*spec).await.map(nothing_to_say),
         Command::Leave => manager.leave().await.map(|farewell| farewell.to_string()),
         Command::Lock(locked) => manager.lock(locked).await.map(nothing_to_say),
+        Command::AcknowledgeGone(gpu) => manager.acknowledge_gone(gpu).await.map(nothing_to_say),
     }
 }
 

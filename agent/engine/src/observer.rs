@@ -12,6 +12,7 @@ use model::message::Message;
 use model::observation::RawObservation;
 use model::pci::PciScan;
 use model::ports::{ChangePort, Clock, HostPort};
+use model::roster::Sight;
 use model::settings::Settings;
 use model::time::BootMillis;
 use std::sync::Arc;
@@ -98,6 +99,8 @@ pub struct Observer<H, K> {
     sampled: Option<BootMillis>,
     tasks: JoinSet<Brought>,
     sequence: u64,
+    /// A scan has worked.
+    has_scanned: bool,
     /// The driver is to be asked when the scan that is under way has ended.
     sample_due: bool,
 }
@@ -139,6 +142,7 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
             sampled: None,
             tasks: JoinSet::new(),
             sequence: 0,
+            has_scanned: false,
             sample_due: false,
         }
     }
@@ -321,7 +325,10 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
 
     fn keep(&mut self, brought: Brought) {
         match brought {
-            Brought::Scan(scan) => (self.latest.scan, self.asked.bus) = (scan, self.asking.bus),
+            Brought::Scan(scan) => {
+                self.has_scanned |= scan.is_ok();
+                (self.latest.scan, self.asked.bus) = (scan, self.asking.bus);
+            }
             Brought::Drivers(reports) => (self.latest.reports, self.asked.driver) = (reports, self.asking.driver),
             Brought::Docker(docker) => {
                 let root = |docker: &Result<DockerFacts, ProbeFault>| docker.as_ref().ok()?.root_dir.clone();
@@ -346,6 +353,10 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         let log = Arc::clone(&self.kernel_log.borrow());
         model::health::show::apply(&mut observation, &log, self.asked, Some(&previous));
         crate::health::tell(&previous, &observation);
+        // Before the first scan the list is empty because nobody has looked.
+        if let (Ok(scan), true) = (&self.latest.scan, self.has_scanned) {
+            self.publisher.saw(Sight::of(scan, &observation));
+        }
         self.publisher.publish(observation);
     }
 

@@ -3,6 +3,7 @@
 use crate::change::{Records, overlay};
 use model::condition::Condition;
 use model::observation::HostObservation;
+use model::roster::{Known, Sight};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -15,6 +16,10 @@ pub struct Publisher {
     /// As everybody is to see it.
     shown: watch::Sender<Arc<HostObservation>>,
     records: watch::Sender<Arc<Records>>,
+    /// The GPUs of the latest scan that worked; `None` until one has.
+    sight: watch::Sender<Option<Arc<Sight>>>,
+    /// GPUs that are gone.
+    gone: watch::Sender<Arc<Vec<Known>>>,
     standing: watch::Sender<Arc<BTreeMap<String, Condition>>>,
 }
 
@@ -27,6 +32,8 @@ impl Publisher {
             raw: watch::Sender::new(Arc::clone(&first)),
             shown: watch::Sender::new(first),
             records: watch::Sender::new(Arc::default()),
+            sight: watch::Sender::new(None),
+            gone: watch::Sender::new(Arc::default()),
             standing: watch::Sender::new(Arc::default()),
         }
     }
@@ -47,6 +54,31 @@ impl Publisher {
     #[must_use]
     pub fn records(&self) -> watch::Receiver<Arc<Records>> {
         self.records.subscribe()
+    }
+
+    /// The GPUs of the latest scan that worked; `None` until one has.
+    #[must_use]
+    pub fn sight(&self) -> watch::Receiver<Option<Arc<Sight>>> {
+        self.sight.subscribe()
+    }
+
+    /// A scan has worked and showed these GPUs.
+    pub fn saw(&self, sight: Sight) {
+        self.sight.send_replace(Some(Arc::new(sight)));
+    }
+
+    /// These GPUs are gone.
+    pub fn miss(&self, gone: Vec<Known>) {
+        let is_news = |known: &mut Arc<Vec<Known>>| {
+            let is_news = **known != gone;
+            if is_news {
+                *known = Arc::new(gone);
+            }
+            is_news
+        };
+        if self.gone.send_if_modified(is_news) {
+            self.show();
+        }
     }
 
     /// A further look at the host.
@@ -83,12 +115,12 @@ impl Publisher {
     fn show(&self) {
         self.shown.send_modify(|shown| {
             let (records, standing) = (Arc::clone(&self.records.borrow()), Arc::clone(&self.standing.borrow()));
-            let seen = Arc::clone(&self.raw.borrow());
-            *shown = if records.is_empty() && standing.is_empty() {
+            let (seen, gone) = (Arc::clone(&self.raw.borrow()), Arc::clone(&self.gone.borrow()));
+            *shown = if records.is_empty() && standing.is_empty() && gone.is_empty() {
                 seen
             } else {
                 let standing: Vec<Condition> = standing.values().cloned().collect();
-                Arc::new(overlay(&seen, &records, &standing))
+                Arc::new(HostObservation { gone: gone.to_vec(), ..overlay(&seen, &records, &standing) })
             };
         });
     }

@@ -150,6 +150,14 @@ pub(crate) enum GpuCommand {
         /// PCI address (0000:41:00.0 or 41:00.0) or UUID
         address: String,
     },
+    /// Say that you know of a GPU that is gone: it is not told any more
+    Acknowledge {
+        /// PCI address that it had (0000:41:00.0 or 41:00.0)
+        address: String,
+        /// How.
+        #[command(flatten)]
+        how: Change,
+    },
 }
 
 /// `passthrough …`

@@ -69,6 +69,9 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Status => look(bus, |snapshot| show::status::print(&snapshot, json)),
         Verb::Gpus => look(bus, |snapshot| show::gpus::print(&snapshot, json)),
         Verb::Gpu { what: GpuCommand::Show { address } } => look(bus, |s| show::gpu::print(&s, &address, json)),
+        Verb::Gpu { what: GpuCommand::Acknowledge { address, how } } => {
+            block_on(manage::acknowledge(bus, &address, how, json))
+        }
         Verb::Top(how) => block_on(top::run(bus, how, json)),
         Verb::Iommu => look(bus, |snapshot| show::iommu::print(&snapshot, json)),
         Verb::Jobs => look(bus, |snapshot| show::jobs::print(&snapshot, json)),

@@ -53,6 +53,14 @@ pub(crate) async fn lock(bus: Option<String>, locked: bool, how: Change, json: b
     finish(&daemon, &job, how, json, done).await
 }
 
+/// `gpu acknowledge`.
+pub(crate) async fn acknowledge(bus: Option<String>, address: &str, how: Change, json: bool) -> Result<(), Failure> {
+    let daemon = Daemon::connect(bus).await?;
+    let host = daemon.host().await?;
+    let job = daemon.answer(CHANGE_DEADLINE, host.acknowledge_gone_gpu(address, options(how))).await?;
+    finish(&daemon, &job, how, json, &format!("The GPU that was at {address} is forgotten.")).await
+}
+
 /// `enroll`.
 pub(crate) async fn enroll(bus: Option<String>, with: Managers, how: Change, json: bool) -> Result<(), Failure> {
     let mut options = options(how);

@@ -56,7 +56,7 @@ mod tests {
         );
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(words(&pieces.join(" ")), words(&line));
-        assert_eq!(wrapped(&line, 200), [line.clone()]);
+        assert_eq!(wrapped(&line, 200), std::slice::from_ref(&line));
         assert_eq!(wrapped(&line, 10), [line], "no terminal is so narrow");
     }
 

@@ -14,6 +14,7 @@ pub mod metrics;
 mod notify;
 mod policy;
 mod remote;
+mod roster;
 pub mod say;
 pub mod snapshot;
 mod status;

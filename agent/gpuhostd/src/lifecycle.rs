@@ -5,7 +5,7 @@ use crate::bus::{BusAddress, BusState};
 use crate::config::InForce;
 use crate::logging::Level;
 use crate::remote::Remote;
-use crate::{bus, checkin, conditions, metrics, notify, policy};
+use crate::{bus, checkin, conditions, metrics, notify, policy, roster};
 use anyhow::Context;
 use engine::change::ChangePorts;
 use engine::publish::Publisher;
@@ -78,7 +78,10 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
         cancel.child_token(),
     );
     let Ports { host, changes, kernel_log, .. } = ports;
-    let remote = Arc::new(Remote::new(port, args.state.clone(), ends.publisher(), Arc::clone(&clock)).await);
+    let (acknowledge, keep_roster) =
+        roster::start(args.state.clone(), ends.publisher(), clock.wall_now(), cancel.child_token()).await;
+    let jobs = (port, acknowledge);
+    let remote = Arc::new(Remote::new(jobs, args.state.clone(), ends.publisher(), Arc::clone(&clock)).await);
     let managed = (remote, live.configuration.watch());
     let building = build(ends, (host, changes, Arc::clone(&clock)), managed, (&args, &policy), cancel.child_token());
     // Each entry of the journal may take ten seconds.
@@ -93,6 +96,7 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     let metrics = metrics::run(page, live.configuration.watch(), cancel.child_token());
 
     let mut tasks = JoinSet::new();
+    tasks.spawn(keep_roster);
     tasks.spawn(engine.run);
     tasks.spawn(engine::kernel_log::follow(kernel_log, Arc::clone(&clock), heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;

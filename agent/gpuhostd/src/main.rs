@@ -45,6 +45,12 @@ fn serve_hand(args: &HandArgs) -> anyhow::Result<ExitCode> {
             faults.to_string().replace('\n', "; ")
         );
     }
+    if let Err(error) = hands::linux::prepare() {
+        tracing::warn!(
+            message_id = Message::ChildrenUnbounded.id(),
+            "what the children of this hand take and leave behind is not bounded by the hand itself: {error}"
+        );
+    }
     let ground = hands::linux::Ground { sysfs: args.sysfs.clone(), policy: args.policy.clone() };
     let given = hands::linux::Given { settings, wrong: faults.map(|faults| faults.in_short()) };
     let acts = hands::linux::acts(args.role, given, model::smi::parse, &ground);

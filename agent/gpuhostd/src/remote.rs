@@ -1,8 +1,10 @@
-//! What jobs do about the manager: enrol, leave, and freeze the changes that it asks for.
+//! What jobs do beside changes of the host: enrol, leave, freeze the changes that a manager asks for, and acknowledge what is gone.
 
 use crate::checkin::CheckinPort;
+use crate::roster::Acknowledge;
 use engine::publish::Publisher;
 use host::front::{StoreFault, remove, write_atomic};
+use model::PciAddress;
 use model::condition::{Condition, ConditionStatus};
 use model::enrol::{EnrolSpec, Farewell};
 use model::ports::{Clock, ManagerPort};
@@ -18,6 +20,7 @@ const LOCKED: &str = "remote_changes_locked";
 /// The manager's side of the daemon, as jobs see it.
 pub(crate) struct Remote<K> {
     checkin: CheckinPort,
+    acknowledge: Acknowledge,
     state: PathBuf,
     publisher: Arc<Publisher>,
     clock: Arc<K>,
@@ -25,11 +28,16 @@ pub(crate) struct Remote<K> {
 
 impl<K: Clock> Remote<K> {
     /// Ties the ends together, and shows whether an earlier run was told to freeze changes; `state` is the daemon's folder.
-    pub(crate) async fn new(checkin: CheckinPort, state: PathBuf, publisher: Arc<Publisher>, clock: Arc<K>) -> Self {
+    pub(crate) async fn new(
+        (checkin, acknowledge): (CheckinPort, Acknowledge),
+        state: PathBuf,
+        publisher: Arc<Publisher>,
+        clock: Arc<K>,
+    ) -> Self {
         let file = state.join(FILE);
         // A folder that cannot be looked into is no leave to change anything.
         let locked = tokio::task::spawn_blocking(move || file.try_exists().unwrap_or(true)).await.unwrap_or(true);
-        let remote = Self { checkin, state, publisher, clock };
+        let remote = Self { checkin, acknowledge, state, publisher, clock };
         remote.show(locked);
         remote
     }
@@ -73,6 +81,10 @@ impl<K: Clock> ManagerPort for Remote<K> {
         self.show(locked);
         Ok(())
     }
+
+    async fn acknowledge_gone(&self, gpu: PciAddress) -> Result<(), Refusal> {
+        self.acknowledge.gpu(gpu).await
+    }
 }
 
 #[cfg(test)]
@@ -94,7 +106,9 @@ mod tests {
             Arc::clone(&clock),
             CancellationToken::new(),
         );
-        (Remote::new(port, state.to_owned(), ends.publisher(), clock).await, ends)
+        let (acknowledge, _) =
+            crate::roster::start(state.to_owned(), ends.publisher(), clock.wall_now(), CancellationToken::new()).await;
+        (Remote::new((port, acknowledge), state.to_owned(), ends.publisher(), clock).await, ends)
     }
 
     fn locked(ends: &Ends) -> bool {

@@ -49,7 +49,7 @@ impl Acts {
             }
             (HandRole::Containers, Ask::DockerFacts) => {
                 let what = format!("Docker (asked by {who})");
-                Said::Docker(in_time((self.docker_facts)(()), what, within).await)
+                Said::Docker(Box::new(in_time((self.docker_facts)(()), what, within).await))
             }
             (HandRole::Host, Ask::CloseUp(scope)) => {
                 let attempted = format!("look at {}", scope.gpu);

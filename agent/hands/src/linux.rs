@@ -26,6 +26,15 @@ const DOCKER_WITHIN: Duration = Duration::from_secs(10);
 /// Our own executable, which plays the disposable children too.
 const WORKER: &str = "/proc/self/exe";
 
+/// Bounds what this process and its children take, and lets it end what a child leaves behind. For a process that starts no child
+/// but through [`acts`] or the doctor's facts.
+///
+/// # Errors
+/// What the host said; the process works all the same.
+pub fn prepare() -> std::io::Result<()> {
+    host::hand::process::prepare()
+}
+
 /// Where a hand finds what it works on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ground {
@@ -68,7 +77,7 @@ pub fn acts(role: HandRole, given: Given, parse: Parse, ground: &Ground) -> Acts
     let note = given.note();
     let (power_note, docker_note) = (note.clone(), note.clone());
     let settings = Arc::new(given.settings);
-    let probes = Probes::new(WORKER, parse);
+    let probes = Probes::new(WORKER, &ground.sysfs, parse);
     let (for_power, for_probes, for_docker) = (Arc::clone(&settings), Arc::clone(&settings), settings);
     let register = probes.clone();
     let changes = Changes::new(WORKER, &ground.sysfs, Surroundings::of_this_host());
@@ -114,7 +123,7 @@ pub fn acts(role: HandRole, given: Given, parse: Parse, ground: &Ground) -> Acts
             let (lookers, sysfs) = (lookers.clone(), sysfs.clone());
             Box::pin(async move { holders::look(&lookers, Path::new(WORKER), &sysfs, &scope).await })
         }),
-        child_hangs: Box::new(move || !register.stuck().is_empty() || changing.hangs()),
+        child_hangs: Box::new(move || register.waits() || changing.hangs()),
     }
 }
 

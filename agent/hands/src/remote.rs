@@ -92,7 +92,7 @@ impl RemoteHost {
     /// What Docker or the hand said.
     pub async fn docker_facts(&self) -> Result<DockerFacts, ProbeFault> {
         match self.containers.ask(Ask::DockerFacts, DOCKER_WITHIN).await.map_err(HandFault::into_probe_fault)? {
-            Said::Docker(facts) => facts,
+            Said::Docker(facts) => *facts,
             Said::Hello { .. }
             | Said::Driver(_)
             | Said::Holders(_)

@@ -32,7 +32,7 @@ pub enum Absence {
     ProbeTimeout,
     /// The probe failed; its reason stands in the observation's probe list.
     ProbeFailed,
-    /// Nobody uses the GPU and persistence mode is off: asking would wake it.
+    /// The kernel has put the GPU to sleep (`power/runtime_status`): asking would wake it.
     GpuAsleep,
     /// Not asked yet.
     NotProbed,

@@ -1,6 +1,7 @@
 //! What the NVIDIA driver says of its GPUs, in one shape for NVML and for `nvidia-smi -q -x`.
 
 use crate::absence::{Absence, Reading};
+use crate::health::facts::HealthFacts;
 use crate::ids::{GpuUuid, MigUuid, PciAddress, PciId};
 use serde::{Deserialize, Serialize};
 
@@ -197,22 +198,11 @@ pub struct DriverGpu {
     pub ecc_enabled: Reading<bool>,
     /// Uncorrected ECC errors since the driver was loaded (volatile).
     pub ecc_uncorrected: Reading<u64>,
-    /// A memory row is to be remapped at the next reset.
-    #[serde(default)]
-    pub row_remap_pending: Reading<bool>,
-    /// A memory row could not be remapped: no spare row is left.
-    #[serde(default)]
-    pub row_remap_failed: Reading<bool>,
-    /// A memory page is to be retired at the next reset (boards before Ampere).
-    #[serde(default)]
-    pub retirement_pending: Reading<bool>,
     /// Active reasons why clocks are held down, snake_case (`sw_power_cap`, `hw_thermal_slowdown`, …), sorted.
     pub throttle: Reading<Vec<String>>,
-    /// What the driver wants done, `None`, `Reset`, … (570 and newer).
-    pub recovery_action: Reading<String>,
-    /// State of the NVLink fabric in the driver's words: `Completed`, `In Progress`, `Not Started`, … (nvidia-smi only).
-    #[serde(default)]
-    pub fabric_state: Reading<String>,
+    /// What speaks of its health for as long as it stands.
+    #[serde(flatten)]
+    pub health_facts: HealthFacts,
     /// PCIe generation now.
     pub pcie_generation: Reading<u32>,
     /// Highest PCIe generation.
@@ -283,12 +273,8 @@ impl DriverGpu {
             performance_state: none(why),
             ecc_enabled: none(why),
             ecc_uncorrected: none(why),
-            row_remap_pending: none(why),
-            row_remap_failed: none(why),
-            retirement_pending: none(why),
             throttle: none(why),
-            recovery_action: none(why),
-            fabric_state: none(why),
+            health_facts: HealthFacts::absent(why),
             pcie_generation: none(why),
             pcie_max_generation: none(why),
             pcie_width: none(why),
@@ -309,8 +295,22 @@ pub struct DriverReport {
     pub cuda_version: Reading<String>,
     /// GPUs in the order of the source. A GPU whose address is unusable stands in `problems` instead.
     pub gpus: Vec<DriverGpu>,
+    /// GPUs for which the source did not answer while it answered for others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<SilentGpu>,
     /// What was wrong with the source, one sentence each: duplicate UUIDs, GPUs without an address, text around the XML.
     pub problems: Vec<String>,
+}
+
+/// A GPU for which a source did not answer, while it answered for others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SilentGpu {
+    /// Where it is.
+    pub address: PciAddress,
+    /// The reason beside each of its missing values. [`Absence::NotProbed`]: the others took all the time.
+    pub why: Absence,
+    /// What the source said, or how long it was waited for: a sentence that names the GPU.
+    pub said: String,
 }
 
 /// Why a source could not be asked or gave no report.

@@ -5,6 +5,7 @@
 pub mod absence;
 pub mod blocker;
 pub mod causes;
+pub mod cdi;
 pub mod change;
 pub mod checkin;
 pub mod claim;
@@ -31,6 +32,7 @@ pub mod plan;
 pub mod policy;
 pub mod ports;
 pub mod refusal;
+pub mod roster;
 pub mod settings;
 pub mod smi;
 pub mod snapshot;

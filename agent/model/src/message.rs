@@ -12,6 +12,14 @@ pub enum Message {
     GpuHealthDegraded,
     /// The health of a GPU is good again.
     GpuHealthRecovered,
+    /// A GPU has left the bus.
+    GpuGone,
+    /// A GPU that was gone is here again.
+    GpuBack,
+    /// The record of the GPUs that this host has had cannot be used.
+    GpuRecordUnreadable,
+    /// That record could not be written.
+    GpuRecordNotKept,
     /// The kernel log cannot be read.
     KernelLogUnavailable,
     /// A condition holds.
@@ -88,6 +96,8 @@ pub enum Message {
     PolicyUnusable,
     /// A child hangs in the kernel.
     ChildStuck,
+    /// What a hand's children take or leave behind is not bounded.
+    ChildrenUnbounded,
     /// Device events cannot be heard.
     DeviceEventsUnheard,
     /// Metrics for Prometheus cannot be given, or a socket of them not taken away.
@@ -96,10 +106,14 @@ pub enum Message {
 
 impl Message {
     /// All of them.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 48] = [
         Self::GpuHealthFailed,
         Self::GpuHealthDegraded,
         Self::GpuHealthRecovered,
+        Self::GpuGone,
+        Self::GpuBack,
+        Self::GpuRecordUnreadable,
+        Self::GpuRecordNotKept,
         Self::KernelLogUnavailable,
         Self::ConditionHolds,
         Self::ConditionOver,
@@ -138,6 +152,7 @@ impl Message {
         Self::HandConnectionClosed,
         Self::PolicyUnusable,
         Self::ChildStuck,
+        Self::ChildrenUnbounded,
         Self::DeviceEventsUnheard,
         Self::MetricsNotGiven,
     ];
@@ -149,6 +164,10 @@ impl Message {
             Self::GpuHealthFailed => "a072080747b147fb80840ccaebcbe013",
             Self::GpuHealthDegraded => "bd3f03eeedfb4e538ef17568f352a01b",
             Self::GpuHealthRecovered => "ad959fc43ab24515b1c67883b64f60e3",
+            Self::GpuGone => "9f53aa91b4434b28932f1e1b149c9723",
+            Self::GpuBack => "3c476685428f42a9a5df86f83054fb53",
+            Self::GpuRecordUnreadable => "8061676060754140bea17a934c7a41e1",
+            Self::GpuRecordNotKept => "c100ac81725d43efb562507351abe4c7",
             Self::KernelLogUnavailable => "b005623a68544c629c9ef8a72e29a394",
             Self::ConditionHolds => "e3ca510858a049ed832f84c078db6465",
             Self::ConditionOver => "fba465af4d8645eaa7ac8df6daad39b1",
@@ -187,6 +206,7 @@ impl Message {
             Self::HandConnectionClosed => "f1787a14d3db43cf8f77feb5532e3fa3",
             Self::PolicyUnusable => "9fc5522fc28e4b48a8d6f03c00ccf941",
             Self::ChildStuck => "19e852e382b24f7ea707c7008991bf71",
+            Self::ChildrenUnbounded => "c3864b13255643cc9cf43e6bee606f8c",
             Self::DeviceEventsUnheard => "3e548021a7b3447492e65e67eb659927",
             Self::MetricsNotGiven => "a7d52e4cb48d4d159b1dd6c95649ad82",
         }

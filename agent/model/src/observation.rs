@@ -3,12 +3,13 @@
 use crate::absence::Absence;
 use crate::condition::Condition;
 use crate::docker::DockerFacts;
-use crate::driver::{DriverGpu, DriverSource, ProbeFault};
+use crate::driver::{DriverGpu, DriverSource, ProbeFault, SilentGpu};
 use crate::features::Features;
 use crate::health::GpuHealth;
 use crate::host_facts::HostFacts;
 use crate::ids::{IommuGroupId, PciAddress};
 use crate::pci::{GpuFunction, IommuGroup, PciScan, VENDOR_NVIDIA};
+use crate::roster::Known;
 use crate::time::{BootMillis, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -131,6 +132,12 @@ pub struct Gpu {
     pub health: GpuHealth,
     /// What it can be used for.
     pub features: Features,
+    /// What NVIDIA's tools say of it alone, where they have no facts of it and answer for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<SilentGpu>,
+    /// Most lanes that its PCIe link was seen with since this daemon runs.
+    #[serde(default)]
+    pub widest_lanes: Option<u32>,
 }
 
 impl Gpu {
@@ -190,6 +197,9 @@ pub struct HostObservation {
     pub docker: Result<DockerFacts, ProbeFault>,
     /// The host around the GPUs.
     pub host: HostFacts,
+    /// GPUs that are gone, and that nobody has said to know of.
+    #[serde(default)]
+    pub gone: Vec<Known>,
     /// Standing statements that follow from this observation.
     pub conditions: Vec<Condition>,
 }

@@ -23,6 +23,21 @@ pub struct PcieLink {
     pub width: Reading<u32>,
     /// Most lanes of the device.
     pub max_width: Reading<u32>,
+    /// The other end of the link: the bridge above the device. None where it sits on a root bus, as in most cloud guests.
+    pub port: Option<PciePort>,
+}
+
+/// What the port above a device can do (`max_link_speed` and `max_link_width` of the bridge).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PciePort {
+    /// Where it is.
+    pub address: PciAddress,
+    /// Its highest generation.
+    #[serde(default)]
+    pub max_generation: Reading<u32>,
+    /// Its most lanes, as they are wired or split: a slot of sixteen that shares them with its neighbour has eight.
+    #[serde(default)]
+    pub max_width: Reading<u32>,
 }
 
 /// DRM nodes of a function, found through sysfs by address (`card` and render numbers change at each boot).
@@ -48,6 +63,8 @@ pub struct FunctionState {
     pub may_sleep: Reading<bool>,
     /// `d3cold_allowed`: runtime power management may take its power away.
     pub d3cold_allowed: Reading<bool>,
+    /// `removable`: it is behind a port from which it may be unplugged (Thunderbolt, USB4). Only newer kernels say.
+    pub removable: Reading<bool>,
     /// `reset_method`: how the kernel can reset it (`flr`, `bus`, `pm`, …), in the order in which it tries them. Empty where
     /// it cannot.
     pub reset_methods: Reading<Vec<String>>,

@@ -79,7 +79,7 @@ pub trait Clock: Send + Sync + 'static {
     fn sleep_until(&self, when: BootMillis) -> impl Future<Output = ()> + Send;
 }
 
-/// The check-in with a manager, as the core's jobs use it.
+/// What the core's jobs need beside the host: the check-in with a manager, and what is written down on this host.
 pub trait ManagerPort: Send + Sync + 'static {
     /// Enrols, keeps the credential, and starts to check in. Nothing is kept where it fails.
     ///
@@ -98,6 +98,15 @@ pub trait ManagerPort: Send + Sync + 'static {
     /// # Errors
     /// It could not be written down: then it is as it was.
     fn lock(&self, locked: bool) -> impl Future<Output = Result<(), crate::refusal::Refusal>> + Send;
+
+    /// Forgets the GPU that is gone from this address, because somebody knows; it is on disk when it returns.
+    ///
+    /// # Errors
+    /// None is gone from there, or it could not be written down: then it is as it was.
+    fn acknowledge_gone(
+        &self,
+        gpu: crate::PciAddress,
+    ) -> impl Future<Output = Result<(), crate::refusal::Refusal>> + Send;
 }
 
 /// The part of a host that changes things, one step at a time, and that looks closely at what it changes. Every call has its

@@ -32,3 +32,25 @@ impl BootMillis {
         self.0.saturating_sub(earlier.0)
     }
 }
+
+impl UnixMillis {
+    /// For people: `2026-11-28 16:17:09 UTC`; milliseconds as they are where no calendar reaches.
+    #[must_use]
+    pub fn to_utc(self) -> String {
+        let instant = jiff::Timestamp::from_millisecond(self.0);
+        instant
+            .map_or_else(|_| format!("{} ms since 1970", self.0), |it| it.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_are_printed_as_date_does() {
+        assert_eq!(UnixMillis(951_868_799_999).to_utc(), "2000-02-29 23:59:59 UTC");
+        assert_eq!(UnixMillis(1_999).to_utc(), "1970-01-01 00:00:01 UTC");
+        assert_eq!(UnixMillis(i64::MAX).to_utc(), "9223372036854775807 ms since 1970");
+    }
+}

@@ -50,6 +50,7 @@ fn function_state(gpu: &GpuDescription) -> FunctionState {
         runtime: Reading::Known(said.runtime),
         may_sleep: Reading::default(),
         d3cold_allowed: Reading::default(),
+        removable: Reading::default(),
         reset_methods: Reading::Known(said.reset_methods.clone()),
         mediated: said.mediated.clone(),
     }
@@ -339,6 +340,7 @@ fn other_function(other: &OtherFunction) -> Function {
     function.driver.clone_from(&other.driver);
     function.home_driver.clone_from(&other.driver);
     function.boot_vga = is_vga(other.class).then_some(false);
+    function.link = other.link.map(|best| Link { now: best, best });
     function
 }
 

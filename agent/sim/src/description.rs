@@ -6,6 +6,7 @@ use crate::sensors::SensorsDescription;
 use crate::software::SoftwareDescription;
 use model::docker::DockerFacts;
 use model::driver::MigMode;
+use model::health::facts::HealthFacts;
 use model::host_facts::Nic;
 use model::{Absence, DriverName, GpuUuid, MigUuid, PciAddress, PciClass, PciId};
 use serde::{Deserialize, Serialize};
@@ -254,6 +255,9 @@ pub struct GpuDescription {
     /// How it is.
     #[serde(default)]
     pub health: Health,
+    /// What the driver says of its health beyond that, as `row_remap_failed = { known = true }`; nothing where nothing is said.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub health_facts: HealthFacts,
     /// Facts that the driver does not give for this GPU, and what it says instead.
     #[serde(default)]
     pub absent: BTreeMap<Fact, Absence>,
@@ -499,6 +503,9 @@ pub struct OtherFunction {
     /// Bound driver.
     #[serde(default)]
     pub driver: Option<DriverName>,
+    /// What its PCIe link can do: of a bridge, what it offers to the device below it.
+    #[serde(default)]
+    pub link: Option<LinkCapability>,
 }
 
 /// The host around the GPUs.
@@ -563,6 +570,10 @@ impl Default for HostDescription {
             dmi: BTreeMap::new(),
         }
     }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn awake() -> String {

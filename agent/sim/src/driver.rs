@@ -6,6 +6,7 @@ use crate::description::{
 };
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig, DriverReport, DriverSource, GpuProcess, MemoryMib, MigMode};
+use model::health::facts::HealthFacts;
 use model::pci::VENDOR_NVIDIA;
 use model::{GpuUuid, MigUuid, PciAddress};
 
@@ -18,6 +19,7 @@ pub fn report(description: &Description, bus: &Bus, source: DriverSource) -> Dri
         driver_version: driver.map(|d| d.version.clone()).into(),
         cuda_version: driver.map(|d| d.cuda.clone()).into(),
         gpus: driver.map(|driver| gpus(description, bus, driver, source)).unwrap_or_default(),
+        silent: Vec::new(),
         problems: Vec::new(),
     }
 }
@@ -117,7 +119,7 @@ impl Teller<'_> {
             ecc_enabled: self.tell(Fact::EccMode, product.ecc.then_some(true)),
             ecc_uncorrected: self.tell(Fact::EccErrors, product.ecc.then_some(load.ecc_uncorrected)),
             throttle: self.tell(Fact::Throttle, Some(sorted(&load.throttle))),
-            recovery_action: Reading::Known(if gpu.health == Health::Ok { "None" } else { "Reset" }.to_owned()),
+            health_facts: health_facts(gpu),
             processes: self.tell(Fact::Processes, Some(self.processes())),
             ..DriverGpu::unknown(gpu.address)
         }
@@ -178,6 +180,44 @@ fn mig_device(card: PciAddress, index: u32, instance: &MigInstance) -> DriverMig
     }
 }
 
+/// What is described, and what the driver wants: of a lost GPU it knows no more than that.
+fn health_facts(gpu: &GpuDescription) -> HealthFacts {
+    let wish = if gpu.health == Health::Ok { "None" } else { "Reset" };
+    let facts =
+        if gpu.health == Health::Lost { HealthFacts::absent(&Absence::GpuLost) } else { gpu.health_facts.clone() };
+    HealthFacts {
+        recovery_action: gpu.health_facts.recovery_action.clone().or(Reading::Known(wish.to_owned())),
+        ..facts
+    }
+}
+
+/// Which branch of the driver began to tell a fact by NVML and by nvidia-smi, and from which on it did so no more.
+fn leave_out_health(facts: &mut HealthFacts, branch: u32, source: DriverSource) {
+    let by_nvml = source == DriverSource::Nvml;
+    let within =
+        |nvml: std::ops::Range<u32>, smi: std::ops::Range<u32>| if by_nvml { nvml } else { smi }.contains(&branch);
+    fn clear<T>(known: bool, reading: &mut Reading<T>) {
+        if !known {
+            *reading = Reading::default();
+        }
+    }
+    if by_nvml && facts.row_remap_failed.absence() == Some(&Absence::GpuLost) {
+        // NVML gives no value by number of a GPU that is lost; nvidia-smi keeps the driver's wish.
+        facts.recovery_action = Reading::Absent(Absence::GpuLost);
+    }
+    clear(within(565..u32::MAX, 570..u32::MAX), &mut facts.recovery_action);
+    clear(within(560..570, 535..570), &mut facts.reset_required);
+    clear(within(560..570, 535..570), &mut facts.drain_and_reset_recommended);
+    clear(within(580..u32::MAX, 570..u32::MAX), &mut facts.channel_repair_pending);
+    clear(within(580..u32::MAX, 570..u32::MAX), &mut facts.tpc_repair_pending);
+    clear(within(535..u32::MAX, 550..u32::MAX), &mut facts.sram_threshold_exceeded);
+    clear(within(0..0, 590..u32::MAX), &mut facts.unrepairable_memory);
+    clear(within(550..u32::MAX, 525..u32::MAX), &mut facts.fabric_state);
+    clear(within(550..u32::MAX, 525..u32::MAX), &mut facts.fabric_status);
+    clear(within(580..u32::MAX, 580..u32::MAX), &mut facts.fabric_health);
+    clear(within(550..u32::MAX, 550..u32::MAX), &mut facts.fabric_faults);
+}
+
 /// Drivers before 470 have no UUID for a MIG device: `MIG-<GPU's UUID>/<GPU instance>/<compute instance>`.
 fn name_by_place(gpu: &mut DriverGpu) {
     for mig in &mut gpu.mig_devices {
@@ -221,9 +261,9 @@ const fn is_remembered(fact: Fact) -> bool {
 fn leave_out_what_the_source_has_not(gpu: &mut DriverGpu, driver: &NvidiaDriver, source: DriverSource) {
     let branch = driver.branch().unwrap_or(0);
     let new_enough = |since: u32| branch >= since;
+    leave_out_health(&mut gpu.health_facts, branch, source);
     match source {
-        DriverSource::Nvml => gpu.recovery_action = Reading::default(),
-        DriverSource::Sysfs => {}
+        DriverSource::Nvml | DriverSource::Sysfs => {}
         DriverSource::Smi | DriverSource::SmiInDriverContainer => {
             gpu.compute_capability = Reading::default();
             for mig in &mut gpu.mig_devices {
@@ -236,9 +276,6 @@ fn leave_out_what_the_source_has_not(gpu: &mut DriverGpu, driver: &NvidiaDriver,
             if !new_enough(510) {
                 gpu.architecture = Reading::default();
                 gpu.memory.reserved = Reading::default();
-            }
-            if !new_enough(570) {
-                gpu.recovery_action = Reading::default();
             }
         }
     }

@@ -4,7 +4,8 @@ use crate::bus::{Bus, Function, Link};
 use crate::faults::{Attribute, Faults, PciFaultKind};
 use model::absence::{Absence, Reading};
 use model::pci::{
-    DrmNodes, GpuFunction, GroupMember, IommuGroup, PciScan, PcieLink, RuntimeStatus, UnreadableFunction, VENDOR_NVIDIA,
+    DrmNodes, GpuFunction, GroupMember, IommuGroup, PciScan, PcieLink, PciePort, RuntimeStatus, UnreadableFunction,
+    VENDOR_NVIDIA,
 };
 use model::{DriverName, IommuGroupId, PciAddress, PciClass};
 use std::collections::BTreeSet;
@@ -153,7 +154,18 @@ impl View<'_> {
             max_generation: part(Attribute::MaxLinkSpeed, |link| link.best.generation, "Unknown"),
             width: part(Attribute::CurrentLinkWidth, |link| link.now.width, "0"),
             max_width: part(Attribute::MaxLinkWidth, |link| link.best.width, "0"),
+            port: if is_asleep { None } else { self.port(function) },
         }
+    }
+
+    fn port(&self, function: &Function) -> Option<PciePort> {
+        let bridge = self.bus.functions.get(&function.parent?)?;
+        let known = |value: Option<u32>| value.filter(|value| *value > 0).into();
+        Some(PciePort {
+            address: bridge.address,
+            max_generation: known(bridge.link.map(|link| link.best.generation)),
+            max_width: known(bridge.link.map(|link| link.best.width)),
+        })
     }
 
     fn group(&self, id: IommuGroupId) -> IommuGroup {

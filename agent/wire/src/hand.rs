@@ -104,7 +104,7 @@ pub enum Said {
     /// To `ProbeDriver`.
     Driver(Box<Result<DriverReport, ProbeFault>>),
     /// To `DockerFacts`.
-    Docker(Result<DockerFacts, ProbeFault>),
+    Docker(Box<Result<DockerFacts, ProbeFault>>),
     /// To `Holders`.
     Holders(Result<Holders, ActFault>),
     /// To `CloseUp`.

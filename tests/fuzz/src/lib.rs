@@ -29,7 +29,8 @@ pub struct Target {
 }
 
 /// All targets, sorted by name.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
+    targets::cdi::TARGET,
     targets::checkin::TARGET,
     targets::config::TARGET,
     targets::description::TARGET,

@@ -63,6 +63,7 @@ pub(crate) fn utilization(x: &mut Xml, gpu: &DriverGpu, branch: Branch) {
 
 /// ECC: mode, counters, and the pages and rows that were taken out of use.
 pub(crate) fn ecc(x: &mut Xml, gpu: &DriverGpu, branch: Branch) {
+    let facts = &gpu.health_facts;
     let mode = |on: &bool| if *on { "Enabled" } else { "Disabled" }.to_owned();
     x.within("ecc_mode", |x| {
         x.say("current_ecc", &gpu.ecc_enabled, mode);
@@ -86,7 +87,7 @@ pub(crate) fn ecc(x: &mut Xml, gpu: &DriverGpu, branch: Branch) {
                 let dram = |total: &u64| if now { (total - total / 2).to_string() } else { "0".to_owned() };
                 x.say("dram_uncorrectable", errors, dram);
                 if branch.since(550) && !now {
-                    x.leaf("sram_threshold_exceeded", "No");
+                    x.say_or("sram_threshold_exceeded", &facts.sram_threshold_exceeded, yes, "No");
                 }
             });
         }
@@ -95,18 +96,48 @@ pub(crate) fn ecc(x: &mut Xml, gpu: &DriverGpu, branch: Branch) {
             x.within("aggregate_uncorrectable_sram_sources", |x| x.na(&sources));
         }
         if branch.since(570) {
-            x.leaf("channel_repair_pending", "No");
-            x.leaf("tpc_repair_pending", "No");
+            x.say_or("channel_repair_pending", &facts.channel_repair_pending, yes, "No");
+            x.say_or("tpc_repair_pending", &facts.tpc_repair_pending, yes, "No");
+        }
+        if branch.since(590) {
+            x.say_or("unrepairable_memory", &facts.unrepairable_memory, yes, "No");
         }
     });
     x.within("retired_pages", |x| {
-        for kind in ["multiple_single_bit_retirement", "double_bit_retirement"] {
-            x.within(kind, |x| x.na(&["retired_count", "retired_pagelist"]));
+        let kinds = [
+            ("multiple_single_bit_retirement", &facts.pages_retired_single_bit),
+            ("double_bit_retirement", &facts.pages_retired_double_bit),
+        ];
+        for (kind, count) in kinds {
+            x.within(kind, |x| {
+                x.say_or("retired_count", count, ToString::to_string, "N/A");
+                x.na(&["retired_pagelist"]);
+            });
         }
-        x.na(&["pending_blacklist", "pending_retirement"]);
+        for name in ["pending_blacklist", "pending_retirement"] {
+            x.say_or(name, &facts.retirement_pending, yes, "N/A");
+        }
     });
-    // A container that becomes text: `GPU is lost` here too.
-    x.say("remapped_rows", &gpu.temperature_c.clone().map(|_| ()), |()| "N/A".to_owned());
+    remapped_rows(x, gpu);
+}
+
+/// A container that becomes a text where the GPU has no such thing, and on a lost GPU.
+fn remapped_rows(x: &mut Xml, gpu: &DriverGpu) {
+    let facts = &gpu.health_facts;
+    if facts.row_remap_failed.known().is_none() {
+        return x.say("remapped_rows", &gpu.temperature_c.clone().map(|_| ()), |()| "N/A".to_owned());
+    }
+    x.within("remapped_rows", |x| {
+        x.say_or("remapped_row_corr", &facts.rows_remapped_correctable, ToString::to_string, "0");
+        x.say_or("remapped_row_unc", &facts.rows_remapped_uncorrectable, ToString::to_string, "0");
+        x.say_or("remapped_row_pending", &facts.row_remap_pending, yes, "No");
+        x.say_or("remapped_row_failure", &facts.row_remap_failed, yes, "No");
+    });
+}
+
+/// `Yes` or `No`.
+pub(crate) fn yes(on: &bool) -> String {
+    if *on { "Yes" } else { "No" }.to_owned()
 }
 
 /// Temperature; newer branches add how far it is from the limit, by which a reader by name alone is led astray.

@@ -151,13 +151,15 @@ fn write_modes(x: &mut Xml, gpu: &DriverGpu, branch: Branch) {
     if branch.since(535) && !branch.since(580) {
         let old = branch.since(570);
         let text = if old { "Requested functionality has been deprecated" } else { "No" };
+        let facts = &gpu.health_facts;
         x.within("gpu_reset_status", |x| {
-            x.leaf("reset_required", text);
-            x.leaf("drain_and_reset_recommended", if old { text } else { "N/A" });
+            x.say_or("reset_required", &facts.reset_required, readings::yes, text);
+            let drain = if old { text } else { "N/A" };
+            x.say_or("drain_and_reset_recommended", &facts.drain_and_reset_recommended, readings::yes, drain);
         });
     }
     if branch.since(570) {
-        x.say("gpu_recovery_action", &gpu.recovery_action, Clone::clone);
+        x.say("gpu_recovery_action", &gpu.health_facts.recovery_action, Clone::clone);
     }
     if branch.since(550) {
         x.leaf("gsp_firmware_version", "N/A");
@@ -294,15 +296,39 @@ fn write_clocks(x: &mut Xml, gpu: &DriverGpu, branch: Branch) {
         x.within("voltage", |x| x.na(&["graphics_volt"]));
     }
     if branch.since(525) {
-        x.within("fabric", |x| {
-            x.na(&["state", "status"]);
-            if branch.since(550) {
-                x.na(&["cliqueId", "clusterUuid"]);
-                x.within("health", |x| x.na(&["bandwidth"]));
-            }
-        });
+        write_fabric(x, gpu, branch);
     }
     x.leaf("supported_clocks", "N/A");
+}
+
+fn write_fabric(x: &mut Xml, gpu: &DriverGpu, branch: Branch) {
+    let facts = &gpu.health_facts;
+    let bad = |name: &str| facts.fabric_faults.known().is_some_and(|faults| faults.iter().any(|fault| fault == name));
+    x.within("fabric", |x| {
+        x.say_or("state", &facts.fabric_state, Clone::clone, "N/A");
+        x.say_or("status", &facts.fabric_status, Clone::clone, "N/A");
+        if !branch.since(550) {
+            return;
+        }
+        x.na(&["cliqueId", "clusterUuid"]);
+        x.within("health", |x| {
+            if branch.since(580) {
+                x.say_or("summary", &facts.fabric_health, Clone::clone, "N/A");
+            }
+            let known = facts.fabric_faults.known().is_some();
+            let told = |name: &str, holds: &'static str, not: &'static str| match (known, bad(name)) {
+                (false, _) => "N/A",
+                (true, true) => holds,
+                (true, false) => not,
+            };
+            x.leaf("bandwidth", told("degraded_bandwidth", "Degraded", "Full"));
+            if branch.since(570) {
+                for name in ["route_recovery_in_progress", "route_unhealthy", "access_timeout_recovery"] {
+                    x.leaf(name, told(name, "True", "False"));
+                }
+            }
+        });
+    });
 }
 
 fn write_processes(x: &mut Xml, gpu: &DriverGpu) {

@@ -11,7 +11,8 @@ use std::path::Path;
 /// # Errors
 /// A file cannot be written; the text names it.
 pub(crate) fn write(function: &Function, folder: &Path) -> anyhow::Result<()> {
-    let FunctionState { responds, runtime, may_sleep, d3cold_allowed, reset_methods, mediated } = &function.state_now();
+    let now = function.state_now();
+    let FunctionState { responds, runtime, may_sleep, d3cold_allowed, removable, reset_methods, mediated } = &now;
     let Some(runtime) = runtime.get() else { return Ok(()) };
     // What a device that sleeps would say when it is woken.
     let [vendor, device] = [function.id.vendor.to_le_bytes(), function.id.device.to_le_bytes()];
@@ -20,6 +21,9 @@ pub(crate) fn write(function: &Function, folder: &Path) -> anyhow::Result<()> {
     attribute(&folder.join("power/runtime_status"), runtime.code())?;
     attribute(&folder.join("power/control"), if may_sleep.get() == Some(true) { "auto" } else { "on" })?;
     attribute(&folder.join("d3cold_allowed"), if d3cold_allowed.get() == Some(false) { "0" } else { "1" })?;
+    if let Some(removable) = removable.get() {
+        attribute(&folder.join("removable"), if removable { "removable" } else { "fixed" })?;
+    }
     attribute(&folder.join("reset_method"), &reset_methods.known().cloned().unwrap_or_default().join(" "))?;
     for kind in &mediated.types {
         fs::create_dir_all(folder.join("mdev_supported_types").join(kind).join("devices"))?;

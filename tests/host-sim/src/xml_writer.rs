@@ -65,6 +65,15 @@ impl Xml {
         }
     }
 
+    /// As [`Xml::say`]; where the source is not described to say it, the text of a GPU that is well.
+    pub fn say_or<T>(&mut self, name: &str, reading: &Reading<T>, show: impl FnOnce(&T) -> String, well: &str) {
+        if reading.absence() == Some(&Absence::NotReported) {
+            self.leaf(name, well);
+        } else {
+            self.say(name, reading, show);
+        }
+    }
+
     /// `<opening>` … `</name>`; the opening tag may have attributes.
     pub fn within(&mut self, opening: &str, inside: impl FnOnce(&mut Self)) {
         self.indent();

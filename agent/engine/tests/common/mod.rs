@@ -126,6 +126,7 @@ impl HostPort for TestHost {
             driver_version: Reading::Known("580.1".into()),
             cuda_version: Reading::default(),
             gpus,
+            silent: Vec::new(),
             problems: vec![],
         })
     }
@@ -151,6 +152,10 @@ impl ChangePort for TestChanges {
 pub(crate) struct NoManager;
 
 impl ManagerPort for NoManager {
+    async fn acknowledge_gone(&self, _: model::PciAddress) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     async fn lock(&self, _: bool) -> Result<(), Refusal> {
         Ok(())
     }

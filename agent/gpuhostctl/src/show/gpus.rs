@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::text::{Cell, Look, Table, ago, ahead, clean, paint, print as print_lines, print_json};
 use model::judge::explain;
 use wire::dbus::gpu::{CauseView, GpuView, HealthReasonView};
+use wire::dbus::host::GoneGpuView;
 use wire::dbus::metrics::ProcessView;
 use wire::dbus::snapshot::Snapshot;
 
@@ -18,7 +19,9 @@ pub(crate) fn print(snapshot: &Snapshot, json: bool) -> Result<(), Failure> {
 /// The list as lines.
 pub(crate) fn lines(snapshot: &Snapshot) -> Vec<String> {
     if snapshot.gpus.is_empty() {
-        return nothing(snapshot);
+        let mut lines = nothing(snapshot);
+        lines.extend(gone(snapshot));
+        return lines;
     }
     let mut table = Table::new(&["ADDRESS", "NAME", "DRIVER", "USE", "HELD BY", "HEALTH", "USABLE"]);
     for gpu in &snapshot.gpus {
@@ -33,9 +36,25 @@ pub(crate) fn lines(snapshot: &Snapshot) -> Vec<String> {
         lines.extend(why_not(gpu));
         lines.extend(ills(gpu));
     }
+    lines.extend(gone(snapshot));
     lines.push(String::new());
     lines.push(summary(snapshot));
     lines
+}
+
+/// GPUs that were here, with what they were.
+fn gone(snapshot: &Snapshot) -> Vec<String> {
+    let lines = |gpu: &GoneGpuView| {
+        let serial = gpu.serial.as_ref().map(|serial| format!("serial number {serial}"));
+        let words = [Some(gpu.name.clone().unwrap_or_else(|| gpu.pci_id.clone())), gpu.uuid.clone(), serial];
+        let what = words.into_iter().flatten().map(|word| clean(&word).into_owned()).collect::<Vec<_>>().join(", ");
+        let seen = gpu.last_seen.map_or_else(String::new, |seen| format!(", last seen {}", ago(seen)));
+        let address = clean(&gpu.address);
+        let row = format!("{address}  {}  {what}{seen}", paint("gone", Look::Bad));
+        let remedy = address.parse().map(|address| format!("    to do: {}", model::roster::remedy(address)));
+        [Some(row), remedy.ok()]
+    };
+    snapshot.host.gone_gpus.iter().flat_map(lines).flatten().collect()
 }
 
 /// `2 of 3 GPUs usable`, or that there is none.

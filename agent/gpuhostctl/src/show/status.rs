@@ -59,6 +59,9 @@ fn driver(host: &HostView) -> (String, Look) {
 
 fn docker(host: &HostView) -> (String, Look) {
     match (&host.docker_version, &host.docker_fault) {
+        (Some(version), _) if host.container_engine.as_deref() == Some("podman") => {
+            (format!("Podman {version} answers at Docker's socket"), Look::Plain)
+        }
         (Some(version), _) => (version.clone(), Look::Good),
         (None, Some(fault)) => (fault.clone(), Look::Bad),
         (None, None) => ("it does not say its version".to_owned(), Look::Plain),

@@ -183,6 +183,14 @@ fn lock_and_unlock_are_jobs() {
 }
 
 #[test]
+fn a_gpu_that_is_gone_is_acknowledged() {
+    let (bus, served) = daemon();
+    assert_eq!(told(&bus, &["gpu", "acknowledge", "c1:00.0"]), "The GPU that was at c1:00.0 is forgotten.\n");
+    assert_eq!(served.core.got.borrow()[0].operation, "acknowledge-gone-gpu");
+    assert_eq!(gpuhostctl(&bus, &["gpu", "acknowledge", "GPU-1234"]).status, 2);
+}
+
+#[test]
 fn leave_is_a_job_too() {
     let (bus, served) = daemon();
     assert_eq!(told(&bus, &["leave"]), "The credential of this host is wiped.\n", "of a daemon that does not say more");

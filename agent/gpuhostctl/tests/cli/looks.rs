@@ -52,6 +52,29 @@ fn a_host_without_a_gpu_says_so() {
 }
 
 #[test]
+fn a_gpu_that_is_gone_is_listed_with_what_it_was() {
+    let (bus, served) = two_gpus();
+    served.core.observation.send_modify(|seen| Arc::make_mut(seen).gone = vec![hosts::gone()]);
+    let text = told(&bus, &["gpus"]);
+    let line = text.lines().find(|line| line.contains("  gone  ")).unwrap_or_else(|| panic!("{text}"));
+    assert!(line.starts_with("0000:81:00.0  gone  NVIDIA H100 80GB HBM3, GPU-"), "{line}");
+    assert!(line.contains("serial number 1650000000001") && line.contains("last seen"), "{line}");
+    assert!(text.contains("gpuhostctl gpu acknowledge 0000:81:00.0"), "{text}");
+    let shown = busctl(
+        &bus,
+        &["get-property", "org.gpuhost.Agent1", "/org/gpuhost/Agent1", "org.gpuhost.Agent1.Host", "GoneGpus"],
+    );
+    for word in [
+        "aa{sv} 1 7",
+        "\"Address\" s \"0000:81:00.0\"",
+        "\"LastSeen\" t 1700000000000",
+        "\"GoneSince\" t 1700000005000",
+    ] {
+        assert!(shown.contains(word), "{word}: {shown}");
+    }
+}
+
+#[test]
 fn an_ill_gpu_says_what_it_has_and_what_to_do() {
     let bus = PrivateBus::start();
     let xid = "NVRM: Xid (PCI:0000:41:00): 79, GPU has fallen off the bus.";

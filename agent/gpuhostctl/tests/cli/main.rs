@@ -18,4 +18,5 @@ mod offline;
 #[path = "../../../gpuhostd/tests/bus/rig/mod.rs"]
 mod rig;
 mod run;
+mod tables;
 mod top;

@@ -25,11 +25,14 @@ pub enum Action {
     Passthrough,
     /// Freeze changes from remote, and lift that.
     Lock,
+    /// Say that a GPU that is gone is known to be.
+    Acknowledge,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 5] = [Self::Inspect, Self::Rescan, Self::ManageEnrolment, Self::Passthrough, Self::Lock];
+    pub const ALL: [Self; 6] =
+        [Self::Inspect, Self::Rescan, Self::ManageEnrolment, Self::Passthrough, Self::Lock, Self::Acknowledge];
 
     /// The polkit action id.
     #[must_use]
@@ -40,6 +43,7 @@ impl Action {
             Self::ManageEnrolment => "org.gpuhost.agent1.manage-enrolment",
             Self::Passthrough => "org.gpuhost.agent1.passthrough",
             Self::Lock => "org.gpuhost.agent1.lock",
+            Self::Acknowledge => "org.gpuhost.agent1.acknowledge",
         }
     }
 }
@@ -52,6 +56,7 @@ pub fn action_for(interface: &str, member: &str) -> Option<Action> {
         (HOST_INTERFACE, "Rescan") => Some(Action::Rescan),
         (HOST_INTERFACE, "Enroll" | "Leave") => Some(Action::ManageEnrolment),
         (HOST_INTERFACE, "Lock" | "Unlock") => Some(Action::Lock),
+        (HOST_INTERFACE, "AcknowledgeGoneGpu") => Some(Action::Acknowledge),
         (GPU_INTERFACE, "BindPassthrough" | "ReleasePassthrough" | "ConfirmPassthrough") => Some(Action::Passthrough),
         _ => None,
     }
@@ -102,7 +107,7 @@ impl Gate {
                 return Err(Refusal::Conflict { why: "nobody waits for the answer".to_owned() });
             }
             Action::Inspect => None,
-            Action::Rescan | Action::ManageEnrolment | Action::Passthrough | Action::Lock => {
+            Action::Rescan | Action::ManageEnrolment | Action::Passthrough | Action::Lock | Action::Acknowledge => {
                 let asked = self.authority.ask(header, action, member, options, details).await;
                 Some(asked.inspect_err(|refusal| self.tell(header, action, member, refusal))?)
             }

@@ -11,6 +11,7 @@ use super::submit::Submitter;
 use super::{Moment, Sources, token};
 use engine::command::Command;
 use host::front::BootClock;
+use model::PciAddress;
 use model::ports::Clock;
 use model::refusal::Refusal;
 use std::collections::BTreeMap;
@@ -165,13 +166,35 @@ impl HostObject {
         self.submitter.submit(admission.authorize(Command::Lock(false))?).await
     }
 
+    /// Forgets the GPU that is gone from this address (GoneGpus), because somebody knows. Action: org.gpuhost.agent1.acknowledge.
+    /// Options: auth.no-user-interaction (b).
+    #[zbus(out_args("job"))]
+    async fn acknowledge_gone_gpu(
+        &self,
+        address: String,
+        options: Options,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath, Refused> {
+        let plain = Parser::new(options).finish()?;
+        let wrong = |fault: model::ids::BadIdentity| Refusal::InvalidArgument {
+            argument: "address".to_owned(),
+            why: fault.to_string(),
+        };
+        let gpu: PciAddress = address.parse().map_err(wrong)?;
+        let shown = gpu.to_string();
+        let details = [("gpu", shown.as_str())];
+        let admission =
+            self.submitter.gate.admit(&header, HOST_INTERFACE, "AcknowledgeGoneGpu", plain, &details).await?;
+        self.submitter.submit(admission.authorize(Command::AcknowledgeGone(gpu))?).await
+    }
+
     /// Version of the daemon.
     #[zbus(property(emits_changed_signal = "const"))]
     fn version(&self) -> String {
         self.face.now().version.clone()
     }
 
-    /// What this daemon can do over D-Bus: rescan, enrolment, observation, metrics, sample, passthrough, lock. Members are only ever added.
+    /// What this daemon can do over D-Bus: rescan, enrolment, observation, metrics, sample, passthrough, lock, gone-gpus. Members are only ever added.
     #[zbus(property(emits_changed_signal = "const"))]
     fn features(&self) -> Vec<String> {
         self.face.now().features.clone()
@@ -231,6 +254,14 @@ impl HostObject {
         self.face.now().cuda_gpu_count
     }
 
+    /// GPUs that were here and are gone, until they are back or AcknowledgeGoneGpu says that somebody knows; also over a restart:
+    /// Address (s), PciId (s), Name (s), Uuid (s), Serial (s), LastSeen (t) and GoneSince (t, milliseconds since 1970-01-01 UTC). A
+    /// key without a value is left out.
+    #[zbus(property)]
+    fn gone_gpus(&self) -> Vec<Dict> {
+        dicts(&self.face.now().gone_gpus)
+    }
+
     /// PCI addresses of the NVSwitches.
     #[zbus(property)]
     fn nv_switches(&self) -> Vec<String> {
@@ -268,7 +299,13 @@ impl HostObject {
         self.face.now().scan_problems.clone()
     }
 
-    /// Version of Docker. May have no value.
+    /// Who answers at Docker's socket: docker or podman. May have no value.
+    #[zbus(property)]
+    fn container_engine(&self) -> Result<String> {
+        self.face.value("ContainerEngine", |host| host.container_engine.clone())
+    }
+
+    /// Version of the engine that answers at Docker's socket. May have no value.
     #[zbus(property)]
     fn docker_version(&self) -> Result<String> {
         self.face.value("DockerVersion", |host| host.docker_version.clone())

@@ -78,7 +78,7 @@ impl JobObject {
         self.0.now().id
     }
 
-    /// What it does: rescan, enrol, leave, lock, unlock, passthrough-bind, passthrough-release or passthrough-confirm. Treat an unknown one as a change of some kind.
+    /// What it does: rescan, enrol, leave, lock, unlock, passthrough-bind, passthrough-release, passthrough-confirm or acknowledge-gone-gpu. Treat an unknown one as a change of some kind.
     #[zbus(property(emits_changed_signal = "const"))]
     fn operation(&self) -> String {
         self.0.now().operation.clone()

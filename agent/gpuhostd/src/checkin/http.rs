@@ -12,8 +12,8 @@ use secrecy::zeroize::Zeroizing;
 use serde_json::Value;
 use std::io::Write;
 
-/// Largest body that is taken from a manager.
-pub(super) const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Largest body that is taken from a manager: the largest document of the contract has 1 MiB.
+pub(super) const BODY_MAX_BYTES: usize = 2 * 1024 * 1024;
 /// Request bodies above this are compressed where the manager takes it.
 pub(super) const GZIP_ABOVE_BYTES: usize = 4096;
 /// How this agent names itself.

@@ -60,6 +60,7 @@ impl Method {
         let mut options = Some(options);
         let values = self.takes.iter().map(|(name, signature)| match signature.as_str() {
             "h" => token(),
+            "s" => Variant::from("0000:41:00.0"),
             "as" => Variant::from(vec!["https://manager.example"]),
             "a{sv}" => {
                 let owned: HashMap<String, Variant<'static>> =
@@ -267,9 +268,14 @@ fn what_is_no_name_is_refused_wherever_a_text_can_be_given_even_to_root() {
                 for (key, _) in options_of(&client, &method).await.iter().filter(|(_, kind)| kind == "s") {
                     calls.push((text, method.arguments(HashMap::from([(key.as_str(), text.to_owned().into())]))));
                 }
-                if let Some(place) = method.takes.iter().position(|(_, signature)| signature == "as") {
+                for (place, (_, signature)) in method.takes.iter().enumerate() {
+                    let wrong: Variant<'static> = match signature.as_str() {
+                        "as" => vec![text.to_owned()].into(),
+                        "s" => text.to_owned().into(),
+                        _ => continue,
+                    };
                     let mut arguments = method.arguments(HashMap::new());
-                    arguments[place] = vec![text.to_owned()].into();
+                    arguments[place] = wrong;
                     calls.push((text, arguments));
                 }
             }

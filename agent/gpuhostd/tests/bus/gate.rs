@@ -73,7 +73,7 @@ fn every_member_on_the_bus_has_an_action_and_no_property_can_be_written() {
     }
     assert!(properties > 100, "the walk saw only {properties} properties");
     let ours = methods.iter().filter(|(interface, _)| interface.starts_with("org.gpuhost.")).count();
-    assert_eq!(ours, 11, "a new method needs its action, and its place in the tests of refusal: {methods:?}");
+    assert_eq!(ours, 12, "a new method needs its action, and its place in the tests of refusal: {methods:?}");
     for (interface, name) in &methods {
         let standard = STANDARD.contains(&format!("{interface}.{name}").as_str());
         assert!(standard || action_for(interface, name).is_some(), "{interface}.{name} has no action");
@@ -177,6 +177,20 @@ fn a_gpu_is_given_away_with_the_options_that_were_named_and_taken_back() {
     assert_eq!(got[1].change, change(Operation::PassthroughBind, false, None, None));
     assert_eq!(got[2].change, change(Operation::PassthroughRelease, true, None, None));
     assert_eq!((got[3].operation, got.len()), ("passthrough-confirm", 4));
+}
+
+#[test]
+fn a_gpu_that_is_gone_is_acknowledged_by_its_address() {
+    let bus = PrivateBus::start();
+    let served = Served::start(&bus, core(hosts::two_gpus()));
+    let call = |address: &'static str| ["call", NAME, ROOT, HOST, "AcknowledgeGoneGpu", "sa{sv}", address, "0"];
+    let said = busctl_refused(&bus, NOBODY, &call("0000:c1:00.0"));
+    assert!(said.contains("not authorized") && said.contains("root alone may"), "{said}");
+    let said = busctl_refused(&bus, 0, &call("the second one"));
+    assert!(said.contains("PCI address"), "{said}");
+    assert!(served.core.got.borrow().is_empty(), "nothing got through");
+    assert_eq!(busctl(&bus, &call("C1:00.0")).trim(), r#"o "/org/gpuhost/Agent1/job/1""#);
+    assert_eq!(served.core.got.borrow()[0].operation, "acknowledge-gone-gpu");
 }
 
 #[test]

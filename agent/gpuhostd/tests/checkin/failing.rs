@@ -232,7 +232,7 @@ async fn an_answer_without_end_is_cut_off_and_named() {
     manager.script(Endpoint::Heartbeat, vec![Scripted::raw(200, "application/json", &valid)]);
     let slot = host.clock.rest().await;
     host.clock.advance(slot.since(host.clock.boot_now())).await;
-    assert!(running.now().last_error.as_ref().unwrap().contains("larger than 4 MiB"), "{:?}", running.now());
+    assert!(running.now().last_error.as_ref().unwrap().contains("larger than 2 MiB"), "{:?}", running.now());
     running.stop().await;
 }
 

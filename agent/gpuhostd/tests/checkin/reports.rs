@@ -44,6 +44,8 @@ fn gpu(n: u8, driver: Option<DriverGpu>) -> Gpu {
         passthrough: PassthroughVerdict { eligible: false, reasons: Vec::new() },
         health: model::health::GpuHealth::default(),
         features: model::features::Features::new(),
+        silence: None,
+        widest_lanes: None,
     }
 }
 

@@ -69,6 +69,7 @@ pub(crate) fn bare_host() -> HostObservation {
         groups: Vec::new(),
         iommu_groups_total: 0,
         scan_problems: Vec::new(),
+        gone: Vec::new(),
         nvswitches: Vec::new(),
         driver_version: None,
         cuda_version: None,

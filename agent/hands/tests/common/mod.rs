@@ -42,6 +42,7 @@ pub(crate) fn report(source: DriverSource) -> DriverReport {
         driver_version: Reading::Known("580.105.08".to_owned()),
         cuda_version: Reading::default(),
         gpus: Vec::new(),
+        silent: Vec::new(),
         problems: vec!["no GPU answered".to_owned()],
     }
 }

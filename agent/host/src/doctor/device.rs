@@ -50,17 +50,8 @@ pub(super) fn node_mode(place: &Place) -> Reading<u32> {
 /// What of the GPU's place on the bus the scan does not tell.
 pub(super) fn slot(place: &Place, address: PciAddress) -> Slot {
     let folder = format!("/sys/bus/pci/devices/{address}");
-    let port = place.path(&folder).canonicalize().ok().and_then(|path| Some(place.name(path.parent()?)));
-    let port_width = |port: String| place.read(&format!("{port}/max_link_width"), |text| text.parse().ok());
     Slot {
         address,
-        // 255 stands for "unknown".
-        port_max_width: port
-            .map_or(Reading::default(), port_width)
-            .known()
-            .copied()
-            .filter(|width| *width < 255)
-            .into(),
         bar1_bytes: place.read(&format!("{folder}/resource"), |text| size(text.lines().nth(1)?)),
         bar1_max_bytes: place.read(&format!("{folder}/resource1_resize"), largest),
     }

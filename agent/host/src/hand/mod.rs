@@ -1,5 +1,6 @@
 //! What only the hands may use: it starts processes and talks to Docker.
 
+mod bound;
 pub mod capability;
 pub mod change;
 pub mod docker;

@@ -1,5 +1,9 @@
 //! Runs one child process at a time for each purpose, with a deadline and bounds, and never loses sight of it.
 
+mod family;
+
+pub use family::prepare;
+
 use model::message::Message;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -104,6 +108,9 @@ pub enum RunFault {
 /// What a child is started for.
 pub type Purpose = Cow<'static, str>;
 
+/// Takes a piece of a child's standard output.
+pub type Hear = Box<dyn FnMut(&[u8]) + Send>;
+
 type EndGroup = fn(Pid, Signal);
 
 /// Starts children and keeps a register of those that do not die. Clones share the register.
@@ -144,6 +151,19 @@ impl Supervisor {
     /// # Errors
     /// Everything but an end of its own; a bad exit status is no error here.
     pub async fn run(&self, purpose: impl Into<Purpose>, program: Program) -> Result<Finished, RunFault> {
+        self.run_heard(purpose, program, Box::new(|_| {})).await
+    }
+
+    /// As [`Supervisor::run`]; each piece of standard output is given to `hear` as it comes.
+    ///
+    /// # Errors
+    /// As [`Supervisor::run`].
+    pub async fn run_heard(
+        &self,
+        purpose: impl Into<Purpose>,
+        program: Program,
+        hear: Hear,
+    ) -> Result<Finished, RunFault> {
         let slot = self.slot(purpose.into());
         let refused = |slot: &Slot| slot.stuck().map(|pid| RunFault::Stuck { pid });
         if let Some(fault) = refused(&slot) {
@@ -154,8 +174,15 @@ impl Supervisor {
         let turn = turn.map_err(|_| refused(&slot).unwrap_or_else(late))?.map_err(|_| RunFault::Abandoned)?;
         let child = Running::start(&program, self.end_group)?;
         let (tell, told) = oneshot::channel();
-        tokio::spawn(supervise(child, program, slot, turn, tell));
+        tokio::spawn(supervise(child, program, slot, turn, (hear, tell)));
         told.await.unwrap_or(Err(RunFault::Abandoned))
+    }
+
+    /// A child of this purpose runs, or hangs in the kernel.
+    #[must_use]
+    pub fn is_busy(&self, purpose: &str) -> bool {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.get(purpose).is_some_and(|slot| slot.turn.available_permits() == 0)
     }
 
     /// Children that do not die, with the purpose that each was started for.
@@ -190,7 +217,7 @@ impl Running {
         command.args(&program.args).env_clear().env("LC_ALL", "C").env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command.envs(program.env.iter().map(|(name, value)| (name, value))).current_dir("/").process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().map_err(failed)?;
+        let child = family::start(&mut command).map_err(failed)?;
         let pid = child.id().ok_or_else(|| failed(io::Error::other("it has no process id")))?;
         let group = i32::try_from(pid).ok().map(Pid::from_raw);
         Ok(Self { child, pid, group, end_group })
@@ -209,6 +236,7 @@ impl Running {
         // before all other numbers were: nobody else is hit.
         self.signal(Signal::SIGKILL);
         self.group = None;
+        family::ended(self.pid);
         Ok(status)
     }
 
@@ -226,6 +254,9 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.signal(Signal::SIGKILL);
+        if self.group.is_some() {
+            family::ended(self.pid);
+        }
     }
 }
 
@@ -234,14 +265,15 @@ async fn supervise(
     program: Program,
     slot: Arc<Slot>,
     turn: OwnedSemaphorePermit,
-    mut tell: oneshot::Sender<Result<Finished, RunFault>>,
+    (hear, mut tell): (Hear, oneshot::Sender<Result<Finished, RunFault>>),
 ) {
     let outcome = tokio::select! {
-        outcome = collect(&mut running) => outcome,
+        outcome = collect(&mut running, hear) => outcome,
         () = tokio::time::sleep(program.deadline) => Err(RunFault::Timeout { after: program.deadline }),
         () = tell.closed() => Err(RunFault::Abandoned),
     };
     if outcome.is_ok() || running.group.is_none() || running.end(program.grace).await {
+        family::end_orphans().await;
         drop(turn);
         // Nobody listens where the caller has gone; the child has ended all the same.
         let _ = tell.send(outcome);
@@ -270,14 +302,14 @@ async fn supervise(
 }
 
 /// Reads both pipes and waits for the end.
-async fn collect(running: &mut Running) -> Result<Finished, RunFault> {
+async fn collect(running: &mut Running, hear: Hear) -> Result<Finished, RunFault> {
     let (stdout, stderr) = (running.child.stdout.take(), running.child.stderr.take());
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let status = {
         let pipes = async {
             tokio::try_join!(
-                pump(stdout, &mut out, "output", STDOUT_MAX_BYTES),
-                pump(stderr, &mut err, "error", STDERR_MAX_BYTES)
+                pump(stdout, &mut out, "output", STDOUT_MAX_BYTES, hear),
+                pump(stderr, &mut err, "error", STDERR_MAX_BYTES, Box::new(|_| {}))
             )
         };
         tokio::pin!(pipes);
@@ -309,9 +341,11 @@ async fn pump(
     into: &mut Vec<u8>,
     stream: &'static str,
     max_bytes: usize,
+    mut hear: Hear,
 ) -> Result<(), RunFault> {
     let Some(mut pipe) = pipe else { return Ok(()) };
-    while pipe.read_buf(into).await? > 0 {
+    while let read @ 1.. = pipe.read_buf(into).await? {
+        hear(into.get(into.len().saturating_sub(read)..).unwrap_or_default());
         if into.len() > max_bytes {
             return Err(RunFault::TooMuch { stream, max_bytes });
         }

@@ -1,12 +1,17 @@
 //! Runs `nvidia-smi -q -x` and judges how it ended; what its document says is the parser's business.
 
+use super::bound;
 use super::probe::{Parse, run_fault};
 use super::process::{Finished, Program, Supervisor};
-use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::absence::{Absence, Reading};
+use model::driver::{DriverReport, DriverSource, ProbeFault, SilentGpu};
+use model::ids::PciAddress;
+use model::smi::silent_in;
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// The arguments are fixed: the whole state as XML.
 pub(super) const ARGUMENTS: [&str; 2] = ["-q", "-x"];
@@ -15,35 +20,128 @@ const ROOT: &[u8] = b"<nvidia_smi_log";
 /// Most of its words that a fault repeats.
 const SAID_MAX_CHARS: usize = 400;
 
-/// Asks the first nvidia-smi that there is.
-///
-/// # Errors
-/// There is none, it hangs, crashes, fails, or its document cannot be parsed.
-pub(super) async fn report(
-    supervisor: &Supervisor,
-    paths: &[String],
-    deadline: Duration,
-    parse: Parse,
-) -> Result<DriverReport, ProbeFault> {
-    let (what, finished) = run(supervisor, paths, deadline).await?;
-    judge(&what, &finished, parse, DriverSource::Smi)
+/// How nvidia-smi is asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Smi<'a> {
+    pub(super) supervisor: &'a Supervisor,
+    /// The first that is there is asked.
+    pub(super) paths: &'a [String],
+    pub(super) within: Duration,
+    pub(super) parse: Parse,
+    /// `/sys/bus/pci`.
+    pub(super) bus: &'a Path,
 }
 
-/// Runs it: what was run, in words, and how it ended.
-pub(super) async fn run(
-    supervisor: &Supervisor,
-    paths: &[String],
-    deadline: Duration,
-) -> Result<(String, Finished), ProbeFault> {
-    let Some(path) = paths.iter().find(|path| Path::new(path).is_file()) else {
-        let what = format!("nvidia-smi (looked for as {})", paths.join(", "));
-        return Err(ProbeFault::Absent { what, said: "there is no such file".to_owned() });
+impl Smi<'_> {
+    /// Asks for all GPUs at once. It gives up all of them where one has no handle: then, and where `silent` ones are known before,
+    /// it is asked for each of the others. Beside the report what it wrote word by word, where it could be run.
+    ///
+    /// # Errors
+    /// In the second part: there is none, it hangs, crashes, fails, or its document cannot be parsed.
+    pub(super) async fn report(
+        &self,
+        mut silent: Vec<SilentGpu>,
+    ) -> (Option<Vec<u8>>, Result<DriverReport, ProbeFault>) {
+        let begin = Instant::now();
+        let (mut words, mut told) = (None, None);
+        if silent.is_empty() {
+            let (what, finished) = match self.run(&[], self.within).await {
+                Ok(ended) => ended,
+                Err(fault) => return (None, Err(fault)),
+            };
+            let report = judge(&what, &finished, self.parse, DriverSource::Smi);
+            words = Some(finished.stdout);
+            if let Err(ProbeFault::Failed { said, .. }) = &report {
+                silent = silent_in(said);
+            }
+            if silent.is_empty() {
+                return (words, report);
+            }
+            told = Some(report);
+        }
+        let bus = self.bus.to_owned();
+        let bound = tokio::task::spawn_blocking(move || bound::to_ask(&bus)).await.unwrap_or_default();
+        let others: Vec<PciAddress> =
+            bound.into_iter().filter(|address| silent.iter().all(|gpu| gpu.address != *address)).collect();
+        let report = match told {
+            Some(told) if others.is_empty() => told,
+            Some(_) | None => Ok(self.one_by_one(begin, &others, silent).await),
+        };
+        (words, report)
+    }
+
+    async fn one_by_one(&self, begin: Instant, others: &[PciAddress], silent: Vec<SilentGpu>) -> DriverReport {
+        let mut whole = DriverReport {
+            source: DriverSource::Smi,
+            driver_version: Reading::default(),
+            cuda_version: Reading::default(),
+            gpus: Vec::new(),
+            problems: silent.iter().map(|gpu| gpu.said.clone()).collect(),
+            silent,
+        };
+        let mut hangs = None;
+        for address in others.iter().copied() {
+            let left = self.within.saturating_sub(begin.elapsed());
+            if hangs.is_some() || left.is_zero() {
+                let why = hangs.as_deref().unwrap_or("the others took all the time");
+                let said = format!("nvidia-smi was not asked for the GPU at {address}: {why}");
+                whole.silent.push(SilentGpu { address, why: Absence::NotProbed, said });
+                continue;
+            }
+            match self.one(address, left).await {
+                Ok(report) => {
+                    whole.driver_version = report.driver_version;
+                    whole.cuda_version = report.cuda_version;
+                    whole.gpus.extend(report.gpus.into_iter().filter(|gpu| gpu.address == address));
+                    let problems = report.problems.into_iter().filter(|new| !whole.problems.contains(new));
+                    whole.problems.extend(problems.collect::<Vec<_>>());
+                }
+                Err(fault) => {
+                    hangs = matches!(fault, ProbeFault::Timeout { .. } | ProbeFault::Stuck { .. })
+                        .then(|| format!("it hangs over the GPU at {address}"));
+                    let gpu = alone(address, &fault);
+                    whole.problems.push(gpu.said.clone());
+                    whole.silent.push(gpu);
+                }
+            }
+        }
+        whole
+    }
+
+    async fn one(&self, address: PciAddress, within: Duration) -> Result<DriverReport, ProbeFault> {
+        let (what, finished) = self.run(&["-i".to_owned(), address.to_string()], within).await?;
+        judge(&what, &finished, self.parse, DriverSource::Smi)
+    }
+
+    /// Runs it: what was run, in words, and how it ended.
+    async fn run(&self, more: &[String], within: Duration) -> Result<(String, Finished), ProbeFault> {
+        let Some(path) = self.paths.iter().find(|path| Path::new(path).is_file()) else {
+            let what = format!("nvidia-smi (looked for as {})", self.paths.join(", "));
+            return Err(ProbeFault::Absent { what, said: "there is no such file".to_owned() });
+        };
+        let what = format!("nvidia-smi ({path})");
+        let arguments = ARGUMENTS.into_iter().chain(more.iter().map(String::as_str)).map(OsString::from);
+        let mut program = Program::new(path, arguments, within);
+        program.env.extend(library_path(path));
+        let finished = self.supervisor.run("nvidia-smi", program).await;
+        Ok((what.clone(), finished.map_err(|fault| run_fault(&what, &fault))?))
+    }
+}
+
+/// What is known of a GPU for which alone nvidia-smi was asked.
+fn alone(address: PciAddress, fault: &ProbeFault) -> SilentGpu {
+    let said = format!("asked for the GPU at {address}: {fault}");
+    let named = silent_in(&said).into_iter().find(|gpu| gpu.address == address);
+    let why = match fault {
+        ProbeFault::Timeout { .. } | ProbeFault::Stuck { .. } => Absence::ProbeTimeout,
+        ProbeFault::NotAsked { .. }
+        | ProbeFault::Absent { .. }
+        | ProbeFault::Failed { .. }
+        | ProbeFault::Crashed { .. }
+        | ProbeFault::Garbled { .. }
+        | ProbeFault::HandUnavailable { .. } => Absence::ProbeFailed,
     };
-    let what = format!("nvidia-smi ({path})");
-    let mut program = Program::new(path, ARGUMENTS.map(OsString::from), deadline);
-    program.env.extend(library_path(path));
-    let finished = supervisor.run("nvidia-smi", program).await.map_err(|fault| run_fault(&what, fault))?;
-    Ok((what, finished))
+    named.unwrap_or(SilentGpu { address, why, said })
 }
 
 /// A driver that a container has installed under its own root finds its libraries there only when told.

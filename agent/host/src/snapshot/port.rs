@@ -122,7 +122,7 @@ async fn drivers(
     basket: &mut Basket,
 ) -> Vec<(DriverSource, Result<DriverReport, ProbeFault>)> {
     let settings = &request.settings;
-    let probes = Probes::new(&request.worker, request.parse);
+    let probes = Probes::new(&request.worker, &request.root.join("sys"), request.parse);
     let nvml = probes.run(DriverSource::Nvml, &settings.nvidia).await;
     let (words, smi) = probes.smi_with_words(&settings.nvidia).await;
     if let Some(words) = words {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
+mod cdi;
 mod server;
 
 use host::hand::docker::{facts, smi_in_driver_container};
@@ -114,6 +115,7 @@ fn parse(bytes: &[u8]) -> Result<DriverReport, ProbeFault> {
         driver_version: Reading::Known(String::from_utf8_lossy(bytes).into_owned()),
         cuda_version: Reading::default(),
         gpus: Vec::new(),
+        silent: Vec::new(),
         problems: Vec::new(),
     })
 }
@@ -188,5 +190,28 @@ async fn one_that_never_ends_costs_its_deadline() {
     answers.insert(0, ("/start HTTP", Reply::Open(head.as_bytes().to_vec())));
     let server = Server::start(answers);
     let fault = smi_in_driver_container(&server.socket(), Duration::from_millis(300), parse).await.unwrap_err();
-    assert!(matches!(fault, ProbeFault::Timeout { after_ms: 300, .. }), "{fault:?}");
+    assert!(matches!(fault, ProbeFault::Timeout { after_ms: ..=300, .. }), "{fault:?}");
+}
+
+/// Of two containers one is inspected in vain, hangs, or cannot run nvidia-smi: the other is asked all the same.
+#[tokio::test(flavor = "current_thread")]
+async fn a_container_that_is_ill_costs_only_itself() {
+    let ill = "1111ad9a2b2e4f66ad9a2b2e4f66ad9a2b2e4f66ad9a2b2e4f66ad9a2b2e4f66";
+    let hangs = r#"{"Running": true, "Pid": 4711, "ProcessConfig": {"entrypoint": "nvidia-smi"}}"#;
+    for (what, inspected, exec) in [
+        ("no JSON", json("<html>"), json("{}")),
+        ("silence", Reply::Open(Vec::new()), json("{}")),
+        ("an exec that hangs", json(r#"{"ExecIDs": ["abcdabcdabcd"]}"#), json(hangs)),
+        ("an exec that is garbled", json(r#"{"ExecIDs": ["abcdabcdabcd"]}"#), json("7,")),
+    ] {
+        let mut answers = with_driver(&[frame(1, "<nvidia_smi_log></nvidia_smi_log>")], 0);
+        answers.insert(0, ("GET /containers/json", json(&format!(r#"[{{"Id": "{CONTAINER}"}}, {{"Id": "{ill}"}}]"#))));
+        answers.insert(0, ("GET /containers/1111", inspected));
+        answers.insert(0, ("GET /exec/abcdabcdabcd", exec));
+        let server = Server::start(answers);
+        let report = smi_in_driver_container(&server.socket(), Duration::from_secs(4), parse).await;
+        assert!(report.is_ok(), "{what}: {report:?}");
+        let started = server.requests().into_iter().filter(|request| request.starts_with("POST")).collect::<Vec<_>>();
+        assert!(started.iter().all(|request| !request.contains(ill)), "{what}: {started:?}");
+    }
 }

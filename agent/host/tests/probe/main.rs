@@ -7,6 +7,7 @@
 use host::hand::probe::{Probes, ROLE, child_main};
 use model::absence::{Absence, Reading};
 use model::driver::{DriverReport, DriverSource, MigMode, ProbeFault};
+use model::health::facts::{Asked, HealthFact};
 use model::settings::NvidiaSettings;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -23,19 +24,29 @@ fn main() -> ExitCode {
         return child_main(rest);
     }
     let wanted = args.iter().find(|arg| !arg.starts_with('-'));
-    let tests: [(&str, Test); 8] = [
+    let tests: [(&str, Test); 13] = [
         ("every_fact_that_nvml_says", every_fact_that_nvml_says),
         ("a_lost_gpu_keeps_its_place", a_lost_gpu_keeps_its_place),
         (
             "a_gpu_that_sleeps_beside_one_that_is_awake_is_not_opened",
             a_gpu_that_sleeps_beside_one_that_is_awake_is_not_opened,
         ),
+        ("a_gpu_that_hangs_costs_only_itself", a_gpu_that_hangs_costs_only_itself),
+        (
+            "a_gpu_over_which_the_library_crashes_costs_only_itself",
+            a_gpu_over_which_the_library_crashes_costs_only_itself,
+        ),
         ("mig_devices_with_holes", mig_devices_with_holes),
+        ("every_health_fact_that_the_table_promises", every_health_fact_that_the_table_promises),
         ("noise_of_the_library_is_no_answer", noise_of_the_library_is_no_answer),
         ("a_crash_and_an_exit_hurt_nobody", a_crash_and_an_exit_hurt_nobody),
         ("a_hang_ends_at_the_deadline", a_hang_ends_at_the_deadline),
         ("the_library_is_there_and_the_driver_is_not", the_library_is_there_and_the_driver_is_not),
+        ("a_library_that_leaks_ends_at_its_limit", a_library_that_leaks_ends_at_its_limit),
+        ("what_the_library_forks_ends_with_it", what_the_library_forks_ends_with_it),
     ];
+    // As in a hand: every child of this process that runs beside another is a probe's.
+    host::hand::process::prepare().unwrap();
     let folder = TempDir::new().unwrap();
     for (name, test) in tests {
         if wanted.is_none_or(|wanted| name.contains(wanted.as_str())) {
@@ -52,17 +63,51 @@ fn library(folder: &Path, crime: &str) -> PathBuf {
     let path = folder.join(format!("libnvidia-ml-{crime}.so.1"));
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/probe/nvml.c");
     let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-w", "-D", crime, "-o"]).arg(&path).arg(source);
+    compiler.args(["-shared", "-fPIC", "-w", "-D", crime]).arg(format!("-DFOLDER={folder:?}"));
+    compiler.arg("-o").arg(&path).arg(source);
     assert!(compiler.status().unwrap().success(), "cc cannot compile the simulated library");
     path
 }
 
-fn ask(paths: &[PathBuf], timeout_ms: u64) -> Result<DriverReport, ProbeFault> {
-    let probes = Probes::new(std::env::current_exe().unwrap(), |_| panic!("nvidia-smi was not asked"));
+/// Probes of a host whose `/sys` is this folder's.
+fn probes(sysfs: &Path) -> Probes {
+    Probes::new(std::env::current_exe().unwrap(), sysfs, |_| panic!("nvidia-smi was not asked"))
+}
+
+fn settings(paths: &[PathBuf], timeout_ms: u64) -> NvidiaSettings {
     let nvml_paths = paths.iter().map(|path| path.display().to_string()).collect();
-    let settings = NvidiaSettings { nvml_paths, probe_timeout_ms: timeout_ms, ..NvidiaSettings::default() };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(probes.run(DriverSource::Nvml, &settings))
+    NvidiaSettings { nvml_paths, probe_timeout_ms: timeout_ms, ..NvidiaSettings::default() }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Where sysfs shows no GPU, NVML is asked for each index.
+fn ask(paths: &[PathBuf], timeout_ms: u64) -> Result<DriverReport, ProbeFault> {
+    runtime().block_on(probes(Path::new("/no/such/sys")).run(DriverSource::Nvml, &settings(paths, timeout_ms)))
+}
+
+/// A `/sys` with these GPUs on NVIDIA's driver, each with what `power/runtime_status` says.
+fn sysfs(folder: &Path, gpus: &[(&str, &str)]) -> TempDir {
+    let sysfs = TempDir::new_in(folder).unwrap();
+    let bus = sysfs.path().join("bus/pci");
+    for (address, status) in gpus {
+        std::fs::create_dir_all(bus.join("drivers/nvidia").join(address)).unwrap();
+        let power = bus.join("devices").join(address).join("power");
+        std::fs::create_dir_all(&power).unwrap();
+        std::fs::write(power.join("runtime_status"), format!("{status}\n")).unwrap();
+    }
+    sysfs
+}
+
+const A: &str = "0000:41:00.0";
+const B: &str = "0000:42:00.0";
+const C: &str = "0000:43:00.0";
+const AWAKE: [(&str, &str); 3] = [(A, "active"), (B, "active"), (C, "active")];
+
+fn addresses(report: &DriverReport) -> Vec<String> {
+    report.gpus.iter().map(|gpu| gpu.address.to_string()).collect()
 }
 
 fn answer(folder: &Path) -> DriverReport {
@@ -110,19 +155,65 @@ fn every_fact_that_nvml_says(folder: &Path) {
 }
 
 fn a_gpu_that_sleeps_beside_one_that_is_awake_is_not_opened(folder: &Path) {
-    let bus = folder.join("bus");
-    for (address, status) in [("0000:41:00.0", "suspended"), ("0000:42:00.0", "active")] {
-        std::fs::create_dir_all(bus.join("drivers/nvidia").join(address)).unwrap();
-        let power = bus.join("devices").join(address).join("power");
-        std::fs::create_dir_all(&power).unwrap();
-        std::fs::write(power.join("runtime_status"), format!("{status}\n")).unwrap();
+    let sysfs = sysfs(folder, &[(A, "suspended"), (B, "active")]);
+    let asked = probes(sysfs.path());
+    let report = runtime().block_on(asked.run(DriverSource::Nvml, &settings(&[library(folder, "NORMAL")], 20_000)));
+    assert_eq!(addresses(&report.unwrap()), [B]);
+}
+
+/// One of three hangs when it is opened: the report comes at the deadline with the other two, and names it. From then on it keeps
+/// nobody: no second process is started for it. It is asked alone, and with the others again once it is quick.
+fn a_gpu_that_hangs_costs_only_itself(folder: &Path) {
+    let (sysfs, library) = (sysfs(folder, &AWAKE), library(folder, "HANG_AT"));
+    let gate = folder.join("gate");
+    std::fs::write(&gate, "").unwrap();
+    let opened = || std::fs::read_to_string(folder.join("opened")).unwrap_or_default().lines().count();
+    let probes = probes(sysfs.path());
+    let within = 6_000;
+    let settings = settings(&[library], within);
+    runtime().block_on(async {
+        for round in 0..2 {
+            let report = probes.run(DriverSource::Nvml, &settings).await.unwrap();
+            assert_eq!(addresses(&report), [A, C], "round {round}: {:?}", report.problems);
+            assert_eq!(report.gpus.iter().filter(|gpu| gpu.name.known().is_some()).count(), 2);
+            let [silent] = report.silent.as_slice() else { panic!("{report:?}") };
+            assert_eq!((silent.address.to_string().as_str(), &silent.why), (B, &Absence::ProbeTimeout));
+            assert!(report.problems.iter().any(|problem| problem.contains(B)), "{:?}", report.problems);
+            assert_eq!(opened(), 1, "one process waits for it, and it is never doubled");
+            assert!(probes.waits());
+        }
+        std::fs::remove_file(&gate).unwrap();
+        // It took long, and so it is asked alone once more before it is believed to be well.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let report = probes.run(DriverSource::Nvml, &settings).await.unwrap();
+            if addresses(&report) == [A, B, C] && report.silent.is_empty() {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{report:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(addresses(&probes.run(DriverSource::Nvml, &settings).await.unwrap()), [A, B, C]);
+        assert!(!probes.waits());
+    });
+}
+
+/// A library that crashes, or ends the process, over one GPU: the others keep what they said before and after.
+fn a_gpu_over_which_the_library_crashes_costs_only_itself(folder: &Path) {
+    let sysfs = sysfs(folder, &AWAKE);
+    for (crime, words) in [("CRASH_AT", "signal 11"), ("QUIT_AT", "status 5")] {
+        let probes = probes(sysfs.path());
+        let settings = settings(&[library(folder, crime)], 20_000);
+        runtime().block_on(async {
+            for _ in 0..2 {
+                let report = probes.run(DriverSource::Nvml, &settings).await.unwrap();
+                assert_eq!(addresses(&report), [A, C], "{crime}: {:?}", report.problems);
+                let [silent] = report.silent.as_slice() else { panic!("{report:?}") };
+                assert_eq!((silent.address.to_string().as_str(), &silent.why), (B, &Absence::ProbeFailed));
+                assert!(silent.said.contains(words) && silent.said.contains(B), "{}", silent.said);
+            }
+        });
     }
-    let question = format!("[{:?}]", library(folder, "NORMAL"));
-    let mut worker = Command::new(std::env::current_exe().unwrap());
-    let said = worker.args([ROLE, "nvml", &question]).arg(&bus).output().unwrap().stdout;
-    let said = String::from_utf8(said).unwrap();
-    assert!(said.contains("GPU-99999999-2222-3333-4444-555555555555"), "the one that is awake: {said}");
-    assert!(!said.contains("GPU-11111111"), "the one that sleeps: {said}");
 }
 
 fn a_lost_gpu_keeps_its_place(folder: &Path) {
@@ -153,6 +244,37 @@ fn mig_devices_with_holes(folder: &Path) {
     assert!(!report.problems.iter().any(|problem| problem.contains("MIG")), "{:?}", report.problems);
 }
 
+fn every_health_fact_that_the_table_promises(folder: &Path) {
+    let report = ask(&[library(folder, "SICK")], 20_000).unwrap();
+    let facts = &report.gpus.first().unwrap().health_facts;
+    for fact in HealthFact::ALL {
+        let promised = matches!(fact.asked(DriverSource::Nvml), Asked::By(_));
+        assert_eq!(fact.is_known(facts), promised, "{}: {facts:?}", fact.name());
+    }
+    assert_eq!((facts.rows_remapped_correctable.get(), facts.rows_remapped_uncorrectable.get()), (Some(3), Some(2)));
+    assert_eq!((facts.row_remap_pending.get(), facts.row_remap_failed.get()), (Some(true), Some(false)));
+    assert_eq!((facts.pages_retired_single_bit.get(), facts.pages_retired_double_bit.get()), (Some(5), Some(4)));
+    assert_eq!(facts.retirement_pending.get(), Some(false));
+    assert_eq!((facts.reset_required.get(), facts.drain_and_reset_recommended.get()), (Some(true), Some(false)));
+    assert_eq!(facts.recovery_action.known().unwrap(), "Reboot");
+    assert_eq!((facts.channel_repair_pending.get(), facts.tpc_repair_pending.get()), (Some(false), Some(true)));
+    assert_eq!(facts.sram_threshold_exceeded.get(), Some(true));
+    assert_eq!(facts.fabric_state.known().unwrap(), "Completed");
+    assert_eq!(facts.fabric_status.known().unwrap(), "Success");
+    assert_eq!(facts.fabric_health.known().unwrap(), "Unhealthy");
+    assert_eq!(facts.fabric_faults.known().unwrap(), &["route_unhealthy"]);
+    // One that has fallen off the bus says that, and nothing else, in each place.
+    let lost = &report.gpus.get(1).unwrap().health_facts;
+    assert_eq!(lost.recovery_action, Reading::Absent(Absence::GpuLost));
+    assert_eq!(lost.sram_threshold_exceeded, Reading::Absent(Absence::GpuLost));
+    assert!(HealthFact::ALL.iter().all(|fact| !fact.is_known(lost)), "{lost:?}");
+    // A driver before 580 knows the older form of the fabric, which has no summary.
+    let older = ask(&[library(folder, "OLD_FABRIC")], 20_000).unwrap();
+    let older = &older.gpus.first().unwrap().health_facts;
+    assert_eq!(older.fabric_faults.known().unwrap(), &["route_unhealthy"]);
+    assert_eq!((older.fabric_state.known().unwrap().as_str(), older.fabric_health.known()), ("Completed", None));
+}
+
 fn noise_of_the_library_is_no_answer(folder: &Path) {
     assert_eq!(ask(&[library(folder, "NOISE")], 120_000).unwrap().gpus.len(), 2);
 }
@@ -179,4 +301,36 @@ fn the_library_is_there_and_the_driver_is_not(folder: &Path) {
     // The next place is tried.
     let report = ask(&[without_driver, library(folder, "NORMAL")], 120_000).unwrap();
     assert_eq!(report.gpus.len(), 2);
+}
+
+fn a_library_that_leaks_ends_at_its_limit(folder: &Path) {
+    let fault = ask(&[library(folder, "LEAK")], 600_000).unwrap_err();
+    assert!(matches!(fault, ProbeFault::Crashed { .. } | ProbeFault::Failed { .. }), "{fault:?}");
+}
+
+/// Alive, and no zombie.
+fn runs(pid: &str) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    status.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
+}
+
+fn what_the_library_forks_ends_with_it(folder: &Path) {
+    for (crime, timeout_ms) in [("FORK", 120_000), ("FORK_AND_HANG", 1_000)] {
+        let forked = folder.join("forked");
+        let _ = std::fs::remove_file(&forked);
+        let sysfs = Path::new("/no/such/sys");
+        // The hang is over when the process that hangs is: only then has its family no reason to live.
+        let answer = runtime().block_on(async {
+            let probes = probes(sysfs);
+            let answer = probes.run(DriverSource::Nvml, &settings(&[library(folder, crime)], timeout_ms)).await;
+            let deadline = Instant::now() + Duration::from_secs(120);
+            let read = || std::fs::read_to_string(&forked).unwrap_or_default();
+            while read().lines().count() < 3 || read().lines().any(runs) {
+                assert!(Instant::now() < deadline, "{crime}: these still run: {}", read());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            answer
+        });
+        assert_eq!(answer.is_ok(), crime == "FORK", "{crime}: {answer:?}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Scans of sysfs trees: what a host shows, and what it costs when one part of it is wrong.
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+mod link;
 mod state;
 mod tree;
 

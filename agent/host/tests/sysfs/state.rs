@@ -3,7 +3,8 @@
 use crate::tree::{Function, Tree};
 use host::front::Sysfs;
 use model::absence::{Absence, Reading};
-use model::driver::DriverGpu;
+use model::driver::{DriverGpu, DriverSource};
+use model::health::facts::{Asked, HealthFact};
 use model::pci::{FunctionState, Mediated, RuntimeStatus};
 use std::fs;
 
@@ -32,6 +33,7 @@ fn every_fact_of_a_gpu_that_is_awake() {
         ("mdev_supported_types/nvidia-63/available_instances", "0"),
         ("mdev_supported_types/nvidia-63/devices/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001/x", ""),
         ("mdev_supported_types/nvidia-64/available_instances", "2"),
+        ("removable", "removable"),
     ] {
         put(&gpu, path, value);
     }
@@ -45,6 +47,7 @@ fn every_fact_of_a_gpu_that_is_awake() {
         runtime: Reading::Known(RuntimeStatus::Active),
         may_sleep: Reading::Known(true),
         d3cold_allowed: Reading::Known(true),
+        removable: Reading::Known(true),
         reset_methods: Reading::Known(vec!["flr".to_owned(), "bus".to_owned()]),
         mediated,
     };
@@ -67,6 +70,7 @@ fn strange_contents_are_no_facts() {
         ("power/runtime_status", "dozing"),
         ("power/control", "maybe"),
         ("d3cold_allowed", "2"),
+        ("removable", "unknown"),
         ("reset_method", "f\u{1b}lr"),
     ] {
         put(&gpu, path, value);
@@ -76,6 +80,7 @@ fn strange_contents_are_no_facts() {
     assert_eq!(state.may_sleep.absence().unwrap().code(), "garbled");
     assert_eq!(state.d3cold_allowed.absence().unwrap().code(), "garbled");
     assert_eq!(state.reset_methods.absence().unwrap().code(), "garbled");
+    assert_eq!(state.removable.absence().unwrap().code(), "not_reported");
     assert_eq!(state.responds.absence().unwrap().code(), "garbled", "two bytes are no answer");
     put(&gpu, "reset_method", "");
     assert_eq!(scanned(&tree).reset_methods, Reading::Known(Vec::new()), "there is no way to reset it");
@@ -171,6 +176,29 @@ fn amdgpu_tells_load_memory_temperature_power_fan_and_clock() {
     let memory = &said.memory;
     assert_eq!((memory.total.get(), memory.used.get(), memory.free.get()), (Some(24_560), Some(1024), Some(23_536)));
     assert_eq!(memory.reserved.absence(), Some(&Absence::NotSupported));
+}
+
+/// Each health fact that the table promises of sysfs, and no other.
+#[test]
+fn amdgpu_tells_its_bad_pages() {
+    let pages = |lines: &str| {
+        let tree = Tree::new();
+        put(&bound(&tree, A, "amdgpu"), "ras/gpu_vram_bad_pages", lines);
+        sensed(&tree).remove(0).health_facts
+    };
+    let facts = pages("0x00000001 : 0x00001000 : R\n0x0000abcd : 0x00001000 : R\n0x0000abce : 0x00001000 : P");
+    for fact in HealthFact::ALL {
+        let promised = matches!(fact.asked(DriverSource::Sysfs), Asked::By(_));
+        assert_eq!(fact.is_known(&facts), promised, "{}", fact.name());
+    }
+    assert_eq!((facts.pages_retired_double_bit.get(), facts.retirement_pending.get()), (Some(2), Some(true)));
+    let facts = pages("0x00000001 : 0x00001000 : R");
+    assert_eq!((facts.pages_retired_double_bit.get(), facts.retirement_pending.get()), (Some(1), Some(false)));
+    assert_eq!(pages("0x00000001 : 0x00001000 : F").retirement_pending.get(), Some(true));
+    assert_eq!(pages("").pages_retired_double_bit.get(), Some(0));
+    let tree = Tree::new();
+    put(&bound(&tree, A, "radeon"), "ras/gpu_vram_bad_pages", "0x00000001 : 0x00001000 : R");
+    assert!(!HealthFact::PagesRetiredDoubleBit.is_known(&sensed(&tree)[0].health_facts), "only amdgpu's");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::check::{Check, Hit, Ruled, Severity, known};
 use super::facts::{CdiSpec, DoctorFacts};
 use std::collections::BTreeMap;
 
-pub(super) const CHECKS: [Check; 3] = [
+pub(super) const CHECKS: [Check; 4] = [
     Check {
         code: "cdi_spec_stale",
         severity: Severity::Error,
@@ -18,6 +18,13 @@ pub(super) const CHECKS: [Check; 3] = [
         why: "containers get libraries of a driver that is not loaded: 'Driver/library version mismatch' inside",
         cure: "write it anew: `nvidia-ctk cdi generate --output={}`",
         rule: other_driver,
+    },
+    Check {
+        code: "cdi_spec_broken",
+        severity: Severity::Error,
+        why: "an engine passes over a specification that it cannot read, and so do we: its devices do not exist",
+        cure: "write it anew (`nvidia-ctk cdi generate --output={}`) or remove it",
+        rule: broken,
     },
     Check {
         code: "cdi_device_defined_twice",
@@ -43,6 +50,11 @@ fn stale(facts: &DoctorFacts) -> Ruled {
     };
     let stale = specs(facts)?.iter().filter(|spec| !spec.missing.is_empty()).filter(same);
     Ok(stale.map(|spec| Hit::of(&spec.path, found(spec))).collect())
+}
+
+fn broken(facts: &DoctorFacts) -> Ruled {
+    let broken = specs(facts)?.iter().filter_map(|spec| Some(Hit::of(&spec.path, spec.broken.as_ref()?)));
+    Ok(broken.collect())
 }
 
 fn other_driver(facts: &DoctorFacts) -> Ruled {

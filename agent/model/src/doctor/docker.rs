@@ -3,9 +3,10 @@
 use super::check::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
 use super::facts::DoctorFacts;
 use super::version::is_older;
+use crate::docker::Engine;
 use crate::driver::ProbeFault;
 
-pub(super) const CHECKS: [Check; 9] = [
+pub(super) const CHECKS: [Check; 10] = [
     Check {
         code: "docker_not_installed",
         severity: Severity::Hint,
@@ -63,6 +64,13 @@ pub(super) const CHECKS: [Check; 9] = [
         rule: snap,
     },
     Check {
+        code: "podman_behind_docker_socket",
+        severity: Severity::Hint,
+        why: "Podman speaks Docker's API and has neither its runtimes nor its daemon.json: what cures Docker does nothing here",
+        cure: "give GPUs by CDI: `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`",
+        rule: podman,
+    },
+    Check {
         code: "cgroup_v1",
         severity: Severity::Warning,
         why: "current systemd and container runtimes drop cgroup v1; limits and device rules differ from what is tested",
@@ -108,18 +116,33 @@ fn silent(facts: &DoctorFacts) -> Ruled {
     }
 }
 
+/// Podman reads none of Docker's settings.
+fn only_docker(facts: &DoctorFacts) -> Result<(), super::check::Skipped> {
+    only_if(!facts.host.docker.as_ref().is_ok_and(|docker| docker.engine == Engine::Podman))
+}
+
+fn podman(facts: &DoctorFacts) -> Ruled {
+    let docker = facts.docker()?;
+    let version = docker.version.as_deref().unwrap_or("of an unknown version");
+    let rootless = if docker.rootless { ", without root" } else { "" };
+    hit_if(docker.engine == Engine::Podman, || Hit::of("podman", format!("it is {version}{rootless}")))
+}
+
 fn config(facts: &DoctorFacts) -> Ruled {
+    only_docker(facts)?;
     let config = known(&facts.docker.config, "/etc/docker/daemon.json")?;
     Ok(config.error.as_ref().map(|error| Hit::of(&config.path, error)).into_iter().collect())
 }
 
 fn runtime_path(facts: &DoctorFacts) -> Ruled {
+    only_docker(facts)?;
     let config = known(&facts.docker.config, "/etc/docker/daemon.json")?;
     let missing = config.missing_runtimes.iter();
     Ok(missing.map(|(name, path)| Hit::of(name, format!("{} names {path}, which is not there", config.path))).collect())
 }
 
 fn default_runtime(facts: &DoctorFacts) -> Ruled {
+    only_docker(facts)?;
     let runtime = facts.docker()?.default_runtime.as_deref();
     hit_if(runtime.is_some_and(|name| name.starts_with("nvidia")), || {
         Hit::of("default-runtime", runtime.unwrap_or_default())
@@ -128,6 +151,7 @@ fn default_runtime(facts: &DoctorFacts) -> Ruled {
 
 fn too_old(facts: &DoctorFacts) -> Ruled {
     facts.served()?;
+    only_docker(facts)?;
     let docker = facts.docker()?;
     only_if(!docker.has_nvidia_runtime() && !known(&facts.nvidia.cdi, "the CDI specifications")?.is_empty())?;
     let version = docker.version.as_deref().unwrap_or_default();

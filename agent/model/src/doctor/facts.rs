@@ -125,8 +125,6 @@ pub struct Hypervisor {
 pub struct Slot {
     /// The GPU.
     pub address: PciAddress,
-    /// Most lanes of the port above it.
-    pub port_max_width: Reading<u32>,
     /// Size of BAR 1 in bytes; 0 where it was given no address.
     pub bar1_bytes: Reading<u64>,
     /// Largest size that a resizable BAR 1 could have, in bytes; `Absence::None` where it is not resizable.
@@ -199,7 +197,7 @@ pub struct Package {
 }
 
 /// A CDI specification.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CdiSpec {
     /// The file.
     pub path: String,
@@ -209,6 +207,9 @@ pub struct CdiSpec {
     pub missing: Vec<String>,
     /// Driver versions in the names of its libraries.
     pub versions: Vec<String>,
+    /// Why it cannot be read.
+    #[serde(default)]
+    pub broken: Option<String>,
 }
 
 /// Docker's settings on disk.

@@ -3,7 +3,7 @@
 use super::check::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
 use super::facts::DoctorFacts;
 use super::view::each;
-use crate::ids::PciAddress;
+use crate::health::link::both_can;
 
 pub(super) const CHECKS: [Check; 7] = [
     Check {
@@ -88,17 +88,13 @@ fn says_space(line: &str) -> bool {
 /// Class and subclass of a VGA controller; GPUs for computing are 3D controllers or processing accelerators.
 const VGA: u32 = 0x0300;
 
-fn port_width(facts: &DoctorFacts, address: PciAddress) -> Option<u32> {
-    facts.kernel.slots.iter().find(|slot| slot.address == address)?.port_max_width.get()
-}
-
 /// Both ends must be able to do more: a card of 16 lanes in a slot of 8 is as it was built.
 /// A board for display cards may still claim all lanes for a port that it shares them with another one.
 fn link_width(facts: &DoctorFacts, display: bool) -> Ruled {
     only_if(!facts.is_guest())?;
     let of_kind = facts.scan()?.gpus.iter().filter(|gpu| (gpu.class.base_and_sub() == VGA) == display);
     each(of_kind, |gpu| {
-        let most = gpu.link.max_width.get()?.min(port_width(facts, gpu.address)?);
+        let (most, _) = both_can(gpu, None)?;
         let now = gpu.link.width.get().filter(|now| (1..most).contains(now))?;
         Some(Hit::of(gpu.address, format!("{now} lanes are in use, card and slot have {most}")))
     })

@@ -3,6 +3,7 @@
 use super::check::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
 use super::facts::DoctorFacts;
 use super::version::is_older;
+use crate::docker::{DockerFacts, Engine, ROOTLESS_RUNTIME};
 
 pub(super) const CHECKS: [Check; 9] = [
     Check {
@@ -74,29 +75,49 @@ pub(super) const CHECKS: [Check; 9] = [
 const MENDED: [([u64; 3], &str); 3] =
     [([1, 17, 8], "CVE-2025-23266, CVE-2025-23267"), ([1, 17, 4], "CVE-2025-23359"), ([1, 16, 2], "CVE-2024-0132")];
 
-/// Docker answers, the GPUs are on NVIDIA's driver, and there is neither a runtime nor a CDI device.
+/// Docker answers, the GPUs are on NVIDIA's driver, and there is neither a runtime nor a CDI device. Podman takes CDI alone.
 fn no_way(facts: &DoctorFacts) -> Result<bool, super::check::Skipped> {
     facts.served()?;
     let docker = facts.docker()?;
-    Ok(!docker.has_nvidia_runtime() && !docker.has_nvidia_cdi())
+    let by_runtime = docker.has_nvidia_runtime() && docker.engine == Engine::Docker;
+    Ok(!by_runtime && !docker.has_nvidia_cdi())
+}
+
+const BY_CDI: &str = "`nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`";
+
+/// What the engine lacks, and how it gets it; a Docker with root as the check says.
+fn without_a_way(hit: Hit, docker: &DockerFacts, install: &str) -> Hit {
+    match (docker.engine, docker.rootless) {
+        (Engine::Podman, _) => hit.cure(format!("{install}{BY_CDI}")),
+        (Engine::Docker, true) => hit.cure(format!("{install}{ROOTLESS_RUNTIME}")),
+        (Engine::Docker, false) => hit,
+    }
 }
 
 fn missing(facts: &DoctorFacts) -> Ruled {
     only_if(no_way(facts)?)?;
-    let gone = facts.nvidia.toolkit.is_none();
-    hit_if(gone, || {
-        Hit::of("nvidia-container-toolkit", "it is not installed, and Docker has neither its runtime nor a CDI device")
-    })
+    let (gone, docker) = (facts.nvidia.toolkit.is_none(), facts.docker()?);
+    let found = match docker.engine {
+        Engine::Docker => "it is not installed, and Docker has neither its runtime nor a CDI device",
+        Engine::Podman => "it is not installed, and Podman has no CDI device",
+    };
+    let hit = || Hit::of("nvidia-container-toolkit", found);
+    hit_if(gone, || without_a_way(hit(), docker, "install nvidia-container-toolkit, then "))
 }
 
-/// Engines older than 28 do not list their CDI devices: a specification that they may use is enough.
+/// A specification that the engine may use is enough, where its devices could not be listed.
 fn runtime(facts: &DoctorFacts) -> Ruled {
     only_if(no_way(facts)?)?;
     let version = known(&facts.nvidia.toolkit, "the version of the toolkit")?;
-    let by_cdi =
-        !facts.docker()?.cdi_spec_dirs.is_empty() && !known(&facts.nvidia.cdi, "the CDI specifications")?.is_empty();
-    let found = || format!("toolkit {version}; Docker has neither the runtime nvidia nor a CDI device");
-    hit_if(!by_cdi, || Hit::of("docker", found()))
+    let docker = facts.docker()?;
+    let by_cdi = !docker.cdi_spec_dirs.is_empty() && !known(&facts.nvidia.cdi, "the CDI specifications")?.is_empty();
+    let hit = || match docker.engine {
+        Engine::Docker => {
+            Hit::of("docker", format!("toolkit {version}; Docker has neither the runtime nvidia nor a CDI device"))
+        }
+        Engine::Podman => Hit::of("podman", format!("toolkit {version}; Podman has no CDI device")),
+    };
+    hit_if(!by_cdi, || without_a_way(hit(), docker, ""))
 }
 
 fn vulnerable(facts: &DoctorFacts) -> Ruled {
@@ -106,16 +127,27 @@ fn vulnerable(facts: &DoctorFacts) -> Ruled {
     hit_if(!open.is_empty(), || Hit::of("nvidia-container-toolkit", format!("it is {version}: {}", open.join(", "))))
 }
 
+/// An engine without root may set no device rules, and must be told not to.
 fn no_cgroups(facts: &DoctorFacts) -> Ruled {
     let path = "/etc/nvidia-container-runtime/config.toml";
-    hit_if(*known(&facts.nvidia.no_cgroups, path)?, || Hit::of(path, "no-cgroups = true"))
+    let no_cgroups = *known(&facts.nvidia.no_cgroups, path)?;
+    let docker = facts.host.docker.as_ref().ok();
+    if !docker.is_some_and(|docker| docker.rootless) {
+        return hit_if(no_cgroups, || Hit::of(path, "no-cgroups = true"));
+    }
+    let by_runtime = docker.is_some_and(|docker| docker.has_nvidia_runtime() && !docker.has_nvidia_cdi());
+    hit_if(by_runtime && !no_cgroups, || {
+        let found = "no-cgroups is not true, and Docker runs without root: 'failed to add device rules'";
+        Hit::of(path, found).cure("`nvidia-ctk config --set nvidia-container-cli.no-cgroups=true --in-place`")
+    })
 }
 
 /// Only the old way (runtime without CDI, cgroups by systemd) loses the devices.
 fn char_links(facts: &DoctorFacts) -> Ruled {
     facts.served()?;
     let docker = facts.docker()?;
-    let old_way = docker.has_nvidia_runtime() && !docker.has_nvidia_cdi();
+    let old_way = docker.has_nvidia_runtime() && !docker.has_nvidia_cdi() && docker.engine == Engine::Docker;
+    only_if(!docker.rootless)?;
     only_if(old_way && docker.cgroup_driver.as_deref() == Some("systemd"))?;
     let links = known(&facts.nvidia.char_links, "/dev/char")?;
     let nodes = known(&facts.nvidia.nodes, "/dev")?;

@@ -193,8 +193,10 @@ impl Kind {
             Self::RasUncorrectable => "ras_uncorrectable",
             Self::RasDeferred => "ras_deferred",
             Self::BadPages => "bad_pages",
-            Self::DriverMemory => "ecc_uncorrected, row_remap_pending, retirement_pending",
-            Self::DriverMemoryLasting => "row_remap_failed",
+            Self::DriverMemory => {
+                "ecc_uncorrected, row_remap_pending, retirement_pending, channel_repair_pending, tpc_repair_pending"
+            }
+            Self::DriverMemoryLasting => "row_remap_failed, sram_threshold_exceeded, unrepairable_memory",
         }
     }
 

@@ -4,27 +4,22 @@ use super::fault::{Fault, Kind};
 use super::kernel_log::{Finding, KernelLog};
 use super::over::Evidence;
 use super::show::Asked;
-use super::words::{DRAIN, LOST, REBOOT, RESET, Words};
-use super::{Answered, GpuHealth, HealthReason, HealthState, Teller, xid};
+use super::words::LOST;
+use super::{Answered, GpuHealth, HealthReason, HealthState, Teller, link, told, xid};
 use crate::PciAddress;
-use crate::absence::Reading;
-use crate::driver::DriverGpu;
 use crate::judge::{Seen, health_reasons};
 use crate::observation::{ChainLink, Gpu, GpuUse};
 use crate::pci::VENDOR_NVIDIA;
 use crate::time::{BootMillis, UnixMillis};
 
-/// From this utilization on a GPU in P0 is at work, and its link has no reason to be slow.
-const AT_WORK_PERCENT: f64 = 20.0;
-
 /// A reason before it gets its time.
-struct Against {
-    code: String,
-    state: HealthState,
-    message: String,
-    remedy: String,
-    first: Option<BootMillis>,
-    told_by: Teller,
+pub(super) struct Against {
+    pub(super) code: String,
+    pub(super) state: HealthState,
+    pub(super) message: String,
+    pub(super) remedy: String,
+    pub(super) first: Option<BootMillis>,
+    pub(super) told_by: Teller,
 }
 
 /// The health of a GPU. `previous` gives a reason that still stands the time since when it does, and what the driver said before it
@@ -36,7 +31,9 @@ pub fn health(gpu: &Gpu, log: &KernelLog, seen: Seen, asked: Asked, previous: Op
     let stands = |it: &&Finding| !is_over(it, answered);
     let findings = log.against(address, seen.observed_boot).filter(stands);
     let mut against: Vec<Against> = findings.map(|it| heard(it, address)).collect();
-    against.extend(gpu.driver.iter().flat_map(told));
+    against.extend(gpu.driver.iter().flat_map(told::against));
+    against.extend(gpu.silence.iter().filter_map(told::silence));
+    against.extend(link::against(gpu));
     against.extend(remembered(gpu, log, answered, previous));
     // One fact has one code: where the driver has said that it is lost, the bus says nothing new.
     if !against.iter().any(|it| it.code == LOST.0) {
@@ -197,117 +194,11 @@ fn remembered(gpu: &Gpu, log: &KernelLog, answered: Answered, previous: Option<&
 /// How a reason of the driver ends; `None` for what was measured, and may be otherwise by now.
 fn lasting(code: &str) -> Option<Kind> {
     match code {
-        "thermal_slowdown" | "power_brake" | "pcie_width" | "pcie_speed" => None,
+        "thermal_slowdown" | "power_brake" | "pcie_width" | "pcie_speed" | "driver_silent" | "fabric_unhealthy" => None,
         "gpu_lost" => Some(Kind::FallenOff),
-        "reset_required" | "drain_required" => Some(Kind::Recovery),
+        "reset_required" | "drain_required" | "imex_recovery_required" | "recovery_action" => Some(Kind::Recovery),
         "reboot_required" => Some(Kind::Reboot),
-        "row_remap_failed" => Some(Kind::DriverMemoryLasting),
+        "row_remap_failed" | "sram_threshold_exceeded" | "unrepairable_memory" => Some(Kind::DriverMemoryLasting),
         _ => Some(Kind::DriverMemory),
     }
-}
-
-/// What the driver says against its GPU.
-fn told(driver: &DriverGpu) -> Vec<Against> {
-    let mut found = Vec::new();
-    let mut add = |state, (code, message, remedy): Words| {
-        let remedy = remedy.replace("ADDRESS", &driver.address.to_string());
-        found.push(Against {
-            code: code.to_owned(),
-            state,
-            message: message.to_owned(),
-            remedy,
-            first: None,
-            told_by: Teller::Driver,
-        });
-    };
-    for code in health_reasons(driver) {
-        add(HealthState::Failed, if code == LOST.0 { LOST } else { RESET });
-    }
-    match driver.recovery_action.known().map(|action| action.to_ascii_lowercase()) {
-        Some(action) if action.contains("reboot") => add(HealthState::Failed, REBOOT),
-        Some(action) if action.contains("drain") => add(HealthState::Degraded, DRAIN),
-        Some(_) | None => {}
-    }
-    memory(driver).into_iter().for_each(|(state, words)| add(state, words));
-    throttling(driver).into_iter().for_each(|words| add(HealthState::Degraded, words));
-    found.extend(link(driver));
-    found
-}
-
-fn memory(driver: &DriverGpu) -> Vec<(HealthState, Words)> {
-    let holds = |reading: &Reading<bool>| reading.get() == Some(true);
-    let when_free = "when nobody uses the GPU, reset it: `nvidia-smi -r -i ADDRESS`";
-    let checks = [
-        (
-            driver.ecc_uncorrected.get().is_some_and(|count| count > 0),
-            HealthState::Degraded,
-            ("ecc_uncorrected", "uncorrected ECC errors since the driver was loaded", when_free),
-        ),
-        (
-            holds(&driver.row_remap_pending),
-            HealthState::Degraded,
-            ("row_remap_pending", "a memory row waits to be remapped at the next reset", when_free),
-        ),
-        (
-            holds(&driver.row_remap_failed),
-            HealthState::Failed,
-            (
-                "row_remap_failed",
-                "a memory row could not be remapped: no spare row is left",
-                "run NVIDIA's field diagnostics and have the card replaced",
-            ),
-        ),
-        (
-            holds(&driver.retirement_pending),
-            HealthState::Degraded,
-            ("retirement_pending", "a memory page waits to be retired at the next reset", when_free),
-        ),
-    ];
-    checks.into_iter().filter(|(holds, _, _)| *holds).map(|(_, state, words)| (state, words)).collect()
-}
-
-/// Clocks held down by heat or by the power supply. A power cap, an idle GPU and clocks set by hand are no fault.
-fn throttling(driver: &DriverGpu) -> Vec<Words> {
-    let active = driver.throttle.known().map(Vec::as_slice).unwrap_or_default();
-    let is = |name: &str| active.iter().any(|reason| reason == name);
-    let mut found = Vec::new();
-    if is("hw_thermal_slowdown") || is("sw_thermal_slowdown") {
-        found.push((
-            "thermal_slowdown",
-            "the GPU is too hot, and its clocks are held down",
-            "look at fans, air flow and the temperature of the room; `nvidia-smi -q -d TEMPERATURE -i ADDRESS`",
-        ));
-    }
-    if is("hw_power_brake_slowdown") {
-        found.push((
-            "power_brake",
-            "the power supply asks for less, and the clocks are held down",
-            "look at the machine's power supplies and its power cap (BMC)",
-        ));
-    }
-    found
-}
-
-/// NVML's maxima are those of this card in this slot. An idle GPU lowers its speed, never its width.
-fn link(driver: &DriverGpu) -> Vec<Against> {
-    let remedy = "reseat the card; look at slot, riser and cable; `lspci -vv -s ADDRESS` shows the link";
-    let slow = |now: &Reading<u32>, most: &Reading<u32>| {
-        now.get().zip(most.get()).filter(|(now, most)| now < most && *now > 0)
-    };
-    let at_work = driver.performance_state.known().is_some_and(|state| state == "P0")
-        && driver.utilization_pct.get().is_some_and(|load| load >= AT_WORK_PERCENT);
-    let width = slow(&driver.pcie_width, &driver.pcie_max_width)
-        .map(|(now, most)| ("pcie_width", format!("its PCIe link has {now} lanes, and {most} are possible here")));
-    let speed = slow(&driver.pcie_generation, &driver.pcie_max_generation).filter(|_| at_work).map(|(now, most)| {
-        ("pcie_speed", format!("under load its PCIe link runs at generation {now}, and {most} is possible here"))
-    });
-    let against = |(code, message): (&str, String)| Against {
-        code: code.to_owned(),
-        state: HealthState::Degraded,
-        message,
-        remedy: remedy.replace("ADDRESS", &driver.address.to_string()),
-        first: None,
-        told_by: Teller::Driver,
-    };
-    width.into_iter().chain(speed).map(against).collect()
 }

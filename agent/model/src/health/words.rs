@@ -26,7 +26,8 @@ pub(crate) const LOST: Words = (
     "the driver cannot reach the GPU any more",
     "look for the cause with `dmesg | grep -iE 'NVRM|Xid'`; it comes back only with a reboot or a power cycle",
 );
-const IMEX: Words = (
+/// The driver wants its IMEX domain to recover.
+pub(crate) const IMEX: Words = (
     "imex_recovery_required",
     "the driver wants the IMEX domain of the rack recovered; the GPU itself is well",
     "see NVIDIA's IMEX guide: no job that spans nodes until the domain is recovered",

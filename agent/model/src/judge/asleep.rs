@@ -2,7 +2,7 @@
 
 use super::serves;
 use crate::absence::{Absence, Reading};
-use crate::driver::{DriverGpu, DriverMig, MemoryMib};
+use crate::driver::{DriverGpu, MemoryMib};
 use crate::observation::{Gpu, HostObservation};
 use crate::pci::{GpuFunction, PciScan};
 
@@ -31,37 +31,69 @@ pub(super) fn remembered<'a>(gpu: &GpuFunction, previous: Option<&'a HostObserva
     (is_same(seen, gpu) && seen.driver.is_some()).then_some(seen)
 }
 
-fn asleep<T>() -> Reading<T> {
-    Reading::Absent(Absence::GpuAsleep)
+/// The facts without anything that is measured. Each field is named, so that a new one has to be sorted here.
+pub(super) fn without_measures(mut known: DriverGpu) -> DriverGpu {
+    let DriverGpu {
+        // What the GPU is and how it is set stays true while it sleeps.
+        address: _,
+        pci_id: _,
+        subsystem: _,
+        uuid: _,
+        index: _,
+        minor: _,
+        serial: _,
+        name: _,
+        brand: _,
+        architecture: _,
+        compute_capability: _,
+        vbios: _,
+        persistence: _,
+        virtualization: _,
+        host_vgpu_mode: _,
+        mig_current: _,
+        mig_pending: _,
+        mig_unplaced: _,
+        power_limit_w: _,
+        ecc_enabled: _,
+        health_facts: _,
+        pcie_max_generation: _,
+        pcie_max_width: _,
+        // What is measured does not.
+        mig_devices,
+        memory,
+        temperature_c,
+        utilization_pct,
+        memory_utilization_pct,
+        encoder_pct,
+        decoder_pct,
+        power_w,
+        fan_pct,
+        sm_clock_mhz,
+        memory_clock_mhz,
+        graphics_clock_mhz,
+        performance_state,
+        ecc_uncorrected,
+        throttle,
+        pcie_generation,
+        pcie_width,
+        processes,
+    } = &mut known;
+    mig_devices.iter_mut().for_each(|mig| forget_use(&mut mig.memory));
+    forget_use(memory);
+    let numbers = [temperature_c, utilization_pct, memory_utilization_pct, encoder_pct, decoder_pct, power_w, fan_pct];
+    numbers.into_iter().chain([graphics_clock_mhz]).for_each(forget);
+    [sm_clock_mhz, memory_clock_mhz, pcie_generation, pcie_width].into_iter().for_each(forget);
+    forget(performance_state);
+    forget(ecc_uncorrected);
+    forget(throttle);
+    forget(processes);
+    known
 }
 
-/// The facts without anything that is measured.
-pub(super) fn without_measures(known: DriverGpu) -> DriverGpu {
-    DriverGpu {
-        mig_devices: known.mig_devices.into_iter().map(mig_without_measures).collect(),
-        memory: memory_without_measures(known.memory),
-        temperature_c: asleep(),
-        utilization_pct: asleep(),
-        memory_utilization_pct: asleep(),
-        encoder_pct: asleep(),
-        decoder_pct: asleep(),
-        power_w: asleep(),
-        fan_pct: asleep(),
-        graphics_clock_mhz: asleep(),
-        performance_state: asleep(),
-        ecc_uncorrected: asleep(),
-        throttle: asleep(),
-        pcie_generation: asleep(),
-        pcie_width: asleep(),
-        processes: asleep(),
-        ..known
-    }
+fn forget<T>(measured: &mut Reading<T>) {
+    *measured = Reading::Absent(Absence::GpuAsleep);
 }
 
-fn mig_without_measures(known: DriverMig) -> DriverMig {
-    DriverMig { memory: memory_without_measures(known.memory), ..known }
-}
-
-fn memory_without_measures(known: MemoryMib) -> MemoryMib {
-    MemoryMib { total: known.total, reserved: known.reserved, used: asleep(), free: asleep() }
+fn forget_use(MemoryMib { total: _, reserved: _, used, free }: &mut MemoryMib) {
+    [used, free].into_iter().for_each(forget);
 }

@@ -5,7 +5,8 @@ mod bound;
 use super::verdict::health_reasons;
 use super::{Around, remedy};
 use crate::absence::{Absence, Reading};
-use crate::docker::DockerFacts;
+use crate::cdi::ALL;
+use crate::docker::{DockerFacts, Engine};
 use crate::driver::{DriverGpu, ProbeFault};
 use crate::observation::{CauseLink, ChainLink};
 use crate::pci::{GpuFunction, VENDOR_NVIDIA};
@@ -121,6 +122,13 @@ fn nvml(pci: &GpuFunction, driver: Option<&DriverGpu>, around: &Around<'_>, serv
             format!("the loaded module is version {module}, the libraries are version {library}: NVML refuses");
         return State::broken(reason, remedy::mismatch());
     }
+    if let Some(silent) = around.silence(pci.address) {
+        return if silent.why == Absence::NotProbed {
+            State::Open(Some(silent.said.clone()))
+        } else {
+            State::broken(silent.said.clone(), remedy::silent(silent))
+        };
+    }
     if let Some((source, fault)) = around.telling_fault() {
         return State::broken(format!("{}: {fault}", source.code()), remedy::probe(fault));
     }
@@ -138,30 +146,63 @@ fn docker_down(fault: &ProbeFault) -> State {
 /// The two ways to inject an NVIDIA GPU: the runtime `nvidia`, or a CDI device. One is enough, and the one that is not
 /// needed is left open.
 fn nvidia_runtime(docker: &DockerFacts, driver: Option<&DriverGpu>) -> (State, State) {
-    let named = cdi_names(docker, driver);
-    if docker.has_nvidia_runtime() {
+    let (named, who) = (cdi_names(docker, driver), docker.engine.name());
+    // Podman takes an OCI runtime of that name too, but its GPUs come by CDI.
+    if docker.has_nvidia_runtime() && docker.engine == Engine::Docker {
         let cdi =
             if named { State::Holds } else { State::Open(Some("not needed: Docker has the runtime nvidia".into())) };
         return (State::Holds, cdi);
     }
+    let runtime = State::Open(Some(match docker.engine {
+        Engine::Docker => "Docker has no runtime nvidia; CDI injects the GPU".to_owned(),
+        Engine::Podman => {
+            "Podman answers at Docker's socket: it needs no runtime nvidia, CDI injects the GPU".to_owned()
+        }
+    }));
     if named {
-        return (State::Open(Some("Docker has no runtime nvidia; CDI injects the GPU".to_owned())), State::Holds);
+        return (runtime, State::Holds);
     }
+    let broken = docker.cdi_problems.first().map(|problem| format!("; {problem}")).unwrap_or_default();
     if docker.has_nvidia_cdi() {
-        let reason = "Docker's CDI specifications name other GPUs but not this one".to_owned();
-        let runtime = State::Open(Some("Docker has no runtime nvidia; CDI is in use".to_owned()));
+        let reason = format!("{who}'s CDI specifications name other GPUs but not this one{broken}");
         return (runtime, State::broken(reason, remedy::cdi(docker)));
     }
-    let reason = "Docker has neither a runtime nvidia nor a CDI device of NVIDIA's".to_owned();
-    (State::broken(reason, remedy::nvidia_runtime()), State::Open(None))
+    match docker.engine {
+        Engine::Docker => {
+            let reason = format!("Docker has neither a runtime nvidia nor a CDI device of NVIDIA's{broken}");
+            (State::broken(reason, remedy::nvidia_runtime(docker)), State::Open(None))
+        }
+        Engine::Podman => {
+            let reason = format!("Podman, which answers at Docker's socket, has no CDI device of NVIDIA's{broken}");
+            (runtime, State::broken(reason, remedy::cdi(docker)))
+        }
+    }
 }
 
-/// A CDI device stands for this GPU: `all`, its UUID, or its index.
+/// A CDI device stands for this GPU: its UUID, its index, or `all` where its specification lists this GPU.
 fn cdi_names(docker: &DockerFacts, driver: Option<&DriverGpu>) -> bool {
-    let uuid = driver.and_then(|said| said.uuid.known()).map(|uuid| uuid.as_str().to_owned());
-    let index = driver.and_then(|said| said.index.get()).map(|index| index.to_string());
     let mut names = docker.cdi_devices.iter().filter_map(|device| device.strip_prefix("nvidia.com/gpu="));
-    names.any(|name| name == "all" || Some(name) == uuid.as_deref() || Some(name) == index.as_deref())
+    names.any(|name| if name == ALL { all_stands_for(docker, driver) } else { is_named(name, driver) })
+}
+
+/// By the strategies of nvidia-ctk: `GPU-…`, `0`, `gpu0`.
+fn is_named(name: &str, driver: Option<&DriverGpu>) -> bool {
+    let Some(said) = driver else { return false };
+    let index = said.index.get().map(|index| index.to_string());
+    said.uuid.known().is_some_and(|uuid| uuid.as_str() == name)
+        || index.is_some_and(|index| index == name || Some(index.as_str()) == name.strip_prefix("gpu"))
+}
+
+/// By the nodes that it gives, else by the other devices of its specification. Where neither side is known it is taken at its word.
+fn all_stands_for(docker: &DockerFacts, driver: Option<&DriverGpu>) -> bool {
+    let Some(all) = &docker.cdi_all else { return true };
+    if let Some(minor) = driver.and_then(|said| said.minor.get())
+        && !all.minors.is_empty()
+    {
+        return all.minors.contains(&minor);
+    }
+    let is_known = driver.is_some_and(|said| said.index.known().is_some() || said.uuid.known().is_some());
+    all.names.is_empty() || !is_known || all.names.iter().any(|name| is_named(name, driver))
 }
 
 /// GPUs of other vendors are mapped as device nodes: that takes a render node.

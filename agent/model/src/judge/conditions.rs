@@ -9,6 +9,9 @@ use crate::machine::Machine;
 use crate::observation::{Gpu, GpuUse, HostObservation, RawObservation};
 use crate::pci::VENDOR_NVIDIA;
 
+/// Most reasons that one condition repeats.
+const REASONS_MAX: usize = 4;
+
 /// A condition that holds, before it gets its time.
 struct Holds {
     kind: &'static str,
@@ -66,11 +69,23 @@ fn driver_unavailable(observation: &HostObservation, raw: &RawObservation) -> Op
     let absence = first.driver_absence.as_ref().map_or("probe_failed", |why| why.code());
     let reason = if absence == "driver_absent" { absence } else { fault.unwrap_or(absence) };
     let link = first.first_broken_link();
-    let why = link.and_then(|l| l.reason.as_deref()).unwrap_or("no reason is known");
+    let why = reasons(&dumb).unwrap_or_else(|| "no reason is known".to_owned());
     let what_to_do = link.and_then(|l| l.remedy.as_deref()).unwrap_or("run `nvidia-smi` by hand");
     let list = dumb.iter().map(|gpu| gpu.pci.address.to_string()).collect::<Vec<_>>().join(", ");
     let message = format!("no driver facts for {list}: {why}; {what_to_do}");
     Some(Holds { kind: "driver_unavailable", reason, message })
+}
+
+/// What each of these GPUs has against it; of one kind for many GPUs, once.
+fn reasons(gpus: &[&Gpu]) -> Option<String> {
+    let mut told: Vec<&str> = Vec::new();
+    for reason in gpus.iter().filter_map(|gpu| gpu.first_broken_link()?.reason.as_deref()) {
+        if !told.contains(&reason) {
+            told.push(reason);
+        }
+    }
+    let shown = told.get(..REASONS_MAX).unwrap_or(&told);
+    (!shown.is_empty()).then(|| shown.join("; "))
 }
 
 fn duplicate_uuid(observation: &HostObservation) -> Option<Holds> {

@@ -2,6 +2,7 @@
 
 use crate::absence::{Absence, Reading};
 use crate::driver::{DriverGpu, DriverMig, DriverReport, MemoryMib, UnplacedMig};
+use crate::health::facts::HealthFacts;
 use crate::ids::PciAddress;
 
 /// The facts of the GPU at `address` out of all reports, given in the order of trust, and the version of the driver that
@@ -71,17 +72,36 @@ fn filled(trusted: DriverGpu, other: DriverGpu) -> DriverGpu {
         performance_state: fill(trusted.performance_state, other.performance_state),
         ecc_enabled: fill(trusted.ecc_enabled, other.ecc_enabled),
         ecc_uncorrected: fill(trusted.ecc_uncorrected, other.ecc_uncorrected),
-        row_remap_pending: fill(trusted.row_remap_pending, other.row_remap_pending),
-        row_remap_failed: fill(trusted.row_remap_failed, other.row_remap_failed),
-        retirement_pending: fill(trusted.retirement_pending, other.retirement_pending),
         throttle: fill(trusted.throttle, other.throttle),
-        recovery_action: fill(trusted.recovery_action, other.recovery_action),
-        fabric_state: fill(trusted.fabric_state, other.fabric_state),
+        health_facts: filled_health(trusted.health_facts, other.health_facts),
         pcie_generation: fill(trusted.pcie_generation, other.pcie_generation),
         pcie_max_generation: fill(trusted.pcie_max_generation, other.pcie_max_generation),
         pcie_width: fill(trusted.pcie_width, other.pcie_width),
         pcie_max_width: fill(trusted.pcie_max_width, other.pcie_max_width),
         processes: fill(trusted.processes, other.processes),
+    }
+}
+
+fn filled_health(trusted: HealthFacts, other: HealthFacts) -> HealthFacts {
+    HealthFacts {
+        rows_remapped_correctable: fill(trusted.rows_remapped_correctable, other.rows_remapped_correctable),
+        rows_remapped_uncorrectable: fill(trusted.rows_remapped_uncorrectable, other.rows_remapped_uncorrectable),
+        row_remap_pending: fill(trusted.row_remap_pending, other.row_remap_pending),
+        row_remap_failed: fill(trusted.row_remap_failed, other.row_remap_failed),
+        pages_retired_single_bit: fill(trusted.pages_retired_single_bit, other.pages_retired_single_bit),
+        pages_retired_double_bit: fill(trusted.pages_retired_double_bit, other.pages_retired_double_bit),
+        retirement_pending: fill(trusted.retirement_pending, other.retirement_pending),
+        reset_required: fill(trusted.reset_required, other.reset_required),
+        drain_and_reset_recommended: fill(trusted.drain_and_reset_recommended, other.drain_and_reset_recommended),
+        recovery_action: fill(trusted.recovery_action, other.recovery_action),
+        channel_repair_pending: fill(trusted.channel_repair_pending, other.channel_repair_pending),
+        tpc_repair_pending: fill(trusted.tpc_repair_pending, other.tpc_repair_pending),
+        sram_threshold_exceeded: fill(trusted.sram_threshold_exceeded, other.sram_threshold_exceeded),
+        unrepairable_memory: fill(trusted.unrepairable_memory, other.unrepairable_memory),
+        fabric_state: fill(trusted.fabric_state, other.fabric_state),
+        fabric_status: fill(trusted.fabric_status, other.fabric_status),
+        fabric_health: fill(trusted.fabric_health, other.fabric_health),
+        fabric_faults: fill(trusted.fabric_faults, other.fabric_faults),
     }
 }
 

@@ -8,13 +8,15 @@ mod remedy;
 mod verdict;
 
 pub use asleep::{may_ask, may_fall_asleep};
+pub(crate) use remedy::silent as remedy_of_silence;
 pub use verdict::{explain, health_reasons, passthrough_verdict, unschedulable_reason};
 
 use crate::absence::Absence;
 use crate::docker::DockerFacts;
-use crate::driver::{DriverGpu, DriverReport, DriverSource, MigMode, ProbeFault};
+use crate::driver::{DriverGpu, DriverReport, DriverSource, MigMode, ProbeFault, SilentGpu};
 use crate::features::{Facts, features};
 use crate::health::GpuHealth;
+use crate::health::link::lanes_now;
 use crate::host_facts::HostFacts;
 use crate::ids::PciAddress;
 use crate::observation::{Gpu, HostObservation, ProbeOutcome, RawObservation};
@@ -36,6 +38,7 @@ pub struct Seen {
 struct Around<'a> {
     docker: &'a Result<DockerFacts, ProbeFault>,
     faults: Vec<(DriverSource, &'a ProbeFault)>,
+    silent: Vec<SilentGpu>,
     asked: bool,
     host: &'a HostFacts,
 }
@@ -46,6 +49,7 @@ impl<'a> Around<'a> {
         Self {
             docker: &raw.docker,
             faults: nvidias().filter_map(|(who, said, _)| said.as_ref().err().map(|f| (*who, f))).collect(),
+            silent: nvidias().flat_map(|(_, said, _)| silent_of(said)).collect(),
             asked: nvidias().next().is_some(),
             host: &raw.host,
         }
@@ -55,10 +59,25 @@ impl<'a> Around<'a> {
         self.host.os_id.known().map(String::as_str)
     }
 
+    /// What a source said of this GPU alone, where none has facts of it. One that was not reached gives way to one that knows.
+    fn silence(&self, address: PciAddress) -> Option<&SilentGpu> {
+        let of_it = || self.silent.iter().filter(|gpu| gpu.address == address);
+        of_it().find(|gpu| gpu.why != Absence::NotProbed).or_else(|| of_it().next())
+    }
+
     /// The fault that says most: one of a source that is there, before one that is not installed.
     fn telling_fault(&self) -> Option<(DriverSource, &'a ProbeFault)> {
         let is_there = |fault: &ProbeFault| !matches!(fault, ProbeFault::Absent { .. });
         self.faults.iter().find(|(_, fault)| is_there(fault)).or_else(|| self.faults.first()).copied()
+    }
+}
+
+/// The GPUs for which alone a source did not answer; nvidia-smi may have failed as a whole because of one that it names.
+fn silent_of(said: &Result<DriverReport, ProbeFault>) -> Vec<SilentGpu> {
+    match said {
+        Ok(report) => report.silent.clone(),
+        Err(ProbeFault::Failed { said, .. }) => crate::smi::silent_in(said),
+        Err(_) => Vec::new(),
     }
 }
 
@@ -85,6 +104,7 @@ pub fn judge(raw: RawObservation, seen: Seen, previous: Option<&HostObservation>
         probes: Vec::new(),
         docker: Err(ProbeFault::HandUnavailable { what: "Docker".to_owned(), said: "not asked".to_owned() }),
         host: HostFacts::default(),
+        gone: Vec::new(),
         conditions: Vec::new(),
     };
     observation.conditions = conditions::conditions(&observation, &raw, previous);
@@ -110,14 +130,19 @@ pub fn has_sensors(scan: &PciScan) -> bool {
 pub const SENSING_DRIVERS: [&str; 5] = ["amdgpu", "i915", "nouveau", "radeon", "xe"];
 
 /// Whether `nvidia-smi` is worth asking after NVML: where NVML failed or left a GPU that the NVIDIA driver serves without
-/// facts or without its MIG devices. Where the scan shows no such GPU there is nothing to ask; `None` = the scan itself failed.
+/// facts or without its MIG devices. One that NVML was asked for and that did not answer is no reason: nvidia-smi asks NVML too.
+/// Where the scan shows no such GPU there is nothing to ask; `None` = the scan itself failed.
 #[must_use]
 pub fn needs_smi(scan: Option<&PciScan>, nvml: &Result<DriverReport, ProbeFault>) -> bool {
     let Some(scan) = scan else { return nvml.is_err() };
     // One that sleeps is left alone, and nvidia-smi asks all of them.
     let mut served = scan.gpus.iter().filter(|gpu| serves(gpu) && !gpu.is_asleep());
+    let silent = |report: &DriverReport, gpu: &GpuFunction| report.silent.iter().any(|it| it.address == gpu.address);
     served.any(|gpu| match nvml {
-        Ok(report) => report.gpus.iter().find(|said| said.address == gpu.address).is_none_or(leaves_migs_open),
+        Ok(report) => match report.gpus.iter().find(|said| said.address == gpu.address) {
+            Some(said) => leaves_migs_open(said),
+            None => !silent(report, gpu),
+        },
         Err(_) => true,
     })
 }
@@ -145,7 +170,11 @@ fn outcome((source, said, took_ms): (DriverSource, Result<DriverReport, ProbeFau
 
 fn judge_gpus(scan: &PciScan, raw: &RawObservation, previous: Option<&HostObservation>) -> Vec<Gpu> {
     let around = Around::of(raw);
-    let judged = |pci| judge_gpu(pci, scan, facts_of(pci, raw, &around, previous), &around);
+    let judged = |pci: &GpuFunction| {
+        let mut gpu = judge_gpu(pci, scan, facts_of(pci, raw, &around, previous), &around);
+        gpu.widest_lanes = widest_lanes(&gpu, previous.and_then(|seen| seen.gpu(pci.address)));
+        gpu
+    };
     let mut gpus: Vec<Gpu> = scan.gpus.iter().map(judged).collect();
     gpus.sort_by_key(|gpu| gpu.pci.address);
     gpus.dedup_by_key(|gpu| gpu.pci.address);
@@ -159,6 +188,8 @@ struct Known {
     told: Option<DriverGpu>,
     version: Option<String>,
     absence: Option<Absence>,
+    /// Why NVIDIA's tools have nothing of this GPU while they answer for others.
+    silence: Option<SilentGpu>,
     /// Of the sensors of other drivers.
     sensed: Option<DriverGpu>,
 }
@@ -176,7 +207,8 @@ fn facts_of(pci: &GpuFunction, raw: &RawObservation, around: &Around<'_>, previo
         version = version.or_else(|| before.and_then(|seen| seen.driver_version.clone()));
     }
     let absence = told.is_none().then(|| why_no_facts(pci, around));
-    Known { told, version, absence, sensed }
+    let silence = told.is_none().then(|| around.silence(pci.address)).flatten().filter(|_| serves(pci)).cloned();
+    Known { told, version, absence, silence, sensed }
 }
 
 fn judge_gpu(pci: &GpuFunction, scan: &PciScan, known: Known, around: &Around<'_>) -> Gpu {
@@ -202,7 +234,20 @@ fn judge_gpu(pci: &GpuFunction, scan: &PciScan, known: Known, around: &Around<'_
         cause_chain,
         visible_to_runtime,
         health: GpuHealth::default(),
+        silence: known.silence,
+        widest_lanes: None,
     }
+}
+
+/// Most lanes that the link of this very card was seen with.
+fn widest_lanes(gpu: &Gpu, before: Option<&Gpu>) -> Option<u32> {
+    let uuid = |gpu: &Gpu| gpu.driver.as_ref().and_then(|said| said.uuid.known().cloned());
+    let is_same = |before: &&Gpu| {
+        let exchanged = uuid(before).zip(uuid(gpu)).is_some_and(|(before, now)| before != now);
+        before.pci.id == gpu.pci.id && !exchanged
+    };
+    let before = before.filter(is_same).and_then(|before| before.widest_lanes);
+    lanes_now(&gpu.pci, gpu.driver.as_ref()).max(before)
 }
 
 /// Why no source has facts for this GPU.
@@ -219,6 +264,9 @@ fn why_no_facts(pci: &GpuFunction, around: &Around<'_>) -> Absence {
     }
     if !around.asked {
         return Absence::NotProbed;
+    }
+    if let Some(silent) = around.silence(pci.address) {
+        return silent.why.clone();
     }
     let hangs = |fault: &ProbeFault| matches!(fault, ProbeFault::Timeout { .. } | ProbeFault::Stuck { .. });
     if around.faults.iter().any(|(_, fault)| hangs(fault)) { Absence::ProbeTimeout } else { Absence::ProbeFailed }

@@ -2,8 +2,9 @@
 
 pub(super) mod module;
 
-use crate::docker::DockerFacts;
-use crate::driver::ProbeFault;
+use crate::absence::Absence;
+use crate::docker::{self, DockerFacts, Engine};
+use crate::driver::{ProbeFault, SilentGpu};
 use crate::ids::{DriverName, PciAddress};
 use crate::pci::{GpuFunction, VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
 
@@ -125,6 +126,36 @@ fn new_initramfs(os_id: Option<&str>) -> &'static str {
     }
 }
 
+/// The driver does not answer for one GPU.
+pub(crate) fn silent(gpu: &SilentGpu) -> String {
+    let address = gpu.address;
+    match gpu.why {
+        Absence::GpuLost => gpu_lost(address),
+        Absence::ResetRequired => {
+            format!("stop what uses the GPU, then `nvidia-smi -r -i {address}`; where that is refused, reboot")
+        }
+        Absence::NoPermission => {
+            "see what keeps the GPU's device closed: `ls -l /dev/nvidia*`, and denials in the audit log".to_owned()
+        }
+        Absence::None
+        | Absence::NotSupported
+        | Absence::NotReported
+        | Absence::Deprecated
+        | Absence::UnknownError
+        | Absence::Garbled(_)
+        | Absence::Unreadable(_)
+        | Absence::DriverAbsent
+        | Absence::ProbeTimeout
+        | Absence::ProbeFailed
+        | Absence::GpuAsleep
+        | Absence::NotProbed
+        | Absence::NotRead => format!(
+            "`dmesg | grep -iE 'NVRM|Xid|{address}'` says why; stop what uses the GPU and reset it (`nvidia-smi -r -i {address}`), \
+             or reboot; if it comes back, have the card looked at"
+        ),
+    }
+}
+
 /// A source of driver facts failed.
 pub(super) fn probe(fault: &ProbeFault) -> String {
     if let Some(known) = crate::smi::remedy(&fault.to_string()) {
@@ -172,14 +203,18 @@ pub(super) fn docker(fault: &ProbeFault) -> String {
     .to_owned()
 }
 
-pub(super) fn nvidia_runtime() -> String {
-    "install nvidia-container-toolkit, then `nvidia-ctk runtime configure --runtime=docker && systemctl reload docker`"
-        .to_owned()
+pub(super) fn nvidia_runtime(docker: &DockerFacts) -> String {
+    let configure = if docker.rootless { docker::ROOTLESS_RUNTIME } else { docker::RUNTIME };
+    format!("install nvidia-container-toolkit, then {configure}")
 }
 
 pub(super) fn cdi(docker: &DockerFacts) -> String {
     let folder = docker.cdi_spec_dirs.first().map_or("/etc/cdi", String::as_str);
-    format!("write the specification anew: `nvidia-ctk cdi generate --output={folder}/nvidia.yaml`")
+    let write = format!("write the specification anew: `nvidia-ctk cdi generate --output={folder}/nvidia.yaml`");
+    match docker.engine {
+        Engine::Docker => write,
+        Engine::Podman => format!("{write}; `podman run --device nvidia.com/gpu=all` takes it at once"),
+    }
 }
 
 pub(super) fn no_render_node(address: PciAddress) -> String {

@@ -3,6 +3,7 @@
 use crate::absence::{Absence, Reading};
 use crate::driver::{DriverGpu, MigMode};
 use crate::features::LEAST_COMPUTE_CAPABILITY;
+use crate::health::recovery::RecoveryAction;
 use crate::observation::{CauseLink, ChainLink, GpuUse, PassthroughVerdict};
 use crate::pci::{GpuFunction, PciScan};
 
@@ -21,8 +22,7 @@ fn is_mig_on(driver: &DriverGpu) -> bool {
 /// Stable codes of what is wrong with the GPU itself, as far as the driver says: `gpu_lost`, `reset_required`.
 #[must_use]
 pub fn health_reasons(driver: &DriverGpu) -> Vec<&'static str> {
-    let wants_reset =
-        driver.recovery_action.known().is_some_and(|action| action.to_ascii_lowercase().contains("reset"));
+    let wants_reset = RecoveryAction::of_facts(&driver.health_facts).wants_reset();
     let mut reasons = Vec::new();
     if says(driver, &Absence::GpuLost) {
         reasons.push("gpu_lost");

@@ -1,5 +1,6 @@
 //! Gathers the values of one GPU, and settles those that drivers say in more than one way.
 
+use super::health::HealthDraft;
 use super::leaf;
 use super::place::{Field, MigField, Place, PowerField, ProcessField, throttle_reason, values_below};
 use super::report::put;
@@ -22,6 +23,7 @@ pub(super) struct Draft {
     power: Power,
     ecc: Ecc,
     throttle: Throttle,
+    health: HealthDraft,
     mig: Option<MigDraft>,
     process: Option<ProcessDraft>,
     problems: Vec<String>,
@@ -83,6 +85,7 @@ impl Draft {
             power: Power::default(),
             ecc: Ecc::default(),
             throttle: Throttle::default(),
+            health: HealthDraft::default(),
             mig: None,
             process: None,
             problems: Vec::new(),
@@ -124,8 +127,8 @@ impl Draft {
         } else if place == Place::Throttle {
             self.throttle.why_not = Some(why);
         } else {
-            for field in values_below(place) {
-                self.value(field, "", text);
+            for (name, field) in values_below(place) {
+                self.value(field, name, text);
             }
         }
     }
@@ -170,8 +173,7 @@ impl Draft {
             Field::EccDram => put(&mut self.ecc.dram, leaf::counter(text)),
             Field::EccDoubleBitTotal => put(&mut self.ecc.double_bit_total, leaf::counter(text)),
             Field::ThrottleReason => self.throttle.add(name, leaf::active(text)),
-            Field::RecoveryAction => put(&mut gpu.recovery_action, leaf::words(text)),
-            Field::FabricState => put(&mut gpu.fabric_state, leaf::words(text)),
+            Field::Health(field) => self.health.value(field, name, text),
             Field::Generation => put(&mut gpu.pcie_generation, leaf::number(text)),
             Field::MaxGeneration => put(&mut gpu.pcie_max_generation, leaf::number(text)),
             Field::Width => put(&mut gpu.pcie_width, leaf::lanes(text)),
@@ -262,6 +264,7 @@ impl Draft {
                 power_limit_w,
                 ecc_uncorrected: self.ecc.settle(),
                 throttle: self.throttle.settle(),
+                health_facts: self.health.settle(),
                 ..self.gpu
             }
         });
@@ -292,7 +295,7 @@ impl Draft {
 }
 
 /// The first value that is known, in the order of trust; else the reason of the first that was said at all.
-fn first_known<T: Copy, const N: usize>(readings: [Reading<T>; N]) -> Reading<T> {
+pub(super) fn first_known<T: Copy, const N: usize>(readings: [Reading<T>; N]) -> Reading<T> {
     let known = readings.iter().find_map(Reading::get);
     let said = |reading: &&Reading<T>| reading.absence() != Some(&Absence::NotReported);
     match known {

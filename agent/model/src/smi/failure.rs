@@ -11,7 +11,7 @@ use crate::driver::{DriverReport, ProbeFault};
 const SAID_MAX: usize = 200;
 
 /// Known answers: words of nvidia-smi and of NVML that they contain (lower case), and what to do.
-const ANSWERS: [(&[&str], &str); 12] = [
+const ANSWERS: [(&[&str], &str); 13] = [
     (
         &["couldn't communicate with the nvidia driver", "driver is not loaded", "driver not loaded"],
         "no NVIDIA kernel module is loaded: `modprobe nvidia`; where that fails, `dmesg | grep -i nvrm` says why (module not \
@@ -25,6 +25,11 @@ const ANSWERS: [(&[&str], &str); 12] = [
     (
         &["insufficient permissions", "does not have permission"],
         "the devices may not be opened: ask as root and look at `ls -l /dev/nvidia*`",
+    ),
+    (
+        &["device handle for"],
+        "this GPU does not answer, and nvidia-smi gives up the others with it: `dmesg | grep -iE 'NVRM|Xid'` says why; \
+         `nvidia-smi -q -i <PCI address>` asks each of the others; a lost GPU comes back with a reboot or a power cycle",
     ),
     (
         &["gpu is lost", "fell off the bus"],
@@ -49,10 +54,7 @@ const ANSWERS: [(&[&str], &str); 12] = [
     ),
     (&["inforom is corrupted"], "the board's infoROM is damaged: have the card checked"),
     (&["not supported"], "this nvidia-smi does not know the request: install the one of the loaded driver"),
-    (
-        &["unknown error", "internal driver error"],
-        "`dmesg | grep -iE 'NVRM|Xid'` says more; a container that lost its devices must be restarted",
-    ),
+    (&["unknown error", "internal driver error"], "`dmesg | grep -iE 'NVRM|Xid'` says more"),
     (&["failed to initialize nvml"], "`dmesg | grep -iE 'NVRM|Xid'` says more"),
 ];
 

@@ -161,6 +161,15 @@ pub(super) fn active(text: &str) -> Reading<bool> {
     })
 }
 
+/// `Yes` or `No`.
+pub(super) fn yes(text: &str) -> Reading<bool> {
+    value(text, |text| match text {
+        "Yes" => Some(true),
+        "No" => Some(false),
+        _ => None,
+    })
+}
+
 /// `Enabled` or `Disabled`, as a MIG mode.
 pub(super) fn mig_mode(text: &str) -> Reading<MigMode> {
     enabled(text).map(|on| if on { MigMode::Enabled } else { MigMode::Disabled })

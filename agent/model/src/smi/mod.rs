@@ -2,15 +2,19 @@
 
 mod draft;
 mod failure;
+mod health;
 mod leaf;
+mod mend;
 mod place;
 mod report;
+mod silent;
 mod text;
 mod walk;
 
 pub(crate) use failure::remedy;
 pub use failure::{answer, explain_failure};
 pub use leaf::absence_of;
+pub use silent::silent_in;
 
 use crate::driver::{DriverReport, ProbeFault};
 
@@ -42,10 +46,12 @@ pub fn parse(bytes: &[u8]) -> Result<DriverReport, ProbeFault> {
         report.problem("the document is not UTF-8: the values that are not were dropped".to_owned());
     }
     if let Some(said) = document.before {
+        report.silent.extend(silent_in(said));
         report.problem(format!("text before the XML was passed over: {}", text::excerpt(said)));
     }
     let rest = walk::walk(&document, &mut report)?;
     if !rest.trim().is_empty() {
+        report.silent.extend(silent_in(rest));
         report.problem(format!("text after the XML was passed over: {}", text::excerpt(rest.trim())));
     }
     Ok(report.finish())

@@ -37,12 +37,26 @@ pub(super) enum Place {
     Utilization,
     /// `gpu/fabric` (520 and newer).
     Fabric,
+    /// `gpu/fabric/health` (550 and newer).
+    FabricHealth,
+    /// `gpu/remapped_rows` (450 and newer).
+    RemappedRows,
+    /// `gpu/retired_pages`.
+    RetiredPages,
+    /// `gpu/retired_pages/multiple_single_bit_retirement`.
+    PagesSingleBit,
+    /// `gpu/retired_pages/double_bit_retirement`.
+    PagesDoubleBit,
+    /// `gpu/gpu_reset_status` (535 to 575).
+    ResetStatus,
     /// `gpu/ecc_mode`.
     EccMode,
     /// `gpu/ecc_errors`.
     EccErrors,
     /// `gpu/ecc_errors/volatile`.
     Volatile,
+    /// `gpu/ecc_errors/aggregate`, of which one flag is read.
+    Aggregate,
     /// `gpu/ecc_errors/volatile/double_bit`, before 440.
     DoubleBit,
     /// `gpu/temperature`.
@@ -103,14 +117,37 @@ pub(super) enum Field {
     EccDram,
     EccDoubleBitTotal,
     ThrottleReason,
-    RecoveryAction,
-    FabricState,
+    Health(HealthField),
     Generation,
     MaxGeneration,
     Width,
     MaxWidth,
     Mig(MigField),
     Process(ProcessField),
+}
+
+/// A value that speaks of the health of the GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HealthField {
+    RowsCorrectable,
+    RowsUncorrectable,
+    RowPending,
+    RowFailed,
+    PagesSingleBit,
+    PagesDoubleBit,
+    PendingBlacklist,
+    PendingRetirement,
+    ResetRequired,
+    DrainAndReset,
+    RecoveryAction,
+    ChannelRepair,
+    TpcRepair,
+    SramThreshold,
+    Unrepairable,
+    FabricState,
+    FabricStatus,
+    FabricHealth,
+    FabricFault,
 }
 
 /// A value of a power block. The block's name and its fields moved four times: `power_draw` alone up to 549 and again in 555,
@@ -163,7 +200,13 @@ pub(super) fn child(parent: Place, name: &str) -> Option<Place> {
         Place::MigDevice => of_mig_device(name),
         Place::MigAttributes => (name == "shared").then_some(Place::MigShared),
         Place::Processes => (name == "process_info").then_some(Place::Process),
-        Place::EccErrors => (name == "volatile").then_some(Place::Volatile),
+        Place::EccErrors => of_ecc_errors(name),
+        Place::RetiredPages => match name {
+            "multiple_single_bit_retirement" => Some(Place::PagesSingleBit),
+            "double_bit_retirement" => Some(Place::PagesDoubleBit),
+            _ => of_block(parent, name).map(Place::Value),
+        },
+        Place::Fabric if name == "health" => Some(Place::FabricHealth),
         Place::Volatile if name == "double_bit" => Some(Place::DoubleBit),
         Place::Link => match name {
             "pcie_gen" => Some(Place::Generations),
@@ -179,8 +222,14 @@ pub(super) fn child(parent: Place, name: &str) -> Option<Place> {
         | Place::Memory
         | Place::Utilization
         | Place::Fabric
+        | Place::FabricHealth
+        | Place::RemappedRows
+        | Place::PagesSingleBit
+        | Place::PagesDoubleBit
+        | Place::ResetStatus
         | Place::EccMode
         | Place::Volatile
+        | Place::Aggregate
         | Place::DoubleBit
         | Place::Temperature
         | Place::Power
@@ -210,6 +259,9 @@ fn gpu_container(name: &str) -> Option<Place> {
         "fb_memory_usage" => Place::Memory,
         "utilization" => Place::Utilization,
         "fabric" => Place::Fabric,
+        "remapped_rows" => Place::RemappedRows,
+        "retired_pages" => Place::RetiredPages,
+        "gpu_reset_status" => Place::ResetStatus,
         "ecc_mode" => Place::EccMode,
         "ecc_errors" => Place::EccErrors,
         "temperature" => Place::Temperature,
@@ -233,9 +285,17 @@ fn of_gpu(name: &str) -> Option<Field> {
         "persistence_mode" => Field::Persistence,
         "fan_speed" => Field::Fan,
         "performance_state" => Field::PerformanceState,
-        "gpu_recovery_action" => Field::RecoveryAction,
+        "gpu_recovery_action" => Field::Health(HealthField::RecoveryAction),
         _ => return None,
     })
+}
+
+fn of_ecc_errors(name: &str) -> Option<Place> {
+    match name {
+        "volatile" => Some(Place::Volatile),
+        "aggregate" => Some(Place::Aggregate),
+        _ => of_block(Place::EccErrors, name).map(Place::Value),
+    }
 }
 
 fn of_pci(name: &str) -> Option<Place> {
@@ -271,7 +331,17 @@ fn block(container: Place) -> &'static [(&'static str, Field)] {
         Place::MigMemory => &MIG_MEMORY,
         Place::MigShared => &MIG_SHARED,
         Place::Utilization => &UTILIZATION,
-        Place::Fabric => &[("state", F::FabricState)],
+        Place::Fabric => {
+            &[("state", F::Health(HealthField::FabricState)), ("status", F::Health(HealthField::FabricStatus))]
+        }
+        Place::FabricHealth => &FABRIC_HEALTH,
+        Place::RemappedRows => &REMAPPED_ROWS,
+        Place::RetiredPages => &RETIRED_PAGES,
+        Place::PagesSingleBit => &[("retired_count", F::Health(HealthField::PagesSingleBit))],
+        Place::PagesDoubleBit => &[("retired_count", F::Health(HealthField::PagesDoubleBit))],
+        Place::ResetStatus => &RESET_STATUS,
+        Place::EccErrors => &REPAIRS,
+        Place::Aggregate => &[("sram_threshold_exceeded", F::Health(HealthField::SramThreshold))],
         Place::EccMode => &[("current_ecc", F::EccCurrent)],
         Place::Volatile => &VOLATILE,
         Place::DoubleBit => &[("total", F::EccDoubleBitTotal)],
@@ -288,7 +358,6 @@ fn block(container: Place) -> &'static [(&'static str, Field)] {
         | Place::MigDevices
         | Place::MigDevice
         | Place::MigAttributes
-        | Place::EccErrors
         | Place::Processes
         | Place::Value(_) => &[],
     }
@@ -326,6 +395,33 @@ const VOLATILE: [(&str, Field); 4] = [
     ("sram_uncorrectable_secded", Field::EccSramSecded),
     ("dram_uncorrectable", Field::EccDram),
 ];
+const REMAPPED_ROWS: [(&str, Field); 4] = [
+    ("remapped_row_corr", Field::Health(HealthField::RowsCorrectable)),
+    ("remapped_row_unc", Field::Health(HealthField::RowsUncorrectable)),
+    ("remapped_row_pending", Field::Health(HealthField::RowPending)),
+    ("remapped_row_failure", Field::Health(HealthField::RowFailed)),
+];
+const RETIRED_PAGES: [(&str, Field); 2] = [
+    ("pending_blacklist", Field::Health(HealthField::PendingBlacklist)),
+    ("pending_retirement", Field::Health(HealthField::PendingRetirement)),
+];
+const RESET_STATUS: [(&str, Field); 2] = [
+    ("reset_required", Field::Health(HealthField::ResetRequired)),
+    ("drain_and_reset_recommended", Field::Health(HealthField::DrainAndReset)),
+];
+const REPAIRS: [(&str, Field); 3] = [
+    ("channel_repair_pending", Field::Health(HealthField::ChannelRepair)),
+    ("tpc_repair_pending", Field::Health(HealthField::TpcRepair)),
+    ("unrepairable_memory", Field::Health(HealthField::Unrepairable)),
+];
+const FABRIC_HEALTH: [(&str, Field); 6] = [
+    ("summary", Field::Health(HealthField::FabricHealth)),
+    ("bandwidth", Field::Health(HealthField::FabricFault)),
+    ("route_recovery_in_progress", Field::Health(HealthField::FabricFault)),
+    ("route_unhealthy", Field::Health(HealthField::FabricFault)),
+    ("access_timeout_recovery", Field::Health(HealthField::FabricFault)),
+    ("incorrect_configuration", Field::Health(HealthField::FabricFault)),
+];
 const POWER: [(&str, Field); 6] = [
     ("instant_power_draw", Field::Power(PowerField::Instant)),
     ("power_draw", Field::Power(PowerField::Draw)),
@@ -355,21 +451,27 @@ pub(super) fn throttle_reason(name: &str) -> Option<&str> {
     (is_word && (1..=64).contains(&reason.len())).then_some(reason)
 }
 
-/// All values below a container, for one whose children became one text (`<utilization>N/A</utilization>`).
-pub(super) fn values_below(container: Place) -> Vec<Field> {
-    let (own, blocks): (&[Field], &[Place]) = if container == Place::Pci {
-        (&[Field::PciId, Field::Subsystem], &[Place::Generations, Place::Widths])
+/// All values below a container with the names of their elements, for one whose children became one text
+/// (`<utilization>N/A</utilization>`).
+pub(super) fn values_below(container: Place) -> Vec<(&'static str, Field)> {
+    let (own, blocks): (&[(&str, Field)], &[Place]) = if container == Place::Pci {
+        (&[("", Field::PciId), ("", Field::Subsystem)], &[Place::Generations, Place::Widths])
     } else if container == Place::Link {
         (&[], &[Place::Generations, Place::Widths])
-    } else if matches!(container, Place::EccErrors | Place::Volatile) {
+    } else if container == Place::EccErrors {
+        (&[], &[Place::EccErrors, Place::Volatile, Place::DoubleBit, Place::Aggregate])
+    } else if container == Place::Volatile {
         (&[], &[Place::Volatile, Place::DoubleBit])
+    } else if container == Place::Fabric {
+        (&[], &[Place::Fabric, Place::FabricHealth])
+    } else if container == Place::RetiredPages {
+        (&[], &[Place::RetiredPages, Place::PagesSingleBit, Place::PagesDoubleBit])
     } else if container == Place::MigAttributes {
         (&[], &[Place::MigShared])
     } else {
         (&[], std::slice::from_ref(&container))
     };
-    let fields = blocks.iter().flat_map(|place| block(*place)).map(|(_, field)| *field);
-    own.iter().copied().chain(fields).collect()
+    own.iter().chain(blocks.iter().flat_map(|place| block(*place))).copied().collect()
 }
 
 #[cfg(test)]
@@ -386,7 +488,7 @@ mod tests {
         {
             assert_eq!(child(Place::Gpu, stranger), None, "{stranger}");
         }
-        assert_eq!(child(Place::EccErrors, "aggregate"), None);
+        assert_eq!(child(Place::Aggregate, "dram_uncorrectable"), None, "only one flag of the aggregate counts");
         assert_eq!(child(Place::Value(Field::Name), "total"), None);
     }
 

@@ -4,7 +4,7 @@ use super::draft::Draft;
 use super::leaf;
 use super::place::{Field, Place};
 use crate::absence::Reading;
-use crate::driver::{DriverGpu, DriverReport, DriverSource};
+use crate::driver::{DriverGpu, DriverReport, DriverSource, SilentGpu};
 use std::collections::HashMap;
 
 /// More GPUs than any host has: a document with more of them is garbage, and the rest is passed over.
@@ -21,6 +21,8 @@ pub(super) struct Report {
     gpus: Vec<DriverGpu>,
     gpu_elements: usize,
     current: Option<Draft>,
+    /// GPUs that the text around the document names as those that do not answer.
+    pub(super) silent: Vec<SilentGpu>,
     problems: Vec<String>,
     problems_left_out: usize,
 }
@@ -125,6 +127,7 @@ impl Report {
             driver_version: self.driver_version,
             cuda_version: self.cuda_version,
             gpus: self.gpus,
+            silent: self.silent,
             problems: self.problems,
         }
     }

@@ -1,5 +1,6 @@
 //! Finds the XML in what nvidia-smi printed: byte order mark, foreign text around it, bytes that are no UTF-8.
 
+use super::mend::mended;
 use super::{failure, garbled};
 use crate::driver::ProbeFault;
 use std::borrow::Cow;
@@ -42,6 +43,7 @@ pub(super) fn document(bytes: &[u8]) -> Result<Document<'_>, ProbeFault> {
     }
     let all = String::from_utf8_lossy(bytes);
     let is_lossy = matches!(all, Cow::Owned(_));
+    let all = mended(all);
     let start = all.find(|c: char| !c.is_whitespace()).unwrap_or(all.len());
     let xml = all.get(start..).unwrap_or_default();
     if xml.starts_with('<') {

@@ -4,6 +4,7 @@ use super::world::{at, nvidia, raw, report, said, seen};
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverSource};
 use model::health::HealthState::{self, Degraded, Failed, Unknown};
+use model::health::facts::HealthFacts;
 use model::health::kernel_log::KernelLog;
 use model::health::over::Evidence;
 use model::health::show::{Asked, apply};
@@ -75,8 +76,11 @@ fn what_was_measured_is_not_kept_and_what_waits_for_a_reset_is() {
     let none = log(&[]);
     let says = DriverGpu {
         throttle: Reading::Known(vec!["hw_thermal_slowdown".to_owned()]),
-        row_remap_pending: Reading::Known(true),
-        row_remap_failed: Reading::Known(true),
+        health_facts: HealthFacts {
+            row_remap_pending: Reading::Known(true),
+            row_remap_failed: Reading::Known(true),
+            ..HealthFacts::default()
+        },
         ..said(A)
     };
     let before = look(bound("nvidia", Some(says)), &none, 100, None);

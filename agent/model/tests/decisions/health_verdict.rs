@@ -56,16 +56,28 @@ fn each_word_of_the_driver_weighs_what_it_should() {
     assert_eq!(known(|_| {}), (Ok, Vec::new()));
     assert_eq!(known(|d| d.ecc_uncorrected = Reading::Known(0)), (Ok, Vec::new()));
     assert_eq!(known(|d| d.ecc_uncorrected = Reading::Known(2)), (Degraded, one("ecc_uncorrected")));
-    assert_eq!(known(|d| d.row_remap_pending = Reading::Known(true)), (Degraded, one("row_remap_pending")));
-    assert_eq!(known(|d| d.row_remap_failed = Reading::Known(true)), (Failed, one("row_remap_failed")));
-    assert_eq!(known(|d| d.row_remap_failed = Reading::Known(false)), (Ok, Vec::new()));
-    assert_eq!(known(|d| d.retirement_pending = Reading::Known(true)), (Degraded, one("retirement_pending")));
-    assert_eq!(known(|d| d.temperature_c = Reading::Absent(Absence::GpuLost)), (Failed, one("gpu_lost")));
-    assert_eq!(known(|d| d.recovery_action = Reading::Known("None".to_owned())), (Ok, Vec::new()));
-    assert_eq!(known(|d| d.recovery_action = Reading::Known("Reset".to_owned())), (Failed, one("reset_required")));
-    assert_eq!(known(|d| d.recovery_action = Reading::Known("Reboot".to_owned())), (Failed, one("reboot_required")));
     assert_eq!(
-        known(|d| d.recovery_action = Reading::Known("Drain P2P".to_owned())),
+        known(|d| d.health_facts.row_remap_pending = Reading::Known(true)),
+        (Degraded, one("row_remap_pending"))
+    );
+    assert_eq!(known(|d| d.health_facts.row_remap_failed = Reading::Known(true)), (Failed, one("row_remap_failed")));
+    assert_eq!(known(|d| d.health_facts.row_remap_failed = Reading::Known(false)), (Ok, Vec::new()));
+    assert_eq!(
+        known(|d| d.health_facts.retirement_pending = Reading::Known(true)),
+        (Degraded, one("retirement_pending"))
+    );
+    assert_eq!(known(|d| d.temperature_c = Reading::Absent(Absence::GpuLost)), (Failed, one("gpu_lost")));
+    assert_eq!(known(|d| d.health_facts.recovery_action = Reading::Known("None".to_owned())), (Ok, Vec::new()));
+    assert_eq!(
+        known(|d| d.health_facts.recovery_action = Reading::Known("Reset".to_owned())),
+        (Failed, one("reset_required"))
+    );
+    assert_eq!(
+        known(|d| d.health_facts.recovery_action = Reading::Known("Reboot".to_owned())),
+        (Failed, one("reboot_required"))
+    );
+    assert_eq!(
+        known(|d| d.health_facts.recovery_action = Reading::Known("Drain P2P".to_owned())),
         (Degraded, one("drain_required"))
     );
 }
@@ -79,25 +91,6 @@ fn heat_is_a_reason_and_a_power_cap_or_idling_is_none() {
     assert_eq!(throttled(&["gpu_idle", "sw_power_cap", "applications_clocks_setting"]).0, HealthState::Ok);
     assert_eq!(throttled(&["hw_slowdown", "hw_thermal_slowdown", "sw_thermal_slowdown"]).1, ["thermal_slowdown"]);
     assert_eq!(throttled(&["hw_power_brake_slowdown"]), (HealthState::Degraded, one("power_brake")));
-}
-
-#[test]
-fn a_narrow_link_is_a_fault_and_a_slow_one_only_under_load() {
-    let linked = |width: u32, generation: u32, state: &str, load: f64| {
-        by_driver(DriverGpu {
-            pcie_width: Reading::Known(width),
-            pcie_max_width: Reading::Known(16),
-            pcie_generation: Reading::Known(generation),
-            pcie_max_generation: Reading::Known(5),
-            performance_state: Reading::Known(state.to_owned()),
-            utilization_pct: Reading::Known(load),
-            ..said(A)
-        })
-    };
-    assert_eq!(linked(16, 1, "P8", 0.0).0, HealthState::Ok, "an idle GPU lowers its speed");
-    assert_eq!(linked(16, 1, "P0", 0.0).0, HealthState::Ok, "in P0 and idle as well");
-    assert_eq!(linked(16, 3, "P0", 90.0), (HealthState::Degraded, one("pcie_speed")));
-    assert_eq!(linked(4, 1, "P8", 0.0), (HealthState::Degraded, one("pcie_width")));
 }
 
 #[test]
@@ -123,7 +116,11 @@ fn an_xid_of_the_kernel_log_fails_its_gpu_and_withdraws_it() {
 #[test]
 fn the_gravest_comes_first_each_code_once_and_keeps_its_since() {
     let log = log("NVRM: Xid (PCI:0000:41:00): 94, Contained");
-    let driver = || DriverGpu { row_remap_failed: Reading::Known(true), ecc_uncorrected: Reading::Known(1), ..said(A) };
+    let driver = || {
+        let mut driver = DriverGpu { ecc_uncorrected: Reading::Known(1), ..said(A) };
+        driver.health_facts.row_remap_failed = Reading::Known(true);
+        driver
+    };
     let first = seen_with(round(driver()), &log, 1, None);
     assert_eq!(first.gpus[0].health.codes(), ["row_remap_failed", "ecc_uncorrected", "xid_94"]);
     let second = seen_with(round(driver()), &log, 2, Some(&first));

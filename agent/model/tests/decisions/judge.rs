@@ -172,10 +172,10 @@ fn a_gpu_too_old_for_cuda_or_in_want_of_a_reset_is_not_scheduled() {
     );
     assert_eq!(with(&|gpu| gpu.compute_capability = Reading::Known((3, 0))), None);
     assert_eq!(
-        with(&|gpu| gpu.recovery_action = Reading::Known("Reset".to_owned())).as_deref(),
+        with(&|gpu| gpu.health_facts.recovery_action = Reading::Known("Reset".to_owned())).as_deref(),
         Some("reset_required")
     );
-    assert_eq!(with(&|gpu| gpu.recovery_action = Reading::Known("None".to_owned())), None);
+    assert_eq!(with(&|gpu| gpu.health_facts.recovery_action = Reading::Known("None".to_owned())), None);
     assert_eq!(
         with(&|gpu| gpu.temperature_c = Reading::Absent(Absence::ResetRequired)).as_deref(),
         Some("reset_required")

@@ -18,7 +18,13 @@ fn asleep(mut gpu: GpuFunction) -> GpuFunction {
 
 fn known(address: &str) -> DriverGpu {
     let memory = MemoryMib { total: Reading::Known(24_576), used: Reading::Known(300), ..MemoryMib::default() };
-    DriverGpu { memory, name: Reading::Known("NVIDIA RTX A5000".to_owned()), ..said(address) }
+    DriverGpu {
+        memory,
+        name: Reading::Known("NVIDIA RTX A5000".to_owned()),
+        sm_clock_mhz: Reading::Known(1410),
+        memory_clock_mhz: Reading::Known(8001),
+        ..said(address)
+    }
 }
 
 fn awake_before() -> HostObservation {
@@ -41,6 +47,9 @@ fn it_keeps_what_was_known_and_says_why_nothing_is_measured() {
     assert_eq!((gpu.name(), driver.memory.total.get()), (Some("NVIDIA RTX A5000"), Some(24_576)));
     for reading in [&driver.temperature_c, &driver.utilization_pct, &driver.power_w, &driver.encoder_pct] {
         assert_eq!(reading.absence(), Some(&Absence::GpuAsleep));
+    }
+    for clock in [&driver.sm_clock_mhz, &driver.memory_clock_mhz] {
+        assert_eq!(clock.absence(), Some(&Absence::GpuAsleep), "a clock that was measured before is none of now");
     }
     assert_eq!(driver.memory.used.absence(), Some(&Absence::GpuAsleep));
     assert_eq!(driver.processes.absence(), Some(&Absence::GpuAsleep));

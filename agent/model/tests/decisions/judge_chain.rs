@@ -3,7 +3,7 @@
 
 use crate::world::{docker, failed, function, nvidia, only, raw, report, said, timeout};
 use model::absence::{Absence, Reading};
-use model::docker::DockerFacts;
+use model::docker::{CdiAll, DockerFacts, Engine};
 use model::driver::{DriverSource, ProbeFault};
 use model::observation::{ChainLink, Gpu, RawObservation};
 
@@ -198,7 +198,7 @@ fn the_runtime_or_a_cdi_device_is_enough() {
         ..DockerFacts::default()
     };
     let uuid = said(A).uuid.known().unwrap().to_string();
-    for name in ["all", "3", uuid.as_str()] {
+    for name in ["all", "3", "gpu3", uuid.as_str()] {
         let gpu = with_docker(cdi(&["9", name], &["runc"]));
         assert_eq!(states(&gpu), [YES, YES, YES, None, YES, YES], "{name}");
         assert!(gpu.visible_to_runtime && gpu.schedulable, "{name}");
@@ -217,6 +217,78 @@ fn the_runtime_or_a_cdi_device_is_enough() {
     assert_eq!(states(&neither), [YES, YES, YES, NO, None, YES]);
     assert!(broken(&neither).2.contains("nvidia-ctk runtime configure --runtime=docker"));
     unusable(&neither);
+}
+
+/// The GPU is number 3 of the driver, and its node is `/dev/nvidia5`.
+fn with_all(all: CdiAll) -> Gpu {
+    let mut round = raw(vec![nvidia(A, "nvidia", 1)], &[A]);
+    let mut gpu = said(A);
+    (gpu.index, gpu.minor) = (Reading::Known(3), Reading::Known(5));
+    round.reports = vec![(DriverSource::Nvml, Ok(report(DriverSource::Nvml, vec![gpu])), 1)];
+    let cdi_devices = vec!["nvidia.com/gpu=all".to_owned()];
+    round.docker = Ok(DockerFacts { cdi_devices, cdi_all: Some(all), ..DockerFacts::default() });
+    only(round)
+}
+
+#[test]
+fn the_cdi_device_all_stands_for_what_its_specification_lists() {
+    let all = |names: &[&str], minors: &[u32]| CdiAll {
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        minors: minors.to_vec(),
+    };
+    let uuid = said(A).uuid.known().unwrap().to_string();
+    for listed in [all(&["0"], &[0, 5]), all(&["0", "3"], &[]), all(&["gpu3"], &[]), all(&[&uuid], &[]), all(&[], &[])]
+    {
+        let gpu = with_all(listed.clone());
+        assert!(gpu.visible_to_runtime && gpu.schedulable, "{listed:?}");
+    }
+    // Written before this GPU was put in, or taken back from a virtual machine.
+    for listed in [all(&["0", "1"], &[0, 1]), all(&["0", "3"], &[0, 1]), all(&["0", "1"], &[]), all(&["GPU-1"], &[])] {
+        let gpu = with_all(listed.clone());
+        let (link, reason, remedy) = broken(&gpu);
+        assert_eq!(link, ChainLink::Cdi, "{listed:?}");
+        assert!(reason.contains("not this one") && remedy.contains("nvidia-ctk cdi generate"), "{reason}: {remedy}");
+        unusable(&gpu);
+    }
+}
+
+#[test]
+fn a_specification_that_cannot_be_used_is_named_in_the_chain() {
+    let problem = "/etc/cdi/nvidia.yaml: it is larger than 1048576 bytes".to_owned();
+    let gpu = with_docker(DockerFacts { cdi_problems: vec![problem.clone()], ..DockerFacts::default() });
+    assert!(broken(&gpu).1.contains(&problem), "{}", broken(&gpu).1);
+}
+
+#[test]
+fn podman_gives_gpus_by_cdi_and_gets_no_cure_of_dockers() {
+    let podman = |names: &[&str], runtimes: &[&str]| DockerFacts {
+        engine: Engine::Podman,
+        cdi_devices: names.iter().map(|name| format!("nvidia.com/gpu={name}")).collect(),
+        runtimes: runtimes.iter().map(|name| (*name).to_owned()).collect(),
+        ..DockerFacts::default()
+    };
+    let whole = with_docker(podman(&["3"], &["crun"]));
+    assert_eq!(states(&whole), [YES, YES, YES, None, YES, YES]);
+    assert!(whole.visible_to_runtime && whole.schedulable);
+    for runtimes in [&["crun"][..], &["crun", "nvidia"]] {
+        let gpu = with_docker(podman(&[], runtimes));
+        assert_eq!(states(&gpu), [YES, YES, YES, None, NO, YES], "{runtimes:?}");
+        let (_, reason, remedy) = broken(&gpu);
+        assert!(reason.contains("Podman") && remedy.contains("nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"));
+        assert!(!remedy.contains("docker"), "{remedy}");
+        assert_eq!(gpu.unschedulable_reason.as_deref(), Some("cdi_missing"));
+        unusable(&gpu);
+    }
+}
+
+#[test]
+fn docker_without_root_is_told_of_the_runtime_as_its_user() {
+    let gpu = with_docker(DockerFacts { rootless: true, ..DockerFacts::default() });
+    let (_, _, remedy) = broken(&gpu);
+    for part in ["$HOME/.config/docker/daemon.json", "systemctl --user", "no-cgroups=true"] {
+        assert!(remedy.contains(part), "{part}: {remedy}");
+    }
+    assert!(!remedy.contains("systemctl reload docker"), "{remedy}");
 }
 
 #[test]

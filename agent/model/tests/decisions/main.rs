@@ -11,7 +11,9 @@
 mod claims;
 mod features;
 mod health_answers;
+mod health_facts;
 mod health_file;
+mod health_link;
 mod health_log;
 mod health_over;
 mod health_reports;
@@ -22,5 +24,6 @@ mod judge_bound;
 mod judge_chain;
 mod judge_laws;
 mod passthrough;
+mod silent;
 mod unfit;
 mod world;

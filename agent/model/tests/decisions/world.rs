@@ -81,6 +81,7 @@ pub(crate) fn report(source: DriverSource, gpus: Vec<DriverGpu>) -> DriverReport
         driver_version: Reading::Known("580.105.08".to_owned()),
         cuda_version: Reading::Known("13.0".to_owned()),
         gpus,
+        silent: Vec::new(),
         problems: Vec::new(),
     }
 }

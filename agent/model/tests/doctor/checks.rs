@@ -3,6 +3,7 @@
 use crate::cases::cases;
 use crate::world::healthy;
 use model::absence::{Absence, Reading};
+use model::docker::Engine;
 use model::doctor::facts::{DoctorFacts, KernelFacts, NvidiaFacts, Reach, ServiceFacts, TlsFault};
 use model::doctor::{CATALOGUE, Severity, diagnose};
 use std::collections::BTreeSet;
@@ -131,5 +132,66 @@ fn facts_survive_being_written_and_read() {
         (case.trip)(&mut facts);
         let text = serde_json::to_string(&facts).unwrap();
         assert_eq!(serde_json::from_str::<DoctorFacts>(&text).unwrap(), facts, "{}", case.code);
+    }
+}
+
+/// What the doctor finds, with its cure, where containers have no way to a GPU.
+fn without_a_way(change: impl FnOnce(&mut DoctorFacts)) -> Vec<(String, String)> {
+    let mut facts = healthy();
+    let docker = facts.host.docker.as_mut().unwrap();
+    docker.runtimes.retain(|name| name != "nvidia");
+    docker.cdi_devices.clear();
+    facts.nvidia.cdi = Reading::Known(Vec::new());
+    change(&mut facts);
+    diagnose(&facts).findings.into_iter().map(|finding| (finding.code, finding.cure)).collect()
+}
+
+#[test]
+fn podman_and_a_docker_without_root_get_cures_of_their_own() {
+    let no_toolkit = |facts: &mut DoctorFacts| facts.nvidia.toolkit = Reading::Absent(Absence::None);
+    let with = |facts: &mut DoctorFacts, engine, rootless| {
+        let docker = facts.host.docker.as_mut().unwrap();
+        (docker.engine, docker.rootless) = (engine, rootless);
+    };
+    for toolkit in [true, false] {
+        for rootless in [true, false] {
+            let found = without_a_way(|facts| {
+                with(facts, Engine::Podman, rootless);
+                if !toolkit {
+                    no_toolkit(facts);
+                }
+            });
+            assert!(found.iter().all(|(_, cure)| !cure.contains("docker")), "{found:?}");
+            assert!(found.iter().any(|(code, cure)| {
+                ["toolkit_missing", "nvidia_runtime_missing"].contains(&code.as_str()) && cure.contains("cdi generate")
+            }));
+        }
+    }
+    let found = without_a_way(|facts| with(facts, Engine::Docker, true));
+    let (code, cure) = &found[0];
+    assert_eq!(code, "nvidia_runtime_missing");
+    assert!(cure.contains("--config=$HOME/.config/docker/daemon.json") && !cure.contains("reload docker"), "{cure}");
+    let (_, cure) = &without_a_way(|_| ())[0];
+    assert!(cure.contains("systemctl reload docker"), "{cure}");
+}
+
+#[test]
+fn no_cgroups_is_right_for_an_engine_without_root_and_wrong_for_any_other() {
+    let found = |rootless: bool, no_cgroups: bool, cdi: bool| {
+        let mut facts = healthy();
+        facts.nvidia.no_cgroups = Reading::Known(no_cgroups);
+        let docker = facts.host.docker.as_mut().unwrap();
+        docker.rootless = rootless;
+        if !cdi {
+            docker.cdi_devices.clear();
+        }
+        let findings = diagnose(&facts).findings.into_iter().filter(|finding| finding.code == "toolkit_no_cgroups");
+        findings.map(|finding| finding.cure).collect::<Vec<_>>()
+    };
+    assert!(found(false, true, true)[0].contains("no-cgroups = false"));
+    assert!(found(true, false, false)[0].contains("no-cgroups=true"));
+    // A container that gets its GPU by CDI is not touched by the setting.
+    for right in [(true, true, false), (true, true, true), (true, false, true), (false, false, true)] {
+        assert_eq!(found(right.0, right.1, right.2), Vec::<String>::new(), "{right:?}");
     }
 }

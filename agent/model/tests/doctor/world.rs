@@ -55,6 +55,11 @@ pub(crate) fn gpu(address: &str, group: u32) -> GpuFunction {
             max_generation: Reading::Known(4),
             width: Reading::Known(16),
             max_width: Reading::Known(16),
+            port: Some(model::pci::PciePort {
+                address: "0000:40:01.1".parse().unwrap(),
+                max_generation: Reading::Known(4),
+                max_width: Reading::Known(16),
+            }),
         },
         boot_vga: Reading::Known(false),
         drm: model::pci::DrmNodes::default(),
@@ -98,6 +103,7 @@ fn recorded() -> Recorded {
         driver_version: Reading::Known(DRIVER.to_owned()),
         cuda_version: Reading::Known("13.0".to_owned()),
         gpus: vec![driver_gpu("0000:41:00.0", 0), driver_gpu("0000:a1:00.0", 1)],
+        silent: Vec::new(),
         problems: Vec::new(),
     };
     let docker = DockerFacts {
@@ -187,7 +193,6 @@ fn kernel(facts: &mut DoctorFacts, driver: Option<&str>) {
     let gpus = facts.host.scan.as_ref().map(|scan| scan.gpus.clone()).unwrap_or_default();
     let slot = |gpu: &GpuFunction| Slot {
         address: gpu.address,
-        port_max_width: Reading::Known(16),
         bar1_bytes: Reading::Known(64 * GIB),
         bar1_max_bytes: Reading::Known(64 * GIB),
     };
@@ -229,6 +234,7 @@ fn nvidia(facts: &mut DoctorFacts, driver: Option<&str>) {
     let package = |name: &str| Package { name: line(name), version: version.clone(), held: false };
     nvidia.packages = Reading::Known(["nvidia-driver-580", "nvidia-fabricmanager-580"].map(package).to_vec());
     nvidia.cdi = Reading::Known(vec![CdiSpec {
+        broken: None,
         path: line("/etc/cdi/nvidia.yaml"),
         devices: vec![line("0"), line("all")],
         missing: Vec::new(),

@@ -65,3 +65,23 @@ fn a_text_in_place_of_a_document_is_explained_too() {
     assert!(text.contains("Insufficient Permissions") && text.contains("ls -l /dev/nvidia"), "{text}");
     assert!(parse(b"hello").unwrap_err().to_string().ends_with("nvidia-smi says: hello"));
 }
+
+/// One handle that is not to be had makes nvidia-smi give up all GPUs. The advice is one for this host.
+#[test]
+fn a_gpu_without_a_handle_is_named_and_no_container_is_blamed() {
+    for words in [
+        "Unable to determine the device handle for GPU0000:BA:00.0: Unknown Error",
+        "Unable to determine the device handle for GPU2: 0000:BA:00.0: GPU is lost.  Reboot the system to recover this GPU",
+    ] {
+        for text in [failed(255, words, ""), parse(words.as_bytes()).unwrap_err().to_string()] {
+            assert!(text.contains("0000:BA:00.0") && text.contains("dmesg"), "{text}");
+            assert!(!text.contains("container"), "{text}");
+        }
+    }
+    assert!(!failed(255, "Failed to initialize NVML: Unknown Error", "").contains("container"));
+    // Where a document follows all the same, the GPU is named in the report.
+    let document =
+        "Unable to determine the device handle for GPU0000:BA:00.0: Unknown Error\n<nvidia_smi_log></nvidia_smi_log>";
+    let report = parse(document.as_bytes()).unwrap();
+    assert_eq!(report.silent.len(), 1, "{report:?}");
+}

@@ -2,6 +2,7 @@
 
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig};
+use model::health::facts::HealthFacts;
 use roxmltree::{Document, Node, ParsingOptions};
 use std::fmt::Debug;
 
@@ -180,8 +181,62 @@ fn modes(gpu: &DriverGpu, node: Node<'_, '_>, check: &mut Check) -> Result<(), S
     check.switch("current_mig", &is_on(&gpu.mig_current), value(node, "mig_mode/current_mig"))?;
     check.switch("pending_mig", &is_on(&gpu.mig_pending), value(node, "mig_mode/pending_mig"))?;
     check.switch("current_ecc", &gpu.ecc_enabled, value(node, "ecc_mode/current_ecc"))?;
-    check.text("fabric state", &gpu.fabric_state, value(node, "fabric/state"))?;
-    check.text("recovery action", &gpu.recovery_action, value(node, "gpu_recovery_action"))
+    health(&gpu.health_facts, node, check)
+}
+
+fn health(facts: &HealthFacts, node: Node<'_, '_>, check: &mut Check) -> Result<(), String> {
+    for (path, ours) in [
+        ("remapped_rows/remapped_row_corr", &facts.rows_remapped_correctable),
+        ("remapped_rows/remapped_row_unc", &facts.rows_remapped_uncorrectable),
+        ("retired_pages/multiple_single_bit_retirement/retired_count", &facts.pages_retired_single_bit),
+        ("retired_pages/double_bit_retirement/retired_count", &facts.pages_retired_double_bit),
+    ] {
+        check.count(path, ours, value(node, path))?;
+    }
+    for (path, ours) in [
+        ("remapped_rows/remapped_row_pending", &facts.row_remap_pending),
+        ("remapped_rows/remapped_row_failure", &facts.row_remap_failed),
+        ("gpu_reset_status/reset_required", &facts.reset_required),
+        ("gpu_reset_status/drain_and_reset_recommended", &facts.drain_and_reset_recommended),
+        ("ecc_errors/channel_repair_pending", &facts.channel_repair_pending),
+        ("ecc_errors/tpc_repair_pending", &facts.tpc_repair_pending),
+        ("ecc_errors/unrepairable_memory", &facts.unrepairable_memory),
+        ("ecc_errors/aggregate/sram_threshold_exceeded", &facts.sram_threshold_exceeded),
+    ] {
+        check.reading(path, ours, value(node, path), |text| Some(text == "Yes"))?;
+    }
+    let pending = first_word(node, &["retired_pages/pending_blacklist", "retired_pages/pending_retirement"]);
+    check.reading("pending", &facts.retirement_pending, pending, |text| Some(text == "Yes"))?;
+    check.text("fabric state", &facts.fabric_state, value(node, "fabric/state"))?;
+    check.text("fabric status", &facts.fabric_status, value(node, "fabric/status"))?;
+    check.text("fabric health", &facts.fabric_health, value(node, "fabric/health/summary"))?;
+    check.text("recovery action", &facts.recovery_action, value(node, "gpu_recovery_action"))?;
+    let faults = [
+        "bandwidth",
+        "route_recovery_in_progress",
+        "route_unhealthy",
+        "access_timeout_recovery",
+        "incorrect_configuration",
+    ]
+    .map(|name| (name, value(node, &format!("fabric/health/{name}"))));
+    let known: Vec<(&str, &String)> = faults
+        .iter()
+        .filter_map(|(name, said)| if let Said::Text(text) = said { Some((*name, text)) } else { None })
+        .collect();
+    let ill: Vec<String> = known
+        .iter()
+        .filter(|(_, text)| !["False", "Full", "None"].contains(&text.as_str()))
+        .map(|(name, _)| if *name == "bandwidth" { "degraded_bandwidth".to_owned() } else { (*name).to_owned() })
+        .collect();
+    check.same("fabric faults", facts.fabric_faults.known().cloned(), (!known.is_empty()).then_some(ill))
+}
+
+/// `Yes` where one of them says so; else the first that says anything.
+fn first_word(node: Node<'_, '_>, paths: &[&str]) -> Said {
+    let said: Vec<Said> = paths.iter().map(|path| value(node, path)).collect();
+    let yes = said.iter().find(|said| **said == Said::Text("Yes".to_owned()));
+    let any = yes.or_else(|| said.iter().find(|said| matches!(said, Said::Text(_))));
+    any.or_else(|| said.iter().find(|said| **said == Said::Lost)).cloned().unwrap_or(Said::Absent)
 }
 
 /// The first path that is a number; else the first that is there.

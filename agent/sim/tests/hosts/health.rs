@@ -8,7 +8,7 @@ use model::judge::{Seen, judge};
 use model::observation::{HostObservation, RawObservation};
 use model::ports::{HostPort, KernelLogPort};
 use model::time::{BootMillis, UnixMillis};
-use sim::description::Health;
+use sim::description::{Health, LinkCapability};
 use sim::{BUILT_IN, SimHost, SimKernelLog, load};
 use std::future::Future;
 use std::pin::pin;
@@ -95,6 +95,35 @@ fn an_xid_now_is_read_now() {
     let (health, codes) = state(&observed(&host, &mut log, &mut reader));
     assert_eq!((health, codes), (HealthState::Failed, vec!["gpu_lost".to_owned(), "xid_79".to_owned()]));
     assert!(host.change(|state| state.xid("0000:ff:00.0".parse().unwrap(), 79, 31.0)).is_err());
+}
+
+/// A T4 that its cloud wired with eight of sixteen lanes: no fault, until it runs on fewer than it had.
+#[test]
+fn lanes_that_a_guest_never_had_are_not_missed() {
+    let mut description = load("t4-cloud-vm").unwrap();
+    description.gpus[0].link_now = Some(LinkCapability { generation: 3, width: 8 });
+    let host = SimHost::new(description).unwrap();
+    let look = |before: Option<&HostObservation>| {
+        let seen = observed(&host, &mut KernelLog::default(), &mut host.kernel_log());
+        let raw = RawObservation {
+            scan: now(host.scan_pci()).unwrap().map_err(|fault| fault.to_string()),
+            reports: vec![(DriverSource::Nvml, now(host.probe_driver(DriverSource::Nvml)).unwrap(), 1)],
+            docker: seen.docker,
+            host: seen.host,
+        };
+        let moment = Seen { sequence: 2, observed_at: seen.observed_at, observed_boot: seen.observed_boot };
+        let mut now = judge(raw, moment, before);
+        apply(&mut now, &KernelLog::default(), Asked::default(), before);
+        now
+    };
+    let first = look(None);
+    assert_eq!(first.gpus[0].health.gist(), (HealthState::Ok, Vec::new()));
+    let address = first.gpus[0].pci.address;
+    host.change(|state| {
+        let link = state.bus.functions.get_mut(&address).unwrap().link.as_mut().unwrap();
+        link.now.width = 4;
+    });
+    assert_eq!(look(Some(&first)).gpus[0].health.codes(), ["pcie_width"]);
 }
 
 #[test]

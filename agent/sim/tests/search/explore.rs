@@ -107,6 +107,11 @@ struct Run {
     late: Option<Vec<u8>>,
 }
 
+/// The search goes deep, and a run is large: its copies are no part of the stack.
+fn copy(run: &Run) -> Box<Run> {
+    Box::new(run.clone())
+}
+
 /// The search from one world.
 pub(crate) struct Search<'a> {
     world: &'a World,
@@ -149,12 +154,12 @@ impl<'a> Search<'a> {
             planned: false,
             late: None,
         };
-        self.verdict.runs = self.explore(run);
+        self.verdict.runs = self.explore(Box::new(run));
         self.verdict.states = self.known.len();
     }
 
     /// Number of runs from here on.
-    fn explore(&mut self, run: Run) -> u128 {
+    fn explore(&mut self, run: Box<Run>) -> u128 {
         let key = key(&run);
         if let Some(runs) = self.known.get(&key) {
             return *runs;
@@ -173,37 +178,37 @@ impl<'a> Search<'a> {
 
     fn branch(&mut self, run: &Run, to_do: &Do) -> u128 {
         let mut runs = 0;
-        let mut go = |this: &mut Self, what: &str, next: Run| {
+        let mut go = |this: &mut Self, what: &str, next: Box<Run>| {
             this.path.push(format!("{what}: {}", shown(to_do)));
             runs += this.explore(next);
             this.path.pop();
         };
-        go(self, "goes well", self.happens(run.clone(), to_do, None));
+        go(self, "goes well", self.happens(copy(run), to_do, None));
         if run.left.faults > 0 {
             for fault in faults_of(to_do) {
-                let mut next = run.clone();
+                let mut next = copy(run);
                 next.left.faults -= 1;
                 go(self, &format!("{fault:?}"), self.happens(next, to_do, Some(fault)));
             }
         }
         if run.left.crashes > 0 {
-            let mut crashed = |this: &mut Self, what: &str, mut next: Run| {
+            let mut crashed = |this: &mut Self, what: &str, mut next: Box<Run>| {
                 next.left.crashes -= 1;
                 (next.machine, next.late) = (None, None);
                 (next.taken, next.planned) = (Vec::new(), false);
                 go(this, what, next);
             };
-            crashed(self, "crash before", run.clone());
-            crashed(self, "crash after", self.happens(run.clone(), to_do, None));
+            crashed(self, "crash before", copy(run));
+            crashed(self, "crash after", self.happens(copy(run), to_do, None));
             if run.left.damages > 0 {
-                let mut damaged = self.happens(run.clone(), to_do, None);
+                let mut damaged = self.happens(copy(run), to_do, None);
                 damaged.left.damages -= 1;
                 damaged.disk = damaged.disk.map(|bytes| bytes[..bytes.len() / 2].to_vec());
                 crashed(self, "crash that damages the entry after", damaged);
             }
         }
         if run.left.probes > 0 {
-            let mut next = run.clone();
+            let mut next = copy(run);
             next.left.probes -= 1;
             next.host.somebody_probes(&self.world.entry.plan.scope.members);
             go(self, "somebody probes", next);
@@ -212,7 +217,7 @@ impl<'a> Search<'a> {
     }
 
     /// Does what is to be done, in this way, and tells the machine.
-    fn happens(&self, mut run: Run, to_do: &Do, fault: Option<StepFault>) -> Run {
+    fn happens(&self, mut run: Box<Run>, to_do: &Do, fault: Option<StepFault>) -> Box<Run> {
         let Some(mut machine) = run.machine.take() else { return run };
         let first_restoring = self.mutant == Mutant::UndoStack && machine.is_restoring();
         if first_restoring {
@@ -270,9 +275,9 @@ impl<'a> Search<'a> {
     }
 
     /// The daemon starts anew: what the journal holds decides.
-    fn restart(&mut self, mut run: Run) -> u128 {
+    fn restart(&mut self, mut run: Box<Run>) -> u128 {
         let mut runs = 0;
-        let mut rebooted = run.clone();
+        let mut rebooted = copy(&run);
         rebooted.host.reboot().unwrap();
         self.rebooted(&rebooted);
         runs += 1;
@@ -296,7 +301,7 @@ impl<'a> Search<'a> {
     }
 
     /// The daemon starts anew and cannot read the entry; then somebody asks for the change.
-    fn unreadable(&mut self, mut run: Run) -> u128 {
+    fn unreadable(&mut self, mut run: Box<Run>) -> u128 {
         run.unread.clone_from(&run.disk);
         let unread = sort_out(vec![document(&run)]).unread;
         let holds = unread.iter().any(|unread| unread.concerns(&self.world.entry.plan.scope));

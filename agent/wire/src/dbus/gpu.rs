@@ -242,7 +242,7 @@ impl From<&Gpu> for GpuView {
             mig_devices: mig_devices(gpu),
             ecc_enabled: absent.value("EccEnabled", from_driver(gpu, |d| &d.ecc_enabled)),
             persistence: absent.value("Persistence", from_driver(gpu, |d| &d.persistence)),
-            recovery_action: absent.value("RecoveryAction", from_driver(gpu, |d| &d.recovery_action)),
+            recovery_action: absent.value("RecoveryAction", from_driver(gpu, |d| &d.health_facts.recovery_action)),
             features: views(&gpu.features),
             reset_methods: absent.value("ResetMethods", pci.state.reset_methods.clone()),
             runtime_status: absent
@@ -250,7 +250,7 @@ impl From<&Gpu> for GpuView {
             d3cold_allowed: absent.value("D3coldAllowed", pci.state.d3cold_allowed.clone()),
             mediated_types: pci.state.mediated.types.clone(),
             mediated_devices: mediated(pci),
-            fabric_state: absent.value("FabricState", from_driver(gpu, |d| &d.fabric_state)),
+            fabric_state: absent.value("FabricState", from_driver(gpu, |d| &d.health_facts.fabric_state)),
             absent,
             metrics: MetricsView::from(gpu),
         }

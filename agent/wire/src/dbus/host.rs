@@ -5,11 +5,13 @@ use model::absence::Absence;
 use model::condition::{Condition, ConditionStatus};
 use model::enrol::CheckinStatus;
 use model::observation::{HostObservation, ProbeOutcome};
+use model::roster::Known;
 use model::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 /// What this version of the face can do; grows, never shrinks.
-pub const FEATURES: [&str; 7] = ["rescan", "enrolment", "observation", "metrics", "sample", "passthrough", "lock"];
+pub const FEATURES: [&str; 8] =
+    ["rescan", "enrolment", "observation", "metrics", "sample", "passthrough", "lock", "gone-gpus"];
 
 /// All properties of `org.gpuhost.Agent1.Host`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +39,9 @@ pub struct HostView {
     pub usable_gpu_count: u32,
     /// NVIDIA GPUs that the container runtime can really inject.
     pub cuda_gpu_count: u32,
+    /// GPUs that are gone, until they are back or somebody says that they know.
+    #[serde(default)]
+    pub gone_gpus: Vec<GoneGpuView>,
     /// PCI addresses of NVSwitches.
     pub nv_switches: Vec<String>,
     /// IOMMU groups of the kernel; 0 = the IOMMU is off.
@@ -49,7 +54,10 @@ pub struct HostView {
     pub probes: Vec<ProbeView>,
     /// What was wrong with the PCI scan.
     pub scan_problems: Vec<String>,
-    /// Docker's version.
+    /// Who answers at Docker's socket: `docker` or `podman`.
+    #[serde(default)]
+    pub container_engine: Option<String>,
+    /// Its version.
     pub docker_version: Option<String>,
     /// Why Docker gave no facts.
     pub docker_fault: Option<String>,
@@ -93,6 +101,41 @@ pub struct ConditionView {
     pub message: String,
     /// Since when, in milliseconds since 1970-01-01 UTC.
     pub since: Option<u64>,
+}
+
+/// A GPU that is gone, as it was last known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct GoneGpuView {
+    /// PCI address that it had.
+    pub address: String,
+    /// Vendor and device, `10de:2330`.
+    pub pci_id: String,
+    /// What it was called.
+    pub name: Option<String>,
+    /// UUID that its driver gave it.
+    pub uuid: Option<String>,
+    /// Number on the board.
+    pub serial: Option<String>,
+    /// When it was last seen, in milliseconds since 1970-01-01 UTC.
+    pub last_seen: Option<u64>,
+    /// Since when it is gone, in milliseconds since 1970-01-01 UTC.
+    pub gone_since: Option<u64>,
+}
+
+impl From<&Known> for GoneGpuView {
+    fn from(known: &Known) -> Self {
+        let card = &known.card;
+        Self {
+            address: card.address.to_string(),
+            pci_id: card.id.to_string(),
+            name: card.name.clone(),
+            uuid: card.uuid.as_ref().map(ToString::to_string),
+            serial: card.serial.clone(),
+            last_seen: millis(known.seen_at),
+            gone_since: known.gone_at.and_then(millis),
+        }
+    }
 }
 
 /// What one source of driver facts answered.
@@ -168,12 +211,18 @@ impl HostView {
             gpu_count: count(seen.gpus.len()),
             usable_gpu_count: count(seen.gpus.iter().filter(|gpu| gpu.schedulable).count()),
             cuda_gpu_count: count(seen.cuda_gpu_count()),
+            gone_gpus: seen.gone.iter().map(GoneGpuView::from).collect(),
             nv_switches: seen.nvswitches.iter().map(ToString::to_string).collect(),
             iommu_group_count: seen.iommu_groups_total,
             driver_version: absent.option("DriverVersion", seen.driver_version.clone(), &why_no_driver),
             cuda_version: absent.option("CudaVersion", seen.cuda_version.clone(), &why_no_driver),
             probes: seen.probes.iter().map(ProbeView::from).collect(),
             scan_problems: seen.scan_problems.clone(),
+            container_engine: absent.option(
+                "ContainerEngine",
+                docker.ok().map(|facts| facts.engine.code().to_owned()),
+                &Absence::ProbeFailed,
+            ),
             docker_version: absent.option(
                 "DockerVersion",
                 docker.ok().and_then(|facts| facts.version.clone()),

@@ -38,6 +38,10 @@ pub trait Host {
     /// Lifts that; returns the job.
     #[zbus(allow_interactive_auth)]
     fn unlock(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Forgets a GPU that is gone; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn acknowledge_gone_gpu(&self, address: &str, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
 }
 
 /// `org.gpuhost.Agent1.Gpu`.

@@ -12,7 +12,7 @@ type Pick = fn(&Gpu, &DriverGpu) -> Option<Value>;
 type PickMig = fn(&DriverMig) -> Option<Value>;
 
 /// Name, help and reader of each metric of a GPU. All are gauges: DCGM's counters fall back to 0 with the driver.
-const GPU: [(&str, &str, Pick); 22] = [
+const GPU: [(&str, &str, Pick); 29] = [
     ("DCGM_FI_DEV_GPU_TEMP", "GPU temperature (in C).", |_, d| real(&d.temperature_c)),
     ("DCGM_FI_DEV_SM_CLOCK", "SM clock frequency (in MHz).", |_, d| small(&d.sm_clock_mhz)),
     ("DCGM_FI_DEV_MEM_CLOCK", "Memory clock frequency (in MHz).", |_, d| small(&d.memory_clock_mhz)),
@@ -30,9 +30,30 @@ const GPU: [(&str, &str, Pick); 22] = [
     ("DCGM_FI_DEV_FB_RESERVED", "Frame buffer memory that the driver keeps (in MiB).", |_, d| {
         whole(&d.memory.reserved)
     }),
-    ("DCGM_FI_DEV_ECC_CURRENT", "ECC is on.", |_, d| d.ecc_enabled.get().map(Value::flag)),
+    ("DCGM_FI_DEV_ECC_CURRENT", "ECC is on.", |_, d| flag(&d.ecc_enabled)),
     ("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", "Uncorrected ECC errors since the driver was loaded.", |_, d| {
         whole(&d.ecc_uncorrected)
+    }),
+    ("DCGM_FI_DEV_CORRECTABLE_REMAPPED_ROWS", "Memory rows remapped for correctable errors.", |_, d| {
+        small(&d.health_facts.rows_remapped_correctable)
+    }),
+    ("DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS", "Memory rows remapped for uncorrectable errors.", |_, d| {
+        small(&d.health_facts.rows_remapped_uncorrectable)
+    }),
+    ("DCGM_FI_DEV_ROW_REMAP_PENDING", "A memory row is to be remapped at the next reset.", |_, d| {
+        flag(&d.health_facts.row_remap_pending)
+    }),
+    ("DCGM_FI_DEV_ROW_REMAP_FAILURE", "A memory row could not be remapped.", |_, d| {
+        flag(&d.health_facts.row_remap_failed)
+    }),
+    ("DCGM_FI_DEV_RETIRED_SBE", "Memory pages retired for repeated single-bit errors.", |_, d| {
+        small(&d.health_facts.pages_retired_single_bit)
+    }),
+    ("DCGM_FI_DEV_RETIRED_DBE", "Memory pages retired for an uncorrectable error.", |_, d| {
+        small(&d.health_facts.pages_retired_double_bit)
+    }),
+    ("DCGM_FI_DEV_RETIRED_PENDING", "A memory page is to be retired at the next reset.", |_, d| {
+        flag(&d.health_facts.retirement_pending)
     }),
     ("DCGM_FI_DEV_MIG_MODE", "MIG mode is on.", |_, d| {
         d.mig_current.get().map(|mode| Value::flag(mode == MigMode::Enabled))
@@ -103,6 +124,10 @@ fn real(reading: &Reading<f64>) -> Option<Value> {
 
 fn whole(reading: &Reading<u64>) -> Option<Value> {
     reading.get().map(Value::Whole)
+}
+
+fn flag(reading: &Reading<bool>) -> Option<Value> {
+    reading.get().map(Value::flag)
 }
 
 fn small(reading: &Reading<u32>) -> Option<Value> {

@@ -97,6 +97,7 @@ fn raw(gpu: GpuFunction, driver: Option<DriverGpu>) -> RawObservation {
         driver_version: Reading::Known("580.105.08".to_owned()),
         cuda_version: Reading::Known("13.0".to_owned()),
         gpus: driver.into_iter().collect(),
+        silent: Vec::new(),
         problems: Vec::new(),
     };
     let nic = |name: &str| Nic {

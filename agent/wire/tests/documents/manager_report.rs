@@ -23,6 +23,7 @@ fn nothing_known() -> HostObservation {
         groups: Vec::new(),
         iommu_groups_total: 0,
         scan_problems: Vec::new(),
+        gone: Vec::new(),
         nvswitches: Vec::new(),
         driver_version: None,
         cuda_version: None,

@@ -45,6 +45,7 @@ fn every_name_of_the_contract_gets_its_value() {
         "uuid": "GPU-27b94a00-ed54-5c24-b1fd-1054085de32a", "index": 0, "minor": 4, "serial": "1324321002473",
         "driver": null, "driver_version": "550.163.01", "iommu_group": null, "numa_node": null, "memory_mib": 40960,
         "virt_mode": "None", "features": {}, "schedulable": false, "unschedulable_reason": "mig_enabled",
+        "health": {"state": "degraded", "reasons": ["ecc_uncorrected"]},
         "pcie": {"gen": 1, "max_gen": 4, "width": 8, "max_width": 16},
         "mig": {"supported": true, "current": "enabled", "pending": "disabled", "instances": [{
             "uuid": null, "gi": 1, "ci": 2, "dev": 0, "profile": null, "memory_mib": 19968,

@@ -5,6 +5,7 @@ mod closed;
 mod doctor;
 mod faults;
 mod features;
+mod gone;
 mod health;
 mod holders;
 mod hosts;

@@ -34,10 +34,9 @@ pub const TARGET: Target = Target {
 
 fn run(input: &[u8]) {
     let (version, info) = pieces::halves(input);
+    let facts = facts_of(version, info);
     let read = |bytes| serde_json::from_slice::<Value>(bytes).unwrap_or_default();
-    let (version, info) = (read(version), read(info));
-    let facts = facts_of(&version, &info);
-    let all = [version, info];
+    let all = [read(version), read(info)];
     let single = [&facts.version, &facts.api, &facts.root_dir, &facts.default_runtime, &facts.cgroup_version];
     for text in
         single.into_iter().flatten().chain(&facts.runtimes).chain(&facts.cdi_devices).chain(&facts.cdi_spec_dirs)

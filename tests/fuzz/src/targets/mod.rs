@@ -1,5 +1,6 @@
 //! The targets, one file each.
 
+pub mod cdi;
 pub mod checkin;
 pub mod config;
 pub mod description;

@@ -2,8 +2,8 @@
 
 use model::absence::{Absence, Reading};
 use model::pci::{
-    DrmNodes, FunctionState, GpuFunction, GroupMember, IommuGroup, Mediated, PciScan, PcieLink, RuntimeStatus,
-    UnreadableFunction,
+    DrmNodes, FunctionState, GpuFunction, GroupMember, IommuGroup, Mediated, PciScan, PcieLink, PciePort,
+    RuntimeStatus, UnreadableFunction,
 };
 use model::{DriverName, IommuGroupId, PciAddress, PciClass, PciId};
 use std::fs;
@@ -75,6 +75,7 @@ fn state(folder: &Path) -> FunctionState {
         runtime: attribute(folder, "power/runtime_status", Absence::NotReported, RuntimeStatus::from_name),
         may_sleep: flag("power/control", "auto"),
         d3cold_allowed: flag("d3cold_allowed", "1"),
+        removable: flag("removable", "removable"),
         reset_methods: attribute(folder, "reset_method", Absence::NotReported, split),
         mediated: Mediated { devices: types.iter().flat_map(devices).collect(), types, vgpus: Vec::new() },
     };
@@ -87,6 +88,17 @@ fn state(folder: &Path) -> FunctionState {
 
 fn pcie(folder: &Path, state: &FunctionState) -> PcieLink {
     let asleep = |reading: Reading<u32>| if is_asleep(state) { Reading::Absent(Absence::GpuAsleep) } else { reading };
+    let link = pcie_of(folder);
+    PcieLink {
+        generation: asleep(link.generation),
+        max_generation: link.max_generation,
+        width: asleep(link.width),
+        max_width: asleep(link.max_width),
+        port: if is_asleep(state) { None } else { port(folder) },
+    }
+}
+
+fn pcie_of(folder: &Path) -> PcieLink {
     let speeds = ["2.5", "5.0", "8.0", "16.0", "32.0", "64.0"];
     let generation = |name: &str| {
         attribute(folder, name, Absence::NotReported, |text| {
@@ -98,11 +110,20 @@ fn pcie(folder: &Path, state: &FunctionState) -> PcieLink {
         attribute(folder, name, Absence::NotReported, |text| text.parse().ok().filter(|lanes| *lanes != 0))
     };
     PcieLink {
-        generation: asleep(generation("current_link_speed")),
+        generation: generation("current_link_speed"),
         max_generation: generation("max_link_speed"),
-        width: asleep(width("current_link_width")),
-        max_width: asleep(width("max_link_width")),
+        width: width("current_link_width"),
+        max_width: width("max_link_width"),
+        port: None,
     }
+}
+
+/// The folder above, where it is a PCI function's.
+fn port(folder: &Path) -> Option<PciePort> {
+    let above = fs::canonicalize(folder).ok()?.parent()?.to_owned();
+    let address = above.file_name()?.to_str()?.parse().ok()?;
+    let PcieLink { max_generation, max_width, .. } = pcie_of(&above);
+    Some(PciePort { address, max_generation, max_width })
 }
 
 fn numa_node(folder: &Path) -> Reading<u32> {

@@ -5,6 +5,7 @@ use host_sim::tree::write_user_space;
 use host_sim::xml_writer::absence_text;
 use model::Reading;
 use model::driver::{DriverGpu, DriverSource, MemoryMib, MigMode};
+use model::health::facts::HealthFacts;
 use roxmltree::{Document, Node, ParsingOptions};
 use sim::bus::Bus;
 use sim::driver::{report, without_values};
@@ -148,7 +149,7 @@ fn says_identity(node: Node<'_, '_>, gpu: &DriverGpu) {
     says(node, "vbios_version", &gpu.vbios, Clone::clone);
     says(node, "gpu_virtualization_mode/virtualization_mode", &gpu.virtualization, Clone::clone);
     says(node, "gpu_virtualization_mode/host_vgpu_mode", &gpu.host_vgpu_mode, Clone::clone);
-    says(node, "gpu_recovery_action", &gpu.recovery_action, Clone::clone);
+    says(node, "gpu_recovery_action", &gpu.health_facts.recovery_action, Clone::clone);
     says(node, "pci/pci_device_id", &gpu.pci_id, |id| format!("{:04X}{:04X}", id.device, id.vendor));
     says(node, "pci/pci_gpu_link_info/pcie_gen/current_link_gen", &gpu.pcie_generation, ToString::to_string);
     says(node, "pci/pci_gpu_link_info/pcie_gen/max_link_gen", &gpu.pcie_max_generation, ToString::to_string);
@@ -321,4 +322,36 @@ fn it_hangs_until_a_signal_that_it_heeds() {
         let expected = if signal == "TERM" { 15 } else { 9 };
         assert_eq!(output.status.signal(), Some(expected));
     }
+}
+
+/// Each health fact of a description is read again from the document by the product's own parser.
+#[test]
+fn the_health_of_a_gpu_stands_in_its_document() {
+    let mut description = load("t4-cloud-vm").unwrap();
+    description.driver.as_mut().unwrap().version = "595.71.05".to_owned();
+    description.gpus[0].health_facts = HealthFacts {
+        rows_remapped_correctable: Reading::Known(3),
+        rows_remapped_uncorrectable: Reading::Known(2),
+        row_remap_pending: Reading::Known(true),
+        row_remap_failed: Reading::Known(true),
+        pages_retired_single_bit: Reading::Known(1),
+        pages_retired_double_bit: Reading::Known(4),
+        retirement_pending: Reading::Known(true),
+        recovery_action: Reading::Known("PF FLR".to_owned()),
+        channel_repair_pending: Reading::Known(true),
+        tpc_repair_pending: Reading::Known(true),
+        sram_threshold_exceeded: Reading::Known(true),
+        unrepairable_memory: Reading::Known(true),
+        fabric_state: Reading::Known("Completed".to_owned()),
+        fabric_status: Reading::Known("Success".to_owned()),
+        fabric_health: Reading::Known("Unhealthy".to_owned()),
+        fabric_faults: Reading::Known(vec!["degraded_bandwidth".to_owned(), "route_unhealthy".to_owned()]),
+        ..HealthFacts::default()
+    };
+    let read = model::smi::parse(document(&description).as_bytes()).unwrap().gpus.remove(0).health_facts;
+    assert_eq!(read, description.gpus[0].health_facts);
+    description.driver.as_mut().unwrap().version = "550.163.01".to_owned();
+    description.gpus[0].health_facts = HealthFacts { reset_required: Reading::Known(true), ..HealthFacts::default() };
+    let read = model::smi::parse(document(&description).as_bytes()).unwrap().gpus.remove(0).health_facts;
+    assert_eq!((read.reset_required.get(), read.recovery_action.known()), (Some(true), None));
 }

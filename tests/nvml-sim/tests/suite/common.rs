@@ -2,10 +2,17 @@
 
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig, GpuProcess, MemoryMib, MigMode};
+use model::health::facts::HealthFacts;
 use nvml_wrapper::enum_wrappers::device::{Clock, EccCounter, HostVgpuMode, MemoryError, TemperatureSensor};
-use nvml_wrapper::enums::device::UsedGpuMemory;
+use nvml_wrapper::enums::device::{SampleValue, UsedGpuMemory};
 use nvml_wrapper::error::{NvmlError, nvml_try};
 use nvml_wrapper::struct_wrappers::device::{MemoryInfo, ProcessInfo};
+use nvml_wrapper::structs::device::FieldId;
+use nvml_wrapper::sys_exports::field_id::{
+    NVML_FI_DEV_DRAIN_AND_RESET_STATUS, NVML_FI_DEV_GET_GPU_RECOVERY_ACTION, NVML_FI_DEV_REMAPPED_COR,
+    NVML_FI_DEV_REMAPPED_FAILURE, NVML_FI_DEV_REMAPPED_PENDING, NVML_FI_DEV_REMAPPED_UNC, NVML_FI_DEV_RESET_STATUS,
+    NVML_FI_DEV_RETIRED_DBE, NVML_FI_DEV_RETIRED_SBE,
+};
 use nvml_wrapper::{Device, Nvml};
 use sim::Description;
 use std::path::{Path, PathBuf};
@@ -134,6 +141,35 @@ fn mig_devices(nvml: &Nvml, device: &Device<'_>) -> Vec<DriverMig> {
     (0..most).filter_map(at).collect()
 }
 
+/// A value that NVML gives by number.
+fn field(device: &Device<'_>, id: u32) -> Reading<u32> {
+    let value = device.field_values_for(&[FieldId(id)]).unwrap().pop().unwrap().and_then(|sample| sample.value);
+    reading(value, |value| match value {
+        SampleValue::U32(number) => number,
+        other => panic!("{other:?}"),
+    })
+}
+
+/// What NVML says of the health of a GPU by number; the rest is asked for elsewhere.
+pub fn health(device: &Device<'_>) -> HealthFacts {
+    let flag = |id: u32| field(device, id).map(|value| value != 0);
+    let words = ["None", "Reset", "Reboot", "Drain P2P", "Drain and Reset"];
+    HealthFacts {
+        rows_remapped_correctable: field(device, NVML_FI_DEV_REMAPPED_COR),
+        rows_remapped_uncorrectable: field(device, NVML_FI_DEV_REMAPPED_UNC),
+        row_remap_pending: flag(NVML_FI_DEV_REMAPPED_PENDING),
+        row_remap_failed: flag(NVML_FI_DEV_REMAPPED_FAILURE),
+        pages_retired_single_bit: field(device, NVML_FI_DEV_RETIRED_SBE),
+        pages_retired_double_bit: field(device, NVML_FI_DEV_RETIRED_DBE),
+        retirement_pending: reading(device.are_pages_pending_retired(), |pending| pending),
+        reset_required: flag(NVML_FI_DEV_RESET_STATUS),
+        drain_and_reset_recommended: flag(NVML_FI_DEV_DRAIN_AND_RESET_STATUS),
+        recovery_action: field(device, NVML_FI_DEV_GET_GPU_RECOVERY_ACTION)
+            .map(|number| words[usize::try_from(number).unwrap()].to_owned()),
+        ..HealthFacts::default()
+    }
+}
+
 /// One GPU as NVML tells it. Texts that NVML tells as numbers are nvml-wrapper's words.
 pub fn gpu(nvml: &Nvml, index: u32) -> DriverGpu {
     let device = nvml.device_by_index(index).unwrap();
@@ -185,6 +221,7 @@ pub fn gpu(nvml: &Nvml, index: u32) -> DriverGpu {
         pcie_width: reading(device.current_pcie_link_width(), |n| n),
         pcie_max_width: reading(device.max_pcie_link_width(), |n| n),
         processes: processes(nvml, &device),
+        health_facts: health(&device),
         ..DriverGpu::unknown(address)
     }
 }

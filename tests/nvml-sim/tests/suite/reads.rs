@@ -1,7 +1,9 @@
 //! What nvml-wrapper reads off the loaded library is what the description says, for every built-in host.
 
 use crate::common::{gpu, installed, nvml};
+use model::absence::Reading;
 use model::driver::{DriverGpu, DriverSource};
+use model::health::facts::HealthFacts;
 use nvml_wrapper::enums::device::SampleValue;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::structs::device::FieldId;
@@ -36,6 +38,18 @@ fn in_nvml_words(mut gpu: DriverGpu) -> DriverGpu {
         };
         vec![format!("{:#x}", reasons.iter().map(bit).sum::<u64>())]
     });
+    // What has no number is read through structures of its own.
+    gpu.health_facts = HealthFacts {
+        channel_repair_pending: Reading::default(),
+        tpc_repair_pending: Reading::default(),
+        sram_threshold_exceeded: Reading::default(),
+        unrepairable_memory: Reading::default(),
+        fabric_state: Reading::default(),
+        fabric_status: Reading::default(),
+        fabric_health: Reading::default(),
+        fabric_faults: Reading::default(),
+        ..gpu.health_facts
+    };
     gpu
 }
 

@@ -87,7 +87,12 @@ impl CoreEnds {
             let command = submission.authorized.command();
             let enrolment = match command {
                 Command::Enrol(spec) => Some((**spec).clone()),
-                Command::Rescan | Command::Leave | Command::Change(_) | Command::Confirm(_) | Command::Lock(_) => None,
+                Command::Rescan
+                | Command::Leave
+                | Command::Change(_)
+                | Command::Confirm(_)
+                | Command::Lock(_)
+                | Command::AcknowledgeGone(_) => None,
             };
             let change = if let Command::Change(change) = command { Some(*change) } else { None };
             let operation = command.operation();

@@ -9,6 +9,7 @@ use model::host_facts::HostFacts;
 use model::judge::{Seen, judge};
 use model::observation::{HostObservation, RawObservation};
 use model::pci::{DrmNodes, GpuFunction, GroupMember, IommuGroup, PciScan, PcieLink};
+use model::roster::{Card, Known};
 use model::time::{BootMillis, UnixMillis};
 use model::{IommuGroupId, PciAddress, PciClass};
 
@@ -141,10 +142,24 @@ fn observed(h100: DriverGpu) -> HostObservation {
         driver_version: Reading::Known("580.105.08".to_owned()),
         cuda_version: Reading::Known("13.0".to_owned()),
         gpus: vec![h100],
+        silent: Vec::new(),
         problems: Vec::new(),
     };
     let reports = vec![(DriverSource::Nvml, Ok(report), 12)];
     judged(RawObservation { scan: Ok(scan()), reports, docker: Ok(docker()), host: facts() })
+}
+
+/// A GPU that was here.
+pub(crate) fn gone() -> Known {
+    let card = Card {
+        address: address("0000:81:00.0"),
+        id: "10de:2330".parse().unwrap(),
+        name: Some("NVIDIA H100 80GB HBM3".to_owned()),
+        uuid: Some("GPU-5d2a8f5c-1b1e-4f8e-9c3a-0d7e6f5a4b3c".parse().unwrap()),
+        serial: Some("1650000000001".to_owned()),
+        removable: false,
+    };
+    Known { card, seen_at: UnixMillis(1_700_000_000_000), gone_at: Some(UnixMillis(1_700_000_005_000)) }
 }
 
 /// No GPU, no IOMMU, no Docker.

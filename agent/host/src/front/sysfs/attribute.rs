@@ -1,6 +1,7 @@
 //! Reads one attribute or link of a function, relative to the open folder of the bus, never more than a few bytes.
 
 use model::absence::{Absence, Reading};
+use model::ids::PciAddress;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
 use nix::sys::stat::Mode;
@@ -133,6 +134,13 @@ impl Tree {
         let target = target.to_string_lossy();
         let last = target.rsplit('/').next().unwrap_or_default();
         last.parse().map_err(|_| Miss::Garbled(last.to_owned()))
+    }
+
+    /// The device above, as the path tells it that the name of the function leads to (`../../../devices/pci0000:40/0000:40:01.1/
+    /// 0000:41:00.0`); `None` where that is no PCI function.
+    pub(super) fn above(&self, device: &str) -> Option<PciAddress> {
+        let target = readlinkat(&self.folder, device).ok()?;
+        target.to_str()?.rsplit('/').nth(1)?.parse().ok()
     }
 
     /// The function is still there.

@@ -4,7 +4,7 @@ use super::attribute::{Miss, Tree, reading};
 use super::{parse, state};
 use model::absence::{Absence, Reading};
 use model::ids::{DriverName, IommuGroupId, PciAddress, PciClass, PciId};
-use model::pci::{DrmNodes, GpuFunction, PcieLink, UnreadableFunction};
+use model::pci::{DrmNodes, GpuFunction, PcieLink, PciePort, UnreadableFunction};
 
 /// Subclass of a VGA controller: only these have a `boot_vga` file.
 const VGA: u32 = 0x0300;
@@ -87,12 +87,21 @@ fn link(tree: &mut Tree, name: &str, is_asleep: bool) -> PcieLink {
     let max_generation = reading(tree.parsed(name, "max_link_speed", parse::generation), Absence::NotReported);
     if is_asleep {
         let (generation, width) = (Reading::Absent(Absence::GpuAsleep), Reading::Absent(Absence::GpuAsleep));
-        return PcieLink { generation, max_generation, max_width: width.clone(), width };
+        return PcieLink { generation, max_generation, max_width: width.clone(), width, port: None };
     }
     let generation = reading(tree.parsed(name, "current_link_speed", parse::generation), Absence::NotReported);
     let mut lanes = |attribute| reading(tree.parsed(name, attribute, parse::width), Absence::NotReported);
     let (width, max_width) = (lanes("current_link_width"), lanes("max_link_width"));
-    PcieLink { generation, max_generation, width, max_width }
+    PcieLink { generation, max_generation, width, max_width, port: port(tree, name) }
+}
+
+/// The other end of the link.
+fn port(tree: &mut Tree, name: &str) -> Option<PciePort> {
+    let address = tree.above(name)?;
+    let bridge = address.to_string();
+    let max_generation = reading(tree.parsed(&bridge, "max_link_speed", parse::generation), Absence::NotReported);
+    let max_width = reading(tree.parsed(&bridge, "max_link_width", parse::width), Absence::NotReported);
+    Some(PciePort { address, max_generation, max_width })
 }
 
 /// The firmware's display: what `boot_vga` says of VGA controllers, and from Linux 6.18 on `boot_display` of every other class too.

@@ -84,6 +84,16 @@ pub(super) fn power_control(text: &str) -> Option<bool> {
     }
 }
 
+/// `removable` or `fixed`; `unknown` says that the kernel does not know.
+pub(super) fn removable(text: &str) -> Option<Option<bool>> {
+    match text {
+        "removable" => Some(Some(true)),
+        "fixed" => Some(Some(false)),
+        "unknown" => Some(None),
+        _ => None,
+    }
+}
+
 /// `flr bus pm`; an empty line says that there is no way to reset the function.
 pub(super) fn reset_methods(text: &str) -> Option<Vec<String>> {
     let methods: Vec<&str> = text.split_ascii_whitespace().collect();

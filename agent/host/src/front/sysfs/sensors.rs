@@ -8,11 +8,15 @@ use super::function::names_in;
 use super::parse;
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverReport, DriverSource, MemoryMib, ProbeFault};
+use model::health::facts::HealthFacts;
 use model::ids::PciAddress;
 use model::judge::SENSING_DRIVERS;
 use model::pci::RuntimeStatus;
 
 const MIB: u64 = 1024 * 1024;
+
+/// More than amdgpu lets a card have of bad pages.
+const BAD_PAGES_MAX_BYTES: usize = 1024 * 1024;
 
 /// More GPUs on one driver than any host has.
 const GPUS_MAX: usize = 256;
@@ -35,7 +39,14 @@ impl Sysfs {
         }
         gpus.sort_unstable_by_key(|gpu| gpu.address);
         let (driver_version, cuda_version) = (Reading::default(), Reading::default());
-        Ok(DriverReport { source: DriverSource::Sysfs, driver_version, cuda_version, gpus, problems: Vec::new() })
+        Ok(DriverReport {
+            source: DriverSource::Sysfs,
+            driver_version,
+            cuda_version,
+            gpus,
+            silent: Vec::new(),
+            problems: Vec::new(),
+        })
     }
 
     /// The functions that are bound to a driver: links in its folder, named for their addresses.
@@ -70,8 +81,27 @@ impl Sensors<'_> {
             power_limit_w: self.first_of(hwmon, &["power1_cap", "power1_max"], parse::millionths),
             fan_pct: self.fan(hwmon),
             graphics_clock_mhz: self.clock(hwmon),
+            health_facts: self.health(),
             ..DriverGpu::unknown(address)
         }
+    }
+
+    /// Pages that amdgpu has taken out of use, one a line: `0x00000001 : 0x00001000 : R`. `R` is retired, `P` will be at the next
+    /// load of the driver, `F` could not be yet because somebody uses it.
+    fn health(&self) -> HealthFacts {
+        let mut facts = HealthFacts::default();
+        if self.driver != "amdgpu" {
+            return facts;
+        }
+        let path = self.tree.path().join(&self.name).join("ras/gpu_vram_bad_pages");
+        let Ok(text) = crate::front::read_bounded(&path, BAD_PAGES_MAX_BYTES) else { return facts };
+        let text = String::from_utf8_lossy(&text);
+        let count = |flags: &[&str]| {
+            text.lines().filter(|line| flags.iter().any(|flag| line.trim_end().ends_with(flag))).count()
+        };
+        facts.pages_retired_double_bit = Reading::Known(u32::try_from(count(&[": R"])).unwrap_or(u32::MAX));
+        facts.retirement_pending = Reading::Known(count(&[": P", ": F"]) > 0);
+        facts
     }
 
     fn asleep(&self, address: PciAddress) -> DriverGpu {

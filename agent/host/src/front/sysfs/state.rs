@@ -24,6 +24,10 @@ pub(super) fn read(tree: &mut Tree, name: &str, virtual_functions: &[PciAddress]
         runtime,
         may_sleep: reading(tree.parsed(name, "power/control", parse::power_control), Absence::NotReported),
         d3cold_allowed: reading(tree.parsed(name, "d3cold_allowed", parse::flag), Absence::NotReported),
+        removable: reading(tree.parsed(name, "removable", parse::removable), Absence::NotReported)
+            .into_known()
+            .flatten()
+            .into(),
         reset_methods: reading(tree.parsed(name, "reset_method", parse::reset_methods), Absence::NotReported),
         mediated: mediated(tree, name, virtual_functions),
     };

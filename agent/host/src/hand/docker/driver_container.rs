@@ -1,24 +1,28 @@
 //! `nvidia-smi -q -x` inside the running driver container, with fixed arguments.
 
-use super::http::{DockerError, get};
+use super::http::{DockerError, get, post};
+use super::json::Json;
 use super::within;
 use crate::hand::probe::Parse;
 use crate::hand::process::STDOUT_MAX_BYTES;
 use crate::hand::smi::{ARGUMENTS, document};
 use bollard::container::LogOutput;
 use bollard::exec::{StartExecOptions, StartExecResults};
-use bollard::models::ExecConfig;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::StreamExt;
+use hyper::StatusCode;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
-use serde_json::Value;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Running containers with the label `org.gpuhost.role=driver`.
 const RUNNING_DRIVERS: &str = "/containers/json?filters=%7B%22label%22%3A%5B%22org.gpuhost.role%3Ddriver%22%5D%2C\
                                %22status%22%3A%5B%22running%22%5D%7D";
 /// The program, found through the container's own `PATH`.
 const PROGRAM: &str = "nvidia-smi";
+
+/// More driver containers than these are not asked.
+const CONTAINERS_MAX: usize = 4;
 
 /// What ended inside the container.
 struct Ended {
@@ -27,38 +31,48 @@ struct Ended {
     stderr: Vec<u8>,
 }
 
-/// Asks nvidia-smi in the container that is labelled as the driver's.
+/// Asks nvidia-smi in a container that is labelled as the driver's. Where there are several, one that fails or hangs costs only
+/// its share of the time.
 ///
 /// # Errors
-/// There is no such container, one of our earlier questions still hangs in it, nvidia-smi fails, or Docker does.
+/// There is no such container, one of our earlier questions still hangs in it, nvidia-smi fails, or Docker does: of several
+/// containers what the first one said.
 pub async fn smi_in_driver_container(
     socket: &str,
     deadline: Duration,
     parse: Parse,
 ) -> Result<DriverReport, ProbeFault> {
     let what = "nvidia-smi in the driver container";
-    let ended = within(what, deadline, ask(what, socket, deadline)).await?;
-    document(what, ended.status, &ended.stdout, &ended.stderr, parse, DriverSource::SmiInDriverContainer)
+    let begin = Instant::now();
+    let containers = within(what, deadline, driver_containers(what, socket)).await?;
+    let mut first = None;
+    for (container, shares) in containers.iter().zip((1..=u32::try_from(containers.len()).unwrap_or(1)).rev()) {
+        let share = deadline.saturating_sub(begin.elapsed()) / shares;
+        let answer = within(what, share, ask(what, socket, container, share)).await.and_then(|ended| {
+            document(what, ended.status, &ended.stdout, &ended.stderr, parse, DriverSource::SmiInDriverContainer)
+        });
+        match answer {
+            Ok(report) => return Ok(report),
+            Err(fault) => first = first.or(Some(fault)),
+        }
+    }
+    Err(first.unwrap_or_else(|| ProbeFault::Absent {
+        what: what.to_owned(),
+        said: "no running container has the label org.gpuhost.role=driver".to_owned(),
+    }))
 }
 
-async fn ask(what: &str, socket: &str, deadline: Duration) -> Result<Ended, DockerError> {
-    let container = driver_container(what, socket).await?;
-    refuse_while_one_hangs(what, socket, &container).await?;
+async fn ask(what: &str, socket: &str, container: &str, deadline: Duration) -> Result<Ended, DockerError> {
+    refuse_while_one_hangs(what, socket, container).await?;
+    let command: Vec<&str> = [PROGRAM].into_iter().chain(ARGUMENTS).collect();
+    let config = serde_json::json!({"Cmd": command, "AttachStdout": true, "AttachStderr": true, "Env": ["LC_ALL=C"]});
+    let made = post(socket, &format!("/containers/{container}/exec"), config.to_string()).await?;
+    let exec = identifier(made.get("Id")).ok_or_else(|| garbled(what, "Docker gave its exec no identifier"))?;
     let docker = Docker::connect_with_unix(socket, deadline.as_secs().saturating_add(1), API_DEFAULT_VERSION)?;
-    let command = [PROGRAM].into_iter().chain(ARGUMENTS).map(str::to_owned).collect();
-    let config = ExecConfig {
-        cmd: Some(command),
-        attach_stdout: Some(true),
-        attach_stderr: Some(true),
-        env: Some(vec!["LC_ALL=C".to_owned()]),
-        ..ExecConfig::default()
-    };
-    let exec = docker.create_exec(&container, config).await?.id;
-    let started = docker.start_exec(&exec, None::<StartExecOptions>).await?;
+    let started = docker.start_exec(exec, None::<StartExecOptions>).await?;
     let (stdout, stderr) = output(what, started).await?;
     let seen = get(socket, &format!("/exec/{exec}/json")).await?;
-    let status = seen.get("ExitCode").and_then(Value::as_i64).and_then(|code| i32::try_from(code).ok());
-    let status = status.ok_or_else(|| garbled(what, "Docker has no exit status of it"))?;
+    let status = seen.get("ExitCode").number().ok_or_else(|| garbled(what, "Docker has no exit status of it"))?;
     Ok(Ended { status, stdout, stderr })
 }
 
@@ -67,32 +81,34 @@ fn garbled(what: &str, why: &str) -> DockerError {
 }
 
 /// Identifiers go into paths: Docker's own are hexadecimal, and nothing else is taken.
-fn identifier(value: Option<&Value>) -> Option<&str> {
-    value?.as_str().filter(|id| (12..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit()))
+fn identifier(value: &Json) -> Option<&str> {
+    value.text().filter(|id| (12..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-async fn driver_container(what: &str, socket: &str) -> Result<String, DockerError> {
+async fn driver_containers(what: &str, socket: &str) -> Result<Vec<String>, DockerError> {
     let listed = get(socket, RUNNING_DRIVERS).await?;
-    let containers = listed.as_array().ok_or_else(|| garbled(what, "Docker's list of containers is no list"))?;
-    let mut ids: Vec<&str> = containers.iter().filter_map(|container| identifier(container.get("Id"))).collect();
+    if !matches!(listed, Json::List(_)) {
+        return Err(garbled(what, "Docker's list of containers is no list"));
+    }
+    let ids = listed.items().iter().filter_map(|container| identifier(container.get("Id")));
+    let mut ids: Vec<String> = ids.map(str::to_owned).collect();
     ids.sort_unstable();
-    ids.first().map(|id| (*id).to_owned()).ok_or_else(|| {
-        DockerError::Fault(ProbeFault::Absent {
-            what: what.to_owned(),
-            said: "no running container has the label org.gpuhost.role=driver".to_owned(),
-        })
-    })
+    ids.truncate(CONTAINERS_MAX);
+    Ok(ids)
 }
 
 /// Docker cannot end an exec. One of ours that never ended hangs in the kernel, and is found again even after a restart.
 async fn refuse_while_one_hangs(what: &str, socket: &str, container: &str) -> Result<(), DockerError> {
     let seen = get(socket, &format!("/containers/{container}/json")).await?;
-    let execs = seen.get("ExecIDs").and_then(Value::as_array).into_iter().flatten();
-    for exec in execs.filter_map(|id| identifier(Some(id))) {
-        let seen = get(socket, &format!("/exec/{exec}/json")).await?;
-        let program = seen.get("ProcessConfig").and_then(|config| config.get("entrypoint")?.as_str());
-        let runs = seen.get("Running").and_then(Value::as_bool) == Some(true);
-        let pid = seen.get("Pid").and_then(Value::as_u64).and_then(|pid| u32::try_from(pid).ok());
+    for exec in seen.get("ExecIDs").items().iter().filter_map(identifier) {
+        let seen = match get(socket, &format!("/exec/{exec}/json")).await {
+            // It has ended meanwhile.
+            Err(DockerError::Refused { status: StatusCode::NOT_FOUND, .. }) => continue,
+            seen => seen?,
+        };
+        let program = seen.get("ProcessConfig").get("entrypoint").text();
+        let runs = seen.get("Running").flag() == Some(true);
+        let pid = seen.get("Pid").number();
         if let (Some(PROGRAM), true, Some(pid)) = (program, runs, pid) {
             return Err(DockerError::Fault(ProbeFault::Stuck { what: what.to_owned(), pid }));
         }

@@ -1,18 +1,18 @@
-//! One GET of Docker's API over its socket, as plain JSON with a bound.
+//! One question to Docker's API over its socket, answered in plain JSON with a bound.
 
+use super::json::Json;
 use hyper::body::{Body, Bytes, Incoming};
-use hyper::header::HOST;
+use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use model::driver::ProbeFault;
-use serde_json::Value;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::pin::pin;
 use tokio::net::UnixStream;
 
 /// Most that is read of one answer.
-const ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
+const ANSWER_MAX_BYTES: usize = 1024 * 1024;
 /// Most of Docker's words that a fault repeats.
 const SAID_MAX_CHARS: usize = 400;
 
@@ -58,19 +58,33 @@ impl DockerError {
 }
 
 /// Asks for one path. Never ends by itself where Docker does not answer: the caller has the deadline.
-pub(super) async fn get(socket: &str, path: &str) -> Result<Value, DockerError> {
+pub(super) async fn get(socket: &str, path: &str) -> Result<Json, DockerError> {
+    ask(socket, path, Request::get(path).header(HOST, "docker").body(String::new())).await
+}
+
+/// Posts JSON to one path; otherwise as [`get`].
+pub(super) async fn post(socket: &str, path: &str, body: String) -> Result<Json, DockerError> {
+    let request = Request::post(path).header(HOST, "docker").header(CONTENT_TYPE, "application/json").body(body);
+    ask(socket, path, request).await
+}
+
+async fn ask(
+    socket: &str,
+    path: &str,
+    request: Result<Request<String>, hyper::http::Error>,
+) -> Result<Json, DockerError> {
     let stream = UnixStream::connect(socket).await.map_err(DockerError::Connect)?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let garbled = |why: String| DockerError::Garbled { path: path.to_owned(), why };
-    let request = Request::get(path).header(HOST, "docker").body(String::new()).map_err(|e| garbled(e.to_string()))?;
+    let request = request.map_err(|error| garbled(error.to_string()))?;
     let answer = async {
         let response = sender.send_request(request).await?;
         let status = response.status();
         let body = body_of(response, path).await?;
-        if status != StatusCode::OK {
+        if !status.is_success() {
             return Err(DockerError::Refused { path: path.to_owned(), status, said: message(&body) });
         }
-        serde_json::from_slice(&body).map_err(|error| garbled(error.to_string()))
+        Json::read(&body).map_err(|error| garbled(error.to_string()))
     };
     let (mut answer, mut connection) = (pin!(answer), pin!(connection));
     tokio::select! {
@@ -96,8 +110,7 @@ async fn body_of(response: Response<Incoming>, path: &str) -> Result<Vec<u8>, Do
 
 /// Docker's own message, or the beginning of whatever came instead.
 fn message(body: &[u8]) -> String {
-    let json = serde_json::from_slice::<Value>(body).ok();
-    let message = json.as_ref().and_then(|json| json.get("message")?.as_str()).map(str::to_owned);
+    let message = Json::read(body).ok().and_then(|json| json.get("message").text().map(str::to_owned));
     let text = message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
     text.chars().filter(|c| !c.is_control()).take(SAID_MAX_CHARS).collect()
 }

@@ -1,29 +1,46 @@
 //! Docker's facts, and nvidia-smi in the driver container.
 
+mod answer;
+mod cdi;
 mod driver_container;
 mod http;
+mod json;
 
 pub use driver_container::smi_in_driver_container;
 
 use http::{DockerError, get};
+use json::Json;
 use model::docker::DockerFacts;
 use model::driver::ProbeFault;
-use serde_json::Value;
 use std::future::Future;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-/// Asks Docker for its version and its settings. One field of another type than expected costs that field.
+/// Time for the CDI specifications, which are on a disk of this host.
+const CDI_WITHIN: Duration = Duration::from_secs(2);
+
+/// Asks Docker for its version and its settings, and reads the CDI specifications in its folders. One field of another type than
+/// expected costs that field, and one broken specification itself.
 ///
 /// # Errors
 /// Docker is absent, refuses, or does not answer in time.
 pub async fn facts(socket: &str, deadline: Duration) -> Result<DockerFacts, ProbeFault> {
     let what = format!("Docker ({socket})");
-    within(&what, deadline, async {
-        let (version, info) = tokio::try_join!(get(socket, "/version"), get(socket, "/info"))?;
-        Ok(facts_of(&version, &info))
+    // The files have what is left, and at least half a second.
+    let begin = Instant::now();
+    let mut facts = within(&what, deadline, async {
+        let (version, info) = tokio::join!(get(socket, "/version"), get(socket, "/info"));
+        let version = match version {
+            // What it says of itself stands in the other answer too.
+            Err(DockerError::Refused { .. } | DockerError::Garbled { .. }) => Json::Other,
+            version => version?,
+        };
+        Ok(answer::facts(&version, &info?))
     })
-    .await
+    .await?;
+    let left = deadline.saturating_sub(begin.elapsed());
+    cdi::add(&mut facts, left.clamp(Duration::from_millis(500), CDI_WITHIN)).await;
+    Ok(facts)
 }
 
 /// Runs a conversation with Docker under one deadline.
@@ -41,30 +58,9 @@ async fn within<T>(
     }
 }
 
-/// The facts in the answers to `GET /version` and `GET /info`. Field by field, and not into a closed type: a value that a newer
-/// Docker added must not cost everything else.
+/// The facts in the answers to `GET /version` and `GET /info`; nothing where they are no JSON objects.
 #[must_use]
-pub fn facts_of(version: &Value, info: &Value) -> DockerFacts {
-    let text = |from: &Value, key: &str| from.get(key)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    let list = |key: &str| info.get(key).and_then(Value::as_array).into_iter().flatten();
-    let devices =
-        list("DiscoveredDevices").filter(|device| device.get("Source").and_then(Value::as_str) == Some("cdi"));
-    let mut cdi_devices: Vec<String> = devices.filter_map(|device| text(device, "ID")).collect();
-    cdi_devices.sort_unstable();
-    let mut runtimes: Vec<String> =
-        info.get("Runtimes").and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name.clone()).collect();
-    runtimes.sort_unstable();
-    DockerFacts {
-        version: text(version, "Version").or_else(|| text(info, "ServerVersion")),
-        api: text(version, "ApiVersion"),
-        root_dir: text(info, "DockerRootDir"),
-        runtimes,
-        default_runtime: text(info, "DefaultRuntime"),
-        cdi_spec_dirs: list("CDISpecDirs").filter_map(Value::as_str).map(str::to_owned).collect(),
-        cdi_devices,
-        cgroup_version: text(info, "CgroupVersion"),
-        cgroup_driver: text(info, "CgroupDriver"),
-        live_restore: info.get("LiveRestoreEnabled").and_then(Value::as_bool),
-        containers_running: info.get("ContainersRunning").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok()),
-    }
+pub fn facts_of(version: &[u8], info: &[u8]) -> DockerFacts {
+    let read = |bytes| Json::read(bytes).unwrap_or_default();
+    answer::facts(&read(version), &read(info))
 }

@@ -1,8 +1,10 @@
 //! Everything that NVML says of one GPU, each call on its own.
 
 use super::said::{absence, reading};
-use super::{mig, words};
+use super::{health, mig, words};
+use crate::hand::probe::lines::Which;
 use model::absence::{Absence, Reading};
+use model::causes::with_causes;
 use model::driver::{DriverGpu, GpuProcess, MemoryMib, MigMode};
 use model::ids::{PciAddress, PciId};
 use nvml_wrapper::Nvml;
@@ -12,45 +14,34 @@ use nvml_wrapper::enums::device::{SampleValue, UsedGpuMemory};
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::struct_wrappers::device::{PciInfo, ProcessInfo};
 use nvml_wrapper::structs::device::FieldId;
-use nvml_wrapper::sys_exports::field_id::{
-    NVML_FI_DEV_POWER_INSTANT, NVML_FI_DEV_REMAPPED_FAILURE, NVML_FI_DEV_REMAPPED_PENDING,
-};
+use nvml_wrapper::sys_exports::field_id::NVML_FI_DEV_POWER_INSTANT;
 use std::collections::BTreeMap;
-use std::fmt;
 
 /// Longest process name that is asked for, in bytes.
 const PROCESS_NAME_MAX: usize = 256;
 
-/// Which GPU NVML is asked for.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Which {
-    /// The one of this index: NVML opens each.
-    Index(u32),
-    /// The one at this address: NVML opens it alone.
-    At(PciAddress),
-}
-
-impl fmt::Display for Which {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Index(index) => write!(f, "GPU {index}"),
-            Self::At(address) => write!(f, "GPU at {address}"),
-        }
-    }
-}
-
 /// Reads a GPU.
 ///
 /// # Errors
-/// A sentence: it does not answer at all, or has no usable address.
-pub(super) fn read(nvml: &Nvml, which: Which, problems: &mut Vec<String>) -> Result<DriverGpu, String> {
+/// The reason beside each of its values, and a sentence: it does not answer at all, or has no usable address.
+pub(super) fn read(nvml: &Nvml, which: Which, problems: &mut Vec<String>) -> Result<DriverGpu, (Absence, String)> {
+    let refused = |what: &str, e: &NvmlError| (no_answer(e), format!("NVML {what} its {which}: {}", with_causes(e)));
     let device = match which {
         Which::Index(index) => nvml.device_by_index(index),
         Which::At(address) => nvml.device_by_pci_bus_id(address.to_string()),
     };
-    let device = device.map_err(|e| format!("NVML does not answer for its {which}: {e}"))?;
-    let pci = device.pci_info().map_err(|e| format!("NVML has no PCI address for its {which}: {e}"))?;
-    let address: PciAddress = pci.bus_id.parse().map_err(|e| format!("NVML's {which}: {e}"))?;
+    let device = device.map_err(|e| refused("does not answer for", &e))?;
+    let pci = device.pci_info().map_err(|e| refused("has no PCI address for", &e))?;
+    let address: PciAddress =
+        pci.bus_id.parse().map_err(|e| (Absence::garbled(&pci.bus_id), format!("NVML's {which}: {e}")))?;
+    if let Which::At(asked) = which
+        && asked != address
+    {
+        return Err((
+            Absence::garbled(&pci.bus_id),
+            format!("NVML was asked for its {which} and answers for {address}"),
+        ));
+    }
     let mut gpu = DriverGpu::unknown(address);
     identify(&mut gpu, &device, &pci);
     describe(&mut gpu, &device);
@@ -60,6 +51,13 @@ pub(super) fn read(nvml: &Nvml, which: Which, problems: &mut Vec<String>) -> Res
         mig::read(&mut gpu, &device, problems);
     }
     Ok(gpu)
+}
+
+/// Why there is no handle. It is there for the kernel: that NVML does not find it is no reason of its own.
+fn no_answer(error: &NvmlError) -> Absence {
+    let why = absence(error);
+    let is_weak = matches!(why, Absence::NotSupported | Absence::NotReported | Absence::Unreadable(_));
+    if is_weak { Absence::UnknownError } else { why }
 }
 
 fn identify(gpu: &mut DriverGpu, device: &Device<'_>, pci: &PciInfo) {
@@ -99,9 +97,7 @@ fn measure(gpu: &mut DriverGpu, device: &Device<'_>) {
     gpu.memory_clock_mhz = reading(device.clock_info(Clock::Memory));
     gpu.performance_state = named(device.performance_state(), |it| words::performance_state(&it));
     gpu.ecc_uncorrected = reading(device.total_ecc_errors(MemoryError::Uncorrected, EccCounter::Volatile));
-    gpu.row_remap_pending = flag(device, NVML_FI_DEV_REMAPPED_PENDING);
-    gpu.row_remap_failed = flag(device, NVML_FI_DEV_REMAPPED_FAILURE);
-    gpu.retirement_pending = reading(device.are_pages_pending_retired());
+    gpu.health_facts = health::facts(device);
     gpu.throttle = reading(device.current_throttle_reasons()).map(words::throttle);
     gpu.pcie_generation = reading(device.current_pcie_link_gen());
     gpu.pcie_width = reading(device.current_pcie_link_width());
@@ -209,18 +205,6 @@ fn power(device: &Device<'_>) -> Reading<f64> {
         Ok(SampleValue::F64(_) | SampleValue::U64(_) | SampleValue::I64(_)) | Err(_) => {
             reading(device.power_usage()).map(watts)
         }
-    }
-}
-
-/// A field that is 0 or 1.
-fn flag(device: &Device<'_>, id: u32) -> Reading<bool> {
-    let field = device.field_values_for(&[FieldId(id)]);
-    let sample = field.and_then(|mut samples| samples.pop().unwrap_or(Err(NvmlError::NoData)));
-    match reading(sample.and_then(|sample| sample.value)) {
-        Reading::Known(SampleValue::U32(value)) => Reading::Known(value != 0),
-        Reading::Known(SampleValue::U64(value)) => Reading::Known(value != 0),
-        Reading::Known(SampleValue::F64(_) | SampleValue::I64(_)) => Reading::Absent(Absence::UnknownError),
-        Reading::Absent(why) => Reading::Absent(why),
     }
 }
 

@@ -1,71 +1,70 @@
-//! Asks libnvidia-ml.so.1 for everything that it says of its GPUs. It may hang or crash: it runs in a disposable process.
+//! Asks libnvidia-ml.so.1 for everything that it says of its GPUs. It may hang or crash: it runs in a disposable process, which
+//! hands over each GPU's answer as it comes.
 
-mod awake;
+mod ffi;
 mod gpu;
+mod health;
 mod load;
 mod mig;
 mod said;
 mod words;
 
-use gpu::Which;
+use super::bound;
+use super::probe::lines::{Line, Question, Which};
 use model::absence::Reading;
-use model::driver::{DriverGpu, DriverReport, DriverSource, ProbeFault};
+use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Nvml, cuda_driver_version_major, cuda_driver_version_minor};
 use said::reading;
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::io;
+use std::time::{Duration, Instant};
 
 /// No host has more; a library that says so is not counted up to.
 const GPUS_MAX: u32 = 256;
 
-/// Loads the library from the first of these places that works, and asks it; GPUs that sleep are left out where others are
-/// awake (`bus` is `/sys/bus/pci`). Blocking, without a deadline of its own.
+/// Loads the library from the first of the places that works, and asks it for one GPU after the other. Blocking, without a
+/// deadline of its own; one that was slow is the last that this process asks, because by then another process asks the rest.
 ///
 /// # Errors
-/// The library is nowhere, or cannot be loaded or initialised. One GPU that does not answer is no error.
-pub(super) fn report(paths: &[String], bus: &Path) -> Result<DriverReport, ProbeFault> {
-    let nvml = load::nvml(paths)?;
-    let mut report = DriverReport {
-        source: DriverSource::Nvml,
-        driver_version: reading(nvml.sys_driver_version()),
-        cuda_version: cuda_version(&nvml),
-        gpus: Vec::new(),
-        problems: Vec::new(),
+/// What was said could not be handed over.
+pub(super) fn tell(question: &Question, mut out: impl FnMut(Line) -> io::Result<()>) -> io::Result<()> {
+    let nvml = match load::nvml(&question.paths) {
+        Ok(nvml) => nvml,
+        Err(fault) => return out(Line::Refused(fault)),
     };
-    let count = nvml.device_count().map_err(|error| said::fault("nvmlDeviceGetCount", &error))?;
-    let wanted: Vec<Which> = match awake::only(bus) {
-        Some(awake) => awake.into_iter().map(Which::At).collect(),
-        None => (0..count.min(GPUS_MAX)).map(Which::Index).collect(),
+    let found = match found(&nvml, question) {
+        Ok(found) => found,
+        Err(error) => return out(Line::Refused(said::fault("nvmlDeviceGetCount", &error))),
     };
+    let wanted = question.wanted(&found);
+    let (driver_version, cuda_version) = (reading(nvml.sys_driver_version()), cuda_version(&nvml));
+    out(Line::Opened { driver_version, cuda_version, found })?;
     for which in wanted {
-        match gpu::read(&nvml, which, &mut report.problems) {
-            Ok(gpu) => report.gpus.push(gpu),
-            Err(why) => report.problems.push(why),
+        out(Line::Asking(which))?;
+        let begin = Instant::now();
+        let mut problems = Vec::new();
+        out(match gpu::read(&nvml, which, &mut problems) {
+            Ok(gpu) => Line::Answered { which, gpu: Box::new(gpu), problems },
+            Err((why, said)) => Line::Silent { which, why, said },
+        })?;
+        if begin.elapsed() >= Duration::from_millis(question.patience_ms) {
+            return Ok(());
         }
     }
-    report.problems.extend(duplicates(&report.gpus));
-    Ok(report)
+    out(Line::Done)
+}
+
+/// By address where sysfs shows them: only those that are asked for are opened. Else by index, which opens all up to that one.
+fn found(nvml: &Nvml, question: &Question) -> Result<Vec<Which>, NvmlError> {
+    let bound = bound::to_ask(&question.bus);
+    if bound.is_empty() {
+        return Ok((0..nvml.device_count()?.min(GPUS_MAX)).map(Which::Index).collect());
+    }
+    Ok(bound.into_iter().map(Which::At).collect())
 }
 
 fn cuda_version(nvml: &Nvml) -> Reading<String> {
     let printed = |version| format!("{}.{}", cuda_driver_version_major(version), cuda_driver_version_minor(version));
     reading(nvml.sys_cuda_driver_version()).map(printed)
-}
-
-fn duplicates(gpus: &[DriverGpu]) -> Vec<String> {
-    let (mut uuids, mut addresses) = (BTreeSet::new(), BTreeSet::new());
-    let mut problems = Vec::new();
-    for gpu in gpus {
-        if !addresses.insert(gpu.address) {
-            problems.push(format!("NVML lists two GPUs at {}", gpu.address));
-        }
-        if let Some(uuid) = gpu.uuid.known()
-            && !uuids.insert(uuid)
-        {
-            problems.push(format!("NVML gives the UUID {uuid} to two GPUs, the second at {}", gpu.address));
-        }
-    }
-    problems
 }
 
 #[cfg(test)]

@@ -1,10 +1,24 @@
 //! Libraries that are not there or are no libraries. One that answers is simulated elsewhere.
 
 use super::*;
+use model::driver::ProbeFault;
+use std::path::PathBuf;
 use tempfile::TempDir;
 
-fn report(paths: &[String]) -> Result<DriverReport, ProbeFault> {
-    super::report(paths, Path::new("/sys/bus/pci"))
+/// All that is said of libraries of which none can be asked.
+fn report(paths: &[String]) -> Result<(), ProbeFault> {
+    let (paths, bus) = (paths.to_vec(), PathBuf::from("/no/such/bus"));
+    let mut said = Vec::new();
+    let question = Question { paths, bus, patience_ms: 1000, leave_out: Vec::new(), only: None };
+    tell(&question, |line| {
+        said.push(line);
+        Ok(())
+    })
+    .unwrap();
+    match said.as_slice() {
+        [Line::Refused(fault)] => Err(fault.clone()),
+        _ => panic!("{said:?}"),
+    }
 }
 
 #[test]
@@ -31,15 +45,4 @@ fn a_file_that_is_no_library_is_named_with_what_the_linker_said() {
 fn a_library_without_the_functions_of_nvml_is_a_fault_and_no_crash() {
     let fault = report(&["libc.so.6".to_owned()]).unwrap_err();
     assert!(matches!(fault, ProbeFault::Failed { status: 13, .. }), "{fault:?}");
-}
-
-#[test]
-fn two_gpus_with_one_uuid_are_a_problem() {
-    let gpu = |address: &str| DriverGpu {
-        uuid: Reading::Known("GPU-1234".parse().unwrap()),
-        ..DriverGpu::unknown(address.parse().unwrap())
-    };
-    assert_eq!(duplicates(&[gpu("0000:01:00.0"), gpu("0000:02:00.0")]).len(), 1);
-    assert_eq!(duplicates(&[gpu("0000:01:00.0"), gpu("0000:01:00.0")]).len(), 2);
-    assert!(duplicates(&[gpu("0000:01:00.0")]).is_empty());
 }

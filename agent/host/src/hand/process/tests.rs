@@ -54,6 +54,13 @@ async fn the_environment_is_ours_and_the_group_its_own() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn where_memory_runs_out_a_child_is_ended_before_others() {
+    let script = "until grep -qx 1000 /proc/self/oom_score_adj; do :; done; echo done";
+    let finished = Supervisor::default().run("t", shell(script, LONG_MS)).await.unwrap();
+    assert_eq!(finished.stdout, b"done\n");
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn a_program_that_is_not_there_is_named() {
     let fault = Supervisor::default().run("t", Program::new("/no/such", [], Duration::from_secs(1))).await.unwrap_err();
     assert!(fault.to_string().contains("/no/such"), "{fault}");

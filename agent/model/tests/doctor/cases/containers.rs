@@ -2,6 +2,7 @@
 
 use super::{Case, absent, case, docker, failed, known, named};
 use model::absence::{Absence, Reading};
+use model::docker::Engine;
 use model::doctor::facts::{CdiSpec, DoctorFacts};
 use model::driver::ProbeFault;
 
@@ -59,6 +60,18 @@ fn engine() -> Vec<Case> {
             "docker_from_snap",
             |f| docker(f).root_dir = Some("/var/snap/docker/common/var-lib-docker".to_owned()),
             |f| docker(f).root_dir = Some("/data/snap/docker".to_owned()),
+        ),
+        case(
+            "podman_behind_docker_socket",
+            |f| {
+                docker(f).engine = Engine::Podman;
+                // It has none of these, and what stands in Docker's own settings is nothing to it.
+                docker(f).runtimes = vec!["crun".to_owned()];
+                docker(f).default_runtime = Some("nvidia".to_owned());
+                config(f).error = Some("expected value at line 3 column 5".to_owned());
+                config(f).missing_runtimes.push(("nvidia".to_owned(), "/usr/bin/x".to_owned()));
+            },
+            |f| docker(f).rootless = true,
         ),
         case(
             "cgroup_v1",
@@ -184,6 +197,11 @@ fn cdi() -> Vec<Case> {
                 spec(f).missing.push("/usr/lib/x86_64-linux-gnu/libcuda.so.550.163.01".to_owned());
             },
             |f| spec(f).versions.clear(),
+        ),
+        case(
+            "cdi_spec_broken",
+            |f| spec(f).broken = Some("invalid type: integer `7`, expected a sequence".to_owned()),
+            |f| f.nvidia.cdi = Reading::Absent(Absence::NoPermission),
         ),
         case(
             "cdi_device_defined_twice",

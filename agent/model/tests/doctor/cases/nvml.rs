@@ -60,8 +60,8 @@ fn gpus() -> Vec<Case> {
         ),
         case(
             "gpu_requires_reset",
-            |f| report(f).gpus[0].recovery_action = Reading::Known("Reset".to_owned()),
-            |f| report(f).gpus[0].recovery_action = Reading::Known("None".to_owned()),
+            |f| report(f).gpus[0].health_facts.recovery_action = Reading::Known("Reset".to_owned()),
+            |f| report(f).gpus[0].health_facts.recovery_action = Reading::Known("None".to_owned()),
         ),
         case(
             "xid_logged",

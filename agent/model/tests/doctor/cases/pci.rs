@@ -60,7 +60,7 @@ fn bus() -> Vec<Case> {
             |f| {
                 // The slot has no more.
                 first(f).link.width = Reading::Known(8);
-                f.kernel.slots[0].port_max_width = Reading::Known(8);
+                first(f).link.port.as_mut().unwrap().max_width = Reading::Known(8);
             },
         ),
         case(

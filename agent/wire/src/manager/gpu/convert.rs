@@ -6,7 +6,8 @@ use super::{
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig, MigMode};
 use model::features::{FeatureName, Features};
-use model::judge::{health_reasons, unschedulable_reason};
+use model::health::{HealthState, told};
+use model::judge::unschedulable_reason;
 use model::observation::{self, GpuUse, HostObservation};
 use model::pci::{DrmNodes, GpuFunction, VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
 use std::collections::BTreeMap;
@@ -51,7 +52,8 @@ pub fn driver_document(driver: &DriverGpu, driver_version: Option<&str>) -> Gpu 
     let is_mig = driver.mig_current.get() == Some(MigMode::Enabled);
     let usage = if is_mig { GpuUse::Mig } else { GpuUse::Host };
     let against = unschedulable_reason(usage, Some(driver), &[]);
-    let health = health_reasons(driver);
+    let (health, reasons) = told::gist(driver);
+    let against = against.or_else(|| (health == HealthState::Failed).then_some("health_failed"));
     Gpu {
         bdf: driver.address.to_string(),
         pci_id: driver.pci_id.known().map(ToString::to_string),
@@ -76,8 +78,7 @@ pub fn driver_document(driver: &DriverGpu, driver_version: Option<&str>) -> Gpu 
             width: driver.pcie_width.get(),
             max_width: driver.pcie_max_width.get(),
         }),
-        health: (!health.is_empty())
-            .then(|| Health { state: "failed".to_owned(), reasons: health.into_iter().map(str::to_owned).collect() }),
+        health: (!reasons.is_empty()).then(|| Health { state: health.code().to_owned(), reasons }),
         ..Gpu::default()
     }
 }

@@ -1,0 +1,116 @@
+//! Specifications as nvidia-ctk writes them, others', and files that are none.
+
+use super::*;
+
+/// What `nvidia-ctk cdi generate` writes for two GPUs, in short.
+const TWO: &str = r#"---
+cdiVersion: 0.5.0
+containerEdits:
+  deviceNodes:
+  - path: /dev/nvidiactl
+  hooks:
+  - args: [nvidia-cdi-hook, update-ldcache]
+    hookName: createContainer
+    path: /usr/bin/nvidia-cdi-hook
+  mounts:
+  - containerPath: /usr/lib/libcuda.so.580.105.08
+    hostPath: /usr/lib/libcuda.so.580.105.08
+    options: [ro]
+devices:
+- containerEdits:
+    deviceNodes:
+    - path: /dev/nvidia0
+    - path: /dev/dri/card1
+  name: "0"
+- containerEdits:
+    deviceNodes:
+    - hostPath: /run/nvidia/driver/dev/nvidia1
+      path: /dev/nvidia1
+  name: "1"
+- containerEdits:
+    deviceNodes:
+    - path: /dev/nvidia0
+    - path: /dev/nvidia1
+  name: all
+kind: nvidia.com/gpu
+"#;
+
+fn spec(text: &str) -> Spec {
+    parse("nvidia.yaml", text.as_bytes()).unwrap().unwrap()
+}
+
+fn of(names: &[&str]) -> Spec {
+    let device = |name: &&str| Device { name: (*name).to_owned(), nodes: Vec::new() };
+    Spec { devices: names.iter().map(device).collect(), ..Spec::default() }
+}
+
+fn folder(files: &[Spec]) -> Folder {
+    files.iter().enumerate().map(|(nth, spec)| (format!("{nth}.yaml"), spec.clone())).collect()
+}
+
+#[test]
+fn a_specification_names_its_devices_and_what_all_stands_for() {
+    let two = spec(TWO);
+    assert_eq!(two.version, "0.5.0");
+    assert_eq!(two.devices[1].nodes, ["/run/nvidia/driver/dev/nvidia1"]);
+    assert!(two.host_paths.iter().any(|path| path == "/usr/bin/nvidia-cdi-hook"), "{:?}", two.host_paths);
+    assert!(two.host_paths.iter().any(|path| path == "/usr/lib/libcuda.so.580.105.08"), "{:?}", two.host_paths);
+    let taken = taken(&[folder(&[two])]);
+    assert_eq!(taken.names, ["0", "1", "all"]);
+    assert_eq!(taken.all, Some(CdiAll { names: vec!["0".to_owned(), "1".to_owned()], minors: vec![0, 1] }));
+}
+
+#[test]
+fn json_says_the_same() {
+    let json = r#"{"cdiVersion": "0.6.0", "kind": "nvidia.com/gpu", "devices": [{"name": "all", "containerEdits":
+        {"deviceNodes": [{"path": "/dev/nvidia3"}, {"path": "/dev/nvidia-uvm"}, {"path": "/dev/nvidia-caps/nvidia-cap1"}]}}]}"#;
+    let spec = parse("nvidia.json", json.as_bytes()).unwrap().unwrap();
+    assert_eq!(taken(&[folder(&[spec])]).all, Some(CdiAll { names: Vec::new(), minors: vec![3] }));
+}
+
+#[test]
+fn what_is_of_another_kind_or_no_specification_by_its_name_is_none() {
+    assert_eq!(parse("amd.yaml", b"kind: amd.com/gpu\ndevices: []\n").unwrap(), None);
+    assert_eq!(parse("management.yaml", b"kind: management.nvidia.com/gpu\n").unwrap(), None);
+    for name in ["nvidia.yaml.bak", "README", ".nvidia.yaml"] {
+        assert_eq!(parse(name, b"kind: nvidia.com/gpu\n").unwrap(), None, "{name}");
+    }
+}
+
+#[test]
+fn a_broken_file_says_what_is_wrong() {
+    // Half a megabyte, a thousand times.
+    let bomb =
+        format!("kind: nvidia.com/gpu\nx: &x \"{}\"\ndevices: [{}]\n", "x".repeat(500_000), "{name: *x},".repeat(1000));
+    for text in [
+        "",
+        "kind: nvidia.com/gpu\ndevices:\n- name: 0\n- name: [\n",
+        // The engine wants a text.
+        "kind: nvidia.com/gpu\ndevices:\n- name: [0]\n",
+        "kind: nvidia.com/gpu\ndevices: 7\n",
+        "kind: nvidia.com/gpu\ndevices:\n- name: \"\"\n",
+        "kind: nvidia.com/gpu\ndevices:\n- name: \"0\\n\"\n",
+        "\u{0}\u{1}",
+        bomb.as_str(),
+    ] {
+        let fault = parse("nvidia.yaml", text.as_bytes()).unwrap_err();
+        assert!(!fault.is_empty() && !fault.contains(char::is_control), "{text:?}: {fault}");
+    }
+    for alias in ["a: *b", "[*b]", "- *b", "<<: *b", "a:*b", "{*b : 1}", "*b"] {
+        assert!(has_alias(alias.as_bytes()), "{alias}");
+    }
+    assert!(!has_alias(b"path: /usr/lib/*.so\nargs: ['2 * 3', \"**\"]\n"));
+    assert!(parse("nvidia.json", b"kind: nvidia.com/gpu").is_err());
+    assert!(parse("nvidia.yaml", &vec![b' '; FILE_MAX_BYTES + 1]).unwrap_err().contains("larger than"));
+}
+
+#[test]
+fn a_later_folder_goes_before_and_two_files_of_one_folder_are_a_conflict() {
+    let names = |folders: &[Folder]| taken(folders).names;
+    assert_eq!(names(&[folder(&[of(&["0", "1"]), of(&["1", "2"])])]), ["0", "2"]);
+    // What a later folder defines twice is none, though an earlier one has it.
+    assert_eq!(names(&[folder(&[of(&["0", "1"])]), folder(&[of(&["1"]), of(&["1"])])]), ["0"]);
+    let both = taken(&[folder(&[spec(TWO)]), folder(&[of(&["all", "GPU-1"])])]);
+    assert_eq!(both.all, Some(CdiAll { names: vec!["GPU-1".to_owned()], minors: Vec::new() }));
+    assert_eq!(taken(&[]), Taken::default());
+}
