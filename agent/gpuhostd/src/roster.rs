@@ -75,7 +75,7 @@ pub(crate) async fn start(
         tracing::error!(
             message_id = Message::GpuRecordUnreadable.id(),
             file,
-            "which GPUs this host had before is not known: {fault}"
+            "which GPUs this host had before is not known, {file}: {fault}"
         );
         publisher.stand(unreadable(&fault, may_write, now));
     }
@@ -175,7 +175,7 @@ impl Keeper {
             return Err(Refusal::HostFault { attempted, said });
         }
         for gpu in &known {
-            tracing::info!(gpu_bdf = %address, "somebody knows that it is gone: {}", gpu.sentence());
+            tracing::info!(gpu_bdf = %address, "somebody knows that {address} is gone: {}", gpu.sentence());
         }
         self.show();
         Ok(())
@@ -198,7 +198,7 @@ impl Keeper {
             tracing::warn!(
                 message_id = Message::GpuRecordNotKept.id(),
                 file,
-                "which GPUs this host has could not be written down: {said}"
+                "which GPUs this host has could not be written down in {file}: {said}"
             );
         }
         self.failing = failed;
@@ -228,7 +228,7 @@ fn tell(news: &News) {
         ),
         News::Replaced(known, by) => {
             let name = by.name.clone().unwrap_or_else(|| by.id.to_string());
-            tracing::info!(gpu_bdf = %by.address, "another card is in its slot, {name}: {}", known.sentence());
+            tracing::info!(gpu_bdf = %by.address, "another card is at {}, {name}: {}", by.address, known.sentence());
         }
         News::Unplugged(known) => {
             tracing::info!(gpu_bdf = %known.card.address, "it was unplugged: {}", known.sentence());
@@ -238,8 +238,8 @@ fn tell(news: &News) {
 
 fn tell_gone(known: &Known) {
     let address = known.card.address;
-    let gpu_bdf = address.to_string();
-    tracing::warn!(message_id = Message::GpuGone.id(), gpu_bdf, remedy = remedy(address), "{}", known.sentence());
+    let remedy = remedy(address);
+    tracing::warn!(message_id = Message::GpuGone.id(), gpu_bdf = %known.card.address, remedy, "{}", known.sentence());
 }
 
 #[cfg(test)]
