@@ -58,6 +58,15 @@ async fn an_engine_that_lists_its_devices_is_believed_and_asked_for_all_in_its_f
     let listed = r#", "DiscoveredDevices": [{"Source": "cdi", "ID": "nvidia.com/gpu=all"}]"#;
     let docker = ask(r#"{"Version":"28.2.2","ApiVersion":"1.50"}"#, &info(&[folder.path()], listed)).await;
     assert_eq!(docker.cdi_devices, ["nvidia.com/gpu=all"]);
+    for version in [OLD, "[]"] {
+        let docker = ask(version, &info(&[folder.path()], listed)).await;
+        assert_eq!(docker.cdi_devices, ["nvidia.com/gpu=all"], "{version}");
+    }
+    // Where the version is not known the folder says what the engine has.
+    let docker_without_version = ask("[]", &info(&[folder.path()], "")).await;
+    assert_eq!(docker_without_version.cdi_devices.len(), 3);
+    let none = ask(r#"{"Version":"28.2.2","ApiVersion":"1.50"}"#, &info(&[folder.path()], "")).await;
+    assert!(none.cdi_devices.is_empty(), "an engine that lists none has none: {none:?}");
     assert_eq!(docker.cdi_all.unwrap().minors, [0, 1]);
 }
 

@@ -65,11 +65,12 @@ fn use_them(facts: &mut DockerFacts, read: Taken, problems: Vec<String>) {
     }
 }
 
+/// An engine that has listed some is believed whatever version it says it has.
 fn lists_its_devices(facts: &DockerFacts) -> bool {
     let number = |text: &str| text.parse::<u32>().ok();
     let api = facts.api.as_deref().and_then(|api| api.split_once('.'));
     let api = api.and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
-    facts.engine == Engine::Docker && api.is_none_or(|api| api >= LISTED_SINCE)
+    !facts.cdi_devices.is_empty() || facts.engine == Engine::Docker && api.is_some_and(|api| api >= LISTED_SINCE)
 }
 
 /// Engines before 28 know the form of a specification up to 0.7, and take none that is newer.
