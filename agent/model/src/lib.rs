@@ -20,6 +20,7 @@ pub mod ids;
 pub mod iomem;
 pub mod judge;
 pub mod message;
+pub mod mig;
 pub mod observation;
 pub mod passthrough;
 pub mod pci;

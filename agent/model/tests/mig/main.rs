@@ -1,0 +1,14 @@
+//! MIG: the planner against exhaustive search, files, filters and names.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "a test stops where its world is broken"
+)]
+
+mod exhaustive;
+mod handed;
+mod oracle;
