@@ -22,7 +22,8 @@ pub const FLOORS: [Floor; 9] = [
 ];
 
 /// All that the vocabulary may be built on: no runtime, no file system, no process, no clock.
-pub const MODEL_IS_BUILT_ON: [&str; 6] = ["quick-xml", "secrecy", "serde", "serde_json", "thiserror", "toml"];
+pub const MODEL_IS_BUILT_ON: [&str; 7] =
+    ["quick-xml", "saphyr-parser", "secrecy", "serde", "serde_json", "thiserror", "toml"];
 
 /// A package of others that only some of ours may use, because it is a way to the outside.
 pub struct Kept {

@@ -5,6 +5,7 @@
 use super::catalog::{GpuProfile, MigCatalog};
 use super::layout::PresentCompute;
 use super::request::{Kind, Room, Standing};
+use std::cmp::{Ordering, Reverse};
 
 /// Partial layouts that are looked at before a search is given up. The products of today need a few thousand at most.
 pub(super) const MOST_LOOKS: u64 = 200_000;
@@ -81,6 +82,8 @@ struct Search {
     /// First slot behind the last one at which something must begin.
     must_until: usize,
     left: Vec<u32>,
+    /// What has no choice: it stands in every arrangement.
+    fixed: Vec<Placed>,
     chosen: Vec<Placed>,
     best: Option<(Score, Found)>,
     looks: u64,
@@ -95,6 +98,19 @@ struct At {
     instances_left: u32,
     slots_left: u32,
     score: Score,
+}
+
+impl At {
+    fn with(self, one: Candidate) -> Self {
+        let Score { stay, changes } = self.score;
+        Self {
+            slot: self.slot,
+            occupied: self.occupied | one.mask,
+            instances_left: self.instances_left.saturating_sub(1),
+            slots_left: self.slots_left.saturating_sub(one.size),
+            score: Score { stay: stay + u32::from(one.stays), changes: changes + one.changes },
+        }
+    }
 }
 
 /// Looks for the best arrangement of all wishes beside the instances in use.
@@ -121,20 +137,23 @@ fn run(catalog: &MigCatalog, kinds: &[Kind], standing: &[Standing<'_>], room: &R
         }
     }
     let spots: Vec<Spot> = (0..catalog.slots()).map(|slot| spot(catalog, kinds, standing, slot)).collect();
-    let must_until = spots.iter().rposition(|spot| spot.must).map_or(0, |last| last + 1);
     let mut search = Search {
         plain: if any { Vec::new() } else { plain(catalog, &room) },
         standing_from: standing_from(catalog, standing),
-        must_until,
+        must_until: 0,
         spots,
         left: kinds.iter().map(|kind| kind.count).collect(),
+        fixed: Vec::new(),
         chosen: Vec::with_capacity(64),
         best: None,
         looks: 0,
         any,
     };
     let score = Score { stay: 0, changes: 0 };
-    search.go(At { slot: 0, occupied: 0, instances_left, slots_left, score }, catalog.slots());
+    let Some(begin) = search.fix(At { slot: 0, occupied: 0, instances_left, slots_left, score }) else {
+        return Outcome::Nothing;
+    };
+    search.go(begin, catalog.slots());
     match search.best {
         Some((_, found)) => Outcome::Best(found),
         None if search.looks >= MOST_LOOKS => Outcome::GivenUp,
@@ -146,7 +165,7 @@ fn run(catalog: &MigCatalog, kinds: &[Kind], standing: &[Standing<'_>], room: &R
 pub(super) fn plain_profiles(catalog: &MigCatalog) -> Vec<(usize, &GpuProfile)> {
     let mut list: Vec<(usize, &GpuProfile)> =
         catalog.profiles().iter().enumerate().filter(|(_, profile)| profile.is_plain()).collect();
-    list.sort_by_key(|(_, profile)| std::cmp::Reverse((profile.slots(), profile.compute_slices)));
+    list.sort_by_key(|(_, profile)| Reverse((profile.slots(), profile.compute_slices)));
     list
 }
 
@@ -209,6 +228,23 @@ pub(super) fn compute_steps(present: &[PresentCompute], wanted: &[u32]) -> Optio
 }
 
 impl Search {
+    /// Places what must begin at a slot and can be of one kind only; none where that is impossible.
+    fn fix(&mut self, mut at: At) -> Option<At> {
+        let mut spots = std::mem::take(&mut self.spots);
+        for (slot, spot) in spots.iter_mut().enumerate().filter(|(_, spot)| spot.must) {
+            let [only] = spot.candidates.as_slice() else { continue };
+            if only.mask & at.occupied != 0 || !self.take(only.kind) {
+                return None;
+            }
+            self.fixed.push(Placed { kind: only.kind, start: u32::try_from(slot).ok()? });
+            at = at.with(*only);
+            *spot = Spot::default();
+        }
+        self.must_until = spots.iter().rposition(|spot| spot.must).map_or(0, |last| last + 1);
+        self.spots = spots;
+        Some(at)
+    }
+
     fn go(&mut self, at: At, slots: u32) {
         self.looks += 1;
         if self.looks >= MOST_LOOKS || (self.any && self.best.is_some()) {
@@ -234,11 +270,7 @@ impl Search {
                 continue;
             }
             self.chosen.push(Placed { kind: one.kind, start: u32::try_from(at.slot).unwrap_or(u32::MAX) });
-            let stay = at.score.stay + u32::from(one.stays);
-            let score = Score { stay, changes: at.score.changes + one.changes };
-            let left = (at.instances_left - 1, at.slots_left.saturating_sub(one.size));
-            let occupied = at.occupied | one.mask;
-            self.go(At { occupied, instances_left: left.0, slots_left: left.1, score, ..next }, slots);
+            self.go(next.with(one), slots);
             self.chosen.pop();
             self.give_back(one.kind);
         }
@@ -272,23 +304,17 @@ impl Search {
 
     /// Layouts come by lowest starts: a later one has to be better, not as good.
     fn judge(&mut self, at: At) {
-        let Some((score, found)) = &self.best else {
-            let rest = self.plain.iter().map(|plain| plain.room(at.occupied)).collect();
-            self.best = Some((at.score, Found { placed: self.chosen.clone(), rest }));
-            return;
-        };
-        let rank = |score: &Score| (score.stay, std::cmp::Reverse(score.changes));
-        let better = match rank(&at.score).cmp(&rank(score)) {
-            std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Greater => true,
-            std::cmp::Ordering::Equal => {
-                let rest = self.plain.iter().map(|plain| plain.room(at.occupied));
-                rest.gt(found.rest.iter().copied())
-            }
-        };
+        let rest = || self.plain.iter().map(|plain| plain.room(at.occupied));
+        let rank = |score: &Score| (score.stay, Reverse(score.changes));
+        let better = self.best.as_ref().is_none_or(|(score, found)| match rank(&at.score).cmp(&rank(score)) {
+            Ordering::Less => false,
+            Ordering::Greater => true,
+            Ordering::Equal => rest().gt(found.rest.iter().copied()),
+        });
         if better {
-            let rest = self.plain.iter().map(|plain| plain.room(at.occupied)).collect();
-            self.best = Some((at.score, Found { placed: self.chosen.clone(), rest }));
+            let mut placed: Vec<Placed> = self.fixed.iter().chain(&self.chosen).copied().collect();
+            placed.sort_by_key(|placed| placed.start);
+            self.best = Some((at.score, Found { placed, rest: rest().collect() }));
         }
     }
 }

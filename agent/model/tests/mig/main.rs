@@ -9,6 +9,11 @@
     reason = "a test stops where its world is broken"
 )]
 
+mod bad_input;
 mod exhaustive;
+mod files;
 mod handed;
+mod handed_files;
+mod host;
+mod nights;
 mod oracle;
