@@ -25,11 +25,27 @@ pub(super) fn largest(catalog: &MigCatalog, kinds: &[Kind], standing: &[Standing
             }
         }
     }
-    let sizes = kinds.iter().map(|kind| size(catalog, kind)).collect();
-    let mut fit = Fit { catalog, kinds, sizes, left, chosen, best: None, looks: 0 };
-    let score = fit.chosen.iter().fold(Score::default(), |sum, number| sum.with(fit.sizes.get(*number)));
-    fit.go(0, occupied, &room, score);
+    let sizes: Vec<Size> = kinds.iter().map(|kind| size(catalog, kind)).collect();
+    let score = chosen.iter().fold(Score::default(), |sum, number| sum.with(sizes.get(*number)));
+    let spots = (0..catalog.slots()).map(|slot| spot(catalog, kinds, slot, occupied)).collect();
+    let sorted = |each: fn(&Size) -> u32| {
+        let mut numbers: Vec<usize> = (0..kinds.len()).collect();
+        numbers.sort_by_key(|number| sizes.get(*number).map(each));
+        numbers
+    };
+    let (by_slots, by_slices) = (sorted(|size| size.slots), sorted(|size| size.slices));
+    let mut fit = Fit { catalog, kinds, spots, sizes, by_slots, by_slices, left, room, chosen, best: None, looks: 0 };
+    fit.go(0, occupied, score);
     wishes(catalog, kinds, fit.best.map(|(_, chosen)| chosen).unwrap_or_default())
+}
+
+/// What can begin at a slot beside what is in use: numbers of kinds, and their slots.
+fn spot(catalog: &MigCatalog, kinds: &[Kind], slot: u32, occupied: u64) -> Vec<(usize, u64)> {
+    let fits = |(number, kind): (usize, &Kind)| {
+        let mask = catalog.profile(kind.profile)?.placement(slot)?.mask();
+        (kind.start.is_none_or(|start| start == slot) && mask & occupied == 0).then_some((number, mask))
+    };
+    kinds.iter().enumerate().filter_map(fits).collect()
 }
 
 /// The kind that an instance in use is one of: one for its very place first.
@@ -79,83 +95,91 @@ impl Score {
 struct Fit<'a> {
     catalog: &'a MigCatalog,
     kinds: &'a [Kind],
+    spots: Vec<Vec<(usize, u64)>>,
     sizes: Vec<Size>,
+    /// Numbers of the kinds, the smallest first.
+    by_slots: Vec<usize>,
+    by_slices: Vec<usize>,
     left: Vec<u32>,
+    room: Room,
     chosen: Vec<usize>,
     best: Option<(Score, Vec<usize>)>,
     looks: u64,
 }
 
 impl Fit<'_> {
-    fn go(&mut self, slot: u32, occupied: u64, room: &Room, score: Score) {
+    /// Everything that can be added from a slot on.
+    fn go(&mut self, from: usize, occupied: u64, score: Score) {
         self.looks += 1;
         if self.best.as_ref().is_none_or(|(best, _)| score > *best) {
             self.best = Some((score, self.chosen.clone()));
         }
-        if slot >= self.catalog.slots() || self.looks >= MOST_LOOKS || !self.can_be_better(slot, occupied, room, score)
-        {
-            return;
-        }
-        for number in 0..self.kinds.len() {
-            self.try_one(number, slot, occupied, room, score);
-        }
-        self.go(slot + 1, occupied, room, score);
-    }
-
-    fn try_one(&mut self, number: usize, slot: u32, occupied: u64, room: &Room, score: Score) {
-        let Some(kind) = self.kinds.get(number).filter(|kind| kind.start.is_none_or(|start| start == slot)) else {
-            return;
-        };
-        let Some(profile) = self.catalog.profile(kind.profile) else { return };
-        let Some(placement) = profile.placement(slot).filter(|placement| placement.mask() & occupied == 0) else {
-            return;
-        };
-        if self.left.get(number).is_none_or(|left| *left == 0) {
-            return;
-        }
-        let mut rest = room.clone();
-        if !rest.take(kind.profile, profile) {
-            return;
-        }
-        self.add(number, -1);
-        self.chosen.push(number);
-        let score = score.with(self.sizes.get(number));
-        self.go(slot + 1, occupied | placement.mask(), &rest, score);
-        self.chosen.pop();
-        self.add(number, 1);
-    }
-
-    fn add(&mut self, number: usize, by: i32) {
-        if let Some(left) = self.left.get_mut(number) {
-            *left = left.saturating_add_signed(by);
+        for slot in from..self.spots.len() {
+            if self.looks >= MOST_LOOKS || !self.can_be_better(slot, occupied, score) {
+                return;
+            }
+            let mut candidate = 0;
+            while let Some((number, mask)) = self.spots.get(slot).and_then(|spot| spot.get(candidate)).copied() {
+                candidate += 1;
+                if mask & occupied == 0 && self.take(number) {
+                    self.chosen.push(number);
+                    self.go(slot + 1, occupied | mask, score.with(self.sizes.get(number)));
+                    self.chosen.pop();
+                    self.give_back(number);
+                }
+            }
         }
     }
 
-    /// A bound: as if what is left could be cut at will.
-    fn can_be_better(&self, slot: u32, occupied: u64, room: &Room, score: Score) -> bool {
-        let Some((best, _)) = &self.best else { return true };
-        let ahead =
-            u64::MAX.checked_shl(slot).unwrap_or(0) & u64::MAX.checked_shr(64 - self.catalog.slots()).unwrap_or(0);
-        let free = (!occupied & ahead).count_ones();
-        let slices = u32::try_from(room.slices).unwrap_or(u32::MAX);
-        let wished = || self.left.iter().zip(&self.sizes).filter(|(left, _)| **left > 0);
-        let (Some(least_slots), Some(least_slices)) =
-            (wished().map(|(_, size)| size.slots).min(), wished().map(|(_, size)| size.slices).min())
-        else {
+    fn take(&mut self, number: usize) -> bool {
+        let kind = self.kinds.get(number);
+        let profile = kind.and_then(|kind| Some((kind.profile, self.catalog.profile(kind.profile)?)));
+        let (Some(left), Some((of, profile))) = (self.left.get_mut(number), profile) else { return false };
+        if *left == 0 || !self.room.take(of, profile) {
             return false;
-        };
-        let sum = |each: fn(&Size) -> u32| {
-            wished().fold(0_u32, |sum, (left, size)| sum.saturating_add(left.saturating_mul(each(size))))
-        };
-        let count = wished().fold(0_u32, |sum, (left, _)| sum.saturating_add(*left));
-        let by_slots = free.checked_div(least_slots).unwrap_or(0);
-        let by_slices = slices.checked_div(least_slices).unwrap_or(0);
+        }
+        *left -= 1;
+        true
+    }
+
+    fn give_back(&mut self, number: usize) {
+        let kind = self.kinds.get(number);
+        let profile = kind.and_then(|kind| Some((kind.profile, self.catalog.profile(kind.profile)?)));
+        if let (Some(left), Some((of, profile))) = (self.left.get_mut(number), profile) {
+            *left += 1;
+            self.room.give_back(of, profile);
+        }
+    }
+
+    /// A bound: as if the free slots lay together and could be cut at will.
+    fn can_be_better(&self, slot: usize, occupied: u64, score: Score) -> bool {
+        let Some((best, _)) = &self.best else { return true };
+        let ahead = u32::try_from(slot).ok().and_then(|slot| u64::MAX.checked_shl(slot)).unwrap_or(0);
+        let all = u64::MAX.checked_shr(64 - self.catalog.slots()).unwrap_or(0);
+        let free = (!occupied & ahead & all).count_ones();
+        let slices = u32::try_from(self.room.slices).unwrap_or(u32::MAX);
+        let by_slots = self.most(&self.by_slots, free, |size| size.slots);
+        let by_slices = self.most(&self.by_slices, slices, |size| size.slices);
         let bound = Score {
-            instances: score.instances + count.min(by_slots).min(by_slices),
-            slices: score.slices + sum(|size| size.slices).min(slices),
-            slots: score.slots + sum(|size| size.slots).min(free),
+            instances: score.instances + by_slots.0.min(by_slices.0),
+            slices: score.slices + by_slices.1.min(slices),
+            slots: score.slots + by_slots.1.min(free),
         };
         bound > *best
+    }
+
+    /// How many of the wishes that are left fit into so much, the smallest first; and how much all of them would take.
+    fn most(&self, smallest_first: &[usize], mut into: u32, each: fn(&Size) -> u32) -> (u32, u32) {
+        let (mut count, mut all) = (0_u32, 0_u32);
+        for number in smallest_first {
+            let (Some(left), Some(size)) = (self.left.get(*number), self.sizes.get(*number)) else { continue };
+            let size = each(size);
+            let fits = into.checked_div(size).unwrap_or(0).min(*left);
+            into -= fits * size;
+            count += fits;
+            all = all.saturating_add(left.saturating_mul(size));
+        }
+        (count, all)
     }
 }
 

@@ -17,6 +17,6 @@ mod share;
 
 pub use catalog::{ComputeProfile, Engine, GpuProfile, MigCatalog, Placement};
 pub use layout::{Instance, Present, PresentCompute, Wish};
-pub use plan::{Created, Kept, MigPlan, plan};
+pub use plan::{Created, Kept, MigPlan, check, free, plan};
 pub use profile::{BadProfile, ProfileName};
 pub use refusal::{MigRefusal, Refused};

@@ -2,10 +2,10 @@
 
 use super::catalog::MigCatalog;
 use super::fit::largest;
-use super::layout::{Instance, Present, Wish};
+use super::layout::{Instance, Present, PresentCompute, Wish};
 use super::refusal::{MigRefusal, Refused};
 use super::request::{Kind, Room, Standing, Wanted, standing};
-use super::search::{Found, MOST_LOOKS, Outcome, best, compute_steps, plain_profiles, possible};
+use super::search::{Found, MOST_LOOKS, Outcome, best, compute_steps, more_of_each, plain_profiles, possible};
 use serde::{Deserialize, Serialize};
 
 /// A GPU instance that stays, and what changes inside it.
@@ -76,6 +76,41 @@ pub fn plan(catalog: &MigCatalog, present: &[Present], wishes: &[Wish]) -> Resul
         },
     };
     Err(Refused { why, in_use: in_use(present), largest: largest(catalog, &wanted.kinds, &there, &room) })
+}
+
+/// Whether these instances can stand together on such a GPU. For what a person says is there: of what a driver shows, the driver
+/// knows better.
+///
+/// # Errors
+/// Why they cannot.
+pub fn check(catalog: &MigCatalog, present: &[Present]) -> Result<(), MigRefusal> {
+    standing(catalog, present)?;
+    let wish = |one: &Present| {
+        let profile = catalog.profile(catalog.find(&one.instance.profile)?)?;
+        let start = Some(one.instance.start);
+        let part = |compute: &PresentCompute| Wish { profile: profile.compute_name(compute.slices), start, count: 1 };
+        Some(one.compute.iter().map(part).collect::<Vec<_>>())
+    };
+    let wishes: Vec<Wish> = present.iter().filter_map(wish).flatten().collect();
+    plan(catalog, &[], &wishes).map(drop).map_err(|refused| refused.why)
+}
+
+/// How many more instances of each profile would fit beside what is there, by the names of the profiles.
+///
+/// # Errors
+/// What is there is none of this GPU.
+pub fn free(catalog: &MigCatalog, present: &[Present]) -> Result<Vec<(String, u32)>, MigRefusal> {
+    let there = standing(catalog, present)?;
+    let mut room = Room::of(catalog, &there);
+    let mut occupied = 0;
+    for instance in &there {
+        occupied |= instance.mask;
+        if let Some(profile) = catalog.profile(instance.profile) {
+            room.take(instance.profile, profile);
+        }
+    }
+    let fits = more_of_each(catalog, &room, occupied);
+    Ok(catalog.names().into_iter().zip(fits).collect())
 }
 
 fn search(catalog: &MigCatalog, kinds: &[Kind], there: &[Standing<'_>], room: &Room) -> Result<Found, MigRefusal> {

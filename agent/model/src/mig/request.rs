@@ -78,6 +78,17 @@ impl Room {
         true
     }
 
+    /// Gives back what [`Room::take`] took.
+    pub(super) fn give_back(&mut self, number: usize, profile: &GpuProfile) {
+        self.slices += u64::from(profile.compute_slices);
+        if let Some(instances) = self.instances.get_mut(number) {
+            *instances += 1;
+        }
+        for (engine, left) in Engine::ALL.iter().zip(&mut self.engines) {
+            *left = left.map(|left| left + u64::from(profile.engines.of(*engine).unwrap_or(0)));
+        }
+    }
+
     /// How many instances of a profile there is room for, by the sums alone.
     pub(super) fn times(&self, number: usize, profile: &GpuProfile) -> u64 {
         let by_slices = self.slices.checked_div(profile.compute_slices.into()).unwrap_or(0);

@@ -39,7 +39,7 @@ pub(super) enum Outcome {
     GivenUp,
 }
 
-/// A plain profile, of which as many as possible shall still fit.
+/// A profile of which as many as possible shall still fit.
 #[derive(Debug)]
 struct Plain {
     /// Its placements, by end.
@@ -170,13 +170,13 @@ pub(super) fn plain_profiles(catalog: &MigCatalog) -> Vec<(usize, &GpuProfile)> 
 }
 
 fn plain(catalog: &MigCatalog, room: &Room) -> Vec<Plain> {
-    let one = |(number, profile): (usize, &GpuProfile)| {
-        let mut placements = profile.placements.clone();
-        placements.sort_by_key(|placement| placement.start + placement.size);
-        let masks = placements.iter().map(|placement| placement.mask()).collect();
-        Plain { masks, by_sums: u32::try_from(room.times(number, profile)).unwrap_or(u32::MAX) }
-    };
-    plain_profiles(catalog).into_iter().map(one).collect()
+    plain_profiles(catalog).into_iter().map(|(number, profile)| Plain::of(number, profile, room)).collect()
+}
+
+/// How many more of each profile would fit.
+pub(super) fn more_of_each(catalog: &MigCatalog, room: &Room, occupied: u64) -> Vec<u32> {
+    let profiles = catalog.profiles().iter().enumerate();
+    profiles.map(|(number, profile)| Plain::of(number, profile, room).room(occupied)).collect()
 }
 
 fn standing_from(catalog: &MigCatalog, standing: &[Standing<'_>]) -> Vec<u32> {
@@ -320,6 +320,13 @@ impl Search {
 }
 
 impl Plain {
+    fn of(number: usize, profile: &GpuProfile, room: &Room) -> Self {
+        let mut placements = profile.placements.clone();
+        placements.sort_by_key(|placement| placement.start + placement.size);
+        let masks = placements.iter().map(|placement| placement.mask()).collect();
+        Self { masks, by_sums: u32::try_from(room.times(number, profile)).unwrap_or(u32::MAX) }
+    }
+
     /// How many more would fit: of intervals by their ends, each that fits is taken.
     fn room(&self, mut occupied: u64) -> u32 {
         let mut count = 0;

@@ -57,13 +57,12 @@ fn files_are_taken_and_refused_as_in_the_answers() {
 
 fn check_meaning(case: &Value, file: &ConfigFile) {
     let id = text(case, "id");
-    match &case["meaning"] {
-        Value::Array(entries) => {
-            let ours: Vec<Value> = file.select(None).unwrap().entries.iter().map(meaning).collect();
-            assert_eq!(&ours, entries, "{id}");
-        }
-        Value::Object(nothing) => assert!(nothing.is_empty() && file.configs.is_empty(), "{id}"),
-        _ => assert!(!file.configs.is_empty(), "{id}"),
+    let told = &case["meaning"];
+    if let Some(entries) = told.as_array() {
+        let ours: Vec<Value> = file.select(None).unwrap().entries.iter().map(meaning).collect();
+        assert_eq!(&ours, entries, "{id}");
+    } else {
+        assert_eq!(told == &json!({}), file.configs.is_empty(), "{id}");
     }
 }
 
@@ -111,15 +110,14 @@ fn devices_mean_what_the_answers_say() {
             let indices = chosen.iter().enumerate().filter(|(_, entry)| entry.is_some());
             Ok(indices.map(|(index, _)| index).collect())
         };
-        match &case["means"] {
-            Value::Array(_) => {
+        match case["means"].as_str() {
+            None => {
                 assert_eq!(means(true).as_ref(), Ok(&case["means"]), "{id}");
                 assert_eq!(means(false).as_ref(), Ok(&case["means"]), "{id}");
             }
-            words => {
-                assert!(words.as_str().unwrap().starts_with("refuse"), "{id}");
-                assert!(means(true).is_err(), "{id}");
-                if words.as_str().unwrap().contains("nothing to do") {
+            Some(words) => {
+                assert!(words.starts_with("refuse") && means(true).is_err(), "{id}");
+                if words.contains("nothing to do") {
                     assert_eq!(means(false), Ok(json!([])), "{id}");
                 }
             }

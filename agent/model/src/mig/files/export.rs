@@ -9,6 +9,9 @@ use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+/// MIG devices by their names.
+type Counts = BTreeMap<String, u64>;
+
 /// Ids of an entry: none, one as a text, several as a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -114,7 +117,7 @@ impl WrittenFile {
 /// instance.
 #[must_use]
 pub fn export(host: &[HostGpu], label: &str) -> (WrittenFile, Vec<Instance>) {
-    let mut groups: Vec<(Option<BTreeMap<String, u64>>, Vec<usize>)> = Vec::new();
+    let mut groups: Vec<(Option<Counts>, Vec<usize>)> = Vec::new();
     for (index, gpu) in host.iter().enumerate() {
         let layout = (gpu.mode == MigMode::On).then(|| counted(gpu));
         match groups.iter_mut().find(|(known, _)| *known == layout) {
@@ -125,7 +128,7 @@ pub fn export(host: &[HostGpu], label: &str) -> (WrittenFile, Vec<Instance>) {
     let id = |index: &usize| host.get(*index).map(|gpu| gpu.id.primary());
     let all_ids: BTreeSet<DeviceId> = host.iter().map(|gpu| gpu.id.primary()).collect();
     let alone = groups.len() == 1;
-    let write = |(layout, indices): (Option<BTreeMap<String, u64>>, Vec<usize>)| {
+    let write = |(layout, indices): (Option<Counts>, Vec<usize>)| {
         let ids: BTreeSet<DeviceId> = indices.iter().filter_map(id).collect();
         let of_these = host.iter().enumerate().filter(|(_, gpu)| ids.contains(&gpu.id.primary()));
         let whole = of_these.map(|(index, _)| index).eq(indices.iter().copied());
@@ -147,7 +150,7 @@ pub fn export(host: &[HostGpu], label: &str) -> (WrittenFile, Vec<Instance>) {
     (WrittenFile::of(BTreeMap::from([(label.to_owned(), entries)])), lost)
 }
 
-fn counted(gpu: &HostGpu) -> BTreeMap<String, u64> {
+fn counted(gpu: &HostGpu) -> Counts {
     let mut counts = BTreeMap::new();
     for ((name, _), count) in devices(&gpu.instances) {
         *counts.entry(name).or_insert(0) += count;

@@ -40,6 +40,8 @@ pub(super) enum Value {
 pub(super) struct Key {
     pub(super) text: String,
     pub(super) line: u64,
+    /// `<<` without quotes: what is under it is merged.
+    merges: bool,
 }
 
 /// Reads the one document of a text; none where it is empty.
@@ -242,16 +244,17 @@ impl Content {
         match self {
             Self::List(items) => items.push(node),
             Self::Map { entries, seen, key, merged } => match key.take() {
-                Some(name) if name.text == "<<" => merged.push(node),
+                Some(name) if name.merges => merged.push(node),
                 Some(name) => entries.push((name, node)),
                 None => {
-                    let Value::Scalar { text, .. } = &node.value else {
+                    let Value::Scalar { text, plain } = &node.value else {
                         return Err("the name of a field is a list or a map".to_owned());
                     };
                     if !seen.insert(text.clone()) {
                         return Err(format!("{} stands there twice", super::shown(text)));
                     }
-                    *key = Some(Key { text: text.clone(), line: node.line });
+                    let merges = *plain && text == "<<";
+                    *key = Some(Key { text: text.clone(), line: node.line, merges });
                 }
             },
         }
@@ -297,6 +300,7 @@ mod tests {
         assert_eq!(tree("a: &x [1]\nb: *x\n"), "{a=[1] b=[1]}");
         assert_eq!(tree("- &b {x: 1, y: 2}\n- {<<: *b, y: 3}\n"), "[{x=1 y=2} {y=3 x=1}]");
         assert_eq!(tree("- &b {x: 1}\n- &c {y: 2}\n- {<<: [*b, *c]}\n"), "[{x=1} {y=2} {x=1 y=2}]");
+        assert_eq!(tree("'<<': {x: 1}\n"), "{<<={x=1}}", "in quotes it is a name");
         assert!(fault("a: &x [1]\nb: {<<: *x}\n").contains("<< merges a map"));
         assert!(fault("a: &x [*x]").contains("inside of what it names"));
     }
