@@ -3,6 +3,7 @@
 //! Pure: what NVML says comes in as a [`MigCatalog`] and a list of [`Present`] instances, a plan or a refusal goes out.
 
 pub mod catalog;
+pub mod draw;
 pub mod files;
 mod fit;
 pub mod layout;

@@ -17,3 +17,4 @@ mod handed_files;
 mod host;
 mod nights;
 mod oracle;
+mod pictures;
