@@ -29,7 +29,7 @@ pub struct Target {
 }
 
 /// All targets, sorted by name.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 14] = [
     targets::checkin::TARGET,
     targets::config::TARGET,
     targets::description::TARGET,
@@ -38,6 +38,9 @@ pub const TARGETS: [Target; 11] = [
     targets::ids::TARGET,
     targets::iommu::TARGET,
     targets::kernel_log::TARGET,
+    targets::mig_file::TARGET,
+    targets::mig_names::TARGET,
+    targets::mig_plan::TARGET,
     targets::pci::TARGET,
     targets::reply::TARGET,
     targets::smi::TARGET,
