@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[command(after_help = "Exit status: 0 done, 1 broken, 2 wrong argument, 4 not authorized, 5 not found, 6 busy,\n\
                         7 conflict, 8 unavailable (the daemon, the manager or another part does not answer),\n\
                         9 timeout, 10 the host refused or failed,\n\
-                        11 something stands in the way of giving this GPU away,\n\
+                        11 something stands in the way of the change,\n\
                         20 the doctor found an error or a warning.")]
 pub(crate) struct Arguments {
     /// Print JSON under the names that D-Bus uses; a value that is not known is null
@@ -69,6 +69,12 @@ pub(crate) enum Verb {
         /// What of it.
         #[command(subcommand)]
         what: Passthrough,
+    },
+    /// Cut GPUs up with MIG: what fits, where, and what a change of the layout would touch
+    Mig {
+        /// What of it.
+        #[command(subcommand)]
+        what: crate::mig::args::Mig,
     },
     /// Freeze every change of this host that a manager asks for
     Lock {

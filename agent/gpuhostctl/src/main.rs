@@ -8,6 +8,7 @@ mod failure;
 mod input;
 mod kernel_log;
 mod manage;
+mod mig;
 mod parse_smi;
 mod passthrough;
 mod policy;
@@ -64,6 +65,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Debug { what: Debug::Snapshot { output, root, config } } => {
             Err(role::run_snapshot(&role::Snapshot { output, root, config, bus, json }))
         }
+        Verb::Mig { what } => mig::run(&what, json),
         Verb::Doctor(how) => doctor::run(how, bus, json),
         Verb::Completions { shell } => completions(shell),
         Verb::Status => look(bus, |snapshot| show::status::print(&snapshot, json)),

@@ -25,6 +25,7 @@ pub mod judge;
 pub mod log_limit;
 pub mod machine;
 pub mod message;
+pub mod mig;
 pub mod observation;
 pub mod passthrough;
 pub mod pci;

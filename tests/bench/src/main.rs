@@ -9,6 +9,7 @@ mod cli;
 mod document;
 mod group;
 mod list_gpus;
+mod mig_plan;
 mod parse_smi;
 mod process;
 mod ready;
@@ -47,7 +48,7 @@ impl Ground {
 
 type Bench = fn(&Ground) -> anyhow::Result<report::Row>;
 
-const ROWS: [(&str, Bench); 13] = [
+const ROWS: [(&str, Bench); 14] = [
     ("b1", list_gpus::eight),
     ("b2", list_gpus::many),
     ("b3", parse_smi::run),
@@ -57,6 +58,7 @@ const ROWS: [(&str, Bench); 13] = [
     ("b7", ready::run),
     ("b8", cli::run),
     ("b9", beat::run),
+    ("b10", mig_plan::run),
     ("b12", size::run),
     ("b16", changes::run),
     ("b17", answers::run),

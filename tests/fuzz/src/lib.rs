@@ -29,7 +29,7 @@ pub struct Target {
 }
 
 /// All targets, sorted by name.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 15] = [
     targets::cdi::TARGET,
     targets::checkin::TARGET,
     targets::config::TARGET,
@@ -39,6 +39,9 @@ pub const TARGETS: [Target; 12] = [
     targets::ids::TARGET,
     targets::iommu::TARGET,
     targets::kernel_log::TARGET,
+    targets::mig_file::TARGET,
+    targets::mig_names::TARGET,
+    targets::mig_plan::TARGET,
     targets::pci::TARGET,
     targets::reply::TARGET,
     targets::smi::TARGET,

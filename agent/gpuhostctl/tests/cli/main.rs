@@ -14,6 +14,7 @@ mod doctor;
 mod doctor_world;
 mod kernel_log;
 mod looks;
+mod mig;
 mod offline;
 #[path = "../../../gpuhostd/tests/bus/rig/mod.rs"]
 mod rig;

@@ -1,0 +1,23 @@
+//! MIG: what a GPU can be cut into, and how to get from the layout that is there to the one that is wanted with the least harm.
+//!
+//! Pure: what NVML says comes in as a [`MigCatalog`] and a list of [`Present`] instances, a plan or a refusal goes out.
+
+pub mod catalog;
+pub mod draw;
+pub mod files;
+mod fit;
+pub mod layout;
+pub mod names;
+pub mod plan;
+pub mod products;
+pub mod profile;
+pub mod refusal;
+mod request;
+mod search;
+mod share;
+
+pub use catalog::{ComputeProfile, Engine, GpuProfile, MigCatalog, Placement};
+pub use layout::{Instance, Present, PresentCompute, Wish};
+pub use plan::{Created, Kept, MigPlan, check, free, plan};
+pub use profile::{BadProfile, ProfileName};
+pub use refusal::{MigRefusal, Refused};
