@@ -8,6 +8,7 @@
     reason = "a test stops where its world is broken"
 )]
 
+mod daemon_json;
 mod journal;
 mod journal_found;
 mod smi_captures;
