@@ -1,6 +1,7 @@
 //! What can be asked on the command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use model::daemon_json::{Entry, RuntimeName};
 use std::path::PathBuf;
 
 /// See the GPUs of this host, why each can or cannot be used, and steer gpuhostd.
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 #[command(name = "gpuhostctl", version, arg_required_else_help = true, max_term_width = 100)]
 #[command(after_help = "Exit status: 0 done, 1 broken, 2 wrong argument, 4 not authorized, 5 not found, 6 busy,\n\
                         7 conflict, 8 unavailable (the daemon is not running), 9 timeout, 10 the host said no,\n\
-                        11 something stands in the way of giving this GPU away,\n\
+                        11 something stands in the way of the change,\n\
                         20 the doctor found an error or a warning.")]
 pub(crate) struct Arguments {
     /// Print JSON under the names that D-Bus uses; a value that is not known is null
@@ -259,6 +260,21 @@ pub(crate) enum Debug {
     /// Say what each record of a kernel log means, and how well each device is at its end
     KernelLog {
         /// The log as /dev/kmsg, dmesg (best with -r) or journalctl -k give it, or - for standard input
+        file: PathBuf,
+    },
+    /// Put a runtime into Docker's daemon.json, or take it out, and print the file; writes nothing
+    #[command(group(ArgGroup::new("edit").required(true).args(["add", "remove"])))]
+    DaemonJson {
+        /// The runtime to put in, as nvidia=nvidia-container-runtime
+        #[arg(long, value_name = "NAME=PATH")]
+        add: Option<Entry>,
+        /// The runtime to take out
+        #[arg(long, value_name = "NAME")]
+        remove: Option<RuntimeName>,
+        /// Version of the Docker that reads the file: before 23.0 it reads no byte order mark
+        #[arg(long, value_name = "VERSION")]
+        engine: Option<String>,
+        /// The file, or - for standard input; one that is not there counts as none
         file: PathBuf,
     },
     /// Write what this host looks like to an archive, without secrets; works with the daemon down

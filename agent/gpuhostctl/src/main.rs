@@ -3,8 +3,10 @@
 mod args;
 mod config_check;
 mod daemon;
+mod daemon_json;
 mod doctor;
 mod failure;
+mod input;
 mod kernel_log;
 mod manage;
 mod parse_smi;
@@ -47,6 +49,9 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Policy { what } => policy::run(&what, json),
         Verb::Debug { what: Debug::ParseSmi { file } } => parse_smi::run(&file),
         Verb::Debug { what: Debug::KernelLog { file } } => kernel_log::run(&file, json),
+        Verb::Debug { what: Debug::DaemonJson { add, remove, engine, file } } => {
+            daemon_json::run(add.as_ref(), remove.as_ref(), engine.as_deref(), &file)
+        }
         Verb::Debug { what: Debug::Snapshot { output, root, config } } => {
             Err(role::run_snapshot(&role::Snapshot { output, root, config, bus, json }))
         }
