@@ -29,9 +29,10 @@ pub struct Target {
 }
 
 /// All targets, sorted by name.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     targets::checkin::TARGET,
     targets::config::TARGET,
+    targets::daemon_json::TARGET,
     targets::description::TARGET,
     targets::docker::TARGET,
     targets::frame::TARGET,

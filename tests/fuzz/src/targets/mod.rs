@@ -2,6 +2,7 @@
 
 pub mod checkin;
 pub mod config;
+pub mod daemon_json;
 pub mod description;
 pub mod docker;
 pub mod frame;
