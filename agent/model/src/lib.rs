@@ -35,6 +35,7 @@ pub mod snapshot;
 pub mod stack;
 pub mod time;
 mod version;
+pub mod workspace;
 
 pub use absence::{Absence, Reading};
 pub use ids::{DriverName, GpuUuid, IommuGroupId, JobId, MigUuid, PciAddress, PciClass, PciId};

@@ -17,3 +17,4 @@ mod smi_failure;
 mod smi_oracle;
 mod smi_shapes;
 mod snapshot_redact;
+mod workspace;
