@@ -277,6 +277,15 @@ pub(crate) enum Debug {
         /// The file, or - for standard input; one that is not there counts as none
         file: PathBuf,
     },
+    /// Say for each workspace of a desired state by which request Docker would create it on a described host, or why not
+    WorkspacePlan {
+        /// The host, as JSON: docker, cores, memory, gpus, running, policy; - for standard input
+        #[arg(long, value_name = "FILE")]
+        host: PathBuf,
+        /// The desired state, as a manager sends it; - for standard input
+        #[arg(long, value_name = "FILE")]
+        document: PathBuf,
+    },
     /// Write what this host looks like to an archive, without secrets; works with the daemon down
     Snapshot {
         /// The archive; by default a name with host and time, in this folder

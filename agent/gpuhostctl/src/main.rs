@@ -17,6 +17,7 @@ mod show;
 mod text;
 mod top;
 mod wait;
+mod workspace_plan;
 
 use args::{Arguments, Config, Debug, GpuCommand, Verb};
 use clap::{CommandFactory, Parser};
@@ -52,6 +53,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Debug { what: Debug::DaemonJson { add, remove, engine, file } } => {
             daemon_json::run(add.as_ref(), remove.as_ref(), engine.as_deref(), &file)
         }
+        Verb::Debug { what: Debug::WorkspacePlan { host, document } } => workspace_plan::run(&host, &document, json),
         Verb::Debug { what: Debug::Snapshot { output, root, config } } => {
             Err(role::run_snapshot(&role::Snapshot { output, root, config, bus, json }))
         }

@@ -207,3 +207,39 @@ fn a_daemon_json_that_is_not_right_is_refused_with_its_code_and_place() {
         assert_eq!(ran.status, 2, "{wrong:?}: {ran:?}");
     }
 }
+
+#[test]
+fn workspaces_are_planned_on_a_described_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (host, document) = (path("host.json"), path("document.json"));
+    std::fs::write(&host, r#"{"docker": {"runtimes": ["runc"]}, "cores": 4, "memory": 8589934592}"#).unwrap();
+    let image = format!("registry.example/desktop@sha256:{}", "0f".repeat(32));
+    let workspace = |id: &str, cores: u32| {
+        serde_json::json!({ "workspace_id": id, "desired": "running", "image": image, "cores": cores, "memory": 1 << 30,
+                            "environment": { "VNC_PW": "canary" } })
+    };
+    let write = |workspaces: &[serde_json::Value]| {
+        std::fs::write(&document, serde_json::json!({ "workspaces": workspaces }).to_string()).unwrap();
+    };
+    let plan = |more: &[&str]| {
+        run(&[&["debug", "workspace-plan", "--host", &host, "--document", &document], more].concat(), b"")
+    };
+    write(&[workspace("a", 3)]);
+    let ran = plan(&[]);
+    assert_eq!((ran.status, ran.out.as_str()), (0, "a: create gpuhost-a\n"), "{ran:?}");
+    write(&[workspace("a", 3), workspace("b", 3)]);
+    let ran = plan(&[]);
+    assert!(ran.status == 11 && ran.out.contains("b: no_cores 3 cores are wanted, and 1 of 4 are left"), "{ran:?}");
+    assert!(ran.err.contains("1 of 2 workspaces are refused") && !ran.out.contains("canary"), "{ran:?}");
+    let ran = plan(&["--json"]);
+    let told: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(told[0]["create"]["body"]["HostConfig"]["NanoCpus"], 3_000_000_000_u64);
+    assert_eq!(
+        told[1]["refusal"],
+        serde_json::json!({ "code": "no_cores", "wanted": 3.0, "available": 1.0, "effective": 4.0 })
+    );
+    std::fs::write(&document, "{\"workspaces\": 7}").unwrap();
+    let ran = plan(&[]);
+    assert!(ran.status == 2 && ran.err.contains("document.json: invalid type"), "{ran:?}");
+}
