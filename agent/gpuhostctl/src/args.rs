@@ -1,6 +1,7 @@
 //! What can be asked on the command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use model::daemon_json::{Entry, RuntimeName};
 use std::path::PathBuf;
 
 /// See the GPUs of this host, why each can or cannot be used, and steer gpuhostd.
@@ -280,6 +281,30 @@ pub(crate) enum Debug {
     KernelLog {
         /// The log as /dev/kmsg, dmesg (best with -r) or journalctl -k give it, or - for standard input
         file: PathBuf,
+    },
+    /// Put a runtime into Docker's daemon.json, or take it out, and print the file; writes nothing
+    #[command(group(ArgGroup::new("edit").required(true).args(["add", "remove"])))]
+    DaemonJson {
+        /// The runtime to put in, as nvidia=nvidia-container-runtime
+        #[arg(long, value_name = "NAME=PATH")]
+        add: Option<Entry>,
+        /// The runtime to take out
+        #[arg(long, value_name = "NAME")]
+        remove: Option<RuntimeName>,
+        /// Version of the Docker that reads the file: before 23.0 it reads no byte order mark
+        #[arg(long, value_name = "VERSION")]
+        engine: Option<String>,
+        /// The file, or - for standard input; one that is not there counts as none
+        file: PathBuf,
+    },
+    /// Say for each workspace of a desired state by which request Docker would create it on a described host, or why not
+    WorkspacePlan {
+        /// The host, as JSON: docker, cores, memory, gpus, running, policy; - for standard input
+        #[arg(long, value_name = "FILE")]
+        host: PathBuf,
+        /// The desired state, as a manager sends it; - for standard input
+        #[arg(long, value_name = "FILE")]
+        document: PathBuf,
     },
     /// Write what this host looks like to an archive, without secrets; works with the daemon down
     Snapshot {

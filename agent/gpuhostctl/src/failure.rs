@@ -57,12 +57,12 @@ pub(crate) enum Failure {
         /// Object path of the job.
         job: String,
     },
-    /// The daemon said no.
+    /// The daemon said no, or what needs no daemon.
     #[error("{message}")]
     Refused {
         /// Exit status of the code.
         status: u8,
-        /// What the daemon said.
+        /// What was said.
         message: String,
     },
     /// The bus or the daemon answered with something unexpected.

@@ -3,6 +3,7 @@
 mod args;
 mod config_check;
 mod daemon;
+mod daemon_json;
 mod doctor;
 mod failure;
 mod input;
@@ -17,6 +18,7 @@ mod show;
 mod text;
 mod top;
 mod wait;
+mod workspace_plan;
 mod wrap;
 
 use args::{Arguments, Config, Debug, GpuCommand, Verb};
@@ -62,6 +64,10 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Policy { what } => policy::run(&what, json),
         Verb::Debug { what: Debug::ParseSmi { file } } => parse_smi::run(&file),
         Verb::Debug { what: Debug::KernelLog { file } } => kernel_log::run(&file, json),
+        Verb::Debug { what: Debug::DaemonJson { add, remove, engine, file } } => {
+            daemon_json::run(add.as_ref(), remove.as_ref(), engine.as_deref(), &file)
+        }
+        Verb::Debug { what: Debug::WorkspacePlan { host, document } } => workspace_plan::run(&host, &document, json),
         Verb::Debug { what: Debug::Snapshot { output, root, config } } => {
             Err(role::run_snapshot(&role::Snapshot { output, root, config, bus, json }))
         }

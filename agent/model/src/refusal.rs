@@ -1,6 +1,7 @@
 //! Refusals: considered answers of "no", with one stable code that D-Bus, JSON, heartbeats and exit codes share.
 
 use crate::blocker::{Blocked, Blocker};
+use crate::daemon_json;
 use serde::{Deserialize, Serialize};
 
 /// Why a request was not done. The same code stands in D-Bus error names, JSON, heartbeats and exit codes.
@@ -71,15 +72,20 @@ pub enum Refusal {
     #[error("{0}")]
     #[serde(untagged)]
     Blocked(Blocked),
+    /// Docker's configuration is left as it is; the code is that of the reason.
+    #[error("daemon.json: {0}")]
+    #[serde(untagged)]
+    DaemonJson(daemon_json::Refused),
 }
 
-/// Exit status of every [`Blocker`].
+/// Exit status of everything that stands in the way of a change.
 const BLOCKED: u8 = 11;
 
 impl Refusal {
     /// Every code with its exit status, in the order of the enum. The one table that the others are held to.
     pub fn codes() -> impl Iterator<Item = (&'static str, u8)> {
-        Self::OWN_CODES.into_iter().chain(Blocker::CODES.map(|code| (code, BLOCKED)))
+        let blocking = Blocker::CODES.into_iter().chain(daemon_json::Refused::CODES);
+        Self::OWN_CODES.into_iter().chain(blocking.map(|code| (code, BLOCKED)))
     }
 
     const OWN_CODES: [(&'static str, u8); 8] = [
@@ -104,6 +110,7 @@ impl Refusal {
             Self::Timeout { .. } => ("timeout", 9),
             Self::HostFault { .. } => ("host_fault", 10),
             Self::Blocked(blocked) => (blocked.first.code(), BLOCKED),
+            Self::DaemonJson(refused) => (refused.code(), BLOCKED),
         }
     }
 
@@ -136,6 +143,24 @@ mod tests {
             Refusal::Timeout { what: s(), after_ms: 0 },
             Refusal::HostFault { attempted: s(), said: s() },
         ]
+    }
+
+    #[test]
+    fn no_code_has_two_meanings() {
+        let mut codes: Vec<_> = Refusal::codes().map(|(code, _)| code).collect();
+        codes.sort_unstable();
+        let all = codes.len();
+        codes.dedup();
+        assert_eq!(codes.len(), all);
+    }
+
+    #[test]
+    fn a_refusal_of_another_part_keeps_its_code_over_json() {
+        let refusal = Refusal::DaemonJson(daemon_json::Refused::TooLarge { most: 7 });
+        assert_eq!((refusal.code(), refusal.exit_status()), ("too_large", 11));
+        let text = serde_json::to_string(&refusal).unwrap();
+        assert_eq!(text, r#"{"code":"too_large","most":7}"#);
+        assert_eq!(serde_json::from_str::<Refusal>(&text).unwrap(), refusal);
     }
 
     #[test]

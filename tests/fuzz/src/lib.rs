@@ -29,10 +29,11 @@ pub struct Target {
 }
 
 /// All targets, sorted by name.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     targets::cdi::TARGET,
     targets::checkin::TARGET,
     targets::config::TARGET,
+    targets::daemon_json::TARGET,
     targets::description::TARGET,
     targets::docker::TARGET,
     targets::frame::TARGET,

@@ -144,3 +144,108 @@ fn a_wrong_policy_is_named_with_its_line() {
     let ran = run(&["policy", "explain", "reboot"], b"");
     assert!(ran.status == 2 && ran.err.contains("passthrough-bind"), "{ran:?}");
 }
+
+#[test]
+fn a_runtime_goes_into_a_daemon_json_and_comes_out_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let before = "{\r\n\t\"debug\": true, \"x\": \"\u{1b}[31m\u{e9}\"\r\n}";
+    let (file, edited) = (path("daemon.json"), path("edited.json"));
+    // A control character has to be escaped in JSON; DEL need not be.
+    let before = before.replace('\u{1b}', "\u{7f}");
+    std::fs::write(&file, &before).unwrap();
+    let add = ["debug", "daemon-json", "--add", "nvidia=nvidia-container-runtime"];
+    let remove = ["debug", "daemon-json", "--remove", "nvidia"];
+    let into = |how: &[&str], file: &str| run(&[how, &[file]].concat(), b"");
+    let ran = into(&add, &file);
+    assert!(ran.status == 0 && ran.err.is_empty(), "{ran:?}");
+    assert!(ran.out.contains("\r\n\t\"runtimes\": {\"nvidia\"") && ran.out.ends_with(&before[1..]), "{ran:?}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), before, "it writes nothing");
+    std::fs::write(&edited, &ran.out).unwrap();
+    assert_eq!(into(&remove, &edited).out, before);
+    // In already: the same bytes again. Standard input is as good as a file.
+    assert_eq!(into(&add, &edited).out, ran.out);
+    assert_eq!(run(&[&add[..], &["-"]].concat(), before.as_bytes()).out, ran.out);
+    // No file yet: one is made, and goes again.
+    let made = into(&add, &path("none.json"));
+    assert!(made.status == 0 && made.out.ends_with("}\n"), "{made:?}");
+    std::fs::write(&edited, &made.out).unwrap();
+    let gone = into(&remove, &edited);
+    assert!(gone.status == 0 && gone.out.is_empty(), "{gone:?}");
+}
+
+#[test]
+fn a_daemon_json_that_is_not_right_is_refused_with_its_code_and_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let pipe = path("pipe");
+    nix::unistd::mkfifo(pipe.as_str(), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let (dangling, round) = (path("dangling"), path("round"));
+    std::os::unix::fs::symlink("nowhere", &dangling).unwrap();
+    std::os::unix::fs::symlink("round", &round).unwrap();
+    let link = path("link");
+    std::fs::write(path("real.json"), "{}").unwrap();
+    std::os::unix::fs::symlink("real.json", &link).unwrap();
+    let edit = |more: &[&str], input: &[u8]| {
+        run(&[&["debug", "daemon-json", "--add", "nvidia=nvidia-container-runtime"], more].concat(), input)
+    };
+    assert_eq!(edit(&[&link], b"").status, 0);
+    let folder = folder.path().to_str().unwrap().to_owned();
+    for (more, input, code) in [
+        (vec!["-"], &b""[..], "empty_file"),
+        (vec!["-"], b"{\n  // mirror\n}", "invalid_json"),
+        (vec!["-"], b"{\"runtimes\": {\"nvidia\": {\"path\": \"/x\"}}}", "runtime_exists"),
+        (vec!["--engine", "20.10.24+dfsg1", "-"], b"\xef\xbb\xbf{}", "bom"),
+        (vec![pipe.as_str()], b"", "not_a_file"),
+        (vec!["/dev/zero"], b"", "not_a_file"),
+        (vec![folder.as_str()], b"", "not_a_file"),
+        (vec![dangling.as_str()], b"", "unreadable"),
+        (vec![round.as_str()], b"", "unreadable"),
+    ] {
+        let ran = edit(&more, input);
+        assert!(ran.status == 11 && ran.out.is_empty(), "{more:?}: {ran:?}");
+        assert!(ran.err.ends_with(&format!("({code})\n")), "{more:?}: {ran:?}");
+    }
+    let ran = edit(&["-"], b"{\n  // mirror\n}");
+    assert!(ran.err.starts_with("gpuhostctl: standard input: line 2, column 3: a comment"), "{ran:?}");
+    for wrong in [&["--add", "runc=/x", "-"][..], &["--add", "nvidia", "-"], &["--remove", "a b", "-"], &["-"]] {
+        let ran = run(&[&["debug", "daemon-json"], wrong].concat(), b"{}");
+        assert_eq!(ran.status, 2, "{wrong:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn workspaces_are_planned_on_a_described_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (host, document) = (path("host.json"), path("document.json"));
+    std::fs::write(&host, r#"{"docker": {"runtimes": ["runc"]}, "cores": 4, "memory": 8589934592}"#).unwrap();
+    let image = format!("registry.example/desktop@sha256:{}", "0f".repeat(32));
+    let workspace = |id: &str, cores: u32| {
+        serde_json::json!({ "workspace_id": id, "desired": "running", "image": image, "cores": cores, "memory": 1 << 30,
+                            "environment": { "VNC_PW": "canary" } })
+    };
+    let write = |workspaces: &[serde_json::Value]| {
+        std::fs::write(&document, serde_json::json!({ "workspaces": workspaces }).to_string()).unwrap();
+    };
+    let plan = |more: &[&str]| {
+        run(&[&["debug", "workspace-plan", "--host", &host, "--document", &document], more].concat(), b"")
+    };
+    write(&[workspace("a", 3)]);
+    let ran = plan(&[]);
+    assert_eq!((ran.status, ran.out.as_str()), (0, "a: create gpuhost-a\n"), "{ran:?}");
+    write(&[workspace("a", 3), workspace("b", 3)]);
+    let ran = plan(&[]);
+    assert!(ran.status == 11 && ran.out.contains("b: no_cores 3 cores are wanted, and 1 of 4 are left"), "{ran:?}");
+    assert!(ran.err.contains("1 of 2 workspaces are refused") && !ran.out.contains("canary"), "{ran:?}");
+    let ran = plan(&["--json"]);
+    let told: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(told[0]["create"]["body"]["HostConfig"]["NanoCpus"], 3_000_000_000_u64);
+    assert_eq!(
+        told[1]["refusal"],
+        serde_json::json!({ "code": "no_cores", "wanted": 3.0, "available": 1.0, "effective": 4.0 })
+    );
+    std::fs::write(&document, "{\"workspaces\": 7}").unwrap();
+    let ran = plan(&[]);
+    assert!(ran.status == 2 && ran.err.contains("document.json: invalid type"), "{ran:?}");
+}

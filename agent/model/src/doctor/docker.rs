@@ -2,9 +2,9 @@
 
 use super::check::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
 use super::facts::DoctorFacts;
-use super::version::is_older;
 use crate::docker::Engine;
 use crate::driver::ProbeFault;
+use crate::version::is_older;
 
 pub(super) const CHECKS: [Check; 10] = [
     Check {

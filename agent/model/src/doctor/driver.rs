@@ -2,9 +2,9 @@
 
 use super::check::{Check, Hit, Ruled, Severity, Skipped, hit_if, known, only_if};
 use super::facts::{DoctorFacts, Setting};
-use super::version::upstream;
 use super::view::{each, is_on};
 use crate::pci::{VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
+use crate::version::upstream;
 use std::collections::BTreeSet;
 
 pub(super) const CHECKS: [Check; 16] = [

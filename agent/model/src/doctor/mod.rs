@@ -14,7 +14,7 @@ mod resources;
 mod service;
 mod toolkit;
 pub mod validity;
-mod version;
+
 mod view;
 
 pub use catalogue::{CATALOGUE, table};

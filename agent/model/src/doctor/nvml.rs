@@ -2,11 +2,11 @@
 
 use super::check::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
 use super::facts::{DoctorFacts, Node};
-use super::version::{numbers, upstream};
 use super::view::{each, is_on_vfio};
 use crate::driver::ProbeFault;
 use crate::judge::health_reasons;
 use crate::smi::remedy;
+use crate::version::{numbers, upstream};
 
 pub(super) const CHECKS: [Check; 15] = [
     Check {

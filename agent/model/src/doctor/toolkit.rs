@@ -2,8 +2,8 @@
 
 use super::check::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
 use super::facts::DoctorFacts;
-use super::version::is_older;
 use crate::docker::{DockerFacts, Engine, ROOTLESS_RUNTIME};
+use crate::version::is_older;
 
 pub(super) const CHECKS: [Check; 9] = [
     Check {

@@ -8,6 +8,7 @@
     reason = "a test stops where its world is broken"
 )]
 
+mod daemon_json;
 mod journal;
 mod journal_found;
 mod smi_captures;
@@ -16,3 +17,4 @@ mod smi_failure;
 mod smi_oracle;
 mod smi_shapes;
 mod snapshot_redact;
+mod workspace;

@@ -3,6 +3,7 @@
 pub mod cdi;
 pub mod checkin;
 pub mod config;
+pub mod daemon_json;
 pub mod description;
 pub mod docker;
 pub mod frame;

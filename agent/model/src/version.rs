@@ -1,7 +1,7 @@
 //! Versions as numbers: `1.17.8-rc.1`, `550.163.01`, `28.2.2`.
 
 /// The leading numbers of a version; a suffix behind `-`, `+` or `~` is left out. Empty where there is none.
-pub(super) fn numbers(version: &str) -> Vec<u64> {
+pub(crate) fn numbers(version: &str) -> Vec<u64> {
     let digits = version.trim().trim_start_matches(|c: char| !c.is_ascii_digit());
     let end = digits.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(digits.len());
     let (plain, _) = digits.split_at(end);
@@ -9,13 +9,13 @@ pub(super) fn numbers(version: &str) -> Vec<u64> {
 }
 
 /// True where the version is known and older than `than`.
-pub(super) fn is_older(version: &str, than: &[u64]) -> bool {
+pub(crate) fn is_older(version: &str, than: &[u64]) -> bool {
     let numbers = numbers(version);
     !numbers.is_empty() && numbers.as_slice() < than
 }
 
 /// The version of a package without epoch and revision: `1:550.163.01-1ubuntu1` is `550.163.01`.
-pub(super) fn upstream(package: &str) -> &str {
+pub(crate) fn upstream(package: &str) -> &str {
     let without_epoch = package.split_once(':').map_or(package, |(_, rest)| rest);
     let end = without_epoch.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(without_epoch.len());
     without_epoch.split_at(end).0

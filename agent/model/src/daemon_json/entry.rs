@@ -1,0 +1,100 @@
+//! One runtime of Docker's: its name, and the program that is started for it.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A name or path that Docker would not take, or that would need an escape in the file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no {what}: expected {expected}")]
+pub struct BadEntry {
+    /// `name of a runtime`, `path of a runtime`.
+    pub what: &'static str,
+    /// What was expected.
+    pub expected: &'static str,
+    /// What came, at most 64 characters of it.
+    pub text: String,
+}
+
+fn bad(what: &'static str, expected: &'static str, text: &str) -> BadEntry {
+    BadEntry { what, expected, text: text.chars().take(64).collect() }
+}
+
+/// The name of a runtime.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuntimeName(String);
+
+impl RuntimeName {
+    /// As it is in the file.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RuntimeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Docker itself keeps `runc`, and takes what begins with `io.containerd.` for a shim.
+fn is_reserved(name: &str) -> bool {
+    name == "runc" || name.starts_with("io.containerd.")
+}
+
+impl FromStr for RuntimeName {
+    type Err = BadEntry;
+
+    fn from_str(text: &str) -> Result<Self, BadEntry> {
+        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if !begins || text.len() > 64 || !text.chars().all(known) {
+            return Err(bad("name of a runtime", "letters, digits, '-', '_' and '.', at most 64", text));
+        }
+        if is_reserved(text) {
+            return Err(bad("name of a runtime", "a name that Docker does not keep for itself", text));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// One entry of `runtimes`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: RuntimeName,
+    path: String,
+}
+
+impl Entry {
+    /// An entry.
+    ///
+    /// # Errors
+    /// The path is neither absolute nor the plain name of a program, or has characters that such a path never has.
+    pub fn new(name: RuntimeName, path: &str) -> Result<Self, BadEntry> {
+        let known = |c: char| c.is_ascii_alphanumeric() || "-_.+/".contains(c);
+        let plain = !path.contains('/') && !path.starts_with(['-', '.']);
+        let whole = path.starts_with('/') && !path.ends_with('/') && !path.split('/').any(|part| part == "..");
+        if path.is_empty() || path.len() > 1024 || !path.chars().all(known) || !(plain || whole) {
+            let expected = "an absolute path or the name of a program, of letters, digits, '-', '_', '.', '+' and '/'";
+            return Err(bad("path of a runtime", expected, path));
+        }
+        Ok(Self { name, path: path.to_owned() })
+    }
+
+    /// The program.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+impl FromStr for Entry {
+    type Err = BadEntry;
+
+    /// `NAME=PATH`.
+    fn from_str(text: &str) -> Result<Self, BadEntry> {
+        let (name, path) = text.split_once('=').ok_or_else(|| bad("runtime", "NAME=PATH", text))?;
+        Self::new(name.parse()?, path)
+    }
+}

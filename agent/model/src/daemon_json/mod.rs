@@ -1,0 +1,30 @@
+//! The file `daemon.json` of Docker: one runtime entry goes in and comes out again, and every other byte stays.
+//!
+//! Pure: bytes in, bytes or a refusal out. `insert` writes one piece; its form tells `remove` what the file was like before,
+//! so that taking it out gives the earlier file byte for byte ([decision](../../../../docs/decisions/0020-one-piece-in-daemon-json.md)).
+
+mod entry;
+mod insert;
+mod refused;
+mod remove;
+mod text;
+
+pub use entry::{BadEntry, Entry, RuntimeName};
+pub use insert::insert;
+pub use refused::Refused;
+pub use remove::remove;
+pub use text::{DEEPEST, MOST_BYTES, reads_byte_order_mark};
+
+/// What became of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edited {
+    /// It is right as it is: nothing is written, and Docker is not reloaded.
+    Unchanged,
+    /// Its new content.
+    Content(Vec<u8>),
+    /// There was none before the entry went in: it goes.
+    NoFile,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! Admission: whether a workspace may be created beside what is there, in one place, with all the numbers.
+
+use super::document::Document;
+use super::gpus::{self, Given};
+use super::host::{Host, Running};
+use super::refused::Refused;
+use super::spec::Spec;
+use crate::version::is_older;
+
+/// The oldest NVIDIA container toolkit without a known way out of the container (CVE-2025-23266 is mended in it).
+const TOOLKIT_FLOOR: (&str, &[u64]) = ("1.17.8", &[1, 17, 8]);
+
+/// What is there, and what was planned so far.
+pub(super) struct Admission<'a> {
+    pub(super) host: &'a Host,
+    pub(super) document: &'a Document,
+    /// All others: those that have a container keep what they have until their own turn comes.
+    pub(super) running: Vec<Running>,
+    /// The workspace whose turn it is, where it has a container: it is given the same GPUs again if it can be.
+    pub(super) own: Option<Running>,
+    seen: Vec<String>,
+}
+
+impl<'a> Admission<'a> {
+    /// Begins with what is there.
+    pub(super) fn new(host: &'a Host, document: &'a Document) -> Self {
+        Self { host, document, running: host.running.clone(), own: None, seen: Vec::new() }
+    }
+
+    /// Begins the turn of a workspace: it is not counted beside itself.
+    pub(super) fn begin(&mut self, id: &str) {
+        let at = self.running.iter().position(|running| running.workspace_id == id);
+        self.own = at.map(|at| self.running.remove(at));
+    }
+
+    /// Ends it without a plan: what is there stays there.
+    pub(super) fn give_up(&mut self) {
+        self.running.extend(self.own.take());
+    }
+
+    /// Refuses an id that the document has twice.
+    pub(super) fn is_alone(&mut self, id: &str) -> Result<(), Refused> {
+        if self.seen.iter().any(|seen| seen == id) {
+            return Err(Refused::Conflict { workspace_id: id.to_owned() });
+        }
+        self.seen.push(id.to_owned());
+        Ok(())
+    }
+
+    /// What the workspace is given.
+    pub(super) fn admit(&self, spec: &Spec) -> Result<Given, Refused> {
+        let agent = &self.document.agent;
+        if !agent.enabled {
+            return Err(Refused::Disabled);
+        }
+        if agent.draining && self.own.is_none() {
+            return Err(Refused::Draining);
+        }
+        let there = u64::try_from(self.running.len()).unwrap_or(u64::MAX);
+        match agent.max_workspaces {
+            Some(maximum) if there >= maximum => return Err(Refused::MaxWorkspaces { maximum }),
+            _ => {}
+        }
+        self.cores(spec.cores)?;
+        self.memory(spec.memory)?;
+        let given = gpus::choose(self, spec)?;
+        if given.has_nvidia() {
+            self.toolkit()?;
+        }
+        Ok(given)
+    }
+
+    /// Counts what the workspace was given.
+    pub(super) fn book(&mut self, spec: &Spec, given: &Given) {
+        self.own = None;
+        self.running.push(Running {
+            workspace_id: spec.id.clone(),
+            cores: spec.cores,
+            memory: spec.memory,
+            gpus: given.shared_names(),
+            vfio: given.whole.iter().map(|gpu| gpu.bdf.clone()).collect(),
+            security_context: spec.context.clone(),
+        });
+    }
+
+    fn cores(&self, wanted: f64) -> Result<(), Refused> {
+        let physical = f64::from(self.host.cores);
+        if wanted > physical {
+            return Err(Refused::CoresExceedPhysical { wanted, physical });
+        }
+        let said = self.document.agent.overrides.cores;
+        let effective = if said.is_finite() && said > 0.0 { said } else { physical };
+        let available = effective - self.running.iter().map(|running| running.cores).sum::<f64>();
+        // Sums of tenths are not exact.
+        if wanted > available + 1e-6 {
+            return Err(Refused::NoCores { wanted, available: available.max(0.0), effective });
+        }
+        Ok(())
+    }
+
+    fn memory(&self, wanted: u64) -> Result<(), Refused> {
+        let physical = self.host.memory;
+        let effective = match self.document.agent.overrides.memory {
+            0 => physical,
+            bytes => bytes,
+        };
+        let used = self.running.iter().fold(0_u64, |sum, running| sum.saturating_add(running.memory));
+        let available = effective.saturating_sub(used);
+        if wanted > physical || wanted > available {
+            return Err(Refused::NoMemory { wanted, available, effective, physical });
+        }
+        Ok(())
+    }
+
+    fn toolkit(&self) -> Result<(), Refused> {
+        let (floor, numbers) = TOOLKIT_FLOOR;
+        if let Some(version) = self.host.toolkit.as_deref().filter(|version| is_older(version, numbers)) {
+            return Err(Refused::ToolkitVulnerable { version: version.to_owned(), floor: floor.to_owned() });
+        }
+        let tag = self.document.nvidia.toolkit_image.as_deref().and_then(tag);
+        match tag.filter(|tag| is_older(tag, numbers)) {
+            Some(tag) => {
+                let why = format!("{tag} is older than {floor}, below which a container can get out");
+                Err(Refused::denied("nvidia.toolkit_image", why))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// The tag of a reference.
+fn tag(reference: &str) -> Option<&str> {
+    let (name, _) = reference.split_once('@').unwrap_or((reference, ""));
+    let (_, last) = name.rsplit_once('/').unwrap_or(("", name));
+    last.split_once(':').map(|(_, tag)| tag)
+}

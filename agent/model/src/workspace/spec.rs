@@ -1,0 +1,287 @@
+//! One workspace of a desired state, read and checked field by field, with what its image says where it says nothing.
+
+use super::document::{Document, Image};
+use super::environment::Environment;
+use super::fields::{Fields, shown, wrong};
+use super::host::Host;
+use super::image::ImageReference;
+use super::places::{self, Mount, Port};
+use super::refused::Refused;
+use super::run_config::{RunConfig, no_exec};
+use crate::features::FeatureName;
+use serde_json::Value;
+
+/// Least cores that Docker takes.
+const LEAST_CORES: f64 = 0.01;
+/// Least memory that Docker takes, in bytes.
+const LEAST_MEMORY: u64 = 6 << 20;
+/// `/dev/shm` of a workspace that does not say, in bytes: browsers fall over with Docker's 64 MiB.
+const SHM_SIZE: u64 = 512 << 20;
+/// Driver capabilities that the NVIDIA runtime knows.
+const CAPABILITIES: [&str; 7] = ["compat32", "compute", "display", "graphics", "ngx", "utility", "video"];
+
+/// What is wanted of a workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Desired {
+    Running,
+    NotRunning,
+}
+
+/// How GPUs are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Share,
+    Passthrough,
+}
+
+/// How many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Count {
+    Exactly(u64),
+    All,
+}
+
+/// A wish for GPUs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GpuWish {
+    pub(super) mode: Mode,
+    pub(super) count: Count,
+    /// UUID or PCI address of each; any where it names none.
+    pub(super) devices: Vec<String>,
+    pub(super) mig_profile: Option<String>,
+    pub(super) features: Vec<FeatureName>,
+    pub(super) capabilities: Vec<&'static str>,
+    pub(super) min_memory_mib: u64,
+}
+
+/// A workspace that is wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Spec {
+    pub(super) id: String,
+    pub(super) desired: Desired,
+    pub(super) generation: u64,
+    pub(super) image: ImageReference,
+    pub(super) cores: f64,
+    pub(super) memory: u64,
+    pub(super) shm_size: u64,
+    pub(super) gpu: Option<GpuWish>,
+    pub(super) acceleration: bool,
+    pub(super) nested: bool,
+    pub(super) environment: Environment,
+    pub(super) ports: Vec<Port>,
+    pub(super) mounts: Vec<Mount>,
+    pub(super) networks: Vec<String>,
+    pub(super) run: RunConfig,
+    pub(super) context: Option<String>,
+}
+
+impl Spec {
+    /// Reads it.
+    pub(super) fn read(value: &Value, document: &Document, host: &Host) -> Result<Self, Refused> {
+        let mut fields = Fields::of(value, "")?;
+        let id = id(&mut fields)?;
+        let desired = desired(&mut fields)?;
+        one_of(&mut fields, "kind", &["user", "staged", "vdi"])?;
+        let generation = fields.count("generation")?.unwrap_or(0);
+        let image_id = fields.text("image_id")?;
+        let described = image_id.and_then(|id| document.images.iter().find(|image| image.image_id == id));
+        let image = image(&mut fields, image_id, described, host)?;
+        let mut environment = Environment::default();
+        let mut run = RunConfig::default();
+        if let Some(value) = described.and_then(|image| image.run_config.as_ref()) {
+            run.add(value, "images.run_config", &mut environment)?;
+        }
+        no_exec(described.and_then(|image| image.exec_config.as_ref()), "images.exec_config")?;
+        if let Some(value) = fields.get("run_config") {
+            run.add(value, "run_config", &mut environment)?;
+        }
+        no_exec(fields.get("exec_config"), "exec_config")?;
+        if let Some(value) = fields.get("environment") {
+            environment.add(value, "environment")?;
+        }
+        let (cores, memory) = (cores(&mut fields, described)?, memory(&mut fields, described)?);
+        let shm_size = shm_size(&mut fields, &run, host)?;
+        let acceleration = fields.boolean("hardware_acceleration")?;
+        let gpu = gpu(&mut fields, described)?;
+        let spec = Self {
+            id,
+            desired,
+            generation,
+            image,
+            cores,
+            memory,
+            shm_size,
+            gpu,
+            acceleration,
+            nested: fields.boolean("nested_virtualization")?,
+            environment,
+            ports: places::ports(fields.list("ports")?, &host.policy)?,
+            mounts: places::mounts(fields.list("volumes")?, &host.policy)?,
+            networks: places::networks(&fields.texts("networks")?, &host.policy)?,
+            run,
+            context: fields.text("security_context")?.map(str::to_owned),
+        };
+        fields.finish()?;
+        Ok(spec)
+    }
+}
+
+fn id(fields: &mut Fields<'_>) -> Result<String, Refused> {
+    let id = fields.text("workspace_id")?.unwrap_or_default();
+    let known = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if !(1..=128).contains(&id.len()) || !id.chars().all(known) {
+        let why = format!("{:?} is not of letters, digits, '_', '.' and '-', at most 128", shown(id));
+        return Err(Refused::invalid("workspace_id", why));
+    }
+    Ok(id.to_owned())
+}
+
+fn desired(fields: &mut Fields<'_>) -> Result<Desired, Refused> {
+    match one_of(fields, "desired", &["running", "paused", "stopped", "deleted"])? {
+        Some("running") => Ok(Desired::Running),
+        Some(_) => Ok(Desired::NotRunning),
+        None => Err(Refused::invalid("desired", "it is missing")),
+    }
+}
+
+fn one_of<'a>(fields: &mut Fields<'a>, name: &'static str, known: &[&str]) -> Result<Option<&'a str>, Refused> {
+    match fields.text(name)? {
+        Some(word) if !known.contains(&word) => {
+            let why = format!("{:?} is none of {}", shown(word), known.join(", "));
+            Err(Refused::invalid(fields.path(name), why))
+        }
+        word => Ok(word),
+    }
+}
+
+fn image(
+    fields: &mut Fields<'_>,
+    id: Option<&str>,
+    described: Option<&Image>,
+    host: &Host,
+) -> Result<ImageReference, Refused> {
+    let registries = host.policy.registries.as_deref();
+    let own = fields.text("image")?;
+    if described.is_some_and(|image| !image.enabled) {
+        return Err(Refused::denied("image_id", "the image is switched off in images"));
+    }
+    match (own, described, id) {
+        (Some(own), ..) => ImageReference::read(own, None, registries, "image"),
+        (None, Some(image), _) => ImageReference::read(&image.name, image.hash.as_deref(), registries, "images.name"),
+        (None, None, Some(id)) => {
+            Err(Refused::invalid("image_id", format!("no image of the document has the id {:?}", shown(id))))
+        }
+        (None, None, None) => Err(Refused::invalid("image", "neither image nor image_id is there")),
+    }
+}
+
+fn cores(fields: &mut Fields<'_>, image: Option<&Image>) -> Result<f64, Refused> {
+    let said = fields.number("cores")?.or(image.and_then(|image| image.cores));
+    match said {
+        Some(cores) if cores.is_finite() && cores >= LEAST_CORES => Ok(cores),
+        Some(cores) => Err(Refused::invalid("cores", format!("{cores} is not a number from {LEAST_CORES} on"))),
+        None => Err(Refused::invalid("cores", "neither the workspace nor its image says how many")),
+    }
+}
+
+fn memory(fields: &mut Fields<'_>, image: Option<&Image>) -> Result<u64, Refused> {
+    let said = fields.count("memory")?.or(image.and_then(|image| image.memory));
+    match said {
+        Some(bytes) if bytes >= LEAST_MEMORY => Ok(bytes),
+        Some(bytes) => {
+            Err(Refused::invalid("memory", format!("{bytes} bytes are fewer than Docker takes, {LEAST_MEMORY}")))
+        }
+        None => Err(Refused::invalid("memory", "neither the workspace nor its image says how much")),
+    }
+}
+
+fn shm_size(fields: &mut Fields<'_>, run: &RunConfig, host: &Host) -> Result<u64, Refused> {
+    let said = fields.count("shm_size")?.filter(|bytes| *bytes > 0).or(run.shm_size).filter(|bytes| *bytes > 0);
+    match said {
+        Some(bytes) if bytes > host.memory => {
+            let why = format!("{bytes} bytes are more than the memory of the machine, {}", host.memory);
+            Err(Refused::invalid("shm_size", why))
+        }
+        said => Ok(said.unwrap_or(SHM_SIZE)),
+    }
+}
+
+fn gpu(fields: &mut Fields<'_>, image: Option<&Image>) -> Result<Option<GpuWish>, Refused> {
+    let Some(value) = fields.get("gpu") else { return Ok(image.and_then(of_image)) };
+    let mut fields = Fields::of(value, "gpu")?;
+    let mode = match one_of(&mut fields, "mode", &["none", "share", "passthrough"])? {
+        Some("share") => Some(Mode::Share),
+        Some("passthrough") => Some(Mode::Passthrough),
+        Some(_) => None,
+        None => return Err(Refused::invalid("gpu.mode", "it is missing")),
+    };
+    let devices = devices(&mut fields)?;
+    let count = count(&mut fields, devices.len())?;
+    let capability = |name: &str| {
+        let known = CAPABILITIES.iter().find(|known| **known == name).copied();
+        known.ok_or_else(|| {
+            Refused::denied("gpu.capabilities", format!("{:?} is none of {}", shown(name), CAPABILITIES.join(", ")))
+        })
+    };
+    let feature = |name: &str| {
+        FeatureName::from_code(name)
+            .ok_or_else(|| Refused::invalid("gpu.features", format!("{:?} is no feature of a GPU", shown(name))))
+    };
+    let mig_profile = fields.text("mig_profile")?.map(str::to_owned);
+    let features = fields.texts("features")?.into_iter().map(feature).collect::<Result<_, _>>()?;
+    let capabilities = fields.texts("capabilities")?.into_iter().map(capability).collect::<Result<_, _>>()?;
+    let min_memory_mib = fields.count("min_memory_mib")?.unwrap_or(0);
+    fields.finish()?;
+    Ok(mode.map(|mode| GpuWish { mode, count, devices, mig_profile, features, capabilities, min_memory_mib }))
+}
+
+/// What an image needs of which the workspace says nothing.
+fn of_image(image: &Image) -> Option<GpuWish> {
+    let count = match (image.gpu_count, image.require_gpu) {
+        (0, Some(true)) => Count::All,
+        (0, _) => return None,
+        (count, _) => Count::Exactly(count),
+    };
+    let features = image.gpu_features.iter().filter_map(|name| FeatureName::from_code(name)).collect();
+    Some(GpuWish {
+        mode: Mode::Share,
+        count,
+        devices: Vec::new(),
+        mig_profile: None,
+        features,
+        capabilities: Vec::new(),
+        min_memory_mib: 0,
+    })
+}
+
+fn count(fields: &mut Fields<'_>, named: usize) -> Result<Count, Refused> {
+    let named = u64::try_from(named).unwrap_or(u64::MAX);
+    let refused = |value: &Value| Refused::invalid("gpu.count", wrong(value, "a whole number from 1 on, or all"));
+    match fields.get("count") {
+        None => Ok(Count::Exactly(named.max(1))),
+        Some(value) if value.as_str() == Some("all") => Ok(Count::All),
+        Some(value) => match value.as_u64() {
+            Some(0) | None => Err(refused(value)),
+            Some(count) if named > 0 && count != named => {
+                Err(Refused::invalid("gpu.count", format!("{count} GPUs are wanted, and {named} are named")))
+            }
+            Some(count) => Ok(Count::Exactly(count)),
+        },
+    }
+}
+
+fn devices(fields: &mut Fields<'_>) -> Result<Vec<String>, Refused> {
+    let mut names: Vec<String> = Vec::new();
+    for (number, value) in fields.list("devices")?.iter().enumerate() {
+        let path = format!("gpu.devices[{number}]");
+        let mut device = Fields::of(value, &path)?;
+        let (uuid, bdf) = (device.text("uuid")?, device.text("bdf")?);
+        let name = uuid.or(bdf).ok_or_else(|| Refused::invalid(&path, "it has neither uuid nor bdf"))?;
+        device.finish()?;
+        if names.iter().any(|other| other == name) {
+            return Err(Refused::invalid(&path, format!("{:?} is named twice", shown(name))));
+        }
+        names.push(name.to_owned());
+    }
+    Ok(names)
+}
