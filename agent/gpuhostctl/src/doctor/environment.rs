@@ -48,7 +48,8 @@ async fn assignments() -> zbus::Result<Option<Vec<String>>> {
 fn environ(pid: u32) -> Option<Vec<String>> {
     let file = PathBuf::from(format!("/proc/{pid}/environ"));
     let bytes = files::read(&file, ENVIRON_MAX_BYTES).ok().filter(|bytes| pid != 0 && !bytes.is_empty())?;
-    Some(bytes.split(|byte| *byte == 0).filter_map(|text| String::from_utf8(text.to_vec()).ok()).collect())
+    let assignments = bytes.split(|byte| *byte == 0).filter(|text| !text.is_empty());
+    Some(assignments.filter_map(|text| String::from_utf8(text.to_vec()).ok()).collect())
 }
 
 #[cfg(test)]
