@@ -274,13 +274,7 @@ mod tests {
         for (list, count) in [(format!("'{pin}'"), 1), (format!("['{pin}', '{pin}']"), 2), ("''".to_owned(), 0)] {
             assert_eq!(right(&[&pins(&list)]).manager.pin_sha256.all().len(), count);
         }
-        for list in [
-            format!("['{pin}', '{pin}', '{pin}']"),
-            "['']".to_owned(),
-            "['x']".to_owned(),
-            "7".to_owned(),
-            "[7]".to_owned(),
-        ] {
+        for list in [format!("['{pin}', '{pin}', '{pin}']"), "['x']".to_owned(), "7".to_owned(), "[7]".to_owned()] {
             let said = wrong(&[&pins(&list)]);
             assert!(said.len() == 1 && said[0].starts_with("0.toml:2:14: manager.pin_sha256 "), "{list}: {said:?}");
         }
