@@ -136,7 +136,7 @@ pub fn passthrough_verdict(pci: &GpuFunction, driver: Option<&DriverGpu>, scan: 
         reasons.push("virtual_function");
     }
     if pci.state.mediated.in_use() {
-        reasons.push("mediated_devices_active");
+        reasons.push("mediated_devices");
     }
     reasons.extend(driver.into_iter().flat_map(driver_reasons));
     PassthroughVerdict { eligible: reasons.is_empty(), reasons: reasons.into_iter().map(str::to_owned).collect() }

@@ -204,9 +204,9 @@ fn a_card_that_is_given_away_in_parts_cannot_be_given_as_a_whole() {
         "it could, and does not"
     );
     let device = vec!["83b8f4f2-509f-382f-3c1e-e6bfe0fa1001".to_owned()];
-    assert_eq!(with(Mediated { types: types(), devices: device, vgpus: Vec::new() }), ["mediated_devices_active"]);
+    assert_eq!(with(Mediated { types: types(), devices: device, vgpus: Vec::new() }), ["mediated_devices"]);
     let vgpus = vec!["0000:41:00.4".parse().unwrap()];
-    assert_eq!(with(Mediated { vgpus, ..Mediated::default() }), ["mediated_devices_active"]);
+    assert_eq!(with(Mediated { vgpus, ..Mediated::default() }), ["mediated_devices"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::world::{
     at, docker, failed, function, judged, member, nvidia, only, raw, report, said, scan, seen, timeout,
 };
 use model::absence::{Absence, Reading};
+use model::blocker::Blocker;
 use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverReport, DriverSource, MigMode, ProbeFault};
 use model::judge::judge;
@@ -93,6 +94,9 @@ proptest! {
             prop_assert!(!gpu.schedulable || gpu.visible_to_runtime, "a workspace could not get it: {:?}", gpu);
             prop_assert!(!gpu.visible_to_runtime || gpu.first_broken_link().is_none());
             prop_assert_eq!(gpu.passthrough.eligible, gpu.passthrough.reasons.is_empty());
+            // One fact has one code, here and where the change itself is refused.
+            let has_code = |code: &String| Blocker::CODES.contains(&code.as_str());
+            prop_assert!(gpu.passthrough.reasons.iter().all(has_code), "{:?}", gpu.passthrough.reasons);
             if let Some(driver) = &gpu.driver {
                 prop_assert_eq!(driver.address, gpu.pci.address);
             }
