@@ -29,7 +29,7 @@ pub struct Target {
 }
 
 /// All targets, sorted by name.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     targets::cdi::TARGET,
     targets::checkin::TARGET,
     targets::config::TARGET,
@@ -46,6 +46,7 @@ pub const TARGETS: [Target; 16] = [
     targets::pci::TARGET,
     targets::reply::TARGET,
     targets::smi::TARGET,
+    targets::workspace::TARGET,
 ];
 
 /// The target of that name.

@@ -16,6 +16,7 @@ pub mod mig_plan;
 pub mod pci;
 pub mod reply;
 pub mod smi;
+pub mod workspace;
 
 /// An input that no limit of any target should let through whole: the same text very often.
 fn often(text: &str, times: usize) -> Vec<u8> {
