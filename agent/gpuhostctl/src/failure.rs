@@ -1,5 +1,6 @@
 //! Why a command did not do what it was asked, and the exit status for it.
 
+use files::ReadFault;
 use model::causes::with_causes;
 use model::refusal::Refusal;
 use std::path::PathBuf;
@@ -180,7 +181,9 @@ impl Failure {
             Self::BusDenied { .. } => NOT_AUTHORIZED,
             Self::Silent { .. } => TIMEOUT,
             Self::Refused { status, .. } | Self::Wrong { status, .. } => *status,
-            Self::Usage { .. } => USAGE,
+            // What was named is there, and is nothing that could be meant.
+            Self::Usage { .. }
+            | Self::File(ReadFault::NotPlain { .. } | ReadFault::TooLarge { .. } | ReadFault::NotText { .. }) => USAGE,
             Self::NotFound { .. } => 5,
             Self::Ill => ILL,
             Self::Bus { .. }

@@ -110,7 +110,7 @@ fn what_may_never_end_is_not_opened() {
     for path in [fifo.to_str().unwrap(), link.to_str().unwrap(), "/dev/zero", folder.path().to_str().unwrap()] {
         let ran = run(&[path], b"");
         assert!(
-            ran.status == 1 && ran.err.contains(path) && ran.err.contains("only a plain file is read"),
+            ran.status == 2 && ran.err.contains(path) && ran.err.contains("only a plain file is read"),
             "{path}: {ran:?}"
         );
     }

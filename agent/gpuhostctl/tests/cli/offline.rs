@@ -97,7 +97,7 @@ fn a_file_that_is_named_is_a_plain_one_or_what_the_shell_pipes_in() {
             &[&enrol[..], &["/dev/null", "--ca-file", path]].concat(),
         ] {
             let ran = run(args, b"");
-            assert!(ran.status == 1 && ran.err.contains(&format!("{path} is {what}")), "{args:?}: {ran:?}");
+            assert!(ran.status == 2 && ran.err.contains(&format!("{path} is {what}")), "{args:?}: {ran:?}");
         }
     }
     for args in [&["debug", "parse-smi", "-"][..], &["doctor", "--facts", "-"]] {
@@ -105,12 +105,12 @@ fn a_file_that_is_named_is_a_plain_one_or_what_the_shell_pipes_in() {
         command.args(args).stdin(std::fs::File::open("/dev/zero").unwrap());
         let ended = command.output().unwrap();
         let said = String::from_utf8_lossy(&ended.stderr);
-        assert!(ended.status.code() == Some(1) && said.contains("standard input is larger than"), "{args:?}: {said}");
+        assert!(ended.status.code() == Some(2) && said.contains("standard input is larger than"), "{args:?}: {said}");
     }
     let huge = folder.path().join("huge.toml");
     std::fs::File::create(&huge).unwrap().set_len(1 << 40).unwrap();
     let ran = run(&["policy", "show", "--file", huge.to_str().unwrap()], b"");
-    assert!(ran.status == 1 && ran.err.contains("larger than 1048576 bytes"), "{ran:?}");
+    assert!(ran.status == 2 && ran.err.contains("larger than 1048576 bytes"), "{ran:?}");
     let ran = run(&["policy", "show", "--file", "/dev/stdin"], b"[manager]\npassthrough = true\n");
     assert!(ran.status == 0 && ran.out.contains("passthrough         true"), "{ran:?}");
 }
