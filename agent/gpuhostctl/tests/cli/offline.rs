@@ -91,6 +91,9 @@ fn a_file_that_is_named_is_a_plain_one_or_what_the_shell_pipes_in() {
         for args in [
             &["policy", "show", "--file", path][..],
             &["policy", "explain", "passthrough-bind", "--file", path],
+            &["debug", "kernel-log", path],
+            &["debug", "workspace-plan", "--document", "/dev/null", "--host", path],
+            &["mig", "assert", "--config-file", path],
             &["debug", "parse-smi", path],
             &["doctor", "--facts", path],
             &[&enrol[..], &[path]].concat(),
