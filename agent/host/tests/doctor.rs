@@ -365,6 +365,8 @@ fn no_part_waits_for_a_pipe_wherever_it_lies() {
     runtime.shutdown_background();
     let pipe = |absence: Option<&Absence>| matches!(absence, Some(Absence::Unreadable(_)));
     assert!(pipe(facts.kernel.modprobe.absence()) && pipe(facts.kernel.cmdline.absence()), "{:?}", facts.kernel);
+    let stack = &facts.host.host.stack;
+    assert!(pipe(stack.secure_boot.absence()), "the facts of the host came: {stack:?}");
     let told = format!("{facts:?}");
     assert!(!told.contains("ProbeTimeout") && !told.contains("did not answer"), "{told}");
 }
