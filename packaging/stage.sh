@@ -20,6 +20,19 @@ install -d -m 755 "$ROOT/etc/gpuhostd/config.d"
 put_tree /usr/share/dbus-1/system.d packaging/dbus-1/system.d
 put_tree /usr/share/dbus-1/interfaces packaging/dbus-1/interfaces
 put_tree /usr/share/polkit-1/actions packaging/polkit-1/actions
-put 644 /usr/share/doc/gpuhostd packaging/copyright
-if [ -f docs/OPERATING.md ]; then put 644 /usr/share/doc/gpuhostd docs/OPERATING.md; fi
-if [ -f docs/HEALTH.md ]; then put 644 /usr/share/doc/gpuhostd docs/HEALTH.md; fi
+# The operator's pages, with each that they lead to.
+put 644 /usr/share/doc/gpuhostd packaging/copyright docs/OPERATING.md docs/DOCTOR.md docs/HEALTH.md docs/MIG.md
+
+# What shells complete, as the command line itself writes it.
+complete_in() {
+    install -d -m 755 "$(dirname "$ROOT$2")"
+    "$BINARIES/gpuhostctl" completions "$1" >"$ROOT$2"
+    chmod 644 "$ROOT$2"
+}
+case $UNITS in
+/lib/*) ZSH=/usr/share/zsh/vendor-completions ;;
+*) ZSH=/usr/share/zsh/site-functions ;;
+esac
+complete_in bash /usr/share/bash-completion/completions/gpuhostctl
+complete_in zsh "$ZSH/_gpuhostctl"
+complete_in fish /usr/share/fish/vendor_completions.d/gpuhostctl.fish

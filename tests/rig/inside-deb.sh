@@ -10,11 +10,23 @@ inventory() {
         -o -name '*-' \) -prune -o -print | LC_ALL=C sort
     cut -d: -f1 /etc/passwd /etc/group
 }
+# A page that an installed page leads to is installed too.
+pages_are_whole() {
+    local page link
+    for page in /usr/share/doc/gpuhostd/*.md; do
+        for link in $(grep -o '](\([A-Za-z0-9_./-]*\)\.md' "$page" | sed 's/^](//'); do
+            [ -f "$(dirname "$page")/$link" ] || { echo "$page leads to $link"; return 1; }
+        done
+    done
+    [ -f /usr/share/doc/gpuhostd/OPERATING.md ]
+}
 inventory >/tmp/before
 reloads=$(reloads_of_pid1)
 check "apt installs it" apt install --yes "$DEB"
 service_is_alive
 check "PID 1 was not told to read its units again" is "$(reloads_of_pid1)" "$reloads"
+check "every page that an installed page leads to is installed" pages_are_whole
+check "bash completes its commands" bash -c '. /usr/share/bash-completion/completions/gpuhostctl && complete -p gpuhostctl'
 check "it starts at boot" systemctl is-enabled gpuhostd.service
 check "the configuration is root's and can be read" is "$(stat -c '%U:%G %a' /etc/gpuhostd/config.toml)" "root:root 644"
 check "the policy is root's and can be read" is "$(stat -c '%U:%G %a' /etc/gpuhostd/policy.toml)" "root:root 644"
