@@ -114,14 +114,17 @@ runs_as() { is "$(stat -c %U "/proc/$(main_pid "$1")")" "$2"; }
 # may_nothing USER: each method that the introspection lists, called as that user. Reads are answered, everything else is refused as
 # not authorized. The token of an enrolment is a descriptor, which busctl cannot send: that one is tried with gpuhostctl.
 may_nothing() {
-    local object interface= member kind signature said changes=0
+    local object interface= member kind signature said rest arguments changes=0
     for object in $(busctl tree --list org.gpuhost.Agent1); do
         while read -r member kind signature _; do
             case $kind in
             interface) interface=$member ;;
             method)
                 case $interface$signature in org.gpuhost.Agent1.*'a{sv}') ;; *) continue ;; esac
-                said=$(as_user "$1" busctl call org.gpuhost.Agent1 "$object" "$interface" "${member#.}" "$signature" 0 2>&1) || true
+                arguments=() rest=$signature
+                while [[ $rest == s* ]]; do arguments+=(0000:01:00.0) rest=${rest#s}; done
+                said=$(as_user "$1" busctl call org.gpuhost.Agent1 "$object" "$interface" "${member#.}" "$signature" \
+                    "${arguments[@]}" 0 2>&1) || true
                 case $member in .Get* | .Sample) continue ;; .Enroll) continue ;; esac
                 changes=$((changes + 1))
                 grep -q 'not authorized for org.gpuhost.agent1' <<<"$said" || { echo "$object $member: $said"; return 1; }
@@ -169,9 +172,21 @@ service_is_alive() {
 }
 
 # Every key of the shipped configuration that is commented out is one that the product knows.
+# What excludes each other is tried apart. An authority that is not there is the only thing that is wrong where it is named.
 example_is_valid() {
-    sed -E 's/^#([a-z0-9_]+ = |    "|\])/\1/' /etc/gpuhostd/config.toml >/tmp/example.toml
-    gpuhostctl config check /tmp/example.toml
+    local without said token
+    for token in token shared-token; do install -m 640 -g gpuhostd /dev/stdin /etc/gpuhostd/$token <<<secret; done
+    for without in 'ca_file|shared_token_file' 'ca_file|enrolment_token_file'; do
+        example_without "$without"
+        gpuhostctl config check /tmp/example.toml || return 1
+    done
+    example_without 'pin_sha256|shared_token_file'
+    said=$(gpuhostctl config check /tmp/example.toml 2>&1) && { echo "taken: $said"; return 1; }
+    rm /etc/gpuhostd/token /etc/gpuhostd/shared-token
+    is "$(grep '^/tmp/example.toml:' <<<"$said" | grep -v manager-ca.pem)" ""
+}
+example_without() {
+    sed -E 's/^#([a-z0-9_]+ = |    "|\])/\1/' /etc/gpuhostd/config.toml | grep -vE "^($1) = " >/tmp/example.toml
 }
 
 # new_process OLD: the service runs again, as another process.

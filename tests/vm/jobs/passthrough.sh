@@ -36,7 +36,7 @@ check "everything is as before" unchanged
 refused 0000:04:01.0 group_not_isolated
 refused 0000:07:01.0 group_not_isolated
 refused 0000:41:00.0 no_iommu_group
-refused 0000:00:14.0 boot_vga
+refused 0000:00:14.0 "boot_vga console_in_use"
 echo 2 >$PCI/devices/0000:05:00.0/sriov_numvfs
 refused 0000:05:00.0 sriov_vfs_active
 echo 0 >$PCI/devices/0000:05:00.0/sriov_numvfs
@@ -67,7 +67,7 @@ check "nothing has changed" unchanged
 
 check "a change to be confirmed is made" pass bind $H100 --confirm-within 5
 check "and undone where nobody confirms it" within 30 unchanged
-check "one that is confirmed" pass bind $H100 --confirm-within 60
+check "one that is confirmed" within 20 pass bind $H100 --confirm-within 60
 check "is confirmed" pass confirm $H100
 check "and stays" is "$(driver_of $H100)" vfio-pci
 check "a container with the group can open it" client_in_container $H100

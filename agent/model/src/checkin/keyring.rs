@@ -139,8 +139,10 @@ impl Keyring {
             return false;
         }
         self.put_off(id, now.boot);
-        let proven = |held: &Held| held.key.worth == Worth::Proven && held.key.id != id && !held.has_ended(now.wall);
-        self.held.iter().any(proven)
+        // One that was refused a moment ago is not asked for again: the same request would go out without end.
+        let untried = |held: &Held| held.key.id != id && !self.refused.contains(&held.key.id);
+        let proven = |held: &Held| held.key.worth == Worth::Proven && !held.has_ended(now.wall);
+        self.held.iter().any(|held| untried(held) && proven(held))
     }
 
     fn put_off(&mut self, id: KeyId, now: BootMillis) {

@@ -121,6 +121,20 @@ fn an_old_one_that_is_refused_meanwhile_is_followed_by_the_new_one_at_once() {
 }
 
 #[test]
+fn one_that_fails_while_the_old_one_was_refused_is_not_asked_with_again_and_again() {
+    for kind in [FaultKind::Network, FaultKind::Local, FaultKind::Timeout, FaultKind::Garbled] {
+        let answer = |_: BootMillis, what: &Action| match what {
+            Action::Beat(beat) if beat.key == KeyId(1) => fault(FaultKind::Credential(OwnCertificate::UnknownIssuer)),
+            Action::Beat(_) | Action::Enrol(..) | Action::Wait(_) => fault(kind),
+        };
+        let mut m = with(vec![key_of(1), fresh(2)]);
+        let sent = run(&mut m, UP, UP.plus(600_000), 0, answer);
+        let twice = |pair: &[Sent]| pair[0].beat().key == pair[1].beat().key && pair[1].at.since(pair[0].at) < 1000;
+        assert!(sent.len() > 2 && !sent.windows(2).any(twice), "{kind:?}: {} requests", sent.len());
+    }
+}
+
+#[test]
 fn a_token_announced_for_later_waits_until_the_one_in_use_is_refused() {
     let shared = |id, worth| Key { worth, shared: true, ..key_of(id) };
     let mut m = with(vec![shared(1, Worth::Proven), shared(2, Worth::Next)]);

@@ -35,13 +35,15 @@ pub const TARGET: Target = Target {
 fn run(input: &[u8]) {
     let (version, info) = pieces::halves(input);
     let facts = facts_of(version, info);
-    let read = |bytes| serde_json::from_slice::<Value>(bytes).unwrap_or_default();
-    let all = [read(version), read(info)];
+    // A number beyond all bounds in a field that nobody asks for is passed over by us, and no value to serde_json.
+    let read = |bytes| serde_json::from_slice::<Value>(bytes).ok();
+    let all = read(version).zip(read(info)).map(|(version, info)| [version, info]);
     let single = [&facts.version, &facts.api, &facts.root_dir, &facts.default_runtime, &facts.cgroup_version];
     for text in
         single.into_iter().flatten().chain(&facts.runtimes).chain(&facts.cdi_devices).chain(&facts.cdi_spec_dirs)
     {
-        assert!(all.iter().any(|value| holds(value, text)), "{text:?} did not stand in the answer");
+        let stood = all.as_ref().is_none_or(|all| all.iter().any(|value| holds(value, text)));
+        assert!(stood, "{text:?} did not stand in the answer");
     }
     assert!(facts.runtimes.is_sorted() && facts.cdi_devices.is_sorted());
     let written = serde_json::to_vec(&facts).expect("facts have a JSON form");

@@ -8,6 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// Largest checkpoint that is read, in bytes.
 pub const MOST_BYTES: usize = 1 << 20;
+/// So much of what the parser says is repeated.
+const SAID_MAX_CHARS: usize = 300;
 const VERSION: &str = "v1";
 /// Slices of each compute-instance profile by NVML's index: 1, 2, 3, 4, 7, 8, 6 slices, one slice of another kind, seven with
 /// NVLink.
@@ -118,6 +120,12 @@ fn gpu_instance(gpu: &HostGpu, catalog: Option<&MigCatalog>, present: &Present) 
     })
 }
 
+/// What is wrong and where. The parser's words repeat a name of the file, which may be as long as the file.
+fn no_checkpoint(error: &serde_json::Error) -> String {
+    let said: String = error.to_string().chars().filter(|c| !c.is_control()).take(SAID_MAX_CHARS).collect();
+    format!("this is no checkpoint: line {}, column {}: {said}", error.line(), error.column())
+}
+
 /// Reads a checkpoint against a host. A GPU that the checkpoint does not name is left alone.
 ///
 /// # Errors
@@ -126,7 +134,7 @@ pub fn read(text: &str, host: &[(HostGpu, Option<MigCatalog>)]) -> Result<Vec<Re
     if text.len() > MOST_BYTES {
         return Err(format!("it has {} bytes, more than {MOST_BYTES}", text.len()));
     }
-    let state: State = serde_json::from_str(text).map_err(|error| format!("this is no checkpoint: {error}"))?;
+    let state: State = serde_json::from_str(text).map_err(|error| no_checkpoint(&error))?;
     if state.version != VERSION {
         return Err(format!("unknown version {}; expected {VERSION}", super::shown(&state.version)));
     }
