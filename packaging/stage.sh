@@ -23,7 +23,7 @@ put_tree /usr/share/polkit-1/actions packaging/polkit-1/actions
 # The operator's pages, with each that they lead to.
 put 644 /usr/share/doc/gpuhostd packaging/copyright docs/OPERATING.md docs/DOCTOR.md docs/HEALTH.md docs/MIG.md
 
-# What shells complete, as the command line itself writes it.
+# What shells complete and what man shows, as the command line itself writes it.
 complete_in() {
     install -d -m 755 "$(dirname "$ROOT$2")"
     "$BINARIES/gpuhostctl" completions "$1" >"$ROOT$2"
@@ -33,6 +33,13 @@ case $UNITS in
 /lib/*) ZSH=/usr/share/zsh/vendor-completions ;;
 *) ZSH=/usr/share/zsh/site-functions ;;
 esac
+for page in "" $("$BINARIES/gpuhostctl" man --list); do
+    install -d -m 755 "$ROOT/usr/share/man/man1"
+    "$BINARIES/gpuhostctl" man ${page:+"$page"} | gzip -9n >"$ROOT/usr/share/man/man1/gpuhostctl${page:+-$page}.1.gz"
+done
+install -d -m 755 "$ROOT/usr/share/man/man8"
+gzip -9n <packaging/man/gpuhostd.8 >"$ROOT/usr/share/man/man8/gpuhostd.8.gz"
+chmod 644 "$ROOT"/usr/share/man/man[18]/*
 complete_in bash /usr/share/bash-completion/completions/gpuhostctl
 complete_in zsh "$ZSH/_gpuhostctl"
 complete_in fish /usr/share/fish/vendor_completions.d/gpuhostctl.fish

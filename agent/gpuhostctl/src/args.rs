@@ -109,6 +109,16 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         what: Debug,
     },
+    /// Print the manual page of a command; for packages
+    #[command(hide = true)]
+    Man {
+        /// Print the names of the commands instead
+        #[arg(long)]
+        list: bool,
+        /// Which command; without any, the page of all
+        #[arg(conflicts_with = "list")]
+        command: Vec<String>,
+    },
     /// Print the completion script of a shell
     Completions {
         /// Which shell.

@@ -8,6 +8,7 @@ mod doctor;
 mod failure;
 mod input;
 mod kernel_log;
+mod man;
 mod manage;
 mod mig;
 mod parse_smi;
@@ -74,6 +75,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Mig { what } => mig::run(&what, json),
         Verb::Doctor(how) => doctor::run(how, bus, json),
         Verb::Completions { shell } => completions(shell),
+        Verb::Man { list: true, .. } => man::list(),
+        Verb::Man { list: false, command } => man::page(&command),
         Verb::Status => look(bus, |snapshot| show::status::print(&snapshot, json)),
         Verb::Gpus => look(bus, |snapshot| show::gpus::print(&snapshot, json)),
         Verb::Gpu { what: GpuCommand::Show { address } } => look(bus, |s| show::gpu::print(&s, &address, json)),

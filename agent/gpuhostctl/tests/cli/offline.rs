@@ -252,3 +252,16 @@ fn workspaces_are_planned_on_a_described_host() {
     let ran = plan(&[]);
     assert!(ran.status == 2 && ran.err.contains("document.json: invalid type"), "{ran:?}");
 }
+
+#[test]
+fn each_command_has_a_page_of_its_own_and_one_that_is_none_has_not() {
+    let list = run(&["man", "--list"], b"");
+    let names: Vec<&str> = list.out.lines().collect();
+    assert!(list.status == 0 && names.contains(&"passthrough") && !names.contains(&"man"), "{list:?}");
+    for name in names {
+        let page = run(&["man", name], b"");
+        assert!(page.status == 0 && page.out.contains(&format!(".TH gpuhostctl-{name} 1")), "{name}: {page:?}");
+    }
+    assert!(run(&["man"], b"").out.contains(".TH gpuhostctl 1"));
+    assert_eq!(run(&["man", "no-such"], b"").status, 2);
+}
