@@ -17,17 +17,15 @@ pub enum Machine {
 }
 
 /// What hypervisors and clouds write as vendor or product (DMI), as systemd-detect-virt knows them.
-const HYPERVISORS: [&str; 20] = [
+const HYPERVISORS: [&str; 18] = [
     "KVM",
     "QEMU",
     "OpenStack",
     "KubeVirt",
     "Amazon EC2",
     "VMware",
-    "VMW",
     "innotek GmbH",
     "VirtualBox",
-    "Oracle Corporation VirtualBox",
     "Xen",
     "HVM domU",
     "Bochs",

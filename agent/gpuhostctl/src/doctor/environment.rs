@@ -55,6 +55,7 @@ fn environ(pid: u32) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     #[test]
     fn the_last_assignment_counts_and_a_longer_name_is_another_one() {
@@ -67,12 +68,16 @@ mod tests {
     fn the_environment_of_a_process_is_read() {
         let mut child =
             std::process::Command::new("sleep").arg("60").env_clear().env("SSL_CERT_FILE", "/ca.pem").spawn().unwrap();
-        // Until the program is there, the environment is that of the test.
-        let of_child = std::iter::repeat_with(|| environ(child.id()))
-            .find(|found| found.as_ref().is_some_and(|all| all.len() == 1));
+        // Until the program is there, the environment is that of the test. The bound is for a test that would hang, not for speed.
+        let until = Instant::now() + Duration::from_secs(60);
+        let mut found = environ(child.id());
+        while found.as_ref().is_none_or(|all| all.len() != 1) && Instant::now() < until {
+            std::thread::yield_now();
+            found = environ(child.id());
+        }
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(of_child.flatten().and_then(|all| value(&all, "SSL_CERT_FILE")).as_deref(), Some("/ca.pem"));
+        assert_eq!(found.and_then(|all| value(&all, "SSL_CERT_FILE")).as_deref(), Some("/ca.pem"));
         assert_eq!(environ(0), None);
     }
 }
