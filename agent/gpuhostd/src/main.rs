@@ -53,7 +53,7 @@ fn serve_hand(args: &HandArgs) -> anyhow::Result<ExitCode> {
     }
     let ground = hands::linux::Ground { sysfs: args.sysfs.clone(), policy: args.policy.clone() };
     let given = hands::linux::Given { settings, wrong: faults.map(|faults| faults.in_short()) };
-    let acts = hands::linux::acts(args.role, given, model::smi::parse, &ground);
+    let acts = hands::linux::acts(args.role, given, &ground);
     Ok(hands::entry::main(args.role, args.front_uid, acts))
 }
 

@@ -8,7 +8,7 @@ use host::hand::capability;
 use host::hand::change::{self, Changes};
 use host::hand::docker::{facts, smi_in_driver_container};
 use host::hand::holders;
-use host::hand::probe::{self, Parse, Probes};
+use host::hand::probe::{self, Probes};
 use host::hand::process::Supervisor;
 use model::driver::{DriverSource, ProbeFault};
 use model::policy::Policy;
@@ -70,14 +70,14 @@ fn with_note<T>(outcome: Result<T, ProbeFault>, note: Option<&String>) -> Result
     })
 }
 
-/// What the hand of this role can do on this host; `parse` reads the output of `nvidia-smi -q -x`. The executable must call
+/// What the hand of this role can do on this host. The executable must call
 /// [`host::hand::probe::child_main`] when its first argument is [`host::hand::probe::ROLE`].
 #[must_use]
-pub fn acts(role: HandRole, given: Given, parse: Parse, ground: &Ground) -> Acts {
+pub fn acts(role: HandRole, given: Given, ground: &Ground) -> Acts {
     let note = given.note();
     let (power_note, docker_note) = (note.clone(), note.clone());
     let settings = Arc::new(given.settings);
-    let probes = Probes::new(WORKER, &ground.sysfs, parse);
+    let probes = Probes::new(WORKER, &ground.sysfs);
     let (for_power, for_probes, for_docker) = (Arc::clone(&settings), Arc::clone(&settings), settings);
     let register = probes.clone();
     let changes = Changes::new(WORKER, &ground.sysfs, Surroundings::of_this_host());
@@ -98,7 +98,7 @@ pub fn acts(role: HandRole, given: Given, parse: Parse, ground: &Ground) -> Acts
                     }
                     DriverSource::SmiInDriverContainer => {
                         let within = Duration::from_millis(settings.nvidia.probe_timeout_ms);
-                        smi_in_driver_container(&settings.docker.socket, within, parse).await
+                        smi_in_driver_container(&settings.docker.socket, within).await
                     }
                 };
                 with_note(probed, note.as_ref())

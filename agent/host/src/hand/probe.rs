@@ -19,9 +19,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Turns the output of `nvidia-smi -q -x` into a report.
-pub type Parse = fn(&[u8]) -> Result<DriverReport, ProbeFault>;
-
 /// The first argument by which our own executable knows that it is to be the disposable process.
 pub const ROLE: &str = "probe";
 
@@ -30,17 +27,16 @@ pub const ROLE: &str = "probe";
 pub struct Probes {
     supervisor: Supervisor,
     nvml: Asker,
-    parse: Parse,
 }
 
 impl Probes {
     /// `worker` is the executable that calls [`child_main`] when its first argument is [`ROLE`]: `/proc/self/exe`. `sysfs` is
     /// `/sys`.
     #[must_use]
-    pub fn new(worker: impl Into<PathBuf>, sysfs: &Path, parse: Parse) -> Self {
+    pub fn new(worker: impl Into<PathBuf>, sysfs: &Path) -> Self {
         let supervisor = Supervisor::default();
         let nvml = Asker::new(supervisor.clone(), worker.into(), sysfs.join("bus/pci"));
-        Self { supervisor, nvml, parse }
+        Self { supervisor, nvml }
     }
 
     /// Asks one source. It may take `probe_timeout_ms` and, where the child does not obey, 6 s more.
@@ -75,7 +71,6 @@ impl Probes {
             supervisor: &self.supervisor,
             paths: &settings.smi_paths,
             within: Duration::from_millis(settings.probe_timeout_ms),
-            parse: self.parse,
             bus: &self.nvml.bus,
         };
         smi.report(self.nvml.silent()).await
