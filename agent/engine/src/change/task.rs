@@ -7,7 +7,7 @@ use crate::command::{Actor, Origin};
 use crate::observer::Ask;
 use model::JobId;
 use model::blocker::{Blocked, Blocker};
-use model::change::{Do, Entry, Machine, Outcome, Phase};
+use model::change::{Aftermath, Do, Entry, Machine, Outcome, Phase};
 use model::message::Message;
 use model::observation::HostObservation;
 use model::passthrough::{BindRequest, Caution, cautions, plan_passthrough, plan_release, scope_of};
@@ -165,6 +165,7 @@ impl Task {
             before,
             plan,
             confirm_within_ms: self.change.confirm_within_ms,
+            aftermath: Aftermath::of(self.change.operation),
             phase: Phase::Open,
         };
         self.audit_begin(&entry);

@@ -1,5 +1,6 @@
 //! A journal entry: what is on disk of a change before its first effect, so that whoever comes after a crash can undo it.
 
+use super::schema_1::EntryOfSchema1;
 use crate::ids::{JobId, PciAddress};
 use crate::plan::{Lane, Plan, Settled};
 use crate::policy::Operation;
@@ -7,7 +8,7 @@ use crate::time::{BootMillis, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 /// Version of the document. Each version ever shipped has a golden copy in the tests, and can be read for ever.
-pub const JOURNAL_SCHEMA: u32 = 1;
+pub const JOURNAL_SCHEMA: u32 = 2;
 
 /// How far a change is.
 #[derive(Debug, Clone, Hash, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,67 @@ pub enum Phase {
         /// What happened.
         why: String,
     },
+}
+
+/// What the journal holds after a change that is done.
+#[derive(Debug, Clone, Hash, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDone {
+    /// The entry stands: it is the record of the way back.
+    Stand,
+    /// Nothing: there is no way back to be remembered.
+    Forget,
+}
+
+/// What the journal holds after a change that was undone, or was never begun.
+#[derive(Debug, Clone, Hash, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnRestored {
+    /// Nothing, as before the change.
+    Forget,
+    /// The record that stood before the change, which this operation made.
+    StandAgain(Operation),
+}
+
+/// What becomes of a change that is done and whose end could not be written to the journal.
+#[derive(Debug, Clone, Hash, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnCommitFailure {
+    /// It is undone: without a record nobody would know the way back.
+    Undo,
+    /// It is done all the same: the next start finds the entry open, sees on the host that it is done, and closes it.
+    Accept,
+}
+
+/// What a change leaves in the journal. It is data of the entry, so that the machine has to know no kind of change.
+#[derive(Debug, Clone, Hash, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Aftermath {
+    /// After it is done.
+    pub on_done: OnDone,
+    /// After it was undone.
+    pub on_restored: OnRestored,
+    /// Where its end could not be written.
+    pub on_commit_failure: OnCommitFailure,
+}
+
+impl Aftermath {
+    /// What each operation leaves. Schema 1 did not write it down: there the operation says it.
+    #[must_use]
+    pub const fn of(operation: Operation) -> Self {
+        match operation {
+            Operation::PassthroughBind => Self {
+                on_done: OnDone::Stand,
+                on_restored: OnRestored::Forget,
+                on_commit_failure: OnCommitFailure::Undo,
+            },
+            Operation::PassthroughRelease => Self {
+                on_done: OnDone::Forget,
+                on_restored: OnRestored::StandAgain(Operation::PassthroughBind),
+                on_commit_failure: OnCommitFailure::Accept,
+            },
+        }
+    }
 }
 
 /// One document of the journal.
@@ -51,6 +113,8 @@ pub struct Entry {
     pub home: Vec<Settled>,
     /// `confirm-within` of the binding, in milliseconds.
     pub confirm_within_ms: Option<u64>,
+    /// What remains of it in the journal.
+    pub aftermath: Aftermath,
     /// How far it is.
     pub phase: Phase,
 }
@@ -89,12 +153,13 @@ impl Entry {
         Self { phase, ..self.clone() }
     }
 
-    /// The record of the binding as it was before a release: what the entry becomes where the release was undone.
+    /// The record that stood before this change, made by that operation: what the entry becomes where the change was undone.
     #[must_use]
-    pub fn given_again(&self) -> Self {
+    pub fn standing_again(&self, operation: Operation) -> Self {
         Self {
-            operation: Operation::PassthroughBind,
+            operation,
             before: self.home.clone(),
+            aftermath: Aftermath::of(operation),
             phase: Phase::Standing,
             ..self.clone()
         }
@@ -164,7 +229,10 @@ pub fn decode(name: &str, bytes: &[u8]) -> Result<Entry, BadEntry> {
     if document.schema > JOURNAL_SCHEMA {
         return Err(BadEntry::TooNew { name: name.to_owned(), schema: document.schema });
     }
-    let entry: Entry = serde_json::from_value(document.entry).map_err(garbled)?;
+    let entry: Entry = match document.schema {
+        0 | 1 => serde_json::from_value::<EntryOfSchema1>(document.entry).map_err(garbled)?.into(),
+        _ => serde_json::from_value(document.entry).map_err(garbled)?,
+    };
     let inside = |settled: &Settled| entry.plan.scope.members.contains(&settled.address);
     if !entry.plan.stays_in_scope() || !entry.before.iter().chain(&entry.home).all(inside) {
         return Err(BadEntry::LeavesScope { name: name.to_owned() });

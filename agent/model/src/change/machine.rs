@@ -2,9 +2,8 @@
 //! runs in the daemon and in a search that breaks it at every point.
 
 use super::Outcome;
-use super::journal::{Entry, Phase};
+use super::journal::{Entry, OnCommitFailure, OnDone, OnRestored, Phase};
 use crate::plan::{CloseUp, Step, Unmet, steps_between};
-use crate::policy::Operation;
 use crate::ports::ActFault;
 use crate::time::BootMillis;
 use serde::{Deserialize, Serialize};
@@ -149,18 +148,18 @@ impl Machine {
     /// What the journal holds after [`Outcome::Done`]; `None` = nothing.
     #[must_use]
     pub fn record_when_done(&self) -> Option<Entry> {
-        match self.entry.operation {
-            Operation::PassthroughBind => Some(self.entry.clone()),
-            Operation::PassthroughRelease => None,
+        match self.entry.aftermath.on_done {
+            OnDone::Stand => Some(self.entry.clone()),
+            OnDone::Forget => None,
         }
     }
 
     /// What the journal holds after [`Outcome::Restored`]; `None` = nothing.
     #[must_use]
     pub fn record_when_restored(&self) -> Option<Entry> {
-        match self.entry.operation {
-            Operation::PassthroughBind => None,
-            Operation::PassthroughRelease => Some(self.entry.given_again()),
+        match self.entry.aftermath.on_restored {
+            OnRestored::Forget => None,
+            OnRestored::StandAgain(operation) => Some(self.entry.standing_again(operation)),
         }
     }
 
@@ -171,15 +170,14 @@ impl Machine {
             Stage::Journaling | Stage::Reopening => Do::Journal(Box::new(self.entry.clone())),
             Stage::Stepping(next) => self.entry.plan.steps.get(*next).map_or(Do::Look, |step| Do::Take(step.clone())),
             Stage::Verifying | Stage::Planning | Stage::Checking => Do::Look,
-            Stage::Committing => match self.entry.operation {
-                Operation::PassthroughBind => Do::Journal(Box::new(self.given())),
-                Operation::PassthroughRelease => Do::Forget,
+            Stage::Committing => match self.entry.aftermath.on_done {
+                OnDone::Stand => Do::Journal(Box::new(self.standing())),
+                OnDone::Forget => Do::Forget,
             },
             Stage::Restoring(steps, next) => steps.get(*next).map_or(Do::Look, |step| Do::Take(step.clone())),
-            Stage::Abandoning | Stage::Closing => match self.entry.operation {
-                Operation::PassthroughBind => Do::Forget,
-                Operation::PassthroughRelease => Do::Journal(Box::new(self.entry.given_again())),
-            },
+            Stage::Abandoning | Stage::Closing => {
+                self.record_when_restored().map_or(Do::Forget, |record| Do::Journal(Box::new(record)))
+            }
             Stage::Quarantining => Do::Journal(Box::new(self.quarantined())),
             Stage::Ended(outcome) => Do::End(outcome.clone()),
         }
@@ -203,8 +201,8 @@ impl Machine {
             }
             (Stage::Verifying, Happened::Looked(seen)) => self.verified(seen),
             (Stage::Committing, Happened::Journaled(Ok(()))) => {
-                if self.entry.operation == Operation::PassthroughBind {
-                    self.entry = self.given();
+                if self.entry.aftermath.on_done == OnDone::Stand {
+                    self.entry = self.standing();
                 }
                 Stage::Ended(Outcome::Done)
             }
@@ -230,8 +228,8 @@ impl Machine {
         if next < self.entry.plan.steps.len() { Stage::Stepping(next) } else { Stage::Verifying }
     }
 
-    /// The record of a binding that worked.
-    fn given(&self) -> Entry {
+    /// The record of a change that is done and stands.
+    fn standing(&self) -> Entry {
         let phase = match self.entry.confirm_within_ms {
             Some(millis) => Phase::Unconfirmed { until: self.now.plus(millis) },
             None => Phase::Standing,
@@ -267,15 +265,13 @@ impl Machine {
     }
 
     fn uncommitted(&mut self, said: String) -> Stage {
-        match self.entry.operation {
-            // Without a record nobody could take the GPU back: it does not stay given. The record may have reached the disk
-            // all the same, and must be open again before anything is undone.
-            Operation::PassthroughBind => {
+        match self.entry.aftermath.on_commit_failure {
+            // The record may have reached the disk all the same, and must be open again before anything is undone.
+            OnCommitFailure::Undo => {
                 self.trouble = Trouble::Journal(said);
                 Stage::Reopening
             }
-            // The host shows what was wanted; whoever finds the entry sees that too.
-            Operation::PassthroughRelease => Stage::Ended(Outcome::Done),
+            OnCommitFailure::Accept => Stage::Ended(Outcome::Done),
         }
     }
 
@@ -285,8 +281,11 @@ impl Machine {
             Ok(seen) => seen,
             Err(fault) => return self.try_again(Trouble::Look(fault)),
         };
-        let released = self.entry.operation == Operation::PassthroughRelease;
-        if released && self.trouble == Trouble::Interrupted && self.entry.plan.postcondition.unmet(&seen).is_empty() {
+        let may_be_done = match self.entry.aftermath.on_commit_failure {
+            OnCommitFailure::Accept => self.trouble == Trouble::Interrupted,
+            OnCommitFailure::Undo => false,
+        };
+        if may_be_done && self.entry.plan.postcondition.unmet(&seen).is_empty() {
             return Stage::Committing;
         }
         restore_or_check(steps_between(&seen, &self.entry.before), 0)

@@ -54,12 +54,34 @@ fn json(text: &[u8]) -> serde_json::Value {
     serde_json::from_slice(text).unwrap()
 }
 
+/// The same entry in schema 2.
+fn version_2() -> serde_json::Value {
+    let mut document = json(VERSION_1.as_bytes());
+    document["schema"] = 2.into();
+    document["entry"]["aftermath"] =
+        serde_json::json!({ "on_done": "stand", "on_restored": "forget", "on_commit_failure": "undo" });
+    document
+}
+
 #[test]
-fn version_1_is_read_and_written_as_it_was_shipped() {
+fn version_1_is_read_and_goes_on_as_version_2() {
     let entry = decode(NAME, VERSION_1.as_bytes()).unwrap();
     assert_eq!(entry.name(), NAME);
     assert_eq!(entry.phase, Phase::Unconfirmed { until: BootMillis(1_060_000) });
-    assert_eq!(json(&encode(&entry).unwrap()), json(VERSION_1.as_bytes()));
+    assert_eq!(json(&encode(&entry).unwrap()), version_2());
+    let release = VERSION_1.replace("passthrough-bind", "passthrough-release");
+    let release = decode(NAME, release.as_bytes()).unwrap();
+    let stand_again = serde_json::json!({
+        "on_done": "forget", "on_restored": { "stand_again": "passthrough-bind" }, "on_commit_failure": "accept"
+    });
+    assert_eq!(json(&encode(&release).unwrap())["entry"]["aftermath"], stand_again);
+}
+
+#[test]
+fn version_2_is_read_and_written_as_it_was_shipped() {
+    let entry = decode(NAME, version_2().to_string().as_bytes()).unwrap();
+    assert_eq!(entry, decode(NAME, VERSION_1.as_bytes()).unwrap());
+    assert_eq!(json(&encode(&entry).unwrap()), version_2());
 }
 
 #[test]
@@ -67,7 +89,7 @@ fn what_is_no_entry_is_left_alone() {
     let refused = |text: String| decode(NAME, text.as_bytes()).unwrap_err();
     assert!(matches!(refused(String::new()), BadEntry::Garbled { .. }));
     assert!(matches!(refused(VERSION_1[..400].to_owned()), BadEntry::Garbled { .. }));
-    assert!(matches!(refused(VERSION_1.replace("\"schema\": 1", "\"schema\": 2")), BadEntry::TooNew { schema: 2, .. }));
+    assert!(matches!(refused(VERSION_1.replace("\"schema\": 1", "\"schema\": 3")), BadEntry::TooNew { schema: 3, .. }));
     assert!(matches!(refused(VERSION_1.replace("load_module", "run_script")), BadEntry::Garbled { .. }));
 }
 

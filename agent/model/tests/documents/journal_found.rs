@@ -1,6 +1,6 @@
 //! What is found in the journal: which document is an entry, and what each other one holds.
 
-use model::change::{Entry, Phase, encode, sort_out};
+use model::change::{Aftermath, Entry, Phase, encode, sort_out};
 use model::plan::{Disruption, Lane, Plan, Postcondition, Scope};
 use model::policy::Operation;
 use model::ports::JournalDocument;
@@ -25,6 +25,7 @@ fn entry(lane: Lane) -> Entry {
         before: vec![],
         home: vec![],
         confirm_within_ms: None,
+        aftermath: Aftermath::of(Operation::PassthroughBind),
         phase: Phase::Standing,
     }
 }
@@ -76,7 +77,7 @@ fn an_entry_under_a_wrong_name_holds_both_lanes_unless_its_own_has_a_record() {
 #[test]
 fn what_to_do_fits_what_is_wrong() {
     let good = String::from_utf8(encode(&entry(Lane::Group(IommuGroupId(7)))).unwrap()).unwrap();
-    let newer = good.replacen("\"schema\": 1", "\"schema\": 12", 1);
+    let newer = good.replacen("\"schema\": 2", "\"schema\": 12", 1);
     let of = |name: &str, bytes: &str| sort_out(vec![document(name, Ok(bytes.into()))]).unread.remove(0);
     let newer = of("group-7.json", &newer);
     assert!(newer.why.contains("schema 12") && newer.remedy.contains("install the version"), "{newer:?}");

@@ -1,6 +1,6 @@
 //! The hosts from which the search starts, and what is asked of them.
 
-use model::change::{Entry, Phase, encode};
+use model::change::{Aftermath, Entry, Phase, encode};
 use model::docker::DockerFacts;
 use model::driver::ProbeFault;
 use model::holders::{Hold, Holder};
@@ -124,6 +124,7 @@ fn entry(operation: Operation, plan: Plan, before: Vec<Settled>, home: Vec<Settl
         before,
         home,
         confirm_within_ms: None,
+        aftermath: Aftermath::of(operation),
         phase: Phase::Open,
     }
 }
@@ -216,7 +217,7 @@ type Damage = fn(String) -> String;
 pub(crate) fn damaged_worlds() -> Vec<World> {
     let damages: [(&str, Damage); 4] = [
         ("cut", |text| text[..text.len() / 2].to_owned()),
-        ("of a newer version", |text| text.replacen("\"schema\": 1", "\"schema\": 9", 1)),
+        ("of a newer version", |text| text.replacen("\"schema\": 2", "\"schema\": 9", 1)),
         ("with a field that is not known", |text| text.replacen("\"job\"", "\"later\": true, \"job\"", 1)),
         ("empty", |_| String::new()),
     ];
