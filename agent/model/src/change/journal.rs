@@ -1,11 +1,13 @@
 //! A journal entry: what is on disk of a change before its first effect, so that whoever comes after a crash can undo it.
 
+use super::id::{ChangeId, name_of};
 use super::schema_1::EntryOfSchema1;
-use crate::ids::{JobId, PciAddress};
-use crate::plan::{Lane, Plan, Settled};
+use crate::ids::JobId;
+use crate::plan::{Former, Plan, Subject};
 use crate::policy::Operation;
 use crate::time::{BootMillis, UnixMillis};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Version of the document. Each version ever shipped has a golden copy in the tests, and can be read for ever.
 pub const JOURNAL_SCHEMA: u32 = 2;
@@ -95,6 +97,8 @@ impl Aftermath {
 #[derive(Debug, Clone, Hash, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
+    /// Which change.
+    pub id: ChangeId,
     /// What is being done.
     pub operation: Operation,
     /// The job that does it.
@@ -108,9 +112,9 @@ pub struct Entry {
     /// What is to be done.
     pub plan: Plan,
     /// What was observed before the first step. Restoring plans from what is then to this.
-    pub before: Vec<Settled>,
+    pub before: Former,
     /// What was observed before the GPU was given away: a release goes back to it. The same as `before` for a binding.
-    pub home: Vec<Settled>,
+    pub home: Former,
     /// `confirm-within` of the binding, in milliseconds.
     pub confirm_within_ms: Option<u64>,
     /// What remains of it in the journal.
@@ -120,16 +124,16 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Name of its document: that of the lane, since a lane holds one change at a time.
+    /// Name of its document.
     #[must_use]
     pub fn name(&self) -> String {
-        name_of(self.plan.scope.lane)
+        name_of(self.id, &self.plan.bounds.lanes)
     }
 
-    /// The GPU.
+    /// What it is about.
     #[must_use]
-    pub const fn gpu(&self) -> PciAddress {
-        self.plan.scope.gpu
+    pub const fn subject(&self) -> Subject {
+        self.plan.bounds.subject
     }
 
     /// The GPU is given away, confirmed or not.
@@ -166,12 +170,6 @@ impl Entry {
     }
 }
 
-/// The name under which the entry of a lane is kept.
-#[must_use]
-pub fn name_of(lane: Lane) -> String {
-    format!("{lane}.json")
-}
-
 #[derive(Serialize, Deserialize)]
 struct Document {
     schema: u32,
@@ -200,9 +198,9 @@ pub enum BadEntry {
         /// Its schema.
         schema: u32,
     },
-    /// It would touch what is not in its scope.
-    #[error("{name}: the plan leaves its scope")]
-    LeavesScope {
+    /// It would touch what is not in its bounds.
+    #[error("{name}: the plan leaves its bounds")]
+    LeavesBounds {
         /// The document.
         name: String,
     },
@@ -219,7 +217,7 @@ pub fn encode(entry: &Entry) -> Result<Vec<u8>, serde_json::Error> {
     Ok(bytes)
 }
 
-/// The entry in a document. What would write outside its own scope is refused: a file on disk is input.
+/// The entry in a document. What would write outside its own bounds is refused: a file on disk is input.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -233,9 +231,13 @@ pub fn decode(name: &str, bytes: &[u8]) -> Result<Entry, BadEntry> {
         0 | 1 => serde_json::from_value::<EntryOfSchema1>(document.entry).map_err(garbled)?.into(),
         _ => serde_json::from_value(document.entry).map_err(garbled)?,
     };
-    let inside = |settled: &Settled| entry.plan.scope.members.contains(&settled.address);
-    if !entry.plan.stays_in_scope() || !entry.before.iter().chain(&entry.home).all(inside) {
-        return Err(BadEntry::LeavesScope { name: name.to_owned() });
+    let (plan, target) = (&entry.plan, &entry.plan.bounds.target);
+    let has_own_name = match entry.id {
+        ChangeId::Number(_) => true,
+        ChangeId::Lane(lane) => plan.bounds.lanes == BTreeSet::from([lane]),
+    };
+    if !has_own_name || !plan.stays_in_bounds() || !entry.before.stays_in(target) || !entry.home.stays_in(target) {
+        return Err(BadEntry::LeavesBounds { name: name.to_owned() });
     }
     Ok(entry)
 }

@@ -3,7 +3,7 @@
 
 use super::Outcome;
 use super::journal::{Entry, OnCommitFailure, OnDone, OnRestored, Phase};
-use crate::plan::{CloseUp, Step, Unmet, steps_between};
+use crate::plan::{Look, PlanStep, Unmet};
 use crate::ports::ActFault;
 use crate::time::BootMillis;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ pub enum Trouble {
     /// The journal could not be written, and so nothing was touched, or what was done was undone.
     Journal(String),
     /// A step did not work.
-    Step(Step, ActFault),
+    Step(PlanStep, ActFault),
     /// The host could not be looked at.
     Look(ActFault),
     /// All steps said yes, and the host shows something else.
@@ -50,10 +50,10 @@ pub enum Do {
     Journal(Box<Entry>),
     /// Remove the entry from the journal. Answer: [`Happened::Journaled`].
     Forget,
-    /// Look at the scope afresh. Answer: [`Happened::Looked`].
+    /// Look at the target afresh. Answer: [`Happened::Looked`].
     Look,
     /// Take a step. Answer: [`Happened::Took`].
-    Take(Step),
+    Take(PlanStep),
     /// Nothing: it has ended.
     End(Outcome),
 }
@@ -64,7 +64,7 @@ pub enum Happened {
     /// The journal was written, or not.
     Journaled(Result<(), String>),
     /// What was seen.
-    Looked(Result<Box<CloseUp>, ActFault>),
+    Looked(Result<Box<Look>, ActFault>),
     /// The step was taken, or not.
     Took(Result<(), ActFault>),
 }
@@ -78,7 +78,7 @@ enum Stage {
     Abandoning,
     Reopening,
     Planning,
-    Restoring(Vec<Step>, usize),
+    Restoring(Vec<PlanStep>, usize),
     Checking,
     Closing,
     Quarantining,
@@ -241,7 +241,7 @@ impl Machine {
         self.entry.in_phase(Phase::Quarantined { why: self.trouble.to_string() })
     }
 
-    fn failed_step(&mut self, step: Option<Step>, fault: ActFault) -> Stage {
+    fn failed_step(&mut self, step: Option<PlanStep>, fault: ActFault) -> Stage {
         let hangs = matches!(fault, ActFault::Hung { .. });
         if let Some(step) = step {
             self.trouble = Trouble::Step(step, fault);
@@ -250,7 +250,7 @@ impl Machine {
         if hangs { Stage::Quarantining } else { Stage::Planning }
     }
 
-    fn verified(&mut self, seen: Result<Box<CloseUp>, ActFault>) -> Stage {
+    fn verified(&mut self, seen: Result<Box<Look>, ActFault>) -> Stage {
         match seen {
             Ok(seen) => {
                 let unmet = self.entry.plan.postcondition.unmet(&seen);
@@ -276,7 +276,7 @@ impl Machine {
     }
 
     /// Restoring is planned from what is now, never from what was done: a step that did nothing has no inverse.
-    fn planned(&mut self, seen: Result<Box<CloseUp>, ActFault>) -> Stage {
+    fn planned(&mut self, seen: Result<Box<Look>, ActFault>) -> Stage {
         let seen = match seen {
             Ok(seen) => seen,
             Err(fault) => return self.try_again(Trouble::Look(fault)),
@@ -288,20 +288,19 @@ impl Machine {
         if may_be_done && self.entry.plan.postcondition.unmet(&seen).is_empty() {
             return Stage::Committing;
         }
-        restore_or_check(steps_between(&seen, &self.entry.before), 0)
+        restore_or_check(self.entry.before.steps_back(&seen), 0)
     }
 
-    fn failed_restoring(&mut self, step: Option<&Step>, fault: ActFault) -> Stage {
+    fn failed_restoring(&mut self, step: Option<&PlanStep>, fault: ActFault) -> Stage {
         if matches!(fault, ActFault::Hung { .. }) {
             return self.failed_step(step.cloned(), fault);
         }
         self.try_again(self.trouble.clone())
     }
 
-    fn checked(&mut self, seen: Result<Box<CloseUp>, ActFault>) -> Stage {
-        let before = crate::plan::Postcondition { members: self.entry.before.clone(), guest_ready: None };
+    fn checked(&mut self, seen: Result<Box<Look>, ActFault>) -> Stage {
         match seen {
-            Ok(seen) if before.unmet_by_what_is_there(&seen).is_empty() => Stage::Closing,
+            Ok(seen) if self.entry.before.is_back(&seen) => Stage::Closing,
             Ok(_) | Err(_) => self.try_again(self.trouble.clone()),
         }
     }
@@ -313,6 +312,6 @@ impl Machine {
     }
 }
 
-fn restore_or_check(steps: Vec<Step>, next: usize) -> Stage {
+fn restore_or_check(steps: Vec<PlanStep>, next: usize) -> Stage {
     if next < steps.len() { Stage::Restoring(steps, next) } else { Stage::Checking }
 }
