@@ -7,7 +7,7 @@ use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::holders::Holders;
 use model::host_facts::HostFacts;
 use model::pci::PciScan;
-use model::plan::{CloseUp, Scope, Step};
+use model::plan::{Look, PlanStep, Target};
 use model::ports::{ActFault, ActPort, HostPort, ScanFault};
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,15 +85,25 @@ impl HostPort for LinuxHost {
 
 /// Nothing of a change is done, nor looked at closely, in this process: a device that hangs would keep it.
 impl ActPort for LinuxHost {
-    async fn close_up(&self, scope: &Scope) -> Result<CloseUp, ActFault> {
-        self.remote.call(&InspectScope { scope: scope.clone() }).await
+    async fn look(&self, target: &Target) -> Result<Look, ActFault> {
+        match target {
+            Target::Functions(scope) => {
+                self.remote.call(&InspectScope { scope: scope.clone() }).await.map(Look::Functions)
+            }
+        }
     }
 
-    async fn holders(&self, scope: &Scope) -> Result<Holders, ActFault> {
-        self.remote.call(&FindHolders { scope: scope.clone() }).await
+    async fn holders(&self, target: &Target) -> Result<Holders, ActFault> {
+        match target {
+            Target::Functions(scope) => self.remote.call(&FindHolders { scope: scope.clone() }).await,
+        }
     }
 
-    async fn act(&self, scope: &Scope, step: &Step) -> Result<(), ActFault> {
-        self.remote.call(&ApplyStep { scope: scope.clone(), step: step.clone() }).await
+    async fn act(&self, target: &Target, step: &PlanStep) -> Result<(), ActFault> {
+        match (target, step) {
+            (Target::Functions(scope), PlanStep::Functions(step)) => {
+                self.remote.call(&ApplyStep { scope: scope.clone(), step: step.clone() }).await
+            }
+        }
     }
 }
