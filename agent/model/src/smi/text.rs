@@ -3,6 +3,7 @@
 use super::mend::mended;
 use super::{failure, garbled};
 use crate::driver::ProbeFault;
+use crate::printable::printable;
 use std::borrow::Cow;
 
 /// The text of one document.
@@ -67,5 +68,5 @@ pub(super) fn one_line(text: &str, most: usize) -> String {
     // A word can be long, so cut before and after.
     let head: String = text.chars().take(most.saturating_mul(8)).collect();
     let words = head.split_whitespace().collect::<Vec<_>>().join(" ");
-    words.chars().filter(|c| !c.is_control()).take(most).collect()
+    printable(&words, most)
 }

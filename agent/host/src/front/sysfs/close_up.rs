@@ -8,6 +8,7 @@ use model::ids::{DriverName, IommuGroupId, PciAddress};
 use model::passthrough::variant::{self, Identity};
 use model::plan::{CloseUp, MemberState, ModuleState, PowerControl, Scope};
 use model::ports::ActFault;
+use model::printable::printable;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -183,7 +184,7 @@ fn below_bus(folder: &Path, found: &mut Vec<String>, depth: u8) {
             below_bus(&device, found, depth.saturating_add(1));
         } else {
             let product = text("product").filter(|product| !product.is_empty());
-            let product = product.map(|text| text.chars().filter(|c| !c.is_control()).take(64).collect());
+            let product = product.map(|text| printable(&text, 64));
             found.push(product.unwrap_or_else(|| format!("at port {port}")));
         }
     }

@@ -2,6 +2,7 @@
 
 use model::ids::{PciAddress, PciClass};
 use model::iomem;
+use model::printable::printable;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -77,7 +78,7 @@ fn shown(device: &Path) -> Option<String> {
     };
     if let Some(fb) = first("graphics", "fb") {
         let name = std::fs::read_to_string(device.join("graphics").join(&fb).join("name")).unwrap_or_default();
-        let name: String = name.trim().chars().filter(|c| !c.is_control()).take(64).collect();
+        let name: String = printable(name.trim(), 64);
         return Some(if name.is_empty() { fb } else { format!("{fb} ({name})") });
     }
     // A GPU's own driver makes a card for every use; the firmware's frame buffer has one for its picture alone.

@@ -18,6 +18,7 @@ use classes::{Classes, Round};
 use model::ids::{PciAddress, PciClass};
 use model::pci::{GpuFunction, PciScan, UnreadableFunction, VENDOR_NVIDIA};
 use model::ports::ScanFault;
+use model::printable::printable;
 use names::Names;
 use std::collections::BTreeMap;
 use std::fs::DirEntry;
@@ -177,5 +178,5 @@ fn unreadable(tree: &Tree, name: &str, attribute: &str, said: String) -> Unreada
 
 /// The name of a folder as it is shown: 64 characters of it, and nothing that a terminal would obey.
 fn shown(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(64).collect()
+    printable(name, 64)
 }

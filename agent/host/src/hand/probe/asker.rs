@@ -5,6 +5,7 @@ use super::round::{Round, Times};
 use super::suspects::{Suspect, Suspects};
 use crate::hand::process::{Purpose, Supervisor};
 use model::driver::{DriverReport, ProbeFault, SilentGpu};
+use model::time::whole_millis;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -35,7 +36,7 @@ impl Asker {
     /// All that NVML says within this time.
     pub(super) async fn ask(&self, paths: &[String], within: Duration) -> Result<DriverReport, ProbeFault> {
         let Ok(Ok(_turn)) = timeout(within, self.turn.acquire()).await else {
-            let after_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+            let after_ms = whole_millis(within);
             return Err(ProbeFault::Timeout { what: "another question to NVML".to_owned(), after_ms });
         };
         self.with(|suspects| suspects.release(|purpose| !self.supervisor.is_busy(purpose)));

@@ -12,6 +12,7 @@ use super::{ended_badly, garbled, run_fault};
 use crate::hand::process::{Finished, Program, Purpose, RunFault};
 use model::absence::Absence;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::time::whole_millis;
 use std::ffi::OsString;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -160,7 +161,7 @@ impl Round {
     ) -> Result<bool, ProbeFault> {
         let taken = |purpose: &str| self.runs.iter().any(|run| !run.ended && run.purpose == purpose);
         let Some(purpose) = self.asker.free(taken) else { return Ok(false) };
-        let patience_ms = u64::try_from(self.times.patience.as_millis()).unwrap_or(u64::MAX);
+        let patience_ms = whole_millis(self.times.patience);
         let (paths, bus) = (self.paths.clone(), self.asker.bus.clone());
         let question = serde_json::to_string(&Question { paths, bus, patience_ms, leave_out, only });
         let question = question.map_err(|error| garbled(WHAT, &error.to_string()))?;
@@ -266,7 +267,7 @@ impl Round {
 
     /// The report; processes that wait for a GPU go on without anybody waiting for them.
     fn close(mut self) -> Result<DriverReport, ProbeFault> {
-        let after_ms = u64::try_from(self.times.all.as_millis()).unwrap_or(u64::MAX);
+        let after_ms = whole_millis(self.times.all);
         let late = |run: &Run| !run.opened && !run.ended;
         if self.fault.is_none() && self.runs.first().is_none_or(late) {
             self.fault = Some(ProbeFault::Timeout { what: WHAT.to_owned(), after_ms });
