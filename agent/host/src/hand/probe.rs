@@ -52,7 +52,7 @@ impl Probes {
     pub async fn run(&self, source: DriverSource, settings: &NvidiaSettings) -> Result<DriverReport, ProbeFault> {
         let deadline = Duration::from_millis(settings.probe_timeout_ms);
         match source {
-            DriverSource::Nvml => self.nvml.ask(&settings.nvml_paths, deadline).await,
+            DriverSource::Nvml => round::ask(&self.nvml, &settings.nvml_paths, deadline).await,
             DriverSource::Smi => self.smi_with_words(settings).await.1,
             DriverSource::SmiInDriverContainer => Err(ProbeFault::HandUnavailable {
                 what: "nvidia-smi in the driver container".to_owned(),

@@ -3,7 +3,6 @@
 use super::mend::mended;
 use super::{failure, garbled};
 use crate::driver::ProbeFault;
-use crate::printable::printable;
 use std::borrow::Cow;
 
 /// The text of one document.
@@ -56,17 +55,4 @@ pub(super) fn document(bytes: &[u8]) -> Result<Document<'_>, ProbeFault> {
     let begin = start.saturating_add(found);
     let before = std::str::from_utf8(bytes).ok().and_then(|text| text.get(start..begin)).map(str::trim);
     Ok(Document { start: begin, is_lossy, before: before.or(Some("(not UTF-8)")), all })
-}
-
-/// The first 120 characters on one line, without control characters.
-pub(super) fn excerpt(text: &str) -> String {
-    one_line(text, 120)
-}
-
-/// At most `most` characters on one line, runs of white space made one blank, control characters dropped.
-pub(super) fn one_line(text: &str, most: usize) -> String {
-    // A word can be long, so cut before and after.
-    let head: String = text.chars().take(most.saturating_mul(8)).collect();
-    let words = head.split_whitespace().collect::<Vec<_>>().join(" ");
-    printable(&words, most)
 }

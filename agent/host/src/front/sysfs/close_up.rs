@@ -2,6 +2,7 @@
 
 use super::attribute::{Miss, Tree, reading};
 use super::console::{self, Firmware};
+use super::listing::names;
 use super::{Sysfs, function, parse};
 use model::absence::{Absence, Reading};
 use model::ids::{DriverName, IommuGroupId, PciAddress};
@@ -145,12 +146,6 @@ fn driver_override(tree: &mut Tree, name: &str) -> Reading<DriverName> {
 
 fn power_control(text: &str) -> Option<PowerControl> {
     [PowerControl::Auto, PowerControl::On].into_iter().find(|control| control.code() == text)
-}
-
-/// Names in a folder; none where it is not there.
-pub(super) fn names(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 fn mediated_devices(folder: &Path) -> Reading<u32> {

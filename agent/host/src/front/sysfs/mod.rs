@@ -6,6 +6,7 @@ mod close_up;
 mod console;
 mod function;
 mod group;
+mod listing;
 mod names;
 mod parse;
 mod sensors;

@@ -26,7 +26,7 @@ const RUNS_MAX: usize = 16;
 
 /// The times of a round, all taken from the one that the settings give.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Times {
+struct Times {
     /// The round's own.
     all: Duration,
     /// A GPU that takes longer lets another process ask for the rest.
@@ -38,9 +38,21 @@ pub(super) struct Times {
 }
 
 impl Times {
-    pub(super) fn of(all: Duration) -> Self {
+    fn of(all: Duration) -> Self {
         Self { all, patience: all / 6, long: all.saturating_mul(4), again: all.saturating_mul(10) }
     }
+}
+
+/// All that NVML says within this time.
+///
+/// # Errors
+/// NVML could not be asked, or said nothing of any GPU.
+pub(super) async fn ask(asker: &Asker, paths: &[String], within: Duration) -> Result<DriverReport, ProbeFault> {
+    let Some(_turn) = asker.turn(within).await else {
+        let after_ms = whole_millis(within);
+        return Err(ProbeFault::Timeout { what: "another question to NVML".to_owned(), after_ms });
+    };
+    Round::new(asker.clone(), paths, Times::of(within)).report().await
 }
 
 /// What comes from a process.
@@ -72,7 +84,7 @@ impl Drop for Run {
 }
 
 /// The round.
-pub(super) struct Round {
+struct Round {
     asker: Asker,
     paths: Vec<String>,
     times: Times,
@@ -89,7 +101,7 @@ pub(super) struct Round {
 }
 
 impl Round {
-    pub(super) fn new(asker: Asker, paths: &[String], times: Times) -> Self {
+    fn new(asker: Asker, paths: &[String], times: Times) -> Self {
         let (send, receive) = unbounded_channel();
         Self {
             asker,
@@ -106,7 +118,7 @@ impl Round {
     }
 
     /// Asks, for no longer than the round may take.
-    pub(super) async fn report(mut self) -> Result<DriverReport, ProbeFault> {
+    async fn report(mut self) -> Result<DriverReport, ProbeFault> {
         let (left_out, due) = self.asker.with(|suspects| (suspects.all(), suspects.due(self.begin)));
         if !self.start(None, left_out, None)? {
             let said = "each process that there may be waits for a GPU that does not answer".to_owned();
