@@ -9,6 +9,7 @@ use model::host_facts::HostFacts;
 use model::pci::PciScan;
 use model::plan::{Look, PlanStep, Target};
 use model::ports::{ActFault, ActPort, HostPort, ScanFault};
+use model::time::whole_millis;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -39,7 +40,7 @@ impl LinuxHost {
     /// sent after it.
     async fn sensors(&self) -> Result<DriverReport, ProbeFault> {
         let what = || "sensors in sysfs".to_owned();
-        let after_ms = u64::try_from(SENSORS_WITHIN.as_millis()).unwrap_or(u64::MAX);
+        let after_ms = whole_millis(SENSORS_WITHIN);
         let Ok(turn) = Arc::clone(&self.sensors).try_acquire_owned() else {
             return Err(ProbeFault::Timeout { what: what(), after_ms });
         };

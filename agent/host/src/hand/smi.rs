@@ -6,6 +6,7 @@ use super::process::{Finished, Program, Supervisor};
 use model::absence::{Absence, Reading};
 use model::driver::{DriverReport, DriverSource, ProbeFault, SilentGpu};
 use model::ids::PciAddress;
+use model::printable::printable;
 use model::smi::silent_in;
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
@@ -186,7 +187,7 @@ pub(super) fn document(
 fn said(words: &[u8]) -> String {
     let text = String::from_utf8_lossy(words);
     let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").chars().filter(|c| !c.is_control()).take(SAID_MAX_CHARS).collect()
+    printable(&words.join(" "), SAID_MAX_CHARS)
 }
 
 #[cfg(test)]

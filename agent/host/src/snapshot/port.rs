@@ -7,7 +7,7 @@ use crate::hand::probe::Probes;
 use model::absence::Reading;
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
-use model::health::{line, said};
+use model::health::{line, record};
 use model::host_facts::HostFacts;
 use model::judge;
 use model::pci::PciScan;
@@ -68,7 +68,7 @@ async fn kernel_log(request: &Request, basket: &mut Basket) -> Option<Vec<String
 fn telling(lines: &[String]) -> Vec<String> {
     lines
         .iter()
-        .filter(|line| line::record(line).is_some_and(|record| said::said_by(&record).is_some()))
+        .filter(|line| line::record(line).is_some_and(|read| record::said_by(&read).is_some()))
         .cloned()
         .collect()
 }

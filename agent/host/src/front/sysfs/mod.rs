@@ -6,6 +6,7 @@ mod close_up;
 mod console;
 mod function;
 mod group;
+mod listing;
 mod names;
 mod parse;
 mod sensors;
@@ -18,6 +19,7 @@ use classes::{Classes, Round};
 use model::ids::{PciAddress, PciClass};
 use model::pci::{GpuFunction, PciScan, UnreadableFunction, VENDOR_NVIDIA};
 use model::ports::ScanFault;
+use model::printable::printable;
 use names::Names;
 use std::collections::BTreeMap;
 use std::fs::DirEntry;
@@ -177,5 +179,5 @@ fn unreadable(tree: &Tree, name: &str, attribute: &str, said: String) -> Unreada
 
 /// The name of a folder as it is shown: 64 characters of it, and nothing that a terminal would obey.
 fn shown(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(64).collect()
+    printable(name, 64)
 }
