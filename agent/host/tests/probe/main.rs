@@ -247,7 +247,7 @@ fn mig_devices_with_holes(folder: &Path) {
 fn every_health_fact_that_the_table_promises(folder: &Path) {
     let report = ask(&[library(folder, "SICK")], 20_000).unwrap();
     let facts = &report.gpus.first().unwrap().health_facts;
-    for fact in HealthFact::ALL {
+    for fact in HealthFact::ALL.iter().copied() {
         let promised = matches!(fact.asked(DriverSource::Nvml), Asked::By(_));
         assert_eq!(fact.is_known(facts), promised, "{}: {facts:?}", fact.name());
     }

@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn every_code_has_one_name() {
-        for code in Code::ALL {
+        for code in Code::ALL.iter().copied() {
             assert_eq!(Code::from_name(code.name()), Some(code));
         }
         assert_eq!(Code::from_name("teapot"), None);

@@ -110,7 +110,10 @@ fn raw(gpu: GpuFunction, driver: Option<DriverGpu>) -> RawObservation {
         host: HostFacts {
             cores: Reading::Known(128),
             nics: vec![nic("eth0"), nic("veth12ab")],
-            stack: StackFacts { files: Reading::Known(StackFile::ALL.into()), ..StackFacts::default() },
+            stack: StackFacts {
+                files: Reading::Known(StackFile::ALL.iter().copied().collect()),
+                ..StackFacts::default()
+            },
             ..HostFacts::default()
         },
     }
