@@ -35,7 +35,7 @@ pub(super) fn condition(unread: &[Unread], since: UnixMillis) -> Option<Conditio
 
 /// A journal in which some names are closed: they are neither written to nor removed.
 #[derive(Debug)]
-pub(super) struct Guarded<J> {
+pub(crate) struct Guarded<J> {
     journal: Arc<J>,
     closed: BTreeSet<String>,
 }

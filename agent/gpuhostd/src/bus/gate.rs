@@ -4,7 +4,7 @@ use super::action::{Action, action_for, denied};
 use super::authority::Authority;
 use super::limits::locked;
 use super::options::Standard;
-use engine::command::{Actor, Authorized, Command, Origin, Verdict};
+use engine::command::{Authorized, Command, Verdict};
 use model::log_limit::LogLimit;
 use model::message::Message;
 use model::refusal::Refusal;
@@ -15,13 +15,13 @@ use zbus::message::{Flags, Header};
 /// A caller that the gate let in.
 #[derive(Debug)]
 pub(super) struct Admission {
-    actor: Actor,
+    uid: Option<u32>,
 }
 
 impl Admission {
     /// Ties the admission to the command that it was asked for.
     pub(super) fn authorize(self, command: Command) -> Result<Authorized, Refusal> {
-        Authorized::by(Verdict::Allowed, command, self.actor)
+        Authorized::by_local_user(Verdict::Allowed, command, self.uid)
     }
 }
 
@@ -62,7 +62,7 @@ impl Gate {
                 Some(asked.inspect_err(|refusal| self.tell(header, action, member, refusal))?)
             }
         };
-        Ok(Admission { actor: Actor { uid, origin: Origin::Bus } })
+        Ok(Admission { uid })
     }
 
     fn tell(&self, header: &Header<'_>, action: Action, member: &str, refusal: &Refusal) {
