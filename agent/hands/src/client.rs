@@ -59,11 +59,7 @@ pub enum HandFault {
         source: FrameFault,
     },
     /// What came was not an answer, or the answer to something else.
-    #[error(
-        "the {name} hand gave an answer that does not fit: {why}; where it is of another version than the front, \
-         systemctl restart gpuhostd-{name}.service",
-        name = .role.name()
-    )]
+    #[error("the {} hand gave an answer that does not fit: {why}; {}", .role.name(), other_version(*.role))]
     Strange {
         /// Which hand.
         role: HandRole,
@@ -71,7 +67,7 @@ pub enum HandFault {
         why: String,
     },
     /// It refused.
-    #[error("the {} hand refused: {why}", .role.name())]
+    #[error("the {} hand refused: {why}; {}", .role.name(), other_version(*.role))]
     Refused {
         /// Which hand.
         role: HandRole,
@@ -86,6 +82,11 @@ pub enum HandFault {
         /// The time that it had.
         within: Duration,
     },
+}
+
+/// What to do where the two do not understand each other, which those of one version do.
+fn other_version(role: HandRole) -> String {
+    format!("if front and hand are of different versions: systemctl restart gpuhostd-{}.service", role.name())
 }
 
 fn remedy(role: &HandRole, error: &io::Error) -> String {

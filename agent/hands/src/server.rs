@@ -220,10 +220,7 @@ fn understood(bytes: &[u8]) -> Result<Result<VerbRequest, VerbResponse>, Ended> 
     }
     serde_json::from_slice(bytes).map(Ok).or_else(|strange| match serde_json::from_slice::<IdOnly>(bytes) {
         Ok(IdOnly { id }) => {
-            let why = format!(
-                "this hand does not understand the request; front and hand may be of different versions: {}",
-                bounded(strange)
-            );
+            let why = format!("this hand does not understand the request: {}", bounded(strange));
             Ok(Err(VerbResponse { id, outcome: VerbOutcome::Refused { why } }))
         }
         Err(_) => Err(Ended::Garbage(strange)),
