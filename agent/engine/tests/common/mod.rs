@@ -6,6 +6,7 @@ use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverReport, DriverSource, ProbeFault};
 use model::enrol::{EnrolSpec, Farewell};
 use model::host_facts::HostFacts;
+use model::metric::Metrics;
 use model::pci::{DrmNodes, GpuFunction, PciScan, PcieLink};
 use model::ports::{ChangePort, Clock, HostChange, HostPort, ManagerPort, ScanFault};
 use model::refusal::Refusal;
@@ -118,8 +119,10 @@ impl HostPort for TestHost {
         if source != DriverSource::Nvml {
             return Err(ProbeFault::Absent { what: "nvidia-smi".into(), said: "no such file".into() });
         }
-        let says =
-            |gpu: &GpuFunction| DriverGpu { temperature_c: Reading::Known(33.0), ..DriverGpu::unknown(gpu.address) };
+        let says = |gpu: &GpuFunction| DriverGpu {
+            metrics: Metrics { temperature_c: Reading::Known(33.0), ..Metrics::default() },
+            ..DriverGpu::unknown(gpu.address)
+        };
         let gpus = self.gpus.lock().unwrap().iter().map(says).collect();
         Ok(DriverReport {
             source,
