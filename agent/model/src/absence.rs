@@ -136,6 +136,15 @@ impl<T> Reading<T> {
     }
 }
 
+impl<T> Reading<T> {
+    /// Keeps a known value, else takes the other; of two reasons the one that says more than "not in this source".
+    #[must_use]
+    pub fn filled(self, other: Self) -> Self {
+        let silent = matches!(self, Self::Absent(Absence::NotReported | Absence::NotProbed));
+        if silent || (self.known().is_none() && other.known().is_some()) { other } else { self }
+    }
+}
+
 impl<T: Copy> Reading<T> {
     /// The value, copied, if there is one.
     pub const fn get(&self) -> Option<T> {

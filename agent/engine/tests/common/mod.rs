@@ -7,6 +7,7 @@ use model::driver::{DriverGpu, DriverReport, DriverSource, ProbeFault};
 use model::enrol::{EnrolSpec, Farewell};
 use model::holders::Holders;
 use model::host_facts::HostFacts;
+use model::metric::Metrics;
 use model::pci::{GpuFunction, PciScan};
 use model::plan::{Look, PlanStep, Target};
 use model::ports::{
@@ -110,8 +111,10 @@ impl HostPort for TestHost {
         if source != DriverSource::Nvml {
             return Err(ProbeFault::Absent { what: "nvidia-smi".into(), said: "no such file".into() });
         }
-        let says =
-            |gpu: &GpuFunction| DriverGpu { temperature_c: Reading::Known(33.0), ..DriverGpu::unknown(gpu.address) };
+        let says = |gpu: &GpuFunction| DriverGpu {
+            metrics: Metrics { temperature_c: Reading::Known(33.0), ..Metrics::default() },
+            ..DriverGpu::unknown(gpu.address)
+        };
         let gpus = self.gpus.lock().unwrap().iter().map(says).collect();
         Ok(DriverReport {
             source,

@@ -6,6 +6,7 @@ use model::driver::{DriverGpu, DriverMig, DriverSource, MemoryMib, MigMode};
 use model::features::{
     Facts, Feature, FeatureName, Features, Lack, SwitchedOffBy, apply_settings, features, of_mig, switch_off,
 };
+use model::metric::Metrics;
 use model::observation::RawObservation;
 use model::pci::GpuFunction;
 use model::settings::{GpuSettings, Settings};
@@ -27,9 +28,8 @@ fn host() -> RawObservation {
 
 fn of(pci: GpuFunction, change: &dyn Fn(&mut DriverGpu)) -> RawObservation {
     let mut gpu = DriverGpu {
+        metrics: Metrics { encoder_pct: Reading::Known(0.0), decoder_pct: Reading::Known(0.0), ..said(A).metrics },
         compute_capability: Reading::Known((8, 6)),
-        encoder_pct: Reading::Known(0.0),
-        decoder_pct: Reading::Known(0.0),
         ..said(A)
     };
     change(&mut gpu);
@@ -75,14 +75,14 @@ fn compute_chips_have_no_encoder_whatever_their_driver_tells() {
         let round = of(function(A, chip, "nvidia", 1), &|_| {});
         assert_eq!(reason(round, FeatureName::Nvenc), Some((false, Lack::NoEngine)), "{chip}");
     }
-    let silent = |said: &mut DriverGpu| said.encoder_pct = Reading::Absent(Absence::NotSupported);
+    let silent = |said: &mut DriverGpu| said.metrics.encoder_pct = Reading::Absent(Absence::NotSupported);
     let round = of(function(A, "10de:1c03", "nvidia", 1), &silent);
     assert_eq!(
         reason(round, FeatureName::Nvenc),
         Some((false, Lack::NoEngine)),
         "the driver has no load of it to tell"
     );
-    let asleep = |said: &mut DriverGpu| said.encoder_pct = Reading::Absent(Absence::GpuAsleep);
+    let asleep = |said: &mut DriverGpu| said.metrics.encoder_pct = Reading::Absent(Absence::GpuAsleep);
     assert_eq!(reason(of(function(A, "10de:1c03", "nvidia", 1), &asleep), FeatureName::Nvenc), None);
 }
 
@@ -186,8 +186,8 @@ fn slice(profile: &str, enc: u32, dec: u32) -> DriverMig {
 fn cut(slices: Vec<DriverMig>) -> RawObservation {
     let mig_is_on = move |said: &mut DriverGpu| {
         said.mig_current = Reading::Known(MigMode::Enabled);
-        said.encoder_pct = Reading::Absent(Absence::NotSupported);
-        said.decoder_pct = Reading::Absent(Absence::NotSupported);
+        said.metrics.encoder_pct = Reading::Absent(Absence::NotSupported);
+        said.metrics.decoder_pct = Reading::Absent(Absence::NotSupported);
         said.mig_devices.clone_from(&slices);
     };
     of(function(A, "10de:2bb5", "nvidia", 1), &mig_is_on)
@@ -247,8 +247,7 @@ fn any_driver() -> impl Strategy<Value = DriverGpu> {
     let capability = prop::option::of((0u32..10, 0u32..9));
     (any_reading(), any_reading(), prop::option::of(any::<bool>()), slices, capability).prop_map(
         |(encoder, decoder, mig, slices, capability)| DriverGpu {
-            encoder_pct: encoder,
-            decoder_pct: decoder,
+            metrics: Metrics { encoder_pct: encoder, decoder_pct: decoder, ..said(A).metrics },
             mig_current: mig.map(|on| if on { MigMode::Enabled } else { MigMode::Disabled }).into(),
             mig_devices: slices
                 .into_iter()
