@@ -21,6 +21,9 @@ pub enum DriverSource {
 }
 
 impl DriverSource {
+    /// The sources of NVIDIA's driver facts, in the order in which they are asked.
+    pub const NVIDIA: [Self; 3] = [Self::Nvml, Self::Smi, Self::SmiInDriverContainer];
+
     /// Stable name for output.
     #[must_use]
     pub const fn code(self) -> &'static str {

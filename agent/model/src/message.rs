@@ -28,6 +28,8 @@ pub enum Message {
     ConditionOver,
     /// A task that asked the host ended without an answer.
     ObserverTaskFailed,
+    /// A part of the host did not answer in its time.
+    ObserverSourceLate,
     /// A job has begun: who asked for what.
     JobBegan,
     /// A job has ended, with its outcome.
@@ -123,6 +125,7 @@ impl Message {
             Self::ConditionHolds => "e3ca510858a049ed832f84c078db6465",
             Self::ConditionOver => "fba465af4d8645eaa7ac8df6daad39b1",
             Self::ObserverTaskFailed => "38ef05add1544f7b836a60cfff07d652",
+            Self::ObserverSourceLate => "7d0c5b1e93a24f6c8e57f1a2604bd93c",
             Self::JobBegan => "5a9df0c66d8a4c3c8cf7d5a0b0a6a8d1",
             Self::JobEnded => "0f1f9a2e6c1546d7a3b1f2f6a9e0c7b4",
             Self::ChangeBegan => "6c1d3f0a2f7e4f1d8b4f7b8f0d6c9e21",

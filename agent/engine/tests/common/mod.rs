@@ -61,6 +61,10 @@ pub(crate) struct TestHost {
     pub(crate) gpus: Mutex<Vec<GpuFunction>>,
     pub(crate) scans: AtomicU32,
     pub(crate) probes: AtomicU32,
+    pub(crate) docker_reads: AtomicU32,
+    pub(crate) host_reads: AtomicU32,
+    /// While set, a scan does not end until it is notified.
+    pub(crate) scan_hangs: Mutex<Option<Arc<Notify>>>,
     /// While set, the driver does not answer until it is notified.
     pub(crate) driver_hangs: Mutex<Option<Arc<Notify>>>,
     pub(crate) scan_panics: AtomicU32,
@@ -72,6 +76,9 @@ impl TestHost {
             gpus: Mutex::new(gpus),
             scans: AtomicU32::new(0),
             probes: AtomicU32::new(0),
+            docker_reads: AtomicU32::new(0),
+            host_reads: AtomicU32::new(0),
+            scan_hangs: Mutex::new(None),
             driver_hangs: Mutex::new(None),
             scan_panics: AtomicU32::new(0),
         })
@@ -95,10 +102,15 @@ impl HostPort for TestHost {
         if self.scan_panics.swap(0, Ordering::SeqCst) > 0 {
             panic!("a bug in the scanner");
         }
+        let hang = self.scan_hangs.lock().unwrap().clone();
+        if let Some(hang) = hang {
+            hang.notified().await;
+        }
         Ok(PciScan { gpus: self.gpus.lock().unwrap().clone(), ..PciScan::default() })
     }
 
     async fn read_host(&self, _docker_root: Option<String>) -> HostFacts {
+        self.host_reads.fetch_add(1, Ordering::SeqCst);
         HostFacts { hostname: Reading::Known("h".into()), ..HostFacts::default() }
     }
 
@@ -127,6 +139,7 @@ impl HostPort for TestHost {
     }
 
     async fn read_docker(&self) -> Result<DockerFacts, ProbeFault> {
+        self.docker_reads.fetch_add(1, Ordering::SeqCst);
         Ok(DockerFacts { version: Some("28.2.2".into()), ..DockerFacts::default() })
     }
 }

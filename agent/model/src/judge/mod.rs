@@ -145,6 +145,24 @@ pub fn needs_smi(scan: Option<&PciScan>, nvml: &Result<DriverReport, ProbeFault>
     })
 }
 
+/// The source that is to be asked next for facts of these GPUs; `None` when there is nobody left who could add any. NVIDIA's
+/// come in the order of trust, a further one only where those before left something open, and not at all where `may_ask` says
+/// so; the sensors of other drivers come last.
+#[must_use]
+pub fn next_source<'a>(
+    scan: &PciScan,
+    may_ask: bool,
+    answered: impl Iterator<Item = (DriverSource, &'a Result<DriverReport, ProbeFault>)>,
+) -> Option<DriverSource> {
+    let answered: Vec<_> = answered.collect();
+    let was_asked = |source: &DriverSource| answered.iter().any(|(who, _)| who == source);
+    let is_of_nvidia = |source: &DriverSource| DriverSource::NVIDIA.contains(source);
+    let nothing_open = || answered.iter().any(|(source, said)| is_of_nvidia(source) && !needs_smi(Some(scan), said));
+    let mut nvidia = DriverSource::NVIDIA.into_iter().filter(|source| !was_asked(source));
+    let next = nvidia.next().filter(|_| may_ask && !nothing_open());
+    next.or_else(|| Some(DriverSource::Sysfs).filter(|sensors| has_sensors(scan) && !was_asked(sensors)))
+}
+
 /// NVML's safe calls give no instance ids from driver 470 on, so that it lists no MIG device where there may be some.
 fn leaves_migs_open(said: &DriverGpu) -> bool {
     said.mig_current.get() == Some(MigMode::Enabled) && (said.mig_devices.is_empty() || !said.mig_unplaced.is_empty())

@@ -86,7 +86,7 @@ impl Sysfs {
     fn variant(&self, tree: &mut Tree, around: &Surroundings, gpu: &str) -> Option<DriverName> {
         let aliases = files::read_text(&around.modules.join("modules.alias"), LIST_MAX_BYTES).ok()?;
         let id = function::identity(tree, gpu).ok()?;
-        let subsystem = *function::subsystem(tree, gpu).known()?;
+        let subsystem = function::subsystem(tree, gpu).ok()?;
         let class = tree.parsed(gpu, "class", parse::class).ok()?;
         variant::best(&aliases, Identity { id, subsystem, class })
     }
