@@ -1,4 +1,4 @@
-//! The picture: from what the daemon said, and the size of the screen, to lines. It reads nothing and knows no terminal.
+//! The picture: from what the daemon reported, and the size of the screen, to lines. It reads nothing and knows no terminal.
 
 use super::columns::{self, Column};
 use super::containers::Containers;
@@ -13,7 +13,7 @@ use wire::dbus::snapshot::Snapshot;
 /// All that is shown of one look at the host.
 #[derive(Debug)]
 pub(crate) struct Frame {
-    /// What the daemon said.
+    /// What the daemon answered.
     pub(crate) snapshot: Snapshot,
     /// In which containers the processes are.
     pub(crate) containers: Containers,
@@ -27,19 +27,19 @@ impl Frame {
         let ticks = |load: &LoadView| Some(CpuTicks { total: load.cpu_ticks?, idle: load.cpu_idle_ticks? });
         let now = ticks(&snapshot.load);
         let cpu_percent = before.and_then(|before| {
-            // Where the daemon has not read the CPU anew the last known load stands.
+            // Where the daemon has not read the CPU again the last known load stays.
             now?.used_pct_since(ticks(&before.snapshot.load)?).or(before.cpu_percent)
         });
         Self { snapshot, containers, cpu_percent }
     }
 }
 
-/// What the watcher has chosen, and how it stands with the daemon.
+/// What the watcher has chosen, and the connection to the daemon.
 #[derive(Debug, Default)]
 pub(crate) struct View {
     /// Rows scrolled over.
     pub(crate) scroll: usize,
-    /// Seconds between two looks.
+    /// Seconds between updates.
     pub(crate) interval: u64,
     /// Why the daemon does not answer (any more).
     pub(crate) trouble: Option<String>,
