@@ -67,7 +67,7 @@ pub fn sort_out(documents: Vec<JournalDocument>) -> Found {
         let remedy = restarted(&format!("rename it to {name} if that file is missing, or remove it"));
         found.unread.push(Unread {
             lanes: lane_of(&document.name).into_iter().chain(of_content).collect(),
-            why: format!("it is the record of {lane}, which belongs into {name}"),
+            why: format!("it is the record of {lane}, which belongs in {name}"),
             name: document.name,
             place: document.place,
             remedy,
@@ -95,8 +95,8 @@ fn read(document: &JournalDocument) -> Result<Entry, (String, String)> {
             );
             (format!("it has schema {schema}, which a newer gpuhostd wrote"), remedy)
         }
-        BadEntry::Garbled { source, .. } => (format!("it is no journal entry: {source}"), lost()),
-        BadEntry::LeavesScope { .. } => ("its plan leaves its own scope".to_owned(), lost()),
+        BadEntry::Garbled { source, .. } => (format!("it is not a journal entry: {source}"), lost()),
+        BadEntry::LeavesScope { .. } => ("its plan goes beyond its own scope".to_owned(), lost()),
     })
 }
 

@@ -7,7 +7,7 @@ const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
-/// The end of the certificate's validity; `None` where it is no certificate.
+/// The end of the certificate's validity; `None` where it is not a certificate.
 #[must_use]
 pub fn ends_at(der: &[u8]) -> Option<UnixMillis> {
     let (certificate, _) = of_tag(der, SEQUENCE)?;

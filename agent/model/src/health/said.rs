@@ -1,4 +1,4 @@
-//! What one record says of a device, or of what is said of a device in the records around it.
+//! What one record reports about a device, or of what is reported about a device in the records around it.
 
 use super::fault::{Fault, Recovery};
 use super::forms::{bus, drm, firmware, iommu, nvidia};
@@ -6,7 +6,7 @@ use super::line::{Record, is_of_a_process};
 use super::over::Evidence;
 use crate::PciAddress;
 
-/// What a record says.
+/// What a record states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Said {
     /// Something befell the device at the address. Where the record names a card without a function, that is function 0.
@@ -15,7 +15,7 @@ pub enum Said {
     Wants(PciAddress, Recovery),
     /// Something is over for the device at the address.
     Over(PciAddress, Evidence),
-    /// NVIDIA's driver says that it has been loaded, after it probed every GPU.
+    /// NVIDIA's driver reports that it has been loaded, after it probed every GPU.
     NvidiaLoaded,
     /// NVIDIA's module begins to load, or has gone: what follows belongs to another load.
     NvidiaBegins,
@@ -25,7 +25,7 @@ pub enum Said {
     ItHasFallenOff,
     /// The kernel begins to reset the device.
     ResetBegins(PciAddress),
-    /// The kernel says that a reset of the device is done, also where it gave up waiting for it.
+    /// The kernel reports that a reset of the device is done, also where it gave up waiting for it.
     ResetDone(PciAddress, Reset),
     /// A port, and the first and last bus below it.
     Bridge(PciAddress, u8, u8),
@@ -48,17 +48,17 @@ pub enum Said {
 pub enum Reset {
     /// A VFIO driver, which has no state of its own in the device.
     Vfio,
-    /// Another driver, which was not told of it.
+    /// Another driver, which was not notified of it.
     Unaware,
 }
 
-/// What a record says of a device, if anything.
+/// What a record reports about a device, if anything.
 #[must_use]
 pub fn said_by(record: &Record<'_>) -> Option<Said> {
     said(&record.text).or_else(|| said_of(record.device?, &record.text))
 }
 
-/// What the text of a record says of a device, if anything.
+/// What the text of a record reports about a device, if anything.
 #[must_use]
 pub fn said(text: &str) -> Option<Said> {
     let text = text.trim_start();
@@ -80,7 +80,7 @@ pub fn said(text: &str) -> Option<Said> {
     iommu::said(text).or_else(|| drm::initialized(text)).or_else(|| device(text))
 }
 
-/// What a record says that names no device in its text, and of which the kernel notes the device beside it.
+/// What a record reports that names no device in its text, and of which the kernel notes the device beside it.
 fn said_of(address: PciAddress, text: &str) -> Option<Said> {
     (!is_of_a_process(text))
         .then(|| bus::said(None, address, text).or_else(|| drm::said(None, address, text)))
@@ -99,7 +99,7 @@ pub(crate) fn speaker(text: &str) -> Option<(&str, PciAddress)> {
     }
 }
 
-/// What a driver says of its device.
+/// What a driver reports about its device.
 fn device(text: &str) -> Option<Said> {
     let (driver, address, rest) = parts(text)?;
     bus::said(Some(driver), address, rest).or_else(|| drm::said(Some(driver), address, rest))

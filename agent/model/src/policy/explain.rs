@@ -93,10 +93,10 @@ impl Policy {
         }
         let host = &self.host.passthrough;
         if !host.allowed {
-            return Some(no("host.passthrough.allowed", "no GPU of this host may be given away"));
+            return Some(no("host.passthrough.allowed", "no GPU of this host may be given to a virtual machine"));
         }
         if gpu.is_some_and(|address| host.never.contains(&address)) {
-            return Some(no("host.passthrough.never", "this GPU is never given away"));
+            return Some(no("host.passthrough.never", "this GPU is never given to a virtual machine"));
         }
         (host.changes_per_minute == 0).then(|| no("host.passthrough.changes_per_minute", "no change is allowed"))
     }
@@ -108,11 +108,14 @@ impl Policy {
         }
         let manager = &self.manager;
         if !manager.passthrough {
-            return Some(no("manager.passthrough", "a manager may not have GPUs given away"));
+            return Some(no("manager.passthrough", "a manager may not give GPUs to virtual machines"));
         }
         let listed = |address| manager.passthrough_gpus.is_empty() || manager.passthrough_gpus.contains(&address);
         if !gpu.is_none_or(listed) {
-            return Some(no("manager.passthrough_gpus", "this GPU is not among those that a manager may have"));
+            return Some(no(
+                "manager.passthrough_gpus",
+                "this GPU is not among those that a manager may give to virtual machines",
+            ));
         }
         (self.changes_per_minute(requester) == 0).then(|| no("manager.changes_per_minute", "no change is allowed"))
     }

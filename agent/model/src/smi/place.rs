@@ -1,4 +1,4 @@
-//! Where in the document an element stands: the map of all paths that are read, from the root down.
+//! Where in the document an element is: the map of all paths that are read, from the root down.
 
 /// An element that is read: a container with children of its own, or a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
