@@ -15,7 +15,7 @@ pub enum Command {
     Rescan,
     /// Enrol with a manager.
     Enrol(Box<EnrolSpec>),
-    /// Say goodbye to the manager and wipe the credential.
+    /// Leave the manager and wipe the credential.
     Leave,
     /// Give a GPU to a virtual machine, or take it back.
     Change(Change),

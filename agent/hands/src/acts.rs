@@ -75,10 +75,10 @@ impl Acts {
                 | Ask::Act { .. },
             )
             | (HandRole::Holders, Ask::ProbeDriver(_) | Ask::DockerFacts | Ask::CloseUp(_) | Ask::Act { .. }) => {
-                Said::Refused { why: format!("{who} does not do this: ask another one") }
+                Said::Refused { why: format!("this request is not served by {who}") }
             }
             (HandRole::Host | HandRole::Containers, Ask::ProbeDriver(DriverSource::Sysfs)) => {
-                Said::Refused { why: format!("{who} does not do this: sysfs is open to everybody") }
+                Said::Refused { why: format!("this request is not served by {who}: every user can read sysfs") }
             }
         }
     }

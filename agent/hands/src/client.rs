@@ -48,7 +48,7 @@ pub enum HandFault {
     },
     /// The connection ended before the answer.
     #[error(
-        "the {name} hand closed the connection without an answer: it crashed or refused us; see journalctl -u \
+        "the {name} hand closed the connection without an answer: it crashed or refused the connection; see journalctl -u \
          gpuhostd-{name}",
         name = .role.name()
     )]
@@ -57,7 +57,7 @@ pub enum HandFault {
         role: HandRole,
     },
     /// What came was not a frame.
-    #[error("the exchange with the {} hand broke", .role.name())]
+    #[error("the exchange with the {} hand failed", .role.name())]
     Frame {
         /// Which hand.
         role: HandRole,
@@ -66,7 +66,7 @@ pub enum HandFault {
         source: FrameFault,
     },
     /// What came was not an answer, or the answer to something else.
-    #[error("the {} hand gave an answer that does not fit: {why}", .role.name())]
+    #[error("the {} hand sent an invalid answer: {why}", .role.name())]
     Strange {
         /// Which hand.
         role: HandRole,
@@ -82,7 +82,7 @@ pub enum HandFault {
         why: String,
     },
     /// It did not answer in time.
-    #[error("the {} hand did not answer in {} ms", .role.name(), .within.as_millis())]
+    #[error("the {} hand did not answer within {} ms", .role.name(), .within.as_millis())]
     Timeout {
         /// Which hand.
         role: HandRole,
@@ -98,7 +98,8 @@ fn remedy(role: &HandRole, error: &io::Error) -> String {
     } else {
         // A restart, for a socket whose file was removed or replaced counts as active, and a start does nothing.
         format!(
-            "its socket is gone or dead: systemctl restart gpuhostd-{name}.socket (without systemd: start gpuhostd --with-hands again)"
+            "its socket is missing or has no listener: systemctl restart gpuhostd-{name}.socket (without systemd: start \
+             gpuhostd --with-hands again)"
         )
     }
 }
@@ -173,7 +174,7 @@ impl Client {
     pub async fn hello(&self, within: Duration) -> Result<Introduction, HandFault> {
         match self.ask(Ask::Hello, within).await? {
             Said::Hello { role, version, powerless } if role == self.role => Ok(Introduction { version, powerless }),
-            Said::Hello { role, .. } => Err(self.strange(&format!("it says that it is the {} hand", role.name()))),
+            Said::Hello { role, .. } => Err(self.strange(&format!("it identifies itself as the {} hand", role.name()))),
             Said::Driver(_)
             | Said::Docker(_)
             | Said::Holders(_)
@@ -211,7 +212,7 @@ async fn exchange(
             return Ok(answer.said);
         }
         if answer.id > request.id {
-            return Err(strange(format!("it answers request {}, and {} was asked", answer.id, request.id)));
+            return Err(strange(format!("it answers request {}, but {} was sent", answer.id, request.id)));
         }
     }
 }

@@ -23,7 +23,7 @@ enum EntryFault {
     Signal(#[source] io::Error),
     #[error("no socket to serve")]
     Listen(#[source] ListenFault),
-    #[error("nobody could be let in")]
+    #[error("no client could be authorized")]
     NoFront(#[source] NoFront),
     #[error("cannot serve")]
     Serve(#[source] ServeFault),
@@ -35,7 +35,7 @@ enum EntryFault {
 pub fn main(role: HandRole, front_uid: Option<u32>, acts: Acts) -> ExitCode {
     match run(role, front_uid, acts) {
         Ok(why) => {
-            tracing::info!(hand = role.name(), "the hand leaves: {why}");
+            tracing::info!(hand = role.name(), "the hand exits: {why}");
             ExitCode::SUCCESS
         }
         Err(fault) => {
@@ -65,20 +65,20 @@ async fn live(role: HandRole, front_uid: Option<u32>, acts: Acts) -> Result<&'st
         Some(uid) => Peers::of(&[uid]),
         None => Peers::front().map_err(EntryFault::NoFront)?,
     };
-    let status = (acts.powerless)().map_or_else(|| "Ready".to_owned(), |why| format!("Powerless: {why}"));
+    let status = (acts.powerless)().map_or_else(|| "Ready".to_owned(), |why| format!("Degraded: {why}"));
     tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
     let (acts, limits) = (Arc::new(acts), Limits::of(role));
     tokio::select! {
         served = serve(role, &listener, &peers, &acts, &limits) => match served {
-            Ok(Left::Idle) => Ok("nothing was asked for a while"),
-            Ok(Left::Old) => Ok("it makes room for a fresh one"),
+            Ok(Left::Idle) => Ok("no request for a while"),
+            Ok(Left::Old) => Ok("the number of requests for one process is reached"),
             Err(fault) => Err(EntryFault::Serve(fault)),
         },
         _ = told.recv() => {
             tell(&[NotifyState::Stopping]);
-            Ok("it was told to")
+            Ok("it received SIGTERM")
         }
-        () = watchdog() => Ok("the watchdog timer ended"),
+        () = watchdog() => Ok("the watchdog timer stopped"),
     }
 }
 
@@ -95,6 +95,9 @@ async fn watchdog() {
 
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = crate::notify::tell(state) {
-        tracing::warn!(message_id = Message::ServiceManagerSilent.id(), "the service manager cannot be told: {error}");
+        tracing::warn!(
+            message_id = Message::ServiceManagerSilent.id(),
+            "the service manager could not be notified: {error}"
+        );
     }
 }

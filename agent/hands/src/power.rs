@@ -10,15 +10,15 @@ pub fn why_powerless(role: HandRole, docker_socket: &str) -> Option<String> {
     match role {
         HandRole::Host => {
             let uid = geteuid();
-            (!uid.is_root()).then(|| format!("it runs as uid {uid}, and only root may change how devices are bound"))
+            (!uid.is_root()).then(|| format!("it runs as uid {uid}, but only root may change driver bindings"))
         }
         HandRole::Holders => (!sees_others()).then(|| {
-            "it may not look into other users' processes: it needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH".to_owned()
+            "it may not inspect other users' processes: it needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH".to_owned()
         }),
         HandRole::Containers => match eaccess(docker_socket, AccessFlags::R_OK | AccessFlags::W_OK) {
             Ok(()) => None,
             Err(Errno::ENOENT) => {
-                Some(format!("{docker_socket} is not there: Docker is not installed or does not run"))
+                Some(format!("{docker_socket} does not exist: Docker is not installed or not running"))
             }
             Err(Errno::EACCES) => Some(format!(
                 "uid {} may not use {docker_socket}: add this user to the group that owns it (usermod -aG docker) and \
@@ -42,7 +42,7 @@ mod tests {
     #[test]
     fn a_missing_docker_socket_is_said_with_its_path() {
         let said = why_powerless(HandRole::Containers, "/nonexistent/docker.sock").unwrap();
-        assert!(said.contains("/nonexistent/docker.sock is not there"), "{said}");
+        assert!(said.contains("/nonexistent/docker.sock does not exist"), "{said}");
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl RemoteHost {
             DriverSource::Nvml | DriverSource::Smi => &self.host,
             DriverSource::SmiInDriverContainer => &self.containers,
             DriverSource::Sysfs => {
-                let (what, said) = ("sensors in sysfs".to_owned(), "no hand reads them".to_owned());
+                let (what, said) = ("sensors in sysfs".to_owned(), "it is not served by a hand".to_owned());
                 return Err(ProbeFault::HandUnavailable { what, said });
             }
         };

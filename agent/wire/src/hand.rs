@@ -68,7 +68,7 @@ pub enum Ask {
     DockerFacts,
     /// Holders hand: who uses a function of the scope, or its VFIO group.
     Holders(Scope),
-    /// Host hand: a close look at the functions of a scope, by a child that is given up where the kernel does not come back.
+    /// Host hand: a close look at the functions of a scope, by a child that is given up where the kernel does not respond.
     CloseUp(Scope),
     /// Host hand: one step of a change. The hand checks it again: the step stays in the scope, and its own policy allows it.
     Act {

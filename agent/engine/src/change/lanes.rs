@@ -29,7 +29,7 @@ impl Lanes {
                 Ok(())
             }
             Some(Taken::Busy) => {
-                Err(Refusal::Busy { why: format!("another change of {lane} is under way; wait for its job") })
+                Err(Refusal::Busy { why: format!("another change of {lane} is in progress; wait for its job") })
             }
             Some(Taken::Stuck(why)) => {
                 Err(Refusal::Busy { why: format!("an earlier change of {lane} could not be undone ({why}); reboot") })

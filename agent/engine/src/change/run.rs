@@ -184,7 +184,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
                 message_id = Message::ChangeJournalUnreadable.id(),
                 name,
                 why,
-                "the journal entry {name} ({place}) cannot be read and is left as it is: {why}"
+                "the journal entry {name} ({place}) cannot be decoded and is kept as it is: {why}"
             );
         }
         if let Some(condition) = unread::condition(&unread, self.ports.clock.wall_now()) {
@@ -231,14 +231,14 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
                 return self.remember(name, machine.record_when_restored());
             }
             Some((Outcome::Quarantined(trouble), _)) => trouble.to_string(),
-            None => format!("it was not restored in {RECOVER_WITHIN_MS} ms"),
+            None => format!("it was not restored within {RECOVER_WITHIN_MS} ms"),
         };
         let gpu = entry.gpu();
         tracing::error!(
             message_id = MESSAGE_CHANGE_RECOVERED,
             name,
             gpu_bdf = %gpu,
-            "what an earlier run began with {gpu} could not be undone, and the GPU is quarantined ({name}): {stuck}"
+            "an unfinished change of {gpu} could not be undone, and the GPU is quarantined ({name}): {stuck}"
         );
         self.lanes.keep(lane, stuck.clone());
         self.remember(name, Some(entry.in_phase(Phase::Quarantined { why: stuck })));
@@ -281,7 +281,8 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
     fn undo_unconfirmed(&mut self, gpu: Option<PciAddress>) {
         let Some(gpu) = gpu else { return };
         self.undo_not_before = self.ports.clock.boot_now().plus(RETRY_UNDO_MS);
-        tracing::warn!(message_id = Message::ChangeNotConfirmed.id(), gpu_bdf = %gpu, "nobody confirmed in time that {gpu} is given away; it is taken back");
+        tracing::warn!(message_id = Message::ChangeNotConfirmed.id(), gpu_bdf = %gpu, "the change of {gpu} was not confirmed \
+                                                                                       in time; the GPU is taken back");
         let change = Change {
             operation: Operation::PassthroughRelease,
             gpu,
@@ -362,7 +363,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
         match change.operation {
             Operation::PassthroughRelease if is_overdue => Ok(()),
             Operation::PassthroughRelease | Operation::PassthroughBind => {
-                Err(Refusal::Conflict { why: format!("{} is not waiting to be confirmed any more", change.gpu) })
+                Err(Refusal::Conflict { why: format!("{} is no longer waiting for confirmation", change.gpu) })
             }
         }
     }
@@ -391,11 +392,13 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
         let scope = scope_of(&self.observation.borrow(), gpu);
         scope.map_or(Ok(()), |scope| self.must_be_read(&scope))?;
         let record = self.records.borrow().given(gpu).cloned();
-        let nothing = || Refusal::Conflict { why: format!("{gpu} is not given away: there is nothing to confirm") };
+        let nothing = || Refusal::Conflict {
+            why: format!("{gpu} is not given to a virtual machine: there is nothing to confirm"),
+        };
         let standing = record.ok_or_else(nothing)?.in_phase(Phase::Standing);
         put(&*self.ports.journal, &standing)
             .await
-            .map_err(|said| Refusal::HostFault { attempted: format!("write down that {gpu} is confirmed"), said })?;
+            .map_err(|said| Refusal::HostFault { attempted: format!("record that {gpu} is confirmed"), said })?;
         self.remember(&standing.name(), Some(standing.clone()));
         Ok(())
     }
@@ -405,7 +408,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             Ok(ended) => ended,
             // A bug of ours in the middle of a change: the journal holds it, and nobody may write over it.
             Err(fault) => {
-                let said = format!("it broke off: {fault}");
+                let said = format!("its task was aborted: {fault}");
                 let result = Err(Refusal::HostFault { attempted: "run the change".to_owned(), said: said.clone() });
                 (fault.id(), Ended { result, left: Err(()), stuck: Some(said), made: true })
             }

@@ -107,7 +107,8 @@ impl Task {
 
     async fn plan<A: ActPort>(&self, act: &A) -> Result<(Plan, CloseUp, Vec<Caution>), Refusal> {
         let gpu = self.change.gpu;
-        let moved = || Refusal::Conflict { why: format!("the IOMMU group of {gpu} changed meanwhile; try again") };
+        let moved =
+            || Refusal::Conflict { why: format!("the IOMMU group of {gpu} changed in the meantime; try again") };
         let host = self.fresh().await?;
         if scope_of(&host, gpu).as_ref() != Some(&self.scope) {
             return Err(moved());
@@ -151,7 +152,7 @@ impl Task {
         ports: &ChangePorts<A, J, K>,
     ) -> Ended {
         let Some(before) = settled(seen, &plan.scope) else {
-            let why = "a function vanished while it was looked at; try again".to_owned();
+            let why = "a function disappeared during the observation; try again".to_owned();
             return Ended::early(Err(Refusal::Conflict { why }));
         };
         let given = self.record.as_ref().filter(|record| record.is_given());
@@ -218,7 +219,7 @@ impl Task {
         let step = match to_do {
             Do::Journal(_) => "write the journal".to_owned(),
             Do::Forget => "close the journal entry".to_owned(),
-            Do::Look => "look whether the host shows it".to_owned(),
+            Do::Look => "verify the result on the host".to_owned(),
             Do::Take(step) => step.to_string(),
             Do::End(_) => return,
         };

@@ -15,9 +15,9 @@ pub(super) fn condition(unread: &[Unread], since: UnixMillis) -> Option<Conditio
     let each = |unread: &Unread| {
         let held: Vec<String> = unread.lanes.iter().map(ToString::to_string).collect();
         let held = if held.is_empty() {
-            "whose record it is cannot be told".to_owned()
+            "it is not known which GPU it belongs to".to_owned()
         } else {
-            format!("no change of {} is made until it is in order", held.join(" and "))
+            format!("no change of {} is made until this is fixed", held.join(" and "))
         };
         format!("{}: {}; {held}. To do: {}", unread.place, unread.why, unread.remedy)
     };
@@ -56,7 +56,7 @@ impl<J> Guarded<J> {
         if !self.closed.contains(name) {
             return Ok(());
         }
-        let said = "what stands there could not be read, and is left as it is".to_owned();
+        let said = "the existing entry could not be read, and is kept as it is".to_owned();
         Err(JournalFault { attempted: format!("{attempted} {name}"), said })
     }
 }

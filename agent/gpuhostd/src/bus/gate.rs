@@ -17,7 +17,7 @@ use zbus::message::{Flags, Header};
 pub enum Action {
     /// Read what the daemon shows.
     Inspect,
-    /// Have the host scanned anew.
+    /// Scan the host again.
     Rescan,
     /// Enrol with a manager, or leave it.
     ManageEnrolment,
@@ -25,7 +25,7 @@ pub enum Action {
     Passthrough,
     /// Freeze changes from remote, and lift that.
     Lock,
-    /// Say that a GPU that is gone is known to be.
+    /// Acknowledge that a GPU is gone.
     Acknowledge,
 }
 
@@ -99,12 +99,15 @@ impl Gate {
         details: &[(&str, &str)],
     ) -> Result<Admission, Refusal> {
         let Some(action) = action_for(interface, member) else {
-            return Err(denied("none", format!("{interface}.{member} has no action, and so nobody may call it")));
+            return Err(denied(
+                "none",
+                format!("{interface}.{member} has no polkit action, so no caller is authorized"),
+            ));
         };
         let uid = match action {
             // The answer is all that this is for, and nobody waits for it.
             Action::Inspect if header.primary().flags().contains(Flags::NO_REPLY_EXPECTED) => {
-                return Err(Refusal::Conflict { why: "nobody waits for the answer".to_owned() });
+                return Err(Refusal::Conflict { why: "the caller does not wait for the answer".to_owned() });
             }
             Action::Inspect => None,
             Action::Rescan | Action::ManageEnrolment | Action::Passthrough | Action::Lock | Action::Acknowledge => {
@@ -117,7 +120,7 @@ impl Gate {
 
     fn tell(&self, header: &Header<'_>, action: Action, member: &str, refusal: &Refusal) {
         let Some(left_out) = locked(&self.refusals).one(Instant::now()) else { return };
-        let sender = header.sender().map_or("nobody", |name| name.as_str());
+        let sender = header.sender().map_or("an unknown sender", |name| name.as_str());
         tracing::warn!(
             message_id = Message::BusCallRefused.id(),
             action = action.id(),

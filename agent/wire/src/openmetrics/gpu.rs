@@ -27,7 +27,7 @@ const GPU: [(&str, &str, Pick); 29] = [
     ("DCGM_FI_DEV_FB_TOTAL", "Frame buffer memory (in MiB).", |_, d| whole(&d.memory.total)),
     ("DCGM_FI_DEV_FB_USED", "Frame buffer memory used (in MiB).", |_, d| whole(&d.memory.used)),
     ("DCGM_FI_DEV_FB_FREE", "Frame buffer memory free (in MiB).", |_, d| whole(&d.memory.free)),
-    ("DCGM_FI_DEV_FB_RESERVED", "Frame buffer memory that the driver keeps (in MiB).", |_, d| {
+    ("DCGM_FI_DEV_FB_RESERVED", "Frame buffer memory reserved by the driver (in MiB).", |_, d| {
         whole(&d.memory.reserved)
     }),
     ("DCGM_FI_DEV_ECC_CURRENT", "ECC is on.", |_, d| flag(&d.ecc_enabled)),
@@ -67,7 +67,7 @@ const GPU: [(&str, &str, Pick); 29] = [
     ("DCGM_FI_DEV_PCIE_MAX_LINK_GEN", "Highest PCIe generation of the GPU.", |g, d| {
         small(&g.pci.link.max_generation.clone().or(d.pcie_max_generation.clone()))
     }),
-    ("DCGM_FI_DEV_PCIE_MAX_LINK_WIDTH", "Most PCIe lanes of the GPU.", |g, d| {
+    ("DCGM_FI_DEV_PCIE_MAX_LINK_WIDTH", "Highest number of PCIe lanes of the GPU.", |g, d| {
         small(&g.pci.link.max_width.clone().or(d.pcie_max_width.clone()))
     }),
 ];

@@ -46,7 +46,7 @@ impl Changes {
     /// Takes a step, where the host and the policy let it be taken.
     ///
     /// # Errors
-    /// What the host said, that it is not allowed, or that the kernel does not come back.
+    /// What the host said, that it is not allowed, or that the kernel does not respond.
     pub async fn act(&self, scope: &Scope, step: &Step, policy: Policy) -> Result<(), ActFault> {
         let checked = self.checked(scope, step, policy).await?;
         match checked {
@@ -75,7 +75,7 @@ impl Changes {
         let judge = move || {
             check(&root, &seen, &scope, &wanted, &policy).map_err(|unfit| ActFault::Said {
                 attempted: wanted.to_string(),
-                said: format!("refused by the hand that would do it: {unfit}"),
+                said: format!("refused by the hand: {unfit}"),
             })
         };
         let said = |error: tokio::task::JoinError| ActFault::Said {
@@ -108,7 +108,7 @@ fn ended(finished: &Finished) -> Result<(), String> {
     }
     let words = String::from_utf8_lossy(&finished.stderr);
     let words: String = words.trim().chars().filter(|c| !c.is_control()).take(400).collect();
-    Err(if words.is_empty() { format!("the child ended with {}", finished.status) } else { words })
+    Err(if words.is_empty() { format!("the child process exited with {}", finished.status) } else { words })
 }
 
 fn gave_up(attempted: String, fault: &RunFault) -> ActFault {
@@ -131,7 +131,7 @@ pub fn child_main(args: &[OsString]) -> ExitCode {
         [sysfs, scope, file, text] => serde_json::from_str(&scope.to_string_lossy())
             .map_err(|error| format!("the scope cannot be read: {error}"))
             .and_then(|scope| write::sealed(sysfs.as_ref(), &scope, file.as_ref(), text.as_encoded_bytes())),
-        _ => Err("usage: act SYSFS SCOPE FILE TEXT (started by the host hand, not by people)".to_owned()),
+        _ => Err("usage: act SYSFS SCOPE FILE TEXT (started by the host hand, not by a user)".to_owned()),
     };
     exit_with(outcome)
 }

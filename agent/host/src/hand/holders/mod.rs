@@ -53,7 +53,7 @@ pub async fn look(supervisor: &Supervisor, worker: &Path, sysfs: &Path, scope: &
     serde_json::from_slice(&finished.stdout).map_err(|error| {
         let words = String::from_utf8_lossy(&finished.stderr);
         let words: String = words.chars().filter(|c| !c.is_control()).take(400).collect();
-        said(format!("the child that looks ended with {}: {error} {words}", finished.status))
+        said(format!("the child process exited with {}: {error} {words}", finished.status))
     })
 }
 
@@ -62,7 +62,7 @@ pub async fn look(supervisor: &Supervisor, worker: &Path, sysfs: &Path, scope: &
 pub fn child_main(args: &[OsString]) -> ExitCode {
     let outcome = match args {
         [sysfs, scope] => answer(sysfs.as_ref(), &scope.to_string_lossy()),
-        _ => Err("usage: look-for-holders SYSFS SCOPE (started by the holders hand, not by people)".to_owned()),
+        _ => Err("usage: look-for-holders SYSFS SCOPE (started by the holders hand, not by a user)".to_owned()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
