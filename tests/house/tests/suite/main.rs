@@ -2,6 +2,7 @@
 
 mod arrows;
 mod demo;
+mod language;
 mod layout;
 mod limits;
 mod links;
