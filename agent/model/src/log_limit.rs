@@ -1,4 +1,4 @@
-//! How much is logged of what others can cause without end: a few entries, and then how many there were.
+//! Rate limit of the log: how much is logged of what others can cause without end: a few entries, and then how many there were.
 
 use std::fmt::{Display, Formatter, Result};
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! The one gate: which action each member needs, and whether this caller may. A member without an action is denied.
+//! Authorization, at the one gate: which action each member needs, and whether this caller may. A member without an action is
+//! denied.
 
 use super::authority::Authority;
 use super::limits::locked;

@@ -1,4 +1,5 @@
-//! The journal of changes as files in a folder of our own: one document to a file, 0600, on disk before it is reported.
+//! The journal of changes (a write-ahead log) as files in a folder of our own: one document to a file, 0600, on disk before it
+//! is reported.
 
 use super::folder::make_private_dir;
 use super::store::{StoreFault, create_atomic, read_bounded, remove, write_atomic};

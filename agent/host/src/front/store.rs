@@ -1,4 +1,4 @@
-//! Small files of our own state: replaced as a whole or not at all, on disk before it is reported, and never through a link.
+//! Atomic files of our own state: replaced as a whole or not at all, on disk before it is reported, and never through a link.
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};

@@ -1,4 +1,5 @@
-//! Runs one child process at a time for each purpose, with a deadline and bounds, and never loses sight of it.
+//! Supervises subprocesses: runs one child process at a time for each purpose, with a deadline and bounds, and never loses
+//! sight of it.
 
 mod family;
 

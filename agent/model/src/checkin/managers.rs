@@ -1,5 +1,5 @@
-//! The managers of a host: which one is asked first, which one next, which one is kept, and what becomes of a list that a reply
-//! names.
+//! Failover between the managers of a host: which one is asked first, which one next, which one is kept, and what becomes of a
+//! list that a reply names.
 //!
 //! A list counts for good only after one of it has accepted a heartbeat: until then it is on trial, and the managers that are
 //! known to work stay behind it. The addresses of the enrolment and of the configuration stay behind every list, for good: one
