@@ -8,6 +8,7 @@ mod limits;
 mod links;
 mod lints;
 mod messages;
+mod pictures;
 mod prints;
 mod reach;
 mod specification;
