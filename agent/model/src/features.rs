@@ -56,7 +56,7 @@ impl FeatureName {
     /// All of them, in the order of the enum.
     pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
-    /// As it stands in JSON, on D-Bus, in the configuration and in the manager's desired state.
+    /// As it is in JSON, on D-Bus, in the configuration and in the manager's desired state.
     #[must_use]
     pub fn code(self) -> &'static str {
         self.into()
@@ -88,7 +88,7 @@ pub type Features = BTreeMap<FeatureName, Feature>;
 pub struct Facts<'a> {
     /// From sysfs.
     pub pci: &'a GpuFunction,
-    /// What NVIDIA's driver says of it.
+    /// What NVIDIA's driver reports about it.
     pub driver: Option<&'a DriverGpu>,
     /// The driver's software on the host.
     pub stack: &'a StackFacts,
@@ -168,7 +168,7 @@ fn capability(driver: Option<&DriverGpu>) -> Result<(), Lack> {
     if too_old { Err(Lack::ComputeCapability) } else { Ok(()) }
 }
 
-/// A video engine: the driver says that there is none by having no load of it to tell. With MIG on it never has.
+/// A video engine: the driver reports that there is none by having no load of it to tell. With MIG on it never has.
 fn engine(chip_has_it: bool, load: Option<&crate::Reading<f64>>, is_mig: bool) -> Result<(), Lack> {
     let denied = !is_mig && load.is_some_and(|load| load.absence() == Some(&Absence::NotSupported));
     if chip_has_it && !denied { Ok(()) } else { Err(Lack::NoEngine) }

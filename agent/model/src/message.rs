@@ -62,7 +62,7 @@ pub enum Message {
     IdentityNotKept,
     /// The credential could not be renewed.
     CredentialNotRenewed,
-    /// The manager could not be told that this host leaves.
+    /// The manager could not be notified that this host leaves.
     GoodbyeNotHeard,
     /// A manager URL of the configuration cannot be used.
     ManagerUrlUnusable,
@@ -82,7 +82,7 @@ pub enum Message {
     LoopStuck,
     /// A hand cannot work.
     HandBroken,
-    /// The service manager cannot be told.
+    /// The service manager cannot be notified.
     ServiceManagerSilent,
     /// A hand ended and is started again.
     HandEnded,

@@ -73,8 +73,8 @@ pub enum Dkms {
     },
 }
 
-/// The driver's software on the host. Each fact is optional: an absence says why it is not known, and `Absence::None` that
-/// the host has none of it.
+/// The driver's software on the host. Each fact is optional: an absence gives the reason why it is not known, and
+/// `Absence::None` that the host has none of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StackFacts {

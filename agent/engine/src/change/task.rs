@@ -159,7 +159,7 @@ impl Task {
     async fn plan<A: ActPort>(&self, act: &A) -> Result<Planned, Refusal> {
         let moved = || {
             let subject = self.change.subject();
-            Refusal::Conflict { why: format!("the IOMMU group of {subject} changed meanwhile; try again") }
+            Refusal::Conflict { why: format!("the IOMMU group of {subject} changed in the meantime; try again") }
         };
         look(&self.observer, FOR_A_CHANGE).await?;
         let host = Arc::clone(&self.observation.borrow());
@@ -240,7 +240,7 @@ impl Task {
         let step = match to_do {
             Do::Journal(_) => "write the journal".to_owned(),
             Do::Forget => "close the journal entry".to_owned(),
-            Do::Look => "look whether the host shows it".to_owned(),
+            Do::Look => "verify the result on the host".to_owned(),
             Do::Take(step) => step.to_string(),
             Do::End(_) => return,
         };

@@ -1,4 +1,5 @@
-//! The one gate: which action each member needs, and whether this caller may. A member without an action is denied.
+//! Authorization, at the one gate: which action each member needs, and whether this caller may. A member without an action is
+//! denied.
 
 use super::action::{Action, action_for, denied};
 use super::authority::Authority;
@@ -49,12 +50,15 @@ impl Gate {
         details: &[(&str, &str)],
     ) -> Result<Admission, Refusal> {
         let Some(action) = action_for(interface, member) else {
-            return Err(denied("none", format!("{interface}.{member} has no action, and so nobody may call it")));
+            return Err(denied(
+                "none",
+                format!("{interface}.{member} has no polkit action, so no caller is authorized"),
+            ));
         };
         let uid = match action {
             // The answer is all that this is for, and nobody waits for it.
             Action::Inspect if header.primary().flags().contains(Flags::NO_REPLY_EXPECTED) => {
-                return Err(Refusal::Conflict { why: "nobody waits for the answer".to_owned() });
+                return Err(Refusal::Conflict { why: "the caller does not wait for the answer".to_owned() });
             }
             Action::Inspect => None,
             Action::Rescan | Action::ManageEnrolment | Action::Passthrough | Action::Lock | Action::Acknowledge => {
@@ -67,7 +71,7 @@ impl Gate {
 
     fn tell(&self, header: &Header<'_>, action: Action, member: &str, refusal: &Refusal) {
         let Some(left_out) = locked(&self.refusals).one(Instant::now()) else { return };
-        let sender = header.sender().map_or("nobody", |name| name.as_str());
+        let sender = header.sender().map_or("an unknown sender", |name| name.as_str());
         tracing::warn!(
             message_id = Message::BusCallRefused.id(),
             action = action.id(),

@@ -103,7 +103,7 @@ pub struct Entry {
     pub operation: Act,
     /// The job that does it.
     pub job: JobId,
-    /// User id of who asked, where it was a local user.
+    /// User id of the requester, if it was a local user.
     pub actor_uid: Option<u32>,
     /// When it began, on the wall clock: for people.
     pub began_at: UnixMillis,
@@ -180,7 +180,7 @@ struct Document {
 #[derive(Debug, thiserror::Error)]
 pub enum BadEntry {
     /// It is no JSON of ours.
-    #[error("{name} is no journal entry")]
+    #[error("{name} is not a journal entry")]
     Garbled {
         /// The document.
         name: String,

@@ -13,7 +13,7 @@ pub enum Refused {
     /// It cannot be read.
     #[error("it cannot be read: {said}")]
     Unreadable {
-        /// What the host said.
+        /// What the host answered.
         said: String,
     },
     /// There is something else at the path than a file.
@@ -79,7 +79,7 @@ pub enum Refused {
         found: String,
     },
     /// A runtime of that name is there already, and is not ours.
-    #[error("{at}: there is a runtime {name} already, and it is left as it is: {why}")]
+    #[error("{at}: a runtime {name} already exists and is kept as it is: {why}")]
     RuntimeExists {
         /// Where.
         at: Place,

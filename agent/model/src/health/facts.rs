@@ -4,7 +4,7 @@ use crate::absence::{Absence, Reading};
 use crate::driver::DriverSource;
 use serde::{Deserialize, Serialize};
 
-/// What a driver says of the health of its GPU. None of it is measured: it stays as it is while the GPU sleeps.
+/// What a driver reports about the health of its GPU. None of it is measured: it stays as it is while the GPU sleeps.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HealthFacts {
@@ -121,7 +121,7 @@ pub enum HealthFact {
 /// Whether a source is asked for a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// It is: the call, field, element or file that tells it.
+    /// It is: the call, field, element or file that reports it.
     By(&'static str),
     /// It is not, and why.
     Not(&'static str),
@@ -134,11 +134,11 @@ struct Row {
     sysfs: Asked,
 }
 
-/// Nothing of NVIDIA's own driver stands in sysfs, and other drivers have no such thing.
+/// Nothing of NVIDIA's own driver is in sysfs, and other drivers have no such thing.
 const ONLY_NVIDIA: Asked =
     Asked::Not("NVIDIA's driver shows nothing of it in sysfs, and other vendors' GPUs have no such thing");
 const NO_WISH: Asked =
-    Asked::Not("a driver says in sysfs how a GPU can be reset, never that it wants it: the kernel log tells");
+    Asked::Not("a driver shows in sysfs how a GPU can be reset, never that it needs it: the kernel log does");
 
 impl HealthFact {
     /// All of them, in the order of the enum.
@@ -231,7 +231,7 @@ impl HealthFact {
                 "ecc_errors/aggregate/sram_threshold_exceeded (535 and newer)",
             ),
             Self::UnrepairableMemory => Row {
-                nvml: Not("the call came with NVML 590, and the declarations that we build with end with 580"),
+                nvml: Not("the call was added in NVML 590, and the declarations used for the build end with 580"),
                 smi: By("ecc_errors/unrepairable_memory (590 and newer)"),
                 sysfs: ONLY_NVIDIA,
             },

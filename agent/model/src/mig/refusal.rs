@@ -134,7 +134,7 @@ impl fmt::Display for MigRefusal {
                 write!(f, "{} in use, and the wanted instances have no room beside that", with_verb(instances))
             }
             Self::TooManyLayouts { looked_at } => {
-                write!(f, "the search was given up after {looked_at} partial layouts; give starts to the wishes (@START)")
+                write!(f, "the search stopped after {looked_at} partial layouts; give the wanted instances a start (@START)")
             }
         }
     }

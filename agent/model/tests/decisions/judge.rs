@@ -88,7 +88,7 @@ fn sysfs_is_the_authority_for_what_is_a_gpu() {
     assert_eq!(observation.gpus.len(), 1);
     assert_eq!(observation.scan_problems.len(), 2, "{:?}", observation.scan_problems);
     assert!(
-        observation.scan_problems[0].contains("nvml names a GPU at 0000:42:00.0"),
+        observation.scan_problems[0].contains("nvml reports a GPU at 0000:42:00.0"),
         "{:?}",
         observation.scan_problems
     );

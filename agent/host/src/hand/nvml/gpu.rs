@@ -40,7 +40,7 @@ pub(super) fn read(nvml: &Nvml, which: Which, problems: &mut Vec<String>) -> Res
     {
         return Err((
             Absence::garbled(&pci.bus_id),
-            format!("NVML was asked for its {which} and answers for {address}"),
+            format!("NVML was asked for its {which} but answered for {address}"),
         ));
     }
     let mut gpu = DriverGpu::unknown(address);
