@@ -8,7 +8,7 @@ use wire::dbus::snapshot::Snapshot;
 /// All that is shown of one look at the host.
 #[derive(Debug)]
 pub(crate) struct Frame {
-    /// What the daemon said.
+    /// What the daemon answered.
     pub(crate) snapshot: Snapshot,
     /// In which containers the processes are.
     pub(crate) containers: Containers,
