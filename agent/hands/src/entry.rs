@@ -71,7 +71,7 @@ async fn live(role: HandRole, front_uid: Option<u32>, acts: Acts) -> Result<&'st
     tokio::select! {
         served = serve(role, &listener, &peers, &acts, &limits) => match served {
             Ok(Left::Idle) => Ok("no request for a while"),
-            Ok(Left::Old) => Ok("the number of requests for one process is reached"),
+            Ok(Left::Old) => Ok("its maximum age is reached; a new process takes over"),
             Err(fault) => Err(EntryFault::Serve(fault)),
         },
         _ = told.recv() => {
