@@ -6,7 +6,7 @@ use crate::input;
 use crate::text::{Look, paint, print, print_json};
 use files::ReadFault;
 use model::PciAddress;
-use model::policy::{Operation, Policy, Requester, read};
+use model::policy::{Act, Policy, Requester, read};
 use std::path::{Path, PathBuf};
 
 /// Where an administrator writes it.
@@ -58,9 +58,9 @@ fn show(policy: &Policy, json: bool) -> Result<(), Failure> {
 }
 
 fn explain(policy: &Policy, operation: &str, gpu: Option<&str>, json: bool) -> Result<(), Failure> {
-    let known = || Operation::ALL.map(Operation::code).join(", ");
+    let known = || Act::ALL.map(Act::code).join(", ");
     let wrong = || Failure::Usage { why: format!("{operation:?} is not an operation; expected one of: {}", known()) };
-    let operation = Operation::from_code(operation).ok_or_else(wrong)?;
+    let operation = Act::from_code(operation).ok_or_else(wrong)?;
     let address = gpu.map(str::parse::<PciAddress>).transpose();
     let address = address.map_err(|fault| Failure::Usage { why: fault.to_string() })?;
     let local = policy.explain(operation, Requester::Local, address);

@@ -9,7 +9,7 @@ use crate::{bus, checkin, conditions, metrics, notify, policy, roster};
 use anyhow::Context;
 use engine::change::ChangePorts;
 use engine::publish::Publisher;
-use engine::start::{Ends, Engine};
+use engine::start::{Engine, EngineParts, EnginePorts};
 use host::front::FileJournal;
 use model::change::UNKNOWN_BOOT;
 use model::message::Message;
@@ -64,10 +64,10 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     let cancel = CancellationToken::new();
     let clock = Arc::clone(&ports.clock);
     let (heard, log) = watch::channel(Arc::default());
-    let ends = Ends::default().with_kernel_log(log);
-    let handle = ends.handle();
-    let policy = policy::InForce::new(args.policy.clone(), ends.publisher());
-    let publisher = ends.publisher();
+    let parts = EngineParts::default().with_kernel_log(log);
+    let handle = parts.handle();
+    let policy = policy::InForce::new(args.policy.clone(), parts.publisher());
+    let publisher = parts.publisher();
     policy.read(clock.wall_now()).await;
     live.configuration.show(&publisher, clock.wall_now());
     let checkin::Checkin { port, status, work: checkin, .. } = checkin::start(
@@ -79,11 +79,11 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     );
     let Ports { host, changes, kernel_log, .. } = ports;
     let (acknowledge, keep_roster) =
-        roster::start(args.state.clone(), ends.publisher(), clock.wall_now(), cancel.child_token()).await;
+        roster::start(args.state.clone(), parts.publisher(), clock.wall_now(), cancel.child_token()).await;
     let jobs = (port, acknowledge);
-    let remote = Arc::new(Remote::new(jobs, args.state.clone(), ends.publisher(), Arc::clone(&clock)).await);
+    let remote = Arc::new(Remote::new(jobs, args.state.clone(), parts.publisher(), Arc::clone(&clock)).await);
     let managed = (remote, live.configuration.watch());
-    let building = build(ends, (host, changes, Arc::clone(&clock)), managed, (&args, &policy), cancel.child_token());
+    let building = build(parts, (host, changes, Arc::clone(&clock)), managed, (&args, &policy), cancel.child_token());
     // Each entry of the journal may take ten seconds.
     notify::say(&[NotifyState::ExtendTimeoutUsec(START_WITHIN_USEC)]);
     let engine = tokio::select! {
@@ -130,7 +130,7 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
 
 /// The engine with all that it may do. What an earlier run left open is undone before it is returned.
 async fn build<H: HostPort + ActPort, C: ChangePort, K: Clock, M: ManagerPort>(
-    ends: Ends,
+    parts: EngineParts,
     (host, changes, clock): (Arc<H>, C, Arc<K>),
     (manager, settings): (Arc<M>, watch::Receiver<Arc<Settings>>),
     (args, policy): (&FrontArgs, &policy::InForce),
@@ -140,8 +140,9 @@ async fn build<H: HostPort + ActPort, C: ChangePort, K: Clock, M: ManagerPort>(
     let facts = tokio::time::timeout(FACTS_WITHIN, host.read_host(None)).await.unwrap_or_default();
     let journal = Arc::new(FileJournal::at(args.state.join("journal")));
     let boot_id = facts.boot_id.known().map_or_else(|| UNKNOWN_BOOT.to_owned(), ToString::to_string);
-    let ports = ChangePorts { act: Arc::clone(&host), journal, clock, boot_id };
-    ends.engine_that_changes((host, changes), (manager, settings), ports, policy.watch(), cancel).await
+    let change = ChangePorts { act: Arc::clone(&host), journal, clock, boot_id };
+    let ports = EnginePorts { host, announced: changes, manager, settings, policy: policy.watch(), change };
+    parts.engine(ports, cancel).await
 }
 
 fn address_of(bus: &BusChoice) -> Option<BusAddress> {

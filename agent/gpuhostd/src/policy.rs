@@ -62,7 +62,7 @@ impl InForce {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engine::start::Ends;
+    use engine::start::EngineParts;
     use std::path::Path;
 
     fn write(file: &Path, text: &str) {
@@ -73,7 +73,7 @@ mod tests {
     async fn a_wrong_file_keeps_the_old_policy_and_says_what_is_wrong_where() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("policy.toml");
-        let ends = Ends::default();
+        let ends = EngineParts::default();
         let shown = ends.handle().observation;
         let told = || shown.borrow().conditions.iter().find(|one| one.kind == INVALID).cloned();
         let policy = InForce::new(file.clone(), ends.publisher());

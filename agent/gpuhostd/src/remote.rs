@@ -90,14 +90,14 @@ impl<K: Clock> ManagerPort for Remote<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engine::start::Ends;
+    use engine::start::EngineParts;
     use host::front::BootClock;
     use model::settings::Settings;
     use tokio::sync::watch;
     use tokio_util::sync::CancellationToken;
 
-    async fn start(state: &Path) -> (Remote<BootClock>, Ends) {
-        let (ends, clock) = (Ends::default(), Arc::new(BootClock));
+    async fn start(state: &Path) -> (Remote<BootClock>, EngineParts) {
+        let (ends, clock) = (EngineParts::default(), Arc::new(BootClock));
         let settings = watch::channel(Arc::new(Settings::default())).1;
         let crate::checkin::Checkin { port, .. } = crate::checkin::start(
             ends.handle(),
@@ -111,7 +111,7 @@ mod tests {
         (Remote::new((port, acknowledge), state.to_owned(), ends.publisher(), clock).await, ends)
     }
 
-    fn locked(ends: &Ends) -> bool {
+    fn locked(ends: &EngineParts) -> bool {
         ends.handle().observation.borrow().conditions.iter().any(|one| one.kind == LOCKED)
     }
 

@@ -1,5 +1,6 @@
 //! A fact that was read, or the reason why there is none: unknown is never 0 and never "".
 
+use crate::printable::printable;
 use serde::{Deserialize, Serialize};
 
 /// Why a fact is missing. Closed: a new reason is a new variant, never a free string.
@@ -67,7 +68,7 @@ impl Absence {
     /// [`Absence::Garbled`] with the offending text cut to 64 characters and stripped of control characters.
     #[must_use]
     pub fn garbled(text: &str) -> Self {
-        Self::Garbled(text.chars().filter(|c| !c.is_control()).take(64).collect())
+        Self::Garbled(printable(text, 64))
     }
 }
 
@@ -132,6 +133,15 @@ impl<T> Reading<T> {
             (Self::Known(_), _) | (Self::Absent(_), Self::Absent(_)) => self,
             (Self::Absent(_), Self::Known(_)) => other,
         }
+    }
+}
+
+impl<T> Reading<T> {
+    /// Keeps a known value, else takes the other; of two reasons the one that says more than "not in this source".
+    #[must_use]
+    pub fn filled(self, other: Self) -> Self {
+        let silent = matches!(self, Self::Absent(Absence::NotReported | Absence::NotProbed));
+        if silent || (self.known().is_none() && other.known().is_some()) { other } else { self }
     }
 }
 

@@ -44,9 +44,10 @@ impl fmt::Display for Ill {
     }
 }
 
-/// One thing that prevents it. The code (the tag in JSON) is stable.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One thing that stands in the way. The code (the tag in JSON) is stable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, strum::VariantNames, strum::IntoStaticStr)]
 #[serde(tag = "code", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Blocker {
     /// The machine has no IOMMU group at all.
     IommuOff {
@@ -198,66 +199,12 @@ pub enum Blocker {
 
 impl Blocker {
     /// Every code, in the order of the enum.
-    pub const CODES: [&'static str; 26] = [
-        "iommu_off",
-        "no_iommu_group",
-        "iommu_group_unknown",
-        "no_iommu_mode",
-        "group_not_isolated",
-        "vgpu_host",
-        "vgpu_guest",
-        "mediated_devices",
-        "sriov_vfs_active",
-        "virtual_function",
-        "mig_enabled",
-        "boot_vga",
-        "console_in_use",
-        "in_use",
-        "unknown_holder",
-        "guest_memory",
-        "denied_by_policy",
-        "quarantined",
-        "gpu_unhealthy",
-        "persistence_mode",
-        "change_journal_unreadable",
-        "bound_by_others",
-        "member_unreadable",
-        "vfio_missing",
-        "rate_limited",
-        "remote_locked",
-    ];
+    pub const CODES: &'static [&'static str] = <Self as strum::VariantNames>::VARIANTS;
 
     /// The stable code.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::IommuOff { .. } => "iommu_off",
-            Self::NoIommuGroup => "no_iommu_group",
-            Self::IommuGroupUnknown { .. } => "iommu_group_unknown",
-            Self::NoIommuMode { .. } => "no_iommu_mode",
-            Self::GroupNotIsolated { .. } => "group_not_isolated",
-            Self::VgpuHost { .. } => "vgpu_host",
-            Self::VgpuGuest => "vgpu_guest",
-            Self::MediatedDevices { .. } => "mediated_devices",
-            Self::SriovVfsActive { .. } => "sriov_vfs_active",
-            Self::VirtualFunction { .. } => "virtual_function",
-            Self::MigEnabled { .. } => "mig_enabled",
-            Self::BootVga => "boot_vga",
-            Self::ConsoleInUse { .. } => "console_in_use",
-            Self::InUse { .. } => "in_use",
-            Self::UnknownHolder { .. } => "unknown_holder",
-            Self::GuestMemory { .. } => "guest_memory",
-            Self::DeniedByPolicy { .. } => "denied_by_policy",
-            Self::Quarantined { .. } => "quarantined",
-            Self::GpuUnhealthy { .. } => "gpu_unhealthy",
-            Self::PersistenceMode { .. } => "persistence_mode",
-            Self::ChangeJournalUnreadable { .. } => "change_journal_unreadable",
-            Self::BoundByOthers { .. } => "bound_by_others",
-            Self::MemberUnreadable { .. } => "member_unreadable",
-            Self::VfioMissing { .. } => "vfio_missing",
-            Self::RateLimited { .. } => "rate_limited",
-            Self::RemoteLocked => "remote_locked",
-        }
+    pub fn code(&self) -> &'static str {
+        self.into()
     }
 
     /// What a person can do about it.

@@ -84,7 +84,7 @@ const BLOCKED: u8 = 11;
 impl Refusal {
     /// Every code with its exit status, in the order of the enum. The one table that the others are held to.
     pub fn codes() -> impl Iterator<Item = (&'static str, u8)> {
-        let blocking = Blocker::CODES.into_iter().chain(daemon_json::Refused::CODES);
+        let blocking = Blocker::CODES.iter().chain(daemon_json::Refused::CODES).copied();
         Self::OWN_CODES.into_iter().chain(blocking.map(|code| (code, BLOCKED)))
     }
 

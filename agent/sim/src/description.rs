@@ -8,6 +8,7 @@ use model::docker::DockerFacts;
 use model::driver::MigMode;
 use model::health::facts::HealthFacts;
 use model::host_facts::Nic;
+use model::metric::Metric;
 use model::{Absence, DriverName, GpuUuid, MigUuid, PciAddress, PciClass, PciId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -278,9 +279,9 @@ pub struct DrmNumbers {
     pub render: Option<u32>,
 }
 
-/// What a GPU is doing.
+/// What a GPU is doing. A key that is none of these is the name of a metric.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Load {
     /// Temperature in °C.
     pub temperature_c: u32,
@@ -296,10 +297,6 @@ pub struct Load {
     pub power_w: f64,
     /// Fan in per cent.
     pub fan_pct: u32,
-    /// Clock of the multiprocessors in MHz; without one the driver does not say it.
-    pub sm_clock_mhz: Option<u32>,
-    /// Clock of the memory in MHz.
-    pub memory_clock_mhz: Option<u32>,
     /// Performance state, `P0`..`P15`.
     pub performance_state: u8,
     /// Memory in use in MiB.
@@ -308,6 +305,9 @@ pub struct Load {
     pub ecc_uncorrected: u64,
     /// Reasons that hold the clocks down.
     pub throttle: Vec<String>,
+    /// Further metrics by their names (`sm_clock_mhz = 1410`); the driver does not have those that are not here.
+    #[serde(flatten)]
+    pub others: BTreeMap<Metric, u32>,
 }
 
 impl Default for Load {
@@ -320,12 +320,11 @@ impl Default for Load {
             decoder_pct: 0,
             power_w: 25.5,
             fan_pct: 30,
-            sm_clock_mhz: None,
-            memory_clock_mhz: None,
             performance_state: 8,
             used_mib: 0,
             ecc_uncorrected: 0,
             throttle: vec!["gpu_idle".to_owned()],
+            others: BTreeMap::new(),
         }
     }
 }
@@ -456,6 +455,8 @@ pub enum Fact {
     EccErrors,
     /// The throttle reasons.
     Throttle,
+    /// The metrics that are described under their own names.
+    OtherMetrics,
     /// The PCIe link.
     Pcie,
     /// The processes.

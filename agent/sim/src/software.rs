@@ -55,7 +55,8 @@ pub fn facts(description: &Description) -> StackFacts {
     let file = said.module_file.clone().or_else(|| driver.map(|_| MODULE.to_owned()));
     let built = || driver.map(|driver| Dkms::Built { version: driver.version.clone() });
     let files = StackFile::ALL
-        .into_iter()
+        .iter()
+        .copied()
         .filter(|file| driver.is_some() && *file != StackFile::VaNvidia && !said.missing.contains(file));
     StackFacts {
         secure_boot: known_or_none(said.secure_boot),

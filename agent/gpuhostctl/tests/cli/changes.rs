@@ -5,6 +5,7 @@ use crate::rig::private_bus::PrivateBus;
 use crate::rig::{Served, hosts, until};
 use crate::run::{finish, gpuhostctl, json, program, told};
 use model::blocker::{Blocked, Blocker};
+use model::change::Change;
 use model::machine::Machine;
 use model::refusal::Refusal;
 use std::process::Stdio;
@@ -138,7 +139,8 @@ fn a_check_prints_the_group_and_the_plan() {
     ];
     assert!(wanted.iter().all(|part| said.contains(part)), "{said}");
     let change = served.core.got.borrow()[0].change.unwrap();
-    assert!(change.dry_run && change.guest_memory_mib == Some(4096));
+    let (Change::PassthroughBind(bind), true) = change else { panic!("{change:?}") };
+    assert_eq!(bind.guest_memory_mib, Some(4096));
     assert_eq!(json(&bus, &["passthrough", "check", "41:00.0", "--json"])["Plan"][1], "ask the driver");
 }
 
@@ -174,8 +176,9 @@ fn a_gpu_is_given_away_confirmed_and_taken_back() {
     let got = served.core.got.borrow().clone();
     let operations: Vec<_> = got.iter().map(|got| got.operation).collect();
     assert_eq!(operations, ["passthrough-bind", "passthrough-confirm", "passthrough-release", "passthrough-release"]);
-    let dry: Vec<_> = got.iter().filter_map(|got| got.change).map(|change| change.dry_run).collect();
-    assert_eq!((got[0].change.unwrap().confirm_within_ms, dry), (Some(300_000), vec![false, false, true]));
+    let dry: Vec<_> = got.iter().filter_map(|got| got.change).map(|(_, is_dry_run)| is_dry_run).collect();
+    let confirm_within_ms = got[0].change.unwrap().0.confirm_within_ms();
+    assert_eq!((confirm_within_ms, dry), (Some(300_000), vec![false, false, true]));
 }
 
 #[test]

@@ -5,10 +5,9 @@ use super::face::Face;
 use super::failure::{NoValue, Refused};
 use super::options::{Options, Parser, Standard};
 use super::submit::Submitter;
-use engine::change::Change;
 use engine::command::Command;
 use model::PciAddress;
-use model::policy::Operation;
+use model::change::{Bind, Change};
 use model::refusal::Refusal;
 use std::collections::BTreeMap;
 use wire::dbus::GPU_INTERFACE;
@@ -54,6 +53,10 @@ impl GpuObject {
     }
 }
 
+const fn change_or_plan(change: Change, dry_run: bool) -> Command {
+    if dry_run { Command::Plan(change) } else { Command::Change(change) }
+}
+
 #[zbus::interface(name = "org.gpuhost.Agent1.Gpu")]
 impl GpuObject {
     /// Values that change all the time (temperature, utilization, power, memory in use, PCIe link, processes). They are not
@@ -85,8 +88,8 @@ impl GpuObject {
         let confirm_within_ms = parser.number("confirm-within", CONFIRM_MOST_S)?.map(|s| s.saturating_mul(1000));
         let guest_memory_mib = parser.number("guest-memory-mib", GUEST_MOST_MIB)?;
         let plain = parser.finish()?;
-        let operation = Operation::PassthroughBind;
-        let command = |gpu| Command::Change(Change { operation, gpu, dry_run, confirm_within_ms, guest_memory_mib });
+        let change = |gpu| Change::PassthroughBind(Bind { gpu, confirm_within_ms, guest_memory_mib });
+        let command = |gpu| change_or_plan(change(gpu), dry_run);
         self.ask(&header, ("BindPassthrough", plain), command).await
     }
 
@@ -102,11 +105,7 @@ impl GpuObject {
         let mut parser = Parser::new(options);
         let dry_run = parser.flag(DRY_RUN)?.unwrap_or(false);
         let plain = parser.finish()?;
-        let operation = Operation::PassthroughRelease;
-        let command = |gpu| {
-            let (confirm_within_ms, guest_memory_mib) = (None, None);
-            Command::Change(Change { operation, gpu, dry_run, confirm_within_ms, guest_memory_mib })
-        };
+        let command = |gpu| change_or_plan(Change::PassthroughRelease(gpu), dry_run);
         self.ask(&header, ("ReleasePassthrough", plain), command).await
     }
 

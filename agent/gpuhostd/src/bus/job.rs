@@ -43,9 +43,9 @@ pub(super) fn job_view(job: &Job) -> JobView {
     unless("StartedByUid", job.started_by.uid.is_none(), "none");
     unless("StartedAt", millis(job.started_at).is_none(), "garbled");
     let started_by = match job.started_by.origin {
-        Origin::Bus => "bus",
+        Origin::LocalUser => "bus",
         Origin::Manager => "manager",
-        Origin::Reconciler => "reconciler",
+        Origin::LocalFile | Origin::Daemon => "reconciler",
     };
     JobView {
         path: job_path(job.id),

@@ -33,13 +33,14 @@
 //! first one behind the very calls that wait for it. A call whose sender has left is not decided for anyone else: unique names are
 //! never reused.
 
+pub mod action;
 mod authority;
 mod dict;
 mod enrolment;
 mod executor;
 mod face;
 mod failure;
-pub mod gate;
+mod gate;
 mod gpu;
 mod group;
 mod host;

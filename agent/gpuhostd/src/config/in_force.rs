@@ -190,19 +190,19 @@ fn keep(state: &Path, settings: Settings, since: UnixMillis) -> Result<(), Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engine::start::Ends;
+    use engine::start::EngineParts;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     struct Host {
         folder: tempfile::TempDir,
-        ends: Ends,
+        ends: EngineParts,
         level: Level,
     }
 
     impl Host {
         fn new() -> Self {
             let level = crate::logging::start(&model::settings::LogFilter::default(), None);
-            Self { folder: tempfile::tempdir().unwrap(), ends: Ends::default(), level }
+            Self { folder: tempfile::tempdir().unwrap(), ends: EngineParts::default(), level }
         }
 
         fn file(&self) -> PathBuf {

@@ -4,11 +4,10 @@ use crate::rig::core::core;
 use crate::rig::hosts;
 use crate::rig::private_bus::{PrivateBus, top};
 use crate::rig::{NOBODY, Served, block_on, busctl, busctl_as, busctl_refused, client, error_of, until};
-use engine::change::Change;
-use gpuhostd::bus::gate::{Action, action_for};
+use gpuhostd::bus::action::{Action, action_for};
 use model::blocker::{Blocked, Blocker};
+use model::change::{Bind, Change};
 use model::machine::Machine;
-use model::policy::Operation;
 use model::refusal::Refusal;
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -170,12 +169,12 @@ fn a_gpu_is_given_away_with_the_options_that_were_named_and_taken_back() {
     busctl_refused(&bus, 0, &call("ReleasePassthrough", &["1", "confirm-within", "t", "9"]));
     let got = served.core.got.borrow().clone();
     let gpu = "0000:41:00.0".parse().unwrap();
-    let change = |operation, dry_run, confirm_within_ms, guest_memory_mib| {
-        Some(Change { operation, gpu, dry_run, confirm_within_ms, guest_memory_mib })
+    let bind = |confirm_within_ms, guest_memory_mib| {
+        Change::PassthroughBind(Bind { gpu, confirm_within_ms, guest_memory_mib })
     };
-    assert_eq!(got[0].change, change(Operation::PassthroughBind, true, Some(60_000), Some(4096)));
-    assert_eq!(got[1].change, change(Operation::PassthroughBind, false, None, None));
-    assert_eq!(got[2].change, change(Operation::PassthroughRelease, true, None, None));
+    assert_eq!(got[0].change, Some((bind(Some(60_000), Some(4096)), true)));
+    assert_eq!(got[1].change, Some((bind(None, None), false)));
+    assert_eq!(got[2].change, Some((Change::PassthroughRelease(gpu), true)));
     assert_eq!((got[3].operation, got.len()), ("passthrough-confirm", 4));
 }
 

@@ -77,7 +77,8 @@ impl HealthFacts {
 }
 
 /// One of the facts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::VariantArray, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum HealthFact {
     /// [`HealthFacts::rows_remapped_correctable`].
     RowsRemappedCorrectable,
@@ -140,51 +141,13 @@ const NO_WISH: Asked =
     Asked::Not("a driver shows in sysfs how a GPU can be reset, never that it needs it: the kernel log does");
 
 impl HealthFact {
-    /// All of them.
-    pub const ALL: [Self; 18] = [
-        Self::RowsRemappedCorrectable,
-        Self::RowsRemappedUncorrectable,
-        Self::RowRemapPending,
-        Self::RowRemapFailed,
-        Self::PagesRetiredSingleBit,
-        Self::PagesRetiredDoubleBit,
-        Self::RetirementPending,
-        Self::ResetRequired,
-        Self::DrainAndResetRecommended,
-        Self::RecoveryAction,
-        Self::ChannelRepairPending,
-        Self::TpcRepairPending,
-        Self::SramThresholdExceeded,
-        Self::UnrepairableMemory,
-        Self::FabricState,
-        Self::FabricStatus,
-        Self::FabricHealth,
-        Self::FabricFaults,
-    ];
+    /// All of them, in the order of the enum.
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// The name of its field.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::RowsRemappedCorrectable => "rows_remapped_correctable",
-            Self::RowsRemappedUncorrectable => "rows_remapped_uncorrectable",
-            Self::RowRemapPending => "row_remap_pending",
-            Self::RowRemapFailed => "row_remap_failed",
-            Self::PagesRetiredSingleBit => "pages_retired_single_bit",
-            Self::PagesRetiredDoubleBit => "pages_retired_double_bit",
-            Self::RetirementPending => "retirement_pending",
-            Self::ResetRequired => "reset_required",
-            Self::DrainAndResetRecommended => "drain_and_reset_recommended",
-            Self::RecoveryAction => "recovery_action",
-            Self::ChannelRepairPending => "channel_repair_pending",
-            Self::TpcRepairPending => "tpc_repair_pending",
-            Self::SramThresholdExceeded => "sram_threshold_exceeded",
-            Self::UnrepairableMemory => "unrepairable_memory",
-            Self::FabricState => "fabric_state",
-            Self::FabricStatus => "fabric_status",
-            Self::FabricHealth => "fabric_health",
-            Self::FabricFaults => "fabric_faults",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// The fact is known there.
@@ -301,7 +264,7 @@ pub fn table() -> String {
         Asked::Not(why) => format!("not asked: {why}"),
     };
     let mut text = "| fact | NVML | `nvidia-smi -q -x` | sysfs |\n|---|---|---|---|\n".to_owned();
-    for fact in HealthFact::ALL {
+    for fact in HealthFact::ALL.iter().copied() {
         let [nvml, smi, sysfs] =
             [DriverSource::Nvml, DriverSource::Smi, DriverSource::Sysfs].map(|source| cell(fact.asked(source)));
         text.push_str(&format!("| `{}` | {nvml} | {smi} | {sysfs} |\n", fact.name()));

@@ -74,7 +74,7 @@ pub enum Recovery {
 }
 
 /// Faults that end in the same way. The table in [`super::over`] speaks of these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::VariantArray)]
 pub enum Kind {
     /// An Xid that a reset ends.
     Xid,
@@ -133,36 +133,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them, in the order of the table.
-    pub const ALL: [Self; 27] = [
-        Self::Xid,
-        Self::XidLasting,
-        Self::Recovery,
-        Self::Reboot,
-        Self::FallenOff,
-        Self::FallenOffAtProbe,
-        Self::InitFailed,
-        Self::StartFailed,
-        Self::RemovedInUse,
-        Self::Sxid,
-        Self::PcieFatal,
-        Self::PcieNonFatal,
-        Self::SlotLinkDown,
-        Self::SlotEmpty,
-        Self::SlotPower,
-        Self::Contained,
-        Self::Inaccessible,
-        Self::NotReady,
-        Self::IommuFault,
-        Self::IommuTimeout,
-        Self::Hang,
-        Self::ResetFailed,
-        Self::RasUncorrectable,
-        Self::RasDeferred,
-        Self::BadPages,
-        Self::DriverMemory,
-        Self::DriverMemoryLasting,
-    ];
+    /// All of them, in the order of the enum.
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// The codes of its reasons, as health shows them.
     #[must_use]

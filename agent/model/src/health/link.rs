@@ -45,7 +45,7 @@ pub(super) fn against(gpu: &Gpu) -> Vec<Against> {
 
 /// Lanes of the link now: the driver's word is as fresh as the last sample, that of sysfs as the last scan.
 pub(crate) fn lanes_now(pci: &GpuFunction, driver: Option<&DriverGpu>) -> Option<u32> {
-    let told = driver.and_then(|driver| driver.pcie_width.get());
+    let told = driver.and_then(|driver| driver.metrics.pcie_width.get());
     told.or_else(|| pci.link.width.get()).filter(|lanes| *lanes > 0)
 }
 
@@ -70,24 +70,24 @@ fn narrow(gpu: &Gpu) -> Option<String> {
 pub(crate) fn both_can(pci: &GpuFunction, driver: Option<&DriverGpu>) -> Option<(u32, PciAddress)> {
     let is_told = !is_in_guest(driver) && !is_beside_the_point(pci, driver);
     let port = pci.link.port.as_ref().filter(|_| is_told)?;
-    let card = pci.link.max_width.get().or_else(|| driver.and_then(|driver| driver.pcie_max_width.get()))?;
+    let card = pci.link.max_width.get().or_else(|| driver.and_then(|driver| driver.metrics.pcie_max_width.get()))?;
     let wired = if has_eight_lanes(pci, driver) { 8 } else { u32::MAX };
     Some((card.min(wired).min(port.max_width.get()?), port.address))
 }
 
 /// An idle GPU lowers the speed of its link, and one that is at work raises it again: up to what the slower end can do.
 fn slow(pci: &GpuFunction, driver: &DriverGpu) -> Option<String> {
-    let at_work = driver.performance_state.known().is_some_and(|state| state == "P0")
-        && driver.utilization_pct.get().is_some_and(|load| load >= AT_WORK_PERCENT);
+    let at_work = driver.metrics.performance_state.known().is_some_and(|state| state == "P0")
+        && driver.metrics.utilization_pct.get().is_some_and(|load| load >= AT_WORK_PERCENT);
     if !at_work || is_in_guest(Some(driver)) {
         return None;
     }
     // NVML's own word counts both ends as far as it knows them.
     let port = pci.link.port.as_ref().map(|port| &port.max_generation);
-    let ends = [Some(&driver.pcie_max_generation), Some(&pci.link.max_generation), port];
+    let ends = [Some(&driver.metrics.pcie_max_generation), Some(&pci.link.max_generation), port];
     let most = ends.into_iter().flatten().filter_map(Reading::get).min()?;
-    let now = driver.pcie_generation.get().filter(|now| *now > 0 && *now < most)?;
-    Some(format!("under load its PCIe link runs at generation {now}, although {most} is possible here"))
+    let now = driver.metrics.pcie_generation.get().filter(|now| *now > 0 && *now < most)?;
+    Some(format!("under load its PCIe link runs at generation {now}, and {most} is possible here"))
 }
 
 /// The driver reports that its machine is a guest which was given the card.

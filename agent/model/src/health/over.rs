@@ -63,7 +63,7 @@ pub const ROWS: [Row; 15] = [
         code: "cleared_by_enumeration",
         says: "`pci ADDRESS: [VVVV:DDDD] type 00 class …`",
         source: "kernel, drivers/pci/probe.c, pci_setup_device",
-        ends: &K::ALL,
+        ends: K::ALL,
         unless: "it names another function; of the ports above it ends only what the row of `Link Up` ends",
     },
     Row {

@@ -89,7 +89,7 @@ fn memory(driver: &DriverGpu) -> Vec<(HealthState, Words)> {
     let holds = |reading: &Reading<bool>| reading.get() == Some(true);
     let checks: [(bool, HealthState, Words); 8] = [
         (
-            driver.ecc_uncorrected.get().is_some_and(|count| count > 0),
+            driver.metrics.ecc_uncorrected.get().is_some_and(|count| count > 0),
             Degraded,
             ("ecc_uncorrected", "uncorrected ECC errors since the driver was loaded", WHEN_FREE),
         ),
@@ -134,7 +134,7 @@ fn memory(driver: &DriverGpu) -> Vec<(HealthState, Words)> {
 
 /// Clocks held down by heat or by the power supply. A power cap, an idle GPU and clocks set by hand are no fault.
 fn throttling(driver: &DriverGpu) -> Vec<Words> {
-    let active = driver.throttle.known().map(Vec::as_slice).unwrap_or_default();
+    let active = driver.metrics.throttle.known().map(Vec::as_slice).unwrap_or_default();
     let is = |name: &str| active.iter().any(|reason| reason == name);
     let mut found = Vec::new();
     if is("hw_thermal_slowdown") || is("sw_thermal_slowdown") {

@@ -65,8 +65,8 @@ fn answered(gpu: &Gpu, asked: Asked, before: Answered) -> Answered {
     let awake = gpu.driver.as_ref().filter(|_| !gpu.pci.is_asleep());
     let lost = awake.is_some_and(|driver| !health_reasons(driver).is_empty());
     let measured = awake.is_some_and(|driver| {
-        driver.temperature_c.known().is_some()
-            || driver.power_w.known().is_some()
+        driver.metrics.temperature_c.known().is_some()
+            || driver.metrics.power_w.known().is_some()
             || driver.memory.used.known().is_some()
     });
     let responds = gpu.pci.state.responds.get() == Some(true);

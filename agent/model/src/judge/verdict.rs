@@ -35,7 +35,7 @@ pub fn health_reasons(driver: &DriverGpu) -> Vec<&'static str> {
 
 /// The driver gives this reason in place of a value that every living GPU has.
 fn says(driver: &DriverGpu, why: &Absence) -> bool {
-    let numbers = [&driver.temperature_c, &driver.utilization_pct, &driver.power_w];
+    let numbers = [&driver.metrics.temperature_c, &driver.metrics.utilization_pct, &driver.metrics.power_w];
     let memory = [&driver.memory.total, &driver.memory.used];
     numbers.into_iter().any(|reading| reading.absence() == Some(why))
         || memory.into_iter().any(|reading| reading.absence() == Some(why))

@@ -5,7 +5,7 @@ use crate::absence::Absence;
 use crate::blocker::Ill;
 use crate::ids::PciAddress;
 use crate::observation::HostObservation;
-use crate::policy::Operation;
+use crate::policy::Act;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -51,11 +51,11 @@ impl fmt::Display for Caution {
 
 /// All of them for one change of a GPU.
 #[must_use]
-pub fn cautions(host: &HostObservation, operation: Operation, gpu: PciAddress) -> Vec<Caution> {
+pub fn cautions(host: &HostObservation, operation: Act, gpu: PciAddress) -> Vec<Caution> {
     let Some(gpu) = host.gpu(gpu) else { return Vec::new() };
     match operation {
-        Operation::PassthroughBind => persistence::caution(host, gpu).into_iter().collect(),
-        Operation::PassthroughRelease => {
+        Act::PassthroughBind => persistence::caution(host, gpu).into_iter().collect(),
+        Act::PassthroughRelease => {
             let ills = fitness::ills(gpu);
             (!ills.is_empty()).then_some(Caution::Unhealthy { ills }).into_iter().collect()
         }

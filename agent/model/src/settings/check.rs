@@ -170,7 +170,7 @@ pub(super) fn library(text: &str) -> Value<String> {
 
 /// A feature of a GPU.
 pub(super) fn feature(text: &str) -> Value<FeatureName> {
-    let known = || FeatureName::ALL.map(FeatureName::code).join(", ");
+    let known = || FeatureName::ALL.iter().copied().map(FeatureName::code).collect::<Vec<_>>().join(", ");
     FeatureName::from_code(text).ok_or_else(|| format!("expected one of {}", known()))
 }
 

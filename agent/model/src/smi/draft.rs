@@ -7,6 +7,7 @@ use super::report::put;
 use crate::absence::{Absence, Reading};
 use crate::driver::{DriverGpu, DriverMig, GpuProcess, MemoryMib};
 use crate::ids::PciAddress;
+use crate::metric::{Metric, Metrics, Slot, Unit};
 
 /// No GPU has more MIG devices (seven GPU instances of seven compute instances).
 const MIG_DEVICES_MAX: usize = 64;
@@ -156,16 +157,8 @@ impl Draft {
             Field::MemoryReserved => put(&mut gpu.memory.reserved, leaf::mib(text)),
             Field::MemoryUsed => put(&mut gpu.memory.used, leaf::mib(text)),
             Field::MemoryFree => put(&mut gpu.memory.free, leaf::mib(text)),
-            Field::Temperature => put(&mut gpu.temperature_c, leaf::celsius(text)),
-            Field::GpuUtil => put(&mut gpu.utilization_pct, leaf::per_cent(text)),
-            Field::MemoryUtil => put(&mut gpu.memory_utilization_pct, leaf::per_cent(text)),
-            Field::EncoderUtil => put(&mut gpu.encoder_pct, leaf::per_cent(text)),
-            Field::DecoderUtil => put(&mut gpu.decoder_pct, leaf::per_cent(text)),
-            Field::Power(field) => put(self.power.slot(field), leaf::watts(text)),
-            Field::SmClock => put(&mut gpu.sm_clock_mhz, leaf::mhz(text)),
-            Field::MemoryClock => put(&mut gpu.memory_clock_mhz, leaf::mhz(text)),
-            Field::Fan => put(&mut gpu.fan_pct, leaf::fan_per_cent(text)),
-            Field::PerformanceState => put(&mut gpu.performance_state, leaf::performance_state(text)),
+            Field::Metric(metric) => put_metric(&mut gpu.metrics, metric, text),
+            Field::Power(field) => put(self.power.slot(field), leaf::real(text, Unit::Watts)),
             Field::EccCurrent => put(&mut gpu.ecc_enabled, leaf::enabled(text)),
             Field::EccSram => put(&mut self.ecc.sram, leaf::counter(text)),
             Field::EccSramParity => put(&mut self.ecc.sram_parity, leaf::counter(text)),
@@ -174,10 +167,6 @@ impl Draft {
             Field::EccDoubleBitTotal => put(&mut self.ecc.double_bit_total, leaf::counter(text)),
             Field::ThrottleReason => self.throttle.add(name, leaf::active(text)),
             Field::Health(field) => self.health.value(field, name, text),
-            Field::Generation => put(&mut gpu.pcie_generation, leaf::number(text)),
-            Field::MaxGeneration => put(&mut gpu.pcie_max_generation, leaf::number(text)),
-            Field::Width => put(&mut gpu.pcie_width, leaf::lanes(text)),
-            Field::MaxWidth => put(&mut gpu.pcie_max_width, leaf::lanes(text)),
             Field::Mig(field) => self.mig_value(field, text),
             Field::Process(field) => self.process_value(field, text),
             // Values of the document's head; they have no place below a GPU.
@@ -258,15 +247,9 @@ impl Draft {
         let problems = self.problems.into_iter().map(|problem| format!("{named}: {problem}")).collect();
         let gpu = address.map(|address| {
             let (power_w, power_limit_w) = self.power.settle();
-            DriverGpu {
-                address,
-                power_w,
-                power_limit_w,
-                ecc_uncorrected: self.ecc.settle(),
-                throttle: self.throttle.settle(),
-                health_facts: self.health.settle(),
-                ..self.gpu
-            }
+            let (ecc_uncorrected, throttle) = (self.ecc.settle(), self.throttle.settle());
+            let metrics = Metrics { power_w, power_limit_w, ecc_uncorrected, throttle, ..self.gpu.metrics };
+            DriverGpu { address, metrics, health_facts: self.health.settle(), ..self.gpu }
         });
         (gpu, problems)
     }
@@ -303,6 +286,18 @@ pub(super) fn first_known<T: Copy, const N: usize>(readings: [Reading<T>; N]) ->
         None => Reading::Absent(
             readings.iter().find(said).and_then(|r| r.absence().cloned()).unwrap_or(Absence::NotReported),
         ),
+    }
+}
+
+/// A metric that is read by its row in the table.
+fn put_metric(metrics: &mut Metrics, metric: Metric, text: &str) {
+    let unit = metric.row().unit;
+    match metrics.slot(metric) {
+        Some(Slot::Real(slot)) => put(slot, leaf::real(text, unit)),
+        Some(Slot::Small(slot)) => put(slot, leaf::small(text, unit)),
+        Some(Slot::Whole(slot)) => put(slot, leaf::counter(text)),
+        Some(Slot::Text(slot)) => put(slot, leaf::performance_state(text)),
+        Some(Slot::List(_)) | None => {}
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::world::{function, judged, raw};
 use model::claim::{Claim, Claimant, IdPattern, in_file, in_line, of_gpu, on_cmdline};
 use model::holders::Holders;
-use model::passthrough::{BindRequest, plan_passthrough, plan_release, scope_of};
+use model::passthrough::{BindRequest, ReleaseRequest, plan_passthrough, plan_release, scope_of};
 use model::plan::{CloseUp, MemberState, ModuleState, PowerControl};
 use model::policy::{Policy, Requester};
 use model::{Absence, PciAddress, PciClass, PciId, Reading};
@@ -155,7 +155,8 @@ fn bind_and_release_name_the_setting_and_its_cure() {
     let (holders, policy) = (Holders::default(), Policy::default());
     let request = BindRequest { gpu, requester: Requester::Local, guest_memory_mib: None, given_by_us: false };
     let bind = plan_passthrough(&host, &seen, &holders, &policy, &request).unwrap_err();
-    let release = plan_release(&host, &seen, &holders, None, &policy, (gpu, Requester::Local)).unwrap_err();
+    let release = ReleaseRequest { gpu, requester: Requester::Local, home: None };
+    let release = plan_release(&host, &seen, &holders, &policy, &release).unwrap_err();
     for refusal in [bind, release] {
         assert_eq!(refusal.code(), "bound_by_others");
         let told = refusal.to_string();

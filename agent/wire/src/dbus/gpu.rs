@@ -188,8 +188,8 @@ impl From<&Gpu> for GpuView {
         let mut absent = Absent::default();
         let unasked = gpu.driver_absence.clone().unwrap_or(Absence::NotReported);
         let mig = |mode: Reading<MigMode>| mode.map(|m| m.code().to_owned());
-        let max_generation = pci.link.max_generation.clone().or(from_driver(gpu, |d| &d.pcie_max_generation));
-        let max_width = pci.link.max_width.clone().or(from_driver(gpu, |d| &d.pcie_max_width));
+        let max_generation = pci.link.max_generation.clone().or(from_driver(gpu, |d| &d.metrics.pcie_max_generation));
+        let max_width = pci.link.max_width.clone().or(from_driver(gpu, |d| &d.metrics.pcie_max_width));
         Self {
             path: gpu_path(pci.address),
             address: pci.address.to_string(),

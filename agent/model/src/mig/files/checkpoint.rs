@@ -4,6 +4,7 @@ use super::host::{HostGpu, MigMode};
 use crate::ids::GpuUuid;
 use crate::mig::catalog::{GpuProfile, MigCatalog};
 use crate::mig::layout::{Present, Wish};
+use crate::printable::printable;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Largest checkpoint that is read, in bytes.
@@ -122,8 +123,8 @@ fn gpu_instance(gpu: &HostGpu, catalog: Option<&MigCatalog>, present: &Present) 
 
 /// What is wrong and where. The parser's words repeat a name of the file, which may be as long as the file.
 fn no_checkpoint(error: &serde_json::Error) -> String {
-    let said: String = error.to_string().chars().filter(|c| !c.is_control()).take(SAID_MAX_CHARS).collect();
-    format!("this is not a checkpoint: line {}, column {}: {said}", error.line(), error.column())
+    let said: String = printable(&error.to_string(), SAID_MAX_CHARS);
+    format!("this is no checkpoint: line {}, column {}: {said}", error.line(), error.column())
 }
 
 /// Reads a checkpoint against a host. A GPU that the checkpoint does not name is left alone.

@@ -33,7 +33,9 @@ pub(super) fn files(root: &Path) -> Reading<BTreeSet<StackFile>> {
         return Reading::Absent(Absence::NotReported);
     }
     let roots = roots(root);
-    Reading::Known(StackFile::ALL.into_iter().filter(|file| roots.iter().any(|root| is_there(root, *file))).collect())
+    Reading::Known(
+        StackFile::ALL.iter().copied().filter(|file| roots.iter().any(|root| is_there(root, *file))).collect(),
+    )
 }
 
 fn roots(root: &Path) -> [PathBuf; 2] {
