@@ -60,18 +60,17 @@ tests_of() {
 
 # Runs tests, given as "package target" lines, in the one world of features that the whole workspace has.
 run_tests() {
-    local targets=() filter='kind(lib) | kind(bin)' packages package target binary
+    local targets=() filter= units= packages package kind target binary
     packages=$(tr ' ' '\n' <<<"$TOUCHED" | sed '/^$/d')
+    for package in $packages; do units="$units${units:+ | }package(=$package)"; done
     while read -r package target; do
         [ -n "$target" ] || continue
         targets+=(--test "$target")
         filter="$filter | (package(=$package) & binary(=$target))"
     done <<<"$1"
     if cargo nextest --version >/dev/null 2>&1; then
-        local units=
-        for package in $packages; do units="$units${units:+ | }package(=$package)"; done
-        filter="${filter/kind(lib) | kind(bin)/((kind(lib) | kind(bin)) & (${units:-none()}))}"
-        cargo nextest run --workspace --lib "${targets[@]}" --no-tests=pass --status-level=fail --final-status-level=fail -E "$filter"
+        cargo nextest run --workspace --lib "${targets[@]}" --no-tests=pass --status-level=fail --final-status-level=fail \
+            -E "(kind(lib) & ($units))$filter"
         return
     fi
     cargo test --workspace --lib "${targets[@]}" --no-run --message-format=json-render-diagnostics |

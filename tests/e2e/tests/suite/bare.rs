@@ -22,7 +22,7 @@ fn it_starts_with_an_empty_sys_and_says_so() {
         kinds.contains(&"docker_unavailable".to_owned()).then_some(kinds)
     });
     assert!(conditions.contains(&"pci_scan_failed".to_owned()), "{conditions:?}");
-    let rose = "condition docker_unavailable holds (absent): Docker does not answer: Docker (/nonexistent/docker.sock) is not there";
+    let rose = "condition docker_unavailable holds (absent): Docker does not answer: Docker (/nonexistent/docker.sock) was not found";
     wait::until("the condition in the log", PATIENCE, || daemon.log().contains(rose).then_some(()));
 }
 
@@ -189,7 +189,7 @@ fn a_second_daemon_is_refused_and_the_first_does_not_notice() {
     let holder = format!("another gpuhostd uses {} (process {}, gpuhostd)", at("state"), daemon.pid());
     assert!(said.contains(&holder), "{said}");
     let said = second(&at("other"), &at("run"), &launch);
-    assert!(said.contains("host.sock is served already") && said.contains("systemctl stop"), "{said}");
+    assert!(said.contains("host.sock already has a server") && said.contains("systemctl stop"), "{said}");
     assert!(!world.path().join("other").exists(), "nothing is made for a daemon that does not start");
     assert!(world.ctl(&bus.address, &["rescan"]).status.success());
     assert!(uuid().is_some(), "the hands' sockets are the first daemon's");

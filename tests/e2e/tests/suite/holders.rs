@@ -75,7 +75,7 @@ fn a_gpu_that_fell_off_the_bus_is_named_as_such() {
     let (world, bus, _daemon) = simulated("mixed-faults");
     for args in [["passthrough", "check", "65:00.0"], ["passthrough", "bind", "65:00.0"]] {
         let told = said(&world, &bus, &args, 11);
-        assert!(told.contains("the GPU is not well") && told.contains("gpu_lost"), "{told}");
+        assert!(told.contains("the GPU is not healthy") && told.contains("gpu_lost"), "{told}");
         assert!(told.contains("dmesg"), "{told}");
     }
     let told = said(&world, &bus, &["gpus"], 0);
