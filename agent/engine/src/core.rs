@@ -4,7 +4,7 @@ use crate::change::{Asked, News};
 use crate::command::{Actor, Authorized, Command, Origin};
 use crate::handle::Submission;
 use crate::job::{Job, JobState};
-use crate::observer::Ask;
+use crate::observer::{ALL, Ask};
 use model::JobId;
 use model::message::Message;
 use model::ports::{Clock, ManagerPort};
@@ -272,7 +272,7 @@ async fn execute<M: ManagerPort>(
 async fn refresh(observer: &mpsc::Sender<Ask>) -> Result<(), Refusal> {
     let stopping = || Refusal::Unavailable { what: "the observer".into(), why: "the daemon is stopping".into() };
     let (done, answered) = oneshot::channel();
-    observer.send(Ask::Refresh(done)).await.map_err(|_| stopping())?;
+    observer.send(Ask::Look(ALL, done)).await.map_err(|_| stopping())?;
     answered.await.map_err(|_| stopping())
 }
 

@@ -1,5 +1,6 @@
 //! The running core: it observes, keeps jobs and publishes what is so. It knows ports, never an adapter.
 
+pub mod alarm;
 pub mod change;
 pub mod command;
 pub mod core;

@@ -75,7 +75,7 @@ async fn an_entry_that_cannot_be_read_keeps_its_gpu_and_itself() {
             String::from_utf8_lossy(bytes).replacen("\"job\"", "\"more\": 1, \"job\"", 1).into()
         }),
         ("of a newer version", |bytes| {
-            String::from_utf8_lossy(bytes).replacen("\"schema\": 1", "\"schema\": 2", 1).into()
+            String::from_utf8_lossy(bytes).replacen("\"schema\": 2", "\"schema\": 3", 1).into()
         }),
     ];
     for (what, damage) in damages {

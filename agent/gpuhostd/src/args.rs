@@ -239,7 +239,7 @@ fn subcommand(word: &str, parser: &mut lexopt::Parser) -> Result<Role, ArgsFault
     if word == "doctor-facts" {
         return doctor::parse(parser).map(Role::Doctor);
     }
-    if hands::linux::is_child(word) {
+    if hands::children::is_child(word) {
         return Ok(Role::Child(word.to_owned(), parser.raw_args()?.collect()));
     }
     if word == "hand" {

@@ -94,12 +94,7 @@ async fn taken(args: &SnapshotArgs) -> anyhow::Result<(Told, Option<Vec<u8>>)> {
     }
     let Configuration { settings, faults, .. } = config::read(&args.config);
     let taken_at = jiff::Timestamp::now();
-    let request = Request {
-        root: args.root.clone(),
-        settings,
-        worker: PathBuf::from("/proc/self/exe"),
-        parse: model::smi::parse,
-    };
+    let request = Request { root: args.root.clone(), settings, worker: PathBuf::from("/proc/self/exe") };
     let (mut basket, recorded) = take(&request).await;
     if let Some(faults) = faults {
         basket.miss("the configuration", &faults.to_string());

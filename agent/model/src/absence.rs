@@ -1,5 +1,6 @@
 //! A fact that was read, or the reason why there is none: unknown is never 0 and never "".
 
+use crate::printable::printable;
 use serde::{Deserialize, Serialize};
 
 /// Why a fact is missing. Closed: a new reason is a new variant, never a free string.
@@ -67,7 +68,7 @@ impl Absence {
     /// [`Absence::Garbled`] with the offending text cut to 64 characters and stripped of control characters.
     #[must_use]
     pub fn garbled(text: &str) -> Self {
-        Self::Garbled(text.chars().filter(|c| !c.is_control()).take(64).collect())
+        Self::Garbled(printable(text, 64))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Engines before API 1.50 do not list their devices, and none says what `all` stands for; the files do.
 
 use crate::docker::CdiAll;
+use crate::printable::printable;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -169,7 +170,7 @@ fn has_alias(bytes: &[u8]) -> bool {
 }
 
 fn plain(error: &impl ToString) -> String {
-    error.to_string().chars().filter(|c| !c.is_control()).take(200).collect()
+    printable(&error.to_string(), 200)
 }
 
 /// One folder, with what was read of each of its files, by name.

@@ -1,6 +1,7 @@
 //! The health of a GPU: what the kernel log and the driver say against it, each reason with its code and its remedy.
 
 mod address;
+pub mod apei;
 mod context;
 pub mod document;
 pub mod facts;
@@ -13,6 +14,7 @@ pub mod log_file;
 pub mod over;
 mod plain;
 mod ports;
+pub mod record;
 pub mod recovery;
 pub mod said;
 pub mod show;

@@ -34,6 +34,7 @@ pub mod pci;
 pub mod plan;
 pub mod policy;
 pub mod ports;
+pub mod printable;
 pub mod refusal;
 pub mod roster;
 pub mod settings;

@@ -6,7 +6,7 @@ use crate::health::kernel_log::Unheard;
 use crate::holders::Holders;
 use crate::host_facts::HostFacts;
 use crate::pci::PciScan;
-use crate::plan::{CloseUp, Scope, Step};
+use crate::plan::{Look, PlanStep, Target};
 use crate::time::{BootMillis, UnixMillis};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
@@ -112,23 +112,23 @@ pub trait ManagerPort: Send + Sync + 'static {
 /// The part of a host that changes things, one step at a time, and that looks closely at what it changes. Every call has its
 /// deadline inside; none decides anything.
 pub trait ActPort: Send + Sync + 'static {
-    /// Reads the functions of a scope, and the group of its GPU, afresh from the kernel. A function that has gone is left out.
+    /// Looks at a target afresh. What has gone is left out.
     ///
     /// # Errors
     /// Nothing could be read.
-    fn close_up(&self, scope: &Scope) -> impl Future<Output = Result<CloseUp, ActFault>> + Send;
+    fn look(&self, target: &Target) -> impl Future<Output = Result<Look, ActFault>> + Send;
 
-    /// Looks for everybody who uses a function of the scope: its device files, its driver's, and `/dev/vfio/GROUP`.
+    /// Looks for everybody who uses a target: the device files of its functions, their driver's, and `/dev/vfio/GROUP`.
     ///
     /// # Errors
     /// Nobody could be looked into.
-    fn holders(&self, scope: &Scope) -> impl Future<Output = Result<Holders, ActFault>> + Send;
+    fn holders(&self, target: &Target) -> impl Future<Output = Result<Holders, ActFault>> + Send;
 
     /// Takes one step. That it returns without an error does not mean that it had an effect.
     ///
     /// # Errors
     /// What the host said; [`ActFault::Hung`] where the kernel holds the writer and it was given up.
-    fn act(&self, scope: &Scope, step: &Step) -> impl Future<Output = Result<(), ActFault>> + Send;
+    fn act(&self, target: &Target, step: &PlanStep) -> impl Future<Output = Result<(), ActFault>> + Send;
 }
 
 /// A step or a look that did not work. It may have had its effect all the same.

@@ -13,15 +13,15 @@ pub(super) async fn drive<A: ActPort, J: JournalPort, K: Clock>(
         machine.at(clock.boot_now());
         let to_do = machine.to_do();
         tell(&machine, &to_do);
-        let scope = machine.entry().plan.scope.clone();
+        let target = machine.entry().plan.bounds.target.clone();
         let happened = match to_do {
             Do::Journal(entry) => Happened::Journaled(put(journal, &entry).await),
             Do::Forget => {
                 let name = machine.entry().name();
                 Happened::Journaled(journal.remove(&name).await.map_err(|fault| fault.to_string()))
             }
-            Do::Look => Happened::Looked(act.close_up(&scope).await.map(Box::new)),
-            Do::Take(step) => Happened::Took(act.act(&scope, &step).await),
+            Do::Look => Happened::Looked(act.look(&target).await.map(Box::new)),
+            Do::Take(step) => Happened::Took(act.act(&target, &step).await),
             Do::End(outcome) => return (outcome, machine),
         };
         machine.happened(happened);

@@ -8,14 +8,14 @@ use super::task::{Ended, Task, requester};
 use super::unread::{self, Guarded};
 use crate::command::{Actor, Authorized, Command, Origin};
 use crate::handle::Handle;
-use crate::observer::Ask;
+use crate::observer::{AFTER_A_CHANGE, Ask};
 use crate::publish::Publisher;
 use model::blocker::{Blocked, Blocker};
-use model::change::{AtStart, Entry, Machine, Outcome, Phase, Unread, at_start, sort_out};
+use model::change::{AtStart, ChangeId, Entry, Machine, Outcome, Phase, Unread, at_start, listed, sort_out};
 use model::message::Message;
 use model::observation::HostObservation;
-use model::passthrough::{Caution, scope_of};
-use model::plan::Scope;
+use model::passthrough::{Caution, bounds_of};
+use model::plan::Bounds;
 use model::policy::{Operation, Policy};
 use model::ports::{ActPort, Clock, JournalFault, JournalPort};
 use model::refusal::Refusal;
@@ -108,8 +108,8 @@ impl<A, J, K> Clone for ChangePorts<A, J, K> {
 
 /// Who waits for a change that is under way.
 struct Waiting {
-    scope: Scope,
-    name: String,
+    bounds: Bounds,
+    id: ChangeId,
     reply: Option<oneshot::Sender<Result<(), Refusal>>>,
     gpu: PciAddress,
     /// It counts for the rate of its GPU once it is made.
@@ -129,6 +129,8 @@ pub struct Changer<A, J, K> {
     core: Handle,
     lanes: Lanes,
     recent: BTreeMap<PciAddress, Vec<BootMillis>>,
+    /// The number of the last change: the journal holds none that is higher.
+    last_number: u64,
     undo_not_before: BootMillis,
     running: JoinSet<Ended>,
     waiting: BTreeMap<Id, Waiting>,
@@ -156,6 +158,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
             core,
             lanes: Lanes::default(),
             recent: BTreeMap::new(),
+            last_number: 0,
             undo_not_before: BootMillis(0),
             running: JoinSet::new(),
             waiting: BTreeMap::new(),
@@ -170,9 +173,10 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
     /// left as it is.
     pub async fn recover(&mut self) -> Result<(), JournalFault> {
         let found = sort_out(self.ports.journal.read_all().await?);
+        self.last_number = found.last_number;
         self.leave_alone(found.unread);
-        for (name, entry) in found.entries {
-            self.recover_one(&name, entry).await;
+        for entry in found.entries {
+            self.recover_one(entry).await;
         }
         Ok(())
     }
@@ -195,20 +199,28 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
         self.publisher.note(|records| records.keep_unread(unread));
     }
 
-    async fn recover_one(&mut self, name: &str, entry: Entry) {
-        let (lane, gpu) = (entry.plan.scope.lane, entry.gpu());
+    async fn recover_one(&mut self, entry: Entry) {
+        let (name, id, subject) = (entry.name(), entry.id, entry.subject());
+        let gpu_bdf = subject.gpu().map(tracing::field::display);
         let what = at_start(&entry, &self.ports.boot_id);
-        tracing::info!(message_id = MESSAGE_CHANGE_RECOVERED, name, gpu_bdf = %gpu, ?what, "journal entry {name} of {gpu}: {}", what.words());
+        tracing::info!(
+            message_id = MESSAGE_CHANGE_RECOVERED,
+            name,
+            gpu_bdf,
+            ?what,
+            "journal entry {name} of {subject}: {}",
+            what.words()
+        );
         match what {
             AtStart::Forget => {
-                if let Err(fault) = self.ports.journal.remove(name).await {
+                if let Err(fault) = self.ports.journal.remove(&name).await {
                     tracing::warn!(
                         message_id = Message::ChangeEntryStays.id(),
                         "the journal entry {name} of an earlier boot could not be removed: {fault}"
                     );
                 }
             }
-            AtStart::Keep | AtStart::Await(_) => self.remember(name, Some(entry)),
+            AtStart::Keep | AtStart::Await(_) => self.remember(id, Some(entry)),
             AtStart::Restore => {
                 let ports = self.ports.clone();
                 let machine = Machine::recover(entry.clone(), ports.clock.boot_now());
@@ -219,38 +231,38 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
                     }
                     () = ports.clock.sleep_until(deadline) => None,
                 };
-                self.recovered(name, lane, entry, ended);
+                self.recovered(entry, ended);
             }
         }
     }
 
-    fn recovered(&mut self, name: &str, lane: model::plan::Lane, entry: Entry, ended: Option<(Outcome, Machine)>) {
+    fn recovered(&mut self, entry: Entry, ended: Option<(Outcome, Machine)>) {
+        let (name, id, subject) = (entry.name(), entry.id, entry.subject());
         let stuck = match ended {
-            Some((Outcome::Done, _)) => return self.remember(name, None),
+            Some((Outcome::Done, _)) => return self.remember(id, None),
             Some((Outcome::Restored(_) | Outcome::Untouched(_), machine)) => {
-                return self.remember(name, machine.record_when_restored());
+                return self.remember(id, machine.record_when_restored());
             }
             Some((Outcome::Quarantined(trouble), _)) => trouble.to_string(),
             None => format!("it was not restored in {RECOVER_WITHIN_MS} ms"),
         };
-        let gpu = entry.gpu();
         tracing::error!(
             message_id = MESSAGE_CHANGE_RECOVERED,
             name,
-            gpu_bdf = %gpu,
-            "what an earlier run began with {gpu} could not be undone, and the GPU is quarantined ({name}): {stuck}"
+            gpu_bdf = subject.gpu().map(tracing::field::display),
+            "what an earlier run began with {subject} could not be undone, and it is quarantined ({name}): {stuck}"
         );
-        self.lanes.keep(lane, stuck.clone());
-        self.remember(name, Some(entry.in_phase(Phase::Quarantined { why: stuck })));
+        self.lanes.keep(&entry.plan.bounds.lanes, &stuck);
+        self.remember(id, Some(entry.in_phase(Phase::Quarantined { why: stuck })));
     }
 
     fn now(&self) -> Now {
         Now { boot: self.ports.clock.boot_now(), wall: self.ports.clock.wall_now() }
     }
 
-    fn remember(&self, name: &str, left: Option<Entry>) {
+    fn remember(&self, id: ChangeId, left: Option<Entry>) {
         let now = self.now();
-        self.publisher.note(|records| records.keep(name, left, now));
+        self.publisher.note(|records| records.keep(id, left, now));
     }
 
     /// Takes in changes until it is cancelled. What is under way then is dropped: the journal knows it.
@@ -275,7 +287,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
     fn next_undo(&self) -> Option<(BootMillis, PciAddress)> {
         let records = self.records.borrow();
         let (until, entry) = records.next_unconfirmed()?;
-        Some((until.max(self.undo_not_before), entry.gpu()))
+        Some((until.max(self.undo_not_before), entry.subject().gpu()?))
     }
 
     fn undo_unconfirmed(&mut self, gpu: Option<PciAddress>) {
@@ -317,7 +329,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
         actor: Actor,
         reply: &mut Option<oneshot::Sender<Result<(), Refusal>>>,
     ) -> Result<(), Refusal> {
-        let scope = scope_of(&self.observation.borrow(), change.gpu)
+        let bounds = bounds_of(&self.observation.borrow(), change.gpu)
             .ok_or_else(|| Refusal::NotFound { what: "GPU".to_owned(), name: change.gpu.to_string() })?;
         let counts = match actor.origin {
             Origin::Bus | Origin::Manager => !change.dry_run,
@@ -326,30 +338,32 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
                 false
             }
         };
-        self.must_be_read(&scope)?;
+        self.must_be_read(&bounds)?;
         if counts {
             self.keep_rate(change.gpu, actor)?;
         }
-        self.lanes.take(scope.lane)?;
         let record = self.records.borrow().of(change.gpu).cloned();
-        let name = format!("{}.json", scope.lane);
+        must_have_the_lanes_of(record.as_ref(), &bounds)?;
+        self.lanes.take(&bounds.lanes)?;
+        let id = record.as_ref().map_or_else(|| self.next_id(), |record| record.id);
         let task = Task {
             change,
             job,
             actor,
             observer: self.observer.clone(),
             observation: self.observation.clone(),
-            scope: scope.clone(),
+            id,
+            bounds: bounds.clone(),
             record,
             policy: Arc::clone(&self.policy.borrow()),
             news: self.news.clone(),
         };
         if !change.dry_run {
-            self.publisher.note(|records| records.begin(&scope.members));
+            self.publisher.note(|records| records.begin(bounds.target.functions()));
         }
         let task = self.running.spawn(task.run(self.ports.clone()));
         let reply = reply.take();
-        self.waiting.insert(task.id(), Waiting { scope, name, reply, gpu: change.gpu, counts });
+        self.waiting.insert(task.id(), Waiting { bounds, id, reply, gpu: change.gpu, counts });
         Ok(())
     }
 
@@ -368,9 +382,16 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
     }
 
     /// What the GPU comes back to may stand in a document that could not be read.
-    fn must_be_read(&self, scope: &Scope) -> Result<(), Refusal> {
-        let blocker = self.records.borrow().unread(scope).map(Unread::blocker);
-        blocker.and_then(|blocker| Blocked::by(scope.gpu, vec![blocker])).map_or(Ok(()), |it| Err(Refusal::Blocked(it)))
+    fn must_be_read(&self, bounds: &Bounds) -> Result<(), Refusal> {
+        let Some(blocker) = self.records.borrow().unread(bounds).map(Unread::blocker) else { return Ok(()) };
+        let why = format!("{}: {blocker}", bounds.subject);
+        let blocked = bounds.subject.gpu().and_then(|gpu| Blocked::by(gpu, vec![blocker]));
+        Err(blocked.map_or(Refusal::Conflict { why }, Refusal::Blocked))
+    }
+
+    const fn next_id(&mut self) -> ChangeId {
+        self.last_number = self.last_number.saturating_add(1);
+        ChangeId::Number(self.last_number)
     }
 
     /// Changes that were made count, attempts that were refused do not: who frees a GPU and asks again is no flood.
@@ -388,15 +409,15 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
     }
 
     async fn confirm(&self, gpu: PciAddress) -> Result<(), Refusal> {
-        let scope = scope_of(&self.observation.borrow(), gpu);
-        scope.map_or(Ok(()), |scope| self.must_be_read(&scope))?;
+        let bounds = bounds_of(&self.observation.borrow(), gpu);
+        bounds.map_or(Ok(()), |bounds| self.must_be_read(&bounds))?;
         let record = self.records.borrow().given(gpu).cloned();
         let nothing = || Refusal::Conflict { why: format!("{gpu} is not given away: there is nothing to confirm") };
         let standing = record.ok_or_else(nothing)?.in_phase(Phase::Standing);
         put(&*self.ports.journal, &standing)
             .await
             .map_err(|said| Refusal::HostFault { attempted: format!("write down that {gpu} is confirmed"), said })?;
-        self.remember(&standing.name(), Some(standing.clone()));
+        self.remember(standing.id, Some(standing));
         Ok(())
     }
 
@@ -416,22 +437,35 @@ impl<A: ActPort, J: JournalPort, K: Clock> Changer<A, J, K> {
         }
         let now = self.now();
         self.publisher.note(|records| {
-            records.end(&waiting.scope.members);
+            records.end(waiting.bounds.target.functions());
             if let Ok(left) = ended.left {
-                records.keep(&waiting.name, left, now);
+                records.keep(waiting.id, left, now);
             }
         });
         match ended.stuck {
-            Some(why) => self.lanes.keep(waiting.scope.lane, why),
-            None => self.lanes.give_back(waiting.scope.lane),
+            Some(why) => self.lanes.keep(&waiting.bounds.lanes, &why),
+            None => self.lanes.give_back(&waiting.bounds.lanes),
         }
         if let Err(refusal) = &ended.result {
             tracing::info!(gpu_bdf = %waiting.gpu, "the change of {} was not made: {refusal}", waiting.gpu);
         }
         // The driver's list and the bindings are other ones now.
-        let _full = self.observer.try_send(Ask::Refresh(oneshot::channel().0));
+        let _full = self.observer.try_send(Ask::Look(AFTER_A_CHANGE, oneshot::channel().0));
         if let Some(reply) = waiting.reply {
             let _gone = reply.send(ended.result);
         }
     }
+}
+
+/// A change goes on under the name of the record that it ends, and the name says the lanes: where the kernel has put the GPU into
+/// another group meanwhile, the record would be left behind.
+fn must_have_the_lanes_of(record: Option<&Entry>, bounds: &Bounds) -> Result<(), Refusal> {
+    let Some(record) = record.filter(|record| record.plan.bounds.lanes != bounds.lanes) else { return Ok(()) };
+    let (was, is) = (listed(&record.plan.bounds.lanes), listed(&bounds.lanes));
+    let why = format!(
+        "{} was changed as {was} (journal entry {}) and is {is} now; a reboot gives it back to its own driver",
+        bounds.subject,
+        record.name()
+    );
+    Err(Refusal::Conflict { why })
 }

@@ -4,14 +4,14 @@ use super::drive::drive;
 use super::run::{Change, ChangePorts, News};
 use super::{MESSAGE_CHANGE_BEGAN, MESSAGE_CHANGE_ENDED};
 use crate::command::{Actor, Origin};
-use crate::observer::Ask;
+use crate::observer::{Ask, FOR_A_PLAN};
 use model::JobId;
 use model::blocker::{Blocked, Blocker};
-use model::change::{Do, Entry, Machine, Outcome, Phase};
+use model::change::{Aftermath, ChangeId, Do, Entry, Machine, Outcome, Phase, listed};
 use model::message::Message;
 use model::observation::HostObservation;
-use model::passthrough::{BindRequest, Caution, cautions, plan_passthrough, plan_release, scope_of};
-use model::plan::{CloseUp, Plan, Scope, Settled};
+use model::passthrough::{BindRequest, Caution, bounds_of, cautions, plan_passthrough, plan_release};
+use model::plan::{Bounds, Former, Look, Plan};
 use model::policy::{Operation, Policy, Requester};
 use model::ports::{ActFault, ActPort, Clock, JournalPort};
 use model::refusal::Refusal;
@@ -30,8 +30,10 @@ pub(super) struct Task {
     pub(super) observer: mpsc::Sender<Ask>,
     /// What was observed.
     pub(super) observation: watch::Receiver<Arc<HostObservation>>,
-    /// What it may touch, as the lane was taken for.
-    pub(super) scope: Scope,
+    /// Which change it is in the journal.
+    pub(super) id: ChangeId,
+    /// What it may touch, as the lanes were taken for.
+    pub(super) bounds: Bounds,
     /// The record of the GPU.
     pub(super) record: Option<Entry>,
     /// The policy in force.
@@ -105,15 +107,16 @@ impl Task {
         }
     }
 
-    async fn plan<A: ActPort>(&self, act: &A) -> Result<(Plan, CloseUp, Vec<Caution>), Refusal> {
+    async fn plan<A: ActPort>(&self, act: &A) -> Result<(Plan, Look, Vec<Caution>), Refusal> {
         let gpu = self.change.gpu;
         let moved = || Refusal::Conflict { why: format!("the IOMMU group of {gpu} changed meanwhile; try again") };
         let host = self.fresh().await?;
-        if scope_of(&host, gpu).as_ref() != Some(&self.scope) {
+        if bounds_of(&host, gpu).as_ref() != Some(&self.bounds) {
             return Err(moved());
         }
-        let seen = act.close_up(&self.scope).await.map_err(refused)?;
-        let holders = act.holders(&self.scope).await.map_err(refused)?;
+        let look = act.look(&self.bounds.target).await.map_err(refused)?;
+        let holders = act.holders(&self.bounds.target).await.map_err(refused)?;
+        let Look::Functions(seen) = &look;
         let given = self.record.as_ref().filter(|record| record.is_given());
         let requester = requester(self.actor);
         let plan = match self.change.operation {
@@ -124,22 +127,25 @@ impl Task {
                     guest_memory_mib: self.change.guest_memory_mib,
                     given_by_us: given.is_some(),
                 };
-                plan_passthrough(&host, &seen, &holders, &self.policy, &request)?
+                plan_passthrough(&host, seen, &holders, &self.policy, &request)?
             }
             Operation::PassthroughRelease => {
-                let home = given.map(|record| record.home.as_slice());
-                plan_release(&host, &seen, &holders, home, &self.policy, (gpu, requester))?
+                let home = given.map(|record| {
+                    let Former::Functions(home) = &record.home;
+                    home.as_slice()
+                });
+                plan_release(&host, seen, &holders, home, &self.policy, (gpu, requester))?
             }
         };
         let cautions = cautions(&host, self.change.operation, gpu);
-        if plan.scope == self.scope && plan.stays_in_scope() { Ok((plan, seen, cautions)) } else { Err(moved()) }
+        if plan.bounds == self.bounds && plan.stays_in_bounds() { Ok((plan, look, cautions)) } else { Err(moved()) }
     }
 
     /// Looks at the host anew and waits for it: the sources have their own deadlines.
     async fn fresh(&self) -> Result<Arc<HostObservation>, Refusal> {
         let stopping = || Refusal::Unavailable { what: "the observer".into(), why: "the daemon is stopping".into() };
         let (done, answered) = oneshot::channel();
-        self.observer.send(Ask::Refresh(done)).await.map_err(|_| stopping())?;
+        self.observer.send(Ask::Look(FOR_A_PLAN, done)).await.map_err(|_| stopping())?;
         answered.await.map_err(|_| stopping())?;
         Ok(Arc::clone(&self.observation.borrow()))
     }
@@ -147,15 +153,16 @@ impl Task {
     async fn make<A: ActPort, J: JournalPort, K: Clock>(
         &self,
         plan: Plan,
-        seen: &CloseUp,
+        seen: &Look,
         ports: &ChangePorts<A, J, K>,
     ) -> Ended {
-        let Some(before) = settled(seen, &plan.scope) else {
+        let Some(before) = seen.former(&plan.bounds.target) else {
             let why = "a function vanished while it was looked at; try again".to_owned();
             return Ended::early(Err(Refusal::Conflict { why }));
         };
         let given = self.record.as_ref().filter(|record| record.is_given());
         let entry = Entry {
+            id: self.id,
             operation: self.change.operation,
             job: self.job,
             actor_uid: self.actor.uid,
@@ -165,6 +172,7 @@ impl Task {
             before,
             plan,
             confirm_within_ms: self.change.confirm_within_ms,
+            aftermath: Aftermath::of(self.change.operation),
             phase: Phase::Open,
         };
         self.audit_begin(&entry);
@@ -235,7 +243,7 @@ impl Task {
             message_id = MESSAGE_CHANGE_BEGAN,
             operation = self.change.operation.code(),
             gpu_bdf = %self.change.gpu,
-            lane = %self.scope.lane,
+            lanes = listed(&self.bounds.lanes),
             job_id = self.job.0,
             origin = ?self.actor.origin,
             actor_uid = self.actor.uid,
@@ -274,8 +282,4 @@ fn refused(fault: ActFault) -> Refusal {
         ActFault::Hung { attempted, after_ms } => Refusal::Timeout { what: attempted, after_ms },
         ActFault::Unreachable { what, said } => Refusal::Unavailable { what, why: said },
     }
-}
-
-fn settled(seen: &CloseUp, scope: &Scope) -> Option<Vec<Settled>> {
-    scope.members.iter().map(|address| seen.member(*address)?.settled().ok()).collect()
 }

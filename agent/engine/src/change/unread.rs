@@ -1,6 +1,6 @@
 //! Documents of the journal that could not be read: what is said of them, and a journal in which nothing takes their place.
 
-use model::change::Unread;
+use model::change::{Held, Unread, listed};
 use model::condition::{Condition, ConditionStatus};
 use model::ports::{JournalDocument, JournalFault, JournalPort};
 use model::time::UnixMillis;
@@ -13,11 +13,10 @@ const NAMED: usize = 4;
 /// The condition `change_journal_unreadable`; `None` where every document could be read.
 pub(super) fn condition(unread: &[Unread], since: UnixMillis) -> Option<Condition> {
     let each = |unread: &Unread| {
-        let held: Vec<String> = unread.lanes.iter().map(ToString::to_string).collect();
-        let held = if held.is_empty() {
-            "whose record it is cannot be told".to_owned()
-        } else {
-            format!("no change of {} is made until it is in order", held.join(" and "))
+        let held = match &unread.held {
+            Held::All => "no change of this host is made until it is in order".to_owned(),
+            Held::Lanes(lanes) if lanes.is_empty() => "whose record it is cannot be told".to_owned(),
+            Held::Lanes(lanes) => format!("no change of {} is made until it is in order", listed(lanes)),
         };
         format!("{}: {}; {held}. To do: {}", unread.place, unread.why, unread.remedy)
     };
@@ -119,7 +118,7 @@ mod tests {
         let one = |number: usize| Unread {
             name: format!("{number}.json"),
             place: format!("/journal/{number}.json"),
-            lanes: Vec::new(),
+            held: Held::Lanes(BTreeSet::new()),
             why: "it is no journal entry".to_owned(),
             remedy: "remove it".to_owned(),
         };

@@ -6,8 +6,9 @@
 mod rounds;
 mod source;
 
-pub use source::{ALL, FOR_A_CHANGE, Source};
+pub use source::{AFTER_A_CHANGE, ALL, FOR_A_PLAN, Source};
 
+use crate::alarm::Alarm;
 use crate::handle::COMMAND_QUEUE;
 use crate::publish::Publisher;
 use model::driver::ProbeFault;
@@ -42,8 +43,6 @@ pub const WATCHERS: usize = 64;
 /// Asks of the observer.
 #[derive(Debug)]
 pub enum Ask {
-    /// Ask everything anew; answered when all that was asked has been published.
-    Refresh(oneshot::Sender<()>),
     /// Ask these sources anew; answered when what they said has been published. All who ask before the look has begun share it.
     Look(&'static [Source], oneshot::Sender<()>),
     /// Answered when what changes with time was sampled within the last [`WATCH_MS`]. Nothing stays switched on: who watches
@@ -118,9 +117,10 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         let mut last_scan: Option<BootMillis> = None;
         let mut log_ended = false;
         let mut asks = Vec::new();
+        let clock = Arc::clone(&self.clock);
+        let mut alarm = Alarm::new(Arc::clone(&clock));
         loop {
             self.begin_rounds();
-            let clock = Arc::clone(&self.clock);
             let wake =
                 [next_scan, self.rounds.next_deadline()].into_iter().flatten().fold(next_sample, BootMillis::min);
             tokio::select! {
@@ -139,7 +139,7 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
                     let earliest = last_scan.map_or(now, |last| now.max(last.plus(DEBOUNCE_MS)));
                     next_scan = Some(next_scan.map_or(earliest, |planned| planned.min(earliest)));
                 }
-                () = clock.sleep_until(wake) => {
+                () = alarm.at(Some(wake)) => {
                     let now = clock.boot_now();
                     self.give_up_waiting(now);
                     if now >= next_sample {
@@ -174,7 +174,6 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
             Ask::Ping(reply) => {
                 let _gone = reply.send(());
             }
-            Ask::Refresh(done) => self.look(ALL, done),
             Ask::Look(sources, done) => self.look(sources, done),
             Ask::Sample(done) => self.watch(done),
         }

@@ -10,7 +10,7 @@ use engine::start::Ends;
 use model::change::{Phase, decode};
 use model::holders::Holders;
 use model::observation::Gpu;
-use model::plan::{CloseUp, Scope, Step};
+use model::plan::{Look, PlanStep, Target};
 use model::policy::{Operation, Policy};
 use model::ports::{ActFault, ActPort, JournalDocument, JournalFault, JournalPort};
 use model::refusal::Refusal;
@@ -73,19 +73,19 @@ pub(crate) struct Acting {
 }
 
 impl ActPort for Acting {
-    async fn close_up(&self, scope: &Scope) -> Result<CloseUp, ActFault> {
-        self.host.close_up(scope).await
+    async fn look(&self, target: &Target) -> Result<Look, ActFault> {
+        self.host.look(target).await
     }
 
-    async fn holders(&self, scope: &Scope) -> Result<Holders, ActFault> {
-        self.host.holders(scope).await
+    async fn holders(&self, target: &Target) -> Result<Holders, ActFault> {
+        self.host.holders(target).await
     }
 
-    async fn act(&self, scope: &Scope, step: &Step) -> Result<(), ActFault> {
+    async fn act(&self, target: &Target, step: &PlanStep) -> Result<(), ActFault> {
         if *self.holds_back.lock().unwrap() {
             std::future::pending::<()>().await;
         }
-        self.host.act(scope, step).await
+        self.host.act(target, step).await
     }
 }
 

@@ -6,7 +6,7 @@ use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverReport, DriverSource, ProbeFault};
 use model::enrol::{EnrolSpec, Farewell};
 use model::host_facts::HostFacts;
-use model::pci::{DrmNodes, GpuFunction, PciScan, PcieLink};
+use model::pci::{GpuFunction, PciScan};
 use model::ports::{ChangePort, Clock, HostChange, HostPort, ManagerPort, ScanFault};
 use model::refusal::Refusal;
 use model::time::{BootMillis, UnixMillis};
@@ -82,24 +82,11 @@ impl TestHost {
 pub(crate) fn gpu(address: &str, driver: Option<&str>) -> GpuFunction {
     let driver = driver.map_or(Reading::Absent(Absence::None), |name| Reading::Known(name.parse().unwrap()));
     GpuFunction {
-        address: address.parse().unwrap(),
-        id: PciId { vendor: 0x10de, device: 0x20b0 },
-        class: PciClass(0x03_02_00),
-        subsystem: Reading::default(),
         driver,
         driver_override: Reading::Absent(Absence::None),
         iommu_group: Reading::Absent(Absence::None),
         numa_node: Reading::Absent(Absence::None),
-        link: PcieLink::default(),
-        boot_vga: Reading::default(),
-        drm: DrmNodes::default(),
-        virtual_functions: vec![],
-        physical_function: None,
-        power_state: Reading::default(),
-        state: model::pci::FunctionState::default(),
-        companions: vec![],
-        name: None,
-        vendor_name: None,
+        ..GpuFunction::unknown(address.parse().unwrap(), PciId { vendor: 0x10de, device: 0x20b0 }, PciClass(0x03_02_00))
     }
 }
 

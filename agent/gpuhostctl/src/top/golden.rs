@@ -1,7 +1,8 @@
 //! The picture on simulated hosts, as it stands in `golden/`: `UPDATE_GOLDEN=1 cargo test -p gpuhostctl top` writes them anew.
 
 use super::containers::Containers;
-use super::layout::{Frame, View, picture, screen};
+use super::frame::Frame;
+use super::layout::{View, picture, screen};
 use model::enrol::{CheckinState, CheckinStatus};
 use model::judge::{Seen, judge};
 use model::observation::RawObservation;

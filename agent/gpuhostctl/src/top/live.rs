@@ -1,7 +1,8 @@
 //! The live view: asks the daemon in turn, hears keys, sizes and signals, and draws.
 
 use super::containers;
-use super::layout::{self, Frame, View};
+use super::frame::Frame;
+use super::layout::{self, View};
 use super::screen::Screen;
 use crate::daemon::Daemon;
 use crate::failure::Failure;

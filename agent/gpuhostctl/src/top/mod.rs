@@ -2,6 +2,7 @@
 
 mod columns;
 mod containers;
+mod frame;
 #[cfg(test)]
 mod golden;
 mod header;
@@ -15,7 +16,7 @@ use crate::args::Top;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::text;
-use layout::Frame;
+use frame::Frame;
 use std::io::IsTerminal;
 
 /// Columns of a picture whose reader does not say how wide it is.

@@ -1,6 +1,6 @@
 //! Asks polkit about every caller but root. What is not a clear yes is a no; where there is no polkit, root alone may.
 
-use super::gate::{Action, denied};
+use super::action::{Action, denied};
 use super::limits::Seats;
 use super::options::Standard;
 use model::refusal::Refusal;

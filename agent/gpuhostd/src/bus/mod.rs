@@ -1,12 +1,13 @@
 //! The D-Bus face: keeps `org.gpuhost.Agent1` served as long as there is a bus, and goes on trying where there is none.
 
+pub mod action;
 mod authority;
 mod dict;
 mod enrolment;
 mod executor;
 mod face;
 mod failure;
-pub mod gate;
+mod gate;
 mod gpu;
 mod group;
 mod host;

@@ -106,7 +106,7 @@ impl<C: Clock> Task<C> {
         let machine = Machine::new(self.machine_config(key, Goal::Enrol, known, Vec::new()), now, wall);
         self.cadence.begin(if at_once { machine.at_once(now) } else { machine });
         if let Some(file) = &mut self.session.token_file {
-            file.knows(Some(crate::checkin::tls::sha256_hex(pending.token.expose().as_bytes())));
+            file.knows(Some(crate::checkin::digest::sha256_hex(pending.token.expose().as_bytes())));
         }
         self.session.broken = None;
         self.session.life = Life::Enrolling(Box::new(pending));

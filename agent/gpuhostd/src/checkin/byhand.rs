@@ -13,6 +13,7 @@ use model::enrol::{EnrolSpec, Secret};
 use model::message::Message;
 use model::ports::Clock;
 use model::refusal::Refusal;
+use model::time::whole_millis;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -204,7 +205,7 @@ fn unavailable(what: &str, why: String) -> Refusal {
 fn no(manager: &ManagerAddress, answer: Answer) -> Refusal {
     match answer {
         Answer::Failed(Fault { kind: FaultKind::Timeout, .. }) => {
-            let after_ms = u64::try_from(tls::TOTAL.as_millis()).unwrap_or(u64::MAX);
+            let after_ms = whole_millis(tls::TOTAL);
             Refusal::Timeout { what: format!("the manager {manager}"), after_ms }
         }
         Answer::Failed(Fault { kind: FaultKind::Local, said }) => {

@@ -155,7 +155,7 @@ impl<C: Clock> Task<C> {
         }
         if self.lanes.is_free(Lane::TokenWatch) && file.watch_due(now) {
             let path = file.path().to_owned();
-            self.lanes.start(Lane::TokenWatch, token_file::watch(path, None));
+            self.lanes.start(Lane::TokenWatch, async move { Back::TokenWatch(token_file::watch(path, None).await) });
         }
         if !self.lanes.is_free(Lane::TokenFile) {
             return None;

@@ -1,12 +1,13 @@
 //! Asking one manager for an identity: what is sent, and what of the answer is kept.
 
 use crate::checkin::answers::{accepted, garbled};
+use crate::checkin::fault::local;
 use crate::checkin::http::Post;
 use crate::checkin::identity::{Credential, Identity, Pending, SCHEMA, Trust};
 use crate::checkin::key;
 use crate::checkin::store::IdentityStore;
 use crate::checkin::token_file;
-use crate::checkin::transport::{Way, local};
+use crate::checkin::transport::Way;
 use crate::checkin::tryon::try_on;
 use crate::checkin::version::{self, BEFORE_ENROLMENT};
 use crate::checkin::wake::{new_pending, this_machine};

@@ -17,6 +17,11 @@ pub(super) struct Unanswered {
     pub(super) lost_before_answer: bool,
 }
 
+/// Something that could not even be sent.
+pub(super) fn local(said: impl ToString) -> Fault {
+    Fault { kind: FaultKind::Local, said: said.to_string() }
+}
+
 impl From<Fault> for Unanswered {
     fn from(fault: Fault) -> Self {
         Self { fault, lost_before_answer: false }

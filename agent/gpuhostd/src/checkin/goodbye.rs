@@ -1,9 +1,10 @@
 //! Goodbye: the manager is told as far as it listens, and everything that is kept is wiped.
 
 use crate::checkin::answers::{accepted, words};
+use crate::checkin::fault::local;
 use crate::checkin::http::Post;
 use crate::checkin::store::IdentityStore;
-use crate::checkin::transport::{Way, local};
+use crate::checkin::transport::Way;
 use model::checkin::{Answer, ManagerAddress};
 use model::enrol::Farewell;
 use model::message::Message;

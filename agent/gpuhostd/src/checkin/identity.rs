@@ -1,7 +1,7 @@
 //! What the host keeps of its enrolment: identity, pending enrolment, deleted identity, and what the last accepted reply said.
 
-use crate::checkin::tls::sha256_hex;
-use crate::checkin::tryon::authorities_of;
+use crate::checkin::digest::sha256_hex;
+use crate::checkin::pem::authorities_of;
 use model::checkin::{ManagerAddress, Pins};
 use model::enrol::Secret;
 use model::time::UnixMillis;

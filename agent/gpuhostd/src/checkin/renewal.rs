@@ -1,10 +1,11 @@
 //! A new credential before the old one ends: asked for beside the heartbeats, tried on, and handed to the session task.
 
 use crate::checkin::answers::{accepted, garbled};
+use crate::checkin::fault::local;
 use crate::checkin::http::Post;
 use crate::checkin::identity::{Credential, Request};
 use crate::checkin::key;
-use crate::checkin::transport::{Way, local};
+use crate::checkin::transport::Way;
 use crate::checkin::tryon::try_on;
 use model::checkin::{Answer, ManagerAddress};
 use model::enrol::Secret;

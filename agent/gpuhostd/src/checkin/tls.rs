@@ -1,5 +1,6 @@
 //! TLS to a manager: system roots, or a bundle of authorities, or pinned certificates. Never falls open.
 
+use crate::checkin::digest::sha256_hex;
 use crate::checkin::identity::{Credential, Trust};
 use model::checkin::Pins;
 use model::checkin::pins::BadPin;
@@ -170,13 +171,6 @@ fn own_config(judge: Judge, certificate: Option<(&str, &str)>) -> Result<ClientC
     let chain = chain.map_err(|_| bad("the chain is no PEM"))?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| bad("the key is no PEM"))?;
     config.with_client_auth_cert(chain, key).map_err(|fault| NoClient::BadIdentity(fault.to_string()))
-}
-
-/// SHA-256 as 64 lower-case hexadecimal digits.
-#[must_use]
-pub(super) fn sha256_hex(bytes: &[u8]) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[derive(Debug)]

@@ -1,11 +1,11 @@
 //! A file with a token: known by its content, so that an edit is seen however it was made, and the same content is none.
 
-use crate::checkin::lanes::Back;
-use crate::checkin::tls::sha256_hex;
+use crate::checkin::digest::sha256_hex;
 use host::front::{FileWatch, read_bounded};
 use model::enrol::Secret;
 use model::time::BootMillis;
 use secrecy::zeroize::Zeroize;
+use std::io;
 use std::path::{Path, PathBuf};
 
 const TOKEN_MAX_BYTES: usize = 16 * 1024;
@@ -118,14 +118,12 @@ pub(super) async fn read(path: &str) -> TokenRead {
 }
 
 /// Waits for what happens to the file, and watches it anew.
-pub(super) async fn watch(path: String, watch: Option<FileWatch>) -> Back {
-    if let Some(watch) = watch
-        && let Err(fault) = watch.changed().await
-    {
-        return Back::TokenWatch(Err(fault));
+pub(super) async fn watch(path: String, watch: Option<FileWatch>) -> io::Result<FileWatch> {
+    if let Some(watch) = watch {
+        watch.changed().await?;
     }
     let anew = tokio::task::spawn_blocking(move || FileWatch::of(Path::new(&path))).await;
-    Back::TokenWatch(anew.unwrap_or_else(|cut| Err(std::io::Error::other(cut))))
+    anew.unwrap_or_else(|cut| Err(io::Error::other(cut)))
 }
 
 fn read_now(path: &str) -> TokenRead {

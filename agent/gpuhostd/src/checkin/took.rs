@@ -98,7 +98,8 @@ impl<C: Clock> Task<C> {
             Ok(watch) => {
                 file.touched();
                 let path = file.path().to_owned();
-                self.lanes.start(Lane::TokenWatch, token_file::watch(path, Some(watch)));
+                let next = async move { Back::TokenWatch(token_file::watch(path, Some(watch)).await) };
+                self.lanes.start(Lane::TokenWatch, next);
             }
             Err(fault) => {
                 tracing::debug!(path = file.path(), %fault, "the token file cannot be watched; it is looked at often");

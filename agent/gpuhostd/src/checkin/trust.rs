@@ -1,8 +1,8 @@
 //! Which managers this host trusts: what was given at enrolment, else what is configured, else the system's authorities.
 
+use crate::checkin::digest::sha256_hex;
+use crate::checkin::fault::local;
 use crate::checkin::identity::Trust;
-use crate::checkin::tls::sha256_hex;
-use crate::checkin::transport::local;
 use host::front::read_bounded;
 use model::checkin::Fault;
 use model::settings::ManagerSettings;

@@ -4,7 +4,7 @@ use crate::rig::core::{Core, core};
 use crate::rig::hosts;
 use crate::rig::private_bus::PrivateBus;
 use crate::rig::{NOBODY, Served, block_on, busctl};
-use gpuhostd::bus::gate::{Action, action_for};
+use gpuhostd::bus::action::{Action, action_for};
 use std::collections::HashMap;
 use std::io::Write;
 use std::os::unix::process::CommandExt;

@@ -5,7 +5,7 @@ use crate::rig::hosts;
 use crate::rig::private_bus::{PrivateBus, top};
 use crate::rig::{NOBODY, Served, block_on, busctl, busctl_as, busctl_refused, client, error_of, until};
 use engine::change::Change;
-use gpuhostd::bus::gate::{Action, action_for};
+use gpuhostd::bus::action::{Action, action_for};
 use model::blocker::{Blocked, Blocker};
 use model::machine::Machine;
 use model::policy::Operation;

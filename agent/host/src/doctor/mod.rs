@@ -13,7 +13,6 @@ mod program;
 mod software;
 
 use crate::front::FactsRoot;
-use crate::hand::probe::Parse;
 use crate::snapshot;
 use model::absence::{Absence, Reading};
 use model::doctor::facts::{DockerFiles, DoctorFacts, GuardedKind, KernelFacts, NvidiaFacts, ServiceFacts};
@@ -44,8 +43,6 @@ pub struct Request {
     pub state: PathBuf,
     /// Our own executable, for the disposable process that asks NVML.
     pub worker: PathBuf,
-    /// Reads the output of `nvidia-smi -q -x`.
-    pub parse: Parse,
     /// Version of this gpuhostd.
     pub version: &'static str,
     /// Now.
@@ -60,7 +57,6 @@ pub async fn take(request: &Request) -> DoctorFacts {
         root: request.root.clone(),
         settings: request.settings.clone(),
         worker: request.worker.clone(),
-        parse: request.parse,
     };
     let place = Place::new(&request.root);
     let (recorded, said) = tokio::join!(snapshot::recorded(&ports), program::run(&place));

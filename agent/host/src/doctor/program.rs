@@ -4,6 +4,7 @@ use super::place::Place;
 use crate::hand::process::{Finished, Program, Supervisor};
 use model::absence::{Absence, Reading};
 use model::doctor::facts::{DoctorFacts, Package, Unit};
+use model::printable::printable;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -91,7 +92,7 @@ fn text(finished: &Finished) -> String {
 /// Its words where it failed: what it is that could not be asked.
 fn refused(finished: &Finished) -> Absence {
     let words = String::from_utf8_lossy(&finished.stderr);
-    Absence::Unreadable(words.trim().chars().filter(|c| !c.is_control()).take(200).collect())
+    Absence::Unreadable(printable(words.trim(), 200))
 }
 
 async fn units(asker: &Asker<'_>) -> Reading<Vec<Unit>> {
@@ -160,7 +161,7 @@ async fn log(asker: &Asker<'_>) -> Reading<Vec<String>> {
 }
 
 fn lines(text: &str) -> Vec<String> {
-    text.lines().map(|line| line.chars().filter(|c| !c.is_control()).take(300).collect()).collect()
+    text.lines().map(|line| printable(line, 300)).collect()
 }
 
 /// Packages that decide how GPUs work.

@@ -13,7 +13,6 @@ mod tree;
 pub use archive::pack;
 pub use basket::{Basket, Found, Tell};
 
-use crate::hand::probe::Parse;
 use model::settings::Settings;
 use model::snapshot::Recorded;
 use std::path::PathBuf;
@@ -33,8 +32,6 @@ pub struct Request {
     pub settings: Settings,
     /// Our own executable, for the disposable process that asks NVML.
     pub worker: PathBuf,
-    /// Reads the output of `nvidia-smi -q -x`.
-    pub parse: Parse,
 }
 
 /// Reads the host into a basket, and what its ports answered.

@@ -7,7 +7,7 @@ use crate::hand::probe::Probes;
 use model::absence::Reading;
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
-use model::health::{line, said};
+use model::health::{line, record};
 use model::host_facts::HostFacts;
 use model::judge;
 use model::pci::PciScan;
@@ -60,7 +60,7 @@ async fn kernel_log(request: &Request, basket: &mut Basket) -> Option<Vec<String
 fn telling(lines: &[String]) -> Vec<String> {
     lines
         .iter()
-        .filter(|line| line::record(line).is_some_and(|record| said::said_by(&record).is_some()))
+        .filter(|line| line::record(line).is_some_and(|read| record::said_by(&read).is_some()))
         .cloned()
         .collect()
 }
@@ -114,7 +114,7 @@ async fn drivers(
     basket: &mut Basket,
 ) -> Vec<(DriverSource, Result<DriverReport, ProbeFault>)> {
     let settings = &request.settings;
-    let probes = Probes::new(&request.worker, &request.root.join("sys"), request.parse);
+    let probes = Probes::new(&request.worker, &request.root.join("sys"));
     let is_served = judge::serves_any(scan);
     if !is_served {
         // nvidia-smi would load the driver's module: a change of the host.
@@ -138,7 +138,7 @@ async fn drivers(
             }
             DriverSource::SmiInDriverContainer => {
                 let within = Duration::from_millis(settings.nvidia.probe_timeout_ms);
-                docker::smi_in_driver_container(&settings.docker.socket, within, request.parse).await
+                docker::smi_in_driver_container(&settings.docker.socket, within).await
             }
             DriverSource::Sysfs => sensors(request).await,
         };

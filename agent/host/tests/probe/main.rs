@@ -71,7 +71,7 @@ fn library(folder: &Path, crime: &str) -> PathBuf {
 
 /// Probes of a host whose `/sys` is this folder's.
 fn probes(sysfs: &Path) -> Probes {
-    Probes::new(std::env::current_exe().unwrap(), sysfs, |_| panic!("nvidia-smi was not asked"))
+    Probes::new(std::env::current_exe().unwrap(), sysfs)
 }
 
 fn settings(paths: &[PathBuf], timeout_ms: u64) -> NvidiaSettings {

@@ -3,6 +3,7 @@
 use crate::checkin::code::Code;
 use crate::checkin::fault::Fault;
 use crate::checkin::manager::ManagerAddress;
+use crate::printable::printable;
 
 /// Longest `Retry-After` that is honoured, in seconds.
 pub const RETRY_AFTER_MAX_S: u64 = 300;
@@ -123,7 +124,7 @@ impl Refused {
     /// The answer in a sentence.
     #[must_use]
     pub fn words(&self) -> String {
-        let message: String = self.message.chars().filter(|c| !c.is_control()).take(SAID_MAX_CHARS).collect();
+        let message: String = printable(&self.message, SAID_MAX_CHARS);
         let message = if message.is_empty() { "no message".to_owned() } else { message };
         let needs_code = matches!(self.status, 400 | 403 | 404 | 409 | 410 | 426);
         match self.code {

@@ -1,5 +1,6 @@
 //! Where a manager listens: an address over HTTPS, and nothing in it that could change what a URL means.
 
+use crate::printable::printable;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -52,7 +53,7 @@ pub fn shown(url: &str) -> String {
         Some((before, _)) => format!("{before}?{REDACTED}"),
         None => rest,
     };
-    format!("{scheme}{rest}").chars().filter(|c| !c.is_control()).take(SHOWN_MAX_CHARS).collect()
+    printable(&format!("{scheme}{rest}"), SHOWN_MAX_CHARS)
 }
 
 /// What stands behind `https://`, in whatever case the scheme is written.

@@ -1,6 +1,7 @@
 //! The sections and values of a TOML file, with their places.
 
 use super::place::{Fault, Place, position, shown, without_secret};
+use crate::printable::printable;
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
 use toml::Spanned;
@@ -220,8 +221,7 @@ impl<'i> Section<'_, 'i> {
     fn refuse_the_rest(&mut self) {
         for key in std::mem::take(&mut self.table).into_iter().map(|(key, _)| key) {
             // Somebody who forgot the name of a setting has its value for a name.
-            let name: String =
-                without_secret(key.get_ref()).chars().filter(|char| !char.is_control()).take(60).collect();
+            let name: String = printable(&without_secret(key.get_ref()), 60);
             let near = nearest(&name, &self.known).map(|known| format!("; did you mean {known}?"));
             let place = if self.name.is_empty() { "a file".to_owned() } else { format!("[{}]", self.name) };
             let known =

@@ -1,8 +1,8 @@
 //! What has to be remembered from one record to the next, because a message comes in several: each part bounded.
 
+use super::apei::{Graveness, Part};
 use super::fault::Fault;
 use super::forms::bus::is_vfio;
-use super::forms::firmware::{Graveness, Part};
 use crate::PciAddress;
 use crate::time::BootMillis;
 use std::collections::{BTreeMap, BTreeSet};

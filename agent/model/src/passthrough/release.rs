@@ -1,11 +1,11 @@
 //! The plan that takes a GPU back from a virtual machine and gives every function to the driver that had it.
 
-use super::scope_of;
+use super::bounds_of;
 use crate::blocker::{Blocked, Blocker};
 use crate::holders::Holders;
 use crate::ids::PciAddress;
 use crate::observation::HostObservation;
-use crate::plan::{CloseUp, Disruption, Plan, Postcondition, Settled, steps_between};
+use crate::plan::{CloseUp, Disruption, FunctionsWanted, Plan, PlanStep, Postcondition, Settled, steps_between};
 use crate::policy::{Operation, Policy, Requester};
 use crate::refusal::Refusal;
 
@@ -23,8 +23,8 @@ pub fn plan_release(
     policy: &Policy,
     (gpu, requester): (PciAddress, Requester),
 ) -> Result<Plan, Refusal> {
-    let scope =
-        scope_of(host, gpu).ok_or_else(|| Refusal::NotFound { what: "GPU".to_owned(), name: gpu.to_string() })?;
+    let bounds =
+        bounds_of(host, gpu).ok_or_else(|| Refusal::NotFound { what: "GPU".to_owned(), name: gpu.to_string() })?;
     let mut blockers: Vec<Blocker> = Vec::new();
     blockers.extend(policy.explain(Operation::PassthroughRelease, requester, Some(gpu)).blocker());
     if former.is_none() {
@@ -41,6 +41,7 @@ pub fn plan_release(
     if let Some(blocked) = Blocked::by(gpu, blockers) {
         return Err(Refusal::Blocked(blocked));
     }
-    let postcondition = Postcondition { members: wanted, guest_ready: None };
-    Ok(Plan { scope, steps, postcondition, disruption: Disruption::None })
+    let postcondition = Postcondition::Functions(FunctionsWanted { members: wanted, guest_ready: None });
+    let steps = steps.into_iter().map(PlanStep::Functions).collect();
+    Ok(Plan { bounds, steps, postcondition, disruption: Disruption::None })
 }

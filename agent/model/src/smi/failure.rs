@@ -3,7 +3,7 @@
 //! The text stands on stdout. The exit status drifts from driver to driver (`GPU requires reset` ends with 231, 255 or 16), so
 //! the text decides.
 
-use super::text::one_line;
+use super::one_line::one_line;
 use super::{WHAT, garbled, parse};
 use crate::driver::{DriverReport, ProbeFault};
 

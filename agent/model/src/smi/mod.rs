@@ -5,6 +5,7 @@ mod failure;
 mod health;
 mod leaf;
 mod mend;
+mod one_line;
 mod place;
 mod report;
 mod silent;
@@ -47,12 +48,12 @@ pub fn parse(bytes: &[u8]) -> Result<DriverReport, ProbeFault> {
     }
     if let Some(said) = document.before {
         report.silent.extend(silent_in(said));
-        report.problem(format!("text before the XML was passed over: {}", text::excerpt(said)));
+        report.problem(format!("text before the XML was passed over: {}", one_line::excerpt(said)));
     }
     let rest = walk::walk(&document, &mut report)?;
     if !rest.trim().is_empty() {
         report.silent.extend(silent_in(rest));
-        report.problem(format!("text after the XML was passed over: {}", text::excerpt(rest.trim())));
+        report.problem(format!("text after the XML was passed over: {}", one_line::excerpt(rest.trim())));
     }
     Ok(report.finish())
 }

@@ -1,7 +1,7 @@
 //! Finds the GPUs that nvidia-smi's words name as those that do not answer.
 
 use super::leaf::absence_of;
-use super::text::one_line;
+use super::one_line::one_line;
 use crate::absence::Absence;
 use crate::driver::SilentGpu;
 use crate::ids::PciAddress;

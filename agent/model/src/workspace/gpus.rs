@@ -1,6 +1,6 @@
 //! Which GPUs a workspace is given: the least used that have what is wanted, and never one in two security contexts.
 
-use super::admit::Admission;
+use super::admission::Admission;
 use super::document::DesiredGpu;
 use super::host::{HostGpu, MigDevice, Running};
 use super::refused::Refused;

@@ -1,7 +1,8 @@
 //! Pulls the card out before each thing that a change does, and puts it back: the change ends, and the record never lies.
 
-use crate::worlds::{BOOT, GPU, World, at, binding, worlds};
+use crate::worlds::{BOOT, GPU, World, at, binding, look, worlds};
 use model::change::{AtStart, Do, Happened, Machine, Outcome, at_start, decode, encode};
+use model::plan::PlanStep;
 use model::policy::Operation;
 use model::time::BootMillis;
 use sim::state::HostState;
@@ -32,8 +33,8 @@ impl Run {
             self.taken += 1;
             let happened = match machine.to_do() {
                 Do::End(outcome) => return outcome,
-                Do::Look => Happened::Looked(Ok(Box::new(self.host.close_up(&world.entry.plan.scope)))),
-                Do::Take(step) => Happened::Took(self.host.act_with(&step, None)),
+                Do::Look => Happened::Looked(Ok(Box::new(look(&self.host, &world.entry.plan.bounds.target)))),
+                Do::Take(PlanStep::Functions(step)) => Happened::Took(self.host.act_with(&step, None)),
                 Do::Journal(entry) => {
                     self.disk = Some(encode(&entry).unwrap());
                     Happened::Journaled(Ok(()))
@@ -54,7 +55,7 @@ impl Run {
     }
 
     fn others_are_untouched(&self, world: &World) -> bool {
-        let is_other = |at: &model::PciAddress| !world.entry.plan.scope.members.contains(at);
+        let is_other = |at: &model::PciAddress| !world.entry.plan.bounds.target.functions().contains(at);
         let others = world.host.bus.functions.iter().filter(|(at, _)| is_other(at));
         self.host.bus.functions.iter().filter(|(at, _)| is_other(at)).eq(others)
     }

@@ -1,6 +1,7 @@
 //! The rules of the house.
 
 mod arrows;
+mod circles;
 mod demo;
 mod layout;
 mod limits;

@@ -1,6 +1,7 @@
 //! What sysfs says of one display-class function without taking the device's lock.
 
 use super::attribute::{Miss, Tree, reading};
+use super::listing::names_in;
 use super::memory::{Fixed, once};
 use super::{Seen, parse, state};
 use model::absence::{Absence, Reading};
@@ -117,12 +118,6 @@ fn boot_vga(tree: &mut Tree, name: &str, class: PciClass) -> Reading<bool> {
     }
     let missing = if class.base_and_sub() == VGA { Absence::NotReported } else { Absence::None };
     reading(tree.parsed(name, "boot_vga", parse::flag), missing)
-}
-
-/// Names in a folder of the function; a folder that cannot be listed has none.
-pub(super) fn names_in(tree: &Tree, name: &str, folder: &str) -> impl Iterator<Item = String> {
-    let listed = std::fs::read_dir(tree.path().join(name).join(folder));
-    listed.into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok())
 }
 
 fn drm(tree: &Tree, name: &str) -> DrmNodes {

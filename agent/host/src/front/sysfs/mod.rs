@@ -5,6 +5,7 @@ mod close_up;
 mod console;
 mod function;
 mod group;
+mod listing;
 mod memory;
 mod names;
 mod parse;
@@ -18,6 +19,7 @@ use memory::{Fixed, Memory, Remembered, once};
 use model::ids::{PciAddress, PciClass, PciId};
 use model::pci::{GpuFunction, PciScan, UnreadableFunction, VENDOR_NVIDIA};
 use model::ports::ScanFault;
+use model::printable::printable;
 use names::Names;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -198,5 +200,5 @@ fn unreadable(tree: &Tree, name: &str, attribute: &str, said: String) -> Unreada
 
 /// The name of a folder as it is shown: 64 characters of it, and nothing that a terminal would obey.
 fn shown(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(64).collect()
+    printable(name, 64)
 }

@@ -5,6 +5,7 @@ use crate::front::{Surroundings, Sysfs};
 use crate::hand::process::{Program, RunFault, Supervisor};
 use model::plan::{CloseUp, Scope};
 use model::ports::ActFault;
+use model::time::whole_millis;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
@@ -38,7 +39,7 @@ pub(super) async fn close_up(
             said(words)
         }),
         Err(RunFault::Timeout { .. } | RunFault::Stuck { .. }) => {
-            Err(ActFault::Hung { attempted, after_ms: u64::try_from(WITHIN.as_millis()).unwrap_or(u64::MAX) })
+            Err(ActFault::Hung { attempted, after_ms: whole_millis(WITHIN) })
         }
         Err(
             fault

@@ -13,6 +13,8 @@ use crate::front::Surroundings;
 use model::plan::{CloseUp, Scope, Step};
 use model::policy::Policy;
 use model::ports::ActFault;
+use model::printable::printable;
+use model::time::whole_millis;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
@@ -107,15 +109,13 @@ fn ended(finished: &Finished) -> Result<(), String> {
         return Ok(());
     }
     let words = String::from_utf8_lossy(&finished.stderr);
-    let words: String = words.trim().chars().filter(|c| !c.is_control()).take(400).collect();
+    let words: String = printable(words.trim(), 400);
     Err(if words.is_empty() { format!("the child ended with {}", finished.status) } else { words })
 }
 
 fn gave_up(attempted: String, fault: &RunFault) -> ActFault {
     match fault {
-        RunFault::Stuck { .. } => {
-            ActFault::Hung { attempted, after_ms: u64::try_from(STEP_DEADLINE.as_millis()).unwrap_or(u64::MAX) }
-        }
+        RunFault::Stuck { .. } => ActFault::Hung { attempted, after_ms: whole_millis(STEP_DEADLINE) },
         RunFault::Start { .. }
         | RunFault::Timeout { .. }
         | RunFault::TooMuch { .. }

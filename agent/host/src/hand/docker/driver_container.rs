@@ -3,7 +3,6 @@
 use super::http::{DockerError, get, post};
 use super::json::Json;
 use super::within;
-use crate::hand::probe::Parse;
 use crate::hand::process::STDOUT_MAX_BYTES;
 use crate::hand::smi::{ARGUMENTS, document};
 use bollard::container::LogOutput;
@@ -37,11 +36,7 @@ struct Ended {
 /// # Errors
 /// There is no such container, one of our earlier questions still hangs in it, nvidia-smi fails, or Docker does: of several
 /// containers what the first one said.
-pub async fn smi_in_driver_container(
-    socket: &str,
-    deadline: Duration,
-    parse: Parse,
-) -> Result<DriverReport, ProbeFault> {
+pub async fn smi_in_driver_container(socket: &str, deadline: Duration) -> Result<DriverReport, ProbeFault> {
     let what = "nvidia-smi in the driver container";
     let begin = Instant::now();
     let containers = within(what, deadline, driver_containers(what, socket)).await?;
@@ -49,7 +44,7 @@ pub async fn smi_in_driver_container(
     for (container, shares) in containers.iter().zip((1..=u32::try_from(containers.len()).unwrap_or(1)).rev()) {
         let share = deadline.saturating_sub(begin.elapsed()) / shares;
         let answer = within(what, share, ask(what, socket, container, share)).await.and_then(|ended| {
-            document(what, ended.status, &ended.stdout, &ended.stderr, parse, DriverSource::SmiInDriverContainer)
+            document(what, ended.status, &ended.stdout, &ended.stderr, DriverSource::SmiInDriverContainer)
         });
         match answer {
             Ok(report) => return Ok(report),

@@ -6,6 +6,7 @@ use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use model::driver::ProbeFault;
+use model::printable::printable;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::pin::pin;
@@ -112,5 +113,5 @@ async fn body_of(response: Response<Incoming>, path: &str) -> Result<Vec<u8>, Do
 fn message(body: &[u8]) -> String {
     let message = Json::read(body).ok().and_then(|json| json.get("message").text().map(str::to_owned));
     let text = message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
-    text.chars().filter(|c| !c.is_control()).take(SAID_MAX_CHARS).collect()
+    printable(&text, SAID_MAX_CHARS)
 }

@@ -4,6 +4,7 @@ use super::host::{HostGpu, MigMode};
 use crate::ids::GpuUuid;
 use crate::mig::catalog::{GpuProfile, MigCatalog};
 use crate::mig::layout::{Present, Wish};
+use crate::printable::printable;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Largest checkpoint that is read, in bytes.
@@ -122,7 +123,7 @@ fn gpu_instance(gpu: &HostGpu, catalog: Option<&MigCatalog>, present: &Present) 
 
 /// What is wrong and where. The parser's words repeat a name of the file, which may be as long as the file.
 fn no_checkpoint(error: &serde_json::Error) -> String {
-    let said: String = error.to_string().chars().filter(|c| !c.is_control()).take(SAID_MAX_CHARS).collect();
+    let said: String = printable(&error.to_string(), SAID_MAX_CHARS);
     format!("this is no checkpoint: line {}, column {}: {said}", error.line(), error.column())
 }
 

@@ -17,6 +17,7 @@ pub use yaml::MOST_BYTES;
 
 use super::profile::ProfileName;
 use crate::ids::{GpuUuid, PciAddress};
+use crate::printable::printable;
 use std::fmt;
 
 /// A fault of a file, with its place.
@@ -52,7 +53,7 @@ impl std::error::Error for FileFault {}
 
 /// A text of a file as it may be shown: without control characters, at most 64 characters of it.
 fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(64).collect()
+    printable(text, 64)
 }
 
 /// A file.

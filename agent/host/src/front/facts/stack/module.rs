@@ -3,6 +3,7 @@
 use crate::front::facts::text::content;
 use files::ReadFault;
 use model::absence::{Absence, Reading};
+use model::printable::printable;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -29,7 +30,7 @@ pub(super) fn file(root: &Path, kernel: Option<&str>) -> Reading<String> {
     let found = lines.find_map(|line| {
         let path = line.split(|byte| *byte == b':').next()?;
         let path = std::str::from_utf8(path).ok()?;
-        is_nvidia(path.rsplit('/').next()?).then(|| path.chars().filter(|c| !c.is_control()).take(200).collect())
+        is_nvidia(path.rsplit('/').next()?).then(|| printable(path, 200))
     });
     found.map_or(Reading::Absent(Absence::None), Reading::Known)
 }
