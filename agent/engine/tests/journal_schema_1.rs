@@ -11,9 +11,9 @@
 mod change_bench;
 mod common;
 
-use change_bench::{Bench, Disk, GPU, OTHER, at, bind, dgx, release, start};
-use engine::change::{Change, RETRY_UNDO_MS};
-use engine::command::Command;
+use change_bench::{Bench, Disk, GPU, OTHER, at, bind, bind_on_trial, dgx, release, start};
+use engine::change::RETRY_UNDO_MS;
+use engine::job::JobOutcome::{AlreadySo, Done};
 use model::change::{ChangeId, decode};
 use serde_json::{Value, json};
 use sim::SimHost;
@@ -45,7 +45,7 @@ fn as_0_1_wrote(name: &str, bytes: &[u8], phase: &Value) -> (String, Vec<u8>) {
 /// A host that gave the GPU away under version 0.1, whose record was in this phase when it ended.
 async fn given(phase: &Value) -> (SimHost, Disk) {
     let bench = start(dgx(), Disk::default(), "boot").await;
-    assert_eq!(bench.make(Change { confirm_within_ms: Some(60_000), ..bind(GPU) }).await, Ok(()));
+    assert_eq!(bench.make(bind_on_trial(GPU, 60_000)).await, Ok(Done));
     let (host, disk) = bench.stop().await;
     {
         let mut documents = disk.0.lock().unwrap();
@@ -74,15 +74,15 @@ async fn a_standing_entry_stays_under_its_name_and_goes_with_the_release() {
     let (host, disk) = given(&json!("standing")).await;
     let bench = start(host, disk, "boot").await;
     assert_eq!(bench.driver(GPU).as_deref(), Some("vfio-pci"));
-    assert_eq!(bench.make(bind(GPU)).await, Ok(()), "what is done is done");
-    assert_eq!(bench.make(bind(OTHER)).await, Ok(()));
+    assert_eq!(bench.make(bind(GPU)).await, Ok(AlreadySo), "what is done is done");
+    assert_eq!(bench.make(bind(OTHER)).await, Ok(Done));
     let [new, old] = &names(&bench)[..] else { panic!("{:?}", names(&bench)) };
     assert!(new.starts_with("change-1.group-") && is_old(old), "{new} {old}");
     let old = old.clone();
-    assert_eq!(bench.make(release(GPU)).await, Ok(()));
+    assert_eq!(bench.make(release(GPU)).await, Ok(Done));
     assert_eq!(bench.driver(GPU).as_deref(), Some("nvidia"));
     assert!(!names(&bench).contains(&old), "the old file is gone");
-    assert_eq!(bench.make(bind(GPU)).await, Ok(()));
+    assert_eq!(bench.make(bind(GPU)).await, Ok(Done));
     assert!(names(&bench).iter().all(|name| !is_old(name)), "{:?}", names(&bench));
 }
 
@@ -91,14 +91,13 @@ async fn an_unconfirmed_entry_is_confirmed_under_its_name_and_can_be_released() 
     let (host, disk) = given(&json!({ "unconfirmed": { "until": 1_060_000 } })).await;
     let bench = start(host, disk, "boot").await;
     let before = names(&bench);
-    let id = bench.submit(Command::Confirm(at(GPU))).await;
-    assert_eq!(bench.end_of(id).await.result, Some(Ok(())));
+    assert_eq!(bench.confirm(GPU).await, Ok(Done));
     assert_eq!((names(&bench), phases(&bench)), (before, vec![json!("standing")]));
     let (host, disk) = bench.stop().await;
     let bench = start(host, disk, "boot").await;
     let id = bench.records.borrow().given(at(GPU)).unwrap().id;
     assert!(matches!(id, ChangeId::Lane(_)), "written by schema 2, it is the change that it was");
-    assert_eq!(bench.make(release(GPU)).await, Ok(()));
+    assert_eq!(bench.make(release(GPU)).await, Ok(Done));
     assert_eq!((names(&bench).len(), bench.driver(GPU).as_deref()), (0, Some("nvidia")));
 }
 
@@ -119,7 +118,7 @@ async fn what_was_open_or_quarantined_is_undone_at_the_start() {
         let (host, disk) = given(&phase).await;
         let bench = start(host, disk, "boot").await;
         assert_eq!((bench.driver(GPU).as_deref(), names(&bench).len()), (Some("nvidia"), 0), "{phase}");
-        assert_eq!(bench.make(bind(GPU)).await, Ok(()), "{phase}");
+        assert_eq!(bench.make(bind(GPU)).await, Ok(Done), "{phase}");
     }
 }
 
@@ -130,7 +129,7 @@ async fn an_entry_of_an_earlier_boot_is_forgotten_in_each_phase() {
         host.change(sim::state::HostState::reboot).unwrap();
         let bench = start(host, disk, "another boot").await;
         assert_eq!(names(&bench).len(), 0, "{phase}");
-        assert_eq!(bench.make(bind(GPU)).await, Ok(()), "{phase}");
+        assert_eq!(bench.make(bind(GPU)).await, Ok(Done), "{phase}");
     }
 }
 
@@ -151,7 +150,7 @@ async fn an_open_release_is_undone_and_the_record_stands_again_under_its_name() 
     let bench = start(host, disk, "boot").await;
     assert_eq!((bench.driver(GPU).as_deref(), phases(&bench)), (Some("vfio-pci"), vec![json!("standing")]));
     assert!(is_old(&names(&bench)[0]));
-    assert_eq!(bench.make(release(GPU)).await, Ok(()));
+    assert_eq!(bench.make(release(GPU)).await, Ok(Done));
     assert_eq!((bench.driver(GPU).as_deref(), names(&bench).len()), (Some("nvidia"), 0));
 }
 
@@ -160,7 +159,7 @@ async fn an_old_file_beside_a_new_record_of_the_same_group_holds_it_until_a_pers
     let (host, disk) = given(&json!("standing")).await;
     let old = disk.0.lock().unwrap().first_key_value().map(|(name, bytes)| (name.clone(), bytes.clone())).unwrap();
     let bench = start(host, disk, "boot").await;
-    assert_eq!((bench.make(release(GPU)).await, bench.make(bind(GPU)).await), (Ok(()), Ok(())));
+    assert_eq!((bench.make(release(GPU)).await, bench.make(bind(GPU)).await), (Ok(Done), Ok(Done)));
     let (host, disk) = bench.stop().await;
     disk.0.lock().unwrap().insert(old.0.clone(), old.1.clone());
     let bench = start(host, disk, "boot").await;
@@ -171,5 +170,5 @@ async fn an_old_file_beside_a_new_record_of_the_same_group_holds_it_until_a_pers
     let (host, disk) = bench.stop().await;
     disk.0.lock().unwrap().remove(&old.0);
     let bench = start(host, disk, "boot").await;
-    assert_eq!((bench.make(release(GPU)).await, names(&bench).len()), (Ok(()), 0));
+    assert_eq!((bench.make(release(GPU)).await, names(&bench).len()), (Ok(Done), 0));
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 /// How long a thread that reads files waits for more to do: longer than from one sample or heartbeat to the next.
 const KEEP_THREADS: Duration = Duration::from_secs(90);
 
-/// Runs the front on the Linux host under us until it is told to end.
+/// Runs the front on the Linux host under us until it is asked to stop.
 ///
 /// # Errors
 /// Another daemon works with the same state, the state is not ours, or a host that cannot even start a runtime.

@@ -42,14 +42,14 @@ fn serve_hand(args: &HandArgs) -> anyhow::Result<ExitCode> {
     if let Some(faults) = &faults {
         tracing::error!(
             message_id = Message::ConfigurationWrong.id(),
-            "the configuration is wrong; this hand goes by what is right in it, and by the defaults for the rest: {}",
+            "the configuration is invalid; this hand uses its valid parts, and the defaults for the rest: {}",
             faults.to_string().replace('\n', "; ")
         );
     }
     if let Err(error) = hands::children::prepare() {
         tracing::warn!(
             message_id = Message::ChildrenUnbounded.id(),
-            "what the children of this hand take and leave behind is not bounded by the hand itself: {error}"
+            "limits for the child processes of this hand could not be set: {error}"
         );
     }
     let paths = HandPaths { sysfs: args.sysfs.clone(), policy: args.policy.clone() };
@@ -58,7 +58,7 @@ fn serve_hand(args: &HandArgs) -> anyhow::Result<ExitCode> {
     Ok(hands::entry::main(args.front_uid, registry))
 }
 
-/// The one place where a fault is told: with all its causes.
+/// The one place where a fault is printed: with all its causes.
 fn report(fault: &anyhow::Error, code: ExitCode) -> ExitCode {
     say::error(&format!("gpuhostd: {}", with_causes(fault.as_ref())));
     code

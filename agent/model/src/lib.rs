@@ -27,6 +27,7 @@ pub mod judge;
 pub mod log_limit;
 pub mod machine;
 pub mod message;
+pub mod metric;
 pub mod mig;
 pub mod observation;
 pub mod passthrough;

@@ -4,7 +4,7 @@
 //! message needs a variant, a new id (`systemd-id128 new`) and an entry there; a test holds the three together.
 
 /// A message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::VariantArray)]
 pub enum Message {
     /// The health of a GPU is failed.
     GpuHealthFailed,
@@ -62,7 +62,7 @@ pub enum Message {
     IdentityNotKept,
     /// The credential could not be renewed.
     CredentialNotRenewed,
-    /// The manager could not be told that this host leaves.
+    /// The manager could not be notified that this host leaves.
     GoodbyeNotHeard,
     /// A manager URL of the configuration cannot be used.
     ManagerUrlUnusable,
@@ -82,7 +82,7 @@ pub enum Message {
     LoopStuck,
     /// A hand cannot work.
     HandBroken,
-    /// The service manager cannot be told.
+    /// The service manager cannot be notified.
     ServiceManagerSilent,
     /// A hand ended and is started again.
     HandEnded,
@@ -107,58 +107,8 @@ pub enum Message {
 }
 
 impl Message {
-    /// All of them.
-    pub const ALL: [Self; 49] = [
-        Self::GpuHealthFailed,
-        Self::GpuHealthDegraded,
-        Self::GpuHealthRecovered,
-        Self::GpuGone,
-        Self::GpuBack,
-        Self::GpuRecordUnreadable,
-        Self::GpuRecordNotKept,
-        Self::KernelLogUnavailable,
-        Self::ConditionHolds,
-        Self::ConditionOver,
-        Self::ObserverTaskFailed,
-        Self::ObserverSourceLate,
-        Self::JobBegan,
-        Self::JobEnded,
-        Self::ChangeBegan,
-        Self::ChangeBeganWithCare,
-        Self::ChangeEnded,
-        Self::ChangeRecovered,
-        Self::ChangeEntryStays,
-        Self::JournalUnreadable,
-        Self::ChangeJournalUnreadable,
-        Self::ChangeNotConfirmed,
-        Self::JobNotPublished,
-        Self::BusCallsCut,
-        Self::BusCallRefused,
-        Self::BusUnavailable,
-        Self::IdentityNotKept,
-        Self::CredentialNotRenewed,
-        Self::GoodbyeNotHeard,
-        Self::ManagerUrlUnusable,
-        Self::ReportRefused,
-        Self::CheckinChanged,
-        Self::TasksLeft,
-        Self::PciSilent,
-        Self::ConfigurationWrong,
-        Self::ConfigurationNotKept,
-        Self::LoopStuck,
-        Self::HandBroken,
-        Self::ServiceManagerSilent,
-        Self::HandEnded,
-        Self::FrontKilled,
-        Self::StrangerRefused,
-        Self::RequestBroke,
-        Self::HandConnectionClosed,
-        Self::PolicyUnusable,
-        Self::ChildStuck,
-        Self::ChildrenUnbounded,
-        Self::DeviceEventsUnheard,
-        Self::MetricsNotGiven,
-    ];
+    /// All of them, in the order of the enum.
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// Its id, 128 bits in hexadecimal, which never changes.
     #[must_use]

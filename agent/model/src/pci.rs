@@ -1,4 +1,4 @@
-//! What sysfs says of GPUs and their IOMMU groups: the authoritative list, with or without a driver.
+//! What sysfs reports about GPUs and their IOMMU groups: the authoritative list, with or without a driver.
 
 use crate::absence::Reading;
 use crate::ids::{DriverName, IommuGroupId, PciAddress, PciClass, PciId};
@@ -278,7 +278,7 @@ pub struct UnreadableFunction {
     pub name: String,
     /// The file that failed.
     pub path: String,
-    /// What the host said.
+    /// What the host answered.
     pub said: String,
 }
 

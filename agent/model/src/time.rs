@@ -1,4 +1,4 @@
-//! Instants as plain numbers: the model has no clock and takes what the clock port says.
+//! Instants as plain numbers: the model has no clock and takes what the clock port reports.
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

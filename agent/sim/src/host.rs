@@ -22,7 +22,7 @@ use std::future::{Future, poll_fn, ready};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
-/// The deadline that a hanging probe is said to have missed, in milliseconds.
+/// The deadline that a hanging probe is claimed to have missed, in milliseconds.
 pub const DEADLINE_MS: u64 = 30_000;
 
 const NVML: &str = "libnvidia-ml.so.1";
@@ -52,7 +52,7 @@ pub struct SimChanges {
 }
 
 impl SimHost {
-    /// A host as its description says.
+    /// A host as its description states.
     ///
     /// # Errors
     /// The description describes a bus that cannot be.
@@ -255,7 +255,7 @@ fn smi_report(description: &Description, bus: &Bus, source: DriverSource) -> Res
             Err(ProbeFault::Garbled { what, why: format!("the document ends after {bytes} bytes") })
         }
         SmiBehaviour::Document(Spoilt::Garbage) => {
-            Err(ProbeFault::Garbled { what, why: "the answer is no XML".to_owned() })
+            Err(ProbeFault::Garbled { what, why: "the answer is not XML".to_owned() })
         }
         SmiBehaviour::Document(Spoilt::EntityBomb) => {
             Err(ProbeFault::Garbled { what, why: "the document declares entities".to_owned() })

@@ -23,7 +23,7 @@ pub const FLOORS: [Floor; 10] = [
 ];
 
 /// All that the vocabulary may be built on: no runtime, no file system, no process, no clock.
-pub const MODEL_IS_BUILT_ON: [&str; 10] = [
+pub const MODEL_IS_BUILT_ON: [&str; 11] = [
     "jiff",
     "quick-xml",
     "saphyr-parser",
@@ -31,6 +31,7 @@ pub const MODEL_IS_BUILT_ON: [&str; 10] = [
     "serde",
     "serde_json",
     "serde_norway",
+    "strum",
     "thiserror",
     "toml",
     "x509-parser",

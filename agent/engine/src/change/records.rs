@@ -26,6 +26,16 @@ impl Records {
         self.entries.values().find(|entry| entry.plan.bounds.target.functions().contains(&gpu))
     }
 
+    /// The record of what is within these bounds.
+    #[must_use]
+    pub fn at(&self, bounds: &Bounds) -> Option<&Entry> {
+        let is_of = |entry: &&Entry| {
+            let has = |gpu| entry.plan.bounds.target.functions().contains(&gpu);
+            entry.subject() == bounds.subject || bounds.subject.gpu().is_some_and(has)
+        };
+        self.entries.values().find(is_of)
+    }
+
     /// The record by which a GPU is given away.
     #[must_use]
     pub fn given(&self, gpu: PciAddress) -> Option<&Entry> {

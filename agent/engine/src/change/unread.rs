@@ -35,7 +35,7 @@ pub(super) fn condition(unread: &[Unread], since: UnixMillis) -> Option<Conditio
 
 /// A journal in which some names are closed: they are neither written to nor removed.
 #[derive(Debug)]
-pub(super) struct Guarded<J> {
+pub(crate) struct Guarded<J> {
     journal: Arc<J>,
     closed: BTreeSet<String>,
 }
@@ -55,7 +55,7 @@ impl<J> Guarded<J> {
         if !self.closed.contains(name) {
             return Ok(());
         }
-        let said = "what stands there could not be read, and is left as it is".to_owned();
+        let said = "the existing entry could not be read, and is kept as it is".to_owned();
         Err(JournalFault { attempted: format!("{attempted} {name}"), said })
     }
 }

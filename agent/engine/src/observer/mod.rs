@@ -21,6 +21,7 @@ use model::message::Message;
 use model::observation::RawObservation;
 use model::pci::PciScan;
 use model::ports::{ChangePort, Clock, HostPort};
+use model::refusal::Refusal;
 use model::roster::Sight;
 use model::settings::Settings;
 use model::time::BootMillis;
@@ -50,6 +51,17 @@ pub enum Ask {
     Sample(oneshot::Sender<()>),
     /// Answered at once: the loop turns.
     Ping(oneshot::Sender<()>),
+}
+
+/// Has these sources asked anew, and waits for it: each has its own deadline.
+///
+/// # Errors
+/// The daemon is stopping.
+pub(crate) async fn look(observer: &mpsc::Sender<Ask>, sources: &'static [Source]) -> Result<(), Refusal> {
+    let stopping = || Refusal::Unavailable { what: "the observer".into(), why: "the daemon is stopping".into() };
+    let (done, answered) = oneshot::channel();
+    observer.send(Ask::Look(sources, done)).await.map_err(|_| stopping())?;
+    answered.await.map_err(|_| stopping())
 }
 
 /// The observer's own state. It is the only writer of the observation.

@@ -5,9 +5,15 @@
 use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverReport, DriverSource, ProbeFault};
 use model::enrol::{EnrolSpec, Farewell};
+use model::holders::Holders;
 use model::host_facts::HostFacts;
+use model::metric::Metrics;
 use model::pci::{GpuFunction, PciScan};
-use model::ports::{ChangePort, Clock, HostChange, HostPort, ManagerPort, ScanFault};
+use model::plan::{Look, PlanStep, Target};
+use model::ports::{
+    ActFault, ActPort, ChangePort, Clock, HostChange, HostPort, JournalDocument, JournalFault, JournalPort,
+    ManagerPort, ScanFault,
+};
 use model::refusal::Refusal;
 use model::time::{BootMillis, UnixMillis};
 use model::{Absence, PciClass, PciId, Reading};
@@ -117,8 +123,10 @@ impl HostPort for TestHost {
         if source != DriverSource::Nvml {
             return Err(ProbeFault::Absent { what: "nvidia-smi".into(), said: "no such file".into() });
         }
-        let says =
-            |gpu: &GpuFunction| DriverGpu { temperature_c: Reading::Known(33.0), ..DriverGpu::unknown(gpu.address) };
+        let says = |gpu: &GpuFunction| DriverGpu {
+            metrics: Metrics { temperature_c: Reading::Known(33.0), ..Metrics::default() },
+            ..DriverGpu::unknown(gpu.address)
+        };
         let gpus = self.gpus.lock().unwrap().iter().map(says).collect();
         Ok(DriverReport {
             source,
@@ -167,4 +175,39 @@ impl ManagerPort for NoManager {
     async fn leave(&self) -> Result<Farewell, Refusal> {
         Ok(Farewell::NotEnrolled)
     }
+}
+
+/// A host that is only observed, with an empty journal.
+pub(crate) struct NoChanges;
+
+impl ActPort for NoChanges {
+    async fn look(&self, _: &Target) -> Result<Look, ActFault> {
+        Err(only_observed())
+    }
+
+    async fn holders(&self, _: &Target) -> Result<Holders, ActFault> {
+        Err(only_observed())
+    }
+
+    async fn act(&self, _: &Target, _: &PlanStep) -> Result<(), ActFault> {
+        Err(only_observed())
+    }
+}
+
+impl JournalPort for NoChanges {
+    async fn read_all(&self) -> Result<Vec<JournalDocument>, JournalFault> {
+        Ok(Vec::new())
+    }
+
+    async fn put(&self, _: &str, _: Vec<u8>) -> Result<(), JournalFault> {
+        Err(JournalFault { attempted: "write".into(), said: "this host is only observed".into() })
+    }
+
+    async fn remove(&self, _: &str) -> Result<(), JournalFault> {
+        Ok(())
+    }
+}
+
+fn only_observed() -> ActFault {
+    ActFault::Unreachable { what: "the host".into(), said: "it is only observed".into() }
 }

@@ -1,4 +1,4 @@
-//! The picture on simulated hosts, as it stands in `golden/`: `UPDATE_GOLDEN=1 cargo test -p gpuhostctl top` writes them anew.
+//! The picture on simulated hosts, as it is in `golden/`: `UPDATE_GOLDEN=1 cargo test -p gpuhostctl top` writes them again.
 
 use super::containers::Containers;
 use super::frame::Frame;

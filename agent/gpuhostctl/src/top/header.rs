@@ -1,4 +1,4 @@
-//! What stands above the GPUs: the host, its driver and Docker, the manager, and what is wrong.
+//! What is above the GPUs: the host, its driver and Docker, the manager, and what is wrong.
 
 use super::frame::Frame;
 use super::line::Line;

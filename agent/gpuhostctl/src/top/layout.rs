@@ -1,4 +1,4 @@
-//! The picture: from what the daemon said, and the size of the screen, to lines. It reads nothing and knows no terminal.
+//! The picture: from what the daemon reported, and the size of the screen, to lines. It reads nothing and knows no terminal.
 
 use super::columns::{self, Column};
 use super::frame::Frame;
@@ -7,12 +7,12 @@ use super::rows::Row;
 use super::{header, rows};
 use crate::text::{Look, span};
 
-/// What the watcher has chosen, and how it stands with the daemon.
+/// What the watcher has chosen, and the connection to the daemon.
 #[derive(Debug, Default)]
 pub(crate) struct View {
     /// Rows scrolled over.
     pub(crate) scroll: usize,
-    /// Seconds between two looks.
+    /// Seconds between updates.
     pub(crate) interval: u64,
     /// Why the daemon does not answer (any more).
     pub(crate) trouble: Option<String>,

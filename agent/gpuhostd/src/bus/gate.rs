@@ -1,10 +1,11 @@
-//! The one gate: which action each member needs, and whether this caller may. A member without an action is denied.
+//! Authorization, at the one gate: which action each member needs, and whether this caller may. A member without an action is
+//! denied.
 
 use super::action::{Action, action_for, denied};
 use super::authority::Authority;
 use super::limits::locked;
 use super::options::Standard;
-use engine::command::{Actor, Authorized, Command, Origin, Verdict};
+use engine::command::{Authorized, Command, Verdict};
 use model::log_limit::LogLimit;
 use model::message::Message;
 use model::refusal::Refusal;
@@ -15,13 +16,13 @@ use zbus::message::{Flags, Header};
 /// A caller that the gate let in.
 #[derive(Debug)]
 pub(super) struct Admission {
-    actor: Actor,
+    uid: Option<u32>,
 }
 
 impl Admission {
     /// Ties the admission to the command that it was asked for.
     pub(super) fn authorize(self, command: Command) -> Result<Authorized, Refusal> {
-        Authorized::by(Verdict::Allowed, command, self.actor)
+        Authorized::by_local_user(Verdict::Allowed, command, self.uid)
     }
 }
 
@@ -49,12 +50,15 @@ impl Gate {
         details: &[(&str, &str)],
     ) -> Result<Admission, Refusal> {
         let Some(action) = action_for(interface, member) else {
-            return Err(denied("none", format!("{interface}.{member} has no action, and so nobody may call it")));
+            return Err(denied(
+                "none",
+                format!("{interface}.{member} has no polkit action, so no caller is authorized"),
+            ));
         };
         let uid = match action {
             // The answer is all that this is for, and nobody waits for it.
             Action::Inspect if header.primary().flags().contains(Flags::NO_REPLY_EXPECTED) => {
-                return Err(Refusal::Conflict { why: "nobody waits for the answer".to_owned() });
+                return Err(Refusal::Conflict { why: "the caller does not wait for the answer".to_owned() });
             }
             Action::Inspect => None,
             Action::Rescan | Action::ManageEnrolment | Action::Passthrough | Action::Lock | Action::Acknowledge => {
@@ -62,12 +66,12 @@ impl Gate {
                 Some(asked.inspect_err(|refusal| self.tell(header, action, member, refusal))?)
             }
         };
-        Ok(Admission { actor: Actor { uid, origin: Origin::Bus } })
+        Ok(Admission { uid })
     }
 
     fn tell(&self, header: &Header<'_>, action: Action, member: &str, refusal: &Refusal) {
         let Some(left_out) = locked(&self.refusals).one(Instant::now()) else { return };
-        let sender = header.sender().map_or("nobody", |name| name.as_str());
+        let sender = header.sender().map_or("an unknown sender", |name| name.as_str());
         tracing::warn!(
             message_id = Message::BusCallRefused.id(),
             action = action.id(),

@@ -81,7 +81,7 @@ fn refuse_endless(from: &OwnedFd) -> Result<(), Refusal> {
     if [SFlag::S_IFREG, SFlag::S_IFIFO, SFlag::S_IFSOCK].contains(&kind) {
         return Ok(());
     }
-    Err(invalid("token", "expected a pipe, a file or a socket, and another kind of descriptor came"))
+    Err(invalid("token", "expected a pipe, a file or a socket, got another kind of descriptor"))
 }
 
 fn wait_readable(from: &OwnedFd, until: Instant) -> Result<(), Refusal> {

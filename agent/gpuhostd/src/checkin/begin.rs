@@ -43,7 +43,7 @@ impl<C: Clock> Task<C> {
         if self.session.broken.as_ref() != Some(&said) {
             tracing::error!(
                 message_id = Message::IdentityNotKept.id(),
-                "the identity folder cannot be used; this host stays alone until it can: {said}"
+                "the identity directory cannot be used; this host does not check in until it can: {said}"
             );
             self.publisher.error(&said);
         }
@@ -160,7 +160,7 @@ impl<C: Clock> Task<C> {
         if let Some(enrolled) = self.session.life.enrolled() {
             let why =
                 format!("this host is enrolled as {}; run `gpuhostctl leave` first", enrolled.identity().server_id);
-            // Whoever asked may have gone away.
+            // Anyone who asked may have gone away.
             let _ = reply.send(Err(Refusal::Conflict { why }));
             return;
         }

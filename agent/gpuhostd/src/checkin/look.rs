@@ -1,4 +1,4 @@
-//! Looks at each manager once, for the doctor: how far the way goes, how long its certificate holds, and what its clock says.
+//! Looks at each manager once, for the doctor: how far the way goes, how long its certificate holds, and what its clock reports.
 
 use crate::checkin::fault::{innermost, tls_fault};
 use crate::checkin::http::USER_AGENT;

@@ -71,8 +71,9 @@ async fn answer(
     let post = Post { path: &path, body: &body, gzip: false, bearer: None, idempotency_key: Some(&request.id) };
     let exchange = way.post(manager, post).await.map_err(|lost| Answer::Failed(lost.fault))?;
     let body = accepted(manager, exchange, wall)?;
-    let misfit =
-        |why: String| Answer::Failed(garbled(format!("{manager} answers a renewal with what is no credential: {why}")));
+    let misfit = |why: String| {
+        Answer::Failed(garbled(format!("{manager} answered the renewal without a valid credential: {why}")))
+    };
     let response = EnrollResponse::read(body).map_err(|why| misfit(why.to_string()))?;
     let credential = try_on(&response, key_pem, Some(server_id), wall).map_err(|why| misfit(why.to_string()))?;
     Ok((credential, response.ca_bundle_pem))

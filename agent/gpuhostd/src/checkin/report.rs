@@ -1,4 +1,5 @@
-//! What a heartbeat of this host says: taken by value from what is known when it is sent, so that it can be made outside the session task.
+//! What a heartbeat of this host reports: taken by value from what is known when it is sent, so that it can be made outside the
+//! session task.
 
 use crate::checkin::fault::local;
 use model::checkin::{Beat, Fault};

@@ -114,7 +114,7 @@ impl TokenFile {
 pub(super) async fn read(path: &str) -> TokenRead {
     let path = path.to_owned();
     let reading = tokio::task::spawn_blocking(move || read_now(&path)).await;
-    reading.unwrap_or_else(|_| Err("reading was cut short".to_owned()))
+    reading.unwrap_or_else(|_| Err("reading was interrupted".to_owned()))
 }
 
 /// Waits for what happens to the file, and watches it anew.
@@ -139,7 +139,7 @@ fn read_now(path: &str) -> TokenRead {
     let printable = token.expose().bytes().all(|b| b.is_ascii_graphic());
     match (token.is_empty(), printable) {
         (true, _) => Err("it is empty".to_owned()),
-        (false, false) => Err("it holds more than one line of printable ASCII".to_owned()),
+        (false, false) => Err("it has more than one line of printable ASCII".to_owned()),
         (false, true) => Ok(Content { sha256: sha256_hex(token.expose().as_bytes()), token }),
     }
 }

@@ -1,6 +1,6 @@
 //! The way to managers: whom this host trusts, what it proves itself with, and the client that keeps the connection.
 //!
-//! A [`Way`] goes with each request by value and comes back with it: the requests that run beside each other share the connections
+//! A [`Way`] goes with each request by value and returns with it: the requests that run beside each other share the connections
 //! of one client, and nothing that could be changed under them.
 
 use crate::checkin::fault::{Unanswered, local};

@@ -1,4 +1,4 @@
-//! A credential is tried on before it is adopted: a manager, or whatever stands before it, may answer anything.
+//! A credential is tried on before it is adopted: a manager, or whatever is before it, may answer anything.
 
 use crate::checkin::identity::Credential;
 use crate::checkin::pem::certificates_of;
@@ -17,22 +17,22 @@ const CHAIN_MAX_BYTES: usize = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Misfit {
     /// The chain is no PEM, or none of it is a certificate.
-    #[error("cert_chain_pem holds no certificate that can be read")]
+    #[error("cert_chain_pem has no readable certificate")]
     NoChain,
     /// The chain is larger than anything sensible.
     #[error("cert_chain_pem is larger than {} KiB", CHAIN_MAX_BYTES / 1024)]
     TooLong,
     /// The certificate is for another key.
-    #[error("the certificate is not for the key that it was asked for")]
+    #[error("the certificate does not match the key of its request")]
     OtherKey,
     /// It has ended, by the clock of this host.
-    #[error("the credential ended {seconds} s ago by this host's clock; if the clock is wrong, set it")]
+    #[error("the credential expired {seconds} s ago by this host's clock; if the clock is wrong, set it")]
     Ended {
         /// How long ago.
         seconds: i64,
     },
     /// The answer is about another host.
-    #[error("the answer is for server_id {theirs}, and this host is {ours}")]
+    #[error("the answer is for server_id {theirs}, but this host is {ours}")]
     OtherHost {
         /// The id of the answer.
         theirs: String,

@@ -138,7 +138,7 @@ async fn options_of(client: &Connection, method: &Method) -> Vec<(String, String
     let (name, said) =
         call(client, method, method.arguments(HashMap::from([("as-user", "root".into())]))).await.unwrap_err();
     assert_eq!(name, INVALID_ARGUMENT, "{method:?}: {said}");
-    let known = said.rsplit_once("known are ").unwrap_or_else(|| panic!("{method:?}: {said}")).1;
+    let known = said.rsplit_once("the options are ").unwrap_or_else(|| panic!("{method:?}: {said}")).1;
     let mut options = Vec::new();
     for key in known.split(", ") {
         let odd = method.arguments(HashMap::from([(key, Variant::U8(7))]));

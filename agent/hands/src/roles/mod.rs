@@ -33,7 +33,7 @@ impl HandSettings {
     fn note(&self) -> Option<String> {
         let wrong = self.wrong.as_ref()?;
         Some(format!(
-            "the configuration is wrong ({wrong}), so that this hand may be looking in the usual place and not in yours"
+            "the configuration is invalid ({wrong}), so this hand may use the default path instead of the configured one"
         ))
     }
 }

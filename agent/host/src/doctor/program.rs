@@ -31,7 +31,7 @@ const UNITS: [&str; 12] = [
 /// Lines of the kernel's log that matter.
 const LOG: &str = "NVRM|nvidia|nouveau|nova|amdgpu|i915|vfio|DMAR|AMD-Vi|IOMMU|BAR [0-9]|unsigned module|unavailable key|Key was rejected";
 
-/// What they said.
+/// What they reported.
 #[derive(Debug, Default)]
 pub(super) struct Said {
     units: Reading<Vec<Unit>>,
@@ -152,7 +152,7 @@ async fn log(asker: &Asker<'_>) -> Reading<Vec<String>> {
     {
         return Reading::Known(lines.clone());
     }
-    // No journal, or nothing in it: the kernel's own buffer says more, where it may be read.
+    // No journal, or nothing in it: the kernel's own buffer reports more, where it may be read.
     match asker.ask("dmesg", &["/usr/bin/dmesg", "/bin/dmesg"], &["--notime", "--nopager"]).await {
         Ok(finished) if finished.status.success() => Reading::Known(lines(&text(&finished))),
         Ok(_) => Reading::Absent(Absence::NoPermission),

@@ -52,7 +52,7 @@ impl Probes {
             DriverSource::Smi => self.smi_with_words(settings).await.1,
             DriverSource::SmiInDriverContainer => Err(ProbeFault::HandUnavailable {
                 what: "nvidia-smi in the driver container".to_owned(),
-                said: "it is asked through Docker, by the hand that may use Docker".to_owned(),
+                said: "it is queried through Docker, by the containers hand".to_owned(),
             }),
             DriverSource::Sysfs => Err(ProbeFault::HandUnavailable {
                 what: "sensors in sysfs".to_owned(),
@@ -115,11 +115,11 @@ pub fn child_main(args: &[String]) -> ExitCode {
         _ => None,
     };
     let Some(question) = question else {
-        return complain("usage: probe nvml QUESTION (started by the host hand, not by people)");
+        return complain("usage: probe nvml QUESTION (started by the host hand, not by a user)");
     };
     match nvml::tell(&question, |line| write_line(&line)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => complain(&format!("what NVML says cannot be handed over: {error}")),
+        Err(error) => complain(&format!("the answers of NVML cannot be passed on: {error}")),
     }
 }
 

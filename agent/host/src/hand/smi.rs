@@ -83,7 +83,7 @@ impl Smi<'_> {
         for address in others.iter().copied() {
             let left = self.within.saturating_sub(begin.elapsed());
             if hangs.is_some() || left.is_zero() {
-                let why = hangs.as_deref().unwrap_or("the others took all the time");
+                let why = hangs.as_deref().unwrap_or("the other GPUs used all the time");
                 let said = format!("nvidia-smi was not asked for the GPU at {address}: {why}");
                 whole.silent.push(SilentGpu { address, why: Absence::NotProbed, said });
                 continue;
@@ -98,7 +98,7 @@ impl Smi<'_> {
                 }
                 Err(fault) => {
                     hangs = matches!(fault, ProbeFault::Timeout { .. } | ProbeFault::Stuck { .. })
-                        .then(|| format!("it hangs over the GPU at {address}"));
+                        .then(|| format!("it hangs at the GPU at {address}"));
                     let gpu = alone(address, &fault);
                     whole.problems.push(gpu.said.clone());
                     whole.silent.push(gpu);
@@ -179,7 +179,7 @@ pub(super) fn document(
     };
     report.source = source;
     if status != 0 {
-        report.problems.push(format!("{what} ended with status {status} after its document"));
+        report.problems.push(format!("{what} exited with status {status} after its document"));
     }
     Ok(report)
 }

@@ -51,7 +51,7 @@ async fn kernel_log(request: &Request, basket: &mut Basket) -> Option<Vec<String
         Ok(Ok(Ok(lines))) => return Some(telling(&lines)),
         Ok(Ok(Err(error))) => basket.miss(what, &error.to_string()),
         Ok(Err(ended)) => basket.miss(what, &ended.to_string()),
-        Err(_) => basket.miss(what, &format!("it did not end in {} s", READ_WITHIN.as_secs())),
+        Err(_) => basket.miss(what, &format!("it did not finish within {} s", READ_WITHIN.as_secs())),
     }
     None
 }
@@ -80,7 +80,7 @@ async fn scan(request: &Request) -> Result<PciScan, ScanFault> {
         // A root that is none of ours is no fact of the host.
         Ok(Ok(scan)) => scan.map_err(|fault| ScanFault { path: path.to_owned(), ..fault }),
         Ok(Err(ended)) => fault(ended.to_string()),
-        Err(_) => fault(format!("it did not answer in {} s", READ_WITHIN.as_secs())),
+        Err(_) => fault(format!("it did not answer within {} s", READ_WITHIN.as_secs())),
     }
 }
 
@@ -101,7 +101,8 @@ async fn host_facts(request: &Request, docker_root: Option<String>, basket: &mut
     match timeout(READ_WITHIN, tokio::task::spawn_blocking(move || facts.read(docker_root.as_deref()))).await {
         Ok(Ok(facts)) => facts,
         Ok(Err(_)) | Err(_) => {
-            basket.miss("the facts of the host", &format!("they did not come in {} s", READ_WITHIN.as_secs()));
+            basket
+                .miss("the facts of the host", &format!("they were not available within {} s", READ_WITHIN.as_secs()));
             HostFacts { hostname: Reading::default(), ..HostFacts::default() }
         }
     }

@@ -1,5 +1,6 @@
 //! What the journal holds when the daemon starts: the entries, and the documents that could not be read as one.
 
+use super::at_start::{AtStart, at_start};
 use super::id::{Held, number_in};
 use super::journal::{BadEntry, Entry, decode};
 use crate::blocker::Blocker;
@@ -43,17 +44,19 @@ impl Unread {
 }
 
 /// Tells entries from what cannot be read. An entry counts only under the name that it would be written to, and where no other one
-/// is about one of its lanes; else it is left alone, and holds what its name says and those of its lanes that have no record.
+/// is about one of its lanes; else it is left alone, and holds what its name says and those of its lanes that have no record. One that
+/// an earlier boot left is about nothing any more, and only waits to be removed.
 #[must_use]
-pub fn sort_out(documents: Vec<JournalDocument>) -> Found {
+pub fn sort_out(documents: Vec<JournalDocument>, boot_id: &str) -> Found {
     let mut found = Found::default();
     let mut readable = Vec::new();
     let mut misnamed = Vec::new();
     for document in documents {
         found.last_number = found.last_number.max(number_in(&document.name));
         match read(&document) {
-            Ok(entry) if entry.name() == document.name => readable.push((document, entry)),
-            Ok(entry) => misnamed.push((document, entry)),
+            Ok(entry) if entry.name() != document.name => misnamed.push((document, entry)),
+            Ok(entry) if at_start(&entry, boot_id) == AtStart::Forget => found.entries.push(entry),
+            Ok(entry) => readable.push((document, entry)),
             Err((why, remedy)) => found.unread.push(unread(document, [], why, remedy)),
         }
     }

@@ -4,7 +4,7 @@ use super::id::{ChangeId, name_of};
 use super::schema_1::EntryOfSchema1;
 use crate::ids::JobId;
 use crate::plan::{Former, Plan, Subject};
-use crate::policy::Operation;
+use crate::policy::Act;
 use crate::time::{BootMillis, UnixMillis};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -49,7 +49,7 @@ pub enum OnRestored {
     /// Nothing, as before the change.
     Forget,
     /// The record that stood before the change, which this operation made.
-    StandAgain(Operation),
+    StandAgain(Act),
 }
 
 /// What becomes of a change that is done and whose end could not be written to the journal.
@@ -77,16 +77,16 @@ pub struct Aftermath {
 impl Aftermath {
     /// What each operation leaves. Schema 1 did not write it down: there the operation says it.
     #[must_use]
-    pub const fn of(operation: Operation) -> Self {
+    pub const fn of(operation: Act) -> Self {
         match operation {
-            Operation::PassthroughBind => Self {
+            Act::PassthroughBind => Self {
                 on_done: OnDone::Stand,
                 on_restored: OnRestored::Forget,
                 on_commit_failure: OnCommitFailure::Undo,
             },
-            Operation::PassthroughRelease => Self {
+            Act::PassthroughRelease => Self {
                 on_done: OnDone::Forget,
-                on_restored: OnRestored::StandAgain(Operation::PassthroughBind),
+                on_restored: OnRestored::StandAgain(Act::PassthroughBind),
                 on_commit_failure: OnCommitFailure::Accept,
             },
         }
@@ -100,10 +100,10 @@ pub struct Entry {
     /// Which change.
     pub id: ChangeId,
     /// What is being done.
-    pub operation: Operation,
+    pub operation: Act,
     /// The job that does it.
     pub job: JobId,
-    /// User id of who asked, where it was a local user.
+    /// User id of the requester, if it was a local user.
     pub actor_uid: Option<u32>,
     /// When it began, on the wall clock: for people.
     pub began_at: UnixMillis,
@@ -159,7 +159,7 @@ impl Entry {
 
     /// The record that stood before this change, made by that operation: what the entry becomes where the change was undone.
     #[must_use]
-    pub fn standing_again(&self, operation: Operation) -> Self {
+    pub fn standing_again(&self, operation: Act) -> Self {
         Self {
             operation,
             before: self.home.clone(),
@@ -180,7 +180,7 @@ struct Document {
 #[derive(Debug, thiserror::Error)]
 pub enum BadEntry {
     /// It is no JSON of ours.
-    #[error("{name} is no journal entry")]
+    #[error("{name} is not a journal entry")]
     Garbled {
         /// The document.
         name: String,

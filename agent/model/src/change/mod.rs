@@ -5,6 +5,7 @@ mod found;
 mod id;
 mod journal;
 mod machine;
+mod request;
 mod schema_1;
 
 pub use at_start::{AtStart, UNKNOWN_BOOT, at_start};
@@ -14,6 +15,7 @@ pub use journal::{
     Aftermath, BadEntry, Entry, JOURNAL_SCHEMA, OnCommitFailure, OnDone, OnRestored, Phase, decode, encode,
 };
 pub use machine::{Do, Happened, Machine, RESTORE_ATTEMPTS, Trouble};
+pub use request::{Bind, Change, Facts, Planned};
 
 use serde::{Deserialize, Serialize};
 

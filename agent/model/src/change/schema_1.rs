@@ -4,7 +4,7 @@ use super::id::ChangeId;
 use super::journal::{Aftermath, Entry, Phase};
 use crate::ids::JobId;
 use crate::plan::{Bounds, Disruption, Former, FunctionsWanted, Plan, PlanStep, Postcondition, Scope, Settled, Step};
-use crate::policy::Operation;
+use crate::policy::Act;
 use crate::time::UnixMillis;
 use serde::Deserialize;
 
@@ -12,7 +12,7 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EntryOfSchema1 {
-    operation: Operation,
+    operation: Act,
     job: JobId,
     actor_uid: Option<u32>,
     began_at: UnixMillis,

@@ -1,11 +1,11 @@
-//! What one record says of a device, or of what is said of a device in the records around it.
+//! What one record reports about a device, or of what is reported about a device in the records around it.
 
 use super::apei::Part;
 use super::fault::{Fault, Recovery};
 use super::over::Evidence;
 use crate::PciAddress;
 
-/// What a record says.
+/// What a record states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Said {
     /// Something befell the device at the address. Where the record names a card without a function, that is function 0.
@@ -14,7 +14,7 @@ pub enum Said {
     Wants(PciAddress, Recovery),
     /// Something is over for the device at the address.
     Over(PciAddress, Evidence),
-    /// NVIDIA's driver says that it has been loaded, after it probed every GPU.
+    /// NVIDIA's driver reports that it has been loaded, after it probed every GPU.
     NvidiaLoaded,
     /// NVIDIA's module begins to load, or has gone: what follows belongs to another load.
     NvidiaBegins,
@@ -24,7 +24,7 @@ pub enum Said {
     ItHasFallenOff,
     /// The kernel begins to reset the device.
     ResetBegins(PciAddress),
-    /// The kernel says that a reset of the device is done, also where it gave up waiting for it.
+    /// The kernel reports that a reset of the device is done, also where it gave up waiting for it.
     ResetDone(PciAddress, Reset),
     /// A port, and the first and last bus below it.
     Bridge(PciAddress, u8, u8),
@@ -47,6 +47,6 @@ pub enum Said {
 pub enum Reset {
     /// A VFIO driver, which has no state of its own in the device.
     Vfio,
-    /// Another driver, which was not told of it.
+    /// Another driver, which was not notified of it.
     Unaware,
 }

@@ -312,15 +312,17 @@ fn stranger(gpu: &DriverGpu, scan: Option<&PciScan>, source: DriverSource) -> Op
     let address: PciAddress = gpu.address;
     let source = source.code();
     let Some(scan) = scan else {
-        return Some(format!("{source} names a GPU at {address}; it is not listed, because sysfs is the authority"));
+        return Some(format!("{source} reports a GPU at {address} that sysfs does not have; it is not listed"));
     };
     if let Some(parent) = scan.gpus.iter().find(|known| known.virtual_functions.contains(&address)) {
         let parent = parent.address;
-        return Some(format!("{source} names {address}, a virtual function of {parent}: it is not a GPU of its own"));
+        return Some(format!(
+            "{source} reports {address}, which is a virtual function of {parent} and not a GPU of its own"
+        ));
     }
     let known = scan.gpus.iter().any(|known| known.address == address && known.id.vendor == VENDOR_NVIDIA);
     let path = format!("/sys/bus/pci/devices/{address}");
     (!known).then(|| {
-        format!("{source} names a GPU at {address}, but there is no GPU of NVIDIA's at {path}: it is not believed")
+        format!("{source} reports a GPU at {address}, but there is no NVIDIA GPU at {path}: the report is ignored")
     })
 }

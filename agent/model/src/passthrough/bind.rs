@@ -9,7 +9,7 @@ use crate::plan::{
     CloseUp, Disruption, FunctionsWanted, MemberState, Plan, PlanStep, Postcondition, PowerControl, Settled,
     steps_between,
 };
-use crate::policy::{Operation, Policy, Requester};
+use crate::policy::{Act, Policy, Requester};
 use crate::refusal::Refusal;
 
 /// What is asked for.
@@ -78,7 +78,7 @@ pub fn blockers(
 ) -> Vec<Blocker> {
     let Some(gpu) = host.gpu(request.gpu) else { return Vec::new() };
     let mut all: Vec<Blocker> = Vec::new();
-    all.extend(policy.explain(Operation::PassthroughBind, request.requester, Some(request.gpu)).blocker());
+    all.extend(policy.explain(Act::PassthroughBind, request.requester, Some(request.gpu)).blocker());
     all.extend(checks::group(host, seen, gpu));
     all.extend(checks::mediated(gpu, seen));
     all.extend(checks::mig(gpu));

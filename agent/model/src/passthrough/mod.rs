@@ -13,7 +13,7 @@ pub use bind::{BindRequest, blockers, plan_passthrough};
 pub use caution::{Caution, cautions};
 pub use container::{GuestNeeds, LABEL_GPUS, LABEL_GROUP, guest_needs};
 pub use fitness::withhold_unfit;
-pub use release::plan_release;
+pub use release::{ReleaseRequest, plan_release};
 
 use crate::ids::DriverName;
 use crate::observation::HostObservation;

@@ -19,7 +19,7 @@ const SAID_MAX_CHARS: usize = 300;
 #[derive(Default)]
 struct Text<'a> {
     said: Cow<'a, str>,
-    /// It holds an entity that is not one of XML's own, or it is too long: whatever it says, it is no value.
+    /// It holds an entity that is not one of XML's own, or it is too long: whatever it states, it is not a value.
     is_odd: bool,
 }
 

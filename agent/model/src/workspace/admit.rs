@@ -84,7 +84,7 @@ impl Admission<'_> {
         let tag = self.document.nvidia.toolkit_image.as_deref().and_then(tag);
         match tag.filter(|tag| is_older(tag, numbers)) {
             Some(tag) => {
-                let why = format!("{tag} is older than {floor}, below which a container can get out");
+                let why = format!("{tag} is older than {floor}; in older versions a container can escape");
                 Err(Refused::denied("nvidia.toolkit_image", why))
             }
             None => Ok(()),

@@ -6,7 +6,7 @@ use model::driver::{DriverGpu, MigMode};
 use model::health::{GpuHealth, HealthReason, HealthState, Teller};
 use model::holders::{Hold, Holder, Holders, UnreadableProcess};
 use model::observation::{GpuUse, HostObservation};
-use model::passthrough::{BindRequest, blockers, plan_passthrough, plan_release};
+use model::passthrough::{BindRequest, ReleaseRequest, blockers, plan_passthrough, plan_release};
 use model::pci::{GroupMember, IommuGroup};
 use model::plan::{CloseUp, MemberState, ModuleState, Plan, PlanStep, Postcondition, PowerControl, Step};
 use model::policy::{Policy, Requester};
@@ -278,8 +278,10 @@ fn a_release_goes_back_to_what_was_and_waits_for_the_guest() {
         (m.driver, m.driver_override) = (Reading::Known(name("vfio-pci")), Reading::Known(name("vfio-pci")));
         (m.d3cold_allowed, m.power_control) = (Reading::Known(false), Reading::Known(PowerControl::On));
     }
-    let asked = (at(GPU), Requester::Local);
-    let release = |case: &Case, home| plan_release(&case.host, &case.seen, &case.holders, home, &case.policy, asked);
+    let release = |case: &Case, home| {
+        let request = ReleaseRequest { gpu: at(GPU), requester: Requester::Local, home };
+        plan_release(&case.host, &case.seen, &case.holders, &case.policy, &request)
+    };
     let plan = release(&case, Some(&home[..])).unwrap();
     let is_override = |step: &&PlanStep| matches!(step, PlanStep::Functions(Step::SetDriverOverride { .. }));
     let last = plan.steps.iter().rfind(is_override).unwrap();

@@ -6,6 +6,7 @@ use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverReport, DriverSource, ProbeFault};
 use model::host_facts::HostFacts;
 use model::judge::{Seen, judge};
+use model::metric::Metrics;
 use model::observation::{Gpu, HostObservation, RawObservation};
 use model::pci::{DrmNodes, GpuFunction, GroupMember, IommuGroup, PciScan};
 use model::time::{BootMillis, UnixMillis};
@@ -59,8 +60,8 @@ pub(crate) fn scan(gpus: Vec<GpuFunction>) -> PciScan {
 
 pub(crate) fn said(address: &str) -> DriverGpu {
     DriverGpu {
+        metrics: Metrics { temperature_c: Reading::Known(33.0), ..Metrics::default() },
         uuid: Reading::Known(format!("GPU-{}", address.replace([':', '.'], "-")).parse().unwrap()),
-        temperature_c: Reading::Known(33.0),
         mig_current: Reading::Absent(Absence::NotSupported),
         virtualization: Reading::Known("None".to_owned()),
         ..DriverGpu::unknown(at(address))

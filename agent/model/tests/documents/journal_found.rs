@@ -2,7 +2,7 @@
 
 use model::change::{Aftermath, ChangeId, Entry, Held, Phase, encode, name_of, sort_out};
 use model::plan::{Bounds, Disruption, Former, FunctionsWanted, Lane, Plan, Postcondition, Scope};
-use model::policy::Operation;
+use model::policy::Act;
 use model::ports::JournalDocument;
 use model::time::UnixMillis;
 use model::{IommuGroupId, JobId, PciAddress};
@@ -24,7 +24,7 @@ fn numbered(number: u64, lane: Lane) -> Entry {
     let bounds = Bounds::of_functions(scope);
     Entry {
         id: ChangeId::Number(number),
-        operation: Operation::PassthroughBind,
+        operation: Act::PassthroughBind,
         job: JobId(1),
         actor_uid: None,
         began_at: UnixMillis(0),
@@ -33,7 +33,7 @@ fn numbered(number: u64, lane: Lane) -> Entry {
         before: Former::Functions(vec![]),
         home: Former::Functions(vec![]),
         confirm_within_ms: None,
-        aftermath: Aftermath::of(Operation::PassthroughBind),
+        aftermath: Aftermath::of(Act::PassthroughBind),
         phase: Phase::Standing,
     }
 }
@@ -53,7 +53,7 @@ fn document(name: &str, content: Result<Vec<u8>, &str>) -> JournalDocument {
 
 /// Names of entries, and of what was not read with the lanes that it holds.
 fn found(documents: Vec<JournalDocument>) -> (Vec<String>, Vec<(String, Held)>) {
-    let found = sort_out(documents);
+    let found = sort_out(documents, "boot");
     let entries = found.entries.iter().map(Entry::name).collect();
     (entries, found.unread.into_iter().map(|unread| (unread.name, unread.held)).collect())
 }
@@ -91,11 +91,11 @@ fn an_entry_under_a_wrong_name_holds_both_lanes_unless_its_own_has_a_record() {
 fn what_to_do_fits_what_is_wrong() {
     let good = String::from_utf8(encode(&entry(group(7))).unwrap()).unwrap();
     let newer = good.replacen("\"schema\": 2", "\"schema\": 12", 1);
-    let of = |name: &str, bytes: &str| sort_out(vec![document(name, Ok(bytes.into()))]).unread.remove(0);
+    let of = |name: &str, bytes: &str| sort_out(vec![document(name, Ok(bytes.into()))], "boot").unread.remove(0);
     let newer = of("group-7.json", &newer);
     assert!(newer.why.contains("schema 12") && newer.remedy.contains("install the version"), "{newer:?}");
     let garbled = of("group-7.json", "{");
-    assert!(garbled.why.contains("no journal entry") && garbled.remedy.contains("reboot"), "{garbled:?}");
+    assert!(garbled.why.contains("not a journal entry") && garbled.remedy.contains("reboot"), "{garbled:?}");
     let misnamed = of("copy.json", &good);
     assert!(misnamed.remedy.contains("rename it to group-7.json"), "{misnamed:?}");
     for unread in [newer, garbled, misnamed] {
@@ -145,9 +145,11 @@ fn two_records_of_one_lane_are_both_left_alone() {
     let held = |name: &str| (name.to_owned(), lanes([group(7)]));
     let both = vec![held("change-4.group-7.json"), held("group-7.json")];
     assert_eq!(found_by_name, (vec!["change-5.group-8.json".to_owned()], both));
-    let found = sort_out(vec![new, other, old]);
+    let found = sort_out(vec![new.clone(), other, old.clone()], "boot");
     assert_eq!(found.last_number, 5);
     assert!(found.unread.iter().all(|unread| unread.why.contains("change-4.group-7.json and group-7.json")));
+    let after_a_reboot = sort_out(vec![new, old], "another boot");
+    assert_eq!((after_a_reboot.entries.len(), after_a_reboot.unread.len()), (2, 0), "both only wait to be removed");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::worlds::{BOOT, World, functions, look};
 use model::PciAddress;
 use model::change::{AtStart, Do, Entry, Happened, Machine, Outcome, Phase, at_start, decode, encode, sort_out};
 use model::plan::{FunctionsWanted, Look, ModuleState, PlanStep, Postcondition, Settled, Step};
-use model::policy::Operation;
+use model::policy::Act;
 use model::ports::{ActFault, JournalDocument};
 use model::time::BootMillis;
 use model::{Absence, Reading};
@@ -303,7 +303,7 @@ impl<'a> Search<'a> {
     /// The daemon starts anew and cannot read the entry; then somebody asks for the change.
     fn unreadable(&mut self, mut run: Box<Run>) -> u128 {
         run.unread.clone_from(&run.disk);
-        let unread = sort_out(vec![document(&run)]).unread;
+        let unread = sort_out(vec![document(&run)], BOOT).unread;
         let holds = unread.iter().any(|unread| unread.held.keeps_from(&self.world.entry.plan.bounds));
         if holds && self.mutant != Mutant::ForgetUnread {
             self.verdict.held += 1;
@@ -336,8 +336,8 @@ impl<'a> Search<'a> {
         self.must_be_unread_still(run);
         let given = run.disk.as_ref().is_some_and(|bytes| decode(ENTRY, bytes).unwrap().is_given());
         let wanted = match (self.world.entry.operation, given) {
-            (Operation::PassthroughBind, true) | (Operation::PassthroughRelease, false) => &self.after,
-            (Operation::PassthroughBind, false) | (Operation::PassthroughRelease, true) => &self.before,
+            (Act::PassthroughBind, true) | (Act::PassthroughRelease, false) => &self.after,
+            (Act::PassthroughBind, false) | (Act::PassthroughRelease, true) => &self.before,
         };
         let found = scope_of(&run.host, wanted);
         if found != *wanted {

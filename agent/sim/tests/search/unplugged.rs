@@ -3,7 +3,7 @@
 use crate::worlds::{BOOT, GPU, World, at, binding, look, worlds};
 use model::change::{AtStart, Do, Happened, Machine, Outcome, at_start, decode, encode};
 use model::plan::PlanStep;
-use model::policy::Operation;
+use model::policy::Act;
 use model::time::BootMillis;
 use sim::state::HostState;
 
@@ -86,7 +86,7 @@ fn a_card_that_is_pulled_out_at_any_point_ends_its_change_and_harms_nobody() {
 
 #[test]
 fn a_card_that_was_pulled_out_while_it_was_given_can_be_given_once_it_is_back() {
-    for world in worlds().into_iter().filter(|world| world.entry.operation == Operation::PassthroughBind) {
+    for world in worlds().into_iter().filter(|world| world.entry.operation == Act::PassthroughBind) {
         for pull_before in 0..6 {
             let mut run = Run::new(&world);
             run.on(&world, Machine::begin(world.entry.clone(), NOW), pull_before);

@@ -7,9 +7,9 @@ use model::holders::{Hold, Holder};
 use model::host_facts::HostFacts;
 use model::judge::{Seen, judge};
 use model::observation::{HostObservation, RawObservation};
-use model::passthrough::{BindRequest, plan_passthrough, plan_release, scope_of};
+use model::passthrough::{BindRequest, ReleaseRequest, plan_passthrough, plan_release, scope_of};
 use model::plan::{Former, Look, ModuleState, Plan, PlanStep, PowerControl, Settled, Target};
-use model::policy::{Operation, Policy, Requester};
+use model::policy::{Act, Policy, Requester};
 use model::refusal::Refusal;
 use model::time::{BootMillis, UnixMillis};
 use model::{JobId, PciAddress};
@@ -123,7 +123,7 @@ fn former(host: &HostState, plan: &Plan) -> Former {
     look(host, &plan.bounds.target).former(&plan.bounds.target).unwrap()
 }
 
-fn entry(operation: Operation, plan: Plan, before: Former, home: Former) -> Entry {
+fn entry(operation: Act, plan: Plan, before: Former, home: Former) -> Entry {
     Entry {
         id: ID,
         operation,
@@ -144,7 +144,7 @@ pub(crate) fn binding(name: &str, host: HostState, comes_home: bool) -> World {
     let plan = bind_plan(&host).unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
     let before = former(&host, &plan);
     let functions = functions(&before).len();
-    let entry = entry(Operation::PassthroughBind, plan, before.clone(), before);
+    let entry = entry(Act::PassthroughBind, plan, before.clone(), before);
     World { name: format!("bind, {name}"), host, entry, standing: None, damaged: None, functions, comes_home }
 }
 
@@ -159,10 +159,10 @@ fn releasing(bound: &World) -> World {
     let scope = scope_of(&seen, at(GPU)).unwrap();
     let (look, holders) = (host.close_up(&scope), host.holders(&scope));
     let home = functions(&standing.home);
-    let asked = (at(GPU), Requester::Local);
-    let plan = plan_release(&seen, &look, &holders, Some(home), &Policy::default(), asked).unwrap();
+    let request = ReleaseRequest { gpu: at(GPU), requester: Requester::Local, home: Some(home) };
+    let plan = plan_release(&seen, &look, &holders, &Policy::default(), &request).unwrap();
     let before = former(&host, &plan);
-    let entry = entry(Operation::PassthroughRelease, plan, before, standing.home.clone());
+    let entry = entry(Act::PassthroughRelease, plan, before, standing.home.clone());
     World {
         name: bound.name.replace("bind", "release"),
         host,

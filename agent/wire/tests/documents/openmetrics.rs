@@ -208,8 +208,8 @@ proptest! {
             gpu.schedulable = false;
             if let Some(driver) = &mut gpu.driver {
                 driver.name = Reading::Known(model.clone());
-                driver.temperature_c = Reading::Known(number);
-                driver.power_w = Reading::Absent(Absence::GpuLost);
+                driver.metrics.temperature_c = Reading::Known(number);
+                driver.metrics.power_w = Reading::Absent(Absence::GpuLost);
             }
         }
         for status in [ConditionStatus::True, ConditionStatus::False, ConditionStatus::Unknown] {

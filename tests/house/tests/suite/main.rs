@@ -3,11 +3,13 @@
 mod arrows;
 mod circles;
 mod demo;
+mod language;
 mod layout;
 mod limits;
 mod links;
 mod lints;
 mod messages;
+mod pictures;
 mod prints;
 mod reach;
 mod specification;

@@ -7,6 +7,7 @@ use model::health::kernel_log::KernelLog;
 use model::health::show::{Asked, apply};
 use model::host_facts::HostFacts;
 use model::judge::{Seen, judge};
+use model::metric::Metrics;
 use model::observation::{HostObservation, RawObservation};
 use model::pci::{DrmNodes, GpuFunction, GroupMember, IommuGroup, PciScan, PcieLink};
 use model::roster::{Card, Known};
@@ -50,11 +51,14 @@ fn group(id: u32, members: Vec<GroupMember>) -> IommuGroup {
 
 fn h100() -> DriverGpu {
     DriverGpu {
+        metrics: Metrics {
+            temperature_c: Reading::Known(36.0),
+            fan_pct: Reading::Absent(Absence::NotSupported),
+            ..Metrics::default()
+        },
         uuid: Reading::Known("GPU-5d0e1f4a-2c33-0b1e-8a4e-1f0d9c6b7a88".parse().unwrap()),
         name: Reading::Known("NVIDIA H100 80GB HBM3".to_owned()),
         index: Reading::Known(0),
-        temperature_c: Reading::Known(36.0),
-        fan_pct: Reading::Absent(Absence::NotSupported),
         processes: Reading::Known(vec![GpuProcess {
             pid: 4711,
             kind: Reading::Known("C".to_owned()),

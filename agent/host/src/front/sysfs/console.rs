@@ -37,13 +37,13 @@ impl Firmware {
     fn on(&self, address: PciAddress, class: Option<PciClass>) -> Option<String> {
         let regions = self.regions.as_ref();
         if let Some(names) = regions.and_then(|regions| regions.get(&Some(address))) {
-            return Some(format!("the firmware's frame buffer lies in its memory ({})", names.join(", ")));
+            return Some(format!("the firmware's frame buffer is in its memory ({})", names.join(", ")));
         }
         let is_told = regions.is_some_and(|regions| regions.keys().any(Option::is_some));
         let shows_pictures = class.is_some_and(|class| SHOWS_PICTURES.contains(&class.base_and_sub()));
         let may_be_this = self.primary.is_none_or(|primary| primary == address);
         let frame_buffer = self.loose.first().filter(|_| !is_told && shows_pictures && may_be_this)?;
-        let whose = if self.primary.is_some() { "" } else { "; whose memory it uses cannot be told" };
+        let whose = if self.primary.is_some() { "" } else { "; it is not known whose memory it uses" };
         Some(format!("{frame_buffer}{whose}"))
     }
 }

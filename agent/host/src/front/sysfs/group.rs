@@ -36,8 +36,9 @@ fn listed_members(folder: &Path, id: IommuGroupId, scan: &mut PciScan) -> Option
             Err(_) => {
                 let name = shown(&name);
                 let path = path.join(&name).display().to_string();
-                let said =
-                    format!("a member of IOMMU group {id} that is no PCI function: the group is not the GPU's alone");
+                let said = format!(
+                    "a member of IOMMU group {id} that is not a PCI function: the group does not belong to the GPU alone"
+                );
                 scan.unreadable.push(UnreadableFunction { path, name, said });
             }
         }

@@ -104,14 +104,14 @@ impl Sysfs {
 fn take_entry(tree: &mut Tree, remembered: &mut Remembered, entry: &DirEntry, bus: &mut Bus, scan: &mut PciScan) {
     let name = entry.file_name();
     let Some(name) = name.to_str() else {
-        let said = "the name of the folder is not text".to_owned();
+        let said = "the name of the directory is not text".to_owned();
         scan.unreadable.push(unreadable(tree, "?", "", said));
         return;
     };
     let address = match name.parse::<PciAddress>() {
         Ok(address) if tree.is_canonical(address, name) => address,
         Ok(_) => {
-            scan.unreadable.push(unreadable(tree, name, "", "not an address as the kernel writes it".to_owned()));
+            scan.unreadable.push(unreadable(tree, name, "", "not an address in the kernel's format".to_owned()));
             return;
         }
         Err(error) => {

@@ -48,7 +48,7 @@ impl Changes {
     /// Takes a step, where the host and the policy let it be taken.
     ///
     /// # Errors
-    /// What the host said, that it is not allowed, or that the kernel does not come back.
+    /// What the host said, that it is not allowed, or that the kernel does not respond.
     pub async fn act(&self, scope: &Scope, step: &Step, policy: Policy) -> Result<(), ActFault> {
         let checked = self.checked(scope, step, policy).await?;
         match checked {
@@ -77,7 +77,7 @@ impl Changes {
         let judge = move || {
             check(&root, &seen, &scope, &wanted, &policy).map_err(|unfit| ActFault::Said {
                 attempted: wanted.to_string(),
-                said: format!("refused by the hand that would do it: {unfit}"),
+                said: format!("refused by the hand: {unfit}"),
             })
         };
         let said = |error: tokio::task::JoinError| ActFault::Said {
@@ -131,7 +131,7 @@ pub fn child_main(args: &[OsString]) -> ExitCode {
         [sysfs, scope, file, text] => serde_json::from_str(&scope.to_string_lossy())
             .map_err(|error| format!("the scope cannot be read: {error}"))
             .and_then(|scope| write::sealed(sysfs.as_ref(), &scope, file.as_ref(), text.as_encoded_bytes())),
-        _ => Err("usage: act SYSFS SCOPE FILE TEXT (started by the host hand, not by people)".to_owned()),
+        _ => Err("usage: act SYSFS SCOPE FILE TEXT (started by the host hand, not by a user)".to_owned()),
     };
     exit_with(outcome)
 }

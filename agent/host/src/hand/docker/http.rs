@@ -22,7 +22,7 @@ const SAID_MAX_CHARS: usize = 400;
 pub(super) enum DockerError {
     #[error("cannot connect to its socket: {0}")]
     Connect(#[source] io::Error),
-    #[error("the connection broke: {0}")]
+    #[error("the connection failed: {0}")]
     Broken(#[from] hyper::Error),
     #[error("{path}: {said}")]
     Refused { path: String, status: StatusCode, said: String },
@@ -45,7 +45,7 @@ impl DockerError {
             Self::Connect(error) if error.kind() == ErrorKind::PermissionDenied => ProbeFault::Failed {
                 what,
                 status: error.raw_os_error().unwrap_or_default(),
-                said: format!("{said}; the process that asks must be in the group that owns the socket (docker)"),
+                said: format!("{said}; the requesting process must be in the group that owns the socket (docker)"),
             },
             Self::Connect(error) => ProbeFault::Failed { what, status: error.raw_os_error().unwrap_or_default(), said },
             Self::Refused { status, .. } => ProbeFault::Failed { what, status: i32::from(status.as_u16()), said },

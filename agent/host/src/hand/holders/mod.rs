@@ -63,7 +63,7 @@ pub async fn look(supervisor: &Supervisor, worker: &Path, sysfs: &Path, scope: &
 pub fn child_main(args: &[OsString]) -> ExitCode {
     let outcome = match args {
         [sysfs, scope] => answer(sysfs.as_ref(), &scope.to_string_lossy()),
-        _ => Err("usage: look-for-holders SYSFS SCOPE (started by the holders hand, not by people)".to_owned()),
+        _ => Err("usage: look-for-holders SYSFS SCOPE (started by the holders hand, not by a user)".to_owned()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -40,7 +40,7 @@ pub(super) fn read(nvml: &Nvml, which: Which, problems: &mut Vec<String>) -> Res
     {
         return Err((
             Absence::garbled(&pci.bus_id),
-            format!("NVML was asked for its {which} and answers for {address}"),
+            format!("NVML was asked for its {which} but answered for {address}"),
         ));
     }
     let mut gpu = DriverGpu::unknown(address);
@@ -81,27 +81,27 @@ fn describe(gpu: &mut DriverGpu, device: &Device<'_>) {
     gpu.host_vgpu_mode = reading(device.vgpu_host_mode()).map(|mode| words::host_vgpu(&mode).to_owned());
     (gpu.mig_current, gpu.mig_pending) = mig_mode(device);
     gpu.ecc_enabled = reading(device.is_ecc_enabled()).map(|state| state.currently_enabled);
-    gpu.pcie_max_generation = reading(device.max_pcie_link_gen());
-    gpu.pcie_max_width = reading(device.max_pcie_link_width());
+    gpu.metrics.pcie_max_generation = reading(device.max_pcie_link_gen());
+    gpu.metrics.pcie_max_width = reading(device.max_pcie_link_width());
 }
 
 fn measure(gpu: &mut DriverGpu, device: &Device<'_>) {
     gpu.memory = memory(device);
-    gpu.temperature_c = number(device.temperature(TemperatureSensor::Gpu));
-    (gpu.utilization_pct, gpu.memory_utilization_pct) = utilization(device);
-    gpu.encoder_pct = number(device.encoder_utilization().map(|load| load.utilization));
-    gpu.decoder_pct = number(device.decoder_utilization().map(|load| load.utilization));
-    gpu.power_w = power(device);
-    gpu.power_limit_w = reading(device.enforced_power_limit()).map(watts);
-    gpu.fan_pct = number(device.fan_speed(0));
-    gpu.sm_clock_mhz = reading(device.clock_info(Clock::SM));
-    gpu.memory_clock_mhz = reading(device.clock_info(Clock::Memory));
-    gpu.performance_state = named(device.performance_state(), |it| words::performance_state(&it));
-    gpu.ecc_uncorrected = reading(device.total_ecc_errors(MemoryError::Uncorrected, EccCounter::Volatile));
+    gpu.metrics.temperature_c = number(device.temperature(TemperatureSensor::Gpu));
+    (gpu.metrics.utilization_pct, gpu.metrics.memory_utilization_pct) = utilization(device);
+    gpu.metrics.encoder_pct = number(device.encoder_utilization().map(|load| load.utilization));
+    gpu.metrics.decoder_pct = number(device.decoder_utilization().map(|load| load.utilization));
+    gpu.metrics.power_w = power(device);
+    gpu.metrics.power_limit_w = reading(device.enforced_power_limit()).map(watts);
+    gpu.metrics.fan_pct = number(device.fan_speed(0));
+    gpu.metrics.sm_clock_mhz = reading(device.clock_info(Clock::SM));
+    gpu.metrics.memory_clock_mhz = reading(device.clock_info(Clock::Memory));
+    gpu.metrics.performance_state = named(device.performance_state(), |it| words::performance_state(&it));
+    gpu.metrics.ecc_uncorrected = reading(device.total_ecc_errors(MemoryError::Uncorrected, EccCounter::Volatile));
     gpu.health_facts = health::facts(device);
-    gpu.throttle = reading(device.current_throttle_reasons()).map(words::throttle);
-    gpu.pcie_generation = reading(device.current_pcie_link_gen());
-    gpu.pcie_width = reading(device.current_pcie_link_width());
+    gpu.metrics.throttle = reading(device.current_throttle_reasons()).map(words::throttle);
+    gpu.metrics.pcie_generation = reading(device.current_pcie_link_gen());
+    gpu.metrics.pcie_width = reading(device.current_pcie_link_width());
 }
 
 /// Device in the upper half, vendor in the lower one.

@@ -121,7 +121,7 @@ impl Round {
     async fn report(mut self) -> Result<DriverReport, ProbeFault> {
         let (left_out, due) = self.asker.with(|suspects| (suspects.all(), suspects.due(self.begin)));
         if !self.start(None, left_out, None)? {
-            let said = "each process that there may be waits for a GPU that does not answer".to_owned();
+            let said = "all allowed processes wait for GPUs that do not answer".to_owned();
             return Err(ProbeFault::HandUnavailable { what: WHAT.to_owned(), said });
         }
         for which in due {
@@ -272,7 +272,7 @@ impl Round {
             }
             (None, Some(fault)) if !opened => self.refused(id, fault),
             (None, Some(fault)) => self.answers.problems.push(format!("after its answers: {fault}")),
-            (None, None) if !opened => self.refused(id, garbled(WHAT, "there is no report in what it wrote")),
+            (None, None) if !opened => self.refused(id, garbled(WHAT, "its output has no report")),
             (None, None) => {}
         }
     }
@@ -284,7 +284,7 @@ impl Round {
         if self.fault.is_none() && self.runs.first().is_none_or(late) {
             self.fault = Some(ProbeFault::Timeout { what: WHAT.to_owned(), after_ms });
         }
-        self.not_reached(&format!("others took all of the {after_ms} ms"));
+        self.not_reached(&format!("the other GPUs used all of the {after_ms} ms"));
         for run in self.runs.iter().filter(|run| !run.ended) {
             self.leave_waiting(run);
         }
@@ -310,7 +310,7 @@ impl Round {
             // What is known of it says more than that it is silent again.
             (Some(which), _) => self.asker.with(|suspects| suspects.waits(which, waits())),
             (None, Some((which, since))) => {
-                let said = format!("NVML did not answer for its {which} in {} ms", since.elapsed().as_millis());
+                let said = format!("NVML did not answer for its {which} within {} ms", since.elapsed().as_millis());
                 self.suspect(which, Absence::ProbeTimeout, said, Some(waits()), self.times.again);
             }
             (None, None) => {}
@@ -348,10 +348,10 @@ async fn run(asker: Asker, purpose: Purpose, program: Program, id: usize, send: 
 fn while_asked(which: Which, fault: Option<&ProbeFault>) -> (Absence, String) {
     match fault {
         Some(ProbeFault::Timeout { after_ms, .. }) => {
-            (Absence::ProbeTimeout, format!("NVML did not answer for its {which} in {after_ms} ms"))
+            (Absence::ProbeTimeout, format!("NVML did not answer for its {which} within {after_ms} ms"))
         }
         Some(fault @ ProbeFault::Stuck { .. }) => (Absence::ProbeTimeout, format!("asked for its {which}, {fault}")),
         Some(fault) => (Absence::ProbeFailed, format!("asked for its {which}, {fault}")),
-        None => (Absence::ProbeFailed, format!("asked for its {which}, {WHAT} ended without an answer")),
+        None => (Absence::ProbeFailed, format!("asked for its {which}, {WHAT} exited without an answer")),
     }
 }

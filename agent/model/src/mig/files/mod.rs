@@ -70,11 +70,11 @@ pub struct Config {
     pub name: String,
     /// Where it begins.
     pub line: u64,
-    /// What it says of which GPUs.
+    /// What it reports about which GPUs.
     pub entries: Vec<Entry>,
 }
 
-/// What a configuration says of some GPUs.
+/// What a configuration reports about some GPUs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Where it begins.

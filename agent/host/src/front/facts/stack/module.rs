@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// `modules.dep` of a distribution with all modules has half of it.
 const MODULES_DEP_MAX_BYTES: u64 = 8 * 1024 * 1024;
 
-/// What stands at the end of a signed module (`include/linux/module_signature.h`).
+/// What is at the end of a signed module (`include/linux/module_signature.h`).
 const SIGNATURE: &[u8] = b"~Module signature appended~\n";
 
 /// Folders of modprobe's files, the strongest first (`modprobe.d(5)`).
@@ -56,7 +56,7 @@ fn is_branch(rest: &str) -> bool {
     rest == "tesla" || (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// The file ends with a signature. A compressed one cannot be told without unpacking it.
+/// The file ends with a signature. A compressed one cannot be determined without unpacking it.
 pub(super) fn is_signed(root: &Path, kernel: Option<&str>, file: Option<&str>) -> Reading<bool> {
     let (Some(folder), Some(file)) = (folder(root, kernel), file) else { return Reading::default() };
     if !file.ends_with(".ko") {
