@@ -117,7 +117,7 @@ pub(super) async fn read(path: &str) -> TokenRead {
     reading.unwrap_or_else(|_| Err("reading was interrupted".to_owned()))
 }
 
-/// Waits for what happens to the file, and watches it anew.
+/// Waits for what happens to the file, and watches it again.
 pub(super) async fn watch(path: String, watch: Option<FileWatch>) -> io::Result<FileWatch> {
     if let Some(watch) = watch {
         watch.changed().await?;

@@ -1,17 +1,17 @@
-//! Reads one record: which form it has, and what it says of a device.
+//! Reads one record: which form it has, and what it reports about a device.
 
 use super::forms::{bus, drm, firmware, iommu, nvidia};
 use super::line::{Record, is_of_a_process};
 use super::said::Said;
 use crate::PciAddress;
 
-/// What a record says of a device, if anything.
+/// What a record reports about a device, if anything.
 #[must_use]
 pub fn said_by(record: &Record<'_>) -> Option<Said> {
     said(&record.text).or_else(|| said_of(record.device?, &record.text))
 }
 
-/// What the text of a record says of a device, if anything.
+/// What the text of a record reports about a device, if anything.
 #[must_use]
 pub fn said(text: &str) -> Option<Said> {
     let text = text.trim_start();
@@ -33,7 +33,7 @@ pub fn said(text: &str) -> Option<Said> {
     iommu::said(text).or_else(|| drm::initialized(text)).or_else(|| device(text))
 }
 
-/// What a record says that names no device in its text, and of which the kernel notes the device beside it.
+/// What a record reports that names no device in its text, and of which the kernel notes the device beside it.
 fn said_of(address: PciAddress, text: &str) -> Option<Said> {
     (!is_of_a_process(text))
         .then(|| bus::said(None, address, text).or_else(|| drm::said(None, address, text)))
@@ -52,7 +52,7 @@ pub(crate) fn speaker(text: &str) -> Option<(&str, PciAddress)> {
     }
 }
 
-/// What a driver says of its device.
+/// What a driver reports about its device.
 fn device(text: &str) -> Option<Said> {
     let (driver, address, rest) = parts(text)?;
     bus::said(Some(driver), address, rest).or_else(|| drm::said(Some(driver), address, rest))
