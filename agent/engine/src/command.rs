@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// Everything that can be asked of the running daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Scan the PCI bus and ask all sources anew.
+    /// Scan the PCI bus and ask all sources again.
     Rescan,
     /// Enrol with a manager.
     Enrol(Box<EnrolSpec>),
@@ -31,7 +31,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Stable name of the operation, as it stands in jobs, logs and polkit details.
+    /// Stable name of the operation, as it is in jobs, logs and polkit details.
     #[must_use]
     pub const fn operation(&self) -> &'static str {
         match self {
@@ -67,7 +67,7 @@ impl Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
-    /// A local user, over D-Bus. polkit has said yes.
+    /// A local user, over D-Bus. polkit has reported success.
     LocalUser,
     /// A file that root placed on this host.
     LocalFile,
@@ -97,7 +97,7 @@ pub struct Actor {
     pub origin: Origin,
 }
 
-/// What the authority (polkit) said of one command of a local user.
+/// What the authority (polkit) reported about one command of a local user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It may.
@@ -133,7 +133,7 @@ impl Authorized {
     /// frozen changes from remote.
     ///
     /// # Errors
-    /// What stands in the way. A manager may neither rescan, enrol, leave, confirm, lock nor acknowledge: those are for this host.
+    /// What prevents it. A manager may neither rescan, enrol, leave, confirm, lock nor acknowledge: those are for this host.
     pub fn by_manager(policy: &Policy, locked: bool, command: Command) -> Result<Self, Refusal> {
         let first = locked.then_some(Blocker::RemoteLocked);
         Self::by_document(policy, first, command, Origin::Manager, "a manager may not do this")
@@ -143,7 +143,7 @@ impl Authorized {
     /// remote, and a file of root's does not.
     ///
     /// # Errors
-    /// What stands in the way. A file wishes changes, and nothing else.
+    /// What prevents it. A file wishes changes, and nothing else.
     pub fn by_local_file(policy: &Policy, command: Command) -> Result<Self, Refusal> {
         Self::by_document(policy, None, command, Origin::LocalFile, "a file may not do this")
     }

@@ -1,4 +1,4 @@
-//! The core: takes authorized commands in, runs each as a job, and begins of itself what nobody has confirmed in time.
+//! The core: takes authorized commands in, runs each as a job, and begins by itself what nobody has confirmed in time.
 
 use crate::change::{Admitted, ChangeExecutor, UnderWay};
 use crate::command::{Authorized, Command};

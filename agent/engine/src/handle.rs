@@ -18,7 +18,7 @@ pub const COMMAND_QUEUE: usize = 64;
 pub struct Submission {
     /// The command.
     pub authorized: Authorized,
-    /// Gets the job's number as soon as the job stands in the list.
+    /// Gets the job's number as soon as the job is in the list.
     pub reply: oneshot::Sender<JobId>,
 }
 

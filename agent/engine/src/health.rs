@@ -1,4 +1,4 @@
-//! Tells the journal when the health of a GPU has changed.
+//! Logs when the health of a GPU has changed.
 
 use model::health::{GpuHealth, HealthState};
 use model::message::Message;

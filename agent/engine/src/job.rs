@@ -6,7 +6,7 @@ use model::time::{BootMillis, UnixMillis};
 use model::{JobId, PciAddress};
 use serde::{Deserialize, Serialize};
 
-/// Where a job stands.
+/// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
@@ -19,7 +19,7 @@ pub enum JobState {
 }
 
 impl JobState {
-    /// As it stands on D-Bus and in JSON.
+    /// As it is on D-Bus and in JSON.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -55,17 +55,17 @@ pub struct Job {
     /// Only the plan was asked for: it changes nothing.
     #[serde(default)]
     pub dry_run: bool,
-    /// Where it stands.
+    /// Its state.
     pub state: JobState,
     /// `None` until it has ended; then how, or why not.
     pub result: Option<Result<JobOutcome, Refusal>>,
-    /// 0.0..=1.0, where it can be told.
+    /// 0.0..=1.0, where it can be determined.
     pub progress: Option<f64>,
     /// The current step, as a sentence.
     pub current_step: String,
     /// The steps that it will take or took, in words.
     pub plan: Vec<String>,
-    /// What is worth knowing of the change and stands in nobody's way, in words.
+    /// What is worth knowing of the change and prevents nothing, in words.
     #[serde(default)]
     pub cautions: Vec<String>,
     /// What is worth knowing of how it ended, in words; empty where there is nothing.

@@ -24,7 +24,7 @@ pub const MESSAGE_JOB_ENDED: &str = Message::JobEnded.id();
 /// How a job ended: with what is worth knowing of it, or why it was not done.
 pub(crate) type JobEnd = Result<(JobOutcome, String), Refusal>;
 
-/// The table. The core begins and ends jobs, and the task of a job says how far it is.
+/// The table. The core begins and ends jobs, and the task of a job shows how far it is.
 #[derive(Debug)]
 pub(crate) struct JobTable<K> {
     clock: Arc<K>,
@@ -155,7 +155,7 @@ fn log_begin(job: &Job) {
     );
 }
 
-/// The audit record of a job that has ended; one that failed stands out among those that were done.
+/// The audit record of a job that has ended; one that failed is easy to see among those that were done.
 fn log_end(job: &Job, end: &JobEnd) {
     let (id, operation, title) = (job.id, job.operation.as_str(), job.title());
     match end {

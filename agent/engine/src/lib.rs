@@ -36,7 +36,7 @@
 //!
 //! [`start::EngineParts`] has the channels, so that faces can be built before the engine runs. [`start::EngineParts::engine`] reads the
 //! journal and undoes what an earlier run left open before it returns: no command is served before that. On cancellation every
-//! task is dropped where it is; what a change had begun stands in the journal, and the next start undoes it.
+//! task is dropped where it is; what a change had begun is in the journal, and the next start undoes it.
 
 pub mod alarm;
 pub mod change;

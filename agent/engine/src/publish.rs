@@ -1,4 +1,4 @@
-//! Publishes what everybody is shown: the latest look at the host, with the changes that are under way and what else stands.
+//! Publishes what everybody is shown: the latest look at the host, with the changes that are under way and what else holds.
 
 use crate::change::{Records, overlay};
 use model::condition::Condition;
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// The one writer of the observation that the faces see. Whoever has called it finds the result published.
+/// The one writer of the observation that the faces see. Anyone who has called it finds the result published.
 #[derive(Debug)]
 pub struct Publisher {
     /// As the host showed it: what plans are made from.
@@ -111,7 +111,7 @@ impl Publisher {
         }
     }
 
-    /// Shows the newest of all: whoever comes last has seen everything.
+    /// Shows the newest of all: anyone who comes last has seen everything.
     fn show(&self) {
         self.shown.send_modify(|shown| {
             let (records, standing) = (Arc::clone(&self.records.borrow()), Arc::clone(&self.standing.borrow()));

@@ -29,7 +29,7 @@ pub struct Engine<F> {
     pub run: F,
 }
 
-/// What the engine stands on.
+/// What the engine is built on.
 pub struct EnginePorts<H, C, M, A, J, K> {
     /// Reads the host.
     pub host: Arc<H>,
@@ -89,7 +89,7 @@ impl EngineParts {
         self.handle.clone()
     }
 
-    /// Where conditions are told that no look at the host can find.
+    /// Where conditions are reported that no look at the host can find.
     #[must_use]
     pub fn publisher(&self) -> Arc<Publisher> {
         Arc::clone(&self.publisher)
@@ -102,7 +102,7 @@ impl EngineParts {
     }
 
     /// The engine over these ports. Before anything else runs, what an earlier run left open in the journal is undone. Where the
-    /// journal cannot be read the condition `journal_unreadable` says so, and the engine observes and refuses changes.
+    /// journal cannot be read the condition `journal_unreadable` shows it, and the engine observes and refuses changes.
     pub async fn engine<H: HostPort, C: ChangePort, M: ManagerPort, A: ActPort, J: JournalPort, K: Clock>(
         self,
         ports: EnginePorts<H, C, M, A, J, K>,

@@ -29,7 +29,7 @@ pub fn run(args: FrontArgs) -> anyhow::Result<()> {
     run_on(args, move |settings| {
         let remote = RemoteHost::at(&folder, &settings.nvidia);
         let host = LinuxHost::new(Sysfs::new(&sysfs), FactsRoot { sys: sysfs.clone(), ..FactsRoot::default() }, remote);
-        // A pipe stands in for the kernel log only where our own launcher put it there.
+        // A pipe takes the place of the kernel log only where our own launcher put it there.
         (host, UdevChanges::listen(), KernelLogReader::on_stdin(launched))
     })
 }

@@ -59,7 +59,7 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     mut live: Live,
     args: FrontArgs,
 ) -> anyhow::Result<()> {
-    // Before READY: whoever waits for it may send a signal the moment after.
+    // Before READY: anyone who waits for it may send a signal the moment after.
     let mut signals = Signals::listen()?;
     let cancel = CancellationToken::new();
     let clock = Arc::clone(&ports.clock);

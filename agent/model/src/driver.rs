@@ -1,4 +1,4 @@
-//! What the NVIDIA driver says of its GPUs, in one shape for NVML and for `nvidia-smi -q -x`.
+//! What the NVIDIA driver reports about its GPUs, in one shape for NVML and for `nvidia-smi -q -x`.
 
 use crate::absence::{Absence, Reading};
 use crate::health::facts::HealthFacts;
@@ -47,7 +47,7 @@ pub enum MigMode {
 }
 
 impl MigMode {
-    /// As it stands in JSON.
+    /// As it is in JSON.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -176,7 +176,7 @@ pub struct DriverGpu {
     pub metrics: Metrics,
     /// ECC mode now.
     pub ecc_enabled: Reading<bool>,
-    /// What speaks of its health for as long as it stands.
+    /// What affects its health for as long as it holds.
     #[serde(flatten)]
     pub health_facts: HealthFacts,
     /// Processes on the GPU.
@@ -235,16 +235,16 @@ impl DriverGpu {
     }
 }
 
-/// Everything one source said at one time.
+/// Everything one source reported at one time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DriverReport {
-    /// Who said it.
+    /// Who reported it.
     pub source: DriverSource,
     /// Version of the kernel driver, `580.105.08`.
     pub driver_version: Reading<String>,
     /// Highest CUDA version that the driver serves.
     pub cuda_version: Reading<String>,
-    /// GPUs in the order of the source. A GPU whose address is unusable stands in `problems` instead.
+    /// GPUs in the order of the source. A GPU whose address is unusable is in `problems` instead.
     pub gpus: Vec<DriverGpu>,
     /// GPUs for which the source did not answer while it answered for others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -260,7 +260,7 @@ pub struct SilentGpu {
     pub address: PciAddress,
     /// The reason beside each of its missing values. [`Absence::NotProbed`]: the other GPUs used all the time.
     pub why: Absence,
-    /// What the source said, or how long it was waited for: a sentence that names the GPU.
+    /// What the source reported, or how long it was waited for: a sentence that names the GPU.
     pub said: String,
 }
 
@@ -279,7 +279,7 @@ pub enum ProbeFault {
     Absent {
         /// What was looked for, with the places.
         what: String,
-        /// What the host said.
+        /// What the host answered.
         said: String,
     },
     /// It did not answer in its time and was ended.
@@ -308,7 +308,7 @@ pub enum ProbeFault {
         what: String,
         /// Exit status, or the NVML return code.
         status: i32,
-        /// What it said, at most 400 characters.
+        /// What it reported, at most 400 characters.
         said: String,
     },
     /// It was killed by a signal (a crash in the driver's library).

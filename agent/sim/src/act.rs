@@ -10,21 +10,21 @@ use model::ports::{ActFault, ActPort};
 use std::collections::BTreeMap;
 use std::future::{Future, ready};
 
-/// The deadline that a hanging step is said to have missed, in milliseconds.
+/// The deadline that a hanging step is claimed to have missed, in milliseconds.
 pub const STEP_DEADLINE_MS: u64 = 10_000;
 
 /// What goes wrong with a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StepFault {
-    /// The host says no, and nothing happens.
+    /// The host refuses, and nothing happens.
     Error,
-    /// The host says yes, and nothing happens: `drivers_probe` does so when a driver's probe fails.
+    /// The host reports success, and nothing happens: `drivers_probe` does so when a driver's probe fails.
     NoEffect,
-    /// It happens, and the host says no: a driver that complains after it has let go.
+    /// It happens, and the host refuses: a driver that complains after it has let go.
     EffectAndError,
-    /// The call does not come back and nothing happens.
+    /// The call does not return and nothing happens.
     Hang,
-    /// The call does not come back and it happens all the same.
+    /// The call does not return and it happens all the same.
     HangWithEffect,
 }
 
@@ -32,7 +32,7 @@ impl StepFault {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Error, Self::NoEffect, Self::EffectAndError, Self::Hang, Self::HangWithEffect];
 
-    /// The call does not come back.
+    /// The call does not return.
     #[must_use]
     pub const fn hangs(self) -> bool {
         matches!(self, Self::Hang | Self::HangWithEffect)
@@ -52,7 +52,7 @@ impl HostState {
     /// Takes a step with whatever is to go wrong with it.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// What the kernel answers.
     pub fn act(&mut self, step: &Step) -> Result<(), ActFault> {
         let fault = self.step_faults.at.remove(&self.step_faults.taken);
         self.step_faults.taken = self.step_faults.taken.saturating_add(1);
@@ -62,7 +62,7 @@ impl HostState {
     /// Takes a step that goes wrong in this way, or in none.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// What the kernel answers.
     pub fn act_with(&mut self, step: &Step, fault: Option<StepFault>) -> Result<(), ActFault> {
         let attempted = step.to_string();
         let hung = || ActFault::Hung { attempted: attempted.clone(), after_ms: STEP_DEADLINE_MS };
@@ -84,7 +84,7 @@ impl HostState {
             }
             Some(hang @ (StepFault::Hang | StepFault::HangWithEffect)) => {
                 if hang == StepFault::HangWithEffect {
-                    // Whether it worked is seen by whoever looks.
+                    // Whether it worked is seen by anyone who looks.
                     let _unseen = self.write(step);
                 }
                 self.stuck.extend(step.address());

@@ -1,4 +1,4 @@
-//! What the simulated NVIDIA driver says of its GPUs, in the shape of each source.
+//! What the simulated NVIDIA driver reports about its GPUs, in the shape of each source.
 
 use crate::bus::Bus;
 use crate::description::{
@@ -11,7 +11,7 @@ use model::metric::{Metric, Metrics, Smi};
 use model::pci::VENDOR_NVIDIA;
 use model::{GpuUuid, MigUuid, PciAddress};
 
-/// What a source says when nothing keeps it from answering.
+/// What a source shows when nothing keeps it from answering.
 #[must_use]
 pub fn report(description: &Description, bus: &Bus, source: DriverSource) -> DriverReport {
     let driver = description.driver.as_ref();
@@ -66,7 +66,7 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    /// The value, or what the driver says in its place.
+    /// The value, or what the driver reports in its place.
     fn tell<T>(&self, fact: Fact, value: Option<T>) -> Reading<T> {
         if let Some(why) = self.gpu.absent.get(&fact) {
             return Reading::Absent(why.clone());
@@ -143,7 +143,7 @@ impl Teller<'_> {
         metrics
     }
 
-    /// A card that can do MIG and says nothing of it has it off; any other card does not know the question.
+    /// A card that can do MIG and reports nothing of it has it off; any other card does not know the question.
     fn mig(&self) -> Option<MigDescription> {
         let off = || MigDescription { current: MigMode::Disabled, pending: MigMode::Disabled, instances: Vec::new() };
         self.product.mig.then(|| self.gpu.mig.clone().unwrap_or_else(off))
@@ -244,7 +244,7 @@ fn name_by_place(gpu: &mut DriverGpu) {
     }
 }
 
-/// What the driver keeps in memory and tells without asking the card.
+/// What the driver keeps in memory and reports without asking the card.
 const fn is_remembered(fact: Fact) -> bool {
     match fact {
         Fact::Uuid
@@ -337,7 +337,7 @@ fn made_up_serial(address: PciAddress) -> String {
     format!("15625{:03}{:02}{:03}", address.domain % 1000, address.device, address.bus)
 }
 
-/// The report with `N/A` in every place: what is left of a GPU is its address, which stands in an attribute.
+/// The report with `N/A` in every place: what is left of a GPU is its address, which is in an attribute.
 #[must_use]
 pub fn without_values(mut report: DriverReport) -> DriverReport {
     report.gpus = report.gpus.iter().map(|gpu| not_available(gpu.address)).collect();

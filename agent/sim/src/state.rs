@@ -27,7 +27,7 @@ pub struct HostState {
     pub step_faults: StepFaults,
 }
 
-/// The kernel says no.
+/// The kernel refuses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KernelError {
     /// ENODEV: no such function, or the driver does not take it.
@@ -38,7 +38,7 @@ pub enum KernelError {
         /// What was tried.
         attempted: String,
     },
-    /// The call does not come back.
+    /// The call does not return.
     #[error("{address}: {attempted}: the kernel does not respond")]
     Blocks {
         /// Which function.
@@ -65,7 +65,7 @@ fn attach(function: &mut Function, driver: DriverName) {
 }
 
 impl HostState {
-    /// A host as its description says.
+    /// A host as its description states.
     ///
     /// # Errors
     /// The description describes a bus that cannot be.
@@ -133,7 +133,7 @@ impl HostState {
     /// Writes the address to `drivers/<bound driver>/unbind` (`unbind_store`).
     ///
     /// # Errors
-    /// ENODEV where no driver is bound: the file of a driver that does not have the function says so.
+    /// ENODEV where no driver is bound: the file of a driver that does not have the function shows it.
     pub fn unbind(&mut self, address: PciAddress) -> Result<(), KernelError> {
         let attempted = "write to unbind";
         let is_open = self.open.get(&address).is_some_and(|holders| !holders.is_empty()) || self.is_persistent(address);
@@ -173,7 +173,7 @@ impl HostState {
         Ok(())
     }
 
-    /// Writes the address to `drivers_probe` (`bus_rescan_devices_helper`): says yes also where it binds nothing.
+    /// Writes the address to `drivers_probe` (`bus_rescan_devices_helper`): reports success also where it binds nothing.
     ///
     /// # Errors
     /// There is no such function.
@@ -270,7 +270,7 @@ impl HostState {
         claims.iter().find(takes)?.by.driver().parse().ok()
     }
 
-    /// Boots anew: overrides, bindings and power settings are those of the kernel, and nobody has anything open.
+    /// Boots again: overrides, bindings and power settings are those of the kernel, and nobody has anything open.
     ///
     /// # Errors
     /// The description describes a bus that cannot be.

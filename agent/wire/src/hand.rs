@@ -96,7 +96,7 @@ pub enum VerbOutcome {
     },
 }
 
-/// What a hand says of itself.
+/// What a hand reports about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Introduction {
     /// Which hand this is.

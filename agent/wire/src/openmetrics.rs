@@ -1,6 +1,6 @@
 //! The metrics as text for Prometheus: from one observation and the check-in, without any I/O.
 //!
-//! What NVIDIA's driver gives stands under the names and labels of DCGM, so that dashboards and alerts made for dcgm-exporter
+//! What NVIDIA's driver gives is under the names and labels of DCGM, so that dashboards and alerts made for dcgm-exporter
 //! go on working; what is the daemon's own begins with `gpuhostd_`. A value that is not known is not there: never 0, never a
 //! sentinel.
 
@@ -21,7 +21,7 @@ pub struct Source<'a> {
     pub version: &'a str,
     /// The latest observation.
     pub seen: &'a HostObservation,
-    /// Where the check-in stands.
+    /// The state of the check-in.
     pub checkin: &'a CheckinStatus,
     /// Now, on CLOCK_BOOTTIME.
     pub boot_now: BootMillis,

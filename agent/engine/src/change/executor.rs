@@ -164,7 +164,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
         Ok(Admitted { work: Work::Change(Box::new(task), self.ports.clone()), under_way: UnderWay { bounds, id } })
     }
 
-    /// Takes in that somebody confirms a binding. It waits for no lane: where the GPU is being changed, that is said.
+    /// Takes in that somebody confirms a binding. It waits for no lane: where the GPU is being changed, that is reported.
     pub(crate) fn admit_confirmation(&mut self, gpu: PciAddress) -> Result<Admitted<A, J, K>, Refusal> {
         let seen = bounds_of(&self.observation.borrow(), gpu);
         seen.map_or(Ok(()), |bounds| self.must_be_read(&bounds))?;
@@ -183,7 +183,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
         ChangeId::Number(self.last_number)
     }
 
-    /// What the subject comes back to may stand in a document that could not be read.
+    /// What the subject returns to may stand in a document that could not be read.
     fn must_be_read(&self, bounds: &Bounds) -> Result<(), Refusal> {
         let Some(blocker) = self.records.borrow().unread(bounds).map(Unread::blocker) else { return Ok(()) };
         Err(blocked(bounds.subject, blocker))
@@ -251,7 +251,7 @@ fn blocked(subject: Subject, blocker: Blocker) -> Refusal {
     refused(subject, vec![blocker]).unwrap_or_else(|| Refusal::Conflict { why: subject.to_string() })
 }
 
-/// A change goes on under the name of the record that it ends, and the name says the lanes: where the kernel has put the GPU into
+/// A change goes on under the name of the record that it ends, and the name states the lanes: where the kernel has put the GPU into
 /// another group meanwhile, the record would be left behind.
 fn must_have_the_lanes_of(record: Option<&Entry>, bounds: &Bounds) -> Result<(), Refusal> {
     let Some(record) = record.filter(|record| record.plan.bounds.lanes != bounds.lanes) else { return Ok(()) };

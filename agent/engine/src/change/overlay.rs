@@ -57,7 +57,7 @@ fn withhold(gpu: &mut Gpu, usage: GpuUse) {
     gpu.passthrough.reasons.push(why.to_owned());
 }
 
-/// Nobody may use it, for this reason: it stands in place of what else keeps the GPU from being used, unless that is the GPU's
+/// Nobody may use it, for this reason: it replaces what else keeps the GPU from being used, unless that is the GPU's
 /// own fault.
 fn quarantine(gpu: &mut Gpu, why: &Blocker) {
     withhold(gpu, GpuUse::Quarantined);
@@ -71,7 +71,7 @@ fn quarantine(gpu: &mut Gpu, why: &Blocker) {
     }
 }
 
-/// The binding is one of ours: whoever undid it by hand would leave the record of it behind, and lose what was there before.
+/// The binding is one of ours: undoing it by hand would leave the record of it behind, and lose what was there before.
 fn name_the_way_back(gpu: &mut Gpu) {
     let address = gpu.pci.address;
     let bound = |link: &&mut CauseLink| link.link == ChainLink::KernelDriver && link.ok == Some(false);
@@ -87,7 +87,7 @@ fn why_quarantined(entry: &Entry) -> Option<&str> {
     }
 }
 
-/// Whoever comes by must see what will happen without anybody doing anything.
+/// Anyone who comes by must see what will happen without anybody doing anything.
 fn unconfirmed(records: &Records) -> Option<Condition> {
     let waiting: Vec<&Entry> = records.all().filter(|entry| entry.unconfirmed_until().is_some()).collect();
     let since = waiting.iter().map(|entry| entry.began_at).min()?;
@@ -105,7 +105,7 @@ fn unconfirmed(records: &Records) -> Option<Condition> {
     })
 }
 
-/// One condition for all of them: conditions are told apart by their type.
+/// One condition for all of them: conditions are distinguished by their type.
 fn quarantined(records: &Records) -> Option<Condition> {
     let stuck: Vec<(&Entry, &str)> = records.all().filter_map(|entry| Some((entry, why_quarantined(entry)?))).collect();
     let since = stuck.iter().map(|(entry, _)| entry.began_at).min()?;

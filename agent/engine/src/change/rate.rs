@@ -13,7 +13,7 @@ const WINDOW_MS: u64 = 60_000;
 pub(super) struct Rates(BTreeMap<Subject, Vec<BootMillis>>);
 
 impl Rates {
-    /// What stands in the way of a further change now; `None` = nothing.
+    /// What prevents a further change now; `None` = nothing.
     pub(super) fn blocker(&mut self, subject: Subject, per_minute: u32, now: BootMillis) -> Option<Blocker> {
         let recent = self.0.get_mut(&subject)?;
         recent.retain(|when| now.since(*when) < WINDOW_MS);

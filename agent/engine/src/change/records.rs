@@ -88,7 +88,7 @@ impl Records {
             .min_by_key(|(until, _)| *until)
     }
 
-    /// Documents of the journal that could not be read: what they may be about stays as it is until the daemon starts anew.
+    /// Documents of the journal that could not be read: what they may be about stays as it is until the daemon starts again.
     pub fn keep_unread(&mut self, unread: Vec<Unread>) {
         self.unread = unread;
     }

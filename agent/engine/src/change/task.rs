@@ -38,7 +38,7 @@ pub(crate) struct Task {
     pub(super) job: JobId,
     /// Who asked.
     pub(super) actor: Actor,
-    /// Where the host is observed anew before the plan is made.
+    /// Where the host is observed again before the plan is made.
     pub(super) observer: mpsc::Sender<Ask>,
     /// What was observed.
     pub(super) observation: watch::Receiver<Arc<HostObservation>>,
@@ -100,7 +100,7 @@ fn as_outcome(outcome: JobOutcome) -> JobEnd {
 }
 
 impl<A: ActPort, J: JournalPort, K: Clock> Work<A, J, K> {
-    /// Does it, and tells the job how far it is.
+    /// Does it, and reports its progress to the job.
     pub(crate) async fn run(self, jobs: &JobTable<K>) -> Ended {
         match self {
             Self::Change(task, ports) => task.run(&ports, jobs).await,

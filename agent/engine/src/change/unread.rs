@@ -1,4 +1,4 @@
-//! Documents of the journal that could not be read: what is said of them, and a journal in which nothing takes their place.
+//! Documents of the journal that could not be read: what is reported about them, and a journal in which nothing takes their place.
 
 use model::change::{Held, Unread, listed};
 use model::condition::{Condition, ConditionStatus};

@@ -44,7 +44,8 @@ pub const WATCHERS: usize = 64;
 /// Asks of the observer.
 #[derive(Debug)]
 pub enum Ask {
-    /// Ask these sources anew; answered when what they said has been published. All who ask before the look has begun share it.
+    /// Ask these sources again; answered when what they reported has been published. All who ask before the look has begun
+    /// share it.
     Look(&'static [Source], oneshot::Sender<()>),
     /// Answered when what changes with time was sampled within the last [`WATCH_MS`]. Nothing stays switched on: who watches
     /// asks again.
@@ -53,7 +54,7 @@ pub enum Ask {
     Ping(oneshot::Sender<()>),
 }
 
-/// Has these sources asked anew, and waits for it: each has its own deadline.
+/// Has these sources asked again, and waits for it: each has its own deadline.
 ///
 /// # Errors
 /// The daemon is stopping.

@@ -1,4 +1,4 @@
-//! Where each source stands: asked or to be asked, for whom, and until when it is waited for. It asks nobody itself.
+//! The state of each source: asked or to be asked, for whom, and until when it is waited for. It asks nobody itself.
 
 use super::source::{ALL, Input, Source};
 use model::time::BootMillis;

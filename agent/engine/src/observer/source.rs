@@ -43,7 +43,7 @@ pub(super) struct Row {
     pub(super) deadline_ms: fn(&Settings) -> u64,
     /// The source that goes first where both are to be asked.
     pub(super) after: Option<Source>,
-    /// What of the other sources it is asked with: it is asked anew when that changes.
+    /// What of the other sources it is asked with: it is asked again when that changes.
     pub(super) input: fn(&RawObservation) -> Input,
     /// What is known of it when it has missed its deadline, which was so many milliseconds away.
     pub(super) late: fn(&mut RawObservation, u64),

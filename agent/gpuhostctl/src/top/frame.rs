@@ -22,7 +22,7 @@ impl Frame {
         let ticks = |load: &LoadView| Some(CpuTicks { total: load.cpu_ticks?, idle: load.cpu_idle_ticks? });
         let now = ticks(&snapshot.load);
         let cpu_percent = before.and_then(|before| {
-            // Where the daemon has not read the CPU anew the last known load stands.
+            // Where the daemon has not read the CPU again the last known load stays.
             now?.used_pct_since(ticks(&before.snapshot.load)?).or(before.cpu_percent)
         });
         Self { snapshot, containers, cpu_percent }

@@ -8,7 +8,7 @@ use wire::dbus::{GPU_INTERFACE, HOST_INTERFACE};
 pub enum Action {
     /// Read what the daemon shows.
     Inspect,
-    /// Have the host scanned anew.
+    /// Have the host scanned again.
     Rescan,
     /// Enrol with a manager, or leave it.
     ManageEnrolment,

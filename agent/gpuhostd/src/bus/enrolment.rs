@@ -1,4 +1,4 @@
-//! What a caller says of an enrolment, checked before anybody is asked whether it may.
+//! What a caller reports about an enrolment, checked before anybody is asked whether it may.
 
 use super::options::{Parser, invalid};
 use model::checkin::Pins;

@@ -6,7 +6,7 @@ use zbus::DBusError;
 use zbus::message::{Header, Message};
 use zbus::names::ErrorName;
 
-/// A refusal as a D-Bus error. The message stands alone, because busctl prints nothing else.
+/// A refusal as a D-Bus error. The message is alone, because busctl prints nothing else.
 #[derive(Debug)]
 pub(super) struct Refused {
     name: String,
@@ -31,7 +31,7 @@ pub(super) struct NoValue {
 }
 
 impl NoValue {
-    /// The answer for a property; `reason` as it stands in `Absent`.
+    /// The answer for a property; `reason` as it is in `Absent`.
     pub(super) fn new(property: &str, reason: Option<&str>) -> Self {
         Self { message: format!("{property} has no value now: {}", reason.unwrap_or("not_reported")) }
     }

@@ -39,7 +39,7 @@ impl Gate {
         Self { authority, refusals: Mutex::default() }
     }
 
-    /// Lets the caller of a message in, or says why not. The subject is the sender's unique name on the bus, which cannot be
+    /// Lets the caller of a message in, or gives the reason. The subject is the sender's unique name on the bus, which cannot be
     /// taken over by another process, unlike a pid.
     pub(super) async fn admit(
         &self,

@@ -2,7 +2,7 @@
 //!
 //! What is not read stays in the one queue that the bus has for us, in which the call of an administrator comes after all that a
 //! flood has left there, and which refuses everybody when it is full. So messages are taken in whatever else the daemon is doing,
-//! and the queueing is ours. A message that is too long for anything that is said here is passed over.
+//! and the queueing is ours. A message that is too long for anything that is reported here is ignored.
 
 use super::failure::refusal;
 use super::limits::locked;
@@ -29,7 +29,7 @@ const MESSAGE_MAX_BYTES: usize = 128 * 1024;
 const FIXED_BYTES: usize = 16;
 /// Descriptors in one message at most (the kernel's `SCM_MAX_FD`).
 const DESCRIPTORS: usize = 253;
-/// The sender of what the bus itself says.
+/// The sender of what the bus itself reports.
 const THE_BUS: &str = "org.freedesktop.DBus";
 /// So many answers to calls that had no room wait to be written; then nothing is read until there are fewer.
 const REFUSALS: usize = 64;
@@ -169,7 +169,7 @@ impl Reading {
         }
     }
 
-    /// Tells a caller that waits for an answer that there will be none.
+    /// Notifies a caller that waits for an answer that there will be none.
     fn refuse(&self, unread: Unread) -> io::Result<()> {
         // Byte 2 holds the flags, of which bit 0 is NO_REPLY_EXPECTED.
         if unread.bytes.get(2).is_some_and(|flags| flags & 1 != 0) {

@@ -146,7 +146,7 @@ pub struct Running {
     pub task: tokio::task::JoinHandle<()>,
 }
 
-/// Starts the D-Bus face in the background. It never fails: where the bus is away the state says so, and it is tried again
+/// Starts the D-Bus face in the background. It never fails: where the bus is away the state shows it, and it is tried again
 /// with growing pauses until `cancel`.
 #[must_use]
 pub fn start(

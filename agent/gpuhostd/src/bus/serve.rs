@@ -29,7 +29,7 @@ pub enum BusFault {
     Connect {
         /// Which bus.
         bus: String,
-        /// What was said.
+        /// The error as it was reported.
         #[source]
         source: zbus::Error,
     },
@@ -49,7 +49,7 @@ pub enum BusFault {
         bus: String,
         /// Our user id.
         uid: u32,
-        /// What was said.
+        /// The error as it was reported.
         #[source]
         source: zbus::Error,
     },
@@ -58,7 +58,7 @@ pub enum BusFault {
     Publish {
         /// Which bus.
         bus: String,
-        /// What was said.
+        /// The error as it was reported.
         #[source]
         source: zbus::Error,
     },

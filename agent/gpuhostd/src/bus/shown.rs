@@ -41,7 +41,7 @@ impl<V: HasAbsent + PartialEq> Shown<V> {
         &self.path
     }
 
-    /// Remembers what the interface shows now, without a signal: its `InterfacesAdded` said it all.
+    /// Remembers what the interface shows now, without a signal: its `InterfacesAdded` had all of it.
     pub(super) async fn remember<I: Interface>(&mut self, connection: &Connection) -> zbus::Result<()> {
         self.announced = self.read::<I>(connection).await?;
         Ok(())

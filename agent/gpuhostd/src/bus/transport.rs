@@ -22,8 +22,8 @@ use zbus::connection::Builder;
 use zbus::connection::socket::{ReadHalf, Socket, Split, WriteHalf};
 use zbus::export::async_trait::async_trait;
 
-/// The bus takes a message in this time, or the connection is given up and made anew: a dbus-daemon takes none from us while others
-/// do not read what it holds of us for them (`max_incoming_bytes`).
+/// The bus takes a message in this time, or the connection is given up and made again: a dbus-daemon takes none from us while
+/// others do not read what it holds of us for them (`max_incoming_bytes`).
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// A builder of a connection over such a socket.

@@ -19,7 +19,7 @@ pub struct Found {
     pub last_number: u64,
 }
 
-/// A document that is no entry as far as this daemon can tell. It may hold the only record of what a GPU comes back to: so it is
+/// A document that is no entry as far as this daemon can tell. It may hold the only record of what a GPU returns to: so it is
 /// neither replaced nor removed, and what it may be about is not changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unread {
@@ -36,16 +36,16 @@ pub struct Unread {
 }
 
 impl Unread {
-    /// The same as what stands in the way of a change.
+    /// The same as what prevents a change.
     #[must_use]
     pub fn blocker(&self) -> Blocker {
         Blocker::ChangeJournalUnreadable { file: self.place.clone(), why: self.why.clone(), to_do: self.remedy.clone() }
     }
 }
 
-/// Tells entries from what cannot be read. An entry counts only under the name that it would be written to, and where no other one
-/// is about one of its lanes; else it is left alone, and holds what its name says and those of its lanes that have no record. One that
-/// an earlier boot left is about nothing any more, and only waits to be removed.
+/// Separates entries from what cannot be read. An entry counts only under the name that it would be written to, and where no other one
+/// is about one of its lanes; else it is left alone, and holds what its name states and those of its lanes that have no record.
+/// One that an earlier boot left is about nothing any more, and only waits to be removed.
 #[must_use]
 pub fn sort_out(documents: Vec<JournalDocument>, boot_id: &str) -> Found {
     let mut found = Found::default();

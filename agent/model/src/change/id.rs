@@ -1,4 +1,4 @@
-//! The name of a change, and what the name of a journal document says without being opened.
+//! The name of a change, and what the name of a journal document states without being opened.
 
 use crate::plan::{Bounds, Lane};
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ impl fmt::Display for ChangeId {
     }
 }
 
-/// The name of the document of a change: its id and its lanes, so that a document which cannot be read still says what it holds.
+/// The name of the document of a change: its id and its lanes, so that a document which cannot be read still shows what it holds.
 #[must_use]
 pub fn name_of(id: ChangeId, lanes: &BTreeSet<Lane>) -> String {
     let named = match id {
@@ -48,7 +48,7 @@ pub fn name_of(id: ChangeId, lanes: &BTreeSet<Lane>) -> String {
 pub enum Held {
     /// These lanes; an empty set = nothing.
     Lanes(BTreeSet<Lane>),
-    /// Everything: it is the record of a change, and of which one cannot be told.
+    /// Everything: it is the record of a change, and of which one cannot be determined.
     All,
 }
 

@@ -1,4 +1,4 @@
-//! A journal entry: what is on disk of a change before its first effect, so that whoever comes after a crash can undo it.
+//! A journal entry: what is on disk of a change before its first effect, so that anyone who comes after a crash can undo it.
 
 use super::id::{ChangeId, name_of};
 use super::schema_1::EntryOfSchema1;
@@ -23,7 +23,7 @@ pub enum Phase {
         /// On CLOCK_BOOTTIME of the boot of the entry.
         until: BootMillis,
     },
-    /// The GPU is given away. This is the record of what it comes back to.
+    /// The GPU is given away. This is the record of what it returns to.
     Standing,
     /// It could not be undone.
     Quarantined {
@@ -36,7 +36,7 @@ pub enum Phase {
 #[derive(Debug, Clone, Hash, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnDone {
-    /// The entry stands: it is the record of the way back.
+    /// The entry stays: it is the record of the way back.
     Stand,
     /// Nothing: there is no way back to be remembered.
     Forget,
@@ -75,7 +75,7 @@ pub struct Aftermath {
 }
 
 impl Aftermath {
-    /// What each operation leaves. Schema 1 did not write it down: there the operation says it.
+    /// What each operation leaves. Schema 1 did not write it down: there the operation reports it.
     #[must_use]
     pub const fn of(operation: Act) -> Self {
         match operation {
@@ -176,7 +176,7 @@ struct Document {
     entry: serde_json::Value,
 }
 
-/// A document that is no entry. It is left where it is, and told.
+/// A document that is no entry. It is left where it is, and reported.
 #[derive(Debug, thiserror::Error)]
 pub enum BadEntry {
     /// It is no JSON of ours.

@@ -1,5 +1,5 @@
-//! The machine of one change: says what to do next and is told what happened. It does nothing itself, so that the same machine
-//! runs in the daemon and in a search that breaks it at every point.
+//! The machine of one change: shows what to do next and is notified of what happened. It does nothing itself, so that the same
+//! machine runs in the daemon and in a search that breaks it at every point.
 
 use super::Outcome;
 use super::journal::{Entry, OnCommitFailure, OnDone, OnRestored, Phase};
@@ -9,7 +9,7 @@ use crate::time::BootMillis;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// So often restoring is planned anew from a fresh look before the GPU is quarantined.
+/// So often restoring is planned again from a fresh look before the GPU is quarantined.
 pub const RESTORE_ATTEMPTS: u32 = 3;
 
 /// Why a change did not reach its end.
@@ -22,7 +22,7 @@ pub enum Trouble {
     Step(PlanStep, ActFault),
     /// The host could not be looked at.
     Look(ActFault),
-    /// All steps said yes, and the host shows something else.
+    /// All steps reported success, and the host shows something else.
     Unverified(Vec<Unmet>),
     /// The daemon ended in the middle of it.
     Interrupted,
@@ -208,7 +208,7 @@ impl Machine {
             }
             (Stage::Committing, Happened::Journaled(Err(said))) => self.uncommitted(said),
             (Stage::Reopening, Happened::Journaled(Ok(()))) => Stage::Planning,
-            // What the disk says is not known: standing or open, both agree with a host that is left as it is.
+            // What the disk reports is not known: standing or open, both agree with a host that is left as it is.
             (Stage::Reopening, Happened::Journaled(Err(_))) => Stage::Ended(Outcome::Quarantined(self.trouble.clone())),
             (Stage::Planning, Happened::Looked(seen)) => self.planned(seen),
             (Stage::Restoring(steps, next), Happened::Took(Ok(()))) => restore_or_check(steps, next.saturating_add(1)),
@@ -216,9 +216,9 @@ impl Machine {
                 self.failed_restoring(steps.get(next), fault)
             }
             (Stage::Checking, Happened::Looked(seen)) => self.checked(seen),
-            // That the entry stays costs nothing: whoever finds it restores what is so already.
+            // That the entry stays costs nothing: anyone who finds it restores what is already so.
             (Stage::Closing, Happened::Journaled(_)) => Stage::Ended(Outcome::Restored(self.trouble.clone())),
-            // An entry that could not be rewritten is still open, which means the same to whoever finds it.
+            // An entry that could not be rewritten is still open, which means the same to anyone who finds it.
             (Stage::Quarantining, Happened::Journaled(_)) => Stage::Ended(Outcome::Quarantined(self.trouble.clone())),
             (stage, _) => stage,
         };
@@ -228,7 +228,7 @@ impl Machine {
         if next < self.entry.plan.steps.len() { Stage::Stepping(next) } else { Stage::Verifying }
     }
 
-    /// The record of a change that is done and stands.
+    /// The record of a change that is done and stays.
     fn standing(&self) -> Entry {
         let phase = match self.entry.confirm_within_ms {
             Some(millis) => Phase::Unconfirmed { until: self.now.plus(millis) },

@@ -57,7 +57,7 @@ pub struct Planned {
     pub aftermath: Aftermath,
     /// What is worth knowing of it.
     pub cautions: Vec<Caution>,
-    /// The host is so already, and the journal too: there is nothing to do.
+    /// The host is already so, and the journal too: there is nothing to do.
     pub is_already_so: bool,
 }
 
@@ -103,7 +103,7 @@ impl Change {
     /// Plans it.
     ///
     /// # Errors
-    /// What stands in its way.
+    /// What is in its way.
     pub fn plan(&self, facts: &Facts<'_>) -> Result<Planned, Refusal> {
         let Look::Functions(seen) = facts.look;
         let plan = match self {

@@ -89,7 +89,7 @@ fn bus(pci: &GpuFunction, driver: Option<&DriverGpu>) -> State {
     State::Holds
 }
 
-/// The kernel says for certain that it has not put the GPU to sleep.
+/// The kernel reports for certain that it has not put the GPU to sleep.
 fn is_kept_awake(pci: &GpuFunction) -> bool {
     use crate::pci::RuntimeStatus as R;
     matches!(pci.state.runtime.get(), Some(R::Active | R::Error | R::Unsupported))
@@ -208,7 +208,7 @@ fn all_stands_for(docker: &DockerFacts, driver: Option<&DriverGpu>) -> bool {
 
 /// GPUs of other vendors are mapped as device nodes: that takes a render node.
 fn device_mapping(pci: &GpuFunction, served: bool) -> State {
-    // What comes before has said what is missing.
+    // What comes before has reported what is missing.
     if !served {
         return State::Open(None);
     }

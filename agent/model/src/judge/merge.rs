@@ -98,7 +98,7 @@ fn filled_memory(trusted: MemoryMib, other: MemoryMib) -> MemoryMib {
 }
 
 /// The list of the trusted source, each device filled in from the other source by its instance ids. A source that lists no
-/// device at all may just not have been able to: then the other's list stands.
+/// device at all may just not have been able to: then the other's list holds.
 fn filled_migs(trusted: Vec<DriverMig>, other: Vec<DriverMig>) -> Vec<DriverMig> {
     if trusted.is_empty() {
         return other;

@@ -59,13 +59,14 @@ impl<'a> Around<'a> {
         self.host.os_id.known().map(String::as_str)
     }
 
-    /// What a source said of this GPU alone, where none has facts of it. One that was not reached gives way to one that knows.
+    /// What a source reported about this GPU alone, where none has facts of it. One that was not reached gives way to one that
+    /// knows.
     fn silence(&self, address: PciAddress) -> Option<&SilentGpu> {
         let of_it = || self.silent.iter().filter(|gpu| gpu.address == address);
         of_it().find(|gpu| gpu.why != Absence::NotProbed).or_else(|| of_it().next())
     }
 
-    /// The fault that says most: one of a source that is there, before one that is not installed.
+    /// The fault that reports most: one of a source that is there, before one that is not installed.
     fn telling_fault(&self) -> Option<(DriverSource, &'a ProbeFault)> {
         let is_there = |fault: &ProbeFault| !matches!(fault, ProbeFault::Absent { .. });
         self.faults.iter().find(|(_, fault)| is_there(fault)).or_else(|| self.faults.first()).copied()
@@ -146,7 +147,7 @@ pub fn needs_smi(scan: Option<&PciScan>, nvml: &Result<DriverReport, ProbeFault>
 }
 
 /// The source that is to be asked next for facts of these GPUs; `None` when there is nobody left who could add any. NVIDIA's
-/// come in the order of trust, a further one only where those before left something open, and not at all where `may_ask` says
+/// come in the order of trust, a further one only where those before left something open, and not at all where `may_ask` reports
 /// so; the sensors of other drivers come last.
 #[must_use]
 pub fn next_source<'a>(

@@ -44,7 +44,7 @@ pub(super) fn mismatch() -> String {
         .to_owned()
 }
 
-/// The GPU is on a VFIO driver and shall come back to the host. An id that somebody gave to that driver (`new_id`) shows nowhere.
+/// The GPU is on a VFIO driver and shall return to the host. An id that somebody gave to that driver (`new_id`) shows nowhere.
 pub(super) fn take_back(pci: &GpuFunction, name: &DriverName) -> String {
     let (address, folder) = (pci.address, folder(pci.address));
     format!(
@@ -120,7 +120,7 @@ pub(super) fn replace_driver(pci: &GpuFunction, bound: &DriverName, os_id: Optio
     )
 }
 
-/// The command that makes the initial file system anew, where modules are loaded from first.
+/// The command that makes the initial file system again, where modules are loaded from first.
 fn new_initramfs(os_id: Option<&str>) -> &'static str {
     match os_id {
         Some("debian" | "ubuntu") => "update-initramfs -u",

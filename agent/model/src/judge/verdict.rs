@@ -19,7 +19,7 @@ fn is_mig_on(driver: &DriverGpu) -> bool {
     driver.mig_current.get() == Some(MigMode::Enabled)
 }
 
-/// Stable codes of what is wrong with the GPU itself, as far as the driver says: `gpu_lost`, `reset_required`.
+/// Stable codes of what is wrong with the GPU itself, as far as the driver reports: `gpu_lost`, `reset_required`.
 #[must_use]
 pub fn health_reasons(driver: &DriverGpu) -> Vec<&'static str> {
     let wants_reset = RecoveryAction::of_facts(&driver.health_facts).wants_reset();
@@ -121,7 +121,7 @@ fn broken_code(link: ChainLink) -> &'static str {
     }
 }
 
-/// Whether the scan and the driver show anything that stands in the way of giving the GPU to a virtual machine.
+/// Whether the scan and the driver show anything that prevents giving the GPU to a virtual machine.
 #[must_use]
 pub fn passthrough_verdict(pci: &GpuFunction, driver: Option<&DriverGpu>, scan: &PciScan) -> PassthroughVerdict {
     let mut reasons: Vec<&'static str> = Vec::new();
@@ -156,7 +156,7 @@ fn group_reason(pci: &GpuFunction, scan: &PciScan) -> Option<&'static str> {
     }
 }
 
-/// `Pass-Through` is not among these: it says that this host is itself a guest that was given the card.
+/// `Pass-Through` is not among these: it reports that this host is itself a guest that was given the card.
 fn driver_reasons(driver: &DriverGpu) -> impl Iterator<Item = &'static str> {
     let mig = is_mig_on(driver) || driver.mig_pending.get() == Some(MigMode::Enabled);
     let vgpu = match driver.virtualization.known().map(String::as_str) {

@@ -1,4 +1,4 @@
-//! The plan that gives a GPU to a virtual machine, or everything that stands in its way.
+//! The plan that gives a GPU to a virtual machine, or everything that is in its way.
 
 use super::{bounds_of, checks, fitness, persistence, vfio_driver};
 use crate::blocker::{Blocked, Blocker};
@@ -21,12 +21,12 @@ pub struct BindRequest {
     pub requester: Requester,
     /// Memory of the guest, where the caller knows it, in MiB.
     pub guest_memory_mib: Option<u64>,
-    /// A record of ours says that the group is given away already: then there is nothing to do, and nothing is refused.
+    /// A record of ours reports that the group is given away already: then there is nothing to do, and nothing is refused.
     pub given_by_us: bool,
 }
 
 /// The plan: `driver_override` of every member first, then each is unbound, then the kernel looks for drivers, then power is
-/// kept on. Empty where a record of ours says that the group is given away and the host shows it.
+/// kept on. Empty where a record of ours reports that the group is given away and the host shows it.
 ///
 /// # Errors
 /// `not_found` where there is no such GPU; else every blocker at once, the first of which gives the code.
@@ -67,7 +67,7 @@ fn wanted(seen: &CloseUp) -> Vec<Settled> {
     seen.endpoints().map(given).collect()
 }
 
-/// Everything that stands in the way, in the order in which a person would mend it; empty = nothing does.
+/// Everything that prevents it, in the order in which a person would mend it; empty = nothing does.
 #[must_use]
 pub fn blockers(
     host: &HostObservation,

@@ -1,4 +1,4 @@
-//! What is worth knowing before a change of a GPU is made, although it stands in nobody's way.
+//! What is worth knowing before a change of a GPU is made, although it prevents nothing.
 
 use super::{fitness, persistence};
 use crate::absence::Absence;

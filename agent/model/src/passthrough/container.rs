@@ -1,4 +1,4 @@
-//! What a container needs in which a virtual machine with a given GPU runs: the one place that says so.
+//! What a container needs in which a virtual machine with a given GPU runs: the one place that shows it.
 
 use crate::ids::{IommuGroupId, PciAddress};
 use serde::{Deserialize, Serialize};

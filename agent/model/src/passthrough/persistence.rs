@@ -1,7 +1,7 @@
 //! NVIDIA's persistence mode: the driver's own hold on a GPU, which no descriptor shows.
 //!
 //! While it is on the driver keeps the GPU initialised and in use, whether nvidia-persistenced or the kernel alone does it, and
-//! its remove callback waits until the use count is zero: the write to `unbind` never comes back. Switching it off takes
+//! its remove callback waits until the use count is zero: the write to `unbind` never returns. Switching it off takes
 //! CAP_SYS_ADMIN (or root's word to nvidia-persistenced), which no hand of ours has: so it is for a person to do.
 
 use super::Caution;
@@ -13,7 +13,7 @@ use crate::pci::VENDOR_NVIDIA;
 
 /// How the GPU is held.
 enum Held {
-    /// Not at all, as far as can be told.
+    /// Not at all, as far as can be determined.
     No,
     /// It is on.
     Yes,

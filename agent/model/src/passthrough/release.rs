@@ -16,7 +16,7 @@ pub struct ReleaseRequest<'a> {
     pub gpu: PciAddress,
     /// Who asks.
     pub requester: Requester,
-    /// What the record of the binding says was observed before it. `None` = no record of ours.
+    /// What the record of the binding reports was observed before it. `None` = no record of ours.
     pub home: Option<&'a [Settled]>,
 }
 
@@ -24,7 +24,7 @@ pub struct ReleaseRequest<'a> {
 /// `holders` are those of `/dev/vfio/GROUP`. Empty where the functions are all back already.
 ///
 /// # Errors
-/// `not_found` where there is no such GPU; `bound_by_others` where it is on a vfio driver and no record says why; `in_use`
+/// `not_found` where there is no such GPU; `bound_by_others` where it is on a vfio driver and no record gives the reason; `in_use`
 /// while the group's device file is open.
 pub fn plan_release(
     host: &HostObservation,

@@ -49,7 +49,7 @@ pub enum Unmet {
 }
 
 impl Unmet {
-    /// The thing itself is not there any more: what has been pulled out cannot be put back by us, and comes back without any
+    /// The thing itself is not there any more: what has been pulled out cannot be put back by us, and returns without any
     /// trace of ours.
     #[must_use]
     pub const fn is_gone(&self) -> bool {

@@ -5,7 +5,7 @@ use crate::absence::{Absence, Reading};
 use crate::ids::{DriverName, IommuGroupId, PciAddress, PciClass, PciId};
 use serde::{Deserialize, Serialize};
 
-/// How a vfio driver's module stands.
+/// The state of a vfio driver's module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModuleState {
@@ -89,7 +89,7 @@ pub struct CloseUp {
     pub vfio_node: bool,
     /// The vfio driver that the module aliases of the running kernel name for the GPU, where that is not vfio-pci itself.
     pub variant: Option<DriverName>,
-    /// How the module of the wanted vfio driver stands.
+    /// The state of the module of the wanted vfio driver.
     pub module: ModuleState,
 }
 

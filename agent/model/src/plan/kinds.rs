@@ -43,7 +43,7 @@ pub enum Postcondition {
 }
 
 impl Look {
-    /// What has to be remembered of the target to come back to it; `None` where a part of it is gone or cannot be read.
+    /// What has to be remembered of the target to return to it; `None` where a part of it is gone or cannot be read.
     #[must_use]
     pub fn former(&self, target: &Target) -> Option<Former> {
         match (self, target) {

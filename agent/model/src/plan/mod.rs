@@ -42,7 +42,7 @@ pub enum Disruption {
 pub struct Plan {
     /// What it is about, and what it may touch.
     pub bounds: Bounds,
-    /// In this order. Empty where the host is so already.
+    /// In this order. Empty where the host is already so.
     pub steps: Vec<PlanStep>,
     /// What a fresh look must show at the end.
     pub postcondition: Postcondition,

@@ -28,12 +28,12 @@ pub enum Step {
         /// The driver that is to let go.
         driver: DriverName,
     },
-    /// Write the function's address to `drivers_probe`. The kernel says yes also where it binds nothing.
+    /// Write the function's address to `drivers_probe`. The kernel reports success also where it binds nothing.
     Probe {
         /// The function.
         address: PciAddress,
     },
-    /// Write `d3cold_allowed`: a function that is asleep without power may not come back for a guest.
+    /// Write `d3cold_allowed`: a function that is asleep without power may not return for a guest.
     SetD3cold {
         /// The function.
         address: PciAddress,

@@ -1,4 +1,4 @@
-//! Says of an act whether the policy allows it and on what terms, and which key says so.
+//! Answers for an act whether the policy allows it and on what terms, and which key shows it.
 
 use super::Policy;
 use crate::blocker::Blocker;
@@ -19,7 +19,7 @@ impl Act {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::PassthroughBind, Self::PassthroughRelease];
 
-    /// As it stands in jobs, on the command line and in records.
+    /// As it is in jobs, on the command line and in records.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -38,7 +38,7 @@ impl Act {
 /// On what terms an act may be done: the part that all acts have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
-    /// Whether it may be done, and which key says so.
+    /// Whether it may be done, and which key shows it.
     pub allow: Explanation,
     /// How often in a minute, for each thing that is changed.
     pub changes_per_minute: u32,
@@ -49,7 +49,7 @@ pub struct Terms {
 /// The longest time for which a binding can be made on trial: a day.
 const CONFIRM_MOST_MS: u64 = 86_400_000;
 
-/// What `[host]` says of an act: the ceiling for everybody.
+/// What `[host]` reports about an act: the ceiling for everybody.
 struct Ceiling<'a> {
     section: &'static str,
     allowed: bool,
@@ -58,7 +58,7 @@ struct Ceiling<'a> {
     changes_per_minute: u32,
 }
 
-/// What `[manager]` says of an act, under that ceiling.
+/// What `[manager]` reports about an act, under that ceiling.
 struct Grant<'a> {
     key: &'static str,
     allowed: bool,
@@ -67,7 +67,7 @@ struct Grant<'a> {
     only: &'a [PciAddress],
 }
 
-/// Who asks, as far as the policy tells them apart. Local users have passed polkit.
+/// Who asks, as far as the policy distinguishes them. Local users have passed polkit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Requester {
@@ -77,14 +77,14 @@ pub enum Requester {
     Manager,
 }
 
-/// What the policy says of one act.
+/// What the policy reports about one act.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
     /// It may be done, as far as the policy goes.
     pub allowed: bool,
     /// The key that decided.
     pub rule: String,
-    /// What it says, in words.
+    /// What it states, in words.
     pub why: String,
 }
 
@@ -114,7 +114,7 @@ impl Policy {
         }
     }
 
-    /// What it says of an act on a GPU (`None` = on any).
+    /// What it reports about an act on a GPU (`None` = on any).
     ///
     /// Taking back is bounded less than giving away: the ceiling never keeps a GPU with a guest.
     #[must_use]
@@ -134,7 +134,7 @@ impl Policy {
         })
     }
 
-    /// Changes of one thing in a minute for whoever asks.
+    /// Changes of one thing in a minute for anyone who asks.
     #[must_use]
     pub fn changes_per_minute(&self, act: Act, requester: Requester) -> u32 {
         let ceiling = self.ceiling(act).changes_per_minute;

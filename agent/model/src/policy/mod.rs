@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub struct Policy {
     /// The ceiling for everybody, root included. The hands hold it too.
     pub host: HostPolicy,
-    /// What a manager may have done, under that ceiling. Denied where nothing is said.
+    /// What a manager may have done, under that ceiling. Denied where nothing is set.
     pub manager: ManagerPolicy,
 }
 

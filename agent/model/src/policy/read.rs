@@ -10,7 +10,7 @@ pub enum PolicyFault {
     /// It cannot be read from the disk.
     #[error("{0}")]
     File(String),
-    /// It is no plain file that only root can write.
+    /// It is not a plain file that only root can write.
     #[error("{file}: {said}")]
     Unfit {
         /// The file.
@@ -18,7 +18,7 @@ pub enum PolicyFault {
         /// What is wrong with it.
         said: String,
     },
-    /// It is no policy.
+    /// It is not a policy.
     #[error("{0}")]
     Wrong(Faults),
 }

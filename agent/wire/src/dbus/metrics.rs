@@ -8,7 +8,7 @@ use model::metric::{Metric, Value, of_gpu};
 use model::observation::Gpu;
 use serde::{Deserialize, Serialize};
 
-/// What `GetMetrics` answers and what stands under `Metrics` in JSON.
+/// What `GetMetrics` answers and what is under `Metrics` in JSON.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct MetricsView {
@@ -74,7 +74,7 @@ pub struct ProcessView {
     pub memory_mib: Option<u64>,
 }
 
-/// What is measured of a MIG device; its place tells which one.
+/// What is measured of a MIG device; its place shows which one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct MigMetricsView {

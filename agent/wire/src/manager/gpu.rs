@@ -107,7 +107,7 @@ pub enum Vendor {
 /// Whether a GPU could be given to a virtual machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Passthrough {
-    /// Nothing that was seen stands in the way.
+    /// Nothing that was seen prevents it.
     pub eligible: bool,
     /// Stable codes of what does.
     pub reasons: Vec<String>,

@@ -17,7 +17,7 @@ const MIG: [(Metric, PickMig); 3] = [
     (Metric::MemoryFreeMib, |mig| &mig.memory.free),
 ];
 
-/// All families of all GPUs of which a driver told.
+/// All families of all GPUs that a driver reports.
 pub(super) fn families(seen: &HostObservation) -> Vec<Family> {
     let hostname = seen.host.hostname.known();
     let told = || seen.gpus.iter().filter_map(|gpu| Some((gpu, gpu.driver.as_ref()?)));

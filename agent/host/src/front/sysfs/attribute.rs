@@ -35,7 +35,7 @@ impl Miss {
         if matches!(errno, Errno::ENOENT | Errno::ENODEV) { Self::Missing } else { Self::Refused(errno) }
     }
 
-    /// As a reason beside a null; `missing` says what a missing file means for this fact.
+    /// As a reason beside a null; `missing` shows what a missing file means for this fact.
     pub(super) fn absence(self, missing: Absence) -> Absence {
         match self {
             Self::Missing => missing,
@@ -136,8 +136,8 @@ impl Tree {
         last.parse().map_err(|_| Miss::Garbled(last.to_owned()))
     }
 
-    /// The device above, as the path tells it that the name of the function leads to (`../../../devices/pci0000:40/0000:40:01.1/
-    /// 0000:41:00.0`); `None` where that is no PCI function.
+    /// The device above, from the path of the function's link (`../../../devices/pci0000:40/0000:40:01.1/0000:41:00.0`); `None` where
+    /// that is no PCI function.
     pub(super) fn above(&self, device: &str) -> Option<PciAddress> {
         let target = readlinkat(&self.folder, device).ok()?;
         target.to_str()?.rsplit('/').nth(1)?.parse().ok()

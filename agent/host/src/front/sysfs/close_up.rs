@@ -91,7 +91,7 @@ impl Sysfs {
         variant::best(&aliases, Identity { id, subsystem, class })
     }
 
-    /// A folder of the bus's drivers says that it is loaded; a line of depmod's that it can be.
+    /// A folder of the bus's drivers reports that it is loaded; a line of depmod's that it can be.
     fn module(&self, around: &Surroundings, driver: &str) -> ModuleState {
         let wanted = driver.replace('-', "_");
         let drivers = std::fs::read_dir(self.root.join("bus/pci/drivers")).into_iter().flatten().flatten();

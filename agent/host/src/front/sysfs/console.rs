@@ -33,7 +33,7 @@ impl Firmware {
         }
     }
 
-    /// Words for what lies on this function; `None` = nothing, as far as can be told.
+    /// Words for what lies on this function; `None` = nothing, as far as can be determined.
     fn on(&self, address: PciAddress, class: Option<PciClass>) -> Option<String> {
         let regions = self.regions.as_ref();
         if let Some(names) = regions.and_then(|regions| regions.get(&Some(address))) {

@@ -1,4 +1,4 @@
-//! What sysfs says of one display-class function without taking the device's lock.
+//! What sysfs reports about one display-class function without taking the device's lock.
 
 use super::attribute::{Miss, Tree, reading};
 use super::listing::names_in;
@@ -111,7 +111,8 @@ fn port(tree: &mut Tree, name: &str) -> Option<PciePort> {
     Some(PciePort { address, max_generation, max_width })
 }
 
-/// The firmware's display: what `boot_vga` says of VGA controllers, and from Linux 6.18 on `boot_display` of every other class too.
+/// The firmware's display: what `boot_vga` reports about VGA controllers, and from Linux 6.18 on `boot_display` of every other
+/// class too.
 fn boot_vga(tree: &mut Tree, name: &str, class: PciClass) -> Reading<bool> {
     if tree.parsed(name, "boot_display", parse::flag) == Ok(true) {
         return Reading::Known(true);
@@ -130,7 +131,7 @@ fn drm(tree: &Tree, name: &str) -> DrmNodes {
 }
 
 fn virtual_functions(tree: &mut Tree, name: &str) -> Vec<PciAddress> {
-    // The first one is missing on nearly every GPU, and says so for one call instead of a listing.
+    // The first one is missing on nearly every GPU, and shows it for one call instead of a listing.
     if let Err(Miss::Missing) = tree.link::<PciAddress>(name, "virtfn0") {
         return Vec::new();
     }

@@ -56,7 +56,7 @@ pub(super) fn generation(text: &str) -> Option<u32> {
     }
 }
 
-/// Lanes. 0 and 255 are what a link says that is down, 63 what a function says that has left the bus.
+/// Lanes. 0 and 255 are what a link reports that is down, 63 what a function reports that has left the bus.
 pub(super) fn width(text: &str) -> Option<u32> {
     decimal(text).filter(|lanes| matches!(lanes, 1 | 2 | 4 | 8 | 12 | 16 | 32))
 }
@@ -84,7 +84,7 @@ pub(super) fn power_control(text: &str) -> Option<bool> {
     }
 }
 
-/// `removable` or `fixed`; `unknown` says that the kernel does not know.
+/// `removable` or `fixed`; `unknown` reports that the kernel does not know.
 pub(super) fn removable(text: &str) -> Option<Option<bool>> {
     match text {
         "removable" => Some(Some(true)),
@@ -94,7 +94,7 @@ pub(super) fn removable(text: &str) -> Option<Option<bool>> {
     }
 }
 
-/// `flr bus pm`; an empty line says that there is no way to reset the function.
+/// `flr bus pm`; an empty line reports that there is no way to reset the function.
 pub(super) fn reset_methods(text: &str) -> Option<Vec<String>> {
     let methods: Vec<&str> = text.split_ascii_whitespace().collect();
     let fits = |method: &&str| method.len() <= 32 && method.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');

@@ -161,7 +161,7 @@ impl Sensors<'_> {
         }
     }
 
-    /// Memory of a card of its own: amdgpu tells its size and what is in use of it.
+    /// Memory of a card of its own: amdgpu reports its size and what is in use of it.
     fn memory(&mut self) -> MemoryMib {
         let total = self.number("mem_info_vram_total", parse::bytes);
         let used = self.number("mem_info_vram_used", parse::bytes);
@@ -173,7 +173,7 @@ impl Sensors<'_> {
         MemoryMib { total: mib(total), reserved: Reading::Absent(Absence::NotSupported), used: mib(used), free }
     }
 
-    /// `pwm1` counts to `pwm1_max`, 255 where nothing is said.
+    /// `pwm1` counts to `pwm1_max`, 255 where nothing is set.
     fn fan(&mut self, hwmon: Option<&str>) -> Reading<f64> {
         let most = self.hwmon(hwmon, "pwm1_max", parse::positive).get().unwrap_or(255.0);
         self.hwmon(hwmon, "pwm1", parse::positive_or_zero).map(|duty| (duty * 100.0 / most).min(100.0).round())

@@ -85,7 +85,7 @@ pub fn driver_document(driver: &DriverGpu, driver_version: Option<&str>) -> Gpu 
     }
 }
 
-/// The metrics of one GPU of an observation; where the driver has no facts, the reason says why.
+/// The metrics of one GPU of an observation; where the driver has no facts, the reason is given.
 #[must_use]
 pub fn gpu_metrics(gpu: &observation::Gpu) -> GpuMetrics {
     let xid_last = gpu.health.xid_last;
@@ -101,7 +101,7 @@ pub fn gpu_metrics(gpu: &observation::Gpu) -> GpuMetrics {
     }
 }
 
-/// The metrics of one GPU as its driver tells them.
+/// The metrics of one GPU as its driver reports them.
 #[must_use]
 pub fn driver_metrics(driver: &DriverGpu) -> GpuMetrics {
     GpuMetrics {
@@ -131,7 +131,7 @@ fn named(read: impl Fn(Metric) -> Reading<Value>) -> MetricValues {
     Metric::ALL.iter().filter_map(of).collect()
 }
 
-/// How much a reason says about the state of the GPU: trouble outweighs what a healthy GPU may lack.
+/// How much a reason reports about the state of the GPU: trouble outweighs what a healthy GPU may lack.
 const fn gravity(why: &Absence) -> u8 {
     match why {
         Absence::GpuLost => 9,
@@ -161,7 +161,7 @@ fn drm(nodes: &DrmNodes) -> Drm {
     Drm { card: path(&nodes.card), render: path(&nodes.render) }
 }
 
-/// What sysfs says of the link, and the driver's word where sysfs is silent.
+/// What sysfs reports about the link, and the driver's word where sysfs is silent.
 fn pcie(pci: &GpuFunction, said: Pcie) -> Pcie {
     Pcie {
         r#gen: pci.link.generation.get().or(said.r#gen),
