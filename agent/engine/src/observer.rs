@@ -12,7 +12,6 @@ use model::message::Message;
 use model::observation::RawObservation;
 use model::pci::PciScan;
 use model::ports::{ChangePort, Clock, HostPort};
-use model::refusal::Refusal;
 use model::roster::Sight;
 use model::settings::Settings;
 use model::time::BootMillis;
@@ -43,14 +42,6 @@ pub enum Ask {
     Sample(oneshot::Sender<()>),
     /// Answered at once: the loop turns.
     Ping(oneshot::Sender<()>),
-}
-
-/// Has everything asked anew, and waits for it: the sources have their own deadlines.
-pub(crate) async fn refresh(observer: &mpsc::Sender<Ask>) -> Result<(), Refusal> {
-    let stopping = || Refusal::Unavailable { what: "the observer".into(), why: "the daemon is stopping".into() };
-    let (done, answered) = oneshot::channel();
-    observer.send(Ask::Refresh(done)).await.map_err(|_| stopping())?;
-    answered.await.map_err(|_| stopping())
 }
 
 /// What came back from the host.
