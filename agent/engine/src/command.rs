@@ -16,7 +16,7 @@ pub enum Command {
     Rescan,
     /// Enrol with a manager.
     Enrol(Box<EnrolSpec>),
-    /// Say goodbye to the manager and wipe the credential.
+    /// Leave the manager and wipe the credential.
     Leave,
     /// Change the host.
     Change(Change),

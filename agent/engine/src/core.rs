@@ -5,8 +5,7 @@ use crate::command::{Authorized, Command};
 use crate::handle::Submission;
 use crate::job::JobOutcome;
 use crate::jobs::{JobEnd, JobTable};
-use crate::observer::Ask;
-use crate::refresh::refresh;
+use crate::observer::{ALL, Ask, look};
 use model::JobId;
 use model::ports::{ActPort, Clock, JournalPort, ManagerPort};
 use model::refusal::Refusal;
@@ -83,7 +82,7 @@ impl<A: ActPort, J: JournalPort, K: Clock, M: ManagerPort> Core<A, J, K, M> {
             Command::Change(change) => self.begin_change(job, |it| it.admit(change, false, actor, job)),
             Command::Plan(change) => self.begin_change(job, |it| it.admit(change, true, actor, job)),
             Command::Confirm(gpu) => self.begin_change(job, |it| it.admit_confirmation(gpu)),
-            Command::Rescan => self.begin_plain(job, async move { refresh(&observer).await.map(done) }),
+            Command::Rescan => self.begin_plain(job, async move { look(&observer, ALL).await.map(done) }),
             Command::Enrol(spec) => self.begin_plain(job, async move { manager.enrol(*spec).await.map(done) }),
             Command::Leave => self.begin_plain(job, async move {
                 manager.leave().await.map(|farewell| (JobOutcome::Done, farewell.to_string()))

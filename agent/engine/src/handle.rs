@@ -90,9 +90,9 @@ impl Handle {
     pub async fn submit(&self, authorized: Authorized) -> Result<JobId, Refusal> {
         let (reply, number) = oneshot::channel();
         self.commands.try_send(Submission { authorized, reply }).map_err(|e| match e {
-            mpsc::error::TrySendError::Full(_) => {
-                Refusal::Busy { why: format!("{COMMAND_QUEUE} commands are waiting; try again when some have ended") }
-            }
+            mpsc::error::TrySendError::Full(_) => Refusal::Busy {
+                why: format!("{COMMAND_QUEUE} commands are waiting; try again when some have finished"),
+            },
             mpsc::error::TrySendError::Closed(_) => stopping(),
         })?;
         number.await.map_err(|_| stopping())

@@ -61,7 +61,7 @@ pub struct Job {
     pub result: Option<Result<JobOutcome, Refusal>>,
     /// 0.0..=1.0, where it can be told.
     pub progress: Option<f64>,
-    /// What it is doing now, in words.
+    /// The current step, as a sentence.
     pub current_step: String,
     /// The steps that it will take or took, in words.
     pub plan: Vec<String>,

@@ -48,5 +48,4 @@ pub mod jobs;
 pub mod kernel_log;
 pub mod observer;
 pub mod publish;
-mod refresh;
 pub mod start;

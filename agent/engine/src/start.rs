@@ -117,7 +117,7 @@ impl EngineParts {
         let changes = match executor.recover().await {
             Ok(()) => Some(executor),
             Err(fault) => {
-                tracing::error!(message_id = Message::JournalUnreadable.id(), "nothing can be changed: {fault}");
+                tracing::error!(message_id = Message::JournalUnreadable.id(), "changes are disabled: {fault}");
                 self.publisher.stand(unreadable(&fault, clock.wall_now()));
                 None
             }
@@ -143,8 +143,8 @@ fn unreadable(fault: &JournalFault, since: UnixMillis) -> Condition {
         status: ConditionStatus::True,
         reason: "host_fault".to_owned(),
         message: format!(
-            "{fault}; no GPU can be given away or taken back, for what an earlier run left open is not known: mend it, then \
-             systemctl restart gpuhostd"
+            "{fault}; no GPU can be given to a virtual machine or taken back, because unfinished changes are not known: fix \
+             this, then `systemctl restart gpuhostd`"
         ),
         since,
     }

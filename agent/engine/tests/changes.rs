@@ -56,7 +56,7 @@ async fn a_step_that_does_nothing_is_seen_and_undone() {
     bench.fault(2, StepFault::NoEffect);
     let refusal = bench.make(bind(GPU)).await.unwrap_err();
     assert_eq!(refusal.code(), "host_fault");
-    assert!(refusal.to_string().contains("every step said yes") && refusal.to_string().contains("as it was before"));
+    assert!(refusal.to_string().contains("all steps succeeded") && refusal.to_string().contains("as it was before"));
     assert_eq!(bench.host.state().bus.functions[&at(GPU)], untouched);
     assert_eq!(bench.disk.phases(), []);
     assert_eq!(bench.make(bind(GPU)).await, Ok(Done), "its lane is free again");

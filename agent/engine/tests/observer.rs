@@ -120,7 +120,7 @@ async fn a_gpu_that_has_fallen_asleep_is_not_asked_and_keeps_its_facts() {
     bench.clock.advance(SAMPLE_MS);
     let seen =
         bench.until("that it sleeps, which nobody announced", |o| o.gpus.iter().any(|g| g.pci.is_asleep())).await;
-    assert_eq!(seen.gpus[0].driver.as_ref().unwrap().temperature_c, Reading::Absent(Absence::GpuAsleep));
+    assert_eq!(seen.gpus[0].driver.as_ref().unwrap().metrics.temperature_c, Reading::Absent(Absence::GpuAsleep));
     let scans = bench.host.scans.load(Ordering::SeqCst);
     for _ in 0..3 {
         let before = bench.host.scans.load(Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! `policy show` and `policy explain`: what the policy file allows, and which key says so. They need no daemon.
+//! `policy show` and `policy explain`: what the policy file allows, and which key shows it. They need no daemon.
 
 use crate::args::PolicyCommand;
 use crate::failure::Failure;
@@ -44,13 +44,13 @@ fn show(policy: &Policy, json: bool) -> Result<(), Failure> {
     };
     let (host, manager) = (&policy.host.passthrough, &policy.manager);
     print(&[
-        "[host.passthrough]  the ceiling for everybody".to_owned(),
+        "[host.passthrough]  the upper limit for all changes".to_owned(),
         format!("  allowed             {}", host.allowed),
         format!("  never               {}", list(&host.never, "none")),
         format!("  boot_vga            {}", host.boot_vga),
         format!("  memory_reserve_mib  {}", host.memory_reserve_mib),
         format!("  changes_per_minute  {}", host.changes_per_minute),
-        "[manager]  under that ceiling".to_owned(),
+        "[manager]  within that limit".to_owned(),
         format!("  passthrough         {}", manager.passthrough),
         format!("  passthrough_gpus    {}", list(&manager.passthrough_gpus, "all that [host] allows")),
         format!("  changes_per_minute  {}", manager.changes_per_minute),

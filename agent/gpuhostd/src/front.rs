@@ -12,7 +12,7 @@ use model::ports::{ActPort, ChangePort, HostPort, KernelLogPort};
 use model::settings::Settings;
 use std::sync::Arc;
 
-/// Runs the front on the Linux host under us until it is told to end.
+/// Runs the front on the Linux host under us until it is asked to stop.
 ///
 /// # Errors
 /// Another daemon works with the same state, the state is not ours, or a host that cannot even start a runtime.

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// The host that the daemon stands on: Linux, or a simulated one.
+/// The host on which the daemon runs: Linux, or a simulated one.
 pub struct Ports<H, C, K, L> {
     /// Reads the host, and changes it.
     pub host: Arc<H>,
@@ -121,7 +121,7 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     if tokio::time::timeout(STOP_WITHIN, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
         tracing::warn!(
             message_id = Message::TasksLeft.id(),
-            "{} tasks had not ended after {STOP_WITHIN:?} and are left",
+            "{} tasks had not finished within {STOP_WITHIN:?} and are abandoned",
             tasks.len()
         );
     }
@@ -159,7 +159,7 @@ async fn wait_for_name(mut state: watch::Receiver<BusState>) {
     if tokio::time::timeout(Duration::from_secs(2), decided).await.is_err() {
         tracing::warn!(
             message_id = Message::BusUnavailable.id(),
-            "the message bus has not answered in 2 s; the daemon goes on without"
+            "the message bus has not answered within 2 s; the daemon continues without it"
         );
     }
 }
@@ -170,7 +170,7 @@ async fn wait_for_first(mut seen: watch::Receiver<Arc<model::observation::HostOb
     if tokio::time::timeout(Duration::from_secs(2), first).await.is_err() {
         tracing::warn!(
             message_id = Message::PciSilent.id(),
-            "the PCI bus has not answered in 2 s; the daemon goes on without"
+            "the scan of the PCI bus has not finished within 2 s; the daemon starts without it"
         );
     }
 }
@@ -191,7 +191,7 @@ impl Signals {
         })
     }
 
-    /// Resolves when the daemon is told to end.
+    /// Resolves when the daemon is asked to stop.
     async fn ending(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -200,7 +200,7 @@ impl Signals {
     }
 }
 
-/// Waits for signals and for tasks that should not end. A panic in one ends the daemon; systemd starts it anew.
+/// Waits for signals and for tasks that should not end. A panic in one ends the daemon; systemd starts it again.
 async fn obey<K: Clock>(
     mut signals: Signals,
     (live, policy, publisher, clock): (&mut Live, &policy::InForce, &Publisher, &K),
@@ -225,7 +225,7 @@ async fn obey<K: Clock>(
                 }
                 notify::say(&[NotifyState::Ready]);
             }
-            Some(ended) = tasks.join_next() => ended.context("a task of the daemon broke")?,
+            Some(ended) = tasks.join_next() => ended.context("a task of the daemon panicked")?,
         }
     }
 }

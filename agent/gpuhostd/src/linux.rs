@@ -9,10 +9,14 @@ use model::host_facts::HostFacts;
 use model::pci::PciScan;
 use model::plan::{Look, PlanStep, Target};
 use model::ports::{ActFault, ActPort, HostPort, ScanFault};
+use model::time::whole_millis;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use wire::hand::containers::ReadDockerFacts;
+use wire::hand::holders::FindHolders;
+use wire::hand::host::{ApplyStep, InspectScope};
 
 /// Reading the sensors of eight GPUs takes milliseconds; firmware that is asleep or busy takes longer.
 const SENSORS_WITHIN: Duration = Duration::from_secs(5);
@@ -36,7 +40,7 @@ impl LinuxHost {
     /// sent after it.
     async fn sensors(&self) -> Result<DriverReport, ProbeFault> {
         let what = || "sensors in sysfs".to_owned();
-        let after_ms = u64::try_from(SENSORS_WITHIN.as_millis()).unwrap_or(u64::MAX);
+        let after_ms = whole_millis(SENSORS_WITHIN);
         let Ok(turn) = Arc::clone(&self.sensors).try_acquire_owned() else {
             return Err(ProbeFault::Timeout { what: what(), after_ms });
         };
@@ -76,7 +80,7 @@ impl HostPort for LinuxHost {
     }
 
     async fn read_docker(&self) -> Result<DockerFacts, ProbeFault> {
-        self.remote.docker_facts().await
+        self.remote.call(&ReadDockerFacts {}).await
     }
 }
 
@@ -84,19 +88,23 @@ impl HostPort for LinuxHost {
 impl ActPort for LinuxHost {
     async fn look(&self, target: &Target) -> Result<Look, ActFault> {
         match target {
-            Target::Functions(scope) => self.remote.close_up(scope).await.map(Look::Functions),
+            Target::Functions(scope) => {
+                self.remote.call(&InspectScope { scope: scope.clone() }).await.map(Look::Functions)
+            }
         }
     }
 
     async fn holders(&self, target: &Target) -> Result<Holders, ActFault> {
         match target {
-            Target::Functions(scope) => self.remote.users(scope).await,
+            Target::Functions(scope) => self.remote.call(&FindHolders { scope: scope.clone() }).await,
         }
     }
 
     async fn act(&self, target: &Target, step: &PlanStep) -> Result<(), ActFault> {
         match (target, step) {
-            (Target::Functions(scope), PlanStep::Functions(step)) => self.remote.act(scope, step).await,
+            (Target::Functions(scope), PlanStep::Functions(step)) => {
+                self.remote.call(&ApplyStep { scope: scope.clone(), step: step.clone() }).await
+            }
         }
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct Remote<K> {
 }
 
 impl<K: Clock> Remote<K> {
-    /// Ties the ends together, and shows whether an earlier run was told to freeze changes; `state` is the daemon's folder.
+    /// Ties the ends together, and shows whether an earlier run was asked to freeze changes; `state` is the daemon's folder.
     pub(crate) async fn new(
         (checkin, acknowledge): (CheckinPort, Acknowledge),
         state: PathBuf,
@@ -50,7 +50,7 @@ impl<K: Clock> Remote<K> {
             kind: LOCKED.to_owned(),
             status: ConditionStatus::True,
             reason: "locked".to_owned(),
-            message: "an administrator has frozen every change of this host that a manager asks for; gpuhostctl unlock lifts it"
+            message: "an administrator has frozen every change that a manager requests; `gpuhostctl unlock` allows them again"
                 .to_owned(),
             since: self.clock.wall_now(),
         });
@@ -74,7 +74,7 @@ impl<K: Clock> ManagerPort for Remote<K> {
         let state = self.state.clone();
         let written = tokio::task::spawn_blocking(move || write(&state, locked)).await;
         let fault = |said: String| Refusal::HostFault {
-            attempted: format!("write down in {} whether changes from remote are frozen", self.state.display()),
+            attempted: format!("record in {} whether remote changes are frozen", self.state.display()),
             said,
         };
         written.map_err(|broken| fault(broken.to_string()))?.map_err(|said| fault(said.to_string()))?;

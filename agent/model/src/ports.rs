@@ -41,7 +41,7 @@ pub trait HostPort: Send + Sync + 'static {
 pub struct ScanFault {
     /// The folder.
     pub path: String,
-    /// What the host said.
+    /// What the host answered.
     pub said: String,
 }
 
@@ -84,10 +84,10 @@ pub trait ManagerPort: Send + Sync + 'static {
     /// Enrols, keeps the credential, and starts to check in. Nothing is kept where it fails.
     ///
     /// # Errors
-    /// What the manager or the network said, with what to do.
+    /// What the manager or the network reported, with what to do.
     fn enrol(&self, spec: crate::enrol::EnrolSpec) -> impl Future<Output = Result<(), crate::refusal::Refusal>> + Send;
 
-    /// Says goodbye to the manager as far as it listens, and wipes the credential.
+    /// Notifies the manager that the host leaves, as far as it answers, and wipes the credential.
     ///
     /// # Errors
     /// The credential could not be wiped.
@@ -135,16 +135,16 @@ pub trait ActPort: Send + Sync + 'static {
 #[derive(Debug, Clone, Hash, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ActFault {
-    /// The host said no.
+    /// The host refused.
     #[error("{attempted}: {said}")]
     Said {
         /// What was tried, on which path.
         attempted: String,
-        /// What the host said.
+        /// What the host answered.
         said: String,
     },
-    /// The kernel did not come back, and the process that called it was given up. It may yet have its effect.
-    #[error("{attempted}: the kernel has not come back after {after_ms} ms")]
+    /// The kernel did not return, and the process that called it was given up. It may yet have its effect.
+    #[error("{attempted}: no response from the kernel within {after_ms} ms")]
     Hung {
         /// What was tried, on which path.
         attempted: String,
@@ -152,11 +152,11 @@ pub enum ActFault {
         after_ms: u64,
     },
     /// The hand that does it cannot be reached, or refuses it. Whether it was done is not known.
-    #[error("{what} cannot be asked: {said}")]
+    #[error("{what} cannot be queried: {said}")]
     Unreachable {
         /// Which hand.
         what: String,
-        /// What was said.
+        /// The error as it was reported.
         said: String,
     },
 }
@@ -199,6 +199,6 @@ pub trait JournalPort: Send + Sync + 'static {
 pub struct JournalFault {
     /// What was tried, on which file.
     pub attempted: String,
-    /// What the host said.
+    /// What the host answered.
     pub said: String,
 }

@@ -3,5 +3,8 @@
 pub mod dbus;
 pub mod hand;
 pub mod manager;
+mod metrics;
 pub mod openmetrics;
 pub mod parse_smi;
+
+pub use metrics::MetricValues;

@@ -8,7 +8,7 @@ use super::task::{Confirmation, Ended, Left, Task, Work};
 use super::unread::Guarded;
 use crate::command::{Actor, Origin, Overdue, refused};
 use crate::jobs::JobEnd;
-use crate::observer::Ask;
+use crate::observer::{ALL, Ask};
 use crate::publish::Publisher;
 use model::blocker::Blocker;
 use model::change::{Change, ChangeId, Entry, Unread, listed};
@@ -211,7 +211,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
         }
         if ended.is_made {
             // The driver's list and the bindings are other ones now.
-            let _full = self.observer.try_send(Ask::Refresh(oneshot::channel().0));
+            let _full = self.observer.try_send(Ask::Look(ALL, oneshot::channel().0));
         }
         ended.end
     }

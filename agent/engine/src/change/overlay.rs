@@ -97,8 +97,8 @@ fn unconfirmed(records: &Records) -> Option<Condition> {
         status: ConditionStatus::True,
         reason: "not_confirmed_yet".to_owned(),
         message: format!(
-            "given to a virtual machine on trial, and taken back at the time that `gpuhostctl gpus` names unless somebody confirms it \
-             (gpuhostctl passthrough confirm ADDRESS): {}",
+            "given to a virtual machine on trial: unless confirmed (gpuhostctl passthrough confirm ADDRESS), taken back at \
+             the time that `gpuhostctl gpus` shows: {}",
             each.join(", ")
         ),
         since,
@@ -115,7 +115,7 @@ fn quarantined(records: &Records) -> Option<Condition> {
         status: ConditionStatus::True,
         reason: "not_undone".to_owned(),
         message: format!(
-            "a change could not be undone, and nobody may use what it left: {}; read journalctl -u gpuhostd, then reboot",
+            "a change could not be undone, and these GPUs may not be used: {}; read journalctl -u gpuhostd, then reboot",
             each.join("; ")
         ),
         since,

@@ -7,8 +7,7 @@ use super::{MESSAGE_CHANGE_BEGAN, MESSAGE_CHANGE_ENDED};
 use crate::command::{Actor, refused as blocked};
 use crate::job::JobOutcome;
 use crate::jobs::{JobEnd, JobTable};
-use crate::observer::Ask;
-use crate::refresh::refresh;
+use crate::observer::{Ask, FOR_A_CHANGE, look};
 use model::blocker::Blocker;
 use model::change::{Change, ChangeFacts, ChangeId, Effect, Entry, Machine, Outcome, Phase, PlannedChange, listed};
 use model::message::Message;
@@ -160,9 +159,9 @@ impl Task {
     async fn plan<A: ActPort>(&self, act: &A) -> Result<PlannedChange, Refusal> {
         let moved = || {
             let subject = self.change.subject();
-            Refusal::Conflict { why: format!("the IOMMU group of {subject} changed meanwhile; try again") }
+            Refusal::Conflict { why: format!("the IOMMU group of {subject} changed in the meantime; try again") }
         };
-        refresh(&self.observer).await?;
+        look(&self.observer, FOR_A_CHANGE).await?;
         let host = Arc::clone(&self.observation.borrow());
         if self.change.bounds(&host).as_ref() != Ok(&self.bounds) {
             return Err(moved());
@@ -241,7 +240,7 @@ impl Task {
         let step = match to_do {
             Effect::Journal(_) => "write the journal".to_owned(),
             Effect::Forget => "close the journal entry".to_owned(),
-            Effect::Look => "look whether the host shows it".to_owned(),
+            Effect::Look => "verify the result on the host".to_owned(),
             Effect::Take(step) => step.to_string(),
             Effect::End(_) => return,
         };

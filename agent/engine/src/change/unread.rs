@@ -55,7 +55,7 @@ impl<J> Guarded<J> {
         if !self.closed.contains(name) {
             return Ok(());
         }
-        let said = "what stands there could not be read, and is left as it is".to_owned();
+        let said = "the existing entry could not be read, and is kept as it is".to_owned();
         Err(JournalFault { attempted: format!("{attempted} {name}"), said })
     }
 }

@@ -19,7 +19,7 @@ struct Document {
 #[derive(Debug, thiserror::Error)]
 pub enum BadEntry {
     /// It is no JSON of ours.
-    #[error("{name} is no journal entry")]
+    #[error("{name} is not a journal entry")]
     Garbled {
         /// The document.
         name: String,

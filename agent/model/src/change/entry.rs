@@ -38,7 +38,7 @@ pub struct Entry {
     pub operation: Act,
     /// The job that does it.
     pub job: JobId,
-    /// User id of who asked, where it was a local user.
+    /// User id of the requester, if it was a local user.
     pub actor_uid: Option<u32>,
     /// When it began, on the wall clock: for people.
     pub began_at: UnixMillis,

@@ -34,12 +34,12 @@ impl fmt::Display for FailureCause {
         match self {
             Self::Journal(said) => write!(f, "the journal could not be written: {said}"),
             Self::Step(step, fault) => write!(f, "{step}: {fault}"),
-            Self::Look(fault) => write!(f, "the host could not be looked at: {fault}"),
+            Self::Look(fault) => write!(f, "the host could not be observed: {fault}"),
             Self::Unverified(unmet) => {
                 let named: Vec<String> = unmet.iter().map(ToString::to_string).collect();
-                write!(f, "every step said yes, but {}", named.join("; "))
+                write!(f, "all steps succeeded, but verification failed: {}", named.join("; "))
             }
-            Self::Interrupted => f.write_str("the daemon ended in the middle of it"),
+            Self::Interrupted => f.write_str("the daemon stopped during the change"),
         }
     }
 }

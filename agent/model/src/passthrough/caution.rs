@@ -34,15 +34,15 @@ impl fmt::Display for Caution {
                 let each: Vec<String> = ills.iter().map(ToString::to_string).collect();
                 write!(
                     f,
-                    "the GPU is not well: {}. Its drivers may hang when they let go of it or take it; a step that hangs is given \
-                     up, and the GPU is then quarantined until a reboot",
+                    "the GPU is not healthy: {}. Its drivers may hang while they unbind or bind it; a step that hangs is \
+                     abandoned, and the GPU is then quarantined until a reboot",
                     each.join("; ")
                 )
             }
             Self::PersistenceUnknown { address, why } => write!(
                 f,
-                "whether persistence mode of {address} is on cannot be told ({}); if it is, the driver never lets go: `nvidia-smi -i \
-                 {address} -pm 0` switches it off where the driver's tools are",
+                "whether persistence mode of {address} is on is not known ({}); if it is, the driver never releases the GPU: \
+                 `nvidia-smi -i {address} -pm 0` turns it off, if the driver's tools are installed",
                 why.code()
             ),
         }

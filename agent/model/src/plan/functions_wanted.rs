@@ -63,13 +63,13 @@ impl Unmet {
 impl fmt::Display for Unmet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Gone { address } => write!(f, "{address} is not there any more"),
+            Self::Gone { address } => write!(f, "{address} no longer exists"),
             Self::Differs { address, what, wanted, found } => {
                 write!(f, "{address}: {what} is {found} and should be {wanted}")
             }
-            Self::NoNode { group } => write!(f, "/dev/vfio/{group} is not there"),
+            Self::NoNode { group } => write!(f, "/dev/vfio/{group} does not exist"),
             Self::NotViable { address } => {
-                write!(f, "{address} joined the group with a driver of the host, so that no guest can open it")
+                write!(f, "{address} joined the group with a host driver, so no guest can open it")
             }
         }
     }

@@ -91,7 +91,7 @@ fn the_setting_is_named_as_it_stands_and_the_cure_takes_the_id_away() {
     assert_eq!(claim.to_string(), "vfio_pci.ids= in /proc/cmdline");
     let cure = claim.cure(gpu.id, gpu.address, Some("debian"));
     for part in [
-        "take 10de:2684 out of vfio_pci.ids=",
+        "remove 10de:2684 from vfio_pci.ids=",
         "update-grub",
         "update-initramfs -u",
         "echo 10de 2684 > /sys/bus/pci/drivers/vfio-pci/remove_id",

@@ -95,7 +95,7 @@ fn what_to_do_fits_what_is_wrong() {
     let newer = of("group-7.json", &newer);
     assert!(newer.why.contains("schema 12") && newer.remedy.contains("install the version"), "{newer:?}");
     let garbled = of("group-7.json", "{");
-    assert!(garbled.why.contains("no journal entry") && garbled.remedy.contains("reboot"), "{garbled:?}");
+    assert!(garbled.why.contains("not a journal entry") && garbled.remedy.contains("reboot"), "{garbled:?}");
     let misnamed = of("copy.json", &good);
     assert!(misnamed.remedy.contains("rename it to group-7.json"), "{misnamed:?}");
     for unread in [newer, garbled, misnamed] {

@@ -64,7 +64,7 @@ fn what_nobody_can_tell_is_said_and_stands_in_nobodys_way() {
     let _daemon = SimDaemon::start(&world, &bus.address, host.to_str().expect("UTF-8"));
     for args in [&["passthrough", "check", "01:00.0"][..], &["passthrough", "bind", "01:00.0"]] {
         let told = said(&world, &bus, args, 0);
-        assert!(told.contains("note: whether persistence mode of 0000:01:00.0 is on cannot be told"), "{told}");
+        assert!(told.contains("note: whether persistence mode of 0000:01:00.0 is on is not known"), "{told}");
     }
     let released = said(&world, &bus, &["passthrough", "release", "01:00.0"], 0);
     assert!(!released.contains("note:"), "{released}");
