@@ -1,14 +1,14 @@
 //! Drives the machine of one change over the ports. It decides nothing: what to do next is the machine's answer.
 
-use super::executor::ChangePorts;
-use model::change::{Do, Entry, Happened, Machine, Outcome, encode};
+use super::ports::ChangePorts;
+use model::change::{Effect, Entry, Event, Machine, Outcome, encode};
 use model::ports::{ActPort, Clock, JournalPort};
 
 /// Drives it to its end. `tell` hears of each step before it is taken.
 pub(super) async fn drive<A: ActPort, J: JournalPort, K: Clock>(
     mut machine: Machine,
     ports: &ChangePorts<A, J, K>,
-    tell: impl Fn(&Machine, &Do),
+    tell: impl Fn(&Machine, &Effect),
 ) -> (Outcome, Machine) {
     let ChangePorts { act, journal, clock, .. } = ports;
     loop {
@@ -17,14 +17,14 @@ pub(super) async fn drive<A: ActPort, J: JournalPort, K: Clock>(
         tell(&machine, &to_do);
         let target = machine.entry().plan.bounds.target.clone();
         let happened = match to_do {
-            Do::Journal(entry) => Happened::Journaled(put(&**journal, &entry).await),
-            Do::Forget => {
+            Effect::Journal(entry) => Event::Journaled(put(&**journal, &entry).await),
+            Effect::Forget => {
                 let name = machine.entry().name();
-                Happened::Journaled(journal.remove(&name).await.map_err(|fault| fault.to_string()))
+                Event::Journaled(journal.remove(&name).await.map_err(|fault| fault.to_string()))
             }
-            Do::Look => Happened::Looked(act.look(&target).await.map(Box::new)),
-            Do::Take(step) => Happened::Took(act.act(&target, &step).await),
-            Do::End(outcome) => return (outcome, machine),
+            Effect::Look => Event::Looked(act.look(&target).await.map(Box::new)),
+            Effect::Take(step) => Event::Took(act.act(&target, &step).await),
+            Effect::End(outcome) => return (outcome, machine),
         };
         machine.happened(happened);
     }

@@ -1,6 +1,7 @@
 //! Admits changes and concludes them: it keeps lanes, records, rates and ids. What an admitted change does is in `task.rs`.
 
 use super::lanes::Lanes;
+use super::ports::ChangePorts;
 use super::rate::Rates;
 use super::records::Records;
 use super::task::{Confirmation, Ended, Left, Task, Work};
@@ -25,29 +26,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// An unconfirmed binding that cannot be undone now (a guest has it open) is tried again after this.
 pub const RETRY_UNDO_MS: u64 = 30_000;
-
-/// What changes stand on.
-pub struct ChangePorts<A, J, K> {
-    /// Changes the host.
-    pub act: Arc<A>,
-    /// Keeps entries.
-    pub journal: Arc<J>,
-    /// The clock.
-    pub clock: Arc<K>,
-    /// The boot that this is.
-    pub boot_id: String,
-}
-
-impl<A, J, K> Clone for ChangePorts<A, J, K> {
-    fn clone(&self) -> Self {
-        Self {
-            act: Arc::clone(&self.act),
-            journal: Arc::clone(&self.journal),
-            clock: Arc::clone(&self.clock),
-            boot_id: self.boot_id.clone(),
-        }
-    }
-}
 
 /// What has to be given back when an admitted change has ended.
 #[derive(Debug)]

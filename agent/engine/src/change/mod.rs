@@ -4,6 +4,7 @@ mod drive;
 mod executor;
 mod lanes;
 mod overlay;
+mod ports;
 mod rate;
 mod records;
 mod recover;
@@ -12,8 +13,9 @@ mod unread;
 
 use model::message::Message;
 
-pub use executor::{ChangePorts, RETRY_UNDO_MS};
+pub use executor::RETRY_UNDO_MS;
 pub use overlay::overlay;
+pub use ports::ChangePorts;
 pub use records::Records;
 pub use recover::RECOVER_WITHIN_MS;
 

@@ -1,7 +1,7 @@
 //! One admitted change from a fresh look to its end: refused, planned only, or made. Also the confirmation of one.
 
 use super::drive::{drive, put};
-use super::executor::ChangePorts;
+use super::ports::ChangePorts;
 use super::unread::Guarded;
 use super::{MESSAGE_CHANGE_BEGAN, MESSAGE_CHANGE_ENDED};
 use crate::command::{Actor, refused as blocked};
@@ -9,7 +9,7 @@ use crate::job::JobOutcome;
 use crate::jobs::{JobEnd, JobTable};
 use crate::observer::{Ask, FOR_A_PLAN, look};
 use model::blocker::Blocker;
-use model::change::{Change, ChangeId, Do, Entry, Facts, Machine, Outcome, Phase, Planned, listed};
+use model::change::{Change, ChangeFacts, ChangeId, Effect, Entry, Machine, Outcome, Phase, PlannedChange, listed};
 use model::message::Message;
 use model::observation::HostObservation;
 use model::plan::{Bounds, Plan};
@@ -156,7 +156,7 @@ impl Task {
         self.make(planned, ports, jobs).await
     }
 
-    async fn plan<A: ActPort>(&self, act: &A) -> Result<Planned, Refusal> {
+    async fn plan<A: ActPort>(&self, act: &A) -> Result<PlannedChange, Refusal> {
         let moved = || {
             let subject = self.change.subject();
             Refusal::Conflict { why: format!("the IOMMU group of {subject} changed in the meantime; try again") }
@@ -168,7 +168,7 @@ impl Task {
         }
         let look = act.look(&self.bounds.target).await.map_err(refused)?;
         let holders = act.holders(&self.bounds.target).await.map_err(refused)?;
-        let facts = Facts {
+        let facts = ChangeFacts {
             host: &host,
             look: &look,
             holders: &holders,
@@ -187,11 +187,11 @@ impl Task {
 
     async fn make<A: ActPort, J: JournalPort, K: Clock>(
         &self,
-        planned: Planned,
+        planned: PlannedChange,
         ports: &ChangePorts<A, J, K>,
         jobs: &JobTable<K>,
     ) -> Ended {
-        let Planned { plan, before, aftermath, .. } = planned;
+        let PlannedChange { plan, before, aftermath, .. } = planned;
         let entry = Entry {
             id: self.id,
             operation: self.change.act(),
@@ -236,13 +236,13 @@ impl Task {
         }
     }
 
-    fn show<K: Clock>(&self, machine: &Machine, to_do: &Do, jobs: &JobTable<K>) {
+    fn show<K: Clock>(&self, machine: &Machine, to_do: &Effect, jobs: &JobTable<K>) {
         let step = match to_do {
-            Do::Journal(_) => "write the journal".to_owned(),
-            Do::Forget => "close the journal entry".to_owned(),
-            Do::Look => "verify the result on the host".to_owned(),
-            Do::Take(step) => step.to_string(),
-            Do::End(_) => return,
+            Effect::Journal(_) => "write the journal".to_owned(),
+            Effect::Forget => "close the journal entry".to_owned(),
+            Effect::Look => "verify the result on the host".to_owned(),
+            Effect::Take(step) => step.to_string(),
+            Effect::End(_) => return,
         };
         tracing::debug!(subject = %self.change.subject(), restoring = machine.is_restoring(), step, "next step");
         let step = if machine.is_restoring() { format!("undo: {step}") } else { step };

@@ -1,6 +1,6 @@
 //! What to do with a journal entry that is found when the daemon starts.
 
-use super::journal::{Entry, Phase};
+use super::entry::{Entry, Phase};
 use crate::time::BootMillis;
 use serde::{Deserialize, Serialize};
 

@@ -2,7 +2,8 @@
 //! machine runs in the daemon and in a search that breaks it at every point.
 
 use super::Outcome;
-use super::journal::{Entry, OnCommitFailure, OnDone, OnRestored, Phase};
+use super::aftermath::{OnCommitFailure, OnDone, OnRestored};
+use super::entry::{Entry, Phase};
 use crate::plan::{Look, PlanStep, Unmet};
 use crate::ports::ActFault;
 use crate::time::BootMillis;
@@ -15,7 +16,7 @@ pub const RESTORE_ATTEMPTS: u32 = 3;
 /// Why a change did not reach its end.
 #[derive(Debug, Clone, Hash, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Trouble {
+pub enum FailureCause {
     /// The journal could not be written, and so nothing was touched, or what was done was undone.
     Journal(String),
     /// A step did not work.
@@ -28,7 +29,7 @@ pub enum Trouble {
     Interrupted,
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for FailureCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Journal(said) => write!(f, "the journal could not be written: {said}"),
@@ -45,14 +46,14 @@ impl fmt::Display for Trouble {
 
 /// What has to be done next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Do {
-    /// Write the entry to the journal, on disk. Answer: [`Happened::Journaled`].
+pub enum Effect {
+    /// Write the entry to the journal, on disk. Answer: [`Event::Journaled`].
     Journal(Box<Entry>),
-    /// Remove the entry from the journal. Answer: [`Happened::Journaled`].
+    /// Remove the entry from the journal. Answer: [`Event::Journaled`].
     Forget,
-    /// Look at the target afresh. Answer: [`Happened::Looked`].
+    /// Look at the target afresh. Answer: [`Event::Looked`].
     Look,
-    /// Take a step. Answer: [`Happened::Took`].
+    /// Take a step. Answer: [`Event::Took`].
     Take(PlanStep),
     /// Nothing: it has ended.
     End(Outcome),
@@ -60,7 +61,7 @@ pub enum Do {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Happened {
+pub enum Event {
     /// The journal was written, or not.
     Journaled(Result<(), String>),
     /// What was seen.
@@ -90,7 +91,7 @@ enum Stage {
 pub struct Machine {
     entry: Entry,
     stage: Stage,
-    trouble: Trouble,
+    trouble: FailureCause,
     attempts: u32,
     now: BootMillis,
 }
@@ -99,13 +100,13 @@ impl Machine {
     /// A change that begins: its entry must be in the phase [`Phase::Open`].
     #[must_use]
     pub const fn begin(entry: Entry, now: BootMillis) -> Self {
-        Self { entry, stage: Stage::Journaling, trouble: Trouble::Interrupted, attempts: 0, now }
+        Self { entry, stage: Stage::Journaling, trouble: FailureCause::Interrupted, attempts: 0, now }
     }
 
     /// The undoing of an entry that was found in the journal.
     #[must_use]
     pub const fn recover(entry: Entry, now: BootMillis) -> Self {
-        Self { entry, stage: Stage::Planning, trouble: Trouble::Interrupted, attempts: 0, now }
+        Self { entry, stage: Stage::Planning, trouble: FailureCause::Interrupted, attempts: 0, now }
     }
 
     /// The entry as the journal has it, or is about to.
@@ -165,61 +166,61 @@ impl Machine {
 
     /// What has to be done now. Asking again gives the same answer until something happened.
     #[must_use]
-    pub fn to_do(&self) -> Do {
+    pub fn to_do(&self) -> Effect {
         match &self.stage {
-            Stage::Journaling | Stage::Reopening => Do::Journal(Box::new(self.entry.clone())),
-            Stage::Stepping(next) => self.entry.plan.steps.get(*next).map_or(Do::Look, |step| Do::Take(step.clone())),
-            Stage::Verifying | Stage::Planning | Stage::Checking => Do::Look,
-            Stage::Committing => match self.entry.aftermath.on_done {
-                OnDone::Stand => Do::Journal(Box::new(self.standing())),
-                OnDone::Forget => Do::Forget,
-            },
-            Stage::Restoring(steps, next) => steps.get(*next).map_or(Do::Look, |step| Do::Take(step.clone())),
-            Stage::Abandoning | Stage::Closing => {
-                self.record_when_restored().map_or(Do::Forget, |record| Do::Journal(Box::new(record)))
+            Stage::Journaling | Stage::Reopening => Effect::Journal(Box::new(self.entry.clone())),
+            Stage::Stepping(next) => {
+                self.entry.plan.steps.get(*next).map_or(Effect::Look, |step| Effect::Take(step.clone()))
             }
-            Stage::Quarantining => Do::Journal(Box::new(self.quarantined())),
-            Stage::Ended(outcome) => Do::End(outcome.clone()),
+            Stage::Verifying | Stage::Planning | Stage::Checking => Effect::Look,
+            Stage::Committing => match self.entry.aftermath.on_done {
+                OnDone::Stand => Effect::Journal(Box::new(self.standing())),
+                OnDone::Forget => Effect::Forget,
+            },
+            Stage::Restoring(steps, next) => steps.get(*next).map_or(Effect::Look, |step| Effect::Take(step.clone())),
+            Stage::Abandoning | Stage::Closing => {
+                self.record_when_restored().map_or(Effect::Forget, |record| Effect::Journal(Box::new(record)))
+            }
+            Stage::Quarantining => Effect::Journal(Box::new(self.quarantined())),
+            Stage::Ended(outcome) => Effect::End(outcome.clone()),
         }
     }
 
     /// Takes in what happened. What does not belong to what was asked for changes nothing.
-    pub fn happened(&mut self, what: Happened) {
+    pub fn happened(&mut self, what: Event) {
         let stage = std::mem::replace(&mut self.stage, Stage::Planning);
         self.stage = match (stage, what) {
-            (Stage::Journaling, Happened::Journaled(Ok(()))) => self.step_or_verify(0),
-            (Stage::Journaling, Happened::Journaled(Err(said))) => {
+            (Stage::Journaling, Event::Journaled(Ok(()))) => self.step_or_verify(0),
+            (Stage::Journaling, Event::Journaled(Err(said))) => {
                 // It may have reached the disk all the same: an entry of a change that never was must not stay.
-                self.trouble = Trouble::Journal(said);
+                self.trouble = FailureCause::Journal(said);
                 Stage::Abandoning
             }
-            (Stage::Abandoning, Happened::Journaled(_)) => Stage::Ended(Outcome::Untouched(self.trouble.clone())),
-            (Stage::Stepping(taken), Happened::Took(Ok(()))) => self.step_or_verify(taken.saturating_add(1)),
-            (Stage::Stepping(next), Happened::Took(Err(fault))) => {
+            (Stage::Abandoning, Event::Journaled(_)) => Stage::Ended(Outcome::Untouched(self.trouble.clone())),
+            (Stage::Stepping(taken), Event::Took(Ok(()))) => self.step_or_verify(taken.saturating_add(1)),
+            (Stage::Stepping(next), Event::Took(Err(fault))) => {
                 let step = self.entry.plan.steps.get(next).cloned();
                 self.failed_step(step, fault)
             }
-            (Stage::Verifying, Happened::Looked(seen)) => self.verified(seen),
-            (Stage::Committing, Happened::Journaled(Ok(()))) => {
+            (Stage::Verifying, Event::Looked(seen)) => self.verified(seen),
+            (Stage::Committing, Event::Journaled(Ok(()))) => {
                 if self.entry.aftermath.on_done == OnDone::Stand {
                     self.entry = self.standing();
                 }
                 Stage::Ended(Outcome::Done)
             }
-            (Stage::Committing, Happened::Journaled(Err(said))) => self.uncommitted(said),
-            (Stage::Reopening, Happened::Journaled(Ok(()))) => Stage::Planning,
-            // What the disk reports is not known: standing or open, both agree with a host that is left as it is.
-            (Stage::Reopening, Happened::Journaled(Err(_))) => Stage::Ended(Outcome::Quarantined(self.trouble.clone())),
-            (Stage::Planning, Happened::Looked(seen)) => self.planned(seen),
-            (Stage::Restoring(steps, next), Happened::Took(Ok(()))) => restore_or_check(steps, next.saturating_add(1)),
-            (Stage::Restoring(steps, next), Happened::Took(Err(fault))) => {
-                self.failed_restoring(steps.get(next), fault)
-            }
-            (Stage::Checking, Happened::Looked(seen)) => self.checked(seen),
+            (Stage::Committing, Event::Journaled(Err(said))) => self.uncommitted(said),
+            (Stage::Reopening, Event::Journaled(Ok(()))) => Stage::Planning,
+            // What is on the disk is not known: standing or open, both agree with a host that is left as it is.
+            (Stage::Reopening, Event::Journaled(Err(_))) => Stage::Ended(Outcome::Quarantined(self.trouble.clone())),
+            (Stage::Planning, Event::Looked(seen)) => self.planned(seen),
+            (Stage::Restoring(steps, next), Event::Took(Ok(()))) => restore_or_check(steps, next.saturating_add(1)),
+            (Stage::Restoring(steps, next), Event::Took(Err(fault))) => self.failed_restoring(steps.get(next), fault),
+            (Stage::Checking, Event::Looked(seen)) => self.checked(seen),
             // That the entry stays costs nothing: anyone who finds it restores what is already so.
-            (Stage::Closing, Happened::Journaled(_)) => Stage::Ended(Outcome::Restored(self.trouble.clone())),
+            (Stage::Closing, Event::Journaled(_)) => Stage::Ended(Outcome::Restored(self.trouble.clone())),
             // An entry that could not be rewritten is still open, which means the same to anyone who finds it.
-            (Stage::Quarantining, Happened::Journaled(_)) => Stage::Ended(Outcome::Quarantined(self.trouble.clone())),
+            (Stage::Quarantining, Event::Journaled(_)) => Stage::Ended(Outcome::Quarantined(self.trouble.clone())),
             (stage, _) => stage,
         };
     }
@@ -244,7 +245,7 @@ impl Machine {
     fn failed_step(&mut self, step: Option<PlanStep>, fault: ActFault) -> Stage {
         let hangs = matches!(fault, ActFault::Hung { .. });
         if let Some(step) = step {
-            self.trouble = Trouble::Step(step, fault);
+            self.trouble = FailureCause::Step(step, fault);
         }
         // What hangs may have its effect at any time: nothing may be written over it.
         if hangs { Stage::Quarantining } else { Stage::Planning }
@@ -257,9 +258,9 @@ impl Machine {
                 if unmet.is_empty() {
                     return Stage::Committing;
                 }
-                self.trouble = Trouble::Unverified(unmet);
+                self.trouble = FailureCause::Unverified(unmet);
             }
-            Err(fault) => self.trouble = Trouble::Look(fault),
+            Err(fault) => self.trouble = FailureCause::Look(fault),
         }
         Stage::Planning
     }
@@ -268,7 +269,7 @@ impl Machine {
         match self.entry.aftermath.on_commit_failure {
             // The record may have reached the disk all the same, and must be open again before anything is undone.
             OnCommitFailure::Undo => {
-                self.trouble = Trouble::Journal(said);
+                self.trouble = FailureCause::Journal(said);
                 Stage::Reopening
             }
             OnCommitFailure::Accept => Stage::Ended(Outcome::Done),
@@ -279,10 +280,10 @@ impl Machine {
     fn planned(&mut self, seen: Result<Box<Look>, ActFault>) -> Stage {
         let seen = match seen {
             Ok(seen) => seen,
-            Err(fault) => return self.try_again(Trouble::Look(fault)),
+            Err(fault) => return self.try_again(FailureCause::Look(fault)),
         };
         let may_be_done = match self.entry.aftermath.on_commit_failure {
-            OnCommitFailure::Accept => self.trouble == Trouble::Interrupted,
+            OnCommitFailure::Accept => self.trouble == FailureCause::Interrupted,
             OnCommitFailure::Undo => false,
         };
         if may_be_done && self.entry.plan.postcondition.unmet(&seen).is_empty() {
@@ -305,7 +306,7 @@ impl Machine {
         }
     }
 
-    fn try_again(&mut self, trouble: Trouble) -> Stage {
+    fn try_again(&mut self, trouble: FailureCause) -> Stage {
         self.trouble = trouble;
         self.attempts = self.attempts.saturating_add(1);
         if self.attempts >= RESTORE_ATTEMPTS { Stage::Quarantining } else { Stage::Planning }

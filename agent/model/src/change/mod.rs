@@ -1,21 +1,23 @@
 //! Changes of the host: what the journal holds of each, how it can end, and the machine that takes it from plan to end.
 
+mod aftermath;
 mod at_start;
+mod document;
+mod entry;
 mod found;
 mod id;
-mod journal;
 mod machine;
 mod request;
 mod schema_1;
 
+pub use aftermath::{Aftermath, OnCommitFailure, OnDone, OnRestored};
 pub use at_start::{AtStart, UNKNOWN_BOOT, at_start};
+pub use document::{BadEntry, JOURNAL_SCHEMA, decode, encode};
+pub use entry::{Entry, Phase};
 pub use found::{Found, Unread, listed, sort_out};
 pub use id::{ChangeId, Held, name_of};
-pub use journal::{
-    Aftermath, BadEntry, Entry, JOURNAL_SCHEMA, OnCommitFailure, OnDone, OnRestored, Phase, decode, encode,
-};
-pub use machine::{Do, Happened, Machine, RESTORE_ATTEMPTS, Trouble};
-pub use request::{Bind, Change, Facts, Planned};
+pub use machine::{Effect, Event, FailureCause, Machine, RESTORE_ATTEMPTS};
+pub use request::{Bind, Change, ChangeFacts, PlannedChange};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,9 +28,9 @@ pub enum Outcome {
     /// A fresh look shows what was wanted.
     Done,
     /// Nothing was touched.
-    Untouched(Trouble),
+    Untouched(FailureCause),
     /// It failed, and a fresh look shows what was observed before it.
-    Restored(Trouble),
+    Restored(FailureCause),
     /// It failed and could not be undone, or hangs in the kernel: the journal keeps it, and its lane stays taken.
-    Quarantined(Trouble),
+    Quarantined(FailureCause),
 }

@@ -1,6 +1,7 @@
 //! The changes that can be asked for: each is a variant with a planner, which is pure.
 
-use super::journal::{Aftermath, Entry, OnDone};
+use super::aftermath::{Aftermath, OnDone};
+use super::entry::Entry;
 use crate::holders::Holders;
 use crate::ids::PciAddress;
 use crate::observation::HostObservation;
@@ -31,7 +32,7 @@ pub enum Change {
 
 /// What a plan is made from.
 #[derive(Debug, Clone, Copy)]
-pub struct Facts<'a> {
+pub struct ChangeFacts<'a> {
     /// The host, observed afresh.
     pub host: &'a HostObservation,
     /// The target, looked at closely.
@@ -48,7 +49,7 @@ pub struct Facts<'a> {
 
 /// A change that can be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Planned {
+pub struct PlannedChange {
     /// What is done.
     pub plan: Plan,
     /// What was observed before it, as far as the plan touches it.
@@ -104,7 +105,7 @@ impl Change {
     ///
     /// # Errors
     /// What is in its way.
-    pub fn plan(&self, facts: &Facts<'_>) -> Result<Planned, Refusal> {
+    pub fn plan(&self, facts: &ChangeFacts<'_>) -> Result<PlannedChange, Refusal> {
         let Look::Functions(seen) = facts.look;
         let plan = match self {
             Self::PassthroughBind(Bind { gpu, guest_memory_mib, .. }) => {
@@ -128,7 +129,7 @@ impl Change {
         let aftermath = Aftermath::of(self.act());
         // Somebody else may have taken it back: then the record by which it was given away is left to be closed.
         let has_record_to_close = aftermath.on_done == OnDone::Forget && facts.given.is_some();
-        Ok(Planned {
+        Ok(PlannedChange {
             is_already_so: plan.steps.is_empty() && !has_record_to_close,
             cautions: self.subject().gpu().map_or_else(Vec::new, |gpu| cautions(facts.host, self.act(), gpu)),
             plan,

@@ -1,9 +1,12 @@
 //! Journal entries of schema 1, as version 0.1 wrote them: read for ever, written no more.
 
+use super::aftermath::Aftermath;
+use super::entry::{Entry, Phase};
 use super::id::ChangeId;
-use super::journal::{Aftermath, Entry, Phase};
 use crate::ids::JobId;
-use crate::plan::{Bounds, Disruption, Former, FunctionsWanted, Plan, PlanStep, Postcondition, Scope, Settled, Step};
+use crate::plan::{
+    Bounds, Disruption, Former, FunctionSettings, FunctionsWanted, Plan, PlanStep, Postcondition, Scope, Step,
+};
 use crate::policy::Act;
 use crate::time::UnixMillis;
 use serde::Deserialize;
@@ -18,8 +21,8 @@ pub(super) struct EntryOfSchema1 {
     began_at: UnixMillis,
     boot_id: String,
     plan: PlanOfSchema1,
-    before: Vec<Settled>,
-    home: Vec<Settled>,
+    before: Vec<FunctionSettings>,
+    home: Vec<FunctionSettings>,
     confirm_within_ms: Option<u64>,
     phase: Phase,
 }

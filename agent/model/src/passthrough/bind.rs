@@ -6,7 +6,7 @@ use crate::holders::Holders;
 use crate::ids::PciAddress;
 use crate::observation::HostObservation;
 use crate::plan::{
-    CloseUp, Disruption, FunctionsWanted, MemberState, Plan, PlanStep, Postcondition, PowerControl, Settled,
+    CloseUp, Disruption, FunctionSettings, FunctionsWanted, MemberState, Plan, PlanStep, Postcondition, PowerControl,
     steps_between,
 };
 use crate::policy::{Act, Policy, Requester};
@@ -55,9 +55,9 @@ pub fn plan_passthrough(
 }
 
 /// How every endpoint of the group is to be.
-fn wanted(seen: &CloseUp) -> Vec<Settled> {
+fn wanted(seen: &CloseUp) -> Vec<FunctionSettings> {
     let driver = vfio_driver(seen);
-    let given = |member: &MemberState| Settled {
+    let given = |member: &MemberState| FunctionSettings {
         address: member.address,
         driver: driver.clone(),
         driver_override: driver.clone(),

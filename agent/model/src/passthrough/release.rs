@@ -5,7 +5,9 @@ use crate::blocker::{Blocked, Blocker};
 use crate::holders::Holders;
 use crate::ids::PciAddress;
 use crate::observation::HostObservation;
-use crate::plan::{CloseUp, Disruption, FunctionsWanted, Plan, PlanStep, Postcondition, Settled, steps_between};
+use crate::plan::{
+    CloseUp, Disruption, FunctionSettings, FunctionsWanted, Plan, PlanStep, Postcondition, steps_between,
+};
 use crate::policy::{Act, Policy, Requester};
 use crate::refusal::Refusal;
 
@@ -16,8 +18,8 @@ pub struct ReleaseRequest<'a> {
     pub gpu: PciAddress,
     /// Who asks.
     pub requester: Requester,
-    /// What the record of the binding reports was observed before it. `None` = no record of ours.
-    pub home: Option<&'a [Settled]>,
+    /// What the record of the binding has of the state before it. `None` = no record of ours.
+    pub home: Option<&'a [FunctionSettings]>,
 }
 
 /// The plan back home.
@@ -41,7 +43,7 @@ pub fn plan_release(
     if home.is_none() {
         blockers.extend(super::checks::bound_by_others(host, seen));
     }
-    let wanted: Vec<Settled> = home.unwrap_or_default().to_vec();
+    let wanted: Vec<FunctionSettings> = home.unwrap_or_default().to_vec();
     let steps = steps_between(seen, &wanted);
     if !steps.is_empty() {
         let found = holders.found.clone();

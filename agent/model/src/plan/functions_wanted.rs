@@ -1,6 +1,6 @@
 //! What must be so when a plan has been executed, held against a fresh look.
 
-use super::function_state::{PowerControl, Settled};
+use super::function_settings::{FunctionSettings, PowerControl};
 use super::group_state::CloseUp;
 use crate::ids::{DriverName, IommuGroupId, PciAddress};
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use std::fmt;
 #[serde(deny_unknown_fields)]
 pub struct FunctionsWanted {
     /// Each function of the scope.
-    pub members: Vec<Settled>,
+    pub members: Vec<FunctionSettings>,
     /// This group must be ready for a guest: `/dev/vfio/GROUP` is there and nothing in the group hinders its opening.
     pub guest_ready: Option<IommuGroupId>,
 }
@@ -94,7 +94,7 @@ impl FunctionsWanted {
     }
 }
 
-impl Settled {
+impl FunctionSettings {
     fn unmet(&self, seen: &CloseUp) -> Vec<Unmet> {
         let Some(member) = seen.member(self.address) else { return vec![Unmet::Gone { address: self.address }] };
         let found = match member.settled() {

@@ -1,6 +1,6 @@
 //! A close look at one IOMMU group, read afresh before a plan is made and after it was executed.
 
-use super::function_state::{PowerControl, Settled};
+use super::function_settings::{FunctionSettings, PowerControl};
 use crate::absence::{Absence, Reading};
 use crate::ids::{DriverName, IommuGroupId, PciAddress, PciClass, PciId};
 use serde::{Deserialize, Serialize};
@@ -55,8 +55,8 @@ impl MemberState {
     ///
     /// # Errors
     /// The name of the attribute that could not be read, and why.
-    pub fn settled(&self) -> Result<Settled, (&'static str, Absence)> {
-        Ok(Settled {
+    pub fn settled(&self) -> Result<FunctionSettings, (&'static str, Absence)> {
+        Ok(FunctionSettings {
             address: self.address,
             driver: definite(&self.driver).map_err(|why| ("driver", why))?,
             driver_override: definite(&self.driver_override).map_err(|why| ("driver_override", why))?,

@@ -1,7 +1,7 @@
 //! What differs from one kind of change to the next: what is seen of its target, what is remembered, done and wanted of it.
 
 use super::bounds::Target;
-use super::function_state::Settled;
+use super::function_settings::FunctionSettings;
 use super::function_steps::steps_between;
 use super::functions_wanted::{FunctionsWanted, Unmet};
 use super::group_state::CloseUp;
@@ -23,7 +23,7 @@ pub enum Look {
 #[serde(rename_all = "snake_case")]
 pub enum Former {
     /// Each function, as it was.
-    Functions(Vec<Settled>),
+    Functions(Vec<FunctionSettings>),
 }
 
 /// One thing that is done to a target.

@@ -4,7 +4,7 @@
 //! its own for what is in the variant. Today there is one: the functions of an IOMMU group change their drivers.
 
 mod bounds;
-mod function_state;
+mod function_settings;
 mod function_steps;
 mod functions_wanted;
 mod group_state;
@@ -13,7 +13,7 @@ mod lane;
 mod step;
 
 pub use bounds::{Bounds, Scope, Subject, Target};
-pub use function_state::{PowerControl, Settled};
+pub use function_settings::{FunctionSettings, PowerControl};
 pub use function_steps::steps_between;
 pub use functions_wanted::{FunctionsWanted, Unmet};
 pub use group_state::{CloseUp, MemberState, ModuleState};

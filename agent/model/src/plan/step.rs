@@ -1,6 +1,6 @@
 //! The steps by which functions change their drivers.
 
-use super::function_state::PowerControl;
+use super::function_settings::PowerControl;
 use crate::ids::{DriverName, PciAddress};
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -2,8 +2,8 @@
 
 use crate::worlds::{BOOT, World, functions, look};
 use model::PciAddress;
-use model::change::{AtStart, Do, Entry, Happened, Machine, Outcome, Phase, at_start, decode, encode, sort_out};
-use model::plan::{FunctionsWanted, Look, ModuleState, PlanStep, Postcondition, Settled, Step};
+use model::change::{AtStart, Effect, Entry, Event, Machine, Outcome, Phase, at_start, decode, encode, sort_out};
+use model::plan::{FunctionSettings, FunctionsWanted, Look, ModuleState, PlanStep, Postcondition, Step};
 use model::policy::Act;
 use model::ports::{ActFault, JournalDocument};
 use model::time::BootMillis;
@@ -116,8 +116,8 @@ fn copy(run: &Run) -> Box<Run> {
 pub(crate) struct Search<'a> {
     world: &'a World,
     mutant: Mutant,
-    before: Vec<Settled>,
-    after: Vec<Settled>,
+    before: Vec<FunctionSettings>,
+    after: Vec<FunctionSettings>,
     known: HashMap<u128, u128>,
     path: Vec<String>,
     pub(crate) verdict: Verdict,
@@ -166,7 +166,7 @@ impl<'a> Search<'a> {
         }
         let runs = match run.machine.as_ref().map(Machine::to_do) {
             None => self.restart(run),
-            Some(Do::End(outcome)) => {
+            Some(Effect::End(outcome)) => {
                 self.ended(&run, &outcome);
                 1
             }
@@ -176,7 +176,7 @@ impl<'a> Search<'a> {
         runs
     }
 
-    fn branch(&mut self, run: &Run, to_do: &Do) -> u128 {
+    fn branch(&mut self, run: &Run, to_do: &Effect) -> u128 {
         let mut runs = 0;
         let mut go = |this: &mut Self, what: &str, next: Box<Run>| {
             this.path.push(format!("{what}: {}", shown(to_do)));
@@ -217,7 +217,7 @@ impl<'a> Search<'a> {
     }
 
     /// Does what is to be done, in this way, and tells the machine.
-    fn happens(&self, mut run: Box<Run>, to_do: &Do, fault: Option<StepFault>) -> Box<Run> {
+    fn happens(&self, mut run: Box<Run>, to_do: &Effect, fault: Option<StepFault>) -> Box<Run> {
         let Some(mut machine) = run.machine.take() else { return run };
         let first_restoring = self.mutant == Mutant::UndoStack && machine.is_restoring();
         if first_restoring {
@@ -227,21 +227,21 @@ impl<'a> Search<'a> {
             return run;
         }
         let happened = match to_do {
-            Do::Journal(entry) => {
+            Effect::Journal(entry) => {
                 let bytes = encode(entry).unwrap();
                 if self.mutant == Mutant::JournalLate && entry.phase == Phase::Open && run.taken.is_empty() {
                     run.late = Some(bytes);
-                    Happened::Journaled(Ok(()))
+                    Event::Journaled(Ok(()))
                 } else {
                     write(&mut run, Some(bytes), fault)
                 }
             }
-            Do::Forget => write(&mut run, None, fault),
-            Do::Look => {
+            Effect::Forget => write(&mut run, None, fault),
+            Effect::Look => {
                 let seen = self.look(&mut run, &machine);
-                Happened::Looked(if fault.is_some() { Err(said()) } else { Ok(Box::new(seen)) })
+                Event::Looked(if fault.is_some() { Err(said()) } else { Ok(Box::new(seen)) })
             }
-            Do::Take(PlanStep::Functions(step)) => {
+            Effect::Take(PlanStep::Functions(step)) => {
                 if let Some(late) = run.late.take_if(|_| !run.taken.is_empty()) {
                     run.disk = Some(late);
                 }
@@ -250,9 +250,9 @@ impl<'a> Search<'a> {
                 if matches!(self.mutant, Mutant::UndoStack | Mutant::JournalLate) {
                     run.taken.push(step.clone());
                 }
-                Happened::Took(result)
+                Event::Took(result)
             }
-            Do::End(_) => return run,
+            Effect::End(_) => return run,
         };
         machine.happened(happened);
         run.machine = Some(machine);
@@ -384,7 +384,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn must_be(&mut self, run: &Run, wanted: &[Settled], what: &str) {
+    fn must_be(&mut self, run: &Run, wanted: &[FunctionSettings], what: &str) {
         let found = scope_of(&run.host, wanted);
         if found != wanted {
             self.violation(&format!("said {what}, and the host shows {found:#?} in place of {wanted:#?}"));
@@ -411,21 +411,21 @@ impl<'a> Search<'a> {
 }
 
 /// What can go wrong with it.
-fn faults_of(to_do: &Do) -> Vec<StepFault> {
+fn faults_of(to_do: &Effect) -> Vec<StepFault> {
     match to_do {
-        Do::Journal(_) | Do::Forget => vec![StepFault::Error, StepFault::EffectAndError],
-        Do::Look => vec![StepFault::Error],
-        Do::Take(_) => StepFault::ALL.to_vec(),
-        Do::End(_) => Vec::new(),
+        Effect::Journal(_) | Effect::Forget => vec![StepFault::Error, StepFault::EffectAndError],
+        Effect::Look => vec![StepFault::Error],
+        Effect::Take(_) => StepFault::ALL.to_vec(),
+        Effect::End(_) => Vec::new(),
     }
 }
 
-fn write(run: &mut Run, bytes: Option<Vec<u8>>, fault: Option<StepFault>) -> Happened {
+fn write(run: &mut Run, bytes: Option<Vec<u8>>, fault: Option<StepFault>) -> Event {
     if fault != Some(StepFault::Error) {
         run.disk = bytes;
     }
     run.unwritten += u32::from(fault.is_some());
-    Happened::Journaled(if fault.is_some() { Err("No space left on device".to_owned()) } else { Ok(()) })
+    Event::Journaled(if fault.is_some() { Err("No space left on device".to_owned()) } else { Ok(()) })
 }
 
 fn document(run: &Run) -> JournalDocument {
@@ -459,21 +459,21 @@ fn key(run: &Run) -> u128 {
     (u128::from(half(1)) << 64) | u128::from(half(2))
 }
 
-fn shown(to_do: &Do) -> String {
+fn shown(to_do: &Effect) -> String {
     match to_do {
-        Do::Journal(entry) => format!("write the journal, {:?}", entry.phase),
-        Do::Forget => "remove the journal entry".to_owned(),
-        Do::Look => "look".to_owned(),
-        Do::Take(step) => step.to_string(),
-        Do::End(outcome) => format!("{outcome:?}"),
+        Effect::Journal(entry) => format!("write the journal, {:?}", entry.phase),
+        Effect::Forget => "remove the journal entry".to_owned(),
+        Effect::Look => "look".to_owned(),
+        Effect::Take(step) => step.to_string(),
+        Effect::End(outcome) => format!("{outcome:?}"),
     }
 }
 
 /// The functions as the kernel has them: read from the bus itself, not through what is tested.
-fn scope_of(host: &HostState, wanted: &[Settled]) -> Vec<Settled> {
-    let function = |settled: &Settled| {
+fn scope_of(host: &HostState, wanted: &[FunctionSettings]) -> Vec<FunctionSettings> {
+    let function = |settled: &FunctionSettings| {
         let function = &host.bus.functions[&settled.address];
-        Settled {
+        FunctionSettings {
             address: settled.address,
             driver: function.driver.clone(),
             driver_override: function.driver_override.as_ref().map(|text| text.parse().unwrap()),
@@ -485,7 +485,7 @@ fn scope_of(host: &HostState, wanted: &[Settled]) -> Vec<Settled> {
 }
 
 /// Shows what is wished for in place of what is.
-fn forge(Look::Functions(seen): &mut Look, wished: &[Settled]) {
+fn forge(Look::Functions(seen): &mut Look, wished: &[FunctionSettings]) {
     fn reading<T>(value: Option<T>) -> Reading<T> {
         value.map_or(Reading::Absent(Absence::None), Reading::Known)
     }
@@ -501,7 +501,7 @@ fn forge(Look::Functions(seen): &mut Look, wished: &[Settled]) {
 }
 
 /// What other tools do: the inverse of each step, last first, until one fails.
-fn undo_by_inverses(host: &mut HostState, taken: &[Step], before: &[Settled]) {
+fn undo_by_inverses(host: &mut HostState, taken: &[Step], before: &[FunctionSettings]) {
     let was = |address: PciAddress| before.iter().find(|settled| settled.address == address).unwrap().clone();
     for step in taken.iter().rev() {
         let inverse = match step {
@@ -529,14 +529,14 @@ fn ended_restored(machine: &Machine, entry: &Entry) -> Machine {
     let mut machine = machine.clone();
     for _ in 0..20 {
         match machine.to_do() {
-            Do::Look => {
+            Effect::Look => {
                 let mut seen = crate::mutants::empty_look();
                 seen.members = functions(&entry.before).iter().map(crate::mutants::member_like).collect();
-                machine.happened(Happened::Looked(Ok(Box::new(Look::Functions(seen)))));
+                machine.happened(Event::Looked(Ok(Box::new(Look::Functions(seen)))));
             }
-            Do::Take(_) => machine.happened(Happened::Took(Ok(()))),
-            Do::Journal(_) | Do::Forget => machine.happened(Happened::Journaled(Ok(()))),
-            Do::End(_) => break,
+            Effect::Take(_) => machine.happened(Event::Took(Ok(()))),
+            Effect::Journal(_) | Effect::Forget => machine.happened(Event::Journaled(Ok(()))),
+            Effect::End(_) => break,
         }
     }
     machine

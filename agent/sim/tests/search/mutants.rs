@@ -3,7 +3,7 @@
 use crate::explore::{Budget, Mutant};
 use crate::worlds::{World, damaged_worlds};
 use crate::{search, search_all};
-use model::plan::{CloseUp, MemberState, ModuleState, Settled};
+use model::plan::{CloseUp, FunctionSettings, MemberState, ModuleState};
 use model::{Absence, PciClass, PciId, Reading};
 
 const BUDGET: Budget = Budget { faults: 1, crashes: 1, probes: 0, damages: 0 };
@@ -71,7 +71,7 @@ pub(crate) fn empty_look() -> CloseUp {
 }
 
 /// A member that shows exactly this.
-pub(crate) fn member_like(settled: &Settled) -> MemberState {
+pub(crate) fn member_like(settled: &FunctionSettings) -> MemberState {
     fn reading<T: Clone>(value: Option<&T>) -> Reading<T> {
         value.map_or(Reading::Absent(Absence::None), |value| Reading::Known(value.clone()))
     }

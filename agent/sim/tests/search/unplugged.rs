@@ -1,7 +1,7 @@
 //! Pulls the card out before each thing that a change does, and puts it back: the change ends, and the record never lies.
 
 use crate::worlds::{BOOT, GPU, World, at, binding, look, worlds};
-use model::change::{AtStart, Do, Happened, Machine, Outcome, at_start, decode, encode};
+use model::change::{AtStart, Effect, Event, Machine, Outcome, at_start, decode, encode};
 use model::plan::PlanStep;
 use model::policy::Act;
 use model::time::BootMillis;
@@ -32,16 +32,16 @@ impl Run {
             }
             self.taken += 1;
             let happened = match machine.to_do() {
-                Do::End(outcome) => return outcome,
-                Do::Look => Happened::Looked(Ok(Box::new(look(&self.host, &world.entry.plan.bounds.target)))),
-                Do::Take(PlanStep::Functions(step)) => Happened::Took(self.host.act_with(&step, None)),
-                Do::Journal(entry) => {
+                Effect::End(outcome) => return outcome,
+                Effect::Look => Event::Looked(Ok(Box::new(look(&self.host, &world.entry.plan.bounds.target)))),
+                Effect::Take(PlanStep::Functions(step)) => Event::Took(self.host.act_with(&step, None)),
+                Effect::Journal(entry) => {
                     self.disk = Some(encode(&entry).unwrap());
-                    Happened::Journaled(Ok(()))
+                    Event::Journaled(Ok(()))
                 }
-                Do::Forget => {
+                Effect::Forget => {
                     self.disk = None;
-                    Happened::Journaled(Ok(()))
+                    Event::Journaled(Ok(()))
                 }
             };
             machine.happened(happened);

@@ -8,7 +8,7 @@ use model::host_facts::HostFacts;
 use model::judge::{Seen, judge};
 use model::observation::{HostObservation, RawObservation};
 use model::passthrough::{BindRequest, ReleaseRequest, plan_passthrough, plan_release, scope_of};
-use model::plan::{Former, Look, ModuleState, Plan, PlanStep, PowerControl, Settled, Target};
+use model::plan::{Former, FunctionSettings, Look, ModuleState, Plan, PlanStep, PowerControl, Target};
 use model::policy::{Act, Policy, Requester};
 use model::refusal::Refusal;
 use model::time::{BootMillis, UnixMillis};
@@ -115,7 +115,7 @@ pub(crate) fn look(host: &HostState, Target::Functions(scope): &Target) -> Look 
 }
 
 /// The functions that are remembered.
-pub(crate) fn functions(Former::Functions(functions): &Former) -> &[Settled] {
+pub(crate) fn functions(Former::Functions(functions): &Former) -> &[FunctionSettings] {
     functions
 }
 

@@ -27,7 +27,7 @@ impl PowerControl {
 /// What a change alters of one function, with values that are known; `None` = the kernel reports that there is none.
 #[derive(Debug, Clone, Hash, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settled {
+pub struct FunctionSettings {
     /// Which function.
     pub address: PciAddress,
     /// Bound driver.
