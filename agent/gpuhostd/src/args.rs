@@ -18,9 +18,9 @@ Usage:
   gpuhostd hand host|containers|holders
                                      one hand, on the socket that systemd or the front passes
   gpuhostd config check [--json] [FILE...]
-                                     reads the configuration and says all that is wrong with it, and what of it the
-                                     service could not use
-  gpuhostd snapshot [-o FILE]        writes what this host looks like to an archive, without secrets
+                                     checks the configuration, and reports everything that is invalid
+                                     or that the service could not use
+  gpuhostd snapshot [-o FILE]        writes a snapshot of this host to an archive, without secrets
   gpuhostd doctor-facts              prints the facts that gpuhostctl doctor judges
 
 Options:
@@ -28,7 +28,7 @@ Options:
                        [default: /usr/lib/gpuhostd/config.toml, /etc/gpuhostd/config.toml, /etc/gpuhostd/config.d/*.toml]
   --state DIR          durable state [default: $STATE_DIRECTORY or /var/lib/gpuhostd]
   --run DIR            run-time state and the hands' sockets [default: $RUNTIME_DIRECTORY or /run/gpuhostd]
-  --bus ADDRESS        message bus: system, none, or an address as unix:path=/run/bus [default: system]
+  --bus ADDRESS        message bus: system, none, or an address such as unix:path=/run/bus [default: system]
   --user NAME          with --with-hands, as root: the user that the front becomes [default: gpuhostd, else nobody]
   --sysfs DIR          with --with-hands: another root for /sys
   --kernel-log FILE    with --with-hands: another place of /dev/kmsg, a named pipe
@@ -136,7 +136,7 @@ pub enum Role {
     Hand(HandArgs),
     /// A disposable child of a hand: its word, and what comes behind it.
     Child(String, Vec<OsString>),
-    /// Reads configuration files and says what is wrong.
+    /// Checks configuration files and reports every fault.
     ConfigCheck(CheckArgs),
     /// Takes a snapshot of the host.
     Snapshot(SnapshotArgs),
@@ -146,7 +146,7 @@ pub enum Role {
     Print(&'static str),
 }
 
-/// A command line that makes no sense.
+/// An invalid command line.
 #[derive(Debug, thiserror::Error)]
 pub enum ArgsFault {
     /// Unknown or incomplete option.
@@ -164,14 +164,14 @@ pub enum ArgsFault {
     #[error("--sysfs needs --with-hands: hands that systemd starts look at the real /sys")]
     SysfsAlone,
     /// Another kernel log without `--with-hands`.
-    #[error("--kernel-log needs --with-hands: under systemd StandardInput= of the unit says where the kernel log is")]
+    #[error("--kernel-log needs --with-hands: under systemd StandardInput= of the unit sets where the kernel log is")]
     KernelLogAlone,
 }
 
 /// Reads the command line; `env` answers for environment variables.
 ///
 /// # Errors
-/// Unknown words and options, and combinations that make no sense.
+/// Unknown words and options, and invalid combinations.
 pub fn parse(
     args: impl IntoIterator<Item = std::ffi::OsString>,
     env: impl Fn(&str) -> Option<String>,
@@ -239,7 +239,7 @@ fn subcommand(word: &str, parser: &mut lexopt::Parser) -> Result<Role, ArgsFault
     if word == "doctor-facts" {
         return doctor::parse(parser).map(Role::Doctor);
     }
-    if hands::linux::is_child(word) {
+    if hands::children::is_child(word) {
         return Ok(Role::Child(word.to_owned(), parser.raw_args()?.collect()));
     }
     if word == "hand" {

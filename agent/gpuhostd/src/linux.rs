@@ -7,12 +7,16 @@ use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::holders::Holders;
 use model::host_facts::HostFacts;
 use model::pci::PciScan;
-use model::plan::{CloseUp, Scope, Step};
+use model::plan::{Look, PlanStep, Target};
 use model::ports::{ActFault, ActPort, HostPort, ScanFault};
+use model::time::whole_millis;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use wire::hand::containers::ReadDockerFacts;
+use wire::hand::holders::FindHolders;
+use wire::hand::host::{ApplyStep, InspectScope};
 
 /// Reading the sensors of eight GPUs takes milliseconds; firmware that is asleep or busy takes longer.
 const SENSORS_WITHIN: Duration = Duration::from_secs(5);
@@ -36,7 +40,7 @@ impl LinuxHost {
     /// sent after it.
     async fn sensors(&self) -> Result<DriverReport, ProbeFault> {
         let what = || "sensors in sysfs".to_owned();
-        let after_ms = u64::try_from(SENSORS_WITHIN.as_millis()).unwrap_or(u64::MAX);
+        let after_ms = whole_millis(SENSORS_WITHIN);
         let Ok(turn) = Arc::clone(&self.sensors).try_acquire_owned() else {
             return Err(ProbeFault::Timeout { what: what(), after_ms });
         };
@@ -76,21 +80,31 @@ impl HostPort for LinuxHost {
     }
 
     async fn read_docker(&self) -> Result<DockerFacts, ProbeFault> {
-        self.remote.docker_facts().await
+        self.remote.call(&ReadDockerFacts {}).await
     }
 }
 
 /// Nothing of a change is done, nor looked at closely, in this process: a device that hangs would keep it.
 impl ActPort for LinuxHost {
-    async fn close_up(&self, scope: &Scope) -> Result<CloseUp, ActFault> {
-        self.remote.close_up(scope).await
+    async fn look(&self, target: &Target) -> Result<Look, ActFault> {
+        match target {
+            Target::Functions(scope) => {
+                self.remote.call(&InspectScope { scope: scope.clone() }).await.map(Look::Functions)
+            }
+        }
     }
 
-    async fn holders(&self, scope: &Scope) -> Result<Holders, ActFault> {
-        self.remote.users(scope).await
+    async fn holders(&self, target: &Target) -> Result<Holders, ActFault> {
+        match target {
+            Target::Functions(scope) => self.remote.call(&FindHolders { scope: scope.clone() }).await,
+        }
     }
 
-    async fn act(&self, scope: &Scope, step: &Step) -> Result<(), ActFault> {
-        self.remote.act(scope, step).await
+    async fn act(&self, target: &Target, step: &PlanStep) -> Result<(), ActFault> {
+        match (target, step) {
+            (Target::Functions(scope), PlanStep::Functions(step)) => {
+                self.remote.call(&ApplyStep { scope: scope.clone(), step: step.clone() }).await
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@ use gpuhostd::args::{self, FrontArgs, HandArgs, Role};
 use gpuhostd::config::Configuration;
 use gpuhostd::config::check;
 use gpuhostd::{config, doctor, front, logging, say, snapshot};
+use hands::roles::{HandPaths, HandSettings};
 use model::causes::with_causes;
 use model::message::Message;
 use model::settings::LogFilter;
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
         Role::Hand(args) => serve_hand(&args),
         Role::Snapshot(args) => snapshot::run(&args).map(|()| ExitCode::SUCCESS),
         Role::Doctor(args) => doctor::run(&args).map(|()| ExitCode::SUCCESS),
-        Role::Child(word, rest) => return hands::linux::child(&word, &rest).unwrap_or(ExitCode::from(2)),
+        Role::Child(word, rest) => return hands::children::child(&word, &rest).unwrap_or(ExitCode::from(2)),
         Role::ConfigCheck(args) => check::run(&args),
     };
     outcome.unwrap_or_else(|fault| report(&fault, ExitCode::FAILURE))
@@ -41,23 +42,23 @@ fn serve_hand(args: &HandArgs) -> anyhow::Result<ExitCode> {
     if let Some(faults) = &faults {
         tracing::error!(
             message_id = Message::ConfigurationWrong.id(),
-            "the configuration is wrong; this hand goes by what is right in it, and by the defaults for the rest: {}",
+            "the configuration is invalid; this hand uses its valid parts, and the defaults for the rest: {}",
             faults.to_string().replace('\n', "; ")
         );
     }
-    if let Err(error) = hands::linux::prepare() {
+    if let Err(error) = hands::children::prepare() {
         tracing::warn!(
             message_id = Message::ChildrenUnbounded.id(),
-            "what the children of this hand take and leave behind is not bounded by the hand itself: {error}"
+            "limits for the child processes of this hand could not be set: {error}"
         );
     }
-    let ground = hands::linux::Ground { sysfs: args.sysfs.clone(), policy: args.policy.clone() };
-    let given = hands::linux::Given { settings, wrong: faults.map(|faults| faults.in_short()) };
-    let acts = hands::linux::acts(args.role, given, model::smi::parse, &ground);
-    Ok(hands::entry::main(args.role, args.front_uid, acts))
+    let paths = HandPaths { sysfs: args.sysfs.clone(), policy: args.policy.clone() };
+    let settings = HandSettings { settings, wrong: faults.map(|faults| faults.in_short()) };
+    let registry = hands::roles::registry(args.role, settings, &paths);
+    Ok(hands::entry::main(args.front_uid, registry))
 }
 
-/// The one place where a fault is told: with all its causes.
+/// The one place where a fault is printed: with all its causes.
 fn report(fault: &anyhow::Error, code: ExitCode) -> ExitCode {
     say::error(&format!("gpuhostd: {}", with_causes(fault.as_ref())));
     code

@@ -6,7 +6,7 @@ use tokio::net::UnixStream;
 /// The user that the front runs as; the package creates it.
 pub const FRONT_USER: &str = "gpuhostd";
 
-/// The front's user could not be found, so that nobody could be let in.
+/// The front's user could not be found, so that no client could be authorized.
 #[derive(Debug, thiserror::Error)]
 pub enum NoFront {
     /// There is no such user.
@@ -41,24 +41,24 @@ impl Peers {
     ///
     /// # Errors
     /// The peer is another user, or the kernel does not say who it is.
-    pub fn admit(&self, stream: &UnixStream) -> Result<(), Stranger> {
-        let credentials = stream.peer_cred().map_err(Stranger::Unknown)?;
+    pub fn admit(&self, stream: &UnixStream) -> Result<(), UnauthorizedPeer> {
+        let credentials = stream.peer_cred().map_err(UnauthorizedPeer::Unknown)?;
         if self.0.contains(&credentials.uid()) {
             Ok(())
         } else {
-            Err(Stranger::Uid { uid: credentials.uid(), pid: credentials.pid() })
+            Err(UnauthorizedPeer::Uid { uid: credentials.uid(), pid: credentials.pid() })
         }
     }
 }
 
 /// The process in words.
 fn process(pid: Option<i32>) -> String {
-    pid.map_or_else(|| "a process that the kernel does not name".to_owned(), |pid| format!("process {pid}"))
+    pid.map_or_else(|| "an unknown process".to_owned(), |pid| format!("process {pid}"))
 }
 
 /// A peer that is not let in.
 #[derive(Debug, thiserror::Error)]
-pub enum Stranger {
+pub enum UnauthorizedPeer {
     /// It is another user.
     #[error("uid {uid} ({}) is not the front", process(*.pid))]
     Uid {

@@ -21,6 +21,9 @@ pub enum DriverSource {
 }
 
 impl DriverSource {
+    /// The sources of NVIDIA's driver facts, in the order in which they are asked.
+    pub const NVIDIA: [Self; 3] = [Self::Nvml, Self::Smi, Self::SmiInDriverContainer];
+
     /// Stable name for output.
     #[must_use]
     pub const fn code(self) -> &'static str {
@@ -255,7 +258,7 @@ pub struct DriverReport {
 pub struct SilentGpu {
     /// Where it is.
     pub address: PciAddress,
-    /// The reason beside each of its missing values. [`Absence::NotProbed`]: the others took all the time.
+    /// The reason beside each of its missing values. [`Absence::NotProbed`]: the other GPUs used all the time.
     pub why: Absence,
     /// What the source said, or how long it was waited for: a sentence that names the GPU.
     pub said: String,
@@ -266,13 +269,13 @@ pub struct SilentGpu {
 #[serde(tag = "fault", rename_all = "snake_case")]
 pub enum ProbeFault {
     /// It has not been asked yet: the daemon has just started.
-    #[error("{what} has not been asked yet")]
+    #[error("{what} has not been queried yet")]
     NotAsked {
         /// Who will be asked.
         what: String,
     },
     /// The library, program or container is not there.
-    #[error("{what} is not there: {said}")]
+    #[error("{what} was not found: {said}")]
     Absent {
         /// What was looked for, with the places.
         what: String,
@@ -280,7 +283,7 @@ pub enum ProbeFault {
         said: String,
     },
     /// It did not answer in its time and was ended.
-    #[error("{what} did not answer in {after_ms} ms")]
+    #[error("{what} did not answer within {after_ms} ms")]
     Timeout {
         /// Who was asked.
         what: String,
@@ -288,7 +291,10 @@ pub enum ProbeFault {
         after_ms: u64,
     },
     /// A child of an earlier probe hangs in the kernel (D state) and cannot be ended; no second one is started.
-    #[error("{what} hangs in the kernel as process {pid} since an earlier probe; it is not asked again until it ends")]
+    #[error(
+        "{what} has been hanging in the kernel since an earlier probe, as process {pid}; it is not queried again until that \
+         process exits"
+    )]
     Stuck {
         /// Who was asked.
         what: String,
@@ -296,7 +302,7 @@ pub enum ProbeFault {
         pid: u32,
     },
     /// It ended with an error.
-    #[error("{what} ended with status {status}: {said}")]
+    #[error("{what} exited with status {status}: {said}")]
     Failed {
         /// Who was asked.
         what: String,
@@ -314,7 +320,7 @@ pub enum ProbeFault {
         signal: i32,
     },
     /// Its answer could not be understood.
-    #[error("the answer of {what} is garbled: {why}")]
+    #[error("the answer of {what} cannot be parsed: {why}")]
     Garbled {
         /// Who was asked.
         what: String,

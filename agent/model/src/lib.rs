@@ -35,6 +35,7 @@ pub mod pci;
 pub mod plan;
 pub mod policy;
 pub mod ports;
+pub mod printable;
 pub mod refusal;
 pub mod roster;
 pub mod settings;

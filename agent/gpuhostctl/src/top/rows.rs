@@ -9,7 +9,7 @@ use wire::dbus::gpu::GpuView;
 use wire::dbus::metrics::ProcessView;
 use wire::dbus::mig::MigView;
 
-/// What stands in the cells of one row.
+/// What is in the cells of one row.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     cells: Vec<(Column, String, Look)>,

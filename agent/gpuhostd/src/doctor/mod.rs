@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// How the facts are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DoctorArgs {
-    /// Address of the bus where the daemon is asked; the system bus where nothing is said.
+    /// Address of the bus where the daemon is asked; the system bus where nothing is set.
     pub bus: Option<String>,
     /// The root of the file system that is read.
     pub root: PathBuf,
@@ -53,12 +53,12 @@ pub(crate) fn parse(parser: &mut lexopt::Parser) -> Result<DoctorArgs, ArgsFault
 /// They cannot be printed. What of the host cannot be read is absent in them instead.
 pub fn run(args: &DoctorArgs) -> anyhow::Result<()> {
     // Where it cannot be, the driver's library and tools are asked all the same: the doctor is gone in a minute.
-    let _ = hands::linux::prepare();
+    let _ = hands::children::prepare();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     let facts = runtime.block_on(facts(args));
     // A file of a driver that never answers must not keep the process.
     runtime.shutdown_background();
-    let facts = serde_json::to_string(&facts).context("the facts have no form in JSON")?;
+    let facts = serde_json::to_string(&facts).context("the facts cannot be written as JSON")?;
     Ok(say::out(&format!("{facts}\n"))?)
 }
 
@@ -78,7 +78,6 @@ async fn facts(args: &DoctorArgs) -> DoctorFacts {
             .to_vec(),
         state: args.state.clone(),
         worker: PathBuf::from("/proc/self/exe"),
-        parse: model::smi::parse,
         version: env!("CARGO_PKG_VERSION"),
         taken_at: UnixMillis(jiff::Timestamp::now().as_millisecond()),
         settings,

@@ -7,7 +7,7 @@ use model::driver::{DriverGpu, DriverMig, MemoryMib, MigMode};
 use model::ids::{GpuUuid, PciClass};
 use model::metric::Metrics;
 use model::observation::{Gpu, GpuUse, HostObservation, PassthroughVerdict};
-use model::pci::{DrmNodes, GpuFunction, PcieLink};
+use model::pci::GpuFunction;
 use std::sync::Arc;
 
 fn gpu(n: u8, driver: Option<DriverGpu>) -> Gpu {
@@ -15,24 +15,11 @@ fn gpu(n: u8, driver: Option<DriverGpu>) -> Gpu {
     Gpu {
         confirm_before: None,
         pci: GpuFunction {
-            address,
-            id: "10de:2330".parse().unwrap(),
-            class: PciClass(0x03_0200),
-            subsystem: Reading::default(),
             driver: Reading::Known("nvidia".parse().unwrap()),
             driver_override: Reading::Absent(Absence::None),
             iommu_group: Reading::Absent(Absence::None),
             numa_node: Reading::Absent(Absence::None),
-            link: PcieLink::default(),
-            boot_vga: Reading::default(),
-            drm: DrmNodes::default(),
-            virtual_functions: Vec::new(),
-            physical_function: None,
-            power_state: Reading::default(),
-            state: model::pci::FunctionState::default(),
-            companions: Vec::new(),
-            name: None,
-            vendor_name: None,
+            ..GpuFunction::unknown(address, "10de:2330".parse().unwrap(), PciClass(0x03_0200))
         },
         driver,
         driver_version: None,

@@ -25,7 +25,7 @@ pub fn main(args: &[OsString]) -> ExitCode {
         link(Path::new("/proc"), Path::new("/dev"))
             .map_err(|error| format!("cannot make /dev/{}/{}: {error}", LINK.0, LINK.1))
     } else {
-        Err(format!("usage: {ROLE} (started by gpuhostd-mig-monitor.service, not by people)"))
+        Err(format!("usage: {ROLE} (started by gpuhostd-mig-monitor.service, not by a user)"))
     };
     match outcome {
         Ok(_) => ExitCode::SUCCESS,

@@ -12,15 +12,14 @@ use super::smi::Smi;
 use asker::Asker;
 use lines::{Line, Question};
 use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::printable::printable;
 use model::settings::NvidiaSettings;
+use model::time::whole_millis;
 use std::io::{ErrorKind, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
-
-/// Turns the output of `nvidia-smi -q -x` into a report.
-pub type Parse = fn(&[u8]) -> Result<DriverReport, ProbeFault>;
 
 /// The first argument by which our own executable knows that it is to be the disposable process.
 pub const ROLE: &str = "probe";
@@ -30,17 +29,16 @@ pub const ROLE: &str = "probe";
 pub struct Probes {
     supervisor: Supervisor,
     nvml: Asker,
-    parse: Parse,
 }
 
 impl Probes {
     /// `worker` is the executable that calls [`child_main`] when its first argument is [`ROLE`]: `/proc/self/exe`. `sysfs` is
     /// `/sys`.
     #[must_use]
-    pub fn new(worker: impl Into<PathBuf>, sysfs: &Path, parse: Parse) -> Self {
+    pub fn new(worker: impl Into<PathBuf>, sysfs: &Path) -> Self {
         let supervisor = Supervisor::default();
         let nvml = Asker::new(supervisor.clone(), worker.into(), sysfs.join("bus/pci"));
-        Self { supervisor, nvml, parse }
+        Self { supervisor, nvml }
     }
 
     /// Asks one source. It may take `probe_timeout_ms` and, where the child does not obey, 6 s more.
@@ -50,11 +48,11 @@ impl Probes {
     pub async fn run(&self, source: DriverSource, settings: &NvidiaSettings) -> Result<DriverReport, ProbeFault> {
         let deadline = Duration::from_millis(settings.probe_timeout_ms);
         match source {
-            DriverSource::Nvml => self.nvml.ask(&settings.nvml_paths, deadline).await,
+            DriverSource::Nvml => round::ask(&self.nvml, &settings.nvml_paths, deadline).await,
             DriverSource::Smi => self.smi_with_words(settings).await.1,
             DriverSource::SmiInDriverContainer => Err(ProbeFault::HandUnavailable {
                 what: "nvidia-smi in the driver container".to_owned(),
-                said: "it is asked through Docker, by the hand that may use Docker".to_owned(),
+                said: "it is queried through Docker, by the containers hand".to_owned(),
             }),
             DriverSource::Sysfs => Err(ProbeFault::HandUnavailable {
                 what: "sensors in sysfs".to_owned(),
@@ -75,7 +73,6 @@ impl Probes {
             supervisor: &self.supervisor,
             paths: &settings.smi_paths,
             within: Duration::from_millis(settings.probe_timeout_ms),
-            parse: self.parse,
             bus: &self.nvml.bus,
         };
         smi.report(self.nvml.silent()).await
@@ -101,7 +98,7 @@ fn ended_badly(what: &str, finished: &Finished) -> Option<ProbeFault> {
     }
     let status = finished.status.code().filter(|status| *status != 0)?;
     let words = String::from_utf8_lossy(&finished.stderr);
-    let said = words.trim().chars().filter(|c| !c.is_control()).take(400).collect();
+    let said = printable(words.trim(), 400);
     Some(ProbeFault::Failed { what: what.to_owned(), status, said })
 }
 
@@ -118,11 +115,11 @@ pub fn child_main(args: &[String]) -> ExitCode {
         _ => None,
     };
     let Some(question) = question else {
-        return complain("usage: probe nvml QUESTION (started by the host hand, not by people)");
+        return complain("usage: probe nvml QUESTION (started by the host hand, not by a user)");
     };
     match nvml::tell(&question, |line| write_line(&line)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => complain(&format!("what NVML says cannot be handed over: {error}")),
+        Err(error) => complain(&format!("the answers of NVML cannot be passed on: {error}")),
     }
 }
 
@@ -153,9 +150,7 @@ pub(super) fn run_fault(what: &str, fault: &RunFault) -> ProbeFault {
         RunFault::Start { source, .. } if source.kind() == ErrorKind::NotFound => ProbeFault::Absent { what, said },
         RunFault::Start { source, .. } => failed(what, source, said),
         RunFault::Supervision(source) => failed(what, source, said),
-        RunFault::Timeout { after } => {
-            ProbeFault::Timeout { what, after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX) }
-        }
+        RunFault::Timeout { after } => ProbeFault::Timeout { what, after_ms: whole_millis(*after) },
         RunFault::Stuck { pid } => ProbeFault::Stuck { what, pid: *pid },
         RunFault::TooMuch { .. } => ProbeFault::Garbled { what, why: said },
         RunFault::Abandoned => ProbeFault::HandUnavailable { what, said },

@@ -1,11 +1,12 @@
 //! Runs `nvidia-smi -q -x` and judges how it ended; what its document says is the parser's business.
 
 use super::bound;
-use super::probe::{Parse, run_fault};
+use super::probe::run_fault;
 use super::process::{Finished, Program, Supervisor};
 use model::absence::{Absence, Reading};
 use model::driver::{DriverReport, DriverSource, ProbeFault, SilentGpu};
 use model::ids::PciAddress;
+use model::printable::printable;
 use model::smi::silent_in;
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
@@ -27,7 +28,6 @@ pub(super) struct Smi<'a> {
     /// The first that is there is asked.
     pub(super) paths: &'a [String],
     pub(super) within: Duration,
-    pub(super) parse: Parse,
     /// `/sys/bus/pci`.
     pub(super) bus: &'a Path,
 }
@@ -49,7 +49,7 @@ impl Smi<'_> {
                 Ok(ended) => ended,
                 Err(fault) => return (None, Err(fault)),
             };
-            let report = judge(&what, &finished, self.parse, DriverSource::Smi);
+            let report = judge(&what, &finished, DriverSource::Smi);
             words = Some(finished.stdout);
             if let Err(ProbeFault::Failed { said, .. }) = &report {
                 silent = silent_in(said);
@@ -83,7 +83,7 @@ impl Smi<'_> {
         for address in others.iter().copied() {
             let left = self.within.saturating_sub(begin.elapsed());
             if hangs.is_some() || left.is_zero() {
-                let why = hangs.as_deref().unwrap_or("the others took all the time");
+                let why = hangs.as_deref().unwrap_or("the other GPUs used all the time");
                 let said = format!("nvidia-smi was not asked for the GPU at {address}: {why}");
                 whole.silent.push(SilentGpu { address, why: Absence::NotProbed, said });
                 continue;
@@ -98,7 +98,7 @@ impl Smi<'_> {
                 }
                 Err(fault) => {
                     hangs = matches!(fault, ProbeFault::Timeout { .. } | ProbeFault::Stuck { .. })
-                        .then(|| format!("it hangs over the GPU at {address}"));
+                        .then(|| format!("it hangs at the GPU at {address}"));
                     let gpu = alone(address, &fault);
                     whole.problems.push(gpu.said.clone());
                     whole.silent.push(gpu);
@@ -110,7 +110,7 @@ impl Smi<'_> {
 
     async fn one(&self, address: PciAddress, within: Duration) -> Result<DriverReport, ProbeFault> {
         let (what, finished) = self.run(&["-i".to_owned(), address.to_string()], within).await?;
-        judge(&what, &finished, self.parse, DriverSource::Smi)
+        judge(&what, &finished, DriverSource::Smi)
     }
 
     /// Runs it: what was run, in words, and how it ended.
@@ -151,14 +151,9 @@ fn library_path(path: &str) -> Option<(String, OsString)> {
     Some(("LD_LIBRARY_PATH".to_owned(), folders.into()))
 }
 
-pub(super) fn judge(
-    what: &str,
-    finished: &Finished,
-    parse: Parse,
-    source: DriverSource,
-) -> Result<DriverReport, ProbeFault> {
+pub(super) fn judge(what: &str, finished: &Finished, source: DriverSource) -> Result<DriverReport, ProbeFault> {
     match (finished.status.code(), finished.status.signal()) {
-        (Some(status), _) => document(what, status, &finished.stdout, &finished.stderr, parse, source),
+        (Some(status), _) => document(what, status, &finished.stdout, &finished.stderr, source),
         (None, signal) => Err(ProbeFault::Crashed { what: what.to_owned(), signal: signal.unwrap_or_default() }),
     }
 }
@@ -170,11 +165,10 @@ pub(super) fn document(
     status: i32,
     stdout: &[u8],
     stderr: &[u8],
-    parse: Parse,
     source: DriverSource,
 ) -> Result<DriverReport, ProbeFault> {
     let has_document = stdout.windows(ROOT.len()).any(|window| window == ROOT);
-    let parsed = (has_document || status == 0).then(|| parse(stdout));
+    let parsed = (has_document || status == 0).then(|| model::smi::parse(stdout));
     let mut report = match parsed {
         Some(Ok(report)) => report,
         Some(Err(fault)) if status == 0 => return Err(fault),
@@ -185,7 +179,7 @@ pub(super) fn document(
     };
     report.source = source;
     if status != 0 {
-        report.problems.push(format!("{what} ended with status {status} after its document"));
+        report.problems.push(format!("{what} exited with status {status} after its document"));
     }
     Ok(report)
 }
@@ -193,7 +187,7 @@ pub(super) fn document(
 fn said(words: &[u8]) -> String {
     let text = String::from_utf8_lossy(words);
     let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").chars().filter(|c| !c.is_control()).take(SAID_MAX_CHARS).collect()
+    printable(&words.join(" "), SAID_MAX_CHARS)
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ mod tree;
 pub use archive::pack;
 pub use basket::{Basket, Found, Tell};
 
-use crate::hand::probe::Parse;
 use model::settings::Settings;
 use model::snapshot::Recorded;
 use std::path::PathBuf;
@@ -29,12 +28,10 @@ const FILES_WITHIN: Duration = Duration::from_secs(20);
 pub struct Request {
     /// The root of the file system: `/`; another one is for tests and recorded hosts.
     pub root: PathBuf,
-    /// What the daemon is told of Docker and the driver.
+    /// What the daemon is configured to use of Docker and the driver.
     pub settings: Settings,
     /// Our own executable, for the disposable process that asks NVML.
     pub worker: PathBuf,
-    /// Reads the output of `nvidia-smi -q -x`.
-    pub parse: Parse,
 }
 
 /// Reads the host into a basket, and what its ports answered.
@@ -75,7 +72,7 @@ async fn collect(mut found: UnboundedReceiver<Found>, basket: &mut Basket, what:
             Ok(Some(Found::Begin(path))) => at = path,
             Ok(Some(found)) => basket.put(found),
             Err(_) => {
-                let why = format!("{at} did not answer in {} s; what follows it was not read", within.as_secs());
+                let why = format!("{at} did not answer within {} s; what follows it was not read", within.as_secs());
                 basket.miss(what, &why);
                 return;
             }

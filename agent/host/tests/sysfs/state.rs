@@ -191,7 +191,7 @@ fn amdgpu_tells_its_bad_pages() {
         sensed(&tree).remove(0).health_facts
     };
     let facts = pages("0x00000001 : 0x00001000 : R\n0x0000abcd : 0x00001000 : R\n0x0000abce : 0x00001000 : P");
-    for fact in HealthFact::ALL {
+    for fact in HealthFact::ALL.iter().copied() {
         let promised = matches!(fact.asked(DriverSource::Sysfs), Asked::By(_));
         assert_eq!(fact.is_known(&facts), promised, "{}", fact.name());
     }

@@ -20,7 +20,7 @@ const AT_WORK_PERCENT: f64 = 20.0;
 /// RTX 2000 Ada), GB206 and GB207 (RTX 5060, RTX 5050).
 const EIGHT_LANES: [RangeInclusive<u16>; 3] = [0x2580..=0x25ff, 0x2800..=0x28ff, 0x2d00..=0x2dff];
 
-/// Products that exchange data with their processor over NVLink-C2C: the width of their PCIe link says nothing.
+/// Products that exchange data with their processor over NVLink-C2C: the width of their PCIe link reports nothing.
 const C2C: [&str; 4] = ["GH200", "GB10", "GB200", "GB300"];
 
 /// What of the link speaks against the GPU.
@@ -29,7 +29,7 @@ pub(super) fn against(gpu: &Gpu) -> Vec<Against> {
     if is_beside_the_point(pci, driver) {
         return Vec::new();
     }
-    let remedy = "reseat the card; look at slot, riser and cable; `lspci -vv -s ADDRESS` shows the link";
+    let remedy = "reseat the card; check slot, riser and cable; `lspci -vv -s ADDRESS` shows the link";
     let against = |(code, message): (&str, String)| Against {
         code: code.to_owned(),
         state: HealthState::Degraded,
@@ -54,11 +54,13 @@ fn narrow(gpu: &Gpu) -> Option<String> {
     let now = lanes_now(&gpu.pci, driver)?;
     match both_can(&gpu.pci, driver) {
         Some((lanes, port)) => (now < lanes).then(|| {
-            format!("its PCIe link came up with {now} lanes, and the card and the port {port} above it can do {lanes}")
+            format!(
+                "its PCIe link came up with {now} lanes, although the card and the port {port} above it support {lanes}"
+            )
         }),
         None => {
             let before = gpu.widest_lanes.filter(|before| now < *before)?;
-            Some(format!("its PCIe link has {now} lanes, and had {before} before"))
+            Some(format!("its PCIe link has {now} lanes; it had {before} before"))
         }
     }
 }
@@ -88,7 +90,7 @@ fn slow(pci: &GpuFunction, driver: &DriverGpu) -> Option<String> {
     Some(format!("under load its PCIe link runs at generation {now}, and {most} is possible here"))
 }
 
-/// The driver says that its machine is a guest which was given the card.
+/// The driver reports that its machine is a guest which was given the card.
 fn is_in_guest(driver: Option<&DriverGpu>) -> bool {
     let mode = driver.and_then(|driver| driver.virtualization.known());
     mode.is_some_and(|mode| mode == "Pass-Through" || mode == "VGPU")

@@ -5,7 +5,7 @@ use crate::driver::DriverGpu;
 use crate::health::recovery::RecoveryAction;
 
 /// Why a GPU that was never seen awake is not asked.
-pub(super) const ASLEEP: &str = "the GPU sleeps and is not asked: that would wake it";
+pub(super) const ASLEEP: &str = "the GPU is asleep and is not queried: a query would wake it";
 
 /// An enum whose variants have a stable code each.
 macro_rules! codes {

@@ -1,4 +1,4 @@
-//! What the table says of one metric: its unit, whether it outlasts sleep, its name on each face and its place in each source.
+//! What the table has of one metric: its unit, whether it outlasts sleep, its name on each face and its place in each source.
 
 /// Unit of a metric, or what else its value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -77,7 +77,7 @@ struct ProcessDraft {
 impl Draft {
     /// An empty draft; `id` is the attribute of the element.
     pub(super) fn new(id: Option<&str>) -> Self {
-        // The address is settled at the end; until then this one stands in for it.
+        // The address is settled at the end; until then this one takes the place of it.
         let nowhere = PciAddress { domain: 0, bus: 0, device: 0, function: 0 };
         Self {
             gpu: DriverGpu::unknown(nowhere),
@@ -207,7 +207,7 @@ impl Draft {
     fn finish_mig(&mut self) {
         let Some(MigDraft { gpu_instance, compute_instance, mut device }) = self.mig.take() else { return };
         let (Some(gi), Some(ci)) = (gpu_instance.get(), compute_instance.get()) else {
-            self.problem("a MIG device without its instance ids was passed over".to_owned());
+            self.problem("a MIG device without its instance ids was ignored".to_owned());
             return;
         };
         device.gpu_instance = gi;
@@ -226,7 +226,7 @@ impl Draft {
         let Some(process) = self.process.take() else { return };
         let Reading::Known(list) = &mut self.gpu.processes else { return };
         let Some(pid) = process.pid.get() else {
-            self.problem("a process without a process id was passed over".to_owned());
+            self.problem("a process without a process id was ignored".to_owned());
             return;
         };
         if list.len() < PROCESSES_MAX {
@@ -237,7 +237,7 @@ impl Draft {
         }
     }
 
-    /// The GPU, where its address can be told, and what was odd about it. `nth` is its place in the document, from 1.
+    /// The GPU, where its address can be determined, and what was odd about it. `nth` is its place in the document, from 1.
     pub(super) fn finish(mut self, nth: usize) -> (Option<DriverGpu>, Vec<String>) {
         let address = self.settle_address(nth);
         let named = address.map_or_else(|| format!("GPU {nth}"), |address| address.to_string());
@@ -267,17 +267,17 @@ impl Draft {
         if let (Some(id), Some(bus_id)) = (id, bus_id)
             && id != bus_id
         {
-            self.problem(format!("its attribute says {id}, its pci_bus_id {bus_id}: the attribute was believed"));
+            self.problem(format!("its attribute has {id}, its pci_bus_id has {bus_id}: the attribute was used"));
         }
         if id.is_none() && bus_id.is_none() {
             let name = self.gpu.name.known().map_or("without a name", String::as_str);
-            self.problem(format!("the GPU at place {nth} ({name}) has no PCI address and was passed over"));
+            self.problem(format!("the GPU at place {nth} ({name}) has no PCI address and was ignored"));
         }
         id.or(bus_id)
     }
 }
 
-/// The first value that is known, in the order of trust; else the reason of the first that was said at all.
+/// The first value that is known, in the order of trust; else the reason of the first that was reported at all.
 pub(super) fn first_known<T: Copy, const N: usize>(readings: [Reading<T>; N]) -> Reading<T> {
     let known = readings.iter().find_map(Reading::get);
     let said = |reading: &&Reading<T>| reading.absence() != Some(&Absence::NotReported);

@@ -1,4 +1,4 @@
-//! Where in the document an element stands: the map of all paths that are read, from the root down.
+//! Where in the document an element is: the map of all paths that are read, from the root down.
 
 use crate::metric::{Metric, Smi};
 

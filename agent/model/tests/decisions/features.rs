@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 const A: &str = "0000:41:00.0";
 
 fn stack() -> StackFacts {
-    let files = StackFile::ALL.into_iter().filter(|file| *file != StackFile::VaNvidia);
+    let files = StackFile::ALL.iter().copied().filter(|file| *file != StackFile::VaNvidia);
     StackFacts { files: Reading::Known(files.collect()), ..StackFacts::default() }
 }
 
@@ -62,7 +62,7 @@ fn a_geforce_with_its_driver_does_all_but_dri3_and_va_api() {
 #[test]
 fn a_missing_drm_node_costs_what_needs_it_and_nothing_else() {
     let mut round = host();
-    round.host.stack.files = Reading::Known(StackFile::ALL.into());
+    round.host.stack.files = Reading::Known(StackFile::ALL.iter().copied().collect());
     assert_eq!(reason(round.clone(), FeatureName::Vaapi), None);
     round.scan.as_mut().unwrap().gpus[0].drm.render = None;
     assert_eq!(reason(round.clone(), FeatureName::Vaapi), Some((false, Lack::NoRenderNode)));
@@ -230,7 +230,7 @@ fn settings_switch_off_what_is_supported_on_their_gpu_alone() {
 
 #[test]
 fn names_go_to_codes_and_back() {
-    for name in FeatureName::ALL {
+    for name in FeatureName::ALL.iter().copied() {
         assert_eq!(FeatureName::from_code(name.code()), Some(name));
         assert_eq!(serde_json::to_value(name).unwrap(), name.code());
     }

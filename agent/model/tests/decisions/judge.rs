@@ -88,7 +88,7 @@ fn sysfs_is_the_authority_for_what_is_a_gpu() {
     assert_eq!(observation.gpus.len(), 1);
     assert_eq!(observation.scan_problems.len(), 2, "{:?}", observation.scan_problems);
     assert!(
-        observation.scan_problems[0].contains("nvml names a GPU at 0000:42:00.0"),
+        observation.scan_problems[0].contains("nvml reports a GPU at 0000:42:00.0"),
         "{:?}",
         observation.scan_problems
     );
@@ -256,6 +256,21 @@ fn conditions_hold_since_they_began() {
     round.docker = Err(timeout());
     let fourth = judge(round, seen(4), Some(&third));
     assert_eq!(fourth.conditions[0].since, fourth.observed_at, "it began anew");
+}
+
+#[test]
+fn what_to_do_about_a_missing_iommu_fits_the_machine() {
+    let advice = |arch: &str, vendor: &str| {
+        let mut round = raw(vec![nvidia(A, "nvidia", 1)], &[A]);
+        round.scan.as_mut().unwrap().iommu_groups_total = 0;
+        round.host.arch = arch.to_owned();
+        round.host.dmi = vec![("sys_vendor".to_owned(), vendor.to_owned())];
+        let conditions = judge(round, seen(1), None).conditions;
+        conditions.into_iter().find(|condition| condition.kind == "iommu_off").unwrap().message
+    };
+    assert!(advice("x86_64", "Dell Inc.").contains("intel_iommu=on"));
+    assert!(advice("aarch64", "Supermicro").contains("SMMU"));
+    assert!(advice("x86_64", "QEMU").contains("a virtual machine itself"));
 }
 
 #[test]

@@ -19,9 +19,6 @@ pub(crate) fn at(text: &str) -> PciAddress {
 /// A GPU with its own IOMMU group, bound to `driver` (`""` = none).
 pub(crate) fn function(address: &str, id: &str, driver: &str, group: u32) -> GpuFunction {
     GpuFunction {
-        address: at(address),
-        id: id.parse().unwrap(),
-        class: PciClass(0x0003_0200),
         subsystem: Reading::Absent(Absence::None),
         driver: if driver.is_empty() {
             Reading::Absent(Absence::None)
@@ -31,16 +28,11 @@ pub(crate) fn function(address: &str, id: &str, driver: &str, group: u32) -> Gpu
         driver_override: Reading::Absent(Absence::None),
         iommu_group: Reading::Known(IommuGroupId(group)),
         numa_node: Reading::Known(0),
-        link: model::pci::PcieLink::default(),
         boot_vga: Reading::Absent(Absence::None),
         drm: DrmNodes { card: Some("card1".to_owned()), render: Some("renderD128".to_owned()) },
-        virtual_functions: Vec::new(),
-        physical_function: None,
         power_state: Reading::Known("D0".to_owned()),
-        state: model::pci::FunctionState::default(),
-        companions: Vec::new(),
         name: Some("GH100 [H100]".to_owned()),
-        vendor_name: None,
+        ..GpuFunction::unknown(at(address), id.parse().unwrap(), PciClass(0x0003_0200))
     }
 }
 

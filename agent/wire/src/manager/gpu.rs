@@ -69,7 +69,7 @@ pub struct Gpu {
     /// The container runtime can really inject it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visible_to_runtime: Option<bool>,
-    /// A workspace may be given it.
+    /// A workspace may use it.
     pub schedulable: bool,
     /// Stable code of why not.
     pub unschedulable_reason: Option<String>,

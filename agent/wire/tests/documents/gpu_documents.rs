@@ -25,9 +25,6 @@ fn at(text: &str) -> PciAddress {
 
 pub(crate) fn function(id: &str, driver: Option<&str>) -> GpuFunction {
     GpuFunction {
-        address: at(A),
-        id: id.parse().unwrap(),
-        class: PciClass(0x0003_0200),
         subsystem: Reading::Known("10de:16c1".parse().unwrap()),
         driver: driver.map_or(Reading::Absent(Absence::None), |name| Reading::Known(name.parse().unwrap())),
         driver_override: Reading::Absent(Absence::None),
@@ -37,12 +34,9 @@ pub(crate) fn function(id: &str, driver: Option<&str>) -> GpuFunction {
         boot_vga: Reading::Absent(Absence::None),
         drm: DrmNodes { card: Some("card1".to_owned()), render: None },
         virtual_functions: vec![at("0000:41:00.4")],
-        physical_function: None,
         power_state: Reading::Known("D0".to_owned()),
-        state: model::pci::FunctionState::default(),
-        companions: Vec::new(),
         name: Some("GH100 [H100]".to_owned()),
-        vendor_name: None,
+        ..GpuFunction::unknown(at(A), id.parse().unwrap(), PciClass(0x0003_0200))
     }
 }
 
@@ -120,7 +114,10 @@ pub(crate) fn raw(gpu: GpuFunction, driver: Option<DriverGpu>) -> RawObservation
         host: HostFacts {
             cores: Reading::Known(128),
             nics: vec![nic("eth0"), nic("veth12ab")],
-            stack: StackFacts { files: Reading::Known(StackFile::ALL.into()), ..StackFacts::default() },
+            stack: StackFacts {
+                files: Reading::Known(StackFile::ALL.iter().copied().collect()),
+                ..StackFacts::default()
+            },
             ..HostFacts::default()
         },
     }

@@ -20,9 +20,6 @@ fn address(text: &str) -> PciAddress {
 
 fn function(at: &str, id: &str, driver: Option<&str>, group: u32, name: &str) -> GpuFunction {
     GpuFunction {
-        address: address(at),
-        id: id.parse().unwrap(),
-        class: PciClass(0x030200),
         subsystem: Reading::Known("10de:16c1".parse().unwrap()),
         driver: driver.map_or(Reading::Absent(Absence::None), |name| Reading::Known(name.parse().unwrap())),
         driver_override: Reading::Absent(Absence::None),
@@ -31,13 +28,11 @@ fn function(at: &str, id: &str, driver: Option<&str>, group: u32, name: &str) ->
         link: PcieLink { max_generation: Reading::Known(5), ..PcieLink::default() },
         boot_vga: Reading::Absent(Absence::Unreadable("Permission denied".to_owned())),
         drm: DrmNodes { card: Some("card0".to_owned()), render: None },
-        virtual_functions: Vec::new(),
-        physical_function: None,
         power_state: Reading::Known("D0".to_owned()),
-        state: model::pci::FunctionState::default(),
         companions: vec![address(at.replace(".0", ".1").as_str())],
         name: Some(name.to_owned()),
         vendor_name: Some("NVIDIA Corporation".to_owned()),
+        ..GpuFunction::unknown(address(at), id.parse().unwrap(), PciClass(0x030200))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::Sysfs;
 use super::attribute::{Miss, Tree, reading};
-use super::function::names_in;
+use super::listing::names_in;
 use super::parse;
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverReport, DriverSource, MemoryMib, ProbeFault};

@@ -5,6 +5,7 @@ use crate::front::{Surroundings, Sysfs};
 use crate::hand::process::{Program, RunFault, Supervisor};
 use model::plan::{CloseUp, Scope};
 use model::ports::ActFault;
+use model::time::whole_millis;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
@@ -34,11 +35,12 @@ pub(super) async fn close_up(
     // Another purpose than the write's: a write that hangs is no reason not to look, and the look says itself what it meets.
     match supervisor.run(attempted.clone(), program).await {
         Ok(finished) => serde_json::from_slice(&finished.stdout).map_err(|error| {
-            let words = super::ended(&finished).err().unwrap_or_else(|| format!("its words have no sense: {error}"));
+            let words =
+                super::ended(&finished).err().unwrap_or_else(|| format!("its output cannot be parsed: {error}"));
             said(words)
         }),
         Err(RunFault::Timeout { .. } | RunFault::Stuck { .. }) => {
-            Err(ActFault::Hung { attempted, after_ms: u64::try_from(WITHIN.as_millis()).unwrap_or(u64::MAX) })
+            Err(ActFault::Hung { attempted, after_ms: whole_millis(WITHIN) })
         }
         Err(
             fault
@@ -55,13 +57,13 @@ pub fn look_main(args: &[OsString]) -> ExitCode {
             let around = Surroundings { dev: dev.into(), modules: modules.into() };
             answer(root.as_ref(), &around, &scope.to_string_lossy())
         }
-        _ => Err("usage: close-up SYSFS DEV MODULES SCOPE (started by the host hand, not by people)".to_owned()),
+        _ => Err("usage: close-up SYSFS DEV MODULES SCOPE (started by the host hand, not by a user)".to_owned()),
     };
     super::exit_with(outcome)
 }
 
 fn answer(root: &Path, around: &Surroundings, scope: &str) -> Result<(), String> {
-    write::seal(&[]).map_err(|fault| format!("cannot give up writing (Landlock): {fault}"))?;
+    write::seal(&[]).map_err(|fault| format!("cannot give up write access (Landlock): {fault}"))?;
     let scope: Scope = serde_json::from_str(scope).map_err(|error| error.to_string())?;
     let seen = Sysfs::new(root).close_up(around, &scope).map_err(|fault| fault.to_string())?;
     let text = serde_json::to_vec(&seen).map_err(|error| error.to_string())?;

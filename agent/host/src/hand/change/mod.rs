@@ -13,6 +13,8 @@ use crate::front::Surroundings;
 use model::plan::{CloseUp, Scope, Step};
 use model::policy::Policy;
 use model::ports::ActFault;
+use model::printable::printable;
+use model::time::whole_millis;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
@@ -46,7 +48,7 @@ impl Changes {
     /// Takes a step, where the host and the policy let it be taken.
     ///
     /// # Errors
-    /// What the host said, that it is not allowed, or that the kernel does not come back.
+    /// What the host said, that it is not allowed, or that the kernel does not respond.
     pub async fn act(&self, scope: &Scope, step: &Step, policy: Policy) -> Result<(), ActFault> {
         let checked = self.checked(scope, step, policy).await?;
         match checked {
@@ -75,7 +77,7 @@ impl Changes {
         let judge = move || {
             check(&root, &seen, &scope, &wanted, &policy).map_err(|unfit| ActFault::Said {
                 attempted: wanted.to_string(),
-                said: format!("refused by the hand that would do it: {unfit}"),
+                said: format!("refused by the hand: {unfit}"),
             })
         };
         let said = |error: tokio::task::JoinError| ActFault::Said {
@@ -107,15 +109,13 @@ fn ended(finished: &Finished) -> Result<(), String> {
         return Ok(());
     }
     let words = String::from_utf8_lossy(&finished.stderr);
-    let words: String = words.trim().chars().filter(|c| !c.is_control()).take(400).collect();
+    let words: String = printable(words.trim(), 400);
     Err(if words.is_empty() { format!("the child ended with {}", finished.status) } else { words })
 }
 
 fn gave_up(attempted: String, fault: &RunFault) -> ActFault {
     match fault {
-        RunFault::Stuck { .. } => {
-            ActFault::Hung { attempted, after_ms: u64::try_from(STEP_DEADLINE.as_millis()).unwrap_or(u64::MAX) }
-        }
+        RunFault::Stuck { .. } => ActFault::Hung { attempted, after_ms: whole_millis(STEP_DEADLINE) },
         RunFault::Start { .. }
         | RunFault::Timeout { .. }
         | RunFault::TooMuch { .. }
@@ -131,7 +131,7 @@ pub fn child_main(args: &[OsString]) -> ExitCode {
         [sysfs, scope, file, text] => serde_json::from_str(&scope.to_string_lossy())
             .map_err(|error| format!("the scope cannot be read: {error}"))
             .and_then(|scope| write::sealed(sysfs.as_ref(), &scope, file.as_ref(), text.as_encoded_bytes())),
-        _ => Err("usage: act SYSFS SCOPE FILE TEXT (started by the host hand, not by people)".to_owned()),
+        _ => Err("usage: act SYSFS SCOPE FILE TEXT (started by the host hand, not by a user)".to_owned()),
     };
     exit_with(outcome)
 }

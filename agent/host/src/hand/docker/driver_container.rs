@@ -3,7 +3,6 @@
 use super::http::{DockerError, get, post};
 use super::json::Json;
 use super::within;
-use crate::hand::probe::Parse;
 use crate::hand::process::STDOUT_MAX_BYTES;
 use crate::hand::smi::{ARGUMENTS, document};
 use bollard::container::LogOutput;
@@ -37,11 +36,7 @@ struct Ended {
 /// # Errors
 /// There is no such container, one of our earlier questions still hangs in it, nvidia-smi fails, or Docker does: of several
 /// containers what the first one said.
-pub async fn smi_in_driver_container(
-    socket: &str,
-    deadline: Duration,
-    parse: Parse,
-) -> Result<DriverReport, ProbeFault> {
+pub async fn smi_in_driver_container(socket: &str, deadline: Duration) -> Result<DriverReport, ProbeFault> {
     let what = "nvidia-smi in the driver container";
     let begin = Instant::now();
     let containers = within(what, deadline, driver_containers(what, socket)).await?;
@@ -49,7 +44,7 @@ pub async fn smi_in_driver_container(
     for (container, shares) in containers.iter().zip((1..=u32::try_from(containers.len()).unwrap_or(1)).rev()) {
         let share = deadline.saturating_sub(begin.elapsed()) / shares;
         let answer = within(what, share, ask(what, socket, container, share)).await.and_then(|ended| {
-            document(what, ended.status, &ended.stdout, &ended.stderr, parse, DriverSource::SmiInDriverContainer)
+            document(what, ended.status, &ended.stdout, &ended.stderr, DriverSource::SmiInDriverContainer)
         });
         match answer {
             Ok(report) => return Ok(report),
@@ -67,12 +62,12 @@ async fn ask(what: &str, socket: &str, container: &str, deadline: Duration) -> R
     let command: Vec<&str> = [PROGRAM].into_iter().chain(ARGUMENTS).collect();
     let config = serde_json::json!({"Cmd": command, "AttachStdout": true, "AttachStderr": true, "Env": ["LC_ALL=C"]});
     let made = post(socket, &format!("/containers/{container}/exec"), config.to_string()).await?;
-    let exec = identifier(made.get("Id")).ok_or_else(|| garbled(what, "Docker gave its exec no identifier"))?;
+    let exec = identifier(made.get("Id")).ok_or_else(|| garbled(what, "Docker returned no identifier for the exec"))?;
     let docker = Docker::connect_with_unix(socket, deadline.as_secs().saturating_add(1), API_DEFAULT_VERSION)?;
     let started = docker.start_exec(exec, None::<StartExecOptions>).await?;
     let (stdout, stderr) = output(what, started).await?;
     let seen = get(socket, &format!("/exec/{exec}/json")).await?;
-    let status = seen.get("ExitCode").number().ok_or_else(|| garbled(what, "Docker has no exit status of it"))?;
+    let status = seen.get("ExitCode").number().ok_or_else(|| garbled(what, "Docker returned no exit status"))?;
     Ok(Ended { status, stdout, stderr })
 }
 
@@ -88,7 +83,7 @@ fn identifier(value: &Json) -> Option<&str> {
 async fn driver_containers(what: &str, socket: &str) -> Result<Vec<String>, DockerError> {
     let listed = get(socket, RUNNING_DRIVERS).await?;
     if !matches!(listed, Json::List(_)) {
-        return Err(garbled(what, "Docker's list of containers is no list"));
+        return Err(garbled(what, "Docker's list of containers is not a list"));
     }
     let ids = listed.items().iter().filter_map(|container| identifier(container.get("Id")));
     let mut ids: Vec<String> = ids.map(str::to_owned).collect();

@@ -8,6 +8,7 @@ use super::process::{Program, Supervisor};
 use model::holders::{Holders, UnreadableProcess};
 use model::plan::Scope;
 use model::ports::ActFault;
+use model::printable::printable;
 use nodes::Nodes;
 use std::ffi::OsString;
 use std::io::Write;
@@ -52,7 +53,7 @@ pub async fn look(supervisor: &Supervisor, worker: &Path, sysfs: &Path, scope: &
     let finished = finished.map_err(|fault| said(fault.to_string()))?;
     serde_json::from_slice(&finished.stdout).map_err(|error| {
         let words = String::from_utf8_lossy(&finished.stderr);
-        let words: String = words.chars().filter(|c| !c.is_control()).take(400).collect();
+        let words: String = printable(&words, 400);
         said(format!("the child that looks ended with {}: {error} {words}", finished.status))
     })
 }
@@ -62,7 +63,7 @@ pub async fn look(supervisor: &Supervisor, worker: &Path, sysfs: &Path, scope: &
 pub fn child_main(args: &[OsString]) -> ExitCode {
     let outcome = match args {
         [sysfs, scope] => answer(sysfs.as_ref(), &scope.to_string_lossy()),
-        _ => Err("usage: look-for-holders SYSFS SCOPE (started by the holders hand, not by people)".to_owned()),
+        _ => Err("usage: look-for-holders SYSFS SCOPE (started by the holders hand, not by a user)".to_owned()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

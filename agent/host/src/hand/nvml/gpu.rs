@@ -1,11 +1,12 @@
 //! Everything that NVML says of one GPU, each call on its own.
 
 use super::said::{absence, reading};
+use super::value::{memory, parsed, text};
 use super::{health, mig, words};
 use crate::hand::probe::lines::Which;
 use model::absence::{Absence, Reading};
 use model::causes::with_causes;
-use model::driver::{DriverGpu, GpuProcess, MemoryMib, MigMode};
+use model::driver::{DriverGpu, GpuProcess, MigMode};
 use model::ids::{PciAddress, PciId};
 use nvml_wrapper::Nvml;
 use nvml_wrapper::device::Device;
@@ -39,7 +40,7 @@ pub(super) fn read(nvml: &Nvml, which: Which, problems: &mut Vec<String>) -> Res
     {
         return Err((
             Absence::garbled(&pci.bus_id),
-            format!("NVML was asked for its {which} and answers for {address}"),
+            format!("NVML was asked for its {which} but answered for {address}"),
         ));
     }
     let mut gpu = DriverGpu::unknown(address);
@@ -117,35 +118,12 @@ fn number(value: Result<u32, NvmlError>) -> Reading<f64> {
     reading(value).map(f64::from)
 }
 
-/// A text; an empty one, and the `N/A` that old drivers write into it, is none.
-pub(super) fn text(value: Result<String, NvmlError>) -> Reading<String> {
-    let text = match reading(value) {
-        Reading::Known(text) => text,
-        Reading::Absent(why) => return Reading::Absent(why),
-    };
-    if text.is_empty() || text == "N/A" {
-        Reading::Absent(Absence::NotSupported)
-    } else if text.chars().any(char::is_control) {
-        Reading::Absent(Absence::garbled(&text))
-    } else {
-        Reading::Known(text)
-    }
-}
-
 /// A code that has a name; one without is what the driver itself does not know.
 fn named<T>(value: Result<T, NvmlError>, name: impl FnOnce(T) -> Option<&'static str>) -> Reading<String> {
     match value.map(name) {
         Ok(Some(name)) => Reading::Known(name.to_owned()),
         Ok(None) => Reading::Absent(Absence::UnknownError),
         Err(error) => Reading::Absent(absence(&error)),
-    }
-}
-
-/// A text as an identity.
-pub(super) fn parsed<T: std::str::FromStr>(value: Reading<String>) -> Reading<T> {
-    match value {
-        Reading::Known(text) => text.parse().map_or_else(|_| Reading::Absent(Absence::garbled(&text)), Reading::Known),
-        Reading::Absent(why) => Reading::Absent(why),
     }
 }
 
@@ -176,23 +154,6 @@ fn utilization(device: &Device<'_>) -> (Reading<f64>, Reading<f64>) {
     match device.utilization_rates() {
         Ok(load) => (Reading::Known(f64::from(load.gpu)), Reading::Known(f64::from(load.memory))),
         Err(error) => (Reading::Absent(absence(&error)), Reading::Absent(absence(&error))),
-    }
-}
-
-/// Memory of a GPU or a MIG device. Drivers before 510 have no call that the wrapper knows.
-pub(super) fn memory(device: &Device<'_>) -> MemoryMib {
-    let mib = |bytes: u64| Reading::Known(bytes >> 20);
-    match device.memory_info() {
-        Ok(memory) => MemoryMib {
-            total: mib(memory.total),
-            reserved: mib(memory.reserved),
-            used: mib(memory.used),
-            free: mib(memory.free),
-        },
-        Err(error) => {
-            let absent = || Reading::Absent(absence(&error));
-            MemoryMib { total: absent(), reserved: absent(), used: absent(), free: absent() }
-        }
     }
 }
 

@@ -7,6 +7,7 @@ mod health;
 mod load;
 mod mig;
 mod said;
+mod value;
 mod words;
 
 use super::bound;

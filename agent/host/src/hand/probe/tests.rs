@@ -46,9 +46,7 @@ fn a_worker_with_other_arguments_does_nothing() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn each_source_is_asked_in_its_own_way() {
-    let probes = Probes::new("/no/such/worker", Path::new("/no/such/sys"), |_| {
-        panic!("nothing was written that could be parsed")
-    });
+    let probes = Probes::new("/no/such/worker", Path::new("/no/such/sys"));
     let settings = NvidiaSettings { smi_paths: vec!["/no/such/nvidia-smi".to_owned()], ..NvidiaSettings::default() };
     let nvml = probes.run(DriverSource::Nvml, &settings).await.unwrap_err();
     assert!(nvml.code() == "absent" && nvml.to_string().contains("/no/such/worker"), "{nvml}");
