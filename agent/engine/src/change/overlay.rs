@@ -4,7 +4,7 @@ use super::records::Records;
 use model::blocker::Blocker;
 use model::change::{Entry, Phase, Unread};
 use model::condition::{Condition, ConditionStatus};
-use model::judge::unschedulable_reason;
+use model::judge::decide;
 use model::observation::{CauseLink, ChainLink, Gpu, GpuUse, HostObservation};
 use model::passthrough::bounds_of;
 
@@ -49,12 +49,10 @@ fn usage(gpu: &Gpu, records: &Records) -> Option<GpuUse> {
 }
 
 fn withhold(gpu: &mut Gpu, usage: GpuUse) {
-    let why = unschedulable_reason(usage, None, &[]).unwrap_or_else(|| usage.code());
     gpu.usage = usage;
-    gpu.schedulable = false;
-    gpu.unschedulable_reason = Some(why.to_owned());
+    decide(gpu);
     gpu.passthrough.eligible = false;
-    gpu.passthrough.reasons.push(why.to_owned());
+    gpu.passthrough.reasons.push(usage.code().to_owned());
 }
 
 /// Nobody may use it, for this reason: it replaces what else keeps the GPU from being used, unless that is the GPU's

@@ -4,7 +4,7 @@ use super::check::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
 use super::facts::{DoctorFacts, Node};
 use super::view::{each, is_on_vfio};
 use crate::driver::ProbeFault;
-use crate::judge::health_reasons;
+use crate::judge::{Ailment, ailments};
 use crate::smi::remedy;
 use crate::version::{numbers, upstream};
 
@@ -44,14 +44,14 @@ pub(super) const CHECKS: [Check; 15] = [
         severity: Severity::Error,
         why: "the GPU fell off the bus",
         cure: "`dmesg | grep -iE 'Xid|AER|{}'`; a reboot or a power cycle brings it back; check power and seating",
-        rule: |facts| unhealthy(facts, "gpu_lost", "the driver reports: GPU is lost"),
+        rule: |facts| unhealthy(facts, Ailment::GpuLost, "the driver reports: GPU is lost"),
     },
     Check {
         code: "gpu_requires_reset",
         severity: Severity::Error,
         why: "the driver refuses work on this GPU until it is reset",
         cure: "stop what uses it, `nvidia-smi --gpu-reset -i {}`; where that is refused, reboot",
-        rule: |facts| unhealthy(facts, "reset_required", "the driver reports: reset required"),
+        rule: |facts| unhealthy(facts, Ailment::ResetRequired, "the driver reports: reset required"),
     },
     Check {
         code: "xid_logged",
@@ -174,8 +174,8 @@ fn not_listed(facts: &DoctorFacts) -> Ruled {
     })
 }
 
-fn unhealthy(facts: &DoctorFacts, reason: &str, found: &str) -> Ruled {
-    let gpus = facts.report()?.gpus.iter().filter(|gpu| health_reasons(gpu).contains(&reason));
+fn unhealthy(facts: &DoctorFacts, ailment: Ailment, found: &str) -> Ruled {
+    let gpus = facts.report()?.gpus.iter().filter(|gpu| ailments(gpu).contains(&ailment));
     Ok(gpus.map(|gpu| Hit::of(gpu.address, found)).collect())
 }
 

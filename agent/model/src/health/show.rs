@@ -4,7 +4,7 @@ use super::HealthState;
 use super::kernel_log::KernelLog;
 use super::verdict::health;
 use crate::condition::{Condition, ConditionStatus};
-use crate::judge::Seen;
+use crate::judge::{Seen, decide};
 use crate::observation::{Gpu, HostObservation};
 use crate::time::BootMillis;
 
@@ -30,10 +30,7 @@ pub fn apply(observation: &mut HostObservation, log: &KernelLog, asked: Asked, p
     for gpu in &mut observation.gpus {
         let before = previous.and_then(|seen| seen.gpu(gpu.pci.address)).map(|gpu| &gpu.health);
         gpu.health = health(gpu, log, seen, asked, before);
-        if gpu.health.state == HealthState::Failed && gpu.schedulable {
-            gpu.schedulable = false;
-            gpu.unschedulable_reason = Some("health_failed".to_owned());
-        }
+        decide(gpu);
         crate::passthrough::withhold_unfit(gpu);
     }
     let found = [

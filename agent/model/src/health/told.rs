@@ -7,7 +7,7 @@ use super::words::{DRAIN, IMEX, LOST, REBOOT, RESET, Words};
 use super::{HealthState, Teller};
 use crate::absence::{Absence, Reading};
 use crate::driver::{DriverGpu, SilentGpu};
-use crate::judge::{health_reasons, remedy_of_silence};
+use crate::judge::{Ailment, ailments, remedy_of_silence};
 
 /// State and codes as far as the driver alone can tell them, the gravest first.
 #[must_use]
@@ -67,8 +67,12 @@ pub(super) fn against(driver: &DriverGpu) -> Vec<Against> {
             told_by: Teller::Driver,
         });
     };
-    for code in health_reasons(driver) {
-        add(HealthState::Failed, if code == LOST.0 { LOST } else { RESET });
+    for ailment in ailments(driver) {
+        let words = match ailment {
+            Ailment::GpuLost => LOST,
+            Ailment::ResetRequired => RESET,
+        };
+        add(HealthState::Failed, words);
     }
     match RecoveryAction::of_facts(facts) {
         RecoveryAction::Reboot => add(HealthState::Failed, REBOOT),

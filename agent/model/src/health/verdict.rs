@@ -7,7 +7,7 @@ use super::show::Asked;
 use super::words::LOST;
 use super::{Answered, GpuHealth, HealthReason, HealthState, Teller, link, told, xid};
 use crate::PciAddress;
-use crate::judge::{Seen, health_reasons};
+use crate::judge::{Seen, ailments};
 use crate::observation::{ChainLink, Gpu, GpuUse};
 use crate::pci::VENDOR_NVIDIA;
 use crate::time::{BootMillis, UnixMillis};
@@ -63,7 +63,7 @@ fn without_reason(gpu: &Gpu, log: &KernelLog) -> HealthState {
 /// When the GPU last answered, this round counted. What is only remembered of a GPU that sleeps is no answer.
 fn answered(gpu: &Gpu, asked: Asked, before: Answered) -> Answered {
     let awake = gpu.driver.as_ref().filter(|_| !gpu.pci.is_asleep());
-    let lost = awake.is_some_and(|driver| !health_reasons(driver).is_empty());
+    let lost = awake.is_some_and(|driver| !ailments(driver).is_empty());
     let measured = awake.is_some_and(|driver| {
         driver.metrics.temperature_c.known().is_some()
             || driver.metrics.power_w.known().is_some()

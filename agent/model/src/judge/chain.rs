@@ -2,7 +2,7 @@
 
 mod bound;
 
-use super::verdict::health_reasons;
+use super::reason::{ASLEEP, Ailment, ailments};
 use super::{Around, remedy};
 use crate::absence::{Absence, Reading};
 use crate::cdi::ALL;
@@ -68,16 +68,13 @@ pub(super) fn is_visible(pci: &GpuFunction, chain: &[CauseLink]) -> bool {
     nothing_broken && ok(ChainLink::KernelDriver) == Some(true) && answers && injected
 }
 
-/// Why a GPU that was never seen awake is not asked.
-pub(super) const ASLEEP: &str = "the GPU is asleep and is not queried: a query would wake it";
-
 fn bus(pci: &GpuFunction, driver: Option<&DriverGpu>) -> State {
     let address = pci.address;
     if pci.state.responds.get() == Some(false) {
         let reason = format!("the configuration space of {address} reads all ones: the GPU fell off the PCI bus");
         return State::broken(reason, remedy::gpu_lost(address));
     }
-    if driver.is_some_and(|said| health_reasons(said).contains(&"gpu_lost")) {
+    if driver.is_some_and(|said| ailments(said).contains(&Ailment::GpuLost)) {
         let reason = format!("the driver reports that the GPU at {address} is lost: it fell off the PCI bus");
         return State::broken(reason, remedy::gpu_lost(address));
     }

@@ -4,12 +4,14 @@ mod asleep;
 mod chain;
 mod conditions;
 mod merge;
+mod reason;
 mod remedy;
 mod verdict;
 
 pub use asleep::{may_ask, may_fall_asleep};
+pub use reason::{Ailment, Obstacle, Unschedulable, ailments};
 pub(crate) use remedy::silent as remedy_of_silence;
-pub use verdict::{explain, health_reasons, passthrough_verdict, unschedulable_reason};
+pub use verdict::{Grounds, decide, explain, passthrough_verdict, unschedulable};
 
 use crate::absence::Absence;
 use crate::docker::DockerFacts;
@@ -233,11 +235,9 @@ fn judge_gpu(pci: &GpuFunction, scan: &PciScan, known: Known, around: &Around<'_
     let cause_chain = chain::cause_chain(pci, told, around);
     let visible_to_runtime = chain::is_visible(pci, &cause_chain);
     let usage = verdict::usage(pci, told);
-    let unschedulable_reason = unschedulable_reason(usage, told, &cause_chain)
-        .or_else(|| (!visible_to_runtime).then_some("not_visible_to_runtime"));
     let facts = Facts { pci, driver: told, stack: &around.host.stack, visible: visible_to_runtime };
     let why = known.absence.clone().unwrap_or(Absence::NotReported);
-    Gpu {
+    let mut gpu = Gpu {
         confirm_before: None,
         passthrough: passthrough_verdict(pci, told, scan),
         features: features(&facts),
@@ -246,14 +246,16 @@ fn judge_gpu(pci: &GpuFunction, scan: &PciScan, known: Known, around: &Around<'_
         driver_version: known.version,
         driver_absence: known.absence,
         usage,
-        schedulable: unschedulable_reason.is_none(),
-        unschedulable_reason: unschedulable_reason.map(str::to_owned),
+        schedulable: false,
+        unschedulable_reason: None,
         cause_chain,
         visible_to_runtime,
         health: GpuHealth::default(),
         silence: known.silence,
         widest_lanes: None,
-    }
+    };
+    decide(&mut gpu);
+    gpu
 }
 
 /// Most lanes that the link of this very card was seen with.

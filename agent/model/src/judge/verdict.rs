@@ -1,10 +1,11 @@
 //! Verdicts on one GPU: what it is used for, whether a workspace may have it, whether a virtual machine could.
 
+use super::reason::{ASLEEP, Ailment, Obstacle, Unschedulable, ailments};
 use crate::absence::{Absence, Reading};
 use crate::driver::{DriverGpu, MigMode};
 use crate::features::LEAST_COMPUTE_CAPABILITY;
-use crate::health::recovery::RecoveryAction;
-use crate::observation::{CauseLink, ChainLink, GpuUse, PassthroughVerdict};
+use crate::health::HealthState;
+use crate::observation::{CauseLink, ChainLink, Gpu, GpuUse, PassthroughVerdict};
 use crate::pci::{GpuFunction, PciScan};
 
 /// What the GPU is used for, as far as its bound driver and its MIG mode say.
@@ -19,45 +20,58 @@ fn is_mig_on(driver: &DriverGpu) -> bool {
     driver.mig_current.get() == Some(MigMode::Enabled)
 }
 
-/// Stable codes of what is wrong with the GPU itself, as far as the driver reports: `gpu_lost`, `reset_required`.
-#[must_use]
-pub fn health_reasons(driver: &DriverGpu) -> Vec<&'static str> {
-    let wants_reset = RecoveryAction::of_facts(&driver.health_facts).wants_reset();
-    let mut reasons = Vec::new();
-    if says(driver, &Absence::GpuLost) {
-        reasons.push("gpu_lost");
-    }
-    if wants_reset || says(driver, &Absence::ResetRequired) {
-        reasons.push("reset_required");
-    }
-    reasons
+/// What the verdict on a GPU is made of. What is not known speaks for nothing: then the rest decides.
+#[derive(Debug, Clone, Copy)]
+pub struct Grounds<'a> {
+    /// What it is used for; a change that is under way, or was not undone, is a use of its own.
+    pub usage: GpuUse,
+    /// What NVIDIA's driver says of it.
+    pub driver: Option<&'a DriverGpu>,
+    /// From the PCI bus to policy; empty where only the driver was asked.
+    pub chain: &'a [CauseLink],
+    /// A container can be given it; true where only the driver was asked.
+    pub visible: bool,
+    /// How well it is.
+    pub health: HealthState,
 }
 
-/// The driver gives this reason in place of a value that every living GPU has.
-fn says(driver: &DriverGpu, why: &Absence) -> bool {
-    let numbers = [&driver.metrics.temperature_c, &driver.metrics.utilization_pct, &driver.metrics.power_w];
-    let memory = [&driver.memory.total, &driver.memory.used];
-    numbers.into_iter().any(|reading| reading.absence() == Some(why))
-        || memory.into_iter().any(|reading| reading.absence() == Some(why))
-        || driver.uuid.absence() == Some(why)
-}
-
-/// Why no workspace may be given the GPU, as a stable code; `None` where one may.
-///
-/// `chain` may be empty where only the driver was asked: then its own words decide.
+/// Why no workspace may be given the GPU; `None` where one may. The first of all reasons: its use, the driver's own word, a
+/// broken link, a link that is not known, its age, the container runtime, its health.
 #[must_use]
-pub fn unschedulable_reason(usage: GpuUse, driver: Option<&DriverGpu>, chain: &[CauseLink]) -> Option<&'static str> {
+pub fn unschedulable(grounds: &Grounds<'_>) -> Option<Unschedulable> {
+    use Unschedulable as U;
+    let Grounds { usage, driver, chain, visible, health } = *grounds;
     let own = match usage {
-        GpuUse::Passthrough => Some("passthrough"),
-        GpuUse::Mig => Some("mig_enabled"),
-        GpuUse::Transitioning => Some("transitioning"),
-        GpuUse::Quarantined => Some("quarantined"),
+        GpuUse::Passthrough => Some(U::Passthrough),
+        GpuUse::Mig => Some(U::MigEnabled),
+        GpuUse::Transitioning => Some(U::Transitioning),
+        GpuUse::Quarantined => Some(U::Quarantined),
         GpuUse::Host | GpuUse::Shared => None,
     };
-    own.or_else(|| driver.and_then(|said| health_reasons(said).first().copied()))
-        .or_else(|| chain.iter().find(|link| link.ok == Some(false)).map(|link| broken_code(link.link)))
-        .or_else(|| chain.iter().find_map(open_code))
+    own.or_else(|| driver.and_then(ill))
+        .or_else(|| chain.iter().find(|link| link.ok == Some(false)).map(|link| broken(link.link)))
+        .or_else(|| chain.iter().find_map(open))
         .or_else(|| driver.and_then(too_old))
+        .or_else(|| (!visible).then_some(U::NotVisibleToRuntime))
+        .or_else(|| (health == HealthState::Failed).then_some(U::HealthFailed))
+}
+
+/// Writes whether a workspace may be given the GPU, and why not. Nobody else does: whoever learns more of a GPU (its health, a
+/// change that is under way) puts it into the GPU and has it decided again.
+pub fn decide(gpu: &mut Gpu) {
+    // What sensors say of a GPU of another vendor, or on another driver, is no word of NVIDIA's.
+    let driver = gpu.driver.as_ref().filter(|_| gpu.driver_absence.is_none());
+    let (chain, visible, health) = (&gpu.cause_chain, gpu.visible_to_runtime, gpu.health.state);
+    let why = unschedulable(&Grounds { usage: gpu.usage, driver, chain, visible, health });
+    gpu.schedulable = why.is_none();
+    gpu.unschedulable_reason = why.map(|why| why.code().to_owned());
+}
+
+fn ill(driver: &DriverGpu) -> Option<Unschedulable> {
+    ailments(driver).first().map(|ailment| match ailment {
+        Ailment::GpuLost => Unschedulable::GpuLost,
+        Ailment::ResetRequired => Unschedulable::ResetRequired,
+    })
 }
 
 /// What a code means and what to do, for those that no broken link of the chain explains.
@@ -96,73 +110,76 @@ pub fn explain(code: &str) -> Option<(&'static str, &'static str)> {
 }
 
 /// A link whose state is not known, where it has to hold. A link that does not apply or is not needed gives no code.
-fn open_code(link: &CauseLink) -> Option<&'static str> {
+fn open(link: &CauseLink) -> Option<Unschedulable> {
     match link.link {
-        ChainLink::KernelDriver => link.ok.is_none().then_some("kernel_driver_unknown"),
-        ChainLink::Nvml if link.reason.as_deref() == Some(super::chain::ASLEEP) => Some("gpu_asleep"),
-        ChainLink::Nvml => (link.ok.is_none() && link.reason.is_some()).then_some("not_probed"),
+        ChainLink::KernelDriver => link.ok.is_none().then_some(Unschedulable::KernelDriverUnknown),
+        ChainLink::Nvml if link.reason.as_deref() == Some(ASLEEP) => Some(Unschedulable::GpuAsleep),
+        ChainLink::Nvml => (link.ok.is_none() && link.reason.is_some()).then_some(Unschedulable::NotProbed),
         ChainLink::Pci | ChainLink::DockerRuntime | ChainLink::Cdi | ChainLink::Policy => None,
     }
 }
 
-fn too_old(driver: &DriverGpu) -> Option<&'static str> {
+fn too_old(driver: &DriverGpu) -> Option<Unschedulable> {
     let capability = driver.compute_capability.get()?;
-    (capability < LEAST_COMPUTE_CAPABILITY).then_some("compute_capability_too_low")
+    (capability < LEAST_COMPUTE_CAPABILITY).then_some(Unschedulable::ComputeCapabilityTooLow)
 }
 
-fn broken_code(link: ChainLink) -> &'static str {
+const fn broken(link: ChainLink) -> Unschedulable {
     match link {
-        ChainLink::Pci => "gpu_lost",
-        ChainLink::KernelDriver => "kernel_driver_missing",
-        ChainLink::Nvml => "driver_not_answering",
-        ChainLink::DockerRuntime => "runtime_unavailable",
-        ChainLink::Cdi => "cdi_missing",
-        ChainLink::Policy => "denied_by_policy",
+        ChainLink::Pci => Unschedulable::GpuLost,
+        ChainLink::KernelDriver => Unschedulable::KernelDriverMissing,
+        ChainLink::Nvml => Unschedulable::DriverNotAnswering,
+        ChainLink::DockerRuntime => Unschedulable::RuntimeUnavailable,
+        ChainLink::Cdi => Unschedulable::CdiMissing,
+        ChainLink::Policy => Unschedulable::DeniedByPolicy,
     }
 }
 
 /// Whether the scan and the driver show anything that prevents giving the GPU to a virtual machine.
 #[must_use]
 pub fn passthrough_verdict(pci: &GpuFunction, driver: Option<&DriverGpu>, scan: &PciScan) -> PassthroughVerdict {
-    let mut reasons: Vec<&'static str> = Vec::new();
+    let mut reasons: Vec<Obstacle> = Vec::new();
     reasons.extend(group_reason(pci, scan));
     if pci.boot_vga.get() == Some(true) {
-        reasons.push("boot_vga");
+        reasons.push(Obstacle::BootVga);
     }
     if !pci.virtual_functions.is_empty() {
-        reasons.push("sriov_vfs_active");
+        reasons.push(Obstacle::SriovVfsActive);
     }
     if pci.physical_function.is_some() {
-        reasons.push("virtual_function");
+        reasons.push(Obstacle::VirtualFunction);
     }
     if pci.state.mediated.in_use() {
-        reasons.push("mediated_devices");
+        reasons.push(Obstacle::MediatedDevices);
     }
     reasons.extend(driver.into_iter().flat_map(driver_reasons));
-    PassthroughVerdict { eligible: reasons.is_empty(), reasons: reasons.into_iter().map(str::to_owned).collect() }
+    PassthroughVerdict {
+        eligible: reasons.is_empty(),
+        reasons: reasons.into_iter().map(|reason| reason.code().to_owned()).collect(),
+    }
 }
 
-fn group_reason(pci: &GpuFunction, scan: &PciScan) -> Option<&'static str> {
+fn group_reason(pci: &GpuFunction, scan: &PciScan) -> Option<Obstacle> {
     if scan.iommu_groups_total == 0 {
-        return Some("iommu_off");
+        return Some(Obstacle::IommuOff);
     }
     match &pci.iommu_group {
-        Reading::Absent(Absence::None) => Some("no_iommu_group"),
-        Reading::Absent(_) => Some("iommu_group_unknown"),
+        Reading::Absent(Absence::None) => Some(Obstacle::NoIommuGroup),
+        Reading::Absent(_) => Some(Obstacle::IommuGroupUnknown),
         Reading::Known(id) => match scan.groups.iter().find(|group| group.id == *id) {
-            None => Some("iommu_group_unknown"),
-            Some(group) => group.foreign_to(pci.address).next().map(|_| "group_not_isolated"),
+            None => Some(Obstacle::IommuGroupUnknown),
+            Some(group) => group.foreign_to(pci.address).next().map(|_| Obstacle::GroupNotIsolated),
         },
     }
 }
 
 /// `Pass-Through` is not among these: it reports that this host is itself a guest that was given the card.
-fn driver_reasons(driver: &DriverGpu) -> impl Iterator<Item = &'static str> {
+fn driver_reasons(driver: &DriverGpu) -> impl Iterator<Item = Obstacle> {
     let mig = is_mig_on(driver) || driver.mig_pending.get() == Some(MigMode::Enabled);
     let vgpu = match driver.virtualization.known().map(String::as_str) {
-        Some("Host VGPU" | "Host VSGA") => Some("vgpu_host"),
-        Some("VGPU") => Some("vgpu_guest"),
+        Some("Host VGPU" | "Host VSGA") => Some(Obstacle::VgpuHost),
+        Some("VGPU") => Some(Obstacle::VgpuGuest),
         Some(_) | None => None,
     };
-    mig.then_some("mig_enabled").into_iter().chain(vgpu)
+    mig.then_some(Obstacle::MigEnabled).into_iter().chain(vgpu)
 }

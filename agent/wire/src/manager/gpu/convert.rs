@@ -7,8 +7,8 @@ use crate::metrics::MetricValues;
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig, MigMode};
 use model::features::{FeatureName, Features};
-use model::health::{HealthState, told};
-use model::judge::unschedulable_reason;
+use model::health::told;
+use model::judge::{Grounds, unschedulable};
 use model::metric::{Metric, Unit, Value, of_driver};
 use model::observation::{self, GpuUse, HostObservation};
 use model::pci::{DrmNodes, GpuFunction, VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
@@ -53,9 +53,8 @@ pub fn gpu_document(gpu: &observation::Gpu, seen: &HostObservation) -> Gpu {
 pub fn driver_document(driver: &DriverGpu, driver_version: Option<&str>) -> Gpu {
     let is_mig = driver.mig_current.get() == Some(MigMode::Enabled);
     let usage = if is_mig { GpuUse::Mig } else { GpuUse::Host };
-    let against = unschedulable_reason(usage, Some(driver), &[]);
     let (health, reasons) = told::gist(driver);
-    let against = against.or_else(|| (health == HealthState::Failed).then_some("health_failed"));
+    let against = unschedulable(&Grounds { usage, driver: Some(driver), chain: &[], visible: true, health });
     Gpu {
         bdf: driver.address.to_string(),
         pci_id: driver.pci_id.known().map(ToString::to_string),
@@ -73,7 +72,7 @@ pub fn driver_document(driver: &DriverGpu, driver_version: Option<&str>) -> Gpu 
         virt_mode: driver.virtualization.known().cloned(),
         mig: Some(mig_state(driver)),
         schedulable: against.is_none(),
-        unschedulable_reason: against.map(str::to_owned),
+        unschedulable_reason: against.map(|why| why.code().to_owned()),
         pcie: Some(Pcie {
             r#gen: driver.metrics.pcie_generation.get(),
             max_gen: driver.metrics.pcie_max_generation.get(),
