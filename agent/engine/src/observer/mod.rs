@@ -9,7 +9,6 @@ mod source;
 pub use source::{AFTER_A_CHANGE, ALL, FOR_A_PLAN, Source};
 
 use crate::alarm::Alarm;
-use crate::handle::COMMAND_QUEUE;
 use crate::publish::Publisher;
 use model::driver::ProbeFault;
 use model::features;
@@ -37,6 +36,9 @@ pub const DEBOUNCE_MS: u64 = 250;
 
 /// While somebody watches, the host is sampled no more often than this.
 pub const WATCH_MS: u64 = 1000;
+
+/// At most so many questions are taken in one turn of the loop.
+const TOGETHER: usize = 64;
 
 /// At most so many wait for a sample at a time; who comes then gets what is there.
 pub const WATCHERS: usize = 64;
@@ -140,7 +142,7 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
                 () = cancel.cancelled() => break,
                 Some(ended) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.take(ended),
                 // All that have come meanwhile together, so that they share what they ask for.
-                1.. = self.asks.recv_many(&mut asks, COMMAND_QUEUE) => asks.drain(..).for_each(|ask| self.answer(ask)),
+                1.. = self.asks.recv_many(&mut asks, TOGETHER) => asks.drain(..).for_each(|ask| self.answer(ask)),
                 news = self.kernel_log.changed(), if !log_ended => match news {
                     // Before the first scan there is no GPU yet that the log could speak of.
                     Ok(()) if self.sequence > 0 => self.publish_now(),
