@@ -119,7 +119,7 @@ impl<A: ActPort, J: JournalPort, K: Clock, M: ManagerPort> Core<A, J, K, M> {
     fn changes(&mut self) -> Result<&mut ChangeExecutor<A, J, K>, Refusal> {
         self.parts.changes.as_mut().ok_or_else(|| Refusal::Unavailable {
             what: "the part that changes the host".to_owned(),
-            why: "it is switched off; gpuhostctl status says why".to_owned(),
+            why: "it is disabled; `gpuhostctl status` shows why".to_owned(),
         })
     }
 

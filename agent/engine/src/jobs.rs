@@ -185,13 +185,13 @@ fn log_end(job: &Job, end: &JobEnd) {
 /// What the job does, in words.
 const fn step_of(command: &Command) -> &'static str {
     match command {
-        Command::Rescan => "scan the PCI bus and ask the driver, Docker and the host anew",
+        Command::Rescan => "scan the PCI bus and query the driver, Docker and the host again",
         Command::Enrol(_) => "enrol with the manager and keep the credential",
-        Command::Leave => "say goodbye to the manager and wipe the credential",
-        Command::Change(_) | Command::Plan(_) => "look at the GPU's IOMMU group and make a plan",
-        Command::Confirm(_) => "let the binding stand",
-        Command::Lock(true) => "freeze what a manager asks for",
-        Command::Lock(false) => "let a manager ask for changes again",
-        Command::AcknowledgeGone(_) => "forget the GPU that is gone",
+        Command::Leave => "leave the manager and wipe the credential",
+        Command::Change(_) | Command::Plan(_) => "observe the GPU's IOMMU group and make a plan",
+        Command::Confirm(_) => "confirm the binding",
+        Command::Lock(true) => "freeze the changes that a manager requests",
+        Command::Lock(false) => "allow a manager to request changes again",
+        Command::AcknowledgeGone(_) => "acknowledge that the GPU is gone",
     }
 }

@@ -127,7 +127,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
             entry.subject().gpu().filter(|_| until.max(self.undo_not_before) <= now)?
         };
         self.undo_not_before = now.plus(RETRY_UNDO_MS);
-        tracing::warn!(message_id = Message::ChangeNotConfirmed.id(), gpu_bdf = %gpu, "nobody confirmed in time that {gpu} is given away; it is taken back");
+        tracing::warn!(message_id = Message::ChangeNotConfirmed.id(), gpu_bdf = %gpu, "the change of {gpu} was not confirmed in time; the GPU is taken back");
         Some(Overdue(gpu))
     }
 
@@ -169,7 +169,9 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
         let seen = bounds_of(&self.observation.borrow(), gpu);
         seen.map_or(Ok(()), |bounds| self.must_be_read(&bounds))?;
         let record = self.records.borrow().given(gpu).cloned();
-        let nothing = || Refusal::Conflict { why: format!("{gpu} is not given away: there is nothing to confirm") };
+        let nothing = || Refusal::Conflict {
+            why: format!("{gpu} is not given to a virtual machine: there is nothing to confirm"),
+        };
         let record = record.ok_or_else(nothing)?;
         let under_way = UnderWay { bounds: record.plan.bounds.clone(), id: record.id };
         self.lanes.take(&under_way.bounds.lanes)?;
@@ -237,7 +239,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
 
     /// A bug of ours in the middle of a change: the journal holds it, and nobody may write over it.
     pub(crate) fn broke_off(&mut self, under_way: UnderWay, said: String) -> JobEnd {
-        let said = format!("it broke off: {said}");
+        let said = format!("its task was aborted: {said}");
         let end = Err(Refusal::HostFault { attempted: "run the change".to_owned(), said: said.clone() });
         self.conclude(under_way, Ended { end, left: Left::AsBefore, stuck: Some(said), is_made: true })
     }

@@ -15,8 +15,8 @@ pub(super) fn condition(unread: &[Unread], since: UnixMillis) -> Option<Conditio
     let each = |unread: &Unread| {
         let held = match &unread.held {
             Held::All => "no change of this host is made until it is in order".to_owned(),
-            Held::Lanes(lanes) if lanes.is_empty() => "whose record it is cannot be told".to_owned(),
-            Held::Lanes(lanes) => format!("no change of {} is made until it is in order", listed(lanes)),
+            Held::Lanes(lanes) if lanes.is_empty() => "it is not known which GPU it belongs to".to_owned(),
+            Held::Lanes(lanes) => format!("no change of {} is made until this is fixed", listed(lanes)),
         };
         format!("{}: {}; {held}. To do: {}", unread.place, unread.why, unread.remedy)
     };

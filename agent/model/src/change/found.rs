@@ -131,7 +131,7 @@ fn read(document: &JournalDocument) -> Result<Entry, (String, String)> {
             );
             (format!("it has schema {schema}, which a newer gpuhostd wrote"), remedy)
         }
-        BadEntry::Garbled { source, .. } => (format!("it is no journal entry: {source}"), lost()),
+        BadEntry::Garbled { source, .. } => (format!("it is not a journal entry: {source}"), lost()),
         BadEntry::LeavesBounds { .. } => ("its plan leaves its own bounds".to_owned(), lost()),
     })
 }

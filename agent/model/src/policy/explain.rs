@@ -149,7 +149,7 @@ impl Policy {
             Act::PassthroughBind | Act::PassthroughRelease => Ceiling {
                 section: "host.passthrough",
                 allowed: self.host.passthrough.allowed,
-                off: "no GPU of this host may be given away",
+                off: "no GPU of this host may be given to a virtual machine",
                 never: &self.host.passthrough.never,
                 changes_per_minute: self.host.passthrough.changes_per_minute,
             },
@@ -161,7 +161,7 @@ impl Policy {
             Act::PassthroughBind | Act::PassthroughRelease => Grant {
                 key: "manager.passthrough",
                 allowed: self.manager.passthrough,
-                off: "a manager may not have GPUs given away",
+                off: "a manager may not give GPUs to virtual machines",
                 only_key: "manager.passthrough_gpus",
                 only: &self.manager.passthrough_gpus,
             },
@@ -175,7 +175,7 @@ impl Policy {
             return Some(no(&key("allowed"), ceiling.off));
         }
         if gpu.is_some_and(|address| ceiling.never.contains(&address)) {
-            return Some(no(&key("never"), "this GPU is never given away"));
+            return Some(no(&key("never"), "this GPU is never given to a virtual machine"));
         }
         (ceiling.changes_per_minute == 0).then(|| no(&key("changes_per_minute"), "no change is allowed"))
     }
@@ -191,7 +191,7 @@ impl Policy {
         }
         let listed = |address| grant.only.is_empty() || grant.only.contains(&address);
         if !gpu.is_none_or(listed) {
-            return Some(no(grant.only_key, "this GPU is not among those that a manager may have"));
+            return Some(no(grant.only_key, "this GPU is not among those that a manager may give to virtual machines"));
         }
         (self.changes_per_minute(act, requester) == 0).then(|| no("manager.changes_per_minute", "no change is allowed"))
     }

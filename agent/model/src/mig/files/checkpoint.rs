@@ -124,7 +124,7 @@ fn gpu_instance(gpu: &HostGpu, catalog: Option<&MigCatalog>, present: &Present) 
 /// What is wrong and where. The parser's words repeat a name of the file, which may be as long as the file.
 fn no_checkpoint(error: &serde_json::Error) -> String {
     let said: String = printable(&error.to_string(), SAID_MAX_CHARS);
-    format!("this is no checkpoint: line {}, column {}: {said}", error.line(), error.column())
+    format!("this is not a checkpoint: line {}, column {}: {said}", error.line(), error.column())
 }
 
 /// Reads a checkpoint against a host. A GPU that the checkpoint does not name is left alone.
