@@ -38,6 +38,7 @@
 //! journal and undoes what an earlier run left open before it returns: no command is served before that. On cancellation every
 //! task is dropped where it is; what a change had begun is in the journal, and the next start undoes it.
 
+pub mod alarm;
 pub mod change;
 pub mod command;
 mod core;

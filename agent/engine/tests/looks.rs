@@ -5,7 +5,7 @@
 mod common;
 
 use common::{ManualClock, PATIENCE, TestChanges, TestHost, gpu};
-use engine::observer::{ALL, Ask, FOR_A_CHANGE, Observer, Source, nothing_seen};
+use engine::observer::{AFTER_A_CHANGE, ALL, Ask, FOR_A_PLAN, Observer, Source, nothing_seen};
 use engine::publish::Publisher;
 use model::judge::{Seen, judge};
 use model::observation::HostObservation;
@@ -87,14 +87,14 @@ fn since(before: Counts, now: Counts) -> Counts {
 }
 
 #[tokio::test]
-async fn a_look_for_a_change_asks_neither_docker_nor_the_host() {
+async fn a_look_asks_only_what_it_is_for() {
     let bench = start(&a_gpu());
     bench.until_idle().await;
-    let before = bench.counts();
-    answered(bench.ask(FOR_A_CHANGE)).await;
-    assert_eq!(since(before, bench.counts()), [1, 1, 0, 0]);
-    answered(bench.ask(ALL)).await;
-    assert_eq!(since(before, bench.counts()), [2, 2, 1, 1]);
+    for (sources, expected) in [(AFTER_A_CHANGE, [1, 1, 0, 0]), (FOR_A_PLAN, [1, 1, 0, 1]), (ALL, [1, 1, 1, 1])] {
+        let before = bench.counts();
+        answered(bench.ask(sources)).await;
+        assert_eq!(since(before, bench.counts()), expected, "{sources:?}");
+    }
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn all_who_ask_before_a_look_has_begun_share_it() {
     let bench = start(&a_gpu());
     bench.until_idle().await;
     let before = bench.counts();
-    let together: Vec<_> = (0..10).map(|_| bench.ask(FOR_A_CHANGE)).collect();
+    let together: Vec<_> = (0..10).map(|_| bench.ask(AFTER_A_CHANGE)).collect();
     for look in together {
         answered(look).await;
     }
@@ -116,13 +116,13 @@ async fn who_asks_while_a_look_is_under_way_gets_a_later_one_with_all_the_others
     let before = bench.counts();
     let hang = Arc::new(Notify::new());
     *bench.host.scan_hangs.lock().unwrap() = Some(Arc::clone(&hang));
-    let first = bench.ask(FOR_A_CHANGE);
+    let first = bench.ask(AFTER_A_CHANGE);
     bench.turned().await;
     while since(before, bench.counts())[0] == 0 {
         tokio::task::yield_now().await;
     }
     // What is under way may have read before they wrote.
-    let mut late: Vec<_> = (0..10).map(|_| bench.ask(FOR_A_CHANGE)).collect();
+    let mut late: Vec<_> = (0..10).map(|_| bench.ask(AFTER_A_CHANGE)).collect();
     bench.turned().await;
     *bench.host.scan_hangs.lock().unwrap() = None;
     hang.notify_one();
@@ -139,7 +139,7 @@ async fn the_drivers_are_asked_about_the_bus_that_the_same_look_has_found() {
     bench.until_idle().await;
     let before = bench.counts();
     bench.host.gpus.lock().unwrap().push(gpu("0000:42:00.0", Some("nvidia")));
-    answered(bench.ask(FOR_A_CHANGE)).await;
+    answered(bench.ask(AFTER_A_CHANGE)).await;
     let seen = Arc::clone(&bench.seen.borrow());
     assert!(seen.gpus.len() == 2 && seen.gpus.iter().all(|gpu| gpu.driver.is_some()), "{:?}", seen.gpus);
     assert_eq!(since(before, bench.counts()), [1, 1, 0, 0], "asked once, not before the scan and again after it");
@@ -153,7 +153,7 @@ async fn a_source_that_never_answers_is_named_keeps_nobody_and_is_not_doubled() 
     let before = bench.counts();
     let hang = Arc::new(Notify::new());
     *host.scan_hangs.lock().unwrap() = Some(Arc::clone(&hang));
-    let look = bench.ask(FOR_A_CHANGE);
+    let look = bench.ask(AFTER_A_CHANGE);
     while since(before, bench.counts())[0] == 0 {
         tokio::task::yield_now().await;
     }
@@ -165,7 +165,7 @@ async fn a_source_that_never_answers_is_named_keeps_nobody_and_is_not_doubled() 
     assert!(problems.iter().any(|problem| problem.contains("did not answer in 20 s")), "{problems:?}");
     for _ in 0..3 {
         bench.clock.advance(30_000);
-        answered(bench.ask(FOR_A_CHANGE)).await;
+        answered(bench.ask(AFTER_A_CHANGE)).await;
     }
     assert_eq!(since(before, bench.counts())[0], 1, "no second scan is sent after the one that hangs");
     *host.scan_hangs.lock().unwrap() = None;

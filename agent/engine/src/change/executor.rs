@@ -7,7 +7,7 @@ use super::task::{Confirmation, Ended, Left, Task, Work};
 use super::unread::Guarded;
 use crate::command::{Actor, Origin, Overdue, refused};
 use crate::jobs::JobEnd;
-use crate::observer::{ALL, Ask};
+use crate::observer::{AFTER_A_CHANGE, Ask};
 use crate::publish::Publisher;
 use model::blocker::Blocker;
 use model::change::{Change, ChangeId, Entry, Unread, listed};
@@ -127,7 +127,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
             entry.subject().gpu().filter(|_| until.max(self.undo_not_before) <= now)?
         };
         self.undo_not_before = now.plus(RETRY_UNDO_MS);
-        tracing::warn!(message_id = Message::ChangeNotConfirmed.id(), gpu_bdf = %gpu, "the change of {gpu} was not confirmed in time; the GPU is taken back");
+        tracing::warn!(message_id = Message::ChangeNotConfirmed.id(), gpu_bdf = %gpu, "the binding of {gpu} was not confirmed in time; the GPU is being released");
         Some(Overdue(gpu))
     }
 
@@ -169,9 +169,8 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
         let seen = bounds_of(&self.observation.borrow(), gpu);
         seen.map_or(Ok(()), |bounds| self.must_be_read(&bounds))?;
         let record = self.records.borrow().given(gpu).cloned();
-        let nothing = || Refusal::Conflict {
-            why: format!("{gpu} is not given to a virtual machine: there is nothing to confirm"),
-        };
+        let nothing =
+            || Refusal::Conflict { why: format!("{gpu} is not bound for passthrough: there is nothing to confirm") };
         let record = record.ok_or_else(nothing)?;
         let under_way = UnderWay { bounds: record.plan.bounds.clone(), id: record.id };
         self.lanes.take(&under_way.bounds.lanes)?;
@@ -227,19 +226,22 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
             None => self.lanes.give_back(&bounds.lanes),
         }
         if let Err(refusal) = &ended.end {
-            let (subject, gpu_bdf) = (bounds.subject, bounds.subject.gpu().map(tracing::field::display));
-            tracing::info!(gpu_bdf, "the change of {subject} was not made: {refusal}");
+            let subject = bounds.subject;
+            tracing::info!(
+                gpu_bdf = subject.gpu().map(tracing::field::display),
+                "the change of {subject} was not made: {refusal}"
+            );
         }
         if ended.is_made {
             // The driver's list and the bindings are other ones now.
-            let _full = self.observer.try_send(Ask::Look(ALL, oneshot::channel().0));
+            let _full = self.observer.try_send(Ask::Look(AFTER_A_CHANGE, oneshot::channel().0));
         }
         ended.end
     }
 
     /// A bug of ours in the middle of a change: the journal holds it, and nobody may write over it.
     pub(crate) fn broke_off(&mut self, under_way: UnderWay, said: String) -> JobEnd {
-        let said = format!("its task was aborted: {said}");
+        let said = format!("it was aborted: {said}");
         let end = Err(Refusal::HostFault { attempted: "run the change".to_owned(), said: said.clone() });
         self.conclude(under_way, Ended { end, left: Left::AsBefore, stuck: Some(said), is_made: true })
     }

@@ -49,12 +49,11 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
 
     async fn recover_one(&mut self, entry: Entry) {
         let (name, id, subject) = (entry.name(), entry.id, entry.subject());
-        let gpu_bdf = subject.gpu().map(tracing::field::display);
         let what = at_start(&entry, &self.ports.boot_id);
         tracing::info!(
             message_id = MESSAGE_CHANGE_RECOVERED,
             name,
-            gpu_bdf,
+            gpu_bdf = subject.gpu().map(tracing::field::display),
             ?what,
             "journal entry {name} of {subject}: {}",
             what.words()

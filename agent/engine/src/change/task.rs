@@ -7,7 +7,7 @@ use super::{MESSAGE_CHANGE_BEGAN, MESSAGE_CHANGE_ENDED};
 use crate::command::{Actor, refused as blocked};
 use crate::job::JobOutcome;
 use crate::jobs::{JobEnd, JobTable};
-use crate::observer::{Ask, FOR_A_CHANGE, look};
+use crate::observer::{Ask, FOR_A_PLAN, look};
 use model::blocker::Blocker;
 use model::change::{Change, ChangeId, Do, Entry, Facts, Machine, Outcome, Phase, Planned, listed};
 use model::message::Message;
@@ -161,7 +161,7 @@ impl Task {
             let subject = self.change.subject();
             Refusal::Conflict { why: format!("the IOMMU group of {subject} changed in the meantime; try again") }
         };
-        look(&self.observer, FOR_A_CHANGE).await?;
+        look(&self.observer, FOR_A_PLAN).await?;
         let host = Arc::clone(&self.observation.borrow());
         if self.change.bounds(&host).as_ref() != Ok(&self.bounds) {
             return Err(moved());

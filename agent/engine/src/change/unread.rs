@@ -16,7 +16,7 @@ pub(super) fn condition(unread: &[Unread], since: UnixMillis) -> Option<Conditio
         let held = match &unread.held {
             Held::All => "no change of this host is made until it is in order".to_owned(),
             Held::Lanes(lanes) if lanes.is_empty() => "it is not known which GPU it belongs to".to_owned(),
-            Held::Lanes(lanes) => format!("no change of {} is made until this is fixed", listed(lanes)),
+            Held::Lanes(lanes) => format!("no change of {} is made until it is in order", listed(lanes)),
         };
         format!("{}: {}; {held}. To do: {}", unread.place, unread.why, unread.remedy)
     };

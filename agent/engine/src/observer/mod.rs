@@ -6,8 +6,9 @@
 mod rounds;
 mod source;
 
-pub use source::{ALL, FOR_A_CHANGE, Source};
+pub use source::{AFTER_A_CHANGE, ALL, FOR_A_PLAN, Source};
 
+use crate::alarm::Alarm;
 use crate::handle::COMMAND_QUEUE;
 use crate::publish::Publisher;
 use model::driver::ProbeFault;
@@ -129,9 +130,10 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         let mut last_scan: Option<BootMillis> = None;
         let mut log_ended = false;
         let mut asks = Vec::new();
+        let clock = Arc::clone(&self.clock);
+        let mut alarm = Alarm::new(Arc::clone(&clock));
         loop {
             self.begin_rounds();
-            let clock = Arc::clone(&self.clock);
             let wake =
                 [next_scan, self.rounds.next_deadline()].into_iter().flatten().fold(next_sample, BootMillis::min);
             tokio::select! {
@@ -150,7 +152,7 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
                     let earliest = last_scan.map_or(now, |last| now.max(last.plus(DEBOUNCE_MS)));
                     next_scan = Some(next_scan.map_or(earliest, |planned| planned.min(earliest)));
                 }
-                () = clock.sleep_until(wake) => {
+                () = alarm.at(Some(wake)) => {
                     let now = clock.boot_now();
                     self.give_up_waiting(now);
                     if now >= next_sample {

@@ -25,8 +25,11 @@ pub enum Source {
 /// Everything there is.
 pub const ALL: &[Source] = &[Source::Bus, Source::Drivers, Source::Docker, Source::Host];
 
-/// What the plan of a change is made from.
-pub const FOR_A_CHANGE: &[Source] = &[Source::Bus, Source::Drivers];
+/// What the plan of a change is made from: of the host, the memory that is free and the files that claim a GPU. Not Docker.
+pub const FOR_A_PLAN: &[Source] = &[Source::Bus, Source::Drivers, Source::Host];
+
+/// What a change has changed.
+pub const AFTER_A_CHANGE: &[Source] = &[Source::Bus, Source::Drivers];
 
 /// One row of the table.
 pub(super) struct Row {

@@ -279,4 +279,8 @@ impl HasAbsent for GpuView {
     fn absent(&self) -> &Absent {
         &self.absent
     }
+
+    fn announces_the_same(&self, other: &Self) -> bool {
+        Self { metrics: other.metrics.clone(), ..self.clone() } == *other
+    }
 }

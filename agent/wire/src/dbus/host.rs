@@ -244,8 +244,21 @@ impl HostView {
     }
 }
 
+impl HostView {
+    /// Properties that change with each observation or heartbeat: they announce nothing (`EmitsChangedSignal` is `false` in the
+    /// introspection).
+    pub const SILENT: [&'static str; 4] =
+        ["ObservedAt", "ObservationSequence", "HeartbeatsAccepted", "HeartbeatsFailed"];
+}
+
 impl HasAbsent for HostView {
     fn absent(&self) -> &Absent {
         &self.absent
+    }
+
+    /// All but [`HostView::SILENT`].
+    fn announces_the_same(&self, other: &Self) -> bool {
+        let Self { observed_at, observation_sequence, heartbeats_accepted, heartbeats_failed, .. } = *other;
+        Self { observed_at, observation_sequence, heartbeats_accepted, heartbeats_failed, ..self.clone() } == *other
     }
 }
