@@ -1,4 +1,4 @@
-//! A timer for a loop that waits for other things too: it stays armed from one turn to the next. Making it anew in each turn would
+//! A timer for a loop that waits for other things too: it stays armed from one turn to the next. Making it again in each turn would
 //! cost five calls of the kernel.
 
 use model::ports::Clock;
@@ -22,7 +22,7 @@ impl<K: Clock> Alarm<K> {
         Self { clock, armed: None }
     }
 
-    /// Waits until the instant; for ever where there is none. Whoever stops waiting and asks again for the same instant finds
+    /// Waits until the instant; for ever where there is none. Anyone who stops waiting and asks again for the same instant finds
     /// the timer as it was.
     pub async fn at(&mut self, when: Option<BootMillis>) {
         let Some(when) = when else {

@@ -72,7 +72,7 @@ pub struct RegistryBuilder<H> {
 }
 
 impl<H: Hand> RegistryBuilder<H> {
-    /// A registry without verbs. `degraded` says why this process cannot do all of its work, where it cannot.
+    /// A registry without verbs. `degraded` shows why this process cannot do all of its work, where it cannot.
     #[must_use]
     pub fn new(degraded: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
         let registry = Registry {

@@ -137,7 +137,7 @@ impl<T> Reading<T> {
 }
 
 impl<T> Reading<T> {
-    /// Keeps a known value, else takes the other; of two reasons the one that reports more than "not in this source".
+    /// Keeps a known value, else takes the other; of two reasons the one that is more exact than "not in this source".
     #[must_use]
     pub fn filled(self, other: Self) -> Self {
         let silent = matches!(self, Self::Absent(Absence::NotReported | Absence::NotProbed));

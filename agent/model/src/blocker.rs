@@ -44,7 +44,7 @@ impl fmt::Display for Ill {
     }
 }
 
-/// One thing that prevents it. The code (the tag in JSON) is stable.
+/// One thing that is in the way of a change. The code (the tag in JSON) is stable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, strum::VariantNames, strum::IntoStaticStr)]
 #[serde(tag = "code", rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]

@@ -127,7 +127,7 @@ pub trait ActPort: Send + Sync + 'static {
     /// Takes one step. That it returns without an error does not mean that it had an effect.
     ///
     /// # Errors
-    /// What the host reported; [`ActFault::Hung`] where the kernel holds the writer and it was given up.
+    /// What the host answered; [`ActFault::Hung`] where the kernel holds the writer and it was given up.
     fn act(&self, target: &Target, step: &PlanStep) -> impl Future<Output = Result<(), ActFault>> + Send;
 }
 

@@ -32,7 +32,7 @@ impl Lanes {
 
     fn refusal(&self, lane: Lane) -> Option<Refusal> {
         let why = match self.0.get(&lane)? {
-            Taken::Busy => format!("another change of {lane} is under way; wait for its job"),
+            Taken::Busy => format!("another change of {lane} is in progress; wait for its job"),
             Taken::Stuck(why) => format!("an earlier change of {lane} could not be undone ({why}); reboot"),
         };
         Some(Refusal::Busy { why })

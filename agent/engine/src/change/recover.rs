@@ -36,7 +36,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
                 message_id = Message::ChangeJournalUnreadable.id(),
                 name,
                 why,
-                "the journal entry {name} ({place}) cannot be read and is left as it is: {why}"
+                "the journal entry {name} ({place}) cannot be decoded and is kept as it is: {why}"
             );
         }
         if let Some(condition) = unread::condition(&unread, self.ports.clock.wall_now()) {
@@ -91,7 +91,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
                 return self.remember(id, machine.record_when_restored());
             }
             Some((Outcome::Quarantined(trouble), _)) => trouble.to_string(),
-            None => format!("it was not restored in {RECOVER_WITHIN_MS} ms"),
+            None => format!("it was not restored within {RECOVER_WITHIN_MS} ms"),
         };
         tracing::error!(
             message_id = MESSAGE_CHANGE_RECOVERED,

@@ -119,7 +119,7 @@ impl Confirmation {
         match put(journal, &standing).await {
             Ok(()) => Ended { left: Left::Now(Some(Box::new(standing))), ..Ended::early(as_outcome(JobOutcome::Done)) },
             Err(said) => {
-                let attempted = format!("write down that {gpu} is confirmed");
+                let attempted = format!("record that {gpu} is confirmed");
                 Ended::early(Err(Refusal::HostFault { attempted, said }))
             }
         }

@@ -235,7 +235,7 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
             Err(fault) => {
                 tracing::error!(
                     message_id = Message::ObserverTaskFailed.id(),
-                    "an observation task ended without an answer; what it last saw stays: {fault}"
+                    "an observation task was aborted; its last result stays: {fault}"
                 );
                 (fault.id(), None)
             }

@@ -78,7 +78,7 @@ const BUS: Row = Row {
     deadline_ms: |_| LOCAL_MS,
     after: None,
     input: |_| Input::Nothing,
-    late: |raw, after_ms| raw.scan = Err(format!("it did not answer in {} s", after_ms / 1000)),
+    late: |raw, after_ms| raw.scan = Err(format!("it did not answer within {} s", after_ms / 1000)),
 };
 
 const DRIVERS: Row = Row {

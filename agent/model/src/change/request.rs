@@ -124,7 +124,8 @@ impl Change {
                 plan_release(facts.host, seen, facts.holders, facts.policy, &request)?
             }
         };
-        let vanished = || Refusal::Conflict { why: "a function vanished while it was looked at; try again".to_owned() };
+        let vanished =
+            || Refusal::Conflict { why: "a function disappeared during the observation; try again".to_owned() };
         let before = facts.look.former(&plan.bounds.target).ok_or_else(vanished)?;
         let aftermath = Aftermath::of(self.act());
         // Somebody else may have taken it back: then the record by which it was given away is left to be closed.

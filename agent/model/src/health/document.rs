@@ -84,7 +84,7 @@ fn who_ends_what() -> String {
 }
 
 fn what_is_ended_by_whom() -> String {
-    let mut text = "\n## What is taken back by whom\n| reason | by |\n|---|---|\n".to_owned();
+    let mut text = "\n## Which reason is ended by what\n| reason | by |\n|---|---|\n".to_owned();
     for kind in Kind::ALL.iter().copied() {
         let by: Vec<String> =
             ROWS.iter().filter(|row| row.ends.contains(&kind)).map(|row| format!("`{}`", row.code)).collect();

@@ -87,7 +87,7 @@ fn slow(pci: &GpuFunction, driver: &DriverGpu) -> Option<String> {
     let ends = [Some(&driver.metrics.pcie_max_generation), Some(&pci.link.max_generation), port];
     let most = ends.into_iter().flatten().filter_map(Reading::get).min()?;
     let now = driver.metrics.pcie_generation.get().filter(|now| *now > 0 && *now < most)?;
-    Some(format!("under load its PCIe link runs at generation {now}, and {most} is possible here"))
+    Some(format!("under load its PCIe link runs at generation {now}, although {most} is possible here"))
 }
 
 /// The driver reports that its machine is a guest which was given the card.

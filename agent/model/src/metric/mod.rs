@@ -1,4 +1,4 @@
-//! The metrics of a GPU: one table has for each its unit, its name on D-Bus, in the manager API and in OpenMetrics, where it is
+//! The metrics of a GPU: one table has of each its unit, its name on D-Bus, in the manager API and in OpenMetrics, where it is
 //! read, and whether it outlasts sleep. Whatever shows, merges or forgets metrics loops over it; only the code that asks a
 //! source knows a metric by its name.
 

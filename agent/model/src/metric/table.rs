@@ -77,7 +77,7 @@ macro_rules! metric_table {
             /// Frame buffer memory that the driver keeps for itself.
             MemoryReservedMib memory_reserved_mib in memory.reserved, Row::lasting(U::Mebibytes)
                 .no_dbus("the driver's own share: of interest beside DCGM's other values only").no_api(NO_FIELD)
-                .dcgm("DCGM_FI_DEV_FB_RESERVED", "Frame buffer memory that the driver keeps (in MiB).")
+                .dcgm("DCGM_FI_DEV_FB_RESERVED", "Frame buffer memory reserved by the driver (in MiB).")
                 .nvml(MEMORY_INFO).smi_by_hand("fb_memory_usage/reserved (510 and newer)").no_sysfs(NOT_SHOWN);
             /// ECC is on.
             EccEnabled ecc_enabled in ecc_enabled, Row::lasting(U::Flag)
@@ -132,10 +132,10 @@ macro_rules! metric_table {
                 .dcgm("DCGM_FI_DEV_PCIE_MAX_LINK_GEN", "Highest PCIe generation of the GPU.")
                 .nvml("nvmlDeviceGetMaxPcieLinkGeneration").smi("pci/pci_gpu_link_info/pcie_gen", "max_link_gen")
                 .no_sysfs("the PCI scan reads max_link_speed of every GPU, and its value comes first");
-            /// Most PCIe lanes of the GPU.
+            /// Highest number of PCIe lanes of the GPU.
             PcieMaxWidth pcie_max_width kernel max_width: u32, Row::lasting(U::Lanes)
                 .no_dbus("it is the property `PcieMaxWidth`").no_api("it is in the inventory, as `pcie.max_width`")
-                .dcgm("DCGM_FI_DEV_PCIE_MAX_LINK_WIDTH", "Most PCIe lanes of the GPU.")
+                .dcgm("DCGM_FI_DEV_PCIE_MAX_LINK_WIDTH", "Highest number of PCIe lanes of the GPU.")
                 .nvml("nvmlDeviceGetMaxPcieLinkWidth").smi("pci/pci_gpu_link_info/link_widths", "max_link_width")
                 .no_sysfs("the PCI scan reads max_link_width of every GPU, and its value comes first");
             /// Active reasons why clocks are held down.

@@ -69,15 +69,15 @@ impl fmt::Display for Step {
         match self {
             Self::LoadModule { driver } => write!(f, "load the module of {driver}"),
             Self::SetDriverOverride { address, to: Some(driver) } => {
-                write!(f, "{address}: let no driver but {driver} take it (driver_override)")
+                write!(f, "{address}: allow only {driver} to bind it (driver_override)")
             }
             Self::SetDriverOverride { address, to: None } => write!(f, "{address}: clear driver_override"),
             Self::Unbind { address, driver } => write!(f, "{address}: unbind from {driver}"),
-            Self::Probe { address } => write!(f, "{address}: have the kernel look for its driver (drivers_probe)"),
+            Self::Probe { address } => write!(f, "{address}: ask the kernel to find its driver (drivers_probe)"),
             Self::SetD3cold { address, allowed: true } => {
-                write!(f, "{address}: let it lose its power (d3cold_allowed)")
+                write!(f, "{address}: allow power-off (d3cold_allowed)")
             }
-            Self::SetD3cold { address, allowed: false } => write!(f, "{address}: keep its power (d3cold_allowed)"),
+            Self::SetD3cold { address, allowed: false } => write!(f, "{address}: forbid power-off (d3cold_allowed)"),
             Self::SetPowerControl { address, to } => write!(f, "{address}: set power/control to {}", to.code()),
         }
     }

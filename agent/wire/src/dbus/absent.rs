@@ -64,7 +64,7 @@ pub trait HasAbsent {
     /// The names and reasons.
     fn absent(&self) -> &Absent;
 
-    /// The announced properties of both are equal; what only a method returns, or what changes all the time, does not count.
+    /// Nothing that is announced distinguishes the two; what only a method gives, or changes all the time, does not count.
     fn announces_the_same(&self, other: &Self) -> bool
     where
         Self: PartialEq,

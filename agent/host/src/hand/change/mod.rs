@@ -110,7 +110,7 @@ fn ended(finished: &Finished) -> Result<(), String> {
     }
     let words = String::from_utf8_lossy(&finished.stderr);
     let words: String = printable(words.trim(), 400);
-    Err(if words.is_empty() { format!("the child ended with {}", finished.status) } else { words })
+    Err(if words.is_empty() { format!("the child process exited with {}", finished.status) } else { words })
 }
 
 fn gave_up(attempted: String, fault: &RunFault) -> ActFault {

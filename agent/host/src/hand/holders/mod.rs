@@ -54,7 +54,7 @@ pub async fn look(supervisor: &Supervisor, worker: &Path, sysfs: &Path, scope: &
     serde_json::from_slice(&finished.stdout).map_err(|error| {
         let words = String::from_utf8_lossy(&finished.stderr);
         let words: String = printable(&words, 400);
-        said(format!("the child that looks ended with {}: {error} {words}", finished.status))
+        said(format!("the child process exited with {}: {error} {words}", finished.status))
     })
 }
 
