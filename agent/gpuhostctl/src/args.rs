@@ -129,7 +129,7 @@ pub(crate) enum Verb {
 /// `doctor`
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
-    /// Judge facts that `gpuhostd doctor-facts` printed, maybe on another host; - for standard input
+    /// Judge facts that `gpuhostd-collect doctor-facts` printed, maybe on another host; - for standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) facts: Option<PathBuf>,
     /// List all checks

@@ -1,9 +1,8 @@
 //! The command line of the daemon: which role this process plays, and the few switches that no file can hold.
 
 use crate::config::check::CheckArgs;
-use crate::doctor::{self, DoctorArgs};
-use crate::snapshot::{self, SnapshotArgs};
 use hands::launcher::Launch;
+use program::args::ArgsFault;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use wire::hand::HandRole;
@@ -20,8 +19,6 @@ Usage:
   gpuhostd config check [--json] [FILE...]
                                      reads the configuration and says all that is wrong with it, and what of it the
                                      service could not use
-  gpuhostd snapshot [-o FILE]        writes what this host looks like to an archive, without secrets
-  gpuhostd doctor-facts              prints the facts that gpuhostctl doctor judges
 
 Options:
   --config FILE        configuration file; may be given several times, later ones win
@@ -36,6 +33,12 @@ Options:
   -h, --help           this text
   -V, --version        the version
 ";
+
+/// Words of earlier versions, and what does the same now.
+const MOVED: [(&str, &str); 2] = [
+    ("snapshot", "use gpuhostctl debug snapshot"),
+    ("doctor-facts", "use gpuhostctl doctor, or /usr/libexec/gpuhostd/gpuhostd-collect doctor-facts"),
+];
 
 /// Where the kernel shows itself.
 const SYSFS: &str = "/sys";
@@ -134,38 +137,10 @@ pub enum Role {
     Front(Box<FrontArgs>),
     /// A hand.
     Hand(HandArgs),
-    /// A disposable child of a hand: its word, and what comes behind it.
-    Child(String, Vec<OsString>),
     /// Reads configuration files and says what is wrong.
     ConfigCheck(CheckArgs),
-    /// Takes a snapshot of the host.
-    Snapshot(SnapshotArgs),
-    /// Reads the facts for the doctor.
-    Doctor(DoctorArgs),
     /// Prints a text and ends.
     Print(&'static str),
-}
-
-/// A command line that makes no sense.
-#[derive(Debug, thiserror::Error)]
-pub enum ArgsFault {
-    /// Unknown or incomplete option.
-    #[error("{0}; see gpuhostd --help")]
-    Syntax(#[from] lexopt::Error),
-    /// A word that is not known.
-    #[error("{word:?} is not known here: expected {expected}; see gpuhostd --help")]
-    Word {
-        /// What was given.
-        word: String,
-        /// What was expected.
-        expected: &'static str,
-    },
-    /// Another root for /sys without `--with-hands`.
-    #[error("--sysfs needs --with-hands: hands that systemd starts look at the real /sys")]
-    SysfsAlone,
-    /// Another kernel log without `--with-hands`.
-    #[error("--kernel-log needs --with-hands: under systemd StandardInput= of the unit says where the kernel log is")]
-    KernelLogAlone,
 }
 
 /// Reads the command line; `env` answers for environment variables.
@@ -233,20 +208,14 @@ fn bus_choice(word: String) -> BusChoice {
 
 fn subcommand(word: &str, parser: &mut lexopt::Parser) -> Result<Role, ArgsFault> {
     use lexopt::prelude::*;
-    if word == "snapshot" {
-        return snapshot::parse(parser).map(Role::Snapshot);
-    }
-    if word == "doctor-facts" {
-        return doctor::parse(parser).map(Role::Doctor);
-    }
-    if hands::linux::is_child(word) {
-        return Ok(Role::Child(word.to_owned(), parser.raw_args()?.collect()));
+    if let Some((_, instead)) = MOVED.iter().find(|(moved, _)| *moved == word) {
+        return Err(ArgsFault::Moved { word: word.to_owned(), instead });
     }
     if word == "hand" {
         return hand(parser);
     }
     if word != "config" {
-        return unknown(word, "hand, config, snapshot or doctor-facts");
+        return unknown(word, "hand or config");
     }
     let state = PathBuf::from(STATE);
     let (mut what, mut args) = (None, CheckArgs { files: Vec::new(), json: false, report: false, state });
@@ -331,14 +300,10 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_has_options_of_its_own() {
-        let Role::Snapshot(args) = role("snapshot -o /x.tar.gz --bus unix:path=/b --json").unwrap() else {
-            panic!("no snapshot")
-        };
-        assert_eq!(args.output, Some(PathBuf::from("/x.tar.gz")));
-        assert_eq!((args.bus.as_deref(), args.json), (Some("unix:path=/b"), true));
-        assert_eq!(args.root, PathBuf::from("/"));
-        assert!(role("snapshot --with-hands").is_err() && role("snapshot now").is_err());
+    fn words_that_went_to_other_programs_say_where_they_are() {
+        for (word, instead) in MOVED {
+            assert!(role(word).unwrap_err().to_string().contains(instead));
+        }
     }
 
     #[test]

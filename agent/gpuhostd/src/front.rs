@@ -4,12 +4,12 @@ use crate::args::FrontArgs;
 use crate::config::InForce;
 use crate::lifecycle::{self, Live, Ports};
 use crate::linux::LinuxHost;
-use crate::logging;
 use anyhow::Context;
 use hands::RemoteHost;
 use host::front::{BootClock, FactsRoot, KernelLogReader, StateLock, Sysfs, UdevChanges, refuse_foreign_state};
 use model::ports::{ActPort, ChangePort, HostPort, KernelLogPort};
 use model::settings::Settings;
+use program::logging;
 use std::sync::Arc;
 
 /// Runs the front on the Linux host under us until it is told to end.

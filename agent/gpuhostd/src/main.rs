@@ -1,12 +1,13 @@
 //! The executable: picks the role and its adapters, and reports what broke.
 
 use gpuhostd::args::{self, FrontArgs, HandArgs, Role};
-use gpuhostd::config::Configuration;
 use gpuhostd::config::check;
-use gpuhostd::{config, doctor, front, logging, say, snapshot};
+use gpuhostd::front;
 use model::causes::with_causes;
 use model::message::Message;
 use model::settings::LogFilter;
+use program::settings::{self, Configuration};
+use program::{logging, say};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -19,9 +20,6 @@ fn main() -> ExitCode {
         Role::Front(args) if args.with_hands => launch(&args),
         Role::Front(args) => front::run(*args).map(|()| ExitCode::SUCCESS),
         Role::Hand(args) => serve_hand(&args),
-        Role::Snapshot(args) => snapshot::run(&args).map(|()| ExitCode::SUCCESS),
-        Role::Doctor(args) => doctor::run(&args).map(|()| ExitCode::SUCCESS),
-        Role::Child(word, rest) => return hands::linux::child(&word, &rest).unwrap_or(ExitCode::from(2)),
         Role::ConfigCheck(args) => check::run(&args),
     };
     outcome.unwrap_or_else(|fault| report(&fault, ExitCode::FAILURE))
@@ -33,7 +31,7 @@ fn launch(args: &FrontArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn serve_hand(args: &HandArgs) -> anyhow::Result<ExitCode> {
-    let Configuration { settings, faults, .. } = config::read(&args.config);
+    let Configuration { settings, faults, .. } = settings::read(&args.config);
     let _level = logging::start(&settings.agent.log_level, std::env::var("JOURNAL_STREAM").ok().as_deref());
     if let Some(launcher) = args.launcher {
         hands::launcher::end_with(launcher)?;

@@ -3,12 +3,12 @@
 //! It stays what it was started as (root), so that a hand that crashed comes back with its powers although the front has
 //! given up its own. The sockets, the protocol and the checks are those of the units.
 
-use host::front::{LockFault, StateLock};
-use host::spawn::{self, Front};
+use host::front::{LockFault, StateLock, is_served};
 use model::message::Message;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Gid, Pid, Uid, User};
+use spawn::service::{self, Front};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -168,7 +168,7 @@ fn in_reach(launch: &Launch, owner: Owner) -> Result<(), LaunchFault> {
     let files = launch.files.iter().map(|file| (file, file.as_path()));
     let folders = [&launch.state, &launch.run].into_iter().filter_map(|folder| Some((folder, folder.parent()?)));
     for (what, way) in files.chain(folders) {
-        if let Some(at) = spawn::closed_to(owner.uid.as_raw(), owner.gid.as_raw(), way) {
+        if let Some(at) = service::closed_to(owner.uid.as_raw(), owner.gid.as_raw(), way) {
             return Err(LaunchFault::OutOfReach { user: name_of(owner.uid), what: what.clone(), at });
         }
     }
@@ -182,7 +182,7 @@ fn socket_name(role: HandRole) -> String {
 /// A hand of a launcher that was killed lives on for a moment.
 async fn wait_until_free(path: &Path) -> Result<(), LaunchFault> {
     let until = Instant::now() + FREE_WITHIN;
-    while spawn::is_served(path).map_err(|error| LaunchFault::Make(path.to_owned(), error))? {
+    while is_served(path).map_err(|error| LaunchFault::Make(path.to_owned(), error))? {
         if Instant::now() >= until {
             return Err(LaunchFault::Served(path.to_owned()));
         }
@@ -207,26 +207,26 @@ fn owner(named: Option<&str>) -> Result<Owner, LaunchFault> {
     Ok(Owner { uid: user.uid, gid: user.gid })
 }
 
-fn own_folder(path: &Path, owner: Owner) -> Result<spawn::Folder, LaunchFault> {
-    spawn::Folder::own(path, 0o755, owner.uid.as_raw(), owner.gid.as_raw())
+fn own_folder(path: &Path, owner: Owner) -> Result<service::Folder, LaunchFault> {
+    service::Folder::own(path, 0o755, owner.uid.as_raw(), owner.gid.as_raw())
         .map_err(|error| LaunchFault::Make(path.to_owned(), error))
 }
 
 /// A listening socket that the front's user alone may use; one that an earlier run left is replaced.
-fn socket(folder: &spawn::Folder, at: &Path, name: &str, owner: Owner) -> Result<UnixListener, LaunchFault> {
+fn socket(folder: &service::Folder, at: &Path, name: &str, owner: Owner) -> Result<UnixListener, LaunchFault> {
     let fault = |error| LaunchFault::Make(at.join(name), error);
     let path = &folder.inside(name);
-    spawn::remove_socket(path).map_err(fault)?;
+    service::remove_socket(path).map_err(fault)?;
     let listener = UnixListener::bind(path).map_err(fault)?;
-    spawn::set_mode(path, 0o600).map_err(fault)?;
-    spawn::give_to(path, owner.uid.as_raw(), owner.gid.as_raw()).map_err(fault)?;
+    service::set_mode(path, 0o600).map_err(fault)?;
+    service::give_to(path, owner.uid.as_raw(), owner.gid.as_raw()).map_err(fault)?;
     Ok(listener)
 }
 
 fn start_front(launch: &Launch, owner: Owner) -> Result<Child, LaunchFault> {
     let become_user = Uid::effective().is_root().then(|| (owner.uid.as_raw(), owner.gid.as_raw()));
     let args = [launcher_argument().to_vec(), launch.front.clone()].concat();
-    let kernel_log = spawn::open_log(&launch.kernel_log)
+    let kernel_log = service::open_log(&launch.kernel_log)
         .inspect_err(|error| {
             let file = launch.kernel_log.display();
             tracing::warn!(
@@ -236,7 +236,7 @@ fn start_front(launch: &Launch, owner: Owner) -> Result<Child, LaunchFault> {
         })
         .ok();
     let front = Front { name: &launch.exe, args: &args, become_user, input: kernel_log };
-    spawn::front(front).map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+    service::front(front).map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EACCES) => {
             LaunchFault::NotForUser { user: name_of(owner.uid), exe: launch.exe.clone(), source: error }
         }
@@ -259,7 +259,7 @@ async fn keep(role: HandRole, launch: Launch, owner: Owner, listener: UnixListen
     loop {
         let started = Instant::now();
         let socket = listener.try_clone().map(Into::into);
-        let why = match socket.and_then(|socket| spawn::with_socket(&launch.exe, &args, socket)) {
+        let why = match socket.and_then(|socket| service::with_socket(&launch.exe, &args, socket)) {
             Ok(mut child) => child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string()),
             Err(error) => format!("cannot start it: {error}"),
         };

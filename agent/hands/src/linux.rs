@@ -3,19 +3,18 @@
 use crate::acts::Acts;
 use crate::policy;
 use crate::power::why_powerless;
+use acts::change::Changes;
+use acts::holders;
+use acts::probe::Probes;
+use docker::{facts, smi_in_driver_container};
+use files::OwnProgram;
 use host::front::Surroundings;
-use host::hand::capability;
-use host::hand::change::{self, Changes};
-use host::hand::docker::{facts, smi_in_driver_container};
-use host::hand::holders;
-use host::hand::probe::{self, Parse, Probes};
-use host::hand::process::Supervisor;
 use model::driver::{DriverSource, ProbeFault};
 use model::policy::Policy;
 use model::settings::Settings;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use model::smi::Parse;
+use spawn::{Own, Supervisor};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use wire::hand::HandRole;
@@ -23,16 +22,13 @@ use wire::hand::HandRole;
 /// Time for Docker's facts; the front waits a little longer.
 const DOCKER_WITHIN: Duration = Duration::from_secs(10);
 
-/// Our own executable, which plays the disposable children too.
-const WORKER: &str = "/proc/self/exe";
-
 /// Bounds what this process and its children take, and lets it end what a child leaves behind. For a process that starts no child
 /// but through [`acts`] or the doctor's facts.
 ///
 /// # Errors
 /// What the host said; the process works all the same.
 pub fn prepare() -> std::io::Result<()> {
-    host::hand::process::prepare()
+    spawn::prepare()
 }
 
 /// Where a hand finds what it works on.
@@ -70,17 +66,17 @@ fn with_note<T>(outcome: Result<T, ProbeFault>, note: Option<&String>) -> Result
     })
 }
 
-/// What the hand of this role can do on this host; `parse` reads the output of `nvidia-smi -q -x`. The executable must call
-/// [`host::hand::probe::child_main`] when its first argument is [`host::hand::probe::ROLE`].
+/// What the hand of this role can do on this host; `parse` reads the output of `nvidia-smi -q -x`.
 #[must_use]
 pub fn acts(role: HandRole, given: Given, parse: Parse, ground: &Ground) -> Acts {
     let note = given.note();
     let (power_note, docker_note) = (note.clone(), note.clone());
     let settings = Arc::new(given.settings);
-    let probes = Probes::new(WORKER, &ground.sysfs, parse);
+    let child = Own::find(OwnProgram::Child);
+    let probes = Probes::new(child.clone(), &ground.sysfs, parse);
     let (for_power, for_probes, for_docker) = (Arc::clone(&settings), Arc::clone(&settings), settings);
     let register = probes.clone();
-    let changes = Changes::new(WORKER, &ground.sysfs, Surroundings::of_this_host());
+    let changes = Changes::new(child.clone(), &ground.sysfs, Surroundings::of_this_host());
     let (changing, looking, policy, sysfs) =
         (changes.clone(), changes.clone(), ground.policy.clone(), ground.sysfs.clone());
     let lookers = Supervisor::default();
@@ -120,30 +116,9 @@ pub fn acts(role: HandRole, given: Given, parse: Parse, ground: &Ground) -> Acts
             })
         }),
         holders: Box::new(move |scope| {
-            let (lookers, sysfs) = (lookers.clone(), sysfs.clone());
-            Box::pin(async move { holders::look(&lookers, Path::new(WORKER), &sysfs, &scope).await })
+            let (lookers, child, sysfs) = (lookers.clone(), child.clone(), sysfs.clone());
+            Box::pin(async move { holders::look(&lookers, &child, &sysfs, &scope).await })
         }),
         child_hangs: Box::new(move || register.waits() || changing.hangs()),
-    }
-}
-
-/// Whether a first argument makes this process a disposable child of a hand, or what comes before one.
-#[must_use]
-pub fn is_child(word: &str) -> bool {
-    [probe::ROLE, change::ROLE, change::LOOK_ROLE, holders::ROLE, capability::ROLE].contains(&word)
-}
-
-/// A disposable child of a hand, with its own first argument: `probe`, `act`, `close-up`, `look-for-holders`; or what runs before the
-/// host hand starts, `name-mig-monitor`. `None` where the word names none. Blocking; what the process exits with.
-#[must_use]
-pub fn child(word: &str, rest: &[OsString]) -> Option<ExitCode> {
-    let texts = || rest.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>();
-    match word {
-        probe::ROLE => Some(probe::child_main(&texts())),
-        change::ROLE => Some(change::child_main(rest)),
-        change::LOOK_ROLE => Some(change::look_main(rest)),
-        holders::ROLE => Some(holders::child_main(rest)),
-        capability::ROLE => Some(capability::main(rest)),
-        _ => None,
     }
 }

@@ -38,7 +38,7 @@ mod keeper;
 mod key;
 mod lanes;
 mod life;
-pub(crate) mod look;
+pub mod look;
 mod machine_id;
 mod port;
 mod renewal;

@@ -8,6 +8,7 @@ mod links;
 mod lints;
 mod messages;
 mod prints;
+mod programs;
 mod reach;
 mod specification;
 mod unused;
