@@ -46,7 +46,7 @@ systemctl restart gpuhostd.service
 # The brackets keep grep from finding itself, which may well wait for the disk.
 stuck() { ps -eo stat=,args= | grep '^D.*/usr/bin/[n]vidia-smi'; }
 one_stuck() { is "$(stuck | wc -l)" 1; }
-probe() { ask gpuhostd host '{"id":1,"deadline_ms":20000,"ask":{"probe_driver":"smi"}}'; }
+probe() { call_verb gpuhostd host probe_smi '{}'; }
 says_stuck() { probe | grep '"fault":"stuck"'; }
 at_least() { [ "$1" -ge "$2" ] || { echo "$1 is less than $2"; return 1; }; }
 at_most() { [ "$1" -le "$2" ] || { echo "$1 is more than $2"; return 1; }; }

@@ -77,8 +77,10 @@ ask() {
         }
         print substr($answer, 4) if length $answer > 4;' "$2" "$3"
 }
-hello() { ask "$1" "$2" '{"id":1,"deadline_ms":5000,"ask":"hello"}'; }
-answered() { hello "$1" "$2" | grep "\"role\":\"$2\""; }
+# call_verb USER ROLE VERB ARGUMENTS: one request to the hand (docs/HAND-VERBS.md).
+call_verb() { ask "$1" "$2" "{\"id\":1,\"deadline_ms\":20000,\"verb\":\"$3\",\"args\":$4}"; }
+hello() { call_verb "$1" "$2" hello '{}'; }
+answered() { hello "$1" "$2" | grep "\"hand\":\"$2\""; }
 unheard() { is "$(hello "$1" "$2")" ""; }
 
 # powerless UNIT: its process has no capability, cannot gain any, and runs under a system call filter.
@@ -100,12 +102,12 @@ only_looks() {
     done
 }
 # users_of SCOPE: what the holders hand says of a scope.
-users_of() { ask gpuhostd holders "{\"id\":1,\"deadline_ms\":20000,\"ask\":{\"holders\":$1}}"; }
+users_of() { call_verb gpuhostd holders find_holders "{\"scope\":$1}"; }
 # It looks into every process, those of root and of containers too.
 sees_everybody() {
     local said
     said=$(users_of '{"lane":{"gpu":"0000:ff:1f.7"},"gpu":"0000:ff:1f.7","members":["0000:ff:1f.7"]}')
-    is "$said" '{"id":1,"said":{"holders":{"Ok":{"found":[],"unreadable":[]}}}}'
+    is "$said" '{"id":1,"said":{"reply":{"Ok":{"found":[],"unreadable":[]}}}}'
 }
 
 # runs_as UNIT USER

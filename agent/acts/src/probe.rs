@@ -9,7 +9,6 @@ use crate::smi::Smi;
 use asker::Asker;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::settings::NvidiaSettings;
-use model::smi::Parse;
 use spawn::{Finished, Own, Purpose, RunFault, Supervisor};
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
@@ -21,16 +20,15 @@ use std::time::Duration;
 pub struct Probes {
     supervisor: Supervisor,
     nvml: Asker,
-    parse: Parse,
 }
 
 impl Probes {
     /// `child` is the disposable child; `sysfs` is `/sys`.
     #[must_use]
-    pub fn new(child: Own, sysfs: &Path, parse: Parse) -> Self {
+    pub fn new(child: Own, sysfs: &Path) -> Self {
         let supervisor = Supervisor::default();
         let nvml = Asker::new(supervisor.clone(), child, sysfs.join("bus/pci"));
-        Self { supervisor, nvml, parse }
+        Self { supervisor, nvml }
     }
 
     /// Asks one source. It may take `probe_timeout_ms` and, where the child does not obey, 6 s more.
@@ -65,7 +63,6 @@ impl Probes {
             supervisor: &self.supervisor,
             paths: &settings.smi_paths,
             within: Duration::from_millis(settings.probe_timeout_ms),
-            parse: self.parse,
             bus: &self.nvml.bus,
         };
         smi.report(self.nvml.silent()).await

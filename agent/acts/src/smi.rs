@@ -5,7 +5,7 @@ use host::front::gpus_to_ask;
 use model::absence::{Absence, Reading};
 use model::driver::{DriverReport, DriverSource, ProbeFault, SilentGpu};
 use model::ids::PciAddress;
-use model::smi::{ARGUMENTS, Parse, document, silent_in};
+use model::smi::{ARGUMENTS, document, silent_in};
 use spawn::{Finished, Program, Supervisor};
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
@@ -20,7 +20,6 @@ pub(crate) struct Smi<'a> {
     /// The first that is there is asked.
     pub(crate) paths: &'a [String],
     pub(crate) within: Duration,
-    pub(crate) parse: Parse,
     /// `/sys/bus/pci`.
     pub(crate) bus: &'a Path,
 }
@@ -42,7 +41,7 @@ impl Smi<'_> {
                 Ok(ended) => ended,
                 Err(fault) => return (None, Err(fault)),
             };
-            let report = judge(&what, &finished, self.parse, DriverSource::Smi);
+            let report = judge(&what, &finished, DriverSource::Smi);
             words = Some(finished.stdout);
             if let Err(ProbeFault::Failed { said, .. }) = &report {
                 silent = silent_in(said);
@@ -103,7 +102,7 @@ impl Smi<'_> {
 
     async fn one(&self, address: PciAddress, within: Duration) -> Result<DriverReport, ProbeFault> {
         let (what, finished) = self.run(&["-i".to_owned(), address.to_string()], within).await?;
-        judge(&what, &finished, self.parse, DriverSource::Smi)
+        judge(&what, &finished, DriverSource::Smi)
     }
 
     /// Runs it: what was run, in words, and how it ended.
@@ -144,14 +143,9 @@ fn library_path(path: &str) -> Option<(String, OsString)> {
     Some(("LD_LIBRARY_PATH".to_owned(), folders.into()))
 }
 
-pub(crate) fn judge(
-    what: &str,
-    finished: &Finished,
-    parse: Parse,
-    source: DriverSource,
-) -> Result<DriverReport, ProbeFault> {
+pub(crate) fn judge(what: &str, finished: &Finished, source: DriverSource) -> Result<DriverReport, ProbeFault> {
     match (finished.status.code(), finished.status.signal()) {
-        (Some(status), _) => document(what, status, &finished.stdout, &finished.stderr, parse, source),
+        (Some(status), _) => document(what, status, &finished.stdout, &finished.stderr, source),
         (None, signal) => Err(ProbeFault::Crashed { what: what.to_owned(), signal: signal.unwrap_or_default() }),
     }
 }

@@ -9,7 +9,7 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::StreamExt;
 use hyper::StatusCode;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
-use model::smi::{ARGUMENTS, DOCUMENT_MAX_BYTES, Parse, document};
+use model::smi::{ARGUMENTS, DOCUMENT_MAX_BYTES, document};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -35,11 +35,7 @@ struct Ended {
 /// # Errors
 /// There is no such container, one of our earlier questions still hangs in it, nvidia-smi fails, or Docker does: of several
 /// containers what the first one said.
-pub async fn smi_in_driver_container(
-    socket: &str,
-    deadline: Duration,
-    parse: Parse,
-) -> Result<DriverReport, ProbeFault> {
+pub async fn smi_in_driver_container(socket: &str, deadline: Duration) -> Result<DriverReport, ProbeFault> {
     let what = "nvidia-smi in the driver container";
     let begin = Instant::now();
     let containers = within(what, deadline, driver_containers(what, socket)).await?;
@@ -47,7 +43,7 @@ pub async fn smi_in_driver_container(
     for (container, shares) in containers.iter().zip((1..=u32::try_from(containers.len()).unwrap_or(1)).rev()) {
         let share = deadline.saturating_sub(begin.elapsed()) / shares;
         let answer = within(what, share, ask(what, socket, container, share)).await.and_then(|ended| {
-            document(what, ended.status, &ended.stdout, &ended.stderr, parse, DriverSource::SmiInDriverContainer)
+            document(what, ended.status, &ended.stdout, &ended.stderr, DriverSource::SmiInDriverContainer)
         });
         match answer {
             Ok(report) => return Ok(report),

@@ -64,7 +64,6 @@ impl Tree {
             sockets: vec!["/run/gpuhostd/hands/host.sock".into(), "/run/gpuhostd/hands/containers.sock".into()],
             state: "/var/lib/gpuhostd".into(),
             child: Own::at("/nonexistent/gpuhostd-child"),
-            parse: model::smi::parse,
             version: "0.1.0",
             taken_at: UnixMillis(1_790_000_000_000),
         }

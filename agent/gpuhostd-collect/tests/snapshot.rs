@@ -78,12 +78,7 @@ impl Host {
         settings.docker.socket = self.0.path().join("no.sock").display().to_string();
         settings.nvidia.smi_paths = vec![self.0.path().join("usr/bin/nvidia-smi").display().to_string()];
         settings.nvidia.probe_timeout_ms = 5_000;
-        let request = Request {
-            root: self.0.path().to_owned(),
-            settings,
-            child: Own::at("/nonexistent"),
-            parse: model::smi::parse,
-        };
+        let request = Request { root: self.0.path().to_owned(), settings, child: Own::at("/nonexistent") };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(take(&request))
     }

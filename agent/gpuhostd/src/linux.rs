@@ -13,6 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use wire::hand::containers::ReadDockerFacts;
+use wire::hand::holders::FindHolders;
+use wire::hand::host::{ApplyStep, InspectScope};
 
 /// Reading the sensors of eight GPUs takes milliseconds; firmware that is asleep or busy takes longer.
 const SENSORS_WITHIN: Duration = Duration::from_secs(5);
@@ -76,21 +79,21 @@ impl HostPort for LinuxHost {
     }
 
     async fn read_docker(&self) -> Result<DockerFacts, ProbeFault> {
-        self.remote.docker_facts().await
+        self.remote.call(&ReadDockerFacts {}).await
     }
 }
 
 /// Nothing of a change is done, nor looked at closely, in this process: a device that hangs would keep it.
 impl ActPort for LinuxHost {
     async fn close_up(&self, scope: &Scope) -> Result<CloseUp, ActFault> {
-        self.remote.close_up(scope).await
+        self.remote.call(&InspectScope { scope: scope.clone() }).await
     }
 
     async fn holders(&self, scope: &Scope) -> Result<Holders, ActFault> {
-        self.remote.users(scope).await
+        self.remote.call(&FindHolders { scope: scope.clone() }).await
     }
 
     async fn act(&self, scope: &Scope, step: &Step) -> Result<(), ActFault> {
-        self.remote.act(scope, step).await
+        self.remote.call(&ApplyStep { scope: scope.clone(), step: step.clone() }).await
     }
 }

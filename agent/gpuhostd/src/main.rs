@@ -3,6 +3,7 @@
 use gpuhostd::args::{self, FrontArgs, HandArgs, Role};
 use gpuhostd::config::check;
 use gpuhostd::front;
+use hands::roles::{HandPaths, HandSettings};
 use model::causes::with_causes;
 use model::message::Message;
 use model::settings::LogFilter;
@@ -43,16 +44,16 @@ fn serve_hand(args: &HandArgs) -> anyhow::Result<ExitCode> {
             faults.to_string().replace('\n', "; ")
         );
     }
-    if let Err(error) = hands::linux::prepare() {
+    if let Err(error) = hands::prepare() {
         tracing::warn!(
             message_id = Message::ChildrenUnbounded.id(),
             "what the children of this hand take and leave behind is not bounded by the hand itself: {error}"
         );
     }
-    let ground = hands::linux::Ground { sysfs: args.sysfs.clone(), policy: args.policy.clone() };
-    let given = hands::linux::Given { settings, wrong: faults.map(|faults| faults.in_short()) };
-    let acts = hands::linux::acts(args.role, given, model::smi::parse, &ground);
-    Ok(hands::entry::main(args.role, args.front_uid, acts))
+    let paths = HandPaths { sysfs: args.sysfs.clone(), policy: args.policy.clone() };
+    let settings = HandSettings { settings, wrong: faults.map(|faults| faults.in_short()) };
+    let registry = hands::roles::registry(args.role, settings, &paths);
+    Ok(hands::entry::main(args.front_uid, registry))
 }
 
 /// The one place where a fault is told: with all its causes.

@@ -2,7 +2,9 @@
 
 use crate::frame::{self, FrameFault};
 use model::causes::with_causes;
-use model::driver::ProbeFault;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::{RawValue, to_raw_value};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
-use wire::hand::{Answer, Ask, HandRole, Request, Said};
+use wire::hand::{HELLO, HandRole, Hello, Introduction, NoReply, Verb, VerbOutcome, VerbRequest, VerbResponse};
 
 /// Where the socket units put the hands' sockets.
 pub const SOCKET_FOLDER: &str = "/run/gpuhostd/hands";
@@ -22,15 +24,6 @@ pub struct Client {
     role: HandRole,
     socket: PathBuf,
     ids: Arc<AtomicU64>,
-}
-
-/// What a hand says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Introduction {
-    /// Version of its executable.
-    pub version: String,
-    /// Why it is powerless, where it is.
-    pub powerless: Option<String>,
 }
 
 /// Why a hand gave no answer.
@@ -66,7 +59,11 @@ pub enum HandFault {
         source: FrameFault,
     },
     /// What came was not an answer, or the answer to something else.
-    #[error("the {} hand gave an answer that does not fit: {why}", .role.name())]
+    #[error(
+        "the {name} hand gave an answer that does not fit: {why}; where it is of another version than the front, \
+         systemctl restart gpuhostd-{name}.service",
+        name = .role.name()
+    )]
     Strange {
         /// Which hand.
         role: HandRole,
@@ -104,10 +101,20 @@ fn remedy(role: &HandRole, error: &io::Error) -> String {
 }
 
 impl HandFault {
-    /// The same fault as the observation keeps it beside the facts that are missing.
+    /// The same fault as a verb's reply keeps it.
     #[must_use]
-    pub fn into_probe_fault(self) -> ProbeFault {
-        ProbeFault::HandUnavailable { what: format!("the {} hand", self.role().name()), said: with_causes(&self) }
+    pub fn into_no_reply(self) -> NoReply {
+        let said = with_causes(&self);
+        match self {
+            Self::Timeout { within, .. } => {
+                NoReply::NoResponse { after_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX), said }
+            }
+            Self::Connect { .. }
+            | Self::Closed { .. }
+            | Self::Frame { .. }
+            | Self::Strange { .. }
+            | Self::Refused { .. } => NoReply::Unavailable { said },
+        }
     }
 
     /// Which hand it is about.
@@ -145,50 +152,57 @@ impl Client {
         self.role
     }
 
-    /// Asks, and waits for the answer no longer than `within`. A refusal is a fault. Dropping the future gives the request up.
+    /// Sends a verb, and waits for its reply no longer than `within`. A refusal is a fault. Dropping the future gives the
+    /// request up.
     ///
     /// # Errors
     /// The hand is not there, refused, broke the protocol or did not answer in time.
-    pub async fn ask(&self, ask: Ask, within: Duration) -> Result<Said, HandFault> {
-        let role = self.role;
-        let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let deadline_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-        let request = Request { id, deadline_ms, ask };
-        let answered = timeout(within, over_socket(role, &self.socket, &request)).await;
-        match answered.unwrap_or(Err(HandFault::Timeout { role, within }))? {
-            Said::Refused { why } => Err(HandFault::Refused { role, why }),
-            said @ (Said::Hello { .. }
-            | Said::Driver(_)
-            | Said::Docker(_)
-            | Said::Holders(_)
-            | Said::CloseUp(_)
-            | Said::Acted(_)) => Ok(said),
-        }
+    pub async fn call<V: Verb>(&self, verb: &V, within: Duration) -> Result<V::Reply, HandFault> {
+        self.ask(V::NAME, verb, within).await
     }
 
-    /// Asks who is there, and with which powers.
+    /// Asks who is there, and whether that process can do its work.
     ///
     /// # Errors
-    /// As [`Client::ask`]; also where another hand answers on this socket.
+    /// As [`Client::call`]; also where another hand answers on this socket.
     pub async fn hello(&self, within: Duration) -> Result<Introduction, HandFault> {
-        match self.ask(Ask::Hello, within).await? {
-            Said::Hello { role, version, powerless } if role == self.role => Ok(Introduction { version, powerless }),
-            Said::Hello { role, .. } => Err(self.strange(&format!("it says that it is the {} hand", role.name()))),
-            Said::Driver(_)
-            | Said::Docker(_)
-            | Said::Holders(_)
-            | Said::CloseUp(_)
-            | Said::Acted(_)
-            | Said::Refused { .. } => Err(self.strange("no introduction")),
+        let introduction: Introduction = self.ask(HELLO, &Hello {}, within).await?;
+        if introduction.hand != self.role {
+            return Err(self.strange(format!("it says that it is the {} hand", introduction.hand.name())));
+        }
+        Ok(introduction)
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        verb: &str,
+        args: &impl Serialize,
+        within: Duration,
+    ) -> Result<T, HandFault> {
+        let args = to_raw_value(args).map_err(|fault| self.strange(fault.to_string()))?;
+        let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        let deadline_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        let request = VerbRequest { id, deadline_ms, verb: verb.to_owned(), args };
+        let reply = self.send(&request, within).await?;
+        serde_json::from_str(reply.get()).map_err(|fault| self.strange(format!("the reply to {verb}: {fault}")))
+    }
+
+    /// The reply as it came; the same code for all verbs.
+    async fn send(&self, request: &VerbRequest, within: Duration) -> Result<Box<RawValue>, HandFault> {
+        let role = self.role;
+        let answered = timeout(within, over_socket(role, &self.socket, request)).await;
+        match answered.unwrap_or(Err(HandFault::Timeout { role, within }))? {
+            VerbOutcome::Reply(reply) => Ok(reply),
+            VerbOutcome::Refused { why } => Err(HandFault::Refused { role, why }),
         }
     }
 
-    pub(crate) fn strange(&self, why: &str) -> HandFault {
-        HandFault::Strange { role: self.role, why: why.to_owned() }
+    fn strange(&self, why: String) -> HandFault {
+        HandFault::Strange { role: self.role, why }
     }
 }
 
-async fn over_socket(role: HandRole, path: &Path, request: &Request) -> Result<Said, HandFault> {
+async fn over_socket(role: HandRole, path: &Path, request: &VerbRequest) -> Result<VerbOutcome, HandFault> {
     let mut stream =
         UnixStream::connect(path).await.map_err(|error| HandFault::Connect { role, path: path.to_owned(), error })?;
     exchange(role, &mut stream, request).await
@@ -198,20 +212,20 @@ async fn over_socket(role: HandRole, path: &Path, request: &Request) -> Result<S
 async fn exchange(
     role: HandRole,
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    request: &Request,
-) -> Result<Said, HandFault> {
+    request: &VerbRequest,
+) -> Result<VerbOutcome, HandFault> {
     let strange = |why: String| HandFault::Strange { role, why };
     let within = Duration::from_millis(request.deadline_ms);
     let body = serde_json::to_vec(request).map_err(|fault| strange(fault.to_string()))?;
     frame::write(stream, &body, within).await.map_err(|fault| HandFault::of_frame(role, fault))?;
     loop {
         let bytes = frame::read(stream, within).await.map_err(|fault| HandFault::of_frame(role, fault))?;
-        let answer: Answer = serde_json::from_slice(&bytes).map_err(|fault| strange(fault.to_string()))?;
-        if answer.id == request.id {
-            return Ok(answer.said);
+        let response: VerbResponse = serde_json::from_slice(&bytes).map_err(|fault| strange(fault.to_string()))?;
+        if response.id == request.id {
+            return Ok(response.outcome);
         }
-        if answer.id > request.id {
-            return Err(strange(format!("it answers request {}, and {} was asked", answer.id, request.id)));
+        if response.id > request.id {
+            return Err(strange(format!("it answers request {}, and {} was asked", response.id, request.id)));
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The life of a hand's process: take over the socket, say that we are ready, serve, leave.
 
-use crate::acts::Acts;
 use crate::listen::{self, ListenFault};
 use crate::peers::{NoFront, Peers};
+use crate::registry::Registry;
 use crate::server::{Left, Limits, ServeFault, serve};
 use model::causes::with_causes;
 use model::message::Message;
@@ -12,7 +12,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
-use wire::hand::HandRole;
 
 /// Why a hand's process cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -32,8 +31,9 @@ enum EntryFault {
 /// Runs the hand until it leaves, is told to (SIGTERM), or cannot go on. `front_uid` is the uid that may ask, where it is
 /// not that of the package's user. What the caller's process exits with.
 #[must_use]
-pub fn main(role: HandRole, front_uid: Option<u32>, acts: Acts) -> ExitCode {
-    match run(role, front_uid, acts) {
+pub fn main(front_uid: Option<u32>, registry: Registry) -> ExitCode {
+    let role = registry.hand();
+    match run(front_uid, registry) {
         Ok(why) => {
             tracing::info!(hand = role.name(), "the hand leaves: {why}");
             ExitCode::SUCCESS
@@ -50,26 +50,27 @@ pub fn main(role: HandRole, front_uid: Option<u32>, acts: Acts) -> ExitCode {
     }
 }
 
-fn run(role: HandRole, front_uid: Option<u32>, acts: Acts) -> Result<&'static str, EntryFault> {
+fn run(front_uid: Option<u32>, registry: Registry) -> Result<&'static str, EntryFault> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(EntryFault::Runtime)?;
-    let outcome = runtime.block_on(live(role, front_uid, acts));
+    let outcome = runtime.block_on(live(front_uid, registry));
     // A call that hangs in a blocking thread must not keep the process.
     runtime.shutdown_background();
     outcome
 }
 
-async fn live(role: HandRole, front_uid: Option<u32>, acts: Acts) -> Result<&'static str, EntryFault> {
+async fn live(front_uid: Option<u32>, registry: Registry) -> Result<&'static str, EntryFault> {
     let mut told = signal(SignalKind::terminate()).map_err(EntryFault::Signal)?;
     let listener = listen::from_stdin().map_err(EntryFault::Listen)?;
     let peers = match front_uid {
         Some(uid) => Peers::of(&[uid]),
         None => Peers::front().map_err(EntryFault::NoFront)?,
     };
-    let status = (acts.powerless)().map_or_else(|| "Ready".to_owned(), |why| format!("Powerless: {why}"));
+    let status = registry.degraded().map_or_else(|| "Ready".to_owned(), |why| format!("Degraded: {why}"));
     tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
-    let (acts, limits) = (Arc::new(acts), Limits::of(role));
+    let limits = Limits::of(registry.hand());
+    let registry = Arc::new(registry);
     tokio::select! {
-        served = serve(role, &listener, &peers, &acts, &limits) => match served {
+        served = serve(&listener, &peers, &registry, &limits) => match served {
             Ok(Left::Idle) => Ok("nothing was asked for a while"),
             Ok(Left::Old) => Ok("it makes room for a fresh one"),
             Err(fault) => Err(EntryFault::Serve(fault)),

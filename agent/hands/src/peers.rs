@@ -41,12 +41,12 @@ impl Peers {
     ///
     /// # Errors
     /// The peer is another user, or the kernel does not say who it is.
-    pub fn admit(&self, stream: &UnixStream) -> Result<(), Stranger> {
-        let credentials = stream.peer_cred().map_err(Stranger::Unknown)?;
+    pub fn admit(&self, stream: &UnixStream) -> Result<(), UnauthorizedPeer> {
+        let credentials = stream.peer_cred().map_err(UnauthorizedPeer::Unknown)?;
         if self.0.contains(&credentials.uid()) {
             Ok(())
         } else {
-            Err(Stranger::Uid { uid: credentials.uid(), pid: credentials.pid() })
+            Err(UnauthorizedPeer::Uid { uid: credentials.uid(), pid: credentials.pid() })
         }
     }
 }
@@ -58,7 +58,7 @@ fn process(pid: Option<i32>) -> String {
 
 /// A peer that is not let in.
 #[derive(Debug, thiserror::Error)]
-pub enum Stranger {
+pub enum UnauthorizedPeer {
     /// It is another user.
     #[error("uid {uid} ({}) is not the front", process(*.pid))]
     Uid {

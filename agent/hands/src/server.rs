@@ -1,8 +1,8 @@
 //! The request loop of a hand: who is let in, how many at once, when it leaves.
 
-use crate::acts::Acts;
 use crate::frame::{self, FrameFault};
-use crate::peers::{Peers, Stranger};
+use crate::peers::{Peers, UnauthorizedPeer};
+use crate::registry::{Registry, bounded};
 use model::causes::with_causes;
 use model::log_limit::LogLimit;
 use model::message::Message;
@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
-use wire::hand::{Answer, HandRole, Request, Said};
+use wire::hand::{HandRole, VerbOutcome, VerbRequest, VerbResponse};
 
 /// How patient a hand is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,20 +85,19 @@ enum Ended {
     Garbage(#[source] serde_json::Error),
 }
 
-/// Serves requests until the hand leaves. Dropping the future ends every act under way.
+/// Serves requests until the hand leaves. Dropping the future ends every handler at work.
 ///
 /// # Errors
 /// The hand cannot go on; its unit restarts it.
 pub async fn serve(
-    role: HandRole,
     listener: &UnixListener,
     peers: &Peers,
-    acts: &Arc<Acts>,
+    registry: &Arc<Registry>,
     limits: &Limits,
 ) -> Result<Left, ServeFault> {
     let leave_at = || limits.leave_after.map(|after| Instant::now() + after);
     let mut talks = JoinSet::new();
-    let mut log = ConnectionLog { role, strangers: LogLimit::default(), broken: LogLimit::default() };
+    let mut log = ConnectionLog { role: registry.hand(), refused: LogLimit::default(), broken: LogLimit::default() };
     let mut leave = leave_at();
     let renew = limits.renew_after.map(|after| Instant::now() + after);
     loop {
@@ -107,26 +106,26 @@ pub async fn serve(
                 let (stream, _) = accepted.map_err(ServeFault::Accept)?;
                 match peers.admit(&stream) {
                     Ok(()) => {
-                        let (acts, limits) = (Arc::clone(acts), limits.clone());
-                        talks.spawn(async move { converse(role, stream, &acts, &limits).await });
+                        let (registry, limits) = (Arc::clone(registry), limits.clone());
+                        talks.spawn(async move { converse(stream, &registry, &limits).await });
                     }
-                    Err(stranger) => log.stranger(&stranger),
+                    Err(peer) => log.refuse(&peer),
                 }
             }
             Some(ended) = talks.join_next() => {
                 match ended {
                     Ok(ended) => log.end(&ended),
-                    Err(panic) => tracing::error!(message_id = Message::RequestBroke.id(), hand = role.name(), "a request broke the code that served it: {panic}"),
+                    Err(panic) => tracing::error!(message_id = Message::RequestBroke.id(), hand = registry.hand().name(), "a request broke the code that served it: {panic}"),
                 }
                 leave = leave_at();
                 let old = renew.is_some_and(|renew| Instant::now() >= renew);
-                if old && talks.is_empty() && !(acts.child_hangs)() {
+                if old && talks.is_empty() && !registry.child_hangs() {
                     return Ok(Left::Old);
                 }
             }
             // A connection that comes between this instant and the exit waits in the queue and starts the hand again.
             () = until(leave), if talks.is_empty() => {
-                if !(acts.child_hangs)() {
+                if !registry.child_hangs() {
                     return Ok(Left::Idle);
                 }
                 leave = leave_at();
@@ -145,18 +144,18 @@ async fn until(instant: Option<Instant>) {
 /// What is logged of connections: who may connect can do it as often as it likes.
 struct ConnectionLog {
     role: HandRole,
-    strangers: LogLimit,
+    refused: LogLimit,
     broken: LogLimit,
 }
 
 impl ConnectionLog {
-    fn stranger(&mut self, stranger: &Stranger) {
-        let Some(left_out) = self.strangers.one(std::time::Instant::now()) else { return };
+    fn refuse(&mut self, peer: &UnauthorizedPeer) {
+        let Some(left_out) = self.refused.one(std::time::Instant::now()) else { return };
         tracing::warn!(
             message_id = Message::StrangerRefused.id(),
             hand = self.role.name(),
             "connection refused: {}{left_out}",
-            with_causes(stranger)
+            with_causes(peer)
         );
     }
 
@@ -176,11 +175,11 @@ impl ConnectionLog {
     }
 }
 
-async fn converse(role: HandRole, stream: UnixStream, acts: &Acts, limits: &Limits) -> Ended {
+async fn converse(stream: UnixStream, registry: &Registry, limits: &Limits) -> Ended {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     loop {
-        match answer_one(role, &mut reader, &mut writer, acts, limits).await {
+        match answer_one(&mut reader, &mut writer, registry, limits).await {
             Ok(()) => {}
             Err(ended) => return ended,
         }
@@ -188,10 +187,9 @@ async fn converse(role: HandRole, stream: UnixStream, acts: &Acts, limits: &Limi
 }
 
 async fn answer_one(
-    role: HandRole,
     reader: &mut (impl AsyncBufRead + Unpin),
     writer: &mut (impl tokio::io::AsyncWrite + Unpin),
-    acts: &Acts,
+    registry: &Registry,
     limits: &Limits,
 ) -> Result<(), Ended> {
     let Ok(begun) = timeout(limits.quiet, frame::begins(reader)).await else { return Err(Ended::Quiet(limits.quiet)) };
@@ -199,31 +197,34 @@ async fn answer_one(
         return Err(Ended::ByPeer);
     }
     let bytes = frame::read(reader, limits.frame).await?;
-    let answer = match understood(&bytes)? {
+    let response = match understood(&bytes)? {
         Ok(request) => {
             let within = below(Duration::from_millis(request.deadline_ms)).min(limits.request);
-            let said = tokio::select! {
-                said = acts.answer(role, request.ask, within) => said,
+            let outcome = tokio::select! {
+                outcome = registry.answer(&request.verb, &request.args, within) => outcome.map_err(Ended::Garbage)?,
                 () = hung_up(reader) => return Err(Ended::ByPeer),
             };
-            Answer { id: request.id, said }
+            VerbResponse { id: request.id, outcome }
         }
         Err(refusal) => refusal,
     };
-    let body = encode(&answer).map_err(Ended::Garbage)?;
+    let body = encode(&response).map_err(Ended::Garbage)?;
     Ok(frame::write(writer, &body, limits.frame).await?)
 }
 
 /// The request, or the refusal of one that names its id but is otherwise strange, or the end of the connection.
-fn understood(bytes: &[u8]) -> Result<Result<Request, Answer>, Ended> {
+fn understood(bytes: &[u8]) -> Result<Result<VerbRequest, VerbResponse>, Ended> {
     #[derive(Deserialize)]
     struct IdOnly {
         id: u64,
     }
     serde_json::from_slice(bytes).map(Ok).or_else(|strange| match serde_json::from_slice::<IdOnly>(bytes) {
         Ok(IdOnly { id }) => {
-            let why = format!("this hand does not understand the request: {strange}");
-            Ok(Err(Answer { id, said: Said::Refused { why } }))
+            let why = format!(
+                "this hand does not understand the request; front and hand may be of different versions: {}",
+                bounded(strange)
+            );
+            Ok(Err(VerbResponse { id, outcome: VerbOutcome::Refused { why } }))
         }
         Err(_) => Err(Ended::Garbage(strange)),
     })
@@ -242,11 +243,11 @@ async fn hung_up(reader: &mut (impl AsyncBufRead + Unpin)) {
     }
 }
 
-fn encode(answer: &Answer) -> Result<Vec<u8>, serde_json::Error> {
-    let body = serde_json::to_vec(answer)?;
+fn encode(response: &VerbResponse) -> Result<Vec<u8>, serde_json::Error> {
+    let body = serde_json::to_vec(response)?;
     if u32::try_from(body.len()).is_ok_and(|length| length <= wire::hand::FRAME_MAX_BYTES) {
         return Ok(body);
     }
     let why = format!("the answer has {} bytes, too many for one frame", body.len());
-    serde_json::to_vec(&Answer { id: answer.id, said: Said::Refused { why } })
+    serde_json::to_vec(&VerbResponse { id: response.id, outcome: VerbOutcome::Refused { why } })
 }

@@ -10,10 +10,11 @@
 mod common;
 
 use common::{
-    Count, LONG, PATIENCE, Served, acts, assert_alive, assert_closed, counting, eventually, facts, frame, limits,
-    ourselves, read_answer, report, request,
+    Count, LONG, PATIENCE, Served, assert_alive, assert_closed, containers_verbs, counting, eventually, facts, frame,
+    hello, holders_verbs, host_verbs, introduction, limits, ourselves, read_response, report, request,
 };
 use hands::peers::Peers;
+use hands::registry::RegistryBuilder;
 use hands::server::{Left, Limits};
 use hands::{HandFault, RemoteHost};
 use model::driver::{DriverSource, ProbeFault};
@@ -24,7 +25,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
-use wire::hand::{Ask, HandRole, Said};
+use wire::hand::containers::ReadDockerFacts;
+use wire::hand::holders::FindHolders;
+use wire::hand::host::{ApplyStep, ProbeNvml, ProbeSmi};
+use wire::hand::{HandRole, HostHand, VerbOutcome};
 
 fn scope() -> Scope {
     let gpu = "0000:41:00.0".parse().unwrap();
@@ -34,85 +38,60 @@ fn scope() -> Scope {
 #[tokio::test]
 async fn the_adapter_gets_each_fact_from_the_hand_that_has_it() {
     let host = Served::host();
-    let containers = Served::with(HandRole::Containers, ourselves(), acts(), limits());
-    let holders = Served::with(HandRole::Holders, ourselves(), acts(), limits());
+    let containers = Served::of(containers_verbs());
+    let holders = Served::of(holders_verbs());
     let remote = RemoteHost::new(host.client(), containers.client(), holders.client(), &NvidiaSettings::default());
     assert_eq!(remote.probe_driver(DriverSource::Smi).await, Ok(report(DriverSource::Smi)));
-    assert_eq!(remote.docker_facts().await, Ok(facts()));
-    assert_eq!(remote.users(&scope()).await, Ok(Holders::default()));
-    let said = remote.act(&scope(), &Step::Probe { address: scope().gpu }).await.unwrap_err().to_string();
+    assert_eq!(remote.call(&ReadDockerFacts {}).await, Ok(facts()));
+    assert_eq!(remote.call(&FindHolders { scope: scope() }).await, Ok(Holders::default()));
+    let step = ApplyStep { scope: scope(), step: Step::Probe { address: scope().gpu } };
+    let said = remote.call(&step).await.unwrap_err().to_string();
     assert!(said.contains("it is a test"), "{said}");
     let absent = remote.probe_driver(DriverSource::SmiInDriverContainer).await;
     assert!(matches!(absent, Err(ProbeFault::Absent { .. })), "{absent:?}");
     let hello = remote.hand(HandRole::Containers).hello(LONG).await.unwrap();
-    assert_eq!(hello.powerless.as_deref(), Some("it is a test"));
+    assert_eq!(hello.degraded.as_deref(), Some("it is a test"));
     assert_eq!(hello.version, env!("CARGO_PKG_VERSION"));
 }
 
 #[tokio::test]
-async fn a_hand_refuses_what_is_the_other_ones() {
-    let containers = Served::with(HandRole::Containers, ourselves(), acts(), limits());
-    for source in [DriverSource::Nvml, DriverSource::Smi] {
-        let refused = containers.client().ask(Ask::ProbeDriver(source), LONG).await;
-        assert!(
-            matches!(&refused, Err(HandFault::Refused { why, .. }) if why.contains("containers hand")),
-            "{refused:?}"
-        );
-    }
-    let host = Served::host();
-    let docker = [Ask::DockerFacts, Ask::ProbeDriver(DriverSource::SmiInDriverContainer)];
-    for ask in docker.into_iter().chain([Ask::Holders(scope())]) {
-        assert!(matches!(host.client().ask(ask, LONG).await, Err(HandFault::Refused { .. })));
-    }
-    let holders = Served::with(HandRole::Holders, ourselves(), acts(), limits());
-    let step = Step::Probe { address: scope().gpu };
-    for hand in [&holders, &containers] {
-        let act = Ask::Act { scope: scope(), step: step.clone() };
-        assert!(matches!(hand.client().ask(act, LONG).await, Err(HandFault::Refused { .. })));
-    }
-}
-
-#[tokio::test]
-async fn while_one_act_hangs_others_are_served() {
+async fn while_one_handler_hangs_others_are_served() {
     let hanging = Count::default();
-    let host = Served::with(HandRole::Host, ourselves(), counting(hanging.clone()), limits());
+    let host = Served::of(counting(hanging.clone()));
     let mut hung = host.connect().await;
-    hung.write_all(&request(1, Ask::ProbeDriver(DriverSource::Nvml))).await.unwrap();
-    eventually("the act hangs", || hanging.load(Ordering::SeqCst) > 0).await;
+    hung.write_all(&request(1, &ProbeNvml {})).await.unwrap();
+    eventually("the handler hangs", || hanging.load(Ordering::SeqCst) > 0).await;
     assert_alive(&host).await;
-    assert!(host.client().ask(Ask::ProbeDriver(DriverSource::Smi), LONG).await.is_ok());
+    assert!(host.client().call(&ProbeSmi {}, LONG).await.is_ok());
     assert!(hanging.load(Ordering::SeqCst) > 0, "it hangs still: nobody waited for it");
     drop(hung);
 }
 
 #[tokio::test]
-async fn an_act_ends_when_its_asker_goes() {
+async fn a_handler_ends_when_its_peer_goes() {
     let hanging = Count::default();
-    let host = Served::with(HandRole::Host, ourselves(), counting(hanging.clone()), limits());
+    let host = Served::of(counting(hanging.clone()));
     let mut asker = host.connect().await;
-    asker.write_all(&request(1, Ask::ProbeDriver(DriverSource::Nvml))).await.unwrap();
-    eventually("the act hangs", || hanging.load(Ordering::SeqCst) > 0).await;
+    asker.write_all(&request(1, &ProbeNvml {})).await.unwrap();
+    eventually("the handler hangs", || hanging.load(Ordering::SeqCst) > 0).await;
     drop(asker);
     // Long before the request's own deadline, which is ten minutes.
-    eventually("the act was dropped", || hanging.load(Ordering::SeqCst) == 0).await;
+    eventually("the handler was dropped", || hanging.load(Ordering::SeqCst) == 0).await;
     assert_alive(&host).await;
 }
 
 #[tokio::test]
-async fn an_act_without_end_is_a_timeout_that_the_hand_itself_reports() {
+async fn a_handler_without_end_is_a_timeout_that_the_hand_itself_reports() {
     let host = Served::host();
     // The hand answers half a second before the asker would give up.
-    let said = host.client().ask(Ask::ProbeDriver(DriverSource::Nvml), Duration::from_secs(5)).await.unwrap();
-    let Said::Driver(told) = said else { panic!("{said:?}") };
-    assert!(matches!(*told, Err(ProbeFault::Timeout { after_ms: 4500, .. })), "{told:?}");
+    let reply = host.client().call(&ProbeNvml {}, Duration::from_secs(5)).await.unwrap();
+    assert!(matches!(reply, Err(ProbeFault::Timeout { after_ms: 4500, .. })), "{reply:?}");
 }
 
 #[tokio::test]
-async fn an_act_that_panics_costs_its_connection_and_no_more() {
-    let mut broken = acts();
-    broken.probe_driver = Box::new(|_| Box::pin(async { panic!("a bug in an act") }));
-    let host = Served::with(HandRole::Host, ourselves(), broken, limits());
-    let fault = host.client().ask(Ask::ProbeDriver(DriverSource::Smi), LONG).await;
+async fn a_handler_that_panics_costs_its_connection_and_no_more() {
+    let host = Served::of(host_verbs().serve(|ProbeSmi {}| async { panic!("a bug in a handler") }));
+    let fault = host.client().call(&ProbeSmi {}, LONG).await;
     assert!(matches!(fault, Err(HandFault::Closed { .. })), "{fault:?}");
     assert_alive(&host).await;
 }
@@ -120,10 +99,10 @@ async fn an_act_that_panics_costs_its_connection_and_no_more() {
 #[tokio::test]
 async fn a_peer_with_another_uid_is_closed_unheard() {
     let stranger = nix::unistd::geteuid().as_raw().wrapping_add(1);
-    let host = Served::with(HandRole::Host, Peers::of(&[stranger]), acts(), limits());
+    let host = Served::with(Peers::of(&[stranger]), host_verbs().build(), limits());
     let mut stream = host.connect().await;
     // The hand may have closed its end before we write.
-    drop(stream.write_all(&request(1, Ask::Hello)).await);
+    drop(stream.write_all(&hello(1)).await);
     assert_closed(&mut stream).await;
     assert!(!host.task.is_finished());
 }
@@ -150,7 +129,7 @@ async fn garbage_and_half_frames_are_closed() {
         assert_closed(&mut stream).await;
     }
     let mut cut = host.connect().await;
-    cut.write_all(&request(1, Ask::Hello)[..9]).await.unwrap();
+    cut.write_all(&hello(1)[..9]).await.unwrap();
     cut.shutdown().await.unwrap();
     assert_closed(&mut cut).await;
     assert_alive(&host).await;
@@ -161,29 +140,33 @@ async fn an_unknown_verb_is_refused_and_the_connection_goes_on() {
     let host = Served::host();
     let mut stream = host.connect().await;
     let asks = [
-        r#"{"id":3,"deadline_ms":100,"ask":"format_disk"}"#,
-        r#"{"id":3,"deadline_ms":100,"ask":{"probe_driver":"roentgen"}}"#,
-        r#"{"id":3,"deadline_ms":100,"ask":"hello","as_user":"root"}"#,
-        r#"{"id":3,"deadline_ms":-1,"ask":"hello"}"#,
+        r#"{"id":3,"deadline_ms":100,"verb":"format_disk","args":{}}"#,
+        r#"{"id":3,"deadline_ms":100,"verb":"probe_nvml","args":{"by":"roentgen"}}"#,
+        r#"{"id":3,"deadline_ms":100,"verb":"probe_nvml","args":null}"#,
+        r#"{"id":3,"deadline_ms":100,"verb":"inspect_scope","args":{}}"#,
+        r#"{"id":3,"deadline_ms":100,"verb":"hello","args":{},"as_user":"root"}"#,
+        r#"{"id":3,"deadline_ms":100,"verb":"hello","args":{"as_user":"root"}}"#,
+        r#"{"id":3,"deadline_ms":100,"verb":"hello"}"#,
+        r#"{"id":3,"deadline_ms":-1,"verb":"hello","args":{}}"#,
     ];
     for ask in asks {
         stream.write_all(&frame(ask.as_bytes())).await.unwrap();
-        let answer = read_answer(&mut stream).await;
-        assert_eq!(answer.id, 3);
-        assert!(matches!(answer.said, Said::Refused { .. }), "{ask} gave {:?}", answer.said);
+        let response = read_response(&mut stream).await;
+        assert_eq!(response.id, 3);
+        assert!(matches!(response.outcome, VerbOutcome::Refused { .. }), "{ask} gave {:?}", response.outcome);
     }
-    stream.write_all(&request(4, Ask::Hello)).await.unwrap();
-    assert!(matches!(read_answer(&mut stream).await.said, Said::Hello { .. }));
+    stream.write_all(&hello(4)).await.unwrap();
+    assert_eq!(introduction(&read_response(&mut stream).await).hand, HandRole::Host);
 }
 
 #[tokio::test]
 async fn requests_sent_ahead_are_answered_in_order() {
     let host = Served::host();
     let mut stream = host.connect().await;
-    let ahead: Vec<u8> = (1..=5).flat_map(|id| request(id, Ask::Hello)).collect();
+    let ahead: Vec<u8> = (1..=5).flat_map(hello).collect();
     stream.write_all(&ahead).await.unwrap();
     for id in 1..=5 {
-        assert_eq!(read_answer(&mut stream).await.id, id);
+        assert_eq!(read_response(&mut stream).await.id, id);
     }
 }
 
@@ -191,11 +174,11 @@ async fn requests_sent_ahead_are_answered_in_order() {
 async fn a_writer_of_single_bytes_is_understood_while_it_is_quick() {
     let host = Served::host();
     let mut stream = host.connect().await;
-    for byte in request(1, Ask::Hello) {
+    for byte in hello(1) {
         stream.write_all(&[byte]).await.unwrap();
         tokio::task::yield_now().await;
     }
-    assert_eq!(read_answer(&mut stream).await.id, 1);
+    assert_eq!(read_response(&mut stream).await.id, 1);
 }
 
 #[tokio::test]
@@ -203,7 +186,7 @@ async fn a_writer_that_stops_inside_a_frame_is_closed_in_time() {
     let host = Served::host();
     let mut stream = host.connect().await;
     let start = Instant::now();
-    stream.write_all(&request(1, Ask::Hello)[..10]).await.unwrap();
+    stream.write_all(&hello(1)[..10]).await.unwrap();
     assert_closed(&mut stream).await;
     assert!(start.elapsed() >= Duration::from_millis(390), "it took {:?}", start.elapsed());
     assert_alive(&host).await;
@@ -211,19 +194,18 @@ async fn a_writer_that_stops_inside_a_frame_is_closed_in_time() {
 
 #[tokio::test]
 async fn a_reader_that_never_reads_does_not_keep_its_place() {
-    let mut talkative = acts();
-    talkative.powerless = Box::new(|| Some("x".repeat(1024 * 1024)));
+    let talkative = RegistryBuilder::<HostHand>::new(|| Some("x".repeat(1024 * 1024)));
     let one = Limits { connections: 1, ..limits() };
-    let host = Served::with(HandRole::Host, ourselves(), talkative, one);
+    let host = Served::with(ourselves(), talkative.build(), one);
     let mut deaf = host.connect().await;
-    deaf.write_all(&request(1, Ask::Hello)).await.unwrap();
+    deaf.write_all(&hello(1)).await.unwrap();
     assert_alive(&host).await;
 }
 
 #[tokio::test]
 async fn a_connection_without_requests_is_closed_and_its_place_is_free() {
     let few = Limits { connections: 1, quiet: Duration::from_millis(100), ..limits() };
-    let host = Served::with(HandRole::Host, ourselves(), acts(), few);
+    let host = Served::with(ourselves(), host_verbs().build(), few);
     let mut idle = host.connect().await;
     assert_alive(&host).await;
     assert_closed(&mut idle).await;
@@ -232,7 +214,7 @@ async fn a_connection_without_requests_is_closed_and_its_place_is_free() {
 #[tokio::test]
 async fn the_hand_leaves_when_nothing_was_asked_and_keeps_the_socket_for_the_next_one() {
     let brief = Limits { leave_after: Some(Duration::from_millis(150)), ..limits() };
-    let host = Served::with(HandRole::Host, ourselves(), acts(), brief);
+    let host = Served::with(ourselves(), host_verbs().build(), brief);
     assert_alive(&host).await;
     let left = tokio::time::timeout(PATIENCE, host.task).await.expect("the hand stayed").unwrap();
     assert_eq!(left.unwrap(), Left::Idle);
@@ -241,26 +223,24 @@ async fn the_hand_leaves_when_nothing_was_asked_and_keeps_the_socket_for_the_nex
 #[tokio::test]
 async fn an_old_hand_answers_once_more_and_makes_room() {
     let old = Limits { renew_after: Some(Duration::ZERO), ..limits() };
-    let host = Served::with(HandRole::Host, ourselves(), acts(), old.clone());
+    let host = Served::with(ourselves(), host_verbs().build(), old.clone());
     assert_alive(&host).await;
     let left = tokio::time::timeout(PATIENCE, host.task).await.expect("the hand stayed").unwrap();
     assert_eq!(left.unwrap(), Left::Old);
-    let mut holding = acts();
-    holding.child_hangs = Box::new(|| true);
-    let held = Served::with(HandRole::Host, ourselves(), holding, old);
+    let holding = host_verbs().stays_while(|| true).build();
+    let held = Served::with(ourselves(), holding, old);
     assert_alive(&held).await;
     assert_alive(&held).await;
 }
 
 #[tokio::test]
-async fn the_hand_stays_while_an_act_runs_and_while_a_child_hangs() {
+async fn the_hand_stays_while_a_handler_runs_and_while_a_child_hangs() {
     let brief = Limits { leave_after: Some(Duration::from_millis(100)), ..limits() };
-    let busy = Served::with(HandRole::Host, ourselves(), acts(), brief.clone());
+    let busy = Served::with(ourselves(), host_verbs().build(), brief.clone());
     let mut stream = busy.connect().await;
-    stream.write_all(&request(1, Ask::ProbeDriver(DriverSource::Nvml))).await.unwrap();
-    let mut holding = acts();
-    holding.child_hangs = Box::new(|| true);
-    let held = Served::with(HandRole::Host, ourselves(), holding, brief);
+    stream.write_all(&request(1, &ProbeNvml {})).await.unwrap();
+    let holding = host_verbs().stays_while(|| true).build();
+    let held = Served::with(ourselves(), holding, brief);
     assert_alive(&held).await;
     let mut tasks = [busy.task, held.task];
     for task in &mut tasks {
@@ -272,8 +252,9 @@ async fn the_hand_stays_while_an_act_runs_and_while_a_child_hangs() {
 async fn a_missing_hand_is_a_fault_that_says_how_to_get_it_back() {
     let folder = tempfile::tempdir().unwrap();
     let client = hands::Client::at(HandRole::Containers, folder.path());
-    let fault = client.ask(Ask::DockerFacts, LONG).await.unwrap_err();
-    let ProbeFault::HandUnavailable { what, said } = fault.into_probe_fault() else { panic!("another fault") };
+    let remote = RemoteHost::new(client.clone(), client.clone(), client, &NvidiaSettings::default());
+    let fault = remote.call(&ReadDockerFacts {}).await.unwrap_err();
+    let ProbeFault::HandUnavailable { what, said } = fault else { panic!("another fault") };
     assert_eq!(what, "the containers hand");
     assert!(
         said.contains("containers.sock") && said.contains("systemctl restart gpuhostd-containers.socket"),
@@ -303,11 +284,11 @@ async fn answers_that_do_not_fit_are_faults() {
         (frame(b"{}"), "does not fit"),
         (frame(br#"{"id":99,"said":{"refused":{"why":"x"}}}"#), "answers request 99"),
         (
-            frame(br#"{"id":1,"said":{"docker":{"Ok":{"runtimes":[],"cdi_spec_dirs":[],"cdi_devices":[]}}}}"#),
-            "no driver report",
+            frame(br#"{"id":1,"said":{"reply":{"Ok":{"runtimes":[],"cdi_spec_dirs":[],"cdi_devices":[]}}}}"#),
+            "the reply to probe_nvml: missing field",
         ),
         (
-            frame(format!(r#"{{"id":1,"said":{{"driver":{{"Ok":{report}}}}}}}"#).as_bytes()),
+            frame(format!(r#"{{"id":1,"said":{{"reply":{{"Ok":{report}}}}}}}"#).as_bytes()),
             "report is one of nvidia_smi",
         ),
     ];

@@ -1,15 +1,29 @@
-//! The protocol between the front and a hand: length-prefixed JSON frames over a Unix stream socket, one request at a time
-//! per connection, answered in order.
+//! The protocol between the front and a hand (a privileged helper process): length-prefixed JSON frames over a Unix stream
+//! socket, one request at a time per connection, answered in order.
+//!
+//! What can be asked is a [`Verb`]: a type that is the request itself, with its reply, its name, its hand, its kind and its
+//! deadline. The verbs of each hand stand in a file of their own; what a hand really serves is its registry (`hands::roles`).
 
-use model::docker::DockerFacts;
-use model::driver::{DriverReport, DriverSource, ProbeFault};
-use model::holders::Holders;
-use model::plan::{CloseUp, Scope, Step};
-use model::ports::ActFault;
+pub mod containers;
+pub mod holders;
+pub mod host;
+mod verb;
+
+pub use verb::{ContainersHand, Hand, HoldersHand, HostHand, NoReply, Verb, VerbDeadline, VerbKind, VerbReply};
+
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 /// Largest frame that either side sends or takes, in bytes.
 pub const FRAME_MAX_BYTES: u32 = 4 * 1024 * 1024;
+
+/// The name that each hand answers with an [`Introduction`]; its arguments are [`Hello`].
+pub const HELLO: &str = "hello";
+
+/// The arguments of [`HELLO`]: none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hello {}
 
 /// Which hand a socket belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -27,7 +41,7 @@ impl HandRole {
     /// Every hand that there is.
     pub const ALL: [Self; 3] = [Self::Host, Self::Containers, Self::Holders];
 
-    /// The name as it stands in unit names, socket names and on the command line.
+    /// The name in unit names, socket names and on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -45,75 +59,50 @@ impl HandRole {
 }
 
 /// One request of the front.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Request {
-    /// Repeated in the answer.
+pub struct VerbRequest {
+    /// Repeated in the response.
     pub id: u64,
-    /// The front waits no longer than this; the hand's own deadlines lie below it.
+    /// The front waits no longer than this; the hand's own deadlines are shorter.
     pub deadline_ms: u64,
-    /// What is asked.
-    pub ask: Ask,
+    /// [`Verb::NAME`], or [`HELLO`]. A hand refuses every name that is not in its registry.
+    pub verb: String,
+    /// The verb itself, as JSON. Only its handler's type reads it, so that an unknown field is refused and never passed on.
+    pub args: Box<RawValue>,
 }
 
-/// What can be asked of a hand. Closed: a hand that gets another verb refuses it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ask {
-    /// Is anybody there, and with which powers?
-    Hello,
-    /// Host hand: NVML or nvidia-smi on the host. Container hand: nvidia-smi in the driver container.
-    ProbeDriver(DriverSource),
-    /// Container hand: `GET /version` and `GET /info`.
-    DockerFacts,
-    /// Holders hand: who uses a function of the scope, or its VFIO group.
-    Holders(Scope),
-    /// Host hand: a close look at the functions of a scope, by a child that is given up where the kernel does not come back.
-    CloseUp(Scope),
-    /// Host hand: one step of a change. The hand checks it again: the step stays in the scope, and its own policy allows it.
-    Act {
-        /// What may be touched.
-        scope: Scope,
-        /// What is to be done.
-        step: Step,
-    },
-}
-
-/// One answer of a hand.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Answer {
+/// One response of a hand.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VerbResponse {
     /// The request's id.
     pub id: u64,
-    /// What came of it.
-    pub said: Said,
+    /// What came of it. A refusal has had this form from the first version on, so that a front and a hand of different
+    /// versions can still refuse each other in words.
+    #[serde(rename = "said")]
+    pub outcome: VerbOutcome,
 }
 
 /// What came of a request.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Said {
-    /// To `Hello`.
-    Hello {
-        /// Which hand this is.
-        role: HandRole,
-        /// Version of its executable.
-        version: String,
-        /// Why it is powerless, where it is (not uid 0, no access to Docker's socket).
-        powerless: Option<String>,
-    },
-    /// To `ProbeDriver`.
-    Driver(Box<Result<DriverReport, ProbeFault>>),
-    /// To `DockerFacts`.
-    Docker(Box<Result<DockerFacts, ProbeFault>>),
-    /// To `Holders`.
-    Holders(Result<Holders, ActFault>),
-    /// To `CloseUp`.
-    CloseUp(Result<Box<CloseUp>, ActFault>),
-    /// To `Act`.
-    Acted(Result<(), ActFault>),
-    /// The request is not for this hand, or its form is wrong.
+pub enum VerbOutcome {
+    /// The handler's reply ([`Verb::Reply`]), or the [`Introduction`].
+    Reply(Box<RawValue>),
+    /// The hand does not serve the verb, or the form of the request is wrong.
     Refused {
         /// Why.
         why: String,
     },
+}
+
+/// What a hand says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Introduction {
+    /// Which hand this is.
+    pub hand: HandRole,
+    /// Version of its executable.
+    pub version: String,
+    /// Why it cannot do all of its work, where it cannot: not uid 0, no access to Docker's socket.
+    pub degraded: Option<String>,
 }

@@ -1,6 +1,8 @@
 //! Every seed, every seed cut and spoilt, and every earlier find, through the target that it belongs to.
 
 use fuzz::{TARGETS, Target, bounds};
+use hands::roles::{self, HandPaths, HandSettings};
+use model::settings::Settings;
 use nix::time::{ClockId, clock_gettime};
 use peak_alloc::PeakAlloc;
 use std::collections::BTreeSet;
@@ -8,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use wire::hand::{HELLO, HandRole};
 
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
@@ -84,4 +87,18 @@ fn what_costs_too_much_is_seen() {
         let text = broken.downcast_ref::<String>().unwrap();
         assert!(text.contains(said), "{text}");
     }
+}
+
+#[test]
+fn the_target_of_frames_reads_every_verb_of_every_hand() {
+    let nowhere = Path::new("/nonexistent");
+    let paths = HandPaths { sysfs: nowhere.to_owned(), policy: nowhere.to_owned() };
+    let registries = HandRole::ALL.map(|role| {
+        let settings = HandSettings { settings: Settings::default(), wrong: None };
+        roles::registry(role, settings, &paths)
+    });
+    let served = registries.iter().flat_map(|registry| registry.verbs().map(|verb| verb.name));
+    let served: BTreeSet<&str> = served.chain([HELLO]).collect();
+    let read: BTreeSet<&str> = fuzz::targets::frame::verbs().into_iter().collect();
+    assert_eq!(read, served);
 }

@@ -95,17 +95,17 @@ check "nvidia-smi, run by the host hand, names the H100" within 30 named 0000000
 
 # One step, really written by the host hand as its unit runs it, and one that it must not take.
 scope_of() { printf '{"lane":{"group":%s},"gpu":"%s","members":["%s"]}' "$(group_of "$1")" "$1" "$1"; }
-act() { ask gpuhostd host "{\"id\":1,\"deadline_ms\":20000,\"ask\":{\"act\":{\"scope\":$(scope_of "$1"),\"step\":$2}}}"; }
+act() { call_verb gpuhostd host apply_step "{\"scope\":$(scope_of "$1"),\"step\":$2}"; }
 override_step() { printf '{"set_driver_override":{"address":"%s","to":%s}}' "$1" "$2"; }
-check "the host hand writes an override" grep -F '"acted":{"Ok":null}' <(act 0000:01:00.0 "$(override_step 0000:01:00.0 '"vfio-pci"')")
+check "the host hand writes an override" grep -F '"reply":{"Ok":null}' <(act 0000:01:00.0 "$(override_step 0000:01:00.0 '"vfio-pci"')")
 check "the kernel has it" is "$(override_of 0000:01:00.0)" vfio-pci
-check "and clears it" grep -F '"acted":{"Ok":null}' <(act 0000:01:00.0 "$(override_step 0000:01:00.0 null)")
+check "and clears it" grep -F '"reply":{"Ok":null}' <(act 0000:01:00.0 "$(override_step 0000:01:00.0 null)")
 check "the kernel has none" is "$(override_of 0000:01:00.0)" ""
 check "it does not give away a GPU beside an NVSwitch" \
     grep -F '"Err"' <(act 0000:07:01.0 "$(override_step 0000:07:01.0 '"vfio-pci"')")
 check "whose override is not set" is "$(override_of 0000:07:01.0)" ""
 check "a close look finds the module of vfio-pci" grep -E '"module":"load(ed|able)"' \
-    <(ask gpuhostd host "{\"id\":1,\"deadline_ms\":20000,\"ask\":{\"close_up\":$(scope_of 0000:01:00.0)}}")
+    <(call_verb gpuhostd host inspect_scope "{\"scope\":$(scope_of 0000:01:00.0)}")
 
 # The powers of the processes, from /proc under this systemd.
 note "$(systemctl --version | head -1), $(uname -sr)"

@@ -81,8 +81,8 @@ hand_refuses() {
     local lane group said
     group=$(group_of "$1")
     if [ -n "$group" ]; then lane="{\"group\":$group}"; else lane="{\"gpu\":\"$1\"}"; fi
-    said=$(ask gpuhostd host "{\"id\":1,\"deadline_ms\":20000,\"ask\":{\"act\":{\"scope\":{\"lane\":$lane,\"gpu\":\"$1\",\
-\"members\":[\"$1\"]},\"step\":{\"set_driver_override\":{\"address\":\"$1\",\"to\":\"vfio-pci\"}}}}}")
+    said=$(call_verb gpuhostd host apply_step "{\"scope\":{\"lane\":$lane,\"gpu\":\"$1\",\"members\":[\"$1\"]},\
+\"step\":{\"set_driver_override\":{\"address\":\"$1\",\"to\":\"vfio-pci\"}}}")
     grep -E "$2" <<<"$said" || { echo "$said"; return 1; }
 }
 unknown() {

@@ -72,7 +72,7 @@ fn library(folder: &Path, crime: &str) -> PathBuf {
 
 /// Probes of a host whose `/sys` is this folder's.
 fn probes(sysfs: &Path) -> Probes {
-    Probes::new(Own::at(std::env::current_exe().unwrap()), sysfs, |_| panic!("nvidia-smi was not asked"))
+    Probes::new(Own::at(std::env::current_exe().unwrap()), sysfs)
 }
 
 fn settings(paths: &[PathBuf], timeout_ms: u64) -> NvidiaSettings {

@@ -6,8 +6,7 @@ mod cdi;
 mod server;
 
 use docker::{facts, smi_in_driver_container};
-use model::absence::Reading;
-use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::driver::{DriverSource, ProbeFault};
 use server::{Answers, Reply, Server};
 use std::time::{Duration, Instant};
 
@@ -107,19 +106,6 @@ async fn garbage_is_garbled_and_says_where() {
     }
 }
 
-/// Keeps what it was given as the driver's version.
-#[allow(clippy::unnecessary_wraps, reason = "it stands in for a parser that can fail")]
-fn parse(bytes: &[u8]) -> Result<DriverReport, ProbeFault> {
-    Ok(DriverReport {
-        source: DriverSource::Smi,
-        driver_version: Reading::Known(String::from_utf8_lossy(bytes).into_owned()),
-        cuda_version: Reading::default(),
-        gpus: Vec::new(),
-        silent: Vec::new(),
-        problems: Vec::new(),
-    })
-}
-
 fn frame(stream: u8, text: &str) -> Vec<u8> {
     let length = u32::try_from(text.len()).unwrap().to_be_bytes();
     [&[stream, 0, 0, 0][..], &length[..], text.as_bytes()].concat()
@@ -140,11 +126,15 @@ fn with_driver(frames: &[Vec<u8>], status: i32) -> Answers {
 
 #[tokio::test(flavor = "current_thread")]
 async fn nvidia_smi_in_the_driver_container() {
-    let frames = [frame(1, "<nvidia_smi_log>\n  <x/>\n"), frame(2, "warning\n"), frame(1, "</nvidia_smi_log>")];
+    let frames = [
+        frame(1, "<nvidia_smi_log>\n  <driver_version>580."),
+        frame(2, "warning\n"),
+        frame(1, "95.05</driver_version>\n</nvidia_smi_log>"),
+    ];
     let server = Server::start(with_driver(&frames, 0));
-    let report = smi_in_driver_container(&server.socket(), PATIENCE, parse).await.unwrap();
+    let report = smi_in_driver_container(&server.socket(), PATIENCE).await.unwrap();
     assert_eq!(report.source, DriverSource::SmiInDriverContainer);
-    assert_eq!(report.driver_version.known().unwrap(), "<nvidia_smi_log>\n  <x/>\n</nvidia_smi_log>");
+    assert_eq!(report.driver_version.known().unwrap(), "580.95.05");
     let requests = server.requests();
     assert!(requests.iter().any(|request| request.contains("org.gpuhost.role%3Ddriver")), "{requests:?}");
     let created = requests.iter().find(|request| request.contains("/exec HTTP")).unwrap();
@@ -154,7 +144,7 @@ async fn nvidia_smi_in_the_driver_container() {
 #[tokio::test(flavor = "current_thread")]
 async fn its_failure_keeps_its_status_and_words() {
     let server = Server::start(with_driver(&[frame(1, "NVIDIA-SMI has failed\n")], 9));
-    let fault = smi_in_driver_container(&server.socket(), PATIENCE, parse).await.unwrap_err();
+    let fault = smi_in_driver_container(&server.socket(), PATIENCE).await.unwrap_err();
     assert!(
         matches!(&fault, ProbeFault::Failed { status: 9, said, .. } if said == "NVIDIA-SMI has failed"),
         "{fault:?}"
@@ -165,7 +155,7 @@ async fn its_failure_keeps_its_status_and_words() {
 async fn without_a_driver_container_it_is_absent() {
     for list in ["[]", r#"[{"Id": "../../../etc"}]"#] {
         let server = Server::start(vec![("/containers/json", json(list))]);
-        let fault = smi_in_driver_container(&server.socket(), PATIENCE, parse).await.unwrap_err();
+        let fault = smi_in_driver_container(&server.socket(), PATIENCE).await.unwrap_err();
         assert!(fault.code() == "absent" && fault.to_string().contains("org.gpuhost.role=driver"), "{fault}");
         assert_eq!(server.requests().len(), 1);
     }
@@ -178,7 +168,7 @@ async fn one_that_hangs_since_an_earlier_question_is_not_doubled() {
     answers.insert(0, ("GET /containers/4f66", json(&format!(r#"{{"ExecIDs": ["{EXEC}"]}}"#))));
     answers.insert(0, ("GET /exec/", json(hanging)));
     let server = Server::start(answers);
-    let fault = smi_in_driver_container(&server.socket(), PATIENCE, parse).await.unwrap_err();
+    let fault = smi_in_driver_container(&server.socket(), PATIENCE).await.unwrap_err();
     assert!(matches!(fault, ProbeFault::Stuck { pid: 4711, .. }), "{fault:?}");
     assert!(!server.requests().iter().any(|request| request.starts_with("POST")), "nothing may be started");
 }
@@ -189,7 +179,7 @@ async fn one_that_never_ends_costs_its_deadline() {
     let head = "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
     answers.insert(0, ("/start HTTP", Reply::Open(head.as_bytes().to_vec())));
     let server = Server::start(answers);
-    let fault = smi_in_driver_container(&server.socket(), Duration::from_millis(300), parse).await.unwrap_err();
+    let fault = smi_in_driver_container(&server.socket(), Duration::from_millis(300)).await.unwrap_err();
     assert!(matches!(fault, ProbeFault::Timeout { after_ms: ..=300, .. }), "{fault:?}");
 }
 
@@ -209,7 +199,7 @@ async fn a_container_that_is_ill_costs_only_itself() {
         answers.insert(0, ("GET /containers/1111", inspected));
         answers.insert(0, ("GET /exec/abcdabcdabcd", exec));
         let server = Server::start(answers);
-        let report = smi_in_driver_container(&server.socket(), Duration::from_secs(4), parse).await;
+        let report = smi_in_driver_container(&server.socket(), Duration::from_secs(4)).await;
         assert!(report.is_ok(), "{what}: {report:?}");
         let started = server.requests().into_iter().filter(|request| request.starts_with("POST")).collect::<Vec<_>>();
         assert!(started.iter().all(|request| !request.contains(ill)), "{what}: {started:?}");

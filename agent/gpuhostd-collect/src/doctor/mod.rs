@@ -22,7 +22,6 @@ use model::absence::{Absence, Reading};
 use model::doctor::facts::{DockerFiles, DoctorFacts, GuardedKind, KernelFacts, NvidiaFacts, ServiceFacts};
 use model::host_facts::DiskUsage;
 use model::settings::Settings;
-use model::smi::Parse;
 use model::snapshot::Recorded;
 use model::time::UnixMillis;
 use place::Place;
@@ -49,8 +48,6 @@ pub struct Request {
     pub state: PathBuf,
     /// The disposable child, which asks NVML.
     pub child: Own,
-    /// Reads the output of `nvidia-smi -q -x`.
-    pub parse: Parse,
     /// Version of this gpuhostd.
     pub version: &'static str,
     /// Now.
@@ -65,7 +62,6 @@ pub async fn take(request: &Request) -> DoctorFacts {
         root: request.root.clone(),
         settings: request.settings.clone(),
         child: request.child.clone(),
-        parse: request.parse,
     };
     let place = Place::new(&request.root);
     let (recorded, said) = tokio::join!(snapshot::recorded(&ports), program::run(&place));

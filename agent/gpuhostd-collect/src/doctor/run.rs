@@ -78,7 +78,6 @@ async fn facts(args: &DoctorArgs) -> DoctorFacts {
             .to_vec(),
         state: args.state.clone(),
         child: Own::find(OwnProgram::Child),
-        parse: model::smi::parse,
         version: env!("CARGO_PKG_VERSION"),
         taken_at: UnixMillis(jiff::Timestamp::now().as_millisecond()),
         settings,

@@ -18,7 +18,6 @@ pub use basket::{Basket, Found, Tell};
 pub use run::{SnapshotArgs, parse, run};
 
 use model::settings::Settings;
-use model::smi::Parse;
 use model::snapshot::Recorded;
 use spawn::Own;
 use std::path::PathBuf;
@@ -38,8 +37,6 @@ pub struct Request {
     pub settings: Settings,
     /// The disposable child, which asks NVML.
     pub child: Own,
-    /// Reads the output of `nvidia-smi -q -x`.
-    pub parse: Parse,
 }
 
 /// Reads the host into a basket, and what its ports answered.

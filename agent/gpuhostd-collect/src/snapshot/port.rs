@@ -121,7 +121,7 @@ async fn drivers(
     basket: &mut Basket,
 ) -> Vec<(DriverSource, Result<DriverReport, ProbeFault>)> {
     let settings = &request.settings;
-    let probes = Probes::new(request.child.clone(), &request.root.join("sys"), request.parse);
+    let probes = Probes::new(request.child.clone(), &request.root.join("sys"));
     let nvml = probes.run(DriverSource::Nvml, &settings.nvidia).await;
     let (words, smi) = probes.smi_with_words(&settings.nvidia).await;
     if let Some(words) = words {
@@ -131,7 +131,7 @@ async fn drivers(
     let mut reports = vec![(DriverSource::Nvml, nvml), (DriverSource::Smi, smi)];
     if left_open {
         let within = Duration::from_millis(settings.nvidia.probe_timeout_ms);
-        let answer = docker::smi_in_driver_container(&settings.docker.socket, within, request.parse).await;
+        let answer = docker::smi_in_driver_container(&settings.docker.socket, within).await;
         reports.push((DriverSource::SmiInDriverContainer, answer));
     }
     reports

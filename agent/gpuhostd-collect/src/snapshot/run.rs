@@ -93,8 +93,7 @@ async fn taken(args: &SnapshotArgs) -> anyhow::Result<(Told, Option<Vec<u8>>)> {
     }
     let Configuration { settings, faults, .. } = settings::read(&args.config);
     let taken_at = jiff::Timestamp::now();
-    let request =
-        Request { root: args.root.clone(), settings, child: Own::find(OwnProgram::Child), parse: model::smi::parse };
+    let request = Request { root: args.root.clone(), settings, child: Own::find(OwnProgram::Child) };
     let (mut basket, recorded) = take(&request).await;
     if let Some(faults) = faults {
         basket.miss("the configuration", &faults.to_string());

@@ -1,14 +1,15 @@
-//! Acts with known answers, and the means to talk to a hand byte by byte.
+//! Handlers with known replies, and the means to talk to a hand byte by byte.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use hands::acts::Acts;
 use hands::peers::Peers;
+use hands::registry::{Registry, RegistryBuilder};
 use hands::server::{Left, Limits, ServeFault, serve};
 use model::Reading;
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::holders::Holders;
 use model::ports::ActFault;
+use serde_json::value::RawValue;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,9 +17,15 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
-use wire::hand::{Answer, Ask, HandRole, Request, Said};
+use wire::hand::containers::{ProbeDriverContainer, ReadDockerFacts};
+use wire::hand::holders::FindHolders;
+use wire::hand::host::{ApplyStep, InspectScope, ProbeNvml, ProbeSmi};
+use wire::hand::{
+    ContainersHand, HELLO, Hand, HandRole, Hello, HoldersHand, HostHand, Introduction, Verb, VerbOutcome, VerbRequest,
+    VerbResponse,
+};
 
-/// How many acts hang; one that is dropped is counted out.
+/// How many handlers hang; one that is dropped is counted out.
 pub(crate) type Count = Arc<AtomicUsize>;
 
 struct Hanging(Count);
@@ -51,42 +58,40 @@ pub(crate) fn facts() -> DockerFacts {
     DockerFacts { version: Some("28.2.2".to_owned()), runtimes: vec!["nvidia".to_owned()], ..DockerFacts::default() }
 }
 
-/// NVML hangs for ever, nvidia-smi answers, the driver container is absent, Docker answers.
-pub(crate) fn acts() -> Acts {
+/// The host hand of a test: NVML hangs for ever, nvidia-smi answers, a look hangs, and a step is refused.
+pub(crate) fn host_verbs() -> RegistryBuilder<HostHand> {
     counting(Count::default())
 }
 
-/// The same acts; those that hang are counted.
-pub(crate) fn counting(count: Count) -> Acts {
-    Acts {
-        powerless: Box::new(|| Some("it is a test".to_owned())),
-        probe_driver: Box::new(move |source| {
+/// The same; handlers that hang are counted.
+pub(crate) fn counting(count: Count) -> RegistryBuilder<HostHand> {
+    RegistryBuilder::new(|| Some("it is a test".to_owned()))
+        .serve(move |ProbeNvml {}| {
             let count = Arc::clone(&count);
-            Box::pin(async move {
-                match source {
-                    DriverSource::Nvml => {
-                        let _hanging = Hanging::new(count);
-                        std::future::pending().await
-                    }
-                    DriverSource::Smi | DriverSource::Sysfs => Ok(report(source)),
-                    DriverSource::SmiInDriverContainer => {
-                        Err(ProbeFault::Absent { what: "driver container".to_owned(), said: "none runs".to_owned() })
-                    }
-                }
-            })
-        }),
-        docker_facts: Box::new(|()| Box::pin(async { Ok(facts()) })),
-        close_up: Box::new(|scope| {
-            let attempted = format!("look at {}", scope.gpu);
-            Box::pin(async { Err(ActFault::Hung { attempted, after_ms: 4000 }) })
-        }),
-        act: Box::new(|(_, step)| {
-            let attempted = step.to_string();
-            Box::pin(async { Err(ActFault::Said { attempted, said: "it is a test".to_owned() }) })
-        }),
-        holders: Box::new(|_| Box::pin(async { Ok(Holders::default()) })),
-        child_hangs: Box::new(|| false),
-    }
+            async move {
+                let _hanging = Hanging::new(count);
+                std::future::pending().await
+            }
+        })
+        .serve(|ProbeSmi {}| async { Ok(report(DriverSource::Smi)) })
+        .serve(|verb: InspectScope| async move { Err(ActFault::Hung { attempted: verb.attempted(), after_ms: 4000 }) })
+        .serve(|verb: ApplyStep| async move {
+            Err(ActFault::Said { attempted: verb.attempted(), said: "it is a test".to_owned() })
+        })
+}
+
+/// The containers hand of a test: Docker answers, and no driver container runs.
+pub(crate) fn containers_verbs() -> RegistryBuilder<ContainersHand> {
+    RegistryBuilder::new(|| Some("it is a test".to_owned())).serve(|ReadDockerFacts {}| async { Ok(facts()) }).serve(
+        |ProbeDriverContainer {}| async {
+            Err(ProbeFault::Absent { what: "driver container".to_owned(), said: "none runs".to_owned() })
+        },
+    )
+}
+
+/// The holders hand of a test: nobody uses anything.
+pub(crate) fn holders_verbs() -> RegistryBuilder<HoldersHand> {
+    RegistryBuilder::new(|| None).serve(|FindHolders { .. }| async { Ok(Holders::default()) })
 }
 
 /// How long a test waits for what must come: it says that something is wrong, never how fast it is.
@@ -118,15 +123,21 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    pub(crate) fn with(role: HandRole, peers: Peers, acts: Acts, limits: Limits) -> Self {
+    pub(crate) fn with(peers: Peers, registry: Registry, limits: Limits) -> Self {
+        let role = registry.hand();
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join(format!("{}.sock", role.name()))).unwrap();
-        let task = tokio::spawn(async move { serve(role, &listener, &peers, &Arc::new(acts), &limits).await });
+        let task = tokio::spawn(async move { serve(&listener, &peers, &Arc::new(registry), &limits).await });
         Self { folder, task, role }
     }
 
+    /// The verbs of a hand, served to ourselves.
+    pub(crate) fn of<H: Hand>(verbs: RegistryBuilder<H>) -> Self {
+        Self::with(ourselves(), verbs.build(), limits())
+    }
+
     pub(crate) fn host() -> Self {
-        Self::with(HandRole::Host, ourselves(), acts(), limits())
+        Self::of(host_verbs())
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -142,15 +153,25 @@ impl Served {
     }
 }
 
-pub(crate) fn request(id: u64, ask: Ask) -> Vec<u8> {
-    frame(&serde_json::to_vec(&Request { id, deadline_ms: 600_000, ask }).unwrap())
+pub(crate) fn request<V: Verb>(id: u64, verb: &V) -> Vec<u8> {
+    named_request(id, V::NAME, &serde_json::to_string(verb).unwrap())
+}
+
+pub(crate) fn hello(id: u64) -> Vec<u8> {
+    named_request(id, HELLO, &serde_json::to_string(&Hello {}).unwrap())
+}
+
+pub(crate) fn named_request(id: u64, verb: &str, args: &str) -> Vec<u8> {
+    let args = RawValue::from_string(args.to_owned()).unwrap();
+    let request = VerbRequest { id, deadline_ms: 600_000, verb: verb.to_owned(), args };
+    frame(&serde_json::to_vec(&request).unwrap())
 }
 
 pub(crate) fn frame(body: &[u8]) -> Vec<u8> {
     [u32::try_from(body.len()).unwrap().to_le_bytes().as_slice(), body].concat()
 }
 
-pub(crate) async fn read_answer(stream: &mut UnixStream) -> Answer {
+pub(crate) async fn read_response(stream: &mut UnixStream) -> VerbResponse {
     let mut prefix = [0; 4];
     stream.read_exact(&mut prefix).await.unwrap();
     let mut body = vec![0; usize::try_from(u32::from_le_bytes(prefix)).unwrap()];
@@ -158,13 +179,19 @@ pub(crate) async fn read_answer(stream: &mut UnixStream) -> Answer {
     serde_json::from_slice(&body).unwrap()
 }
 
+/// The reply to [`hello`].
+pub(crate) fn introduction(response: &VerbResponse) -> Introduction {
+    let VerbOutcome::Reply(reply) = &response.outcome else { panic!("{response:?}") };
+    serde_json::from_str(reply.get()).unwrap()
+}
+
 /// The hand is there and answers, whatever happened before.
 pub(crate) async fn assert_alive(served: &Served) {
     let mut stream = served.connect().await;
-    stream.write_all(&request(7, Ask::Hello)).await.unwrap();
-    let answer = read_answer(&mut stream).await;
-    assert_eq!(answer.id, 7);
-    assert!(matches!(answer.said, Said::Hello { role, .. } if role == served.role));
+    stream.write_all(&hello(7)).await.unwrap();
+    let response = read_response(&mut stream).await;
+    assert_eq!(response.id, 7);
+    assert_eq!(introduction(&response).hand, served.role);
 }
 
 /// The hand closes this connection without a word.

@@ -8,6 +8,7 @@ use crate::ids::PciAddress;
 use crate::machine::Machine;
 use crate::observation::{Gpu, GpuUse, HostObservation, RawObservation};
 use crate::pci::VENDOR_NVIDIA;
+use crate::time::UnixMillis;
 
 /// Most reasons that one condition repeats.
 const REASONS_MAX: usize = 4;
@@ -19,17 +20,19 @@ struct Holds {
     message: String,
 }
 
-/// The conditions of this observation, by type; `since` is carried over from `previous` where the status is unchanged.
+/// The conditions of these GPUs and this round of answers, by type; `since` is carried over from `previous` where the status is
+/// unchanged.
 pub(super) fn conditions(
-    observation: &HostObservation,
+    gpus: &[Gpu],
     raw: &RawObservation,
+    observed_at: UnixMillis,
     previous: Option<&HostObservation>,
 ) -> Vec<Condition> {
     let found = [
         docker_unavailable(raw),
-        driver_unavailable(observation, raw),
-        duplicate_uuid(observation),
-        iommu_off(observation),
+        driver_unavailable(gpus, raw),
+        duplicate_uuid(gpus),
+        iommu_off(gpus, raw),
         pci_scan_failed(raw),
     ];
     let since = |kind: &str| {
@@ -38,7 +41,7 @@ pub(super) fn conditions(
             .filter(|held| held.kind == kind && held.status == ConditionStatus::True)
             .map(|held| held.since)
             .next()
-            .unwrap_or(observation.observed_at)
+            .unwrap_or(observed_at)
     };
     let timed = |held: Holds| Condition {
         kind: held.kind.to_owned(),
@@ -57,13 +60,13 @@ fn docker_unavailable(raw: &RawObservation) -> Option<Holds> {
 }
 
 /// An NVIDIA GPU of the host's own has no driver that answers for it.
-fn driver_unavailable(observation: &HostObservation, raw: &RawObservation) -> Option<Holds> {
+fn driver_unavailable(gpus: &[Gpu], raw: &RawObservation) -> Option<Holds> {
     let is_dumb = |gpu: &&Gpu| {
         gpu.pci.id.vendor == VENDOR_NVIDIA
             && gpu.usage != GpuUse::Passthrough
             && gpu.driver_absence.as_ref().is_some_and(|why| !matches!(why, Absence::NotProbed | Absence::GpuAsleep))
     };
-    let dumb: Vec<&Gpu> = observation.gpus.iter().filter(is_dumb).collect();
+    let dumb: Vec<&Gpu> = gpus.iter().filter(is_dumb).collect();
     let first = dumb.first()?;
     let fault = Around::of(raw).telling_fault().map(|(_, fault)| fault.code());
     let absence = first.driver_absence.as_ref().map_or("probe_failed", |why| why.code());
@@ -88,9 +91,9 @@ fn reasons(gpus: &[&Gpu]) -> Option<String> {
     (!shown.is_empty()).then(|| shown.join("; "))
 }
 
-fn duplicate_uuid(observation: &HostObservation) -> Option<Holds> {
+fn duplicate_uuid(gpus: &[Gpu]) -> Option<Holds> {
     let uuid = |gpu: &Gpu| gpu.driver.as_ref().and_then(|said| said.uuid.known().cloned());
-    let with_uuid = || observation.gpus.iter().filter_map(|gpu| uuid(gpu).map(|uuid| (gpu.pci.address, uuid)));
+    let with_uuid = || gpus.iter().filter_map(|gpu| uuid(gpu).map(|uuid| (gpu.pci.address, uuid)));
     let twins = |(address, id): (PciAddress, crate::GpuUuid)| {
         with_uuid().find(|(other, same)| *other > address && *same == id).map(|(other, _)| (address, other, id))
     };
@@ -102,11 +105,12 @@ fn duplicate_uuid(observation: &HostObservation) -> Option<Holds> {
     Some(Holds { kind: "duplicate_gpu_uuid", reason: "same_uuid", message })
 }
 
-fn iommu_off(observation: &HostObservation) -> Option<Holds> {
-    if observation.gpus.is_empty() || observation.iommu_groups_total > 0 {
+fn iommu_off(gpus: &[Gpu], raw: &RawObservation) -> Option<Holds> {
+    let groups = raw.scan.as_ref().map_or(0, |scan| scan.iommu_groups_total);
+    if gpus.is_empty() || groups > 0 {
         return None;
     }
-    let advice = Machine::of(&observation.host).iommu_advice();
+    let advice = Machine::of(&raw.host).iommu_advice();
     let message = format!("/sys/kernel/iommu_groups is empty, so no GPU can be given to a virtual machine; {advice}");
     Some(Holds { kind: "iommu_off", reason: "no_iommu_groups", message })
 }

@@ -90,7 +90,10 @@ pub fn judge(raw: RawObservation, seen: Seen, previous: Option<&HostObservation>
     let nothing = PciScan::default();
     let scan = raw.scan.as_ref().unwrap_or(&nothing);
     let gpus = judge_gpus(scan, &raw, previous);
-    let mut observation = HostObservation {
+    let conditions = conditions::conditions(&gpus, &raw, seen.observed_at, previous);
+    let driver_version = answered(&raw).find_map(|report| report.driver_version.known().cloned());
+    let cuda_version = answered(&raw).find_map(|report| report.cuda_version.known().cloned());
+    HostObservation {
         sequence: seen.sequence,
         observed_at: seen.observed_at,
         observed_boot: seen.observed_boot,
@@ -99,19 +102,14 @@ pub fn judge(raw: RawObservation, seen: Seen, previous: Option<&HostObservation>
         iommu_groups_total: scan.iommu_groups_total,
         scan_problems: scan_problems(&raw),
         nvswitches: scan.nvswitches.clone(),
-        driver_version: answered(&raw).find_map(|report| report.driver_version.known().cloned()),
-        cuda_version: answered(&raw).find_map(|report| report.cuda_version.known().cloned()),
-        probes: Vec::new(),
-        docker: Err(ProbeFault::HandUnavailable { what: "Docker".to_owned(), said: "not asked".to_owned() }),
-        host: HostFacts::default(),
+        driver_version,
+        cuda_version,
         gone: Vec::new(),
-        conditions: Vec::new(),
-    };
-    observation.conditions = conditions::conditions(&observation, &raw, previous);
-    observation.probes = raw.reports.into_iter().map(outcome).collect();
-    observation.docker = raw.docker;
-    observation.host = raw.host;
-    observation
+        conditions,
+        probes: raw.reports.into_iter().map(outcome).collect(),
+        docker: raw.docker,
+        host: raw.host,
+    }
 }
 
 /// Whether there is a GPU that the NVIDIA driver serves: without one there is nobody to ask, and no process is started.

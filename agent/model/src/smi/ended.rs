@@ -4,8 +4,6 @@ use crate::driver::{DriverReport, DriverSource, ProbeFault};
 
 /// The arguments are fixed: the whole state as XML.
 pub const ARGUMENTS: [&str; 2] = ["-q", "-x"];
-/// Turns the output of `nvidia-smi -q -x` into a report: [`super::parse`].
-pub type Parse = fn(&[u8]) -> Result<DriverReport, ProbeFault>;
 /// Element that every document has at its root, whatever stands before it.
 const ROOT: &[u8] = b"<nvidia_smi_log";
 /// Most of its words that a fault repeats.
@@ -15,17 +13,16 @@ const SAID_MAX_CHARS: usize = 400;
 /// is told. Without a document its words stand on standard output, seldom on standard error.
 ///
 /// # Errors
-/// It failed without a document, or `parse` makes nothing of the document.
+/// It failed without a document, or the document is none.
 pub fn document(
     what: &str,
     status: i32,
     stdout: &[u8],
     stderr: &[u8],
-    parse: Parse,
     source: DriverSource,
 ) -> Result<DriverReport, ProbeFault> {
     let has_document = stdout.windows(ROOT.len()).any(|window| window == ROOT);
-    let parsed = (has_document || status == 0).then(|| parse(stdout));
+    let parsed = (has_document || status == 0).then(|| super::parse(stdout));
     let mut report = match parsed {
         Some(Ok(report)) => report,
         Some(Err(fault)) if status == 0 => return Err(fault),

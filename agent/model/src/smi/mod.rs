@@ -12,7 +12,7 @@ mod silent;
 mod text;
 mod walk;
 
-pub use ended::{ARGUMENTS, Parse, document};
+pub use ended::{ARGUMENTS, document};
 pub(crate) use failure::remedy;
 pub use failure::{answer, explain_failure};
 pub use leaf::absence_of;

@@ -252,6 +252,21 @@ fn conditions_hold_since_they_began() {
 }
 
 #[test]
+fn what_to_do_about_a_missing_iommu_fits_the_machine() {
+    let advice = |arch: &str, vendor: &str| {
+        let mut round = raw(vec![nvidia(A, "nvidia", 1)], &[A]);
+        round.scan.as_mut().unwrap().iommu_groups_total = 0;
+        round.host.arch = arch.to_owned();
+        round.host.dmi = vec![("sys_vendor".to_owned(), vendor.to_owned())];
+        let conditions = judge(round, seen(1), None).conditions;
+        conditions.into_iter().find(|condition| condition.kind == "iommu_off").unwrap().message
+    };
+    assert!(advice("x86_64", "Dell Inc.").contains("intel_iommu=on"));
+    assert!(advice("aarch64", "Supermicro").contains("SMMU"));
+    assert!(advice("x86_64", "QEMU").contains("a virtual machine itself"));
+}
+
+#[test]
 fn a_driver_that_does_not_answer_is_a_condition_for_nvidias_gpus_only() {
     let kinds = |gpus, reports| {
         let mut round = raw(gpus, &[]);

@@ -1,4 +1,4 @@
-//! Frames between the front and a hand: any bytes give frames or a fault, and a request or an answer reads the same again.
+//! Frames between the front and a hand: any bytes give frames or a fault, and a request or a response reads the same again.
 
 use crate::Target;
 use crate::bounds::Bounds;
@@ -9,7 +9,10 @@ use std::fmt::Debug;
 use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
-use wire::hand::{Answer, FRAME_MAX_BYTES, Request};
+use wire::hand::containers::{ProbeDriverContainer, ReadDockerFacts};
+use wire::hand::holders::FindHolders;
+use wire::hand::host::{ApplyStep, InspectScope, ProbeNvml, ProbeSmi};
+use wire::hand::{FRAME_MAX_BYTES, HELLO, Hello, Introduction, Verb, VerbOutcome, VerbRequest, VerbResponse};
 
 /// The target.
 pub const TARGET: Target = Target {
@@ -18,11 +21,13 @@ pub const TARGET: Target = Target {
     run,
     seeds,
     words: &[
-        "{\"id\":1,\"deadline_ms\":1,\"ask\":\"hello\"}",
-        "{\"probe_driver\":\"nvml\"}",
-        "\"docker_facts\"",
+        "{\"id\":1,\"deadline_ms\":1,\"verb\":\"hello\",\"args\":{}}",
+        "\"probe_nvml\"",
+        "\"read_docker_facts\"",
+        "\"inspect_scope\",\"args\":{\"scope\":",
+        "{\"lane\":\"docker\",\"gpu\":\"0000:41:00.0\",\"members\":[]}",
         "\"said\":{",
-        "\"driver\":{\"Ok\":",
+        "\"reply\":{\"Ok\":",
         "\"Err\":{\"fault\":\"stuck\",\"what\":\"x\",\"pid\":1}",
         "\"refused\":{\"why\":\"x\"}",
         "\"known\":",
@@ -49,8 +54,8 @@ fn run(input: &[u8]) {
             match frame::read(&mut reader, SOON).await {
                 Ok(body) => {
                     whole += 4 + body.len();
-                    same_again::<Request>(&body);
-                    same_again::<Answer>(&body);
+                    read_request(&body);
+                    read_response(&body);
                     let mut written = Vec::new();
                     frame::write(&mut written, &body, SOON).await.expect("what came in goes out");
                     assert_eq!(written, input[whole - 4 - body.len()..whole]);
@@ -63,6 +68,64 @@ fn run(input: &[u8]) {
     });
 }
 
+/// How the arguments and the reply of one verb are read.
+struct Reader {
+    verb: &'static str,
+    args: fn(&[u8]),
+    reply: fn(&[u8]),
+}
+
+/// Every verb of every hand; a test compares it with the registries.
+const READERS: [Reader; 8] = [
+    Reader { verb: HELLO, args: same_again::<Hello>, reply: same_again::<Introduction> },
+    reader::<ProbeNvml>(),
+    reader::<ProbeSmi>(),
+    reader::<InspectScope>(),
+    reader::<ApplyStep>(),
+    reader::<ReadDockerFacts>(),
+    reader::<ProbeDriverContainer>(),
+    reader::<FindHolders>(),
+];
+
+const fn reader<V: Verb<Reply: PartialEq + Debug> + PartialEq + Debug>() -> Reader {
+    Reader { verb: V::NAME, args: same_again::<V>, reply: same_again::<V::Reply> }
+}
+
+/// The names of the verbs whose forms this target reads.
+#[must_use]
+pub fn verbs() -> Vec<&'static str> {
+    READERS.iter().map(|reader| reader.verb).collect()
+}
+
+/// A request is written in a form that is read as the same, and so are the arguments of a verb that a hand serves.
+fn read_request(body: &[u8]) {
+    let Ok(request) = serde_json::from_slice::<VerbRequest>(body) else { return };
+    let written = serde_json::to_vec(&request).expect("it has a JSON form");
+    let again: VerbRequest = serde_json::from_slice(&written).expect("what was written is read");
+    assert_eq!((request.id, request.deadline_ms, &request.verb), (again.id, again.deadline_ms, &again.verb));
+    assert_eq!(request.args.get(), again.args.get());
+    READERS
+        .iter()
+        .filter(|reader| reader.verb == request.verb)
+        .for_each(|reader| (reader.args)(request.args.get().as_bytes()));
+}
+
+/// A response is written in a form that is read as the same, whichever verb it is taken for.
+fn read_response(body: &[u8]) {
+    let Ok(response) = serde_json::from_slice::<VerbResponse>(body) else { return };
+    let written = serde_json::to_vec(&response).expect("it has a JSON form");
+    let again: VerbResponse = serde_json::from_slice(&written).expect("what was written is read");
+    assert_eq!(response.id, again.id);
+    match (response.outcome, again.outcome) {
+        (VerbOutcome::Reply(reply), VerbOutcome::Reply(again)) => {
+            assert_eq!(reply.get(), again.get());
+            READERS.iter().for_each(|reader| (reader.reply)(reply.get().as_bytes()));
+        }
+        (VerbOutcome::Refused { why }, VerbOutcome::Refused { why: again }) => assert_eq!(why, again),
+        (one, other) => panic!("{one:?} was written as {other:?}"),
+    }
+}
+
 /// What is taken as `T` is written in a form that is taken as the same.
 fn same_again<T: DeserializeOwned + Serialize + PartialEq + Debug>(body: &[u8]) {
     let Ok(value) = serde_json::from_slice::<T>(body) else { return };
@@ -72,20 +135,22 @@ fn same_again<T: DeserializeOwned + Serialize + PartialEq + Debug>(body: &[u8]) 
 
 fn seeds() -> Vec<Vec<u8>> {
     let bodies = [
-        r#"{"id":1,"deadline_ms":5000,"ask":"hello"}"#,
-        r#"{"id":2,"deadline_ms":5000,"ask":{"probe_driver":"nvml"}}"#,
-        r#"{"id":3,"deadline_ms":5000,"ask":"docker_facts","more":1}"#,
-        r#"{"id":1,"said":{"hello":{"role":"host","version":"0.1.0","powerless":null}}}"#,
-        r#"{"id":2,"said":{"driver":{"Err":{"fault":"stuck","what":"nvidia-smi","pid":7}}}}"#,
-        r#"{"id":2,"said":{"docker":{"Err":{"fault":"timeout","what":"Docker","after_ms":1}}}}"#,
+        r#"{"id":1,"deadline_ms":5000,"verb":"hello","args":{}}"#,
+        r#"{"id":2,"deadline_ms":5000,"verb":"probe_nvml","args":{}}"#,
+        r#"{"id":3,"deadline_ms":5000,"verb":"read_docker_facts","args":{},"more":1}"#,
+        r#"{"id":4,"deadline_ms":5000,"verb":"find_holders","args":{"scope":{"lane":"docker","gpu":"0000:41:00.0","members":[]}}}"#,
+        r#"{"id":1,"said":{"reply":{"hand":"host","version":"0.1.0","degraded":null}}}"#,
+        r#"{"id":2,"said":{"reply":{"Err":{"fault":"stuck","what":"nvidia-smi","pid":7}}}}"#,
+        r#"{"id":2,"said":{"refused":{"why":"the verb \"x\" is not served"}}}"#,
     ];
     let frame = |body: &[u8]| {
         let length = u32::try_from(body.len()).expect("a seed is short");
         [length.to_le_bytes().as_slice(), body].concat()
     };
     let report = model::smi::parse(b"<nvidia_smi_log><gpu id=\"41:00.0\"><serial>1</serial></gpu></nvidia_smi_log>");
-    let full = serde_json::to_vec(&Answer { id: 9, said: wire::hand::Said::Driver(Box::new(report)) });
+    let reply = serde_json::value::to_raw_value(&report).expect("a report has a JSON form");
+    let full = serde_json::to_vec(&VerbResponse { id: 9, outcome: VerbOutcome::Reply(reply) });
     let all: Vec<Vec<u8>> = bodies.iter().map(|body| frame(body.as_bytes())).collect();
     let lies = vec![0xff, 0xff, 0x3f, 0, b'{'];
-    vec![all.concat(), frame(&full.expect("an answer has a JSON form")), lies, vec![0xff; 4], all[0][..9].to_vec()]
+    vec![all.concat(), frame(&full.expect("a response has a JSON form")), lies, vec![0xff; 4], all[0][..9].to_vec()]
 }

@@ -51,3 +51,23 @@ fn links_and_targets_are_found() {
     assert_eq!(links("see [a](b/c.md#d), [e](https://f) and [g](#h) or [i](../j)"), ["b/c.md", "../j"]);
     assert_eq!(make_targets("    make run   # x\nuse `make test-rig HOST=a` to make sure"), ["run", "test-rig"]);
 }
+
+/// The hand and the verb of each `call_verb USER HAND VERB` with plain words.
+fn called_verbs(script: &str) -> Vec<(String, String)> {
+    let calls = script.split("call_verb ").skip(1).filter_map(|rest| {
+        let mut words = rest.split_whitespace().skip(1).map(str::to_owned);
+        Some((words.next()?, words.next()?))
+    });
+    calls.filter(|(hand, _)| hand.chars().all(|c| c.is_ascii_lowercase())).collect()
+}
+
+#[test]
+fn the_rigs_call_verbs_that_the_hands_serve() {
+    let served = tree::text(Path::new("docs/HAND-VERBS.md"));
+    let scripts = tree::files().into_iter().filter(|file| file.extension().is_some_and(|e| e == "sh"));
+    let called: Vec<(String, String)> = scripts.flat_map(|script| called_verbs(&tree::text(&script))).collect();
+    assert!(called.len() >= 4, "{called:?}");
+    for (hand, verb) in called {
+        assert!(served.contains(&format!("| {hand} | `{verb}` |")), "the {hand} hand does not serve {verb}");
+    }
+}

@@ -1,4 +1,4 @@
-//! The acts on a real host, asked through a socket: programs that are really started, a Docker that is not there.
+//! The registries of a real host, asked through a socket: programs that are really started, a Docker that is not there.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,24 +9,20 @@
 
 mod common;
 
-use common::{LONG, Served, limits, ourselves, report};
-use hands::{RemoteHost, linux};
-use model::driver::{DriverReport, DriverSource, ProbeFault};
+use common::{LONG, Served, limits, ourselves};
+use hands::RemoteHost;
+use hands::roles::{self, HandPaths, HandSettings};
+use model::driver::{DriverSource, ProbeFault};
 use model::settings::Settings;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use wire::hand::HandRole;
+use wire::hand::containers::ReadDockerFacts;
 
-/// A reader of nvidia-smi's output that knows one sentence.
-fn parse(bytes: &[u8]) -> Result<DriverReport, ProbeFault> {
-    if bytes.starts_with(b"no GPU") {
-        Ok(report(DriverSource::Smi))
-    } else {
-        Err(ProbeFault::Garbled { what: "nvidia-smi".to_owned(), why: String::from_utf8_lossy(bytes).into_owned() })
-    }
-}
+/// A shell command that writes a document without a GPU.
+const NO_GPU: &str = "echo '<nvidia_smi_log></nvidia_smi_log>'";
 
 fn program(folder: &Path, script: &str) -> String {
     let path = folder.join("nvidia-smi");
@@ -57,11 +53,11 @@ fn hands_with(folder: &Path, script: &str, wrong: Option<&str>) -> Hands {
     settings.docker.socket = folder.join("docker.sock").display().to_string();
     settings.nvidia.smi_paths = if script.is_empty() { Vec::new() } else { vec![program(folder, script)] };
     settings.nvidia.probe_timeout_ms = 5000;
-    let ground = linux::Ground { sysfs: folder.join("sys"), policy: folder.join("policy.toml") };
-    let acts = |role| {
-        linux::acts(role, linux::Given { settings: settings.clone(), wrong: wrong.map(str::to_owned) }, parse, &ground)
-    };
-    let [host, containers, holders] = HandRole::ALL.map(|role| Served::with(role, ourselves(), acts(role), limits()));
+    let paths = HandPaths { sysfs: folder.join("sys"), policy: folder.join("policy.toml") };
+    let [host, containers, holders] = HandRole::ALL.map(|role| {
+        let settings = HandSettings { settings: settings.clone(), wrong: wrong.map(str::to_owned) };
+        Served::with(ourselves(), roles::registry(role, settings, &paths), limits())
+    });
     Hands { host, containers, holders, settings }
 }
 
@@ -75,15 +71,16 @@ impl Hands {
 #[tokio::test]
 async fn the_host_hand_starts_nvidia_smi_and_reads_what_it_says() {
     let folder = tempfile::tempdir().unwrap();
-    let hands = hands(folder.path(), "echo no GPU");
-    assert_eq!(hands.remote().probe_driver(DriverSource::Smi).await, Ok(report(DriverSource::Smi)));
+    let hands = hands(folder.path(), NO_GPU);
+    let report = hands.remote().probe_driver(DriverSource::Smi).await.unwrap();
+    assert!(report.source == DriverSource::Smi && report.gpus.is_empty(), "{report:?}");
 }
 
 #[tokio::test]
 async fn an_nvidia_smi_that_hangs_is_ended_and_the_next_one_starts() {
     let folder = tempfile::tempdir().unwrap();
-    let once = "if [ -e \"$0.ran\" ]; then echo no GPU; else : >\"$0.ran\"; exec sleep 1000; fi";
-    let hands = hands(folder.path(), once);
+    let once = format!("if [ -e \"$0.ran\" ]; then {NO_GPU}; else : >\"$0.ran\"; exec sleep 1000; fi");
+    let hands = hands(folder.path(), &once);
     let fault = hands.remote().probe_driver(DriverSource::Smi).await.unwrap_err();
     assert!(matches!(fault, ProbeFault::Timeout { after_ms: 5000, .. }), "{fault:?}");
     assert!(hands.remote().probe_driver(DriverSource::Smi).await.is_ok());
@@ -97,7 +94,7 @@ async fn what_is_not_there_is_said_to_be_absent() {
         let fault = hands.remote().probe_driver(source).await.unwrap_err();
         assert!(matches!(fault, ProbeFault::Absent { .. }), "{source:?}: {fault:?}");
     }
-    let fault = hands.remote().docker_facts().await.unwrap_err();
+    let fault = hands.remote().call(&ReadDockerFacts {}).await.unwrap_err();
     assert!(matches!(fault, ProbeFault::Absent { .. }) && fault.to_string().contains("docker.sock"), "{fault:?}");
 }
 
@@ -105,19 +102,19 @@ async fn what_is_not_there_is_said_to_be_absent() {
 async fn a_hand_with_a_wrong_configuration_works_and_says_so_where_it_finds_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let wrong = Some("/etc/gpuhostd/config.toml:3:1: docker.sokcet is not known");
-    let hands = hands_with(folder.path(), "echo no GPU", wrong);
+    let hands = hands_with(folder.path(), NO_GPU, wrong);
     assert!(hands.remote().probe_driver(DriverSource::Smi).await.is_ok());
-    let fault = hands.remote().docker_facts().await.unwrap_err().to_string();
+    let fault = hands.remote().call(&ReadDockerFacts {}).await.unwrap_err().to_string();
     assert!(fault.contains("docker.sock") && fault.contains("config.toml:3:1: docker.sokcet"), "{fault}");
     let hello = hands.remote().hand(HandRole::Containers).hello(Duration::from_secs(10)).await.unwrap();
-    assert!(hello.powerless.is_some_and(|why| why.contains("docker.sokcet")));
+    assert!(hello.degraded.is_some_and(|why| why.contains("docker.sokcet")));
 }
 
 #[tokio::test]
-async fn the_container_hand_says_that_it_is_powerless_without_docker() {
+async fn the_container_hand_says_that_it_is_degraded_without_docker() {
     let folder = tempfile::tempdir().unwrap();
     let hands = hands(folder.path(), "");
     let hello = hands.remote().hand(HandRole::Containers).hello(LONG).await.unwrap();
     let socket = folder.path().join("docker.sock").display().to_string();
-    assert!(hello.powerless.is_some_and(|why| why.contains(&socket)));
+    assert!(hello.degraded.is_some_and(|why| why.contains(&socket)));
 }

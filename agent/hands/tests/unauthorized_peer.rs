@@ -3,20 +3,19 @@
 
 mod common;
 
-use common::{acts, assert_alive, limits, ourselves, request};
+use common::{assert_alive, hello, host_verbs, limits, ourselves};
 use hands::peers::Peers;
 use nix::unistd::geteuid;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use wire::hand::{Ask, HandRole};
 
 #[test]
 #[ignore = "a child process of the other tests"]
 fn part_of_a_stranger() {
     let mut stream = std::os::unix::net::UnixStream::connect(std::env::var_os("SOCKET").unwrap()).unwrap();
-    drop(stream.write_all(&request(1, Ask::Hello)));
+    drop(stream.write_all(&hello(1)));
     let mut heard = Vec::new();
     drop(stream.read_to_end(&mut heard));
     std::process::exit(i32::try_from(heard.len()).unwrap());
@@ -36,7 +35,7 @@ fn bytes_heard_by_a_stranger(socket: &Path) -> i32 {
 async fn a_process_of_another_user_hears_nothing() {
     let us = geteuid();
     let peers = if us.is_root() { ourselves() } else { Peers::of(&[0]) };
-    let served = common::Served::with(HandRole::Host, peers, acts(), limits());
+    let served = common::Served::with(peers, host_verbs().build(), limits());
     // Let nothing but the hand's own check stand in the way.
     let mode = |path: &Path, bits| std::fs::set_permissions(path, std::fs::Permissions::from_mode(bits)).unwrap();
     let socket = served.folder().join("host.sock");

@@ -1,0 +1,71 @@
+//! The part of a host that only the hands can reach, as the front's adapter: each verb goes to its hand with its deadline.
+
+use crate::client::Client;
+use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::settings::NvidiaSettings;
+use std::path::Path;
+use std::time::Duration;
+use wire::hand::containers::ProbeDriverContainer;
+use wire::hand::host::{ProbeNvml, ProbeSmi};
+use wire::hand::{Hand, HandRole, Verb, VerbReply};
+
+/// The hands as one adapter.
+#[derive(Debug, Clone)]
+pub struct RemoteHost {
+    host: Client,
+    containers: Client,
+    holders: Client,
+    probe_timeout: Duration,
+}
+
+impl RemoteHost {
+    /// Speaks through the hands whose sockets are in `folder`; probes may take as long as the settings say.
+    #[must_use]
+    pub fn at(folder: &Path, nvidia: &NvidiaSettings) -> Self {
+        let [host, containers, holders] = HandRole::ALL.map(|role| Client::at(role, folder));
+        Self::new(host, containers, holders, nvidia)
+    }
+
+    /// Speaks through these hands.
+    #[must_use]
+    pub fn new(host: Client, containers: Client, holders: Client, nvidia: &NvidiaSettings) -> Self {
+        Self { host, containers, holders, probe_timeout: Duration::from_millis(nvidia.probe_timeout_ms) }
+    }
+
+    /// The client of a role.
+    #[must_use]
+    pub const fn hand(&self, role: HandRole) -> &Client {
+        match role {
+            HandRole::Host => &self.host,
+            HandRole::Containers => &self.containers,
+            HandRole::Holders => &self.holders,
+        }
+    }
+
+    /// Sends the verb to its hand and waits as long as the verb allows. Where the hand gives no reply, the reply says why.
+    pub async fn call<V: Verb>(&self, verb: &V) -> V::Reply {
+        let called = self.hand(V::Hand::ROLE).call(verb, V::DEADLINE.within(self.probe_timeout)).await;
+        called.unwrap_or_else(|fault| V::Reply::missing(verb.attempted(), V::Hand::ROLE, fault.into_no_reply()))
+    }
+
+    /// Asks one source of driver facts through the hand that can reach it.
+    ///
+    /// # Errors
+    /// What the source or the hand said.
+    pub async fn probe_driver(&self, source: DriverSource) -> Result<DriverReport, ProbeFault> {
+        let report = match source {
+            DriverSource::Nvml => self.call(&ProbeNvml {}).await,
+            DriverSource::Smi => self.call(&ProbeSmi {}).await,
+            DriverSource::SmiInDriverContainer => self.call(&ProbeDriverContainer {}).await,
+            DriverSource::Sysfs => {
+                let (what, said) = ("sensors in sysfs".to_owned(), "no hand reads them".to_owned());
+                Err(ProbeFault::HandUnavailable { what, said })
+            }
+        }?;
+        if report.source != source {
+            let why = format!("the report is one of {}", report.source.code());
+            return Err(ProbeFault::Garbled { what: source.code().to_owned(), why });
+        }
+        Ok(report)
+    }
+}

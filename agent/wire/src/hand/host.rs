@@ -1,0 +1,88 @@
+//! The verbs of the host hand: probes of the driver, close looks, and the only one that writes.
+
+use super::{HostHand, Verb, VerbDeadline, VerbKind};
+use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::plan::{CloseUp, Scope, Step};
+use model::ports::ActFault;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What the hand has on top of a probe's own time: to end a child that hangs, gently first, and to say so.
+const PROBE_DEADLINE: VerbDeadline = VerbDeadline::ProbeTimeoutAnd(Duration::from_secs(10));
+
+/// Asks NVML, in disposable processes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeNvml {}
+
+impl Verb for ProbeNvml {
+    type Hand = HostHand;
+    type Reply = Result<DriverReport, ProbeFault>;
+    const NAME: &'static str = "probe_nvml";
+    const KIND: VerbKind = VerbKind::Probe;
+    const DEADLINE: VerbDeadline = PROBE_DEADLINE;
+
+    fn attempted(&self) -> String {
+        DriverSource::Nvml.code().to_owned()
+    }
+}
+
+/// Asks the nvidia-smi of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeSmi {}
+
+impl Verb for ProbeSmi {
+    type Hand = HostHand;
+    type Reply = Result<DriverReport, ProbeFault>;
+    const NAME: &'static str = "probe_smi";
+    const KIND: VerbKind = VerbKind::Probe;
+    const DEADLINE: VerbDeadline = PROBE_DEADLINE;
+
+    fn attempted(&self) -> String {
+        DriverSource::Smi.code().to_owned()
+    }
+}
+
+/// Looks closely at the functions of a scope, in a child that is given up where the kernel does not come back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InspectScope {
+    /// What is looked at.
+    pub scope: Scope,
+}
+
+impl Verb for InspectScope {
+    type Hand = HostHand;
+    type Reply = Result<CloseUp, ActFault>;
+    const NAME: &'static str = "inspect_scope";
+    const KIND: VerbKind = VerbKind::Look;
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(30));
+
+    fn attempted(&self) -> String {
+        format!("look at {}", self.scope.gpu)
+    }
+}
+
+/// Takes one step of a change. The hand checks it again: the step stays in the scope, and its own policy allows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyStep {
+    /// What may be touched.
+    pub scope: Scope,
+    /// What is to be done.
+    pub step: Step,
+}
+
+impl Verb for ApplyStep {
+    type Hand = HostHand;
+    type Reply = Result<(), ActFault>;
+    const NAME: &'static str = "apply_step";
+    const KIND: VerbKind = VerbKind::Write;
+    /// The hand's own deadline, and what it has to end a writer that hangs.
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(30));
+
+    fn attempted(&self) -> String {
+        self.step.to_string()
+    }
+}
