@@ -10,7 +10,7 @@ mod own;
 
 pub use fault::{Kind, ReadFault};
 pub use hung::in_time;
-pub use own::OwnProgram;
+pub use own::{OwnProgram, hold};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open as open_path};

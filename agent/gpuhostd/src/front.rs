@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// Another daemon works with the same state, the state is not ours, or a host that cannot even start a runtime.
 pub fn run(args: FrontArgs) -> anyhow::Result<()> {
     if let Some(launcher) = args.launcher {
-        hands::launcher::end_with(launcher).context("the launcher has ended")?;
+        program::launched::end_with(launcher).context("the launcher has ended")?;
     }
     let launched = args.launcher.is_some();
     let (folder, sysfs) = (args.run.join("hands"), args.sysfs.clone());

@@ -6,6 +6,7 @@ pub mod checkin;
 mod conditions;
 pub mod config;
 pub mod front;
+pub mod launch;
 pub mod lifecycle;
 mod linux;
 pub mod metrics;

@@ -3,10 +3,7 @@
 //! What is started later is the file that was found, whatever its path leads to by then: while a package is upgraded a hand goes on
 //! with the child of its own version, and a user who may not enter the folder of the program can still run it.
 
-use files::OwnProgram;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, stat};
-use nix::unistd::geteuid;
+use files::{OwnProgram, hold};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -32,7 +29,7 @@ impl Own {
     #[must_use]
     pub fn at(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        let file = held(&path).map(Arc::new).map_err(|error| (error.kind(), error.to_string()));
+        let file = hold(&path).map(Arc::new).map_err(|error| (error.kind(), error.to_string()));
         Self { path, file }
     }
 
@@ -55,42 +52,10 @@ impl Own {
     }
 }
 
-fn held(path: &Path) -> io::Result<OwnedFd> {
-    let file = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
-    let found = fstat(&file)?;
-    if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
-        return Err(io::Error::other("it is no plain file"));
-    }
-    if geteuid().is_root() {
-        let running = stat("/proc/self/exe")?;
-        if !is_as_safe_as(&found, &running) {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                format!(
-                    "others than root may change it (owner {}, mode {:o}), and root does not start it: chown root {path}; chmod \
-                     0755 {path}",
-                    found.st_uid,
-                    found.st_mode & 0o7777,
-                    path = path.display()
-                ),
-            ));
-        }
-    }
-    Ok(file)
-}
-
-/// Nobody may change the program who could not change the one that runs: root starts no file of somebody else's.
-fn is_as_safe_as(program: &FileStat, running: &FileStat) -> bool {
-    let writers = |file: &FileStat| file.st_mode & 0o022;
-    let no_more_writers = writers(program) & !writers(running) == 0;
-    let same_group = writers(program) & 0o020 == 0 || program.st_gid == running.st_gid;
-    (program.st_uid == 0 || program.st_uid == running.st_uid) && no_more_writers && same_group
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    use std::os::unix::fs::MetadataExt;
     use std::process::Command as Plain;
 
     /// A copy of the shell, made by a process of its own: one that we write ourselves could still be open in a child of another test.
@@ -128,25 +93,5 @@ mod tests {
         let missing = Own::at(folder.path().join("none"));
         assert_eq!(missing.command().unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(Own::at(folder.path()).command().unwrap_err().to_string().contains("no plain file"));
-    }
-
-    #[test]
-    fn root_starts_nothing_that_others_may_change() {
-        if !geteuid().is_root() {
-            println!("SKIPPED: only root is kept from files of others");
-            return;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("child");
-        std::fs::write(&path, "").unwrap();
-        let refused = |mode: u32, uid: u32| {
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            chown(&path, Some(uid), Some(65534)).unwrap();
-            Own::at(&path).command().err().map(|error| error.to_string())
-        };
-        assert_eq!(refused(0o755, 0), None);
-        for (mode, uid) in [(0o757, 0), (0o775, 0), (0o755, 65534)] {
-            assert!(refused(mode, uid).is_some_and(|said| said.contains("root does not start it")), "{mode:o} {uid}");
-        }
     }
 }

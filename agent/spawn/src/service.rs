@@ -1,9 +1,9 @@
-//! Starts long-lived processes of our own where there is no systemd: the hands and the front.
+//! Starts long-lived processes of the package where there is no systemd: the hands and the front.
 //!
-//! All of them are this very executable, started through [`OURSELVES`] and not by its path: the user that the front becomes
-//! may have no right to enter the folder that it lies in (homes are closed to others), and after an update the path leads to
-//! another version, or nowhere.
+//! They are started as [`Own`] holds them and not by their paths: the user that the front becomes may have no right to enter the
+//! folder that it lies in (homes are closed to others), and after an update the path leads to another version, or nowhere.
 
+use crate::own::Own;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::unistd::{AccessFlags, Gid, Uid, faccessat, setfsgid, setfsuid};
@@ -13,21 +13,17 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
-/// The executable that runs in the process that looks: the kernel keeps it, whatever its path leads to, and asks for no right to
-/// enter a folder.
-const OURSELVES: &str = "/proc/self/exe";
-
-/// Starts us again under `name` (what process lists show) with the socket as standard input, in a process group of its own (a
+/// Starts a hand with the socket as standard input, in a process group of its own (a
 /// Ctrl-C is for us alone; it leaves when the socket closes), with an environment that holds nothing of ours. Its messages go
 /// where ours go.
 ///
 /// # Errors
 /// What the host said: no process can be started.
-pub fn with_socket(name: &Path, args: &[OsString], socket: OwnedFd) -> io::Result<Child> {
-    Command::new(OURSELVES)
-        .arg0(name)
+pub fn with_socket(program: &Own, args: &[OsString], socket: OwnedFd) -> io::Result<Child> {
+    program
+        .command()?
         .args(args)
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
@@ -41,8 +37,8 @@ pub fn with_socket(name: &Path, args: &[OsString], socket: OwnedFd) -> io::Resul
 /// The front as the launcher starts it.
 #[derive(Debug)]
 pub struct Front<'a> {
-    /// What process lists show.
-    pub name: &'a Path,
+    /// The program.
+    pub program: &'a Own,
     /// Its arguments.
     pub args: &'a [OsString],
     /// uid and gid to become, with no further group; none = stay.
@@ -51,14 +47,14 @@ pub struct Front<'a> {
     pub input: Option<OwnedFd>,
 }
 
-/// Starts us again as the front, in a process group of its own, with our environment (systemd's notification socket is in it).
+/// Starts the front, in a process group of its own, with our environment (systemd's notification socket is in it).
 ///
 /// # Errors
 /// What the host said; `PermissionDenied` where the user to become may not execute our file.
 pub fn front(front: Front<'_>) -> io::Result<Child> {
-    let mut command = Command::new(OURSELVES);
+    let mut command = front.program.command()?;
     let input = front.input.map_or_else(Stdio::null, Stdio::from);
-    command.arg0(front.name).args(front.args).stdin(input).process_group(0).kill_on_drop(true);
+    command.args(front.args).stdin(input).process_group(0).kill_on_drop(true);
     if let Some((uid, gid)) = front.become_user {
         // The standard library drops the supplementary groups where root becomes somebody else.
         command.uid(uid).gid(gid);

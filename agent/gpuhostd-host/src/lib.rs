@@ -1,19 +1,19 @@
 //! The host hand: asks NVML and nvidia-smi, looks closely at a GPU, and takes the steps of a change. The only hand that writes.
 
-use super::{HandPaths, HandSettings, noted, with_note};
-use crate::policy;
-use crate::registry::{Registry, RegistryBuilder};
 use acts::change::Changes;
 use acts::probe::Probes;
 use files::OwnProgram;
+use hands::policy;
+use hands::program::{HandPaths, HandSettings, noted, with_note};
+use hands::registry::{Registry, RegistryBuilder};
 use host::front::Surroundings;
 use model::driver::DriverSource;
 use model::policy::Policy;
 use nix::unistd::geteuid;
+use protocol::hand::HostHand;
+use protocol::hand::host::{ApplyStep, InspectScope, ProbeNvml, ProbeSmi};
 use spawn::Own;
 use std::sync::Arc;
-use wire::hand::HostHand;
-use wire::hand::host::{ApplyStep, InspectScope, ProbeNvml, ProbeSmi};
 
 /// What the host hand serves on this host.
 #[must_use]

@@ -3,11 +3,14 @@
 //! It stays what it was started as (root), so that a hand that crashed comes back with its powers although the front has
 //! given up its own. The sockets, the protocol and the checks are those of the units.
 
+use files::OwnProgram;
 use host::front::{LockFault, StateLock, is_served};
 use model::message::Message;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Gid, Pid, Uid, User};
+use protocol::hand::HandRole;
+use spawn::Own;
 use spawn::service::{self, Front};
 use std::ffi::OsString;
 use std::io;
@@ -19,7 +22,6 @@ use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use wire::hand::HandRole;
 
 /// First pause before a hand that ended is started again; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -34,28 +36,26 @@ const FAREWELL: Duration = Duration::from_millis(1700);
 
 /// What is to be started.
 #[derive(Debug, Clone)]
-pub struct Launch {
-    /// The path of our own executable: the name under which hands and front run. They are started by no path.
-    pub exe: PathBuf,
+pub(crate) struct Launch {
     /// Run-time folder; the sockets lie in `hands/` below it.
-    pub run: PathBuf,
+    pub(crate) run: PathBuf,
     /// Folder of durable state, which is given to the front's user.
-    pub state: PathBuf,
+    pub(crate) state: PathBuf,
     /// The kernel log, which only root may open: the front gets it as its standard input.
-    pub kernel_log: PathBuf,
+    pub(crate) kernel_log: PathBuf,
     /// Files that the front must be able to read.
-    pub files: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
     /// Arguments of the front.
-    pub front: Vec<OsString>,
-    /// Arguments of each hand behind `hand <role>`.
-    pub hand: Vec<OsString>,
+    pub(crate) front: Vec<OsString>,
+    /// Arguments of each hand.
+    pub(crate) hand: Vec<OsString>,
     /// The user that the front becomes; none = `gpuhostd`, else `nobody`. Only where we are root.
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
 }
 
 /// Why nothing could be launched.
 #[derive(Debug, thiserror::Error)]
-pub enum LaunchFault {
+pub(crate) enum LaunchFault {
     /// There is no such user.
     #[error("there is no user {0:?} that the front could become; name another one with --user")]
     NoUser(String),
@@ -123,7 +123,7 @@ struct Owner {
 ///
 /// # Errors
 /// Whatever kept it from starting; nothing is left running then.
-pub fn run(launch: &Launch) -> Result<ExitCode, LaunchFault> {
+pub(crate) fn run(launch: &Launch) -> Result<ExitCode, LaunchFault> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -158,7 +158,7 @@ async fn live(launch: &Launch) -> Result<ExitCode, LaunchFault> {
     }
     let mut front = start_front(launch, owner)?;
     let code = guard(&mut front).await?;
-    // The kernel tells the hands when this process has ended (see [`end_with`]).
+    // The kernel tells the hands when this process has ended (see [`program::launched`]).
     hands.shutdown().await;
     Ok(code)
 }
@@ -199,7 +199,7 @@ fn owner(named: Option<&str>) -> Result<Owner, LaunchFault> {
     let look_up = |name: &str| User::from_name(name).map_err(|errno| LaunchFault::Lookup(name.to_owned(), errno));
     let user = match named {
         Some(name) => look_up(name)?.ok_or_else(|| LaunchFault::NoUser(name.to_owned()))?,
-        None => match look_up(crate::peers::FRONT_USER)? {
+        None => match look_up(hands::peers::FRONT_USER)? {
             Some(user) => user,
             None => look_up("nobody")?.ok_or_else(|| LaunchFault::NoUser("nobody".to_owned()))?,
         },
@@ -235,10 +235,11 @@ fn start_front(launch: &Launch, owner: Owner) -> Result<Child, LaunchFault> {
             );
         })
         .ok();
-    let front = Front { name: &launch.exe, args: &args, become_user, input: kernel_log };
+    let program = Own::find(OwnProgram::Front);
+    let front = Front { program: &program, args: &args, become_user, input: kernel_log };
     service::front(front).map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EACCES) => {
-            LaunchFault::NotForUser { user: name_of(owner.uid), exe: launch.exe.clone(), source: error }
+            LaunchFault::NotForUser { user: name_of(owner.uid), exe: program.path().to_owned(), source: error }
         }
         Some(_) | None => LaunchFault::Start("the front", error),
     })
@@ -251,17 +252,21 @@ fn name_of(uid: Uid) -> String {
 
 /// Keeps one hand on its socket; never ends.
 async fn keep(role: HandRole, launch: Launch, owner: Owner, listener: UnixListener) {
-    let mut args = vec![OsString::from("hand"), OsString::from(role.name())];
-    args.extend([OsString::from("--front-uid"), owner.uid.to_string().into()]);
+    let program = Own::find(match role {
+        HandRole::Host => OwnProgram::Host,
+        HandRole::Containers => OwnProgram::Containers,
+        HandRole::Holders => OwnProgram::Holders,
+    });
+    let mut args = vec![OsString::from("--front-uid"), owner.uid.to_string().into()];
     args.extend(launcher_argument());
     args.extend_from_slice(&launch.hand);
     let mut pause = FIRST_PAUSE;
     loop {
         let started = Instant::now();
         let socket = listener.try_clone().map(Into::into);
-        let why = match socket.and_then(|socket| service::with_socket(&launch.exe, &args, socket)) {
+        let why = match socket.and_then(|socket| service::with_socket(&program, &args, socket)) {
             Ok(mut child) => child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string()),
-            Err(error) => format!("cannot start it: {error}"),
+            Err(error) => format!("cannot start {}: {error}", program.path().display()),
         };
         pause = if started.elapsed() >= LIVED { FIRST_PAUSE } else { pause };
         tracing::warn!(
@@ -320,20 +325,4 @@ fn code_of(ended: io::Result<std::process::ExitStatus>) -> ExitCode {
 /// How what is started learns whom to end with.
 fn launcher_argument() -> [OsString; 2] {
     [OsString::from("--launcher"), std::process::id().to_string().into()]
-}
-
-/// Has the kernel end this process when the launcher ends, however it ends, and call it what it is. To be called first thing by
-/// what it started.
-///
-/// # Errors
-/// The kernel does not know the request.
-pub fn end_with(launcher: u32) -> Result<(), nix::Error> {
-    // It was started as /proc/self/exe, so `ps -C` and `pgrep` would know it as "exe".
-    nix::sys::prctl::set_name(c"gpuhostd")?;
-    nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
-    let parent = nix::unistd::getppid().as_raw();
-    if u32::try_from(parent).is_ok_and(|parent| parent != launcher) {
-        return Err(nix::Error::ESRCH);
-    }
-    Ok(())
 }

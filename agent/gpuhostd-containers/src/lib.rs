@@ -1,21 +1,21 @@
 //! The containers hand: asks Docker for its facts, and nvidia-smi in the driver container.
 
-use super::{HandSettings, noted, with_note};
-use crate::registry::{Registry, RegistryBuilder};
 use docker::{facts, smi_in_driver_container};
+use hands::program::{HandPaths, HandSettings, noted, with_note};
+use hands::registry::{Registry, RegistryBuilder};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, eaccess, geteuid};
+use protocol::hand::ContainersHand;
+use protocol::hand::containers::{ProbeDriverContainer, ReadDockerFacts};
 use std::sync::Arc;
 use std::time::Duration;
-use wire::hand::ContainersHand;
-use wire::hand::containers::{ProbeDriverContainer, ReadDockerFacts};
 
 /// Time for Docker's facts; the front waits a little longer.
 const DOCKER_WITHIN: Duration = Duration::from_secs(10);
 
 /// What the containers hand serves on this host.
 #[must_use]
-pub fn registry(settings: HandSettings) -> Registry {
+pub fn registry(settings: HandSettings, _paths: &HandPaths) -> Registry {
     let note = settings.note();
     let probe_within = Duration::from_millis(settings.settings.nvidia.probe_timeout_ms);
     let socket: Arc<str> = settings.settings.docker.socket.into();

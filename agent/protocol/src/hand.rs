@@ -2,7 +2,7 @@
 //! socket, one request at a time per connection, answered in order.
 //!
 //! What can be asked is a [`Verb`]: a type that is the request itself, with its reply, its name, its hand, its kind and its
-//! deadline. The verbs of each hand stand in a file of their own; what a hand really serves is its registry (`hands::roles`).
+//! deadline. The verbs of each hand stand in a file of their own; what a hand really serves is its registry (the package of the hand).
 
 pub mod containers;
 pub mod holders;
@@ -49,12 +49,6 @@ impl HandRole {
             Self::Containers => "containers",
             Self::Holders => "holders",
         }
-    }
-
-    /// The hand of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.name() == name)
     }
 }
 

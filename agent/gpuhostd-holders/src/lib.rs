@@ -1,16 +1,16 @@
 //! The holders hand: looks for every process and container that uses a device.
 
-use super::{HandPaths, HandSettings, noted};
-use crate::registry::{Registry, RegistryBuilder};
 use acts::holders;
 use files::OwnProgram;
+use hands::program::{HandPaths, HandSettings, noted};
+use hands::registry::{Registry, RegistryBuilder};
+use protocol::hand::HoldersHand;
+use protocol::hand::holders::FindHolders;
 use spawn::{Own, Supervisor};
-use wire::hand::HoldersHand;
-use wire::hand::holders::FindHolders;
 
 /// What the holders hand serves on this host.
 #[must_use]
-pub fn registry(settings: &HandSettings, paths: &HandPaths) -> Registry {
+pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
     let (note, sysfs) = (settings.note(), paths.sysfs.clone());
     let (lookers, child) = (Supervisor::default(), Own::find(OwnProgram::Child));
     RegistryBuilder::<HoldersHand>::new(move || missing_capabilities().map(|why| noted(why, note.as_ref())))
