@@ -2,10 +2,12 @@
 # what is not there yet: a second run asks no network for tools. The one thing that is asked for instead of fetched is the
 # Rust toolchain.
 
-.PHONY: help run test test-rig test-vm test-fresh fuzz packages bench clean
+.PHONY: help run check hooks test test-rig test-vm test-fresh fuzz packages bench clean
 
 help:
 	@echo "make run [HOST=name]   see it work, on this machine or on a simulated host (dgx-a100, gb200, no-iommu, ...; FILE.tar.gz: a snapshot)"
+	@echo "make check             format, lints, and the tests of what changed since the branch main: the loop while you work"
+	@echo "make hooks             git runs the first part of make check before each commit, and all of it before each push"
 	@echo "make test              every test that needs no VM and no GPU"
 	@echo "make test-rig          only the tests of units and packages, under a systemd in a container"
 	@echo "make test-vm [ONLY=observe]  the tests that need a kernel of their own: a virtual machine with GPUs, IOMMU and VFIO"
@@ -18,6 +20,13 @@ help:
 run:
 	@tests/setup.sh build run
 	@tests/run/demo.sh $(HOST)
+
+check:
+	@tests/setup.sh build run
+	@tests/check.sh $(BASE)
+
+hooks:
+	@tests/hooks.sh
 
 test:
 	@tests/setup.sh build test

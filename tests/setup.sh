@@ -23,6 +23,7 @@ fdisk=sfdisk e2fsprogs=mkfs.ext4 kmod=depmod util-linux=unshare" ;;
     fresh) echo "mmdebstrap=mmdebstrap util-linux=unshare" ;;
     bench) echo "pciutils=lspci driverctl=driverctl lshw=lshw python3=/usr/bin/python3 libxml2-utils=xmllint \
 prometheus-node-exporter=prometheus-node-exporter containerd=containerd systemd=systemd-analyze dbus=dbus-daemon \
+strace=strace valgrind=valgrind \
 docker.io=dockerd docker-cli=docker mmdebstrap=mmdebstrap $(tier packages)" ;;
     *) echo "tests/setup.sh: there is no tier '$1' (build, run, test, vm, fuzz, packages, bench, fresh)" >&2; return 1 ;;
     esac

@@ -50,7 +50,7 @@ check "the container hand has its own user" runs_as gpuhostd-containers.service 
 check "any user can introspect it on the system bus" within 5 as_user nobody busctl introspect org.gpuhost.Agent1 /org/gpuhost/Agent1
 check "its own interface is there" grep -q org.gpuhost.Agent1.Host <(as_user nobody busctl introspect org.gpuhost.Agent1 /org/gpuhost/Agent1)
 check "any user can list GPUs" as_user nobody gpuhostctl gpus
-check "nobody may nothing, by no method that is there" may_nothing nobody
+check "an unprivileged user is refused every method" may_nothing nobody
 check "and the user of the front itself no more than that" may_nothing gpuhostd
 check "polkit decided, not its absence" active polkit.service
 

@@ -3,6 +3,7 @@
 use model::holders::Holders;
 use model::plan::Scope;
 use model::ports::ActFault;
+use model::printable::printable;
 use protocol::child::Task;
 use spawn::{Own, Program, Supervisor};
 use std::path::Path;
@@ -24,7 +25,7 @@ pub async fn look(supervisor: &Supervisor, child: &Own, sysfs: &Path, scope: &Sc
     let finished = finished.map_err(|fault| said(fault.to_string()))?;
     serde_json::from_slice(&finished.stdout).map_err(|error| {
         let words = String::from_utf8_lossy(&finished.stderr);
-        let words: String = words.chars().filter(|c| !c.is_control()).take(400).collect();
+        let words = printable(&words, 400);
         said(format!("the child that looks ended with {}: {error} {words}", finished.status))
     })
 }

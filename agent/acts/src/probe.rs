@@ -8,7 +8,9 @@ mod suspects;
 use crate::smi::Smi;
 use asker::Asker;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::printable::printable;
 use model::settings::NvidiaSettings;
+use model::time::whole_millis;
 use spawn::{Finished, Own, Purpose, RunFault, Supervisor};
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
@@ -38,11 +40,11 @@ impl Probes {
     pub async fn run(&self, source: DriverSource, settings: &NvidiaSettings) -> Result<DriverReport, ProbeFault> {
         let deadline = Duration::from_millis(settings.probe_timeout_ms);
         match source {
-            DriverSource::Nvml => self.nvml.ask(&settings.nvml_paths, deadline).await,
+            DriverSource::Nvml => round::ask(&self.nvml, &settings.nvml_paths, deadline).await,
             DriverSource::Smi => self.smi_with_words(settings).await.1,
             DriverSource::SmiInDriverContainer => Err(ProbeFault::HandUnavailable {
                 what: "nvidia-smi in the driver container".to_owned(),
-                said: "it is asked through Docker, by the hand that may use Docker".to_owned(),
+                said: "it is queried through Docker, by the containers hand".to_owned(),
             }),
             DriverSource::Sysfs => Err(ProbeFault::HandUnavailable {
                 what: "sensors in sysfs".to_owned(),
@@ -88,7 +90,7 @@ fn ended_badly(what: &str, finished: &Finished) -> Option<ProbeFault> {
     }
     let status = finished.status.code().filter(|status| *status != 0)?;
     let words = String::from_utf8_lossy(&finished.stderr);
-    let said = words.trim().chars().filter(|c| !c.is_control()).take(400).collect();
+    let said = printable(words.trim(), 400);
     Some(ProbeFault::Failed { what: what.to_owned(), status, said })
 }
 
@@ -109,9 +111,7 @@ pub(crate) fn run_fault(what: &str, fault: &RunFault) -> ProbeFault {
         RunFault::Start { source, .. } if source.kind() == ErrorKind::NotFound => ProbeFault::Absent { what, said },
         RunFault::Start { source, .. } => failed(what, source, said),
         RunFault::Supervision(source) => failed(what, source, said),
-        RunFault::Timeout { after } => {
-            ProbeFault::Timeout { what, after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX) }
-        }
+        RunFault::Timeout { after } => ProbeFault::Timeout { what, after_ms: whole_millis(*after) },
         RunFault::Stuck { pid } => ProbeFault::Stuck { what, pid: *pid },
         RunFault::TooMuch { .. } => ProbeFault::Garbled { what, why: said },
         RunFault::Abandoned => ProbeFault::HandUnavailable { what, said },

@@ -75,7 +75,7 @@ impl Smi<'_> {
         for address in others.iter().copied() {
             let left = self.within.saturating_sub(begin.elapsed());
             if hangs.is_some() || left.is_zero() {
-                let why = hangs.as_deref().unwrap_or("the others took all the time");
+                let why = hangs.as_deref().unwrap_or("the other GPUs used all the time");
                 let said = format!("nvidia-smi was not asked for the GPU at {address}: {why}");
                 whole.silent.push(SilentGpu { address, why: Absence::NotProbed, said });
                 continue;
@@ -90,7 +90,7 @@ impl Smi<'_> {
                 }
                 Err(fault) => {
                     hangs = matches!(fault, ProbeFault::Timeout { .. } | ProbeFault::Stuck { .. })
-                        .then(|| format!("it hangs over the GPU at {address}"));
+                        .then(|| format!("it hangs at the GPU at {address}"));
                     let gpu = alone(address, &fault);
                     whole.problems.push(gpu.said.clone());
                     whole.silent.push(gpu);

@@ -37,7 +37,7 @@ pub(crate) async fn add(facts: &mut DockerFacts, within: Duration) {
     folders.truncate(FOLDERS_MAX);
     let begin = Instant::now();
     let Ok(Ok(turn)) = timeout(within, TURN.acquire()).await else {
-        return facts.cdi_problems.push("the CDI specifications are still being read since an earlier look".to_owned());
+        return facts.cdi_problems.push("the CDI specifications are still being read by an earlier request".to_owned());
     };
     let left = within.saturating_sub(begin.elapsed());
     let reads_new = reads_new_forms(facts);
@@ -50,9 +50,9 @@ pub(crate) async fn add(facts: &mut DockerFacts, within: Duration) {
         Ok(Err(broken)) => facts.cdi_problems.push(format!("the CDI specifications could not be read: {broken}")),
         Err(_) => {
             let ms = within.as_millis();
-            facts
-                .cdi_problems
-                .push(format!("the CDI specifications could not be read in {ms} ms: a folder of them hangs"));
+            facts.cdi_problems.push(format!(
+                "the CDI specifications could not be read within {ms} ms: one of their directories hangs"
+            ));
         }
     }
 }
@@ -106,7 +106,7 @@ fn read_folder(folder: &Path, reads_new: bool, problem: &mut impl FnMut(String))
     let mut names: Vec<String> = names.take(FILES_MAX.saturating_add(1)).collect();
     names.sort_unstable();
     if names.len() > FILES_MAX {
-        problem(format!("{}: of more than {FILES_MAX} files the others are not read", folder.display()));
+        problem(format!("{}: it has more than {FILES_MAX} files, and the others are not read", folder.display()));
         names.truncate(FILES_MAX);
     }
     let mut found = Folder::new();
@@ -135,7 +135,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| error.to_string())?;
     if !file.metadata().map_err(|error| error.to_string())?.is_file() {
-        return Err("it is no plain file".to_owned());
+        return Err("it is not a regular file".to_owned());
     }
     let most = u64::try_from(FILE_MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
     let mut bytes = Vec::new();

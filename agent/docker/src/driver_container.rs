@@ -61,12 +61,12 @@ async fn ask(what: &str, socket: &str, container: &str, deadline: Duration) -> R
     let command: Vec<&str> = [PROGRAM].into_iter().chain(ARGUMENTS).collect();
     let config = serde_json::json!({"Cmd": command, "AttachStdout": true, "AttachStderr": true, "Env": ["LC_ALL=C"]});
     let made = post(socket, &format!("/containers/{container}/exec"), config.to_string()).await?;
-    let exec = identifier(made.get("Id")).ok_or_else(|| garbled(what, "Docker gave its exec no identifier"))?;
+    let exec = identifier(made.get("Id")).ok_or_else(|| garbled(what, "Docker returned no identifier for the exec"))?;
     let docker = Docker::connect_with_unix(socket, deadline.as_secs().saturating_add(1), API_DEFAULT_VERSION)?;
     let started = docker.start_exec(exec, None::<StartExecOptions>).await?;
     let (stdout, stderr) = output(what, started).await?;
     let seen = get(socket, &format!("/exec/{exec}/json")).await?;
-    let status = seen.get("ExitCode").number().ok_or_else(|| garbled(what, "Docker has no exit status of it"))?;
+    let status = seen.get("ExitCode").number().ok_or_else(|| garbled(what, "Docker returned no exit status"))?;
     Ok(Ended { status, stdout, stderr })
 }
 
@@ -82,7 +82,7 @@ fn identifier(value: &Json) -> Option<&str> {
 async fn driver_containers(what: &str, socket: &str) -> Result<Vec<String>, DockerError> {
     let listed = get(socket, RUNNING_DRIVERS).await?;
     if !matches!(listed, Json::List(_)) {
-        return Err(garbled(what, "Docker's list of containers is no list"));
+        return Err(garbled(what, "Docker's list of containers is not a list"));
     }
     let ids = listed.items().iter().filter_map(|container| identifier(container.get("Id")));
     let mut ids: Vec<String> = ids.map(str::to_owned).collect();

@@ -6,6 +6,7 @@ use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use model::driver::ProbeFault;
+use model::printable::printable;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::pin::pin;
@@ -21,7 +22,7 @@ const SAID_MAX_CHARS: usize = 400;
 pub(crate) enum DockerError {
     #[error("cannot connect to its socket: {0}")]
     Connect(#[source] io::Error),
-    #[error("the connection broke: {0}")]
+    #[error("the connection failed: {0}")]
     Broken(#[from] hyper::Error),
     #[error("{path}: {said}")]
     Refused { path: String, status: StatusCode, said: String },
@@ -44,7 +45,7 @@ impl DockerError {
             Self::Connect(error) if error.kind() == ErrorKind::PermissionDenied => ProbeFault::Failed {
                 what,
                 status: error.raw_os_error().unwrap_or_default(),
-                said: format!("{said}; the process that asks must be in the group that owns the socket (docker)"),
+                said: format!("{said}; the requesting process must be in the group that owns the socket (docker)"),
             },
             Self::Connect(error) => ProbeFault::Failed { what, status: error.raw_os_error().unwrap_or_default(), said },
             Self::Refused { status, .. } => ProbeFault::Failed { what, status: i32::from(status.as_u16()), said },
@@ -112,5 +113,5 @@ async fn body_of(response: Response<Incoming>, path: &str) -> Result<Vec<u8>, Do
 fn message(body: &[u8]) -> String {
     let message = Json::read(body).ok().and_then(|json| json.get("message").text().map(str::to_owned));
     let text = message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
-    text.chars().filter(|c| !c.is_control()).take(SAID_MAX_CHARS).collect()
+    printable(&text, SAID_MAX_CHARS)
 }

@@ -12,6 +12,7 @@ use http::{DockerError, get};
 use json::Json;
 use model::docker::DockerFacts;
 use model::driver::ProbeFault;
+use model::time::whole_millis;
 use std::future::Future;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -52,7 +53,7 @@ async fn within<T>(
     match timeout(deadline, conversation).await {
         Ok(outcome) => outcome.map_err(|error| error.into_fault(what)),
         Err(_) => {
-            let after_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+            let after_ms = whole_millis(deadline);
             Err(ProbeFault::Timeout { what: what.to_owned(), after_ms })
         }
     }

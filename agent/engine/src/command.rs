@@ -1,9 +1,10 @@
-//! The only entrance to a change: a command, and the proof that the gate let it pass.
+//! The only entrance to a change: a command, whose wish it is, and the proof that the gate of its source let it pass.
 
-use crate::change::Change;
 use model::PciAddress;
 use model::blocker::{Blocked, Blocker};
+use model::change::Change;
 use model::enrol::EnrolSpec;
+use model::plan::Subject;
 use model::policy::{Policy, Requester};
 use model::refusal::Refusal;
 use serde::{Deserialize, Serialize};
@@ -15,10 +16,12 @@ pub enum Command {
     Rescan,
     /// Enrol with a manager.
     Enrol(Box<EnrolSpec>),
-    /// Say goodbye to the manager and wipe the credential.
+    /// Leave the manager and wipe the credential.
     Leave,
-    /// Give a GPU to a virtual machine, or take it back.
+    /// Change the host.
     Change(Change),
+    /// Make the plan of a change, and change nothing.
+    Plan(Change),
     /// Let a binding stand that would be undone otherwise.
     Confirm(PciAddress),
     /// Freeze what a manager asks for, or lift that.
@@ -35,7 +38,7 @@ impl Command {
             Self::Rescan => "rescan",
             Self::Enrol(_) => "enrol",
             Self::Leave => "leave",
-            Self::Change(change) => change.operation.code(),
+            Self::Change(change) | Self::Plan(change) => change.act().code(),
             Self::Confirm(_) => "passthrough-confirm",
             Self::Lock(true) => "lock",
             Self::Lock(false) => "unlock",
@@ -47,7 +50,7 @@ impl Command {
     #[must_use]
     pub const fn gpu(&self) -> Option<PciAddress> {
         match self {
-            Self::Change(change) => Some(change.gpu),
+            Self::Change(change) | Self::Plan(change) => change.subject().gpu(),
             Self::Confirm(gpu) | Self::AcknowledgeGone(gpu) => Some(*gpu),
             Self::Rescan | Self::Enrol(_) | Self::Leave | Self::Lock(_) => None,
         }
@@ -56,28 +59,33 @@ impl Command {
     /// Only the plan is asked for: nothing is changed.
     #[must_use]
     pub const fn is_dry_run(&self) -> bool {
-        match self {
-            Self::Change(change) => change.dry_run,
-            Self::Rescan
-            | Self::Enrol(_)
-            | Self::Leave
-            | Self::Confirm(_)
-            | Self::Lock(_)
-            | Self::AcknowledgeGone(_) => false,
-        }
+        matches!(self, Self::Plan(_))
     }
 }
 
-/// Where a command comes from.
+/// Whose wish a command is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
-    /// D-Bus.
-    Bus,
-    /// The manager.
+    /// A local user, over D-Bus. polkit has said yes.
+    LocalUser,
+    /// A file that root placed on this host.
+    LocalFile,
+    /// The manager's document.
     Manager,
-    /// The daemon's own reconcilers.
-    Reconciler,
+    /// The daemon itself, which takes back what nobody has confirmed in time, and does nothing else of its own will.
+    Daemon,
+}
+
+impl Origin {
+    /// How the policy sees it.
+    #[must_use]
+    pub const fn requester(self) -> Requester {
+        match self {
+            Self::LocalUser | Self::LocalFile | Self::Daemon => Requester::Local,
+            Self::Manager => Requester::Manager,
+        }
+    }
 }
 
 /// Who asked.
@@ -85,11 +93,11 @@ pub enum Origin {
 pub struct Actor {
     /// Numeric user id, where the caller is a local user.
     pub uid: Option<u32>,
-    /// The way it came.
+    /// Whose wish it is.
     pub origin: Origin,
 }
 
-/// What the authority (polkit, the manager policy) said of one command.
+/// What the authority (polkit) said of one command of a local user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It may.
@@ -98,7 +106,11 @@ pub enum Verdict {
     Denied(Refusal),
 }
 
-/// A command that has passed the gate. It cannot be made in another way.
+/// A binding that nobody has confirmed in time. It can be made by the part of the engine that keeps the records, and by nobody else.
+#[derive(Debug)]
+pub struct Overdue(pub(crate) PciAddress);
+
+/// A command that has passed the gate of its source. It cannot be made in another way, and each gate sets the origin itself.
 #[derive(Debug)]
 pub struct Authorized {
     command: Command,
@@ -106,24 +118,45 @@ pub struct Authorized {
 }
 
 impl Authorized {
-    /// The gate: turns a verdict into the token, or into the refusal.
+    /// The gate for a local user: turns the verdict into the token, or into the refusal.
     ///
     /// # Errors
     /// The refusal of the verdict.
-    pub fn by(verdict: Verdict, command: Command, actor: Actor) -> Result<Self, Refusal> {
+    pub fn by_local_user(verdict: Verdict, command: Command, uid: Option<u32>) -> Result<Self, Refusal> {
         match verdict {
-            Verdict::Allowed => Ok(Self { command, actor }),
+            Verdict::Allowed => Ok(Self { command, actor: Actor { uid, origin: Origin::LocalUser } }),
             Verdict::Denied(refusal) => Err(refusal),
         }
     }
 
-    /// The gate for a manager: its commands pass where the policy allows them and no administrator has frozen changes.
+    /// The gate for the manager's document: what it wishes passes where the policy allows it to a manager and no administrator has
+    /// frozen changes from remote.
     ///
     /// # Errors
     /// What stands in the way. A manager may neither rescan, enrol, leave, confirm, lock nor acknowledge: those are for this host.
     pub fn by_manager(policy: &Policy, locked: bool, command: Command) -> Result<Self, Refusal> {
+        let first = locked.then_some(Blocker::RemoteLocked);
+        Self::by_document(policy, first, command, Origin::Manager, "a manager may not do this")
+    }
+
+    /// The gate for a local file: what it wishes passes where the policy allows it to this host. The lock is about what comes from
+    /// remote, and a file of root's does not.
+    ///
+    /// # Errors
+    /// What stands in the way. A file wishes changes, and nothing else.
+    pub fn by_local_file(policy: &Policy, command: Command) -> Result<Self, Refusal> {
+        Self::by_document(policy, None, command, Origin::LocalFile, "a file may not do this")
+    }
+
+    fn by_document(
+        policy: &Policy,
+        first: Option<Blocker>,
+        command: Command,
+        origin: Origin,
+        never: &str,
+    ) -> Result<Self, Refusal> {
         let change = match &command {
-            Command::Change(change) => *change,
+            Command::Change(change) | Command::Plan(change) => *change,
             Command::Rescan
             | Command::Enrol(_)
             | Command::Leave
@@ -131,22 +164,22 @@ impl Authorized {
             | Command::Lock(_)
             | Command::AcknowledgeGone(_) => {
                 let action = command.operation().to_owned();
-                return Err(Refusal::NotAuthorized { action, why: "a manager may not do this".to_owned() });
+                return Err(Refusal::NotAuthorized { action, why: never.to_owned() });
             }
         };
-        let explained = policy.explain(change.operation, Requester::Manager, Some(change.gpu));
-        let blockers: Vec<Blocker> =
-            locked.then_some(Blocker::RemoteLocked).into_iter().chain(explained.blocker()).collect();
-        match Blocked::by(change.gpu, blockers) {
-            Some(blocked) => Err(Refusal::Blocked(blocked)),
-            None => Ok(Self { command, actor: Actor { uid: None, origin: Origin::Manager } }),
+        let gpu = change.subject().gpu();
+        let blockers =
+            first.into_iter().chain(policy.explain(change.act(), origin.requester(), gpu).blocker()).collect();
+        match refused(change.subject(), blockers) {
+            Some(refusal) => Err(refusal),
+            None => Ok(Self { command, actor: Actor { uid: None, origin } }),
         }
     }
 
-    /// The gate for the daemon's own reconcilers, which bring the host to what was authorized before.
-    #[must_use]
-    pub const fn by_reconciler(command: Command) -> Self {
-        Self { command, actor: Actor { uid: None, origin: Origin::Reconciler } }
+    /// The daemon's own undo of a binding that nobody has confirmed in time: all that it does without being asked.
+    pub(crate) const fn undo(Overdue(gpu): Overdue) -> Self {
+        let command = Command::Change(Change::PassthroughRelease(gpu));
+        Self { command, actor: Actor { uid: None, origin: Origin::Daemon } }
     }
 
     /// What was asked.
@@ -168,35 +201,70 @@ impl Authorized {
     }
 }
 
+/// The refusal where there is at least one blocker.
+pub(crate) fn refused(subject: Subject, blockers: Vec<Blocker>) -> Option<Refusal> {
+    let why = format!("{subject}: {}", blockers.first()?);
+    let blocked = subject.gpu().and_then(|gpu| Blocked::by(gpu, blockers));
+    Some(blocked.map_or(Refusal::Conflict { why }, Refusal::Blocked))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::policy::{Operation, read};
+    use model::change::Bind;
+    use model::policy::read;
 
-    fn bind() -> Command {
+    fn bind() -> Change {
         let gpu = "0000:41:00.0".parse().unwrap();
-        let operation = Operation::PassthroughBind;
-        Command::Change(Change { operation, gpu, dry_run: false, confirm_within_ms: None, guest_memory_mib: None })
+        Change::PassthroughBind(Bind { gpu, confirm_within_ms: None, guest_memory_mib: None })
+    }
+
+    /// What neither a manager's document nor a file can wish.
+    fn for_people() -> [Command; 5] {
+        let gpu = "0000:41:00.0".parse().unwrap();
+        [Command::Rescan, Command::Leave, Command::Confirm(gpu), Command::Lock(false), Command::AcknowledgeGone(gpu)]
+    }
+
+    fn code(token: Result<Authorized, Refusal>) -> Result<Origin, &'static str> {
+        token.map(|token| token.actor().origin).map_err(|refusal| refusal.code())
     }
 
     #[test]
     fn a_manager_may_what_the_policy_says_and_nothing_while_locked() {
-        let code = |policy: &Policy, locked, command| {
-            Authorized::by_manager(policy, locked, command).map(|token| token.actor().origin).map_err(|r| r.code())
-        };
+        let unsaid = Policy::default();
         let open = read("p", "[manager]\npassthrough = true\nchanges_per_minute = 1").unwrap();
-        assert_eq!(code(&Policy::default(), false, bind()), Err("denied_by_policy"));
-        assert_eq!(code(&open, false, bind()), Ok(Origin::Manager));
-        assert_eq!(code(&open, true, bind()), Err("remote_locked"));
-        let gpu = "0000:41:00.0".parse().unwrap();
-        for command in [
-            Command::Rescan,
-            Command::Leave,
-            Command::Confirm(gpu),
-            Command::Lock(false),
-            Command::AcknowledgeGone(gpu),
-        ] {
-            assert_eq!(code(&open, false, command), Err("not_authorized"));
+        let closed = read("p", "[host.passthrough]\nallowed = false\n[manager]\npassthrough = true").unwrap();
+        for command in [Command::Change(bind()), Command::Plan(bind())] {
+            let code = |policy, locked| code(Authorized::by_manager(policy, locked, command.clone()));
+            assert_eq!(code(&unsaid, false), Err("denied_by_policy"));
+            assert_eq!(code(&open, false), Ok(Origin::Manager));
+            assert_eq!(code(&open, true), Err("remote_locked"));
+            assert_eq!(code(&closed, false), Err("denied_by_policy"), "the ceiling is for everybody");
         }
+        for command in for_people() {
+            assert_eq!(code(Authorized::by_manager(&open, false, command)), Err("not_authorized"));
+        }
+    }
+
+    #[test]
+    fn a_file_may_what_the_policy_says_of_this_host() {
+        let (unsaid, strictest) = (Policy::default(), Policy::strictest());
+        let closed = read("p", "[host.passthrough]\nnever = ['0000:41:00.0']").unwrap();
+        for command in [Command::Change(bind()), Command::Plan(bind())] {
+            let code = |policy| code(Authorized::by_local_file(policy, command.clone()));
+            assert_eq!(code(&unsaid), Ok(Origin::LocalFile));
+            assert_eq!(code(&closed), Err("denied_by_policy"));
+            assert_eq!(code(&strictest), Err("denied_by_policy"));
+        }
+        for command in for_people() {
+            assert_eq!(code(Authorized::by_local_file(&Policy::default(), command)), Err("not_authorized"));
+        }
+    }
+
+    #[test]
+    fn the_daemon_of_itself_can_only_take_back() {
+        let token = Authorized::undo(Overdue("0000:41:00.0".parse().unwrap()));
+        assert_eq!(token.actor(), Actor { uid: None, origin: Origin::Daemon });
+        assert_eq!(token.command().operation(), "passthrough-release");
     }
 }

@@ -1,291 +1,157 @@
-//! The core: takes authorized commands, runs each as a job, and keeps the list of jobs that everybody reads.
+//! The core: takes authorized commands in, runs each as a job, and begins of itself what nobody has confirmed in time.
 
-use crate::change::{Asked, News};
-use crate::command::{Actor, Authorized, Command, Origin};
+use crate::change::{Admitted, ChangeExecutor, UnderWay};
+use crate::command::{Authorized, Command};
 use crate::handle::Submission;
-use crate::job::{Job, JobState};
-use crate::observer::Ask;
+use crate::job::JobOutcome;
+use crate::jobs::{JobEnd, JobTable};
+use crate::observer::{ALL, Ask, look};
 use model::JobId;
-use model::message::Message;
-use model::ports::{Clock, ManagerPort};
+use model::ports::{ActPort, Clock, JournalPort, ManagerPort};
 use model::refusal::Refusal;
+use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{self, JoinError, JoinSet};
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// A finished job can be read for this long.
-pub const JOB_LINGER_MS: u64 = 5 * 60 * 1000;
-/// At most so many finished jobs are kept.
-pub const JOBS_KEPT: usize = 64;
+/// What the core is made of.
+pub(crate) struct CoreParts<A, J, K, M> {
+    pub(crate) clock: Arc<K>,
+    pub(crate) jobs: Arc<JobTable<K>>,
+    pub(crate) manager: Arc<M>,
+    pub(crate) observer: mpsc::Sender<Ask>,
+    pub(crate) submissions: mpsc::Receiver<Submission>,
+    /// `None` where the journal cannot be read: then every change is refused.
+    pub(crate) changes: Option<ChangeExecutor<A, J, K>>,
+}
 
-/// MESSAGE_ID of the audit record of a job that has begun.
-pub const MESSAGE_JOB_BEGAN: &str = Message::JobBegan.id();
-/// MESSAGE_ID of the audit record of a job that has ended.
-pub const MESSAGE_JOB_ENDED: &str = Message::JobEnded.id();
+/// How the task of a job ended.
+enum Ended {
+    Plain(JobEnd),
+    Change(Box<crate::change::Ended>),
+}
 
-/// How a job ended: what is worth knowing of it, or why it was not done.
-type Ended = Result<String, Refusal>;
+/// The job of a task that runs, and what has to be given back when it has ended.
+struct Running {
+    job: JobId,
+    change: Option<UnderWay>,
+}
 
-/// The core's own state. It is the only writer of the list of jobs.
-pub struct Core<K, M> {
-    clock: Arc<K>,
-    manager: Arc<M>,
-    observer: mpsc::Sender<Ask>,
-    publish: watch::Sender<Arc<Vec<Job>>>,
-    submissions: mpsc::Receiver<Submission>,
-    changer: Option<mpsc::Sender<Asked>>,
-    news: mpsc::Receiver<News>,
-    running: JoinSet<Ended>,
-    tasks: Vec<(task::Id, JobId)>,
-    jobs: Vec<Job>,
+/// The core's own state.
+pub(crate) struct Core<A, J, K, M> {
+    parts: CoreParts<A, J, K, M>,
+    tasks: JoinSet<Ended>,
+    running: BTreeMap<Id, Running>,
     last_id: u32,
 }
 
-impl<K: Clock, M: ManagerPort> Core<K, M> {
-    /// A core with no jobs; [`Core::run`] starts it.
-    #[must_use]
-    pub fn new(
-        clock: Arc<K>,
-        manager: Arc<M>,
-        observer: mpsc::Sender<Ask>,
-        publish: watch::Sender<Arc<Vec<Job>>>,
-        submissions: mpsc::Receiver<Submission>,
-        (changer, news): (Option<mpsc::Sender<Asked>>, mpsc::Receiver<News>),
-    ) -> Self {
-        Self {
-            clock,
-            manager,
-            observer,
-            publish,
-            submissions,
-            changer,
-            news,
-            running: JoinSet::new(),
-            tasks: Vec::new(),
-            jobs: Vec::new(),
-            last_id: 0,
-        }
+impl<A: ActPort, J: JournalPort, K: Clock, M: ManagerPort> Core<A, J, K, M> {
+    pub(crate) fn new(parts: CoreParts<A, J, K, M>) -> Self {
+        Self { parts, tasks: JoinSet::new(), running: BTreeMap::new(), last_id: 0 }
     }
 
-    /// Runs jobs until it is cancelled; jobs that are then under way are dropped (they change nothing that is half done).
-    pub async fn run(mut self, cancel: CancellationToken) {
+    /// Runs jobs until it is cancelled; jobs that are then under way are dropped: the journal knows what is half done.
+    pub(crate) async fn run(mut self, cancel: CancellationToken) {
         loop {
-            let clock = Arc::clone(&self.clock);
-            let forget_at = self.jobs.iter().filter_map(|job| job.ended_boot).min().map(|end| end.plus(JOB_LINGER_MS));
+            let clock = Arc::clone(&self.parts.clock);
+            let forget_at = self.parts.jobs.forget_at();
+            let undo_at = self.parts.changes.as_ref().and_then(ChangeExecutor::undo_at);
             tokio::select! {
                 () = cancel.cancelled() => break,
-                Some(submission) = self.submissions.recv() => self.begin(submission),
-                Some(news) = self.news.recv() => self.tell(news),
-                Some(ended) = self.running.join_next_with_id(), if !self.running.is_empty() => self.end(ended),
-                () = async {
-                    match forget_at {
-                        Some(when) => clock.sleep_until(when).await,
-                        None => std::future::pending().await,
-                    }
-                } => self.publish_jobs(),
+                Some(Submission { authorized, reply }) = self.parts.submissions.recv() => {
+                    let id = self.begin(authorized);
+                    let _caller_gone = reply.send(id);
+                }
+                Some(ended) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.end(ended),
+                () = at(&*clock, forget_at) => self.parts.jobs.forget(),
+                () = at(&*clock, undo_at) => self.undo_overdue(),
             }
         }
     }
 
-    fn begin(&mut self, submission: Submission) {
+    /// A job for it, which is in the table when this returns.
+    fn begin(&mut self, authorized: Authorized) -> JobId {
         self.last_id = self.last_id.wrapping_add(1).max(1);
-        let id = JobId(self.last_id);
-        let Submission { authorized, reply } = submission;
-        let (actor, command) = (authorized.actor(), authorized.command());
-        let job = Job {
-            id,
-            operation: command.operation().to_owned(),
-            gpu: command.gpu(),
-            dry_run: command.is_dry_run(),
-            state: JobState::Running,
-            result: None,
-            progress: None,
-            current_step: step_of(command).to_owned(),
-            plan: vec![step_of(command).to_owned()],
-            cautions: Vec::new(),
-            remark: String::new(),
-            started_by: actor,
-            started_at: self.clock.wall_now(),
-            ended_boot: None,
-        };
-        log_begin(&job);
-        self.jobs.push(job);
-        self.publish_jobs();
-        let (observer, manager) = (self.observer.clone(), Arc::clone(&self.manager));
-        let changer = self.changer.clone();
-        let task = self.running.spawn(async move { execute((authorized, id), observer, &*manager, changer).await });
-        self.tasks.push((task.id(), id));
-        let _caller_gone = reply.send(id);
-    }
-
-    /// What a change tells of itself stands in its job.
-    fn tell(&mut self, news: News) {
-        let (News::Planned { job: id, .. } | News::Step { job: id, .. }) = news;
-        if let Some(job) = self.jobs.iter_mut().find(|job| job.id == id && job.state == JobState::Running) {
-            match news {
-                News::Planned { plan, cautions, .. } => {
-                    job.plan = plan;
-                    job.cautions = cautions.iter().map(ToString::to_string).collect();
-                }
-                News::Step { step, taken, all, .. } => {
-                    let part = |number: usize| u32::try_from(number).ok().map(f64::from);
-                    job.current_step = step;
-                    job.progress = part(taken).zip(part(all.max(1))).map(|(taken, all)| (taken / all).min(1.0));
-                }
+        let (job, actor) = (JobId(self.last_id), authorized.actor());
+        self.parts.jobs.begin(job, authorized.command(), actor);
+        let (observer, manager) = (self.parts.observer.clone(), Arc::clone(&self.parts.manager));
+        let done = |()| (JobOutcome::Done, String::new());
+        match authorized.into_command() {
+            Command::Change(change) => self.begin_change(job, |it| it.admit(change, false, actor, job)),
+            Command::Plan(change) => self.begin_change(job, |it| it.admit(change, true, actor, job)),
+            Command::Confirm(gpu) => self.begin_change(job, |it| it.admit_confirmation(gpu)),
+            Command::Rescan => self.begin_plain(job, async move { look(&observer, ALL).await.map(done) }),
+            Command::Enrol(spec) => self.begin_plain(job, async move { manager.enrol(*spec).await.map(done) }),
+            Command::Leave => self.begin_plain(job, async move {
+                manager.leave().await.map(|farewell| (JobOutcome::Done, farewell.to_string()))
+            }),
+            Command::Lock(locked) => self.begin_plain(job, async move { manager.lock(locked).await.map(done) }),
+            Command::AcknowledgeGone(gpu) => {
+                self.begin_plain(job, async move { manager.acknowledge_gone(gpu).await.map(done) });
             }
         }
-        self.publish_jobs();
+        job
     }
 
-    fn end(&mut self, ended: Result<(task::Id, Ended), JoinError>) {
-        let (task, result) = match ended {
-            Ok(ended) => ended,
-            Err(fault) => {
-                let refusal = Refusal::HostFault { attempted: "run the job".into(), said: fault.to_string() };
-                (fault.id(), Err(refusal))
+    /// What is no change of the host's devices.
+    fn begin_plain(&mut self, job: JobId, work: impl Future<Output = JobEnd> + Send + 'static) {
+        let task = self.tasks.spawn(async move { Ended::Plain(work.await) });
+        self.running.insert(task.id(), Running { job, change: None });
+    }
+
+    fn begin_change(
+        &mut self,
+        job: JobId,
+        admit: impl FnOnce(&mut ChangeExecutor<A, J, K>) -> Result<Admitted<A, J, K>, Refusal>,
+    ) {
+        match self.changes().and_then(admit) {
+            Ok(Admitted { work, under_way }) => {
+                let jobs = Arc::clone(&self.parts.jobs);
+                let task = self.tasks.spawn(async move { Ended::Change(Box::new(work.run(&jobs).await)) });
+                self.running.insert(task.id(), Running { job, change: Some(under_way) });
             }
+            Err(refusal) => self.parts.jobs.end(job, Err(refusal)),
+        }
+    }
+
+    fn changes(&mut self) -> Result<&mut ChangeExecutor<A, J, K>, Refusal> {
+        self.parts.changes.as_mut().ok_or_else(|| Refusal::Unavailable {
+            what: "the part that changes the host".to_owned(),
+            why: "it is disabled; `gpuhostctl status` shows why".to_owned(),
+        })
+    }
+
+    fn undo_overdue(&mut self) {
+        if let Some(overdue) = self.parts.changes.as_mut().and_then(ChangeExecutor::overdue) {
+            self.begin(Authorized::undo(overdue));
+        }
+    }
+
+    fn end(&mut self, ended: Result<(Id, Ended), JoinError>) {
+        let (task, ended) = match ended {
+            Ok((task, ended)) => (task, Ok(ended)),
+            // A bug of ours.
+            Err(fault) => (fault.id(), Err(fault.to_string())),
         };
-        let Some(place) = self.tasks.iter().position(|(id, _)| *id == task) else { return };
-        let (_, id) = self.tasks.swap_remove(place);
-        let now = self.clock.boot_now();
-        if let Some(job) = self.jobs.iter_mut().find(|job| job.id == id) {
-            log_end(job, &result);
-            let (result, remark) = match result {
-                Ok(remark) => (Ok(()), remark),
-                Err(refusal) => (Err(refusal), String::new()),
-            };
-            job.remark = remark;
-            job.state = JobState::Finished;
-            job.progress = Some(1.0);
-            job.current_step.clear();
-            job.result = Some(result);
-            job.ended_boot = Some(now);
-        }
-        self.publish_jobs();
-    }
-
-    /// Forgets what has lingered long enough and publishes the rest.
-    fn publish_jobs(&mut self) {
-        let now = self.clock.boot_now();
-        self.jobs.retain(|job| job.ended_boot.is_none_or(|ended| now.since(ended) < JOB_LINGER_MS));
-        let finished = self.jobs.iter().filter(|job| job.ended_boot.is_some()).count();
-        let mut surplus = finished.saturating_sub(JOBS_KEPT);
-        self.jobs.retain(|job| {
-            let forget = surplus > 0 && job.ended_boot.is_some();
-            surplus -= usize::from(forget);
-            !forget
-        });
-        self.publish.send_replace(Arc::new(self.jobs.clone()));
+        let Some(Running { job, change }) = self.running.remove(&task) else { return };
+        let broken = |said| Err(Refusal::HostFault { attempted: "run the job".to_owned(), said });
+        let end = match (ended, change, self.parts.changes.as_mut()) {
+            (Ok(Ended::Change(ended)), Some(under_way), Some(changes)) => changes.conclude(under_way, *ended),
+            (Err(said), Some(under_way), Some(changes)) => changes.broke_off(under_way, said),
+            (Ok(Ended::Change(ended)), None, _) | (Ok(Ended::Change(ended)), Some(_), None) => ended.end,
+            (Ok(Ended::Plain(end)), _, _) => end,
+            (Err(said), None, _) | (Err(said), Some(_), None) => broken(said),
+        };
+        self.parts.jobs.end(job, end);
     }
 }
 
-fn asked_by(actor: Actor) -> String {
-    match (actor.origin, actor.uid) {
-        (Origin::Bus, Some(uid)) => format!("by uid {uid}"),
-        (Origin::Bus, None) => "over D-Bus".to_owned(),
-        (Origin::Manager, _) => "by the manager".to_owned(),
-        (Origin::Reconciler, _) => "by gpuhostd itself".to_owned(),
+/// Waits until the instant, or for ever where there is none.
+async fn at(clock: &impl Clock, when: Option<model::time::BootMillis>) {
+    match when {
+        Some(when) => clock.sleep_until(when).await,
+        None => std::future::pending().await,
     }
-}
-
-/// The audit record of a job that begins.
-fn log_begin(job: &Job) {
-    tracing::info!(
-        message_id = MESSAGE_JOB_BEGAN,
-        job_id = job.id.0,
-        operation = job.operation,
-        gpu_bdf = job.gpu.map(tracing::field::display),
-        dry_run = job.dry_run,
-        origin = ?job.started_by.origin,
-        actor_uid = job.started_by.uid,
-        "job {} began: {}, asked for {}",
-        job.id,
-        job.title(),
-        asked_by(job.started_by)
-    );
-}
-
-/// The audit record of a job that has ended; one that failed stands out among those that were done.
-fn log_end(job: &Job, ended: &Ended) {
-    let (id, operation, title) = (job.id, job.operation.as_str(), job.title());
-    match ended {
-        Ok(remark) => tracing::info!(
-            message_id = MESSAGE_JOB_ENDED,
-            job_id = id.0,
-            operation,
-            gpu_bdf = job.gpu.map(tracing::field::display),
-            dry_run = job.dry_run,
-            outcome = "done",
-            "job {id} ended: {title} done{}{remark}",
-            if remark.is_empty() { "" } else { ": " }
-        ),
-        Err(refusal) => tracing::warn!(
-            message_id = MESSAGE_JOB_ENDED,
-            job_id = id.0,
-            operation,
-            gpu_bdf = job.gpu.map(tracing::field::display),
-            dry_run = job.dry_run,
-            outcome = refusal.code(),
-            "job {id} ended: {title} {}: {refusal}",
-            refusal.code()
-        ),
-    }
-}
-
-/// What the job does, in words.
-const fn step_of(command: &Command) -> &'static str {
-    match command {
-        Command::Rescan => "scan the PCI bus and ask the driver, Docker and the host anew",
-        Command::Enrol(_) => "enrol with the manager and keep the credential",
-        Command::Leave => "say goodbye to the manager and wipe the credential",
-        Command::Change(_) => "look at the GPU's IOMMU group and make a plan",
-        Command::Confirm(_) => "let the binding stand",
-        Command::Lock(true) => "freeze what a manager asks for",
-        Command::Lock(false) => "let a manager ask for changes again",
-        Command::AcknowledgeGone(_) => "forget the GPU that is gone",
-    }
-}
-
-async fn execute<M: ManagerPort>(
-    (authorized, id): (Authorized, JobId),
-    observer: mpsc::Sender<Ask>,
-    manager: &M,
-    changer: Option<mpsc::Sender<Asked>>,
-) -> Ended {
-    let actor = authorized.actor();
-    let nothing_to_say = |()| String::new();
-    match authorized.into_command() {
-        Command::Change(change) => {
-            let remark = if change.dry_run { "it was only planned, and nothing was changed" } else { "" };
-            ask(changer, |reply| Asked::Make(change, id, actor, reply)).await.map(|()| remark.to_owned())
-        }
-        Command::Confirm(gpu) => ask(changer, |reply| Asked::Confirm(gpu, reply)).await.map(nothing_to_say),
-        Command::Rescan => refresh(&observer).await.map(nothing_to_say),
-        Command::Enrol(spec) => manager.enrol(*spec).await.map(nothing_to_say),
-        Command::Leave => manager.leave().await.map(|farewell| farewell.to_string()),
-        Command::Lock(locked) => manager.lock(locked).await.map(nothing_to_say),
-        Command::AcknowledgeGone(gpu) => manager.acknowledge_gone(gpu).await.map(nothing_to_say),
-    }
-}
-
-async fn refresh(observer: &mpsc::Sender<Ask>) -> Result<(), Refusal> {
-    let stopping = || Refusal::Unavailable { what: "the observer".into(), why: "the daemon is stopping".into() };
-    let (done, answered) = oneshot::channel();
-    observer.send(Ask::Refresh(done)).await.map_err(|_| stopping())?;
-    answered.await.map_err(|_| stopping())
-}
-
-/// Asks the loop of changes and waits for the end of the change.
-async fn ask(
-    changer: Option<mpsc::Sender<Asked>>,
-    question: impl FnOnce(oneshot::Sender<Result<(), Refusal>>) -> Asked,
-) -> Result<(), Refusal> {
-    let what = || "the part that changes the host".to_owned();
-    let none =
-        || Refusal::Unavailable { what: what(), why: "it is switched off; gpuhostctl status says why".to_owned() };
-    let stopping = || Refusal::Unavailable { what: what(), why: "the daemon is stopping".to_owned() };
-    let (reply, answered) = oneshot::channel();
-    changer.ok_or_else(none)?.send(question(reply)).await.map_err(|_| stopping())?;
-    answered.await.map_err(|_| stopping())?
 }

@@ -1,7 +1,7 @@
 //! What the faces of the daemon (D-Bus, check-in) hold of the core: watches to read, one bounded queue to ask.
 
 use crate::command::Authorized;
-use crate::job::Job;
+use crate::job::{Job, JobOutcome, JobState};
 use crate::observer::Ask;
 use model::JobId;
 use model::observation::HostObservation;
@@ -27,7 +27,7 @@ pub struct Submission {
 pub struct Handle {
     /// The latest observation; sequence 0 until the first has been made.
     pub observation: watch::Receiver<Arc<HostObservation>>,
-    /// All jobs that are not yet forgotten, by number.
+    /// All jobs that are not yet forgotten, by number, with how far they are.
     pub jobs: watch::Receiver<Arc<Vec<Job>>>,
     commands: mpsc::Sender<Submission>,
     observer: Option<mpsc::Sender<Ask>>,
@@ -61,12 +61,26 @@ impl Handle {
         }
     }
 
-    /// Hands in what the daemon does of itself; its job stands in the list like any other. Never waits.
+    /// Hands a command in and waits for the end of its job. How far it is can be read in `jobs` meanwhile; a caller that is dropped
+    /// stops nothing.
     ///
     /// # Errors
-    /// `Busy` where the queue is full, `Unavailable` where the core is stopping.
-    pub fn hand_in(&self, authorized: Authorized) -> Result<(), Refusal> {
-        self.enqueue(authorized).map(|_number| ())
+    /// The refusal of the job, or that of [`Handle::submit`] and [`Handle::end_of`].
+    pub async fn run(&self, authorized: Authorized) -> Result<JobOutcome, Refusal> {
+        let id = self.submit(authorized).await?;
+        self.end_of(id).await?.result.unwrap_or_else(|| Err(forgotten(id)))
+    }
+
+    /// Waits for the end of a job, and gives it as it ended.
+    ///
+    /// # Errors
+    /// `NotFound` where the list has no such job (any more), `Unavailable` where the core stopped before its end.
+    pub async fn end_of(&self, id: JobId) -> Result<Job, Refusal> {
+        let mut jobs = self.jobs.clone();
+        let find = |jobs: &Arc<Vec<Job>>| jobs.iter().find(|job| job.id == id).cloned();
+        let is_over = |jobs: &Arc<Vec<Job>>| find(jobs).is_none_or(|job| job.state == JobState::Finished);
+        let jobs = jobs.wait_for(is_over).await.map_err(|_| stopping())?;
+        find(&jobs).ok_or_else(|| forgotten(id))
     }
 
     /// Hands a command in and returns the number of its job, which is visible in `jobs` by then.
@@ -74,21 +88,21 @@ impl Handle {
     /// # Errors
     /// `Busy` where the queue is full, `Unavailable` where the core is stopping.
     pub async fn submit(&self, authorized: Authorized) -> Result<JobId, Refusal> {
-        self.enqueue(authorized)?.await.map_err(|_| stopping())
-    }
-
-    fn enqueue(&self, authorized: Authorized) -> Result<oneshot::Receiver<JobId>, Refusal> {
         let (reply, number) = oneshot::channel();
         self.commands.try_send(Submission { authorized, reply }).map_err(|e| match e {
-            mpsc::error::TrySendError::Full(_) => {
-                Refusal::Busy { why: format!("{COMMAND_QUEUE} commands are waiting; try again when some have ended") }
-            }
+            mpsc::error::TrySendError::Full(_) => Refusal::Busy {
+                why: format!("{COMMAND_QUEUE} commands are waiting; try again when some have finished"),
+            },
             mpsc::error::TrySendError::Closed(_) => stopping(),
         })?;
-        Ok(number)
+        number.await.map_err(|_| stopping())
     }
 }
 
 fn stopping() -> Refusal {
     Refusal::Unavailable { what: "the daemon's core".into(), why: "it is stopping".into() }
+}
+
+fn forgotten(id: JobId) -> Refusal {
+    Refusal::NotFound { what: "job".into(), name: id.to_string() }
 }

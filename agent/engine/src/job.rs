@@ -1,4 +1,4 @@
-//! Jobs: every change is one, with its result readable after it has ended.
+//! Jobs: every command is one, with its result readable after it has ended.
 
 use crate::command::Actor;
 use model::refusal::Refusal;
@@ -30,6 +30,18 @@ impl JobState {
     }
 }
 
+/// How a job ended that was not refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobOutcome {
+    /// It was done.
+    Done,
+    /// There was nothing to do.
+    AlreadySo,
+    /// Only the plan was asked for, and it can be done.
+    Planned,
+}
+
 /// One job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
@@ -45,11 +57,11 @@ pub struct Job {
     pub dry_run: bool,
     /// Where it stands.
     pub state: JobState,
-    /// `None` until it has ended; then done, or why not.
-    pub result: Option<Result<(), Refusal>>,
+    /// `None` until it has ended; then how, or why not.
+    pub result: Option<Result<JobOutcome, Refusal>>,
     /// 0.0..=1.0, where it can be told.
     pub progress: Option<f64>,
-    /// What it is doing now, in words.
+    /// The current step, as a sentence.
     pub current_step: String,
     /// The steps that it will take or took, in words.
     pub plan: Vec<String>,

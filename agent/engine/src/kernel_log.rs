@@ -31,7 +31,10 @@ pub async fn follow(
                 }
             }
             Err(why) => {
-                tracing::warn!(message_id = Message::KernelLogUnavailable.id(), "{why}; the rest goes on");
+                tracing::warn!(
+                    message_id = Message::KernelLogUnavailable.id(),
+                    "{why}; the daemon continues without it"
+                );
                 log.lose(why);
                 publish.send_replace(Arc::new(log));
                 return;

@@ -1,11 +1,51 @@
-//! The running core: it observes, keeps jobs and publishes what is so. It knows ports, never an adapter.
+//! The running core: it observes a host, takes commands in, and publishes what is so. It knows ports, never an adapter.
+//!
+//! # Tasks
+//!
+//! ```text
+//!                    settings (watch)   kernel log (watch)
+//!                            |             |
+//!   device events  --->  [observer] <------+          asks the host: each source a task of its own, with a deadline
+//!                          |    ^
+//!             Publisher    |    | Ask (queue): refresh, sample, ping
+//!   observation (watch) <--+    |
+//!   records     (watch) <--+    |
+//!                          |    |
+//!   faces --Submission-> [core] -+-> one task for each job: a change, a confirmation, enrol, leave, lock, ...
+//!        <-- jobs (watch) --+--------------/
+//! ```
+//!
+//! *The observer* ([`observer`]) is the only writer of what was seen. It is never waited for by the core's loop: a job that needs a
+//! fresh look asks for one and waits in its own task.
+//!
+//! *The core* (`core`) is one loop. It takes a [`handle::Submission`] in, gives it a number, and begins its task. It also begins, of
+//! itself, the undo of a binding that nobody confirmed in time. It never waits for a task: it hears of its end.
+//!
+//! *The table of jobs* (`jobs`) is the one path of progress: the core begins and ends jobs in it, the task of a change writes plan and
+//! steps into it, and everybody reads the `watch` that it publishes. [`handle::Handle::run`] hands a command in and waits there.
+//!
+//! *Changes* ([`change`]): the executor admits a change in the core's loop: it is known, its record can be read, policy and rate allow
+//! it, and all its lanes are free. They are taken all or none, so that nobody waits for one while it has another. The task then looks,
+//! plans (`model::change::Change::plan`, pure), and drives `model::change::Machine` over the ports. When the core hears of its end the
+//! executor concludes it: records, rate, lanes. So lanes and records have one writer, and no lock is held over an `.await`.
+//!
+//! *Authority* ([`command`]): each source of commands has a gate of its own, which sets the origin. Nothing else makes an
+//! [`command::Authorized`], and the daemon's own origin can only be had for what its records show to be overdue.
+//!
+//! # Start and end
+//!
+//! [`start::EngineParts`] has the channels, so that faces can be built before the engine runs. [`start::EngineParts::engine`] reads the
+//! journal and undoes what an earlier run left open before it returns: no command is served before that. On cancellation every
+//! task is dropped where it is; what a change had begun stands in the journal, and the next start undoes it.
 
+pub mod alarm;
 pub mod change;
 pub mod command;
-pub mod core;
+mod core;
 pub mod handle;
 mod health;
 pub mod job;
+pub mod jobs;
 pub mod kernel_log;
 pub mod observer;
 pub mod publish;

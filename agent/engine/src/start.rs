@@ -1,8 +1,9 @@
 //! Ties observer and core together and starts both.
 
-use crate::change::{ChangePorts, Changer};
-use crate::core::Core;
+use crate::change::{ChangeExecutor, ChangePorts, ExecutorParts};
+use crate::core::{Core, CoreParts};
 use crate::handle::{COMMAND_QUEUE, Handle};
+use crate::jobs::JobTable;
 use crate::observer::{Ask, Observer, nothing_seen};
 use crate::publish::Publisher;
 use model::condition::{Condition, ConditionStatus};
@@ -28,6 +29,22 @@ pub struct Engine<F> {
     pub run: F,
 }
 
+/// What the engine stands on.
+pub struct EnginePorts<H, C, M, A, J, K> {
+    /// Reads the host.
+    pub host: Arc<H>,
+    /// Announces changes of its devices.
+    pub announced: C,
+    /// Checks in with a manager, and writes down what the core's jobs need.
+    pub manager: Arc<M>,
+    /// The settings in force.
+    pub settings: watch::Receiver<Arc<Settings>>,
+    /// The policy in force.
+    pub policy: watch::Receiver<Arc<Policy>>,
+    /// What changes of the host stand on.
+    pub change: ChangePorts<A, J, K>,
+}
+
 /// The way of the watchdog's ping: through the loop that it guards.
 #[derive(Debug, Clone)]
 pub struct Pulse(mpsc::Sender<Ask>);
@@ -41,7 +58,7 @@ impl Pulse {
 }
 
 /// The watches and queues that exist before the engine runs, so that the faces can be built first.
-pub struct Ends {
+pub struct EngineParts {
     handle: Handle,
     publisher: Arc<Publisher>,
     jobs: watch::Sender<Arc<Vec<crate::job::Job>>>,
@@ -51,7 +68,7 @@ pub struct Ends {
     kernel_log: watch::Receiver<Arc<KernelLog>>,
 }
 
-impl Default for Ends {
+impl Default for EngineParts {
     fn default() -> Self {
         let never = Seen { sequence: 0, observed_at: UnixMillis(0), observed_boot: BootMillis(0) };
         let publisher = Arc::new(Publisher::new(judge::judge(nothing_seen(), never, None)));
@@ -65,7 +82,7 @@ impl Default for Ends {
     }
 }
 
-impl Ends {
+impl EngineParts {
     /// What the faces hold.
     #[must_use]
     pub fn handle(&self) -> Handle {
@@ -84,64 +101,39 @@ impl Ends {
         Self { kernel_log, ..self }
     }
 
-    /// The engine over these ports. It observes and changes nothing.
-    pub fn engine<H: HostPort, K: Clock, M: ManagerPort>(
+    /// The engine over these ports. Before anything else runs, what an earlier run left open in the journal is undone. Where the
+    /// journal cannot be read the condition `journal_unreadable` says so, and the engine observes and refuses changes.
+    pub async fn engine<H: HostPort, C: ChangePort, M: ManagerPort, A: ActPort, J: JournalPort, K: Clock>(
         self,
-        host: Arc<H>,
-        changes: impl ChangePort,
-        clock: Arc<K>,
-        manager: Arc<M>,
-        settings: watch::Receiver<Arc<Settings>>,
+        ports: EnginePorts<H, C, M, A, J, K>,
         cancel: CancellationToken,
     ) -> Engine<impl Future<Output = ()> + Send> {
-        let asks = self.asks;
+        let EnginePorts { host, announced, manager, settings, policy, change } = ports;
+        let clock = Arc::clone(&change.clock);
         let observer = Observer::new(host, Arc::clone(&clock), settings, Arc::clone(&self.publisher), self.asked)
             .with_kernel_log(self.kernel_log);
-        let (_no_news, news) = mpsc::channel(1);
-        let core = Core::new(clock, manager, asks.clone(), self.jobs, self.submissions, (None, news));
-        let run = async move {
-            tokio::join!(observer.run(changes, cancel.clone()), core.run(cancel));
-        };
-        Engine { handle: self.handle, pulse: Pulse(asks), run }
-    }
-
-    /// The engine over these ports, with the part that changes the host. Before anything else runs, what an earlier run left
-    /// open in the journal is undone. Where the journal cannot be read the condition `journal_unreadable` says so, and the
-    /// engine observes and refuses changes.
-    pub async fn engine_that_changes<H: HostPort, K: Clock, M: ManagerPort, A: ActPort, J: JournalPort>(
-        self,
-        (host, changes): (Arc<H>, impl ChangePort),
-        (manager, settings): (Arc<M>, watch::Receiver<Arc<Settings>>),
-        ports: ChangePorts<A, J, K>,
-        policy: watch::Receiver<Arc<Policy>>,
-        cancel: CancellationToken,
-    ) -> Engine<impl Future<Output = ()> + Send> {
-        let (asks, asked) = (self.asks, self.asked);
-        let clock = Arc::clone(&ports.clock);
-        let observer = Observer::new(host, Arc::clone(&clock), settings, Arc::clone(&self.publisher), asked)
-            .with_kernel_log(self.kernel_log);
-        let (news_to, news) = mpsc::channel(COMMAND_QUEUE);
-        let (change_to, change_from) = mpsc::channel(COMMAND_QUEUE);
-        let mut changer =
-            Changer::new(ports, Arc::clone(&self.publisher), asks.clone(), policy, (news_to, self.handle.clone()));
-        let (changer, change_to) = match changer.recover().await {
-            Ok(()) => (Some(changer), Some(change_to)),
+        let parts = ExecutorParts { publisher: Arc::clone(&self.publisher), observer: self.asks.clone(), policy };
+        let mut executor = ChangeExecutor::new(change, parts);
+        let changes = match executor.recover().await {
+            Ok(()) => Some(executor),
             Err(fault) => {
-                tracing::error!(message_id = Message::JournalUnreadable.id(), "nothing can be changed: {fault}");
+                tracing::error!(message_id = Message::JournalUnreadable.id(), "changes are disabled: {fault}");
                 self.publisher.stand(unreadable(&fault, clock.wall_now()));
-                (None, None)
+                None
             }
         };
-        let core = Core::new(clock, manager, asks.clone(), self.jobs, self.submissions, (change_to, news));
+        let core = Core::new(CoreParts {
+            jobs: Arc::new(JobTable::new(Arc::clone(&clock), self.jobs)),
+            clock,
+            manager,
+            observer: self.asks.clone(),
+            submissions: self.submissions,
+            changes,
+        });
         let run = async move {
-            let changing = async {
-                if let Some(changer) = changer {
-                    changer.run(change_from, cancel.clone()).await;
-                }
-            };
-            tokio::join!(observer.run(changes, cancel.clone()), changing, core.run(cancel.clone()));
+            tokio::join!(observer.run(announced, cancel.clone()), core.run(cancel));
         };
-        Engine { handle: self.handle, pulse: Pulse(asks), run }
+        Engine { handle: self.handle, pulse: Pulse(self.asks), run }
     }
 }
 
@@ -151,8 +143,8 @@ fn unreadable(fault: &JournalFault, since: UnixMillis) -> Condition {
         status: ConditionStatus::True,
         reason: "host_fault".to_owned(),
         message: format!(
-            "{fault}; no GPU can be given away or taken back, for what an earlier run left open is not known: mend it, then \
-             systemctl restart gpuhostd"
+            "{fault}; no GPU can be given to a virtual machine or taken back, because unfinished changes are not known: fix \
+             this, then `systemctl restart gpuhostd`"
         ),
         since,
     }

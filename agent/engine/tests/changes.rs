@@ -11,12 +11,13 @@
 mod change_bench;
 mod common;
 
-use change_bench::{Acting, Disk, GPU, OTHER, at, bind, dgx, release, start, start_on};
+use change_bench::{Acting, Disk, GPU, OTHER, at, bind, bind_on_trial, dgx, release, root, start, start_on};
 use common::ManualClock;
-use engine::change::{Change, RECOVER_WITHIN_MS, RETRY_UNDO_MS};
-use engine::command::{Authorized, Command, Origin};
+use engine::change::{RECOVER_WITHIN_MS, RETRY_UNDO_MS};
+use engine::command::{Command, Origin};
 use engine::job::Job;
-use model::change::{Phase, UNKNOWN_BOOT, decode};
+use engine::job::JobOutcome::{AlreadySo, Done, Planned};
+use model::change::{Bind, Change, Phase, UNKNOWN_BOOT, decode};
 use model::holders::{Hold, Holder};
 use model::observation::GpuUse;
 use sim::act::StepFault;
@@ -27,15 +28,14 @@ use std::time::Duration;
 async fn a_gpu_goes_to_a_guest_and_comes_back() {
     let bench = start(dgx(), Disk::default(), "boot").await;
     let untouched = bench.host.state().bus.functions[&at(GPU)].clone();
-    let id = bench.submit(Command::Change(bind(GPU))).await;
-    let job = bench.end_of(id).await;
-    assert_eq!(job.result, Some(Ok(())));
+    let job = bench.job(Command::Change(bind(GPU))).await;
+    assert_eq!(job.result, Some(Ok(Done)));
     assert!(job.plan.iter().any(|step| step.contains("unbind from nvidia")), "{:?}", job.plan);
     assert_eq!(bench.driver(GPU).as_deref(), Some("vfio-pci"));
     assert_eq!(bench.disk.phases(), [Phase::Standing]);
     bench.until_driver(GPU, Some("vfio-pci")).await;
-    assert_eq!(bench.make(bind(GPU)).await, Ok(()), "what is done is done");
-    assert_eq!(bench.make(release(GPU)).await, Ok(()));
+    assert_eq!(bench.make(bind(GPU)).await, Ok(AlreadySo), "what is done is done");
+    assert_eq!(bench.make(release(GPU)).await, Ok(Done));
     assert_eq!(bench.host.state().bus.functions[&at(GPU)], untouched);
     assert_eq!(bench.disk.phases(), []);
 }
@@ -43,9 +43,8 @@ async fn a_gpu_goes_to_a_guest_and_comes_back() {
 #[tokio::test]
 async fn a_dry_run_shows_the_plan_and_touches_nothing() {
     let bench = start(dgx(), Disk::default(), "boot").await;
-    let id = bench.submit(Command::Change(Change { dry_run: true, ..bind(GPU) })).await;
-    let job = bench.end_of(id).await;
-    assert_eq!(job.result, Some(Ok(())));
+    let job = bench.job(Command::Plan(bind(GPU))).await;
+    assert_eq!(job.result, Some(Ok(Planned)));
     assert!(job.plan.len() > 3, "{:?}", job.plan);
     assert_eq!((bench.driver(GPU).as_deref(), bench.disk.phases()), (Some("nvidia"), vec![]));
 }
@@ -57,10 +56,10 @@ async fn a_step_that_does_nothing_is_seen_and_undone() {
     bench.fault(2, StepFault::NoEffect);
     let refusal = bench.make(bind(GPU)).await.unwrap_err();
     assert_eq!(refusal.code(), "host_fault");
-    assert!(refusal.to_string().contains("every step said yes") && refusal.to_string().contains("as it was before"));
+    assert!(refusal.to_string().contains("all steps succeeded") && refusal.to_string().contains("as it was before"));
     assert_eq!(bench.host.state().bus.functions[&at(GPU)], untouched);
     assert_eq!(bench.disk.phases(), []);
-    assert_eq!(bench.make(bind(GPU)).await, Ok(()), "its lane is free again");
+    assert_eq!(bench.make(bind(GPU)).await, Ok(Done), "its lane is free again");
 }
 
 #[tokio::test]
@@ -89,21 +88,21 @@ async fn a_step_that_hangs_quarantines_its_gpu_and_no_other() {
     assert_eq!(bench.shown(OTHER).usage, GpuUse::Host);
     let again = bench.make(bind(GPU)).await.unwrap_err();
     assert!(again.code() == "busy" && again.to_string().contains("reboot"), "{again}");
-    assert_eq!(bench.make(bind(OTHER)).await, Ok(()));
+    assert_eq!(bench.make(bind(OTHER)).await, Ok(Done));
     let (host, disk) = bench.stop().await;
     let bench = start(host, disk, "boot").await;
     assert_eq!(bench.make(bind(GPU)).await.unwrap_err().code(), "busy", "a new daemon knows it too");
     let (host, disk) = bench.stop().await;
     host.change(sim::state::HostState::reboot).unwrap();
     let bench = start(host, disk, "another boot").await;
-    assert_eq!(bench.make(bind(GPU)).await, Ok(()), "a reboot frees it");
+    assert_eq!(bench.make(bind(GPU)).await, Ok(Done), "a reboot frees it");
 }
 
 #[tokio::test]
 async fn a_gpu_that_is_being_changed_is_shown_as_such_until_the_host_shows_the_end() {
     let bench = start(dgx(), Disk::default(), "boot").await;
     *bench.acting.holds_back.lock().unwrap() = true;
-    bench.submit(Command::Change(bind(GPU))).await;
+    bench.handle.submit(root(Command::Change(bind(GPU)))).await.unwrap();
     let mut records = bench.records.clone();
     records.wait_for(|records| records.is_under_way(at(GPU))).await.unwrap();
     let shown = bench.shown(GPU);
@@ -124,7 +123,7 @@ async fn a_gpu_that_is_being_changed_is_shown_as_such_until_the_host_shows_the_e
             }
         }
     });
-    assert_eq!(bench.make(bind(GPU)).await, Ok(()));
+    assert_eq!(bench.make(bind(GPU)).await, Ok(Done));
     let uses = watched.await.unwrap();
     assert_eq!(uses.iter().skip_while(|usage| **usage != GpuUse::Transitioning).count(), 2, "never free: {uses:?}");
 }
@@ -133,9 +132,9 @@ async fn a_gpu_that_is_being_changed_is_shown_as_such_until_the_host_shows_the_e
 async fn a_gpu_that_somebody_else_took_back_is_forgotten_when_it_is_released() {
     let bench = start(dgx(), Disk::default(), "boot").await;
     let home = bench.host.state().bus.functions[&at(GPU)].clone();
-    assert_eq!(bench.make(bind(GPU)).await, Ok(()));
+    assert_eq!(bench.make(bind(GPU)).await, Ok(Done));
     bench.host.change(|state| state.bus.functions.insert(at(GPU), home));
-    assert_eq!(bench.make(release(GPU)).await, Ok(()));
+    assert_eq!(bench.make(release(GPU)).await, Ok(Done));
     assert_eq!((bench.disk.phases().len(), bench.records.borrow().is_empty()), (0, true));
 }
 
@@ -146,8 +145,7 @@ async fn without_a_journal_nothing_is_changed_and_the_rest_goes_on() {
     let bench = start(host, disk, "boot").await;
     assert_eq!(bench.conditions(), ["journal_unreadable"]);
     assert_eq!(bench.make(bind(GPU)).await.unwrap_err().code(), "unavailable");
-    let rescan = bench.submit(Command::Rescan).await;
-    assert_eq!(bench.end_of(rescan).await.result, Some(Ok(())));
+    assert_eq!(bench.job(Command::Rescan).await.result, Some(Ok(Done)));
     assert_eq!(bench.driver(GPU).as_deref(), Some("nvidia"));
 }
 
@@ -155,7 +153,7 @@ async fn without_a_journal_nothing_is_changed_and_the_rest_goes_on() {
 async fn what_a_crash_left_open_is_undone_before_anybody_can_ask() {
     let bench = start(dgx(), Disk::default(), "boot").await;
     let untouched = bench.host.state().bus.functions[&at(GPU)].clone();
-    assert_eq!(bench.make(bind(GPU)).await, Ok(()));
+    assert_eq!(bench.make(bind(GPU)).await, Ok(Done));
     let name = bench.disk.0.lock().unwrap().keys().next().unwrap().clone();
     let entry = decode(&name, &bench.disk.0.lock().unwrap()[&name]).unwrap();
     let (host, disk) = bench.stop().await;
@@ -170,7 +168,7 @@ async fn what_is_open_is_not_forgotten_where_the_name_of_a_boot_could_not_be_rea
     for (before, after) in [("boot", UNKNOWN_BOOT), (UNKNOWN_BOOT, "boot")] {
         let bench = start(dgx(), Disk::default(), before).await;
         let untouched = bench.host.state().bus.functions[&at(GPU)].clone();
-        assert_eq!(bench.make(bind(GPU)).await, Ok(()));
+        assert_eq!(bench.make(bind(GPU)).await, Ok(Done));
         let name = bench.disk.0.lock().unwrap().keys().next().unwrap().clone();
         let entry = decode(&name, &bench.disk.0.lock().unwrap()[&name]).unwrap();
         let (host, disk) = bench.stop().await;
@@ -184,7 +182,7 @@ async fn what_is_open_is_not_forgotten_where_the_name_of_a_boot_could_not_be_rea
 #[tokio::test]
 async fn a_recovery_that_hangs_is_given_up_and_the_start_goes_on() {
     let bench = start(dgx(), Disk::default(), "boot").await;
-    assert_eq!(bench.make(bind(GPU)).await, Ok(()));
+    assert_eq!(bench.make(bind(GPU)).await, Ok(Done));
     let name = bench.disk.0.lock().unwrap().keys().next().unwrap().clone();
     let entry = decode(&name, &bench.disk.0.lock().unwrap()[&name]).unwrap();
     let (host, disk) = bench.stop().await;
@@ -199,18 +197,16 @@ async fn a_recovery_that_hangs_is_given_up_and_the_start_goes_on() {
     *acting.holds_back.lock().unwrap() = false;
     assert_eq!(bench.make(release(GPU)).await.unwrap_err().code(), "busy", "its lane stays taken");
     assert!(bench.records.borrow().of(at(GPU)).is_some_and(|entry| matches!(entry.phase, Phase::Quarantined { .. })));
-    assert_eq!(bench.make(bind(OTHER)).await, Ok(()));
+    assert_eq!(bench.make(bind(OTHER)).await, Ok(Done));
 }
 
 #[tokio::test]
 async fn what_nobody_confirms_is_undone_also_by_the_next_daemon() {
     let bench = start(dgx(), Disk::default(), "boot").await;
-    let within = |gpu| Change { confirm_within_ms: Some(60_000), ..bind(gpu) };
-    assert_eq!(bench.make(within(GPU)).await, Ok(()));
-    assert_eq!(bench.make(within(OTHER)).await, Ok(()));
+    assert_eq!(bench.make(bind_on_trial(GPU, 60_000)).await, Ok(Done));
+    assert_eq!(bench.make(bind_on_trial(OTHER, 60_000)).await, Ok(Done));
     assert!(bench.shown(GPU).confirm_before.is_some() && bench.shown(OTHER).confirm_before.is_some());
-    let id = bench.submit(Command::Confirm(at(OTHER))).await;
-    assert_eq!(bench.end_of(id).await.result, Some(Ok(())));
+    assert_eq!(bench.confirm(OTHER).await, Ok(Done));
     assert_eq!(
         (bench.shown(OTHER).confirm_before, bench.conditions()),
         (None, vec!["passthrough_unconfirmed".to_owned()])
@@ -223,59 +219,57 @@ async fn what_nobody_confirms_is_undone_also_by_the_next_daemon() {
     clock.advance(60_000 + RETRY_UNDO_MS);
     bench.until_driver(GPU, Some("nvidia")).await;
     assert_eq!(bench.driver(OTHER).as_deref(), Some("vfio-pci"));
-    let of_itself = |jobs: &Vec<Job>| jobs.iter().find(|job| job.started_by.origin == Origin::Reconciler).cloned();
+    let of_itself = |jobs: &Vec<Job>| jobs.iter().find(|job| job.started_by.origin == Origin::Daemon).cloned();
     let undo = of_itself(&bench.handle.jobs.borrow()).expect("what the daemon does of itself is a job too");
     assert_eq!((undo.gpu, undo.title()), (Some(at(GPU)), format!("passthrough-release of {GPU}")));
-    let undone = bench.end_of(undo.id).await;
-    assert_eq!((undone.result, bench.shown(GPU).confirm_before), (Some(Ok(())), None));
-    let id = bench.submit(Command::Confirm(at(GPU))).await;
-    assert_eq!(bench.end_of(id).await.result.unwrap().unwrap_err().code(), "conflict", "there is nothing to confirm");
+    let undone = bench.handle.end_of(undo.id).await.unwrap();
+    assert_eq!((undone.result, bench.shown(GPU).confirm_before), (Some(Ok(Done)), None));
+    assert_eq!(bench.confirm(GPU).await.unwrap_err().code(), "conflict", "there is nothing to confirm");
 }
 
 #[tokio::test]
-async fn of_itself_the_daemon_takes_back_only_what_is_overdue() {
+async fn a_confirmation_waits_for_no_change_and_says_where_there_is_nothing_to_do() {
     let bench = start(dgx(), Disk::default(), "boot").await;
-    assert_eq!(bench.make(Change { confirm_within_ms: Some(60_000), ..bind(GPU) }).await, Ok(()));
-    assert_eq!(bench.make(bind(OTHER)).await, Ok(()));
-    for change in [release(GPU), release(OTHER), bind(OTHER)] {
-        let id = bench.handle.submit(Authorized::by_reconciler(Command::Change(change))).await.unwrap();
-        assert_eq!(bench.end_of(id).await.result.unwrap().unwrap_err().code(), "conflict", "{change:?}");
-    }
-    assert_eq!([bench.driver(GPU), bench.driver(OTHER)], [Some("vfio-pci".to_owned()), Some("vfio-pci".to_owned())]);
+    assert_eq!(bench.make(bind_on_trial(GPU, 60_000)).await, Ok(Done));
+    assert_eq!((bench.confirm(GPU).await, bench.confirm(GPU).await), (Ok(Done), Ok(AlreadySo)));
+    assert_eq!(bench.disk.phases(), [Phase::Standing]);
+    *bench.acting.holds_back.lock().unwrap() = true;
+    bench.handle.submit(root(Command::Change(release(GPU)))).await.unwrap();
+    let mut records = bench.records.clone();
+    records.wait_for(|records| records.is_under_way(at(GPU))).await.unwrap();
+    assert_eq!(bench.confirm(GPU).await.unwrap_err().code(), "busy", "the entry of a release is not written over");
 }
 
 #[tokio::test]
 async fn a_job_says_its_gpu_and_whether_it_only_plans() {
     let bench = start(dgx(), Disk::default(), "boot").await;
-    let plan = bench.submit(Command::Change(Change { dry_run: true, ..bind(GPU) })).await;
-    let plan = bench.end_of(plan).await;
+    let plan = bench.job(Command::Plan(bind(GPU))).await;
     assert_eq!(
         (plan.gpu, plan.dry_run, plan.title()),
         (Some(at(GPU)), true, format!("passthrough-bind of {GPU} (dry run)"))
     );
     assert!(plan.remark.contains("nothing was changed"), "{}", plan.remark);
-    let made = bench.submit(Command::Change(bind(GPU))).await;
-    let made = bench.end_of(made).await;
+    let made = bench.job(Command::Change(bind(GPU))).await;
     assert_eq!((made.gpu, made.dry_run, made.remark.as_str()), (Some(at(GPU)), false, ""));
-    let other = bench.submit(Command::Rescan).await;
-    assert_eq!(bench.end_of(other).await.title(), "rescan");
+    assert_eq!(bench.job(Command::Rescan).await.title(), "rescan");
 }
 
 #[tokio::test]
 async fn more_changes_than_the_policy_allows_are_refused_until_the_minute_is_over() {
     let bench = start(dgx(), Disk::default(), "boot").await;
     for _ in 0..10 {
-        let too_big = Change { guest_memory_mib: Some(u64::MAX), ..bind(GPU) };
+        let too_big =
+            Change::PassthroughBind(Bind { gpu: at(GPU), confirm_within_ms: None, guest_memory_mib: Some(u64::MAX) });
         assert_eq!(bench.make(too_big).await.unwrap_err().code(), "guest_memory", "what is refused does not count");
     }
     for turn in 0..3 {
-        assert_eq!(bench.make(bind(GPU)).await, Ok(()), "{turn}");
-        assert_eq!(bench.make(release(GPU)).await, Ok(()), "{turn}");
+        assert_eq!(bench.make(bind(GPU)).await, Ok(Done), "{turn}");
+        assert_eq!(bench.make(release(GPU)).await, Ok(Done), "{turn}");
     }
     assert_eq!(bench.make(bind(GPU)).await.unwrap_err().code(), "rate_limited");
-    assert_eq!(bench.make(bind(OTHER)).await, Ok(()), "it counts for each GPU");
+    assert_eq!(bench.make(bind(OTHER)).await, Ok(Done), "it counts for each GPU");
     bench.clock.advance(60_000);
-    assert_eq!(bench.make(bind(GPU)).await, Ok(()));
+    assert_eq!(bench.make(bind(GPU)).await, Ok(Done));
 }
 
 #[tokio::test]

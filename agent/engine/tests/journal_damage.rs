@@ -11,9 +11,8 @@
 mod change_bench;
 mod common;
 
-use change_bench::{Bench, Disk, GPU, OTHER, at, bind, dgx, release, start};
-use engine::change::Change;
-use engine::command::Command;
+use change_bench::{Bench, Disk, GPU, OTHER, bind, bind_on_trial, dgx, release, start};
+use engine::job::JobOutcome::Done;
 use model::change::{Phase, decode, encode};
 use model::observation::{ChainLink, GpuUse};
 use model::refusal::Refusal;
@@ -23,7 +22,7 @@ use std::collections::BTreeMap;
 /// A host that gave the GPU away, and the journal with the record of it; the daemon has ended.
 async fn given() -> (SimHost, Disk, String) {
     let bench = start(dgx(), Disk::default(), "boot").await;
-    assert_eq!(bench.make(bind(GPU)).await, Ok(()));
+    assert_eq!(bench.make(bind(GPU)).await, Ok(Done));
     let name = bench.disk.0.lock().unwrap().keys().next().unwrap().clone();
     let (host, disk) = bench.stop().await;
     (host, disk, name)
@@ -45,12 +44,11 @@ async fn is_left_alone(bench: &Bench, file: &str, what: &str) {
         assert_eq!((refusal.code(), refusal.exit_status()), ("change_journal_unreadable", 11), "{what}: {refusal}");
         assert!(refusal.to_string().contains(file), "{what}: {refusal}");
     };
-    let checked = Change { dry_run: true, ..bind(GPU) };
-    for change in [release(GPU), bind(GPU), checked, Change { confirm_within_ms: Some(1), ..bind(GPU) }] {
+    names_it(&bench.plan(bind(GPU)).await.unwrap_err());
+    for change in [release(GPU), bind(GPU), bind_on_trial(GPU, 1)] {
         names_it(&bench.make(change).await.unwrap_err());
     }
-    let confirm = bench.submit(Command::Confirm(at(GPU))).await;
-    names_it(&bench.end_of(confirm).await.result.unwrap().unwrap_err());
+    names_it(&bench.confirm(GPU).await.unwrap_err());
     assert_eq!((bench.host.state().bus, documents(&bench.disk)), (host, journal), "{what}");
     let shown = bench.shown(GPU);
     assert_eq!((shown.usage, shown.schedulable), (GpuUse::Quarantined, false), "{what}");
@@ -75,7 +73,7 @@ async fn an_entry_that_cannot_be_read_keeps_its_gpu_and_itself() {
             String::from_utf8_lossy(bytes).replacen("\"job\"", "\"more\": 1, \"job\"", 1).into()
         }),
         ("of a newer version", |bytes| {
-            String::from_utf8_lossy(bytes).replacen("\"schema\": 1", "\"schema\": 2", 1).into()
+            String::from_utf8_lossy(bytes).replacen("\"schema\": 2", "\"schema\": 3", 1).into()
         }),
     ];
     for (what, damage) in damages {
@@ -85,7 +83,7 @@ async fn an_entry_that_cannot_be_read_keeps_its_gpu_and_itself() {
         let bench = start(host, disk, "boot").await;
         is_left_alone(&bench, &format!("/journal/{name}"), what).await;
         assert_eq!(bench.driver(GPU).as_deref(), Some("vfio-pci"), "{what}");
-        assert_eq!(bench.make(bind(OTHER)).await, Ok(()), "{what}: it costs no other GPU");
+        assert_eq!(bench.make(bind(OTHER)).await, Ok(Done), "{what}: it costs no other GPU");
         let (host, disk) = bench.stop().await;
         let bench = start(host, disk, "boot").await;
         is_left_alone(&bench, &format!("/journal/{name}"), &format!("{what}, started again")).await;
@@ -112,7 +110,7 @@ async fn once_the_file_is_in_order_the_gpu_can_be_taken_back() {
     };
     disk.0.lock().unwrap().insert(name, good);
     let bench = start(host, disk, "boot").await;
-    assert_eq!((bench.make(release(GPU)).await, condition(&bench)), (Ok(()), None));
+    assert_eq!((bench.make(release(GPU)).await, condition(&bench)), (Ok(Done), None));
     assert_eq!((bench.driver(GPU).as_deref(), documents(&bench.disk).len()), (Some("nvidia"), 0));
 }
 
@@ -126,7 +124,7 @@ async fn a_name_that_is_no_lane_is_reported_and_holds_nothing() {
     let bench = start(dgx(), disk, "boot").await;
     let told = condition(&bench).expect("the condition");
     assert!(told.contains("/journal/notes.json") && told.contains("and 1 more"), "{told}");
-    assert_eq!((bench.make(bind(GPU)).await, bench.make(release(GPU)).await), (Ok(()), Ok(())));
+    assert_eq!((bench.make(bind(GPU)).await, bench.make(release(GPU)).await), (Ok(Done), Ok(Done)));
     assert_eq!(documents(&bench.disk), before);
 }
 
@@ -142,7 +140,7 @@ async fn a_record_under_another_name_holds_its_gpu_until_it_has_its_own_again() 
     disk.0.lock().unwrap().insert(name, record);
     let bench = start(host, disk, "boot").await;
     assert!(condition(&bench).is_some_and(|told| told.contains("/journal/saved.json")));
-    assert_eq!(bench.make(release(GPU)).await, Ok(()));
+    assert_eq!(bench.make(release(GPU)).await, Ok(Done));
     assert_eq!(documents(&bench.disk).keys().collect::<Vec<_>>(), ["saved.json"]);
 }
 
@@ -152,7 +150,7 @@ async fn a_record_named_by_its_gpu_holds_it_though_it_is_in_a_group_now() {
     disk.0.lock().unwrap().insert("gpu-0000_07_00_0.json".to_owned(), b"rubbish".to_vec());
     let bench = start(dgx(), disk, "boot").await;
     is_left_alone(&bench, "/journal/gpu-0000_07_00_0.json", "before the IOMMU was switched on").await;
-    assert_eq!(bench.make(bind(OTHER)).await, Ok(()));
+    assert_eq!(bench.make(bind(OTHER)).await, Ok(Done));
 }
 
 #[tokio::test]

@@ -4,11 +4,11 @@
 
 mod common;
 
-use common::{ManualClock, NoManager, PATIENCE, TestChanges, TestHost, gpu};
-use engine::command::{Actor, Authorized, Command, Origin, Verdict};
+use common::{ManualClock, NoChanges, NoManager, PATIENCE, TestChanges, TestHost, gpu};
+use engine::change::ChangePorts;
+use engine::command::{Authorized, Command, Verdict};
 use engine::handle::Handle;
-use engine::job::JobState;
-use engine::start::{Ends, Pulse};
+use engine::start::{EngineParts, EnginePorts, Pulse};
 use model::absence::{Absence, Reading};
 use model::health::HealthState;
 use model::health::kernel_log::Unheard;
@@ -33,21 +33,29 @@ struct Bench {
 
 const SAMPLE_MS: u64 = 30_000;
 
-fn start(host: Arc<TestHost>) -> Bench {
-    start_with(host, Ends::default())
+async fn start(host: Arc<TestHost>) -> Bench {
+    start_with(host, EngineParts::default()).await
 }
 
-fn start_with(host: Arc<TestHost>, ends: Ends) -> Bench {
+async fn start_with(host: Arc<TestHost>, parts: EngineParts) -> Bench {
     let (clock, cancel) = (ManualClock::new(), CancellationToken::new());
     let (changes, announced) = mpsc::unbounded_channel();
-    let engine = ends.engine(
-        Arc::clone(&host),
-        TestChanges(announced),
-        Arc::clone(&clock),
-        Arc::new(NoManager),
-        tokio::sync::watch::channel(Arc::new(model::settings::Settings::default())).1,
-        cancel.clone(),
-    );
+    let nothing = Arc::new(NoChanges);
+    let change = ChangePorts {
+        act: Arc::clone(&nothing),
+        journal: nothing,
+        clock: Arc::clone(&clock),
+        boot_id: "boot".to_owned(),
+    };
+    let ports = EnginePorts {
+        host: Arc::clone(&host),
+        announced: TestChanges(announced),
+        manager: Arc::new(NoManager),
+        settings: watch::channel(Arc::default()).1,
+        policy: watch::channel(Arc::default()).1,
+        change,
+    };
+    let engine = parts.engine(ports, cancel.clone()).await;
     let run = tokio::spawn(engine.run);
     Bench { host, clock, handle: engine.handle, pulse: engine.pulse, changes, cancel, run }
 }
@@ -64,16 +72,11 @@ impl Bench {
     }
 
     async fn submit(&self, command: Command) -> model::JobId {
-        let actor = Actor { uid: Some(0), origin: Origin::Bus };
-        self.handle.submit(Authorized::by(Verdict::Allowed, command, actor).unwrap()).await.unwrap()
+        self.handle.submit(Authorized::by_local_user(Verdict::Allowed, command, Some(0)).unwrap()).await.unwrap()
     }
 
     async fn job_end(&self, id: model::JobId) -> engine::job::Job {
-        let mut jobs = self.handle.jobs.clone();
-        let ended =
-            |jobs: &Arc<Vec<engine::job::Job>>| jobs.iter().any(|job| job.id == id && job.state == JobState::Finished);
-        let jobs = tokio::time::timeout(PATIENCE, jobs.wait_for(ended)).await.expect("in time").unwrap();
-        jobs.iter().find(|job| job.id == id).unwrap().clone()
+        tokio::time::timeout(PATIENCE, self.handle.end_of(id)).await.expect("in time").unwrap()
     }
 }
 
@@ -81,7 +84,7 @@ impl Bench {
 async fn the_first_observation_needs_no_driver() {
     let host = TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]);
     *host.driver_hangs.lock().unwrap() = Some(Arc::new(Notify::new()));
-    let bench = start(host);
+    let bench = start(host).await;
     let first = bench.until("a GPU", |o| o.gpus.len() == 1).await;
     assert!(first.driver_version.is_none());
     let with_docker = bench.until("Docker beside the hung driver", |o| o.docker.is_ok()).await;
@@ -91,7 +94,7 @@ async fn the_first_observation_needs_no_driver() {
 
 #[tokio::test]
 async fn the_bus_is_scanned_on_change_and_not_on_time() {
-    let bench = start(TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]));
+    let bench = start(TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))])).await;
     bench.until_idle().await;
     let probes = bench.host.probes.load(Ordering::SeqCst);
     for _ in 0..5 {
@@ -109,7 +112,7 @@ async fn the_bus_is_scanned_on_change_and_not_on_time() {
 async fn a_gpu_that_has_fallen_asleep_is_not_asked_and_keeps_its_facts() {
     let mut lazy = gpu("0000:41:00.0", Some("nvidia"));
     lazy.state.may_sleep = Reading::Known(true);
-    let bench = start(TestHost::with(vec![lazy.clone()]));
+    let bench = start(TestHost::with(vec![lazy.clone()])).await;
     bench.until_idle().await;
     let probes = bench.host.probes.load(Ordering::SeqCst);
     lazy.state.runtime = Reading::Known(RuntimeStatus::Suspended);
@@ -117,7 +120,7 @@ async fn a_gpu_that_has_fallen_asleep_is_not_asked_and_keeps_its_facts() {
     bench.clock.advance(SAMPLE_MS);
     let seen =
         bench.until("that it sleeps, which nobody announced", |o| o.gpus.iter().any(|g| g.pci.is_asleep())).await;
-    assert_eq!(seen.gpus[0].driver.as_ref().unwrap().temperature_c, Reading::Absent(Absence::GpuAsleep));
+    assert_eq!(seen.gpus[0].driver.as_ref().unwrap().metrics.temperature_c, Reading::Absent(Absence::GpuAsleep));
     let scans = bench.host.scans.load(Ordering::SeqCst);
     for _ in 0..3 {
         let before = bench.host.scans.load(Ordering::SeqCst);
@@ -139,7 +142,7 @@ async fn a_gpu_that_sleeps_from_the_start_is_asked_once_for_its_identity() {
     let mut lazy = gpu("0000:41:00.0", Some("nvidia"));
     lazy.state.may_sleep = Reading::Known(true);
     lazy.state.runtime = Reading::Known(RuntimeStatus::Suspended);
-    let bench = start(TestHost::with(vec![lazy]));
+    let bench = start(TestHost::with(vec![lazy])).await;
     bench.until("its facts", |o| o.gpus.iter().any(|g| g.driver.is_some())).await;
     assert_eq!(bench.host.probes.load(Ordering::SeqCst), 1);
     for _ in 0..3 {
@@ -155,7 +158,7 @@ async fn a_gpu_that_sleeps_from_the_start_is_asked_once_for_its_identity() {
 
 #[tokio::test]
 async fn a_storm_of_changes_costs_two_scans() {
-    let bench = start(TestHost::with(vec![]));
+    let bench = start(TestHost::with(vec![])).await;
     bench.until("the first scan", |o| o.sequence > 0).await;
     bench.host.gpus.lock().unwrap().push(gpu("0000:41:00.0", None));
     for _ in 0..50 {
@@ -174,7 +177,7 @@ async fn a_storm_of_changes_costs_two_scans() {
 
 #[tokio::test]
 async fn a_new_binding_asks_the_driver_anew() {
-    let bench = start(TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]));
+    let bench = start(TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))])).await;
     bench.until_idle().await;
     let before = bench.host.probes.load(Ordering::SeqCst);
     *bench.host.gpus.lock().unwrap() = vec![gpu("0000:41:00.0", Some("nvidia")), gpu("0000:42:00.0", Some("nvidia"))];
@@ -189,7 +192,7 @@ async fn a_new_binding_asks_the_driver_anew() {
 async fn a_broken_scan_costs_itself_and_the_next_one_works() {
     let host = TestHost::with(vec![gpu("0000:41:00.0", None)]);
     host.scan_panics.store(1, Ordering::SeqCst);
-    let bench = start(host);
+    let bench = start(host).await;
     bench.until("Docker", |o| o.docker.is_ok()).await;
     bench.changes.send(()).unwrap();
     bench.until("the GPU", |o| o.gpus.len() == 1).await;
@@ -197,18 +200,18 @@ async fn a_broken_scan_costs_itself_and_the_next_one_works() {
 
 #[tokio::test]
 async fn a_rescan_is_a_job_that_ends_when_everything_was_asked_anew() {
-    let bench = start(TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]));
+    let bench = start(TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))])).await;
     bench.until_idle().await;
     let (scans, probes) = (bench.host.scans.load(Ordering::SeqCst), bench.host.probes.load(Ordering::SeqCst));
     let id = bench.submit(Command::Rescan).await;
     let job = bench.job_end(id).await;
-    assert_eq!((job.operation.as_str(), job.result), ("rescan", Some(Ok(()))));
+    assert_eq!((job.operation.as_str(), job.result), ("rescan", Some(Ok(engine::job::JobOutcome::Done))));
     assert!(bench.host.scans.load(Ordering::SeqCst) > scans && bench.host.probes.load(Ordering::SeqCst) > probes);
 }
 
 #[tokio::test]
 async fn a_refused_job_keeps_its_reason_and_finished_jobs_are_forgotten_in_time() {
-    let bench = start(TestHost::with(vec![]));
+    let bench = start(TestHost::with(vec![])).await;
     let spec = model::enrol::EnrolSpec {
         urls: vec![],
         token: model::enrol::Secret::new("t"),
@@ -219,39 +222,38 @@ async fn a_refused_job_keeps_its_reason_and_finished_jobs_are_forgotten_in_time(
     let id = bench.submit(Command::Enrol(Box::new(spec))).await;
     let job = bench.job_end(id).await;
     assert_eq!(job.result.unwrap().unwrap_err().code(), "unavailable");
-    bench.clock.advance(engine::core::JOB_LINGER_MS);
+    bench.clock.advance(engine::jobs::JOB_LINGER_MS);
     let mut jobs = bench.handle.jobs.clone();
     tokio::time::timeout(PATIENCE, jobs.wait_for(|jobs| jobs.is_empty())).await.expect("forgotten").unwrap();
 }
 
 #[tokio::test]
 async fn at_most_so_many_finished_jobs_are_kept_and_numbers_never_come_twice() {
-    let bench = start(TestHost::with(vec![]));
+    let bench = start(TestHost::with(vec![])).await;
     let mut ids = std::collections::BTreeSet::new();
-    for _ in 0..engine::core::JOBS_KEPT + 10 {
+    for _ in 0..engine::jobs::JOBS_KEPT + 10 {
         let id = bench.submit(Command::Leave).await;
         bench.job_end(id).await;
         assert!(ids.insert(id));
     }
-    assert_eq!(bench.handle.jobs.borrow().len(), engine::core::JOBS_KEPT);
+    assert_eq!(bench.handle.jobs.borrow().len(), engine::jobs::JOBS_KEPT);
 }
 
 #[tokio::test]
 async fn it_ends_when_it_is_cancelled_even_with_a_hung_driver() {
     let host = TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]);
     *host.driver_hangs.lock().unwrap() = Some(Arc::new(Notify::new()));
-    let bench = start(host);
+    let bench = start(host).await;
     bench.until("a GPU", |o| o.gpus.len() == 1).await;
     bench.cancel.cancel();
     tokio::time::timeout(PATIENCE, bench.run).await.expect("ended").unwrap();
-    let actor = Actor { uid: None, origin: Origin::Reconciler };
-    let late = Authorized::by(Verdict::Allowed, Command::Rescan, actor).unwrap();
+    let late = Authorized::by_local_user(Verdict::Allowed, Command::Rescan, None).unwrap();
     assert_eq!(bench.handle.submit(late).await.unwrap_err().code(), "unavailable");
 }
 
 #[tokio::test]
 async fn a_watcher_gets_values_of_the_last_second_and_a_crowd_asks_the_host_once() {
-    let bench = start(TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]));
+    let bench = start(TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))])).await;
     bench.until_idle().await;
     for round in 1..=3 {
         bench.clock.advance(engine::observer::WATCH_MS);
@@ -274,7 +276,7 @@ async fn a_hung_driver_keeps_a_watcher_no_longer_than_its_deadline_and_is_not_as
     let host = TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]);
     let hang = Arc::new(Notify::new());
     *host.driver_hangs.lock().unwrap() = Some(Arc::clone(&hang));
-    let bench = start(host);
+    let bench = start(host).await;
     bench.until("a GPU", |o| o.gpus.len() == 1).await;
     for _ in 0..3 {
         bench.clock.advance(engine::observer::WATCH_MS);
@@ -292,7 +294,7 @@ async fn a_hung_driver_keeps_a_watcher_no_longer_than_its_deadline_and_is_not_as
 async fn more_watchers_than_can_wait_get_what_is_there() {
     let host = TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]);
     *host.driver_hangs.lock().unwrap() = Some(Arc::new(Notify::new()));
-    let bench = start(host);
+    let bench = start(host).await;
     bench.until("a GPU", |o| o.gpus.len() == 1).await;
     let mut watchers = Vec::new();
     for _ in 0..engine::observer::WATCHERS {
@@ -324,7 +326,7 @@ async fn a_line_of_the_kernel_log_is_shown_without_another_scan_or_probe() {
     let host = TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]);
     let (write, log) = mpsc::unbounded_channel();
     let (heard, kernel_log) = watch::channel(Arc::default());
-    let bench = start_with(host, Ends::default().with_kernel_log(kernel_log));
+    let bench = start_with(host, EngineParts::default().with_kernel_log(kernel_log)).await;
     let following =
         tokio::spawn(engine::kernel_log::follow(TestLog(log), Arc::clone(&bench.clock), heard, bench.cancel.clone()));
     write.send(Ok(vec!["6,1,1000000,-;eth0: link up".to_owned()])).unwrap();
@@ -352,7 +354,7 @@ async fn only_an_answer_that_was_asked_for_later_takes_a_finding_back() {
     let host = TestHost::with(vec![gpu("0000:41:00.0", Some("nvidia"))]);
     let (write, log) = mpsc::unbounded_channel();
     let (heard, kernel_log) = watch::channel(Arc::default());
-    let bench = start_with(host, Ends::default().with_kernel_log(kernel_log));
+    let bench = start_with(host, EngineParts::default().with_kernel_log(kernel_log)).await;
     let clock = Arc::clone(&bench.clock);
     let _following = tokio::spawn(engine::kernel_log::follow(TestLog(log), clock, heard, bench.cancel.clone()));
     bench.until_idle().await;

@@ -12,8 +12,8 @@ mod change_bench;
 mod common;
 
 use change_bench::{Disk, GPU, OTHER, at, bind, dgx, release, start};
-use engine::change::Change;
 use engine::command::Command;
+use engine::job::JobOutcome::{Done, Planned};
 use model::observation::GpuUse;
 use sim::act::StepFault;
 use sim::description::Health;
@@ -23,22 +23,20 @@ async fn a_gpu_in_persistence_mode_is_left_to_its_driver_until_the_mode_is_off()
     let host = dgx();
     host.change(|state| state.set_persistence(at(GPU), true)).unwrap();
     let bench = start(host, Disk::default(), "boot").await;
-    for change in [Change { dry_run: true, ..bind(GPU) }, bind(GPU)] {
-        let refusal = bench.make(change).await.unwrap_err();
+    for refusal in [bench.plan(bind(GPU)).await.unwrap_err(), bench.make(bind(GPU)).await.unwrap_err()] {
         assert_eq!((refusal.code(), refusal.exit_status()), ("persistence_mode", 11));
         assert!(refusal.to_string().contains(&format!("nvidia-smi -i {GPU} -pm 0")), "{refusal}");
     }
     assert_eq!((bench.driver(GPU).as_deref(), bench.disk.phases()), (Some("nvidia"), vec![]));
     bench.host.change(|state| state.set_persistence(at(GPU), false)).unwrap();
-    assert_eq!((bench.make(bind(GPU)).await, bench.make(release(GPU)).await), (Ok(()), Ok(())));
+    assert_eq!((bench.make(bind(GPU)).await, bench.make(release(GPU)).await), (Ok(Done), Ok(Done)));
 }
 
 #[tokio::test]
 async fn a_gpu_that_fell_off_the_bus_is_not_given_away() {
     let bench = start(dgx(), Disk::default(), "boot").await;
     bench.host.change(|state| state.set_health(at(GPU), Health::Lost)).unwrap();
-    for change in [Change { dry_run: true, ..bind(GPU) }, bind(GPU)] {
-        let refusal = bench.make(change).await.unwrap_err();
+    for refusal in [bench.plan(bind(GPU)).await.unwrap_err(), bench.make(bind(GPU)).await.unwrap_err()] {
         assert_eq!((refusal.code(), refusal.exit_status()), ("gpu_unhealthy", 11), "{refusal}");
         assert!(refusal.to_string().contains("gpu_lost") && refusal.to_string().contains("dmesg"), "{refusal}");
     }
@@ -46,30 +44,28 @@ async fn a_gpu_that_fell_off_the_bus_is_not_given_away() {
     let shown = bench.shown(GPU);
     assert!(!shown.passthrough.eligible && shown.passthrough.reasons.contains(&"gpu_unhealthy".to_owned()));
     assert!(bench.conditions().contains(&"gpu_health_failed".to_owned()));
-    assert_eq!(bench.make(bind(OTHER)).await, Ok(()));
+    assert_eq!(bench.make(bind(OTHER)).await, Ok(Done));
 }
 
 #[tokio::test]
 async fn a_given_gpu_that_failed_comes_back_with_a_word_of_care_and_a_hang_quarantines_it() {
     for hangs in [false, true] {
         let bench = start(dgx(), Disk::default(), "boot").await;
-        assert_eq!(bench.make(bind(GPU)).await, Ok(()));
+        assert_eq!(bench.make(bind(GPU)).await, Ok(Done));
         bench.host.change(|state| state.set_health(at(GPU), Health::Lost)).unwrap();
-        let check = bench.submit(Command::Change(Change { dry_run: true, ..release(GPU) })).await;
-        let checked = bench.end_of(check).await;
-        assert_eq!(checked.result, Some(Ok(())));
+        let checked = bench.job(Command::Plan(release(GPU))).await;
+        assert_eq!(checked.result, Some(Ok(Planned)));
         assert!(checked.cautions.iter().any(|told| told.contains("all ones")), "{:?}", checked.cautions);
         if hangs {
             bench.fault(1, StepFault::Hang);
         }
-        let id = bench.submit(Command::Change(release(GPU))).await;
-        let ended = bench.end_of(id).await;
+        let ended = bench.job(Command::Change(release(GPU))).await;
         assert_eq!(ended.cautions, checked.cautions);
         if hangs {
             assert_eq!(ended.result.unwrap().unwrap_err().code(), "quarantined");
             assert_eq!(bench.shown(GPU).usage, GpuUse::Quarantined);
         } else {
-            assert_eq!((ended.result, bench.driver(GPU).as_deref()), (Some(Ok(())), Some("nvidia")));
+            assert_eq!((ended.result, bench.driver(GPU).as_deref()), (Some(Ok(Done)), Some("nvidia")));
         }
     }
 }

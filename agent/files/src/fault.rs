@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What stands where a plain file should be.
+/// What is where a plain file should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A folder.
@@ -22,7 +22,7 @@ impl Kind {
     #[must_use]
     pub const fn words(self) -> &'static str {
         match self {
-            Self::Folder => "a folder",
+            Self::Folder => "a directory",
             Self::Pipe => "a named pipe",
             Self::Socket => "a socket",
             Self::Device => "a device",
@@ -46,7 +46,7 @@ pub enum ReadFault {
         path: PathBuf,
     },
     /// Something else than a plain file is there. It was not opened.
-    #[error("{} is {}, and only a plain file is read", path.display(), kind.words())]
+    #[error("{} is {}, and only a regular file is read", path.display(), kind.words())]
     NotPlain {
         /// The name.
         path: PathBuf,
@@ -68,7 +68,7 @@ pub enum ReadFault {
         path: PathBuf,
     },
     /// The file system does not answer.
-    #[error("{path} does not answer in {} s: its file system hangs (findmnt -T {path} names it)", after.as_secs(), path = path.display())]
+    #[error("{path} did not answer within {} s: its file system hangs (`findmnt -T {path}` shows it)", after.as_secs(), path = path.display())]
     Hangs {
         /// The file or folder.
         path: PathBuf,
@@ -80,7 +80,7 @@ pub enum ReadFault {
     Host {
         /// The file or folder.
         path: PathBuf,
-        /// What the host said.
+        /// What the host answered.
         error: io::Error,
     },
 }

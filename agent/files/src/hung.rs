@@ -19,7 +19,7 @@ fn given_up() -> MutexGuard<'static, BTreeMap<PathBuf, usize>> {
 /// the same path hangs no further one is started. Blocking.
 ///
 /// # Errors
-/// What `work` says, or [`ReadFault::Hangs`].
+/// What `work` reports, or [`ReadFault::Hangs`].
 pub fn in_time<T: Send + 'static>(
     path: &Path,
     within: Duration,
@@ -33,7 +33,7 @@ pub fn in_time<T: Send + 'static>(
     let name = path.to_owned();
     let reader = std::thread::Builder::new().name("read-file".to_owned()).spawn(move || {
         let done = work();
-        // Under the lock: either the caller has taken the answer, or it has given this reader up and is told of its end.
+        // Under the lock: either the caller has taken the answer, or it has given this reader up and is notified of its end.
         let mut given_up = given_up();
         if tell.send(done).is_err() {
             forget(&mut given_up, &name);
@@ -56,7 +56,7 @@ pub fn in_time<T: Send + 'static>(
             Err(hangs())
         }
         RecvTimeoutError::Disconnected => {
-            Err(ReadFault::Host { path: path.to_owned(), error: Error::other("the reader broke off") })
+            Err(ReadFault::Host { path: path.to_owned(), error: Error::other("the reading task was aborted") })
         }
     }
 }
@@ -84,7 +84,7 @@ mod tests {
         let fault = in_time::<()>(path, LONG, || Err(ReadFault::Missing { path: "/x/answers".into() })).unwrap_err();
         assert!(matches!(fault, ReadFault::Missing { .. }));
         let fault = in_time::<()>(path, LONG, || panic!("as a bug would")).unwrap_err();
-        assert!(fault.to_string().contains("broke off"), "{fault}");
+        assert!(fault.to_string().contains("was aborted"), "{fault}");
     }
 
     #[test]

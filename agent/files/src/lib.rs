@@ -29,7 +29,7 @@ pub const USUAL_TIME: Duration = Duration::from_secs(5);
 /// Where pipes without a name lie (`PIPEFS_MAGIC`, `linux/magic.h`).
 const PIPEFS: FsType = FsType(0x5049_5045);
 
-/// A plain file, open for reading, with what the file system says of it.
+/// A plain file, open for reading, with what the file system reports about it.
 #[derive(Debug)]
 pub struct Plain {
     /// The open file.
@@ -165,7 +165,7 @@ pub fn fragments(folder: &Path, extension: &str, most: usize) -> Result<Vec<Path
     Ok(found)
 }
 
-/// What stands there instead of a plain file.
+/// What is there instead of a plain file.
 fn kind_of(status: &FileStat) -> Option<Kind> {
     let format = SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT;
     // `mem(4)`, `null(4)`: number 3 of the memory devices.

@@ -4,14 +4,16 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use model::daemon_json::{Entry, RuntimeName};
 use std::path::PathBuf;
 
-/// See the GPUs of this host, why each can or cannot be used, and steer gpuhostd.
+/// See the GPUs of this host, why each can or cannot be used, and control gpuhostd.
 #[derive(Debug, Parser)]
 #[command(name = "gpuhostctl", version, arg_required_else_help = true, max_term_width = 100)]
-#[command(after_help = "Exit status: 0 done, 1 broken, 2 wrong argument, 4 not authorized, 5 not found, 6 busy,\n\
+#[command(
+    after_help = "Exit status: 0 success, 1 internal error, 2 wrong argument, 4 not authorized, 5 not found, 6 busy,\n\
                         7 conflict, 8 unavailable (the daemon, the manager or another part does not answer),\n\
                         9 timeout, 10 the host refused or failed,\n\
-                        11 something stands in the way of the change,\n\
-                        20 the doctor found an error or a warning.")]
+                        11 something blocks the change,\n\
+                        20 the doctor found an error or a warning."
+)]
 pub(crate) struct Arguments {
     /// Print JSON under the names that D-Bus uses; a value that is not known is null
     #[arg(long, global = true)]
@@ -27,11 +29,11 @@ pub(crate) struct Arguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// One screen: daemon, GPUs, driver, Docker, manager, and what is wrong
+    /// Show the state of daemon, GPUs, driver, Docker and manager, and what is wrong
     Status,
-    /// List the GPUs: what each is, who has it, and if it is not usable, why and what to do
+    /// List the GPUs: model, state, users, and for an unusable GPU why and what to do
     Gpus,
-    /// Look at one GPU
+    /// Show one GPU, or acknowledge that it is gone
     Gpu {
         /// What of it.
         #[command(subcommand)]
@@ -43,7 +45,7 @@ pub(crate) enum Verb {
     Iommu,
     /// List the jobs of the daemon
     Jobs,
-    /// Have the host scanned anew
+    /// Scan the host again
     Rescan {
         /// How.
         #[command(flatten)]
@@ -59,7 +61,7 @@ pub(crate) enum Verb {
         #[command(flatten)]
         how: Change,
     },
-    /// Say goodbye to the manager and wipe the credential
+    /// Leave the manager and wipe the credential
     Leave {
         /// How.
         #[command(flatten)]
@@ -71,25 +73,25 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         what: Passthrough,
     },
-    /// Cut GPUs up with MIG: what fits, where, and what a change of the layout would touch
+    /// Plan MIG layouts: what fits, where, and what a change of layout would affect
     Mig {
         /// What of it.
         #[command(subcommand)]
         what: crate::mig::args::Mig,
     },
-    /// Freeze every change of this host that a manager asks for
+    /// Freeze every change of this host that a manager requests
     Lock {
         /// How.
         #[command(flatten)]
         how: Change,
     },
-    /// Let a manager ask for changes again, as far as the policy allows them
+    /// Allow a manager to request changes again, within the policy
     Unlock {
         /// How.
         #[command(flatten)]
         how: Change,
     },
-    /// Name what is wrong with this host and what cures it; works with the daemon down
+    /// Find what is wrong with this host and how to fix it; works without the daemon
     Doctor(Doctor),
     /// Look at the configuration
     Config {
@@ -103,7 +105,7 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         what: PolicyCommand,
     },
-    /// Tools that need no daemon
+    /// Tools that work without the daemon
     Debug {
         /// Which one.
         #[command(subcommand)]
@@ -115,7 +117,7 @@ pub(crate) enum Verb {
         /// Print the names of the commands instead
         #[arg(long)]
         list: bool,
-        /// Which command; without any, the page of all
+        /// Which command; without one, the overview page
         #[arg(conflicts_with = "list")]
         command: Vec<String>,
     },
@@ -129,7 +131,7 @@ pub(crate) enum Verb {
 /// `doctor`
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
-    /// Judge facts that `gpuhostd-collect doctor-facts` printed, maybe on another host; - for standard input
+    /// Check facts printed by `gpuhostd-collect doctor-facts`, possibly on another host; - for standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) facts: Option<PathBuf>,
     /// List all checks
@@ -148,13 +150,13 @@ pub(crate) struct Doctor {
 
 /// How to watch.
 #[derive(Debug, Clone, Copy, Args)]
-#[command(after_help = "Keys: q or Ctrl-C ends, the arrows, Page Up, Page Down, Home and End scroll.\n\
-                        Where the output is no terminal, one picture is printed, as with --once.")]
+#[command(after_help = "Keys: q or Ctrl-C quits; the arrow keys, Page Up, Page Down, Home and End scroll.\n\
+                        If the output is not a terminal, one screen is printed, as with --once.")]
 pub(crate) struct Top {
-    /// Print one picture and end
+    /// Print one screen and exit
     #[arg(long)]
     pub(crate) once: bool,
-    /// Seconds between two looks
+    /// Seconds between updates
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) interval: u64,
 }
@@ -162,12 +164,12 @@ pub(crate) struct Top {
 /// `gpu …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum GpuCommand {
-    /// Show all that is known of it
+    /// Show everything that is known about it
     Show {
         /// PCI address (0000:41:00.0 or 41:00.0) or UUID
         address: String,
     },
-    /// Say that you know of a GPU that is gone: it is not told any more
+    /// Acknowledge that a GPU is gone: it is no longer reported
     Acknowledge {
         /// PCI address that it had (0000:41:00.0 or 41:00.0)
         address: String,
@@ -180,25 +182,25 @@ pub(crate) enum GpuCommand {
 /// `passthrough …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Passthrough {
-    /// Say whether it can be given away, all that stands in the way, and what would be done; changes nothing
+    /// Check whether it can be given to a virtual machine, what blocks that, and what would be done; changes nothing
     Check {
         /// PCI address (0000:41:00.0 or 41:00.0) or UUID
         gpu: String,
         /// Memory of the guest in MiB, which must be free
         #[arg(long, value_name = "MIB")]
         guest_memory_mib: Option<u64>,
-        /// Never ask for a password: fail where one is needed
+        /// Never ask for a password; fail if one is needed
         #[arg(long)]
         no_ask: bool,
     },
-    /// Give it away: every function of its IOMMU group goes to vfio-pci
+    /// Give it to a virtual machine: every function of its IOMMU group is bound to vfio-pci
     Bind {
         /// PCI address (0000:41:00.0 or 41:00.0) or UUID
         gpu: String,
         /// Print the plan and change nothing
         #[arg(long)]
         dry_run: bool,
-        /// Undo it unless it is confirmed in this time (60s, 5m, 1h, or seconds), also after a crash
+        /// Undo it unless it is confirmed within this time (60s, 5m, 1h, or seconds), even after a crash
         #[arg(long, value_name = "TIME", value_parser = seconds)]
         confirm_within: Option<u64>,
         /// Memory of the guest in MiB, which must be free
@@ -208,7 +210,7 @@ pub(crate) enum Passthrough {
         #[command(flatten)]
         how: Change,
     },
-    /// Take it back: every function gets the driver that it had
+    /// Take it back: every function gets its former driver again
     Release {
         /// PCI address (0000:41:00.0 or 41:00.0) or UUID
         gpu: String,
@@ -219,7 +221,7 @@ pub(crate) enum Passthrough {
         #[command(flatten)]
         how: Change,
     },
-    /// Let a change stand that was made with --confirm-within
+    /// Confirm a change that was made with --confirm-within, so that it is kept
     Confirm {
         /// PCI address (0000:41:00.0 or 41:00.0) or UUID
         gpu: String,
@@ -240,7 +242,7 @@ fn seconds(text: &str) -> Result<u64, String> {
     let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
     match seconds {
         Some(seconds @ 1..=86_400) => Ok(seconds),
-        Some(_) | None => Err("expected a time from 1s to 24h, as 60s, 5m or 1h".to_owned()),
+        Some(_) | None => Err("expected a time from 1s to 24h, such as 60s, 5m or 1h".to_owned()),
     }
 }
 
@@ -249,7 +251,7 @@ fn seconds(text: &str) -> Result<u64, String> {
 pub(crate) enum Config {
     /// Check configuration files, without a daemon
     Check {
-        /// Files to lay over each other in this order; by default the files that the daemon reads
+        /// Files to merge in this order; by default the files that the daemon reads
         files: Vec<PathBuf>,
     },
 }
@@ -263,10 +265,10 @@ pub(crate) enum PolicyCommand {
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Say whether an operation is allowed, and which key decides
+    /// Check whether an operation is allowed, and which key decides
     #[command(
-        after_help = "Exit status: 0 where the question was answered, with \"allowed\" and with \"denied\": the answer is for\n\
-                            two askers. A script reads .local.allowed or .manager.allowed of --json."
+        after_help = "Exit status: 0 for \"allowed\" and for \"denied\", because the answer covers the local administrator and\n\
+                            the manager. A script reads .local.allowed or .manager.allowed of --json."
     )]
     Explain {
         /// passthrough-bind or passthrough-release
@@ -282,32 +284,32 @@ pub(crate) enum PolicyCommand {
 /// `debug …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Debug {
-    /// Read the output of nvidia-smi -q -x and print it as the manager would get it
+    /// Parse the output of nvidia-smi -q -x and print it as the manager would receive it
     ParseSmi {
         /// The file, or - for standard input
         file: PathBuf,
     },
-    /// Say what each record of a kernel log means, and how well each device is at its end
+    /// Explain each record of a kernel log, and print the health of each device at its end
     KernelLog {
-        /// The log as /dev/kmsg, dmesg (best with -r) or journalctl -k give it, or - for standard input
+        /// The log, in the format of /dev/kmsg, dmesg (best with -r) or journalctl -k; - for standard input
         file: PathBuf,
     },
-    /// Put a runtime into Docker's daemon.json, or take it out, and print the file; writes nothing
+    /// Print Docker's daemon.json with a runtime added or removed; writes no file
     #[command(group(ArgGroup::new("edit").required(true).args(["add", "remove"])))]
     DaemonJson {
-        /// The runtime to put in, as nvidia=nvidia-container-runtime
+        /// The runtime to add, such as nvidia=nvidia-container-runtime
         #[arg(long, value_name = "NAME=PATH")]
         add: Option<Entry>,
-        /// The runtime to take out
+        /// The runtime to remove
         #[arg(long, value_name = "NAME")]
         remove: Option<RuntimeName>,
-        /// Version of the Docker that reads the file: before 23.0 it reads no byte order mark
+        /// Version of the Docker that reads the file; before 23.0 Docker does not accept a byte order mark
         #[arg(long, value_name = "VERSION")]
         engine: Option<String>,
-        /// The file, or - for standard input; one that is not there counts as none
+        /// The file, or - for standard input; a file that does not exist is allowed
         file: PathBuf,
     },
-    /// Say for each workspace of a desired state by which request Docker would create it on a described host, or why not
+    /// Print for each workspace of a desired state the request that would create it on a described host, or why not
     WorkspacePlan {
         /// The host, as JSON: docker, cores, memory, gpus, running, policy; - for standard input
         #[arg(long, value_name = "FILE")]
@@ -316,9 +318,9 @@ pub(crate) enum Debug {
         #[arg(long, value_name = "FILE")]
         document: PathBuf,
     },
-    /// Write what this host looks like to an archive, without secrets; works with the daemon down
+    /// Write a snapshot of this host to an archive, without secrets; works without the daemon
     Snapshot {
-        /// The archive, - for standard output; by default a name with host and time, in this folder
+        /// The archive; - for standard output; by default a name made of host and time, in the current directory
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
         /// Read another file system than / (a copy of a host)
@@ -333,10 +335,10 @@ pub(crate) enum Debug {
 /// How a change is asked for.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Change {
-    /// Print the job and do not wait for its end
+    /// Print the job and do not wait for it to finish
     #[arg(long)]
     pub(crate) no_wait: bool,
-    /// Never ask for a password: fail where one is needed
+    /// Never ask for a password; fail if one is needed
     #[arg(long)]
     pub(crate) no_ask: bool,
 }
@@ -344,16 +346,16 @@ pub(crate) struct Change {
 /// With whom to enrol.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Managers {
-    /// Address of a manager, https://manager.example:443; several are tried in their order
+    /// Address of a manager, https://manager.example:443; several are tried in the given order
     #[arg(required = true, value_name = "URL")]
     pub(crate) urls: Vec<String>,
-    /// File with the token, or - for standard input: a token never stands on a command line
+    /// File with the token, or - for standard input; a token is never given on the command line
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: PathBuf,
-    /// PEM file with the only authorities to trust
+    /// PEM file with the only certificate authorities to trust
     #[arg(long, alias = "ca", value_name = "FILE", conflicts_with = "pin_sha256")]
     pub(crate) ca_file: Option<PathBuf>,
-    /// SHA-256 of the manager's certificate, to trust instead of an authority; twice while one certificate follows the other
+    /// SHA-256 of the manager's certificate, to trust instead of an authority; give it twice while a certificate is being replaced
     #[arg(long, alias = "pin", value_name = "HEX")]
     pub(crate) pin_sha256: Vec<String>,
     /// The token is a shared one: it is kept and sent with each heartbeat

@@ -1,4 +1,4 @@
-//! `config check`: has the daemon's executable check the configuration, so that both read the same, and prints what it says.
+//! `config check`: has the daemon's executable check the configuration, so that both read the same, and prints what it states.
 
 use crate::failure::Failure;
 use crate::role;

@@ -60,7 +60,7 @@ fn content(file: &Path) -> Result<Option<Vec<u8>>, Refused> {
 
 fn kind(found: FileType) -> &'static str {
     match found {
-        found if found.is_dir() => "a folder",
+        found if found.is_dir() => "a directory",
         found if found.is_fifo() => "a named pipe",
         found if found.is_socket() => "a socket",
         _ => "a device",

@@ -28,42 +28,42 @@ pub(crate) enum Failure {
     NoBus {
         /// Which bus.
         bus: String,
-        /// What was said.
+        /// The error as it was reported.
         #[source]
         source: zbus::Error,
     },
     /// Nobody owns the daemon's name.
-    #[error("gpuhostd is not running: nobody owns {BUS_NAME} on {bus}; start it with: systemctl start gpuhostd")]
+    #[error("gpuhostd is not running: {BUS_NAME} has no owner on {bus}; start it with: systemctl start gpuhostd")]
     NotRunning {
         /// Which bus.
         bus: String,
     },
     /// The bus does not let us speak to the daemon.
-    #[error("{bus} does not let you speak to gpuhostd: {said}")]
+    #[error("{bus} does not allow you to talk to gpuhostd: {said}")]
     BusDenied {
         /// Which bus.
         bus: String,
-        /// What it said.
+        /// What it answered.
         said: String,
     },
     /// The daemon did not answer.
-    #[error("gpuhostd did not answer in {after_s} s; look at: systemctl status gpuhostd")]
+    #[error("gpuhostd did not answer within {after_s} s; see: systemctl status gpuhostd")]
     Silent {
         /// Seconds waited.
         after_s: u64,
     },
     /// The daemon went away while a job was under way.
-    #[error("gpuhostd stopped while {job} was under way; look at: journalctl -u gpuhostd")]
+    #[error("gpuhostd stopped while {job} was under way; see: journalctl -u gpuhostd")]
     Vanished {
         /// Object path of the job.
         job: String,
     },
-    /// The daemon said no, or what needs no daemon.
+    /// The daemon refused, or what needs no daemon.
     #[error("{message}")]
     Refused {
         /// Exit status of the code.
         status: u8,
-        /// What was said.
+        /// The error as it was reported.
         message: String,
     },
     /// The bus or the daemon answered with something unexpected.
@@ -71,7 +71,7 @@ pub(crate) enum Failure {
     Bus {
         /// Which bus.
         bus: String,
-        /// What was said.
+        /// The error as it was reported.
         #[source]
         source: zbus::Error,
     },
@@ -120,7 +120,7 @@ pub(crate) enum Failure {
     Role {
         /// The executable.
         path: PathBuf,
-        /// What the host said.
+        /// What the host answered.
         #[source]
         source: std::io::Error,
     },
@@ -130,7 +130,7 @@ pub(crate) enum Failure {
     /// The output could not be written.
     #[error("cannot write the output")]
     Output {
-        /// What the host said.
+        /// What the host answered.
         #[source]
         source: std::io::Error,
     },
@@ -153,7 +153,7 @@ impl Failure {
             let said = said.clone().unwrap_or_default();
             return match code_of(name.as_str()) {
                 Some((_, status)) => Self::Refused { status, message: said },
-                // What the bus says for a daemon that ended before it answered, and a daemon that is just ending.
+                // What the bus reports for a daemon that ended before it answered, and a daemon that is just ending.
                 None if GONE.contains(&name.as_str()) => Self::NotRunning { bus },
                 None => Self::Refused { status: BROKEN, message: format!("{name}: {said}") },
             };

@@ -41,7 +41,7 @@ enum Sheet {
     People(People),
 }
 
-/// Prints what the log says.
+/// Prints what the log states.
 pub(crate) fn run(file: &Path, json: bool) -> Result<(), Failure> {
     let name = input::name(file);
     let broken = |error| Failure::File(ReadFault::Host { path: name.clone().into(), error });
@@ -73,7 +73,7 @@ fn refuse_too_large(about: &Metadata, name: &str) -> Result<(), Failure> {
     if about.len() <= INPUT_MAX_BYTES {
         return Ok(());
     }
-    Err(Failure::Usage { why: format!("{name} has {} bytes, more than {INPUT_MAX_BYTES}: cut it", about.len()) })
+    Err(Failure::Usage { why: format!("{name} has {} bytes, more than {INPUT_MAX_BYTES}: shorten it", about.len()) })
 }
 
 /// Lines of bounded length; a longer one comes empty.
@@ -212,7 +212,7 @@ impl People {
         if more > 0 {
             lines.push(format!("and {more} more: --json has them all"));
         }
-        lines.push(format!("{} records, {} of them say something of a device", self.records, self.saying));
+        lines.push(format!("{} records, {} of them about a device", self.records, self.saying));
         let mut table = Table::new(&["FUNCTION", "HEALTH", "REASONS"]);
         for (address, health) in log.functions() {
             let look = match health.state {

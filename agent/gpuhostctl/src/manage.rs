@@ -28,7 +28,7 @@ pub(crate) async fn rescan(bus: Option<String>, how: Change, json: bool) -> Resu
     let daemon = Daemon::connect(bus).await?;
     let host = daemon.host().await?;
     let job = daemon.answer(CHANGE_DEADLINE, host.rescan(options(how))).await?;
-    finish(&daemon, &job, how, json, "The host was scanned anew.").await
+    finish(&daemon, &job, how, json, "The host was scanned again.").await
 }
 
 /// `leave`.
@@ -44,10 +44,10 @@ pub(crate) async fn lock(bus: Option<String>, locked: bool, how: Change, json: b
     let daemon = Daemon::connect(bus).await?;
     let host = daemon.host().await?;
     let (job, done) = if locked {
-        let done = "Changes that a manager asks for are frozen; gpuhostctl unlock lifts that.";
+        let done = "Changes requested by a manager are frozen; `gpuhostctl unlock` allows them again.";
         (daemon.answer(CHANGE_DEADLINE, host.lock(options(how))).await?, done)
     } else {
-        let done = "A manager may ask for changes again, as far as the policy allows them.";
+        let done = "A manager may request changes again, within the policy.";
         (daemon.answer(CHANGE_DEADLINE, host.unlock(options(how))).await?, done)
     };
     finish(&daemon, &job, how, json, done).await
@@ -58,7 +58,8 @@ pub(crate) async fn acknowledge(bus: Option<String>, address: &str, how: Change,
     let daemon = Daemon::connect(bus).await?;
     let host = daemon.host().await?;
     let job = daemon.answer(CHANGE_DEADLINE, host.acknowledge_gone_gpu(address, options(how))).await?;
-    finish(&daemon, &job, how, json, &format!("The GPU that was at {address} is forgotten.")).await
+    finish(&daemon, &job, how, json, &format!("The missing GPU {address} is acknowledged and no longer reported."))
+        .await
 }
 
 /// `enroll`.
@@ -113,7 +114,7 @@ pub(crate) async fn finish_as(
     ended
 }
 
-/// What the daemon says, as a sentence; `otherwise` where it says nothing.
+/// What the daemon reports, as a sentence; `otherwise` where it reports nothing.
 fn sentence(said: &str, otherwise: &str) -> String {
     let mut chars = said.chars();
     match chars.next() {

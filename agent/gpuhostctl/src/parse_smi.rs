@@ -1,4 +1,4 @@
-//! `debug parse-smi`: what an nvidia-smi document says, without a daemon and without a GPU.
+//! `debug parse-smi`: what an nvidia-smi document states, without a daemon and without a GPU.
 
 use crate::failure::Failure;
 use crate::input;

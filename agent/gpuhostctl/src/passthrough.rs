@@ -1,4 +1,4 @@
-//! `passthrough check|bind|release|confirm`: what would be done and what stands in the way, and the change itself as a job.
+//! `passthrough check|bind|release|confirm`: what would be done and what prevents it, and the change itself as a job.
 
 use crate::args::{Change, Passthrough};
 use crate::daemon::{CHANGE_DEADLINE, Daemon};
@@ -80,7 +80,7 @@ impl Target {
         match ended {
             // All of it was just printed.
             Err(Failure::Refused { status, .. }) if !job.blockers.is_empty() => {
-                let message = format!("something stands in the way of {}", job.operation);
+                let message = format!("something blocks the change of {}", job.operation);
                 Err(Failure::Refused { status, message })
             }
             other => other,
@@ -108,12 +108,12 @@ impl Target {
     }
 }
 
-/// What is worth knowing of it, though it stands in nobody's way.
+/// What is worth knowing of it, though it prevents nothing.
 fn notes(job: &JobView) -> Vec<String> {
     job.cautions.iter().map(|what| format!("{} {}", paint("note:", Look::Bold), clean(what))).collect()
 }
 
-/// The plan, or all that stands in the way with what to do about it.
+/// The plan, or all that prevents it with what to do about it.
 fn found(job: &JobView, possible: &str) -> Vec<String> {
     if job.error.is_none() {
         let steps = job.plan.iter().zip(1..).map(|(step, number)| format!("{number:3}  {}", clean(step)));
@@ -121,7 +121,7 @@ fn found(job: &JobView, possible: &str) -> Vec<String> {
         lines.extend(steps);
         lines.extend(notes(job));
         if job.plan.is_empty() {
-            lines.push("The host is so already: nothing is to be done.".to_owned());
+            lines.push("Already in the requested state; nothing to do.".to_owned());
         }
         return lines;
     }
@@ -140,7 +140,7 @@ pub(crate) async fn run(bus: Option<String>, what: Passthrough, json: bool) -> R
             let target = Target::find(bus, &gpu).await?;
             let wanted = Wanted { dry_run: true, guest_memory_mib, ..Wanted::default() };
             let job = target.bind(wanted, Change { no_wait: false, no_ask }).await?;
-            target.verdict(&job, json, "It can be given away. This would be done:").await
+            target.verdict(&job, json, "It can be given to a virtual machine. This would be done:").await
         }
         Passthrough::Bind { gpu, dry_run, confirm_within, guest_memory_mib, how } => {
             let target = Target::find(bus, &gpu).await?;
@@ -148,7 +148,7 @@ pub(crate) async fn run(bus: Option<String>, what: Passthrough, json: bool) -> R
             if dry_run && !how.no_wait {
                 return target.verdict(&job, json, "This would be done:").await;
             }
-            let mut done = format!("{} is with vfio-pci: a virtual machine can have it.", target.gpu.address);
+            let mut done = format!("{} is bound to vfio-pci: a virtual machine can use it.", target.gpu.address);
             if let Some(seconds) = confirm_within {
                 let confirm = format!("gpuhostctl passthrough confirm {}", target.gpu.address);
                 done = format!("{done}\nIt is taken back in {seconds} s unless you confirm it: {confirm}");
@@ -163,8 +163,8 @@ pub(crate) async fn run(bus: Option<String>, what: Passthrough, json: bool) -> R
             }
             let address = target.gpu.address.clone();
             let done = |job: &JobView| match job.plan.as_slice() {
-                [] => format!("{address} was the host's already: nothing was to be done."),
-                _ => format!("{address} is the host's again."),
+                [] => format!("{address} already belongs to the host; nothing to do."),
+                _ => format!("{address} belongs to the host again."),
             };
             finish_as(&target.daemon, &job, how, json, done).await?;
             target.note(&job, how, json).await
@@ -173,7 +173,7 @@ pub(crate) async fn run(bus: Option<String>, what: Passthrough, json: bool) -> R
             let target = Target::find(bus, &gpu).await?;
             let call = target.proxy.confirm_passthrough(options(how));
             let job = target.daemon.answer(CHANGE_DEADLINE, call).await?;
-            let done = format!("{} stays given away.", target.gpu.address);
+            let done = format!("{} is confirmed: it stays available to virtual machines.", target.gpu.address);
             finish(&target.daemon, &job, how, json, &done).await
         }
     }

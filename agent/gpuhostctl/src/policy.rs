@@ -1,4 +1,4 @@
-//! `policy show` and `policy explain`: what the policy file allows, and which key says so. They need no daemon.
+//! `policy show` and `policy explain`: what the policy file allows, and which key shows it. They need no daemon.
 
 use crate::args::PolicyCommand;
 use crate::failure::Failure;
@@ -6,7 +6,7 @@ use crate::input;
 use crate::text::{Look, paint, print, print_json};
 use files::ReadFault;
 use model::PciAddress;
-use model::policy::{Operation, Policy, Requester, read};
+use model::policy::{Act, Policy, Requester, read};
 use std::path::{Path, PathBuf};
 
 /// Where an administrator writes it.
@@ -44,13 +44,13 @@ fn show(policy: &Policy, json: bool) -> Result<(), Failure> {
     };
     let (host, manager) = (&policy.host.passthrough, &policy.manager);
     print(&[
-        "[host.passthrough]  the ceiling for everybody".to_owned(),
+        "[host.passthrough]  the upper limit for all changes".to_owned(),
         format!("  allowed             {}", host.allowed),
         format!("  never               {}", list(&host.never, "none")),
         format!("  boot_vga            {}", host.boot_vga),
         format!("  memory_reserve_mib  {}", host.memory_reserve_mib),
         format!("  changes_per_minute  {}", host.changes_per_minute),
-        "[manager]  under that ceiling".to_owned(),
+        "[manager]  within that limit".to_owned(),
         format!("  passthrough         {}", manager.passthrough),
         format!("  passthrough_gpus    {}", list(&manager.passthrough_gpus, "all that [host] allows")),
         format!("  changes_per_minute  {}", manager.changes_per_minute),
@@ -58,9 +58,9 @@ fn show(policy: &Policy, json: bool) -> Result<(), Failure> {
 }
 
 fn explain(policy: &Policy, operation: &str, gpu: Option<&str>, json: bool) -> Result<(), Failure> {
-    let known = || Operation::ALL.map(Operation::code).join(", ");
+    let known = || Act::ALL.map(Act::code).join(", ");
     let wrong = || Failure::Usage { why: format!("{operation:?} is not an operation; expected one of: {}", known()) };
-    let operation = Operation::from_code(operation).ok_or_else(wrong)?;
+    let operation = Act::from_code(operation).ok_or_else(wrong)?;
     let address = gpu.map(str::parse::<PciAddress>).transpose();
     let address = address.map_err(|fault| Failure::Usage { why: fault.to_string() })?;
     let local = policy.explain(operation, Requester::Local, address);

@@ -25,7 +25,7 @@ pub(crate) struct Snapshot {
     pub(crate) json: bool,
 }
 
-/// Takes a snapshot in place of this process; comes back only where that fails.
+/// Takes a snapshot in place of this process; returns only where that fails.
 pub(crate) fn run_snapshot(asked: &Snapshot) -> Failure {
     let path = OwnProgram::Collect.path();
     let mut command = Command::new(&path);
@@ -110,7 +110,7 @@ async fn line_of(mut command: Command, path: PathBuf, within: Duration) -> Resul
     match tokio::time::timeout(within, told).await {
         Ok(Ok(Ok(line))) if !line.trim().is_empty() => Ok(line),
         Ok(Ok(Err(source))) => Err(Failure::Output { source }),
-        Ok(_) => Err(Failure::Form { why: format!("{} said nothing", path.display()) }),
+        Ok(_) => Err(Failure::Form { why: format!("{} printed nothing", path.display()) }),
         Err(_) => {
             // It may hang in the kernel: then it ends when the kernel lets it go.
             let _refused = child.kill();

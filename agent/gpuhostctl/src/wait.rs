@@ -1,4 +1,4 @@
-//! Waits for the end of a job, and says what it is doing where that takes longer than a second.
+//! Waits for the end of a job, and shows what it is doing where that takes longer than a second.
 
 use crate::daemon::Daemon;
 use crate::failure::{Failure, status_of_code};

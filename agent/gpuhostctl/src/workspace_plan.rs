@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// Longest file that is read, in bytes: as much as a manager may send.
 const MOST_BYTES: usize = 4 << 20;
-/// Exit status where something stands in the way of a change.
+/// Exit status where something prevents a change.
 const STANDS_IN_THE_WAY: u8 = 11;
 
 /// Plans, and prints what came of it.

@@ -2,7 +2,7 @@
 
 /// From this indent on a line is a sentence.
 const SENTENCE_INDENT: usize = 4;
-/// What is wrapped stands so much further in than its beginning.
+/// What is wrapped is so much further in than its beginning.
 const HANG: usize = 4;
 /// On anything narrower the terminal may break as it likes.
 const NARROWEST: usize = 40;

@@ -62,7 +62,7 @@ fn scope_in(text: &OsString) -> Result<Scope, String> {
 fn probe(question: &str) -> Result<(), String> {
     let question: Question = serde_json::from_str(question).map_err(|error| error.to_string())?;
     let told = nvml::tell(&question, |line| write_line(&line));
-    told.map_err(|error| format!("what NVML says cannot be handed over: {error}"))
+    told.map_err(|error| format!("the answers of NVML cannot be passed on: {error}"))
 }
 
 /// On a line of its own: the driver's library may write to the same pipe, before it and after it.
@@ -75,7 +75,7 @@ fn write_line(line: &Line) -> io::Result<()> {
 
 /// Gives up all writing, reads, and says what it saw.
 fn close_up(root: &Path, around: &Surroundings, scope: &Scope) -> Result<(), String> {
-    write::seal(&[]).map_err(|fault| format!("cannot give up writing (Landlock): {fault}"))?;
+    write::seal(&[]).map_err(|fault| format!("cannot give up write access (Landlock): {fault}"))?;
     answer(&Sysfs::new(root).close_up(around, scope).map_err(|fault| fault.to_string())?)
 }
 

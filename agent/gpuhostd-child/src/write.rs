@@ -16,12 +16,13 @@ const RIGHTS: ABI = ABI::V5;
 /// Writes the text in one call, as sysfs wants it. The scope alone says what may be written: a file that it has no part in is
 /// refused by the kernel, whoever named it.
 pub(crate) fn sealed(sysfs: &Path, scope: &Scope, file: &Path, text: &[u8]) -> Result<(), String> {
-    seal(&files_of(sysfs, scope)).map_err(|fault| format!("cannot shut the other files away (Landlock): {fault}"))?;
+    seal(&files_of(sysfs, scope))
+        .map_err(|fault| format!("cannot restrict access to other files (Landlock): {fault}"))?;
     let said = |error: std::io::Error| error.to_string();
     let mut attribute = OpenOptions::new().write(true).open(file).map_err(said)?;
     match attribute.write(text).map_err(said)? {
         length if length == text.len() => Ok(()),
-        length => Err(format!("the kernel took {length} of {} bytes", text.len())),
+        length => Err(format!("the kernel accepted {length} of {} bytes", text.len())),
     }
 }
 

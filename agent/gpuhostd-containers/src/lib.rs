@@ -38,7 +38,7 @@ pub fn registry(settings: HandSettings, _paths: &HandPaths) -> Registry {
 fn closed_socket(socket: &str) -> Option<String> {
     match eaccess(socket, AccessFlags::R_OK | AccessFlags::W_OK) {
         Ok(()) => None,
-        Err(Errno::ENOENT) => Some(format!("{socket} is not there: Docker is not installed or does not run")),
+        Err(Errno::ENOENT) => Some(format!("{socket} does not exist: Docker is not installed or not running")),
         Err(Errno::EACCES) => Some(format!(
             "uid {} may not use {socket}: add this user to the group that owns it (usermod -aG docker) and restart the \
              hand",
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn a_missing_docker_socket_is_said_with_its_path() {
         let said = closed_socket("/nonexistent/docker.sock").unwrap();
-        assert!(said.contains("/nonexistent/docker.sock is not there"), "{said}");
+        assert!(said.contains("/nonexistent/docker.sock does not exist"), "{said}");
     }
 
     #[test]

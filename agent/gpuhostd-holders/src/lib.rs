@@ -27,6 +27,6 @@ fn missing_capabilities() -> Option<String> {
     let sees_others =
         std::fs::read_dir("/proc/1/fd").is_ok_and(|mut files| files.next().is_none_or(|file| file.is_ok()));
     (!sees_others).then(|| {
-        "it may not look into other users' processes: it needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH".to_owned()
+        "it may not inspect other users' processes: it needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH".to_owned()
     })
 }

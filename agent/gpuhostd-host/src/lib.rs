@@ -51,7 +51,7 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
 /// Why this process cannot change how devices are bound, where it cannot.
 fn missing_power() -> Option<String> {
     let uid = geteuid();
-    (!uid.is_root()).then(|| format!("it runs as uid {uid}, and only root may change how devices are bound"))
+    (!uid.is_root()).then(|| format!("it runs as uid {uid}, but only root may change driver bindings"))
 }
 
 #[cfg(test)]

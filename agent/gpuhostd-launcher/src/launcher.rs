@@ -57,7 +57,7 @@ pub(crate) struct Launch {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LaunchFault {
     /// There is no such user.
-    #[error("there is no user {0:?} that the front could become; name another one with --user")]
+    #[error("there is no user {0:?} for the front; name another one with --user")]
     NoUser(String),
     /// The user database did not answer.
     #[error("cannot look up the user {0:?}")]
@@ -82,8 +82,7 @@ pub(crate) enum LaunchFault {
     },
     /// The user that the front becomes cannot reach what it needs.
     #[error(
-        "the front needs {what}, and user {user}, as whom it runs, may not {verb} {at}; choose a place that this user can \
-         reach, or name another user with --user",
+        "the front needs {what}, and user {user}, as which it runs, may not {verb} {at}; choose a place that this user can access, or name another user with --user",
         what = .what.display(),
         verb = if .what == .at { "read" } else { "enter" },
         at = .at.display()
@@ -98,8 +97,8 @@ pub(crate) enum LaunchFault {
     },
     /// Somebody listens where a hand would.
     #[error(
-        "{} is served already: under systemd the hands have sockets of their own (systemctl start gpuhostd); to start the hands \
-         with --with-hands all the same, first: systemctl stop gpuhostd gpuhostd-host.socket gpuhostd-holders.socket \
+        "{} already has a server: under systemd the hands have their own sockets (systemctl start gpuhostd); to use \
+         --with-hands nevertheless, first run: systemctl stop gpuhostd gpuhostd-host.socket gpuhostd-holders.socket \
          gpuhostd-containers.socket",
         .0.display()
     )]
@@ -231,7 +230,7 @@ fn start_front(launch: &Launch, owner: Owner) -> Result<Child, LaunchFault> {
             let file = launch.kernel_log.display();
             tracing::warn!(
                 message_id = Message::KernelLogUnavailable.id(),
-                "{file} cannot be opened, and the front does without: {error}"
+                "{file} cannot be opened, and the front continues without it: {error}"
             );
         })
         .ok();
@@ -273,7 +272,7 @@ async fn keep(role: HandRole, launch: Launch, owner: Owner, listener: UnixListen
             message_id = Message::HandEnded.id(),
             hand = role.name(),
             pause_ms = pause.as_millis(),
-            "the hand ended: {why}; it is started again"
+            "the hand exited: {why}; it is restarted"
         );
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -307,7 +306,7 @@ async fn guard(front: &mut Child) -> Result<ExitCode, LaunchFault> {
         Err(_) => {
             tracing::error!(
                 message_id = Message::FrontKilled.id(),
-                "the front had not ended {FAREWELL:?} after SIGTERM and is killed"
+                "the front had not exited {FAREWELL:?} after SIGTERM and is killed"
             );
             pass(Signal::SIGKILL);
             Ok(ExitCode::FAILURE)

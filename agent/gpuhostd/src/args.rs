@@ -13,15 +13,15 @@ Usage:
   gpuhostd [OPTIONS]                 the front: observes, serves D-Bus, checks in (under systemd)
   gpuhostd --with-hands [OPTIONS]    the same, and starts the hands itself (where there is no systemd)
   gpuhostd config check [--json] [FILE...]
-                                     reads the configuration and says all that is wrong with it, and what of it the
-                                     service could not use
+                                     checks the configuration, and reports everything that is invalid
+                                     or that the service could not use
 
 Options:
   --config FILE        configuration file; may be given several times, later ones win
                        [default: /usr/lib/gpuhostd/config.toml, /etc/gpuhostd/config.toml, /etc/gpuhostd/config.d/*.toml]
   --state DIR          durable state [default: $STATE_DIRECTORY or /var/lib/gpuhostd]
   --run DIR            run-time state and the hands' sockets [default: $RUNTIME_DIRECTORY or /run/gpuhostd]
-  --bus ADDRESS        message bus: system, none, or an address as unix:path=/run/bus [default: system]
+  --bus ADDRESS        message bus: system, none, or an address such as unix:path=/run/bus [default: system]
   --user NAME          with --with-hands, as root: the user that the front becomes [default: gpuhostd, else nobody]
   --sysfs DIR          with --with-hands: another root for /sys
   --kernel-log FILE    with --with-hands: another place of /dev/kmsg, a named pipe
@@ -121,7 +121,7 @@ pub enum Role {
 /// Reads the command line; `env` answers for environment variables.
 ///
 /// # Errors
-/// Unknown words and options, and combinations that make no sense.
+/// Unknown words and options, and invalid combinations.
 pub fn parse(
     args: impl IntoIterator<Item = std::ffi::OsString>,
     env: impl Fn(&str) -> Option<String>,

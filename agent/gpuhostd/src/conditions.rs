@@ -1,4 +1,4 @@
-//! Tells the journal which conditions came and went: afterwards somebody wants to know when they stood.
+//! Logs which conditions came and went: afterwards somebody wants to know when they stood.
 
 use engine::handle::Handle;
 use model::condition::{Changes, Line, Now};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Conditions whose coming has a message of its own, with another cause and cure for each; of these only the end is told here.
+/// Conditions whose coming has a message of its own, with another cause and cure for each; of these only the end is logged here.
 const TOLD_ELSEWHERE: [&str; 6] = [
     "config_invalid",
     "policy_invalid",

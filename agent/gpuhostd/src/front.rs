@@ -11,8 +11,12 @@ use model::ports::{ActPort, ChangePort, HostPort, KernelLogPort};
 use model::settings::Settings;
 use program::logging;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Runs the front on the Linux host under us until it is told to end.
+/// How long a thread that reads files waits for more to do: longer than from one sample or heartbeat to the next.
+const KEEP_THREADS: Duration = Duration::from_secs(90);
+
+/// Runs the front on the Linux host under us until it is asked to stop.
 ///
 /// # Errors
 /// Another daemon works with the same state, the state is not ours, or a host that cannot even start a runtime.
@@ -49,7 +53,9 @@ pub fn run_on<H: HostPort + ActPort, C: ChangePort, L: KernelLogPort>(
     let configuration = InForce::begin(&args.config, &args.state);
     let settings = configuration.now();
     let level = logging::start(&settings.agent.log_level, std::env::var("JOURNAL_STREAM").ok().as_deref());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    // A thread that reads files waits for the next sample: to make and end one for each costs more than to keep it.
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().thread_keep_alive(KEEP_THREADS).build().context("no runtime")?;
     let outcome = runtime.block_on(async {
         let (host, changes, kernel_log) = stand_on(&settings);
         let ports = Ports { host: Arc::new(host), changes, clock: Arc::new(BootClock), kernel_log };

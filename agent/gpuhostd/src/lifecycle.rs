@@ -8,7 +8,7 @@ use crate::{bus, checkin, conditions, metrics, notify, policy, roster};
 use anyhow::Context;
 use engine::change::ChangePorts;
 use engine::publish::Publisher;
-use engine::start::{Ends, Engine};
+use engine::start::{Engine, EngineParts, EnginePorts};
 use host::front::FileJournal;
 use model::change::UNKNOWN_BOOT;
 use model::message::Message;
@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// The host that the daemon stands on: Linux, or a simulated one.
+/// The host on which the daemon runs: Linux, or a simulated one.
 pub struct Ports<H, C, K, L> {
     /// Reads the host, and changes it.
     pub host: Arc<H>,
@@ -64,10 +64,10 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     let cancel = CancellationToken::new();
     let clock = Arc::clone(&ports.clock);
     let (heard, log) = watch::channel(Arc::default());
-    let ends = Ends::default().with_kernel_log(log);
-    let handle = ends.handle();
-    let policy = policy::InForce::new(args.policy.clone(), ends.publisher());
-    let publisher = ends.publisher();
+    let parts = EngineParts::default().with_kernel_log(log);
+    let handle = parts.handle();
+    let policy = policy::InForce::new(args.policy.clone(), parts.publisher());
+    let publisher = parts.publisher();
     policy.read(clock.wall_now()).await;
     live.configuration.show(&publisher, clock.wall_now());
     let checkin::Checkin { port, status, work: checkin, .. } = checkin::start(
@@ -79,11 +79,11 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     );
     let Ports { host, changes, kernel_log, .. } = ports;
     let (acknowledge, keep_roster) =
-        roster::start(args.state.clone(), ends.publisher(), clock.wall_now(), cancel.child_token()).await;
+        roster::start(args.state.clone(), parts.publisher(), clock.wall_now(), cancel.child_token()).await;
     let jobs = (port, acknowledge);
-    let remote = Arc::new(Remote::new(jobs, args.state.clone(), ends.publisher(), Arc::clone(&clock)).await);
+    let remote = Arc::new(Remote::new(jobs, args.state.clone(), parts.publisher(), Arc::clone(&clock)).await);
     let managed = (remote, live.configuration.watch());
-    let building = build(ends, (host, changes, Arc::clone(&clock)), managed, (&args, &policy), cancel.child_token());
+    let building = build(parts, (host, changes, Arc::clone(&clock)), managed, (&args, &policy), cancel.child_token());
     // Each entry of the journal may take ten seconds.
     notify::say(&[NotifyState::ExtendTimeoutUsec(START_WITHIN_USEC)]);
     let engine = tokio::select! {
@@ -121,7 +121,7 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     if tokio::time::timeout(STOP_WITHIN, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
         tracing::warn!(
             message_id = Message::TasksLeft.id(),
-            "{} tasks had not ended after {STOP_WITHIN:?} and are left",
+            "{} tasks had not finished within {STOP_WITHIN:?} and are abandoned",
             tasks.len()
         );
     }
@@ -130,7 +130,7 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
 
 /// The engine with all that it may do. What an earlier run left open is undone before it is returned.
 async fn build<H: HostPort + ActPort, C: ChangePort, K: Clock, M: ManagerPort>(
-    ends: Ends,
+    parts: EngineParts,
     (host, changes, clock): (Arc<H>, C, Arc<K>),
     (manager, settings): (Arc<M>, watch::Receiver<Arc<Settings>>),
     (args, policy): (&FrontArgs, &policy::InForce),
@@ -140,8 +140,9 @@ async fn build<H: HostPort + ActPort, C: ChangePort, K: Clock, M: ManagerPort>(
     let facts = tokio::time::timeout(FACTS_WITHIN, host.read_host(None)).await.unwrap_or_default();
     let journal = Arc::new(FileJournal::at(args.state.join("journal")));
     let boot_id = facts.boot_id.known().map_or_else(|| UNKNOWN_BOOT.to_owned(), ToString::to_string);
-    let ports = ChangePorts { act: Arc::clone(&host), journal, clock, boot_id };
-    ends.engine_that_changes((host, changes), (manager, settings), ports, policy.watch(), cancel).await
+    let change = ChangePorts { act: Arc::clone(&host), journal, clock, boot_id };
+    let ports = EnginePorts { host, announced: changes, manager, settings, policy: policy.watch(), change };
+    parts.engine(ports, cancel).await
 }
 
 fn address_of(bus: &BusChoice) -> Option<BusAddress> {
@@ -158,7 +159,7 @@ async fn wait_for_name(mut state: watch::Receiver<BusState>) {
     if tokio::time::timeout(Duration::from_secs(2), decided).await.is_err() {
         tracing::warn!(
             message_id = Message::BusUnavailable.id(),
-            "the message bus has not answered in 2 s; the daemon goes on without"
+            "the message bus has not answered within 2 s; the daemon continues without it"
         );
     }
 }
@@ -169,7 +170,7 @@ async fn wait_for_first(mut seen: watch::Receiver<Arc<model::observation::HostOb
     if tokio::time::timeout(Duration::from_secs(2), first).await.is_err() {
         tracing::warn!(
             message_id = Message::PciSilent.id(),
-            "the PCI bus has not answered in 2 s; the daemon goes on without"
+            "the scan of the PCI bus has not finished within 2 s; the daemon starts without it"
         );
     }
 }
@@ -190,7 +191,7 @@ impl Signals {
         })
     }
 
-    /// Resolves when the daemon is told to end.
+    /// Resolves when the daemon is asked to stop.
     async fn ending(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -199,7 +200,7 @@ impl Signals {
     }
 }
 
-/// Waits for signals and for tasks that should not end. A panic in one ends the daemon; systemd starts it anew.
+/// Waits for signals and for tasks that should not end. A panic in one ends the daemon; systemd starts it again.
 async fn obey<K: Clock>(
     mut signals: Signals,
     (live, policy, publisher, clock): (&mut Live, &policy::InForce, &Publisher, &K),
@@ -224,7 +225,7 @@ async fn obey<K: Clock>(
                 }
                 notify::say(&[NotifyState::Ready]);
             }
-            Some(ended) = tasks.join_next() => ended.context("a task of the daemon broke")?,
+            Some(ended) = tasks.join_next() => ended.context("a task of the daemon panicked")?,
         }
     }
 }

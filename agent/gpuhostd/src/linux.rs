@@ -7,8 +7,9 @@ use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::holders::Holders;
 use model::host_facts::HostFacts;
 use model::pci::PciScan;
-use model::plan::{CloseUp, Scope, Step};
+use model::plan::{Look, PlanStep, Target};
 use model::ports::{ActFault, ActPort, HostPort, ScanFault};
+use model::time::whole_millis;
 use protocol::hand::containers::ReadDockerFacts;
 use protocol::hand::holders::FindHolders;
 use protocol::hand::host::{ApplyStep, InspectScope};
@@ -39,7 +40,7 @@ impl LinuxHost {
     /// sent after it.
     async fn sensors(&self) -> Result<DriverReport, ProbeFault> {
         let what = || "sensors in sysfs".to_owned();
-        let after_ms = u64::try_from(SENSORS_WITHIN.as_millis()).unwrap_or(u64::MAX);
+        let after_ms = whole_millis(SENSORS_WITHIN);
         let Ok(turn) = Arc::clone(&self.sensors).try_acquire_owned() else {
             return Err(ProbeFault::Timeout { what: what(), after_ms });
         };
@@ -85,15 +86,25 @@ impl HostPort for LinuxHost {
 
 /// Nothing of a change is done, nor looked at closely, in this process: a device that hangs would keep it.
 impl ActPort for LinuxHost {
-    async fn close_up(&self, scope: &Scope) -> Result<CloseUp, ActFault> {
-        self.remote.call(&InspectScope { scope: scope.clone() }).await
+    async fn look(&self, target: &Target) -> Result<Look, ActFault> {
+        match target {
+            Target::Functions(scope) => {
+                self.remote.call(&InspectScope { scope: scope.clone() }).await.map(Look::Functions)
+            }
+        }
     }
 
-    async fn holders(&self, scope: &Scope) -> Result<Holders, ActFault> {
-        self.remote.call(&FindHolders { scope: scope.clone() }).await
+    async fn holders(&self, target: &Target) -> Result<Holders, ActFault> {
+        match target {
+            Target::Functions(scope) => self.remote.call(&FindHolders { scope: scope.clone() }).await,
+        }
     }
 
-    async fn act(&self, scope: &Scope, step: &Step) -> Result<(), ActFault> {
-        self.remote.call(&ApplyStep { scope: scope.clone(), step: step.clone() }).await
+    async fn act(&self, target: &Target, step: &PlanStep) -> Result<(), ActFault> {
+        match (target, step) {
+            (Target::Functions(scope), PlanStep::Functions(step)) => {
+                self.remote.call(&ApplyStep { scope: scope.clone(), step: step.clone() }).await
+            }
+        }
     }
 }

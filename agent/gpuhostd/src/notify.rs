@@ -1,4 +1,4 @@
-//! What systemd is told: READY, STATUS, RELOADING, STOPPING, and the watchdog ping that travels through the main loop.
+//! What systemd is notified of: READY, STATUS, RELOADING, STOPPING, and the watchdog ping that travels through the main loop.
 
 use crate::status;
 use engine::handle::Handle;
@@ -13,10 +13,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Says something to systemd; where there is none to hear it, nothing happens.
+/// Reports something to systemd; where there is none to hear it, nothing happens.
 pub(crate) fn say(states: &[NotifyState<'_>]) {
     if let Err(error) = hands::notify::tell(states) {
-        tracing::debug!(%error, "systemd did not take a notification");
+        tracing::debug!(%error, "systemd did not accept a notification");
     }
 }
 
@@ -69,7 +69,7 @@ pub(crate) async fn keep_watchdog<K: Clock>(pulse: Pulse, clock: Arc<K>, cancel:
             Ok(false) => return,
             Err(_) => tracing::error!(
                 message_id = Message::LoopStuck.id(),
-                "the main loop has not turned for {half_ms} ms; systemd will restart the daemon"
+                "the main loop has been blocked for {half_ms} ms; systemd will restart the daemon"
             ),
         }
     }

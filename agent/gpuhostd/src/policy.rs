@@ -1,4 +1,4 @@
-//! The policy that is in force: read at the start and at each reload. A wrong file is told, and what was in force stays.
+//! The policy that is in force: read at the start and at each reload. An invalid file is reported, and the present policy stays in force.
 
 use engine::publish::Publisher;
 use model::condition::{Condition, ConditionStatus};
@@ -30,7 +30,7 @@ impl InForce {
         self.policy.subscribe()
     }
 
-    /// Reads the file again. Never fails: what is wrong with it stands as a condition until it is right.
+    /// Reads the file again. Never fails: what is wrong with it holds as a condition until it is right.
     pub(crate) async fn read(&self, now: UnixMillis) {
         let file = self.file.clone();
         let read = tokio::task::spawn_blocking(move || hands::policy::look(&file)).await;
@@ -45,14 +45,14 @@ impl InForce {
         let why = why.replace('\n', "; ");
         tracing::error!(
             message_id = Message::PolicyUnusable.id(),
-            "the policy is wrong, and what was in force stays: {why}"
+            "the policy is invalid, and the present one stays in force: {why}"
         );
         self.publisher.stand(Condition {
             kind: INVALID.to_owned(),
             status: ConditionStatus::True,
             reason: "wrong_file".to_owned(),
             message: format!(
-                "{why}; until it is right the hands allow nothing but to take GPUs back: mend it, then systemctl reload gpuhostd"
+                "{why}; until it is valid, GPUs can only be taken back: correct it, then `systemctl reload gpuhostd`"
             ),
             since: now,
         });
@@ -62,7 +62,7 @@ impl InForce {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engine::start::Ends;
+    use engine::start::EngineParts;
     use std::path::Path;
 
     fn write(file: &Path, text: &str) {
@@ -73,7 +73,7 @@ mod tests {
     async fn a_wrong_file_keeps_the_old_policy_and_says_what_is_wrong_where() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("policy.toml");
-        let ends = Ends::default();
+        let ends = EngineParts::default();
         let shown = ends.handle().observation;
         let told = || shown.borrow().conditions.iter().find(|one| one.kind == INVALID).cloned();
         let policy = InForce::new(file.clone(), ends.publisher());

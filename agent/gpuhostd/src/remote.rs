@@ -27,7 +27,7 @@ pub(crate) struct Remote<K> {
 }
 
 impl<K: Clock> Remote<K> {
-    /// Ties the ends together, and shows whether an earlier run was told to freeze changes; `state` is the daemon's folder.
+    /// Ties the ends together, and shows whether an earlier run was asked to freeze changes; `state` is the daemon's folder.
     pub(crate) async fn new(
         (checkin, acknowledge): (CheckinPort, Acknowledge),
         state: PathBuf,
@@ -50,7 +50,7 @@ impl<K: Clock> Remote<K> {
             kind: LOCKED.to_owned(),
             status: ConditionStatus::True,
             reason: "locked".to_owned(),
-            message: "an administrator has frozen every change of this host that a manager asks for; gpuhostctl unlock lifts it"
+            message: "an administrator has frozen every change that a manager requests; `gpuhostctl unlock` allows them again"
                 .to_owned(),
             since: self.clock.wall_now(),
         });
@@ -74,7 +74,7 @@ impl<K: Clock> ManagerPort for Remote<K> {
         let state = self.state.clone();
         let written = tokio::task::spawn_blocking(move || write(&state, locked)).await;
         let fault = |said: String| Refusal::HostFault {
-            attempted: format!("write down in {} whether changes from remote are frozen", self.state.display()),
+            attempted: format!("record in {} whether remote changes are frozen", self.state.display()),
             said,
         };
         written.map_err(|broken| fault(broken.to_string()))?.map_err(|said| fault(said.to_string()))?;
@@ -90,14 +90,14 @@ impl<K: Clock> ManagerPort for Remote<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engine::start::Ends;
+    use engine::start::EngineParts;
     use host::front::BootClock;
     use model::settings::Settings;
     use tokio::sync::watch;
     use tokio_util::sync::CancellationToken;
 
-    async fn start(state: &Path) -> (Remote<BootClock>, Ends) {
-        let (ends, clock) = (Ends::default(), Arc::new(BootClock));
+    async fn start(state: &Path) -> (Remote<BootClock>, EngineParts) {
+        let (ends, clock) = (EngineParts::default(), Arc::new(BootClock));
         let settings = watch::channel(Arc::new(Settings::default())).1;
         let crate::checkin::Checkin { port, .. } = crate::checkin::start(
             ends.handle(),
@@ -111,7 +111,7 @@ mod tests {
         (Remote::new((port, acknowledge), state.to_owned(), ends.publisher(), clock).await, ends)
     }
 
-    fn locked(ends: &Ends) -> bool {
+    fn locked(ends: &EngineParts) -> bool {
         ends.handle().observation.borrow().conditions.iter().any(|one| one.kind == LOCKED)
     }
 

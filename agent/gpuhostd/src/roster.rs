@@ -1,5 +1,5 @@
-//! Keeps the record of the GPUs that this host has had: one that is gone is shown, is told to the journal, and stays told over
-//! restarts, until it is back or somebody says that they know.
+//! Keeps the record of the GPUs that this host has had: one that is gone is shown, is logged, and stays reported over
+//! restarts, until it is back or somebody reports that they know.
 
 use engine::publish::Publisher;
 use host::front::{StoreFault, read_bounded, write_atomic};
@@ -27,7 +27,7 @@ const QUEUE: usize = 8;
 
 type Reply = oneshot::Sender<Result<(), Refusal>>;
 
-/// Says that somebody knows of a GPU that is gone.
+/// Reports that somebody knows of a GPU that is gone.
 #[derive(Debug, Clone)]
 pub(crate) struct Acknowledge(mpsc::Sender<(PciAddress, Reply)>);
 
@@ -55,7 +55,7 @@ struct Keeper {
     kept_at: UnixMillis,
     /// Nothing is written over a record that could not be read or is a later version's.
     may_write: bool,
-    /// The last attempt to write failed, and that has been told.
+    /// The last attempt to write failed, and that has been logged.
     failing: bool,
 }
 
@@ -75,7 +75,7 @@ pub(crate) async fn start(
         tracing::error!(
             message_id = Message::GpuRecordUnreadable.id(),
             file,
-            "which GPUs this host had before is not known, {file}: {fault}"
+            "the GPUs that this host had before are not known: {file}: {fault}"
         );
         publisher.stand(unreadable(&fault, may_write, now));
     }
@@ -109,16 +109,17 @@ fn read(state: &Path) -> (Roster, Option<(String, bool)>) {
 
 fn unreadable(fault: &str, may_write: bool, since: UnixMillis) -> Condition {
     let next = if may_write {
-        "the record begins anew; compare `gpuhostctl gpus` with what the machine should have"
+        "a new record is started; compare `gpuhostctl gpus` with the GPUs that the machine should have"
     } else {
-        "nothing is written over it: look at it, move it away and restart gpuhostd"
+        "the file is not overwritten: check it, move it away and restart gpuhostd"
     };
     Condition {
         kind: UNREADABLE.to_owned(),
         status: ConditionStatus::True,
         reason: "host_fault".to_owned(),
         message: format!(
-            "which GPUs this host had before the daemon started is not known, so that none can be missed: {FILE}: {fault}; {next}"
+            "the GPUs that this host had before the daemon started are not known, so a missing GPU is not reported: {FILE}: \
+             {fault}; {next}"
         ),
         since,
     }
@@ -171,11 +172,11 @@ impl Keeper {
         }
         if let Err(said) = self.write().await {
             self.roster = before;
-            let attempted = format!("write down in {} that somebody knows", self.state.join(FILE).display());
+            let attempted = format!("record the acknowledgement in {}", self.state.join(FILE).display());
             return Err(Refusal::HostFault { attempted, said });
         }
         for gpu in &known {
-            tracing::info!(gpu_bdf = %address, "somebody knows that {address} is gone: {}", gpu.sentence());
+            tracing::info!(gpu_bdf = %address, "{address} is acknowledged as gone: {}", gpu.sentence());
         }
         self.show();
         Ok(())
@@ -198,7 +199,7 @@ impl Keeper {
             tracing::warn!(
                 message_id = Message::GpuRecordNotKept.id(),
                 file,
-                "which GPUs this host has could not be written down in {file}: {said}"
+                "the record of this host's GPUs could not be written to {file}: {said}"
             );
         }
         self.failing = failed;

@@ -41,7 +41,7 @@ pub enum HandFault {
     },
     /// The connection ended before the answer.
     #[error(
-        "the {name} hand closed the connection without an answer: it crashed or refused us; see journalctl -u \
+        "the {name} hand closed the connection without an answer: it crashed or refused the connection; see journalctl -u \
          gpuhostd-{name}",
         name = .role.name()
     )]
@@ -50,7 +50,7 @@ pub enum HandFault {
         role: HandRole,
     },
     /// What came was not a frame.
-    #[error("the exchange with the {} hand broke", .role.name())]
+    #[error("the exchange with the {} hand failed", .role.name())]
     Frame {
         /// Which hand.
         role: HandRole,
@@ -59,11 +59,7 @@ pub enum HandFault {
         source: FrameFault,
     },
     /// What came was not an answer, or the answer to something else.
-    #[error(
-        "the {name} hand gave an answer that does not fit: {why}; where it is of another version than the front, \
-         systemctl restart gpuhostd-{name}.service",
-        name = .role.name()
-    )]
+    #[error("the {} hand sent an invalid answer: {why}; {}", .role.name(), other_version(*.role))]
     Strange {
         /// Which hand.
         role: HandRole,
@@ -71,7 +67,7 @@ pub enum HandFault {
         why: String,
     },
     /// It refused.
-    #[error("the {} hand refused: {why}", .role.name())]
+    #[error("the {} hand refused: {why}; {}", .role.name(), other_version(*.role))]
     Refused {
         /// Which hand.
         role: HandRole,
@@ -79,13 +75,18 @@ pub enum HandFault {
         why: String,
     },
     /// It did not answer in time.
-    #[error("the {} hand did not answer in {} ms", .role.name(), .within.as_millis())]
+    #[error("the {} hand did not answer within {} ms", .role.name(), .within.as_millis())]
     Timeout {
         /// Which hand.
         role: HandRole,
         /// The time that it had.
         within: Duration,
     },
+}
+
+/// What to do where the two do not understand each other, which those of one version do.
+fn other_version(role: HandRole) -> String {
+    format!("if front and hand are of different versions: systemctl restart gpuhostd-{}.service", role.name())
 }
 
 fn remedy(role: &HandRole, error: &io::Error) -> String {
@@ -95,7 +96,8 @@ fn remedy(role: &HandRole, error: &io::Error) -> String {
     } else {
         // A restart, for a socket whose file was removed or replaced counts as active, and a start does nothing.
         format!(
-            "its socket is gone or dead: systemctl restart gpuhostd-{name}.socket (without systemd: start gpuhostd --with-hands again)"
+            "its socket is missing or has no listener: systemctl restart gpuhostd-{name}.socket (without systemd: start \
+             gpuhostd --with-hands again)"
         )
     }
 }
@@ -168,7 +170,7 @@ impl Client {
     pub async fn hello(&self, within: Duration) -> Result<Introduction, HandFault> {
         let introduction: Introduction = self.ask(HELLO, &Hello {}, within).await?;
         if introduction.hand != self.role {
-            return Err(self.strange(format!("it says that it is the {} hand", introduction.hand.name())));
+            return Err(self.strange(format!("it identifies itself as the {} hand", introduction.hand.name())));
         }
         Ok(introduction)
     }
@@ -225,7 +227,7 @@ async fn exchange(
             return Ok(response.outcome);
         }
         if response.id > request.id {
-            return Err(strange(format!("it answers request {}, and {} was asked", response.id, request.id)));
+            return Err(strange(format!("it answers request {}, but {} was sent", response.id, request.id)));
         }
     }
 }

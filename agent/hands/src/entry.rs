@@ -22,7 +22,7 @@ enum EntryFault {
     Signal(#[source] io::Error),
     #[error("no socket to serve")]
     Listen(#[source] ListenFault),
-    #[error("nobody could be let in")]
+    #[error("no client could be authorized")]
     NoFront(#[source] NoFront),
     #[error("cannot serve")]
     Serve(#[source] ServeFault),
@@ -35,7 +35,7 @@ pub fn main(front_uid: Option<u32>, registry: Registry) -> ExitCode {
     let role = registry.hand();
     match run(front_uid, registry) {
         Ok(why) => {
-            tracing::info!(hand = role.name(), "the hand leaves: {why}");
+            tracing::info!(hand = role.name(), "the hand exits: {why}");
             ExitCode::SUCCESS
         }
         Err(fault) => {
@@ -71,15 +71,15 @@ async fn live(front_uid: Option<u32>, registry: Registry) -> Result<&'static str
     let registry = Arc::new(registry);
     tokio::select! {
         served = serve(&listener, &peers, &registry, &limits) => match served {
-            Ok(Left::Idle) => Ok("nothing was asked for a while"),
-            Ok(Left::Old) => Ok("it makes room for a fresh one"),
+            Ok(Left::Idle) => Ok("no request for a while"),
+            Ok(Left::Old) => Ok("it has run long enough; the next request starts a new process"),
             Err(fault) => Err(EntryFault::Serve(fault)),
         },
         _ = told.recv() => {
             tell(&[NotifyState::Stopping]);
-            Ok("it was told to")
+            Ok("it received SIGTERM")
         }
-        () = watchdog() => Ok("the watchdog timer ended"),
+        () = watchdog() => Ok("the watchdog timer stopped"),
     }
 }
 
@@ -96,6 +96,9 @@ async fn watchdog() {
 
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = crate::notify::tell(state) {
-        tracing::warn!(message_id = Message::ServiceManagerSilent.id(), "the service manager cannot be told: {error}");
+        tracing::warn!(
+            message_id = Message::ServiceManagerSilent.id(),
+            "the service manager could not be notified: {error}"
+        );
     }
 }

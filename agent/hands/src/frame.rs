@@ -13,7 +13,7 @@ const FIRST_ROOM_BYTES: usize = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum FrameFault {
     /// The length is beyond what the protocol allows.
-    #[error("a frame of {bytes} bytes, where at most {FRAME_MAX_BYTES} are allowed")]
+    #[error("a frame of {bytes} bytes; at most {FRAME_MAX_BYTES} are allowed")]
     TooLong {
         /// The length as announced or as encoded.
         bytes: u64,
@@ -22,7 +22,7 @@ pub enum FrameFault {
     #[error("the connection was closed in the middle of a frame")]
     CutShort,
     /// A frame that was begun was not finished in time, or the other side does not read.
-    #[error("a frame was not finished within {} ms", .within.as_millis())]
+    #[error("a frame was not complete within {} ms", .within.as_millis())]
     Slow {
         /// The time that it had.
         within: Duration,

@@ -6,7 +6,7 @@ use tokio::net::UnixStream;
 /// The user that the front runs as; the package creates it.
 pub const FRONT_USER: &str = "gpuhostd";
 
-/// The front's user could not be found, so that nobody could be let in.
+/// The front's user could not be found, so that no client could be authorized.
 #[derive(Debug, thiserror::Error)]
 pub enum NoFront {
     /// There is no such user.
@@ -53,7 +53,7 @@ impl Peers {
 
 /// The process in words.
 fn process(pid: Option<i32>) -> String {
-    pid.map_or_else(|| "a process that the kernel does not name".to_owned(), |pid| format!("process {pid}"))
+    pid.map_or_else(|| "an unknown process".to_owned(), |pid| format!("process {pid}"))
 }
 
 /// A peer that is not let in.

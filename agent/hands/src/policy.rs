@@ -17,7 +17,7 @@ pub fn read(file: &Path) -> Policy {
         Err(fault) => {
             tracing::error!(
                 message_id = Message::PolicyUnusable.id(),
-                "the policy cannot be used, and nothing is allowed until it can: {}",
+                "the policy cannot be used, and no change is allowed until it can: {}",
                 fault.to_string().replace('\n', "; ")
             );
             Policy::strictest()
@@ -48,7 +48,7 @@ fn look_now(file: &Path) -> Result<Policy, PolicyFault> {
     let ours = nix::unistd::geteuid().as_raw();
     if (plain.uid != 0 && plain.uid != ours) || plain.mode & 0o022 != 0 {
         let said = format!(
-            "others than root may write it (owner {}, mode {:o}): chown root {path}; chmod 0644 {path}",
+            "users other than root can write it (owner {}, mode {:o}): chown root {path}; chmod 0644 {path}",
             plain.uid,
             plain.mode,
             path = file.display()

@@ -45,7 +45,7 @@ impl HandSettings {
     pub fn note(&self) -> Option<String> {
         let wrong = self.wrong.as_ref()?;
         Some(format!(
-            "the configuration is wrong ({wrong}), so that this hand may be looking in the usual place and not in yours"
+            "the configuration is invalid ({wrong}), so this hand may use the default path instead of the configured one"
         ))
     }
 }
@@ -158,14 +158,14 @@ pub fn main(
     if let Some(faults) = &faults {
         tracing::error!(
             message_id = Message::ConfigurationWrong.id(),
-            "the configuration is wrong; this hand goes by what is right in it, and by the defaults for the rest: {}",
+            "the configuration is invalid; this hand uses its valid parts, and the defaults for the rest: {}",
             faults.to_string().replace('\n', "; ")
         );
     }
     if let Err(error) = bound() {
         tracing::warn!(
             message_id = Message::ChildrenUnbounded.id(),
-            "what the children of this hand take and leave behind is not bounded by the hand itself: {error}"
+            "limits for the child processes of this hand could not be set: {error}"
         );
     }
     let given = HandSettings { settings, wrong: faults.map(|faults| faults.in_short()) };

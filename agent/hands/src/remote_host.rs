@@ -58,7 +58,7 @@ impl RemoteHost {
             DriverSource::Smi => self.call(&ProbeSmi {}).await,
             DriverSource::SmiInDriverContainer => self.call(&ProbeDriverContainer {}).await,
             DriverSource::Sysfs => {
-                let (what, said) = ("sensors in sysfs".to_owned(), "no hand reads them".to_owned());
+                let (what, said) = ("sensors in sysfs".to_owned(), "it is not served by a hand".to_owned());
                 Err(ProbeFault::HandUnavailable { what, said })
             }
         }?;

@@ -68,7 +68,7 @@ pub enum Left {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeFault {
     /// No connection can be accepted any more.
-    #[error("cannot accept connections any more")]
+    #[error("cannot accept connections any longer")]
     Accept(#[source] io::Error),
 }
 
@@ -77,7 +77,7 @@ pub enum ServeFault {
 enum Ended {
     #[error("closed by the peer")]
     ByPeer,
-    #[error("nothing was asked for {} s", .0.as_secs())]
+    #[error("no request for {} s", .0.as_secs())]
     Quiet(Duration),
     #[error("broken frame")]
     Frame(#[from] FrameFault),
@@ -115,7 +115,7 @@ pub async fn serve(
             Some(ended) = talks.join_next() => {
                 match ended {
                     Ok(ended) => log.end(&ended),
-                    Err(panic) => tracing::error!(message_id = Message::RequestBroke.id(), hand = registry.hand().name(), "a request broke the code that served it: {panic}"),
+                    Err(panic) => tracing::error!(message_id = Message::RequestBroke.id(), hand = registry.hand().name(), "the handler of a request panicked: {panic}"),
                 }
                 leave = leave_at();
                 let old = renew.is_some_and(|renew| Instant::now() >= renew);
@@ -220,10 +220,7 @@ fn understood(bytes: &[u8]) -> Result<Result<VerbRequest, VerbResponse>, Ended> 
     }
     serde_json::from_slice(bytes).map(Ok).or_else(|strange| match serde_json::from_slice::<IdOnly>(bytes) {
         Ok(IdOnly { id }) => {
-            let why = format!(
-                "this hand does not understand the request; front and hand may be of different versions: {}",
-                bounded(strange)
-            );
+            let why = format!("this hand does not understand the request: {}", bounded(strange));
             Ok(Err(VerbResponse { id, outcome: VerbOutcome::Refused { why } }))
         }
         Err(_) => Err(Ended::Garbage(strange)),

@@ -281,7 +281,7 @@ async fn answers_that_do_not_fit_are_faults() {
     let cases: [(Vec<u8>, &str); 6] = [
         (Vec::new(), "without an answer"),
         (u32::MAX.to_le_bytes().to_vec(), "4294967295 bytes"),
-        (frame(b"{}"), "does not fit"),
+        (frame(b"{}"), "sent an invalid answer"),
         (frame(br#"{"id":99,"said":{"refused":{"why":"x"}}}"#), "answers request 99"),
         (
             frame(br#"{"id":1,"said":{"reply":{"Ok":{"runtimes":[],"cdi_spec_dirs":[],"cdi_devices":[]}}}}"#),

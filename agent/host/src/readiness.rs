@@ -11,8 +11,8 @@ use tokio::io::unix::AsyncFd;
 /// The poller refuses the descriptor.
 #[allow(
     deprecated,
-    reason = "its replacement is an unsafe fn that asks for a descriptor which nobody closes while it is \
-    registered; an OwnedFd that moves in and is only lent out keeps that promise"
+    reason = "its replacement is an unsafe fn that asks for a descriptor that stays open while it is registered; an OwnedFd \
+              that moves in and is only lent out keeps that promise"
 )]
 pub(crate) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(fd, Interest::READABLE)

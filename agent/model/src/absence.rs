@@ -1,14 +1,15 @@
 //! A fact that was read, or the reason why there is none: unknown is never 0 and never "".
 
+use crate::printable::printable;
 use serde::{Deserialize, Serialize};
 
 /// Why a fact is missing. Closed: a new reason is a new variant, never a free string.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Absence {
-    /// The host says that there is none (no driver link, no IOMMU group, NUMA node −1): a fact, not a failure.
+    /// The host reports that there is none (no driver link, no IOMMU group, NUMA node −1): a fact, not a failure.
     None,
-    /// The source says `N/A` or `[Not Supported]`.
+    /// The source reports `N/A` or `[Not Supported]`.
     NotSupported,
     /// The source is an older or newer one that does not have this field.
     NotReported,
@@ -24,13 +25,13 @@ pub enum Absence {
     UnknownError,
     /// The text that was found does not mean anything for this field (first 64 characters).
     Garbled(String),
-    /// The attribute could not be read; what the host said.
+    /// The attribute could not be read; what the host reported.
     Unreadable(String),
     /// No driver that answers for this GPU is bound or loaded.
     DriverAbsent,
     /// The probe did not answer in its time.
     ProbeTimeout,
-    /// The probe failed; its reason stands in the observation's probe list.
+    /// The probe failed; its reason is in the observation's probe list.
     ProbeFailed,
     /// The kernel has put the GPU to sleep (`power/runtime_status`): asking would wake it.
     GpuAsleep,
@@ -41,7 +42,7 @@ pub enum Absence {
 }
 
 impl Absence {
-    /// The stable code as it stands in JSON, heartbeats and on D-Bus.
+    /// The stable code as it is in JSON, heartbeats and on D-Bus.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -67,7 +68,7 @@ impl Absence {
     /// [`Absence::Garbled`] with the offending text cut to 64 characters and stripped of control characters.
     #[must_use]
     pub fn garbled(text: &str) -> Self {
-        Self::Garbled(text.chars().filter(|c| !c.is_control()).take(64).collect())
+        Self::Garbled(printable(text, 64))
     }
 }
 
@@ -75,7 +76,7 @@ impl Absence {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reading<T> {
-    /// The host said this.
+    /// The host reported this.
     Known(T),
     /// There is no value, and why.
     Absent(Absence),
@@ -112,7 +113,7 @@ impl<T> Reading<T> {
         }
     }
 
-    /// True where the host said for certain that there is none.
+    /// True where the host reported for certain that there is none.
     pub const fn is_none(&self) -> bool {
         matches!(self, Self::Absent(Absence::None))
     }
@@ -132,6 +133,15 @@ impl<T> Reading<T> {
             (Self::Known(_), _) | (Self::Absent(_), Self::Absent(_)) => self,
             (Self::Absent(_), Self::Known(_)) => other,
         }
+    }
+}
+
+impl<T> Reading<T> {
+    /// Keeps a known value, else takes the other; of two reasons the one that is more exact than "not in this source".
+    #[must_use]
+    pub fn filled(self, other: Self) -> Self {
+        let silent = matches!(self, Self::Absent(Absence::NotReported | Absence::NotProbed));
+        if silent || (self.known().is_none() && other.known().is_some()) { other } else { self }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What stands in the way of a change of a GPU: a closed list, each with its own stable code, its numbers and a remedy.
+//! What prevents a change of a GPU: a closed list, each with its own stable code, its numbers and a remedy.
 
 use crate::absence::Absence;
 use crate::holders::{Holder, UnreadableProcess};
@@ -21,7 +21,7 @@ pub struct Foreign {
 /// A setting by which a driver takes a function at every boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claimed {
-    /// The setting and where it stands: `vfio_pci.ids= in /proc/cmdline`.
+    /// The setting and where it is: `vfio_pci.ids= in /proc/cmdline`.
     pub by: String,
     /// What a person can do about it.
     pub to_do: String,
@@ -44,9 +44,10 @@ impl fmt::Display for Ill {
     }
 }
 
-/// One thing that stands in the way. The code (the tag in JSON) is stable.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One thing that is in the way of a change. The code (the tag in JSON) is stable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, strum::VariantNames, strum::IntoStaticStr)]
 #[serde(tag = "code", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Blocker {
     /// The machine has no IOMMU group at all.
     IommuOff {
@@ -131,9 +132,9 @@ pub enum Blocker {
     },
     /// The local policy does not allow it.
     DeniedByPolicy {
-        /// The key that says so.
+        /// The key that shows it.
         rule: String,
-        /// What it says.
+        /// What it answers.
         why: String,
     },
     /// An earlier change of it could not be undone.
@@ -162,7 +163,7 @@ pub enum Blocker {
         /// What a person can do about it.
         to_do: String,
     },
-    /// It is on a vfio driver, and no record of ours says why.
+    /// It is on a vfio driver, and no record of ours gives the reason.
     BoundByOthers {
         /// Which function.
         address: PciAddress,
@@ -198,66 +199,12 @@ pub enum Blocker {
 
 impl Blocker {
     /// Every code, in the order of the enum.
-    pub const CODES: [&'static str; 26] = [
-        "iommu_off",
-        "no_iommu_group",
-        "iommu_group_unknown",
-        "no_iommu_mode",
-        "group_not_isolated",
-        "vgpu_host",
-        "vgpu_guest",
-        "mediated_devices",
-        "sriov_vfs_active",
-        "virtual_function",
-        "mig_enabled",
-        "boot_vga",
-        "console_in_use",
-        "in_use",
-        "unknown_holder",
-        "guest_memory",
-        "denied_by_policy",
-        "quarantined",
-        "gpu_unhealthy",
-        "persistence_mode",
-        "change_journal_unreadable",
-        "bound_by_others",
-        "member_unreadable",
-        "vfio_missing",
-        "rate_limited",
-        "remote_locked",
-    ];
+    pub const CODES: &'static [&'static str] = <Self as strum::VariantNames>::VARIANTS;
 
     /// The stable code.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::IommuOff { .. } => "iommu_off",
-            Self::NoIommuGroup => "no_iommu_group",
-            Self::IommuGroupUnknown { .. } => "iommu_group_unknown",
-            Self::NoIommuMode { .. } => "no_iommu_mode",
-            Self::GroupNotIsolated { .. } => "group_not_isolated",
-            Self::VgpuHost { .. } => "vgpu_host",
-            Self::VgpuGuest => "vgpu_guest",
-            Self::MediatedDevices { .. } => "mediated_devices",
-            Self::SriovVfsActive { .. } => "sriov_vfs_active",
-            Self::VirtualFunction { .. } => "virtual_function",
-            Self::MigEnabled { .. } => "mig_enabled",
-            Self::BootVga => "boot_vga",
-            Self::ConsoleInUse { .. } => "console_in_use",
-            Self::InUse { .. } => "in_use",
-            Self::UnknownHolder { .. } => "unknown_holder",
-            Self::GuestMemory { .. } => "guest_memory",
-            Self::DeniedByPolicy { .. } => "denied_by_policy",
-            Self::Quarantined { .. } => "quarantined",
-            Self::GpuUnhealthy { .. } => "gpu_unhealthy",
-            Self::PersistenceMode { .. } => "persistence_mode",
-            Self::ChangeJournalUnreadable { .. } => "change_journal_unreadable",
-            Self::BoundByOthers { .. } => "bound_by_others",
-            Self::MemberUnreadable { .. } => "member_unreadable",
-            Self::VfioMissing { .. } => "vfio_missing",
-            Self::RateLimited { .. } => "rate_limited",
-            Self::RemoteLocked => "remote_locked",
-        }
+    pub fn code(&self) -> &'static str {
+        self.into()
     }
 
     /// What a person can do about it.
@@ -271,7 +218,7 @@ impl Blocker {
             Self::NoIommuGroup => {
                 "put the card into a slot behind the IOMMU; the firmware's DMAR or IVRS table leaves this one out"
             }
-            Self::IommuGroupUnknown { .. } => "look at the link iommu_group of the function, and try again",
+            Self::IommuGroupUnknown { .. } => "check the link iommu_group of the function, and try again",
             Self::GroupNotIsolated { .. } => {
                 "move the card to a slot below a root port of its own (with ACS), or take the other cards out"
             }
@@ -279,9 +226,9 @@ impl Blocker {
             Self::MediatedDevices { .. } => {
                 "remove the mediated devices: write 1 to remove in /sys/bus/mdev/devices/UUID"
             }
-            Self::SriovVfsActive { .. } => "switch the virtual functions off: write 0 to sriov_numvfs",
-            Self::VirtualFunction { .. } => "give away the physical function, or this one with the vGPU manager",
-            Self::MigEnabled { .. } => "switch MIG mode off: nvidia-smi -i ADDRESS -mig 0",
+            Self::SriovVfsActive { .. } => "disable the virtual functions: write 0 to sriov_numvfs",
+            Self::VirtualFunction { .. } => "use the physical function, or assign this one with the vGPU manager",
+            Self::MigEnabled { .. } => "disable MIG mode: nvidia-smi -i ADDRESS -mig 0",
             Self::BootVga => {
                 "let the firmware use another display, or allow it in policy.toml with boot_vga = true in [host.passthrough]"
             }
@@ -290,20 +237,18 @@ impl Blocker {
                  kernel command line for the firmware's frame buffer (efifb, simpledrm), nvidia-drm.fbdev=0 for NVIDIA's; or allow \
                  it in policy.toml with boot_vga = true in [host.passthrough]"
             }
-            Self::UnknownHolder { .. } => {
-                "look at these processes by hand; where they are harmless, end them or try again"
-            }
+            Self::UnknownHolder { .. } => "check these processes by hand; if they are harmless, stop them or try again",
             Self::GuestMemory { .. } => "stop other guests, or make this one smaller",
             Self::DeniedByPolicy { .. } => "an administrator can allow it in /etc/gpuhostd/policy.toml",
             Self::Quarantined { .. } => "read journalctl -u gpuhostd, then reboot",
             Self::ChangeJournalUnreadable { to_do, .. } => to_do.as_str(),
             Self::BoundByOthers { claimed: Some(Claimed { to_do, .. }), .. } => to_do.as_str(),
-            Self::MemberUnreadable { .. } => "look at the attribute by hand: what cannot be read cannot be restored",
+            Self::MemberUnreadable { .. } => "check the attribute by hand: what cannot be read cannot be restored",
             Self::VfioMissing { .. } => {
                 "install the kernel's extra modules (linux-modules-extra on Ubuntu), then try again"
             }
             Self::RateLimited { .. } => "wait",
-            Self::RemoteLocked => "an administrator of this host can lift it: gpuhostctl unlock",
+            Self::RemoteLocked => "an administrator of this host can allow them again: gpuhostctl unlock",
             Self::InUse { holders } => {
                 let mut ways: Vec<String> = holders.iter().map(Holder::freed_by).collect();
                 ways.sort();
@@ -312,7 +257,8 @@ impl Blocker {
             }
             Self::BoundByOthers { address, driver, claimed: None } => {
                 return format!(
-                    "whoever bound it has to release it (`driverctl unset-override {address}`, libvirt, or the id in `ids=` of {driver}: \
+                    "release it with the program that bound it (`driverctl unset-override {address}`, libvirt, or the id in \
+                     `ids=` of {driver}: \
                      kernel command line, /etc/modprobe.d, `/sys/bus/pci/drivers/{driver}/remove_id`)"
                 );
             }
@@ -334,7 +280,7 @@ impl fmt::Display for Blocker {
             Self::NoIommuGroup => f.write_str("the GPU is in no IOMMU group"),
             Self::IommuGroupUnknown { why } => write!(f, "its IOMMU group is not known: {why}"),
             Self::NoIommuMode { .. } => {
-                f.write_str("VFIO stands in no-IOMMU mode, in which a guest can write to all memory")
+                f.write_str("VFIO is in no-IOMMU mode, in which a guest can write to all memory")
             }
             Self::GroupNotIsolated { group, foreign } => {
                 let named: Vec<String> = foreign.iter().map(ToString::to_string).collect();
@@ -343,11 +289,11 @@ impl fmt::Display for Blocker {
             Self::VgpuHost { mode } => write!(f, "the driver serves virtual GPUs ({mode})"),
             Self::VgpuGuest => f.write_str("this host is itself a guest with a virtual GPU"),
             Self::MediatedDevices { address, count } => write!(f, "{address} has {count} mediated devices"),
-            Self::SriovVfsActive { count } => write!(f, "{count} SR-IOV virtual functions are switched on"),
+            Self::SriovVfsActive { count } => write!(f, "{count} SR-IOV virtual functions are enabled"),
             Self::VirtualFunction { physical } => write!(f, "it is a virtual function of {physical}"),
             Self::MigEnabled { devices } => write!(f, "MIG mode is on, with {devices} MIG devices"),
             Self::BootVga => f.write_str("the firmware used it as the console (boot_vga, boot_display)"),
-            Self::ConsoleInUse { address, what } => write!(f, "{address} carries the host's console: {what}"),
+            Self::ConsoleInUse { address, what } => write!(f, "{address} shows the host's console: {what}"),
             Self::InUse { holders } => {
                 let named: Vec<String> = holders.iter().map(ToString::to_string).collect();
                 write!(f, "it is in use: {}", named.join("; "))
@@ -367,45 +313,42 @@ impl fmt::Display for Blocker {
             Self::Quarantined { why } => write!(f, "it is quarantined: {why}"),
             Self::GpuUnhealthy { ills } => {
                 let each: Vec<String> = ills.iter().map(ToString::to_string).collect();
-                write!(f, "the GPU is not well: {}", each.join("; "))
+                write!(f, "the GPU is not healthy: {}", each.join("; "))
             }
             Self::PersistenceMode { address, why_unknown: None } => {
-                write!(
-                    f,
-                    "persistence mode of {address} is on: the driver holds the GPU, and an unbind would never come back"
-                )
+                write!(f, "persistence mode of {address} is on: the driver holds the GPU, and an unbind would hang")
             }
             Self::PersistenceMode { address, why_unknown: Some(why) } => write!(
                 f,
-                "whether persistence mode of {address} is on is not known, for the driver does not say it ({}); if it is, an unbind \
-                 would never come back",
+                "whether persistence mode of {address} is on is not known, because the driver does not report it ({}); if it \
+                 is, an unbind would hang",
                 why.code()
             ),
             Self::ChangeJournalUnreadable { file, why, .. } => {
-                write!(f, "the record of an earlier change of it cannot be read and is left as it is: {file}: {why}")
+                write!(f, "the record of an earlier change of it cannot be read and is kept: {file}: {why}")
             }
             Self::BoundByOthers { address, driver, claimed: None } => {
-                write!(f, "{address} is bound to {driver}, and not by gpuhostd: it is left alone")
+                write!(f, "{address} is bound to {driver}, and not by gpuhostd: it is not touched")
             }
             Self::BoundByOthers { address, driver, claimed: Some(Claimed { by, .. }) } => write!(
                 f,
-                "{address} is bound to {driver}, and not by gpuhostd but by {by}, which gives it to {driver} at every boot: it is \
-                 left alone"
+                "{address} is bound to {driver}, and not by gpuhostd but by {by}, which binds it to {driver} at every boot: \
+                 it is not touched"
             ),
             Self::MemberUnreadable { address, what, said } => write!(f, "{what} of {address} cannot be read: {said}"),
             Self::VfioMissing { driver } => write!(f, "the running kernel has no driver {driver}"),
             Self::RateLimited { per_minute, retry_after_ms } => {
                 write!(f, "{per_minute} changes a minute are allowed for one GPU; the next in {retry_after_ms} ms")
             }
-            Self::RemoteLocked => f.write_str("an administrator of this host has frozen all changes from remote"),
+            Self::RemoteLocked => f.write_str("an administrator of this host has frozen all remote changes"),
         }
     }
 }
 
-/// What switches persistence mode off, for as long as the driver is loaded; nvidia-persistenced is told by the same command.
+/// What switches persistence mode off, for as long as the driver is loaded; the same command reaches nvidia-persistenced.
 fn persistence_off(address: PciAddress, first_ask: bool) -> String {
     let command = format!("nvidia-smi -i {address} -pm 0");
-    let in_container = format!("where the driver lives in a container: chroot /run/nvidia/driver {command}");
+    let in_container = format!("if the driver runs in a container: chroot /run/nvidia/driver {command}");
     if first_ask {
         format!(
             "find out why the driver does not answer (`nvidia-smi -i {address}`, dmesg), then {command} ({in_container})"
@@ -430,19 +373,19 @@ impl fmt::Display for Foreign {
 impl fmt::Display for UnreadableProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.pid, &self.command) {
-            (Some(pid), Some(command)) => write!(f, "{command} (pid {pid}) cannot be looked into: {}", self.said),
-            (Some(pid), None) => write!(f, "pid {pid} cannot be looked into: {}", self.said),
+            (Some(pid), Some(command)) => write!(f, "{command} (pid {pid}) cannot be inspected: {}", self.said),
+            (Some(pid), None) => write!(f, "pid {pid} cannot be inspected: {}", self.said),
             (None, _) => write!(f, "the processes cannot be listed: {}", self.said),
         }
     }
 }
 
-/// A considered no to a change of one GPU: all that stands in the way, the first of which gives the code.
+/// A considered no to a change of one GPU: all that prevents it, the first of which gives the code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blocked {
     /// The GPU.
     pub gpu: PciAddress,
-    /// What stands in the way first.
+    /// What prevents it first.
     #[serde(flatten)]
     pub first: Box<Blocker>,
     /// What else does.

@@ -1,8 +1,9 @@
 //! CDI specifications of NVIDIA's GPUs: which devices each file defines, and which of them an engine takes.
 //!
-//! Engines before API 1.50 do not list their devices, and none says what `all` stands for; the files do.
+//! Engines before API 1.50 do not list their devices, and none shows what `all` stands for; the files do.
 
 use crate::docker::CdiAll;
+use crate::printable::printable;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -109,7 +110,7 @@ impl Edits {
 /// its name.
 ///
 /// # Errors
-/// It cannot be read as what its name says: what is wrong with it.
+/// It cannot be read as what its name states: what is wrong with it.
 pub fn parse(name: &str, bytes: &[u8]) -> Result<Option<Spec>, String> {
     if bytes.len() > FILE_MAX_BYTES {
         return Err(format!("it is larger than {FILE_MAX_BYTES} bytes"));
@@ -119,7 +120,7 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Option<Spec>, String> {
     } else if is_spec(name) {
         if has_alias(bytes) {
             return Err(
-                "it has aliases (*NAME), which no writer of specifications uses: they are not followed".to_owned()
+                "it has aliases (*NAME), which no generator of specifications uses: they are not resolved".to_owned()
             );
         }
         serde_norway::from_slice(bytes).map_err(|error| plain(&error))?
@@ -130,7 +131,7 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Option<Spec>, String> {
         return Ok(None);
     }
     if let Some(device) = document.devices.iter().find(|device| !is_name(&device.name)) {
-        return Err(plain(&format!("{:?} is no name of a device", device.name)));
+        return Err(plain(&format!("{:?} is not a device name", device.name)));
     }
     let mut host_paths: BTreeSet<&str> = document.edits.iter().flat_map(Edits::host_paths).collect();
     host_paths.extend(document.devices.iter().filter_map(|device| device.edits.as_ref()).flat_map(Edits::host_paths));
@@ -143,7 +144,7 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Option<Spec>, String> {
     Ok(Some(Spec { version: document.version, devices, host_paths }))
 }
 
-/// As the engines want it: a file with another name in it is no specification to them.
+/// As the engines want it: a file with another name in it is not a specification to them.
 fn is_name(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || "_-.:".contains(c);
     (1..=NAME_MAX_CHARS).contains(&name.len())
@@ -158,7 +159,7 @@ pub fn is_spec(name: &str) -> bool {
 }
 
 /// An alias repeats a part of a document for two bytes: with them a small file can become anything. A `*` at the beginning of a word
-/// is taken for one wherever it stands.
+/// is taken for one wherever it is.
 fn has_alias(bytes: &[u8]) -> bool {
     let begins = |before: Option<&u8>| before.is_none_or(|byte| byte.is_ascii_whitespace() || b"[{,:-".contains(byte));
     let names = |after: Option<&u8>| after.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(byte));
@@ -169,7 +170,7 @@ fn has_alias(bytes: &[u8]) -> bool {
 }
 
 fn plain(error: &impl ToString) -> String {
-    error.to_string().chars().filter(|c| !c.is_control()).take(200).collect()
+    printable(&error.to_string(), 200)
 }
 
 /// One folder, with what was read of each of its files, by name.

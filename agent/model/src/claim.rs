@@ -103,9 +103,9 @@ pub struct Claim {
     pub by: Claimant,
     /// What.
     pub pattern: IdPattern,
-    /// The setting as it stands there, up to its `=`: `vfio_pci.ids`.
+    /// The setting as it is there, up to its `=`: `vfio_pci.ids`.
     pub setting: String,
-    /// The file in which it stands.
+    /// The file in which it is.
     pub place: String,
 }
 
@@ -116,7 +116,7 @@ impl Claim {
         self.pattern.matches(gpu.id, &gpu.subsystem, gpu.class)
     }
 
-    /// It stands on the kernel's command line.
+    /// It is on the kernel's command line.
     fn is_of_kernel(&self) -> bool {
         self.place.ends_with("/cmdline")
     }
@@ -140,9 +140,9 @@ impl Claim {
         };
         let initramfs = if is_debian { "update-initramfs -u" } else { "dracut -f" };
         format!(
-            "take {id} out of {}= {place}, `{initramfs}`, and reboot. To have the GPU now: `echo > {folder}/driver_override; \
+            "remove {id} from {}= {place}, `{initramfs}`, and reboot. To have the GPU now: `echo > {folder}/driver_override; \
              echo {:04x} {:04x} > /sys/bus/pci/drivers/{driver}/remove_id; echo {address} > /sys/bus/pci/drivers/{driver}/unbind; \
-             echo {address} > /sys/bus/pci/drivers_probe`; without the remove_id {driver} takes it again",
+             echo {address} > /sys/bus/pci/drivers_probe`; without the remove_id {driver} binds it again",
             self.setting, id.vendor, id.device
         )
     }

@@ -15,7 +15,7 @@ pub enum ConditionStatus {
     True,
     /// It does not hold.
     False,
-    /// It cannot be said.
+    /// It cannot be reported.
     Unknown,
 }
 
@@ -29,7 +29,7 @@ pub struct Condition {
     pub status: ConditionStatus,
     /// Stable reason code in snake_case.
     pub reason: String,
-    /// For people: the thing, what was tried, what the host said, what to do next.
+    /// For people: the thing, what was tried, what the host reported, what to do next.
     pub message: String,
     /// Since when it has had this status.
     pub since: UnixMillis,

@@ -1,8 +1,8 @@
-//! What Docker says of itself.
+//! What Docker reports about itself.
 
 use serde::{Deserialize, Serialize};
 
-/// How Docker is told of NVIDIA's runtime.
+/// How NVIDIA's runtime is configured in Docker.
 pub const RUNTIME: &str = "`nvidia-ctk runtime configure --runtime=docker && systemctl reload docker`";
 /// The same for a Docker without root: its settings and its service are its user's, and it may set no device rules.
 pub const ROOTLESS_RUNTIME: &str = "as Docker's user `nvidia-ctk runtime configure --runtime=docker --config=$HOME/.config/docker/daemon.json && \
@@ -12,7 +12,7 @@ pub const ROOTLESS_RUNTIME: &str = "as Docker's user `nvidia-ctk runtime configu
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Engine {
-    /// Docker itself, or who cannot be told from it.
+    /// Docker itself, or who cannot be determined from it.
     #[default]
     Docker,
     /// Podman, which speaks Docker's API and has neither its runtimes nor its `daemon.json`.
@@ -20,7 +20,7 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// As it stands in JSON and on D-Bus.
+    /// As it is in JSON and on D-Bus.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {

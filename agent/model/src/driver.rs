@@ -3,6 +3,7 @@
 use crate::absence::{Absence, Reading};
 use crate::health::facts::HealthFacts;
 use crate::ids::{GpuUuid, MigUuid, PciAddress, PciId};
+use crate::metric::Metrics;
 use serde::{Deserialize, Serialize};
 
 /// Where a report comes from, in the order of trust.
@@ -20,6 +21,9 @@ pub enum DriverSource {
 }
 
 impl DriverSource {
+    /// The sources of NVIDIA's driver facts, in the order in which they are asked.
+    pub const NVIDIA: [Self; 3] = [Self::Nvml, Self::Smi, Self::SmiInDriverContainer];
+
     /// Stable name for output.
     #[must_use]
     pub const fn code(self) -> &'static str {
@@ -167,50 +171,14 @@ pub struct DriverGpu {
     pub mig_unplaced: Vec<UnplacedMig>,
     /// Frame buffer memory of the card itself.
     pub memory: MemoryMib,
-    /// GPU temperature in °C.
-    pub temperature_c: Reading<f64>,
-    /// GPU utilization in per cent.
-    pub utilization_pct: Reading<f64>,
-    /// Memory controller utilization in per cent.
-    pub memory_utilization_pct: Reading<f64>,
-    /// Encoder utilization in per cent.
-    pub encoder_pct: Reading<f64>,
-    /// Decoder utilization in per cent.
-    pub decoder_pct: Reading<f64>,
-    /// Power drawn by the GPU in watts: the instant value where the driver has one, else the average or only one.
-    pub power_w: Reading<f64>,
-    /// Power limit in force in watts.
-    pub power_limit_w: Reading<f64>,
-    /// Fan speed in per cent.
-    pub fan_pct: Reading<f64>,
-    /// Clock of the streaming multiprocessors in MHz.
-    #[serde(default)]
-    pub sm_clock_mhz: Reading<u32>,
-    /// Clock of the memory in MHz.
-    #[serde(default)]
-    pub memory_clock_mhz: Reading<u32>,
-    /// Clock of the graphics engine in MHz (from sensors; NVIDIA's sources are not asked for it).
-    #[serde(default)]
-    pub graphics_clock_mhz: Reading<f64>,
-    /// Performance state, `P0`.
-    pub performance_state: Reading<String>,
+    /// What is measured of it.
+    #[serde(flatten)]
+    pub metrics: Metrics,
     /// ECC mode now.
     pub ecc_enabled: Reading<bool>,
-    /// Uncorrected ECC errors since the driver was loaded (volatile).
-    pub ecc_uncorrected: Reading<u64>,
-    /// Active reasons why clocks are held down, snake_case (`sw_power_cap`, `hw_thermal_slowdown`, …), sorted.
-    pub throttle: Reading<Vec<String>>,
     /// What speaks of its health for as long as it stands.
     #[serde(flatten)]
     pub health_facts: HealthFacts,
-    /// PCIe generation now.
-    pub pcie_generation: Reading<u32>,
-    /// Highest PCIe generation.
-    pub pcie_max_generation: Reading<u32>,
-    /// PCIe lanes now.
-    pub pcie_width: Reading<u32>,
-    /// Most PCIe lanes.
-    pub pcie_max_width: Reading<u32>,
     /// Processes on the GPU.
     pub processes: Reading<Vec<GpuProcess>>,
 }
@@ -259,26 +227,9 @@ impl DriverGpu {
             mig_devices: Vec::new(),
             mig_unplaced: Vec::new(),
             memory: MemoryMib::absent(why),
-            temperature_c: none(why),
-            utilization_pct: none(why),
-            memory_utilization_pct: none(why),
-            encoder_pct: none(why),
-            decoder_pct: none(why),
-            power_w: none(why),
-            power_limit_w: none(why),
-            fan_pct: none(why),
-            sm_clock_mhz: none(why),
-            memory_clock_mhz: none(why),
-            graphics_clock_mhz: none(why),
-            performance_state: none(why),
+            metrics: Metrics::absent(why),
             ecc_enabled: none(why),
-            ecc_uncorrected: none(why),
-            throttle: none(why),
             health_facts: HealthFacts::absent(why),
-            pcie_generation: none(why),
-            pcie_max_generation: none(why),
-            pcie_width: none(why),
-            pcie_max_width: none(why),
             processes: none(why),
         }
     }
@@ -307,7 +258,7 @@ pub struct DriverReport {
 pub struct SilentGpu {
     /// Where it is.
     pub address: PciAddress,
-    /// The reason beside each of its missing values. [`Absence::NotProbed`]: the others took all the time.
+    /// The reason beside each of its missing values. [`Absence::NotProbed`]: the other GPUs used all the time.
     pub why: Absence,
     /// What the source said, or how long it was waited for: a sentence that names the GPU.
     pub said: String,
@@ -318,13 +269,13 @@ pub struct SilentGpu {
 #[serde(tag = "fault", rename_all = "snake_case")]
 pub enum ProbeFault {
     /// It has not been asked yet: the daemon has just started.
-    #[error("{what} has not been asked yet")]
+    #[error("{what} has not been queried yet")]
     NotAsked {
         /// Who will be asked.
         what: String,
     },
     /// The library, program or container is not there.
-    #[error("{what} is not there: {said}")]
+    #[error("{what} was not found: {said}")]
     Absent {
         /// What was looked for, with the places.
         what: String,
@@ -332,7 +283,7 @@ pub enum ProbeFault {
         said: String,
     },
     /// It did not answer in its time and was ended.
-    #[error("{what} did not answer in {after_ms} ms")]
+    #[error("{what} did not answer within {after_ms} ms")]
     Timeout {
         /// Who was asked.
         what: String,
@@ -340,7 +291,10 @@ pub enum ProbeFault {
         after_ms: u64,
     },
     /// A child of an earlier probe hangs in the kernel (D state) and cannot be ended; no second one is started.
-    #[error("{what} hangs in the kernel as process {pid} since an earlier probe; it is not asked again until it ends")]
+    #[error(
+        "{what} has been hanging in the kernel since an earlier probe, as process {pid}; it is not queried again until that \
+         process exits"
+    )]
     Stuck {
         /// Who was asked.
         what: String,
@@ -348,7 +302,7 @@ pub enum ProbeFault {
         pid: u32,
     },
     /// It ended with an error.
-    #[error("{what} ended with status {status}: {said}")]
+    #[error("{what} exited with status {status}: {said}")]
     Failed {
         /// Who was asked.
         what: String,
@@ -366,7 +320,7 @@ pub enum ProbeFault {
         signal: i32,
     },
     /// Its answer could not be understood.
-    #[error("the answer of {what} is garbled: {why}")]
+    #[error("the answer of {what} cannot be parsed: {why}")]
     Garbled {
         /// Who was asked.
         what: String,

@@ -1,4 +1,4 @@
-//! What an enrolment needs, and where the check-in stands.
+//! What an enrolment needs, and the state of the check-in.
 
 use crate::checkin::Pins;
 use crate::condition::Condition;
@@ -80,7 +80,7 @@ pub struct EnrolSpec {
     pub pins: Pins,
 }
 
-/// Where the check-in with the manager stands.
+/// State of the check-in with the manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckinState {
@@ -106,7 +106,7 @@ pub enum CheckinState {
 }
 
 impl CheckinState {
-    /// As it stands on D-Bus and in JSON.
+    /// As it is on D-Bus and in JSON.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -123,10 +123,10 @@ impl CheckinState {
     }
 }
 
-/// What the check-in publishes of itself. No secret is in it.
+/// What the check-in publishes by itself. No secret is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CheckinStatus {
-    /// Where it stands.
+    /// Its state.
     pub state: CheckinState,
     /// The manager that is used now, `host:port`.
     pub manager: Option<String>,
@@ -173,14 +173,15 @@ impl std::fmt::Display for Farewell {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NotEnrolled => out.write_str(
-                "this host was not enrolled: there was no manager to leave, and what was kept of an enrolment is wiped",
+                "this host was not enrolled: there was no manager to leave, and any remains of an enrolment are wiped",
             ),
             Self::Told { manager } => {
                 write!(out, "this host has left its manager {manager}, and its credential is wiped")
             }
             Self::NotTold { manager, why } => write!(
                 out,
-                "the credential of this host is wiped, and its manager {manager} could not be told ({why}): remove the host there too"
+                "the credential of this host is wiped, but its manager {manager} could not be notified ({why}): remove the \
+                 host there too"
             ),
         }
     }

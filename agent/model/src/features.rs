@@ -19,8 +19,22 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const LEAST_COMPUTE_CAPABILITY: (u32, u32) = (3, 0);
 
 /// A use of a GPU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::VariantArray,
+    strum::IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum FeatureName {
     /// CUDA.
     Cuda,
@@ -39,27 +53,19 @@ pub enum FeatureName {
 }
 
 impl FeatureName {
-    /// All of them.
-    pub const ALL: [Self; 7] = [Self::Cuda, Self::Nvenc, Self::Nvdec, Self::Vaapi, Self::Dri3, Self::Egl, Self::Vulkan];
+    /// All of them, in the order of the enum.
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
-    /// As it stands in JSON, on D-Bus, in the configuration and in the manager's desired state.
+    /// As it is in JSON, on D-Bus, in the configuration and in the manager's desired state.
     #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Cuda => "cuda",
-            Self::Nvenc => "nvenc",
-            Self::Nvdec => "nvdec",
-            Self::Vaapi => "vaapi",
-            Self::Dri3 => "dri3",
-            Self::Egl => "egl",
-            Self::Vulkan => "vulkan",
-        }
+    pub fn code(self) -> &'static str {
+        self.into()
     }
 
     /// The feature of that name.
     #[must_use]
     pub fn from_code(code: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|name| name.code() == code)
+        Self::ALL.iter().copied().find(|name| name.code() == code)
     }
 }
 
@@ -82,7 +88,7 @@ pub type Features = BTreeMap<FeatureName, Feature>;
 pub struct Facts<'a> {
     /// From sysfs.
     pub pci: &'a GpuFunction,
-    /// What NVIDIA's driver says of it.
+    /// What NVIDIA's driver reports about it.
     pub driver: Option<&'a DriverGpu>,
     /// The driver's software on the host.
     pub stack: &'a StackFacts,
@@ -95,14 +101,14 @@ pub struct Facts<'a> {
 pub fn features(facts: &Facts<'_>) -> Features {
     let migs =
         facts.driver.filter(|said| said.mig_current.get() == Some(MigMode::Enabled)).map(|said| &*said.mig_devices);
-    FeatureName::ALL.into_iter().map(|name| (name, feature(facts, name, migs))).collect()
+    FeatureName::ALL.iter().copied().map(|name| (name, feature(facts, name, migs))).collect()
 }
 
 /// The features of one MIG device of a GPU.
 #[must_use]
 pub fn of_mig(facts: &Facts<'_>, mig: &DriverMig) -> Features {
     let only = std::slice::from_ref(mig);
-    FeatureName::ALL.into_iter().map(|name| (name, feature(facts, name, Some(only)))).collect()
+    FeatureName::ALL.iter().copied().map(|name| (name, feature(facts, name, Some(only)))).collect()
 }
 
 /// Switches features off. One that is not supported keeps its reason.
@@ -146,8 +152,8 @@ fn supported(facts: &Facts<'_>, name: FeatureName, is_mig: bool) -> Result<(), L
         F::Cuda | F::Nvenc | F::Nvdec if !of_nvidia => Err(Lack::NoDriverHasIt),
         F::Cuda | F::Nvenc | F::Nvdec if !pci.is_bound_to("nvidia") => Err(Lack::KernelDriver),
         F::Cuda => capability(facts.driver),
-        F::Nvenc => engine(chips::has_encoder(pci.id), facts.driver.map(|said| &said.encoder_pct), is_mig),
-        F::Nvdec => engine(true, facts.driver.map(|said| &said.decoder_pct), is_mig),
+        F::Nvenc => engine(chips::has_encoder(pci.id), facts.driver.map(|said| &said.metrics.encoder_pct), is_mig),
+        F::Nvdec => engine(true, facts.driver.map(|said| &said.metrics.decoder_pct), is_mig),
         F::Vaapi | F::Dri3 | F::Egl | F::Vulkan if pci.is_bound_to("nvidia") => of_nvidias_driver(facts, name),
         F::Vulkan if pci.is_bound_to("radeon") => Err(Lack::KernelDriver),
         F::Vaapi | F::Dri3 | F::Egl | F::Vulkan if !is_mesa(pci) => Err(Lack::KernelDriver),
@@ -162,7 +168,7 @@ fn capability(driver: Option<&DriverGpu>) -> Result<(), Lack> {
     if too_old { Err(Lack::ComputeCapability) } else { Ok(()) }
 }
 
-/// A video engine: the driver says that there is none by having no load of it to tell. With MIG on it never has.
+/// A video engine: the driver reports that there is none by having no load of it to tell. With MIG on it never has.
 fn engine(chip_has_it: bool, load: Option<&crate::Reading<f64>>, is_mig: bool) -> Result<(), Lack> {
     let denied = !is_mig && load.is_some_and(|load| load.absence() == Some(&Absence::NotSupported));
     if chip_has_it && !denied { Ok(()) } else { Err(Lack::NoEngine) }

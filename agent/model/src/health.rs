@@ -1,6 +1,7 @@
 //! The health of a GPU: what the kernel log and the driver say against it, each reason with its code and its remedy.
 
 mod address;
+pub mod apei;
 mod context;
 pub mod document;
 pub mod facts;
@@ -13,6 +14,7 @@ pub mod log_file;
 pub mod over;
 mod plain;
 mod ports;
+pub mod record;
 pub mod recovery;
 pub mod said;
 pub mod show;
@@ -31,7 +33,7 @@ pub enum HealthState {
     /// Nobody who could know was heard.
     #[default]
     Unknown,
-    /// Whoever was heard says nothing against it.
+    /// Anyone who was heard reports nothing against it.
     Ok,
     /// It works, and something is wrong with it.
     Degraded,
@@ -40,7 +42,7 @@ pub enum HealthState {
 }
 
 impl HealthState {
-    /// As it stands in JSON and on D-Bus.
+    /// As it is in JSON and on D-Bus.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -65,7 +67,7 @@ pub struct HealthReason {
     pub remedy: String,
     /// Since when it has stood, on the wall clock.
     pub since: UnixMillis,
-    /// Who says so.
+    /// Who shows it.
     #[serde(skip)]
     pub told_by: Teller,
 }
@@ -89,7 +91,7 @@ pub struct GpuHealth {
     pub state: HealthState,
     /// What speaks against it, the gravest first, each code once.
     pub reasons: Vec<HealthReason>,
-    /// Number of the last Xid that the kernel log has of it.
+    /// Number of its last Xid in the kernel log.
     pub xid_last: Option<u32>,
     /// When the GPU last answered whom.
     #[serde(skip)]

@@ -57,7 +57,7 @@ impl Holder {
         self.of_nvidia().unwrap_or_else(|| self.of_anybody())
     }
 
-    /// NVIDIA's own services let go of one GPU, or of all, when they are told to. The kernel cuts the names of commands.
+    /// NVIDIA's own services let go of one GPU, or of all, when they are asked to. The kernel cuts the names of commands.
     fn of_nvidia(&self) -> Option<String> {
         let command = self.command.as_deref()?;
         if command.starts_with("nvidia-persiste") {
@@ -86,7 +86,7 @@ impl fmt::Display for Holder {
             (Some(command), Some(pid)) => write!(f, "{command} (pid {pid})")?,
             (None, Some(pid)) => write!(f, "pid {pid}")?,
             (Some(command), None) => f.write_str(command)?,
-            (None, None) => f.write_str("somebody")?,
+            (None, None) => f.write_str("an unknown process")?,
         }
         if let Some(unit) = &self.unit {
             write!(f, " of {unit}")?;
@@ -111,7 +111,7 @@ pub struct UnreadableProcess {
     pub pid: Option<u32>,
     /// Name of its command, where that could be read.
     pub command: Option<String>,
-    /// What the host said.
+    /// What the host answered.
     pub said: String,
 }
 

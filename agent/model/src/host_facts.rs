@@ -50,7 +50,7 @@ pub struct Nic {
     pub mac: Option<String>,
     /// Addresses with prefix length, `192.0.2.7/24`.
     pub addresses: Vec<String>,
-    /// Carrier state as the kernel says it (`operstate`).
+    /// Carrier state as the kernel reports it (`operstate`).
     pub state: Option<String>,
     /// Link speed in Mbit/s.
     pub speed_mbit_s: Option<u32>,

@@ -5,6 +5,7 @@
 //! cannot have the memory: `vfio-pci 0000:c3:00.0: BAR 0: can't reserve [mem …]`.
 
 use crate::ids::PciAddress;
+use crate::printable::printable;
 use std::collections::BTreeMap;
 
 /// What the firmware's frame buffer and the drivers that draw on it call their regions (`sysfb_create_simplefb`, `efifb_probe`,
@@ -35,7 +36,7 @@ pub fn frame_buffers(text: &str) -> BTreeMap<Option<PciAddress>, Vec<String>> {
         if is_frame_buffer(name) {
             let names = found.entry(owner).or_default();
             if !names.iter().any(|known| known == name) {
-                names.push(name.chars().filter(|c| !c.is_control()).take(64).collect());
+                names.push(printable(name, 64));
             }
         }
         around.push((indent, name.parse().ok().or(owner)));

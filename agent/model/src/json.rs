@@ -104,7 +104,7 @@ fn invalid(text: &str, error: &serde_json::Error) -> Fault {
     Fault::Invalid { at: Place::of(text, at), why }
 }
 
-/// The byte that `serde_json` means. It counts bytes, and says column 0 of the next line for the end of a line.
+/// The byte that `serde_json` means. It counts bytes, and reports column 0 of the next line for the end of a line.
 fn offset(text: &str, line: usize, column: usize) -> usize {
     let before: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
     let mut at = (before + column).saturating_sub(1).min(text.len());
@@ -138,7 +138,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// The name with its escapes resolved; `None` where it is no text (half of a surrogate pair).
+    /// The name with its escapes resolved; `None` where it is not text (half of a surrogate pair).
     #[must_use]
     pub fn name_in(&self, text: &str) -> Option<String> {
         serde_json::from_str(text.get(self.name.clone())?).ok()

@@ -1,4 +1,4 @@
-//! How much is logged of what others can cause without end: a few entries, and then how many there were.
+//! Rate limit of the log: how much is logged of what others can cause without end: a few entries, and then how many there were.
 
 use std::fmt::{Display, Formatter, Result};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ const LOGGED: u32 = 20;
 /// in this time; the others are counted.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// The entries of one kind: whoever causes them all the time must not push everything else out of the journal.
+/// The entries of one kind: anyone who causes them all the time must not push everything else out of the journal.
 #[derive(Debug, Default)]
 pub struct LogLimit {
     since: Option<Instant>,
@@ -25,8 +25,8 @@ impl Display for LeftOut {
     fn fmt(&self, out: &mut Formatter<'_>) -> Result {
         match self.0 {
             0 => Ok(()),
-            1 => out.write_str(" (one more like it was not logged)"),
-            more => write!(out, " ({more} more like it were not logged)"),
+            1 => out.write_str(" (one similar message was not logged)"),
+            more => write!(out, " ({more} similar messages were not logged)"),
         }
     }
 }
@@ -65,6 +65,6 @@ mod tests {
     #[test]
     fn the_number_is_said_where_there_is_one() {
         let said = [0, 1, 7].map(|count| LeftOut(count).to_string());
-        assert_eq!(said, ["", " (one more like it was not logged)", " (7 more like it were not logged)"]);
+        assert_eq!(said, ["", " (one similar message was not logged)", " (7 similar messages were not logged)"]);
     }
 }

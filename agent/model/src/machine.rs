@@ -3,7 +3,7 @@
 use crate::host_facts::HostFacts;
 use serde::{Deserialize, Serialize};
 
-/// Who has the firmware in his hands, and what it can be told.
+/// Who has the firmware in his hands, and what can be advised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Machine {
@@ -60,14 +60,14 @@ impl Machine {
     pub const fn iommu_advice(self) -> &'static str {
         match self {
             Self::X86 => {
-                "switch VT-d or AMD-Vi on in the firmware, and on Intel add intel_iommu=on to the kernel command line, then reboot"
+                "enable VT-d or AMD-Vi in the firmware, and on Intel add intel_iommu=on to the kernel command line, then reboot"
             }
             Self::Arm => {
-                "the firmware has to describe the SMMU (ACPI table IORT): look for it in the firmware's setup and in `dmesg | grep -i smmu`"
+                "the firmware has to describe the SMMU (ACPI table IORT): check the firmware's setup and `dmesg | grep -i smmu`"
             }
             Self::Guest => {
-                "this host is a virtual machine itself: only its hypervisor can give it an IOMMU (vIOMMU), which clouds do not; take a \
-                 bare-metal host to give GPUs to virtual machines"
+                "this host is a virtual machine itself: only its hypervisor can give it an IOMMU (vIOMMU), which clouds do \
+                 not offer; use a bare-metal host to give GPUs to virtual machines"
             }
         }
     }

@@ -4,7 +4,7 @@
 //! message needs a variant, a new id (`systemd-id128 new`) and an entry there; a test holds the three together.
 
 /// A message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::VariantArray)]
 pub enum Message {
     /// The health of a GPU is failed.
     GpuHealthFailed,
@@ -28,6 +28,8 @@ pub enum Message {
     ConditionOver,
     /// A task that asked the host ended without an answer.
     ObserverTaskFailed,
+    /// A part of the host did not answer in its time.
+    ObserverSourceLate,
     /// A job has begun: who asked for what.
     JobBegan,
     /// A job has ended, with its outcome.
@@ -60,7 +62,7 @@ pub enum Message {
     IdentityNotKept,
     /// The credential could not be renewed.
     CredentialNotRenewed,
-    /// The manager could not be told that this host leaves.
+    /// The manager could not be notified that this host leaves.
     GoodbyeNotHeard,
     /// A manager URL of the configuration cannot be used.
     ManagerUrlUnusable,
@@ -80,7 +82,7 @@ pub enum Message {
     LoopStuck,
     /// A hand cannot work.
     HandBroken,
-    /// The service manager cannot be told.
+    /// The service manager cannot be notified.
     ServiceManagerSilent,
     /// A hand ended and is started again.
     HandEnded,
@@ -105,57 +107,8 @@ pub enum Message {
 }
 
 impl Message {
-    /// All of them.
-    pub const ALL: [Self; 48] = [
-        Self::GpuHealthFailed,
-        Self::GpuHealthDegraded,
-        Self::GpuHealthRecovered,
-        Self::GpuGone,
-        Self::GpuBack,
-        Self::GpuRecordUnreadable,
-        Self::GpuRecordNotKept,
-        Self::KernelLogUnavailable,
-        Self::ConditionHolds,
-        Self::ConditionOver,
-        Self::ObserverTaskFailed,
-        Self::JobBegan,
-        Self::JobEnded,
-        Self::ChangeBegan,
-        Self::ChangeBeganWithCare,
-        Self::ChangeEnded,
-        Self::ChangeRecovered,
-        Self::ChangeEntryStays,
-        Self::JournalUnreadable,
-        Self::ChangeJournalUnreadable,
-        Self::ChangeNotConfirmed,
-        Self::JobNotPublished,
-        Self::BusCallsCut,
-        Self::BusCallRefused,
-        Self::BusUnavailable,
-        Self::IdentityNotKept,
-        Self::CredentialNotRenewed,
-        Self::GoodbyeNotHeard,
-        Self::ManagerUrlUnusable,
-        Self::ReportRefused,
-        Self::CheckinChanged,
-        Self::TasksLeft,
-        Self::PciSilent,
-        Self::ConfigurationWrong,
-        Self::ConfigurationNotKept,
-        Self::LoopStuck,
-        Self::HandBroken,
-        Self::ServiceManagerSilent,
-        Self::HandEnded,
-        Self::FrontKilled,
-        Self::StrangerRefused,
-        Self::RequestBroke,
-        Self::HandConnectionClosed,
-        Self::PolicyUnusable,
-        Self::ChildStuck,
-        Self::ChildrenUnbounded,
-        Self::DeviceEventsUnheard,
-        Self::MetricsNotGiven,
-    ];
+    /// All of them, in the order of the enum.
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// Its id, 128 bits in hexadecimal, which never changes.
     #[must_use]
@@ -172,6 +125,7 @@ impl Message {
             Self::ConditionHolds => "e3ca510858a049ed832f84c078db6465",
             Self::ConditionOver => "fba465af4d8645eaa7ac8df6daad39b1",
             Self::ObserverTaskFailed => "38ef05add1544f7b836a60cfff07d652",
+            Self::ObserverSourceLate => "7d0c5b1e93a24f6c8e57f1a2604bd93c",
             Self::JobBegan => "5a9df0c66d8a4c3c8cf7d5a0b0a6a8d1",
             Self::JobEnded => "0f1f9a2e6c1546d7a3b1f2f6a9e0c7b4",
             Self::ChangeBegan => "6c1d3f0a2f7e4f1d8b4f7b8f0d6c9e21",

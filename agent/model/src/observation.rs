@@ -32,7 +32,7 @@ pub enum GpuUse {
 }
 
 impl GpuUse {
-    /// As it stands in JSON and on D-Bus.
+    /// As it is in JSON and on D-Bus.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -65,7 +65,7 @@ pub enum ChainLink {
 }
 
 impl ChainLink {
-    /// As it stands in JSON.
+    /// As it is in JSON.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -95,13 +95,13 @@ pub struct CauseLink {
 /// Whether the GPU could be given to a virtual machine, from what the scan shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassthroughVerdict {
-    /// Nothing that the scan shows stands in the way.
+    /// Nothing that the scan shows prevents it.
     pub eligible: bool,
-    /// Stable codes of what stands in the way.
+    /// Stable codes of what prevents it.
     pub reasons: Vec<String>,
 }
 
-/// One GPU: the sysfs facts, what the driver says of it, and the verdicts.
+/// One GPU: the sysfs facts, what the driver reports about it, and the verdicts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Gpu {
     /// From sysfs; the authority.
@@ -114,11 +114,11 @@ pub struct Gpu {
     pub driver_absence: Option<Absence>,
     /// What it is used for.
     pub usage: GpuUse,
-    /// A workspace may be given it.
+    /// A workspace may use it.
     pub schedulable: bool,
     /// Stable code of why not.
     pub unschedulable_reason: Option<String>,
-    /// From pci to policy; the first link that is not ok says why the GPU cannot be used.
+    /// From pci to policy; the first link that is not ok gives the reason why the GPU cannot be used.
     pub cause_chain: Vec<CauseLink>,
     /// The container runtime can really inject it.
     pub visible_to_runtime: bool,
@@ -197,7 +197,7 @@ pub struct HostObservation {
     pub docker: Result<DockerFacts, ProbeFault>,
     /// The host around the GPUs.
     pub host: HostFacts,
-    /// GPUs that are gone, and that nobody has said to know of.
+    /// GPUs that are gone, and that nobody has reported to know of.
     #[serde(default)]
     pub gone: Vec<Known>,
     /// Standing statements that follow from this observation.

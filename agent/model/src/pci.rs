@@ -1,4 +1,4 @@
-//! What sysfs says of GPUs and their IOMMU groups: the authoritative list, with or without a driver.
+//! What sysfs reports about GPUs and their IOMMU groups: the authoritative list, with or without a driver.
 
 use crate::absence::Reading;
 use crate::ids::{DriverName, IommuGroupId, PciAddress, PciClass, PciId};
@@ -175,6 +175,31 @@ pub struct GpuFunction {
 }
 
 impl GpuFunction {
+    /// A function of which its address, its ids and its class are known, and nothing else.
+    #[must_use]
+    pub fn unknown(address: PciAddress, id: PciId, class: PciClass) -> Self {
+        Self {
+            address,
+            id,
+            class,
+            subsystem: Reading::default(),
+            driver: Reading::default(),
+            driver_override: Reading::default(),
+            iommu_group: Reading::default(),
+            numa_node: Reading::default(),
+            link: PcieLink::default(),
+            boot_vga: Reading::default(),
+            drm: DrmNodes::default(),
+            virtual_functions: Vec::new(),
+            physical_function: None,
+            power_state: Reading::default(),
+            state: FunctionState::default(),
+            companions: Vec::new(),
+            name: None,
+            vendor_name: None,
+        }
+    }
+
     /// The kernel has put it to sleep: reading its registers, or asking its driver for a measured value, would wake it.
     #[must_use]
     pub fn is_asleep(&self) -> bool {
@@ -253,7 +278,7 @@ pub struct UnreadableFunction {
     pub name: String,
     /// The file that failed.
     pub path: String,
-    /// What the host said.
+    /// What the host answered.
     pub said: String,
 }
 

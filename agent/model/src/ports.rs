@@ -6,7 +6,7 @@ use crate::health::kernel_log::Unheard;
 use crate::holders::Holders;
 use crate::host_facts::HostFacts;
 use crate::pci::PciScan;
-use crate::plan::{CloseUp, Scope, Step};
+use crate::plan::{Look, PlanStep, Target};
 use crate::time::{BootMillis, UnixMillis};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
@@ -41,7 +41,7 @@ pub trait HostPort: Send + Sync + 'static {
 pub struct ScanFault {
     /// The folder.
     pub path: String,
-    /// What the host said.
+    /// What the host answered.
     pub said: String,
 }
 
@@ -84,10 +84,10 @@ pub trait ManagerPort: Send + Sync + 'static {
     /// Enrols, keeps the credential, and starts to check in. Nothing is kept where it fails.
     ///
     /// # Errors
-    /// What the manager or the network said, with what to do.
+    /// What the manager or the network reported, with what to do.
     fn enrol(&self, spec: crate::enrol::EnrolSpec) -> impl Future<Output = Result<(), crate::refusal::Refusal>> + Send;
 
-    /// Says goodbye to the manager as far as it listens, and wipes the credential.
+    /// Notifies the manager that the host leaves, as far as it answers, and wipes the credential.
     ///
     /// # Errors
     /// The credential could not be wiped.
@@ -112,39 +112,39 @@ pub trait ManagerPort: Send + Sync + 'static {
 /// The part of a host that changes things, one step at a time, and that looks closely at what it changes. Every call has its
 /// deadline inside; none decides anything.
 pub trait ActPort: Send + Sync + 'static {
-    /// Reads the functions of a scope, and the group of its GPU, afresh from the kernel. A function that has gone is left out.
+    /// Looks at a target afresh. What has gone is left out.
     ///
     /// # Errors
     /// Nothing could be read.
-    fn close_up(&self, scope: &Scope) -> impl Future<Output = Result<CloseUp, ActFault>> + Send;
+    fn look(&self, target: &Target) -> impl Future<Output = Result<Look, ActFault>> + Send;
 
-    /// Looks for everybody who uses a function of the scope: its device files, its driver's, and `/dev/vfio/GROUP`.
+    /// Looks for everybody who uses a target: the device files of its functions, their driver's, and `/dev/vfio/GROUP`.
     ///
     /// # Errors
     /// Nobody could be looked into.
-    fn holders(&self, scope: &Scope) -> impl Future<Output = Result<Holders, ActFault>> + Send;
+    fn holders(&self, target: &Target) -> impl Future<Output = Result<Holders, ActFault>> + Send;
 
     /// Takes one step. That it returns without an error does not mean that it had an effect.
     ///
     /// # Errors
-    /// What the host said; [`ActFault::Hung`] where the kernel holds the writer and it was given up.
-    fn act(&self, scope: &Scope, step: &Step) -> impl Future<Output = Result<(), ActFault>> + Send;
+    /// What the host answered; [`ActFault::Hung`] where the kernel holds the writer and it was given up.
+    fn act(&self, target: &Target, step: &PlanStep) -> impl Future<Output = Result<(), ActFault>> + Send;
 }
 
 /// A step or a look that did not work. It may have had its effect all the same.
 #[derive(Debug, Clone, Hash, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ActFault {
-    /// The host said no.
+    /// The host refused.
     #[error("{attempted}: {said}")]
     Said {
         /// What was tried, on which path.
         attempted: String,
-        /// What the host said.
+        /// What the host answered.
         said: String,
     },
-    /// The kernel did not come back, and the process that called it was given up. It may yet have its effect.
-    #[error("{attempted}: the kernel has not come back after {after_ms} ms")]
+    /// The kernel did not return, and the process that called it was given up. It may yet have its effect.
+    #[error("{attempted}: no response from the kernel within {after_ms} ms")]
     Hung {
         /// What was tried, on which path.
         attempted: String,
@@ -152,11 +152,11 @@ pub enum ActFault {
         after_ms: u64,
     },
     /// The hand that does it cannot be reached, or refuses it. Whether it was done is not known.
-    #[error("{what} cannot be asked: {said}")]
+    #[error("{what} cannot be queried: {said}")]
     Unreachable {
         /// Which hand.
         what: String,
-        /// What was said.
+        /// The error as it was reported.
         said: String,
     },
 }
@@ -199,6 +199,6 @@ pub trait JournalPort: Send + Sync + 'static {
 pub struct JournalFault {
     /// What was tried, on which file.
     pub attempted: String,
-    /// What the host said.
+    /// What the host answered.
     pub said: String,
 }

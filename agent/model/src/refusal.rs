@@ -4,7 +4,7 @@ use crate::blocker::{Blocked, Blocker};
 use crate::daemon_json;
 use serde::{Deserialize, Serialize};
 
-/// Why a request was not done. The same code stands in D-Bus error names, JSON, heartbeats and exit codes.
+/// Why a request was not done. The same code is in D-Bus error names, JSON, heartbeats and exit codes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "code", rename_all = "snake_case")]
 pub enum Refusal {
@@ -13,7 +13,7 @@ pub enum Refusal {
     NotAuthorized {
         /// The polkit action.
         action: String,
-        /// What the authority said, and what to do.
+        /// What the authority reported, and what to do.
         why: String,
     },
     /// An argument has no meaning here.
@@ -41,7 +41,7 @@ pub enum Refusal {
     /// The state of the host or of the enrolment does not allow it.
     #[error("{why}")]
     Conflict {
-        /// What stands in the way, and what to do.
+        /// What prevents it, and what to do.
         why: String,
     },
     /// A part that this needs does not answer.
@@ -49,26 +49,26 @@ pub enum Refusal {
     Unavailable {
         /// The part: "Docker", "host hand", "manager".
         what: String,
-        /// What it said, and what to do.
+        /// What it reported, and what to do.
         why: String,
     },
     /// It did not answer in its time.
-    #[error("{what} did not answer in {after_ms} ms")]
+    #[error("{what} did not answer within {after_ms} ms")]
     Timeout {
         /// What was waited for.
         what: String,
         /// For how long.
         after_ms: u64,
     },
-    /// The kernel or a tool said no.
+    /// The kernel or a tool refused.
     #[error("{attempted}: {said}")]
     HostFault {
         /// What was tried, on what.
         attempted: String,
-        /// What the host said, and what to do.
+        /// What the host reported, and what to do.
         said: String,
     },
-    /// Something stands in the way of a change of a GPU; the code is that of the first thing that does.
+    /// Something prevents a change of a GPU; the code is that of the first thing that does.
     #[error("{0}")]
     #[serde(untagged)]
     Blocked(Blocked),
@@ -78,13 +78,13 @@ pub enum Refusal {
     DaemonJson(daemon_json::Refused),
 }
 
-/// Exit status of everything that stands in the way of a change.
+/// Exit status of everything that prevents a change.
 const BLOCKED: u8 = 11;
 
 impl Refusal {
     /// Every code with its exit status, in the order of the enum. The one table that the others are held to.
     pub fn codes() -> impl Iterator<Item = (&'static str, u8)> {
-        let blocking = Blocker::CODES.into_iter().chain(daemon_json::Refused::CODES);
+        let blocking = Blocker::CODES.iter().chain(daemon_json::Refused::CODES).copied();
         Self::OWN_CODES.into_iter().chain(blocking.map(|code| (code, BLOCKED)))
     }
 

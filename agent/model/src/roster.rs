@@ -1,7 +1,7 @@
 //! The GPUs that this host has had, so that one that is gone is reported as gone, with what it was, also after a restart.
 //!
-//! Only a scan that worked says anything. A record that was lost or cannot be read claims neither that GPUs are gone nor that none
-//! are.
+//! Only a scan that worked reports anything. A record that was lost or cannot be read claims neither that GPUs are gone nor
+//! that none are.
 
 mod document;
 mod sight;
@@ -80,7 +80,7 @@ impl Roster {
     }
 
     /// Takes in what a scan saw. A card is the same one where its UUID is; else where its address is, or where its model is and
-    /// no other card could be it (buses are numbered anew when cards are added and taken out), as long as no UUID contradicts.
+    /// no other card could be it (buses are numbered again when cards are added and taken out), as long as no UUID contradicts.
     pub fn look(&mut self, sight: &Sight) -> Vec<News> {
         let mut cards: Vec<Option<&Card>> = sight.cards.iter().map(Some).collect();
         let mut pairs: Vec<Option<&Card>> = vec![None; self.known.len()];
@@ -124,7 +124,7 @@ impl Roster {
         self.known.extract_if(.., |known| known.gone_at.is_some() && known.card.address == address).collect()
     }
 
-    /// The condition that holds while GPUs are gone and nobody has said that they know.
+    /// The condition that holds while GPUs are gone and nobody has reported that they know.
     #[must_use]
     pub fn condition(&self) -> Option<Condition> {
         let gone = self.gone();
@@ -145,8 +145,9 @@ impl Roster {
 #[must_use]
 pub fn remedy(address: PciAddress) -> String {
     format!(
-        "`journalctl -k -g 'Xid|pciehp|AER|{address}'` says why it left; `echo 1 > /sys/bus/pci/rescan` or a power cycle may bring it back; \
-         if it was taken out on purpose: `gpuhostctl gpu acknowledge {address}`"
+        "`journalctl -k -g 'Xid|pciehp|AER|{address}'` shows why it disappeared; `echo 1 > /sys/bus/pci/rescan` or a power \
+         cycle may bring it back; \
+         if it was removed on purpose: `gpuhostctl gpu acknowledge {address}`"
     )
 }
 

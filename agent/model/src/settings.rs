@@ -77,7 +77,7 @@ pub struct ManagerSettings {
     pub server_id: Option<String>,
     /// Zone of this host; managers of the same zone come first.
     pub zone: Option<String>,
-    /// Provider name, `hardware` where nothing else is said.
+    /// Provider name, `hardware` where nothing else is set.
     pub provider: String,
     /// Name under which users reach this host.
     pub public_hostname: Option<String>,
@@ -181,7 +181,7 @@ impl Default for NvidiaSettings {
     }
 }
 
-/// Metrics for Prometheus: both ways out are off where nothing is said.
+/// Metrics for Prometheus: both ways out are off where nothing is set.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MetricsSettings {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// A file of the driver's user space without which a feature does not work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::VariantArray)]
 #[serde(rename_all = "snake_case")]
 pub enum StackFile {
     /// `libnvidia-ml.so.1`.
@@ -30,18 +30,8 @@ pub enum StackFile {
 }
 
 impl StackFile {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Nvml,
-        Self::Cuda,
-        Self::Encode,
-        Self::Decode,
-        Self::EglLibrary,
-        Self::EglVendor,
-        Self::GlxLibrary,
-        Self::VulkanIcd,
-        Self::VaNvidia,
-    ];
+    /// All of them, in the order of the enum.
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// The file's name, for people.
     #[must_use]
@@ -83,8 +73,8 @@ pub enum Dkms {
     },
 }
 
-/// The driver's software on the host. Each fact is optional: an absence says why it is not known, and `Absence::None` that
-/// the host has none of it.
+/// The driver's software on the host. Each fact is optional: an absence gives the reason why it is not known, and
+/// `Absence::None` that the host has none of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StackFacts {

@@ -1,6 +1,7 @@
-//! Instants as plain numbers: the model has no clock and takes what the clock port says.
+//! Instants as plain numbers: the model has no clock and takes what the clock port reports.
 
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Milliseconds on CLOCK_BOOTTIME: never set back, and goes on while the machine sleeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -17,6 +18,12 @@ pub struct Now {
     pub boot: BootMillis,
     /// The wall clock as the caller believes it, corrected where it knows better: ends of credentials are judged by it.
     pub wall: UnixMillis,
+}
+
+/// The whole milliseconds of a span; the largest number where it does not fit.
+#[must_use]
+pub fn whole_millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl BootMillis {

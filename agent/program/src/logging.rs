@@ -40,7 +40,7 @@ impl Queue {
         Ok(Self(probe))
     }
 
-    /// There is room for one more. The kernel says so of the receiver's queue, as the sender is connected (`unix_dgram_poll`).
+    /// There is room for one more. The kernel shows it of the receiver's queue, as the sender is connected (`unix_dgram_poll`).
     fn has_room(&self) -> bool {
         let mut set = [PollFd::new(self.0.as_fd(), PollFlags::POLLOUT)];
         // A socket that is gone gives an error, and a send to it one as well: neither waits.

@@ -19,7 +19,7 @@ pub fn bytes(bytes: &[u8]) -> io::Result<()> {
     to(&mut io::stdout().lock(), bytes)
 }
 
-/// Writes a line to standard error. Where that cannot be written nobody could be told of it.
+/// Writes a line to standard error. Where that cannot be written there is no other place to report it.
 pub fn error(line: &str) {
     let _nobody_listens = to(&mut io::stderr().lock(), format!("{line}\n").as_bytes());
 }

@@ -21,13 +21,13 @@ const FRAGMENTS: &str = "/etc/gpuhostd/config.d";
 pub struct Configuration {
     /// The settings, as far as they are right; for what is wrong or could not be read the defaults.
     pub settings: Settings,
-    /// Where the value of each field stands.
+    /// Where the value of each field is.
     pub places: BTreeMap<String, Place>,
     /// The files that were read, in their order.
     pub files: Vec<PathBuf>,
     /// What is wrong, where something is.
     pub faults: Option<Faults>,
-    /// Something could not be read for lack of rights, which says nothing about what the service may read.
+    /// Something could not be read for lack of rights, which reports nothing about what the service may read.
     pub denied: bool,
 }
 
@@ -161,7 +161,7 @@ mod tests {
         let etc = Etc::new();
         let fragment = etc.path("config.d/a.toml");
         nix::unistd::mkfifo(&fragment, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(etc.faults(), format!("{}: is a named pipe, and only a plain file is read", fragment.display()));
+        assert_eq!(etc.faults(), format!("{}: is a named pipe, and only a regular file is read", fragment.display()));
         assert_eq!(etc.read().settings.agent.sample_interval_s, 60, "what is right is taken");
         for target in ["/dev/zero", "nothing"] {
             std::fs::remove_file(&fragment).unwrap();
@@ -170,7 +170,7 @@ mod tests {
         }
         std::fs::remove_file(&fragment).unwrap();
         std::fs::create_dir(&fragment).unwrap();
-        assert!(etc.faults().ends_with("is a folder, and only a plain file is read"), "{}", etc.faults());
+        assert!(etc.faults().ends_with("is a directory, and only a regular file is read"), "{}", etc.faults());
         std::fs::remove_dir(&fragment).unwrap();
         std::fs::write(&fragment, vec![b'#'; FILE_MAX_BYTES + 1]).unwrap();
         assert!(etc.faults().ends_with("is larger than 262144 bytes"), "{}", etc.faults());

@@ -5,7 +5,7 @@ use crate::host::SimHost;
 use crate::state::{HostState, KernelError};
 use model::absence::{Absence, Reading};
 use model::holders::Holders;
-use model::plan::{CloseUp, MemberState, ModuleState, Scope, Step};
+use model::plan::{CloseUp, Look, MemberState, ModuleState, PlanStep, Scope, Step, Target};
 use model::ports::{ActFault, ActPort};
 use std::collections::BTreeMap;
 use std::future::{Future, ready};
@@ -186,15 +186,19 @@ fn known<T>(value: Option<T>) -> Reading<T> {
 }
 
 impl ActPort for SimHost {
-    fn close_up(&self, scope: &Scope) -> impl Future<Output = Result<CloseUp, ActFault>> + Send {
-        ready(Ok(self.state().close_up(scope)))
+    fn look(&self, Target::Functions(scope): &Target) -> impl Future<Output = Result<Look, ActFault>> + Send {
+        ready(Ok(Look::Functions(self.state().close_up(scope))))
     }
 
-    fn holders(&self, scope: &Scope) -> impl Future<Output = Result<Holders, ActFault>> + Send {
+    fn holders(&self, Target::Functions(scope): &Target) -> impl Future<Output = Result<Holders, ActFault>> + Send {
         ready(Ok(self.state().holders(scope)))
     }
 
-    fn act(&self, _scope: &Scope, step: &Step) -> impl Future<Output = Result<(), ActFault>> + Send {
+    fn act(
+        &self,
+        Target::Functions(_): &Target,
+        PlanStep::Functions(step): &PlanStep,
+    ) -> impl Future<Output = Result<(), ActFault>> + Send {
         ready(self.change(|state| state.act(step)))
     }
 }

@@ -38,7 +38,7 @@ pub enum BadSnapshot {
     Unreadable {
         /// The file.
         origin: String,
-        /// What was said.
+        /// The error as it was reported.
         #[source]
         source: io::Error,
     },
@@ -53,7 +53,7 @@ pub enum BadSnapshot {
         why: &'static str,
     },
     /// A document is missing.
-    #[error("{origin} has no {name}: it is no snapshot of a host")]
+    #[error("{origin} has no {name}: it is not a snapshot of a host")]
     Missing {
         /// The file.
         origin: String,
@@ -117,7 +117,7 @@ impl Snapshot {
         Ok(snapshot)
     }
 
-    /// What the host said, where this archive has a format that is known here.
+    /// What the host reported, where this archive has a format that is known here.
     ///
     /// # Errors
     /// A document is missing or broken, or the format is another one.

@@ -8,6 +8,7 @@ use model::docker::DockerFacts;
 use model::driver::MigMode;
 use model::health::facts::HealthFacts;
 use model::host_facts::Nic;
+use model::metric::Metric;
 use model::{Absence, DriverName, GpuUuid, MigUuid, PciAddress, PciClass, PciId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ pub struct Description {
     /// The NVIDIA driver; none where it is missing.
     #[serde(default)]
     pub driver: Option<NvidiaDriver>,
-    /// What Docker says of itself; no Docker where it is missing.
+    /// What Docker reports about itself; no Docker where it is missing.
     #[serde(default)]
     pub docker: Option<DockerFacts>,
     /// The host around the GPUs.
@@ -117,7 +118,7 @@ pub struct CardModel {
     /// Highest PCIe generation and most lanes; nothing for a function without the PCI Express capability.
     #[serde(default)]
     pub link: Option<LinkCapability>,
-    /// What NVIDIA's driver says of the product.
+    /// What NVIDIA's driver reports about the product.
     #[serde(default)]
     pub product: Option<Product>,
     /// What another driver shows in sysfs.
@@ -153,7 +154,7 @@ pub struct Companion {
     pub driver: Option<DriverName>,
 }
 
-/// What NVIDIA's driver says of a product.
+/// What NVIDIA's driver reports about a product.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Product {
@@ -182,7 +183,7 @@ pub struct Product {
     /// It can be cut up with MIG.
     #[serde(default)]
     pub mig: bool,
-    /// A serial number that the driver tells.
+    /// A serial number that the driver reports.
     #[serde(default)]
     pub serial: bool,
 }
@@ -228,10 +229,10 @@ pub struct GpuDescription {
     /// PCIe link now, where it is not at its best.
     #[serde(default)]
     pub link_now: Option<LinkCapability>,
-    /// UUID; one made of the address where nothing is said.
+    /// UUID; one made of the address where nothing is set.
     #[serde(default)]
     pub uuid: Option<GpuUuid>,
-    /// Minor number of `/dev/nvidiaN`; the driver's index where nothing is said.
+    /// Minor number of `/dev/nvidiaN`; the driver's index where nothing is set.
     #[serde(default)]
     pub minor: Option<u32>,
     /// Persistence mode.
@@ -249,16 +250,17 @@ pub struct GpuDescription {
     /// Processes on it.
     #[serde(default)]
     pub processes: Vec<ProcessDescription>,
-    /// MIG, where the card can do it; off where nothing is said.
+    /// MIG, where the card can do it; off where nothing is set.
     #[serde(default)]
     pub mig: Option<MigDescription>,
     /// How it is.
     #[serde(default)]
     pub health: Health,
-    /// What the driver says of its health beyond that, as `row_remap_failed = { known = true }`; nothing where nothing is said.
+    /// What the driver reports about its health beyond that, as `row_remap_failed = { known = true }`; nothing where nothing is
+    /// set.
     #[serde(default, skip_serializing_if = "is_default")]
     pub health_facts: HealthFacts,
-    /// Facts that the driver does not give for this GPU, and what it says instead.
+    /// Facts that the driver does not give for this GPU, and what it states instead.
     #[serde(default)]
     pub absent: BTreeMap<Fact, Absence>,
     /// SR-IOV virtual functions that stand under it.
@@ -277,9 +279,9 @@ pub struct DrmNumbers {
     pub render: Option<u32>,
 }
 
-/// What a GPU is doing.
+/// What a GPU is doing. A key that is none of these is the name of a metric.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Load {
     /// Temperature in °C.
     pub temperature_c: u32,
@@ -295,10 +297,6 @@ pub struct Load {
     pub power_w: f64,
     /// Fan in per cent.
     pub fan_pct: u32,
-    /// Clock of the multiprocessors in MHz; without one the driver does not say it.
-    pub sm_clock_mhz: Option<u32>,
-    /// Clock of the memory in MHz.
-    pub memory_clock_mhz: Option<u32>,
     /// Performance state, `P0`..`P15`.
     pub performance_state: u8,
     /// Memory in use in MiB.
@@ -307,6 +305,9 @@ pub struct Load {
     pub ecc_uncorrected: u64,
     /// Reasons that hold the clocks down.
     pub throttle: Vec<String>,
+    /// Further metrics by their names (`sm_clock_mhz = 1410`); the driver does not have those that are not here.
+    #[serde(flatten)]
+    pub others: BTreeMap<Metric, u32>,
 }
 
 impl Default for Load {
@@ -319,12 +320,11 @@ impl Default for Load {
             decoder_pct: 0,
             power_w: 25.5,
             fan_pct: 30,
-            sm_clock_mhz: None,
-            memory_clock_mhz: None,
             performance_state: 8,
             used_mib: 0,
             ecc_uncorrected: 0,
             throttle: vec!["gpu_idle".to_owned()],
+            others: BTreeMap::new(),
         }
     }
 }
@@ -366,7 +366,7 @@ pub struct MigInstance {
     pub compute_instance: u32,
     /// `1g.5gb`.
     pub profile: String,
-    /// UUID; one made of address and ids where nothing is said.
+    /// UUID; one made of address and ids where nothing is set.
     #[serde(default)]
     pub uuid: Option<MigUuid>,
     /// Memory of the slice in MiB.
@@ -399,7 +399,7 @@ pub enum Health {
     /// Well.
     #[default]
     Ok,
-    /// Fallen off the bus: the driver tells what it remembers, and `GPU is lost` for what it would have to ask.
+    /// Fallen off the bus: the driver shows what it remembers, and `GPU is lost` for what it would have to ask.
     Lost,
     /// `GPU requires reset` for what the driver would have to ask.
     ResetRequired,
@@ -455,6 +455,8 @@ pub enum Fact {
     EccErrors,
     /// The throttle reasons.
     Throttle,
+    /// The metrics that are described under their own names.
+    OtherMetrics,
     /// The PCIe link.
     Pcie,
     /// The processes.
@@ -522,7 +524,7 @@ pub struct HostDescription {
     pub os_name: String,
     /// Kernel release.
     pub kernel: String,
-    /// Machine architecture as `uname -m` says it.
+    /// Machine architecture as `uname -m` reports it.
     pub arch: String,
     /// Seconds since boot.
     pub uptime_s: u64,

@@ -7,6 +7,7 @@ use crate::description::{
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig, DriverReport, DriverSource, GpuProcess, MemoryMib, MigMode};
 use model::health::facts::HealthFacts;
+use model::metric::{Metric, Metrics, Smi};
 use model::pci::VENDOR_NVIDIA;
 use model::{GpuUuid, MigUuid, PciAddress};
 
@@ -49,10 +50,10 @@ fn gpus(description: &Description, bus: &Bus, driver: &NvidiaDriver, source: Dri
             said.subsystem = Reading::Known(model.subsystem);
             let link = bus.functions.get(&gpu.address).and_then(|f| f.link);
             let part = |value: Option<u32>| Teller { gpu, product }.tell(Fact::Pcie, value);
-            said.pcie_generation = part(link.map(|l| l.now.generation));
-            said.pcie_max_generation = part(link.map(|l| l.best.generation));
-            said.pcie_width = part(link.map(|l| l.now.width));
-            said.pcie_max_width = part(link.map(|l| l.best.width));
+            said.metrics.pcie_generation = part(link.map(|l| l.now.generation));
+            said.metrics.pcie_max_generation = part(link.map(|l| l.best.generation));
+            said.metrics.pcie_width = part(link.map(|l| l.now.width));
+            said.metrics.pcie_max_width = part(link.map(|l| l.best.width));
             leave_out_what_the_source_has_not(&mut said, driver, source);
             said
         })
@@ -84,9 +85,7 @@ impl Teller<'_> {
     }
 
     fn gpu(&self, index: u32) -> DriverGpu {
-        let (gpu, product, load) = (self.gpu, self.product, &self.gpu.load);
-        // With MIG on the driver measures no utilization of the card as a whole.
-        let whole = |value: u32| (!self.mig_is_on()).then(|| f64::from(value));
+        let (gpu, product) = (self.gpu, self.product);
         let mig = self.mig();
         DriverGpu {
             uuid: self.tell(Fact::Uuid, gpu.uuid.clone().or_else(|| made_up_uuid(gpu.address))),
@@ -105,6 +104,19 @@ impl Teller<'_> {
             mig_pending: self.tell(Fact::Mig, mig.as_ref().map(|m| m.pending)),
             mig_devices: if self.mig_is_on() { self.mig_devices() } else { Vec::new() },
             memory: self.memory(),
+            metrics: self.metrics(),
+            ecc_enabled: self.tell(Fact::EccMode, product.ecc.then_some(true)),
+            health_facts: health_facts(gpu),
+            processes: self.tell(Fact::Processes, Some(self.processes())),
+            ..DriverGpu::unknown(gpu.address)
+        }
+    }
+
+    fn metrics(&self) -> Metrics {
+        let (product, load) = (self.product, &self.gpu.load);
+        // With MIG on the driver measures no utilization of the card as a whole.
+        let whole = |value: u32| (!self.mig_is_on()).then(|| f64::from(value));
+        Metrics {
             temperature_c: self.tell(Fact::Temperature, Some(f64::from(load.temperature_c))),
             utilization_pct: self.tell(Fact::Utilization, whole(load.utilization_pct)),
             memory_utilization_pct: self.tell(Fact::Utilization, whole(load.memory_utilization_pct)),
@@ -113,16 +125,22 @@ impl Teller<'_> {
             power_w: self.tell(Fact::Power, Some(load.power_w)),
             power_limit_w: self.tell(Fact::PowerLimit, Some(product.power_limit_w)),
             fan_pct: self.tell(Fact::Fan, product.fan.then(|| f64::from(load.fan_pct))),
-            sm_clock_mhz: self.tell(Fact::Throttle, load.sm_clock_mhz),
-            memory_clock_mhz: self.tell(Fact::Throttle, load.memory_clock_mhz),
             performance_state: self.tell(Fact::PerformanceState, Some(format!("P{}", load.performance_state))),
-            ecc_enabled: self.tell(Fact::EccMode, product.ecc.then_some(true)),
             ecc_uncorrected: self.tell(Fact::EccErrors, product.ecc.then_some(load.ecc_uncorrected)),
             throttle: self.tell(Fact::Throttle, Some(sorted(&load.throttle))),
-            health_facts: health_facts(gpu),
-            processes: self.tell(Fact::Processes, Some(self.processes())),
-            ..DriverGpu::unknown(gpu.address)
+            ..self.other_metrics()
         }
+    }
+
+    /// The metrics that are described under their own names, as far as NVIDIA's tools have them.
+    fn other_metrics(&self) -> Metrics {
+        let mut metrics = Metrics::default();
+        metrics.each(|metric, slot| {
+            if is_asked(metric) {
+                slot.number(self.tell(Fact::OtherMetrics, self.gpu.load.others.get(&metric).copied()));
+            }
+        });
+        metrics
     }
 
     /// A card that can do MIG and says nothing of it has it off; any other card does not know the question.
@@ -252,6 +270,7 @@ const fn is_remembered(fact: Fact) -> bool {
         | Fact::EccMode
         | Fact::EccErrors
         | Fact::Throttle
+        | Fact::OtherMetrics
         | Fact::Pcie
         | Fact::Processes => false,
     }
@@ -325,6 +344,14 @@ pub fn without_values(mut report: DriverReport) -> DriverReport {
     report
 }
 
+/// Whether NVIDIA's tools know the metric.
+const fn is_asked(metric: Metric) -> bool {
+    match metric.row().smi {
+        Smi::At { .. } | Smi::ByHand(_) => true,
+        Smi::Not(_) => false,
+    }
+}
+
 fn not_available(address: PciAddress) -> DriverGpu {
     fn na<T>(field: &mut Reading<T>) {
         *field = Reading::Absent(Absence::NotSupported);
@@ -347,24 +374,12 @@ fn not_available(address: PciAddress) -> DriverGpu {
     na(&mut gpu.memory.total);
     na(&mut gpu.memory.used);
     na(&mut gpu.memory.free);
-    na(&mut gpu.temperature_c);
-    na(&mut gpu.utilization_pct);
-    na(&mut gpu.memory_utilization_pct);
-    na(&mut gpu.encoder_pct);
-    na(&mut gpu.decoder_pct);
-    na(&mut gpu.power_w);
-    na(&mut gpu.power_limit_w);
-    na(&mut gpu.fan_pct);
-    na(&mut gpu.sm_clock_mhz);
-    na(&mut gpu.memory_clock_mhz);
-    na(&mut gpu.performance_state);
     na(&mut gpu.ecc_enabled);
-    na(&mut gpu.ecc_uncorrected);
-    na(&mut gpu.throttle);
-    na(&mut gpu.pcie_generation);
-    na(&mut gpu.pcie_max_generation);
-    na(&mut gpu.pcie_width);
-    na(&mut gpu.pcie_max_width);
+    gpu.metrics.each(|metric, slot| {
+        if is_asked(metric) {
+            slot.forget(&Absence::NotSupported);
+        }
+    });
     na(&mut gpu.processes);
     gpu
 }

@@ -7,7 +7,7 @@ use model::host_facts::{CpuTicks, DiskUsage, HostFacts, Nic};
 const MIB: u64 = 1024 * 1024;
 /// Clock ticks in a second (`USER_HZ`).
 const TICKS: u64 = 100;
-/// What is told of the firmware, in this order.
+/// What is known of the firmware, in this order.
 const DMI: [&str; 4] = ["sys_vendor", "product_name", "board_name", "bios_version"];
 
 /// The facts; the disk is the one that holds `docker_root`.

@@ -14,13 +14,15 @@ use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::health::kernel_log::Unheard;
 use model::host_facts::HostFacts;
+use model::judge;
+use model::observation::RawObservation;
 use model::pci::PciScan;
 use model::ports::{ChangePort, HostChange, HostPort, KernelLogPort, ScanFault};
 use std::future::{Future, poll_fn, ready};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
-/// The deadline that a hanging probe is said to have missed, in milliseconds.
+/// The deadline that a hanging probe is claimed to have missed, in milliseconds.
 pub const DEADLINE_MS: u64 = 30_000;
 
 const NVML: &str = "libnvidia-ml.so.1";
@@ -50,7 +52,7 @@ pub struct SimChanges {
 }
 
 impl SimHost {
-    /// A host as its description says.
+    /// A host as its description states.
     ///
     /// # Errors
     /// The description describes a bus that cannot be.
@@ -99,9 +101,38 @@ impl SimHost {
         self.lock().state.clone()
     }
 
+    /// What an observer would be answered now by NVML and nvidia-smi on the host. Each answer took 12 ms.
+    #[must_use]
+    pub fn asked(&self) -> RawObservation {
+        let HostState { description, bus, .. } = self.state();
+        let scan = scanned(&description, &bus);
+        let mut reports = Vec::new();
+        while let Ok(scan) = &scan {
+            let sofar = reports.iter().map(|(source, answer, _)| (*source, answer));
+            let next = judge::next_source(scan, judge::serves_any(scan), sofar);
+            let asked = [DriverSource::Nvml, DriverSource::Smi];
+            let Some(source) = next.filter(|source| asked.contains(source)) else { break };
+            reports.push((source, probe(&description, &bus, source), 12));
+        }
+        RawObservation {
+            scan: scan.map_err(|fault| fault.to_string()),
+            reports,
+            docker: docker(&description),
+            host: facts(&description, None),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shared> {
         lock(&self.shared)
     }
+}
+
+fn scanned(description: &Description, bus: &Bus) -> Result<PciScan, ScanFault> {
+    if description.faults.no_pci_bus {
+        let said = "No such file or directory (os error 2)".to_owned();
+        return Err(ScanFault { path: "/sys/bus/pci/devices".to_owned(), said });
+    }
+    Ok(scan(bus, &description.faults))
 }
 
 /// A test that panicked while it changed the host does not take the host away from the others.
@@ -112,12 +143,7 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 impl HostPort for SimHost {
     fn scan_pci(&self) -> impl Future<Output = Result<PciScan, ScanFault>> + Send {
         let HostState { description, bus, .. } = self.state();
-        ready(if description.faults.no_pci_bus {
-            let said = "No such file or directory (os error 2)".to_owned();
-            Err(ScanFault { path: "/sys/bus/pci/devices".to_owned(), said })
-        } else {
-            Ok(scan(&bus, &description.faults))
-        })
+        ready(scanned(&description, &bus))
     }
 
     fn read_host(&self, docker_root: Option<String>) -> impl Future<Output = HostFacts> + Send {
@@ -229,7 +255,7 @@ fn smi_report(description: &Description, bus: &Bus, source: DriverSource) -> Res
             Err(ProbeFault::Garbled { what, why: format!("the document ends after {bytes} bytes") })
         }
         SmiBehaviour::Document(Spoilt::Garbage) => {
-            Err(ProbeFault::Garbled { what, why: "the answer is no XML".to_owned() })
+            Err(ProbeFault::Garbled { what, why: "the answer is not XML".to_owned() })
         }
         SmiBehaviour::Document(Spoilt::EntityBomb) => {
             Err(ProbeFault::Garbled { what, why: "the document declares entities".to_owned() })

@@ -33,7 +33,7 @@ pub enum BadDescription {
         name: String,
         /// The built-in hosts.
         known: String,
-        /// What the file system said.
+        /// What the file system answered.
         #[source]
         source: std::io::Error,
     },
@@ -92,7 +92,7 @@ pub fn load(name_or_path: &str) -> Result<Description, BadDescription> {
 /// Loads a file.
 ///
 /// # Errors
-/// It cannot be read, or it is no description.
+/// It cannot be read, or it is not a description.
 pub fn load_file(path: &Path) -> Result<Description, BadDescription> {
     let text = std::fs::read_to_string(path).map_err(|source| BadDescription::NotFound {
         name: path.display().to_string(),

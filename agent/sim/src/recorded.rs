@@ -9,7 +9,7 @@ use model::health::kernel_log::Unheard;
 use model::holders::Holders;
 use model::host_facts::HostFacts;
 use model::pci::PciScan;
-use model::plan::{CloseUp, Scope, Step};
+use model::plan::{Look, PlanStep, Target};
 use model::ports::{ActFault, ActPort, ChangePort, HostChange, HostPort, KernelLogPort, ScanFault};
 use model::snapshot::Recorded;
 use std::future::{Future, pending, ready};
@@ -63,15 +63,15 @@ impl HostPort for RecordedHost {
 
 /// A picture cannot be changed, and what changes need to see is not in it.
 impl ActPort for RecordedHost {
-    fn close_up(&self, _scope: &Scope) -> impl Future<Output = Result<CloseUp, ActFault>> + Send {
+    fn look(&self, _target: &Target) -> impl Future<Output = Result<Look, ActFault>> + Send {
         ready(Err(only_a_picture()))
     }
 
-    fn holders(&self, _scope: &Scope) -> impl Future<Output = Result<Holders, ActFault>> + Send {
+    fn holders(&self, _target: &Target) -> impl Future<Output = Result<Holders, ActFault>> + Send {
         ready(Err(only_a_picture()))
     }
 
-    fn act(&self, _scope: &Scope, _step: &Step) -> impl Future<Output = Result<(), ActFault>> + Send {
+    fn act(&self, _target: &Target, _step: &PlanStep) -> impl Future<Output = Result<(), ActFault>> + Send {
         ready(Err(only_a_picture()))
     }
 }

@@ -10,7 +10,7 @@ use model::pci::{
 use model::{DriverName, IommuGroupId, PciAddress, PciClass};
 use std::collections::BTreeSet;
 
-/// What the kernel says where a directory stands in place of an attribute: the one way to make a file of an on-disk
+/// What the kernel shows where a directory is in place of an attribute: the one way to make a file of an on-disk
 /// tree unreadable for root too, so both forms of the simulated host use it.
 pub const UNREADABLE: &str = "EISDIR: Is a directory";
 

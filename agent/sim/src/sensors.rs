@@ -5,6 +5,7 @@ use crate::description::{Description, GpuDescription};
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverReport, DriverSource, MemoryMib};
 use model::judge::SENSING_DRIVERS;
+use model::metric::Metrics;
 use model::pci::RuntimeStatus;
 use serde::{Deserialize, Serialize};
 
@@ -59,13 +60,16 @@ fn told(gpu: &GpuDescription, has: &SensorsDescription, tell: fn(Option<f64>) ->
     let number = |there: bool, value: u32| tell(there.then(|| f64::from(value)));
     DriverGpu {
         memory: memory(gpu, has, tell),
-        temperature_c: number(has.temperature, load.temperature_c),
-        utilization_pct: number(has.busy, load.utilization_pct),
-        memory_utilization_pct: number(has.busy, load.memory_utilization_pct),
-        power_w: tell(has.power.then_some(load.power_w)),
-        power_limit_w: tell(has.power_limit_w.map(f64::from)),
-        fan_pct: number(has.fan, load.fan_pct),
-        graphics_clock_mhz: tell(has.clock_mhz.map(f64::from)),
+        metrics: Metrics {
+            temperature_c: number(has.temperature, load.temperature_c),
+            utilization_pct: number(has.busy, load.utilization_pct),
+            memory_utilization_pct: number(has.busy, load.memory_utilization_pct),
+            power_w: tell(has.power.then_some(load.power_w)),
+            power_limit_w: tell(has.power_limit_w.map(f64::from)),
+            fan_pct: number(has.fan, load.fan_pct),
+            graphics_clock_mhz: tell(has.clock_mhz.map(f64::from)),
+            ..Metrics::default()
+        },
         ..DriverGpu::unknown(gpu.address)
     }
 }

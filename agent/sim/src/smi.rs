@@ -75,7 +75,7 @@ fn of_its_own(fault: &SmiFault) -> SmiBehaviour {
     }
 }
 
-/// What nvidia-smi says and returns where `nvmlInit_v2` fails: all text on stdout, and the status is the code only
+/// What nvidia-smi reports and returns where `nvmlInit_v2` fails: all text on stdout, and the status is the code only
 /// where that branch knows the code (the binaries of 390 to 555 were tried).
 fn init_failure(code: i32, branch: u32) -> SmiBehaviour {
     let text = match code {

@@ -1,4 +1,4 @@
-//! The driver's software on a simulated host: what a description says of it, and the facts that follow.
+//! The driver's software on a simulated host: what a description reports about it, and the facts that follow.
 
 use crate::description::Description;
 use model::absence::{Absence, Reading};
@@ -11,11 +11,11 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SoftwareDescription {
-    /// UEFI Secure Boot; a host that was not started by UEFI where nothing is said.
+    /// UEFI Secure Boot; a host that was not started by UEFI where nothing is set.
     pub secure_boot: Option<bool>,
-    /// Lockdown of the kernel; a kernel without it where nothing is said.
+    /// Lockdown of the kernel; a kernel without it where nothing is set.
     pub lockdown: Option<String>,
-    /// Version of the loaded module; the driver's where nothing is said.
+    /// Version of the loaded module; the driver's where nothing is set.
     pub module_loaded: Option<String>,
     /// File of the module below `/lib/modules/RELEASE`; DKMS's place where there is a driver.
     pub module_file: Option<String>,
@@ -25,11 +25,11 @@ pub struct SoftwareDescription {
     pub module_barred_by: Option<String>,
     /// What DKMS made of the module; built, where there is a driver.
     pub dkms: Option<Dkms>,
-    /// Version of the libraries; the driver's where nothing is said.
+    /// Version of the libraries; the driver's where nothing is set.
     pub library_version: Option<String>,
     /// Files of the user space that are missing.
     pub missing: BTreeSet<StackFile>,
-    /// The kernel's command line; empty where nothing is said.
+    /// The kernel's command line; empty where nothing is set.
     pub cmdline: String,
 }
 
@@ -55,7 +55,8 @@ pub fn facts(description: &Description) -> StackFacts {
     let file = said.module_file.clone().or_else(|| driver.map(|_| MODULE.to_owned()));
     let built = || driver.map(|driver| Dkms::Built { version: driver.version.clone() });
     let files = StackFile::ALL
-        .into_iter()
+        .iter()
+        .copied()
         .filter(|file| driver.is_some() && *file != StackFile::VaNvidia && !said.missing.contains(file));
     StackFacts {
         secure_boot: known_or_none(said.secure_boot),

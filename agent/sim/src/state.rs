@@ -39,7 +39,7 @@ pub enum KernelError {
         attempted: String,
     },
     /// The call does not come back.
-    #[error("{address}: {attempted}: the kernel does not come back")]
+    #[error("{address}: {attempted}: the kernel does not respond")]
     Blocks {
         /// Which function.
         address: PciAddress,

@@ -1,4 +1,5 @@
-//! Runs one child process at a time for each purpose, with a deadline and bounds, and never loses sight of it.
+//! Supervises subprocesses: runs one child process at a time for each purpose, with a deadline and bounds, and never loses
+//! sight of it.
 
 mod family;
 
@@ -88,7 +89,7 @@ pub enum RunFault {
         source: io::Error,
     },
     /// It did not end in its time, and was ended.
-    #[error("it did not end in {} ms", after.as_millis())]
+    #[error("it did not exit within {} ms", after.as_millis())]
     Timeout {
         /// Its deadline.
         after: Duration,
@@ -111,7 +112,7 @@ pub enum RunFault {
     #[error("it could not be supervised: {0}")]
     Supervision(#[from] io::Error),
     /// The runtime that supervised it went down.
-    #[error("its supervisor has gone")]
+    #[error("its supervisor has exited")]
     Abandoned,
 }
 
@@ -297,7 +298,7 @@ async fn supervise(
     tracing::error!(
         message_id = Message::ChildStuck.id(),
         pid,
-        "process {pid} ({}) hangs in the kernel; no other is started until it ends",
+        "process {pid} ({}) hangs in the kernel; no other is started until it exits",
         program.path.display()
     );
     let _ = tell.send(Err(RunFault::Stuck { pid }));
@@ -305,11 +306,11 @@ async fn supervise(
         tracing::error!(
             message_id = Message::ChildStuck.id(),
             pid,
-            "the end of process {pid}, which hung in the kernel, could not be seen: {error}"
+            "the exit of process {pid}, which hung in the kernel, could not be observed: {error}"
         );
         return;
     }
-    tracing::info!(pid, "process {pid}, which hung in the kernel, has ended");
+    tracing::info!(pid, "process {pid}, which hung in the kernel, has exited");
     slot.set_stuck(None);
     drop(turn);
 }

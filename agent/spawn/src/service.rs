@@ -50,7 +50,7 @@ pub struct Front<'a> {
 /// Starts the front, in a process group of its own, with our environment (systemd's notification socket is in it).
 ///
 /// # Errors
-/// What the host said; `PermissionDenied` where the user to become may not execute our file.
+/// What the host reported; `PermissionDenied` where the user to become may not execute our file.
 pub fn front(front: Front<'_>) -> io::Result<Child> {
     let mut command = front.program.command()?;
     let input = front.input.map_or_else(Stdio::null, Stdio::from);
@@ -62,9 +62,9 @@ pub fn front(front: Front<'_>) -> io::Result<Child> {
     command.spawn()
 }
 
-/// The first folder on the way to `path` that the user may not enter, or `path` itself where it is no folder and the user may not
-/// read; none where the way is open, as far as it exists. Asked of the kernel with that user's rights to files (the further
-/// groups stay ours), so that access lists count as well.
+/// The first folder on the way to `path` that the user may not enter, or `path` itself where it is not a folder and the user
+/// may not read; none where the way is open, as far as it exists. Asked of the kernel with that user's rights to files (the
+/// further groups stay ours), so that access lists count as well.
 #[must_use]
 pub fn closed_to(uid: u32, gid: u32, path: &Path) -> Option<PathBuf> {
     let before = (setfsgid(Gid::from_raw(gid)), setfsuid(Uid::from_raw(uid)));
@@ -78,11 +78,11 @@ pub fn closed_to(uid: u32, gid: u32, path: &Path) -> Option<PathBuf> {
     closed.map(Path::to_owned)
 }
 
-/// Opens the kernel log for reading, or the named pipe that stands in for it. A pipe is kept open for writing as well, so that
+/// Opens the kernel log for reading, or the named pipe that takes the place of it. A pipe is kept open for writing as well, so that
 /// it does not end when a writer goes.
 ///
 /// # Errors
-/// What the host said.
+/// What the host answered.
 pub fn open_log(path: &Path) -> io::Result<OwnedFd> {
     let is_pipe = std::fs::metadata(path)?.file_type().is_fifo();
     let nonblocking = OFlag::O_NONBLOCK.bits();
@@ -97,8 +97,8 @@ impl Folder {
     /// Opens the folder, makes it where there is none (its parents included), and gives it to a user and a group.
     ///
     /// # Errors
-    /// A link or something else stands in its place, which whoever owns the folder above it could have put there to be given
-    /// what it leads to; or what the host said.
+    /// A link or something else is in its place, which anyone who owns the folder above it could have put there to be given
+    /// what it leads to; or what the host reported.
     pub fn own(path: &Path, mode: u32, uid: u32, gid: u32) -> io::Result<Self> {
         match std::fs::symlink_metadata(path) {
             Ok(_) => {}
@@ -123,11 +123,11 @@ impl Folder {
 /// Removes a socket that an earlier run left; anything else in its place is an error.
 ///
 /// # Errors
-/// There is something that is no socket, or what the host said.
+/// There is something that is no socket, or what the host reported.
 pub fn remove_socket(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path),
-        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is something that is not a socket")),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "it is not a socket")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
@@ -136,7 +136,7 @@ pub fn remove_socket(path: &Path) -> io::Result<()> {
 /// Sets the permissions of a file of ours, in a folder that nobody else may write in.
 ///
 /// # Errors
-/// What the host said.
+/// What the host answered.
 pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
@@ -144,7 +144,7 @@ pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
 /// Makes a user and a group the owner of a file of ours, in a folder that nobody else may write in.
 ///
 /// # Errors
-/// What the host said.
+/// What the host answered.
 pub fn give_to(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
     std::os::unix::fs::chown(path, Some(uid), Some(gid))
 }

@@ -2,5 +2,8 @@
 
 pub mod dbus;
 pub mod manager;
+mod metrics;
 pub mod openmetrics;
 pub mod parse_smi;
+
+pub use metrics::MetricValues;

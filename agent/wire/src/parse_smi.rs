@@ -1,4 +1,4 @@
-//! What an `nvidia-smi -q -x` document says, in the words of the manager API and from the document alone.
+//! What an `nvidia-smi -q -x` document states, in the words of the manager API and from the document alone.
 
 use crate::manager::gpu::{Gpu, GpuMetrics, driver_document, driver_metrics};
 use model::driver::DriverReport;

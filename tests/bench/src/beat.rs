@@ -68,7 +68,7 @@ fn timed<T>(work: impl Fn() -> anyhow::Result<T>) -> anyhow::Result<f64> {
 }
 
 /// As the check-in does it: the inventory's revision, the document, its JSON.
-fn body(seen: &HostObservation, with_inventory: bool) -> anyhow::Result<Vec<u8>> {
+pub fn body(seen: &HostObservation, with_inventory: bool) -> anyhow::Result<Vec<u8>> {
     let settings = ManagerSettings::default();
     let rev = inventory_rev(&inventory(seen));
     let facts = CheckinFacts {

@@ -6,6 +6,7 @@ mod bus;
 mod changes;
 mod child;
 mod cli;
+mod counted;
 mod document;
 mod group;
 mod list_gpus;
@@ -67,6 +68,10 @@ const ROWS: [(&str, Bench); 14] = [
 
 fn main() -> anyhow::Result<ExitCode> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((counted::WORK, rest)) = wanted.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        counted::work(rest)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Some(unknown) = wanted.iter().find(|name| !ROWS.iter().any(|(row, _)| row == name)) {
         bail!("there is no benchmark {unknown}; there are {}", ROWS.map(|(row, _)| row).join(", "));
     }

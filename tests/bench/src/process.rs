@@ -44,7 +44,7 @@ pub fn mib(pid: u32, file: &str, key: &str) -> anyhow::Result<f64> {
 #[derive(Default)]
 pub struct Sleeps {
     seen: BTreeMap<(u32, u32), f64>,
-    counted: f64,
+    counted: BTreeMap<(u32, String), f64>,
 }
 
 impl Sleeps {
@@ -62,7 +62,8 @@ impl Sleeps {
                 let Some(thread) = task.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
                 let before = self.seen.insert((*pid, thread), count);
                 if !first {
-                    self.counted += count - before.unwrap_or_default();
+                    let name = status.lines().find_map(|line| line.strip_prefix("Name:")).unwrap_or_default().trim();
+                    *self.counted.entry((*pid, name.to_owned())).or_default() += count - before.unwrap_or_default();
                 }
             }
         }
@@ -71,7 +72,12 @@ impl Sleeps {
 
     /// How often, since the first look.
     pub fn counted(&self) -> f64 {
-        self.counted
+        self.counted.values().sum()
+    }
+
+    /// The same for each process and name of a thread.
+    pub fn by_thread(&self) -> impl Iterator<Item = (&(u32, String), &f64)> {
+        self.counted.iter()
     }
 }
 

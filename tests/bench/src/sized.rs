@@ -1,16 +1,11 @@
 //! Simulated hosts of a wished size: so many A100s, each cut into so many MIG devices.
 
-use anyhow::Context;
-use model::driver::{DriverSource, MigMode};
+use model::driver::MigMode;
 use model::judge::{Seen, judge};
-use model::observation::{HostObservation, RawObservation};
-use model::ports::HostPort;
+use model::observation::HostObservation;
 use model::time::{BootMillis, UnixMillis};
 use sim::description::{Description, MigDescription, MigInstance};
 use sim::{SimHost, synthetic};
-use std::future::Future;
-use std::pin::pin;
-use std::task::{Context as Waking, Poll, Waker};
 
 /// Such a host.
 pub fn host(gpus: u32, mig: u32) -> anyhow::Result<Description> {
@@ -41,24 +36,9 @@ fn instance(number: u32) -> MigInstance {
 
 /// What the daemon would observe of it.
 pub fn observed(description: Description) -> anyhow::Result<HostObservation> {
-    let host = SimHost::new(description)?;
-    let report = at_once(host.probe_driver(DriverSource::Nvml))?;
-    let raw = RawObservation {
-        scan: at_once(host.scan_pci())?.map_err(|fault| fault.to_string()),
-        reports: vec![(DriverSource::Nvml, report, 1)],
-        docker: at_once(host.read_docker())?,
-        host: at_once(host.read_host(None))?,
-    };
+    let raw = SimHost::new(description)?.asked();
     let seen = Seen { sequence: 1, observed_at: UnixMillis(1_790_000_000_000), observed_boot: BootMillis(864_000_000) };
     Ok(judge(raw, seen, None))
-}
-
-/// The simulated host answers at once.
-fn at_once<T>(answer: impl Future<Output = T>) -> anyhow::Result<T> {
-    match pin!(answer).poll(&mut Waking::from_waker(Waker::noop())) {
-        Poll::Ready(value) => Ok(value),
-        Poll::Pending => None.context("the simulated host waits"),
-    }
 }
 
 #[cfg(test)]

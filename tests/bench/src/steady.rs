@@ -3,6 +3,7 @@
 
 use crate::Ground;
 use crate::child::{Running, is_installed};
+use crate::counted::{Work, instructions};
 use crate::group::Group;
 use crate::process::{Sleeps, family, front, mib};
 use crate::report::{Figure, Goal, Row};
@@ -29,14 +30,20 @@ pub struct Steady {
     processes: usize,
     beats: usize,
     front_rss: f64,
+    /// Each process of ours, with what it holds for itself alone.
+    anonymous: Vec<(String, f64)>,
     all_pss: f64,
     cpu: Result<f64, String>,
     wakes: f64,
+    /// Each thread of ours by name, with its wake-ups in a minute.
+    wakers: Vec<String>,
     peer: Result<Peer, String>,
 }
 
 struct Peer {
     rss: f64,
+    pss: f64,
+    anonymous: f64,
     cpu: Result<f64, String>,
     wakes: f64,
 }
@@ -44,16 +51,35 @@ struct Peer {
 /// B4.
 pub fn memory(ground: &Ground) -> anyhow::Result<Row> {
     let steady = ground.steady()?;
-    let peer = steady.peer.as_ref().map_err(Clone::clone).map(|peer| peer.rss);
+    let peer = steady.peer.as_ref().map_err(Clone::clone);
+    let of_peer = |what: &str, value: fn(&Peer) -> f64| Figure {
+        who: format!("{PEER}, {what}"),
+        value: peer.clone().map(value),
+        unit: "MiB",
+    };
+    let all_anonymous: f64 = steady.anonymous.iter().map(|(_, mib)| mib).sum();
+    let mut ours = vec![
+        (Figure::new("front and hands, PSS", steady.all_pss, "MiB"), Goal::AtMost(10.0)),
+        (Figure::new("front and hands, anonymous", all_anonymous, "MiB"), Goal::AtMost(4.0)),
+        (Figure::new("front, RSS", steady.front_rss, "MiB"), Goal::AtMost(8.0)),
+    ];
+    if let Ok(peer) = &peer {
+        ours.push((Figure::new("PSS of ours by RSS of the peer", steady.all_pss / peer.rss, "x"), Goal::AtMost(0.6)));
+    }
+    let each = steady.anonymous.iter().map(|(who, mib)| format!("{who} {mib:.2}"));
     Ok(Row {
         name: "B4",
-        what: format!("resident memory after {:.0} s, 8 simulated NVML GPUs, a manager", steady.seconds),
-        ours: vec![
-            (Figure::new("front, RSS", steady.front_rss, "MiB"), Goal::AtMost(8.0)),
-            (Figure::new("front and hands, PSS", steady.all_pss, "MiB"), Goal::AtMost(14.0)),
+        what: format!("memory after {:.0} s, 8 simulated NVML GPUs, a manager", steady.seconds),
+        ours,
+        peers: vec![
+            of_peer("PSS", |peer| peer.pss),
+            of_peer("anonymous", |peer| peer.anonymous),
+            of_peer("RSS", |peer| peer.rss),
         ],
-        peers: vec![Figure { who: PEER.into(), value: peer, unit: "MiB" }],
         notes: vec![
+            format!("anonymous, each in MiB: {}", each.collect::<Vec<_>>().join(", ")),
+            "PSS: pages of files that several processes have mapped count in parts; RSS counts them whole for each"
+                .into(),
             format!("{} processes; {} heartbeats accepted", steady.processes, steady.beats),
             "no workspaces yet: the product does not run any".into(),
         ],
@@ -65,13 +91,32 @@ pub fn cpu(ground: &Ground) -> anyhow::Result<Row> {
     let steady = ground.steady()?;
     let peer = steady.peer.as_ref().map_err(Clone::clone).and_then(|peer| peer.cpu.clone());
     let ours = Figure { who: "front, hands and their probes".into(), value: steady.cpu.clone(), unit: "%" };
+    let mut ours = vec![(ours, Goal::AtMost(0.02))];
+    if let (Ok(cpu), Ok(of_peer)) = (&steady.cpu, &peer) {
+        ours.push((Figure::new("the same by the peer's", cpu / of_peer, "x"), Goal::AtMost(0.5)));
+    }
     Ok(Row {
         name: "B5",
         what: format!("CPU of one core over {:.0} s, heartbeats and samples each 30 s", steady.seconds),
-        ours: vec![(ours, Goal::AtMost(0.02))],
+        ours,
         peers: vec![Figure { who: PEER.into(), value: peer, unit: "%" }],
-        notes: vec!["by the control group: what has ended counts as well; the release build".into()],
+        notes: vec![
+            "by the control group: what has ended counts as well; the release build".into(),
+            in_instructions("to judge the answers of a sample", Work::Judge),
+            in_instructions("to build the body of a heartbeat", Work::Beat),
+            "instructions of these two alone: D-Bus, TLS, the kernel and the probe of the driver come on top".into(),
+        ],
     })
+}
+
+/// How many instructions a piece of work takes.
+fn in_instructions(what: &str, work: Work<'_>) -> String {
+    match instructions(work) {
+        Ok(cost) => {
+            format!("{:.0} thousand instructions {what} ({:.0} the first time)", cost.warm / 1e3, cost.cold / 1e3)
+        }
+        Err(error) => format!("instructions {what}: not counted: {error:#}"),
+    }
 }
 
 /// B6.
@@ -83,7 +128,10 @@ pub fn wake_ups(ground: &Ground) -> anyhow::Result<Row> {
         what: format!("wake-ups over {:.0} s (voluntary context switches of all threads)", steady.seconds),
         ours: vec![(Figure::new("front and hands", steady.wakes, "1/s"), Goal::AtMost(0.5))],
         peers: vec![Figure { who: PEER.into(), value: peer, unit: "1/s" }],
-        notes: vec!["with its heartbeats and samples; those of probes, which have ended, are not among them".into()],
+        notes: vec![
+            format!("who, for each minute: {}", steady.wakers.join(", ")),
+            "with its heartbeats and samples; those of probes, which have ended, are not among them".into(),
+        ],
     })
 }
 
@@ -132,6 +180,8 @@ pub fn measure(ground: &Ground) -> anyhow::Result<Steady> {
     let peer = match &exporter {
         Some(running) => Ok(Peer {
             rss: mib(running.pid(), "status", "VmRSS:")?,
+            pss: mib(running.pid(), "smaps_rollup", "Pss:")?,
+            anonymous: mib(running.pid(), "smaps_rollup", "Anonymous:")?,
             cpu: share(|both| both.1),
             wakes: theirs.counted() / seconds,
         }),
@@ -142,11 +192,33 @@ pub fn measure(ground: &Ground) -> anyhow::Result<Steady> {
         processes: product.len(),
         beats: rig.heartbeats(),
         front_rss: mib(front, "status", "VmRSS:")?,
+        anonymous: product
+            .iter()
+            .map(|pid| Ok((role(*pid, front), mib(*pid, "smaps_rollup", "Anonymous:")?)))
+            .collect::<anyhow::Result<_>>()?,
         all_pss: product.iter().map(|pid| mib(*pid, "smaps_rollup", "Pss:")).sum::<anyhow::Result<f64>>()?,
         cpu: share(|both| both.0),
         wakes: ours.counted() / seconds,
+        wakers: ours
+            .by_thread()
+            .map(|((pid, name), count)| format!("{} {name} {:.1}", role(*pid, front), count / seconds * 60.0))
+            .collect(),
         peer,
     })
+}
+
+/// What a process of ours is, by its command line.
+fn role(pid: u32, front: u32) -> String {
+    if pid == front {
+        return "front".to_owned();
+    }
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut words = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    let program = words.next().unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned();
+    match words.next().as_deref() {
+        Some("hand") => format!("hand {}", words.next().unwrap_or_default()),
+        _ => program,
+    }
 }
 
 /// CPU time of ours and of the peer.

@@ -22,14 +22,14 @@ const REASONS: [&str; 9] = [
 pub(crate) fn throttle(x: &mut Xml, gpu: &DriverGpu, branch: Branch) {
     let word = if branch.since(535) { "event" } else { "throttle" };
     let name = format!("clocks_{word}_reasons");
-    match &gpu.throttle {
+    match &gpu.metrics.throttle {
         Reading::Known(active) => x.within(&name, |x| {
             for reason in REASONS {
                 let state = if active.iter().any(|a| a == reason) { "Active" } else { "Not Active" };
                 x.leaf(&format!("clocks_{word}_reason_{reason}"), state);
             }
         }),
-        Reading::Absent(_) => x.say(&name, &gpu.throttle, |_| String::new()),
+        Reading::Absent(_) => x.say(&name, &gpu.metrics.throttle, |_| String::new()),
     }
     if branch.since(575) {
         let counters = ["sw_power_cap", "sync_boost", "sw_therm_slowdown", "hw_therm_slowdown", "hw_power_brake"];
@@ -43,10 +43,10 @@ pub(crate) fn throttle(x: &mut Xml, gpu: &DriverGpu, branch: Branch) {
 pub(crate) fn utilization(x: &mut Xml, gpu: &DriverGpu, branch: Branch) {
     let pct = |value: &f64| format!("{value:.0} %");
     x.within("utilization", |x| {
-        x.say("gpu_util", &gpu.utilization_pct, pct);
-        x.say("memory_util", &gpu.memory_utilization_pct, pct);
-        x.say("encoder_util", &gpu.encoder_pct, pct);
-        x.say("decoder_util", &gpu.decoder_pct, pct);
+        x.say("gpu_util", &gpu.metrics.utilization_pct, pct);
+        x.say("memory_util", &gpu.metrics.memory_utilization_pct, pct);
+        x.say("encoder_util", &gpu.metrics.encoder_pct, pct);
+        x.say("decoder_util", &gpu.metrics.decoder_pct, pct);
         if branch.since(535) {
             x.na(&["jpeg_util", "ofa_util"]);
         }
@@ -73,7 +73,7 @@ pub(crate) fn ecc(x: &mut Xml, gpu: &DriverGpu, branch: Branch) {
         // The total is spread over SRAM and DRAM: a reader that takes one of them alone gets another number.
         let sram = |total: &u64| (total / 2).to_string();
         let none = |_: &u64| "0".to_owned();
-        let errors = &gpu.ecc_uncorrected;
+        let errors = &gpu.metrics.ecc_uncorrected;
         for (block, now) in [("volatile", true), ("aggregate", false)] {
             x.within(block, |x| {
                 x.say("sram_correctable", errors, none);
@@ -125,7 +125,7 @@ pub(crate) fn ecc(x: &mut Xml, gpu: &DriverGpu, branch: Branch) {
 fn remapped_rows(x: &mut Xml, gpu: &DriverGpu) {
     let facts = &gpu.health_facts;
     if facts.row_remap_failed.known().is_none() {
-        return x.say("remapped_rows", &gpu.temperature_c.clone().map(|_| ()), |()| "N/A".to_owned());
+        return x.say("remapped_rows", &gpu.metrics.temperature_c.clone().map(|_| ()), |()| "N/A".to_owned());
     }
     x.within("remapped_rows", |x| {
         x.say_or("remapped_row_corr", &facts.rows_remapped_correctable, ToString::to_string, "0");
@@ -143,9 +143,9 @@ pub(crate) fn yes(on: &bool) -> String {
 /// Temperature; newer branches add how far it is from the limit, by which a reader by name alone is led astray.
 pub(crate) fn temperature(x: &mut Xml, gpu: &DriverGpu, branch: Branch) {
     x.within("temperature", |x| {
-        x.say("gpu_temp", &gpu.temperature_c, |value| format!("{value:.0} C"));
+        x.say("gpu_temp", &gpu.metrics.temperature_c, |value| format!("{value:.0} C"));
         if branch.since(525) {
-            x.say("gpu_temp_tlimit", &gpu.temperature_c, |value| format!("{:.0} C", 87.0 - value));
+            x.say("gpu_temp_tlimit", &gpu.metrics.temperature_c, |value| format!("{:.0} C", 87.0 - value));
         }
         if branch.since(550) {
             x.leaf("gpu_temp_max_tlimit_threshold", "-8 C");
@@ -188,29 +188,29 @@ fn watts(value: &f64) -> String {
 
 fn old_power(x: &mut Xml, gpu: &DriverGpu) {
     x.within("power_readings", |x| {
-        x.say("power_state", &gpu.performance_state, Clone::clone);
+        x.say("power_state", &gpu.metrics.performance_state, Clone::clone);
         x.leaf("power_management", "Supported");
-        x.say("power_draw", &gpu.power_w, watts);
+        x.say("power_draw", &gpu.metrics.power_w, watts);
         for name in ["power_limit", "default_power_limit", "enforced_power_limit"] {
-            x.say(name, &gpu.power_limit_w, watts);
+            x.say(name, &gpu.metrics.power_limit_w, watts);
         }
         x.leaf("min_power_limit", "10.00 W");
-        x.say("max_power_limit", &gpu.power_limit_w, watts);
+        x.say("max_power_limit", &gpu.metrics.power_limit_w, watts);
     });
 }
 
 fn new_power(x: &mut Xml, gpu: &DriverGpu, branch: Branch) {
     let limits = ["current_power_limit", "requested_power_limit", "default_power_limit"];
     x.within("gpu_power_readings", |x| {
-        x.say("power_state", &gpu.performance_state, Clone::clone);
+        x.say("power_state", &gpu.metrics.performance_state, Clone::clone);
         for name in draws(branch) {
             // The average lags behind; where a branch has both, the instant value is the one that NVML tells.
             let lag = if *name == "average_power_draw" { 1.25 } else { 0.0 };
-            x.say(name, &gpu.power_w, |value| watts(&(value + lag)));
+            x.say(name, &gpu.metrics.power_w, |value| watts(&(value + lag)));
         }
-        limits.iter().for_each(|name| x.say(name, &gpu.power_limit_w, watts));
+        limits.iter().for_each(|name| x.say(name, &gpu.metrics.power_limit_w, watts));
         x.leaf("min_power_limit", "10.00 W");
-        x.say("max_power_limit", &gpu.power_limit_w, watts);
+        x.say("max_power_limit", &gpu.metrics.power_limit_w, watts);
     });
     if branch.since(550) {
         x.within("gpu_memory_power_readings", |x| {
@@ -219,7 +219,7 @@ fn new_power(x: &mut Xml, gpu: &DriverGpu, branch: Branch) {
         });
     }
     x.within("module_power_readings", |x| {
-        x.say("power_state", &gpu.performance_state, Clone::clone);
+        x.say("power_state", &gpu.metrics.performance_state, Clone::clone);
         x.na(draws(branch));
         x.na(&limits);
         x.na(&["min_power_limit", "max_power_limit"]);

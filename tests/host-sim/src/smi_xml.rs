@@ -55,8 +55,8 @@ fn bus_id(gpu: &DriverGpu) -> String {
 fn write_gpu(x: &mut Xml, gpu: &DriverGpu, branch: Branch) {
     write_identity(x, gpu, branch);
     write_pci(x, gpu, branch);
-    x.say("fan_speed", &gpu.fan_pct, |v| format!("{v:.0} %"));
-    x.say("performance_state", &gpu.performance_state, Clone::clone);
+    x.say("fan_speed", &gpu.metrics.fan_pct, |v| format!("{v:.0} %"));
+    x.say("performance_state", &gpu.metrics.performance_state, Clone::clone);
     readings::throttle(x, gpu, branch);
     if branch.since(535) {
         x.leaf("sparse_operation_mode", "Disabled");
@@ -230,17 +230,17 @@ fn write_pci(x: &mut Xml, gpu: &DriverGpu, branch: Branch) {
 
 fn write_link(x: &mut Xml, gpu: &DriverGpu, branch: Branch) {
     x.within("pcie_gen", |x| {
-        x.say("max_link_gen", &gpu.pcie_max_generation, ToString::to_string);
-        x.say("current_link_gen", &gpu.pcie_generation, ToString::to_string);
+        x.say("max_link_gen", &gpu.metrics.pcie_max_generation, ToString::to_string);
+        x.say("current_link_gen", &gpu.metrics.pcie_generation, ToString::to_string);
         if branch.since(525) {
-            x.say("device_current_link_gen", &gpu.pcie_generation, ToString::to_string);
-            x.say("max_device_link_gen", &gpu.pcie_max_generation, ToString::to_string);
+            x.say("device_current_link_gen", &gpu.metrics.pcie_generation, ToString::to_string);
+            x.say("max_device_link_gen", &gpu.metrics.pcie_max_generation, ToString::to_string);
             x.leaf("max_host_link_gen", "N/A");
         }
     });
     x.within("link_widths", |x| {
-        x.say("max_link_width", &gpu.pcie_max_width, |lanes| format!("{lanes}x"));
-        x.say("current_link_width", &gpu.pcie_width, |lanes| format!("{lanes}x"));
+        x.say("max_link_width", &gpu.metrics.pcie_max_width, |lanes| format!("{lanes}x"));
+        x.say("current_link_width", &gpu.metrics.pcie_width, |lanes| format!("{lanes}x"));
     });
 }
 
@@ -280,8 +280,8 @@ fn write_clocks(x: &mut Xml, gpu: &DriverGpu, branch: Branch) {
     let mhz = |clock: &u32| format!("{clock} MHz");
     x.within("clocks", |x| {
         x.na(&["graphics_clock"]);
-        x.say("sm_clock", &gpu.sm_clock_mhz, mhz);
-        x.say("mem_clock", &gpu.memory_clock_mhz, mhz);
+        x.say("sm_clock", &gpu.metrics.sm_clock_mhz, mhz);
+        x.say("mem_clock", &gpu.metrics.memory_clock_mhz, mhz);
         x.na(&["video_clock"]);
     });
     x.within("applications_clocks", |x| x.na(&two));

@@ -1,5 +1,6 @@
 //! What the tests of the house look through: the files of the tree, the packages of the workspace, the structure of a source.
 
+pub mod modules;
 pub mod packages;
 pub mod paths;
 pub mod product;

@@ -43,8 +43,19 @@ pub const FLOORS: [Floor; 21] = [
 ];
 
 /// All that the vocabulary may be built on: no runtime, no file system, no process, no clock.
-pub const MODEL_IS_BUILT_ON: [&str; 9] =
-    ["jiff", "quick-xml", "saphyr-parser", "secrecy", "serde", "serde_json", "serde_norway", "thiserror", "toml"];
+pub const MODEL_IS_BUILT_ON: [&str; 11] = [
+    "jiff",
+    "quick-xml",
+    "saphyr-parser",
+    "secrecy",
+    "serde",
+    "serde_json",
+    "serde_norway",
+    "strum",
+    "thiserror",
+    "toml",
+    "x509-parser",
+];
 
 /// A package of others that only some of ours may use, because it is a way to the outside.
 pub struct Kept {

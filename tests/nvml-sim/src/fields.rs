@@ -45,7 +45,7 @@ crate::nvml! {
 fn value(gpu: &DriverGpu, field: u32) -> Result<u32, Code> {
     let facts = &gpu.health_facts;
     match field {
-        NVML_FI_DEV_POWER_INSTANT => Ok(whole(*known(&gpu.power_w)? * 1000.0)),
+        NVML_FI_DEV_POWER_INSTANT => Ok(whole(*known(&gpu.metrics.power_w)? * 1000.0)),
         NVML_FI_DEV_REMAPPED_COR => known(&facts.rows_remapped_correctable).copied(),
         NVML_FI_DEV_REMAPPED_UNC => known(&facts.rows_remapped_uncorrectable).copied(),
         NVML_FI_DEV_REMAPPED_PENDING => flag(&facts.row_remap_pending),

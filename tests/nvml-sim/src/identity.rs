@@ -113,25 +113,25 @@ crate::nvml! {
     /// PCIe generation now.
     fn nvmlDeviceGetCurrPcieLinkGeneration(library, device: nvmlDevice_t, generation: *mut c_uint) {
         // SAFETY: as the function's contract.
-        unsafe { put(generation, *known(&gpu(library, device)?.pcie_generation)?) }
+        unsafe { put(generation, *known(&gpu(library, device)?.metrics.pcie_generation)?) }
     }
 
     /// Highest PCIe generation.
     fn nvmlDeviceGetMaxPcieLinkGeneration(library, device: nvmlDevice_t, generation: *mut c_uint) {
         // SAFETY: as the function's contract.
-        unsafe { put(generation, *known(&gpu(library, device)?.pcie_max_generation)?) }
+        unsafe { put(generation, *known(&gpu(library, device)?.metrics.pcie_max_generation)?) }
     }
 
     /// PCIe lanes now.
     fn nvmlDeviceGetCurrPcieLinkWidth(library, device: nvmlDevice_t, width: *mut c_uint) {
         // SAFETY: as the function's contract.
-        unsafe { put(width, *known(&gpu(library, device)?.pcie_width)?) }
+        unsafe { put(width, *known(&gpu(library, device)?.metrics.pcie_width)?) }
     }
 
     /// Most PCIe lanes.
     fn nvmlDeviceGetMaxPcieLinkWidth(library, device: nvmlDevice_t, width: *mut c_uint) {
         // SAFETY: as the function's contract.
-        unsafe { put(width, *known(&gpu(library, device)?.pcie_max_width)?) }
+        unsafe { put(width, *known(&gpu(library, device)?.metrics.pcie_max_width)?) }
     }
 }
 

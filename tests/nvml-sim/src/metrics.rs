@@ -51,15 +51,15 @@ crate::nvml! {
             return Err(INVALID_ARGUMENT);
         }
         // SAFETY: as the function's contract.
-        unsafe { put(degrees, whole(*known(&gpu(library, device)?.temperature_c)?)) }
+        unsafe { put(degrees, whole(*known(&gpu(library, device)?.metrics.temperature_c)?)) }
     }
 
     /// Utilization of GPU and memory controller in per cent.
     fn nvmlDeviceGetUtilizationRates(library, device: nvmlDevice_t, rates: *mut nvmlUtilization_t) {
         let gpu = gpu(library, device)?;
         let answer = nvmlUtilization_t {
-            gpu: whole(*known(&gpu.utilization_pct)?),
-            memory: whole(*known(&gpu.memory_utilization_pct)?),
+            gpu: whole(*known(&gpu.metrics.utilization_pct)?),
+            memory: whole(*known(&gpu.metrics.memory_utilization_pct)?),
         };
         // SAFETY: as the function's contract.
         unsafe { put(rates, answer) }
@@ -67,7 +67,7 @@ crate::nvml! {
 
     /// Utilization of the encoder in per cent.
     fn nvmlDeviceGetEncoderUtilization(library, device: nvmlDevice_t, rate: *mut c_uint, period: *mut c_uint) {
-        let answer = whole(*known(&gpu(library, device)?.encoder_pct)?);
+        let answer = whole(*known(&gpu(library, device)?.metrics.encoder_pct)?);
         // SAFETY: as the function's contract.
         unsafe { put(rate, answer) }?;
         // SAFETY: as the function's contract.
@@ -76,7 +76,7 @@ crate::nvml! {
 
     /// Utilization of the decoder in per cent.
     fn nvmlDeviceGetDecoderUtilization(library, device: nvmlDevice_t, rate: *mut c_uint, period: *mut c_uint) {
-        let answer = whole(*known(&gpu(library, device)?.decoder_pct)?);
+        let answer = whole(*known(&gpu(library, device)?.metrics.decoder_pct)?);
         // SAFETY: as the function's contract.
         unsafe { put(rate, answer) }?;
         // SAFETY: as the function's contract.
@@ -86,30 +86,30 @@ crate::nvml! {
     /// Power in mW.
     fn nvmlDeviceGetPowerUsage(library, device: nvmlDevice_t, milliwatts: *mut c_uint) {
         // SAFETY: as the function's contract.
-        unsafe { put(milliwatts, whole(*known(&gpu(library, device)?.power_w)? * 1000.0)) }
+        unsafe { put(milliwatts, whole(*known(&gpu(library, device)?.metrics.power_w)? * 1000.0)) }
     }
 
     /// Power limit in force in mW.
     fn nvmlDeviceGetEnforcedPowerLimit(library, device: nvmlDevice_t, milliwatts: *mut c_uint) {
         // SAFETY: as the function's contract.
-        unsafe { put(milliwatts, whole(*known(&gpu(library, device)?.power_limit_w)? * 1000.0)) }
+        unsafe { put(milliwatts, whole(*known(&gpu(library, device)?.metrics.power_limit_w)? * 1000.0)) }
     }
 
     /// Power limit that was set, in mW.
     fn nvmlDeviceGetPowerManagementLimit(library, device: nvmlDevice_t, milliwatts: *mut c_uint) {
         // SAFETY: as the function's contract.
-        unsafe { put(milliwatts, whole(*known(&gpu(library, device)?.power_limit_w)? * 1000.0)) }
+        unsafe { put(milliwatts, whole(*known(&gpu(library, device)?.metrics.power_limit_w)? * 1000.0)) }
     }
 
     /// Speed of the fan in per cent.
     fn nvmlDeviceGetFanSpeed(library, device: nvmlDevice_t, speed: *mut c_uint) {
         // SAFETY: as the function's contract.
-        unsafe { put(speed, whole(*known(&gpu(library, device)?.fan_pct)?)) }
+        unsafe { put(speed, whole(*known(&gpu(library, device)?.metrics.fan_pct)?)) }
     }
 
     /// Speed of one fan in per cent; the card has one.
     fn nvmlDeviceGetFanSpeed_v2(library, device: nvmlDevice_t, fan: c_uint, speed: *mut c_uint) {
-        let answer = whole(*known(&gpu(library, device)?.fan_pct)?);
+        let answer = whole(*known(&gpu(library, device)?.metrics.fan_pct)?);
         if fan != 0 {
             return Err(INVALID_ARGUMENT);
         }
@@ -119,7 +119,7 @@ crate::nvml! {
 
     /// Number of fans.
     fn nvmlDeviceGetNumFans(library, device: nvmlDevice_t, fans: *mut c_uint) {
-        known(&gpu(library, device)?.fan_pct)?;
+        known(&gpu(library, device)?.metrics.fan_pct)?;
         // SAFETY: as the function's contract.
         unsafe { put(fans, 1) }
     }
@@ -128,8 +128,8 @@ crate::nvml! {
     fn nvmlDeviceGetClockInfo(library, device: nvmlDevice_t, kind: c_uint, clock: *mut c_uint) {
         let gpu = gpu(library, device)?;
         let answer = match kind {
-            1 => *known(&gpu.sm_clock_mhz)?,
-            2 => *known(&gpu.memory_clock_mhz)?,
+            1 => *known(&gpu.metrics.sm_clock_mhz)?,
+            2 => *known(&gpu.metrics.memory_clock_mhz)?,
             0 | 3 => return Err(NOT_SUPPORTED),
             _ => return Err(INVALID_ARGUMENT),
         };
@@ -139,7 +139,7 @@ crate::nvml! {
 
     /// Performance state.
     fn nvmlDeviceGetPerformanceState(library, device: nvmlDevice_t, state: *mut c_uint) {
-        let text = known(&gpu(library, device)?.performance_state)?;
+        let text = known(&gpu(library, device)?.metrics.performance_state)?;
         let number = text.trim_start_matches('P').parse().unwrap_or(32);
         // SAFETY: as the function's contract.
         unsafe { put(state, number) }
@@ -147,28 +147,30 @@ crate::nvml! {
 
     /// Why the clocks are held down.
     fn nvmlDeviceGetCurrentClocksThrottleReasons(library, device: nvmlDevice_t, reasons: *mut c_ulonglong) {
-        let bits = known(&gpu(library, device)?.throttle)?.iter().fold(0, |bits, reason| bits | throttle_bit(reason));
+        let active = known(&gpu(library, device)?.metrics.throttle)?;
+        let bits = active.iter().fold(0, |bits, reason| bits | throttle_bit(reason));
         // SAFETY: as the function's contract.
         unsafe { put(reasons, bits) }
     }
 
     /// Why the clocks are held down, under the name that it has since 535.
     fn nvmlDeviceGetCurrentClocksEventReasons(library, device: nvmlDevice_t, reasons: *mut c_ulonglong) {
-        let bits = known(&gpu(library, device)?.throttle)?.iter().fold(0, |bits, reason| bits | throttle_bit(reason));
+        let active = known(&gpu(library, device)?.metrics.throttle)?;
+        let bits = active.iter().fold(0, |bits, reason| bits | throttle_bit(reason));
         // SAFETY: as the function's contract.
         unsafe { put(reasons, bits) }
     }
 
     /// ECC errors: uncorrected (1) since the driver was loaded (0) as described, none of any other kind.
     fn nvmlDeviceGetTotalEccErrors(library, device: nvmlDevice_t, kind: c_uint, counter: c_uint, count: *mut c_ulonglong) {
-        let answer = *known(&gpu(library, device)?.ecc_uncorrected)?;
+        let answer = *known(&gpu(library, device)?.metrics.ecc_uncorrected)?;
         // SAFETY: as the function's contract.
         unsafe { put(count, if (kind, counter) == (1, 0) { answer } else { 0 }) }
     }
 
     /// ECC errors of one place: all of them in the device memory (2).
     fn nvmlDeviceGetMemoryErrorCounter(library, device: nvmlDevice_t, kind: c_uint, counter: c_uint, location: c_uint, count: *mut c_ulonglong) {
-        let answer = *known(&gpu(library, device)?.ecc_uncorrected)?;
+        let answer = *known(&gpu(library, device)?.metrics.ecc_uncorrected)?;
         // SAFETY: as the function's contract.
         unsafe { put(count, if (kind, counter, location) == (1, 0, 2) { answer } else { 0 }) }
     }

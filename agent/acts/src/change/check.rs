@@ -27,7 +27,7 @@ pub enum Unfit {
     #[error("{0} is not in the scope of the change")]
     OutOfScope(PciAddress),
     /// What the change is about is no GPU.
-    #[error("{0} is no GPU: its class is not that of a display or an accelerator")]
+    #[error("{0} is not a GPU: its class is not that of a display or an accelerator")]
     NoGpu(PciAddress),
     /// A function of the scope is gone, or belongs to another card, or is a bridge.
     #[error("{0} is not a function of the GPU's own card")]
@@ -42,13 +42,13 @@ pub enum Unfit {
     #[error("{0} is a virtual function: its card belongs to the host")]
     VirtualFunction(PciAddress),
     /// Its virtual functions, which guests may have, would go with it.
-    #[error("{0} has virtual functions switched on")]
+    #[error("{0} has enabled virtual functions")]
     HasVirtualFunctions(PciAddress),
     /// The driver to let go is not the one that has it.
     #[error("{0} is not bound to {1}")]
     NotBound(PciAddress, DriverName),
     /// Only vfio drivers are loaded.
-    #[error("{0} is no vfio driver")]
+    #[error("{0} is not a vfio driver")]
     NoVfioDriver(DriverName),
     /// The local policy says no.
     #[error("/etc/gpuhostd/policy.toml: {0}")]

@@ -3,6 +3,7 @@
 use host::front::Surroundings;
 use model::plan::{CloseUp, Scope};
 use model::ports::ActFault;
+use model::time::whole_millis;
 use protocol::child::Task;
 use spawn::{Own, Program, RunFault, Supervisor};
 use std::ffi::OsString;
@@ -30,11 +31,12 @@ pub(super) async fn close_up(
     // Another purpose than the write's: a write that hangs is no reason not to look, and the look says itself what it meets.
     match supervisor.run(attempted.clone(), program).await {
         Ok(finished) => serde_json::from_slice(&finished.stdout).map_err(|error| {
-            let words = super::ended(&finished).err().unwrap_or_else(|| format!("its words have no sense: {error}"));
+            let words =
+                super::ended(&finished).err().unwrap_or_else(|| format!("its output cannot be parsed: {error}"));
             said(words)
         }),
         Err(RunFault::Timeout { .. } | RunFault::Stuck { .. }) => {
-            Err(ActFault::Hung { attempted, after_ms: u64::try_from(WITHIN.as_millis()).unwrap_or(u64::MAX) })
+            Err(ActFault::Hung { attempted, after_ms: whole_millis(WITHIN) })
         }
         Err(
             fault

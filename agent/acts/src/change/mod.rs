@@ -10,6 +10,8 @@ use host::front::Surroundings;
 use model::plan::{CloseUp, Scope, Step};
 use model::policy::Policy;
 use model::ports::ActFault;
+use model::printable::printable;
+use model::time::whole_millis;
 use protocol::child::Task;
 use spawn::{Finished, Own, Program, RunFault, Supervisor};
 use std::path::PathBuf;
@@ -39,7 +41,7 @@ impl Changes {
     /// Takes a step, where the host and the policy let it be taken.
     ///
     /// # Errors
-    /// What the host said, that it is not allowed, or that the kernel does not come back.
+    /// What the host said, that it is not allowed, or that the kernel does not respond.
     pub async fn act(&self, scope: &Scope, step: &Step, policy: Policy) -> Result<(), ActFault> {
         let checked = self.checked(scope, step, policy).await?;
         match checked {
@@ -68,7 +70,7 @@ impl Changes {
         let judge = move || {
             check(&root, &seen, &scope, &wanted, &policy).map_err(|unfit| ActFault::Said {
                 attempted: wanted.to_string(),
-                said: format!("refused by the hand that would do it: {unfit}"),
+                said: format!("refused by the hand: {unfit}"),
             })
         };
         let said = |error: tokio::task::JoinError| ActFault::Said {
@@ -100,15 +102,13 @@ fn ended(finished: &Finished) -> Result<(), String> {
         return Ok(());
     }
     let words = String::from_utf8_lossy(&finished.stderr);
-    let words: String = words.trim().chars().filter(|c| !c.is_control()).take(400).collect();
+    let words: String = printable(words.trim(), 400);
     Err(if words.is_empty() { format!("the child ended with {}", finished.status) } else { words })
 }
 
 fn gave_up(attempted: String, fault: &RunFault) -> ActFault {
     match fault {
-        RunFault::Stuck { .. } => {
-            ActFault::Hung { attempted, after_ms: u64::try_from(STEP_DEADLINE.as_millis()).unwrap_or(u64::MAX) }
-        }
+        RunFault::Stuck { .. } => ActFault::Hung { attempted, after_ms: whole_millis(STEP_DEADLINE) },
         RunFault::Start { .. }
         | RunFault::Timeout { .. }
         | RunFault::TooMuch { .. }

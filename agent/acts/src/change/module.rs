@@ -28,7 +28,7 @@ pub(super) async fn load(supervisor: &Supervisor, sysfs: &Path, driver: &DriverN
         Ok(_) if is_loaded(sysfs, driver) => return Ok(()),
         Ok(finished) => {
             let words = String::from_utf8_lossy(&finished.stderr).trim().chars().take(400).collect::<String>();
-            format!("it ended with {}, and the driver is not there: {words}", finished.status)
+            format!("it exited with {}, and the driver is not loaded: {words}", finished.status)
         }
         Err(fault) => fault.to_string(),
     };

@@ -52,7 +52,7 @@ fn duplicates(gpus: &[DriverGpu]) -> Vec<String> {
         if let Some(uuid) = gpu.uuid.known()
             && !uuids.insert(uuid)
         {
-            problems.push(format!("NVML gives the UUID {uuid} to two GPUs, the second at {}", gpu.address));
+            problems.push(format!("NVML reports the UUID {uuid} for two GPUs, the second at {}", gpu.address));
         }
     }
     problems

@@ -1,14 +1,13 @@
 //! What outlives a round of NVML: the processes that still wait for a GPU, and which GPUs those are.
 
-use super::round::{Round, Times};
 use super::suspects::{Suspect, Suspects};
-use model::driver::{DriverReport, ProbeFault, SilentGpu};
+use model::driver::SilentGpu;
 use protocol::lines::Which;
 use spawn::{Own, Purpose, Supervisor};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 /// What processes of NVML are started as: at most one each at a time. More GPUs than these do not hang at once on a host that is
@@ -32,14 +31,11 @@ impl Asker {
         Self { supervisor, child, bus, suspects: Arc::default(), turn: Arc::new(Semaphore::new(1)) }
     }
 
-    /// All that NVML says within this time.
-    pub(super) async fn ask(&self, paths: &[String], within: Duration) -> Result<DriverReport, ProbeFault> {
-        let Ok(Ok(_turn)) = timeout(within, self.turn.acquire()).await else {
-            let after_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-            return Err(ProbeFault::Timeout { what: "another question to NVML".to_owned(), after_ms });
-        };
+    /// The turn of one round: released when it goes. `None` where no turn came within this time.
+    pub(super) async fn turn(&self, within: Duration) -> Option<SemaphorePermit<'_>> {
+        let turn = timeout(within, self.turn.acquire()).await.ok()?.ok()?;
         self.with(|suspects| suspects.release(|purpose| !self.supervisor.is_busy(purpose)));
-        Round::new(self.clone(), paths, Times::of(within)).report().await
+        Some(turn)
     }
 
     /// Looks at, or changes, what is known of GPUs that did not answer.

@@ -10,6 +10,7 @@ use super::suspects::Suspect;
 use super::{ended_badly, garbled, run_fault};
 use model::absence::Absence;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::time::whole_millis;
 use protocol::child::Task;
 use protocol::lines::{Line, Lines, Question, Which};
 use spawn::{Finished, Program, Purpose, RunFault};
@@ -26,7 +27,7 @@ const RUNS_MAX: usize = 16;
 
 /// The times of a round, all taken from the one that the settings give.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Times {
+struct Times {
     /// The round's own.
     all: Duration,
     /// A GPU that takes longer lets another process ask for the rest.
@@ -38,9 +39,21 @@ pub(super) struct Times {
 }
 
 impl Times {
-    pub(super) fn of(all: Duration) -> Self {
+    fn of(all: Duration) -> Self {
         Self { all, patience: all / 6, long: all.saturating_mul(4), again: all.saturating_mul(10) }
     }
+}
+
+/// All that NVML says within this time.
+///
+/// # Errors
+/// NVML could not be asked, or said nothing of any GPU.
+pub(super) async fn ask(asker: &Asker, paths: &[String], within: Duration) -> Result<DriverReport, ProbeFault> {
+    let Some(_turn) = asker.turn(within).await else {
+        let after_ms = whole_millis(within);
+        return Err(ProbeFault::Timeout { what: "another question to NVML".to_owned(), after_ms });
+    };
+    Round::new(asker.clone(), paths, Times::of(within)).report().await
 }
 
 /// What comes from a process.
@@ -72,7 +85,7 @@ impl Drop for Run {
 }
 
 /// The round.
-pub(super) struct Round {
+struct Round {
     asker: Asker,
     paths: Vec<String>,
     times: Times,
@@ -89,7 +102,7 @@ pub(super) struct Round {
 }
 
 impl Round {
-    pub(super) fn new(asker: Asker, paths: &[String], times: Times) -> Self {
+    fn new(asker: Asker, paths: &[String], times: Times) -> Self {
         let (send, receive) = unbounded_channel();
         Self {
             asker,
@@ -106,10 +119,10 @@ impl Round {
     }
 
     /// Asks, for no longer than the round may take.
-    pub(super) async fn report(mut self) -> Result<DriverReport, ProbeFault> {
+    async fn report(mut self) -> Result<DriverReport, ProbeFault> {
         let (left_out, due) = self.asker.with(|suspects| (suspects.all(), suspects.due(self.begin)));
         if !self.start(None, left_out, None)? {
-            let said = "each process that there may be waits for a GPU that does not answer".to_owned();
+            let said = "all allowed processes wait for GPUs that do not answer".to_owned();
             return Err(ProbeFault::HandUnavailable { what: WHAT.to_owned(), said });
         }
         for which in due {
@@ -161,7 +174,7 @@ impl Round {
     ) -> Result<bool, ProbeFault> {
         let taken = |purpose: &str| self.runs.iter().any(|run| !run.ended && run.purpose == purpose);
         let Some(purpose) = self.asker.free(taken) else { return Ok(false) };
-        let patience_ms = u64::try_from(self.times.patience.as_millis()).unwrap_or(u64::MAX);
+        let patience_ms = whole_millis(self.times.patience);
         let (paths, bus) = (self.paths.clone(), self.asker.bus.clone());
         let question = serde_json::to_string(&Question { paths, bus, patience_ms, leave_out, only });
         let question = question.map_err(|error| garbled(WHAT, &error.to_string()))?;
@@ -260,19 +273,19 @@ impl Round {
             }
             (None, Some(fault)) if !opened => self.refused(id, fault),
             (None, Some(fault)) => self.answers.problems.push(format!("after its answers: {fault}")),
-            (None, None) if !opened => self.refused(id, garbled(WHAT, "there is no report in what it wrote")),
+            (None, None) if !opened => self.refused(id, garbled(WHAT, "its output has no report")),
             (None, None) => {}
         }
     }
 
     /// The report; processes that wait for a GPU go on without anybody waiting for them.
     fn close(mut self) -> Result<DriverReport, ProbeFault> {
-        let after_ms = u64::try_from(self.times.all.as_millis()).unwrap_or(u64::MAX);
+        let after_ms = whole_millis(self.times.all);
         let late = |run: &Run| !run.opened && !run.ended;
         if self.fault.is_none() && self.runs.first().is_none_or(late) {
             self.fault = Some(ProbeFault::Timeout { what: WHAT.to_owned(), after_ms });
         }
-        self.not_reached(&format!("others took all of the {after_ms} ms"));
+        self.not_reached(&format!("the other GPUs used all of the {after_ms} ms"));
         for run in self.runs.iter().filter(|run| !run.ended) {
             self.leave_waiting(run);
         }
@@ -298,7 +311,7 @@ impl Round {
             // What is known of it says more than that it is silent again.
             (Some(which), _) => self.asker.with(|suspects| suspects.waits(which, waits())),
             (None, Some((which, since))) => {
-                let said = format!("NVML did not answer for its {which} in {} ms", since.elapsed().as_millis());
+                let said = format!("NVML did not answer for its {which} within {} ms", since.elapsed().as_millis());
                 self.suspect(which, Absence::ProbeTimeout, said, Some(waits()), self.times.again);
             }
             (None, None) => {}
@@ -336,10 +349,10 @@ async fn run(asker: Asker, purpose: Purpose, program: Program, id: usize, send: 
 fn while_asked(which: Which, fault: Option<&ProbeFault>) -> (Absence, String) {
     match fault {
         Some(ProbeFault::Timeout { after_ms, .. }) => {
-            (Absence::ProbeTimeout, format!("NVML did not answer for its {which} in {after_ms} ms"))
+            (Absence::ProbeTimeout, format!("NVML did not answer for its {which} within {after_ms} ms"))
         }
         Some(fault @ ProbeFault::Stuck { .. }) => (Absence::ProbeTimeout, format!("asked for its {which}, {fault}")),
         Some(fault) => (Absence::ProbeFailed, format!("asked for its {which}, {fault}")),
-        None => (Absence::ProbeFailed, format!("asked for its {which}, {WHAT} ended without an answer")),
+        None => (Absence::ProbeFailed, format!("asked for its {which}, {WHAT} exited without an answer")),
     }
 }

@@ -223,8 +223,8 @@ fn nothing_outside_the_card_is_written() {
 
 fn a_function_that_is_no_gpu_is_left_alone() {
     let tree = Tree::new();
-    assert!(said(tree.act(&scope(&[NIC]), &give(NIC), Policy::default())).contains("is no GPU"));
-    assert!(said(tree.act(&scope(&[AUDIO]), &give(AUDIO), Policy::default())).contains("is no GPU"));
+    assert!(said(tree.act(&scope(&[NIC]), &give(NIC), Policy::default())).contains("is not a GPU"));
+    assert!(said(tree.act(&scope(&[AUDIO]), &give(AUDIO), Policy::default())).contains("is not a GPU"));
 }
 
 /// Every step that names a function, and the driver that it has now.

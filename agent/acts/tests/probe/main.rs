@@ -8,6 +8,7 @@ use acts::probe::Probes;
 use model::absence::{Absence, Reading};
 use model::driver::{DriverReport, DriverSource, MigMode, ProbeFault};
 use model::health::facts::{Asked, HealthFact};
+use model::metric::{Metric, of_driver};
 use model::settings::NvidiaSettings;
 use protocol::child::VERSION;
 use spawn::Own;
@@ -135,23 +136,33 @@ fn every_fact_that_nvml_says(folder: &Path) {
     assert_eq!((gpu.mig_current.get(), gpu.mig_pending.get()), (Some(MigMode::Enabled), Some(MigMode::Disabled)));
     assert_eq!((gpu.memory.total.get(), gpu.memory.reserved.get()), (Some(40_960), Some(571)));
     assert_eq!((gpu.memory.used.get(), gpu.memory.free.get()), (Some(13), Some(40_376)));
-    assert_eq!(gpu.temperature_c.get(), Some(31.0));
-    assert_eq!(gpu.encoder_pct.get(), Some(5.0));
-    assert_eq!((gpu.power_w.get(), gpu.power_limit_w.get()), (Some(43.21), Some(400.0)));
-    assert_eq!((gpu.sm_clock_mhz.get(), gpu.memory_clock_mhz.get()), (Some(1410), Some(1215)));
-    assert_eq!(gpu.performance_state.known().unwrap(), "P8");
-    assert_eq!((gpu.ecc_enabled.get(), gpu.ecc_uncorrected.get()), (Some(true), Some(10)));
-    assert_eq!(gpu.throttle.known().unwrap(), &["gpu_idle", "sw_power_cap"], "a bit without a name stands nowhere");
-    assert_eq!((gpu.pcie_generation.get(), gpu.pcie_width.get()), (Some(4), Some(16)));
+    assert_eq!(gpu.metrics.temperature_c.get(), Some(31.0));
+    assert_eq!(gpu.metrics.encoder_pct.get(), Some(5.0));
+    assert_eq!((gpu.metrics.power_w.get(), gpu.metrics.power_limit_w.get()), (Some(43.21), Some(400.0)));
+    assert_eq!((gpu.metrics.sm_clock_mhz.get(), gpu.metrics.memory_clock_mhz.get()), (Some(1410), Some(1215)));
+    assert_eq!(gpu.metrics.performance_state.known().unwrap(), "P8");
+    assert_eq!((gpu.ecc_enabled.get(), gpu.metrics.ecc_uncorrected.get()), (Some(true), Some(10)));
+    assert_eq!(
+        gpu.metrics.throttle.known().unwrap(),
+        &["gpu_idle", "sw_power_cap"],
+        "a bit without a name stands nowhere"
+    );
+    assert_eq!((gpu.metrics.pcie_generation.get(), gpu.metrics.pcie_width.get()), (Some(4), Some(16)));
+    // This library has no call for the decoder's load, which another line of this test is about.
+    for metric in Metric::ALL.iter().filter(|metric| metric.row().nvml.name().is_some()) {
+        let is_asked =
+            *metric == Metric::DecoderPct || of_driver(*metric, gpu).absence() != Some(&Absence::NotReported);
+        assert!(is_asked, "NVML is not asked for {metric:?}, and the table says that it is");
+    }
     let processes = gpu.processes.known().unwrap();
     assert_eq!(processes.len(), 1, "one process that computes and draws is one process");
     let process = processes.first().unwrap();
     assert_eq!((process.pid, process.kind.known().unwrap().as_str()), (77, "C+G"));
     assert_eq!((process.name.known().unwrap().as_str(), process.memory_mib.get()), ("/usr/bin/python3", Some(512)));
-    assert_eq!(report.gpus.get(1).unwrap().power_w, Reading::Absent(Absence::GpuLost));
+    assert_eq!(report.gpus.get(1).unwrap().metrics.power_w, Reading::Absent(Absence::GpuLost));
     // What is missing has its reason: refused, unknown to this driver, and garbage.
-    assert_eq!(gpu.utilization_pct, Reading::Absent(Absence::NotSupported));
-    assert_eq!(gpu.decoder_pct, Reading::Absent(Absence::NotReported));
+    assert_eq!(gpu.metrics.utilization_pct, Reading::Absent(Absence::NotSupported));
+    assert_eq!(gpu.metrics.decoder_pct, Reading::Absent(Absence::NotReported));
     assert_eq!(gpu.vbios, Reading::Absent(Absence::Garbled("badversion".to_owned())));
 }
 
@@ -222,7 +233,7 @@ fn a_lost_gpu_keeps_its_place(folder: &Path) {
     assert_eq!(report.gpus.len(), 2);
     let lost = report.gpus.get(1).unwrap();
     assert_eq!(lost.name.known().unwrap(), "NVIDIA A100-SXM4-40GB");
-    assert_eq!(lost.temperature_c, Reading::Absent(Absence::GpuLost));
+    assert_eq!(lost.metrics.temperature_c, Reading::Absent(Absence::GpuLost));
     assert_eq!(lost.memory.total, Reading::Absent(Absence::GpuLost));
     assert_eq!(lost.processes, Reading::Absent(Absence::GpuLost));
     // The third one gives no handle: it stands among the problems.
@@ -248,7 +259,7 @@ fn mig_devices_with_holes(folder: &Path) {
 fn every_health_fact_that_the_table_promises(folder: &Path) {
     let report = ask(&[library(folder, "SICK")], 20_000).unwrap();
     let facts = &report.gpus.first().unwrap().health_facts;
-    for fact in HealthFact::ALL {
+    for fact in HealthFact::ALL.iter().copied() {
         let promised = matches!(fact.asked(DriverSource::Nvml), Asked::By(_));
         assert_eq!(fact.is_known(facts), promised, "{}: {facts:?}", fact.name());
     }

@@ -163,6 +163,9 @@ int nvmlDeviceGetEccMode(struct device *d, uint *current, uint *pending) { GOOD(
 int nvmlDeviceGetTotalEccErrors(struct device *d, uint kind, uint counter, u64 *to) { GOOD(d); *to = kind * 10 + counter; return OK; }
 int nvmlDeviceGetClockInfo(struct device *d, uint kind, uint *to) { GOOD(d); *to = kind == 1 ? 1410 : kind == 2 ? 1215 : 0; return OK; }
 int nvmlDeviceGetCurrentClocksThrottleReasons(struct device *d, u64 *to) { GOOD(d); *to = 0x1 | 0x4 | 0x100000000ull; return OK; }
+int nvmlDeviceGetFanSpeed_v2(struct device *d, uint fan, uint *to) { GOOD(d); (void)fan; *to = 30; return OK; }
+int nvmlDeviceGetMaxPcieLinkGeneration(struct device *d, uint *to) { GOOD(d); *to = 4; return OK; }
+int nvmlDeviceGetMaxPcieLinkWidth(struct device *d, uint *to) { GOOD(d); *to = 16; return OK; }
 int nvmlDeviceGetCurrPcieLinkGeneration(struct device *d, uint *to) { GOOD(d); *to = 4; return OK; }
 int nvmlDeviceGetCurrPcieLinkWidth(struct device *d, uint *to) { GOOD(d); *to = 16; return OK; }
 struct process { uint pid; u64 memory; uint gi, ci; };

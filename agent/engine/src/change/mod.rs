@@ -1,18 +1,24 @@
-//! Changes of the host under way: one task takes them in, gives each its lane, drives it to its end, and keeps the records.
+//! Changes of the host: each is admitted to its lanes, planned, driven to its end in a task of its own, and concluded.
 
 mod drive;
+mod executor;
 mod lanes;
 mod overlay;
+mod rate;
 mod records;
-mod run;
+mod recover;
 mod task;
 mod unread;
 
 use model::message::Message;
 
+pub use executor::{ChangePorts, RETRY_UNDO_MS};
 pub use overlay::overlay;
 pub use records::Records;
-pub use run::{Asked, Change, ChangePorts, Changer, News, RECOVER_WITHIN_MS, RETRY_UNDO_MS};
+pub use recover::RECOVER_WITHIN_MS;
+
+pub(crate) use executor::{Admitted, ChangeExecutor, ExecutorParts, UnderWay};
+pub(crate) use task::Ended;
 
 /// MESSAGE_ID of the audit record of a change that is about to be made: actor, job, GPU and plan.
 pub const MESSAGE_CHANGE_BEGAN: &str = Message::ChangeBegan.id();

@@ -6,7 +6,7 @@ use model::change::{Entry, Phase, Unread};
 use model::condition::{Condition, ConditionStatus};
 use model::judge::unschedulable_reason;
 use model::observation::{CauseLink, ChainLink, Gpu, GpuUse, HostObservation};
-use model::passthrough::scope_of;
+use model::passthrough::bounds_of;
 
 /// The observation as everybody is to see it: GPUs that are being changed are `transitioning`, those whose change could not be
 /// undone, or whose record cannot be read, `quarantined`; `standing` and the conditions `gpu_quarantined` and
@@ -25,7 +25,8 @@ pub fn overlay(seen: &HostObservation, records: &Records, standing: &[Condition]
         if let Some(why) = records.of(gpu.pci.address).and_then(why_quarantined) {
             quarantine(gpu, &Blocker::Quarantined { why: why.to_owned() });
         }
-        let unread = scope_of(seen, gpu.pci.address).and_then(|scope| records.unread(&scope).map(Unread::blocker));
+        let bounds = bounds_of(seen, gpu.pci.address);
+        let unread = bounds.and_then(|bounds| records.unread_that_names(&bounds).map(Unread::blocker));
         if let Some(blocker) = unread {
             quarantine(gpu, &blocker);
         }
@@ -90,14 +91,14 @@ fn why_quarantined(entry: &Entry) -> Option<&str> {
 fn unconfirmed(records: &Records) -> Option<Condition> {
     let waiting: Vec<&Entry> = records.all().filter(|entry| entry.unconfirmed_until().is_some()).collect();
     let since = waiting.iter().map(|entry| entry.began_at).min()?;
-    let each: Vec<String> = waiting.iter().map(|entry| entry.gpu().to_string()).collect();
+    let each: Vec<String> = waiting.iter().map(|entry| entry.subject().to_string()).collect();
     Some(Condition {
         kind: "passthrough_unconfirmed".to_owned(),
         status: ConditionStatus::True,
         reason: "not_confirmed_yet".to_owned(),
         message: format!(
-            "given to a virtual machine on trial, and taken back at the time that `gpuhostctl gpus` names unless somebody confirms it \
-             (gpuhostctl passthrough confirm ADDRESS): {}",
+            "given to a virtual machine on trial: unless confirmed (gpuhostctl passthrough confirm ADDRESS), taken back at \
+             the time that `gpuhostctl gpus` shows: {}",
             each.join(", ")
         ),
         since,
@@ -108,13 +109,13 @@ fn unconfirmed(records: &Records) -> Option<Condition> {
 fn quarantined(records: &Records) -> Option<Condition> {
     let stuck: Vec<(&Entry, &str)> = records.all().filter_map(|entry| Some((entry, why_quarantined(entry)?))).collect();
     let since = stuck.iter().map(|(entry, _)| entry.began_at).min()?;
-    let each: Vec<String> = stuck.iter().map(|(entry, why)| format!("{}: {why}", entry.gpu())).collect();
+    let each: Vec<String> = stuck.iter().map(|(entry, why)| format!("{}: {why}", entry.subject())).collect();
     Some(Condition {
         kind: "gpu_quarantined".to_owned(),
         status: ConditionStatus::True,
         reason: "not_undone".to_owned(),
         message: format!(
-            "a change could not be undone, and nobody may use what it left: {}; read journalctl -u gpuhostd, then reboot",
+            "a change could not be undone, and these GPUs may not be used: {}; read journalctl -u gpuhostd, then reboot",
             each.join("; ")
         ),
         since,

@@ -1,18 +1,18 @@
 //! Records of what is given away, of what could not be undone, and of what is being changed now.
 
 use model::PciAddress;
-use model::change::{Entry, Unread};
-use model::plan::Scope;
+use model::change::{ChangeId, Entry, Unread};
+use model::plan::Bounds;
 use model::time::{BootMillis, Now, UnixMillis};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the loop of changes knows and a look at the host does not show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Records {
-    /// Entries that outlive their change, by the name of their document.
-    entries: BTreeMap<String, Entry>,
+    /// Entries that outlive their change.
+    entries: BTreeMap<ChangeId, Entry>,
     /// When those are undone that nobody has confirmed, on the wall clock as it was when the record was kept.
-    undone_at: BTreeMap<String, UnixMillis>,
+    undone_at: BTreeMap<ChangeId, UnixMillis>,
     /// Functions of changes that are under way.
     under_way: BTreeSet<PciAddress>,
     /// Documents of the journal that could not be read.
@@ -23,7 +23,17 @@ impl Records {
     /// The record of a GPU.
     #[must_use]
     pub fn of(&self, gpu: PciAddress) -> Option<&Entry> {
-        self.entries.values().find(|entry| entry.plan.scope.members.contains(&gpu))
+        self.entries.values().find(|entry| entry.plan.bounds.target.functions().contains(&gpu))
+    }
+
+    /// The record of what is within these bounds.
+    #[must_use]
+    pub fn at(&self, bounds: &Bounds) -> Option<&Entry> {
+        let is_of = |entry: &&Entry| {
+            let has = |gpu| entry.plan.bounds.target.functions().contains(&gpu);
+            entry.subject() == bounds.subject || bounds.subject.gpu().is_some_and(has)
+        };
+        self.entries.values().find(is_of)
     }
 
     /// The record by which a GPU is given away.
@@ -35,22 +45,21 @@ impl Records {
     /// When a GPU is taken back unless somebody confirms before that it is given away.
     #[must_use]
     pub fn confirm_before(&self, gpu: PciAddress) -> Option<UnixMillis> {
-        let (name, _) = self.entries.iter().find(|(_, entry)| entry.plan.scope.members.contains(&gpu))?;
-        self.undone_at.get(name).copied()
+        self.undone_at.get(&self.of(gpu)?.id).copied()
     }
 
     /// Keeps what a change left, in place of what was there.
-    pub fn keep(&mut self, name: &str, left: Option<Entry>, now: Now) {
+    pub fn keep(&mut self, id: ChangeId, left: Option<Entry>, now: Now) {
         match left.as_ref().and_then(|entry| entry.unconfirmed_until()) {
             Some(until) => {
                 let left_ms = i64::try_from(until.since(now.boot)).unwrap_or(i64::MAX);
-                self.undone_at.insert(name.to_owned(), UnixMillis(now.wall.0.saturating_add(left_ms)));
+                self.undone_at.insert(id, UnixMillis(now.wall.0.saturating_add(left_ms)));
             }
-            None => drop(self.undone_at.remove(name)),
+            None => drop(self.undone_at.remove(&id)),
         }
         match left {
-            Some(entry) => self.entries.insert(name.to_owned(), entry),
-            None => self.entries.remove(name),
+            Some(entry) => self.entries.insert(id, entry),
+            None => self.entries.remove(&id),
         };
     }
 
@@ -84,10 +93,16 @@ impl Records {
         self.unread = unread;
     }
 
-    /// The unreadable document that may be the record of what a change of this scope would touch.
+    /// The unreadable document that keeps everybody from a change within these bounds.
     #[must_use]
-    pub fn unread(&self, scope: &Scope) -> Option<&Unread> {
-        self.unread.iter().find(|unread| unread.concerns(scope))
+    pub fn unread(&self, bounds: &Bounds) -> Option<&Unread> {
+        self.unread.iter().find(|unread| unread.held.keeps_from(bounds))
+    }
+
+    /// The unreadable document that names what is within these bounds.
+    #[must_use]
+    pub fn unread_that_names(&self, bounds: &Bounds) -> Option<&Unread> {
+        self.unread.iter().find(|unread| unread.held.names(bounds))
     }
 
     /// There is nothing in them.

@@ -1,27 +1,39 @@
-//! One change from a fresh look to its end: refused, planned only, or made.
+//! One admitted change from a fresh look to its end: refused, planned only, or made. Also the confirmation of one.
 
-use super::drive::drive;
-use super::run::{Change, ChangePorts, News};
+use super::drive::{drive, put};
+use super::executor::ChangePorts;
+use super::unread::Guarded;
 use super::{MESSAGE_CHANGE_BEGAN, MESSAGE_CHANGE_ENDED};
-use crate::command::{Actor, Origin};
-use crate::observer::Ask;
-use model::JobId;
-use model::blocker::{Blocked, Blocker};
-use model::change::{Do, Entry, Machine, Outcome, Phase};
+use crate::command::{Actor, refused as blocked};
+use crate::job::JobOutcome;
+use crate::jobs::{JobEnd, JobTable};
+use crate::observer::{Ask, FOR_A_PLAN, look};
+use model::blocker::Blocker;
+use model::change::{Change, ChangeId, Do, Entry, Facts, Machine, Outcome, Phase, Planned, listed};
 use model::message::Message;
 use model::observation::HostObservation;
-use model::passthrough::{BindRequest, Caution, cautions, plan_passthrough, plan_release, scope_of};
-use model::plan::{CloseUp, Plan, Scope, Settled};
-use model::policy::{Operation, Policy, Requester};
+use model::plan::{Bounds, Plan};
+use model::policy::Policy;
 use model::ports::{ActFault, ActPort, Clock, JournalPort};
 use model::refusal::Refusal;
+use model::{JobId, PciAddress};
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
-/// One change that was taken in.
-pub(super) struct Task {
+/// What an admitted command does, over its ports.
+pub(crate) enum Work<A, J, K> {
+    /// Plans a change, and makes it.
+    Change(Box<Task>, ChangePorts<A, Guarded<J>, K>),
+    /// Writes down that a change is confirmed.
+    Confirm(Confirmation, ChangePorts<A, Guarded<J>, K>),
+}
+
+/// One change that was admitted.
+pub(crate) struct Task {
     /// What is to be done.
     pub(super) change: Change,
+    /// Only the plan is wanted.
+    pub(super) is_dry_run: bool,
     /// Its job.
     pub(super) job: JobId,
     /// Who asked.
@@ -30,219 +42,226 @@ pub(super) struct Task {
     pub(super) observer: mpsc::Sender<Ask>,
     /// What was observed.
     pub(super) observation: watch::Receiver<Arc<HostObservation>>,
-    /// What it may touch, as the lane was taken for.
-    pub(super) scope: Scope,
-    /// The record of the GPU.
+    /// Which change it is in the journal.
+    pub(super) id: ChangeId,
+    /// What it may touch, as the lanes were taken for.
+    pub(super) bounds: Bounds,
+    /// The record of its subject.
     pub(super) record: Option<Entry>,
     /// The policy in force.
     pub(super) policy: Arc<Policy>,
-    /// Where its steps are told.
-    pub(super) news: mpsc::Sender<News>,
 }
 
-/// How a task ended.
-pub(super) struct Ended {
+/// A binding that somebody confirms.
+pub(crate) struct Confirmation {
+    /// The GPU.
+    pub(super) gpu: PciAddress,
+    /// Its record.
+    pub(super) record: Box<Entry>,
+}
+
+/// What the journal holds of a change that has ended.
+pub(super) enum Left {
+    /// What it held before.
+    AsBefore,
+    /// This.
+    Now(Option<Box<Entry>>),
+}
+
+/// How admitted work ended.
+pub(crate) struct Ended {
     /// For the job.
-    pub(super) result: Result<(), Refusal>,
-    /// What the journal holds of it now; `Err` = as before.
-    pub(super) left: Result<Option<Entry>, ()>,
-    /// Why its lane stays taken.
+    pub(crate) end: JobEnd,
+    /// What the journal holds of it now.
+    pub(super) left: Left,
+    /// Why its lanes stay taken.
     pub(super) stuck: Option<String>,
     /// It was begun: the host was written to, or may have been.
-    pub(super) made: bool,
+    pub(super) is_made: bool,
 }
 
 impl Ended {
     /// Before anything was begun.
-    const fn early(result: Result<(), Refusal>) -> Self {
-        Self { result, left: Err(()), stuck: None, made: false }
+    const fn early(end: JobEnd) -> Self {
+        Self { end, left: Left::AsBefore, stuck: None, is_made: false }
+    }
+
+    const fn made(end: JobEnd, left: Left) -> Self {
+        Self { end, left, stuck: None, is_made: true }
     }
 }
 
-/// How a local user and the daemon itself are seen by the policy.
-pub(super) const fn requester(actor: Actor) -> Requester {
-    match actor.origin {
-        Origin::Bus | Origin::Reconciler => Requester::Local,
-        Origin::Manager => Requester::Manager,
+fn as_outcome(outcome: JobOutcome) -> JobEnd {
+    let remark = match outcome {
+        JobOutcome::Done | JobOutcome::AlreadySo => "",
+        JobOutcome::Planned => "it was only planned, and nothing was changed",
+    };
+    Ok((outcome, remark.to_owned()))
+}
+
+impl<A: ActPort, J: JournalPort, K: Clock> Work<A, J, K> {
+    /// Does it, and tells the job how far it is.
+    pub(crate) async fn run(self, jobs: &JobTable<K>) -> Ended {
+        match self {
+            Self::Change(task, ports) => task.run(&ports, jobs).await,
+            Self::Confirm(confirmation, ports) => confirmation.run(&*ports.journal).await,
+        }
+    }
+}
+
+impl Confirmation {
+    async fn run<J: JournalPort>(self, journal: &J) -> Ended {
+        let Self { gpu, record } = self;
+        if record.phase == Phase::Standing {
+            return Ended::early(as_outcome(JobOutcome::AlreadySo));
+        }
+        let standing = record.in_phase(Phase::Standing);
+        match put(journal, &standing).await {
+            Ok(()) => Ended { left: Left::Now(Some(Box::new(standing))), ..Ended::early(as_outcome(JobOutcome::Done)) },
+            Err(said) => {
+                let attempted = format!("write down that {gpu} is confirmed");
+                Ended::early(Err(Refusal::HostFault { attempted, said }))
+            }
+        }
     }
 }
 
 impl Task {
     /// Looks, plans, and makes the change unless only the plan was asked for.
-    pub(super) async fn run<A: ActPort, J: JournalPort, K: Clock>(self, ports: ChangePorts<A, J, K>) -> Ended {
-        match self.plan(&*ports.act).await {
-            Err(refusal) => Ended::early(Err(refusal)),
-            Ok((plan, _, cautions)) if self.is_only_planned(&plan) => {
-                self.tell_plan(&plan, cautions).await;
-                Ended::early(Ok(()))
-            }
-            Ok((plan, seen, cautions)) => {
-                for caution in &cautions {
-                    tracing::warn!(
-                        message_id = Message::ChangeBeganWithCare.id(),
-                        gpu_bdf = %self.change.gpu,
-                        "{} of {}: {caution}",
-                        self.change.operation.code(),
-                        self.change.gpu
-                    );
-                }
-                self.tell_plan(&plan, cautions).await;
-                self.make(plan, &seen, &ports).await
-            }
+    async fn run<A: ActPort, J: JournalPort, K: Clock>(
+        &self,
+        ports: &ChangePorts<A, J, K>,
+        jobs: &JobTable<K>,
+    ) -> Ended {
+        let planned = match self.plan(&*ports.act).await {
+            Ok(planned) => planned,
+            Err(refusal) => return Ended::early(Err(refusal)),
+        };
+        jobs.planned(self.job, planned.plan.in_words(), &planned.cautions);
+        if self.is_dry_run {
+            return Ended::early(as_outcome(JobOutcome::Planned));
         }
-    }
-
-    /// The host is not written to: only the plan was asked for, or there is nothing to do.
-    fn is_only_planned(&self, plan: &Plan) -> bool {
-        self.change.dry_run || (plan.steps.is_empty() && !self.has_record_to_close())
-    }
-
-    /// Somebody else has taken the GPU back: nothing is to be done but to close the record by which it was given away.
-    fn has_record_to_close(&self) -> bool {
-        match self.change.operation {
-            Operation::PassthroughBind => false,
-            Operation::PassthroughRelease => self.record.as_ref().is_some_and(Entry::is_given),
+        if planned.is_already_so {
+            return Ended::early(as_outcome(JobOutcome::AlreadySo));
         }
+        for caution in &planned.cautions {
+            tracing::warn!(
+                message_id = Message::ChangeBeganWithCare.id(),
+                gpu_bdf = self.change.subject().gpu().map(tracing::field::display),
+                "{} of {}: {caution}",
+                self.change.act().code(),
+                self.change.subject()
+            );
+        }
+        self.make(planned, ports, jobs).await
     }
 
-    async fn plan<A: ActPort>(&self, act: &A) -> Result<(Plan, CloseUp, Vec<Caution>), Refusal> {
-        let gpu = self.change.gpu;
-        let moved = || Refusal::Conflict { why: format!("the IOMMU group of {gpu} changed meanwhile; try again") };
-        let host = self.fresh().await?;
-        if scope_of(&host, gpu).as_ref() != Some(&self.scope) {
+    async fn plan<A: ActPort>(&self, act: &A) -> Result<Planned, Refusal> {
+        let moved = || {
+            let subject = self.change.subject();
+            Refusal::Conflict { why: format!("the IOMMU group of {subject} changed in the meantime; try again") }
+        };
+        look(&self.observer, FOR_A_PLAN).await?;
+        let host = Arc::clone(&self.observation.borrow());
+        if self.change.bounds(&host).as_ref() != Ok(&self.bounds) {
             return Err(moved());
         }
-        let seen = act.close_up(&self.scope).await.map_err(refused)?;
-        let holders = act.holders(&self.scope).await.map_err(refused)?;
-        let given = self.record.as_ref().filter(|record| record.is_given());
-        let requester = requester(self.actor);
-        let plan = match self.change.operation {
-            Operation::PassthroughBind => {
-                let request = BindRequest {
-                    gpu,
-                    requester,
-                    guest_memory_mib: self.change.guest_memory_mib,
-                    given_by_us: given.is_some(),
-                };
-                plan_passthrough(&host, &seen, &holders, &self.policy, &request)?
-            }
-            Operation::PassthroughRelease => {
-                let home = given.map(|record| record.home.as_slice());
-                plan_release(&host, &seen, &holders, home, &self.policy, (gpu, requester))?
-            }
+        let look = act.look(&self.bounds.target).await.map_err(refused)?;
+        let holders = act.holders(&self.bounds.target).await.map_err(refused)?;
+        let facts = Facts {
+            host: &host,
+            look: &look,
+            holders: &holders,
+            given: self.given(),
+            policy: &self.policy,
+            requester: self.actor.origin.requester(),
         };
-        let cautions = cautions(&host, self.change.operation, gpu);
-        if plan.scope == self.scope && plan.stays_in_scope() { Ok((plan, seen, cautions)) } else { Err(moved()) }
+        let planned = self.change.plan(&facts)?;
+        let stays = planned.plan.bounds == self.bounds && planned.plan.stays_in_bounds();
+        if stays { Ok(planned) } else { Err(moved()) }
     }
 
-    /// Looks at the host anew and waits for it: the sources have their own deadlines.
-    async fn fresh(&self) -> Result<Arc<HostObservation>, Refusal> {
-        let stopping = || Refusal::Unavailable { what: "the observer".into(), why: "the daemon is stopping".into() };
-        let (done, answered) = oneshot::channel();
-        self.observer.send(Ask::Refresh(done)).await.map_err(|_| stopping())?;
-        answered.await.map_err(|_| stopping())?;
-        Ok(Arc::clone(&self.observation.borrow()))
+    fn given(&self) -> Option<&Entry> {
+        self.record.as_ref().filter(|record| record.is_given())
     }
 
     async fn make<A: ActPort, J: JournalPort, K: Clock>(
         &self,
-        plan: Plan,
-        seen: &CloseUp,
+        planned: Planned,
         ports: &ChangePorts<A, J, K>,
+        jobs: &JobTable<K>,
     ) -> Ended {
-        let Some(before) = settled(seen, &plan.scope) else {
-            let why = "a function vanished while it was looked at; try again".to_owned();
-            return Ended::early(Err(Refusal::Conflict { why }));
-        };
-        let given = self.record.as_ref().filter(|record| record.is_given());
+        let Planned { plan, before, aftermath, .. } = planned;
         let entry = Entry {
-            operation: self.change.operation,
+            id: self.id,
+            operation: self.change.act(),
             job: self.job,
             actor_uid: self.actor.uid,
             began_at: ports.clock.wall_now(),
             boot_id: ports.boot_id.clone(),
-            home: given.map_or_else(|| before.clone(), |record| record.home.clone()),
+            home: self.given().map_or_else(|| before.clone(), |record| record.home.clone()),
             before,
             plan,
-            confirm_within_ms: self.change.confirm_within_ms,
+            confirm_within_ms: self.change.confirm_within_ms(),
+            aftermath,
             phase: Phase::Open,
         };
-        self.audit_begin(&entry);
+        self.audit_begin(&entry.plan);
         let machine = Machine::begin(entry, ports.clock.boot_now());
-        let tell = |machine: &Machine, to_do: &Do| self.tell(machine, to_do);
-        let (outcome, machine) = drive(machine, (&*ports.act, &*ports.journal, &*ports.clock), tell).await;
-        let ended = self.conclude(&outcome, machine);
+        let (outcome, machine) = drive(machine, ports, |machine, to_do| self.show(machine, to_do, jobs)).await;
         self.audit_end(&outcome);
-        ended
+        self.conclude(&outcome, &machine)
     }
 
-    /// What of the outcome goes to the job, to the records and to the lane.
-    fn conclude(&self, outcome: &Outcome, machine: Machine) -> Ended {
-        let attempted = || format!("{} {}", self.change.operation.code(), self.change.gpu);
+    /// What of the outcome goes to the job, to the records and to the lanes.
+    fn conclude(&self, outcome: &Outcome, machine: &Machine) -> Ended {
+        let attempted = format!("{} {}", self.change.act().code(), self.change.subject());
+        let failed = |said| Ended::made(Err(Refusal::HostFault { attempted, said }), Left::AsBefore);
         match outcome {
-            Outcome::Done => Ended { result: Ok(()), left: Ok(machine.record_when_done()), stuck: None, made: true },
-            Outcome::Untouched(trouble) => {
-                let said = format!("{trouble}. Nothing was changed");
-                Ended {
-                    result: Err(Refusal::HostFault { attempted: attempted(), said }),
-                    left: Err(()),
-                    stuck: None,
-                    made: true,
-                }
+            Outcome::Done => {
+                let left = machine.record_when_done().map(Box::new);
+                Ended::made(as_outcome(JobOutcome::Done), Left::Now(left))
             }
+            Outcome::Untouched(trouble) => failed(format!("{trouble}. Nothing was changed")),
             Outcome::Restored(trouble) => {
-                let said = format!("{trouble}. What was changed has been undone: the host is as it was before");
-                Ended {
-                    result: Err(Refusal::HostFault { attempted: attempted(), said }),
-                    left: Err(()),
-                    stuck: None,
-                    made: true,
-                }
+                failed(format!("{trouble}. What was changed has been undone: the host is as it was before"))
             }
             Outcome::Quarantined(trouble) => {
                 let why = trouble.to_string();
-                let blocked = Blocked::by(self.change.gpu, vec![Blocker::Quarantined { why: why.clone() }]);
-                let refusal = blocked.map_or_else(|| Refusal::Conflict { why: why.clone() }, Refusal::Blocked);
+                let refusal = blocked(self.change.subject(), vec![Blocker::Quarantined { why: why.clone() }]);
                 let entry = machine.entry().in_phase(Phase::Quarantined { why: why.clone() });
-                Ended { result: Err(refusal), left: Ok(Some(entry)), stuck: Some(why), made: true }
+                let refusal = refusal.unwrap_or_else(|| Refusal::Conflict { why: why.clone() });
+                Ended { stuck: Some(why), ..Ended::made(Err(refusal), Left::Now(Some(Box::new(entry)))) }
             }
         }
     }
 
-    async fn tell_plan(&self, plan: &Plan, cautions: Vec<Caution>) {
-        // A core that has gone wants no news.
-        let _gone = self.news.send(News::Planned { job: self.job, plan: plan.in_words(), cautions }).await;
-    }
-
-    fn tell(&self, machine: &Machine, to_do: &Do) {
+    fn show<K: Clock>(&self, machine: &Machine, to_do: &Do, jobs: &JobTable<K>) {
         let step = match to_do {
             Do::Journal(_) => "write the journal".to_owned(),
             Do::Forget => "close the journal entry".to_owned(),
-            Do::Look => "look whether the host shows it".to_owned(),
+            Do::Look => "verify the result on the host".to_owned(),
             Do::Take(step) => step.to_string(),
             Do::End(_) => return,
         };
-        tracing::debug!(gpu = %self.change.gpu, restoring = machine.is_restoring(), step, "next step");
-        let job = self.job;
-        let (taken, all) = machine.progress();
+        tracing::debug!(subject = %self.change.subject(), restoring = machine.is_restoring(), step, "next step");
         let step = if machine.is_restoring() { format!("undo: {step}") } else { step };
-        // News that nobody has room for is old when there is room.
-        let _full = self.news.try_send(News::Step { job, step, taken, all });
+        jobs.step(self.job, step, machine.progress());
     }
 
-    fn audit_begin(&self, entry: &Entry) {
+    fn audit_begin(&self, plan: &Plan) {
         tracing::info!(
             message_id = MESSAGE_CHANGE_BEGAN,
-            operation = self.change.operation.code(),
-            gpu_bdf = %self.change.gpu,
-            lane = %self.scope.lane,
+            operation = self.change.act().code(),
+            gpu_bdf = self.change.subject().gpu().map(tracing::field::display),
+            lanes = listed(&self.bounds.lanes),
             job_id = self.job.0,
             origin = ?self.actor.origin,
             actor_uid = self.actor.uid,
-            plan = entry.plan.in_words().join("; "),
+            plan = plan.in_words().join("; "),
             "{} of {} begins",
-            self.change.operation.code(),
-            self.change.gpu
+            self.change.act().code(),
+            self.change.subject()
         );
     }
 
@@ -255,15 +274,15 @@ impl Task {
         };
         tracing::info!(
             message_id = MESSAGE_CHANGE_ENDED,
-            operation = self.change.operation.code(),
-            gpu_bdf = %self.change.gpu,
+            operation = self.change.act().code(),
+            gpu_bdf = self.change.subject().gpu().map(tracing::field::display),
             job_id = self.job.0,
             origin = ?self.actor.origin,
             actor_uid = self.actor.uid,
             outcome = how,
             "{} of {} ended: {how}{trouble}",
-            self.change.operation.code(),
-            self.change.gpu
+            self.change.act().code(),
+            self.change.subject()
         );
     }
 }
@@ -274,8 +293,4 @@ fn refused(fault: ActFault) -> Refusal {
         ActFault::Hung { attempted, after_ms } => Refusal::Timeout { what: attempted, after_ms },
         ActFault::Unreachable { what, said } => Refusal::Unavailable { what, why: said },
     }
-}
-
-fn settled(seen: &CloseUp, scope: &Scope) -> Option<Vec<Settled>> {
-    scope.members.iter().map(|address| seen.member(*address)?.settled().ok()).collect()
 }

@@ -1,6 +1,6 @@
 //! Documents of the journal that could not be read: what is said of them, and a journal in which nothing takes their place.
 
-use model::change::Unread;
+use model::change::{Held, Unread, listed};
 use model::condition::{Condition, ConditionStatus};
 use model::ports::{JournalDocument, JournalFault, JournalPort};
 use model::time::UnixMillis;
@@ -13,11 +13,10 @@ const NAMED: usize = 4;
 /// The condition `change_journal_unreadable`; `None` where every document could be read.
 pub(super) fn condition(unread: &[Unread], since: UnixMillis) -> Option<Condition> {
     let each = |unread: &Unread| {
-        let held: Vec<String> = unread.lanes.iter().map(ToString::to_string).collect();
-        let held = if held.is_empty() {
-            "whose record it is cannot be told".to_owned()
-        } else {
-            format!("no change of {} is made until it is in order", held.join(" and "))
+        let held = match &unread.held {
+            Held::All => "no change of this host is made until it is in order".to_owned(),
+            Held::Lanes(lanes) if lanes.is_empty() => "it is not known which GPU it belongs to".to_owned(),
+            Held::Lanes(lanes) => format!("no change of {} is made until it is in order", listed(lanes)),
         };
         format!("{}: {}; {held}. To do: {}", unread.place, unread.why, unread.remedy)
     };
@@ -36,7 +35,7 @@ pub(super) fn condition(unread: &[Unread], since: UnixMillis) -> Option<Conditio
 
 /// A journal in which some names are closed: they are neither written to nor removed.
 #[derive(Debug)]
-pub(super) struct Guarded<J> {
+pub(crate) struct Guarded<J> {
     journal: Arc<J>,
     closed: BTreeSet<String>,
 }
@@ -56,7 +55,7 @@ impl<J> Guarded<J> {
         if !self.closed.contains(name) {
             return Ok(());
         }
-        let said = "what stands there could not be read, and is left as it is".to_owned();
+        let said = "the existing entry could not be read, and is kept as it is".to_owned();
         Err(JournalFault { attempted: format!("{attempted} {name}"), said })
     }
 }
@@ -119,7 +118,7 @@ mod tests {
         let one = |number: usize| Unread {
             name: format!("{number}.json"),
             place: format!("/journal/{number}.json"),
-            lanes: Vec::new(),
+            held: Held::Lanes(BTreeSet::new()),
             why: "it is no journal entry".to_owned(),
             remedy: "remove it".to_owned(),
         };

@@ -3,19 +3,19 @@
 #![allow(dead_code, reason = "each file of tests uses its part")]
 
 use crate::common::{ManualClock, NoManager, PATIENCE};
-use engine::change::{Change, ChangePorts, Records};
-use engine::command::{Actor, Authorized, Command, Origin, Verdict};
-use engine::job::{Job, JobState};
-use engine::start::Ends;
-use model::change::{Phase, decode};
+use engine::change::{ChangePorts, Records};
+use engine::command::{Authorized, Command, Verdict};
+use engine::job::{Job, JobOutcome};
+use engine::start::{EngineParts, EnginePorts};
+use model::PciAddress;
+use model::change::{Bind, Change, Phase, decode};
 use model::holders::Holders;
 use model::observation::Gpu;
-use model::plan::{CloseUp, Scope, Step};
-use model::policy::{Operation, Policy};
+use model::plan::{Look, PlanStep, Target};
+use model::policy::Policy;
 use model::ports::{ActFault, ActPort, JournalDocument, JournalFault, JournalPort};
 use model::refusal::Refusal;
 use model::settings::Settings;
-use model::{JobId, PciAddress};
 use sim::act::StepFault;
 use sim::{SimHost, load};
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,19 +73,19 @@ pub(crate) struct Acting {
 }
 
 impl ActPort for Acting {
-    async fn close_up(&self, scope: &Scope) -> Result<CloseUp, ActFault> {
-        self.host.close_up(scope).await
+    async fn look(&self, target: &Target) -> Result<Look, ActFault> {
+        self.host.look(target).await
     }
 
-    async fn holders(&self, scope: &Scope) -> Result<Holders, ActFault> {
-        self.host.holders(scope).await
+    async fn holders(&self, target: &Target) -> Result<Holders, ActFault> {
+        self.host.holders(target).await
     }
 
-    async fn act(&self, scope: &Scope, step: &Step) -> Result<(), ActFault> {
+    async fn act(&self, target: &Target, step: &PlanStep) -> Result<(), ActFault> {
         if *self.holds_back.lock().unwrap() {
             std::future::pending::<()>().await;
         }
-        self.host.act(scope, step).await
+        self.host.act(target, step).await
     }
 }
 
@@ -96,8 +96,9 @@ pub(crate) struct Bench {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) handle: engine::handle::Handle,
     pub(crate) records: watch::Receiver<Arc<Records>>,
+    pub(crate) set_policy: watch::Sender<Arc<Policy>>,
     pub(crate) cancel: CancellationToken,
-    pub(crate) run: tokio::task::JoinHandle<()>,
+    pub(crate) engine: tokio::task::JoinHandle<()>,
 }
 
 pub(crate) async fn start(host: SimHost, disk: Disk, boot: &str) -> Bench {
@@ -107,63 +108,69 @@ pub(crate) async fn start(host: SimHost, disk: Disk, boot: &str) -> Bench {
 
 pub(crate) async fn start_on(acting: Arc<Acting>, disk: Disk, boot: &str, clock: Arc<ManualClock>) -> Bench {
     let (cancel, host) = (CancellationToken::new(), acting.host.clone());
-    let ends = Ends::default();
-    let records = ends.publisher().records();
-    let ports = ChangePorts {
+    let parts = EngineParts::default();
+    let records = parts.publisher().records();
+    let change = ChangePorts {
         act: Arc::clone(&acting),
         journal: Arc::new(disk.clone()),
         clock: Arc::clone(&clock),
         boot_id: boot.to_owned(),
     };
     let settings = watch::channel(Arc::new(Settings::default())).1;
-    let policy = watch::channel(Arc::new(Policy::default())).1;
-    let engine = ends
-        .engine_that_changes(
-            (Arc::new(host.clone()), host.changes()),
-            (Arc::new(NoManager), settings),
-            ports,
-            policy,
-            cancel.clone(),
-        )
-        .await;
+    let (set_policy, policy) = watch::channel(Arc::new(Policy::default()));
+    let announced = host.changes();
+    let ports =
+        EnginePorts { host: Arc::new(host.clone()), announced, manager: Arc::new(NoManager), settings, policy, change };
+    let engine = parts.engine(ports, cancel.clone()).await;
     let run = tokio::spawn(engine.run);
     let mut seen = engine.handle.observation.clone();
     seen.wait_for(|observation| observation.sequence > 0).await.unwrap();
-    Bench { host, acting, disk, clock, handle: engine.handle, records, cancel, run }
+    Bench { host, acting, disk, clock, handle: engine.handle, records, set_policy, cancel, engine: run }
 }
 
 pub(crate) fn at(text: &str) -> PciAddress {
     text.parse().unwrap()
 }
 
-pub(crate) fn change(operation: Operation, gpu: &str) -> Change {
-    Change { operation, gpu: at(gpu), dry_run: false, confirm_within_ms: None, guest_memory_mib: None }
+pub(crate) fn bind(gpu: &str) -> Change {
+    Change::PassthroughBind(Bind { gpu: at(gpu), confirm_within_ms: None, guest_memory_mib: None })
 }
 
-pub(crate) fn bind(gpu: &str) -> Change {
-    change(Operation::PassthroughBind, gpu)
+pub(crate) fn bind_on_trial(gpu: &str, confirm_within_ms: u64) -> Change {
+    Change::PassthroughBind(Bind { gpu: at(gpu), confirm_within_ms: Some(confirm_within_ms), guest_memory_mib: None })
 }
 
 pub(crate) fn release(gpu: &str) -> Change {
-    change(Operation::PassthroughRelease, gpu)
+    Change::PassthroughRelease(at(gpu))
+}
+
+/// A command of root's.
+pub(crate) fn root(command: Command) -> Authorized {
+    Authorized::by_local_user(Verdict::Allowed, command, Some(0)).unwrap()
 }
 
 impl Bench {
-    pub(crate) async fn submit(&self, command: Command) -> JobId {
-        let actor = Actor { uid: Some(0), origin: Origin::Bus };
-        self.handle.submit(Authorized::by(Verdict::Allowed, command, actor).unwrap()).await.unwrap()
+    /// The end of what was asked for.
+    pub(crate) async fn run(&self, authorized: Authorized) -> Result<JobOutcome, Refusal> {
+        tokio::time::timeout(PATIENCE, self.handle.run(authorized)).await.expect("in time")
     }
 
-    pub(crate) async fn end_of(&self, id: JobId) -> Job {
-        let mut jobs = self.handle.jobs.clone();
-        let ended = |jobs: &Arc<Vec<Job>>| jobs.iter().any(|job| job.id == id && job.state == JobState::Finished);
-        let jobs = tokio::time::timeout(PATIENCE, jobs.wait_for(ended)).await.expect("in time").unwrap();
-        jobs.iter().find(|job| job.id == id).unwrap().clone()
+    /// The job of a command of root's, as it ended.
+    pub(crate) async fn job(&self, command: Command) -> Job {
+        let id = self.handle.submit(root(command)).await.unwrap();
+        tokio::time::timeout(PATIENCE, self.handle.end_of(id)).await.expect("in time").unwrap()
     }
 
-    pub(crate) async fn make(&self, change: Change) -> Result<(), Refusal> {
-        let id = self.submit(Command::Change(change)).await;
-        self.end_of(id).await.result.unwrap()
+    pub(crate) async fn make(&self, change: Change) -> Result<JobOutcome, Refusal> {
+        self.run(root(Command::Change(change))).await
+    }
+
+    pub(crate) async fn plan(&self, change: Change) -> Result<JobOutcome, Refusal> {
+        self.run(root(Command::Plan(change))).await
+    }
+
+    pub(crate) async fn confirm(&self, gpu: &str) -> Result<JobOutcome, Refusal> {
+        self.run(root(Command::Confirm(at(gpu)))).await
     }
 
     pub(crate) async fn until_driver(&self, gpu: &str, wanted: Option<&str>) {
@@ -196,7 +203,7 @@ impl Bench {
 
     pub(crate) async fn stop(self) -> (SimHost, Disk) {
         self.cancel.cancel();
-        self.run.await.unwrap();
+        self.engine.await.unwrap();
         (self.host, self.disk)
     }
 }

@@ -5,9 +5,15 @@
 use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverReport, DriverSource, ProbeFault};
 use model::enrol::{EnrolSpec, Farewell};
+use model::holders::Holders;
 use model::host_facts::HostFacts;
-use model::pci::{DrmNodes, GpuFunction, PciScan, PcieLink};
-use model::ports::{ChangePort, Clock, HostChange, HostPort, ManagerPort, ScanFault};
+use model::metric::Metrics;
+use model::pci::{GpuFunction, PciScan};
+use model::plan::{Look, PlanStep, Target};
+use model::ports::{
+    ActFault, ActPort, ChangePort, Clock, HostChange, HostPort, JournalDocument, JournalFault, JournalPort,
+    ManagerPort, ScanFault,
+};
 use model::refusal::Refusal;
 use model::time::{BootMillis, UnixMillis};
 use model::{Absence, PciClass, PciId, Reading};
@@ -55,6 +61,10 @@ pub(crate) struct TestHost {
     pub(crate) gpus: Mutex<Vec<GpuFunction>>,
     pub(crate) scans: AtomicU32,
     pub(crate) probes: AtomicU32,
+    pub(crate) docker_reads: AtomicU32,
+    pub(crate) host_reads: AtomicU32,
+    /// While set, a scan does not end until it is notified.
+    pub(crate) scan_hangs: Mutex<Option<Arc<Notify>>>,
     /// While set, the driver does not answer until it is notified.
     pub(crate) driver_hangs: Mutex<Option<Arc<Notify>>>,
     pub(crate) scan_panics: AtomicU32,
@@ -66,6 +76,9 @@ impl TestHost {
             gpus: Mutex::new(gpus),
             scans: AtomicU32::new(0),
             probes: AtomicU32::new(0),
+            docker_reads: AtomicU32::new(0),
+            host_reads: AtomicU32::new(0),
+            scan_hangs: Mutex::new(None),
             driver_hangs: Mutex::new(None),
             scan_panics: AtomicU32::new(0),
         })
@@ -75,24 +88,11 @@ impl TestHost {
 pub(crate) fn gpu(address: &str, driver: Option<&str>) -> GpuFunction {
     let driver = driver.map_or(Reading::Absent(Absence::None), |name| Reading::Known(name.parse().unwrap()));
     GpuFunction {
-        address: address.parse().unwrap(),
-        id: PciId { vendor: 0x10de, device: 0x20b0 },
-        class: PciClass(0x03_02_00),
-        subsystem: Reading::default(),
         driver,
         driver_override: Reading::Absent(Absence::None),
         iommu_group: Reading::Absent(Absence::None),
         numa_node: Reading::Absent(Absence::None),
-        link: PcieLink::default(),
-        boot_vga: Reading::default(),
-        drm: DrmNodes::default(),
-        virtual_functions: vec![],
-        physical_function: None,
-        power_state: Reading::default(),
-        state: model::pci::FunctionState::default(),
-        companions: vec![],
-        name: None,
-        vendor_name: None,
+        ..GpuFunction::unknown(address.parse().unwrap(), PciId { vendor: 0x10de, device: 0x20b0 }, PciClass(0x03_02_00))
     }
 }
 
@@ -102,10 +102,15 @@ impl HostPort for TestHost {
         if self.scan_panics.swap(0, Ordering::SeqCst) > 0 {
             panic!("a bug in the scanner");
         }
+        let hang = self.scan_hangs.lock().unwrap().clone();
+        if let Some(hang) = hang {
+            hang.notified().await;
+        }
         Ok(PciScan { gpus: self.gpus.lock().unwrap().clone(), ..PciScan::default() })
     }
 
     async fn read_host(&self, _docker_root: Option<String>) -> HostFacts {
+        self.host_reads.fetch_add(1, Ordering::SeqCst);
         HostFacts { hostname: Reading::Known("h".into()), ..HostFacts::default() }
     }
 
@@ -118,8 +123,10 @@ impl HostPort for TestHost {
         if source != DriverSource::Nvml {
             return Err(ProbeFault::Absent { what: "nvidia-smi".into(), said: "no such file".into() });
         }
-        let says =
-            |gpu: &GpuFunction| DriverGpu { temperature_c: Reading::Known(33.0), ..DriverGpu::unknown(gpu.address) };
+        let says = |gpu: &GpuFunction| DriverGpu {
+            metrics: Metrics { temperature_c: Reading::Known(33.0), ..Metrics::default() },
+            ..DriverGpu::unknown(gpu.address)
+        };
         let gpus = self.gpus.lock().unwrap().iter().map(says).collect();
         Ok(DriverReport {
             source,
@@ -132,6 +139,7 @@ impl HostPort for TestHost {
     }
 
     async fn read_docker(&self) -> Result<DockerFacts, ProbeFault> {
+        self.docker_reads.fetch_add(1, Ordering::SeqCst);
         Ok(DockerFacts { version: Some("28.2.2".into()), ..DockerFacts::default() })
     }
 }
@@ -167,4 +175,39 @@ impl ManagerPort for NoManager {
     async fn leave(&self) -> Result<Farewell, Refusal> {
         Ok(Farewell::NotEnrolled)
     }
+}
+
+/// A host that is only observed, with an empty journal.
+pub(crate) struct NoChanges;
+
+impl ActPort for NoChanges {
+    async fn look(&self, _: &Target) -> Result<Look, ActFault> {
+        Err(only_observed())
+    }
+
+    async fn holders(&self, _: &Target) -> Result<Holders, ActFault> {
+        Err(only_observed())
+    }
+
+    async fn act(&self, _: &Target, _: &PlanStep) -> Result<(), ActFault> {
+        Err(only_observed())
+    }
+}
+
+impl JournalPort for NoChanges {
+    async fn read_all(&self) -> Result<Vec<JournalDocument>, JournalFault> {
+        Ok(Vec::new())
+    }
+
+    async fn put(&self, _: &str, _: Vec<u8>) -> Result<(), JournalFault> {
+        Err(JournalFault { attempted: "write".into(), said: "this host is only observed".into() })
+    }
+
+    async fn remove(&self, _: &str) -> Result<(), JournalFault> {
+        Ok(())
+    }
+}
+
+fn only_observed() -> ActFault {
+    ActFault::Unreachable { what: "the host".into(), said: "it is only observed".into() }
 }

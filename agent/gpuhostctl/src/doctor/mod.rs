@@ -20,7 +20,7 @@ const SHOW_AFTER: Duration = Duration::from_secs(1);
 /// Facts are no larger than this.
 const FACTS_MAX_BYTES: usize = 32 * 1024 * 1024;
 
-/// Examines the host. An error or a warning is told by the exit status, a hint is not.
+/// Examines the host. The exit status reports an error or a warning, but not a hint.
 pub(crate) fn run(how: Doctor, bus: Option<String>, json: bool) -> Result<(), Failure> {
     if how.list {
         return print::list(json);
@@ -42,7 +42,7 @@ pub(crate) fn run(how: Doctor, bus: Option<String>, json: bool) -> Result<(), Fa
     if diagnosis.is_ill() { Err(Failure::Ill) } else { Ok(()) }
 }
 
-/// Reads the host, and says that it does where that takes longer than a second.
+/// Reads the host, and reports that it does where that takes longer than a second.
 async fn of_this_host(mut asked: Facts) -> Result<String, Failure> {
     // Another root or another bus is another host than systemd's.
     if asked.root.is_none() && asked.bus.is_none() && std::env::var_os(BUS_VARIABLE).is_none() {
@@ -56,7 +56,7 @@ async fn of_this_host(mut asked: Facts) -> Result<String, Failure> {
     let bar = std::io::stderr().is_terminal().then(|| {
         let bar = ProgressBar::new_spinner().with_style(ProgressStyle::default_spinner());
         bar.enable_steady_tick(Duration::from_millis(120));
-        bar.set_message("reading the host; a driver that hangs takes half a minute");
+        bar.set_message("reading the host; if a driver hangs, this takes half a minute");
         bar
     });
     let facts = reading.await;
@@ -68,12 +68,12 @@ async fn of_this_host(mut asked: Facts) -> Result<String, Failure> {
 
 /// The format first: facts of another version must not be judged wrongly.
 fn parse(text: &str) -> Result<DoctorFacts, Failure> {
-    let wrong = |why: String| Failure::Usage { why: format!("these are no facts for the doctor: {why}") };
+    let wrong = |why: String| Failure::Usage { why: format!("this is not a document of doctor facts: {why}") };
     let value: serde_json::Value = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
     match value.get("format").and_then(serde_json::Value::as_u64) {
         Some(format) if format == u64::from(FORMAT) => {}
-        Some(format) => return Err(wrong(format!("they have format {format}, this version reads {FORMAT}"))),
-        None => return Err(wrong("they name no format".to_owned())),
+        Some(format) => return Err(wrong(format!("its format is {format}, and this version reads {FORMAT}"))),
+        None => return Err(wrong("it names no format".to_owned())),
     }
     serde_json::from_value(value).map_err(|error| wrong(error.to_string()))
 }

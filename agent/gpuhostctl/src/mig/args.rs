@@ -6,13 +6,13 @@ use std::path::PathBuf;
 /// `mig …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Mig {
-    /// Say what would be done to get from one layout to another, or why it cannot be; needs no daemon and no GPU
+    /// Print how to get from one layout to another, or why that is impossible; needs no daemon and no GPU
     Plan(Plan),
-    /// List what a GPU can be cut into: profiles, how many fit, and where they can stand; needs no daemon and no GPU
+    /// List the MIG profiles of a GPU, how many fit and at which placements; needs no daemon and no GPU
     Profiles(Profiles),
     /// Draw a layout; needs no daemon and no GPU
     Show(Show),
-    /// Check a file of configurations, in mig-parted's form or in our own
+    /// Check a configuration file, in mig-parted's format or in gpuhostd's own
     Assert(Assert),
 }
 
@@ -20,10 +20,10 @@ pub(crate) enum Mig {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Of {
-    /// A30-24GB, A100-40GB, A100-80GB, H100-80GB, H200-141GB, B200-180GB, RTX-PRO-6000-96GB, or a PCI id as 0x20B010DE
+    /// A30-24GB, A100-40GB, A100-80GB, H100-80GB, H200-141GB, B200-180GB, RTX-PRO-6000-96GB, or a PCI id such as 0x20B010DE
     #[arg(long, value_name = "PRODUCT")]
     pub(crate) product: Option<String>,
-    /// What `gpuhostctl mig profiles --json` printed of a GPU; - for standard input
+    /// Output of `gpuhostctl mig profiles --json` for a GPU; - for standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) profiles: Option<PathBuf>,
 }
@@ -31,16 +31,18 @@ pub(crate) struct Of {
 /// `mig plan`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Nothing in use is touched; as many instances as can stay do; then the most room is left, at the lowest\n\
-                        starts. Exit status 11: it cannot be done; the reason and the largest part that fits are printed."
+    after_help = "Nothing in use is touched. As many instances as possible are kept; then the plan with the most room left \
+                  and the\n\
+                        lowest starts is chosen. Exit status 11: it cannot be done; the reason and the largest part that fits \
+                        are printed."
 )]
 pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) of: Of,
-    /// Instances that are there, as 3g.20gb@0:in-use,1g.5gb@4; - for none
+    /// Existing instances, such as 3g.20gb@0:in-use,1g.5gb@4; - for none
     #[arg(long, value_name = "PROFILE@START[:in-use],…", default_value = "-", allow_hyphen_values = true)]
     pub(crate) present: String,
-    /// Instances that are wanted, as 1g.5gb:3,3g.20gb@4; - for none
+    /// Wanted instances, such as 1g.5gb:3,3g.20gb@4; - for none
     #[arg(long, value_name = "PROFILE[@START][:COUNT],…", allow_hyphen_values = true)]
     pub(crate) want: String,
 }
@@ -50,7 +52,7 @@ pub(crate) struct Plan {
 pub(crate) struct Profiles {
     #[command(flatten)]
     pub(crate) of: Of,
-    /// Instances that are there, as 3g.20gb@0,1g.5gb@4: how many more of each profile fit beside them
+    /// Existing instances, such as 3g.20gb@0,1g.5gb@4: how many more of each profile fit beside them
     #[arg(long, value_name = "PROFILE@START,…", default_value = "-", allow_hyphen_values = true)]
     pub(crate) present: String,
 }
@@ -60,7 +62,7 @@ pub(crate) struct Profiles {
 pub(crate) struct Show {
     #[command(flatten)]
     pub(crate) of: Of,
-    /// Instances that are there, as 3g.20gb@0:in-use,1g.5gb@4; - for none
+    /// Existing instances, such as 3g.20gb@0:in-use,1g.5gb@4; - for none
     #[arg(long, value_name = "PROFILE@START[:in-use],…", allow_hyphen_values = true)]
     pub(crate) present: String,
 }
@@ -68,17 +70,17 @@ pub(crate) struct Show {
 /// `mig assert`, with mig-parted's flags
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Environment: MIG_PARTED_CONFIG_FILE, MIG_PARTED_SELECTED_CONFIG and MIG_PARTED_VALID_CONFIG stand in for\n\
+    after_help = "Environment: MIG_PARTED_CONFIG_FILE, MIG_PARTED_SELECTED_CONFIG and MIG_PARTED_VALID_CONFIG are used for\n\
                         the flags that are not given."
 )]
 pub(crate) struct Assert {
     /// The file; - for standard input
     #[arg(short = 'f', long, value_name = "FILE")]
     pub(crate) config_file: Option<PathBuf>,
-    /// The configuration in it; may be left out where there is only one
+    /// The configuration in it; may be omitted if there is only one
     #[arg(short = 'c', long, value_name = "NAME")]
     pub(crate) selected_config: Option<String>,
-    /// Only say whether the file is right and has the configuration; needs no daemon and no GPU
+    /// Only check that the file is valid and has the configuration; needs no daemon and no GPU
     #[arg(short = 'a', long)]
     pub(crate) valid_config: bool,
     /// mig-parted's hooks are not run

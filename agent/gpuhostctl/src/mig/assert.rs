@@ -14,7 +14,8 @@ const UNAVAILABLE: u8 = 8;
 /// Checks the file.
 pub(super) fn run(how: &Assert, json: bool) -> Result<(), Failure> {
     if how.hooks_file.is_some() {
-        let why = "hooks are not run: gpuhostd itself says who uses a GPU, and makes device nodes and the CDI specification anew";
+        let why = "hooks are not run: gpuhostd itself finds out who uses a GPU, and recreates device nodes and the CDI \
+                   specification";
         return Err(usage("--hooks-file", &why));
     }
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -25,7 +26,7 @@ pub(super) fn run(how: &Assert, json: bool) -> Result<(), Failure> {
         _ => how.valid_config,
     };
     let missing =
-        || Failure::Usage { why: "which file? name it with --config-file or MIG_PARTED_CONFIG_FILE".to_owned() };
+        || Failure::Usage { why: "no file is given: name it with --config-file or MIG_PARTED_CONFIG_FILE".to_owned() };
     let file = file.ok_or_else(missing)?;
     let wrong = |fault: &dyn std::fmt::Display| usage(&input::name(&file), fault);
     let configs = files::read(&read(&file)?).map_err(|fault| wrong(&fault))?;
@@ -38,7 +39,7 @@ pub(super) fn run(how: &Assert, json: bool) -> Result<(), Failure> {
     if json {
         return print_json(&serde_json::json!({ "valid": true, "selected-config": config.name }));
     }
-    print(&[format!("{}: right, and has the configuration {}", input::name(&file), clean(&config.name))])
+    print(&[format!("{}: valid, and has the configuration {}", input::name(&file), clean(&config.name))])
 }
 
 /// A boolean as mig-parted's variables have it.

@@ -1,4 +1,5 @@
-//! `mig plan`, `mig profiles`, `mig show` and `mig assert`: what can be said of MIG layouts without a daemon and without a GPU.
+//! `mig plan`, `mig profiles`, `mig show` and `mig assert`: what can be reported about MIG layouts without a daemon and without
+//! a GPU.
 
 pub(crate) mod args;
 mod assert;
@@ -45,7 +46,7 @@ fn catalog(of: &Of) -> Result<MigCatalog, Failure> {
     let known = || PRODUCTS.map(|product| product.name).join(", ");
     let unknown = || Failure::Usage {
         why: format!(
-            "--product: {name:?} is not in the table, which has {}; of any other GPU use --profiles FILE, written by \
+            "--product: {name:?} is not in the table, which has {}; for any other GPU use --profiles FILE, written by \
              gpuhostctl mig profiles --json on a host that has it",
             known()
         ),

@@ -9,7 +9,7 @@ use model::mig::{Created, Instance, Kept, MigCatalog, MigPlan, MigRefusal, Prese
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Exit status of a plan that cannot be: as of everything that stands in the way of a change.
+/// Exit status of a plan that cannot be: as of everything that prevents a change.
 const STANDS_IN_THE_WAY: u8 = 11;
 
 /// A plan or a refusal for scripts.
@@ -84,7 +84,7 @@ fn lines(catalog: &MigCatalog, there: &[Present], outcome: &Result<MigPlan, Refu
         Ok(plan) => draw::plan(catalog, there, plan),
         Err(refused) => {
             let mut lines = draw::layout(catalog, there);
-            lines.push(paint("It cannot be done; nothing is to be touched.", Look::Bad));
+            lines.push(paint("It cannot be done; nothing would be changed.", Look::Bad));
             lines.push(format!("the largest part that fits: {}", told(&refused.largest)));
             lines
         }

@@ -29,7 +29,7 @@ pub(crate) fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a GpuView
     if address.is_err() && !is_uuid {
         // The number that nvidia-smi counts with changes when a card is added, dies or is given away.
         let is_index = !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
-        let what = if is_index { "is an index, and a GPU is not named by its index here" } else { "names no GPU" };
+        let what = if is_index { "is an index; GPUs are not named by index here" } else { "names no GPU" };
         let why = format!(
             "{name:?} {what}: expected a PCI address (0000:41:00.0) or a UUID (GPU-…); gpuhostctl gpus lists both"
         );

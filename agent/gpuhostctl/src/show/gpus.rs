@@ -146,7 +146,7 @@ fn driver(gpu: &GpuView) -> Cell {
     }
 }
 
-/// Who has the GPU, as far as the driver tells. Whether a virtual machine has what is with a vfio driver, nobody was asked.
+/// Who has the GPU, as far as the driver reports. Whether a virtual machine has what is with a vfio driver, nobody was asked.
 pub(crate) fn holders(gpu: &GpuView) -> String {
     let name = |process: &ProcessView| {
         let path = process.name.as_deref().unwrap_or("?");
@@ -155,7 +155,7 @@ pub(crate) fn holders(gpu: &GpuView) -> String {
     match (gpu.usage.as_str(), gpu.metrics.processes.as_deref()) {
         ("passthrough", _) => gpu.driver.clone().unwrap_or_else(|| "vfio".to_owned()),
         (_, None) => "unknown".to_owned(),
-        (_, Some([])) => "nobody".to_owned(),
+        (_, Some([])) => "none".to_owned(),
         (_, Some([one])) => name(one),
         (_, Some([first, rest @ ..])) => format!("{} and {} more", name(first), rest.len()),
     }

@@ -38,9 +38,9 @@ pub(crate) fn lines(snapshot: &Snapshot) -> Vec<String> {
 /// One group as a small tree.
 pub(crate) fn group(group: &GroupView) -> Vec<String> {
     let isolated = if group.isolated { ("isolated", Look::Good) } else { ("not isolated", Look::Bad) };
-    // VFIO's word. That the host's drivers have its functions is no fault, and stands beside each of them.
+    // VFIO's word. That the host's drivers have its functions is no fault, and is beside each of them.
     let viable =
-        if group.viable { format!(", {}", paint("viable: a guest can have it", Look::Good)) } else { String::new() };
+        if group.viable { format!(", {}", paint("viable: a guest can use it", Look::Good)) } else { String::new() };
     let kind = group.kind.as_deref().map(|kind| format!(" ({})", clean(kind))).unwrap_or_default();
     let title = paint(&format!("group {}", group.id), Look::Bold);
     let mut lines = vec![format!("{title}{kind}: {}{viable}", paint(isolated.0, isolated.1))];

@@ -16,7 +16,7 @@ pub(crate) fn print(snapshot: &Snapshot, json: bool) -> Result<(), Failure> {
 /// The jobs as lines.
 pub(crate) fn lines(jobs: &[JobView]) -> Vec<String> {
     if jobs.is_empty() {
-        return vec!["There is no job, and none has ended lately.".to_owned()];
+        return vec!["There is no job, and none has finished recently.".to_owned()];
     }
     let mut table = Table::new(&["JOB", "OPERATION", "GPU", "STATE", "ASKED", "BY", "WHAT"]);
     for job in jobs {

@@ -52,7 +52,7 @@ fn driver(host: &HostView) -> (String, Look) {
         (Some(driver), None) => (format!("NVIDIA {driver}"), Look::Good),
         (None, _) => {
             let fault = host.probes.iter().find_map(|probe| probe.message.clone());
-            (fault.unwrap_or_else(|| "no NVIDIA driver was asked".to_owned()), Look::Dim)
+            (fault.unwrap_or_else(|| "the NVIDIA driver was not queried".to_owned()), Look::Dim)
         }
     }
 }
@@ -64,7 +64,7 @@ fn docker(host: &HostView) -> (String, Look) {
         }
         (Some(version), _) => (version.clone(), Look::Good),
         (None, Some(fault)) => (fault.clone(), Look::Bad),
-        (None, None) => ("it does not say its version".to_owned(), Look::Plain),
+        (None, None) => ("its version is unknown".to_owned(), Look::Plain),
     }
 }
 

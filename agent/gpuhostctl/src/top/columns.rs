@@ -40,7 +40,7 @@ impl Column {
         Self::Users,
     ];
 
-    /// What is given up last stands first.
+    /// What is given up last is first.
     const BY_WEIGHT: [Self; 10] = [
         Self::Address,
         Self::Load,
@@ -78,7 +78,7 @@ impl Column {
         }
     }
 
-    /// Columns that may be narrower than what stands in them, and how narrow.
+    /// Columns that may be narrower than what is in them, and how narrow.
     const fn least(self) -> Option<usize> {
         match self {
             Self::Name => Some(9),
@@ -93,8 +93,8 @@ impl Column {
 /// Between two columns.
 pub(crate) const GAP: usize = 1;
 
-/// The columns that fit, from left to right, each with its width. `content` says how wide what stands in a column is; a
-/// column in which nothing stands (0) is left out.
+/// The columns that fit, from left to right, each with its width. `content` shows how wide what is in a column is; a
+/// column that is empty (0) is left out.
 pub(crate) fn fit(width: usize, content: impl Fn(Column) -> usize) -> Vec<(Column, usize)> {
     let wanted = |column: Column| content(column).max(column.title().chars().count());
     let mut chosen: Vec<(Column, usize)> = Vec::new();

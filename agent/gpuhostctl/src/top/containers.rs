@@ -1,4 +1,4 @@
-//! In which container a process runs: read out of its cgroup, where the daemon stands on this very machine.
+//! In which container a process runs: read out of its cgroup, where the daemon is on this very machine.
 
 use std::collections::BTreeMap;
 use wire::dbus::snapshot::Snapshot;

@@ -1,12 +1,11 @@
-//! The picture on simulated hosts, as it stands in `golden/`: `UPDATE_GOLDEN=1 cargo test -p gpuhostctl top` writes them anew.
+//! The picture on simulated hosts, as it is in `golden/`: `UPDATE_GOLDEN=1 cargo test -p gpuhostctl top` writes them again.
 
 use super::containers::Containers;
-use super::layout::{Frame, View, picture, screen};
-use model::driver::DriverSource;
+use super::frame::Frame;
+use super::layout::{View, picture, screen};
 use model::enrol::{CheckinState, CheckinStatus};
-use model::judge::{Seen, judge, needs_smi, serves_any};
+use model::judge::{Seen, judge};
 use model::observation::RawObservation;
-use model::ports::HostPort;
 use model::time::{BootMillis, UnixMillis};
 use std::path::Path;
 use wire::dbus::gpu::GpuView;
@@ -17,23 +16,7 @@ use wire::dbus::snapshot::Snapshot;
 const NOW: i64 = 1_700_000_000_000;
 
 fn raw(name: &str) -> RawObservation {
-    let host = sim::SimHost::new(sim::load(name).unwrap()).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let scan = host.scan_pci().await.map_err(|e| e.to_string());
-        let mut reports = Vec::new();
-        if serves_any(scan.as_ref().unwrap()) {
-            for source in [DriverSource::Nvml, DriverSource::Smi] {
-                let answer = host.probe_driver(source).await;
-                let enough = !needs_smi(scan.as_ref().ok(), &answer);
-                reports.push((source, answer, 12));
-                if enough {
-                    break;
-                }
-            }
-        }
-        RawObservation { scan, reports, docker: host.read_docker().await, host: host.read_host(None).await }
-    })
+    sim::SimHost::new(sim::load(name).unwrap()).unwrap().asked()
 }
 
 fn snapshot(name: &str) -> Snapshot {

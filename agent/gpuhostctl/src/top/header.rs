@@ -1,6 +1,6 @@
-//! What stands above the GPUs: the host, its driver and Docker, the manager, and what is wrong.
+//! What is above the GPUs: the host, its driver and Docker, the manager, and what is wrong.
 
-use super::layout::Frame;
+use super::frame::Frame;
 use super::line::Line;
 use super::rows::gib;
 use crate::text::{Look, span};

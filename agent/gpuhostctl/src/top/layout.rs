@@ -1,45 +1,18 @@
-//! The picture: from what the daemon said, and the size of the screen, to lines. It reads nothing and knows no terminal.
+//! The picture: from what the daemon reported, and the size of the screen, to lines. It reads nothing and knows no terminal.
 
 use super::columns::{self, Column};
-use super::containers::Containers;
+use super::frame::Frame;
 use super::line::Line;
 use super::rows::Row;
 use super::{header, rows};
 use crate::text::{Look, span};
-use model::host_facts::CpuTicks;
-use wire::dbus::load::LoadView;
-use wire::dbus::snapshot::Snapshot;
 
-/// All that is shown of one look at the host.
-#[derive(Debug)]
-pub(crate) struct Frame {
-    /// What the daemon said.
-    pub(crate) snapshot: Snapshot,
-    /// In which containers the processes are.
-    pub(crate) containers: Containers,
-    /// CPU load since the look before, in per cent of all CPUs.
-    pub(crate) cpu_percent: Option<f64>,
-}
-
-impl Frame {
-    /// A frame; the CPU load is known where there was a look before.
-    pub(crate) fn new(containers: Containers, snapshot: Snapshot, before: Option<&Self>) -> Self {
-        let ticks = |load: &LoadView| Some(CpuTicks { total: load.cpu_ticks?, idle: load.cpu_idle_ticks? });
-        let now = ticks(&snapshot.load);
-        let cpu_percent = before.and_then(|before| {
-            // Where the daemon has not read the CPU anew the last known load stands.
-            now?.used_pct_since(ticks(&before.snapshot.load)?).or(before.cpu_percent)
-        });
-        Self { snapshot, containers, cpu_percent }
-    }
-}
-
-/// What the watcher has chosen, and how it stands with the daemon.
+/// What the watcher has chosen, and the connection to the daemon.
 #[derive(Debug, Default)]
 pub(crate) struct View {
     /// Rows scrolled over.
     pub(crate) scroll: usize,
-    /// Seconds between two looks.
+    /// Seconds between updates.
     pub(crate) interval: u64,
     /// Why the daemon does not answer (any more).
     pub(crate) trouble: Option<String>,

@@ -1,7 +1,8 @@
 //! The live view: asks the daemon in turn, hears keys, sizes and signals, and draws.
 
 use super::containers;
-use super::layout::{self, Frame, View};
+use super::frame::Frame;
+use super::layout::{self, View};
 use super::screen::Screen;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
@@ -13,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use wire::dbus::snapshot::Snapshot;
 
-/// What one look at the daemon brought: the connection, if it is still good, and what was said.
+/// What one look at the daemon brought: the connection, if it is still good, and what was reported.
 type Looked = (Option<Daemon>, Result<(Snapshot, containers::Containers), Failure>);
 
 /// Everything that the view keeps.
@@ -112,7 +113,7 @@ impl Live {
 
     /// True where the watcher wants to end.
     fn heard(&mut self, event: &Event) -> bool {
-        // Anything else, a new size among it, only has the picture drawn anew.
+        // Anything else, a new size among it, only has the picture drawn again.
         let Event::Key(key) = event else { return false };
         let scroll = self.view.scroll.min(self.furthest);
         self.view.scroll = match meaning(key, self.page) {

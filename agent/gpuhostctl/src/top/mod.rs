@@ -2,6 +2,7 @@
 
 mod columns;
 mod containers;
+mod frame;
 #[cfg(test)]
 mod golden;
 mod header;
@@ -15,17 +16,17 @@ use crate::args::Top;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::text;
-use layout::Frame;
+use frame::Frame;
 use std::io::IsTerminal;
 
 /// Columns of a picture whose reader does not say how wide it is.
 const WIDTH: usize = 120;
 
-/// Watches until it is told to end, or prints one picture.
+/// Watches until it is asked to end, or prints one picture.
 pub(crate) async fn run(bus: Option<String>, how: Top, json: bool) -> Result<(), Failure> {
     let terminal = std::io::stdout().is_terminal();
     if json && !how.once {
-        let why = "--json prints one document: say --once as well".to_owned();
+        let why = "--json prints one document: add --once".to_owned();
         return Err(Failure::Usage { why });
     }
     if how.once || !terminal || !screen::can_draw() {
@@ -43,7 +44,7 @@ async fn once(bus: Option<String>, json: bool) -> Result<(), Failure> {
     text::print(&layout::picture(&frame, width()))
 }
 
-/// As wide as the terminal, as `COLUMNS` says, or [`WIDTH`].
+/// As wide as the terminal, as `COLUMNS` reports, or [`WIDTH`].
 fn width() -> usize {
     let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).filter(|width| *width > 0);
     let stdout_is_terminal = std::io::stdout().is_terminal();

@@ -4,11 +4,12 @@ use super::columns::{Column, GAP};
 use super::containers::Containers;
 use super::line::Line;
 use crate::text::Look;
+use model::metric::Metric;
 use wire::dbus::gpu::GpuView;
 use wire::dbus::metrics::ProcessView;
 use wire::dbus::mig::MigView;
 
-/// What stands in the cells of one row.
+/// What is in the cells of one row.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     cells: Vec<(Column, String, Look)>,
@@ -98,26 +99,27 @@ fn gpu_row(gpu: &GpuView, containers: &Containers, short: bool) -> Row {
     let address = gpu.address.strip_prefix("0000:").filter(|_| short).unwrap_or(&gpu.address);
     let name = gpu.name.as_deref().map_or(gpu.pci_id.as_str(), |name| name.strip_prefix("NVIDIA ").unwrap_or(name));
     // Clocks that are low because nobody asks for more hold nothing up.
-    let reasons = metrics.throttle.iter().flatten().filter(|reason| *reason != "gpu_idle");
+    let reasons = metrics.throttle().iter().filter(|reason| *reason != "gpu_idle");
     let throttled: Vec<&str> = reasons.map(String::as_str).collect();
     let hot = throttled.iter().any(|reason| reason.contains("thermal"));
-    let memory = metrics.memory_used_mib.zip(gpu.memory_total_mib);
+    let used = metrics.whole(Metric::MemoryUsedMib);
+    let memory = used.zip(gpu.memory_total_mib);
     let (users, users_look) = users(gpu, containers);
     let known = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let cells = vec![
         (Column::Address, address.to_owned(), Look::Bold),
         (Column::Name, name.to_owned(), Look::Plain),
         (Column::Use, gpu.usage.clone(), if gpu.schedulable { Look::Plain } else { Look::Dim }),
-        (Column::Load, known(metrics.utilization_percent.map(|load| format!("{load:.0} %"))), Look::Plain),
-        (Column::Memory, known(memory_text(metrics.memory_used_mib, gpu.memory_total_mib)), Look::Plain),
+        (Column::Load, known(metrics.real(Metric::UtilizationPct).map(|load| format!("{load:.0} %"))), Look::Plain),
+        (Column::Memory, known(memory_text(used, gpu.memory_total_mib)), Look::Plain),
         (
             Column::Power,
-            known(power(metrics.power_watts, metrics.power_limit_watts)),
+            known(power(metrics.real(Metric::PowerW), metrics.real(Metric::PowerLimitW))),
             if throttled.iter().any(|reason| reason.contains("power")) { Look::Bad } else { Look::Plain },
         ),
         (
             Column::Temperature,
-            known(metrics.temperature_celsius.map(|degrees| format!("{degrees:.0} °C"))),
+            known(metrics.real(Metric::TemperatureC).map(|degrees| format!("{degrees:.0} °C"))),
             if hot { Look::Bad } else { Look::Plain },
         ),
         (Column::Throttle, throttled.join(", "), Look::Bad),

@@ -37,7 +37,7 @@ impl Screen {
 
     /// Columns and lines.
     pub(crate) fn size(&self) -> (usize, usize) {
-        // A serial line says that it has no size.
+        // A serial line reports that it has no size.
         let told = size().ok().filter(|(width, height)| *width > 0 && *height > 0);
         let (width, height) = told.unwrap_or((80, 24));
         (usize::from(width), usize::from(height))

@@ -5,6 +5,7 @@ use crate::rig::private_bus::PrivateBus;
 use crate::rig::{Served, hosts, until};
 use crate::run::{finish, gpuhostctl, json, program, told};
 use model::blocker::{Blocked, Blocker};
+use model::change::Change;
 use model::machine::Machine;
 use model::refusal::Refusal;
 use std::process::Stdio;
@@ -46,7 +47,7 @@ fn rescan_waits_for_the_end_of_the_job() {
     served.core.hold.send_replace(false);
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), "The host was scanned anew.\n");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "The host was scanned again.\n");
 }
 
 #[test]
@@ -130,10 +131,16 @@ fn an_enrolment_that_makes_no_sense_is_refused_with_the_reason() {
 fn a_check_prints_the_group_and_the_plan() {
     let (bus, served) = daemon();
     let said = told(&bus, &["passthrough", "check", "41:00.0", "--guest-memory-mib", "4096"]);
-    let wanted = ["0000:41:00.0", "group 17", "It can be given away", "\n  1  scan the PCI bus\n  2  ask the driver\n"];
+    let wanted = [
+        "0000:41:00.0",
+        "group 17",
+        "It can be given to a virtual machine",
+        "\n  1  scan the PCI bus\n  2  ask the driver\n",
+    ];
     assert!(wanted.iter().all(|part| said.contains(part)), "{said}");
     let change = served.core.got.borrow()[0].change.unwrap();
-    assert!(change.dry_run && change.guest_memory_mib == Some(4096));
+    let (Change::PassthroughBind(bind), true) = change else { panic!("{change:?}") };
+    assert_eq!(bind.guest_memory_mib, Some(4096));
     assert_eq!(json(&bus, &["passthrough", "check", "41:00.0", "--json"])["Plan"][1], "ask the driver");
 }
 
@@ -159,7 +166,7 @@ fn a_gpu_is_given_away_confirmed_and_taken_back() {
     let said = told(&bus, &["passthrough", "bind", "0000:41:00.0", "--confirm-within", "5m"]);
     assert!(said.contains("in 300 s unless you confirm it: gpuhostctl passthrough confirm 0000:41:00.0"), "{said}");
     told(&bus, &["passthrough", "confirm", "41:00.0"]);
-    assert_eq!(told(&bus, &["passthrough", "release", "41:00.0"]), "0000:41:00.0 is the host's again.\n");
+    assert_eq!(told(&bus, &["passthrough", "release", "41:00.0"]), "0000:41:00.0 belongs to the host again.\n");
     told(&bus, &["passthrough", "release", "41:00.0", "--dry-run"]);
     for wrong in ["0s", "25h", "soon", "-1", "99999999999999999999h"] {
         let ran = gpuhostctl(&bus, &["passthrough", "bind", "41:00.0", &format!("--confirm-within={wrong}")]);
@@ -169,8 +176,9 @@ fn a_gpu_is_given_away_confirmed_and_taken_back() {
     let got = served.core.got.borrow().clone();
     let operations: Vec<_> = got.iter().map(|got| got.operation).collect();
     assert_eq!(operations, ["passthrough-bind", "passthrough-confirm", "passthrough-release", "passthrough-release"]);
-    let dry: Vec<_> = got.iter().filter_map(|got| got.change).map(|change| change.dry_run).collect();
-    assert_eq!((got[0].change.unwrap().confirm_within_ms, dry), (Some(300_000), vec![false, false, true]));
+    let dry: Vec<_> = got.iter().filter_map(|got| got.change).map(|(_, is_dry_run)| is_dry_run).collect();
+    let confirm_within_ms = got[0].change.unwrap().0.confirm_within_ms();
+    assert_eq!((confirm_within_ms, dry), (Some(300_000), vec![false, false, true]));
 }
 
 #[test]
@@ -185,7 +193,10 @@ fn lock_and_unlock_are_jobs() {
 #[test]
 fn a_gpu_that_is_gone_is_acknowledged() {
     let (bus, served) = daemon();
-    assert_eq!(told(&bus, &["gpu", "acknowledge", "c1:00.0"]), "The GPU that was at c1:00.0 is forgotten.\n");
+    assert_eq!(
+        told(&bus, &["gpu", "acknowledge", "c1:00.0"]),
+        "The missing GPU c1:00.0 is acknowledged and no longer reported.\n"
+    );
     assert_eq!(served.core.got.borrow()[0].operation, "acknowledge-gone-gpu");
     assert_eq!(gpuhostctl(&bus, &["gpu", "acknowledge", "GPU-1234"]).status, 2);
 }

@@ -132,9 +132,12 @@ fn what_is_no_facts_is_refused() {
         command.args(["doctor", "--facts", "-"]);
         finish(command, text.as_bytes())
     };
-    for (text, words) in
-        [("", "no facts"), ("{}", "name no format"), ("{\"format\": 9}", "format 9"), ("{\"format\": 1}", "no facts")]
-    {
+    for (text, words) in [
+        ("", "not a document of doctor facts"),
+        ("{}", "it names no format"),
+        ("{\"format\": 9}", "its format is 9"),
+        ("{\"format\": 1}", "not a document of doctor facts"),
+    ] {
         let ran = judge(text);
         assert!(ran.status == 2 && ran.out.is_empty() && ran.err.contains(words), "{text}: {ran:?}");
     }

@@ -81,7 +81,7 @@ fn people_get_what_says_something_in_columns() {
             "1     0000:41:00.0  xid_149           Xid 149: NVLink error (NETIR) (failed)",
         ]
     );
-    assert!(lines.contains(&"5 records, 3 of them say something of a device"), "{}", ran.out);
+    assert!(lines.contains(&"5 records, 3 of them about a device"), "{}", ran.out);
     assert!(lines.contains(&"0000:41:00.0  ok      -"), "{}", ran.out);
     assert!(!ran.out.contains('\u{1b}'), "a log does not steer the terminal: {}", ran.out);
 }
@@ -110,14 +110,14 @@ fn what_may_never_end_is_not_opened() {
     for path in [fifo.to_str().unwrap(), link.to_str().unwrap(), "/dev/zero", folder.path().to_str().unwrap()] {
         let ran = run(&[path], b"");
         assert!(
-            ran.status == 2 && ran.err.contains(path) && ran.err.contains("only a plain file is read"),
+            ran.status == 2 && ran.err.contains(path) && ran.err.contains("only a regular file is read"),
             "{path}: {ran:?}"
         );
     }
     let sparse = folder.path().join("sparse");
     std::fs::File::create(&sparse).unwrap().set_len(1 << 40).unwrap();
     let ran = run(&["--json", sparse.to_str().unwrap()], b"");
-    assert!(ran.status == 2 && ran.err.contains("cut it") && ran.out.is_empty(), "{ran:?}");
+    assert!(ran.status == 2 && ran.err.contains("shorten it") && ran.out.is_empty(), "{ran:?}");
 }
 
 #[test]

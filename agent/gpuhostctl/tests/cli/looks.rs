@@ -46,7 +46,7 @@ fn a_host_without_a_gpu_says_so() {
     assert_eq!(told(&bus, &["gpus"]).trim(), "There is no GPU on the PCI bus.");
     assert!(told(&bus, &["iommu"]).contains("The kernel has no IOMMU groups"));
     let status = told(&bus, &["status"]);
-    assert!(status.contains("Docker is not there") && status.contains("none on the PCI bus"), "{status}");
+    assert!(status.contains("Docker was not found") && status.contains("none on the PCI bus"), "{status}");
     served.core.observation.send_modify(|seen| Arc::make_mut(seen).sequence = 0);
     assert!(told(&bus, &["gpus"]).contains("not been observed yet"));
 }

@@ -67,7 +67,7 @@ fn a_plan_is_drawn_with_what_stays() {
         "goes",
         "new",
         "■ ■ ■ □  3 of 4 compute slices",
-        "1 stay, 1 go, 2 are new",
+        "1 kept, 1 destroyed, 2 created",
     ] {
         assert!(ran.out.contains(part), "no {part:?} in\n{}", ran.out);
     }
@@ -94,7 +94,7 @@ fn a_wrong_argument_is_named() {
         (&["--product", "A100-40GB", "--want", "1g.5gb:010"], ["--want", "010"]),
         (&["--product", "A100-40GB", "--want", "0c.1g.5gb"], ["--want", "0c"]),
         (&["--product", "A100-40GB", "--want", ""], ["--want", "expected PROFILE"]),
-        (&["--product", "A100-40GB", "--present", "1g.5gb", "--want", "-"], ["--present", "where it stands"]),
+        (&["--product", "A100-40GB", "--present", "1g.5gb", "--want", "-"], ["--present", "it has no placement"]),
         (&["--want", "1g.5gb"], ["--product", "--profiles"]),
         (&["--product", "A30-24GB"], ["--want", "required"]),
         (&["--product", "A30-24GB", "--profiles", "-", "--want", "-"], ["--product", "--profiles"]),
@@ -192,7 +192,7 @@ fn a_file_is_checked_with_mig_parteds_flags_and_variables() {
         (&["-a"][..], 2, "MIG_PARTED_CONFIG_FILE"),
         (&["-a", "-f", "f.yaml"], 2, "name one of them: a, b"),
         (&["-a", "-f", "f.yaml", "-c", "c"], 2, "f.yaml: there is no configuration c; there are: a, b"),
-        (&["-a", "-f", "."], 2, ". is a folder"),
+        (&["-a", "-f", "."], 2, ". is a directory"),
         (&["-a", "-f", "/nonexistent"], 1, "/nonexistent"),
         (&["-f", "f.yaml", "-c", "a"], 8, "--valid-config"),
         (&["-a", "-f", "f.yaml", "-c", "a", "-k", "hooks.yaml"], 2, "hooks are not run"),

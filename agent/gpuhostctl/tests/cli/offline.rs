@@ -86,7 +86,7 @@ fn a_file_that_is_named_is_a_plain_one_or_what_the_shell_pipes_in() {
     let pipe = folder.path().join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let pipe = pipe.to_str().unwrap();
-    for (path, what) in [(pipe, "a named pipe"), ("/dev/zero", "a device"), ("/", "a folder")] {
+    for (path, what) in [(pipe, "a named pipe"), ("/dev/zero", "a device"), ("/", "a directory")] {
         let enrol = ["enroll", "https://m.example", "--token-file"];
         for args in [
             &["policy", "show", "--file", path][..],

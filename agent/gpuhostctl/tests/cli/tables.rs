@@ -18,6 +18,11 @@ fn holds(document: &str, table: &str) {
 }
 
 #[test]
+fn the_handbook_lists_each_metric_with_its_names_and_sources() {
+    holds("METRICS.md", &model::metric::table());
+}
+
+#[test]
 fn the_handbook_says_which_source_is_asked_for_each_fact_of_health() {
     holds("HEALTH-FACTS.md", &model::health::facts::table());
 }

@@ -134,7 +134,7 @@ fn it_follows_the_host_and_the_size_of_the_screen_and_ends_at_q() {
     assert!(live.output().contains("\u{1b}[1m"), "titles are bold");
     served.core.observe(|next| {
         let gpu = next.gpus[0].driver.as_mut().unwrap();
-        gpu.temperature_c = model::Reading::Known(91.0);
+        gpu.metrics.temperature_c = model::Reading::Known(91.0);
     });
     live.shows("91 °C");
     live.forget();
@@ -181,7 +181,9 @@ fn it_says_that_the_daemon_went_away_and_goes_on_when_it_is_back() {
     live.forget();
     let again = Served::start(&bus, core(hosts::two_gpus()));
     live.shows("observed ");
-    again.core.observe(|next| next.gpus[0].driver.as_mut().unwrap().temperature_c = model::Reading::Known(77.0));
+    again
+        .core
+        .observe(|next| next.gpus[0].driver.as_mut().unwrap().metrics.temperature_c = model::Reading::Known(77.0));
     live.shows("77 °C");
     let colours = live.output().contains("\u{1b}[1m") || live.output().contains("\u{1b}[31m");
     assert!(!colours, "NO_COLOR: {:?}", live.output());

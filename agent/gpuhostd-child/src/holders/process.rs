@@ -3,6 +3,7 @@
 use super::nodes::Nodes;
 use model::holders::{Hold, Holder, Holders, UnreadableProcess};
 use model::ids::PciAddress;
+use model::printable::printable;
 use nix::errno::Errno;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -127,5 +128,5 @@ fn container_of(part: &str) -> Option<String> {
 
 /// As it may be shown: no control characters, no book.
 pub(super) fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(200).collect()
+    printable(text, 200)
 }

@@ -3,7 +3,7 @@
 //! Each is a question that fills one structure; a library that is older than the question says so.
 #![allow(
     unsafe_code,
-    reason = "a C function of a library that is loaded at run time cannot be called without; decision 16 says why here"
+    reason = "a C function of a library that is loaded at run time cannot be called without; docs/decisions/0016 has the reason"
 )]
 
 use nvml_wrapper::device::Device;

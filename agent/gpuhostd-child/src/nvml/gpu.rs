@@ -1,10 +1,11 @@
 //! Everything that NVML says of one GPU, each call on its own.
 
 use super::said::{absence, reading};
+use super::value::{memory, parsed, text};
 use super::{health, mig, words};
 use model::absence::{Absence, Reading};
 use model::causes::with_causes;
-use model::driver::{DriverGpu, GpuProcess, MemoryMib, MigMode};
+use model::driver::{DriverGpu, GpuProcess, MigMode};
 use model::ids::{PciAddress, PciId};
 use nvml_wrapper::Nvml;
 use nvml_wrapper::device::Device;
@@ -39,7 +40,7 @@ pub(super) fn read(nvml: &Nvml, which: Which, problems: &mut Vec<String>) -> Res
     {
         return Err((
             Absence::garbled(&pci.bus_id),
-            format!("NVML was asked for its {which} and answers for {address}"),
+            format!("NVML was asked for its {which} but answered for {address}"),
         ));
     }
     let mut gpu = DriverGpu::unknown(address);
@@ -80,27 +81,27 @@ fn describe(gpu: &mut DriverGpu, device: &Device<'_>) {
     gpu.host_vgpu_mode = reading(device.vgpu_host_mode()).map(|mode| words::host_vgpu(&mode).to_owned());
     (gpu.mig_current, gpu.mig_pending) = mig_mode(device);
     gpu.ecc_enabled = reading(device.is_ecc_enabled()).map(|state| state.currently_enabled);
-    gpu.pcie_max_generation = reading(device.max_pcie_link_gen());
-    gpu.pcie_max_width = reading(device.max_pcie_link_width());
+    gpu.metrics.pcie_max_generation = reading(device.max_pcie_link_gen());
+    gpu.metrics.pcie_max_width = reading(device.max_pcie_link_width());
 }
 
 fn measure(gpu: &mut DriverGpu, device: &Device<'_>) {
     gpu.memory = memory(device);
-    gpu.temperature_c = number(device.temperature(TemperatureSensor::Gpu));
-    (gpu.utilization_pct, gpu.memory_utilization_pct) = utilization(device);
-    gpu.encoder_pct = number(device.encoder_utilization().map(|load| load.utilization));
-    gpu.decoder_pct = number(device.decoder_utilization().map(|load| load.utilization));
-    gpu.power_w = power(device);
-    gpu.power_limit_w = reading(device.enforced_power_limit()).map(watts);
-    gpu.fan_pct = number(device.fan_speed(0));
-    gpu.sm_clock_mhz = reading(device.clock_info(Clock::SM));
-    gpu.memory_clock_mhz = reading(device.clock_info(Clock::Memory));
-    gpu.performance_state = named(device.performance_state(), |it| words::performance_state(&it));
-    gpu.ecc_uncorrected = reading(device.total_ecc_errors(MemoryError::Uncorrected, EccCounter::Volatile));
+    gpu.metrics.temperature_c = number(device.temperature(TemperatureSensor::Gpu));
+    (gpu.metrics.utilization_pct, gpu.metrics.memory_utilization_pct) = utilization(device);
+    gpu.metrics.encoder_pct = number(device.encoder_utilization().map(|load| load.utilization));
+    gpu.metrics.decoder_pct = number(device.decoder_utilization().map(|load| load.utilization));
+    gpu.metrics.power_w = power(device);
+    gpu.metrics.power_limit_w = reading(device.enforced_power_limit()).map(watts);
+    gpu.metrics.fan_pct = number(device.fan_speed(0));
+    gpu.metrics.sm_clock_mhz = reading(device.clock_info(Clock::SM));
+    gpu.metrics.memory_clock_mhz = reading(device.clock_info(Clock::Memory));
+    gpu.metrics.performance_state = named(device.performance_state(), |it| words::performance_state(&it));
+    gpu.metrics.ecc_uncorrected = reading(device.total_ecc_errors(MemoryError::Uncorrected, EccCounter::Volatile));
     gpu.health_facts = health::facts(device);
-    gpu.throttle = reading(device.current_throttle_reasons()).map(words::throttle);
-    gpu.pcie_generation = reading(device.current_pcie_link_gen());
-    gpu.pcie_width = reading(device.current_pcie_link_width());
+    gpu.metrics.throttle = reading(device.current_throttle_reasons()).map(words::throttle);
+    gpu.metrics.pcie_generation = reading(device.current_pcie_link_gen());
+    gpu.metrics.pcie_width = reading(device.current_pcie_link_width());
 }
 
 /// Device in the upper half, vendor in the lower one.
@@ -117,35 +118,12 @@ fn number(value: Result<u32, NvmlError>) -> Reading<f64> {
     reading(value).map(f64::from)
 }
 
-/// A text; an empty one, and the `N/A` that old drivers write into it, is none.
-pub(super) fn text(value: Result<String, NvmlError>) -> Reading<String> {
-    let text = match reading(value) {
-        Reading::Known(text) => text,
-        Reading::Absent(why) => return Reading::Absent(why),
-    };
-    if text.is_empty() || text == "N/A" {
-        Reading::Absent(Absence::NotSupported)
-    } else if text.chars().any(char::is_control) {
-        Reading::Absent(Absence::garbled(&text))
-    } else {
-        Reading::Known(text)
-    }
-}
-
 /// A code that has a name; one without is what the driver itself does not know.
 fn named<T>(value: Result<T, NvmlError>, name: impl FnOnce(T) -> Option<&'static str>) -> Reading<String> {
     match value.map(name) {
         Ok(Some(name)) => Reading::Known(name.to_owned()),
         Ok(None) => Reading::Absent(Absence::UnknownError),
         Err(error) => Reading::Absent(absence(&error)),
-    }
-}
-
-/// A text as an identity.
-pub(super) fn parsed<T: std::str::FromStr>(value: Reading<String>) -> Reading<T> {
-    match value {
-        Reading::Known(text) => text.parse().map_or_else(|_| Reading::Absent(Absence::garbled(&text)), Reading::Known),
-        Reading::Absent(why) => Reading::Absent(why),
     }
 }
 
@@ -176,23 +154,6 @@ fn utilization(device: &Device<'_>) -> (Reading<f64>, Reading<f64>) {
     match device.utilization_rates() {
         Ok(load) => (Reading::Known(f64::from(load.gpu)), Reading::Known(f64::from(load.memory))),
         Err(error) => (Reading::Absent(absence(&error)), Reading::Absent(absence(&error))),
-    }
-}
-
-/// Memory of a GPU or a MIG device. Drivers before 510 have no call that the wrapper knows.
-pub(super) fn memory(device: &Device<'_>) -> MemoryMib {
-    let mib = |bytes: u64| Reading::Known(bytes >> 20);
-    match device.memory_info() {
-        Ok(memory) => MemoryMib {
-            total: mib(memory.total),
-            reserved: mib(memory.reserved),
-            used: mib(memory.used),
-            free: mib(memory.free),
-        },
-        Err(error) => {
-            let absent = || Reading::Absent(absence(&error));
-            MemoryMib { total: absent(), reserved: absent(), used: absent(), free: absent() }
-        }
     }
 }
 

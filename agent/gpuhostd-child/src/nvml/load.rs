@@ -12,7 +12,7 @@ use std::path::Path;
 /// more than one that is not there.
 pub(super) fn nvml(paths: &[String]) -> Result<Nvml, ProbeFault> {
     let mut telling = None;
-    let mut absent = "no place to look in is configured".to_owned();
+    let mut absent = "no path is configured".to_owned();
     for path in paths {
         match Nvml::builder().lib_path(OsStr::new(path)).init() {
             Ok(nvml) => return Ok(nvml),

@@ -1,7 +1,7 @@
 //! MIG devices as far as NVML's safe calls name them.
 
-use super::gpu::{memory, parsed, text};
 use super::said::reading;
+use super::value::{memory, parsed, text};
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig, UnplacedMig};
 use model::ids::MigUuid;

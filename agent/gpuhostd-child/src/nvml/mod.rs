@@ -7,6 +7,7 @@ mod health;
 mod load;
 mod mig;
 mod said;
+mod value;
 mod words;
 
 use host::front::gpus_to_ask;

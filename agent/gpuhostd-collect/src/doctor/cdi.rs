@@ -6,7 +6,7 @@ use model::cdi::{Spec, is_spec, parse};
 use model::docker::DockerFacts;
 use model::doctor::facts::CdiSpec;
 
-/// Where specifications lie unless Docker says otherwise.
+/// Where specifications lie unless Docker reports otherwise.
 const FOLDERS: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
 
 /// Reads those in Docker's folders.

@@ -1,4 +1,4 @@
-//! The running daemon as the doctor sees it: who owns its name on the bus, and what it says of itself.
+//! The running daemon as the doctor sees it: who owns its name on the bus, and what it reports about itself.
 
 use model::absence::{Absence, Reading};
 use model::doctor::facts::DaemonSeen;

@@ -26,7 +26,7 @@ fn config(place: &Place, text: &str) -> DockerConfig {
     let value = match serde_json::from_str::<Value>(text) {
         Ok(value @ Value::Object(_)) => value,
         Ok(_) => {
-            config.error = Some("it is no JSON object".to_owned());
+            config.error = Some("it is not a JSON object".to_owned());
             return config;
         }
         Err(error) => {

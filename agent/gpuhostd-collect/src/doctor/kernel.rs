@@ -19,7 +19,7 @@ const MODULE_FOLDERS: [&str; 7] = [
     "kernel/drivers/char/drm",
     "weak-updates",
 ];
-/// The UEFI variable that says whether Secure Boot is on.
+/// The UEFI variable that shows whether Secure Boot is on.
 const SECURE_BOOT: &str = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
 /// Reads them; `release` is that of the running kernel.
@@ -70,7 +70,7 @@ fn module_file(place: &Place, release: &str) -> Reading<String> {
     let is_module = |name: &str| matches!(name, "nvidia.ko" | "nvidia.ko.xz" | "nvidia.ko.zst" | "nvidia.ko.gz");
     let base = format!("/lib/modules/{release}");
     if !place.has(&base) {
-        // A container does not have its host's modules: that says nothing of them.
+        // A container does not have its host's modules: that reports nothing of them.
         return Reading::default();
     }
     let mut folders: Vec<String> = MODULE_FOLDERS.map(|folder| format!("{base}/{folder}")).to_vec();

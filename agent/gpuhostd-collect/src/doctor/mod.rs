@@ -1,4 +1,4 @@
-//! Reads what the doctor wants to know of a host, with the powers of the caller; what he may not read is absent, and says so.
+//! Reads what the doctor wants to know of a host, with the powers of the caller; what he may not read is absent, and shows it.
 //!
 //! It runs in a process of its own, started by a person; the front never does this.
 
@@ -38,7 +38,7 @@ const FILES_WITHIN: Duration = Duration::from_secs(20);
 pub struct Request {
     /// The root of the file system: `/`; another one is for tests and copies of hosts.
     pub root: PathBuf,
-    /// What the daemon is told of Docker and the driver.
+    /// What the daemon is configured to use of Docker and the driver.
     pub settings: Settings,
     /// Files and folders of the daemon that others must not read or write, with what they hold.
     pub guarded: Vec<(PathBuf, GuardedKind)>,
@@ -80,7 +80,7 @@ pub async fn take(request: &Request) -> DoctorFacts {
     facts
 }
 
-/// Everything that stands in files. Blocking.
+/// Everything that is in files. Blocking.
 fn files(request: &Request, host: &Recorded) -> (KernelFacts, NvidiaFacts, DockerFiles, ServiceFacts) {
     let place = Place::new(&request.root);
     let gpus = host.scan.as_ref().map(|scan| scan.gpus.as_slice()).unwrap_or_default();

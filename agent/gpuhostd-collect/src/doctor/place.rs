@@ -1,4 +1,4 @@
-//! Reads bounded texts below one root of the file system, and says why where it cannot.
+//! Reads bounded texts below one root of the file system, and gives the reason where it cannot.
 
 use files::ReadFault;
 use model::absence::{Absence, Reading};
@@ -49,7 +49,7 @@ impl Place {
         self.path(path).exists()
     }
 
-    /// Whether it is there, where that can be said.
+    /// Whether it is there, where that can be reported.
     pub(super) fn is_there(&self, path: &str) -> Reading<bool> {
         match self.path(path).try_exists() {
             Ok(there) => Reading::Known(there),
@@ -64,7 +64,7 @@ impl Place {
             ReadFault::Missing { .. } | ReadFault::DeadLink { .. } => Absence::None,
             ReadFault::Host { error, .. } => absence(&error),
             ReadFault::NotPlain { kind, .. } => {
-                Absence::Unreadable(format!("{} is {}, no plain file", self.name(&path), kind.words()))
+                Absence::Unreadable(format!("{} is {}, not a regular file", self.name(&path), kind.words()))
             }
             ReadFault::TooLarge { .. } | ReadFault::NotText { .. } | ReadFault::Hangs { .. } => {
                 Absence::Unreadable(fault.to_string())

@@ -3,6 +3,7 @@
 use super::place::Place;
 use model::absence::{Absence, Reading};
 use model::doctor::facts::{DoctorFacts, Package, Unit};
+use model::printable::printable;
 use spawn::{Finished, Program, RunFault, Supervisor};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -30,7 +31,7 @@ const UNITS: [&str; 12] = [
 /// Lines of the kernel's log that matter.
 const LOG: &str = "NVRM|nvidia|nouveau|nova|amdgpu|i915|vfio|DMAR|AMD-Vi|IOMMU|BAR [0-9]|unsigned module|unavailable key|Key was rejected";
 
-/// What they said.
+/// What they reported.
 #[derive(Debug, Default)]
 pub(super) struct Said {
     units: Reading<Vec<Unit>>,
@@ -91,7 +92,7 @@ fn text(finished: &Finished) -> String {
 /// Its words where it failed: what it is that could not be asked.
 fn refused(finished: &Finished) -> Absence {
     let words = String::from_utf8_lossy(&finished.stderr);
-    Absence::Unreadable(words.trim().chars().filter(|c| !c.is_control()).take(200).collect())
+    Absence::Unreadable(printable(words.trim(), 200))
 }
 
 async fn units(asker: &Asker<'_>) -> Reading<Vec<Unit>> {
@@ -151,7 +152,7 @@ async fn log(asker: &Asker<'_>) -> Reading<Vec<String>> {
     {
         return Reading::Known(lines.clone());
     }
-    // No journal, or nothing in it: the kernel's own buffer says more, where it may be read.
+    // No journal, or nothing in it: the kernel's own buffer reports more, where it may be read.
     match asker.ask("dmesg", &["/usr/bin/dmesg", "/bin/dmesg"], &["--notime", "--nopager"]).await {
         Ok(finished) if finished.status.success() => Reading::Known(lines(&text(&finished))),
         Ok(_) => Reading::Absent(Absence::NoPermission),
@@ -160,7 +161,7 @@ async fn log(asker: &Asker<'_>) -> Reading<Vec<String>> {
 }
 
 fn lines(text: &str) -> Vec<String> {
-    text.lines().map(|line| line.chars().filter(|c| !c.is_control()).take(300).collect()).collect()
+    text.lines().map(|line| printable(line, 300)).collect()
 }
 
 /// Packages that decide how GPUs work.

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// How the facts are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DoctorArgs {
-    /// Address of the bus where the daemon is asked; the system bus where nothing is said.
+    /// Address of the bus where the daemon is asked; the system bus where nothing is set.
     pub bus: Option<String>,
     /// The root of the file system that is read.
     pub root: PathBuf,
@@ -58,7 +58,7 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<()> {
     let facts = runtime.block_on(facts(args));
     // A file of a driver that never answers must not keep the process.
     runtime.shutdown_background();
-    let facts = serde_json::to_string(&facts).context("the facts have no form in JSON")?;
+    let facts = serde_json::to_string(&facts).context("the facts cannot be written as JSON")?;
     Ok(say::out(&format!("{facts}\n"))?)
 }
 

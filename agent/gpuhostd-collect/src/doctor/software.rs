@@ -87,7 +87,7 @@ fn without_comment(line: &str) -> &str {
     if line.starts_with("//") || line.starts_with('#') { "" } else { line }
 }
 
-/// What stands between the braces of `Unattended-Upgrade::Package-Blacklist { "nvidia-"; };`.
+/// What is between the braces of `Unattended-Upgrade::Package-Blacklist { "nvidia-"; };`.
 fn blacklist(text: &str) -> Vec<String> {
     let clean: Vec<&str> = text.lines().map(without_comment).collect();
     let clean = clean.join("\n");

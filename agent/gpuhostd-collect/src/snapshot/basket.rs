@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 /// Something that a reader found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// It begins to read this file: the one to blame where it does not come back.
+    /// It begins to read this file: the one to blame where it does not return.
     Begin(String),
     /// A file with its content.
     Text {
@@ -29,7 +29,7 @@ pub enum Found {
     Missed {
         /// The file.
         what: String,
-        /// What the host said.
+        /// What the host answered.
         why: String,
     },
 }
@@ -39,13 +39,13 @@ pub enum Found {
 pub struct Tell(UnboundedSender<Found>);
 
 impl Tell {
-    /// Tells into this channel.
+    /// Reports into this channel.
     #[must_use]
     pub const fn new(channel: UnboundedSender<Found>) -> Self {
         Self(channel)
     }
 
-    /// Tells. Where nobody listens any more (the time was over) the reader goes on in vain and ends.
+    /// Reports. Where nobody listens any more (the time was over) the reader goes on in vain and ends.
     pub fn tell(&self, found: Found) {
         let _gone = self.0.send(found);
     }
@@ -108,7 +108,7 @@ impl Basket {
         }
     }
 
-    /// Says that something is not there.
+    /// Reports that something is not there.
     pub fn miss(&mut self, what: &str, why: &str) {
         let why = redact::text(why).text;
         if self.missed.len() < ENTRIES_MAX {

@@ -19,10 +19,10 @@ pub(super) async fn ask(address: Option<&str>, basket: &mut Basket) {
     match timeout(WITHIN, observation(address)).await {
         Ok(Ok(text)) => match serde_json::from_str::<serde_json::Value>(&text) {
             Ok(document) => basket.json(INTO, &document),
-            Err(error) => basket.miss(what, &format!("its answer is no JSON: {error}")),
+            Err(error) => basket.miss(what, &format!("its answer is not JSON: {error}")),
         },
         Ok(Err(error)) => basket.miss(what, &error.to_string()),
-        Err(_) => basket.miss(what, &format!("it did not answer in {} s", WITHIN.as_secs())),
+        Err(_) => basket.miss(what, &format!("it did not answer within {} s", WITHIN.as_secs())),
     }
 }
 

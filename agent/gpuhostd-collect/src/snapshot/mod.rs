@@ -33,7 +33,7 @@ const FILES_WITHIN: Duration = Duration::from_secs(20);
 pub struct Request {
     /// The root of the file system: `/`; another one is for tests and recorded hosts.
     pub root: PathBuf,
-    /// What the daemon is told of Docker and the driver.
+    /// What the daemon is configured to use of Docker and the driver.
     pub settings: Settings,
     /// The disposable child, which asks NVML.
     pub child: Own,
@@ -77,7 +77,7 @@ async fn collect(mut found: UnboundedReceiver<Found>, basket: &mut Basket, what:
             Ok(Some(Found::Begin(path))) => at = path,
             Ok(Some(found)) => basket.put(found),
             Err(_) => {
-                let why = format!("{at} did not answer in {} s; what follows it was not read", within.as_secs());
+                let why = format!("{at} did not answer within {} s; what follows it was not read", within.as_secs());
                 basket.miss(what, &why);
                 return;
             }

@@ -6,7 +6,7 @@ use host::front::{self, FactsRoot, Sysfs};
 use model::absence::Reading;
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
-use model::health::{line, said};
+use model::health::{line, record};
 use model::host_facts::HostFacts;
 use model::judge;
 use model::pci::PciScan;
@@ -25,21 +25,13 @@ pub(super) async fn record(request: &Request, basket: &mut Basket) -> Recorded {
     let docker = docker::facts(&request.settings.docker.socket, DOCKER_WITHIN).await;
     let host = host_facts(request, docker.as_ref().ok().and_then(|docker| docker.root_dir.clone()), basket).await;
     let scan = scan(request).await;
-    let mut reports = match &scan {
-        Ok(scan) if judge::serves_any(scan) => drivers(request, scan, basket).await,
-        Ok(_) => {
-            // nvidia-smi would load the driver's module: a change of the host.
-            basket.miss("nvidia-smi, NVML", "not asked: the NVIDIA driver is bound to no GPU");
-            Vec::new()
-        }
+    let reports = match &scan {
+        Ok(scan) => drivers(request, scan, basket).await,
         Err(fault) => {
             basket.miss("the scan of the PCI bus", &fault.to_string());
             Vec::new()
         }
     };
-    if scan.as_ref().is_ok_and(judge::has_sensors) {
-        reports.push((DriverSource::Sysfs, sensors(request).await));
-    }
     for (source, answer) in &reports {
         if let Err(fault) = answer {
             basket.miss(source.code(), &fault.to_string());
@@ -58,7 +50,7 @@ async fn kernel_log(request: &Request, basket: &mut Basket) -> Option<Vec<String
         Ok(Ok(Ok(lines))) => return Some(telling(&lines)),
         Ok(Ok(Err(error))) => basket.miss(what, &error.to_string()),
         Ok(Err(ended)) => basket.miss(what, &ended.to_string()),
-        Err(_) => basket.miss(what, &format!("it did not end in {} s", READ_WITHIN.as_secs())),
+        Err(_) => basket.miss(what, &format!("it did not finish within {} s", READ_WITHIN.as_secs())),
     }
     None
 }
@@ -67,7 +59,7 @@ async fn kernel_log(request: &Request, basket: &mut Basket) -> Option<Vec<String
 fn telling(lines: &[String]) -> Vec<String> {
     lines
         .iter()
-        .filter(|line| line::record(line).is_some_and(|record| said::said_by(&record).is_some()))
+        .filter(|line| line::record(line).is_some_and(|read| record::said_by(&read).is_some()))
         .cloned()
         .collect()
 }
@@ -87,7 +79,7 @@ async fn scan(request: &Request) -> Result<PciScan, ScanFault> {
         // A root that is none of ours is no fact of the host.
         Ok(Ok(scan)) => scan.map_err(|fault| ScanFault { path: path.to_owned(), ..fault }),
         Ok(Err(ended)) => fault(ended.to_string()),
-        Err(_) => fault(format!("it did not answer in {} s", READ_WITHIN.as_secs())),
+        Err(_) => fault(format!("it did not answer within {} s", READ_WITHIN.as_secs())),
     }
 }
 
@@ -108,13 +100,14 @@ async fn host_facts(request: &Request, docker_root: Option<String>, basket: &mut
     match timeout(READ_WITHIN, tokio::task::spawn_blocking(move || facts.read(docker_root.as_deref()))).await {
         Ok(Ok(facts)) => facts,
         Ok(Err(_)) | Err(_) => {
-            basket.miss("the facts of the host", &format!("they did not come in {} s", READ_WITHIN.as_secs()));
+            basket
+                .miss("the facts of the host", &format!("they were not available within {} s", READ_WITHIN.as_secs()));
             HostFacts { hostname: Reading::default(), ..HostFacts::default() }
         }
     }
 }
 
-/// NVML, then nvidia-smi in any case: its words are worth having even where NVML left nothing open.
+/// Asks in the order of the daemon, and nvidia-smi in any case: its words are worth having even where NVML left nothing open.
 async fn drivers(
     request: &Request,
     scan: &PciScan,
@@ -122,17 +115,33 @@ async fn drivers(
 ) -> Vec<(DriverSource, Result<DriverReport, ProbeFault>)> {
     let settings = &request.settings;
     let probes = Probes::new(request.child.clone(), &request.root.join("sys"));
-    let nvml = probes.run(DriverSource::Nvml, &settings.nvidia).await;
-    let (words, smi) = probes.smi_with_words(&settings.nvidia).await;
-    if let Some(words) = words {
-        basket.text("nvidia-smi.xml", &words);
+    let is_served = judge::serves_any(scan);
+    if !is_served {
+        // nvidia-smi would load the driver's module: a change of the host.
+        basket.miss("nvidia-smi, NVML", "not asked: the NVIDIA driver is bound to no GPU");
     }
-    let left_open = judge::needs_smi(Some(scan), &nvml) && judge::needs_smi(Some(scan), &smi);
-    let mut reports = vec![(DriverSource::Nvml, nvml), (DriverSource::Smi, smi)];
-    if left_open {
-        let within = Duration::from_millis(settings.nvidia.probe_timeout_ms);
-        let answer = docker::smi_in_driver_container(&settings.docker.socket, within).await;
-        reports.push((DriverSource::SmiInDriverContainer, answer));
+    let mut reports: Vec<(DriverSource, Result<DriverReport, ProbeFault>)> = Vec::new();
+    loop {
+        let was_asked = |source| reports.iter().any(|(who, _)| *who == source);
+        let wants_words = was_asked(DriverSource::Nvml) && !was_asked(DriverSource::Smi);
+        let next = judge::next_source(scan, is_served, reports.iter().map(|(who, said)| (*who, said)));
+        let next = if wants_words { Some(DriverSource::Smi) } else { next };
+        let Some(source) = next else { return reports };
+        let answer = match source {
+            DriverSource::Nvml => probes.run(source, &settings.nvidia).await,
+            DriverSource::Smi => {
+                let (words, answer) = probes.smi_with_words(&settings.nvidia).await;
+                if let Some(words) = words {
+                    basket.text("nvidia-smi.xml", &words);
+                }
+                answer
+            }
+            DriverSource::SmiInDriverContainer => {
+                let within = Duration::from_millis(settings.nvidia.probe_timeout_ms);
+                docker::smi_in_driver_container(&settings.docker.socket, within).await
+            }
+            DriverSource::Sysfs => sensors(request).await,
+        };
+        reports.push((source, answer));
     }
-    reports
 }

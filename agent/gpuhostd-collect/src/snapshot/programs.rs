@@ -76,7 +76,7 @@ async fn packages(supervisor: &Supervisor, root: &Path, basket: &mut Basket) {
     }
 }
 
-/// A bad status with words is no failure: dpkg-query says so of a pattern that matches nothing, journalctl of a search
+/// A bad status with words is no failure: dpkg-query shows it of a pattern that matches nothing, journalctl of a search
 /// that found nothing.
 async fn ask(
     supervisor: &Supervisor,
@@ -93,7 +93,7 @@ async fn ask(
     match supervisor.run("snapshot", Program::new(&path, arguments, WITHIN)).await {
         Ok(finished) if finished.stdout.is_empty() => {
             let said = String::from_utf8_lossy(&finished.stderr).trim().to_owned();
-            let why = if said.is_empty() { "it has nothing to say".to_owned() } else { said };
+            let why = if said.is_empty() { "it printed nothing".to_owned() } else { said };
             basket.miss(into, &format!("{}: {why}", path.display()));
         }
         Ok(finished) => basket.text(into, &finished.stdout),

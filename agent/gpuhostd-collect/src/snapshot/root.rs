@@ -19,7 +19,7 @@ pub(super) enum Miss {
     #[error("there is no such file")]
     Missing,
     /// It lies behind a link, or is no plain file.
-    #[error("it is no plain file of this folder")]
+    #[error("it is not a regular file of this directory")]
     NotPlain,
     /// It is larger than anything that belongs here.
     #[error("it is larger than {0} bytes")]
@@ -71,11 +71,11 @@ impl Root {
         if content.len() > max_bytes { Err(Miss::TooLarge(max_bytes)) } else { Ok(content) }
     }
 
-    /// What a link says; it is not followed.
+    /// What a link reports; it is not followed.
     pub(super) fn link(&self, folder: &str, name: &str) -> Result<String, Miss> {
         let folder = self.below(folder, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
         let target = readlinkat(&folder, name)?;
-        target.into_string().map_err(|_| Miss::Refused("it is no text".to_owned()))
+        target.into_string().map_err(|_| Miss::Refused("it is not text".to_owned()))
     }
 
     /// Names in a folder, sorted; at most so many.

@@ -22,15 +22,15 @@ const MODE: u32 = 0o600;
 /// How a snapshot is taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotArgs {
-    /// Where the archive goes; a name with host and time in this folder where nothing is said.
+    /// Where the archive goes; a name with host and time in this folder where nothing is set.
     pub output: Option<PathBuf>,
-    /// Address of the bus where the daemon is asked; the system bus where nothing is said.
+    /// Address of the bus where the daemon is asked; the system bus where nothing is set.
     pub bus: Option<String>,
     /// The root of the file system that is read.
     pub root: PathBuf,
     /// Configuration files; empty = the default places.
     pub config: Vec<PathBuf>,
-    /// Says what is in it as JSON.
+    /// Shows what is in it as JSON.
     pub json: bool,
 }
 
@@ -79,14 +79,14 @@ pub fn run(args: &SnapshotArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is told of the snapshot, and the archive where it goes to standard output.
+/// What is reported about the snapshot, and the archive where it goes to standard output.
 async fn taken(args: &SnapshotArgs) -> anyhow::Result<(Told, Option<Vec<u8>>)> {
     let to_output = args.output.as_deref() == Some(Path::new("-"));
     // Before minutes are spent on what could not be kept.
     if to_output {
         anyhow::ensure!(
             !std::io::stdout().is_terminal(),
-            "an archive is nothing for a terminal: lead it to a file or a program"
+            "the archive is not written to a terminal: redirect it to a file or a program"
         );
     } else {
         can_be_written(args.output.as_deref())?;
@@ -116,7 +116,7 @@ async fn taken(args: &SnapshotArgs) -> anyhow::Result<(Told, Option<Vec<u8>>)> {
 
 /// The paths of the manager's API are the same everywhere, and one is named as if it were a secret.
 fn without_paths(settings: &Settings) -> anyhow::Result<serde_json::Value> {
-    let mut document = serde_json::to_value(settings).context("the settings have no form in JSON")?;
+    let mut document = serde_json::to_value(settings).context("the settings cannot be written as JSON")?;
     if let Some(manager) = document.get_mut("manager").and_then(serde_json::Value::as_object_mut) {
         manager.remove("paths");
     }
@@ -148,9 +148,9 @@ fn folder_of(path: &Path) -> &Path {
 /// Folder and name of a file; the way to the folder may have links.
 fn place_of(path: &Path) -> anyhow::Result<(PathBuf, &str)> {
     let name = path.file_name().and_then(|name| name.to_str());
-    let name = name.with_context(|| format!("{} is no name for a file", path.display()))?;
+    let name = name.with_context(|| format!("{} is not a valid file name", path.display()))?;
     let folder = folder_of(path);
-    let folder = folder.canonicalize().with_context(|| format!("there is no folder {}", folder.display()))?;
+    let folder = folder.canonicalize().with_context(|| format!("there is no directory {}", folder.display()))?;
     Ok((folder, name))
 }
 
@@ -169,7 +169,7 @@ fn can_be_written(output: Option<&Path>) -> anyhow::Result<()> {
 }
 
 fn write(path: &Path, archive: &[u8]) -> anyhow::Result<()> {
-    let lost = "the snapshot was taken, and is lost: it could not be written";
+    let lost = "the snapshot was taken but could not be written";
     let (folder, name) = place_of(path).context(lost)?;
     write_named(&folder, name, archive, MODE).context(lost)
 }
@@ -205,7 +205,7 @@ mod tests {
             let before = seen();
             for fault in [can_be_written(Some(taken)), write(taken, b"archive")] {
                 let fault = with_causes(fault.unwrap_err().as_ref());
-                assert!(fault.contains("only a plain file is replaced"), "{}: {fault}", taken.display());
+                assert!(fault.contains("only a regular file is replaced"), "{}: {fault}", taken.display());
             }
             assert_eq!(seen(), before, "{} is not what it was", taken.display());
         }
@@ -216,7 +216,7 @@ mod tests {
         write(&path, b"archive").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"archive");
         assert_eq!(path.symlink_metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(write(Path::new("/nonexistent/x"), b"").unwrap_err().to_string().contains("is lost"));
+        assert!(write(Path::new("/nonexistent/x"), b"").unwrap_err().to_string().contains("could not be written"));
         assert!(write(Path::new("/"), b"").is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! What a person is told of a snapshot: where it is, what is in it, and what is not.
+//! What is printed about a snapshot: where it is, what is in it, and what is not.
 
 use model::snapshot::{Listed, Manifest};
 use serde::Serialize;
@@ -35,13 +35,13 @@ impl Display for Told {
             writeln!(out, "  {}: {}", clean(&missed.what), clean(&missed.why))?;
         }
         if !as_root {
-            writeln!(out, "Taken without the powers of root: take it with sudo to have all of it.")?;
+            writeln!(out, "Taken without root privileges: run it with sudo for a complete snapshot.")?;
         }
         writeln!(
             out,
             "Secrets taken out: {redacted}. Names and addresses of the host, serial numbers and UUIDs of its"
         )?;
-        writeln!(out, "GPUs and the names of processes on them are in it: look through it before you give it away.")
+        writeln!(out, "GPUs and the names of processes on them are in it: check it before you share it.")
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::Path;
 const FUNCTIONS_MAX: usize = 65_536;
 /// No function has more links or nodes that are looked at.
 const LINKS_MAX: usize = 1_024;
-/// An attribute that says what a function is.
+/// An attribute that shows what a function is.
 const SHORT_BYTES: usize = 256;
 
 /// A function of the bus.
@@ -59,7 +59,7 @@ fn function(sys: &Root, address: String, tell: &Tell) -> Option<Function> {
         }
     };
     let Some(folder) = folder else {
-        let why = "it is no link to a PCI function in /sys/devices".to_owned();
+        let why = "it is not a link to a PCI function in /sys/devices".to_owned();
         tell.tell(Found::Missed { what: format!("/sys/{listed}"), why });
         return None;
     };

@@ -1,6 +1,6 @@
 //! Asks polkit about every caller but root. What is not a clear yes is a no; where there is no polkit, root alone may.
 
-use super::gate::{Action, denied};
+use super::action::{Action, denied};
 use super::limits::Seats;
 use super::options::Standard;
 use model::refusal::Refusal;
@@ -16,7 +16,8 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 const DIALOGUE_DEADLINE: Duration = Duration::from_secs(120);
 
 /// What a caller reads where there is no polkit.
-const ABSENT: &str = "polkit is not on the bus, and without it root alone may; run it as root or install polkitd";
+const ABSENT: &str =
+    "polkit is not on the bus, and without it only root is authorized; run it as root or install polkitd";
 
 /// polkit and the bus, asked over a connection of our own: no caller can keep their answers from us.
 #[derive(Debug)]
@@ -45,9 +46,7 @@ impl Authority {
             // As with systemd: root can do all of it without us, and must not be locked out by a polkit that is broken or absent.
             return Ok(uid);
         }
-        let many = || Refusal::Busy {
-            why: "polkit is being asked about other calls; try again when it has decided".to_owned(),
-        };
+        let many = || Refusal::Busy { why: "polkit is still deciding about other calls; try again later".to_owned() };
         let _seat = self.seats.take(uid).ok_or_else(many)?;
         let dialogue = header.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH) && !options.no_user_interaction;
         let deadline = if dialogue { DIALOGUE_DEADLINE } else { ANSWER_DEADLINE };
@@ -60,12 +59,12 @@ impl Authority {
             }
             Ok(Err(error)) if is_absent(&error) => Err(denied(action.id(), ABSENT)),
             Ok(Err(error)) => Err(denied(action.id(), format!("polkit did not decide: {error}"))),
-            Err(_) => Err(denied(action.id(), format!("polkit did not decide in {} s", deadline.as_secs()))),
+            Err(_) => Err(denied(action.id(), format!("polkit did not decide within {} s", deadline.as_secs()))),
         }
     }
 
     async fn caller_uid(&self, header: &Header<'_>, action: Action) -> Result<u32, Refusal> {
-        let unknown = |why: String| denied(action.id(), format!("the bus does not say who the caller is: {why}"));
+        let unknown = |why: String| denied(action.id(), format!("the bus does not report who the caller is: {why}"));
         let sender = header.sender().ok_or_else(|| unknown("the message has no sender".into()))?;
         let bus = "org.freedesktop.DBus";
         let path = "/org/freedesktop/DBus";
@@ -100,9 +99,9 @@ fn judge(answer: &AuthorizationResult, action: Action) -> Result<(), Refusal> {
         return Ok(());
     }
     let why = if answer.is_challenge {
-        "polkit wants a password; call it from a session with an authentication agent, or as root"
+        "polkit requires a password; call it from a session with an authentication agent, or as root"
     } else {
-        "polkit says no; an administrator can allow it by a rule in /etc/polkit-1/rules.d"
+        "polkit denied it; an administrator can allow it by a rule in /etc/polkit-1/rules.d"
     };
     Err(denied(action.id(), why))
 }

@@ -35,11 +35,11 @@ impl EnrolOptions {
         if ca_pem.is_some() && !pins.is_empty() {
             return Err(invalid(
                 "pin-sha256",
-                "a pin is trusted instead of authorities: give one of ca-pem and pin-sha256",
+                "a pin replaces certificate authorities: give either ca-pem or pin-sha256",
             ));
         }
         if ca_pem.as_ref().is_some_and(|pem| !pem.contains("-----BEGIN CERTIFICATE-----")) {
-            return Err(invalid("ca-pem", "there is no CERTIFICATE block in it: expected a PEM file's content"));
+            return Err(invalid("ca-pem", "it has no CERTIFICATE block: expected the content of a PEM file"));
         }
         let pins = pins.normal().map_err(|fault| invalid("pin-sha256", fault.to_string()))?;
         Ok(Self { ca_pem, pins, shared })
@@ -54,12 +54,12 @@ impl EnrolOptions {
 /// The addresses, where each is an https address with a host in it.
 pub(super) fn checked_urls(urls: Vec<String>) -> Result<Vec<String>, Refusal> {
     if urls.is_empty() || urls.len() > URLS_MAX {
-        return Err(invalid("urls", format!("expected 1 to {URLS_MAX} addresses, and {} came", urls.len())));
+        return Err(invalid("urls", format!("expected 1 to {URLS_MAX} addresses, got {}", urls.len())));
     }
     match urls.iter().find(|url| url.len() > URL_MAX_BYTES || !is_https(url)) {
         None => Ok(urls),
         Some(bad) => {
-            let why = format!("{:?} is no address of a manager: expected https://host[:port]", shown(bad));
+            let why = format!("{:?} is not the address of a manager: expected https://host[:port]", shown(bad));
             Err(invalid("urls", why))
         }
     }

@@ -5,10 +5,9 @@ use super::face::Face;
 use super::failure::{NoValue, Refused};
 use super::options::{Options, Parser, Standard};
 use super::submit::Submitter;
-use engine::change::Change;
 use engine::command::Command;
 use model::PciAddress;
-use model::policy::Operation;
+use model::change::{Bind, Change};
 use model::refusal::Refusal;
 use std::collections::BTreeMap;
 use wire::dbus::GPU_INTERFACE;
@@ -54,10 +53,14 @@ impl GpuObject {
     }
 }
 
+const fn change_or_plan(change: Change, dry_run: bool) -> Command {
+    if dry_run { Command::Plan(change) } else { Command::Change(change) }
+}
+
 #[zbus::interface(name = "org.gpuhost.Agent1.Gpu")]
 impl GpuObject {
-    /// Values that change all the time (temperature, utilization, power, memory in use, PCIe link, processes). Nothing
-    /// announces them: ask. A key without a value is left out and named with its reason in Absent (a{sv}).
+    /// Values that change all the time (temperature, utilization, power, memory in use, PCIe link, processes). They are not
+    /// announced: poll them. A key without a value is left out and named with its reason in Absent (a{sv}).
     #[zbus(out_args("metrics"))]
     async fn get_metrics(
         &self,
@@ -69,11 +72,11 @@ impl GpuObject {
         Ok(dict(&self.face.now().metrics))
     }
 
-    /// Gives the GPU and all functions of its IOMMU group to vfio-pci, for a virtual machine. The job has the plan; whatever
-    /// stands in the way is refused before anything is done, and a change that fails is undone. Action:
+    /// Gives the GPU and all functions of its IOMMU group to vfio-pci, for a virtual machine. The job has the plan. Everything
+    /// that blocks the change is found before anything is done, and a change that fails is undone. Action:
     /// org.gpuhost.agent1.passthrough. Options: dry-run (b: only the plan), confirm-within (t: seconds; without
-    /// ConfirmPassthrough in that time it is undone, also over a restart of the daemon), guest-memory-mib (t: memory of the
-    /// guest, which must be free), auth.no-user-interaction (b).
+    /// ConfirmPassthrough within that time it is undone, even after a restart of the daemon), guest-memory-mib (t: memory of
+    /// the guest, which must be free), auth.no-user-interaction (b).
     #[zbus(out_args("job"))]
     async fn bind_passthrough(
         &self,
@@ -85,14 +88,14 @@ impl GpuObject {
         let confirm_within_ms = parser.number("confirm-within", CONFIRM_MOST_S)?.map(|s| s.saturating_mul(1000));
         let guest_memory_mib = parser.number("guest-memory-mib", GUEST_MOST_MIB)?;
         let plain = parser.finish()?;
-        let operation = Operation::PassthroughBind;
-        let command = |gpu| Command::Change(Change { operation, gpu, dry_run, confirm_within_ms, guest_memory_mib });
+        let change = |gpu| Change::PassthroughBind(Bind { gpu, confirm_within_ms, guest_memory_mib });
+        let command = |gpu| change_or_plan(change(gpu), dry_run);
         self.ask(&header, ("BindPassthrough", plain), command).await
     }
 
-    /// Takes the GPU back: each function gets the driver and the override that it had. Refused while a guest has it open, or
-    /// where it was not gpuhostd that gave it away. Action: org.gpuhost.agent1.passthrough. Options: dry-run (b: only the
-    /// plan), auth.no-user-interaction (b).
+    /// Takes the GPU back: each function gets its former driver and override again. Refused while a guest has it open, or if it
+    /// was not bound by gpuhostd. Action: org.gpuhost.agent1.passthrough. Options: dry-run (b: only the plan),
+    /// auth.no-user-interaction (b).
     #[zbus(out_args("job"))]
     async fn release_passthrough(
         &self,
@@ -102,15 +105,11 @@ impl GpuObject {
         let mut parser = Parser::new(options);
         let dry_run = parser.flag(DRY_RUN)?.unwrap_or(false);
         let plain = parser.finish()?;
-        let operation = Operation::PassthroughRelease;
-        let command = |gpu| {
-            let (confirm_within_ms, guest_memory_mib) = (None, None);
-            Command::Change(Change { operation, gpu, dry_run, confirm_within_ms, guest_memory_mib })
-        };
+        let command = |gpu| change_or_plan(Change::PassthroughRelease(gpu), dry_run);
         self.ask(&header, ("ReleasePassthrough", plain), command).await
     }
 
-    /// Lets a change stand that was made with confirm-within. Action: org.gpuhost.agent1.passthrough. Options:
+    /// Confirms a change that was made with confirm-within, so that it is kept. Action: org.gpuhost.agent1.passthrough. Options:
     /// auth.no-user-interaction (b).
     #[zbus(out_args("job"))]
     async fn confirm_passthrough(
@@ -146,7 +145,7 @@ impl GpuObject {
         self.face.now().class.clone()
     }
 
-    /// Vendor, out of the hardware database. May have no value.
+    /// Vendor, from the hardware database. May have no value.
     #[zbus(property)]
     fn vendor(&self) -> Result<String> {
         self.face.value("Vendor", |gpu| gpu.vendor.clone())
@@ -158,7 +157,7 @@ impl GpuObject {
         self.face.value("Name", |gpu| gpu.name.clone())
     }
 
-    /// UUID that the driver gives. May have no value.
+    /// UUID reported by the driver. May have no value.
     #[zbus(property)]
     fn uuid(&self) -> Result<String> {
         self.face.value("Uuid", |gpu| gpu.uuid.clone())
@@ -176,7 +175,7 @@ impl GpuObject {
         self.face.value("Serial", |gpu| gpu.serial.clone())
     }
 
-    /// Architecture in the driver's words, as Hopper. May have no value.
+    /// Architecture as reported by the driver, for example Hopper. May have no value.
     #[zbus(property)]
     fn architecture(&self) -> Result<String> {
         self.face.value("Architecture", |gpu| gpu.architecture.clone())
@@ -194,13 +193,13 @@ impl GpuObject {
         self.face.value("MemoryTotalMib", |gpu| gpu.memory_total_mib)
     }
 
-    /// Kernel driver that is bound. Has no value where none is (none).
+    /// Kernel driver that is bound. Has no value if none is (none).
     #[zbus(property)]
     fn driver(&self) -> Result<String> {
         self.face.value("Driver", |gpu| gpu.driver.clone())
     }
 
-    /// driver_override of the kernel. Has no value where it is not set (none), or is not read since that may hang (not_read).
+    /// driver_override of the kernel. Has no value if it is not set (none), or is not read because that may hang (not_read).
     #[zbus(property)]
     fn driver_override(&self) -> Result<String> {
         self.face.value("DriverOverride", |gpu| gpu.driver_override.clone())
@@ -212,13 +211,13 @@ impl GpuObject {
         self.face.value("DriverVersion", |gpu| gpu.driver_version.clone())
     }
 
-    /// Its IOMMU group. Has no value where it has none (none).
+    /// Its IOMMU group. Has no value if it has none (none).
     #[zbus(property)]
     fn iommu_group(&self) -> Result<OwnedObjectPath> {
         self.face.value("IommuGroup", |gpu| OwnedObjectPath::try_from(gpu.iommu_group.as_deref()?).ok())
     }
 
-    /// NUMA node. Has no value where the firmware names none (none).
+    /// NUMA node. Has no value if the firmware reports none (none).
     #[zbus(property)]
     fn numa_node(&self) -> Result<u32> {
         self.face.value("NumaNode", |gpu| gpu.numa_node)
@@ -236,13 +235,13 @@ impl GpuObject {
         self.face.value("BootVga", |gpu| gpu.boot_vga)
     }
 
-    /// DRM card node, as card0. Its number may change at each boot. May have no value.
+    /// DRM card node, for example card0. Its number may change at each boot. May have no value.
     #[zbus(property)]
     fn drm_card(&self) -> Result<String> {
         self.face.value("DrmCard", |gpu| gpu.drm_card.clone())
     }
 
-    /// DRM render node, as renderD128. Its number may change at each boot. May have no value.
+    /// DRM render node, for example renderD128. Its number may change at each boot. May have no value.
     #[zbus(property)]
     fn drm_render(&self) -> Result<String> {
         self.face.value("DrmRender", |gpu| gpu.drm_render.clone())
@@ -254,19 +253,19 @@ impl GpuObject {
         self.face.value("PcieMaxGeneration", |gpu| gpu.pcie_max_generation)
     }
 
-    /// Most PCIe lanes of the device. May have no value.
+    /// Highest number of PCIe lanes of the device. May have no value.
     #[zbus(property)]
     fn pcie_max_width(&self) -> Result<u32> {
         self.face.value("PcieMaxWidth", |gpu| gpu.pcie_max_width)
     }
 
-    /// Addresses of the SR-IOV virtual functions that stand under it; they are no GPUs of their own here.
+    /// Addresses of its SR-IOV virtual functions; they are not GPUs of their own here.
     #[zbus(property)]
     fn virtual_functions(&self) -> Vec<String> {
         self.face.now().virtual_functions.clone()
     }
 
-    /// Address of the physical function, where this is itself a virtual function. May have no value.
+    /// Address of the physical function, if this is a virtual function. May have no value.
     #[zbus(property)]
     fn physical_function(&self) -> Result<String> {
         self.face.value("PhysicalFunction", |gpu| gpu.physical_function.clone())
@@ -284,13 +283,13 @@ impl GpuObject {
         self.face.now().usage.clone()
     }
 
-    /// A workspace may be given it.
+    /// A workspace may use it.
     #[zbus(property)]
     fn schedulable(&self) -> bool {
         self.face.now().schedulable
     }
 
-    /// Stable code of why it is not schedulable. Has no value where it is.
+    /// Stable code of why it is not schedulable. Has no value if it is schedulable.
     #[zbus(property)]
     fn unschedulable_reason(&self) -> Result<String> {
         self.face.value("UnschedulableReason", |gpu| gpu.unschedulable_reason.clone())
@@ -303,46 +302,46 @@ impl GpuObject {
     }
 
     /// The chain from the PCI bus to a usable GPU: Link (s: pci, kernel_driver, nvml, docker_runtime, cdi, policy), Ok (b; left
-    /// out where it is not known), Reason (s), Remedy (s). The first link with Ok false says why the GPU cannot be used.
+    /// out where it is not known), Reason (s), Remedy (s). The first link with Ok false is the reason why the GPU cannot be used.
     #[zbus(property)]
     fn cause_chain(&self) -> Vec<Dict> {
         dicts(&self.face.now().cause_chain)
     }
 
-    /// Nothing that the scan shows stands in the way of giving it to a virtual machine.
+    /// Nothing that the scan shows prevents giving it to a virtual machine.
     #[zbus(property)]
     fn passthrough_eligible(&self) -> bool {
         self.face.now().passthrough_eligible
     }
 
-    /// Stable codes of what stands in the way of that.
+    /// Stable codes of what prevents that.
     #[zbus(property)]
     fn passthrough_reasons(&self) -> Vec<String> {
         self.face.now().passthrough_reasons.clone()
     }
 
-    /// When it is taken back unless ConfirmPassthrough is called before, in milliseconds since 1970-01-01 UTC. Has no value unless it
-    /// was given away with confirm-within and waits for that.
+    /// When it is taken back unless ConfirmPassthrough is called before, in milliseconds since 1970-01-01 UTC. Has no value
+    /// unless it was bound with confirm-within and waits for the confirmation.
     #[zbus(property)]
     fn confirm_before(&self) -> Result<u64> {
         self.face.value("ConfirmBefore", |gpu| gpu.confirm_before)
     }
 
-    /// How well it is: ok, degraded (it works, and something is wrong), failed (not to be relied on) or unknown (nobody who could
-    /// know was heard). A GPU that failed is not schedulable.
+    /// Its health: ok, degraded (it works, but something is wrong), failed (unreliable) or unknown (no source has reported). A
+    /// GPU that failed is not schedulable.
     #[zbus(property)]
     fn health(&self) -> String {
         self.face.now().health.clone()
     }
 
-    /// What speaks against it, the gravest first: Code (s, stable: xid_79, ecc_uncorrected, …), State (s: degraded or failed),
-    /// Message (s), Remedy (s), Since (t, milliseconds since 1970-01-01 UTC).
+    /// The reasons for its health, the most severe first: Code (s, stable: xid_79, ecc_uncorrected, …), State (s: degraded or
+    /// failed), Message (s), Remedy (s), Since (t, milliseconds since 1970-01-01 UTC).
     #[zbus(property)]
     fn health_reasons(&self) -> Vec<Dict> {
         dicts(&self.face.now().health_reasons)
     }
 
-    /// Number of the last Xid that the kernel log has of it. Has no value where there is none (none).
+    /// Number of its last Xid in the kernel log. Has no value if there is none (none).
     #[zbus(property)]
     fn last_xid(&self) -> Result<u32> {
         self.face.value("LastXid", |gpu| gpu.last_xid)
@@ -379,7 +378,7 @@ impl GpuObject {
         self.face.value("Persistence", |gpu| gpu.persistence)
     }
 
-    /// What the driver wants done: None, Reset, … (driver 570 and newer). May have no value.
+    /// Recovery action that the driver requests: None, Reset, … (driver 570 and newer). May have no value.
     #[zbus(property)]
     fn recovery_action(&self) -> Result<String> {
         self.face.value("RecoveryAction", |gpu| gpu.recovery_action.clone())
@@ -387,32 +386,32 @@ impl GpuObject {
 
     /// What it can be used for: Feature (s: cuda, nvenc, nvdec, vaapi, dri3, egl, vulkan), Supported (b: chip and kernel driver
     /// can do it), Enabled (b: a workspace can use it now), Reason (s: a stable code of why not) and Detail (s: the same as a
-    /// sentence), both left out where it is enabled.
+    /// sentence), both left out if it is enabled.
     #[zbus(property)]
     fn features(&self) -> Vec<Dict> {
         dicts(&self.face.now().features)
     }
 
-    /// How the kernel can reset it (flr, bus, …), in the order in which it tries them; empty where it cannot. May have no value.
+    /// How the kernel can reset it (flr, bus, …), in the order in which it tries them; empty if it cannot. May have no value.
     #[zbus(property)]
     fn reset_methods(&self) -> Result<Vec<String>> {
         self.face.value("ResetMethods", |gpu| gpu.reset_methods.clone())
     }
 
-    /// Runtime power management: active, suspended (it sleeps, and is not asked for metrics: that would wake it), suspending,
-    /// resuming, error or unsupported. May have no value.
+    /// Runtime power management: active, suspended (it is asleep and not queried for metrics, because that would wake it),
+    /// suspending, resuming, error or unsupported. May have no value.
     #[zbus(property)]
     fn runtime_status(&self) -> Result<String> {
         self.face.value("RuntimeStatus", |gpu| gpu.runtime_status.clone())
     }
 
-    /// The kernel may take its power away while it sleeps. May have no value.
+    /// The kernel may switch off its power while it is suspended. May have no value.
     #[zbus(property, name = "D3coldAllowed")]
     fn d3cold_allowed(&self) -> Result<bool> {
         self.face.value("D3coldAllowed", |gpu| gpu.d3cold_allowed)
     }
 
-    /// Types of mediated devices (mdev) that it could make.
+    /// Types of mediated devices (mdev) that it supports.
     #[zbus(property)]
     fn mediated_types(&self) -> Vec<String> {
         self.face.now().mediated_types.clone()
@@ -424,14 +423,13 @@ impl GpuObject {
         self.face.now().mediated_devices.clone()
     }
 
-    /// State of the NVLink fabric in the driver's words, as Completed. Only nvidia-smi tells it. May have no value.
+    /// State of the NVLink fabric as reported by the driver, for example Completed; only nvidia-smi reports it. May have no value.
     #[zbus(property)]
     fn fabric_state(&self) -> Result<String> {
         self.face.value("FabricState", |gpu| gpu.fabric_state.clone())
     }
 
-    /// Properties that have no value now, with the reason: a stable code, followed by a colon and what was found where there is
-    /// something to show.
+    /// Properties that have no value now, with the reason: a stable code, followed by a colon and a detail, if there is one.
     #[zbus(property)]
     fn absent(&self) -> BTreeMap<String, String> {
         self.face.now().absent.0.clone()

@@ -51,13 +51,13 @@ impl GroupObject {
         self.0.now().foreign.clone()
     }
 
-    /// True where the group holds the endpoints of one physical card only.
+    /// True if the group has the endpoints of one physical card only.
     #[zbus(property)]
     fn isolated(&self) -> bool {
         self.0.now().isolated
     }
 
-    /// True where every endpoint is on a VFIO driver or on none, so that the kernel lets a guest open the group.
+    /// True if every endpoint is bound to a VFIO driver or to none, so that the kernel allows a guest to open the group.
     #[zbus(property)]
     fn viable(&self) -> bool {
         self.0.now().viable

@@ -94,10 +94,9 @@ impl HostObject {
         written(&self.sources.now())
     }
 
-    /// The same document as GetObservation, after what changes with time (driver, Docker, the host's load) was asked within the
-    /// last second. All callers together have the host asked at most once a second, and only while they call. A source that
-    /// does not answer holds the answer up for two seconds at most; the values that were seen last are given then. Options:
-    /// none.
+    /// The same document as GetObservation, with values that change over time (driver, Docker, the host's load) no older than
+    /// one second. All callers together cause at most one query of the host a second, and only while they call. A source that
+    /// does not answer delays the reply by at most two seconds; the reply then has its last values. Options: none.
     #[zbus(out_args("observation"))]
     async fn sample(&self, options: Options, #[zbus(header)] header: Header<'_>) -> Result<String, Refused> {
         let plain = Parser::new(options).finish()?;
@@ -108,7 +107,7 @@ impl HostObject {
         written(&self.sources.now())
     }
 
-    /// Scans the PCI bus and asks all sources anew. Action: org.gpuhost.agent1.rescan. Options: auth.no-user-interaction (b).
+    /// Scans the PCI bus and queries all sources again. Action: org.gpuhost.agent1.rescan. Options: auth.no-user-interaction (b).
     #[zbus(out_args("job"))]
     async fn rescan(&self, options: Options, #[zbus(header)] header: Header<'_>) -> Result<OwnedObjectPath, Refused> {
         let plain = Parser::new(options).finish()?;
@@ -116,7 +115,7 @@ impl HostObject {
         self.submitter.submit(admission.authorize(Command::Rescan)?).await
     }
 
-    /// Enrols with a manager. The token is read from a pipe, file or socket (at most 4 KiB), so that it stands in no message.
+    /// Enrols with a manager. The token is read from a pipe, file or socket (at most 4 KiB), so that it is in no message.
     /// urls: https addresses, the first that answers is used. Action: org.gpuhost.agent1.manage-enrolment. Options: ca-pem (s:
     /// the only authorities to trust), pin-sha256 (s: the certificate to trust instead, or two with a comma between them), shared
     /// (b: the token is a shared one that is kept and sent with each heartbeat), auth.no-user-interaction (b).
@@ -140,7 +139,7 @@ impl HostObject {
         self.submitter.submit(admission.authorize(Command::Enrol(Box::new(spec)))?).await
     }
 
-    /// Says goodbye to the manager and wipes the credential. Action: org.gpuhost.agent1.manage-enrolment. Options:
+    /// Leaves the manager and wipes the credential. Action: org.gpuhost.agent1.manage-enrolment. Options:
     /// auth.no-user-interaction (b).
     #[zbus(out_args("job"))]
     async fn leave(&self, options: Options, #[zbus(header)] header: Header<'_>) -> Result<OwnedObjectPath, Refused> {
@@ -149,8 +148,8 @@ impl HostObject {
         self.submitter.submit(admission.authorize(Command::Leave)?).await
     }
 
-    /// Freezes every change of this host that a manager asks for, until Unlock; also over a restart. What is asked for on this
-    /// host goes on. Action: org.gpuhost.agent1.lock. Options: auth.no-user-interaction (b).
+    /// Freezes every change of this host that a manager requests, until Unlock, even after a restart. Requests made on this
+    /// host are still served. Action: org.gpuhost.agent1.lock. Options: auth.no-user-interaction (b).
     #[zbus(out_args("job"))]
     async fn lock(&self, options: Options, #[zbus(header)] header: Header<'_>) -> Result<OwnedObjectPath, Refused> {
         let plain = Parser::new(options).finish()?;
@@ -158,7 +157,7 @@ impl HostObject {
         self.submitter.submit(admission.authorize(Command::Lock(true))?).await
     }
 
-    /// Lifts what Lock did. Action: org.gpuhost.agent1.lock. Options: auth.no-user-interaction (b).
+    /// Ends the freeze of Lock. Action: org.gpuhost.agent1.lock. Options: auth.no-user-interaction (b).
     #[zbus(out_args("job"))]
     async fn unlock(&self, options: Options, #[zbus(header)] header: Header<'_>) -> Result<OwnedObjectPath, Refused> {
         let plain = Parser::new(options).finish()?;
@@ -166,7 +165,7 @@ impl HostObject {
         self.submitter.submit(admission.authorize(Command::Lock(false))?).await
     }
 
-    /// Forgets the GPU that is gone from this address (GoneGpus), because somebody knows. Action: org.gpuhost.agent1.acknowledge.
+    /// Acknowledges that the GPU at this address is gone: it is no longer in GoneGpus. Action: org.gpuhost.agent1.acknowledge.
     /// Options: auth.no-user-interaction (b).
     #[zbus(out_args("job"))]
     async fn acknowledge_gone_gpu(
@@ -242,7 +241,7 @@ impl HostObject {
         self.face.now().gpu_count
     }
 
-    /// GPUs that a workspace may be given.
+    /// GPUs that a workspace may use.
     #[zbus(property)]
     fn usable_gpu_count(&self) -> u32 {
         self.face.now().usable_gpu_count
@@ -254,7 +253,7 @@ impl HostObject {
         self.face.now().cuda_gpu_count
     }
 
-    /// GPUs that were here and are gone, until they are back or AcknowledgeGoneGpu says that somebody knows; also over a restart:
+    /// GPUs that were here and are gone, until they return or AcknowledgeGoneGpu is called, even after a restart:
     /// Address (s), PciId (s), Name (s), Uuid (s), Serial (s), LastSeen (t) and GoneSince (t, milliseconds since 1970-01-01 UTC). A
     /// key without a value is left out.
     #[zbus(property)]
@@ -286,20 +285,20 @@ impl HostObject {
         self.face.value("CudaVersion", |host| host.cuda_version.clone())
     }
 
-    /// What each source of driver facts answered: Source (s), Fault (s), Message (s), Problems (as). A key without a value is
+    /// The answer of each source of driver facts: Source (s), Fault (s), Message (s), Problems (as). A key without a value is
     /// left out.
     #[zbus(property)]
     fn probes(&self) -> Vec<Dict> {
         dicts(&self.face.now().probes)
     }
 
-    /// What was wrong with the PCI scan, one sentence each.
+    /// Problems of the PCI scan, one sentence each.
     #[zbus(property)]
     fn scan_problems(&self) -> Vec<String> {
         self.face.now().scan_problems.clone()
     }
 
-    /// Who answers at Docker's socket: docker or podman. May have no value.
+    /// The engine that answers at Docker's socket: docker or podman. May have no value.
     #[zbus(property)]
     fn container_engine(&self) -> Result<String> {
         self.face.value("ContainerEngine", |host| host.container_engine.clone())
@@ -311,14 +310,14 @@ impl HostObject {
         self.face.value("DockerVersion", |host| host.docker_version.clone())
     }
 
-    /// Why Docker gave no facts. Has no value where it did.
+    /// Why there are no facts from Docker. Has no value if there are.
     #[zbus(property)]
     fn docker_fault(&self) -> Result<String> {
         self.face.value("DockerFault", |host| host.docker_fault.clone())
     }
 
-    /// Standing statements: Type (s), Status (s: true, false, unknown), Reason (s), Message (s), Since (t, milliseconds since
-    /// 1970-01-01 UTC).
+    /// Conditions, as in Kubernetes: Type (s), Status (s: true, false, unknown), Reason (s), Message (s), Since (t,
+    /// milliseconds since 1970-01-01 UTC).
     #[zbus(property)]
     fn conditions(&self) -> Vec<Dict> {
         dicts(&self.face.now().conditions)
@@ -330,14 +329,14 @@ impl HostObject {
         self.face.now().degraded
     }
 
-    /// Where the check-in stands: not_enrolled, pending_approval, connecting, ok, unreachable, unauthenticated,
+    /// State of the check-in: not_enrolled, pending_approval, connecting, ok, unreachable, unauthenticated,
     /// duplicate_identity, upgrade_required or forgotten. Treat an unknown one as not ok.
     #[zbus(property)]
     fn manager_state(&self) -> String {
         self.face.now().manager_state.clone()
     }
 
-    /// The manager that is used now, host:port. May have no value.
+    /// The manager in use, host:port. May have no value.
     #[zbus(property)]
     fn manager(&self) -> Result<String> {
         self.face.value("Manager", |host| host.manager.clone())
@@ -373,7 +372,7 @@ impl HostObject {
         self.face.value("ManagerError", |host| host.manager_error.clone())
     }
 
-    /// Until when the manager asked not to be asked, in milliseconds since 1970-01-01 UTC. May have no value.
+    /// Until when the manager asked this host to wait, in milliseconds since 1970-01-01 UTC. May have no value.
     #[zbus(property)]
     fn manager_wait_until(&self) -> Result<u64> {
         self.face.value("ManagerWaitUntil", |host| host.manager_wait_until)

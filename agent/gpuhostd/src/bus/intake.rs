@@ -144,7 +144,7 @@ impl Reading {
             match self.one(begun) {
                 Ok(()) => begun = Unread { bytes: Vec::new(), descriptors: Vec::new() },
                 Err(fault) => {
-                    tracing::debug!(error = %fault, "nothing comes from the bus any more");
+                    tracing::debug!(error = %fault, "the bus closed its input");
                     return self.inbox.end(fault.kind());
                 }
             }
@@ -157,7 +157,7 @@ impl Reading {
         self.fill(&mut bytes, FIXED_BYTES, &mut descriptors)?;
         let size = FIXED_BYTES + rest_bytes(&bytes)?;
         if size > MESSAGE_MAX_BYTES {
-            tracing::debug!(bytes = size, "a message that is too long was passed over");
+            tracing::debug!(bytes = size, "a message that is too long was ignored");
             return self.pass_over(size - FIXED_BYTES);
         }
         bytes.reserve_exact(size - bytes.len());
@@ -249,7 +249,7 @@ impl ReadHalf for Whole {
 }
 
 fn no_message() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "the bus sent bytes that are no D-Bus message")
+    io::Error::new(io::ErrorKind::InvalidData, "the bus sent bytes that are not a D-Bus message")
 }
 
 /// The 32-bit number at a position of a message, in the byte order that its first byte names.

@@ -14,7 +14,7 @@ use wire::dbus::job_path;
 
 type Result<T> = std::result::Result<T, NoValue>;
 
-/// A change that was asked for.
+/// A requested change.
 #[derive(Debug)]
 pub(super) struct JobObject(pub(super) Face<JobView>);
 
@@ -43,9 +43,9 @@ pub(super) fn job_view(job: &Job) -> JobView {
     unless("StartedByUid", job.started_by.uid.is_none(), "none");
     unless("StartedAt", millis(job.started_at).is_none(), "garbled");
     let started_by = match job.started_by.origin {
-        Origin::Bus => "bus",
+        Origin::LocalUser => "bus",
         Origin::Manager => "manager",
-        Origin::Reconciler => "reconciler",
+        Origin::LocalFile | Origin::Daemon => "reconciler",
     };
     JobView {
         path: job_path(job.id),
@@ -84,13 +84,13 @@ impl JobObject {
         self.0.now().operation.clone()
     }
 
-    /// PCI address of the GPU that it is about. Has no value where it is about none.
+    /// PCI address of the GPU that it changes. Has no value if it changes none.
     #[zbus(property(emits_changed_signal = "const"))]
     fn gpu(&self) -> Result<String> {
         self.0.value("Gpu", |job| job.gpu.clone())
     }
 
-    /// Only the plan was asked for: it changes nothing, and done means that it could be done.
+    /// Only the plan was requested: nothing is changed, and done means that the change is possible.
     #[zbus(property(emits_changed_signal = "const"))]
     fn dry_run(&self) -> bool {
         self.0.now().dry_run
@@ -102,58 +102,58 @@ impl JobObject {
         self.0.now().state.clone()
     }
 
-    /// done or failed. Has no value until the job has ended.
+    /// done or failed. Has no value until the job has finished.
     #[zbus(property)]
     fn result(&self) -> Result<String> {
         self.0.value("Result", |job| job.result.clone())
     }
 
-    /// Why it failed: the stable code (the last element of the D-Bus error name in snake_case), and the message for people.
-    /// Has no value unless Result is failed.
+    /// Why it failed: the stable code (the last element of the D-Bus error name in snake_case), and the message. Has no value
+    /// unless Result is failed.
     #[zbus(property)]
     fn error(&self) -> Result<(String, String)> {
         self.0.value("Error", |job| job.error.clone())
     }
 
-    /// All that stands in the way where the change of a GPU was refused: Code (s), Message (s), Remedy (s, what a person can do
-    /// about it). The first gives the Error.
+    /// Everything that blocks a refused change of a GPU: Code (s), Message (s), Remedy (s, what to do about it). The first
+    /// gives the Error.
     #[zbus(property)]
     fn blockers(&self) -> Vec<Dict> {
         dicts(&self.0.now().blockers)
     }
 
-    /// From 0.0 to 1.0; means nothing unless ProgressValid.
+    /// From 0.0 to 1.0; only valid if ProgressValid.
     #[zbus(property)]
     fn progress(&self) -> f64 {
         self.0.now().progress.unwrap_or(0.0)
     }
 
-    /// Progress can be told.
+    /// Progress is valid.
     #[zbus(property)]
     fn progress_valid(&self) -> bool {
         self.0.now().progress.is_some()
     }
 
-    /// What it is doing now, in words.
+    /// The current step, as a sentence.
     #[zbus(property)]
     fn current_step(&self) -> String {
         self.0.now().current_step.clone()
     }
 
-    /// The steps that it takes, in words.
+    /// The steps of the plan, as sentences.
     #[zbus(property)]
     fn plan(&self) -> Vec<String> {
         self.0.now().plan.clone()
     }
 
-    /// What is worth knowing of the change and stands in nobody's way, in words: that a GPU which is not well may hang its driver.
+    /// Warnings that do not prevent the change, as sentences: for example that an unhealthy GPU may hang its driver.
     #[zbus(property)]
     fn cautions(&self) -> Vec<String> {
         self.0.now().cautions.clone()
     }
 
-    /// What is worth knowing of how it ended, in words: that the manager could not be told of a leave. Empty until the job has
-    /// ended, and where there is nothing.
+    /// A note about the result, as a sentence: for example that the manager could not be notified of a leave. Empty until the
+    /// job has finished, and if there is none.
     #[zbus(property)]
     fn remark(&self) -> String {
         self.0.now().remark.clone()
@@ -165,13 +165,13 @@ impl JobObject {
         self.0.now().started_by.clone()
     }
 
-    /// User id of who asked, where it was a local user.
+    /// User id of the requester, if it was a local user.
     #[zbus(property(emits_changed_signal = "const"))]
     fn started_by_uid(&self) -> Result<u32> {
         self.0.value("StartedByUid", |job| job.started_by_uid)
     }
 
-    /// When it was asked for, in milliseconds since 1970-01-01 UTC.
+    /// When it was requested, in milliseconds since 1970-01-01 UTC.
     #[zbus(property(emits_changed_signal = "const"))]
     fn started_at(&self) -> Result<u64> {
         self.0.value("StartedAt", |job| job.started_at)

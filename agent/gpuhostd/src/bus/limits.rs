@@ -1,4 +1,4 @@
-//! Bounds what callers can have us do at once: calls that are served, and calls that wait for polkit.
+//! Admission control: bounds what callers can have us do at once: calls that are served, and calls that wait for polkit.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

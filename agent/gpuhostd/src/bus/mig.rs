@@ -44,7 +44,7 @@ impl MigObject {
         self.0.value("Uuid", |mig| mig.uuid.clone())
     }
 
-    /// Profile, as 1g.5gb. May have no value.
+    /// Profile, for example 1g.5gb. May have no value.
     #[zbus(property)]
     fn profile(&self) -> Result<String> {
         self.0.value("Profile", |mig| mig.profile.clone())

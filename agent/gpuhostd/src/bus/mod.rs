@@ -1,12 +1,46 @@
-//! The D-Bus face: keeps `org.gpuhost.Agent1` served as long as there is a bus, and goes on trying where there is none.
+//! The D-Bus service: keeps `org.gpuhost.Agent1` on the bus, and retries with exponential backoff while there is no bus.
+//!
+//! # Tasks and channels
+//! One task, [`start`]'s, lives as long as the daemon. It connects and serves (`serve`), and after each loss of the bus waits and
+//! connects again; its state is a `watch` that the status line and the readiness of the service read. For each connection there
+//! are:
+//! - the *intake*, a thread: reads the socket as fast as the bus writes, into a queue that is fair between senders (`intake`,
+//!   `queue`). So one caller that floods the bus waits behind itself only, and the bus never disconnects us for not reading;
+//! - the *transport*: gives one message after the other to zbus, and none while a reply cannot be written or too many calls are
+//!   being served (`transport`, `limits`): the admission control of the service;
+//! - the *executor*: Tokio as zbus sees it, with a place for each call that is served, so that their number is bounded
+//!   (`executor`);
+//! - the *publisher* of objects: follows the core's observation, the list of jobs and the state of the check-in, and turns each
+//!   difference into `InterfacesAdded`, `InterfacesRemoved` and `PropertiesChanged` (`tree`, `shown`).
+//!
+//! ```text
+//!             bus ──► intake (thread) ──► fair queue ──► transport ──► zbus ──► handler ──► gate ──► submit ──► core (queue)
+//!              ▲                                                                  │         │ polkit, on a connection of its own
+//!              └───────────────── replies, signals ◄──────────────────────────────┘         │
+//!                                        ▲                                                  ▼
+//!  core ── watch: observation, jobs ──► publisher (tree, shown) ◄── watch: check-in      Authorized, the token that a command needs
+//! ```
+//!
+//! # The way of a call
+//! A handler (`host`, `gpu`, `group`, `job`, `mig`) only parses its options (`options`, `token`, `enrolment`); the `gate` looks up
+//! the polkit action of the member, asks the `authority`, and alone can make an `Authorized` command; `submit` puts it into the
+//! core's bounded queue and answers with the path of the job. Reading waits for nothing: properties come from the `face`, the view
+//! of the latest observation. Errors leave through `failure`, which has the one table from refusals to D-Bus error names.
+//!
+//! # What must not happen
+//! No handler waits for hardware (but `Sample`, two seconds at most) or holds a lock across an `.await`. The name is requested last
+//! and released first, so that no client sees half a tree. polkit is asked over a second connection: it would be asked over the
+//! first one behind the very calls that wait for it. A call whose sender has left is not decided for anyone else: unique names are
+//! never reused.
 
+pub mod action;
 mod authority;
 mod dict;
 mod enrolment;
 mod executor;
 mod face;
 mod failure;
-pub mod gate;
+mod gate;
 mod gpu;
 mod group;
 mod host;
@@ -53,7 +87,7 @@ pub enum BusAddress {
     At(String),
 }
 
-/// Where the face stands.
+/// The state of the service on the bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BusState {
     /// The first try is under way.
@@ -65,14 +99,14 @@ pub enum BusState {
     },
     /// There is no bus, or it does not let us own the name; tried again in the background.
     Unavailable {
-        /// What was tried, what the bus said, what to do.
+        /// What was tried, what the bus answered, what to do.
         why: String,
     },
-    /// It was told to stop.
+    /// It was asked to stop.
     Stopped,
 }
 
-/// What the face shows: the core, and where the check-in stands.
+/// What the objects show: the core, and the state of the check-in.
 #[derive(Debug, Clone)]
 pub(crate) struct Sources {
     /// The core.
@@ -106,7 +140,7 @@ impl Sources {
 /// A face at work.
 #[derive(Debug)]
 pub struct Running {
-    /// Where it stands now.
+    /// Its present state.
     pub state: watch::Receiver<BusState>,
     /// Ends after the cancellation, when the name has been given back.
     pub task: tokio::task::JoinHandle<()>,
@@ -147,7 +181,7 @@ async fn keep_serving(
         tracing::warn!(
             message_id = Message::BusUnavailable.id(),
             retry_ms = pause.as_millis(),
-            "D-Bus is unavailable, and the daemon goes on without it: {why}"
+            "D-Bus is unavailable, and the daemon continues without it: {why}"
         );
         state.send_replace(BusState::Unavailable { why });
         if tokio::time::timeout(pause, cancel.cancelled()).await.is_ok() {

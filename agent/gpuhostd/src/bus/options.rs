@@ -40,7 +40,7 @@ impl Parser {
         let number = self.take(key, "a whole number (t)", |value| u64::try_from(value).ok())?;
         match number {
             Some(number) if number == 0 || number > most => {
-                Err(invalid(key, format!("expected 1 to {most}, and {number} came")))
+                Err(invalid(key, format!("expected 1 to {most}, got {number}")))
             }
             Some(_) | None => Ok(number),
         }
@@ -65,7 +65,7 @@ impl Parser {
             None => Ok(Standard { no_user_interaction }),
             Some(key) => {
                 let key: String = key.chars().take(64).collect();
-                let why = format!("there is no option {key:?} here; known are {}", self.known.join(", "));
+                let why = format!("there is no option {key:?}; the options are {}", self.known.join(", "));
                 Err(invalid("options", why))
             }
         }
@@ -82,7 +82,7 @@ impl Parser {
         let signature = value.value_signature().to_string();
         match convert(value) {
             Some(converted) => Ok(Some(converted)),
-            None => Err(invalid(key, format!("expected {expected}, and {signature} came"))),
+            None => Err(invalid(key, format!("expected {expected}, got {signature}"))),
         }
     }
 }

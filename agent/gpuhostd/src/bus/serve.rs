@@ -34,14 +34,15 @@ pub enum BusFault {
         source: zbus::Error,
     },
     /// The bus did not answer in time.
-    #[error("{bus} did not answer in {} s", CALL_DEADLINE.as_secs())]
+    #[error("{bus} did not answer within {} s", CALL_DEADLINE.as_secs())]
     Silent {
         /// Which bus.
         bus: String,
     },
     /// The name is not given to us.
     #[error(
-        "{bus} does not let uid {uid} own {BUS_NAME}; is system.d/org.gpuhost.Agent1.conf installed, and does another gpuhostd run?"
+        "{bus} does not let uid {uid} own {BUS_NAME}; is system.d/org.gpuhost.Agent1.conf installed, and is another gpuhostd \
+         running?"
     )]
     Name {
         /// Which bus.
@@ -74,7 +75,7 @@ pub enum BusFault {
         bus: String,
     },
     /// The core has ended.
-    #[error("the daemon's core has ended; nothing is left to publish")]
+    #[error("the core of the daemon has stopped; there is nothing more to publish")]
     CoreGone,
 }
 

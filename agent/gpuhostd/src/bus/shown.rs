@@ -6,17 +6,17 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use wire::dbus::HOST_INTERFACE;
 use wire::dbus::absent::HasAbsent;
+use wire::dbus::host::HostView;
 use zbus::fdo::Properties;
 use zbus::names::InterfaceName;
 use zbus::object_server::Interface;
 use zbus::{Connection, OwnedVariant, Variant};
 
-/// Properties of an interface that change with each observation or heartbeat: they announce nothing (`EmitsChangedSignal` is
-/// `false` in the introspection).
+/// Properties of an interface that announce nothing.
 #[must_use]
 pub fn silent(interface: &str) -> &'static [&'static str] {
     match interface {
-        HOST_INTERFACE => &["ObservedAt", "ObservationSequence", "HeartbeatsAccepted", "HeartbeatsFailed"],
+        HOST_INTERFACE => &HostView::SILENT,
         _ => &[],
     }
 }
@@ -52,7 +52,11 @@ impl<V: HasAbsent + PartialEq> Shown<V> {
         if **self.slot.borrow() == view {
             return Ok(());
         }
-        self.slot.send_replace(Arc::new(view));
+        let before = self.slot.send_replace(Arc::new(view));
+        // Reading all properties to find that only the metrics are other ones costs more than all the rest of a sample.
+        if before.announces_the_same(&self.slot.borrow()) {
+            return Ok(());
+        }
         let now = self.read::<I>(connection).await?;
         let mut changed: HashMap<&str, Variant<'_>> = HashMap::new();
         for (name, value) in now.iter().filter(|(name, value)| self.announced.get(*name) != Some(*value)) {

@@ -40,7 +40,7 @@ impl Submitter {
             tracing::warn!(
                 message_id = Message::JobNotPublished.id(),
                 JOB_ID = id.0,
-                "the job has started, and its object is not on the bus yet"
+                "the job has started, but its object is not on the bus yet"
             );
         }
         let path = OwnedObjectPath::try_from(job_path(id));

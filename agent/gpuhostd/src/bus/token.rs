@@ -3,6 +3,7 @@
 use super::options::invalid;
 use model::enrol::Secret;
 use model::refusal::Refusal;
+use model::time::whole_millis;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::stat::SFlag;
 use secrecy::zeroize::Zeroizing;
@@ -43,7 +44,7 @@ impl Turnstile {
 }
 
 fn too_late() -> Refusal {
-    let after_ms = u64::try_from(READ_DEADLINE.as_millis()).unwrap_or(u64::MAX);
+    let after_ms = whole_millis(READ_DEADLINE);
     Refusal::Timeout { what: "the writer of the token (it must close its end)".into(), after_ms }
 }
 
@@ -80,7 +81,7 @@ fn refuse_endless(from: &OwnedFd) -> Result<(), Refusal> {
     if [SFlag::S_IFREG, SFlag::S_IFIFO, SFlag::S_IFSOCK].contains(&kind) {
         return Ok(());
     }
-    Err(invalid("token", "expected a pipe, a file or a socket, and another kind of descriptor came"))
+    Err(invalid("token", "expected a pipe, a file or a socket, got another kind of descriptor"))
 }
 
 fn wait_readable(from: &OwnedFd, until: Instant) -> Result<(), Refusal> {

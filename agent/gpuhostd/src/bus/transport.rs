@@ -32,7 +32,7 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 /// There is no bus at the address, or the address is not that of a socket of this machine.
 pub(super) async fn connect(address: &zbus::Address) -> io::Result<Builder<'static>> {
     let Transport::Unix(unix) = address.transport() else {
-        return Err(io::Error::new(io::ErrorKind::Unsupported, "it is no unix: address"));
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "it is not a unix: address"));
     };
     let stream = match unix.path() {
         UnixSocket::File(path) => UnixStream::connect(path).await?,
@@ -176,7 +176,7 @@ impl Writer {
 impl WriteHalf for Writer {
     async fn sendmsg(&mut self, buffer: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
         if !descriptors.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "no descriptor is given to anybody"));
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "file descriptors are never sent"));
         }
         loop {
             self.stream.writable().await?;
@@ -193,7 +193,7 @@ impl WriteHalf for Writer {
         let Ok(written) = tokio::time::timeout(TAKEN_WITHIN, self.write(message)).await else {
             // Half of the message may be out: there is no way on over this connection, but over another one.
             self.close().await?;
-            let why = format!("the bus took no message for {} s", TAKEN_WITHIN.as_secs());
+            let why = format!("the bus accepted no message for {} s", TAKEN_WITHIN.as_secs());
             return Err(io::Error::new(io::ErrorKind::TimedOut, why).into());
         };
         Ok(written?)
@@ -226,7 +226,7 @@ mod tests {
             }
         };
         let fault = tokio::time::timeout(Duration::from_secs(60), given_up).await.unwrap();
-        assert!(fault.to_string().contains("took no message for 10 s"), "{fault}");
+        assert!(fault.to_string().contains("accepted no message for 10 s"), "{fault}");
         assert!(writer.limits.out().await.is_some(), "the way out is free");
         let mut rest = Vec::new();
         bus.read_to_end(&mut rest).await.unwrap();

@@ -6,7 +6,7 @@ use model::time::UnixMillis;
 use serde_json::Value;
 use wire::manager::reply::{ComeBack, refusal};
 
-/// The body of an exchange, where it is no refusal.
+/// The body of an exchange, where it is not a refusal.
 ///
 /// # Errors
 /// The manager refuses, or what came is no answer of a manager.
@@ -20,7 +20,7 @@ pub(super) fn accepted(manager: &ManagerAddress, exchange: Exchange, received: U
     body.filter(Value::is_object).ok_or_else(|| Answer::Failed(garbled(said())))
 }
 
-/// An answer that is not what the contract says.
+/// An answer that is not what the contract states.
 pub(super) fn garbled(said: String) -> Fault {
     Fault { kind: FaultKind::Garbled, said }
 }

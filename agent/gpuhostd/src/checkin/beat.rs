@@ -24,7 +24,7 @@ pub(super) struct BeatOut {
     pub(super) beat: Beat,
     /// This host's id.
     pub(super) server_id: String,
-    /// What it says.
+    /// What it answers.
     pub(super) report: Report,
     /// The manager takes gzip; `None` where it has not been asked yet.
     pub(super) gzip: Option<bool>,
@@ -70,7 +70,9 @@ pub(super) async fn send<C: Clock>(out: BeatOut, clock: Arc<C>) -> BeatBack {
         match once(&mut way, &beat, &body, large && gzip == Some(true)).await {
             Err(lost) if lost.lost_before_answer && !again => {
                 // The other side had given the connection up; whoever read the first one must not take the second for a copy.
-                tracing::debug!(manager = %beat.manager, seq = beat.seq, why = lost.fault.said, "the kept connection was closed; once more on a new one");
+                tracing::debug!(manager = %beat.manager, seq = beat.seq, why = lost.fault.said, "the kept-alive connection \
+                                                                                                 was closed; retrying on a \
+                                                                                                 new one");
                 beat.seq = clock.boot_now().0.max(beat.seq.saturating_add(1));
                 sent_at = clock.boot_now();
             }

@@ -43,7 +43,7 @@ impl<C: Clock> Task<C> {
         if self.session.broken.as_ref() != Some(&said) {
             tracing::error!(
                 message_id = Message::IdentityNotKept.id(),
-                "the identity folder cannot be used; this host stays alone until it can: {said}"
+                "the identity directory cannot be used; this host does not check in until it can: {said}"
             );
             self.publisher.error(&said);
         }
@@ -106,7 +106,7 @@ impl<C: Clock> Task<C> {
         let machine = Machine::new(self.machine_config(key, Goal::Enrol, known, Vec::new()), now, wall);
         self.cadence.begin(if at_once { machine.at_once(now) } else { machine });
         if let Some(file) = &mut self.session.token_file {
-            file.knows(Some(crate::checkin::tls::sha256_hex(pending.token.expose().as_bytes())));
+            file.knows(Some(crate::checkin::digest::sha256_hex(pending.token.expose().as_bytes())));
         }
         self.session.broken = None;
         self.session.life = Life::Enrolling(Box::new(pending));
@@ -160,7 +160,7 @@ impl<C: Clock> Task<C> {
         if let Some(enrolled) = self.session.life.enrolled() {
             let why =
                 format!("this host is enrolled as {}; run `gpuhostctl leave` first", enrolled.identity().server_id);
-            // Whoever asked may have gone away.
+            // Anyone who asked may have gone away.
             let _ = reply.send(Err(Refusal::Conflict { why }));
             return;
         }

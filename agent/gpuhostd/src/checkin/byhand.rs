@@ -1,4 +1,4 @@
-//! An enrolment that a person asks for: one try at each manager, and an answer that says what to do.
+//! An enrolment that a person asks for: one try at each manager, and an answer that shows what to do.
 
 use crate::checkin::beat::{self, BeatOut};
 use crate::checkin::enrolment::{Applicant, Won, one};
@@ -13,6 +13,7 @@ use model::enrol::{EnrolSpec, Secret};
 use model::message::Message;
 use model::ports::Clock;
 use model::refusal::Refusal;
+use model::time::whole_millis;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -23,7 +24,7 @@ pub(super) struct ByHandOut {
     pub(super) spec: EnrolSpec,
     /// This host.
     pub(super) applicant: Applicant,
-    /// What its first heartbeat says, where a shared token is tried with one.
+    /// What its first heartbeat reports, where a shared token is tried with one.
     pub(super) report: Report,
     /// The number of the last heartbeat.
     pub(super) last_seq: u64,
@@ -93,7 +94,7 @@ async fn ask(
             Err(Answer::Refused(refused)) if refused.meaning() == Meaning::Pending => {
                 pending.waiting = true;
                 applicant.store.keep_pending(&pending).await.map_err(|fault| host_fault(fault.to_string()))?;
-                tracing::info!(manager = %manager, "an administrator of the manager must approve this host; it keeps asking");
+                tracing::info!(manager = %manager, "an administrator of the manager must approve this host; it retries until then");
                 return Ok(Outcome::Waits(Box::new(pending), refused));
             }
             Err(answer) => {
@@ -160,11 +161,11 @@ fn checked(spec: &EnrolSpec) -> Result<(Vec<ManagerAddress>, Trust), Refusal> {
     let managers = spec.urls.iter().map(|url| url.parse()).collect::<Result<Vec<ManagerAddress>, _>>();
     let managers = managers.map_err(|fault| invalid("urls", fault.to_string()))?;
     if managers.is_empty() {
-        return Err(invalid("urls", "give at least one manager, https://HOST:PORT".to_owned()));
+        return Err(invalid("urls", "at least one manager is required, https://HOST:PORT".to_owned()));
     }
     let printable = spec.token.expose().bytes().all(|b| b.is_ascii_graphic());
     if spec.token.is_empty() || !printable {
-        return Err(invalid("token", "it is empty or holds more than one line of printable ASCII".to_owned()));
+        return Err(invalid("token", "it is empty or has more than one line of printable ASCII".to_owned()));
     }
     let pins = spec.pins.normal().map_err(|fault| invalid("pin-sha256", fault.to_string()))?;
     Ok((managers, Trust { ca_pem: spec.ca_pem.clone(), pins, ..Trust::default() }))
@@ -175,7 +176,7 @@ async fn with_fingerprint(manager: &ManagerAddress, answer: Answer) -> Answer {
     match answer {
         Answer::Failed(Fault { kind: kind @ FaultKind::Tls(_), said }) => {
             let said = match tls::fingerprint(&manager.base_url()).await {
-                Some(shown) if !said.contains(&shown) => format!("{said}; it shows a certificate with SHA-256 {shown}"),
+                Some(shown) if !said.contains(&shown) => format!("{said}; its certificate has the SHA-256 {shown}"),
                 Some(_) | None => said,
             };
             Answer::Failed(Fault { kind, said })
@@ -204,7 +205,7 @@ fn unavailable(what: &str, why: String) -> Refusal {
 fn no(manager: &ManagerAddress, answer: Answer) -> Refusal {
     match answer {
         Answer::Failed(Fault { kind: FaultKind::Timeout, .. }) => {
-            let after_ms = u64::try_from(tls::TOTAL.as_millis()).unwrap_or(u64::MAX);
+            let after_ms = whole_millis(tls::TOTAL);
             Refusal::Timeout { what: format!("the manager {manager}"), after_ms }
         }
         Answer::Failed(Fault { kind: FaultKind::Local, said }) => {
@@ -221,7 +222,7 @@ fn no(manager: &ManagerAddress, answer: Answer) -> Refusal {
             }
             Refusal::Conflict { why }
         }
-        Answer::Accepted(_) => unavailable(&format!("the manager {manager}"), "it gave no identity".to_owned()),
+        Answer::Accepted(_) => unavailable(&format!("the manager {manager}"), "it returned no identity".to_owned()),
     }
 }
 

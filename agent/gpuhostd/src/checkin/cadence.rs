@@ -5,7 +5,7 @@ use model::checkin::renewal::Renewal;
 use model::checkin::{Action, KeyId, Machine, ManagerAddress};
 use model::time::{BootMillis, Now, UnixMillis};
 
-/// The machines. They are asked and told by the session task alone.
+/// The machines. Only the session task queries and feeds them.
 #[derive(Debug, Default)]
 pub(super) struct Cadence {
     /// Heartbeats and enrolments; `None` while nobody is asked.
@@ -44,7 +44,7 @@ impl Cadence {
         self.machine.as_ref()
     }
 
-    /// The machine of heartbeats, to be told something.
+    /// The machine of heartbeats, to feed an event into it.
     pub(super) const fn machine_mut(&mut self) -> Option<&mut Machine> {
         self.machine.as_mut()
     }

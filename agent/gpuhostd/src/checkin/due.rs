@@ -25,7 +25,7 @@ const LOOK_AGAIN_MS: u64 = 2000;
 const NO_KEY_MS: u64 = 60_000;
 
 impl<C: Clock> Task<C> {
-    /// Starts whatever is due, and says when to look again at the latest.
+    /// Starts whatever is due, and shows when to look again at the latest.
     pub(super) fn start_what_is_due(&mut self) -> Option<BootMillis> {
         let now = self.now();
         let person = !self.lanes.are_free(&[Lane::ByHand, Lane::Goodbye]);
@@ -45,7 +45,7 @@ impl<C: Clock> Task<C> {
         wakes.into_iter().chain([keeping]).flatten().min()
     }
 
-    /// A heartbeat or an enrolment: the machine says which, one at a time.
+    /// A heartbeat or an enrolment: the machine shows which, one at a time.
     fn requests(&mut self, now: Now) -> Option<BootMillis> {
         if !self.lanes.are_free(&[Lane::Beat, Lane::Enrolment, Lane::Wake]) {
             return None;
@@ -155,12 +155,12 @@ impl<C: Clock> Task<C> {
         }
         if self.lanes.is_free(Lane::TokenWatch) && file.watch_due(now) {
             let path = file.path().to_owned();
-            self.lanes.start(Lane::TokenWatch, token_file::watch(path, None));
+            self.lanes.start(Lane::TokenWatch, async move { Back::TokenWatch(token_file::watch(path, None).await) });
         }
         if !self.lanes.is_free(Lane::TokenFile) {
             return None;
         }
-        // Where nobody says that the file has changed, a look often enough has to do.
+        // Where nobody reports that the file has changed, a look often enough has to do.
         let often = urgent || self.lanes.is_free(Lane::TokenWatch);
         let due = file.due(if often { FILE_POLL_MS } else { WATCHED_POLL_MS }, now);
         if due > now {

@@ -1,12 +1,13 @@
 //! Asking one manager for an identity: what is sent, and what of the answer is kept.
 
 use crate::checkin::answers::{accepted, garbled};
+use crate::checkin::fault::local;
 use crate::checkin::http::Post;
 use crate::checkin::identity::{Credential, Identity, Pending, SCHEMA, Trust};
 use crate::checkin::key;
 use crate::checkin::store::IdentityStore;
 use crate::checkin::token_file;
-use crate::checkin::transport::{Way, local};
+use crate::checkin::transport::Way;
 use crate::checkin::tryon::try_on;
 use crate::checkin::version::{self, BEFORE_ENROLMENT};
 use crate::checkin::wake::{new_pending, this_machine};
@@ -64,7 +65,7 @@ pub(super) struct EnrolBack {
     pub(super) manager: ManagerAddress,
     /// The enrolment as it was sent.
     pub(super) pending: Option<Pending>,
-    /// What the manager said of its features on the way; `None` = it was not asked.
+    /// What the manager reported about its features on the way; `None` = it was not asked.
     pub(super) learned: Option<Option<Features>>,
     /// The identity, which is on disk.
     pub(super) answer: Result<Won, Answer>,
@@ -160,7 +161,7 @@ pub(super) async fn one(
     let exchange = way.post(manager, post).await.map_err(|lost| Answer::Failed(lost.fault))?;
     let body = accepted(manager, exchange, applicant.wall)?;
     let misfit = |said: String| {
-        Answer::Failed(garbled(format!("{manager} answers an enrolment with what is no identity: {said}")))
+        Answer::Failed(garbled(format!("{manager} answered the enrolment without a valid identity: {said}")))
     };
     let response = EnrollResponse::read(body).map_err(|fault| misfit(fault.to_string()))?;
     let same = ours.filter(|_| why == EnrolFor::Ended);
@@ -207,7 +208,7 @@ fn won(
 /// The body of the request; the certificate request is made once and kept with the enrolment.
 async fn body(applicant: &Applicant, pending: &mut Pending, server_id: Option<&str>) -> Result<Vec<u8>, String> {
     let (seen, settings) = (&applicant.seen, &applicant.settings);
-    let hostname = seen.host.hostname.known().ok_or("the host has no name yet: a manager would not know it")?;
+    let hostname = seen.host.hostname.known().ok_or("the host has no name yet, and a manager needs one")?;
     let csr_pem = match &pending.csr_pem {
         Some(csr_pem) => csr_pem.clone(),
         None => key::request(&pending.key_pem, server_id.unwrap_or(hostname)).map_err(|fault| fault.to_string())?,

@@ -17,6 +17,11 @@ pub(super) struct Unanswered {
     pub(super) lost_before_answer: bool,
 }
 
+/// Something that could not even be sent.
+pub(super) fn local(said: impl ToString) -> Fault {
+    Fault { kind: FaultKind::Local, said: said.to_string() }
+}
+
 impl From<Fault> for Unanswered {
     fn from(fault: Fault) -> Self {
         Self { fault, lost_before_answer: false }
@@ -87,14 +92,15 @@ impl<'a> Causes<'a> {
     }
 }
 
-/// What became of a request; `what` says what was tried, `certificate` that a client certificate was shown, `sending` that no
+/// What became of a request; `what` shows what was tried, `certificate` that a client certificate was shown, `sending` that no
 /// answer had begun.
 pub(super) fn of_reqwest(what: &str, fault: reqwest::Error, certificate: bool, sending: bool) -> Unanswered {
     let fault = fault.without_url();
     let causes = Causes::of(&fault);
     let kind = kind(&fault, &causes, certificate);
     let said = if fault.is_timeout() {
-        if fault.is_connect() { "no connection in time" } else { "no answer in time" }.to_owned()
+        if fault.is_connect() { "no connection before the deadline" } else { "no answer before the deadline" }
+            .to_owned()
     } else if kind == FaultKind::Handshake && causes.is_lost() {
         "the connection was closed before TLS had begun".to_owned()
     } else if kind == FaultKind::Network && causes.is_lost() {
@@ -150,7 +156,7 @@ fn of_tls(error: &rustls::Error, certificate: bool) -> FaultKind {
     own.map_or(FaultKind::Tls(TlsFault::Other), |(_, own)| FaultKind::Credential(*own))
 }
 
-/// The alerts that are about the certificate of whoever receives them.
+/// The alerts that are about the certificate of anyone who receives them.
 const ALERTS: [(AlertDescription, OwnCertificate); 11] = [
     (AlertDescription::CertificateRequired, OwnCertificate::Wanted),
     (AlertDescription::NoCertificate, OwnCertificate::Wanted),
@@ -194,7 +200,7 @@ fn other_fault(other: &OtherError) -> TlsFault {
     }
 }
 
-/// Why TLS failed, and what the library said of it; `None` where the fault is another one.
+/// Why TLS failed, and what the library reported about it; `None` where the fault is another one.
 pub(super) fn tls_fault(fault: &reqwest::Error) -> Option<(TlsFault, String)> {
     let causes = Causes::of(fault);
     let error = causes.tls?;
@@ -234,17 +240,21 @@ const fn advice(kind: FaultKind) -> &'static str {
         FaultKind::Tls(TlsFault::Expired | TlsFault::NotYetValid) => {
             "; renew the manager's certificate, or set this host's clock if it is wrong"
         }
-        FaultKind::Tls(TlsFault::WrongName) => "; use the name that the manager's certificate bears",
-        FaultKind::Tls(TlsFault::Pin) => "; compare with the manager's own: it was renewed, or somebody is in between",
+        FaultKind::Tls(TlsFault::WrongName) => "; use the name in the manager's certificate",
+        FaultKind::Tls(TlsFault::Pin) => {
+            "; compare it with the manager's certificate: it was renewed, or the connection is intercepted"
+        }
         FaultKind::Credential(OwnCertificate::Ended) => {
-            "; the certificate of this host has ended, and it asks for a new one by itself"
+            "; the certificate of this host has expired; it requests a new one automatically"
         }
         FaultKind::Credential(OwnCertificate::Revoked) => "; the certificate of this host was revoked at the manager",
         FaultKind::Credential(OwnCertificate::UnknownIssuer) => {
-            "; the manager's front does not trust the authority that signed this host's certificate"
+            "; the manager's TLS endpoint does not trust the authority that signed this host's certificate"
         }
-        FaultKind::Credential(OwnCertificate::Wanted) => "; the manager's front wants a client certificate here",
-        FaultKind::Credential(OwnCertificate::Refused) => "; the manager's front refuses this host's certificate",
+        FaultKind::Credential(OwnCertificate::Wanted) => "; the manager's TLS endpoint requires a client certificate",
+        FaultKind::Credential(OwnCertificate::Refused) => {
+            "; the manager's TLS endpoint refuses this host's certificate"
+        }
         FaultKind::Credential(OwnCertificate::Unusable)
         | FaultKind::Tls(TlsFault::Other)
         | FaultKind::Dns

@@ -1,9 +1,10 @@
-//! Goodbye: the manager is told as far as it listens, and everything that is kept is wiped.
+//! Leaving: the manager is notified if it answers, and everything that is stored is wiped.
 
 use crate::checkin::answers::{accepted, words};
+use crate::checkin::fault::local;
 use crate::checkin::http::Post;
 use crate::checkin::store::IdentityStore;
-use crate::checkin::transport::{Way, local};
+use crate::checkin::transport::Way;
 use model::checkin::{Answer, ManagerAddress};
 use model::enrol::Farewell;
 use model::message::Message;
@@ -12,12 +13,12 @@ use model::time::UnixMillis;
 use tokio::sync::oneshot;
 use wire::manager::enroll::Deregister;
 
-/// What is said to whom.
+/// What is reported to whom.
 #[derive(Debug)]
 pub(super) struct Addressee {
     /// The way to the manager.
     pub(super) way: Way,
-    /// Who is told.
+    /// Which manager is notified.
     pub(super) manager: ManagerAddress,
     /// This host's id.
     pub(super) server_id: String,
@@ -32,7 +33,7 @@ pub(super) struct GoodbyeBack {
     pub(super) reply: oneshot::Sender<Result<Farewell, Refusal>>,
 }
 
-/// Says goodbye, with one try: the wipe does not wait for a manager.
+/// Notifies the manager that the host leaves, with one try: the wipe does not wait for a manager.
 pub(super) async fn leave(
     to: Option<Addressee>,
     store: IdentityStore,
@@ -56,14 +57,14 @@ async fn tell(to: Addressee) -> Farewell {
         message_id = Message::GoodbyeNotHeard.id(),
         manager,
         server_id,
-        "the manager {manager} could not be told that this host ({server_id}) leaves: {why}"
+        "the manager {manager} could not be notified that this host ({server_id}) leaves: {why}"
     );
     Farewell::NotTold { manager, why }
 }
 
 async fn deregister(to: Addressee) -> Result<(), Answer> {
     let Addressee { mut way, manager, server_id } = to;
-    let goodbye = Deregister { server_id, reason: "the host leaves".to_owned() };
+    let goodbye = Deregister { server_id, reason: "the host leaves its manager".to_owned() };
     let body = serde_json::to_vec(&goodbye).map_err(|fault| Answer::Failed(local(fault)))?;
     let path = way.settings().paths.deregister.clone();
     let post = Post { path: &path, body: &body, gzip: false, bearer: None, idempotency_key: None };

@@ -102,7 +102,7 @@ impl Line<'_> {
             Ok(Exchange { status, retry_after, date, body: serde_json::from_slice(&body).ok() })
         };
         let late = |_| {
-            let said = format!("{what}: no whole answer within {} s", TOTAL.as_secs());
+            let said = format!("{what}: no complete answer within {} s", TOTAL.as_secs());
             Err(Fault { kind: FaultKind::Timeout, said }.into())
         };
         tokio::time::timeout(TOTAL, whole).await.unwrap_or_else(late)

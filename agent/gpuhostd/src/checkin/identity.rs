@@ -1,7 +1,7 @@
-//! What the host keeps of its enrolment: identity, pending enrolment, deleted identity, and what the last accepted reply said.
+//! What the host keeps of its enrolment: identity, pending enrolment, deleted identity, and what the last accepted reply reported.
 
-use crate::checkin::tls::sha256_hex;
-use crate::checkin::tryon::authorities_of;
+use crate::checkin::digest::sha256_hex;
+use crate::checkin::pem::authorities_of;
 use model::checkin::{ManagerAddress, Pins};
 use model::enrol::Secret;
 use model::time::UnixMillis;
@@ -54,7 +54,7 @@ impl Trust {
             }
             None => {
                 tracing::info!(
-                    "the manager's ca_bundle_pem holds no authority that can be read; the ones that were given stay"
+                    "the manager's ca_bundle_pem has no readable authority; the present authorities are kept"
                 );
                 self
             }
@@ -158,14 +158,14 @@ pub(super) struct Request {
     pub(super) csr_pem: String,
 }
 
-/// What the last accepted reply said, for the time after a restart.
+/// What the last accepted reply reported, for the time after a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LastReply {
     /// See [`SCHEMA`].
     pub(super) schema: u32,
     /// Whose reply it was: another identity inherits nothing.
     pub(super) server_id: String,
-    /// Seconds between heartbeats; nothing where the manager never said.
+    /// Seconds between heartbeats; nothing where the manager never reported.
     #[serde(default)]
     pub(super) interval_s: Option<u64>,
     /// The manager has switched this host on.
@@ -214,7 +214,7 @@ pub(super) struct Pending {
     pub(super) trust: Trust,
     /// The managers to ask.
     pub(super) managers: Vec<ManagerAddress>,
-    /// The token is the one of the file of the settings, and follows it. A person's own is not replaced by what stands there.
+    /// The token is the one of the file of the settings, and follows it. A person's own is not replaced by what is there.
     #[serde(default)]
     pub(super) follows_file: bool,
 }

@@ -12,7 +12,7 @@ const AGAIN_AFTER_MS: u64 = 30_000;
 pub(super) enum Write {
     /// The identity.
     Identity(Box<Identity>),
-    /// What the last accepted reply said.
+    /// What the last accepted reply reported.
     LastReply(Box<LastReply>),
     /// The enrolment under way.
     Pending(Box<Pending>),

@@ -37,7 +37,7 @@ pub(super) enum Lane {
     Enrolment,
     /// Enrols because a person asked for it.
     ByHand,
-    /// Says goodbye and wipes.
+    /// Notifies the manager and wipes.
     Goodbye,
     /// Writes to disk.
     Keeping,
@@ -75,7 +75,7 @@ pub(super) enum Back {
     TokenWatch(io::Result<FileWatch>),
     /// The answer to a heartbeat.
     Beat(Box<BeatBack>),
-    /// What a manager said of its features.
+    /// What a manager reported about its features.
     Version(Box<VersionBack>),
     /// A new credential, or none.
     Renewal(Box<RenewalBack>),
@@ -94,7 +94,7 @@ pub(super) enum Back {
 pub(super) struct Lanes {
     tasks: JoinSet<(Lane, Back)>,
     running: BTreeMap<Lane, AbortHandle>,
-    /// Which run: for whoever must not disturb.
+    /// Which run: for anyone who must not disturb.
     under_way: watch::Sender<Vec<&'static str>>,
 }
 
@@ -125,7 +125,7 @@ impl Lanes {
         self.running.insert(lane, handle);
     }
 
-    /// Stops what is under way of these kinds: nothing of it comes back.
+    /// Stops what is under way of these kinds: nothing of it returns.
     pub(super) fn stop(&mut self, lanes: &[Lane]) {
         for lane in lanes {
             if let Some(handle) = self.running.remove(lane) {
@@ -146,7 +146,7 @@ impl Lanes {
         });
     }
 
-    /// What comes back next; never where nothing is under way. Work that broke ends the daemon: it is started anew.
+    /// What returns next; never where nothing is under way. Work that broke ends the daemon: it is started again.
     pub(super) async fn next(&mut self) -> Back {
         loop {
             match self.tasks.join_next_with_id().await {

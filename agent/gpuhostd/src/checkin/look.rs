@@ -1,4 +1,4 @@
-//! Looks at each manager once, for the doctor: how far the way goes, how long its certificate holds, and what its clock says.
+//! Looks at each manager once, for the doctor: how far the way goes, how long its certificate holds, and what its clock reports.
 
 use crate::checkin::fault::{innermost, tls_fault};
 use crate::checkin::http::USER_AGENT;
@@ -13,6 +13,7 @@ use model::doctor::facts::{ManagerSeen, Reach, TlsFault};
 use model::doctor::validity;
 use model::settings::ManagerSettings;
 use model::time::UnixMillis;
+use model::time::whole_millis;
 use reqwest::tls::TlsInfo;
 use reqwest::{Client, Response};
 use std::path::Path;
@@ -113,7 +114,7 @@ struct Answer {
 async fn ask(client: &Client, url: &str) -> Result<Answer, Option<reqwest::Error>> {
     let begun = Instant::now();
     let response = tokio::time::timeout(TOTAL, client.get(url).send()).await.map_err(|_| None)?.map_err(Some)?;
-    let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let took = whole_millis(begun.elapsed());
     let received = UnixMillis(jiff::Timestamp::now().as_millisecond());
     let certificate = response.extensions().get::<TlsInfo>().and_then(TlsInfo::peer_certificate);
     Ok(Answer {

@@ -11,7 +11,7 @@ const PLACES: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
 
 /// There is no machine id.
 #[derive(Debug, thiserror::Error)]
-#[error("no machine id in {} ({said}); run systemd-machine-id-setup", PLACES.join(" or "))]
+#[error("there is no machine id in {} ({said}); run systemd-machine-id-setup", PLACES.join(" or "))]
 pub(super) struct NoMachineId {
     said: String,
 }

@@ -3,13 +3,13 @@
 //! # Who does what
 //! One task, the *session task* (`task`), owns everything that can change, and waits for nothing but events: no request and no
 //! file holds it up. It has four parts, each its own master:
-//! - `session`: who this host is (alone, asking, enrolled), its credentials by name, what the last reply said;
+//! - `session`: who this host is (alone, asking, enrolled), its credentials by name, what the last reply reported;
 //! - `transport`: the client that keeps the connection to a manager, for the trust and the certificate in force;
 //! - `cadence`: the pure machines that say when what is due (heartbeats and enrolments, renewal, features);
 //! - `status`: what everybody may read of it.
 //!
 //! Whatever takes time runs beside it as a task of its own (`lanes`): at most one of a kind, with all that it needs by value, its
-//! result the only thing that comes back. So a renewal that hangs, a `/version` that is cut off or a disk that does not answer
+//! result the only thing that returns. So a renewal that hangs, a `/version` that is cut off or a disk that does not answer
 //! holds up no heartbeat, and nothing is shared.
 //!
 //! ```text
@@ -20,7 +20,7 @@
 //! ```
 //!
 //! One turn of the loop: look at the observation, start what is due (`due`), publish, wait; then take in what came (`took`) or
-//! begin anew (`begin`). What is to be on disk goes through `keeper`, one write at a time; a new credential is used only after it
+//! begin again (`begin`). What is to be on disk goes through `keeper`, one write at a time; a new credential is used only after it
 //! is there. A request of a kind that must not run beside another one (a person's enrolment, goodbye) holds the others.
 
 mod answers;
@@ -28,6 +28,7 @@ mod beat;
 mod begin;
 mod byhand;
 mod cadence;
+mod digest;
 mod due;
 mod enrolment;
 mod fault;
@@ -40,6 +41,7 @@ mod lanes;
 mod life;
 pub mod look;
 mod machine_id;
+mod pem;
 mod port;
 mod renewal;
 mod report;

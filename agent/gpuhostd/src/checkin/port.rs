@@ -32,9 +32,9 @@ impl CheckinPort {
         let stopping = || Refusal::Unavailable { what: "the check-in".into(), why: "the daemon is stopping".into() };
         let (reply, answer) = oneshot::channel();
         self.asks.try_send(make(reply)).map_err(|fault| match fault {
-            mpsc::error::TrySendError::Full(_) => {
-                Refusal::Busy { why: "the check-in is busy with other requests; try again when they have ended".into() }
-            }
+            mpsc::error::TrySendError::Full(_) => Refusal::Busy {
+                why: "the check-in is busy with other requests; try again when they have finished".into(),
+            },
             mpsc::error::TrySendError::Closed(_) => stopping(),
         })?;
         answer.await.unwrap_or_else(|_| Err(stopping()))
@@ -45,12 +45,12 @@ impl CheckinPort {
     /// Enrols, keeps the credential, and starts to check in. Nothing is kept where it fails.
     ///
     /// # Errors
-    /// What the manager or the network said, with what to do.
+    /// What the manager or the network reported, with what to do.
     pub async fn enrol(&self, spec: EnrolSpec) -> Result<(), Refusal> {
         self.ask(|reply| Ask::Enrol(Box::new(spec), reply)).await
     }
 
-    /// Says goodbye to the manager as far as it listens, and wipes the credential.
+    /// Notifies the manager that the host leaves, as far as it answers, and wipes the credential.
     ///
     /// # Errors
     /// The credential could not be wiped.

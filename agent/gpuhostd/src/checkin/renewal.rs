@@ -1,10 +1,11 @@
 //! A new credential before the old one ends: asked for beside the heartbeats, tried on, and handed to the session task.
 
 use crate::checkin::answers::{accepted, garbled};
+use crate::checkin::fault::local;
 use crate::checkin::http::Post;
 use crate::checkin::identity::{Credential, Request};
 use crate::checkin::key;
-use crate::checkin::transport::{Way, local};
+use crate::checkin::transport::Way;
 use crate::checkin::tryon::try_on;
 use model::checkin::{Answer, ManagerAddress};
 use model::enrol::Secret;
@@ -70,8 +71,9 @@ async fn answer(
     let post = Post { path: &path, body: &body, gzip: false, bearer: None, idempotency_key: Some(&request.id) };
     let exchange = way.post(manager, post).await.map_err(|lost| Answer::Failed(lost.fault))?;
     let body = accepted(manager, exchange, wall)?;
-    let misfit =
-        |why: String| Answer::Failed(garbled(format!("{manager} answers a renewal with what is no credential: {why}")));
+    let misfit = |why: String| {
+        Answer::Failed(garbled(format!("{manager} answered the renewal without a valid credential: {why}")))
+    };
     let response = EnrollResponse::read(body).map_err(|why| misfit(why.to_string()))?;
     let credential = try_on(&response, key_pem, Some(server_id), wall).map_err(|why| misfit(why.to_string()))?;
     Ok((credential, response.ca_bundle_pem))

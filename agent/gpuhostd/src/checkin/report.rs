@@ -1,6 +1,7 @@
-//! What a heartbeat of this host says: taken by value from what is known when it is sent, so that it can be made outside the session task.
+//! What a heartbeat of this host reports: taken by value from what is known when it is sent, so that it can be made outside the
+//! session task.
 
-use crate::checkin::transport::local;
+use crate::checkin::fault::local;
 use model::checkin::{Beat, Fault};
 use model::condition::Condition;
 use model::host_facts::CpuTicks;

@@ -11,7 +11,7 @@ use model::settings::ManagerSettings;
 use model::time::{BootMillis, UnixMillis};
 use std::sync::Arc;
 
-/// What this host is, what it was told, and what is wrong with its files.
+/// What this host is, what the manager has set, and what is wrong with its files.
 #[derive(Debug)]
 pub(super) struct Session {
     /// The settings in force.
@@ -22,7 +22,7 @@ pub(super) struct Session {
     pub(super) token_file: Option<TokenFile>,
     /// The manager has switched this host on.
     pub(super) enabled: bool,
-    /// What the last accepted reply said, as it is on disk or on its way there.
+    /// What the last accepted reply reported, as it is on disk or on its way there.
     pub(super) last_reply: Option<LastReply>,
     /// How the last enrolment of an enrolled host was refused.
     pub(super) enrol_refused: Option<Refused>,
@@ -74,7 +74,7 @@ impl Session {
         self.unannounced = false;
     }
 
-    /// The clock as well as it is known: the manager's, which judges credentials, where it has told it.
+    /// The clock as well as it is known: the manager's, which judges credentials, if it has reported it.
     #[must_use]
     pub(super) fn wall(&self, boot: BootMillis, own: UnixMillis) -> UnixMillis {
         let boot = i64::try_from(boot.0).unwrap_or(i64::MAX);
@@ -87,7 +87,7 @@ impl Session {
         self.manager_minus_boot = Some(server.0.saturating_sub(boot));
     }
 
-    /// The managers of the configuration; an address that is none is told about once.
+    /// The managers of the configuration; an invalid address is reported once.
     pub(super) fn configured(&mut self) -> Vec<ManagerAddress> {
         let mut good = Vec::new();
         for url in &self.settings.urls {
@@ -109,7 +109,7 @@ impl Session {
         good
     }
 
-    /// What stands of the files and the configuration.
+    /// Conditions of the files and the configuration.
     #[must_use]
     pub(super) fn standing(&self) -> Vec<Standing> {
         let mut standing = self.misconfigured.clone();
@@ -152,7 +152,7 @@ impl Session {
         if !reply.offered.is_empty() && offered(&reply) != before {
             tracing::info!(
                 managers = offered(&reply),
-                "the manager names others than itself: {}; they count once one of them has accepted a heartbeat",
+                "the manager names other managers: {}; they are used once one of them has accepted a heartbeat",
                 offered(&reply)
             );
         }

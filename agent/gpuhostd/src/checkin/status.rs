@@ -1,4 +1,4 @@
-//! What the check-in publishes of itself; a line in the log for each change of state.
+//! What the check-in publishes by itself; a line in the log for each change of state.
 
 use model::checkin::condition::{Standing, conditions};
 use model::checkin::skew;
@@ -38,7 +38,7 @@ impl Publisher {
         self.skew(clock_skew_ms);
     }
 
-    /// Keeps the skew, where one could be told.
+    /// Keeps the skew, where one could be determined.
     pub(super) fn skew(&mut self, clock_skew_ms: Option<i64>) {
         self.now.clock_skew_ms = clock_skew_ms.or(self.now.clock_skew_ms);
     }
@@ -49,7 +49,7 @@ impl Publisher {
         self.now.last_error = Some(why.to_owned());
     }
 
-    /// Says why without counting (enrolment, files).
+    /// Shows why without counting (enrolment, files).
     pub(super) fn error(&mut self, why: &str) {
         self.now.last_error = Some(why.to_owned());
     }
@@ -59,7 +59,7 @@ impl Publisher {
         self.now = CheckinStatus { interval_s: self.now.interval_s, ..CheckinStatus::default() };
     }
 
-    /// Publishes where it stands now.
+    /// Publishes the present state.
     pub(super) fn publish(&mut self, stand: Stand, wall: UnixMillis) {
         let mut standing = stand.standing;
         if let Some(ms) = self.now.clock_skew_ms.filter(|ms| skew::matters(*ms)) {
@@ -108,7 +108,7 @@ impl Publisher {
     }
 }
 
-/// Where the check-in stands at one instant.
+/// The state of the check-in at one instant.
 #[derive(Debug)]
 pub(super) struct Stand {
     /// State.
@@ -121,6 +121,6 @@ pub(super) struct Stand {
     pub(super) interval_s: u64,
     /// Until when the manager asked not to be asked.
     pub(super) wait_until: Option<UnixMillis>,
-    /// What stands in the way.
+    /// What prevents it.
     pub(super) standing: Vec<Standing>,
 }

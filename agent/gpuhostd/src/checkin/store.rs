@@ -1,4 +1,4 @@
-//! The identity folder: each document a whole file with mode 0600, replaced as a whole and on disk when it is said to be kept.
+//! The identity folder: each document a whole file with mode 0600, replaced as a whole and on disk when it is reported as kept.
 
 use crate::checkin::identity::{Forgotten, Identity, LastReply, Pending, SCHEMA};
 use host::front::{StoreFault, read_bounded, remove, write_atomic};
@@ -20,7 +20,8 @@ pub(super) enum IdentityFault {
     #[error(transparent)]
     Store(#[from] StoreFault),
     /// It is not what this version writes.
-    #[error("{} is damaged: {source}; restore it from a backup, or wipe it with `gpuhostctl leave` and enrol again; either is seen without a restart", path.display())]
+    #[error("{} is damaged: {source}; restore it from a backup, or wipe it with `gpuhostctl leave` and enrol again; no \
+             restart is needed", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -37,19 +38,19 @@ pub(super) enum IdentityFault {
         found: u64,
     },
     /// The thread that does the work is gone.
-    #[error("the work on the identity folder was cut short")]
+    #[error("the work on the identity directory was interrupted")]
     CutShort,
 }
 
 impl IdentityFault {
-    /// What mends it where that is not said already.
+    /// What mends it where that is not reported already.
     pub(super) fn cure(&self) -> &'static str {
         let Self::Store(StoreFault::Host { source, .. }) = self else { return "" };
         if source.kind() != std::io::ErrorKind::PermissionDenied {
             return "";
         }
-        "; it belongs to another user than the service, as after a run by hand as root: `chown -R gpuhostd: /var/lib/gpuhostd` \
-         mends it, and the daemon sees that by itself"
+        "; it belongs to a user other than the service's, as after a manual run as root: `chown -R gpuhostd: \
+         /var/lib/gpuhostd` fixes it, no restart is needed"
     }
 }
 
@@ -142,21 +143,21 @@ impl IdentityStore {
         Ok(())
     }
 
-    /// What the last accepted reply of this identity said, if it is known. A file that cannot be used costs nothing but that.
+    /// What the last accepted reply of this identity reported, if it is known. A file that cannot be used costs nothing but that.
     pub(super) async fn last_reply(&self, server_id: &str) -> Option<LastReply> {
         let loaded: Result<Option<LastReply>, IdentityFault> = self.load(LAST_REPLY).await;
         match loaded {
             Ok(reply) => reply.filter(|reply| reply.server_id == server_id),
             Err(fault) => {
                 tracing::info!(
-                    "what the last reply said is not known any more; the host begins with its settings: {fault}"
+                    "the content of the manager's last reply is lost; the host starts with its settings: {fault}"
                 );
                 None
             }
         }
     }
 
-    /// Keeps what the last accepted reply said.
+    /// Keeps what the last accepted reply reported.
     ///
     /// # Errors
     /// The host refused.
@@ -191,7 +192,7 @@ impl IdentityStore {
     }
 }
 
-/// As much of a file as says how to read the rest.
+/// As much of a file as shows how to read the rest.
 #[derive(Deserialize)]
 struct Head {
     schema: Option<u64>,

@@ -1,4 +1,4 @@
-//! The session task: asks the machines what is due, starts it beside itself, and takes in what comes back. It waits for nothing else.
+//! The session task: asks the machines what is due, starts it beside itself, and takes in what returns. It waits for nothing else.
 
 use crate::checkin::cadence::Cadence;
 use crate::checkin::keeper::Keeper;
@@ -42,7 +42,7 @@ pub(super) struct Parts<C> {
     pub(super) lanes: Lanes,
 }
 
-/// The task. Each part of it is its own master; what they have to do with each other stands in `begin`, `due` and `took`.
+/// The task. Each part of it is its own master; what they have to do with each other is in `begin`, `due` and `took`.
 pub(super) struct Task<C> {
     pub(super) session: Session,
     pub(super) cadence: Cadence,
@@ -161,14 +161,14 @@ impl<C: Clock> Task<C> {
         }
     }
 
-    /// Begins anew with the settings of a reload, where they differ, or where the identity could not be used; the identity stays.
+    /// Begins again with the settings of a reload, where they differ, or where the identity could not be used; the identity stays.
     fn reconfigure(&mut self, still_there: bool) {
         self.configured_for_good = !still_there;
         let settings = self.configured.borrow_and_update().manager.clone();
         if !still_there || (settings == *self.session.settings && self.session.broken.is_none()) {
             return;
         }
-        tracing::info!("the settings of the manager are read anew; the check-in begins anew");
+        tracing::info!("the manager settings have changed; the check-in starts again");
         self.stop_requests();
         self.cadence.forget();
         self.transport.forget();
@@ -197,7 +197,7 @@ impl<C: Clock> Task<C> {
         Now { boot, wall: self.session.wall(boot, self.clock.wall_now()) }
     }
 
-    /// Publishes where it stands.
+    /// Publishes the present state.
     pub(super) fn publish(&mut self) {
         let (now, wall) = (self.now(), self.clock.wall_now());
         let mut standing = self.session.standing();
@@ -206,7 +206,7 @@ impl<C: Clock> Task<C> {
             standing.extend(machine.standing(now));
         }
         if let Some(fault) = self.keeper.fault() {
-            let message = format!("{fault}; the credentials work on, and a restart now may lose what is new");
+            let message = format!("{fault}; the credentials stay in use, but a restart now may lose the new ones");
             standing.push(Standing { kind: "identity_not_kept", message });
         }
         let alone = match self.session.life {

@@ -1,5 +1,6 @@
 //! TLS to a manager: system roots, or a bundle of authorities, or pinned certificates. Never falls open.
 
+use crate::checkin::digest::sha256_hex;
 use crate::checkin::identity::{Credential, Trust};
 use model::checkin::Pins;
 use model::checkin::pins::BadPin;
@@ -25,7 +26,7 @@ const IDLE: Duration = Duration::from_secs(330);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoClient {
     /// The bundle of authorities holds no certificate.
-    #[error("the bundle of authorities holds no usable certificate; give a PEM file with -----BEGIN CERTIFICATE-----")]
+    #[error("the bundle of authorities has no usable certificate; give a PEM file with -----BEGIN CERTIFICATE-----")]
     NoAuthority,
     /// The pins are none.
     #[error("pin_sha256: {0}")]
@@ -40,7 +41,7 @@ pub(super) enum NoClient {
 
 /// The manager shows another certificate than those that are pinned.
 #[derive(Debug, thiserror::Error)]
-#[error("the manager shows a certificate with SHA-256 {shown}, but {pinned} is pinned")]
+#[error("the manager's certificate has the SHA-256 {shown}, but {pinned} is pinned")]
 pub(super) struct OtherCertificate {
     shown: String,
     pinned: String,
@@ -167,16 +168,9 @@ fn own_config(judge: Judge, certificate: Option<(&str, &str)>) -> Result<ClientC
     let Some((chain, key)) = certificate else { return Ok(config.with_no_client_auth()) };
     let bad = |what: &str| NoClient::BadIdentity(what.to_owned());
     let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<Vec<_>, _>>();
-    let chain = chain.map_err(|_| bad("the chain is no PEM"))?;
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| bad("the key is no PEM"))?;
+    let chain = chain.map_err(|_| bad("the certificate chain is not PEM"))?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| bad("the key is not PEM"))?;
     config.with_client_auth_cert(chain, key).map_err(|fault| NoClient::BadIdentity(fault.to_string()))
-}
-
-/// SHA-256 as 64 lower-case hexadecimal digits.
-#[must_use]
-pub(super) fn sha256_hex(bytes: &[u8]) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[derive(Debug)]

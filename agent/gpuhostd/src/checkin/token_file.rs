@@ -1,11 +1,11 @@
 //! A file with a token: known by its content, so that an edit is seen however it was made, and the same content is none.
 
-use crate::checkin::lanes::Back;
-use crate::checkin::tls::sha256_hex;
+use crate::checkin::digest::sha256_hex;
 use host::front::{FileWatch, read_bounded};
 use model::enrol::Secret;
 use model::time::BootMillis;
 use secrecy::zeroize::Zeroize;
+use std::io;
 use std::path::{Path, PathBuf};
 
 const TOKEN_MAX_BYTES: usize = 16 * 1024;
@@ -114,18 +114,16 @@ impl TokenFile {
 pub(super) async fn read(path: &str) -> TokenRead {
     let path = path.to_owned();
     let reading = tokio::task::spawn_blocking(move || read_now(&path)).await;
-    reading.unwrap_or_else(|_| Err("reading was cut short".to_owned()))
+    reading.unwrap_or_else(|_| Err("reading was interrupted".to_owned()))
 }
 
-/// Waits for what happens to the file, and watches it anew.
-pub(super) async fn watch(path: String, watch: Option<FileWatch>) -> Back {
-    if let Some(watch) = watch
-        && let Err(fault) = watch.changed().await
-    {
-        return Back::TokenWatch(Err(fault));
+/// Waits for what happens to the file, and watches it again.
+pub(super) async fn watch(path: String, watch: Option<FileWatch>) -> io::Result<FileWatch> {
+    if let Some(watch) = watch {
+        watch.changed().await?;
     }
     let anew = tokio::task::spawn_blocking(move || FileWatch::of(Path::new(&path))).await;
-    Back::TokenWatch(anew.unwrap_or_else(|cut| Err(std::io::Error::other(cut))))
+    anew.unwrap_or_else(|cut| Err(io::Error::other(cut)))
 }
 
 fn read_now(path: &str) -> TokenRead {
@@ -141,7 +139,7 @@ fn read_now(path: &str) -> TokenRead {
     let printable = token.expose().bytes().all(|b| b.is_ascii_graphic());
     match (token.is_empty(), printable) {
         (true, _) => Err("it is empty".to_owned()),
-        (false, false) => Err("it holds more than one line of printable ASCII".to_owned()),
+        (false, false) => Err("it has more than one line of printable ASCII".to_owned()),
         (false, true) => Ok(Content { sha256: sha256_hex(token.expose().as_bytes()), token }),
     }
 }

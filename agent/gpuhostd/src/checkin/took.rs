@@ -1,4 +1,4 @@
-//! Takes in what comes back, and what follows from it.
+//! Takes in what returns, and what follows from it.
 
 use crate::checkin::answers::words;
 use crate::checkin::beat::BeatBack;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 use wire::manager::reply::HeartbeatReply;
 
 impl<C: Clock> Task<C> {
-    /// Something has come back.
+    /// Something has returned.
     pub(super) fn took(&mut self, back: Back) {
         match back {
             Back::Wake(woken) => self.woke(*woken),
@@ -44,7 +44,7 @@ impl<C: Clock> Task<C> {
     fn woke(&mut self, woken: WakeBack) {
         if !matches!(woken, WakeBack::Unusable(_)) {
             if self.session.broken.take().is_some() {
-                tracing::info!("the identity folder can be used again");
+                tracing::info!("the identity directory can be used again");
             }
             self.watch_token_file();
         }
@@ -98,10 +98,11 @@ impl<C: Clock> Task<C> {
             Ok(watch) => {
                 file.touched();
                 let path = file.path().to_owned();
-                self.lanes.start(Lane::TokenWatch, token_file::watch(path, Some(watch)));
+                let next = async move { Back::TokenWatch(token_file::watch(path, Some(watch)).await) };
+                self.lanes.start(Lane::TokenWatch, next);
             }
             Err(fault) => {
-                tracing::debug!(path = file.path(), %fault, "the token file cannot be watched; it is looked at often");
+                tracing::debug!(path = file.path(), %fault, "the token file cannot be watched; it is polled instead");
                 file.unwatched(now);
             }
         }
@@ -113,7 +114,7 @@ impl<C: Clock> Task<C> {
         enrolled.identity_mut().token_file_sha256 = Some(content.sha256);
         let is_new = enrolled.add(Credential::SharedToken { token: content.token }, Worth::Fresh);
         if is_new {
-            tracing::info!("the shared token file has another token; it is tried now");
+            tracing::info!("the shared token file has a new token; it is tried now");
         }
         self.keep_identity();
         self.announce_keys(is_new);
@@ -139,7 +140,7 @@ impl<C: Clock> Task<C> {
         self.cadence.sent(beat.seq);
         let boot = self.clock.boot_now();
         if packing_refused {
-            // It says that it takes gzip, and something before it does not.
+            // It reports that it takes gzip, and something before it does not.
             self.cadence.features().learned(&beat.manager, boot, None);
         }
         match answer {
@@ -187,7 +188,7 @@ impl<C: Clock> Task<C> {
     fn next_token(&mut self, token: Secret) {
         let Some(enrolled) = self.session.life.enrolled_mut().filter(|enrolled| enrolled.is_shared()) else { return };
         if enrolled.add(Credential::SharedToken { token }, Worth::Next) {
-            tracing::info!("the manager announced its next token; it is kept until the present one is refused");
+            tracing::info!("the manager announced its next token; it is used when the present one is refused");
             self.keep_identity();
             self.announce_keys(false);
         }
@@ -212,7 +213,7 @@ impl<C: Clock> Task<C> {
                 manager = %manager,
                 seq,
                 why,
-                "the manager does not take the report: {why}"
+                "the manager refuses the report: {why}"
             );
         }
         if after == Some(Trouble::Deleted) {
@@ -246,7 +247,7 @@ impl<C: Clock> Task<C> {
                     message_id = Message::CredentialNotRenewed.id(),
                     manager = %manager,
                     why,
-                    "the credential could not be renewed by {manager}, and the one in use works on: {why}"
+                    "{manager} did not renew the credential; the present one stays in use: {why}"
                 );
                 match &answer {
                     Answer::Refused(refused) if refused.has_no_path() => self.cadence.renewal().has_no_path(now.boot),
@@ -283,7 +284,7 @@ impl<C: Clock> Task<C> {
         if let Some(said) = learned {
             self.cadence.features().learned(&manager, now.boot, said);
         }
-        // Another token came while this one was asked with: what is said of the old one does not count.
+        // Another token came while this one was asked with: what is reported about the old one does not count.
         let mut outdated = false;
         if let Life::Enrolling(known) = &mut self.session.life {
             self.transport.back(way);
@@ -358,7 +359,7 @@ impl<C: Clock> Task<C> {
             }
         };
         self.publish();
-        // Whoever asked may have gone away; the deed stays done.
+        // Anyone who asked may have gone away; the deed stays done.
         let _ = reply.send(done);
     }
 

@@ -1,9 +1,9 @@
 //! The way to managers: whom this host trusts, what it proves itself with, and the client that keeps the connection.
 //!
-//! A [`Way`] goes with each request by value and comes back with it: the requests that run beside each other share the connections
+//! A [`Way`] goes with each request by value and returns with it: the requests that run beside each other share the connections
 //! of one client, and nothing that could be changed under them.
 
-use crate::checkin::fault::Unanswered;
+use crate::checkin::fault::{Unanswered, local};
 use crate::checkin::http::{Exchange, Line, Post, USER_AGENT};
 use crate::checkin::identity::{Credential, Trust};
 use crate::checkin::tls::{self, Connections, NoClient};
@@ -113,11 +113,6 @@ impl Way {
         let made = self.client().await?;
         Line { client: &made.client, certificate: made.chain.is_some(), base_url: &manager.base_url() }.get(path).await
     }
-}
-
-/// Something that could not even be sent.
-pub(super) fn local(said: impl ToString) -> Fault {
-    Fault { kind: FaultKind::Local, said: said.to_string() }
 }
 
 fn no_client(why: NoClient) -> Fault {

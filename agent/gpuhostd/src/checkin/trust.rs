@@ -1,8 +1,8 @@
 //! Which managers this host trusts: what was given at enrolment, else what is configured, else the system's authorities.
 
+use crate::checkin::digest::sha256_hex;
+use crate::checkin::fault::local;
 use crate::checkin::identity::Trust;
-use crate::checkin::tls::sha256_hex;
-use crate::checkin::transport::local;
 use host::front::read_bounded;
 use model::checkin::Fault;
 use model::settings::ManagerSettings;
@@ -25,7 +25,7 @@ pub(super) async fn trust(settings: &ManagerSettings, given: &Trust) -> Result<T
     }
     let Some(path) = settings.ca_file.clone() else { return Ok(Trust { insecure, ..Trust::default() }) };
     let read = tokio::task::spawn_blocking(move || read_ca(&path)).await;
-    let ca_pem = read.unwrap_or_else(|_| Err("reading was cut short".to_owned()));
+    let ca_pem = read.unwrap_or_else(|_| Err("reading was interrupted".to_owned()));
     let ca_pem = ca_pem.map_err(|said| local(format!("manager.ca_file: {said}")))?;
     // What a manager added counts beside the file with which it was added, and goes when somebody changes the file.
     let is_same = given.added_beside_sha256.as_ref() == Some(&sha256_hex(ca_pem.as_bytes()));

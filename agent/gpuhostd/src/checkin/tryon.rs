@@ -1,6 +1,7 @@
-//! A credential is tried on before it is adopted: a manager, or whatever stands before it, may answer anything.
+//! A credential is tried on before it is adopted: a manager, or whatever is before it, may answer anything.
 
 use crate::checkin::identity::Credential;
+use crate::checkin::pem::certificates_of;
 use model::doctor::validity;
 use model::enrol::Secret;
 use model::time::UnixMillis;
@@ -11,31 +12,27 @@ use wire::manager::enroll::{EnrollResponse, Given};
 
 /// No chain of certificates is longer, in bytes: what is kept must be readable after a restart.
 const CHAIN_MAX_BYTES: usize = 64 * 1024;
-/// No bundle of authorities is larger, in bytes.
-const BUNDLE_MAX_BYTES: usize = 256 * 1024;
-const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-const END: &str = "-----END CERTIFICATE-----";
 
 /// A credential that does not fit this host.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Misfit {
     /// The chain is no PEM, or none of it is a certificate.
-    #[error("cert_chain_pem holds no certificate that can be read")]
+    #[error("cert_chain_pem has no readable certificate")]
     NoChain,
     /// The chain is larger than anything sensible.
     #[error("cert_chain_pem is larger than {} KiB", CHAIN_MAX_BYTES / 1024)]
     TooLong,
     /// The certificate is for another key.
-    #[error("the certificate is not for the key that it was asked for")]
+    #[error("the certificate does not match the key of its request")]
     OtherKey,
     /// It has ended, by the clock of this host.
-    #[error("the credential ended {seconds} s ago by this host's clock; if the clock is wrong, set it")]
+    #[error("the credential expired {seconds} s ago by this host's clock; if the clock is wrong, set it")]
     Ended {
         /// How long ago.
         seconds: i64,
     },
     /// The answer is about another host.
-    #[error("the answer is for server_id {theirs}, and this host is {ours}")]
+    #[error("the answer is for server_id {theirs}, but this host is {ours}")]
     OtherHost {
         /// The id of the answer.
         theirs: String,
@@ -88,32 +85,11 @@ fn certificate(chain: &str, key_pem: &Secret, from: UnixMillis, until: UnixMilli
     Ok(Credential::Certificate { chain_pem, key_pem: key_pem.clone(), from, until: Some(until.min(own_end)) })
 }
 
-/// The authorities of a bundle, each a certificate that can be read; `None` where there is none, or one that is no certificate.
-pub(super) fn authorities_of(bundle: &str) -> Option<String> {
-    let pem = Some(certificates_of(bundle)).filter(|_| bundle.len() <= BUNDLE_MAX_BYTES)?;
-    let ders = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>().ok()?;
-    let good = !ders.is_empty() && ders.iter().all(|der| validity::ends_at(der).is_some());
-    good.then_some(pem)
-}
-
-/// The certificates of a PEM text and nothing else of it: a key in it would be taken for ours.
-pub(super) fn certificates_of(pem: &str) -> String {
-    let mut kept = String::new();
-    let mut rest = pem;
-    while let Some((_, block)) = rest.split_once(BEGIN) {
-        let Some((body, after)) = block.split_once(END) else { break };
-        for part in [BEGIN, body, END, "\n"] {
-            kept.push_str(part);
-        }
-        rest = after;
-    }
-    kept
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::checkin::key::new_key;
+    use crate::checkin::pem::{BEGIN, END};
     use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
     const ID: &str = "5f2ae64e-fdb7-40c7-a94e-2da71ae54dc7";

@@ -11,14 +11,14 @@ use wire::manager::reply::Version;
 /// An enrolment waits no longer for it.
 pub(super) const BEFORE_ENROLMENT: Duration = Duration::from_secs(3);
 
-/// What a manager said.
+/// What a manager reported.
 #[derive(Debug)]
 pub(super) struct VersionBack {
     /// The way.
     pub(super) way: Way,
     /// Who was asked.
     pub(super) manager: ManagerAddress,
-    /// Its features; `None` where it hung, was cut off or said nonsense.
+    /// Its features; `None` where it hung, was cut off or reported nonsense.
     pub(super) said: Option<Features>,
 }
 
@@ -28,12 +28,12 @@ pub(super) async fn ask(mut way: Way, manager: ManagerAddress) -> VersionBack {
     VersionBack { way, manager, said }
 }
 
-/// The features of a manager; `None` where it says none that can be understood.
+/// The features of a manager; `None` where it states none that can be understood.
 pub(super) async fn features(way: &mut Way, manager: &ManagerAddress) -> Option<Features> {
     let path = way.settings().paths.version.clone();
     let exchange = way.get(manager, &path).await;
     let exchange = exchange.inspect_err(|lost| {
-        tracing::debug!(manager = %manager, why = lost.fault.said, "the manager does not say what it can; nothing is compressed for an hour");
+        tracing::debug!(manager = %manager, why = lost.fault.said, "the manager did not report its features; nothing is compressed for an hour");
     });
     let body = accepted(manager, exchange.ok()?, UnixMillis(0)).ok()?;
     Some(Version::read(&body).features())

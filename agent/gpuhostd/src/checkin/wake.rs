@@ -127,5 +127,5 @@ pub(super) async fn new_pending(
 /// This machine's id for managers, read off the async threads.
 pub(super) async fn this_machine() -> Result<uuid::Uuid, String> {
     let read = tokio::task::spawn_blocking(machine_id::of_this_machine).await;
-    read.map_err(|_| "reading the machine id was cut short".to_owned())?.map_err(|fault| fault.to_string())
+    read.map_err(|_| "reading the machine id was interrupted".to_owned())?.map_err(|fault| fault.to_string())
 }

@@ -31,7 +31,7 @@ pub struct CheckArgs {
     /// Prints status and output as one line of JSON, for gpuhostctl: a process that has read from a file system that hangs may not
     /// be able to end.
     pub report: bool,
-    /// Durable state, which tells whether this host is enrolled.
+    /// Durable state, which shows whether this host is enrolled.
     pub state: PathBuf,
 }
 
@@ -87,13 +87,13 @@ fn checked(args: &CheckArgs) -> anyhow::Result<Report> {
 fn told(configuration: &Configuration, notes: &[String]) -> String {
     let mut lines: Vec<String> = configuration.files.iter().map(|file| format!("read {}", file.display())).collect();
     if lines.is_empty() {
-        lines.push("there is no configuration file; the defaults hold".to_owned());
+        lines.push("there is no configuration file; the defaults apply".to_owned());
     }
     lines.extend_from_slice(notes);
     if configuration.settings.manager.insecure_skip_verify {
         lines.push("manager.insecure_skip_verify is set: any certificate is trusted".to_owned());
     }
-    lines.push("the configuration is right".to_owned());
+    lines.push("the configuration is valid".to_owned());
     lines.join("\n") + "\n"
 }
 
@@ -135,12 +135,11 @@ impl Usable<'_> {
         let read = self.eyes.read(Path::new(path), TOKEN_MAX_BYTES);
         match (&read, state.join("identity/identity.json").try_exists()) {
             (Err(Unfit::Missing(_)), Ok(true)) => {
-                self.notes.push(format!("{field}: {path} is not there, and this host is enrolled already"));
+                self.notes.push(format!("{field}: {path} does not exist, but this host is already enrolled"));
             }
             (Err(Unfit::Missing(_)), Err(_)) => {
                 self.notes.push(format!(
-                    "{field}: {path} is not there; whether this host is enrolled already was not checked: you may not look into \
-                     {}",
+                    "{field}: {path} does not exist; whether this host is already enrolled was not checked: you may not read {}",
                     state.display()
                 ));
             }
@@ -148,7 +147,7 @@ impl Usable<'_> {
         }
     }
 
-    /// Whether the service can make its file there; `fits` says what may stand in its place.
+    /// Whether the service can make its file there; `fits` shows what may stand in its place.
     fn writable(&mut self, path: &str, fits: impl FnOnce(super::eyes::Found) -> bool) -> Result<Option<String>, Unfit> {
         let path = Path::new(path);
         let folder = path.parent().unwrap_or(Path::new("/"));
@@ -173,7 +172,7 @@ impl Usable<'_> {
             Ok(None) => return,
             Ok(Some(why)) => why,
             Err(Unfit::Unknown) => {
-                return self.notes.push(format!("{field}: not checked: you may not look at {path}; run it as root"));
+                return self.notes.push(format!("{field}: not checked: you may not read {path}; run it as root"));
             }
             Err(Unfit::Missing(why) | Unfit::No(why)) => why,
         };
@@ -189,7 +188,7 @@ impl Usable<'_> {
 pub(super) enum Unfit {
     /// It is not there.
     Missing(String),
-    /// The caller may not look, so that nothing can be said of the service.
+    /// The caller may not look, so that nothing can be reported about the service.
     Unknown,
     /// Anything else.
     No(String),
@@ -198,12 +197,12 @@ pub(super) enum Unfit {
 fn no_authority(pem: &[u8]) -> Option<String> {
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
-        let Ok(certificate) = certificate else { return Some("it holds a block that is no PEM".to_owned()) };
+        let Ok(certificate) = certificate else { return Some("it has a block that is not PEM".to_owned()) };
         if let Err(fault) = store.add(certificate) {
-            return Some(format!("it holds a certificate that is no authority: {fault}"));
+            return Some(format!("it has a certificate that is not a certificate authority: {fault}"));
         }
     }
-    store.is_empty().then(|| "it holds no certificate; expected PEM, -----BEGIN CERTIFICATE-----".to_owned())
+    store.is_empty().then(|| "it has no certificate; expected PEM, -----BEGIN CERTIFICATE-----".to_owned())
 }
 
 /// As the check-in takes it: one line of printable characters.
@@ -212,7 +211,7 @@ fn no_token(bytes: &[u8]) -> Option<String> {
     if token.is_empty() {
         return Some("it is empty".to_owned());
     }
-    (!token.iter().all(u8::is_ascii_graphic)).then(|| "it holds more than one line of printable ASCII".to_owned())
+    (!token.iter().all(u8::is_ascii_graphic)).then(|| "it has more than one line of printable ASCII".to_owned())
 }
 
 #[cfg(test)]
@@ -225,7 +224,7 @@ mod tests {
         let pem = rcgen::CertificateParams::new(["m.example".to_owned()]).unwrap().self_signed(&key).unwrap().pem();
         assert_eq!(no_authority(pem.as_bytes()), None);
         assert_eq!(no_authority(format!("# mine\n{pem}\n{pem}").as_bytes()), None);
-        assert!(no_authority(b"nonsense").unwrap().contains("holds no certificate"));
+        assert!(no_authority(b"nonsense").unwrap().contains("has no certificate"));
         assert!(no_authority(b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n").is_some());
     }
 

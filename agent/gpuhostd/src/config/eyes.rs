@@ -28,7 +28,7 @@ const HIDDEN: [(&str, &str); 5] = [
 pub(super) struct Eyes {
     /// The service's user, where this is root; else what this process may is what counts.
     service: Option<Rights>,
-    /// This process may look at less than the service, or at more: what it cannot see says nothing.
+    /// This process may look at less than the service, or at more: what it cannot see reports nothing.
     foreign: bool,
     /// The service has the sandbox of its unit, and this process has not.
     hides: bool,
@@ -41,7 +41,7 @@ struct Rights {
     gids: Vec<u32>,
 }
 
-/// What stands somewhere.
+/// What is somewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     /// A plain file.
@@ -60,7 +60,7 @@ impl Found {
         } else if kind.is_socket() {
             Self::Socket
         } else if kind.is_dir() {
-            Self::Other("a folder")
+            Self::Other("a directory")
         } else if kind.is_fifo() {
             Self::Other("a named pipe")
         } else if kind.is_symlink() {
@@ -70,7 +70,7 @@ impl Found {
         }
     }
 
-    /// It is a plain file.
+    /// It is a regular file.
     pub(super) const fn is_plain(self) -> bool {
         matches!(self, Self::Plain)
     }
@@ -83,7 +83,7 @@ impl Found {
     /// In words.
     pub(super) const fn words(self) -> &'static str {
         match self {
-            Self::Plain => "a plain file",
+            Self::Plain => "a regular file",
             Self::Socket => "a socket",
             Self::Other(words) => words,
         }
@@ -97,7 +97,7 @@ impl Eyes {
         let user = User::from_name(USER).ok().flatten();
         let own = geteuid();
         let installed = usual && user.is_some() && UNITS.iter().any(|unit| Path::new(unit).exists());
-        // systemd says which process it has started in the sandbox of a unit.
+        // systemd shows which process it has started in the sandbox of a unit.
         let in_unit = std::env::var("SYSTEMD_EXEC_PID").is_ok_and(|pid| pid == std::process::id().to_string());
         Self {
             service: user.as_ref().filter(|_| own.is_root()).map(Rights::of),
@@ -120,7 +120,7 @@ impl Eyes {
         })
     }
 
-    /// What stands there; links are not followed.
+    /// What is there; links are not followed.
     pub(super) fn look(&self, path: &Path) -> Result<Option<Found>, Unfit> {
         let (eyes, at) = (self.clone(), path.to_owned());
         in_time(path, move || match std::fs::symlink_metadata(&at) {
@@ -130,15 +130,15 @@ impl Eyes {
         })
     }
 
-    /// Why the service could not make a file in a folder.
+    /// Why the service could not make a file in a directory.
     pub(super) fn write(&self, folder: &Path) -> Result<Option<String>, Unfit> {
         let (eyes, at) = (self.clone(), folder.to_owned());
         in_time(folder, move || {
             match std::fs::metadata(&at) {
                 Ok(found) if found.is_dir() => {}
-                Ok(_) => return Ok(Some(format!("{} is no folder", at.display()))),
+                Ok(_) => return Ok(Some(format!("{} is not a directory", at.display()))),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    return Err(Unfit::Missing(format!("the folder {} does not exist", at.display())));
+                    return Err(Unfit::Missing(format!("the directory {} does not exist", at.display())));
                 }
                 Err(error) => return Err(eyes.unfit(&ReadFault::Host { path: at.clone(), error })),
             }
@@ -157,7 +157,7 @@ impl Eyes {
     fn may(&self, path: &Path, wanted: u32, what: &str) -> Result<(), Unfit> {
         let real = match std::fs::canonicalize(path) {
             Ok(real) => real,
-            // Whoever reads it next says why.
+            // Anyone who reads it next gives the reason.
             Err(_) => return Ok(()),
         };
         if let Some((folder, line)) = HIDDEN.iter().find(|(folder, _)| self.hides && real.starts_with(folder)) {
@@ -309,7 +309,7 @@ mod tests {
         assert!(matches!(stranger().write(Path::new("/nonexistent")), Err(Unfit::Missing(_))));
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
-        assert!(stranger().write(&file).unwrap().unwrap().contains("is no folder"));
+        assert!(stranger().write(&file).unwrap().unwrap().contains("is not a directory"));
         assert_eq!(stranger().look(&file).unwrap(), Some(Found::Plain));
         assert_eq!(stranger().look(Path::new("/dev/null")).unwrap().map(Found::words), Some("a device"));
     }

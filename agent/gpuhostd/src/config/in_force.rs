@@ -1,5 +1,5 @@
 //! The settings that are in force. Wrong files never stop the daemon: it starts with the settings that it last took without a fault,
-//! else with the defaults, and says so until the files are right.
+//! else with the defaults, and shows it until the files are right.
 
 use engine::publish::Publisher;
 use host::front::{StoreFault, read_bounded, write_atomic};
@@ -43,7 +43,7 @@ impl Instead {
             Self::Kept(since) => {
                 let since =
                     jiff::Timestamp::from_millisecond(since.0).unwrap_or_default().strftime("%Y-%m-%d %H:%M UTC");
-                format!("the last settings without a fault, of {since}, are in force")
+                format!("the last valid settings, of {since}, are in force")
             }
             Self::Defaults(why) => format!("the defaults are in force ({why})"),
         }
@@ -80,13 +80,13 @@ impl InForce {
         Arc::clone(&self.settings.borrow())
     }
 
-    /// What is in force, for whoever follows it.
+    /// What is in force, for anyone who follows it.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Arc<Settings>> {
         self.settings.subscribe()
     }
 
-    /// Says what is wrong, where the daemon starts with wrong files.
+    /// Shows what is wrong, where the daemon starts with wrong files.
     pub(crate) fn show(&self, publisher: &Publisher, now: UnixMillis) {
         if let Some((faults, instead)) = &self.wrong {
             tell(publisher, faults, instead, now);
@@ -100,7 +100,7 @@ impl InForce {
         }
     }
 
-    /// Reads the files again. Wrong ones change nothing and are told until they are right.
+    /// Reads the files again. Invalid ones change nothing and are reported until they are valid.
     pub(crate) async fn reload(&mut self, publisher: &Publisher, level: &Level, now: UnixMillis) {
         let files = self.files.clone();
         let why = match tokio::task::spawn_blocking(move || read(&files)).await {
@@ -118,11 +118,11 @@ impl InForce {
             Err(broken) => {
                 return tracing::error!(
                     message_id = Message::ConfigurationWrong.id(),
-                    "the configuration could not be read, and what was in force stays: {broken}"
+                    "the configuration could not be read, and the present settings stay in force: {broken}"
                 );
             }
         };
-        // A daemon that started with wrong files still goes by the copy or by the defaults.
+        // A daemon that started with wrong files still uses the copy or the defaults.
         let instead = self.wrong.take().map_or(Instead::Before, |(_, instead)| instead);
         tell(publisher, &why, &instead, now);
         self.wrong = Some((why, instead));
@@ -136,11 +136,11 @@ impl InForce {
             Ok(Ok(Ok(()))) => return,
             Ok(Ok(Err(fault))) => fault,
             Ok(Err(broken)) => broken.to_string(),
-            Err(_) => format!("{} does not answer in {} s", self.state.display(), KEEP_WITHIN.as_secs()),
+            Err(_) => format!("{} did not answer within {} s", self.state.display(), KEEP_WITHIN.as_secs()),
         };
         tracing::warn!(
             message_id = Message::ConfigurationNotKept.id(),
-            "the settings in force are not kept for a start with wrong files: {why}"
+            "the settings in force could not be saved for a start with an invalid configuration: {why}"
         );
     }
 }
@@ -149,7 +149,7 @@ fn tell(publisher: &Publisher, faults: &Faults, instead: &Instead, now: UnixMill
     let instead = instead.words();
     tracing::error!(
         message_id = Message::ConfigurationWrong.id(),
-        "the configuration is wrong, and {instead}: {}",
+        "the configuration is invalid, and {instead}: {}",
         faults.to_string().replace('\n', "; ")
     );
     publisher.stand(Condition {
@@ -157,8 +157,8 @@ fn tell(publisher: &Publisher, faults: &Faults, instead: &Instead, now: UnixMill
         status: ConditionStatus::True,
         reason: "wrong_file".to_owned(),
         message: format!(
-            "{}; {instead} until it is right: gpuhostctl config check names everything that is wrong; mend it, then systemctl \
-             reload gpuhostd",
+            "{}; {instead} until it is valid: `gpuhostctl config check` lists every fault; correct it, then `systemctl reload \
+             gpuhostd`",
             faults.in_short()
         ),
         since: now,
@@ -174,7 +174,7 @@ fn kept(state: &Path) -> Result<Kept, String> {
     match read.map_err(|fault| fault.to_string())? {
         Ok(bytes) => Kept::read(&name, &String::from_utf8_lossy(&bytes))
             .map_err(|fault| format!("the copy in {name} cannot be used: {fault}")),
-        Err(StoreFault::Missing { .. }) => Err("no earlier settings are kept".to_owned()),
+        Err(StoreFault::Missing { .. }) => Err("no earlier settings are saved".to_owned()),
         Err(fault) => Err(fault.to_string()),
     }
 }
@@ -190,19 +190,19 @@ fn keep(state: &Path, settings: Settings, since: UnixMillis) -> Result<(), Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engine::start::Ends;
+    use engine::start::EngineParts;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     struct Host {
         folder: tempfile::TempDir,
-        ends: Ends,
+        ends: EngineParts,
         level: Level,
     }
 
     impl Host {
         fn new() -> Self {
             let level = program::logging::start(&model::settings::LogFilter::default(), None);
-            Self { folder: tempfile::tempdir().unwrap(), ends: Ends::default(), level }
+            Self { folder: tempfile::tempdir().unwrap(), ends: EngineParts::default(), level }
         }
 
         fn file(&self) -> PathBuf {
@@ -249,9 +249,7 @@ mod tests {
         let mut in_force = host.start(2).await;
         assert_eq!(interval(&in_force), 60);
         let told = host.told().unwrap();
-        for words in
-            ["config.toml:2:21:", "the last settings without a fault, of 2026-01-02 03:00 UTC", "systemctl reload"]
-        {
+        for words in ["config.toml:2:21:", "the last valid settings, of 2026-01-02 03:00 UTC", "systemctl reload"] {
             assert!(told.contains(words), "{words}: {told}");
         }
         host.write("[agent]\nsample_intervall_s = 60\n");
@@ -288,7 +286,7 @@ mod tests {
         let host = Host::new();
         host.write("[agent]\nsample_interval_s = 0\n");
         assert_eq!(interval(&host.start(1).await), 30);
-        assert!(host.told().unwrap().contains("the defaults are in force (no earlier settings are kept)"));
+        assert!(host.told().unwrap().contains("the defaults are in force (no earlier settings are saved)"));
         assert!(!host.copy().exists(), "what is in force for want of better is no settings that were right");
         std::fs::write(host.copy(), "schema = 1\n[agent]\nsample_interval_s = 99\n").unwrap();
         assert_eq!(interval(&host.start(1).await), 30);

@@ -36,7 +36,7 @@ struct Fault {
     say: &'static str,
 }
 
-const BAD: Fault = Fault { status: "400 Bad Request", more: "", say: "This is no HTTP request.\n" };
+const BAD: Fault = Fault { status: "400 Bad Request", more: "", say: "This is not an HTTP request.\n" };
 const TOO_LONG: Fault =
     Fault { status: "431 Request Header Fields Too Large", more: "", say: "The head of the request is too long.\n" };
 const NOT_FOUND: Fault = Fault { status: "404 Not Found", more: "", say: "The metrics are at /metrics.\n" };

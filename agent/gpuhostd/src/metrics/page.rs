@@ -40,7 +40,7 @@ impl<K: Clock> Page<K> {
         render(&source, flavour)
     }
 
-    /// Resolves when something new can be told; never where nothing new can come.
+    /// Resolves when something new can be determined; never where nothing new can come.
     pub(super) async fn news(&mut self) {
         let (seen, checkin) = (&mut self.observation, &mut self.checkin);
         let ended = tokio::select! {

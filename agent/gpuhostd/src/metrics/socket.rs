@@ -56,7 +56,10 @@ async fn serve_at<K: Clock>(path: Option<&str>, page: &Page<K>, ours: &mut bool)
             Err(fault) => {
                 let fault = with_causes(&fault);
                 if told.as_ref() != Some(&fault) {
-                    tracing::warn!(message_id = Message::MetricsNotGiven.id(), "no metrics over a socket: {fault}");
+                    tracing::warn!(
+                        message_id = Message::MetricsNotGiven.id(),
+                        "metrics are not served on a socket: {fault}"
+                    );
                 }
                 told = Some(fault);
                 let again = page.clock().boot_now().plus(RETRY_MS);
@@ -94,7 +97,7 @@ async fn accept<K: Clock>(listener: &UnixListener, page: &Page<K>) {
                 });
             }
             Err(fault) => {
-                tracing::debug!(error = %fault, "a connection for metrics could not be taken");
+                tracing::debug!(error = %fault, "a connection for metrics could not be accepted");
                 let again = page.clock().boot_now().plus(ACCEPT_PAUSE_MS);
                 page.clock().sleep_until(again).await;
             }
@@ -102,7 +105,7 @@ async fn accept<K: Clock>(listener: &UnixListener, page: &Page<K>) {
     }
 }
 
-/// One request, one answer. Who is slow is left; nobody is told, since it would be by whom the log is filled.
+/// One request, one answer. A slow client is dropped without a log message, because clients could fill the log that way.
 async fn one<K: Clock>(mut stream: UnixStream, page: &Page<K>) {
     let Ok(received) = tokio::time::timeout(CLIENT_DEADLINE, request(&mut stream)).await else { return };
     let Some(received) = received else { return };
@@ -141,7 +144,7 @@ async fn take_away(path: String) {
     if let Ok(Err(fault)) = removed.await {
         tracing::warn!(
             message_id = Message::MetricsNotGiven.id(),
-            "the metrics' socket stays behind: {}",
+            "the metrics socket could not be removed: {}",
             with_causes(&fault)
         );
     }

@@ -76,11 +76,11 @@ async fn on_file(
     acted.await.unwrap_or_else(|fault| Err(broken(fault)))
 }
 
-/// The same fault is told once.
+/// The same fault is logged once.
 fn tell(outcome: Result<(), StoreFault>, told: &mut Option<String>) {
     let fault = outcome.err().map(|fault| fault.to_string());
     if let Some(fault) = fault.as_ref().filter(|fault| told.as_ref() != Some(*fault)) {
-        tracing::warn!(message_id = Message::MetricsNotGiven.id(), "no metrics in a file: {fault}");
+        tracing::warn!(message_id = Message::MetricsNotGiven.id(), "metrics are not written to a file: {fault}");
     }
     *told = fault;
 }

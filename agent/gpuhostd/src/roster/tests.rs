@@ -1,7 +1,7 @@
 //! The record over restarts, and records that cannot be used.
 
 use super::*;
-use engine::start::Ends;
+use engine::start::EngineParts;
 use model::observation::HostObservation;
 use model::roster::Card;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ const GPU: &str = "0000:41:00.0";
 
 /// One run of the daemon, as far as the record is concerned.
 struct Run {
-    ends: Ends,
+    ends: EngineParts,
     acknowledge: Acknowledge,
     cancel: CancellationToken,
     task: tokio::task::JoinHandle<()>,
@@ -20,7 +20,7 @@ struct Run {
 
 impl Run {
     async fn start(state: &Path) -> Self {
-        let (ends, cancel) = (Ends::default(), CancellationToken::new());
+        let (ends, cancel) = (EngineParts::default(), CancellationToken::new());
         let (acknowledge, keep) = start(state.to_owned(), ends.publisher(), UnixMillis(5), cancel.clone()).await;
         Self { ends, acknowledge, cancel, task: tokio::spawn(keep) }
     }

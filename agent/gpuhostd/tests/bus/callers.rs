@@ -4,7 +4,7 @@ use crate::rig::core::{Core, core};
 use crate::rig::hosts;
 use crate::rig::private_bus::PrivateBus;
 use crate::rig::{NOBODY, Served, block_on, busctl};
-use gpuhostd::bus::gate::{Action, action_for};
+use gpuhostd::bus::action::{Action, action_for};
 use std::collections::HashMap;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -138,7 +138,7 @@ async fn options_of(client: &Connection, method: &Method) -> Vec<(String, String
     let (name, said) =
         call(client, method, method.arguments(HashMap::from([("as-user", "root".into())]))).await.unwrap_err();
     assert_eq!(name, INVALID_ARGUMENT, "{method:?}: {said}");
-    let known = said.rsplit_once("known are ").unwrap_or_else(|| panic!("{method:?}: {said}")).1;
+    let known = said.rsplit_once("the options are ").unwrap_or_else(|| panic!("{method:?}: {said}")).1;
     let mut options = Vec::new();
     for key in known.split(", ") {
         let odd = method.arguments(HashMap::from([(key, Variant::U8(7))]));

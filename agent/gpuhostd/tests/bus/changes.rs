@@ -105,7 +105,7 @@ fn an_observation_that_shows_nothing_new_is_silent() {
         let mut stream = listen(&client).await;
         served.core.observe(|next| {
             if let Some(driver) = next.gpus[0].driver.as_mut() {
-                driver.temperature_c = Reading::Known(71.0);
+                driver.metrics.temperature_c = Reading::Known(71.0);
             }
         });
         let all = until_marker(&served.core, &client, &mut stream, "marker-1").await;

@@ -4,11 +4,10 @@ use crate::rig::core::core;
 use crate::rig::hosts;
 use crate::rig::private_bus::{PrivateBus, top};
 use crate::rig::{NOBODY, Served, block_on, busctl, busctl_as, busctl_refused, client, error_of, until};
-use engine::change::Change;
-use gpuhostd::bus::gate::{Action, action_for};
+use gpuhostd::bus::action::{Action, action_for};
 use model::blocker::{Blocked, Blocker};
+use model::change::{Bind, Change};
 use model::machine::Machine;
-use model::policy::Operation;
 use model::refusal::Refusal;
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -104,7 +103,7 @@ fn without_polkit_root_may_and_nobody_may_not() {
     let served = Served::start(&bus, core(hosts::two_gpus()));
     for (path, interface, method) in CHANGES {
         let said = busctl_refused(&bus, NOBODY, &["call", NAME, path, interface, method, "a{sv}", "0"]);
-        assert!(said.contains("not authorized") && said.contains("root alone may"), "{said}");
+        assert!(said.contains("not authorized") && said.contains("only root is authorized"), "{said}");
     }
     assert!(served.core.got.borrow().is_empty(), "nothing got through");
     let said = busctl(&bus, &["call", NAME, ROOT, HOST, "Rescan", "a{sv}", "0"]);
@@ -140,7 +139,7 @@ fn an_unknown_option_is_refused_in_every_method() {
     let looks = [(ROOT, HOST, "GetObservation"), (ROOT, HOST, "Sample"), (GPU_PATH, GPU, "GetMetrics")];
     for (path, interface, method) in CHANGES.into_iter().chain(looks) {
         let said = busctl_refused(&bus, 0, &["call", NAME, path, interface, method, "a{sv}", "1", "as-user", "s", "x"]);
-        assert!(said.contains("there is no option \"as-user\" here"), "{method}: {said}");
+        assert!(said.contains("there is no option \"as-user\";"), "{method}: {said}");
         let wrong = ["call", NAME, path, interface, method, "a{sv}", "1", "auth.no-user-interaction", "s", "yes"];
         let said = busctl_refused(&bus, 0, &wrong);
         assert!(said.contains("expected a boolean"), "{method}: {said}");
@@ -170,12 +169,12 @@ fn a_gpu_is_given_away_with_the_options_that_were_named_and_taken_back() {
     busctl_refused(&bus, 0, &call("ReleasePassthrough", &["1", "confirm-within", "t", "9"]));
     let got = served.core.got.borrow().clone();
     let gpu = "0000:41:00.0".parse().unwrap();
-    let change = |operation, dry_run, confirm_within_ms, guest_memory_mib| {
-        Some(Change { operation, gpu, dry_run, confirm_within_ms, guest_memory_mib })
+    let bind = |confirm_within_ms, guest_memory_mib| {
+        Change::PassthroughBind(Bind { gpu, confirm_within_ms, guest_memory_mib })
     };
-    assert_eq!(got[0].change, change(Operation::PassthroughBind, true, Some(60_000), Some(4096)));
-    assert_eq!(got[1].change, change(Operation::PassthroughBind, false, None, None));
-    assert_eq!(got[2].change, change(Operation::PassthroughRelease, true, None, None));
+    assert_eq!(got[0].change, Some((bind(Some(60_000), Some(4096)), true)));
+    assert_eq!(got[1].change, Some((bind(None, None), false)));
+    assert_eq!(got[2].change, Some((Change::PassthroughRelease(gpu), true)));
     assert_eq!((got[3].operation, got.len()), ("passthrough-confirm", 4));
 }
 
@@ -185,7 +184,7 @@ fn a_gpu_that_is_gone_is_acknowledged_by_its_address() {
     let served = Served::start(&bus, core(hosts::two_gpus()));
     let call = |address: &'static str| ["call", NAME, ROOT, HOST, "AcknowledgeGoneGpu", "sa{sv}", address, "0"];
     let said = busctl_refused(&bus, NOBODY, &call("0000:c1:00.0"));
-    assert!(said.contains("not authorized") && said.contains("root alone may"), "{said}");
+    assert!(said.contains("not authorized") && said.contains("only root is authorized"), "{said}");
     let said = busctl_refused(&bus, 0, &call("the second one"));
     assert!(said.contains("PCI address"), "{said}");
     assert!(served.core.got.borrow().is_empty(), "nothing got through");

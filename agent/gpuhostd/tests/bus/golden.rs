@@ -17,7 +17,7 @@ const INTERFACES: [(&str, &str, &str); 5] = [
     (
         "Host",
         "/org/gpuhost/Agent1",
-        "The daemon, the host around the GPUs, and where the check-in with a manager stands. On the root object, \
+        "The daemon, the host around the GPUs, and the state of the check-in with a manager. On the root object, \
          /org/gpuhost/Agent1, which is also the ObjectManager of all others.",
     ),
     (
@@ -29,7 +29,7 @@ const INTERFACES: [(&str, &str, &str); 5] = [
         "MigDevice",
         "/org/gpuhost/Agent1/gpu/0000_41_00_0/mig/1_0",
         "A MIG device of a GPU, at the path of the GPU followed by /mig/INSTANCE, which is GPU instance and compute instance with \
-         _ between them. It comes and goes with the layout; while MIG mode is on the GPU itself is not schedulable.",
+         _ between them. It exists as long as the layout has it; while MIG mode is on the GPU itself is not schedulable.",
     ),
     (
         "IommuGroup",
@@ -39,15 +39,15 @@ const INTERFACES: [(&str, &str, &str); 5] = [
     (
         "Job",
         "/org/gpuhost/Agent1/job/1",
-        "A change that was asked for, at /org/gpuhost/Agent1/job/NUMBER. A method that changes something answers with the path \
-         of its job at once; subscribe to PropertiesChanged, then read State, so that nothing is missed.",
+        "A requested change, at /org/gpuhost/Agent1/job/NUMBER. A method that changes something returns the path of its job \
+         at once; \
+         subscribe to PropertiesChanged, then read State, so that nothing is missed.",
     ),
 ];
 
 /// Said in every file.
-const OF_ALL: &str = "A property of which it is said that it may have no value is left out of GetAll while it has none; Get then \
-                      answers with the error org.gpuhost.Agent1.Error.Absent, and the property Absent names it with the \
-                      reason.";
+const OF_ALL: &str = "A property that may have no value is left out of GetAll while it has none; Get then returns the error \
+                      org.gpuhost.Agent1.Error.Absent, and the property Absent names it with the reason.";
 
 /// The `<interface>` element of an introspection, cut out as text.
 fn cut<'a>(xml: &'a str, interface: &str) -> &'a str {

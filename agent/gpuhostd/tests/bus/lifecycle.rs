@@ -54,7 +54,7 @@ fn a_name_that_another_owns_is_taken_when_it_is_free() {
         let served = Served::start_at(&bus.address, core(hosts::two_gpus()));
         served.wait_for("it is unavailable", unavailable);
         let BusState::Unavailable { why } = served.state.borrow().clone() else { panic!("it was unavailable") };
-        assert!(why.contains("does another gpuhostd run?"), "{why}");
+        assert!(why.contains("is another gpuhostd running?"), "{why}");
         other.release_name(NAME).await.unwrap();
         served.wait_for("it serves", serving);
     });
@@ -90,7 +90,8 @@ fn a_bus_that_hangs_keeps_it_from_nothing() {
     let mut served = Served::start(&bus, core(hosts::two_gpus()));
     bus.freeze();
     served.core.observe(|next| next.driver_version = Some("5".repeat(1_000_000)));
-    let silent = |state: &BusState| matches!(state, BusState::Unavailable { why } if why.contains("did not answer in"));
+    let silent =
+        |state: &BusState| matches!(state, BusState::Unavailable { why } if why.contains("did not answer within"));
     served.wait_for("the bus is given up", silent);
     stops_at_once(&mut served);
 }

@@ -227,7 +227,7 @@ async fn leaving_does_not_need_the_manager() {
     manager.set_down(true);
     let farewell = running.port.leave().await.unwrap();
     assert!(matches!(&farewell, Farewell::NotTold { why, .. } if !why.is_empty()), "{farewell:?}");
-    assert!(farewell.to_string().contains("could not be told"), "{farewell}");
+    assert!(farewell.to_string().contains("could not be notified"), "{farewell}");
     assert!(!host.identity().exists());
     running.stop().await;
 }

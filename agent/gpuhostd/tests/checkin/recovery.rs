@@ -56,7 +56,7 @@ async fn t33_an_ended_credential_waits_for_an_administrator_and_asks_at_most_eve
     assert_eq!(running.conditions(), ["credential_expired", "pending_approval"]);
     let message = running.condition("credential_expired");
     assert!(
-        message.contains("by itself") && message.contains("approve") && !message.contains("manager's certificate"),
+        message.contains("automatically") && message.contains("approve") && !message.contains("manager's certificate"),
         "{message}"
     );
     let asked = enrolments(&manager);

@@ -5,8 +5,9 @@ use manager::{Manager, Options};
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig, MemoryMib, MigMode};
 use model::ids::{GpuUuid, PciClass};
+use model::metric::Metrics;
 use model::observation::{Gpu, GpuUse, HostObservation, PassthroughVerdict};
-use model::pci::{DrmNodes, GpuFunction, PcieLink};
+use model::pci::GpuFunction;
 use std::sync::Arc;
 
 fn gpu(n: u8, driver: Option<DriverGpu>) -> Gpu {
@@ -14,24 +15,11 @@ fn gpu(n: u8, driver: Option<DriverGpu>) -> Gpu {
     Gpu {
         confirm_before: None,
         pci: GpuFunction {
-            address,
-            id: "10de:2330".parse().unwrap(),
-            class: PciClass(0x03_0200),
-            subsystem: Reading::default(),
             driver: Reading::Known("nvidia".parse().unwrap()),
             driver_override: Reading::Absent(Absence::None),
             iommu_group: Reading::Absent(Absence::None),
             numa_node: Reading::Absent(Absence::None),
-            link: PcieLink::default(),
-            boot_vga: Reading::default(),
-            drm: DrmNodes::default(),
-            virtual_functions: Vec::new(),
-            physical_function: None,
-            power_state: Reading::default(),
-            state: model::pci::FunctionState::default(),
-            companions: Vec::new(),
-            name: None,
-            vendor_name: None,
+            ..GpuFunction::unknown(address, "10de:2330".parse().unwrap(), PciClass(0x03_0200))
         },
         driver,
         driver_version: None,
@@ -75,19 +63,22 @@ fn full_driver(n: u8) -> DriverGpu {
     };
     let uuid: GpuUuid = format!("GPU-{n:08x}-2222-3333-4444-555555555555").parse().unwrap();
     DriverGpu {
+        metrics: Metrics {
+            temperature_c: known(41.0),
+            utilization_pct: known(97.0),
+            power_w: known(612.34),
+            power_limit_w: known(700.0),
+            performance_state: known("P0".into()),
+            ecc_uncorrected: known(0),
+            throttle: known(vec!["hw_power_brake_slowdown".into(), "sw_power_cap".into()]),
+            ..Metrics::default()
+        },
         uuid: known(uuid),
         name: known("NVIDIA H100 80GB HBM3".into()),
         mig_current: known(MigMode::Enabled),
         mig_pending: known(MigMode::Enabled),
         mig_devices: (0..7).map(mig).collect(),
         memory: memory(),
-        temperature_c: known(41.0),
-        utilization_pct: known(97.0),
-        power_w: known(612.34),
-        power_limit_w: known(700.0),
-        performance_state: known("P0".into()),
-        ecc_uncorrected: known(0),
-        throttle: known(vec!["hw_power_brake_slowdown".into(), "sw_power_cap".into()]),
         ..DriverGpu::unknown(address(n))
     }
 }
@@ -132,8 +123,8 @@ async fn t21_inventory_only_first_on_change_and_on_request() {
 async fn t22_where_nothing_is_known_the_heartbeat_is_valid_all_the_same() {
     let absent = Reading::Absent(Absence::NotSupported);
     let mut driver = DriverGpu::unknown(address(0));
-    driver.utilization_pct = absent;
-    driver.throttle = Reading::Absent(Absence::GpuLost);
+    driver.metrics.utilization_pct = absent;
+    driver.metrics.throttle = Reading::Absent(Absence::GpuLost);
     let seen = HostObservation { gpus: vec![gpu(0, Some(driver)), gpu(1, None)], ..bare_host() };
     let (host, manager, running) = running_on(seen, with_token()).await;
     host.clock.advance(60_000).await;

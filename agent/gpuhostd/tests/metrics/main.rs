@@ -8,7 +8,7 @@
     reason = "a test may panic"
 )]
 
-use engine::start::Ends;
+use engine::start::EngineParts;
 use gpuhostd::metrics::{Page, run};
 use host::front::BootClock;
 use model::enrol::CheckinStatus;
@@ -57,7 +57,7 @@ struct Out {
 
 impl Out {
     fn start<K: Clock>(clock: Arc<K>) -> Self {
-        let first = Ends::default().handle().observation.borrow().clone();
+        let first = EngineParts::default().handle().observation.borrow().clone();
         let (observation, seen) = watch::channel(first);
         let (checkin, status) = watch::channel(Arc::new(CheckinStatus::default()));
         let (settings, configured) = watch::channel(Arc::new(Settings::default()));

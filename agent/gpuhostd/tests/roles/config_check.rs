@@ -43,7 +43,7 @@ fn files_are_laid_over_each_other() {
     let over = files.write("10-site.toml", "[agent]\nsample_interval_s = 90\n");
     let (status, out, err) = run(&["config", "check", &base, &over]);
     assert_eq!((status, err.as_str()), (0, ""));
-    assert_eq!(out, format!("read {base}\nread {over}\nthe configuration is right\n"));
+    assert_eq!(out, format!("read {base}\nread {over}\nthe configuration is valid\n"));
     let (status, out, _) = run(&["config", "check", "--json", "--", &base, &over]);
     let settings: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((status, &settings["agent"]["sample_interval_s"]), (0, &90.into()));
@@ -109,7 +109,7 @@ fn files_that_the_service_cannot_use_are_named_where_they_are_set() {
             "2:11: manager.ca_file cannot be used: ".to_owned() + &path("none.pem"),
         ),
         (manager("ca_file", &path("pipe")), "is a named pipe".to_owned()),
-        (manager("ca_file", &files.write("text.pem", "x")), "it holds no certificate".to_owned()),
+        (manager("ca_file", &files.write("text.pem", "x")), "it has no certificate".to_owned()),
         (manager("enrolment_token_file", &path("none")), "manager.enrolment_token_file cannot be used".to_owned()),
         (manager("shared_token_file", &files.write("empty", "\n")), "it is empty".to_owned()),
         (
@@ -117,7 +117,7 @@ fn files_that_the_service_cannot_use_are_named_where_they_are_set() {
             "2:12: metrics.textfile cannot be used".to_owned(),
         ),
         (format!("[metrics]\ntextfile = '{}'\n", path("null.prom")), "is a link, and is not replaced".to_owned()),
-        (format!("[metrics]\nsocket = '{}'\n", path("text.pem")), "is a plain file, and is not replaced".to_owned()),
+        (format!("[metrics]\nsocket = '{}'\n", path("text.pem")), "is a regular file, and is not replaced".to_owned()),
     ] {
         let faults = files.faults(&text);
         assert!(
@@ -134,7 +134,7 @@ fn files_that_the_service_cannot_use_are_named_where_they_are_set() {
     let (status, out, err) = run(&["config", "check", "--state", &path("state"), &file]);
     assert_eq!(status, 0, "{err}");
     assert!(
-        out.contains("is not there, and this host is enrolled already") && out.contains("the configuration is right")
+        out.contains("does not exist, but this host is already enrolled") && out.contains("the configuration is valid")
     );
 }
 
@@ -148,7 +148,7 @@ fn what_is_no_plain_file_is_named_and_not_waited_for() {
         ("/dev/zero".to_owned(), "is a device"),
         (files.path("huge").display().to_string(), "is larger than 262144 bytes"),
         (files.path("none").display().to_string(), "does not exist"),
-        ("/".to_owned(), "is a folder"),
+        ("/".to_owned(), "is a directory"),
     ] {
         let (status, out, err) = run(&["config", "check", &path]);
         assert_eq!((status, out.as_str()), (2, ""), "{err}");

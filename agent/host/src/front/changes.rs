@@ -1,4 +1,4 @@
-//! Announces changes of PCI functions and DRM nodes, as udev or the kernel tells them over netlink.
+//! Announces changes of PCI functions and DRM nodes, as udev or the kernel reports them over netlink.
 
 use crate::readiness;
 use model::message::Message;
@@ -16,7 +16,7 @@ const UDEVD_CONTROL: &str = "/run/udev/control";
 /// Subsystems whose events can change what a scan shows.
 const SUBSYSTEMS: [&str; 3] = ["pci", "drm", "vfio"];
 
-/// Events of devices. Where they cannot be had, it says so once in the log and never announces anything.
+/// Events of devices. Where they cannot be had, it shows it once in the log and never announces anything.
 pub struct UdevChanges {
     open: Option<Open>,
 }
@@ -44,7 +44,8 @@ impl UdevChanges {
             Err(error) => {
                 tracing::warn!(
                     message_id = Message::DeviceEventsUnheard.id(),
-                    "device events cannot be heard (netlink, KOBJECT_UEVENT), and changes of GPUs show only after a rescan: {error}"
+                    "device events cannot be received (netlink, KOBJECT_UEVENT), and changes of GPUs are seen only after a \
+                     rescan: {error}"
                 );
                 Self { open: None }
             }
@@ -96,7 +97,7 @@ impl ChangePort for UdevChanges {
                 Err(error) => {
                     tracing::warn!(
                         message_id = Message::DeviceEventsUnheard.id(),
-                        "device events cannot be heard any more, and changes of GPUs show only after a rescan: {error}"
+                        "device events can no longer be received, and changes of GPUs are seen only after a rescan: {error}"
                     );
                     self.open = None;
                 }

@@ -44,7 +44,7 @@ impl Clock for BootClock {
         }
         if let Err(error) = sleep_by_timer(when).await {
             // Out of descriptors: the runtime's own timer needs none, and is only wrong across a suspend.
-            tracing::debug!(%error, "no timer on CLOCK_BOOTTIME; sleeping on CLOCK_MONOTONIC");
+            tracing::debug!(%error, "there is no timer on CLOCK_BOOTTIME; CLOCK_MONOTONIC is used");
             tokio::time::sleep(Duration::from_millis(left)).await;
         }
     }

@@ -1,4 +1,4 @@
-//! Says when a file may have changed: the kernel tells what happens in its folder, and in the folder of the file that it links to.
+//! Shows when a file may have changed: the kernel shows what happens in its folder, and in the folder of the file that it links to.
 
 use crate::readiness;
 use nix::errno::Errno;
@@ -11,7 +11,7 @@ use std::path::Path;
 use tokio::io::unix::AsyncFd;
 
 /// A watch over one file, for one event: after it the file may be another one in another folder, and a new watch is made. Events
-/// count from the moment in which it was made, so whoever reads the file afterwards misses none.
+/// count from the moment in which it was made, so anyone who reads the file afterwards misses none.
 pub struct FileWatch {
     events: Inotify,
     /// The same descriptor a second time: what the poller watches.
@@ -57,7 +57,7 @@ impl FileWatch {
     /// mode; or the folder itself went away.
     ///
     /// # Errors
-    /// The kernel tells no more.
+    /// The kernel reports no more.
     pub async fn changed(self) -> io::Result<()> {
         let Self { events, mut ready, names } = self;
         let matters = |event: &InotifyEvent| match &event.name {

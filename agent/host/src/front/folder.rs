@@ -14,7 +14,7 @@ pub fn make_private_dir(dir: &Path) -> Result<(), StoreFault> {
     match DirBuilder::new().mode(0o700).create(dir) {
         Ok(()) => Ok(()),
         Err(said) if said.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(source) => Err(StoreFault::Host { attempted: "make the folder", path: dir.to_owned(), source }),
+        Err(source) => Err(StoreFault::Host { attempted: "create the directory", path: dir.to_owned(), source }),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The journal of changes as files in a folder of our own: one document to a file, 0600, on disk before it is said.
+//! The journal of changes (a write-ahead log) as files in a folder of our own: one document to a file, 0600, on disk before it
+//! is reported.
 
 use super::folder::make_private_dir;
 use super::store::{StoreFault, create_atomic, read_bounded, remove, write_atomic};
@@ -89,7 +90,7 @@ impl JournalPort for FileJournal {
 
 /// Half-written copies (`.NAME.new`) are none: what they would have replaced is there.
 fn read_all(dir: &Path) -> Result<Vec<JournalDocument>, StoreFault> {
-    let host = |source| StoreFault::Host { attempted: "list the folder", path: dir.to_owned(), source };
+    let host = |source| StoreFault::Host { attempted: "list the directory", path: dir.to_owned(), source };
     let listed = match std::fs::read_dir(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(host)?,
@@ -103,7 +104,7 @@ fn read_all(dir: &Path) -> Result<Vec<JournalDocument>, StoreFault> {
         }
     }
     if names.len() > MOST_ENTRIES {
-        return Err(host(std::io::Error::other(format!("{} files: these are not ours", names.len()))));
+        return Err(host(std::io::Error::other(format!("{} files that are not journal entries", names.len()))));
     }
     names.sort();
     Ok(names.into_iter().filter_map(|name| document(dir, &name)).collect())

@@ -37,13 +37,13 @@ pub struct KernelLogReader {
 enum Source {
     Open(AsyncFd<OwnedFd>),
     Closed(Unheard),
-    /// It was said that it is closed.
+    /// It was reported that it is closed.
     Told,
 }
 
 impl KernelLogReader {
-    /// Takes standard input, where it is the kernel log. A pipe is taken for one only where `or_pipe` says so: it stands in for
-    /// the log of a simulated host. Needs a running Tokio runtime.
+    /// Takes standard input, where it is the kernel log. A pipe is taken for one only where `or_pipe` is true: it takes the
+    /// place of the log of a simulated host. Needs a running Tokio runtime.
     #[must_use]
     pub fn on_stdin(or_pipe: bool) -> Self {
         Self::on(io::stdin().as_fd(), or_pipe)

@@ -20,20 +20,20 @@ pub struct StateLock(#[expect(dead_code, reason = "it is held, and nothing else 
 pub enum LockFault {
     /// Another daemon works with it.
     #[error(
-        "another gpuhostd works with {}{}: this host has one already (systemctl status gpuhostd); stop it before you start another",
+        "another gpuhostd uses {}{}: see systemctl status gpuhostd; stop it before you start another one",
         dir.display(),
         holder.as_ref().map(|holder| format!(" ({holder})")).unwrap_or_default()
     )]
     Held {
         /// The folder.
         dir: PathBuf,
-        /// Who, where the host says it: `process 812, gpuhostd`.
+        /// Who, where the host states it: `process 812, gpuhostd`.
         holder: Option<String>,
     },
     /// We are root and it belongs to the service: what root leaves in it the service could not read.
     #[error(
-        "{} belongs to the service, and gpuhostd was started as root: systemctl start gpuhostd (where there is no systemd: gpuhostd \
-         --with-hands, which gives the daemon a user without rights)",
+        "{} belongs to the service, and gpuhostd was started as root: systemctl start gpuhostd (without systemd: gpuhostd \
+         --with-hands, which runs the daemon as an unprivileged user)",
         dir.display()
     )]
     NotOurs {
@@ -45,7 +45,7 @@ pub enum LockFault {
     Host {
         /// The folder.
         dir: PathBuf,
-        /// What the host said.
+        /// What the host answered.
         error: io::Error,
     },
 }
@@ -98,12 +98,12 @@ fn holder(folder: &OwnedFd) -> Option<Holder> {
     let pid = list.lines().find_map(|line| holder_in(line, &wanted))?;
     let of = |file: &str| files::read_text(Path::new(&format!("/proc/{pid}/{file}")), 4096);
     let name = of("comm").map(|name| name.trim().to_owned()).unwrap_or_else(|_| "of another user".to_owned());
-    // The state of the first thread stands behind the name in parentheses: Z where it has ended and others have not.
+    // The state of the first thread is behind the name in parentheses: Z where it has ended and others have not.
     let state = of("stat").ok().and_then(|stat| stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()));
     Some(Holder { words: format!("process {pid}, {name}"), is_ending: matches!(state, Some('Z' | 'X')) })
 }
 
-/// `1: FLOCK  ADVISORY  WRITE 812 fd:01:131 0 EOF`; a waiting process stands behind `->`.
+/// `1: FLOCK  ADVISORY  WRITE 812 fd:01:131 0 EOF`; a waiting process is behind `->`.
 fn holder_in(line: &str, wanted: &str) -> Option<u32> {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
     match words.as_slice() {

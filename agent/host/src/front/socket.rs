@@ -13,19 +13,19 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum SocketFault {
     /// Something else has the name.
-    #[error("{} is no socket: remove it, or name another path", .0.display())]
+    #[error("{} is not a socket: remove it, or set another path", .0.display())]
     NotASocket(PathBuf),
     /// Another process listens there.
-    #[error("another process listens at {}: name another path", .0.display())]
+    #[error("another process listens at {}: set another path", .0.display())]
     Taken(PathBuf),
     /// The host refused.
-    #[error("cannot {attempted} {}: may the daemon write in that folder?", path.display())]
+    #[error("cannot {attempted} {}: check that the daemon may write to that directory", path.display())]
     Host {
         /// `listen at`, `remove`, …
         attempted: &'static str,
         /// The socket.
         path: PathBuf,
-        /// What the host said.
+        /// What the host answered.
         #[source]
         source: io::Error,
     },

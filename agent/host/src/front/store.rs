@@ -1,4 +1,4 @@
-//! Small files of our own state: replaced as a whole or not at all, on disk before it is said, and never through a link.
+//! Atomic files of our own state: replaced as a whole or not at all, on disk before it is reported, and never through a link.
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
@@ -26,20 +26,20 @@ pub enum StoreFault {
         /// What was given.
         name: String,
     },
-    /// A link, pipe, device or folder stands where a plain file should be.
-    #[error("{} is not a plain file; look at what put it there, and remove it", path.display())]
+    /// A link, pipe, device or folder is where a plain file should be.
+    #[error("{} is not a regular file; find out what created it, and remove it", path.display())]
     NotPlain {
         /// The file.
         path: PathBuf,
     },
     /// Something has the name of a file that was to be made.
-    #[error("{} is there already, and was not read: it is not replaced", path.display())]
+    #[error("{} already exists and was not read: it is not replaced", path.display())]
     Exists {
         /// The file.
         path: PathBuf,
     },
-    /// Something else than a plain file stands where a caller wants a file written.
-    #[error("{} is {what}, and only a plain file is replaced: name another place", path.display())]
+    /// Something else than a plain file is where a caller wants a file written.
+    #[error("{} is {what}, and only a regular file is replaced: set another path", path.display())]
     InTheWay {
         /// The file.
         path: PathBuf,
@@ -61,7 +61,7 @@ pub enum StoreFault {
         attempted: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the host said.
+        /// What the host answered.
         #[source]
         source: io::Error,
     },
@@ -80,7 +80,7 @@ fn errno(attempted: &'static str, path: &Path) -> impl Fn(Errno) -> StoreFault {
 /// The folder itself must not be a link: who can plant one there could send our state anywhere.
 fn open_folder(dir: &Path) -> Result<OwnedFd, StoreFault> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    open(dir, flags, Mode::empty()).map_err(errno("open the folder", dir))
+    open(dir, flags, Mode::empty()).map_err(errno("open the directory", dir))
 }
 
 fn check_name(dir: &Path, name: &str) -> Result<(), StoreFault> {
@@ -136,11 +136,11 @@ fn put(
         Err(said) => return Err(errno("remove", &path)(said)),
     }
     let written = write_draft(&folder, &draft, &path, bytes, mode).and_then(|()| publish(&folder, &draft));
-    // After a rename there is none. The first error says what happened; that the draft could not be removed either would only
+    // After a rename there is none. The first error shows what happened; that the draft could not be removed either would only
     // hide it, and the next write removes it.
     let _ = unlinkat(&folder, draft.as_str(), UnlinkatFlags::NoRemoveDir);
     written?;
-    fsync(&folder).map_err(errno("write to disk the folder", dir))
+    fsync(&folder).map_err(errno("sync the directory", dir))
 }
 
 /// As [`write_atomic`], for a file that somebody else has named: what is no plain file there stays as it is, a link and a device
@@ -168,7 +168,7 @@ pub fn check_named(dir: &Path, name: &str) -> Result<(), StoreFault> {
     };
     let what = match SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT {
         SFlag::S_IFREG => return Ok(()),
-        SFlag::S_IFDIR => "a folder",
+        SFlag::S_IFDIR => "a directory",
         SFlag::S_IFLNK => "a link",
         SFlag::S_IFIFO => "a named pipe",
         SFlag::S_IFSOCK => "a socket",
@@ -205,7 +205,7 @@ pub fn read_bounded(path: &Path, max_bytes: usize) -> Result<Vec<u8>, StoreFault
         if said == Errno::ENOENT {
             StoreFault::Missing { path: path.to_owned() }
         } else if said == Errno::ELOOP || said == Errno::ENXIO {
-            // ELOOP is what a link says, ENXIO a socket.
+            // ELOOP is what a link reports, ENXIO a socket.
             StoreFault::NotPlain { path: path.to_owned() }
         } else {
             errno("open", path)(said)
@@ -232,7 +232,7 @@ pub fn remove(dir: &Path, name: &str) -> Result<(), StoreFault> {
     check_name(dir, name)?;
     let folder = open_folder(dir)?;
     match unlinkat(&folder, name, UnlinkatFlags::NoRemoveDir) {
-        Ok(()) => fsync(&folder).map_err(errno("write to disk the folder", dir)),
+        Ok(()) => fsync(&folder).map_err(errno("sync the directory", dir)),
         Err(Errno::ENOENT) => Ok(()),
         Err(said) => Err(errno("remove", &dir.join(name))(said)),
     }

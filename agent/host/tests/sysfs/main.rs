@@ -228,15 +228,86 @@ fn another_function_at_the_same_address_is_seen_as_what_it_is() {
     assert_eq!(scan, Sysfs::new(tree.root()).scan().unwrap());
 }
 
+/// The same card put in again, flashed meanwhile, or another card of the same kind: only the inode number of the entry says so.
 #[test]
-fn a_class_that_is_remembered_is_not_read_again() {
+fn another_gpu_at_the_same_address_is_read_anew() {
     let tree = Tree::on_tmpfs();
-    let function = tree.function("0000:02:00.0", "010802", "144d", "a808");
+    tree.gpu("0000:01:00.0", 4);
     let sysfs = Sysfs::new(tree.root());
-    assert_eq!(sysfs.scan().unwrap().functions_total, 1);
-    fs::remove_file(function.path.join("class")).unwrap();
-    assert!(sysfs.scan().unwrap().unreadable.is_empty());
-    assert_eq!(Sysfs::new(tree.root()).scan().unwrap().unreadable.len(), 1);
+    for (subsystem, lanes) in [("0x16c1", "16"), ("0x16c2", "8"), ("0x16c3", "4")] {
+        tree.unplug("0000:01:00.0");
+        fs::remove_dir_all(tree.root().join("kernel/iommu_groups/4")).unwrap();
+        let gpu = tree.gpu("0000:01:00.0", 4);
+        gpu.put("device", subsystem).put("subsystem_device", subsystem).put("max_link_width", lanes);
+        for _ in 0..2 {
+            let (scan, fresh) = (sysfs.scan().unwrap(), Sysfs::new(tree.root()).scan().unwrap());
+            assert_eq!(scan, fresh);
+            assert_eq!(scan.gpus[0].link.max_width.known().map(u32::to_string).as_deref(), Some(lanes));
+        }
+    }
+}
+
+#[test]
+fn what_cannot_change_while_a_function_stays_is_not_read_again() {
+    let tree = Tree::on_tmpfs();
+    let gpu = tree.gpu("0000:01:00.0", 4);
+    let sound = tree.function("0000:01:00.1", "040300", "10de", "22a3").join_group(4);
+    let disk = tree.function("0000:02:00.0", "010802", "144d", "a808");
+    let sysfs = Sysfs::new(tree.root());
+    let first = sysfs.scan().unwrap();
+    for function in [&gpu, &sound, &disk] {
+        for name in ["class", "vendor", "device"] {
+            fs::remove_file(function.path.join(name)).unwrap();
+        }
+    }
+    for name in ["subsystem_vendor", "subsystem_device", "max_link_speed", "max_link_width"] {
+        fs::remove_file(gpu.path.join(name)).unwrap();
+    }
+    assert_eq!(sysfs.scan().unwrap(), first);
+    assert_eq!(Sysfs::new(tree.root()).scan().unwrap().unreadable.len(), 3, "who has not seen them cannot know them");
+}
+
+/// Everything that is not fixed is read in each scan.
+#[test]
+fn what_can_change_is_read_again() {
+    let tree = Tree::on_tmpfs();
+    let gpu = tree.gpu("0000:01:00.0", 4);
+    let sysfs = Sysfs::new(tree.root());
+    sysfs.scan().unwrap();
+    fs::create_dir_all(gpu.path.join("power")).unwrap();
+    for (name, value) in [
+        ("numa_node", "0"),
+        ("current_link_speed", "2.5 GT/s PCIe"),
+        ("current_link_width", "1"),
+        ("power_state", "D3hot"),
+        ("boot_vga", "1"),
+        ("power/control", "auto"),
+        ("power/runtime_status", "active"),
+        ("d3cold_allowed", "1"),
+        ("reset_method", "flr bus"),
+    ] {
+        let before = sysfs.scan().unwrap();
+        gpu.put(name, value);
+        let now = sysfs.scan().unwrap();
+        assert!(now != before, "{name} was not read again");
+        assert_eq!(now, Sysfs::new(tree.root()).scan().unwrap());
+    }
+    fs::remove_file(gpu.path.join("driver")).unwrap();
+    fs::remove_file(gpu.path.join("iommu_group")).unwrap();
+    assert_eq!(sysfs.scan().unwrap(), Sysfs::new(tree.root()).scan().unwrap());
+}
+
+/// What could not be read is no knowledge.
+#[test]
+fn what_failed_is_read_again() {
+    let tree = Tree::on_tmpfs();
+    let gpu = tree.gpu("0000:01:00.0", 4);
+    gpu.put("max_link_width", "63").put("subsystem_device", "garbage");
+    let sysfs = Sysfs::new(tree.root());
+    assert!(sysfs.scan().unwrap().gpus[0].link.max_width.known().is_none());
+    gpu.put("max_link_width", "16").put("subsystem_device", "0x16c1");
+    let scan = sysfs.scan().unwrap();
+    assert!(scan.gpus[0].link.max_width.known().is_some() && scan.gpus[0].subsystem.known().is_some());
 }
 
 #[test]

@@ -5,6 +5,7 @@ use host::front::Sysfs;
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverSource};
 use model::health::facts::{Asked, HealthFact};
+use model::metric::{Metric, of_driver};
 use model::pci::{FunctionState, Mediated, RuntimeStatus};
 use std::fs;
 
@@ -164,15 +165,18 @@ fn amdgpu_tells_load_memory_temperature_power_fan_and_clock() {
     }
     let [said] = sensed(&tree).try_into().unwrap();
     let measured = [
-        &said.utilization_pct,
-        &said.memory_utilization_pct,
-        &said.temperature_c,
-        &said.power_w,
-        &said.power_limit_w,
-        &said.fan_pct,
-        &said.graphics_clock_mhz,
+        &said.metrics.utilization_pct,
+        &said.metrics.memory_utilization_pct,
+        &said.metrics.temperature_c,
+        &said.metrics.power_w,
+        &said.metrics.power_limit_w,
+        &said.metrics.fan_pct,
+        &said.metrics.graphics_clock_mhz,
     ];
     assert_eq!(measured.map(Reading::get), [37.0, 0.0, 54.0, 143.0, 327.0, 20.0, 2304.0].map(Some));
+    for metric in Metric::ALL {
+        assert_eq!(of_driver(*metric, &said).known().is_some(), metric.row().sysfs.name().is_some(), "{metric:?}");
+    }
     let memory = &said.memory;
     assert_eq!((memory.total.get(), memory.used.get(), memory.free.get()), (Some(24_560), Some(1024), Some(23_536)));
     assert_eq!(memory.reserved.absence(), Some(&Absence::NotSupported));
@@ -187,7 +191,7 @@ fn amdgpu_tells_its_bad_pages() {
         sensed(&tree).remove(0).health_facts
     };
     let facts = pages("0x00000001 : 0x00001000 : R\n0x0000abcd : 0x00001000 : R\n0x0000abce : 0x00001000 : P");
-    for fact in HealthFact::ALL {
+    for fact in HealthFact::ALL.iter().copied() {
         let promised = matches!(fact.asked(DriverSource::Sysfs), Asked::By(_));
         assert_eq!(fact.is_known(&facts), promised, "{}", fact.name());
     }
@@ -208,7 +212,7 @@ fn newer_chips_have_other_files_for_the_same() {
     put(&gpu, "hwmon/hwmon0/temp2_input", "61000");
     put(&gpu, "hwmon/hwmon0/power1_input", "642000000");
     let [said] = sensed(&tree).try_into().unwrap();
-    assert_eq!((said.temperature_c.get(), said.power_w.get()), (Some(61.0), Some(642.0)));
+    assert_eq!((said.metrics.temperature_c.get(), said.metrics.power_w.get()), (Some(61.0), Some(642.0)));
 }
 
 #[test]
@@ -217,9 +221,12 @@ fn intels_drivers_have_their_clock_elsewhere_and_no_load() {
     put(&bound(&tree, "0000:00:02.0", "i915"), "drm/card1/gt_act_freq_mhz", "350");
     put(&bound(&tree, "0000:03:00.0", "xe"), "tile0/gt0/freq0/act_freq", "600");
     let said = sensed(&tree);
-    assert_eq!(said.iter().map(|gpu| gpu.graphics_clock_mhz.get()).collect::<Vec<_>>(), [Some(350.0), Some(600.0)]);
+    assert_eq!(
+        said.iter().map(|gpu| gpu.metrics.graphics_clock_mhz.get()).collect::<Vec<_>>(),
+        [Some(350.0), Some(600.0)]
+    );
     for gpu in &said {
-        for reading in [&gpu.utilization_pct, &gpu.temperature_c, &gpu.power_w] {
+        for reading in [&gpu.metrics.utilization_pct, &gpu.metrics.temperature_c, &gpu.metrics.power_w] {
             assert_eq!(reading.absence(), Some(&Absence::NotSupported));
         }
     }
@@ -237,12 +244,12 @@ fn a_bad_value_costs_itself() {
     put(&gpu, "mem_info_vram_used", "1048576");
     fs::create_dir_all(gpu.path.join("mem_busy_percent")).unwrap();
     let [said] = sensed(&tree).try_into().unwrap();
-    assert_eq!(said.utilization_pct.absence().unwrap().code(), "garbled");
-    assert_eq!(said.temperature_c.absence().unwrap().code(), "garbled");
-    assert_eq!(said.power_w.get(), Some(7.0), "the other file has it");
+    assert_eq!(said.metrics.utilization_pct.absence().unwrap().code(), "garbled");
+    assert_eq!(said.metrics.temperature_c.absence().unwrap().code(), "garbled");
+    assert_eq!(said.metrics.power_w.get(), Some(7.0), "the other file has it");
     assert_eq!((said.memory.total.get(), said.memory.used.get()), (None, Some(1)));
     assert_eq!(said.memory.free.absence().unwrap().code(), "garbled");
-    assert_eq!(said.memory_utilization_pct.absence().unwrap().code(), "unreadable");
+    assert_eq!(said.metrics.memory_utilization_pct.absence().unwrap().code(), "unreadable");
 }
 
 #[test]
@@ -254,7 +261,7 @@ fn sensors_of_a_sleeping_gpu_are_not_read_and_other_drivers_have_none() {
     bound(&tree, "0000:42:00.0", "nvidia");
     bound(&tree, "0000:43:00.0", "ast");
     let [said] = sensed(&tree).try_into().unwrap();
-    assert_eq!(said.utilization_pct.absence(), Some(&Absence::GpuAsleep));
+    assert_eq!(said.metrics.utilization_pct.absence(), Some(&Absence::GpuAsleep));
     assert_eq!(said.memory.total.absence(), Some(&Absence::GpuAsleep));
     assert!(Sysfs::new(tree.root().join("nowhere")).sensors().is_err());
 }

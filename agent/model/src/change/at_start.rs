@@ -23,10 +23,10 @@ impl AtStart {
     #[must_use]
     pub const fn words(self) -> &'static str {
         match self {
-            Self::Forget => "it is of an earlier boot and is removed",
-            Self::Restore => "the change broke off and is undone",
-            Self::Keep => "the GPU stays given away",
-            Self::Await(_) => "the GPU is given away and has to be confirmed",
+            Self::Forget => "it is from an earlier boot and is removed",
+            Self::Restore => "the change was interrupted and is undone",
+            Self::Keep => "the GPU stays bound for a virtual machine",
+            Self::Await(_) => "the GPU is bound for a virtual machine and has to be confirmed",
         }
     }
 }

@@ -1,17 +1,22 @@
 //! What the journal holds when the daemon starts: the entries, and the documents that could not be read as one.
 
-use super::journal::{BadEntry, Entry, decode, name_of};
+use super::at_start::{AtStart, at_start};
+use super::id::{Held, number_in};
+use super::journal::{BadEntry, Entry, decode};
 use crate::blocker::Blocker;
-use crate::plan::{Lane, Scope};
+use crate::plan::Lane;
 use crate::ports::JournalDocument;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Found {
-    /// Entries, by the names of their documents.
-    pub entries: Vec<(String, Entry)>,
+    /// Entries.
+    pub entries: Vec<Entry>,
     /// Documents that are left as they are.
     pub unread: Vec<Unread>,
+    /// The highest number that is in the name of a document.
+    pub last_number: u64,
 }
 
 /// A document that is no entry as far as this daemon can tell. It may hold the only record of what a GPU comes back to: so it is
@@ -22,8 +27,8 @@ pub struct Unread {
     pub name: String,
     /// The path of its file.
     pub place: String,
-    /// The lanes whose record it may be. Empty where neither name nor content says one.
-    pub lanes: Vec<Lane>,
+    /// What it may be the record of.
+    pub held: Held,
     /// What is wrong with it.
     pub why: String,
     /// What a person can do about it.
@@ -31,12 +36,6 @@ pub struct Unread {
 }
 
 impl Unread {
-    /// It may be the record of what a change of this scope would touch.
-    #[must_use]
-    pub fn concerns(&self, scope: &Scope) -> bool {
-        self.lanes.iter().any(|lane| lane.concerns(scope))
-    }
-
     /// The same as what stands in the way of a change.
     #[must_use]
     pub fn blocker(&self) -> Blocker {
@@ -44,37 +43,74 @@ impl Unread {
     }
 }
 
-/// Tells entries from what cannot be read. An entry counts only under the name that it would be written to; under another one it
-/// holds its lane where that has no record of its own.
+/// Tells entries from what cannot be read. An entry counts only under the name that it would be written to, and where no other one
+/// is about one of its lanes; else it is left alone, and holds what its name says and those of its lanes that have no record. One that
+/// an earlier boot left is about nothing any more, and only waits to be removed.
 #[must_use]
-pub fn sort_out(documents: Vec<JournalDocument>) -> Found {
+pub fn sort_out(documents: Vec<JournalDocument>, boot_id: &str) -> Found {
     let mut found = Found::default();
+    let mut readable = Vec::new();
     let mut misnamed = Vec::new();
     for document in documents {
+        found.last_number = found.last_number.max(number_in(&document.name));
         match read(&document) {
-            Ok(entry) if entry.name() == document.name => found.entries.push((document.name, entry)),
-            Ok(entry) => misnamed.push((document, entry.plan.scope.lane)),
-            Err((why, remedy)) => {
-                let lanes = lane_of(&document.name).into_iter().collect();
-                found.unread.push(Unread { name: document.name, place: document.place, lanes, why, remedy });
+            Ok(entry) if entry.name() != document.name => misnamed.push((document, entry)),
+            Ok(entry) if at_start(&entry, boot_id) == AtStart::Forget => found.entries.push(entry),
+            Ok(entry) => readable.push((document, entry)),
+            Err((why, remedy)) => found.unread.push(unread(document, [], why, remedy)),
+        }
+    }
+    let owners = owners(&readable);
+    for (document, entry) in readable {
+        let of_lane = |lane| owners.get(lane).filter(|names| names.len() > 1).map(|names| (lane, names));
+        match entry.plan.bounds.lanes.iter().find_map(of_lane) {
+            None => found.entries.push(entry),
+            Some((lane, names)) => {
+                let why = format!("the records {} are all of {lane}", names.join(" and "));
+                let lanes = entry.plan.bounds.lanes.clone();
+                found.unread.push(unread(document, lanes, why, only_one_can_be_right()));
             }
         }
     }
-    for (document, lane) in misnamed {
-        let has_record = found.entries.iter().any(|(_, entry)| entry.plan.scope.lane == lane);
-        let of_content = (!has_record).then_some(lane);
-        let name = name_of(lane);
+    for (document, entry) in misnamed {
+        let (name, lanes) = (entry.name(), entry.plan.bounds.lanes);
         let remedy = restarted(&format!("rename it to {name} if that file is missing, or remove it"));
-        found.unread.push(Unread {
-            lanes: lane_of(&document.name).into_iter().chain(of_content).collect(),
-            why: format!("it is the record of {lane}, which belongs into {name}"),
-            name: document.name,
-            place: document.place,
-            remedy,
-        });
+        let why = format!("it is the record of {}, which belongs into {name}", listed(&lanes));
+        let without = lanes.into_iter().filter(|lane| !owners.contains_key(lane));
+        found.unread.push(unread(document, without, why, remedy));
     }
     found.unread.sort_by(|one, other| one.name.cmp(&other.name));
     found
+}
+
+/// The names of the documents that are about each lane.
+fn owners(readable: &[(JournalDocument, Entry)]) -> BTreeMap<Lane, Vec<String>> {
+    let mut owners: BTreeMap<Lane, Vec<String>> = BTreeMap::new();
+    for (document, entry) in readable {
+        for lane in &entry.plan.bounds.lanes {
+            owners.entry(*lane).or_default().push(document.name.clone());
+        }
+    }
+    owners
+}
+
+fn only_one_can_be_right() -> String {
+    restarted(
+        "keep the one that is right and remove the others; where that is not known: stop what uses the GPU, reboot (the kernel \
+         then gives every function back to its own driver), and remove all of them",
+    )
+}
+
+fn unread(document: JournalDocument, lanes: impl IntoIterator<Item = Lane>, why: String, remedy: String) -> Unread {
+    let held = Held::by_name(&document.name).and(lanes);
+    Unread { name: document.name, place: document.place, held, why, remedy }
+}
+
+/// Lanes as a person reads them.
+#[must_use]
+pub fn listed(lanes: &BTreeSet<Lane>) -> String {
+    let each: Vec<String> = lanes.iter().map(ToString::to_string).collect();
+    each.join(" and ")
 }
 
 /// The entry, or what is wrong and what to do.
@@ -95,15 +131,11 @@ fn read(document: &JournalDocument) -> Result<Entry, (String, String)> {
             );
             (format!("it has schema {schema}, which a newer gpuhostd wrote"), remedy)
         }
-        BadEntry::Garbled { source, .. } => (format!("it is no journal entry: {source}"), lost()),
-        BadEntry::LeavesScope { .. } => ("its plan leaves its own scope".to_owned(), lost()),
+        BadEntry::Garbled { source, .. } => (format!("it is not a journal entry: {source}"), lost()),
+        BadEntry::LeavesBounds { .. } => ("its plan leaves its own bounds".to_owned(), lost()),
     })
 }
 
 fn restarted(remedy: &str) -> String {
     format!("{remedy}; then systemctl restart gpuhostd")
-}
-
-fn lane_of(name: &str) -> Option<Lane> {
-    Lane::named(name.strip_suffix(".json")?)
 }

@@ -2,9 +2,8 @@
 //! runs in the daemon and in a search that breaks it at every point.
 
 use super::Outcome;
-use super::journal::{Entry, Phase};
-use crate::plan::{CloseUp, Step, Unmet, steps_between};
-use crate::policy::Operation;
+use super::journal::{Entry, OnCommitFailure, OnDone, OnRestored, Phase};
+use crate::plan::{Look, PlanStep, Unmet};
 use crate::ports::ActFault;
 use crate::time::BootMillis;
 use serde::{Deserialize, Serialize};
@@ -20,7 +19,7 @@ pub enum Trouble {
     /// The journal could not be written, and so nothing was touched, or what was done was undone.
     Journal(String),
     /// A step did not work.
-    Step(Step, ActFault),
+    Step(PlanStep, ActFault),
     /// The host could not be looked at.
     Look(ActFault),
     /// All steps said yes, and the host shows something else.
@@ -34,12 +33,12 @@ impl fmt::Display for Trouble {
         match self {
             Self::Journal(said) => write!(f, "the journal could not be written: {said}"),
             Self::Step(step, fault) => write!(f, "{step}: {fault}"),
-            Self::Look(fault) => write!(f, "the host could not be looked at: {fault}"),
+            Self::Look(fault) => write!(f, "the host could not be observed: {fault}"),
             Self::Unverified(unmet) => {
                 let named: Vec<String> = unmet.iter().map(ToString::to_string).collect();
-                write!(f, "every step said yes, but {}", named.join("; "))
+                write!(f, "all steps succeeded, but verification failed: {}", named.join("; "))
             }
-            Self::Interrupted => f.write_str("the daemon ended in the middle of it"),
+            Self::Interrupted => f.write_str("the daemon stopped during the change"),
         }
     }
 }
@@ -51,10 +50,10 @@ pub enum Do {
     Journal(Box<Entry>),
     /// Remove the entry from the journal. Answer: [`Happened::Journaled`].
     Forget,
-    /// Look at the scope afresh. Answer: [`Happened::Looked`].
+    /// Look at the target afresh. Answer: [`Happened::Looked`].
     Look,
     /// Take a step. Answer: [`Happened::Took`].
-    Take(Step),
+    Take(PlanStep),
     /// Nothing: it has ended.
     End(Outcome),
 }
@@ -65,7 +64,7 @@ pub enum Happened {
     /// The journal was written, or not.
     Journaled(Result<(), String>),
     /// What was seen.
-    Looked(Result<Box<CloseUp>, ActFault>),
+    Looked(Result<Box<Look>, ActFault>),
     /// The step was taken, or not.
     Took(Result<(), ActFault>),
 }
@@ -79,7 +78,7 @@ enum Stage {
     Abandoning,
     Reopening,
     Planning,
-    Restoring(Vec<Step>, usize),
+    Restoring(Vec<PlanStep>, usize),
     Checking,
     Closing,
     Quarantining,
@@ -149,18 +148,18 @@ impl Machine {
     /// What the journal holds after [`Outcome::Done`]; `None` = nothing.
     #[must_use]
     pub fn record_when_done(&self) -> Option<Entry> {
-        match self.entry.operation {
-            Operation::PassthroughBind => Some(self.entry.clone()),
-            Operation::PassthroughRelease => None,
+        match self.entry.aftermath.on_done {
+            OnDone::Stand => Some(self.entry.clone()),
+            OnDone::Forget => None,
         }
     }
 
     /// What the journal holds after [`Outcome::Restored`]; `None` = nothing.
     #[must_use]
     pub fn record_when_restored(&self) -> Option<Entry> {
-        match self.entry.operation {
-            Operation::PassthroughBind => None,
-            Operation::PassthroughRelease => Some(self.entry.given_again()),
+        match self.entry.aftermath.on_restored {
+            OnRestored::Forget => None,
+            OnRestored::StandAgain(operation) => Some(self.entry.standing_again(operation)),
         }
     }
 
@@ -171,15 +170,14 @@ impl Machine {
             Stage::Journaling | Stage::Reopening => Do::Journal(Box::new(self.entry.clone())),
             Stage::Stepping(next) => self.entry.plan.steps.get(*next).map_or(Do::Look, |step| Do::Take(step.clone())),
             Stage::Verifying | Stage::Planning | Stage::Checking => Do::Look,
-            Stage::Committing => match self.entry.operation {
-                Operation::PassthroughBind => Do::Journal(Box::new(self.given())),
-                Operation::PassthroughRelease => Do::Forget,
+            Stage::Committing => match self.entry.aftermath.on_done {
+                OnDone::Stand => Do::Journal(Box::new(self.standing())),
+                OnDone::Forget => Do::Forget,
             },
             Stage::Restoring(steps, next) => steps.get(*next).map_or(Do::Look, |step| Do::Take(step.clone())),
-            Stage::Abandoning | Stage::Closing => match self.entry.operation {
-                Operation::PassthroughBind => Do::Forget,
-                Operation::PassthroughRelease => Do::Journal(Box::new(self.entry.given_again())),
-            },
+            Stage::Abandoning | Stage::Closing => {
+                self.record_when_restored().map_or(Do::Forget, |record| Do::Journal(Box::new(record)))
+            }
             Stage::Quarantining => Do::Journal(Box::new(self.quarantined())),
             Stage::Ended(outcome) => Do::End(outcome.clone()),
         }
@@ -203,8 +201,8 @@ impl Machine {
             }
             (Stage::Verifying, Happened::Looked(seen)) => self.verified(seen),
             (Stage::Committing, Happened::Journaled(Ok(()))) => {
-                if self.entry.operation == Operation::PassthroughBind {
-                    self.entry = self.given();
+                if self.entry.aftermath.on_done == OnDone::Stand {
+                    self.entry = self.standing();
                 }
                 Stage::Ended(Outcome::Done)
             }
@@ -230,8 +228,8 @@ impl Machine {
         if next < self.entry.plan.steps.len() { Stage::Stepping(next) } else { Stage::Verifying }
     }
 
-    /// The record of a binding that worked.
-    fn given(&self) -> Entry {
+    /// The record of a change that is done and stands.
+    fn standing(&self) -> Entry {
         let phase = match self.entry.confirm_within_ms {
             Some(millis) => Phase::Unconfirmed { until: self.now.plus(millis) },
             None => Phase::Standing,
@@ -243,7 +241,7 @@ impl Machine {
         self.entry.in_phase(Phase::Quarantined { why: self.trouble.to_string() })
     }
 
-    fn failed_step(&mut self, step: Option<Step>, fault: ActFault) -> Stage {
+    fn failed_step(&mut self, step: Option<PlanStep>, fault: ActFault) -> Stage {
         let hangs = matches!(fault, ActFault::Hung { .. });
         if let Some(step) = step {
             self.trouble = Trouble::Step(step, fault);
@@ -252,7 +250,7 @@ impl Machine {
         if hangs { Stage::Quarantining } else { Stage::Planning }
     }
 
-    fn verified(&mut self, seen: Result<Box<CloseUp>, ActFault>) -> Stage {
+    fn verified(&mut self, seen: Result<Box<Look>, ActFault>) -> Stage {
         match seen {
             Ok(seen) => {
                 let unmet = self.entry.plan.postcondition.unmet(&seen);
@@ -267,42 +265,42 @@ impl Machine {
     }
 
     fn uncommitted(&mut self, said: String) -> Stage {
-        match self.entry.operation {
-            // Without a record nobody could take the GPU back: it does not stay given. The record may have reached the disk
-            // all the same, and must be open again before anything is undone.
-            Operation::PassthroughBind => {
+        match self.entry.aftermath.on_commit_failure {
+            // The record may have reached the disk all the same, and must be open again before anything is undone.
+            OnCommitFailure::Undo => {
                 self.trouble = Trouble::Journal(said);
                 Stage::Reopening
             }
-            // The host shows what was wanted; whoever finds the entry sees that too.
-            Operation::PassthroughRelease => Stage::Ended(Outcome::Done),
+            OnCommitFailure::Accept => Stage::Ended(Outcome::Done),
         }
     }
 
     /// Restoring is planned from what is now, never from what was done: a step that did nothing has no inverse.
-    fn planned(&mut self, seen: Result<Box<CloseUp>, ActFault>) -> Stage {
+    fn planned(&mut self, seen: Result<Box<Look>, ActFault>) -> Stage {
         let seen = match seen {
             Ok(seen) => seen,
             Err(fault) => return self.try_again(Trouble::Look(fault)),
         };
-        let released = self.entry.operation == Operation::PassthroughRelease;
-        if released && self.trouble == Trouble::Interrupted && self.entry.plan.postcondition.unmet(&seen).is_empty() {
+        let may_be_done = match self.entry.aftermath.on_commit_failure {
+            OnCommitFailure::Accept => self.trouble == Trouble::Interrupted,
+            OnCommitFailure::Undo => false,
+        };
+        if may_be_done && self.entry.plan.postcondition.unmet(&seen).is_empty() {
             return Stage::Committing;
         }
-        restore_or_check(steps_between(&seen, &self.entry.before), 0)
+        restore_or_check(self.entry.before.steps_back(&seen), 0)
     }
 
-    fn failed_restoring(&mut self, step: Option<&Step>, fault: ActFault) -> Stage {
+    fn failed_restoring(&mut self, step: Option<&PlanStep>, fault: ActFault) -> Stage {
         if matches!(fault, ActFault::Hung { .. }) {
             return self.failed_step(step.cloned(), fault);
         }
         self.try_again(self.trouble.clone())
     }
 
-    fn checked(&mut self, seen: Result<Box<CloseUp>, ActFault>) -> Stage {
-        let before = crate::plan::Postcondition { members: self.entry.before.clone(), guest_ready: None };
+    fn checked(&mut self, seen: Result<Box<Look>, ActFault>) -> Stage {
         match seen {
-            Ok(seen) if before.unmet_by_what_is_there(&seen).is_empty() => Stage::Closing,
+            Ok(seen) if self.entry.before.is_back(&seen) => Stage::Closing,
             Ok(_) | Err(_) => self.try_again(self.trouble.clone()),
         }
     }
@@ -314,6 +312,6 @@ impl Machine {
     }
 }
 
-fn restore_or_check(steps: Vec<Step>, next: usize) -> Stage {
+fn restore_or_check(steps: Vec<PlanStep>, next: usize) -> Stage {
     if next < steps.len() { Stage::Restoring(steps, next) } else { Stage::Checking }
 }

@@ -2,13 +2,20 @@
 
 mod at_start;
 mod found;
+mod id;
 mod journal;
 mod machine;
+mod request;
+mod schema_1;
 
 pub use at_start::{AtStart, UNKNOWN_BOOT, at_start};
-pub use found::{Found, Unread, sort_out};
-pub use journal::{BadEntry, Entry, JOURNAL_SCHEMA, Phase, decode, encode, name_of};
+pub use found::{Found, Unread, listed, sort_out};
+pub use id::{ChangeId, Held, name_of};
+pub use journal::{
+    Aftermath, BadEntry, Entry, JOURNAL_SCHEMA, OnCommitFailure, OnDone, OnRestored, Phase, decode, encode,
+};
 pub use machine::{Do, Happened, Machine, RESTORE_ATTEMPTS, Trouble};
+pub use request::{Bind, Change, Facts, Planned};
 
 use serde::{Deserialize, Serialize};
 

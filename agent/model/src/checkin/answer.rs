@@ -3,10 +3,11 @@
 use crate::checkin::code::Code;
 use crate::checkin::fault::Fault;
 use crate::checkin::manager::ManagerAddress;
+use crate::printable::printable;
 
 /// Longest `Retry-After` that is honoured, in seconds.
 pub const RETRY_AFTER_MAX_S: u64 = 300;
-/// So many characters of what a manager said are repeated.
+/// So many characters of what a manager reported are repeated.
 const SAID_MAX_CHARS: usize = 400;
 
 /// What of an accepted heartbeat's reply steers the next one.
@@ -29,7 +30,7 @@ pub struct Refused {
     pub status: u16,
     /// The contract's code, where the body has one that the contract knows.
     pub code: Option<Code>,
-    /// What the manager said, for people.
+    /// What the manager reported, for people.
     pub message: String,
     /// Seconds of `Retry-After`, or of `retry_after_s` in the body.
     pub retry_after_s: Option<u64>,
@@ -102,13 +103,13 @@ impl Refused {
         }
     }
 
-    /// The manager does not have the path that was asked for. Only for optional paths: elsewhere this says nothing.
+    /// The manager does not have the path that was asked for. Only for optional paths: elsewhere this reports nothing.
     #[must_use]
     pub const fn has_no_path(&self) -> bool {
         self.status == 404
     }
 
-    /// A front refuses what the body is packed in, whoever it is.
+    /// A TLS endpoint or proxy refuses the encoding of the body.
     #[must_use]
     pub const fn may_be_the_packing(&self) -> bool {
         matches!((self.status, self.code), (400 | 415, None))
@@ -123,7 +124,7 @@ impl Refused {
     /// The answer in a sentence.
     #[must_use]
     pub fn words(&self) -> String {
-        let message: String = self.message.chars().filter(|c| !c.is_control()).take(SAID_MAX_CHARS).collect();
+        let message: String = printable(&self.message, SAID_MAX_CHARS);
         let message = if message.is_empty() { "no message".to_owned() } else { message };
         let needs_code = matches!(self.status, 400 | 403 | 404 | 409 | 410 | 426);
         match self.code {
@@ -186,7 +187,7 @@ mod tests {
 
     #[test]
     fn every_code_has_one_name() {
-        for code in Code::ALL {
+        for code in Code::ALL.iter().copied() {
             assert_eq!(Code::from_name(code.name()), Some(code));
         }
         assert_eq!(Code::from_name("teapot"), None);

@@ -1,7 +1,8 @@
 //! The closed list of codes by which a manager refuses, as the contract names them.
 
 /// Why a manager refuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::VariantArray, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Code {
     /// The request is not what the contract describes.
     BadRequest,
@@ -36,50 +37,18 @@ pub enum Code {
 }
 
 impl Code {
-    /// All of them.
-    pub const ALL: [Self; 15] = [
-        Self::BadRequest,
-        Self::InvalidToken,
-        Self::TokenExpired,
-        Self::EnrolUsed,
-        Self::NotApproved,
-        Self::UnknownAgent,
-        Self::DuplicateAgent,
-        Self::AgentDeleted,
-        Self::Conflict,
-        Self::TooLarge,
-        Self::UpgradeRequired,
-        Self::RateLimited,
-        Self::ManagerDisabled,
-        Self::NotPrimary,
-        Self::Internal,
-    ];
+    /// All of them, in the order of the enum.
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// As it is spelled in the body of an answer.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::BadRequest => "bad_request",
-            Self::InvalidToken => "invalid_token",
-            Self::TokenExpired => "token_expired",
-            Self::EnrolUsed => "enrol_used",
-            Self::NotApproved => "not_approved",
-            Self::UnknownAgent => "unknown_agent",
-            Self::DuplicateAgent => "duplicate_agent",
-            Self::AgentDeleted => "agent_deleted",
-            Self::Conflict => "conflict",
-            Self::TooLarge => "too_large",
-            Self::UpgradeRequired => "upgrade_required",
-            Self::RateLimited => "rate_limited",
-            Self::ManagerDisabled => "manager_disabled",
-            Self::NotPrimary => "not_primary",
-            Self::Internal => "internal",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// The code of that name; `None` for a name that the contract does not have.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|code| code.name() == name)
+        Self::ALL.iter().copied().find(|code| code.name() == name)
     }
 }

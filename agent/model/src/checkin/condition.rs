@@ -1,4 +1,4 @@
-//! Conditions of the check-in: built anew from what stands, keeping since when each has stood.
+//! Conditions of the check-in: built again from what is, keeping since when each has stood.
 
 use crate::condition::{Condition, ConditionStatus};
 use crate::time::UnixMillis;
@@ -8,7 +8,7 @@ use crate::time::UnixMillis;
 pub struct Standing {
     /// Stable type, which is also its reason code.
     pub kind: &'static str,
-    /// For people: the thing, what was said, what to do.
+    /// For people: the thing, what was reported, what to do.
     pub message: String,
 }
 

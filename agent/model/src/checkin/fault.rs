@@ -23,9 +23,9 @@ pub enum TlsFault {
 /// What is wrong with this host's own certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnCertificate {
-    /// The other side says that it has ended.
+    /// The other side reports that it has ended.
     Ended,
-    /// The other side says that it was revoked.
+    /// The other side reports that it was revoked.
     Revoked,
     /// The other side does not trust its issuer.
     UnknownIssuer,
@@ -54,7 +54,7 @@ pub enum FaultKind {
     Credential(OwnCertificate),
     /// No answer in time.
     Timeout,
-    /// The answer is not what the contract says (too large, not JSON, a credential that is none).
+    /// The answer is not what the contract states (too large, not JSON, a credential that is none).
     Garbled,
     /// The request could not even be made here (a file, a key).
     Local,
@@ -86,6 +86,6 @@ impl FaultKind {
 pub struct Fault {
     /// What kind of fault.
     pub kind: FaultKind,
-    /// What was tried and what was said, without any secret.
+    /// What was tried and what was reported, without any secret.
     pub said: String,
 }

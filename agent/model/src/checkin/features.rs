@@ -4,7 +4,8 @@ use crate::checkin::manager::ManagerAddress;
 use crate::checkin::managers::MANAGERS_MAX;
 use crate::time::BootMillis;
 
-/// What a manager said of its features, or that it said nothing that can be understood, counts for so long, in milliseconds.
+/// What a manager reported about its features, or that it reported nothing that can be understood, counts for so long, in
+/// milliseconds.
 pub const FEATURES_FOR_MS: u64 = 3_600_000;
 
 /// What a manager can do beyond what it must.
@@ -14,7 +15,7 @@ pub struct Features {
     pub gzip: bool,
 }
 
-/// What is known of all managers. One that hangs, is cut off or says nonsense has no features for an hour.
+/// What is known of all managers. One that hangs, is cut off or reports nonsense has no features for an hour.
 #[derive(Debug, Clone, Default)]
 pub struct FeatureMemory {
     known: Vec<(ManagerAddress, Features, BootMillis)>,
@@ -28,7 +29,7 @@ impl FeatureMemory {
         known.filter(|(_, _, at)| now.since(*at) < FEATURES_FOR_MS).map(|(_, features, _)| *features)
     }
 
-    /// The manager said this; nothing where it hung, was cut off or said nonsense.
+    /// The manager reported this; nothing where it hung, was cut off or reported nonsense.
     pub fn learned(&mut self, manager: &ManagerAddress, now: BootMillis, said: Option<Features>) {
         self.known.retain(|(place, _, _)| !place.same_place(manager));
         if self.known.len() >= MANAGERS_MAX {

@@ -183,7 +183,7 @@ impl Keyring {
         self.held.iter().any(|held| held.refused)
     }
 
-    /// The other side said that this credential has ended: its word counts, whatever the clock of this host says.
+    /// The other side reported that this credential has ended: its word counts, whatever the clock of this host reports.
     pub fn ended(&mut self, id: KeyId) {
         for held in self.held.iter_mut().filter(|held| held.key.id == id) {
             held.key.until = Some(UnixMillis(i64::MIN));

@@ -1,4 +1,4 @@
-//! The check-in as a state machine in virtual time: the caller reports what happened, and it says what to do next.
+//! The check-in as a state machine in virtual time: the caller reports what happened, and it shows what to do next.
 
 mod after;
 mod shown;
@@ -46,9 +46,9 @@ pub struct Config {
     pub key: String,
     /// Enrol first, or beat.
     pub goal: Goal,
-    /// Seconds between heartbeats until the manager says otherwise.
+    /// Seconds between heartbeats until the manager reports otherwise.
     pub interval_s: u64,
-    /// Seconds between heartbeats as the manager said before a restart.
+    /// Seconds between heartbeats as the manager reported before a restart.
     pub asked_interval_s: Option<u64>,
     /// Zone of this host.
     pub zone: Option<String>,

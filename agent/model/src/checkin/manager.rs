@@ -1,5 +1,6 @@
 //! Where a manager listens: an address over HTTPS, and nothing in it that could change what a URL means.
 
+use crate::printable::printable;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +12,7 @@ pub struct ManagerAddress {
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// The zone that it serves, where it says so.
+    /// The zone that it serves, where it shows it.
     #[serde(default)]
     pub zone: Option<String>,
     /// Lower comes first; one without a priority comes after those with one.
@@ -29,7 +30,7 @@ pub struct BadManagerUrl {
     pub why: &'static str,
 }
 
-/// What stands in for what must not be repeated.
+/// What takes the place of what must not be repeated.
 const REDACTED: &str = "[redacted]";
 /// So many characters of an address that cannot be used are repeated.
 const SHOWN_MAX_CHARS: usize = 128;
@@ -38,7 +39,7 @@ const SHOWN_MAX_CHARS: usize = 128;
 /// control characters, and cut.
 #[must_use]
 pub fn shown(url: &str) -> String {
-    // A password may hold anything, `//`, a slash or a question mark too: only the last @ ends it, and only a scheme stands before it.
+    // A password may hold anything, `//`, a slash or a question mark too: only the last @ ends it, and only a scheme is before it.
     let scheme_bytes = url.find("://").map_or(0, |at| at.saturating_add(3));
     let is_scheme =
         |text: &&str| text.trim_end_matches("://").chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
@@ -52,10 +53,10 @@ pub fn shown(url: &str) -> String {
         Some((before, _)) => format!("{before}?{REDACTED}"),
         None => rest,
     };
-    format!("{scheme}{rest}").chars().filter(|c| !c.is_control()).take(SHOWN_MAX_CHARS).collect()
+    printable(&format!("{scheme}{rest}"), SHOWN_MAX_CHARS)
 }
 
-/// What stands behind `https://`, in whatever case the scheme is written.
+/// What is behind `https://`, in whatever case the scheme is written.
 pub(crate) fn behind_https(url: &str) -> Option<&str> {
     let (scheme, rest) = url.split_at_checked("https://".len())?;
     scheme.eq_ignore_ascii_case("https://").then_some(rest)
@@ -106,7 +107,9 @@ impl FromStr for ManagerAddress {
         let bad = |why| BadManagerUrl { url: shown(url), why };
         let rest = behind_https(url.trim()).ok_or_else(|| bad("it does not begin with https://"))?;
         if rest.contains('@') {
-            return Err(bad("a user name or a password has no place in it; managers know this host by its credential"));
+            return Err(bad(
+                "it must not contain a user name or a password; a manager identifies this host by its credential",
+            ));
         }
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = match authority.strip_prefix('[') {

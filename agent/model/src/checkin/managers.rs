@@ -1,5 +1,5 @@
-//! The managers of a host: which one is asked first, which one next, which one is kept, and what becomes of a list that a reply
-//! names.
+//! Failover between the managers of a host: which one is asked first, which one next, which one is kept, and what becomes of a
+//! list that a reply names.
 //!
 //! A list counts for good only after one of it has accepted a heartbeat: until then it is on trial, and the managers that are
 //! known to work stay behind it. The addresses of the enrolment and of the configuration stay behind every list, for good: one
@@ -8,7 +8,7 @@
 use crate::checkin::manager::ManagerAddress;
 use crate::time::BootMillis;
 
-/// A manager that failed stands behind the others for so long, in milliseconds.
+/// A manager that failed is behind the others for so long, in milliseconds.
 pub const FAILED_FOR_MS: u64 = 60_000;
 /// More managers than this are never kept.
 pub const MANAGERS_MAX: usize = 32;
@@ -95,7 +95,7 @@ impl Managers {
         managers
     }
 
-    /// Puts the entries together anew: the list on trial, else the one that counts, then all last resorts.
+    /// Puts the entries together again: the list on trial, else the one that counts, then all last resorts.
     fn arrange(&mut self, more: &[ManagerAddress]) {
         let old = std::mem::take(&mut self.entries);
         let first = self.trial.as_ref().unwrap_or(&self.listed);
@@ -257,7 +257,7 @@ impl Managers {
         }
     }
 
-    /// What the one in use says of this host counts: it has accepted a heartbeat before, or none has. Of another one it could
+    /// What the one in use reports about this host counts: it has accepted a heartbeat before, or none has. Of another one it could
     /// be the word of a stranger that a wrong list names.
     #[must_use]
     pub fn is_believed(&self) -> bool {

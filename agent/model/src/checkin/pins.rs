@@ -14,7 +14,7 @@ pub enum BadPin {
     #[error("a pin is not a SHA-256: 64 hexadecimal digits, colons allowed")]
     NoDigest,
     /// There are more than [`PINS_MAX`].
-    #[error("more than {PINS_MAX} pins: one, or two while one certificate follows the other")]
+    #[error("more than {PINS_MAX} pins: one, or two while a certificate is being replaced")]
     TooMany,
 }
 

@@ -14,7 +14,7 @@ pub const NO_PATH_MS: u64 = 3_600_000;
 /// have to sign with every heartbeat.
 pub const REST_MS: u64 = 600_000;
 
-/// What a reply says of the credential.
+/// What a reply reports about the credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rotate {
     /// It stays.
@@ -36,7 +36,7 @@ pub struct Renewal {
 }
 
 impl Renewal {
-    /// A reply said this of the credential.
+    /// A reply reported this of the credential.
     pub fn on_reply(&mut self, now: BootMillis, rotate: Rotate, slot: Slot, interval_s: u64) {
         let rests = self.last.is_some_and(|at| now.since(at) < REST_MS);
         let wished = match rotate {

@@ -1,4 +1,5 @@
-//! The slot of a host: the same phase of every interval, spread over the fleet by a hash, kept on CLOCK_BOOTTIME.
+//! The slot of a host, which is its jitter for retries too: the same phase of every interval, spread over the fleet by a hash,
+//! kept on CLOCK_BOOTTIME.
 
 use crate::time::{BootMillis, UnixMillis};
 

@@ -1,4 +1,4 @@
-//! What keeps a heartbeat from being accepted, as it stands until one is: a state and a condition for each.
+//! What keeps a heartbeat from being accepted, as it is until one is: a state and a condition for each.
 
 use crate::enrol::CheckinState;
 
@@ -23,7 +23,7 @@ pub enum Trouble {
     UpgradeRequired,
     /// The manager asked for a pause.
     RateLimited,
-    /// The manager said once that this host is deleted: it counts only when it says so again.
+    /// The manager reported once that this host is deleted: it counts only when it shows it again.
     PerhapsDeleted,
     /// The manager has deleted this host.
     Deleted,
@@ -65,7 +65,7 @@ impl Trouble {
     #[must_use]
     pub const fn remedy(self) -> &'static str {
         match self {
-            Self::Unreachable => "check network, DNS, proxy and the manager; this host keeps trying in its own slot",
+            Self::Unreachable => "check network, DNS, proxy and the manager; this host retries in its own slot",
             Self::RejectedReport => {
                 "agent and manager disagree about the report; optional blocks are left out for an hour; report it with the log of both"
             }
@@ -73,8 +73,8 @@ impl Trouble {
                 "renew the token file, or `gpuhostctl leave` and `gpuhostctl enroll` with a new enrolment token"
             }
             Self::CredentialRefused => {
-                "the host keeps trying in its own slot; look at the manager's log, and whether its front \
-                 trusts the authority that signs the certificates of hosts"
+                "this host retries in its own slot; check the manager's log, and whether its reverse proxy trusts the \
+                 authority that signs host certificates"
             }
             Self::PendingApproval => "approve this host at the manager",
             Self::UnknownAgent => {
@@ -84,9 +84,9 @@ impl Trouble {
                 "another host uses this identity (a cloned disk?): on the clone `gpuhostctl leave` and `gpuhostctl enroll`"
             }
             Self::UpgradeRequired => "install the version of gpuhostd that the manager asks for",
-            Self::RateLimited => "nothing: this host waits as long as the manager asked",
-            Self::PerhapsDeleted => "nothing yet: the manager is asked again before this counts",
-            Self::Deleted => "enrol again with `gpuhostctl enroll` if this host shall come back",
+            Self::RateLimited => "nothing: this host waits as long as the manager requested",
+            Self::PerhapsDeleted => "nothing yet: the manager is asked again before this takes effect",
+            Self::Deleted => "enrol again with `gpuhostctl enroll` if this host is to return",
         }
     }
 }

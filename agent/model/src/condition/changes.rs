@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 /// So many lines of one condition are logged
 const LOGGED: u32 = 6;
-/// in this time, in milliseconds; what follows is counted and told at its end.
+/// in this time, in milliseconds; what follows is counted and reported at its end.
 const WITHIN_MS: u64 = 10 * 60 * 1000;
 
-/// What the journal has been told of each condition.
+/// What was logged of each condition.
 #[derive(Debug, Default)]
 pub struct Changes {
     known: BTreeMap<String, Known>,
@@ -39,7 +39,7 @@ pub struct Line {
     pub held_back: u64,
 }
 
-/// Where a condition stands.
+/// The state of a condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Now {
     /// It holds, for this reason.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// A name or path that Docker would not take, or that would need an escape in the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no {what}: expected {expected}")]
+#[error("{text:?} is not a valid {what}: expected {expected}")]
 pub struct BadEntry {
     /// `name of a runtime`, `path of a runtime`.
     pub what: &'static str,

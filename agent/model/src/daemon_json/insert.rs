@@ -35,7 +35,7 @@ pub(super) fn new_file(entry: &Entry) -> String {
     format!("{{\n    \"runtimes\": {{\n        \"{}\": {{ \"path\": \"{}\" }}\n    }}\n}}\n", entry.name, entry.path())
 }
 
-/// The form of the piece tells the ways apart: with spaces inside the innermost brackets where `runtimes` is ours as well,
+/// The form of the piece distinguishes the ways: with spaces inside the innermost brackets where `runtimes` is ours as well,
 /// without them where it was there before.
 fn with_piece(file: &Checked<'_>, entry: &Entry) -> Vec<u8> {
     let (name, path) = (&entry.name, entry.path());

@@ -1,6 +1,6 @@
 //! The file `daemon.json` of Docker: one runtime entry goes in and comes out again, and every other byte stays.
 //!
-//! Pure: bytes in, bytes or a refusal out. `insert` writes one piece; its form tells `remove` what the file was like before,
+//! Pure: bytes in, bytes or a refusal out. `insert` writes one piece; its form shows `remove` what the file was like before,
 //! so that taking it out gives the earlier file byte for byte ([decision](../../../../docs/decisions/0020-one-piece-in-daemon-json.md)).
 
 mod entry;

@@ -4,13 +4,16 @@ use crate::json::Place;
 use serde::{Deserialize, Serialize};
 
 /// Why the file is left as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, strum::VariantNames, strum::IntoStaticStr,
+)]
 #[serde(tag = "code", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Refused {
     /// It cannot be read.
     #[error("it cannot be read: {said}")]
     Unreadable {
-        /// What the host said.
+        /// What the host answered.
         said: String,
     },
     /// There is something else at the path than a file.
@@ -76,7 +79,7 @@ pub enum Refused {
         found: String,
     },
     /// A runtime of that name is there already, and is not ours.
-    #[error("{at}: there is a runtime {name} already, and it is left as it is: {why}")]
+    #[error("{at}: a runtime {name} already exists and is kept as it is: {why}")]
     RuntimeExists {
         /// Where.
         at: Place,
@@ -89,33 +92,11 @@ pub enum Refused {
 
 impl Refused {
     /// Every code, in the order of the enum.
-    pub const CODES: [&'static str; 10] = [
-        "unreadable",
-        "not_a_file",
-        "too_large",
-        "empty_file",
-        "encoding",
-        "bom",
-        "invalid_json",
-        "too_deep",
-        "wrong_type",
-        "runtime_exists",
-    ];
+    pub const CODES: &'static [&'static str] = <Self as strum::VariantNames>::VARIANTS;
 
     /// The stable code.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Unreadable { .. } => "unreadable",
-            Self::NotAFile { .. } => "not_a_file",
-            Self::TooLarge { .. } => "too_large",
-            Self::EmptyFile { .. } => "empty_file",
-            Self::Encoding { .. } => "encoding",
-            Self::Bom => "bom",
-            Self::InvalidJson { .. } => "invalid_json",
-            Self::TooDeep { .. } => "too_deep",
-            Self::WrongType { .. } => "wrong_type",
-            Self::RuntimeExists { .. } => "runtime_exists",
-        }
+    pub fn code(&self) -> &'static str {
+        self.into()
     }
 }

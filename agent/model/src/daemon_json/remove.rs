@@ -12,7 +12,7 @@ use std::ops::Range;
 /// administrator may have written the very same entry before.
 ///
 /// An entry that [`insert`](super::insert) put in leaves the file that was there before, byte for byte. Where somebody has
-/// laid the file out anew since, the member goes and all else stays.
+/// laid the file out again since, the member goes and all else stays.
 ///
 /// # Errors
 /// The file is not one that Docker starts on, or the entry holds more than a path: then it is not ours.
@@ -26,7 +26,7 @@ pub fn remove(now: Option<&[u8]>, name: &RuntimeName) -> Result<Edited, Refused>
     let path = file.plain_path(entry, name)?;
     if others > 0 {
         let at = Place::of(file.text, entry.name.start);
-        return Err(Refused::RuntimeExists { at, name: name.to_string(), why: "it is there twice".to_owned() });
+        return Err(Refused::RuntimeExists { at, name: name.to_string(), why: "it occurs twice".to_owned() });
     }
     let ours = Entry::new(name.clone(), &path).ok();
     if ours.as_ref().is_some_and(|ours| new_file(ours).as_bytes() == bytes) {

@@ -68,7 +68,7 @@ impl<'a> Checked<'a> {
     /// The path of an entry that holds nothing else of weight.
     ///
     /// # Errors
-    /// It is no object, is named with an escape, or holds more: then it is not ours.
+    /// It is not an object, is named with an escape, or holds more: then it is not ours.
     pub(super) fn plain_path(&self, entry: &Member, name: &RuntimeName) -> Result<String, Refused> {
         let differs = |why: &str| Refused::RuntimeExists {
             at: Place::of(self.text, entry.name.start),
@@ -85,10 +85,10 @@ impl<'a> Checked<'a> {
             match member.name_in(self.text).as_deref() {
                 Some("path") if path.is_none() => path = serde_json::from_str::<String>(value).ok(),
                 Some("path") => return Err(differs("it has two paths")),
-                // `args` is what NVIDIA's own tool writes; Docker knows `runtimeArgs`. An empty list says nothing.
+                // `args` is what NVIDIA's own tool writes; Docker knows `runtimeArgs`. An empty list reports nothing.
                 Some("args" | "runtimeArgs") if is_empty_list(value) => {}
                 Some(other) => return Err(differs(&format!("it has {other} as well"))),
-                None => return Err(differs("it has a member whose name is no text")),
+                None => return Err(differs("it has a member whose name is not a string")),
             }
         }
         path.ok_or_else(|| differs("it has no path"))

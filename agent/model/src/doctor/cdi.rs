@@ -9,27 +9,27 @@ pub(super) const CHECKS: [Check; 4] = [
         code: "cdi_spec_stale",
         severity: Severity::Error,
         why: "a container that asks for this GPU by CDI cannot be started",
-        cure: "write it anew: `nvidia-ctk cdi generate --output={}`",
+        cure: "generate it again: `nvidia-ctk cdi generate --output={}`",
         rule: stale,
     },
     Check {
         code: "cdi_spec_of_other_driver",
         severity: Severity::Error,
         why: "containers get libraries of a driver that is not loaded: 'Driver/library version mismatch' inside",
-        cure: "write it anew: `nvidia-ctk cdi generate --output={}`",
+        cure: "generate it again: `nvidia-ctk cdi generate --output={}`",
         rule: other_driver,
     },
     Check {
         code: "cdi_spec_broken",
         severity: Severity::Error,
-        why: "an engine passes over a specification that it cannot read, and so do we: its devices do not exist",
-        cure: "write it anew (`nvidia-ctk cdi generate --output={}`) or remove it",
+        why: "container engines skip a specification that they cannot read, and so does gpuhostd: its devices do not exist",
+        cure: "generate it again (`nvidia-ctk cdi generate --output={}`) or remove it",
         rule: broken,
     },
     Check {
         code: "cdi_device_defined_twice",
         severity: Severity::Error,
-        why: "a device that two specifications of one folder define is refused by Docker",
+        why: "Docker refuses a device that two specifications of one directory define",
         cure: "keep one of the files and remove the other: {}",
         rule: twice,
     },
@@ -41,7 +41,7 @@ fn specs(facts: &DoctorFacts) -> Result<&[CdiSpec], super::check::Skipped> {
 }
 
 fn stale(facts: &DoctorFacts) -> Ruled {
-    // One written for another driver misses its files too, and is told of there.
+    // One written for another driver misses its files too, and is reported there.
     let driver = facts.kernel.nvidia_module.known();
     let same = |spec: &&CdiSpec| driver.is_none_or(|driver| spec.versions.iter().all(|version| version == driver));
     let found = |spec: &CdiSpec| {

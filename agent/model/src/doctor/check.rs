@@ -17,7 +17,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// As it stands in JSON.
+    /// As it is in JSON.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -102,7 +102,7 @@ impl Hit {
     }
 }
 
-/// Why a check says nothing.
+/// Why a check reports nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Skipped {
     /// What it is about is not on this host.
@@ -111,7 +111,7 @@ pub(super) enum Skipped {
     Unknown(String),
 }
 
-/// What a rule says: where the fault is, or why it cannot say.
+/// What a rule reports: where the fault is, or why it cannot say.
 pub(super) type Ruled = Result<Vec<Hit>, Skipped>;
 
 /// The fact, or why the check cannot be made without it: `what` names it.

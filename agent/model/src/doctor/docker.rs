@@ -18,13 +18,13 @@ pub(super) const CHECKS: [Check; 10] = [
         code: "docker_not_running",
         severity: Severity::Error,
         why: "no workspace can run, and no GPU is visible to containers",
-        cure: "`systemctl enable --now docker`; where it fails `journalctl -u docker -b -n 50` says why",
+        cure: "`systemctl enable --now docker`; where it fails `journalctl -u docker -b -n 50` shows why",
         rule: not_running,
     },
     Check {
         code: "docker_does_not_answer",
         severity: Severity::Error,
-        why: "Docker is started and does not answer: nothing can be started or stopped",
+        why: "Docker is running and does not answer: no container can be started or stopped",
         cure: "`journalctl -u docker -b -n 50`; then `systemctl restart docker`",
         rule: silent,
     },
@@ -39,20 +39,20 @@ pub(super) const CHECKS: [Check; 10] = [
         code: "docker_runtime_path_missing",
         severity: Severity::Error,
         why: "a container with this runtime cannot be started",
-        cure: "install what it names (`apt install nvidia-container-toolkit`), or take the runtime out of /etc/docker/daemon.json",
+        cure: "install what it names (`apt install nvidia-container-toolkit`), or remove the runtime from /etc/docker/daemon.json",
         rule: runtime_path,
     },
     Check {
         code: "default_runtime_nvidia",
         severity: Severity::Warning,
         why: "every container gets NVIDIA's runtime, and with an image's NVIDIA_VISIBLE_DEVICES=all every GPU",
-        cure: "take `default-runtime` out of /etc/docker/daemon.json, then `systemctl reload docker`",
+        cure: "remove `default-runtime` from /etc/docker/daemon.json, then `systemctl reload docker`",
         rule: default_runtime,
     },
     Check {
         code: "docker_too_old_for_cdi",
         severity: Severity::Warning,
-        why: "CDI specifications are there, and this Docker cannot use them",
+        why: "there are CDI specifications, but this Docker cannot use them",
         cure: "upgrade Docker to 28.2 or newer, or install the runtime: `nvidia-ctk runtime configure --runtime=docker`",
         rule: too_old,
     },
@@ -66,15 +66,15 @@ pub(super) const CHECKS: [Check; 10] = [
     Check {
         code: "podman_behind_docker_socket",
         severity: Severity::Hint,
-        why: "Podman speaks Docker's API and has neither its runtimes nor its daemon.json: what cures Docker does nothing here",
-        cure: "give GPUs by CDI: `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`",
+        why: "Podman speaks Docker's API but has neither its runtimes nor its daemon.json: remedies for Docker have no effect here",
+        cure: "use CDI for GPUs: `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`",
         rule: podman,
     },
     Check {
         code: "cgroup_v1",
         severity: Severity::Warning,
         why: "current systemd and container runtimes drop cgroup v1; limits and device rules differ from what is tested",
-        cure: "take `systemd.unified_cgroup_hierarchy=0` out of the kernel command line, and reboot",
+        cure: "remove `systemd.unified_cgroup_hierarchy=0` from the kernel command line, and reboot",
         rule: cgroup,
     },
 ];
@@ -86,7 +86,7 @@ fn is_installed(facts: &DoctorFacts) -> Result<bool, super::check::Skipped> {
 fn absent(facts: &DoctorFacts) -> Ruled {
     only_if(!facts.scan()?.gpus.is_empty())?;
     let answers = facts.host.docker.is_ok();
-    hit_if(!answers && !is_installed(facts)?, || Hit::of("dockerd", "it is nowhere in the usual places"))
+    hit_if(!answers && !is_installed(facts)?, || Hit::of("dockerd", "it is in none of the usual places"))
 }
 
 fn not_running(facts: &DoctorFacts) -> Ruled {
@@ -158,7 +158,7 @@ fn too_old(facts: &DoctorFacts) -> Ruled {
     let enabled =
         facts.docker.config.known().and_then(|config| config.cdi) == Some(true) || !docker.cdi_spec_dirs.is_empty();
     if is_older(version, &[25]) {
-        return Ok(vec![Hit::of("docker", format!("it is {version}; CDI came with 25"))]);
+        return Ok(vec![Hit::of("docker", format!("it is {version}; CDI needs 25 or newer"))]);
     }
     let found = || Hit::of("docker", format!("it is {version}; before 28.2 CDI has to be switched on"));
     let on = r#"add `"features": {"cdi": true}` to /etc/docker/daemon.json, then `systemctl restart docker`"#;
@@ -172,5 +172,5 @@ fn snap(facts: &DoctorFacts) -> Ruled {
 
 fn cgroup(facts: &DoctorFacts) -> Ruled {
     let version = *known(&facts.kernel.cgroup, "/sys/fs/cgroup")?;
-    hit_if(version == 1, || Hit::of("/sys/fs/cgroup", "it is the hierarchy of version 1"))
+    hit_if(version == 1, || Hit::of("/sys/fs/cgroup", "cgroup v1 is mounted"))
 }

@@ -11,7 +11,7 @@ pub(super) const CHECKS: [Check; 16] = [
     Check {
         code: "nouveau_bound",
         severity: Severity::Error,
-        why: "nouveau has the GPU: NVIDIA's driver, CUDA and containers cannot use it",
+        why: "nouveau is bound to the GPU: NVIDIA's driver, CUDA and containers cannot use it",
         cure: "`printf 'blacklist nouveau\\noptions nouveau modeset=0\\n' > /etc/modprobe.d/blacklist-nouveau.conf && \
                update-initramfs -u` (`dracut -f` on rpm distributions), install NVIDIA's driver, reboot",
         rule: |facts| bound_to(facts, &["nouveau"]),
@@ -19,7 +19,7 @@ pub(super) const CHECKS: [Check; 16] = [
     Check {
         code: "nova_bound",
         severity: Severity::Error,
-        why: "the nova driver has the GPU: NVIDIA's driver, CUDA and containers cannot use it",
+        why: "the nova driver is bound to the GPU: NVIDIA's driver, CUDA and containers cannot use it",
         cure: "`printf 'blacklist nova_core\\nblacklist nova_drm\\n' > /etc/modprobe.d/blacklist-nova.conf && \
                update-initramfs -u` (`dracut -f` on rpm distributions), install NVIDIA's driver, reboot",
         rule: |facts| bound_to(facts, &["nova", "nova_core", "nova-core", "NovaCore"]),
@@ -27,7 +27,7 @@ pub(super) const CHECKS: [Check; 16] = [
     Check {
         code: "driver_not_installed",
         severity: Severity::Error,
-        why: "no driver, no CUDA: the GPU cannot be used",
+        why: "without a driver there is no CUDA: the GPU cannot be used",
         cure: "Ubuntu: `ubuntu-drivers install --gpgpu`; Debian: `apt install nvidia-driver` (component non-free); else \
                NVIDIA's package for the distribution",
         rule: not_installed,
@@ -43,7 +43,7 @@ pub(super) const CHECKS: [Check; 16] = [
         code: "module_not_built",
         severity: Severity::Error,
         why: "NVIDIA's driver is installed, and its module is not built for the running kernel",
-        cure: "`dkms autoinstall -k {}`, then `modprobe nvidia`; what failed stands in /var/lib/dkms/nvidia*/*/build/make.log",
+        cure: "`dkms autoinstall -k {}`, then `modprobe nvidia`; /var/lib/dkms/nvidia*/*/build/make.log shows what failed",
         rule: not_built,
     },
     Check {
@@ -57,22 +57,22 @@ pub(super) const CHECKS: [Check; 16] = [
     Check {
         code: "module_blacklisted",
         severity: Severity::Error,
-        why: "a setting forbids the kernel to load NVIDIA's module",
-        cure: "take the line out of {}, then `update-initramfs -u && modprobe nvidia`",
+        why: "a setting keeps the kernel from loading NVIDIA's module",
+        cure: "remove the line from {}, then `update-initramfs -u && modprobe nvidia`",
         rule: blacklisted,
     },
     Check {
         code: "module_not_loaded",
         severity: Severity::Error,
-        why: "the module is there and not loaded: no GPU of NVIDIA's works",
-        cure: "`modprobe nvidia`; where it fails `dmesg | tail -30` says why",
+        why: "the module is installed but not loaded: no NVIDIA GPU works",
+        cure: "`modprobe nvidia`; where it fails `dmesg | tail -30` shows why",
         rule: not_loaded,
     },
     Check {
         code: "gpu_without_driver",
         severity: Severity::Error,
         why: "the driver is loaded and serves other GPUs, or none, but not this one",
-        cure: "`dmesg | grep {}` says why; `echo {} > /sys/bus/pci/drivers_probe` has it tried again",
+        cure: "`dmesg | grep {}` shows why; `echo {} > /sys/bus/pci/drivers_probe` makes the kernel try again",
         rule: without_driver,
     },
     Check {
@@ -85,7 +85,7 @@ pub(super) const CHECKS: [Check; 16] = [
     Check {
         code: "firmware_missing",
         severity: Severity::Error,
-        why: "the driver needs a firmware file, and gave the GPU up without it",
+        why: "the driver needs a firmware file and gave up the GPU without it",
         cure: "install the firmware (`apt install firmware-amd-graphics firmware-misc-nonfree`, `dnf install linux-firmware`), \
                `update-initramfs -u`, reboot",
         rule: firmware,
@@ -100,7 +100,7 @@ pub(super) const CHECKS: [Check; 16] = [
     Check {
         code: "two_driver_installations",
         severity: Severity::Warning,
-        why: "two installations overwrite each other's libraries: the next upgrade ends in a version mismatch",
+        why: "two installations overwrite each other's libraries: the next upgrade causes a version mismatch",
         cure: "keep one: `nvidia-uninstall` removes that of NVIDIA's installer, `apt purge '*nvidia*'` that of the packages",
         rule: two_installations,
     },
@@ -114,8 +114,8 @@ pub(super) const CHECKS: [Check; 16] = [
     Check {
         code: "reboot_required",
         severity: Severity::Hint,
-        why: "what was installed is used only after a reboot",
-        cure: "move the work away, then `systemctl reboot`",
+        why: "installed updates take effect only after a reboot",
+        cure: "move the workloads to another host, then `systemctl reboot`",
         rule: reboot,
     },
     Check {
@@ -134,7 +134,7 @@ fn bound_to(facts: &DoctorFacts, drivers: &[&str]) -> Ruled {
     })
 }
 
-/// Why no module of NVIDIA's is loaded. The first cause that holds is the only one that is told.
+/// Why no module of NVIDIA's is loaded. The first cause that holds is the only one that is reported.
 #[derive(Debug, PartialEq, Eq)]
 enum Unloaded {
     NotInstalled,
@@ -200,19 +200,19 @@ fn forbidding(facts: &DoctorFacts) -> Option<Setting> {
 fn not_installed(facts: &DoctorFacts) -> Ruled {
     only_if(unloaded(facts)? == Unloaded::NotInstalled)?;
     each(facts.orphans()?, |gpu| {
-        Some(Hit::of(gpu.address, "no driver is bound, no module and no library of NVIDIA's is there"))
+        Some(Hit::of(gpu.address, "no driver is bound, and neither a module nor a library of NVIDIA's is installed"))
     })
 }
 
 fn no_headers(facts: &DoctorFacts) -> Ruled {
     let Unloaded::NoHeaders(release) = unloaded(facts)? else { return Ok(Vec::new()) };
-    let found = format!("/lib/modules/{release}/build is not there, nor a module of NVIDIA's");
+    let found = format!("neither /lib/modules/{release}/build nor a module of NVIDIA's exists");
     Ok(vec![Hit::of(release, found)])
 }
 
 fn not_built(facts: &DoctorFacts) -> Ruled {
     let Unloaded::NotBuilt(release) = unloaded(facts)? else { return Ok(Vec::new()) };
-    let found = format!("no nvidia.ko below /lib/modules/{release}");
+    let found = format!("there is no nvidia.ko under /lib/modules/{release}");
     Ok(vec![Hit::of(release, found)])
 }
 
@@ -223,7 +223,7 @@ fn rejected(facts: &DoctorFacts) -> Ruled {
         Some(false) => "Secure Boot is off, the kernel is locked down",
         None => "Secure Boot's state is not known",
     };
-    Ok(vec![Hit::of("nvidia", format!("{state}; the kernel said: {line}"))])
+    Ok(vec![Hit::of("nvidia", format!("{state}; the kernel log has: {line}"))])
 }
 
 fn blacklisted(facts: &DoctorFacts) -> Ruled {
@@ -233,10 +233,10 @@ fn blacklisted(facts: &DoctorFacts) -> Ruled {
 
 fn not_loaded(facts: &DoctorFacts) -> Ruled {
     let Unloaded::Idle(file) = unloaded(facts)? else { return Ok(Vec::new()) };
-    Ok(vec![Hit::of("nvidia", format!("{file} is there and not loaded"))])
+    Ok(vec![Hit::of("nvidia", format!("{file} exists and is not loaded"))])
 }
 
-/// Where the cause is known its own check tells it.
+/// Where the cause is known its own check reports it.
 fn without_driver(facts: &DoctorFacts) -> Ruled {
     let is_known = |ruled: Ruled| ruled.is_ok_and(|hits| !hits.is_empty());
     only_if(!is_known(wrong_flavour(facts)) && !is_known(firmware(facts)))?;
@@ -325,7 +325,7 @@ fn upgrades(facts: &DoctorFacts) -> Ruled {
     let names: Vec<&str> = free.clone().map(|package| package.name.as_str()).collect();
     let version = free.clone().next().map(|package| upstream(&package.version)).unwrap_or_default();
     hit_if(!names.is_empty(), || {
-        Hit::of(names.join(" "), format!("{version} is neither held nor excepted, and unattended-upgrades is on"))
+        Hit::of(names.join(" "), format!("{version} is neither held nor excluded, and unattended-upgrades is enabled"))
     })
 }
 
@@ -342,6 +342,6 @@ fn no_render_node(facts: &DoctorFacts) -> Ruled {
         gpu.drm
             .render
             .is_none()
-            .then(|| Hit::of(gpu.address, format!("{serves} is bound, and there is no renderD node")))
+            .then(|| Hit::of(gpu.address, format!("{serves} is bound, but there is no renderD node")))
     })
 }

@@ -1,4 +1,5 @@
-//! What `gpuhostctl doctor` is told of a host: facts read with the powers of the caller, each with its reason where it is missing.
+//! The facts of a host that `gpuhostctl doctor` judges, read with the powers of the caller, each with its reason where it is
+//! missing.
 
 use crate::absence::Reading;
 pub use crate::checkin::fault::TlsFault;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// Version of the document. A reader refuses any other; a field that is added has a default, and keeps it.
 pub const FORMAT: u32 = 1;
 
-/// All facts. What could not be read is absent with its reason; `Absence::None` says that there is certainly none.
+/// All facts. What could not be read is absent with its reason; `Absence::None` reports that there is certainly none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DoctorFacts {
     /// [`FORMAT`].
@@ -60,7 +61,7 @@ impl DoctorFacts {
     }
 }
 
-/// The kernel, its modules and what it said.
+/// The kernel, its modules and what it reported.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct KernelFacts {
@@ -74,7 +75,7 @@ pub struct KernelFacts {
     pub nvidia_module_file: Reading<String>,
     /// The headers of the running kernel are there (`/lib/modules/<release>/build`).
     pub headers: Reading<bool>,
-    /// The CPU says that a hypervisor runs it (`/proc/cpuinfo`, flag `hypervisor`).
+    /// The CPU reports that a hypervisor runs it (`/proc/cpuinfo`, flag `hypervisor`).
     pub virtual_machine: Reading<bool>,
     /// The firmware describes an IOMMU (ACPI table DMAR, IVRS or IORT).
     pub firmware_iommu: Reading<bool>,
@@ -96,7 +97,7 @@ pub struct KernelFacts {
     pub reboot_required: Reading<Vec<String>>,
     /// Processes that run virtual machines.
     pub hypervisors: Reading<Vec<Hypervisor>>,
-    /// More of each GPU than the scan tells.
+    /// More of each GPU than the scan shows.
     pub slots: Vec<Slot>,
 }
 
@@ -293,11 +294,11 @@ pub struct Unit {
 pub struct DaemonSeen {
     /// Its version.
     pub version: String,
-    /// Where the check-in stands (`ok`, `unauthenticated`, …).
+    /// The state of the check-in (`ok`, `unauthenticated`, …).
     pub manager_state: String,
     /// Why the last heartbeat failed.
     pub manager_error: Option<String>,
-    /// What it says of hands that it cannot reach; an older program does not say it.
+    /// What it reports about hands that it cannot reach; an older program does not say it.
     #[serde(default)]
     pub hands_unreachable: Vec<String>,
 }
@@ -353,21 +354,21 @@ pub enum Reach {
     },
     /// Its name has no address.
     NoName {
-        /// What the resolver said.
+        /// What the resolver reported.
         said: String,
     },
     /// Nobody takes the connection.
     NoConnection {
         /// The address that was tried last.
         address: String,
-        /// What the host said.
+        /// What the host answered.
         said: String,
     },
     /// Its certificate is refused.
     Tls {
         /// Why.
         fault: TlsFault,
-        /// What the TLS library said.
+        /// What the TLS library reported.
         said: String,
     },
     /// It takes the connection and gives no HTTP answer.

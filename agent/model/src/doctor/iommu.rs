@@ -11,7 +11,7 @@ pub(super) const CHECKS: [Check; 12] = [
         code: "iommu_switched_off",
         severity: Severity::Hint,
         why: "without an IOMMU no GPU can be given to a virtual machine",
-        cure: "take `{}` out of the kernel command line (`/etc/default/grub`, then `update-grub`), and reboot",
+        cure: "remove `{}` from the kernel command line (`/etc/default/grub`, then `update-grub`), and reboot",
         rule: switched_off,
     },
     Check {
@@ -25,14 +25,14 @@ pub(super) const CHECKS: [Check; 12] = [
         code: "iommu_off_in_firmware",
         severity: Severity::Hint,
         why: "without an IOMMU no GPU can be given to a virtual machine",
-        cure: "switch VT-d (Intel) or AMD-Vi/IOMMU (AMD) on in the firmware's setup, then reboot",
+        cure: "enable VT-d (Intel) or AMD-Vi/IOMMU (AMD) in the firmware's setup, then reboot",
         rule: off_in_firmware,
     },
     Check {
         code: "vfio_without_iommu",
         severity: Severity::Error,
-        why: "vfio-pci cannot hand a GPU to a virtual machine without an IOMMU",
-        cure: "switch the IOMMU on (firmware and kernel command line) and reboot, or give the GPU back: \
+        why: "vfio-pci cannot give a GPU to a virtual machine without an IOMMU",
+        cure: "enable the IOMMU (firmware and kernel command line) and reboot, or give the GPU back: \
                `echo > /sys/bus/pci/devices/{}/driver_override`",
         rule: vfio_without_iommu,
     },
@@ -46,31 +46,31 @@ pub(super) const CHECKS: [Check; 12] = [
     Check {
         code: "acs_override",
         severity: Severity::Warning,
-        why: "the IOMMU groups are pretended: devices of one guest may reach those of another one",
-        cure: "take `{}` out of the kernel command line; use a slot or a board whose ports have ACS",
+        why: "the ACS override makes the kernel report smaller IOMMU groups than the hardware has: devices of one guest may reach those of another",
+        cure: "remove `{}` from the kernel command line; use a slot or a board whose ports have ACS",
         rule: acs_override,
     },
     Check {
         code: "group_not_isolated",
         severity: Severity::Hint,
         why: "all devices of an IOMMU group go to a guest together; these belong to others",
-        cure: "switch ACS on in the firmware, or put the card into another slot; `gpuhostctl iommu` shows the groups",
+        cure: "enable ACS in the firmware, or put the card into another slot; `gpuhostctl iommu` shows the groups",
         rule: not_isolated,
     },
     Check {
         code: "vfio_ids_take_gpu",
         severity: Severity::Warning,
-        why: "the setting takes each of several equal cards at every boot, before any driver and any decision",
-        cure: "take the id out of the setting (kernel command line, /etc/modprobe.d), make the initramfs anew, reboot, and bind by \
+        why: "the setting binds every card with this PCI id at each boot, before any other driver can",
+        cure: "remove the id from the setting (kernel command line, /etc/modprobe.d), rebuild the initramfs, reboot, and bind by \
                address instead",
         rule: ids_take_gpu,
     },
     Check {
         code: "gpu_taken_by_id",
         severity: Severity::Hint,
-        why: "the setting takes the GPU at every boot, no virtual machine runs, and containers cannot use it",
-        cure: "where the host is to have it: take the id out of the setting (kernel command line, /etc/modprobe.d), make the \
-               initramfs anew and reboot, or remove the id now (`remove_id`); a rebind alone gives it to the same driver again",
+        why: "the setting binds the GPU at every boot, no virtual machine runs, and containers cannot use it",
+        cure: "if the host is to use it: remove the id from the setting (kernel command line, /etc/modprobe.d), rebuild the \
+               initramfs and reboot, or remove the id now (`remove_id`); a rebind alone binds it to the same driver again",
         rule: taken_by_id,
     },
     Check {
@@ -84,7 +84,8 @@ pub(super) const CHECKS: [Check; 12] = [
     Check {
         code: "boot_vga_on_vfio",
         severity: Severity::Warning,
-        why: "the GPU of the console is with VFIO: the host has no screen, and the guest may get a used-up video ROM",
+        why: "the console's GPU is bound to VFIO: the host has no display, and the guest may get a video ROM that was already \
+              executed",
         cure: "make another GPU the primary one in the firmware, or add `video=efifb:off` and give the guest a ROM file",
         rule: boot_vga,
     },
@@ -111,7 +112,7 @@ fn switched_off(facts: &DoctorFacts) -> Ruled {
     without_groups(facts)?;
     let word = facts.on_cmdline(off_word)?;
     Ok(word
-        .map(|word| Hit::of(word, "/proc/cmdline holds it, and the kernel has no IOMMU group"))
+        .map(|word| Hit::of(word, "/proc/cmdline contains it, and the kernel has no IOMMU group"))
         .into_iter()
         .collect())
 }
@@ -150,7 +151,7 @@ fn noiommu(facts: &DoctorFacts) -> Ruled {
 
 fn acs_override(facts: &DoctorFacts) -> Ruled {
     let word = facts.on_cmdline(|word| word.starts_with("pcie_acs_override="))?;
-    Ok(word.map(|word| Hit::of(word, "/proc/cmdline holds it")).into_iter().collect())
+    Ok(word.map(|word| Hit::of(word, "/proc/cmdline contains it")).into_iter().collect())
 }
 
 fn not_isolated(facts: &DoctorFacts) -> Ruled {
@@ -192,7 +193,7 @@ fn ids_take_gpu(facts: &DoctorFacts) -> Ruled {
         // A single card of its kind was meant.
         only_if(are_several(gpus, gpu)).ok()?;
         let claim = claims.iter().find(|claim| claim.takes(gpu))?;
-        let found = format!("{claim} gives every {} to {}", gpu.id, claim.by.driver());
+        let found = format!("{claim} binds every {} to {}", gpu.id, claim.by.driver());
         Some(Hit::of(gpu.address, found).cure(format!("{}; then bind by address", cure(facts, claim, gpu))))
     })
 }
@@ -208,8 +209,8 @@ fn taken_by_id(facts: &DoctorFacts) -> Ruled {
     only_if(known(&facts.kernel.hypervisors, "the processes of virtual machines")?.is_empty())?;
     each(gpus, |gpu| {
         let claim = claim_of(&claims, gpu).filter(|_| !are_several(gpus, gpu))?;
-        let found = format!("{claim} gives it to {}", claim.by.driver());
-        Some(Hit::of(gpu.address, found).cure(format!("where the host is to have it: {}", cure(facts, claim, gpu))))
+        let found = format!("{claim} binds it to {}", claim.by.driver());
+        Some(Hit::of(gpu.address, found).cure(format!("if the host is to use it: {}", cure(facts, claim, gpu))))
     })
 }
 

@@ -8,7 +8,7 @@ pub(super) const CHECKS: [Check; 19] = [
     Check {
         code: "manager_name_unknown",
         severity: Severity::Error,
-        why: "without an address of the manager the host gets no orders and is taken for dead",
+        why: "without the manager's address the host receives no commands and is considered dead",
         cure: "`getent hosts` with the name, `resolvectl status`; correct the name in /etc/gpuhostd/config.toml or the resolver",
         rule: |facts| {
             each(facts, |reach| match reach {
@@ -34,21 +34,21 @@ pub(super) const CHECKS: [Check; 19] = [
     Check {
         code: "manager_certificate_expired",
         severity: Severity::Error,
-        why: "the manager's certificate has ended: nothing is sent to it",
+        why: "the manager's certificate has expired: nothing is sent to it",
         cure: "renew it at the manager; `openssl s_client -connect HOST:PORT </dev/null | openssl x509 -noout -dates` shows it",
         rule: |facts| tls(facts, TlsFault::Expired),
     },
     Check {
         code: "manager_certificate_not_yet_valid",
         severity: Severity::Error,
-        why: "the manager's certificate begins in the future: this host's clock is probably behind",
+        why: "the manager's certificate is not valid yet: this host's clock is probably slow",
         cure: "`timedatectl`; set the clock: `systemctl enable --now systemd-timesyncd` or chrony",
         rule: |facts| tls(facts, TlsFault::NotYetValid),
     },
     Check {
         code: "manager_certificate_untrusted",
         severity: Severity::Error,
-        why: "nobody whom this host trusts has signed the manager's certificate, or a proxy shows its own",
+        why: "the manager's certificate is not signed by an authority that this host trusts, or a proxy presents its own",
         cure: "set `manager.ca_file` to the manager's authority (or `manager.pin_sha256`), then `systemctl reload gpuhostd`",
         rule: |facts| tls(facts, TlsFault::UnknownIssuer),
     },
@@ -56,28 +56,28 @@ pub(super) const CHECKS: [Check; 19] = [
         code: "manager_certificate_wrong_name",
         severity: Severity::Error,
         why: "the certificate is for another name: it may be another machine",
-        cure: "use the name that stands in the certificate in `manager.urls`, or give the manager a certificate with this one",
+        cure: "use the certificate's name in `manager.urls`, or give the manager a certificate with this one",
         rule: |facts| tls(facts, TlsFault::WrongName),
     },
     Check {
         code: "manager_certificate_not_the_pinned",
         severity: Severity::Error,
-        why: "the manager shows another certificate than the pinned one: renewed, or somebody in between",
+        why: "the manager presents a certificate other than the pinned one: it was renewed, or the connection is intercepted",
         cure: "compare with the manager's own, then set the new `manager.pin_sha256` and `systemctl reload gpuhostd`",
         rule: |facts| tls(facts, TlsFault::Pin),
     },
     Check {
         code: "manager_tls_fails",
         severity: Severity::Error,
-        why: "no protected connection to the manager can be made",
+        why: "no TLS connection to the manager can be made",
         cure: "`openssl s_client -connect HOST:PORT` shows what the manager offers; TLS 1.2 or 1.3 is needed",
         rule: |facts| tls(facts, TlsFault::Other),
     },
     Check {
         code: "manager_does_not_answer",
         severity: Severity::Error,
-        why: "something takes the connection and does not answer as a manager",
-        cure: "`curl -v {}`; is it the right port, is a proxy in between?",
+        why: "something accepts the connection but does not answer like a manager",
+        cure: "`curl -v {}`; check the port, and whether there is a proxy in between",
         rule: |facts| {
             each(facts, |reach| match reach {
                 Reach::NoAnswer { said } => Some(said.clone()),
@@ -89,14 +89,14 @@ pub(super) const CHECKS: [Check; 19] = [
     Check {
         code: "manager_certificate_ends_soon",
         severity: Severity::Warning,
-        why: "the manager's certificate ends within two weeks; after that nothing is sent to it",
+        why: "the manager's certificate expires within two weeks; after that nothing is sent to it",
         cure: "renew it at the manager; where it is pinned, set the new pin before",
         rule: ends_soon,
     },
     Check {
         code: "clock_differs_from_manager",
         severity: Severity::Warning,
-        why: "certificates, tokens and deadlines are misjudged where the clocks differ",
+        why: "certificates, tokens and deadlines are evaluated wrongly if the clocks differ",
         cure: "`timedatectl`; `systemctl enable --now systemd-timesyncd` or chrony, here and at the manager",
         rule: clock_differs,
     },
@@ -110,7 +110,7 @@ pub(super) const CHECKS: [Check; 19] = [
     Check {
         code: "credential_refused",
         severity: Severity::Error,
-        why: "the manager refuses this host's credential: it gets no orders",
+        why: "the manager refuses this host's credential: the host receives no commands",
         cure: "enrol again with a new token: `gpuhostctl enroll URL --token-file FILE`",
         rule: |facts| state(facts, "unauthenticated"),
     },
@@ -118,42 +118,43 @@ pub(super) const CHECKS: [Check; 19] = [
         code: "host_deleted_at_manager",
         severity: Severity::Error,
         why: "the manager has removed this host",
-        cure: "if it shall come back: `gpuhostctl leave`, then `gpuhostctl enroll URL --token-file FILE`",
+        cure: "to bring it back: `gpuhostctl leave`, then `gpuhostctl enroll URL --token-file FILE`",
         rule: |facts| state(facts, "forgotten"),
     },
     Check {
         code: "identity_used_twice",
         severity: Severity::Error,
-        why: "another host has this one's identity (a cloned disk?): both get the orders of one",
+        why: "another host has this host's identity (a cloned disk?): both receive the commands of one",
         cure: "on the clone: `gpuhostctl leave`, then `gpuhostctl enroll URL --token-file FILE`",
         rule: |facts| state(facts, "duplicate_identity"),
     },
     Check {
         code: "daemon_too_old_for_manager",
         severity: Severity::Error,
-        why: "the manager speaks only with a newer gpuhostd",
+        why: "the manager requires a newer gpuhostd",
         cure: "upgrade the package: `apt install --only-upgrade gpuhostd` or `dnf upgrade gpuhostd`",
         rule: |facts| state(facts, "upgrade_required"),
     },
     Check {
         code: "approval_pending",
         severity: Severity::Hint,
-        why: "until somebody approves this host at the manager it gets no work",
+        why: "this host receives no work until it is approved at the manager",
         cure: "approve it at the manager",
         rule: |facts| state(facts, "pending_approval"),
     },
     Check {
         code: "credential_ends",
         severity: Severity::Warning,
-        why: "the credential for the manager has ended or ends within three days, and has not been renewed",
-        cure: "`journalctl -u gpuhostd | grep -i renew` says why; else enrol again: `gpuhostctl enroll URL --token-file FILE`",
+        why: "the credential for the manager has expired or expires within three days, and was not renewed",
+        cure: "`journalctl -u gpuhostd | grep -i renew` shows why; else enrol again: `gpuhostctl enroll URL --token-file FILE`",
         rule: credential_ends,
     },
     Check {
         code: "manager_not_verified",
         severity: Severity::Warning,
-        why: "any certificate is trusted: whoever stands in between commands this host",
-        cure: "take `manager.insecure_skip_verify` out of /etc/gpuhostd; set `ca_file` or `pin_sha256`; `systemctl reload gpuhostd`",
+        why: "any certificate is trusted: anyone who can intercept the connection controls this host",
+        cure: "remove `manager.insecure_skip_verify` from /etc/gpuhostd; set `ca_file` or `pin_sha256`; `systemctl reload \
+               gpuhostd`",
         rule: insecure,
     },
 ];
@@ -195,7 +196,7 @@ fn tls(facts: &DoctorFacts, wanted: TlsFault) -> Ruled {
 fn ends_soon(facts: &DoctorFacts) -> Ruled {
     let soon = facts.managers.iter().filter_map(|manager| {
         let left = manager.certificate_until.get()?.0.saturating_sub(facts.taken_at.0);
-        let found = || format!("its certificate ends in {} days", left / DAY_MS);
+        let found = || format!("its certificate expires in {} days", left / DAY_MS);
         (0..14 * DAY_MS).contains(&left).then(|| Hit::of(&manager.url, found()))
     });
     Ok(soon.collect())
@@ -211,7 +212,7 @@ fn clock_differs(facts: &DoctorFacts) -> Ruled {
 
 fn not_synchronised(facts: &DoctorFacts) -> Ruled {
     let synchronised = *known(&facts.service.clock_synchronised, "timedatectl")?;
-    hit_if(!synchronised, || Hit::of("the system clock", "timedatectl says NTPSynchronized=no"))
+    hit_if(!synchronised, || Hit::of("the system clock", "timedatectl reports NTPSynchronized=no"))
 }
 
 fn state(facts: &DoctorFacts, state: &str) -> Ruled {
@@ -223,7 +224,7 @@ fn state(facts: &DoctorFacts, state: &str) -> Ruled {
 fn credential_ends(facts: &DoctorFacts) -> Ruled {
     let left = known(&facts.service.credential_until, "the credential")?.0.saturating_sub(facts.taken_at.0);
     only_if(left < 3 * DAY_MS)?;
-    let found = if left < 0 { "it has ended".to_owned() } else { format!("it ends in {} h", left / 3_600_000) };
+    let found = if left < 0 { "it has expired".to_owned() } else { format!("it expires in {} h", left / 3_600_000) };
     Ok(vec![Hit::of("the credential", found)])
 }
 

@@ -52,7 +52,7 @@ pub struct Unchecked {
     pub why: String,
 }
 
-/// What the doctor says of a host.
+/// What the doctor reports about a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnosis {
     /// Number of checks that were looked at: made, not applicable, or not possible.

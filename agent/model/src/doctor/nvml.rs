@@ -12,21 +12,22 @@ pub(super) const CHECKS: [Check; 15] = [
     Check {
         code: "driver_hangs",
         severity: Severity::Error,
-        why: "the driver does not answer; every program that asks it hangs too",
-        cure: "`dmesg | grep -iE 'NVRM|Xid'` says why, `ps -eo pid,stat,wchan,comm | grep ' D'` who waits; often only a reboot helps",
+        why: "the driver does not answer; every program that uses it hangs too",
+        cure: "`dmesg | grep -iE 'NVRM|Xid'` shows why, `ps -eo pid,stat,wchan,comm | grep ' D'` who waits; often only a \
+               reboot helps",
         rule: hangs,
     },
     Check {
         code: "nvml_fails",
         severity: Severity::Error,
         why: "the module is loaded and NVML does not work: no program can use the GPUs",
-        cure: "`nvidia-smi` by hand; `dmesg | grep -iE 'NVRM|Xid'` says more",
+        cure: "`nvidia-smi` by hand; `dmesg | grep -iE 'NVRM|Xid'` shows more",
         rule: fails,
     },
     Check {
         code: "nvidia_smi_missing",
         severity: Severity::Warning,
-        why: "the kernel's side of the driver is there without its programs and libraries",
+        why: "the kernel modules of the driver are loaded, but its programs and libraries are missing",
         cure: "install the user space of the loaded module's version (`cat /sys/module/nvidia/version`): `nvidia-utils-*`, \
                `nvidia-smi`",
         rule: smi_missing,
@@ -34,35 +35,35 @@ pub(super) const CHECKS: [Check; 15] = [
     Check {
         code: "gpu_not_listed",
         severity: Severity::Error,
-        why: "the driver is bound to the GPU and could not initialise it",
-        cure: "`dmesg | grep -iE 'NVRM|Xid|{}'` says why; a power cycle of the machine is the next step",
+        why: "the driver is bound to the GPU but could not initialise it",
+        cure: "`dmesg | grep -iE 'NVRM|Xid|{}'` shows why; a power cycle of the machine is the next step",
         rule: not_listed,
     },
     Check {
         code: "gpu_lost",
         severity: Severity::Error,
         why: "the GPU fell off the bus",
-        cure: "`dmesg | grep -iE 'Xid|AER|{}'`; it comes back with a reboot or a power cycle; look at power and seating",
-        rule: |facts| unhealthy(facts, "gpu_lost", "the driver says: GPU is lost"),
+        cure: "`dmesg | grep -iE 'Xid|AER|{}'`; a reboot or a power cycle brings it back; check power and seating",
+        rule: |facts| unhealthy(facts, "gpu_lost", "the driver reports: GPU is lost"),
     },
     Check {
         code: "gpu_requires_reset",
         severity: Severity::Error,
         why: "the driver refuses work on this GPU until it is reset",
         cure: "stop what uses it, `nvidia-smi --gpu-reset -i {}`; where that is refused, reboot",
-        rule: |facts| unhealthy(facts, "reset_required", "the driver says: reset required"),
+        rule: |facts| unhealthy(facts, "reset_required", "the driver reports: reset required"),
     },
     Check {
         code: "xid_logged",
         severity: Severity::Warning,
         why: "the driver reported an error of hardware or firmware since boot",
-        cure: "look the number up (docs.nvidia.com/deploy/xid-errors), drain the GPU and reset it: `nvidia-smi --gpu-reset -i {}`",
+        cure: "look up the number (docs.nvidia.com/deploy/xid-errors), drain the GPU and reset it: `nvidia-smi --gpu-reset -i {}`",
         rule: xid,
     },
     Check {
         code: "uvm_unreachable",
         severity: Severity::Error,
-        why: "CUDA needs nvidia_uvm and its device; nothing is there to load it",
+        why: "CUDA needs nvidia_uvm and its device; nothing on this host loads it",
         cure: "`modprobe nvidia-uvm && nvidia-modprobe -u -c=0`; for each boot: `echo nvidia-uvm > /etc/modules-load.d/nvidia-uvm.conf`",
         rule: uvm,
     },
@@ -77,13 +78,13 @@ pub(super) const CHECKS: [Check; 15] = [
         code: "device_nodes_mode",
         severity: Severity::Warning,
         why: "users and containers may not open the GPU",
-        cure: "`chmod 666 {}`, and look for the udev rule or umask that set it; the driver wants what NVreg_DeviceFileMode says",
+        cure: "`chmod 666 {}`, and look for the udev rule or umask that set it; the driver wants the mode of NVreg_DeviceFileMode",
         rule: nodes_mode,
     },
     Check {
         code: "persistence_off",
         severity: Severity::Hint,
-        why: "the GPU is initialised anew at each first use: seconds of delay, and settings are lost",
+        why: "the GPU is initialised again at each first use: this takes seconds, and settings are lost",
         cure: "`systemctl enable --now nvidia-persistenced`, or `nvidia-smi -i {} -pm 1`",
         rule: persistence,
     },
@@ -105,7 +106,7 @@ pub(super) const CHECKS: [Check; 15] = [
         code: "fabric_manager_stopped",
         severity: Severity::Error,
         why: "with NVSwitches CUDA starts only after the fabric manager has set them up (error 802)",
-        cure: "`systemctl enable --now {}`; where it fails `journalctl -u {} -b` says why",
+        cure: "`systemctl enable --now {}`; where it fails `journalctl -u {} -b` shows why",
         rule: fabric_stopped,
     },
     Check {
@@ -157,7 +158,7 @@ fn smi_missing(facts: &DoctorFacts) -> Ruled {
     let all_absent = facts
         .probe_faults()
         .all(|(_, fault)| matches!(fault, ProbeFault::Absent { .. } | ProbeFault::HandUnavailable { .. }));
-    hit_if(all_absent, || Hit::of("nvidia-smi, libnvidia-ml.so.1", "neither is where it is looked for"))
+    hit_if(all_absent, || Hit::of("nvidia-smi, libnvidia-ml.so.1", "neither was found"))
 }
 
 fn not_listed(facts: &DoctorFacts) -> Ruled {
@@ -168,7 +169,7 @@ fn not_listed(facts: &DoctorFacts) -> Ruled {
         let line =
             || facts.kernel.log.known()?.iter().rev().find(|l| l.contains("RmInitAdapter") && l.contains(&address));
         let found =
-            || line().map_or("nvidia is bound, and NVML does not list it".to_owned(), |line| line.trim().to_owned());
+            || line().map_or("nvidia is bound, but NVML does not list it".to_owned(), |line| line.trim().to_owned());
         (!listed).then(|| Hit::of(gpu.address, found()))
     })
 }
@@ -215,7 +216,7 @@ fn nodes_missing(facts: &DoctorFacts) -> Ruled {
     let uvm = facts.is_loaded("nvidia_uvm")?.then(|| "/dev/nvidia-uvm".to_owned());
     let wanted = minors.map(|minor| format!("/dev/nvidia{minor}")).chain(["/dev/nvidiactl".to_owned()]).chain(uvm);
     let missing: Vec<String> = wanted.filter(|path| !nodes.iter().any(|node| node.path == *path)).collect();
-    hit_if(!missing.is_empty(), || Hit::of(missing.join(" "), "the driver answers, and the device is not there"))
+    hit_if(!missing.is_empty(), || Hit::of(missing.join(" "), "the driver answers, but the device does not exist"))
 }
 
 /// Only the devices whose permissions the driver sets itself: a site may have chosen others by `NVreg_DeviceFileMode`.
@@ -228,7 +229,7 @@ fn nodes_mode(facts: &DoctorFacts) -> Ruled {
     let wrong = nodes.iter().filter(|node| is_its(&node.path) && node.mode & wanted != wanted);
     let hit = |node: &Node| {
         let (path, cure) = (&node.path, "and look for the udev rule or umask that set it");
-        let found = format!("its mode is {:o}, the driver wants {wanted:o}", node.mode);
+        let found = format!("its mode is {:o}, and the driver wants {wanted:o}", node.mode);
         Hit::of(path, found).cure(format!("`chmod {wanted:o} {path}`, {cure}"))
     };
     Ok(wrong.map(hit).collect())

@@ -7,14 +7,14 @@ pub(super) const CHECKS: [Check; 15] = [
     Check {
         code: "daemon_failed",
         severity: Severity::Error,
-        why: "the daemon ends as soon as it is started",
-        cure: "`journalctl -u {} -b -n 50` says why",
+        why: "the daemon exits as soon as it is started",
+        cure: "`journalctl -u {} -b -n 50` shows why",
         rule: failed,
     },
     Check {
         code: "daemon_not_running",
         severity: Severity::Error,
-        why: "nobody observes this host and nobody checks in with the manager",
+        why: "this host is not observed and does not check in with the manager",
         cure: "`systemctl enable --now {}`",
         rule: not_running,
     },
@@ -28,15 +28,15 @@ pub(super) const CHECKS: [Check; 15] = [
     Check {
         code: "daemon_not_enabled",
         severity: Severity::Warning,
-        why: "it runs now, and will not after the next boot",
+        why: "it runs now, but will not start at the next boot",
         cure: "`systemctl enable {}`",
         rule: not_enabled,
     },
     Check {
         code: "daemon_not_on_bus",
         severity: Severity::Error,
-        why: "the daemon runs and no program can speak to it",
-        cure: "`systemctl restart gpuhostd`; `journalctl -u gpuhostd -b | grep -i bus` says why it did not take its name",
+        why: "the daemon runs, but no program can talk to it",
+        cure: "`systemctl restart gpuhostd`; `journalctl -u gpuhostd -b | grep -i bus` shows why it did not take its name",
         rule: not_on_bus,
     },
     Check {
@@ -49,49 +49,50 @@ pub(super) const CHECKS: [Check; 15] = [
     Check {
         code: "config_invalid",
         severity: Severity::Error,
-        why: "a wrong configuration is not taken: the daemon goes by the last one without a fault, or by the defaults",
+        why: "an invalid configuration is not applied: the daemon uses the last valid one, or the defaults",
         cure: "`gpuhostctl config check` names everything that is wrong; correct it, then `systemctl reload gpuhostd`",
         rule: config,
     },
     Check {
         code: "policy_invalid",
         severity: Severity::Error,
-        why: "of a wrong policy nothing is taken: the strictest one is in force, and every change is refused",
+        why: "an invalid policy is not applied: the strictest one is in force, and every change is refused",
         cure: "correct what the message names in {}; `gpuhostctl doctor` again shows whether it is right",
         rule: policy,
     },
     Check {
         code: "configured_file_missing",
         severity: Severity::Error,
-        why: "the configuration names a file that is not there: the host cannot enrol, or trusts nobody",
-        cure: "put the file there, or correct the setting; `gpuhostctl config check` shows where it stands",
+        why: "the configuration names a file that does not exist: the host cannot enrol, or trusts no manager",
+        cure: "put the file there, or correct the setting; `gpuhostctl config check` shows its place",
         rule: file_missing,
     },
     Check {
         code: "secret_readable_by_others",
         severity: Severity::Error,
         why: "every user of this host can act as this host towards the manager",
-        cure: "`chmod o-rwx {}`; then enrol again, for the secret may be known",
+        cure: "`chmod o-rwx {}`; then enrol again, because the secret may be known",
         rule: secret,
     },
     Check {
         code: "rules_writable_by_others",
         severity: Severity::Error,
-        why: "who can write this file decides what a manager may do to this host",
+        why: "anyone who can write this file decides what a manager may do to this host",
         cure: "`chown root {} && chmod go-w {}`",
         rule: rules,
     },
     Check {
         code: "hand_socket_missing",
         severity: Severity::Error,
-        why: "without this hand the daemon cannot ask the driver or Docker",
+        why: "without this hand the daemon cannot query the driver or Docker",
         cure: "`systemctl restart gpuhostd-host.socket gpuhostd-holders.socket gpuhostd-containers.socket`",
         rule: sockets,
     },
     Check {
         code: "hand_unreachable",
         severity: Severity::Error,
-        why: "without this hand the daemon cannot ask the driver or Docker; where another process has replaced its socket, systemd \
+        why: "without this hand the daemon cannot query the driver or Docker; where another process has replaced its socket, \
+              systemd \
               still counts it as active",
         cure: "`systemctl restart gpuhostd-host.socket gpuhostd-holders.socket gpuhostd-containers.socket`",
         rule: unreachable,
@@ -99,14 +100,14 @@ pub(super) const CHECKS: [Check; 15] = [
     Check {
         code: "bus_missing",
         severity: Severity::Error,
-        why: "without the message bus gpuhostctl and other programs cannot speak to the daemon",
+        why: "without the message bus gpuhostctl and other programs cannot talk to the daemon",
         cure: "`apt install dbus` (or dbus-broker), `systemctl enable --now dbus.socket`",
         rule: bus,
     },
     Check {
         code: "polkit_missing",
         severity: Severity::Hint,
-        why: "without polkit only root may change anything; no group of administrators can be let in",
+        why: "without polkit only root may change anything; no group of administrators can be authorized",
         cure: "`apt install polkitd` (`dnf install polkit`)",
         rule: polkit,
     },
@@ -137,14 +138,14 @@ fn masked(facts: &DoctorFacts) -> Ruled {
 fn not_enabled(facts: &DoctorFacts) -> Ruled {
     let unit = facts.unit(DAEMON)?;
     hit_if(unit.active == "active" && unit.enabled == "disabled", || {
-        Hit::of("gpuhostd", format!("{DAEMON} is active and disabled"))
+        Hit::of("gpuhostd", format!("{DAEMON} is active but disabled"))
     })
 }
 
 fn not_on_bus(facts: &DoctorFacts) -> Ruled {
     only_if(facts.unit(DAEMON)?.active == "active" && facts.service.bus_socket.get() == Some(true))?;
     hit_if(facts.service.daemon.is_none(), || {
-        Hit::of("org.gpuhost.Agent1", format!("{DAEMON} is active, and nobody owns the name"))
+        Hit::of("org.gpuhost.Agent1", format!("{DAEMON} is active, but its bus name has no owner"))
     })
 }
 
@@ -166,7 +167,7 @@ fn policy(facts: &DoctorFacts) -> Ruled {
 
 fn file_missing(facts: &DoctorFacts) -> Ruled {
     let missing = facts.service.missing_files.iter();
-    Ok(missing.map(|(setting, path)| Hit::of(path, format!("{setting} names it, and it is not there"))).collect())
+    Ok(missing.map(|(setting, path)| Hit::of(path, format!("{setting} names it, but it does not exist"))).collect())
 }
 
 fn guarded(facts: &DoctorFacts, wrong: impl Fn(&Guarded) -> Option<String>) -> Ruled {
@@ -201,7 +202,7 @@ fn sockets(facts: &DoctorFacts) -> Ruled {
 
 fn unreachable(facts: &DoctorFacts) -> Ruled {
     only_if(facts.unit(DAEMON)?.active == "active")?;
-    // A socket that is not there is said already.
+    // A socket that is not there is reported already.
     only_if(facts.service.missing_sockets.known().is_none_or(Vec::is_empty))?;
     let daemon = known(&facts.service.daemon, "the daemon on the bus")?;
     Ok(daemon.hands_unreachable.iter().map(|why| Hit::of("gpuhostd", why)).collect())
@@ -221,5 +222,5 @@ fn bus(facts: &DoctorFacts) -> Ruled {
 fn polkit(facts: &DoctorFacts) -> Ruled {
     installed(facts)?;
     let there = *known(&facts.service.polkit, "polkit")?;
-    hit_if(!there, || Hit::of("org.freedesktop.PolicyKit1", "nothing on the bus offers it"))
+    hit_if(!there, || Hit::of("org.freedesktop.PolicyKit1", "no program on the bus provides it"))
 }

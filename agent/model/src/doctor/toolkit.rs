@@ -1,4 +1,4 @@
-//! Faults of NVIDIA's Container Toolkit and of what stands between it and a container.
+//! Faults of NVIDIA's Container Toolkit and of what is between it and a container.
 
 use super::check::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
 use super::facts::DoctorFacts;
@@ -16,7 +16,7 @@ pub(super) const CHECKS: [Check; 9] = [
     Check {
         code: "nvidia_runtime_missing",
         severity: Severity::Error,
-        why: "the toolkit is installed, and Docker does not know of it",
+        why: "the toolkit is installed, but Docker is not configured for it",
         cure: "`nvidia-ctk runtime configure --runtime=docker && systemctl reload docker`",
         rule: runtime,
     },
@@ -30,7 +30,7 @@ pub(super) const CHECKS: [Check; 9] = [
     Check {
         code: "toolkit_no_cgroups",
         severity: Severity::Error,
-        why: "containers do not get the right to open the GPU: 'Failed to initialize NVML: Unknown Error' inside",
+        why: "containers are not allowed to open the GPU: 'Failed to initialize NVML: Unknown Error' inside",
         cure: "set `no-cgroups = false` in {}; it is meant for rootless Docker only",
         rule: no_cgroups,
     },
@@ -44,14 +44,14 @@ pub(super) const CHECKS: [Check; 9] = [
     Check {
         code: "driver_mount_stale",
         severity: Severity::Warning,
-        why: "the root of a driver container that has gone: programs find libraries there that fit no module",
+        why: "the root file system of a driver container that no longer runs: programs find libraries there that match no module",
         cure: "`umount -R -l {}`, then start the driver container again",
         rule: stale_mount,
     },
     Check {
         code: "host_and_container_driver",
         severity: Severity::Error,
-        why: "a driver of the host and one of a container cannot both own the module",
+        why: "a driver of the host and one in a container cannot both own the module",
         cure: "remove the host's packages (`apt purge 'nvidia-driver*' 'libnvidia-compute*'`), or stop the driver container",
         rule: two_drivers,
     },
@@ -85,7 +85,7 @@ fn no_way(facts: &DoctorFacts) -> Result<bool, super::check::Skipped> {
 
 const BY_CDI: &str = "`nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`";
 
-/// What the engine lacks, and how it gets it; a Docker with root as the check says.
+/// What the engine lacks, and how it gets it; a Docker with root as the check reports.
 fn without_a_way(hit: Hit, docker: &DockerFacts, install: &str) -> Hit {
     match (docker.engine, docker.rootless) {
         (Engine::Podman, _) => hit.cure(format!("{install}{BY_CDI}")),
@@ -127,7 +127,7 @@ fn vulnerable(facts: &DoctorFacts) -> Ruled {
     hit_if(!open.is_empty(), || Hit::of("nvidia-container-toolkit", format!("it is {version}: {}", open.join(", "))))
 }
 
-/// An engine without root may set no device rules, and must be told not to.
+/// An engine without root may set no device rules, and must be configured not to.
 fn no_cgroups(facts: &DoctorFacts) -> Ruled {
     let path = "/etc/nvidia-container-runtime/config.toml";
     let no_cgroups = *known(&facts.nvidia.no_cgroups, path)?;
@@ -161,7 +161,7 @@ fn stale_mount(facts: &DoctorFacts) -> Ruled {
     only_if(*known(&facts.nvidia.container_driver, "/proc/self/mountinfo")?)?;
     let dead =
         facts.nvidia.container_driver_alive.is_none() || facts.nvidia.container_driver_alive.get() == Some(false);
-    hit_if(dead, || Hit::of("/run/nvidia/driver", "it is mounted, and no driver container lives"))
+    hit_if(dead, || Hit::of("/run/nvidia/driver", "it is mounted, but no driver container runs"))
 }
 
 fn two_drivers(facts: &DoctorFacts) -> Ruled {

@@ -42,7 +42,7 @@ impl DoctorFacts {
         self.host.reports.iter().filter_map(|(source, said)| said.as_ref().err().map(|fault| (*source, fault)))
     }
 
-    /// What Docker says of itself; where it does not answer, other checks say so.
+    /// What Docker reports about itself; where it does not answer, other checks say so.
     pub(super) fn docker(&self) -> Result<&DockerFacts, Skipped> {
         self.host.docker.as_ref().map_err(|_| Skipped::NotHere)
     }

@@ -1,4 +1,4 @@
-//! What chips lack by design, by the device ids that their makers gave them: for facts that no driver tells.
+//! What chips lack by design, by the device ids that their makers gave them: for facts that no driver reports.
 
 use crate::ids::{PciClass, PciId};
 use crate::pci::{VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};

@@ -25,7 +25,7 @@ pub enum Lack {
     ComputeCapability,
     /// The bound kernel driver does not have it, or none is bound.
     KernelDriver,
-    /// NVIDIA's driver is bound, and said nothing of this GPU.
+    /// NVIDIA's driver is bound, and reported nothing of this GPU.
     DriverSilent,
     /// The GPU has no DRM render node.
     NoRenderNode,
@@ -37,14 +37,14 @@ pub enum Lack {
     MigEmpty,
     /// MIG mode is on, and no MIG device has an engine for it.
     MigEngine,
-    /// No container can be given the GPU; the cause chain says why.
+    /// No container can be given the GPU; the cause chain gives the reason.
     NotVisible,
     /// It is switched off.
     SwitchedOff(SwitchedOffBy),
 }
 
 impl Lack {
-    /// The stable code as it stands in JSON, heartbeats and on D-Bus.
+    /// The stable code as it is in JSON, heartbeats and on D-Bus.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -70,15 +70,15 @@ impl Lack {
         match self {
             Self::NoDriverHasIt => "no driver for GPUs of this vendor has it",
             Self::NoEngine => "the chip has no engine for it",
-            Self::ComputeCapability => "the CUDA compute capability lies below 3.0",
+            Self::ComputeCapability => "the CUDA compute capability is below 3.0",
             Self::KernelDriver => "it needs another kernel driver than the one that is bound",
-            Self::DriverSilent => "NVIDIA's driver says nothing of this GPU",
+            Self::DriverSilent => "NVIDIA's driver reports nothing about this GPU",
             Self::NoRenderNode => "the GPU has no DRM render node",
             Self::File(file) => return format!("{} is neither on the host nor in a driver container", file.file()),
             Self::FilesUnknown => "which files of the driver are on the host is not known",
             Self::MigEmpty => "MIG mode is on and there is no MIG device",
             Self::MigEngine => "no MIG device has an engine for it",
-            Self::NotVisible => "no container can be given the GPU",
+            Self::NotVisible => "no container can use the GPU",
             Self::SwitchedOff(SwitchedOffBy::Config) => "switched off by features_off in the configuration",
             Self::SwitchedOff(SwitchedOffBy::Manager) => "switched off by the manager",
         }

@@ -7,7 +7,7 @@ const NAMED: usize = 50;
 /// No more of a value is shown.
 const SHOWN_CHARS: usize = 60;
 
-/// Where the value of a field stands.
+/// Where the value of a field is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The file.

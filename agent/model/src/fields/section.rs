@@ -1,6 +1,7 @@
 //! The sections and values of a TOML file, with their places.
 
 use super::place::{Fault, Place, position, shown, without_secret};
+use crate::printable::printable;
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
 use toml::Spanned;
@@ -29,7 +30,7 @@ impl<'i> Document<'i> {
             }
             Err(fault) => {
                 // The message alone: the whole error shows the line, which may hold a secret.
-                let why = format!("is no valid TOML: {}", fault.message());
+                let why = format!("is not valid TOML: {}", fault.message());
                 document.refuse(fault.span().unwrap_or_default(), "", why);
             }
         }
@@ -77,7 +78,7 @@ impl<'i> Section<'_, 'i> {
         self.table.remove(key)
     }
 
-    /// A field, where it is there: `read` takes its value or says what was expected.
+    /// A field, where it is there: `read` takes its value or shows what was expected.
     fn one<T>(&mut self, key: &'static str, to: &mut T, read: impl FnOnce(&DeValue<'i>) -> Value<T>) {
         let Some(value) = self.take(key) else { return };
         let (span, field) = (value.span(), self.field(key));
@@ -113,7 +114,7 @@ impl<'i> Section<'_, 'i> {
         self.one(key, to, |value| value.as_bool().ok_or_else(|| format!("is {}: expected true or false", kind(value))));
     }
 
-    /// A text; `read` says what was expected where it does not fit, and the message shows the text.
+    /// A text; `read` shows what was expected where it does not fit, and the message shows the text.
     pub(crate) fn text<T>(&mut self, key: &'static str, to: &mut T, read: impl FnOnce(&str) -> Value<T>) {
         self.one(key, to, |value| {
             let text = value.as_str().ok_or_else(|| format!("is {}: expected a text", kind(value)))?;
@@ -188,7 +189,7 @@ impl<'i> Section<'_, 'i> {
         }
     }
 
-    /// The sections of this one, whose names are free: `name` reads them, or says what was expected.
+    /// The sections of this one, whose names are free: `name` reads them, or shows what was expected.
     pub(crate) fn sections<K>(
         &mut self,
         name: impl Fn(&str) -> Value<K>,
@@ -216,12 +217,11 @@ impl<'i> Section<'_, 'i> {
         }
     }
 
-    /// What nobody has taken is a mistake: a setting that is spelled wrongly must not be passed over.
+    /// What nobody has taken is a mistake: a setting that is spelled wrongly must not be ignored.
     fn refuse_the_rest(&mut self) {
         for key in std::mem::take(&mut self.table).into_iter().map(|(key, _)| key) {
             // Somebody who forgot the name of a setting has its value for a name.
-            let name: String =
-                without_secret(key.get_ref()).chars().filter(|char| !char.is_control()).take(60).collect();
+            let name: String = printable(&without_secret(key.get_ref()), 60);
             let near = nearest(&name, &self.known).map(|known| format!("; did you mean {known}?"));
             let place = if self.name.is_empty() { "a file".to_owned() } else { format!("[{}]", self.name) };
             let known =
@@ -233,7 +233,7 @@ impl<'i> Section<'_, 'i> {
     }
 }
 
-/// What stands there, in words.
+/// What is there, in words.
 const fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text",
@@ -342,9 +342,9 @@ mod tests {
     #[test]
     fn a_file_that_is_no_toml_is_told_without_its_lines() {
         let said = faults("[inner]\nword = \"s3cret\n")[0].clone();
-        assert!(said.starts_with("f:2:") && said.contains("is no valid TOML") && !said.contains("s3cret"), "{said}");
+        assert!(said.starts_with("f:2:") && said.contains("is not valid TOML") && !said.contains("s3cret"), "{said}");
         let said = faults("a = 1\na = 2\n")[0].clone();
-        assert!(said.contains("is no valid TOML: duplicate key"), "{said}");
+        assert!(said.contains("is not valid TOML: duplicate key"), "{said}");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) fn loose(text: &str) -> Option<PciAddress> {
     text.replace("0x", "").trim_matches(['[', ']', ',']).parse().ok()
 }
 
-/// A requester id as kernels before 4.20 write it, `id=4100`: bus, device and function in the domain of whoever reports it.
+/// A requester id as kernels before 4.20 write it, `id=4100`: bus, device and function in the domain of anyone who reports it.
 pub(crate) fn requester(text: &str, domain: u32) -> Option<PciAddress> {
     let digits = text.get(..4).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
     let [bus, devfn] = u16::from_str_radix(digits, 16).ok()?.to_be_bytes();

@@ -1,8 +1,8 @@
 //! What has to be remembered from one record to the next, because a message comes in several: each part bounded.
 
+use super::apei::{Graveness, Part};
 use super::fault::Fault;
 use super::forms::bus::is_vfio;
-use super::forms::firmware::{Graveness, Part};
 use crate::PciAddress;
 use crate::time::BootMillis;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ const UNDER_WAY_MAX: usize = 8;
 const DEVICES_MAX: usize = 512;
 /// A recovery of a PCIe error speaks of errors this far back: a reset of a bus takes up to a minute.
 const RECOVERY_MS: u64 = 120_000;
-/// A fault that is younger than this when a driver says that it has started belongs to that start: no module is unloaded and
+/// A fault that is younger than this when a driver reports that it has started belongs to that start: no module is unloaded and
 /// loaded so fast.
 const SAME_START_MS: u64 = 1000;
 /// So long after its slot lost the link a GPU is taken from its driver.
@@ -30,7 +30,7 @@ struct Firmware {
     device: Option<PciAddress>,
 }
 
-/// What a part of a record of the firmware says, with the parts before it.
+/// What a part of a record of the firmware reports, with the parts before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Told {
     /// A fault of this device.
@@ -42,7 +42,7 @@ pub(crate) enum Told {
 /// When a driver started, counted in records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Start {
-    /// Where this start began, if the log says so.
+    /// Where this start began, if the log shows it.
     began: Option<u64>,
     /// Where the start before ended.
     before: u64,
@@ -54,7 +54,7 @@ impl Start {
         self.began = Some(record);
     }
 
-    /// The driver has started, at this record; gives what tells the faults of this start from older ones.
+    /// The driver has started, at this record; gives what distinguishes the faults of this start from older ones.
     pub(crate) const fn ends(&mut self, record: u64) -> Self {
         let now = *self;
         *self = Self { began: None, before: record };
@@ -155,7 +155,7 @@ impl Context {
         }
     }
 
-    /// The device is reset anew, or it answers.
+    /// The device is reset again, or it answers.
     pub(crate) fn tries_again(&mut self, address: PciAddress) {
         self.gave_up.remove(&address);
     }

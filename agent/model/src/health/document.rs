@@ -44,15 +44,17 @@ fn cell(text: &str) -> String {
 
 fn reasons() -> String {
     let mut text = "\n## Reasons of the kernel log\n| code | health | until | what was seen | what to do |\n|---|---|---|---|---|\n\
-                    | `xid_N` | by the table of Xids; 144 to 150 as the record says | see below | NVIDIA's driver reported Xid N | by the \
-                    number |\n| `sxid_N` | failed where the record says Fatal, else degraded | see below | an NVSwitch reported SXid N | \
+                    | `xid_N` | by the table of Xids; 144 to 150 by the record | see below | NVIDIA's driver reported Xid N | \
+                    by the \
+                    number |\n| `sxid_N` | failed if the record has Fatal, else degraded | see below | an NVSwitch reported \
+                    SXid N | \
                     NVIDIA's Fabric Manager guide |\n"
         .to_owned();
     let mut last = "";
     for fault in FAULTS {
         let (code, message, remedy) = fault.words();
         if std::mem::replace(&mut last, code) != code {
-            let until = if fault.stands() { "something ends it" } else { "an hour after it was last seen" };
+            let until = if fault.stands() { "an event ends it" } else { "an hour after it was last seen" };
             let health = fault.weight().code();
             text.push_str(&format!("| `{code}` | {health} | {until} | {} | {} |\n", cell(message), cell(remedy)));
         }
@@ -62,7 +64,9 @@ fn reasons() -> String {
 
 fn who_ends_what() -> String {
     let mut text =
-        "\n## Who takes what back\n| record, or look | where it comes from | ends | not where | code |\n|---|---|---|---|---|\n".to_owned();
+        "\n## Which record ends which reason\n| record, or look | where it comes from | ends | not where | code \
+         |\n|---|---|---|---|---|\n"
+            .to_owned();
     for row in ROWS {
         let everything = row.ends.len() == Kind::ALL.len();
         let ends: Vec<&str> = row.ends.iter().map(|kind| kind.codes()).collect();
@@ -81,7 +85,7 @@ fn who_ends_what() -> String {
 
 fn what_is_ended_by_whom() -> String {
     let mut text = "\n## What is taken back by whom\n| reason | by |\n|---|---|\n".to_owned();
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.iter().copied() {
         let by: Vec<String> =
             ROWS.iter().filter(|row| row.ends.contains(&kind)).map(|row| format!("`{}`", row.code)).collect();
         text.push_str(&format!("| {} | {} |\n", kind.codes(), by.join(", ")));
@@ -91,7 +95,8 @@ fn what_is_ended_by_whom() -> String {
 
 fn xids() -> String {
     let mut text =
-        "\n## Xids\n| Xid | meaning | what NVIDIA wants done | health | source |\n|---|---|---|---|---|\n".to_owned();
+        "\n## Xids\n| Xid | meaning | NVIDIA's recommended action | health | source |\n|---|---|---|---|---|\n"
+            .to_owned();
     for xid in XIDS {
         let health = xid.state().code();
         text.push_str(&format!(

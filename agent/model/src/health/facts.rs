@@ -4,7 +4,7 @@ use crate::absence::{Absence, Reading};
 use crate::driver::DriverSource;
 use serde::{Deserialize, Serialize};
 
-/// What a driver says of the health of its GPU. None of it is measured: it stays as it is while the GPU sleeps.
+/// What a driver reports about the health of its GPU. None of it is measured: it stays as it is while the GPU sleeps.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HealthFacts {
@@ -77,7 +77,8 @@ impl HealthFacts {
 }
 
 /// One of the facts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::VariantArray, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum HealthFact {
     /// [`HealthFacts::rows_remapped_correctable`].
     RowsRemappedCorrectable,
@@ -120,7 +121,7 @@ pub enum HealthFact {
 /// Whether a source is asked for a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// It is: the call, field, element or file that tells it.
+    /// It is: the call, field, element or file that reports it.
     By(&'static str),
     /// It is not, and why.
     Not(&'static str),
@@ -133,58 +134,20 @@ struct Row {
     sysfs: Asked,
 }
 
-/// Nothing of NVIDIA's own driver stands in sysfs, and other drivers have no such thing.
+/// Nothing of NVIDIA's own driver is in sysfs, and other drivers have no such thing.
 const ONLY_NVIDIA: Asked =
     Asked::Not("NVIDIA's driver shows nothing of it in sysfs, and other vendors' GPUs have no such thing");
 const NO_WISH: Asked =
-    Asked::Not("a driver says in sysfs how a GPU can be reset, never that it wants it: the kernel log tells");
+    Asked::Not("a driver shows in sysfs how a GPU can be reset, never that it needs it: the kernel log does");
 
 impl HealthFact {
-    /// All of them.
-    pub const ALL: [Self; 18] = [
-        Self::RowsRemappedCorrectable,
-        Self::RowsRemappedUncorrectable,
-        Self::RowRemapPending,
-        Self::RowRemapFailed,
-        Self::PagesRetiredSingleBit,
-        Self::PagesRetiredDoubleBit,
-        Self::RetirementPending,
-        Self::ResetRequired,
-        Self::DrainAndResetRecommended,
-        Self::RecoveryAction,
-        Self::ChannelRepairPending,
-        Self::TpcRepairPending,
-        Self::SramThresholdExceeded,
-        Self::UnrepairableMemory,
-        Self::FabricState,
-        Self::FabricStatus,
-        Self::FabricHealth,
-        Self::FabricFaults,
-    ];
+    /// All of them, in the order of the enum.
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// The name of its field.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::RowsRemappedCorrectable => "rows_remapped_correctable",
-            Self::RowsRemappedUncorrectable => "rows_remapped_uncorrectable",
-            Self::RowRemapPending => "row_remap_pending",
-            Self::RowRemapFailed => "row_remap_failed",
-            Self::PagesRetiredSingleBit => "pages_retired_single_bit",
-            Self::PagesRetiredDoubleBit => "pages_retired_double_bit",
-            Self::RetirementPending => "retirement_pending",
-            Self::ResetRequired => "reset_required",
-            Self::DrainAndResetRecommended => "drain_and_reset_recommended",
-            Self::RecoveryAction => "recovery_action",
-            Self::ChannelRepairPending => "channel_repair_pending",
-            Self::TpcRepairPending => "tpc_repair_pending",
-            Self::SramThresholdExceeded => "sram_threshold_exceeded",
-            Self::UnrepairableMemory => "unrepairable_memory",
-            Self::FabricState => "fabric_state",
-            Self::FabricStatus => "fabric_status",
-            Self::FabricHealth => "fabric_health",
-            Self::FabricFaults => "fabric_faults",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// The fact is known there.
@@ -268,7 +231,7 @@ impl HealthFact {
                 "ecc_errors/aggregate/sram_threshold_exceeded (535 and newer)",
             ),
             Self::UnrepairableMemory => Row {
-                nvml: Not("the call came with NVML 590, and the declarations that we build with end with 580"),
+                nvml: Not("the call was added in NVML 590, and the declarations used for the build end with 580"),
                 smi: By("ecc_errors/unrepairable_memory (590 and newer)"),
                 sysfs: ONLY_NVIDIA,
             },
@@ -301,7 +264,7 @@ pub fn table() -> String {
         Asked::Not(why) => format!("not asked: {why}"),
     };
     let mut text = "| fact | NVML | `nvidia-smi -q -x` | sysfs |\n|---|---|---|---|\n".to_owned();
-    for fact in HealthFact::ALL {
+    for fact in HealthFact::ALL.iter().copied() {
         let [nvml, smi, sysfs] =
             [DriverSource::Nvml, DriverSource::Smi, DriverSource::Sysfs].map(|source| cell(fact.asked(source)));
         text.push_str(&format!("| `{}` | {nvml} | {smi} | {sysfs} |\n", fact.name()));

@@ -1,4 +1,4 @@
-//! What can befall a device as far as the kernel log tells it: how much each fault weighs, for how long, and its words.
+//! What can befall a device as far as the kernel log reports it: how much each fault weighs, for how long, and its words.
 
 use super::HealthState;
 use super::xid;
@@ -74,7 +74,7 @@ pub enum Recovery {
 }
 
 /// Faults that end in the same way. The table in [`super::over`] speaks of these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::VariantArray)]
 pub enum Kind {
     /// An Xid that a reset ends.
     Xid,
@@ -84,7 +84,7 @@ pub enum Kind {
     Recovery,
     /// The driver wants a reboot.
     Reboot,
-    /// [`Fault::FallenOffTheBus`], or the driver itself says that the GPU is lost.
+    /// [`Fault::FallenOffTheBus`], or the driver itself reports that the GPU is lost.
     FallenOff,
     /// [`Fault::FallenOffAtProbe`].
     FallenOffAtProbe,
@@ -128,41 +128,13 @@ pub enum Kind {
     BadPages,
     /// Memory that waits for a reset, or uncorrected errors, as the driver counts them.
     DriverMemory,
-    /// Memory that cannot be repaired any more, as the driver says.
+    /// Memory that cannot be repaired any more, as the driver reports.
     DriverMemoryLasting,
 }
 
 impl Kind {
-    /// All of them, in the order of the table.
-    pub const ALL: [Self; 27] = [
-        Self::Xid,
-        Self::XidLasting,
-        Self::Recovery,
-        Self::Reboot,
-        Self::FallenOff,
-        Self::FallenOffAtProbe,
-        Self::InitFailed,
-        Self::StartFailed,
-        Self::RemovedInUse,
-        Self::Sxid,
-        Self::PcieFatal,
-        Self::PcieNonFatal,
-        Self::SlotLinkDown,
-        Self::SlotEmpty,
-        Self::SlotPower,
-        Self::Contained,
-        Self::Inaccessible,
-        Self::NotReady,
-        Self::IommuFault,
-        Self::IommuTimeout,
-        Self::Hang,
-        Self::ResetFailed,
-        Self::RasUncorrectable,
-        Self::RasDeferred,
-        Self::BadPages,
-        Self::DriverMemory,
-        Self::DriverMemoryLasting,
-    ];
+    /// All of them, in the order of the enum.
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// The codes of its reasons, as health shows them.
     #[must_use]
@@ -200,7 +172,7 @@ impl Kind {
         }
     }
 
-    /// Told of a port, it holds for every device below that port.
+    /// Reported about a port, it holds for every device below that port.
     #[must_use]
     pub const fn reaches_below(self) -> bool {
         match self {
@@ -234,14 +206,14 @@ impl Kind {
         }
     }
 
-    /// It is one of the function alone, and says nothing of the rest of its card: companion functions that are not wired answer no
-    /// power management.
+    /// It is one of the function alone, and reports nothing of the rest of its card: companion functions that are not wired
+    /// answer no power management.
     #[must_use]
     pub(crate) const fn is_of_one_function(self) -> bool {
         matches!(self, Self::Inaccessible | Self::NotReady | Self::IommuFault | Self::IommuTimeout)
     }
 
-    /// A driver can find it before it says that it has started.
+    /// A driver can find it before it reports that it has started.
     #[must_use]
     pub(crate) const fn belongs_to_a_probe(self) -> bool {
         matches!(self, Self::FallenOffAtProbe | Self::InitFailed | Self::StartFailed)
@@ -281,7 +253,7 @@ impl Fault {
         }
     }
 
-    /// What it makes of its device; `Ok` where it says nothing against it.
+    /// What it makes of its device; `Ok` where it reports nothing against it.
     #[must_use]
     pub fn weight(self) -> HealthState {
         match self {
@@ -315,7 +287,7 @@ impl Fault {
         }
     }
 
-    /// It stands until something ends it, however long that takes; all else ends by itself after an hour.
+    /// It is until an event ends it, however long that takes; all else ends by itself after an hour.
     #[must_use]
     pub fn stands(self) -> bool {
         self.weight() == HealthState::Failed || matches!(self, Self::Recovery(_))

@@ -6,7 +6,8 @@ use super::fault::{Fault, Kind, Recovery};
 use super::line::{Record, record};
 use super::over::Evidence;
 use super::ports::Ports;
-use super::said::{Reset, Said, said_by, speaker};
+use super::record::{said_by, speaker};
+use super::said::{Reset, Said};
 use crate::PciAddress;
 use crate::time::BootMillis;
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ pub struct Finding {
     pub last: BootMillis,
     /// The record that it was last heard of in, counted from the beginning of the log.
     pub order: u64,
-    /// When that record was read, on CLOCK_BOOTTIME: the clock of the records runs apart from it, and stands still while the machine
+    /// When that record was read, on CLOCK_BOOTTIME: the clock of the records runs apart from it, and stops while the machine
     /// sleeps.
     pub read: BootMillis,
     /// How often.
@@ -61,7 +62,7 @@ pub struct Took {
     pub fault: Option<Fault>,
     /// What it ended, by which row of the table; `None` where nothing was there to end.
     pub ended: Option<Evidence>,
-    /// It changes what any device is said to be like. A record that repeats what is known does not.
+    /// It changes the verdict on any device. A record that repeats what is known does not.
     pub news: bool,
 }
 
@@ -87,12 +88,12 @@ impl KernelLog {
         self.now = now;
     }
 
-    /// Takes one record, as `/dev/kmsg` gives it; true where it changes what any device is said to be like.
+    /// Takes one record, as `/dev/kmsg` gives it; true where it changes the verdict on any device.
     pub fn take(&mut self, lines: &str) -> bool {
         record(lines).is_some_and(|record| self.hear_record(&record).news)
     }
 
-    /// Takes one record, and says what it did.
+    /// Takes one record, and shows what it did.
     pub fn hear_record(&mut self, record: &Record<'_>) -> Took {
         self.taken = self.taken.saturating_add(1);
         let at = BootMillis(record.since_boot_us / 1000);
@@ -196,7 +197,7 @@ impl KernelLog {
         self.unheard.as_ref()
     }
 
-    /// What counts against the device of this address now, in the order of the faults: of itself, of its card, and of the ports
+    /// What counts against the device of this address now, in the order of the faults: by itself, of its card, and of the ports
     /// above it what holds for all that is below them.
     pub fn against(&self, device: PciAddress, now: BootMillis) -> impl Iterator<Item = &Finding> {
         self.findings.values().filter(move |it| it.counts(now) && self.speaks_of(it, device))
@@ -362,7 +363,7 @@ impl KernelLog {
         self.last_xid.insert(address, number) != Some(number)
     }
 
-    /// Ends what the table says, of the devices that are meant, where `older` agrees.
+    /// Ends what the table states, of the devices that are meant, where `older` agrees.
     fn end(
         &mut self,
         address: Option<PciAddress>,

@@ -12,7 +12,7 @@ const TEXT_MAX: usize = 2048;
 pub struct Record<'a> {
     /// Sequence number.
     pub sequence: u64,
-    /// When it was written: microseconds since the kernel started. That clock stands still while the machine sleeps.
+    /// When it was written: microseconds since the kernel started. That clock stops while the machine sleeps.
     pub since_boot_us: u64,
     /// Its text.
     pub text: Cow<'a, str>,
@@ -30,11 +30,11 @@ pub fn record(lines: &str) -> Option<Record<'_>> {
     let (line, notes) = lines.split_once('\n').unwrap_or((lines, ""));
     let (priority, sequence, since_boot_us, text) = head(line)?;
     let device = notes.lines().find_map(|note| note.trim_start().strip_prefix("DEVICE=+pci:")).and_then(address::full);
-    // The facility stands above the three bits of the level; 0 is the kernel, which no program can claim to be.
+    // The facility is above the three bits of the level; 0 is the kernel, which no program can claim to be.
     (priority < 8).then(|| Record { sequence, since_boot_us, text: unescaped(cut(text)), device })
 }
 
-/// Whether this is the first line of a record, whoever wrote it.
+/// Whether this is the first line of a record, by any writer.
 #[must_use]
 pub fn is_record(line: &str) -> bool {
     head(line).is_some()

@@ -20,7 +20,7 @@ const AT_WORK_PERCENT: f64 = 20.0;
 /// RTX 2000 Ada), GB206 and GB207 (RTX 5060, RTX 5050).
 const EIGHT_LANES: [RangeInclusive<u16>; 3] = [0x2580..=0x25ff, 0x2800..=0x28ff, 0x2d00..=0x2dff];
 
-/// Products that exchange data with their processor over NVLink-C2C: the width of their PCIe link says nothing.
+/// Products that exchange data with their processor over NVLink-C2C: the width of their PCIe link reports nothing.
 const C2C: [&str; 4] = ["GH200", "GB10", "GB200", "GB300"];
 
 /// What of the link speaks against the GPU.
@@ -29,7 +29,7 @@ pub(super) fn against(gpu: &Gpu) -> Vec<Against> {
     if is_beside_the_point(pci, driver) {
         return Vec::new();
     }
-    let remedy = "reseat the card; look at slot, riser and cable; `lspci -vv -s ADDRESS` shows the link";
+    let remedy = "reseat the card; check slot, riser and cable; `lspci -vv -s ADDRESS` shows the link";
     let against = |(code, message): (&str, String)| Against {
         code: code.to_owned(),
         state: HealthState::Degraded,
@@ -45,7 +45,7 @@ pub(super) fn against(gpu: &Gpu) -> Vec<Against> {
 
 /// Lanes of the link now: the driver's word is as fresh as the last sample, that of sysfs as the last scan.
 pub(crate) fn lanes_now(pci: &GpuFunction, driver: Option<&DriverGpu>) -> Option<u32> {
-    let told = driver.and_then(|driver| driver.pcie_width.get());
+    let told = driver.and_then(|driver| driver.metrics.pcie_width.get());
     told.or_else(|| pci.link.width.get()).filter(|lanes| *lanes > 0)
 }
 
@@ -54,11 +54,13 @@ fn narrow(gpu: &Gpu) -> Option<String> {
     let now = lanes_now(&gpu.pci, driver)?;
     match both_can(&gpu.pci, driver) {
         Some((lanes, port)) => (now < lanes).then(|| {
-            format!("its PCIe link came up with {now} lanes, and the card and the port {port} above it can do {lanes}")
+            format!(
+                "its PCIe link came up with {now} lanes, although the card and the port {port} above it support {lanes}"
+            )
         }),
         None => {
             let before = gpu.widest_lanes.filter(|before| now < *before)?;
-            Some(format!("its PCIe link has {now} lanes, and had {before} before"))
+            Some(format!("its PCIe link has {now} lanes; it had {before} before"))
         }
     }
 }
@@ -68,27 +70,27 @@ fn narrow(gpu: &Gpu) -> Option<String> {
 pub(crate) fn both_can(pci: &GpuFunction, driver: Option<&DriverGpu>) -> Option<(u32, PciAddress)> {
     let is_told = !is_in_guest(driver) && !is_beside_the_point(pci, driver);
     let port = pci.link.port.as_ref().filter(|_| is_told)?;
-    let card = pci.link.max_width.get().or_else(|| driver.and_then(|driver| driver.pcie_max_width.get()))?;
+    let card = pci.link.max_width.get().or_else(|| driver.and_then(|driver| driver.metrics.pcie_max_width.get()))?;
     let wired = if has_eight_lanes(pci, driver) { 8 } else { u32::MAX };
     Some((card.min(wired).min(port.max_width.get()?), port.address))
 }
 
 /// An idle GPU lowers the speed of its link, and one that is at work raises it again: up to what the slower end can do.
 fn slow(pci: &GpuFunction, driver: &DriverGpu) -> Option<String> {
-    let at_work = driver.performance_state.known().is_some_and(|state| state == "P0")
-        && driver.utilization_pct.get().is_some_and(|load| load >= AT_WORK_PERCENT);
+    let at_work = driver.metrics.performance_state.known().is_some_and(|state| state == "P0")
+        && driver.metrics.utilization_pct.get().is_some_and(|load| load >= AT_WORK_PERCENT);
     if !at_work || is_in_guest(Some(driver)) {
         return None;
     }
     // NVML's own word counts both ends as far as it knows them.
     let port = pci.link.port.as_ref().map(|port| &port.max_generation);
-    let ends = [Some(&driver.pcie_max_generation), Some(&pci.link.max_generation), port];
+    let ends = [Some(&driver.metrics.pcie_max_generation), Some(&pci.link.max_generation), port];
     let most = ends.into_iter().flatten().filter_map(Reading::get).min()?;
-    let now = driver.pcie_generation.get().filter(|now| *now > 0 && *now < most)?;
+    let now = driver.metrics.pcie_generation.get().filter(|now| *now > 0 && *now < most)?;
     Some(format!("under load its PCIe link runs at generation {now}, and {most} is possible here"))
 }
 
-/// The driver says that its machine is a guest which was given the card.
+/// The driver reports that its machine is a guest which was given the card.
 fn is_in_guest(driver: Option<&DriverGpu>) -> bool {
     let mode = driver.and_then(|driver| driver.virtualization.known());
     mode.is_some_and(|mode| mode == "Pass-Through" || mode == "VGPU")

@@ -12,7 +12,7 @@ use crate::time::BootMillis;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-/// Most functions of which the health is told.
+/// Most functions of which the health is reported.
 pub const FUNCTIONS_MAX: usize = 16_384;
 /// A record takes no more notes when it has so many bytes.
 const NOTES_MAX: usize = 16 * 1024;
@@ -184,5 +184,5 @@ fn meaning(took: Took) -> Option<(String, String)> {
     }
     let evidence = took.ended?;
     let row = evidence.row()?;
-    Some((row.code.to_owned(), "takes back what was reported before it".to_owned()))
+    Some((row.code.to_owned(), "ends what was reported before it".to_owned()))
 }

@@ -1,13 +1,13 @@
-//! Who may take a finding back: the one table of what ends which fault, with the place in the kernel or the driver that says so.
+//! Who may take a finding back: the one table of what ends which fault, with the place in the kernel or the driver that shows it.
 
 use super::fault::Kind;
 
 /// Something that shows that a fault is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Evidence {
-    /// The kernel enumerated the device: it is on the bus, and begins anew.
+    /// The kernel enumerated the device: it is on the bus, and begins again.
     Enumerated,
-    /// NVIDIA's driver was loaded anew.
+    /// NVIDIA's driver was loaded again.
     DriverLoaded,
     /// NVIDIA's driver wants nothing done any more.
     NothingToRecover,
@@ -15,7 +15,7 @@ pub enum Evidence {
     WantsSomethingElse,
     /// NVIDIA's driver has let the device go.
     RemovalWentOn,
-    /// NVIDIA's driver took the NVSwitch over anew.
+    /// NVIDIA's driver took the NVSwitch over again.
     SwitchProbed,
     /// A reset under a VFIO driver ended, and the device had answered.
     ResetDone,
@@ -29,7 +29,7 @@ pub enum Evidence {
     CardPresent,
     /// amdgpu reset the GPU.
     GpuReset,
-    /// A graphics driver of the kernel has started on the device anew.
+    /// A graphics driver of the kernel has started on the device again.
     DriverStarted,
     /// The driver gave measured values of the GPU when it was asked later.
     DriverAnswers,
@@ -63,14 +63,14 @@ pub const ROWS: [Row; 15] = [
         code: "cleared_by_enumeration",
         says: "`pci ADDRESS: [VVVV:DDDD] type 00 class …`",
         source: "kernel, drivers/pci/probe.c, pci_setup_device",
-        ends: &K::ALL,
+        ends: K::ALL,
         unless: "it names another function; of the ports above it ends only what the row of `Link Up` ends",
     },
     Row {
         evidence: Evidence::DriverLoaded,
         code: "cleared_by_driver_load",
         says: "`NVRM: loading NVIDIA UNIX …`",
-        source: "NVIDIA, kernel-open/nvidia/nv.c, nvidia_init_module: said after every GPU was probed",
+        source: "NVIDIA, kernel-open/nvidia/nv.c, nvidia_init_module: logged after every GPU was probed",
         ends: &[
             K::Xid,
             K::XidLasting,
@@ -137,8 +137,8 @@ pub const ROWS: [Row; 15] = [
             K::RasUncorrectable,
             K::DriverMemory,
         ],
-        unless: "since `resetting` the kernel gave up waiting for the device: `reset done` is said all the same. Under a driver that \
-                 was not told of the reset it ends only what the row of `ready` ends",
+        unless: "since `resetting` the kernel gave up waiting for the device: `reset done` is logged all the same. Under a \
+                 driver that was not notified of the reset it ends only what the row of `ready` ends",
     },
     Row {
         evidence: Evidence::Ready,
@@ -154,7 +154,7 @@ pub const ROWS: [Row; 15] = [
         says: "`pcieport PORT: AER: device recovery successful`",
         source: "kernel, drivers/pci/pcie/err.c, pcie_do_recovery",
         ends: &[K::PcieFatal, K::Contained],
-        unless: "the device is not below that port and took no part in the recovery; pcie_uncorrected stands for an hour in its place",
+        unless: "the device is not below that port and took no part in the recovery; pcie_uncorrected holds for an hour instead",
     },
     Row {
         evidence: Evidence::LinkBack,
@@ -186,8 +186,8 @@ pub const ROWS: [Row; 15] = [
         says: "`[drm] Initialized amdgpu … for ADDRESS on minor N` (also i915, nouveau, radeon, xe)",
         source: "kernel, drivers/gpu/drm/drm_drv.c, drm_dev_register; drivers/gpu/drm/xe/xe_device.c: only a rebind clears a wedge",
         ends: &[K::StartFailed, K::Hang, K::ResetFailed],
-        unless: "the fault belongs to the same start: it is less than a second older, or a failed start less than a minute older (i915 says \
-                 both)",
+        unless: "the fault belongs to the same start: it is less than a second older, or a failed start less than a minute \
+                 older (i915 logs both)",
     },
     Row {
         evidence: Evidence::DriverAnswers,
@@ -195,7 +195,7 @@ pub const ROWS: [Row; 15] = [
         says: "NVML, nvidia-smi or the driver's sensors give measured values of the GPU",
         source: "nvml.h: a handle needs an initialised adapter (RmInitAdapter); the kernel's hwmon files",
         ends: &[K::FallenOffAtProbe, K::InitFailed, K::StartFailed, K::Inaccessible, K::NotReady, K::IommuTimeout],
-        unless: "it was asked before the fault was last heard of",
+        unless: "it was asked before the fault was last reported",
     },
     Row {
         evidence: Evidence::BusAnswers,
@@ -203,7 +203,7 @@ pub const ROWS: [Row; 15] = [
         says: "the first bytes of `/sys/bus/pci/devices/ADDRESS/config` are not all ones",
         source: "kernel, Documentation/ABI/testing/sysfs-bus-pci",
         ends: &[K::Inaccessible, K::NotReady],
-        unless: "it was read before the fault was last heard of",
+        unless: "it was read before the fault was last reported",
     },
 ];
 

@@ -1,19 +1,20 @@
-//! Lines of the kernel log as `dmesg`, `journalctl -k` and syslog print them: what stands before the text, and who wrote it.
+//! Lines of the kernel log as `dmesg`, `journalctl -k` and syslog print them: what is before the text, and who wrote it.
 //!
-//! Such a line says less than a record: `dmesg` without `-r` or `-x` prints what programs wrote to `/dev/kmsg` like the kernel's own.
+//! Such a line states less than a record: `dmesg` without `-r` or `-x` prints what programs wrote to `/dev/kmsg` like the
+//! kernel's own.
 
 /// One line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plain<'a> {
     /// Microseconds since the kernel started, where the line has them; a time of day is not read.
     pub(crate) since_boot_us: Option<u64>,
-    /// The kernel wrote it, as far as the line says.
+    /// The kernel wrote it, as far as the line states.
     pub(crate) is_kernels: bool,
     /// The text.
     pub(crate) text: &'a str,
 }
 
-/// What a stamp says.
+/// What a stamp reports.
 enum Stamp {
     SinceBoot(u64),
     Dmesg,

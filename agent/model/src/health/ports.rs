@@ -1,4 +1,4 @@
-//! Which buses lie below which PCI port, as far as the kernel log tells it while it scans the bus.
+//! Which buses lie below which PCI port, as far as the kernel log reports it while it scans the bus.
 
 use crate::PciAddress;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ impl Ports {
         }
     }
 
-    /// The port leads to this bus at least; what the kernel said of it before stands.
+    /// The port leads to this bus at least; what the kernel reported about it before is.
     pub(crate) fn leads_at_least_to(&mut self, port: PciAddress, bus: u8) {
         if bus > 0 && !self.0.contains_key(&port) {
             self.leads_to(port, bus, bus);

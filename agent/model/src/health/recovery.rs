@@ -11,7 +11,7 @@ pub enum RecoveryAction {
     Reset,
     /// A reboot of the machine.
     Reboot,
-    /// No traffic between GPUs; after that it says what it really wants.
+    /// No traffic between GPUs; after that it shows what it really wants.
     DrainP2p,
     /// No further work, and then a reset.
     DrainAndReset,

@@ -20,7 +20,7 @@ pub struct Asked {
     pub driver: BootMillis,
 }
 
-/// Judges the health of every GPU of the observation. `previous` gives what still stands the time since when it does.
+/// Judges the health of every GPU of the observation. `previous` gives each reason that still holds the time since when it does.
 pub fn apply(observation: &mut HostObservation, log: &KernelLog, asked: Asked, previous: Option<&HostObservation>) {
     let seen = Seen {
         sequence: observation.sequence,
@@ -74,7 +74,7 @@ fn of_switches(seen: &HostObservation, log: &KernelLog) -> Option<Condition> {
     let first = list.first()?;
     let message = format!(
         "the kernel log has errors of the NVSwitches {}: `dmesg | grep -E 'SXid|{first}'` shows them, and NVIDIA's Fabric \
-         Manager guide says what each wants",
+         Manager guide explains each",
         list.join(", ")
     );
     Some(holds(seen, "nvswitch_fault", "sxid".to_owned(), message))
@@ -83,7 +83,7 @@ fn of_switches(seen: &HostObservation, log: &KernelLog) -> Option<Condition> {
 fn of_log(seen: &HostObservation, log: &KernelLog) -> Option<Condition> {
     let why = log.unheard()?;
     let message = format!(
-        "{why}; GPU health knows only what the driver says until StandardInput= of gpuhostd.service gives it /dev/kmsg again"
+        "{why}; GPU health uses only the driver's reports until StandardInput= of gpuhostd.service gives it /dev/kmsg again"
     );
     Some(holds(seen, "kernel_log_unavailable", "unreadable".to_owned(), message))
 }

@@ -1,4 +1,4 @@
-//! What a driver says against its own GPU, whichever source it was heard by.
+//! What a driver reports against its own GPU, whichever source it was heard by.
 
 use super::facts::HealthFacts;
 use super::recovery::RecoveryAction;
@@ -18,11 +18,11 @@ pub fn gist(driver: &DriverGpu) -> (HealthState, Vec<String>) {
     (state, against.into_iter().map(|it| it.code).collect())
 }
 
-const WHEN_FREE: &str = "when nobody uses the GPU, reset it: `nvidia-smi -r -i ADDRESS`";
+const WHEN_FREE: &str = "when the GPU is not in use, reset it: `nvidia-smi -r -i ADDRESS`";
 const REPLACE: &str = "run NVIDIA's field diagnostics and have the card replaced";
 
-/// What it says against a GPU that the driver answers for others and not for this one. One that answers too late may only be slow to
-/// open, and a device that we may not open says nothing of its health.
+/// What it states against a GPU that the driver answers for others and not for this one. One that answers too late may only be
+/// slow to open, and a device that we may not open reports nothing of its health.
 pub(super) fn silence(gpu: &SilentGpu) -> Option<Against> {
     let (code, state) = match gpu.why {
         Absence::GpuLost => (LOST.0, HealthState::Failed),
@@ -52,7 +52,7 @@ pub(super) fn silence(gpu: &SilentGpu) -> Option<Against> {
     })
 }
 
-/// What the driver says against its GPU.
+/// What the driver reports against its GPU.
 pub(super) fn against(driver: &DriverGpu) -> Vec<Against> {
     let facts = &driver.health_facts;
     let mut found = Vec::new();
@@ -89,7 +89,7 @@ fn memory(driver: &DriverGpu) -> Vec<(HealthState, Words)> {
     let holds = |reading: &Reading<bool>| reading.get() == Some(true);
     let checks: [(bool, HealthState, Words); 8] = [
         (
-            driver.ecc_uncorrected.get().is_some_and(|count| count > 0),
+            driver.metrics.ecc_uncorrected.get().is_some_and(|count| count > 0),
             Degraded,
             ("ecc_uncorrected", "uncorrected ECC errors since the driver was loaded", WHEN_FREE),
         ),
@@ -121,7 +121,7 @@ fn memory(driver: &DriverGpu) -> Vec<(HealthState, Words)> {
         (
             holds(&facts.sram_threshold_exceeded),
             Failed,
-            ("sram_threshold_exceeded", "more SRAM errors than NVIDIA lets a card have", REPLACE),
+            ("sram_threshold_exceeded", "more SRAM errors than NVIDIA's limit for a card", REPLACE),
         ),
         (
             holds(&facts.unrepairable_memory),
@@ -134,21 +134,21 @@ fn memory(driver: &DriverGpu) -> Vec<(HealthState, Words)> {
 
 /// Clocks held down by heat or by the power supply. A power cap, an idle GPU and clocks set by hand are no fault.
 fn throttling(driver: &DriverGpu) -> Vec<Words> {
-    let active = driver.throttle.known().map(Vec::as_slice).unwrap_or_default();
+    let active = driver.metrics.throttle.known().map(Vec::as_slice).unwrap_or_default();
     let is = |name: &str| active.iter().any(|reason| reason == name);
     let mut found = Vec::new();
     if is("hw_thermal_slowdown") || is("sw_thermal_slowdown") {
         found.push((
             "thermal_slowdown",
-            "the GPU is too hot, and its clocks are held down",
-            "look at fans, air flow and the temperature of the room; `nvidia-smi -q -d TEMPERATURE -i ADDRESS`",
+            "the GPU is too hot, and its clocks are reduced",
+            "check fans, air flow and the temperature of the room; `nvidia-smi -q -d TEMPERATURE -i ADDRESS`",
         ));
     }
     if is("hw_power_brake_slowdown") {
         found.push((
             "power_brake",
-            "the power supply asks for less, and the clocks are held down",
-            "look at the machine's power supplies and its power cap (BMC)",
+            "the power supply limits the GPU, and its clocks are reduced",
+            "check the machine's power supplies and its power cap (BMC)",
         ));
     }
     found
@@ -162,8 +162,8 @@ fn unknown_wish(driver: &DriverGpu) -> Option<Against> {
     (RecoveryAction::of_facts(facts) == RecoveryAction::Other).then(|| Against {
         code: "recovery_action".to_owned(),
         state: HealthState::Degraded,
-        message: format!("the driver wants something done that this version does not know: {words}"),
-        remedy: format!("look it up for this driver, `nvidia-smi -q -i {address} | grep -i recovery`"),
+        message: format!("the driver requests an action that this version does not know: {words}"),
+        remedy: format!("look it up in the driver's documentation, `nvidia-smi -q -i {address} | grep -i recovery`"),
         first: None,
         told_by: Teller::Driver,
     })
@@ -180,7 +180,7 @@ fn fabric(driver: &DriverGpu) -> Option<Against> {
     (!words.is_empty()).then(|| Against {
         code: "fabric_unhealthy".to_owned(),
         state: HealthState::Degraded,
-        message: format!("the NVLink fabric of the GPU is not well: {}", words.join("; ")),
+        message: format!("the NVLink fabric of the GPU is not healthy: {}", words.join("; ")),
         remedy: "`journalctl -u nvidia-fabricmanager` and `nvidia-smi -q -d FABRIC`, on every machine of the fabric"
             .to_owned(),
         first: None,

@@ -1,4 +1,4 @@
-//! The health of one GPU, out of what the driver says of it and what the kernel log has against it.
+//! The health of one GPU, out of what the driver reports about it and what the kernel log has against it.
 
 use super::fault::{Fault, Kind};
 use super::kernel_log::{Finding, KernelLog};
@@ -22,8 +22,8 @@ pub(super) struct Against {
     pub(super) told_by: Teller,
 }
 
-/// The health of a GPU. `previous` gives a reason that still stands the time since when it does, and what the driver said before it
-/// fell silent.
+/// The health of a GPU. `previous` gives a reason that still holds the time since when it does, and what the driver reported
+/// before it fell silent.
 #[must_use]
 pub fn health(gpu: &Gpu, log: &KernelLog, seen: Seen, asked: Asked, previous: Option<&GpuHealth>) -> GpuHealth {
     let address = gpu.pci.address;
@@ -35,7 +35,7 @@ pub fn health(gpu: &Gpu, log: &KernelLog, seen: Seen, asked: Asked, previous: Op
     against.extend(gpu.silence.iter().filter_map(told::silence));
     against.extend(link::against(gpu));
     against.extend(remembered(gpu, log, answered, previous));
-    // One fact has one code: where the driver has said that it is lost, the bus says nothing new.
+    // One fact has one code: where the driver has reported that it is lost, the bus reports nothing new.
     if !against.iter().any(|it| it.code == LOST.0) {
         against.extend(by_bus(gpu));
     }
@@ -65,8 +65,8 @@ fn answered(gpu: &Gpu, asked: Asked, before: Answered) -> Answered {
     let awake = gpu.driver.as_ref().filter(|_| !gpu.pci.is_asleep());
     let lost = awake.is_some_and(|driver| !health_reasons(driver).is_empty());
     let measured = awake.is_some_and(|driver| {
-        driver.temperature_c.known().is_some()
-            || driver.power_w.known().is_some()
+        driver.metrics.temperature_c.known().is_some()
+            || driver.metrics.power_w.known().is_some()
             || driver.memory.used.known().is_some()
     });
     let responds = gpu.pci.state.responds.get() == Some(true);
@@ -147,7 +147,7 @@ fn of_xid(number: u32, how: &str, address: PciAddress) -> (String, String) {
     (message, xid::remedy(known, address))
 }
 
-/// The bus itself says that the GPU is gone: the chain's first link is broken, and health says the same.
+/// The bus itself reports that the GPU is gone: the chain's first link is broken, and health reports the same.
 fn by_bus(gpu: &Gpu) -> Option<Against> {
     let broken = gpu.cause_chain.iter().find(|link| link.link == ChainLink::Pci && link.ok == Some(false))?;
     let code = if gpu.pci.state.responds.get() == Some(false) {
@@ -168,8 +168,8 @@ fn by_bus(gpu: &Gpu) -> Option<Against> {
     })
 }
 
-/// What the driver said before it fell silent: a change that takes the GPU from it forgets nothing. Only the driver's next word
-/// takes it back, or what the table says.
+/// What the driver reported before it fell silent: a change that takes the GPU from it forgets nothing. Only the driver's next word
+/// takes it back, or what the table states.
 fn remembered(gpu: &Gpu, log: &KernelLog, answered: Answered, previous: Option<&GpuHealth>) -> Vec<Against> {
     if gpu.driver.is_some() {
         return Vec::new();

@@ -8,119 +8,121 @@ pub(crate) type Words = (&'static str, &'static str, &'static str);
 /// The driver wants a reset.
 pub(crate) const RESET: Words = (
     "reset_required",
-    "the driver wants the GPU reset",
+    "the driver requests a reset of the GPU",
     "stop what uses the GPU, then `nvidia-smi -r -i ADDRESS`; where that is refused, reboot",
 );
 /// The driver wants a reboot.
 pub(crate) const REBOOT: Words =
-    ("reboot_required", "the driver wants the machine rebooted", "reboot the machine when it is free");
+    ("reboot_required", "the driver requests a reboot of the machine", "reboot the machine when it is free");
 /// The driver wants no further work.
 pub(crate) const DRAIN: Words = (
     "drain_required",
-    "the driver wants no further work on the GPU, and then a reset",
-    "let what runs end and give it nothing new, then `nvidia-smi -r -i ADDRESS`",
+    "the driver requests that the GPU is drained and then reset",
+    "let running work finish and start nothing new, then `nvidia-smi -r -i ADDRESS`",
 );
-/// The driver says that the GPU is lost.
+/// The driver reports that the GPU is lost.
 pub(crate) const LOST: Words = (
     "gpu_lost",
     "the driver cannot reach the GPU any more",
-    "look for the cause with `dmesg | grep -iE 'NVRM|Xid'`; it comes back only with a reboot or a power cycle",
+    "look for the cause with `dmesg | grep -iE 'NVRM|Xid'`; only a reboot or a power cycle brings it back",
 );
 /// The driver wants its IMEX domain to recover.
 pub(crate) const IMEX: Words = (
     "imex_recovery_required",
-    "the driver wants the IMEX domain of the rack recovered; the GPU itself is well",
-    "see NVIDIA's IMEX guide: no job that spans nodes until the domain is recovered",
+    "the driver requests a recovery of the rack's IMEX domain; the GPU itself is healthy",
+    "see NVIDIA's IMEX guide: run no job that spans nodes until the domain is recovered",
 );
 const FALLEN: Words = (
     "fallen_off_bus",
-    "the kernel log says that the GPU has fallen off the bus",
-    "look above it in `dmesg` for PCIe and power errors; power the machine off and on",
+    "the kernel log reports that the GPU has fallen off the bus",
+    "look for PCIe and power errors before it in `dmesg`; power the machine off and on",
 );
 
 const INIT: Words = (
     "init_failed",
     "the driver could not initialise the GPU",
-    "`dmesg | grep -E 'NVRM|ADDRESS'` says at which step; power the machine off and on; if it comes back, have the card looked at",
+    "`dmesg | grep -E 'NVRM|ADDRESS'` shows at which step; power the machine off and on; if it happens again, have the card \
+     checked",
 );
 const REMOVED: Words = (
     "removed_in_use",
-    "the GPU was taken from its driver while it was in use, and the kernel waits for its users",
-    "end what has it open (`fuser -v /dev/nvidia*`); until then its driver cannot let go",
+    "the GPU was removed from its driver while in use, and the kernel waits for its users",
+    "stop what has it open (`fuser -v /dev/nvidia*`); until then its driver cannot release it",
 );
 const PCIE_FATAL: Words = (
     "pcie_fatal",
     "PCIe reported an uncorrected fatal error of the GPU",
-    "reset the GPU (`nvidia-smi -r -i ADDRESS`) or reboot; if it comes back, reseat the card and look at slot and riser",
+    "reset the GPU (`nvidia-smi -r -i ADDRESS`) or reboot; if it happens again, reseat the card and check slot and riser",
 );
 const PCIE_UNCORRECTED: Words = (
     "pcie_uncorrected",
     "PCIe reported an uncorrected error of the GPU in the last hour",
-    "if it comes back, reseat the card and look at slot, riser and power (`dmesg | grep AER`)",
+    "if it happens again, reseat the card and check slot, riser and power (`dmesg | grep AER`)",
 );
 const LINK_DOWN: Words = (
     "slot_link_down",
     "the PCIe link of its slot went down",
-    "reseat the card; look at its power cables, at slot and riser; then rescan the bus or reboot",
+    "reseat the card; check its power cables, slot and riser; then rescan the bus or reboot",
 );
 const SLOT_EMPTY: Words = (
     "slot_empty",
-    "its slot says that no card is in it",
-    "reseat the card; look at its power cables, at slot and riser; then rescan the bus or reboot",
+    "its slot reports that it is empty",
+    "reseat the card; check its power cables, slot and riser; then rescan the bus or reboot",
 );
 const SLOT_POWER: Words = (
     "slot_power_fault",
     "the power of its slot failed",
-    "look at the power supplies and at the card's power cables; then power the machine off and on",
+    "check the power supplies and the card's power cables; then power the machine off and on",
 );
 const CONTAINED: Words = (
     "dpc_contained",
-    "the PCIe port above cut it off after an error (DPC)",
-    "`dmesg | grep -E 'DPC|AER'` shows the error; reboot; if it comes back, reseat the card and look at slot and riser",
+    "the PCIe port above disabled the link after an error (DPC)",
+    "`dmesg | grep -E 'DPC|AER'` shows the error; reboot; if it happens again, reseat the card and check slot and riser",
 );
 const INACCESSIBLE: Words = (
     "device_inaccessible",
-    "the kernel cannot wake it: its configuration space cannot be reached",
-    "power the machine off and on; if it follows sleep, keep it awake: `echo on > /sys/bus/pci/devices/ADDRESS/power/control`",
+    "the kernel cannot wake it: its configuration space is not accessible",
+    "power the machine off and on; if it happens after sleep, keep it awake: `echo on > \
+     /sys/bus/pci/devices/ADDRESS/power/control`",
 );
 const NOT_READY: Words = (
     "device_not_ready",
     "it did not answer after a reset or a resume, and the kernel gave up",
-    "power the machine off and on; if it comes back, the card cannot be reset here: do not give it to virtual machines",
+    "power the machine off and on; if it happens again, the card cannot be reset on this host: do not give it to virtual machines",
 );
 const IOMMU_FAULT: Words = (
     "iommu_fault",
     "the IOMMU refused an access of the GPU in the last hour",
-    "`dmesg | grep -E 'DMAR|AMD-Vi'` shows the addresses; update driver and firmware if it goes on",
+    "`dmesg | grep -E 'DMAR|AMD-Vi'` shows the addresses; if it continues, update driver and firmware",
 );
 const IOMMU_TIMEOUT: Words = (
     "iommu_timeout",
     "it does not answer the IOMMU any more (invalidation timed out)",
-    "power the machine off and on; if a virtual machine had it, no reset ends the state in which it was left",
+    "power the machine off and on; if a virtual machine used it, no reset repairs the state in which it was left",
 );
 const HANG: Words = (
     "gpu_hang",
-    "the driver found the GPU hanging in the last hour and reset it",
-    "`dmesg | grep ADDRESS` names the process; if many do it, update driver and firmware",
+    "the GPU hung in the last hour and the driver reset it",
+    "`dmesg | grep ADDRESS` names the process; if there are many, update driver and firmware",
 );
 const RESET_FAILED: Words = (
     "reset_failed",
-    "the driver could not reset the GPU and has given it up",
-    "reboot; if it comes back, power the machine off and on, then have the card looked at",
+    "the driver could not reset the GPU and stopped using it",
+    "reboot; if it happens again, power the machine off and on, then have the card checked",
 );
 const RAS_UNCORRECTABLE: Words = (
     "ras_uncorrectable",
     "the driver reported uncorrectable memory errors",
-    "stop what uses the GPU and reset it (`amd-smi reset --gpureset`) or reboot; if it comes back, replace the card",
+    "stop what uses the GPU and reset it (`amd-smi reset --gpureset`) or reboot; if it happens again, replace the card",
 );
 const RAS_DEFERRED: Words = (
     "ras_deferred",
-    "the driver found damaged memory in the last hour that nobody has read yet",
-    "reset the GPU when it is free (`amd-smi reset --gpureset`); if it comes back, replace the card",
+    "the driver found damaged memory in the last hour that was not read yet",
+    "reset the GPU when it is free (`amd-smi reset --gpureset`); if it happens again, replace the card",
 );
 const BAD_PAGES: Words = (
     "bad_pages",
-    "the GPU has more bad memory pages than it may have",
+    "the GPU has more bad memory pages than its limit",
     "have the card replaced; `amd-smi bad-pages` lists them",
 );
 

@@ -11,7 +11,7 @@ pub use table::XIDS;
 /// What the catalog wants done at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Nothing: it says something of the application, or nothing at all.
+    /// Nothing: it states something of the application, or nothing at all.
     Nothing,
     /// The application that met it has to be started again; the GPU is well.
     RestartApplication,
@@ -30,7 +30,7 @@ impl Action {
         match self {
             Self::Nothing => "nothing",
             Self::RestartApplication => "start the application again",
-            Self::LookAfter => "look after the GPU when it is free",
+            Self::LookAfter => "check the GPU when it is free",
             Self::ResetGpu => "reset the GPU",
             Self::Reboot => "reboot",
         }
@@ -69,12 +69,12 @@ pub struct Xid {
     pub meaning: &'static str,
     /// What has to be done.
     pub action: Action,
-    /// Who says so.
+    /// Who shows it.
     pub source: Source,
 }
 
 impl Xid {
-    /// What it makes of the GPU; `Ok` where it says nothing against it.
+    /// What it makes of the GPU; `Ok` where it reports nothing against it.
     #[must_use]
     pub const fn state(self) -> HealthState {
         match self.action {
@@ -102,21 +102,23 @@ pub fn remedy(xid: Xid, address: crate::PciAddress) -> String {
     match (xid.number, xid.action) {
         (54, _) => "connect all power cables of the card".to_owned(),
         (79, _) => format!(
-            "look above it in `dmesg` for PCIe and power errors; power the machine off and on; if it comes back, reseat the card, \
+            "look for PCIe and power errors before it in `dmesg`; power the machine off and on; if it happens again, reseat \
+             the card, \
              check its power and cooling ({address})"
         ),
         (74 | 136 | 144..=150, _) => format!(
-            "`nvidia-smi nvlink -e -i {address}` shows which link; reset the GPU when it is free (`nvidia-smi -r -i {address}`); if \
-             it comes back, have the link's hardware looked at"
+            "`nvidia-smi nvlink -e -i {address}` shows which link; reset the GPU when it is free (`nvidia-smi -r -i \
+             {address}`); if it happens again, have the link's hardware checked"
         ),
         (64 | 157 | 161, _) => "run NVIDIA's field diagnostics and have the card replaced".to_owned(),
-        (_, Action::Reboot) => "reboot the machine; if it comes back, have the card looked at".to_owned(),
+        (_, Action::Reboot) => "reboot the machine; if it happens again, have the card checked".to_owned(),
         (_, Action::ResetGpu) => format!(
-            "stop what uses the GPU, then `nvidia-smi -r -i {address}`; where that is refused, reboot; if it comes back, run NVIDIA's \
+            "stop what uses the GPU, then `nvidia-smi -r -i {address}`; where that is refused, reboot; if it happens again, \
+             run NVIDIA's \
              field diagnostics"
         ),
-        (_, Action::LookAfter) => format!("when nobody uses the GPU, reset it: `nvidia-smi -r -i {address}`"),
-        (_, Action::RestartApplication) => "start the application again, and look at it first".to_owned(),
+        (_, Action::LookAfter) => format!("when the GPU is not in use, reset it: `nvidia-smi -r -i {address}`"),
+        (_, Action::RestartApplication) => "check the application, then start it again".to_owned(),
         (_, Action::Nothing) => "nothing".to_owned(),
     }
 }

@@ -53,39 +53,17 @@ pub(super) fn without_measures(mut known: DriverGpu) -> DriverGpu {
         mig_current: _,
         mig_pending: _,
         mig_unplaced: _,
-        power_limit_w: _,
         ecc_enabled: _,
         health_facts: _,
-        pcie_max_generation: _,
-        pcie_max_width: _,
         // What is measured does not.
         mig_devices,
         memory,
-        temperature_c,
-        utilization_pct,
-        memory_utilization_pct,
-        encoder_pct,
-        decoder_pct,
-        power_w,
-        fan_pct,
-        sm_clock_mhz,
-        memory_clock_mhz,
-        graphics_clock_mhz,
-        performance_state,
-        ecc_uncorrected,
-        throttle,
-        pcie_generation,
-        pcie_width,
+        metrics,
         processes,
     } = &mut known;
     mig_devices.iter_mut().for_each(|mig| forget_use(&mut mig.memory));
     forget_use(memory);
-    let numbers = [temperature_c, utilization_pct, memory_utilization_pct, encoder_pct, decoder_pct, power_w, fan_pct];
-    numbers.into_iter().chain([graphics_clock_mhz]).for_each(forget);
-    [sm_clock_mhz, memory_clock_mhz, pcie_generation, pcie_width].into_iter().for_each(forget);
-    forget(performance_state);
-    forget(ecc_uncorrected);
-    forget(throttle);
+    metrics.forget_measured();
     forget(processes);
     known
 }

@@ -69,7 +69,7 @@ pub(super) fn is_visible(pci: &GpuFunction, chain: &[CauseLink]) -> bool {
 }
 
 /// Why a GPU that was never seen awake is not asked.
-pub(super) const ASLEEP: &str = "the GPU sleeps and is not asked: that would wake it";
+pub(super) const ASLEEP: &str = "the GPU is asleep and is not queried: a query would wake it";
 
 fn bus(pci: &GpuFunction, driver: Option<&DriverGpu>) -> State {
     let address = pci.address;
@@ -78,11 +78,12 @@ fn bus(pci: &GpuFunction, driver: Option<&DriverGpu>) -> State {
         return State::broken(reason, remedy::gpu_lost(address));
     }
     if driver.is_some_and(|said| health_reasons(said).contains(&"gpu_lost")) {
-        let reason = format!("the driver says that the GPU at {address} is lost: it fell off the PCI bus");
+        let reason = format!("the driver reports that the GPU at {address} is lost: it fell off the PCI bus");
         return State::broken(reason, remedy::gpu_lost(address));
     }
     if pci.power_state.known().is_some_and(|state| state == "D3cold") && is_kept_awake(pci) {
-        let reason = format!("the GPU at {address} is without power (D3cold), though the kernel takes it for awake");
+        let reason =
+            format!("the GPU at {address} has no power (D3cold), although the kernel believes that it is awake");
         return State::broken(reason, remedy::no_power(address));
     }
     State::Holds
@@ -119,7 +120,7 @@ fn nvml(pci: &GpuFunction, driver: Option<&DriverGpu>, around: &Around<'_>, serv
     }
     if let Some((module, library)) = around.host.stack.mismatch() {
         let reason =
-            format!("the loaded module is version {module}, the libraries are version {library}: NVML refuses");
+            format!("the loaded module is version {module}, the libraries are version {library}: NVML refuses to work");
         return State::broken(reason, remedy::mismatch());
     }
     if let Some(silent) = around.silence(pci.address) {
@@ -133,7 +134,7 @@ fn nvml(pci: &GpuFunction, driver: Option<&DriverGpu>, around: &Around<'_>, serv
         return State::broken(format!("{}: {fault}", source.code()), remedy::probe(fault));
     }
     if !around.asked {
-        return State::Open(Some("the driver has not been asked yet".to_owned()));
+        return State::Open(Some("the driver has not been queried yet".to_owned()));
     }
     let reason = format!("the NVIDIA driver is bound to {} but does not list it", pci.address);
     State::broken(reason, remedy::not_listed(pci.address))
@@ -154,9 +155,9 @@ fn nvidia_runtime(docker: &DockerFacts, driver: Option<&DriverGpu>) -> (State, S
         return (State::Holds, cdi);
     }
     let runtime = State::Open(Some(match docker.engine {
-        Engine::Docker => "Docker has no runtime nvidia; CDI injects the GPU".to_owned(),
+        Engine::Docker => "Docker has no runtime nvidia; CDI provides the GPU".to_owned(),
         Engine::Podman => {
-            "Podman answers at Docker's socket: it needs no runtime nvidia, CDI injects the GPU".to_owned()
+            "Podman answers at Docker's socket: it needs no runtime nvidia; CDI provides the GPU".to_owned()
         }
     }));
     if named {

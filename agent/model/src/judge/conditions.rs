@@ -99,8 +99,8 @@ fn duplicate_uuid(gpus: &[Gpu]) -> Option<Holds> {
     };
     let (one, other, id) = with_uuid().find_map(twins)?;
     let message = format!(
-        "the GPUs at {one} and {other} both say that they are {id}: only their PCI addresses tell them apart; \
-         `nvidia-smi -L` shows what the driver says, and a VBIOS update or an exchange of the card ends it"
+        "the GPUs at {one} and {other} both report the identifier {id}: only their PCI addresses distinguish them; \
+         `nvidia-smi -L` shows what the driver reports, and a VBIOS update or a replacement of the card fixes it"
     );
     Some(Holds { kind: "duplicate_gpu_uuid", reason: "same_uuid", message })
 }

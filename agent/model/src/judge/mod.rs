@@ -145,6 +145,24 @@ pub fn needs_smi(scan: Option<&PciScan>, nvml: &Result<DriverReport, ProbeFault>
     })
 }
 
+/// The source that is to be asked next for facts of these GPUs; `None` when there is nobody left who could add any. NVIDIA's
+/// come in the order of trust, a further one only where those before left something open, and not at all where `may_ask` says
+/// so; the sensors of other drivers come last.
+#[must_use]
+pub fn next_source<'a>(
+    scan: &PciScan,
+    may_ask: bool,
+    answered: impl Iterator<Item = (DriverSource, &'a Result<DriverReport, ProbeFault>)>,
+) -> Option<DriverSource> {
+    let answered: Vec<_> = answered.collect();
+    let was_asked = |source: &DriverSource| answered.iter().any(|(who, _)| who == source);
+    let is_of_nvidia = |source: &DriverSource| DriverSource::NVIDIA.contains(source);
+    let nothing_open = || answered.iter().any(|(source, said)| is_of_nvidia(source) && !needs_smi(Some(scan), said));
+    let mut nvidia = DriverSource::NVIDIA.into_iter().filter(|source| !was_asked(source));
+    let next = nvidia.next().filter(|_| may_ask && !nothing_open());
+    next.or_else(|| Some(DriverSource::Sysfs).filter(|sensors| has_sensors(scan) && !was_asked(sensors)))
+}
+
 /// NVML's safe calls give no instance ids from driver 470 on, so that it lists no MIG device where there may be some.
 fn leaves_migs_open(said: &DriverGpu) -> bool {
     said.mig_current.get() == Some(MigMode::Enabled) && (said.mig_devices.is_empty() || !said.mig_unplaced.is_empty())
@@ -294,15 +312,17 @@ fn stranger(gpu: &DriverGpu, scan: Option<&PciScan>, source: DriverSource) -> Op
     let address: PciAddress = gpu.address;
     let source = source.code();
     let Some(scan) = scan else {
-        return Some(format!("{source} names a GPU at {address}; it is not listed, because sysfs is the authority"));
+        return Some(format!("{source} reports a GPU at {address} that sysfs does not have; it is not listed"));
     };
     if let Some(parent) = scan.gpus.iter().find(|known| known.virtual_functions.contains(&address)) {
         let parent = parent.address;
-        return Some(format!("{source} names {address}, a virtual function of {parent}: it is not a GPU of its own"));
+        return Some(format!(
+            "{source} reports {address}, which is a virtual function of {parent} and not a GPU of its own"
+        ));
     }
     let known = scan.gpus.iter().any(|known| known.address == address && known.id.vendor == VENDOR_NVIDIA);
     let path = format!("/sys/bus/pci/devices/{address}");
     (!known).then(|| {
-        format!("{source} names a GPU at {address}, but there is no GPU of NVIDIA's at {path}: it is not believed")
+        format!("{source} reports a GPU at {address}, but there is no NVIDIA GPU at {path}: the report is ignored")
     })
 }

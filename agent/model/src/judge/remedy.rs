@@ -24,21 +24,22 @@ pub(super) fn wanted_driver(vendor: u16) -> &'static str {
 
 pub(super) fn gpu_lost(address: PciAddress) -> String {
     format!(
-        "look for the cause with `dmesg | grep -iE 'NVRM|Xid|{address}'`; a lost GPU comes back only with a reboot or a power cycle"
+        "look for the cause with `dmesg | grep -iE 'NVRM|Xid|{address}'`; only a reboot or a power cycle brings back a lost GPU"
     )
 }
 
 pub(super) fn no_power(address: PciAddress) -> String {
     let folder = folder(address);
     format!(
-        "keep it awake and look again: `echo on > {folder}/power/control; echo 0 > {folder}/d3cold_allowed; \
-         echo 1 > /sys/bus/pci/rescan`; where it stays without power, power the machine off and on"
+        "keep it awake and check again: `echo on > {folder}/power/control; echo 0 > {folder}/d3cold_allowed; \
+         echo 1 > /sys/bus/pci/rescan`; if it stays without power, power the machine off and on"
     )
 }
 
 /// Module and libraries are of two versions.
 pub(super) fn mismatch() -> String {
-    "the driver was upgraded under its module: stop what uses the GPUs, then `rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia \
+    "the driver was upgraded while its old module stayed loaded: stop what uses the GPUs, then `rmmod nvidia_uvm nvidia_drm \
+     nvidia_modeset nvidia \
      && modprobe nvidia`, or reboot"
         .to_owned()
 }
@@ -48,16 +49,16 @@ pub(super) fn take_back(pci: &GpuFunction, name: &DriverName) -> String {
     let (address, folder) = (pci.address, folder(pci.address));
     format!(
         "when no guest uses it: `echo > {folder}/driver_override; echo {:04x} {:04x} > /sys/bus/pci/drivers/{name}/remove_id; \
-         echo {address} > /sys/bus/pci/drivers/{name}/unbind; echo {address} > /sys/bus/pci/drivers_probe` (remove_id says `No such \
-         device` where the driver was never given the id)",
+         echo {address} > /sys/bus/pci/drivers/{name}/unbind; echo {address} > /sys/bus/pci/drivers_probe` (remove_id answers \
+         `No such device` if the driver never had the id)",
         pci.id.vendor, pci.id.device
     )
 }
 
 /// The kernel of WSL has a GPU of Windows', without a driver of its vendor and without nodes in /dev/dri.
 pub(super) fn wsl() -> String {
-    "ask NVIDIA's tool of WSL: `/usr/lib/wsl/lib/nvidia-smi`; its driver is the one of Windows (no driver is to be installed here), \
-     and gpuhostd can neither watch nor give away a GPU of WSL"
+    "use NVIDIA's tool of WSL: `/usr/lib/wsl/lib/nvidia-smi`; its driver is the one of Windows (do not install a driver \
+     here), and gpuhostd can neither monitor a GPU of WSL nor give it to a virtual machine"
         .to_owned()
 }
 
@@ -72,7 +73,8 @@ pub(super) fn clear_override(address: PciAddress) -> String {
 pub(super) fn look_for_override(address: PciAddress, otherwise: &str) -> String {
     let folder = folder(address);
     format!(
-        "`cat {folder}/driver_override`: if it names a driver, the GPU is kept for that one (`echo > {folder}/driver_override; \
+        "`cat {folder}/driver_override`: if it names a driver, the GPU is reserved for that driver (`echo > \
+         {folder}/driver_override; \
          echo {address} > /sys/bus/pci/drivers_probe` gives it back); if it hangs, an unbind hangs in the kernel; else {otherwise}"
     )
 }
@@ -87,10 +89,10 @@ pub(super) fn install_driver(vendor: u16, os_id: Option<&str>) -> String {
         }
         (VENDOR_NVIDIA, _) => "install NVIDIA's driver for this distribution, then `modprobe nvidia`",
         (VENDOR_AMD, _) => {
-            "load the driver: `modprobe amdgpu`; if it does not bind, `dmesg | grep amdgpu` says why (firmware?)"
+            "load the driver: `modprobe amdgpu`; if it does not bind, `dmesg | grep amdgpu` shows why (firmware?)"
         }
         (VENDOR_INTEL, _) => {
-            "load the driver: `modprobe i915` (`modprobe xe` for the newest GPUs); `dmesg` says why it does not bind"
+            "load the driver: `modprobe i915` (`modprobe xe` for the newest GPUs); `dmesg` shows why it does not bind"
         }
         (_, _) => "install and load the kernel driver of this GPU's vendor",
     }
@@ -135,7 +137,8 @@ pub(crate) fn silent(gpu: &SilentGpu) -> String {
             format!("stop what uses the GPU, then `nvidia-smi -r -i {address}`; where that is refused, reboot")
         }
         Absence::NoPermission => {
-            "see what keeps the GPU's device closed: `ls -l /dev/nvidia*`, and denials in the audit log".to_owned()
+            "find out why the GPU's device cannot be opened: `ls -l /dev/nvidia*`, and denials in the audit log"
+                .to_owned()
         }
         Absence::None
         | Absence::NotSupported
@@ -150,8 +153,9 @@ pub(crate) fn silent(gpu: &SilentGpu) -> String {
         | Absence::GpuAsleep
         | Absence::NotProbed
         | Absence::NotRead => format!(
-            "`dmesg | grep -iE 'NVRM|Xid|{address}'` says why; stop what uses the GPU and reset it (`nvidia-smi -r -i {address}`), \
-             or reboot; if it comes back, have the card looked at"
+            "`dmesg | grep -iE 'NVRM|Xid|{address}'` shows why; stop what uses the GPU and reset it (`nvidia-smi -r -i \
+             {address}`), \
+             or reboot; if it happens again, have the card checked"
         ),
     }
 }
@@ -167,20 +171,21 @@ pub(super) fn probe(fault: &ProbeFault) -> String {
             "install the driver's user space in the version of the loaded module (`cat /sys/module/nvidia/version`)"
         }
         ProbeFault::Timeout { .. } | ProbeFault::Stuck { .. } => {
-            "the driver hangs: `dmesg | grep -iE 'NVRM|Xid'` says why, `ps -eo pid,stat,wchan,comm | grep ' D'` who waits; \
+            "the driver hangs: `dmesg | grep -iE 'NVRM|Xid'` shows why, `ps -eo pid,stat,wchan,comm | grep ' D'` who waits; \
              often only a reboot helps"
         }
-        ProbeFault::HandUnavailable { .. } => "give the host hand a new socket: `systemctl restart gpuhostd-host.socket`; `journalctl -u gpuhostd-host` says why it fails",
+        ProbeFault::HandUnavailable { .. } => "give the host hand a new socket: `systemctl restart gpuhostd-host.socket`; \
+                                               `journalctl -u gpuhostd-host` shows why it fails",
         ProbeFault::Garbled { .. } => "run `nvidia-smi -q -x` by hand and compare",
         ProbeFault::Failed { .. } | ProbeFault::Crashed { .. } => {
-            "run `nvidia-smi` by hand; `dmesg | grep -iE 'NVRM|Xid'` says why"
+            "run `nvidia-smi` by hand; `dmesg | grep -iE 'NVRM|Xid'` shows why"
         }
     }
     .to_owned()
 }
 
 pub(super) fn not_listed(address: PciAddress) -> String {
-    format!("its initialisation failed: `dmesg | grep -iE 'NVRM|Xid|{address}'` says why")
+    format!("its initialisation failed: `dmesg | grep -iE 'NVRM|Xid|{address}'` shows why")
 }
 
 pub(super) fn docker(fault: &ProbeFault) -> String {
@@ -190,7 +195,8 @@ pub(super) fn docker(fault: &ProbeFault) -> String {
             "install and start Docker: `apt install docker.io` or `dnf install docker-ce`; `systemctl start docker`"
         }
         ProbeFault::HandUnavailable { .. } => {
-            "give the container hand a new socket: `systemctl restart gpuhostd-containers.socket`; `journalctl -u gpuhostd-containers` says why it fails"
+            "give the container hand a new socket: `systemctl restart gpuhostd-containers.socket`; `journalctl -u \
+             gpuhostd-containers` shows why it fails"
         }
         ProbeFault::Timeout { .. }
         | ProbeFault::Stuck { .. }
@@ -210,14 +216,14 @@ pub(super) fn nvidia_runtime(docker: &DockerFacts) -> String {
 
 pub(super) fn cdi(docker: &DockerFacts) -> String {
     let folder = docker.cdi_spec_dirs.first().map_or("/etc/cdi", String::as_str);
-    let write = format!("write the specification anew: `nvidia-ctk cdi generate --output={folder}/nvidia.yaml`");
+    let write = format!("generate the specification again: `nvidia-ctk cdi generate --output={folder}/nvidia.yaml`");
     match docker.engine {
         Engine::Docker => write,
-        Engine::Podman => format!("{write}; `podman run --device nvidia.com/gpu=all` takes it at once"),
+        Engine::Podman => format!("{write}; `podman run --device nvidia.com/gpu=all` uses it at once"),
     }
 }
 
 pub(super) fn no_render_node(address: PciAddress) -> String {
     let folder = folder(address);
-    format!("`ls {folder}/drm` shows what the driver offers; a driver for display only has no render node")
+    format!("`ls {folder}/drm` shows what the driver offers; a display-only driver has no render node")
 }

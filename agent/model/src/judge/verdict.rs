@@ -35,7 +35,7 @@ pub fn health_reasons(driver: &DriverGpu) -> Vec<&'static str> {
 
 /// The driver gives this reason in place of a value that every living GPU has.
 fn says(driver: &DriverGpu, why: &Absence) -> bool {
-    let numbers = [&driver.temperature_c, &driver.utilization_pct, &driver.power_w];
+    let numbers = [&driver.metrics.temperature_c, &driver.metrics.utilization_pct, &driver.metrics.power_w];
     let memory = [&driver.memory.total, &driver.memory.used];
     numbers.into_iter().any(|reading| reading.absence() == Some(why))
         || memory.into_iter().any(|reading| reading.absence() == Some(why))
@@ -65,11 +65,11 @@ pub fn unschedulable_reason(usage: GpuUse, driver: Option<&DriverGpu>, chain: &[
 pub fn explain(code: &str) -> Option<(&'static str, &'static str)> {
     Some(match code {
         "mig_enabled" => (
-            "MIG mode is on: the card as a whole is withdrawn, its MIG devices are what can be given",
-            "to have the whole card back, destroy its instances and switch MIG mode off: `nvidia-smi -i ADDRESS -mig 0`",
+            "MIG mode is on: the card as a whole is not available, only its MIG devices are",
+            "to use the whole card again, destroy its instances and disable MIG mode: `nvidia-smi -i ADDRESS -mig 0`",
         ),
         "reset_required" => (
-            "the driver wants a reset of the GPU before it does anything else",
+            "the driver requires a reset of the GPU before it does anything else",
             "stop what uses the GPU, then `nvidia-smi -r -i ADDRESS`; where that is refused, reboot",
         ),
         "health_failed" => (
@@ -77,17 +77,17 @@ pub fn explain(code: &str) -> Option<(&'static str, &'static str)> {
             "`gpuhostctl gpu show ADDRESS` names each reason and what to do about it",
         ),
         "compute_capability_too_low" => (
-            "its CUDA compute capability lies below 3.0: no CUDA that is still maintained runs on it",
+            "its CUDA compute capability is below 3.0: no maintained CUDA version supports it",
             "use it for display only, or replace the card",
         ),
-        "not_probed" => ("the driver has not been asked yet", "wait a moment: the daemon has just started"),
+        "not_probed" => ("the driver has not been queried yet", "wait a moment: the daemon has just started"),
         "gpu_asleep" => (
-            "it sleeps, and was never seen awake since this daemon runs",
-            "wake it once, so that its UUID is known: `nvidia-smi -L`",
+            "it is asleep and has not been awake since this daemon started",
+            "wake it once so that its UUID becomes known: `nvidia-smi -L`",
         ),
         "kernel_driver_unknown" => (
             "which kernel driver is bound could not be read",
-            "look at the link: `ls -l /sys/bus/pci/devices/ADDRESS/driver`",
+            "check the link: `ls -l /sys/bus/pci/devices/ADDRESS/driver`",
         ),
         "transitioning" => ("a change of the GPU is under way", "wait for its job: `gpuhostctl jobs`"),
         "quarantined" => ("a change of the GPU could not be undone", "read `journalctl -u gpuhostd`, then reboot"),

@@ -127,7 +127,7 @@ pub struct GpuProfile {
     pub instances: u32,
     /// Where one can stand, by start.
     pub placements: Vec<Placement>,
-    /// Profiles of compute instances in it. The driver says them only about an instance that exists.
+    /// Profiles of compute instances in it. The driver reports them only about an instance that exists.
     #[serde(default = "not_probed")]
     pub compute_profiles: Reading<Vec<ComputeProfile>>,
 }
@@ -174,7 +174,7 @@ pub enum CatalogFault {
         /// How many.
         count: usize,
     },
-    /// A profile makes no sense.
+    /// A profile is invalid.
     #[error("profile {profile}: {why}")]
     Profile {
         /// Its name, at most 64 characters of it.
@@ -195,7 +195,7 @@ pub struct MigCatalog {
     capacity: [Option<u32>; 5],
 }
 
-/// A catalog as it stands in JSON; the numbers that follow from the profiles are only written.
+/// A catalog as it is in JSON; the numbers that follow from the profiles are only written.
 #[derive(Serialize, Deserialize)]
 struct Told {
     product: String,
@@ -229,7 +229,7 @@ impl MigCatalog {
     /// A catalog of these profiles.
     ///
     /// # Errors
-    /// There is none, there are too many, or one of them makes no sense.
+    /// There is none, there are too many, or one of them is invalid.
     pub fn new(product: impl Into<String>, mut profiles: Vec<GpuProfile>) -> Result<Self, CatalogFault> {
         if profiles.is_empty() {
             return Err(CatalogFault::Empty);
@@ -245,10 +245,7 @@ impl MigCatalog {
         let mut names: Vec<&str> = profiles.iter().map(|profile| profile.profile.as_str()).collect();
         names.sort_unstable();
         if let Some((twice, _)) = names.iter().zip(names.iter().skip(1)).find(|(one, next)| one == next) {
-            return Err(CatalogFault::Profile {
-                profile: (*twice).to_owned(),
-                why: "it stands there twice".to_owned(),
-            });
+            return Err(CatalogFault::Profile { profile: (*twice).to_owned(), why: "it occurs twice".to_owned() });
         }
         let ends = profiles.iter().flat_map(|profile| &profile.placements);
         let slots = ends.map(|placement| placement.start + placement.size).max().unwrap_or(0);
@@ -282,7 +279,7 @@ impl MigCatalog {
     }
 
     /// How many engines of a kind all instances together can have. `None` where they are not shared out, or where the numbers
-    /// contradict themselves: published tables have a profile of which fewer would fit than the same table says.
+    /// contradict themselves: published tables have a profile of which fewer would fit than the same table states.
     #[must_use]
     pub fn capacity(&self, engine: Engine) -> Option<u32> {
         Engine::ALL.iter().zip(self.capacity).find(|(kind, _)| **kind == engine).and_then(|(_, capacity)| capacity)

@@ -103,19 +103,23 @@ pub fn plan(catalog: &MigCatalog, present: &[Present], plan: &MigPlan) -> Vec<St
 #[must_use]
 pub fn summary(plan: &MigPlan) -> Vec<String> {
     if plan.is_done() {
-        return vec!["the GPU has this layout already: nothing is to be done".to_owned()];
+        return vec!["the GPU already has this layout: nothing to do".to_owned()];
     }
     let inside =
         |list: fn(&super::plan::Kept) -> &Vec<u32>| plan.keep.iter().map(|kept| list(kept).len()).sum::<usize>();
     let (gone, made) = (inside(|kept| &kept.destroy_compute), inside(|kept| &kept.create_compute));
-    let mut lines = vec![format!("{} stay, {} go, {} are new", plan.keep.len(), plan.destroy.len(), plan.create.len())];
+    let mut lines =
+        vec![format!("{} kept, {} destroyed, {} created", plan.keep.len(), plan.destroy.len(), plan.create.len())];
     if gone + made > 0 {
-        lines.push(format!("inside those that stay: {gone} of the compute instances go, {made} are new"));
+        lines.push(format!("inside those kept: {gone} compute instances destroyed, {made} created"));
     }
     let rest: Vec<String> =
         plan.rest.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} x {name}")).collect();
-    let room =
-        if rest.is_empty() { "no more instance fits".to_owned() } else { format!("room for {}", rest.join(", or ")) };
+    let room = if rest.is_empty() {
+        "no further instance fits".to_owned()
+    } else {
+        format!("room for {}", rest.join(", or "))
+    };
     lines.push(room);
     lines
 }

@@ -114,7 +114,7 @@ pub fn read_present(text: &str, catalog: &MigCatalog) -> Result<Vec<Present>, Ba
             None => (entry.as_str(), false),
         };
         let (name, start) = place_of(place, catalog).map_err(wrong)?;
-        let start = start.ok_or_else(|| wrong("it does not say where it stands".to_owned()))?;
+        let start = start.ok_or_else(|| wrong("it has no placement (@START)".to_owned()))?;
         let split = name.parse::<ProfileName>().ok().filter(|name| !name.is_whole());
         let profile = catalog.find(&name).and_then(|number| catalog.profile(number));
         let slices = split.as_ref().map_or_else(|| profile.map_or(0, |p| p.compute_slices), |name| name.compute);
@@ -180,7 +180,7 @@ fn place_of(text: &str, catalog: &MigCatalog) -> Result<(String, Option<u32>), S
 fn number<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, String> {
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !plain || (text.len() > 1 && text.starts_with('0')) {
-        return Err(format!("the {what} {text:?} is no plain number"));
+        return Err(format!("the {what} {text:?} is not a plain number"));
     }
     text.parse().map_err(|_| format!("the {what} {text} is too large"))
 }

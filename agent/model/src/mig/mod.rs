@@ -1,6 +1,6 @@
 //! MIG: what a GPU can be cut into, and how to get from the layout that is there to the one that is wanted with the least harm.
 //!
-//! Pure: what NVML says comes in as a [`MigCatalog`] and a list of [`Present`] instances, a plan or a refusal goes out.
+//! Pure: what NVML reports comes in as a [`MigCatalog`] and a list of [`Present`] instances, a plan or a refusal goes out.
 
 pub mod catalog;
 pub mod draw;

@@ -78,7 +78,7 @@ pub fn plan(catalog: &MigCatalog, present: &[Present], wishes: &[Wish]) -> Resul
     Err(Refused { why, in_use: in_use(present), largest: largest(catalog, &wanted.kinds, &there, &room) })
 }
 
-/// Whether these instances can stand together on such a GPU. For what a person says is there: of what a driver shows, the driver
+/// Whether these instances can stand together on such a GPU. For what a person reports is there: of what a driver shows, the driver
 /// knows better.
 ///
 /// # Errors

@@ -23,7 +23,7 @@ pub struct ProfileName {
 
 /// A text that is no name of a MIG profile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no MIG profile: {why}; expected [Nc.]Ng.Ngb, as 1g.10gb, 1c.3g.40gb or 1g.10gb+me")]
+#[error("{text:?} is not a MIG profile: {why}; expected [Nc.]Ng.Ngb, as 1g.10gb, 1c.3g.40gb or 1g.10gb+me")]
 pub struct BadProfile {
     /// The text, at most 64 characters of it.
     pub text: String,
@@ -44,13 +44,13 @@ impl ProfileName {
         Self { compute: self.gpu, ..self.clone() }
     }
 
-    /// True where nothing stands after `+` or `-`.
+    /// True where nothing is after `+` or `-`.
     #[must_use]
     pub const fn is_plain(&self) -> bool {
         self.plus.is_empty() && self.minus.is_empty()
     }
 
-    /// The one text for all names that are equal: attributes sorted, `Nc.` only where it says something.
+    /// The one text for all names that are equal: attributes sorted, `Nc.` only where it states something.
     #[must_use]
     pub fn canonical(&self) -> String {
         let sorted = |list: &[String]| {
@@ -103,7 +103,7 @@ impl ProfileName {
 fn number(text: &str, unit: &str) -> Result<u64, String> {
     let digits = text.strip_suffix(unit).ok_or_else(|| format!("{text:?} does not end with {unit:?}"))?;
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(format!("{digits:?} before {unit:?} is no number"));
+        return Err(format!("{digits:?} before {unit:?} is not a number"));
     }
     let fits = digits.parse::<u64>().ok().filter(|value| i64::try_from(*value).is_ok());
     fits.ok_or_else(|| format!("the number before {unit:?} is too large"))
@@ -115,10 +115,12 @@ fn attributes(text: &str) -> Result<Vec<String>, String> {
         let begins = word.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic());
         let plain = word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
         if !begins || !plain || word.ends_with('.') {
-            return Err(format!("{word:?} is no attribute: letters, digits and inner dots, beginning with a letter"));
+            return Err(format!(
+                "{word:?} is not an attribute: letters, digits and inner dots, beginning with a letter"
+            ));
         }
         if list.iter().any(|known| known == word) {
-            return Err(format!("the attribute {word} stands there twice"));
+            return Err(format!("the attribute {word} occurs twice"));
         }
         list.push(word.to_owned());
     }
@@ -190,16 +192,16 @@ mod tests {
             ("", "parts between dots"),
             ("19", "parts between dots"),
             ("1g.18gb ", "does not end"),
-            (" 1g.18gb", "is no number"),
+            (" 1g.18gb", "is not a number"),
             ("1g.0gb", "no memory"),
             ("0c.1g.18gb", "no slice"),
             ("0g.18gb", "no compute slice"),
             ("2c.1g.18gb", "does not fit"),
-            ("1g.18gb+", "no attribute"),
+            ("1g.18gb+", "not an attribute"),
             ("1g.18gb+me,me", "twice"),
             ("1g.18gb+me-gfx", "after + and after -"),
-            ("1g.18gb+mé", "no attribute"),
-            ("1g.+18gb", "no attribute"),
+            ("1g.18gb+mé", "not an attribute"),
+            ("1g.+18gb", "not an attribute"),
             ("1g.99999999999999999999gb", "too large"),
             ("9999999999g.5gb", "more than any GPU"),
         ] {

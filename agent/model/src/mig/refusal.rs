@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Why not. The code (the tag in JSON) is stable.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, strum::VariantNames, strum::IntoStaticStr)]
 #[serde(tag = "code", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum MigRefusal {
     /// The GPU has no such profile.
     UnknownProfile {
@@ -85,36 +86,12 @@ pub enum MigRefusal {
 
 impl MigRefusal {
     /// Every code, in the order of the enum.
-    pub const CODES: [&'static str; 11] = [
-        "unknown_profile",
-        "maximum",
-        "media",
-        "memory",
-        "slices",
-        "placement",
-        "placement_unknown",
-        "placement_overlap",
-        "in_use_not_wanted",
-        "in_use_blocks",
-        "too_many_layouts",
-    ];
+    pub const CODES: &'static [&'static str] = <Self as strum::VariantNames>::VARIANTS;
 
     /// The stable code.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::UnknownProfile { .. } => "unknown_profile",
-            Self::Maximum { .. } => "maximum",
-            Self::Media { .. } => "media",
-            Self::Memory { .. } => "memory",
-            Self::Slices { .. } => "slices",
-            Self::Placement => "placement",
-            Self::PlacementUnknown { .. } => "placement_unknown",
-            Self::PlacementOverlap { .. } => "placement_overlap",
-            Self::InUseNotWanted { .. } => "in_use_not_wanted",
-            Self::InUseBlocks { .. } => "in_use_blocks",
-            Self::TooManyLayouts { .. } => "too_many_layouts",
-        }
+    pub fn code(&self) -> &'static str {
+        self.into()
     }
 }
 
@@ -157,7 +134,7 @@ impl fmt::Display for MigRefusal {
                 write!(f, "{} in use, and the wanted instances have no room beside that", with_verb(instances))
             }
             Self::TooManyLayouts { looked_at } => {
-                write!(f, "the search was given up after {looked_at} partial layouts; give starts to the wishes (@START)")
+                write!(f, "the search stopped after {looked_at} partial layouts; give the wanted instances a start (@START)")
             }
         }
     }

@@ -141,7 +141,7 @@ impl Spent {
 pub(super) struct Wanted {
     /// What can be looked for.
     pub(super) kinds: Vec<Kind>,
-    /// The first thing that cannot be, in the order in which it is told.
+    /// The first thing that cannot be, in the order in which they are reported.
     pub(super) refusal: Option<MigRefusal>,
 }
 

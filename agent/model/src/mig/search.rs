@@ -52,7 +52,7 @@ struct Plain {
 #[derive(Debug, Default)]
 struct Spot {
     candidates: Vec<Candidate>,
-    /// One of the candidates has to: an instance in use stands here, or a wish names this slot.
+    /// One of the candidates has to: an instance in use is here, or a wish names this slot.
     must: bool,
 }
 
@@ -61,7 +61,7 @@ struct Candidate {
     kind: usize,
     mask: u64,
     size: u32,
-    /// An instance of that profile stands here and stays.
+    /// An instance of that profile is here and stays.
     stays: bool,
     /// Compute instances to destroy and to create in it.
     changes: u32,
@@ -82,7 +82,7 @@ struct Search {
     /// First slot behind the last one at which something must begin.
     must_until: usize,
     left: Vec<u32>,
-    /// What has no choice: it stands in every arrangement.
+    /// What has no choice: it is in every arrangement.
     fixed: Vec<Placed>,
     chosen: Vec<Placed>,
     best: Option<(Score, Found)>,

@@ -1,12 +1,15 @@
 //! The plan that gives a GPU to a virtual machine, or everything that stands in its way.
 
-use super::{checks, fitness, persistence, scope_of, vfio_driver};
+use super::{bounds_of, checks, fitness, persistence, vfio_driver};
 use crate::blocker::{Blocked, Blocker};
 use crate::holders::Holders;
 use crate::ids::PciAddress;
 use crate::observation::HostObservation;
-use crate::plan::{CloseUp, Disruption, MemberState, Plan, Postcondition, PowerControl, Settled, steps_between};
-use crate::policy::{Operation, Policy, Requester};
+use crate::plan::{
+    CloseUp, Disruption, FunctionsWanted, MemberState, Plan, PlanStep, Postcondition, PowerControl, Settled,
+    steps_between,
+};
+use crate::policy::{Act, Policy, Requester};
 use crate::refusal::Refusal;
 
 /// What is asked for.
@@ -34,7 +37,7 @@ pub fn plan_passthrough(
     policy: &Policy,
     request: &BindRequest,
 ) -> Result<Plan, Refusal> {
-    let scope = scope_of(host, request.gpu)
+    let bounds = bounds_of(host, request.gpu)
         .ok_or_else(|| Refusal::NotFound { what: "GPU".to_owned(), name: request.gpu.to_string() })?;
     if let Some(blocked) = Blocked::by(request.gpu, blockers(host, seen, holders, policy, request)) {
         return Err(Refusal::Blocked(blocked));
@@ -44,9 +47,9 @@ pub fn plan_passthrough(
     let group = seen.group.get().ok_or_else(|| unknown("the IOMMU group"))?;
     let wanted = wanted(seen);
     Ok(Plan {
-        steps: steps_between(seen, &wanted),
-        scope,
-        postcondition: Postcondition { members: wanted, guest_ready: Some(group) },
+        steps: steps_between(seen, &wanted).into_iter().map(PlanStep::Functions).collect(),
+        bounds,
+        postcondition: Postcondition::Functions(FunctionsWanted { members: wanted, guest_ready: Some(group) }),
         disruption: Disruption::None,
     })
 }
@@ -75,7 +78,7 @@ pub fn blockers(
 ) -> Vec<Blocker> {
     let Some(gpu) = host.gpu(request.gpu) else { return Vec::new() };
     let mut all: Vec<Blocker> = Vec::new();
-    all.extend(policy.explain(Operation::PassthroughBind, request.requester, Some(request.gpu)).blocker());
+    all.extend(policy.explain(Act::PassthroughBind, request.requester, Some(request.gpu)).blocker());
     all.extend(checks::group(host, seen, gpu));
     all.extend(checks::mediated(gpu, seen));
     all.extend(checks::mig(gpu));

@@ -5,7 +5,7 @@ use crate::absence::Absence;
 use crate::blocker::Ill;
 use crate::ids::PciAddress;
 use crate::observation::HostObservation;
-use crate::policy::Operation;
+use crate::policy::Act;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -34,15 +34,15 @@ impl fmt::Display for Caution {
                 let each: Vec<String> = ills.iter().map(ToString::to_string).collect();
                 write!(
                     f,
-                    "the GPU is not well: {}. Its drivers may hang when they let go of it or take it; a step that hangs is given \
-                     up, and the GPU is then quarantined until a reboot",
+                    "the GPU is not healthy: {}. Its drivers may hang while they unbind or bind it; a step that hangs is \
+                     abandoned, and the GPU is then quarantined until a reboot",
                     each.join("; ")
                 )
             }
             Self::PersistenceUnknown { address, why } => write!(
                 f,
-                "whether persistence mode of {address} is on cannot be told ({}); if it is, the driver never lets go: `nvidia-smi -i \
-                 {address} -pm 0` switches it off where the driver's tools are",
+                "whether persistence mode of {address} is on is not known ({}); if it is, the driver never releases the GPU: \
+                 `nvidia-smi -i {address} -pm 0` turns it off, if the driver's tools are installed",
                 why.code()
             ),
         }
@@ -51,11 +51,11 @@ impl fmt::Display for Caution {
 
 /// All of them for one change of a GPU.
 #[must_use]
-pub fn cautions(host: &HostObservation, operation: Operation, gpu: PciAddress) -> Vec<Caution> {
+pub fn cautions(host: &HostObservation, operation: Act, gpu: PciAddress) -> Vec<Caution> {
     let Some(gpu) = host.gpu(gpu) else { return Vec::new() };
     match operation {
-        Operation::PassthroughBind => persistence::caution(host, gpu).into_iter().collect(),
-        Operation::PassthroughRelease => {
+        Act::PassthroughBind => persistence::caution(host, gpu).into_iter().collect(),
+        Act::PassthroughRelease => {
             let ills = fitness::ills(gpu);
             (!ills.is_empty()).then_some(Caution::Unhealthy { ills }).into_iter().collect()
         }

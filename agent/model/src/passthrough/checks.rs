@@ -38,7 +38,7 @@ pub(super) fn group(host: &HostObservation, seen: &CloseUp, gpu: &Gpu) -> Vec<Bl
     };
     let here: Vec<_> = seen.endpoints().map(|member| member.address).collect();
     if scope_of(host, gpu.pci.address).map(|scope| scope.members) != Some(here) {
-        let why = "its members changed between two looks; try again".to_owned();
+        let why = "its members changed between two observations; try again".to_owned();
         all.push(Blocker::IommuGroupUnknown { why });
     }
     let foreign: Vec<Foreign> = seen

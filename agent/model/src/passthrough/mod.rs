@@ -13,11 +13,11 @@ pub use bind::{BindRequest, blockers, plan_passthrough};
 pub use caution::{Caution, cautions};
 pub use container::{GuestNeeds, LABEL_GPUS, LABEL_GROUP, guest_needs};
 pub use fitness::withhold_unfit;
-pub use release::plan_release;
+pub use release::{ReleaseRequest, plan_release};
 
 use crate::ids::DriverName;
 use crate::observation::HostObservation;
-use crate::plan::{CloseUp, Lane, Scope};
+use crate::plan::{Bounds, CloseUp, Lane, Scope};
 use crate::{IommuGroupId, PciAddress};
 
 /// The driver that gives a function to user space.
@@ -29,7 +29,13 @@ pub fn vfio_driver(seen: &CloseUp) -> Option<DriverName> {
     seen.variant.clone().or_else(|| VFIO_PCI.parse().ok())
 }
 
-/// What a change of a GPU may touch, after an observation: the endpoints of its IOMMU group, or of its card where it has none.
+/// The bounds of a change of that scope, see [`scope_of`].
+#[must_use]
+pub fn bounds_of(host: &HostObservation, gpu: PciAddress) -> Option<Bounds> {
+    scope_of(host, gpu).map(Bounds::of_functions)
+}
+
+/// The functions that a change of a GPU may touch, after an observation: the endpoints of its IOMMU group, or of its card where it has none.
 /// `None` where there is no such GPU.
 #[must_use]
 pub fn scope_of(host: &HostObservation, gpu: PciAddress) -> Option<Scope> {

@@ -1,15 +1,26 @@
 //! The plan that takes a GPU back from a virtual machine and gives every function to the driver that had it.
 
-use super::scope_of;
+use super::bounds_of;
 use crate::blocker::{Blocked, Blocker};
 use crate::holders::Holders;
 use crate::ids::PciAddress;
 use crate::observation::HostObservation;
-use crate::plan::{CloseUp, Disruption, Plan, Postcondition, Settled, steps_between};
-use crate::policy::{Operation, Policy, Requester};
+use crate::plan::{CloseUp, Disruption, FunctionsWanted, Plan, PlanStep, Postcondition, Settled, steps_between};
+use crate::policy::{Act, Policy, Requester};
 use crate::refusal::Refusal;
 
-/// The plan back to `former`: what the record of the binding says was observed before it. `None` = no record of ours.
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReleaseRequest<'a> {
+    /// The GPU.
+    pub gpu: PciAddress,
+    /// Who asks.
+    pub requester: Requester,
+    /// What the record of the binding says was observed before it. `None` = no record of ours.
+    pub home: Option<&'a [Settled]>,
+}
+
+/// The plan back home.
 /// `holders` are those of `/dev/vfio/GROUP`. Empty where the functions are all back already.
 ///
 /// # Errors
@@ -19,18 +30,18 @@ pub fn plan_release(
     host: &HostObservation,
     seen: &CloseUp,
     holders: &Holders,
-    former: Option<&[Settled]>,
     policy: &Policy,
-    (gpu, requester): (PciAddress, Requester),
+    request: &ReleaseRequest<'_>,
 ) -> Result<Plan, Refusal> {
-    let scope =
-        scope_of(host, gpu).ok_or_else(|| Refusal::NotFound { what: "GPU".to_owned(), name: gpu.to_string() })?;
+    let ReleaseRequest { gpu, requester, home } = *request;
+    let bounds =
+        bounds_of(host, gpu).ok_or_else(|| Refusal::NotFound { what: "GPU".to_owned(), name: gpu.to_string() })?;
     let mut blockers: Vec<Blocker> = Vec::new();
-    blockers.extend(policy.explain(Operation::PassthroughRelease, requester, Some(gpu)).blocker());
-    if former.is_none() {
+    blockers.extend(policy.explain(Act::PassthroughRelease, requester, Some(gpu)).blocker());
+    if home.is_none() {
         blockers.extend(super::checks::bound_by_others(host, seen));
     }
-    let wanted: Vec<Settled> = former.unwrap_or_default().to_vec();
+    let wanted: Vec<Settled> = home.unwrap_or_default().to_vec();
     let steps = steps_between(seen, &wanted);
     if !steps.is_empty() {
         let found = holders.found.clone();
@@ -41,6 +52,7 @@ pub fn plan_release(
     if let Some(blocked) = Blocked::by(gpu, blockers) {
         return Err(Refusal::Blocked(blocked));
     }
-    let postcondition = Postcondition { members: wanted, guest_ready: None };
-    Ok(Plan { scope, steps, postcondition, disruption: Disruption::None })
+    let postcondition = Postcondition::Functions(FunctionsWanted { members: wanted, guest_ready: None });
+    let steps = steps.into_iter().map(PlanStep::Functions).collect();
+    Ok(Plan { bounds, steps, postcondition, disruption: Disruption::None })
 }

@@ -1,21 +1,21 @@
-//! Says of an operation whether the policy allows it, and which key says so.
+//! Says of an act whether the policy allows it and on what terms, and which key says so.
 
 use super::Policy;
 use crate::blocker::Blocker;
 use crate::ids::PciAddress;
 use serde::{Deserialize, Serialize};
 
-/// Operations that the policy bounds.
+/// What the policy bounds. A kind of change that is added gets its acts here, and their sections in [`Policy`].
 #[derive(Debug, Clone, Hash, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Operation {
+pub enum Act {
     /// Give a GPU to a virtual machine.
     PassthroughBind,
     /// Take a GPU back from a virtual machine.
     PassthroughRelease,
 }
 
-impl Operation {
+impl Act {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::PassthroughBind, Self::PassthroughRelease];
 
@@ -28,11 +28,43 @@ impl Operation {
         }
     }
 
-    /// The operation of that name.
+    /// The act of that name.
     #[must_use]
     pub fn from_code(code: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|operation| operation.code() == code)
+        Self::ALL.into_iter().find(|act| act.code() == code)
     }
+}
+
+/// On what terms an act may be done: the part that all acts have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// Whether it may be done, and which key says so.
+    pub allow: Explanation,
+    /// How often in a minute, for each thing that is changed.
+    pub changes_per_minute: u32,
+    /// The longest time for which it can be made on trial, undone unless it is confirmed; `None` = it cannot.
+    pub confirm_most_ms: Option<u64>,
+}
+
+/// The longest time for which a binding can be made on trial: a day.
+const CONFIRM_MOST_MS: u64 = 86_400_000;
+
+/// What `[host]` says of an act: the ceiling for everybody.
+struct Ceiling<'a> {
+    section: &'static str,
+    allowed: bool,
+    off: &'static str,
+    never: &'a [PciAddress],
+    changes_per_minute: u32,
+}
+
+/// What `[manager]` says of an act, under that ceiling.
+struct Grant<'a> {
+    key: &'static str,
+    allowed: bool,
+    off: &'static str,
+    only_key: &'static str,
+    only: &'a [PciAddress],
 }
 
 /// Who asks, as far as the policy tells them apart. Local users have passed polkit.
@@ -45,7 +77,7 @@ pub enum Requester {
     Manager,
 }
 
-/// What the policy says of one operation.
+/// What the policy says of one act.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
     /// It may be done, as far as the policy goes.
@@ -69,52 +101,99 @@ fn no(rule: &str, why: &str) -> Explanation {
 }
 
 impl Policy {
-    /// What it says of an operation on a GPU (`None` = on any).
+    /// Whether an act on a GPU (`None` = on any) may be done, how often, and for how long on trial.
+    #[must_use]
+    pub fn terms(&self, act: Act, requester: Requester, gpu: Option<PciAddress>) -> Terms {
+        Terms {
+            allow: self.explain(act, requester, gpu),
+            changes_per_minute: self.changes_per_minute(act, requester),
+            confirm_most_ms: match act {
+                Act::PassthroughBind => Some(CONFIRM_MOST_MS),
+                Act::PassthroughRelease => None,
+            },
+        }
+    }
+
+    /// What it says of an act on a GPU (`None` = on any).
     ///
     /// Taking back is bounded less than giving away: the ceiling never keeps a GPU with a guest.
     #[must_use]
-    pub fn explain(&self, operation: Operation, requester: Requester, gpu: Option<PciAddress>) -> Explanation {
-        self.host_denies(operation, gpu).or_else(|| self.manager_denies(requester, gpu)).unwrap_or_else(|| {
-            Explanation {
-                allowed: true,
-                rule: match requester {
-                    Requester::Local => "host.passthrough.allowed".to_owned(),
-                    Requester::Manager => "manager.passthrough".to_owned(),
-                },
-                why: "it is allowed".to_owned(),
-            }
+    pub fn explain(&self, act: Act, requester: Requester, gpu: Option<PciAddress>) -> Explanation {
+        let is_bounded = match act {
+            Act::PassthroughBind => true,
+            Act::PassthroughRelease => false,
+        };
+        let host = is_bounded.then(|| self.host_denies(act, gpu)).flatten();
+        host.or_else(|| self.manager_denies(act, requester, gpu)).unwrap_or_else(|| Explanation {
+            allowed: true,
+            rule: match requester {
+                Requester::Local => format!("{}.allowed", self.ceiling(act).section),
+                Requester::Manager => self.grant(act).key.to_owned(),
+            },
+            why: "it is allowed".to_owned(),
         })
     }
 
-    fn host_denies(&self, operation: Operation, gpu: Option<PciAddress>) -> Option<Explanation> {
-        match operation {
-            Operation::PassthroughRelease => return None,
-            Operation::PassthroughBind => {}
+    /// Changes of one thing in a minute for whoever asks.
+    #[must_use]
+    pub fn changes_per_minute(&self, act: Act, requester: Requester) -> u32 {
+        let ceiling = self.ceiling(act).changes_per_minute;
+        match requester {
+            Requester::Local => ceiling,
+            Requester::Manager => ceiling.min(self.manager.changes_per_minute),
         }
-        let host = &self.host.passthrough;
-        if !host.allowed {
-            return Some(no("host.passthrough.allowed", "no GPU of this host may be given away"));
-        }
-        if gpu.is_some_and(|address| host.never.contains(&address)) {
-            return Some(no("host.passthrough.never", "this GPU is never given away"));
-        }
-        (host.changes_per_minute == 0).then(|| no("host.passthrough.changes_per_minute", "no change is allowed"))
     }
 
-    fn manager_denies(&self, requester: Requester, gpu: Option<PciAddress>) -> Option<Explanation> {
+    fn ceiling(&self, act: Act) -> Ceiling<'_> {
+        match act {
+            Act::PassthroughBind | Act::PassthroughRelease => Ceiling {
+                section: "host.passthrough",
+                allowed: self.host.passthrough.allowed,
+                off: "no GPU of this host may be given to a virtual machine",
+                never: &self.host.passthrough.never,
+                changes_per_minute: self.host.passthrough.changes_per_minute,
+            },
+        }
+    }
+
+    fn grant(&self, act: Act) -> Grant<'_> {
+        match act {
+            Act::PassthroughBind | Act::PassthroughRelease => Grant {
+                key: "manager.passthrough",
+                allowed: self.manager.passthrough,
+                off: "a manager may not give GPUs to virtual machines",
+                only_key: "manager.passthrough_gpus",
+                only: &self.manager.passthrough_gpus,
+            },
+        }
+    }
+
+    fn host_denies(&self, act: Act, gpu: Option<PciAddress>) -> Option<Explanation> {
+        let ceiling = self.ceiling(act);
+        let key = |key: &str| format!("{}.{key}", ceiling.section);
+        if !ceiling.allowed {
+            return Some(no(&key("allowed"), ceiling.off));
+        }
+        if gpu.is_some_and(|address| ceiling.never.contains(&address)) {
+            return Some(no(&key("never"), "this GPU is never given to a virtual machine"));
+        }
+        (ceiling.changes_per_minute == 0).then(|| no(&key("changes_per_minute"), "no change is allowed"))
+    }
+
+    fn manager_denies(&self, act: Act, requester: Requester, gpu: Option<PciAddress>) -> Option<Explanation> {
         match requester {
             Requester::Local => return None,
             Requester::Manager => {}
         }
-        let manager = &self.manager;
-        if !manager.passthrough {
-            return Some(no("manager.passthrough", "a manager may not have GPUs given away"));
+        let grant = self.grant(act);
+        if !grant.allowed {
+            return Some(no(grant.key, grant.off));
         }
-        let listed = |address| manager.passthrough_gpus.is_empty() || manager.passthrough_gpus.contains(&address);
+        let listed = |address| grant.only.is_empty() || grant.only.contains(&address);
         if !gpu.is_none_or(listed) {
-            return Some(no("manager.passthrough_gpus", "this GPU is not among those that a manager may have"));
+            return Some(no(grant.only_key, "this GPU is not among those that a manager may give to virtual machines"));
         }
-        (self.changes_per_minute(requester) == 0).then(|| no("manager.changes_per_minute", "no change is allowed"))
+        (self.changes_per_minute(act, requester) == 0).then(|| no("manager.changes_per_minute", "no change is allowed"))
     }
 }
 
@@ -128,14 +207,14 @@ mod tests {
         super::super::read("policy.toml", text).unwrap()
     }
 
-    fn rule(text: &str, operation: Operation, requester: Requester) -> (bool, String) {
-        let said = policy(text).explain(operation, requester, Some(GPU.parse().unwrap()));
+    fn rule(text: &str, act: Act, requester: Requester) -> (bool, String) {
+        let said = policy(text).explain(act, requester, Some(GPU.parse().unwrap()));
         (said.allowed, said.rule)
     }
 
     #[test]
     fn each_key_decides() {
-        let (bind, release) = (Operation::PassthroughBind, Operation::PassthroughRelease);
+        let (bind, release) = (Act::PassthroughBind, Act::PassthroughRelease);
         let (local, manager) = (Requester::Local, Requester::Manager);
         let no = |key: &str| (false, key.to_owned());
         let yes = |key: &str| (true, key.to_owned());
@@ -159,16 +238,16 @@ mod tests {
     fn the_strictest_policy_allows_nothing_but_taking_back() {
         let strictest = Policy::strictest();
         for requester in [Requester::Local, Requester::Manager] {
-            assert!(!strictest.explain(Operation::PassthroughBind, requester, None).allowed);
+            assert!(!strictest.explain(Act::PassthroughBind, requester, None).allowed);
         }
-        assert!(strictest.explain(Operation::PassthroughRelease, Requester::Local, None).allowed);
-        assert!(!strictest.explain(Operation::PassthroughRelease, Requester::Manager, None).allowed);
+        assert!(strictest.explain(Act::PassthroughRelease, Requester::Local, None).allowed);
+        assert!(!strictest.explain(Act::PassthroughRelease, Requester::Manager, None).allowed);
     }
 
     #[test]
     fn a_manager_never_has_more_changes_than_the_host_allows() {
         let both = policy("[host.passthrough]\nchanges_per_minute = 2\n[manager]\nchanges_per_minute = 5");
-        assert_eq!(both.changes_per_minute(Requester::Manager), 2);
-        assert_eq!(both.changes_per_minute(Requester::Local), 2);
+        assert_eq!(both.changes_per_minute(Act::PassthroughBind, Requester::Manager), 2);
+        assert_eq!(both.changes_per_minute(Act::PassthroughBind, Requester::Local), 2);
     }
 }

@@ -3,7 +3,7 @@
 mod explain;
 mod read;
 
-pub use explain::{Explanation, Operation, Requester};
+pub use explain::{Act, Explanation, Requester, Terms};
 pub use read::{PolicyFault, read};
 
 use crate::ids::PciAddress;
@@ -67,15 +67,5 @@ impl Policy {
     pub fn strictest() -> Self {
         let passthrough = PassthroughPolicy { allowed: false, changes_per_minute: 0, ..PassthroughPolicy::default() };
         Self { host: HostPolicy { passthrough }, manager: ManagerPolicy::default() }
-    }
-
-    /// Changes of one GPU in a minute for whoever asks.
-    #[must_use]
-    pub fn changes_per_minute(&self, requester: Requester) -> u32 {
-        let ceiling = self.host.passthrough.changes_per_minute;
-        match requester {
-            Requester::Local => ceiling,
-            Requester::Manager => ceiling.min(self.manager.changes_per_minute),
-        }
     }
 }

@@ -68,7 +68,7 @@ fn gpu(text: &str) -> Value<PciAddress> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Operation, Requester};
+    use super::super::{Act, Requester};
     use super::*;
     use proptest::prelude::*;
 
@@ -76,8 +76,8 @@ mod tests {
     fn an_empty_file_is_the_default_and_a_manager_may_nothing() {
         let policy = read("policy.toml", "").unwrap();
         assert_eq!(policy, Policy::default());
-        assert!(policy.explain(Operation::PassthroughBind, Requester::Local, None).allowed);
-        assert!(!policy.explain(Operation::PassthroughBind, Requester::Manager, None).allowed);
+        assert!(policy.explain(Act::PassthroughBind, Requester::Local, None).allowed);
+        assert!(!policy.explain(Act::PassthroughBind, Requester::Manager, None).allowed);
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub const DOCUMENT_MAX_BYTES: usize = 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordFault {
     /// It is damaged.
-    #[error("it is no record of GPUs: {0}")]
+    #[error("it is not a record of GPUs: {0}")]
     Damaged(String),
     /// A later version wrote it.
     #[error("its schema is {found}, and this version knows {SCHEMA}: a later version of gpuhostd wrote it")]

@@ -16,7 +16,7 @@ pub struct Card {
     /// What it is called.
     #[serde(default)]
     pub name: Option<String>,
-    /// What its driver says that it is.
+    /// What its driver reports that it is.
     #[serde(default)]
     pub uuid: Option<GpuUuid>,
     /// Number on the board.
@@ -64,7 +64,7 @@ pub struct Sight {
 }
 
 impl Sight {
-    /// The sight of a scan, and of what was said of its GPUs.
+    /// The sight of a scan, and of what was reported about its GPUs.
     #[must_use]
     pub fn of(scan: &PciScan, seen: &HostObservation) -> Self {
         let cards = seen.gpus.iter().filter(|gpu| gpu.pci.physical_function.is_none()).map(Card::of);

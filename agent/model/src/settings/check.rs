@@ -1,4 +1,4 @@
-//! What the value of a setting may be: each function takes the text or says what was expected.
+//! What the value of a setting may be: each function takes the text or shows what was expected.
 
 use crate::checkin::Pins;
 use crate::checkin::manager::behind_https;
@@ -18,8 +18,8 @@ pub(super) fn manager_url(text: &str) -> Value<String> {
         return Ok(text.to_owned());
     }
     Err(if text.contains('@') {
-        "expected https://host or https://host:port; user and password do not belong into an address: a token stands in a file \
-         of its own (manager.enrolment_token_file)"
+        "expected https://host or https://host:port; an address must not contain a user or a password: a token belongs in a \
+         file of its own (manager.enrolment_token_file)"
             .to_owned()
     } else {
         "expected https://host or https://host:port, without a path".to_owned()
@@ -125,10 +125,9 @@ pub(super) fn optional_file(text: &str) -> Value<Option<String>> {
     }
 }
 
-/// A file with a token, or nothing. What stands there instead may be the token itself.
+/// A file with a token, or nothing. What is there instead may be the token itself.
 pub(super) fn token_file(text: &str) -> Value<Option<String>> {
-    let expected =
-        |_| "expected the path of a file that begins with /; the token itself stands in that file".to_owned();
+    let expected = |_| "expected the path of a file that begins with /; the token itself is in that file".to_owned();
     optional_file(text).map_err(expected)
 }
 
@@ -171,7 +170,7 @@ pub(super) fn library(text: &str) -> Value<String> {
 
 /// A feature of a GPU.
 pub(super) fn feature(text: &str) -> Value<FeatureName> {
-    let known = || FeatureName::ALL.map(FeatureName::code).join(", ");
+    let known = || FeatureName::ALL.iter().copied().map(FeatureName::code).collect::<Vec<_>>().join(", ");
     FeatureName::from_code(text).ok_or_else(|| format!("expected one of {}", known()))
 }
 

@@ -24,7 +24,7 @@ pub struct Kept {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeptFault {
     /// It has another form: another version has written it.
-    #[error("it has the form {0}, and this version knows {SCHEMA}")]
+    #[error("its schema is {0}, and this version knows {SCHEMA}")]
     Schema(u64),
     /// Its end is missing.
     #[error("its end is missing")]
@@ -33,7 +33,7 @@ pub enum KeptFault {
     #[error("{0}")]
     Wrong(Faults),
     /// The settings have no form in TOML.
-    #[error("the settings have no form in TOML: {0}")]
+    #[error("the settings cannot be written as TOML: {0}")]
     Form(String),
 }
 
@@ -46,8 +46,8 @@ impl Kept {
         let settings = toml::to_string(&self.settings).map_err(|fault| KeptFault::Form(fault.to_string()))?;
         let Self { since, .. } = self;
         Ok(format!(
-            "# The settings that gpuhostd last took without a fault. It starts with them when the files in /etc/gpuhostd are wrong,\n\
-             # and writes this file anew with each change of them.\nschema = {SCHEMA}\nsince_ms = {}\n\n{settings}{END}",
+            "# The last valid settings of gpuhostd. It starts with them when the files in /etc/gpuhostd are invalid,\n\
+             # and rewrites this file with each change of them.\nschema = {SCHEMA}\nsince_ms = {}\n\n{settings}{END}",
             since.0.max(0)
         ))
     }

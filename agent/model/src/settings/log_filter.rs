@@ -49,7 +49,7 @@ impl LogLevel {
 }
 
 /// `info,zbus=warn`: the level of everything, and those of single targets. Only the word `off` silences errors: where no level
-/// stands alone, what is not named is at `info`.
+/// is alone, what is not named is at `info`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct LogFilter {
@@ -89,7 +89,7 @@ impl TryFrom<String> for LogFilter {
 impl FromStr for LogFilter {
     type Err = String;
 
-    /// The error says what was expected.
+    /// The error shows what was expected.
     fn from_str(text: &str) -> Result<Self, String> {
         let mut filter = Self { default: LogLevel::Info, targets: BTreeMap::new() };
         let mut alone = false;

@@ -10,12 +10,12 @@ use std::collections::BTreeMap;
 /// The files, laid over each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merged {
-    /// What is right in them; for what is wrong the defaults, or what an earlier file says. Whoever goes by it although something
+    /// What is right in them; for what is wrong the defaults, or what an earlier file states. Anyone who uses it although something
     /// is wrong has to say so.
     pub settings: Settings,
     /// What is wrong.
     pub faults: Vec<Fault>,
-    /// Where the value of each field stands that is in force.
+    /// Where the value in force of each field comes from.
     pub places: BTreeMap<String, Place>,
 }
 
@@ -34,7 +34,7 @@ pub fn merge(files: &[(String, String)]) -> Merged {
         }
     }
     let ManagerSettings { ca_file, pin_sha256, enrolment_token_file, shared_token_file, .. } = &merged.settings.manager;
-    let trust = "a manager is judged either by an authority or by the SHA-256 of its certificate";
+    let trust = "a manager is verified either by an authority or by the SHA-256 of its certificate";
     let token = "a host has either a one-use token for an identity of its own or the token that all hosts share";
     let trusts = ["manager.ca_file", "manager.pin_sha256"];
     let tokens = ["manager.enrolment_token_file", "manager.shared_token_file"];
@@ -48,7 +48,7 @@ pub fn merge(files: &[(String, String)]) -> Merged {
         let place = last.and_then(|last| Some((last, merged.places.get(last)?)));
         let other = pair.into_iter().find(|one| Some(*one) != last).unwrap_or_default();
         let fault = |(last, place): (&str, &Place)| {
-            place.fault(last, format!("is set, and {other} too: {why}; take one of them out"))
+            place.fault(last, format!("is set, and so is {other}: {why}; remove one of them"))
         };
         merged.faults.extend(place.map(fault));
     }
@@ -260,11 +260,11 @@ mod tests {
             ("[manager]\nca_file = '/ca.pem'\n", format!("[manager]\npin_sha256 = '{}'\n", "0".repeat(64)));
         let said = wrong(&[low, &high]);
         assert_eq!(said.len(), 1);
-        assert!(said[0].starts_with("1.toml:2:14: manager.pin_sha256 is set, and manager.ca_file too"), "{said:?}");
+        assert!(said[0].starts_with("1.toml:2:14: manager.pin_sha256 is set, and so is manager.ca_file"), "{said:?}");
         assert!(wrong(&[&high, low])[0].starts_with("1.toml:2:11: manager.ca_file is set"));
         right(&[low, &high, "[manager]\nca_file = ''\n"]);
         let both = "[manager]\nshared_token_file = '/a'\nenrolment_token_file = '/b'\n";
-        assert!(wrong(&[both])[0].contains("manager.enrolment_token_file too: a host has either"));
+        assert!(wrong(&[both])[0].contains("so is manager.enrolment_token_file: a host has either"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::report::put;
 use crate::absence::{Absence, Reading};
 use crate::driver::{DriverGpu, DriverMig, GpuProcess, MemoryMib};
 use crate::ids::PciAddress;
+use crate::metric::{Metric, Metrics, Slot, Unit};
 
 /// No GPU has more MIG devices (seven GPU instances of seven compute instances).
 const MIG_DEVICES_MAX: usize = 64;
@@ -76,7 +77,7 @@ struct ProcessDraft {
 impl Draft {
     /// An empty draft; `id` is the attribute of the element.
     pub(super) fn new(id: Option<&str>) -> Self {
-        // The address is settled at the end; until then this one stands in for it.
+        // The address is settled at the end; until then this one takes the place of it.
         let nowhere = PciAddress { domain: 0, bus: 0, device: 0, function: 0 };
         Self {
             gpu: DriverGpu::unknown(nowhere),
@@ -156,16 +157,8 @@ impl Draft {
             Field::MemoryReserved => put(&mut gpu.memory.reserved, leaf::mib(text)),
             Field::MemoryUsed => put(&mut gpu.memory.used, leaf::mib(text)),
             Field::MemoryFree => put(&mut gpu.memory.free, leaf::mib(text)),
-            Field::Temperature => put(&mut gpu.temperature_c, leaf::celsius(text)),
-            Field::GpuUtil => put(&mut gpu.utilization_pct, leaf::per_cent(text)),
-            Field::MemoryUtil => put(&mut gpu.memory_utilization_pct, leaf::per_cent(text)),
-            Field::EncoderUtil => put(&mut gpu.encoder_pct, leaf::per_cent(text)),
-            Field::DecoderUtil => put(&mut gpu.decoder_pct, leaf::per_cent(text)),
-            Field::Power(field) => put(self.power.slot(field), leaf::watts(text)),
-            Field::SmClock => put(&mut gpu.sm_clock_mhz, leaf::mhz(text)),
-            Field::MemoryClock => put(&mut gpu.memory_clock_mhz, leaf::mhz(text)),
-            Field::Fan => put(&mut gpu.fan_pct, leaf::fan_per_cent(text)),
-            Field::PerformanceState => put(&mut gpu.performance_state, leaf::performance_state(text)),
+            Field::Metric(metric) => put_metric(&mut gpu.metrics, metric, text),
+            Field::Power(field) => put(self.power.slot(field), leaf::real(text, Unit::Watts)),
             Field::EccCurrent => put(&mut gpu.ecc_enabled, leaf::enabled(text)),
             Field::EccSram => put(&mut self.ecc.sram, leaf::counter(text)),
             Field::EccSramParity => put(&mut self.ecc.sram_parity, leaf::counter(text)),
@@ -174,10 +167,6 @@ impl Draft {
             Field::EccDoubleBitTotal => put(&mut self.ecc.double_bit_total, leaf::counter(text)),
             Field::ThrottleReason => self.throttle.add(name, leaf::active(text)),
             Field::Health(field) => self.health.value(field, name, text),
-            Field::Generation => put(&mut gpu.pcie_generation, leaf::number(text)),
-            Field::MaxGeneration => put(&mut gpu.pcie_max_generation, leaf::number(text)),
-            Field::Width => put(&mut gpu.pcie_width, leaf::lanes(text)),
-            Field::MaxWidth => put(&mut gpu.pcie_max_width, leaf::lanes(text)),
             Field::Mig(field) => self.mig_value(field, text),
             Field::Process(field) => self.process_value(field, text),
             // Values of the document's head; they have no place below a GPU.
@@ -218,7 +207,7 @@ impl Draft {
     fn finish_mig(&mut self) {
         let Some(MigDraft { gpu_instance, compute_instance, mut device }) = self.mig.take() else { return };
         let (Some(gi), Some(ci)) = (gpu_instance.get(), compute_instance.get()) else {
-            self.problem("a MIG device without its instance ids was passed over".to_owned());
+            self.problem("a MIG device without its instance ids was ignored".to_owned());
             return;
         };
         device.gpu_instance = gi;
@@ -237,7 +226,7 @@ impl Draft {
         let Some(process) = self.process.take() else { return };
         let Reading::Known(list) = &mut self.gpu.processes else { return };
         let Some(pid) = process.pid.get() else {
-            self.problem("a process without a process id was passed over".to_owned());
+            self.problem("a process without a process id was ignored".to_owned());
             return;
         };
         if list.len() < PROCESSES_MAX {
@@ -248,7 +237,7 @@ impl Draft {
         }
     }
 
-    /// The GPU, where its address can be told, and what was odd about it. `nth` is its place in the document, from 1.
+    /// The GPU, where its address can be determined, and what was odd about it. `nth` is its place in the document, from 1.
     pub(super) fn finish(mut self, nth: usize) -> (Option<DriverGpu>, Vec<String>) {
         let address = self.settle_address(nth);
         let named = address.map_or_else(|| format!("GPU {nth}"), |address| address.to_string());
@@ -258,15 +247,9 @@ impl Draft {
         let problems = self.problems.into_iter().map(|problem| format!("{named}: {problem}")).collect();
         let gpu = address.map(|address| {
             let (power_w, power_limit_w) = self.power.settle();
-            DriverGpu {
-                address,
-                power_w,
-                power_limit_w,
-                ecc_uncorrected: self.ecc.settle(),
-                throttle: self.throttle.settle(),
-                health_facts: self.health.settle(),
-                ..self.gpu
-            }
+            let (ecc_uncorrected, throttle) = (self.ecc.settle(), self.throttle.settle());
+            let metrics = Metrics { power_w, power_limit_w, ecc_uncorrected, throttle, ..self.gpu.metrics };
+            DriverGpu { address, metrics, health_facts: self.health.settle(), ..self.gpu }
         });
         (gpu, problems)
     }
@@ -284,17 +267,17 @@ impl Draft {
         if let (Some(id), Some(bus_id)) = (id, bus_id)
             && id != bus_id
         {
-            self.problem(format!("its attribute says {id}, its pci_bus_id {bus_id}: the attribute was believed"));
+            self.problem(format!("its attribute has {id}, its pci_bus_id has {bus_id}: the attribute was used"));
         }
         if id.is_none() && bus_id.is_none() {
             let name = self.gpu.name.known().map_or("without a name", String::as_str);
-            self.problem(format!("the GPU at place {nth} ({name}) has no PCI address and was passed over"));
+            self.problem(format!("the GPU at place {nth} ({name}) has no PCI address and was ignored"));
         }
         id.or(bus_id)
     }
 }
 
-/// The first value that is known, in the order of trust; else the reason of the first that was said at all.
+/// The first value that is known, in the order of trust; else the reason of the first that was reported at all.
 pub(super) fn first_known<T: Copy, const N: usize>(readings: [Reading<T>; N]) -> Reading<T> {
     let known = readings.iter().find_map(Reading::get);
     let said = |reading: &&Reading<T>| reading.absence() != Some(&Absence::NotReported);
@@ -303,6 +286,18 @@ pub(super) fn first_known<T: Copy, const N: usize>(readings: [Reading<T>; N]) ->
         None => Reading::Absent(
             readings.iter().find(said).and_then(|r| r.absence().cloned()).unwrap_or(Absence::NotReported),
         ),
+    }
+}
+
+/// A metric that is read by its row in the table.
+fn put_metric(metrics: &mut Metrics, metric: Metric, text: &str) {
+    let unit = metric.row().unit;
+    match metrics.slot(metric) {
+        Some(Slot::Real(slot)) => put(slot, leaf::real(text, unit)),
+        Some(Slot::Small(slot)) => put(slot, leaf::small(text, unit)),
+        Some(Slot::Whole(slot)) => put(slot, leaf::counter(text)),
+        Some(Slot::Text(slot)) => put(slot, leaf::performance_state(text)),
+        Some(Slot::List(_)) | None => {}
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a run of `nvidia-smi -q -x` said, by how it ended and what it wrote.
 
 use crate::driver::{DriverReport, DriverSource, ProbeFault};
+use crate::printable::printable;
 
 /// The arguments are fixed: the whole state as XML.
 pub const ARGUMENTS: [&str; 2] = ["-q", "-x"];
@@ -33,7 +34,7 @@ pub fn document(
     };
     report.source = source;
     if status != 0 {
-        report.problems.push(format!("{what} ended with status {status} after its document"));
+        report.problems.push(format!("{what} exited with status {status} after its document"));
     }
     Ok(report)
 }
@@ -41,5 +42,5 @@ pub fn document(
 fn said(words: &[u8]) -> String {
     let text = String::from_utf8_lossy(words);
     let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").chars().filter(|c| !c.is_control()).take(SAID_MAX_CHARS).collect()
+    printable(&words.join(" "), SAID_MAX_CHARS)
 }

@@ -1,9 +1,9 @@
-//! What nvidia-smi says instead of XML when it fails, and what to do about it.
+//! What nvidia-smi reports instead of XML when it fails, and what to do about it.
 //!
-//! The text stands on stdout. The exit status drifts from driver to driver (`GPU requires reset` ends with 231, 255 or 16), so
+//! The text is on stdout. The exit status drifts from driver to driver (`GPU requires reset` ends with 231, 255 or 16), so
 //! the text decides.
 
-use super::text::one_line;
+use super::one_line::one_line;
 use super::{WHAT, garbled, parse};
 use crate::driver::{DriverReport, ProbeFault};
 
@@ -14,26 +14,26 @@ const SAID_MAX: usize = 200;
 const ANSWERS: [(&[&str], &str); 13] = [
     (
         &["couldn't communicate with the nvidia driver", "driver is not loaded", "driver not loaded"],
-        "no NVIDIA kernel module is loaded: `modprobe nvidia`; where that fails, `dmesg | grep -i nvrm` says why (module not \
+        "no NVIDIA kernel module is loaded: `modprobe nvidia`; if that fails, `dmesg | grep -i nvrm` shows why (module not \
          built for this kernel, Secure Boot, nouveau bound)",
     ),
     (
         &["version mismatch"],
-        "the driver's libraries were changed under the loaded module: stop what uses the GPUs, then `rmmod nvidia_drm \
+        "the driver's libraries were changed while the old module stayed loaded: stop what uses the GPUs, then `rmmod nvidia_drm \
          nvidia_modeset nvidia_uvm nvidia && modprobe nvidia`, or reboot",
     ),
     (
         &["insufficient permissions", "does not have permission"],
-        "the devices may not be opened: ask as root and look at `ls -l /dev/nvidia*`",
+        "the devices may not be opened: try as root and check `ls -l /dev/nvidia*`",
     ),
     (
         &["device handle for"],
-        "this GPU does not answer, and nvidia-smi gives up the others with it: `dmesg | grep -iE 'NVRM|Xid'` says why; \
-         `nvidia-smi -q -i <PCI address>` asks each of the others; a lost GPU comes back with a reboot or a power cycle",
+        "this GPU does not answer, and nvidia-smi then reports none of the others: `dmesg | grep -iE 'NVRM|Xid'` shows why; \
+         `nvidia-smi -q -i <PCI address>` asks each of the others; a reboot or a power cycle brings back a lost GPU",
     ),
     (
         &["gpu is lost", "fell off the bus"],
-        "a GPU fell off the PCI bus: `dmesg | grep -i xid` names it; it comes back with a reboot or a power cycle",
+        "a GPU fell off the PCI bus: `dmesg | grep -i xid` names it; a reboot or a power cycle brings it back",
     ),
     (
         &["gpu requires reset", "requires a reset"],
@@ -41,21 +41,24 @@ const ANSWERS: [(&[&str], &str); 13] = [
     ),
     (
         &["blocked by the operating system"],
-        "something keeps the driver's devices closed: look at the device cgroup, SELinux or AppArmor denials and `ls -l \
-         /dev/nvidia*`",
+        "the driver's devices cannot be opened: check the device cgroup, SELinux or AppArmor denials and `ls -l /dev/nvidia*`",
     ),
     (
         &["in use by another client", "device in use", "currently in use"],
-        "another client holds the driver for itself: `fuser -v /dev/nvidia*` names it",
+        "another client has exclusive access to the driver: `fuser -v /dev/nvidia*` shows it",
     ),
     (
         &["no devices were found"],
-        "the driver serves no GPU: `lspci -nnk -d 10de:` shows what is bound; `dmesg | grep -iE 'NVRM|Xid'` says why one failed",
+        "no GPU is bound to the driver: `lspci -nnk -d 10de:` shows what is bound; `dmesg | grep -iE 'NVRM|Xid'` shows why \
+         one failed",
     ),
-    (&["inforom is corrupted"], "the board's infoROM is damaged: have the card checked"),
-    (&["not supported"], "this nvidia-smi does not know the request: install the one of the loaded driver"),
-    (&["unknown error", "internal driver error"], "`dmesg | grep -iE 'NVRM|Xid'` says more"),
-    (&["failed to initialize nvml"], "`dmesg | grep -iE 'NVRM|Xid'` says more"),
+    (&["inforom is corrupted"], "the board's InfoROM is damaged: have the card checked"),
+    (
+        &["not supported"],
+        "this nvidia-smi does not know the request: install the one that belongs to the loaded driver",
+    ),
+    (&["unknown error", "internal driver error"], "`dmesg | grep -iE 'NVRM|Xid'` shows more"),
+    (&["failed to initialize nvml"], "`dmesg | grep -iE 'NVRM|Xid'` shows more"),
 ];
 
 /// Words with which the dynamic linker and nvidia-smi say that the library is not there.
@@ -70,7 +73,9 @@ pub fn answer(exit_status: i32, stdout: &[u8], stderr: &[u8]) -> Result<DriverRe
     match parse(stdout) {
         Ok(mut report) => {
             if exit_status != 0 {
-                report.problems.push(format!("nvidia-smi gave a whole document and ended with status {exit_status}"));
+                report
+                    .problems
+                    .push(format!("nvidia-smi printed a complete document and exited with status {exit_status}"));
             }
             Ok(report)
         }
@@ -113,21 +118,21 @@ pub(crate) fn remedy(said: &str) -> Option<&'static str> {
 
 fn with_remedy(said: &str, remedy: Option<&str>) -> String {
     let said = if said.is_empty() { "nothing at all" } else { said };
-    let remedy = remedy.unwrap_or("run it by hand; `dmesg | grep -iE 'NVRM|Xid'` may say why");
+    let remedy = remedy.unwrap_or("run it by hand; `dmesg | grep -iE 'NVRM|Xid'` may show why");
     format!("{said}; {remedy}").chars().take(400).collect()
 }
 
 /// A text that holds no XML at all, where no exit status is known.
 pub(super) fn no_xml(text: &str) -> ProbeFault {
     if text.trim().is_empty() {
-        return garbled("there is nothing in it".to_owned());
+        return garbled("it is empty".to_owned());
     }
     let said = one_line(text, SAID_MAX);
     let lower = said.to_lowercase();
     let known =
         if NO_LIBRARY.iter().any(|words| lower.contains(words)) { Some(NO_LIBRARY_REMEDY) } else { remedy(&lower) };
     match known {
-        Some(remedy) => garbled(format!("there is no XML; nvidia-smi says: {said}; {remedy}")),
-        None => garbled(format!("there is no XML; nvidia-smi says: {said}")),
+        Some(remedy) => garbled(format!("there is no XML; nvidia-smi printed: {said}; {remedy}")),
+        None => garbled(format!("there is no XML; nvidia-smi printed: {said}")),
     }
 }

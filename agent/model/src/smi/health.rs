@@ -1,4 +1,5 @@
-//! Gathers what a document says of the health of one GPU: remapped rows, retired pages, repairs, the fabric, the driver's wish.
+//! Gathers what a document reports about the health of one GPU: remapped rows, retired pages, repairs, the fabric, the driver's
+//! wish.
 
 use super::leaf;
 use super::place::HealthField;

@@ -3,6 +3,7 @@
 use crate::absence::{Absence, Reading};
 use crate::driver::MigMode;
 use crate::ids::PciId;
+use crate::metric::Unit;
 use std::str::FromStr;
 
 /// Longest text that is a value and no garbage, in bytes.
@@ -77,9 +78,9 @@ fn value<T>(text: &str, read: impl FnOnce(&str) -> Option<T>) -> Reading<T> {
     }
 }
 
-/// The number in front of a unit. White space between them does not matter.
+/// The number in front of a unit, where there is one. White space between them does not matter.
 fn before_unit<'a>(text: &'a str, unit: &str) -> Option<&'a str> {
-    text.strip_suffix(unit).map(str::trim_end)
+    if unit.is_empty() { Some(text) } else { text.strip_suffix(unit).map(str::trim_end) }
 }
 
 /// Digits, perhaps a sign and a fraction: no `inf`, no `nan`, no exponent.
@@ -95,29 +96,14 @@ fn integer<T: FromStr>(digits: &str) -> Option<T> {
     all_digits.then(|| digits.parse().ok()).flatten()
 }
 
-/// `38 C`.
-pub(super) fn celsius(text: &str) -> Reading<f64> {
-    value(text, |text| decimal(before_unit(text, "C")?))
+/// `38 C`, `68.92 W`: a number in its unit.
+pub(super) fn real(text: &str, unit: Unit) -> Reading<f64> {
+    value(text, |text| decimal(before_unit(text, unit.suffix())?).filter(|number| unit.admits(*number)))
 }
 
-/// `7 %`.
-pub(super) fn per_cent(text: &str) -> Reading<f64> {
-    value(text, |text| decimal(before_unit(text, "%")?).filter(|per_cent| (0.0..=100.0).contains(per_cent)))
-}
-
-/// `104 %`: a fan may turn faster than its nominal speed.
-pub(super) fn fan_per_cent(text: &str) -> Reading<f64> {
-    value(text, |text| decimal(before_unit(text, "%")?).filter(|per_cent| (0.0..=1000.0).contains(per_cent)))
-}
-
-/// `68.92 W`.
-pub(super) fn watts(text: &str) -> Reading<f64> {
-    value(text, |text| decimal(before_unit(text, "W")?).filter(|watts| *watts >= 0.0))
-}
-
-/// `1410 MHz`.
-pub(super) fn mhz(text: &str) -> Reading<u32> {
-    value(text, |text| integer(before_unit(text, "MHz")?))
+/// `1410 MHz`, `16x`: a whole number below 2³² in its unit.
+pub(super) fn small(text: &str, unit: Unit) -> Reading<u32> {
+    value(text, |text| integer(before_unit(text, unit.suffix())?))
 }
 
 /// `81559 MiB`; drivers before 331 wrote `MB` and meant the same.
@@ -136,11 +122,6 @@ pub(super) fn number(text: &str) -> Reading<u32> {
 /// A counter; all bits set is the driver's "not available".
 pub(super) fn counter(text: &str) -> Reading<u64> {
     value(text, |text| integer(text).filter(|count| *count != u64::MAX))
-}
-
-/// `16x`.
-pub(super) fn lanes(text: &str) -> Reading<u32> {
-    value(text, |text| integer(text.strip_suffix('x')?))
 }
 
 /// `Enabled` or `Disabled`.
@@ -220,6 +201,18 @@ fn text_up_to(text: &str, most: usize) -> Reading<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn celsius(text: &str) -> Reading<f64> {
+        real(text, Unit::Celsius)
+    }
+
+    fn watts(text: &str) -> Reading<f64> {
+        real(text, Unit::Watts)
+    }
+
+    fn lanes(text: &str) -> Reading<u32> {
+        small(text, Unit::Lanes)
+    }
 
     #[test]
     fn numbers_need_their_unit_and_plain_digits() {

@@ -6,7 +6,7 @@ const OPEN: &str = "<process_name>";
 const CLOSE: &str = "</process_name>";
 /// Longest name whose end is looked for, in bytes.
 const NAME_MAX_BYTES: usize = 16 * 1024;
-/// What stands behind a name: by one of these its end is told from an end that stands in the name itself.
+/// What is behind a name: by one of these its end is distinguished from an end that is in the name itself.
 const BEHIND: [&str; 2] = ["<used_memory>", "</process_info>"];
 
 /// The document with every name that is no text of XML made one that is garbled: a raw `&`, a `<` as in `python <defunct>`.
@@ -20,7 +20,7 @@ pub(super) fn mended(document: Cow<'_, str>) -> Cow<'_, str> {
         if !is_escaped(name) {
             let before = untouched.len().saturating_sub(after.len());
             mended.push_str(untouched.get(..before).unwrap_or_default());
-            // The character that stands for "no character" makes the name garbled, and the rest of it says what it was.
+            // The character that stands for "no character" makes the name garbled, and the rest of it shows what it was.
             mended.push(char::REPLACEMENT_CHARACTER);
             mended.extend(name.chars().map(|c| if matches!(c, '<' | '>' | '&') { '?' } else { c }));
             untouched = behind;

@@ -1,4 +1,4 @@
-//! Reads `nvidia-smi -q -x` of any driver from 3xx to 6xx, and explains what it says instead of XML when it fails.
+//! Reads `nvidia-smi -q -x` of any driver from 3xx to 6xx, and explains what it states instead of XML when it fails.
 
 mod draft;
 mod ended;
@@ -6,6 +6,7 @@ mod failure;
 mod health;
 mod leaf;
 mod mend;
+mod one_line;
 mod place;
 mod report;
 mod silent;
@@ -32,8 +33,8 @@ pub const DEPTH_MAX: usize = 32;
 /// Reads one document.
 ///
 /// Each value is found by its whole path, never by its name alone: a MIG slice, an accounted process and three other power
-/// blocks use the same names. An unknown element is passed over, and one bad value costs itself only. What was odd about the
-/// document (text around it, GPUs without an address, duplicate UUIDs) stands in the report's `problems`.
+/// blocks use the same names. An unknown element is ignored, and one bad value costs itself only. What was odd about the
+/// document (text around it, GPUs without an address, duplicate UUIDs) is in the report's `problems`.
 ///
 /// # Errors
 /// The document is no document: too large, not XML, not nvidia-smi's, cut off, or its tags do not match. Nothing of a
@@ -49,12 +50,12 @@ pub fn parse(bytes: &[u8]) -> Result<DriverReport, ProbeFault> {
     }
     if let Some(said) = document.before {
         report.silent.extend(silent_in(said));
-        report.problem(format!("text before the XML was passed over: {}", text::excerpt(said)));
+        report.problem(format!("text before the XML was ignored: {}", one_line::excerpt(said)));
     }
     let rest = walk::walk(&document, &mut report)?;
     if !rest.trim().is_empty() {
         report.silent.extend(silent_in(rest));
-        report.problem(format!("text after the XML was passed over: {}", text::excerpt(rest.trim())));
+        report.problem(format!("text after the XML was ignored: {}", one_line::excerpt(rest.trim())));
     }
     Ok(report.finish())
 }

@@ -1,4 +1,6 @@
-//! Where in the document an element stands: the map of all paths that are read, from the root down.
+//! Where in the document an element is: the map of all paths that are read, from the root down.
+
+use crate::metric::{Metric, Smi};
 
 /// An element that is read: a container with children of its own, or a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,16 +102,9 @@ pub(super) enum Field {
     MemoryReserved,
     MemoryUsed,
     MemoryFree,
-    Temperature,
-    GpuUtil,
-    MemoryUtil,
-    EncoderUtil,
-    DecoderUtil,
+    /// Read by its row in the table of metrics.
+    Metric(Metric),
     Power(PowerField),
-    Fan,
-    SmClock,
-    MemoryClock,
-    PerformanceState,
     EccCurrent,
     EccSram,
     EccSramParity,
@@ -118,10 +113,6 @@ pub(super) enum Field {
     EccDoubleBitTotal,
     ThrottleReason,
     Health(HealthField),
-    Generation,
-    MaxGeneration,
-    Width,
-    MaxWidth,
     Mig(MigField),
     Process(ProcessField),
 }
@@ -283,10 +274,8 @@ fn of_gpu(name: &str) -> Option<Field> {
         "product_architecture" => Field::Architecture,
         "vbios_version" => Field::Vbios,
         "persistence_mode" => Field::Persistence,
-        "fan_speed" => Field::Fan,
-        "performance_state" => Field::PerformanceState,
         "gpu_recovery_action" => Field::Health(HealthField::RecoveryAction),
-        _ => return None,
+        _ => return metric(Place::Gpu, name),
     })
 }
 
@@ -323,14 +312,11 @@ fn of_mig_device(name: &str) -> Option<Place> {
 fn block(container: Place) -> &'static [(&'static str, Field)] {
     use Field as F;
     match container {
-        Place::Generations => &[("current_link_gen", F::Generation), ("max_link_gen", F::MaxGeneration)],
-        Place::Widths => &[("current_link_width", F::Width), ("max_link_width", F::MaxWidth)],
         Place::MigMode => &[("current_mig", F::MigCurrent), ("pending_mig", F::MigPending)],
         Place::Virtualization => &[("virtualization_mode", F::Virtualization), ("host_vgpu_mode", F::HostVgpuMode)],
         Place::Memory => &MEMORY,
         Place::MigMemory => &MIG_MEMORY,
         Place::MigShared => &MIG_SHARED,
-        Place::Utilization => &UTILIZATION,
         Place::Fabric => {
             &[("state", F::Health(HealthField::FabricState)), ("status", F::Health(HealthField::FabricStatus))]
         }
@@ -345,9 +331,7 @@ fn block(container: Place) -> &'static [(&'static str, Field)] {
         Place::EccMode => &[("current_ecc", F::EccCurrent)],
         Place::Volatile => &VOLATILE,
         Place::DoubleBit => &[("total", F::EccDoubleBitTotal)],
-        Place::Temperature => &[("gpu_temp", F::Temperature)],
         Place::Power => &POWER,
-        Place::Clocks => &[("sm_clock", F::SmClock), ("mem_clock", F::MemoryClock)],
         Place::Process => &PROCESS,
         Place::Throttle => &[("", F::ThrottleReason)],
         Place::Outside
@@ -355,12 +339,45 @@ fn block(container: Place) -> &'static [(&'static str, Field)] {
         | Place::Gpu
         | Place::Pci
         | Place::Link
+        | Place::Generations
+        | Place::Widths
+        | Place::Utilization
+        | Place::Temperature
+        | Place::Clocks
         | Place::MigDevices
         | Place::MigDevice
         | Place::MigAttributes
         | Place::Processes
         | Place::Value(_) => &[],
     }
+}
+
+/// The path of a container below `gpu`, as the table of metrics has it; `None` where no metric is read by its path.
+fn path(container: Place) -> Option<&'static str> {
+    CONTAINERS.iter().find(|(place, _)| *place == container).map(|(_, path)| *path)
+}
+
+/// The containers whose metrics are read by their path in the table of metrics.
+const CONTAINERS: [(Place, &str); 6] = [
+    (Place::Gpu, ""),
+    (Place::Generations, "pci/pci_gpu_link_info/pcie_gen"),
+    (Place::Widths, "pci/pci_gpu_link_info/link_widths"),
+    (Place::Utilization, "utilization"),
+    (Place::Temperature, "temperature"),
+    (Place::Clocks, "clocks"),
+];
+
+/// The elements of a container that are metrics.
+fn metrics(container: Place) -> impl Iterator<Item = (&'static str, Field)> {
+    let of = path(container);
+    Metric::ALL.iter().filter_map(move |metric| match metric.row().smi {
+        Smi::At { container, element } if Some(container) == of => Some((element, Field::Metric(*metric))),
+        Smi::At { .. } | Smi::ByHand(_) | Smi::Not(_) => None,
+    })
+}
+
+fn metric(container: Place, name: &str) -> Option<Field> {
+    metrics(container).find(|(element, _)| *element == name).map(|(_, field)| field)
 }
 
 const MEMORY: [(&str, Field); 4] = [
@@ -382,12 +399,6 @@ const MIG_SHARED: [(&str, Field); 6] = [
     ("decoder_count", Field::Mig(MigField::Dec)),
     ("jpg_count", Field::Mig(MigField::Jpeg)),
     ("ofa_count", Field::Mig(MigField::Ofa)),
-];
-const UTILIZATION: [(&str, Field); 4] = [
-    ("gpu_util", Field::GpuUtil),
-    ("memory_util", Field::MemoryUtil),
-    ("encoder_util", Field::EncoderUtil),
-    ("decoder_util", Field::DecoderUtil),
 ];
 const VOLATILE: [(&str, Field); 4] = [
     ("sram_uncorrectable", Field::EccSram),
@@ -441,7 +452,8 @@ fn of_block(container: Place, name: &str) -> Option<Field> {
     if container == Place::Throttle {
         return throttle_reason(name).map(|_| Field::ThrottleReason);
     }
-    block(container).iter().find(|(known, _)| *known == name).map(|(_, field)| *field)
+    let own = block(container).iter().find(|(known, _)| *known == name).map(|(_, field)| *field);
+    own.or_else(|| metric(container, name))
 }
 
 /// The reason in the name of an element: `sw_power_cap` of `clocks_event_reason_sw_power_cap`. The list of reasons is open.
@@ -471,7 +483,8 @@ pub(super) fn values_below(container: Place) -> Vec<(&'static str, Field)> {
     } else {
         (&[], std::slice::from_ref(&container))
     };
-    own.iter().chain(blocks.iter().flat_map(|place| block(*place))).copied().collect()
+    let fields = own.iter().chain(blocks.iter().flat_map(|place| block(*place))).copied();
+    fields.chain(blocks.iter().flat_map(|place| metrics(*place))).collect()
 }
 
 #[cfg(test)]

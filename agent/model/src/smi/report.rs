@@ -7,7 +7,7 @@ use crate::absence::Reading;
 use crate::driver::{DriverGpu, DriverReport, DriverSource, SilentGpu};
 use std::collections::HashMap;
 
-/// More GPUs than any host has: a document with more of them is garbage, and the rest is passed over.
+/// More GPUs than any host has: a document with more of them is garbage, and the rest is ignored.
 const GPUS_MAX: usize = 256;
 /// Problems that are listed one by one.
 const PROBLEMS_MAX: usize = 64;
@@ -27,13 +27,13 @@ pub(super) struct Report {
     problems_left_out: usize,
 }
 
-/// Puts a value where none was yet. One that is said twice and differs is no value any more.
+/// Puts a value where none was yet. One that is reported twice and differs is no value any more.
 pub(super) fn put<T: PartialEq>(slot: &mut Reading<T>, said: Reading<T>) {
     use crate::absence::Absence;
     if matches!(slot, Reading::Absent(Absence::NotReported)) {
         *slot = said;
     } else if *slot != said {
-        *slot = Reading::Absent(Absence::garbled("said twice, and differently"));
+        *slot = Reading::Absent(Absence::garbled("reported twice, with different values"));
     }
 }
 
@@ -117,7 +117,7 @@ impl Report {
         self.number_gpus();
         if self.gpu_elements > GPUS_MAX {
             let more = self.gpu_elements.saturating_sub(GPUS_MAX);
-            self.problem(format!("{more} GPUs beyond the first {GPUS_MAX} were passed over"));
+            self.problem(format!("{more} GPUs beyond the first {GPUS_MAX} were ignored"));
         }
         if self.problems_left_out > 0 {
             self.problems.push(format!("{} more problems", self.problems_left_out));

@@ -1,7 +1,7 @@
 //! Finds the GPUs that nvidia-smi's words name as those that do not answer.
 
 use super::leaf::absence_of;
-use super::text::one_line;
+use super::one_line::one_line;
 use crate::absence::Absence;
 use crate::driver::SilentGpu;
 use crate::ids::PciAddress;
@@ -27,7 +27,7 @@ pub fn silent_in(text: &str) -> Vec<SilentGpu> {
         let sentence = text.get(start.saturating_add(MARK.len())..end).and_then(|rest| rest.lines().next());
         let Some((address, words)) = sentence.and_then(address_and_words) else { continue };
         if found.iter().all(|known| known.address != address) {
-            let said = format!("nvidia-smi gets no handle of the GPU at {address}: {}", one_line(words, SAID_MAX));
+            let said = format!("nvidia-smi cannot open the GPU at {address}: {}", one_line(words, SAID_MAX));
             found.push(SilentGpu { address, why: reason(words), said });
         }
     }

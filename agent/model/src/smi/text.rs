@@ -56,16 +56,3 @@ pub(super) fn document(bytes: &[u8]) -> Result<Document<'_>, ProbeFault> {
     let before = std::str::from_utf8(bytes).ok().and_then(|text| text.get(start..begin)).map(str::trim);
     Ok(Document { start: begin, is_lossy, before: before.or(Some("(not UTF-8)")), all })
 }
-
-/// The first 120 characters on one line, without control characters.
-pub(super) fn excerpt(text: &str) -> String {
-    one_line(text, 120)
-}
-
-/// At most `most` characters on one line, runs of white space made one blank, control characters dropped.
-pub(super) fn one_line(text: &str, most: usize) -> String {
-    // A word can be long, so cut before and after.
-    let head: String = text.chars().take(most.saturating_mul(8)).collect();
-    let words = head.split_whitespace().collect::<Vec<_>>().join(" ");
-    words.chars().filter(|c| !c.is_control()).take(most).collect()
-}

@@ -1,8 +1,9 @@
 //! Walks through the events of a document and hands each value that is wanted, with its place, to the report.
 
+use super::one_line::one_line;
 use super::place::{Place, child};
 use super::report::Report;
-use super::text::{Document, one_line};
+use super::text::Document;
 use super::{DEPTH_MAX, garbled};
 use crate::driver::ProbeFault;
 use quick_xml::Reader;
@@ -18,7 +19,7 @@ const SAID_MAX_CHARS: usize = 300;
 #[derive(Default)]
 struct Text<'a> {
     said: Cow<'a, str>,
-    /// It holds an entity that is not one of XML's own, or it is too long: whatever it says, it is no value.
+    /// It holds an entity that is not one of XML's own, or it is too long: whatever it states, it is not a value.
     is_odd: bool,
 }
 
@@ -131,7 +132,7 @@ impl<'a> Walk<'a, '_> {
         let name = start.name();
         let name: &str = name.as_ref();
         if self.open.len() >= DEPTH_MAX {
-            return Err(format!("<{}> is nested deeper than {DEPTH_MAX} elements", super::text::excerpt(name)));
+            return Err(format!("<{}> is nested deeper than {DEPTH_MAX} elements", super::one_line::excerpt(name)));
         }
         let place = match self.open.last_mut() {
             Some(parent) => {
@@ -139,7 +140,7 @@ impl<'a> Walk<'a, '_> {
                 parent.place.and_then(|place| child(place, name))
             }
             None => Some(child(Place::Outside, name).ok_or_else(|| {
-                format!("the root is <{}>, not <nvidia_smi_log> of NVIDIA's tool", super::text::excerpt(name))
+                format!("the root is <{}>, not <nvidia_smi_log> of NVIDIA's tool", super::one_line::excerpt(name))
             })?),
         };
         if place.is_some() {

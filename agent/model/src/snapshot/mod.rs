@@ -29,7 +29,7 @@ pub const ENTRIES_MAX: usize = 30_000;
 /// Most bytes of one file.
 pub const FILE_MAX_BYTES: usize = 2 * 1024 * 1024;
 
-/// What the archive says of itself, in [`MANIFEST`].
+/// What the archive reports about itself, in [`MANIFEST`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// [`FORMAT`].
@@ -63,7 +63,7 @@ pub struct Listed {
 pub struct Missed {
     /// The file, program or service.
     pub what: String,
-    /// What the host said.
+    /// What the host answered.
     pub why: String,
 }
 
@@ -86,7 +86,7 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// What a source answered; one that was not asked says so.
+    /// What a source answered; one that was not asked shows it.
     ///
     /// # Errors
     /// The fault that was recorded, or that the source was not asked.

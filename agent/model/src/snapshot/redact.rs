@@ -6,7 +6,7 @@ mod value;
 use rules::Cut;
 use serde_json::Value;
 
-/// Stands in place of a secret.
+/// Replaces a secret.
 pub const MARK: &str = "[redacted]";
 
 /// Text without its secrets.
@@ -66,7 +66,7 @@ fn blank(value: &mut Value) -> u32 {
     }
 }
 
-/// What stands before and behind the next PEM block. One without an end goes on to the end of the text.
+/// What is before and behind the next PEM block. One without an end goes on to the end of the text.
 fn next_pem(text: &str) -> Option<(&str, &str)> {
     let (before, block) = text.split_once("-----BEGIN ")?;
     let after =

@@ -1,8 +1,8 @@
 //! Admission: whether a workspace may be created beside what is there, in one place, with all the numbers.
 
-use super::document::Document;
+use super::admission::Admission;
 use super::gpus::{self, Given};
-use super::host::{Host, Running};
+use super::host::Running;
 use super::refused::Refused;
 use super::spec::Spec;
 use crate::version::is_older;
@@ -10,43 +10,7 @@ use crate::version::is_older;
 /// The oldest NVIDIA container toolkit without a known way out of the container (CVE-2025-23266 is mended in it).
 const TOOLKIT_FLOOR: (&str, &[u64]) = ("1.17.8", &[1, 17, 8]);
 
-/// What is there, and what was planned so far.
-pub(super) struct Admission<'a> {
-    pub(super) host: &'a Host,
-    pub(super) document: &'a Document,
-    /// All others: those that have a container keep what they have until their own turn comes.
-    pub(super) running: Vec<Running>,
-    /// The workspace whose turn it is, where it has a container: it is given the same GPUs again if it can be.
-    pub(super) own: Option<Running>,
-    seen: Vec<String>,
-}
-
-impl<'a> Admission<'a> {
-    /// Begins with what is there.
-    pub(super) fn new(host: &'a Host, document: &'a Document) -> Self {
-        Self { host, document, running: host.running.clone(), own: None, seen: Vec::new() }
-    }
-
-    /// Begins the turn of a workspace: it is not counted beside itself.
-    pub(super) fn begin(&mut self, id: &str) {
-        let at = self.running.iter().position(|running| running.workspace_id == id);
-        self.own = at.map(|at| self.running.remove(at));
-    }
-
-    /// Ends it without a plan: what is there stays there.
-    pub(super) fn give_up(&mut self) {
-        self.running.extend(self.own.take());
-    }
-
-    /// Refuses an id that the document has twice.
-    pub(super) fn is_alone(&mut self, id: &str) -> Result<(), Refused> {
-        if self.seen.iter().any(|seen| seen == id) {
-            return Err(Refused::Conflict { workspace_id: id.to_owned() });
-        }
-        self.seen.push(id.to_owned());
-        Ok(())
-    }
-
+impl Admission<'_> {
     /// What the workspace is given.
     pub(super) fn admit(&self, spec: &Spec) -> Result<Given, Refused> {
         let agent = &self.document.agent;
@@ -120,7 +84,7 @@ impl<'a> Admission<'a> {
         let tag = self.document.nvidia.toolkit_image.as_deref().and_then(tag);
         match tag.filter(|tag| is_older(tag, numbers)) {
             Some(tag) => {
-                let why = format!("{tag} is older than {floor}, below which a container can get out");
+                let why = format!("{tag} is older than {floor}; in older versions a container can escape");
                 Err(Refused::denied("nvidia.toolkit_image", why))
             }
             None => Ok(()),

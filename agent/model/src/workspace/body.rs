@@ -1,4 +1,4 @@
-//! The request by which Docker creates the container: nothing of the document is passed on, all of it is set anew.
+//! The request by which Docker creates the container: nothing of the document is passed on, all of it is set again.
 
 use super::CreateRequest;
 use super::environment::VISIBLE_DEVICES;
@@ -68,7 +68,7 @@ fn way(host: &Host, nvidia: &[&str]) -> Result<Way, Refused> {
     }
     let cdi = match missing {
         Some(name) if !host.docker.cdi_spec_dirs.is_empty() => format!("no CDI file names {}", cdi_name(name)),
-        _ => "Docker has CDI switched off".to_owned(),
+        _ => "CDI is disabled in Docker".to_owned(),
     };
     let wanted = u64::try_from(nvidia.len()).unwrap_or(u64::MAX);
     Err(Refused::NoGpu { wanted, available: 0, why: vec![cdi, "Docker has no runtime nvidia".to_owned()] })
@@ -78,7 +78,7 @@ fn cdi_name(name: &str) -> String {
     format!("nvidia.com/gpu={name}")
 }
 
-/// `NVIDIA_VISIBLE_DEVICES` is always there: the image's own would count otherwise, and an image that says `all` gets every GPU
+/// `NVIDIA_VISIBLE_DEVICES` is always there: the image's own would count otherwise, and an image that reports `all` gets every GPU
 /// where Docker's default runtime is NVIDIA's.
 fn environment(spec: &Spec, way: Way, nvidia: &[&str]) -> Vec<String> {
     let mut variables: BTreeMap<&str, String> =

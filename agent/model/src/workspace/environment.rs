@@ -30,7 +30,7 @@ impl Environment {
         }
         for (name, value) in map {
             let field = format!("{path}.{}", shown(name));
-            let text = value.as_str().ok_or_else(|| Refused::invalid(&field, "its value is not a text"))?;
+            let text = value.as_str().ok_or_else(|| Refused::invalid(&field, "its value is not a string"))?;
             if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
                 return Err(Refused::invalid(&field, "a name is of letters, digits and '_'"));
             }
@@ -54,9 +54,9 @@ impl Environment {
 fn kept(name: &str) -> Option<&'static str> {
     let upper = name.to_ascii_uppercase();
     if upper.starts_with("NVIDIA_") {
-        Some("it steers the NVIDIA runtime, and follows from gpu")
+        Some("it controls the NVIDIA runtime and is derived from gpu")
     } else if upper.starts_with("LD_") || upper == "GCONV_PATH" || upper == "GLIBC_TUNABLES" {
-        Some("it steers the loader, also that of programs outside the container")
+        Some("it controls the dynamic loader, also of programs outside the container")
     } else {
         None
     }

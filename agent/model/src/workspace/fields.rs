@@ -72,7 +72,7 @@ impl<'a> Fields<'a> {
     /// Refuses what nobody asked for.
     pub(super) fn finish(self) -> Result<(), Refused> {
         match self.unknown() {
-            Some((name, _)) => Err(Refused::denied(self.path(&shown(name)), "a document may not say this")),
+            Some((name, _)) => Err(Refused::denied(self.path(&shown(name)), "a document may not set this")),
             None => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 //! Which GPUs a workspace is given: the least used that have what is wanted, and never one in two security contexts.
 
-use super::admit::Admission;
+use super::admission::Admission;
 use super::document::DesiredGpu;
 use super::host::{HostGpu, MigDevice, Running};
 use super::refused::Refused;
@@ -130,7 +130,7 @@ fn without_devices(admission: &Admission<'_>) -> Vec<String> {
     empty.map(|gpu| format!("{}: MIG is on, and it has no MIG device", gpu.name())).collect()
 }
 
-/// Shares of whole GPUs, where the document says that there are more or fewer than GPUs: all, and those in use.
+/// Shares of whole GPUs, where the document reports that there are more or fewer than GPUs: all, and those in use.
 fn shares(admission: &Admission<'_>) -> Option<(u64, u64)> {
     let total = Some(admission.document.agent.overrides.cuda_gpus).filter(|count| *count > 0)?;
     let whole = units(admission).into_iter().filter(|unit| unit.mig.is_none());
@@ -138,7 +138,7 @@ fn shares(admission: &Admission<'_>) -> Option<(u64, u64)> {
     Some((total, u64::try_from(used).unwrap_or(u64::MAX)))
 }
 
-/// How many workspaces may have a unit at once: one, or more where the document says so.
+/// How many workspaces may have a unit at once: one, or more where the document shows it.
 fn places(admission: &Admission<'_>, unit: Unit<'_>) -> u64 {
     let whole = units(admission).into_iter().filter(|unit| unit.mig.is_none()).count();
     match (shares(admission), u64::try_from(whole)) {
@@ -172,7 +172,7 @@ fn obstacle(
     }
     match (&wish.mig_profile, unit.mig) {
         (Some(profile), Some(mig)) if mig.profile != *profile => return Some(format!("it is a {}", mig.profile)),
-        (Some(_), None) => return Some("it is not cut up with MIG".to_owned()),
+        (Some(_), None) => return Some("it is not partitioned with MIG".to_owned()),
         _ => {}
     }
     if gpu.health.as_deref() == Some("failed") {
@@ -198,7 +198,7 @@ fn lacks(admission: &Admission<'_>, gpu: &HostGpu, feature: FeatureName) -> Opti
     let code = feature.code();
     let off = |entry: &DesiredGpu| entry.features.get(code).is_some_and(|switch| switch.enabled == Some(false));
     if entries(admission, gpu).any(off) {
-        return Some(format!("{code} is switched off"));
+        return Some(format!("{code} is disabled"));
     }
     (!gpu.features.iter().any(|known| known == code)).then(|| format!("it has no {code}"))
 }
@@ -206,11 +206,11 @@ fn lacks(admission: &Admission<'_>, gpu: &HostGpu, feature: FeatureName) -> Opti
 fn occupied(admission: &Admission<'_>, spec: &Spec, unit: Unit<'_>) -> Option<String> {
     let running = &admission.running;
     if let Some(owner) = running.iter().find(|one| one.vfio.contains(&unit.gpu.bdf)) {
-        return Some(format!("the workspace {} has it whole", owner.workspace_id));
+        return Some(format!("the workspace {} has it exclusively", owner.workspace_id));
     }
     let bound = entries(admission, unit.gpu).find_map(|entry| entry.security_context.as_deref());
     if bound.is_some() && bound != spec.context.as_deref() {
-        return Some("it serves another security context alone".to_owned());
+        return Some("it is reserved for another security context".to_owned());
     }
     // Its parts as well: they share what MIG does not cut.
     let parts = units_of(unit.gpu);
@@ -226,7 +226,7 @@ fn occupied(admission: &Admission<'_>, spec: &Spec, unit: Unit<'_>) -> Option<St
 fn passthrough(admission: &Admission<'_>, wish: &GpuWish) -> Result<Given, Refused> {
     let policy = &admission.host.policy;
     if !policy.host.passthrough || !policy.manager.passthrough {
-        return Err(Refused::denied("gpu.mode", "this host's policy does not allow to give GPUs away whole"));
+        return Err(Refused::denied("gpu.mode", "this host's policy does not allow giving whole GPUs away"));
     }
     let gpus = &admission.host.gpus;
     let physical = u64::try_from(gpus.len()).unwrap_or(u64::MAX);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 /// The host.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 pub struct Host {
-    /// What Docker says of itself.
+    /// What Docker reports about itself.
     pub docker: Docker,
     /// Cores of the machine.
     pub cores: u32,

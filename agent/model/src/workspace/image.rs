@@ -17,7 +17,7 @@ impl ImageReference {
         &self.0
     }
 
-    /// Reads a reference; `digest` stands in where it has none. `field` names it in refusals.
+    /// Reads a reference; `digest` is used where it has none. `field` names it in refusals.
     pub(super) fn read(
         text: &str,
         digest: Option<&str>,
@@ -54,7 +54,7 @@ impl ImageReference {
     }
 }
 
-/// Registry and path, as Docker tells them apart: the first part is a registry where it has a dot, a colon, or is `localhost`.
+/// Registry and path, as Docker distinguishes them: the first part is a registry where it has a dot, a colon, or is `localhost`.
 fn split(name: &str) -> (&str, &str) {
     match name.split_once('/') {
         Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),

@@ -3,6 +3,7 @@
 //! Pure: JSON values and a [`Host`] come in, a [`CreateRequest`] or a [`Refused`] for each workspace comes out. What a document may say
 //! is a closed list: everything else is refused with its name. One bad workspace is refused, the others are planned.
 
+mod admission;
 mod admit;
 mod body;
 mod document;
@@ -20,7 +21,7 @@ pub use document::{Document, MOST_WORKSPACES};
 pub use host::{Docker, Host, HostGpu, Policy, Running};
 pub use refused::Refused;
 
-use admit::Admission;
+use admission::Admission;
 use serde::Serialize;
 use serde_json::Value;
 use spec::{Desired, Spec};

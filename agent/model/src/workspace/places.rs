@@ -73,7 +73,7 @@ fn port(value: &Value, number: usize, policy: &Policy) -> Result<Port, Refused> 
     let text = fields.text("listen")?.unwrap_or("127.0.0.1");
     let listen: IpAddr = text
         .parse()
-        .map_err(|_| Refused::invalid(fields.path("listen"), format!("{:?} is no IP address", shown(text))))?;
+        .map_err(|_| Refused::invalid(fields.path("listen"), format!("{:?} is not an IP address", shown(text))))?;
     if !listen.is_loopback() && !policy.listen.iter().any(|known| known == text) {
         let why =
             format!("{listen} is not among the addresses that this host allows: Docker publishes past its firewall");

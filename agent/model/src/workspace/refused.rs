@@ -6,7 +6,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Serialize, thiserror::Error)]
 #[serde(tag = "code", rename_all = "snake_case")]
 pub enum Refused {
-    /// A value makes no sense.
+    /// A value is invalid.
     #[error("{field}: {why}")]
     InvalidArgument {
         /// The field, `gpu.count`.
@@ -29,20 +29,20 @@ pub enum Refused {
         workspace_id: String,
     },
     /// The host takes no workspaces.
-    #[error("this host is switched off by agent.enabled")]
+    #[error("this host is disabled by agent.enabled")]
     Disabled,
     /// The host takes no new workspaces.
     #[error("this host is drained: it takes no new workspace")]
     Draining,
     /// There are as many workspaces as there may be.
-    #[error("{maximum} workspaces are there, which is as many as agent.max_workspaces allows")]
+    #[error("there are {maximum} workspaces, which is the maximum of agent.max_workspaces")]
     MaxWorkspaces {
         /// As many as there may be.
         maximum: u64,
     },
     /// More cores than the machine has.
     #[error(
-        "{wanted} cores are wanted, and the machine has {physical}: one workspace never gets more, whatever the overrides"
+        "{wanted} cores are wanted, and the machine has {physical}: one workspace never gets more, regardless of the overrides"
     )]
     CoresExceedPhysical {
         /// Cores wanted.
@@ -74,7 +74,7 @@ pub enum Refused {
     },
     /// More GPUs than there are.
     #[error(
-        "{wanted} GPUs are wanted, and there are {physical}: one workspace never gets more, whatever the overrides"
+        "{wanted} GPUs are wanted, and there are {physical}: one workspace never gets more, regardless of the overrides"
     )]
     GpuCountExceedsPhysical {
         /// GPUs wanted.
@@ -93,7 +93,7 @@ pub enum Refused {
         why: Vec<String>,
     },
     /// The NVIDIA toolkit has known holes.
-    #[error("the NVIDIA container toolkit {version} lets a container out (fixed in {floor}): upgrade it")]
+    #[error("the NVIDIA container toolkit {version} lets a container escape (fixed in {floor}): upgrade it")]
     ToolkitVulnerable {
         /// The one in use.
         version: String,

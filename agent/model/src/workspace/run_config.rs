@@ -15,12 +15,15 @@ pub(super) struct RunConfig {
 }
 
 impl RunConfig {
-    /// Adds what an image or a workspace says; the later one wins.
+    /// Adds what an image or a workspace reports; the later one wins.
     pub(super) fn add(&mut self, value: &Value, path: &str, environment: &mut Environment) -> Result<(), Refused> {
         let mut fields = Fields::of(value, path)?;
         if let Some(name) = fields.text("hostname")? {
             if !is_hostname(name) {
-                return Err(Refused::invalid(fields.path("hostname"), format!("{:?} is no host name", shown(name))));
+                return Err(Refused::invalid(
+                    fields.path("hostname"),
+                    format!("{:?} is not a valid host name", shown(name)),
+                ));
             }
             self.hostname = Some(name.to_owned());
         }
@@ -37,7 +40,7 @@ impl RunConfig {
     }
 }
 
-/// Refuses whatever an `exec_config` says: nothing is run inside a workspace.
+/// Refuses whatever an `exec_config` reports: nothing is run inside a workspace.
 pub(super) fn no_exec(value: Option<&Value>, path: &str) -> Result<(), Refused> {
     match value.and_then(Value::as_object).map(|map| map.keys().next()) {
         None if value.is_some() => Err(Refused::invalid(path, "it is not an object")),
@@ -54,11 +57,11 @@ fn refused(field: &str, name: &str, value: &Value) -> Refused {
     let field = inner.map_or_else(|| field.to_owned(), |inner| format!("{field}.{}", shown(inner)));
     let why = match name {
         "devices" | "device_cgroup_rules" | "device_requests" => {
-            "devices follow from gpu, hardware_acceleration and nested_virtualization alone"
+            "devices are derived from gpu, hardware_acceleration and nested_virtualization only"
         }
-        "runtime" => "the runtime follows from gpu",
-        "labels" => "labels are how we know our own containers",
-        _ => "this is not among what a document may say to Docker: hostname, environment, init, read_only, shm_size",
+        "runtime" => "the runtime is derived from gpu",
+        "labels" => "labels identify the containers of gpuhostd",
+        _ => "a document may set only these for Docker: hostname, environment, init, read_only, shm_size",
     };
     Refused::denied(field, why)
 }

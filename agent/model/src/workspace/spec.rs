@@ -1,4 +1,4 @@
-//! One workspace of a desired state, read and checked field by field, with what its image says where it says nothing.
+//! One workspace of a desired state, read and checked field by field, with what its image shows where it reports nothing.
 
 use super::document::{Document, Image};
 use super::environment::Environment;
@@ -163,7 +163,7 @@ fn image(
     let registries = host.policy.registries.as_deref();
     let own = fields.text("image")?;
     if described.is_some_and(|image| !image.enabled) {
-        return Err(Refused::denied("image_id", "the image is switched off in images"));
+        return Err(Refused::denied("image_id", "the image is disabled in images"));
     }
     match (own, described, id) {
         (Some(own), ..) => ImageReference::read(own, None, registries, "image"),
@@ -180,7 +180,7 @@ fn cores(fields: &mut Fields<'_>, image: Option<&Image>) -> Result<f64, Refused>
     match said {
         Some(cores) if cores.is_finite() && cores >= LEAST_CORES => Ok(cores),
         Some(cores) => Err(Refused::invalid("cores", format!("{cores} is not a number from {LEAST_CORES} on"))),
-        None => Err(Refused::invalid("cores", "neither the workspace nor its image says how many")),
+        None => Err(Refused::invalid("cores", "neither the workspace nor its image sets a number")),
     }
 }
 
@@ -191,7 +191,7 @@ fn memory(fields: &mut Fields<'_>, image: Option<&Image>) -> Result<u64, Refused
         Some(bytes) => {
             Err(Refused::invalid("memory", format!("{bytes} bytes are fewer than Docker takes, {LEAST_MEMORY}")))
         }
-        None => Err(Refused::invalid("memory", "neither the workspace nor its image says how much")),
+        None => Err(Refused::invalid("memory", "neither the workspace nor its image sets an amount")),
     }
 }
 
@@ -225,7 +225,7 @@ fn gpu(fields: &mut Fields<'_>, image: Option<&Image>) -> Result<Option<GpuWish>
     };
     let feature = |name: &str| {
         FeatureName::from_code(name)
-            .ok_or_else(|| Refused::invalid("gpu.features", format!("{:?} is no feature of a GPU", shown(name))))
+            .ok_or_else(|| Refused::invalid("gpu.features", format!("{:?} is not a feature of a GPU", shown(name))))
     };
     let mig_profile = fields.text("mig_profile")?.map(str::to_owned);
     let features = fields.texts("features")?.into_iter().map(feature).collect::<Result<_, _>>()?;
@@ -235,7 +235,7 @@ fn gpu(fields: &mut Fields<'_>, image: Option<&Image>) -> Result<Option<GpuWish>
     Ok(mode.map(|mode| GpuWish { mode, count, devices, mig_profile, features, capabilities, min_memory_mib }))
 }
 
-/// What an image needs of which the workspace says nothing.
+/// What an image needs of which the workspace reports nothing.
 fn of_image(image: &Image) -> Option<GpuWish> {
     let count = match (image.gpu_count, image.require_gpu) {
         (0, Some(true)) => Count::All,

@@ -3,7 +3,7 @@
 use crate::world::{function, judged, raw};
 use model::claim::{Claim, Claimant, IdPattern, in_file, in_line, of_gpu, on_cmdline};
 use model::holders::Holders;
-use model::passthrough::{BindRequest, plan_passthrough, plan_release, scope_of};
+use model::passthrough::{BindRequest, ReleaseRequest, plan_passthrough, plan_release, scope_of};
 use model::plan::{CloseUp, MemberState, ModuleState, PowerControl};
 use model::policy::{Policy, Requester};
 use model::{Absence, PciAddress, PciClass, PciId, Reading};
@@ -91,7 +91,7 @@ fn the_setting_is_named_as_it_stands_and_the_cure_takes_the_id_away() {
     assert_eq!(claim.to_string(), "vfio_pci.ids= in /proc/cmdline");
     let cure = claim.cure(gpu.id, gpu.address, Some("debian"));
     for part in [
-        "take 10de:2684 out of vfio_pci.ids=",
+        "remove 10de:2684 from vfio_pci.ids=",
         "update-grub",
         "update-initramfs -u",
         "echo 10de 2684 > /sys/bus/pci/drivers/vfio-pci/remove_id",
@@ -155,7 +155,8 @@ fn bind_and_release_name_the_setting_and_its_cure() {
     let (holders, policy) = (Holders::default(), Policy::default());
     let request = BindRequest { gpu, requester: Requester::Local, guest_memory_mib: None, given_by_us: false };
     let bind = plan_passthrough(&host, &seen, &holders, &policy, &request).unwrap_err();
-    let release = plan_release(&host, &seen, &holders, None, &policy, (gpu, Requester::Local)).unwrap_err();
+    let release = ReleaseRequest { gpu, requester: Requester::Local, home: None };
+    let release = plan_release(&host, &seen, &holders, &policy, &release).unwrap_err();
     for refusal in [bind, release] {
         assert_eq!(refusal.code(), "bound_by_others");
         let told = refusal.to_string();

@@ -6,6 +6,7 @@ use model::driver::{DriverGpu, DriverMig, DriverSource, MemoryMib, MigMode};
 use model::features::{
     Facts, Feature, FeatureName, Features, Lack, SwitchedOffBy, apply_settings, features, of_mig, switch_off,
 };
+use model::metric::Metrics;
 use model::observation::RawObservation;
 use model::pci::GpuFunction;
 use model::settings::{GpuSettings, Settings};
@@ -16,7 +17,7 @@ use std::collections::BTreeSet;
 const A: &str = "0000:41:00.0";
 
 fn stack() -> StackFacts {
-    let files = StackFile::ALL.into_iter().filter(|file| *file != StackFile::VaNvidia);
+    let files = StackFile::ALL.iter().copied().filter(|file| *file != StackFile::VaNvidia);
     StackFacts { files: Reading::Known(files.collect()), ..StackFacts::default() }
 }
 
@@ -27,9 +28,8 @@ fn host() -> RawObservation {
 
 fn of(pci: GpuFunction, change: &dyn Fn(&mut DriverGpu)) -> RawObservation {
     let mut gpu = DriverGpu {
+        metrics: Metrics { encoder_pct: Reading::Known(0.0), decoder_pct: Reading::Known(0.0), ..said(A).metrics },
         compute_capability: Reading::Known((8, 6)),
-        encoder_pct: Reading::Known(0.0),
-        decoder_pct: Reading::Known(0.0),
         ..said(A)
     };
     change(&mut gpu);
@@ -62,7 +62,7 @@ fn a_geforce_with_its_driver_does_all_but_dri3_and_va_api() {
 #[test]
 fn a_missing_drm_node_costs_what_needs_it_and_nothing_else() {
     let mut round = host();
-    round.host.stack.files = Reading::Known(StackFile::ALL.into());
+    round.host.stack.files = Reading::Known(StackFile::ALL.iter().copied().collect());
     assert_eq!(reason(round.clone(), FeatureName::Vaapi), None);
     round.scan.as_mut().unwrap().gpus[0].drm.render = None;
     assert_eq!(reason(round.clone(), FeatureName::Vaapi), Some((false, Lack::NoRenderNode)));
@@ -75,14 +75,14 @@ fn compute_chips_have_no_encoder_whatever_their_driver_tells() {
         let round = of(function(A, chip, "nvidia", 1), &|_| {});
         assert_eq!(reason(round, FeatureName::Nvenc), Some((false, Lack::NoEngine)), "{chip}");
     }
-    let silent = |said: &mut DriverGpu| said.encoder_pct = Reading::Absent(Absence::NotSupported);
+    let silent = |said: &mut DriverGpu| said.metrics.encoder_pct = Reading::Absent(Absence::NotSupported);
     let round = of(function(A, "10de:1c03", "nvidia", 1), &silent);
     assert_eq!(
         reason(round, FeatureName::Nvenc),
         Some((false, Lack::NoEngine)),
         "the driver has no load of it to tell"
     );
-    let asleep = |said: &mut DriverGpu| said.encoder_pct = Reading::Absent(Absence::GpuAsleep);
+    let asleep = |said: &mut DriverGpu| said.metrics.encoder_pct = Reading::Absent(Absence::GpuAsleep);
     assert_eq!(reason(of(function(A, "10de:1c03", "nvidia", 1), &asleep), FeatureName::Nvenc), None);
 }
 
@@ -186,8 +186,8 @@ fn slice(profile: &str, enc: u32, dec: u32) -> DriverMig {
 fn cut(slices: Vec<DriverMig>) -> RawObservation {
     let mig_is_on = move |said: &mut DriverGpu| {
         said.mig_current = Reading::Known(MigMode::Enabled);
-        said.encoder_pct = Reading::Absent(Absence::NotSupported);
-        said.decoder_pct = Reading::Absent(Absence::NotSupported);
+        said.metrics.encoder_pct = Reading::Absent(Absence::NotSupported);
+        said.metrics.decoder_pct = Reading::Absent(Absence::NotSupported);
         said.mig_devices.clone_from(&slices);
     };
     of(function(A, "10de:2bb5", "nvidia", 1), &mig_is_on)
@@ -230,7 +230,7 @@ fn settings_switch_off_what_is_supported_on_their_gpu_alone() {
 
 #[test]
 fn names_go_to_codes_and_back() {
-    for name in FeatureName::ALL {
+    for name in FeatureName::ALL.iter().copied() {
         assert_eq!(FeatureName::from_code(name.code()), Some(name));
         assert_eq!(serde_json::to_value(name).unwrap(), name.code());
     }
@@ -247,8 +247,7 @@ fn any_driver() -> impl Strategy<Value = DriverGpu> {
     let capability = prop::option::of((0u32..10, 0u32..9));
     (any_reading(), any_reading(), prop::option::of(any::<bool>()), slices, capability).prop_map(
         |(encoder, decoder, mig, slices, capability)| DriverGpu {
-            encoder_pct: encoder,
-            decoder_pct: decoder,
+            metrics: Metrics { encoder_pct: encoder, decoder_pct: decoder, ..said(A).metrics },
             mig_current: mig.map(|on| if on { MigMode::Enabled } else { MigMode::Disabled }).into(),
             mig_devices: slices
                 .into_iter()

@@ -9,6 +9,7 @@ use model::health::kernel_log::KernelLog;
 use model::health::over::Evidence;
 use model::health::show::{Asked, apply};
 use model::judge::judge;
+use model::metric::Metrics;
 use model::observation::{HostObservation, RawObservation};
 use model::pci::RuntimeStatus;
 use model::time::BootMillis;
@@ -51,7 +52,7 @@ fn is(state: HealthState, codes: &str) -> (HealthState, String) {
 }
 
 fn lost() -> DriverGpu {
-    DriverGpu { temperature_c: Reading::Absent(Absence::GpuLost), ..said(A) }
+    DriverGpu { metrics: Metrics { temperature_c: Reading::Absent(Absence::GpuLost), ..said(A).metrics }, ..said(A) }
 }
 
 #[test]
@@ -75,7 +76,7 @@ fn a_change_forgets_nothing_that_the_driver_said() {
 fn what_was_measured_is_not_kept_and_what_waits_for_a_reset_is() {
     let none = log(&[]);
     let says = DriverGpu {
-        throttle: Reading::Known(vec!["hw_thermal_slowdown".to_owned()]),
+        metrics: Metrics { throttle: Reading::Known(vec!["hw_thermal_slowdown".to_owned()]), ..said(A).metrics },
         health_facts: HealthFacts {
             row_remap_pending: Reading::Known(true),
             row_remap_failed: Reading::Known(true),
@@ -141,7 +142,10 @@ fn a_driver_that_answers_later_has_initialised_the_gpu() {
         is(Failed, "init_failed"),
         "it failed again"
     );
-    let lists = DriverGpu { temperature_c: Reading::Absent(Absence::NotSupported), ..said(A) };
+    let lists = DriverGpu {
+        metrics: Metrics { temperature_c: Reading::Absent(Absence::NotSupported), ..said(A).metrics },
+        ..said(A)
+    };
     assert_eq!(
         health(&look(bound("nvidia", Some(lists)), &failed, 120, None)).0,
         Failed,

@@ -48,7 +48,7 @@ const ALL: &str = "
 fn no_hole_of_the_table_is_without_its_reason() {
     let names: BTreeSet<&str> = HealthFact::ALL.iter().map(|fact| fact.name()).collect();
     assert_eq!(names.len(), HealthFact::ALL.len(), "a fact stands there twice");
-    for fact in HealthFact::ALL {
+    for fact in HealthFact::ALL.iter().copied() {
         for source in SOURCES {
             let (Asked::By(text) | Asked::Not(text)) = fact.asked(source);
             assert!(text.len() > 10, "{} from {}: {text:?} explains nothing", fact.name(), source.code());
@@ -63,7 +63,7 @@ fn no_hole_of_the_table_is_without_its_reason() {
 #[test]
 fn the_document_gives_each_fact_that_the_table_promises() {
     let facts = parsed(ALL).health_facts;
-    for fact in HealthFact::ALL {
+    for fact in HealthFact::ALL.iter().copied() {
         let promised = matches!(fact.asked(DriverSource::Smi), Asked::By(_));
         assert_eq!(fact.is_known(&facts), promised, "{}: {facts:?}", fact.name());
     }

@@ -7,6 +7,7 @@ use model::health::HealthState;
 use model::health::kernel_log::KernelLog;
 use model::health::show::{Asked, apply};
 use model::judge::judge;
+use model::metric::Metrics;
 use model::observation::HostObservation;
 use model::pci::{GpuFunction, PciePort, RuntimeStatus};
 
@@ -45,14 +46,17 @@ fn pci(link: &Link) -> GpuFunction {
 
 fn told(link: &Link) -> DriverGpu {
     DriverGpu {
+        metrics: Metrics {
+            pcie_width: Reading::Known(link.lanes),
+            pcie_max_width: Reading::Known(16),
+            pcie_generation: Reading::Known(link.generation),
+            pcie_max_generation: Reading::Known(4),
+            performance_state: Reading::Known(link.state.to_owned()),
+            utilization_pct: Reading::Known(link.load),
+            ..said(A).metrics
+        },
         name: Reading::Known(link.name.to_owned()),
         virtualization: Reading::Known(link.virtualization.to_owned()),
-        pcie_width: Reading::Known(link.lanes),
-        pcie_max_width: Reading::Known(16),
-        pcie_generation: Reading::Known(link.generation),
-        pcie_max_generation: Reading::Known(4),
-        performance_state: Reading::Known(link.state.to_owned()),
-        utilization_pct: Reading::Known(link.load),
         ..said(A)
     }
 }

@@ -6,7 +6,8 @@ use model::health::fault::{Fault, Recovery};
 use model::health::kernel_log::{COUNTS_FOR_MS, FINDINGS_MAX, KernelLog};
 use model::health::line::record;
 use model::health::over::Evidence;
-use model::health::said::{Said, said};
+use model::health::record::said;
+use model::health::said::Said;
 use model::time::BootMillis;
 use proptest::prelude::*;
 

@@ -114,7 +114,7 @@ fn every_kind_of_the_log_has_a_sample_and_every_sample_is_understood() {
     let kinds: BTreeSet<Kind> = SAMPLES.iter().map(|(fault, _)| fault.kind()).collect();
     let of_driver = [Kind::DriverMemory, Kind::DriverMemoryLasting];
     let without: Vec<Kind> =
-        Kind::ALL.into_iter().filter(|kind| !kinds.contains(kind) && !of_driver.contains(kind)).collect();
+        Kind::ALL.iter().copied().filter(|kind| !kinds.contains(kind) && !of_driver.contains(kind)).collect();
     assert_eq!(without, [Kind::BadPages], "its sample is a test of its own: nothing but a new card ends it");
     for (fault, sample) in SAMPLES {
         assert_eq!(faults(&log(&[(100, sample)]), GPU), [fault].into(), "{sample}");

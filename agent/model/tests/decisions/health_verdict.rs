@@ -7,6 +7,7 @@ use model::health::HealthState;
 use model::health::kernel_log::{KernelLog, Unheard};
 use model::health::show::{Asked, apply};
 use model::judge::judge;
+use model::metric::Metrics;
 use model::observation::{HostObservation, RawObservation};
 use model::time::UnixMillis;
 
@@ -54,8 +55,8 @@ fn each_word_of_the_driver_weighs_what_it_should() {
         by_driver(driver)
     };
     assert_eq!(known(|_| {}), (Ok, Vec::new()));
-    assert_eq!(known(|d| d.ecc_uncorrected = Reading::Known(0)), (Ok, Vec::new()));
-    assert_eq!(known(|d| d.ecc_uncorrected = Reading::Known(2)), (Degraded, one("ecc_uncorrected")));
+    assert_eq!(known(|d| d.metrics.ecc_uncorrected = Reading::Known(0)), (Ok, Vec::new()));
+    assert_eq!(known(|d| d.metrics.ecc_uncorrected = Reading::Known(2)), (Degraded, one("ecc_uncorrected")));
     assert_eq!(
         known(|d| d.health_facts.row_remap_pending = Reading::Known(true)),
         (Degraded, one("row_remap_pending"))
@@ -66,7 +67,7 @@ fn each_word_of_the_driver_weighs_what_it_should() {
         known(|d| d.health_facts.retirement_pending = Reading::Known(true)),
         (Degraded, one("retirement_pending"))
     );
-    assert_eq!(known(|d| d.temperature_c = Reading::Absent(Absence::GpuLost)), (Failed, one("gpu_lost")));
+    assert_eq!(known(|d| d.metrics.temperature_c = Reading::Absent(Absence::GpuLost)), (Failed, one("gpu_lost")));
     assert_eq!(known(|d| d.health_facts.recovery_action = Reading::Known("None".to_owned())), (Ok, Vec::new()));
     assert_eq!(
         known(|d| d.health_facts.recovery_action = Reading::Known("Reset".to_owned())),
@@ -86,7 +87,7 @@ fn each_word_of_the_driver_weighs_what_it_should() {
 fn heat_is_a_reason_and_a_power_cap_or_idling_is_none() {
     let throttled = |reasons: &[&str]| {
         let throttle = Reading::Known(reasons.iter().map(|reason| (*reason).to_owned()).collect());
-        by_driver(DriverGpu { throttle, ..said(A) })
+        by_driver(DriverGpu { metrics: Metrics { throttle, ..said(A).metrics }, ..said(A) })
     };
     assert_eq!(throttled(&["gpu_idle", "sw_power_cap", "applications_clocks_setting"]).0, HealthState::Ok);
     assert_eq!(throttled(&["hw_slowdown", "hw_thermal_slowdown", "sw_thermal_slowdown"]).1, ["thermal_slowdown"]);
@@ -117,7 +118,8 @@ fn an_xid_of_the_kernel_log_fails_its_gpu_and_withdraws_it() {
 fn the_gravest_comes_first_each_code_once_and_keeps_its_since() {
     let log = log("NVRM: Xid (PCI:0000:41:00): 94, Contained");
     let driver = || {
-        let mut driver = DriverGpu { ecc_uncorrected: Reading::Known(1), ..said(A) };
+        let mut driver =
+            DriverGpu { metrics: Metrics { ecc_uncorrected: Reading::Known(1), ..said(A).metrics }, ..said(A) };
         driver.health_facts.row_remap_failed = Reading::Known(true);
         driver
     };

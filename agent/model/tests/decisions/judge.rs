@@ -5,6 +5,7 @@ use model::absence::{Absence, Reading};
 use model::condition::ConditionStatus;
 use model::driver::{DriverGpu, DriverMig, DriverSource, MemoryMib, MigMode, ProbeFault, UnplacedMig};
 use model::judge::{explain, judge, needs_smi};
+use model::metric::Metrics;
 use model::observation::GpuUse;
 
 const A: &str = "0000:41:00.0";
@@ -30,16 +31,22 @@ fn mig(gi: u32) -> DriverMig {
 #[test]
 fn the_first_source_that_knows_a_value_wins_field_by_field() {
     let trusted = DriverGpu {
-        fan_pct: Reading::Absent(Absence::UnknownError),
+        metrics: Metrics {
+            fan_pct: Reading::Absent(Absence::UnknownError),
+            power_w: Reading::Absent(Absence::NotReported),
+            ..said(A).metrics
+        },
         serial: Reading::Known("nvml".to_owned()),
-        power_w: Reading::Absent(Absence::NotReported),
         mig_devices: vec![DriverMig { uuid: Reading::Known("MIG-1".parse().unwrap()), ..mig(7) }, mig(9)],
         ..said(A)
     };
     let second = DriverGpu {
-        fan_pct: Reading::Known(40.0),
+        metrics: Metrics {
+            fan_pct: Reading::Known(40.0),
+            power_w: Reading::Absent(Absence::GpuLost),
+            ..said(A).metrics
+        },
         serial: Reading::Known("smi".to_owned()),
-        power_w: Reading::Absent(Absence::GpuLost),
         mig_devices: vec![
             DriverMig { sm: Reading::Known(42), ..mig(7) },
             DriverMig { sm: Reading::Known(1), ..mig(8) },
@@ -52,9 +59,9 @@ fn the_first_source_that_knows_a_value_wins_field_by_field() {
         (DriverSource::Smi, Ok(report(DriverSource::Smi, vec![second])), 800),
     ];
     let gpu = only(round).driver.unwrap();
-    assert_eq!(gpu.fan_pct, Reading::Known(40.0));
+    assert_eq!(gpu.metrics.fan_pct, Reading::Known(40.0));
     assert_eq!(gpu.serial, Reading::Known("nvml".to_owned()));
-    assert_eq!(gpu.power_w, Reading::Absent(Absence::GpuLost), "a reason says more than silence");
+    assert_eq!(gpu.metrics.power_w, Reading::Absent(Absence::GpuLost), "a reason says more than silence");
     let migs: Vec<_> = gpu.mig_devices.iter().map(|m| (m.gpu_instance, m.uuid.known().is_some(), m.sm.get())).collect();
     assert_eq!(migs, [(7, true, Some(42)), (9, false, None)]);
 }
@@ -81,7 +88,7 @@ fn sysfs_is_the_authority_for_what_is_a_gpu() {
     assert_eq!(observation.gpus.len(), 1);
     assert_eq!(observation.scan_problems.len(), 2, "{:?}", observation.scan_problems);
     assert!(
-        observation.scan_problems[0].contains("nvml names a GPU at 0000:42:00.0"),
+        observation.scan_problems[0].contains("nvml reports a GPU at 0000:42:00.0"),
         "{:?}",
         observation.scan_problems
     );
@@ -177,10 +184,10 @@ fn a_gpu_too_old_for_cuda_or_in_want_of_a_reset_is_not_scheduled() {
     );
     assert_eq!(with(&|gpu| gpu.health_facts.recovery_action = Reading::Known("None".to_owned())), None);
     assert_eq!(
-        with(&|gpu| gpu.temperature_c = Reading::Absent(Absence::ResetRequired)).as_deref(),
+        with(&|gpu| gpu.metrics.temperature_c = Reading::Absent(Absence::ResetRequired)).as_deref(),
         Some("reset_required")
     );
-    assert_eq!(with(&|gpu| gpu.temperature_c = Reading::Absent(Absence::GpuLost)).as_deref(), Some("gpu_lost"));
+    assert_eq!(with(&|gpu| gpu.metrics.temperature_c = Reading::Absent(Absence::GpuLost)).as_deref(), Some("gpu_lost"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::world::{at, function, nvidia, raw, report, said, seen};
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverReport, DriverSource, MemoryMib};
 use model::judge::{has_sensors, judge, may_ask, may_fall_asleep, needs_smi};
+use model::metric::{Metric, Metrics, Slot, of_driver};
 use model::observation::{HostObservation, RawObservation};
 use model::pci::{GpuFunction, RuntimeStatus};
 
@@ -19,10 +20,13 @@ fn asleep(mut gpu: GpuFunction) -> GpuFunction {
 fn known(address: &str) -> DriverGpu {
     let memory = MemoryMib { total: Reading::Known(24_576), used: Reading::Known(300), ..MemoryMib::default() };
     DriverGpu {
+        metrics: Metrics {
+            sm_clock_mhz: Reading::Known(1410),
+            memory_clock_mhz: Reading::Known(8001),
+            ..said(address).metrics
+        },
         memory,
         name: Reading::Known("NVIDIA RTX A5000".to_owned()),
-        sm_clock_mhz: Reading::Known(1410),
-        memory_clock_mhz: Reading::Known(8001),
         ..said(address)
     }
 }
@@ -45,10 +49,15 @@ fn it_keeps_what_was_known_and_says_why_nothing_is_measured() {
     let driver = gpu.driver.as_ref().unwrap();
     assert_eq!(driver.uuid, before.gpus[0].driver.as_ref().unwrap().uuid);
     assert_eq!((gpu.name(), driver.memory.total.get()), (Some("NVIDIA RTX A5000"), Some(24_576)));
-    for reading in [&driver.temperature_c, &driver.utilization_pct, &driver.power_w, &driver.encoder_pct] {
+    for reading in [
+        &driver.metrics.temperature_c,
+        &driver.metrics.utilization_pct,
+        &driver.metrics.power_w,
+        &driver.metrics.encoder_pct,
+    ] {
         assert_eq!(reading.absence(), Some(&Absence::GpuAsleep));
     }
-    for clock in [&driver.sm_clock_mhz, &driver.memory_clock_mhz] {
+    for clock in [&driver.metrics.sm_clock_mhz, &driver.metrics.memory_clock_mhz] {
         assert_eq!(clock.absence(), Some(&Absence::GpuAsleep), "a clock that was measured before is none of now");
     }
     assert_eq!(driver.memory.used.absence(), Some(&Absence::GpuAsleep));
@@ -103,8 +112,11 @@ fn nvidia_smi_is_not_asked_for_one_that_sleeps() {
 
 fn sensed(address: &str) -> DriverGpu {
     DriverGpu {
-        temperature_c: Reading::Known(61.0),
-        utilization_pct: Reading::Known(97.0),
+        metrics: Metrics {
+            temperature_c: Reading::Known(61.0),
+            utilization_pct: Reading::Known(97.0),
+            ..Metrics::default()
+        },
         ..DriverGpu::unknown(at(address))
     }
 }
@@ -121,7 +133,7 @@ fn sensors_fill_the_metrics_of_other_vendors() {
     let observation = with_sensors(vec![amd.clone()], report(DriverSource::Sysfs, vec![sensed(A)]));
     let gpu = &observation.gpus[0];
     let driver = gpu.driver.as_ref().unwrap();
-    assert_eq!((driver.temperature_c.get(), driver.utilization_pct.get()), (Some(61.0), Some(97.0)));
+    assert_eq!((driver.metrics.temperature_c.get(), driver.metrics.utilization_pct.get()), (Some(61.0), Some(97.0)));
     assert_eq!(driver.uuid.absence(), Some(&Absence::NotSupported), "the reason stays that of the vendor");
     assert_eq!((gpu.driver_absence.clone(), gpu.schedulable), (Some(Absence::NotSupported), true));
     assert_eq!(observation.cuda_gpu_count(), 0);
@@ -134,7 +146,7 @@ fn sensors_fill_the_metrics_of_other_vendors() {
 fn sensors_of_nouveau_do_not_pass_for_nvidias_driver() {
     let observation = with_sensors(vec![nvidia(A, "nouveau", 1)], report(DriverSource::Sysfs, vec![sensed(A)]));
     let gpu = &observation.gpus[0];
-    assert_eq!(gpu.driver.as_ref().unwrap().temperature_c.get(), Some(61.0));
+    assert_eq!(gpu.driver.as_ref().unwrap().metrics.temperature_c.get(), Some(61.0));
     assert_eq!(gpu.driver.as_ref().unwrap().uuid.absence(), Some(&Absence::DriverAbsent));
     assert!(!gpu.schedulable && !gpu.visible_to_runtime);
     let held = observation.conditions.iter().find(|held| held.kind == "driver_unavailable").unwrap();
@@ -148,4 +160,44 @@ fn sensors_that_fail_are_no_fault_of_nvidias_driver() {
     let observation = judge(round, seen(1), None);
     assert!(observation.gpus.iter().all(|gpu| gpu.schedulable));
     assert_eq!(observation.probes.len(), 2);
+}
+
+/// A GPU of which every metric that a source measures is known.
+fn measured(address: &str) -> DriverGpu {
+    let mut gpu = known(address);
+    gpu.metrics.each(|_, slot| match slot {
+        Slot::Text(word) => *word = Reading::Known("P0".to_owned()),
+        Slot::List(words) => *words = Reading::Known(Vec::new()),
+        slot @ (Slot::Real(_) | Slot::Small(_) | Slot::Whole(_)) => slot.number(Reading::Known(7)),
+    });
+    let all = || Reading::Known(7);
+    gpu.memory = MemoryMib { total: all(), reserved: all(), used: all(), free: all() };
+    gpu
+}
+
+#[test]
+fn each_metric_outlasts_sleep_or_is_forgotten_as_its_row_says() {
+    let mut round = raw(vec![nvidia(A, "nvidia", 1)], &[]);
+    round.reports = vec![(DriverSource::Nvml, Ok(report(DriverSource::Nvml, vec![measured(A)])), 1)];
+    let before = judge(round, seen(1), None);
+    let after = judge(nobody_asked(vec![asleep(nvidia(A, "nvidia", 1))]), seen(2), Some(&before));
+    let value = |seen: &HostObservation, metric: &Metric| of_driver(*metric, seen.gpus[0].driver.as_ref().unwrap());
+    for metric in Metric::ALL {
+        let (awake, asleep) = (value(&before, metric), value(&after, metric));
+        if awake.known().is_some() && !metric.row().outlasts_sleep {
+            assert_eq!(asleep.absence(), Some(&Absence::GpuAsleep), "{metric:?} was measured before it slept");
+        } else {
+            assert_eq!(asleep, awake, "{metric:?} stays what it was");
+        }
+    }
+}
+
+#[test]
+fn each_metric_is_filled_in_from_a_second_source() {
+    let mut round = raw(vec![nvidia(A, "nvidia", 1)], &[]);
+    round.reports = [(DriverSource::Nvml, DriverGpu::unknown(at(A))), (DriverSource::Smi, measured(A))]
+        .map(|(source, gpu)| (source, Ok(report(source, vec![gpu])), 1))
+        .into();
+    let filled = judge(round, seen(1), None).gpus.remove(0).driver.unwrap();
+    assert_eq!((filled.metrics, filled.memory), (measured(A).metrics, measured(A).memory));
 }

@@ -78,7 +78,7 @@ fn what_keeps_the_module_away_is_named_with_what_to_do() {
         (
             StackFacts { module_barred_by: known("/etc/modprobe.d/x.conf"), ..installed() },
             "/etc/modprobe.d/x.conf keeps it from loading",
-            "take the line with nvidia out of /etc/modprobe.d/x.conf",
+            "remove the line with nvidia from /etc/modprobe.d/x.conf",
         ),
         (
             StackFacts { secure_boot: Reading::Known(true), ..installed() },
@@ -93,13 +93,13 @@ fn what_keeps_the_module_away_is_named_with_what_to_do() {
         ),
         (
             StackFacts { module_signed: Reading::Known(true), ..installed() },
-            "is installed and not loaded",
+            "is installed but not loaded",
             "`modprobe nvidia`",
         ),
-        (installed(), "is installed and not loaded", "dmesg | tail"),
+        (installed(), "is installed but not loaded", "dmesg | tail"),
         (
             StackFacts { module_loaded: known("580.82.07"), ..installed() },
-            "nvidia 580.82.07 is loaded and did not take the GPU",
+            "nvidia 580.82.07 is loaded but did not bind to the GPU",
             "dmesg | grep -iE 'NVRM",
         ),
     ];

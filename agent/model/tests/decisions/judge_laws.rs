@@ -8,6 +8,7 @@ use model::blocker::Blocker;
 use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverReport, DriverSource, MigMode, ProbeFault};
 use model::judge::judge;
+use model::metric::Metrics;
 use model::observation::{ChainLink, GpuUse, RawObservation};
 use model::pci::{GpuFunction, VENDOR_NVIDIA};
 use proptest::prelude::*;
@@ -37,7 +38,10 @@ fn any_said(address: &'static str) -> impl Strategy<Value = DriverGpu> {
     ]);
     let modes = prop::sample::select(vec![None, Some(MigMode::Enabled), Some(MigMode::Disabled)]);
     (temperatures, modes).prop_map(move |(temperature, mode)| DriverGpu {
-        temperature_c: temperature.map_or_else(Reading::Absent, Reading::Known),
+        metrics: Metrics {
+            temperature_c: temperature.map_or_else(Reading::Absent, Reading::Known),
+            ..said(address).metrics
+        },
         mig_current: mode.into(),
         ..said(address)
     })

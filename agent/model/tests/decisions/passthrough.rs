@@ -6,9 +6,9 @@ use model::driver::{DriverGpu, MigMode};
 use model::health::{GpuHealth, HealthReason, HealthState, Teller};
 use model::holders::{Hold, Holder, Holders, UnreadableProcess};
 use model::observation::{GpuUse, HostObservation};
-use model::passthrough::{BindRequest, blockers, plan_passthrough, plan_release};
+use model::passthrough::{BindRequest, ReleaseRequest, blockers, plan_passthrough, plan_release};
 use model::pci::{GroupMember, IommuGroup};
-use model::plan::{CloseUp, MemberState, ModuleState, Plan, PowerControl, Step};
+use model::plan::{CloseUp, MemberState, ModuleState, Plan, PlanStep, Postcondition, PowerControl, Step};
 use model::policy::{Policy, Requester};
 use model::refusal::Refusal;
 use model::time::UnixMillis;
@@ -111,7 +111,7 @@ fn overrides_come_before_every_unbind_and_probes_after() {
     let kinds: Vec<&str> = plan
         .steps
         .iter()
-        .map(|step| match step {
+        .map(|PlanStep::Functions(step)| match step {
             Step::LoadModule { .. } => "load",
             Step::SetDriverOverride { .. } => "override",
             Step::Unbind { .. } => "unbind",
@@ -121,9 +121,10 @@ fn overrides_come_before_every_unbind_and_probes_after() {
         .collect();
     let order = ["override", "override", "unbind", "unbind", "probe", "probe", "power", "power", "power", "power"];
     assert_eq!(kinds, order);
-    assert_eq!(plan.scope.members, [at(GPU), at(AUDIO)], "the bridge is left alone");
-    assert!(plan.stays_in_scope());
-    assert_eq!(plan.postcondition.guest_ready, Some(GROUP), "group 0 is a group");
+    assert_eq!(plan.bounds.target.functions(), [at(GPU), at(AUDIO)], "the bridge is left alone");
+    assert!(plan.stays_in_bounds());
+    let Postcondition::Functions(wanted) = plan.postcondition;
+    assert_eq!(wanted.guest_ready, Some(GROUP), "group 0 is a group");
 }
 
 /// vfio-pci lets the function sleep when it takes it, whatever stood there before.
@@ -134,9 +135,9 @@ fn power_control_is_written_after_a_driver_came_also_where_it_was_right_before()
         m.power_control = Reading::Known(PowerControl::On);
     }
     let steps = case.plan().unwrap().steps;
-    let written = |address| Step::SetPowerControl { address: at(address), to: PowerControl::On };
+    let written = |address| PlanStep::Functions(Step::SetPowerControl { address: at(address), to: PowerControl::On });
     for address in [GPU, AUDIO] {
-        let probed = steps.iter().position(|step| *step == Step::Probe { address: at(address) });
+        let probed = steps.iter().position(|step| *step == PlanStep::Functions(Step::Probe { address: at(address) }));
         assert!(probed < steps.iter().position(|step| *step == written(address)), "{steps:?}");
     }
 }
@@ -147,8 +148,10 @@ fn a_module_that_is_not_loaded_is_loaded_first_and_a_variant_is_used_where_one_m
     case.seen.module = ModuleState::Loadable;
     case.seen.variant = Some(name("nvgrace_gpu_vfio_pci"));
     let plan = case.plan().unwrap();
-    assert_eq!(plan.steps[0], Step::LoadModule { driver: name("nvgrace_gpu_vfio_pci") });
-    assert!(plan.postcondition.members.iter().all(|m| m.driver == Some(name("nvgrace_gpu_vfio_pci"))));
+    let load = Step::LoadModule { driver: name("nvgrace_gpu_vfio_pci") };
+    assert_eq!(plan.steps[0], PlanStep::Functions(load));
+    let Postcondition::Functions(wanted) = plan.postcondition;
+    assert!(wanted.members.iter().all(|m| m.driver == Some(name("nvgrace_gpu_vfio_pci"))));
 }
 
 type Spoil = fn(&mut Case);
@@ -275,13 +278,16 @@ fn a_release_goes_back_to_what_was_and_waits_for_the_guest() {
         (m.driver, m.driver_override) = (Reading::Known(name("vfio-pci")), Reading::Known(name("vfio-pci")));
         (m.d3cold_allowed, m.power_control) = (Reading::Known(false), Reading::Known(PowerControl::On));
     }
-    let asked = (at(GPU), Requester::Local);
-    let release = |case: &Case, home| plan_release(&case.host, &case.seen, &case.holders, home, &case.policy, asked);
+    let release = |case: &Case, home| {
+        let request = ReleaseRequest { gpu: at(GPU), requester: Requester::Local, home };
+        plan_release(&case.host, &case.seen, &case.holders, &case.policy, &request)
+    };
     let plan = release(&case, Some(&home[..])).unwrap();
-    let last = plan.steps.iter().rfind(|s| matches!(s, Step::SetDriverOverride { .. })).unwrap();
+    let is_override = |step: &&PlanStep| matches!(step, PlanStep::Functions(Step::SetDriverOverride { .. }));
+    let last = plan.steps.iter().rfind(is_override).unwrap();
     assert_eq!(
         *last,
-        Step::SetDriverOverride { address: at(GPU), to: None },
+        PlanStep::Functions(Step::SetDriverOverride { address: at(GPU), to: None }),
         "a former override of none is restored too"
     );
     assert_eq!(release(&case, None).unwrap_err().code(), "bound_by_others");

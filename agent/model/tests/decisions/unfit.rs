@@ -7,7 +7,7 @@ use model::holders::{Hold, Holder, Holders};
 use model::observation::HostObservation;
 use model::passthrough::{BindRequest, Caution, blockers, cautions, scope_of};
 use model::plan::{CloseUp, MemberState, ModuleState, PowerControl};
-use model::policy::{Operation, Policy, Requester};
+use model::policy::{Act, Policy, Requester};
 use model::time::UnixMillis;
 use model::{Absence, PciAddress, Reading};
 
@@ -125,9 +125,9 @@ fn where_nobody_could_have_switched_it_on_it_is_said_and_in_nobodys_way() {
         (with_persistence(Reading::default()), Absence::NotReported),
     ] {
         assert!(codes(&host).is_empty());
-        let told = cautions(&host, Operation::PassthroughBind, at(GPU));
+        let told = cautions(&host, Act::PassthroughBind, at(GPU));
         assert_eq!(told, [Caution::PersistenceUnknown { address: at(GPU), why }]);
-        assert!(cautions(&host, Operation::PassthroughRelease, at(GPU)).is_empty());
+        assert!(cautions(&host, Act::PassthroughRelease, at(GPU)).is_empty());
     }
 }
 
@@ -136,7 +136,7 @@ fn another_driver_has_no_such_mode() {
     for gpu in [nvidia(GPU, "nouveau", 0), nvidia(GPU, "", 0), function(GPU, "1002:744c", "amdgpu", 0)] {
         let host = judged(raw(vec![gpu], &[]));
         assert!(codes(&host).is_empty());
-        assert!(cautions(&host, Operation::PassthroughBind, at(GPU)).is_empty());
+        assert!(cautions(&host, Act::PassthroughBind, at(GPU)).is_empty());
     }
 }
 
@@ -194,8 +194,8 @@ fn taking_a_failed_gpu_back_is_possible_and_says_what_may_happen() {
     let mut gpu = nvidia(GPU, "vfio-pci", 0);
     gpu.state.responds = Reading::Known(false);
     let host = judged(raw(vec![gpu], &[]));
-    let told = cautions(&host, Operation::PassthroughRelease, at(GPU));
+    let told = cautions(&host, Act::PassthroughRelease, at(GPU));
     assert!(matches!(told[..], [Caution::Unhealthy { .. }]), "{told:?}");
     assert!(told[0].to_string().contains("quarantined until a reboot"));
-    assert!(cautions(&host, Operation::PassthroughBind, at(GPU)).is_empty(), "there it is in the way");
+    assert!(cautions(&host, Act::PassthroughBind, at(GPU)).is_empty(), "there it is in the way");
 }

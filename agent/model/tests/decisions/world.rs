@@ -6,6 +6,7 @@ use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverReport, DriverSource, ProbeFault};
 use model::host_facts::HostFacts;
 use model::judge::{Seen, judge};
+use model::metric::Metrics;
 use model::observation::{Gpu, HostObservation, RawObservation};
 use model::pci::{DrmNodes, GpuFunction, GroupMember, IommuGroup, PciScan};
 use model::time::{BootMillis, UnixMillis};
@@ -18,9 +19,6 @@ pub(crate) fn at(text: &str) -> PciAddress {
 /// A GPU with its own IOMMU group, bound to `driver` (`""` = none).
 pub(crate) fn function(address: &str, id: &str, driver: &str, group: u32) -> GpuFunction {
     GpuFunction {
-        address: at(address),
-        id: id.parse().unwrap(),
-        class: PciClass(0x0003_0200),
         subsystem: Reading::Absent(Absence::None),
         driver: if driver.is_empty() {
             Reading::Absent(Absence::None)
@@ -30,16 +28,11 @@ pub(crate) fn function(address: &str, id: &str, driver: &str, group: u32) -> Gpu
         driver_override: Reading::Absent(Absence::None),
         iommu_group: Reading::Known(IommuGroupId(group)),
         numa_node: Reading::Known(0),
-        link: model::pci::PcieLink::default(),
         boot_vga: Reading::Absent(Absence::None),
         drm: DrmNodes { card: Some("card1".to_owned()), render: Some("renderD128".to_owned()) },
-        virtual_functions: Vec::new(),
-        physical_function: None,
         power_state: Reading::Known("D0".to_owned()),
-        state: model::pci::FunctionState::default(),
-        companions: Vec::new(),
         name: Some("GH100 [H100]".to_owned()),
-        vendor_name: None,
+        ..GpuFunction::unknown(at(address), id.parse().unwrap(), PciClass(0x0003_0200))
     }
 }
 
@@ -67,8 +60,8 @@ pub(crate) fn scan(gpus: Vec<GpuFunction>) -> PciScan {
 
 pub(crate) fn said(address: &str) -> DriverGpu {
     DriverGpu {
+        metrics: Metrics { temperature_c: Reading::Known(33.0), ..Metrics::default() },
         uuid: Reading::Known(format!("GPU-{}", address.replace([':', '.'], "-")).parse().unwrap()),
-        temperature_c: Reading::Known(33.0),
         mig_current: Reading::Absent(Absence::NotSupported),
         virtualization: Reading::Known("None".to_owned()),
         ..DriverGpu::unknown(at(address))

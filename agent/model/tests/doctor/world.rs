@@ -42,10 +42,6 @@ pub(crate) fn unit(name: &str, active: &str) -> Unit {
 /// A data-centre GPU on NVIDIA's driver, alone in its IOMMU group.
 pub(crate) fn gpu(address: &str, group: u32) -> GpuFunction {
     GpuFunction {
-        address: address.parse().unwrap(),
-        id: "10de:26b9".parse().unwrap(),
-        class: model::PciClass(0x03_0200),
-        subsystem: Reading::default(),
         driver: Reading::Known("nvidia".parse().unwrap()),
         driver_override: Reading::Absent(Absence::None),
         iommu_group: Reading::Known(model::IommuGroupId(group)),
@@ -62,14 +58,8 @@ pub(crate) fn gpu(address: &str, group: u32) -> GpuFunction {
             }),
         },
         boot_vga: Reading::Known(false),
-        drm: model::pci::DrmNodes::default(),
-        virtual_functions: Vec::new(),
-        physical_function: None,
         power_state: Reading::Known("D0".to_owned()),
-        state: model::pci::FunctionState::default(),
-        companions: Vec::new(),
-        name: None,
-        vendor_name: None,
+        ..GpuFunction::unknown(address.parse().unwrap(), "10de:26b9".parse().unwrap(), model::PciClass(0x03_0200))
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::smi_shapes::{BRANCHES, document};
 use model::absence::{Absence, Reading};
 use model::driver::{DriverReport, ProbeFault};
+use model::metric::{Metric, Smi, Unit, of_driver};
 use model::smi::parse;
 use proptest::prelude::*;
 
@@ -38,6 +39,26 @@ fn every_shape_is_read_as_a_second_reader_reads_it() {
 }
 
 #[test]
+fn each_metric_with_a_path_is_read_there_and_nowhere_else() {
+    for metric in Metric::ALL {
+        let Smi::At { container, element } = metric.row().smi else { continue };
+        let unit = metric.row().unit;
+        let text = if unit == Unit::Text { "P5".to_owned() } else { format!("5{}", unit.suffix()) };
+        let leaf = format!("<{element}>{text}</{element}>");
+        let document = |container: &str| {
+            let path: Vec<&str> = container.split('/').filter(|name| !name.is_empty()).collect();
+            let (open, close): (Vec<_>, Vec<_>) =
+                path.iter().map(|name| (format!("<{name}>"), format!("</{name}>"))).unzip();
+            let close: String = close.into_iter().rev().collect();
+            format!("<nvidia_smi_log><gpu id=\"0000:01:00.0\">{}{leaf}{close}</gpu></nvidia_smi_log>", open.concat())
+        };
+        let value = |container: &str| of_driver(*metric, &read(&document(container)).gpus[0]);
+        assert!(value(container).known().is_some(), "{container}/{element}: {:?}", value(container));
+        assert_eq!(value("max_clocks"), Reading::Absent(Absence::NotReported), "{element}");
+    }
+}
+
+#[test]
 fn a_slices_memory_is_not_the_cards() {
     let text = "<nvidia_smi_log><gpu id=\"00000000:00:04.0\"><mig_devices><mig_device><gpu_instance_id>1</gpu_instance_id>\
                 <compute_instance_id>0</compute_instance_id><fb_memory_usage><total>19968 MiB</total></fb_memory_usage>\
@@ -61,7 +82,7 @@ fn the_power_of_the_gpu_is_told_from_that_of_its_memory_and_module() {
         .gpus
         .remove(0)
     };
-    let drawn = |inner: &str| blocks(&format!("<gpu_power_readings>{inner}</gpu_power_readings>")).power_w;
+    let drawn = |inner: &str| blocks(&format!("<gpu_power_readings>{inner}</gpu_power_readings>")).metrics.power_w;
     let (average, instant) =
         ("<average_power_draw>5.00 W</average_power_draw>", "<instant_power_draw>6.50 W</instant_power_draw>");
     assert_eq!(drawn(&format!("{average}{instant}")), Reading::Known(6.5));
@@ -69,8 +90,11 @@ fn the_power_of_the_gpu_is_told_from_that_of_its_memory_and_module() {
     assert_eq!(drawn(&format!("{average}<instant_power_draw>N/A</instant_power_draw>")), Reading::Known(5.0));
     assert_eq!(drawn("<power_draw>4.25 W</power_draw>"), Reading::Known(4.25));
     assert_eq!(drawn("<power_draw>GPU is lost</power_draw>"), Reading::Absent(Absence::GpuLost));
-    assert_eq!(blocks("").power_w, Reading::Absent(Absence::NotReported));
-    assert_eq!(blocks("<gpu_power_readings>N/A</gpu_power_readings>").power_w, Reading::Absent(Absence::NotSupported));
+    assert_eq!(blocks("").metrics.power_w, Reading::Absent(Absence::NotReported));
+    assert_eq!(
+        blocks("<gpu_power_readings>N/A</gpu_power_readings>").metrics.power_w,
+        Reading::Absent(Absence::NotSupported)
+    );
 }
 
 #[test]
@@ -100,20 +124,20 @@ fn all_words_for_no_value_are_told_apart() {
         let doc = format!(
             "<nvidia_smi_log><gpu id=\"0000:01:00.0\"><temperature><gpu_temp>{text}</gpu_temp></temperature></gpu></nvidia_smi_log>"
         );
-        assert_eq!(read(&doc).gpus[0].temperature_c, Reading::Absent(expected), "{text:?}");
+        assert_eq!(read(&doc).gpus[0].metrics.temperature_c, Reading::Absent(expected), "{text:?}");
     }
 }
 
 #[test]
 fn numbers_beyond_sense_are_garbage_and_a_fan_may_overturn() {
-    assert_eq!(with(580, ">104 %<", ">99 %<").gpus[0].fan_pct, Reading::Known(99.0));
-    assert_eq!(with(580, ">104 %<", ">4294967295 %<").gpus[0].fan_pct.known(), None);
+    assert_eq!(with(580, ">104 %<", ">99 %<").gpus[0].metrics.fan_pct, Reading::Known(99.0));
+    assert_eq!(with(580, ">104 %<", ">4294967295 %<").gpus[0].metrics.fan_pct.known(), None);
     let text = document(580, 1);
     let util = text.split("<gpu_util>").nth(1).unwrap().split('<').next().unwrap();
     let from = format!("<gpu_util>{util}<");
-    assert_eq!(with(580, &from, "<gpu_util>101 %<").gpus[0].utilization_pct.known(), None);
-    assert_eq!(with(580, &from, "<gpu_util>007 %<").gpus[0].utilization_pct, Reading::Known(7.0));
-    assert_eq!(with(580, ">P8<", ">P16<").gpus[0].performance_state.known(), None);
+    assert_eq!(with(580, &from, "<gpu_util>101 %<").gpus[0].metrics.utilization_pct.known(), None);
+    assert_eq!(with(580, &from, "<gpu_util>007 %<").gpus[0].metrics.utilization_pct, Reading::Known(7.0));
+    assert_eq!(with(580, ">P8<", ">P16<").gpus[0].metrics.performance_state.known(), None);
     // 2⁶⁴ − 1 bytes, the driver's "not available", in MiB.
     let used = with(580, "<reserved>", "<used>17592186044415 MiB</used><reserved>");
     assert_eq!(used.gpus[0].mig_devices[0].memory.used.known(), None);
@@ -127,17 +151,17 @@ fn containers_that_became_text_pass_their_reason_on() {
     let lost = gpu("<fb_memory_usage>GPU is lost</fb_memory_usage><utilization>\n GPU is lost </utilization>");
     assert_eq!(lost.memory.total, Reading::Absent(Absence::GpuLost));
     assert_eq!(lost.memory.free, Reading::Absent(Absence::GpuLost));
-    assert_eq!(lost.decoder_pct, Reading::Absent(Absence::GpuLost));
+    assert_eq!(lost.metrics.decoder_pct, Reading::Absent(Absence::GpuLost));
     assert_eq!(gpu("<processes>N/A</processes>").processes, Reading::Absent(Absence::NotSupported));
     assert_eq!(gpu("<processes>\n</processes>").processes, Reading::Known(Vec::new()));
     assert_eq!(gpu("").processes, Reading::Absent(Absence::NotReported));
-    let throttle = gpu("<clocks_throttle_reasons>N/A</clocks_throttle_reasons>").throttle;
+    let throttle = gpu("<clocks_throttle_reasons>N/A</clocks_throttle_reasons>").metrics.throttle;
     assert_eq!(throttle, Reading::Absent(Absence::NotSupported));
     assert_eq!(gpu("<mig_devices>\n None\n</mig_devices>").mig_devices, Vec::new());
-    assert_eq!(gpu("<ecc_errors>GPU is lost</ecc_errors>").ecc_uncorrected, Reading::Absent(Absence::GpuLost));
+    assert_eq!(gpu("<ecc_errors>GPU is lost</ecc_errors>").metrics.ecc_uncorrected, Reading::Absent(Absence::GpuLost));
     let pci = gpu("<pci>Unknown Error</pci>");
     assert_eq!(pci.pci_id, Reading::Absent(Absence::UnknownError));
-    assert_eq!(pci.pcie_width, Reading::Absent(Absence::UnknownError));
+    assert_eq!(pci.metrics.pcie_width, Reading::Absent(Absence::UnknownError));
     assert_eq!(pci.address.to_string(), "0000:01:00.0");
 }
 
@@ -148,7 +172,7 @@ fn uncorrected_errors_are_added_up_whatever_the_driver_calls_them() {
             "<nvidia_smi_log><gpu id=\"0000:01:00.0\"><ecc_errors><aggregate><dram_uncorrectable>900</dram_uncorrectable>\
              </aggregate><volatile>{inner}</volatile></ecc_errors></gpu></nvidia_smi_log>"
         );
-        read(&doc).gpus.remove(0).ecc_uncorrected
+        read(&doc).gpus.remove(0).metrics.ecc_uncorrected
     };
     let newest = "<sram_uncorrectable_parity>1</sram_uncorrectable_parity><sram_uncorrectable_secded>2</sram_uncorrectable_secded>\
                   <dram_uncorrectable>4</dram_uncorrectable>";
@@ -200,9 +224,9 @@ fn an_index_is_given_for_a_full_list_only() {
 #[test]
 fn a_value_said_twice_and_differently_is_none() {
     let twice = with(580, "<fan_speed>104 %</fan_speed>", "<fan_speed>104 %</fan_speed><fan_speed>9 %</fan_speed>");
-    assert!(matches!(twice.gpus[0].fan_pct, Reading::Absent(Absence::Garbled(_))));
+    assert!(matches!(twice.gpus[0].metrics.fan_pct, Reading::Absent(Absence::Garbled(_))));
     let same = with(580, "<fan_speed>104 %</fan_speed>", "<fan_speed>104 %</fan_speed><fan_speed>104 %</fan_speed>");
-    assert_eq!(same.gpus[0].fan_pct, Reading::Known(104.0));
+    assert_eq!(same.gpus[0].metrics.fan_pct, Reading::Known(104.0));
     assert_eq!(twice.gpus[0].name, same.gpus[0].name);
 }
 
@@ -210,12 +234,12 @@ fn a_value_said_twice_and_differently_is_none() {
 fn a_value_with_children_or_a_foreign_entity_is_none() {
     for text in ["<x>104 %</x>", "104 %<x/>", "<x/>104 %", "&bomb;", "104 % &bomb;", "&#xD800;104 %"] {
         let report = with(580, "<fan_speed>104 %<", &format!("<fan_speed>{text}<"));
-        assert!(matches!(report.gpus[0].fan_pct, Reading::Absent(Absence::Garbled(_))), "{text}");
-        assert_eq!(report.gpus[0].performance_state, Reading::Known("P8".to_owned()));
+        assert!(matches!(report.gpus[0].metrics.fan_pct, Reading::Absent(Absence::Garbled(_))), "{text}");
+        assert_eq!(report.gpus[0].metrics.performance_state, Reading::Known("P8".to_owned()));
     }
     for text in ["<![CDATA[104 %]]>", "&#49;04&#x20;%", "1<!-- -->04 %", "\n\t104 % \r\n"] {
         let report = with(580, "<fan_speed>104 %<", &format!("<fan_speed>{text}<"));
-        assert_eq!(report.gpus[0].fan_pct, Reading::Known(104.0), "{text}");
+        assert_eq!(report.gpus[0].metrics.fan_pct, Reading::Known(104.0), "{text}");
     }
 }
 
@@ -270,8 +294,8 @@ fn bytes_that_are_no_utf8_cost_their_field_only() {
 
 #[test]
 fn what_is_no_document_is_refused_with_its_place() {
-    assert!(why("").contains("nothing in it"));
-    assert!(why(" \n ").contains("nothing in it"));
+    assert!(why("").contains("it is empty"));
+    assert!(why(" \n ").contains("it is empty"));
     assert!(why("<html><body>login</body></html>").contains("<html>"));
     assert!(why("<nvidia_smi_log/").contains("line 1"));
     let text = document(580, 2);

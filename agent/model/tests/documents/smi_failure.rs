@@ -63,7 +63,7 @@ fn a_text_in_place_of_a_document_is_explained_too() {
     assert_eq!(fault.code(), "garbled");
     let text = fault.to_string();
     assert!(text.contains("Insufficient Permissions") && text.contains("ls -l /dev/nvidia"), "{text}");
-    assert!(parse(b"hello").unwrap_err().to_string().ends_with("nvidia-smi says: hello"));
+    assert!(parse(b"hello").unwrap_err().to_string().ends_with("nvidia-smi printed: hello"));
 }
 
 /// One handle that is not to be had makes nvidia-smi give up all GPUs. The advice is one for this host.

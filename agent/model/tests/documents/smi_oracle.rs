@@ -133,19 +133,21 @@ fn compare_gpu(gpu: &DriverGpu, node: Node<'_, '_>, check: &mut Check) -> Result
         check.mib(what, ours, value(node, &format!("fb_memory_usage/{what}")))?;
     }
     for (path, ours) in [
-        ("utilization/gpu_util", &gpu.utilization_pct),
-        ("utilization/memory_util", &gpu.memory_utilization_pct),
-        ("utilization/encoder_util", &gpu.encoder_pct),
-        ("utilization/decoder_util", &gpu.decoder_pct),
-        ("fan_speed", &gpu.fan_pct),
+        ("utilization/gpu_util", &gpu.metrics.utilization_pct),
+        ("utilization/memory_util", &gpu.metrics.memory_utilization_pct),
+        ("utilization/encoder_util", &gpu.metrics.encoder_pct),
+        ("utilization/decoder_util", &gpu.metrics.decoder_pct),
+        ("fan_speed", &gpu.metrics.fan_pct),
     ] {
         check.number(path, ours, value(node, path), "%")?;
     }
-    check.number("gpu_temp", &gpu.temperature_c, value(node, "temperature/gpu_temp"), "C")?;
-    for (path, ours) in [("clocks/sm_clock", &gpu.sm_clock_mhz), ("clocks/mem_clock", &gpu.memory_clock_mhz)] {
+    check.number("gpu_temp", &gpu.metrics.temperature_c, value(node, "temperature/gpu_temp"), "C")?;
+    for (path, ours) in
+        [("clocks/sm_clock", &gpu.metrics.sm_clock_mhz), ("clocks/mem_clock", &gpu.metrics.memory_clock_mhz)]
+    {
         check.reading(path, ours, value(node, path), |text| text.strip_suffix(" MHz")?.parse().ok())?;
     }
-    check.text("performance_state", &gpu.performance_state, value(node, "performance_state"))?;
+    check.text("performance_state", &gpu.metrics.performance_state, value(node, "performance_state"))?;
     power(gpu, node, check)?;
     ecc(gpu, node, check)?;
     throttle(gpu, node, check)?;
@@ -166,10 +168,10 @@ fn identity(gpu: &DriverGpu, node: Node<'_, '_>, check: &mut Check) -> Result<()
     check.text("architecture", &gpu.architecture, value(node, "product_architecture"))?;
     check.text("vbios", &gpu.vbios, value(node, "vbios_version"))?;
     let link = "pci/pci_gpu_link_info";
-    check.count("gen", &gpu.pcie_generation, value(node, &format!("{link}/pcie_gen/current_link_gen")))?;
-    check.count("max gen", &gpu.pcie_max_generation, value(node, &format!("{link}/pcie_gen/max_link_gen")))?;
-    check.count("width", &gpu.pcie_width, value(node, &format!("{link}/link_widths/current_link_width")))?;
-    check.count("max width", &gpu.pcie_max_width, value(node, &format!("{link}/link_widths/max_link_width")))
+    check.count("gen", &gpu.metrics.pcie_generation, value(node, &format!("{link}/pcie_gen/current_link_gen")))?;
+    check.count("max gen", &gpu.metrics.pcie_max_generation, value(node, &format!("{link}/pcie_gen/max_link_gen")))?;
+    check.count("width", &gpu.metrics.pcie_width, value(node, &format!("{link}/link_widths/current_link_width")))?;
+    check.count("max width", &gpu.metrics.pcie_max_width, value(node, &format!("{link}/link_widths/max_link_width")))
 }
 
 fn modes(gpu: &DriverGpu, node: Node<'_, '_>, check: &mut Check) -> Result<(), String> {
@@ -255,8 +257,8 @@ fn power(gpu: &DriverGpu, node: Node<'_, '_>, check: &mut Check) -> Result<(), S
     ];
     let limit =
         ["gpu_power_readings/current_power_limit", "power_readings/enforced_power_limit", "power_readings/power_limit"];
-    check.number("power", &gpu.power_w, first(node, &draw), "W")?;
-    check.number("power limit", &gpu.power_limit_w, first(node, &limit), "W")
+    check.number("power", &gpu.metrics.power_w, first(node, &draw), "W")?;
+    check.number("power limit", &gpu.metrics.power_limit_w, first(node, &limit), "W")
 }
 
 fn ecc(gpu: &DriverGpu, node: Node<'_, '_>, check: &mut Check) -> Result<(), String> {
@@ -279,9 +281,9 @@ fn ecc(gpu: &DriverGpu, node: Node<'_, '_>, check: &mut Check) -> Result<(), Str
         })
         .collect();
     if counts.is_empty() && said.contains(&Said::Lost) {
-        return check.same("ecc", gpu.ecc_uncorrected.absence().cloned(), Some(Absence::GpuLost));
+        return check.same("ecc", gpu.metrics.ecc_uncorrected.absence().cloned(), Some(Absence::GpuLost));
     }
-    check.same("ecc", gpu.ecc_uncorrected.get(), (!counts.is_empty()).then(|| counts.iter().sum()))
+    check.same("ecc", gpu.metrics.ecc_uncorrected.get(), (!counts.is_empty()).then(|| counts.iter().sum()))
 }
 
 fn throttle(gpu: &DriverGpu, node: Node<'_, '_>, check: &mut Check) -> Result<(), String> {
@@ -298,7 +300,7 @@ fn throttle(gpu: &DriverGpu, node: Node<'_, '_>, check: &mut Check) -> Result<()
     let is_known = reasons.iter().any(|(_, state)| state == "Active" || state == "Not Active");
     let mut active: Vec<String> = reasons.into_iter().filter(|(_, state)| state == "Active").map(|(r, _)| r).collect();
     active.sort();
-    check.same("throttle", gpu.throttle.known().cloned(), is_known.then_some(active))
+    check.same("throttle", gpu.metrics.throttle.known().cloned(), is_known.then_some(active))
 }
 
 fn migs(gpu: &DriverGpu, node: Node<'_, '_>, check: &mut Check) -> Result<(), String> {

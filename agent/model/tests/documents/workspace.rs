@@ -114,7 +114,7 @@ fn docker_decides_the_way_and_a_workspace_without_a_gpu_gets_none() {
     }
     let neither = with(host(), &json!({ "docker": { "cdi_spec_dirs": [], "runtimes": ["runc"] } }));
     let said = refusal(one(&neither, &wanted)).to_string();
-    assert!(said.contains("CDI switched off") && said.contains("no runtime nvidia"), "{said}");
+    assert!(said.contains("CDI is disabled in Docker") && said.contains("no runtime nvidia"), "{said}");
     let plain = body(one(&neither, &workspace()));
     assert_eq!(variable(&plain, "NVIDIA_VISIBLE_DEVICES").unwrap(), "void");
     assert_eq!(plain["HostConfig"]["Runtime"], "runc");

@@ -96,7 +96,7 @@ fn a_gpu_that_is_not_there_or_is_named_twice_is_refused_with_what_there_is() {
         assert!(parts.iter().all(|part| said.contains(part)), "{entries}: {said}");
     }
     let said = chosen(&v1("  - {devices: [0], mig-enabled: no}\n"), &[]).unwrap_err();
-    assert!(said.contains("no GPU that the driver answers for"), "{said}");
+    assert!(said.contains("there is no GPU that the driver lists"), "{said}");
 }
 
 fn told(asserted: &Asserted) -> String {
@@ -114,7 +114,7 @@ fn what_differs_is_told_and_what_is_equal_by_another_spelling_is_not() {
         ("1c.2g.10gb@0,1c.2g.10gb@4", "{1c.2g.10gb: 2}", ""),
         ("3g.20gb@0", "{3g.20gb: 1, 1g.5gb+me: 1}", "missing: 1 x 1g.5gb+me; not wanted: nothing"),
         ("3g.20gb@0,1g.5gb@4,1g.5gb@5", "{3g.20gb: 1}", "missing: nothing; not wanted: 2 x 1g.5gb"),
-        ("off", "{}", "MIG mode is off, wanted is on"),
+        ("off", "{}", "MIG mode is off, but on is wanted"),
         ("-", "{}", ""),
     ] {
         let asserted = assert(&entry(wanted), &[gpu(0, "A100-40GB", there)], false).unwrap();
@@ -262,8 +262,8 @@ fn a_checkpoint_that_is_not_of_this_host_is_refused_as_a_whole() {
         assert!(checkpoint::read(&text, &host).unwrap().iter().all(|one| one.wishes.is_empty()), "{text}");
     }
     for (text, why) in [
-        (String::new(), "no checkpoint"),
-        ("[".repeat(3000), "no checkpoint"),
+        (String::new(), "not a checkpoint"),
+        ("[".repeat(3000), "not a checkpoint"),
         (of("[]").replace("v1", "v2"), "unknown version v2"),
         (
             of(r#"[{"UUID":"GPU-99999999-9999","MigMode":0}]"#),
@@ -271,9 +271,9 @@ fn a_checkpoint_that_is_not_of_this_host_is_refused_as_a_whole() {
         ),
         (of(r#"[{"UUID":"GPU-00000000-0000","MigMode":0},{"UUID":"GPU-00000000-0000","MigMode":0}]"#), "twice"),
         (of(r#"[{"UUID":"GPU-00000000-0000","MigMode":2}]"#), "MIG mode 2"),
-        (one("null").replace("UUID", "Uuid"), "no checkpoint"),
-        (place(9, 1, 2, "[]"), "1g.10gb cannot stand at 1:2"),
-        (place(2, 4, 3, "[]"), "3g.20gb cannot stand at 4:3"),
+        (one("null").replace("UUID", "Uuid"), "not a checkpoint"),
+        (place(9, 1, 2, "[]"), "1g.10gb cannot be placed at 1:2"),
+        (place(2, 4, 3, "[]"), "3g.20gb cannot be placed at 4:3"),
         (place(99, 0, 1, "[]"), "no profile with the index 99"),
         (place(2, 0, 4, r#"[{"ProfileID":3,"EngProfileID":0}]"#), "holds no compute profile 3"),
         (place(2, 0, 4, r#"[{"ProfileID":0,"EngProfileID":1}]"#), "holds no compute profile 0"),

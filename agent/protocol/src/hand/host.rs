@@ -44,7 +44,7 @@ impl Verb for ProbeSmi {
     }
 }
 
-/// Looks closely at the functions of a scope, in a child that is given up where the kernel does not come back.
+/// Looks closely at the functions of a scope, in a child that is given up where the kernel does not respond.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InspectScope {

@@ -43,7 +43,7 @@ impl Hand for HoldersHand {
 pub trait Verb: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The one hand that serves it.
     type Hand: Hand;
-    /// What comes back.
+    /// What the verb returns.
     type Reply: VerbReply;
     /// Its name on the wire, unique among all verbs.
     const NAME: &'static str;

@@ -116,9 +116,9 @@ fn mixed_faults_cost_what_they_hit_and_no_more() {
     let host = SimHost::new(load("mixed-faults").unwrap()).unwrap();
     let report = now(host.probe_driver(DriverSource::Nvml)).unwrap();
     assert_eq!(report.gpus.len(), 2, "the driver does not know what is not bound to it");
-    assert_eq!(report.gpus[0].power_w.absence(), Some(&Absence::UnknownError));
-    assert_eq!(report.gpus[0].temperature_c.get(), Some(40.0));
-    assert_eq!(report.gpus[1].temperature_c.absence(), Some(&Absence::GpuLost));
+    assert_eq!(report.gpus[0].metrics.power_w.absence(), Some(&Absence::UnknownError));
+    assert_eq!(report.gpus[0].metrics.temperature_c.get(), Some(40.0));
+    assert_eq!(report.gpus[1].metrics.temperature_c.absence(), Some(&Absence::GpuLost));
     assert_eq!(report.gpus[1].name.known().unwrap(), "NVIDIA A10");
 }
 
@@ -130,7 +130,7 @@ fn mig_is_on_with_and_without_instances() {
     assert_eq!(mig, [0, 0, 2, 4, 0, 0, 0, 0]);
     let on = |gpu: &model::driver::DriverGpu| gpu.mig_current.get() == Some(model::driver::MigMode::Enabled);
     assert_eq!(report.gpus.iter().filter(|gpu| on(gpu)).count(), 3);
-    assert!(report.gpus.iter().filter(|gpu| on(gpu)).all(|gpu| gpu.utilization_pct.known().is_none()));
+    assert!(report.gpus.iter().filter(|gpu| on(gpu)).all(|gpu| gpu.metrics.utilization_pct.known().is_none()));
     let mut uuids: Vec<_> = report.gpus.iter().flat_map(|g| &g.mig_devices).map(|m| m.uuid.known().unwrap()).collect();
     uuids.sort();
     uuids.dedup();

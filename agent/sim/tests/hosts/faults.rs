@@ -164,7 +164,7 @@ fn without_a_pci_bus_the_scan_names_the_folder() {
 fn a_gpu_can_be_lost_while_it_is_looked_at() {
     let host = host(|_| {});
     let address = "0000:0f:00.0".parse().unwrap();
-    let temperature = || probe(&host, DriverSource::Smi).unwrap().gpus[1].temperature_c.clone();
+    let temperature = || probe(&host, DriverSource::Smi).unwrap().gpus[1].metrics.temperature_c.clone();
     assert!(temperature().known().is_some());
     host.change(|state| state.set_health(address, Health::Lost)).unwrap();
     assert_eq!(temperature().absence(), Some(&Absence::GpuLost));

@@ -1,10 +1,10 @@
 //! Walks every branch of a change: at each point it goes well, goes wrong in each way, or the daemon dies before or after it.
 
-use crate::worlds::{BOOT, World};
+use crate::worlds::{BOOT, World, functions, look};
 use model::PciAddress;
 use model::change::{AtStart, Do, Entry, Happened, Machine, Outcome, Phase, at_start, decode, encode, sort_out};
-use model::plan::{CloseUp, ModuleState, Settled, Step};
-use model::policy::Operation;
+use model::plan::{FunctionsWanted, Look, ModuleState, PlanStep, Postcondition, Settled, Step};
+use model::policy::Act;
 use model::ports::{ActFault, JournalDocument};
 use model::time::BootMillis;
 use model::{Absence, Reading};
@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 const NOW: BootMillis = BootMillis(1_000_000);
-const ENTRY: &str = "group-23.json";
+const ENTRY: &str = "change-7.group-23.json";
 
 /// How much may go wrong in one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,15 +125,15 @@ pub(crate) struct Search<'a> {
 
 impl<'a> Search<'a> {
     pub(crate) fn new(world: &'a World, mutant: Mutant) -> Self {
-        let before = world.entry.before.clone();
-        let after = world.entry.plan.postcondition.members.clone();
+        let before = functions(&world.entry.before).to_vec();
+        let Postcondition::Functions(FunctionsWanted { members: after, .. }) = world.entry.plan.postcondition.clone();
         Self { world, mutant, before, after, known: HashMap::new(), path: Vec::new(), verdict: Verdict::default() }
     }
 
     pub(crate) fn run(&mut self, left: Budget) {
         let mut entry = self.world.entry.clone();
         if self.mutant == Mutant::OverrideAfterUnbind {
-            let rank = |step: &Step| match step {
+            let rank = |PlanStep::Functions(step): &PlanStep| match step {
                 Step::LoadModule { .. } | Step::Unbind { .. } => 0,
                 Step::SetDriverOverride { .. } => 1,
                 Step::Probe { .. } => 2,
@@ -210,7 +210,7 @@ impl<'a> Search<'a> {
         if run.left.probes > 0 {
             let mut next = copy(run);
             next.left.probes -= 1;
-            next.host.somebody_probes(&self.world.entry.plan.scope.members);
+            next.host.somebody_probes(self.world.entry.plan.bounds.target.functions());
             go(self, "somebody probes", next);
         }
         runs
@@ -241,7 +241,7 @@ impl<'a> Search<'a> {
                 let seen = self.look(&mut run, &machine);
                 Happened::Looked(if fault.is_some() { Err(said()) } else { Ok(Box::new(seen)) })
             }
-            Do::Take(step) => {
+            Do::Take(PlanStep::Functions(step)) => {
                 if let Some(late) = run.late.take_if(|_| !run.taken.is_empty()) {
                     run.disk = Some(late);
                 }
@@ -260,8 +260,8 @@ impl<'a> Search<'a> {
     }
 
     /// A look, or what a mutant takes for one.
-    fn look(&self, run: &mut Run, machine: &Machine) -> CloseUp {
-        let mut seen = run.host.close_up(&self.world.entry.plan.scope);
+    fn look(&self, run: &mut Run, machine: &Machine) -> Look {
+        let mut seen = look(&run.host, &self.world.entry.plan.bounds.target);
         if machine.is_restoring() {
             let checking = run.planned;
             run.planned = !checking;
@@ -303,8 +303,8 @@ impl<'a> Search<'a> {
     /// The daemon starts anew and cannot read the entry; then somebody asks for the change.
     fn unreadable(&mut self, mut run: Box<Run>) -> u128 {
         run.unread.clone_from(&run.disk);
-        let unread = sort_out(vec![document(&run)]).unread;
-        let holds = unread.iter().any(|unread| unread.concerns(&self.world.entry.plan.scope));
+        let unread = sort_out(vec![document(&run)], BOOT).unread;
+        let holds = unread.iter().any(|unread| unread.held.keeps_from(&self.world.entry.plan.bounds));
         if holds && self.mutant != Mutant::ForgetUnread {
             self.verdict.held += 1;
             self.must_be_unread_still(&run);
@@ -336,8 +336,8 @@ impl<'a> Search<'a> {
         self.must_be_unread_still(run);
         let given = run.disk.as_ref().is_some_and(|bytes| decode(ENTRY, bytes).unwrap().is_given());
         let wanted = match (self.world.entry.operation, given) {
-            (Operation::PassthroughBind, true) | (Operation::PassthroughRelease, false) => &self.after,
-            (Operation::PassthroughBind, false) | (Operation::PassthroughRelease, true) => &self.before,
+            (Act::PassthroughBind, true) | (Act::PassthroughRelease, false) => &self.after,
+            (Act::PassthroughBind, false) | (Act::PassthroughRelease, true) => &self.before,
         };
         let found = scope_of(&run.host, wanted);
         if found != *wanted {
@@ -393,7 +393,7 @@ impl<'a> Search<'a> {
 
     /// A function outside the scope that is not as it was.
     fn others_differ(&self, run: &Run) -> Option<PciAddress> {
-        let scope = &self.world.entry.plan.scope.members;
+        let scope = self.world.entry.plan.bounds.target.functions();
         let before = &self.world.host.bus.functions;
         run.host
             .bus
@@ -485,7 +485,7 @@ fn scope_of(host: &HostState, wanted: &[Settled]) -> Vec<Settled> {
 }
 
 /// Shows what is wished for in place of what is.
-fn forge(seen: &mut CloseUp, wished: &[Settled]) {
+fn forge(Look::Functions(seen): &mut Look, wished: &[Settled]) {
     fn reading<T>(value: Option<T>) -> Reading<T> {
         value.map_or(Reading::Absent(Absence::None), Reading::Known)
     }
@@ -531,8 +531,8 @@ fn ended_restored(machine: &Machine, entry: &Entry) -> Machine {
         match machine.to_do() {
             Do::Look => {
                 let mut seen = crate::mutants::empty_look();
-                seen.members = entry.before.iter().map(crate::mutants::member_like).collect();
-                machine.happened(Happened::Looked(Ok(Box::new(seen))));
+                seen.members = functions(&entry.before).iter().map(crate::mutants::member_like).collect();
+                machine.happened(Happened::Looked(Ok(Box::new(Look::Functions(seen)))));
             }
             Do::Take(_) => machine.happened(Happened::Took(Ok(()))),
             Do::Journal(_) | Do::Forget => machine.happened(Happened::Journaled(Ok(()))),

@@ -1,8 +1,9 @@
 //! Pulls the card out before each thing that a change does, and puts it back: the change ends, and the record never lies.
 
-use crate::worlds::{BOOT, GPU, World, at, binding, worlds};
+use crate::worlds::{BOOT, GPU, World, at, binding, look, worlds};
 use model::change::{AtStart, Do, Happened, Machine, Outcome, at_start, decode, encode};
-use model::policy::Operation;
+use model::plan::PlanStep;
+use model::policy::Act;
 use model::time::BootMillis;
 use sim::state::HostState;
 
@@ -32,8 +33,8 @@ impl Run {
             self.taken += 1;
             let happened = match machine.to_do() {
                 Do::End(outcome) => return outcome,
-                Do::Look => Happened::Looked(Ok(Box::new(self.host.close_up(&world.entry.plan.scope)))),
-                Do::Take(step) => Happened::Took(self.host.act_with(&step, None)),
+                Do::Look => Happened::Looked(Ok(Box::new(look(&self.host, &world.entry.plan.bounds.target)))),
+                Do::Take(PlanStep::Functions(step)) => Happened::Took(self.host.act_with(&step, None)),
                 Do::Journal(entry) => {
                     self.disk = Some(encode(&entry).unwrap());
                     Happened::Journaled(Ok(()))
@@ -54,7 +55,7 @@ impl Run {
     }
 
     fn others_are_untouched(&self, world: &World) -> bool {
-        let is_other = |at: &model::PciAddress| !world.entry.plan.scope.members.contains(at);
+        let is_other = |at: &model::PciAddress| !world.entry.plan.bounds.target.functions().contains(at);
         let others = world.host.bus.functions.iter().filter(|(at, _)| is_other(at));
         self.host.bus.functions.iter().filter(|(at, _)| is_other(at)).eq(others)
     }
@@ -85,7 +86,7 @@ fn a_card_that_is_pulled_out_at_any_point_ends_its_change_and_harms_nobody() {
 
 #[test]
 fn a_card_that_was_pulled_out_while_it_was_given_can_be_given_once_it_is_back() {
-    for world in worlds().into_iter().filter(|world| world.entry.operation == Operation::PassthroughBind) {
+    for world in worlds().into_iter().filter(|world| world.entry.operation == Act::PassthroughBind) {
         for pull_before in 0..6 {
             let mut run = Run::new(&world);
             run.on(&world, Machine::begin(world.entry.clone(), NOW), pull_before);

@@ -1,15 +1,15 @@
 //! The hosts from which the search starts, and what is asked of them.
 
-use model::change::{Entry, Phase, encode};
+use model::change::{Aftermath, ChangeId, Entry, Phase, encode};
 use model::docker::DockerFacts;
 use model::driver::ProbeFault;
 use model::holders::{Hold, Holder};
 use model::host_facts::HostFacts;
 use model::judge::{Seen, judge};
 use model::observation::{HostObservation, RawObservation};
-use model::passthrough::{BindRequest, plan_passthrough, plan_release, scope_of};
-use model::plan::{ModuleState, Plan, PowerControl, Settled};
-use model::policy::{Operation, Policy, Requester};
+use model::passthrough::{BindRequest, ReleaseRequest, plan_passthrough, plan_release, scope_of};
+use model::plan::{Former, Look, ModuleState, Plan, PlanStep, PowerControl, Settled, Target};
+use model::policy::{Act, Policy, Requester};
 use model::refusal::Refusal;
 use model::time::{BootMillis, UnixMillis};
 use model::{JobId, PciAddress};
@@ -19,6 +19,7 @@ use sim::{parse, scan};
 
 pub(crate) const GPU: &str = "0000:41:00.0";
 pub(crate) const BOOT: &str = "the-first-boot";
+pub(crate) const ID: ChangeId = ChangeId::Number(7);
 
 /// A start: a host, what the journal holds of it, and the change that is asked for.
 pub(crate) struct World {
@@ -108,13 +109,23 @@ fn bind_plan(host: &HostState) -> Result<Plan, Refusal> {
     plan_passthrough(&seen, &host.close_up(&scope), &host.holders(&scope), &Policy::default(), &request)
 }
 
-fn settled(host: &HostState, plan: &Plan) -> Vec<Settled> {
-    let seen = host.close_up(&plan.scope);
-    plan.scope.members.iter().map(|address| seen.member(*address).unwrap().settled().unwrap()).collect()
+/// A look as the ports give it.
+pub(crate) fn look(host: &HostState, Target::Functions(scope): &Target) -> Look {
+    Look::Functions(host.close_up(scope))
 }
 
-fn entry(operation: Operation, plan: Plan, before: Vec<Settled>, home: Vec<Settled>) -> Entry {
+/// The functions that are remembered.
+pub(crate) fn functions(Former::Functions(functions): &Former) -> &[Settled] {
+    functions
+}
+
+fn former(host: &HostState, plan: &Plan) -> Former {
+    look(host, &plan.bounds.target).former(&plan.bounds.target).unwrap()
+}
+
+fn entry(operation: Act, plan: Plan, before: Former, home: Former) -> Entry {
     Entry {
+        id: ID,
         operation,
         job: JobId(7),
         actor_uid: Some(0),
@@ -124,32 +135,34 @@ fn entry(operation: Operation, plan: Plan, before: Vec<Settled>, home: Vec<Settl
         before,
         home,
         confirm_within_ms: None,
+        aftermath: Aftermath::of(operation),
         phase: Phase::Open,
     }
 }
 
 pub(crate) fn binding(name: &str, host: HostState, comes_home: bool) -> World {
     let plan = bind_plan(&host).unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
-    let before = settled(&host, &plan);
-    let functions = before.len();
-    let entry = entry(Operation::PassthroughBind, plan, before.clone(), before);
+    let before = former(&host, &plan);
+    let functions = functions(&before).len();
+    let entry = entry(Act::PassthroughBind, plan, before.clone(), before);
     World { name: format!("bind, {name}"), host, entry, standing: None, damaged: None, functions, comes_home }
 }
 
 /// The same host after the binding was done, asked to give back.
 fn releasing(bound: &World) -> World {
     let mut host = bound.host.clone();
-    for step in &bound.entry.plan.steps {
+    for PlanStep::Functions(step) in &bound.entry.plan.steps {
         host.act_with(step, None).unwrap();
     }
     let standing = bound.entry.in_phase(Phase::Standing);
     let seen = observe(&host);
     let scope = scope_of(&seen, at(GPU)).unwrap();
     let (look, holders) = (host.close_up(&scope), host.holders(&scope));
-    let asked = (at(GPU), Requester::Local);
-    let plan = plan_release(&seen, &look, &holders, Some(&standing.home), &Policy::default(), asked).unwrap();
-    let before = settled(&host, &plan);
-    let entry = entry(Operation::PassthroughRelease, plan, before, standing.home.clone());
+    let home = functions(&standing.home);
+    let request = ReleaseRequest { gpu: at(GPU), requester: Requester::Local, home: Some(home) };
+    let plan = plan_release(&seen, &look, &holders, &Policy::default(), &request).unwrap();
+    let before = former(&host, &plan);
+    let entry = entry(Act::PassthroughRelease, plan, before, standing.home.clone());
     World {
         name: bound.name.replace("bind", "release"),
         host,
@@ -216,7 +229,7 @@ type Damage = fn(String) -> String;
 pub(crate) fn damaged_worlds() -> Vec<World> {
     let damages: [(&str, Damage); 4] = [
         ("cut", |text| text[..text.len() / 2].to_owned()),
-        ("of a newer version", |text| text.replacen("\"schema\": 1", "\"schema\": 9", 1)),
+        ("of a newer version", |text| text.replacen("\"schema\": 2", "\"schema\": 9", 1)),
         ("with a field that is not known", |text| text.replacen("\"job\"", "\"later\": true, \"job\"", 1)),
         ("empty", |_| String::new()),
     ];

@@ -71,7 +71,7 @@ pub(super) async fn end_orphans() {
             ended = ended.saturating_add(gone);
             if alive == 0 {
                 if ended > 0 {
-                    tracing::info!(ended, "processes that a child left behind are ended");
+                    tracing::info!(ended, "processes that a child left behind are killed");
                 }
                 return;
             }
@@ -80,7 +80,7 @@ pub(super) async fn end_orphans() {
             tracing::warn!(
                 message_id = Message::ChildrenUnbounded.id(),
                 ended,
-                "processes that a child left behind do not end; they are seen to again at the end of the next child"
+                "processes that a child left behind do not exit; they are killed again when the next child exits"
             );
             return;
         }

@@ -63,6 +63,14 @@ impl Absent {
 pub trait HasAbsent {
     /// The names and reasons.
     fn absent(&self) -> &Absent;
+
+    /// Nothing that is announced tells the two apart; what only a method gives, or changes all the time, does not count.
+    fn announces_the_same(&self, other: &Self) -> bool
+    where
+        Self: PartialEq,
+    {
+        self == other
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use model::refusal::Refusal;
 
 /// Prefix of all our error names.
 pub const ERROR_PREFIX: &str = "org.gpuhost.Agent1.Error.";
-/// Last element of the error name of a property that has no value now. It is no refusal: the reason stands in `Absent`.
+/// Last element of the error name of a property that has no value now. It is not a refusal: the reason is in `Absent`.
 pub const ABSENT: &str = "Absent";
 
 /// A refusal code in D-Bus's manner: `not_found` → `NotFound`.

@@ -28,11 +28,11 @@ pub struct GpuView {
     pub subsystem_id: Option<String>,
     /// PCI class code, six hexadecimal digits.
     pub class: String,
-    /// Vendor, out of the hardware database.
+    /// Vendor, from the hardware database.
     pub vendor: Option<String>,
     /// Best name: the driver's, else the hardware database's.
     pub name: Option<String>,
-    /// UUID that the driver gives.
+    /// UUID reported by the driver.
     pub uuid: Option<String>,
     /// Index in the driver's order: for printing, never an identity.
     pub index: Option<u32>,
@@ -64,7 +64,7 @@ pub struct GpuView {
     pub drm_render: Option<String>,
     /// Highest PCIe generation of the device.
     pub pcie_max_generation: Option<u32>,
-    /// Most PCIe lanes of the device.
+    /// Highest number of PCIe lanes of the device.
     pub pcie_max_width: Option<u32>,
     /// SR-IOV virtual functions that stand under it.
     pub virtual_functions: Vec<String>,
@@ -75,17 +75,17 @@ pub struct GpuView {
     /// `host`, `shared`, `mig`, `passthrough`, `transitioning` or `quarantined`.
     #[serde(rename = "Use")]
     pub usage: String,
-    /// A workspace may be given it.
+    /// A workspace may use it.
     pub schedulable: bool,
     /// Stable code of why not.
     pub unschedulable_reason: Option<String>,
     /// The container runtime can really inject it.
     pub visible_to_runtime: bool,
-    /// From the PCI bus to policy; the first link with `Ok` false says why the GPU cannot be used.
+    /// From the PCI bus to policy; the first link with `Ok` false gives the reason why the GPU cannot be used.
     pub cause_chain: Vec<CauseView>,
-    /// Nothing that the scan shows stands in the way of a passthrough.
+    /// Nothing that the scan shows prevents a passthrough.
     pub passthrough_eligible: bool,
-    /// Stable codes of what stands in the way.
+    /// Stable codes of what prevents it.
     pub passthrough_reasons: Vec<String>,
     /// When it is taken back unless that it is given away is confirmed before, in milliseconds since 1970-01-01 UTC; an older daemon
     /// does not say it.
@@ -111,11 +111,11 @@ pub struct GpuView {
     pub recovery_action: Option<String>,
     /// What it can be used for.
     pub features: Vec<FeatureView>,
-    /// How the kernel can reset it (`flr`, `bus`, …), in the order in which it tries them; empty where it cannot.
+    /// How the kernel can reset it (`flr`, `bus`, …), in the order in which it tries them; empty if it cannot.
     pub reset_methods: Option<Vec<String>>,
     /// `power/runtime_status` (`active`, `suspended`, …).
     pub runtime_status: Option<String>,
-    /// The kernel may take its power away while it sleeps.
+    /// The kernel may switch off its power while it is suspended.
     pub d3cold_allowed: Option<bool>,
     /// Types of mediated devices that it could make.
     pub mediated_types: Vec<String>,
@@ -188,8 +188,8 @@ impl From<&Gpu> for GpuView {
         let mut absent = Absent::default();
         let unasked = gpu.driver_absence.clone().unwrap_or(Absence::NotReported);
         let mig = |mode: Reading<MigMode>| mode.map(|m| m.code().to_owned());
-        let max_generation = pci.link.max_generation.clone().or(from_driver(gpu, |d| &d.pcie_max_generation));
-        let max_width = pci.link.max_width.clone().or(from_driver(gpu, |d| &d.pcie_max_width));
+        let max_generation = pci.link.max_generation.clone().or(from_driver(gpu, |d| &d.metrics.pcie_max_generation));
+        let max_width = pci.link.max_width.clone().or(from_driver(gpu, |d| &d.metrics.pcie_max_width));
         Self {
             path: gpu_path(pci.address),
             address: pci.address.to_string(),
@@ -278,5 +278,9 @@ fn texts(addresses: &[PciAddress]) -> Vec<String> {
 impl HasAbsent for GpuView {
     fn absent(&self) -> &Absent {
         &self.absent
+    }
+
+    fn announces_the_same(&self, other: &Self) -> bool {
+        Self { metrics: other.metrics.clone(), ..self.clone() } == *other
     }
 }

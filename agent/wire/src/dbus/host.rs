@@ -1,4 +1,4 @@
-//! What the root object shows: the daemon, the host, and where the check-in stands.
+//! What the root object shows: the daemon, the host, and the state of the check-in.
 
 use super::absent::{Absent, HasAbsent};
 use model::absence::Absence;
@@ -35,11 +35,11 @@ pub struct HostView {
     pub observation_sequence: u64,
     /// GPUs on the bus.
     pub gpu_count: u32,
-    /// GPUs that a workspace may be given.
+    /// GPUs that a workspace may use.
     pub usable_gpu_count: u32,
     /// NVIDIA GPUs that the container runtime can really inject.
     pub cuda_gpu_count: u32,
-    /// GPUs that are gone, until they are back or somebody says that they know.
+    /// GPUs that are gone, until they are back or somebody reports that they know.
     #[serde(default)]
     pub gone_gpus: Vec<GoneGpuView>,
     /// PCI addresses of NVSwitches.
@@ -65,7 +65,7 @@ pub struct HostView {
     pub conditions: Vec<ConditionView>,
     /// A condition holds.
     pub degraded: bool,
-    /// Where the check-in with the manager stands (`not_enrolled`, `ok`, `unreachable`, …).
+    /// The state of the check-in with the manager (`not_enrolled`, `ok`, `unreachable`, …).
     pub manager_state: String,
     /// The manager that is used now, `host:port`.
     pub manager: Option<String>,
@@ -79,7 +79,7 @@ pub struct HostView {
     pub heartbeats_failed: u64,
     /// Why the last heartbeat failed.
     pub manager_error: Option<String>,
-    /// Until when the manager asked not to be asked, in milliseconds since 1970-01-01 UTC.
+    /// Until when the manager asked this host to wait, in milliseconds since 1970-01-01 UTC.
     #[serde(default)]
     pub manager_wait_until: Option<u64>,
     /// Properties that have no value now, with the reason.
@@ -97,7 +97,7 @@ pub struct ConditionView {
     pub status: String,
     /// Stable reason code.
     pub reason: String,
-    /// For people: the thing, what was tried, what the host said, what to do next.
+    /// For people: the thing, what was tried, what the host reported, what to do next.
     pub message: String,
     /// Since when, in milliseconds since 1970-01-01 UTC.
     pub since: Option<u64>,
@@ -244,8 +244,21 @@ impl HostView {
     }
 }
 
+impl HostView {
+    /// Properties that change with each observation or heartbeat: they announce nothing (`EmitsChangedSignal` is `false` in the
+    /// introspection).
+    pub const SILENT: [&'static str; 4] =
+        ["ObservedAt", "ObservationSequence", "HeartbeatsAccepted", "HeartbeatsFailed"];
+}
+
 impl HasAbsent for HostView {
     fn absent(&self) -> &Absent {
         &self.absent
+    }
+
+    /// All but [`HostView::SILENT`].
+    fn announces_the_same(&self, other: &Self) -> bool {
+        let Self { observed_at, observation_sequence, heartbeats_accepted, heartbeats_failed, .. } = *other;
+        Self { observed_at, observation_sequence, heartbeats_accepted, heartbeats_failed, ..self.clone() } == *other
     }
 }

@@ -11,7 +11,7 @@ pub const DONE: &str = "done";
 /// [`JobView::result`] of a job that did not.
 pub const FAILED: &str = "failed";
 
-/// One thing that stands in the way of a change.
+/// One thing that prevents a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct BlockerView {
@@ -51,16 +51,16 @@ pub struct JobView {
     pub result: Option<String>,
     /// Stable refusal code and the message for people, where it failed.
     pub error: Option<(String, String)>,
-    /// All that stands in the way, where the change of a GPU was refused for that; an older daemon does not say it.
+    /// All that prevents it, where the change of a GPU was refused for that; an older daemon does not say it.
     #[serde(default)]
     pub blockers: Vec<BlockerView>,
     /// 0.0 to 1.0.
     pub progress: Option<f64>,
     /// What it is doing now.
     pub current_step: String,
-    /// The steps that it takes, in words.
+    /// The steps of the plan, as sentences.
     pub plan: Vec<String>,
-    /// What is worth knowing of the change and stands in nobody's way, in words; an older daemon does not say it.
+    /// What is worth knowing of the change and prevents nothing, in words; an older daemon does not say it.
     #[serde(default)]
     pub cautions: Vec<String>,
     /// What is worth knowing of how it ended, in words; an older daemon does not say it.
@@ -70,7 +70,7 @@ pub struct JobView {
     pub started_by_uid: Option<u32>,
     /// `bus`, `manager` or `reconciler`.
     pub started_by: String,
-    /// When it was asked for, in milliseconds since 1970-01-01 UTC.
+    /// When it was requested, in milliseconds since 1970-01-01 UTC.
     pub started_at: Option<u64>,
     /// It can be cancelled.
     pub cancelable: bool,

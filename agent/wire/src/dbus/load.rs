@@ -5,7 +5,7 @@ use model::enrol::CheckinStatus;
 use model::observation::HostObservation;
 use serde::{Deserialize, Serialize};
 
-/// What stands under `Load` in the observation; every value may be missing.
+/// What is under `Load` in the observation; every value may be missing.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct LoadView {

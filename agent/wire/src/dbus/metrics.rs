@@ -1,8 +1,10 @@
 //! Measured values of a GPU: they change all the time, so nothing announces them; ask for them.
 
 use super::absent::Absent;
+use crate::metrics::MetricValues;
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig, GpuProcess};
+use model::metric::{Metric, Value, of_gpu};
 use model::observation::Gpu;
 use serde::{Deserialize, Serialize};
 
@@ -10,38 +12,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct MetricsView {
-    /// GPU temperature in °C.
-    pub temperature_celsius: Option<f64>,
-    /// GPU utilization in per cent.
-    pub utilization_percent: Option<f64>,
-    /// Memory controller utilization in per cent.
-    pub memory_utilization_percent: Option<f64>,
-    /// Encoder utilization in per cent.
-    pub encoder_percent: Option<f64>,
-    /// Decoder utilization in per cent.
-    pub decoder_percent: Option<f64>,
-    /// Power drawn in watts.
-    pub power_watts: Option<f64>,
-    /// Power limit in force in watts.
-    pub power_limit_watts: Option<f64>,
-    /// Fan speed in per cent.
-    pub fan_percent: Option<f64>,
-    /// Clock of the graphics engine in MHz.
-    pub graphics_clock_mhz: Option<f64>,
-    /// Frame buffer memory in use, in MiB.
-    pub memory_used_mib: Option<u64>,
-    /// Frame buffer memory free, in MiB.
-    pub memory_free_mib: Option<u64>,
-    /// Performance state, `P0`.
-    pub performance_state: Option<String>,
-    /// Uncorrected ECC errors since the driver was loaded.
-    pub ecc_uncorrected: Option<u64>,
-    /// Active reasons why clocks are held down.
-    pub throttle: Option<Vec<String>>,
-    /// PCIe generation of the link now (an idle GPU lowers it).
-    pub pcie_generation: Option<u32>,
-    /// PCIe lanes of the link now.
-    pub pcie_width: Option<u32>,
+    /// Metrics under their keys of the table in `docs/METRICS.md`.
+    #[serde(flatten)]
+    pub values: MetricValues,
     /// Processes that the driver names as users of the GPU.
     pub processes: Option<Vec<ProcessView>>,
     /// Memory of each MIG device.
@@ -49,6 +22,42 @@ pub struct MetricsView {
     pub mig_devices: Vec<MigMetricsView>,
     /// Values that are missing, with the reason.
     pub absent: Absent,
+}
+
+impl MetricsView {
+    /// The value of a metric.
+    #[must_use]
+    pub fn value(&self, metric: Metric) -> Option<&Value> {
+        self.values.get(metric.row().dbus.name()?)
+    }
+
+    /// The value of a metric that is any number.
+    #[must_use]
+    pub fn real(&self, metric: Metric) -> Option<f64> {
+        match self.value(metric)? {
+            Value::Real(number) => Some(*number),
+            Value::Whole(number) => u32::try_from(*number).ok().map(f64::from),
+            Value::Flag(_) | Value::Text(_) | Value::List(_) => None,
+        }
+    }
+
+    /// The value of a metric that is a whole number.
+    #[must_use]
+    pub fn whole(&self, metric: Metric) -> Option<u64> {
+        match self.value(metric)? {
+            Value::Whole(number) => Some(*number),
+            Value::Real(_) | Value::Flag(_) | Value::Text(_) | Value::List(_) => None,
+        }
+    }
+
+    /// The active reasons why clocks are held down; none where that is not known.
+    #[must_use]
+    pub fn throttle(&self) -> &[String] {
+        match self.value(Metric::Throttle) {
+            Some(Value::List(reasons)) => reasons,
+            Some(Value::Real(_) | Value::Whole(_) | Value::Flag(_) | Value::Text(_)) | None => &[],
+        }
+    }
 }
 
 /// One process on a GPU.
@@ -109,26 +118,10 @@ impl From<&Gpu> for MetricsView {
     fn from(gpu: &Gpu) -> Self {
         let mut absent = Absent::default();
         let processes = from_driver(gpu, |d| &d.processes).map(|list| list.iter().map(ProcessView::from).collect());
-        let generation = gpu.pci.link.generation.clone().or(from_driver(gpu, |d| &d.pcie_generation));
-        let width = gpu.pci.link.width.clone().or(from_driver(gpu, |d| &d.pcie_width));
+        let named = Metric::ALL.iter().filter_map(|metric| Some((metric, metric.row().dbus.name()?)));
+        let values = named.map(|(metric, key)| (key, absent.value(key, of_gpu(*metric, gpu)))).collect();
         Self {
-            temperature_celsius: absent.value("TemperatureCelsius", from_driver(gpu, |d| &d.temperature_c)),
-            utilization_percent: absent.value("UtilizationPercent", from_driver(gpu, |d| &d.utilization_pct)),
-            memory_utilization_percent: absent
-                .value("MemoryUtilizationPercent", from_driver(gpu, |d| &d.memory_utilization_pct)),
-            encoder_percent: absent.value("EncoderPercent", from_driver(gpu, |d| &d.encoder_pct)),
-            decoder_percent: absent.value("DecoderPercent", from_driver(gpu, |d| &d.decoder_pct)),
-            power_watts: absent.value("PowerWatts", from_driver(gpu, |d| &d.power_w)),
-            power_limit_watts: absent.value("PowerLimitWatts", from_driver(gpu, |d| &d.power_limit_w)),
-            fan_percent: absent.value("FanPercent", from_driver(gpu, |d| &d.fan_pct)),
-            graphics_clock_mhz: absent.value("GraphicsClockMhz", from_driver(gpu, |d| &d.graphics_clock_mhz)),
-            memory_used_mib: absent.value("MemoryUsedMib", from_driver(gpu, |d| &d.memory.used)),
-            memory_free_mib: absent.value("MemoryFreeMib", from_driver(gpu, |d| &d.memory.free)),
-            performance_state: absent.value("PerformanceState", from_driver(gpu, |d| &d.performance_state)),
-            ecc_uncorrected: absent.value("EccUncorrected", from_driver(gpu, |d| &d.ecc_uncorrected)),
-            throttle: absent.value("Throttle", from_driver(gpu, |d| &d.throttle)),
-            pcie_generation: absent.value("PcieGeneration", generation),
-            pcie_width: absent.value("PcieWidth", width),
+            values,
             processes: absent.value("Processes", processes),
             mig_devices: gpu.driver.iter().flat_map(|d| d.mig_devices.iter().map(MigMetricsView::from)).collect(),
             absent,

@@ -1,4 +1,4 @@
-//! What a MIG device object shows, which is also what stands under `MigDevices` of its GPU.
+//! What a MIG device object shows, which is also what is under `MigDevices` of its GPU.
 
 use super::absent::{Absent, HasAbsent};
 use super::{gpu_path, mig_path};

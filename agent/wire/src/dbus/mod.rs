@@ -1,6 +1,6 @@
 //! The D-Bus face as both of its sides know it: names, object paths, and what each object shows.
 //!
-//! One set of names serves D-Bus and `--json`: each property stands in JSON under its D-Bus name. A value that is not known is
+//! One set of names serves D-Bus and `--json`: each property is in JSON under its D-Bus name. A value that is not known is
 //! `null` in JSON, left out of `GetAll` on D-Bus, and named with its reason in `Absent`.
 
 pub mod absent;

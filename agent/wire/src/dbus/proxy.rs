@@ -19,7 +19,7 @@ pub trait Host {
     /// The same after a look at what changes with time, at most one a second: for who watches.
     fn sample(&self, options: Options<'_>) -> zbus::Result<String>;
 
-    /// Scans the PCI bus and asks all sources anew; returns the job.
+    /// Scans the PCI bus and asks all sources again; returns the job.
     #[zbus(allow_interactive_auth)]
     fn rescan(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
 
@@ -27,7 +27,7 @@ pub trait Host {
     #[zbus(allow_interactive_auth)]
     fn enroll(&self, token: Fd<'_>, urls: &[&str], options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
 
-    /// Says goodbye to the manager and wipes the credential; returns the job.
+    /// Leaves the manager and wipes the credential; returns the job.
     #[zbus(allow_interactive_auth)]
     fn leave(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
 

@@ -31,7 +31,7 @@ pub struct AgentInfo {
     pub capabilities: Vec<String>,
 }
 
-/// What Docker says of itself.
+/// What Docker reports about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Docker {
     version: Option<String>,

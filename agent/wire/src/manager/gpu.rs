@@ -8,6 +8,7 @@ mod inventory;
 pub use convert::{driver_document, driver_metrics, gpu_document, gpu_metrics};
 pub use inventory::{inventory, inventory_rev};
 
+use crate::metrics::MetricValues;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -68,7 +69,7 @@ pub struct Gpu {
     /// The container runtime can really inject it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visible_to_runtime: Option<bool>,
-    /// A workspace may be given it.
+    /// A workspace may use it.
     pub schedulable: bool,
     /// Stable code of why not.
     pub unschedulable_reason: Option<String>,
@@ -236,37 +237,11 @@ pub struct GpuMetrics {
     pub bdf: String,
     /// Why values are `null`: the gravest reason among them.
     pub reason: Option<String>,
-    /// GPU temperature in °C.
-    pub temp_c: Option<f64>,
-    /// GPU utilization in per cent.
-    pub util_pct: Option<f64>,
-    /// Memory controller utilization in per cent.
-    pub mem_util_pct: Option<f64>,
-    /// Frame buffer memory in MiB.
-    pub mem_total_mib: Option<u64>,
-    /// In use.
-    pub mem_used_mib: Option<u64>,
-    /// Free.
-    pub mem_free_mib: Option<u64>,
-    /// Power drawn in watts.
-    pub power_w: Option<f64>,
-    /// Power limit in force in watts.
-    pub power_limit_w: Option<f64>,
-    /// Encoder utilization in per cent.
-    pub enc_pct: Option<f64>,
-    /// Decoder utilization in per cent.
-    pub dec_pct: Option<f64>,
-    /// Fan speed in per cent.
-    pub fan_pct: Option<f64>,
-    /// Performance state, `P0`.
-    pub pstate: Option<String>,
-    /// Uncorrected ECC errors since the driver was loaded.
-    pub ecc_uncorr: Option<u64>,
+    /// Metrics under the names that the contract has for them. A list is left out where it is unknown.
+    #[serde(flatten)]
+    pub values: MetricValues,
     /// Last Xid of the kernel log.
     pub xid_last: Option<u32>,
-    /// Active reasons why clocks are held down; left out where unknown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub throttle: Option<Vec<String>>,
     /// Memory of the MIG devices.
     #[serde(default)]
     pub mig: Vec<MigMetrics>,

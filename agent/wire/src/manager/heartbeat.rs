@@ -34,7 +34,7 @@ pub enum AgentStatus {
     Running,
     /// Switched off by the manager.
     Disabled,
-    /// A condition stands; see `conditions`.
+    /// A condition holds; see `conditions`.
     Degraded,
     /// The daemon is ending.
     Stopping,

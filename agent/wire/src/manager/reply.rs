@@ -78,7 +78,7 @@ impl Version {
     }
 }
 
-/// Headers of an answer that say when to come back.
+/// Headers of an answer that ask the client to wait.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ComeBack<'a> {
     /// `Retry-After`.
@@ -131,7 +131,10 @@ pub fn refusal(status: u16, come_back: ComeBack<'_>, body: Option<&Value>) -> Op
     let message = message.unwrap_or_default();
     let message = match named.filter(|_| code.is_none()) {
         Some(unknown) => {
-            format!("{message} (code {:?} is none of the manager API)", unknown.chars().take(64).collect::<String>())
+            format!(
+                "{message} (code {:?} is not part of the manager API)",
+                unknown.chars().take(64).collect::<String>()
+            )
         }
         None => message,
     };

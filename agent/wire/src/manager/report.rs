@@ -12,7 +12,7 @@ use model::settings::ManagerSettings;
 use model::time::{BootMillis, UnixMillis};
 use std::collections::BTreeMap;
 
-/// An observation older than this is said to be stale, in milliseconds.
+/// An observation older than this is reported as stale, in milliseconds.
 pub const STALE_AFTER_MS: u64 = 120_000;
 
 /// More conditions than this do not go with a heartbeat.
@@ -20,7 +20,7 @@ pub const CONDITIONS_MAX: usize = 32;
 /// The conditions of a heartbeat take no more bytes than this.
 pub const CONDITIONS_MAX_BYTES: usize = 16_000;
 
-/// What a heartbeat says besides what was observed.
+/// What a heartbeat reports besides what was observed.
 #[derive(Debug, Clone)]
 pub struct CheckinFacts<'a> {
     /// This host's id with the manager.
@@ -53,7 +53,7 @@ pub struct CheckinFacts<'a> {
     pub inventory_rev: &'a str,
 }
 
-/// The heartbeat that says what was observed.
+/// The heartbeat that shows what was observed.
 #[must_use]
 pub fn build(seen: &HostObservation, facts: &CheckinFacts<'_>) -> Heartbeat {
     let host = &seen.host;
@@ -134,7 +134,7 @@ fn bounded(all: &[Condition]) -> Vec<ConditionDoc> {
         let left = docs.len() - (CONDITIONS_MAX - 1);
         docs.truncate(CONDITIONS_MAX - 1);
         let kind = "conditions_left_out".to_owned();
-        let message = format!("{left} more conditions stand; see gpuhostctl status on the host");
+        let message = format!("{left} more conditions hold; see gpuhostctl status on the host");
         docs.push(ConditionDoc { reason: kind.clone(), kind, status: "true", message, since: None });
     }
     for most in [4096, 1024, 256, 64] {

@@ -34,8 +34,8 @@ fn observation(source: &Source<'_>) -> [Family; 1] {
 
 fn gpus(seen: &HostObservation) -> [Family; 4] {
     let mut by_use = Family::gauge("gpuhostd_gpus", "GPUs on the PCI bus, by what they are used for.");
-    let mut usable = Family::gauge("gpuhostd_gpu_usable", "A workspace may be given this GPU.");
-    let mut reason = Family::gauge("gpuhostd_gpu_unusable_reason", "Why no workspace may be given this GPU.");
+    let mut usable = Family::gauge("gpuhostd_gpu_usable", "A workspace may use this GPU.");
+    let mut reason = Family::gauge("gpuhostd_gpu_unusable_reason", "Why no workspace may use this GPU.");
     let mut migs = Family::gauge("gpuhostd_mig_devices", "MIG devices of this GPU.");
     if seen.sequence > 0 {
         for usage in USES {
@@ -85,7 +85,7 @@ fn conditions(source: &Source<'_>) -> Family {
         *states.entry((&condition.kind, &condition.reason)).or_default() |= holds;
     }
     let mut family =
-        Family::gauge("gpuhostd_condition", "A standing statement holds; most mean that something is wrong.");
+        Family::gauge("gpuhostd_condition", "A condition holds; most conditions mean that something is wrong.");
     for ((kind, reason), holds) in states {
         let labels = vec![("type", Some(kind.to_owned())), ("reason", Some(reason.to_owned()))];
         family.push(labels, Some(Value::flag(holds)));
@@ -97,7 +97,7 @@ fn checkin(source: &Source<'_>) -> [Family; 5] {
     let status = source.checkin;
     let interval = Some(status.interval_s).filter(|seconds| *seconds > 0).map(Value::Whole);
     [
-        Family::gauge("gpuhostd_manager_state", "Where the check-in with the manager stands.")
+        Family::gauge("gpuhostd_manager_state", "State of the check-in with the manager.")
             .with(vec![("state", Some(status.state.code().to_owned()))], Some(Value::Whole(1))),
         Family::counter("gpuhostd_heartbeats_accepted", "Heartbeats that the manager accepted.")
             .with(vec![], Some(Value::Whole(status.accepted))),

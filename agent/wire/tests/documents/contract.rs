@@ -1,6 +1,7 @@
 //! The manager API's schemas, as an independent validator reads them.
 
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -19,4 +20,10 @@ pub(crate) fn violations(schema: &str, document: &impl serde::Serialize) -> Vec<
     let validator = jsonschema::validator_for(&schema).unwrap();
     let document = serde_json::to_value(document).unwrap();
     validator.iter_errors(&document).map(|error| format!("{}: {error}", error.instance_path())).collect()
+}
+
+/// The names of a schema's properties.
+pub(crate) fn properties(schema: &str) -> BTreeSet<String> {
+    let properties = API["components"]["schemas"][schema]["properties"].as_object().expect("no such schema");
+    properties.keys().cloned().collect()
 }

@@ -8,6 +8,7 @@ use model::health::kernel_log::KernelLog;
 use model::health::show::{Asked, apply};
 use model::host_facts::{HostFacts, Nic};
 use model::judge::{Seen, judge};
+use model::metric::Metrics;
 use model::observation::{HostObservation, RawObservation};
 use model::pci::{DrmNodes, GpuFunction, GroupMember, IommuGroup, PciScan, PcieLink};
 use model::stack::{StackFacts, StackFile};
@@ -22,11 +23,8 @@ fn at(text: &str) -> PciAddress {
     text.parse().unwrap()
 }
 
-fn function(id: &str, driver: Option<&str>) -> GpuFunction {
+pub(crate) fn function(id: &str, driver: Option<&str>) -> GpuFunction {
     GpuFunction {
-        address: at(A),
-        id: id.parse().unwrap(),
-        class: PciClass(0x0003_0200),
         subsystem: Reading::Known("10de:16c1".parse().unwrap()),
         driver: driver.map_or(Reading::Absent(Absence::None), |name| Reading::Known(name.parse().unwrap())),
         driver_override: Reading::Absent(Absence::None),
@@ -36,12 +34,9 @@ fn function(id: &str, driver: Option<&str>) -> GpuFunction {
         boot_vga: Reading::Absent(Absence::None),
         drm: DrmNodes { card: Some("card1".to_owned()), render: None },
         virtual_functions: vec![at("0000:41:00.4")],
-        physical_function: None,
         power_state: Reading::Known("D0".to_owned()),
-        state: model::pci::FunctionState::default(),
-        companions: Vec::new(),
         name: Some("GH100 [H100]".to_owned()),
-        vendor_name: None,
+        ..GpuFunction::unknown(at(A), id.parse().unwrap(), PciClass(0x0003_0200))
     }
 }
 
@@ -62,8 +57,16 @@ fn mig(gi: u32) -> DriverMig {
     }
 }
 
-fn said() -> DriverGpu {
+pub(crate) fn said() -> DriverGpu {
     DriverGpu {
+        metrics: Metrics {
+            temperature_c: Reading::Known(29.0),
+            fan_pct: Reading::Absent(Absence::NotSupported),
+            throttle: Reading::Known(vec!["gpu_idle".to_owned()]),
+            pcie_generation: Reading::Known(5),
+            pcie_max_generation: Reading::Known(5),
+            ..Metrics::default()
+        },
         uuid: Reading::Known("GPU-5".parse().unwrap()),
         index: Reading::Known(0),
         minor: Reading::Known(3),
@@ -75,16 +78,11 @@ fn said() -> DriverGpu {
         mig_current: Reading::Known(MigMode::Disabled),
         mig_pending: Reading::Known(MigMode::Enabled),
         memory: MemoryMib { total: Reading::Known(81559), ..MemoryMib::default() },
-        temperature_c: Reading::Known(29.0),
-        fan_pct: Reading::Absent(Absence::NotSupported),
-        throttle: Reading::Known(vec!["gpu_idle".to_owned()]),
-        pcie_generation: Reading::Known(5),
-        pcie_max_generation: Reading::Known(5),
         ..DriverGpu::unknown(at(A))
     }
 }
 
-fn raw(gpu: GpuFunction, driver: Option<DriverGpu>) -> RawObservation {
+pub(crate) fn raw(gpu: GpuFunction, driver: Option<DriverGpu>) -> RawObservation {
     let member = GroupMember {
         address: gpu.address,
         id: Reading::Known(gpu.id),
@@ -116,13 +114,16 @@ fn raw(gpu: GpuFunction, driver: Option<DriverGpu>) -> RawObservation {
         host: HostFacts {
             cores: Reading::Known(128),
             nics: vec![nic("eth0"), nic("veth12ab")],
-            stack: StackFacts { files: Reading::Known(StackFile::ALL.into()), ..StackFacts::default() },
+            stack: StackFacts {
+                files: Reading::Known(StackFile::ALL.iter().copied().collect()),
+                ..StackFacts::default()
+            },
             ..HostFacts::default()
         },
     }
 }
 
-fn judged(raw: RawObservation) -> HostObservation {
+pub(crate) fn judged(raw: RawObservation) -> HostObservation {
     let seen = Seen { sequence: 1, observed_at: UnixMillis(1_700_000_000_000), observed_boot: BootMillis(7) };
     let mut observation = judge(raw, seen, None);
     let mut log = KernelLog::default();
@@ -205,9 +206,9 @@ fn the_gravest_reason_is_told() {
         change(&mut gpu);
         documents(raw(function("10de:2330", Some("nvidia")), Some(gpu))).1["reason"].clone()
     };
-    assert_eq!(reason(&|gpu| gpu.power_w = Reading::Absent(Absence::GpuLost)), "gpu_lost");
-    assert_eq!(reason(&|gpu| gpu.power_w = Reading::Absent(Absence::NoPermission)), "no_permission");
-    assert_eq!(reason(&|gpu| gpu.fan_pct = Reading::Absent(Absence::garbled("x"))), "garbled");
+    assert_eq!(reason(&|gpu| gpu.metrics.power_w = Reading::Absent(Absence::GpuLost)), "gpu_lost");
+    assert_eq!(reason(&|gpu| gpu.metrics.power_w = Reading::Absent(Absence::NoPermission)), "no_permission");
+    assert_eq!(reason(&|gpu| gpu.metrics.fan_pct = Reading::Absent(Absence::garbled("x"))), "garbled");
     let mut timeout = raw(function("10de:2330", Some("nvidia")), None);
     timeout.reports[0].1 = Err(ProbeFault::Timeout { what: "nvml".to_owned(), after_ms: 9 });
     assert_eq!(documents(timeout).1["reason"], "probe_timeout");
@@ -215,7 +216,8 @@ fn the_gravest_reason_is_told() {
 
 #[test]
 fn a_lost_gpu_has_failed() {
-    let lost = DriverGpu { temperature_c: Reading::Absent(Absence::GpuLost), ..said() };
+    let lost =
+        DriverGpu { metrics: Metrics { temperature_c: Reading::Absent(Absence::GpuLost), ..said().metrics }, ..said() };
     let (gpu, _) = documents(raw(function("10de:2330", Some("nvidia")), Some(lost)));
     assert_eq!(gpu["health"], json!({"state": "failed", "reasons": ["gpu_lost"]}));
     assert_eq!((&gpu["schedulable"], &gpu["features"]["cuda"]["enabled"]), (&json!(false), &json!(false)));
@@ -286,7 +288,7 @@ fn the_revision_changes_with_the_inventory_and_not_with_the_load() {
     let whole = rev(&|_| {});
     assert!(whole.starts_with("fnv1a64:") && whole.len() == 24, "{whole}");
     let load: [&dyn Fn(&mut RawObservation); 5] = [
-        &|round| driver(round, &|gpu| gpu.temperature_c = Reading::Known(80.0)),
+        &|round| driver(round, &|gpu| gpu.metrics.temperature_c = Reading::Known(80.0)),
         &|round| driver(round, &|gpu| gpu.memory.used = Reading::Known(70_000)),
         &|round| round.scan.as_mut().unwrap().gpus[0].link.generation = Reading::Known(5),
         &|round| round.reports[0].2 = 900,

@@ -11,5 +11,6 @@
 mod contract;
 mod gpu_documents;
 mod manager_report;
+mod metric_faces;
 mod openmetrics;
 mod parse_smi;

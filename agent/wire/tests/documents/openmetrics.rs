@@ -1,11 +1,9 @@
 //! The metrics as Prometheus reads them: on simulated hosts, with a second reader's opinion, and with hostile names.
 
 use model::condition::{Condition, ConditionStatus};
-use model::driver::DriverSource;
 use model::enrol::{CheckinState, CheckinStatus};
-use model::judge::{Seen, judge, needs_smi, serves_any};
-use model::observation::{HostObservation, RawObservation};
-use model::ports::HostPort;
+use model::judge::{Seen, judge};
+use model::observation::HostObservation;
 use model::time::{BootMillis, UnixMillis};
 use model::{Absence, Reading};
 use proptest::prelude::*;
@@ -18,23 +16,7 @@ use wire::openmetrics::{Flavour, Source, render};
 const HOSTS: [&str; 5] = ["dgx-a100", "workstation-rtx", "amd-mi300", "mixed-faults", "vgpu-host-16vf"];
 
 fn observed(name: &str) -> HostObservation {
-    let host = sim::SimHost::new(sim::load(name).unwrap()).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let raw = runtime.block_on(async {
-        let scan = host.scan_pci().await.map_err(|e| e.to_string());
-        let mut reports = Vec::new();
-        if serves_any(scan.as_ref().unwrap()) {
-            for source in [DriverSource::Nvml, DriverSource::Smi] {
-                let answer = host.probe_driver(source).await;
-                let enough = !needs_smi(scan.as_ref().ok(), &answer);
-                reports.push((source, answer, 12));
-                if enough {
-                    break;
-                }
-            }
-        }
-        RawObservation { scan, reports, docker: host.read_docker().await, host: host.read_host(None).await }
-    });
+    let raw = sim::SimHost::new(sim::load(name).unwrap()).unwrap().asked();
     let seen = Seen { sequence: 7, observed_at: UnixMillis(1_700_000_000_000), observed_boot: BootMillis(60_000) };
     judge(raw, seen, None)
 }
@@ -226,8 +208,8 @@ proptest! {
             gpu.schedulable = false;
             if let Some(driver) = &mut gpu.driver {
                 driver.name = Reading::Known(model.clone());
-                driver.temperature_c = Reading::Known(number);
-                driver.power_w = Reading::Absent(Absence::GpuLost);
+                driver.metrics.temperature_c = Reading::Known(number);
+                driver.metrics.power_w = Reading::Absent(Absence::GpuLost);
             }
         }
         for status in [ConditionStatus::True, ConditionStatus::False, ConditionStatus::Unknown] {

@@ -22,7 +22,7 @@ fn it_starts_with_an_empty_sys_and_says_so() {
         kinds.contains(&"docker_unavailable".to_owned()).then_some(kinds)
     });
     assert!(conditions.contains(&"pci_scan_failed".to_owned()), "{conditions:?}");
-    let rose = "condition docker_unavailable holds (absent): Docker does not answer: Docker (/nonexistent/docker.sock) is not there";
+    let rose = "condition docker_unavailable holds (absent): Docker does not answer: Docker (/nonexistent/docker.sock) was not found";
     wait::until("the condition in the log", PATIENCE, || daemon.log().contains(rose).then_some(()));
 }
 
@@ -95,7 +95,7 @@ fn wrong_files_stop_neither_the_daemon_nor_its_hands_and_are_told_until_they_are
         first.contains("config.toml:2:1: agent.sample_interval is not known; did you mean sample_interval_s?"),
         "{first}"
     );
-    assert!(first.contains("the defaults are in force (no earlier settings are kept)"), "{first}");
+    assert!(first.contains("the defaults are in force (no earlier settings are saved)"), "{first}");
     // The hand goes by what is right: the library of this simulated host is found all the same.
     wait::until("driver facts", PATIENCE, uuid);
     let file = world.path().join("config.toml");
@@ -117,12 +117,8 @@ fn wrong_files_stop_neither_the_daemon_nor_its_hands_and_are_told_until_they_are
     assert!(daemon.stop().0.success(), "{}", daemon.log());
     let daemon = start("[agent]\nsample_interval = 5\n");
     let again = wait::until("the condition", PATIENCE, told);
-    assert!(again.contains("the last settings without a fault, of "), "{again}");
-    assert!(
-        daemon.log().contains("the configuration is wrong, and the last settings without a fault"),
-        "{}",
-        daemon.log()
-    );
+    assert!(again.contains("the last valid settings, of "), "{again}");
+    assert!(daemon.log().contains("the configuration is invalid, and the last valid settings"), "{}", daemon.log());
 }
 
 #[test]
@@ -190,10 +186,10 @@ fn a_second_daemon_is_refused_and_the_first_does_not_notice() {
     };
     let launch = ["--with-hands", "--user", "nobody"];
     let said = second(&at("state"), &at("run"), &launch);
-    let holder = format!("another gpuhostd works with {} (process {}, gpuhostd-launch)", at("state"), daemon.pid());
+    let holder = format!("another gpuhostd uses {} (process {}, gpuhostd-launch)", at("state"), daemon.pid());
     assert!(said.contains(&holder), "{said}");
     let said = second(&at("other"), &at("run"), &launch);
-    assert!(said.contains("host.sock is served already") && said.contains("systemctl stop"), "{said}");
+    assert!(said.contains("host.sock already has a server") && said.contains("systemctl stop"), "{said}");
     assert!(!world.path().join("other").exists(), "nothing is made for a daemon that does not start");
     assert!(world.ctl(&bus.address, &["rescan"]).status.success());
     assert!(uuid().is_some(), "the hands' sockets are the first daemon's");

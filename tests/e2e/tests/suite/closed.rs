@@ -62,7 +62,7 @@ fn what_the_front_may_not_start_read_or_enter_is_named_with_its_remedy() {
     let config = home.join("config.toml");
     std::fs::write(&config, "").expect("a file");
     let below = home.join("below");
-    let closed = format!("may not enter {}; choose a place that this user can reach", home.display());
+    let closed = format!("may not enter {}; choose a place that this user can access", home.display());
     for (config, state, run) in [(&*config, &open, &open), (nothing, &below, &open), (nothing, &open, &below)] {
         let said = refused(&program, config, state, run);
         assert!(said.contains(&closed) && !said.contains("ready"), "{said}");

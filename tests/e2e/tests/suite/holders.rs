@@ -64,7 +64,7 @@ fn what_nobody_can_tell_is_said_and_stands_in_nobodys_way() {
     let _daemon = SimDaemon::start(&world, &bus.address, host.to_str().expect("UTF-8"));
     for args in [&["passthrough", "check", "01:00.0"][..], &["passthrough", "bind", "01:00.0"]] {
         let told = said(&world, &bus, args, 0);
-        assert!(told.contains("note: whether persistence mode of 0000:01:00.0 is on cannot be told"), "{told}");
+        assert!(told.contains("note: whether persistence mode of 0000:01:00.0 is on is not known"), "{told}");
     }
     let released = said(&world, &bus, &["passthrough", "release", "01:00.0"], 0);
     assert!(!released.contains("note:"), "{released}");
@@ -75,7 +75,7 @@ fn a_gpu_that_fell_off_the_bus_is_named_as_such() {
     let (world, bus, _daemon) = simulated("mixed-faults");
     for args in [["passthrough", "check", "65:00.0"], ["passthrough", "bind", "65:00.0"]] {
         let told = said(&world, &bus, &args, 11);
-        assert!(told.contains("the GPU is not well") && told.contains("gpu_lost"), "{told}");
+        assert!(told.contains("the GPU is not healthy") && told.contains("gpu_lost"), "{told}");
         assert!(told.contains("dmesg"), "{told}");
     }
     let told = said(&world, &bus, &["gpus"], 0);

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Name, GPUs on the bus, GPUs that a workspace may be given, and the name of the first one.
+/// Name, GPUs on the bus, GPUs that a workspace may use, and the name of the first one.
 const HOSTS: [(&str, usize, usize, &str); 14] = [
     ("amd-mi300", 8, 8, "Aqua Vanjaram [Instinct MI300X]"),
     ("dgx-a100", 8, 5, "NVIDIA A100-SXM4-40GB"),

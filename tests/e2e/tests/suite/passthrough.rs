@@ -113,10 +113,10 @@ fn a_gpu_goes_to_a_virtual_machine_and_comes_back() {
     let listed = String::from_utf8(listed).expect("UTF-8");
     assert!(listed.contains("gpuhostctl passthrough release 0000:b7:00.0"), "the way back is ours: {listed}");
     assert!(!listed.contains("b7:00.0/driver_override"), "and not by hand: {listed}");
-    assert_eq!(rig.done(&["release", FREE]), format!("{FREE} is the host's again.\n"));
+    assert_eq!(rig.done(&["release", FREE]), format!("{FREE} belongs to the host again.\n"));
     rig.until_use(FREE, "host");
     let nothing = rig.done(&["release", FREE]);
-    assert_eq!(nothing, format!("{FREE} was the host's already: nothing was to be done.\n"));
+    assert_eq!(nothing, format!("{FREE} already belongs to the host; nothing to do.\n"));
     let after = rig.gpu(FREE);
     for key in ["Driver", "Schedulable", "UnschedulableReason"] {
         assert_eq!(after[key], before[key], "{key}");

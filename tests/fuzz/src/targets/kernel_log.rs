@@ -7,7 +7,8 @@ use model::health::kernel_log::KernelLog;
 use model::health::line::record;
 use model::health::log_file::LogFile;
 use model::health::over::Evidence;
-use model::health::said::{Said, said_by};
+use model::health::record::said_by;
+use model::health::said::Said;
 use model::time::BootMillis;
 
 /// The target.

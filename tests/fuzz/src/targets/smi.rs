@@ -103,7 +103,13 @@ fn values(text: &str, gpu: &DriverGpu) {
     for number in [&gpu.memory.total, &gpu.memory.used, &gpu.memory.free, &gpu.memory.reserved] {
         held(text, number);
     }
-    for number in [&gpu.temperature_c, &gpu.utilization_pct, &gpu.power_w, &gpu.power_limit_w, &gpu.fan_pct] {
+    for number in [
+        &gpu.metrics.temperature_c,
+        &gpu.metrics.utilization_pct,
+        &gpu.metrics.power_w,
+        &gpu.metrics.power_limit_w,
+        &gpu.metrics.fan_pct,
+    ] {
         held(text, number);
     }
     for process in gpu.processes.known().into_iter().flatten() {

@@ -105,26 +105,26 @@ fn power_path(branch: u32) -> &'static str {
 fn says_measurements(node: Node<'_, '_>, gpu: &DriverGpu, branch: u32) {
     let (pct, watts) = (|value: &f64| format!("{value} %"), |value: &f64| format!("{value:.2} W"));
     says_memory(node, "fb_memory_usage", &gpu.memory);
-    says(node, "temperature/gpu_temp", &gpu.temperature_c, |value| format!("{value} C"));
-    says(node, "utilization/gpu_util", &gpu.utilization_pct, pct);
-    says(node, "utilization/memory_util", &gpu.memory_utilization_pct, pct);
-    says(node, "utilization/encoder_util", &gpu.encoder_pct, pct);
-    says(node, "utilization/decoder_util", &gpu.decoder_pct, pct);
-    says(node, power_path(branch), &gpu.power_w, watts);
+    says(node, "temperature/gpu_temp", &gpu.metrics.temperature_c, |value| format!("{value} C"));
+    says(node, "utilization/gpu_util", &gpu.metrics.utilization_pct, pct);
+    says(node, "utilization/memory_util", &gpu.metrics.memory_utilization_pct, pct);
+    says(node, "utilization/encoder_util", &gpu.metrics.encoder_pct, pct);
+    says(node, "utilization/decoder_util", &gpu.metrics.decoder_pct, pct);
+    says(node, power_path(branch), &gpu.metrics.power_w, watts);
     let limit =
         if branch < 535 { "power_readings/enforced_power_limit" } else { "gpu_power_readings/current_power_limit" };
-    says(node, limit, &gpu.power_limit_w, watts);
-    says(node, "fan_speed", &gpu.fan_pct, pct);
-    says(node, "performance_state", &gpu.performance_state, Clone::clone);
+    says(node, limit, &gpu.metrics.power_limit_w, watts);
+    says(node, "fan_speed", &gpu.metrics.fan_pct, pct);
+    says(node, "performance_state", &gpu.metrics.performance_state, Clone::clone);
     let on_off = |on: &bool| if *on { "Enabled" } else { "Disabled" }.to_owned();
     says(node, "ecc_mode/current_ecc", &gpu.ecc_enabled, on_off);
     let number = |path: &str| at(node, path).and_then(|text| text.parse::<u64>().ok());
     let sram = if branch < 550 { "sram_uncorrectable" } else { "sram_uncorrectable_secded" };
     let total = number(&format!("ecc_errors/volatile/{sram}"))
         .and_then(|sram| Some(sram + number("ecc_errors/volatile/dram_uncorrectable")?));
-    assert_eq!(total, gpu.ecc_uncorrected.get());
+    assert_eq!(total, gpu.metrics.ecc_uncorrected.get());
     let word = if branch < 535 { "throttle" } else { "event" };
-    if let Reading::Known(reasons) = &gpu.throttle {
+    if let Reading::Known(reasons) = &gpu.metrics.throttle {
         let block = node.children().find(|c| c.tag_name().name() == format!("clocks_{word}_reasons")).unwrap();
         let active = block.children().filter(|c| c.text() == Some("Active"));
         let prefix = format!("clocks_{word}_reason_");
@@ -132,7 +132,7 @@ fn says_measurements(node: Node<'_, '_>, gpu: &DriverGpu, branch: u32) {
         names.sort_unstable();
         assert_eq!(&names, reasons);
     } else {
-        says(node, &format!("clocks_{word}_reasons"), &gpu.throttle, |_| String::new());
+        says(node, &format!("clocks_{word}_reasons"), &gpu.metrics.throttle, |_| String::new());
     }
 }
 
@@ -151,9 +151,11 @@ fn says_identity(node: Node<'_, '_>, gpu: &DriverGpu) {
     says(node, "gpu_virtualization_mode/host_vgpu_mode", &gpu.host_vgpu_mode, Clone::clone);
     says(node, "gpu_recovery_action", &gpu.health_facts.recovery_action, Clone::clone);
     says(node, "pci/pci_device_id", &gpu.pci_id, |id| format!("{:04X}{:04X}", id.device, id.vendor));
-    says(node, "pci/pci_gpu_link_info/pcie_gen/current_link_gen", &gpu.pcie_generation, ToString::to_string);
-    says(node, "pci/pci_gpu_link_info/pcie_gen/max_link_gen", &gpu.pcie_max_generation, ToString::to_string);
-    says(node, "pci/pci_gpu_link_info/link_widths/current_link_width", &gpu.pcie_width, |lanes| format!("{lanes}x"));
+    says(node, "pci/pci_gpu_link_info/pcie_gen/current_link_gen", &gpu.metrics.pcie_generation, ToString::to_string);
+    says(node, "pci/pci_gpu_link_info/pcie_gen/max_link_gen", &gpu.metrics.pcie_max_generation, ToString::to_string);
+    says(node, "pci/pci_gpu_link_info/link_widths/current_link_width", &gpu.metrics.pcie_width, |lanes| {
+        format!("{lanes}x")
+    });
     let processes = node.descendants().filter(|n| n.has_tag_name("process_info"));
     let names: Vec<(u32, &str)> =
         processes.map(|p| (at(p, "pid").unwrap().parse().unwrap(), at(p, "process_name").unwrap())).collect();

@@ -5,20 +5,23 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use toml::Table;
 
-const TOP_LEVEL: [&str; 17] = [
+const TOP_LEVEL: [&str; 20] = [
     ".ci",
     ".editorconfig",
     ".gitignore",
+    "CONTRIBUTING.md",
     "Cargo.lock",
     "Cargo.toml",
     "LICENSE",
     "Makefile",
     "README.md",
+    "SECURITY.md",
     "agent",
     "clippy.toml",
     "deny.toml",
     "docs",
     "packaging",
+    "rust-toolchain.toml",
     "rustfmt.toml",
     "selinux",
     "systemd",

@@ -1,12 +1,15 @@
 //! The rules of the house.
 
 mod arrows;
+mod circles;
 mod demo;
+mod language;
 mod layout;
 mod limits;
 mod links;
 mod lints;
 mod messages;
+mod pictures;
 mod prints;
 mod programs;
 mod reach;

@@ -3,6 +3,7 @@
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig, GpuProcess, MemoryMib, MigMode};
 use model::health::facts::HealthFacts;
+use model::metric::Metrics;
 use nvml_wrapper::enum_wrappers::device::{Clock, EccCounter, HostVgpuMode, MemoryError, TemperatureSensor};
 use nvml_wrapper::enums::device::{SampleValue, UsedGpuMemory};
 use nvml_wrapper::error::{NvmlError, nvml_try};
@@ -177,6 +178,29 @@ pub fn gpu(nvml: &Nvml, index: u32) -> DriverGpu {
     let address = pci.bus_id.parse().unwrap();
     let id = |glued: u32| format!("{:04x}:{:04x}", glued & 0xffff, glued >> 16).parse().unwrap();
     DriverGpu {
+        metrics: Metrics {
+            temperature_c: reading(device.temperature(TemperatureSensor::Gpu), f64::from),
+            utilization_pct: reading(device.utilization_rates(), |rates| f64::from(rates.gpu)),
+            memory_utilization_pct: reading(device.utilization_rates(), |rates| f64::from(rates.memory)),
+            encoder_pct: reading(device.encoder_utilization(), |info| f64::from(info.utilization)),
+            decoder_pct: reading(device.decoder_utilization(), |info| f64::from(info.utilization)),
+            power_w: reading(device.power_usage(), watts),
+            power_limit_w: reading(device.enforced_power_limit(), watts),
+            fan_pct: reading(device.fan_speed(0), f64::from),
+            sm_clock_mhz: reading(device.clock_info(Clock::SM), |mhz| mhz),
+            memory_clock_mhz: reading(device.clock_info(Clock::Memory), |mhz| mhz),
+            performance_state: reading(device.performance_state(), |state| state.as_c().to_string()),
+            ecc_uncorrected: reading(
+                device.total_ecc_errors(MemoryError::Uncorrected, EccCounter::Volatile),
+                |count| count,
+            ),
+            throttle: reading(device.current_throttle_reasons_strict(), |bits| vec![format!("{:#x}", bits.bits())]),
+            pcie_generation: reading(device.current_pcie_link_gen(), |n| n),
+            pcie_max_generation: reading(device.max_pcie_link_gen(), |n| n),
+            pcie_width: reading(device.current_pcie_link_width(), |n| n),
+            pcie_max_width: reading(device.max_pcie_link_width(), |n| n),
+            ..Metrics::default()
+        },
         pci_id: Reading::Known(id(pci.pci_device_id)),
         subsystem: Reading::Known(id(pci.pci_sub_system_id.unwrap())),
         uuid: reading(device.uuid(), |text| text.parse().unwrap()),
@@ -200,26 +224,7 @@ pub fn gpu(nvml: &Nvml, index: u32) -> DriverGpu {
         mig_pending: reading(device.mig_mode(), |m| mode(m.pending)),
         mig_devices: mig_devices(nvml, &device),
         memory: memory(device.memory_info()),
-        temperature_c: reading(device.temperature(TemperatureSensor::Gpu), f64::from),
-        utilization_pct: reading(device.utilization_rates(), |rates| f64::from(rates.gpu)),
-        memory_utilization_pct: reading(device.utilization_rates(), |rates| f64::from(rates.memory)),
-        encoder_pct: reading(device.encoder_utilization(), |info| f64::from(info.utilization)),
-        decoder_pct: reading(device.decoder_utilization(), |info| f64::from(info.utilization)),
-        power_w: reading(device.power_usage(), watts),
-        power_limit_w: reading(device.enforced_power_limit(), watts),
-        fan_pct: reading(device.fan_speed(0), f64::from),
-        sm_clock_mhz: reading(device.clock_info(Clock::SM), |mhz| mhz),
-        memory_clock_mhz: reading(device.clock_info(Clock::Memory), |mhz| mhz),
-        performance_state: reading(device.performance_state(), |state| state.as_c().to_string()),
         ecc_enabled: reading(device.is_ecc_enabled(), |state| state.currently_enabled),
-        ecc_uncorrected: reading(device.total_ecc_errors(MemoryError::Uncorrected, EccCounter::Volatile), |count| {
-            count
-        }),
-        throttle: reading(device.current_throttle_reasons_strict(), |bits| vec![format!("{:#x}", bits.bits())]),
-        pcie_generation: reading(device.current_pcie_link_gen(), |n| n),
-        pcie_max_generation: reading(device.max_pcie_link_gen(), |n| n),
-        pcie_width: reading(device.current_pcie_link_width(), |n| n),
-        pcie_max_width: reading(device.max_pcie_link_width(), |n| n),
         processes: processes(nvml, &device),
         health_facts: health(&device),
         ..DriverGpu::unknown(address)

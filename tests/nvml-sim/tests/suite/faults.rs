@@ -48,12 +48,12 @@ fn a_lost_gpu_tells_what_the_driver_remembers_and_hides_no_other() {
     let nvml = nvml(&installed(&description, folder.path())).unwrap();
     let [well, lost] = [0, 1].map(|index| gpu(&nvml, index));
     assert_eq!(lost.name.known().unwrap(), "NVIDIA A10");
-    assert_eq!(lost.temperature_c.absence(), Some(&Absence::GpuLost));
+    assert_eq!(lost.metrics.temperature_c.absence(), Some(&Absence::GpuLost));
     assert_eq!(lost.memory.total.absence(), Some(&Absence::GpuLost));
     let mps = nvml.device_by_index(1).unwrap().mps_running_compute_processes();
     assert!(matches!(mps, Err(NvmlError::GpuLost)), "no list of a lost GPU's processes is empty");
-    assert_eq!(well.temperature_c.get(), Some(40.0));
-    assert_eq!(well.power_w.absence(), Some(&Absence::UnknownError));
+    assert_eq!(well.metrics.temperature_c.get(), Some(40.0));
+    assert_eq!(well.metrics.power_w.absence(), Some(&Absence::UnknownError));
     assert_eq!(well.serial.absence(), Some(&Absence::NoPermission));
 }
 
@@ -110,7 +110,7 @@ fn a_gpu_that_needs_a_reset_says_so() {
     description.gpus[0].health = Health::ResetRequired;
     let folder = tempfile::tempdir().unwrap();
     let nvml = nvml(&installed(&description, folder.path())).unwrap();
-    assert_eq!(gpu(&nvml, 0).power_w.absence(), Some(&Absence::ResetRequired));
+    assert_eq!(gpu(&nvml, 0).metrics.power_w.absence(), Some(&Absence::ResetRequired));
 }
 
 /// Runs [`child`] on a library.

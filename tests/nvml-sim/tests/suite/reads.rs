@@ -27,8 +27,8 @@ fn in_nvml_words(mut gpu: DriverGpu) -> DriverGpu {
         "Host VGPU" => "HostVgpu".to_owned(),
         other => panic!("no built-in host has the mode {other}"),
     });
-    gpu.performance_state = gpu.performance_state.map(|text| text.trim_start_matches('P').to_owned());
-    gpu.throttle = gpu.throttle.map(|reasons| {
+    gpu.metrics.performance_state = gpu.metrics.performance_state.map(|text| text.trim_start_matches('P').to_owned());
+    gpu.metrics.throttle = gpu.metrics.throttle.map(|reasons| {
         let bit = |reason: &String| match reason.as_str() {
             "gpu_idle" => 0x1,
             "sw_power_cap" => 0x4,

@@ -1,11 +1,11 @@
 //! A core that does what the test says: it publishes what it is given, and keeps every command that got through the gate.
 
 use super::hosts;
-use engine::change::Change;
 use engine::command::{Actor, Command};
 use engine::handle::{COMMAND_QUEUE, Handle, Submission};
-use engine::job::{Job, JobState};
+use engine::job::{Job, JobOutcome, JobState};
 use model::JobId;
+use model::change::Change;
 use model::enrol::{CheckinStatus, EnrolSpec};
 use model::observation::HostObservation;
 use model::refusal::Refusal;
@@ -19,7 +19,8 @@ pub(crate) struct Got {
     pub(crate) operation: &'static str,
     pub(crate) actor: Actor,
     pub(crate) enrolment: Option<EnrolSpec>,
-    pub(crate) change: Option<Change>,
+    /// The change, and whether only its plan was asked for.
+    pub(crate) change: Option<(Change, bool)>,
 }
 
 /// The test's side.
@@ -90,11 +91,16 @@ impl CoreEnds {
                 Command::Rescan
                 | Command::Leave
                 | Command::Change(_)
+                | Command::Plan(_)
                 | Command::Confirm(_)
                 | Command::Lock(_)
                 | Command::AcknowledgeGone(_) => None,
             };
-            let change = if let Command::Change(change) = command { Some(*change) } else { None };
+            let change = if let Command::Change(change) | Command::Plan(change) = command {
+                Some((*change, command.is_dry_run()))
+            } else {
+                None
+            };
             let operation = command.operation();
             let actor = submission.authorized.actor();
             self.got.send_modify(|got| got.push(Got { operation, actor, enrolment, change }));
@@ -107,7 +113,7 @@ impl CoreEnds {
             let ending = self.ending.borrow().clone();
             self.change(id, |job| {
                 job.state = JobState::Finished;
-                job.result = Some(ending);
+                job.result = Some(ending.map(|()| JobOutcome::Done));
             });
         }
     }

@@ -7,6 +7,7 @@ use model::health::kernel_log::KernelLog;
 use model::health::show::{Asked, apply};
 use model::host_facts::HostFacts;
 use model::judge::{Seen, judge};
+use model::metric::Metrics;
 use model::observation::{HostObservation, RawObservation};
 use model::pci::{DrmNodes, GpuFunction, GroupMember, IommuGroup, PciScan, PcieLink};
 use model::roster::{Card, Known};
@@ -19,9 +20,6 @@ fn address(text: &str) -> PciAddress {
 
 fn function(at: &str, id: &str, driver: Option<&str>, group: u32, name: &str) -> GpuFunction {
     GpuFunction {
-        address: address(at),
-        id: id.parse().unwrap(),
-        class: PciClass(0x030200),
         subsystem: Reading::Known("10de:16c1".parse().unwrap()),
         driver: driver.map_or(Reading::Absent(Absence::None), |name| Reading::Known(name.parse().unwrap())),
         driver_override: Reading::Absent(Absence::None),
@@ -30,13 +28,11 @@ fn function(at: &str, id: &str, driver: Option<&str>, group: u32, name: &str) ->
         link: PcieLink { max_generation: Reading::Known(5), ..PcieLink::default() },
         boot_vga: Reading::Absent(Absence::Unreadable("Permission denied".to_owned())),
         drm: DrmNodes { card: Some("card0".to_owned()), render: None },
-        virtual_functions: Vec::new(),
-        physical_function: None,
         power_state: Reading::Known("D0".to_owned()),
-        state: model::pci::FunctionState::default(),
         companions: vec![address(at.replace(".0", ".1").as_str())],
         name: Some(name.to_owned()),
         vendor_name: Some("NVIDIA Corporation".to_owned()),
+        ..GpuFunction::unknown(address(at), id.parse().unwrap(), PciClass(0x030200))
     }
 }
 
@@ -55,11 +51,14 @@ fn group(id: u32, members: Vec<GroupMember>) -> IommuGroup {
 
 fn h100() -> DriverGpu {
     DriverGpu {
+        metrics: Metrics {
+            temperature_c: Reading::Known(36.0),
+            fan_pct: Reading::Absent(Absence::NotSupported),
+            ..Metrics::default()
+        },
         uuid: Reading::Known("GPU-5d0e1f4a-2c33-0b1e-8a4e-1f0d9c6b7a88".parse().unwrap()),
         name: Reading::Known("NVIDIA H100 80GB HBM3".to_owned()),
         index: Reading::Known(0),
-        temperature_c: Reading::Known(36.0),
-        fan_pct: Reading::Absent(Absence::NotSupported),
         processes: Reading::Known(vec![GpuProcess {
             pid: 4711,
             kind: Reading::Known("C".to_owned()),

@@ -73,7 +73,7 @@ impl FactsRoot {
         disk::usage(folder)
     }
 
-    /// What the firmware says of the machine; serial numbers are left out on purpose.
+    /// What the firmware reports about the machine; serial numbers are left out on purpose.
     fn dmi(&self) -> Vec<(String, String)> {
         let folder = self.sys.join("class/dmi/id");
         ["sys_vendor", "product_name", "board_name", "bios_version"]

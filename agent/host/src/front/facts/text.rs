@@ -38,7 +38,7 @@ pub(super) fn read<T>(path: &Path, parse: impl FnOnce(&str) -> Option<T>) -> Rea
     }
 }
 
-/// The first line, where it is one that can be shown; an empty file says that there is none.
+/// The first line, where it is one that can be shown; an empty file reports that there is none.
 pub(super) fn first_line(path: &Path) -> Reading<String> {
     let line = read(path, |text| {
         let line = text.lines().next().unwrap_or_default().trim();

@@ -25,7 +25,7 @@ pub(super) enum Miss {
     #[error("{0}")]
     Refused(Errno),
     /// The content has no meaning here.
-    #[error("{0:?} has no meaning here")]
+    #[error("{0:?} is not a valid value")]
     Garbled(String),
 }
 

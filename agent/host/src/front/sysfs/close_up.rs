@@ -2,12 +2,14 @@
 
 use super::attribute::{Miss, Tree, reading};
 use super::console::{self, Firmware};
+use super::listing::names;
 use super::{Sysfs, function, parse};
 use model::absence::{Absence, Reading};
 use model::ids::{DriverName, IommuGroupId, PciAddress};
 use model::passthrough::variant::{self, Identity};
 use model::plan::{CloseUp, MemberState, ModuleState, PowerControl, Scope};
 use model::ports::ActFault;
+use model::printable::printable;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -84,7 +86,7 @@ impl Sysfs {
     fn variant(&self, tree: &mut Tree, around: &Surroundings, gpu: &str) -> Option<DriverName> {
         let aliases = files::read_text(&around.modules.join("modules.alias"), LIST_MAX_BYTES).ok()?;
         let id = function::identity(tree, gpu).ok()?;
-        let subsystem = *function::subsystem(tree, gpu).known()?;
+        let subsystem = function::subsystem(tree, gpu).ok()?;
         let class = tree.parsed(gpu, "class", parse::class).ok()?;
         variant::best(&aliases, Identity { id, subsystem, class })
     }
@@ -146,12 +148,6 @@ fn power_control(text: &str) -> Option<PowerControl> {
     [PowerControl::Auto, PowerControl::On].into_iter().find(|control| control.code() == text)
 }
 
-/// Names in a folder; none where it is not there.
-pub(super) fn names(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
-}
-
 fn mediated_devices(folder: &Path) -> Reading<u32> {
     let types = folder.join("mdev_supported_types");
     if !types.exists() {
@@ -183,7 +179,7 @@ fn below_bus(folder: &Path, found: &mut Vec<String>, depth: u8) {
             below_bus(&device, found, depth.saturating_add(1));
         } else {
             let product = text("product").filter(|product| !product.is_empty());
-            let product = product.map(|text| text.chars().filter(|c| !c.is_control()).take(64).collect());
+            let product = product.map(|text| printable(&text, 64));
             found.push(product.unwrap_or_else(|| format!("at port {port}")));
         }
     }

@@ -1,7 +1,9 @@
 //! What of the host's console lies on a function: frame buffers of its own driver, and the firmware's, of every shape.
 
+use super::listing::names;
 use model::ids::{PciAddress, PciClass};
 use model::iomem;
+use model::printable::printable;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -35,13 +37,13 @@ impl Firmware {
     fn on(&self, address: PciAddress, class: Option<PciClass>) -> Option<String> {
         let regions = self.regions.as_ref();
         if let Some(names) = regions.and_then(|regions| regions.get(&Some(address))) {
-            return Some(format!("the firmware's frame buffer lies in its memory ({})", names.join(", ")));
+            return Some(format!("the firmware's frame buffer is in its memory ({})", names.join(", ")));
         }
         let is_told = regions.is_some_and(|regions| regions.keys().any(Option::is_some));
         let shows_pictures = class.is_some_and(|class| SHOWS_PICTURES.contains(&class.base_and_sub()));
         let may_be_this = self.primary.is_none_or(|primary| primary == address);
         let frame_buffer = self.loose.first().filter(|_| !is_told && shows_pictures && may_be_this)?;
-        let whose = if self.primary.is_some() { "" } else { "; whose memory it uses cannot be told" };
+        let whose = if self.primary.is_some() { "" } else { "; it is not known whose memory it uses" };
         Some(format!("{frame_buffer}{whose}"))
     }
 }
@@ -56,7 +58,7 @@ pub(super) fn on(folder: &Path, address: PciAddress, class: Option<PciClass>, fi
 /// Devices of the firmware's frame buffer in a folder: `simple-framebuffer.0`, `efi-framebuffer.0`, `vesa-framebuffer.0`. The
 /// memory is reserved as long as the device is there, whether a driver draws on it or not.
 fn below(folder: &Path) -> Vec<String> {
-    let devices = super::close_up::names(folder).into_iter().filter(|name| name.contains("framebuffer"));
+    let devices = names(folder).into_iter().filter(|name| name.contains("framebuffer"));
     let mut devices: Vec<String> = devices
         .map(|name| match shown(&folder.join(&name)) {
             Some(shown) => format!("the firmware's frame buffer {name} is {shown}"),
@@ -70,14 +72,14 @@ fn below(folder: &Path) -> Vec<String> {
 /// `fb0 (simpledrmdrmfb)`, or the card where the driver has no frame buffer device.
 fn shown(device: &Path) -> Option<String> {
     let first = |folder: &str, prefix: &str| {
-        let mut names = super::close_up::names(&device.join(folder));
+        let mut names = names(&device.join(folder));
         names.retain(|name| name.strip_prefix(prefix).is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit())));
         names.sort();
         names.into_iter().next()
     };
     if let Some(fb) = first("graphics", "fb") {
         let name = std::fs::read_to_string(device.join("graphics").join(&fb).join("name")).unwrap_or_default();
-        let name: String = name.trim().chars().filter(|c| !c.is_control()).take(64).collect();
+        let name: String = printable(name.trim(), 64);
         return Some(if name.is_empty() { fb } else { format!("{fb} ({name})") });
     }
     // A GPU's own driver makes a card for every use; the firmware's frame buffer has one for its picture alone.
@@ -88,7 +90,7 @@ fn shown(device: &Path) -> Option<String> {
 /// The function that the firmware drew on.
 fn primary(functions: &Path) -> Option<PciAddress> {
     let is_on = |path: std::path::PathBuf| std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "1");
-    let names = super::close_up::names(functions).into_iter();
+    let names = names(functions).into_iter();
     let mut on =
         names.filter(|name| ["boot_vga", "boot_display"].iter().any(|file| is_on(functions.join(name).join(file))));
     on.find_map(|name| name.parse().ok())

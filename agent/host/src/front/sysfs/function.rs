@@ -1,7 +1,9 @@
 //! What sysfs says of one display-class function without taking the device's lock.
 
 use super::attribute::{Miss, Tree, reading};
-use super::{parse, state};
+use super::listing::names_in;
+use super::memory::{Fixed, once};
+use super::{Seen, parse, state};
 use model::absence::{Absence, Reading};
 use model::ids::{DriverName, IommuGroupId, PciAddress, PciClass, PciId};
 use model::pci::{DrmNodes, GpuFunction, PcieLink, PciePort, UnreadableFunction};
@@ -15,28 +17,30 @@ const VGA: u32 = 0x0300;
 /// It is there, and its vendor or device cannot be read: without an identity it is no GPU that could be named.
 pub(super) fn read(
     tree: &mut Tree,
-    name: &str,
+    seen: &Seen,
     address: PciAddress,
     class: PciClass,
 ) -> Result<Option<GpuFunction>, UnreadableFunction> {
-    let id = match identity(tree, name) {
+    let name = seen.name.as_str();
+    let id = match seen.identity(tree) {
         Ok(id) => id,
         Err(_) if !tree.exists(name) => return Ok(None),
         Err((attribute, miss)) => return Err(super::unreadable(tree, name, attribute, miss.to_string())),
     };
     let (drm, virtual_functions) = (drm(tree, name), virtual_functions(tree, name));
     let state = state::read(tree, name, &virtual_functions);
+    let mut fixed = seen.fixed.borrow_mut();
     let gpu = GpuFunction {
         address,
         id,
         class,
-        subsystem: subsystem(tree, name),
+        subsystem: reading(once(&mut fixed.subsystem, || subsystem(tree, name)), Absence::NotReported),
         driver: driver(tree, name),
         // The kernel takes the device's lock to show it, and a scan must end whatever a driver does.
         driver_override: Reading::Absent(Absence::NotRead),
         iommu_group: reading(iommu_group(tree, name), Absence::None),
         numa_node: numa_node(tree, name),
-        link: link(tree, name, state::is_asleep(&state)),
+        link: link(tree, name, &mut fixed, state::is_asleep(&state)),
         boot_vga: boot_vga(tree, name, class),
         drm,
         virtual_functions,
@@ -68,10 +72,9 @@ pub(super) fn iommu_group(tree: &mut Tree, name: &str) -> Result<IommuGroupId, M
     tree.link::<u32>(name, "iommu_group").map(IommuGroupId)
 }
 
-pub(super) fn subsystem(tree: &mut Tree, name: &str) -> Reading<PciId> {
-    let vendor = tree.parsed(name, "subsystem_vendor", parse::word16);
-    let device = tree.parsed(name, "subsystem_device", parse::word16);
-    reading(vendor.and_then(|vendor| device.map(|device| parse::id(vendor, device))), Absence::NotReported)
+pub(super) fn subsystem(tree: &mut Tree, name: &str) -> Result<PciId, Miss> {
+    let vendor = tree.parsed(name, "subsystem_vendor", parse::word16)?;
+    Ok(parse::id(vendor, tree.parsed(name, "subsystem_device", parse::word16)?))
 }
 
 fn numa_node(tree: &mut Tree, name: &str) -> Reading<u32> {
@@ -83,16 +86,20 @@ fn numa_node(tree: &mut Tree, name: &str) -> Reading<u32> {
 }
 
 /// Newer kernels wake a sleeping device to read these; of the highest speed alone they know without asking it.
-fn link(tree: &mut Tree, name: &str, is_asleep: bool) -> PcieLink {
-    let max_generation = reading(tree.parsed(name, "max_link_speed", parse::generation), Absence::NotReported);
+fn link(tree: &mut Tree, name: &str, fixed: &mut Fixed, is_asleep: bool) -> PcieLink {
+    let highest = once(&mut fixed.max_generation, || tree.parsed(name, "max_link_speed", parse::generation));
+    let max_generation = reading(highest, Absence::NotReported);
     if is_asleep {
         let (generation, width) = (Reading::Absent(Absence::GpuAsleep), Reading::Absent(Absence::GpuAsleep));
         return PcieLink { generation, max_generation, max_width: width.clone(), width, port: None };
     }
     let generation = reading(tree.parsed(name, "current_link_speed", parse::generation), Absence::NotReported);
-    let mut lanes = |attribute| reading(tree.parsed(name, attribute, parse::width), Absence::NotReported);
-    let (width, max_width) = (lanes("current_link_width"), lanes("max_link_width"));
-    PcieLink { generation, max_generation, width, max_width, port: port(tree, name) }
+    let width = reading(tree.parsed(name, "current_link_width", parse::width), Absence::NotReported);
+    let most = once(&mut fixed.max_width, || tree.parsed(name, "max_link_width", parse::width));
+    let max_width = reading(most, Absence::NotReported);
+    let port = fixed.port.clone().or_else(|| port(tree, name));
+    fixed.port = port.clone().filter(|port| port.max_generation.known().and(port.max_width.known()).is_some());
+    PcieLink { generation, max_generation, width, max_width, port }
 }
 
 /// The other end of the link.
@@ -111,12 +118,6 @@ fn boot_vga(tree: &mut Tree, name: &str, class: PciClass) -> Reading<bool> {
     }
     let missing = if class.base_and_sub() == VGA { Absence::NotReported } else { Absence::None };
     reading(tree.parsed(name, "boot_vga", parse::flag), missing)
-}
-
-/// Names in a folder of the function; a folder that cannot be listed has none.
-pub(super) fn names_in(tree: &Tree, name: &str, folder: &str) -> impl Iterator<Item = String> {
-    let listed = std::fs::read_dir(tree.path().join(name).join(folder));
-    listed.into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok())
 }
 
 fn drm(tree: &Tree, name: &str) -> DrmNodes {

@@ -36,8 +36,9 @@ fn listed_members(folder: &Path, id: IommuGroupId, scan: &mut PciScan) -> Option
             Err(_) => {
                 let name = shown(&name);
                 let path = path.join(&name).display().to_string();
-                let said =
-                    format!("a member of IOMMU group {id} that is no PCI function: the group is not the GPU's alone");
+                let said = format!(
+                    "a member of IOMMU group {id} that is not a PCI function: the group does not belong to the GPU alone"
+                );
                 scan.unreadable.push(UnreadableFunction { path, name, said });
             }
         }
@@ -64,9 +65,11 @@ fn member(tree: &mut Tree, bus: &Bus, scan: &PciScan, address: PciAddress) -> Op
         return Some(GroupMember { address, id, class, driver: gpu.driver.clone() });
     }
     let printed = address.to_string();
-    let class =
-        bus.get(&address).map_or_else(|| tree.parsed(&printed, "class", parse::class), |seen| seen.class.clone());
-    let id = function::identity(tree, &printed).map_err(|(_, miss): (_, Miss)| miss);
+    let (class, id) = match bus.get(&address) {
+        Some(seen) => (seen.class.clone(), seen.identity(tree)),
+        None => (tree.parsed(&printed, "class", parse::class), function::identity(tree, &printed)),
+    };
+    let id = id.map_err(|(_, miss): (_, Miss)| miss);
     let driver = function::driver(tree, &printed);
     let (id, class) = (reading(id, Absence::NotReported), reading(class, Absence::NotReported));
     tree.exists(&printed).then_some(GroupMember { address, id, class, driver })

@@ -1,11 +1,12 @@
 //! One scan of the PCI bus and the IOMMU groups, by reading sysfs and nothing else.
 
 mod attribute;
-mod classes;
 mod close_up;
 mod console;
 mod function;
 mod group;
+mod listing;
+mod memory;
 mod names;
 mod parse;
 mod sensors;
@@ -14,11 +15,13 @@ mod state;
 pub use close_up::Surroundings;
 
 use attribute::{Miss, Tree};
-use classes::{Classes, Round};
-use model::ids::{PciAddress, PciClass};
+use memory::{Fixed, Memory, Remembered, once};
+use model::ids::{PciAddress, PciClass, PciId};
 use model::pci::{GpuFunction, PciScan, UnreadableFunction, VENDOR_NVIDIA};
 use model::ports::ScanFault;
+use model::printable::printable;
 use names::Names;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::DirEntry;
 use std::os::unix::fs::DirEntryExt;
@@ -27,12 +30,12 @@ use std::path::PathBuf;
 /// Class and subclass of an NVSwitch (bridge, other).
 const OTHER_BRIDGE: u32 = 0x0680;
 
-/// The sysfs of a host. Cheap to keep: between two scans it holds the names and classes of known functions and no open file.
+/// The sysfs of a host. Cheap to keep: between two scans it holds what cannot change of known functions, and no open file.
 #[derive(Debug)]
 pub struct Sysfs {
     root: PathBuf,
     names: Names,
-    classes: Classes,
+    memory: Memory,
 }
 
 /// A function as the list of the bus and its `class` file show it.
@@ -41,6 +44,23 @@ struct Seen {
     /// The name of its folder, which is its address as the kernel writes it.
     name: String,
     class: Result<PciClass, Miss>,
+    /// The inode number of its entry.
+    inode: u64,
+    /// What cannot change while it stays.
+    fixed: RefCell<Fixed>,
+}
+
+impl Seen {
+    /// Vendor and device, or the attribute that failed.
+    fn identity(&self, tree: &mut Tree) -> Result<PciId, (&'static str, Miss)> {
+        let mut fixed = self.fixed.borrow_mut();
+        if let Some(id) = fixed.id {
+            return Ok(id);
+        }
+        let id = function::identity(tree, &self.name)?;
+        fixed.id = Some(id);
+        Ok(id)
+    }
 }
 
 type Bus = BTreeMap<PciAddress, Seen>;
@@ -49,11 +69,11 @@ impl Sysfs {
     /// The sysfs mounted at `root` (`/sys`).
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), names: Names::default(), classes: Classes::default() }
+        Self { root: root.into(), names: Names::default(), memory: Memory::default() }
     }
 
-    /// Scans the bus. Blocking, pure reads. A function that is no GPU costs three calls of the kernel in
-    /// the first scan, and none in those after it.
+    /// Scans the bus. Blocking, pure reads. A function that is no GPU and shares no group with one costs three calls of the kernel
+    /// in the first scan, and none in those after it.
     ///
     /// # Errors
     /// Only where `bus/pci/devices` cannot be listed; one bad function costs itself.
@@ -64,15 +84,16 @@ impl Sysfs {
         let mut tree = Tree::open(&path).map_err(|e| fault(e.to_string()))?;
         let mut scan = PciScan::default();
         let mut bus = Bus::new();
-        let mut round = self.classes.round(&tree);
+        let mut remembered = self.memory.take(&tree);
         for entry in listed {
             let entry = entry.map_err(|e| fault(e.to_string()))?;
-            take_entry(&mut tree, &mut round, &entry, &mut bus, &mut scan);
+            take_entry(&mut tree, &mut remembered, &entry, &mut bus, &mut scan);
         }
-        drop(round);
         read_gpus(&mut tree, &bus, &mut scan);
         read_nvswitches(&mut tree, &bus, &mut scan);
         group::read(&self.root, &mut tree, &bus, &mut scan);
+        let known = bus.into_iter().map(|(address, seen)| (address, (seen.inode, seen.fixed.into_inner())));
+        self.memory.keep(known.collect());
         for gpu in &mut scan.gpus {
             (gpu.vendor_name, gpu.name) = self.names.of(gpu.id);
         }
@@ -80,17 +101,17 @@ impl Sysfs {
     }
 }
 
-fn take_entry(tree: &mut Tree, round: &mut Round<'_>, entry: &DirEntry, bus: &mut Bus, scan: &mut PciScan) {
+fn take_entry(tree: &mut Tree, remembered: &mut Remembered, entry: &DirEntry, bus: &mut Bus, scan: &mut PciScan) {
     let name = entry.file_name();
     let Some(name) = name.to_str() else {
-        let said = "the name of the folder is not text".to_owned();
+        let said = "the name of the directory is not text".to_owned();
         scan.unreadable.push(unreadable(tree, "?", "", said));
         return;
     };
     let address = match name.parse::<PciAddress>() {
         Ok(address) if tree.is_canonical(address, name) => address,
         Ok(_) => {
-            scan.unreadable.push(unreadable(tree, name, "", "not an address as the kernel writes it".to_owned()));
+            scan.unreadable.push(unreadable(tree, name, "", "not an address in the kernel's format".to_owned()));
             return;
         }
         Err(error) => {
@@ -98,7 +119,9 @@ fn take_entry(tree: &mut Tree, round: &mut Round<'_>, entry: &DirEntry, bus: &mu
             return;
         }
     };
-    let class = round.of(tree, address, name, entry.ino());
+    let inode = entry.ino();
+    let mut fixed = remembered.of(address, inode);
+    let class = once(&mut fixed.class, || tree.parsed(name, "class", parse::class));
     if let Err(miss) = &class {
         if !tree.exists(name) {
             return;
@@ -106,7 +129,7 @@ fn take_entry(tree: &mut Tree, round: &mut Round<'_>, entry: &DirEntry, bus: &mu
         scan.unreadable.push(unreadable(tree, name, "class", miss.to_string()));
     }
     scan.functions_total = scan.functions_total.saturating_add(1);
-    bus.insert(address, Seen { name: name.to_owned(), class });
+    bus.insert(address, Seen { name: name.to_owned(), class, inode, fixed: RefCell::new(fixed) });
 }
 
 /// Physical functions first, so that a virtual one knows whether the card it belongs to is on this host.
@@ -141,7 +164,7 @@ fn read_gpus(tree: &mut Tree, bus: &Bus, scan: &mut PciScan) {
 
 fn take_gpu(tree: &mut Tree, address: PciAddress, seen: &Seen, scan: &mut PciScan) {
     let Ok(class) = seen.class else { return };
-    match function::read(tree, &seen.name, address, class) {
+    match function::read(tree, seen, address, class) {
         Ok(Some(gpu)) => scan.gpus.push(gpu),
         Ok(None) => scan.functions_total = scan.functions_total.saturating_sub(1),
         Err(fault) => scan.unreadable.push(fault),
@@ -161,10 +184,10 @@ fn companions(bus: &Bus, gpu: &GpuFunction) -> Vec<PciAddress> {
 fn read_nvswitches(tree: &mut Tree, bus: &Bus, scan: &mut PciScan) {
     let bridges = bus.iter().filter(|(_, s)| s.class.as_ref().is_ok_and(|c| c.base_and_sub() == OTHER_BRIDGE));
     for (address, seen) in bridges {
-        match tree.parsed(&seen.name, "vendor", parse::word16) {
-            Ok(VENDOR_NVIDIA) => scan.nvswitches.push(*address),
+        match seen.identity(tree) {
+            Ok(PciId { vendor: VENDOR_NVIDIA, .. }) => scan.nvswitches.push(*address),
             Ok(_) => {}
-            Err(miss) => scan.unreadable.push(unreadable(tree, &seen.name, "vendor", miss.to_string())),
+            Err((attribute, miss)) => scan.unreadable.push(unreadable(tree, &seen.name, attribute, miss.to_string())),
         }
     }
 }
@@ -177,5 +200,5 @@ fn unreadable(tree: &Tree, name: &str, attribute: &str, said: String) -> Unreada
 
 /// The name of a folder as it is shown: 64 characters of it, and nothing that a terminal would obey.
 fn shown(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(64).collect()
+    printable(name, 64)
 }

@@ -4,13 +4,14 @@
 
 use super::Sysfs;
 use super::attribute::{Miss, Tree, reading};
-use super::function::names_in;
+use super::listing::names_in;
 use super::parse;
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverReport, DriverSource, MemoryMib, ProbeFault};
 use model::health::facts::HealthFacts;
 use model::ids::PciAddress;
 use model::judge::SENSING_DRIVERS;
+use model::metric::Metrics;
 use model::pci::RuntimeStatus;
 
 const MIB: u64 = 1024 * 1024;
@@ -74,6 +75,14 @@ impl Sensors<'_> {
         let hwmon = hwmon.as_deref();
         DriverGpu {
             memory: self.memory(),
+            metrics: self.metrics(hwmon),
+            health_facts: self.health(),
+            ..DriverGpu::unknown(address)
+        }
+    }
+
+    fn metrics(&mut self, hwmon: Option<&str>) -> Metrics {
+        Metrics {
             temperature_c: self.first_of(hwmon, &["temp1_input", "temp2_input"], parse::thousandths),
             utilization_pct: self.number("gpu_busy_percent", parse::per_cent),
             memory_utilization_pct: self.number("mem_busy_percent", parse::per_cent),
@@ -81,8 +90,7 @@ impl Sensors<'_> {
             power_limit_w: self.first_of(hwmon, &["power1_cap", "power1_max"], parse::millionths),
             fan_pct: self.fan(hwmon),
             graphics_clock_mhz: self.clock(hwmon),
-            health_facts: self.health(),
-            ..DriverGpu::unknown(address)
+            ..Metrics::default()
         }
     }
 
@@ -105,18 +113,13 @@ impl Sensors<'_> {
     }
 
     fn asleep(&self, address: PciAddress) -> DriverGpu {
-        let asleep = || Reading::Absent(Absence::GpuAsleep);
-        DriverGpu {
-            memory: MemoryMib::absent(&Absence::GpuAsleep),
-            temperature_c: asleep(),
-            utilization_pct: asleep(),
-            memory_utilization_pct: asleep(),
-            power_w: asleep(),
-            power_limit_w: asleep(),
-            fan_pct: asleep(),
-            graphics_clock_mhz: asleep(),
-            ..DriverGpu::unknown(address)
-        }
+        let mut metrics = Metrics::default();
+        metrics.each(|metric, slot| {
+            if metric.row().sysfs.name().is_some() {
+                slot.forget(&Absence::GpuAsleep);
+            }
+        });
+        DriverGpu { memory: MemoryMib::absent(&Absence::GpuAsleep), metrics, ..DriverGpu::unknown(address) }
     }
 
     fn number<T>(&mut self, attribute: &str, parse: impl FnOnce(&str) -> Option<T>) -> Reading<T> {

@@ -1,7 +1,7 @@
 //! Whether a function answers and is awake, how it can be reset, and what of it is given away as mediated devices.
 
 use super::attribute::{Miss, Tree, reading};
-use super::function::names_in;
+use super::listing::names_in;
 use super::parse;
 use model::absence::{Absence, Reading};
 use model::ids::PciAddress;

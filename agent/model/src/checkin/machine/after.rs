@@ -64,7 +64,7 @@ impl Machine {
                 let until = refused.retry_after_ms().filter(|_| refused.status == 503).map(|ms| now.boot.plus(ms));
                 return self.next_manager(now.boot, until, Trouble::Unreachable, said);
             }
-            // 202 is an answer to an enrolment; to a heartbeat it says nothing.
+            // 202 is an answer to an enrolment; to a heartbeat it reports nothing.
             Meaning::Pending if refused.status == 202 => {
                 return self.next_manager(now.boot, None, Trouble::Unreachable, said);
             }

@@ -1,4 +1,4 @@
-//! What the machine shows of itself: state, managers, what stands in the way.
+//! What the machine shows by itself: state, managers, what prevents it.
 
 use super::{Goal, Machine};
 use crate::checkin::condition::Standing;
@@ -11,7 +11,7 @@ use crate::enrol::CheckinState;
 use crate::time::{BootMillis, Now};
 
 impl Machine {
-    /// Where the check-in stands.
+    /// The state of the check-in.
     #[must_use]
     pub const fn state(&self) -> CheckinState {
         self.state
@@ -23,7 +23,7 @@ impl Machine {
         self.goal
     }
 
-    /// What stands in the way, with what was said.
+    /// What prevents it, with what was reported.
     #[must_use]
     pub const fn trouble(&self) -> Option<&(Trouble, String)> {
         self.trouble.as_ref()
@@ -53,7 +53,7 @@ impl Machine {
         self.interval_s
     }
 
-    /// Seconds between heartbeats as the manager said; `None` where it has not said anything.
+    /// Seconds between heartbeats as the manager reported; `None` where it has not reported anything.
     #[must_use]
     pub const fn asked_interval_s(&self) -> Option<u64> {
         self.asked_interval_s
@@ -83,7 +83,7 @@ impl Machine {
         self.asked_to_wait.filter(|at| *at > now)
     }
 
-    /// What stands now, for conditions.
+    /// The present state, for conditions.
     #[must_use]
     pub fn standing(&self, now: Now) -> Vec<Standing> {
         let mut all = Vec::new();
@@ -91,8 +91,8 @@ impl Machine {
         let said = self.trouble.as_ref().map(|(_, said)| said.as_str()).unwrap_or_default();
         if is_lost {
             let message = format!(
-                "the credential of this host has ended while it could not be renewed; the host asks for a new one by itself, at \
-                 most every 10 minutes; approve it at the manager{}{said}",
+                "the credential of this host has expired before it could be renewed; the host requests a new one \
+                 automatically, at most every 10 minutes; approve it at the manager{}{said}",
                 if said.is_empty() { "" } else { ": " }
             );
             all.push(Standing { kind: "credential_expired", message });

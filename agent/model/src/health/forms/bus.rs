@@ -8,7 +8,7 @@ use crate::health::fault::Fault;
 use crate::health::over::Evidence;
 use crate::health::said::{Reset, Said};
 
-/// What `driver 0000:41:00.0: …` says of the device itself.
+/// What `driver 0000:41:00.0: …` reports about the device itself.
 pub(crate) fn said(driver: Option<&str>, address: PciAddress, text: &str) -> Option<Said> {
     let is_port = matches!(driver, None | Some("pcieport" | "pciehp" | "pci"));
     errors(address, text)
@@ -18,7 +18,7 @@ pub(crate) fn said(driver: Option<&str>, address: PciAddress, text: &str) -> Opt
         .or_else(|| found(driver, address, text))
 }
 
-/// Of PCIe errors of the device itself; `AER: ` stands before them in some versions.
+/// Of PCIe errors of the device itself; `AER: ` is before them in some versions.
 fn errors(address: PciAddress, text: &str) -> Option<Said> {
     if let Some((_, severity)) = text.split_once("PCIe Bus Error: ") {
         let severity = severity.strip_prefix("severity=").unwrap_or(severity);
@@ -43,7 +43,7 @@ fn graveness(severity: &str) -> Option<Fault> {
     }
 }
 
-/// What a port says of itself, of its slot, and of the devices below it.
+/// What a port reports about itself, of its slot, and of the devices below it.
 fn port(address: PciAddress, text: &str) -> Option<Said> {
     if let Some(rest) = text.strip_prefix("PCI bridge to [bus ") {
         return bridge(address, rest);
@@ -135,7 +135,8 @@ pub(crate) fn is_vfio(driver: &str) -> bool {
     driver == "vfio-pci" || driver.ends_with("_vfio_pci") || driver.ends_with("-vfio-pci")
 }
 
-/// Resets. `reset done` is said of every reset (pci_dev_restore in pci.c), also of one after which the device did not answer.
+/// Resets. `reset done` is reported about every reset (pci_dev_restore in pci.c), also of one after which the device did not
+/// answer.
 fn reset(driver: Option<&str>, address: PciAddress, text: &str) -> Option<Said> {
     match text.trim_end() {
         "resetting" => return Some(Said::ResetBegins(address)),

@@ -1,4 +1,4 @@
-//! Records of the graphics drivers of the kernel: amdgpu, i915, xe, nouveau, and what DRM says for each of them.
+//! Records of the graphics drivers of the kernel: amdgpu, i915, xe, nouveau, and what DRM reports for each of them.
 
 use super::leading_number;
 use crate::PciAddress;
@@ -7,10 +7,10 @@ use crate::health::fault::Fault;
 use crate::health::over::Evidence;
 use crate::health::said::Said;
 
-/// The drivers whose start says that their GPU works. nvidia-drm's does not: it starts without asking the GPU.
+/// The drivers whose start reports that their GPU works. nvidia-drm's does not: it starts without asking the GPU.
 const STARTING: [&str; 5] = ["amdgpu", "i915", "nouveau", "radeon", "xe"];
 
-/// What a driver says of its device; without a driver's name it may be any of them.
+/// What a driver reports about its device; without a driver's name it may be any of them.
 pub(crate) fn said(driver: Option<&str>, address: PciAddress, text: &str) -> Option<Said> {
     let is = |name: &str| driver.is_none_or(|driver| driver == name);
     let is_drm = driver.is_none_or(|driver| STARTING.contains(&driver));

@@ -2,57 +2,9 @@
 //!
 //! What the firmware kept of the boot before (`BERT: [Hardware Error]: …`) has no number in braces and is none of these.
 
-use crate::PciAddress;
 use crate::health::address::full;
-use crate::health::fault::Fault;
+use crate::health::apei::{Graveness, Part};
 use crate::health::said::Said;
-
-/// One part of a record of the firmware.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// How grave the whole record is.
-    Event(Graveness),
-    /// The next section, and how grave it is.
-    Section(Graveness),
-    /// Whether the section is one of PCIe.
-    IsPcie(bool),
-    /// The function that it is about.
-    Device(PciAddress),
-    /// The bus below that function, which is a port.
-    BusBelow(u8),
-}
-
-/// How the firmware calls an error (cper_severity_str in the kernel's cper.c).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Graveness {
-    /// It was corrected, or it is only for information.
-    Corrected,
-    /// It was not corrected, and can be recovered.
-    Recoverable,
-    /// It is fatal.
-    Fatal,
-}
-
-impl Graveness {
-    fn named(word: &str) -> Option<Self> {
-        match word.trim() {
-            "corrected" | "info" => Some(Self::Corrected),
-            "recoverable" => Some(Self::Recoverable),
-            "fatal" => Some(Self::Fatal),
-            _ => None,
-        }
-    }
-
-    /// As PCIe calls it (cper_severity_to_aer in the kernel's aer.c).
-    #[must_use]
-    pub const fn fault(self) -> Option<Fault> {
-        match self {
-            Self::Corrected => None,
-            Self::Recoverable => Some(Fault::PcieNonFatal),
-            Self::Fatal => Some(Fault::PcieFatal),
-        }
-    }
-}
 
 /// `7}[Hardware Error]: …`, behind the first brace.
 pub(crate) fn part(rest: &str) -> Option<Said> {

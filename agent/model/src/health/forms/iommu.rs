@@ -4,7 +4,7 @@ use crate::health::address::{full, loose, requester};
 use crate::health::fault::Fault;
 use crate::health::said::Said;
 
-/// What an IOMMU says of a device. Intel's names no domain: that is domain 0, where the devices of its machines are.
+/// What an IOMMU reports about a device. Intel's names no domain: that is domain 0, where the devices of its machines are.
 pub(crate) fn said(text: &str) -> Option<Said> {
     match text.strip_prefix("DMAR:") {
         Some(rest) => intel(rest.trim_start()),
@@ -23,7 +23,7 @@ fn intel(text: &str) -> Option<Said> {
     Some(Said::Fault(loose(place)?, Fault::IommuFault))
 }
 
-/// `AMD-Vi: Event logged [IO_PAGE_FAULT device=41:00.0 domain=… address=…]`; before it stands `iommu ivhd0: `, or the driver and
+/// `AMD-Vi: Event logged [IO_PAGE_FAULT device=41:00.0 domain=… address=…]`; before it is `iommu ivhd0: `, or the driver and
 /// the address of the device.
 fn amd(text: &str) -> Option<Said> {
     let (before, rest) = text.split_once("AMD-Vi: Event logged [")?;

@@ -10,7 +10,7 @@ use crate::health::said::Said;
 /// The Xids of NVLink 5, whose records say themselves whether they are fatal.
 const SEVERITY_TOLD: std::ops::RangeInclusive<u32> = 144..=150;
 
-/// What the driver says behind `NVRM: `.
+/// What the driver reports behind `NVRM: `.
 pub(crate) fn driver(text: &str) -> Option<Said> {
     if let Some(rest) = text.strip_prefix("Xid (") {
         return xid(rest);
@@ -78,7 +78,7 @@ fn xid(rest: &str) -> Option<Said> {
     Some(Said::Fault(address, fault))
 }
 
-/// The GPU of an Xid, and what is said of it.
+/// The GPU of an Xid, and what is reported about it.
 fn placed(rest: &str) -> Option<(PciAddress, &str)> {
     let (place, rest) = rest.split_once("):")?;
     let place = place.split_whitespace().next()?;

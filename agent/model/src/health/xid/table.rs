@@ -164,7 +164,7 @@ pub const XIDS: [Xid; 176] = [
     row(151, "key rotation error", Reboot, Catalog),
     row(152, "deep learning accelerator: memory fault", Nothing, Catalog),
     row(153, "deep learning accelerator: timeout", Nothing, Catalog),
-    row(154, "the driver wants the GPU recovered", ResetGpu, Catalog),
+    row(154, "the driver requests a recovery of the GPU", ResetGpu, Catalog),
     row(155, "NVLink taken down by software", ResetGpu, Catalog),
     row(156, "resources of the GPU were retired", ResetGpu, Catalog),
     row(157, "no spare resources are left to retire to", LookAfter, Catalog),

@@ -11,12 +11,12 @@ use crate::stack::{Dkms, StackFacts};
 /// A driver is bound.
 pub(super) fn somebody(pci: &GpuFunction, name: &DriverName, around: &Around<'_>) -> State {
     if let Some(claim) = claim::of_gpu(&around.host.stack.claims, pci, name.as_str()) {
-        let reason = format!("{name} is bound: {claim} gives it every {} at each boot", pci.id);
+        let reason = format!("{name} is bound: {claim} binds it to every {} at each boot", pci.id);
         return State::broken(reason, claim.cure(pci.id, pci.address, around.os_id()));
     }
     if name.as_str() == "dxgkrnl" {
-        let reason =
-            "dxgkrnl is bound: this is the Windows Subsystem for Linux (WSL), and the GPU and its driver are Windows'";
+        let reason = "dxgkrnl is bound: this is the Windows Subsystem for Linux (WSL), and the GPU and its driver belong to \
+                      Windows";
         return State::broken(reason.to_owned(), remedy::wsl());
     }
     if name.is_vfio() {
@@ -69,7 +69,7 @@ fn nvidia(pci: &GpuFunction, around: &Around<'_>) -> Option<State> {
     let (stack, os_id) = (&around.host.stack, around.os_id());
     if let Some(version) = stack.module_loaded.known() {
         let reason =
-            format!("no kernel driver is bound: the module nvidia {version} is loaded and did not take the GPU");
+            format!("no kernel driver is bound: the module nvidia {version} is loaded but did not bind to the GPU");
         return Some(State::broken(reason, unless_overridden(pci, remedy::module::did_not_take(pci.address))));
     }
     let installed = stack.module_file.known();
@@ -98,12 +98,9 @@ fn not_loaded(stack: &StackFacts, file: &str) -> State {
         return State::broken(reason, remedy::module::sign());
     }
     let may_be_refused = stack.secure_boot.get() == Some(true);
-    let hint = if may_be_refused {
-        "; Secure Boot is on, so that the kernel takes it only with a trusted signature"
-    } else {
-        ""
-    };
-    let reason = format!("no kernel driver is bound: the module nvidia is installed and not loaded{hint}");
+    let hint =
+        if may_be_refused { "; Secure Boot is on, so the kernel loads it only with a trusted signature" } else { "" };
+    let reason = format!("no kernel driver is bound: the module nvidia is installed but not loaded{hint}");
     State::broken(reason, remedy::module::load(may_be_refused))
 }
 

@@ -1,4 +1,4 @@
-//! Whether a host is as a configuration says, and what differs.
+//! Whether a host is as a configuration states, and what differs.
 
 use super::choose::choose;
 use super::host::{HostGpu, MigMode, devices};
@@ -11,7 +11,7 @@ use crate::mig::refusal::Refused;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// How one GPU differs from what an entry says of it.
+/// How one GPU differs from what an entry reports about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Differs {
     /// Its MIG mode is another one.
@@ -46,7 +46,7 @@ impl fmt::Display for Differs {
             if all.is_empty() { "nothing".to_owned() } else { all.join(", ") }
         };
         match self {
-            Self::Mode { wanted } => write!(f, "MIG mode is {}, wanted is {}", on(!wanted), on(*wanted)),
+            Self::Mode { wanted } => write!(f, "MIG mode is {}, but {} is wanted", on(!wanted), on(*wanted)),
             Self::Pending { wanted } => {
                 write!(f, "MIG mode is {} and will be {} after the next reset", on(*wanted), on(!wanted))
             }
@@ -63,7 +63,7 @@ impl fmt::Display for Differs {
 pub struct Asserted {
     /// GPUs that differ.
     pub differs: Vec<(PciAddress, Differs)>,
-    /// GPUs that no entry names: nothing is said of them.
+    /// GPUs that no entry names: nothing is set of them.
     pub unnamed: Vec<PciAddress>,
 }
 

@@ -4,11 +4,12 @@ use super::host::{HostGpu, MigMode};
 use crate::ids::GpuUuid;
 use crate::mig::catalog::{GpuProfile, MigCatalog};
 use crate::mig::layout::{Present, Wish};
+use crate::printable::printable;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Largest checkpoint that is read, in bytes.
 pub const MOST_BYTES: usize = 1 << 20;
-/// So much of what the parser says is repeated.
+/// So much of what the parser reports is repeated.
 const SAID_MAX_CHARS: usize = 300;
 const VERSION: &str = "v1";
 /// Slices of each compute-instance profile by NVML's index: 1, 2, 3, 4, 7, 8, 6 slices, one slice of another kind, seven with
@@ -122,14 +123,14 @@ fn gpu_instance(gpu: &HostGpu, catalog: Option<&MigCatalog>, present: &Present) 
 
 /// What is wrong and where. The parser's words repeat a name of the file, which may be as long as the file.
 fn no_checkpoint(error: &serde_json::Error) -> String {
-    let said: String = error.to_string().chars().filter(|c| !c.is_control()).take(SAID_MAX_CHARS).collect();
-    format!("this is no checkpoint: line {}, column {}: {said}", error.line(), error.column())
+    let said: String = printable(&error.to_string(), SAID_MAX_CHARS);
+    format!("this is not a checkpoint: line {}, column {}: {said}", error.line(), error.column())
 }
 
 /// Reads a checkpoint against a host. A GPU that the checkpoint does not name is left alone.
 ///
 /// # Errors
-/// It is no checkpoint, or not one of this host: a GPU, a profile or a place of it is not there. Nothing may be done then.
+/// It is not a checkpoint, or not one of this host: a GPU, a profile or a place of it is not there. Nothing may be done then.
 pub fn read(text: &str, host: &[(HostGpu, Option<MigCatalog>)]) -> Result<Vec<Restored>, String> {
     if text.len() > MOST_BYTES {
         return Err(format!("it has {} bytes, more than {MOST_BYTES}", text.len()));
@@ -143,7 +144,7 @@ pub fn read(text: &str, host: &[(HostGpu, Option<MigCatalog>)]) -> Result<Vec<Re
         let at = host.iter().position(|(gpu, _)| gpu.uuid.as_ref() == Some(&device.uuid));
         let at = at.ok_or_else(|| format!("GPU {} of the checkpoint is not on this host", device.uuid))?;
         if restored.iter().any(|other| other.gpu == at) {
-            return Err(format!("GPU {} stands there twice", device.uuid));
+            return Err(format!("GPU {} occurs twice", device.uuid));
         }
         restored.push(restore(at, device, host.get(at))?);
     }
@@ -157,7 +158,7 @@ fn restore(at: usize, device: &Device, host: Option<&(HostGpu, Option<MigCatalog
         0 => false,
         1 if gpu.is_capable() => true,
         1 => return Err(about("it cannot do MIG".to_owned())),
-        mode => return Err(about(format!("MIG mode {mode} has no meaning"))),
+        mode => return Err(about(format!("MIG mode {mode} is not a valid value"))),
     };
     if !enabled && !device.gpu_instances.is_empty() {
         return Err(about("instances with MIG mode off".to_owned()));
@@ -169,7 +170,7 @@ fn restore(at: usize, device: &Device, host: Option<&(HostGpu, Option<MigCatalog
         let profile = catalog.as_ref().and_then(|catalog| catalog.profiles().iter().find(has_index));
         let profile = profile.ok_or_else(|| about(format!("it has no profile with the index {}", instance.index)))?;
         let placement = profile.placement(start).filter(|placement| placement.size == size);
-        placement.ok_or_else(|| about(format!("{} cannot stand at {start}:{size}", profile.profile)))?;
+        placement.ok_or_else(|| about(format!("{} cannot be placed at {start}:{size}", profile.profile)))?;
         for compute in &instance.compute_instances {
             let slices = usize::try_from(compute.index).ok().and_then(|index| COMPUTE_SLICES.get(index)).copied();
             let fits = slices.filter(|slices| *slices <= profile.compute_slices && compute.engine == 0);

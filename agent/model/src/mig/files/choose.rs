@@ -5,7 +5,7 @@ use super::{Config, DeviceName, Devices, Entry, FileFault};
 
 /// Finds for each GPU the entry that is about it; none where no entry names it.
 ///
-/// `all` passes over GPUs that cannot do MIG, whatever `mig-enabled` says.
+/// `all` passes over GPUs that cannot do MIG, whatever `mig-enabled` reports.
 ///
 /// # Errors
 /// An entry names a GPU that the host does not have, or wants MIG on one that cannot do it; or two entries are about one GPU.
@@ -20,8 +20,10 @@ pub fn choose<'a>(config: &'a Config, host: &[HostGpu]) -> Result<Vec<Option<&'a
                 && *earlier != number
             {
                 let gpu = host.get(at).map(|gpu| gpu.address.to_string()).unwrap_or_default();
-                let why =
-                    format!("GPU {gpu} is named by entry [{earlier}] (line {}) too; one entry is about it", other.line);
+                let why = format!(
+                    "GPU {gpu} is named by entry [{earlier}] (line {}) too; only one entry may name it",
+                    other.line
+                );
                 return Err(fault(why));
             }
             *place = Some((number, entry));
@@ -64,6 +66,6 @@ fn find(name: &DeviceName, host: &[HostGpu]) -> Option<usize> {
 fn unknown(name: &DeviceName, host: &[HostGpu]) -> String {
     let numbered = host.iter().enumerate().map(|(index, gpu)| format!("{index} = {} ({})", gpu.address, gpu.id));
     let all = numbered.collect::<Vec<_>>().join(", ");
-    let all = if all.is_empty() { "no GPU that the driver answers for".to_owned() } else { all };
+    let all = if all.is_empty() { "there is no GPU that the driver lists".to_owned() } else { all };
     format!("there is no GPU {name}; this host has {all}")
 }

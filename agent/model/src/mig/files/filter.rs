@@ -17,7 +17,7 @@ pub struct DeviceId {
 /// A text that is no such id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:?} is no PCI id; expected 0xDDDDVVVV or 0xDDDDVVVV:0xSSSSVVVV (device and vendor, then the board's), as 0x20B010DE"
+    "{text:?} is not a PCI id; expected 0xDDDDVVVV or 0xDDDDVVVV:0xSSSSVVVV (device and vendor, then the board's), as 0x20B010DE"
 )]
 pub struct BadDeviceId {
     /// The text, at most 64 characters of it.

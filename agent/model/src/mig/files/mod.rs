@@ -17,6 +17,7 @@ pub use yaml::MOST_BYTES;
 
 use super::profile::ProfileName;
 use crate::ids::{GpuUuid, PciAddress};
+use crate::printable::printable;
 use std::fmt;
 
 /// A fault of a file, with its place.
@@ -52,7 +53,7 @@ impl std::error::Error for FileFault {}
 
 /// A text of a file as it may be shown: without control characters, at most 64 characters of it.
 fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(64).collect()
+    printable(text, 64)
 }
 
 /// A file.
@@ -69,11 +70,11 @@ pub struct Config {
     pub name: String,
     /// Where it begins.
     pub line: u64,
-    /// What it says of which GPUs.
+    /// What it reports about which GPUs.
     pub entries: Vec<Entry>,
 }
 
-/// What a configuration says of some GPUs.
+/// What a configuration reports about some GPUs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Where it begins.

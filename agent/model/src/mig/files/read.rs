@@ -11,7 +11,7 @@ use std::rc::Rc;
 const MIG_PARTED: &str = "v1";
 /// The version of our own form: it may name GPUs by address and UUID, and instances by their start.
 const OWN: &str = "gpuhostd/v1";
-/// Most instances of one profile that are read. No GPU has as many; it is the plan that says how many fit.
+/// Most instances of one profile that are read. No GPU has as many; it is the plan that shows how many fit.
 const MOST_COUNT: u64 = 1000;
 /// Most entries of a configuration, and GPUs or ids in one of them, that are read.
 const MOST_ENTRIES: usize = 256;
@@ -68,10 +68,10 @@ fn refuse_other_documents(fields: &[(Key, Rc<Node>)], top: &At) -> Result<(), Fi
     for (key, _) in fields {
         let why = match key.text.as_str() {
             "apiVersion" | "kind" => {
-                "this is a Kubernetes object; hand in what is in it: kubectl get configmap NAME -o jsonpath='{.data.config\\.yaml}'"
+                "this is a Kubernetes object; pass its content: kubectl get configmap NAME -o jsonpath='{.data.config\\.yaml}'"
             }
             "hooks" => {
-                "hooks are not run: gpuhostd itself says who uses a GPU, and makes device nodes and the CDI specification anew"
+                "hooks are not run: gpuhostd itself finds out who uses a GPU, and recreates device nodes and the CDI specification"
             }
             "MigState" => "this is a checkpoint, not a file of configurations",
             _ => continue,
@@ -85,7 +85,7 @@ fn refuse_other_documents(fields: &[(Key, Rc<Node>)], top: &At) -> Result<(), Fi
 fn version(fields: &[(Key, Rc<Node>)], top: &At) -> Result<bool, FileFault> {
     let Some((key, node)) = fields.iter().find(|(key, _)| key.text == "version") else {
         let known = fields.iter().find(|(key, _)| key.text != "mig-configs").map(|(key, _)| shown(&key.text));
-        let also = known.map(|name| format!(" (and {name} is no field of such a file)")).unwrap_or_default();
+        let also = known.map(|name| format!(" (and {name} is not a field of such a file)")).unwrap_or_default();
         return Err(top.fault(format!("version is required: v1{also}")));
     };
     let at = top.within(key.line, "version");
@@ -158,7 +158,7 @@ fn entry(node: &Node, at: &At, own: bool) -> Result<Entry, FileFault> {
         (true, None) => {
             return Err(at
                 .within(at.line, "mig-devices")
-                .fault("mig-devices is required where mig-enabled is true; {} is no instance"));
+                .fault("mig-devices is required where mig-enabled is true; {} is not an instance"));
         }
         (false, Some((instances, at))) if !instances.is_empty() => {
             return Err(at.fault("instances are wanted where mig-enabled is false"));
@@ -229,7 +229,7 @@ fn wanted(node: &Node, at: &At, own: bool) -> Result<Vec<Instances>, FileFault> 
         let (profile, start) = place(&key.text, own).map_err(|why| at.fault(why))?;
         let count = whole_number(node, MOST_COUNT).map_err(|why| at.fault(format!("{why}; expected a count")))?;
         if !seen.insert((profile.canonical(), start)) {
-            return Err(at.fault(format!("{} stands there twice", shown(&key.text))));
+            return Err(at.fault(format!("{} occurs twice", shown(&key.text))));
         }
         if count > 0 {
             let count = u32::try_from(count).unwrap_or(u32::MAX);
@@ -250,7 +250,11 @@ fn place(text: &str, own: bool) -> Result<(ProfileName, Option<u32>), String> {
     let profile = name.parse::<ProfileName>().map_err(|fault| fault.to_string())?;
     let number = |start: &str| {
         let plain = !start.is_empty() && start.bytes().all(|byte| byte.is_ascii_digit());
-        start.parse::<u32>().ok().filter(|_| plain).ok_or_else(|| format!("the start {:?} is no slot", shown(start)))
+        start
+            .parse::<u32>()
+            .ok()
+            .filter(|_| plain)
+            .ok_or_else(|| format!("the start {:?} is not a memory slot", shown(start)))
     };
     Ok((profile, start.map(number).transpose()?))
 }

@@ -33,10 +33,10 @@ pub(super) fn whole_number(node: &Node, most: u64) -> Result<u64, String> {
     let Value::Scalar { text, plain } = &node.value else { return Err("expected a whole number".to_owned()) };
     let shown = super::shown(text);
     if !plain || is_null(node) {
-        return Err(format!("{shown:?} is no whole number"));
+        return Err(format!("{shown:?} is not a whole number"));
     }
     if text.starts_with('-') {
-        return Err(format!("{shown} is negative or no number"));
+        return Err(format!("{shown} is negative or not a number"));
     }
     let digits = text.strip_prefix('+').unwrap_or(text);
     let value = match digits.strip_prefix("0x") {
@@ -44,7 +44,7 @@ pub(super) fn whole_number(node: &Node, most: u64) -> Result<u64, String> {
             u64::from_str_radix(hex, 16)
         }
         _ if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            return Err(format!("{shown} is no whole number"));
+            return Err(format!("{shown} is not a whole number"));
         }
         _ if digits.len() > 1 && digits.starts_with('0') => {
             return Err(format!(
@@ -62,7 +62,7 @@ pub(super) fn text(node: &Node) -> Result<&str, String> {
     let Value::Scalar { text, plain } = &node.value else { return Err("expected a text".to_owned()) };
     let other = *plain && (is_null(node) || is_number(text) || (boolean(node).is_ok() && text.len() > 1));
     if other {
-        return Err(format!("{} without quotes is no text for YAML; put it between quotes", super::shown(text)));
+        return Err(format!("{} without quotes is not a string in YAML; put it in quotes", super::shown(text)));
     }
     Ok(text)
 }
@@ -111,12 +111,12 @@ mod tests {
             ("010", "octal"),
             ("07", "octal"),
             ("-1", "negative"),
-            ("1.5", "no whole number"),
-            ("2.0", "no whole number"),
-            ("1_000", "no whole number"),
-            ("'2'", "no whole number"),
-            ("null", "no whole number"),
-            ("~", "no whole number"),
+            ("1.5", "not a whole number"),
+            ("2.0", "not a whole number"),
+            ("1_000", "not a whole number"),
+            ("'2'", "not a whole number"),
+            ("null", "not a whole number"),
+            ("~", "not a whole number"),
             ("1001", "more than 1000"),
             ("99999999999999999999", "too large"),
             ("[1]", "expected"),

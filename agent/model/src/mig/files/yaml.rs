@@ -35,7 +35,7 @@ pub(super) enum Value {
     Map(Vec<(Key, Rc<Node>)>),
 }
 
-/// The name of a field, and where it stands.
+/// The name of a field, and where it is.
 #[derive(Debug, Clone)]
 pub(super) struct Key {
     pub(super) text: String,
@@ -62,7 +62,7 @@ fn scan_fault(error: &ScanError) -> FileFault {
     let why = if why.contains("recursion limit") {
         format!("values are nested deeper than {MOST_DEPTH} levels")
     } else {
-        format!("this is no YAML: {why}")
+        format!("this is not valid YAML: {why}")
     };
     FileFault { line: Some(line), field: String::new(), why }
 }
@@ -114,7 +114,7 @@ impl Builder {
             Event::Alias(anchor) => {
                 let known = self.anchors.get(&anchor).cloned();
                 let node =
-                    known.ok_or_else(|| self.fault(line, "an alias stands inside of what it names".to_owned()))?;
+                    known.ok_or_else(|| self.fault(line, "an alias refers to a value that contains it".to_owned()))?;
                 let size = node.size;
                 self.add(node, 0, size)
             }
@@ -157,7 +157,7 @@ impl Builder {
             "str" if tag.is_yaml_core_schema() => Ok(false),
             "int" | "bool" | "null" | "float" if tag.is_yaml_core_schema() => Ok(true),
             "!" if tag.handle.is_empty() => Ok(false),
-            _ => Err(self.fault(line, format!("the tag {} has no meaning here", super::shown(&tag.to_string())))),
+            _ => Err(self.fault(line, format!("the tag {} is not allowed here", super::shown(&tag.to_string())))),
         }
     }
 
@@ -169,7 +169,7 @@ impl Builder {
         content: Content,
     ) -> Result<(), FileFault> {
         if let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema()) {
-            return Err(self.fault(line, format!("the tag {} has no meaning here", super::shown(&tag.to_string()))));
+            return Err(self.fault(line, format!("the tag {} is not allowed here", super::shown(&tag.to_string()))));
         }
         if self.open.len() >= MOST_DEPTH {
             return Err(self.fault(line, format!("values are nested deeper than {MOST_DEPTH} levels")));
@@ -251,7 +251,7 @@ impl Content {
                         return Err("the name of a field is a list or a map".to_owned());
                     };
                     if !seen.insert(text.clone()) {
-                        return Err(format!("{} stands there twice", super::shown(text)));
+                        return Err(format!("{} occurs twice", super::shown(text)));
                     }
                     let merges = *plain && text == "<<";
                     *key = Some(Key { text: text.clone(), line: node.line, merges });
@@ -302,15 +302,15 @@ mod tests {
         assert_eq!(tree("- &b {x: 1}\n- &c {y: 2}\n- {<<: [*b, *c]}\n"), "[{x=1} {y=2} {x=1 y=2}]");
         assert_eq!(tree("'<<': {x: 1}\n"), "{<<={x=1}}", "in quotes it is a name");
         assert!(fault("a: &x [1]\nb: {<<: *x}\n").contains("<< merges a map"));
-        assert!(fault("a: &x [*x]").contains("inside of what it names"));
+        assert!(fault("a: &x [*x]").contains("a value that contains it"));
     }
 
     #[test]
     fn what_is_wrong_is_named_with_line_and_field() {
-        assert_eq!(fault("a:\n- b: 1\n- b: 1\n  b: 2\n"), "line 4: a[1]: b stands there twice");
+        assert_eq!(fault("a:\n- b: 1\n- b: 1\n  b: 2\n"), "line 4: a[1]: b occurs twice");
         assert_eq!(fault("a: 1\n---\nb: 2\n"), "line 2: a second document begins here");
-        assert_eq!(fault("a: !secret 1\n"), "line 1: a: the tag !secret has no meaning here");
-        assert!(fault("a: [1\n").starts_with("line 2: this is no YAML"), "{}", fault("a: [1\n"));
+        assert_eq!(fault("a: !secret 1\n"), "line 1: a: the tag !secret is not allowed here");
+        assert!(fault("a: [1\n").starts_with("line 2: this is not valid YAML"), "{}", fault("a: [1\n"));
         assert!(fault("? [a]\n: 1\n").contains("name of a field"));
     }
 

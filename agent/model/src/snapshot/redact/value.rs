@@ -6,7 +6,7 @@ const SCHEMES: [&str; 4] = ["bearer", "basic", "token", "digest"];
 /// `credentials[main]: x`: no index is longer.
 const INDEX_MAX_BYTES: usize = 64;
 
-/// What stands behind `=`, `:`, `=>` or the `>` of an element, with the quotes and spaces around it.
+/// What is behind `=`, `:`, `=>` or the `>` of an element, with the quotes and spaces around it.
 pub(super) fn after_separator(behind: &str) -> Option<&str> {
     let index = behind.strip_prefix('[').filter(|index| index.bytes().take(INDEX_MAX_BYTES).any(|byte| byte == b']'));
     let indexed = index.and_then(|index| index.split_once(']')).map(|(_, rest)| rest);
@@ -34,12 +34,12 @@ fn one_or_quoted(from: &str) -> (&str, &str) {
     split(from, end_of_word(from))
 }
 
-/// All that stands on the line, or in the element: a header has values in quotes of their own.
+/// All that is on the line, or in the element: a header has values in quotes of their own.
 pub(super) fn to_the_end(from: &str) -> (&str, &str) {
     split(from, from.find(['<', '\n', '\r']).unwrap_or(from.len()))
 }
 
-/// The next word behind spaces, or what stands there in quotes.
+/// The next word behind spaces, or what is there in quotes.
 pub(super) fn next_word(behind: &str) -> Option<(&str, &str)> {
     let from = behind.trim_start_matches([' ', '\t']);
     if from.len() == behind.len() {

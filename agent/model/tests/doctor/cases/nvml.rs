@@ -55,8 +55,8 @@ fn gpus() -> Vec<Case> {
         ),
         case(
             "gpu_lost",
-            |f| report(f).gpus[0].temperature_c = Reading::Absent(Absence::GpuLost),
-            |f| report(f).gpus[0].temperature_c = Reading::Absent(Absence::UnknownError),
+            |f| report(f).gpus[0].metrics.temperature_c = Reading::Absent(Absence::GpuLost),
+            |f| report(f).gpus[0].metrics.temperature_c = Reading::Absent(Absence::UnknownError),
         ),
         case(
             "gpu_requires_reset",

@@ -3,11 +3,13 @@
 use super::{
     CauseLink, Drm, Feature, Gpu, GpuMetrics, Health, Mig, MigMetrics, MigState, Passthrough, Pcie, Sriov, Vendor,
 };
+use crate::metrics::MetricValues;
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig, MigMode};
 use model::features::{FeatureName, Features};
 use model::health::{HealthState, told};
 use model::judge::unschedulable_reason;
+use model::metric::{Metric, Unit, Value, of_driver};
 use model::observation::{self, GpuUse, HostObservation};
 use model::pci::{DrmNodes, GpuFunction, VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
 use std::collections::BTreeMap;
@@ -73,10 +75,10 @@ pub fn driver_document(driver: &DriverGpu, driver_version: Option<&str>) -> Gpu 
         schedulable: against.is_none(),
         unschedulable_reason: against.map(str::to_owned),
         pcie: Some(Pcie {
-            r#gen: driver.pcie_generation.get(),
-            max_gen: driver.pcie_max_generation.get(),
-            width: driver.pcie_width.get(),
-            max_width: driver.pcie_max_width.get(),
+            r#gen: driver.metrics.pcie_generation.get(),
+            max_gen: driver.metrics.pcie_max_generation.get(),
+            width: driver.metrics.pcie_width.get(),
+            max_width: driver.metrics.pcie_max_width.get(),
         }),
         health: (!reasons.is_empty()).then(|| Health { state: health.code().to_owned(), reasons }),
         ..Gpu::default()
@@ -92,6 +94,7 @@ pub fn gpu_metrics(gpu: &observation::Gpu) -> GpuMetrics {
         None => GpuMetrics {
             bdf: gpu.pci.address.to_string(),
             xid_last,
+            values: named(|_| Reading::default()),
             reason: Some(gpu.driver_absence.as_ref().unwrap_or(&Absence::NotProbed).code().to_owned()),
             ..GpuMetrics::default()
         },
@@ -105,42 +108,27 @@ pub fn driver_metrics(driver: &DriverGpu) -> GpuMetrics {
         uuid: driver.uuid.known().map(ToString::to_string),
         bdf: driver.address.to_string(),
         reason: gravest(driver).map(|why| why.code().to_owned()),
-        temp_c: driver.temperature_c.get(),
-        util_pct: driver.utilization_pct.get(),
-        mem_util_pct: driver.memory_utilization_pct.get(),
-        mem_total_mib: driver.memory.total.get(),
-        mem_used_mib: driver.memory.used.get(),
-        mem_free_mib: driver.memory.free.get(),
-        power_w: driver.power_w.get(),
-        power_limit_w: driver.power_limit_w.get(),
-        enc_pct: driver.encoder_pct.get(),
-        dec_pct: driver.decoder_pct.get(),
-        fan_pct: driver.fan_pct.get(),
-        pstate: driver.performance_state.known().cloned(),
-        ecc_uncorr: driver.ecc_uncorrected.get(),
+        values: named(|metric| of_driver(metric, driver)),
         xid_last: None,
-        throttle: driver.throttle.known().cloned(),
         mig: driver.mig_devices.iter().map(mig_metrics).collect(),
     }
 }
 
 /// The gravest reason among the metrics that are missing.
-fn gravest(driver: &DriverGpu) -> Option<&Absence> {
-    let numbers = [
-        &driver.temperature_c,
-        &driver.utilization_pct,
-        &driver.memory_utilization_pct,
-        &driver.power_w,
-        &driver.power_limit_w,
-        &driver.encoder_pct,
-        &driver.decoder_pct,
-        &driver.fan_pct,
-    ];
-    let counts = [&driver.memory.total, &driver.memory.used, &driver.memory.free, &driver.ecc_uncorrected];
-    let absences =
-        numbers.into_iter().filter_map(Reading::absence).chain(counts.into_iter().filter_map(Reading::absence));
-    let words = [driver.performance_state.absence(), driver.throttle.absence()];
-    absences.chain(words.into_iter().flatten()).max_by_key(|why| gravity(why))
+fn gravest(driver: &DriverGpu) -> Option<Absence> {
+    let shown = Metric::ALL.iter().filter(|metric| metric.row().api.name().is_some());
+    shown.filter_map(|metric| of_driver(*metric, driver).absence().cloned()).max_by_key(gravity)
+}
+
+/// All metrics that the contract has a name for.
+fn named(read: impl Fn(Metric) -> Reading<Value>) -> MetricValues {
+    let of = |metric: &Metric| {
+        let (row, value) = (metric.row(), read(*metric).into_known());
+        // The schema does not let a list be null.
+        let is_left_out = value.is_none() && row.unit == Unit::List;
+        row.api.name().filter(|_| !is_left_out).map(|name| (name, value))
+    };
+    Metric::ALL.iter().filter_map(of).collect()
 }
 
 /// How much a reason says about the state of the GPU: trouble outweighs what a healthy GPU may lack.

@@ -36,7 +36,7 @@ fn order(version: &str) -> Option<Vec<u32>> {
     version.split('.').map(|part| part.parse().ok()).collect()
 }
 
-/// A build that succeeded stands in a folder named for its kernel; one that failed leaves its log in `build`.
+/// A build that succeeded is in a folder named for its kernel; one that failed leaves its log in `build`.
 fn of_version(folder: &Path, shown: &str, version: String, kernel: &str) -> Dkms {
     let log = folder.join("build/make.log");
     let is_built = names(&folder.join(kernel)).is_ok_and(|arches| !arches.is_empty());

@@ -33,7 +33,9 @@ pub(super) fn files(root: &Path) -> Reading<BTreeSet<StackFile>> {
         return Reading::Absent(Absence::NotReported);
     }
     let roots = roots(root);
-    Reading::Known(StackFile::ALL.into_iter().filter(|file| roots.iter().any(|root| is_there(root, *file))).collect())
+    Reading::Known(
+        StackFile::ALL.iter().copied().filter(|file| roots.iter().any(|root| is_there(root, *file))).collect(),
+    )
 }
 
 fn roots(root: &Path) -> [PathBuf; 2] {
@@ -67,7 +69,7 @@ fn matching(folder: &Path, is_wanted: fn(&str) -> bool) -> Vec<String> {
 }
 
 /// The version behind `libnvidia-ml.so.`, on the host first. The link `libnvidia-ml.so.1` leads to it; where it is a file of
-/// its own nothing can be told.
+/// its own nothing can be determined.
 pub(super) fn version(root: &Path) -> Reading<String> {
     let mut without_version = false;
     for root in roots(root) {

@@ -3,13 +3,14 @@
 use crate::front::facts::text::content;
 use files::ReadFault;
 use model::absence::{Absence, Reading};
+use model::printable::printable;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// `modules.dep` of a distribution with all modules has half of it.
 const MODULES_DEP_MAX_BYTES: u64 = 8 * 1024 * 1024;
 
-/// What stands at the end of a signed module (`include/linux/module_signature.h`).
+/// What is at the end of a signed module (`include/linux/module_signature.h`).
 const SIGNATURE: &[u8] = b"~Module signature appended~\n";
 
 /// Folders of modprobe's files, the strongest first (`modprobe.d(5)`).
@@ -29,7 +30,7 @@ pub(super) fn file(root: &Path, kernel: Option<&str>) -> Reading<String> {
     let found = lines.find_map(|line| {
         let path = line.split(|byte| *byte == b':').next()?;
         let path = std::str::from_utf8(path).ok()?;
-        is_nvidia(path.rsplit('/').next()?).then(|| path.chars().filter(|c| !c.is_control()).take(200).collect())
+        is_nvidia(path.rsplit('/').next()?).then(|| printable(path, 200))
     });
     found.map_or(Reading::Absent(Absence::None), Reading::Known)
 }
@@ -55,7 +56,7 @@ fn is_branch(rest: &str) -> bool {
     rest == "tesla" || (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// The file ends with a signature. A compressed one cannot be told without unpacking it.
+/// The file ends with a signature. A compressed one cannot be determined without unpacking it.
 pub(super) fn is_signed(root: &Path, kernel: Option<&str>, file: Option<&str>) -> Reading<bool> {
     let (Some(folder), Some(file)) = (folder(root, kernel), file) else { return Reading::default() };
     if !file.ends_with(".ko") {

@@ -134,7 +134,7 @@ fn where_nothing_says_whose_it_is_no_display_is_taken_for_free() {
     let host = Host::with("0x038000");
     host.put("sys/devices/platform/simple-framebuffer.0/graphics/fb0/name", "simpledrmdrmfb");
     for console in host.consoles() {
-        assert!(console.is_some_and(|told| told.contains("cannot be told")));
+        assert!(console.is_some_and(|told| told.contains("not known whose memory")));
     }
     let host = Host::with("0x030200");
     host.put("sys/devices/platform/simple-framebuffer.0/graphics/fb0/name", "simpledrmdrmfb");

@@ -1,8 +1,8 @@
 //! The steps from what is to what is wanted: the one way in which functions change drivers, for binding, release and restoring.
 
-use super::close_up::CloseUp;
-use super::postcondition::Settled;
-use super::{ModuleState, PowerControl, Step};
+use super::function_state::{PowerControl, Settled};
+use super::group_state::{CloseUp, ModuleState};
+use super::step::Step;
 use crate::ids::DriverName;
 
 /// The steps that bring the functions from what was seen to what is wanted. A function that is not there gets none.
@@ -29,7 +29,7 @@ pub fn steps_between(seen: &CloseUp, wanted: &[Settled]) -> Vec<Step> {
 
 /// One function on its way.
 struct Move<'a> {
-    seen: &'a super::MemberState,
+    seen: &'a super::group_state::MemberState,
     wanted: &'a Settled,
 }
 

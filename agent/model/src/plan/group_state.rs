@@ -1,30 +1,9 @@
 //! A close look at one IOMMU group, read afresh before a plan is made and after it was executed.
 
-use super::postcondition::Settled;
+use super::function_state::{PowerControl, Settled};
 use crate::absence::{Absence, Reading};
 use crate::ids::{DriverName, IommuGroupId, PciAddress, PciClass, PciId};
 use serde::{Deserialize, Serialize};
-
-/// `power/control` of a device.
-#[derive(Debug, Clone, Hash, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PowerControl {
-    /// The kernel may suspend it at run time.
-    Auto,
-    /// It stays awake.
-    On,
-}
-
-impl PowerControl {
-    /// As the file holds it.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::On => "on",
-        }
-    }
-}
 
 /// How a vfio driver's module stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

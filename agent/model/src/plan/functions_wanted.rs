@@ -1,30 +1,15 @@
 //! What must be so when a plan has been executed, held against a fresh look.
 
-use super::close_up::{CloseUp, PowerControl};
+use super::function_state::{PowerControl, Settled};
+use super::group_state::CloseUp;
 use crate::ids::{DriverName, IommuGroupId, PciAddress};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What a change alters of one function, with values that are known; `None` = the kernel says that there is none.
+/// How the functions of a group must be.
 #[derive(Debug, Clone, Hash, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settled {
-    /// Which function.
-    pub address: PciAddress,
-    /// Bound driver.
-    pub driver: Option<DriverName>,
-    /// `driver_override`.
-    pub driver_override: Option<DriverName>,
-    /// `d3cold_allowed`.
-    pub d3cold_allowed: Option<bool>,
-    /// `power/control`.
-    pub power_control: Option<PowerControl>,
-}
-
-/// What must be so.
-#[derive(Debug, Clone, Hash, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Postcondition {
+pub struct FunctionsWanted {
     /// Each function of the scope.
     pub members: Vec<Settled>,
     /// This group must be ready for a guest: `/dev/vfio/GROUP` is there and nothing in the group hinders its opening.
@@ -63,25 +48,37 @@ pub enum Unmet {
     },
 }
 
+impl Unmet {
+    /// The thing itself is not there any more: what has been pulled out cannot be put back by us, and comes back without any
+    /// trace of ours.
+    #[must_use]
+    pub const fn is_gone(&self) -> bool {
+        match self {
+            Self::Gone { .. } => true,
+            Self::Differs { .. } | Self::NoNode { .. } | Self::NotViable { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for Unmet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Gone { address } => write!(f, "{address} is not there any more"),
+            Self::Gone { address } => write!(f, "{address} no longer exists"),
             Self::Differs { address, what, wanted, found } => {
                 write!(f, "{address}: {what} is {found} and should be {wanted}")
             }
-            Self::NoNode { group } => write!(f, "/dev/vfio/{group} is not there"),
+            Self::NoNode { group } => write!(f, "/dev/vfio/{group} does not exist"),
             Self::NotViable { address } => {
-                write!(f, "{address} joined the group with a driver of the host, so that no guest can open it")
+                write!(f, "{address} joined the group with a host driver, so no guest can open it")
             }
         }
     }
 }
 
-impl Postcondition {
+impl FunctionsWanted {
     /// What of it does not hold; empty = it holds.
     #[must_use]
-    pub fn unmet(&self, seen: &CloseUp) -> Vec<Unmet> {
+    pub(super) fn unmet(&self, seen: &CloseUp) -> Vec<Unmet> {
         let mut unmet: Vec<Unmet> = self.members.iter().flat_map(|wanted| wanted.unmet(seen)).collect();
         if let Some(group) = self.guest_ready {
             if !seen.vfio_node {
@@ -94,13 +91,6 @@ impl Postcondition {
             unmet.extend(seen.endpoints().filter(in_the_way).map(|m| Unmet::NotViable { address: m.address }));
         }
         unmet
-    }
-
-    /// What of it does not hold for functions that are still there: what has been pulled out cannot be put back by us, and
-    /// comes back without any trace of ours.
-    #[must_use]
-    pub fn unmet_by_what_is_there(&self, seen: &CloseUp) -> Vec<Unmet> {
-        self.unmet(seen).into_iter().filter(|unmet| !matches!(unmet, Unmet::Gone { .. })).collect()
     }
 }
 

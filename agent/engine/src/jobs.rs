@@ -1,0 +1,197 @@
+//! The table of jobs: the one path on which progress and ends of jobs reach those who watch them.
+
+use crate::command::{Actor, Command, Origin};
+use crate::job::{Job, JobOutcome, JobState};
+use model::JobId;
+use model::message::Message;
+use model::passthrough::Caution;
+use model::ports::Clock;
+use model::refusal::Refusal;
+use model::time::BootMillis;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// A finished job can be read for this long.
+pub const JOB_LINGER_MS: u64 = 5 * 60 * 1000;
+/// At most so many finished jobs are kept.
+pub const JOBS_KEPT: usize = 64;
+
+/// MESSAGE_ID of the audit record of a job that has begun.
+pub const MESSAGE_JOB_BEGAN: &str = Message::JobBegan.id();
+/// MESSAGE_ID of the audit record of a job that has ended.
+pub const MESSAGE_JOB_ENDED: &str = Message::JobEnded.id();
+
+/// How a job ended: with what is worth knowing of it, or why it was not done.
+pub(crate) type JobEnd = Result<(JobOutcome, String), Refusal>;
+
+/// The table. The core begins and ends jobs, and the task of a job says how far it is.
+#[derive(Debug)]
+pub(crate) struct JobTable<K> {
+    clock: Arc<K>,
+    publish: watch::Sender<Arc<Vec<Job>>>,
+}
+
+impl<K: Clock> JobTable<K> {
+    pub(crate) const fn new(clock: Arc<K>, publish: watch::Sender<Arc<Vec<Job>>>) -> Self {
+        Self { clock, publish }
+    }
+
+    /// A job of that number begins.
+    pub(crate) fn begin(&self, id: JobId, command: &Command, actor: Actor) {
+        let job = Job {
+            id,
+            operation: command.operation().to_owned(),
+            gpu: command.gpu(),
+            dry_run: command.is_dry_run(),
+            state: JobState::Running,
+            result: None,
+            progress: None,
+            current_step: step_of(command).to_owned(),
+            plan: vec![step_of(command).to_owned()],
+            cautions: Vec::new(),
+            remark: String::new(),
+            started_by: actor,
+            started_at: self.clock.wall_now(),
+            ended_boot: None,
+        };
+        log_begin(&job);
+        self.edit(|jobs| jobs.push(job));
+    }
+
+    /// It has a plan.
+    pub(crate) fn planned(&self, id: JobId, plan: Vec<String>, cautions: &[Caution]) {
+        self.edit_one(id, |job| {
+            job.plan = plan;
+            job.cautions = cautions.iter().map(ToString::to_string).collect();
+        });
+    }
+
+    /// It is about to take a step, and has taken so many of so many.
+    pub(crate) fn step(&self, id: JobId, step: String, (taken, all): (usize, usize)) {
+        let part = |number: usize| u32::try_from(number).ok().map(f64::from);
+        self.edit_one(id, |job| {
+            job.current_step = step;
+            job.progress = part(taken).zip(part(all.max(1))).map(|(taken, all)| (taken / all).min(1.0));
+        });
+    }
+
+    /// It has ended.
+    pub(crate) fn end(&self, id: JobId, end: JobEnd) {
+        let now = self.clock.boot_now();
+        self.edit_one(id, |job| {
+            log_end(job, &end);
+            let (result, remark) = match end {
+                Ok((outcome, remark)) => (Ok(outcome), remark),
+                Err(refusal) => (Err(refusal), String::new()),
+            };
+            job.remark = remark;
+            job.state = JobState::Finished;
+            job.progress = Some(1.0);
+            job.current_step.clear();
+            job.result = Some(result);
+            job.ended_boot = Some(now);
+        });
+    }
+
+    /// When the next one has lingered long enough.
+    pub(crate) fn forget_at(&self) -> Option<BootMillis> {
+        self.publish.borrow().iter().filter_map(|job| job.ended_boot).min().map(|end| end.plus(JOB_LINGER_MS))
+    }
+
+    /// Forgets what has lingered long enough.
+    pub(crate) fn forget(&self) {
+        self.edit(|_| ());
+    }
+
+    fn edit_one(&self, id: JobId, edit: impl FnOnce(&mut Job)) {
+        self.edit(|jobs| {
+            if let Some(job) = jobs.iter_mut().find(|job| job.id == id && job.state != JobState::Finished) {
+                edit(job);
+            }
+        });
+    }
+
+    fn edit(&self, edit: impl FnOnce(&mut Vec<Job>)) {
+        let now = self.clock.boot_now();
+        self.publish.send_modify(|jobs| {
+            let jobs = Arc::make_mut(jobs);
+            edit(jobs);
+            jobs.retain(|job| job.ended_boot.is_none_or(|ended| now.since(ended) < JOB_LINGER_MS));
+            let finished = jobs.iter().filter(|job| job.ended_boot.is_some()).count();
+            let mut surplus = finished.saturating_sub(JOBS_KEPT);
+            jobs.retain(|job| {
+                let forget = surplus > 0 && job.ended_boot.is_some();
+                surplus -= usize::from(forget);
+                !forget
+            });
+        });
+    }
+}
+
+fn asked_by(actor: Actor) -> String {
+    match (actor.origin, actor.uid) {
+        (Origin::LocalUser, Some(uid)) => format!("by uid {uid}"),
+        (Origin::LocalUser, None) => "over D-Bus".to_owned(),
+        (Origin::LocalFile, _) => "by a file of this host".to_owned(),
+        (Origin::Manager, _) => "by the manager".to_owned(),
+        (Origin::Daemon, _) => "by gpuhostd itself".to_owned(),
+    }
+}
+
+/// The audit record of a job that begins.
+fn log_begin(job: &Job) {
+    tracing::info!(
+        message_id = MESSAGE_JOB_BEGAN,
+        job_id = job.id.0,
+        operation = job.operation,
+        gpu_bdf = job.gpu.map(tracing::field::display),
+        dry_run = job.dry_run,
+        origin = ?job.started_by.origin,
+        actor_uid = job.started_by.uid,
+        "job {} began: {}, asked for {}",
+        job.id,
+        job.title(),
+        asked_by(job.started_by)
+    );
+}
+
+/// The audit record of a job that has ended; one that failed stands out among those that were done.
+fn log_end(job: &Job, end: &JobEnd) {
+    let (id, operation, title) = (job.id, job.operation.as_str(), job.title());
+    match end {
+        Ok((_, remark)) => tracing::info!(
+            message_id = MESSAGE_JOB_ENDED,
+            job_id = id.0,
+            operation,
+            gpu_bdf = job.gpu.map(tracing::field::display),
+            dry_run = job.dry_run,
+            outcome = "done",
+            "job {id} ended: {title} done{}{remark}",
+            if remark.is_empty() { "" } else { ": " }
+        ),
+        Err(refusal) => tracing::warn!(
+            message_id = MESSAGE_JOB_ENDED,
+            job_id = id.0,
+            operation,
+            gpu_bdf = job.gpu.map(tracing::field::display),
+            dry_run = job.dry_run,
+            outcome = refusal.code(),
+            "job {id} ended: {title} {}: {refusal}",
+            refusal.code()
+        ),
+    }
+}
+
+/// What the job does, in words.
+const fn step_of(command: &Command) -> &'static str {
+    match command {
+        Command::Rescan => "scan the PCI bus and query the driver, Docker and the host again",
+        Command::Enrol(_) => "enrol with the manager and keep the credential",
+        Command::Leave => "leave the manager and wipe the credential",
+        Command::Change(_) | Command::Plan(_) => "observe the GPU's IOMMU group and make a plan",
+        Command::Confirm(_) => "confirm the binding",
+        Command::Lock(true) => "freeze the changes that a manager requests",
+        Command::Lock(false) => "allow a manager to request changes again",
+        Command::AcknowledgeGone(_) => "acknowledge that the GPU is gone",
+    }
+}

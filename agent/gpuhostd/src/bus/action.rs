@@ -1,0 +1,78 @@
+//! Which polkit action each member of the bus needs.
+
+use model::refusal::Refusal;
+use wire::dbus::{GPU_INTERFACE, HOST_INTERFACE};
+
+/// What a caller must be allowed to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Read what the daemon shows.
+    Inspect,
+    /// Have the host scanned anew.
+    Rescan,
+    /// Enrol with a manager, or leave it.
+    ManageEnrolment,
+    /// Give a GPU to a virtual machine, and take it back.
+    Passthrough,
+    /// Freeze changes from remote, and lift that.
+    Lock,
+    /// Say that a GPU that is gone is known to be.
+    Acknowledge,
+}
+
+impl Action {
+    /// Every action.
+    pub const ALL: [Self; 6] =
+        [Self::Inspect, Self::Rescan, Self::ManageEnrolment, Self::Passthrough, Self::Lock, Self::Acknowledge];
+
+    /// The polkit action id.
+    #[must_use]
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Inspect => "org.gpuhost.agent1.inspect",
+            Self::Rescan => "org.gpuhost.agent1.rescan",
+            Self::ManageEnrolment => "org.gpuhost.agent1.manage-enrolment",
+            Self::Passthrough => "org.gpuhost.agent1.passthrough",
+            Self::Lock => "org.gpuhost.agent1.lock",
+            Self::Acknowledge => "org.gpuhost.agent1.acknowledge",
+        }
+    }
+}
+
+/// The action that a method needs. Properties are read-only and open to everybody who may talk to us; no method is.
+#[must_use]
+pub fn action_for(interface: &str, member: &str) -> Option<Action> {
+    match (interface, member) {
+        (HOST_INTERFACE, "GetObservation" | "Sample") | (GPU_INTERFACE, "GetMetrics") => Some(Action::Inspect),
+        (HOST_INTERFACE, "Rescan") => Some(Action::Rescan),
+        (HOST_INTERFACE, "Enroll" | "Leave") => Some(Action::ManageEnrolment),
+        (HOST_INTERFACE, "Lock" | "Unlock") => Some(Action::Lock),
+        (HOST_INTERFACE, "AcknowledgeGoneGpu") => Some(Action::Acknowledge),
+        (GPU_INTERFACE, "BindPassthrough" | "ReleasePassthrough" | "ConfirmPassthrough") => Some(Action::Passthrough),
+        _ => None,
+    }
+}
+
+/// [`Refusal::NotAuthorized`].
+pub(super) fn denied(action: &str, why: impl Into<String>) -> Refusal {
+    Refusal::NotAuthorized { action: action.to_owned(), why: why.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_in_the_table_is_denied() {
+        for (interface, member) in [
+            (HOST_INTERFACE, "Shutdown"),
+            (HOST_INTERFACE, "rescan"),
+            ("org.gpuhost.Agent1.Job", "Rescan"),
+            ("", "Rescan"),
+            ("org.freedesktop.DBus.Properties", "Set"),
+        ] {
+            assert_eq!(action_for(interface, member), None, "{interface}.{member}");
+        }
+        assert_eq!(action_for(HOST_INTERFACE, "Enroll"), Some(Action::ManageEnrolment));
+    }
+}

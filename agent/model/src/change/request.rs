@@ -1,0 +1,139 @@
+//! The changes that can be asked for: each is a variant with a planner, which is pure.
+
+use super::journal::{Aftermath, Entry, OnDone};
+use crate::holders::Holders;
+use crate::ids::PciAddress;
+use crate::observation::HostObservation;
+use crate::passthrough::{BindRequest, Caution, ReleaseRequest, bounds_of, cautions, plan_passthrough, plan_release};
+use crate::plan::{Bounds, Former, Look, Plan, Subject};
+use crate::policy::{Act, Policy, Requester};
+use crate::refusal::Refusal;
+
+/// Give a GPU to a virtual machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bind {
+    /// The GPU.
+    pub gpu: PciAddress,
+    /// Undone unless it is confirmed in this time.
+    pub confirm_within_ms: Option<u64>,
+    /// Memory of the guest, where the caller knows it.
+    pub guest_memory_mib: Option<u64>,
+}
+
+/// A change of the host that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Give a GPU to a virtual machine.
+    PassthroughBind(Bind),
+    /// Take a GPU back from a virtual machine.
+    PassthroughRelease(PciAddress),
+}
+
+/// What a plan is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// The host, observed afresh.
+    pub host: &'a HostObservation,
+    /// The target, looked at closely.
+    pub look: &'a Look,
+    /// Who uses the target.
+    pub holders: &'a Holders,
+    /// The record by which the subject is given away; `None` = it is not, or not by us.
+    pub given: Option<&'a Entry>,
+    /// The policy in force.
+    pub policy: &'a Policy,
+    /// Who asks.
+    pub requester: Requester,
+}
+
+/// A change that can be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// What is done.
+    pub plan: Plan,
+    /// What was observed before it, as far as the plan touches it.
+    pub before: Former,
+    /// What remains of it in the journal.
+    pub aftermath: Aftermath,
+    /// What is worth knowing of it.
+    pub cautions: Vec<Caution>,
+    /// The host is so already, and the journal too: there is nothing to do.
+    pub is_already_so: bool,
+}
+
+impl Change {
+    /// Which act it is.
+    #[must_use]
+    pub const fn act(&self) -> Act {
+        match self {
+            Self::PassthroughBind(_) => Act::PassthroughBind,
+            Self::PassthroughRelease(_) => Act::PassthroughRelease,
+        }
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub const fn subject(&self) -> Subject {
+        match self {
+            Self::PassthroughBind(Bind { gpu, .. }) | Self::PassthroughRelease(gpu) => Subject::Gpu(*gpu),
+        }
+    }
+
+    /// The time in which it has to be confirmed.
+    #[must_use]
+    pub const fn confirm_within_ms(&self) -> Option<u64> {
+        match self {
+            Self::PassthroughBind(bind) => bind.confirm_within_ms,
+            Self::PassthroughRelease(_) => None,
+        }
+    }
+
+    /// What it may touch, after an observation.
+    ///
+    /// # Errors
+    /// `not_found` where its subject is not there.
+    pub fn bounds(&self, host: &HostObservation) -> Result<Bounds, Refusal> {
+        match self {
+            Self::PassthroughBind(Bind { gpu, .. }) | Self::PassthroughRelease(gpu) => {
+                bounds_of(host, *gpu).ok_or_else(|| Refusal::NotFound { what: "GPU".to_owned(), name: gpu.to_string() })
+            }
+        }
+    }
+
+    /// Plans it.
+    ///
+    /// # Errors
+    /// What stands in its way.
+    pub fn plan(&self, facts: &Facts<'_>) -> Result<Planned, Refusal> {
+        let Look::Functions(seen) = facts.look;
+        let plan = match self {
+            Self::PassthroughBind(Bind { gpu, guest_memory_mib, .. }) => {
+                let request = BindRequest {
+                    gpu: *gpu,
+                    requester: facts.requester,
+                    guest_memory_mib: *guest_memory_mib,
+                    given_by_us: facts.given.is_some(),
+                };
+                plan_passthrough(facts.host, seen, facts.holders, facts.policy, &request)?
+            }
+            Self::PassthroughRelease(gpu) => {
+                let home = facts.given.map(|record| &record.home);
+                let home = home.map(|Former::Functions(home)| home.as_slice());
+                let request = ReleaseRequest { gpu: *gpu, requester: facts.requester, home };
+                plan_release(facts.host, seen, facts.holders, facts.policy, &request)?
+            }
+        };
+        let vanished = || Refusal::Conflict { why: "a function vanished while it was looked at; try again".to_owned() };
+        let before = facts.look.former(&plan.bounds.target).ok_or_else(vanished)?;
+        let aftermath = Aftermath::of(self.act());
+        // Somebody else may have taken it back: then the record by which it was given away is left to be closed.
+        let has_record_to_close = aftermath.on_done == OnDone::Forget && facts.given.is_some();
+        Ok(Planned {
+            is_already_so: plan.steps.is_empty() && !has_record_to_close,
+            cautions: self.subject().gpu().map_or_else(Vec::new, |gpu| cautions(facts.host, self.act(), gpu)),
+            plan,
+            before,
+            aftermath,
+        })
+    }
+}

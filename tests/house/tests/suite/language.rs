@@ -1,0 +1,206 @@
+//! Plain English in what users read (string literals) and in documentation comments: docs/STYLE.md, held by a list of words.
+
+use house::product::product_sources;
+use house::source::Source;
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+/// Word or phrase, and what to write instead. Compared word by word, without regard to case.
+const BANNED: [(&str, &str); 18] = [
+    ("told", "reported, notified, given"),
+    ("tells", "reports, shows, notifies"),
+    ("said", "reported, answered, printed"),
+    ("says", "reports, shows, answers"),
+    ("whoever", "the caller, the user, any program that"),
+    ("anew", "again"),
+    ("stands", "is, is in, holds"),
+    ("as yet", "yet"),
+    ("goes by", "uses"),
+    ("come back", "return, respond, recur"),
+    ("comes back", "returns, responds, recurs"),
+    ("broke off", "was aborted, was interrupted"),
+    ("powerless", "missing privileges"),
+    ("of itself", "automatically, by itself, about itself"),
+    ("no sense", "invalid, cannot be parsed"),
+    ("so already", "already"),
+    ("passed over", "ignored, skipped"),
+    ("lately", "recently"),
+];
+
+/// Those that only users must not meet: a comment may have them.
+const BANNED_IN_TEXTS: [(&str, &str); 7] = [
+    ("tell", "report, show, notify"),
+    ("nobody", "no caller, no process, no owner"),
+    ("somebody", "a user, an administrator, another process"),
+    ("mend", "fix, correct"),
+    ("it is no", "it is not a"),
+    ("this is no", "this is not a"),
+    ("given away", "given to a virtual machine"),
+];
+
+/// What a banned word may be a part of: "stands for" is what everybody writes.
+const FINE: [&str; 1] = ["stands for"];
+
+/// Texts that keep a word: file, word, and why.
+const ALLOWED: [(&str, &str, &str); 4] = [
+    ("agent/protocol/src/hand.rs", "said", "the name of a field between front and hand, since the first version"),
+    ("agent/model/src/mig/catalog.rs", "told", "the name of a type, in an attribute"),
+    ("agent/gpuhostd-launcher/src/launcher.rs", "nobody", "the user of that name, to which the front falls back"),
+    ("agent/gpuhostd/src/args.rs", "nobody", "the user of that name, to which the front falls back"),
+];
+
+/// Rooms whose documentation comments still have such words. Only ever shorter: a room that is clean must go from the list.
+const COMMENTS_NOT_DONE: [&str; 20] = [
+    "agent/gpuhostd/src/bus",
+    "agent/model/src/change",
+    "agent/model/src/driver.rs",
+    "agent/model/src/judge",
+    "agent/model/src/passthrough",
+    "agent/model/src/plan",
+    "agent/model/src/policy",
+    "agent/wire/src/dbus/metrics.rs",
+    "agent/protocol/src/hand.rs",
+    "agent/wire/src/manager/gpu.rs",
+    "agent/wire/src/manager/gpu",
+    "agent/wire/src/openmetrics.rs",
+    "agent/wire/src/openmetrics",
+    "agent/host/src/front/sysfs",
+    "agent/acts/src",
+    "agent/hands",
+    "agent/sim/src/act.rs",
+    "agent/sim/src/driver.rs",
+    "agent/sim/src/state.rs",
+    "agent/engine",
+];
+
+/// One text of a source: where, whether it is a documentation comment, and its content.
+struct Text {
+    line: usize,
+    is_comment: bool,
+    content: String,
+}
+
+/// Every string literal and documentation comment in the tokens; the values of `#[doc]` are comments.
+fn texts(tokens: TokenStream, found: &mut Vec<Text>) {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    let is_doc = matches!(tokens.as_slice(), [TokenTree::Ident(name), TokenTree::Punct(_), TokenTree::Literal(_)] if name == "doc");
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => {
+                let inner = if group.delimiter() == Delimiter::None { TokenStream::new() } else { group.stream() };
+                texts(inner, found);
+            }
+            TokenTree::Literal(literal) => {
+                if let Ok(syn::Lit::Str(text)) = syn::parse_str(&literal.to_string()) {
+                    let line = literal.span().start().line;
+                    found.push(Text { line, is_comment: is_doc, content: text.value() });
+                }
+            }
+            TokenTree::Ident(_) | TokenTree::Punct(_) => {}
+        }
+    }
+}
+
+/// The text without its placeholders (`{said}`), and, of a comment, without what is code (`` `told` ``).
+fn prose(text: &Text) -> String {
+    let (open, close) = if text.is_comment { ('`', '`') } else { ('{', '}') };
+    let mut inside = false;
+    let mut kept = String::new();
+    for c in text.content.chars() {
+        match c {
+            _ if inside && c == close => inside = false,
+            _ if !inside && c == open => inside = true,
+            _ if inside => {}
+            _ => kept.push(c),
+        }
+    }
+    kept
+}
+
+/// The banned words of a text, each with what to write instead.
+fn banned_in(text: &str, is_comment: bool) -> Vec<(&'static str, &'static str)> {
+    let split = |text: &str| -> Vec<String> {
+        let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+        words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
+    };
+    let words = format!(" {} ", FINE.iter().fold(split(text).join(" "), |text, fine| text.replace(fine, "")));
+    let more: &[(&str, &str)] = if is_comment { &[] } else { &BANNED_IN_TEXTS };
+    BANNED.iter().chain(more).filter(|(phrase, _)| words.contains(&format!(" {phrase} "))).copied().collect()
+}
+
+/// All texts of the product, parsed once.
+static ALL: LazyLock<Vec<(PathBuf, Text)>> = LazyLock::new(|| {
+    let mut all = Vec::new();
+    for placed in product_sources() {
+        let mut found = Vec::new();
+        texts(quote::ToTokens::to_token_stream(&placed.source.product_file()), &mut found);
+        all.extend(found.into_iter().map(|text| (placed.file.clone(), text)));
+    }
+    all
+});
+
+fn is_allowed(file: &Path, word: &str) -> bool {
+    ALLOWED.iter().any(|(place, allowed, _)| Path::new(place) == file && *allowed == word)
+}
+
+/// The faults in literals or in comments, one line each.
+fn faults(comments: bool, skip: &[&str]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (file, text) in ALL.iter().filter(|(_, text)| text.is_comment == comments) {
+        if skip.iter().any(|room| file.starts_with(room)) {
+            continue;
+        }
+        let banned = banned_in(&prose(text), comments).into_iter().filter(|(word, _)| !is_allowed(file, word));
+        for (word, better) in banned {
+            faults.push(format!("{}:{}: {word:?}: write {better}", file.display(), text.line));
+        }
+    }
+    faults
+}
+
+#[test]
+fn texts_that_users_read_are_in_plain_english() {
+    assert!(ALL.iter().filter(|(_, text)| !text.is_comment).count() > 3000, "the walk saw too few texts");
+    let faults = faults(false, &[]);
+    assert!(faults.is_empty(), "docs/STYLE.md has the words of the house:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn documentation_comments_are_in_plain_english() {
+    assert!(ALL.iter().filter(|(_, text)| text.is_comment).count() > 3000, "the walk saw too few comments");
+    let faults = faults(true, &COMMENTS_NOT_DONE);
+    assert!(faults.is_empty(), "docs/STYLE.md has the words of the house:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn a_room_whose_comments_are_done_is_no_exception_any_more() {
+    for room in COMMENTS_NOT_DONE {
+        let others: Vec<&str> = COMMENTS_NOT_DONE.into_iter().filter(|other| *other != room).collect();
+        let place = |fault: &String| Path::new(fault.split(':').next().unwrap_or_default()).starts_with(room);
+        let here = faults(true, &others).iter().any(place);
+        assert!(here, "{room} is clean: take it from COMMENTS_NOT_DONE");
+    }
+}
+
+#[test]
+fn an_allowed_word_is_still_used() {
+    for (place, word, why) in ALLOWED {
+        let has = |text: &Text| banned_in(&prose(text), text.is_comment).iter().any(|(found, _)| *found == word);
+        let used = ALL.iter().any(|(file, text)| file == Path::new(place) && has(text));
+        assert!(used, "{place} has no {word:?} any more ({why}): take it from ALLOWED");
+    }
+}
+
+#[test]
+fn a_banned_word_is_seen_in_texts_and_comments_and_nowhere_else() {
+    let text = "//! It was told.\n/// Whoever asks, `said` is code.\nfn f(said: &str) {\n // nobody reads this\n \
+                println!(\"{said}: it broke off; anew\", said = said);\n}\n#[cfg(test)]\nmod tests {\n const A: &str = \"anew\";\n}\n";
+    let mut found = Vec::new();
+    texts(quote::ToTokens::to_token_stream(&Source::parse("sample", text.to_owned()).product_file()), &mut found);
+    let words = |text: &Text| -> Vec<&str> {
+        banned_in(&prose(text), text.is_comment).into_iter().map(|(word, _)| word).collect()
+    };
+    let seen: Vec<_> = found.iter().map(|text| (text.line, text.is_comment, words(text))).collect();
+    assert_eq!(seen, [(1, true, vec!["told"]), (2, true, vec!["whoever"]), (5, false, vec!["anew", "broke off"])]);
+}
