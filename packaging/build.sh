@@ -1,6 +1,6 @@
 #!/bin/bash
 # build.sh [--profile release|dev] [--binaries DIR] OUTDIR: makes gpuhostd_<version>_<arch>.deb and the .rpm in OUTDIR.
-# The daemon and the CLI are built with the profile, unless a folder with both is given.
+# The programs (packaging/programs) are built with the profile, unless a folder with all of them is given.
 set -euo pipefail
 PROFILE=release BINARIES=
 while [ $# -gt 1 ]; do
@@ -24,7 +24,8 @@ head -1 packaging/changelog | grep -q "($VERSION)" || {
     exit 1
 }
 if [ -z "$BINARIES" ]; then
-    cargo build --locked --profile "$PROFILE" -p gpuhostd -p gpuhostctl
+    # shellcheck disable=SC2046 # words on purpose
+    cargo build --locked --profile "$PROFILE" $(sed 's/ .*//; s/^/-p /' packaging/programs)
     BINARIES=${CARGO_TARGET_DIR:-target}/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")
 fi
 # Two builds of one commit give the same packages. Said only now: build scripts that see it, such as that of ring, would build anew
@@ -36,12 +37,23 @@ trap 'rm -rf "$WORK"' EXIT
 umask 022
 
 packaging/stage.sh "$BINARIES" "$WORK/deb" /lib/systemd/system
-strip --strip-unneeded "$WORK"/deb/usr/bin/*
+installed() { while read -r name folder _; do echo "$WORK/deb$folder/$name"; done <packaging/programs; }
+mapfile -t PROGRAMS < <(installed)
+strip --strip-unneeded "${PROGRAMS[@]}"
+# What a program must not have in it, it has not: the places of its panics name the crates that it is made of.
+while read -r name folder never; do
+    for crate in ${never//,/ }; do
+        if grep -qaE "/$crate-[0-9]+\.[0-9]+" "$WORK/deb$folder/$name"; then
+            echo "build.sh: $name has code of $crate in it, which packaging/programs forbids" >&2
+            exit 1
+        fi
+    done
+done <packaging/programs
 gzip -9n <packaging/changelog >"$WORK/deb/usr/share/doc/gpuhostd/changelog.gz"
 mkdir -p "$WORK/deb/DEBIAN" "$WORK/source/debian"
 ARCH=$(dpkg --print-architecture)
 printf 'Source: gpuhostd\n\nPackage: gpuhostd\nArchitecture: any\n' >"$WORK/source/debian/control"
-LIBRARIES=$(cd "$WORK/source" && dpkg-shlibdeps -O "$WORK"/deb/usr/bin/* | sed -n 's/^shlibs:Depends=//p')
+LIBRARIES=$(cd "$WORK/source" && dpkg-shlibdeps -O "${PROGRAMS[@]}" | sed -n 's/^shlibs:Depends=//p')
 SIZE=$(du -sk --exclude=DEBIAN "$WORK/deb" | cut -f1)
 sed "s/@VERSION@/$VERSION/; s/@ARCH@/$ARCH/; s/@SIZE@/$SIZE/; s/@LIBRARIES@/$LIBRARIES/" \
     packaging/deb/control >"$WORK/deb/DEBIAN/control"

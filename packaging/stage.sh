@@ -9,7 +9,7 @@ put_as() { install -D -m "$1" "$3" "$ROOT$2"; }
 # Every file below a folder, into another one; nothing where the folder is not there.
 put_tree() { if [ -d "$2" ]; then find "$2" -type f -exec install -D -m 644 -t "$ROOT$1" {} +; fi; }
 
-put 755 /usr/bin "$BINARIES/gpuhostd" "$BINARIES/gpuhostctl"
+while read -r name folder _; do put 755 "$folder" "$BINARIES/$name"; done <packaging/programs
 put 644 "$UNITS" systemd/*.service systemd/*.socket
 put 644 /usr/lib/systemd/system-preset systemd/90-gpuhostd.preset
 put_as 644 /usr/lib/sysusers.d/gpuhostd.conf systemd/sysusers.conf

@@ -54,7 +54,8 @@ mkdir -p "$BENCH_WORK"
 if [ "${BUILD:-yes}" != no ]; then
     cargo build --quiet --locked --release -p gpuhostd-sim -p manager -p host-sim -p nvml-sim -p bench
     # The product last and by itself, as in the packages: together with the rest it would get the features that only that needs.
-    cargo build --quiet --locked --release -p gpuhostd -p gpuhostctl
+    # shellcheck disable=SC2046 # words on purpose
+    cargo build --quiet --locked --release $(sed 's/ .*//; s/^/-p /' packaging/programs)
 fi
 # make_tree DIR GPUS FUNCTIONS: its sys lies on a tmpfs, which never gives an inode number twice, as sysfs does not.
 make_tree() {

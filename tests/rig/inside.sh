@@ -193,7 +193,7 @@ example_without() {
 
 # new_process OLD: the service runs again, as another process.
 new_process() { active gpuhostd.service && [ "$(main_pid gpuhostd.service)" != "$1" ]; }
-nothing_runs() { ! pgrep --exact 'gpuhostd|gpuhostctl'; }
+nothing_runs() { ! pgrep '^gpuhost'; }
 # PID 1 may remember a unit until its next reload, which a removal does not ask for; it must not run or have failed.
 all_inactive() {
     local unit

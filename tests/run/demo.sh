@@ -83,10 +83,12 @@ await() {
 }
 
 build() {
-    local daemon=gpuhostd
-    [ -z "$host" ] || daemon=gpuhostd-sim
+    local programs
+    programs=$(sed 's/ .*//; s/^/-p /' packaging/programs)
+    [ -z "$host" ] || programs="-p gpuhostd-sim -p gpuhostctl"
     say "Building (dev profile: quick to build; packages are built with the release profile)"
-    cargo build --quiet --locked -p "$daemon" -p gpuhostctl -p manager
+    # shellcheck disable=SC2086 # words on purpose
+    cargo build --quiet --locked $programs -p manager
 }
 
 start_manager() {

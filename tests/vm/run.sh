@@ -39,11 +39,12 @@ timed() {
 packages() {
     PACKAGES=out/test/packages
     # As `make test` builds them: another choice of packages would be another choice of features, and built anew.
-    timed build nice cargo build --locked -p gpuhostd -p gpuhostctl
+    # shellcheck disable=SC2046 # words on purpose
+    timed build nice cargo build --locked $(sed 's/ .*//; s/^/-p /' packaging/programs)
     timed manager nice cargo build --locked -p manager
     local deb
     deb=$(compgen -G "$PACKAGES/gpuhostd_*.deb" || true)
-    if [ -z "$deb" ] || [ -n "$(find "$BUILT"/gpuhostd "$BUILT"/gpuhostctl packaging systemd docs/OPERATING.md -newer "$deb")" ]; then
+    if [ -z "$deb" ] || [ -n "$(find $(sed "s| .*||; s|^|$BUILT/|" packaging/programs) packaging systemd docs/OPERATING.md -newer "$deb")" ]; then
         timed packages packaging/build.sh --profile dev "$PACKAGES"
     fi
 }

@@ -6,9 +6,11 @@
 
 mod fault;
 mod hung;
+mod own;
 
 pub use fault::{Kind, ReadFault};
 pub use hung::in_time;
+pub use own::{OwnProgram, hold};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open as open_path};

@@ -131,7 +131,7 @@ pub(crate) enum Verb {
 /// `doctor`
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
-    /// Check facts printed by `gpuhostd doctor-facts`, possibly on another host; - for standard input
+    /// Check facts printed by `gpuhostd-collect doctor-facts`, possibly on another host; - for standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) facts: Option<PathBuf>,
     /// List all checks

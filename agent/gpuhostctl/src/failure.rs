@@ -115,8 +115,8 @@ pub(crate) enum Failure {
     /// A file cannot be read.
     #[error(transparent)]
     File(#[from] files::ReadFault),
-    /// A role of the daemon's executable could not be started.
-    #[error("cannot start {path}; is gpuhostd installed beside gpuhostctl?")]
+    /// Another program of the package could not be started.
+    #[error("cannot start {path}; is the package gpuhostd installed as a whole?")]
     Role {
         /// The executable.
         path: PathBuf,
@@ -228,7 +228,7 @@ mod tests {
     fn a_failure_is_told_with_its_cause() {
         let source = std::io::Error::other("no such device");
         let failure = Failure::Role { path: "/x".into(), source };
-        assert!(failure.told().ends_with("installed beside gpuhostctl?: no such device"), "{}", failure.told());
+        assert!(failure.told().ends_with("installed as a whole?: no such device"), "{}", failure.told());
         let error = std::io::Error::other("no such device");
         let failure = Failure::File(files::ReadFault::Host { path: "/x".into(), error });
         assert_eq!(failure.told(), "cannot read /x: no such device");

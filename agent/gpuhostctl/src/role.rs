@@ -1,18 +1,14 @@
-//! Becomes or starts a role of gpuhostd, for what reads the host itself and must work with the daemon down.
+//! Becomes or starts another program of the package, for what reads the host itself and must work with the daemon down.
 
 use crate::daemon::BUS_VARIABLE;
 use crate::failure::Failure;
+use files::OwnProgram;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tokio::sync::oneshot;
-
-/// The daemon's executable.
-const EXECUTABLE: &str = "gpuhostd";
-/// Where the package has it.
-const INSTALLED: &str = "/usr/bin/gpuhostd";
 
 /// How a snapshot is asked for.
 #[derive(Debug)]
@@ -31,7 +27,7 @@ pub(crate) struct Snapshot {
 
 /// Takes a snapshot in place of this process; returns only where that fails.
 pub(crate) fn run_snapshot(asked: &Snapshot) -> Failure {
-    let path = executable();
+    let path = OwnProgram::Collect.path();
     let mut command = Command::new(&path);
     command.arg("snapshot");
     let files = asked.config.iter().map(|file| ("--config", file));
@@ -67,7 +63,7 @@ const FACTS_WITHIN: Duration = Duration::from_secs(150);
 
 /// Reads the doctor's facts in a process of their own: one line of JSON. Its end is not waited for.
 pub(crate) async fn doctor_facts(asked: &Facts) -> Result<String, Failure> {
-    let path = executable();
+    let path = OwnProgram::Collect.path();
     let mut command = Command::new(&path);
     command.arg("doctor-facts").stdin(Stdio::null()).stdout(Stdio::piped());
     let places = [("--root", &asked.root), ("--state", &asked.state)];
@@ -82,7 +78,7 @@ pub(crate) async fn doctor_facts(asked: &Facts) -> Result<String, Failure> {
             None => command.env_remove(name),
         };
     }
-    line_of(command, path, "doctor-facts", FACTS_WITHIN).await
+    line_of(command, path, FACTS_WITHIN).await
 }
 
 /// Each file has its own deadline; this one is for a process that cannot end.
@@ -90,19 +86,19 @@ const CHECK_WITHIN: Duration = Duration::from_secs(60);
 
 /// Has the configuration checked in a process of its own: one line of JSON. Its end is not waited for.
 pub(crate) async fn config_check(files: Vec<PathBuf>, json: bool) -> Result<String, Failure> {
-    let path = executable();
+    let path = OwnProgram::Front.path();
     let mut command = Command::new(&path);
     command.args(["config", "check", "--report"]).stdin(Stdio::null()).stdout(Stdio::piped());
     if json {
         command.arg("--json");
     }
     command.arg("--").args(files);
-    line_of(command, path, "config check", CHECK_WITHIN).await
+    line_of(command, path, CHECK_WITHIN).await
 }
 
-/// The first line that a role prints.
-async fn line_of(mut command: Command, path: PathBuf, role: &str, within: Duration) -> Result<String, Failure> {
-    let mut child = command.spawn().map_err(|source| Failure::Role { source, path })?;
+/// The first line that it prints.
+async fn line_of(mut command: Command, path: PathBuf, within: Duration) -> Result<String, Failure> {
+    let mut child = command.spawn().map_err(|source| Failure::Role { source, path: path.clone() })?;
     let output = child.stdout.take();
     let (tell, told) = oneshot::channel();
     std::thread::spawn(move || {
@@ -114,7 +110,7 @@ async fn line_of(mut command: Command, path: PathBuf, role: &str, within: Durati
     match tokio::time::timeout(within, told).await {
         Ok(Ok(Ok(line))) if !line.trim().is_empty() => Ok(line),
         Ok(Ok(Err(source))) => Err(Failure::Output { source }),
-        Ok(_) => Err(Failure::Form { why: format!("gpuhostd {role} printed nothing") }),
+        Ok(_) => Err(Failure::Form { why: format!("{} printed nothing", path.display()) }),
         Err(_) => {
             // It may hang in the kernel: then it ends when the kernel lets it go.
             let _refused = child.kill();
@@ -128,10 +124,4 @@ fn with_bus(command: &mut Command, named: Option<String>) {
     if let Some(bus) = bus {
         command.arg("--bus").arg(bus);
     }
-}
-
-/// The one beside us, so that both are of one version; else the installed one.
-fn executable() -> PathBuf {
-    let beside = std::env::current_exe().ok().map(|own| own.with_file_name(EXECUTABLE));
-    beside.filter(|path| path.is_file()).unwrap_or_else(|| Path::new(INSTALLED).to_owned())
 }

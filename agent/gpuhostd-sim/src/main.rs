@@ -2,8 +2,9 @@
 
 use anyhow::{Context, bail};
 use gpuhostd::args::{self, FrontArgs, Role};
-use gpuhostd::{front, say};
+use gpuhostd::front;
 use model::causes::with_causes;
+use program::say;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -62,7 +63,7 @@ fn split(args: Vec<OsString>) -> anyhow::Result<Option<(String, FrontArgs)>> {
         }
         (Role::Front(_), _) => bail!("which host? --host NAME; see gpuhostd-sim --help"),
         (Role::Print(_), _) => Ok(None),
-        (Role::Hand(_) | Role::Child(..) | Role::ConfigCheck(_) | Role::Snapshot(_) | Role::Doctor(_), _) => {
+        (Role::ConfigCheck(_), _) => {
             bail!("only the front can run on a simulated host")
         }
     }

@@ -1,12 +1,9 @@
 //! The command line of the daemon: which role this process plays, and the few switches that no file can hold.
 
 use crate::config::check::CheckArgs;
-use crate::doctor::{self, DoctorArgs};
-use crate::snapshot::{self, SnapshotArgs};
-use hands::launcher::Launch;
+use program::args::ArgsFault;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use wire::hand::HandRole;
 
 /// What `--help` prints.
 pub const USAGE: &str = "\
@@ -15,13 +12,9 @@ gpuhostd, the GPU host agent
 Usage:
   gpuhostd [OPTIONS]                 the front: observes, serves D-Bus, checks in (under systemd)
   gpuhostd --with-hands [OPTIONS]    the same, and starts the hands itself (where there is no systemd)
-  gpuhostd hand host|containers|holders
-                                     one hand, on the socket that systemd or the front passes
   gpuhostd config check [--json] [FILE...]
                                      checks the configuration, and reports everything that is invalid
                                      or that the service could not use
-  gpuhostd snapshot [-o FILE]        writes a snapshot of this host to an archive, without secrets
-  gpuhostd doctor-facts              prints the facts that gpuhostctl doctor judges
 
 Options:
   --config FILE        configuration file; may be given several times, later ones win
@@ -36,6 +29,16 @@ Options:
   -h, --help           this text
   -V, --version        the version
 ";
+
+/// Words of earlier versions, and what does the same now.
+const MOVED: [(&str, &str); 3] = [
+    (
+        "hand",
+        "the hands are programs of their own, /usr/libexec/gpuhostd/gpuhostd-host and so on, which systemd starts",
+    ),
+    ("snapshot", "use gpuhostctl debug snapshot"),
+    ("doctor-facts", "use gpuhostctl doctor, or /usr/libexec/gpuhostd/gpuhostd-collect doctor-facts"),
+];
 
 /// Where the kernel shows itself.
 const SYSFS: &str = "/sys";
@@ -81,50 +84,27 @@ pub struct FrontArgs {
 }
 
 impl FrontArgs {
-    /// What the launcher starts for these options, `exe` being ourselves.
+    /// The arguments of the launcher for these options.
     #[must_use]
-    pub fn launch(&self, exe: PathBuf) -> Launch {
-        let config = self.config.iter().flat_map(|file| [OsString::from("--config"), file.clone().into()]);
-        let config: Vec<OsString> = config.collect();
-        let host = [("--sysfs", &self.sysfs), ("--policy", &self.policy)];
-        let host = host.into_iter().flat_map(|(name, path)| [OsString::from(name), path.clone().into()]);
-        let both: Vec<OsString> = host.chain(config).collect();
+    pub fn for_launcher(&self) -> Vec<OsString> {
         let bus = match &self.bus {
-            BusChoice::System => "system".into(),
-            BusChoice::None => "none".into(),
-            BusChoice::Address(address) => OsString::from(address),
+            BusChoice::System => "system",
+            BusChoice::None => "none",
+            BusChoice::Address(address) => address,
         };
-        let places = [("--state", &self.state), ("--run", &self.run)];
-        let places = places.into_iter().flat_map(|(name, path)| [OsString::from(name), path.clone().into()]);
-        let front = [OsString::from("--bus"), bus].into_iter().chain(places).chain(both.clone()).collect();
-        Launch {
-            exe,
-            run: self.run.clone(),
-            state: self.state.clone(),
-            kernel_log: self.kernel_log.clone(),
-            files: self.config.clone(),
-            front,
-            hand: both,
-            user: self.user.clone(),
-        }
+        let places = [
+            ("--state", &self.state),
+            ("--run", &self.run),
+            ("--kernel-log", &self.kernel_log),
+            ("--sysfs", &self.sysfs),
+            ("--policy", &self.policy),
+        ];
+        let files = self.config.iter().map(|file| ("--config", file));
+        let paths = places.into_iter().chain(files).map(|(name, path)| (name, path.clone().into_os_string()));
+        let words = [("--bus", Some(bus)), ("--user", self.user.as_deref())];
+        let words = words.into_iter().filter_map(|(name, word)| Some((name, OsString::from(word?))));
+        paths.chain(words).flat_map(|(name, value)| [OsString::from(name), value]).collect()
     }
-}
-
-/// Options of a hand.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HandArgs {
-    /// Which one.
-    pub role: HandRole,
-    /// Configuration files; empty = the default places.
-    pub config: Vec<PathBuf>,
-    /// The launcher that it ends with.
-    pub launcher: Option<u32>,
-    /// The uid that may ask, where it is not that of the package's user.
-    pub front_uid: Option<u32>,
-    /// Root of sysfs: another one than `/sys` only with a launcher.
-    pub sysfs: PathBuf,
-    /// The policy file.
-    pub policy: PathBuf,
 }
 
 /// What this process is.
@@ -132,40 +112,10 @@ pub struct HandArgs {
 pub enum Role {
     /// The front.
     Front(Box<FrontArgs>),
-    /// A hand.
-    Hand(HandArgs),
-    /// A disposable child of a hand: its word, and what comes behind it.
-    Child(String, Vec<OsString>),
-    /// Checks configuration files and reports every fault.
+    /// Reads configuration files and says what is wrong.
     ConfigCheck(CheckArgs),
-    /// Takes a snapshot of the host.
-    Snapshot(SnapshotArgs),
-    /// Reads the facts for the doctor.
-    Doctor(DoctorArgs),
     /// Prints a text and ends.
     Print(&'static str),
-}
-
-/// An invalid command line.
-#[derive(Debug, thiserror::Error)]
-pub enum ArgsFault {
-    /// Unknown or incomplete option.
-    #[error("{0}; see gpuhostd --help")]
-    Syntax(#[from] lexopt::Error),
-    /// A word that is not known.
-    #[error("{word:?} is not known here: expected {expected}; see gpuhostd --help")]
-    Word {
-        /// What was given.
-        word: String,
-        /// What was expected.
-        expected: &'static str,
-    },
-    /// Another root for /sys without `--with-hands`.
-    #[error("--sysfs needs --with-hands: hands that systemd starts look at the real /sys")]
-    SysfsAlone,
-    /// Another kernel log without `--with-hands`.
-    #[error("--kernel-log needs --with-hands: under systemd StandardInput= of the unit sets where the kernel log is")]
-    KernelLogAlone,
 }
 
 /// Reads the command line; `env` answers for environment variables.
@@ -233,20 +183,11 @@ fn bus_choice(word: String) -> BusChoice {
 
 fn subcommand(word: &str, parser: &mut lexopt::Parser) -> Result<Role, ArgsFault> {
     use lexopt::prelude::*;
-    if word == "snapshot" {
-        return snapshot::parse(parser).map(Role::Snapshot);
-    }
-    if word == "doctor-facts" {
-        return doctor::parse(parser).map(Role::Doctor);
-    }
-    if hands::children::is_child(word) {
-        return Ok(Role::Child(word.to_owned(), parser.raw_args()?.collect()));
-    }
-    if word == "hand" {
-        return hand(parser);
+    if let Some((_, instead)) = MOVED.iter().find(|(moved, _)| *moved == word) {
+        return Err(ArgsFault::Moved { word: word.to_owned(), instead });
     }
     if word != "config" {
-        return unknown(word, "hand, config, snapshot or doctor-facts");
+        return unknown(word, "config");
     }
     let state = PathBuf::from(STATE);
     let (mut what, mut args) = (None, CheckArgs { files: Vec::new(), json: false, report: false, state });
@@ -268,35 +209,6 @@ fn subcommand(word: &str, parser: &mut lexopt::Parser) -> Result<Role, ArgsFault
 
 fn unknown(word: &str, expected: &'static str) -> Result<Role, ArgsFault> {
     Err(ArgsFault::Word { word: word.to_owned(), expected })
-}
-
-/// `hand ROLE` with its options.
-fn hand(parser: &mut lexopt::Parser) -> Result<Role, ArgsFault> {
-    use lexopt::prelude::*;
-    let mut words = Vec::new();
-    let (mut config, mut launcher, mut front_uid) = (Vec::new(), None, None);
-    let (mut sysfs, mut policy) = (PathBuf::from(SYSFS), PathBuf::from(POLICY));
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Value(value) => words.push(value.string()?),
-            Long("config") => config.push(parser.value()?.into()),
-            Long("launcher") => launcher = Some(parser.value()?.parse()?),
-            Long("front-uid") => front_uid = Some(parser.value()?.parse()?),
-            Long("sysfs") => sysfs = parser.value()?.into(),
-            Long("policy") => policy = parser.value()?.into(),
-            other @ (Short(_) | Long(_)) => return Err(other.unexpected().into()),
-        }
-    }
-    if launcher.is_none() && sysfs.as_os_str() != SYSFS {
-        return Err(ArgsFault::SysfsAlone);
-    }
-    match words.as_slice() {
-        [name] => match HandRole::from_name(name) {
-            Some(role) => Ok(Role::Hand(HandArgs { role, config, launcher, front_uid, sysfs, policy })),
-            None => unknown(name, "host, containers or holders"),
-        },
-        _ => unknown(&words.join(" "), "one hand: host, containers or holders"),
-    }
 }
 
 #[cfg(test)]
@@ -331,21 +243,15 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_has_options_of_its_own() {
-        let Role::Snapshot(args) = role("snapshot -o /x.tar.gz --bus unix:path=/b --json").unwrap() else {
-            panic!("no snapshot")
-        };
-        assert_eq!(args.output, Some(PathBuf::from("/x.tar.gz")));
-        assert_eq!((args.bus.as_deref(), args.json), (Some("unix:path=/b"), true));
-        assert_eq!(args.root, PathBuf::from("/"));
-        assert!(role("snapshot --with-hands").is_err() && role("snapshot now").is_err());
+    fn words_that_went_to_other_programs_say_where_they_are() {
+        for (word, instead) in MOVED {
+            assert!(role(word).unwrap_err().to_string().contains(instead));
+        }
     }
 
     #[test]
     fn nonsense_is_named() {
-        for (line, named) in
-            [("hand foot", "foot"), ("frobnicate", "frobnicate"), ("--nope", "nope"), ("config", "config check")]
-        {
+        for (line, named) in [("frobnicate", "frobnicate"), ("--nope", "nope"), ("config", "config check")] {
             let fault = role(line).unwrap_err().to_string();
             assert!(fault.contains(named), "{line}: {fault}");
         }

@@ -4,12 +4,12 @@ use crate::args::FrontArgs;
 use crate::config::InForce;
 use crate::lifecycle::{self, Live, Ports};
 use crate::linux::LinuxHost;
-use crate::logging;
 use anyhow::Context;
 use hands::RemoteHost;
 use host::front::{BootClock, FactsRoot, KernelLogReader, StateLock, Sysfs, UdevChanges, refuse_foreign_state};
 use model::ports::{ActPort, ChangePort, HostPort, KernelLogPort};
 use model::settings::Settings;
+use program::logging;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const KEEP_THREADS: Duration = Duration::from_secs(90);
 /// Another daemon works with the same state, the state is not ours, or a host that cannot even start a runtime.
 pub fn run(args: FrontArgs) -> anyhow::Result<()> {
     if let Some(launcher) = args.launcher {
-        hands::launcher::end_with(launcher).context("the launcher has ended")?;
+        program::launched::end_with(launcher).context("the launcher has ended")?;
     }
     let launched = args.launcher.is_some();
     let (folder, sysfs) = (args.run.join("hands"), args.sysfs.clone());

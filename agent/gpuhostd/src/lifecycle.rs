@@ -3,7 +3,6 @@
 use crate::args::{BusChoice, FrontArgs};
 use crate::bus::{BusAddress, BusState};
 use crate::config::InForce;
-use crate::logging::Level;
 use crate::remote::Remote;
 use crate::{bus, checkin, conditions, metrics, notify, policy, roster};
 use anyhow::Context;
@@ -15,6 +14,7 @@ use model::change::UNKNOWN_BOOT;
 use model::message::Message;
 use model::ports::{ActPort, ChangePort, Clock, HostPort, KernelLogPort, ManagerPort};
 use model::settings::Settings;
+use program::logging::Level;
 use sd_notify::NotifyState;
 use std::sync::Arc;
 use std::time::Duration;

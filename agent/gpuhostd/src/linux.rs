@@ -10,13 +10,13 @@ use model::pci::PciScan;
 use model::plan::{Look, PlanStep, Target};
 use model::ports::{ActFault, ActPort, HostPort, ScanFault};
 use model::time::whole_millis;
+use protocol::hand::containers::ReadDockerFacts;
+use protocol::hand::holders::FindHolders;
+use protocol::hand::host::{ApplyStep, InspectScope};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use wire::hand::containers::ReadDockerFacts;
-use wire::hand::holders::FindHolders;
-use wire::hand::host::{ApplyStep, InspectScope};
 
 /// Reading the sensors of eight GPUs takes milliseconds; firmware that is asleep or busy takes longer.
 const SENSORS_WITHIN: Duration = Duration::from_secs(5);

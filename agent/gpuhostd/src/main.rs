@@ -1,13 +1,10 @@
-//! The executable: picks the role and its adapters, and reports what broke.
+//! The executable: the front, the check of its configuration, or the way to the launcher; and it reports what broke.
 
-use gpuhostd::args::{self, FrontArgs, HandArgs, Role};
-use gpuhostd::config::Configuration;
+use gpuhostd::args::{self, Role};
 use gpuhostd::config::check;
-use gpuhostd::{config, doctor, front, logging, say, snapshot};
-use hands::roles::{HandPaths, HandSettings};
+use gpuhostd::{front, launch};
 use model::causes::with_causes;
-use model::message::Message;
-use model::settings::LogFilter;
+use program::say;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -17,48 +14,14 @@ fn main() -> ExitCode {
     };
     let outcome = match role {
         Role::Print(text) => say::out(text).map(|()| ExitCode::SUCCESS).map_err(Into::into),
-        Role::Front(args) if args.with_hands => launch(&args),
+        Role::Front(args) if args.with_hands => launch::launch(&args).map(|never| match never {}),
         Role::Front(args) => front::run(*args).map(|()| ExitCode::SUCCESS),
-        Role::Hand(args) => serve_hand(&args),
-        Role::Snapshot(args) => snapshot::run(&args).map(|()| ExitCode::SUCCESS),
-        Role::Doctor(args) => doctor::run(&args).map(|()| ExitCode::SUCCESS),
-        Role::Child(word, rest) => return hands::children::child(&word, &rest).unwrap_or(ExitCode::from(2)),
         Role::ConfigCheck(args) => check::run(&args),
     };
     outcome.unwrap_or_else(|fault| report(&fault, ExitCode::FAILURE))
 }
 
-fn launch(args: &FrontArgs) -> anyhow::Result<ExitCode> {
-    let _level = logging::start(&LogFilter::default(), std::env::var("JOURNAL_STREAM").ok().as_deref());
-    Ok(hands::launcher::run(&args.launch(std::env::current_exe()?))?)
-}
-
-fn serve_hand(args: &HandArgs) -> anyhow::Result<ExitCode> {
-    let Configuration { settings, faults, .. } = config::read(&args.config);
-    let _level = logging::start(&settings.agent.log_level, std::env::var("JOURNAL_STREAM").ok().as_deref());
-    if let Some(launcher) = args.launcher {
-        hands::launcher::end_with(launcher)?;
-    }
-    if let Some(faults) = &faults {
-        tracing::error!(
-            message_id = Message::ConfigurationWrong.id(),
-            "the configuration is invalid; this hand uses its valid parts, and the defaults for the rest: {}",
-            faults.to_string().replace('\n', "; ")
-        );
-    }
-    if let Err(error) = hands::children::prepare() {
-        tracing::warn!(
-            message_id = Message::ChildrenUnbounded.id(),
-            "limits for the child processes of this hand could not be set: {error}"
-        );
-    }
-    let paths = HandPaths { sysfs: args.sysfs.clone(), policy: args.policy.clone() };
-    let settings = HandSettings { settings, wrong: faults.map(|faults| faults.in_short()) };
-    let registry = hands::roles::registry(args.role, settings, &paths);
-    Ok(hands::entry::main(args.front_uid, registry))
-}
-
-/// The one place where a fault is printed: with all its causes.
+/// The one place where a fault is told: with all its causes.
 fn report(fault: &anyhow::Error, code: ExitCode) -> ExitCode {
     say::error(&format!("gpuhostd: {}", with_causes(fault.as_ref())));
     code

@@ -2,6 +2,7 @@
 
 use crate::frame::{self, FrameFault};
 use model::causes::with_causes;
+use protocol::hand::{HELLO, HandRole, Hello, Introduction, NoReply, Verb, VerbOutcome, VerbRequest, VerbResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
@@ -13,7 +14,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
-use wire::hand::{HELLO, HandRole, Hello, Introduction, NoReply, Verb, VerbOutcome, VerbRequest, VerbResponse};
 
 /// Where the socket units put the hands' sockets.
 pub const SOCKET_FOLDER: &str = "/run/gpuhostd/hands";

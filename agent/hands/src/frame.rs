@@ -1,10 +1,10 @@
 //! Frames on a stream: four bytes of little-endian length, then that many bytes of JSON, each within a deadline.
 
+use protocol::hand::FRAME_MAX_BYTES;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
-use wire::hand::FRAME_MAX_BYTES;
 
 /// Room that is taken before the first byte of a body came; a length that lies costs no more than this.
 const FIRST_ROOM_BYTES: usize = 64 * 1024;

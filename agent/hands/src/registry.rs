@@ -1,5 +1,8 @@
 //! What one hand serves: a closed list of verbs with a handler each. Whatever is not on it is refused by name.
 
+use protocol::hand::{
+    HELLO, Hand, HandRole, Hello, Introduction, NoReply, Verb, VerbDeadline, VerbKind, VerbOutcome, VerbReply,
+};
 use serde_json::value::{RawValue, to_raw_value};
 use std::any::type_name;
 use std::collections::BTreeMap;
@@ -8,9 +11,6 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::time::timeout;
-use wire::hand::{
-    HELLO, Hand, HandRole, Hello, Introduction, NoReply, Verb, VerbDeadline, VerbKind, VerbOutcome, VerbReply,
-};
 
 /// Most characters of what a peer wrote that a refusal repeats.
 const REPEATED_MAX_CHARS: usize = 200;

@@ -3,11 +3,11 @@
 use crate::client::Client;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::settings::NvidiaSettings;
+use protocol::hand::containers::ProbeDriverContainer;
+use protocol::hand::host::{ProbeNvml, ProbeSmi};
+use protocol::hand::{Hand, HandRole, Verb, VerbReply};
 use std::path::Path;
 use std::time::Duration;
-use wire::hand::containers::ProbeDriverContainer;
-use wire::hand::host::{ProbeNvml, ProbeSmi};
-use wire::hand::{Hand, HandRole, Verb, VerbReply};
 
 /// The hands as one adapter.
 #[derive(Debug, Clone)]

@@ -6,6 +6,7 @@ use crate::registry::{Registry, bounded};
 use model::causes::with_causes;
 use model::log_limit::LogLimit;
 use model::message::Message;
+use protocol::hand::{HandRole, VerbOutcome, VerbRequest, VerbResponse};
 use serde::Deserialize;
 use std::io;
 use std::sync::Arc;
@@ -14,7 +15,6 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
-use wire::hand::{HandRole, VerbOutcome, VerbRequest, VerbResponse};
 
 /// How patient a hand is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -242,7 +242,7 @@ async fn hung_up(reader: &mut (impl AsyncBufRead + Unpin)) {
 
 fn encode(response: &VerbResponse) -> Result<Vec<u8>, serde_json::Error> {
     let body = serde_json::to_vec(response)?;
-    if u32::try_from(body.len()).is_ok_and(|length| length <= wire::hand::FRAME_MAX_BYTES) {
+    if u32::try_from(body.len()).is_ok_and(|length| length <= protocol::hand::FRAME_MAX_BYTES) {
         return Ok(body);
     }
     let why = format!("the answer has {} bytes, too many for one frame", body.len());

@@ -11,15 +11,16 @@ mod common;
 
 use common::{LONG, Served, limits, ourselves};
 use hands::RemoteHost;
-use hands::roles::{self, HandPaths, HandSettings};
+use hands::program::{HandPaths, HandSettings};
+use hands::registry::Registry;
 use model::driver::{DriverSource, ProbeFault};
 use model::settings::Settings;
+use protocol::hand::HandRole;
+use protocol::hand::containers::ReadDockerFacts;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use wire::hand::HandRole;
-use wire::hand::containers::ReadDockerFacts;
 
 /// A shell command that writes a document without a GPU.
 const NO_GPU: &str = "echo '<nvidia_smi_log></nvidia_smi_log>'";
@@ -56,7 +57,7 @@ fn hands_with(folder: &Path, script: &str, wrong: Option<&str>) -> Hands {
     let paths = HandPaths { sysfs: folder.join("sys"), policy: folder.join("policy.toml") };
     let [host, containers, holders] = HandRole::ALL.map(|role| {
         let settings = HandSettings { settings: settings.clone(), wrong: wrong.map(str::to_owned) };
-        Served::with(ourselves(), roles::registry(role, settings, &paths), limits())
+        Served::with(ourselves(), registry_of(role, settings, &paths), limits())
     });
     Hands { host, containers, holders, settings }
 }
@@ -117,4 +118,13 @@ async fn the_container_hand_says_that_it_is_degraded_without_docker() {
     let hello = hands.remote().hand(HandRole::Containers).hello(LONG).await.unwrap();
     let socket = folder.path().join("docker.sock").display().to_string();
     assert!(hello.degraded.is_some_and(|why| why.contains(&socket)));
+}
+
+/// The registry of this hand, as its program builds it.
+fn registry_of(role: HandRole, settings: HandSettings, paths: &HandPaths) -> Registry {
+    match role {
+        HandRole::Host => gpuhostd_host::registry(settings, paths),
+        HandRole::Containers => gpuhostd_containers::registry(settings, paths),
+        HandRole::Holders => gpuhostd_holders::registry(settings, paths),
+    }
 }

@@ -21,14 +21,14 @@ use model::driver::{DriverSource, ProbeFault};
 use model::holders::Holders;
 use model::plan::{Lane, Scope, Step};
 use model::settings::NvidiaSettings;
+use protocol::hand::containers::ReadDockerFacts;
+use protocol::hand::holders::FindHolders;
+use protocol::hand::host::{ApplyStep, ProbeNvml, ProbeSmi};
+use protocol::hand::{HandRole, HostHand, VerbOutcome};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
-use wire::hand::containers::ReadDockerFacts;
-use wire::hand::holders::FindHolders;
-use wire::hand::host::{ApplyStep, ProbeNvml, ProbeSmi};
-use wire::hand::{HandRole, HostHand, VerbOutcome};
 
 fn scope() -> Scope {
     let gpu = "0000:41:00.0".parse().unwrap();
@@ -110,7 +110,7 @@ async fn a_peer_with_another_uid_is_closed_unheard() {
 #[tokio::test]
 async fn a_length_of_four_gibibytes_is_closed_at_once() {
     let host = Served::host();
-    for length in [u32::MAX, wire::hand::FRAME_MAX_BYTES + 1] {
+    for length in [u32::MAX, protocol::hand::FRAME_MAX_BYTES + 1] {
         let mut stream = host.connect().await;
         stream.write_all(&length.to_le_bytes()).await.unwrap();
         assert_closed(&mut stream).await;

@@ -11,16 +11,16 @@ mod common;
 
 use common::{LONG, Served, frame, limits, named_request, ourselves, read_response};
 use hands::HandFault;
+use hands::program::{HandPaths, HandSettings};
 use hands::registry::{Registry, VerbEntry};
-use hands::roles::{self, HandPaths, HandSettings};
 use model::plan::{Lane, Scope};
 use model::settings::Settings;
+use protocol::hand::holders::FindHolders;
+use protocol::hand::{HandRole, VerbKind, VerbOutcome, VerbResponse};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 use tokio::io::AsyncWriteExt;
-use wire::hand::holders::FindHolders;
-use wire::hand::{HandRole, VerbKind, VerbOutcome, VerbResponse};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/HAND-VERBS.md");
 const GENERATED: &str = "<!-- generated from the code: UPDATE_GOLDEN=1 cargo test -p hands --test verbs -->\n";
@@ -31,7 +31,7 @@ fn registry(role: HandRole) -> Registry {
     let mut settings = Settings::default();
     settings.docker.socket = nowhere.join("docker.sock").display().to_string();
     let paths = HandPaths { sysfs: nowhere.join("sys"), policy: nowhere.join("policy.toml") };
-    roles::registry(role, HandSettings { settings, wrong: None }, &paths)
+    registry_of(role, HandSettings { settings, wrong: None }, &paths)
 }
 
 fn verbs_of(role: HandRole) -> Vec<VerbEntry> {
@@ -164,4 +164,13 @@ async fn front_and_hand_of_different_versions_refuse_each_other() {
     assert!(said.contains("refused: this hand does not understand the request: unknown field `verb`"), "{said}");
     assert!(said.contains("different versions: systemctl restart gpuhostd-holders.service"), "{said}");
     drop(older_hand.await);
+}
+
+/// The registry of this hand, as its program builds it.
+fn registry_of(role: HandRole, settings: HandSettings, paths: &HandPaths) -> Registry {
+    match role {
+        HandRole::Host => gpuhostd_host::registry(settings, paths),
+        HandRole::Containers => gpuhostd_containers::registry(settings, paths),
+        HandRole::Holders => gpuhostd_holders::registry(settings, paths),
+    }
 }

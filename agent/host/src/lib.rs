@@ -1,8 +1,4 @@
-//! The Linux adapters behind the model's ports, in two halves: what only reads, and what acts.
+//! The Linux adapters behind the model's ports that read, and that keep the daemon's own state.
 
-pub mod doctor;
 pub mod front;
-pub mod hand;
 mod readiness;
-pub mod snapshot;
-pub mod spawn;

@@ -1,7 +1,6 @@
-//! What others see: documents of the manager API, D-Bus types and proxies, and the protocol between front and hands.
+//! What others see: documents of the manager API, D-Bus types and proxies.
 
 pub mod dbus;
-pub mod hand;
 pub mod manager;
 mod metrics;
 pub mod openmetrics;

@@ -26,9 +26,8 @@ pub fn front(family: &BTreeSet<u32>) -> Option<u32> {
 }
 
 fn is_launched_front(command_line: &[u8]) -> bool {
-    let mut words = command_line.split(|byte| *byte == 0).skip(1);
-    let first = words.next().unwrap_or_default();
-    first != b"hand" && (first == b"--launcher" || words.any(|word| word == b"--launcher"))
+    let mut words = command_line.split(|byte| *byte == 0);
+    words.next().unwrap_or_default().ends_with(b"/gpuhostd") && words.any(|word| word == b"--launcher")
 }
 
 /// A line of a file in /proc that is told in kB, in MiB.
@@ -104,8 +103,8 @@ mod tests {
     #[test]
     fn the_front_is_neither_launcher_nor_hand() {
         assert!(is_launched_front(b"/usr/bin/gpuhostd\0--bus\0system\0--launcher\x0012\0"));
-        assert!(!is_launched_front(b"/usr/bin/gpuhostd\0--with-hands\0--bus\0system\0"));
-        assert!(!is_launched_front(b"/usr/bin/gpuhostd\0hand\0host\0--launcher\x0012\0"));
+        assert!(!is_launched_front(b"/usr/libexec/gpuhostd/gpuhostd-launcher\0--bus\0system\0"));
+        assert!(!is_launched_front(b"/usr/libexec/gpuhostd/gpuhostd-host\0--launcher\x0012\0"));
     }
 
     #[test]

@@ -17,16 +17,25 @@ pub fn run(ground: &Ground) -> anyhow::Result<Row> {
         value: mb(Path::new("/usr/bin/prometheus-node-exporter")).map_err(|_| "not installed".to_owned()),
         unit: "MB",
     };
+    let program = |name: &str, goal: f64| -> anyhow::Result<(Figure, Goal)> {
+        Ok((Figure::new(format!("{name}, stripped"), mb(&ground.bin.join(name))?, "MB"), Goal::AtMost(goal)))
+    };
     Ok(Row {
         name: "B12",
         what: "size of what is installed".into(),
         ours: vec![
-            (Figure::new("gpuhostd, stripped", mb(&ground.bin.join("gpuhostd"))?, "MB"), Goal::AtMost(8.0)),
-            (Figure::new("gpuhostctl, stripped", mb(&ground.bin.join("gpuhostctl"))?, "MB"), Goal::AtMost(8.0)),
+            program("gpuhostd", 8.0)?,
+            program("gpuhostctl", 8.0)?,
+            program("gpuhostd-host", 2.0)?,
+            program("gpuhostd-containers", 2.0)?,
+            program("gpuhostd-holders", 2.0)?,
+            program("gpuhostd-child", 1.0)?,
+            program("gpuhostd-launcher", 2.0)?,
+            program("gpuhostd-collect", 8.0)?,
             (Figure::new("the .deb", mb(&package)?, "MB"), Goal::AtMost(4.0)),
         ],
         peers: vec![peer, peer_package()],
-        notes: vec!["gpuhostd is front, hands and probes in one program".into()],
+        notes: vec!["each role is a program of its own; gpuhostd is the front alone".into()],
     })
 }
 

@@ -46,6 +46,22 @@ impl World {
         self.dir.path()
     }
 
+    /// A copy of the front in the folder `place` of this world, both with the mode that is given, and beside it what it starts.
+    ///
+    /// # Panics
+    /// Where it cannot be copied.
+    #[must_use]
+    pub fn copied_with_hands(&self, place: &str, folder_mode: u32, file_mode: u32) -> PathBuf {
+        let front = self.copied("gpuhostd", place, folder_mode, file_mode);
+        for name in ["launcher", "host", "containers", "holders", "child"] {
+            let name = format!("gpuhostd-{name}");
+            let copy = front.with_file_name(&name);
+            let copied = Command::new("install").args(["-m", "755"]).arg(executable(&name)).arg(&copy).status();
+            assert!(copied.is_ok_and(|status| status.success()), "{} cannot be made", copy.display());
+        }
+        front
+    }
+
     /// A copy of one of our executables in the folder `place` of this world, both with the mode that is given.
     ///
     /// # Panics

@@ -224,8 +224,7 @@ impl Process {
         let front = all.find(|path| {
             let read = |name| std::fs::read_to_string(path.join(name)).unwrap_or_default();
             read("status").contains(&parent)
-                && read("cmdline").contains("\0--launcher\0")
-                && !read("cmdline").contains("\0hand\0")
+                && read("cmdline").split('\0').next().is_some_and(|program| program.ends_with("/gpuhostd"))
         });
         Self(front.expect("the front runs"))
     }

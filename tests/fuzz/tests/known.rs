@@ -1,16 +1,17 @@
 //! Every seed, every seed cut and spoilt, and every earlier find, through the target that it belongs to.
 
 use fuzz::{TARGETS, Target, bounds};
-use hands::roles::{self, HandPaths, HandSettings};
+use hands::program::{HandPaths, HandSettings};
+use hands::registry::Registry;
 use model::settings::Settings;
 use nix::time::{ClockId, clock_gettime};
 use peak_alloc::PeakAlloc;
+use protocol::hand::{HELLO, HandRole};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use wire::hand::{HELLO, HandRole};
 
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
@@ -95,10 +96,19 @@ fn the_target_of_frames_reads_every_verb_of_every_hand() {
     let paths = HandPaths { sysfs: nowhere.to_owned(), policy: nowhere.to_owned() };
     let registries = HandRole::ALL.map(|role| {
         let settings = HandSettings { settings: Settings::default(), wrong: None };
-        roles::registry(role, settings, &paths)
+        registry_of(role, settings, &paths)
     });
     let served = registries.iter().flat_map(|registry| registry.verbs().map(|verb| verb.name));
     let served: BTreeSet<&str> = served.chain([HELLO]).collect();
     let read: BTreeSet<&str> = fuzz::targets::frame::verbs().into_iter().collect();
     assert_eq!(read, served);
+}
+
+/// The registry of this hand, as its program builds it.
+fn registry_of(role: HandRole, settings: HandSettings, paths: &HandPaths) -> Registry {
+    match role {
+        HandRole::Host => gpuhostd_host::registry(settings, paths),
+        HandRole::Containers => gpuhostd_containers::registry(settings, paths),
+        HandRole::Holders => gpuhostd_holders::registry(settings, paths),
+    }
 }

@@ -25,15 +25,15 @@ const MANAGERS_MAX: usize = 4;
 
 /// What was seen of all managers, and until when the credential is good.
 #[derive(Debug)]
-pub(crate) struct Looked {
+pub struct Looked {
     /// Each manager that is configured or kept.
-    pub(crate) managers: Vec<ManagerSeen>,
+    pub managers: Vec<ManagerSeen>,
     /// The end of the newest credential.
-    pub(crate) credential_until: Reading<UnixMillis>,
+    pub credential_until: Reading<UnixMillis>,
 }
 
 /// Looks at those that are configured, and at those of the identity as far as the caller may read it. Nothing secret is sent.
-pub(crate) async fn look(settings: &ManagerSettings, state: &Path) -> Looked {
+pub async fn look(settings: &ManagerSettings, state: &Path) -> Looked {
     let kept = IdentityStore::below(state).identity().await;
     let identity = kept.as_ref().ok().and_then(Option::as_ref);
     let trust_known = !matches!(&kept, Err(fault) if is_denied(fault));

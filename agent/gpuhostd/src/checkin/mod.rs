@@ -39,7 +39,7 @@ mod keeper;
 mod key;
 mod lanes;
 mod life;
-pub(crate) mod look;
+pub mod look;
 mod machine_id;
 mod pem;
 mod port;

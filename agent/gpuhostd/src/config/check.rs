@@ -1,11 +1,11 @@
 //! `config check`: all that is wrong with the configuration, and what of it the service could not use on this host.
 
 use super::eyes::Eyes;
-use super::read::{Configuration, read};
 use crate::args::{POLICY, STATE};
-use crate::say;
 use model::fields::{Fault, Faults};
 use model::settings::Settings;
+use program::say;
+use program::settings::{Configuration, read};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;

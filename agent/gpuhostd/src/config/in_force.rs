@@ -1,8 +1,6 @@
 //! The settings that are in force. Wrong files never stop the daemon: it starts with the settings that it last took without a fault,
 //! else with the defaults, and shows it until the files are right.
 
-use super::read::{Configuration, read};
-use crate::logging::Level;
 use engine::publish::Publisher;
 use host::front::{StoreFault, read_bounded, write_atomic};
 use model::condition::{Condition, ConditionStatus};
@@ -10,6 +8,8 @@ use model::fields::Faults;
 use model::message::Message;
 use model::settings::{Kept, Settings};
 use model::time::UnixMillis;
+use program::logging::Level;
+use program::settings::{Configuration, read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -201,7 +201,7 @@ mod tests {
 
     impl Host {
         fn new() -> Self {
-            let level = crate::logging::start(&model::settings::LogFilter::default(), None);
+            let level = program::logging::start(&model::settings::LogFilter::default(), None);
             Self { folder: tempfile::tempdir().unwrap(), ends: EngineParts::default(), level }
         }
 

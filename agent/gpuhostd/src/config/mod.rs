@@ -3,7 +3,5 @@
 pub mod check;
 mod eyes;
 mod in_force;
-mod read;
 
 pub use in_force::InForce;
-pub use read::{Configuration, read};

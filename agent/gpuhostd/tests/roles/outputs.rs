@@ -1,8 +1,7 @@
-//! Where the output of a role goes: a reader that has gone ends it quietly, a full disk is an error, and no device is replaced.
+//! Where the output of a role goes: a reader that has gone ends it quietly, a full disk is an error.
 
-use crate::{program, run};
+use crate::program;
 use std::fs::File;
-use std::os::unix::fs::FileTypeExt;
 use std::process::{Command, Stdio};
 
 /// Status and what was said on standard error.
@@ -16,19 +15,10 @@ fn a_reader_that_has_gone_ends_each_role_quietly_and_a_full_disk_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config.toml");
     std::fs::write(&config, "").unwrap();
-    let (config, root) = (config.to_str().unwrap(), folder.path().to_str().unwrap());
-    let archive = folder.path().join("x.tar.gz");
-    let snapshot =
-        |output| vec!["snapshot", "--root", root, "--config", config, "--bus", "unix:path=/none", "-o", output];
-    for args in [
-        vec!["--help"],
-        vec!["--version"],
-        vec!["config", "check", config],
-        vec!["config", "check", "--json", config],
-        vec!["doctor-facts", "--root", root, "--config", config, "--bus", "unix:path=/none"],
-        snapshot(archive.to_str().unwrap()),
-        snapshot("-"),
-    ] {
+    let config = config.to_str().unwrap();
+    for args in
+        [vec!["--help"], vec!["--version"], vec!["config", "check", config], vec!["config", "check", "--json", config]]
+    {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let (status, said) = into(program(&args), writer);
@@ -48,32 +38,4 @@ fn what_cannot_be_told_to_anybody_is_no_panic() {
     drop(reader);
     let ended = program(&["nonsense"]).stdout(Stdio::null()).stderr(writer).status().unwrap();
     assert_eq!(ended.code(), Some(2));
-}
-
-#[test]
-fn a_snapshot_never_replaces_what_is_no_plain_file() {
-    for output in ["/dev/null", "/dev/full", "/dev/stdout", "/"] {
-        let (status, _, said) = run(&["snapshot", "--root", "/nonexistent", "-o", output]);
-        assert!(
-            status == 1 && (said.contains("only a regular file is replaced") || said.contains("not a valid file name")),
-            "{said}"
-        );
-    }
-    for device in ["/dev/null", "/dev/full"] {
-        assert!(std::fs::symlink_metadata(device).unwrap().file_type().is_char_device(), "{device} is gone");
-    }
-}
-
-#[test]
-fn a_snapshot_goes_to_standard_output_where_that_is_asked_for() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("config.toml");
-    std::fs::write(&config, "").unwrap();
-    let (config, root) = (config.to_str().unwrap(), folder.path().to_str().unwrap());
-    let args = ["snapshot", "--root", root, "--config", config, "--bus", "unix:path=/none", "-o", "-"];
-    let ended = program(&args).current_dir(folder.path()).output().unwrap();
-    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-    assert_eq!(&ended.stdout[..2], b"\x1f\x8b", "a gzip archive and nothing else");
-    assert!(String::from_utf8_lossy(&ended.stderr).contains("standard output:"));
-    assert!(!folder.path().join("-").exists());
 }

@@ -9,6 +9,13 @@ use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::holders::Holders;
 use model::ports::ActFault;
+use protocol::hand::containers::{ProbeDriverContainer, ReadDockerFacts};
+use protocol::hand::holders::FindHolders;
+use protocol::hand::host::{ApplyStep, InspectScope, ProbeNvml, ProbeSmi};
+use protocol::hand::{
+    ContainersHand, HELLO, Hand, HandRole, Hello, HoldersHand, HostHand, Introduction, Verb, VerbOutcome, VerbRequest,
+    VerbResponse,
+};
 use serde_json::value::RawValue;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,13 +24,6 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
-use wire::hand::containers::{ProbeDriverContainer, ReadDockerFacts};
-use wire::hand::holders::FindHolders;
-use wire::hand::host::{ApplyStep, InspectScope, ProbeNvml, ProbeSmi};
-use wire::hand::{
-    ContainersHand, HELLO, Hand, HandRole, Hello, HoldersHand, HostHand, Introduction, Verb, VerbOutcome, VerbRequest,
-    VerbResponse,
-};
 
 /// How many handlers hang; one that is dropped is counted out.
 pub(crate) type Count = Arc<AtomicUsize>;

@@ -1,5 +1,6 @@
 //! What the unprivileged front may use: it reads the host and keeps its own state, and starts or changes nothing.
 
+mod bound;
 mod changes;
 mod clock;
 mod facts;
@@ -12,6 +13,7 @@ mod socket;
 mod store;
 mod sysfs;
 
+pub use bound::gpus_to_ask;
 pub use changes::UdevChanges;
 pub use clock::BootClock;
 pub use facts::FactsRoot;
@@ -20,6 +22,6 @@ pub use folder::make_private_dir;
 pub use journal::FileJournal;
 pub use kernel_log::{KernelLogReader, kernel_log_at};
 pub use lock::{LockFault, StateLock, refuse_foreign_state};
-pub use socket::{SocketFault, listen_at};
+pub use socket::{SocketFault, is_served, listen_at};
 pub use store::{StoreFault, check_named, read_bounded, remove, remove_named, write_atomic, write_named};
 pub use sysfs::{Surroundings, Sysfs};

@@ -1,8 +1,10 @@
 //! A Unix socket of ours that other users may connect to.
 
-use crate::spawn::is_served;
+use nix::errno::Errno;
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 use std::fs::Permissions;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -52,6 +54,21 @@ pub fn listen_at(path: &Path, mode: u32) -> Result<UnixListener, SocketFault> {
     Ok(listener)
 }
 
+/// Whether a process listens on a socket of this name. Nothing is asked of it.
+///
+/// # Errors
+/// What the host said.
+pub fn is_served(path: &Path) -> io::Result<bool> {
+    // Without waiting: a queue that is full belongs to somebody who listens, and hangs.
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    match socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?) {
+        Ok(()) | Err(Errno::EAGAIN | Errno::EINPROGRESS) => Ok(true),
+        Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,5 +107,17 @@ mod tests {
         assert!(matches!(listen_at(&link, 0o666), Err(SocketFault::NotASocket(_))));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "x");
         assert!(matches!(listen_at(Path::new("/nonexistent/s"), 0o666), Err(SocketFault::Host { .. })));
+    }
+
+    #[test]
+    fn a_socket_is_served_as_long_as_somebody_listens() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        assert!(!is_served(&path).unwrap());
+        let listener = UnixListener::bind(&path).unwrap();
+        let asked: Vec<bool> = (0..5000).map(|_| is_served(&path).unwrap()).collect();
+        assert!(asked.iter().all(|served| *served), "a full queue is somebody's");
+        drop(listener);
+        assert!(path.exists() && !is_served(&path).unwrap());
     }
 }

@@ -1,6 +1,7 @@
 //! Reads `nvidia-smi -q -x` of any driver from 3xx to 6xx, and explains what it states instead of XML when it fails.
 
 mod draft;
+mod ended;
 mod failure;
 mod health;
 mod leaf;
@@ -12,6 +13,7 @@ mod silent;
 mod text;
 mod walk;
 
+pub use ended::{ARGUMENTS, document};
 pub(crate) use failure::remedy;
 pub use failure::{answer, explain_failure};
 pub use leaf::absence_of;

@@ -146,7 +146,7 @@ fn a_hand_that_is_killed_comes_back_with_its_powers() {
     let daemon = Daemon::start(&world, &start);
     let uuid = || world.ctl_json(&bus.address, &["gpus"])[0]["Uuid"].as_str().map(str::to_owned);
     let before = wait::until("driver facts", PATIENCE, uuid);
-    let marker = format!("hand host --front-uid .*{}", world.path().display());
+    let marker = format!("gpuhostd-host --front-uid .*{}", world.path().display());
     let killed = std::process::Command::new("pkill").args(["-KILL", "-f", &marker]).status().expect("pkill");
     assert!(killed.success(), "there was no host hand");
     let rescan = || world.ctl(&bus.address, &["rescan"]).status.success().then(uuid).flatten();
@@ -186,7 +186,7 @@ fn a_second_daemon_is_refused_and_the_first_does_not_notice() {
     };
     let launch = ["--with-hands", "--user", "nobody"];
     let said = second(&at("state"), &at("run"), &launch);
-    let holder = format!("another gpuhostd uses {} (process {}, gpuhostd)", at("state"), daemon.pid());
+    let holder = format!("another gpuhostd uses {} (process {}, gpuhostd-launch)", at("state"), daemon.pid());
     assert!(said.contains(&holder), "{said}");
     let said = second(&at("other"), &at("run"), &launch);
     assert!(said.contains("host.sock already has a server") && said.contains("systemctl stop"), "{said}");

@@ -1,4 +1,4 @@
-//! The doctor as an operator runs it: the role beside the command line, the daemon up and down, as root and as nobody.
+//! The doctor as an operator runs it: the facts from the program beside the command line, the daemon up and down, as root and as nobody.
 
 use e2e::bus::Bus;
 use e2e::daemon::{Daemon, Start};
@@ -62,8 +62,8 @@ fn the_running_daemon_is_found_on_its_bus_and_a_stopped_one_is_no_obstacle() {
     let mut daemon = Daemon::start(&world, &start);
     wait::until("a daemon", PATIENCE, || world.ctl(&bus.address, &["status"]).status.success().then_some(()));
     let facts = |address: &str| {
-        let output = Command::new(executable("gpuhostd")).args(["doctor-facts", "--bus", address]).output();
-        json(&output.expect("gpuhostd"))
+        let output = Command::new(executable("gpuhostd-collect")).args(["doctor-facts", "--bus", address]).output();
+        json(&output.expect("gpuhostd-collect"))
     };
     let up = facts(&bus.address);
     assert_eq!(up["service"]["daemon"]["known"]["version"], env!("CARGO_PKG_VERSION"), "{}", up["service"]);
@@ -78,14 +78,14 @@ fn the_running_daemon_is_found_on_its_bus_and_a_stopped_one_is_no_obstacle() {
 fn nobody_gets_no_alarm_for_what_he_may_not_read() {
     let world = World::new();
     // The build folder may be closed to others.
-    let gpuhostd = world.copied("gpuhostd", "open", 0o755, 0o755);
+    let collect = world.copied("gpuhostd-collect", "open", 0o755, 0o755);
     let output = |uid: Option<u32>| {
-        let mut command = Command::new(&gpuhostd);
+        let mut command = Command::new(&collect);
         command.args(["doctor-facts", "--bus", "unix:path=/nonexistent"]).current_dir("/");
         if let Some(uid) = uid {
             command.uid(uid).gid(uid);
         }
-        json(&command.output().expect("gpuhostd"))
+        json(&command.output().expect("gpuhostd-collect"))
     };
     let judged = |facts: &Value| {
         let file = world.path().join("facts.json");

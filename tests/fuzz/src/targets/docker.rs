@@ -2,7 +2,7 @@
 
 use crate::bounds::Bounds;
 use crate::{Target, pieces};
-use host::hand::docker::facts_of;
+use docker::facts_of;
 use serde_json::Value;
 
 /// The target.

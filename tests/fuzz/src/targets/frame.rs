@@ -3,16 +3,16 @@
 use crate::Target;
 use crate::bounds::Bounds;
 use hands::frame::{self, FrameFault};
+use protocol::hand::containers::{ProbeDriverContainer, ReadDockerFacts};
+use protocol::hand::holders::FindHolders;
+use protocol::hand::host::{ApplyStep, InspectScope, ProbeNvml, ProbeSmi};
+use protocol::hand::{FRAME_MAX_BYTES, HELLO, Hello, Introduction, Verb, VerbOutcome, VerbRequest, VerbResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
-use wire::hand::containers::{ProbeDriverContainer, ReadDockerFacts};
-use wire::hand::holders::FindHolders;
-use wire::hand::host::{ApplyStep, InspectScope, ProbeNvml, ProbeSmi};
-use wire::hand::{FRAME_MAX_BYTES, HELLO, Hello, Introduction, Verb, VerbOutcome, VerbRequest, VerbResponse};
 
 /// The target.
 pub const TARGET: Target = Target {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 const STILL: [&str; 11] = [
     "agent/engine/src/change/run.rs",
     "agent/gpuhostd/src/args.rs",
-    "agent/host/src/hand/nvml/mod.rs",
+    "agent/gpuhostd-child/src/nvml/mod.rs",
     "agent/model/src/driver.rs",
     "agent/model/src/features.rs",
     "agent/model/src/health/link.rs",

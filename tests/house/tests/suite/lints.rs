@@ -12,7 +12,7 @@ use toml::Table;
 /// The only places where a foreign function interface is built: a C library of the tests, and the one file of the product that
 /// calls NVML where no wrapper does.
 const UNSAFE_IS_HERE: [&str; 2] = ["tests/nvml-sim", UNSAFE_IN_THE_PRODUCT];
-const UNSAFE_IN_THE_PRODUCT: &str = "agent/host/src/hand/nvml/ffi.rs";
+const UNSAFE_IN_THE_PRODUCT: &str = "agent/gpuhostd-child/src/nvml/ffi.rs";
 /// Lines that it may have: it asks, and decides nothing.
 const UNSAFE_MAX_LINES: usize = 150;
 

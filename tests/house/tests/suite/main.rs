@@ -11,6 +11,7 @@ mod lints;
 mod messages;
 mod pictures;
 mod prints;
+mod programs;
 mod reach;
 mod specification;
 mod unused;

@@ -42,7 +42,7 @@ impl Sysfs {
     ///
     /// # Errors
     /// The bus cannot be opened at all.
-    pub(crate) fn close_up(&self, around: &Surroundings, scope: &Scope) -> Result<CloseUp, ActFault> {
+    pub fn close_up(&self, around: &Surroundings, scope: &Scope) -> Result<CloseUp, ActFault> {
         let folder = self.root.join("bus/pci/devices");
         let mut tree = Tree::open(&folder).map_err(|errno| ActFault::Said {
             attempted: format!("open {}", folder.display()),

@@ -1,0 +1,46 @@
+//! Has a disposable child look closely at a scope, since the kernel may keep whoever reads a device for ever.
+
+use host::front::Surroundings;
+use model::plan::{CloseUp, Scope};
+use model::ports::ActFault;
+use model::time::whole_millis;
+use protocol::child::Task;
+use spawn::{Own, Program, RunFault, Supervisor};
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+/// A look takes milliseconds: after this time it waits for the lock of a device.
+const WITHIN: Duration = Duration::from_secs(4);
+
+/// Looks at a scope below `root`.
+pub(super) async fn close_up(
+    supervisor: &Supervisor,
+    child: &Own,
+    root: &Path,
+    around: &Surroundings,
+    scope: &Scope,
+) -> Result<CloseUp, ActFault> {
+    let attempted = format!("look at {}", scope.gpu);
+    let said = |said: String| ActFault::Said { attempted: attempted.clone(), said };
+    let question = serde_json::to_string(scope).map_err(|error| said(error.to_string()))?;
+    let places = [root, &around.dev, &around.modules].map(OsString::from);
+    let args = Task::CloseUp.arguments(places.into_iter().chain([question.into()]));
+    let mut program = Program::own(child, args, WITHIN);
+    program.grace = super::GRACE;
+    // Another purpose than the write's: a write that hangs is no reason not to look, and the look says itself what it meets.
+    match supervisor.run(attempted.clone(), program).await {
+        Ok(finished) => serde_json::from_slice(&finished.stdout).map_err(|error| {
+            let words =
+                super::ended(&finished).err().unwrap_or_else(|| format!("its output cannot be parsed: {error}"));
+            said(words)
+        }),
+        Err(RunFault::Timeout { .. } | RunFault::Stuck { .. }) => {
+            Err(ActFault::Hung { attempted, after_ms: whole_millis(WITHIN) })
+        }
+        Err(
+            fault
+            @ (RunFault::Start { .. } | RunFault::TooMuch { .. } | RunFault::Supervision(_) | RunFault::Abandoned),
+        ) => Err(said(fault.to_string())),
+    }
+}

@@ -1,0 +1,118 @@
+//! Takes one step of a change on this host: checked again, then done by a disposable child that can write nothing else.
+
+mod check;
+mod look;
+mod module;
+
+pub use check::{Checked, Unfit, check};
+
+use host::front::Surroundings;
+use model::plan::{CloseUp, Scope, Step};
+use model::policy::Policy;
+use model::ports::ActFault;
+use model::printable::printable;
+use model::time::whole_millis;
+use protocol::child::Task;
+use spawn::{Finished, Own, Program, RunFault, Supervisor};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A step that takes longer hangs in the kernel.
+const STEP_DEADLINE: Duration = Duration::from_secs(10);
+/// Time between SIGTERM and SIGKILL: the child has nothing to put in order.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// The part of a host that changes things. Clones share the register of children that hang in the kernel.
+#[derive(Debug, Clone)]
+pub struct Changes {
+    supervisor: Supervisor,
+    child: Own,
+    root: PathBuf,
+    around: Surroundings,
+}
+
+impl Changes {
+    /// `child` is the disposable child; `root` is where sysfs is.
+    #[must_use]
+    pub fn new(child: Own, root: impl Into<PathBuf>, around: Surroundings) -> Self {
+        Self { supervisor: Supervisor::default(), child, root: root.into(), around }
+    }
+
+    /// Takes a step, where the host and the policy let it be taken.
+    ///
+    /// # Errors
+    /// What the host said, that it is not allowed, or that the kernel does not respond.
+    pub async fn act(&self, scope: &Scope, step: &Step, policy: Policy) -> Result<(), ActFault> {
+        let checked = self.checked(scope, step, policy).await?;
+        match checked {
+            Checked::Module(driver) => module::load(&self.supervisor, &self.root, &driver).await,
+            Checked::Write { file, text } => self.write(scope, step, &file, &text).await,
+        }
+    }
+
+    /// Looks closely at a scope.
+    ///
+    /// # Errors
+    /// What the host said; `Hung` where a device is held by a driver that does not come back.
+    pub async fn close_up(&self, scope: &Scope) -> Result<CloseUp, ActFault> {
+        look::close_up(&self.supervisor, &self.child, &self.root, &self.around, scope).await
+    }
+
+    /// True while a child hangs in the kernel.
+    #[must_use]
+    pub fn hangs(&self) -> bool {
+        !self.supervisor.stuck().is_empty()
+    }
+
+    async fn checked(&self, scope: &Scope, step: &Step, policy: Policy) -> Result<Checked, ActFault> {
+        let seen = self.close_up(scope).await?;
+        let (root, scope, wanted) = (self.root.clone(), scope.clone(), step.clone());
+        let judge = move || {
+            check(&root, &seen, &scope, &wanted, &policy).map_err(|unfit| ActFault::Said {
+                attempted: wanted.to_string(),
+                said: format!("refused by the hand: {unfit}"),
+            })
+        };
+        let said = |error: tokio::task::JoinError| ActFault::Said {
+            attempted: format!("check: {step}"),
+            said: error.to_string(),
+        };
+        tokio::task::spawn_blocking(judge).await.unwrap_or_else(|error| Err(said(error)))
+    }
+
+    async fn write(&self, scope: &Scope, step: &Step, file: &std::path::Path, text: &str) -> Result<(), ActFault> {
+        let attempted = format!("{step}: write {:?} to {}", text.trim_end(), file.display());
+        let within = serde_json::to_string(scope)
+            .map_err(|error| ActFault::Said { attempted: attempted.clone(), said: error.to_string() })?;
+        let args = Task::Act.arguments([self.root.clone().into(), within.into(), file.into(), text.into()]);
+        let mut program = Program::own(&self.child, args, STEP_DEADLINE);
+        program.grace = GRACE;
+        // One purpose a GPU: a write that hangs keeps the others of its card waiting, and nobody else.
+        let purpose = format!("change of {}", scope.gpu);
+        match self.supervisor.run(purpose, program).await {
+            Ok(finished) => ended(&finished).map_err(|said| ActFault::Said { attempted, said }),
+            Err(fault) => Err(gave_up(attempted, &fault)),
+        }
+    }
+}
+
+/// A child that ended by itself says with its status whether the write was taken, and with its words why not.
+fn ended(finished: &Finished) -> Result<(), String> {
+    if finished.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&finished.stderr);
+    let words: String = printable(words.trim(), 400);
+    Err(if words.is_empty() { format!("the child process exited with {}", finished.status) } else { words })
+}
+
+fn gave_up(attempted: String, fault: &RunFault) -> ActFault {
+    match fault {
+        RunFault::Stuck { .. } => ActFault::Hung { attempted, after_ms: whole_millis(STEP_DEADLINE) },
+        RunFault::Start { .. }
+        | RunFault::Timeout { .. }
+        | RunFault::TooMuch { .. }
+        | RunFault::Supervision(_)
+        | RunFault::Abandoned => ActFault::Said { attempted, said: fault.to_string() },
+    }
+}

@@ -1,0 +1,7 @@
+//! What the hands do on a Linux host, as far as it is done in the hand itself: it checks, starts a disposable child for whatever may
+//! hang, and reads what the child says.
+
+pub mod change;
+pub mod holders;
+pub mod probe;
+mod smi;

@@ -1,0 +1,122 @@
+//! Asks the driver's own tools from a distance: each question in a disposable process with a deadline.
+
+mod answers;
+mod asker;
+mod round;
+mod suspects;
+
+use crate::smi::Smi;
+use asker::Asker;
+use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::printable::printable;
+use model::settings::NvidiaSettings;
+use model::time::whole_millis;
+use spawn::{Finished, Own, Purpose, RunFault, Supervisor};
+use std::io::ErrorKind;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// Asks NVML and nvidia-smi. Clones share the register of children that hang in the kernel.
+#[derive(Debug, Clone)]
+pub struct Probes {
+    supervisor: Supervisor,
+    nvml: Asker,
+}
+
+impl Probes {
+    /// `child` is the disposable child; `sysfs` is `/sys`.
+    #[must_use]
+    pub fn new(child: Own, sysfs: &Path) -> Self {
+        let supervisor = Supervisor::default();
+        let nvml = Asker::new(supervisor.clone(), child, sysfs.join("bus/pci"));
+        Self { supervisor, nvml }
+    }
+
+    /// Asks one source. It may take `probe_timeout_ms` and, where the child does not obey, 6 s more.
+    ///
+    /// # Errors
+    /// Whatever kept the source from answering. The driver container is not asked from here.
+    pub async fn run(&self, source: DriverSource, settings: &NvidiaSettings) -> Result<DriverReport, ProbeFault> {
+        let deadline = Duration::from_millis(settings.probe_timeout_ms);
+        match source {
+            DriverSource::Nvml => round::ask(&self.nvml, &settings.nvml_paths, deadline).await,
+            DriverSource::Smi => self.smi_with_words(settings).await.1,
+            DriverSource::SmiInDriverContainer => Err(ProbeFault::HandUnavailable {
+                what: "nvidia-smi in the driver container".to_owned(),
+                said: "it is queried through Docker, by the containers hand".to_owned(),
+            }),
+            DriverSource::Sysfs => Err(ProbeFault::HandUnavailable {
+                what: "sensors in sysfs".to_owned(),
+                said: "the front reads them itself".to_owned(),
+            }),
+        }
+    }
+
+    /// Asks nvidia-smi and keeps what it wrote, word by word, beside what was understood of it.
+    ///
+    /// # Errors
+    /// In the second part as [`Probes::run`]; where it could not even be run there is no first one.
+    pub async fn smi_with_words(
+        &self,
+        settings: &NvidiaSettings,
+    ) -> (Option<Vec<u8>>, Result<DriverReport, ProbeFault>) {
+        let smi = Smi {
+            supervisor: &self.supervisor,
+            paths: &settings.smi_paths,
+            within: Duration::from_millis(settings.probe_timeout_ms),
+            bus: &self.nvml.bus,
+        };
+        smi.report(self.nvml.silent()).await
+    }
+
+    /// Children that hang in the kernel, with what they were started for.
+    #[must_use]
+    pub fn stuck(&self) -> Vec<(Purpose, u32)> {
+        self.supervisor.stuck()
+    }
+
+    /// A child hangs in the kernel, or waits for a GPU that did not answer in its time.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        !self.supervisor.stuck().is_empty() || self.nvml.waits()
+    }
+}
+
+/// How a process ended that did not end well.
+fn ended_badly(what: &str, finished: &Finished) -> Option<ProbeFault> {
+    if let Some(signal) = finished.status.signal() {
+        return Some(ProbeFault::Crashed { what: what.to_owned(), signal });
+    }
+    let status = finished.status.code().filter(|status| *status != 0)?;
+    let words = String::from_utf8_lossy(&finished.stderr);
+    let said = printable(words.trim(), 400);
+    Some(ProbeFault::Failed { what: what.to_owned(), status, said })
+}
+
+fn garbled(what: &str, why: &str) -> ProbeFault {
+    ProbeFault::Garbled { what: what.to_owned(), why: why.to_owned() }
+}
+
+/// A child's fault as a probe's fault.
+pub(crate) fn run_fault(what: &str, fault: &RunFault) -> ProbeFault {
+    let what = what.to_owned();
+    let failed = |what, error: &std::io::Error, said| ProbeFault::Failed {
+        what,
+        status: error.raw_os_error().unwrap_or_default(),
+        said,
+    };
+    let said = fault.to_string();
+    match fault {
+        RunFault::Start { source, .. } if source.kind() == ErrorKind::NotFound => ProbeFault::Absent { what, said },
+        RunFault::Start { source, .. } => failed(what, source, said),
+        RunFault::Supervision(source) => failed(what, source, said),
+        RunFault::Timeout { after } => ProbeFault::Timeout { what, after_ms: whole_millis(*after) },
+        RunFault::Stuck { pid } => ProbeFault::Stuck { what, pid: *pid },
+        RunFault::TooMuch { .. } => ProbeFault::Garbled { what, why: said },
+        RunFault::Abandoned => ProbeFault::HandUnavailable { what, said },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! The disposable child of the hands, which does one thing that may hang or crash and is gone: it asks NVML, writes one step of a
+//! change, looks closely at a GPU, or looks into every process. A library so that tests can be their own child.
+
+mod capability;
+mod holders;
+mod nvml;
+mod write;
+
+use holders::Places;
+use host::front::{Surroundings, Sysfs};
+use model::driver::DriverSource;
+use model::plan::Scope;
+use protocol::child::{self, Task};
+use protocol::lines::{Line, Question};
+use serde::Serialize;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// The child with its arguments: `VERSION TASK …` of a hand (see [`protocol::child`]), or `name-mig-monitor` of
+/// `gpuhostd-mig-monitor.service`. It answers on standard output, or says on standard error what is wrong. Blocking.
+#[must_use]
+pub fn run(args: &[OsString]) -> ExitCode {
+    let outcome = match args {
+        [word] if word == capability::WORD => capability::make(),
+        _ => child::read(args).and_then(|(task, rest)| done(task, rest)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(said) => {
+            // Standard error is a pipe to the hand, or the journal; where that has gone, nobody is left to tell.
+            let _ = writeln!(io::stderr(), "{said}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn done(task: Task, args: &[OsString]) -> Result<(), String> {
+    match (task, args) {
+        (Task::Probe, [source, question]) if source == DriverSource::Nvml.code() => probe(&question.to_string_lossy()),
+        (Task::Act, [sysfs, scope, file, text]) => {
+            write::sealed(sysfs.as_ref(), &scope_in(scope)?, file.as_ref(), text.as_encoded_bytes())
+        }
+        (Task::CloseUp, [root, dev, modules, scope]) => {
+            close_up(root.as_ref(), &Surroundings { dev: dev.into(), modules: modules.into() }, &scope_in(scope)?)
+        }
+        (Task::LookForHolders, [sysfs, scope]) => {
+            answer(&holders::holders(&Places::with_sysfs(sysfs), &scope_in(scope)?))
+        }
+        (Task::Probe | Task::Act | Task::CloseUp | Task::LookForHolders, _) => {
+            Err(format!("{} does not take these arguments", task.word()))
+        }
+    }
+}
+
+fn scope_in(text: &OsString) -> Result<Scope, String> {
+    serde_json::from_str(&text.to_string_lossy()).map_err(|error| format!("the scope cannot be read: {error}"))
+}
+
+/// Asks NVML, and writes what it says line by line.
+fn probe(question: &str) -> Result<(), String> {
+    let question: Question = serde_json::from_str(question).map_err(|error| error.to_string())?;
+    let told = nvml::tell(&question, |line| write_line(&line));
+    told.map_err(|error| format!("the answers of NVML cannot be passed on: {error}"))
+}
+
+/// On a line of its own: the driver's library may write to the same pipe, before it and after it.
+fn write_line(line: &Line) -> io::Result<()> {
+    let text = serde_json::to_string(line)?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "\n{text}")?;
+    out.flush()
+}
+
+/// Gives up all writing, reads, and says what it saw.
+fn close_up(root: &Path, around: &Surroundings, scope: &Scope) -> Result<(), String> {
+    write::seal(&[]).map_err(|fault| format!("cannot give up write access (Landlock): {fault}"))?;
+    answer(&Sysfs::new(root).close_up(around, scope).map_err(|fault| fault.to_string())?)
+}
+
+fn answer(seen: &impl Serialize) -> Result<(), String> {
+    let text = serde_json::to_vec(seen).map_err(|error| error.to_string())?;
+    let mut out = io::stdout().lock();
+    out.write_all(&text).and_then(|()| out.flush()).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_arguments_than_those_of_a_task_do_nothing() {
+        let calls: [(Task, &[&str]); 6] = [
+            (Task::Probe, &[]),
+            (Task::Probe, &["nvml"]),
+            (Task::Probe, &["nvml", "not json"]),
+            (Task::Probe, &["nvidia_smi", "[]"]),
+            (Task::Act, &["/sys", "no scope", "/nonexistent", "x"]),
+            (Task::LookForHolders, &["/sys"]),
+        ];
+        for (task, args) in calls {
+            let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+            assert!(done(task, &args).is_err(), "{task:?} {args:?}");
+        }
+    }
+}

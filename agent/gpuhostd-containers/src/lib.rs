@@ -1,0 +1,68 @@
+//! The containers hand: asks Docker for its facts, and nvidia-smi in the driver container.
+
+use docker::{facts, smi_in_driver_container};
+use hands::program::{HandPaths, HandSettings, noted, with_note};
+use hands::registry::{Registry, RegistryBuilder};
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, eaccess, geteuid};
+use protocol::hand::ContainersHand;
+use protocol::hand::containers::{ProbeDriverContainer, ReadDockerFacts};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Time for Docker's facts; the front waits a little longer.
+const DOCKER_WITHIN: Duration = Duration::from_secs(10);
+
+/// What the containers hand serves on this host.
+#[must_use]
+pub fn registry(settings: HandSettings, _paths: &HandPaths) -> Registry {
+    let note = settings.note();
+    let probe_within = Duration::from_millis(settings.settings.nvidia.probe_timeout_ms);
+    let socket: Arc<str> = settings.settings.docker.socket.into();
+    let (degraded_socket, degraded_note) = (Arc::clone(&socket), note.clone());
+    let (facts_socket, facts_note) = (Arc::clone(&socket), note.clone());
+    let degraded = move || closed_socket(&degraded_socket).map(|why| noted(why, degraded_note.as_ref()));
+    RegistryBuilder::<ContainersHand>::new(degraded)
+        .serve(move |ReadDockerFacts {}| {
+            let (socket, note) = (Arc::clone(&facts_socket), facts_note.clone());
+            async move { with_note(facts(&socket, DOCKER_WITHIN).await, note.as_ref()) }
+        })
+        .serve(move |ProbeDriverContainer {}| {
+            let (socket, note) = (Arc::clone(&socket), note.clone());
+            async move { with_note(smi_in_driver_container(&socket, probe_within).await, note.as_ref()) }
+        })
+        .build()
+}
+
+/// Why this process cannot use Docker's socket, where it cannot.
+fn closed_socket(socket: &str) -> Option<String> {
+    match eaccess(socket, AccessFlags::R_OK | AccessFlags::W_OK) {
+        Ok(()) => None,
+        Err(Errno::ENOENT) => Some(format!("{socket} does not exist: Docker is not installed or not running")),
+        Err(Errno::EACCES) => Some(format!(
+            "uid {} may not use {socket}: add this user to the group that owns it (usermod -aG docker) and restart the \
+             hand",
+            geteuid()
+        )),
+        Err(errno) => Some(format!("{socket} cannot be used: {}", errno.desc())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_docker_socket_is_said_with_its_path() {
+        let said = closed_socket("/nonexistent/docker.sock").unwrap();
+        assert!(said.contains("/nonexistent/docker.sock does not exist"), "{said}");
+    }
+
+    #[test]
+    fn a_docker_socket_that_we_may_use_is_no_lack_of_power() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("docker.sock");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert_eq!(closed_socket(path.to_str().unwrap()), None);
+    }
+}

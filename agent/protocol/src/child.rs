@@ -1,0 +1,81 @@
+//! The command line of the disposable child: version, task, and what the task needs.
+
+use std::ffi::{OsStr, OsString};
+
+/// The version of this build. A child does nothing for a hand of another version: their formats may differ.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What a child is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Asks NVML: `probe nvml QUESTION`.
+    Probe,
+    /// Writes one step of a change: `act SYSFS SCOPE FILE TEXT`.
+    Act,
+    /// Looks closely at a scope: `close-up SYSFS DEV MODULES SCOPE`.
+    CloseUp,
+    /// Looks for the users of a scope: `look-for-holders SYSFS SCOPE`.
+    LookForHolders,
+}
+
+impl Task {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Probe, Self::Act, Self::CloseUp, Self::LookForHolders];
+
+    /// Its word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Probe => "probe",
+            Self::Act => "act",
+            Self::CloseUp => "close-up",
+            Self::LookForHolders => "look-for-holders",
+        }
+    }
+
+    /// The arguments of a child that is started for it.
+    pub fn arguments(self, rest: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+        [VERSION, self.word()].map(OsString::from).into_iter().chain(rest).collect()
+    }
+}
+
+/// Reads the arguments of a child: the task, and what stands behind it.
+///
+/// # Errors
+/// In words: they are a hand's of another version, or none at all.
+pub fn read(args: &[OsString]) -> Result<(Task, &[OsString]), String> {
+    let (version, task, rest) = match args {
+        [version, task, rest @ ..] => (version, task, rest),
+        _ => return Err("it is started by the hands of gpuhostd, not by people".to_owned()),
+    };
+    if version != OsStr::new(VERSION) {
+        return Err(format!(
+            "this child is of version {VERSION}, and the hand that started it of version {}: a package upgrade has not ended, or \
+             ended badly; when it is through: systemctl restart gpuhostd gpuhostd-host",
+            version.to_string_lossy()
+        ));
+    }
+    let known = Task::ALL.into_iter().find(|known| task == OsStr::new(known.word()));
+    known.map(|task| (task, rest)).ok_or_else(|| format!("{} is no task of the child", task.to_string_lossy()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_hand_writes_the_child_reads() {
+        for task in Task::ALL {
+            let args = task.arguments(["x".into(), "y".into()]);
+            assert_eq!(read(&args), Ok((task, &["x".into(), "y".into()][..])));
+        }
+    }
+
+    #[test]
+    fn a_hand_of_another_version_is_told_and_nothing_is_done_for_it() {
+        let said = read(&["0.0.9", "act", "/sys"].map(OsString::from)).unwrap_err();
+        assert!(said.contains("version 0.0.9") && said.contains(VERSION), "{said}");
+        assert!(read(&[VERSION.into(), "dance".into()]).unwrap_err().contains("dance"));
+        assert!(read(&[]).is_err());
+    }
+}
