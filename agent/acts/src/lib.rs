@@ -1,7 +1,8 @@
 //! What the hands do on a Linux host, as far as it is done in the hand itself: it checks, starts a disposable child for whatever may
-//! hang, and reads what the child says.
+//! hang, and reads what the child reports.
 
 pub mod change;
+mod child_fault;
 pub mod holders;
 pub mod probe;
 mod smi;

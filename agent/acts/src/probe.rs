@@ -10,9 +10,7 @@ use asker::Asker;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::printable::printable;
 use model::settings::NvidiaSettings;
-use model::time::whole_millis;
-use spawn::{Finished, Own, Purpose, RunFault, Supervisor};
-use std::io::ErrorKind;
+use spawn::{Finished, Own, Purpose, Supervisor};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Duration;
@@ -96,26 +94,6 @@ fn ended_badly(what: &str, finished: &Finished) -> Option<ProbeFault> {
 
 fn garbled(what: &str, why: &str) -> ProbeFault {
     ProbeFault::Garbled { what: what.to_owned(), why: why.to_owned() }
-}
-
-/// A child's fault as a probe's fault.
-pub(crate) fn run_fault(what: &str, fault: &RunFault) -> ProbeFault {
-    let what = what.to_owned();
-    let failed = |what, error: &std::io::Error, said| ProbeFault::Failed {
-        what,
-        status: error.raw_os_error().unwrap_or_default(),
-        said,
-    };
-    let said = fault.to_string();
-    match fault {
-        RunFault::Start { source, .. } if source.kind() == ErrorKind::NotFound => ProbeFault::Absent { what, said },
-        RunFault::Start { source, .. } => failed(what, source, said),
-        RunFault::Supervision(source) => failed(what, source, said),
-        RunFault::Timeout { after } => ProbeFault::Timeout { what, after_ms: whole_millis(*after) },
-        RunFault::Stuck { pid } => ProbeFault::Stuck { what, pid: *pid },
-        RunFault::TooMuch { .. } => ProbeFault::Garbled { what, why: said },
-        RunFault::Abandoned => ProbeFault::HandUnavailable { what, said },
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Runs `nvidia-smi -q -x` and judges how it ended; what its document says is the parser's business.
 
-use crate::probe::run_fault;
+use crate::child_fault::run_fault;
 use host::front::gpus_to_ask;
 use model::absence::{Absence, Reading};
 use model::driver::{DriverReport, DriverSource, ProbeFault, SilentGpu};

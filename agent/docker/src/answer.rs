@@ -33,7 +33,7 @@ fn is_made_of_podman(version: &Json) -> bool {
     names.into_iter().any(|name| name.starts_with("Podman"))
 }
 
-/// Docker says it among its security options, Podman with a word of its own.
+/// Docker reports it among its security options, Podman with a word of its own.
 fn is_rootless(info: &Json) -> bool {
     let mut options = info.get("SecurityOptions").items().iter().filter_map(Json::text);
     info.get("Rootless").flag() == Some(true)

@@ -65,7 +65,7 @@ fn use_them(facts: &mut DockerFacts, read: Taken, problems: Vec<String>) {
     }
 }
 
-/// An engine that has listed some is believed whatever version it says it has.
+/// An engine that has listed some is believed, whatever version it claims to have.
 fn lists_its_devices(facts: &DockerFacts) -> bool {
     let number = |text: &str| text.parse::<u32>().ok();
     let api = facts.api.as_deref().and_then(|api| api.split_once('.'));

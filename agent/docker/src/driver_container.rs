@@ -34,7 +34,7 @@ struct Ended {
 ///
 /// # Errors
 /// There is no such container, one of our earlier questions still hangs in it, nvidia-smi fails, or Docker does: of several
-/// containers what the first one said.
+/// containers what the first one reported.
 pub async fn smi_in_driver_container(socket: &str, deadline: Duration) -> Result<DriverReport, ProbeFault> {
     let what = "nvidia-smi in the driver container";
     let begin = Instant::now();

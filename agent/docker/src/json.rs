@@ -1,4 +1,4 @@
-//! An answer of Docker's as JSON that takes little room whatever is in it: beyond the bounds it is passed over.
+//! An answer of Docker's as JSON that takes little room whatever is in it: beyond the bounds it is ignored.
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::cell::Cell;

@@ -75,7 +75,7 @@ pub fn hold(path: &Path) -> io::Result<OwnedFd> {
     let file = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
     let found = fstat(&file)?;
     if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
-        return Err(io::Error::other("it is no plain file"));
+        return Err(io::Error::other("it is not a plain file"));
     }
     if geteuid().is_root() {
         let running = stat("/proc/self/exe")?;

@@ -2,7 +2,7 @@
 //!
 //! The driver numbers its capabilities itself (`nv_cap_tables_init`; the numbers are in `/proc/driver/nvidia-caps/mig-minors`), and one
 //! of its numbers, `config`, lets its opener cut a GPU up. A unit names device files only by path or by whole major number. So the
-//! path must be one that leads to the monitor and to nothing else, whatever the numbers are: a link that is made anew before each
+//! path must be one that leads to the monitor and to nothing else, whatever the numbers are: a link that is made again before each
 //! start of the hand. Where anything is unclear it leads to `/dev/null`.
 
 use nix::sys::stat::{major, minor};
@@ -22,7 +22,7 @@ pub(crate) fn make() -> Result<(), String> {
     made.map(|_| ()).map_err(|error| format!("cannot make /dev/{}/{}: {error}", LINK.0, LINK.1))
 }
 
-/// Makes the link, and says where it leads.
+/// Makes the link, and reports where it leads.
 fn link(proc: &Path, dev: &Path) -> io::Result<PathBuf> {
     let target = monitor(proc, dev).unwrap_or_else(|| dev.join("null"));
     let folder = dev.join(LINK.0);
@@ -51,7 +51,7 @@ fn monitor(proc: &Path, dev: &Path) -> Option<PathBuf> {
     is_it.then_some(node)
 }
 
-/// The number after `monitor`, where that word stands once and no other capability has the number.
+/// The number after `monitor`, where that word occurs once and no other capability has the number.
 fn monitor_minor(text: &str) -> Option<u64> {
     let rows = || text.lines().filter_map(|line| line.trim().rsplit_once(' '));
     let mut named = rows().filter(|(name, _)| *name == "monitor");

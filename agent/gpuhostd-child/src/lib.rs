@@ -19,7 +19,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// The child with its arguments: `VERSION TASK …` of a hand (see [`protocol::child`]), or `name-mig-monitor` of
-/// `gpuhostd-mig-monitor.service`. It answers on standard output, or says on standard error what is wrong. Blocking.
+/// `gpuhostd-mig-monitor.service`. It answers on standard output, or reports on standard error what is wrong. Blocking.
 #[must_use]
 pub fn run(args: &[OsString]) -> ExitCode {
     let outcome = match args {
@@ -58,7 +58,7 @@ fn scope_in(text: &OsString) -> Result<Scope, String> {
     serde_json::from_str(&text.to_string_lossy()).map_err(|error| format!("the scope cannot be read: {error}"))
 }
 
-/// Asks NVML, and writes what it says line by line.
+/// Asks NVML, and writes what it reports line by line.
 fn probe(question: &str) -> Result<(), String> {
     let question: Question = serde_json::from_str(question).map_err(|error| error.to_string())?;
     let told = nvml::tell(&question, |line| write_line(&line));
@@ -73,7 +73,7 @@ fn write_line(line: &Line) -> io::Result<()> {
     out.flush()
 }
 
-/// Gives up all writing, reads, and says what it saw.
+/// Gives up all writing, reads, and reports what it saw.
 fn close_up(root: &Path, around: &Surroundings, scope: &Scope) -> Result<(), String> {
     write::seal(&[]).map_err(|fault| format!("cannot give up write access (Landlock): {fault}"))?;
     answer(&Sysfs::new(root).close_up(around, scope).map_err(|fault| fault.to_string())?)

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 /// The newest set of rights that we name; an older kernel takes what it knows of them.
 const RIGHTS: ABI = ABI::V5;
 
-/// Writes the text in one call, as sysfs wants it. The scope alone says what may be written: a file that it has no part in is
-/// refused by the kernel, whoever named it.
+/// Writes the text in one call, as sysfs wants it. The scope alone decides what may be written: a file that it has no part in is
+/// refused by the kernel, no matter who named it.
 pub(crate) fn sealed(sysfs: &Path, scope: &Scope, file: &Path, text: &[u8]) -> Result<(), String> {
     seal(&files_of(sysfs, scope))
         .map_err(|fault| format!("cannot restrict access to other files (Landlock): {fault}"))?;

@@ -19,7 +19,7 @@ Options:
   --bus ADDRESS  message bus where the daemon is asked [default: the system bus]
   --root DIR     another root of the file system
   --state DIR    doctor-facts: the daemon's durable state
-  --json         snapshot: says what is in it as JSON
+  --json         snapshot: lists what is in it as JSON
   -h, --help     this text
   -V, --version  the version
 ";

@@ -1,6 +1,6 @@
 //! Plays systemd's part where there is none: makes the hands' sockets, starts hands and front, and ends them together.
 //!
-//! It stays what it was started as (root), so that a hand that crashed comes back with its powers although the front has
+//! It stays what it was started as (root), so that a hand that crashed returns with its powers although the front has
 //! given up its own. The sockets, the protocol and the checks are those of the units.
 
 use files::OwnProgram;
@@ -76,7 +76,7 @@ pub(crate) enum LaunchFault {
         user: String,
         /// Our executable.
         exe: PathBuf,
-        /// What the host said.
+        /// What the host reported.
         #[source]
         source: io::Error,
     },

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     launcher::run(&launch).unwrap_or_else(|fault| failed(&fault, 1))
 }
 
-/// The options as the front hands them over, each with its value: what they mean stands in `gpuhostd --help`.
+/// The options as the front hands them over, each with its value: what they mean is in `gpuhostd --help`.
 fn read(args: impl IntoIterator<Item = OsString>) -> Result<Launch, ArgsFault> {
     let (mut state, mut run, mut kernel_log) = (PathBuf::new(), PathBuf::new(), PathBuf::new());
     let (mut user, mut files, mut front, mut hand) = (None, Vec::new(), Vec::new(), Vec::new());

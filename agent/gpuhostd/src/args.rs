@@ -112,7 +112,7 @@ impl FrontArgs {
 pub enum Role {
     /// The front.
     Front(Box<FrontArgs>),
-    /// Reads configuration files and says what is wrong.
+    /// Reads configuration files and reports what is wrong.
     ConfigCheck(CheckArgs),
     /// Prints a text and ends.
     Print(&'static str),

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     outcome.unwrap_or_else(|fault| report(&fault, ExitCode::FAILURE))
 }
 
-/// The one place where a fault is told: with all its causes.
+/// The one place where a fault is reported: with all its causes.
 fn report(fault: &anyhow::Error, code: ExitCode) -> ExitCode {
     say::error(&format!("gpuhostd: {}", with_causes(fault.as_ref())));
     code

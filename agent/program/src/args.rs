@@ -1,6 +1,6 @@
-//! Command lines that make no sense.
+//! Command lines that are invalid.
 
-/// A command line that makes no sense.
+/// A command line that is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum ArgsFault {
     /// Unknown or incomplete option.
@@ -26,7 +26,7 @@ pub enum ArgsFault {
     #[error("--sysfs needs --with-hands: hands that systemd starts look at the real /sys")]
     SysfsAlone,
     /// Another kernel log without `--with-hands`.
-    #[error("--kernel-log needs --with-hands: under systemd StandardInput= of the unit says where the kernel log is")]
+    #[error("--kernel-log needs --with-hands: under systemd the kernel log is what StandardInput= of the unit names")]
     KernelLogAlone,
 }
 

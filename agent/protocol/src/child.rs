@@ -39,7 +39,7 @@ impl Task {
     }
 }
 
-/// Reads the arguments of a child: the task, and what stands behind it.
+/// Reads the arguments of a child: the task, and what is behind it.
 ///
 /// # Errors
 /// In words: they are a hand's of another version, or none at all.

@@ -1,4 +1,4 @@
-//! What the disposable process is asked, and what it says: one JSON document a line, among whatever the driver's library writes.
+//! What the disposable process is asked, and what it reports: one JSON document a line, among whatever the driver's library writes.
 
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, ProbeFault};
@@ -72,11 +72,11 @@ pub enum Line {
     },
     /// From here on whatever happens is this GPU's doing.
     Asking(Which),
-    /// All that was said of it.
+    /// All that was reported about it.
     Answered {
         /// Which GPU.
         which: Which,
-        /// What was said.
+        /// What was reported.
         gpu: Box<DriverGpu>,
         /// What was odd.
         problems: Vec<String>,
@@ -101,7 +101,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// The lines that are whole with this piece. What is not ours is passed over.
+    /// The lines that are whole with this piece. What is not ours is ignored.
     pub fn take(&mut self, piece: &[u8]) -> Vec<Line> {
         self.rest.extend_from_slice(piece);
         let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else {

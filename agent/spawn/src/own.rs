@@ -19,7 +19,7 @@ pub struct Own {
 }
 
 impl Own {
-    /// Finds and opens it. One that is not there, or that cannot be trusted, says so each time that it is to be started.
+    /// Finds and opens it. One that is not there, or that cannot be trusted, reports it each time that it is to be started.
     #[must_use]
     pub fn find(program: OwnProgram) -> Self {
         Self::at(program.path())

@@ -84,7 +84,7 @@ pub enum RunFault {
     Start {
         /// The program.
         path: PathBuf,
-        /// What the host said.
+        /// What the host reported.
         #[source]
         source: io::Error,
     },

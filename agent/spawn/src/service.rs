@@ -20,7 +20,7 @@ use tokio::process::Child;
 /// where ours go.
 ///
 /// # Errors
-/// What the host said: no process can be started.
+/// What the host reported: no process can be started.
 pub fn with_socket(program: &Own, args: &[OsString], socket: OwnedFd) -> io::Result<Child> {
     program
         .command()?

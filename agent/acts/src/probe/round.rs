@@ -7,7 +7,8 @@
 use super::answers::Answers;
 use super::asker::Asker;
 use super::suspects::Suspect;
-use super::{ended_badly, garbled, run_fault};
+use super::{ended_badly, garbled};
+use crate::child_fault::run_fault;
 use model::absence::Absence;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::time::whole_millis;

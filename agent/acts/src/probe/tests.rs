@@ -1,6 +1,9 @@
 //! What is made of a disposable process's last words. The process itself runs in a test of its own.
 
 use super::*;
+use crate::child_fault::run_fault;
+use spawn::RunFault;
+use std::io::ErrorKind;
 use std::process::ExitStatus;
 
 fn of(status: i32, stderr: &str) -> Option<ProbeFault> {

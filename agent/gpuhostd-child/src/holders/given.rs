@@ -1,4 +1,4 @@
-//! Finds containers that were given a device, whether they have it open now or not: the node stands in their own `/dev`.
+//! Finds containers that were given a device, whether they have it open now or not: the node is in their own `/dev`.
 //!
 //! By looking into the container and not by asking its runtime: it is the same for Docker, Podman, containerd and systemd-nspawn,
 //! and for devices that a hook brought in.

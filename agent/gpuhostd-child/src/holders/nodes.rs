@@ -83,7 +83,7 @@ impl Nodes {
         }
     }
 
-    /// The NVIDIA driver registers nothing in sysfs; it says the minor number in its own folder.
+    /// The NVIDIA driver registers nothing in sysfs; it reports the minor number in its own folder.
     fn nvidia(&mut self, proc: &Path, address: PciAddress) {
         let file = proc.join("driver/nvidia/gpus").join(address.to_string()).join("information");
         let text = std::fs::read_to_string(file).unwrap_or_default();
@@ -95,7 +95,7 @@ impl Nodes {
     }
 
     /// amdgpu makes a platform device for each compute partition of a GPU, with a render node of its own and no link to the GPU
-    /// (`amdgpu_xcp_drm_dev_alloc`). The topology of KFD says whose it is; a node of which it says nothing may be any GPU's.
+    /// (`amdgpu_xcp_drm_dev_alloc`). The topology of KFD reports whose it is; a node that it does not name may be any GPU's.
     fn partitions(&mut self, sysfs: &Path, address: PciAddress) {
         let owners = kfd_render_nodes(sysfs);
         let platform = sysfs.join("devices/platform");

@@ -1,6 +1,6 @@
 //! NVML's calls for which the wrapper has no safe face: the one file of the product with `unsafe` in it.
 //!
-//! Each is a question that fills one structure; a library that is older than the question says so.
+//! Each is a question that fills one structure; a library that is older than the question answers that it does not know it.
 #![allow(
     unsafe_code,
     reason = "a C function of a library that is loaded at run time cannot be called without; docs/decisions/0016 has the reason"

@@ -1,4 +1,4 @@
-//! Everything that NVML says of one GPU, each call on its own.
+//! Everything that NVML reports about one GPU, each call on its own.
 
 use super::said::{absence, reading};
 use super::value::{memory, parsed, text};

@@ -1,4 +1,4 @@
-//! What NVML says of the health of one GPU: values that it gives by number, and a few questions of newer drivers.
+//! What NVML reports about the health of one GPU: values that it gives by number, and a few questions of newer drivers.
 
 use super::ffi;
 use super::said::{absence, reading};
@@ -133,7 +133,7 @@ fn summary(summary: u8) -> Reading<String> {
     }
 }
 
-/// Where a fault stands in the mask of the fabric's health, how wide, from which value on it holds, and its name.
+/// Where a fault is in the mask of the fabric's health, how wide, from which value on it holds, and its name.
 const FAULTS: [(u32, u32, u32, &str); 5] = [
     (
         nvml::NVML_GPU_FABRIC_HEALTH_MASK_SHIFT_ACCESS_TIMEOUT_RECOVERY,
@@ -167,7 +167,7 @@ const FAULTS: [(u32, u32, u32, &str); 5] = [
     ),
 ];
 
-/// The faults that hold, by the names of nvidia-smi's elements; unknown where the mask says nothing of any.
+/// The faults that hold, by the names of nvidia-smi's elements; unknown where the mask has nothing on any.
 fn faults(mask: u32) -> Reading<Vec<String>> {
     let told = FAULTS.map(|(shift, width, from, name)| ((mask >> shift) & width, from, name));
     if told.iter().all(|(value, _, _)| *value == 0) {

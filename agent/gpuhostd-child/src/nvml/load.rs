@@ -8,7 +8,7 @@ use nvml_wrapper::error::NvmlError;
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// The first place whose library initialises; else the most telling failure: a library that is there and refuses says
+/// The first place whose library initialises; else the most telling failure: a library that is there and refuses reports
 /// more than one that is not there.
 pub(super) fn nvml(paths: &[String]) -> Result<Nvml, ProbeFault> {
     let mut telling = None;

@@ -1,4 +1,4 @@
-//! Asks libnvidia-ml.so.1 for everything that it says of its GPUs. It may hang or crash: it runs in a disposable process, which
+//! Asks libnvidia-ml.so.1 for everything that it reports about its GPUs. It may hang or crash: it runs in a disposable process, which
 //! hands over each GPU's answer as it comes.
 
 mod ffi;
@@ -19,14 +19,14 @@ use said::reading;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// No host has more; a library that says so is not counted up to.
+/// No host has more; a library that claims more is not counted up to.
 const GPUS_MAX: u32 = 256;
 
 /// Loads the library from the first of the places that works, and asks it for one GPU after the other. Blocking, without a
 /// deadline of its own; one that was slow is the last that this process asks, because by then another process asks the rest.
 ///
 /// # Errors
-/// What was said could not be handed over.
+/// What was reported could not be handed over.
 pub(super) fn tell(question: &Question, mut out: impl FnMut(Line) -> io::Result<()>) -> io::Result<()> {
     let nvml = match load::nvml(&question.paths) {
         Ok(nvml) => nvml,

@@ -86,7 +86,7 @@ pub(super) const fn performance_state(state: &PerformanceState) -> Option<&'stat
 }
 
 /// Active reasons by the names of the XML's elements (`clocks_event_reason_…`, before 535 `clocks_throttle_reason_…`),
-/// sorted; a bit that has no name yet stands nowhere.
+/// sorted; a bit that has no name yet is left out.
 pub(super) fn throttle(reasons: ThrottleReasons) -> Vec<String> {
     let mut names: Vec<String> = [
         (ThrottleReasons::GPU_IDLE, "gpu_idle"),

@@ -1,4 +1,4 @@
-//! Takes a snapshot of the host: reads it, asks the daemon if it runs, packs, writes, and says what is in it.
+//! Takes a snapshot of the host: reads it, asks the daemon if it runs, packs, writes, and reports what is in it.
 
 use super::told::Told;
 use super::{Basket, Request, daemon, pack, take};

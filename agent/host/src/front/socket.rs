@@ -57,7 +57,7 @@ pub fn listen_at(path: &Path, mode: u32) -> Result<UnixListener, SocketFault> {
 /// Whether a process listens on a socket of this name. Nothing is asked of it.
 ///
 /// # Errors
-/// What the host said.
+/// What the host reported.
 pub fn is_served(path: &Path) -> io::Result<bool> {
     // Without waiting: a queue that is full belongs to somebody who listens, and hangs.
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;

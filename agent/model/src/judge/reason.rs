@@ -20,7 +20,7 @@ macro_rules! codes {
             /// All of them.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// As it stands in JSON, in heartbeats and on D-Bus.
+            /// As it is spelled in JSON, in heartbeats and on D-Bus.
             #[must_use]
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$variant => $code,)+ }
@@ -30,7 +30,7 @@ macro_rules! codes {
 }
 
 codes! {
-    /// What the driver says is wrong with the GPU itself.
+    /// What the driver reports is wrong with the GPU itself.
     Ailment {
         /// It fell off the bus.
         GpuLost = "gpu_lost",
@@ -108,7 +108,7 @@ codes! {
     }
 }
 
-/// What is wrong with the GPU itself, as far as the driver says.
+/// What is wrong with the GPU itself, as far as the driver reports.
 #[must_use]
 pub fn ailments(driver: &DriverGpu) -> Vec<Ailment> {
     let wants_reset = RecoveryAction::of_facts(&driver.health_facts).wants_reset();

@@ -25,7 +25,7 @@ fn is_mig_on(driver: &DriverGpu) -> bool {
 pub struct Grounds<'a> {
     /// What it is used for; a change that is under way, or was not undone, is a use of its own.
     pub usage: GpuUse,
-    /// What NVIDIA's driver says of it.
+    /// What NVIDIA's driver reports about it.
     pub driver: Option<&'a DriverGpu>,
     /// From the PCI bus to policy; empty where only the driver was asked.
     pub chain: &'a [CauseLink],
@@ -56,7 +56,7 @@ pub fn unschedulable(grounds: &Grounds<'_>) -> Option<Unschedulable> {
         .or_else(|| (health == HealthState::Failed).then_some(U::HealthFailed))
 }
 
-/// Writes whether a workspace may be given the GPU, and why not. Nobody else does: whoever learns more of a GPU (its health, a
+/// Writes whether a workspace may be given the GPU, and why not. Nobody else does: anyone who learns more of a GPU (its health, a
 /// change that is under way) puts it into the GPU and has it decided again.
 pub fn decide(gpu: &mut Gpu) {
     // What sensors say of a GPU of another vendor, or on another driver, is no word of NVIDIA's.

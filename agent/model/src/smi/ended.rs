@@ -1,17 +1,17 @@
-//! What a run of `nvidia-smi -q -x` said, by how it ended and what it wrote.
+//! What a run of `nvidia-smi -q -x` reported, by how it ended and what it wrote.
 
 use crate::driver::{DriverReport, DriverSource, ProbeFault};
 use crate::printable::printable;
 
 /// The arguments are fixed: the whole state as XML.
 pub const ARGUMENTS: [&str; 2] = ["-q", "-x"];
-/// Element that every document has at its root, whatever stands before it.
+/// Element that every document has at its root, whatever is before it.
 const ROOT: &[u8] = b"<nvidia_smi_log";
 /// Most of its words that a fault repeats.
 const SAID_MAX_CHARS: usize = 400;
 
 /// A bad status beside a whole document is a problem and no fault: a corrupt infoROM is status 14, and everything else
-/// is told. Without a document its words stand on standard output, seldom on standard error.
+/// is reported. Without a document its words stand on standard output, seldom on standard error.
 ///
 /// # Errors
 /// It failed without a document, or the document is none.

@@ -30,7 +30,7 @@ static STARTED: Mutex<Option<BTreeSet<i32>>> = Mutex::new(None);
 /// process whose every child is started by a [`super::Supervisor`]: any other would be taken for an orphan.
 ///
 /// # Errors
-/// What the host said; one part does not depend on the other.
+/// What the host reported; one part does not depend on the other.
 pub fn prepare() -> io::Result<()> {
     let limited = getrlimit(Resource::RLIMIT_DATA).and_then(|(_, hard)| {
         let most = DATA_MAX_BYTES.min(hard);
