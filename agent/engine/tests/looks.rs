@@ -162,7 +162,7 @@ async fn a_source_that_never_answers_is_named_keeps_nobody_and_is_not_doubled() 
     bench.clock.advance(20_000);
     answered(look).await;
     let problems = bench.seen.borrow().scan_problems.clone();
-    assert!(problems.iter().any(|problem| problem.contains("did not answer in 20 s")), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.contains("did not answer within 20 s")), "{problems:?}");
     for _ in 0..3 {
         bench.clock.advance(30_000);
         answered(bench.ask(AFTER_A_CHANGE)).await;

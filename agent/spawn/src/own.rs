@@ -92,6 +92,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let missing = Own::at(folder.path().join("none"));
         assert_eq!(missing.command().unwrap_err().kind(), io::ErrorKind::NotFound);
-        assert!(Own::at(folder.path()).command().unwrap_err().to_string().contains("no plain file"));
+        assert!(Own::at(folder.path()).command().unwrap_err().to_string().contains("not a plain file"));
     }
 }

@@ -288,7 +288,7 @@ fn what_a_gpu_left_behind_is_taken_from_no_driver_but_vfio() {
     fs::remove_file(tree.path(&format!("kernel/iommu_groups/7/devices/{GPU}"))).unwrap();
     let card = scope(&[GPU, AUDIO]);
     let unbind = |driver: &str| Step::Unbind { address: at(AUDIO), driver: driver.parse().unwrap() };
-    assert!(said(tree.act(&card, &unbind("snd_hda_intel"), Policy::default())).contains("no GPU"));
+    assert!(said(tree.act(&card, &unbind("snd_hda_intel"), Policy::default())).contains("is not a GPU"));
     assert!(tree.read("bus/pci/drivers/snd_hda_intel/unbind").is_empty());
     let link = tree.path(&format!("bus/pci/devices/{AUDIO}/driver"));
     fs::remove_file(&link).unwrap();
