@@ -335,7 +335,7 @@ fn virtual_functions_are_not_given_away_nor_the_card_that_has_some() {
     }
     assert!(contents(tree.0.path()) == before, "something was written");
     tree.put(&format!("bus/pci/devices/{GPU}/sriov_numvfs"), "1\n");
-    assert!(said(tree.act(&scope(&[GPU, AUDIO]), &give(GPU), Policy::default())).contains("switched on"));
+    assert!(said(tree.act(&scope(&[GPU, AUDIO]), &give(GPU), Policy::default())).contains("enabled virtual functions"));
     tree.put(&format!("bus/pci/devices/{GPU}/sriov_numvfs"), "0\n");
     assert_eq!(tree.act(&scope(&[GPU, AUDIO]), &give(GPU), Policy::default()), Ok(()));
 }
