@@ -20,7 +20,7 @@ use engine::job::JobOutcome::{AlreadySo, Done, Planned};
 use model::change::{Bind, Change, Phase, UNKNOWN_BOOT, decode};
 use model::holders::{Hold, Holder};
 use model::observation::GpuUse;
-use sim::act::StepFault;
+use sim::step_faults::StepFault;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

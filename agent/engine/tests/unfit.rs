@@ -15,8 +15,8 @@ use change_bench::{Disk, GPU, OTHER, at, bind, dgx, release, start};
 use engine::command::Command;
 use engine::job::JobOutcome::{Done, Planned};
 use model::observation::GpuUse;
-use sim::act::StepFault;
 use sim::description::Health;
+use sim::step_faults::StepFault;
 
 #[tokio::test]
 async fn a_gpu_in_persistence_mode_is_left_to_its_driver_until_the_mode_is_off() {

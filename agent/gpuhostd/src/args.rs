@@ -1,6 +1,7 @@
 //! The command line of the daemon: which role this process plays, and the few switches that no file can hold.
 
 use crate::config::check::CheckArgs;
+use crate::paths::{POLICY, STATE};
 use program::args::ArgsFault;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -42,10 +43,6 @@ const MOVED: [(&str, &str); 3] = [
 
 /// Where the kernel shows itself.
 const SYSFS: &str = "/sys";
-/// What the administrator allows.
-pub(crate) const POLICY: &str = "/etc/gpuhostd/policy.toml";
-/// Durable state.
-pub(crate) const STATE: &str = "/var/lib/gpuhostd";
 
 /// Which message bus the daemon serves.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,6 +11,7 @@ pub mod lifecycle;
 mod linux;
 pub mod metrics;
 mod notify;
+mod paths;
 mod policy;
 mod remote;
 mod roster;

@@ -1,6 +1,7 @@
 //! What a GPU can be used for (CUDA, video engines, graphics), decided from facts alone: chip, kernel driver, DRM nodes,
 //! MIG engines and files of the driver's user space.
 
+pub mod by_settings;
 mod chips;
 mod lack;
 
@@ -8,9 +9,7 @@ pub use lack::{Lack, SwitchedOffBy};
 
 use crate::absence::Absence;
 use crate::driver::{DriverGpu, DriverMig, MigMode};
-use crate::observation::HostObservation;
 use crate::pci::{GpuFunction, VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
-use crate::settings::Settings;
 use crate::stack::{StackFacts, StackFile};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -115,15 +114,6 @@ pub fn of_mig(facts: &Facts<'_>, mig: &DriverMig) -> Features {
 pub fn switch_off(features: &mut Features, off: &BTreeSet<FeatureName>, by: SwitchedOffBy) {
     for (_, feature) in features.iter_mut().filter(|(name, feature)| off.contains(name) && feature.supported) {
         (feature.enabled, feature.reason) = (false, Some(Lack::SwitchedOff(by)));
-    }
-}
-
-/// Switches off what the settings switch off.
-pub fn apply_settings(observation: &mut HostObservation, settings: &Settings) {
-    for gpu in &mut observation.gpus {
-        if let Some(own) = settings.gpu.get(&gpu.pci.address) {
-            switch_off(&mut gpu.features, &own.features_off, SwitchedOffBy::Config);
-        }
     }
 }
 

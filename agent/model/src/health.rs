@@ -1,6 +1,7 @@
 //! The health of a GPU: what the kernel log and the driver say against it, each reason with its code and its remedy.
 
 mod address;
+mod against;
 pub mod apei;
 mod context;
 pub mod document;
@@ -8,6 +9,7 @@ pub mod facts;
 pub mod fault;
 mod forms;
 pub mod kernel_log;
+pub(crate) mod lanes;
 pub mod line;
 pub(crate) mod link;
 pub mod log_file;

@@ -14,6 +14,7 @@ pub mod daemon_json;
 pub mod docker;
 pub mod doctor;
 pub mod driver;
+pub mod driver_source;
 pub mod enrol;
 pub mod features;
 pub mod fields;

@@ -1,41 +1,12 @@
 //! The simulated PCI bus: a description laid out as functions, with what sysfs would show of each.
 
+use crate::bad_description::BadDescription;
 use crate::description::{CardModel, Description, DrmNumbers, GpuDescription, Health, LinkCapability, OtherFunction};
-use crate::load::BadDescription;
 use model::absence::{Absence, Reading};
 use model::pci::{FunctionState, Mediated, RuntimeStatus, VENDOR_NVIDIA};
 use model::plan::PowerControl;
 use model::{DriverName, IommuGroupId, PciAddress, PciClass, PciId};
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// How a GPU sleeps, is reset, and is given away in parts; the usual state of a GPU on a server by default.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct StateDescription {
-    /// `power/runtime_status`.
-    pub runtime: RuntimeStatus,
-    /// `power/control` is `auto`.
-    pub may_sleep: bool,
-    /// `d3cold_allowed`.
-    pub d3cold_allowed: bool,
-    /// `reset_method`.
-    pub reset_methods: Vec<String>,
-    /// Mediated devices.
-    pub mediated: Mediated,
-}
-
-impl Default for StateDescription {
-    fn default() -> Self {
-        Self {
-            runtime: RuntimeStatus::Active,
-            may_sleep: true,
-            d3cold_allowed: true,
-            reset_methods: vec!["flr".to_owned(), "bus".to_owned()],
-            mediated: Mediated::default(),
-        }
-    }
-}
 
 /// What sysfs shows of it. A GPU that fell off the bus reads all ones; one that sleeps is not asked.
 fn function_state(gpu: &GpuDescription) -> FunctionState {

@@ -1,9 +1,14 @@
 //! What a host description may say: the types that a `tests/hosts/*.toml` file is read into.
 
-use crate::bus::StateDescription;
+mod sensors;
+mod software;
+mod state;
+
+pub use sensors::SensorsDescription;
+pub use software::SoftwareDescription;
+pub use state::StateDescription;
+
 use crate::faults::Faults;
-use crate::sensors::SensorsDescription;
-use crate::software::SoftwareDescription;
 use model::docker::DockerFacts;
 use model::driver::MigMode;
 use model::health::facts::HealthFacts;

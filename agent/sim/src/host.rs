@@ -1,11 +1,11 @@
 //! The simulated host behind the ports, and the handle by which a test changes it.
 
+use crate::bad_description::BadDescription;
 use crate::bus::Bus;
 use crate::description::Description;
 use crate::driver::{report, without_values};
 use crate::facts::facts;
 use crate::faults::{DockerFault, NvmlFault, Signal};
-use crate::load::BadDescription;
 use crate::scan::scan;
 use crate::sensors;
 use crate::smi::{SmiBehaviour, Spoilt, behaviour, nvml_error_text};

@@ -3,6 +3,7 @@
 
 pub mod act;
 pub mod archive;
+mod bad_description;
 pub mod bus;
 pub mod description;
 pub mod driver;
@@ -16,11 +17,13 @@ pub mod sensors;
 pub mod smi;
 pub mod software;
 pub mod state;
+pub mod step_faults;
 pub mod synthetic;
 
 pub use archive::{BadSnapshot, Snapshot};
+pub use bad_description::BadDescription;
 pub use description::Description;
 pub use host::{SimChanges, SimHost, SimKernelLog};
-pub use load::{BUILT_IN, BadDescription, load, load_file, parse};
+pub use load::{BUILT_IN, load, load_file, parse};
 pub use recorded::{Loaded, NoChanges, RecordedHost, RecordedLog, load_any};
 pub use synthetic::synthetic;

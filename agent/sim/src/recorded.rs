@@ -1,8 +1,9 @@
 //! A host out of a snapshot, behind the same ports: it answers what the real one answered, and never changes.
 
 use crate::archive::{BadSnapshot, Snapshot};
+use crate::bad_description::BadDescription;
 use crate::description::Description;
-use crate::load::{BadDescription, load};
+use crate::load::load;
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeFault};
 use model::health::kernel_log::Unheard;

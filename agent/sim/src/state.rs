@@ -1,9 +1,9 @@
 //! The changing part of a simulated host, and the rules of the kernel by which it changes.
 
-use crate::act::StepFaults;
+use crate::bad_description::BadDescription;
 use crate::bus::{Bus, Function};
 use crate::description::{Description, Health, KernelLine};
-use crate::load::BadDescription;
+use crate::step_faults::StepFaults;
 use model::claim::Claim;
 use model::holders::Holder;
 use model::plan::{ModuleState, PowerControl};

@@ -1,7 +1,8 @@
 //! Hosts of any size, for benchmarks: so many GPUs among so many functions.
 
+use crate::bad_description::BadDescription;
 use crate::description::Description;
-use crate::load::{BadDescription, load};
+use crate::load::load;
 use model::PciAddress;
 
 /// A host with so many A100s (of the built-in `dgx-a100`), each alone in an IOMMU group of its own, among so many

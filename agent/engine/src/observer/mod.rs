@@ -13,7 +13,7 @@ use crate::publish::Publisher;
 use model::driver::ProbeFault;
 use model::features;
 use model::health::kernel_log::KernelLog;
-use model::health::show::Asked;
+use model::health::verdict::AskedAt;
 use model::host_facts::HostFacts;
 use model::judge::{self, Seen};
 use model::message::Message;
@@ -280,10 +280,10 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
             Seen { sequence: self.sequence, observed_at: self.clock.wall_now(), observed_boot: self.clock.boot_now() };
         let previous = Arc::clone(&self.publisher.seen().borrow());
         let mut observation = judge::judge(self.latest.clone(), seen, Some(&previous));
-        features::apply_settings(&mut observation, &self.settings.borrow());
+        features::by_settings::apply_settings(&mut observation, &self.settings.borrow());
         let log = Arc::clone(&self.kernel_log.borrow());
         let asked = |source| self.rounds.answered(source).unwrap_or_default();
-        let asked = Asked { bus: asked(Source::Bus), driver: asked(Source::Drivers) };
+        let asked = AskedAt { bus: asked(Source::Bus), driver: asked(Source::Drivers) };
         model::health::show::apply(&mut observation, &log, asked, Some(&previous));
         crate::health::tell(&previous, &observation);
         // Before the first scan the list is empty because nobody has looked.

@@ -16,7 +16,7 @@ use model::policy::Policy;
 use model::ports::{ActFault, ActPort, JournalDocument, JournalFault, JournalPort};
 use model::refusal::Refusal;
 use model::settings::Settings;
-use sim::act::StepFault;
+use sim::step_faults::StepFault;
 use sim::{SimHost, load};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

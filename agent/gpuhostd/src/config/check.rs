@@ -1,7 +1,8 @@
 //! `config check`: all that is wrong with the configuration, and what of it the service could not use on this host.
 
 use super::eyes::Eyes;
-use crate::args::{POLICY, STATE};
+use super::unfit::Unfit;
+use crate::paths::{POLICY, STATE};
 use model::fields::{Fault, Faults};
 use model::settings::Settings;
 use program::say;
@@ -181,17 +182,6 @@ impl Usable<'_> {
         let alone = || Fault { file: "configuration".to_owned(), at: None, field: field.to_owned(), why: why.clone() };
         self.faults.push(place.map_or_else(alone, |place| place.fault(field, why.clone())));
     }
-}
-
-/// Why a file cannot be used.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unfit {
-    /// It is not there.
-    Missing(String),
-    /// The caller may not look, so that nothing can be reported about the service.
-    Unknown,
-    /// Anything else.
-    No(String),
 }
 
 fn no_authority(pem: &[u8]) -> Option<String> {

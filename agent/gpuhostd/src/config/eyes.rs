@@ -1,7 +1,7 @@
 //! Whether the service may read or write a file, as far as somebody else can tell: its own process by trying, root by the owner and
 //! the permissions of everything on the way.
 
-use super::check::Unfit;
+use super::unfit::Unfit;
 use files::ReadFault;
 use nix::unistd::{AccessFlags, Gid, Uid, User, access, geteuid, getgrouplist};
 use std::ffi::CString;

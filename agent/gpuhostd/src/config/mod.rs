@@ -3,5 +3,6 @@
 pub mod check;
 mod eyes;
 mod in_force;
+mod unfit;
 
 pub use in_force::InForce;

@@ -1,7 +1,7 @@
 //! Facts about the health of a GPU that stand until somebody resets, repairs or replaces it, and which source is asked for each.
 
 use crate::absence::{Absence, Reading};
-use crate::driver::DriverSource;
+use crate::driver_source::DriverSource;
 use serde::{Deserialize, Serialize};
 
 /// What a driver reports about the health of its GPU. None of it is measured: it stays as it is while the GPU sleeps.

@@ -4,7 +4,8 @@
 //! than it claims, and is well. So either both ends are known and the link trained down from what both can, or it ran wider
 //! before.
 
-use super::verdict::Against;
+use super::against::Against;
+use super::lanes::lanes_now;
 use super::{HealthState, Teller};
 use crate::absence::Reading;
 use crate::driver::DriverGpu;
@@ -41,12 +42,6 @@ pub(super) fn against(gpu: &Gpu) -> Vec<Against> {
     let width = narrow(gpu).map(|message| ("pcie_width", message));
     let speed = driver.and_then(|driver| slow(pci, driver)).map(|message| ("pcie_speed", message));
     width.into_iter().chain(speed).map(against).collect()
-}
-
-/// Lanes of the link now: the driver's word is as fresh as the last sample, that of sysfs as the last scan.
-pub(crate) fn lanes_now(pci: &GpuFunction, driver: Option<&DriverGpu>) -> Option<u32> {
-    let told = driver.and_then(|driver| driver.metrics.pcie_width.get());
-    told.or_else(|| pci.link.width.get()).filter(|lanes| *lanes > 0)
 }
 
 fn narrow(gpu: &Gpu) -> Option<String> {

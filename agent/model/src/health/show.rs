@@ -2,26 +2,16 @@
 
 use super::HealthState;
 use super::kernel_log::KernelLog;
-use super::verdict::health;
+use super::verdict::{AskedAt, health};
 use crate::condition::{Condition, ConditionStatus};
 use crate::judge::{Seen, decide};
 use crate::observation::{Gpu, HostObservation};
-use crate::time::BootMillis;
 
 /// The conditions that are made here.
 const KINDS: [&str; 4] = ["gpu_health_failed", "gpu_health_degraded", "nvswitch_fault", "kernel_log_unavailable"];
 
-/// When the host was asked for what an observation shows. Nothing of it is an answer to a fault that came later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Asked {
-    /// The scan of the bus began.
-    pub bus: BootMillis,
-    /// The drivers were asked.
-    pub driver: BootMillis,
-}
-
 /// Judges the health of every GPU of the observation. `previous` gives each reason that still holds the time since when it does.
-pub fn apply(observation: &mut HostObservation, log: &KernelLog, asked: Asked, previous: Option<&HostObservation>) {
+pub fn apply(observation: &mut HostObservation, log: &KernelLog, asked: AskedAt, previous: Option<&HostObservation>) {
     let seen = Seen {
         sequence: observation.sequence,
         observed_at: observation.observed_at,

@@ -1,8 +1,8 @@
 //! What a driver reports against its own GPU, whichever source it was heard by.
 
+use super::against::Against;
 use super::facts::HealthFacts;
 use super::recovery::RecoveryAction;
-use super::verdict::Against;
 use super::words::{DRAIN, IMEX, LOST, REBOOT, RESET, Words};
 use super::{HealthState, Teller};
 use crate::absence::{Absence, Reading};

@@ -1,9 +1,9 @@
 //! The health of one GPU, out of what the driver reports about it and what the kernel log has against it.
 
+use super::against::Against;
 use super::fault::{Fault, Kind};
 use super::kernel_log::{Finding, KernelLog};
 use super::over::Evidence;
-use super::show::Asked;
 use super::words::LOST;
 use super::{Answered, GpuHealth, HealthReason, HealthState, Teller, link, told, xid};
 use crate::PciAddress;
@@ -12,20 +12,19 @@ use crate::observation::{ChainLink, Gpu, GpuUse};
 use crate::pci::VENDOR_NVIDIA;
 use crate::time::{BootMillis, UnixMillis};
 
-/// A reason before it gets its time.
-pub(super) struct Against {
-    pub(super) code: String,
-    pub(super) state: HealthState,
-    pub(super) message: String,
-    pub(super) remedy: String,
-    pub(super) first: Option<BootMillis>,
-    pub(super) told_by: Teller,
+/// When the host was asked for what an observation shows. Nothing of it is an answer to a fault that came later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AskedAt {
+    /// The scan of the bus began.
+    pub bus: BootMillis,
+    /// The drivers were asked.
+    pub driver: BootMillis,
 }
 
 /// The health of a GPU. `previous` gives a reason that still holds the time since when it does, and what the driver reported
 /// before it fell silent.
 #[must_use]
-pub fn health(gpu: &Gpu, log: &KernelLog, seen: Seen, asked: Asked, previous: Option<&GpuHealth>) -> GpuHealth {
+pub fn health(gpu: &Gpu, log: &KernelLog, seen: Seen, asked: AskedAt, previous: Option<&GpuHealth>) -> GpuHealth {
     let address = gpu.pci.address;
     let answered = answered(gpu, asked, previous.map(|health| health.answered).unwrap_or_default());
     let stands = |it: &&Finding| !is_over(it, answered);
@@ -61,7 +60,7 @@ fn without_reason(gpu: &Gpu, log: &KernelLog) -> HealthState {
 }
 
 /// When the GPU last answered, this round counted. What is only remembered of a GPU that sleeps is no answer.
-fn answered(gpu: &Gpu, asked: Asked, before: Answered) -> Answered {
+fn answered(gpu: &Gpu, asked: AskedAt, before: Answered) -> Answered {
     let awake = gpu.driver.as_ref().filter(|_| !gpu.pci.is_asleep());
     let lost = awake.is_some_and(|driver| !ailments(driver).is_empty());
     let measured = awake.is_some_and(|driver| {

@@ -18,7 +18,7 @@ use crate::docker::DockerFacts;
 use crate::driver::{DriverGpu, DriverReport, DriverSource, MigMode, ProbeFault, SilentGpu};
 use crate::features::{Facts, features};
 use crate::health::GpuHealth;
-use crate::health::link::lanes_now;
+use crate::health::lanes::lanes_now;
 use crate::host_facts::HostFacts;
 use crate::ids::PciAddress;
 use crate::observation::{Gpu, HostObservation, ProbeOutcome, RawObservation};

@@ -1,11 +1,8 @@
 //! What is worth knowing before a change of a GPU is made, although it prevents nothing.
 
-use super::{fitness, persistence};
 use crate::absence::Absence;
 use crate::blocker::Ill;
 use crate::ids::PciAddress;
-use crate::observation::HostObservation;
-use crate::policy::Act;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -45,19 +42,6 @@ impl fmt::Display for Caution {
                  `nvidia-smi -i {address} -pm 0` turns it off, if the driver's tools are installed",
                 why.code()
             ),
-        }
-    }
-}
-
-/// All of them for one change of a GPU.
-#[must_use]
-pub fn cautions(host: &HostObservation, operation: Act, gpu: PciAddress) -> Vec<Caution> {
-    let Some(gpu) = host.gpu(gpu) else { return Vec::new() };
-    match operation {
-        Act::PassthroughBind => persistence::caution(host, gpu).into_iter().collect(),
-        Act::PassthroughRelease => {
-            let ills = fitness::ills(gpu);
-            (!ills.is_empty()).then_some(Caution::Unhealthy { ills }).into_iter().collect()
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod bind;
 mod caution;
+mod cautions;
 mod checks;
 mod container;
 mod fitness;
@@ -10,7 +11,8 @@ mod release;
 pub mod variant;
 
 pub use bind::{BindRequest, blockers, plan_passthrough};
-pub use caution::{Caution, cautions};
+pub use caution::Caution;
+pub use cautions::cautions;
 pub use container::{GuestNeeds, LABEL_GPUS, LABEL_GROUP, guest_needs};
 pub use fitness::withhold_unfit;
 pub use release::{ReleaseRequest, plan_release};

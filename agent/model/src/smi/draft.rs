@@ -3,7 +3,7 @@
 use super::health::HealthDraft;
 use super::leaf;
 use super::place::{Field, MigField, Place, PowerField, ProcessField, throttle_reason, values_below};
-use super::report::put;
+use super::slot::{first_known, put};
 use crate::absence::{Absence, Reading};
 use crate::driver::{DriverGpu, DriverMig, GpuProcess, MemoryMib};
 use crate::ids::PciAddress;
@@ -274,18 +274,6 @@ impl Draft {
             self.problem(format!("the GPU at place {nth} ({name}) has no PCI address and was ignored"));
         }
         id.or(bus_id)
-    }
-}
-
-/// The first value that is known, in the order of trust; else the reason of the first that was reported at all.
-pub(super) fn first_known<T: Copy, const N: usize>(readings: [Reading<T>; N]) -> Reading<T> {
-    let known = readings.iter().find_map(Reading::get);
-    let said = |reading: &&Reading<T>| reading.absence() != Some(&Absence::NotReported);
-    match known {
-        Some(value) => Reading::Known(value),
-        None => Reading::Absent(
-            readings.iter().find(said).and_then(|r| r.absence().cloned()).unwrap_or(Absence::NotReported),
-        ),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::leaf;
 use super::place::HealthField;
-use super::report::put;
+use super::slot::{first_known, put};
 use crate::absence::{Absence, Reading};
 use crate::health::facts::HealthFacts;
 
@@ -68,7 +68,7 @@ impl HealthDraft {
         self.facts.retirement_pending = if pending.iter().any(|flag| flag.get() == Some(true)) {
             Reading::Known(true)
         } else {
-            super::draft::first_known(pending)
+            first_known(pending)
         };
         self.faults.sort_unstable();
         self.facts.fabric_faults = if self.were_faults_told {

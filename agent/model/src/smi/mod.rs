@@ -10,6 +10,7 @@ mod one_line;
 mod place;
 mod report;
 mod silent;
+mod slot;
 mod text;
 mod walk;
 

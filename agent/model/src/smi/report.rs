@@ -3,6 +3,7 @@
 use super::draft::Draft;
 use super::leaf;
 use super::place::{Field, Place};
+use super::slot::put;
 use crate::absence::Reading;
 use crate::driver::{DriverGpu, DriverReport, DriverSource, SilentGpu};
 use std::collections::HashMap;
@@ -25,16 +26,6 @@ pub(super) struct Report {
     pub(super) silent: Vec<SilentGpu>,
     problems: Vec<String>,
     problems_left_out: usize,
-}
-
-/// Puts a value where none was yet. One that is reported twice and differs is no value any more.
-pub(super) fn put<T: PartialEq>(slot: &mut Reading<T>, said: Reading<T>) {
-    use crate::absence::Absence;
-    if matches!(slot, Reading::Absent(Absence::NotReported)) {
-        *slot = said;
-    } else if *slot != said {
-        *slot = Reading::Absent(Absence::garbled("reported twice, with different values"));
-    }
 }
 
 impl Report {

@@ -3,9 +3,7 @@
 use crate::world::{at, function, judged, nvidia, only, raw, report, said};
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig, DriverSource, MemoryMib, MigMode};
-use model::features::{
-    Facts, Feature, FeatureName, Features, Lack, SwitchedOffBy, apply_settings, features, of_mig, switch_off,
-};
+use model::features::{Facts, Feature, FeatureName, Features, Lack, SwitchedOffBy, features, of_mig, switch_off};
 use model::metric::Metrics;
 use model::observation::RawObservation;
 use model::pci::GpuFunction;
@@ -218,7 +216,7 @@ fn settings_switch_off_what_is_supported_on_their_gpu_alone() {
     let off = GpuSettings { features_off: [FeatureName::Nvenc, FeatureName::Dri3].into() };
     let settings = Settings { gpu: [(at(A), off)].into(), ..Settings::default() };
     let before = observation.gpus[1].clone();
-    apply_settings(&mut observation, &settings);
+    model::features::by_settings::apply_settings(&mut observation, &settings);
     let features = &observation.gpus[0].features;
     let switched = Feature { supported: true, enabled: false, reason: Some(Lack::SwitchedOff(SwitchedOffBy::Config)) };
     assert_eq!(features[&FeatureName::Nvenc], switched);

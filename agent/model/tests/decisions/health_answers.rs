@@ -7,7 +7,8 @@ use model::health::HealthState::{self, Degraded, Failed, Unknown};
 use model::health::facts::HealthFacts;
 use model::health::kernel_log::KernelLog;
 use model::health::over::Evidence;
-use model::health::show::{Asked, apply};
+use model::health::show::apply;
+use model::health::verdict::AskedAt;
 use model::judge::judge;
 use model::metric::Metrics;
 use model::observation::{HostObservation, RawObservation};
@@ -37,7 +38,7 @@ fn bound(driver: &str, says: Option<DriverGpu>) -> RawObservation {
 
 fn look(round: RawObservation, log: &KernelLog, asked: u64, before: Option<&HostObservation>) -> HostObservation {
     let mut observation = judge(round, seen(before.map_or(1, |before| before.sequence + 1)), before);
-    let asked = Asked { bus: BootMillis(asked), driver: BootMillis(asked) };
+    let asked = AskedAt { bus: BootMillis(asked), driver: BootMillis(asked) };
     apply(&mut observation, log, asked, before);
     observation
 }

@@ -5,7 +5,8 @@ use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverSource};
 use model::health::HealthState;
 use model::health::kernel_log::KernelLog;
-use model::health::show::{Asked, apply};
+use model::health::show::apply;
+use model::health::verdict::AskedAt;
 use model::judge::judge;
 use model::metric::Metrics;
 use model::observation::HostObservation;
@@ -65,7 +66,7 @@ fn look(gpu: GpuFunction, driver: Option<DriverGpu>, previous: Option<&HostObser
     let mut round = raw(vec![gpu], &[]);
     round.reports = vec![(DriverSource::Nvml, Ok(report(DriverSource::Nvml, driver.into_iter().collect())), 3)];
     let mut observation = judge(round, seen(1), previous);
-    apply(&mut observation, &KernelLog::default(), Asked::default(), previous);
+    apply(&mut observation, &KernelLog::default(), AskedAt::default(), previous);
     observation
 }
 

@@ -5,7 +5,8 @@ use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverSource};
 use model::health::HealthState;
 use model::health::kernel_log::{KernelLog, Unheard};
-use model::health::show::{Asked, apply};
+use model::health::show::apply;
+use model::health::verdict::AskedAt;
 use model::judge::judge;
 use model::metric::Metrics;
 use model::observation::{HostObservation, RawObservation};
@@ -26,7 +27,7 @@ fn seen_with(
     previous: Option<&HostObservation>,
 ) -> HostObservation {
     let mut observation = judge(raw, seen(sequence), previous);
-    apply(&mut observation, log, Asked::default(), previous);
+    apply(&mut observation, log, AskedAt::default(), previous);
     observation
 }
 

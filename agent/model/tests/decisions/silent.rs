@@ -5,7 +5,8 @@ use model::absence::Absence;
 use model::driver::{DriverSource, SilentGpu};
 use model::health::HealthState;
 use model::health::kernel_log::KernelLog;
-use model::health::show::{Asked, apply};
+use model::health::show::apply;
+use model::health::verdict::AskedAt;
 use model::judge::{judge, needs_smi};
 use model::observation::{ChainLink, HostObservation, RawObservation};
 
@@ -26,7 +27,7 @@ fn host(gpu: SilentGpu) -> RawObservation {
 
 fn shown(host: RawObservation) -> HostObservation {
     let mut observation = judge(host, seen(1), None);
-    apply(&mut observation, &KernelLog::default(), Asked::default(), None);
+    apply(&mut observation, &KernelLog::default(), AskedAt::default(), None);
     observation
 }
 

@@ -3,7 +3,8 @@
 use model::driver::DriverSource;
 use model::health::HealthState;
 use model::health::kernel_log::KernelLog;
-use model::health::show::{Asked, apply};
+use model::health::show::apply;
+use model::health::verdict::AskedAt;
 use model::judge::{Seen, judge};
 use model::observation::{HostObservation, RawObservation};
 use model::ports::{HostPort, KernelLogPort};
@@ -48,7 +49,7 @@ fn observed_after(
     };
     let seen = Seen { sequence: 1, observed_at: UnixMillis(1_700_000_000_000), observed_boot: BootMillis(60_000) };
     let mut observation = judge(raw, seen, before);
-    apply(&mut observation, log, Asked::default(), before);
+    apply(&mut observation, log, AskedAt::default(), before);
     observation
 }
 
@@ -113,7 +114,7 @@ fn lanes_that_a_guest_never_had_are_not_missed() {
         };
         let moment = Seen { sequence: 2, observed_at: seen.observed_at, observed_boot: seen.observed_boot };
         let mut now = judge(raw, moment, before);
-        apply(&mut now, &KernelLog::default(), Asked::default(), before);
+        apply(&mut now, &KernelLog::default(), AskedAt::default(), before);
         now
     };
     let first = look(None);

@@ -8,8 +8,8 @@ use model::policy::Act;
 use model::ports::{ActFault, JournalDocument};
 use model::time::BootMillis;
 use model::{Absence, Reading};
-use sim::act::StepFault;
 use sim::state::HostState;
+use sim::step_faults::StepFault;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 

@@ -5,7 +5,8 @@ use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverMig, DriverReport, DriverSource, MemoryMib, MigMode, ProbeFault};
 use model::health::kernel_log::KernelLog;
-use model::health::show::{Asked, apply};
+use model::health::show::apply;
+use model::health::verdict::AskedAt;
 use model::host_facts::{HostFacts, Nic};
 use model::judge::{Seen, judge};
 use model::metric::Metrics;
@@ -128,7 +129,7 @@ pub(crate) fn judged(raw: RawObservation) -> HostObservation {
     let mut observation = judge(raw, seen, None);
     let mut log = KernelLog::default();
     log.hear();
-    apply(&mut observation, &log, Asked::default(), None);
+    apply(&mut observation, &log, AskedAt::default(), None);
     observation
 }
 

@@ -4,7 +4,8 @@ use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverMig, DriverReport, DriverSource, GpuProcess, MemoryMib, MigMode, ProbeFault};
 use model::health::kernel_log::KernelLog;
-use model::health::show::{Asked, apply};
+use model::health::show::apply;
+use model::health::verdict::AskedAt;
 use model::host_facts::HostFacts;
 use model::judge::{Seen, judge};
 use model::metric::Metrics;
@@ -116,7 +117,7 @@ fn facts() -> HostFacts {
 fn judged(raw: RawObservation) -> HostObservation {
     let seen = Seen { sequence: 1, observed_at: UnixMillis(1_700_000_000_000), observed_boot: BootMillis(60_000) };
     let mut observation = judge(raw, seen, None);
-    apply(&mut observation, &KernelLog::default(), Asked::default(), None);
+    apply(&mut observation, &KernelLog::default(), AskedAt::default(), None);
     observation
 }
 
@@ -126,7 +127,7 @@ pub(crate) fn after_log(mut seen: HostObservation, line: &str) -> HostObservatio
     log.hear();
     assert!(log.take(&format!("3,1,1000000,-;{line}\n")), "the line says something");
     let previous = seen.clone();
-    apply(&mut seen, &log, Asked::default(), Some(&previous));
+    apply(&mut seen, &log, AskedAt::default(), Some(&previous));
     seen
 }
 

@@ -1,0 +1,6 @@
+//! Where the daemon finds its files unless it gets other options.
+
+/// What the administrator allows.
+pub(crate) const POLICY: &str = "/etc/gpuhostd/policy.toml";
+/// Durable state.
+pub(crate) const STATE: &str = "/var/lib/gpuhostd";
