@@ -2,7 +2,7 @@
 
 use model::holders::Holders;
 use model::plan::Scope;
-use model::ports::ActFault;
+use model::ports::ActError;
 use model::printable::printable;
 use protocol::child::Task;
 use spawn::{Own, Program, Supervisor};
@@ -16,9 +16,9 @@ const WITHIN: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// The look did not come to an end, or said nothing that has a sense.
-pub async fn look(supervisor: &Supervisor, child: &Own, sysfs: &Path, scope: &Scope) -> Result<Holders, ActFault> {
+pub async fn look(supervisor: &Supervisor, child: &Own, sysfs: &Path, scope: &Scope) -> Result<Holders, ActError> {
     let attempted = format!("look for users of {}", scope.gpu);
-    let said = |said: String| ActFault::Said { attempted: attempted.clone(), said };
+    let said = |said: String| ActError::Said { attempted: attempted.clone(), said };
     let question = serde_json::to_string(scope).map_err(|error| said(error.to_string()))?;
     let args = Task::LookForHolders.arguments([sysfs.into(), question.into()]);
     let finished = supervisor.run("holders", Program::own(child, args, WITHIN)).await;

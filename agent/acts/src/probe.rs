@@ -7,7 +7,7 @@ mod suspects;
 
 use crate::smi::Smi;
 use asker::Asker;
-use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::printable::printable;
 use model::settings::NvidiaSettings;
 use spawn::{Finished, Own, Purpose, Supervisor};
@@ -35,16 +35,16 @@ impl Probes {
     ///
     /// # Errors
     /// Whatever kept the source from answering. The driver container is not asked from here.
-    pub async fn run(&self, source: DriverSource, settings: &NvidiaSettings) -> Result<DriverReport, ProbeFault> {
+    pub async fn run(&self, source: DriverSource, settings: &NvidiaSettings) -> Result<DriverReport, ProbeError> {
         let deadline = Duration::from_millis(settings.probe_timeout_ms);
         match source {
             DriverSource::Nvml => round::ask(&self.nvml, &settings.nvml_paths, deadline).await,
             DriverSource::Smi => self.smi_with_words(settings).await.1,
-            DriverSource::SmiInDriverContainer => Err(ProbeFault::HandUnavailable {
+            DriverSource::SmiInDriverContainer => Err(ProbeError::HandUnavailable {
                 what: "nvidia-smi in the driver container".to_owned(),
                 said: "it is queried through Docker, by the containers hand".to_owned(),
             }),
-            DriverSource::Sysfs => Err(ProbeFault::HandUnavailable {
+            DriverSource::Sysfs => Err(ProbeError::HandUnavailable {
                 what: "sensors in sysfs".to_owned(),
                 said: "the front reads them itself".to_owned(),
             }),
@@ -58,7 +58,7 @@ impl Probes {
     pub async fn smi_with_words(
         &self,
         settings: &NvidiaSettings,
-    ) -> (Option<Vec<u8>>, Result<DriverReport, ProbeFault>) {
+    ) -> (Option<Vec<u8>>, Result<DriverReport, ProbeError>) {
         let smi = Smi {
             supervisor: &self.supervisor,
             paths: &settings.smi_paths,
@@ -82,18 +82,18 @@ impl Probes {
 }
 
 /// How a process ended that did not end well.
-fn ended_badly(what: &str, finished: &Finished) -> Option<ProbeFault> {
+fn ended_badly(what: &str, finished: &Finished) -> Option<ProbeError> {
     if let Some(signal) = finished.status.signal() {
-        return Some(ProbeFault::Crashed { what: what.to_owned(), signal });
+        return Some(ProbeError::Crashed { what: what.to_owned(), signal });
     }
     let status = finished.status.code().filter(|status| *status != 0)?;
     let words = String::from_utf8_lossy(&finished.stderr);
     let said = printable(words.trim(), 400);
-    Some(ProbeFault::Failed { what: what.to_owned(), status, said })
+    Some(ProbeError::Failed { what: what.to_owned(), status, said })
 }
 
-fn garbled(what: &str, why: &str) -> ProbeFault {
-    ProbeFault::Garbled { what: what.to_owned(), why: why.to_owned() }
+fn garbled(what: &str, why: &str) -> ProbeError {
+    ProbeError::Garbled { what: what.to_owned(), why: why.to_owned() }
 }
 
 #[cfg(test)]

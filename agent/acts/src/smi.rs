@@ -3,7 +3,7 @@
 use crate::child_fault::run_fault;
 use host::front::gpus_to_ask;
 use model::absence::{Absence, Reading};
-use model::driver::{DriverReport, DriverSource, ProbeFault, SilentGpu};
+use model::driver::{DriverReport, DriverSource, ProbeError, SilentGpu};
 use model::ids::PciAddress;
 use model::smi::{ARGUMENTS, document, silent_in};
 use spawn::{Finished, Program, Supervisor};
@@ -33,7 +33,7 @@ impl Smi<'_> {
     pub(crate) async fn report(
         &self,
         mut silent: Vec<SilentGpu>,
-    ) -> (Option<Vec<u8>>, Result<DriverReport, ProbeFault>) {
+    ) -> (Option<Vec<u8>>, Result<DriverReport, ProbeError>) {
         let begin = Instant::now();
         let (mut words, mut told) = (None, None);
         if silent.is_empty() {
@@ -43,7 +43,7 @@ impl Smi<'_> {
             };
             let report = judge(&what, &finished, DriverSource::Smi);
             words = Some(finished.stdout);
-            if let Err(ProbeFault::Failed { said, .. }) = &report {
+            if let Err(ProbeError::Failed { said, .. }) = &report {
                 silent = silent_in(said);
             }
             if silent.is_empty() {
@@ -89,7 +89,7 @@ impl Smi<'_> {
                     whole.problems.extend(problems.collect::<Vec<_>>());
                 }
                 Err(fault) => {
-                    hangs = matches!(fault, ProbeFault::Timeout { .. } | ProbeFault::Stuck { .. })
+                    hangs = matches!(fault, ProbeError::Timeout { .. } | ProbeError::Stuck { .. })
                         .then(|| format!("it hangs at the GPU at {address}"));
                     let gpu = alone(address, &fault);
                     whole.problems.push(gpu.said.clone());
@@ -100,16 +100,16 @@ impl Smi<'_> {
         whole
     }
 
-    async fn one(&self, address: PciAddress, within: Duration) -> Result<DriverReport, ProbeFault> {
+    async fn one(&self, address: PciAddress, within: Duration) -> Result<DriverReport, ProbeError> {
         let (what, finished) = self.run(&["-i".to_owned(), address.to_string()], within).await?;
         judge(&what, &finished, DriverSource::Smi)
     }
 
     /// Runs it: what was run, in words, and how it ended.
-    async fn run(&self, more: &[String], within: Duration) -> Result<(String, Finished), ProbeFault> {
+    async fn run(&self, more: &[String], within: Duration) -> Result<(String, Finished), ProbeError> {
         let Some(path) = self.paths.iter().find(|path| Path::new(path).is_file()) else {
             let what = format!("nvidia-smi (looked for as {})", self.paths.join(", "));
-            return Err(ProbeFault::Absent { what, said: "there is no such file".to_owned() });
+            return Err(ProbeError::Absent { what, said: "there is no such file".to_owned() });
         };
         let what = format!("nvidia-smi ({path})");
         let arguments = ARGUMENTS.into_iter().chain(more.iter().map(String::as_str)).map(OsString::from);
@@ -121,17 +121,17 @@ impl Smi<'_> {
 }
 
 /// What is known of a GPU for which alone nvidia-smi was asked.
-fn alone(address: PciAddress, fault: &ProbeFault) -> SilentGpu {
+fn alone(address: PciAddress, fault: &ProbeError) -> SilentGpu {
     let said = format!("asked for the GPU at {address}: {fault}");
     let named = silent_in(&said).into_iter().find(|gpu| gpu.address == address);
     let why = match fault {
-        ProbeFault::Timeout { .. } | ProbeFault::Stuck { .. } => Absence::ProbeTimeout,
-        ProbeFault::NotAsked { .. }
-        | ProbeFault::Absent { .. }
-        | ProbeFault::Failed { .. }
-        | ProbeFault::Crashed { .. }
-        | ProbeFault::Garbled { .. }
-        | ProbeFault::HandUnavailable { .. } => Absence::ProbeFailed,
+        ProbeError::Timeout { .. } | ProbeError::Stuck { .. } => Absence::ProbeTimeout,
+        ProbeError::NotAsked { .. }
+        | ProbeError::Absent { .. }
+        | ProbeError::Failed { .. }
+        | ProbeError::Crashed { .. }
+        | ProbeError::Garbled { .. }
+        | ProbeError::HandUnavailable { .. } => Absence::ProbeFailed,
     };
     named.unwrap_or(SilentGpu { address, why, said })
 }
@@ -143,10 +143,10 @@ fn library_path(path: &str) -> Option<(String, OsString)> {
     Some(("LD_LIBRARY_PATH".to_owned(), folders.into()))
 }
 
-pub(crate) fn judge(what: &str, finished: &Finished, source: DriverSource) -> Result<DriverReport, ProbeFault> {
+pub(crate) fn judge(what: &str, finished: &Finished, source: DriverSource) -> Result<DriverReport, ProbeError> {
     match (finished.status.code(), finished.status.signal()) {
         (Some(status), _) => document(what, status, &finished.stdout, &finished.stderr, source),
-        (None, signal) => Err(ProbeFault::Crashed { what: what.to_owned(), signal: signal.unwrap_or_default() }),
+        (None, signal) => Err(ProbeError::Crashed { what: what.to_owned(), signal: signal.unwrap_or_default() }),
     }
 }
 

@@ -8,7 +8,7 @@ use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::StreamExt;
 use hyper::StatusCode;
-use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::smi::{ARGUMENTS, DOCUMENT_MAX_BYTES, document};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -35,7 +35,7 @@ struct Ended {
 /// # Errors
 /// There is no such container, one of our earlier questions still hangs in it, nvidia-smi fails, or Docker does: of several
 /// containers what the first one reported.
-pub async fn smi_in_driver_container(socket: &str, deadline: Duration) -> Result<DriverReport, ProbeFault> {
+pub async fn smi_in_driver_container(socket: &str, deadline: Duration) -> Result<DriverReport, ProbeError> {
     let what = "nvidia-smi in the driver container";
     let begin = Instant::now();
     let containers = within(what, deadline, driver_containers(what, socket)).await?;
@@ -50,7 +50,7 @@ pub async fn smi_in_driver_container(socket: &str, deadline: Duration) -> Result
             Err(fault) => first = first.or(Some(fault)),
         }
     }
-    Err(first.unwrap_or_else(|| ProbeFault::Absent {
+    Err(first.unwrap_or_else(|| ProbeError::Absent {
         what: what.to_owned(),
         said: "no running container has the label org.gpuhost.role=driver".to_owned(),
     }))
@@ -71,7 +71,7 @@ async fn ask(what: &str, socket: &str, container: &str, deadline: Duration) -> R
 }
 
 fn garbled(what: &str, why: &str) -> DockerError {
-    DockerError::Fault(ProbeFault::Garbled { what: what.to_owned(), why: why.to_owned() })
+    DockerError::Fault(ProbeError::Garbled { what: what.to_owned(), why: why.to_owned() })
 }
 
 /// Identifiers go into paths: Docker's own are hexadecimal, and nothing else is taken.
@@ -104,7 +104,7 @@ async fn refuse_while_one_hangs(what: &str, socket: &str, container: &str) -> Re
         let runs = seen.get("Running").flag() == Some(true);
         let pid = seen.get("Pid").number();
         if let (Some(PROGRAM), true, Some(pid)) = (program, runs, pid) {
-            return Err(DockerError::Fault(ProbeFault::Stuck { what: what.to_owned(), pid }));
+            return Err(DockerError::Fault(ProbeError::Stuck { what: what.to_owned(), pid }));
         }
     }
     Ok(())

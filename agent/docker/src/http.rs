@@ -5,7 +5,7 @@ use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use model::driver::ProbeFault;
+use model::driver::ProbeError;
 use model::printable::printable;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
@@ -31,28 +31,28 @@ pub(crate) enum DockerError {
     #[error("{0}")]
     Client(#[from] bollard::errors::Error),
     #[error("{0}")]
-    Fault(ProbeFault),
+    Fault(ProbeError),
 }
 
 impl DockerError {
     /// As the fault of a probe.
-    pub(crate) fn into_fault(self, what: &str) -> ProbeFault {
+    pub(crate) fn into_fault(self, what: &str) -> ProbeError {
         let (what, said) = (what.to_owned(), self.to_string());
         match self {
             Self::Connect(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-                ProbeFault::Absent { what, said }
+                ProbeError::Absent { what, said }
             }
-            Self::Connect(error) if error.kind() == ErrorKind::PermissionDenied => ProbeFault::Failed {
+            Self::Connect(error) if error.kind() == ErrorKind::PermissionDenied => ProbeError::Failed {
                 what,
                 status: error.raw_os_error().unwrap_or_default(),
                 said: format!("{said}; the requesting process must be in the group that owns the socket (docker)"),
             },
-            Self::Connect(error) => ProbeFault::Failed { what, status: error.raw_os_error().unwrap_or_default(), said },
-            Self::Refused { status, .. } => ProbeFault::Failed { what, status: i32::from(status.as_u16()), said },
+            Self::Connect(error) => ProbeError::Failed { what, status: error.raw_os_error().unwrap_or_default(), said },
+            Self::Refused { status, .. } => ProbeError::Failed { what, status: i32::from(status.as_u16()), said },
             Self::Client(bollard::errors::Error::DockerResponseServerError { status_code, .. }) => {
-                ProbeFault::Failed { what, status: i32::from(status_code), said }
+                ProbeError::Failed { what, status: i32::from(status_code), said }
             }
-            Self::Broken(_) | Self::Garbled { .. } | Self::Client(_) => ProbeFault::Garbled { what, why: said },
+            Self::Broken(_) | Self::Garbled { .. } | Self::Client(_) => ProbeError::Garbled { what, why: said },
             Self::Fault(fault) => fault,
         }
     }

@@ -11,7 +11,7 @@ pub use driver_container::smi_in_driver_container;
 use http::{DockerError, get};
 use json::Json;
 use model::docker::DockerFacts;
-use model::driver::ProbeFault;
+use model::driver::ProbeError;
 use model::time::whole_millis;
 use std::future::Future;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const CDI_WITHIN: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// Docker is absent, refuses, or does not answer in time.
-pub async fn facts(socket: &str, deadline: Duration) -> Result<DockerFacts, ProbeFault> {
+pub async fn facts(socket: &str, deadline: Duration) -> Result<DockerFacts, ProbeError> {
     let what = format!("Docker ({socket})");
     // The files have what is left, and at least half a second.
     let begin = Instant::now();
@@ -49,12 +49,12 @@ async fn within<T>(
     what: &str,
     deadline: Duration,
     conversation: impl Future<Output = Result<T, DockerError>>,
-) -> Result<T, ProbeFault> {
+) -> Result<T, ProbeError> {
     match timeout(deadline, conversation).await {
         Ok(outcome) => outcome.map_err(|error| error.into_fault(what)),
         Err(_) => {
             let after_ms = whole_millis(deadline);
-            Err(ProbeFault::Timeout { what: what.to_owned(), after_ms })
+            Err(ProbeError::Timeout { what: what.to_owned(), after_ms })
         }
     }
 }

@@ -11,7 +11,7 @@ use model::health::kernel_log::KernelLog;
 use model::judge::{self, Seen};
 use model::message::Message;
 use model::policy::Policy;
-use model::ports::{ActPort, ChangePort, Clock, HostPort, JournalFault, JournalPort, ManagerPort};
+use model::ports::{ActPort, ChangePort, Clock, HostPort, JournalError, JournalPort, ManagerPort};
 use model::settings::Settings;
 use model::time::{BootMillis, UnixMillis};
 use std::future::Future;
@@ -137,7 +137,7 @@ impl EngineParts {
     }
 }
 
-fn unreadable(fault: &JournalFault, since: UnixMillis) -> Condition {
+fn unreadable(fault: &JournalError, since: UnixMillis) -> Condition {
     Condition {
         kind: "journal_unreadable".to_owned(),
         status: ConditionStatus::True,

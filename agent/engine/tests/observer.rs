@@ -11,7 +11,7 @@ use engine::handle::Handle;
 use engine::start::{EngineParts, EnginePorts, Pulse};
 use model::absence::{Absence, Reading};
 use model::health::HealthState;
-use model::health::kernel_log::Unheard;
+use model::health::kernel_log::KernelLogUnavailable;
 use model::observation::HostObservation;
 use model::pci::RuntimeStatus;
 use model::ports::KernelLogPort;
@@ -310,10 +310,10 @@ async fn more_watchers_than_can_wait_get_what_is_there() {
 }
 
 /// A kernel log that the test writes.
-struct TestLog(mpsc::UnboundedReceiver<Result<Vec<String>, Unheard>>);
+struct TestLog(mpsc::UnboundedReceiver<Result<Vec<String>, KernelLogUnavailable>>);
 
 impl KernelLogPort for TestLog {
-    async fn next_lines(&mut self) -> Result<Vec<String>, Unheard> {
+    async fn next_lines(&mut self) -> Result<Vec<String>, KernelLogUnavailable> {
         match self.0.recv().await {
             Some(lines) => lines,
             None => std::future::pending().await,
@@ -339,7 +339,7 @@ async fn a_line_of_the_kernel_log_is_shown_without_another_scan_or_probe() {
     assert_eq!(seen.gpus[0].health.state, HealthState::Failed);
     assert_eq!(seen.gpus[0].health.reasons[0].since.0, 1_700_000_000_000 - 1000, "a second before it was seen");
     assert_eq!((scans, probes), (bench.host.scans.load(Ordering::SeqCst), bench.host.probes.load(Ordering::SeqCst)));
-    write.send(Err(Unheard { said: "it ended".to_owned() })).unwrap();
+    write.send(Err(KernelLogUnavailable { said: "it ended".to_owned() })).unwrap();
     let lost = |o: &HostObservation| o.conditions.iter().any(|held| held.kind == "kernel_log_unavailable");
     bench.until("that the log has ended", lost).await;
     following.await.unwrap();

@@ -32,7 +32,7 @@ impl Kind {
 
 /// A file that could not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadFault {
+pub enum ReadError {
     /// There is no such file.
     #[error("{} does not exist", path.display())]
     Missing {
@@ -85,7 +85,7 @@ pub enum ReadFault {
     },
 }
 
-impl ReadFault {
+impl ReadError {
     /// The file or folder.
     #[must_use]
     pub fn path(&self) -> &Path {

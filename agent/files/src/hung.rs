@@ -1,6 +1,6 @@
 //! Gives up a read that does not answer, and starts no second one behind it.
 
-use crate::fault::ReadFault;
+use crate::fault::ReadError;
 use std::collections::BTreeMap;
 use std::io::Error;
 use std::path::{Path, PathBuf};
@@ -19,13 +19,13 @@ fn given_up() -> MutexGuard<'static, BTreeMap<PathBuf, usize>> {
 /// the same path hangs no further one is started. Blocking.
 ///
 /// # Errors
-/// What `work` reports, or [`ReadFault::Hangs`].
+/// What `work` reports, or [`ReadError::Hangs`].
 pub fn in_time<T: Send + 'static>(
     path: &Path,
     within: Duration,
-    work: impl FnOnce() -> Result<T, ReadFault> + Send + 'static,
-) -> Result<T, ReadFault> {
-    let hangs = || ReadFault::Hangs { path: path.to_owned(), after: within };
+    work: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+) -> Result<T, ReadError> {
+    let hangs = || ReadError::Hangs { path: path.to_owned(), after: within };
     if given_up().contains_key(path) {
         return Err(hangs());
     }
@@ -39,7 +39,7 @@ pub fn in_time<T: Send + 'static>(
             forget(&mut given_up, &name);
         }
     });
-    reader.map_err(|error| ReadFault::Host { path: path.to_owned(), error })?;
+    reader.map_err(|error| ReadError::Host { path: path.to_owned(), error })?;
     let fault = match told.recv_timeout(within) {
         Ok(done) => return done,
         Err(fault) => fault,
@@ -56,7 +56,7 @@ pub fn in_time<T: Send + 'static>(
             Err(hangs())
         }
         RecvTimeoutError::Disconnected => {
-            Err(ReadFault::Host { path: path.to_owned(), error: Error::other("the reading task was aborted") })
+            Err(ReadError::Host { path: path.to_owned(), error: Error::other("the reading task was aborted") })
         }
     }
 }
@@ -81,8 +81,8 @@ mod tests {
     fn what_answers_is_taken() {
         let path = Path::new("/x/answers");
         assert_eq!(in_time(path, LONG, || Ok(7)).unwrap(), 7);
-        let fault = in_time::<()>(path, LONG, || Err(ReadFault::Missing { path: "/x/answers".into() })).unwrap_err();
-        assert!(matches!(fault, ReadFault::Missing { .. }));
+        let fault = in_time::<()>(path, LONG, || Err(ReadError::Missing { path: "/x/answers".into() })).unwrap_err();
+        assert!(matches!(fault, ReadError::Missing { .. }));
         let fault = in_time::<()>(path, LONG, || panic!("as a bug would")).unwrap_err();
         assert!(fault.to_string().contains("was aborted"), "{fault}");
     }
@@ -105,7 +105,7 @@ mod tests {
         let fault = read(Some(Arc::clone(&end))).unwrap_err();
         assert!(fault.to_string().contains("/x/hangs") && fault.to_string().contains("findmnt"), "{fault}");
         for _ in 0..100 {
-            assert!(matches!(read(None), Err(ReadFault::Hangs { .. })));
+            assert!(matches!(read(None), Err(ReadError::Hangs { .. })));
         }
         assert!(started.load(Ordering::SeqCst) <= 1, "readers pile up behind one that hangs");
         end.wait();

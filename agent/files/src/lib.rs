@@ -8,7 +8,7 @@ mod fault;
 mod hung;
 mod own;
 
-pub use fault::{Kind, ReadFault};
+pub use fault::{Kind, ReadError};
 pub use hung::in_time;
 pub use own::{OwnProgram, hold};
 
@@ -45,7 +45,7 @@ pub struct Plain {
 ///
 /// # Errors
 /// There is no such file, it is something else than a plain file (which is not opened then), or the host refused.
-pub fn open(path: &Path) -> Result<Plain, ReadFault> {
+pub fn open(path: &Path) -> Result<Plain, ReadError> {
     open_where(path, |kind, _| kind.is_none())
 }
 
@@ -54,7 +54,7 @@ pub fn open(path: &Path) -> Result<Plain, ReadFault> {
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_input(path: &Path) -> Result<Plain, ReadFault> {
+pub fn open_input(path: &Path) -> Result<Plain, ReadError> {
     let is_anonymous = |named: &OwnedFd| fstatfs(named).is_ok_and(|status| status.filesystem_type() == PIPEFS);
     open_where(path, |kind, named| match kind {
         None => true,
@@ -63,15 +63,15 @@ pub fn open_input(path: &Path) -> Result<Plain, ReadFault> {
     })
 }
 
-fn open_where(path: &Path, fits: impl FnOnce(Option<Kind>, &OwnedFd) -> bool) -> Result<Plain, ReadFault> {
-    let refused = |errno: Errno| ReadFault::Host { path: path.to_owned(), error: errno.into() };
+fn open_where(path: &Path, fits: impl FnOnce(Option<Kind>, &OwnedFd) -> bool) -> Result<Plain, ReadError> {
+    let refused = |errno: Errno| ReadError::Host { path: path.to_owned(), error: errno.into() };
     // A descriptor that only names the file: nothing is opened by it, so that no device can act on it.
     let named =
         open_path(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(|errno| missing(path, errno))?;
     let status = fstat(&named).map_err(refused)?;
     let kind = kind_of(&status);
     if !fits(kind, &named) {
-        return Err(ReadFault::NotPlain { path: path.to_owned(), kind: kind.unwrap_or(Kind::Device) });
+        return Err(ReadError::NotPlain { path: path.to_owned(), kind: kind.unwrap_or(Kind::Device) });
     }
     // What is not a plain file is a pipe, and is waited for.
     let waits = if kind.is_none() { OFlag::O_NONBLOCK } else { OFlag::empty() };
@@ -85,7 +85,7 @@ fn open_where(path: &Path, fits: impl FnOnce(Option<Kind>, &OwnedFd) -> bool) ->
 ///
 /// # Errors
 /// As [`open`], and where it is larger.
-pub fn read(path: &Path, max_bytes: usize) -> Result<Vec<u8>, ReadFault> {
+pub fn read(path: &Path, max_bytes: usize) -> Result<Vec<u8>, ReadError> {
     open(path)?.read(path, max_bytes)
 }
 
@@ -93,7 +93,7 @@ pub fn read(path: &Path, max_bytes: usize) -> Result<Vec<u8>, ReadFault> {
 ///
 /// # Errors
 /// As [`read`], and where it is not UTF-8.
-pub fn read_text(path: &Path, max_bytes: usize) -> Result<String, ReadFault> {
+pub fn read_text(path: &Path, max_bytes: usize) -> Result<String, ReadError> {
     open(path)?.read_text(path, max_bytes)
 }
 
@@ -102,7 +102,7 @@ impl Plain {
     ///
     /// # Errors
     /// It is larger, or the host refused.
-    pub fn read(self, path: &Path, max_bytes: usize) -> Result<Vec<u8>, ReadFault> {
+    pub fn read(self, path: &Path, max_bytes: usize) -> Result<Vec<u8>, ReadError> {
         all_of(self.file, path, max_bytes)
     }
 
@@ -110,7 +110,7 @@ impl Plain {
     ///
     /// # Errors
     /// It is larger or not UTF-8, or the host refused.
-    pub fn read_text(self, path: &Path, max_bytes: usize) -> Result<String, ReadFault> {
+    pub fn read_text(self, path: &Path, max_bytes: usize) -> Result<String, ReadError> {
         as_text(self.read(path, max_bytes)?, path)
     }
 }
@@ -119,13 +119,13 @@ impl Plain {
 ///
 /// # Errors
 /// It is larger, or the host refused.
-pub fn all_of(input: impl Read, name: &Path, max_bytes: usize) -> Result<Vec<u8>, ReadFault> {
+pub fn all_of(input: impl Read, name: &Path, max_bytes: usize) -> Result<Vec<u8>, ReadError> {
     let bound = u64::try_from(max_bytes).unwrap_or(u64::MAX).saturating_add(1);
     let mut content = Vec::new();
-    let refused = |error: Error| ReadFault::Host { path: name.to_owned(), error };
+    let refused = |error: Error| ReadError::Host { path: name.to_owned(), error };
     input.take(bound).read_to_end(&mut content).map_err(refused)?;
     if content.len() > max_bytes {
-        return Err(ReadFault::TooLarge { path: name.to_owned(), max_bytes });
+        return Err(ReadError::TooLarge { path: name.to_owned(), max_bytes });
     }
     Ok(content)
 }
@@ -134,8 +134,8 @@ pub fn all_of(input: impl Read, name: &Path, max_bytes: usize) -> Result<Vec<u8>
 ///
 /// # Errors
 /// They are not UTF-8.
-pub fn as_text(bytes: Vec<u8>, name: &Path) -> Result<String, ReadFault> {
-    String::from_utf8(bytes).map_err(|_| ReadFault::NotText { path: name.to_owned() })
+pub fn as_text(bytes: Vec<u8>, name: &Path) -> Result<String, ReadError> {
+    String::from_utf8(bytes).map_err(|_| ReadError::NotText { path: name.to_owned() })
 }
 
 /// The files of a folder of fragments whose name ends with `.extension`, in the order of their names. Hidden ones are left out:
@@ -143,8 +143,8 @@ pub fn as_text(bytes: Vec<u8>, name: &Path) -> Result<String, ReadFault> {
 ///
 /// # Errors
 /// It cannot be listed, or has more than `most` such files.
-pub fn fragments(folder: &Path, extension: &str, most: usize) -> Result<Vec<PathBuf>, ReadFault> {
-    let refused = |error: Error| ReadFault::Host { path: folder.to_owned(), error };
+pub fn fragments(folder: &Path, extension: &str, most: usize) -> Result<Vec<PathBuf>, ReadError> {
+    let refused = |error: Error| ReadError::Host { path: folder.to_owned(), error };
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(refused)?,
@@ -181,11 +181,11 @@ fn kind_of(status: &FileStat) -> Option<Kind> {
 }
 
 /// Nothing is there; a link that leads to nothing is no missing file, for somebody placed it.
-fn missing(path: &Path, errno: Errno) -> ReadFault {
+fn missing(path: &Path, errno: Errno) -> ReadError {
     let path = path.to_owned();
     if errno != Errno::ENOENT {
-        return ReadFault::Host { path, error: errno.into() };
+        return ReadError::Host { path, error: errno.into() };
     }
     let is_there = fstatat(nix::fcntl::AT_FDCWD, &path, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok();
-    if is_there { ReadFault::DeadLink { path } } else { ReadFault::Missing { path } }
+    if is_there { ReadError::DeadLink { path } } else { ReadError::Missing { path } }
 }

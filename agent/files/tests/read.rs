@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-use files::{Kind, ReadFault, fragments, open, read, read_text};
+use files::{Kind, ReadError, fragments, open, read, read_text};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -11,7 +11,7 @@ use std::path::Path;
 
 fn kind(path: &Path) -> Kind {
     match read(path, 10) {
-        Err(ReadFault::NotPlain { kind, .. }) => kind,
+        Err(ReadError::NotPlain { kind, .. }) => kind,
         other => panic!("{}: {other:?}", path.display()),
     }
 }
@@ -26,9 +26,9 @@ fn a_plain_file_is_read_through_links_too() {
     assert_eq!((read(&file, 4).unwrap(), read_text(&link, 4).unwrap()), (b"text".to_vec(), "text".to_owned()));
     let plain = open(&link).unwrap();
     assert_eq!((plain.mode, plain.uid), (0o640, nix::unistd::geteuid().as_raw()));
-    assert!(matches!(read(&file, 3), Err(ReadFault::TooLarge { max_bytes: 3, .. })));
+    assert!(matches!(read(&file, 3), Err(ReadError::TooLarge { max_bytes: 3, .. })));
     std::fs::write(&file, [0xff]).unwrap();
-    assert!(matches!(read_text(&file, 4), Err(ReadFault::NotText { .. })));
+    assert!(matches!(read_text(&file, 4), Err(ReadError::NotText { .. })));
 }
 
 #[test]
@@ -57,8 +57,8 @@ fn a_link_to_nothing_is_no_missing_file() {
     let dir = tempfile::tempdir().unwrap();
     let link = dir.path().join("link");
     symlink("nothing", &link).unwrap();
-    assert!(matches!(read(&link, 10), Err(ReadFault::DeadLink { .. })));
-    assert!(matches!(read(&dir.path().join("none"), 10), Err(ReadFault::Missing { .. })));
+    assert!(matches!(read(&link, 10), Err(ReadError::DeadLink { .. })));
+    assert!(matches!(read(&dir.path().join("none"), 10), Err(ReadError::Missing { .. })));
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn fragments_are_sorted_and_hidden_ones_left_out() {
     assert!(fragments(dir.path(), "toml", 1).unwrap_err().to_string().contains("more than 1"));
     assert_eq!(fragments(&dir.path().join("none"), "toml", 1).unwrap(), Vec::<std::path::PathBuf>::new());
     let file = dir.path().join("a.toml");
-    assert!(matches!(fragments(&file, "toml", 1), Err(ReadFault::Host { .. })));
+    assert!(matches!(fragments(&file, "toml", 1), Err(ReadError::Host { .. })));
 }
 
 #[test]
@@ -88,5 +88,5 @@ fn a_pipe_that_the_caller_has_opened_is_an_input_and_a_named_one_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let named = dir.path().join("pipe");
     mkfifo(&named, Mode::S_IRWXU).unwrap();
-    assert!(matches!(files::open_input(&named), Err(ReadFault::NotPlain { kind: Kind::Pipe, .. })));
+    assert!(matches!(files::open_input(&named), Err(ReadError::NotPlain { kind: Kind::Pipe, .. })));
 }

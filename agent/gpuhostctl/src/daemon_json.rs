@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::input;
-use files::ReadFault;
+use files::ReadError;
 use model::daemon_json::{Edited, Entry, MOST_BYTES, Refused, RuntimeName, insert, reads_byte_order_mark, remove};
 use model::refusal::Refusal;
 use std::fs::FileType;
@@ -51,7 +51,7 @@ fn content(file: &Path) -> Result<Option<Vec<u8>>, Refused> {
         }
     }
     input::read(file, MOST_BYTES).map(Some).map_err(|fault| {
-        if let Failure::File(ReadFault::TooLarge { max_bytes, .. }) = fault {
+        if let Failure::File(ReadError::TooLarge { max_bytes, .. }) = fault {
             return Refused::TooLarge { most: max_bytes };
         }
         Refused::Unreadable { said: fault.to_string() }

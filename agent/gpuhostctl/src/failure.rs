@@ -1,6 +1,6 @@
 //! Why a command did not do what it was asked, and the exit status for it.
 
-use files::ReadFault;
+use files::ReadError;
 use model::causes::with_causes;
 use model::refusal::Refusal;
 use std::path::PathBuf;
@@ -114,7 +114,7 @@ pub(crate) enum Failure {
     },
     /// A file cannot be read.
     #[error(transparent)]
-    File(#[from] files::ReadFault),
+    File(#[from] files::ReadError),
     /// Another program of the package could not be started.
     #[error("cannot start {path}; is the package gpuhostd installed as a whole?")]
     Role {
@@ -183,7 +183,7 @@ impl Failure {
             Self::Refused { status, .. } | Self::Wrong { status, .. } => *status,
             // What was named is there, and is nothing that could be meant.
             Self::Usage { .. }
-            | Self::File(ReadFault::NotPlain { .. } | ReadFault::TooLarge { .. } | ReadFault::NotText { .. }) => USAGE,
+            | Self::File(ReadError::NotPlain { .. } | ReadError::TooLarge { .. } | ReadError::NotText { .. }) => USAGE,
             Self::NotFound { .. } => 5,
             Self::Ill => ILL,
             Self::Bus { .. }
@@ -230,7 +230,7 @@ mod tests {
         let failure = Failure::Role { path: "/x".into(), source };
         assert!(failure.told().ends_with("installed as a whole?: no such device"), "{}", failure.told());
         let error = std::io::Error::other("no such device");
-        let failure = Failure::File(files::ReadFault::Host { path: "/x".into(), error });
+        let failure = Failure::File(files::ReadError::Host { path: "/x".into(), error });
         assert_eq!(failure.told(), "cannot read /x: no such device");
     }
 }

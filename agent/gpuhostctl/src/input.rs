@@ -1,7 +1,7 @@
 //! Files that are named on the command line: plain files, or what the shell pipes in; bounded in size and in time.
 
 use crate::failure::Failure;
-use files::ReadFault;
+use files::ReadError;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ pub(crate) fn read_text(file: &Path, max_bytes: usize) -> Result<String, Failure
 pub(crate) fn descriptor(file: &Path) -> Result<OwnedFd, Failure> {
     if is_standard(file) {
         let duplicated = std::io::stdin().as_fd().try_clone_to_owned();
-        let refused = |error| ReadFault::Host { path: PathBuf::from("standard input"), error };
+        let refused = |error| ReadError::Host { path: PathBuf::from("standard input"), error };
         return Ok(duplicated.map_err(refused)?);
     }
     Ok(open(file)?.file.into())

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::input;
 use crate::text::{Cell, Look, Table, print};
-use files::ReadFault;
+use files::ReadError;
 use model::health::HealthState;
 use model::health::log_file::{Explained, FUNCTIONS_MAX, FunctionHealth, LogFile};
 use serde::Serialize;
@@ -44,7 +44,7 @@ enum Sheet {
 /// Prints what the log states.
 pub(crate) fn run(file: &Path, json: bool) -> Result<(), Failure> {
     let name = input::name(file);
-    let broken = |error| Failure::File(ReadFault::Host { path: name.clone().into(), error });
+    let broken = |error| Failure::File(ReadError::Host { path: name.clone().into(), error });
     let opened = File::from(input::descriptor(file)?);
     refuse_too_large(&opened.metadata().map_err(broken)?, &name)?;
     let input = BufReader::new(opened);

@@ -4,7 +4,7 @@ use crate::args::PolicyCommand;
 use crate::failure::Failure;
 use crate::input;
 use crate::text::{Look, paint, print, print_json};
-use files::ReadFault;
+use files::ReadError;
 use model::PciAddress;
 use model::policy::{Act, Policy, Requester, read};
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub(crate) fn run(what: &PolicyCommand, json: bool) -> Result<(), Failure> {
 fn policy(named: Option<&Path>) -> Result<Policy, Failure> {
     let path = named.map_or_else(|| PathBuf::from(FILE), Path::to_owned);
     let text = match input::read_text(&path, FILE_MAX_BYTES) {
-        Err(Failure::File(ReadFault::Missing { .. })) if named.is_none() => String::new(),
+        Err(Failure::File(ReadError::Missing { .. })) if named.is_none() => String::new(),
         other => other?,
     };
     read(&path.display().to_string(), &text).map_err(|fault| Failure::Usage { why: fault.to_string() })

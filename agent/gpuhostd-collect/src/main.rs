@@ -3,7 +3,7 @@
 use gpuhostd_collect::{doctor, snapshot};
 use lexopt::prelude::*;
 use model::causes::with_causes;
-use program::args::ArgsFault;
+use program::args::ArgsError;
 use program::say;
 use std::process::ExitCode;
 
@@ -29,22 +29,22 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             say::error(&format!("gpuhostd-collect: {}", with_causes(fault.as_ref())));
-            ExitCode::from(if fault.is::<ArgsFault>() { 2 } else { 1 })
+            ExitCode::from(if fault.is::<ArgsError>() { 2 } else { 1 })
         }
     }
 }
 
 fn run() -> anyhow::Result<()> {
     let mut parser = lexopt::Parser::from_env();
-    match parser.next().map_err(ArgsFault::from)? {
+    match parser.next().map_err(ArgsError::from)? {
         Some(Value(word)) if word == "snapshot" => snapshot::run(&snapshot::parse(&mut parser)?),
         Some(Value(word)) if word == "doctor-facts" => doctor::run(&doctor::parse(&mut parser)?),
         Some(Short('h') | Long("help")) => Ok(say::out(USAGE)?),
         Some(Short('V') | Long("version")) => {
             Ok(say::out(concat!("gpuhostd-collect ", env!("CARGO_PKG_VERSION"), "\n"))?)
         }
-        Some(Value(word)) => Err(ArgsFault::word(&word.to_string_lossy(), "snapshot or doctor-facts").into()),
-        Some(other @ (Short(_) | Long(_))) => Err(ArgsFault::from(other.unexpected()).into()),
-        None => Err(ArgsFault::word("", "snapshot or doctor-facts").into()),
+        Some(Value(word)) => Err(ArgsError::word(&word.to_string_lossy(), "snapshot or doctor-facts").into()),
+        Some(other @ (Short(_) | Long(_))) => Err(ArgsError::from(other.unexpected()).into()),
+        None => Err(ArgsError::word("", "snapshot or doctor-facts").into()),
     }
 }

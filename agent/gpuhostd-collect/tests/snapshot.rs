@@ -5,7 +5,7 @@
 use flate2::read::GzDecoder;
 use gpuhostd_collect::snapshot::{Basket, Request, pack, take};
 use host::front::Sysfs;
-use model::driver::ProbeFault;
+use model::driver::ProbeError;
 use model::settings::Settings;
 use model::snapshot::Recorded;
 use nix::sys::stat::Mode;
@@ -196,7 +196,7 @@ fn what_is_not_there_is_named_with_its_reason() {
         assert!(missed.contains(&what), "{what} is not named in {missed:?}");
     }
     assert!(basket.missed().iter().all(|missed| !missed.why.is_empty()), "{:?}", basket.missed());
-    assert!(recorded.scan.is_err() && matches!(recorded.docker, Err(ProbeFault::Absent { .. })));
+    assert!(recorded.scan.is_err() && matches!(recorded.docker, Err(ProbeError::Absent { .. })));
 }
 
 #[test]

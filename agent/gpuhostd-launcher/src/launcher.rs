@@ -4,7 +4,7 @@
 //! given up its own. The sockets, the protocol and the checks are those of the units.
 
 use files::OwnProgram;
-use host::front::{LockFault, StateLock, is_served};
+use host::front::{LockError, StateLock, is_served};
 use model::message::Message;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -55,7 +55,7 @@ pub(crate) struct Launch {
 
 /// Why nothing could be launched.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LaunchFault {
+pub(crate) enum LaunchError {
     /// There is no such user.
     #[error("there is no user {0:?} for the front; name another one with --user")]
     NoUser(String),
@@ -105,7 +105,7 @@ pub(crate) enum LaunchFault {
     Served(PathBuf),
     /// Another daemon works with the same state.
     #[error(transparent)]
-    Locked(#[from] LockFault),
+    Locked(#[from] LockError),
     /// A process could not be started, or signals not be listened for.
     #[error("cannot start {0}")]
     Start(&'static str, #[source] io::Error),
@@ -122,17 +122,17 @@ struct Owner {
 ///
 /// # Errors
 /// Whatever kept it from starting; nothing is left running then.
-pub(crate) fn run(launch: &Launch) -> Result<ExitCode, LaunchFault> {
+pub(crate) fn run(launch: &Launch) -> Result<ExitCode, LaunchError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| LaunchFault::Start("the runtime", error))?;
+        .map_err(|error| LaunchError::Start("the runtime", error))?;
     let outcome = runtime.block_on(live(launch));
     runtime.shutdown_background();
     outcome
 }
 
-async fn live(launch: &Launch) -> Result<ExitCode, LaunchFault> {
+async fn live(launch: &Launch) -> Result<ExitCode, LaunchError> {
     let owner = owner(launch.user.as_deref())?;
     in_reach(launch, owner)?;
     // Before anything is changed that another daemon may be using.
@@ -163,12 +163,12 @@ async fn live(launch: &Launch) -> Result<ExitCode, LaunchFault> {
 }
 
 /// That the front will be able to go where it must. The two folders themselves are given to it below.
-fn in_reach(launch: &Launch, owner: Owner) -> Result<(), LaunchFault> {
+fn in_reach(launch: &Launch, owner: Owner) -> Result<(), LaunchError> {
     let files = launch.files.iter().map(|file| (file, file.as_path()));
     let folders = [&launch.state, &launch.run].into_iter().filter_map(|folder| Some((folder, folder.parent()?)));
     for (what, way) in files.chain(folders) {
         if let Some(at) = service::closed_to(owner.uid.as_raw(), owner.gid.as_raw(), way) {
-            return Err(LaunchFault::OutOfReach { user: name_of(owner.uid), what: what.clone(), at });
+            return Err(LaunchError::OutOfReach { user: name_of(owner.uid), what: what.clone(), at });
         }
     }
     Ok(())
@@ -179,11 +179,11 @@ fn socket_name(role: HandRole) -> String {
 }
 
 /// A hand of a launcher that was killed lives on for a moment.
-async fn wait_until_free(path: &Path) -> Result<(), LaunchFault> {
+async fn wait_until_free(path: &Path) -> Result<(), LaunchError> {
     let until = Instant::now() + FREE_WITHIN;
-    while is_served(path).map_err(|error| LaunchFault::Make(path.to_owned(), error))? {
+    while is_served(path).map_err(|error| LaunchError::Make(path.to_owned(), error))? {
         if Instant::now() >= until {
-            return Err(LaunchFault::Served(path.to_owned()));
+            return Err(LaunchError::Served(path.to_owned()));
         }
         sleep(Duration::from_millis(20)).await;
     }
@@ -191,29 +191,29 @@ async fn wait_until_free(path: &Path) -> Result<(), LaunchFault> {
 }
 
 /// The user of the front: the named one, else the package's, else nobody. Where we are not root: ourselves.
-fn owner(named: Option<&str>) -> Result<Owner, LaunchFault> {
+fn owner(named: Option<&str>) -> Result<Owner, LaunchError> {
     if !Uid::effective().is_root() {
         return Ok(Owner { uid: Uid::effective(), gid: Gid::effective() });
     }
-    let look_up = |name: &str| User::from_name(name).map_err(|errno| LaunchFault::Lookup(name.to_owned(), errno));
+    let look_up = |name: &str| User::from_name(name).map_err(|errno| LaunchError::Lookup(name.to_owned(), errno));
     let user = match named {
-        Some(name) => look_up(name)?.ok_or_else(|| LaunchFault::NoUser(name.to_owned()))?,
+        Some(name) => look_up(name)?.ok_or_else(|| LaunchError::NoUser(name.to_owned()))?,
         None => match look_up(hands::peers::FRONT_USER)? {
             Some(user) => user,
-            None => look_up("nobody")?.ok_or_else(|| LaunchFault::NoUser("nobody".to_owned()))?,
+            None => look_up("nobody")?.ok_or_else(|| LaunchError::NoUser("nobody".to_owned()))?,
         },
     };
     Ok(Owner { uid: user.uid, gid: user.gid })
 }
 
-fn own_folder(path: &Path, owner: Owner) -> Result<service::Folder, LaunchFault> {
+fn own_folder(path: &Path, owner: Owner) -> Result<service::Folder, LaunchError> {
     service::Folder::own(path, 0o755, owner.uid.as_raw(), owner.gid.as_raw())
-        .map_err(|error| LaunchFault::Make(path.to_owned(), error))
+        .map_err(|error| LaunchError::Make(path.to_owned(), error))
 }
 
 /// A listening socket that the front's user alone may use; one that an earlier run left is replaced.
-fn socket(folder: &service::Folder, at: &Path, name: &str, owner: Owner) -> Result<UnixListener, LaunchFault> {
-    let fault = |error| LaunchFault::Make(at.join(name), error);
+fn socket(folder: &service::Folder, at: &Path, name: &str, owner: Owner) -> Result<UnixListener, LaunchError> {
+    let fault = |error| LaunchError::Make(at.join(name), error);
     let path = &folder.inside(name);
     service::remove_socket(path).map_err(fault)?;
     let listener = UnixListener::bind(path).map_err(fault)?;
@@ -222,7 +222,7 @@ fn socket(folder: &service::Folder, at: &Path, name: &str, owner: Owner) -> Resu
     Ok(listener)
 }
 
-fn start_front(launch: &Launch, owner: Owner) -> Result<Child, LaunchFault> {
+fn start_front(launch: &Launch, owner: Owner) -> Result<Child, LaunchError> {
     let become_user = Uid::effective().is_root().then(|| (owner.uid.as_raw(), owner.gid.as_raw()));
     let args = [launcher_argument().to_vec(), launch.front.clone()].concat();
     let kernel_log = service::open_log(&launch.kernel_log)
@@ -238,9 +238,9 @@ fn start_front(launch: &Launch, owner: Owner) -> Result<Child, LaunchFault> {
     let front = Front { program: &program, args: &args, become_user, input: kernel_log };
     service::front(front).map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EACCES) => {
-            LaunchFault::NotForUser { user: name_of(owner.uid), exe: program.path().to_owned(), source: error }
+            LaunchError::NotForUser { user: name_of(owner.uid), exe: program.path().to_owned(), source: error }
         }
-        Some(_) | None => LaunchFault::Start("the front", error),
+        Some(_) | None => LaunchError::Start("the front", error),
     })
 }
 
@@ -280,8 +280,8 @@ async fn keep(role: HandRole, launch: Launch, owner: Owner, listener: UnixListen
 }
 
 /// Waits for the front to end; passes signals on.
-async fn guard(front: &mut Child) -> Result<ExitCode, LaunchFault> {
-    let listen = |kind| signal(kind).map_err(|error| LaunchFault::Start("the signal handlers", error));
+async fn guard(front: &mut Child) -> Result<ExitCode, LaunchError> {
+    let listen = |kind| signal(kind).map_err(|error| LaunchError::Start("the signal handlers", error));
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut hangup = listen(SignalKind::hangup())?;

@@ -6,7 +6,7 @@ use launcher::Launch;
 use lexopt::prelude::*;
 use model::causes::with_causes;
 use model::settings::LogFilter;
-use program::args::ArgsFault;
+use program::args::ArgsError;
 use program::{logging, say};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 }
 
 /// The options as the front hands them over, each with its value: what they mean is in `gpuhostd --help`.
-fn read(args: impl IntoIterator<Item = OsString>) -> Result<Launch, ArgsFault> {
+fn read(args: impl IntoIterator<Item = OsString>) -> Result<Launch, ArgsError> {
     let (mut state, mut run, mut kernel_log) = (PathBuf::new(), PathBuf::new(), PathBuf::new());
     let (mut user, mut files, mut front, mut hand) = (None, Vec::new(), Vec::new(), Vec::new());
     let mut given = 0_usize;
@@ -45,7 +45,7 @@ fn read(args: impl IntoIterator<Item = OsString>) -> Result<Launch, ArgsFault> {
                 hand.extend(both);
             }
             "--kernel-log" | "--user" => {}
-            _ => return Err(ArgsFault::word(&name, USAGE)),
+            _ => return Err(ArgsError::word(&name, USAGE)),
         }
         match name.as_str() {
             "--state" => state = value.into(),
@@ -59,7 +59,7 @@ fn read(args: impl IntoIterator<Item = OsString>) -> Result<Launch, ArgsFault> {
     }
     let places = [&state, &run, &kernel_log];
     if given < places.len() || places.iter().any(|place| place.as_os_str().is_empty()) {
-        return Err(ArgsFault::word("", USAGE));
+        return Err(ArgsError::word("", USAGE));
     }
     Ok(Launch { run, state, kernel_log, files, front, hand, user })
 }
@@ -70,7 +70,7 @@ const USAGE: &str = "the options that gpuhostd --with-hands hands over: start th
 mod tests {
     use super::*;
 
-    fn of(line: &str) -> Result<Launch, ArgsFault> {
+    fn of(line: &str) -> Result<Launch, ArgsError> {
         read(line.split_whitespace().map(Into::into))
     }
 

@@ -2,7 +2,7 @@
 
 use crate::config::check::CheckArgs;
 use crate::paths::{POLICY, STATE};
-use program::args::ArgsFault;
+use program::args::ArgsError;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -122,7 +122,7 @@ pub enum Role {
 pub fn parse(
     args: impl IntoIterator<Item = std::ffi::OsString>,
     env: impl Fn(&str) -> Option<String>,
-) -> Result<Role, ArgsFault> {
+) -> Result<Role, ArgsError> {
     use lexopt::prelude::*;
     let folder = |name: &str, default: &str| PathBuf::from(env(name).unwrap_or_else(|| default.to_owned()));
     let mut front = FrontArgs {
@@ -162,10 +162,10 @@ pub fn parse(
     }
     let alone = !front.with_hands && front.launcher.is_none();
     if alone && front.sysfs.as_os_str() != SYSFS {
-        return Err(ArgsFault::SysfsAlone);
+        return Err(ArgsError::SysfsAlone);
     }
     if alone && front.kernel_log.as_os_str() != "/dev/kmsg" {
-        return Err(ArgsFault::KernelLogAlone);
+        return Err(ArgsError::KernelLogAlone);
     }
     Ok(Role::Front(Box::new(front)))
 }
@@ -178,10 +178,10 @@ fn bus_choice(word: String) -> BusChoice {
     }
 }
 
-fn subcommand(word: &str, parser: &mut lexopt::Parser) -> Result<Role, ArgsFault> {
+fn subcommand(word: &str, parser: &mut lexopt::Parser) -> Result<Role, ArgsError> {
     use lexopt::prelude::*;
     if let Some((_, instead)) = MOVED.iter().find(|(moved, _)| *moved == word) {
-        return Err(ArgsFault::Moved { word: word.to_owned(), instead });
+        return Err(ArgsError::Moved { word: word.to_owned(), instead });
     }
     if word != "config" {
         return unknown(word, "config");
@@ -204,15 +204,15 @@ fn subcommand(word: &str, parser: &mut lexopt::Parser) -> Result<Role, ArgsFault
     }
 }
 
-fn unknown(word: &str, expected: &'static str) -> Result<Role, ArgsFault> {
-    Err(ArgsFault::Word { word: word.to_owned(), expected })
+fn unknown(word: &str, expected: &'static str) -> Result<Role, ArgsError> {
+    Err(ArgsError::Word { word: word.to_owned(), expected })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn role(line: &str) -> Result<Role, ArgsFault> {
+    fn role(line: &str) -> Result<Role, ArgsError> {
         parse(line.split_whitespace().map(Into::into), |_| None)
     }
 

@@ -3,12 +3,12 @@
 use hands::RemoteHost;
 use host::front::{FactsRoot, Sysfs};
 use model::docker::DockerFacts;
-use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::holders::Holders;
 use model::host_facts::HostFacts;
 use model::pci::PciScan;
 use model::plan::{Look, PlanStep, Target};
-use model::ports::{ActFault, ActPort, HostPort, ScanFault};
+use model::ports::{ActError, ActPort, HostPort, ScanError};
 use model::time::whole_millis;
 use protocol::hand::containers::ReadDockerFacts;
 use protocol::hand::holders::FindHolders;
@@ -38,11 +38,11 @@ impl LinuxHost {
 
     /// Reads the sensors of other drivers than NVIDIA's. A driver whose firmware hangs keeps its reader: no second one is
     /// sent after it.
-    async fn sensors(&self) -> Result<DriverReport, ProbeFault> {
+    async fn sensors(&self) -> Result<DriverReport, ProbeError> {
         let what = || "sensors in sysfs".to_owned();
         let after_ms = whole_millis(SENSORS_WITHIN);
         let Ok(turn) = Arc::clone(&self.sensors).try_acquire_owned() else {
-            return Err(ProbeFault::Timeout { what: what(), after_ms });
+            return Err(ProbeError::Timeout { what: what(), after_ms });
         };
         let sysfs = Arc::clone(&self.sysfs);
         let reader = tokio::task::spawn_blocking(move || {
@@ -52,16 +52,16 @@ impl LinuxHost {
         });
         match timeout(SENSORS_WITHIN, reader).await {
             Ok(Ok(report)) => report,
-            Ok(Err(ended)) => Err(ProbeFault::Failed { what: what(), status: 0, said: ended.to_string() }),
-            Err(_) => Err(ProbeFault::Timeout { what: what(), after_ms }),
+            Ok(Err(ended)) => Err(ProbeError::Failed { what: what(), status: 0, said: ended.to_string() }),
+            Err(_) => Err(ProbeError::Timeout { what: what(), after_ms }),
         }
     }
 }
 
 impl HostPort for LinuxHost {
-    async fn scan_pci(&self) -> Result<PciScan, ScanFault> {
+    async fn scan_pci(&self) -> Result<PciScan, ScanError> {
         let sysfs = Arc::clone(&self.sysfs);
-        let fault = |e: tokio::task::JoinError| ScanFault { path: "/sys/bus/pci/devices".into(), said: e.to_string() };
+        let fault = |e: tokio::task::JoinError| ScanError { path: "/sys/bus/pci/devices".into(), said: e.to_string() };
         tokio::task::spawn_blocking(move || sysfs.scan()).await.unwrap_or_else(|e| Err(fault(e)))
     }
 
@@ -70,7 +70,7 @@ impl HostPort for LinuxHost {
         tokio::task::spawn_blocking(move || facts.read(docker_root.as_deref())).await.unwrap_or_default()
     }
 
-    async fn probe_driver(&self, source: DriverSource) -> Result<DriverReport, ProbeFault> {
+    async fn probe_driver(&self, source: DriverSource) -> Result<DriverReport, ProbeError> {
         match source {
             DriverSource::Sysfs => self.sensors().await,
             DriverSource::Nvml | DriverSource::Smi | DriverSource::SmiInDriverContainer => {
@@ -79,14 +79,14 @@ impl HostPort for LinuxHost {
         }
     }
 
-    async fn read_docker(&self) -> Result<DockerFacts, ProbeFault> {
+    async fn read_docker(&self) -> Result<DockerFacts, ProbeError> {
         self.remote.call(&ReadDockerFacts {}).await
     }
 }
 
 /// Nothing of a change is done, nor looked at closely, in this process: a device that hangs would keep it.
 impl ActPort for LinuxHost {
-    async fn look(&self, target: &Target) -> Result<Look, ActFault> {
+    async fn look(&self, target: &Target) -> Result<Look, ActError> {
         match target {
             Target::Functions(scope) => {
                 self.remote.call(&InspectScope { scope: scope.clone() }).await.map(Look::Functions)
@@ -94,13 +94,13 @@ impl ActPort for LinuxHost {
         }
     }
 
-    async fn holders(&self, target: &Target) -> Result<Holders, ActFault> {
+    async fn holders(&self, target: &Target) -> Result<Holders, ActError> {
         match target {
             Target::Functions(scope) => self.remote.call(&FindHolders { scope: scope.clone() }).await,
         }
     }
 
-    async fn act(&self, target: &Target, step: &PlanStep) -> Result<(), ActFault> {
+    async fn act(&self, target: &Target, step: &PlanStep) -> Result<(), ActError> {
         match (target, step) {
             (Target::Functions(scope), PlanStep::Functions(step)) => {
                 self.remote.call(&ApplyStep { scope: scope.clone(), step: step.clone() }).await

@@ -3,7 +3,7 @@
 use crate::checkin::CheckinPort;
 use crate::roster::Acknowledge;
 use engine::publish::Publisher;
-use host::front::{StoreFault, remove, write_atomic};
+use host::front::{StoreError, remove, write_atomic};
 use model::PciAddress;
 use model::condition::{Condition, ConditionStatus};
 use model::enrol::{EnrolSpec, Farewell};
@@ -57,7 +57,7 @@ impl<K: Clock> Remote<K> {
     }
 }
 
-fn write(state: &Path, locked: bool) -> Result<(), StoreFault> {
+fn write(state: &Path, locked: bool) -> Result<(), StoreError> {
     if locked { write_atomic(state, FILE, b"", 0o600) } else { remove(state, FILE) }
 }
 

@@ -2,7 +2,7 @@
 //! restarts, until it is back or somebody reports that they know.
 
 use engine::publish::Publisher;
-use host::front::{StoreFault, read_bounded, write_atomic};
+use host::front::{StoreError, read_bounded, write_atomic};
 use model::condition::{Condition, ConditionStatus};
 use model::ids::PciAddress;
 use model::message::Message;
@@ -90,12 +90,12 @@ pub(crate) async fn start(
 fn read(state: &Path) -> (Roster, Option<(String, bool)>) {
     let bytes = match read_bounded(&state.join(FILE), DOCUMENT_MAX_BYTES) {
         Ok(bytes) => bytes,
-        Err(StoreFault::Missing { .. }) => return (Roster::default(), None),
+        Err(StoreError::Missing { .. }) => return (Roster::default(), None),
         Err(fault) => return (Roster::default(), Some((fault.to_string(), false))),
     };
     match decode(&bytes) {
         Ok(roster) => (roster, None),
-        Err(fault @ model::roster::RecordFault::Later { .. }) => (Roster::default(), Some((fault.to_string(), false))),
+        Err(fault @ model::roster::RecordError::Later { .. }) => (Roster::default(), Some((fault.to_string(), false))),
         Err(fault) => {
             let aside = write_atomic(state, DAMAGED, &bytes, 0o600);
             let kept = match &aside {

@@ -1,6 +1,6 @@
 //! The front's side of a hand's socket: one request, one deadline, one answer or a fault that says what to do.
 
-use crate::frame::{self, FrameFault};
+use crate::frame::{self, FrameError};
 use model::causes::with_causes;
 use protocol::hand::{HELLO, HandRole, Hello, Introduction, NoReply, Verb, VerbOutcome, VerbRequest, VerbResponse};
 use serde::Serialize;
@@ -28,7 +28,7 @@ pub struct Client {
 
 /// Why a hand gave no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum HandFault {
+pub enum HandError {
     /// Nobody listens there.
     #[error("cannot connect to {}: {error}; {}", .path.display(), remedy(.role, .error))]
     Connect {
@@ -56,7 +56,7 @@ pub enum HandFault {
         role: HandRole,
         /// What was wrong.
         #[source]
-        source: FrameFault,
+        source: FrameError,
     },
     /// What came was not an answer, or the answer to something else.
     #[error("the {} hand sent an invalid answer: {why}; {}", .role.name(), other_version(*.role))]
@@ -102,7 +102,7 @@ fn remedy(role: &HandRole, error: &io::Error) -> String {
     }
 }
 
-impl HandFault {
+impl HandError {
     /// The same fault as a verb's reply keeps it.
     #[must_use]
     pub fn into_no_reply(self) -> NoReply {
@@ -132,11 +132,11 @@ impl HandFault {
         }
     }
 
-    pub(crate) fn of_frame(role: HandRole, fault: FrameFault) -> Self {
+    pub(crate) fn of_frame(role: HandRole, fault: FrameError) -> Self {
         match fault {
-            FrameFault::CutShort | FrameFault::Socket(_) => Self::Closed { role },
-            FrameFault::Slow { within } => Self::Timeout { role, within },
-            FrameFault::TooLong { .. } => Self::Frame { role, source: fault },
+            FrameError::CutShort | FrameError::Socket(_) => Self::Closed { role },
+            FrameError::Slow { within } => Self::Timeout { role, within },
+            FrameError::TooLong { .. } => Self::Frame { role, source: fault },
         }
     }
 }
@@ -159,7 +159,7 @@ impl Client {
     ///
     /// # Errors
     /// The hand is not there, refused, broke the protocol or did not answer in time.
-    pub async fn call<V: Verb>(&self, verb: &V, within: Duration) -> Result<V::Reply, HandFault> {
+    pub async fn call<V: Verb>(&self, verb: &V, within: Duration) -> Result<V::Reply, HandError> {
         self.ask(V::NAME, verb, within).await
     }
 
@@ -167,7 +167,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::call`]; also where another hand answers on this socket.
-    pub async fn hello(&self, within: Duration) -> Result<Introduction, HandFault> {
+    pub async fn hello(&self, within: Duration) -> Result<Introduction, HandError> {
         let introduction: Introduction = self.ask(HELLO, &Hello {}, within).await?;
         if introduction.hand != self.role {
             return Err(self.strange(format!("it identifies itself as the {} hand", introduction.hand.name())));
@@ -180,7 +180,7 @@ impl Client {
         verb: &str,
         args: &impl Serialize,
         within: Duration,
-    ) -> Result<T, HandFault> {
+    ) -> Result<T, HandError> {
         let args = to_raw_value(args).map_err(|fault| self.strange(fault.to_string()))?;
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let deadline_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
@@ -190,23 +190,23 @@ impl Client {
     }
 
     /// The reply as it came; the same code for all verbs.
-    async fn send(&self, request: &VerbRequest, within: Duration) -> Result<Box<RawValue>, HandFault> {
+    async fn send(&self, request: &VerbRequest, within: Duration) -> Result<Box<RawValue>, HandError> {
         let role = self.role;
         let answered = timeout(within, over_socket(role, &self.socket, request)).await;
-        match answered.unwrap_or(Err(HandFault::Timeout { role, within }))? {
+        match answered.unwrap_or(Err(HandError::Timeout { role, within }))? {
             VerbOutcome::Reply(reply) => Ok(reply),
-            VerbOutcome::Refused { why } => Err(HandFault::Refused { role, why }),
+            VerbOutcome::Refused { why } => Err(HandError::Refused { role, why }),
         }
     }
 
-    fn strange(&self, why: String) -> HandFault {
-        HandFault::Strange { role: self.role, why }
+    fn strange(&self, why: String) -> HandError {
+        HandError::Strange { role: self.role, why }
     }
 }
 
-async fn over_socket(role: HandRole, path: &Path, request: &VerbRequest) -> Result<VerbOutcome, HandFault> {
+async fn over_socket(role: HandRole, path: &Path, request: &VerbRequest) -> Result<VerbOutcome, HandError> {
     let mut stream =
-        UnixStream::connect(path).await.map_err(|error| HandFault::Connect { role, path: path.to_owned(), error })?;
+        UnixStream::connect(path).await.map_err(|error| HandError::Connect { role, path: path.to_owned(), error })?;
     exchange(role, &mut stream, request).await
 }
 
@@ -215,13 +215,13 @@ async fn exchange(
     role: HandRole,
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     request: &VerbRequest,
-) -> Result<VerbOutcome, HandFault> {
-    let strange = |why: String| HandFault::Strange { role, why };
+) -> Result<VerbOutcome, HandError> {
+    let strange = |why: String| HandError::Strange { role, why };
     let within = Duration::from_millis(request.deadline_ms);
     let body = serde_json::to_vec(request).map_err(|fault| strange(fault.to_string()))?;
-    frame::write(stream, &body, within).await.map_err(|fault| HandFault::of_frame(role, fault))?;
+    frame::write(stream, &body, within).await.map_err(|fault| HandError::of_frame(role, fault))?;
     loop {
-        let bytes = frame::read(stream, within).await.map_err(|fault| HandFault::of_frame(role, fault))?;
+        let bytes = frame::read(stream, within).await.map_err(|fault| HandError::of_frame(role, fault))?;
         let response: VerbResponse = serde_json::from_slice(&bytes).map_err(|fault| strange(fault.to_string()))?;
         if response.id == request.id {
             return Ok(response.outcome);

@@ -1,9 +1,9 @@
 //! The life of a hand's process: take over the socket, say that we are ready, serve, leave.
 
-use crate::listen::{self, ListenFault};
+use crate::listen::{self, ListenError};
 use crate::peers::{NoFront, Peers};
 use crate::registry::Registry;
-use crate::server::{Left, Limits, ServeFault, serve};
+use crate::server::{Left, Limits, ServeError, serve};
 use model::causes::with_causes;
 use model::message::Message;
 use sd_notify::NotifyState;
@@ -15,17 +15,17 @@ use tokio::time::{MissedTickBehavior, interval};
 
 /// Why a hand's process cannot work.
 #[derive(Debug, thiserror::Error)]
-enum EntryFault {
+enum EntryError {
     #[error("cannot start the runtime")]
     Runtime(#[source] io::Error),
     #[error("cannot watch for SIGTERM")]
     Signal(#[source] io::Error),
     #[error("no socket to serve")]
-    Listen(#[source] ListenFault),
+    Listen(#[source] ListenError),
     #[error("no client could be authorized")]
     NoFront(#[source] NoFront),
     #[error("cannot serve")]
-    Serve(#[source] ServeFault),
+    Serve(#[source] ServeError),
 }
 
 /// Runs the hand until it leaves, is told to (SIGTERM), or cannot go on. `front_uid` is the uid that may ask, where it is
@@ -50,20 +50,20 @@ pub fn main(front_uid: Option<u32>, registry: Registry) -> ExitCode {
     }
 }
 
-fn run(front_uid: Option<u32>, registry: Registry) -> Result<&'static str, EntryFault> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(EntryFault::Runtime)?;
+fn run(front_uid: Option<u32>, registry: Registry) -> Result<&'static str, EntryError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(EntryError::Runtime)?;
     let outcome = runtime.block_on(live(front_uid, registry));
     // A call that hangs in a blocking thread must not keep the process.
     runtime.shutdown_background();
     outcome
 }
 
-async fn live(front_uid: Option<u32>, registry: Registry) -> Result<&'static str, EntryFault> {
-    let mut told = signal(SignalKind::terminate()).map_err(EntryFault::Signal)?;
-    let listener = listen::from_stdin().map_err(EntryFault::Listen)?;
+async fn live(front_uid: Option<u32>, registry: Registry) -> Result<&'static str, EntryError> {
+    let mut told = signal(SignalKind::terminate()).map_err(EntryError::Signal)?;
+    let listener = listen::from_stdin().map_err(EntryError::Listen)?;
     let peers = match front_uid {
         Some(uid) => Peers::of(&[uid]),
-        None => Peers::front().map_err(EntryFault::NoFront)?,
+        None => Peers::front().map_err(EntryError::NoFront)?,
     };
     let status = registry.degraded().map_or_else(|| "Ready".to_owned(), |why| format!("Degraded: {why}"));
     tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
@@ -73,7 +73,7 @@ async fn live(front_uid: Option<u32>, registry: Registry) -> Result<&'static str
         served = serve(&listener, &peers, &registry, &limits) => match served {
             Ok(Left::Idle) => Ok("no request for a while"),
             Ok(Left::Old) => Ok("it has run long enough; the next request starts a new process"),
-            Err(fault) => Err(EntryFault::Serve(fault)),
+            Err(fault) => Err(EntryError::Serve(fault)),
         },
         _ = told.recv() => {
             tell(&[NotifyState::Stopping]);

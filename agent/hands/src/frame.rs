@@ -11,7 +11,7 @@ const FIRST_ROOM_BYTES: usize = 64 * 1024;
 
 /// Why a frame could not be read or written.
 #[derive(Debug, thiserror::Error)]
-pub enum FrameFault {
+pub enum FrameError {
     /// The length is beyond what the protocol allows.
     #[error("a frame of {bytes} bytes; at most {FRAME_MAX_BYTES} are allowed")]
     TooLong {
@@ -37,11 +37,11 @@ pub enum FrameFault {
 ///
 /// # Errors
 /// The socket failed.
-pub async fn begins(reader: &mut (impl AsyncBufRead + Unpin)) -> Result<bool, FrameFault> {
+pub async fn begins(reader: &mut (impl AsyncBufRead + Unpin)) -> Result<bool, FrameError> {
     match reader.fill_buf().await {
         Ok(bytes) => Ok(!bytes.is_empty()),
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(false),
-        Err(error) => Err(FrameFault::Socket(error)),
+        Err(error) => Err(FrameError::Socket(error)),
     }
 }
 
@@ -49,35 +49,35 @@ pub async fn begins(reader: &mut (impl AsyncBufRead + Unpin)) -> Result<bool, Fr
 ///
 /// # Errors
 /// The frame is too long, cut short or slow, or the socket failed. The stream is of no use afterwards.
-pub async fn read(reader: &mut (impl AsyncRead + Unpin), within: Duration) -> Result<Vec<u8>, FrameFault> {
-    timeout(within, read_unhurried(reader)).await.unwrap_or(Err(FrameFault::Slow { within }))
+pub async fn read(reader: &mut (impl AsyncRead + Unpin), within: Duration) -> Result<Vec<u8>, FrameError> {
+    timeout(within, read_unhurried(reader)).await.unwrap_or(Err(FrameError::Slow { within }))
 }
 
-async fn read_unhurried(reader: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, FrameFault> {
+async fn read_unhurried(reader: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, FrameError> {
     let mut prefix = [0; 4];
     reader.read_exact(&mut prefix).await.map_err(cut_or_failed)?;
     let length = u32::from_le_bytes(prefix);
     if length > FRAME_MAX_BYTES {
-        return Err(FrameFault::TooLong { bytes: length.into() });
+        return Err(FrameError::TooLong { bytes: length.into() });
     }
     let whole = usize::try_from(length).unwrap_or(usize::MAX);
     let mut body = Vec::with_capacity(whole.min(FIRST_ROOM_BYTES));
-    reader.take(length.into()).read_to_end(&mut body).await.map_err(FrameFault::Socket)?;
-    if body.len() == whole { Ok(body) } else { Err(FrameFault::CutShort) }
+    reader.take(length.into()).read_to_end(&mut body).await.map_err(FrameError::Socket)?;
+    if body.len() == whole { Ok(body) } else { Err(FrameError::CutShort) }
 }
 
-fn cut_or_failed(error: io::Error) -> FrameFault {
-    if error.kind() == io::ErrorKind::UnexpectedEof { FrameFault::CutShort } else { FrameFault::Socket(error) }
+fn cut_or_failed(error: io::Error) -> FrameError {
+    if error.kind() == io::ErrorKind::UnexpectedEof { FrameError::CutShort } else { FrameError::Socket(error) }
 }
 
 /// Writes one frame, whole, within the time.
 ///
 /// # Errors
 /// The body is too long (then nothing was written), the other side does not read, or the socket failed.
-pub async fn write(writer: &mut (impl AsyncWrite + Unpin), body: &[u8], within: Duration) -> Result<(), FrameFault> {
+pub async fn write(writer: &mut (impl AsyncWrite + Unpin), body: &[u8], within: Duration) -> Result<(), FrameError> {
     let length = u32::try_from(body.len()).ok().filter(|length| *length <= FRAME_MAX_BYTES);
     let Some(length) = length else {
-        return Err(FrameFault::TooLong { bytes: u64::try_from(body.len()).unwrap_or(u64::MAX) });
+        return Err(FrameError::TooLong { bytes: u64::try_from(body.len()).unwrap_or(u64::MAX) });
     };
     // One write, so that a small frame also arrives as one.
     let frame = [length.to_le_bytes().as_slice(), body].concat();
@@ -86,8 +86,8 @@ pub async fn write(writer: &mut (impl AsyncWrite + Unpin), body: &[u8], within: 
         writer.flush().await
     };
     match timeout(within, send).await {
-        Ok(sent) => sent.map_err(FrameFault::Socket),
-        Err(_) => Err(FrameFault::Slow { within }),
+        Ok(sent) => sent.map_err(FrameError::Socket),
+        Err(_) => Err(FrameError::Slow { within }),
     }
 }
 
@@ -107,7 +107,7 @@ mod tests {
         now(async {
             let (mut near, mut far) = tokio::io::duplex(64);
             far.write_all(&[9, 0, 0, 0, b'{']).await.unwrap();
-            assert!(matches!(read(&mut near, SOON).await, Err(FrameFault::Slow { .. })));
+            assert!(matches!(read(&mut near, SOON).await, Err(FrameError::Slow { .. })));
         });
     }
 
@@ -115,7 +115,7 @@ mod tests {
     fn a_peer_that_does_not_read_is_given_up() {
         now(async {
             let (mut near, _far) = tokio::io::duplex(64);
-            assert!(matches!(write(&mut near, &[b' '; 1000], SOON).await, Err(FrameFault::Slow { .. })));
+            assert!(matches!(write(&mut near, &[b' '; 1000], SOON).await, Err(FrameError::Slow { .. })));
         });
     }
 
@@ -128,7 +128,7 @@ mod tests {
             assert_eq!(read(&mut wire.as_slice(), SOON * 50).await.unwrap().len(), most);
             let mut empty = Vec::new();
             let refused = write(&mut empty, &vec![b'x'; most + 1], SOON).await;
-            assert!(matches!(refused, Err(FrameFault::TooLong { bytes }) if bytes == u64::from(FRAME_MAX_BYTES) + 1));
+            assert!(matches!(refused, Err(FrameError::TooLong { bytes }) if bytes == u64::from(FRAME_MAX_BYTES) + 1));
             assert!(empty.is_empty(), "half a frame was left on the wire");
         });
     }
@@ -159,8 +159,8 @@ mod tests {
             let whole = usize::try_from(announced).unwrap();
             match now(read(&mut wire.as_slice(), SOON)) {
                 Ok(body) => prop_assert_eq!(body.as_slice(), &bytes[..whole]),
-                Err(FrameFault::CutShort) => prop_assert!(bytes.len() < whole && announced <= FRAME_MAX_BYTES),
-                Err(FrameFault::TooLong { bytes }) => {
+                Err(FrameError::CutShort) => prop_assert!(bytes.len() < whole && announced <= FRAME_MAX_BYTES),
+                Err(FrameError::TooLong { bytes }) => {
                     prop_assert!(bytes == u64::from(announced) && announced > FRAME_MAX_BYTES);
                 }
                 Err(fault) => prop_assert!(false, "{}", fault),
@@ -172,7 +172,7 @@ mod tests {
             let mut wire = Vec::new();
             now(write(&mut wire, &body, SOON)).unwrap();
             let cut = cut % wire.len();
-            prop_assert!(matches!(now(read(&mut &wire[..cut], SOON)), Err(FrameFault::CutShort)));
+            prop_assert!(matches!(now(read(&mut &wire[..cut], SOON)), Err(FrameError::CutShort)));
         }
     }
 }

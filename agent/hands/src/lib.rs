@@ -45,5 +45,5 @@ pub mod registry;
 pub mod remote_host;
 pub mod server;
 
-pub use client::{Client, HandFault};
+pub use client::{Client, HandError};
 pub use remote_host::RemoteHost;

@@ -10,7 +10,7 @@ use tokio::net::UnixListener;
 
 /// Standard input is not what a hand can serve.
 #[derive(Debug, thiserror::Error)]
-pub enum ListenFault {
+pub enum ListenError {
     /// It is no listening Unix stream socket.
     #[error(
         "standard input is not a listening Unix socket: a hand is started by its socket unit (StandardInput=socket) or by \
@@ -26,22 +26,22 @@ pub enum ListenFault {
 ///
 /// # Errors
 /// Standard input is not a listening Unix stream socket, or cannot be taken over.
-pub fn from_stdin() -> Result<UnixListener, ListenFault> {
+pub fn from_stdin() -> Result<UnixListener, ListenError> {
     from_fd(io::stdin().as_fd())
 }
 
-fn from_fd(socket: BorrowedFd<'_>) -> Result<UnixListener, ListenFault> {
-    let fault = |errno| ListenFault::NotASocket(Some(errno));
+fn from_fd(socket: BorrowedFd<'_>) -> Result<UnixListener, ListenError> {
+    let fault = |errno| ListenError::NotASocket(Some(errno));
     let kind = getsockopt(&socket, sockopt::SockType).map_err(fault)?;
     let name: SockaddrStorage = getsockname(socket.as_raw_fd()).map_err(fault)?;
     let listening = getsockopt(&socket, sockopt::AcceptConn).map_err(fault)?;
     if kind != SockType::Stream || name.family() != Some(AddressFamily::Unix) || !listening {
-        return Err(ListenFault::NotASocket(None));
+        return Err(ListenError::NotASocket(None));
     }
-    let socket = socket.try_clone_to_owned().map_err(ListenFault::Take)?;
+    let socket = socket.try_clone_to_owned().map_err(ListenError::Take)?;
     let listener = std::os::unix::net::UnixListener::from(socket);
-    listener.set_nonblocking(true).map_err(ListenFault::Take)?;
-    UnixListener::from_std(listener).map_err(ListenFault::Take)
+    listener.set_nonblocking(true).map_err(ListenError::Take)?;
+    UnixListener::from_std(listener).map_err(ListenError::Take)
 }
 
 #[cfg(test)]
@@ -54,12 +54,12 @@ mod tests {
         let listener = std::os::unix::net::UnixListener::bind(folder.path().join("s")).unwrap();
         assert!(from_fd(listener.as_fd()).is_ok());
         let (near, _far) = std::os::unix::net::UnixStream::pair().unwrap();
-        assert!(matches!(from_fd(near.as_fd()), Err(ListenFault::NotASocket(None))));
+        assert!(matches!(from_fd(near.as_fd()), Err(ListenError::NotASocket(None))));
         let datagram = std::os::unix::net::UnixDatagram::unbound().unwrap();
-        assert!(matches!(from_fd(datagram.as_fd()), Err(ListenFault::NotASocket(None))));
+        assert!(matches!(from_fd(datagram.as_fd()), Err(ListenError::NotASocket(None))));
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        assert!(matches!(from_fd(tcp.as_fd()), Err(ListenFault::NotASocket(None))));
+        assert!(matches!(from_fd(tcp.as_fd()), Err(ListenError::NotASocket(None))));
         let file = std::fs::File::open("/dev/null").unwrap();
-        assert!(matches!(from_fd(file.as_fd()), Err(ListenFault::NotASocket(Some(nix::Error::ENOTSOCK)))));
+        assert!(matches!(from_fd(file.as_fd()), Err(ListenError::NotASocket(Some(nix::Error::ENOTSOCK)))));
     }
 }

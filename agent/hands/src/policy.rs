@@ -1,8 +1,8 @@
 //! The policy file as a hand reads it: for itself, at every step, and strictly.
 
-use files::ReadFault;
+use files::ReadError;
 use model::message::Message;
-use model::policy::{self, Policy, PolicyFault};
+use model::policy::{self, Policy, PolicyError};
 use std::path::Path;
 
 /// More than any policy needs.
@@ -29,20 +29,20 @@ pub fn read(file: &Path) -> Policy {
 ///
 /// # Errors
 /// It cannot be read, others than root could have written it, or it is no policy.
-pub fn look(file: &Path) -> Result<Policy, PolicyFault> {
+pub fn look(file: &Path) -> Result<Policy, PolicyError> {
     let path = file.to_owned();
     match files::in_time(file, files::USUAL_TIME, move || Ok(look_now(&path))) {
         Ok(looked) => looked,
-        Err(fault) => Err(PolicyFault::File(fault.to_string())),
+        Err(fault) => Err(PolicyError::File(fault.to_string())),
     }
 }
 
-fn look_now(file: &Path) -> Result<Policy, PolicyFault> {
+fn look_now(file: &Path) -> Result<Policy, PolicyError> {
     let name = || file.display().to_string();
-    let unreadable = |fault: ReadFault| PolicyFault::File(fault.to_string());
+    let unreadable = |fault: ReadError| PolicyError::File(fault.to_string());
     let plain = match files::open(file) {
         Ok(plain) => plain,
-        Err(ReadFault::Missing { .. }) => return Ok(Policy::default()),
+        Err(ReadError::Missing { .. }) => return Ok(Policy::default()),
         Err(fault) => return Err(unreadable(fault)),
     };
     let ours = nix::unistd::geteuid().as_raw();
@@ -53,7 +53,7 @@ fn look_now(file: &Path) -> Result<Policy, PolicyFault> {
             plain.mode,
             path = file.display()
         );
-        return Err(PolicyFault::Unfit { file: name(), said });
+        return Err(PolicyError::Unfit { file: name(), said });
     }
     let text = plain.read_text(file, MAX_BYTES).map_err(unreadable)?;
     policy::read(&name(), &text)

@@ -4,11 +4,11 @@ use crate::entry;
 use crate::registry::Registry;
 use lexopt::prelude::*;
 use model::causes::with_causes;
-use model::driver::ProbeFault;
+use model::driver::ProbeError;
 use model::message::Message;
 use model::settings::Settings;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use program::args::ArgsFault;
+use program::args::ArgsError;
 use program::settings::Configuration;
 use program::{launched, logging, say, settings};
 use protocol::hand::HandRole;
@@ -54,9 +54,9 @@ impl HandSettings {
 ///
 /// # Errors
 /// As `outcome`.
-pub fn with_note<T>(outcome: Result<T, ProbeFault>, note: Option<&String>) -> Result<T, ProbeFault> {
+pub fn with_note<T>(outcome: Result<T, ProbeError>, note: Option<&String>) -> Result<T, ProbeError> {
     outcome.map_err(|fault| match (fault, note) {
-        (ProbeFault::Absent { what, said }, Some(note)) => ProbeFault::Absent { what, said: format!("{said}; {note}") },
+        (ProbeError::Absent { what, said }, Some(note)) => ProbeError::Absent { what, said: format!("{said}; {note}") },
         (other, _) => other,
     })
 }
@@ -102,7 +102,7 @@ enum Wish {
     Print(String),
 }
 
-fn read(role: HandRole, args: impl IntoIterator<Item = OsString>) -> Result<Wish, ArgsFault> {
+fn read(role: HandRole, args: impl IntoIterator<Item = OsString>) -> Result<Wish, ArgsError> {
     let paths = HandPaths { sysfs: SYSFS.into(), policy: POLICY.into() };
     let mut wish = Args { config: Vec::new(), launcher: None, front_uid: None, paths };
     let mut parser = lexopt::Parser::from_args(args);
@@ -127,7 +127,7 @@ fn read(role: HandRole, args: impl IntoIterator<Item = OsString>) -> Result<Wish
         }
     }
     if wish.launcher.is_none() && wish.paths.sysfs != Path::new(SYSFS) {
-        return Err(ArgsFault::SysfsAlone);
+        return Err(ArgsError::SysfsAlone);
     }
     Ok(Wish::Serve(wish))
 }
@@ -176,7 +176,7 @@ pub fn main(
 mod tests {
     use super::*;
 
-    fn of(line: &str) -> Result<Wish, ArgsFault> {
+    fn of(line: &str) -> Result<Wish, ArgsError> {
         read(HandRole::Host, line.split_whitespace().map(Into::into))
     }
 

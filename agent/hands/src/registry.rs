@@ -59,7 +59,7 @@ impl VerbEntry {
     }
 }
 
-/// A type's name without the modules that lead to it: `Result<Holders, ActFault>`.
+/// A type's name without the modules that lead to it: `Result<Holders, ActError>`.
 fn without_modules(name: &str) -> String {
     let words = name.split_inclusive(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
     words.map(|word| word.rsplit_once("::").map_or(word, |(_, last)| last)).collect()

@@ -1,7 +1,7 @@
 //! The part of a host that only the hands can reach, as the front's adapter: each verb goes to its hand with its deadline.
 
 use crate::client::Client;
-use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::settings::NvidiaSettings;
 use protocol::hand::containers::ProbeDriverContainer;
 use protocol::hand::host::{ProbeNvml, ProbeSmi};
@@ -52,19 +52,19 @@ impl RemoteHost {
     ///
     /// # Errors
     /// What the source or the hand said.
-    pub async fn probe_driver(&self, source: DriverSource) -> Result<DriverReport, ProbeFault> {
+    pub async fn probe_driver(&self, source: DriverSource) -> Result<DriverReport, ProbeError> {
         let report = match source {
             DriverSource::Nvml => self.call(&ProbeNvml {}).await,
             DriverSource::Smi => self.call(&ProbeSmi {}).await,
             DriverSource::SmiInDriverContainer => self.call(&ProbeDriverContainer {}).await,
             DriverSource::Sysfs => {
                 let (what, said) = ("sensors in sysfs".to_owned(), "it is not served by a hand".to_owned());
-                Err(ProbeFault::HandUnavailable { what, said })
+                Err(ProbeError::HandUnavailable { what, said })
             }
         }?;
         if report.source != source {
             let why = format!("the report is one of {}", report.source.code());
-            return Err(ProbeFault::Garbled { what: source.code().to_owned(), why });
+            return Err(ProbeError::Garbled { what: source.code().to_owned(), why });
         }
         Ok(report)
     }

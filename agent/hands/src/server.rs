@@ -1,6 +1,6 @@
 //! The request loop of a hand: who is let in, how many at once, when it leaves.
 
-use crate::frame::{self, FrameFault};
+use crate::frame::{self, FrameError};
 use crate::peers::{Peers, UnauthorizedPeer};
 use crate::registry::{Registry, bounded};
 use model::causes::with_causes;
@@ -66,7 +66,7 @@ pub enum Left {
 
 /// Why a hand cannot go on.
 #[derive(Debug, thiserror::Error)]
-pub enum ServeFault {
+pub enum ServeError {
     /// No connection can be accepted any more.
     #[error("cannot accept connections any longer")]
     Accept(#[source] io::Error),
@@ -80,7 +80,7 @@ enum Ended {
     #[error("no request for {} s", .0.as_secs())]
     Quiet(Duration),
     #[error("broken frame")]
-    Frame(#[from] FrameFault),
+    Frame(#[from] FrameError),
     #[error("not a request")]
     Garbage(#[source] serde_json::Error),
 }
@@ -94,7 +94,7 @@ pub async fn serve(
     peers: &Peers,
     registry: &Arc<Registry>,
     limits: &Limits,
-) -> Result<Left, ServeFault> {
+) -> Result<Left, ServeError> {
     let leave_at = || limits.leave_after.map(|after| Instant::now() + after);
     let mut talks = JoinSet::new();
     let mut log = ConnectionLog { role: registry.hand(), refused: LogLimit::default(), broken: LogLimit::default() };
@@ -103,7 +103,7 @@ pub async fn serve(
     loop {
         tokio::select! {
             accepted = listener.accept(), if talks.len() < limits.connections => {
-                let (stream, _) = accepted.map_err(ServeFault::Accept)?;
+                let (stream, _) = accepted.map_err(ServeError::Accept)?;
                 match peers.admit(&stream) {
                     Ok(()) => {
                         let (registry, limits) = (Arc::clone(registry), limits.clone());

@@ -13,7 +13,7 @@ use common::{LONG, Served, limits, ourselves};
 use hands::RemoteHost;
 use hands::program::{HandPaths, HandSettings};
 use hands::registry::Registry;
-use model::driver::{DriverSource, ProbeFault};
+use model::driver::{DriverSource, ProbeError};
 use model::settings::Settings;
 use protocol::hand::HandRole;
 use protocol::hand::containers::ReadDockerFacts;
@@ -83,7 +83,7 @@ async fn an_nvidia_smi_that_hangs_is_ended_and_the_next_one_starts() {
     let once = format!("if [ -e \"$0.ran\" ]; then {NO_GPU}; else : >\"$0.ran\"; exec sleep 1000; fi");
     let hands = hands(folder.path(), &once);
     let fault = hands.remote().probe_driver(DriverSource::Smi).await.unwrap_err();
-    assert!(matches!(fault, ProbeFault::Timeout { after_ms: 5000, .. }), "{fault:?}");
+    assert!(matches!(fault, ProbeError::Timeout { after_ms: 5000, .. }), "{fault:?}");
     assert!(hands.remote().probe_driver(DriverSource::Smi).await.is_ok());
 }
 
@@ -93,10 +93,10 @@ async fn what_is_not_there_is_said_to_be_absent() {
     let hands = hands(folder.path(), "");
     for source in [DriverSource::Smi, DriverSource::SmiInDriverContainer] {
         let fault = hands.remote().probe_driver(source).await.unwrap_err();
-        assert!(matches!(fault, ProbeFault::Absent { .. }), "{source:?}: {fault:?}");
+        assert!(matches!(fault, ProbeError::Absent { .. }), "{source:?}: {fault:?}");
     }
     let fault = hands.remote().call(&ReadDockerFacts {}).await.unwrap_err();
-    assert!(matches!(fault, ProbeFault::Absent { .. }) && fault.to_string().contains("docker.sock"), "{fault:?}");
+    assert!(matches!(fault, ProbeError::Absent { .. }) && fault.to_string().contains("docker.sock"), "{fault:?}");
 }
 
 #[tokio::test]

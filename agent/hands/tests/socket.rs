@@ -16,8 +16,8 @@ use common::{
 use hands::peers::Peers;
 use hands::registry::RegistryBuilder;
 use hands::server::{Left, Limits};
-use hands::{HandFault, RemoteHost};
-use model::driver::{DriverSource, ProbeFault};
+use hands::{HandError, RemoteHost};
+use model::driver::{DriverSource, ProbeError};
 use model::holders::Holders;
 use model::plan::{Lane, Scope, Step};
 use model::settings::NvidiaSettings;
@@ -48,7 +48,7 @@ async fn the_adapter_gets_each_fact_from_the_hand_that_has_it() {
     let said = remote.call(&step).await.unwrap_err().to_string();
     assert!(said.contains("it is a test"), "{said}");
     let absent = remote.probe_driver(DriverSource::SmiInDriverContainer).await;
-    assert!(matches!(absent, Err(ProbeFault::Absent { .. })), "{absent:?}");
+    assert!(matches!(absent, Err(ProbeError::Absent { .. })), "{absent:?}");
     let hello = remote.hand(HandRole::Containers).hello(LONG).await.unwrap();
     assert_eq!(hello.degraded.as_deref(), Some("it is a test"));
     assert_eq!(hello.version, env!("CARGO_PKG_VERSION"));
@@ -85,14 +85,14 @@ async fn a_handler_without_end_is_a_timeout_that_the_hand_itself_reports() {
     let host = Served::host();
     // The hand answers half a second before the asker would give up.
     let reply = host.client().call(&ProbeNvml {}, Duration::from_secs(5)).await.unwrap();
-    assert!(matches!(reply, Err(ProbeFault::Timeout { after_ms: 4500, .. })), "{reply:?}");
+    assert!(matches!(reply, Err(ProbeError::Timeout { after_ms: 4500, .. })), "{reply:?}");
 }
 
 #[tokio::test]
 async fn a_handler_that_panics_costs_its_connection_and_no_more() {
     let host = Served::of(host_verbs().serve(|ProbeSmi {}| async { panic!("a bug in a handler") }));
     let fault = host.client().call(&ProbeSmi {}, LONG).await;
-    assert!(matches!(fault, Err(HandFault::Closed { .. })), "{fault:?}");
+    assert!(matches!(fault, Err(HandError::Closed { .. })), "{fault:?}");
     assert_alive(&host).await;
 }
 
@@ -254,7 +254,7 @@ async fn a_missing_hand_is_a_fault_that_says_how_to_get_it_back() {
     let client = hands::Client::at(HandRole::Containers, folder.path());
     let remote = RemoteHost::new(client.clone(), client.clone(), client, &NvidiaSettings::default());
     let fault = remote.call(&ReadDockerFacts {}).await.unwrap_err();
-    let ProbeFault::HandUnavailable { what, said } = fault else { panic!("another fault") };
+    let ProbeError::HandUnavailable { what, said } = fault else { panic!("another fault") };
     assert_eq!(what, "the containers hand");
     assert!(
         said.contains("containers.sock") && said.contains("systemctl restart gpuhostd-containers.socket"),

@@ -10,7 +10,7 @@
 mod common;
 
 use common::{LONG, Served, frame, limits, named_request, ourselves, read_response};
-use hands::HandFault;
+use hands::HandError;
 use hands::program::{HandPaths, HandSettings};
 use hands::registry::{Registry, VerbEntry};
 use model::plan::{Lane, Scope};
@@ -130,7 +130,7 @@ async fn the_client_reports_the_refusal_of_a_verb_of_another_hand() {
     let verb = FindHolders { scope: Scope { lane: Lane::Gpu(gpu), gpu, members: vec![gpu] } };
     let refused = serve(HandRole::Host).client().call(&verb, LONG).await;
     assert!(
-        matches!(&refused, Err(HandFault::Refused { why, .. }) if why.contains("\"find_holders\" is not served")),
+        matches!(&refused, Err(HandError::Refused { why, .. }) if why.contains("\"find_holders\" is not served")),
         "{refused:?}"
     );
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-use host::front::{StoreFault, read_bounded, remove, remove_named, write_atomic, write_named};
+use host::front::{StoreError, read_bounded, remove, remove_named, write_atomic, write_named};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
@@ -73,7 +73,7 @@ fn planted_links_are_replaced_and_never_followed() {
     for link in ["state", ".state.new"] {
         symlink(&target, dir.path().join(link)).unwrap();
     }
-    assert!(matches!(read_bounded(&dir.path().join("state"), 99), Err(StoreFault::NotPlain { .. })));
+    assert!(matches!(read_bounded(&dir.path().join("state"), 99), Err(StoreError::NotPlain { .. })));
     write_atomic(dir.path(), "state", b"ours", 0o600).unwrap();
     assert_eq!(fs::read(&target).unwrap(), b"untouched");
     assert!(!dir.path().join("state").is_symlink());
@@ -129,7 +129,7 @@ fn what_a_caller_names_replaces_nothing_but_a_plain_file() {
         let before = fs::symlink_metadata(&at).unwrap().ino();
         for fault in [write_named(dir.path(), "out", b"x", 0o600), remove_named(dir.path(), "out")] {
             let fault = fault.unwrap_err();
-            assert!(matches!(fault, StoreFault::InTheWay { .. }), "{what}: {fault}");
+            assert!(matches!(fault, StoreError::InTheWay { .. }), "{what}: {fault}");
             assert!(fault.to_string().contains("out is a "), "{what}: {fault}");
         }
         assert_eq!(fs::symlink_metadata(&at).unwrap().ino(), before, "{what}");
@@ -187,8 +187,8 @@ fn names_stay_in_their_folder() {
     let dir = folder();
     let long = "x".repeat(300);
     for name in ["", ".", "..", "a/b", "../x", "/etc/passwd", "a\0b", &long] {
-        assert!(matches!(write_atomic(dir.path(), name, b"x", 0o600), Err(StoreFault::BadName { .. })), "{name:?}");
-        assert!(matches!(remove(dir.path(), name), Err(StoreFault::BadName { .. })), "{name:?}");
+        assert!(matches!(write_atomic(dir.path(), name, b"x", 0o600), Err(StoreError::BadName { .. })), "{name:?}");
+        assert!(matches!(remove(dir.path(), name), Err(StoreError::BadName { .. })), "{name:?}");
     }
     assert!(names(dir.path()).is_empty());
 }
@@ -199,12 +199,12 @@ fn what_is_read_is_a_plain_file_of_bounded_size() {
     let at = |name: &str| dir.path().join(name);
     fs::write(at("large"), vec![0; 1001]).unwrap();
     assert_eq!(read_bounded(&at("large"), 1001).unwrap().len(), 1001);
-    assert!(matches!(read_bounded(&at("large"), 1000), Err(StoreFault::TooLarge { max_bytes: 1000, .. })));
-    assert!(matches!(read_bounded(&at("none"), 9), Err(StoreFault::Missing { .. })));
-    assert!(matches!(read_bounded(dir.path(), 9), Err(StoreFault::NotPlain { .. })));
+    assert!(matches!(read_bounded(&at("large"), 1000), Err(StoreError::TooLarge { max_bytes: 1000, .. })));
+    assert!(matches!(read_bounded(&at("none"), 9), Err(StoreError::Missing { .. })));
+    assert!(matches!(read_bounded(dir.path(), 9), Err(StoreError::NotPlain { .. })));
     assert!(Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
-    assert!(matches!(read_bounded(&at("pipe"), 9), Err(StoreFault::NotPlain { .. })));
-    assert!(matches!(read_bounded(Path::new("/dev/zero"), 9), Err(StoreFault::NotPlain { .. })));
+    assert!(matches!(read_bounded(&at("pipe"), 9), Err(StoreError::NotPlain { .. })));
+    assert!(matches!(read_bounded(Path::new("/dev/zero"), 9), Err(StoreError::NotPlain { .. })));
 }
 
 #[test]

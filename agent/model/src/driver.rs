@@ -238,7 +238,7 @@ pub struct SilentGpu {
 /// Why a source could not be asked or gave no report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "fault", rename_all = "snake_case")]
-pub enum ProbeFault {
+pub enum ProbeError {
     /// It has not been asked yet: the daemon has just started.
     #[error("{what} has not been queried yet")]
     NotAsked {
@@ -308,7 +308,7 @@ pub enum ProbeFault {
     },
 }
 
-impl ProbeFault {
+impl ProbeError {
     /// Stable code.
     #[must_use]
     pub const fn code(&self) -> &'static str {

@@ -3,7 +3,7 @@
 use crate::absence::Absence;
 use crate::condition::Condition;
 use crate::docker::DockerFacts;
-use crate::driver::{DriverGpu, DriverSource, ProbeFault, SilentGpu};
+use crate::driver::{DriverGpu, DriverSource, ProbeError, SilentGpu};
 use crate::features::Features;
 use crate::health::GpuHealth;
 use crate::host_facts::HostFacts;
@@ -161,7 +161,7 @@ pub struct ProbeOutcome {
     /// Who was asked.
     pub source: DriverSource,
     /// `None` = it answered.
-    pub fault: Option<ProbeFault>,
+    pub fault: Option<ProbeError>,
     /// What was wrong with the answer.
     pub problems: Vec<String>,
     /// How long it took.
@@ -194,7 +194,7 @@ pub struct HostObservation {
     /// What each source answered.
     pub probes: Vec<ProbeOutcome>,
     /// Docker, or why it did not answer.
-    pub docker: Result<DockerFacts, ProbeFault>,
+    pub docker: Result<DockerFacts, ProbeError>,
     /// The host around the GPUs.
     pub host: HostFacts,
     /// GPUs that are gone, and that nobody has reported to know of.
@@ -210,9 +210,9 @@ pub struct RawObservation {
     /// The PCI scan; `Err` carries the reason in words.
     pub scan: Result<PciScan, String>,
     /// Reports and faults, in the order of trust, with the time that each took.
-    pub reports: Vec<(DriverSource, Result<crate::driver::DriverReport, ProbeFault>, u64)>,
+    pub reports: Vec<(DriverSource, Result<crate::driver::DriverReport, ProbeError>, u64)>,
     /// Docker.
-    pub docker: Result<DockerFacts, ProbeFault>,
+    pub docker: Result<DockerFacts, ProbeError>,
     /// Host.
     pub host: HostFacts,
 }

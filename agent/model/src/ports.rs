@@ -1,8 +1,8 @@
 //! The ports: what the core asks of a host. The adapters are the Linux host, the hands and the simulated host.
 
 use crate::docker::DockerFacts;
-use crate::driver::{DriverReport, DriverSource, ProbeFault};
-use crate::health::kernel_log::Unheard;
+use crate::driver::{DriverReport, DriverSource, ProbeError};
+use crate::health::kernel_log::KernelLogUnavailable;
 use crate::holders::Holders;
 use crate::host_facts::HostFacts;
 use crate::pci::PciScan;
@@ -17,7 +17,7 @@ pub trait HostPort: Send + Sync + 'static {
     ///
     /// # Errors
     /// Only where the list itself cannot be read (no `/sys/bus/pci`); one bad function costs itself.
-    fn scan_pci(&self) -> impl Future<Output = Result<PciScan, ScanFault>> + Send;
+    fn scan_pci(&self) -> impl Future<Output = Result<PciScan, ScanError>> + Send;
 
     /// Reads the host around the GPUs; `docker_root` is the folder whose file system is measured (`/` where unknown).
     fn read_host(&self, docker_root: Option<String>) -> impl Future<Output = HostFacts> + Send;
@@ -26,19 +26,19 @@ pub trait HostPort: Send + Sync + 'static {
     ///
     /// # Errors
     /// Whatever kept the source from answering.
-    fn probe_driver(&self, source: DriverSource) -> impl Future<Output = Result<DriverReport, ProbeFault>> + Send;
+    fn probe_driver(&self, source: DriverSource) -> impl Future<Output = Result<DriverReport, ProbeError>> + Send;
 
     /// Asks Docker for its facts.
     ///
     /// # Errors
     /// Docker is absent, does not answer in time, or the container hand is unreachable.
-    fn read_docker(&self) -> impl Future<Output = Result<DockerFacts, ProbeFault>> + Send;
+    fn read_docker(&self) -> impl Future<Output = Result<DockerFacts, ProbeError>> + Send;
 }
 
 /// The PCI bus could not be listed at all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("cannot list PCI functions in {path}: {said}")]
-pub struct ScanFault {
+pub struct ScanError {
     /// The folder.
     pub path: String,
     /// What the host answered.
@@ -64,7 +64,7 @@ pub trait KernelLogPort: Send + 'static {
     ///
     /// # Errors
     /// The log cannot be read (any more); it is not to be asked again.
-    fn next_lines(&mut self) -> impl Future<Output = Result<Vec<String>, Unheard>> + Send;
+    fn next_lines(&mut self) -> impl Future<Output = Result<Vec<String>, KernelLogUnavailable>> + Send;
 }
 
 /// The clock. All timers run on CLOCK_BOOTTIME; the wall clock is for printing and for skew only.
@@ -116,25 +116,25 @@ pub trait ActPort: Send + Sync + 'static {
     ///
     /// # Errors
     /// Nothing could be read.
-    fn look(&self, target: &Target) -> impl Future<Output = Result<Look, ActFault>> + Send;
+    fn look(&self, target: &Target) -> impl Future<Output = Result<Look, ActError>> + Send;
 
     /// Looks for everybody who uses a target: the device files of its functions, their driver's, and `/dev/vfio/GROUP`.
     ///
     /// # Errors
     /// Nobody could be looked into.
-    fn holders(&self, target: &Target) -> impl Future<Output = Result<Holders, ActFault>> + Send;
+    fn holders(&self, target: &Target) -> impl Future<Output = Result<Holders, ActError>> + Send;
 
     /// Takes one step. That it returns without an error does not mean that it had an effect.
     ///
     /// # Errors
-    /// What the host answered; [`ActFault::Hung`] where the kernel holds the writer and it was given up.
-    fn act(&self, target: &Target, step: &PlanStep) -> impl Future<Output = Result<(), ActFault>> + Send;
+    /// What the host answered; [`ActError::Hung`] where the kernel holds the writer and it was given up.
+    fn act(&self, target: &Target, step: &PlanStep) -> impl Future<Output = Result<(), ActError>> + Send;
 }
 
 /// A step or a look that did not work. It may have had its effect all the same.
 #[derive(Debug, Clone, Hash, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ActFault {
+pub enum ActError {
     /// The host refused.
     #[error("{attempted}: {said}")]
     Said {
@@ -178,25 +178,25 @@ pub trait JournalPort: Send + Sync + 'static {
     ///
     /// # Errors
     /// The folder cannot be listed.
-    fn read_all(&self) -> impl Future<Output = Result<Vec<JournalDocument>, JournalFault>> + Send;
+    fn read_all(&self) -> impl Future<Output = Result<Vec<JournalDocument>, JournalError>> + Send;
 
     /// Writes a document as a whole or not at all. It replaces what was read or written under this name, and nothing else.
     ///
     /// # Errors
     /// It could not be written or did not reach the disk, or something that was never read has the name.
-    fn put(&self, name: &str, document: Vec<u8>) -> impl Future<Output = Result<(), JournalFault>> + Send;
+    fn put(&self, name: &str, document: Vec<u8>) -> impl Future<Output = Result<(), JournalError>> + Send;
 
     /// Removes a document that was read or written; one that is not there is no error.
     ///
     /// # Errors
     /// It could not be removed, or something that was never read has the name.
-    fn remove(&self, name: &str) -> impl Future<Output = Result<(), JournalFault>> + Send;
+    fn remove(&self, name: &str) -> impl Future<Output = Result<(), JournalError>> + Send;
 }
 
 /// The journal cannot be used: then nothing is changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("journal: {attempted}: {said}")]
-pub struct JournalFault {
+pub struct JournalError {
     /// What was tried, on which file.
     pub attempted: String,
     /// What the host answered.

@@ -6,7 +6,7 @@
 mod document;
 mod sight;
 
-pub use document::{DOCUMENT_MAX_BYTES, RecordFault, SCHEMA, decode, encode};
+pub use document::{DOCUMENT_MAX_BYTES, RecordError, SCHEMA, decode, encode};
 pub use sight::{Card, Sight};
 
 use crate::condition::{Condition, ConditionStatus};

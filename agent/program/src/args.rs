@@ -2,7 +2,7 @@
 
 /// A command line that is invalid.
 #[derive(Debug, thiserror::Error)]
-pub enum ArgsFault {
+pub enum ArgsError {
     /// Unknown or incomplete option.
     #[error("{0}; see --help")]
     Syntax(#[from] lexopt::Error),
@@ -30,7 +30,7 @@ pub enum ArgsFault {
     KernelLogAlone,
 }
 
-impl ArgsFault {
+impl ArgsError {
     /// An unknown word, and what was expected instead.
     #[must_use]
     pub fn word(word: &str, expected: &'static str) -> Self {

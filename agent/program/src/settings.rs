@@ -1,6 +1,6 @@
 //! Reads the configuration files: front, hands, snapshot, doctor and `config check` all by this one function, so that they agree on what they read.
 
-use files::{ReadFault, USUAL_TIME, fragments, in_time, read_text};
+use files::{ReadError, USUAL_TIME, fragments, in_time, read_text};
 use model::fields::{Fault, Faults, Place};
 use model::settings::{Merged, Settings, merge};
 use std::collections::BTreeMap;
@@ -60,9 +60,9 @@ struct Unread {
 }
 
 impl Unread {
-    fn note(&mut self, fault: &ReadFault) {
+    fn note(&mut self, fault: &ReadError) {
         self.denied |= fault.is_denied();
-        self.hangs |= matches!(fault, ReadFault::Hangs { .. });
+        self.hangs |= matches!(fault, ReadError::Hangs { .. });
         let file = fault.path().display().to_string();
         // The text of the fault begins with the file or names it in "cannot read …".
         let said = fault.to_string();
@@ -83,7 +83,7 @@ fn read_places(named: &[PathBuf], places: &Places) -> Configuration {
         let path = file.clone();
         match in_time(&file, USUAL_TIME, move || read_text(&path, FILE_MAX_BYTES)) {
             Ok(text) => texts.push((file, text)),
-            Err(ReadFault::Missing { .. }) if may_be_missing(&file) => {}
+            Err(ReadError::Missing { .. }) if may_be_missing(&file) => {}
             Err(fault) => unread.note(&fault),
         }
     }

@@ -1,7 +1,7 @@
 //! What the disposable process is asked, and what it reports: one JSON document a line, among whatever the driver's library writes.
 
 use model::absence::{Absence, Reading};
-use model::driver::{DriverGpu, ProbeFault};
+use model::driver::{DriverGpu, ProbeError};
 use model::ids::PciAddress;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -60,7 +60,7 @@ impl Question {
 #[serde(rename_all = "snake_case")]
 pub enum Line {
     /// The library cannot be asked at all. Nothing follows.
-    Refused(ProbeFault),
+    Refused(ProbeError),
     /// The library is open.
     Opened {
         /// Version of the driver.

@@ -7,7 +7,7 @@ use crate::step_faults::StepFault;
 use model::absence::{Absence, Reading};
 use model::holders::Holders;
 use model::plan::{CloseUp, Look, MemberState, ModuleState, PlanStep, Scope, Step, Target};
-use model::ports::{ActFault, ActPort};
+use model::ports::{ActError, ActPort};
 use std::future::{Future, ready};
 
 /// The deadline that a hanging step is claimed to have missed, in milliseconds.
@@ -18,7 +18,7 @@ impl HostState {
     ///
     /// # Errors
     /// What the kernel answers.
-    pub fn act(&mut self, step: &Step) -> Result<(), ActFault> {
+    pub fn act(&mut self, step: &Step) -> Result<(), ActError> {
         let fault = self.step_faults.at.remove(&self.step_faults.taken);
         self.step_faults.taken = self.step_faults.taken.saturating_add(1);
         self.act_with(step, fault)
@@ -28,13 +28,13 @@ impl HostState {
     ///
     /// # Errors
     /// What the kernel answers.
-    pub fn act_with(&mut self, step: &Step, fault: Option<StepFault>) -> Result<(), ActFault> {
+    pub fn act_with(&mut self, step: &Step, fault: Option<StepFault>) -> Result<(), ActError> {
         let attempted = step.to_string();
-        let hung = || ActFault::Hung { attempted: attempted.clone(), after_ms: STEP_DEADLINE_MS };
+        let hung = || ActError::Hung { attempted: attempted.clone(), after_ms: STEP_DEADLINE_MS };
         if step.address().is_some_and(|address| self.stuck.contains(&address)) {
             return Err(hung());
         }
-        let said = |said: String| ActFault::Said { attempted: attempted.clone(), said };
+        let said = |said: String| ActError::Said { attempted: attempted.clone(), said };
         let told = |result: Result<(), KernelError>| match result {
             Ok(()) => Ok(()),
             Err(KernelError::Blocks { .. }) => Err(hung()),
@@ -151,11 +151,11 @@ fn known<T>(value: Option<T>) -> Reading<T> {
 }
 
 impl ActPort for SimHost {
-    fn look(&self, Target::Functions(scope): &Target) -> impl Future<Output = Result<Look, ActFault>> + Send {
+    fn look(&self, Target::Functions(scope): &Target) -> impl Future<Output = Result<Look, ActError>> + Send {
         ready(Ok(Look::Functions(self.state().close_up(scope))))
     }
 
-    fn holders(&self, Target::Functions(scope): &Target) -> impl Future<Output = Result<Holders, ActFault>> + Send {
+    fn holders(&self, Target::Functions(scope): &Target) -> impl Future<Output = Result<Holders, ActError>> + Send {
         ready(Ok(self.state().holders(scope)))
     }
 
@@ -163,7 +163,7 @@ impl ActPort for SimHost {
         &self,
         Target::Functions(_): &Target,
         PlanStep::Functions(step): &PlanStep,
-    ) -> impl Future<Output = Result<(), ActFault>> + Send {
+    ) -> impl Future<Output = Result<(), ActError>> + Send {
         ready(self.change(|state| state.act(step)))
     }
 }

@@ -11,13 +11,13 @@ use crate::sensors;
 use crate::smi::{SmiBehaviour, Spoilt, behaviour, nvml_error_text};
 use crate::state::HostState;
 use model::docker::DockerFacts;
-use model::driver::{DriverReport, DriverSource, ProbeFault};
-use model::health::kernel_log::Unheard;
+use model::driver::{DriverReport, DriverSource, ProbeError};
+use model::health::kernel_log::KernelLogUnavailable;
 use model::host_facts::HostFacts;
 use model::judge;
 use model::observation::RawObservation;
 use model::pci::PciScan;
-use model::ports::{ChangePort, HostChange, HostPort, KernelLogPort, ScanFault};
+use model::ports::{ChangePort, HostChange, HostPort, KernelLogPort, ScanError};
 use std::future::{Future, poll_fn, ready};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
@@ -127,10 +127,10 @@ impl SimHost {
     }
 }
 
-fn scanned(description: &Description, bus: &Bus) -> Result<PciScan, ScanFault> {
+fn scanned(description: &Description, bus: &Bus) -> Result<PciScan, ScanError> {
     if description.faults.no_pci_bus {
         let said = "No such file or directory (os error 2)".to_owned();
-        return Err(ScanFault { path: "/sys/bus/pci/devices".to_owned(), said });
+        return Err(ScanError { path: "/sys/bus/pci/devices".to_owned(), said });
     }
     Ok(scan(bus, &description.faults))
 }
@@ -141,7 +141,7 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 }
 
 impl HostPort for SimHost {
-    fn scan_pci(&self) -> impl Future<Output = Result<PciScan, ScanFault>> + Send {
+    fn scan_pci(&self) -> impl Future<Output = Result<PciScan, ScanError>> + Send {
         let HostState { description, bus, .. } = self.state();
         ready(scanned(&description, &bus))
     }
@@ -150,12 +150,12 @@ impl HostPort for SimHost {
         ready(facts(&self.state().description, docker_root))
     }
 
-    fn probe_driver(&self, source: DriverSource) -> impl Future<Output = Result<DriverReport, ProbeFault>> + Send {
+    fn probe_driver(&self, source: DriverSource) -> impl Future<Output = Result<DriverReport, ProbeError>> + Send {
         let HostState { description, bus, .. } = self.state();
         ready(probe(&description, &bus, source))
     }
 
-    fn read_docker(&self) -> impl Future<Output = Result<DockerFacts, ProbeFault>> + Send {
+    fn read_docker(&self) -> impl Future<Output = Result<DockerFacts, ProbeError>> + Send {
         ready(docker(&self.state().description))
     }
 }
@@ -185,7 +185,7 @@ pub struct SimKernelLog {
 }
 
 impl KernelLogPort for SimKernelLog {
-    fn next_lines(&mut self) -> impl Future<Output = Result<Vec<String>, Unheard>> + Send {
+    fn next_lines(&mut self) -> impl Future<Output = Result<Vec<String>, KernelLogUnavailable>> + Send {
         poll_fn(|context| {
             let mut shared = lock(&self.shared);
             let log = shared.state.description.kernel_log.iter().enumerate();
@@ -207,7 +207,7 @@ impl KernelLogPort for SimKernelLog {
 ///
 /// # Errors
 /// What keeps it from answering.
-pub fn probe(description: &Description, bus: &Bus, source: DriverSource) -> Result<DriverReport, ProbeFault> {
+pub fn probe(description: &Description, bus: &Bus, source: DriverSource) -> Result<DriverReport, ProbeError> {
     let in_container = description.driver.as_ref().is_some_and(|driver| driver.in_container);
     match source {
         DriverSource::Nvml => nvml_stands(description).map(|()| report(description, bus, source)),
@@ -223,7 +223,7 @@ pub fn probe(description: &Description, bus: &Bus, source: DriverSource) -> Resu
     }
 }
 
-fn nvml_stands(description: &Description) -> Result<(), ProbeFault> {
+fn nvml_stands(description: &Description) -> Result<(), ProbeError> {
     let what = NVML.to_owned();
     if description.driver.is_none() {
         return Err(absent(NVML, "cannot open shared object file: No such file or directory"));
@@ -233,50 +233,50 @@ fn nvml_stands(description: &Description) -> Result<(), ProbeFault> {
         Some(NvmlFault::Missing) => Err(absent(NVML, "cannot open shared object file: No such file or directory")),
         Some(NvmlFault::NotALibrary) => Err(absent(NVML, "file too short")),
         Some(NvmlFault::Init(status)) => {
-            Err(ProbeFault::Failed { what, status: *status, said: nvml_error_text(*status).to_owned() })
+            Err(ProbeError::Failed { what, status: *status, said: nvml_error_text(*status).to_owned() })
         }
         Some(NvmlFault::Crash { signal, .. }) => Err(crashed(NVML, *signal)),
-        Some(NvmlFault::Hang { .. }) => Err(ProbeFault::Timeout { what, after_ms: DEADLINE_MS }),
+        Some(NvmlFault::Hang { .. }) => Err(ProbeError::Timeout { what, after_ms: DEADLINE_MS }),
     }
 }
 
-fn smi_report(description: &Description, bus: &Bus, source: DriverSource) -> Result<DriverReport, ProbeFault> {
+fn smi_report(description: &Description, bus: &Bus, source: DriverSource) -> Result<DriverReport, ProbeError> {
     let what = SMI.to_owned();
     match behaviour(description, bus) {
         SmiBehaviour::Missing => Err(absent(SMI, "No such file or directory (os error 2)")),
-        SmiBehaviour::Hang { .. } => Err(ProbeFault::Timeout { what, after_ms: DEADLINE_MS }),
+        SmiBehaviour::Hang { .. } => Err(ProbeError::Timeout { what, after_ms: DEADLINE_MS }),
         SmiBehaviour::Crash(signal) => Err(crashed(SMI, signal)),
         SmiBehaviour::Exit { status, text } => {
-            Err(ProbeFault::Failed { what, status: i32::from(status), said: text.trim().to_owned() })
+            Err(ProbeError::Failed { what, status: i32::from(status), said: text.trim().to_owned() })
         }
         SmiBehaviour::Document(Spoilt::Not) => Ok(report(description, bus, source)),
         SmiBehaviour::Document(Spoilt::NotAvailable) => Ok(without_values(report(description, bus, source))),
         SmiBehaviour::Document(Spoilt::Truncated(bytes)) => {
-            Err(ProbeFault::Garbled { what, why: format!("the document ends after {bytes} bytes") })
+            Err(ProbeError::Garbled { what, why: format!("the document ends after {bytes} bytes") })
         }
         SmiBehaviour::Document(Spoilt::Garbage) => {
-            Err(ProbeFault::Garbled { what, why: "the answer is not XML".to_owned() })
+            Err(ProbeError::Garbled { what, why: "the answer is not XML".to_owned() })
         }
         SmiBehaviour::Document(Spoilt::EntityBomb) => {
-            Err(ProbeFault::Garbled { what, why: "the document declares entities".to_owned() })
+            Err(ProbeError::Garbled { what, why: "the document declares entities".to_owned() })
         }
     }
 }
 
-fn docker(description: &Description) -> Result<DockerFacts, ProbeFault> {
+fn docker(description: &Description) -> Result<DockerFacts, ProbeError> {
     let what = "Docker (/var/run/docker.sock)";
     match (&description.faults.docker, &description.docker) {
         (Some(DockerFault::Refused), _) => Err(absent(what, "Connection refused (os error 111)")),
-        (Some(DockerFault::Hang), _) => Err(ProbeFault::Timeout { what: what.to_owned(), after_ms: DEADLINE_MS }),
+        (Some(DockerFault::Hang), _) => Err(ProbeError::Timeout { what: what.to_owned(), after_ms: DEADLINE_MS }),
         (None, None) => Err(absent(what, "No such file or directory (os error 2)")),
         (None, Some(facts)) => Ok(facts.clone()),
     }
 }
 
-fn absent(what: &str, said: &str) -> ProbeFault {
-    ProbeFault::Absent { what: what.to_owned(), said: said.to_owned() }
+fn absent(what: &str, said: &str) -> ProbeError {
+    ProbeError::Absent { what: what.to_owned(), said: said.to_owned() }
 }
 
-fn crashed(what: &str, signal: Signal) -> ProbeFault {
-    ProbeFault::Crashed { what: what.to_owned(), signal: signal.number() }
+fn crashed(what: &str, signal: Signal) -> ProbeError {
+    ProbeError::Crashed { what: what.to_owned(), signal: signal.number() }
 }

@@ -5,13 +5,13 @@ use crate::bad_description::BadDescription;
 use crate::description::Description;
 use crate::load::load;
 use model::docker::DockerFacts;
-use model::driver::{DriverReport, DriverSource, ProbeFault};
-use model::health::kernel_log::Unheard;
+use model::driver::{DriverReport, DriverSource, ProbeError};
+use model::health::kernel_log::KernelLogUnavailable;
 use model::holders::Holders;
 use model::host_facts::HostFacts;
 use model::pci::PciScan;
 use model::plan::{Look, PlanStep, Target};
-use model::ports::{ActFault, ActPort, ChangePort, HostChange, HostPort, KernelLogPort, ScanFault};
+use model::ports::{ActError, ActPort, ChangePort, HostChange, HostPort, KernelLogPort, ScanError};
 use model::snapshot::Recorded;
 use std::future::{Future, pending, ready};
 use std::path::Path;
@@ -44,7 +44,7 @@ impl RecordedHost {
 }
 
 impl HostPort for RecordedHost {
-    fn scan_pci(&self) -> impl Future<Output = Result<PciScan, ScanFault>> + Send {
+    fn scan_pci(&self) -> impl Future<Output = Result<PciScan, ScanError>> + Send {
         ready(self.0.scan.clone())
     }
 
@@ -53,32 +53,32 @@ impl HostPort for RecordedHost {
         ready(self.0.host.clone())
     }
 
-    fn probe_driver(&self, source: DriverSource) -> impl Future<Output = Result<DriverReport, ProbeFault>> + Send {
+    fn probe_driver(&self, source: DriverSource) -> impl Future<Output = Result<DriverReport, ProbeError>> + Send {
         ready(self.0.report(source))
     }
 
-    fn read_docker(&self) -> impl Future<Output = Result<DockerFacts, ProbeFault>> + Send {
+    fn read_docker(&self) -> impl Future<Output = Result<DockerFacts, ProbeError>> + Send {
         ready(self.0.docker.clone())
     }
 }
 
 /// A picture cannot be changed, and what changes need to see is not in it.
 impl ActPort for RecordedHost {
-    fn look(&self, _target: &Target) -> impl Future<Output = Result<Look, ActFault>> + Send {
+    fn look(&self, _target: &Target) -> impl Future<Output = Result<Look, ActError>> + Send {
         ready(Err(only_a_picture()))
     }
 
-    fn holders(&self, _target: &Target) -> impl Future<Output = Result<Holders, ActFault>> + Send {
+    fn holders(&self, _target: &Target) -> impl Future<Output = Result<Holders, ActError>> + Send {
         ready(Err(only_a_picture()))
     }
 
-    fn act(&self, _target: &Target, _step: &PlanStep) -> impl Future<Output = Result<(), ActFault>> + Send {
+    fn act(&self, _target: &Target, _step: &PlanStep) -> impl Future<Output = Result<(), ActError>> + Send {
         ready(Err(only_a_picture()))
     }
 }
 
-fn only_a_picture() -> ActFault {
-    ActFault::Unreachable { what: "the host".to_owned(), said: "it is a snapshot, which cannot be changed".to_owned() }
+fn only_a_picture() -> ActError {
+    ActError::Unreachable { what: "the host".to_owned(), said: "it is a snapshot, which cannot be changed".to_owned() }
 }
 
 impl ChangePort for NoChanges {
@@ -88,7 +88,7 @@ impl ChangePort for NoChanges {
 }
 
 impl KernelLogPort for RecordedLog {
-    async fn next_lines(&mut self) -> Result<Vec<String>, Unheard> {
+    async fn next_lines(&mut self) -> Result<Vec<String>, KernelLogUnavailable> {
         match self.0.take() {
             Some(lines) => Ok(lines),
             None => pending().await,

@@ -7,5 +7,5 @@ pub mod service;
 
 pub use own::Own;
 pub use process::{
-    Finished, GRACE, Hear, Program, Purpose, RunFault, STDERR_MAX_BYTES, STDOUT_MAX_BYTES, Supervisor, prepare,
+    Finished, GRACE, Hear, Program, Purpose, RunError, STDERR_MAX_BYTES, STDOUT_MAX_BYTES, Supervisor, prepare,
 };

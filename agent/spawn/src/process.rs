@@ -78,7 +78,7 @@ pub struct Finished {
 
 /// Why there is no finished child.
 #[derive(Debug, thiserror::Error)]
-pub enum RunFault {
+pub enum RunError {
     /// It could not be started.
     #[error("cannot start {}: {source}", path.display())]
     Start {
@@ -161,7 +161,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// Everything but an end of its own; a bad exit status is no error here.
-    pub async fn run(&self, purpose: impl Into<Purpose>, program: Program) -> Result<Finished, RunFault> {
+    pub async fn run(&self, purpose: impl Into<Purpose>, program: Program) -> Result<Finished, RunError> {
         self.run_heard(purpose, program, Box::new(|_| {})).await
     }
 
@@ -174,19 +174,19 @@ impl Supervisor {
         purpose: impl Into<Purpose>,
         program: Program,
         hear: Hear,
-    ) -> Result<Finished, RunFault> {
+    ) -> Result<Finished, RunError> {
         let slot = self.slot(purpose.into());
-        let refused = |slot: &Slot| slot.stuck().map(|pid| RunFault::Stuck { pid });
+        let refused = |slot: &Slot| slot.stuck().map(|pid| RunError::Stuck { pid });
         if let Some(fault) = refused(&slot) {
             return Err(fault);
         }
         let turn = timeout(program.deadline, Arc::clone(&slot.turn).acquire_owned()).await;
-        let late = || RunFault::Timeout { after: program.deadline };
-        let turn = turn.map_err(|_| refused(&slot).unwrap_or_else(late))?.map_err(|_| RunFault::Abandoned)?;
+        let late = || RunError::Timeout { after: program.deadline };
+        let turn = turn.map_err(|_| refused(&slot).unwrap_or_else(late))?.map_err(|_| RunError::Abandoned)?;
         let child = Running::start(&program, self.end_group)?;
         let (tell, told) = oneshot::channel();
         tokio::spawn(supervise(child, program, slot, turn, (hear, tell)));
-        told.await.unwrap_or(Err(RunFault::Abandoned))
+        told.await.unwrap_or(Err(RunError::Abandoned))
     }
 
     /// A child of this purpose runs, or hangs in the kernel.
@@ -222,8 +222,8 @@ struct Running {
 }
 
 impl Running {
-    fn start(program: &Program, end_group: EndGroup) -> Result<Self, RunFault> {
-        let failed = |source| RunFault::Start { path: program.path.clone(), source };
+    fn start(program: &Program, end_group: EndGroup) -> Result<Self, RunError> {
+        let failed = |source| RunError::Start { path: program.path.clone(), source };
         let mut command = match &program.own {
             Some(own) => own.command().map_err(failed)?,
             None => Command::new(&program.path),
@@ -279,12 +279,12 @@ async fn supervise(
     program: Program,
     slot: Arc<Slot>,
     turn: OwnedSemaphorePermit,
-    (hear, mut tell): (Hear, oneshot::Sender<Result<Finished, RunFault>>),
+    (hear, mut tell): (Hear, oneshot::Sender<Result<Finished, RunError>>),
 ) {
     let outcome = tokio::select! {
         outcome = collect(&mut running, hear) => outcome,
-        () = tokio::time::sleep(program.deadline) => Err(RunFault::Timeout { after: program.deadline }),
-        () = tell.closed() => Err(RunFault::Abandoned),
+        () = tokio::time::sleep(program.deadline) => Err(RunError::Timeout { after: program.deadline }),
+        () = tell.closed() => Err(RunError::Abandoned),
     };
     if outcome.is_ok() || running.group.is_none() || running.end(program.grace).await {
         family::end_orphans().await;
@@ -301,7 +301,7 @@ async fn supervise(
         "process {pid} ({}) hangs in the kernel; no other is started until it exits",
         program.path.display()
     );
-    let _ = tell.send(Err(RunFault::Stuck { pid }));
+    let _ = tell.send(Err(RunError::Stuck { pid }));
     if let Err(error) = running.wait().await {
         tracing::error!(
             message_id = Message::ChildStuck.id(),
@@ -316,7 +316,7 @@ async fn supervise(
 }
 
 /// Reads both pipes and waits for the end.
-async fn collect(running: &mut Running, hear: Hear) -> Result<Finished, RunFault> {
+async fn collect(running: &mut Running, hear: Hear) -> Result<Finished, RunError> {
     let (stdout, stderr) = (running.child.stdout.take(), running.child.stderr.take());
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let status = {
@@ -356,12 +356,12 @@ async fn pump(
     stream: &'static str,
     max_bytes: usize,
     mut hear: Hear,
-) -> Result<(), RunFault> {
+) -> Result<(), RunError> {
     let Some(mut pipe) = pipe else { return Ok(()) };
     while let read @ 1.. = pipe.read_buf(into).await? {
         hear(into.get(into.len().saturating_sub(read)..).unwrap_or_default());
         if into.len() > max_bytes {
-            return Err(RunFault::TooMuch { stream, max_bytes });
+            return Err(RunError::TooMuch { stream, max_bytes });
         }
     }
     Ok(())

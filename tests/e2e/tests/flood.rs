@@ -57,7 +57,7 @@ fn over() -> bool {
 #[derive(Debug, Clone, Copy)]
 enum Attack {
     /// Calls whose answer nobody waits for.
-    Unheard,
+    KernelLogUnavailable,
     /// Changes without the right to them.
     Forbidden,
     /// Asks for the longest answer there is, and reads none.
@@ -77,7 +77,7 @@ impl Attack {
             return Self::Forbidden;
         }
         match number % 10 {
-            0 | 1 => Self::Unheard,
+            0 | 1 => Self::KernelLogUnavailable,
             2 | 3 => Self::Forbidden,
             4..=6 => Self::NeverReading,
             7 if number < 20 => Self::Huge,
@@ -94,7 +94,7 @@ impl Attack {
             call.with_flags(Flags::NO_REPLY_EXPECTED)
         };
         let message = match self {
-            Self::Unheard | Self::Idle => quiet("GetObservation").build(&none),
+            Self::KernelLogUnavailable | Self::Idle => quiet("GetObservation").build(&none),
             Self::Forbidden => quiet("Rescan").build(&none),
             Self::Descriptors => {
                 let device = std::fs::File::open("/dev/null").unwrap();
@@ -147,7 +147,9 @@ fn attack(path: &str, attack: Attack) -> usize {
                 let sent = sendmsg(&stream, &[IoSlice::new(bytes)], &mut control, SendFlags::empty());
                 sent.map(|_| ()).map_err(std::io::Error::from)
             }
-            Attack::Unheard | Attack::Forbidden | Attack::NeverReading | Attack::Huge => stream.write_all(bytes),
+            Attack::KernelLogUnavailable | Attack::Forbidden | Attack::NeverReading | Attack::Huge => {
+                stream.write_all(bytes)
+            }
         };
         match done {
             Ok(()) => sent += 1,

@@ -2,10 +2,10 @@
 
 use host::front::Surroundings;
 use model::plan::{CloseUp, Scope};
-use model::ports::ActFault;
+use model::ports::ActError;
 use model::time::whole_millis;
 use protocol::child::Task;
-use spawn::{Own, Program, RunFault, Supervisor};
+use spawn::{Own, Program, RunError, Supervisor};
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
@@ -20,9 +20,9 @@ pub(super) async fn close_up(
     root: &Path,
     around: &Surroundings,
     scope: &Scope,
-) -> Result<CloseUp, ActFault> {
+) -> Result<CloseUp, ActError> {
     let attempted = format!("look at {}", scope.gpu);
-    let said = |said: String| ActFault::Said { attempted: attempted.clone(), said };
+    let said = |said: String| ActError::Said { attempted: attempted.clone(), said };
     let question = serde_json::to_string(scope).map_err(|error| said(error.to_string()))?;
     let places = [root, &around.dev, &around.modules].map(OsString::from);
     let args = Task::CloseUp.arguments(places.into_iter().chain([question.into()]));
@@ -35,12 +35,12 @@ pub(super) async fn close_up(
                 super::ended(&finished).err().unwrap_or_else(|| format!("its output cannot be parsed: {error}"));
             said(words)
         }),
-        Err(RunFault::Timeout { .. } | RunFault::Stuck { .. }) => {
-            Err(ActFault::Hung { attempted, after_ms: whole_millis(WITHIN) })
+        Err(RunError::Timeout { .. } | RunError::Stuck { .. }) => {
+            Err(ActError::Hung { attempted, after_ms: whole_millis(WITHIN) })
         }
         Err(
             fault
-            @ (RunFault::Start { .. } | RunFault::TooMuch { .. } | RunFault::Supervision(_) | RunFault::Abandoned),
+            @ (RunError::Start { .. } | RunError::TooMuch { .. } | RunError::Supervision(_) | RunError::Abandoned),
         ) => Err(said(fault.to_string())),
     }
 }

@@ -9,11 +9,11 @@ pub use check::{Checked, Unfit, check};
 use host::front::Surroundings;
 use model::plan::{CloseUp, Scope, Step};
 use model::policy::Policy;
-use model::ports::ActFault;
+use model::ports::ActError;
 use model::printable::printable;
 use model::time::whole_millis;
 use protocol::child::Task;
-use spawn::{Finished, Own, Program, RunFault, Supervisor};
+use spawn::{Finished, Own, Program, RunError, Supervisor};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ impl Changes {
     ///
     /// # Errors
     /// What the host said, that it is not allowed, or that the kernel does not respond.
-    pub async fn act(&self, scope: &Scope, step: &Step, policy: Policy) -> Result<(), ActFault> {
+    pub async fn act(&self, scope: &Scope, step: &Step, policy: Policy) -> Result<(), ActError> {
         let checked = self.checked(scope, step, policy).await?;
         match checked {
             Checked::Module(driver) => module::load(&self.supervisor, &self.root, &driver).await,
@@ -54,7 +54,7 @@ impl Changes {
     ///
     /// # Errors
     /// What the host said; `Hung` where a device is held by a driver that does not come back.
-    pub async fn close_up(&self, scope: &Scope) -> Result<CloseUp, ActFault> {
+    pub async fn close_up(&self, scope: &Scope) -> Result<CloseUp, ActError> {
         look::close_up(&self.supervisor, &self.child, &self.root, &self.around, scope).await
     }
 
@@ -64,33 +64,33 @@ impl Changes {
         !self.supervisor.stuck().is_empty()
     }
 
-    async fn checked(&self, scope: &Scope, step: &Step, policy: Policy) -> Result<Checked, ActFault> {
+    async fn checked(&self, scope: &Scope, step: &Step, policy: Policy) -> Result<Checked, ActError> {
         let seen = self.close_up(scope).await?;
         let (root, scope, wanted) = (self.root.clone(), scope.clone(), step.clone());
         let judge = move || {
-            check(&root, &seen, &scope, &wanted, &policy).map_err(|unfit| ActFault::Said {
+            check(&root, &seen, &scope, &wanted, &policy).map_err(|unfit| ActError::Said {
                 attempted: wanted.to_string(),
                 said: format!("refused by the hand: {unfit}"),
             })
         };
-        let said = |error: tokio::task::JoinError| ActFault::Said {
+        let said = |error: tokio::task::JoinError| ActError::Said {
             attempted: format!("check: {step}"),
             said: error.to_string(),
         };
         tokio::task::spawn_blocking(judge).await.unwrap_or_else(|error| Err(said(error)))
     }
 
-    async fn write(&self, scope: &Scope, step: &Step, file: &std::path::Path, text: &str) -> Result<(), ActFault> {
+    async fn write(&self, scope: &Scope, step: &Step, file: &std::path::Path, text: &str) -> Result<(), ActError> {
         let attempted = format!("{step}: write {:?} to {}", text.trim_end(), file.display());
         let within = serde_json::to_string(scope)
-            .map_err(|error| ActFault::Said { attempted: attempted.clone(), said: error.to_string() })?;
+            .map_err(|error| ActError::Said { attempted: attempted.clone(), said: error.to_string() })?;
         let args = Task::Act.arguments([self.root.clone().into(), within.into(), file.into(), text.into()]);
         let mut program = Program::own(&self.child, args, STEP_DEADLINE);
         program.grace = GRACE;
         // One purpose a GPU: a write that hangs keeps the others of its card waiting, and nobody else.
         let purpose = format!("change of {}", scope.gpu);
         match self.supervisor.run(purpose, program).await {
-            Ok(finished) => ended(&finished).map_err(|said| ActFault::Said { attempted, said }),
+            Ok(finished) => ended(&finished).map_err(|said| ActError::Said { attempted, said }),
             Err(fault) => Err(gave_up(attempted, &fault)),
         }
     }
@@ -106,13 +106,13 @@ fn ended(finished: &Finished) -> Result<(), String> {
     Err(if words.is_empty() { format!("the child process exited with {}", finished.status) } else { words })
 }
 
-fn gave_up(attempted: String, fault: &RunFault) -> ActFault {
+fn gave_up(attempted: String, fault: &RunError) -> ActError {
     match fault {
-        RunFault::Stuck { .. } => ActFault::Hung { attempted, after_ms: whole_millis(STEP_DEADLINE) },
-        RunFault::Start { .. }
-        | RunFault::Timeout { .. }
-        | RunFault::TooMuch { .. }
-        | RunFault::Supervision(_)
-        | RunFault::Abandoned => ActFault::Said { attempted, said: fault.to_string() },
+        RunError::Stuck { .. } => ActError::Hung { attempted, after_ms: whole_millis(STEP_DEADLINE) },
+        RunError::Start { .. }
+        | RunError::Timeout { .. }
+        | RunError::TooMuch { .. }
+        | RunError::Supervision(_)
+        | RunError::Abandoned => ActError::Said { attempted, said: fault.to_string() },
     }
 }

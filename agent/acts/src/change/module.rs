@@ -1,7 +1,7 @@
 //! Has a vfio driver's module loaded: by systemd, which has the right to, or by modprobe where there is none.
 
 use model::ids::DriverName;
-use model::ports::ActFault;
+use model::ports::ActError;
 use spawn::{Program, Supervisor};
 use std::ffi::OsString;
 use std::path::Path;
@@ -12,7 +12,7 @@ const WITHIN: Duration = Duration::from_secs(20);
 const SYSTEMD: &str = "/run/systemd/system";
 
 /// Loads it, and looks whether it is there: `modprobe@.service` says yes also where modprobe failed.
-pub(super) async fn load(supervisor: &Supervisor, sysfs: &Path, driver: &DriverName) -> Result<(), ActFault> {
+pub(super) async fn load(supervisor: &Supervisor, sysfs: &Path, driver: &DriverName) -> Result<(), ActError> {
     if is_loaded(sysfs, driver) {
         return Ok(());
     }
@@ -32,7 +32,7 @@ pub(super) async fn load(supervisor: &Supervisor, sysfs: &Path, driver: &DriverN
         }
         Err(fault) => fault.to_string(),
     };
-    Err(ActFault::Said { attempted, said })
+    Err(ActError::Said { attempted, said })
 }
 
 fn is_loaded(sysfs: &Path, driver: &DriverName) -> bool {

@@ -10,11 +10,11 @@ use super::suspects::Suspect;
 use super::{ended_badly, garbled};
 use crate::child_fault::run_fault;
 use model::absence::Absence;
-use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::time::whole_millis;
 use protocol::child::Task;
 use protocol::lines::{Line, Lines, Question, Which};
-use spawn::{Finished, Program, Purpose, RunFault};
+use spawn::{Finished, Program, Purpose, RunError};
 use std::ffi::OsString;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -49,10 +49,10 @@ impl Times {
 ///
 /// # Errors
 /// NVML could not be asked, or said nothing of any GPU.
-pub(super) async fn ask(asker: &Asker, paths: &[String], within: Duration) -> Result<DriverReport, ProbeFault> {
+pub(super) async fn ask(asker: &Asker, paths: &[String], within: Duration) -> Result<DriverReport, ProbeError> {
     let Some(_turn) = asker.turn(within).await else {
         let after_ms = whole_millis(within);
-        return Err(ProbeFault::Timeout { what: "another question to NVML".to_owned(), after_ms });
+        return Err(ProbeError::Timeout { what: "another question to NVML".to_owned(), after_ms });
     };
     Round::new(asker.clone(), paths, Times::of(within)).report().await
 }
@@ -60,7 +60,7 @@ pub(super) async fn ask(asker: &Asker, paths: &[String], within: Duration) -> Re
 /// What comes from a process.
 enum Heard {
     Line(Line),
-    Ended(Result<Finished, RunFault>),
+    Ended(Result<Finished, RunError>),
 }
 
 /// A process of this round. Dropped before its end it is ended.
@@ -99,7 +99,7 @@ struct Round {
     queue: Vec<Which>,
     answers: Answers,
     /// Why the library cannot be asked at all.
-    fault: Option<ProbeFault>,
+    fault: Option<ProbeError>,
 }
 
 impl Round {
@@ -120,11 +120,11 @@ impl Round {
     }
 
     /// Asks, for no longer than the round may take.
-    async fn report(mut self) -> Result<DriverReport, ProbeFault> {
+    async fn report(mut self) -> Result<DriverReport, ProbeError> {
         let (left_out, due) = self.asker.with(|suspects| (suspects.all(), suspects.due(self.begin)));
         if !self.start(None, left_out, None)? {
             let said = "all allowed processes wait for GPUs that do not answer".to_owned();
-            return Err(ProbeFault::HandUnavailable { what: WHAT.to_owned(), said });
+            return Err(ProbeError::HandUnavailable { what: WHAT.to_owned(), said });
         }
         for which in due {
             self.start(Some(vec![which]), Vec::new(), Some(which))?;
@@ -172,7 +172,7 @@ impl Round {
         only: Option<Vec<Which>>,
         leave_out: Vec<Which>,
         alone: Option<Which>,
-    ) -> Result<bool, ProbeFault> {
+    ) -> Result<bool, ProbeError> {
         let taken = |purpose: &str| self.runs.iter().any(|run| !run.ended && run.purpose == purpose);
         let Some(purpose) = self.asker.free(taken) else { return Ok(false) };
         let patience_ms = whole_millis(self.times.patience);
@@ -225,7 +225,7 @@ impl Round {
     }
 
     /// The library said this and nothing of any GPU.
-    fn refused(&mut self, id: usize, fault: ProbeFault) {
+    fn refused(&mut self, id: usize, fault: ProbeError) {
         if id == 0 {
             self.fault = Some(fault);
         } else if self.runs.get(id).is_some_and(|run| run.alone.is_none()) {
@@ -258,11 +258,11 @@ impl Round {
         self.asker.with(|suspects| suspects.insert(which, suspect));
     }
 
-    fn ended(&mut self, id: usize, ended: &Result<Finished, RunFault>) {
+    fn ended(&mut self, id: usize, ended: &Result<Finished, RunError>) {
         let Some(run) = self.runs.get_mut(id) else { return };
         run.ended = true;
         let (current, opened) = (run.current.take(), run.opened);
-        let hangs = matches!(ended, Err(RunFault::Stuck { .. })).then(|| run.purpose.clone());
+        let hangs = matches!(ended, Err(RunError::Stuck { .. })).then(|| run.purpose.clone());
         let fault = match ended {
             Ok(finished) => ended_badly(WHAT, finished),
             Err(fault) => Some(run_fault(WHAT, fault)),
@@ -280,11 +280,11 @@ impl Round {
     }
 
     /// The report; processes that wait for a GPU go on without anybody waiting for them.
-    fn close(mut self) -> Result<DriverReport, ProbeFault> {
+    fn close(mut self) -> Result<DriverReport, ProbeError> {
         let after_ms = whole_millis(self.times.all);
         let late = |run: &Run| !run.opened && !run.ended;
         if self.fault.is_none() && self.runs.first().is_none_or(late) {
-            self.fault = Some(ProbeFault::Timeout { what: WHAT.to_owned(), after_ms });
+            self.fault = Some(ProbeError::Timeout { what: WHAT.to_owned(), after_ms });
         }
         self.not_reached(&format!("the other GPUs used all of the {after_ms} ms"));
         for run in self.runs.iter().filter(|run| !run.ended) {
@@ -347,12 +347,12 @@ async fn run(asker: Asker, purpose: Purpose, program: Program, id: usize, send: 
 }
 
 /// Why a GPU has no answer whose process has ended over it.
-fn while_asked(which: Which, fault: Option<&ProbeFault>) -> (Absence, String) {
+fn while_asked(which: Which, fault: Option<&ProbeError>) -> (Absence, String) {
     match fault {
-        Some(ProbeFault::Timeout { after_ms, .. }) => {
+        Some(ProbeError::Timeout { after_ms, .. }) => {
             (Absence::ProbeTimeout, format!("NVML did not answer for its {which} within {after_ms} ms"))
         }
-        Some(fault @ ProbeFault::Stuck { .. }) => (Absence::ProbeTimeout, format!("asked for its {which}, {fault}")),
+        Some(fault @ ProbeError::Stuck { .. }) => (Absence::ProbeTimeout, format!("asked for its {which}, {fault}")),
         Some(fault) => (Absence::ProbeFailed, format!("asked for its {which}, {fault}")),
         None => (Absence::ProbeFailed, format!("asked for its {which}, {WHAT} exited without an answer")),
     }

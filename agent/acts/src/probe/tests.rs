@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::child_fault::run_fault;
-use spawn::RunFault;
+use spawn::RunError;
 use std::io::ErrorKind;
 use std::process::ExitStatus;
 
-fn of(status: i32, stderr: &str) -> Option<ProbeFault> {
+fn of(status: i32, stderr: &str) -> Option<ProbeError> {
     let (stdout, stderr) = (Vec::new(), stderr.as_bytes().to_vec());
     ended_badly("NVML", &Finished { status: ExitStatus::from_raw(status), stdout, stderr })
 }
@@ -15,21 +15,21 @@ fn of(status: i32, stderr: &str) -> Option<ProbeFault> {
 fn a_bad_end_is_what_it_was() {
     assert_eq!(of(0, "all is well"), None);
     let fault = of(5 << 8, "  out of\x07 memory\n").unwrap();
-    assert!(matches!(&fault, ProbeFault::Failed { status: 5, said, .. } if said == "out of memory"), "{fault:?}");
-    assert!(matches!(of(11, ""), Some(ProbeFault::Crashed { signal: 11, .. })));
+    assert!(matches!(&fault, ProbeError::Failed { status: 5, said, .. } if said == "out of memory"), "{fault:?}");
+    assert!(matches!(of(11, ""), Some(ProbeError::Crashed { signal: 11, .. })));
 }
 
 #[test]
 fn each_end_of_a_child_is_a_fault_of_its_own() {
-    let start = |kind: ErrorKind| RunFault::Start { path: "/x".into(), source: kind.into() };
+    let start = |kind: ErrorKind| RunError::Start { path: "/x".into(), source: kind.into() };
     for (fault, code) in [
         (start(ErrorKind::NotFound), "absent"),
         (start(ErrorKind::PermissionDenied), "failed"),
-        (RunFault::Timeout { after: Duration::from_millis(7) }, "timeout"),
-        (RunFault::Stuck { pid: 7 }, "stuck"),
-        (RunFault::TooMuch { stream: "output", max_bytes: 7 }, "garbled"),
-        (RunFault::Supervision(std::io::Error::from_raw_os_error(5)), "failed"),
-        (RunFault::Abandoned, "hand_unavailable"),
+        (RunError::Timeout { after: Duration::from_millis(7) }, "timeout"),
+        (RunError::Stuck { pid: 7 }, "stuck"),
+        (RunError::TooMuch { stream: "output", max_bytes: 7 }, "garbled"),
+        (RunError::Supervision(std::io::Error::from_raw_os_error(5)), "failed"),
+        (RunError::Abandoned, "hand_unavailable"),
     ] {
         let fault = run_fault("tool", &fault);
         assert_eq!(fault.code(), code, "{fault}");

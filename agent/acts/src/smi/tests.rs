@@ -19,13 +19,13 @@ fn program(folder: &TempDir, script: &str) -> PathBuf {
     path
 }
 
-async fn report(paths: &[String], within: Duration) -> Result<DriverReport, ProbeFault> {
+async fn report(paths: &[String], within: Duration) -> Result<DriverReport, ProbeError> {
     let supervisor = Supervisor::default();
     let smi = Smi { supervisor: &supervisor, paths, within, bus: Path::new("/no/such/bus") };
     smi.report(Vec::new()).await.1
 }
 
-async fn ask(script: &str) -> Result<DriverReport, ProbeFault> {
+async fn ask(script: &str) -> Result<DriverReport, ProbeError> {
     let folder = TempDir::new().unwrap();
     let paths = ["/no/such/nvidia-smi".to_owned(), program(&folder, script).display().to_string()];
     report(&paths, Duration::from_secs(600)).await
@@ -56,14 +56,14 @@ async fn a_driver_under_another_root_finds_its_libraries() {
 #[tokio::test(flavor = "current_thread")]
 async fn an_error_on_standard_output_is_what_it_said() {
     let fault = ask("echo 'NVIDIA-SMI has failed because'; echo 'it could not'; exit 9").await.unwrap_err();
-    let ProbeFault::Failed { status, said, .. } = fault else { panic!("{fault:?}") };
+    let ProbeError::Failed { status, said, .. } = fault else { panic!("{fault:?}") };
     assert_eq!((status, said.as_str()), (9, "NVIDIA-SMI has failed because it could not"));
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn an_error_on_standard_error_too() {
     let fault = ask("echo 'no license' >&2; exit 3").await.unwrap_err();
-    assert!(matches!(&fault, ProbeFault::Failed { status: 3, said, .. } if said == "no license"), "{fault:?}");
+    assert!(matches!(&fault, ProbeError::Failed { status: 3, said, .. } if said == "no license"), "{fault:?}");
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -83,7 +83,7 @@ async fn half_a_document_is_garbled_or_the_failure() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_crash_names_its_signal() {
     let fault = ask("kill -ABRT $$").await.unwrap_err();
-    assert!(matches!(fault, ProbeFault::Crashed { signal: 6, .. }), "{fault:?}");
+    assert!(matches!(fault, ProbeError::Crashed { signal: 6, .. }), "{fault:?}");
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -91,7 +91,7 @@ async fn one_that_hangs_is_ended_at_its_deadline() {
     let folder = TempDir::new().unwrap();
     let path = program(&folder, "exec sleep 1000").display().to_string();
     let fault = report(&[path], Duration::from_millis(150)).await.unwrap_err();
-    assert!(matches!(fault, ProbeFault::Timeout { after_ms: 150, .. }), "{fault:?}");
+    assert!(matches!(fault, ProbeError::Timeout { after_ms: 150, .. }), "{fault:?}");
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -14,7 +14,7 @@ use host::front::Surroundings;
 use model::ids::PciAddress;
 use model::plan::{CloseUp, Lane, ModuleState, PowerControl, Scope, Step};
 use model::policy::Policy;
-use model::ports::ActFault;
+use model::ports::ActError;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use protocol::child::{Task, VERSION};
@@ -127,11 +127,11 @@ impl Tree {
         Changes::new(Own::at(std::env::current_exe().unwrap()), self.0.path(), around)
     }
 
-    fn act(&self, scope: &Scope, step: &Step, policy: Policy) -> Result<(), ActFault> {
+    fn act(&self, scope: &Scope, step: &Step, policy: Policy) -> Result<(), ActError> {
         runtime().block_on(self.changes().act(scope, step, policy))
     }
 
-    fn close_up(&self, scope: &Scope) -> Result<CloseUp, ActFault> {
+    fn close_up(&self, scope: &Scope) -> Result<CloseUp, ActError> {
         runtime().block_on(self.changes().close_up(scope))
     }
 
@@ -159,7 +159,7 @@ fn give(address: &str) -> Step {
     Step::SetDriverOverride { address: at(address), to: Some("vfio-pci".parse().unwrap()) }
 }
 
-fn said(outcome: Result<(), ActFault>) -> String {
+fn said(outcome: Result<(), ActError>) -> String {
     outcome.unwrap_err().to_string()
 }
 
@@ -180,7 +180,7 @@ fn a_look_that_does_not_end_is_given_up() {
     let tree = Tree::new();
     tree.hang("kernel/iommu_groups/7/name");
     let fault = tree.close_up(&scope(&[GPU, AUDIO])).unwrap_err();
-    assert!(matches!(&fault, ActFault::Hung { attempted, .. } if attempted.contains(GPU)), "{fault:?}");
+    assert!(matches!(&fault, ActError::Hung { attempted, .. } if attempted.contains(GPU)), "{fault:?}");
     let mut other = scope(&[NIC]);
     other.lane = Lane::Group(model::ids::IommuGroupId(8));
     assert!(tree.close_up(&other).is_ok(), "the others can be looked at");
@@ -190,7 +190,7 @@ fn a_step_is_not_taken_where_the_look_does_not_end() {
     let tree = Tree::new();
     tree.hang("kernel/iommu_groups/7/name");
     let fault = tree.act(&scope(&[GPU, AUDIO]), &give(GPU), Policy::default()).unwrap_err();
-    assert!(matches!(fault, ActFault::Hung { .. }), "{fault:?}");
+    assert!(matches!(fault, ActError::Hung { .. }), "{fault:?}");
     assert_eq!(tree.read(&format!("bus/pci/devices/{GPU}/driver_override")), "(null)\n");
 }
 

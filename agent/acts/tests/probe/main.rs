@@ -6,7 +6,7 @@
 
 use acts::probe::Probes;
 use model::absence::{Absence, Reading};
-use model::driver::{DriverReport, DriverSource, MigMode, ProbeFault};
+use model::driver::{DriverReport, DriverSource, MigMode, ProbeError};
 use model::health::facts::{Asked, HealthFact};
 use model::metric::{Metric, of_driver};
 use model::settings::NvidiaSettings;
@@ -86,7 +86,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 /// Where sysfs shows no GPU, NVML is asked for each index.
-fn ask(paths: &[PathBuf], timeout_ms: u64) -> Result<DriverReport, ProbeFault> {
+fn ask(paths: &[PathBuf], timeout_ms: u64) -> Result<DriverReport, ProbeError> {
     runtime().block_on(probes(Path::new("/no/such/sys")).run(DriverSource::Nvml, &settings(paths, timeout_ms)))
 }
 
@@ -293,23 +293,23 @@ fn noise_of_the_library_is_no_answer(folder: &Path) {
 
 fn a_crash_and_an_exit_hurt_nobody(folder: &Path) {
     let fault = ask(&[library(folder, "CRASH")], 120_000).unwrap_err();
-    assert!(matches!(fault, ProbeFault::Crashed { signal: 11, .. }), "{fault:?}");
+    assert!(matches!(fault, ProbeError::Crashed { signal: 11, .. }), "{fault:?}");
     let fault = ask(&[library(folder, "QUIT")], 120_000).unwrap_err();
-    assert!(matches!(&fault, ProbeFault::Failed { status: 5, said, .. } if said.contains("giving up")), "{fault:?}");
+    assert!(matches!(&fault, ProbeError::Failed { status: 5, said, .. } if said.contains("giving up")), "{fault:?}");
 }
 
 fn a_hang_ends_at_the_deadline(folder: &Path) {
     let library = library(folder, "HANG");
     let start = Instant::now();
     let fault = ask(&[library], 300).unwrap_err();
-    assert!(matches!(fault, ProbeFault::Timeout { after_ms: 300, .. }), "{fault:?}");
+    assert!(matches!(fault, ProbeError::Timeout { after_ms: 300, .. }), "{fault:?}");
     assert!(start.elapsed() < Duration::from_secs(60));
 }
 
 fn the_library_is_there_and_the_driver_is_not(folder: &Path) {
     let without_driver = library(folder, "NO_DRIVER");
     let fault = ask(&[PathBuf::from("/no/such.so.1"), without_driver.clone()], 120_000).unwrap_err();
-    assert!(matches!(fault, ProbeFault::Failed { status: 9, .. }), "{fault:?}");
+    assert!(matches!(fault, ProbeError::Failed { status: 9, .. }), "{fault:?}");
     // The next place is tried.
     let report = ask(&[without_driver, library(folder, "NORMAL")], 120_000).unwrap();
     assert_eq!(report.gpus.len(), 2);
@@ -317,7 +317,7 @@ fn the_library_is_there_and_the_driver_is_not(folder: &Path) {
 
 fn a_library_that_leaks_ends_at_its_limit(folder: &Path) {
     let fault = ask(&[library(folder, "LEAK")], 600_000).unwrap_err();
-    assert!(matches!(fault, ProbeFault::Crashed { .. } | ProbeFault::Failed { .. }), "{fault:?}");
+    assert!(matches!(fault, ProbeError::Crashed { .. } | ProbeError::Failed { .. }), "{fault:?}");
 }
 
 /// Alive, and no zombie.

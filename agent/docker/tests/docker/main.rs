@@ -6,7 +6,7 @@ mod cdi;
 mod server;
 
 use docker::{facts, smi_in_driver_container};
-use model::driver::{DriverSource, ProbeFault};
+use model::driver::{DriverSource, ProbeError};
 use server::{Answers, Reply, Server};
 use std::time::{Duration, Instant};
 
@@ -75,7 +75,7 @@ async fn silence_ends_at_the_deadline() {
     let server = Server::start(vec![("/version", version()), ("/info", Reply::Open(Vec::new()))]);
     let start = Instant::now();
     let fault = facts(&server.socket(), Duration::from_millis(200)).await.unwrap_err();
-    assert!(matches!(fault, ProbeFault::Timeout { after_ms: 200, .. }), "{fault:?}");
+    assert!(matches!(fault, ProbeError::Timeout { after_ms: 200, .. }), "{fault:?}");
     assert!(start.elapsed() < PATIENCE);
 }
 
@@ -85,7 +85,7 @@ async fn a_refusal_keeps_dockers_words() {
     let server = Server::start(vec![("/version", version()), ("/info", refusal)]);
     let fault = facts(&server.socket(), PATIENCE).await.unwrap_err();
     assert!(
-        matches!(&fault, ProbeFault::Failed { status: 503, said, .. } if said.contains("shutting down")),
+        matches!(&fault, ProbeError::Failed { status: 503, said, .. } if said.contains("shutting down")),
         "{fault:?}"
     );
 }
@@ -146,7 +146,7 @@ async fn its_failure_keeps_its_status_and_words() {
     let server = Server::start(with_driver(&[frame(1, "NVIDIA-SMI has failed\n")], 9));
     let fault = smi_in_driver_container(&server.socket(), PATIENCE).await.unwrap_err();
     assert!(
-        matches!(&fault, ProbeFault::Failed { status: 9, said, .. } if said == "NVIDIA-SMI has failed"),
+        matches!(&fault, ProbeError::Failed { status: 9, said, .. } if said == "NVIDIA-SMI has failed"),
         "{fault:?}"
     );
 }
@@ -169,7 +169,7 @@ async fn one_that_hangs_since_an_earlier_question_is_not_doubled() {
     answers.insert(0, ("GET /exec/", json(hanging)));
     let server = Server::start(answers);
     let fault = smi_in_driver_container(&server.socket(), PATIENCE).await.unwrap_err();
-    assert!(matches!(fault, ProbeFault::Stuck { pid: 4711, .. }), "{fault:?}");
+    assert!(matches!(fault, ProbeError::Stuck { pid: 4711, .. }), "{fault:?}");
     assert!(!server.requests().iter().any(|request| request.starts_with("POST")), "nothing may be started");
 }
 
@@ -180,7 +180,7 @@ async fn one_that_never_ends_costs_its_deadline() {
     answers.insert(0, ("/start HTTP", Reply::Open(head.as_bytes().to_vec())));
     let server = Server::start(answers);
     let fault = smi_in_driver_container(&server.socket(), Duration::from_millis(300)).await.unwrap_err();
-    assert!(matches!(fault, ProbeFault::Timeout { after_ms: ..=300, .. }), "{fault:?}");
+    assert!(matches!(fault, ProbeError::Timeout { after_ms: ..=300, .. }), "{fault:?}");
 }
 
 /// Of two containers one is inspected in vain, hangs, or cannot run nvidia-smi: the other is asked all the same.

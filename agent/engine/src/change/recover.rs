@@ -6,7 +6,7 @@ use super::executor::ChangeExecutor;
 use super::unread;
 use model::change::{AtStart, Entry, Machine, Outcome, Phase, Unread, at_start, sort_out};
 use model::message::Message;
-use model::ports::{ActPort, Clock, JournalFault, JournalPort};
+use model::ports::{ActPort, Clock, JournalError, JournalPort};
 use std::sync::Arc;
 
 /// One entry has so long to be restored at the start; one that hangs is quarantined and the start goes on.
@@ -19,7 +19,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
     /// # Errors
     /// The journal cannot be read at all. A document that is no entry is reported (condition `change_journal_unreadable`), and
     /// left as it is.
-    pub(crate) async fn recover(&mut self) -> Result<(), JournalFault> {
+    pub(crate) async fn recover(&mut self) -> Result<(), JournalError> {
         let found = sort_out(self.ports.journal.read_all().await?, &self.ports.boot_id);
         self.last_number = found.last_number;
         self.leave_alone(found.unread);

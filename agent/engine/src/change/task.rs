@@ -14,7 +14,7 @@ use model::message::Message;
 use model::observation::HostObservation;
 use model::plan::{Bounds, Plan};
 use model::policy::Policy;
-use model::ports::{ActFault, ActPort, Clock, JournalPort};
+use model::ports::{ActError, ActPort, Clock, JournalPort};
 use model::refusal::Refusal;
 use model::{JobId, PciAddress};
 use std::sync::Arc;
@@ -287,10 +287,10 @@ impl Task {
     }
 }
 
-fn refused(fault: ActFault) -> Refusal {
+fn refused(fault: ActError) -> Refusal {
     match fault {
-        ActFault::Said { attempted, said } => Refusal::HostFault { attempted, said },
-        ActFault::Hung { attempted, after_ms } => Refusal::Timeout { what: attempted, after_ms },
-        ActFault::Unreachable { what, said } => Refusal::Unavailable { what, why: said },
+        ActError::Said { attempted, said } => Refusal::HostFault { attempted, said },
+        ActError::Hung { attempted, after_ms } => Refusal::Timeout { what: attempted, after_ms },
+        ActError::Unreachable { what, said } => Refusal::Unavailable { what, why: said },
     }
 }

@@ -2,7 +2,7 @@
 
 use model::change::{Held, Unread, listed};
 use model::condition::{Condition, ConditionStatus};
-use model::ports::{JournalDocument, JournalFault, JournalPort};
+use model::ports::{JournalDocument, JournalError, JournalPort};
 use model::time::UnixMillis;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -51,26 +51,26 @@ impl<J> Guarded<J> {
         Self { journal: Arc::clone(&self.journal), closed: names }
     }
 
-    fn must_be_open(&self, attempted: &str, name: &str) -> Result<(), JournalFault> {
+    fn must_be_open(&self, attempted: &str, name: &str) -> Result<(), JournalError> {
         if !self.closed.contains(name) {
             return Ok(());
         }
         let said = "the existing entry could not be read, and is kept as it is".to_owned();
-        Err(JournalFault { attempted: format!("{attempted} {name}"), said })
+        Err(JournalError { attempted: format!("{attempted} {name}"), said })
     }
 }
 
 impl<J: JournalPort> JournalPort for Guarded<J> {
-    async fn read_all(&self) -> Result<Vec<JournalDocument>, JournalFault> {
+    async fn read_all(&self) -> Result<Vec<JournalDocument>, JournalError> {
         self.journal.read_all().await
     }
 
-    async fn put(&self, name: &str, document: Vec<u8>) -> Result<(), JournalFault> {
+    async fn put(&self, name: &str, document: Vec<u8>) -> Result<(), JournalError> {
         self.must_be_open("write", name)?;
         self.journal.put(name, document).await
     }
 
-    async fn remove(&self, name: &str) -> Result<(), JournalFault> {
+    async fn remove(&self, name: &str) -> Result<(), JournalError> {
         self.must_be_open("remove", name)?;
         self.journal.remove(name).await
     }
@@ -86,16 +86,16 @@ mod tests {
     struct Below(Mutex<Vec<String>>);
 
     impl JournalPort for Below {
-        async fn read_all(&self) -> Result<Vec<JournalDocument>, JournalFault> {
+        async fn read_all(&self) -> Result<Vec<JournalDocument>, JournalError> {
             Ok(Vec::new())
         }
 
-        async fn put(&self, name: &str, _document: Vec<u8>) -> Result<(), JournalFault> {
+        async fn put(&self, name: &str, _document: Vec<u8>) -> Result<(), JournalError> {
             self.0.lock().unwrap().push(format!("put {name}"));
             Ok(())
         }
 
-        async fn remove(&self, name: &str) -> Result<(), JournalFault> {
+        async fn remove(&self, name: &str) -> Result<(), JournalError> {
             self.0.lock().unwrap().push(format!("remove {name}"));
             Ok(())
         }

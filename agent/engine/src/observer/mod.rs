@@ -10,7 +10,7 @@ pub use source::{AFTER_A_CHANGE, ALL, FOR_A_PLAN, Source};
 
 use crate::alarm::Alarm;
 use crate::publish::Publisher;
-use model::driver::ProbeFault;
+use model::driver::ProbeError;
 use model::features;
 use model::health::kernel_log::KernelLog;
 use model::health::verdict::AskedAt;
@@ -89,7 +89,7 @@ pub fn nothing_seen() -> RawObservation {
     RawObservation {
         scan: Ok(PciScan::default()),
         reports: Vec::new(),
-        docker: Err(ProbeFault::NotAsked { what: "Docker".to_owned() }),
+        docker: Err(ProbeError::NotAsked { what: "Docker".to_owned() }),
         host: HostFacts::default(),
     }
 }

@@ -1,7 +1,7 @@
 //! The sources of an observation, as one table: when each is asked, how long others wait for it, what it depends on.
 
 use model::docker::DockerFacts;
-use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::judge;
 use model::observation::RawObservation;
 use model::pci::PciScan;
@@ -65,7 +65,7 @@ pub(super) enum Input {
 pub(super) type Found = Box<dyn FnOnce(&mut RawObservation) + Send>;
 
 /// What one source of driver facts answered, and how long it took in milliseconds.
-type Answered = (DriverSource, Result<DriverReport, ProbeFault>, u64);
+type Answered = (DriverSource, Result<DriverReport, ProbeError>, u64);
 
 const LOCAL_MS: u64 = 20_000;
 const DOCKER_MS: u64 = 30_000;
@@ -93,7 +93,7 @@ const DRIVERS: Row = Row {
         Input::Bindings(gpus.iter().map(|gpu| (gpu.address, gpu.driver.known().cloned())).collect())
     },
     late: |raw, after_ms| {
-        let fault = ProbeFault::Timeout { what: "the drivers of the GPUs".to_owned(), after_ms };
+        let fault = ProbeError::Timeout { what: "the drivers of the GPUs".to_owned(), after_ms };
         raw.reports = vec![(DriverSource::Nvml, Err(fault), after_ms)];
     },
 };
@@ -105,7 +105,7 @@ const DOCKER: Row = Row {
     deadline_ms: |_| DOCKER_MS,
     after: None,
     input: |_| Input::Nothing,
-    late: |raw, after_ms| raw.docker = Err(ProbeFault::Timeout { what: "Docker".to_owned(), after_ms }),
+    late: |raw, after_ms| raw.docker = Err(ProbeError::Timeout { what: "Docker".to_owned(), after_ms }),
 };
 
 const HOST: Row = Row {
@@ -170,7 +170,7 @@ impl Question {
                 Box::new(|raw| raw.reports = reports)
             }
             Self::Docker => {
-                let docker: Result<DockerFacts, ProbeFault> = host.read_docker().await;
+                let docker: Result<DockerFacts, ProbeError> = host.read_docker().await;
                 Box::new(|raw| raw.docker = docker)
             }
             Self::Host { docker_root } => {

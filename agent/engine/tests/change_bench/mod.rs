@@ -13,7 +13,7 @@ use model::holders::Holders;
 use model::observation::Gpu;
 use model::plan::{Look, PlanStep, Target};
 use model::policy::Policy;
-use model::ports::{ActFault, ActPort, JournalDocument, JournalFault, JournalPort};
+use model::ports::{ActError, ActPort, JournalDocument, JournalError, JournalPort};
 use model::refusal::Refusal;
 use model::settings::Settings;
 use sim::step_faults::StepFault;
@@ -36,9 +36,9 @@ pub(crate) struct Disk(
 );
 
 impl JournalPort for Disk {
-    async fn read_all(&self) -> Result<Vec<JournalDocument>, JournalFault> {
+    async fn read_all(&self) -> Result<Vec<JournalDocument>, JournalError> {
         if *self.1.lock().unwrap() {
-            return Err(JournalFault { attempted: "read /journal".into(), said: "Input/output error".into() });
+            return Err(JournalError { attempted: "read /journal".into(), said: "Input/output error".into() });
         }
         let unreadable = self.2.lock().unwrap().clone();
         let document = |(name, bytes): (&String, &Vec<u8>)| JournalDocument {
@@ -49,12 +49,12 @@ impl JournalPort for Disk {
         Ok(self.0.lock().unwrap().iter().map(document).collect())
     }
 
-    async fn put(&self, name: &str, document: Vec<u8>) -> Result<(), JournalFault> {
+    async fn put(&self, name: &str, document: Vec<u8>) -> Result<(), JournalError> {
         self.0.lock().unwrap().insert(name.to_owned(), document);
         Ok(())
     }
 
-    async fn remove(&self, name: &str) -> Result<(), JournalFault> {
+    async fn remove(&self, name: &str) -> Result<(), JournalError> {
         self.0.lock().unwrap().remove(name);
         Ok(())
     }
@@ -73,15 +73,15 @@ pub(crate) struct Acting {
 }
 
 impl ActPort for Acting {
-    async fn look(&self, target: &Target) -> Result<Look, ActFault> {
+    async fn look(&self, target: &Target) -> Result<Look, ActError> {
         self.host.look(target).await
     }
 
-    async fn holders(&self, target: &Target) -> Result<Holders, ActFault> {
+    async fn holders(&self, target: &Target) -> Result<Holders, ActError> {
         self.host.holders(target).await
     }
 
-    async fn act(&self, target: &Target, step: &PlanStep) -> Result<(), ActFault> {
+    async fn act(&self, target: &Target, step: &PlanStep) -> Result<(), ActError> {
         if *self.holds_back.lock().unwrap() {
             std::future::pending::<()>().await;
         }

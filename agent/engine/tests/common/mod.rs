@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each file of tests uses its part")]
 
 use model::docker::DockerFacts;
-use model::driver::{DriverGpu, DriverReport, DriverSource, ProbeFault};
+use model::driver::{DriverGpu, DriverReport, DriverSource, ProbeError};
 use model::enrol::{EnrolSpec, Farewell};
 use model::holders::Holders;
 use model::host_facts::HostFacts;
@@ -11,8 +11,8 @@ use model::metric::Metrics;
 use model::pci::{GpuFunction, PciScan};
 use model::plan::{Look, PlanStep, Target};
 use model::ports::{
-    ActFault, ActPort, ChangePort, Clock, HostChange, HostPort, JournalDocument, JournalFault, JournalPort,
-    ManagerPort, ScanFault,
+    ActError, ActPort, ChangePort, Clock, HostChange, HostPort, JournalDocument, JournalError, JournalPort,
+    ManagerPort, ScanError,
 };
 use model::refusal::Refusal;
 use model::time::{BootMillis, UnixMillis};
@@ -97,7 +97,7 @@ pub(crate) fn gpu(address: &str, driver: Option<&str>) -> GpuFunction {
 }
 
 impl HostPort for TestHost {
-    async fn scan_pci(&self) -> Result<PciScan, ScanFault> {
+    async fn scan_pci(&self) -> Result<PciScan, ScanError> {
         self.scans.fetch_add(1, Ordering::SeqCst);
         if self.scan_panics.swap(0, Ordering::SeqCst) > 0 {
             panic!("a bug in the scanner");
@@ -114,14 +114,14 @@ impl HostPort for TestHost {
         HostFacts { hostname: Reading::Known("h".into()), ..HostFacts::default() }
     }
 
-    async fn probe_driver(&self, source: DriverSource) -> Result<DriverReport, ProbeFault> {
+    async fn probe_driver(&self, source: DriverSource) -> Result<DriverReport, ProbeError> {
         self.probes.fetch_add(1, Ordering::SeqCst);
         let hang = self.driver_hangs.lock().unwrap().clone();
         if let Some(hang) = hang {
             hang.notified().await;
         }
         if source != DriverSource::Nvml {
-            return Err(ProbeFault::Absent { what: "nvidia-smi".into(), said: "no such file".into() });
+            return Err(ProbeError::Absent { what: "nvidia-smi".into(), said: "no such file".into() });
         }
         let says = |gpu: &GpuFunction| DriverGpu {
             metrics: Metrics { temperature_c: Reading::Known(33.0), ..Metrics::default() },
@@ -138,7 +138,7 @@ impl HostPort for TestHost {
         })
     }
 
-    async fn read_docker(&self) -> Result<DockerFacts, ProbeFault> {
+    async fn read_docker(&self) -> Result<DockerFacts, ProbeError> {
         self.docker_reads.fetch_add(1, Ordering::SeqCst);
         Ok(DockerFacts { version: Some("28.2.2".into()), ..DockerFacts::default() })
     }
@@ -181,33 +181,33 @@ impl ManagerPort for NoManager {
 pub(crate) struct NoChanges;
 
 impl ActPort for NoChanges {
-    async fn look(&self, _: &Target) -> Result<Look, ActFault> {
+    async fn look(&self, _: &Target) -> Result<Look, ActError> {
         Err(only_observed())
     }
 
-    async fn holders(&self, _: &Target) -> Result<Holders, ActFault> {
+    async fn holders(&self, _: &Target) -> Result<Holders, ActError> {
         Err(only_observed())
     }
 
-    async fn act(&self, _: &Target, _: &PlanStep) -> Result<(), ActFault> {
+    async fn act(&self, _: &Target, _: &PlanStep) -> Result<(), ActError> {
         Err(only_observed())
     }
 }
 
 impl JournalPort for NoChanges {
-    async fn read_all(&self) -> Result<Vec<JournalDocument>, JournalFault> {
+    async fn read_all(&self) -> Result<Vec<JournalDocument>, JournalError> {
         Ok(Vec::new())
     }
 
-    async fn put(&self, _: &str, _: Vec<u8>) -> Result<(), JournalFault> {
-        Err(JournalFault { attempted: "write".into(), said: "this host is only observed".into() })
+    async fn put(&self, _: &str, _: Vec<u8>) -> Result<(), JournalError> {
+        Err(JournalError { attempted: "write".into(), said: "this host is only observed".into() })
     }
 
-    async fn remove(&self, _: &str) -> Result<(), JournalFault> {
+    async fn remove(&self, _: &str) -> Result<(), JournalError> {
         Ok(())
     }
 }
 
-fn only_observed() -> ActFault {
-    ActFault::Unreachable { what: "the host".into(), said: "it is only observed".into() }
+fn only_observed() -> ActError {
+    ActError::Unreachable { what: "the host".into(), said: "it is only observed".into() }
 }

@@ -2,7 +2,7 @@
 
 use super::said;
 use model::causes::with_causes;
-use model::driver::ProbeFault;
+use model::driver::ProbeError;
 use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
 use std::ffi::OsStr;
@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// The first place whose library initialises; else the most telling failure: a library that is there and refuses reports
 /// more than one that is not there.
-pub(super) fn nvml(paths: &[String]) -> Result<Nvml, ProbeFault> {
+pub(super) fn nvml(paths: &[String]) -> Result<Nvml, ProbeError> {
     let mut telling = None;
     let mut absent = "no path is configured".to_owned();
     for path in paths {
@@ -23,7 +23,7 @@ pub(super) fn nvml(paths: &[String]) -> Result<Nvml, ProbeFault> {
         }
     }
     let what = format!("libnvidia-ml.so.1 (looked for as {})", paths.join(", "));
-    Err(telling.unwrap_or(ProbeFault::Absent { what, said: absent }))
+    Err(telling.unwrap_or(ProbeError::Absent { what, said: absent }))
 }
 
 /// A bare name is the dynamic linker's to find: where it does not, nobody knows more.

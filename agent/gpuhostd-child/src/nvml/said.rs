@@ -2,7 +2,7 @@
 
 use model::absence::{Absence, Reading};
 use model::causes::with_causes;
-use model::driver::ProbeFault;
+use model::driver::ProbeError;
 use nvml_wrapper::error::NvmlError;
 
 /// Most of what a fault repeats of another's words.
@@ -37,10 +37,10 @@ pub(super) fn absence(error: &NvmlError) -> Absence {
 }
 
 /// The fault of the whole probe.
-pub(super) fn fault(what: &str, error: &NvmlError) -> ProbeFault {
+pub(super) fn fault(what: &str, error: &NvmlError) -> ProbeError {
     // A library that cannot be loaded is what nvidia-smi reports as 12.
     let status = code(error).unwrap_or(12);
-    ProbeFault::Failed { what: what.to_owned(), status, said: bounded(&with_causes(error)) }
+    ProbeError::Failed { what: what.to_owned(), status, said: bounded(&with_causes(error)) }
 }
 
 fn bounded(text: &str) -> String {
@@ -125,7 +125,7 @@ mod tests {
             (NvmlError::GetPciInfoFailed, 12),
         ] {
             let fault = fault("nvml", &error);
-            assert!(matches!(fault, ProbeFault::Failed { status, .. } if status == expected), "{fault:?}");
+            assert!(matches!(fault, ProbeError::Failed { status, .. } if status == expected), "{fault:?}");
         }
     }
 

@@ -1,12 +1,12 @@
 //! Libraries that are not there or are no libraries. One that answers is simulated elsewhere.
 
 use super::*;
-use model::driver::ProbeFault;
+use model::driver::ProbeError;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// All that is said of libraries of which none can be asked.
-fn report(paths: &[String]) -> Result<(), ProbeFault> {
+fn report(paths: &[String]) -> Result<(), ProbeError> {
     let (paths, bus) = (paths.to_vec(), PathBuf::from("/no/such/bus"));
     let mut said = Vec::new();
     let question = Question { paths, bus, patience_ms: 1000, leave_out: Vec::new(), only: None };
@@ -44,5 +44,5 @@ fn a_file_that_is_no_library_is_named_with_what_the_linker_said() {
 #[test]
 fn a_library_without_the_functions_of_nvml_is_a_fault_and_no_crash() {
     let fault = report(&["libc.so.6".to_owned()]).unwrap_err();
-    assert!(matches!(fault, ProbeFault::Failed { status: 13, .. }), "{fault:?}");
+    assert!(matches!(fault, ProbeError::Failed { status: 13, .. }), "{fault:?}");
 }

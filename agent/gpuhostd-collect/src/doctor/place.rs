@@ -1,6 +1,6 @@
 //! Reads bounded texts below one root of the file system, and gives the reason where it cannot.
 
-use files::ReadFault;
+use files::ReadError;
 use model::absence::{Absence, Reading};
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -61,12 +61,12 @@ impl Place {
     pub(super) fn bytes(&self, path: &str) -> Result<Vec<u8>, Absence> {
         let path = self.path(path);
         files::read(&path, FILE_MAX_BYTES).map_err(|fault| match fault {
-            ReadFault::Missing { .. } | ReadFault::DeadLink { .. } => Absence::None,
-            ReadFault::Host { error, .. } => absence(&error),
-            ReadFault::NotPlain { kind, .. } => {
+            ReadError::Missing { .. } | ReadError::DeadLink { .. } => Absence::None,
+            ReadError::Host { error, .. } => absence(&error),
+            ReadError::NotPlain { kind, .. } => {
                 Absence::Unreadable(format!("{} is {}, not a regular file", self.name(&path), kind.words()))
             }
-            ReadFault::TooLarge { .. } | ReadFault::NotText { .. } | ReadFault::Hangs { .. } => {
+            ReadError::TooLarge { .. } | ReadError::NotText { .. } | ReadError::Hangs { .. } => {
                 Absence::Unreadable(fault.to_string())
             }
         })

@@ -4,7 +4,7 @@ use super::place::Place;
 use model::absence::{Absence, Reading};
 use model::doctor::facts::{DoctorFacts, Package, Unit};
 use model::printable::printable;
-use spawn::{Finished, Program, RunFault, Supervisor};
+use spawn::{Finished, Program, RunError, Supervisor};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -75,7 +75,7 @@ impl Asker<'_> {
     async fn ask(&self, purpose: &'static str, places: &[&str], arguments: &[&str]) -> Result<Finished, Absence> {
         let path = self.find(places).ok_or(Absence::NotReported)?;
         let program = Program::new(&path, arguments.iter().map(OsString::from), WITHIN);
-        let said = |fault: RunFault| Absence::Unreadable(format!("{}: {fault}", path.display()));
+        let said = |fault: RunError| Absence::Unreadable(format!("{}: {fault}", path.display()));
         self.supervisor.run(purpose, program).await.map_err(said)
     }
 

@@ -8,7 +8,7 @@ use model::absence::{Absence, Reading};
 use model::doctor::facts::{DoctorFacts, GuardedKind};
 use model::settings::Settings;
 use model::time::UnixMillis;
-use program::args::ArgsFault;
+use program::args::ArgsError;
 use program::say;
 use program::settings::{self, Configuration};
 use spawn::Own;
@@ -31,7 +31,7 @@ pub struct DoctorArgs {
 ///
 /// # Errors
 /// Unknown words and options.
-pub fn parse(parser: &mut lexopt::Parser) -> Result<DoctorArgs, ArgsFault> {
+pub fn parse(parser: &mut lexopt::Parser) -> Result<DoctorArgs, ArgsError> {
     use lexopt::prelude::*;
     let state = PathBuf::from("/var/lib/gpuhostd");
     let mut args = DoctorArgs { bus: None, root: PathBuf::from("/"), config: Vec::new(), state };

@@ -5,12 +5,12 @@ use acts::probe::Probes;
 use host::front::{self, FactsRoot, Sysfs};
 use model::absence::Reading;
 use model::docker::DockerFacts;
-use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::health::{line, record};
 use model::host_facts::HostFacts;
 use model::judge;
 use model::pci::PciScan;
-use model::ports::ScanFault;
+use model::ports::ScanError;
 use model::snapshot::Recorded;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -64,32 +64,32 @@ fn telling(lines: &[String]) -> Vec<String> {
         .collect()
 }
 
-fn told(docker: &Result<DockerFacts, ProbeFault>, basket: &mut Basket) {
+fn told(docker: &Result<DockerFacts, ProbeError>, basket: &mut Basket) {
     match docker {
         Ok(facts) => basket.json("docker.json", facts),
         Err(fault) => basket.miss("Docker", &fault.to_string()),
     }
 }
 
-async fn scan(request: &Request) -> Result<PciScan, ScanFault> {
+async fn scan(request: &Request) -> Result<PciScan, ScanError> {
     let sysfs = Sysfs::new(request.root.join("sys"));
     let path = "/sys/bus/pci/devices";
-    let fault = |said: String| Err(ScanFault { path: path.to_owned(), said });
+    let fault = |said: String| Err(ScanError { path: path.to_owned(), said });
     match timeout(READ_WITHIN, tokio::task::spawn_blocking(move || sysfs.scan())).await {
         // A root that is none of ours is no fact of the host.
-        Ok(Ok(scan)) => scan.map_err(|fault| ScanFault { path: path.to_owned(), ..fault }),
+        Ok(Ok(scan)) => scan.map_err(|fault| ScanError { path: path.to_owned(), ..fault }),
         Ok(Err(ended)) => fault(ended.to_string()),
         Err(_) => fault(format!("it did not answer within {} s", READ_WITHIN.as_secs())),
     }
 }
 
-async fn sensors(request: &Request) -> Result<DriverReport, ProbeFault> {
+async fn sensors(request: &Request) -> Result<DriverReport, ProbeError> {
     let sysfs = Sysfs::new(request.root.join("sys"));
     let what = || "sensors in sysfs".to_owned();
     match timeout(READ_WITHIN, tokio::task::spawn_blocking(move || sysfs.sensors())).await {
         Ok(Ok(report)) => report,
-        Ok(Err(ended)) => Err(ProbeFault::Failed { what: what(), status: 0, said: ended.to_string() }),
-        Err(_) => Err(ProbeFault::Timeout { what: what(), after_ms: READ_WITHIN.as_secs() * 1000 }),
+        Ok(Err(ended)) => Err(ProbeError::Failed { what: what(), status: 0, said: ended.to_string() }),
+        Err(_) => Err(ProbeError::Timeout { what: what(), after_ms: READ_WITHIN.as_secs() * 1000 }),
     }
 }
 
@@ -112,7 +112,7 @@ async fn drivers(
     request: &Request,
     scan: &PciScan,
     basket: &mut Basket,
-) -> Vec<(DriverSource, Result<DriverReport, ProbeFault>)> {
+) -> Vec<(DriverSource, Result<DriverReport, ProbeError>)> {
     let settings = &request.settings;
     let probes = Probes::new(request.child.clone(), &request.root.join("sys"));
     let is_served = judge::serves_any(scan);
@@ -120,7 +120,7 @@ async fn drivers(
         // nvidia-smi would load the driver's module: a change of the host.
         basket.miss("nvidia-smi, NVML", "not asked: the NVIDIA driver is bound to no GPU");
     }
-    let mut reports: Vec<(DriverSource, Result<DriverReport, ProbeFault>)> = Vec::new();
+    let mut reports: Vec<(DriverSource, Result<DriverReport, ProbeError>)> = Vec::new();
     loop {
         let was_asked = |source| reports.iter().any(|(who, _)| *who == source);
         let wants_words = was_asked(DriverSource::Nvml) && !was_asked(DriverSource::Smi);

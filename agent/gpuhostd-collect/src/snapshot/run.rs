@@ -9,7 +9,7 @@ use model::settings::Settings;
 use model::snapshot::{FORMAT, MANIFEST, Manifest, RECORDED};
 use model::time::UnixMillis;
 use nix::unistd::{AccessFlags, access};
-use program::args::ArgsFault;
+use program::args::ArgsError;
 use program::say;
 use program::settings::{self, Configuration};
 use spawn::Own;
@@ -38,7 +38,7 @@ pub struct SnapshotArgs {
 ///
 /// # Errors
 /// Unknown words and options.
-pub fn parse(parser: &mut lexopt::Parser) -> Result<SnapshotArgs, ArgsFault> {
+pub fn parse(parser: &mut lexopt::Parser) -> Result<SnapshotArgs, ArgsError> {
     use lexopt::prelude::*;
     let mut args = SnapshotArgs { output: None, bus: None, root: PathBuf::from("/"), config: Vec::new(), json: false };
     while let Some(arg) = parser.next()? {

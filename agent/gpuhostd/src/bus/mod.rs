@@ -68,7 +68,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use serve::BusFault;
+pub use serve::BusError;
 pub use shown::silent;
 
 /// The pause before the first new try after the bus was lost or refused us; it doubles up to [`RETRY_LAST`].

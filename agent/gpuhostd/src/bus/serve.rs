@@ -23,7 +23,7 @@ const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Why the bus is not served (any more).
 #[derive(Debug, thiserror::Error)]
-pub enum BusFault {
+pub enum BusError {
     /// No connection.
     #[error("cannot connect to {bus}; is dbus-daemon or dbus-broker running there?")]
     Connect {
@@ -86,12 +86,12 @@ pub(super) async fn serve_once(
     sources: &Sources,
     state: &watch::Sender<BusState>,
     cancel: &CancellationToken,
-) -> Result<(), BusFault> {
+) -> Result<(), BusError> {
     let bus = describe(address);
     let setup = tokio::time::timeout(CALL_DEADLINE, set_up(address, &bus, sources));
     let (connection, asking, mut tree, mut lost) = tokio::select! {
         () = cancel.cancelled() => return Ok(()),
-        done = setup => done.map_err(|_| BusFault::Silent { bus: bus.clone() })??,
+        done = setup => done.map_err(|_| BusError::Silent { bus: bus.clone() })??,
     };
     let unique_name = connection.unique_name().map(ToString::to_string).unwrap_or_default();
     tracing::info!(unique_name = %unique_name, "serving {BUS_NAME} on {bus}");
@@ -113,8 +113,8 @@ async fn set_up(
     address: &BusAddress,
     bus: &str,
     sources: &Sources,
-) -> Result<(Connection, Connection, Tree, MessageStream), BusFault> {
-    let connect = |source| BusFault::Connect { bus: bus.to_owned(), source };
+) -> Result<(Connection, Connection, Tree, MessageStream), BusError> {
+    let connect = |source| BusError::Connect { bus: bus.to_owned(), source };
     let at = parsed(address).map_err(connect)?;
     let open = async || transport::connect(&at).await.map_err(zbus::Error::from).map_err(connect);
     let asking = open().await?.build().await.map_err(connect)?;
@@ -124,14 +124,14 @@ async fn set_up(
     let (host, host_slot) = HostObject::new(sources, submitter.clone());
     let builder = open().await?.serve_at(ROOT_PATH, ObjectManager).serve_at(ROOT_PATH, host);
     let connection = builder.build().await.map_err(connect)?;
-    let publish = |source| BusFault::Publish { bus: bus.to_owned(), source };
+    let publish = |source| BusError::Publish { bus: bus.to_owned(), source };
     let mut tree = Tree::new(connection.clone(), host_slot, (published, submitter)).await.map_err(publish)?;
     tree.show(&sources.now()).await.map_err(publish)?;
     let lost = name_lost_stream(&connection).await.map_err(publish)?;
     connection
         .request_name_with_flags(BUS_NAME, RequestNameFlags::DO_NOT_QUEUE)
         .await
-        .map_err(|source| BusFault::Name { bus: bus.to_owned(), uid: nix::unistd::geteuid().as_raw(), source })?;
+        .map_err(|source| BusError::Name { bus: bus.to_owned(), uid: nix::unistd::geteuid().as_raw(), source })?;
     Ok((connection, asking, tree, lost))
 }
 
@@ -161,7 +161,7 @@ async fn follow(
     tree: &mut Tree,
     lost: &mut MessageStream,
     cancel: &CancellationToken,
-) -> Result<(), BusFault> {
+) -> Result<(), BusError> {
     let mut watched = sources.clone();
     loop {
         // Whatever came since the last round is shown in one go: the watches keep only the newest state. A bus that takes
@@ -171,22 +171,22 @@ async fn follow(
         tokio::select! {
             () = cancel.cancelled() => return Ok(()),
             shown = shown => shown
-                .map_err(|_| BusFault::Silent { bus: bus.to_owned() })?
-                .map_err(|source| BusFault::Publish { bus: bus.to_owned(), source })?,
+                .map_err(|_| BusError::Silent { bus: bus.to_owned() })?
+                .map_err(|source| BusError::Publish { bus: bus.to_owned(), source })?,
         }
         let changed = tokio::select! {
             () = cancel.cancelled() => return Ok(()),
-            () = connection.closed() => return Err(BusFault::Closed { bus: bus.to_owned() }),
-            () = asking.closed() => return Err(BusFault::Closed { bus: bus.to_owned() }),
+            () = connection.closed() => return Err(BusError::Closed { bus: bus.to_owned() }),
+            () = asking.closed() => return Err(BusError::Closed { bus: bus.to_owned() }),
             signal = lost.next() => return Err(match signal {
-                Some(_) => BusFault::NameLost { bus: bus.to_owned() },
-                None => BusFault::Closed { bus: bus.to_owned() },
+                Some(_) => BusError::NameLost { bus: bus.to_owned() },
+                None => BusError::Closed { bus: bus.to_owned() },
             }),
             changed = watched.handle.observation.changed() => changed,
             changed = watched.handle.jobs.changed() => changed,
             changed = watched.checkin.changed() => changed,
         };
-        changed.map_err(|_| BusFault::CoreGone)?;
+        changed.map_err(|_| BusError::CoreGone)?;
     }
 }
 

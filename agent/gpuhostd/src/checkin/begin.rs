@@ -8,7 +8,7 @@ use crate::checkin::keeper::Write;
 use crate::checkin::lanes::{Back, Lane};
 use crate::checkin::life::{Enrolled, Life};
 use crate::checkin::port::Ask;
-use crate::checkin::store::IdentityFault;
+use crate::checkin::store::IdentityError;
 use crate::checkin::task::Task;
 use crate::checkin::token_file::TokenFile;
 use crate::checkin::{byhand, wake};
@@ -38,7 +38,7 @@ impl<C: Clock> Task<C> {
     }
 
     /// The identity folder cannot be used; it is looked at again until it can.
-    pub(super) fn unusable(&mut self, fault: &IdentityFault) {
+    pub(super) fn unusable(&mut self, fault: &IdentityError) {
         let said = format!("{fault}{}", fault.cure());
         if self.session.broken.as_ref() != Some(&said) {
             tracing::error!(

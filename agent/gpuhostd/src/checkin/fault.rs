@@ -2,7 +2,7 @@
 //! it that a person can act on.
 
 use crate::checkin::tls::OtherCertificate;
-use model::checkin::{Fault, FaultKind, OwnCertificate, TlsFault};
+use model::checkin::{Fault, FaultKind, OwnCertificate, TlsError};
 use rustls::{AlertDescription, CertificateError, OtherError};
 use std::error::Error;
 use std::io::ErrorKind;
@@ -149,11 +149,11 @@ fn of_tls(error: &rustls::Error, certificate: bool) -> FaultKind {
     if matches!(error, rustls::Error::InconsistentKeys(_) | rustls::Error::NoCertificatesPresented) {
         return FaultKind::Credential(OwnCertificate::Unusable);
     }
-    let rustls::Error::AlertReceived(alert) = error else { return FaultKind::Tls(TlsFault::Other) };
+    let rustls::Error::AlertReceived(alert) = error else { return FaultKind::Tls(TlsError::Other) };
     let wanted = matches!(alert, Alert::CertificateRequired | Alert::NoCertificate);
     // Without a certificate of ours no other alert can be about it.
     let own = ALERTS.iter().find(|(about, _)| about == alert).filter(|_| certificate || wanted);
-    own.map_or(FaultKind::Tls(TlsFault::Other), |(_, own)| FaultKind::Credential(*own))
+    own.map_or(FaultKind::Tls(TlsError::Other), |(_, own)| FaultKind::Credential(*own))
 }
 
 /// The alerts that are about the certificate of anyone who receives them.
@@ -172,36 +172,36 @@ const ALERTS: [(AlertDescription, OwnCertificate); 11] = [
 ];
 
 /// Why a manager's certificate is refused.
-fn certificate_fault(why: &CertificateError) -> TlsFault {
+fn certificate_fault(why: &CertificateError) -> TlsError {
     use CertificateError as Bad;
     if matches!(why, Bad::UnknownIssuer) {
-        return TlsFault::UnknownIssuer;
+        return TlsError::UnknownIssuer;
     }
     if matches!(why, Bad::Expired | Bad::ExpiredContext { .. }) {
-        return TlsFault::Expired;
+        return TlsError::Expired;
     }
     if matches!(why, Bad::NotValidYet | Bad::NotValidYetContext { .. }) {
-        return TlsFault::NotYetValid;
+        return TlsError::NotYetValid;
     }
     if matches!(why, Bad::NotValidForName | Bad::NotValidForNameContext { .. }) {
-        return TlsFault::WrongName;
+        return TlsError::WrongName;
     }
-    if let Bad::Other(other) = why { other_fault(other) } else { TlsFault::Other }
+    if let Bad::Other(other) = why { other_fault(other) } else { TlsError::Other }
 }
 
-fn other_fault(other: &OtherError) -> TlsFault {
+fn other_fault(other: &OtherError) -> TlsError {
     if other.0.is::<OtherCertificate>() {
-        return TlsFault::Pin;
+        return TlsError::Pin;
     }
     // A self-signed certificate is its own authority, which rustls takes for none.
     match other.0.downcast_ref::<webpki::Error>() {
-        Some(webpki::Error::CaUsedAsEndEntity) => TlsFault::UnknownIssuer,
-        Some(_) | None => TlsFault::Other,
+        Some(webpki::Error::CaUsedAsEndEntity) => TlsError::UnknownIssuer,
+        Some(_) | None => TlsError::Other,
     }
 }
 
 /// Why TLS failed, and what the library reported about it; `None` where the fault is another one.
-pub(super) fn tls_fault(fault: &reqwest::Error) -> Option<(TlsFault, String)> {
+pub(super) fn tls_fault(fault: &reqwest::Error) -> Option<(TlsError, String)> {
     let causes = Causes::of(fault);
     let error = causes.tls?;
     let kind = match of_tls(error, true) {
@@ -213,7 +213,7 @@ pub(super) fn tls_fault(fault: &reqwest::Error) -> Option<(TlsFault, String)> {
         | FaultKind::Network
         | FaultKind::Timeout
         | FaultKind::Garbled
-        | FaultKind::Local => TlsFault::Other,
+        | FaultKind::Local => TlsError::Other,
     };
     Some((kind, plain(&error.to_string())))
 }
@@ -233,15 +233,15 @@ fn plain(said: &str) -> String {
 /// What a person can do about it.
 const fn advice(kind: FaultKind) -> &'static str {
     match kind {
-        FaultKind::Tls(TlsFault::UnknownIssuer) => {
+        FaultKind::Tls(TlsError::UnknownIssuer) => {
             "; give the manager's authority (manager.ca_file, or --ca-file at enrolment), or for a self-signed manager pin its \
              certificate (manager.pin_sha256, or --pin-sha256 at enrolment)"
         }
-        FaultKind::Tls(TlsFault::Expired | TlsFault::NotYetValid) => {
+        FaultKind::Tls(TlsError::Expired | TlsError::NotYetValid) => {
             "; renew the manager's certificate, or set this host's clock if it is wrong"
         }
-        FaultKind::Tls(TlsFault::WrongName) => "; use the name in the manager's certificate",
-        FaultKind::Tls(TlsFault::Pin) => {
+        FaultKind::Tls(TlsError::WrongName) => "; use the name in the manager's certificate",
+        FaultKind::Tls(TlsError::Pin) => {
             "; compare it with the manager's certificate: it was renewed, or the connection is intercepted"
         }
         FaultKind::Credential(OwnCertificate::Ended) => {
@@ -256,7 +256,7 @@ const fn advice(kind: FaultKind) -> &'static str {
             "; the manager's TLS endpoint refuses this host's certificate"
         }
         FaultKind::Credential(OwnCertificate::Unusable)
-        | FaultKind::Tls(TlsFault::Other)
+        | FaultKind::Tls(TlsError::Other)
         | FaultKind::Dns
         | FaultKind::Connect
         | FaultKind::Handshake
@@ -291,21 +291,21 @@ mod tests {
         assert!(advice(expired).contains("renew the manager's certificate"));
         // Without a certificate of ours it cannot be about it.
         let none = of_tls(&rustls::Error::AlertReceived(AlertDescription::UnknownCA), false);
-        assert_eq!(none, FaultKind::Tls(TlsFault::Other));
+        assert_eq!(none, FaultKind::Tls(TlsError::Other));
     }
 
     #[test]
     fn faults_are_told_apart_by_their_type() {
         let other = |error: Arc<dyn Error + Send + Sync>| CertificateError::Other(OtherError(error));
         let rows = [
-            (CertificateError::UnknownIssuer, TlsFault::UnknownIssuer),
-            (CertificateError::NotValidYet, TlsFault::NotYetValid),
-            (CertificateError::NotValidForName, TlsFault::WrongName),
-            (other(Arc::new(webpki::Error::CaUsedAsEndEntity)), TlsFault::UnknownIssuer),
-            (other(Arc::new(webpki::Error::BadDer)), TlsFault::Other),
-            (other(Arc::new(OtherCertificate::new("ab", "cd"))), TlsFault::Pin),
-            (other(Arc::new(std::io::Error::other("CaUsedAsEndEntity is pinned"))), TlsFault::Other),
-            (CertificateError::Revoked, TlsFault::Other),
+            (CertificateError::UnknownIssuer, TlsError::UnknownIssuer),
+            (CertificateError::NotValidYet, TlsError::NotYetValid),
+            (CertificateError::NotValidForName, TlsError::WrongName),
+            (other(Arc::new(webpki::Error::CaUsedAsEndEntity)), TlsError::UnknownIssuer),
+            (other(Arc::new(webpki::Error::BadDer)), TlsError::Other),
+            (other(Arc::new(OtherCertificate::new("ab", "cd"))), TlsError::Pin),
+            (other(Arc::new(std::io::Error::other("CaUsedAsEndEntity is pinned"))), TlsError::Other),
+            (CertificateError::Revoked, TlsError::Other),
         ];
         for (why, fault) in rows {
             assert_eq!(certificate_fault(&why), fault, "{why:?}");

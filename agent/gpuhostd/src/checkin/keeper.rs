@@ -1,7 +1,7 @@
 //! What is to be on disk: the newest version of each document, one write at a time. A disk that hangs or refuses holds up no heartbeat.
 
 use crate::checkin::identity::{Forgotten, Identity, LastReply, Pending};
-use crate::checkin::store::{IdentityFault, IdentityStore};
+use crate::checkin::store::{IdentityError, IdentityStore};
 use model::time::BootMillis;
 
 /// A write that the host refused is tried again after so long, in milliseconds.
@@ -28,7 +28,7 @@ pub(super) struct KeptBack {
     /// The write.
     pub(super) write: Write,
     /// It is on disk, or why not.
-    pub(super) done: Result<(), IdentityFault>,
+    pub(super) done: Result<(), IdentityError>,
 }
 
 /// Does one write.
@@ -106,7 +106,7 @@ impl Keeper {
     }
 
     /// A write was refused: again after a while, unless something newer is wanted by then.
-    pub(super) fn refused(&mut self, now: BootMillis, write: Write, fault: &IdentityFault) {
+    pub(super) fn refused(&mut self, now: BootMillis, write: Write, fault: &IdentityError) {
         self.not_before = Some(now.plus(AGAIN_AFTER_MS));
         self.fault = Some(fault.to_string());
         match write {

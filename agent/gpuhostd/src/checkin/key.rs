@@ -6,21 +6,21 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 /// A key or request could not be made.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {attempted}: {source}")]
-pub(super) struct KeyFault {
+pub(super) struct KeyError {
     attempted: &'static str,
     #[source]
     source: rcgen::Error,
 }
 
-fn fault(attempted: &'static str) -> impl Fn(rcgen::Error) -> KeyFault {
-    move |source| KeyFault { attempted, source }
+fn fault(attempted: &'static str) -> impl Fn(rcgen::Error) -> KeyError {
+    move |source| KeyError { attempted, source }
 }
 
 /// A new P-256 key, PKCS#8 PEM.
 ///
 /// # Errors
 /// The system gives no random numbers.
-pub(super) fn new_key() -> Result<Secret, KeyFault> {
+pub(super) fn new_key() -> Result<Secret, KeyError> {
     let key = KeyPair::generate().map_err(fault("make a P-256 key"))?;
     Ok(Secret::new(&key.serialize_pem()))
 }
@@ -29,7 +29,7 @@ pub(super) fn new_key() -> Result<Secret, KeyFault> {
 ///
 /// # Errors
 /// The key is not one of [`new_key`].
-pub(super) fn request(key_pem: &Secret, common_name: &str) -> Result<String, KeyFault> {
+pub(super) fn request(key_pem: &Secret, common_name: &str) -> Result<String, KeyError> {
     let key = KeyPair::from_pem(key_pem.expose()).map_err(fault("read the kept key"))?;
     let mut params = CertificateParams::new(Vec::new()).map_err(fault("make a certificate request"))?;
     params.distinguished_name = DistinguishedName::new();

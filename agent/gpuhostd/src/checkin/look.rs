@@ -3,13 +3,13 @@
 use crate::checkin::fault::{innermost, tls_fault};
 use crate::checkin::http::USER_AGENT;
 use crate::checkin::identity::{Credential, Identity, Trust};
-use crate::checkin::store::{IdentityFault, IdentityStore};
+use crate::checkin::store::{IdentityError, IdentityStore};
 use crate::checkin::tls::{TOTAL, curious_client};
 use crate::checkin::trust::trust;
-use host::front::StoreFault;
+use host::front::StoreError;
 use model::absence::{Absence, Reading};
 use model::checkin::{ManagerAddress, skew};
-use model::doctor::facts::{ManagerSeen, Reach, TlsFault};
+use model::doctor::facts::{ManagerSeen, Reach, TlsError};
 use model::doctor::validity;
 use model::settings::ManagerSettings;
 use model::time::UnixMillis;
@@ -52,8 +52,8 @@ pub async fn look(settings: &ManagerSettings, state: &Path) -> Looked {
     Looked { managers, credential_until }
 }
 
-fn is_denied(fault: &IdentityFault) -> bool {
-    let IdentityFault::Store(StoreFault::Host { source, .. }) = fault else { return false };
+fn is_denied(fault: &IdentityError) -> bool {
+    let IdentityError::Store(StoreError::Host { source, .. }) = fault else { return false };
     source.kind() == std::io::ErrorKind::PermissionDenied
 }
 
@@ -88,11 +88,11 @@ async fn one(
     };
     let trust = match trust(settings, given).await {
         Ok(trust) => trust,
-        Err(fault) => return unseen(Reach::Tls { fault: TlsFault::Other, said: fault.said }),
+        Err(fault) => return unseen(Reach::Tls { fault: TlsError::Other, said: fault.said }),
     };
     let client = match curious_client(&trust, credential, USER_AGENT) {
         Ok(client) => client,
-        Err(fault) => return unseen(Reach::Tls { fault: TlsFault::Other, said: fault.to_string() }),
+        Err(fault) => return unseen(Reach::Tls { fault: TlsError::Other, said: fault.to_string() }),
     };
     match ask(&client, &format!("{}{}", manager.base_url(), settings.paths.version)).await {
         Ok(answer) => ManagerSeen {

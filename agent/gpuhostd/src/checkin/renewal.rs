@@ -44,7 +44,7 @@ pub(super) struct RenewalBack {
 ///
 /// # Errors
 /// The system gives no random numbers.
-pub(super) fn prepare(server_id: &str) -> Result<(Secret, Request), key::KeyFault> {
+pub(super) fn prepare(server_id: &str) -> Result<(Secret, Request), key::KeyError> {
     let key_pem = key::new_key()?;
     let csr_pem = key::request(&key_pem, server_id)?;
     Ok((key_pem, Request { id: uuid::Uuid::new_v4().to_string(), csr_pem }))

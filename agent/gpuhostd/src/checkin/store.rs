@@ -1,7 +1,7 @@
 //! The identity folder: each document a whole file with mode 0600, replaced as a whole and on disk when it is reported as kept.
 
 use crate::checkin::identity::{Forgotten, Identity, LastReply, Pending, SCHEMA};
-use host::front::{StoreFault, read_bounded, remove, write_atomic};
+use host::front::{StoreError, read_bounded, remove, write_atomic};
 use secrecy::zeroize::Zeroizing;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -15,10 +15,10 @@ const FILE_MAX_BYTES: usize = 1024 * 1024;
 
 /// A file of the identity folder that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum IdentityFault {
+pub(super) enum IdentityError {
     /// The host refused.
     #[error(transparent)]
-    Store(#[from] StoreFault),
+    Store(#[from] StoreError),
     /// It is not what this version writes.
     #[error("{} is damaged: {source}; restore it from a backup, or wipe it with `gpuhostctl leave` and enrol again; no \
              restart is needed", path.display())]
@@ -42,10 +42,10 @@ pub(super) enum IdentityFault {
     CutShort,
 }
 
-impl IdentityFault {
+impl IdentityError {
     /// What mends it where that is not reported already.
     pub(super) fn cure(&self) -> &'static str {
-        let Self::Store(StoreFault::Host { source, .. }) = self else { return "" };
+        let Self::Store(StoreError::Host { source, .. }) = self else { return "" };
         if source.kind() != std::io::ErrorKind::PermissionDenied {
             return "";
         }
@@ -71,7 +71,7 @@ impl IdentityStore {
     ///
     /// # Errors
     /// There is one that cannot be used.
-    pub(super) async fn identity(&self) -> Result<Option<Identity>, IdentityFault> {
+    pub(super) async fn identity(&self) -> Result<Option<Identity>, IdentityError> {
         self.load(IDENTITY).await
     }
 
@@ -79,7 +79,7 @@ impl IdentityStore {
     ///
     /// # Errors
     /// There is one that cannot be used.
-    pub(super) async fn pending(&self) -> Result<Option<Pending>, IdentityFault> {
+    pub(super) async fn pending(&self) -> Result<Option<Pending>, IdentityError> {
         self.load(PENDING).await
     }
 
@@ -87,7 +87,7 @@ impl IdentityStore {
     ///
     /// # Errors
     /// There is one that cannot be used.
-    pub(super) async fn forgotten(&self) -> Result<Option<Forgotten>, IdentityFault> {
+    pub(super) async fn forgotten(&self) -> Result<Option<Forgotten>, IdentityError> {
         self.load(FORGOTTEN).await
     }
 
@@ -95,7 +95,7 @@ impl IdentityStore {
     ///
     /// # Errors
     /// The host refused.
-    pub(super) async fn keep(&self, identity: &Identity) -> Result<(), IdentityFault> {
+    pub(super) async fn keep(&self, identity: &Identity) -> Result<(), IdentityError> {
         self.save(IDENTITY, identity).await
     }
 
@@ -103,7 +103,7 @@ impl IdentityStore {
     ///
     /// # Errors
     /// The host refused.
-    pub(super) async fn keep_pending(&self, pending: &Pending) -> Result<(), IdentityFault> {
+    pub(super) async fn keep_pending(&self, pending: &Pending) -> Result<(), IdentityError> {
         self.save(PENDING, pending).await
     }
 
@@ -111,7 +111,7 @@ impl IdentityStore {
     ///
     /// # Errors
     /// The host refused.
-    pub(super) async fn end_pending(&self) -> Result<(), IdentityFault> {
+    pub(super) async fn end_pending(&self) -> Result<(), IdentityError> {
         self.drop_file(PENDING).await
     }
 
@@ -119,7 +119,7 @@ impl IdentityStore {
     ///
     /// # Errors
     /// The host refused.
-    pub(super) async fn forget(&self, forgotten: &Forgotten) -> Result<(), IdentityFault> {
+    pub(super) async fn forget(&self, forgotten: &Forgotten) -> Result<(), IdentityError> {
         self.save(FORGOTTEN, forgotten).await?;
         self.drop_file(IDENTITY).await
     }
@@ -128,7 +128,7 @@ impl IdentityStore {
     ///
     /// # Errors
     /// The host refused.
-    pub(super) async fn wipe_forgotten(&self) -> Result<(), IdentityFault> {
+    pub(super) async fn wipe_forgotten(&self) -> Result<(), IdentityError> {
         self.drop_file(FORGOTTEN).await
     }
 
@@ -136,7 +136,7 @@ impl IdentityStore {
     ///
     /// # Errors
     /// The host refused.
-    pub(super) async fn wipe(&self) -> Result<(), IdentityFault> {
+    pub(super) async fn wipe(&self) -> Result<(), IdentityError> {
         for name in [IDENTITY, PENDING, FORGOTTEN, LAST_REPLY] {
             self.drop_file(name).await?;
         }
@@ -145,7 +145,7 @@ impl IdentityStore {
 
     /// What the last accepted reply of this identity reported, if it is known. A file that cannot be used costs nothing but that.
     pub(super) async fn last_reply(&self, server_id: &str) -> Option<LastReply> {
-        let loaded: Result<Option<LastReply>, IdentityFault> = self.load(LAST_REPLY).await;
+        let loaded: Result<Option<LastReply>, IdentityError> = self.load(LAST_REPLY).await;
         match loaded {
             Ok(reply) => reply.filter(|reply| reply.server_id == server_id),
             Err(fault) => {
@@ -161,23 +161,23 @@ impl IdentityStore {
     ///
     /// # Errors
     /// The host refused.
-    pub(super) async fn keep_last_reply(&self, reply: &LastReply) -> Result<(), IdentityFault> {
+    pub(super) async fn keep_last_reply(&self, reply: &LastReply) -> Result<(), IdentityError> {
         self.save(LAST_REPLY, reply).await
     }
 
-    async fn load<T: DeserializeOwned + Send + 'static>(&self, name: &'static str) -> Result<Option<T>, IdentityFault> {
+    async fn load<T: DeserializeOwned + Send + 'static>(&self, name: &'static str) -> Result<Option<T>, IdentityError> {
         let path = self.dir.join(name);
         blocking(move || match read_bounded(&path, FILE_MAX_BYTES) {
-            Err(StoreFault::Missing { .. }) => Ok(None),
+            Err(StoreError::Missing { .. }) => Ok(None),
             Err(fault) => Err(fault.into()),
             Ok(bytes) => parse(&path, &Zeroizing::new(bytes)).map(Some),
         })
         .await
     }
 
-    async fn save<T: Serialize>(&self, name: &'static str, value: &T) -> Result<(), IdentityFault> {
+    async fn save<T: Serialize>(&self, name: &'static str, value: &T) -> Result<(), IdentityError> {
         let dir = self.dir.clone();
-        let damaged = |source| IdentityFault::Damaged { path: dir.join(name), source };
+        let damaged = |source| IdentityError::Damaged { path: dir.join(name), source };
         let bytes = Zeroizing::new(serde_json::to_vec_pretty(value).map_err(damaged)?);
         blocking(move || {
             host::front::make_private_dir(&dir)?;
@@ -186,7 +186,7 @@ impl IdentityStore {
         .await
     }
 
-    async fn drop_file(&self, name: &'static str) -> Result<(), IdentityFault> {
+    async fn drop_file(&self, name: &'static str) -> Result<(), IdentityError> {
         let dir = self.dir.clone();
         blocking(move || if dir.exists() { Ok(remove(&dir, name)?) } else { Ok(()) }).await
     }
@@ -199,17 +199,17 @@ struct Head {
     identity: Option<Box<Head>>,
 }
 
-fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, IdentityFault> {
-    let damaged = |source| IdentityFault::Damaged { path: path.to_owned(), source };
+fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, IdentityError> {
+    let damaged = |source| IdentityError::Damaged { path: path.to_owned(), source };
     let head: Head = serde_json::from_slice(bytes).map_err(damaged)?;
     match head.schema.or_else(|| head.identity?.schema) {
-        Some(found) if found != u64::from(SCHEMA) => Err(IdentityFault::Schema { path: path.to_owned(), found }),
+        Some(found) if found != u64::from(SCHEMA) => Err(IdentityError::Schema { path: path.to_owned(), found }),
         Some(_) | None => serde_json::from_slice(bytes).map_err(damaged),
     }
 }
 
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, IdentityFault> + Send + 'static,
-) -> Result<T, IdentityFault> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(IdentityFault::CutShort))
+    work: impl FnOnce() -> Result<T, IdentityError> + Send + 'static,
+) -> Result<T, IdentityError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(IdentityError::CutShort))
 }

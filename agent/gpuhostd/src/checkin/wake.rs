@@ -3,7 +3,7 @@
 use crate::checkin::identity::{Credential, Forgotten, Identity, LastReply, Pending, SCHEMA, Trust};
 use crate::checkin::key;
 use crate::checkin::machine_id;
-use crate::checkin::store::{IdentityFault, IdentityStore};
+use crate::checkin::store::{IdentityError, IdentityStore};
 use model::checkin::ManagerAddress;
 use model::enrol::Secret;
 use model::settings::ManagerSettings;
@@ -21,7 +21,7 @@ pub(super) enum WakeBack {
     /// Nothing is kept.
     Nothing,
     /// They cannot be used.
-    Unusable(IdentityFault),
+    Unusable(IdentityError),
 }
 
 /// Reads them.
@@ -29,7 +29,7 @@ pub(super) async fn wake(store: IdentityStore) -> WakeBack {
     read(&store).await.unwrap_or_else(WakeBack::Unusable)
 }
 
-async fn read(store: &IdentityStore) -> Result<WakeBack, IdentityFault> {
+async fn read(store: &IdentityStore) -> Result<WakeBack, IdentityError> {
     if let Some(identity) = store.identity().await? {
         let reply = store.last_reply(&identity.server_id).await;
         return Ok(WakeBack::Enrolled(Box::new(identity), reply.map(Box::new)));

@@ -2,7 +2,7 @@
 //! the permissions of everything on the way.
 
 use super::unfit::Unfit;
-use files::ReadFault;
+use files::ReadError;
 use nix::unistd::{AccessFlags, Gid, Uid, User, access, geteuid, getgrouplist};
 use std::ffi::CString;
 use std::fs::Metadata;
@@ -126,7 +126,7 @@ impl Eyes {
         in_time(path, move || match std::fs::symlink_metadata(&at) {
             Ok(metadata) => Ok(Some(Found::of(&metadata))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(eyes.unfit(&ReadFault::Host { path: at.clone(), error })),
+            Err(error) => Err(eyes.unfit(&ReadError::Host { path: at.clone(), error })),
         })
     }
 
@@ -140,7 +140,7 @@ impl Eyes {
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     return Err(Unfit::Missing(format!("the directory {} does not exist", at.display())));
                 }
-                Err(error) => return Err(eyes.unfit(&ReadFault::Host { path: at.clone(), error })),
+                Err(error) => return Err(eyes.unfit(&ReadError::Host { path: at.clone(), error })),
             }
             if let Err(Unfit::No(why)) = eyes.may(&at, WRITE | SEARCH, "write in") {
                 return Ok(Some(why));
@@ -184,20 +184,20 @@ impl Eyes {
     }
 
     fn refused(&self, path: &Path, error: io::Error) -> Unfit {
-        self.unfit(&ReadFault::Host { path: path.to_owned(), error })
+        self.unfit(&ReadError::Host { path: path.to_owned(), error })
     }
 
-    fn unfit(&self, fault: &ReadFault) -> Unfit {
+    fn unfit(&self, fault: &ReadError) -> Unfit {
         match fault {
-            ReadFault::Missing { .. } => Unfit::Missing(fault.to_string()),
+            ReadError::Missing { .. } => Unfit::Missing(fault.to_string()),
             fault if fault.is_denied() && self.foreign => Unfit::Unknown,
-            ReadFault::Host { error, .. } if error.kind() == ErrorKind::NotFound => Unfit::Missing(fault.to_string()),
-            ReadFault::DeadLink { .. }
-            | ReadFault::NotPlain { .. }
-            | ReadFault::TooLarge { .. }
-            | ReadFault::NotText { .. }
-            | ReadFault::Hangs { .. }
-            | ReadFault::Host { .. } => Unfit::No(fault.to_string()),
+            ReadError::Host { error, .. } if error.kind() == ErrorKind::NotFound => Unfit::Missing(fault.to_string()),
+            ReadError::DeadLink { .. }
+            | ReadError::NotPlain { .. }
+            | ReadError::TooLarge { .. }
+            | ReadError::NotText { .. }
+            | ReadError::Hangs { .. }
+            | ReadError::Host { .. } => Unfit::No(fault.to_string()),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! else with the defaults, and shows it until the files are right.
 
 use engine::publish::Publisher;
-use host::front::{StoreFault, read_bounded, write_atomic};
+use host::front::{StoreError, read_bounded, write_atomic};
 use model::condition::{Condition, ConditionStatus};
 use model::fields::Faults;
 use model::message::Message;
@@ -174,7 +174,7 @@ fn kept(state: &Path) -> Result<Kept, String> {
     match read.map_err(|fault| fault.to_string())? {
         Ok(bytes) => Kept::read(&name, &String::from_utf8_lossy(&bytes))
             .map_err(|fault| format!("the copy in {name} cannot be used: {fault}")),
-        Err(StoreFault::Missing { .. }) => Err("no earlier settings are saved".to_owned()),
+        Err(StoreError::Missing { .. }) => Err("no earlier settings are saved".to_owned()),
         Err(fault) => Err(fault.to_string()),
     }
 }

@@ -1,7 +1,7 @@
 //! The socket: takes connections, a bounded number at a time, each with a deadline for its request and for its answer.
 
 use super::{Page, changed, http};
-use host::front::{SocketFault, listen_at, remove};
+use host::front::{SocketError, listen_at, remove};
 use model::causes::with_causes;
 use model::message::Message;
 use model::ports::Clock;
@@ -72,9 +72,9 @@ async fn serve_at<K: Clock>(path: Option<&str>, page: &Page<K>, ours: &mut bool)
     accept(&listener, page).await
 }
 
-async fn listen(path: String) -> Result<UnixListener, SocketFault> {
+async fn listen(path: String) -> Result<UnixListener, SocketError> {
     let at = path.clone();
-    let fault = |source| SocketFault::Host { attempted: "listen at", path: path.into(), source };
+    let fault = |source| SocketError::Host { attempted: "listen at", path: path.into(), source };
     match tokio::task::spawn_blocking(move || listen_at(Path::new(&at), MODE)).await {
         Ok(listener) => UnixListener::from_std(listener?).map_err(fault),
         Err(broken) => Err(fault(std::io::Error::other(broken))),

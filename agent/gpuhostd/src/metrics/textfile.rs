@@ -1,7 +1,7 @@
 //! The file for node_exporter's textfile collector: replaced as a whole when there is something new, at a bounded pace.
 
 use super::{Page, changed};
-use host::front::{StoreFault, remove_named, write_named};
+use host::front::{StoreError, remove_named, write_named};
 use model::message::Message;
 use model::ports::Clock;
 use model::settings::Settings;
@@ -56,19 +56,19 @@ async fn keep_at<K: Clock>(path: Option<&str>, mut page: Page<K>, ours: &mut boo
 /// Does something with the file on a thread that may block.
 async fn on_file(
     path: String,
-    act: impl FnOnce(&Path, &str) -> Result<(), StoreFault> + Send + 'static,
-) -> Result<(), StoreFault> {
+    act: impl FnOnce(&Path, &str) -> Result<(), StoreError> + Send + 'static,
+) -> Result<(), StoreError> {
     let at = path.clone();
     let acted = tokio::task::spawn_blocking(move || {
         let path = Path::new(&at);
         match (path.parent(), path.file_name().and_then(|name| name.to_str())) {
             (Some(folder), Some(name)) => act(folder, name),
             (folder, _) => {
-                Err(StoreFault::BadName { dir: folder.unwrap_or(Path::new("/")).to_owned(), name: at.clone() })
+                Err(StoreError::BadName { dir: folder.unwrap_or(Path::new("/")).to_owned(), name: at.clone() })
             }
         }
     });
-    let broken = |broken| StoreFault::Host {
+    let broken = |broken| StoreError::Host {
         attempted: "write",
         path: path.into(),
         source: std::io::Error::other::<tokio::task::JoinError>(broken),
@@ -77,7 +77,7 @@ async fn on_file(
 }
 
 /// The same fault is logged once.
-fn tell(outcome: Result<(), StoreFault>, told: &mut Option<String>) {
+fn tell(outcome: Result<(), StoreError>, told: &mut Option<String>) {
     let fault = outcome.err().map(|fault| fault.to_string());
     if let Some(fault) = fault.as_ref().filter(|fault| told.as_ref() != Some(*fault)) {
         tracing::warn!(message_id = Message::MetricsNotGiven.id(), "metrics are not written to a file: {fault}");

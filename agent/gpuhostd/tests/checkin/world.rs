@@ -7,7 +7,7 @@ use manager::{EnrolToken, Manager, Options, Received};
 use model::Reading;
 use model::checkin::Pins;
 use model::checkin::machine::{FRESH_BOOT_MS, START_SPREAD_MS};
-use model::driver::ProbeFault;
+use model::driver::ProbeError;
 use model::enrol::{CheckinState, CheckinStatus, EnrolSpec, Secret};
 use model::host_facts::{CpuTicks, HostFacts};
 use model::observation::HostObservation;
@@ -74,7 +74,7 @@ pub(crate) fn bare_host() -> HostObservation {
         driver_version: None,
         cuda_version: None,
         probes: Vec::new(),
-        docker: Err(ProbeFault::Timeout { what: "Docker".into(), after_ms: 5000 }),
+        docker: Err(ProbeError::Timeout { what: "Docker".into(), after_ms: 5000 }),
         host,
         conditions: Vec::new(),
     }

@@ -3,12 +3,12 @@
 
 use hands::peers::Peers;
 use hands::registry::{Registry, RegistryBuilder};
-use hands::server::{Left, Limits, ServeFault, serve};
+use hands::server::{Left, Limits, ServeError, serve};
 use model::Reading;
 use model::docker::DockerFacts;
-use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::holders::Holders;
-use model::ports::ActFault;
+use model::ports::ActError;
 use protocol::hand::containers::{ProbeDriverContainer, ReadDockerFacts};
 use protocol::hand::holders::FindHolders;
 use protocol::hand::host::{ApplyStep, InspectScope, ProbeNvml, ProbeSmi};
@@ -74,9 +74,9 @@ pub(crate) fn counting(count: Count) -> RegistryBuilder<HostHand> {
             }
         })
         .serve(|ProbeSmi {}| async { Ok(report(DriverSource::Smi)) })
-        .serve(|verb: InspectScope| async move { Err(ActFault::Hung { attempted: verb.attempted(), after_ms: 4000 }) })
+        .serve(|verb: InspectScope| async move { Err(ActError::Hung { attempted: verb.attempted(), after_ms: 4000 }) })
         .serve(|verb: ApplyStep| async move {
-            Err(ActFault::Said { attempted: verb.attempted(), said: "it is a test".to_owned() })
+            Err(ActError::Said { attempted: verb.attempted(), said: "it is a test".to_owned() })
         })
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn counting(count: Count) -> RegistryBuilder<HostHand> {
 pub(crate) fn containers_verbs() -> RegistryBuilder<ContainersHand> {
     RegistryBuilder::new(|| Some("it is a test".to_owned())).serve(|ReadDockerFacts {}| async { Ok(facts()) }).serve(
         |ProbeDriverContainer {}| async {
-            Err(ProbeFault::Absent { what: "driver container".to_owned(), said: "none runs".to_owned() })
+            Err(ProbeError::Absent { what: "driver container".to_owned(), said: "none runs".to_owned() })
         },
     )
 }
@@ -118,7 +118,7 @@ pub(crate) fn ourselves() -> Peers {
 /// A hand on a socket at `<folder>/<role>.sock`, inside this process.
 pub(crate) struct Served {
     pub(crate) folder: tempfile::TempDir,
-    pub(crate) task: JoinHandle<Result<Left, ServeFault>>,
+    pub(crate) task: JoinHandle<Result<Left, ServeError>>,
     pub(crate) role: HandRole,
 }
 

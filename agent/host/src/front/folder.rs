@@ -1,6 +1,6 @@
 //! Folders of our own state that nobody else may look into.
 
-use crate::front::store::StoreFault;
+use crate::front::store::StoreError;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -10,11 +10,11 @@ use std::path::Path;
 ///
 /// # Errors
 /// The host refused.
-pub fn make_private_dir(dir: &Path) -> Result<(), StoreFault> {
+pub fn make_private_dir(dir: &Path) -> Result<(), StoreError> {
     match DirBuilder::new().mode(0o700).create(dir) {
         Ok(()) => Ok(()),
         Err(said) if said.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(source) => Err(StoreFault::Host { attempted: "create the directory", path: dir.to_owned(), source }),
+        Err(source) => Err(StoreError::Host { attempted: "create the directory", path: dir.to_owned(), source }),
     }
 }
 

@@ -2,8 +2,8 @@
 //! is reported.
 
 use super::folder::make_private_dir;
-use super::store::{StoreFault, create_atomic, read_bounded, remove, write_atomic};
-use model::ports::{JournalDocument, JournalFault, JournalPort};
+use super::store::{StoreError, create_atomic, read_bounded, remove, write_atomic};
+use model::ports::{JournalDocument, JournalError, JournalPort};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -33,12 +33,12 @@ impl FileJournal {
     async fn run<T: Send + 'static>(
         &self,
         attempted: &'static str,
-        work: impl FnOnce(&Path, &mut BTreeSet<String>) -> Result<T, StoreFault> + Send + 'static,
-    ) -> Result<T, JournalFault> {
+        work: impl FnOnce(&Path, &mut BTreeSet<String>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, JournalError> {
         let (dir, shown) = (self.dir.clone(), format!("{attempted} in {}", self.dir.display()));
         let known = Arc::clone(&self.known);
         let done = tokio::task::spawn_blocking(move || work(&dir, &mut lock(&known))).await;
-        let fault = |said: String| JournalFault { attempted: shown.clone(), said };
+        let fault = |said: String| JournalError { attempted: shown.clone(), said };
         done.map_err(|broken| fault(broken.to_string()))?.map_err(|said| fault(said.to_string()))
     }
 }
@@ -49,7 +49,7 @@ fn lock(known: &Mutex<BTreeSet<String>>) -> MutexGuard<'_, BTreeSet<String>> {
 }
 
 impl JournalPort for FileJournal {
-    async fn read_all(&self) -> Result<Vec<JournalDocument>, JournalFault> {
+    async fn read_all(&self) -> Result<Vec<JournalDocument>, JournalError> {
         self.run("read the entries", |dir, known| {
             let documents = read_all(dir)?;
             known.extend(documents.iter().filter(|one| one.content.is_ok()).map(|one| one.name.clone()));
@@ -58,7 +58,7 @@ impl JournalPort for FileJournal {
         .await
     }
 
-    async fn put(&self, name: &str, document: Vec<u8>) -> Result<(), JournalFault> {
+    async fn put(&self, name: &str, document: Vec<u8>) -> Result<(), JournalError> {
         let name = name.to_owned();
         self.run("write an entry", move |dir, known| {
             make_private_dir(dir)?;
@@ -67,7 +67,7 @@ impl JournalPort for FileJournal {
             }
             let made = create_atomic(dir, &name, &document, 0o600);
             // Where only the last step failed the file is there all the same, and it is ours.
-            if !matches!(made, Err(StoreFault::Exists { .. })) && dir.join(&name).symlink_metadata().is_ok() {
+            if !matches!(made, Err(StoreError::Exists { .. })) && dir.join(&name).symlink_metadata().is_ok() {
                 known.insert(name);
             }
             made
@@ -75,12 +75,12 @@ impl JournalPort for FileJournal {
         .await
     }
 
-    async fn remove(&self, name: &str) -> Result<(), JournalFault> {
+    async fn remove(&self, name: &str) -> Result<(), JournalError> {
         let name = name.to_owned();
         self.run("remove an entry", move |dir, known| {
             let path = dir.join(&name);
             if !known.contains(&name) && path.symlink_metadata().is_ok() {
-                return Err(StoreFault::Exists { path });
+                return Err(StoreError::Exists { path });
             }
             remove(dir, &name)
         })
@@ -89,8 +89,8 @@ impl JournalPort for FileJournal {
 }
 
 /// Half-written copies (`.NAME.new`) are none: what they would have replaced is there.
-fn read_all(dir: &Path) -> Result<Vec<JournalDocument>, StoreFault> {
-    let host = |source| StoreFault::Host { attempted: "list the directory", path: dir.to_owned(), source };
+fn read_all(dir: &Path) -> Result<Vec<JournalDocument>, StoreError> {
+    let host = |source| StoreError::Host { attempted: "list the directory", path: dir.to_owned(), source };
     let listed = match std::fs::read_dir(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(host)?,
@@ -114,7 +114,7 @@ fn read_all(dir: &Path) -> Result<Vec<JournalDocument>, StoreFault> {
 fn document(dir: &Path, name: &OsString) -> Option<JournalDocument> {
     let place = dir.join(name);
     let content = match read_bounded(&place, ENTRY_MAX_BYTES) {
-        Err(StoreFault::Missing { .. }) => return None,
+        Err(StoreError::Missing { .. }) => return None,
         content => content.map_err(|fault| fault.to_string()),
     };
     Some(JournalDocument { name: name.to_string_lossy().into_owned(), place: place.display().to_string(), content })

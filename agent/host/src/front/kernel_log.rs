@@ -2,7 +2,7 @@
 //! itself may not open it.
 
 use crate::readiness;
-use model::health::kernel_log::Unheard;
+use model::health::kernel_log::KernelLogUnavailable;
 use model::ports::KernelLogPort;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -36,7 +36,7 @@ pub struct KernelLogReader {
 #[derive(Debug)]
 enum Source {
     Open(AsyncFd<OwnedFd>),
-    Closed(Unheard),
+    Closed(KernelLogUnavailable),
     /// It was reported that it is closed.
     Told,
 }
@@ -52,7 +52,7 @@ impl KernelLogReader {
     fn on(fd: BorrowedFd<'_>, or_pipe: bool) -> Self {
         let source = match open(fd, or_pipe) {
             Ok(fd) => Source::Open(fd),
-            Err(error) => Source::Closed(Unheard { said: format!("standard input: {error}") }),
+            Err(error) => Source::Closed(KernelLogUnavailable { said: format!("standard input: {error}") }),
         };
         Self { source, lines: Lines::default(), buffer: vec![0; BUFFER], greeted: false }
     }
@@ -109,11 +109,11 @@ fn open(fd: BorrowedFd<'_>, or_pipe: bool) -> io::Result<AsyncFd<OwnedFd>> {
 }
 
 impl KernelLogPort for KernelLogReader {
-    async fn next_lines(&mut self) -> Result<Vec<String>, Unheard> {
+    async fn next_lines(&mut self) -> Result<Vec<String>, KernelLogUnavailable> {
         let fault = match &mut self.source {
             Source::Open(fd) => match follow(fd, &mut self.buffer, &mut self.lines, &mut self.greeted).await {
                 Ok(lines) => return Ok(lines),
-                Err(error) => Unheard { said: format!("standard input: {error}") },
+                Err(error) => KernelLogUnavailable { said: format!("standard input: {error}") },
             },
             Source::Closed(why) => why.clone(),
             Source::Told => return pending().await,

@@ -17,7 +17,7 @@ pub struct StateLock(#[expect(dead_code, reason = "it is held, and nothing else 
 
 /// The folder cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum LockFault {
+pub enum LockError {
     /// Another daemon works with it.
     #[error(
         "another gpuhostd uses {}{}: see systemctl status gpuhostd; stop it before you start another one",
@@ -55,8 +55,8 @@ impl StateLock {
     ///
     /// # Errors
     /// Another daemon works with it, or the host refused.
-    pub fn take(dir: &Path) -> Result<Option<Self>, LockFault> {
-        let host = |errno: Errno| LockFault::Host { dir: dir.to_owned(), error: errno.into() };
+    pub fn take(dir: &Path) -> Result<Option<Self>, LockError> {
+        let host = |errno: Errno| LockError::Host { dir: dir.to_owned(), error: errno.into() };
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let folder = match open(dir, flags, Mode::empty()) {
             Ok(folder) => folder,
@@ -68,7 +68,7 @@ impl StateLock {
             Err((folder, Errno::EWOULDBLOCK)) => match holder(&folder) {
                 // Killed, and kept by a read that hangs in the kernel: it does nothing any more, and may stay for ever.
                 Some(holder) if holder.is_ending => Ok(None),
-                holder => Err(LockFault::Held { dir: dir.to_owned(), holder: holder.map(|holder| holder.words) }),
+                holder => Err(LockError::Held { dir: dir.to_owned(), holder: holder.map(|holder| holder.words) }),
             },
             Err((_, errno)) => Err(host(errno)),
         }
@@ -79,10 +79,10 @@ impl StateLock {
 ///
 /// # Errors
 /// This process is root, and the folder belongs to somebody else.
-pub fn refuse_foreign_state(dir: &Path) -> Result<(), LockFault> {
+pub fn refuse_foreign_state(dir: &Path) -> Result<(), LockError> {
     use std::os::unix::fs::MetadataExt;
     let foreign = geteuid().is_root() && dir.metadata().is_ok_and(|found| found.uid() != 0);
-    if foreign { Err(LockFault::NotOurs { dir: dir.to_owned() }) } else { Ok(()) }
+    if foreign { Err(LockError::NotOurs { dir: dir.to_owned() }) } else { Ok(()) }
 }
 
 struct Holder {
@@ -129,7 +129,7 @@ mod tests {
         assert!(StateLock::take(&dir.path().join("none")).unwrap().is_none());
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
-        assert!(matches!(StateLock::take(&file), Err(LockFault::Host { .. })));
+        assert!(matches!(StateLock::take(&file), Err(LockError::Host { .. })));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "the lock leaves nothing");
     }
 

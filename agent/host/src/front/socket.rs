@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// The socket cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum SocketFault {
+pub enum SocketError {
     /// Something else has the name.
     #[error("{} is not a socket: remove it, or set another path", .0.display())]
     NotASocket(PathBuf),
@@ -36,13 +36,13 @@ pub enum SocketFault {
 ///
 /// # Errors
 /// The name is taken, by something else or by a process that listens, or the host refused.
-pub fn listen_at(path: &Path, mode: u32) -> Result<UnixListener, SocketFault> {
-    let host = |attempted| move |source| SocketFault::Host { attempted, path: path.to_owned(), source };
+pub fn listen_at(path: &Path, mode: u32) -> Result<UnixListener, SocketError> {
+    let host = |attempted| move |source| SocketError::Host { attempted, path: path.to_owned(), source };
     match std::fs::symlink_metadata(path) {
-        Ok(found) if !found.file_type().is_socket() => return Err(SocketFault::NotASocket(path.to_owned())),
+        Ok(found) if !found.file_type().is_socket() => return Err(SocketError::NotASocket(path.to_owned())),
         // Only one that nobody listens at is left over: a socket of another type (the journal's) belongs to somebody as well.
         Ok(_) if is_served(path).map_err(host("ask who listens at"))? => {
-            return Err(SocketFault::Taken(path.to_owned()));
+            return Err(SocketError::Taken(path.to_owned()));
         }
         Ok(_) => std::fs::remove_file(path).map_err(host("remove"))?,
         Err(said) if said.kind() == io::ErrorKind::NotFound => {}
@@ -80,7 +80,7 @@ mod tests {
         let path = folder.path().join("metrics.sock");
         let first = listen_at(&path, 0o666).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o666);
-        assert!(matches!(listen_at(&path, 0o666), Err(SocketFault::Taken(_))));
+        assert!(matches!(listen_at(&path, 0o666), Err(SocketError::Taken(_))));
         drop(first);
         let _second = listen_at(&path, 0o600).unwrap();
         assert!(UnixStream::connect(&path).is_ok());
@@ -91,7 +91,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let log = UnixDatagram::bind(&path).unwrap();
-        assert!(matches!(listen_at(&path, 0o666), Err(SocketFault::Host { .. })));
+        assert!(matches!(listen_at(&path, 0o666), Err(SocketError::Host { .. })));
         UnixDatagram::unbound().unwrap().send_to(b"x", &path).unwrap();
         assert_eq!(log.recv(&mut [0; 9]).unwrap(), 1, "it is still the one that it was");
     }
@@ -101,12 +101,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("precious");
         std::fs::write(&path, "x").unwrap();
-        assert!(matches!(listen_at(&path, 0o666), Err(SocketFault::NotASocket(_))));
+        assert!(matches!(listen_at(&path, 0o666), Err(SocketError::NotASocket(_))));
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(matches!(listen_at(&link, 0o666), Err(SocketFault::NotASocket(_))));
+        assert!(matches!(listen_at(&link, 0o666), Err(SocketError::NotASocket(_))));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "x");
-        assert!(matches!(listen_at(Path::new("/nonexistent/s"), 0o666), Err(SocketFault::Host { .. })));
+        assert!(matches!(listen_at(Path::new("/nonexistent/s"), 0o666), Err(SocketError::Host { .. })));
     }
 
     #[test]

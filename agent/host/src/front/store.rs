@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// A file of ours could not be read or written.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreFault {
+pub enum StoreError {
     /// There is no such file.
     #[error("{} does not exist", path.display())]
     Missing {
@@ -67,25 +67,25 @@ pub enum StoreFault {
     },
 }
 
-fn host(attempted: &'static str, path: &Path) -> impl Fn(io::Error) -> StoreFault {
+fn host(attempted: &'static str, path: &Path) -> impl Fn(io::Error) -> StoreError {
     let path = path.to_owned();
-    move |source| StoreFault::Host { attempted, path: path.clone(), source }
+    move |source| StoreError::Host { attempted, path: path.clone(), source }
 }
 
-fn errno(attempted: &'static str, path: &Path) -> impl Fn(Errno) -> StoreFault {
+fn errno(attempted: &'static str, path: &Path) -> impl Fn(Errno) -> StoreError {
     let host = host(attempted, path);
     move |errno| host(errno.into())
 }
 
 /// The folder itself must not be a link: who can plant one there could send our state anywhere.
-fn open_folder(dir: &Path) -> Result<OwnedFd, StoreFault> {
+fn open_folder(dir: &Path) -> Result<OwnedFd, StoreError> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     open(dir, flags, Mode::empty()).map_err(errno("open the directory", dir))
 }
 
-fn check_name(dir: &Path, name: &str) -> Result<(), StoreFault> {
+fn check_name(dir: &Path, name: &str) -> Result<(), StoreError> {
     let fits = (1..=200).contains(&name.len()) && !name.contains(['/', '\0']) && name != "." && name != "..";
-    if fits { Ok(()) } else { Err(StoreFault::BadName { dir: dir.to_owned(), name: name.to_owned() }) }
+    if fits { Ok(()) } else { Err(StoreError::BadName { dir: dir.to_owned(), name: name.to_owned() }) }
 }
 
 /// Replaces `dir/name` by `bytes` with these permissions (`0o600`). When it returns, the new content is on disk; when it
@@ -93,7 +93,7 @@ fn check_name(dir: &Path, name: &str) -> Result<(), StoreFault> {
 ///
 /// # Errors
 /// The folder is missing or a link, the name would leave it, or the host refused.
-pub fn write_atomic(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<(), StoreFault> {
+pub fn write_atomic(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<(), StoreError> {
     let path = dir.join(name);
     put(dir, name, bytes, mode, |folder, draft| {
         renameat(folder, draft, folder, name).map_err(errno("rename to its final name", &path))
@@ -103,14 +103,14 @@ pub fn write_atomic(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<(
 /// The same for a file that is not there yet. Whatever has the name already stays as it is.
 ///
 /// # Errors
-/// As [`write_atomic`]; [`StoreFault::Exists`] where something has the name.
-pub(super) fn create_atomic(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<(), StoreFault> {
+/// As [`write_atomic`]; [`StoreError::Exists`] where something has the name.
+pub(super) fn create_atomic(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<(), StoreError> {
     let path = dir.join(name);
     put(dir, name, bytes, mode, |folder, draft| {
         // A second name for the draft, since a rename would replace what has the first.
         linkat(folder, draft, folder, name, AtFlags::empty()).map_err(|said| {
             if said == Errno::EEXIST {
-                StoreFault::Exists { path: path.clone() }
+                StoreError::Exists { path: path.clone() }
             } else {
                 errno("link to its final name", &path)(said)
             }
@@ -124,8 +124,8 @@ fn put(
     name: &str,
     bytes: &[u8],
     mode: u32,
-    publish: impl FnOnce(&OwnedFd, &str) -> Result<(), StoreFault>,
-) -> Result<(), StoreFault> {
+    publish: impl FnOnce(&OwnedFd, &str) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     check_name(dir, name)?;
     let folder = open_folder(dir)?;
     // Each file has one writer, so that one name for the unfinished copy is enough and a crash leaves one at most.
@@ -147,8 +147,8 @@ fn put(
 /// too. Blocking.
 ///
 /// # Errors
-/// As [`write_atomic`], and [`StoreFault::InTheWay`].
-pub fn write_named(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<(), StoreFault> {
+/// As [`write_atomic`], and [`StoreError::InTheWay`].
+pub fn write_named(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<(), StoreError> {
     check_named(dir, name)?;
     write_atomic(dir, name, bytes, mode)
 }
@@ -157,7 +157,7 @@ pub fn write_named(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<()
 ///
 /// # Errors
 /// As [`write_named`].
-pub fn check_named(dir: &Path, name: &str) -> Result<(), StoreFault> {
+pub fn check_named(dir: &Path, name: &str) -> Result<(), StoreError> {
     check_name(dir, name)?;
     let folder = open_folder(dir)?;
     let path = dir.join(name);
@@ -174,19 +174,19 @@ pub fn check_named(dir: &Path, name: &str) -> Result<(), StoreFault> {
         SFlag::S_IFSOCK => "a socket",
         _ => "a device",
     };
-    Err(StoreFault::InTheWay { path, what })
+    Err(StoreError::InTheWay { path, what })
 }
 
 /// As [`remove`], for a file that somebody else has named: what is no plain file there stays. Blocking.
 ///
 /// # Errors
-/// As [`remove`], and [`StoreFault::InTheWay`].
-pub fn remove_named(dir: &Path, name: &str) -> Result<(), StoreFault> {
+/// As [`remove`], and [`StoreError::InTheWay`].
+pub fn remove_named(dir: &Path, name: &str) -> Result<(), StoreError> {
     check_named(dir, name)?;
     remove(dir, name)
 }
 
-fn write_draft(folder: &OwnedFd, draft: &str, path: &Path, bytes: &[u8], mode: u32) -> Result<(), StoreFault> {
+fn write_draft(folder: &OwnedFd, draft: &str, path: &Path, bytes: &[u8], mode: u32) -> Result<(), StoreError> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let private = Mode::S_IRUSR | Mode::S_IWUSR;
     let mut file = File::from(openat(folder, draft, flags, private).map_err(errno("create", path))?);
@@ -198,28 +198,28 @@ fn write_draft(folder: &OwnedFd, draft: &str, path: &Path, bytes: &[u8], mode: u
 /// Reads a plain file of at most `max_bytes`. Blocking, but never on a pipe or a device.
 ///
 /// # Errors
-/// [`StoreFault::Missing`] where there is none; else what is wrong with it.
-pub fn read_bounded(path: &Path, max_bytes: usize) -> Result<Vec<u8>, StoreFault> {
+/// [`StoreError::Missing`] where there is none; else what is wrong with it.
+pub fn read_bounded(path: &Path, max_bytes: usize) -> Result<Vec<u8>, StoreError> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let file = open(path, flags, Mode::empty()).map_err(|said| {
         if said == Errno::ENOENT {
-            StoreFault::Missing { path: path.to_owned() }
+            StoreError::Missing { path: path.to_owned() }
         } else if said == Errno::ELOOP || said == Errno::ENXIO {
             // ELOOP is what a link reports, ENXIO a socket.
-            StoreFault::NotPlain { path: path.to_owned() }
+            StoreError::NotPlain { path: path.to_owned() }
         } else {
             errno("open", path)(said)
         }
     })?;
     let status: FileStat = fstat(&file).map_err(errno("look at", path))?;
     if SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
-        return Err(StoreFault::NotPlain { path: path.to_owned() });
+        return Err(StoreError::NotPlain { path: path.to_owned() });
     }
     let bound = u64::try_from(max_bytes).unwrap_or(u64::MAX).saturating_add(1);
     let mut content = Vec::new();
     File::from(file).take(bound).read_to_end(&mut content).map_err(host("read", path))?;
     if content.len() > max_bytes {
-        return Err(StoreFault::TooLarge { path: path.to_owned(), max_bytes });
+        return Err(StoreError::TooLarge { path: path.to_owned(), max_bytes });
     }
     Ok(content)
 }
@@ -228,7 +228,7 @@ pub fn read_bounded(path: &Path, max_bytes: usize) -> Result<Vec<u8>, StoreFault
 ///
 /// # Errors
 /// The folder is missing or a link, the name would leave it, or the host refused.
-pub fn remove(dir: &Path, name: &str) -> Result<(), StoreFault> {
+pub fn remove(dir: &Path, name: &str) -> Result<(), StoreError> {
     check_name(dir, name)?;
     let folder = open_folder(dir)?;
     match unlinkat(&folder, name, UnlinkatFlags::NoRemoveDir) {

@@ -5,7 +5,7 @@ use super::Outcome;
 use super::aftermath::{OnCommitFailure, OnDone, OnRestored};
 use super::entry::{Entry, Phase};
 use crate::plan::{Look, PlanStep, Unmet};
-use crate::ports::ActFault;
+use crate::ports::ActError;
 use crate::time::BootMillis;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -20,9 +20,9 @@ pub enum FailureCause {
     /// The journal could not be written, and so nothing was touched, or what was done was undone.
     Journal(String),
     /// A step did not work.
-    Step(PlanStep, ActFault),
+    Step(PlanStep, ActError),
     /// The host could not be looked at.
-    Look(ActFault),
+    Look(ActError),
     /// All steps reported success, and the host shows something else.
     Unverified(Vec<Unmet>),
     /// The daemon ended in the middle of it.
@@ -65,9 +65,9 @@ pub enum Event {
     /// The journal was written, or not.
     Journaled(Result<(), String>),
     /// What was seen.
-    Looked(Result<Box<Look>, ActFault>),
+    Looked(Result<Box<Look>, ActError>),
     /// The step was taken, or not.
-    Took(Result<(), ActFault>),
+    Took(Result<(), ActError>),
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq)]
@@ -242,8 +242,8 @@ impl Machine {
         self.entry.in_phase(Phase::Quarantined { why: self.trouble.to_string() })
     }
 
-    fn failed_step(&mut self, step: Option<PlanStep>, fault: ActFault) -> Stage {
-        let hangs = matches!(fault, ActFault::Hung { .. });
+    fn failed_step(&mut self, step: Option<PlanStep>, fault: ActError) -> Stage {
+        let hangs = matches!(fault, ActError::Hung { .. });
         if let Some(step) = step {
             self.trouble = FailureCause::Step(step, fault);
         }
@@ -251,7 +251,7 @@ impl Machine {
         if hangs { Stage::Quarantining } else { Stage::Planning }
     }
 
-    fn verified(&mut self, seen: Result<Box<Look>, ActFault>) -> Stage {
+    fn verified(&mut self, seen: Result<Box<Look>, ActError>) -> Stage {
         match seen {
             Ok(seen) => {
                 let unmet = self.entry.plan.postcondition.unmet(&seen);
@@ -277,7 +277,7 @@ impl Machine {
     }
 
     /// Restoring is planned from what is now, never from what was done: a step that did nothing has no inverse.
-    fn planned(&mut self, seen: Result<Box<Look>, ActFault>) -> Stage {
+    fn planned(&mut self, seen: Result<Box<Look>, ActError>) -> Stage {
         let seen = match seen {
             Ok(seen) => seen,
             Err(fault) => return self.try_again(FailureCause::Look(fault)),
@@ -292,14 +292,14 @@ impl Machine {
         restore_or_check(self.entry.before.steps_back(&seen), 0)
     }
 
-    fn failed_restoring(&mut self, step: Option<&PlanStep>, fault: ActFault) -> Stage {
-        if matches!(fault, ActFault::Hung { .. }) {
+    fn failed_restoring(&mut self, step: Option<&PlanStep>, fault: ActError) -> Stage {
+        if matches!(fault, ActError::Hung { .. }) {
             return self.failed_step(step.cloned(), fault);
         }
         self.try_again(self.trouble.clone())
     }
 
-    fn checked(&mut self, seen: Result<Box<Look>, ActFault>) -> Stage {
+    fn checked(&mut self, seen: Result<Box<Look>, ActError>) -> Stage {
         match seen {
             Ok(seen) if self.entry.before.is_back(&seen) => Stage::Closing,
             Ok(_) | Err(_) => self.try_again(self.trouble.clone()),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Why this host refuses a manager's certificate, or no TLS session comes about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum TlsFault {
+pub enum TlsError {
     /// It has ended.
     Expired,
     /// It has not begun.
@@ -49,7 +49,7 @@ pub enum FaultKind {
     /// The connection broke.
     Network,
     /// This host refuses the manager's certificate, or no TLS session comes about.
-    Tls(TlsFault),
+    Tls(TlsError),
     /// The manager refuses this host's certificate, or it cannot be used here.
     Credential(OwnCertificate),
     /// No answer in time.
@@ -75,7 +75,7 @@ impl FaultKind {
     pub const fn may_be_the_credential(self) -> bool {
         match self {
             Self::Dns | Self::Connect => false,
-            Self::Tls(fault) => matches!(fault, TlsFault::Other),
+            Self::Tls(fault) => matches!(fault, TlsError::Other),
             Self::Handshake | Self::Network | Self::Credential(_) | Self::Timeout | Self::Garbled | Self::Local => true,
         }
     }

@@ -20,7 +20,7 @@ pub mod trouble;
 
 pub use answer::{Answer, Meaning, Refused, Reply};
 pub use code::Code;
-pub use fault::{Fault, FaultKind, OwnCertificate, TlsFault};
+pub use fault::{Fault, FaultKind, OwnCertificate, TlsError};
 pub use keyring::{Key, KeyId, Worth};
 pub use machine::{Action, Beat, Config, EnrolFor, Goal, Machine};
 pub use manager::ManagerAddress;

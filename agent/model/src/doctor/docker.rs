@@ -3,7 +3,7 @@
 use super::check::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
 use super::facts::DoctorFacts;
 use crate::docker::Engine;
-use crate::driver::ProbeFault;
+use crate::driver::ProbeError;
 use crate::version::is_older;
 
 pub(super) const CHECKS: [Check; 10] = [
@@ -90,7 +90,7 @@ fn absent(facts: &DoctorFacts) -> Ruled {
 }
 
 fn not_running(facts: &DoctorFacts) -> Ruled {
-    let Err(fault @ ProbeFault::Absent { .. }) = &facts.host.docker else { return Ok(Vec::new()) };
+    let Err(fault @ ProbeError::Absent { .. }) = &facts.host.docker else { return Ok(Vec::new()) };
     only_if(is_installed(facts)?)?;
     let state =
         facts.unit("docker.service").map(|unit| format!("; docker.service is {} ({})", unit.active, unit.result));
@@ -100,18 +100,18 @@ fn not_running(facts: &DoctorFacts) -> Ruled {
 /// A refusal for want of permission is the caller's, and no fault of Docker's.
 fn silent(facts: &DoctorFacts) -> Ruled {
     match &facts.host.docker {
-        Ok(_) | Err(ProbeFault::Absent { .. } | ProbeFault::NotAsked { .. } | ProbeFault::HandUnavailable { .. }) => {
+        Ok(_) | Err(ProbeError::Absent { .. } | ProbeError::NotAsked { .. } | ProbeError::HandUnavailable { .. }) => {
             Ok(Vec::new())
         }
-        Err(ProbeFault::Failed { what, said, .. }) if said.to_ascii_lowercase().contains("permission denied") => {
+        Err(ProbeError::Failed { what, said, .. }) if said.to_ascii_lowercase().contains("permission denied") => {
             Err(super::check::Skipped::Unknown(format!("{what}: {said}")))
         }
         Err(
-            fault @ (ProbeFault::Timeout { .. }
-            | ProbeFault::Stuck { .. }
-            | ProbeFault::Failed { .. }
-            | ProbeFault::Crashed { .. }
-            | ProbeFault::Garbled { .. }),
+            fault @ (ProbeError::Timeout { .. }
+            | ProbeError::Stuck { .. }
+            | ProbeError::Failed { .. }
+            | ProbeError::Crashed { .. }
+            | ProbeError::Garbled { .. }),
         ) => Ok(vec![Hit::of("docker.service", fault.to_string())]),
     }
 }

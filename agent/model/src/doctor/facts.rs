@@ -2,7 +2,7 @@
 //! missing.
 
 use crate::absence::Reading;
-pub use crate::checkin::fault::TlsFault;
+pub use crate::checkin::fault::TlsError;
 use crate::host_facts::DiskUsage;
 use crate::ids::PciAddress;
 use crate::snapshot::Recorded;
@@ -367,7 +367,7 @@ pub enum Reach {
     /// Its certificate is refused.
     Tls {
         /// Why.
-        fault: TlsFault,
+        fault: TlsError,
         /// What the TLS library reported.
         said: String,
     },

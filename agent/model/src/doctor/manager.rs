@@ -1,7 +1,7 @@
 //! Faults on the way to the manager: name, connection, certificate, clock, credential.
 
 use super::check::{Check, Hit, Ruled, Severity, Skipped, hit_if, known, only_if};
-use super::facts::{DoctorFacts, ManagerSeen, Reach, TlsFault};
+use super::facts::{DoctorFacts, ManagerSeen, Reach, TlsError};
 use crate::checkin::skew;
 
 pub(super) const CHECKS: [Check; 19] = [
@@ -36,42 +36,42 @@ pub(super) const CHECKS: [Check; 19] = [
         severity: Severity::Error,
         why: "the manager's certificate has expired: nothing is sent to it",
         cure: "renew it at the manager; `openssl s_client -connect HOST:PORT </dev/null | openssl x509 -noout -dates` shows it",
-        rule: |facts| tls(facts, TlsFault::Expired),
+        rule: |facts| tls(facts, TlsError::Expired),
     },
     Check {
         code: "manager_certificate_not_yet_valid",
         severity: Severity::Error,
         why: "the manager's certificate is not valid yet: this host's clock is probably slow",
         cure: "`timedatectl`; set the clock: `systemctl enable --now systemd-timesyncd` or chrony",
-        rule: |facts| tls(facts, TlsFault::NotYetValid),
+        rule: |facts| tls(facts, TlsError::NotYetValid),
     },
     Check {
         code: "manager_certificate_untrusted",
         severity: Severity::Error,
         why: "the manager's certificate is not signed by an authority that this host trusts, or a proxy presents its own",
         cure: "set `manager.ca_file` to the manager's authority (or `manager.pin_sha256`), then `systemctl reload gpuhostd`",
-        rule: |facts| tls(facts, TlsFault::UnknownIssuer),
+        rule: |facts| tls(facts, TlsError::UnknownIssuer),
     },
     Check {
         code: "manager_certificate_wrong_name",
         severity: Severity::Error,
         why: "the certificate is for another name: it may be another machine",
         cure: "use the certificate's name in `manager.urls`, or give the manager a certificate with this one",
-        rule: |facts| tls(facts, TlsFault::WrongName),
+        rule: |facts| tls(facts, TlsError::WrongName),
     },
     Check {
         code: "manager_certificate_not_the_pinned",
         severity: Severity::Error,
         why: "the manager presents a certificate other than the pinned one: it was renewed, or the connection is intercepted",
         cure: "compare with the manager's own, then set the new `manager.pin_sha256` and `systemctl reload gpuhostd`",
-        rule: |facts| tls(facts, TlsFault::Pin),
+        rule: |facts| tls(facts, TlsError::Pin),
     },
     Check {
         code: "manager_tls_fails",
         severity: Severity::Error,
         why: "no TLS connection to the manager can be made",
         cure: "`openssl s_client -connect HOST:PORT` shows what the manager offers; TLS 1.2 or 1.3 is needed",
-        rule: |facts| tls(facts, TlsFault::Other),
+        rule: |facts| tls(facts, TlsError::Other),
     },
     Check {
         code: "manager_does_not_answer",
@@ -175,7 +175,7 @@ fn each(facts: &DoctorFacts, rule: impl Fn(&Reach) -> Option<String>) -> Ruled {
 }
 
 /// A certificate that was given at enrolment is judged by what only root may read.
-fn tls(facts: &DoctorFacts, wanted: TlsFault) -> Ruled {
+fn tls(facts: &DoctorFacts, wanted: TlsError) -> Ruled {
     if is_heard(facts) {
         return Ok(Vec::new());
     }

@@ -3,7 +3,7 @@
 use super::check::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
 use super::facts::{DoctorFacts, Node};
 use super::view::{each, is_on_vfio};
-use crate::driver::ProbeFault;
+use crate::driver::ProbeError;
 use crate::judge::{Ailment, ailments};
 use crate::smi::remedy;
 use crate::version::{numbers, upstream};
@@ -122,7 +122,7 @@ pub(super) const CHECKS: [Check; 15] = [
 const XIDS: [u32; 15] = [48, 62, 64, 74, 79, 92, 95, 110, 119, 120, 136, 140, 143, 149, 154];
 
 fn hangs(facts: &DoctorFacts) -> Ruled {
-    let hung = |fault: &ProbeFault| matches!(fault, ProbeFault::Timeout { .. } | ProbeFault::Stuck { .. });
+    let hung = |fault: &ProbeError| matches!(fault, ProbeError::Timeout { .. } | ProbeError::Stuck { .. });
     let hits = facts.probe_faults().filter(|(_, fault)| hung(fault));
     let hits = hits.map(|(source, fault)| Hit::of(source.code(), fault.to_string()));
     Ok(hits.collect())
@@ -132,17 +132,17 @@ fn hangs(facts: &DoctorFacts) -> Ruled {
 fn fails(facts: &DoctorFacts) -> Ruled {
     facts.served()?;
     only_if(facts.report().is_err())?;
-    let told = |fault: &ProbeFault| match fault {
-        ProbeFault::Failed { said, .. } => !said.contains("version mismatch"),
-        ProbeFault::Crashed { .. } | ProbeFault::Garbled { .. } => true,
-        ProbeFault::NotAsked { .. }
-        | ProbeFault::Absent { .. }
-        | ProbeFault::Timeout { .. }
-        | ProbeFault::Stuck { .. }
-        | ProbeFault::HandUnavailable { .. } => false,
+    let told = |fault: &ProbeError| match fault {
+        ProbeError::Failed { said, .. } => !said.contains("version mismatch"),
+        ProbeError::Crashed { .. } | ProbeError::Garbled { .. } => true,
+        ProbeError::NotAsked { .. }
+        | ProbeError::Absent { .. }
+        | ProbeError::Timeout { .. }
+        | ProbeError::Stuck { .. }
+        | ProbeError::HandUnavailable { .. } => false,
     };
     let first = facts.probe_faults().find(|(_, fault)| told(fault));
-    let hit = |(source, fault): (crate::driver::DriverSource, &ProbeFault)| {
+    let hit = |(source, fault): (crate::driver::DriverSource, &ProbeError)| {
         let hit = Hit::of(source.code(), fault.to_string());
         match remedy(&fault.to_string()) {
             Some(cure) => hit.cure(cure),
@@ -157,7 +157,7 @@ fn smi_missing(facts: &DoctorFacts) -> Ruled {
     only_if(facts.report().is_err() && facts.probe_faults().count() > 0)?;
     let all_absent = facts
         .probe_faults()
-        .all(|(_, fault)| matches!(fault, ProbeFault::Absent { .. } | ProbeFault::HandUnavailable { .. }));
+        .all(|(_, fault)| matches!(fault, ProbeError::Absent { .. } | ProbeError::HandUnavailable { .. }));
     hit_if(all_absent, || Hit::of("nvidia-smi, libnvidia-ml.so.1", "neither was found"))
 }
 

@@ -3,7 +3,7 @@
 use super::check::{Ruled, Skipped, known};
 use super::facts::{DoctorFacts, Unit};
 use crate::docker::DockerFacts;
-use crate::driver::{DriverReport, DriverSource, ProbeFault};
+use crate::driver::{DriverReport, DriverSource, ProbeError};
 use crate::pci::{GpuFunction, PciScan, VENDOR_NVIDIA};
 
 impl DoctorFacts {
@@ -38,7 +38,7 @@ impl DoctorFacts {
     }
 
     /// Sources that failed.
-    pub(super) fn probe_faults(&self) -> impl Iterator<Item = (DriverSource, &ProbeFault)> {
+    pub(super) fn probe_faults(&self) -> impl Iterator<Item = (DriverSource, &ProbeError)> {
         self.host.reports.iter().filter_map(|(source, said)| said.as_ref().err().map(|fault| (*source, fault)))
     }
 

@@ -48,7 +48,7 @@ impl Finding {
 /// Why the kernel log cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the kernel log cannot be read: {said}")]
-pub struct Unheard {
+pub struct KernelLogUnavailable {
     /// What was tried and what came.
     pub said: String,
 }
@@ -78,7 +78,7 @@ pub struct KernelLog {
     ports: Ports,
     context: Context,
     taken: u64,
-    unheard: Option<Unheard>,
+    unheard: Option<KernelLogUnavailable>,
     heard: bool,
 }
 
@@ -180,7 +180,7 @@ impl KernelLog {
     }
 
     /// The log cannot be read (any more).
-    pub fn lose(&mut self, why: Unheard) {
+    pub fn lose(&mut self, why: KernelLogUnavailable) {
         self.heard = false;
         self.unheard = Some(why);
     }
@@ -193,7 +193,7 @@ impl KernelLog {
 
     /// Why it is not, where that is known.
     #[must_use]
-    pub const fn unheard(&self) -> Option<&Unheard> {
+    pub const fn unheard(&self) -> Option<&KernelLogUnavailable> {
         self.unheard.as_ref()
     }
 

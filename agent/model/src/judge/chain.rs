@@ -7,7 +7,7 @@ use super::{Around, remedy};
 use crate::absence::{Absence, Reading};
 use crate::cdi::ALL;
 use crate::docker::{DockerFacts, Engine};
-use crate::driver::{DriverGpu, ProbeFault};
+use crate::driver::{DriverGpu, ProbeError};
 use crate::observation::{CauseLink, ChainLink};
 use crate::pci::{GpuFunction, VENDOR_NVIDIA};
 
@@ -44,7 +44,7 @@ pub(super) fn cause_chain(pci: &GpuFunction, driver: Option<&DriverGpu>, around:
     let kernel_driver = kernel_driver(pci, driver, around);
     let served = matches!(kernel_driver, State::Holds);
     let (docker, cdi) = match around.docker {
-        Err(fault @ ProbeFault::NotAsked { .. }) => (State::Open(Some(fault.to_string())), State::Open(None)),
+        Err(fault @ ProbeError::NotAsked { .. }) => (State::Open(Some(fault.to_string())), State::Open(None)),
         Err(fault) => (docker_down(fault), State::Open(None)),
         Ok(docker) if pci.id.vendor == VENDOR_NVIDIA => nvidia_runtime(docker, driver),
         Ok(_) => (device_mapping(pci, served), State::Open(None)),
@@ -137,7 +137,7 @@ fn nvml(pci: &GpuFunction, driver: Option<&DriverGpu>, around: &Around<'_>, serv
     State::broken(reason, remedy::not_listed(pci.address))
 }
 
-fn docker_down(fault: &ProbeFault) -> State {
+fn docker_down(fault: &ProbeError) -> State {
     State::broken(format!("Docker does not answer: {fault}"), remedy::docker(fault))
 }
 

@@ -3,7 +3,7 @@
 use super::{Around, remedy};
 use crate::absence::Absence;
 use crate::condition::{Condition, ConditionStatus};
-use crate::driver::ProbeFault;
+use crate::driver::ProbeError;
 use crate::ids::PciAddress;
 use crate::machine::Machine;
 use crate::observation::{Gpu, GpuUse, HostObservation, RawObservation};
@@ -54,7 +54,7 @@ pub(super) fn conditions(
 }
 
 fn docker_unavailable(raw: &RawObservation) -> Option<Holds> {
-    let fault = raw.docker.as_ref().err().filter(|fault| !matches!(fault, ProbeFault::NotAsked { .. }))?;
+    let fault = raw.docker.as_ref().err().filter(|fault| !matches!(fault, ProbeError::NotAsked { .. }))?;
     let message = format!("Docker does not answer: {fault}; {}", remedy::docker(fault));
     Some(Holds { kind: "docker_unavailable", reason: fault.code(), message })
 }

@@ -15,7 +15,7 @@ pub use verdict::{Grounds, decide, explain, passthrough_verdict, unschedulable};
 
 use crate::absence::Absence;
 use crate::docker::DockerFacts;
-use crate::driver::{DriverGpu, DriverReport, DriverSource, MigMode, ProbeFault, SilentGpu};
+use crate::driver::{DriverGpu, DriverReport, DriverSource, MigMode, ProbeError, SilentGpu};
 use crate::features::{Facts, features};
 use crate::health::GpuHealth;
 use crate::health::lanes::lanes_now;
@@ -38,8 +38,8 @@ pub struct Seen {
 
 /// Everything around the GPUs that their verdicts depend on.
 struct Around<'a> {
-    docker: &'a Result<DockerFacts, ProbeFault>,
-    faults: Vec<(DriverSource, &'a ProbeFault)>,
+    docker: &'a Result<DockerFacts, ProbeError>,
+    faults: Vec<(DriverSource, &'a ProbeError)>,
     silent: Vec<SilentGpu>,
     asked: bool,
     host: &'a HostFacts,
@@ -69,17 +69,17 @@ impl<'a> Around<'a> {
     }
 
     /// The fault that reports most: one of a source that is there, before one that is not installed.
-    fn telling_fault(&self) -> Option<(DriverSource, &'a ProbeFault)> {
-        let is_there = |fault: &ProbeFault| !matches!(fault, ProbeFault::Absent { .. });
+    fn telling_fault(&self) -> Option<(DriverSource, &'a ProbeError)> {
+        let is_there = |fault: &ProbeError| !matches!(fault, ProbeError::Absent { .. });
         self.faults.iter().find(|(_, fault)| is_there(fault)).or_else(|| self.faults.first()).copied()
     }
 }
 
 /// The GPUs for which alone a source did not answer; nvidia-smi may have failed as a whole because of one that it names.
-fn silent_of(said: &Result<DriverReport, ProbeFault>) -> Vec<SilentGpu> {
+fn silent_of(said: &Result<DriverReport, ProbeError>) -> Vec<SilentGpu> {
     match said {
         Ok(report) => report.silent.clone(),
-        Err(ProbeFault::Failed { said, .. }) => crate::smi::silent_in(said),
+        Err(ProbeError::Failed { said, .. }) => crate::smi::silent_in(said),
         Err(_) => Vec::new(),
     }
 }
@@ -134,7 +134,7 @@ pub const SENSING_DRIVERS: [&str; 5] = ["amdgpu", "i915", "nouveau", "radeon", "
 /// facts or without its MIG devices. One that NVML was asked for and that did not answer is no reason: nvidia-smi asks NVML too.
 /// Where the scan shows no such GPU there is nothing to ask; `None` = the scan itself failed.
 #[must_use]
-pub fn needs_smi(scan: Option<&PciScan>, nvml: &Result<DriverReport, ProbeFault>) -> bool {
+pub fn needs_smi(scan: Option<&PciScan>, nvml: &Result<DriverReport, ProbeError>) -> bool {
     let Some(scan) = scan else { return nvml.is_err() };
     // One that sleeps is left alone, and nvidia-smi asks all of them.
     let mut served = scan.gpus.iter().filter(|gpu| serves(gpu) && !gpu.is_asleep());
@@ -155,7 +155,7 @@ pub fn needs_smi(scan: Option<&PciScan>, nvml: &Result<DriverReport, ProbeFault>
 pub fn next_source<'a>(
     scan: &PciScan,
     may_ask: bool,
-    answered: impl Iterator<Item = (DriverSource, &'a Result<DriverReport, ProbeFault>)>,
+    answered: impl Iterator<Item = (DriverSource, &'a Result<DriverReport, ProbeError>)>,
 ) -> Option<DriverSource> {
     let answered: Vec<_> = answered.collect();
     let was_asked = |source: &DriverSource| answered.iter().any(|(who, _)| who == source);
@@ -180,7 +180,7 @@ fn answered(raw: &RawObservation) -> impl Iterator<Item = &DriverReport> {
     raw.reports.iter().filter_map(|(_, said, _)| said.as_ref().ok())
 }
 
-fn outcome((source, said, took_ms): (DriverSource, Result<DriverReport, ProbeFault>, u64)) -> ProbeOutcome {
+fn outcome((source, said, took_ms): (DriverSource, Result<DriverReport, ProbeError>, u64)) -> ProbeOutcome {
     match said {
         Ok(report) => ProbeOutcome { source, fault: None, problems: report.problems, took_ms },
         Err(fault) => ProbeOutcome { source, fault: Some(fault), problems: Vec::new(), took_ms },
@@ -287,7 +287,7 @@ fn why_no_facts(pci: &GpuFunction, around: &Around<'_>) -> Absence {
     if let Some(silent) = around.silence(pci.address) {
         return silent.why.clone();
     }
-    let hangs = |fault: &ProbeFault| matches!(fault, ProbeFault::Timeout { .. } | ProbeFault::Stuck { .. });
+    let hangs = |fault: &ProbeError| matches!(fault, ProbeError::Timeout { .. } | ProbeError::Stuck { .. });
     if around.faults.iter().any(|(_, fault)| hangs(fault)) { Absence::ProbeTimeout } else { Absence::ProbeFailed }
 }
 

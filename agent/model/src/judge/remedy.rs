@@ -4,7 +4,7 @@ pub(super) mod module;
 
 use crate::absence::Absence;
 use crate::docker::{self, DockerFacts, Engine};
-use crate::driver::{ProbeFault, SilentGpu};
+use crate::driver::{ProbeError, SilentGpu};
 use crate::ids::{DriverName, PciAddress};
 use crate::pci::{GpuFunction, VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
 
@@ -161,23 +161,23 @@ pub(crate) fn silent(gpu: &SilentGpu) -> String {
 }
 
 /// A source of driver facts failed.
-pub(super) fn probe(fault: &ProbeFault) -> String {
+pub(super) fn probe(fault: &ProbeError) -> String {
     if let Some(known) = crate::smi::remedy(&fault.to_string()) {
         return known.to_owned();
     }
     match fault {
-        ProbeFault::NotAsked { .. } => "wait a moment: the daemon has just started",
-        ProbeFault::Absent { .. } => {
+        ProbeError::NotAsked { .. } => "wait a moment: the daemon has just started",
+        ProbeError::Absent { .. } => {
             "install the driver's user space in the version of the loaded module (`cat /sys/module/nvidia/version`)"
         }
-        ProbeFault::Timeout { .. } | ProbeFault::Stuck { .. } => {
+        ProbeError::Timeout { .. } | ProbeError::Stuck { .. } => {
             "the driver hangs: `dmesg | grep -iE 'NVRM|Xid'` shows why, `ps -eo pid,stat,wchan,comm | grep ' D'` who waits; \
              often only a reboot helps"
         }
-        ProbeFault::HandUnavailable { .. } => "give the host hand a new socket: `systemctl restart gpuhostd-host.socket`; \
+        ProbeError::HandUnavailable { .. } => "give the host hand a new socket: `systemctl restart gpuhostd-host.socket`; \
                                                `journalctl -u gpuhostd-host` shows why it fails",
-        ProbeFault::Garbled { .. } => "run `nvidia-smi -q -x` by hand and compare",
-        ProbeFault::Failed { .. } | ProbeFault::Crashed { .. } => {
+        ProbeError::Garbled { .. } => "run `nvidia-smi -q -x` by hand and compare",
+        ProbeError::Failed { .. } | ProbeError::Crashed { .. } => {
             "run `nvidia-smi` by hand; `dmesg | grep -iE 'NVRM|Xid'` shows why"
         }
     }
@@ -188,21 +188,21 @@ pub(super) fn not_listed(address: PciAddress) -> String {
     format!("its initialisation failed: `dmesg | grep -iE 'NVRM|Xid|{address}'` shows why")
 }
 
-pub(super) fn docker(fault: &ProbeFault) -> String {
+pub(super) fn docker(fault: &ProbeError) -> String {
     match fault {
-        ProbeFault::NotAsked { .. } => "wait a moment: the daemon has just started",
-        ProbeFault::Absent { .. } => {
+        ProbeError::NotAsked { .. } => "wait a moment: the daemon has just started",
+        ProbeError::Absent { .. } => {
             "install and start Docker: `apt install docker.io` or `dnf install docker-ce`; `systemctl start docker`"
         }
-        ProbeFault::HandUnavailable { .. } => {
+        ProbeError::HandUnavailable { .. } => {
             "give the container hand a new socket: `systemctl restart gpuhostd-containers.socket`; `journalctl -u \
              gpuhostd-containers` shows why it fails"
         }
-        ProbeFault::Timeout { .. }
-        | ProbeFault::Stuck { .. }
-        | ProbeFault::Failed { .. }
-        | ProbeFault::Crashed { .. }
-        | ProbeFault::Garbled { .. } => {
+        ProbeError::Timeout { .. }
+        | ProbeError::Stuck { .. }
+        | ProbeError::Failed { .. }
+        | ProbeError::Crashed { .. }
+        | ProbeError::Garbled { .. } => {
             "see what is wrong with Docker: `systemctl status docker`, `journalctl -u docker -n 50`"
         }
     }

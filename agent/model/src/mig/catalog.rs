@@ -164,7 +164,7 @@ impl GpuProfile {
 
 /// Numbers of which no GPU can be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CatalogFault {
+pub enum CatalogError {
     /// There is no profile.
     #[error("it has no profile")]
     Empty,
@@ -207,9 +207,9 @@ struct Told {
 }
 
 impl TryFrom<Told> for MigCatalog {
-    type Error = CatalogFault;
+    type Error = CatalogError;
 
-    fn try_from(told: Told) -> Result<Self, CatalogFault> {
+    fn try_from(told: Told) -> Result<Self, CatalogError> {
         Self::new(told.product, told.profiles)
     }
 }
@@ -230,22 +230,22 @@ impl MigCatalog {
     ///
     /// # Errors
     /// There is none, there are too many, or one of them is invalid.
-    pub fn new(product: impl Into<String>, mut profiles: Vec<GpuProfile>) -> Result<Self, CatalogFault> {
+    pub fn new(product: impl Into<String>, mut profiles: Vec<GpuProfile>) -> Result<Self, CatalogError> {
         if profiles.is_empty() {
-            return Err(CatalogFault::Empty);
+            return Err(CatalogError::Empty);
         }
         if profiles.len() > MOST_PROFILES {
-            return Err(CatalogFault::TooMany { count: profiles.len() });
+            return Err(CatalogError::TooMany { count: profiles.len() });
         }
         for profile in &mut profiles {
             profile.placements.sort_unstable();
-            let fault = |why| CatalogFault::Profile { profile: profile.profile.chars().take(64).collect(), why };
+            let fault = |why| CatalogError::Profile { profile: profile.profile.chars().take(64).collect(), why };
             check(profile).map_err(fault)?;
         }
         let mut names: Vec<&str> = profiles.iter().map(|profile| profile.profile.as_str()).collect();
         names.sort_unstable();
         if let Some((twice, _)) = names.iter().zip(names.iter().skip(1)).find(|(one, next)| one == next) {
-            return Err(CatalogFault::Profile { profile: (*twice).to_owned(), why: "it occurs twice".to_owned() });
+            return Err(CatalogError::Profile { profile: (*twice).to_owned(), why: "it occurs twice".to_owned() });
         }
         let ends = profiles.iter().flat_map(|profile| &profile.placements);
         let slots = ends.map(|placement| placement.start + placement.size).max().unwrap_or(0);

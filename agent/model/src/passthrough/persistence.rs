@@ -7,7 +7,7 @@
 use super::Caution;
 use crate::absence::{Absence, Reading};
 use crate::blocker::Blocker;
-use crate::driver::ProbeFault;
+use crate::driver::ProbeError;
 use crate::observation::{Gpu, HostObservation};
 use crate::pci::VENDOR_NVIDIA;
 
@@ -79,17 +79,17 @@ fn unknown(host: &HostObservation, why: Absence) -> Held {
 
 /// NVML or nvidia-smi is there, on the host or in a driver container.
 fn has_tools(host: &HostObservation) -> bool {
-    let is_there = |fault: &Option<ProbeFault>| match fault {
+    let is_there = |fault: &Option<ProbeError>| match fault {
         None => true,
-        Some(ProbeFault::Absent { .. }) => false,
+        Some(ProbeError::Absent { .. }) => false,
         Some(
-            ProbeFault::NotAsked { .. }
-            | ProbeFault::HandUnavailable { .. }
-            | ProbeFault::Failed { .. }
-            | ProbeFault::Crashed { .. }
-            | ProbeFault::Timeout { .. }
-            | ProbeFault::Stuck { .. }
-            | ProbeFault::Garbled { .. },
+            ProbeError::NotAsked { .. }
+            | ProbeError::HandUnavailable { .. }
+            | ProbeError::Failed { .. }
+            | ProbeError::Crashed { .. }
+            | ProbeError::Timeout { .. }
+            | ProbeError::Stuck { .. }
+            | ProbeError::Garbled { .. },
         ) => true,
     };
     host.probes.iter().any(|probe| is_there(&probe.fault))

@@ -4,7 +4,7 @@ mod explain;
 mod read;
 
 pub use explain::{Act, Explanation, Requester, Terms};
-pub use read::{PolicyFault, read};
+pub use read::{PolicyError, read};
 
 use crate::ids::PciAddress;
 use serde::{Deserialize, Serialize};

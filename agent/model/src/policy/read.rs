@@ -6,7 +6,7 @@ use crate::ids::PciAddress;
 
 /// A policy file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PolicyFault {
+pub enum PolicyError {
     /// It cannot be read from the disk.
     #[error("{0}")]
     File(String),
@@ -30,7 +30,7 @@ const MOST_CHANGES_PER_MINUTE: u64 = 60;
 ///
 /// # Errors
 /// All that is wrong, with its places. Nothing of a wrong file is taken.
-pub fn read(file: &str, text: &str) -> Result<Policy, PolicyFault> {
+pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
     let mut policy = Policy::default();
     let Policy { host, manager } = &mut policy;
     let document = Document::read(file, text, |top| {
@@ -54,7 +54,7 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyFault> {
         });
     });
     match Faults::of(document.faults().to_vec()) {
-        Some(faults) => Err(PolicyFault::Wrong(faults)),
+        Some(faults) => Err(PolicyError::Wrong(faults)),
         None => Ok(policy),
     }
 }

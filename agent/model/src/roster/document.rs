@@ -10,7 +10,7 @@ pub const DOCUMENT_MAX_BYTES: usize = 1024 * 1024;
 
 /// The record cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RecordFault {
+pub enum RecordError {
     /// It is damaged.
     #[error("it is not a record of GPUs: {0}")]
     Damaged(String),
@@ -37,9 +37,9 @@ struct Document {
 ///
 /// # Errors
 /// It cannot be written as JSON.
-pub fn encode(roster: &Roster) -> Result<Vec<u8>, RecordFault> {
+pub fn encode(roster: &Roster) -> Result<Vec<u8>, RecordError> {
     let document = Document { schema: SCHEMA, gpus: roster.known.clone() };
-    let mut bytes = serde_json::to_vec_pretty(&document).map_err(|error| RecordFault::Damaged(error.to_string()))?;
+    let mut bytes = serde_json::to_vec_pretty(&document).map_err(|error| RecordError::Damaged(error.to_string()))?;
     bytes.push(b'\n');
     Ok(bytes)
 }
@@ -48,11 +48,11 @@ pub fn encode(roster: &Roster) -> Result<Vec<u8>, RecordFault> {
 ///
 /// # Errors
 /// It is damaged, or a later version's.
-pub fn decode(bytes: &[u8]) -> Result<Roster, RecordFault> {
-    let damaged = |error: serde_json::Error| RecordFault::Damaged(error.to_string());
+pub fn decode(bytes: &[u8]) -> Result<Roster, RecordError> {
+    let damaged = |error: serde_json::Error| RecordError::Damaged(error.to_string());
     let Head { schema } = serde_json::from_slice(bytes).map_err(damaged)?;
     if schema > SCHEMA {
-        return Err(RecordFault::Later { found: schema });
+        return Err(RecordError::Later { found: schema });
     }
     let mut document: Document = serde_json::from_slice(bytes).map_err(damaged)?;
     document.gpus.truncate(CARDS_MAX);

@@ -155,10 +155,10 @@ fn the_record_comes_back_as_it_was_written() {
 #[test]
 fn a_record_that_cannot_be_read_is_no_record() {
     for bytes in [&b""[..], b"{", b"[]", b"{\"schema\": 1}", b"{\"schema\": 1, \"gpus\": [{}]}", b"{\"gpus\": []}"] {
-        assert!(matches!(decode(bytes), Err(RecordFault::Damaged(_))), "{bytes:?}");
+        assert!(matches!(decode(bytes), Err(RecordError::Damaged(_))), "{bytes:?}");
     }
     let later = decode(b"{\"schema\": 2, \"cards\": []}").unwrap_err();
-    assert!(later == RecordFault::Later { found: 2 } && later.to_string().contains("later version"), "{later}");
+    assert!(later == RecordError::Later { found: 2 } && later.to_string().contains("later version"), "{later}");
 }
 
 /// As version 0.1 writes it: this text never changes.

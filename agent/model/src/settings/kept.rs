@@ -22,7 +22,7 @@ pub struct Kept {
 
 /// A copy that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum KeptFault {
+pub enum KeptError {
     /// It has another form: another version has written it.
     #[error("its schema is {0}, and this version knows {SCHEMA}")]
     Schema(u64),
@@ -42,8 +42,8 @@ impl Kept {
     ///
     /// # Errors
     /// The settings have no form in TOML.
-    pub fn write(&self) -> Result<String, KeptFault> {
-        let settings = toml::to_string(&self.settings).map_err(|fault| KeptFault::Form(fault.to_string()))?;
+    pub fn write(&self) -> Result<String, KeptError> {
+        let settings = toml::to_string(&self.settings).map_err(|fault| KeptError::Form(fault.to_string()))?;
         let Self { since, .. } = self;
         Ok(format!(
             "# The last valid settings of gpuhostd. It starts with them when the files in /etc/gpuhostd are invalid,\n\
@@ -56,9 +56,9 @@ impl Kept {
     ///
     /// # Errors
     /// It is damaged, or another version has written it.
-    pub fn read(name: &str, text: &str) -> Result<Self, KeptFault> {
+    pub fn read(name: &str, text: &str) -> Result<Self, KeptError> {
         if !text.ends_with(END) {
-            return Err(KeptFault::Cut);
+            return Err(KeptError::Cut);
         }
         let (mut settings, mut schema, mut since) = (Settings::default(), 0, 0_i64);
         let document = Document::read(name, text, |top| {
@@ -67,10 +67,10 @@ impl Kept {
             read::all(top, &mut settings);
         });
         if let Some(faults) = Faults::of(document.faults().to_vec()) {
-            return Err(KeptFault::Wrong(faults));
+            return Err(KeptError::Wrong(faults));
         }
         if schema != SCHEMA {
-            return Err(KeptFault::Schema(schema));
+            return Err(KeptError::Schema(schema));
         }
         Ok(Self { settings, since: UnixMillis(since) })
     }
@@ -101,8 +101,8 @@ mod tests {
     fn a_damaged_or_foreign_copy_is_refused() {
         let text = Kept { settings: some(), since: UnixMillis(1) }.write().unwrap();
         assert!((0..text.len()).all(|length| Kept::read("kept", &text[..length]).is_err()));
-        assert_eq!(Kept::read("kept", &text.replace("schema = 1", "schema = 2")), Err(KeptFault::Schema(2)));
-        assert_eq!(Kept::read("kept", END), Err(KeptFault::Schema(0)));
+        assert_eq!(Kept::read("kept", &text.replace("schema = 1", "schema = 2")), Err(KeptError::Schema(2)));
+        assert_eq!(Kept::read("kept", END), Err(KeptError::Schema(0)));
         let said = Kept::read("kept", &text.replace("https://a", "http://a")).unwrap_err().to_string();
         assert!(said.contains("manager.urls"), "{said}");
         assert!(Kept::read("kept", &format!("{text}[newer]\na = 1\n{END}")).is_err());

@@ -1,6 +1,6 @@
 //! What a run of `nvidia-smi -q -x` reported, by how it ended and what it wrote.
 
-use crate::driver::{DriverReport, DriverSource, ProbeFault};
+use crate::driver::{DriverReport, DriverSource, ProbeError};
 use crate::printable::printable;
 
 /// The arguments are fixed: the whole state as XML.
@@ -21,7 +21,7 @@ pub fn document(
     stdout: &[u8],
     stderr: &[u8],
     source: DriverSource,
-) -> Result<DriverReport, ProbeFault> {
+) -> Result<DriverReport, ProbeError> {
     let has_document = stdout.windows(ROOT.len()).any(|window| window == ROOT);
     let parsed = (has_document || status == 0).then(|| super::parse(stdout));
     let mut report = match parsed {
@@ -29,7 +29,7 @@ pub fn document(
         Some(Err(fault)) if status == 0 => return Err(fault),
         Some(Err(_)) | None => {
             let words = if stdout.trim_ascii().is_empty() { stderr } else { stdout };
-            return Err(ProbeFault::Failed { what: what.to_owned(), status, said: said(words) });
+            return Err(ProbeError::Failed { what: what.to_owned(), status, said: said(words) });
         }
     };
     report.source = source;

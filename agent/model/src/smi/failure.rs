@@ -5,7 +5,7 @@
 
 use super::one_line::one_line;
 use super::{WHAT, garbled, parse};
-use crate::driver::{DriverReport, ProbeFault};
+use crate::driver::{DriverReport, ProbeError};
 
 /// Longest answer that is repeated, in characters.
 const SAID_MAX: usize = 200;
@@ -69,7 +69,7 @@ const NO_LIBRARY: [&str; 3] = ["couldn't find libnvidia-ml", "libnvidia-ml.so", 
 ///
 /// # Errors
 /// There is no document, or it is cut off or garbled.
-pub fn answer(exit_status: i32, stdout: &[u8], stderr: &[u8]) -> Result<DriverReport, ProbeFault> {
+pub fn answer(exit_status: i32, stdout: &[u8], stderr: &[u8]) -> Result<DriverReport, ProbeError> {
     match parse(stdout) {
         Ok(mut report) => {
             if exit_status != 0 {
@@ -90,7 +90,7 @@ fn is_xml(stdout: &[u8]) -> bool {
 
 /// Explains an answer that is no document, with what to do about it.
 #[must_use]
-pub fn explain_failure(exit_status: i32, stdout: &[u8], stderr: &[u8]) -> ProbeFault {
+pub fn explain_failure(exit_status: i32, stdout: &[u8], stderr: &[u8]) -> ProbeError {
     let (stdout, stderr) = (String::from_utf8_lossy(stdout), String::from_utf8_lossy(stderr));
     let both =
         [stdout.trim(), stderr.trim()].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" / ");
@@ -98,12 +98,12 @@ pub fn explain_failure(exit_status: i32, stdout: &[u8], stderr: &[u8]) -> ProbeF
     let lower = said.to_lowercase();
     if NO_LIBRARY.iter().any(|words| lower.contains(words)) {
         let what = "libnvidia-ml.so.1 (asked by nvidia-smi)".to_owned();
-        return ProbeFault::Absent { what, said: with_remedy(&said, Some(NO_LIBRARY_REMEDY)) };
+        return ProbeError::Absent { what, said: with_remedy(&said, Some(NO_LIBRARY_REMEDY)) };
     }
     if matches!(exit_status, 126 | 127) {
-        return ProbeFault::Absent { what: "nvidia-smi".to_owned(), said: with_remedy(&said, Some(NO_LIBRARY_REMEDY)) };
+        return ProbeError::Absent { what: "nvidia-smi".to_owned(), said: with_remedy(&said, Some(NO_LIBRARY_REMEDY)) };
     }
-    ProbeFault::Failed { what: WHAT.to_owned(), status: exit_status, said: with_remedy(&said, remedy(&lower)) }
+    ProbeError::Failed { what: WHAT.to_owned(), status: exit_status, said: with_remedy(&said, remedy(&lower)) }
 }
 
 const NO_LIBRARY_REMEDY: &str =
@@ -123,7 +123,7 @@ fn with_remedy(said: &str, remedy: Option<&str>) -> String {
 }
 
 /// A text that holds no XML at all, where no exit status is known.
-pub(super) fn no_xml(text: &str) -> ProbeFault {
+pub(super) fn no_xml(text: &str) -> ProbeError {
     if text.trim().is_empty() {
         return garbled("it is empty".to_owned());
     }

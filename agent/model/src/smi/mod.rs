@@ -20,7 +20,7 @@ pub use failure::{answer, explain_failure};
 pub use leaf::absence_of;
 pub use silent::silent_in;
 
-use crate::driver::{DriverReport, ProbeFault};
+use crate::driver::{DriverReport, ProbeError};
 
 /// Who is named in the faults of this module.
 const WHAT: &str = "nvidia-smi -q -x";
@@ -40,7 +40,7 @@ pub const DEPTH_MAX: usize = 32;
 /// # Errors
 /// The document is no document: too large, not XML, not nvidia-smi's, cut off, or its tags do not match. Nothing of a
 /// document that never closes is believed.
-pub fn parse(bytes: &[u8]) -> Result<DriverReport, ProbeFault> {
+pub fn parse(bytes: &[u8]) -> Result<DriverReport, ProbeError> {
     if bytes.len() > DOCUMENT_MAX_BYTES {
         return Err(garbled(format!("{} bytes, more than the {DOCUMENT_MAX_BYTES} that are read", bytes.len())));
     }
@@ -61,6 +61,6 @@ pub fn parse(bytes: &[u8]) -> Result<DriverReport, ProbeFault> {
     Ok(report.finish())
 }
 
-fn garbled(why: String) -> ProbeFault {
-    ProbeFault::Garbled { what: WHAT.to_owned(), why }
+fn garbled(why: String) -> ProbeError {
+    ProbeError::Garbled { what: WHAT.to_owned(), why }
 }

@@ -2,7 +2,7 @@
 
 use super::mend::mended;
 use super::{failure, garbled};
-use crate::driver::ProbeFault;
+use crate::driver::ProbeError;
 use std::borrow::Cow;
 
 /// The text of one document.
@@ -36,7 +36,7 @@ impl Document<'_> {
 const BEGINNINGS: [&str; 3] = ["<?xml", "<!DOCTYPE nvidia_smi_log", "<nvidia_smi_log"];
 
 /// Takes the bytes as text and finds where the XML begins.
-pub(super) fn document(bytes: &[u8]) -> Result<Document<'_>, ProbeFault> {
+pub(super) fn document(bytes: &[u8]) -> Result<Document<'_>, ProbeError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return Err(garbled("it is UTF-16; save it as UTF-8".to_owned()));

@@ -5,7 +5,7 @@ use super::place::{Place, child};
 use super::report::Report;
 use super::text::Document;
 use super::{DEPTH_MAX, garbled};
-use crate::driver::ProbeFault;
+use crate::driver::ProbeError;
 use quick_xml::Reader;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use std::borrow::Cow;
@@ -55,7 +55,7 @@ impl<'a> Text<'a> {
 ///
 /// # Errors
 /// The XML is cut off, its tags do not match, it is nested too deeply, or its root is not nvidia-smi's.
-pub(super) fn walk<'d>(document: &'d Document<'_>, report: &mut Report) -> Result<&'d str, ProbeFault> {
+pub(super) fn walk<'d>(document: &'d Document<'_>, report: &mut Report) -> Result<&'d str, ProbeError> {
     let xml = document.xml();
     let mut reader = Reader::from_str(xml);
     reader.config_mut().expand_empty_elements = true;

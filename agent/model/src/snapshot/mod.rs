@@ -4,10 +4,10 @@ pub mod allow;
 pub mod redact;
 
 use crate::docker::DockerFacts;
-use crate::driver::{DriverReport, DriverSource, ProbeFault};
+use crate::driver::{DriverReport, DriverSource, ProbeError};
 use crate::host_facts::HostFacts;
 use crate::pci::PciScan;
-use crate::ports::ScanFault;
+use crate::ports::ScanError;
 use crate::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 
@@ -73,11 +73,11 @@ pub struct Recorded {
     /// Name of the host, for people.
     pub name: String,
     /// The scan of the PCI bus.
-    pub scan: Result<PciScan, ScanFault>,
+    pub scan: Result<PciScan, ScanError>,
     /// The answers of the sources that were asked, in the order of trust.
-    pub reports: Vec<(DriverSource, Result<DriverReport, ProbeFault>)>,
+    pub reports: Vec<(DriverSource, Result<DriverReport, ProbeError>)>,
     /// Docker.
-    pub docker: Result<DockerFacts, ProbeFault>,
+    pub docker: Result<DockerFacts, ProbeError>,
     /// The host around the GPUs.
     pub host: HostFacts,
     /// Records of the kernel log that say something of a GPU, as `/dev/kmsg` gives them; `None` where it could not be read.
@@ -90,8 +90,8 @@ impl Recorded {
     ///
     /// # Errors
     /// The fault that was recorded, or that the source was not asked.
-    pub fn report(&self, source: DriverSource) -> Result<DriverReport, ProbeFault> {
+    pub fn report(&self, source: DriverSource) -> Result<DriverReport, ProbeError> {
         let answer = self.reports.iter().find(|(who, _)| *who == source).map(|(_, answer)| answer.clone());
-        answer.unwrap_or_else(|| Err(ProbeFault::NotAsked { what: format!("{} (recorded host)", source.code()) }))
+        answer.unwrap_or_else(|| Err(ProbeError::NotAsked { what: format!("{} (recorded host)", source.code()) }))
     }
 }

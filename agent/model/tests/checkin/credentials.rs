@@ -2,7 +2,7 @@
 
 use crate::world::{Sent, UP, WALL, accepted, at, config, down, fault, key_of, later, places, refused, run};
 use model::checkin::{
-    Action, Answer, Config, EnrolFor, FaultKind, Key, KeyId, Known, Machine, OwnCertificate, TlsFault, Worth,
+    Action, Answer, Config, EnrolFor, FaultKind, Key, KeyId, Known, Machine, OwnCertificate, TlsError, Worth,
 };
 use model::enrol::CheckinState;
 use model::time::{BootMillis, UnixMillis};
@@ -49,7 +49,7 @@ fn t32_a_refused_new_credential_gives_way_to_the_old_at_once_and_is_tried_every_
         html,
         fault(FaultKind::Credential(OwnCertificate::UnknownIssuer)),
         fault(FaultKind::Credential(OwnCertificate::Unusable)),
-        fault(FaultKind::Tls(TlsFault::Other)),
+        fault(FaultKind::Tls(TlsError::Other)),
         fault(FaultKind::Network),
         fault(FaultKind::Local),
         fault(FaultKind::Timeout),
@@ -250,7 +250,7 @@ fn a_clock_that_is_wrong_does_not_throw_a_good_credential_away() {
             Action::Wait(until) => now = until.unwrap(),
             Action::Beat(_) | Action::Enrol(..) => {
                 answers += 1;
-                m.on_answer(ahead(now), fault(FaultKind::Tls(TlsFault::Expired)));
+                m.on_answer(ahead(now), fault(FaultKind::Tls(TlsError::Expired)));
             }
         }
     }

@@ -232,7 +232,7 @@ fn a_million_lines_are_a_handful_of_findings_and_no_news() {
 fn the_log_says_whether_it_is_heard() {
     let mut log = KernelLog::default();
     assert!(!log.is_heard() && log.unheard().is_none());
-    log.lose(model::health::kernel_log::Unheard { said: "standard input is /dev/null".to_owned() });
+    log.lose(model::health::kernel_log::KernelLogUnavailable { said: "standard input is /dev/null".to_owned() });
     assert!(log.unheard().unwrap().to_string().contains("/dev/null"));
     log.hear();
     assert!(log.is_heard() && log.unheard().is_none());

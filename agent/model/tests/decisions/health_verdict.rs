@@ -4,7 +4,7 @@ use crate::world::{at, function, judged, nvidia, raw, report, said, seen};
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverSource};
 use model::health::HealthState;
-use model::health::kernel_log::{KernelLog, Unheard};
+use model::health::kernel_log::{KernelLog, KernelLogUnavailable};
 use model::health::show::apply;
 use model::health::verdict::AskedAt;
 use model::judge::judge;
@@ -155,7 +155,7 @@ fn where_nobody_could_speak_health_is_unknown() {
 #[test]
 fn a_log_that_cannot_be_read_and_a_faulty_nvswitch_are_conditions() {
     let mut lost = KernelLog::default();
-    lost.lose(Unheard { said: "standard input is no kernel log".to_owned() });
+    lost.lose(KernelLogUnavailable { said: "standard input is no kernel log".to_owned() });
     let host = seen_with(round(said(A)), &lost, 1, None);
     let condition = host.conditions.iter().find(|held| held.kind == "kernel_log_unavailable").unwrap();
     assert!(condition.message.contains("StandardInput="), "{}", condition.message);

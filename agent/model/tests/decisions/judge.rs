@@ -3,7 +3,7 @@
 use crate::world::{at, failed, judged, member, nvidia, only, raw, report, said, seen, timeout};
 use model::absence::{Absence, Reading};
 use model::condition::ConditionStatus;
-use model::driver::{DriverGpu, DriverMig, DriverSource, MemoryMib, MigMode, ProbeFault, UnplacedMig};
+use model::driver::{DriverGpu, DriverMig, DriverSource, MemoryMib, MigMode, ProbeError, UnplacedMig};
 use model::judge::{explain, judge, needs_smi};
 use model::metric::Metrics;
 use model::observation::GpuUse;
@@ -127,7 +127,7 @@ fn unreadable_functions_and_probe_problems_are_kept() {
 
 #[test]
 fn each_gpu_without_driver_facts_has_its_reason() {
-    let absence = |driver: &str, reports: Vec<(DriverSource, Result<_, ProbeFault>, u64)>| {
+    let absence = |driver: &str, reports: Vec<(DriverSource, Result<_, ProbeError>, u64)>| {
         let mut round = raw(vec![nvidia(A, driver, 1)], &[]);
         round.reports = reports;
         only(round).driver_absence
@@ -234,7 +234,7 @@ fn without_a_group_there_is_no_passthrough() {
 #[test]
 fn conditions_hold_since_they_began() {
     let mut round = raw(vec![nvidia(A, "nvidia", 1)], &[A]);
-    round.docker = Err(ProbeFault::Absent { what: "/var/run/docker.sock".to_owned(), said: "ENOENT".to_owned() });
+    round.docker = Err(ProbeError::Absent { what: "/var/run/docker.sock".to_owned(), said: "ENOENT".to_owned() });
     round.scan.as_mut().unwrap().iommu_groups_total = 0;
     let first = judge(round.clone(), seen(1), None);
     let kinds: Vec<_> = first.conditions.iter().map(|c| (c.kind.as_str(), c.reason.as_str())).collect();

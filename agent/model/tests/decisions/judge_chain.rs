@@ -4,7 +4,7 @@
 use crate::world::{docker, failed, function, nvidia, only, raw, report, said, timeout};
 use model::absence::{Absence, Reading};
 use model::docker::{CdiAll, DockerFacts, Engine};
-use model::driver::{DriverSource, ProbeFault};
+use model::driver::{DriverSource, ProbeError};
 use model::observation::{ChainLink, Gpu, RawObservation};
 
 const A: &str = "0000:41:00.0";
@@ -36,7 +36,7 @@ fn unusable(gpu: &Gpu) {
     assert!(gpu.unschedulable_reason.is_some());
 }
 
-fn nvml_fault(fault: ProbeFault) -> RawObservation {
+fn nvml_fault(fault: ProbeError) -> RawObservation {
     let mut round = raw(vec![nvidia(A, "nvidia", 1)], &[]);
     round.reports = vec![(DriverSource::Nvml, Err(fault), 1)];
     round
@@ -103,8 +103,8 @@ fn a_driver_link_that_cannot_be_read_is_unknown_and_not_usable() {
 
 #[test]
 fn a_driver_that_does_not_answer_breaks_the_third_link() {
-    let absent = ProbeFault::Absent { what: "libnvidia-ml.so.1".to_owned(), said: "no such file".to_owned() };
-    let hand = ProbeFault::HandUnavailable { what: "host hand".to_owned(), said: "refused".to_owned() };
+    let absent = ProbeError::Absent { what: "libnvidia-ml.so.1".to_owned(), said: "no such file".to_owned() };
+    let hand = ProbeError::HandUnavailable { what: "host hand".to_owned(), said: "refused".to_owned() };
     for (fault, words, command) in [
         (failed("Driver/library version mismatch"), "mismatch", "modprobe nvidia"),
         (failed("Insufficient Permissions"), "Permissions", "ls -l /dev/nvidia"),
@@ -113,8 +113,8 @@ fn a_driver_that_does_not_answer_breaks_the_third_link() {
         (failed("NVIDIA driver is not loaded"), "not loaded", "modprobe nvidia"),
         (failed("something new"), "something new", "dmesg"),
         (timeout(), "30000 ms", "the driver hangs"),
-        (ProbeFault::Stuck { what: "nvml".to_owned(), pid: 77 }, "process 77", "the driver hangs"),
-        (ProbeFault::Crashed { what: "nvml".to_owned(), signal: 11 }, "signal 11", "nvidia-smi"),
+        (ProbeError::Stuck { what: "nvml".to_owned(), pid: 77 }, "process 77", "the driver hangs"),
+        (ProbeError::Crashed { what: "nvml".to_owned(), signal: 11 }, "signal 11", "nvidia-smi"),
         (absent, "libnvidia-ml.so.1", "/sys/module/nvidia/version"),
         (hand, "refused", "gpuhostd-host.socket"),
     ] {
@@ -130,7 +130,7 @@ fn a_driver_that_does_not_answer_breaks_the_third_link() {
 
 #[test]
 fn the_fault_that_says_most_is_told() {
-    let mut round = nvml_fault(ProbeFault::Absent { what: "libnvidia-ml.so.1".to_owned(), said: "none".to_owned() });
+    let mut round = nvml_fault(ProbeError::Absent { what: "libnvidia-ml.so.1".to_owned(), said: "none".to_owned() });
     round.reports.push((DriverSource::Smi, Err(failed("GPU requires reset")), 1));
     let (_, reason, _) = broken(&only(round));
     assert!(reason.starts_with("nvidia_smi: ") && reason.contains("requires reset"), "{reason}");
@@ -165,11 +165,11 @@ fn a_lost_gpu_breaks_the_first_link() {
 fn docker_that_is_down_breaks_the_fourth_link() {
     for (fault, command) in [
         (
-            ProbeFault::Absent { what: "/var/run/docker.sock".to_owned(), said: "ENOENT".to_owned() },
+            ProbeError::Absent { what: "/var/run/docker.sock".to_owned(), said: "ENOENT".to_owned() },
             "apt install docker.io",
         ),
         (timeout(), "systemctl status docker"),
-        (ProbeFault::HandUnavailable { what: "hand".to_owned(), said: "x".to_owned() }, "gpuhostd-containers.socket"),
+        (ProbeError::HandUnavailable { what: "hand".to_owned(), said: "x".to_owned() }, "gpuhostd-containers.socket"),
     ] {
         let mut round = raw(vec![nvidia(A, "nvidia", 1)], &[A]);
         round.docker = Err(fault);

@@ -6,7 +6,7 @@ use crate::world::{
 use model::absence::{Absence, Reading};
 use model::blocker::Blocker;
 use model::docker::DockerFacts;
-use model::driver::{DriverGpu, DriverReport, DriverSource, MigMode, ProbeFault};
+use model::driver::{DriverGpu, DriverReport, DriverSource, MigMode, ProbeError};
 use model::judge::judge;
 use model::metric::Metrics;
 use model::observation::{ChainLink, GpuUse, RawObservation};
@@ -47,13 +47,13 @@ fn any_said(address: &'static str) -> impl Strategy<Value = DriverGpu> {
     })
 }
 
-fn any_fault() -> impl Strategy<Value = ProbeFault> {
-    let absent = ProbeFault::Absent { what: "x".to_owned(), said: "y".to_owned() };
-    let hand = ProbeFault::HandUnavailable { what: "x".to_owned(), said: "y".to_owned() };
+fn any_fault() -> impl Strategy<Value = ProbeError> {
+    let absent = ProbeError::Absent { what: "x".to_owned(), said: "y".to_owned() };
+    let hand = ProbeError::HandUnavailable { what: "x".to_owned(), said: "y".to_owned() };
     prop::sample::select(vec![timeout(), failed("Unknown Error"), absent, hand])
 }
 
-fn any_report() -> impl Strategy<Value = Result<DriverReport, ProbeFault>> {
+fn any_report() -> impl Strategy<Value = Result<DriverReport, ProbeError>> {
     let each = (any_said(ADDRESSES[0]), any_said(ADDRESSES[1]), any_said(ADDRESSES[2]), any_said(ADDRESSES[3]));
     let answered = (each, 0usize..5).prop_map(|((a, b, c, d), count)| {
         Ok(report(DriverSource::Nvml, vec![a, b, c, d].into_iter().take(count).collect()))
@@ -61,7 +61,7 @@ fn any_report() -> impl Strategy<Value = Result<DriverReport, ProbeFault>> {
     prop_oneof![2 => answered, 1 => any_fault().prop_map(Err)]
 }
 
-fn any_docker() -> impl Strategy<Value = Result<DockerFacts, ProbeFault>> {
+fn any_docker() -> impl Strategy<Value = Result<DockerFacts, ProbeError>> {
     let cdi = DockerFacts { cdi_devices: vec!["nvidia.com/gpu=all".to_owned()], ..DockerFacts::default() };
     prop_oneof![
         prop::sample::select(vec![docker(), DockerFacts::default(), cdi]).prop_map(Ok),

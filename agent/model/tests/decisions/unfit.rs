@@ -1,7 +1,7 @@
 //! GPUs that no plan gives away although nobody has them open: the driver's own hold, and those that are not well.
 
 use crate::world::{function, judged, nvidia, raw, report, said, timeout};
-use model::driver::{DriverSource, ProbeFault};
+use model::driver::{DriverSource, ProbeError};
 use model::health::{GpuHealth, HealthReason, HealthState, Teller};
 use model::holders::{Hold, Holder, Holders};
 use model::observation::HostObservation;
@@ -62,15 +62,15 @@ fn with_persistence(said_of_it: Reading<bool>) -> HostObservation {
 }
 
 /// No source answers, each for this reason.
-fn silent(faults: Vec<ProbeFault>) -> HostObservation {
+fn silent(faults: Vec<ProbeError>) -> HostObservation {
     let mut raw = raw(vec![nvidia(GPU, "nvidia", 0)], &[]);
     let sources = [DriverSource::Nvml, DriverSource::Smi];
     raw.reports = sources.into_iter().zip(faults).map(|(source, fault)| (source, Err(fault), 1)).collect();
     judged(raw)
 }
 
-fn absent(what: &str) -> ProbeFault {
-    ProbeFault::Absent { what: what.to_owned(), said: "No such file or directory".to_owned() }
+fn absent(what: &str) -> ProbeError {
+    ProbeError::Absent { what: what.to_owned(), said: "No such file or directory".to_owned() }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
-use model::driver::{DriverGpu, DriverReport, DriverSource, ProbeFault};
+use model::driver::{DriverGpu, DriverReport, DriverSource, ProbeError};
 use model::host_facts::HostFacts;
 use model::judge::{Seen, judge};
 use model::metric::Metrics;
@@ -110,10 +110,10 @@ pub(crate) fn only(raw: RawObservation) -> Gpu {
     observation.gpus.remove(0)
 }
 
-pub(crate) fn timeout() -> ProbeFault {
-    ProbeFault::Timeout { what: "the NVML worker".to_owned(), after_ms: 30_000 }
+pub(crate) fn timeout() -> ProbeError {
+    ProbeError::Timeout { what: "the NVML worker".to_owned(), after_ms: 30_000 }
 }
 
-pub(crate) fn failed(said: &str) -> ProbeFault {
-    ProbeFault::Failed { what: "NVML".to_owned(), status: 18, said: said.to_owned() }
+pub(crate) fn failed(said: &str) -> ProbeError {
+    ProbeError::Failed { what: "NVML".to_owned(), status: 18, said: said.to_owned() }
 }

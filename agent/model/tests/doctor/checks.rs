@@ -4,7 +4,7 @@ use crate::cases::cases;
 use crate::world::healthy;
 use model::absence::{Absence, Reading};
 use model::docker::Engine;
-use model::doctor::facts::{DoctorFacts, KernelFacts, NvidiaFacts, Reach, ServiceFacts, TlsFault};
+use model::doctor::facts::{DoctorFacts, KernelFacts, NvidiaFacts, Reach, ServiceFacts, TlsError};
 use model::doctor::{CATALOGUE, Severity, diagnose};
 use std::collections::BTreeSet;
 
@@ -71,7 +71,7 @@ fn a_way_to_the_manager_that_the_doctor_cannot_go_is_no_fault_while_the_daemon_i
         Reach::NoConnection { address: "192.0.2.1:443".to_owned(), said: said() },
         Reach::NoAnswer { said: said() },
         Reach::Answered { status: 502 },
-        Reach::Tls { fault: TlsFault::UnknownIssuer, said: said() },
+        Reach::Tls { fault: TlsError::UnknownIssuer, said: said() },
     ] {
         let mut facts = healthy();
         facts.managers[0].reach = reach.clone();

@@ -1,7 +1,7 @@
 //! Every value of every recorded document, compared with a second, plain reading of the same file through roxmltree.
 #![allow(clippy::disallowed_methods, reason = "the recordings lie outside of the repository")]
 
-use model::driver::ProbeFault;
+use model::driver::ProbeError;
 use std::path::{Path, PathBuf};
 
 fn data() -> Option<PathBuf> {
@@ -55,7 +55,7 @@ fn only_the_odd_recording_is_called_odd() {
 fn a_document_that_is_not_well_formed_names_line_and_element() {
     let Some(data) = data() else { return };
     for file in files(&data.join("malformed/nvsmi_xml")) {
-        let Err(ProbeFault::Garbled { why, .. }) = model::smi::parse(&std::fs::read(&file).unwrap()) else {
+        let Err(ProbeError::Garbled { why, .. }) = model::smi::parse(&std::fs::read(&file).unwrap()) else {
             panic!("{} was believed", file.display());
         };
         assert!(why.contains("line ") && why.contains("byte ") && why.contains("in <"), "{}: {why}", file.display());
@@ -77,7 +77,7 @@ fn every_recorded_failure_is_explained_with_a_remedy() {
         assert!(text.contains('`') || text.contains("reboot"), "{name} has no remedy: {text}");
         let expected = if name.starts_with("init12") || name.starts_with("nolib") { "absent" } else { "failed" };
         assert_eq!(fault.code(), expected, "{name}: {text}");
-        let Err(ProbeFault::Garbled { why, .. }) = model::smi::parse(&bytes) else { panic!("{name} was believed") };
+        let Err(ProbeError::Garbled { why, .. }) = model::smi::parse(&bytes) else { panic!("{name} was believed") };
         assert!(why.contains(&first_words) && why.contains("no XML"), "{name}: {why}");
     }
 }

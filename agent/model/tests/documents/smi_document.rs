@@ -2,7 +2,7 @@
 
 use crate::smi_shapes::{BRANCHES, document};
 use model::absence::{Absence, Reading};
-use model::driver::{DriverReport, ProbeFault};
+use model::driver::{DriverReport, ProbeError};
 use model::metric::{Metric, Smi, Unit, of_driver};
 use model::smi::parse;
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ fn with(branch: u32, from: &str, to: &str) -> DriverReport {
 
 fn why(text: &str) -> String {
     match parse(text.as_bytes()) {
-        Err(ProbeFault::Garbled { why, .. }) => why,
+        Err(ProbeError::Garbled { why, .. }) => why,
         other => panic!("not refused as garbled: {other:?}"),
     }
 }

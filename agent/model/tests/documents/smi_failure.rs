@@ -1,11 +1,11 @@
 //! Answers of nvidia-smi that are no document: each is explained with what it said and what to do.
 
-use model::driver::ProbeFault;
+use model::driver::ProbeError;
 use model::smi::{answer, explain_failure, parse};
 
 fn failed(status: i32, stdout: &str, stderr: &str) -> String {
     let fault = explain_failure(status, stdout.as_bytes(), stderr.as_bytes());
-    let ProbeFault::Failed { status: told, said, .. } = fault else { panic!("{fault:?}") };
+    let ProbeError::Failed { status: told, said, .. } = fault else { panic!("{fault:?}") };
     assert_eq!(told, status);
     said
 }

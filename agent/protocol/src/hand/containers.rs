@@ -2,7 +2,7 @@
 
 use super::{ContainersHand, Verb, VerbDeadline, VerbKind};
 use model::docker::DockerFacts;
-use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::driver::{DriverReport, DriverSource, ProbeError};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub struct ReadDockerFacts {}
 
 impl Verb for ReadDockerFacts {
     type Hand = ContainersHand;
-    type Reply = Result<DockerFacts, ProbeFault>;
+    type Reply = Result<DockerFacts, ProbeError>;
     const NAME: &'static str = "read_docker_facts";
     const KIND: VerbKind = VerbKind::Probe;
     const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(15));
@@ -30,7 +30,7 @@ pub struct ProbeDriverContainer {}
 
 impl Verb for ProbeDriverContainer {
     type Hand = ContainersHand;
-    type Reply = Result<DriverReport, ProbeFault>;
+    type Reply = Result<DriverReport, ProbeError>;
     const NAME: &'static str = "probe_driver_container";
     const KIND: VerbKind = VerbKind::Probe;
     const DEADLINE: VerbDeadline = VerbDeadline::ProbeTimeoutAnd(Duration::from_secs(10));

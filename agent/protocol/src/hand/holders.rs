@@ -3,7 +3,7 @@
 use super::{HoldersHand, Verb, VerbDeadline, VerbKind};
 use model::holders::Holders;
 use model::plan::Scope;
-use model::ports::ActFault;
+use model::ports::ActError;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub struct FindHolders {
 
 impl Verb for FindHolders {
     type Hand = HoldersHand;
-    type Reply = Result<Holders, ActFault>;
+    type Reply = Result<Holders, ActError>;
     const NAME: &'static str = "find_holders";
     const KIND: VerbKind = VerbKind::Look;
     const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(30));

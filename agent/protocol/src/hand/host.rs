@@ -1,9 +1,9 @@
 //! The verbs of the host hand: probes of the driver, close looks, and the only one that writes.
 
 use super::{HostHand, Verb, VerbDeadline, VerbKind};
-use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::plan::{CloseUp, Scope, Step};
-use model::ports::ActFault;
+use model::ports::ActError;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub struct ProbeNvml {}
 
 impl Verb for ProbeNvml {
     type Hand = HostHand;
-    type Reply = Result<DriverReport, ProbeFault>;
+    type Reply = Result<DriverReport, ProbeError>;
     const NAME: &'static str = "probe_nvml";
     const KIND: VerbKind = VerbKind::Probe;
     const DEADLINE: VerbDeadline = PROBE_DEADLINE;
@@ -34,7 +34,7 @@ pub struct ProbeSmi {}
 
 impl Verb for ProbeSmi {
     type Hand = HostHand;
-    type Reply = Result<DriverReport, ProbeFault>;
+    type Reply = Result<DriverReport, ProbeError>;
     const NAME: &'static str = "probe_smi";
     const KIND: VerbKind = VerbKind::Probe;
     const DEADLINE: VerbDeadline = PROBE_DEADLINE;
@@ -54,7 +54,7 @@ pub struct InspectScope {
 
 impl Verb for InspectScope {
     type Hand = HostHand;
-    type Reply = Result<CloseUp, ActFault>;
+    type Reply = Result<CloseUp, ActError>;
     const NAME: &'static str = "inspect_scope";
     const KIND: VerbKind = VerbKind::Look;
     const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(30));
@@ -76,7 +76,7 @@ pub struct ApplyStep {
 
 impl Verb for ApplyStep {
     type Hand = HostHand;
-    type Reply = Result<(), ActFault>;
+    type Reply = Result<(), ActError>;
     const NAME: &'static str = "apply_step";
     const KIND: VerbKind = VerbKind::Write;
     /// The hand's own deadline, and what it has to end a writer that hangs.

@@ -1,8 +1,8 @@
 //! What a verb is: a request type with its reply, name, hand, kind and deadline.
 
 use super::HandRole;
-use model::driver::ProbeFault;
-use model::ports::ActFault;
+use model::driver::ProbeError;
+use model::ports::ActError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -135,28 +135,28 @@ pub trait VerbReply: Serialize + DeserializeOwned + Send + 'static {
 }
 
 /// A probe that is given up has no effect.
-impl<T: Serialize + DeserializeOwned + Send + 'static> VerbReply for Result<T, ProbeFault> {
+impl<T: Serialize + DeserializeOwned + Send + 'static> VerbReply for Result<T, ProbeError> {
     fn missing(attempted: String, hand: HandRole, why: NoReply) -> Self {
         let name = hand.name();
         Err(match why {
             NoReply::HandlerGivenUp { after_ms } => {
-                ProbeFault::Timeout { what: format!("{attempted} (asked by the {name} hand)"), after_ms }
+                ProbeError::Timeout { what: format!("{attempted} (asked by the {name} hand)"), after_ms }
             }
             NoReply::NoResponse { said, .. } | NoReply::Unavailable { said } => {
-                ProbeFault::HandUnavailable { what: format!("the {name} hand"), said }
+                ProbeError::HandUnavailable { what: format!("the {name} hand"), said }
             }
         })
     }
 }
 
 /// A step that is given up may still have its effect.
-impl<T: Serialize + DeserializeOwned + Send + 'static> VerbReply for Result<T, ActFault> {
+impl<T: Serialize + DeserializeOwned + Send + 'static> VerbReply for Result<T, ActError> {
     fn missing(attempted: String, hand: HandRole, why: NoReply) -> Self {
         Err(match why {
             NoReply::HandlerGivenUp { after_ms } | NoReply::NoResponse { after_ms, .. } => {
-                ActFault::Hung { attempted, after_ms }
+                ActError::Hung { attempted, after_ms }
             }
-            NoReply::Unavailable { said } => ActFault::Unreachable { what: format!("the {} hand", hand.name()), said },
+            NoReply::Unavailable { said } => ActError::Unreachable { what: format!("the {} hand", hand.name()), said },
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Every built-in host loads, stands up, and shows what its summary says.
 
 use model::absence::Absence;
-use model::driver::{DriverSource, ProbeFault};
+use model::driver::{DriverSource, ProbeError};
 use model::pci::PciScan;
 use model::ports::HostPort;
 use sim::{BUILT_IN, SimHost, load, synthetic};
@@ -143,7 +143,7 @@ fn a_source_leaves_out_what_it_has_no_place_for() {
     let [nvml, smi] = [DriverSource::Nvml, DriverSource::Smi].map(|source| now(host.probe_driver(source)).unwrap());
     assert!(nvml.gpus[0].compute_capability.known().is_some() && smi.gpus[0].compute_capability.known().is_none());
     assert!(smi.gpus[0].architecture.known().is_none(), "470 does not say it");
-    assert!(matches!(now(host.probe_driver(DriverSource::SmiInDriverContainer)), Err(ProbeFault::Absent { .. })));
+    assert!(matches!(now(host.probe_driver(DriverSource::SmiInDriverContainer)), Err(ProbeError::Absent { .. })));
     let contained = SimHost::new(load("l40s-server").unwrap()).unwrap();
     assert_eq!(now(contained.probe_driver(DriverSource::SmiInDriverContainer)).unwrap().gpus.len(), 4);
 }

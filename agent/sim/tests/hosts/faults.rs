@@ -1,7 +1,7 @@
 //! Each fault of a description shows at the port that it belongs to, and at no other.
 
 use model::absence::Absence;
-use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::ports::HostPort;
 use sim::description::Health;
 use sim::faults::{Attribute, DockerFault, NvmlFault, PciFault, PciFaultKind, Signal, SmiFault};
@@ -24,7 +24,7 @@ fn host(change: impl FnOnce(&mut Description)) -> SimHost {
     SimHost::new(description).unwrap()
 }
 
-fn probe(host: &SimHost, source: DriverSource) -> Result<DriverReport, ProbeFault> {
+fn probe(host: &SimHost, source: DriverSource) -> Result<DriverReport, ProbeError> {
     now(host.probe_driver(source))
 }
 
@@ -53,7 +53,7 @@ fn init_errors_have_nvidias_words_and_statuses() {
             d.driver.as_mut().unwrap().version = format!("{branch}.1");
             d.faults.nvml = Some(NvmlFault::Init(code));
         });
-        let ProbeFault::Failed { status, said, .. } = probe(&host, DriverSource::Smi).unwrap_err() else {
+        let ProbeError::Failed { status, said, .. } = probe(&host, DriverSource::Smi).unwrap_err() else {
             panic!("{branch}")
         };
         (status, said)
@@ -177,7 +177,7 @@ fn a_gpu_can_be_lost_while_it_is_looked_at() {
 fn with_no_gpu_bound_nvidia_smi_finds_no_devices() {
     let host = host(|d| d.gpus.iter_mut().for_each(|gpu| gpu.driver = None));
     assert_eq!(probe(&host, DriverSource::Nvml).unwrap().gpus.len(), 0);
-    let ProbeFault::Failed { status, said, .. } = probe(&host, DriverSource::Smi).unwrap_err() else {
+    let ProbeError::Failed { status, said, .. } = probe(&host, DriverSource::Smi).unwrap_err() else {
         panic!("no failure")
     };
     assert_eq!((status, said.as_str()), (6, "No devices were found"));

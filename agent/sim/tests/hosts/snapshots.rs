@@ -2,7 +2,7 @@
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use model::driver::{DriverSource, ProbeFault};
+use model::driver::{DriverSource, ProbeError};
 use model::ports::{HostPort, KernelLogPort};
 use model::snapshot::{CONTENT_MAX_BYTES, ENTRIES_MAX, MANIFEST, RECORDED, Recorded};
 use sim::archive::Node;
@@ -86,7 +86,7 @@ fn a_recorded_host_answers_as_its_host_did() {
             assert_eq!(now(host.probe_driver(source)), report, "{name} {source:?}");
         }
         let not_asked = now(host.probe_driver(DriverSource::SmiInDriverContainer));
-        assert!(matches!(not_asked, Err(ProbeFault::NotAsked { .. })), "{not_asked:?}");
+        assert!(matches!(not_asked, Err(ProbeError::NotAsked { .. })), "{not_asked:?}");
     }
 }
 

@@ -5,7 +5,7 @@ use model::PciAddress;
 use model::change::{AtStart, Effect, Entry, Event, Machine, Outcome, Phase, at_start, decode, encode, sort_out};
 use model::plan::{FunctionSettings, FunctionsWanted, Look, ModuleState, PlanStep, Postcondition, Step};
 use model::policy::Act;
-use model::ports::{ActFault, JournalDocument};
+use model::ports::{ActError, JournalDocument};
 use model::time::BootMillis;
 use model::{Absence, Reading};
 use sim::state::HostState;
@@ -438,8 +438,8 @@ fn entry_of(bytes: &[u8]) -> Option<Entry> {
     decode(ENTRY, bytes).ok()
 }
 
-fn said() -> ActFault {
-    ActFault::Said { attempted: "read".to_owned(), said: "Input/output error".to_owned() }
+fn said() -> ActError {
+    ActError::Said { attempted: "read".to_owned(), said: "Input/output error".to_owned() }
 }
 
 /// Everything that tells two runs apart from here on, hashed.

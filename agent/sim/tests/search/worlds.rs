@@ -2,7 +2,7 @@
 
 use model::change::{Aftermath, ChangeId, Entry, Phase, encode};
 use model::docker::DockerFacts;
-use model::driver::ProbeFault;
+use model::driver::ProbeError;
 use model::holders::{Hold, Holder};
 use model::host_facts::HostFacts;
 use model::judge::{Seen, judge};
@@ -96,7 +96,7 @@ pub(crate) fn observe(host: &HostState) -> HostObservation {
     let raw = RawObservation {
         scan: Ok(scan::scan(&host.bus, &host.description.faults)),
         reports: Vec::new(),
-        docker: Ok::<DockerFacts, ProbeFault>(DockerFacts::default()),
+        docker: Ok::<DockerFacts, ProbeError>(DockerFacts::default()),
         host: HostFacts::default(),
     };
     judge(raw, Seen { sequence: 1, observed_at: UnixMillis(0), observed_boot: BootMillis(0) }, None)

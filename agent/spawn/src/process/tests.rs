@@ -73,7 +73,7 @@ async fn a_child_that_ignores_sigterm_is_killed_after_its_grace() {
     let script = format!("trap '' TERM; echo $$ > {}; while :; do sleep 100; done", file.display());
     let start = Instant::now();
     let fault = Supervisor::default().run("t", shell(&script, SHORT_MS)).await.unwrap_err();
-    assert!(matches!(fault, RunFault::Timeout { .. }), "{fault:?}");
+    assert!(matches!(fault, RunError::Timeout { .. }), "{fault:?}");
     assert!(start.elapsed() >= Duration::from_millis(SHORT_MS + 200), "the grace was cut short");
     let pid = pid_in(&file).unwrap();
     until("its death", || !runs(pid)).await;
@@ -84,15 +84,15 @@ async fn a_child_that_obeys_sigterm_needs_no_grace() {
     let program = Program { grace: PATIENCE * 10, ..shell("exec sleep 1000", 100) };
     let supervisor = Supervisor::default();
     let fault = tokio::time::timeout(PATIENCE, supervisor.run("t", program)).await.expect("no grace").unwrap_err();
-    assert!(matches!(fault, RunFault::Timeout { .. }));
+    assert!(matches!(fault, RunError::Timeout { .. }));
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn endless_output_ends_the_child() {
     let fault = Supervisor::default().run("t", shell("exec yes", LONG_MS)).await.unwrap_err();
-    assert!(matches!(fault, RunFault::TooMuch { stream: "output", .. }), "{fault:?}");
+    assert!(matches!(fault, RunError::TooMuch { stream: "output", .. }), "{fault:?}");
     let fault = Supervisor::default().run("t", shell("exec yes >&2", LONG_MS)).await.unwrap_err();
-    assert!(matches!(fault, RunFault::TooMuch { stream: "error", max_bytes: STDERR_MAX_BYTES }), "{fault:?}");
+    assert!(matches!(fault, RunError::TooMuch { stream: "error", max_bytes: STDERR_MAX_BYTES }), "{fault:?}");
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -181,10 +181,10 @@ async fn a_child_that_does_not_die_is_never_doubled() {
     let script = format!("echo $$ > {}; echo x >> {}; exec sleep 1000", file.display(), starts.display());
     let first = supervisor.run("t", shell(&script, SHORT_MS)).await.unwrap_err();
     let pid = pid_in(&file).unwrap();
-    assert!(matches!(first, RunFault::Stuck { pid: it } if i32::try_from(it) == Ok(pid)), "{first:?}");
+    assert!(matches!(first, RunError::Stuck { pid: it } if i32::try_from(it) == Ok(pid)), "{first:?}");
     let second = tokio::time::timeout(PATIENCE, supervisor.run("t", shell(&script, LONG_MS)));
     let second = second.await.expect("the answer must not wait for the child").unwrap_err();
-    assert!(matches!(second, RunFault::Stuck { .. }), "{second:?}");
+    assert!(matches!(second, RunError::Stuck { .. }), "{second:?}");
     assert_eq!(std::fs::read_to_string(&starts).unwrap(), "x\n");
     assert_eq!(supervisor.stuck().len(), 1);
     assert!(supervisor.run("another", shell("exit 0", LONG_MS)).await.is_ok(), "other purposes go on");

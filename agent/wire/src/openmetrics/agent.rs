@@ -4,7 +4,7 @@ use super::gpu::bus_id;
 use super::text::{Family, Labels, Value};
 use super::{Source, seconds};
 use model::condition::ConditionStatus;
-use model::driver::ProbeFault;
+use model::driver::ProbeError;
 use model::observation::{GpuUse, HostObservation};
 use std::collections::BTreeMap;
 
@@ -68,7 +68,7 @@ fn sources(seen: &HostObservation) -> [Family; 3] {
         up.push(labels(), Some(Value::flag(probe.fault.is_none())));
         took.push(labels(), Some(Value::Millis(probe.took_ms)));
     }
-    let asked = !matches!(seen.docker, Err(ProbeFault::NotAsked { .. }));
+    let asked = !matches!(seen.docker, Err(ProbeError::NotAsked { .. }));
     let docker = Family::gauge("gpuhostd_docker_up", "Docker answers.");
     [up, took, docker.with(vec![], asked.then(|| Value::flag(seen.docker.is_ok())))]
 }

@@ -3,7 +3,7 @@
 use crate::contract::violations;
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
-use model::driver::{DriverGpu, DriverMig, DriverReport, DriverSource, MemoryMib, MigMode, ProbeFault};
+use model::driver::{DriverGpu, DriverMig, DriverReport, DriverSource, MemoryMib, MigMode, ProbeError};
 use model::health::kernel_log::KernelLog;
 use model::health::show::apply;
 use model::health::verdict::AskedAt;
@@ -211,7 +211,7 @@ fn the_gravest_reason_is_told() {
     assert_eq!(reason(&|gpu| gpu.metrics.power_w = Reading::Absent(Absence::NoPermission)), "no_permission");
     assert_eq!(reason(&|gpu| gpu.metrics.fan_pct = Reading::Absent(Absence::garbled("x"))), "garbled");
     let mut timeout = raw(function("10de:2330", Some("nvidia")), None);
-    timeout.reports[0].1 = Err(ProbeFault::Timeout { what: "nvml".to_owned(), after_ms: 9 });
+    timeout.reports[0].1 = Err(ProbeError::Timeout { what: "nvml".to_owned(), after_ms: 9 });
     assert_eq!(documents(timeout).1["reason"], "probe_timeout");
 }
 
@@ -269,9 +269,9 @@ fn the_inventory_counts_what_a_container_can_get() {
     assert_eq!(whole.host.cores, Some(128));
     assert_eq!(whole.nics.iter().map(|nic| nic.name.as_str()).collect::<Vec<_>>(), ["eth0"]);
     assert_eq!(whole.nvidia_stack.docker_runtime, Some(true));
-    let down = count(&|round| round.docker = Err(ProbeFault::Timeout { what: "Docker".to_owned(), after_ms: 9 }));
+    let down = count(&|round| round.docker = Err(ProbeError::Timeout { what: "Docker".to_owned(), after_ms: 9 }));
     assert_eq!((down.cuda_gpu_count, down.nvidia_stack.docker_runtime), (Some(0), None));
-    let no_hand = ProbeFault::HandUnavailable { what: "container hand".to_owned(), said: "refused".to_owned() };
+    let no_hand = ProbeError::HandUnavailable { what: "container hand".to_owned(), said: "refused".to_owned() };
     assert_eq!(count(&|round| round.docker = Err(no_hand.clone())).cuda_gpu_count, None);
     assert_eq!(count(&|round| round.scan = Err("EIO".to_owned())).cuda_gpu_count, None);
 }
@@ -301,7 +301,7 @@ fn the_revision_changes_with_the_inventory_and_not_with_the_load() {
     let lasting: [&dyn Fn(&mut RawObservation); 4] = [
         &|round| driver(round, &|gpu| gpu.mig_current = Reading::Known(MigMode::Enabled)),
         &|round| round.scan.as_mut().unwrap().gpus[0].driver = Reading::Known("vfio-pci".parse().unwrap()),
-        &|round| round.docker = Err(ProbeFault::Timeout { what: "Docker".to_owned(), after_ms: 9 }),
+        &|round| round.docker = Err(ProbeError::Timeout { what: "Docker".to_owned(), after_ms: 9 }),
         &|round| round.host.cores = Reading::Known(64),
     ];
     let revs: std::collections::HashSet<String> = lasting.into_iter().map(rev).chain([whole]).collect();

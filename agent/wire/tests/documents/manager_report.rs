@@ -3,7 +3,7 @@
 use model::absence::{Absence, Reading};
 use model::checkin::Omit;
 use model::condition::{Condition, ConditionStatus};
-use model::driver::ProbeFault;
+use model::driver::ProbeError;
 use model::host_facts::{CpuTicks, DiskUsage, HostFacts, Nic};
 use model::observation::HostObservation;
 use model::settings::ManagerSettings;
@@ -28,7 +28,7 @@ fn nothing_known() -> HostObservation {
         driver_version: None,
         cuda_version: None,
         probes: Vec::new(),
-        docker: Err(ProbeFault::Timeout { what: "Docker".into(), after_ms: 5 }),
+        docker: Err(ProbeError::Timeout { what: "Docker".into(), after_ms: 5 }),
         host: HostFacts::default(),
         conditions: Vec::new(),
     }

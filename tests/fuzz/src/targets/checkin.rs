@@ -8,7 +8,7 @@ use model::checkin::managers::MANAGERS_MAX;
 use model::checkin::slot::INTERVAL_MAX_S;
 use model::checkin::{
     Action, Answer, Beat, Code, Config, Fault, FaultKind, Goal, Key, KeyId, Known, Machine, ManagerAddress,
-    OwnCertificate, Refused, Reply, TlsFault, Worth,
+    OwnCertificate, Refused, Reply, TlsError, Worth,
 };
 use model::time::{BootMillis, Now, UnixMillis};
 
@@ -41,8 +41,8 @@ const FAULTS: [FaultKind; 11] = [
     FaultKind::Connect,
     FaultKind::Handshake,
     FaultKind::Network,
-    FaultKind::Tls(TlsFault::UnknownIssuer),
-    FaultKind::Tls(TlsFault::Other),
+    FaultKind::Tls(TlsError::UnknownIssuer),
+    FaultKind::Tls(TlsError::Other),
     FaultKind::Credential(OwnCertificate::Ended),
     FaultKind::Credential(OwnCertificate::UnknownIssuer),
     FaultKind::Timeout,

@@ -2,7 +2,7 @@
 
 use crate::Target;
 use crate::bounds::Bounds;
-use hands::frame::{self, FrameFault};
+use hands::frame::{self, FrameError};
 use protocol::hand::containers::{ProbeDriverContainer, ReadDockerFacts};
 use protocol::hand::holders::FindHolders;
 use protocol::hand::host::{ApplyStep, InspectScope, ProbeNvml, ProbeSmi};
@@ -60,9 +60,9 @@ fn run(input: &[u8]) {
                     frame::write(&mut written, &body, SOON).await.expect("what came in goes out");
                     assert_eq!(written, input[whole - 4 - body.len()..whole]);
                 }
-                Err(FrameFault::TooLong { bytes }) => return assert!(bytes > u64::from(FRAME_MAX_BYTES)),
-                Err(FrameFault::CutShort) => return assert!(whole <= input.len()),
-                Err(fault @ (FrameFault::Slow { .. } | FrameFault::Socket(_))) => panic!("{fault}"),
+                Err(FrameError::TooLong { bytes }) => return assert!(bytes > u64::from(FRAME_MAX_BYTES)),
+                Err(FrameError::CutShort) => return assert!(whole <= input.len()),
+                Err(fault @ (FrameError::Slow { .. } | FrameError::Socket(_))) => panic!("{fault}"),
             }
         }
     });

@@ -3,7 +3,7 @@
 use super::often;
 use crate::Target;
 use crate::bounds::Bounds;
-use model::mig::files::{ConfigFile, Devices, Entry, FileFault, checkpoint, read};
+use model::mig::files::{ConfigFile, Devices, Entry, FileError, checkpoint, read};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -64,7 +64,7 @@ fn run(input: &[u8]) {
     }
 }
 
-fn is_sound(fault: &FileFault) {
+fn is_sound(fault: &FileError) {
     let said = fault.to_string();
     assert!(said.len() < 2500, "a fault of {} bytes: {said}", said.len());
     assert!(!fault.why.is_empty() && fault.line != Some(0), "{said}");

@@ -25,7 +25,7 @@ async fn look_at(manager: &Manager) -> ManagerSeen {
     look(&settings, folder.path()).await.managers.remove(0)
 }
 
-async fn refused(identity: Tls) -> TlsFault {
+async fn refused(identity: Tls) -> TlsError {
     let manager = manager(Options { identity, ..Options::default() }).await;
     let seen = look_at(&manager).await;
     let Reach::Tls { fault, said } = seen.reach else { panic!("{seen:?}") };
@@ -48,10 +48,10 @@ async fn a_manager_that_answers_shows_its_certificate_and_its_clock() {
 
 #[tokio::test]
 async fn each_fault_of_a_certificate_is_told_apart() {
-    assert_eq!(refused(Tls::Expired).await, TlsFault::Expired);
-    assert_eq!(refused(Tls::WrongName).await, TlsFault::WrongName);
-    assert_eq!(refused(Tls::Untrusted).await, TlsFault::UnknownIssuer);
-    assert_eq!(refused(Tls::SelfSigned).await, TlsFault::UnknownIssuer);
+    assert_eq!(refused(Tls::Expired).await, TlsError::Expired);
+    assert_eq!(refused(Tls::WrongName).await, TlsError::WrongName);
+    assert_eq!(refused(Tls::Untrusted).await, TlsError::UnknownIssuer);
+    assert_eq!(refused(Tls::SelfSigned).await, TlsError::UnknownIssuer);
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn a_pin_is_held_against_what_is_shown() {
     let right = look(&pinned(manager.fingerprint_sha256()), nowhere.path()).await.managers.remove(0);
     assert_eq!(right.reach, Reach::Answered { status: 200 });
     let wrong = look(&pinned(&"ab".repeat(32)), nowhere.path()).await.managers.remove(0);
-    assert!(matches!(wrong.reach, Reach::Tls { fault: TlsFault::Pin, .. }), "{wrong:?}");
+    assert!(matches!(wrong.reach, Reach::Tls { fault: TlsError::Pin, .. }), "{wrong:?}");
 }
 
 #[tokio::test]

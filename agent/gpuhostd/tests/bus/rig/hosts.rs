@@ -2,7 +2,7 @@
 
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
-use model::driver::{DriverGpu, DriverMig, DriverReport, DriverSource, GpuProcess, MemoryMib, MigMode, ProbeFault};
+use model::driver::{DriverGpu, DriverMig, DriverReport, DriverSource, GpuProcess, MemoryMib, MigMode, ProbeError};
 use model::health::kernel_log::KernelLog;
 use model::health::show::apply;
 use model::health::verdict::AskedAt;
@@ -164,7 +164,7 @@ pub(crate) fn gone() -> Known {
 
 /// No GPU, no IOMMU, no Docker.
 pub(crate) fn no_gpu() -> HostObservation {
-    let absent = ProbeFault::Absent { what: "Docker".to_owned(), said: "no such file".to_owned() };
+    let absent = ProbeError::Absent { what: "Docker".to_owned(), said: "no such file".to_owned() };
     judged(RawObservation { scan: Ok(PciScan::default()), reports: Vec::new(), docker: Err(absent), host: facts() })
 }
 

@@ -1,6 +1,6 @@
 //! Reads small text files of the kernel with a bound, into a value or the reason for its absence.
 
-use files::ReadFault;
+use files::ReadError;
 use model::absence::{Absence, Reading};
 use std::path::Path;
 
@@ -11,16 +11,16 @@ const FILE_MAX_BYTES: usize = 1024 * 1024;
 const LINE_MAX_BYTES: usize = 256;
 
 /// Why a file gave no value.
-pub(super) fn absence(fault: &ReadFault) -> Absence {
+pub(super) fn absence(fault: &ReadError) -> Absence {
     match fault {
-        ReadFault::Missing { .. } => Absence::NotReported,
+        ReadError::Missing { .. } => Absence::NotReported,
         fault if fault.is_denied() => Absence::NoPermission,
-        ReadFault::Host { error, .. } => Absence::Unreadable(error.to_string()),
-        ReadFault::DeadLink { .. }
-        | ReadFault::NotPlain { .. }
-        | ReadFault::TooLarge { .. }
-        | ReadFault::NotText { .. }
-        | ReadFault::Hangs { .. } => Absence::Unreadable(fault.to_string()),
+        ReadError::Host { error, .. } => Absence::Unreadable(error.to_string()),
+        ReadError::DeadLink { .. }
+        | ReadError::NotPlain { .. }
+        | ReadError::TooLarge { .. }
+        | ReadError::NotText { .. }
+        | ReadError::Hangs { .. } => Absence::Unreadable(fault.to_string()),
     }
 }
 

@@ -8,7 +8,7 @@ use model::absence::{Absence, Reading};
 use model::ids::{DriverName, IommuGroupId, PciAddress};
 use model::passthrough::variant::{self, Identity};
 use model::plan::{CloseUp, MemberState, ModuleState, PowerControl, Scope};
-use model::ports::ActFault;
+use model::ports::ActError;
 use model::printable::printable;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -42,9 +42,9 @@ impl Sysfs {
     ///
     /// # Errors
     /// The bus cannot be opened at all.
-    pub fn close_up(&self, around: &Surroundings, scope: &Scope) -> Result<CloseUp, ActFault> {
+    pub fn close_up(&self, around: &Surroundings, scope: &Scope) -> Result<CloseUp, ActError> {
         let folder = self.root.join("bus/pci/devices");
-        let mut tree = Tree::open(&folder).map_err(|errno| ActFault::Said {
+        let mut tree = Tree::open(&folder).map_err(|errno| ActError::Said {
             attempted: format!("open {}", folder.display()),
             said: errno.to_string(),
         })?;

@@ -18,7 +18,7 @@ use attribute::{Miss, Tree};
 use memory::{Fixed, Memory, Remembered, once};
 use model::ids::{PciAddress, PciClass, PciId};
 use model::pci::{GpuFunction, PciScan, UnreadableFunction, VENDOR_NVIDIA};
-use model::ports::ScanFault;
+use model::ports::ScanError;
 use model::printable::printable;
 use names::Names;
 use std::cell::RefCell;
@@ -77,9 +77,9 @@ impl Sysfs {
     ///
     /// # Errors
     /// Only where `bus/pci/devices` cannot be listed; one bad function costs itself.
-    pub fn scan(&self) -> Result<PciScan, ScanFault> {
+    pub fn scan(&self) -> Result<PciScan, ScanError> {
         let path = self.root.join("bus/pci/devices");
-        let fault = |said: String| ScanFault { path: path.display().to_string(), said };
+        let fault = |said: String| ScanError { path: path.display().to_string(), said };
         let listed = std::fs::read_dir(&path).map_err(|e| fault(e.to_string()))?;
         let mut tree = Tree::open(&path).map_err(|e| fault(e.to_string()))?;
         let mut scan = PciScan::default();

@@ -7,7 +7,7 @@ use super::attribute::{Miss, Tree, reading};
 use super::listing::names_in;
 use super::parse;
 use model::absence::{Absence, Reading};
-use model::driver::{DriverGpu, DriverReport, DriverSource, MemoryMib, ProbeFault};
+use model::driver::{DriverGpu, DriverReport, DriverSource, MemoryMib, ProbeError};
 use model::health::facts::HealthFacts;
 use model::ids::PciAddress;
 use model::judge::SENSING_DRIVERS;
@@ -28,9 +28,9 @@ impl Sysfs {
     ///
     /// # Errors
     /// `bus/pci/devices` cannot be opened; one bad value costs itself.
-    pub fn sensors(&self) -> Result<DriverReport, ProbeFault> {
+    pub fn sensors(&self) -> Result<DriverReport, ProbeError> {
         let path = self.root.join("bus/pci/devices");
-        let absent = |said: String| ProbeFault::Absent { what: path.display().to_string(), said };
+        let absent = |said: String| ProbeError::Absent { what: path.display().to_string(), said };
         let mut tree = Tree::open(&path).map_err(|errno| absent(errno.to_string()))?;
         let mut gpus = Vec::new();
         for driver in SENSING_DRIVERS {

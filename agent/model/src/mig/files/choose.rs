@@ -1,7 +1,7 @@
 //! Which entry of a configuration is about which GPU of a host.
 
 use super::host::HostGpu;
-use super::{Config, DeviceName, Devices, Entry, FileFault};
+use super::{Config, DeviceName, Devices, Entry, FileError};
 
 /// Finds for each GPU the entry that is about it; none where no entry names it.
 ///
@@ -9,11 +9,11 @@ use super::{Config, DeviceName, Devices, Entry, FileFault};
 ///
 /// # Errors
 /// An entry names a GPU that the host does not have, or wants MIG on one that cannot do it; or two entries are about one GPU.
-pub fn choose<'a>(config: &'a Config, host: &[HostGpu]) -> Result<Vec<Option<&'a Entry>>, FileFault> {
+pub fn choose<'a>(config: &'a Config, host: &[HostGpu]) -> Result<Vec<Option<&'a Entry>>, FileError> {
     let mut chosen: Vec<Option<(usize, &Entry)>> = vec![None; host.len()];
     for (number, entry) in config.entries.iter().enumerate() {
         let field = |field: &str| format!("mig-configs.{}[{number}].{field}", super::shown(&config.name));
-        let fault = |why: String| FileFault { line: Some(entry.line), field: field("devices"), why };
+        let fault = |why: String| FileError { line: Some(entry.line), field: field("devices"), why };
         for at in named(entry, host).map_err(fault)? {
             let Some(place) = chosen.get_mut(at) else { continue };
             if let Some((earlier, other)) = place

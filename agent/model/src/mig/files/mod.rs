@@ -22,7 +22,7 @@ use std::fmt;
 
 /// A fault of a file, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileFault {
+pub struct FileError {
     /// The line, from 1 on; none where it is about the file as a whole.
     pub line: Option<u64>,
     /// The field, `mig-configs.lab[0].mig-devices`; empty where there is none.
@@ -31,13 +31,13 @@ pub struct FileFault {
     pub why: String,
 }
 
-impl FileFault {
+impl FileError {
     fn whole(why: String) -> Self {
         Self { line: None, field: String::new(), why }
     }
 }
 
-impl fmt::Display for FileFault {
+impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(line) = self.line {
             write!(f, "line {line}: ")?;
@@ -49,7 +49,7 @@ impl fmt::Display for FileFault {
     }
 }
 
-impl std::error::Error for FileFault {}
+impl std::error::Error for FileError {}
 
 /// A text of a file as it may be shown: without control characters, at most 64 characters of it.
 fn shown(text: &str) -> String {

@@ -2,7 +2,7 @@
 
 use super::value::{boolean, is_null, text, whole_number};
 use super::yaml::{Key, Node, Value, read as read_yaml};
-use super::{Config, ConfigFile, DeviceId, DeviceName, Devices, Entry, FileFault, Instances, shown};
+use super::{Config, ConfigFile, DeviceId, DeviceName, Devices, Entry, FileError, Instances, shown};
 use crate::mig::profile::ProfileName;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -26,8 +26,8 @@ struct At {
 }
 
 impl At {
-    fn fault(&self, why: impl Into<String>) -> FileFault {
-        FileFault { line: Some(self.line), field: self.field.clone(), why: why.into() }
+    fn fault(&self, why: impl Into<String>) -> FileError {
+        FileError { line: Some(self.line), field: self.field.clone(), why: why.into() }
     }
 
     fn within(&self, line: u64, name: &str) -> Self {
@@ -45,7 +45,7 @@ impl At {
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn read(text: &str) -> Result<ConfigFile, FileFault> {
+pub fn read(text: &str) -> Result<ConfigFile, FileError> {
     let Some(root) = read_yaml(text)?.filter(|root| !is_null(root)) else { return Ok(ConfigFile::default()) };
     let top = At { line: root.line, field: String::new() };
     let fields = map(&root, &top, "a map with version and mig-configs")?;
@@ -64,7 +64,7 @@ pub fn read(text: &str) -> Result<ConfigFile, FileFault> {
 }
 
 /// What is handed in by mistake, with what to hand in.
-fn refuse_other_documents(fields: &[(Key, Rc<Node>)], top: &At) -> Result<(), FileFault> {
+fn refuse_other_documents(fields: &[(Key, Rc<Node>)], top: &At) -> Result<(), FileError> {
     for (key, _) in fields {
         let why = match key.text.as_str() {
             "apiVersion" | "kind" => {
@@ -82,7 +82,7 @@ fn refuse_other_documents(fields: &[(Key, Rc<Node>)], top: &At) -> Result<(), Fi
 }
 
 /// True where it is our own form.
-fn version(fields: &[(Key, Rc<Node>)], top: &At) -> Result<bool, FileFault> {
+fn version(fields: &[(Key, Rc<Node>)], top: &At) -> Result<bool, FileError> {
     let Some((key, node)) = fields.iter().find(|(key, _)| key.text == "version") else {
         let known = fields.iter().find(|(key, _)| key.text != "mig-configs").map(|(key, _)| shown(&key.text));
         let also = known.map(|name| format!(" (and {name} is not a field of such a file)")).unwrap_or_default();
@@ -99,21 +99,21 @@ fn version(fields: &[(Key, Rc<Node>)], top: &At) -> Result<bool, FileFault> {
     }
 }
 
-fn map<'a>(node: &'a Node, at: &At, expected: &str) -> Result<&'a [(Key, Rc<Node>)], FileFault> {
+fn map<'a>(node: &'a Node, at: &At, expected: &str) -> Result<&'a [(Key, Rc<Node>)], FileError> {
     match &node.value {
         Value::Map(entries) => Ok(entries),
         Value::Scalar { .. } | Value::List(_) => Err(at.fault(format!("expected {expected}"))),
     }
 }
 
-fn list<'a>(node: &'a Node, at: &At, expected: &str) -> Result<&'a [Rc<Node>], FileFault> {
+fn list<'a>(node: &'a Node, at: &At, expected: &str) -> Result<&'a [Rc<Node>], FileError> {
     match &node.value {
         Value::List(items) => Ok(items),
         Value::Scalar { .. } | Value::Map(_) => Err(at.fault(format!("expected {expected}"))),
     }
 }
 
-fn configs(node: &Node, at: &At, own: bool) -> Result<Vec<Config>, FileFault> {
+fn configs(node: &Node, at: &At, own: bool) -> Result<Vec<Config>, FileError> {
     let named = if is_null(node) { &[] } else { map(node, at, "a map from names to lists of entries")? };
     if named.is_empty() {
         return Err(at.fault("at least one configuration is required"));
@@ -137,7 +137,7 @@ fn configs(node: &Node, at: &At, own: bool) -> Result<Vec<Config>, FileFault> {
 
 const FIELDS: &str = "device-filter, devices, mig-enabled and mig-devices";
 
-fn entry(node: &Node, at: &At, own: bool) -> Result<Entry, FileFault> {
+fn entry(node: &Node, at: &At, own: bool) -> Result<Entry, FileError> {
     let (mut filter, mut devices, mut enabled, mut instances) = (Vec::new(), None, None, None);
     for (key, node) in map(node, at, &format!("a map with {FIELDS}"))? {
         let at = at.within(key.line, &key.text);
@@ -168,7 +168,7 @@ fn entry(node: &Node, at: &At, own: bool) -> Result<Entry, FileFault> {
     Ok(Entry { line: at.line, filter, devices, enabled, instances })
 }
 
-fn device_filter(node: &Node, at: &At) -> Result<Vec<DeviceId>, FileFault> {
+fn device_filter(node: &Node, at: &At) -> Result<Vec<DeviceId>, FileError> {
     let one = |node: &Node, at: &At| {
         let text = text(node).map_err(|why| at.fault(why))?;
         text.parse::<DeviceId>().map_err(|fault| at.fault(fault.to_string()))
@@ -184,7 +184,7 @@ fn device_filter(node: &Node, at: &At) -> Result<Vec<DeviceId>, FileFault> {
     }
 }
 
-fn device_names(node: &Node, at: &At, own: bool) -> Result<Devices, FileFault> {
+fn device_names(node: &Node, at: &At, own: bool) -> Result<Devices, FileError> {
     let form = if own { "all, or a list of indices, PCI addresses and UUIDs" } else { "all, or a list of indices" };
     match &node.value {
         Value::Scalar { text, .. } if text == "all" => Ok(Devices::All),
@@ -204,7 +204,7 @@ fn device_names(node: &Node, at: &At, own: bool) -> Result<Devices, FileFault> {
     }
 }
 
-fn device_name(node: &Node, at: &At, own: bool) -> Result<DeviceName, FileFault> {
+fn device_name(node: &Node, at: &At, own: bool) -> Result<DeviceName, FileError> {
     if let Value::Scalar { text, .. } = &node.value
         && own
     {
@@ -221,7 +221,7 @@ fn device_name(node: &Node, at: &At, own: bool) -> Result<DeviceName, FileFault>
 }
 
 /// The wanted instances. Counts of zero are none; a map of zeros alone is a slip.
-fn wanted(node: &Node, at: &At, own: bool) -> Result<Vec<Instances>, FileFault> {
+fn wanted(node: &Node, at: &At, own: bool) -> Result<Vec<Instances>, FileError> {
     let counts = map(node, at, "a map from profiles to counts, as {1g.10gb: 2}")?;
     let (mut instances, mut seen) = (Vec::new(), BTreeSet::new());
     for (key, node) in counts {
@@ -260,7 +260,7 @@ fn place(text: &str, own: bool) -> Result<(ProfileName, Option<u32>), String> {
 }
 
 /// Two entries that name one GPU on whatever host: no host should do work twice.
-fn certain_overlap(config: &Config, at: &At) -> Result<(), FileFault> {
+fn certain_overlap(config: &Config, at: &At) -> Result<(), FileError> {
     let sorted = |entry: &Entry| {
         let mut filter = entry.filter.clone();
         filter.sort_unstable();

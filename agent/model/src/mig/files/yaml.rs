@@ -1,6 +1,6 @@
 //! A YAML document as a tree that knows its lines, within bounds: size, depth, and what aliases make of it.
 
-use super::FileFault;
+use super::FileError;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,9 +45,9 @@ pub(super) struct Key {
 }
 
 /// Reads the one document of a text; none where it is empty.
-pub(super) fn read(text: &str) -> Result<Option<Rc<Node>>, FileFault> {
+pub(super) fn read(text: &str) -> Result<Option<Rc<Node>>, FileError> {
     if text.len() > MOST_BYTES {
-        return Err(FileFault::whole(format!("it has {} bytes, more than {MOST_BYTES}", text.len())));
+        return Err(FileError::whole(format!("it has {} bytes, more than {MOST_BYTES}", text.len())));
     }
     let mut builder = Builder::default();
     for event in Parser::new_from_str(text) {
@@ -57,14 +57,14 @@ pub(super) fn read(text: &str) -> Result<Option<Rc<Node>>, FileFault> {
     Ok(builder.root)
 }
 
-fn scan_fault(error: &ScanError) -> FileFault {
+fn scan_fault(error: &ScanError) -> FileError {
     let (line, why) = (line_of(error.marker().line()), error.info());
     let why = if why.contains("recursion limit") {
         format!("values are nested deeper than {MOST_DEPTH} levels")
     } else {
         format!("this is not valid YAML: {why}")
     };
-    FileFault { line: Some(line), field: String::new(), why }
+    FileError { line: Some(line), field: String::new(), why }
 }
 
 fn line_of(line: usize) -> u64 {
@@ -94,7 +94,7 @@ struct Builder {
 }
 
 impl Builder {
-    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), FileFault> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), FileError> {
         let line = line_of(span.start.line());
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
@@ -146,11 +146,11 @@ impl Builder {
         path
     }
 
-    fn fault(&self, line: u64, why: String) -> FileFault {
-        FileFault { line: Some(line), field: self.field(), why }
+    fn fault(&self, line: u64, why: String) -> FileError {
+        FileError { line: Some(line), field: self.field(), why }
     }
 
-    fn is_plain(&self, style: ScalarStyle, tag: Option<&Cow<'_, Tag>>, line: u64) -> Result<bool, FileFault> {
+    fn is_plain(&self, style: ScalarStyle, tag: Option<&Cow<'_, Tag>>, line: u64) -> Result<bool, FileError> {
         let plain = matches!(style, ScalarStyle::Plain);
         let Some(tag) = tag else { return Ok(plain) };
         match tag.suffix.as_str() {
@@ -167,7 +167,7 @@ impl Builder {
         anchor: usize,
         tag: Option<&Cow<'_, Tag>>,
         content: Content,
-    ) -> Result<(), FileFault> {
+    ) -> Result<(), FileError> {
         if let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema()) {
             return Err(self.fault(line, format!("the tag {} is not allowed here", super::shown(&tag.to_string()))));
         }
@@ -181,7 +181,7 @@ impl Builder {
         Ok(())
     }
 
-    fn end(&mut self) -> Result<(), FileFault> {
+    fn end(&mut self) -> Result<(), FileError> {
         let Some(Open { line, anchor, size, content }) = self.open.pop() else { return Ok(()) };
         let value = match content {
             Content::List(items) => Value::List(items),
@@ -197,7 +197,7 @@ impl Builder {
     }
 
     /// `<<`: the fields of another map that are not set here.
-    fn merge(&self, other: &Node, to: &mut Vec<(Key, Rc<Node>)>, seen: &mut BTreeSet<String>) -> Result<(), FileFault> {
+    fn merge(&self, other: &Node, to: &mut Vec<(Key, Rc<Node>)>, seen: &mut BTreeSet<String>) -> Result<(), FileError> {
         match &other.value {
             Value::Map(entries) => {
                 for (key, node) in entries {
@@ -217,7 +217,7 @@ impl Builder {
     }
 
     /// Adds a value to what is open; `new` is how many values it adds to those of the document.
-    fn add(&mut self, node: Rc<Node>, anchor: usize, new: u64) -> Result<(), FileFault> {
+    fn add(&mut self, node: Rc<Node>, anchor: usize, new: u64) -> Result<(), FileError> {
         if anchor > 0 {
             self.anchors.insert(anchor, Rc::clone(&node));
         }
@@ -232,7 +232,7 @@ impl Builder {
             None => self.root = Some(node),
             Some(open) => {
                 open.size = open.size.saturating_add(node.size);
-                open.content.add(node).map_err(|why| FileFault { line: Some(line), field, why })?;
+                open.content.add(node).map_err(|why| FileError { line: Some(line), field, why })?;
             }
         }
         Ok(())

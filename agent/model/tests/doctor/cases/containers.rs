@@ -4,7 +4,7 @@ use super::{Case, absent, case, docker, failed, known, named};
 use model::absence::{Absence, Reading};
 use model::docker::Engine;
 use model::doctor::facts::{CdiSpec, DoctorFacts};
-use model::driver::ProbeFault;
+use model::driver::ProbeError;
 
 fn config(facts: &mut DoctorFacts) -> &mut model::doctor::facts::DockerConfig {
     known(&mut facts.docker.config)
@@ -53,7 +53,7 @@ fn engine() -> Vec<Case> {
         ),
         case(
             "docker_does_not_answer",
-            |f| f.host.docker = Err(ProbeFault::Timeout { what: "Docker".to_owned(), after_ms: 10_000 }),
+            |f| f.host.docker = Err(ProbeError::Timeout { what: "Docker".to_owned(), after_ms: 10_000 }),
             |f| f.host.docker = Err(failed("Permission denied (os error 13)")),
         ),
         case(

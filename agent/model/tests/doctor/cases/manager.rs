@@ -3,7 +3,7 @@
 use super::{Case, case, known};
 use crate::world::NOW;
 use model::absence::{Absence, Reading};
-use model::doctor::facts::{DoctorFacts, ManagerSeen, Reach, TlsFault};
+use model::doctor::facts::{DoctorFacts, ManagerSeen, Reach, TlsError};
 use model::time::UnixMillis;
 
 const DAY: i64 = 86_400_000;
@@ -14,7 +14,7 @@ fn manager(facts: &mut DoctorFacts) -> &mut ManagerSeen {
     facts.managers.first_mut().unwrap()
 }
 
-fn refused(facts: &mut DoctorFacts, fault: TlsFault) {
+fn refused(facts: &mut DoctorFacts, fault: TlsError) {
     manager(facts).reach = Reach::Tls { fault, said: "invalid peer certificate".to_owned() };
 }
 
@@ -46,25 +46,25 @@ fn way() -> Vec<Case> {
             |f| manager(f).reach = Reach::Answered { status: 502 },
             |f| manager(f).reach = Reach::Answered { status: 403 },
         ),
-        case("manager_tls_fails", |f| refused(f, TlsFault::Other), |f| refused(f, TlsFault::Expired)),
+        case("manager_tls_fails", |f| refused(f, TlsError::Other), |f| refused(f, TlsError::Expired)),
     ]
 }
 
 fn certificate() -> Vec<Case> {
     vec![
-        case("manager_certificate_expired", |f| refused(f, TlsFault::Expired), |f| refused(f, TlsFault::NotYetValid)),
+        case("manager_certificate_expired", |f| refused(f, TlsError::Expired), |f| refused(f, TlsError::NotYetValid)),
         case(
             "manager_certificate_not_yet_valid",
-            |f| refused(f, TlsFault::NotYetValid),
-            |f| refused(f, TlsFault::Expired),
+            |f| refused(f, TlsError::NotYetValid),
+            |f| refused(f, TlsError::Expired),
         ),
         case(
             "manager_certificate_untrusted",
-            |f| refused(f, TlsFault::UnknownIssuer),
-            |f| refused(f, TlsFault::WrongName),
+            |f| refused(f, TlsError::UnknownIssuer),
+            |f| refused(f, TlsError::WrongName),
         ),
-        case("manager_certificate_wrong_name", |f| refused(f, TlsFault::WrongName), |f| refused(f, TlsFault::Pin)),
-        case("manager_certificate_not_the_pinned", |f| refused(f, TlsFault::Pin), |f| refused(f, TlsFault::Other)),
+        case("manager_certificate_wrong_name", |f| refused(f, TlsError::WrongName), |f| refused(f, TlsError::Pin)),
+        case("manager_certificate_not_the_pinned", |f| refused(f, TlsError::Pin), |f| refused(f, TlsError::Other)),
         case(
             "manager_certificate_ends_soon",
             |f| manager(f).certificate_until = Reading::Known(UnixMillis(NOW + 13 * DAY)),

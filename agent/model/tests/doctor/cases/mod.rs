@@ -11,7 +11,7 @@ use crate::world::unit;
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
 use model::doctor::facts::{DoctorFacts, Unit};
-use model::driver::{DriverReport, DriverSource, ProbeFault};
+use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::pci::{GpuFunction, PciScan};
 
 /// One check's pair.
@@ -96,14 +96,14 @@ pub(crate) fn named<'a>(facts: &'a mut DoctorFacts, name: &str) -> &'a mut Unit 
 }
 
 /// NVML answers with this instead of a report.
-pub(crate) fn nvml_says(facts: &mut DoctorFacts, fault: ProbeFault) {
+pub(crate) fn nvml_says(facts: &mut DoctorFacts, fault: ProbeError) {
     facts.host.reports = vec![(DriverSource::Nvml, Err(fault))];
 }
 
-pub(crate) fn failed(said: &str) -> ProbeFault {
-    ProbeFault::Failed { what: "NVML".to_owned(), status: 999, said: said.to_owned() }
+pub(crate) fn failed(said: &str) -> ProbeError {
+    ProbeError::Failed { what: "NVML".to_owned(), status: 999, said: said.to_owned() }
 }
 
-pub(crate) fn absent(what: &str) -> ProbeFault {
-    ProbeFault::Absent { what: what.to_owned(), said: "No such file or directory (os error 2)".to_owned() }
+pub(crate) fn absent(what: &str) -> ProbeError {
+    ProbeError::Absent { what: what.to_owned(), said: "No such file or directory (os error 2)".to_owned() }
 }

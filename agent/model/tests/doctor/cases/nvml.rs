@@ -3,7 +3,7 @@
 use super::{Case, absent, all_on, case, failed, known, named, nvml_says, report, said, scan, units};
 use model::absence::{Absence, Reading};
 use model::doctor::facts::DoctorFacts;
-use model::driver::{DriverSource, ProbeFault};
+use model::driver::{DriverSource, ProbeError};
 
 fn with_switches(facts: &mut DoctorFacts) {
     scan(facts).nvswitches = vec!["0000:c1:00.0".parse().unwrap(), "0000:c2:00.0".parse().unwrap()];
@@ -17,8 +17,8 @@ fn answers() -> Vec<Case> {
     vec![
         case(
             "driver_hangs",
-            |f| nvml_says(f, ProbeFault::Timeout { what: "NVML".to_owned(), after_ms: 30_000 }),
-            |f| nvml_says(f, ProbeFault::NotAsked { what: "NVML".to_owned() }),
+            |f| nvml_says(f, ProbeError::Timeout { what: "NVML".to_owned(), after_ms: 30_000 }),
+            |f| nvml_says(f, ProbeError::NotAsked { what: "NVML".to_owned() }),
         ),
         case(
             "nvml_fails",

@@ -5,7 +5,7 @@ use crate::world::setting;
 use model::absence::{Absence, Reading};
 use model::doctor::facts::{DoctorFacts, Hypervisor};
 use model::pci::UnreadableFunction;
-use model::ports::ScanFault;
+use model::ports::ScanError;
 
 fn without_iommu(facts: &mut DoctorFacts) {
     scan(facts).iommu_groups_total = 0;
@@ -37,7 +37,7 @@ fn bus() -> Vec<Case> {
     vec![
         case(
             "pci_scan_failed",
-            |f| f.host.scan = Err(ScanFault { path: "/sys/bus/pci/devices".into(), said: "gone".into() }),
+            |f| f.host.scan = Err(ScanError { path: "/sys/bus/pci/devices".into(), said: "gone".into() }),
             |f| scan(f).gpus.clear(),
         ),
         case(

@@ -2,7 +2,7 @@
 
 use super::{DockerInventory, HostInventory, Inventory, NicInventory, NvidiaStack, gpu_document};
 use model::docker::DockerFacts;
-use model::driver::ProbeFault;
+use model::driver::ProbeError;
 use model::host_facts::{HostFacts, Nic};
 use model::observation::HostObservation;
 
@@ -21,7 +21,7 @@ pub fn inventory(seen: &HostObservation) -> Inventory {
 /// `null` where the question could not be asked: no scan, or nobody who could ask Docker.
 fn cuda_gpu_count(seen: &HostObservation) -> Option<u32> {
     let scan_failed = seen.conditions.iter().any(|held| held.kind == "pci_scan_failed");
-    let docker_unknown = matches!(seen.docker, Err(ProbeFault::HandUnavailable { .. }));
+    let docker_unknown = matches!(seen.docker, Err(ProbeError::HandUnavailable { .. }));
     if scan_failed || docker_unknown { None } else { u32::try_from(seen.cuda_gpu_count()).ok() }
 }
 

@@ -1,7 +1,7 @@
 //! The file of NVIDIA's kernel module for the running kernel, its signature, and what keeps modprobe from loading it.
 
 use crate::front::facts::text::content;
-use files::ReadFault;
+use files::ReadError;
 use model::absence::{Absence, Reading};
 use model::printable::printable;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
@@ -40,7 +40,7 @@ fn folder(root: &Path, kernel: Option<&str>) -> Option<PathBuf> {
     Some(root.join("lib/modules").join(kernel))
 }
 
-fn absence(fault: &ReadFault) -> Absence {
+fn absence(fault: &ReadError) -> Absence {
     if fault.is_denied() { Absence::NoPermission } else { Absence::Unreadable(fault.to_string()) }
 }
 
@@ -68,9 +68,9 @@ pub(super) fn is_signed(root: &Path, kernel: Option<&str>, file: Option<&str>) -
     }
 }
 
-fn tail(path: &Path) -> Result<Vec<u8>, ReadFault> {
+fn tail(path: &Path) -> Result<Vec<u8>, ReadError> {
     let mut file = files::open(path)?.file;
-    let refused = |error| ReadFault::Host { path: path.to_owned(), error };
+    let refused = |error| ReadError::Host { path: path.to_owned(), error };
     let size = file.metadata().map_err(refused)?.len();
     let wanted = u64::try_from(SIGNATURE.len()).unwrap_or(size).min(size);
     file.seek(SeekFrom::Start(size - wanted)).map_err(refused)?;
