@@ -1,7 +1,7 @@
 //! What `GET /version` and `GET /info` say, field by field: a value of another type than expected costs that field.
 
 use crate::json::Json;
-use model::docker::{DockerFacts, Engine};
+use model::docker::{ContainerEngine, DockerFacts};
 
 /// The facts in both answers.
 pub(crate) fn facts(version: &Json, info: &Json) -> DockerFacts {
@@ -19,7 +19,7 @@ pub(crate) fn facts(version: &Json, info: &Json) -> DockerFacts {
         cdi_devices: cdi_devices(info.get("DiscoveredDevices")),
         cdi_all: None,
         cdi_problems: Vec::new(),
-        engine: if is_podman { Engine::Podman } else { Engine::Docker },
+        engine: if is_podman { ContainerEngine::Podman } else { ContainerEngine::Docker },
         rootless: is_rootless(info),
         cgroup_version: text(info.get("CgroupVersion")),
         cgroup_driver: text(info.get("CgroupDriver")),

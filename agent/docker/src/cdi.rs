@@ -1,7 +1,7 @@
 //! The CDI specifications in an engine's folders, for the engines that do not say what they hold.
 
-use model::cdi::{FILE_MAX_BYTES, Folder, KIND, Spec, Taken, is_spec, parse, taken};
-use model::docker::{DockerFacts, Engine};
+use model::cdi::{CdiFolder, FILE_MAX_BYTES, KIND, Spec, Taken, is_spec, parse, taken};
+use model::docker::{ContainerEngine, DockerFacts};
 use nix::fcntl::OFlag;
 use std::fs::{self, OpenOptions};
 use std::io::Read;
@@ -28,7 +28,7 @@ static TURN: Semaphore = Semaphore::const_new(1);
 /// Adds to the facts what the specifications say.
 pub(crate) async fn add(facts: &mut DockerFacts, within: Duration) {
     let mut folders = facts.cdi_spec_dirs.clone();
-    if facts.engine == Engine::Podman && folders.is_empty() {
+    if facts.engine == ContainerEngine::Podman && folders.is_empty() {
         folders = PODMANS.map(str::to_owned).to_vec();
     }
     if folders.is_empty() {
@@ -70,13 +70,14 @@ fn lists_its_devices(facts: &DockerFacts) -> bool {
     let number = |text: &str| text.parse::<u32>().ok();
     let api = facts.api.as_deref().and_then(|api| api.split_once('.'));
     let api = api.and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
-    !facts.cdi_devices.is_empty() || facts.engine == Engine::Docker && api.is_some_and(|api| api >= LISTED_SINCE)
+    !facts.cdi_devices.is_empty()
+        || facts.engine == ContainerEngine::Docker && api.is_some_and(|api| api >= LISTED_SINCE)
 }
 
 /// Engines before 28 know the form of a specification up to 0.7, and take none that is newer.
 fn reads_new_forms(facts: &DockerFacts) -> bool {
     let major = facts.version.as_deref().and_then(|version| version.split('.').next()?.parse::<u32>().ok());
-    facts.engine == Engine::Podman || major.is_none_or(|major| major >= 28)
+    facts.engine == ContainerEngine::Podman || major.is_none_or(|major| major >= 28)
 }
 
 /// The names are what is taken of all folders; beside them, which files could not be used.
@@ -87,19 +88,19 @@ fn read(folders: &[String], reads_new: bool) -> (Taken, Vec<String>) {
             problems.push(what);
         }
     };
-    let read: Vec<Folder> =
+    let read: Vec<CdiFolder> =
         folders.iter().map(|folder| read_folder(Path::new(folder), reads_new, &mut problem)).collect();
     (taken(&read), problems)
 }
 
-fn read_folder(folder: &Path, reads_new: bool, problem: &mut impl FnMut(String)) -> Folder {
+fn read_folder(folder: &Path, reads_new: bool, problem: &mut impl FnMut(String)) -> CdiFolder {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         // Folders need not be there.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Folder::new(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return CdiFolder::new(),
         Err(error) => {
             problem(format!("{}: {error}", folder.display()));
-            return Folder::new();
+            return CdiFolder::new();
         }
     };
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| is_spec(name));
@@ -109,7 +110,7 @@ fn read_folder(folder: &Path, reads_new: bool, problem: &mut impl FnMut(String))
         problem(format!("{}: it has more than {FILES_MAX} files, and the others are not read", folder.display()));
         names.truncate(FILES_MAX);
     }
-    let mut found = Folder::new();
+    let mut found = CdiFolder::new();
     for name in names {
         let path = folder.join(&name);
         match read_file(&path).and_then(|bytes| parse(&name, &bytes)) {

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{ManualClock, PATIENCE, TestChanges, TestHost, gpu};
-use engine::observer::{AFTER_A_CHANGE, ALL, Ask, FOR_A_PLAN, Observer, Source, nothing_seen};
+use engine::observer::{AFTER_A_CHANGE, ALL, Ask, FOR_A_PLAN, Observer, ObserverSource, nothing_seen};
 use engine::publish::Publisher;
 use model::judge::{Seen, judge};
 use model::observation::HostObservation;
@@ -66,7 +66,7 @@ impl Bench {
         answered.await.unwrap();
     }
 
-    fn ask(&self, sources: &'static [Source]) -> oneshot::Receiver<()> {
+    fn ask(&self, sources: &'static [ObserverSource]) -> oneshot::Receiver<()> {
         let (done, answered) = oneshot::channel();
         self.asks.try_send(Ask::Look(sources, done)).unwrap();
         answered

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// What is where a plain file should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ReadErrorKind {
     /// A folder.
     Folder,
     /// A named pipe.
@@ -17,7 +17,7 @@ pub enum Kind {
     Device,
 }
 
-impl Kind {
+impl ReadErrorKind {
     /// In words, `a named pipe`.
     #[must_use]
     pub const fn words(self) -> &'static str {
@@ -51,7 +51,7 @@ pub enum ReadError {
         /// The name.
         path: PathBuf,
         /// What is there.
-        kind: Kind,
+        kind: ReadErrorKind,
     },
     /// It is larger than anything that belongs there.
     #[error("{} is larger than {max_bytes} bytes", path.display())]

@@ -8,7 +8,7 @@ mod fault;
 mod hung;
 mod own;
 
-pub use fault::{Kind, ReadError};
+pub use fault::{ReadError, ReadErrorKind};
 pub use hung::in_time;
 pub use own::{OwnProgram, hold};
 
@@ -58,12 +58,12 @@ pub fn open_input(path: &Path) -> Result<Plain, ReadError> {
     let is_anonymous = |named: &OwnedFd| fstatfs(named).is_ok_and(|status| status.filesystem_type() == PIPEFS);
     open_where(path, |kind, named| match kind {
         None => true,
-        Some(Kind::Pipe) => is_anonymous(named),
-        Some(Kind::Folder | Kind::Socket | Kind::Device) => false,
+        Some(ReadErrorKind::Pipe) => is_anonymous(named),
+        Some(ReadErrorKind::Folder | ReadErrorKind::Socket | ReadErrorKind::Device) => false,
     })
 }
 
-fn open_where(path: &Path, fits: impl FnOnce(Option<Kind>, &OwnedFd) -> bool) -> Result<Plain, ReadError> {
+fn open_where(path: &Path, fits: impl FnOnce(Option<ReadErrorKind>, &OwnedFd) -> bool) -> Result<Plain, ReadError> {
     let refused = |errno: Errno| ReadError::Host { path: path.to_owned(), error: errno.into() };
     // A descriptor that only names the file: nothing is opened by it, so that no device can act on it.
     let named =
@@ -71,7 +71,7 @@ fn open_where(path: &Path, fits: impl FnOnce(Option<Kind>, &OwnedFd) -> bool) ->
     let status = fstat(&named).map_err(refused)?;
     let kind = kind_of(&status);
     if !fits(kind, &named) {
-        return Err(ReadError::NotPlain { path: path.to_owned(), kind: kind.unwrap_or(Kind::Device) });
+        return Err(ReadError::NotPlain { path: path.to_owned(), kind: kind.unwrap_or(ReadErrorKind::Device) });
     }
     // What is not a plain file is a pipe, and is waited for.
     let waits = if kind.is_none() { OFlag::O_NONBLOCK } else { OFlag::empty() };
@@ -166,17 +166,17 @@ pub fn fragments(folder: &Path, extension: &str, most: usize) -> Result<Vec<Path
 }
 
 /// What is there instead of a plain file.
-fn kind_of(status: &FileStat) -> Option<Kind> {
+fn kind_of(status: &FileStat) -> Option<ReadErrorKind> {
     let format = SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT;
     // `mem(4)`, `null(4)`: number 3 of the memory devices.
     let is_null = (major(status.st_rdev), minor(status.st_rdev)) == (1, 3);
     match format {
         SFlag::S_IFREG => None,
         SFlag::S_IFCHR if is_null => None,
-        SFlag::S_IFDIR => Some(Kind::Folder),
-        SFlag::S_IFIFO => Some(Kind::Pipe),
-        SFlag::S_IFSOCK => Some(Kind::Socket),
-        _ => Some(Kind::Device),
+        SFlag::S_IFDIR => Some(ReadErrorKind::Folder),
+        SFlag::S_IFIFO => Some(ReadErrorKind::Pipe),
+        SFlag::S_IFSOCK => Some(ReadErrorKind::Socket),
+        _ => Some(ReadErrorKind::Device),
     }
 }
 

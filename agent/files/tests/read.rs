@@ -2,14 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-use files::{Kind, ReadError, fragments, open, read, read_text};
+use files::{ReadError, ReadErrorKind, fragments, open, read, read_text};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-fn kind(path: &Path) -> Kind {
+fn kind(path: &Path) -> ReadErrorKind {
     match read(path, 10) {
         Err(ReadError::NotPlain { kind, .. }) => kind,
         other => panic!("{}: {other:?}", path.display()),
@@ -38,8 +38,11 @@ fn what_is_no_plain_file_is_named_and_not_waited_for() {
     mkfifo(&at("pipe"), Mode::S_IRWXU).unwrap();
     let _socket = UnixListener::bind(at("socket")).unwrap();
     symlink("pipe", at("link")).unwrap();
-    assert_eq!([kind(&at("pipe")), kind(&at("link")), kind(&at("socket"))], [Kind::Pipe, Kind::Pipe, Kind::Socket]);
-    assert_eq!([kind(dir.path()), kind(Path::new("/dev/zero"))], [Kind::Folder, Kind::Device]);
+    assert_eq!(
+        [kind(&at("pipe")), kind(&at("link")), kind(&at("socket"))],
+        [ReadErrorKind::Pipe, ReadErrorKind::Pipe, ReadErrorKind::Socket]
+    );
+    assert_eq!([kind(dir.path()), kind(Path::new("/dev/zero"))], [ReadErrorKind::Folder, ReadErrorKind::Device]);
     let said = read(&at("pipe"), 10).unwrap_err().to_string();
     assert!(said.contains("pipe is a named pipe"), "{said}");
 }
@@ -83,10 +86,10 @@ fn a_pipe_that_the_caller_has_opened_is_an_input_and_a_named_one_is_not() {
     drop(writer);
     let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
     let path = Path::new(&path);
-    assert_eq!(kind(path), Kind::Pipe);
+    assert_eq!(kind(path), ReadErrorKind::Pipe);
     assert_eq!(files::open_input(path).unwrap().read(path, 5).unwrap(), b"piped");
     let dir = tempfile::tempdir().unwrap();
     let named = dir.path().join("pipe");
     mkfifo(&named, Mode::S_IRWXU).unwrap();
-    assert!(matches!(files::open_input(&named), Err(ReadError::NotPlain { kind: Kind::Pipe, .. })));
+    assert!(matches!(files::open_input(&named), Err(ReadError::NotPlain { kind: ReadErrorKind::Pipe, .. })));
 }

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::input;
 use crate::text::{Look, clean, paint, print, print_json};
-use model::workspace::{Action, Document, Host, MOST_WORKSPACES, Planned, plan};
+use model::workspace::{Action, DescribedHost, Document, MOST_WORKSPACES, Planned, plan};
 use serde::de::DeserializeOwned;
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub(crate) fn run(host: &Path, document: &Path, json: bool) -> Result<(), Failur
     if input::is_standard(host) && input::is_standard(document) {
         return Err(Failure::Usage { why: "--host, --document: only one of them can be standard input".to_owned() });
     }
-    let (described, wanted): (Host, Document) = (read(host)?, read(document)?);
+    let (described, wanted): (DescribedHost, Document) = (read(host)?, read(document)?);
     if wanted.workspaces.len() > MOST_WORKSPACES {
         let why = format!("{}: it has more than {MOST_WORKSPACES} workspaces", input::name(document));
         return Err(Failure::Usage { why });

@@ -11,7 +11,7 @@ use host::front::{Surroundings, Sysfs};
 use model::driver::DriverSource;
 use model::plan::Scope;
 use protocol::child::{self, Task};
-use protocol::lines::{Line, Question};
+use protocol::lines::{ChildLine, Question};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -66,7 +66,7 @@ fn probe(question: &str) -> Result<(), String> {
 }
 
 /// On a line of its own: the driver's library may write to the same pipe, before it and after it.
-fn write_line(line: &Line) -> io::Result<()> {
+fn write_line(line: &ChildLine) -> io::Result<()> {
     let text = serde_json::to_string(line)?;
     let mut out = io::stdout().lock();
     writeln!(out, "\n{text}")?;

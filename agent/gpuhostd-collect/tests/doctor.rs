@@ -1,7 +1,7 @@
 //! The doctor's facts out of a tree of files and programs as a host has them, and out of one that has nothing.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
 
-use gpuhostd_collect::doctor::{Request, take};
+use gpuhostd_collect::doctor::{DoctorRequest, take};
 use model::absence::{Absence, Reading};
 use model::doctor::facts::{DoctorFacts, GuardedKind};
 use model::doctor::{Severity, diagnose};
@@ -49,11 +49,11 @@ impl Tree {
         std::fs::set_permissions(self.path(path), std::fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    fn request(&self) -> Request {
+    fn request(&self) -> DoctorRequest {
         let mut settings = Settings::default();
         settings.docker.socket = self.path("run/docker.sock").display().to_string();
         settings.manager.ca_file = Some("/etc/gpuhostd/ca.pem".to_owned());
-        Request {
+        DoctorRequest {
             root: self.0.path().to_owned(),
             settings,
             guarded: vec![

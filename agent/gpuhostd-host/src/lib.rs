@@ -1,6 +1,6 @@
 //! The host hand: asks NVML and nvidia-smi, looks closely at a GPU, and takes the steps of a change. The only hand that writes.
 
-use acts::change::Changes;
+use acts::change::StepTaker;
 use acts::probe::Probes;
 use files::OwnProgram;
 use hands::policy;
@@ -21,7 +21,7 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
     let note = settings.note();
     let child = Own::find(OwnProgram::Child);
     let probes = Probes::new(child.clone(), &paths.sysfs);
-    let changes = Changes::new(child, &paths.sysfs, Surroundings::of_this_host());
+    let changes = StepTaker::new(child, &paths.sysfs, Surroundings::of_this_host());
     let policy = paths.policy.clone();
     let (register, changing, looking) = (probes.clone(), changes.clone(), changes.clone());
     let (nvidia, degraded_note) = (Arc::new(settings.settings.nvidia), note.clone());

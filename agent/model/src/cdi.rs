@@ -174,7 +174,7 @@ fn plain(error: &impl ToString) -> String {
 }
 
 /// One folder, with what was read of each of its files, by name.
-pub type Folder = Vec<(String, Spec)>;
+pub type CdiFolder = Vec<(String, Spec)>;
 
 /// What an engine takes of these folders.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -188,7 +188,7 @@ pub struct Taken {
 /// Which devices an engine takes: a later folder goes before an earlier one, and a device that two files of one folder define is
 /// none at all.
 #[must_use]
-pub fn taken(folders: &[Folder]) -> Taken {
+pub fn taken(folders: &[CdiFolder]) -> Taken {
     let mut found: BTreeMap<&str, Option<(&Spec, &Device)>> = BTreeMap::new();
     for folder in folders {
         let mut here: BTreeMap<&str, Option<(&Spec, &Device)>> = BTreeMap::new();

@@ -11,7 +11,7 @@ pub const ROOTLESS_RUNTIME: &str = "as Docker's user `nvidia-ctk runtime configu
 /// Who answers at Docker's socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Engine {
+pub enum ContainerEngine {
     /// Docker itself, or who cannot be determined from it.
     #[default]
     Docker,
@@ -19,7 +19,7 @@ pub enum Engine {
     Podman,
 }
 
-impl Engine {
+impl ContainerEngine {
     /// As it is in JSON and on D-Bus.
     #[must_use]
     pub const fn code(self) -> &'static str {
@@ -73,7 +73,7 @@ pub struct DockerFacts {
     /// Specifications that could not be used, one sentence each.
     pub cdi_problems: Vec<String>,
     /// Who it is.
-    pub engine: Engine,
+    pub engine: ContainerEngine,
     /// It runs without root, in a user namespace.
     pub rootless: bool,
     /// `1` or `2`.

@@ -6,5 +6,5 @@
 mod place;
 mod section;
 
-pub use place::{Fault, Faults, Place};
+pub use place::{ConfigErrors, Fault, Place};
 pub(crate) use section::{Document, Section, Value};

@@ -9,14 +9,14 @@ use std::ops::Range;
 
 /// A place in a text, for people: both numbers begin at 1, columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct JsonPlace {
     /// Line.
     pub line: usize,
     /// Column, in characters.
     pub column: usize,
 }
 
-impl Place {
+impl JsonPlace {
     /// The place of the byte `at` of a text; its end where the text has no such byte.
     #[must_use]
     pub fn of(text: &str, at: usize) -> Self {
@@ -26,7 +26,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for JsonPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}, column {}", self.line, self.column)
     }
@@ -39,7 +39,7 @@ pub enum Fault {
     #[error("{at}: {why}")]
     Invalid {
         /// Where.
-        at: Place,
+        at: JsonPlace,
         /// What was found.
         why: String,
     },
@@ -47,7 +47,7 @@ pub enum Fault {
     #[error("{at}: nested deeper than {most} levels")]
     TooDeep {
         /// The bracket that is one too many.
-        at: Place,
+        at: JsonPlace,
         /// Levels allowed.
         most: usize,
     },
@@ -59,7 +59,7 @@ pub enum Fault {
 /// The first thing that is wrong, with its place.
 pub fn check(text: &str, most: usize) -> Result<(), Fault> {
     if let Some(at) = too_deep(text, most) {
-        return Err(Fault::TooDeep { at: Place::of(text, at), most });
+        return Err(Fault::TooDeep { at: JsonPlace::of(text, at), most });
     }
     serde_json::from_str::<IgnoredAny>(text).map(|_| ()).map_err(|error| invalid(text, &error))
 }
@@ -101,7 +101,7 @@ fn invalid(text: &str, error: &serde_json::Error) -> Fault {
     } else {
         said.to_owned()
     };
-    Fault::Invalid { at: Place::of(text, at), why }
+    Fault::Invalid { at: JsonPlace::of(text, at), why }
 }
 
 /// The byte that `serde_json` means. It counts bytes, and reports column 0 of the next line for the end of a line.

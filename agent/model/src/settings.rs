@@ -6,7 +6,7 @@ mod log_filter;
 mod read;
 
 pub use check::is_https;
-pub use kept::{Kept, KeptError};
+pub use kept::{KeptError, KeptSettings};
 pub use log_filter::{LogFilter, LogLevel};
 pub use read::{Merged, merge};
 

@@ -1,7 +1,7 @@
 //! Reads the configuration files: front, hands, snapshot, doctor and `config check` all by this one function, so that they agree on what they read.
 
 use files::{ReadError, USUAL_TIME, fragments, in_time, read_text};
-use model::fields::{Fault, Faults, Place};
+use model::fields::{ConfigErrors, Fault, Place};
 use model::settings::{Merged, Settings, merge};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub struct Configuration {
     /// The files that were read, in their order.
     pub files: Vec<PathBuf>,
     /// What is wrong, where something is.
-    pub faults: Option<Faults>,
+    pub faults: Option<ConfigErrors>,
     /// Something could not be read for lack of rights, which reports nothing about what the service may read.
     pub denied: bool,
 }
@@ -89,7 +89,7 @@ fn read_places(named: &[PathBuf], places: &Places) -> Configuration {
     }
     let named: Vec<(String, String)> = texts.iter().map(|(file, text)| (name(file), text.clone())).collect();
     let Merged { settings, faults: wrong, places } = merge(&named);
-    let faults = Faults::of(unread.faults.into_iter().chain(wrong).collect());
+    let faults = ConfigErrors::of(unread.faults.into_iter().chain(wrong).collect());
     let files = texts.into_iter().map(|(file, _)| file).collect();
     Configuration { settings, places, files, faults, denied: unread.denied }
 }

@@ -13,14 +13,14 @@ const LINE_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Which GPU NVML is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Which {
+pub enum AskedGpu {
     /// The one of this index: NVML opens each up to it.
     Index(u32),
     /// The one at this address: NVML opens it alone.
     At(PciAddress),
 }
 
-impl fmt::Display for Which {
+impl fmt::Display for AskedGpu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Index(index) => write!(f, "GPU {index}"),
@@ -39,15 +39,15 @@ pub struct Question {
     /// A GPU that takes as long as this is the last that the process asks.
     pub patience_ms: u64,
     /// GPUs that are not asked.
-    pub leave_out: Vec<Which>,
+    pub leave_out: Vec<AskedGpu>,
     /// Only these are asked, where there is a list.
-    pub only: Option<Vec<Which>>,
+    pub only: Option<Vec<AskedGpu>>,
 }
 
 impl Question {
     /// Those of the GPUs found that this process is to ask.
-    pub fn wanted(&self, found: &[Which]) -> Vec<Which> {
-        let is_wanted = |which: &Which| match &self.only {
+    pub fn wanted(&self, found: &[AskedGpu]) -> Vec<AskedGpu> {
+        let is_wanted = |which: &AskedGpu| match &self.only {
             Some(only) => only.contains(which),
             None => !self.leave_out.contains(which),
         };
@@ -58,7 +58,7 @@ impl Question {
 /// One line of the disposable process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Line {
+pub enum ChildLine {
     /// The library cannot be asked at all. Nothing follows.
     Refused(ProbeError),
     /// The library is open.
@@ -68,14 +68,14 @@ pub enum Line {
         /// Highest CUDA version that it serves.
         cuda_version: Reading<String>,
         /// All GPUs that there are to ask.
-        found: Vec<Which>,
+        found: Vec<AskedGpu>,
     },
     /// From here on whatever happens is this GPU's doing.
-    Asking(Which),
+    Asking(AskedGpu),
     /// All that was reported about it.
     Answered {
         /// Which GPU.
-        which: Which,
+        which: AskedGpu,
         /// What was reported.
         gpu: Box<DriverGpu>,
         /// What was odd.
@@ -84,7 +84,7 @@ pub enum Line {
     /// It was refused.
     Silent {
         /// Which GPU.
-        which: Which,
+        which: AskedGpu,
         /// The reason beside each of its values.
         why: Absence,
         /// In a sentence.
@@ -102,7 +102,7 @@ pub struct Lines {
 
 impl Lines {
     /// The lines that are whole with this piece. What is not ours is ignored.
-    pub fn take(&mut self, piece: &[u8]) -> Vec<Line> {
+    pub fn take(&mut self, piece: &[u8]) -> Vec<ChildLine> {
         self.rest.extend_from_slice(piece);
         let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else {
             if self.rest.len() > LINE_MAX_BYTES {
@@ -124,8 +124,8 @@ mod tests {
         let written = b"library: hello\n\n{\"asking\":{\"index\":3}}\n{\"report\": 7}\nmore noise\n\"done\"\nno end";
         for size in [1, 2, 7, written.len()] {
             let mut lines = Lines::default();
-            let found: Vec<Line> = written.chunks(size).flat_map(|piece| lines.take(piece)).collect();
-            assert_eq!(found, [Line::Asking(Which::Index(3)), Line::Done], "in pieces of {size}");
+            let found: Vec<ChildLine> = written.chunks(size).flat_map(|piece| lines.take(piece)).collect();
+            assert_eq!(found, [ChildLine::Asking(AskedGpu::Index(3)), ChildLine::Done], "in pieces of {size}");
         }
     }
 
@@ -140,13 +140,13 @@ mod tests {
 
     #[test]
     fn a_list_is_asked_as_far_as_it_is_there_and_what_is_left_out_is_not() {
-        let (zero, one, two) = (Which::Index(0), Which::Index(1), Which::Index(2));
-        let question = |leave_out: &[Which], only: Option<&[Which]>| Question {
+        let (zero, one, two) = (AskedGpu::Index(0), AskedGpu::Index(1), AskedGpu::Index(2));
+        let question = |leave_out: &[AskedGpu], only: Option<&[AskedGpu]>| Question {
             paths: Vec::new(),
             bus: PathBuf::new(),
             patience_ms: 1,
             leave_out: leave_out.to_vec(),
-            only: only.map(<[Which]>::to_vec),
+            only: only.map(<[AskedGpu]>::to_vec),
         };
         assert_eq!(question(&[one], None).wanted(&[zero, one, two]), [zero, two]);
         assert_eq!(question(&[], Some(&[two, one])).wanted(&[zero, one]), [one]);

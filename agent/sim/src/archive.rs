@@ -23,7 +23,7 @@ pub enum Node {
 
 /// An archive in memory, by path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
+pub struct HostSnapshot {
     /// Where it came from, for messages.
     pub origin: String,
     /// What it holds.
@@ -81,7 +81,7 @@ pub enum BadSnapshot {
     },
 }
 
-impl Snapshot {
+impl HostSnapshot {
     /// Reads an archive.
     ///
     /// # Errors

@@ -125,7 +125,7 @@ pub struct CardModel {
     pub link: Option<LinkCapability>,
     /// What NVIDIA's driver reports about the product.
     #[serde(default)]
-    pub product: Option<Product>,
+    pub product: Option<SimProduct>,
     /// What another driver shows in sysfs.
     #[serde(default)]
     pub sensors: Option<SensorsDescription>,
@@ -162,7 +162,7 @@ pub struct Companion {
 /// What NVIDIA's driver reports about a product.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Product {
+pub struct SimProduct {
     /// Marketing name.
     pub name: String,
     /// Brand in nvidia-smi's words (`NVIDIA`, `GeForce`, `Tesla`, `NVIDIA RTX`, …).

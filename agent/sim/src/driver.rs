@@ -2,7 +2,7 @@
 
 use crate::bus::Bus;
 use crate::description::{
-    Description, Fact, GpuDescription, Health, MigDescription, MigInstance, NvidiaDriver, Product,
+    Description, Fact, GpuDescription, Health, MigDescription, MigInstance, NvidiaDriver, SimProduct,
 };
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig, DriverReport, DriverSource, GpuProcess, MemoryMib, MigMode};
@@ -62,7 +62,7 @@ fn gpus(description: &Description, bus: &Bus, driver: &NvidiaDriver, source: Dri
 
 struct Teller<'a> {
     gpu: &'a GpuDescription,
-    product: &'a Product,
+    product: &'a SimProduct,
 }
 
 impl Teller<'_> {

@@ -20,7 +20,7 @@ pub mod state;
 pub mod step_faults;
 pub mod synthetic;
 
-pub use archive::{BadSnapshot, Snapshot};
+pub use archive::{BadSnapshot, HostSnapshot};
 pub use bad_description::BadDescription;
 pub use description::Description;
 pub use host::{SimChanges, SimHost, SimKernelLog};

@@ -1,6 +1,6 @@
 //! A host out of a snapshot, behind the same ports: it answers what the real one answered, and never changes.
 
-use crate::archive::{BadSnapshot, Snapshot};
+use crate::archive::{BadSnapshot, HostSnapshot};
 use crate::bad_description::BadDescription;
 use crate::description::Description;
 use crate::load::load;
@@ -122,7 +122,7 @@ pub enum BadHost {
 /// There is none of these, or what is there cannot be used.
 pub fn load_any(name_or_path: &str) -> Result<Loaded, BadHost> {
     if [".tar.gz", ".tgz"].iter().any(|end| name_or_path.ends_with(end)) {
-        let recorded = Snapshot::open(Path::new(name_or_path))?.recorded()?;
+        let recorded = HostSnapshot::open(Path::new(name_or_path))?.recorded()?;
         return Ok(Loaded::Recorded(RecordedHost::new(recorded)));
     }
     Ok(Loaded::Described(Box::new(load(name_or_path)?)))

@@ -1,6 +1,6 @@
 //! What an `nvidia-smi -q -x` document states, in the words of the manager API and from the document alone.
 
-use crate::manager::gpu::{Gpu, GpuMetrics, driver_document, driver_metrics};
+use crate::manager::gpu::{GpuDocument, GpuMetrics, driver_document, driver_metrics};
 use model::driver::DriverReport;
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ pub struct ParsedSmi {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ParsedGpu {
     /// What it is.
-    pub inventory: Gpu,
+    pub inventory: GpuDocument,
     /// What it is doing.
     pub metrics: GpuMetrics,
 }

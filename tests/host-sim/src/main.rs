@@ -57,7 +57,7 @@ fn empty(folder: &str) -> anyhow::Result<PathBuf> {
 }
 
 fn recorded_tree(archive: &str, folder: &str) -> anyhow::Result<()> {
-    let snapshot = sim::Snapshot::open(Path::new(archive))?;
+    let snapshot = sim::HostSnapshot::open(Path::new(archive))?;
     write_recorded(&snapshot, &empty(folder)?).with_context(|| format!("cannot write {archive} to {folder}"))
 }
 

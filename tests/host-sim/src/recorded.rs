@@ -2,7 +2,7 @@
 
 use crate::place::text;
 use anyhow::Context;
-use sim::Snapshot;
+use sim::HostSnapshot;
 use sim::archive::Node;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -15,7 +15,7 @@ const WORDS: &str = "nvidia-smi.xml";
 ///
 /// # Errors
 /// A file cannot be written; the text names it.
-pub fn write_recorded(snapshot: &Snapshot, root: &Path) -> anyhow::Result<()> {
+pub fn write_recorded(snapshot: &HostSnapshot, root: &Path) -> anyhow::Result<()> {
     // Files first: where no link is there yet, no file can be written through one.
     for (path, node) in &snapshot.nodes {
         if let Node::File(content) = node {

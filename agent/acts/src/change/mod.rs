@@ -24,14 +24,14 @@ const GRACE: Duration = Duration::from_millis(250);
 
 /// The part of a host that changes things. Clones share the register of children that hang in the kernel.
 #[derive(Debug, Clone)]
-pub struct Changes {
+pub struct StepTaker {
     supervisor: Supervisor,
     child: Own,
     root: PathBuf,
     around: Surroundings,
 }
 
-impl Changes {
+impl StepTaker {
     /// `child` is the disposable child; `root` is where sysfs is.
     #[must_use]
     pub fn new(child: Own, root: impl Into<PathBuf>, around: Surroundings) -> Self {

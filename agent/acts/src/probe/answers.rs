@@ -2,7 +2,7 @@
 
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverReport, DriverSource, SilentGpu};
-use protocol::lines::Which;
+use protocol::lines::AskedGpu;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What has been said so far.
@@ -11,16 +11,16 @@ pub(super) struct Answers {
     /// Of the driver and of CUDA.
     pub(super) versions: (Reading<String>, Reading<String>),
     /// Each GPU that answered.
-    pub(super) gpus: BTreeMap<Which, DriverGpu>,
+    pub(super) gpus: BTreeMap<AskedGpu, DriverGpu>,
     /// Each GPU that did not, with the reason beside each of its values and a sentence.
-    pub(super) silent: BTreeMap<Which, (Absence, String)>,
+    pub(super) silent: BTreeMap<AskedGpu, (Absence, String)>,
     /// What was odd.
     pub(super) problems: Vec<String>,
 }
 
 impl Answers {
     /// A GPU has no answer; what was said first stands.
-    pub(super) fn silent(&mut self, which: Which, why: Absence, said: String) {
+    pub(super) fn silent(&mut self, which: AskedGpu, why: Absence, said: String) {
         if !self.gpus.contains_key(&which) {
             self.silent.entry(which).or_insert((why, said));
         }
@@ -34,8 +34,8 @@ impl Answers {
         problems.extend(self.silent.values().map(|(_, said)| said.clone()));
         problems.extend(duplicates(&gpus));
         let silent = self.silent.into_iter().filter_map(|(which, (why, said))| match which {
-            Which::At(address) => Some(SilentGpu { address, why, said }),
-            Which::Index(_) => None,
+            AskedGpu::At(address) => Some(SilentGpu { address, why, said }),
+            AskedGpu::Index(_) => None,
         });
         let silent = silent.collect();
         DriverReport { source: DriverSource::Nvml, driver_version, cuda_version, gpus, silent, problems }
@@ -75,10 +75,10 @@ mod tests {
 
     #[test]
     fn a_gpu_that_has_answered_is_not_silent_and_one_without_an_address_is_a_problem() {
-        let at = |address: &str| Which::At(address.parse().unwrap());
+        let at = |address: &str| AskedGpu::At(address.parse().unwrap());
         let mut answers = Answers::default();
         answers.gpus.insert(at("0000:01:00.0"), DriverGpu::unknown("0000:01:00.0".parse().unwrap()));
-        for which in [at("0000:01:00.0"), at("0000:02:00.0"), Which::Index(3)] {
+        for which in [at("0000:01:00.0"), at("0000:02:00.0"), AskedGpu::Index(3)] {
             answers.silent(which, Absence::ProbeTimeout, format!("nothing of {which}"));
             answers.silent(which, Absence::GpuLost, "a second word".to_owned());
         }

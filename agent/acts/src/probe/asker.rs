@@ -2,7 +2,7 @@
 
 use super::suspects::{Suspect, Suspects};
 use model::driver::SilentGpu;
-use protocol::lines::Which;
+use protocol::lines::AskedGpu;
 use spawn::{Own, Purpose, Supervisor};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,11 +51,11 @@ impl Asker {
 
     /// GPUs that did not answer NVML, and were not asked again yet.
     pub(super) fn silent(&self) -> Vec<SilentGpu> {
-        let of = |(which, suspect): (&Which, &Suspect)| match which {
-            Which::At(address) => {
+        let of = |(which, suspect): (&AskedGpu, &Suspect)| match which {
+            AskedGpu::At(address) => {
                 Some(SilentGpu { address: *address, why: suspect.why.clone(), said: suspect.said.clone() })
             }
-            Which::Index(_) => None,
+            AskedGpu::Index(_) => None,
         };
         self.with(|suspects| suspects.iter().filter_map(of).collect())
     }

@@ -13,7 +13,7 @@ use model::absence::Absence;
 use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::time::whole_millis;
 use protocol::child::Task;
-use protocol::lines::{Line, Lines, Question, Which};
+use protocol::lines::{AskedGpu, ChildLine, Lines, Question};
 use spawn::{Finished, Program, Purpose, RunError};
 use std::ffi::OsString;
 use std::time::Duration;
@@ -59,7 +59,7 @@ pub(super) async fn ask(asker: &Asker, paths: &[String], within: Duration) -> Re
 
 /// What comes from a process.
 enum Heard {
-    Line(Line),
+    Line(ChildLine),
     Ended(Result<Finished, RunError>),
 }
 
@@ -69,11 +69,11 @@ struct Run {
     task: JoinHandle<()>,
     begin: Instant,
     /// The only GPU that it is started for: one that did not answer before.
-    alone: Option<Which>,
+    alone: Option<AskedGpu>,
     /// It has said something of use.
     opened: bool,
     /// Which GPU it waits for, and since when.
-    current: Option<(Which, Instant)>,
+    current: Option<(AskedGpu, Instant)>,
     /// It has waited for a GPU for longer than the others should.
     slow: bool,
     ended: bool,
@@ -96,7 +96,7 @@ struct Round {
     /// The first is the one that asks for all.
     runs: Vec<Run>,
     /// GPUs that no process has asked for yet.
-    queue: Vec<Which>,
+    queue: Vec<AskedGpu>,
     answers: Answers,
     /// Why the library cannot be asked at all.
     fault: Option<ProbeError>,
@@ -169,9 +169,9 @@ impl Round {
     /// Starts a process; false where as many as there may be wait for a GPU each.
     fn start(
         &mut self,
-        only: Option<Vec<Which>>,
-        leave_out: Vec<Which>,
-        alone: Option<Which>,
+        only: Option<Vec<AskedGpu>>,
+        leave_out: Vec<AskedGpu>,
+        alone: Option<AskedGpu>,
     ) -> Result<bool, ProbeError> {
         let taken = |purpose: &str| self.runs.iter().any(|run| !run.ended && run.purpose == purpose);
         let Some(purpose) = self.asker.free(taken) else { return Ok(false) };
@@ -190,21 +190,21 @@ impl Round {
     fn take(&mut self, id: usize, heard: Heard) {
         let Some(run) = self.runs.get_mut(id) else { return };
         match heard {
-            Heard::Line(Line::Asking(which)) => {
+            Heard::Line(ChildLine::Asking(which)) => {
                 run.current = Some((which, Instant::now()));
                 self.queue.retain(|waiting| *waiting != which);
             }
-            Heard::Line(Line::Answered { which, gpu, problems }) => {
+            Heard::Line(ChildLine::Answered { which, gpu, problems }) => {
                 self.answered(id, which);
                 self.answers.problems.extend(problems);
                 self.answers.silent.remove(&which);
                 self.answers.gpus.entry(which).or_insert(*gpu);
             }
-            Heard::Line(Line::Silent { which, why, said }) => {
+            Heard::Line(ChildLine::Silent { which, why, said }) => {
                 self.answered(id, which);
                 self.answers.silent(which, why, said);
             }
-            Heard::Line(Line::Opened { driver_version, cuda_version, found }) => {
+            Heard::Line(ChildLine::Opened { driver_version, cuda_version, found }) => {
                 run.opened = true;
                 if id == 0 {
                     let left_out = self.asker.with(|suspects| {
@@ -215,11 +215,11 @@ impl Round {
                     self.answers.versions = (driver_version, cuda_version);
                 }
             }
-            Heard::Line(Line::Refused(fault)) => {
+            Heard::Line(ChildLine::Refused(fault)) => {
                 run.opened = true;
                 self.refused(id, fault);
             }
-            Heard::Line(Line::Done) => {}
+            Heard::Line(ChildLine::Done) => {}
             Heard::Ended(ended) => self.ended(id, &ended),
         }
     }
@@ -242,7 +242,7 @@ impl Round {
     }
 
     /// A GPU has said something. One that was silent before is asked with the others again once it is quick.
-    fn answered(&mut self, id: usize, which: Which) {
+    fn answered(&mut self, id: usize, which: AskedGpu) {
         let Some((_, since)) = self.runs.get_mut(id).and_then(|run| run.current.take()) else { return };
         let took = since.elapsed();
         if took < self.times.all {
@@ -253,7 +253,7 @@ impl Round {
         self.suspect(which, Absence::ProbeTimeout, said, None, self.times.all);
     }
 
-    fn suspect(&self, which: Which, why: Absence, said: String, child: Option<Purpose>, again: Duration) {
+    fn suspect(&self, which: AskedGpu, why: Absence, said: String, child: Option<Purpose>, again: Duration) {
         let suspect = Suspect { why, said, child, ask_at: Instant::now() + again };
         self.asker.with(|suspects| suspects.insert(which, suspect));
     }
@@ -347,7 +347,7 @@ async fn run(asker: Asker, purpose: Purpose, program: Program, id: usize, send: 
 }
 
 /// Why a GPU has no answer whose process has ended over it.
-fn while_asked(which: Which, fault: Option<&ProbeError>) -> (Absence, String) {
+fn while_asked(which: AskedGpu, fault: Option<&ProbeError>) -> (Absence, String) {
     match fault {
         Some(ProbeError::Timeout { after_ms, .. }) => {
             (Absence::ProbeTimeout, format!("NVML did not answer for its {which} within {after_ms} ms"))

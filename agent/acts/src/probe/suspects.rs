@@ -1,7 +1,7 @@
 //! GPUs that did not answer NVML in their time: they are asked alone, and seldom, so that the others keep their facts.
 
 use model::absence::Absence;
-use protocol::lines::Which;
+use protocol::lines::AskedGpu;
 use spawn::Purpose;
 use std::collections::BTreeMap;
 use tokio::time::Instant;
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 /// What is known of them.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
-    by_gpu: BTreeMap<Which, Suspect>,
+    by_gpu: BTreeMap<AskedGpu, Suspect>,
 }
 
 /// One of them.
@@ -26,16 +26,16 @@ pub(super) struct Suspect {
 }
 
 impl Suspects {
-    pub(super) fn insert(&mut self, which: Which, suspect: Suspect) {
+    pub(super) fn insert(&mut self, which: AskedGpu, suspect: Suspect) {
         self.by_gpu.insert(which, suspect);
     }
 
-    pub(super) fn remove(&mut self, which: Which) {
+    pub(super) fn remove(&mut self, which: AskedGpu) {
         self.by_gpu.remove(&which);
     }
 
     /// Forgets those that are not among the GPUs found, but for what a process still waits for.
-    pub(super) fn keep(&mut self, found: &[Which]) {
+    pub(super) fn keep(&mut self, found: &[AskedGpu]) {
         self.by_gpu.retain(|which, suspect| suspect.child.is_some() || found.contains(which));
     }
 
@@ -47,23 +47,23 @@ impl Suspects {
     }
 
     /// All of them.
-    pub(super) fn all(&self) -> Vec<Which> {
+    pub(super) fn all(&self) -> Vec<AskedGpu> {
         self.by_gpu.keys().copied().collect()
     }
 
     /// Each with what is known.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Which, &Suspect)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&AskedGpu, &Suspect)> {
         self.by_gpu.iter()
     }
 
     /// Those that no process waits for and whose time has come.
-    pub(super) fn due(&self, now: Instant) -> Vec<Which> {
+    pub(super) fn due(&self, now: Instant) -> Vec<AskedGpu> {
         let is_due = |suspect: &Suspect| suspect.child.is_none() && suspect.ask_at <= now;
         self.by_gpu.iter().filter(|(_, suspect)| is_due(suspect)).map(|(which, _)| *which).collect()
     }
 
     /// A process waits for this GPU under this name.
-    pub(super) fn waits(&mut self, which: Which, purpose: Purpose) {
+    pub(super) fn waits(&mut self, which: AskedGpu, purpose: Purpose) {
         if let Some(suspect) = self.by_gpu.get_mut(&which) {
             suspect.child = Some(purpose);
         }

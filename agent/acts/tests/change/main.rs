@@ -9,7 +9,7 @@
     reason = "a test that cannot be set up has failed"
 )]
 
-use acts::change::Changes;
+use acts::change::StepTaker;
 use host::front::Surroundings;
 use model::ids::PciAddress;
 use model::plan::{CloseUp, Lane, ModuleState, PowerControl, Scope, Step};
@@ -122,9 +122,9 @@ impl Tree {
         fs::read_to_string(self.path(path)).unwrap()
     }
 
-    fn changes(&self) -> Changes {
+    fn changes(&self) -> StepTaker {
         let around = Surroundings { dev: self.path("dev"), modules: self.path("modules") };
-        Changes::new(Own::at(std::env::current_exe().unwrap()), self.0.path(), around)
+        StepTaker::new(Own::at(std::env::current_exe().unwrap()), self.0.path(), around)
     }
 
     fn act(&self, scope: &Scope, step: &Step, policy: Policy) -> Result<(), ActError> {

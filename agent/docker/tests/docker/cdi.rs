@@ -3,7 +3,7 @@
 use crate::server::{Reply, Server};
 use crate::{PATIENCE, json};
 use docker::facts;
-use model::docker::{CdiAll, DockerFacts, Engine};
+use model::docker::{CdiAll, ContainerEngine, DockerFacts};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -118,17 +118,17 @@ async fn podman_is_known_by_its_components_or_by_buildah() {
     let by_name =
         r#"{"Version":"5.4.0","ApiVersion":"1.41","Components":[{"Name":"Podman Engine"},{"Name":"Conmon"}]}"#;
     let docker = ask(by_name, &info(&[folder.path()], r#", "Rootless": true"#)).await;
-    assert_eq!((docker.engine, docker.rootless), (Engine::Podman, true));
+    assert_eq!((docker.engine, docker.rootless), (ContainerEngine::Podman, true));
     assert_eq!(docker.cdi_devices, ["nvidia.com/gpu=0", "nvidia.com/gpu=all"], "Podman never lists its devices");
     let docker = ask("[]", &info(&[folder.path()], r#", "BuildahVersion": "1.39.0", "Rootless": false"#)).await;
-    assert_eq!((docker.engine, docker.rootless), (Engine::Podman, false));
+    assert_eq!((docker.engine, docker.rootless), (ContainerEngine::Podman, false));
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_docker_without_root_says_so_among_its_security_options() {
     let options = |options: &str| format!(r#"{{"SecurityOptions": {options}}}"#);
     let without = ask(OLD, &options(r#"["name=seccomp,profile=builtin", "name=rootless", "name=cgroupns"]"#)).await;
-    assert_eq!((without.engine, without.rootless), (Engine::Docker, true));
+    assert_eq!((without.engine, without.rootless), (ContainerEngine::Docker, true));
     for more in ["[]", "null", r#"["name=seccomp,profile=rootless"]"#, r#""name=rootless""#] {
         assert!(!ask(OLD, &options(more)).await.rootless, "{more}");
     }

@@ -6,7 +6,7 @@
 mod rounds;
 mod source;
 
-pub use source::{AFTER_A_CHANGE, ALL, FOR_A_PLAN, Source};
+pub use source::{AFTER_A_CHANGE, ALL, FOR_A_PLAN, ObserverSource};
 
 use crate::alarm::Alarm;
 use crate::publish::Publisher;
@@ -48,7 +48,7 @@ pub const WATCHERS: usize = 64;
 pub enum Ask {
     /// Ask these sources again; answered when what they reported has been published. All who ask before the look has begun
     /// share it.
-    Look(&'static [Source], oneshot::Sender<()>),
+    Look(&'static [ObserverSource], oneshot::Sender<()>),
     /// Answered when what changes with time was sampled within the last [`WATCH_MS`]. Nothing stays switched on: who watches
     /// asks again.
     Sample(oneshot::Sender<()>),
@@ -60,7 +60,7 @@ pub enum Ask {
 ///
 /// # Errors
 /// The daemon is stopping.
-pub(crate) async fn look(observer: &mpsc::Sender<Ask>, sources: &'static [Source]) -> Result<(), Refusal> {
+pub(crate) async fn look(observer: &mpsc::Sender<Ask>, sources: &'static [ObserverSource]) -> Result<(), Refusal> {
     let stopping = || Refusal::Unavailable { what: "the observer".into(), why: "the daemon is stopping".into() };
     let (done, answered) = oneshot::channel();
     observer.send(Ask::Look(sources, done)).await.map_err(|_| stopping())?;
@@ -164,7 +164,7 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
                     if next_scan.is_some_and(|scan| now >= scan) {
                         next_scan = None;
                         last_scan = Some(now);
-                        self.rounds.want([Source::Bus]);
+                        self.rounds.want([ObserverSource::Bus]);
                     }
                 }
             }
@@ -179,8 +179,9 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
     /// Samples what changes with time, and what was never asked.
     fn sample(&mut self) {
         self.sampled = Some(self.clock.boot_now());
-        let is_due = |source: &Source| (source.row().in_sample)(&self.latest) || !self.rounds.was_asked(*source);
-        let due: Vec<Source> = ALL.iter().copied().filter(is_due).collect();
+        let is_due =
+            |source: &ObserverSource| (source.row().in_sample)(&self.latest) || !self.rounds.was_asked(*source);
+        let due: Vec<ObserverSource> = ALL.iter().copied().filter(is_due).collect();
         self.rounds.want(due);
     }
 
@@ -194,7 +195,7 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         }
     }
 
-    fn look(&mut self, sources: &'static [Source], done: oneshot::Sender<()>) {
+    fn look(&mut self, sources: &'static [ObserverSource], done: oneshot::Sender<()>) {
         self.rounds.want(sources.iter().copied());
         self.rounds.wait(sources.iter().copied(), done);
         self.rounds.release();
@@ -208,8 +209,8 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         if self.sampled.is_none_or(|last| now.since(last) >= WATCH_MS) {
             self.sampled = Some(now);
             // A source that is still at the round before is not asked once more behind it.
-            let is_free = |source: &Source| source.row().watched.0 && !self.rounds.is_running(*source);
-            let free: Vec<Source> = ALL.iter().copied().filter(is_free).collect();
+            let is_free = |source: &ObserverSource| source.row().watched.0 && !self.rounds.is_running(*source);
+            let free: Vec<ObserverSource> = ALL.iter().copied().filter(is_free).collect();
             self.rounds.want(free);
         }
         self.rounds.wait(ALL.iter().copied().filter(|source| source.row().watched.1), done);
@@ -245,10 +246,10 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
             found(&mut self.latest);
         }
         // What another source is asked with may have changed.
-        let is_stale = |other: &Source| {
+        let is_stale = |other: &ObserverSource| {
             *other != source && !self.rounds.was_asked_with(*other, &(other.row().input)(&self.latest))
         };
-        let stale: Vec<Source> = ALL.iter().copied().filter(is_stale).collect();
+        let stale: Vec<ObserverSource> = ALL.iter().copied().filter(is_stale).collect();
         self.rounds.want(stale);
         self.publish_now();
         self.rounds.release();
@@ -283,11 +284,11 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         features::by_settings::apply_settings(&mut observation, &self.settings.borrow());
         let log = Arc::clone(&self.kernel_log.borrow());
         let asked = |source| self.rounds.answered(source).unwrap_or_default();
-        let asked = AskedAt { bus: asked(Source::Bus), driver: asked(Source::Drivers) };
+        let asked = AskedAt { bus: asked(ObserverSource::Bus), driver: asked(ObserverSource::Drivers) };
         model::health::show::apply(&mut observation, &log, asked, Some(&previous));
         crate::health::tell(&previous, &observation);
         // Before the first scan the list is empty because nobody has looked.
-        if let (Ok(scan), Some(_)) = (&self.latest.scan, self.rounds.answered(Source::Bus)) {
+        if let (Ok(scan), Some(_)) = (&self.latest.scan, self.rounds.answered(ObserverSource::Bus)) {
             self.publisher.saw(Sight::of(scan, &observation));
         }
         self.publisher.publish(observation);

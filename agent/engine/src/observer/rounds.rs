@@ -1,6 +1,6 @@
 //! The state of each source: asked or to be asked, for whom, and until when it is waited for. It asks nobody itself.
 
-use super::source::{ALL, Input, Source};
+use super::source::{ALL, Input, ObserverSource};
 use model::time::BootMillis;
 use std::collections::BTreeMap;
 use tokio::sync::oneshot;
@@ -27,34 +27,34 @@ struct Turn {
 
 /// Somebody who waits for rounds to end.
 struct Waiter {
-    until: Vec<(Source, u64)>,
+    until: Vec<(ObserverSource, u64)>,
     done: oneshot::Sender<()>,
 }
 
 /// All sources.
 #[derive(Default)]
 pub(super) struct Rounds {
-    turns: BTreeMap<Source, Turn>,
+    turns: BTreeMap<ObserverSource, Turn>,
     waiters: Vec<Waiter>,
 }
 
 impl Rounds {
-    fn turn(&mut self, source: Source) -> &mut Turn {
+    fn turn(&mut self, source: ObserverSource) -> &mut Turn {
         self.turns.entry(source).or_default()
     }
 
     /// The round after which everything that was wanted so far has been asked.
-    fn newest(&self, source: Source) -> u64 {
+    fn newest(&self, source: ObserverSource) -> u64 {
         self.turns.get(&source).map_or(0, |turn| turn.started + u64::from(turn.due.is_some()))
     }
 
-    fn has_ended(&self, source: Source, round: u64) -> bool {
+    fn has_ended(&self, source: ObserverSource, round: u64) -> bool {
         round == 0 || self.turns.get(&source).is_some_and(|turn| turn.late || turn.ended >= round)
     }
 
     /// A round of each of these is to begin. All who want one before it has begun share it.
-    pub(super) fn want(&mut self, sources: impl IntoIterator<Item = Source>) {
-        let wanted: Vec<Source> = sources.into_iter().collect();
+    pub(super) fn want(&mut self, sources: impl IntoIterator<Item = ObserverSource>) {
+        let wanted: Vec<ObserverSource> = sources.into_iter().collect();
         // In the order of the table: a source that goes first is due before the one that waits for it.
         for source in ALL.iter().copied().filter(|source| wanted.contains(source)) {
             let first = source.row().after.map_or(0, |first| self.newest(first));
@@ -63,8 +63,8 @@ impl Rounds {
     }
 
     /// The sources whose round can begin now.
-    pub(super) fn ready(&self) -> Vec<Source> {
-        let can_begin = |source: &Source| {
+    pub(super) fn ready(&self) -> Vec<ObserverSource> {
+        let can_begin = |source: &ObserverSource| {
             let turn = self.turns.get(source).filter(|turn| turn.running.is_none());
             let round = turn.and_then(|turn| turn.due);
             round.is_some_and(|round| source.row().after.is_none_or(|first| self.has_ended(first, round)))
@@ -75,7 +75,7 @@ impl Rounds {
     /// A round has begun, in this task; it is waited for until `deadline`.
     pub(super) fn begin(
         &mut self,
-        source: Source,
+        source: ObserverSource,
         task: task::Id,
         input: Input,
         (now, deadline): (BootMillis, BootMillis),
@@ -87,7 +87,7 @@ impl Rounds {
     }
 
     /// The round of this task has ended, with an answer or without one.
-    pub(super) fn end(&mut self, task: task::Id, with_answer: bool) -> Option<Source> {
+    pub(super) fn end(&mut self, task: task::Id, with_answer: bool) -> Option<ObserverSource> {
         let (source, turn) = self.turns.iter_mut().find(|(_, turn)| turn.running == Some(task))?;
         (turn.running, turn.late) = (None, false);
         turn.ended += 1;
@@ -99,7 +99,7 @@ impl Rounds {
 
     /// The rounds that have missed their deadline just now, with its length in milliseconds. Each goes on, is not doubled, and
     /// keeps nobody any more.
-    pub(super) fn overdue(&mut self, now: BootMillis) -> Vec<(Source, u64)> {
+    pub(super) fn overdue(&mut self, now: BootMillis) -> Vec<(ObserverSource, u64)> {
         let is_over = |turn: &Turn| turn.running.is_some() && !turn.late && now >= turn.deadline;
         let over = self.turns.iter_mut().filter(|(_, turn)| is_over(turn));
         over.map(|(source, turn)| {
@@ -115,27 +115,27 @@ impl Rounds {
     }
 
     /// A round is under way.
-    pub(super) fn is_running(&self, source: Source) -> bool {
+    pub(super) fn is_running(&self, source: ObserverSource) -> bool {
         self.turns.get(&source).is_some_and(|turn| turn.running.is_some())
     }
 
     /// A round has begun at some time.
-    pub(super) fn was_asked(&self, source: Source) -> bool {
+    pub(super) fn was_asked(&self, source: ObserverSource) -> bool {
         self.turns.get(&source).is_some_and(|turn| turn.started > 0)
     }
 
     /// When the round began whose answer is known; `None` before the first answer.
-    pub(super) fn answered(&self, source: Source) -> Option<BootMillis> {
+    pub(super) fn answered(&self, source: ObserverSource) -> Option<BootMillis> {
         self.turns.get(&source)?.answered
     }
 
     /// The source was last asked with this.
-    pub(super) fn was_asked_with(&self, source: Source, input: &Input) -> bool {
+    pub(super) fn was_asked_with(&self, source: ObserverSource, input: &Input) -> bool {
         self.turns.get(&source).map_or(*input == Input::Nothing, |turn| turn.input == *input)
     }
 
     /// Answers when the rounds of these that are under way or due have ended, or have missed their deadline.
-    pub(super) fn wait(&mut self, sources: impl IntoIterator<Item = Source>, done: oneshot::Sender<()>) {
+    pub(super) fn wait(&mut self, sources: impl IntoIterator<Item = ObserverSource>, done: oneshot::Sender<()>) {
         let until = sources.into_iter().map(|source| (source, self.newest(source))).collect();
         self.waiters.push(Waiter { until, done });
     }

@@ -11,7 +11,7 @@ use model::{DriverName, PciAddress};
 
 /// What a host is asked for, each at most once at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
+pub enum ObserverSource {
     /// The PCI bus and the IOMMU groups.
     Bus,
     /// The drivers of the GPUs: NVML, nvidia-smi, sensors.
@@ -23,13 +23,14 @@ pub enum Source {
 }
 
 /// Everything there is.
-pub const ALL: &[Source] = &[Source::Bus, Source::Drivers, Source::Docker, Source::Host];
+pub const ALL: &[ObserverSource] =
+    &[ObserverSource::Bus, ObserverSource::Drivers, ObserverSource::Docker, ObserverSource::Host];
 
 /// What the plan of a change is made from: of the host, the memory that is free and the files that claim a GPU. Not Docker.
-pub const FOR_A_PLAN: &[Source] = &[Source::Bus, Source::Drivers, Source::Host];
+pub const FOR_A_PLAN: &[ObserverSource] = &[ObserverSource::Bus, ObserverSource::Drivers, ObserverSource::Host];
 
 /// What a change has changed.
-pub const AFTER_A_CHANGE: &[Source] = &[Source::Bus, Source::Drivers];
+pub const AFTER_A_CHANGE: &[ObserverSource] = &[ObserverSource::Bus, ObserverSource::Drivers];
 
 /// One row of the table.
 pub(super) struct Row {
@@ -42,7 +43,7 @@ pub(super) struct Row {
     /// For how long others wait for it, in milliseconds. The port has deadlines of its own; this holds where they fail.
     pub(super) deadline_ms: fn(&Settings) -> u64,
     /// The source that goes first where both are to be asked.
-    pub(super) after: Option<Source>,
+    pub(super) after: Option<ObserverSource>,
     /// What of the other sources it is asked with: it is asked again when that changes.
     pub(super) input: fn(&RawObservation) -> Input,
     /// What is known of it when it has missed its deadline, which was so many milliseconds away.
@@ -87,7 +88,7 @@ const DRIVERS: Row = Row {
     watched: (true, true),
     // One after the other, and the sensors, which have 5 s.
     deadline_ms: |settings| LOCAL_MS + settings.nvidia.probe_timeout_ms.saturating_mul(4),
-    after: Some(Source::Bus),
+    after: Some(ObserverSource::Bus),
     input: |raw| {
         let gpus = raw.scan.as_ref().map(|scan| scan.gpus.as_slice()).unwrap_or_default();
         Input::Bindings(gpus.iter().map(|gpu| (gpu.address, gpu.driver.known().cloned())).collect())
@@ -124,7 +125,7 @@ fn docker_root(raw: &RawObservation) -> Option<String> {
     raw.docker.as_ref().ok()?.root_dir.clone()
 }
 
-impl Source {
+impl ObserverSource {
     /// Its row of the table.
     pub(super) const fn row(self) -> &'static Row {
         match self {

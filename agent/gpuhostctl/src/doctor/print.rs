@@ -2,14 +2,14 @@
 
 use crate::failure::Failure;
 use crate::text::{Cell, Look, Table, clean, paint, print as print_lines, print_json};
-use model::doctor::{Area, CATALOGUE, Diagnosis, Finding, Severity, Unchecked};
+use model::doctor::{Area, CATALOGUE, Diagnosis, DoctorFinding, Severity, Unchecked};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Everything as lines.
 pub(super) fn lines(diagnosis: &Diagnosis, as_root: bool) -> Vec<String> {
     let mut lines = Vec::new();
-    let mut areas: BTreeMap<Area, Vec<&Finding>> = BTreeMap::new();
+    let mut areas: BTreeMap<Area, Vec<&DoctorFinding>> = BTreeMap::new();
     for finding in &diagnosis.findings {
         areas.entry(finding.area).or_default().push(finding);
     }
@@ -29,7 +29,7 @@ const fn look(severity: Severity) -> Look {
     }
 }
 
-fn finding(finding: &Finding) -> Vec<String> {
+fn finding(finding: &DoctorFinding) -> Vec<String> {
     let head = format!(
         "  {}  {}  {}",
         paint(&format!("{:<7}", finding.severity.code()), look(finding.severity)),

@@ -15,7 +15,7 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::struct_wrappers::device::{PciInfo, ProcessInfo};
 use nvml_wrapper::structs::device::FieldId;
 use nvml_wrapper::sys_exports::field_id::NVML_FI_DEV_POWER_INSTANT;
-use protocol::lines::Which;
+use protocol::lines::AskedGpu;
 use std::collections::BTreeMap;
 
 /// Longest process name that is asked for, in bytes.
@@ -25,17 +25,17 @@ const PROCESS_NAME_MAX: usize = 256;
 ///
 /// # Errors
 /// The reason beside each of its values, and a sentence: it does not answer at all, or has no usable address.
-pub(super) fn read(nvml: &Nvml, which: Which, problems: &mut Vec<String>) -> Result<DriverGpu, (Absence, String)> {
+pub(super) fn read(nvml: &Nvml, which: AskedGpu, problems: &mut Vec<String>) -> Result<DriverGpu, (Absence, String)> {
     let refused = |what: &str, e: &NvmlError| (no_answer(e), format!("NVML {what} its {which}: {}", with_causes(e)));
     let device = match which {
-        Which::Index(index) => nvml.device_by_index(index),
-        Which::At(address) => nvml.device_by_pci_bus_id(address.to_string()),
+        AskedGpu::Index(index) => nvml.device_by_index(index),
+        AskedGpu::At(address) => nvml.device_by_pci_bus_id(address.to_string()),
     };
     let device = device.map_err(|e| refused("does not answer for", &e))?;
     let pci = device.pci_info().map_err(|e| refused("has no PCI address for", &e))?;
     let address: PciAddress =
         pci.bus_id.parse().map_err(|e| (Absence::garbled(&pci.bus_id), format!("NVML's {which}: {e}")))?;
-    if let Which::At(asked) = which
+    if let AskedGpu::At(asked) = which
         && asked != address
     {
         return Err((

@@ -14,7 +14,7 @@ use host::front::gpus_to_ask;
 use model::absence::Reading;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Nvml, cuda_driver_version_major, cuda_driver_version_minor};
-use protocol::lines::{Line, Question, Which};
+use protocol::lines::{AskedGpu, ChildLine, Question};
 use said::reading;
 use std::io;
 use std::time::{Duration, Instant};
@@ -27,40 +27,40 @@ const GPUS_MAX: u32 = 256;
 ///
 /// # Errors
 /// What was reported could not be handed over.
-pub(super) fn tell(question: &Question, mut out: impl FnMut(Line) -> io::Result<()>) -> io::Result<()> {
+pub(super) fn tell(question: &Question, mut out: impl FnMut(ChildLine) -> io::Result<()>) -> io::Result<()> {
     let nvml = match load::nvml(&question.paths) {
         Ok(nvml) => nvml,
-        Err(fault) => return out(Line::Refused(fault)),
+        Err(fault) => return out(ChildLine::Refused(fault)),
     };
     let found = match found(&nvml, question) {
         Ok(found) => found,
-        Err(error) => return out(Line::Refused(said::fault("nvmlDeviceGetCount", &error))),
+        Err(error) => return out(ChildLine::Refused(said::fault("nvmlDeviceGetCount", &error))),
     };
     let wanted = question.wanted(&found);
     let (driver_version, cuda_version) = (reading(nvml.sys_driver_version()), cuda_version(&nvml));
-    out(Line::Opened { driver_version, cuda_version, found })?;
+    out(ChildLine::Opened { driver_version, cuda_version, found })?;
     for which in wanted {
-        out(Line::Asking(which))?;
+        out(ChildLine::Asking(which))?;
         let begin = Instant::now();
         let mut problems = Vec::new();
         out(match gpu::read(&nvml, which, &mut problems) {
-            Ok(gpu) => Line::Answered { which, gpu: Box::new(gpu), problems },
-            Err((why, said)) => Line::Silent { which, why, said },
+            Ok(gpu) => ChildLine::Answered { which, gpu: Box::new(gpu), problems },
+            Err((why, said)) => ChildLine::Silent { which, why, said },
         })?;
         if begin.elapsed() >= Duration::from_millis(question.patience_ms) {
             return Ok(());
         }
     }
-    out(Line::Done)
+    out(ChildLine::Done)
 }
 
 /// By address where sysfs shows them: only those that are asked for are opened. Else by index, which opens all up to that one.
-fn found(nvml: &Nvml, question: &Question) -> Result<Vec<Which>, NvmlError> {
+fn found(nvml: &Nvml, question: &Question) -> Result<Vec<AskedGpu>, NvmlError> {
     let bound = gpus_to_ask(&question.bus);
     if bound.is_empty() {
-        return Ok((0..nvml.device_count()?.min(GPUS_MAX)).map(Which::Index).collect());
+        return Ok((0..nvml.device_count()?.min(GPUS_MAX)).map(AskedGpu::Index).collect());
     }
-    Ok(bound.into_iter().map(Which::At).collect())
+    Ok(bound.into_iter().map(AskedGpu::At).collect())
 }
 
 fn cuda_version(nvml: &Nvml) -> Reading<String> {

@@ -16,7 +16,7 @@ fn report(paths: &[String]) -> Result<(), ProbeError> {
     })
     .unwrap();
     match said.as_slice() {
-        [Line::Refused(fault)] => Err(fault.clone()),
+        [ChildLine::Refused(fault)] => Err(fault.clone()),
         _ => panic!("{said:?}"),
     }
 }

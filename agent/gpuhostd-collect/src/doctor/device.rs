@@ -2,12 +2,12 @@
 
 use super::place::{Place, absence};
 use model::absence::{Absence, Reading};
-use model::doctor::facts::{Node, Slot};
+use model::doctor::facts::{DeviceNode, PciSlot};
 use model::ids::PciAddress;
 use std::os::unix::fs::PermissionsExt;
 
 /// `/dev/nvidia*`, without the folder of capabilities.
-pub(super) fn nodes(place: &Place) -> Reading<Vec<Node>> {
+pub(super) fn nodes(place: &Place) -> Reading<Vec<DeviceNode>> {
     let names = match place.names("/dev") {
         Ok(names) => names,
         Err(why) => return Reading::Absent(why),
@@ -17,7 +17,7 @@ pub(super) fn nodes(place: &Place) -> Reading<Vec<Node>> {
         let path = format!("/dev/{name}");
         match place.path(&path).symlink_metadata() {
             Ok(found) if found.is_dir() => {}
-            Ok(found) => nodes.push(Node { path, mode: found.permissions().mode() & 0o7777 }),
+            Ok(found) => nodes.push(DeviceNode { path, mode: found.permissions().mode() & 0o7777 }),
             Err(error) if absence(&error) == Absence::None => {}
             Err(error) => return Reading::Absent(absence(&error)),
         }
@@ -48,9 +48,9 @@ pub(super) fn node_mode(place: &Place) -> Reading<u32> {
 }
 
 /// What of the GPU's place on the bus the scan does not tell.
-pub(super) fn slot(place: &Place, address: PciAddress) -> Slot {
+pub(super) fn slot(place: &Place, address: PciAddress) -> PciSlot {
     let folder = format!("/sys/bus/pci/devices/{address}");
-    Slot {
+    PciSlot {
         address,
         bar1_bytes: place.read(&format!("{folder}/resource"), |text| size(text.lines().nth(1)?)),
         bar1_max_bytes: place.read(&format!("{folder}/resource1_resize"), largest),

@@ -35,7 +35,7 @@ const FILES_WITHIN: Duration = Duration::from_secs(20);
 
 /// Where and how a host is read.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct DoctorRequest {
     /// The root of the file system: `/`; another one is for tests and copies of hosts.
     pub root: PathBuf,
     /// What the daemon is configured to use of Docker and the driver.
@@ -57,7 +57,7 @@ pub struct Request {
 /// Reads all facts but those of the daemon on the bus and of the managers.
 ///
 /// Each part has its deadline: the files 20 s, each program 20 s, the probes what [`Settings`] give them, Docker 10 s.
-pub async fn take(request: &Request) -> DoctorFacts {
+pub async fn take(request: &DoctorRequest) -> DoctorFacts {
     let ports = snapshot::Request {
         root: request.root.clone(),
         settings: request.settings.clone(),
@@ -81,7 +81,7 @@ pub async fn take(request: &Request) -> DoctorFacts {
 }
 
 /// Everything that is in files. Blocking.
-fn files(request: &Request, host: &Recorded) -> (KernelFacts, NvidiaFacts, DockerFiles, ServiceFacts) {
+fn files(request: &DoctorRequest, host: &Recorded) -> (KernelFacts, NvidiaFacts, DockerFiles, ServiceFacts) {
     let place = Place::new(&request.root);
     let gpus = host.scan.as_ref().map(|scan| scan.gpus.as_slice()).unwrap_or_default();
     let kernel = KernelFacts {

@@ -1,7 +1,7 @@
 //! The daemon's own files: who may read and write them, its sockets, its disk, and the bus that it speaks on.
 
 use super::place::{Place, absence};
-use super::{Request, disk};
+use super::{DoctorRequest, disk};
 use model::absence::{Absence, Reading};
 use model::doctor::facts::{Guarded, ServiceFacts};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -12,7 +12,7 @@ const POLKIT: [&str; 2] = [
 ];
 
 /// Reads them.
-pub(super) fn read(place: &Place, request: &Request) -> ServiceFacts {
+pub(super) fn read(place: &Place, request: &DoctorRequest) -> ServiceFacts {
     let manager = &request.settings.manager;
     let named = [
         ("manager.ca_file", &manager.ca_file),
@@ -65,7 +65,7 @@ fn guarded(place: &Place, path: &str, what: model::doctor::facts::GuardedKind) -
     Some(Guarded { path: path.to_owned(), what, mode: found.permissions().mode() & 0o7777, uid: found.uid() })
 }
 
-fn sockets(place: &Place, request: &Request) -> Reading<Vec<String>> {
+fn sockets(place: &Place, request: &DoctorRequest) -> Reading<Vec<String>> {
     let mut missing = Vec::new();
     for socket in &request.sockets {
         let path = socket.display().to_string();

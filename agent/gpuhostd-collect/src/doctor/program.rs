@@ -2,7 +2,7 @@
 
 use super::place::Place;
 use model::absence::{Absence, Reading};
-use model::doctor::facts::{DoctorFacts, Package, Unit};
+use model::doctor::facts::{DoctorFacts, Package, ServiceUnit};
 use model::printable::printable;
 use spawn::{Finished, Program, RunError, Supervisor};
 use std::ffi::OsString;
@@ -34,7 +34,7 @@ const LOG: &str = "NVRM|nvidia|nouveau|nova|amdgpu|i915|vfio|DMAR|AMD-Vi|IOMMU|B
 /// What they reported.
 #[derive(Debug, Default)]
 pub(super) struct Said {
-    units: Reading<Vec<Unit>>,
+    units: Reading<Vec<ServiceUnit>>,
     clock: Reading<bool>,
     log: Reading<Vec<String>>,
     packages: Reading<Vec<Package>>,
@@ -95,7 +95,7 @@ fn refused(finished: &Finished) -> Absence {
     Absence::Unreadable(printable(words.trim(), 200))
 }
 
-async fn units(asker: &Asker<'_>) -> Reading<Vec<Unit>> {
+async fn units(asker: &Asker<'_>) -> Reading<Vec<ServiceUnit>> {
     if !asker.has_systemd() {
         return Reading::Absent(Absence::None);
     }
@@ -109,12 +109,12 @@ async fn units(asker: &Asker<'_>) -> Reading<Vec<Unit>> {
 }
 
 /// A block of `Key=value` lines for each unit, with an empty line between two.
-fn units_of(text: &str) -> Vec<Unit> {
+fn units_of(text: &str) -> Vec<ServiceUnit> {
     let unit = |block: &str| {
         let value = |key: &str| {
             block.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap_or_default().to_owned()
         };
-        Unit {
+        ServiceUnit {
             name: value("Id"),
             load: value("LoadState"),
             active: value("ActiveState"),

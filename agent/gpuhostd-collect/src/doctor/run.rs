@@ -1,6 +1,6 @@
 //! Reads the facts for `gpuhostctl doctor` and prints them as one line of JSON; it judges nothing.
 
-use super::{Request, daemon, take};
+use super::{DoctorRequest, daemon, take};
 use anyhow::Context;
 use files::OwnProgram;
 use gpuhostd::checkin::look::look;
@@ -70,7 +70,7 @@ async fn facts(args: &DoctorArgs) -> DoctorFacts {
         Some(_) if denied => Reading::Absent(Absence::NoPermission),
         Some(faults) => Reading::Known(faults.in_short()),
     };
-    let request = Request {
+    let request = DoctorRequest {
         root: args.root.clone(),
         guarded: guarded(&settings, &args.state),
         sockets: ["host", "containers", "holders"]

@@ -5,7 +5,7 @@ use wire::dbus::{GPU_INTERFACE, HOST_INTERFACE};
 
 /// What a caller must be allowed to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub enum PolkitAction {
     /// Read what the daemon shows.
     Inspect,
     /// Have the host scanned again.
@@ -20,7 +20,7 @@ pub enum Action {
     Acknowledge,
 }
 
-impl Action {
+impl PolkitAction {
     /// Every action.
     pub const ALL: [Self; 6] =
         [Self::Inspect, Self::Rescan, Self::ManageEnrolment, Self::Passthrough, Self::Lock, Self::Acknowledge];
@@ -41,14 +41,16 @@ impl Action {
 
 /// The action that a method needs. Properties are read-only and open to everybody who may talk to us; no method is.
 #[must_use]
-pub fn action_for(interface: &str, member: &str) -> Option<Action> {
+pub fn action_for(interface: &str, member: &str) -> Option<PolkitAction> {
     match (interface, member) {
-        (HOST_INTERFACE, "GetObservation" | "Sample") | (GPU_INTERFACE, "GetMetrics") => Some(Action::Inspect),
-        (HOST_INTERFACE, "Rescan") => Some(Action::Rescan),
-        (HOST_INTERFACE, "Enroll" | "Leave") => Some(Action::ManageEnrolment),
-        (HOST_INTERFACE, "Lock" | "Unlock") => Some(Action::Lock),
-        (HOST_INTERFACE, "AcknowledgeGoneGpu") => Some(Action::Acknowledge),
-        (GPU_INTERFACE, "BindPassthrough" | "ReleasePassthrough" | "ConfirmPassthrough") => Some(Action::Passthrough),
+        (HOST_INTERFACE, "GetObservation" | "Sample") | (GPU_INTERFACE, "GetMetrics") => Some(PolkitAction::Inspect),
+        (HOST_INTERFACE, "Rescan") => Some(PolkitAction::Rescan),
+        (HOST_INTERFACE, "Enroll" | "Leave") => Some(PolkitAction::ManageEnrolment),
+        (HOST_INTERFACE, "Lock" | "Unlock") => Some(PolkitAction::Lock),
+        (HOST_INTERFACE, "AcknowledgeGoneGpu") => Some(PolkitAction::Acknowledge),
+        (GPU_INTERFACE, "BindPassthrough" | "ReleasePassthrough" | "ConfirmPassthrough") => {
+            Some(PolkitAction::Passthrough)
+        }
         _ => None,
     }
 }
@@ -73,6 +75,6 @@ mod tests {
         ] {
             assert_eq!(action_for(interface, member), None, "{interface}.{member}");
         }
-        assert_eq!(action_for(HOST_INTERFACE, "Enroll"), Some(Action::ManageEnrolment));
+        assert_eq!(action_for(HOST_INTERFACE, "Enroll"), Some(PolkitAction::ManageEnrolment));
     }
 }

@@ -1,6 +1,6 @@
 //! Asks polkit about every caller but root. What is not a clear yes is a no; where there is no polkit, root alone may.
 
-use super::action::{Action, denied};
+use super::action::{PolkitAction, denied};
 use super::limits::Seats;
 use super::options::Standard;
 use model::refusal::Refusal;
@@ -36,7 +36,7 @@ impl Authority {
     pub(super) async fn ask(
         &self,
         header: &Header<'_>,
-        action: Action,
+        action: PolkitAction,
         member: &str,
         options: Standard,
         details: &[(&str, &str)],
@@ -63,7 +63,7 @@ impl Authority {
         }
     }
 
-    async fn caller_uid(&self, header: &Header<'_>, action: Action) -> Result<u32, Refusal> {
+    async fn caller_uid(&self, header: &Header<'_>, action: PolkitAction) -> Result<u32, Refusal> {
         let unknown = |why: String| denied(action.id(), format!("the bus does not report who the caller is: {why}"));
         let sender = header.sender().ok_or_else(|| unknown("the message has no sender".into()))?;
         let bus = "org.freedesktop.DBus";
@@ -79,7 +79,7 @@ impl Authority {
     async fn check(
         &self,
         header: &Header<'_>,
-        action: Action,
+        action: PolkitAction,
         member: &str,
         dialogue: bool,
         details: &[(&str, &str)],
@@ -94,7 +94,7 @@ impl Authority {
     }
 }
 
-fn judge(answer: &AuthorizationResult, action: Action) -> Result<(), Refusal> {
+fn judge(answer: &AuthorizationResult, action: PolkitAction) -> Result<(), Refusal> {
     if answer.is_authorized {
         return Ok(());
     }
@@ -122,9 +122,9 @@ mod tests {
 
     #[test]
     fn only_a_clear_yes_is_a_yes() {
-        assert!(judge(&answer(true, false), Action::Rescan).is_ok());
-        assert_eq!(judge(&answer(false, true), Action::Rescan).unwrap_err().code(), "not_authorized");
-        assert_eq!(judge(&answer(false, false), Action::Rescan).unwrap_err().code(), "not_authorized");
+        assert!(judge(&answer(true, false), PolkitAction::Rescan).is_ok());
+        assert_eq!(judge(&answer(false, true), PolkitAction::Rescan).unwrap_err().code(), "not_authorized");
+        assert_eq!(judge(&answer(false, false), PolkitAction::Rescan).unwrap_err().code(), "not_authorized");
     }
 
     #[test]

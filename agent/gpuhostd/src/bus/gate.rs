@@ -1,7 +1,7 @@
 //! Authorization, at the one gate: which action each member needs, and whether this caller may. A member without an action is
 //! denied.
 
-use super::action::{Action, action_for, denied};
+use super::action::{PolkitAction, action_for, denied};
 use super::authority::Authority;
 use super::limits::locked;
 use super::options::Standard;
@@ -57,11 +57,15 @@ impl Gate {
         };
         let uid = match action {
             // The answer is all that this is for, and nobody waits for it.
-            Action::Inspect if header.primary().flags().contains(Flags::NO_REPLY_EXPECTED) => {
+            PolkitAction::Inspect if header.primary().flags().contains(Flags::NO_REPLY_EXPECTED) => {
                 return Err(Refusal::Conflict { why: "the caller does not wait for the answer".to_owned() });
             }
-            Action::Inspect => None,
-            Action::Rescan | Action::ManageEnrolment | Action::Passthrough | Action::Lock | Action::Acknowledge => {
+            PolkitAction::Inspect => None,
+            PolkitAction::Rescan
+            | PolkitAction::ManageEnrolment
+            | PolkitAction::Passthrough
+            | PolkitAction::Lock
+            | PolkitAction::Acknowledge => {
                 let asked = self.authority.ask(header, action, member, options, details).await;
                 Some(asked.inspect_err(|refusal| self.tell(header, action, member, refusal))?)
             }
@@ -69,7 +73,7 @@ impl Gate {
         Ok(Admission { uid })
     }
 
-    fn tell(&self, header: &Header<'_>, action: Action, member: &str, refusal: &Refusal) {
+    fn tell(&self, header: &Header<'_>, action: PolkitAction, member: &str, refusal: &Refusal) {
         let Some(left_out) = locked(&self.refusals).one(Instant::now()) else { return };
         let sender = header.sender().map_or("an unknown sender", |name| name.as_str());
         tracing::warn!(

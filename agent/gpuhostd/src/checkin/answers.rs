@@ -1,7 +1,7 @@
 //! From what came back over the wire to an answer, and an answer in words.
 
 use crate::checkin::http::Exchange;
-use model::checkin::{Answer, Fault, FaultKind, ManagerAddress};
+use model::checkin::{Answer, CheckinError, FaultKind, ManagerAddress};
 use model::time::UnixMillis;
 use serde_json::Value;
 use wire::manager::reply::{ComeBack, refusal};
@@ -21,8 +21,8 @@ pub(super) fn accepted(manager: &ManagerAddress, exchange: Exchange, received: U
 }
 
 /// An answer that is not what the contract states.
-pub(super) fn garbled(said: String) -> Fault {
-    Fault { kind: FaultKind::Garbled, said }
+pub(super) fn garbled(said: String) -> CheckinError {
+    CheckinError { kind: FaultKind::Garbled, said }
 }
 
 /// The answer in words, for the status and the log.

@@ -5,7 +5,7 @@ use crate::checkin::fault::Unanswered;
 use crate::checkin::http::{Exchange, GZIP_ABOVE_BYTES, Post};
 use crate::checkin::report::Report;
 use crate::checkin::transport::Way;
-use model::checkin::{Answer, Beat, Code, Refused};
+use model::checkin::{Answer, Beat, Code, ManagerRefusal};
 use model::host_facts::CpuTicks;
 use model::ports::Clock;
 use model::time::BootMillis;
@@ -97,8 +97,8 @@ async fn once(way: &mut Way, beat: &Beat, body: &[u8], gzip: bool) -> Result<Exc
     way.post(&beat.manager, Post { path: &path, body, gzip, bearer: None, idempotency_key: None }).await
 }
 
-fn too_large(body: &[u8]) -> Option<Refused> {
+fn too_large(body: &[u8]) -> Option<ManagerRefusal> {
     let message = format!("the report of {} bytes was not sent", body.len());
     let code = Some(Code::TooLarge);
-    (body.len() > HEARTBEAT_MAX_BYTES).then_some(Refused { status: 413, code, message, retry_after_s: None })
+    (body.len() > HEARTBEAT_MAX_BYTES).then_some(ManagerRefusal { status: 413, code, message, retry_after_s: None })
 }

@@ -12,7 +12,7 @@ use crate::checkin::store::IdentityError;
 use crate::checkin::task::Task;
 use crate::checkin::token_file::TokenFile;
 use crate::checkin::{byhand, wake};
-use model::checkin::{Config, Goal, Key, Known, Machine};
+use model::checkin::{CheckinConfig, CheckinMachine, Goal, Key, KnownManagers};
 use model::enrol::{CheckinState, EnrolSpec, Farewell};
 use model::message::Message;
 use model::ports::Clock;
@@ -57,7 +57,7 @@ impl<C: Clock> Task<C> {
         let enrolled = Enrolled::new(identity);
         let keys = enrolled.keys();
         let identity = enrolled.identity();
-        let known = Known {
+        let known = KnownManagers {
             listed: identity.managers.clone(),
             offered: last.as_ref().map(|last| last.offered.clone()).unwrap_or_default(),
             configured: self.session.configured(),
@@ -65,12 +65,12 @@ impl<C: Clock> Task<C> {
             last_accepted: last.as_ref().and_then(|last| last.accepted_by.clone()),
         };
         let config = self.machine_config(identity.server_id.clone(), Goal::Beat, known, keys);
-        let config = Config { asked_interval_s: last.as_ref().and_then(|last| last.interval_s), ..config };
+        let config = CheckinConfig { asked_interval_s: last.as_ref().and_then(|last| last.interval_s), ..config };
         // An inventory that was accepted in this boot, from this version, need not go again.
         let accepted = last.as_ref().and_then(|last| last.inventory.as_ref());
         let same = accepted
             .filter(|sent| self.sight.boot_id() == Some(&sent.boot_id) && sent.version == env!("CARGO_PKG_VERSION"));
-        let machine = Machine::new(config, now, wall).with_accepted_inventory(same.map(|sent| sent.rev.clone()));
+        let machine = CheckinMachine::new(config, now, wall).with_accepted_inventory(same.map(|sent| sent.rev.clone()));
         self.cadence.begin(if at_once { machine.at_once(now) } else { machine });
         self.session.enabled = last.as_ref().is_none_or(|last| last.enabled);
         self.session.last_reply = last;
@@ -102,8 +102,8 @@ impl<C: Clock> Task<C> {
     pub(super) fn ask_for_identity(&mut self, pending: Pending, at_once: bool) {
         let (now, wall) = (self.clock.boot_now(), self.clock.wall_now());
         let key = uuid::Uuid::try_parse(&pending.request_id).unwrap_or_default().to_string();
-        let known = Known { listed: pending.managers.clone(), ..Known::default() };
-        let machine = Machine::new(self.machine_config(key, Goal::Enrol, known, Vec::new()), now, wall);
+        let known = KnownManagers { listed: pending.managers.clone(), ..KnownManagers::default() };
+        let machine = CheckinMachine::new(self.machine_config(key, Goal::Enrol, known, Vec::new()), now, wall);
         self.cadence.begin(if at_once { machine.at_once(now) } else { machine });
         if let Some(file) = &mut self.session.token_file {
             file.knows(Some(crate::checkin::digest::sha256_hex(pending.token.expose().as_bytes())));
@@ -112,9 +112,9 @@ impl<C: Clock> Task<C> {
         self.session.life = Life::Enrolling(Box::new(pending));
     }
 
-    fn machine_config(&self, key: String, goal: Goal, managers: Known, keys: Vec<Key>) -> Config {
+    fn machine_config(&self, key: String, goal: Goal, managers: KnownManagers, keys: Vec<Key>) -> CheckinConfig {
         let settings = &self.session.settings;
-        Config {
+        CheckinConfig {
             key,
             goal,
             interval_s: settings.heartbeat_interval_s,

@@ -8,7 +8,9 @@ use crate::checkin::tls;
 use crate::checkin::transport::Transport;
 use crate::checkin::trust::trust;
 use crate::checkin::wake::{new_pending, shared_identity};
-use model::checkin::{Answer, Beat, EnrolFor, Fault, FaultKind, KeyId, ManagerAddress, Meaning, Omit, Refused};
+use model::checkin::{
+    Answer, Beat, CheckinError, EnrolFor, FaultKind, KeyId, ManagerAddress, ManagerRefusal, Meaning, Omit,
+};
 use model::enrol::{EnrolSpec, Secret};
 use model::message::Message;
 use model::ports::Clock;
@@ -38,7 +40,7 @@ pub(super) enum Outcome {
     /// An identity, which is on disk, and the manager that gave it.
     Won(Box<Won>, ManagerAddress),
     /// An administrator must approve this host; the enrolment is on disk and goes on.
-    Waits(Box<Pending>, Refused),
+    Waits(Box<Pending>, ManagerRefusal),
     /// Nothing.
     Refused(Refusal),
 }
@@ -174,12 +176,12 @@ fn checked(spec: &EnrolSpec) -> Result<(Vec<ManagerAddress>, Trust), Refusal> {
 /// A certificate that is not trusted is shown, so that a person can compare it and pin it.
 async fn with_fingerprint(manager: &ManagerAddress, answer: Answer) -> Answer {
     match answer {
-        Answer::Failed(Fault { kind: kind @ FaultKind::Tls(_), said }) => {
+        Answer::Failed(CheckinError { kind: kind @ FaultKind::Tls(_), said }) => {
             let said = match tls::fingerprint(&manager.base_url()).await {
                 Some(shown) if !said.contains(&shown) => format!("{said}; its certificate has the SHA-256 {shown}"),
                 Some(_) | None => said,
             };
-            Answer::Failed(Fault { kind, said })
+            Answer::Failed(CheckinError { kind, said })
         }
         Answer::Failed(_) | Answer::Refused(_) | Answer::Accepted(_) => answer,
     }
@@ -204,11 +206,11 @@ fn unavailable(what: &str, why: String) -> Refusal {
 
 fn no(manager: &ManagerAddress, answer: Answer) -> Refusal {
     match answer {
-        Answer::Failed(Fault { kind: FaultKind::Timeout, .. }) => {
+        Answer::Failed(CheckinError { kind: FaultKind::Timeout, .. }) => {
             let after_ms = whole_millis(tls::TOTAL);
             Refusal::Timeout { what: format!("the manager {manager}"), after_ms }
         }
-        Answer::Failed(Fault { kind: FaultKind::Local, said }) => {
+        Answer::Failed(CheckinError { kind: FaultKind::Local, said }) => {
             Refusal::HostFault { attempted: format!("enrol with {manager}"), said }
         }
         Answer::Failed(fault) => unavailable(&format!("the manager {manager}"), fault.said),

@@ -1,16 +1,16 @@
 //! When each kind of request is due: the pure machines of heartbeat, renewal and features, side by side.
 
 use model::checkin::features::FeatureMemory;
-use model::checkin::renewal::Renewal;
-use model::checkin::{Action, KeyId, Machine, ManagerAddress};
+use model::checkin::renewal::RenewalSchedule;
+use model::checkin::{Action, CheckinMachine, KeyId, ManagerAddress};
 use model::time::{BootMillis, Now, UnixMillis};
 
 /// The machines. Only the session task queries and feeds them.
 #[derive(Debug, Default)]
 pub(super) struct Cadence {
     /// Heartbeats and enrolments; `None` while nobody is asked.
-    machine: Option<Machine>,
-    renewal: Renewal,
+    machine: Option<CheckinMachine>,
+    renewal: RenewalSchedule,
     features: FeatureMemory,
     /// A manager that is to be asked for its features behind the heartbeat.
     curious_of: Option<ManagerAddress>,
@@ -20,9 +20,9 @@ pub(super) struct Cadence {
 
 impl Cadence {
     /// Goes on with this machine, after all heartbeats so far.
-    pub(super) fn begin(&mut self, machine: Machine) {
+    pub(super) fn begin(&mut self, machine: CheckinMachine) {
         self.machine = Some(machine.after_seq(self.last_seq));
-        self.renewal = Renewal::default();
+        self.renewal = RenewalSchedule::default();
         self.curious_of = None;
     }
 
@@ -40,12 +40,12 @@ impl Cadence {
 
     /// The machine of heartbeats.
     #[must_use]
-    pub(super) const fn machine(&self) -> Option<&Machine> {
+    pub(super) const fn machine(&self) -> Option<&CheckinMachine> {
         self.machine.as_ref()
     }
 
     /// The machine of heartbeats, to feed an event into it.
-    pub(super) const fn machine_mut(&mut self) -> Option<&mut Machine> {
+    pub(super) const fn machine_mut(&mut self) -> Option<&mut CheckinMachine> {
         self.machine.as_mut()
     }
 
@@ -100,7 +100,7 @@ impl Cadence {
     }
 
     /// The machine of renewals, and what it needs of the other one: the slot and the interval.
-    pub(super) const fn renewal(&mut self) -> &mut Renewal {
+    pub(super) const fn renewal(&mut self) -> &mut RenewalSchedule {
         &mut self.renewal
     }
 

@@ -11,8 +11,8 @@ use crate::checkin::transport::Way;
 use crate::checkin::tryon::try_on;
 use crate::checkin::version::{self, BEFORE_ENROLMENT};
 use crate::checkin::wake::{new_pending, this_machine};
-use model::checkin::features::Features;
-use model::checkin::{Answer, Code, EnrolFor, ManagerAddress, Refused};
+use model::checkin::features::ManagerFeatures;
+use model::checkin::{Answer, Code, EnrolFor, ManagerAddress, ManagerRefusal};
 use model::enrol::Secret;
 use model::observation::HostObservation;
 use model::settings::ManagerSettings;
@@ -53,7 +53,7 @@ pub(super) struct EnrolOut {
     /// The manager takes gzip; `None` where it has not been asked yet.
     pub(super) gzip: Option<bool>,
     /// How the last try ended.
-    pub(super) last: Option<Refused>,
+    pub(super) last: Option<ManagerRefusal>,
 }
 
 /// What came of it.
@@ -66,7 +66,7 @@ pub(super) struct EnrolBack {
     /// The enrolment as it was sent.
     pub(super) pending: Option<Pending>,
     /// What the manager reported about its features on the way; `None` = it was not asked.
-    pub(super) learned: Option<Option<Features>>,
+    pub(super) learned: Option<Option<ManagerFeatures>>,
     /// The identity, which is on disk.
     pub(super) answer: Result<Won, Answer>,
 }
@@ -99,7 +99,7 @@ pub(super) async fn ask(out: EnrolOut) -> EnrolBack {
 }
 
 /// The enrolment of a host that has an identity: with its own key and the token of the file.
-async fn from_identity(applicant: &Applicant, why: EnrolFor, last: Option<&Refused>) -> Result<Pending, String> {
+async fn from_identity(applicant: &Applicant, why: EnrolFor, last: Option<&ManagerRefusal>) -> Result<Pending, String> {
     let identity = applicant.identity.as_ref().ok_or("there is no identity")?;
     let token = match (&applicant.settings.enrolment_token_file, why) {
         (Some(path), EnrolFor::First | EnrolFor::Lost) => token_file::read(path).await?.token,
@@ -119,7 +119,7 @@ async fn from_identity(applicant: &Applicant, why: EnrolFor, last: Option<&Refus
     new_pending(&applicant.store, own, managers.clone(), token, identity.trust.clone()).await
 }
 
-fn was_refused(last: Option<&Refused>) -> bool {
+fn was_refused(last: Option<&ManagerRefusal>) -> bool {
     last.is_some_and(|last| last.status == 401 || last.code == Some(Code::EnrolUsed))
 }
 
@@ -139,7 +139,7 @@ pub(super) async fn one(
     applicant: &Applicant,
     pending: &mut Pending,
     why: EnrolFor,
-    (gzip, learned): (Option<bool>, &mut Option<Option<Features>>),
+    (gzip, learned): (Option<bool>, &mut Option<Option<ManagerFeatures>>),
 ) -> Result<Won, Answer> {
     let failed = |said: String| Answer::Failed(local(said));
     let ours = applicant.identity.as_ref().map(|identity| identity.server_id.as_str());

@@ -2,7 +2,7 @@
 //! it that a person can act on.
 
 use crate::checkin::tls::OtherCertificate;
-use model::checkin::{Fault, FaultKind, OwnCertificate, TlsError};
+use model::checkin::{CheckinError, FaultKind, OwnCertificate, TlsError};
 use rustls::{AlertDescription, CertificateError, OtherError};
 use std::error::Error;
 use std::io::ErrorKind;
@@ -11,19 +11,19 @@ use std::io::ErrorKind;
 #[derive(Debug)]
 pub(super) struct Unanswered {
     /// What went wrong.
-    pub(super) fault: Fault,
+    pub(super) fault: CheckinError,
     /// The connection was lost before an answer began: on a connection that was used before, the other side may just have given
     /// it up as idle.
     pub(super) lost_before_answer: bool,
 }
 
 /// Something that could not even be sent.
-pub(super) fn local(said: impl ToString) -> Fault {
-    Fault { kind: FaultKind::Local, said: said.to_string() }
+pub(super) fn local(said: impl ToString) -> CheckinError {
+    CheckinError { kind: FaultKind::Local, said: said.to_string() }
 }
 
-impl From<Fault> for Unanswered {
-    fn from(fault: Fault) -> Self {
+impl From<CheckinError> for Unanswered {
+    fn from(fault: CheckinError) -> Self {
         Self { fault, lost_before_answer: false }
     }
 }
@@ -112,7 +112,7 @@ pub(super) fn of_reqwest(what: &str, fault: reqwest::Error, certificate: bool, s
         plain(&causes.words.join(": "))
     };
     let lost_before_answer = sending && !fault.is_timeout() && !fault.is_connect() && causes.is_lost();
-    Unanswered { fault: Fault { kind, said: format!("{what}: {said}{}", advice(kind)) }, lost_before_answer }
+    Unanswered { fault: CheckinError { kind, said: format!("{what}: {said}{}", advice(kind)) }, lost_before_answer }
 }
 
 fn kind(fault: &reqwest::Error, causes: &Causes<'_>, certificate: bool) -> FaultKind {

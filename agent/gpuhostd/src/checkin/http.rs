@@ -4,7 +4,7 @@ use crate::checkin::fault::{Unanswered, of_reqwest};
 use crate::checkin::tls::TOTAL;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use model::checkin::{Fault, FaultKind};
+use model::checkin::{CheckinError, FaultKind};
 use model::enrol::Secret;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response};
@@ -103,7 +103,7 @@ impl Line<'_> {
         };
         let late = |_| {
             let said = format!("{what}: no complete answer within {} s", TOTAL.as_secs());
-            Err(Fault { kind: FaultKind::Timeout, said }.into())
+            Err(CheckinError { kind: FaultKind::Timeout, said }.into())
         };
         tokio::time::timeout(TOTAL, whole).await.unwrap_or_else(late)
     }
@@ -115,7 +115,7 @@ impl Line<'_> {
         while let Some(chunk) = response.chunk().await.map_err(broken)? {
             if body.len().saturating_add(chunk.len()) > BODY_MAX_BYTES {
                 let said = format!("{what}: the answer is larger than {} MiB", BODY_MAX_BYTES / 1024 / 1024);
-                return Err(Fault { kind: FaultKind::Garbled, said }.into());
+                return Err(CheckinError { kind: FaultKind::Garbled, said }.into());
             }
             body.extend_from_slice(&chunk);
         }
@@ -123,8 +123,9 @@ impl Line<'_> {
     }
 }
 
-fn gzip(body: &[u8]) -> Result<Vec<u8>, Fault> {
-    let fault = |said: std::io::Error| Fault { kind: FaultKind::Local, said: format!("cannot compress: {said}") };
+fn gzip(body: &[u8]) -> Result<Vec<u8>, CheckinError> {
+    let fault =
+        |said: std::io::Error| CheckinError { kind: FaultKind::Local, said: format!("cannot compress: {said}") };
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(body).map_err(fault)?;
     encoder.finish().map_err(fault)

@@ -2,7 +2,7 @@
 //! session task.
 
 use crate::checkin::fault::local;
-use model::checkin::{Beat, Fault};
+use model::checkin::{Beat, CheckinError};
 use model::condition::Condition;
 use model::host_facts::CpuTicks;
 use model::observation::HostObservation;
@@ -36,7 +36,7 @@ impl Report {
     ///
     /// # Errors
     /// It has no form in JSON.
-    pub(super) fn body<C: Clock>(&self, server_id: &str, beat: &Beat, clock: &C) -> Result<Vec<u8>, Fault> {
+    pub(super) fn body<C: Clock>(&self, server_id: &str, beat: &Beat, clock: &C) -> Result<Vec<u8>, CheckinError> {
         let facts = CheckinFacts {
             server_id,
             version: env!("CARGO_PKG_VERSION"),

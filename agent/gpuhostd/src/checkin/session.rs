@@ -4,7 +4,7 @@ use crate::checkin::identity::{AcceptedInventory, LastReply, SCHEMA};
 use crate::checkin::life::Life;
 use crate::checkin::token_file::TokenFile;
 use model::checkin::condition::Standing;
-use model::checkin::{Machine, ManagerAddress, Refused};
+use model::checkin::{CheckinMachine, ManagerAddress, ManagerRefusal};
 use model::enrol::CheckinState;
 use model::message::Message;
 use model::settings::ManagerSettings;
@@ -25,7 +25,7 @@ pub(super) struct Session {
     /// What the last accepted reply reported, as it is on disk or on its way there.
     pub(super) last_reply: Option<LastReply>,
     /// How the last enrolment of an enrolled host was refused.
-    pub(super) enrol_refused: Option<Refused>,
+    pub(super) enrol_refused: Option<ManagerRefusal>,
     /// A new credential waits to be on disk before it is used.
     pub(super) unannounced: bool,
     /// When the credentials of a deleted identity are wiped.
@@ -128,7 +128,7 @@ impl Session {
     }
 
     /// Takes over what the machine learned from a reply. Gives what is to be on disk, where it is another one than before.
-    pub(super) fn reply_to_keep(&mut self, machine: &Machine, boot_id: Option<&str>) -> Option<LastReply> {
+    pub(super) fn reply_to_keep(&mut self, machine: &CheckinMachine, boot_id: Option<&str>) -> Option<LastReply> {
         let server_id = self.life.enrolled()?.identity().server_id.clone();
         let inventory = boot_id.zip(machine.accepted_inventory()).map(|(boot_id, rev)| AcceptedInventory {
             boot_id: boot_id.to_owned(),
@@ -161,7 +161,7 @@ impl Session {
     }
 
     /// The list of managers that counts, where it is another one than before. True where it is to be on disk.
-    pub(super) fn takes_list(&mut self, machine: &Machine) -> bool {
+    pub(super) fn takes_list(&mut self, machine: &CheckinMachine) -> bool {
         let Some(enrolled) = self.life.enrolled_mut() else { return false };
         let (identity, listed) = (enrolled.identity_mut(), machine.managers().listed());
         if identity.managers == listed {

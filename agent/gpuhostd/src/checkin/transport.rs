@@ -8,7 +8,7 @@ use crate::checkin::http::{Exchange, Line, Post, USER_AGENT};
 use crate::checkin::identity::{Credential, Trust};
 use crate::checkin::tls::{self, Connections, NoClient};
 use crate::checkin::trust::trust;
-use model::checkin::{Fault, FaultKind, ManagerAddress, OwnCertificate};
+use model::checkin::{CheckinError, FaultKind, ManagerAddress, OwnCertificate};
 use model::settings::ManagerSettings;
 use reqwest::Client;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ impl Way {
     }
 
     /// The client for what is trusted now. A file of authorities is read each time, so that a new one counts without a reload.
-    async fn client(&mut self) -> Result<&Made, Fault> {
+    async fn client(&mut self) -> Result<&Made, CheckinError> {
         let trust = trust(&self.settings, &self.given).await?;
         let chain = match &self.credential {
             Some(Credential::Certificate { chain_pem, .. }) => Some(chain_pem.clone()),
@@ -115,10 +115,10 @@ impl Way {
     }
 }
 
-fn no_client(why: NoClient) -> Fault {
+fn no_client(why: NoClient) -> CheckinError {
     let kind = match &why {
         NoClient::BadIdentity(_) => FaultKind::Credential(OwnCertificate::Unusable),
         NoClient::NoAuthority | NoClient::BadPin(_) | NoClient::Refused(_) => FaultKind::Local,
     };
-    Fault { kind, said: why.to_string() }
+    CheckinError { kind, said: why.to_string() }
 }

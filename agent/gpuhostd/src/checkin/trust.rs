@@ -4,7 +4,7 @@ use crate::checkin::digest::sha256_hex;
 use crate::checkin::fault::local;
 use crate::checkin::identity::Trust;
 use host::front::read_bounded;
-use model::checkin::Fault;
+use model::checkin::CheckinError;
 use model::settings::ManagerSettings;
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ const CA_MAX_BYTES: usize = 1024 * 1024;
 ///
 /// # Errors
 /// The file of authorities cannot be read, or a pin is none.
-pub(super) async fn trust(settings: &ManagerSettings, given: &Trust) -> Result<Trust, Fault> {
+pub(super) async fn trust(settings: &ManagerSettings, given: &Trust) -> Result<Trust, CheckinError> {
     let insecure = settings.insecure_skip_verify;
     if !given.pins.is_empty() || given.ca_pem.is_some() {
         return Ok(Trust { insecure, ..given.clone() });

@@ -3,7 +3,7 @@
 use crate::checkin::answers::accepted;
 use crate::checkin::transport::Way;
 use model::checkin::ManagerAddress;
-use model::checkin::features::Features;
+use model::checkin::features::ManagerFeatures;
 use model::time::UnixMillis;
 use std::time::Duration;
 use wire::manager::reply::Version;
@@ -19,7 +19,7 @@ pub(super) struct VersionBack {
     /// Who was asked.
     pub(super) manager: ManagerAddress,
     /// Its features; `None` where it hung, was cut off or reported nonsense.
-    pub(super) said: Option<Features>,
+    pub(super) said: Option<ManagerFeatures>,
 }
 
 /// Asks.
@@ -29,7 +29,7 @@ pub(super) async fn ask(mut way: Way, manager: ManagerAddress) -> VersionBack {
 }
 
 /// The features of a manager; `None` where it states none that can be understood.
-pub(super) async fn features(way: &mut Way, manager: &ManagerAddress) -> Option<Features> {
+pub(super) async fn features(way: &mut Way, manager: &ManagerAddress) -> Option<ManagerFeatures> {
     let path = way.settings().paths.version.clone();
     let exchange = way.get(manager, &path).await;
     let exchange = exchange.inspect_err(|lost| {

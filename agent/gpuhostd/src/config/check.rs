@@ -3,7 +3,7 @@
 use super::eyes::Eyes;
 use super::unfit::Unfit;
 use crate::paths::{POLICY, STATE};
-use model::fields::{Fault, Faults};
+use model::fields::{ConfigErrors, Fault};
 use model::settings::Settings;
 use program::say;
 use program::settings::{Configuration, read};
@@ -73,7 +73,7 @@ fn checked(args: &CheckArgs) -> anyhow::Result<Report> {
     // With the files of the daemon goes its policy.
     let policy = if args.files.is_empty() { hands::policy::look(Path::new(POLICY)).err() } else { None };
     let wrong = configuration.faults.iter().map(ToString::to_string).chain(policy.map(|fault| fault.to_string()));
-    let wrong: Vec<String> = wrong.chain(Faults::of(faults).map(|faults| faults.to_string())).collect();
+    let wrong: Vec<String> = wrong.chain(ConfigErrors::of(faults).map(|faults| faults.to_string())).collect();
     if !wrong.is_empty() {
         let lines: Vec<String> = notes.into_iter().chain(wrong).collect();
         return Ok(Report { status: WRONG, out: String::new(), err: lines.join("\n") + "\n" });

@@ -4,9 +4,9 @@
 use engine::publish::Publisher;
 use host::front::{StoreError, read_bounded, write_atomic};
 use model::condition::{Condition, ConditionStatus};
-use model::fields::Faults;
+use model::fields::ConfigErrors;
 use model::message::Message;
-use model::settings::{Kept, Settings};
+use model::settings::{KeptSettings, Settings};
 use model::time::UnixMillis;
 use program::logging::Level;
 use program::settings::{Configuration, read};
@@ -55,7 +55,7 @@ pub struct InForce {
     files: Vec<PathBuf>,
     state: PathBuf,
     settings: watch::Sender<Arc<Settings>>,
-    wrong: Option<(Faults, Instead)>,
+    wrong: Option<(ConfigErrors, Instead)>,
 }
 
 impl InForce {
@@ -145,7 +145,7 @@ impl InForce {
     }
 }
 
-fn tell(publisher: &Publisher, faults: &Faults, instead: &Instead, now: UnixMillis) {
+fn tell(publisher: &Publisher, faults: &ConfigErrors, instead: &Instead, now: UnixMillis) {
     let instead = instead.words();
     tracing::error!(
         message_id = Message::ConfigurationWrong.id(),
@@ -166,13 +166,13 @@ fn tell(publisher: &Publisher, faults: &Faults, instead: &Instead, now: UnixMill
 }
 
 /// The copy, or why there is none that could be used. A disk that hangs is given up.
-fn kept(state: &Path) -> Result<Kept, String> {
+fn kept(state: &Path) -> Result<KeptSettings, String> {
     let path = state.join(KEPT);
     let name = path.display().to_string();
     let at = path.clone();
     let read = files::in_time(&path, files::USUAL_TIME, move || Ok(read_bounded(&at, KEPT_MAX_BYTES)));
     match read.map_err(|fault| fault.to_string())? {
-        Ok(bytes) => Kept::read(&name, &String::from_utf8_lossy(&bytes))
+        Ok(bytes) => KeptSettings::read(&name, &String::from_utf8_lossy(&bytes))
             .map_err(|fault| format!("the copy in {name} cannot be used: {fault}")),
         Err(StoreError::Missing { .. }) => Err("no earlier settings are saved".to_owned()),
         Err(fault) => Err(fault.to_string()),
@@ -183,7 +183,7 @@ fn keep(state: &Path, settings: Settings, since: UnixMillis) -> Result<(), Strin
     if kept(state).is_ok_and(|kept| kept.settings == settings) {
         return Ok(());
     }
-    let text = Kept { settings, since }.write().map_err(|fault| fault.to_string())?;
+    let text = KeptSettings { settings, since }.write().map_err(|fault| fault.to_string())?;
     write_atomic(state, KEPT, text.as_bytes(), 0o600).map_err(|fault| fault.to_string())
 }
 

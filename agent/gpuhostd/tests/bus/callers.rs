@@ -4,7 +4,7 @@ use crate::rig::core::{Core, core};
 use crate::rig::hosts;
 use crate::rig::private_bus::PrivateBus;
 use crate::rig::{NOBODY, Served, block_on, busctl};
-use gpuhostd::bus::action::{Action, action_for};
+use gpuhostd::bus::action::{PolkitAction, action_for};
 use std::collections::HashMap;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -47,12 +47,12 @@ struct Method {
 }
 
 impl Method {
-    fn action(&self) -> Action {
+    fn action(&self) -> PolkitAction {
         action_for(&self.interface, &self.name).unwrap_or_else(|| panic!("{self:?} has no action"))
     }
 
     fn reads(&self) -> bool {
-        self.action() == Action::Inspect
+        self.action() == PolkitAction::Inspect
     }
 
     /// Arguments that pass every check, with these options.

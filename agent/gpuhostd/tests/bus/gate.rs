@@ -4,7 +4,7 @@ use crate::rig::core::core;
 use crate::rig::hosts;
 use crate::rig::private_bus::{PrivateBus, top};
 use crate::rig::{NOBODY, Served, block_on, busctl, busctl_as, busctl_refused, client, error_of, until};
-use gpuhostd::bus::action::{Action, action_for};
+use gpuhostd::bus::action::{PolkitAction, action_for};
 use model::blocker::{Blocked, Blocker};
 use model::change::{Bind, Change};
 use model::machine::Machine;
@@ -86,9 +86,9 @@ fn every_action_stands_in_the_polkit_file_and_no_change_is_open() {
     let document = roxmltree::Document::parse_with_options(&text, options).unwrap();
     let actions: Vec<_> = document.descendants().filter(|n| n.has_tag_name("action")).collect();
     let ids: BTreeSet<_> = actions.iter().map(|n| n.attribute("id").unwrap()).collect();
-    assert_eq!(ids, Action::ALL.map(Action::id).into_iter().collect());
+    assert_eq!(ids, PolkitAction::ALL.map(PolkitAction::id).into_iter().collect());
     for action in actions {
-        let reads = action.attribute("id") == Some(Action::Inspect.id());
+        let reads = action.attribute("id") == Some(PolkitAction::Inspect.id());
         for allow in action.descendants().filter(|n| n.tag_name().name().starts_with("allow_")) {
             assert_eq!(allow.text() == Some("yes"), reads, "{:?}", action.attribute("id"));
         }

@@ -44,7 +44,7 @@ fn of(names: &[&str]) -> Spec {
     Spec { devices: names.iter().map(device).collect(), ..Spec::default() }
 }
 
-fn folder(files: &[Spec]) -> Folder {
+fn folder(files: &[Spec]) -> CdiFolder {
     files.iter().enumerate().map(|(nth, spec)| (format!("{nth}.yaml"), spec.clone())).collect()
 }
 
@@ -106,7 +106,7 @@ fn a_broken_file_says_what_is_wrong() {
 
 #[test]
 fn a_later_folder_goes_before_and_two_files_of_one_folder_are_a_conflict() {
-    let names = |folders: &[Folder]| taken(folders).names;
+    let names = |folders: &[CdiFolder]| taken(folders).names;
     assert_eq!(names(&[folder(&[of(&["0", "1"]), of(&["1", "2"])])]), ["0", "2"]);
     // What a later folder defines twice is none, though an earlier one has it.
     assert_eq!(names(&[folder(&[of(&["0", "1"])]), folder(&[of(&["1"]), of(&["1"])])]), ["0"]);

@@ -17,7 +17,7 @@ struct Document {
 
 /// A document that is no entry. It is left where it is, and reported.
 #[derive(Debug, thiserror::Error)]
-pub enum BadEntry {
+pub enum BadJournalEntry {
     /// It is no JSON of ours.
     #[error("{name} is not a journal entry")]
     Garbled {
@@ -60,11 +60,11 @@ pub fn encode(entry: &Entry) -> Result<Vec<u8>, serde_json::Error> {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn decode(name: &str, bytes: &[u8]) -> Result<Entry, BadEntry> {
-    let garbled = |source| BadEntry::Garbled { name: name.to_owned(), source };
+pub fn decode(name: &str, bytes: &[u8]) -> Result<Entry, BadJournalEntry> {
+    let garbled = |source| BadJournalEntry::Garbled { name: name.to_owned(), source };
     let document: Document = serde_json::from_slice(bytes).map_err(garbled)?;
     if document.schema > JOURNAL_SCHEMA {
-        return Err(BadEntry::TooNew { name: name.to_owned(), schema: document.schema });
+        return Err(BadJournalEntry::TooNew { name: name.to_owned(), schema: document.schema });
     }
     let entry: Entry = match document.schema {
         0 | 1 => serde_json::from_value::<EntryOfSchema1>(document.entry).map_err(garbled)?.into(),
@@ -76,7 +76,7 @@ pub fn decode(name: &str, bytes: &[u8]) -> Result<Entry, BadEntry> {
         ChangeId::Lane(lane) => plan.bounds.lanes == BTreeSet::from([lane]),
     };
     if !has_own_name || !plan.stays_in_bounds() || !entry.before.stays_in(target) || !entry.home.stays_in(target) {
-        return Err(BadEntry::LeavesBounds { name: name.to_owned() });
+        return Err(BadJournalEntry::LeavesBounds { name: name.to_owned() });
     }
     Ok(entry)
 }

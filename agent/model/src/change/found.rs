@@ -1,7 +1,7 @@
 //! What the journal holds when the daemon starts: the entries, and the documents that could not be read as one.
 
 use super::at_start::{AtStart, at_start};
-use super::document::{BadEntry, decode};
+use super::document::{BadJournalEntry, decode};
 use super::entry::Entry;
 use super::id::{Held, number_in};
 use crate::blocker::Blocker;
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Found {
+pub struct JournalContents {
     /// Entries.
     pub entries: Vec<Entry>,
     /// Documents that are left as they are.
@@ -48,8 +48,8 @@ impl Unread {
 /// is about one of its lanes; else it is left alone, and holds what its name states and those of its lanes that have no record.
 /// One that an earlier boot left is about nothing any more, and only waits to be removed.
 #[must_use]
-pub fn sort_out(documents: Vec<JournalDocument>, boot_id: &str) -> Found {
-    let mut found = Found::default();
+pub fn sort_out(documents: Vec<JournalDocument>, boot_id: &str) -> JournalContents {
+    let mut found = JournalContents::default();
     let mut readable = Vec::new();
     let mut misnamed = Vec::new();
     for document in documents {
@@ -125,15 +125,15 @@ fn read(document: &JournalDocument) -> Result<Entry, (String, String)> {
     };
     let bytes = document.content.as_ref().map_err(|said| (said.clone(), lost()))?;
     decode(&document.name, bytes).map_err(|fault| match fault {
-        BadEntry::TooNew { schema, .. } => {
+        BadJournalEntry::TooNew { schema, .. } => {
             let remedy = restarted(
                 "install the version of gpuhostd that wrote it; without that: stop what uses the GPU, reboot (the kernel then \
                  gives every function back to its own driver), and remove the file",
             );
             (format!("it has schema {schema}, which a newer gpuhostd wrote"), remedy)
         }
-        BadEntry::Garbled { source, .. } => (format!("it is not a journal entry: {source}"), lost()),
-        BadEntry::LeavesBounds { .. } => ("its plan leaves its own bounds".to_owned(), lost()),
+        BadJournalEntry::Garbled { source, .. } => (format!("it is not a journal entry: {source}"), lost()),
+        BadJournalEntry::LeavesBounds { .. } => ("its plan leaves its own bounds".to_owned(), lost()),
     })
 }
 

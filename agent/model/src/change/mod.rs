@@ -12,9 +12,9 @@ mod schema_1;
 
 pub use aftermath::{Aftermath, OnCommitFailure, OnDone, OnRestored};
 pub use at_start::{AtStart, UNKNOWN_BOOT, at_start};
-pub use document::{BadEntry, JOURNAL_SCHEMA, decode, encode};
+pub use document::{BadJournalEntry, JOURNAL_SCHEMA, decode, encode};
 pub use entry::{Entry, Phase};
-pub use found::{Found, Unread, listed, sort_out};
+pub use found::{JournalContents, Unread, listed, sort_out};
 pub use id::{ChangeId, Held, name_of};
 pub use machine::{Effect, Event, FailureCause, Machine, RESTORE_ATTEMPTS};
 pub use request::{Bind, Change, ChangeFacts, PlannedChange};

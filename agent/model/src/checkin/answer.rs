@@ -1,7 +1,7 @@
 //! What a manager's answer means: the table of the contract, from status and code to what the agent does.
 
 use crate::checkin::code::Code;
-use crate::checkin::fault::Fault;
+use crate::checkin::fault::CheckinError;
 use crate::checkin::manager::ManagerAddress;
 use crate::printable::printable;
 
@@ -25,7 +25,7 @@ pub struct Reply {
 
 /// An answer that is no acceptance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct ManagerRefusal {
     /// HTTP status.
     pub status: u16,
     /// The contract's code, where the body has one that the contract knows.
@@ -42,9 +42,9 @@ pub enum Answer {
     /// The heartbeat was accepted.
     Accepted(Reply),
     /// The manager answered otherwise.
-    Refused(Refused),
+    Refused(ManagerRefusal),
     /// Nobody answered, or nothing that can be understood.
-    Failed(Fault),
+    Failed(CheckinError),
 }
 
 /// What an answer other than an acceptance means.
@@ -83,7 +83,7 @@ impl Meaning {
     }
 }
 
-impl Refused {
+impl ManagerRefusal {
     /// What it means. Most statuses count only with their code: without it a proxy, a gateway or a firewall's page may have
     /// answered in the manager's place.
     #[must_use]
@@ -142,8 +142,8 @@ impl Refused {
 mod tests {
     use super::*;
 
-    fn refused(status: u16, code: Option<Code>) -> Refused {
-        Refused { status, code, message: String::new(), retry_after_s: None }
+    fn refused(status: u16, code: Option<Code>) -> ManagerRefusal {
+        ManagerRefusal { status, code, message: String::new(), retry_after_s: None }
     }
 
     #[test]
@@ -195,13 +195,13 @@ mod tests {
 
     #[test]
     fn retry_after_is_capped() {
-        let after = |s| Refused { retry_after_s: Some(s), ..refused(429, None) }.retry_after_ms();
+        let after = |s| ManagerRefusal { retry_after_s: Some(s), ..refused(429, None) }.retry_after_ms();
         assert_eq!([after(0), after(7), after(9999)], [Some(1000), Some(7000), Some(300_000)]);
     }
 
     #[test]
     fn words_hold_no_control_characters_and_are_bounded() {
-        let long = Refused { message: "x\n\u{1b}[31m".repeat(1000), ..refused(500, None) };
+        let long = ManagerRefusal { message: "x\n\u{1b}[31m".repeat(1000), ..refused(500, None) };
         assert!(long.words().len() < 450 && !long.words().contains('\n') && !long.words().contains('\u{1b}'));
     }
 }

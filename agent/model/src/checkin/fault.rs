@@ -83,7 +83,7 @@ impl FaultKind {
 
 /// A request that was not answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct CheckinError {
     /// What kind of fault.
     pub kind: FaultKind,
     /// What was tried and what was reported, without any secret.

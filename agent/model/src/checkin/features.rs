@@ -10,7 +10,7 @@ pub const FEATURES_FOR_MS: u64 = 3_600_000;
 
 /// What a manager can do beyond what it must.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Features {
+pub struct ManagerFeatures {
     /// Request bodies may be compressed.
     pub gzip: bool,
 }
@@ -18,19 +18,19 @@ pub struct Features {
 /// What is known of all managers. One that hangs, is cut off or reports nonsense has no features for an hour.
 #[derive(Debug, Clone, Default)]
 pub struct FeatureMemory {
-    known: Vec<(ManagerAddress, Features, BootMillis)>,
+    known: Vec<(ManagerAddress, ManagerFeatures, BootMillis)>,
 }
 
 impl FeatureMemory {
     /// What the manager can do; `None` where it has to be asked.
     #[must_use]
-    pub fn of(&self, manager: &ManagerAddress, now: BootMillis) -> Option<Features> {
+    pub fn of(&self, manager: &ManagerAddress, now: BootMillis) -> Option<ManagerFeatures> {
         let known = self.known.iter().find(|(place, _, _)| place.same_place(manager));
         known.filter(|(_, _, at)| now.since(*at) < FEATURES_FOR_MS).map(|(_, features, _)| *features)
     }
 
     /// The manager reported this; nothing where it hung, was cut off or reported nonsense.
-    pub fn learned(&mut self, manager: &ManagerAddress, now: BootMillis, said: Option<Features>) {
+    pub fn learned(&mut self, manager: &ManagerAddress, now: BootMillis, said: Option<ManagerFeatures>) {
         self.known.retain(|(place, _, _)| !place.same_place(manager));
         if self.known.len() >= MANAGERS_MAX {
             self.known.remove(0);
@@ -48,12 +48,12 @@ mod tests {
         let (a, now) = (ManagerAddress::new("a", 443), BootMillis(1000));
         let mut memory = FeatureMemory::default();
         assert_eq!(memory.of(&a, now), None);
-        memory.learned(&a, now, Some(Features { gzip: true }));
-        assert_eq!(memory.of(&ManagerAddress::new("A", 443), now), Some(Features { gzip: true }));
+        memory.learned(&a, now, Some(ManagerFeatures { gzip: true }));
+        assert_eq!(memory.of(&ManagerAddress::new("A", 443), now), Some(ManagerFeatures { gzip: true }));
         assert_eq!(memory.of(&ManagerAddress::new("a", 444), now), None);
         assert_eq!(memory.of(&a, now.plus(FEATURES_FOR_MS)), None);
         memory.learned(&a, now, None);
-        assert_eq!(memory.of(&a, now.plus(FEATURES_FOR_MS - 1)), Some(Features::default()));
+        assert_eq!(memory.of(&a, now.plus(FEATURES_FOR_MS - 1)), Some(ManagerFeatures::default()));
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod shown;
 use crate::checkin::answer::Answer;
 use crate::checkin::keyring::{Key, KeyId, Keyring};
 use crate::checkin::manager::ManagerAddress;
-use crate::checkin::managers::{Known, Managers};
+use crate::checkin::managers::{KnownManagers, Managers};
 use crate::checkin::omit::{Omit, Omitting};
 use crate::checkin::slot::{Slot, clamp_interval};
 use crate::checkin::trouble::Trouble;
@@ -41,7 +41,7 @@ pub enum Goal {
 
 /// What the machine starts from.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub struct CheckinConfig {
     /// Server id; before there is one, anything that stays and differs from host to host.
     pub key: String,
     /// Enrol first, or beat.
@@ -53,7 +53,7 @@ pub struct Config {
     /// Zone of this host.
     pub zone: Option<String>,
     /// The managers.
-    pub managers: Known,
+    pub managers: KnownManagers,
     /// The credentials at hand, the oldest first.
     pub keys: Vec<Key>,
     /// An enrolment token is still at hand, for a manager that does not know this host.
@@ -108,7 +108,7 @@ enum Sent {
 
 /// The machine. One request at a time; nothing in it reads a clock.
 #[derive(Debug, Clone)]
-pub struct Machine {
+pub struct CheckinMachine {
     slot: Slot,
     goal: Goal,
     interval_s: u64,
@@ -141,11 +141,11 @@ pub struct Machine {
     trouble: Option<(Trouble, String)>,
 }
 
-impl Machine {
+impl CheckinMachine {
     /// A machine that starts now: spread over a few seconds after a start of the daemon, and in its own slot where the host
     /// itself has just booted.
     #[must_use]
-    pub fn new(config: Config, now: BootMillis, wall: UnixMillis) -> Self {
+    pub fn new(config: CheckinConfig, now: BootMillis, wall: UnixMillis) -> Self {
         let slot = Slot::anchored(&config.key, now, wall);
         let asked_interval_s = config.asked_interval_s.map(clamp_interval);
         let interval_s = asked_interval_s.unwrap_or_else(|| clamp_interval(config.interval_s));

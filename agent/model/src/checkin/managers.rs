@@ -20,7 +20,7 @@ pub const TRIAL_AGAIN_MS: u64 = 600_000;
 
 /// What a list of managers is made of.
 #[derive(Debug, Clone, Default)]
-pub struct Known {
+pub struct KnownManagers {
     /// The list that counts.
     pub listed: Vec<ManagerAddress>,
     /// The list that a manager named last and none of which has accepted a heartbeat yet.
@@ -81,8 +81,8 @@ pub struct Managers {
 impl Managers {
     /// What is known of the managers of a host of that zone.
     #[must_use]
-    pub fn new(known: Known, zone: Option<String>) -> Self {
-        let Known { listed, offered, configured, enrolled_with, last_accepted } = known;
+    pub fn new(known: KnownManagers, zone: Option<String>) -> Self {
+        let KnownManagers { listed, offered, configured, enrolled_with, last_accepted } = known;
         let (trial, left_at, entries, current) = (None, None, Vec::new(), None);
         let worked = last_accepted.clone();
         let mut managers =

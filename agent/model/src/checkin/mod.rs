@@ -18,13 +18,13 @@ pub mod skew;
 pub mod slot;
 pub mod trouble;
 
-pub use answer::{Answer, Meaning, Refused, Reply};
+pub use answer::{Answer, ManagerRefusal, Meaning, Reply};
 pub use code::Code;
-pub use fault::{Fault, FaultKind, OwnCertificate, TlsError};
+pub use fault::{CheckinError, FaultKind, OwnCertificate, TlsError};
 pub use keyring::{Key, KeyId, Worth};
-pub use machine::{Action, Beat, Config, EnrolFor, Goal, Machine};
+pub use machine::{Action, Beat, CheckinConfig, CheckinMachine, EnrolFor, Goal};
 pub use manager::ManagerAddress;
-pub use managers::Known;
+pub use managers::KnownManagers;
 pub use omit::Omit;
 pub use pins::Pins;
 pub use slot::Slot;

@@ -28,14 +28,14 @@ pub enum Rotate {
 
 /// When the next renewal is due. One at a time; nothing in it reads a clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Renewal {
+pub struct RenewalSchedule {
     /// A manager asked for it.
     wished_at: Option<BootMillis>,
     not_before: BootMillis,
     last: Option<BootMillis>,
 }
 
-impl Renewal {
+impl RenewalSchedule {
     /// A reply reported this of the credential.
     pub fn on_reply(&mut self, now: BootMillis, rotate: Rotate, slot: Slot, interval_s: u64) {
         let rests = self.last.is_some_and(|at| now.since(at) < REST_MS);
@@ -122,7 +122,7 @@ mod tests {
         let mut hours = Vec::new();
         for n in 0..1000 {
             let slot = slot(&format!("host-{n}"));
-            let mut renewal = Renewal::default();
+            let mut renewal = RenewalSchedule::default();
             for beat in 0..200 {
                 renewal.on_reply(UP.plus(beat * 30_000), Rotate::WithinAnHour, slot, 30);
             }
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_wish_for_now_is_due_in_the_own_slot_and_is_granted_once_in_a_while() {
-        let (mut renewal, slot) = (Renewal::default(), slot("k"));
+        let (mut renewal, slot) = (RenewalSchedule::default(), slot("k"));
         renewal.on_reply(UP, Rotate::Now, slot, 30);
         let due = renewal.due(at(UP), None, 0).unwrap();
         assert_eq!(due, slot.next_after(UP, 30));
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn age_counts_on_the_wall_and_a_failure_waits_for_the_own_slot_and_as_long_as_was_asked() {
-        let (mut renewal, slot, now) = (Renewal::default(), slot("k"), at(UP));
+        let (mut renewal, slot, now) = (RenewalSchedule::default(), slot("k"), at(UP));
         let life = Some((now.wall, UnixMillis(now.wall.0 + 3_000_000)));
         assert_eq!(renewal.due(now, life, 0), Some(UP.plus(2_000_000)));
         let later = Now { wall: UnixMillis(now.wall.0 + 2_500_000), ..now };

@@ -4,7 +4,7 @@ use super::Edited;
 use super::entry::Entry;
 use super::refused::Refused;
 use super::text::Checked;
-use crate::json::{self, Place};
+use crate::json::{self, JsonPlace};
 
 /// Puts the entry in; `before` is `None` where there is no file. `reads_mark`: this Docker reads a byte order mark.
 ///
@@ -20,7 +20,7 @@ pub fn insert(before: Option<&[u8]>, entry: &Entry, reads_mark: bool) -> Result<
     for member in &there {
         let path = file.plain_path(member, &entry.name)?;
         if path != entry.path() {
-            let (at, name) = (Place::of(file.text, member.name.start), entry.name.to_string());
+            let (at, name) = (JsonPlace::of(file.text, member.name.start), entry.name.to_string());
             return Err(Refused::RuntimeExists { at, name, why: format!("its path is {path:?}") });
         }
     }

@@ -1,6 +1,6 @@
 //! Why a `daemon.json` is not edited: a closed list of codes, each with the place in the file and what to do.
 
-use crate::json::Place;
+use crate::json::JsonPlace;
 use serde::{Deserialize, Serialize};
 
 /// Why the file is left as it is.
@@ -41,7 +41,7 @@ pub enum Refused {
     #[error("{at}: {what}; Docker 20.10 reads only UTF-8: save the file as UTF-8")]
     Encoding {
         /// Where.
-        at: Place,
+        at: JsonPlace,
         /// What was found.
         what: String,
     },
@@ -56,7 +56,7 @@ pub enum Refused {
     )]
     InvalidJson {
         /// Where.
-        at: Place,
+        at: JsonPlace,
         /// What was found.
         why: String,
     },
@@ -64,7 +64,7 @@ pub enum Refused {
     #[error("{at}: nested deeper than {most} levels")]
     TooDeep {
         /// Where.
-        at: Place,
+        at: JsonPlace,
         /// Levels allowed.
         most: usize,
     },
@@ -72,7 +72,7 @@ pub enum Refused {
     #[error("{at}: {what} is {found}, not an object: correct it first")]
     WrongType {
         /// Where.
-        at: Place,
+        at: JsonPlace,
         /// `the file`, `runtimes`, `runtimes.nvidia`.
         what: String,
         /// What is there, `an array`.
@@ -82,7 +82,7 @@ pub enum Refused {
     #[error("{at}: a runtime {name} already exists and is kept as it is: {why}")]
     RuntimeExists {
         /// Where.
-        at: Place,
+        at: JsonPlace,
         /// Its name.
         name: String,
         /// How it differs.

@@ -5,7 +5,7 @@ use super::entry::{Entry, RuntimeName};
 use super::insert::{insert, new_file};
 use super::refused::Refused;
 use super::text::Checked;
-use crate::json::{self, Member, Place};
+use crate::json::{self, JsonPlace, Member};
 use std::ops::Range;
 
 /// Takes the entry of that name out; `now` is `None` where there is no file. Whether it was ours to take out the caller knows: an
@@ -25,7 +25,7 @@ pub fn remove(now: Option<&[u8]>, name: &RuntimeName) -> Result<Edited, Refused>
     };
     let path = file.plain_path(entry, name)?;
     if others > 0 {
-        let at = Place::of(file.text, entry.name.start);
+        let at = JsonPlace::of(file.text, entry.name.start);
         return Err(Refused::RuntimeExists { at, name: name.to_string(), why: "it occurs twice".to_owned() });
     }
     let ours = Entry::new(name.clone(), &path).ok();

@@ -2,7 +2,7 @@
 
 use super::entry::RuntimeName;
 use super::refused::Refused;
-use crate::json::{self, Fault, Member, Place};
+use crate::json::{self, Fault, JsonPlace, Member};
 use crate::version::is_older;
 
 /// Longest file that is edited, in bytes: a real one has a few hundred.
@@ -71,7 +71,7 @@ impl<'a> Checked<'a> {
     /// It is not an object, is named with an escape, or holds more: then it is not ours.
     pub(super) fn plain_path(&self, entry: &Member, name: &RuntimeName) -> Result<String, Refused> {
         let differs = |why: &str| Refused::RuntimeExists {
-            at: Place::of(self.text, entry.name.start),
+            at: JsonPlace::of(self.text, entry.name.start),
             name: name.to_string(),
             why: why.to_owned(),
         };
@@ -103,7 +103,9 @@ fn is_empty_list(value: &str) -> bool {
 fn is_object(text: &str, at: usize, what: &str) -> Result<(), Refused> {
     match json::kind(text, at) {
         "an object" => Ok(()),
-        found => Err(Refused::WrongType { at: Place::of(text, at), what: what.to_owned(), found: found.to_owned() }),
+        found => {
+            Err(Refused::WrongType { at: JsonPlace::of(text, at), what: what.to_owned(), found: found.to_owned() })
+        }
     }
 }
 
@@ -111,13 +113,13 @@ fn utf8(bytes: &[u8]) -> Result<&str, Refused> {
     if bytes.len() > MOST_BYTES {
         return Err(Refused::TooLarge { most: MOST_BYTES });
     }
-    let begin = Place { line: 1, column: 1 };
+    let begin = JsonPlace { line: 1, column: 1 };
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(Refused::Encoding { at: begin, what: "it is in UTF-16".to_owned() });
     }
     std::str::from_utf8(bytes).map_err(|error| {
         let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
         let before = String::from_utf8_lossy(valid);
-        Refused::Encoding { at: Place::of(&before, before.len()), what: "a byte that is not UTF-8".to_owned() }
+        Refused::Encoding { at: JsonPlace::of(&before, before.len()), what: "a byte that is not UTF-8".to_owned() }
     })
 }

@@ -2,7 +2,7 @@
 
 use super::check::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
 use super::facts::DoctorFacts;
-use crate::docker::Engine;
+use crate::docker::ContainerEngine;
 use crate::driver::ProbeError;
 use crate::version::is_older;
 
@@ -118,14 +118,14 @@ fn silent(facts: &DoctorFacts) -> Ruled {
 
 /// Podman reads none of Docker's settings.
 fn only_docker(facts: &DoctorFacts) -> Result<(), super::check::Skipped> {
-    only_if(!facts.host.docker.as_ref().is_ok_and(|docker| docker.engine == Engine::Podman))
+    only_if(!facts.host.docker.as_ref().is_ok_and(|docker| docker.engine == ContainerEngine::Podman))
 }
 
 fn podman(facts: &DoctorFacts) -> Ruled {
     let docker = facts.docker()?;
     let version = docker.version.as_deref().unwrap_or("of an unknown version");
     let rootless = if docker.rootless { ", without root" } else { "" };
-    hit_if(docker.engine == Engine::Podman, || Hit::of("podman", format!("it is {version}{rootless}")))
+    hit_if(docker.engine == ContainerEngine::Podman, || Hit::of("podman", format!("it is {version}{rootless}")))
 }
 
 fn config(facts: &DoctorFacts) -> Ruled {

@@ -98,7 +98,7 @@ pub struct KernelFacts {
     /// Processes that run virtual machines.
     pub hypervisors: Reading<Vec<Hypervisor>>,
     /// More of each GPU than the scan shows.
-    pub slots: Vec<Slot>,
+    pub slots: Vec<PciSlot>,
 }
 
 /// A line of a settings file.
@@ -123,7 +123,7 @@ pub struct Hypervisor {
 
 /// More of a GPU's place on the bus.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Slot {
+pub struct PciSlot {
     /// The GPU.
     pub address: PciAddress,
     /// Size of BAR 1 in bytes; 0 where it was given no address.
@@ -137,7 +137,7 @@ pub struct Slot {
 #[serde(default)]
 pub struct NvidiaFacts {
     /// `/dev/nvidia*`, with their permissions.
-    pub nodes: Reading<Vec<Node>>,
+    pub nodes: Reading<Vec<DeviceNode>>,
     /// Permissions that the driver gives its devices (`DeviceFileMode` in `/proc/driver/nvidia/params`).
     pub node_mode: Reading<u32>,
     /// Links in `/dev/char` to NVIDIA's devices, `195:0`.
@@ -168,7 +168,7 @@ pub struct NvidiaFacts {
 
 /// A device node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Node {
+pub struct DeviceNode {
     /// `/dev/nvidia0`.
     pub path: String,
     /// Permission bits.
@@ -246,7 +246,7 @@ pub struct DockerConfig {
 #[serde(default)]
 pub struct ServiceFacts {
     /// Units of systemd that matter; absent where systemd is not the init.
-    pub units: Reading<Vec<Unit>>,
+    pub units: Reading<Vec<ServiceUnit>>,
     /// The socket of the system bus is there.
     pub bus_socket: Reading<bool>,
     /// polkit can be started on the bus.
@@ -276,7 +276,7 @@ pub struct ServiceFacts {
 /// A unit of systemd.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Unit {
+pub struct ServiceUnit {
     /// `docker.service`.
     pub name: String,
     /// `loaded`, `not-found`, `masked`.

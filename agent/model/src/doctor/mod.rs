@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 /// A fault that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
+pub struct DoctorFinding {
     /// Its stable name.
     pub code: String,
     /// What it is about.
@@ -58,7 +58,7 @@ pub struct Diagnosis {
     /// Number of checks that were looked at: made, not applicable, or not possible.
     pub checks: usize,
     /// Faults, the worst first, and within one severity by area.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<DoctorFinding>,
     /// Checks that could not be made.
     pub unchecked: Vec<Unchecked>,
 }
@@ -78,7 +78,7 @@ pub fn diagnose(facts: &DoctorFacts) -> Diagnosis {
     for (area, check) in CATALOGUE.iter().flat_map(|(area, checks)| checks.iter().map(move |check| (*area, check))) {
         diagnosis.checks = diagnosis.checks.saturating_add(1);
         match (check.rule)(facts) {
-            Ok(hits) => diagnosis.findings.extend(hits.into_iter().map(|hit| Finding {
+            Ok(hits) => diagnosis.findings.extend(hits.into_iter().map(|hit| DoctorFinding {
                 code: check.code.to_owned(),
                 area,
                 severity: check.severity,

@@ -1,7 +1,7 @@
 //! Faults behind the loaded driver: NVML and nvidia-smi, device nodes, persistence, fabric manager, lost GPUs.
 
 use super::check::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
-use super::facts::{DoctorFacts, Node};
+use super::facts::{DeviceNode, DoctorFacts};
 use super::view::{each, is_on_vfio};
 use crate::driver::ProbeError;
 use crate::judge::{Ailment, ailments};
@@ -227,7 +227,7 @@ fn nodes_mode(facts: &DoctorFacts) -> Ruled {
         path == "/dev/nvidiactl" || path.strip_prefix("/dev/nvidia").is_some_and(|rest| rest.parse::<u32>().is_ok())
     };
     let wrong = nodes.iter().filter(|node| is_its(&node.path) && node.mode & wanted != wanted);
-    let hit = |node: &Node| {
+    let hit = |node: &DeviceNode| {
         let (path, cure) = (&node.path, "and look for the udev rule or umask that set it");
         let found = format!("its mode is {:o}, and the driver wants {wanted:o}", node.mode);
         Hit::of(path, found).cure(format!("`chmod {wanted:o} {path}`, {cure}"))

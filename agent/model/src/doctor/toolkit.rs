@@ -2,7 +2,7 @@
 
 use super::check::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
 use super::facts::DoctorFacts;
-use crate::docker::{DockerFacts, Engine, ROOTLESS_RUNTIME};
+use crate::docker::{ContainerEngine, DockerFacts, ROOTLESS_RUNTIME};
 use crate::version::is_older;
 
 pub(super) const CHECKS: [Check; 9] = [
@@ -79,7 +79,7 @@ const MENDED: [([u64; 3], &str); 3] =
 fn no_way(facts: &DoctorFacts) -> Result<bool, super::check::Skipped> {
     facts.served()?;
     let docker = facts.docker()?;
-    let by_runtime = docker.has_nvidia_runtime() && docker.engine == Engine::Docker;
+    let by_runtime = docker.has_nvidia_runtime() && docker.engine == ContainerEngine::Docker;
     Ok(!by_runtime && !docker.has_nvidia_cdi())
 }
 
@@ -88,9 +88,9 @@ const BY_CDI: &str = "`nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`";
 /// What the engine lacks, and how it gets it; a Docker with root as the check reports.
 fn without_a_way(hit: Hit, docker: &DockerFacts, install: &str) -> Hit {
     match (docker.engine, docker.rootless) {
-        (Engine::Podman, _) => hit.cure(format!("{install}{BY_CDI}")),
-        (Engine::Docker, true) => hit.cure(format!("{install}{ROOTLESS_RUNTIME}")),
-        (Engine::Docker, false) => hit,
+        (ContainerEngine::Podman, _) => hit.cure(format!("{install}{BY_CDI}")),
+        (ContainerEngine::Docker, true) => hit.cure(format!("{install}{ROOTLESS_RUNTIME}")),
+        (ContainerEngine::Docker, false) => hit,
     }
 }
 
@@ -98,8 +98,8 @@ fn missing(facts: &DoctorFacts) -> Ruled {
     only_if(no_way(facts)?)?;
     let (gone, docker) = (facts.nvidia.toolkit.is_none(), facts.docker()?);
     let found = match docker.engine {
-        Engine::Docker => "it is not installed, and Docker has neither its runtime nor a CDI device",
-        Engine::Podman => "it is not installed, and Podman has no CDI device",
+        ContainerEngine::Docker => "it is not installed, and Docker has neither its runtime nor a CDI device",
+        ContainerEngine::Podman => "it is not installed, and Podman has no CDI device",
     };
     let hit = || Hit::of("nvidia-container-toolkit", found);
     hit_if(gone, || without_a_way(hit(), docker, "install nvidia-container-toolkit, then "))
@@ -112,10 +112,10 @@ fn runtime(facts: &DoctorFacts) -> Ruled {
     let docker = facts.docker()?;
     let by_cdi = !docker.cdi_spec_dirs.is_empty() && !known(&facts.nvidia.cdi, "the CDI specifications")?.is_empty();
     let hit = || match docker.engine {
-        Engine::Docker => {
+        ContainerEngine::Docker => {
             Hit::of("docker", format!("toolkit {version}; Docker has neither the runtime nvidia nor a CDI device"))
         }
-        Engine::Podman => Hit::of("podman", format!("toolkit {version}; Podman has no CDI device")),
+        ContainerEngine::Podman => Hit::of("podman", format!("toolkit {version}; Podman has no CDI device")),
     };
     hit_if(!by_cdi, || without_a_way(hit(), docker, ""))
 }
@@ -146,7 +146,7 @@ fn no_cgroups(facts: &DoctorFacts) -> Ruled {
 fn char_links(facts: &DoctorFacts) -> Ruled {
     facts.served()?;
     let docker = facts.docker()?;
-    let old_way = docker.has_nvidia_runtime() && !docker.has_nvidia_cdi() && docker.engine == Engine::Docker;
+    let old_way = docker.has_nvidia_runtime() && !docker.has_nvidia_cdi() && docker.engine == ContainerEngine::Docker;
     only_if(!docker.rootless)?;
     only_if(old_way && docker.cgroup_driver.as_deref() == Some("systemd"))?;
     let links = known(&facts.nvidia.char_links, "/dev/char")?;

@@ -1,7 +1,7 @@
 //! Questions that several rules ask of the facts.
 
 use super::check::{Ruled, Skipped, known};
-use super::facts::{DoctorFacts, Unit};
+use super::facts::{DoctorFacts, ServiceUnit};
 use crate::docker::DockerFacts;
 use crate::driver::{DriverReport, DriverSource, ProbeError};
 use crate::pci::{GpuFunction, PciScan, VENDOR_NVIDIA};
@@ -48,7 +48,7 @@ impl DoctorFacts {
     }
 
     /// A unit of systemd that is installed.
-    pub(super) fn unit(&self, name: &str) -> Result<&Unit, Skipped> {
+    pub(super) fn unit(&self, name: &str) -> Result<&ServiceUnit, Skipped> {
         let units = known(&self.service.units, "the units of systemd")?;
         units.iter().find(|unit| unit.name == name && unit.load != "not-found").ok_or(Skipped::NotHere)
     }

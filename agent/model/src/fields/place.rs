@@ -60,12 +60,12 @@ impl Display for Fault {
 
 /// Everything that is wrong, in the order of the files and of the places in them. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct Faults {
+pub struct ConfigErrors {
     named: Vec<Fault>,
     more: usize,
 }
 
-impl Faults {
+impl ConfigErrors {
     /// These, where there are any.
     #[must_use]
     pub fn of(mut all: Vec<Fault>) -> Option<Self> {
@@ -93,7 +93,7 @@ impl Faults {
     }
 }
 
-impl Display for Faults {
+impl Display for ConfigErrors {
     fn fmt(&self, out: &mut Formatter<'_>) -> Result {
         for (index, fault) in self.named.iter().enumerate() {
             let line_end = if index == 0 { "" } else { "\n" };
@@ -149,10 +149,10 @@ mod tests {
     #[test]
     fn what_has_no_room_is_counted() {
         let fault = |line| Fault { file: "f".into(), at: Some((line, 1)), field: "a.b".into(), why: "is 0".into() };
-        let faults = Faults::of((1..=60).map(fault).collect()).unwrap();
+        let faults = ConfigErrors::of((1..=60).map(fault).collect()).unwrap();
         assert_eq!(faults.in_short(), "f:1:1: a.b is 0 (and 59 more faults)");
         assert!(faults.to_string().ends_with("f:50:1: a.b is 0\nand 10 more"));
-        assert_eq!(Faults::of(Vec::new()), None);
+        assert_eq!(ConfigErrors::of(Vec::new()), None);
         assert_eq!(Fault::of_file("f", "is a pipe").to_string(), "f: is a pipe");
     }
 

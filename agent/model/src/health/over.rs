@@ -39,7 +39,7 @@ pub enum Evidence {
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
-pub struct Row {
+pub struct EndRow {
     /// What shows it.
     pub evidence: Evidence,
     /// Stable code of a record that ended something.
@@ -57,8 +57,8 @@ pub struct Row {
 use Kind as K;
 
 /// The table.
-pub const ROWS: [Row; 15] = [
-    Row {
+pub const ROWS: [EndRow; 15] = [
+    EndRow {
         evidence: Evidence::Enumerated,
         code: "cleared_by_enumeration",
         says: "`pci ADDRESS: [VVVV:DDDD] type 00 class …`",
@@ -66,7 +66,7 @@ pub const ROWS: [Row; 15] = [
         ends: K::ALL,
         unless: "it names another function; of the ports above it ends only what the row of `Link Up` ends",
     },
-    Row {
+    EndRow {
         evidence: Evidence::DriverLoaded,
         code: "cleared_by_driver_load",
         says: "`NVRM: loading NVIDIA UNIX …`",
@@ -85,7 +85,7 @@ pub const ROWS: [Row; 15] = [
         unless: "the fault belongs to the same load: it came after `nvidia-nvlink: Nvlink Core is being initialized` or `Unregistered \
                  Nvlink Core`; where neither is in the log, it is one of a probe, or less than a second older. Or a VFIO driver has the GPU",
     },
-    Row {
+    EndRow {
         evidence: Evidence::NothingToRecover,
         code: "cleared_by_recovery",
         says: "`NVRM: Xid (PCI:…): 154, GPU recovery action changed from … to 0x0 (None)`",
@@ -93,7 +93,7 @@ pub const ROWS: [Row; 15] = [
         ends: &[K::Xid, K::Recovery, K::Reboot, K::FallenOff, K::InitFailed],
         unless: "",
     },
-    Row {
+    EndRow {
         evidence: Evidence::WantsSomethingElse,
         code: "cleared_by_other_action",
         says: "`NVRM: Xid (PCI:…): 154, GPU recovery action changed from … to …`: the action before it",
@@ -101,7 +101,7 @@ pub const ROWS: [Row; 15] = [
         ends: &[K::Recovery, K::Reboot],
         unless: "it is the action that is wanted now",
     },
-    Row {
+    EndRow {
         evidence: Evidence::RemovalWentOn,
         code: "cleared_by_removal",
         says: "`NVRM: Continuing with GPU removal for device ADDRESS`",
@@ -109,7 +109,7 @@ pub const ROWS: [Row; 15] = [
         ends: &[K::RemovedInUse],
         unless: "",
     },
-    Row {
+    EndRow {
         evidence: Evidence::SwitchProbed,
         code: "cleared_by_switch_probe",
         says: "`nvidia-nvswitch: Probing device ADDRESS, …`",
@@ -117,7 +117,7 @@ pub const ROWS: [Row; 15] = [
         ends: &[K::Sxid],
         unless: "",
     },
-    Row {
+    EndRow {
         evidence: Evidence::ResetDone,
         code: "cleared_by_reset",
         says: "`vfio-pci ADDRESS: reset done`",
@@ -140,7 +140,7 @@ pub const ROWS: [Row; 15] = [
         unless: "since `resetting` the kernel gave up waiting for the device: `reset done` is logged all the same. Under a \
                  driver that was not notified of the reset it ends only what the row of `ready` ends",
     },
-    Row {
+    EndRow {
         evidence: Evidence::Ready,
         code: "cleared_by_answer",
         says: "`… ADDRESS: ready Nms after FLR` (or another reset, or a resume)",
@@ -148,7 +148,7 @@ pub const ROWS: [Row; 15] = [
         ends: &[K::Inaccessible, K::NotReady],
         unless: "",
     },
-    Row {
+    EndRow {
         evidence: Evidence::Recovered,
         code: "cleared_by_pcie_recovery",
         says: "`pcieport PORT: AER: device recovery successful`",
@@ -156,7 +156,7 @@ pub const ROWS: [Row; 15] = [
         ends: &[K::PcieFatal, K::Contained],
         unless: "the device is not below that port and took no part in the recovery; pcie_uncorrected holds for an hour instead",
     },
-    Row {
+    EndRow {
         evidence: Evidence::LinkBack,
         code: "cleared_by_link",
         says: "`pcieport PORT: pciehp: Slot(N): Link Up`, `Link Down/Up ignored …`",
@@ -164,7 +164,7 @@ pub const ROWS: [Row; 15] = [
         ends: &[K::SlotLinkDown, K::SlotEmpty, K::SlotPower, K::Contained],
         unless: "it names another port; `Cannot train link` or `No device found` may follow and are faults again",
     },
-    Row {
+    EndRow {
         evidence: Evidence::CardPresent,
         code: "cleared_by_card",
         says: "`pcieport PORT: pciehp: Slot(N): Card present`",
@@ -172,7 +172,7 @@ pub const ROWS: [Row; 15] = [
         ends: &[K::SlotEmpty],
         unless: "it names another port",
     },
-    Row {
+    EndRow {
         evidence: Evidence::GpuReset,
         code: "cleared_by_gpu_reset",
         says: "`amdgpu ADDRESS: amdgpu: GPU reset(N) succeeded!`",
@@ -180,7 +180,7 @@ pub const ROWS: [Row; 15] = [
         ends: &[K::ResetFailed, K::RasUncorrectable, K::RasDeferred],
         unless: "",
     },
-    Row {
+    EndRow {
         evidence: Evidence::DriverStarted,
         code: "cleared_by_driver_start",
         says: "`[drm] Initialized amdgpu … for ADDRESS on minor N` (also i915, nouveau, radeon, xe)",
@@ -189,7 +189,7 @@ pub const ROWS: [Row; 15] = [
         unless: "the fault belongs to the same start: it is less than a second older, or a failed start less than a minute \
                  older (i915 logs both)",
     },
-    Row {
+    EndRow {
         evidence: Evidence::DriverAnswers,
         code: "cleared_by_driver",
         says: "NVML, nvidia-smi or the driver's sensors give measured values of the GPU",
@@ -197,7 +197,7 @@ pub const ROWS: [Row; 15] = [
         ends: &[K::FallenOffAtProbe, K::InitFailed, K::StartFailed, K::Inaccessible, K::NotReady, K::IommuTimeout],
         unless: "it was asked before the fault was last reported",
     },
-    Row {
+    EndRow {
         evidence: Evidence::BusAnswers,
         code: "cleared_by_bus",
         says: "the first bytes of `/sys/bus/pci/devices/ADDRESS/config` are not all ones",
@@ -210,7 +210,7 @@ pub const ROWS: [Row; 15] = [
 impl Evidence {
     /// Its row.
     #[must_use]
-    pub fn row(self) -> Option<&'static Row> {
+    pub fn row(self) -> Option<&'static EndRow> {
         ROWS.iter().find(|row| row.evidence == self)
     }
 

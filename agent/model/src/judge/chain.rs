@@ -6,7 +6,7 @@ use super::reason::{ASLEEP, Ailment, ailments};
 use super::{Around, remedy};
 use crate::absence::{Absence, Reading};
 use crate::cdi::ALL;
-use crate::docker::{DockerFacts, Engine};
+use crate::docker::{ContainerEngine, DockerFacts};
 use crate::driver::{DriverGpu, ProbeError};
 use crate::observation::{CauseLink, ChainLink};
 use crate::pci::{GpuFunction, VENDOR_NVIDIA};
@@ -146,14 +146,14 @@ fn docker_down(fault: &ProbeError) -> State {
 fn nvidia_runtime(docker: &DockerFacts, driver: Option<&DriverGpu>) -> (State, State) {
     let (named, who) = (cdi_names(docker, driver), docker.engine.name());
     // Podman takes an OCI runtime of that name too, but its GPUs come by CDI.
-    if docker.has_nvidia_runtime() && docker.engine == Engine::Docker {
+    if docker.has_nvidia_runtime() && docker.engine == ContainerEngine::Docker {
         let cdi =
             if named { State::Holds } else { State::Open(Some("not needed: Docker has the runtime nvidia".into())) };
         return (State::Holds, cdi);
     }
     let runtime = State::Open(Some(match docker.engine {
-        Engine::Docker => "Docker has no runtime nvidia; CDI provides the GPU".to_owned(),
-        Engine::Podman => {
+        ContainerEngine::Docker => "Docker has no runtime nvidia; CDI provides the GPU".to_owned(),
+        ContainerEngine::Podman => {
             "Podman answers at Docker's socket: it needs no runtime nvidia; CDI provides the GPU".to_owned()
         }
     }));
@@ -166,11 +166,11 @@ fn nvidia_runtime(docker: &DockerFacts, driver: Option<&DriverGpu>) -> (State, S
         return (runtime, State::broken(reason, remedy::cdi(docker)));
     }
     match docker.engine {
-        Engine::Docker => {
+        ContainerEngine::Docker => {
             let reason = format!("Docker has neither a runtime nvidia nor a CDI device of NVIDIA's{broken}");
             (State::broken(reason, remedy::nvidia_runtime(docker)), State::Open(None))
         }
-        Engine::Podman => {
+        ContainerEngine::Podman => {
             let reason = format!("Podman, which answers at Docker's socket, has no CDI device of NVIDIA's{broken}");
             (runtime, State::broken(reason, remedy::cdi(docker)))
         }

@@ -3,7 +3,7 @@
 pub(super) mod module;
 
 use crate::absence::Absence;
-use crate::docker::{self, DockerFacts, Engine};
+use crate::docker::{self, ContainerEngine, DockerFacts};
 use crate::driver::{ProbeError, SilentGpu};
 use crate::ids::{DriverName, PciAddress};
 use crate::pci::{GpuFunction, VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
@@ -218,8 +218,8 @@ pub(super) fn cdi(docker: &DockerFacts) -> String {
     let folder = docker.cdi_spec_dirs.first().map_or("/etc/cdi", String::as_str);
     let write = format!("generate the specification again: `nvidia-ctk cdi generate --output={folder}/nvidia.yaml`");
     match docker.engine {
-        Engine::Docker => write,
-        Engine::Podman => format!("{write}; `podman run --device nvidia.com/gpu=all` uses it at once"),
+        ContainerEngine::Docker => write,
+        ContainerEngine::Podman => format!("{write}; `podman run --device nvidia.com/gpu=all` uses it at once"),
     }
 }
 

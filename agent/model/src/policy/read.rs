@@ -1,7 +1,7 @@
 //! Reads the policy file, with the file, line and field in every complaint.
 
 use super::{HostPolicy, ManagerPolicy, PassthroughPolicy, Policy};
-use crate::fields::{Document, Faults, Value};
+use crate::fields::{ConfigErrors, Document, Value};
 use crate::ids::PciAddress;
 
 /// A policy file that cannot be used.
@@ -20,7 +20,7 @@ pub enum PolicyError {
     },
     /// It is not a policy.
     #[error("{0}")]
-    Wrong(Faults),
+    Wrong(ConfigErrors),
 }
 
 /// Most changes of one GPU in a minute that can be allowed: each takes seconds.
@@ -53,7 +53,7 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
             section.whole("changes_per_minute", 0..=MOST_CHANGES_PER_MINUTE, "", changes_per_minute);
         });
     });
-    match Faults::of(document.faults().to_vec()) {
+    match ConfigErrors::of(document.faults().to_vec()) {
         Some(faults) => Err(PolicyError::Wrong(faults)),
         None => Ok(policy),
     }

@@ -1,7 +1,7 @@
 //! The settings that were last in force without a fault, as the daemon keeps them for a start with wrong files.
 
 use super::{Settings, read};
-use crate::fields::{Document, Faults};
+use crate::fields::{ConfigErrors, Document};
 use crate::time::UnixMillis;
 
 /// The form of the copy.
@@ -13,7 +13,7 @@ const END: &str = "# end\n";
 /// The copy: settings, and since when they were in force. There is no secret in settings: tokens stand in files of their own,
 /// and an address with a password is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct KeptSettings {
     /// The settings.
     pub settings: Settings,
     /// When they were first in force.
@@ -31,13 +31,13 @@ pub enum KeptError {
     Cut,
     /// It is damaged, or a newer version has written it.
     #[error("{0}")]
-    Wrong(Faults),
+    Wrong(ConfigErrors),
     /// The settings have no form in TOML.
     #[error("the settings cannot be written as TOML: {0}")]
     Form(String),
 }
 
-impl Kept {
+impl KeptSettings {
     /// The text of the copy.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Kept {
             top.whole("since_ms", 0..=u64::MAX, "", &mut since);
             read::all(top, &mut settings);
         });
-        if let Some(faults) = Faults::of(document.faults().to_vec()) {
+        if let Some(faults) = ConfigErrors::of(document.faults().to_vec()) {
             return Err(KeptError::Wrong(faults));
         }
         if schema != SCHEMA {
@@ -92,19 +92,19 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         for settings in [some(), Settings::default()] {
-            let kept = Kept { settings, since: UnixMillis(1_767_322_845_000) };
-            assert_eq!(Kept::read("kept", &kept.write().unwrap()).unwrap(), kept);
+            let kept = KeptSettings { settings, since: UnixMillis(1_767_322_845_000) };
+            assert_eq!(KeptSettings::read("kept", &kept.write().unwrap()).unwrap(), kept);
         }
     }
 
     #[test]
     fn a_damaged_or_foreign_copy_is_refused() {
-        let text = Kept { settings: some(), since: UnixMillis(1) }.write().unwrap();
-        assert!((0..text.len()).all(|length| Kept::read("kept", &text[..length]).is_err()));
-        assert_eq!(Kept::read("kept", &text.replace("schema = 1", "schema = 2")), Err(KeptError::Schema(2)));
-        assert_eq!(Kept::read("kept", END), Err(KeptError::Schema(0)));
-        let said = Kept::read("kept", &text.replace("https://a", "http://a")).unwrap_err().to_string();
+        let text = KeptSettings { settings: some(), since: UnixMillis(1) }.write().unwrap();
+        assert!((0..text.len()).all(|length| KeptSettings::read("kept", &text[..length]).is_err()));
+        assert_eq!(KeptSettings::read("kept", &text.replace("schema = 1", "schema = 2")), Err(KeptError::Schema(2)));
+        assert_eq!(KeptSettings::read("kept", END), Err(KeptError::Schema(0)));
+        let said = KeptSettings::read("kept", &text.replace("https://a", "http://a")).unwrap_err().to_string();
         assert!(said.contains("manager.urls"), "{said}");
-        assert!(Kept::read("kept", &format!("{text}[newer]\na = 1\n{END}")).is_err());
+        assert!(KeptSettings::read("kept", &format!("{text}[newer]\na = 1\n{END}")).is_err());
     }
 }

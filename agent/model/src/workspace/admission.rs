@@ -1,23 +1,23 @@
 //! What is there when a workspace is looked at, and what was planned before it.
 
 use super::document::Document;
-use super::host::{Host, Running};
+use super::host::{DescribedHost, RunningWorkspace};
 use super::refused::Refused;
 
 /// What is there, and what was planned so far.
 pub(super) struct Admission<'a> {
-    pub(super) host: &'a Host,
+    pub(super) host: &'a DescribedHost,
     pub(super) document: &'a Document,
     /// All others: those that have a container keep what they have until their own turn comes.
-    pub(super) running: Vec<Running>,
+    pub(super) running: Vec<RunningWorkspace>,
     /// The workspace whose turn it is, where it has a container: it is given the same GPUs again if it can be.
-    pub(super) own: Option<Running>,
+    pub(super) own: Option<RunningWorkspace>,
     seen: Vec<String>,
 }
 
 impl<'a> Admission<'a> {
     /// Begins with what is there.
-    pub(super) fn new(host: &'a Host, document: &'a Document) -> Self {
+    pub(super) fn new(host: &'a DescribedHost, document: &'a Document) -> Self {
         Self { host, document, running: host.running.clone(), own: None, seen: Vec::new() }
     }
 

@@ -2,7 +2,7 @@
 
 use super::admission::Admission;
 use super::gpus::{self, Given};
-use super::host::Running;
+use super::host::RunningWorkspace;
 use super::refused::Refused;
 use super::spec::Spec;
 use crate::version::is_older;
@@ -37,7 +37,7 @@ impl Admission<'_> {
     /// Counts what the workspace was given.
     pub(super) fn book(&mut self, spec: &Spec, given: &Given) {
         self.own = None;
-        self.running.push(Running {
+        self.running.push(RunningWorkspace {
             workspace_id: spec.id.clone(),
             cores: spec.cores,
             memory: spec.memory,

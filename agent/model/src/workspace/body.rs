@@ -3,7 +3,7 @@
 use super::CreateRequest;
 use super::environment::VISIBLE_DEVICES;
 use super::gpus::Given;
-use super::host::{Host, HostGpu};
+use super::host::{DescribedGpu, DescribedHost};
 use super::places::{Mount, Port};
 use super::refused::Refused;
 use super::spec::{GpuWish, Spec};
@@ -28,7 +28,7 @@ enum Way {
 }
 
 /// The request.
-pub(super) fn request(host: &Host, spec: &Spec, given: &Given) -> Result<CreateRequest, Refused> {
+pub(super) fn request(host: &DescribedHost, spec: &Spec, given: &Given) -> Result<CreateRequest, Refused> {
     let nvidia: Vec<&str> =
         given.shared.iter().filter(|(gpu, _)| gpu.is_nvidia()).map(|(_, name)| name.as_str()).collect();
     let way = way(host, &nvidia)?;
@@ -54,7 +54,7 @@ pub(super) fn request(host: &Host, spec: &Spec, given: &Given) -> Result<CreateR
 }
 
 /// What Docker can do decides, not its version.
-fn way(host: &Host, nvidia: &[&str]) -> Result<Way, Refused> {
+fn way(host: &DescribedHost, nvidia: &[&str]) -> Result<Way, Refused> {
     let has = |name: &&&str| host.cdi_devices.iter().any(|known| *known == cdi_name(name));
     let missing = nvidia.iter().find(|name| !has(name));
     if nvidia.is_empty() {
@@ -122,7 +122,7 @@ fn labels(spec: &Spec, given: &Given) -> Value {
     Value::Object(labels)
 }
 
-fn host_config(host: &Host, spec: &Spec, given: &Given, way: Way, nvidia: &[&str]) -> Value {
+fn host_config(host: &DescribedHost, spec: &Spec, given: &Given, way: Way, nvidia: &[&str]) -> Value {
     let (devices, groups) = devices(host, spec, given);
     let mut config = json!({
         "Runtime": if way == Way::Runtime { "nvidia" } else { "runc" },
@@ -179,7 +179,7 @@ fn device(on_host: &str, inside: &str) -> Value {
 }
 
 /// Device nodes, and the groups that may open them.
-fn devices(host: &Host, spec: &Spec, given: &Given) -> (Vec<(String, String)>, BTreeSet<u32>) {
+fn devices(host: &DescribedHost, spec: &Spec, given: &Given) -> (Vec<(String, String)>, BTreeSet<u32>) {
     let (mut devices, mut groups) = (Vec::new(), BTreeSet::new());
     let same = |path: &str| (path.to_owned(), path.to_owned());
     for (number, gpu) in given.shared.iter().map(|(gpu, _)| gpu).filter(|gpu| wants_nodes(spec, gpu)).enumerate() {
@@ -206,12 +206,12 @@ fn devices(host: &Host, spec: &Spec, given: &Given) -> (Vec<(String, String)>, B
 }
 
 /// NVIDIA's GPUs work without their nodes below /dev/dri but for drawing to a screen.
-fn wants_nodes(spec: &Spec, gpu: &HostGpu) -> bool {
+fn wants_nodes(spec: &Spec, gpu: &DescribedGpu) -> bool {
     let draws = spec.gpu.as_ref().is_some_and(|wish| wish.features.contains(&FeatureName::Dri3));
     gpu.drm.is_some() && (!gpu.is_nvidia() || spec.acceleration || draws)
 }
 
-fn mounts(host: &Host, spec: &Spec) -> Vec<Value> {
+fn mounts(host: &DescribedHost, spec: &Spec) -> Vec<Value> {
     let mut mounts: Vec<Value> = spec.mounts.iter().map(mount).collect();
     if host.wsl && spec.acceleration {
         let libraries = "/usr/lib/wsl".to_owned();

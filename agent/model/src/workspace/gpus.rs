@@ -2,7 +2,7 @@
 
 use super::admission::Admission;
 use super::document::DesiredGpu;
-use super::host::{HostGpu, MigDevice, Running};
+use super::host::{DescribedGpu, MigDevice, RunningWorkspace};
 use super::refused::Refused;
 use super::spec::{Count, GpuWish, Mode, Spec};
 use crate::features::FeatureName;
@@ -10,7 +10,7 @@ use crate::features::FeatureName;
 /// A GPU, or a MIG device of one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Unit<'a> {
-    pub(super) gpu: &'a HostGpu,
+    pub(super) gpu: &'a DescribedGpu,
     mig: Option<&'a MigDevice>,
 }
 
@@ -25,7 +25,7 @@ impl<'a> Unit<'a> {
     }
 
     /// Who has it.
-    fn users(self, running: &[Running]) -> impl Iterator<Item = &Running> {
+    fn users(self, running: &[RunningWorkspace]) -> impl Iterator<Item = &RunningWorkspace> {
         running.iter().filter(move |one| one.gpus.iter().any(|name| self.is(name)))
     }
 }
@@ -34,9 +34,9 @@ impl<'a> Unit<'a> {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Given {
     /// GPUs and MIG devices that it shares, with their names.
-    pub(super) shared: Vec<(HostGpu, String)>,
+    pub(super) shared: Vec<(DescribedGpu, String)>,
     /// GPUs that it gets whole.
-    pub(super) whole: Vec<HostGpu>,
+    pub(super) whole: Vec<DescribedGpu>,
 }
 
 impl Given {
@@ -85,7 +85,7 @@ fn units<'a>(admission: &Admission<'a>) -> Vec<Unit<'a>> {
     admission.host.gpus.iter().flat_map(units_of).collect()
 }
 
-fn units_of(gpu: &HostGpu) -> Vec<Unit<'_>> {
+fn units_of(gpu: &DescribedGpu) -> Vec<Unit<'_>> {
     match &gpu.mig {
         Some(mig) if gpu.has_mig() => mig.devices.iter().map(|mig| Unit { gpu, mig: Some(mig) }).collect(),
         _ => vec![Unit { gpu, mig: None }],
@@ -147,7 +147,7 @@ fn places(admission: &Admission<'_>, unit: Unit<'_>) -> u64 {
     }
 }
 
-fn entries<'a>(admission: &'a Admission<'_>, gpu: &'a HostGpu) -> impl Iterator<Item = &'a DesiredGpu> {
+fn entries<'a>(admission: &'a Admission<'_>, gpu: &'a DescribedGpu) -> impl Iterator<Item = &'a DesiredGpu> {
     let fits = |wanted: &Option<String>, own: Option<&str>| wanted.as_deref().is_none_or(|wanted| own == Some(wanted));
     admission.document.gpus.iter().filter(move |entry| {
         let matches = &entry.matches;
@@ -194,7 +194,7 @@ fn obstacle(
     occupied(admission, spec, unit)
 }
 
-fn lacks(admission: &Admission<'_>, gpu: &HostGpu, feature: FeatureName) -> Option<String> {
+fn lacks(admission: &Admission<'_>, gpu: &DescribedGpu, feature: FeatureName) -> Option<String> {
     let code = feature.code();
     let off = |entry: &DesiredGpu| entry.features.get(code).is_some_and(|switch| switch.enabled == Some(false));
     if entries(admission, gpu).any(off) {
@@ -214,7 +214,7 @@ fn occupied(admission: &Admission<'_>, spec: &Spec, unit: Unit<'_>) -> Option<St
     }
     // Its parts as well: they share what MIG does not cut.
     let parts = units_of(unit.gpu);
-    let has = |one: &&Running| parts.iter().any(|part| one.gpus.iter().any(|name| part.is(name)));
+    let has = |one: &&RunningWorkspace| parts.iter().any(|part| one.gpus.iter().any(|name| part.is(name)));
     if let Some(other) = running.iter().filter(has).find(|one| one.security_context != spec.context) {
         return Some(format!("the workspace {}, of another security context, has it", other.workspace_id));
     }
@@ -253,7 +253,7 @@ fn passthrough(admission: &Admission<'_>, wish: &GpuWish) -> Result<Given, Refus
 }
 
 /// Why a GPU cannot be given away whole.
-fn in_the_way(admission: &Admission<'_>, wish: &GpuWish, gpu: &HostGpu) -> Option<String> {
+fn in_the_way(admission: &Admission<'_>, wish: &GpuWish, gpu: &DescribedGpu) -> Option<String> {
     if !wish.devices.is_empty() && !wish.devices.iter().any(|name| name == gpu.name() || *name == gpu.bdf) {
         return Some("it is not among those that are named".to_owned());
     }
@@ -271,7 +271,7 @@ fn in_the_way(admission: &Admission<'_>, wish: &GpuWish, gpu: &HostGpu) -> Optio
         (Some(group), Some(member)) => return Some(format!("its IOMMU group {group} also holds {member}")),
         (Some(_), None) => {}
     }
-    let has = |one: &&Running| {
+    let has = |one: &&RunningWorkspace| {
         one.vfio.contains(&gpu.bdf) || one.gpus.iter().any(|name| name == gpu.name() || *name == gpu.bdf)
     };
     admission.running.iter().find(has).map(|one| format!("the workspace {} has it", one.workspace_id))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 /// The host.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-pub struct Host {
+pub struct DescribedHost {
     /// What Docker reports about itself.
     pub docker: Docker,
     /// Cores of the machine.
@@ -26,13 +26,13 @@ pub struct Host {
     pub toolkit: Option<String>,
     /// Its GPUs.
     #[serde(default)]
-    pub gpus: Vec<HostGpu>,
+    pub gpus: Vec<DescribedGpu>,
     /// Workspaces that have a container.
     #[serde(default)]
-    pub running: Vec<Running>,
+    pub running: Vec<RunningWorkspace>,
     /// What the owner allows.
     #[serde(default)]
-    pub policy: Policy,
+    pub policy: DescribedPolicy,
 }
 
 /// Docker, as `GET /info` describes it.
@@ -48,7 +48,7 @@ pub struct Docker {
 
 /// A GPU.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct HostGpu {
+pub struct DescribedGpu {
     /// Its UUID; NVIDIA's driver gives one.
     #[serde(default)]
     pub uuid: Option<String>,
@@ -82,7 +82,7 @@ pub struct HostGpu {
     pub iommu_group_members: Vec<String>,
 }
 
-impl HostGpu {
+impl DescribedGpu {
     /// How it is named: by its UUID, else by its address.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -130,7 +130,7 @@ pub struct MigDevice {
 
 /// A workspace that has a container.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-pub struct Running {
+pub struct RunningWorkspace {
     /// Its id.
     pub workspace_id: String,
     /// Its cores.
@@ -153,7 +153,7 @@ pub struct Running {
 /// What the owner of the host allows.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Policy {
+pub struct DescribedPolicy {
     /// Registries that images may come from; not judged where the description does not say.
     #[serde(default)]
     pub registries: Option<Vec<String>>,

@@ -18,7 +18,7 @@ mod run_config;
 mod spec;
 
 pub use document::{Document, MOST_WORKSPACES};
-pub use host::{Docker, Host, HostGpu, Policy, Running};
+pub use host::{DescribedGpu, DescribedHost, DescribedPolicy, Docker, RunningWorkspace};
 pub use refused::Refused;
 
 use admission::Admission;
@@ -61,7 +61,7 @@ pub struct Planned {
 
 /// Plans every workspace of a document, in its order: what an earlier one takes, a later one does not get.
 #[must_use]
-pub fn plan(host: &Host, document: &Document) -> Vec<Planned> {
+pub fn plan(host: &DescribedHost, document: &Document) -> Vec<Planned> {
     let mut admission = Admission::new(host, document);
     document.workspaces.iter().enumerate().map(|(number, value)| one(&mut admission, number, value)).collect()
 }

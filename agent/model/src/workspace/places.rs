@@ -1,7 +1,7 @@
 //! Ports, volumes and networks: what a workspace may reach of the host, and what of the host it may see.
 
 use super::fields::{Fields, shown};
-use super::host::Policy;
+use super::host::DescribedPolicy;
 use super::refused::Refused;
 use serde_json::Value;
 use std::net::IpAddr;
@@ -37,7 +37,7 @@ pub(super) struct Mount {
 }
 
 /// Reads `ports`.
-pub(super) fn ports(list: &[Value], policy: &Policy) -> Result<Vec<Port>, Refused> {
+pub(super) fn ports(list: &[Value], policy: &DescribedPolicy) -> Result<Vec<Port>, Refused> {
     bounded(list, "ports")?;
     let ports: Vec<Port> =
         list.iter().enumerate().map(|(number, value)| port(value, number, policy)).collect::<Result<_, _>>()?;
@@ -50,7 +50,7 @@ pub(super) fn ports(list: &[Value], policy: &Policy) -> Result<Vec<Port>, Refuse
     }
 }
 
-fn port(value: &Value, number: usize, policy: &Policy) -> Result<Port, Refused> {
+fn port(value: &Value, number: usize, policy: &DescribedPolicy) -> Result<Port, Refused> {
     let mut fields = Fields::of(value, &format!("ports[{number}]"))?;
     let one = |count: Option<u64>, path: String| match count.map(u16::try_from) {
         None => Ok(None),
@@ -84,7 +84,7 @@ fn port(value: &Value, number: usize, policy: &Policy) -> Result<Port, Refused> 
 }
 
 /// Reads `volumes`.
-pub(super) fn mounts(list: &[Value], policy: &Policy) -> Result<Vec<Mount>, Refused> {
+pub(super) fn mounts(list: &[Value], policy: &DescribedPolicy) -> Result<Vec<Mount>, Refused> {
     bounded(list, "volumes")?;
     let mounts: Vec<Mount> =
         list.iter().enumerate().map(|(number, value)| mount(value, number, policy)).collect::<Result<_, _>>()?;
@@ -100,7 +100,7 @@ pub(super) fn mounts(list: &[Value], policy: &Policy) -> Result<Vec<Mount>, Refu
     }
 }
 
-fn mount(value: &Value, number: usize, policy: &Policy) -> Result<Mount, Refused> {
+fn mount(value: &Value, number: usize, policy: &DescribedPolicy) -> Result<Mount, Refused> {
     let mut fields = Fields::of(value, &format!("volumes[{number}]"))?;
     let (name, source) = (fields.text("name")?, fields.text("source")?);
     let target = fields.text("target")?.unwrap_or_default();
@@ -131,7 +131,7 @@ fn volume(name: &str, fields: &Fields<'_>) -> Result<String, Refused> {
     Ok(format!("{OURS}{name}"))
 }
 
-fn folder(source: &str, read_only: bool, policy: &Policy, fields: &Fields<'_>) -> Result<String, Refused> {
+fn folder(source: &str, read_only: bool, policy: &DescribedPolicy, fields: &Fields<'_>) -> Result<String, Refused> {
     if !is_plain_path(source) {
         let why = format!("{:?} is not an absolute path without '.' and '..'", shown(source));
         return Err(Refused::denied(fields.path("source"), why));
@@ -145,7 +145,7 @@ fn folder(source: &str, read_only: bool, policy: &Policy, fields: &Fields<'_>) -
 }
 
 /// Reads `networks`.
-pub(super) fn networks(names: &[&str], policy: &Policy) -> Result<Vec<String>, Refused> {
+pub(super) fn networks(names: &[&str], policy: &DescribedPolicy) -> Result<Vec<String>, Refused> {
     if names.len() > MOST {
         return Err(Refused::invalid("networks", format!("more than {MOST}")));
     }

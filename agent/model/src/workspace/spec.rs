@@ -3,7 +3,7 @@
 use super::document::{Document, Image};
 use super::environment::Environment;
 use super::fields::{Fields, shown, wrong};
-use super::host::Host;
+use super::host::DescribedHost;
 use super::image::ImageReference;
 use super::places::{self, Mount, Port};
 use super::refused::Refused;
@@ -77,7 +77,7 @@ pub(super) struct Spec {
 
 impl Spec {
     /// Reads it.
-    pub(super) fn read(value: &Value, document: &Document, host: &Host) -> Result<Self, Refused> {
+    pub(super) fn read(value: &Value, document: &Document, host: &DescribedHost) -> Result<Self, Refused> {
         let mut fields = Fields::of(value, "")?;
         let id = id(&mut fields)?;
         let desired = desired(&mut fields)?;
@@ -158,7 +158,7 @@ fn image(
     fields: &mut Fields<'_>,
     id: Option<&str>,
     described: Option<&Image>,
-    host: &Host,
+    host: &DescribedHost,
 ) -> Result<ImageReference, Refused> {
     let registries = host.policy.registries.as_deref();
     let own = fields.text("image")?;
@@ -195,7 +195,7 @@ fn memory(fields: &mut Fields<'_>, image: Option<&Image>) -> Result<u64, Refused
     }
 }
 
-fn shm_size(fields: &mut Fields<'_>, run: &RunConfig, host: &Host) -> Result<u64, Refused> {
+fn shm_size(fields: &mut Fields<'_>, run: &RunConfig, host: &DescribedHost) -> Result<u64, Refused> {
     let said = fields.count("shm_size")?.filter(|bytes| *bytes > 0).or(run.shm_size).filter(|bytes| *bytes > 0);
     match said {
         Some(bytes) if bytes > host.memory => {

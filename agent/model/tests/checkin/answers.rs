@@ -2,16 +2,18 @@
 
 use crate::world::{UP, WALL, accepted, at, config, down, key_of, later, machine, places, refused, run};
 use model::checkin::slot::stable_hash;
-use model::checkin::{Action, Answer, Code, Config, EnrolFor, Goal, Known, Machine, Omit, Refused, Slot};
+use model::checkin::{
+    Action, Answer, CheckinConfig, CheckinMachine, Code, EnrolFor, Goal, KnownManagers, ManagerRefusal, Omit, Slot,
+};
 use model::enrol::CheckinState;
 use model::time::BootMillis;
 
-fn kinds(m: &Machine, now: BootMillis) -> Vec<&'static str> {
+fn kinds(m: &CheckinMachine, now: BootMillis) -> Vec<&'static str> {
     m.standing(at(now)).into_iter().map(|s| s.kind).collect()
 }
 
 /// A machine that has beaten once, at the instant of its first heartbeat, and how long it waits after this answer.
-fn after(answer: Answer) -> (Machine, BootMillis, u64) {
+fn after(answer: Answer) -> (CheckinMachine, BootMillis, u64) {
     let mut m = machine(&["a"]);
     let first = first_beat(&mut m);
     m.on_answer(at(first), answer);
@@ -22,7 +24,7 @@ fn after(answer: Answer) -> (Machine, BootMillis, u64) {
     (m, first, wait)
 }
 
-fn first_beat(m: &mut Machine) -> BootMillis {
+fn first_beat(m: &mut CheckinMachine) -> BootMillis {
     let mut now = UP;
     loop {
         match m.next(at(now), "r") {
@@ -75,7 +77,8 @@ fn t09_a_manager_that_is_busy_for_a_while_is_left_alone_and_the_others_are_asked
 
 #[test]
 fn t10_a_refused_credential_is_followed_by_the_next_once_then_every_quarter_of_a_minute() {
-    let mut m = Machine::new(Config { keys: vec![key_of(1), key_of(2)], ..config("k", &["a"]) }, UP, WALL);
+    let mut m =
+        CheckinMachine::new(CheckinConfig { keys: vec![key_of(1), key_of(2)], ..config("k", &["a"]) }, UP, WALL);
     let sent = run(&mut m, UP, UP.plus(120_000), 5, |_, _| refused(401, "invalid_token"));
     let keys: Vec<_> = sent.iter().map(|s| s.beat().key.0).collect();
     assert_eq!(keys[..4], [2, 1, 2, 1], "each of them has its turn");
@@ -91,7 +94,7 @@ fn t10_a_refused_credential_is_followed_by_the_next_once_then_every_quarter_of_a
 fn a_credential_that_is_refused_a_thousand_times_is_kept_and_works_again_when_it_is_accepted() {
     let mut m = machine(&["a"]);
     let sent = run(&mut m, UP, UP.plus(4 * 3_600_000), 5, |_, _| {
-        Answer::Refused(Refused { status: 401, code: None, message: "proxy".into(), retry_after_s: None })
+        Answer::Refused(ManagerRefusal { status: 401, code: None, message: "proxy".into(), retry_after_s: None })
     });
     assert!((640..=1920).contains(&sent.len()), "{}", sent.len());
     let from = UP.plus(4 * 3_600_000);
@@ -119,8 +122,8 @@ fn a_wrong_report_is_slimmed_and_comes_back_whole_after_an_hour() {
 #[test]
 fn t34_what_a_front_says_is_as_a_5xx_and_changes_nothing_of_the_report() {
     for status in [400, 403, 404, 409, 410, 426] {
-        let front = Answer::Refused(Refused { status, code: None, message: String::new(), retry_after_s: None });
-        let mut m = Machine::new(Config { may_enrol_again: true, ..config("k", &["a"]) }, UP, WALL);
+        let front = Answer::Refused(ManagerRefusal { status, code: None, message: String::new(), retry_after_s: None });
+        let mut m = CheckinMachine::new(CheckinConfig { may_enrol_again: true, ..config("k", &["a"]) }, UP, WALL);
         let sent = run(&mut m, UP, UP.plus(3_600_000), 5, |_, _| front.clone());
         assert!(sent.iter().all(|s| s.beat().omit == Omit::Nothing && s.beat().inventory), "{status}");
         assert!((118..=122).contains(&sent.len()), "{status}: {}", sent.len());
@@ -160,7 +163,7 @@ fn an_unknown_host_sends_its_inventory_again_or_enrols_once() {
     assert_eq!(kinds(&m, UP), ["unknown_agent"]);
     assert!(matches!(m.next(at(first.plus(wait)), "r"), Action::Beat(b) if b.inventory));
 
-    let mut m = Machine::new(Config { may_enrol_again: true, ..config("k", &["a"]) }, UP, WALL);
+    let mut m = CheckinMachine::new(CheckinConfig { may_enrol_again: true, ..config("k", &["a"]) }, UP, WALL);
     let first = first_beat(&mut m);
     m.on_answer(at(first), refused(404, "unknown_agent"));
     assert!(matches!(m.next(at(first), "r"), Action::Enrol(_, EnrolFor::Lost)));
@@ -172,9 +175,9 @@ fn an_unknown_host_sends_its_inventory_again_or_enrols_once() {
 
 #[test]
 fn a_wrong_path_does_not_spend_the_enrolment_token() {
-    let mut m = Machine::new(Config { may_enrol_again: true, ..config("k", &["a"]) }, UP, WALL);
+    let mut m = CheckinMachine::new(CheckinConfig { may_enrol_again: true, ..config("k", &["a"]) }, UP, WALL);
     let first = first_beat(&mut m);
-    let nginx = Refused { status: 404, code: None, message: "nginx".into(), retry_after_s: None };
+    let nginx = ManagerRefusal { status: 404, code: None, message: "nginx".into(), retry_after_s: None };
     m.on_answer(at(first), Answer::Refused(nginx));
     assert!(matches!(m.next(at(first), "r"), Action::Wait(Some(_))));
 }
@@ -240,7 +243,7 @@ fn a_202_says_nothing_to_a_heartbeat() {
 
 #[test]
 fn t02_enrolment_waits_for_approval_and_stops_where_a_person_must_act() {
-    let enrolling = || Machine::new(Config { goal: Goal::Enrol, ..config("hash", &["a"]) }, UP, WALL);
+    let enrolling = || CheckinMachine::new(CheckinConfig { goal: Goal::Enrol, ..config("hash", &["a"]) }, UP, WALL);
     let mut m = enrolling();
     let sent = run(&mut m, UP, UP.plus(150_000), 1, |_, _| later(202, 5));
     let phase = i64::try_from(stable_hash("hash") % 30_000).unwrap();
@@ -275,14 +278,15 @@ fn what_a_stranger_says_of_this_host_is_not_believed() {
         (409, Code::DuplicateAgent),
         (410, Code::AgentDeleted),
     ] {
-        let managers = Known {
+        let managers = KnownManagers {
             last_accepted: Some(places(&["mine"]).remove(0)),
             listed: places(&["stranger"]),
-            ..Known::default()
+            ..KnownManagers::default()
         };
-        let mut m = Machine::new(Config { managers, may_enrol_again: true, ..config("k", &[]) }, UP, WALL);
+        let mut m =
+            CheckinMachine::new(CheckinConfig { managers, may_enrol_again: true, ..config("k", &[]) }, UP, WALL);
         let mut mine_is_up = false;
-        let mut play = |m: &mut Machine, from: BootMillis, to: BootMillis, up: bool| {
+        let mut play = |m: &mut CheckinMachine, from: BootMillis, to: BootMillis, up: bool| {
             mine_is_up = up;
             run(m, from, to, 5, |_, what| match what {
                 Action::Beat(b) if b.manager.host == "mine" && mine_is_up => accepted(),

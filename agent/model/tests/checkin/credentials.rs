@@ -2,7 +2,8 @@
 
 use crate::world::{Sent, UP, WALL, accepted, at, config, down, fault, key_of, later, places, refused, run};
 use model::checkin::{
-    Action, Answer, Config, EnrolFor, FaultKind, Key, KeyId, Known, Machine, OwnCertificate, TlsError, Worth,
+    Action, Answer, CheckinConfig, CheckinMachine, EnrolFor, FaultKind, Key, KeyId, KnownManagers, OwnCertificate,
+    TlsError, Worth,
 };
 use model::enrol::CheckinState;
 use model::time::{BootMillis, UnixMillis};
@@ -18,8 +19,8 @@ fn ended(id: u64) -> Key {
     Key { until: Some(UnixMillis(WALL.0 - DAY_MS)), ..key_of(id) }
 }
 
-fn with(keys: Vec<Key>) -> Machine {
-    Machine::new(Config { keys, ..config("5f2ae64e-fdb7-40c7-a94e-2da71ae54dc7", &["a"]) }, UP, WALL)
+fn with(keys: Vec<Key>) -> CheckinMachine {
+    CheckinMachine::new(CheckinConfig { keys, ..config("5f2ae64e-fdb7-40c7-a94e-2da71ae54dc7", &["a"]) }, UP, WALL)
 }
 
 fn keys_of(sent: &[Sent]) -> Vec<u64> {
@@ -36,7 +37,7 @@ fn only_the_old_works(answer: &Answer) -> impl FnMut(BootMillis, &Action) -> Ans
 
 #[test]
 fn t32_a_refused_new_credential_gives_way_to_the_old_at_once_and_is_tried_every_ten_minutes() {
-    let html = Answer::Refused(model::checkin::Refused {
+    let html = Answer::Refused(model::checkin::ManagerRefusal {
         status: 400,
         code: None,
         message: "<html>".into(),
@@ -106,7 +107,7 @@ fn what_is_no_refusal_of_the_new_credential_leaves_it_in_use() {
 fn an_old_one_that_is_refused_meanwhile_is_followed_by_the_new_one_at_once() {
     let mut m = with(vec![key_of(1), fresh(2)]);
     let mut old_is_good = true;
-    let mut play = |m: &mut Machine, from: BootMillis, to: BootMillis, good: bool| {
+    let mut play = |m: &mut CheckinMachine, from: BootMillis, to: BootMillis, good: bool| {
         old_is_good = good;
         run(m, from, to, 5, |_, what| match what {
             Action::Beat(beat) if (beat.key == KeyId(1)) == old_is_good => accepted(),
@@ -217,7 +218,7 @@ fn t33_an_ended_credential_is_replaced_by_enrolling_again_at_most_every_ten_minu
 fn t33_a_manager_that_cannot_be_reached_is_asked_in_every_slot() {
     let mut m = with(vec![ended(1)]);
     let mut up = false;
-    let mut play = |m: &mut Machine, from: BootMillis, to: BootMillis, is_up: bool| {
+    let mut play = |m: &mut CheckinMachine, from: BootMillis, to: BootMillis, is_up: bool| {
         up = is_up;
         run(m, from, to, 5, |_, what| match what {
             Action::Enrol(..) if up => later(202, 5),
@@ -271,8 +272,8 @@ fn the_word_of_the_other_side_that_it_has_ended_counts_whatever_our_clock_says()
 
 #[test]
 fn an_alert_about_the_own_certificate_is_told_as_that_and_the_next_manager_is_asked() {
-    let managers = Known { listed: places(&["a", "b"]), ..Known::default() };
-    let mut m = Machine::new(Config { managers, ..config("k", &[]) }, UP, WALL);
+    let managers = KnownManagers { listed: places(&["a", "b"]), ..KnownManagers::default() };
+    let mut m = CheckinMachine::new(CheckinConfig { managers, ..config("k", &[]) }, UP, WALL);
     let sent = run(&mut m, UP, UP.plus(300_000), 5, |_, what| match what {
         Action::Beat(beat) if beat.manager.host == "b" => accepted(),
         Action::Beat(_) | Action::Enrol(..) | Action::Wait(_) => {

@@ -1,7 +1,7 @@
 //! A fleet after an outage (bench B14): ten thousand real check-in machines in virtual time.
 
 use crate::world::{WALL, accepted, at, config, down, run};
-use model::checkin::{Config, Machine};
+use model::checkin::{CheckinConfig, CheckinMachine};
 use model::time::BootMillis;
 
 const AGENTS: u64 = 10_000;
@@ -19,7 +19,7 @@ fn fleet_through_an_outage(fault_takes_ms: u64) -> Fleet {
     let mut back_after_ms = Vec::new();
     for n in 0..AGENTS {
         let began = start.plus(n * 3 % 30_000);
-        let mut m = Machine::new(config(&format!("host-{n}"), &["a"]), began, WALL);
+        let mut m = CheckinMachine::new(config(&format!("host-{n}"), &["a"]), began, WALL);
         let latency = |when: BootMillis| if OUTAGE.contains(&when.0) { fault_takes_ms } else { 40 };
         let mut now = began;
         let mut back = None;
@@ -39,7 +39,7 @@ fn fleet_through_an_outage(fault_takes_ms: u64) -> Fleet {
 }
 
 fn run_one(
-    m: &mut Machine,
+    m: &mut CheckinMachine,
     now: &mut BootMillis,
     end: BootMillis,
     latency: &impl Fn(BootMillis) -> u64,
@@ -80,8 +80,8 @@ fn t08_retries_in_the_own_slot_through_ten_minutes_and_all_are_back_within_an_in
         for n in 0..50 {
             let start = BootMillis(1_000_000_000);
             let (from, to) = (start.plus(60_000), start.plus(660_000));
-            let cfg = Config { interval_s: interval, ..config(&format!("h{n}"), &hosts) };
-            let mut m = Machine::new(cfg, start, WALL);
+            let cfg = CheckinConfig { interval_s: interval, ..config(&format!("h{n}"), &hosts) };
+            let mut m = CheckinMachine::new(cfg, start, WALL);
             let out = |when: BootMillis| when >= from && when < to;
             let sent = run(&mut m, start, to.plus(31_000), 3, |when, _| if out(when) { down() } else { accepted() });
             let rounds: Vec<_> = sent.iter().filter(|s| out(s.at)).map(|s| s.at.0 / 1000).collect();
@@ -99,8 +99,8 @@ fn a_fleet_whose_daemons_start_in_one_second_comes_spread_over_four() {
     let start = BootMillis(1_000_000_000);
     let mut per_second = [0_u32; 40];
     for n in 0..AGENTS {
-        let cfg = Config { began: start, ..config(&format!("host-{n}"), &["a"]) };
-        let mut m = Machine::new(cfg, start, WALL);
+        let cfg = CheckinConfig { began: start, ..config(&format!("host-{n}"), &["a"]) };
+        let mut m = CheckinMachine::new(cfg, start, WALL);
         for sent in run(&mut m, start, start.plus(39_000), 40, |_, _| accepted()) {
             per_second[usize::try_from(sent.at.since(start) / 1000).unwrap()] += 1;
         }

@@ -4,7 +4,7 @@
 use crate::world::{UP, WALL, at, config, down, hosts_of, places, run};
 use model::checkin::manager::shown;
 use model::checkin::managers::{MANAGERS_MAX, RESORTS_MAX};
-use model::checkin::{Action, Answer, Config, Known, Machine, ManagerAddress, Reply};
+use model::checkin::{Action, Answer, CheckinConfig, CheckinMachine, KnownManagers, ManagerAddress, Reply};
 use model::time::BootMillis;
 
 fn placed(host: &str, zone: Option<&str>, priority: Option<i64>) -> ManagerAddress {
@@ -12,16 +12,17 @@ fn placed(host: &str, zone: Option<&str>, priority: Option<i64>) -> ManagerAddre
 }
 
 /// A machine whose first heartbeat is due at once.
-fn knowing(known: Known) -> Machine {
+fn knowing(known: KnownManagers) -> CheckinMachine {
     in_zone(None, known)
 }
 
-fn in_zone(zone: Option<&str>, managers: Known) -> Machine {
-    Machine::new(Config { zone: zone.map(str::to_owned), managers, ..config("k", &[]) }, UP, WALL).at_once(UP)
+fn in_zone(zone: Option<&str>, managers: KnownManagers) -> CheckinMachine {
+    CheckinMachine::new(CheckinConfig { zone: zone.map(str::to_owned), managers, ..config("k", &[]) }, UP, WALL)
+        .at_once(UP)
 }
 
-fn listing(hosts: &[&str]) -> Machine {
-    knowing(Known { listed: places(hosts), ..Known::default() })
+fn listing(hosts: &[&str]) -> CheckinMachine {
+    knowing(KnownManagers { listed: places(hosts), ..KnownManagers::default() })
 }
 
 fn names(list: &[ManagerAddress]) -> Vec<&str> {
@@ -30,7 +31,7 @@ fn names(list: &[ManagerAddress]) -> Vec<&str> {
 
 /// The host of each request, where those that are up accept and name the managers that `name` gives for them.
 fn hosts(
-    m: &mut Machine,
+    m: &mut CheckinMachine,
     from: BootMillis,
     ms: u64,
     up: &[&str],
@@ -60,7 +61,7 @@ fn same_zone_first_then_priority_then_order() {
         placed("near-1c", Some("z1"), Some(1)),
         placed("anywhere", None, Some(0)),
     ];
-    let mut m = in_zone(Some("z1"), Known { listed, ..Known::default() });
+    let mut m = in_zone(Some("z1"), KnownManagers { listed, ..KnownManagers::default() });
     let tried = hosts(&mut m, UP, 20, &[], nothing);
     assert_eq!(tried, ["near-1b", "near-1c", "near-2", "near-none", "anywhere", "far-1"]);
 }
@@ -116,7 +117,7 @@ fn a_list_that_the_manager_in_use_is_not_on_is_tried_and_counts_only_after_one_o
 
 #[test]
 fn a_last_resort_that_names_the_list_which_has_just_failed_is_not_left_for_it() {
-    let known = Known { listed: places(&["b"]), enrolled_with: places(&["a"]), ..Known::default() };
+    let known = KnownManagers { listed: places(&["b"]), enrolled_with: places(&["a"]), ..KnownManagers::default() };
     let mut m = knowing(known);
     let sent = hosts(&mut m, UP, 1_800_000, &["a"], |_| places(&["b"]));
     assert_eq!(sent.iter().filter(|host| *host == "b").count(), 1, "{sent:?}");
@@ -130,22 +131,27 @@ fn a_wrong_list_never_loses_a_host() {
     let enrolled_with = places(&["home"]);
     let wrong = [places(&["169.254.169.254"]), places(&["x", "y", "z"]), places(&["0.0.0.0", "home2"])];
     for list in wrong {
-        let known = Known { listed: places(&["home"]), enrolled_with: enrolled_with.clone(), ..Known::default() };
+        let known = KnownManagers {
+            listed: places(&["home"]),
+            enrolled_with: enrolled_with.clone(),
+            ..KnownManagers::default()
+        };
         let mut m = knowing(known);
         let _ = hosts(&mut m, UP, 10, &["home"], |_| list.clone());
         let after = hosts(&mut m, UP.plus(10), 600_000, &["home"], nothing);
         assert!(after.iter().filter(|host| *host == "home").count() >= 19, "{after:?}");
-        let kept = Known {
+        let kept = KnownManagers {
             listed: m.managers().listed().to_vec(),
             offered: m.managers().offered().to_vec(),
             enrolled_with: enrolled_with.clone(),
             last_accepted: m.managers().last_accepted().cloned(),
-            ..Known::default()
+            ..KnownManagers::default()
         };
         let again = hosts(&mut knowing(kept), UP, 60_000, &["home"], nothing);
         assert!(again.iter().all(|host| host == "home"), "{again:?}");
         // Even where the wrong list counted for a while.
-        let lost = Known { listed: list.clone(), enrolled_with: enrolled_with.clone(), ..Known::default() };
+        let lost =
+            KnownManagers { listed: list.clone(), enrolled_with: enrolled_with.clone(), ..KnownManagers::default() };
         let back = hosts(&mut knowing(lost), UP, 60_000, &["home"], nothing);
         assert!(back.iter().any(|host| host == "home"), "{back:?}");
     }
@@ -153,26 +159,29 @@ fn a_wrong_list_never_loses_a_host() {
 
 #[test]
 fn the_manager_that_accepted_last_is_asked_where_all_others_fail() {
-    let known =
-        Known { listed: places(&["a"]), last_accepted: Some(ManagerAddress::new("b", 443)), ..Known::default() };
+    let known = KnownManagers {
+        listed: places(&["a"]),
+        last_accepted: Some(ManagerAddress::new("b", 443)),
+        ..KnownManagers::default()
+    };
     assert_eq!(hosts(&mut knowing(known.clone()), UP, 10, &["b"], nothing), ["a", "b"]);
     // Also where it then names a wrong list, and the host starts anew before it has come back to it.
     let mut m = knowing(known);
     let _ = hosts(&mut m, UP, 10, &["b"], |_| places(&["x"]));
     let managers = m.managers();
     assert_eq!((names(managers.listed()), names(managers.offered())), (vec!["a"], vec!["x"]));
-    let kept = Known {
+    let kept = KnownManagers {
         listed: managers.listed().to_vec(),
         offered: managers.offered().to_vec(),
         last_accepted: managers.last_accepted().cloned(),
-        ..Known::default()
+        ..KnownManagers::default()
     };
     assert_eq!(hosts(&mut knowing(kept), UP, 10, &["b"], nothing), ["a", "b"]);
 }
 
 #[test]
 fn a_list_on_trial_from_before_a_restart_is_asked_behind_the_one_that_counts_and_counts_once_it_works() {
-    let known = Known { listed: places(&["a"]), offered: places(&["b", "c"]), ..Known::default() };
+    let known = KnownManagers { listed: places(&["a"]), offered: places(&["b", "c"]), ..KnownManagers::default() };
     let mut m = knowing(known.clone());
     assert_eq!(hosts(&mut m, UP, 10, &["c"], nothing), ["a", "b", "c"]);
     assert_eq!(names(m.managers().listed()), ["b", "c"]);
@@ -202,7 +211,7 @@ fn lists_that_change_with_every_reply_do_not_make_every_heartbeat_late() {
 
 #[test]
 fn a_configured_manager_stays_in_use_although_replies_name_others_that_cannot_be_reached() {
-    let mut m = knowing(Known { configured: places(&["configured"]), ..Known::default() });
+    let mut m = knowing(KnownManagers { configured: places(&["configured"]), ..KnownManagers::default() });
     let inside = |_: &str| vec![placed("inside", None, Some(1))];
     let sent = hosts(&mut m, UP, 600_000, &["configured"], inside);
     assert!(sent.len() >= 20 && sent.iter().all(|host| host == "configured"), "not sticky");
@@ -214,7 +223,12 @@ fn a_configured_manager_stays_in_use_although_replies_name_others_that_cannot_be
 #[test]
 fn a_list_without_end_is_cut_and_leaves_room_for_the_last_resorts() {
     let many: Vec<_> = (0..1000).map(|n| placed(&format!("m{n}"), None, None)).collect();
-    let known = Known { listed: many.clone(), enrolled_with: places(&["home"]), configured: many, ..Known::default() };
+    let known = KnownManagers {
+        listed: many.clone(),
+        enrolled_with: places(&["home"]),
+        configured: many,
+        ..KnownManagers::default()
+    };
     let m = knowing(known);
     let all = m.managers().addresses();
     assert!(all.len() <= MANAGERS_MAX && all.len() >= MANAGERS_MAX - RESORTS_MAX, "{}", all.len());
@@ -229,7 +243,11 @@ fn without_a_manager_it_waits_for_one() {
 
 #[test]
 fn the_same_place_is_asked_once_a_round_whatever_its_case() {
-    let known = Known { listed: places(&["A.example"]), configured: places(&["a.EXAMPLE"]), ..Known::default() };
+    let known = KnownManagers {
+        listed: places(&["A.example"]),
+        configured: places(&["a.EXAMPLE"]),
+        ..KnownManagers::default()
+    };
     assert_eq!(hosts(&mut knowing(known), UP, 10, &[], nothing), ["A.example"]);
 }
 

@@ -2,7 +2,7 @@
 
 use crate::world::{UP, WALL, accepted, at, config, machine, refused, run};
 use model::checkin::slot::stable_hash;
-use model::checkin::{Action, Answer, Config, Machine, Reply};
+use model::checkin::{Action, Answer, CheckinConfig, CheckinMachine, Reply};
 use model::time::{BootMillis, UnixMillis};
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ fn asks(seconds: u64) -> Answer {
 #[test]
 fn t04_the_first_heartbeat_is_spread_after_a_start_and_in_the_own_slot_after_a_host_boot() {
     let first = |key: &str, began: BootMillis| {
-        let mut m = Machine::new(Config { began, ..config(key, &["a"]) }, UP, WALL);
+        let mut m = CheckinMachine::new(CheckinConfig { began, ..config(key, &["a"]) }, UP, WALL);
         run(&mut m, UP, UP.plus(5000), 1, |_, _| accepted())[0].at
     };
     for n in 0..100 {
@@ -24,12 +24,12 @@ fn t04_the_first_heartbeat_is_spread_after_a_start_and_in_the_own_slot_after_a_h
     }
 
     let booted_at = BootMillis(40_000);
-    let mut booted = Machine::new(config("k", &["a"]), booted_at, WALL);
+    let mut booted = CheckinMachine::new(config("k", &["a"]), booted_at, WALL);
     let Action::Wait(Some(slot)) = booted.next(at(booted_at), "r") else { panic!("sent at once after a host boot") };
     assert!(slot > booted_at && slot.since(booted_at) <= 30_000);
     assert!(matches!(booted.next(at(slot), "r"), Action::Beat(_)));
 
-    let mut enrolled = Machine::new(config("k", &["a"]), booted_at, WALL).at_once(booted_at);
+    let mut enrolled = CheckinMachine::new(config("k", &["a"]), booted_at, WALL).at_once(booted_at);
     assert!(matches!(enrolled.next(at(booted_at), "r"), Action::Beat(_)));
 }
 
@@ -77,7 +77,7 @@ fn never_more_than_one_early_heartbeat_a_second() {
 }
 
 /// When heartbeats go out while something changes in every millisecond, after the first one.
-fn changes_all_the_time(m: &mut Machine, for_ms: u64, answer: impl Fn() -> Answer) -> Vec<BootMillis> {
+fn changes_all_the_time(m: &mut CheckinMachine, for_ms: u64, answer: impl Fn() -> Answer) -> Vec<BootMillis> {
     let begin = run(m, UP, UP.plus(4010), 1, |_, _| answer())[0].at.plus(10);
     let mut sent = Vec::new();
     for step in 0..for_ms {
@@ -112,7 +112,7 @@ fn the_manager_says_how_far_apart_early_heartbeats_are() {
 
 #[test]
 fn seq_rises_even_within_a_millisecond_and_after_another_machine() {
-    let mut m = Machine::new(config("k", &["a", "b"]), UP, WALL).after_seq(UP.0 + 7);
+    let mut m = CheckinMachine::new(config("k", &["a", "b"]), UP, WALL).after_seq(UP.0 + 7);
     let mut seqs = Vec::new();
     m = m.at_once(UP);
     while let Action::Beat(beat) = m.next(at(UP), "r") {
@@ -163,7 +163,7 @@ fn changes_do_not_break_out_of_the_slot_while_nobody_accepts() {
 fn t21_inventory_first_then_only_on_change_or_request() {
     let mut m = machine(&["a"]);
     let mut now = UP;
-    let mut beat = |m: &mut Machine, rev: &str, need: bool| {
+    let mut beat = |m: &mut CheckinMachine, rev: &str, need: bool| {
         loop {
             match m.next(at(now), rev) {
                 Action::Wait(until) => now = until.unwrap(),
@@ -197,7 +197,7 @@ proptest! {
         changes in proptest::collection::vec(0_u64..300_000, 0..30),
     ) {
         let start = BootMillis(up);
-        let mut m = Machine::new(model::checkin::Config { interval_s: interval, ..config(&key, &["a"]) }, start, UnixMillis(wall));
+        let mut m = CheckinMachine::new(model::checkin::CheckinConfig { interval_s: interval, ..config(&key, &["a"]) }, start, UnixMillis(wall));
         let mut changes: Vec<_> = changes.into_iter().map(|c| start.plus(c)).collect();
         changes.sort();
         let mut changes = changes.into_iter().peekable();

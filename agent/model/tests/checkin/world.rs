@@ -3,8 +3,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use model::checkin::{
-    Action, Answer, Beat, Code, Config, Fault, FaultKind, Goal, Key, KeyId, Known, Machine, ManagerAddress, Refused,
-    Reply, Worth,
+    Action, Answer, Beat, CheckinConfig, CheckinError, CheckinMachine, Code, FaultKind, Goal, Key, KeyId,
+    KnownManagers, ManagerAddress, ManagerRefusal, Reply, Worth,
 };
 use model::time::{BootMillis, Now, UnixMillis};
 
@@ -12,14 +12,14 @@ use model::time::{BootMillis, Now, UnixMillis};
 pub(crate) const UP: BootMillis = BootMillis(864_000_000);
 pub(crate) const WALL: UnixMillis = UnixMillis(1_790_000_000_123);
 
-pub(crate) fn config(key: &str, hosts: &[&str]) -> Config {
-    Config {
+pub(crate) fn config(key: &str, hosts: &[&str]) -> CheckinConfig {
+    CheckinConfig {
         key: key.to_owned(),
         goal: Goal::Beat,
         interval_s: 30,
         asked_interval_s: None,
         zone: None,
-        managers: Known { listed: places(hosts), ..Known::default() },
+        managers: KnownManagers { listed: places(hosts), ..KnownManagers::default() },
         keys: vec![key_of(0)],
         may_enrol_again: false,
         began: BootMillis(0),
@@ -41,8 +41,8 @@ pub(crate) fn at(boot: BootMillis) -> Now {
     Now { boot, wall: UnixMillis(wall) }
 }
 
-pub(crate) fn machine(hosts: &[&str]) -> Machine {
-    Machine::new(config("5f2ae64e-fdb7-40c7-a94e-2da71ae54dc7", hosts), UP, WALL)
+pub(crate) fn machine(hosts: &[&str]) -> CheckinMachine {
+    CheckinMachine::new(config("5f2ae64e-fdb7-40c7-a94e-2da71ae54dc7", hosts), UP, WALL)
 }
 
 pub(crate) fn accepted() -> Answer {
@@ -51,20 +51,20 @@ pub(crate) fn accepted() -> Answer {
 
 pub(crate) fn refused(status: u16, code: &str) -> Answer {
     let code = Code::from_name(code);
-    Answer::Refused(Refused { status, code, message: "why".into(), retry_after_s: None })
+    Answer::Refused(ManagerRefusal { status, code, message: "why".into(), retry_after_s: None })
 }
 
 /// An answer that asks for a pause.
 pub(crate) fn later(status: u16, retry_after_s: u64) -> Answer {
-    Answer::Refused(Refused { status, code: None, message: "later".into(), retry_after_s: Some(retry_after_s) })
+    Answer::Refused(ManagerRefusal { status, code: None, message: "later".into(), retry_after_s: Some(retry_after_s) })
 }
 
 pub(crate) fn fault(kind: FaultKind) -> Answer {
-    Answer::Failed(Fault { kind, said: "why".into() })
+    Answer::Failed(CheckinError { kind, said: "why".into() })
 }
 
 pub(crate) fn down() -> Answer {
-    Answer::Failed(Fault { kind: FaultKind::Network, said: "connection refused".into() })
+    Answer::Failed(CheckinError { kind: FaultKind::Network, said: "connection refused".into() })
 }
 
 /// One request as it was sent.
@@ -98,7 +98,7 @@ pub(crate) fn hosts_of(sent: &[Sent]) -> Vec<&str> {
 
 /// Runs the machine from `from` to `to`; each request is answered after `latency_ms` by what `answer` says.
 pub(crate) fn run(
-    machine: &mut Machine,
+    machine: &mut CheckinMachine,
     from: BootMillis,
     to: BootMillis,
     latency_ms: u64,

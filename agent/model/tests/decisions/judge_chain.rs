@@ -3,7 +3,7 @@
 
 use crate::world::{docker, failed, function, nvidia, only, raw, report, said, timeout};
 use model::absence::{Absence, Reading};
-use model::docker::{CdiAll, DockerFacts, Engine};
+use model::docker::{CdiAll, ContainerEngine, DockerFacts};
 use model::driver::{DriverSource, ProbeError};
 use model::observation::{ChainLink, Gpu, RawObservation};
 
@@ -262,7 +262,7 @@ fn a_specification_that_cannot_be_used_is_named_in_the_chain() {
 #[test]
 fn podman_gives_gpus_by_cdi_and_gets_no_cure_of_dockers() {
     let podman = |names: &[&str], runtimes: &[&str]| DockerFacts {
-        engine: Engine::Podman,
+        engine: ContainerEngine::Podman,
         cdi_devices: names.iter().map(|name| format!("nvidia.com/gpu={name}")).collect(),
         runtimes: runtimes.iter().map(|name| (*name).to_owned()).collect(),
         ..DockerFacts::default()

@@ -3,7 +3,7 @@
 use crate::cases::cases;
 use crate::world::healthy;
 use model::absence::{Absence, Reading};
-use model::docker::Engine;
+use model::docker::ContainerEngine;
 use model::doctor::facts::{DoctorFacts, KernelFacts, NvidiaFacts, Reach, ServiceFacts, TlsError};
 use model::doctor::{CATALOGUE, Severity, diagnose};
 use std::collections::BTreeSet;
@@ -156,7 +156,7 @@ fn podman_and_a_docker_without_root_get_cures_of_their_own() {
     for toolkit in [true, false] {
         for rootless in [true, false] {
             let found = without_a_way(|facts| {
-                with(facts, Engine::Podman, rootless);
+                with(facts, ContainerEngine::Podman, rootless);
                 if !toolkit {
                     no_toolkit(facts);
                 }
@@ -167,7 +167,7 @@ fn podman_and_a_docker_without_root_get_cures_of_their_own() {
             }));
         }
     }
-    let found = without_a_way(|facts| with(facts, Engine::Docker, true));
+    let found = without_a_way(|facts| with(facts, ContainerEngine::Docker, true));
     let (code, cure) = &found[0];
     assert_eq!(code, "nvidia_runtime_missing");
     assert!(cure.contains("--config=$HOME/.config/docker/daemon.json") && !cure.contains("reload docker"), "{cure}");

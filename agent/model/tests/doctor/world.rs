@@ -4,8 +4,8 @@
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
 use model::doctor::facts::{
-    CdiSpec, DaemonSeen, DockerConfig, DoctorFacts, Guarded, GuardedKind, Library, ManagerSeen, Node, Package, Reach,
-    Slot, Unit,
+    CdiSpec, DaemonSeen, DeviceNode, DockerConfig, DoctorFacts, Guarded, GuardedKind, Library, ManagerSeen, Package,
+    PciSlot, Reach, ServiceUnit,
 };
 use model::driver::{DriverGpu, DriverReport, DriverSource};
 use model::host_facts::{DiskUsage, HostFacts};
@@ -28,9 +28,9 @@ pub(crate) fn disk(path: &str) -> DiskUsage {
     }
 }
 
-pub(crate) fn unit(name: &str, active: &str) -> Unit {
+pub(crate) fn unit(name: &str, active: &str) -> ServiceUnit {
     let text = |text: &str| text.to_owned();
-    Unit {
+    ServiceUnit {
         name: text(name),
         load: text("loaded"),
         active: text(active),
@@ -181,7 +181,7 @@ fn kernel(facts: &mut DoctorFacts, driver: Option<&str>) {
     kernel.reboot_required = Reading::Known(vec![line("libc6")]);
     kernel.hypervisors = Reading::Known(Vec::new());
     let gpus = facts.host.scan.as_ref().map(|scan| scan.gpus.clone()).unwrap_or_default();
-    let slot = |gpu: &GpuFunction| Slot {
+    let slot = |gpu: &GpuFunction| PciSlot {
         address: gpu.address,
         bar1_bytes: Reading::Known(64 * GIB),
         bar1_max_bytes: Reading::Known(64 * GIB),
@@ -199,7 +199,7 @@ fn nvidia(facts: &mut DoctorFacts, driver: Option<&str>) {
     let minors = reports.flat_map(|report| &report.gpus).filter_map(|gpu| gpu.minor.get());
     let nodes = minors.map(|minor| format!("/dev/nvidia{minor}"));
     let others = ["/dev/nvidiactl", "/dev/nvidia-uvm"].map(line).into_iter().filter(|_| driver.is_some());
-    let node = |path| Node { path, mode: 0o666 };
+    let node = |path| DeviceNode { path, mode: 0o666 };
     let nvidia = &mut facts.nvidia;
     nvidia.nodes = Reading::Known(nodes.chain(others).map(node).collect());
     nvidia.node_mode = Reading::Known(0o666);

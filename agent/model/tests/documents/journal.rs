@@ -1,7 +1,7 @@
 //! The journal's document: a golden copy of each version that was ever shipped, and what is not taken for one.
 
 use model::IommuGroupId;
-use model::change::{AtStart, BadEntry, ChangeId, Phase, at_start, decode, encode};
+use model::change::{AtStart, BadJournalEntry, ChangeId, Phase, at_start, decode, encode};
 use model::plan::Lane;
 use model::time::BootMillis;
 
@@ -155,30 +155,33 @@ fn an_entry_whose_lanes_are_not_those_of_its_name_or_target_is_refused() {
         VERSION_2.replace(r#""lanes": [{ "group": 0 }]"#, r#""lanes": []"#),
         VERSION_2.replace(r#""id": { "lane": { "group": 0 } }"#, r#""id": { "lane": { "group": 1 } }"#),
     ] {
-        assert!(matches!(decode(NAME, other.as_bytes()), Err(BadEntry::LeavesBounds { .. })), "{other}");
+        assert!(matches!(decode(NAME, other.as_bytes()), Err(BadJournalEntry::LeavesBounds { .. })), "{other}");
     }
 }
 
 #[test]
 fn what_is_no_entry_is_left_alone() {
     let refused = |text: String| decode(NAME, text.as_bytes()).unwrap_err();
-    assert!(matches!(refused(String::new()), BadEntry::Garbled { .. }));
-    assert!(matches!(refused(VERSION_1[..400].to_owned()), BadEntry::Garbled { .. }));
-    assert!(matches!(refused(VERSION_1.replace("\"schema\": 1", "\"schema\": 3")), BadEntry::TooNew { schema: 3, .. }));
-    assert!(matches!(refused(VERSION_1.replace("load_module", "run_script")), BadEntry::Garbled { .. }));
+    assert!(matches!(refused(String::new()), BadJournalEntry::Garbled { .. }));
+    assert!(matches!(refused(VERSION_1[..400].to_owned()), BadJournalEntry::Garbled { .. }));
+    assert!(matches!(
+        refused(VERSION_1.replace("\"schema\": 1", "\"schema\": 3")),
+        BadJournalEntry::TooNew { schema: 3, .. }
+    ));
+    assert!(matches!(refused(VERSION_1.replace("load_module", "run_script")), BadJournalEntry::Garbled { .. }));
 }
 
 #[test]
 fn an_entry_that_would_write_outside_its_bounds_is_refused() {
     let unbind = r#""unbind": { "address": "0000:41:00.0""#;
     let elsewhere = VERSION_1.replace(unbind, r#""unbind": { "address": "0000:00:1f.2""#);
-    assert!(matches!(decode(NAME, elsewhere.as_bytes()), Err(BadEntry::LeavesBounds { .. })));
+    assert!(matches!(decode(NAME, elsewhere.as_bytes()), Err(BadJournalEntry::LeavesBounds { .. })));
     let disk = VERSION_1.replacen(
         r#""address": "0000:41:00.0", "driver": "nvidia""#,
         r#""address": "0000:00:1f.2", "driver": "nvidia""#,
         1,
     );
-    assert!(matches!(decode(NAME, disk.as_bytes()), Err(BadEntry::LeavesBounds { .. })));
+    assert!(matches!(decode(NAME, disk.as_bytes()), Err(BadJournalEntry::LeavesBounds { .. })));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Workspace plans: the very create body, admission with its numbers, and what a document may not say.
 #![allow(clippy::disallowed_methods, reason = "handed cases are read from files")]
 
-use model::workspace::{Action, Document, Host, Planned, Refused, plan};
+use model::workspace::{Action, DescribedHost, Document, Planned, Refused, plan};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -40,7 +40,7 @@ fn with(mut base: Value, change: &Value) -> Value {
 }
 
 fn planned(host: &Value, document: &Value) -> Vec<Planned> {
-    let host: Host = serde_json::from_value(host.clone()).unwrap();
+    let host: DescribedHost = serde_json::from_value(host.clone()).unwrap();
     let document: Document = serde_json::from_value(document.clone()).unwrap();
     plan(&host, &document)
 }

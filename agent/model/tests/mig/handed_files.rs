@@ -3,19 +3,19 @@
 use crate::handed::{cases, text};
 use model::mig::files::assert::assert;
 use model::mig::files::export::export;
-use model::mig::files::host::{HostGpu, MigMode};
-use model::mig::files::{ConfigFile, DeviceId, Devices, Entry, choose, read};
+use model::mig::files::host::{HostGpu, RecordedMigMode};
+use model::mig::files::{ConfigFile, DeviceId, Devices, MigConfigEntry, choose, read};
 use model::mig::{Instance, Present, PresentCompute, ProfileName};
 use serde_json::{Value, json};
 
-fn gpu(index: usize, id: &str, mode: MigMode) -> HostGpu {
+fn gpu(index: usize, id: &str, mode: RecordedMigMode) -> HostGpu {
     let address = format!("0000:{:02x}:00.0", index + 1).parse().unwrap();
     let id = if id.contains(':') { id.parse().unwrap() } else { DeviceId { board: None, ..id.parse().unwrap() } };
     HostGpu { address, uuid: None, id, mode, pending: None, instances: Vec::new() }
 }
 
 /// What an entry means, as the cases write it.
-fn meaning(entry: &Entry) -> Value {
+fn meaning(entry: &MigConfigEntry) -> Value {
     let mut told = json!({ "enabled": entry.enabled });
     told["devices"] = match &entry.devices {
         Devices::All => "all".into(),
@@ -69,7 +69,7 @@ fn check_meaning(case: &Value, file: &ConfigFile) {
 #[test]
 fn filters_match_as_in_the_answers() {
     for case in cases("device_filter.jsonl") {
-        let (id, hardware) = (text(&case, "id"), gpu(0, text(&case, "hardware"), MigMode::Off));
+        let (id, hardware) = (text(&case, "id"), gpu(0, text(&case, "hardware"), RecordedMigMode::Off));
         let filter = &case["filter"];
         let file = format!(
             "{{version: v1, mig-configs: {{lab: [{{device-filter: {filter}, devices: all, mig-enabled: false}}]}}}}"
@@ -95,7 +95,8 @@ fn devices_mean_what_the_answers_say() {
             .iter()
             .enumerate()
             .map(|(index, told)| {
-                let mode = if told["mig_capable"] == true { MigMode::Off } else { MigMode::Unsupported };
+                let mode =
+                    if told["mig_capable"] == true { RecordedMigMode::Off } else { RecordedMigMode::Unsupported };
                 gpu(index, text(told, "id"), mode)
             })
             .collect();
@@ -149,9 +150,9 @@ fn hosts_are_compared_as_in_the_answers() {
         let host: Vec<HostGpu> = state
             .map(|(index, told)| {
                 let mode = match text(told, "mig") {
-                    "on" => MigMode::On,
-                    "off" => MigMode::Off,
-                    _ => MigMode::Unsupported,
+                    "on" => RecordedMigMode::On,
+                    "off" => RecordedMigMode::Off,
+                    _ => RecordedMigMode::Unsupported,
                 };
                 let instances = told["gpu_instances"].as_array().into_iter().flatten().zip(0..);
                 HostGpu {
@@ -182,7 +183,7 @@ fn exports_are_those_of_the_answers() {
         let told = case["gpus"].as_array().unwrap().iter().enumerate();
         let host: Vec<HostGpu> = told
             .map(|(index, told)| {
-                let mode = if told["mig"] == true { MigMode::On } else { MigMode::Off };
+                let mode = if told["mig"] == true { RecordedMigMode::On } else { RecordedMigMode::Off };
                 let board = told["subsystem"].as_str().map(|board| format!(":{board}")).unwrap_or_default();
                 let mut instances = Vec::new();
                 for (profile, count) in told["instances"].as_object().unwrap() {

@@ -2,7 +2,7 @@
 
 use model::mig::files::assert::{Asserted, assert, plan_entry};
 use model::mig::files::export::{export, generate};
-use model::mig::files::host::{HostGpu, MigMode};
+use model::mig::files::host::{HostGpu, RecordedMigMode};
 use model::mig::files::{Config, checkpoint, choose, read};
 use model::mig::layout::read_present;
 use model::mig::products::Product;
@@ -18,11 +18,12 @@ pub(crate) fn catalog(product: &str) -> MigCatalog {
 pub(crate) fn gpu(number: usize, product: &str, layout: &str) -> HostGpu {
     let device = Product::find(product).unwrap().devices[0];
     let mode = match layout {
-        "none" => MigMode::Unsupported,
-        "off" => MigMode::Off,
-        _ => MigMode::On,
+        "none" => RecordedMigMode::Unsupported,
+        "off" => RecordedMigMode::Off,
+        _ => RecordedMigMode::On,
     };
-    let instances = if mode == MigMode::On { read_present(layout, &catalog(product)).unwrap() } else { Vec::new() };
+    let instances =
+        if mode == RecordedMigMode::On { read_present(layout, &catalog(product)).unwrap() } else { Vec::new() };
     HostGpu {
         address: format!("0000:{:02x}:00.0", number + 1).parse().unwrap(),
         uuid: UUIDS.get(number).map(|uuid| uuid.parse().unwrap()),

@@ -6,7 +6,7 @@ use model::driver::{DriverSource, ProbeError};
 use model::ports::{HostPort, KernelLogPort};
 use model::snapshot::{CONTENT_MAX_BYTES, ENTRIES_MAX, MANIFEST, RECORDED, Recorded};
 use sim::archive::Node;
-use sim::{BadSnapshot, RecordedHost, SimHost, Snapshot, load, load_any};
+use sim::{BadSnapshot, HostSnapshot, RecordedHost, SimHost, load, load_any};
 use std::future::Future;
 use std::io::Write;
 use std::path::Path;
@@ -53,9 +53,9 @@ impl Made {
         self.entry(EntryType::Regular, path, content.as_bytes(), "")
     }
 
-    fn open(self) -> Result<Snapshot, BadSnapshot> {
+    fn open(self) -> Result<HostSnapshot, BadSnapshot> {
         let bytes = self.0.into_inner().unwrap().finish().unwrap();
-        Snapshot::read(bytes.as_slice(), "made.tar.gz")
+        HostSnapshot::read(bytes.as_slice(), "made.tar.gz")
     }
 }
 
@@ -110,7 +110,7 @@ fn a_snapshot_of_another_format_or_of_nothing_is_refused_by_name() {
     assert!(nothing.contains(MANIFEST), "{nothing}");
     let half = refusal(Made::new().file(MANIFEST, GOOD_MANIFEST).file(RECORDED, "{"));
     assert!(half.contains(RECORDED), "{half}");
-    let garbage = Snapshot::read(&b"not gzip"[..], "x.tar.gz").unwrap_err().to_string();
+    let garbage = HostSnapshot::read(&b"not gzip"[..], "x.tar.gz").unwrap_err().to_string();
     assert!(garbage.contains("x.tar.gz") && garbage.contains("debug snapshot"), "{garbage}");
     let missing = load_any("/nonexistent/x.tar.gz").unwrap_err().to_string();
     assert!(missing.contains("/nonexistent/x.tar.gz"), "{missing}");
@@ -152,5 +152,5 @@ fn a_small_archive_that_unpacks_to_a_large_one_is_refused() {
     endless.write_all(header.as_bytes()).unwrap();
     (0..80).for_each(|_| endless.write_all(&vec![0; 1024 * 1024]).unwrap());
     let bytes = endless.finish().unwrap();
-    assert!(Snapshot::read(bytes.as_slice(), "bomb.tar.gz").is_err());
+    assert!(HostSnapshot::read(bytes.as_slice(), "bomb.tar.gz").is_err());
 }

@@ -26,14 +26,14 @@ pub struct AgentInfo {
     pub arch: Option<String>,
     /// Docker; left out where it did not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub docker: Option<Docker>,
+    pub docker: Option<DockerDocument>,
     /// Names of what this agent can do beyond the required parts of the contract.
     pub capabilities: Vec<String>,
 }
 
 /// What Docker reports about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Docker {
+pub struct DockerDocument {
     version: Option<String>,
     api: Option<String>,
     root_dir: Option<String>,
@@ -49,7 +49,7 @@ pub struct Docker {
     live_restore: Option<bool>,
 }
 
-impl From<&DockerFacts> for Docker {
+impl From<&DockerFacts> for DockerDocument {
     fn from(facts: &DockerFacts) -> Self {
         Self {
             version: facts.version.clone(),
@@ -83,7 +83,7 @@ impl AgentInfo {
             agent_version: AGENT_VERSION,
             os: os.into_iter().map(|(name, value)| (name, value.known().cloned())).collect(),
             arch: ["x86_64", "aarch64"].contains(&host.arch.as_str()).then(|| host.arch.clone()),
-            docker: seen.docker.as_ref().ok().map(Docker::from),
+            docker: seen.docker.as_ref().ok().map(DockerDocument::from),
             capabilities: Vec::new(),
         }
     }

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 /// `Gpu` of the manager API.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Gpu {
+pub struct GpuDocument {
     /// PCI address, `0000:41:00.0`.
     pub bdf: String,
     /// PCI vendor and device, `10de:2330`. Never `null` in a report to a manager: sysfs always has it.
@@ -51,7 +51,7 @@ pub struct Gpu {
     pub iommu_group_members: Option<Vec<String>>,
     /// Whether it could be given to a virtual machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub passthrough: Option<Passthrough>,
+    pub passthrough: Option<PassthroughDocument>,
     /// NUMA node.
     pub numa_node: Option<u32>,
     /// Frame buffer memory of the card in MiB.
@@ -60,12 +60,12 @@ pub struct Gpu {
     pub virt_mode: Option<String>,
     /// DRM nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drm: Option<Drm>,
+    pub drm: Option<DrmDocument>,
     /// MIG; left out where nobody was there to say anything of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mig: Option<MigState>,
     /// What it can do, by name of the feature.
-    pub features: BTreeMap<String, Feature>,
+    pub features: BTreeMap<String, FeatureDocument>,
     /// The container runtime can really inject it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visible_to_runtime: Option<bool>,
@@ -78,7 +78,7 @@ pub struct Gpu {
     pub usage: Option<String>,
     /// From pci to policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause_chain: Option<Vec<CauseLink>>,
+    pub cause_chain: Option<Vec<CauseLinkDocument>>,
     /// PCIe link.
     pub pcie: Option<Pcie>,
     /// SR-IOV.
@@ -86,7 +86,7 @@ pub struct Gpu {
     pub sriov: Option<Sriov>,
     /// Health; left out where nothing is known of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub health: Option<Health>,
+    pub health: Option<HealthDocument>,
 }
 
 /// Who makes a GPU.
@@ -106,7 +106,7 @@ pub enum Vendor {
 
 /// Whether a GPU could be given to a virtual machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Passthrough {
+pub struct PassthroughDocument {
     /// Nothing that was seen prevents it.
     pub eligible: bool,
     /// Stable codes of what does.
@@ -115,7 +115,7 @@ pub struct Passthrough {
 
 /// DRM nodes, as paths.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Drm {
+pub struct DrmDocument {
     /// `/dev/dri/card0`.
     pub card: Option<String>,
     /// `/dev/dri/renderD128`.
@@ -133,12 +133,12 @@ pub struct MigState {
     /// The same, after the next reset.
     pub pending: Option<String>,
     /// MIG devices.
-    pub instances: Vec<Mig>,
+    pub instances: Vec<MigDocument>,
 }
 
 /// `Mig` of the manager API: one MIG device.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Mig {
+pub struct MigDocument {
     /// UUID.
     pub uuid: Option<String>,
     /// GPU instance id.
@@ -175,7 +175,7 @@ pub struct Mig {
 
 /// `Feature` of the manager API.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Feature {
+pub struct FeatureDocument {
     /// The hardware and its driver can do it.
     pub supported: bool,
     /// It can be used now.
@@ -186,7 +186,7 @@ pub struct Feature {
 
 /// One link of a cause chain.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct CauseLink {
+pub struct CauseLinkDocument {
     /// `pci`, `kernel_driver`, `nvml`, `docker_runtime`, `cdi` or `policy`.
     pub link: String,
     /// `null` = not reached, not needed or not known.
@@ -221,7 +221,7 @@ pub struct Sriov {
 
 /// Health of one GPU.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Health {
+pub struct HealthDocument {
     /// `ok`, `degraded`, `failed` or `unknown`.
     pub state: String,
     /// Stable codes.
@@ -268,7 +268,7 @@ pub struct MigMetrics {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Inventory {
     /// GPUs by PCI address.
-    pub gpus: Vec<Gpu>,
+    pub gpus: Vec<GpuDocument>,
     /// NVIDIA GPUs that the container runtime can really inject; `null` where the PCI bus or Docker could not be asked.
     pub cuda_gpu_count: Option<u32>,
     /// The host around the GPUs.

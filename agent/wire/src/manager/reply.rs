@@ -4,9 +4,9 @@ use crate::manager::lenient;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::fmt::strtime;
-use model::checkin::features::Features;
+use model::checkin::features::ManagerFeatures;
 use model::checkin::renewal::Rotate;
-use model::checkin::{Code, Refused, Reply};
+use model::checkin::{Code, ManagerRefusal, Reply};
 use model::enrol::Secret;
 use model::time::UnixMillis;
 use serde_json::Value;
@@ -73,8 +73,8 @@ impl Version {
 
     /// The features that this agent uses.
     #[must_use]
-    pub fn features(&self) -> Features {
-        Features { gzip: self.features.iter().any(|feature| feature == "gzip") }
+    pub fn features(&self) -> ManagerFeatures {
+        ManagerFeatures { gzip: self.features.iter().any(|feature| feature == "gzip") }
     }
 }
 
@@ -121,7 +121,7 @@ pub fn http_date(text: &str) -> Option<UnixMillis> {
 
 /// The answer as a refusal, where it is one: any status but 200, or an `error_message` in a 200.
 #[must_use]
-pub fn refusal(status: u16, come_back: ComeBack<'_>, body: Option<&Value>) -> Option<Refused> {
+pub fn refusal(status: u16, come_back: ComeBack<'_>, body: Option<&Value>) -> Option<ManagerRefusal> {
     let message = body.and_then(|b| lenient::text(b, "error_message"));
     if (200..300).contains(&status) && status != 202 && message.is_none() {
         return None;
@@ -139,7 +139,7 @@ pub fn refusal(status: u16, come_back: ComeBack<'_>, body: Option<&Value>) -> Op
         None => message,
     };
     let retry_after_s = come_back.seconds().or_else(|| body.and_then(|b| lenient::seconds(b, "retry_after_s")));
-    Some(Refused { status, code, message, retry_after_s })
+    Some(ManagerRefusal { status, code, message, retry_after_s })
 }
 
 #[cfg(test)]

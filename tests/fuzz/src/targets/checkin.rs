@@ -7,8 +7,8 @@ use model::checkin::machine::{COALESCE_MS, GAP_MS};
 use model::checkin::managers::MANAGERS_MAX;
 use model::checkin::slot::INTERVAL_MAX_S;
 use model::checkin::{
-    Action, Answer, Beat, Code, Config, Fault, FaultKind, Goal, Key, KeyId, Known, Machine, ManagerAddress,
-    OwnCertificate, Refused, Reply, TlsError, Worth,
+    Action, Answer, Beat, CheckinConfig, CheckinError, CheckinMachine, Code, FaultKind, Goal, Key, KeyId,
+    KnownManagers, ManagerAddress, ManagerRefusal, OwnCertificate, Reply, TlsError, Worth,
 };
 use model::time::{BootMillis, Now, UnixMillis};
 
@@ -74,7 +74,7 @@ impl Script<'_> {
 
 /// The machine and what it did last.
 struct World {
-    machine: Machine,
+    machine: CheckinMachine,
     now: BootMillis,
     last: Option<(BootMillis, Beat)>,
     seq: u64,
@@ -111,13 +111,13 @@ impl World {
         let managers = |from: usize, count: usize| {
             hosts.iter().skip(from).take(count).map(|host| ManagerAddress::new(host, 443)).collect::<Vec<_>>()
         };
-        let config = Config {
+        let config = CheckinConfig {
             key: "5f2ae64e-fdb7-40c7-a94e-2da71ae54dc7".to_owned(),
             goal: if shape & 1 == 0 { Goal::Beat } else { Goal::Enrol },
             interval_s: script.seconds(),
             zone: None,
             asked_interval_s: (shape & 4 != 0).then(|| script.seconds()),
-            managers: Known {
+            managers: KnownManagers {
                 listed: managers(0, usize::from(shape >> 1 & 3)),
                 offered: managers(1, usize::from(shape >> 5 & 1)),
                 configured: managers(2, usize::from(shape >> 3 & 1)),
@@ -129,7 +129,7 @@ impl World {
             began: BootMillis(0),
         };
         let now = BootMillis(if shape >> 7 == 0 { 1_000 } else { 864_000_000 });
-        let machine = Machine::new(config, now, UnixMillis(WALL));
+        let machine = CheckinMachine::new(config, now, UnixMillis(WALL));
         Self { machine, now, last: None, seq: 0, hurried: false }
     }
 
@@ -181,13 +181,13 @@ impl World {
                 managers: (0..script.byte() % 48).map(|n| ManagerAddress::new(&format!("m{n}"), 443)).collect(),
                 need_inventory: kind & 16 != 0,
             }),
-            1 => Answer::Refused(Refused {
+            1 => Answer::Refused(ManagerRefusal {
                 status: script.one(&STATUSES),
                 code: (kind & 8 != 0).then(|| script.one(&CODES)),
                 message: "no".repeat(usize::from(script.byte())),
                 retry_after_s: (kind & 16 != 0).then(|| script.seconds()),
             }),
-            _ => Answer::Failed(Fault { kind: script.one(&FAULTS), said: "down".to_owned() }),
+            _ => Answer::Failed(CheckinError { kind: script.one(&FAULTS), said: "down".to_owned() }),
         };
         let useless = self.machine.on_answer(self.both(), answer);
         assert!(useless.len() < 4, "{useless:?}");

@@ -3,7 +3,7 @@
 use super::often;
 use crate::bounds::Bounds;
 use crate::{Target, pieces};
-use model::settings::{Kept, is_https, merge};
+use model::settings::{KeptSettings, is_https, merge};
 use model::time::UnixMillis;
 
 /// The target.
@@ -59,9 +59,10 @@ fn run(input: &[u8]) {
     assert!((5..=300).contains(&settings.manager.heartbeat_interval_s));
     assert!((5..=3600).contains(&settings.agent.sample_interval_s));
     if merged.faults.is_empty() {
-        let written =
-            Kept { settings: settings.clone(), since: UnixMillis(1) }.write().expect("settings have a TOML form");
-        assert_eq!(Kept::read("again", &written).expect("what was written is read").settings, settings);
+        let written = KeptSettings { settings: settings.clone(), since: UnixMillis(1) }
+            .write()
+            .expect("settings have a TOML form");
+        assert_eq!(KeptSettings::read("again", &written).expect("what was written is read").settings, settings);
     }
 }
 

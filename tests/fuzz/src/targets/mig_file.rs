@@ -3,7 +3,7 @@
 use super::often;
 use crate::Target;
 use crate::bounds::Bounds;
-use model::mig::files::{ConfigFile, Devices, Entry, FileError, checkpoint, read};
+use model::mig::files::{ConfigFile, Devices, FileError, MigConfigEntry, checkpoint, read};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -71,9 +71,9 @@ fn is_sound(fault: &FileError) {
 }
 
 /// All but the lines.
-fn meaning(file: &ConfigFile) -> BTreeMap<String, Vec<Entry>> {
-    let unlined = |entry: &Entry| {
-        let mut entry = Entry { line: 0, ..entry.clone() };
+fn meaning(file: &ConfigFile) -> BTreeMap<String, Vec<MigConfigEntry>> {
+    let unlined = |entry: &MigConfigEntry| {
+        let mut entry = MigConfigEntry { line: 0, ..entry.clone() };
         // An object of JSON sorts its names.
         entry.instances.sort_by_key(|one| (one.profile.to_string(), one.start));
         entry
@@ -82,7 +82,7 @@ fn meaning(file: &ConfigFile) -> BTreeMap<String, Vec<Entry>> {
 }
 
 fn written(file: &ConfigFile) -> Value {
-    let entry = |entry: &Entry| {
+    let entry = |entry: &MigConfigEntry| {
         let devices: Value = match &entry.devices {
             Devices::All => "all".into(),
             Devices::These(names) => names

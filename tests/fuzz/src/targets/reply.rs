@@ -3,7 +3,7 @@
 use crate::bounds::Bounds;
 use crate::{Target, pieces};
 use model::checkin::answer::RETRY_AFTER_MAX_S;
-use model::checkin::{ManagerAddress, Refused};
+use model::checkin::{ManagerAddress, ManagerRefusal};
 use model::enrol::Secret;
 use model::time::UnixMillis;
 use serde_json::Value;
@@ -74,7 +74,7 @@ fn run(input: &[u8]) {
     assert_eq!(version.features().gzip, version.features.contains(&"gzip".to_owned()));
 }
 
-fn within_the_contract(refused: &Refused) {
+fn within_the_contract(refused: &ManagerRefusal) {
     let words = refused.words();
     // Four bytes for a character at most.
     assert!(words.len() <= 2048, "{} bytes of words", words.len());

@@ -3,7 +3,7 @@
 use super::often;
 use crate::Target;
 use crate::bounds::Bounds;
-use model::workspace::{Action, Document, Host, plan};
+use model::workspace::{Action, DescribedHost, Document, plan};
 use serde_json::{Value, json};
 
 /// The target.
@@ -48,7 +48,7 @@ const WORDS: [&str; 28] = [
     "/../",
 ];
 
-fn host() -> Host {
+fn host() -> DescribedHost {
     serde_json::from_value(json!({
         "docker": { "cdi_spec_dirs": [], "runtimes": ["runc", "nvidia"] }, "cores": 64, "memory": 1_u64 << 40,
         "gpus": [

@@ -1,15 +1,15 @@
 //! That the tree of a snapshot has what the archive has, and an nvidia-smi with the words of the real one.
 
 use host_sim::write_recorded;
-use sim::Snapshot;
+use sim::HostSnapshot;
 use sim::archive::Node;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-fn snapshot(nodes: &[(&str, Node)]) -> Snapshot {
+fn snapshot(nodes: &[(&str, Node)]) -> HostSnapshot {
     let nodes = nodes.iter().map(|(path, node)| (PathBuf::from(path), node.clone())).collect();
-    Snapshot { origin: "made".to_owned(), nodes }
+    HostSnapshot { origin: "made".to_owned(), nodes }
 }
 
 fn file(text: &str) -> Node {

@@ -1,8 +1,8 @@
 //! What follows each answer: the table of the contract as changes of the machine.
 
-use super::{DELETED_TWICE_MS, EnrolFor, GAP_MS, Machine, UNAUTHENTICATED_MS, clamp_early_gap};
-use crate::checkin::answer::{Meaning, Refused, Reply};
-use crate::checkin::fault::{Fault, FaultKind, OwnCertificate};
+use super::{CheckinMachine, DELETED_TWICE_MS, EnrolFor, GAP_MS, UNAUTHENTICATED_MS, clamp_early_gap};
+use crate::checkin::answer::{ManagerRefusal, Meaning, Reply};
+use crate::checkin::fault::{CheckinError, FaultKind, OwnCertificate};
 use crate::checkin::keyring::{AfterRefusal, KeyId};
 use crate::checkin::omit::{Omit, Omitting};
 use crate::checkin::slot::{RETRY_MAX_S, clamp_interval, mix};
@@ -10,7 +10,7 @@ use crate::checkin::trouble::Trouble;
 use crate::enrol::CheckinState;
 use crate::time::{BootMillis, Now};
 
-impl Machine {
+impl CheckinMachine {
     pub(super) fn accepted(&mut self, now: Now, key: KeyId, reply: Reply) -> Vec<KeyId> {
         self.managers.accepted();
         self.managers.named(now.boot, reply.managers);
@@ -47,7 +47,7 @@ impl Machine {
         self.managers.current().map_or_else(|| words.to_owned(), |manager| format!("{manager} {words}"))
     }
 
-    pub(super) fn refused(&mut self, now: Now, key: KeyId, refused: &Refused) {
+    pub(super) fn refused(&mut self, now: Now, key: KeyId, refused: &ManagerRefusal) {
         let meaning = refused.meaning();
         let said = self.with_manager(&refused.words());
         if meaning == Meaning::Unauthenticated {
@@ -80,7 +80,7 @@ impl Machine {
         self.managers.answered();
     }
 
-    pub(super) fn failed(&mut self, now: Now, key: KeyId, fault: &Fault) {
+    pub(super) fn failed(&mut self, now: Now, key: KeyId, fault: &CheckinError) {
         if let FaultKind::Credential(what) = fault.kind {
             if what == OwnCertificate::Ended {
                 self.keys.ended(key);
@@ -141,7 +141,7 @@ impl Machine {
         self.stands(Trouble::PendingApproval, said);
     }
 
-    fn rate_limited(&mut self, now: BootMillis, refused: &Refused, said: String) {
+    fn rate_limited(&mut self, now: BootMillis, refused: &ManagerRefusal, said: String) {
         self.pause(now, refused.retry_after_ms(), self.interval_s);
         self.stands(Trouble::RateLimited, said);
     }
@@ -211,7 +211,7 @@ impl Machine {
     }
 
     /// A manager answered an enrolment, and gave no identity.
-    pub(super) fn no_identity(&mut self, now: Now, why: EnrolFor, refused: &Refused) {
+    pub(super) fn no_identity(&mut self, now: Now, why: EnrolFor, refused: &ManagerRefusal) {
         let meaning = refused.meaning();
         let said = self.with_manager(&refused.words());
         if why == EnrolFor::Ended {
@@ -238,7 +238,7 @@ impl Machine {
     }
 
     /// Nobody answered an enrolment, or nothing that could be used.
-    pub(super) fn nobody_enrolled(&mut self, now: Now, why: EnrolFor, fault: &Fault) {
+    pub(super) fn nobody_enrolled(&mut self, now: Now, why: EnrolFor, fault: &CheckinError) {
         if why == EnrolFor::Ended && fault.kind.was_heard() {
             self.recovered_at = Some(now.boot);
         }

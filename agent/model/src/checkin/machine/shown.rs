@@ -1,6 +1,6 @@
 //! What the machine shows by itself: state, managers, what prevents it.
 
-use super::{Goal, Machine};
+use super::{CheckinMachine, Goal};
 use crate::checkin::condition::Standing;
 use crate::checkin::manager::ManagerAddress;
 use crate::checkin::managers::Managers;
@@ -10,7 +10,7 @@ use crate::checkin::trouble::Trouble;
 use crate::enrol::CheckinState;
 use crate::time::{BootMillis, Now};
 
-impl Machine {
+impl CheckinMachine {
     /// The state of the check-in.
     #[must_use]
     pub const fn state(&self) -> CheckinState {

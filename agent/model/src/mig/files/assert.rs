@@ -1,8 +1,8 @@
 //! Whether a host is as a configuration states, and what differs.
 
 use super::choose::choose;
-use super::host::{HostGpu, MigMode, devices};
-use super::{Config, Entry, FileError, Instances};
+use super::host::{HostGpu, RecordedMigMode, devices};
+use super::{Config, FileError, Instances, MigConfigEntry};
 use crate::ids::PciAddress;
 use crate::mig::catalog::MigCatalog;
 use crate::mig::layout::{Instance, Present, Wish};
@@ -95,9 +95,9 @@ pub fn assert(config: &Config, host: &[HostGpu], mode_only: bool) -> Result<Asse
     Ok(asserted)
 }
 
-fn differences(gpu: &HostGpu, entry: &Entry, mode_only: bool) -> Vec<Differs> {
+fn differences(gpu: &HostGpu, entry: &MigConfigEntry, mode_only: bool) -> Vec<Differs> {
     let wanted = entry.enabled;
-    if (gpu.mode == MigMode::On) != wanted {
+    if (gpu.mode == RecordedMigMode::On) != wanted {
         return vec![Differs::Mode { wanted }];
     }
     if gpu.pending.is_some_and(|pending| pending != wanted) {
@@ -143,7 +143,7 @@ fn of_instances(present: &[Present], wanted: &[Instances]) -> Vec<Differs> {
 ///
 /// # Errors
 /// As [`plan`].
-pub fn plan_entry(catalog: &MigCatalog, present: &[Present], entry: &Entry) -> Result<MigPlan, Refused> {
+pub fn plan_entry(catalog: &MigCatalog, present: &[Present], entry: &MigConfigEntry) -> Result<MigPlan, Refused> {
     let wishes: Vec<Wish> = if of_instances(present, &entry.instances).is_empty() {
         let place = |((profile, start), count): ((String, u32), u64)| Wish { profile, start: Some(start), count };
         devices(present).into_iter().map(place).collect()

@@ -1,6 +1,6 @@
 //! mig-parted's checkpoints: a host's modes and layouts as JSON, with the places of the instances.
 
-use super::host::{HostGpu, MigMode};
+use super::host::{HostGpu, RecordedMigMode};
 use crate::ids::GpuUuid;
 use crate::mig::catalog::{GpuProfile, MigCatalog};
 use crate::mig::layout::{Present, Wish};
@@ -95,7 +95,7 @@ pub fn write(host: &[(HostGpu, Option<MigCatalog>)]) -> Result<String, String> {
         let instance = |present| gpu_instance(gpu, catalog.as_ref(), present);
         Ok(Device {
             uuid,
-            mig_mode: u8::from(gpu.mode == MigMode::On),
+            mig_mode: u8::from(gpu.mode == RecordedMigMode::On),
             gpu_instances: gpu.instances.iter().map(instance).collect::<Result<_, String>>()?,
         })
     });

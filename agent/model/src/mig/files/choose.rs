@@ -1,7 +1,7 @@
 //! Which entry of a configuration is about which GPU of a host.
 
 use super::host::HostGpu;
-use super::{Config, DeviceName, Devices, Entry, FileError};
+use super::{Config, DeviceName, Devices, FileError, MigConfigEntry};
 
 /// Finds for each GPU the entry that is about it; none where no entry names it.
 ///
@@ -9,8 +9,8 @@ use super::{Config, DeviceName, Devices, Entry, FileError};
 ///
 /// # Errors
 /// An entry names a GPU that the host does not have, or wants MIG on one that cannot do it; or two entries are about one GPU.
-pub fn choose<'a>(config: &'a Config, host: &[HostGpu]) -> Result<Vec<Option<&'a Entry>>, FileError> {
-    let mut chosen: Vec<Option<(usize, &Entry)>> = vec![None; host.len()];
+pub fn choose<'a>(config: &'a Config, host: &[HostGpu]) -> Result<Vec<Option<&'a MigConfigEntry>>, FileError> {
+    let mut chosen: Vec<Option<(usize, &MigConfigEntry)>> = vec![None; host.len()];
     for (number, entry) in config.entries.iter().enumerate() {
         let field = |field: &str| format!("mig-configs.{}[{number}].{field}", super::shown(&config.name));
         let fault = |why: String| FileError { line: Some(entry.line), field: field("devices"), why };
@@ -33,7 +33,7 @@ pub fn choose<'a>(config: &'a Config, host: &[HostGpu]) -> Result<Vec<Option<&'a
 }
 
 /// The GPUs that an entry is about, by their place in the list.
-fn named(entry: &Entry, host: &[HostGpu]) -> Result<Vec<usize>, String> {
+fn named(entry: &MigConfigEntry, host: &[HostGpu]) -> Result<Vec<usize>, String> {
     let passes = |gpu: &HostGpu| entry.filter.is_empty() || entry.filter.iter().any(|id| id.matches(gpu.id));
     let names = match &entry.devices {
         Devices::All => {

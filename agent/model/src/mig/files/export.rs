@@ -1,7 +1,7 @@
 //! A host's layouts, or all that its GPUs could have, as a file in mig-parted's form.
 
 use super::DeviceId;
-use super::host::{HostGpu, MigMode, devices};
+use super::host::{HostGpu, RecordedMigMode, devices};
 use crate::mig::catalog::{GpuProfile, MigCatalog};
 use crate::mig::layout::Instance;
 use crate::mig::profile::ProfileName;
@@ -119,7 +119,7 @@ impl WrittenFile {
 pub fn export(host: &[HostGpu], label: &str) -> (WrittenFile, Vec<Instance>) {
     let mut groups: Vec<(Option<Counts>, Vec<usize>)> = Vec::new();
     for (index, gpu) in host.iter().enumerate() {
-        let layout = (gpu.mode == MigMode::On).then(|| counted(gpu));
+        let layout = (gpu.mode == RecordedMigMode::On).then(|| counted(gpu));
         match groups.iter_mut().find(|(known, _)| *known == layout) {
             Some((_, indices)) => indices.push(index),
             None => groups.push((layout, vec![index])),

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// MIG mode of a GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum MigMode {
+pub enum RecordedMigMode {
     /// The GPU cannot do MIG.
     Unsupported,
     /// Off.
@@ -29,7 +29,7 @@ pub struct HostGpu {
     /// What it is.
     pub id: DeviceId,
     /// Its MIG mode now.
-    pub mode: MigMode,
+    pub mode: RecordedMigMode,
     /// The mode after its next reset, where that is another one.
     pub pending: Option<bool>,
     /// Its GPU instances.
@@ -40,7 +40,7 @@ impl HostGpu {
     /// True where it can do MIG.
     #[must_use]
     pub const fn is_capable(&self) -> bool {
-        !matches!(self.mode, MigMode::Unsupported)
+        !matches!(self.mode, RecordedMigMode::Unsupported)
     }
 }
 

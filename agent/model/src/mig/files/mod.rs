@@ -71,12 +71,12 @@ pub struct Config {
     /// Where it begins.
     pub line: u64,
     /// What it reports about which GPUs.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<MigConfigEntry>,
 }
 
 /// What a configuration reports about some GPUs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct MigConfigEntry {
     /// Where it begins.
     pub line: u64,
     /// Boards that it is about; all where it names none.

@@ -2,7 +2,7 @@
 
 use super::value::{boolean, is_null, text, whole_number};
 use super::yaml::{Key, Node, Value, read as read_yaml};
-use super::{Config, ConfigFile, DeviceId, DeviceName, Devices, Entry, FileError, Instances, shown};
+use super::{Config, ConfigFile, DeviceId, DeviceName, Devices, FileError, Instances, MigConfigEntry, shown};
 use crate::mig::profile::ProfileName;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -137,7 +137,7 @@ fn configs(node: &Node, at: &At, own: bool) -> Result<Vec<Config>, FileError> {
 
 const FIELDS: &str = "device-filter, devices, mig-enabled and mig-devices";
 
-fn entry(node: &Node, at: &At, own: bool) -> Result<Entry, FileError> {
+fn entry(node: &Node, at: &At, own: bool) -> Result<MigConfigEntry, FileError> {
     let (mut filter, mut devices, mut enabled, mut instances) = (Vec::new(), None, None, None);
     for (key, node) in map(node, at, &format!("a map with {FIELDS}"))? {
         let at = at.within(key.line, &key.text);
@@ -165,7 +165,7 @@ fn entry(node: &Node, at: &At, own: bool) -> Result<Entry, FileError> {
         }
         (false, _) => Vec::new(),
     };
-    Ok(Entry { line: at.line, filter, devices, enabled, instances })
+    Ok(MigConfigEntry { line: at.line, filter, devices, enabled, instances })
 }
 
 fn device_filter(node: &Node, at: &At) -> Result<Vec<DeviceId>, FileError> {
@@ -261,7 +261,7 @@ fn place(text: &str, own: bool) -> Result<(ProfileName, Option<u32>), String> {
 
 /// Two entries that name one GPU on whatever host: no host should do work twice.
 fn certain_overlap(config: &Config, at: &At) -> Result<(), FileError> {
-    let sorted = |entry: &Entry| {
+    let sorted = |entry: &MigConfigEntry| {
         let mut filter = entry.filter.clone();
         filter.sort_unstable();
         let devices = match &entry.devices {

@@ -2,7 +2,7 @@
 
 use super::{Case, absent, case, docker, failed, known, named};
 use model::absence::{Absence, Reading};
-use model::docker::Engine;
+use model::docker::ContainerEngine;
 use model::doctor::facts::{CdiSpec, DoctorFacts};
 use model::driver::ProbeError;
 
@@ -64,7 +64,7 @@ fn engine() -> Vec<Case> {
         case(
             "podman_behind_docker_socket",
             |f| {
-                docker(f).engine = Engine::Podman;
+                docker(f).engine = ContainerEngine::Podman;
                 // It has none of these, and what stands in Docker's own settings is nothing to it.
                 docker(f).runtimes = vec!["crun".to_owned()];
                 docker(f).default_runtime = Some("nvidia".to_owned());

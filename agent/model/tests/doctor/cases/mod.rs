@@ -10,7 +10,7 @@ mod service;
 use crate::world::unit;
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
-use model::doctor::facts::{DoctorFacts, Unit};
+use model::doctor::facts::{DoctorFacts, ServiceUnit};
 use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::pci::{GpuFunction, PciScan};
 
@@ -84,11 +84,11 @@ pub(crate) fn said(facts: &mut DoctorFacts, line: &str) {
     known(&mut facts.kernel.log).push(line.to_owned());
 }
 
-pub(crate) fn units(facts: &mut DoctorFacts) -> &mut Vec<Unit> {
+pub(crate) fn units(facts: &mut DoctorFacts) -> &mut Vec<ServiceUnit> {
     known(&mut facts.service.units)
 }
 
-pub(crate) fn named<'a>(facts: &'a mut DoctorFacts, name: &str) -> &'a mut Unit {
+pub(crate) fn named<'a>(facts: &'a mut DoctorFacts, name: &str) -> &'a mut ServiceUnit {
     if !units(facts).iter().any(|unit| unit.name == name) {
         units(facts).push(unit(name, "active"));
     }

@@ -1,7 +1,8 @@
 //! From the model's GPU to the manager API's `Gpu` and `GpuMetrics`.
 
 use super::{
-    CauseLink, Drm, Feature, Gpu, GpuMetrics, Health, Mig, MigMetrics, MigState, Passthrough, Pcie, Sriov, Vendor,
+    CauseLinkDocument, DrmDocument, FeatureDocument, GpuDocument, GpuMetrics, HealthDocument, MigDocument, MigMetrics,
+    MigState, PassthroughDocument, Pcie, Sriov, Vendor,
 };
 use crate::metrics::MetricValues;
 use model::absence::{Absence, Reading};
@@ -16,12 +17,12 @@ use std::collections::BTreeMap;
 
 /// The document of one GPU of an observation.
 #[must_use]
-pub fn gpu_document(gpu: &observation::Gpu, seen: &HostObservation) -> Gpu {
+pub fn gpu_document(gpu: &observation::Gpu, seen: &HostObservation) -> GpuDocument {
     let said = gpu.driver.as_ref().map(|driver| driver_document(driver, gpu.driver_version.as_deref()));
     let said = said.unwrap_or_default();
     let pci = &gpu.pci;
     let members = pci.iommu_group.get().and_then(|id| seen.group(id));
-    Gpu {
+    GpuDocument {
         bdf: pci.address.to_string(),
         pci_id: Some(pci.id.to_string()),
         subsys_id: pci.subsystem.known().map(ToString::to_string).or(said.subsys_id),
@@ -31,7 +32,10 @@ pub fn gpu_document(gpu: &observation::Gpu, seen: &HostObservation) -> Gpu {
         driver: pci.driver.known().map(ToString::to_string),
         iommu_group: pci.iommu_group.get().map(|id| id.0),
         iommu_group_members: members.map(|group| group.members.iter().map(|m| m.address.to_string()).collect()),
-        passthrough: Some(Passthrough { eligible: gpu.passthrough.eligible, reasons: gpu.passthrough.reasons.clone() }),
+        passthrough: Some(PassthroughDocument {
+            eligible: gpu.passthrough.eligible,
+            reasons: gpu.passthrough.reasons.clone(),
+        }),
         numa_node: pci.numa_node.get(),
         drm: Some(drm(&pci.drm)),
         features: features(&gpu.features),
@@ -42,7 +46,7 @@ pub fn gpu_document(gpu: &observation::Gpu, seen: &HostObservation) -> Gpu {
         cause_chain: Some(gpu.cause_chain.iter().map(cause_link).collect()),
         pcie: Some(pcie(pci, said.pcie.unwrap_or_default())),
         sriov: sriov(pci),
-        health: Some(Health { state: gpu.health.state.code().to_owned(), reasons: gpu.health.codes() }),
+        health: Some(HealthDocument { state: gpu.health.state.code().to_owned(), reasons: gpu.health.codes() }),
         ..said
     }
 }
@@ -50,12 +54,12 @@ pub fn gpu_document(gpu: &observation::Gpu, seen: &HostObservation) -> Gpu {
 /// The document of one GPU as far as its driver alone can tell it: everything that only sysfs and Docker know is left out
 /// or `null`, and it is schedulable unless the driver's own words speak against it.
 #[must_use]
-pub fn driver_document(driver: &DriverGpu, driver_version: Option<&str>) -> Gpu {
+pub fn driver_document(driver: &DriverGpu, driver_version: Option<&str>) -> GpuDocument {
     let is_mig = driver.mig_current.get() == Some(MigMode::Enabled);
     let usage = if is_mig { GpuUse::Mig } else { GpuUse::Host };
     let (health, reasons) = told::gist(driver);
     let against = unschedulable(&Grounds { usage, driver: Some(driver), chain: &[], visible: true, health });
-    Gpu {
+    GpuDocument {
         bdf: driver.address.to_string(),
         pci_id: driver.pci_id.known().map(ToString::to_string),
         subsys_id: driver.subsystem.known().map(ToString::to_string),
@@ -79,8 +83,8 @@ pub fn driver_document(driver: &DriverGpu, driver_version: Option<&str>) -> Gpu 
             width: driver.metrics.pcie_width.get(),
             max_width: driver.metrics.pcie_max_width.get(),
         }),
-        health: (!reasons.is_empty()).then(|| Health { state: health.code().to_owned(), reasons }),
-        ..Gpu::default()
+        health: (!reasons.is_empty()).then(|| HealthDocument { state: health.code().to_owned(), reasons }),
+        ..GpuDocument::default()
     }
 }
 
@@ -155,9 +159,9 @@ const fn vendor(id: u16) -> Vendor {
     }
 }
 
-fn drm(nodes: &DrmNodes) -> Drm {
+fn drm(nodes: &DrmNodes) -> DrmDocument {
     let path = |name: &Option<String>| name.as_ref().map(|name| format!("/dev/dri/{name}"));
-    Drm { card: path(&nodes.card), render: path(&nodes.render) }
+    DrmDocument { card: path(&nodes.card), render: path(&nodes.render) }
 }
 
 /// What sysfs reports about the link, and the driver's word where sysfs is silent.
@@ -177,8 +181,8 @@ fn sriov(pci: &GpuFunction) -> Option<Sriov> {
     })
 }
 
-fn cause_link(link: &observation::CauseLink) -> CauseLink {
-    CauseLink {
+fn cause_link(link: &observation::CauseLink) -> CauseLinkDocument {
+    CauseLinkDocument {
         link: link.link.code().to_owned(),
         ok: link.ok,
         reason: link.reason.clone(),
@@ -186,10 +190,10 @@ fn cause_link(link: &observation::CauseLink) -> CauseLink {
     }
 }
 
-fn features(known: &Features) -> BTreeMap<String, Feature> {
+fn features(known: &Features) -> BTreeMap<String, FeatureDocument> {
     let document = |(name, feature): (&FeatureName, &model::features::Feature)| {
         let reason = feature.reason.map(|lack| lack.code().to_owned());
-        (name.code().to_owned(), Feature { supported: feature.supported, enabled: feature.enabled, reason })
+        (name.code().to_owned(), FeatureDocument { supported: feature.supported, enabled: feature.enabled, reason })
     };
     known.iter().map(document).collect()
 }
@@ -209,8 +213,8 @@ fn mig_state(driver: &DriverGpu) -> MigState {
     }
 }
 
-fn mig(device: &DriverMig) -> Mig {
-    Mig {
+fn mig(device: &DriverMig) -> MigDocument {
+    MigDocument {
         uuid: device.uuid.known().map(ToString::to_string),
         gi: device.gpu_instance,
         ci: device.compute_instance,
