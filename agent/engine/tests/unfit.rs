@@ -15,7 +15,7 @@ use change_bench::{Disk, GPU, OTHER, at, bind, dgx, release, start};
 use engine::command::Command;
 use engine::job::JobOutcome::{Done, Planned};
 use model::observation::GpuUse;
-use sim::description::Health;
+use sim::description::SimHealth;
 use sim::step_faults::StepFault;
 
 #[tokio::test]
@@ -35,7 +35,7 @@ async fn a_gpu_in_persistence_mode_is_left_to_its_driver_until_the_mode_is_off()
 #[tokio::test]
 async fn a_gpu_that_fell_off_the_bus_is_not_given_away() {
     let bench = start(dgx(), Disk::default(), "boot").await;
-    bench.host.change(|state| state.set_health(at(GPU), Health::Lost)).unwrap();
+    bench.host.change(|state| state.set_health(at(GPU), SimHealth::Lost)).unwrap();
     for refusal in [bench.plan(bind(GPU)).await.unwrap_err(), bench.make(bind(GPU)).await.unwrap_err()] {
         assert_eq!((refusal.code(), refusal.exit_status()), ("gpu_unhealthy", 11), "{refusal}");
         assert!(refusal.to_string().contains("gpu_lost") && refusal.to_string().contains("dmesg"), "{refusal}");
@@ -52,7 +52,7 @@ async fn a_given_gpu_that_failed_comes_back_with_a_word_of_care_and_a_hang_quara
     for hangs in [false, true] {
         let bench = start(dgx(), Disk::default(), "boot").await;
         assert_eq!(bench.make(bind(GPU)).await, Ok(Done));
-        bench.host.change(|state| state.set_health(at(GPU), Health::Lost)).unwrap();
+        bench.host.change(|state| state.set_health(at(GPU), SimHealth::Lost)).unwrap();
         let checked = bench.job(Command::Plan(release(GPU))).await;
         assert_eq!(checked.result, Some(Ok(Planned)));
         assert!(checked.cautions.iter().any(|told| told.contains("all ones")), "{:?}", checked.cautions);

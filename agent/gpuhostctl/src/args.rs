@@ -1,7 +1,7 @@
 //! What can be asked on the command line.
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
-use model::daemon_json::{Entry, RuntimeName};
+use model::daemon_json::{RuntimeEntry, RuntimeName};
 use std::path::PathBuf;
 
 /// See the GPUs of this host, why each can or cannot be used, and control gpuhostd.
@@ -299,7 +299,7 @@ pub(crate) enum Debug {
     DaemonJson {
         /// The runtime to add, such as nvidia=nvidia-container-runtime
         #[arg(long, value_name = "NAME=PATH")]
-        add: Option<Entry>,
+        add: Option<RuntimeEntry>,
         /// The runtime to remove
         #[arg(long, value_name = "NAME")]
         remove: Option<RuntimeName>,

@@ -3,7 +3,9 @@
 use crate::failure::Failure;
 use crate::input;
 use files::ReadError;
-use model::daemon_json::{Edited, Entry, MOST_BYTES, Refused, RuntimeName, insert, reads_byte_order_mark, remove};
+use model::daemon_json::{
+    Edited, MOST_BYTES, Refused, RuntimeEntry, RuntimeName, insert, reads_byte_order_mark, remove,
+};
 use model::refusal::Refusal;
 use std::fs::FileType;
 use std::io::{ErrorKind, Write};
@@ -12,7 +14,7 @@ use std::path::Path;
 
 /// Prints the file with the entry put in, or taken out.
 pub(crate) fn run(
-    add: Option<&Entry>,
+    add: Option<&RuntimeEntry>,
     out: Option<&RuntimeName>,
     engine: Option<&str>,
     file: &Path,

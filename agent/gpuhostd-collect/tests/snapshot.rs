@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use flate2::read::GzDecoder;
-use gpuhostd_collect::snapshot::{Basket, Request, pack, take};
+use gpuhostd_collect::snapshot::{Basket, SnapshotRequest, pack, take};
 use host::front::Sysfs;
 use model::driver::ProbeError;
 use model::settings::Settings;
@@ -78,7 +78,7 @@ impl Host {
         settings.docker.socket = self.0.path().join("no.sock").display().to_string();
         settings.nvidia.smi_paths = vec![self.0.path().join("usr/bin/nvidia-smi").display().to_string()];
         settings.nvidia.probe_timeout_ms = 5_000;
-        let request = Request { root: self.0.path().to_owned(), settings, child: Own::at("/nonexistent") };
+        let request = SnapshotRequest { root: self.0.path().to_owned(), settings, child: Own::at("/nonexistent") };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(take(&request))
     }

@@ -1,7 +1,7 @@
 //! Logs which conditions came and went: afterwards somebody wants to know when they stood.
 
 use engine::handle::Handle;
-use model::condition::{Changes, Line, Now};
+use model::condition::{Changes, ConditionLine, ConditionNow};
 use model::enrol::CheckinStatus;
 use model::message::Message;
 use model::ports::Clock;
@@ -48,18 +48,18 @@ pub(crate) async fn follow<K: Clock>(
     }
 }
 
-fn log(line: &Line) {
-    let Line { kind, now, held_back } = line;
+fn log(line: &ConditionLine) {
+    let ConditionLine { kind, now, held_back } = line;
     let often = if *held_back == 0 { String::new() } else { format!(" (it changed {held_back} times before that)") };
     match now {
-        Now::Holds { .. } if TOLD_ELSEWHERE.contains(&kind.as_str()) => {}
-        Now::Holds { reason, message } => tracing::warn!(
+        ConditionNow::Holds { .. } if TOLD_ELSEWHERE.contains(&kind.as_str()) => {}
+        ConditionNow::Holds { reason, message } => tracing::warn!(
             message_id = Message::ConditionHolds.id(),
             condition = kind,
             reason,
             "condition {kind} holds ({reason}): {message}{often}"
         ),
-        Now::Over { held_ms } => tracing::info!(
+        ConditionNow::Over { held_ms } => tracing::info!(
             message_id = Message::ConditionOver.id(),
             condition = kind,
             "condition {kind} is over after {} s{often}",

@@ -7,7 +7,7 @@ use model::condition::{Condition, ConditionStatus};
 use model::ids::PciAddress;
 use model::message::Message;
 use model::refusal::Refusal;
-use model::roster::{DOCUMENT_MAX_BYTES, GONE, Known, News, Roster, Sight, decode, encode, remedy};
+use model::roster::{DOCUMENT_MAX_BYTES, GONE, GpuNews, Known, Roster, Sight, decode, encode, remedy};
 use model::time::UnixMillis;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -218,20 +218,20 @@ impl Keeper {
     }
 }
 
-fn tell(news: &News) {
+fn tell(news: &GpuNews) {
     match news {
-        News::Gone(known) => tell_gone(known),
-        News::Back(known, address) => tracing::info!(
+        GpuNews::Gone(known) => tell_gone(known),
+        GpuNews::Back(known, address) => tracing::info!(
             message_id = Message::GpuBack.id(),
             gpu_bdf = %address,
             "GPU {address} is here again; {}",
             known.sentence()
         ),
-        News::Replaced(known, by) => {
+        GpuNews::Replaced(known, by) => {
             let name = by.name.clone().unwrap_or_else(|| by.id.to_string());
             tracing::info!(gpu_bdf = %by.address, "another card is at {}, {name}: {}", by.address, known.sentence());
         }
-        News::Unplugged(known) => {
+        GpuNews::Unplugged(known) => {
             tracing::info!(gpu_bdf = %known.card.address, "it was unplugged: {}", known.sentence());
         }
     }

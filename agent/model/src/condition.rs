@@ -2,7 +2,7 @@
 
 mod changes;
 
-pub use changes::{Changes, Line, Now};
+pub use changes::{Changes, ConditionLine, ConditionNow};
 
 use crate::time::UnixMillis;
 use serde::{Deserialize, Serialize};

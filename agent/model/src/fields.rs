@@ -6,5 +6,5 @@
 mod place;
 mod section;
 
-pub use place::{ConfigErrors, Fault, Place};
+pub use place::{ConfigErrors, ConfigPlace, Fault};
 pub(crate) use section::{Document, Section, Value};

@@ -34,7 +34,7 @@ impl fmt::Display for JsonPlace {
 
 /// Why a text is not taken as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum JsonError {
     /// It is not valid.
     #[error("{at}: {why}")]
     Invalid {
@@ -57,9 +57,9 @@ pub enum Fault {
 ///
 /// # Errors
 /// The first thing that is wrong, with its place.
-pub fn check(text: &str, most: usize) -> Result<(), Fault> {
+pub fn check(text: &str, most: usize) -> Result<(), JsonError> {
     if let Some(at) = too_deep(text, most) {
-        return Err(Fault::TooDeep { at: JsonPlace::of(text, at), most });
+        return Err(JsonError::TooDeep { at: JsonPlace::of(text, at), most });
     }
     serde_json::from_str::<IgnoredAny>(text).map(|_| ()).map_err(|error| invalid(text, &error))
 }
@@ -85,7 +85,7 @@ fn too_deep(text: &str, most: usize) -> Option<usize> {
     None
 }
 
-fn invalid(text: &str, error: &serde_json::Error) -> Fault {
+fn invalid(text: &str, error: &serde_json::Error) -> JsonError {
     let said = error.to_string();
     let said = said.rsplit_once(" at line ").map_or(said.as_str(), |(said, _)| said);
     let mut at = offset(text, error.line(), error.column());
@@ -101,7 +101,7 @@ fn invalid(text: &str, error: &serde_json::Error) -> Fault {
     } else {
         said.to_owned()
     };
-    Fault::Invalid { at: JsonPlace::of(text, at), why }
+    JsonError::Invalid { at: JsonPlace::of(text, at), why }
 }
 
 /// The byte that `serde_json` means. It counts bytes, and reports column 0 of the next line for the end of a line.

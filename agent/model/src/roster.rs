@@ -47,7 +47,7 @@ impl Known {
 
 /// What a look has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub enum GpuNews {
     /// It is gone.
     Gone(Known),
     /// It was gone and is here again, at this address.
@@ -81,7 +81,7 @@ impl Roster {
 
     /// Takes in what a scan saw. A card is the same one where its UUID is; else where its address is, or where its model is and
     /// no other card could be it (buses are numbered again when cards are added and taken out), as long as no UUID contradicts.
-    pub fn look(&mut self, sight: &Sight) -> Vec<News> {
+    pub fn look(&mut self, sight: &Sight) -> Vec<GpuNews> {
         let mut cards: Vec<Option<&Card>> = sight.cards.iter().map(Some).collect();
         let mut pairs: Vec<Option<&Card>> = vec![None; self.known.len()];
         for is_same in [same_uuid, same_place, same_model] {
@@ -174,11 +174,11 @@ fn after_a_look(
     pair: Option<&Card>,
     heir: Option<&Card>,
     sight: &Sight,
-    news: &mut Vec<News>,
+    news: &mut Vec<GpuNews>,
 ) -> Option<Known> {
     if let Some(card) = pair {
         if known.gone_at.is_some() {
-            news.push(News::Back(known.clone(), card.address));
+            news.push(GpuNews::Back(known.clone(), card.address));
         }
         return Some(Known { card: card.or(&known.card), seen_at: sight.at, gone_at: None });
     }
@@ -186,18 +186,18 @@ fn after_a_look(
         return Some(known);
     }
     if let Some(card) = heir {
-        news.push(News::Replaced(known, card.clone()));
+        news.push(GpuNews::Replaced(known, card.clone()));
         return None;
     }
     if known.gone_at.is_some() {
         return Some(known);
     }
     if known.card.removable {
-        news.push(News::Unplugged(known));
+        news.push(GpuNews::Unplugged(known));
         return None;
     }
     let gone = Known { gone_at: Some(sight.at), ..known };
-    news.push(News::Gone(gone.clone()));
+    news.push(GpuNews::Gone(gone.clone()));
     Some(gone)
 }
 

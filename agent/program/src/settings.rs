@@ -1,7 +1,7 @@
 //! Reads the configuration files: front, hands, snapshot, doctor and `config check` all by this one function, so that they agree on what they read.
 
 use files::{ReadError, USUAL_TIME, fragments, in_time, read_text};
-use model::fields::{ConfigErrors, Fault, Place};
+use model::fields::{ConfigErrors, ConfigPlace, Fault};
 use model::settings::{Merged, Settings, merge};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub struct Configuration {
     /// The settings, as far as they are right; for what is wrong or could not be read the defaults.
     pub settings: Settings,
     /// Where the value of each field is.
-    pub places: BTreeMap<String, Place>,
+    pub places: BTreeMap<String, ConfigPlace>,
     /// The files that were read, in their order.
     pub files: Vec<PathBuf>,
     /// What is wrong, where something is.

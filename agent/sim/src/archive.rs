@@ -14,7 +14,7 @@ const TAR_MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// One entry of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Node {
+pub enum ArchiveNode {
     /// A file with its content.
     File(Vec<u8>),
     /// A relative link that stays in the archive.
@@ -27,7 +27,7 @@ pub struct HostSnapshot {
     /// Where it came from, for messages.
     pub origin: String,
     /// What it holds.
-    pub nodes: BTreeMap<PathBuf, Node>,
+    pub nodes: BTreeMap<PathBuf, ArchiveNode>,
 }
 
 /// Why an archive cannot be used.
@@ -96,7 +96,7 @@ impl HostSnapshot {
     /// Reads an archive from its bytes; `origin` names it in errors.
     ///
     /// # Errors
-    /// As [`Snapshot::open`].
+    /// As [`HostSnapshot::open`].
     pub fn read(bytes: impl Read, origin: &str) -> Result<Self, BadSnapshot> {
         let unreadable = |source| BadSnapshot::Unreadable { origin: origin.to_owned(), source };
         let mut archive = Archive::new(GzDecoder::new(bytes).take(TAR_MAX_BYTES));
@@ -106,7 +106,7 @@ impl HostSnapshot {
             let mut entry = entry.map_err(unreadable)?;
             let path = entry.path().map_err(unreadable)?.into_owned();
             let node = node(&mut entry, &path, origin, CONTENT_MAX_BYTES.saturating_sub(content))?;
-            if let Node::File(bytes) = &node {
+            if let ArchiveNode::File(bytes) = &node {
                 content = content.saturating_add(bytes.len());
             }
             if snapshot.nodes.len() >= ENTRIES_MAX {
@@ -130,7 +130,7 @@ impl HostSnapshot {
     }
 
     fn document<T: DeserializeOwned>(&self, name: &'static str) -> Result<T, BadSnapshot> {
-        let Some(Node::File(bytes)) = self.nodes.get(Path::new(name)) else {
+        let Some(ArchiveNode::File(bytes)) = self.nodes.get(Path::new(name)) else {
             return Err(BadSnapshot::Missing { origin: self.origin.clone(), name });
         };
         serde_json::from_slice(bytes).map_err(|source| BadSnapshot::Document {
@@ -145,7 +145,7 @@ fn forbidden(origin: &str, path: &Path, why: &'static str) -> BadSnapshot {
     BadSnapshot::Forbidden { origin: origin.to_owned(), path: path.display().to_string(), why }
 }
 
-fn node<R: Read>(entry: &mut Entry<'_, R>, path: &Path, origin: &str, room: usize) -> Result<Node, BadSnapshot> {
+fn node<R: Read>(entry: &mut Entry<'_, R>, path: &Path, origin: &str, room: usize) -> Result<ArchiveNode, BadSnapshot> {
     let unreadable = |source| BadSnapshot::Unreadable { origin: origin.to_owned(), source };
     if path.as_os_str().is_empty() || !path.components().all(|part| matches!(part, Component::Normal(_))) {
         return Err(forbidden(origin, path, "leads out of the archive"));
@@ -158,14 +158,14 @@ fn node<R: Read>(entry: &mut Entry<'_, R>, path: &Path, origin: &str, room: usiz
         if bytes.len() > room {
             return Err(forbidden(origin, path, "is larger than a snapshot may be"));
         }
-        return Ok(Node::File(bytes));
+        return Ok(ArchiveNode::File(bytes));
     }
     if !kind.is_symlink() {
         return Err(forbidden(origin, path, "is neither a file nor a link"));
     }
     let target = entry.link_name().map_err(unreadable)?.map(std::borrow::Cow::into_owned).unwrap_or_default();
     if stays_within(path, &target) {
-        Ok(Node::Link(target))
+        Ok(ArchiveNode::Link(target))
     } else {
         Err(forbidden(origin, path, "is a link out of the archive"))
     }

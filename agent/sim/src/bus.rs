@@ -1,7 +1,9 @@
 //! The simulated PCI bus: a description laid out as functions, with what sysfs would show of each.
 
 use crate::bad_description::BadDescription;
-use crate::description::{CardModel, Description, DrmNumbers, GpuDescription, Health, LinkCapability, OtherFunction};
+use crate::description::{
+    CardModel, Description, DrmNumbers, GpuDescription, LinkCapability, OtherFunction, SimHealth,
+};
 use model::absence::{Absence, Reading};
 use model::pci::{FunctionState, Mediated, RuntimeStatus, VENDOR_NVIDIA};
 use model::plan::PowerControl;
@@ -16,7 +18,7 @@ fn function_state(gpu: &GpuDescription) -> FunctionState {
         responds: if is_asleep {
             Reading::Absent(Absence::GpuAsleep)
         } else {
-            Reading::Known(gpu.health != Health::Lost)
+            Reading::Known(gpu.health != SimHealth::Lost)
         },
         runtime: Reading::Known(said.runtime),
         may_sleep: Reading::default(),

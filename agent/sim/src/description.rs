@@ -260,7 +260,7 @@ pub struct GpuDescription {
     pub mig: Option<MigDescription>,
     /// How it is.
     #[serde(default)]
-    pub health: Health,
+    pub health: SimHealth,
     /// What the driver reports about its health beyond that, as `row_remap_failed = { known = true }`; nothing where nothing is
     /// set.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -400,7 +400,7 @@ pub struct MigInstance {
 /// How a GPU is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Health {
+pub enum SimHealth {
     /// Well.
     #[default]
     Ok,

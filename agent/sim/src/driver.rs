@@ -2,7 +2,7 @@
 
 use crate::bus::Bus;
 use crate::description::{
-    Description, Fact, GpuDescription, Health, MigDescription, MigInstance, NvidiaDriver, SimProduct,
+    Description, Fact, GpuDescription, MigDescription, MigInstance, NvidiaDriver, SimHealth, SimProduct,
 };
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig, DriverReport, DriverSource, GpuProcess, MemoryMib, MigMode};
@@ -72,9 +72,9 @@ impl Teller<'_> {
             return Reading::Absent(why.clone());
         }
         match (self.gpu.health, is_remembered(fact)) {
-            (Health::Lost, false) => Reading::Absent(Absence::GpuLost),
-            (Health::ResetRequired, false) => Reading::Absent(Absence::ResetRequired),
-            (Health::Ok, _) | (Health::Lost | Health::ResetRequired, true) => {
+            (SimHealth::Lost, false) => Reading::Absent(Absence::GpuLost),
+            (SimHealth::ResetRequired, false) => Reading::Absent(Absence::ResetRequired),
+            (SimHealth::Ok, _) | (SimHealth::Lost | SimHealth::ResetRequired, true) => {
                 value.map_or(Reading::Absent(Absence::NotSupported), Reading::Known)
             }
         }
@@ -200,9 +200,9 @@ fn mig_device(card: PciAddress, index: u32, instance: &MigInstance) -> DriverMig
 
 /// What is described, and what the driver wants: of a lost GPU it knows no more than that.
 fn health_facts(gpu: &GpuDescription) -> HealthFacts {
-    let wish = if gpu.health == Health::Ok { "None" } else { "Reset" };
+    let wish = if gpu.health == SimHealth::Ok { "None" } else { "Reset" };
     let facts =
-        if gpu.health == Health::Lost { HealthFacts::absent(&Absence::GpuLost) } else { gpu.health_facts.clone() };
+        if gpu.health == SimHealth::Lost { HealthFacts::absent(&Absence::GpuLost) } else { gpu.health_facts.clone() };
     HealthFacts {
         recovery_action: gpu.health_facts.recovery_action.clone().or(Reading::Known(wish.to_owned())),
         ..facts

@@ -2,7 +2,7 @@
 
 use crate::bad_description::BadDescription;
 use crate::bus::{Bus, Function};
-use crate::description::{Description, Health, KernelLine};
+use crate::description::{Description, KernelLine, SimHealth};
 use crate::step_faults::StepFaults;
 use model::claim::Claim;
 use model::holders::Holder;
@@ -216,7 +216,7 @@ impl HostState {
     /// There is no such GPU.
     pub fn xid(&mut self, address: PciAddress, number: u32, at: f64) -> Result<(), KernelError> {
         if number == 79 {
-            self.set_health(address, Health::Lost)?;
+            self.set_health(address, SimHealth::Lost)?;
         }
         let card = format!("{:04x}:{:02x}:{:02x}", address.domain, address.bus, address.device);
         self.log(at, format!("NVRM: Xid (PCI:{card}): {number}, pid='<unknown>', name=<unknown>, simulated"));
@@ -227,11 +227,11 @@ impl HostState {
     ///
     /// # Errors
     /// There is no such GPU.
-    pub fn set_health(&mut self, address: PciAddress, health: Health) -> Result<(), KernelError> {
+    pub fn set_health(&mut self, address: PciAddress, health: SimHealth) -> Result<(), KernelError> {
         let gone = || KernelError::NoDevice { address, attempted: "set health".to_owned() };
         self.description.gpus.iter_mut().find(|gpu| gpu.address == address).ok_or_else(gone)?.health = health;
         if let Some(responds) = self.bus.functions.get_mut(&address).map(|function| &mut function.state.responds) {
-            *responds = Reading::Known(health != Health::Lost);
+            *responds = Reading::Known(health != SimHealth::Lost);
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use crate::place::text;
 use anyhow::Context;
 use sim::HostSnapshot;
-use sim::archive::Node;
+use sim::archive::ArchiveNode;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -18,12 +18,12 @@ const WORDS: &str = "nvidia-smi.xml";
 pub fn write_recorded(snapshot: &HostSnapshot, root: &Path) -> anyhow::Result<()> {
     // Files first: where no link is there yet, no file can be written through one.
     for (path, node) in &snapshot.nodes {
-        if let Node::File(content) = node {
+        if let ArchiveNode::File(content) = node {
             text(&root.join(path), &String::from_utf8_lossy(content))?;
         }
     }
     for (path, node) in &snapshot.nodes {
-        if let Node::Link(target) = node {
+        if let ArchiveNode::Link(target) = node {
             let at = root.join(path);
             fs::create_dir_all(at.parent().unwrap_or(root))?;
             symlink(target, &at).with_context(|| format!("cannot link {}", at.display()))?;

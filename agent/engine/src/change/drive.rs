@@ -1,15 +1,15 @@
 //! Drives the machine of one change over the ports. It decides nothing: what to do next is the machine's answer.
 
 use super::ports::ChangePorts;
-use model::change::{Effect, Entry, Event, Machine, Outcome, encode};
+use model::change::{ChangeMachine, Effect, Entry, Event, Outcome, encode};
 use model::ports::{ActPort, Clock, JournalPort};
 
 /// Drives it to its end. `tell` hears of each step before it is taken.
 pub(super) async fn drive<A: ActPort, J: JournalPort, K: Clock>(
-    mut machine: Machine,
+    mut machine: ChangeMachine,
     ports: &ChangePorts<A, J, K>,
-    tell: impl Fn(&Machine, &Effect),
-) -> (Outcome, Machine) {
+    tell: impl Fn(&ChangeMachine, &Effect),
+) -> (Outcome, ChangeMachine) {
     let ChangePorts { act, journal, clock, .. } = ports;
     loop {
         machine.at(clock.boot_now());

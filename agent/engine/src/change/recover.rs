@@ -4,7 +4,7 @@ use super::MESSAGE_CHANGE_RECOVERED;
 use super::drive::drive;
 use super::executor::ChangeExecutor;
 use super::unread;
-use model::change::{AtStart, Entry, Machine, Outcome, Phase, Unread, at_start, sort_out};
+use model::change::{AtStart, ChangeMachine, Entry, Outcome, Phase, Unread, at_start, sort_out};
 use model::message::Message;
 use model::ports::{ActPort, Clock, JournalError, JournalPort};
 use std::sync::Arc;
@@ -70,7 +70,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
             AtStart::Keep | AtStart::Await(_) => self.remember(id, Some(entry)),
             AtStart::Restore => {
                 let ports = self.ports.clone();
-                let machine = Machine::recover(entry.clone(), ports.clock.boot_now());
+                let machine = ChangeMachine::recover(entry.clone(), ports.clock.boot_now());
                 let deadline = ports.clock.boot_now().plus(RECOVER_WITHIN_MS);
                 let ended = tokio::select! {
                     (outcome, machine) = drive(machine, &ports, |_, _| {}) => {
@@ -83,7 +83,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
         }
     }
 
-    fn recovered(&mut self, entry: Entry, ended: Option<(Outcome, Machine)>) {
+    fn recovered(&mut self, entry: Entry, ended: Option<(Outcome, ChangeMachine)>) {
         let (name, id, subject) = (entry.name(), entry.id, entry.subject());
         let stuck = match ended {
             Some((Outcome::Done, _)) => return self.remember(id, None),

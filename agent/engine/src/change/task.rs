@@ -9,7 +9,9 @@ use crate::job::JobOutcome;
 use crate::jobs::{JobEnd, JobTable};
 use crate::observer::{Ask, FOR_A_PLAN, look};
 use model::blocker::Blocker;
-use model::change::{Change, ChangeFacts, ChangeId, Effect, Entry, Machine, Outcome, Phase, PlannedChange, listed};
+use model::change::{
+    Change, ChangeFacts, ChangeId, ChangeMachine, Effect, Entry, Outcome, Phase, PlannedChange, listed,
+};
 use model::message::Message;
 use model::observation::HostObservation;
 use model::plan::{Bounds, Plan};
@@ -207,14 +209,14 @@ impl Task {
             phase: Phase::Open,
         };
         self.audit_begin(&entry.plan);
-        let machine = Machine::begin(entry, ports.clock.boot_now());
+        let machine = ChangeMachine::begin(entry, ports.clock.boot_now());
         let (outcome, machine) = drive(machine, ports, |machine, to_do| self.show(machine, to_do, jobs)).await;
         self.audit_end(&outcome);
         self.conclude(&outcome, &machine)
     }
 
     /// What of the outcome goes to the job, to the records and to the lanes.
-    fn conclude(&self, outcome: &Outcome, machine: &Machine) -> Ended {
+    fn conclude(&self, outcome: &Outcome, machine: &ChangeMachine) -> Ended {
         let attempted = format!("{} {}", self.change.act().code(), self.change.subject());
         let failed = |said| Ended::made(Err(Refusal::HostFault { attempted, said }), Left::AsBefore);
         match outcome {
@@ -236,7 +238,7 @@ impl Task {
         }
     }
 
-    fn show<K: Clock>(&self, machine: &Machine, to_do: &Effect, jobs: &JobTable<K>) {
+    fn show<K: Clock>(&self, machine: &ChangeMachine, to_do: &Effect, jobs: &JobTable<K>) {
         let step = match to_do {
             Effect::Journal(_) => "write the journal".to_owned(),
             Effect::Forget => "close the journal entry".to_owned(),

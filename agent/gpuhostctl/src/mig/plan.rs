@@ -5,7 +5,9 @@ use super::{catalog, present, usage};
 use crate::failure::Failure;
 use crate::text::{Look, paint, print, print_json};
 use model::mig::layout::{read_wishes, told};
-use model::mig::{Created, Instance, Kept, MigCatalog, MigPlan, MigRefusal, Present, Refused, check, draw, plan};
+use model::mig::{
+    Created, Instance, KeptInstance, MigCatalog, MigPlan, MigRefusal, Present, Refused, check, draw, plan,
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -16,7 +18,7 @@ const STANDS_IN_THE_WAY: u8 = 11;
 #[derive(Serialize)]
 struct View {
     feasible: bool,
-    keep: Vec<Kept>,
+    keep: Vec<KeptInstance>,
     destroy: Vec<Instance>,
     create: Vec<Created>,
     /// How many more of each plain profile fit afterwards.

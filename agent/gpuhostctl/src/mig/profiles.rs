@@ -4,7 +4,7 @@ use super::args::Profiles;
 use super::{catalog, present, usage};
 use crate::failure::Failure;
 use crate::text::{Cell, Look, Table, clean, paint, print, print_json};
-use model::mig::catalog::Engine;
+use model::mig::catalog::MigEngine;
 use model::mig::{GpuProfile, MigCatalog, draw, free};
 
 const TITLES: [&str; 12] =
@@ -39,11 +39,11 @@ fn row(catalog: &MigCatalog, profile: &GpuProfile, free: u32) -> Vec<Cell> {
         number(Some(profile.compute_slices)),
         Cell::plain(profile.memory_mib.map(gib).as_deref()),
         number(profile.multiprocessors),
-        engine(Engine::Copy),
-        engine(Engine::Decoder),
-        engine(Engine::Encoder),
-        engine(Engine::Jpeg),
-        engine(Engine::OpticalFlow),
+        engine(MigEngine::Copy),
+        engine(MigEngine::Decoder),
+        engine(MigEngine::Encoder),
+        engine(MigEngine::Jpeg),
+        engine(MigEngine::OpticalFlow),
         Cell::plain(Some(draw::places(profile, catalog.slots()).trim_end())),
     ]
 }

@@ -58,7 +58,7 @@ pub struct DoctorRequest {
 ///
 /// Each part has its deadline: the files 20 s, each program 20 s, the probes what [`Settings`] give them, Docker 10 s.
 pub async fn take(request: &DoctorRequest) -> DoctorFacts {
-    let ports = snapshot::Request {
+    let ports = snapshot::SnapshotRequest {
         root: request.root.clone(),
         settings: request.settings.clone(),
         child: request.child.clone(),

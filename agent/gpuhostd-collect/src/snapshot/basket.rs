@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 /// Something that a reader found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum BasketFile {
     /// It begins to read this file: the one to blame where it does not return.
     Begin(String),
     /// A file with its content.
@@ -36,17 +36,17 @@ pub enum Found {
 
 /// The way from a reader to the basket.
 #[derive(Debug)]
-pub struct Tell(UnboundedSender<Found>);
+pub struct Tell(UnboundedSender<BasketFile>);
 
 impl Tell {
     /// Reports into this channel.
     #[must_use]
-    pub const fn new(channel: UnboundedSender<Found>) -> Self {
+    pub const fn new(channel: UnboundedSender<BasketFile>) -> Self {
         Self(channel)
     }
 
     /// Reports. Where nobody listens any more (the time was over) the reader goes on in vain and ends.
-    pub fn tell(&self, found: Found) {
+    pub fn tell(&self, found: BasketFile) {
         let _gone = self.0.send(found);
     }
 }
@@ -68,12 +68,12 @@ pub struct Basket {
 
 impl Basket {
     /// Puts in what a reader found.
-    pub fn put(&mut self, found: Found) {
+    pub fn put(&mut self, found: BasketFile) {
         match found {
-            Found::Begin(_) => {}
-            Found::Text { path, bytes } => self.text(&path, &bytes),
-            Found::Link { path, target } => self.enter(&path, Entry::Link(target), 0),
-            Found::Missed { what, why } => self.miss(&what, &why),
+            BasketFile::Begin(_) => {}
+            BasketFile::Text { path, bytes } => self.text(&path, &bytes),
+            BasketFile::Link { path, target } => self.enter(&path, Entry::Link(target), 0),
+            BasketFile::Missed { what, why } => self.miss(&what, &why),
         }
     }
 

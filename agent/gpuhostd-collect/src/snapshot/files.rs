@@ -1,6 +1,6 @@
 //! The allowed files that are no device's: of the kernel, of the firmware, of the distribution.
 
-use super::basket::{Found, Tell};
+use super::basket::{BasketFile, Tell};
 use super::root::{Miss, Root};
 use model::snapshot::{FILE_MAX_BYTES, allow};
 use std::path::Path;
@@ -42,11 +42,11 @@ fn os_release(root: &Path, tell: &Tell) {
     let Some(opened) = open(root, "", tell) else { return };
     for path in allow::OS_RELEASE {
         if let Ok(bytes) = opened.read(path, FILE_MAX_BYTES) {
-            tell.tell(Found::Text { path: "etc/os-release".to_owned(), bytes });
+            tell.tell(BasketFile::Text { path: "etc/os-release".to_owned(), bytes });
             return;
         }
     }
-    tell.tell(Found::Missed { what: "os-release".to_owned(), why: "there is none".to_owned() });
+    tell.tell(BasketFile::Missed { what: "os-release".to_owned(), why: "there is none".to_owned() });
 }
 
 fn each(root: &Path, folder: &str, files: &[&str], tell: &Tell) {
@@ -62,7 +62,7 @@ fn open(root: &Path, folder: &str, tell: &Tell) -> Option<Root> {
         Ok(opened) => Some(opened),
         Err(Miss::Missing) => None,
         Err(miss) => {
-            tell.tell(Found::Missed { what: format!("/{folder}"), why: miss.to_string() });
+            tell.tell(BasketFile::Missed { what: format!("/{folder}"), why: miss.to_string() });
             None
         }
     }
@@ -71,10 +71,10 @@ fn open(root: &Path, folder: &str, tell: &Tell) -> Option<Root> {
 /// One file into the archive, under the same name as on the host. A missing file is a fact of the host, and no miss.
 pub(super) fn one(opened: &Root, folder: &str, file: &str, tell: &Tell) {
     let path = format!("{folder}/{file}");
-    tell.tell(Found::Begin(format!("/{path}")));
+    tell.tell(BasketFile::Begin(format!("/{path}")));
     match opened.read(file, FILE_MAX_BYTES) {
-        Ok(bytes) => tell.tell(Found::Text { path, bytes }),
+        Ok(bytes) => tell.tell(BasketFile::Text { path, bytes }),
         Err(Miss::Missing) => {}
-        Err(miss) => tell.tell(Found::Missed { what: format!("/{path}"), why: miss.to_string() }),
+        Err(miss) => tell.tell(BasketFile::Missed { what: format!("/{path}"), why: miss.to_string() }),
     }
 }

@@ -1,6 +1,6 @@
 //! Asks everything that the observer of the daemon asks, in the same order, and keeps the answers.
 
-use super::{Basket, Request};
+use super::{Basket, SnapshotRequest};
 use acts::probe::Probes;
 use host::front::{self, FactsRoot, Sysfs};
 use model::absence::Reading;
@@ -21,7 +21,7 @@ const DOCKER_WITHIN: Duration = Duration::from_secs(10);
 const READ_WITHIN: Duration = Duration::from_secs(20);
 
 /// Asks, and puts the words of nvidia-smi into the basket.
-pub(super) async fn record(request: &Request, basket: &mut Basket) -> Recorded {
+pub(super) async fn record(request: &SnapshotRequest, basket: &mut Basket) -> Recorded {
     let docker = docker::facts(&request.settings.docker.socket, DOCKER_WITHIN).await;
     let host = host_facts(request, docker.as_ref().ok().and_then(|docker| docker.root_dir.clone()), basket).await;
     let scan = scan(request).await;
@@ -43,7 +43,7 @@ pub(super) async fn record(request: &Request, basket: &mut Basket) -> Recorded {
     Recorded { name, scan, reports, docker, host, kernel_log }
 }
 
-async fn kernel_log(request: &Request, basket: &mut Basket) -> Option<Vec<String>> {
+async fn kernel_log(request: &SnapshotRequest, basket: &mut Basket) -> Option<Vec<String>> {
     let path = request.root.join("dev/kmsg");
     let what = "the kernel log, /dev/kmsg";
     match timeout(READ_WITHIN, tokio::task::spawn_blocking(move || front::kernel_log_at(&path))).await {
@@ -71,7 +71,7 @@ fn told(docker: &Result<DockerFacts, ProbeError>, basket: &mut Basket) {
     }
 }
 
-async fn scan(request: &Request) -> Result<PciScan, ScanError> {
+async fn scan(request: &SnapshotRequest) -> Result<PciScan, ScanError> {
     let sysfs = Sysfs::new(request.root.join("sys"));
     let path = "/sys/bus/pci/devices";
     let fault = |said: String| Err(ScanError { path: path.to_owned(), said });
@@ -83,7 +83,7 @@ async fn scan(request: &Request) -> Result<PciScan, ScanError> {
     }
 }
 
-async fn sensors(request: &Request) -> Result<DriverReport, ProbeError> {
+async fn sensors(request: &SnapshotRequest) -> Result<DriverReport, ProbeError> {
     let sysfs = Sysfs::new(request.root.join("sys"));
     let what = || "sensors in sysfs".to_owned();
     match timeout(READ_WITHIN, tokio::task::spawn_blocking(move || sysfs.sensors())).await {
@@ -93,7 +93,7 @@ async fn sensors(request: &Request) -> Result<DriverReport, ProbeError> {
     }
 }
 
-async fn host_facts(request: &Request, docker_root: Option<String>, basket: &mut Basket) -> HostFacts {
+async fn host_facts(request: &SnapshotRequest, docker_root: Option<String>, basket: &mut Basket) -> HostFacts {
     let (proc, sys) = (request.root.join("proc"), request.root.join("sys"));
     let os_release = vec![request.root.join("etc"), request.root.join("usr/lib")];
     let facts = FactsRoot { proc, sys, os_release, files: request.root.clone() };
@@ -109,7 +109,7 @@ async fn host_facts(request: &Request, docker_root: Option<String>, basket: &mut
 
 /// Asks in the order of the daemon, and nvidia-smi in any case: its words are worth having even where NVML left nothing open.
 async fn drivers(
-    request: &Request,
+    request: &SnapshotRequest,
     scan: &PciScan,
     basket: &mut Basket,
 ) -> Vec<(DriverSource, Result<DriverReport, ProbeError>)> {

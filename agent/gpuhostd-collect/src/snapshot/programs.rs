@@ -1,6 +1,6 @@
 //! Runs the few programs that know more of a host: the journal, the kernel's log, the list of packages.
 
-use super::{Basket, Request};
+use super::{Basket, SnapshotRequest};
 use spawn::{Program, Supervisor};
 use std::ffi::OsString;
 use std::path::Path;
@@ -55,7 +55,7 @@ const ASKED: [Asked; 2] = [
 ];
 
 /// Runs them, one after the other.
-pub(super) async fn run(request: &Request, basket: &mut Basket) {
+pub(super) async fn run(request: &SnapshotRequest, basket: &mut Basket) {
     let supervisor = Supervisor::default();
     for Asked { into, places, arguments } in &ASKED {
         let arguments = arguments.iter().map(OsString::from).collect();

@@ -1,7 +1,7 @@
 //! Takes a snapshot of the host: reads it, asks the daemon if it runs, packs, writes, and reports what is in it.
 
 use super::told::Told;
-use super::{Basket, Request, daemon, pack, take};
+use super::{Basket, SnapshotRequest, daemon, pack, take};
 use anyhow::Context;
 use files::OwnProgram;
 use host::front::{check_named, write_named};
@@ -93,7 +93,7 @@ async fn taken(args: &SnapshotArgs) -> anyhow::Result<(Told, Option<Vec<u8>>)> {
     }
     let Configuration { settings, faults, .. } = settings::read(&args.config);
     let taken_at = jiff::Timestamp::now();
-    let request = Request { root: args.root.clone(), settings, child: Own::find(OwnProgram::Child) };
+    let request = SnapshotRequest { root: args.root.clone(), settings, child: Own::find(OwnProgram::Child) };
     let (mut basket, recorded) = take(&request).await;
     if let Some(faults) = faults {
         basket.miss("the configuration", &faults.to_string());

@@ -10,8 +10,8 @@ fn a_reader_that_hangs_is_given_up_and_named() {
     let mut basket = Basket::default();
     runtime.block_on(async {
         let found = in_a_thread(move |tell| {
-            tell.tell(Found::Text { path: "first".to_owned(), bytes: b"1".to_vec() });
-            tell.tell(Found::Begin("/sys/hangs".to_owned()));
+            tell.tell(BasketFile::Text { path: "first".to_owned(), bytes: b"1".to_vec() });
+            tell.tell(BasketFile::Begin("/sys/hangs".to_owned()));
             let _released = hold.recv();
         });
         collect(found, &mut basket, "the test", Duration::from_millis(200)).await;

@@ -1,6 +1,6 @@
 //! The PCI functions and the IOMMU groups of `/sys`, in the kernel's own layout, so that the archive can be scanned again.
 
-use super::basket::{Found, Tell};
+use super::basket::{BasketFile, Tell};
 use super::files::one;
 use super::root::{Miss, Root};
 use model::snapshot::allow;
@@ -42,7 +42,7 @@ pub(super) fn read(root: &Path, tell: &Tell) {
 }
 
 fn missed(tell: &Tell, what: &str, miss: &Miss) {
-    tell.tell(Found::Missed { what: what.to_owned(), why: miss.to_string() });
+    tell.tell(BasketFile::Missed { what: what.to_owned(), why: miss.to_string() });
 }
 
 /// Where the function is, and what decides how much of it is read.
@@ -60,7 +60,7 @@ fn function(sys: &Root, address: String, tell: &Tell) -> Option<Function> {
     };
     let Some(folder) = folder else {
         let why = "it is not a link to a PCI function in /sys/devices".to_owned();
-        tell.tell(Found::Missed { what: format!("/sys/{listed}"), why });
+        tell.tell(BasketFile::Missed { what: format!("/sys/{listed}"), why });
         return None;
     };
     let class = sys.read(&format!("{folder}/class"), SHORT_BYTES).ok();
@@ -96,7 +96,7 @@ fn close_to_a_gpu(functions: &[Function]) -> BTreeMap<&str, bool> {
 fn write_function(sys: &Root, function: &Function, all: bool, tell: &Tell) {
     let Function { address, folder, .. } = function;
     let up = "../".repeat(3);
-    tell.tell(Found::Link { path: format!("sys/bus/pci/devices/{address}"), target: format!("{up}{folder}") });
+    tell.tell(BasketFile::Link { path: format!("sys/bus/pci/devices/{address}"), target: format!("{up}{folder}") });
     let attribute = |name: &str| one_of(sys, &format!("{folder}/{name}"), tell);
     allow::FUNCTION.into_iter().for_each(attribute);
     for name in allow::LINKS {
@@ -127,7 +127,7 @@ fn one_of(sys: &Root, path: &str, tell: &Tell) {
 fn link(sys: &Root, folder: &str, name: &str, tell: &Tell) {
     let path = format!("sys/{folder}/{name}");
     match sys.link(folder, name) {
-        Ok(target) if resolved(folder, &target).is_some() => tell.tell(Found::Link { path, target }),
+        Ok(target) if resolved(folder, &target).is_some() => tell.tell(BasketFile::Link { path, target }),
         Ok(_) => missed(tell, &format!("/{path}"), &Miss::NotPlain),
         Err(Miss::Missing) => {}
         Err(miss) => missed(tell, &format!("/{path}"), &miss),
@@ -151,7 +151,7 @@ fn groups(sys: &Root, functions: &[Function], tell: &Tell) {
         for member in &members {
             let Some(folder) = folders.get(member.as_str()) else { continue };
             let target = format!("{}{folder}", "../".repeat(4));
-            tell.tell(Found::Link { path: format!("sys/{home}/{group}/devices/{member}"), target });
+            tell.tell(BasketFile::Link { path: format!("sys/{home}/{group}/devices/{member}"), target });
         }
     }
 }

@@ -139,7 +139,7 @@ impl Sources {
 
 /// A face at work.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningBus {
     /// Its present state.
     pub state: watch::Receiver<BusState>,
     /// Ends after the cancellation, when the name has been given back.
@@ -154,11 +154,11 @@ pub fn start(
     handle: Handle,
     checkin: watch::Receiver<Arc<CheckinStatus>>,
     cancel: CancellationToken,
-) -> Running {
+) -> RunningBus {
     let (publish, state) = watch::channel(BusState::Starting);
     let sources = Sources { handle, checkin };
     let task = tokio::spawn(keep_serving(address, sources, publish, cancel));
-    Running { state, task }
+    RunningBus { state, task }
 }
 
 async fn keep_serving(

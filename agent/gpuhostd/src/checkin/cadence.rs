@@ -2,7 +2,7 @@
 
 use model::checkin::features::FeatureMemory;
 use model::checkin::renewal::RenewalSchedule;
-use model::checkin::{Action, CheckinMachine, KeyId, ManagerAddress};
+use model::checkin::{CheckinAction, CheckinMachine, KeyId, ManagerAddress};
 use model::time::{BootMillis, Now, UnixMillis};
 
 /// The machines. Only the session task queries and feeds them.
@@ -50,10 +50,10 @@ impl Cadence {
     }
 
     /// What to send now.
-    pub(super) fn next(&mut self, now: Now, rev: &str) -> Action {
-        let Some(machine) = &mut self.machine else { return Action::Wait(None) };
+    pub(super) fn next(&mut self, now: Now, rev: &str) -> CheckinAction {
+        let Some(machine) = &mut self.machine else { return CheckinAction::Wait(None) };
         let action = machine.next(now, rev);
-        if let Action::Beat(beat) = &action {
+        if let CheckinAction::Beat(beat) = &action {
             self.last_seq = beat.seq;
         }
         action

@@ -9,7 +9,7 @@ use crate::checkin::life::Life;
 use crate::checkin::renewal::{self, RenewalOut};
 use crate::checkin::task::Task;
 use crate::checkin::{token_file, version};
-use model::checkin::{Action, Beat, EnrolFor, ManagerAddress, Trouble};
+use model::checkin::{Beat, CheckinAction, DeliveryFailure, EnrolFor, ManagerAddress};
 use model::message::Message;
 use model::ports::Clock;
 use model::time::{BootMillis, Now};
@@ -51,9 +51,9 @@ impl<C: Clock> Task<C> {
             return None;
         }
         match self.cadence.next(now, &self.sight.rev) {
-            Action::Wait(until) => return until,
-            Action::Beat(beat) => self.start_beat(now, beat),
-            Action::Enrol(manager, why) => self.start_enrolment(now, manager, why),
+            CheckinAction::Wait(until) => return until,
+            CheckinAction::Beat(beat) => self.start_beat(now, beat),
+            CheckinAction::Enrol(manager, why) => self.start_enrolment(now, manager, why),
         }
         None
     }
@@ -175,11 +175,11 @@ impl<C: Clock> Task<C> {
     /// Whether an edit of the token file means anything now, and whether one would end what is wrong.
     fn file_matters(&self) -> (bool, bool) {
         let trouble = self.cadence.machine().and_then(|machine| machine.trouble()).map(|(trouble, _)| *trouble);
-        let refused = matches!(trouble, Some(Trouble::Unauthenticated | Trouble::DuplicateIdentity));
+        let refused = matches!(trouble, Some(DeliveryFailure::Unauthenticated | DeliveryFailure::DuplicateIdentity));
         match &self.session.life {
             Life::Alone(_) => (true, true),
             Life::Enrolling(pending) => (pending.follows_file, refused),
-            Life::Enrolled(enrolled) => (enrolled.is_shared(), trouble == Some(Trouble::Unauthenticated)),
+            Life::Enrolled(enrolled) => (enrolled.is_shared(), trouble == Some(DeliveryFailure::Unauthenticated)),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::checkin::tryon::try_on;
 use model::checkin::{Answer, ManagerAddress};
 use model::enrol::Secret;
 use model::time::UnixMillis;
-use wire::manager::enroll::{EnrollResponse, Renewal};
+use wire::manager::enroll::{EnrollResponse, RenewalReply};
 
 /// A renewal that is to be asked for. Its key and its request are on disk already.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ async fn answer(
     request: &Request,
     wall: UnixMillis,
 ) -> Result<(Credential, Option<String>), Answer> {
-    let body = Renewal { server_id: server_id.to_owned(), csr_pem: request.csr_pem.clone() };
+    let body = RenewalReply { server_id: server_id.to_owned(), csr_pem: request.csr_pem.clone() };
     let body = serde_json::to_vec(&body).map_err(|fault| Answer::Failed(local(fault)))?;
     let path = way.settings().paths.credentials.clone();
     let post = Post { path: &path, body: &body, gzip: false, bearer: None, idempotency_key: Some(&request.id) };

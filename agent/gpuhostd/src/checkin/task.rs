@@ -11,7 +11,7 @@ use crate::checkin::status::{Publisher, Stand};
 use crate::checkin::store::IdentityStore;
 use crate::checkin::transport::Transport;
 use engine::handle::Handle;
-use model::checkin::Trouble;
+use model::checkin::DeliveryFailure;
 use model::checkin::condition::Standing;
 use model::enrol::CheckinState;
 use model::observation::HostObservation;
@@ -214,8 +214,8 @@ impl<C: Clock> Task<C> {
             Life::Enrolling(_) | Life::Enrolled(_) => None,
         };
         if alone == Some(CheckinState::Forgotten) {
-            let message = format!("the manager has deleted this host; {}", Trouble::Deleted.remedy());
-            standing.push(Standing { kind: Trouble::Deleted.condition(), message });
+            let message = format!("the manager has deleted this host; {}", DeliveryFailure::Deleted.remedy());
+            standing.push(Standing { kind: DeliveryFailure::Deleted.condition(), message });
         }
         let pause = machine.and_then(|machine| machine.asked_to_wait_until(now.boot));
         let on_the_wall =

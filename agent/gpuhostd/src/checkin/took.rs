@@ -16,7 +16,7 @@ use crate::checkin::version::VersionBack;
 use crate::checkin::wake::{self, Prepared, WakeBack};
 use host::front::FileWatch;
 use model::checkin::skew::skew_ms;
-use model::checkin::{Answer, ManagerAddress, Trouble, Worth};
+use model::checkin::{Answer, DeliveryFailure, ManagerAddress, Worth};
 use model::enrol::{CheckinState, Secret};
 use model::message::Message;
 use model::ports::Clock;
@@ -194,7 +194,7 @@ impl<C: Clock> Task<C> {
         }
     }
 
-    fn trouble(&self) -> Option<Trouble> {
+    fn trouble(&self) -> Option<DeliveryFailure> {
         self.cadence.machine().and_then(|machine| machine.trouble()).map(|(trouble, _)| *trouble)
     }
 
@@ -206,7 +206,7 @@ impl<C: Clock> Task<C> {
         let now = self.now();
         self.cadence.answered(now, answer);
         let after = self.trouble();
-        let told = [Trouble::RejectedReport, Trouble::RateLimited, Trouble::PerhapsDeleted];
+        let told = [DeliveryFailure::RejectedReport, DeliveryFailure::RateLimited, DeliveryFailure::PerhapsDeleted];
         if after != before && after.is_some_and(|after| told.contains(&after)) {
             tracing::warn!(
                 message_id = Message::ReportRefused.id(),
@@ -216,7 +216,7 @@ impl<C: Clock> Task<C> {
                 "the manager refuses the report: {why}"
             );
         }
-        if after == Some(Trouble::Deleted) {
+        if after == Some(DeliveryFailure::Deleted) {
             self.publish();
             self.go_forgotten();
         }
@@ -308,7 +308,7 @@ impl<C: Clock> Task<C> {
                     self.session.enrol_refused = Some(refused.clone());
                 }
                 self.cadence.answered(now, answer);
-                if self.trouble() == Some(Trouble::Deleted) {
+                if self.trouble() == Some(DeliveryFailure::Deleted) {
                     self.publish();
                     self.go_forgotten();
                 } else if outdated && let Some(machine) = self.cadence.machine_mut() {

@@ -88,7 +88,7 @@ enum Stage {
 
 /// One change on its way.
 #[derive(Debug, Clone, Hash)]
-pub struct Machine {
+pub struct ChangeMachine {
     entry: Entry,
     stage: Stage,
     trouble: FailureCause,
@@ -96,7 +96,7 @@ pub struct Machine {
     now: BootMillis,
 }
 
-impl Machine {
+impl ChangeMachine {
     /// A change that begins: its entry must be in the phase [`Phase::Open`].
     #[must_use]
     pub const fn begin(entry: Entry, now: BootMillis) -> Self {

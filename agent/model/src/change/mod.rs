@@ -16,7 +16,7 @@ pub use document::{BadJournalEntry, JOURNAL_SCHEMA, decode, encode};
 pub use entry::{Entry, Phase};
 pub use found::{JournalContents, Unread, listed, sort_out};
 pub use id::{ChangeId, Held, name_of};
-pub use machine::{Effect, Event, FailureCause, Machine, RESTORE_ATTEMPTS};
+pub use machine::{ChangeMachine, Effect, Event, FailureCause, RESTORE_ATTEMPTS};
 pub use request::{Bind, Change, ChangeFacts, PlannedChange};
 
 use serde::{Deserialize, Serialize};

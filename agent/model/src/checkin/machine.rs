@@ -9,7 +9,7 @@ use crate::checkin::manager::ManagerAddress;
 use crate::checkin::managers::{KnownManagers, Managers};
 use crate::checkin::omit::{Omit, Omitting};
 use crate::checkin::slot::{Slot, clamp_interval};
-use crate::checkin::trouble::Trouble;
+use crate::checkin::trouble::DeliveryFailure;
 use crate::enrol::CheckinState;
 use crate::time::{BootMillis, Now, UnixMillis};
 
@@ -90,7 +90,7 @@ pub enum EnrolFor {
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
+pub enum CheckinAction {
     /// Nothing before that instant; `None` = nothing before something happens.
     Wait(Option<BootMillis>),
     /// Send a heartbeat, then report the answer.
@@ -138,7 +138,7 @@ pub struct CheckinMachine {
     /// The manager asked not to be asked before.
     asked_to_wait: Option<BootMillis>,
     state: CheckinState,
-    trouble: Option<(Trouble, String)>,
+    trouble: Option<(DeliveryFailure, String)>,
 }
 
 impl CheckinMachine {
@@ -204,16 +204,16 @@ impl CheckinMachine {
 
     /// What to do at `now`; `rev` is the revision of the inventory that a heartbeat would carry. After a `Beat` or `Enrol` the
     /// answer must be reported before the next call.
-    pub fn next(&mut self, now: Now, rev: &str) -> Action {
+    pub fn next(&mut self, now: Now, rev: &str) -> CheckinAction {
         match self.due_at() {
             Some(due) if due <= now.boot => {}
-            later => return Action::Wait(later),
+            later => return CheckinAction::Wait(later),
         }
         let enrol_for = self.enrol_for(now.wall);
         if enrol_for == Some(EnrolFor::Ended) && !self.mid_round && !self.may_recover(now.boot) {
             self.due = Some(self.slot.next_after(now.boot, self.interval_s));
             self.early = None;
-            return Action::Wait(self.due);
+            return CheckinAction::Wait(self.due);
         }
         if !self.mid_round {
             self.managers.begin_round();
@@ -221,14 +221,14 @@ impl CheckinMachine {
         let Some(manager) = self.managers.pick(now.boot) else {
             // Either there is no manager, or each has asked for a pause.
             self.due = self.managers.all_pause_until(now.boot).map(|at| self.first_slot_from(at, self.interval_s));
-            return Action::Wait(self.due);
+            return CheckinAction::Wait(self.due);
         };
         self.early = None;
         self.asked_to_wait = None;
         self.last_sent = Some(now.boot);
         if let Some(why) = enrol_for {
             self.sent = Some(Sent::Enrol(why));
-            return Action::Enrol(manager, why);
+            return CheckinAction::Enrol(manager, why);
         }
         let key = self.keys.pick(now).unwrap_or_default();
         self.sent = Some(Sent::Beat(key));
@@ -236,7 +236,7 @@ impl CheckinMachine {
         let inventory = omit < Omit::Optional && self.accepted_rev.as_deref() != Some(rev);
         self.sent_rev = inventory.then(|| rev.to_owned());
         self.last_seq = now.boot.0.max(self.last_seq.saturating_add(1));
-        Action::Beat(Beat { manager, key, inventory, omit, seq: self.last_seq })
+        CheckinAction::Beat(Beat { manager, key, inventory, omit, seq: self.last_seq })
     }
 
     /// Why the next request asks for an identity; `None` = it is a heartbeat.

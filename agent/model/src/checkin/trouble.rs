@@ -4,7 +4,7 @@ use crate::enrol::CheckinState;
 
 /// Why the last request was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Trouble {
+pub enum DeliveryFailure {
     /// A whole round over the managers failed.
     Unreachable,
     /// The report was refused as wrong or as too large.
@@ -29,7 +29,7 @@ pub enum Trouble {
     Deleted,
 }
 
-impl Trouble {
+impl DeliveryFailure {
     /// The stable condition type.
     #[must_use]
     pub const fn condition(self) -> &'static str {

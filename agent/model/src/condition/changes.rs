@@ -30,18 +30,18 @@ struct Known {
 
 /// One line for the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct ConditionLine {
     /// Type of the condition.
     pub kind: String,
     /// Whether it holds.
-    pub now: Now,
+    pub now: ConditionNow,
     /// How often it changed before that without a line.
     pub held_back: u64,
 }
 
 /// The state of a condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Now {
+pub enum ConditionNow {
     /// It holds, for this reason.
     Holds {
         /// Stable code.
@@ -58,7 +58,11 @@ pub enum Now {
 
 impl Changes {
     /// What is to be logged now that these conditions stand.
-    pub fn see<'a>(&mut self, now: BootMillis, standing: impl IntoIterator<Item = &'a Condition>) -> Vec<Line> {
+    pub fn see<'a>(
+        &mut self,
+        now: BootMillis,
+        standing: impl IntoIterator<Item = &'a Condition>,
+    ) -> Vec<ConditionLine> {
         let held = standing.into_iter().filter(|condition| condition.status == ConditionStatus::True);
         let held: BTreeMap<&str, &Condition> = held.map(|condition| (condition.kind.as_str(), condition)).collect();
         for kind in held.keys() {
@@ -83,7 +87,7 @@ impl Changes {
 }
 
 impl Known {
-    fn see(&mut self, now: BootMillis, kind: &str, held: Option<&Condition>) -> Option<Line> {
+    fn see(&mut self, now: BootMillis, kind: &str, held: Option<&Condition>) -> Option<ConditionLine> {
         let reason = held.map(|condition| condition.reason.clone());
         if reason != self.seen {
             self.held_back += 1;
@@ -105,12 +109,12 @@ impl Known {
             Some(condition) => {
                 let same = before.filter(|(reason, _)| *reason == condition.reason);
                 self.logged = Some((condition.reason.clone(), same.map_or(now, |(_, since)| since)));
-                Now::Holds { reason: condition.reason.clone(), message: condition.message.clone() }
+                ConditionNow::Holds { reason: condition.reason.clone(), message: condition.message.clone() }
             }
-            None => Now::Over { held_ms: before.map_or(0, |(_, since)| now.since(since)) },
+            None => ConditionNow::Over { held_ms: before.map_or(0, |(_, since)| now.since(since)) },
         };
         self.lines += 1;
-        Some(Line { kind: kind.to_owned(), now: now_holds, held_back })
+        Some(ConditionLine { kind: kind.to_owned(), now: now_holds, held_back })
     }
 }
 
@@ -131,9 +135,9 @@ mod tests {
     }
 
     fn see(changes: &mut Changes, ms: u64, standing: &[Condition]) -> Vec<(String, Option<String>, u64)> {
-        let reason = |now: Now| match now {
-            Now::Holds { reason, .. } => Some(reason),
-            Now::Over { .. } => None,
+        let reason = |now: ConditionNow| match now {
+            ConditionNow::Holds { reason, .. } => Some(reason),
+            ConditionNow::Over { .. } => None,
         };
         let lines = changes.see(BootMillis(ms), standing).into_iter();
         lines.map(|line| (line.kind, reason(line.now), line.held_back)).collect()
@@ -149,7 +153,7 @@ mod tests {
         let other = [condition("docker_unavailable", "timeout")];
         assert_eq!(see(&mut changes, 3_000, &other)[0].1.as_deref(), Some("timeout"), "another reason is news");
         let over = changes.see(BootMillis(63_000), []);
-        assert_eq!(over[0].now, Now::Over { held_ms: 60_000 });
+        assert_eq!(over[0].now, ConditionNow::Over { held_ms: 60_000 });
         assert_eq!((see(&mut changes, 64_000, &[]), changes.due()), (vec![], None));
     }
 

@@ -60,13 +60,13 @@ impl FromStr for RuntimeName {
 
 /// One entry of `runtimes`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct RuntimeEntry {
     /// Its name.
     pub name: RuntimeName,
     path: String,
 }
 
-impl Entry {
+impl RuntimeEntry {
     /// An entry.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl Entry {
     }
 }
 
-impl FromStr for Entry {
+impl FromStr for RuntimeEntry {
     type Err = BadEntry;
 
     /// `NAME=PATH`.

@@ -1,7 +1,7 @@
 //! Puts one runtime entry into a `daemon.json`: one piece goes in, every other byte stays.
 
 use super::Edited;
-use super::entry::Entry;
+use super::entry::RuntimeEntry;
 use super::refused::Refused;
 use super::text::Checked;
 use crate::json::{self, JsonPlace};
@@ -10,7 +10,7 @@ use crate::json::{self, JsonPlace};
 ///
 /// # Errors
 /// The file is not one that Docker starts on, or another entry has the name.
-pub fn insert(before: Option<&[u8]>, entry: &Entry, reads_mark: bool) -> Result<Edited, Refused> {
+pub fn insert(before: Option<&[u8]>, entry: &RuntimeEntry, reads_mark: bool) -> Result<Edited, Refused> {
     let Some(bytes) = before else { return Ok(Edited::Content(new_file(entry).into_bytes())) };
     let file = Checked::read(bytes)?;
     if file.has_mark() && !reads_mark {
@@ -31,13 +31,13 @@ pub fn insert(before: Option<&[u8]>, entry: &Entry, reads_mark: bool) -> Result<
 }
 
 /// A file that holds nothing but the entry.
-pub(super) fn new_file(entry: &Entry) -> String {
+pub(super) fn new_file(entry: &RuntimeEntry) -> String {
     format!("{{\n    \"runtimes\": {{\n        \"{}\": {{ \"path\": \"{}\" }}\n    }}\n}}\n", entry.name, entry.path())
 }
 
 /// The form of the piece distinguishes the ways: with spaces inside the innermost brackets where `runtimes` is ours as well,
 /// without them where it was there before.
-fn with_piece(file: &Checked<'_>, entry: &Entry) -> Vec<u8> {
+fn with_piece(file: &Checked<'_>, entry: &RuntimeEntry) -> Vec<u8> {
     let (name, path) = (&entry.name, entry.path());
     let (open, member) = match file.runtimes.first() {
         Some(runtimes) => (runtimes.value.start, format!("\"{name}\": {{\"path\": \"{path}\"}}")),

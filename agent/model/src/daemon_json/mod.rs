@@ -9,7 +9,7 @@ mod refused;
 mod remove;
 mod text;
 
-pub use entry::{BadEntry, Entry, RuntimeName};
+pub use entry::{BadEntry, RuntimeEntry, RuntimeName};
 pub use insert::insert;
 pub use refused::Refused;
 pub use remove::remove;

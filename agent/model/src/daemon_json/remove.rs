@@ -1,7 +1,7 @@
 //! Takes a runtime entry out of a `daemon.json` again.
 
 use super::Edited;
-use super::entry::{Entry, RuntimeName};
+use super::entry::{RuntimeEntry, RuntimeName};
 use super::insert::{insert, new_file};
 use super::refused::Refused;
 use super::text::Checked;
@@ -28,7 +28,7 @@ pub fn remove(now: Option<&[u8]>, name: &RuntimeName) -> Result<Edited, Refused>
         let at = JsonPlace::of(file.text, entry.name.start);
         return Err(Refused::RuntimeExists { at, name: name.to_string(), why: "it occurs twice".to_owned() });
     }
-    let ours = Entry::new(name.clone(), &path).ok();
+    let ours = RuntimeEntry::new(name.clone(), &path).ok();
     if ours.as_ref().is_some_and(|ours| new_file(ours).as_bytes() == bytes) {
         return Ok(Edited::NoFile);
     }
@@ -37,7 +37,7 @@ pub fn remove(now: Option<&[u8]>, name: &RuntimeName) -> Result<Edited, Refused>
 }
 
 /// The file from which [`insert`] makes this one; `None` where it makes it of none.
-fn as_before(file: &Checked<'_>, bytes: &[u8], entry: &Member, ours: &Entry) -> Option<Vec<u8>> {
+fn as_before(file: &Checked<'_>, bytes: &[u8], entry: &Member, ours: &RuntimeEntry) -> Option<Vec<u8>> {
     let holder = holder(file, entry)?;
     let ways = [piece(file.text, holder.value.start, entry), piece(file.text, file.open, holder)];
     ways.into_iter()

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn nvidia() -> Entry {
+fn nvidia() -> RuntimeEntry {
     "nvidia=nvidia-container-runtime".parse().unwrap()
 }
 
@@ -166,7 +166,7 @@ fn a_file_that_somebody_laid_out_anew_loses_the_entry_alone() {
 #[test]
 fn only_names_and_paths_that_need_no_escape_are_taken() {
     for text in ["nvidia=/usr/bin/nvidia-container-runtime", "nvidia-cdi=x", "a.b_c=/opt/x+y/run"] {
-        assert!(text.parse::<Entry>().is_ok(), "{text}");
+        assert!(text.parse::<RuntimeEntry>().is_ok(), "{text}");
     }
     for text in [
         "nvidia",
@@ -187,6 +187,6 @@ fn only_names_and_paths_that_need_no_escape_are_taken() {
         "\u{e9}=x",
         "n=.",
     ] {
-        assert!(text.parse::<Entry>().is_err(), "{text:?}");
+        assert!(text.parse::<RuntimeEntry>().is_err(), "{text:?}");
     }
 }

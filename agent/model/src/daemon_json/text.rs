@@ -2,7 +2,7 @@
 
 use super::entry::RuntimeName;
 use super::refused::Refused;
-use crate::json::{self, Fault, JsonPlace, Member};
+use crate::json::{self, JsonError, JsonPlace, Member};
 use crate::version::is_older;
 
 /// Longest file that is edited, in bytes: a real one has a few hundred.
@@ -43,8 +43,8 @@ impl<'a> Checked<'a> {
             return Err(Refused::EmptyFile { what: what.to_owned() });
         }
         json::check(body, DEEPEST).map_err(|fault| match fault {
-            Fault::Invalid { at, why } => Refused::InvalidJson { at, why },
-            Fault::TooDeep { at, most } => Refused::TooDeep { at, most },
+            JsonError::Invalid { at, why } => Refused::InvalidJson { at, why },
+            JsonError::TooDeep { at, most } => Refused::TooDeep { at, most },
         })?;
         let open = json::skip_space(text, skipped);
         is_object(text, open, "the file")?;

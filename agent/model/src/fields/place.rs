@@ -9,7 +9,7 @@ const SHOWN_CHARS: usize = 60;
 
 /// Where the value of a field is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct ConfigPlace {
     /// The file.
     pub file: String,
     /// Line and column, from 1.
@@ -37,7 +37,7 @@ impl Fault {
     }
 }
 
-impl Place {
+impl ConfigPlace {
     /// A fault of the field that has its value here.
     #[must_use]
     pub fn fault(&self, field: &str, why: String) -> Fault {

@@ -1,6 +1,6 @@
 //! The sections and values of a TOML file, with their places.
 
-use super::place::{Fault, Place, position, shown, without_secret};
+use super::place::{ConfigPlace, Fault, position, shown, without_secret};
 use crate::printable::printable;
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
@@ -45,8 +45,9 @@ impl<'i> Document<'i> {
     }
 
     /// Where each field of this file that was right on its own has its value.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (&str, Place)> {
-        let place = |span: &Range<usize>| Place { file: self.file.to_owned(), at: position(self.text, span.start) };
+    pub(crate) fn places(&self) -> impl Iterator<Item = (&str, ConfigPlace)> {
+        let place =
+            |span: &Range<usize>| ConfigPlace { file: self.file.to_owned(), at: position(self.text, span.start) };
         self.places.iter().map(move |(field, span)| (field.as_str(), place(span)))
     }
 

@@ -1,6 +1,6 @@
 //! The tables of `docs/HEALTH.md`: what each reason means, who takes it back, and NVIDIA's Xids.
 
-use super::fault::{Fault, Kind, Recovery};
+use super::fault::{Fault, GpuFaultKind, Recovery};
 use super::over::ROWS;
 use super::xid::XIDS;
 
@@ -68,7 +68,7 @@ fn who_ends_what() -> String {
          |\n|---|---|---|---|---|\n"
             .to_owned();
     for row in ROWS {
-        let everything = row.ends.len() == Kind::ALL.len();
+        let everything = row.ends.len() == GpuFaultKind::ALL.len();
         let ends: Vec<&str> = row.ends.iter().map(|kind| kind.codes()).collect();
         let ends = if everything { "everything of that function".to_owned() } else { ends.join(", ") };
         let unless = if row.unless.is_empty() { "-" } else { row.unless };
@@ -85,7 +85,7 @@ fn who_ends_what() -> String {
 
 fn what_is_ended_by_whom() -> String {
     let mut text = "\n## Which reason is ended by what\n| reason | by |\n|---|---|\n".to_owned();
-    for kind in Kind::ALL.iter().copied() {
+    for kind in GpuFaultKind::ALL.iter().copied() {
         let by: Vec<String> =
             ROWS.iter().filter(|row| row.ends.contains(&kind)).map(|row| format!("`{}`", row.code)).collect();
         text.push_str(&format!("| {} | {} |\n", kind.codes(), by.join(", ")));

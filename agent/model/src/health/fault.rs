@@ -75,7 +75,7 @@ pub enum Recovery {
 
 /// Faults that end in the same way. The table in [`super::over`] speaks of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::VariantArray)]
-pub enum Kind {
+pub enum GpuFaultKind {
     /// An Xid that a reset ends.
     Xid,
     /// An Xid that no reset ends: spare memory has run out.
@@ -132,7 +132,7 @@ pub enum Kind {
     DriverMemoryLasting,
 }
 
-impl Kind {
+impl GpuFaultKind {
     /// All of them, in the order of the enum.
     pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
@@ -223,33 +223,33 @@ impl Kind {
 impl Fault {
     /// How it ends.
     #[must_use]
-    pub const fn kind(self) -> Kind {
+    pub const fn kind(self) -> GpuFaultKind {
         match self {
-            Self::Xid(64) | Self::XidFatal(64) | Self::XidNonFatal(64) => Kind::XidLasting,
-            Self::Xid(_) | Self::XidFatal(_) | Self::XidNonFatal(_) => Kind::Xid,
-            Self::Recovery(Recovery::Reboot) => Kind::Reboot,
-            Self::Recovery(Recovery::Reset | Recovery::Drain | Recovery::Imex) => Kind::Recovery,
-            Self::FallenOffTheBus => Kind::FallenOff,
-            Self::FallenOffAtProbe => Kind::FallenOffAtProbe,
-            Self::InitFailed => Kind::InitFailed,
-            Self::StartFailed => Kind::StartFailed,
-            Self::RemovedInUse => Kind::RemovedInUse,
-            Self::SxidFatal(_) | Self::SxidNonFatal(_) => Kind::Sxid,
-            Self::PcieFatal => Kind::PcieFatal,
-            Self::PcieNonFatal => Kind::PcieNonFatal,
-            Self::SlotLinkDown => Kind::SlotLinkDown,
-            Self::SlotEmpty => Kind::SlotEmpty,
-            Self::SlotPower => Kind::SlotPower,
-            Self::Contained => Kind::Contained,
-            Self::Inaccessible => Kind::Inaccessible,
-            Self::NotReady => Kind::NotReady,
-            Self::IommuFault => Kind::IommuFault,
-            Self::IommuTimeout => Kind::IommuTimeout,
-            Self::Hang => Kind::Hang,
-            Self::ResetFailed => Kind::ResetFailed,
-            Self::RasUncorrectable => Kind::RasUncorrectable,
-            Self::RasDeferred => Kind::RasDeferred,
-            Self::BadPages => Kind::BadPages,
+            Self::Xid(64) | Self::XidFatal(64) | Self::XidNonFatal(64) => GpuFaultKind::XidLasting,
+            Self::Xid(_) | Self::XidFatal(_) | Self::XidNonFatal(_) => GpuFaultKind::Xid,
+            Self::Recovery(Recovery::Reboot) => GpuFaultKind::Reboot,
+            Self::Recovery(Recovery::Reset | Recovery::Drain | Recovery::Imex) => GpuFaultKind::Recovery,
+            Self::FallenOffTheBus => GpuFaultKind::FallenOff,
+            Self::FallenOffAtProbe => GpuFaultKind::FallenOffAtProbe,
+            Self::InitFailed => GpuFaultKind::InitFailed,
+            Self::StartFailed => GpuFaultKind::StartFailed,
+            Self::RemovedInUse => GpuFaultKind::RemovedInUse,
+            Self::SxidFatal(_) | Self::SxidNonFatal(_) => GpuFaultKind::Sxid,
+            Self::PcieFatal => GpuFaultKind::PcieFatal,
+            Self::PcieNonFatal => GpuFaultKind::PcieNonFatal,
+            Self::SlotLinkDown => GpuFaultKind::SlotLinkDown,
+            Self::SlotEmpty => GpuFaultKind::SlotEmpty,
+            Self::SlotPower => GpuFaultKind::SlotPower,
+            Self::Contained => GpuFaultKind::Contained,
+            Self::Inaccessible => GpuFaultKind::Inaccessible,
+            Self::NotReady => GpuFaultKind::NotReady,
+            Self::IommuFault => GpuFaultKind::IommuFault,
+            Self::IommuTimeout => GpuFaultKind::IommuTimeout,
+            Self::Hang => GpuFaultKind::Hang,
+            Self::ResetFailed => GpuFaultKind::ResetFailed,
+            Self::RasUncorrectable => GpuFaultKind::RasUncorrectable,
+            Self::RasDeferred => GpuFaultKind::RasDeferred,
+            Self::BadPages => GpuFaultKind::BadPages,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::HealthState;
 use super::context::{Context, Told};
-use super::fault::{Fault, Kind, Recovery};
+use super::fault::{Fault, GpuFaultKind, Recovery};
 use super::line::{Record, record};
 use super::over::Evidence;
 use super::ports::Ports;
@@ -207,7 +207,7 @@ impl KernelLog {
         let (of, kind) = (finding.address, finding.fault.kind());
         let of_card = of.same_card(device) && !kind.is_of_one_function();
         let of_port = kind.reaches_below() && self.ports.is_above(of, device);
-        let of_link = kind == Kind::PcieNonFatal && self.ports.leads_only_to(of, device);
+        let of_link = kind == GpuFaultKind::PcieNonFatal && self.ports.leads_only_to(of, device);
         of == device || of_card || of_port || of_link
     }
 
@@ -220,7 +220,7 @@ impl KernelLog {
     /// Whether a record that was read after this instant ended faults of this kind for the card; `with_loads`: one of NVIDIA's
     /// driver for all its GPUs counts.
     #[must_use]
-    pub fn ended_since(&self, card: PciAddress, kind: Kind, since: BootMillis, with_loads: bool) -> bool {
+    pub fn ended_since(&self, card: PciAddress, kind: GpuFaultKind, since: BootMillis, with_loads: bool) -> bool {
         let is_meant = |of: &Option<PciAddress>| of.map_or(with_loads, |of| of.same_card(card));
         self.ended.iter().any(|((of, evidence), at)| is_meant(of) && *at > since && evidence.ends(kind))
     }

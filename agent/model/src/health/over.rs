@@ -1,6 +1,6 @@
 //! Who may take a finding back: the one table of what ends which fault, with the place in the kernel or the driver that shows it.
 
-use super::fault::Kind;
+use super::fault::GpuFaultKind;
 
 /// Something that shows that a fault is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,12 +49,12 @@ pub struct EndRow {
     /// Where those words come from.
     pub source: &'static str,
     /// What it ends.
-    pub ends: &'static [Kind],
+    pub ends: &'static [GpuFaultKind],
     /// Where it does not.
     pub unless: &'static str,
 }
 
-use Kind as K;
+use GpuFaultKind as K;
 
 /// The table.
 pub const ROWS: [EndRow; 15] = [
@@ -216,7 +216,7 @@ impl Evidence {
 
     /// Whether it ends faults of this kind.
     #[must_use]
-    pub fn ends(self, kind: Kind) -> bool {
+    pub fn ends(self, kind: GpuFaultKind) -> bool {
         self.row().is_some_and(|row| row.ends.contains(&kind))
     }
 

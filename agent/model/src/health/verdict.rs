@@ -1,7 +1,7 @@
 //! The health of one GPU, out of what the driver reports about it and what the kernel log has against it.
 
 use super::against::Against;
-use super::fault::{Fault, Kind};
+use super::fault::{Fault, GpuFaultKind};
 use super::kernel_log::{Finding, KernelLog};
 use super::over::Evidence;
 use super::words::LOST;
@@ -191,13 +191,17 @@ fn remembered(gpu: &Gpu, log: &KernelLog, answered: Answered, previous: Option<&
 }
 
 /// How a reason of the driver ends; `None` for what was measured, and may be otherwise by now.
-fn lasting(code: &str) -> Option<Kind> {
+fn lasting(code: &str) -> Option<GpuFaultKind> {
     match code {
         "thermal_slowdown" | "power_brake" | "pcie_width" | "pcie_speed" | "driver_silent" | "fabric_unhealthy" => None,
-        "gpu_lost" => Some(Kind::FallenOff),
-        "reset_required" | "drain_required" | "imex_recovery_required" | "recovery_action" => Some(Kind::Recovery),
-        "reboot_required" => Some(Kind::Reboot),
-        "row_remap_failed" | "sram_threshold_exceeded" | "unrepairable_memory" => Some(Kind::DriverMemoryLasting),
-        _ => Some(Kind::DriverMemory),
+        "gpu_lost" => Some(GpuFaultKind::FallenOff),
+        "reset_required" | "drain_required" | "imex_recovery_required" | "recovery_action" => {
+            Some(GpuFaultKind::Recovery)
+        }
+        "reboot_required" => Some(GpuFaultKind::Reboot),
+        "row_remap_failed" | "sram_threshold_exceeded" | "unrepairable_memory" => {
+            Some(GpuFaultKind::DriverMemoryLasting)
+        }
+        _ => Some(GpuFaultKind::DriverMemory),
     }
 }

@@ -39,7 +39,7 @@ impl Action {
 
 /// Where the meaning of a number is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum XidSource {
     /// NVIDIA's Xid catalog for Ampere and newer (docs.nvidia.com/deploy/xid-errors, analyzing-xid-catalog).
     Catalog,
     /// NVIDIA's Xid document for older GPUs (XID Errors, vR384 to r535): the catalog calls the number unused.
@@ -48,7 +48,7 @@ pub enum Source {
     Header,
 }
 
-impl Source {
+impl XidSource {
     /// In words.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -70,7 +70,7 @@ pub struct Xid {
     /// What has to be done.
     pub action: Action,
     /// Who shows it.
-    pub source: Source,
+    pub source: XidSource,
 }
 
 impl Xid {
@@ -93,7 +93,7 @@ pub fn look_up(number: u32) -> Xid {
 
 /// A number that the table does not have: worth showing as the last one, and no verdict.
 const fn unknown(number: u32) -> Xid {
-    Xid { number, meaning: "not in the catalog of this version", action: Action::Nothing, source: Source::Catalog }
+    Xid { number, meaning: "not in the catalog of this version", action: Action::Nothing, source: XidSource::Catalog }
 }
 
 /// What to do about an Xid, with the address where it belongs.
@@ -132,7 +132,7 @@ mod tests {
         let numbers: Vec<u32> = XIDS.iter().map(|xid| xid.number).collect();
         assert_eq!(numbers, (1..=176).collect::<Vec<u32>>());
         assert!(XIDS.iter().all(|xid| xid.meaning.len() > 8));
-        assert!((1..=172).all(|number| look_up(number).source != Source::Header));
+        assert!((1..=172).all(|number| look_up(number).source != XidSource::Header));
     }
 
     /// The catalog's column "Resolution Bucket (Immediate Action)", the numbers whose bucket asks for something of the GPU or the

@@ -9,7 +9,7 @@ mod table;
 
 pub use document::table;
 pub use read::{of_driver, of_gpu};
-pub use row::{Named, Row, Smi, Unit};
+pub use row::{MetricRow, Named, Smi, Unit};
 
 use crate::absence::{Absence, Reading};
 use row::Unit as U;
@@ -34,7 +34,7 @@ pub enum Value {
 
 /// The field of one metric, with the type that it has.
 #[derive(Debug)]
-pub enum Slot<'a> {
+pub enum MetricSlot<'a> {
     /// Any number.
     Real(&'a mut Reading<f64>),
     /// A whole number of 32 bits.
@@ -47,7 +47,7 @@ pub enum Slot<'a> {
     List(&'a mut Reading<Vec<String>>),
 }
 
-impl Slot<'_> {
+impl MetricSlot<'_> {
     /// There is no value, for this reason.
     pub fn forget(self, why: &Absence) {
         let why = why.clone();
@@ -79,7 +79,7 @@ macro_rules! field {
                 $value(value)
             }
         }
-        impl<'a> From<&'a mut Reading<$kind>> for Slot<'a> {
+        impl<'a> From<&'a mut Reading<$kind>> for MetricSlot<'a> {
             fn from(field: &'a mut Reading<$kind>) -> Self {
                 Self::$slot(field)
             }
@@ -123,7 +123,7 @@ macro_rules! define {
 
             /// Its row of the table.
             #[must_use]
-            pub const fn row(self) -> Row {
+            pub const fn row(self) -> MetricRow {
                 match self { $(Self::$name => $row,)+ }
             }
         }
@@ -149,8 +149,8 @@ macro_rules! define {
             }
 
             /// The field of a metric; `None` where the driver's facts hold it elsewhere.
-            pub fn slot(&mut self, metric: Metric) -> Option<Slot<'_>> {
-                match metric { $(Metric::$name => maybe!($(<&mut Reading<$kind> as Into<Slot<'_>>>::into(&mut self.$code))?),)+ }
+            pub fn slot(&mut self, metric: Metric) -> Option<MetricSlot<'_>> {
+                match metric { $(Metric::$name => maybe!($(<&mut Reading<$kind> as Into<MetricSlot<'_>>>::into(&mut self.$code))?),)+ }
             }
         }
     };
@@ -159,7 +159,7 @@ metric_table!(define);
 
 impl Metrics {
     /// The fields of all metrics that have one.
-    pub fn each(&mut self, mut change: impl FnMut(Metric, Slot<'_>)) {
+    pub fn each(&mut self, mut change: impl FnMut(Metric, MetricSlot<'_>)) {
         for metric in Metric::ALL {
             if let Some(slot) = self.slot(*metric) {
                 change(*metric, slot);

@@ -120,7 +120,7 @@ pub enum Smi {
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Row {
+pub struct MetricRow {
     /// The unit.
     pub unit: Unit,
     /// What was known stays true while the GPU sleeps.
@@ -146,7 +146,7 @@ const HEALTH: &str = "listed in [HEALTH-FACTS.md](HEALTH-FACTS.md)";
 /// Why facts of health have no key and no field of their own.
 const JUDGED: &str = "it is judged: its reason is in the GPU's health";
 
-impl Row {
+impl MetricRow {
     /// A value that is measured: nothing is known of it while the GPU sleeps.
     pub(super) const fn measured(unit: Unit) -> Self {
         let open = Named::Not("");

@@ -14,7 +14,7 @@ const MOST_OF_ONE: u32 = 64;
 /// A kind of engine that GPU instances share out among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Engine {
+pub enum MigEngine {
     /// Video decoder (NVDEC).
     Decoder,
     /// Video encoder (NVENC).
@@ -27,7 +27,7 @@ pub enum Engine {
     Copy,
 }
 
-impl Engine {
+impl MigEngine {
     /// All, media engines first.
     pub const ALL: [Self; 5] = [Self::Decoder, Self::Encoder, Self::Jpeg, Self::OpticalFlow, Self::Copy];
 
@@ -63,13 +63,13 @@ pub struct Engines {
 impl Engines {
     /// How many of one kind.
     #[must_use]
-    pub const fn of(&self, engine: Engine) -> Option<u32> {
+    pub const fn of(&self, engine: MigEngine) -> Option<u32> {
         match engine {
-            Engine::Decoder => self.decoder,
-            Engine::Encoder => self.encoder,
-            Engine::Jpeg => self.jpeg,
-            Engine::OpticalFlow => self.optical_flow,
-            Engine::Copy => self.copy,
+            MigEngine::Decoder => self.decoder,
+            MigEngine::Encoder => self.encoder,
+            MigEngine::Jpeg => self.jpeg,
+            MigEngine::OpticalFlow => self.optical_flow,
+            MigEngine::Copy => self.copy,
         }
     }
 }
@@ -250,7 +250,7 @@ impl MigCatalog {
         let ends = profiles.iter().flat_map(|profile| &profile.placements);
         let slots = ends.map(|placement| placement.start + placement.size).max().unwrap_or(0);
         let compute_slices = profiles.iter().map(|profile| profile.compute_slices).max().unwrap_or(0);
-        let capacity = Engine::ALL.map(|engine| capacity(&profiles, engine));
+        let capacity = MigEngine::ALL.map(|engine| capacity(&profiles, engine));
         Ok(Self { product: product.into(), profiles, slots, compute_slices, capacity })
     }
 
@@ -281,8 +281,8 @@ impl MigCatalog {
     /// How many engines of a kind all instances together can have. `None` where they are not shared out, or where the numbers
     /// contradict themselves: published tables have a profile of which fewer would fit than the same table states.
     #[must_use]
-    pub fn capacity(&self, engine: Engine) -> Option<u32> {
-        Engine::ALL.iter().zip(self.capacity).find(|(kind, _)| **kind == engine).and_then(|(_, capacity)| capacity)
+    pub fn capacity(&self, engine: MigEngine) -> Option<u32> {
+        MigEngine::ALL.iter().zip(self.capacity).find(|(kind, _)| **kind == engine).and_then(|(_, capacity)| capacity)
     }
 
     /// The number of the profile with that name: as NVML writes it, or with its attributes in another order.
@@ -342,7 +342,7 @@ fn check(profile: &GpuProfile) -> Result<(), String> {
     Ok(())
 }
 
-fn capacity(profiles: &[GpuProfile], engine: Engine) -> Option<u32> {
+fn capacity(profiles: &[GpuProfile], engine: MigEngine) -> Option<u32> {
     let counts: Option<Vec<u32>> = profiles.iter().map(|profile| profile.engines.of(engine)).collect();
     let counts = counts?;
     let most = counts.iter().copied().max()?;
@@ -386,9 +386,9 @@ mod tests {
         };
         let catalog = MigCatalog::new("x", vec![with("1g.10gb", 7, 1, Some(0)), with("7g.80gb", 1, 5, Some(1))]);
         let catalog = catalog.unwrap();
-        assert_eq!(catalog.capacity(Engine::Decoder), None, "7 x 1 > 5");
-        assert_eq!(catalog.capacity(Engine::Jpeg), Some(1));
-        assert_eq!(catalog.capacity(Engine::Encoder), None, "nobody says");
+        assert_eq!(catalog.capacity(MigEngine::Decoder), None, "7 x 1 > 5");
+        assert_eq!(catalog.capacity(MigEngine::Jpeg), Some(1));
+        assert_eq!(catalog.capacity(MigEngine::Encoder), None, "nobody says");
     }
 
     #[test]

@@ -105,8 +105,9 @@ pub fn summary(plan: &MigPlan) -> Vec<String> {
     if plan.is_done() {
         return vec!["the GPU already has this layout: nothing to do".to_owned()];
     }
-    let inside =
-        |list: fn(&super::plan::Kept) -> &Vec<u32>| plan.keep.iter().map(|kept| list(kept).len()).sum::<usize>();
+    let inside = |list: fn(&super::plan::KeptInstance) -> &Vec<u32>| {
+        plan.keep.iter().map(|kept| list(kept).len()).sum::<usize>()
+    };
     let (gone, made) = (inside(|kept| &kept.destroy_compute), inside(|kept| &kept.create_compute));
     let mut lines =
         vec![format!("{} kept, {} destroyed, {} created", plan.keep.len(), plan.destroy.len(), plan.create.len())];

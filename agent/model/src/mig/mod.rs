@@ -16,8 +16,8 @@ mod request;
 mod search;
 mod share;
 
-pub use catalog::{ComputeProfile, Engine, GpuProfile, MigCatalog, Placement};
+pub use catalog::{ComputeProfile, GpuProfile, MigCatalog, MigEngine, Placement};
 pub use layout::{Instance, Present, PresentCompute, Wish};
-pub use plan::{Created, Kept, MigPlan, check, free, plan};
+pub use plan::{Created, KeptInstance, MigPlan, check, free, plan};
 pub use profile::{BadProfile, ProfileName};
 pub use refusal::{MigRefusal, Refused};

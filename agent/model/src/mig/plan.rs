@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// A GPU instance that stays, and what changes inside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct KeptInstance {
     /// What and where.
     #[serde(flatten)]
     pub instance: Instance,
@@ -36,7 +36,7 @@ pub struct Created {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigPlan {
     /// Instances that stay, by start.
-    pub keep: Vec<Kept>,
+    pub keep: Vec<KeptInstance>,
     /// Instances that are destroyed, by start.
     pub destroy: Vec<Instance>,
     /// Instances that are made, by start.
@@ -49,7 +49,7 @@ impl MigPlan {
     /// True where the GPU is as wanted.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        let same = |kept: &Kept| kept.destroy_compute.is_empty() && kept.create_compute.is_empty();
+        let same = |kept: &KeptInstance| kept.destroy_compute.is_empty() && kept.create_compute.is_empty();
         self.destroy.is_empty() && self.create.is_empty() && self.keep.iter().all(same)
     }
 }
@@ -175,7 +175,7 @@ fn told(catalog: &MigCatalog, kinds: &[Kind], there: &[Standing<'_>], found: &Fo
             Some(stays) => {
                 let steps = compute_steps(&stays.is.compute, &kind.compute);
                 let (destroy_compute, create_compute) = steps.unwrap_or_default();
-                plan.keep.push(Kept { instance, in_use: stays.is.in_use, destroy_compute, create_compute });
+                plan.keep.push(KeptInstance { instance, in_use: stays.is.in_use, destroy_compute, create_compute });
             }
             None => plan.create.push(Created { instance, compute: kind.compute.clone() }),
         }

@@ -172,7 +172,7 @@ fn profile(row: &Row) -> GpuProfile {
 
 #[cfg(test)]
 mod tests {
-    use super::super::catalog::Engine;
+    use super::super::catalog::MigEngine;
     use super::*;
 
     #[test]
@@ -180,7 +180,7 @@ mod tests {
         for product in &PRODUCTS {
             let catalog = product.catalog().unwrap();
             assert_eq!(catalog.profiles().len(), product.rows.len(), "{}", product.name);
-            for engine in Engine::ALL {
+            for engine in MigEngine::ALL {
                 assert!(catalog.capacity(engine).is_some(), "{}: {engine:?}", product.name);
             }
         }

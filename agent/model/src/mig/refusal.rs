@@ -1,6 +1,6 @@
 //! Why a layout cannot be had: a closed list of codes, each with its names and numbers.
 
-use super::catalog::Engine;
+use super::catalog::MigEngine;
 use super::layout::{Instance, Wish};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -29,7 +29,7 @@ pub enum MigRefusal {
     /// More engines than the GPU has.
     Media {
         /// Which kind.
-        engine: Engine,
+        engine: MigEngine,
         /// How many the wanted instances have together.
         wanted: u64,
         /// How many there are.
@@ -172,7 +172,7 @@ mod tests {
         [
             MigRefusal::UnknownProfile { profiles: vec!["9g.9gb".to_owned()], has: vec!["1g.5gb".to_owned()] },
             MigRefusal::Maximum { profile: "1g.5gb".to_owned(), wanted: 8, maximum: 7 },
-            MigRefusal::Media { engine: Engine::OpticalFlow, wanted: 2, total: 1 },
+            MigRefusal::Media { engine: MigEngine::OpticalFlow, wanted: 2, total: 1 },
             MigRefusal::Memory { wanted: 9, total: 8 },
             MigRefusal::Slices { wanted: 8, total: 7 },
             MigRefusal::Placement,

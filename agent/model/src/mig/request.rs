@@ -1,6 +1,6 @@
 //! A request against a catalog: wishes and instances by number, compute instances shared out, and what the sums alone refuse.
 
-use super::catalog::{ComputeProfile, Engine, GpuProfile, MigCatalog};
+use super::catalog::{ComputeProfile, GpuProfile, MigCatalog, MigEngine};
 use super::layout::{Instance, Present, Wish};
 use super::profile::ProfileName;
 use super::refusal::MigRefusal;
@@ -38,7 +38,7 @@ pub(super) struct Room {
     pub(super) slices: u64,
     /// Instances, by profile.
     pub(super) instances: Vec<u64>,
-    /// Engines in the order of [`Engine::ALL`]; `None` where they are not shared out.
+    /// Engines in the order of [`MigEngine::ALL`]; `None` where they are not shared out.
     pub(super) engines: [Option<u64>; 5],
 }
 
@@ -48,7 +48,7 @@ impl Room {
         let mut room = Self {
             slices: catalog.compute_slices().into(),
             instances: catalog.profiles().iter().map(|profile| profile.instances.into()).collect(),
-            engines: Engine::ALL.map(|engine| catalog.capacity(engine).map(u64::from)),
+            engines: MigEngine::ALL.map(|engine| catalog.capacity(engine).map(u64::from)),
         };
         let mut spent = Spent::none(catalog);
         for instance in standing {
@@ -84,7 +84,7 @@ impl Room {
         if let Some(instances) = self.instances.get_mut(number) {
             *instances += 1;
         }
-        for (engine, left) in Engine::ALL.iter().zip(&mut self.engines) {
+        for (engine, left) in MigEngine::ALL.iter().zip(&mut self.engines) {
             *left = left.map(|left| left + u64::from(profile.engines.of(*engine).unwrap_or(0)));
         }
     }
@@ -93,14 +93,14 @@ impl Room {
     pub(super) fn times(&self, number: usize, profile: &GpuProfile) -> u64 {
         let by_slices = self.slices.checked_div(profile.compute_slices.into()).unwrap_or(0);
         let by_count = self.instances.get(number).copied().unwrap_or(0);
-        let each = Engine::ALL.iter().zip(self.engines);
+        let each = MigEngine::ALL.iter().zip(self.engines);
         let by_engines = each.filter_map(|(engine, left)| left?.checked_div(profile.engines.of(*engine)?.into())).min();
         by_slices.min(by_count).min(by_engines.unwrap_or(u64::MAX))
     }
 }
 
 fn engines_less(mut engines: [Option<u64>; 5], profile: &GpuProfile) -> Option<[Option<u64>; 5]> {
-    for (engine, left) in Engine::ALL.iter().zip(&mut engines) {
+    for (engine, left) in MigEngine::ALL.iter().zip(&mut engines) {
         if let Some(room) = *left {
             *left = Some(room.checked_sub(profile.engines.of(*engine).unwrap_or(0).into())?);
         }
@@ -130,7 +130,7 @@ impl Spent {
         more(instances, 1);
         more(&mut self.slices, profile.compute_slices);
         more(&mut self.slots, profile.slots());
-        for (engine, sum) in Engine::ALL.iter().zip(&mut self.engines) {
+        for (engine, sum) in MigEngine::ALL.iter().zip(&mut self.engines) {
             more(sum, profile.engines.of(*engine).unwrap_or(0));
         }
     }
@@ -240,14 +240,14 @@ fn by_the_sums(catalog: &MigCatalog, spent: &Spent, room: &Room) -> Option<MigRe
     let maximum = counts.into_iter().find(|(_, (wanted, most))| wanted > most).map(|(profile, (wanted, most))| {
         MigRefusal::Maximum { profile: profile.profile.clone(), wanted: *wanted, maximum: *most }
     });
-    let engine = |(engine, (wanted, total)): (&Engine, (u64, Option<u64>))| {
+    let engine = |(engine, (wanted, total)): (&MigEngine, (u64, Option<u64>))| {
         let total = total.filter(|total| wanted > *total)?;
         Some((*engine, MigRefusal::Media { engine: *engine, wanted, total }))
     };
-    let engines: Vec<(Engine, MigRefusal)> =
-        Engine::ALL.iter().zip(spent.engines.into_iter().zip(room.engines)).filter_map(engine).collect();
-    let (copy, media): (Vec<_>, Vec<_>) = engines.into_iter().partition(|(engine, _)| *engine == Engine::Copy);
-    let first = |list: Vec<(Engine, MigRefusal)>| list.into_iter().next().map(|(_, refusal)| refusal);
+    let engines: Vec<(MigEngine, MigRefusal)> =
+        MigEngine::ALL.iter().zip(spent.engines.into_iter().zip(room.engines)).filter_map(engine).collect();
+    let (copy, media): (Vec<_>, Vec<_>) = engines.into_iter().partition(|(engine, _)| *engine == MigEngine::Copy);
+    let first = |list: Vec<(MigEngine, MigRefusal)>| list.into_iter().next().map(|(_, refusal)| refusal);
     let slots = u64::from(catalog.slots());
     let memory = (spent.slots > slots).then_some(MigRefusal::Memory { wanted: spent.slots, total: slots });
     let too_many = spent.slices > room.slices;

@@ -43,7 +43,7 @@ fn a_gpu_that_leaves_is_gone_with_what_it_was_until_it_is_back() {
     roster.look(&sight(10, vec![card(A, H100, "1"), card(B, H100, "2")]));
     assert_eq!(roster.condition(), None);
     let news = roster.look(&sight(20, vec![card(B, H100, "2")]));
-    let [News::Gone(known)] = news.as_slice() else { panic!("{news:?}") };
+    let [GpuNews::Gone(known)] = news.as_slice() else { panic!("{news:?}") };
     assert_eq!(
         known.sentence(),
         "GPU 0000:41:00.0 was here until 2023-11-14 22:13:30 UTC, last known as NVIDIA H100, GPU-1, serial number 1562821003218"
@@ -55,7 +55,7 @@ fn a_gpu_that_leaves_is_gone_with_what_it_was_until_it_is_back() {
     assert!(condition.message.contains("gpuhostctl gpu acknowledge 0000:41:00.0"), "{}", condition.message);
     // Before its driver has an answer it is taken for itself.
     let back = roster.look(&sight(40, vec![card(A, H100, ""), card(B, H100, "2")]));
-    assert!(matches!(back.as_slice(), [News::Back(known, address)] if known.card.address == *address), "{back:?}");
+    assert!(matches!(back.as_slice(), [GpuNews::Back(known, address)] if known.card.address == *address), "{back:?}");
     assert_eq!((roster.condition(), roster.known()[0].card.uuid.clone()), (None, card(A, H100, "1").uuid));
 }
 
@@ -89,13 +89,16 @@ fn a_card_at_another_address_is_the_same_one() {
     // Of two cards that moved one is missing: it is the one whose UUID is nowhere.
     let mut roster = after(vec![card(A, H100, "1"), card(B, H100, "2")]);
     let news = roster.look(&sight(1, vec![card(A, H100, "2")]));
-    assert!(matches!(news.as_slice(), [News::Gone(known)] if known.card.uuid == card(A, H100, "1").uuid), "{news:?}");
+    assert!(
+        matches!(news.as_slice(), [GpuNews::Gone(known)] if known.card.uuid == card(A, H100, "1").uuid),
+        "{news:?}"
+    );
     // A guess that the driver contradicts is taken back.
     let mut roster = after(vec![card(A, H100, "1")]);
     assert_eq!(roster.look(&sight(1, vec![card(B, H100, "")])), []);
     let news = roster.look(&sight(2, vec![card(B, H100, "9")]));
     assert!(
-        matches!(news.as_slice(), [News::Replaced(known, _)] if known.card.uuid == card(A, H100, "1").uuid),
+        matches!(news.as_slice(), [GpuNews::Replaced(known, _)] if known.card.uuid == card(A, H100, "1").uuid),
         "{news:?}"
     );
 }
@@ -106,7 +109,7 @@ fn another_card_in_its_slot_has_replaced_it() {
     for other in [card(A, H100, "9"), card(A, A100, "9"), card(A, A100, "")] {
         let mut roster = after(vec![card(A, H100, "1")]);
         let news = roster.look(&sight(1, vec![other.clone()]));
-        assert!(matches!(news.as_slice(), [News::Replaced(_, by)] if *by == other), "{news:?}");
+        assert!(matches!(news.as_slice(), [GpuNews::Replaced(_, by)] if *by == other), "{news:?}");
         assert_eq!((roster.condition(), roster.known().len()), (None, 1));
     }
     // One that is gone stays gone when a card of its model comes into another slot.
@@ -119,7 +122,7 @@ fn another_card_in_its_slot_has_replaced_it() {
 fn one_that_may_be_unplugged_is_no_alarm() {
     let mut roster = after(vec![Card { removable: true, ..card(A, H100, "1") }]);
     let news = roster.look(&sight(1, Vec::new()));
-    assert!(matches!(news.as_slice(), [News::Unplugged(_)]), "{news:?}");
+    assert!(matches!(news.as_slice(), [GpuNews::Unplugged(_)]), "{news:?}");
     assert_eq!((roster.condition(), roster.known().len()), (None, 0));
 }
 

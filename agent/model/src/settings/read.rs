@@ -4,7 +4,7 @@ use super::{
     AgentSettings, DockerSettings, GpuSettings, ManagerPaths, ManagerSettings, MetricsSettings, NvidiaSettings,
     Settings, check,
 };
-use crate::fields::{Document, Fault, Place, Section};
+use crate::fields::{ConfigPlace, Document, Fault, Section};
 use std::collections::BTreeMap;
 
 /// The files, laid over each other.
@@ -16,7 +16,7 @@ pub struct Merged {
     /// What is wrong.
     pub faults: Vec<Fault>,
     /// Where the value in force of each field comes from.
-    pub places: BTreeMap<String, Place>,
+    pub places: BTreeMap<String, ConfigPlace>,
 }
 
 /// Lays files (name, text) over each other in their order; a later one wins field by field, and a list replaces a list. An empty
@@ -47,7 +47,7 @@ pub fn merge(files: &[(String, String)]) -> Merged {
         let last = order.iter().rev().find_map(|field| pair.into_iter().find(|one| one == field));
         let place = last.and_then(|last| Some((last, merged.places.get(last)?)));
         let other = pair.into_iter().find(|one| Some(*one) != last).unwrap_or_default();
-        let fault = |(last, place): (&str, &Place)| {
+        let fault = |(last, place): (&str, &ConfigPlace)| {
             place.fault(last, format!("is set, and so is {other}: {why}; remove one of them"))
         };
         merged.faults.extend(place.map(fault));
@@ -198,7 +198,7 @@ mod tests {
             ]
         );
         assert_eq!(settings.manager.zone.as_deref(), Some("z"));
-        assert_eq!(places["manager.zone"], Place { file: "0.toml".to_owned(), at: (4, 8) });
+        assert_eq!(places["manager.zone"], ConfigPlace { file: "0.toml".to_owned(), at: (4, 8) });
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::slot::{first_known, put};
 use crate::absence::{Absence, Reading};
 use crate::driver::{DriverGpu, DriverMig, GpuProcess, MemoryMib};
 use crate::ids::PciAddress;
-use crate::metric::{Metric, Metrics, Slot, Unit};
+use crate::metric::{Metric, MetricSlot, Metrics, Unit};
 
 /// No GPU has more MIG devices (seven GPU instances of seven compute instances).
 const MIG_DEVICES_MAX: usize = 64;
@@ -281,11 +281,11 @@ impl Draft {
 fn put_metric(metrics: &mut Metrics, metric: Metric, text: &str) {
     let unit = metric.row().unit;
     match metrics.slot(metric) {
-        Some(Slot::Real(slot)) => put(slot, leaf::real(text, unit)),
-        Some(Slot::Small(slot)) => put(slot, leaf::small(text, unit)),
-        Some(Slot::Whole(slot)) => put(slot, leaf::counter(text)),
-        Some(Slot::Text(slot)) => put(slot, leaf::performance_state(text)),
-        Some(Slot::List(_)) | None => {}
+        Some(MetricSlot::Real(slot)) => put(slot, leaf::real(text, unit)),
+        Some(MetricSlot::Small(slot)) => put(slot, leaf::small(text, unit)),
+        Some(MetricSlot::Whole(slot)) => put(slot, leaf::counter(text)),
+        Some(MetricSlot::Text(slot)) => put(slot, leaf::performance_state(text)),
+        Some(MetricSlot::List(_)) | None => {}
     }
 }
 

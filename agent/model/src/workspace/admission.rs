@@ -2,7 +2,7 @@
 
 use super::document::Document;
 use super::host::{DescribedHost, RunningWorkspace};
-use super::refused::Refused;
+use super::refused::WorkspaceRefused;
 
 /// What is there, and what was planned so far.
 pub(super) struct Admission<'a> {
@@ -33,9 +33,9 @@ impl<'a> Admission<'a> {
     }
 
     /// Refuses an id that the document has twice.
-    pub(super) fn is_alone(&mut self, id: &str) -> Result<(), Refused> {
+    pub(super) fn is_alone(&mut self, id: &str) -> Result<(), WorkspaceRefused> {
         if self.seen.iter().any(|seen| seen == id) {
-            return Err(Refused::Conflict { workspace_id: id.to_owned() });
+            return Err(WorkspaceRefused::Conflict { workspace_id: id.to_owned() });
         }
         self.seen.push(id.to_owned());
         Ok(())

@@ -3,7 +3,7 @@
 use super::admission::Admission;
 use super::gpus::{self, Given};
 use super::host::RunningWorkspace;
-use super::refused::Refused;
+use super::refused::WorkspaceRefused;
 use super::spec::Spec;
 use crate::version::is_older;
 
@@ -12,17 +12,17 @@ const TOOLKIT_FLOOR: (&str, &[u64]) = ("1.17.8", &[1, 17, 8]);
 
 impl Admission<'_> {
     /// What the workspace is given.
-    pub(super) fn admit(&self, spec: &Spec) -> Result<Given, Refused> {
+    pub(super) fn admit(&self, spec: &Spec) -> Result<Given, WorkspaceRefused> {
         let agent = &self.document.agent;
         if !agent.enabled {
-            return Err(Refused::Disabled);
+            return Err(WorkspaceRefused::Disabled);
         }
         if agent.draining && self.own.is_none() {
-            return Err(Refused::Draining);
+            return Err(WorkspaceRefused::Draining);
         }
         let there = u64::try_from(self.running.len()).unwrap_or(u64::MAX);
         match agent.max_workspaces {
-            Some(maximum) if there >= maximum => return Err(Refused::MaxWorkspaces { maximum }),
+            Some(maximum) if there >= maximum => return Err(WorkspaceRefused::MaxWorkspaces { maximum }),
             _ => {}
         }
         self.cores(spec.cores)?;
@@ -47,22 +47,22 @@ impl Admission<'_> {
         });
     }
 
-    fn cores(&self, wanted: f64) -> Result<(), Refused> {
+    fn cores(&self, wanted: f64) -> Result<(), WorkspaceRefused> {
         let physical = f64::from(self.host.cores);
         if wanted > physical {
-            return Err(Refused::CoresExceedPhysical { wanted, physical });
+            return Err(WorkspaceRefused::CoresExceedPhysical { wanted, physical });
         }
         let said = self.document.agent.overrides.cores;
         let effective = if said.is_finite() && said > 0.0 { said } else { physical };
         let available = effective - self.running.iter().map(|running| running.cores).sum::<f64>();
         // Sums of tenths are not exact.
         if wanted > available + 1e-6 {
-            return Err(Refused::NoCores { wanted, available: available.max(0.0), effective });
+            return Err(WorkspaceRefused::NoCores { wanted, available: available.max(0.0), effective });
         }
         Ok(())
     }
 
-    fn memory(&self, wanted: u64) -> Result<(), Refused> {
+    fn memory(&self, wanted: u64) -> Result<(), WorkspaceRefused> {
         let physical = self.host.memory;
         let effective = match self.document.agent.overrides.memory {
             0 => physical,
@@ -71,21 +71,21 @@ impl Admission<'_> {
         let used = self.running.iter().fold(0_u64, |sum, running| sum.saturating_add(running.memory));
         let available = effective.saturating_sub(used);
         if wanted > physical || wanted > available {
-            return Err(Refused::NoMemory { wanted, available, effective, physical });
+            return Err(WorkspaceRefused::NoMemory { wanted, available, effective, physical });
         }
         Ok(())
     }
 
-    fn toolkit(&self) -> Result<(), Refused> {
+    fn toolkit(&self) -> Result<(), WorkspaceRefused> {
         let (floor, numbers) = TOOLKIT_FLOOR;
         if let Some(version) = self.host.toolkit.as_deref().filter(|version| is_older(version, numbers)) {
-            return Err(Refused::ToolkitVulnerable { version: version.to_owned(), floor: floor.to_owned() });
+            return Err(WorkspaceRefused::ToolkitVulnerable { version: version.to_owned(), floor: floor.to_owned() });
         }
         let tag = self.document.nvidia.toolkit_image.as_deref().and_then(tag);
         match tag.filter(|tag| is_older(tag, numbers)) {
             Some(tag) => {
                 let why = format!("{tag} is older than {floor}; in older versions a container can escape");
-                Err(Refused::denied("nvidia.toolkit_image", why))
+                Err(WorkspaceRefused::denied("nvidia.toolkit_image", why))
             }
             None => Ok(()),
         }

@@ -5,7 +5,7 @@ use super::environment::VISIBLE_DEVICES;
 use super::gpus::Given;
 use super::host::{DescribedGpu, DescribedHost};
 use super::places::{Mount, Port};
-use super::refused::Refused;
+use super::refused::WorkspaceRefused;
 use super::spec::{GpuWish, Spec};
 use crate::features::FeatureName;
 use serde_json::{Map, Value, json};
@@ -28,7 +28,7 @@ enum Way {
 }
 
 /// The request.
-pub(super) fn request(host: &DescribedHost, spec: &Spec, given: &Given) -> Result<CreateRequest, Refused> {
+pub(super) fn request(host: &DescribedHost, spec: &Spec, given: &Given) -> Result<CreateRequest, WorkspaceRefused> {
     let nvidia: Vec<&str> =
         given.shared.iter().filter(|(gpu, _)| gpu.is_nvidia()).map(|(_, name)| name.as_str()).collect();
     let way = way(host, &nvidia)?;
@@ -54,7 +54,7 @@ pub(super) fn request(host: &DescribedHost, spec: &Spec, given: &Given) -> Resul
 }
 
 /// What Docker can do decides, not its version.
-fn way(host: &DescribedHost, nvidia: &[&str]) -> Result<Way, Refused> {
+fn way(host: &DescribedHost, nvidia: &[&str]) -> Result<Way, WorkspaceRefused> {
     let has = |name: &&&str| host.cdi_devices.iter().any(|known| *known == cdi_name(name));
     let missing = nvidia.iter().find(|name| !has(name));
     if nvidia.is_empty() {
@@ -71,7 +71,7 @@ fn way(host: &DescribedHost, nvidia: &[&str]) -> Result<Way, Refused> {
         _ => "CDI is disabled in Docker".to_owned(),
     };
     let wanted = u64::try_from(nvidia.len()).unwrap_or(u64::MAX);
-    Err(Refused::NoGpu { wanted, available: 0, why: vec![cdi, "Docker has no runtime nvidia".to_owned()] })
+    Err(WorkspaceRefused::NoGpu { wanted, available: 0, why: vec![cdi, "Docker has no runtime nvidia".to_owned()] })
 }
 
 fn cdi_name(name: &str) -> String {

@@ -1,7 +1,7 @@
 //! The environment of a workspace: which variables a document may set.
 
 use super::fields::{shown, wrong};
-use super::refused::Refused;
+use super::refused::WorkspaceRefused;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -23,26 +23,29 @@ pub(super) struct Environment {
 
 impl Environment {
     /// Adds an object of variables; `path` names it.
-    pub(super) fn add(&mut self, value: &Value, path: &str) -> Result<(), Refused> {
-        let map = value.as_object().ok_or_else(|| Refused::invalid(path, wrong(value, "an object")))?;
+    pub(super) fn add(&mut self, value: &Value, path: &str) -> Result<(), WorkspaceRefused> {
+        let map = value.as_object().ok_or_else(|| WorkspaceRefused::invalid(path, wrong(value, "an object")))?;
         if map.len() + self.variables.len() > MOST {
-            return Err(Refused::invalid(path, format!("more than {MOST} variables")));
+            return Err(WorkspaceRefused::invalid(path, format!("more than {MOST} variables")));
         }
         for (name, value) in map {
             let field = format!("{path}.{}", shown(name));
-            let text = value.as_str().ok_or_else(|| Refused::invalid(&field, "its value is not a string"))?;
+            let text = value.as_str().ok_or_else(|| WorkspaceRefused::invalid(&field, "its value is not a string"))?;
             if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-                return Err(Refused::invalid(&field, "a name is of letters, digits and '_'"));
+                return Err(WorkspaceRefused::invalid(&field, "a name is of letters, digits and '_'"));
             }
             if text.contains('\0') || name.len() + text.len() >= LONGEST {
-                return Err(Refused::invalid(&field, format!("its value has a NUL, or more than {LONGEST} bytes")));
+                return Err(WorkspaceRefused::invalid(
+                    &field,
+                    format!("its value has a NUL, or more than {LONGEST} bytes"),
+                ));
             }
             if name == VISIBLE_DEVICES {
                 self.visible = Some(visible(text, &field)?);
                 continue;
             }
             if let Some(why) = kept(name) {
-                return Err(Refused::denied(&field, why));
+                return Err(WorkspaceRefused::denied(&field, why));
             }
             self.variables.insert(name.clone(), text.to_owned());
         }
@@ -63,13 +66,13 @@ fn kept(name: &str) -> Option<&'static str> {
 }
 
 /// UUIDs with commas between. The runtime also takes indices, `all`, names of CDI and spaces: a document may not.
-fn visible(text: &str, field: &str) -> Result<Vec<String>, Refused> {
+fn visible(text: &str, field: &str) -> Result<Vec<String>, WorkspaceRefused> {
     let uuid = |name: &str| {
         let known = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         known && (name.starts_with("GPU-") || name.starts_with("MIG-"))
     };
     if !text.split(',').all(uuid) {
-        return Err(Refused::denied(
+        return Err(WorkspaceRefused::denied(
             field,
             "it may name UUIDs of GPUs that are given to this workspace, and nothing else",
         ));

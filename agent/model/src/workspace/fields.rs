@@ -1,6 +1,6 @@
 //! The fields of one JSON object: a wrong one is named with its path, and one that nobody asked for is refused.
 
-use super::refused::Refused;
+use super::refused::WorkspaceRefused;
 use serde_json::{Map, Value};
 
 /// An object that is being read.
@@ -12,8 +12,8 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// The object; `path` is empty for the workspace itself.
-    pub(super) fn of(value: &'a Value, path: &str) -> Result<Self, Refused> {
-        let map = value.as_object().ok_or_else(|| Refused::invalid(named(path), wrong(value, "an object")))?;
+    pub(super) fn of(value: &'a Value, path: &str) -> Result<Self, WorkspaceRefused> {
+        let map = value.as_object().ok_or_else(|| WorkspaceRefused::invalid(named(path), wrong(value, "an object")))?;
         Ok(Self { path: path.to_owned(), map, known: Vec::new() })
     }
 
@@ -33,34 +33,37 @@ impl<'a> Fields<'a> {
         name: &'static str,
         what: &str,
         read: impl Fn(&'a Value) -> Option<T>,
-    ) -> Result<Option<T>, Refused> {
+    ) -> Result<Option<T>, WorkspaceRefused> {
         let path = self.path(name);
-        self.get(name).map(|value| read(value).ok_or_else(|| Refused::invalid(path, wrong(value, what)))).transpose()
+        self.get(name)
+            .map(|value| read(value).ok_or_else(|| WorkspaceRefused::invalid(path, wrong(value, what))))
+            .transpose()
     }
 
-    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<&'a str>, Refused> {
+    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<&'a str>, WorkspaceRefused> {
         self.read(name, "a text", Value::as_str)
     }
 
-    pub(super) fn boolean(&mut self, name: &'static str) -> Result<bool, Refused> {
+    pub(super) fn boolean(&mut self, name: &'static str) -> Result<bool, WorkspaceRefused> {
         Ok(self.read(name, "true or false", Value::as_bool)?.unwrap_or(false))
     }
 
-    pub(super) fn number(&mut self, name: &'static str) -> Result<Option<f64>, Refused> {
+    pub(super) fn number(&mut self, name: &'static str) -> Result<Option<f64>, WorkspaceRefused> {
         self.read(name, "a number", Value::as_f64)
     }
 
-    pub(super) fn count(&mut self, name: &'static str) -> Result<Option<u64>, Refused> {
+    pub(super) fn count(&mut self, name: &'static str) -> Result<Option<u64>, WorkspaceRefused> {
         self.read(name, "a whole number that is not negative", Value::as_u64)
     }
 
-    pub(super) fn list(&mut self, name: &'static str) -> Result<&'a [Value], Refused> {
+    pub(super) fn list(&mut self, name: &'static str) -> Result<&'a [Value], WorkspaceRefused> {
         Ok(self.read(name, "a list", Value::as_array)?.map_or(&[], Vec::as_slice))
     }
 
-    pub(super) fn texts(&mut self, name: &'static str) -> Result<Vec<&'a str>, Refused> {
+    pub(super) fn texts(&mut self, name: &'static str) -> Result<Vec<&'a str>, WorkspaceRefused> {
         let path = self.path(name);
-        let text = |value: &'a Value| value.as_str().ok_or_else(|| Refused::invalid(&path, wrong(value, "a text")));
+        let text =
+            |value: &'a Value| value.as_str().ok_or_else(|| WorkspaceRefused::invalid(&path, wrong(value, "a text")));
         self.list(name)?.iter().map(text).collect()
     }
 
@@ -70,9 +73,9 @@ impl<'a> Fields<'a> {
     }
 
     /// Refuses what nobody asked for.
-    pub(super) fn finish(self) -> Result<(), Refused> {
+    pub(super) fn finish(self) -> Result<(), WorkspaceRefused> {
         match self.unknown() {
-            Some((name, _)) => Err(Refused::denied(self.path(&shown(name)), "a document may not set this")),
+            Some((name, _)) => Err(WorkspaceRefused::denied(self.path(&shown(name)), "a document may not set this")),
             None => Ok(()),
         }
     }

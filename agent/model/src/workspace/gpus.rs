@@ -3,7 +3,7 @@
 use super::admission::Admission;
 use super::document::DesiredGpu;
 use super::host::{DescribedGpu, MigDevice, RunningWorkspace};
-use super::refused::Refused;
+use super::refused::WorkspaceRefused;
 use super::spec::{Count, GpuWish, Mode, Spec};
 use crate::features::FeatureName;
 
@@ -51,7 +51,7 @@ impl Given {
 }
 
 /// Chooses.
-pub(super) fn choose(admission: &Admission<'_>, spec: &Spec) -> Result<Given, Refused> {
+pub(super) fn choose(admission: &Admission<'_>, spec: &Spec) -> Result<Given, WorkspaceRefused> {
     let mut given = match &spec.gpu {
         Some(wish) if wish.mode == Mode::Passthrough => passthrough(admission, wish)?,
         Some(wish) => share(admission, spec, wish, false)?,
@@ -61,7 +61,7 @@ pub(super) fn choose(admission: &Admission<'_>, spec: &Spec) -> Result<Given, Re
     if let Some(names) = &spec.environment.visible {
         let field = "environment.NVIDIA_VISIBLE_DEVICES";
         if let Some(name) = names.iter().find(|name| !given.shared.iter().any(|(_, own)| own == *name)) {
-            return Err(Refused::denied(field, format!("{name} is not given to this workspace")));
+            return Err(WorkspaceRefused::denied(field, format!("{name} is not given to this workspace")));
         }
         given.shared.retain(|(gpu, own)| !gpu.is_nvidia() || names.contains(own));
     }
@@ -92,12 +92,12 @@ fn units_of(gpu: &DescribedGpu) -> Vec<Unit<'_>> {
     }
 }
 
-fn share(admission: &Admission<'_>, spec: &Spec, wish: &GpuWish, needs_node: bool) -> Result<Given, Refused> {
+fn share(admission: &Admission<'_>, spec: &Spec, wish: &GpuWish, needs_node: bool) -> Result<Given, WorkspaceRefused> {
     let all = units(admission);
     let physical = u64::try_from(all.len()).unwrap_or(u64::MAX);
     let wanted = match wish.count {
         Count::Exactly(count) if count > physical && physical > 0 => {
-            return Err(Refused::GpuCountExceedsPhysical { wanted: count, physical });
+            return Err(WorkspaceRefused::GpuCountExceedsPhysical { wanted: count, physical });
         }
         Count::Exactly(count) => Some(count),
         Count::All => None,
@@ -117,7 +117,7 @@ fn share(admission: &Admission<'_>, spec: &Spec, wish: &GpuWish, needs_node: boo
     let available = u64::try_from(fitting.len()).unwrap_or(u64::MAX).min(shares_left);
     let count = wanted.unwrap_or(available.max(1));
     if available < count {
-        return Err(Refused::NoGpu { wanted: count, available, why });
+        return Err(WorkspaceRefused::NoGpu { wanted: count, available, why });
     }
     let take = usize::try_from(count).unwrap_or(usize::MAX);
     let shared = fitting.iter().take(take).map(|(_, unit)| (unit.gpu.clone(), unit.name().to_owned())).collect();
@@ -223,10 +223,10 @@ fn occupied(admission: &Admission<'_>, spec: &Spec, unit: Unit<'_>) -> Option<St
     (users >= places).then(|| format!("{users} of {places} workspaces have it already"))
 }
 
-fn passthrough(admission: &Admission<'_>, wish: &GpuWish) -> Result<Given, Refused> {
+fn passthrough(admission: &Admission<'_>, wish: &GpuWish) -> Result<Given, WorkspaceRefused> {
     let policy = &admission.host.policy;
     if !policy.host.passthrough || !policy.manager.passthrough {
-        return Err(Refused::denied("gpu.mode", "this host's policy does not allow giving whole GPUs away"));
+        return Err(WorkspaceRefused::denied("gpu.mode", "this host's policy does not allow giving whole GPUs away"));
     }
     let gpus = &admission.host.gpus;
     let physical = u64::try_from(gpus.len()).unwrap_or(u64::MAX);
@@ -240,13 +240,13 @@ fn passthrough(admission: &Admission<'_>, wish: &GpuWish) -> Result<Given, Refus
     let available = u64::try_from(fitting.len()).unwrap_or(u64::MAX);
     let wanted = match wish.count {
         Count::Exactly(count) if count > physical && physical > 0 => {
-            return Err(Refused::GpuCountExceedsPhysical { wanted: count, physical });
+            return Err(WorkspaceRefused::GpuCountExceedsPhysical { wanted: count, physical });
         }
         Count::Exactly(count) => count,
         Count::All => available.max(1),
     };
     if available < wanted {
-        return Err(Refused::NoGpu { wanted, available, why });
+        return Err(WorkspaceRefused::NoGpu { wanted, available, why });
     }
     fitting.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
     Ok(Given { shared: Vec::new(), whole: fitting })

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 pub struct DescribedHost {
     /// What Docker reports about itself.
-    pub docker: Docker,
+    pub docker: DescribedDocker,
     /// Cores of the machine.
     pub cores: u32,
     /// Memory of the machine, in bytes.
@@ -37,7 +37,7 @@ pub struct DescribedHost {
 
 /// Docker, as `GET /info` describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-pub struct Docker {
+pub struct DescribedDocker {
     /// Folders of CDI files; none where CDI is off.
     #[serde(default)]
     pub cdi_spec_dirs: Vec<String>,
@@ -70,10 +70,10 @@ pub struct DescribedGpu {
     pub health: Option<String>,
     /// Its nodes below `/dev/dri`.
     #[serde(default)]
-    pub drm: Option<Drm>,
+    pub drm: Option<DescribedDrm>,
     /// MIG.
     #[serde(default)]
-    pub mig: Option<Mig>,
+    pub mig: Option<DescribedMig>,
     /// Its IOMMU group.
     #[serde(default)]
     pub iommu_group: Option<u32>,
@@ -100,7 +100,7 @@ impl DescribedGpu {
 
 /// Nodes below `/dev/dri`, by whom they may be opened.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Drm {
+pub struct DescribedDrm {
     /// Group id of the card node.
     #[serde(default)]
     pub card_gid: Option<u32>,
@@ -111,7 +111,7 @@ pub struct Drm {
 
 /// MIG of a GPU.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Mig {
+pub struct DescribedMig {
     /// `enabled` or `disabled`.
     pub mode: String,
     /// Its MIG devices.
@@ -171,16 +171,16 @@ pub struct DescribedPolicy {
     pub listen: Vec<String>,
     /// For everybody.
     #[serde(default)]
-    pub host: Passthrough,
+    pub host: DescribedPassthrough,
     /// For a manager.
     #[serde(default)]
-    pub manager: Passthrough,
+    pub manager: DescribedPassthrough,
 }
 
 /// Whether GPUs may be given away whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Passthrough {
+pub struct DescribedPassthrough {
     /// They may.
     #[serde(default)]
     pub passthrough: bool,

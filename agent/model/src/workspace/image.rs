@@ -1,6 +1,6 @@
 //! References of images: a registry, a path and a digest, nothing else.
 
-use super::refused::Refused;
+use super::refused::WorkspaceRefused;
 
 /// Longest reference that Docker takes, without its digest.
 const LONGEST_NAME: usize = 255;
@@ -23,11 +23,11 @@ impl ImageReference {
         digest: Option<&str>,
         registries: Option<&[String]>,
         field: &str,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, WorkspaceRefused> {
         let (name, own) = text.split_once('@').map_or((text, None), |(name, digest)| (name, Some(digest)));
-        let wrong = |why: &str| Refused::invalid(field, why);
+        let wrong = |why: &str| WorkspaceRefused::invalid(field, why);
         let digest = own.or(digest).ok_or_else(|| {
-            Refused::denied(
+            WorkspaceRefused::denied(
                 field,
                 "an image is named with its digest, NAME@sha256:…: a tag can be moved to another image",
             )
@@ -45,7 +45,7 @@ impl ImageReference {
             return Err(wrong("it is not [REGISTRY/]PATH@sha256:… in lower case"));
         }
         if registries.is_some_and(|known| !known.iter().any(|one| one == registry)) {
-            return Err(Refused::denied(
+            return Err(WorkspaceRefused::denied(
                 field,
                 format!("the registry {registry} is not among those that this host allows"),
             ));

@@ -1,6 +1,6 @@
 //! Workspaces: from a desired state and a described host to the very request by which Docker creates each, or why not.
 //!
-//! Pure: JSON values and a [`Host`] come in, a [`CreateRequest`] or a [`Refused`] for each workspace comes out. What a document may say
+//! Pure: JSON values and a [`DescribedHost`] come in, a [`CreateRequest`] or a [`WorkspaceRefused`] for each workspace comes out. What a document may say
 //! is a closed list: everything else is refused with its name. One bad workspace is refused, the others are planned.
 
 mod admission;
@@ -18,8 +18,8 @@ mod run_config;
 mod spec;
 
 pub use document::{Document, MOST_WORKSPACES};
-pub use host::{DescribedGpu, DescribedHost, DescribedPolicy, Docker, RunningWorkspace};
-pub use refused::Refused;
+pub use host::{DescribedDocker, DescribedGpu, DescribedHost, DescribedPolicy, RunningWorkspace};
+pub use refused::WorkspaceRefused;
 
 use admission::Admission;
 use serde::Serialize;
@@ -46,7 +46,7 @@ pub enum Action {
     /// It is not wanted running: nothing is created for it.
     Nothing,
     /// Nothing is created for it, because of this.
-    Refusal(Refused),
+    Refusal(WorkspaceRefused),
 }
 
 /// One workspace of a document.
@@ -77,7 +77,7 @@ fn one(admission: &mut Admission<'_>, number: usize, value: &Value) -> Planned {
     Planned { workspace_id, action }
 }
 
-fn action(admission: &mut Admission<'_>, value: &Value) -> Result<Option<CreateRequest>, Refused> {
+fn action(admission: &mut Admission<'_>, value: &Value) -> Result<Option<CreateRequest>, WorkspaceRefused> {
     let spec = Spec::read(value, admission.document, admission.host)?;
     admission.is_alone(&spec.id)?;
     if spec.desired != Desired::Running {

@@ -2,7 +2,7 @@
 
 use super::fields::{Fields, shown};
 use super::host::DescribedPolicy;
-use super::refused::Refused;
+use super::refused::WorkspaceRefused;
 use serde_json::Value;
 use std::net::IpAddr;
 
@@ -37,54 +37,60 @@ pub(super) struct Mount {
 }
 
 /// Reads `ports`.
-pub(super) fn ports(list: &[Value], policy: &DescribedPolicy) -> Result<Vec<Port>, Refused> {
+pub(super) fn ports(list: &[Value], policy: &DescribedPolicy) -> Result<Vec<Port>, WorkspaceRefused> {
     bounded(list, "ports")?;
     let ports: Vec<Port> =
         list.iter().enumerate().map(|(number, value)| port(value, number, policy)).collect::<Result<_, _>>()?;
     let same = |a: &Port, b: &Port| (a.container, a.protocol) == (b.container, b.protocol);
     match ports.iter().enumerate().find(|(at, port)| ports.iter().take(*at).any(|other| same(other, port))) {
         Some((at, port)) => {
-            Err(Refused::invalid(format!("ports[{at}]"), format!("{} is published twice", port.container)))
+            Err(WorkspaceRefused::invalid(format!("ports[{at}]"), format!("{} is published twice", port.container)))
         }
         None => Ok(ports),
     }
 }
 
-fn port(value: &Value, number: usize, policy: &DescribedPolicy) -> Result<Port, Refused> {
+fn port(value: &Value, number: usize, policy: &DescribedPolicy) -> Result<Port, WorkspaceRefused> {
     let mut fields = Fields::of(value, &format!("ports[{number}]"))?;
     let one = |count: Option<u64>, path: String| match count.map(u16::try_from) {
         None => Ok(None),
         Some(Ok(port)) if port > 0 => Ok(Some(port)),
-        Some(_) => Err(Refused::invalid(path, "a port is from 1 to 65535")),
+        Some(_) => Err(WorkspaceRefused::invalid(path, "a port is from 1 to 65535")),
     };
     let container = one(fields.count("container")?, fields.path("container"))?
-        .ok_or_else(|| Refused::invalid(fields.path("container"), "it is missing"))?;
+        .ok_or_else(|| WorkspaceRefused::invalid(fields.path("container"), "it is missing"))?;
     let host = one(fields.count("host")?, fields.path("host"))?;
     if host.is_some_and(|port| port < FIRST_FREE_PORT) {
-        return Err(Refused::denied(fields.path("host"), format!("ports below {FIRST_FREE_PORT} are the host's own")));
+        return Err(WorkspaceRefused::denied(
+            fields.path("host"),
+            format!("ports below {FIRST_FREE_PORT} are the host's own"),
+        ));
     }
     let protocol = match fields.text("protocol")? {
         None | Some("tcp") => "tcp",
         Some("udp") => "udp",
         Some(other) => {
-            return Err(Refused::denied(fields.path("protocol"), format!("{:?} is neither tcp nor udp", shown(other))));
+            return Err(WorkspaceRefused::denied(
+                fields.path("protocol"),
+                format!("{:?} is neither tcp nor udp", shown(other)),
+            ));
         }
     };
     let text = fields.text("listen")?.unwrap_or("127.0.0.1");
-    let listen: IpAddr = text
-        .parse()
-        .map_err(|_| Refused::invalid(fields.path("listen"), format!("{:?} is not an IP address", shown(text))))?;
+    let listen: IpAddr = text.parse().map_err(|_| {
+        WorkspaceRefused::invalid(fields.path("listen"), format!("{:?} is not an IP address", shown(text)))
+    })?;
     if !listen.is_loopback() && !policy.listen.iter().any(|known| known == text) {
         let why =
             format!("{listen} is not among the addresses that this host allows: Docker publishes past its firewall");
-        return Err(Refused::denied(fields.path("listen"), why));
+        return Err(WorkspaceRefused::denied(fields.path("listen"), why));
     }
     fields.finish()?;
     Ok(Port { container, protocol, host, listen })
 }
 
 /// Reads `volumes`.
-pub(super) fn mounts(list: &[Value], policy: &DescribedPolicy) -> Result<Vec<Mount>, Refused> {
+pub(super) fn mounts(list: &[Value], policy: &DescribedPolicy) -> Result<Vec<Mount>, WorkspaceRefused> {
     bounded(list, "volumes")?;
     let mounts: Vec<Mount> =
         list.iter().enumerate().map(|(number, value)| mount(value, number, policy)).collect::<Result<_, _>>()?;
@@ -93,75 +99,81 @@ pub(super) fn mounts(list: &[Value], policy: &DescribedPolicy) -> Result<Vec<Mou
         .enumerate()
         .find(|(at, mount)| mounts.iter().take(*at).any(|other| other.target == mount.target))
     {
-        Some((at, mount)) => {
-            Err(Refused::invalid(format!("volumes[{at}].target"), format!("{} is mounted on twice", mount.target)))
-        }
+        Some((at, mount)) => Err(WorkspaceRefused::invalid(
+            format!("volumes[{at}].target"),
+            format!("{} is mounted on twice", mount.target),
+        )),
         None => Ok(mounts),
     }
 }
 
-fn mount(value: &Value, number: usize, policy: &DescribedPolicy) -> Result<Mount, Refused> {
+fn mount(value: &Value, number: usize, policy: &DescribedPolicy) -> Result<Mount, WorkspaceRefused> {
     let mut fields = Fields::of(value, &format!("volumes[{number}]"))?;
     let (name, source) = (fields.text("name")?, fields.text("source")?);
     let target = fields.text("target")?.unwrap_or_default();
     let read_only = fields.boolean("read_only")?;
     if !is_plain_path(target) || target == "/" {
         let why = format!("{:?} is not an absolute path without '.' and '..'", shown(target));
-        return Err(Refused::invalid(fields.path("target"), why));
+        return Err(WorkspaceRefused::invalid(fields.path("target"), why));
     }
     if KEPT_INSIDE.iter().any(|kept| is_within(target, kept)) {
-        return Err(Refused::denied(fields.path("target"), format!("nothing is mounted on {target}")));
+        return Err(WorkspaceRefused::denied(fields.path("target"), format!("nothing is mounted on {target}")));
     }
     let (is_volume, source) = match (name, source) {
         (Some(name), None) => (true, volume(name, &fields)?),
         (None, Some(source)) => (false, folder(source, read_only, policy, &fields)?),
-        _ => return Err(Refused::invalid(fields.path("name"), "a volume has either a name or a source")),
+        _ => return Err(WorkspaceRefused::invalid(fields.path("name"), "a volume has either a name or a source")),
     };
     let mount = Mount { is_volume, source, target: target.to_owned(), read_only };
     fields.finish()?;
     Ok(mount)
 }
 
-fn volume(name: &str, fields: &Fields<'_>) -> Result<String, Refused> {
+fn volume(name: &str, fields: &Fields<'_>) -> Result<String, WorkspaceRefused> {
     let known = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     if !(1..=64).contains(&name.len()) || !name.chars().all(known) {
         let why = format!("{:?} is not of letters, digits, '_', '.' and '-', at most 64", shown(name));
-        return Err(Refused::invalid(fields.path("name"), why));
+        return Err(WorkspaceRefused::invalid(fields.path("name"), why));
     }
     Ok(format!("{OURS}{name}"))
 }
 
-fn folder(source: &str, read_only: bool, policy: &DescribedPolicy, fields: &Fields<'_>) -> Result<String, Refused> {
+fn folder(
+    source: &str,
+    read_only: bool,
+    policy: &DescribedPolicy,
+    fields: &Fields<'_>,
+) -> Result<String, WorkspaceRefused> {
     if !is_plain_path(source) {
         let why = format!("{:?} is not an absolute path without '.' and '..'", shown(source));
-        return Err(Refused::denied(fields.path("source"), why));
+        return Err(WorkspaceRefused::denied(fields.path("source"), why));
     }
     let within = |list: &[String]| list.iter().any(|known| is_within(source, known));
     if within(&policy.host_paths_writable) || (read_only && within(&policy.host_paths)) {
         return Ok(source.to_owned());
     }
     let how = if within(&policy.host_paths) { "only to be read" } else { "not" };
-    Err(Refused::denied(fields.path("source"), format!("this host allows {source} {how} to be mounted")))
+    Err(WorkspaceRefused::denied(fields.path("source"), format!("this host allows {source} {how} to be mounted")))
 }
 
 /// Reads `networks`.
-pub(super) fn networks(names: &[&str], policy: &DescribedPolicy) -> Result<Vec<String>, Refused> {
+pub(super) fn networks(names: &[&str], policy: &DescribedPolicy) -> Result<Vec<String>, WorkspaceRefused> {
     if names.len() > MOST {
-        return Err(Refused::invalid("networks", format!("more than {MOST}")));
+        return Err(WorkspaceRefused::invalid("networks", format!("more than {MOST}")));
     }
     let known = |(number, name): (usize, &&str)| match policy.networks.iter().find(|known| known == name) {
         Some(known) => Ok(known.clone()),
         None => {
             let why = format!("{:?} is not among the networks that this host allows", shown(name));
-            Err(Refused::denied(format!("networks[{number}]"), why))
+            Err(WorkspaceRefused::denied(format!("networks[{number}]"), why))
         }
     };
     names.iter().enumerate().map(known).collect()
 }
 
-fn bounded(list: &[Value], field: &str) -> Result<(), Refused> {
+fn bounded(list: &[Value], field: &str) -> Result<(), WorkspaceRefused> {
     if list.len() > MOST {
-        return Err(Refused::invalid(field, format!("more than {MOST} entries")));
+        return Err(WorkspaceRefused::invalid(field, format!("more than {MOST} entries")));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 /// Why not. The code (the tag in JSON) is stable.
 #[derive(Debug, Clone, PartialEq, Serialize, thiserror::Error)]
 #[serde(tag = "code", rename_all = "snake_case")]
-pub enum Refused {
+pub enum WorkspaceRefused {
     /// A value is invalid.
     #[error("{field}: {why}")]
     InvalidArgument {
@@ -102,7 +102,7 @@ pub enum Refused {
     },
 }
 
-impl Refused {
+impl WorkspaceRefused {
     /// The stable code.
     #[must_use]
     pub const fn code(&self) -> &'static str {

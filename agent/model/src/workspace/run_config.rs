@@ -2,7 +2,7 @@
 
 use super::environment::Environment;
 use super::fields::{Fields, shown};
-use super::refused::Refused;
+use super::refused::WorkspaceRefused;
 use serde_json::Value;
 
 /// What is taken of it.
@@ -16,11 +16,16 @@ pub(super) struct RunConfig {
 
 impl RunConfig {
     /// Adds what an image or a workspace reports; the later one wins.
-    pub(super) fn add(&mut self, value: &Value, path: &str, environment: &mut Environment) -> Result<(), Refused> {
+    pub(super) fn add(
+        &mut self,
+        value: &Value,
+        path: &str,
+        environment: &mut Environment,
+    ) -> Result<(), WorkspaceRefused> {
         let mut fields = Fields::of(value, path)?;
         if let Some(name) = fields.text("hostname")? {
             if !is_hostname(name) {
-                return Err(Refused::invalid(
+                return Err(WorkspaceRefused::invalid(
                     fields.path("hostname"),
                     format!("{:?} is not a valid host name", shown(name)),
                 ));
@@ -41,18 +46,18 @@ impl RunConfig {
 }
 
 /// Refuses whatever an `exec_config` reports: nothing is run inside a workspace.
-pub(super) fn no_exec(value: Option<&Value>, path: &str) -> Result<(), Refused> {
+pub(super) fn no_exec(value: Option<&Value>, path: &str) -> Result<(), WorkspaceRefused> {
     match value.and_then(Value::as_object).map(|map| map.keys().next()) {
-        None if value.is_some() => Err(Refused::invalid(path, "it is not an object")),
+        None if value.is_some() => Err(WorkspaceRefused::invalid(path, "it is not an object")),
         None | Some(None) => Ok(()),
         Some(Some(name)) => {
-            Err(Refused::denied(format!("{path}.{}", shown(name)), "nothing is run inside a workspace"))
+            Err(WorkspaceRefused::denied(format!("{path}.{}", shown(name)), "nothing is run inside a workspace"))
         }
     }
 }
 
 /// The field is named with what is inside of it: `run_config.HostConfig.Privileged`.
-fn refused(field: &str, name: &str, value: &Value) -> Refused {
+fn refused(field: &str, name: &str, value: &Value) -> WorkspaceRefused {
     let inner = value.as_object().and_then(|map| map.keys().next());
     let field = inner.map_or_else(|| field.to_owned(), |inner| format!("{field}.{}", shown(inner)));
     let why = match name {
@@ -63,7 +68,7 @@ fn refused(field: &str, name: &str, value: &Value) -> Refused {
         "labels" => "labels identify the containers of gpuhostd",
         _ => "a document may set only these for Docker: hostname, environment, init, read_only, shm_size",
     };
-    Refused::denied(field, why)
+    WorkspaceRefused::denied(field, why)
 }
 
 fn is_hostname(name: &str) -> bool {

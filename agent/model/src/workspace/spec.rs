@@ -6,7 +6,7 @@ use super::fields::{Fields, shown, wrong};
 use super::host::DescribedHost;
 use super::image::ImageReference;
 use super::places::{self, Mount, Port};
-use super::refused::Refused;
+use super::refused::WorkspaceRefused;
 use super::run_config::{RunConfig, no_exec};
 use crate::features::FeatureName;
 use serde_json::Value;
@@ -77,7 +77,7 @@ pub(super) struct Spec {
 
 impl Spec {
     /// Reads it.
-    pub(super) fn read(value: &Value, document: &Document, host: &DescribedHost) -> Result<Self, Refused> {
+    pub(super) fn read(value: &Value, document: &Document, host: &DescribedHost) -> Result<Self, WorkspaceRefused> {
         let mut fields = Fields::of(value, "")?;
         let id = id(&mut fields)?;
         let desired = desired(&mut fields)?;
@@ -126,29 +126,33 @@ impl Spec {
     }
 }
 
-fn id(fields: &mut Fields<'_>) -> Result<String, Refused> {
+fn id(fields: &mut Fields<'_>) -> Result<String, WorkspaceRefused> {
     let id = fields.text("workspace_id")?.unwrap_or_default();
     let known = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     if !(1..=128).contains(&id.len()) || !id.chars().all(known) {
         let why = format!("{:?} is not of letters, digits, '_', '.' and '-', at most 128", shown(id));
-        return Err(Refused::invalid("workspace_id", why));
+        return Err(WorkspaceRefused::invalid("workspace_id", why));
     }
     Ok(id.to_owned())
 }
 
-fn desired(fields: &mut Fields<'_>) -> Result<Desired, Refused> {
+fn desired(fields: &mut Fields<'_>) -> Result<Desired, WorkspaceRefused> {
     match one_of(fields, "desired", &["running", "paused", "stopped", "deleted"])? {
         Some("running") => Ok(Desired::Running),
         Some(_) => Ok(Desired::NotRunning),
-        None => Err(Refused::invalid("desired", "it is missing")),
+        None => Err(WorkspaceRefused::invalid("desired", "it is missing")),
     }
 }
 
-fn one_of<'a>(fields: &mut Fields<'a>, name: &'static str, known: &[&str]) -> Result<Option<&'a str>, Refused> {
+fn one_of<'a>(
+    fields: &mut Fields<'a>,
+    name: &'static str,
+    known: &[&str],
+) -> Result<Option<&'a str>, WorkspaceRefused> {
     match fields.text(name)? {
         Some(word) if !known.contains(&word) => {
             let why = format!("{:?} is none of {}", shown(word), known.join(", "));
-            Err(Refused::invalid(fields.path(name), why))
+            Err(WorkspaceRefused::invalid(fields.path(name), why))
         }
         word => Ok(word),
     }
@@ -159,73 +163,80 @@ fn image(
     id: Option<&str>,
     described: Option<&Image>,
     host: &DescribedHost,
-) -> Result<ImageReference, Refused> {
+) -> Result<ImageReference, WorkspaceRefused> {
     let registries = host.policy.registries.as_deref();
     let own = fields.text("image")?;
     if described.is_some_and(|image| !image.enabled) {
-        return Err(Refused::denied("image_id", "the image is disabled in images"));
+        return Err(WorkspaceRefused::denied("image_id", "the image is disabled in images"));
     }
     match (own, described, id) {
         (Some(own), ..) => ImageReference::read(own, None, registries, "image"),
         (None, Some(image), _) => ImageReference::read(&image.name, image.hash.as_deref(), registries, "images.name"),
         (None, None, Some(id)) => {
-            Err(Refused::invalid("image_id", format!("no image of the document has the id {:?}", shown(id))))
+            Err(WorkspaceRefused::invalid("image_id", format!("no image of the document has the id {:?}", shown(id))))
         }
-        (None, None, None) => Err(Refused::invalid("image", "neither image nor image_id is there")),
+        (None, None, None) => Err(WorkspaceRefused::invalid("image", "neither image nor image_id is there")),
     }
 }
 
-fn cores(fields: &mut Fields<'_>, image: Option<&Image>) -> Result<f64, Refused> {
+fn cores(fields: &mut Fields<'_>, image: Option<&Image>) -> Result<f64, WorkspaceRefused> {
     let said = fields.number("cores")?.or(image.and_then(|image| image.cores));
     match said {
         Some(cores) if cores.is_finite() && cores >= LEAST_CORES => Ok(cores),
-        Some(cores) => Err(Refused::invalid("cores", format!("{cores} is not a number from {LEAST_CORES} on"))),
-        None => Err(Refused::invalid("cores", "neither the workspace nor its image sets a number")),
+        Some(cores) => {
+            Err(WorkspaceRefused::invalid("cores", format!("{cores} is not a number from {LEAST_CORES} on")))
+        }
+        None => Err(WorkspaceRefused::invalid("cores", "neither the workspace nor its image sets a number")),
     }
 }
 
-fn memory(fields: &mut Fields<'_>, image: Option<&Image>) -> Result<u64, Refused> {
+fn memory(fields: &mut Fields<'_>, image: Option<&Image>) -> Result<u64, WorkspaceRefused> {
     let said = fields.count("memory")?.or(image.and_then(|image| image.memory));
     match said {
         Some(bytes) if bytes >= LEAST_MEMORY => Ok(bytes),
-        Some(bytes) => {
-            Err(Refused::invalid("memory", format!("{bytes} bytes are fewer than Docker takes, {LEAST_MEMORY}")))
-        }
-        None => Err(Refused::invalid("memory", "neither the workspace nor its image sets an amount")),
+        Some(bytes) => Err(WorkspaceRefused::invalid(
+            "memory",
+            format!("{bytes} bytes are fewer than Docker takes, {LEAST_MEMORY}"),
+        )),
+        None => Err(WorkspaceRefused::invalid("memory", "neither the workspace nor its image sets an amount")),
     }
 }
 
-fn shm_size(fields: &mut Fields<'_>, run: &RunConfig, host: &DescribedHost) -> Result<u64, Refused> {
+fn shm_size(fields: &mut Fields<'_>, run: &RunConfig, host: &DescribedHost) -> Result<u64, WorkspaceRefused> {
     let said = fields.count("shm_size")?.filter(|bytes| *bytes > 0).or(run.shm_size).filter(|bytes| *bytes > 0);
     match said {
         Some(bytes) if bytes > host.memory => {
             let why = format!("{bytes} bytes are more than the memory of the machine, {}", host.memory);
-            Err(Refused::invalid("shm_size", why))
+            Err(WorkspaceRefused::invalid("shm_size", why))
         }
         said => Ok(said.unwrap_or(SHM_SIZE)),
     }
 }
 
-fn gpu(fields: &mut Fields<'_>, image: Option<&Image>) -> Result<Option<GpuWish>, Refused> {
+fn gpu(fields: &mut Fields<'_>, image: Option<&Image>) -> Result<Option<GpuWish>, WorkspaceRefused> {
     let Some(value) = fields.get("gpu") else { return Ok(image.and_then(of_image)) };
     let mut fields = Fields::of(value, "gpu")?;
     let mode = match one_of(&mut fields, "mode", &["none", "share", "passthrough"])? {
         Some("share") => Some(Mode::Share),
         Some("passthrough") => Some(Mode::Passthrough),
         Some(_) => None,
-        None => return Err(Refused::invalid("gpu.mode", "it is missing")),
+        None => return Err(WorkspaceRefused::invalid("gpu.mode", "it is missing")),
     };
     let devices = devices(&mut fields)?;
     let count = count(&mut fields, devices.len())?;
     let capability = |name: &str| {
         let known = CAPABILITIES.iter().find(|known| **known == name).copied();
         known.ok_or_else(|| {
-            Refused::denied("gpu.capabilities", format!("{:?} is none of {}", shown(name), CAPABILITIES.join(", ")))
+            WorkspaceRefused::denied(
+                "gpu.capabilities",
+                format!("{:?} is none of {}", shown(name), CAPABILITIES.join(", ")),
+            )
         })
     };
     let feature = |name: &str| {
-        FeatureName::from_code(name)
-            .ok_or_else(|| Refused::invalid("gpu.features", format!("{:?} is not a feature of a GPU", shown(name))))
+        FeatureName::from_code(name).ok_or_else(|| {
+            WorkspaceRefused::invalid("gpu.features", format!("{:?} is not a feature of a GPU", shown(name)))
+        })
     };
     let mig_profile = fields.text("mig_profile")?.map(str::to_owned);
     let features = fields.texts("features")?.into_iter().map(feature).collect::<Result<_, _>>()?;
@@ -254,32 +265,33 @@ fn of_image(image: &Image) -> Option<GpuWish> {
     })
 }
 
-fn count(fields: &mut Fields<'_>, named: usize) -> Result<Count, Refused> {
+fn count(fields: &mut Fields<'_>, named: usize) -> Result<Count, WorkspaceRefused> {
     let named = u64::try_from(named).unwrap_or(u64::MAX);
-    let refused = |value: &Value| Refused::invalid("gpu.count", wrong(value, "a whole number from 1 on, or all"));
+    let refused =
+        |value: &Value| WorkspaceRefused::invalid("gpu.count", wrong(value, "a whole number from 1 on, or all"));
     match fields.get("count") {
         None => Ok(Count::Exactly(named.max(1))),
         Some(value) if value.as_str() == Some("all") => Ok(Count::All),
         Some(value) => match value.as_u64() {
             Some(0) | None => Err(refused(value)),
             Some(count) if named > 0 && count != named => {
-                Err(Refused::invalid("gpu.count", format!("{count} GPUs are wanted, and {named} are named")))
+                Err(WorkspaceRefused::invalid("gpu.count", format!("{count} GPUs are wanted, and {named} are named")))
             }
             Some(count) => Ok(Count::Exactly(count)),
         },
     }
 }
 
-fn devices(fields: &mut Fields<'_>) -> Result<Vec<String>, Refused> {
+fn devices(fields: &mut Fields<'_>) -> Result<Vec<String>, WorkspaceRefused> {
     let mut names: Vec<String> = Vec::new();
     for (number, value) in fields.list("devices")?.iter().enumerate() {
         let path = format!("gpu.devices[{number}]");
         let mut device = Fields::of(value, &path)?;
         let (uuid, bdf) = (device.text("uuid")?, device.text("bdf")?);
-        let name = uuid.or(bdf).ok_or_else(|| Refused::invalid(&path, "it has neither uuid nor bdf"))?;
+        let name = uuid.or(bdf).ok_or_else(|| WorkspaceRefused::invalid(&path, "it has neither uuid nor bdf"))?;
         device.finish()?;
         if names.iter().any(|other| other == name) {
-            return Err(Refused::invalid(&path, format!("{:?} is named twice", shown(name))));
+            return Err(WorkspaceRefused::invalid(&path, format!("{:?} is named twice", shown(name))));
         }
         names.push(name.to_owned());
     }

@@ -3,7 +3,8 @@
 use crate::world::{UP, WALL, accepted, at, config, down, key_of, later, machine, places, refused, run};
 use model::checkin::slot::stable_hash;
 use model::checkin::{
-    Action, Answer, CheckinConfig, CheckinMachine, Code, EnrolFor, Goal, KnownManagers, ManagerRefusal, Omit, Slot,
+    Answer, CheckinAction, CheckinConfig, CheckinMachine, Code, EnrolFor, Goal, KnownManagers, ManagerRefusal, Omit,
+    Slot,
 };
 use model::enrol::CheckinState;
 use model::time::BootMillis;
@@ -18,8 +19,8 @@ fn after(answer: Answer) -> (CheckinMachine, BootMillis, u64) {
     let first = first_beat(&mut m);
     m.on_answer(at(first), answer);
     let wait = match m.next(at(first), "r") {
-        Action::Wait(Some(until)) => until.since(first),
-        Action::Wait(None) | Action::Beat(_) | Action::Enrol(..) => 0,
+        CheckinAction::Wait(Some(until)) => until.since(first),
+        CheckinAction::Wait(None) | CheckinAction::Beat(_) | CheckinAction::Enrol(..) => 0,
     };
     (m, first, wait)
 }
@@ -28,8 +29,8 @@ fn first_beat(m: &mut CheckinMachine) -> BootMillis {
     let mut now = UP;
     loop {
         match m.next(at(now), "r") {
-            Action::Wait(until) => now = until.unwrap(),
-            Action::Beat(_) | Action::Enrol(..) => return now,
+            CheckinAction::Wait(until) => now = until.unwrap(),
+            CheckinAction::Beat(_) | CheckinAction::Enrol(..) => return now,
         }
     }
 }
@@ -58,16 +59,16 @@ fn t09_retry_after_is_kept_to_capped_and_followed_by_the_own_slot() {
 fn t09_a_manager_that_is_busy_for_a_while_is_left_alone_and_the_others_are_asked_at_once() {
     let mut m = machine(&["a", "b"]);
     let sent = run(&mut m, UP, UP.plus(200_000), 1, |_, what| match what {
-        Action::Beat(b) if b.manager.host == "a" => later(503, 100),
-        Action::Beat(_) | Action::Wait(_) | Action::Enrol(..) => accepted(),
+        CheckinAction::Beat(b) if b.manager.host == "a" => later(503, 100),
+        CheckinAction::Beat(_) | CheckinAction::Wait(_) | CheckinAction::Enrol(..) => accepted(),
     });
     assert_eq!(sent[1].at.since(sent[0].at), 1);
     assert!(sent[1..].iter().all(|s| s.beat().manager.host == "b"));
 
     let mut m = machine(&["a", "b"]);
     let sent = run(&mut m, UP, UP.plus(200_000), 1, |_, what| match what {
-        Action::Beat(b) if b.manager.host == "a" => later(503, 100),
-        Action::Beat(_) | Action::Wait(_) | Action::Enrol(..) => down(),
+        CheckinAction::Beat(b) if b.manager.host == "a" => later(503, 100),
+        CheckinAction::Beat(_) | CheckinAction::Wait(_) | CheckinAction::Enrol(..) => down(),
     });
     let to_a: Vec<_> = sent.iter().filter(|s| s.beat().manager.host == "a").map(|s| s.at).collect();
     assert!(to_a.windows(2).all(|w| w[1].since(w[0]) >= 100_000), "{to_a:?}");
@@ -105,9 +106,9 @@ fn a_credential_that_is_refused_a_thousand_times_is_kept_and_works_again_when_it
 #[test]
 fn a_wrong_report_is_slimmed_and_comes_back_whole_after_an_hour() {
     let mut m = machine(&["a"]);
-    let picky = |_: BootMillis, what: &Action| match what {
-        Action::Beat(b) if b.omit == Omit::Optional => accepted(),
-        Action::Beat(_) | Action::Wait(_) | Action::Enrol(..) => refused(400, "bad_request"),
+    let picky = |_: BootMillis, what: &CheckinAction| match what {
+        CheckinAction::Beat(b) if b.omit == Omit::Optional => accepted(),
+        CheckinAction::Beat(_) | CheckinAction::Wait(_) | CheckinAction::Enrol(..) => refused(400, "bad_request"),
     };
     let sent = run(&mut m, UP, UP.plus(3_540_000), 5, picky);
     assert_eq!(sent[0].beat().omit, Omit::Nothing);
@@ -131,8 +132,8 @@ fn t34_what_a_front_says_is_as_a_5xx_and_changes_nothing_of_the_report() {
 
         let mut m = machine(&["a", "b"]);
         let sent = run(&mut m, UP, UP.plus(40_000), 5, |_, what| match what {
-            Action::Beat(b) if b.manager.host == "b" => accepted(),
-            Action::Beat(_) | Action::Wait(_) | Action::Enrol(..) => front.clone(),
+            CheckinAction::Beat(b) if b.manager.host == "b" => accepted(),
+            CheckinAction::Beat(_) | CheckinAction::Wait(_) | CheckinAction::Enrol(..) => front.clone(),
         });
         assert_eq!(sent[1].at.since(sent[0].at), 5, "{status}: the next manager is not asked at once");
         assert_eq!(m.state(), CheckinState::Ok);
@@ -161,12 +162,12 @@ fn not_approved_is_asked_every_half_minute() {
 fn an_unknown_host_sends_its_inventory_again_or_enrols_once() {
     let (mut m, first, wait) = after(refused(404, "unknown_agent"));
     assert_eq!(kinds(&m, UP), ["unknown_agent"]);
-    assert!(matches!(m.next(at(first.plus(wait)), "r"), Action::Beat(b) if b.inventory));
+    assert!(matches!(m.next(at(first.plus(wait)), "r"), CheckinAction::Beat(b) if b.inventory));
 
     let mut m = CheckinMachine::new(CheckinConfig { may_enrol_again: true, ..config("k", &["a"]) }, UP, WALL);
     let first = first_beat(&mut m);
     m.on_answer(at(first), refused(404, "unknown_agent"));
-    assert!(matches!(m.next(at(first), "r"), Action::Enrol(_, EnrolFor::Lost)));
+    assert!(matches!(m.next(at(first), "r"), CheckinAction::Enrol(_, EnrolFor::Lost)));
     m.on_answer(at(first), refused(401, "token_expired"));
     assert_eq!(kinds(&m, UP), ["unknown_agent"]);
     let sent = run(&mut m, first, first.plus(120_000), 5, |_, _| refused(404, "unknown_agent"));
@@ -179,7 +180,7 @@ fn a_wrong_path_does_not_spend_the_enrolment_token() {
     let first = first_beat(&mut m);
     let nginx = ManagerRefusal { status: 404, code: None, message: "nginx".into(), retry_after_s: None };
     m.on_answer(at(first), Answer::Refused(nginx));
-    assert!(matches!(m.next(at(first), "r"), Action::Wait(Some(_))));
+    assert!(matches!(m.next(at(first), "r"), CheckinAction::Wait(Some(_))));
 }
 
 #[test]
@@ -228,8 +229,8 @@ fn t18_upgrade_required_goes_on_in_its_slot() {
 fn t20_an_error_in_a_200_goes_to_the_next_manager() {
     let mut m = machine(&["a", "b"]);
     let sent = run(&mut m, UP, UP.plus(4010), 5, |_, what| match what {
-        Action::Beat(b) if b.manager.host == "b" => accepted(),
-        Action::Beat(_) | Action::Wait(_) | Action::Enrol(..) => refused(200, "internal"),
+        CheckinAction::Beat(b) if b.manager.host == "b" => accepted(),
+        CheckinAction::Beat(_) | CheckinAction::Wait(_) | CheckinAction::Enrol(..) => refused(200, "internal"),
     });
     assert_eq!(sent.iter().take(2).map(|s| s.beat().manager.host.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(m.state(), CheckinState::Ok);
@@ -261,7 +262,7 @@ fn t02_enrolment_waits_for_approval_and_stops_where_a_person_must_act() {
         assert_eq!(run(&mut m, UP, UP.plus(900_000), 1, |_, _| answer.clone()).len(), 1);
         assert_eq!(m.state(), state);
         m.on_keys(UP.plus(900_000), Vec::new(), true);
-        assert!(matches!(m.next(at(UP.plus(900_000)), ""), Action::Enrol(..)));
+        assert!(matches!(m.next(at(UP.plus(900_000)), ""), CheckinAction::Enrol(..)));
     }
 
     let mut m = enrolling();
@@ -289,13 +290,18 @@ fn what_a_stranger_says_of_this_host_is_not_believed() {
         let mut play = |m: &mut CheckinMachine, from: BootMillis, to: BootMillis, up: bool| {
             mine_is_up = up;
             run(m, from, to, 5, |_, what| match what {
-                Action::Beat(b) if b.manager.host == "mine" && mine_is_up => accepted(),
-                Action::Beat(b) if b.manager.host == "mine" => down(),
-                Action::Beat(_) | Action::Enrol(..) | Action::Wait(_) => refused(status, code.name()),
+                CheckinAction::Beat(b) if b.manager.host == "mine" && mine_is_up => accepted(),
+                CheckinAction::Beat(b) if b.manager.host == "mine" => down(),
+                CheckinAction::Beat(_) | CheckinAction::Enrol(..) | CheckinAction::Wait(_) => {
+                    refused(status, code.name())
+                }
             })
         };
         let during = play(&mut m, UP, UP.plus(600_000), false);
-        assert!(during.iter().all(|s| matches!(s.what, Action::Beat(_))), "{status}: it gives its token to a stranger");
+        assert!(
+            during.iter().all(|s| matches!(s.what, CheckinAction::Beat(_))),
+            "{status}: it gives its token to a stranger"
+        );
         assert_eq!(m.state(), CheckinState::Unreachable, "{status}");
         let _ = play(&mut m, UP.plus(600_000), UP.plus(640_000), true);
         assert_eq!(m.state(), CheckinState::Ok, "{status}: it does not find back");

@@ -2,8 +2,8 @@
 
 use crate::world::{Sent, UP, WALL, accepted, at, config, down, fault, key_of, later, places, refused, run};
 use model::checkin::{
-    Action, Answer, CheckinConfig, CheckinMachine, EnrolFor, FaultKind, Key, KeyId, KnownManagers, OwnCertificate,
-    TlsError, Worth,
+    Answer, CheckinAction, CheckinConfig, CheckinMachine, EnrolFor, FaultKind, Key, KeyId, KnownManagers,
+    OwnCertificate, TlsError, Worth,
 };
 use model::enrol::CheckinState;
 use model::time::{BootMillis, UnixMillis};
@@ -28,10 +28,10 @@ fn keys_of(sent: &[Sent]) -> Vec<u64> {
 }
 
 /// Whoever uses the new credential is answered so; the old one is accepted.
-fn only_the_old_works(answer: &Answer) -> impl FnMut(BootMillis, &Action) -> Answer {
+fn only_the_old_works(answer: &Answer) -> impl FnMut(BootMillis, &CheckinAction) -> Answer {
     move |_, what| match what {
-        Action::Beat(beat) if beat.key == KeyId(1) => accepted(),
-        Action::Beat(_) | Action::Enrol(..) | Action::Wait(_) => answer.clone(),
+        CheckinAction::Beat(beat) if beat.key == KeyId(1) => accepted(),
+        CheckinAction::Beat(_) | CheckinAction::Enrol(..) | CheckinAction::Wait(_) => answer.clone(),
     }
 }
 
@@ -75,8 +75,8 @@ fn t32_the_new_one_that_works_in_the_end_makes_the_old_one_go() {
     let mut now = UP.plus(300_000);
     while now < UP.plus(700_000) {
         match m.next(at(now), "r") {
-            Action::Wait(until) => now = until.unwrap(),
-            Action::Beat(_) | Action::Enrol(..) => dropped.extend(m.on_answer(at(now), accepted())),
+            CheckinAction::Wait(until) => now = until.unwrap(),
+            CheckinAction::Beat(_) | CheckinAction::Enrol(..) => dropped.extend(m.on_answer(at(now), accepted())),
         }
     }
     assert_eq!(dropped, [KeyId(1)]);
@@ -110,8 +110,8 @@ fn an_old_one_that_is_refused_meanwhile_is_followed_by_the_new_one_at_once() {
     let mut play = |m: &mut CheckinMachine, from: BootMillis, to: BootMillis, good: bool| {
         old_is_good = good;
         run(m, from, to, 5, |_, what| match what {
-            Action::Beat(beat) if (beat.key == KeyId(1)) == old_is_good => accepted(),
-            Action::Beat(_) | Action::Enrol(..) | Action::Wait(_) => refused(401, "invalid_token"),
+            CheckinAction::Beat(beat) if (beat.key == KeyId(1)) == old_is_good => accepted(),
+            CheckinAction::Beat(_) | CheckinAction::Enrol(..) | CheckinAction::Wait(_) => refused(401, "invalid_token"),
         })
     };
     let _ = play(&mut m, UP, UP.plus(60_000), true);
@@ -124,9 +124,11 @@ fn an_old_one_that_is_refused_meanwhile_is_followed_by_the_new_one_at_once() {
 #[test]
 fn one_that_fails_while_the_old_one_was_refused_is_not_asked_with_again_and_again() {
     for kind in [FaultKind::Network, FaultKind::Local, FaultKind::Timeout, FaultKind::Garbled] {
-        let answer = |_: BootMillis, what: &Action| match what {
-            Action::Beat(beat) if beat.key == KeyId(1) => fault(FaultKind::Credential(OwnCertificate::UnknownIssuer)),
-            Action::Beat(_) | Action::Enrol(..) | Action::Wait(_) => fault(kind),
+        let answer = |_: BootMillis, what: &CheckinAction| match what {
+            CheckinAction::Beat(beat) if beat.key == KeyId(1) => {
+                fault(FaultKind::Credential(OwnCertificate::UnknownIssuer))
+            }
+            CheckinAction::Beat(_) | CheckinAction::Enrol(..) | CheckinAction::Wait(_) => fault(kind),
         };
         let mut m = with(vec![key_of(1), fresh(2)]);
         let sent = run(&mut m, UP, UP.plus(600_000), 0, answer);
@@ -142,8 +144,8 @@ fn a_token_announced_for_later_waits_until_the_one_in_use_is_refused() {
     let sent = run(&mut m, UP, UP.plus(900_000), 5, |_, _| accepted());
     assert!(keys_of(&sent).iter().all(|key| *key == 1));
     let sent = run(&mut m, UP.plus(900_000), UP.plus(940_000), 5, |_, what| match what {
-        Action::Beat(beat) if beat.key == KeyId(2) => accepted(),
-        Action::Beat(_) | Action::Enrol(..) | Action::Wait(_) => refused(401, "token_expired"),
+        CheckinAction::Beat(beat) if beat.key == KeyId(2) => accepted(),
+        CheckinAction::Beat(_) | CheckinAction::Enrol(..) | CheckinAction::Wait(_) => refused(401, "token_expired"),
     });
     assert_eq!(keys_of(&sent[..2]), [1, 2]);
 
@@ -153,8 +155,8 @@ fn a_token_announced_for_later_waits_until_the_one_in_use_is_refused() {
     assert_eq!(keys_of(&sent[..2]), [2, 1]);
     assert!(keys_of(&sent[2..]).iter().all(|key| *key == 1), "it is tried again and again");
     let sent = run(&mut m, UP.plus(3_600_000), UP.plus(3_640_000), 5, |_, what| match what {
-        Action::Beat(beat) if beat.key == KeyId(2) => accepted(),
-        Action::Beat(_) | Action::Enrol(..) | Action::Wait(_) => refused(401, "token_expired"),
+        CheckinAction::Beat(beat) if beat.key == KeyId(2) => accepted(),
+        CheckinAction::Beat(_) | CheckinAction::Enrol(..) | CheckinAction::Wait(_) => refused(401, "token_expired"),
     });
     assert_eq!(keys_of(&sent[..2]), [1, 2]);
 }
@@ -163,18 +165,21 @@ fn a_token_announced_for_later_waits_until_the_one_in_use_is_refused() {
 fn credentials_that_come_while_a_heartbeat_is_on_its_way_are_tried_behind_its_answer() {
     for answer in [accepted(), refused(401, "invalid_token"), refused(503, "internal"), down()] {
         let mut m = with(vec![key_of(1)]).at_once(UP);
-        assert!(matches!(m.next(at(UP), "r"), Action::Beat(_)));
+        assert!(matches!(m.next(at(UP), "r"), CheckinAction::Beat(_)));
         m.on_keys(UP.plus(5), vec![key_of(1), fresh(2)], true);
         m.on_answer(at(UP.plus(10)), answer.clone());
-        assert!(matches!(m.next(at(UP.plus(10)), "r"), Action::Beat(beat) if beat.key == KeyId(2)), "{answer:?}");
+        assert!(
+            matches!(m.next(at(UP.plus(10)), "r"), CheckinAction::Beat(beat) if beat.key == KeyId(2)),
+            "{answer:?}"
+        );
     }
 }
 
 /// The times of the requests for an identity, and what they were for.
 fn enrolments(sent: &[Sent]) -> Vec<(BootMillis, EnrolFor)> {
     let of = |one: &Sent| match &one.what {
-        Action::Enrol(_, why) => Some((one.at, *why)),
-        Action::Beat(_) | Action::Wait(_) => None,
+        CheckinAction::Enrol(_, why) => Some((one.at, *why)),
+        CheckinAction::Beat(_) | CheckinAction::Wait(_) => None,
     };
     sent.iter().filter_map(of).collect()
 }
@@ -193,8 +198,8 @@ fn t33_an_ended_credential_is_replaced_by_enrolling_again_at_most_every_ten_minu
         ] {
             let mut m = with(vec![ended(1)]);
             let sent = run(&mut m, UP, UP.plus(3_600_000), 5, |_, what| match what {
-                Action::Enrol(..) => answer.clone(),
-                Action::Beat(_) | Action::Wait(_) => first.clone(),
+                CheckinAction::Enrol(..) => answer.clone(),
+                CheckinAction::Beat(_) | CheckinAction::Wait(_) => first.clone(),
             });
             let asked = enrolments(&sent);
             assert!((5..=6).contains(&asked.len()), "{first:?} {answer:?}: {}", asked.len());
@@ -221,9 +226,9 @@ fn t33_a_manager_that_cannot_be_reached_is_asked_in_every_slot() {
     let mut play = |m: &mut CheckinMachine, from: BootMillis, to: BootMillis, is_up: bool| {
         up = is_up;
         run(m, from, to, 5, |_, what| match what {
-            Action::Enrol(..) if up => later(202, 5),
-            Action::Beat(_) if up => fault(FaultKind::Credential(OwnCertificate::Ended)),
-            Action::Beat(_) | Action::Enrol(..) | Action::Wait(_) => fault(FaultKind::Connect),
+            CheckinAction::Enrol(..) if up => later(202, 5),
+            CheckinAction::Beat(_) if up => fault(FaultKind::Credential(OwnCertificate::Ended)),
+            CheckinAction::Beat(_) | CheckinAction::Enrol(..) | CheckinAction::Wait(_) => fault(FaultKind::Connect),
         })
     };
     let before = play(&mut m, UP, UP.plus(86_400_000), false);
@@ -248,8 +253,8 @@ fn a_clock_that_is_wrong_does_not_throw_a_good_credential_away() {
     let mut answers = 0;
     while answers < 3 {
         match m.next(ahead(now), "r") {
-            Action::Wait(until) => now = until.unwrap(),
-            Action::Beat(_) | Action::Enrol(..) => {
+            CheckinAction::Wait(until) => now = until.unwrap(),
+            CheckinAction::Beat(_) | CheckinAction::Enrol(..) => {
                 answers += 1;
                 m.on_answer(ahead(now), fault(FaultKind::Tls(TlsError::Expired)));
             }
@@ -264,8 +269,8 @@ fn the_word_of_the_other_side_that_it_has_ended_counts_whatever_our_clock_says()
     let good = Key { until: Some(UnixMillis(WALL.0 + 30 * DAY_MS)), ..key_of(1) };
     let mut m = with(vec![good]);
     let sent = run(&mut m, UP, UP.plus(300_000), 5, |_, what| match what {
-        Action::Enrol(..) => later(202, 5),
-        Action::Beat(_) | Action::Wait(_) => fault(FaultKind::Credential(OwnCertificate::Ended)),
+        CheckinAction::Enrol(..) => later(202, 5),
+        CheckinAction::Beat(_) | CheckinAction::Wait(_) => fault(FaultKind::Credential(OwnCertificate::Ended)),
     });
     assert_eq!(enrolments(&sent).len(), 1, "{sent:?}");
 }
@@ -275,8 +280,8 @@ fn an_alert_about_the_own_certificate_is_told_as_that_and_the_next_manager_is_as
     let managers = KnownManagers { listed: places(&["a", "b"]), ..KnownManagers::default() };
     let mut m = CheckinMachine::new(CheckinConfig { managers, ..config("k", &[]) }, UP, WALL);
     let sent = run(&mut m, UP, UP.plus(300_000), 5, |_, what| match what {
-        Action::Beat(beat) if beat.manager.host == "b" => accepted(),
-        Action::Beat(_) | Action::Enrol(..) | Action::Wait(_) => {
+        CheckinAction::Beat(beat) if beat.manager.host == "b" => accepted(),
+        CheckinAction::Beat(_) | CheckinAction::Enrol(..) | CheckinAction::Wait(_) => {
             fault(FaultKind::Credential(OwnCertificate::UnknownIssuer))
         }
     });
@@ -294,8 +299,8 @@ fn an_alert_about_the_own_certificate_is_told_as_that_and_the_next_manager_is_as
 fn an_ended_host_that_was_deleted_is_forgotten_only_after_two_answers() {
     let mut m = with(vec![ended(1)]);
     let sent = run(&mut m, UP, UP.plus(7_200_000), 5, |_, what| match what {
-        Action::Enrol(..) => refused(410, "agent_deleted"),
-        Action::Beat(_) | Action::Wait(_) => fault(FaultKind::Credential(OwnCertificate::Ended)),
+        CheckinAction::Enrol(..) => refused(410, "agent_deleted"),
+        CheckinAction::Beat(_) | CheckinAction::Wait(_) => fault(FaultKind::Credential(OwnCertificate::Ended)),
     });
     assert_eq!((m.state(), enrolments(&sent).len()), (CheckinState::Forgotten, 2));
 }
@@ -321,13 +326,13 @@ proptest! {
         let sent = run(&mut m, UP, UP.plus(1_800_000), 5, |_, what| {
             turn += 1;
             match (what, answers[turn % answers.len()]) {
-                (Action::Beat(beat), _) if beat.key == good => accepted(),
+                (CheckinAction::Beat(beat), _) if beat.key == good => accepted(),
                 (_, 0) => fault(FaultKind::Credential(OwnCertificate::Refused)),
                 (_, 1) => fault(FaultKind::Credential(OwnCertificate::Unusable)),
                 (_, _) => refused(401, "invalid_token"),
             }
         });
-        let first_good = sent.iter().find(|s| matches!(&s.what, Action::Beat(beat) if beat.key == good));
+        let first_good = sent.iter().find(|s| matches!(&s.what, CheckinAction::Beat(beat) if beat.key == good));
         prop_assert!(first_good.is_some_and(|s| s.at.since(UP) <= 120_000), "{:?}", sent.iter().take(8).collect::<Vec<_>>());
         prop_assert_eq!(m.state(), CheckinState::Ok);
     }

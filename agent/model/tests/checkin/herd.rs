@@ -44,12 +44,12 @@ fn run_one(
     end: BootMillis,
     latency: &impl Fn(BootMillis) -> u64,
 ) -> Option<BootMillis> {
-    use model::checkin::Action;
+    use model::checkin::CheckinAction;
     loop {
         match m.next(at(*now), "r") {
-            Action::Wait(Some(until)) if until < end => *now = until,
-            Action::Wait(_) | Action::Enrol(..) => return None,
-            Action::Beat(_) => {
+            CheckinAction::Wait(Some(until)) if until < end => *now = until,
+            CheckinAction::Wait(_) | CheckinAction::Enrol(..) => return None,
+            CheckinAction::Beat(_) => {
                 let sent = *now;
                 *now = now.plus(latency(sent));
                 m.on_answer(at(*now), if OUTAGE.contains(&sent.0) { down() } else { accepted() });

@@ -4,7 +4,7 @@
 use crate::world::{UP, WALL, at, config, down, hosts_of, places, run};
 use model::checkin::manager::shown;
 use model::checkin::managers::{MANAGERS_MAX, RESORTS_MAX};
-use model::checkin::{Action, Answer, CheckinConfig, CheckinMachine, KnownManagers, ManagerAddress, Reply};
+use model::checkin::{Answer, CheckinAction, CheckinConfig, CheckinMachine, KnownManagers, ManagerAddress, Reply};
 use model::time::BootMillis;
 
 fn placed(host: &str, zone: Option<&str>, priority: Option<i64>) -> ManagerAddress {
@@ -37,11 +37,11 @@ fn hosts(
     up: &[&str],
     name: impl Fn(&str) -> Vec<ManagerAddress>,
 ) -> Vec<String> {
-    let answer = |_: BootMillis, what: &Action| match what {
-        Action::Beat(b) if up.contains(&b.manager.host.as_str()) => {
+    let answer = |_: BootMillis, what: &CheckinAction| match what {
+        CheckinAction::Beat(b) if up.contains(&b.manager.host.as_str()) => {
             Answer::Accepted(Reply { managers: name(&b.manager.host), ..Reply::default() })
         }
-        Action::Beat(_) | Action::Enrol(..) | Action::Wait(_) => down(),
+        CheckinAction::Beat(_) | CheckinAction::Enrol(..) | CheckinAction::Wait(_) => down(),
     };
     let sent = run(m, from, from.plus(ms), 1, answer);
     hosts_of(&sent).into_iter().map(str::to_owned).collect()
@@ -238,7 +238,7 @@ fn a_list_without_end_is_cut_and_leaves_room_for_the_last_resorts() {
 #[test]
 fn without_a_manager_it_waits_for_one() {
     let mut m = listing(&[]);
-    assert_eq!(m.next(at(UP), "r"), Action::Wait(None));
+    assert_eq!(m.next(at(UP), "r"), CheckinAction::Wait(None));
 }
 
 #[test]

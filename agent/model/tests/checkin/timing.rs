@@ -2,7 +2,7 @@
 
 use crate::world::{UP, WALL, accepted, at, config, machine, refused, run};
 use model::checkin::slot::stable_hash;
-use model::checkin::{Action, Answer, CheckinConfig, CheckinMachine, Reply};
+use model::checkin::{Answer, CheckinAction, CheckinConfig, CheckinMachine, Reply};
 use model::time::{BootMillis, UnixMillis};
 use proptest::prelude::*;
 
@@ -25,12 +25,14 @@ fn t04_the_first_heartbeat_is_spread_after_a_start_and_in_the_own_slot_after_a_h
 
     let booted_at = BootMillis(40_000);
     let mut booted = CheckinMachine::new(config("k", &["a"]), booted_at, WALL);
-    let Action::Wait(Some(slot)) = booted.next(at(booted_at), "r") else { panic!("sent at once after a host boot") };
+    let CheckinAction::Wait(Some(slot)) = booted.next(at(booted_at), "r") else {
+        panic!("sent at once after a host boot")
+    };
     assert!(slot > booted_at && slot.since(booted_at) <= 30_000);
-    assert!(matches!(booted.next(at(slot), "r"), Action::Beat(_)));
+    assert!(matches!(booted.next(at(slot), "r"), CheckinAction::Beat(_)));
 
     let mut enrolled = CheckinMachine::new(config("k", &["a"]), booted_at, WALL).at_once(booted_at);
-    assert!(matches!(enrolled.next(at(booted_at), "r"), Action::Beat(_)));
+    assert!(matches!(enrolled.next(at(booted_at), "r"), CheckinAction::Beat(_)));
 }
 
 #[test]
@@ -83,7 +85,7 @@ fn changes_all_the_time(m: &mut CheckinMachine, for_ms: u64, answer: impl Fn() -
     for step in 0..for_ms {
         let now = begin.plus(step);
         m.on_change(now);
-        if matches!(m.next(at(now), "r"), Action::Beat(_)) {
+        if matches!(m.next(at(now), "r"), CheckinAction::Beat(_)) {
             sent.push(now);
             m.on_answer(at(now), answer());
         }
@@ -115,16 +117,16 @@ fn seq_rises_even_within_a_millisecond_and_after_another_machine() {
     let mut m = CheckinMachine::new(config("k", &["a", "b"]), UP, WALL).after_seq(UP.0 + 7);
     let mut seqs = Vec::new();
     m = m.at_once(UP);
-    while let Action::Beat(beat) = m.next(at(UP), "r") {
+    while let CheckinAction::Beat(beat) = m.next(at(UP), "r") {
         seqs.push(beat.seq);
         m.on_answer(at(UP), refused(503, "internal"));
     }
     assert_eq!(seqs, [UP.0 + 8, UP.0 + 9]);
     m = m.at_once(UP);
-    let Action::Beat(beat) = m.next(at(UP), "r") else { panic!("no heartbeat") };
+    let CheckinAction::Beat(beat) = m.next(at(UP), "r") else { panic!("no heartbeat") };
     m.on_resent(beat.seq + 50);
     m.on_answer(at(UP), refused(503, "internal"));
-    let Action::Beat(next) = m.next(at(UP), "r") else { panic!("no heartbeat") };
+    let CheckinAction::Beat(next) = m.next(at(UP), "r") else { panic!("no heartbeat") };
     assert_eq!(next.seq, beat.seq + 51, "it does not rise above the one that was sent once more");
 }
 
@@ -132,10 +134,10 @@ fn seq_rises_even_within_a_millisecond_and_after_another_machine() {
 fn a_change_while_a_heartbeat_is_on_its_way_is_sent_afterwards() {
     let mut m = machine(&["a"]);
     m = m.at_once(UP);
-    assert!(matches!(m.next(at(UP), "r"), Action::Beat(_)));
+    assert!(matches!(m.next(at(UP), "r"), CheckinAction::Beat(_)));
     m.on_change(UP.plus(5));
     m.on_answer(at(UP.plus(3000)), accepted());
-    assert!(matches!(m.next(at(UP.plus(3000)), "r"), Action::Beat(_)));
+    assert!(matches!(m.next(at(UP.plus(3000)), "r"), CheckinAction::Beat(_)));
 }
 
 #[test]
@@ -146,7 +148,7 @@ fn changes_do_not_break_out_of_the_slot_while_nobody_accepts() {
         let mut sends = Vec::new();
         while now < UP.plus(120_000) {
             m.on_change(now);
-            if matches!(m.next(at(now), "r"), Action::Beat(_)) {
+            if matches!(m.next(at(now), "r"), CheckinAction::Beat(_)) {
                 sends.push(now);
                 m.on_answer(at(now), trouble.clone());
             }
@@ -166,12 +168,12 @@ fn t21_inventory_first_then_only_on_change_or_request() {
     let mut beat = |m: &mut CheckinMachine, rev: &str, need: bool| {
         loop {
             match m.next(at(now), rev) {
-                Action::Wait(until) => now = until.unwrap(),
-                Action::Beat(beat) => {
+                CheckinAction::Wait(until) => now = until.unwrap(),
+                CheckinAction::Beat(beat) => {
                     m.on_answer(at(now), Answer::Accepted(Reply { need_inventory: need, ..Reply::default() }));
                     return beat.inventory;
                 }
-                Action::Enrol(..) => panic!("enrols"),
+                CheckinAction::Enrol(..) => panic!("enrols"),
             }
         }
     };
@@ -207,8 +209,8 @@ proptest! {
                 m.on_change(now);
             }
             match m.next(at(now), "r") {
-                Action::Wait(until) => now = until.unwrap().min(changes.peek().copied().unwrap_or(BootMillis(u64::MAX))),
-                Action::Beat(_) => {
+                CheckinAction::Wait(until) => now = until.unwrap().min(changes.peek().copied().unwrap_or(BootMillis(u64::MAX))),
+                CheckinAction::Beat(_) => {
                     if let Some(last) = last {
                         let apart = now.since(last);
                         prop_assert!(apart >= 1000 && apart <= m.interval_s() * 1000 + latency + 1000, "{apart}");
@@ -217,7 +219,7 @@ proptest! {
                     now = now.plus(latency);
                     m.on_answer(at(now), accepted());
                 }
-                Action::Enrol(..) => prop_assert!(false),
+                CheckinAction::Enrol(..) => prop_assert!(false),
             }
         }
         prop_assert!(last.is_some());

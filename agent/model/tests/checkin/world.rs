@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use model::checkin::{
-    Action, Answer, Beat, CheckinConfig, CheckinError, CheckinMachine, Code, FaultKind, Goal, Key, KeyId,
+    Answer, Beat, CheckinAction, CheckinConfig, CheckinError, CheckinMachine, Code, FaultKind, Goal, Key, KeyId,
     KnownManagers, ManagerAddress, ManagerRefusal, Reply, Worth,
 };
 use model::time::{BootMillis, Now, UnixMillis};
@@ -71,14 +71,14 @@ pub(crate) fn down() -> Answer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub(crate) at: BootMillis,
-    pub(crate) what: Action,
+    pub(crate) what: CheckinAction,
 }
 
 impl Sent {
     pub(crate) fn beat(&self) -> &Beat {
         match &self.what {
-            Action::Beat(beat) => beat,
-            Action::Wait(_) | Action::Enrol(..) => panic!("{self:?} is no heartbeat"),
+            CheckinAction::Beat(beat) => beat,
+            CheckinAction::Wait(_) | CheckinAction::Enrol(..) => panic!("{self:?} is no heartbeat"),
         }
     }
 }
@@ -88,9 +88,9 @@ pub(crate) fn hosts_of(sent: &[Sent]) -> Vec<&str> {
     let mut hosts = Vec::new();
     for one in sent {
         match &one.what {
-            Action::Beat(beat) => hosts.push(beat.manager.host.as_str()),
-            Action::Enrol(manager, _) => hosts.push(manager.host.as_str()),
-            Action::Wait(_) => panic!("{one:?} is no request"),
+            CheckinAction::Beat(beat) => hosts.push(beat.manager.host.as_str()),
+            CheckinAction::Enrol(manager, _) => hosts.push(manager.host.as_str()),
+            CheckinAction::Wait(_) => panic!("{one:?} is no request"),
         }
     }
     hosts
@@ -102,18 +102,18 @@ pub(crate) fn run(
     from: BootMillis,
     to: BootMillis,
     latency_ms: u64,
-    mut answer: impl FnMut(BootMillis, &Action) -> Answer,
+    mut answer: impl FnMut(BootMillis, &CheckinAction) -> Answer,
 ) -> Vec<Sent> {
     let mut now = from;
     let mut sent = Vec::new();
     loop {
         match machine.next(at(now), "rev-1") {
-            Action::Wait(Some(until)) if until < to => {
+            CheckinAction::Wait(Some(until)) if until < to => {
                 assert!(until > now, "told to wait for {until:?} at {now:?}");
                 now = until;
             }
-            Action::Wait(_) => return sent,
-            what @ (Action::Beat(_) | Action::Enrol(..)) => {
+            CheckinAction::Wait(_) => return sent,
+            what @ (CheckinAction::Beat(_) | CheckinAction::Enrol(..)) => {
                 let said = answer(now, &what);
                 sent.push(Sent { at: now, what });
                 assert!(sent.len() < 100_000, "it never rests");

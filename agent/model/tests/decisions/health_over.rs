@@ -1,7 +1,7 @@
 //! Who takes what back: each row of the table against each kind of fault, both ways, and where a row does not hold.
 
 use model::PciAddress;
-use model::health::fault::{Fault, Kind, Recovery};
+use model::health::fault::{Fault, GpuFaultKind, Recovery};
 use model::health::kernel_log::KernelLog;
 use model::health::over::{Evidence, ROWS};
 use model::time::BootMillis;
@@ -111,11 +111,11 @@ fn shown_by(evidence: Evidence) -> &'static [&'static str] {
 
 #[test]
 fn every_kind_of_the_log_has_a_sample_and_every_sample_is_understood() {
-    let kinds: BTreeSet<Kind> = SAMPLES.iter().map(|(fault, _)| fault.kind()).collect();
-    let of_driver = [Kind::DriverMemory, Kind::DriverMemoryLasting];
-    let without: Vec<Kind> =
-        Kind::ALL.iter().copied().filter(|kind| !kinds.contains(kind) && !of_driver.contains(kind)).collect();
-    assert_eq!(without, [Kind::BadPages], "its sample is a test of its own: nothing but a new card ends it");
+    let kinds: BTreeSet<GpuFaultKind> = SAMPLES.iter().map(|(fault, _)| fault.kind()).collect();
+    let of_driver = [GpuFaultKind::DriverMemory, GpuFaultKind::DriverMemoryLasting];
+    let without: Vec<GpuFaultKind> =
+        GpuFaultKind::ALL.iter().copied().filter(|kind| !kinds.contains(kind) && !of_driver.contains(kind)).collect();
+    assert_eq!(without, [GpuFaultKind::BadPages], "its sample is a test of its own: nothing but a new card ends it");
     for (fault, sample) in SAMPLES {
         assert_eq!(faults(&log(&[(100, sample)]), GPU), [fault].into(), "{sample}");
     }

@@ -5,7 +5,7 @@ use crate::world::{at, function, nvidia, raw, report, said, seen};
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverReport, DriverSource, MemoryMib};
 use model::judge::{has_sensors, judge, may_ask, may_fall_asleep, needs_smi};
-use model::metric::{Metric, Metrics, Slot, of_driver};
+use model::metric::{Metric, MetricSlot, Metrics, of_driver};
 use model::observation::{HostObservation, RawObservation};
 use model::pci::{GpuFunction, RuntimeStatus};
 
@@ -166,9 +166,9 @@ fn sensors_that_fail_are_no_fault_of_nvidias_driver() {
 fn measured(address: &str) -> DriverGpu {
     let mut gpu = known(address);
     gpu.metrics.each(|_, slot| match slot {
-        Slot::Text(word) => *word = Reading::Known("P0".to_owned()),
-        Slot::List(words) => *words = Reading::Known(Vec::new()),
-        slot @ (Slot::Real(_) | Slot::Small(_) | Slot::Whole(_)) => slot.number(Reading::Known(7)),
+        MetricSlot::Text(word) => *word = Reading::Known("P0".to_owned()),
+        MetricSlot::List(words) => *words = Reading::Known(Vec::new()),
+        slot @ (MetricSlot::Real(_) | MetricSlot::Small(_) | MetricSlot::Whole(_)) => slot.number(Reading::Known(7)),
     });
     let all = || Reading::Known(7);
     gpu.memory = MemoryMib { total: all(), reserved: all(), used: all(), free: all() };

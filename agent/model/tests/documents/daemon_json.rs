@@ -1,13 +1,13 @@
 //! `daemon.json` with any content and any layout: one piece goes in, nothing else changes, and out it comes again.
 #![allow(clippy::disallowed_methods, reason = "the cases lie outside of the repository")]
 
-use model::daemon_json::{Edited, Entry, Refused, insert, remove};
+use model::daemon_json::{Edited, Refused, RuntimeEntry, insert, remove};
 use proptest::prelude::*;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use std::fmt;
 use std::path::Path;
 
-fn nvidia() -> Entry {
+fn nvidia() -> RuntimeEntry {
     "nvidia=nvidia-container-runtime".parse().unwrap()
 }
 

@@ -1,7 +1,7 @@
 //! Workspace plans: the very create body, admission with its numbers, and what a document may not say.
 #![allow(clippy::disallowed_methods, reason = "handed cases are read from files")]
 
-use model::workspace::{Action, DescribedHost, Document, Planned, Refused, plan};
+use model::workspace::{Action, DescribedHost, Document, Planned, WorkspaceRefused, plan};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -54,7 +54,7 @@ fn body(action: Action) -> Value {
     request.body
 }
 
-fn refusal(action: Action) -> Refused {
+fn refusal(action: Action) -> WorkspaceRefused {
     let Action::Refusal(refused) = action else { panic!("{action:?}") };
     refused
 }
@@ -133,7 +133,9 @@ fn what_an_earlier_workspace_takes_a_later_one_does_not_get() {
         request.gpus.clone()
     };
     assert_eq!((gpus(&all[0]), gpus(&all[1])), (vec![ONE.to_owned()], vec![TWO.to_owned()]));
-    let Refused::NoGpu { wanted: 1, available: 0, why } = refusal(all[2].action.clone()) else { panic!("{all:?}") };
+    let WorkspaceRefused::NoGpu { wanted: 1, available: 0, why } = refusal(all[2].action.clone()) else {
+        panic!("{all:?}")
+    };
     assert!(why.len() == 2 && why[1].contains("another security context"), "{why:?}");
     // With more shares than GPUs the third is given the first one's GPU, and never the second's.
     let shared = planned(&host(), &with(document, &json!({ "agent": { "overrides": { "cuda_gpus": 8 } } })));
@@ -157,9 +159,9 @@ fn numbers_of_a_refusal_are_those_of_the_host() {
     let running = json!([{ "workspace_id": "r", "cores": 7, "memory": 30_000_000_000_u64 }]);
     let host = with(host(), &json!({ "running": running }));
     let refused = |change: &Value| refusal(one(&host, &with(workspace(), change)));
-    assert_eq!(refused(&json!({})), Refused::NoCores { wanted: 2.0, available: 1.0, effective: 8.0 });
-    assert_eq!(refused(&json!({ "cores": 9 })), Refused::CoresExceedPhysical { wanted: 9.0, physical: 8.0 });
-    let memory = Refused::NoMemory {
+    assert_eq!(refused(&json!({})), WorkspaceRefused::NoCores { wanted: 2.0, available: 1.0, effective: 8.0 });
+    assert_eq!(refused(&json!({ "cores": 9 })), WorkspaceRefused::CoresExceedPhysical { wanted: 9.0, physical: 8.0 });
+    let memory = WorkspaceRefused::NoMemory {
         wanted: 8_000_000_000,
         available: 4_359_738_368,
         effective: 34_359_738_368,
@@ -167,7 +169,7 @@ fn numbers_of_a_refusal_are_those_of_the_host() {
     };
     assert_eq!(refused(&json!({ "cores": 1, "memory": 8_000_000_000_u64 })), memory);
     let many = refused(&json!({ "cores": 1, "gpu": { "mode": "share", "count": 3 } }));
-    assert_eq!(many, Refused::GpuCountExceedsPhysical { wanted: 3, physical: 2 });
+    assert_eq!(many, WorkspaceRefused::GpuCountExceedsPhysical { wanted: 3, physical: 2 });
     // The same workspace again is not counted beside itself.
     let again = with(workspace(), &json!({ "workspace_id": "r", "cores": 8 }));
     assert!(matches!(one(&host, &again), Action::Create(_)));
@@ -313,8 +315,8 @@ fn what_a_document_may_not_say_is_refused_by_its_name() {
         (json!({ "gpu": { "mode": "share", "count": "ALL" } }), "gpu.count"),
     ] {
         let refused = refusal(one(&host(), &with(workspace(), &change)));
-        let (Refused::InvalidArgument { field: named, .. } | Refused::DeniedByLocalPolicy { field: named, .. }) =
-            &refused
+        let (WorkspaceRefused::InvalidArgument { field: named, .. }
+        | WorkspaceRefused::DeniedByLocalPolicy { field: named, .. }) = &refused
         else {
             panic!("{field}: {refused:?}")
         };
@@ -444,7 +446,7 @@ fn check_body(id: &str, body: &Value, gpus: &[String], expect: &Value) {
     }
 }
 
-fn check_refusal(id: &str, refused: &Refused, expect: &Value) {
+fn check_refusal(id: &str, refused: &WorkspaceRefused, expect: &Value) {
     let shown = serde_json::to_value(refused).unwrap();
     assert!(expect["any_of"].as_array().unwrap().contains(&shown["code"]), "{id}: {shown}");
     for (name, number) in expect["numbers"].as_object().into_iter().flatten() {

@@ -3,7 +3,7 @@
 use model::mig::files::assert::{Asserted, assert, plan_entry};
 use model::mig::files::export::{export, generate};
 use model::mig::files::host::{HostGpu, RecordedMigMode};
-use model::mig::files::{Config, checkpoint, choose, read};
+use model::mig::files::{MigConfig, checkpoint, choose, read};
 use model::mig::layout::read_present;
 use model::mig::products::Product;
 use model::mig::{MigCatalog, Present};
@@ -34,17 +34,17 @@ pub(crate) fn gpu(number: usize, product: &str, layout: &str) -> HostGpu {
     }
 }
 
-pub(crate) fn config(version: &str, entries: &str) -> Config {
+pub(crate) fn config(version: &str, entries: &str) -> MigConfig {
     let text = format!("version: {version}\nmig-configs:\n  lab:\n{entries}");
     read(&text).unwrap_or_else(|fault| panic!("{text}\n{fault}")).configs.remove(0)
 }
 
-pub(crate) fn v1(entries: &str) -> Config {
+pub(crate) fn v1(entries: &str) -> MigConfig {
     config("v1", entries)
 }
 
 /// The lines of the entries that the GPUs got.
-fn chosen(config: &Config, host: &[HostGpu]) -> Result<Vec<Option<u64>>, String> {
+fn chosen(config: &MigConfig, host: &[HostGpu]) -> Result<Vec<Option<u64>>, String> {
     let chosen = choose(config, host).map_err(|fault| fault.to_string())?;
     Ok(chosen.into_iter().map(|entry| entry.map(|entry| entry.line)).collect())
 }

@@ -1,6 +1,6 @@
 //! A second, plain reading of what is a layout and which is best: every layout of a product is made, and all are compared.
 
-use model::mig::catalog::Engine;
+use model::mig::catalog::MigEngine;
 use model::mig::{GpuProfile, Instance, MigCatalog, MigPlan, Present, PresentCompute, Wish};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +49,7 @@ fn is_valid(catalog: &MigCatalog, instances: &[(u32, usize)]) -> bool {
     let of = |number: usize| instances.iter().filter(|(_, own)| *own == number).count() as u64;
     let slices: u32 = instances.iter().map(|(_, number)| profiles[*number].compute_slices).sum();
     let largest = profiles.iter().max_by_key(|p| (p.slots(), p.compute_slices)).unwrap();
-    let engines_fit = Engine::ALL.iter().all(|engine| {
+    let engines_fit = MigEngine::ALL.iter().all(|engine| {
         let have = |profile: &GpuProfile| u64::from(profile.engines.of(*engine).unwrap());
         let total = have(largest);
         let consistent = profiles.iter().all(|profile| have(profile) * u64::from(profile.instances) <= total);

@@ -3,7 +3,7 @@
 use model::absence::Absence;
 use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::ports::HostPort;
-use sim::description::Health;
+use sim::description::SimHealth;
 use sim::faults::{Attribute, DockerFault, NvmlFault, PciFault, PciFaultKind, Signal, SmiFault};
 use sim::smi::nvml_error_text;
 use sim::{Description, SimHost, load};
@@ -166,11 +166,11 @@ fn a_gpu_can_be_lost_while_it_is_looked_at() {
     let address = "0000:0f:00.0".parse().unwrap();
     let temperature = || probe(&host, DriverSource::Smi).unwrap().gpus[1].metrics.temperature_c.clone();
     assert!(temperature().known().is_some());
-    host.change(|state| state.set_health(address, Health::Lost)).unwrap();
+    host.change(|state| state.set_health(address, SimHealth::Lost)).unwrap();
     assert_eq!(temperature().absence(), Some(&Absence::GpuLost));
     let said = probe(&host, DriverSource::Smi).unwrap();
     assert_eq!(said.gpus.len(), 8, "it stays in the list");
-    assert!(host.change(|state| state.set_health("0000:99:00.0".parse().unwrap(), Health::Ok)).is_err());
+    assert!(host.change(|state| state.set_health("0000:99:00.0".parse().unwrap(), SimHealth::Ok)).is_err());
 }
 
 #[test]

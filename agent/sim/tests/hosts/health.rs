@@ -9,7 +9,7 @@ use model::judge::{Seen, judge};
 use model::observation::{HostObservation, RawObservation};
 use model::ports::{HostPort, KernelLogPort};
 use model::time::{BootMillis, UnixMillis};
-use sim::description::{Health, LinkCapability};
+use sim::description::{LinkCapability, SimHealth};
 use sim::{BUILT_IN, SimHost, SimKernelLog, load};
 use std::future::Future;
 use std::pin::pin;
@@ -133,7 +133,7 @@ fn a_gpu_that_is_given_away_keeps_what_its_driver_said() {
     let (mut log, mut reader) = (KernelLog::default(), host.kernel_log());
     let address = "0000:b7:00.0".parse().unwrap();
     let state = |seen: &HostObservation| seen.gpu(address).unwrap().health.gist();
-    host.change(|state| state.set_health(address, Health::ResetRequired)).unwrap();
+    host.change(|state| state.set_health(address, SimHealth::ResetRequired)).unwrap();
     let before = observed(&host, &mut log, &mut reader);
     let ill = (HealthState::Failed, vec!["reset_required".to_owned()]);
     assert_eq!(state(&before), ill);
@@ -153,7 +153,7 @@ fn a_gpu_that_is_given_away_keeps_what_its_driver_said() {
     bind("");
     let back = observed_after(&host, &mut log, &mut reader, Some(&given));
     assert_eq!(state(&back), ill, "its driver says it again");
-    host.change(|state| state.set_health(address, Health::Ok)).unwrap();
+    host.change(|state| state.set_health(address, SimHealth::Ok)).unwrap();
     let well = observed_after(&host, &mut log, &mut reader, Some(&back));
     assert_eq!(state(&well), (HealthState::Ok, Vec::new()));
 }

@@ -5,7 +5,7 @@ use flate2::write::GzEncoder;
 use model::driver::{DriverSource, ProbeError};
 use model::ports::{HostPort, KernelLogPort};
 use model::snapshot::{CONTENT_MAX_BYTES, ENTRIES_MAX, MANIFEST, RECORDED, Recorded};
-use sim::archive::Node;
+use sim::archive::ArchiveNode;
 use sim::{BadSnapshot, HostSnapshot, RecordedHost, SimHost, load, load_any};
 use std::future::Future;
 use std::io::Write;
@@ -132,7 +132,7 @@ fn nothing_leads_out_of_the_archive() {
     }
     let good = link("sys/bus/pci/devices/0000:01:00.0", "../../../devices/x").unwrap();
     let node = good.nodes.get(Path::new("sys/bus/pci/devices/0000:01:00.0"));
-    assert_eq!(node, Some(&Node::Link("../../../devices/x".into())));
+    assert_eq!(node, Some(&ArchiveNode::Link("../../../devices/x".into())));
 }
 
 #[test]

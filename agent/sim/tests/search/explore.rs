@@ -2,7 +2,7 @@
 
 use crate::worlds::{BOOT, World, functions, look};
 use model::PciAddress;
-use model::change::{AtStart, Effect, Entry, Event, Machine, Outcome, Phase, at_start, decode, encode, sort_out};
+use model::change::{AtStart, ChangeMachine, Effect, Entry, Event, Outcome, Phase, at_start, decode, encode, sort_out};
 use model::plan::{FunctionSettings, FunctionsWanted, Look, ModuleState, PlanStep, Postcondition, Step};
 use model::policy::Act;
 use model::ports::{ActError, JournalDocument};
@@ -91,7 +91,7 @@ impl Verdict {
 #[derive(Debug, Clone)]
 struct Run {
     host: HostState,
-    machine: Option<Machine>,
+    machine: Option<ChangeMachine>,
     /// The one document on disk.
     disk: Option<Vec<u8>>,
     /// What was on disk when a daemon started and could not be read.
@@ -144,7 +144,7 @@ impl<'a> Search<'a> {
         let run = Run {
             host: self.world.host.clone(),
             // Where there is an entry that cannot be read, the daemon starts and finds it.
-            machine: self.world.damaged.is_none().then(|| Machine::begin(entry, NOW)),
+            machine: self.world.damaged.is_none().then(|| ChangeMachine::begin(entry, NOW)),
             disk: self.world.damaged.clone().or(self.world.standing.as_ref().map(|entry| encode(entry).unwrap())),
             unread: None,
             left,
@@ -164,7 +164,7 @@ impl<'a> Search<'a> {
         if let Some(runs) = self.known.get(&key) {
             return *runs;
         }
-        let runs = match run.machine.as_ref().map(Machine::to_do) {
+        let runs = match run.machine.as_ref().map(ChangeMachine::to_do) {
             None => self.restart(run),
             Some(Effect::End(outcome)) => {
                 self.ended(&run, &outcome);
@@ -260,7 +260,7 @@ impl<'a> Search<'a> {
     }
 
     /// A look, or what a mutant takes for one.
-    fn look(&self, run: &mut Run, machine: &Machine) -> Look {
+    fn look(&self, run: &mut Run, machine: &ChangeMachine) -> Look {
         let mut seen = look(&run.host, &self.world.entry.plan.bounds.target);
         if machine.is_restoring() {
             let checking = run.planned;
@@ -288,7 +288,7 @@ impl<'a> Search<'a> {
         let Some(entry) = entry_of(bytes) else { return runs + self.unreadable(run) };
         match at_start(&entry, BOOT) {
             AtStart::Restore => {
-                run.machine = Some(Machine::recover(entry, NOW));
+                run.machine = Some(ChangeMachine::recover(entry, NOW));
                 runs += self.explore(run);
             }
             AtStart::Keep => {
@@ -310,7 +310,7 @@ impl<'a> Search<'a> {
             self.must_be_unread_still(&run);
             return 1;
         }
-        run.machine = Some(Machine::begin(self.world.entry.clone(), NOW));
+        run.machine = Some(ChangeMachine::begin(self.world.entry.clone(), NOW));
         self.explore(run)
     }
 
@@ -525,7 +525,7 @@ fn undo_by_inverses(host: &mut HostState, taken: &[Step], before: &[FunctionSett
 }
 
 /// A machine that says that it restored: it is shown the state from before until it believes it.
-fn ended_restored(machine: &Machine, entry: &Entry) -> Machine {
+fn ended_restored(machine: &ChangeMachine, entry: &Entry) -> ChangeMachine {
     let mut machine = machine.clone();
     for _ in 0..20 {
         match machine.to_do() {

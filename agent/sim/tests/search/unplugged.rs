@@ -1,7 +1,7 @@
 //! Pulls the card out before each thing that a change does, and puts it back: the change ends, and the record never lies.
 
 use crate::worlds::{BOOT, GPU, World, at, binding, look, worlds};
-use model::change::{AtStart, Effect, Event, Machine, Outcome, at_start, decode, encode};
+use model::change::{AtStart, ChangeMachine, Effect, Event, Outcome, at_start, decode, encode};
 use model::plan::PlanStep;
 use model::policy::Act;
 use model::time::BootMillis;
@@ -25,7 +25,7 @@ impl Run {
     }
 
     /// Goes on to the end; before the thing of that number the card is pulled out.
-    fn on(&mut self, world: &World, mut machine: Machine, pull_before: usize) -> Outcome {
+    fn on(&mut self, world: &World, mut machine: ChangeMachine, pull_before: usize) -> Outcome {
         for _ in 0..MOST {
             if self.taken == pull_before {
                 self.host.unplug(at(GPU)).unwrap();
@@ -65,7 +65,7 @@ impl Run {
 fn a_card_that_is_pulled_out_at_any_point_ends_its_change_and_harms_nobody() {
     let mut pulled = 0;
     for world in worlds() {
-        let begin = || Machine::begin(world.entry.clone(), NOW);
+        let begin = || ChangeMachine::begin(world.entry.clone(), NOW);
         let mut whole = Run::new(&world);
         assert_eq!(whole.on(&world, begin(), usize::MAX), Outcome::Done, "{}", world.name);
         // The last thing is the end, the one before it the record of a change that has been seen to be done.
@@ -89,10 +89,10 @@ fn a_card_that_was_pulled_out_while_it_was_given_can_be_given_once_it_is_back() 
     for world in worlds().into_iter().filter(|world| world.entry.operation == Act::PassthroughBind) {
         for pull_before in 0..6 {
             let mut run = Run::new(&world);
-            run.on(&world, Machine::begin(world.entry.clone(), NOW), pull_before);
+            run.on(&world, ChangeMachine::begin(world.entry.clone(), NOW), pull_before);
             run.host.plug(at(GPU)).unwrap();
             let again = binding(&world.name, run.host, true);
-            let outcome = Run::new(&again).on(&again, Machine::begin(again.entry.clone(), NOW), usize::MAX);
+            let outcome = Run::new(&again).on(&again, ChangeMachine::begin(again.entry.clone(), NOW), usize::MAX);
             assert_eq!(outcome, Outcome::Done, "{}, pulled before {pull_before}", world.name);
         }
     }
@@ -105,7 +105,7 @@ fn a_daemon_that_died_with_the_card_finds_the_record_and_settles_it() {
         run.disk = Some(encode(&world.entry).unwrap());
         let entry = decode("the entry", run.disk.as_ref().unwrap()).unwrap();
         assert_eq!(at_start(&entry, BOOT), AtStart::Restore);
-        let outcome = run.on(&world, Machine::recover(entry, NOW), 0);
+        let outcome = run.on(&world, ChangeMachine::recover(entry, NOW), 0);
         assert!(matches!(outcome, Outcome::Restored(_)), "{}: {outcome:?}", world.name);
         assert!(!run.is_open(), "{}", world.name);
     }

@@ -121,7 +121,7 @@ pub fn is_uuid(text: &str) -> bool {
 
 /// What is sent for a new credential.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Renewal {
+pub struct RenewalReply {
     /// This host's id with the manager.
     pub server_id: String,
     /// PKCS#10 of a new key, PEM.

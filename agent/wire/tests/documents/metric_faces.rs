@@ -5,7 +5,7 @@ use crate::gpu_documents::{function, judged, raw, said};
 use model::absence::Reading;
 use model::driver::{DriverGpu, MemoryMib};
 use model::health::facts::HealthFacts;
-use model::metric::{Metric, Metrics, Named, Slot, Value, of_gpu};
+use model::metric::{Metric, MetricSlot, Metrics, Named, Value, of_gpu};
 use model::observation::HostObservation;
 use model::time::BootMillis;
 use serde_json::json;
@@ -21,9 +21,11 @@ fn everything_known() -> HostObservation {
     metrics.each(|_, slot| {
         number += 1;
         match slot {
-            Slot::Text(state) => *state = Reading::Known("P3".to_owned()),
-            Slot::List(words) => *words = Reading::Known(vec!["sw_power_cap".to_owned()]),
-            slot @ (Slot::Real(_) | Slot::Small(_) | Slot::Whole(_)) => slot.number(Reading::Known(number)),
+            MetricSlot::Text(state) => *state = Reading::Known("P3".to_owned()),
+            MetricSlot::List(words) => *words = Reading::Known(vec!["sw_power_cap".to_owned()]),
+            slot @ (MetricSlot::Real(_) | MetricSlot::Small(_) | MetricSlot::Whole(_)) => {
+                slot.number(Reading::Known(number))
+            }
         }
     });
     let known = Reading::Known;

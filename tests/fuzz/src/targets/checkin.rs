@@ -7,7 +7,7 @@ use model::checkin::machine::{COALESCE_MS, GAP_MS};
 use model::checkin::managers::MANAGERS_MAX;
 use model::checkin::slot::INTERVAL_MAX_S;
 use model::checkin::{
-    Action, Answer, Beat, CheckinConfig, CheckinError, CheckinMachine, Code, FaultKind, Goal, Key, KeyId,
+    Answer, Beat, CheckinAction, CheckinConfig, CheckinError, CheckinMachine, Code, FaultKind, Goal, Key, KeyId,
     KnownManagers, ManagerAddress, ManagerRefusal, OwnCertificate, Reply, TlsError, Worth,
 };
 use model::time::{BootMillis, Now, UnixMillis};
@@ -90,12 +90,12 @@ fn run(input: &[u8]) {
             return;
         }
         match world.machine.next(world.both(), "rev") {
-            Action::Wait(until) => world.wait(until, &mut script),
-            Action::Beat(beat) => {
+            CheckinAction::Wait(until) => world.wait(until, &mut script),
+            CheckinAction::Beat(beat) => {
                 world.judge(&beat);
                 world.answer(&mut script);
             }
-            Action::Enrol(..) => world.answer(&mut script),
+            CheckinAction::Enrol(..) => world.answer(&mut script),
         }
         assert!(world.machine.managers().addresses().len() <= MANAGERS_MAX);
         assert!((5..=INTERVAL_MAX_S).contains(&world.machine.interval_s()));

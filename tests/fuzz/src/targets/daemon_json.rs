@@ -3,7 +3,7 @@
 use super::often;
 use crate::Target;
 use crate::bounds::Bounds;
-use model::daemon_json::{Edited, Entry, insert, remove};
+use model::daemon_json::{Edited, RuntimeEntry, insert, remove};
 
 /// The target.
 pub const TARGET: Target = Target {
@@ -34,7 +34,7 @@ pub const TARGET: Target = Target {
 };
 
 fn run(input: &[u8]) {
-    let entry: Entry = "nvidia=nvidia-container-runtime".parse().expect("a fixed text");
+    let entry: RuntimeEntry = "nvidia=nvidia-container-runtime".parse().expect("a fixed text");
     match insert(Some(input), &entry, true) {
         Ok(Edited::Content(after)) => {
             let head = input.iter().zip(&after).take_while(|(a, b)| a == b).count();

@@ -5,7 +5,7 @@ use model::absence::Absence;
 use model::driver::DriverSource;
 use nvml_wrapper::error::NvmlError;
 use sim::bus::Bus;
-use sim::description::{Fact, Health};
+use sim::description::{Fact, SimHealth};
 use sim::driver::report;
 use sim::faults::{NvmlFault, Signal};
 use sim::{Description, load};
@@ -107,7 +107,7 @@ fn every_fact_can_be_withheld_and_costs_no_other() {
 #[test]
 fn a_gpu_that_needs_a_reset_says_so() {
     let mut description = load("t4-cloud-vm").unwrap();
-    description.gpus[0].health = Health::ResetRequired;
+    description.gpus[0].health = SimHealth::ResetRequired;
     let folder = tempfile::tempdir().unwrap();
     let nvml = nvml(&installed(&description, folder.path())).unwrap();
     assert_eq!(gpu(&nvml, 0).metrics.power_w.absence(), Some(&Absence::ResetRequired));

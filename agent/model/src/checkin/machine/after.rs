@@ -6,7 +6,7 @@ use crate::checkin::fault::{CheckinError, FaultKind, OwnCertificate};
 use crate::checkin::keyring::{AfterRefusal, KeyId};
 use crate::checkin::omit::{Omit, Omitting};
 use crate::checkin::slot::{RETRY_MAX_S, clamp_interval, mix};
-use crate::checkin::trouble::Trouble;
+use crate::checkin::trouble::DeliveryFailure;
 use crate::enrol::CheckinState;
 use crate::time::{BootMillis, Now};
 
@@ -37,7 +37,7 @@ impl CheckinMachine {
         self.own_slot(now, self.interval_s.min(RETRY_MAX_S))
     }
 
-    fn stands(&mut self, trouble: Trouble, said: String) {
+    fn stands(&mut self, trouble: DeliveryFailure, said: String) {
         self.early = None;
         self.state = trouble.state().unwrap_or(self.state);
         self.trouble = Some((trouble, said));
@@ -57,22 +57,22 @@ impl CheckinMachine {
             return self.once_more(now.boot);
         }
         if meaning.is_about_the_host() && !self.managers.is_believed() {
-            return self.next_manager(now.boot, None, Trouble::Unreachable, said);
+            return self.next_manager(now.boot, None, DeliveryFailure::Unreachable, said);
         }
         match meaning {
             Meaning::OutOfOrder | Meaning::Unauthenticated => {
                 let until = refused.retry_after_ms().filter(|_| refused.status == 503).map(|ms| now.boot.plus(ms));
-                return self.next_manager(now.boot, until, Trouble::Unreachable, said);
+                return self.next_manager(now.boot, until, DeliveryFailure::Unreachable, said);
             }
             // 202 is an answer to an enrolment; to a heartbeat it reports nothing.
             Meaning::Pending if refused.status == 202 => {
-                return self.next_manager(now.boot, None, Trouble::Unreachable, said);
+                return self.next_manager(now.boot, None, DeliveryFailure::Unreachable, said);
             }
             Meaning::Pending => self.pending(now.boot, None, said),
             Meaning::BadReport => self.bad_report(now.boot, said),
             Meaning::TooLarge => self.too_large(now.boot, said),
-            Meaning::Duplicate => self.wait_for_slot(now.boot, Trouble::DuplicateIdentity, said),
-            Meaning::UpgradeRequired => self.wait_for_slot(now.boot, Trouble::UpgradeRequired, said),
+            Meaning::Duplicate => self.wait_for_slot(now.boot, DeliveryFailure::DuplicateIdentity, said),
+            Meaning::UpgradeRequired => self.wait_for_slot(now.boot, DeliveryFailure::UpgradeRequired, said),
             Meaning::UnknownAgent => self.unknown(now.boot, said),
             Meaning::Deleted => self.deleted(now.boot, said),
             Meaning::RateLimited => self.rate_limited(now.boot, refused, said),
@@ -86,15 +86,15 @@ impl CheckinMachine {
                 self.keys.ended(key);
             }
             if self.keys.refused(key, now) == AfterRefusal::TryAnother || self.keys.is_lost(now.wall) {
-                self.stands(Trouble::CredentialRefused, fault.said.clone());
+                self.stands(DeliveryFailure::CredentialRefused, fault.said.clone());
                 return self.once_more(now.boot);
             }
-            return self.next_manager(now.boot, None, Trouble::CredentialRefused, fault.said.clone());
+            return self.next_manager(now.boot, None, DeliveryFailure::CredentialRefused, fault.said.clone());
         }
         if fault.kind.may_be_the_credential() && self.keys.doubted(key, now) {
             return self.once_more(now.boot);
         }
-        self.next_manager(now.boot, None, Trouble::Unreachable, fault.said.clone());
+        self.next_manager(now.boot, None, DeliveryFailure::Unreachable, fault.said.clone());
     }
 
     /// The same manager again, at once, with what is at hand now.
@@ -103,7 +103,7 @@ impl CheckinMachine {
         self.due = Some(now);
     }
 
-    fn next_manager(&mut self, now: BootMillis, until: Option<BootMillis>, trouble: Trouble, said: String) {
+    fn next_manager(&mut self, now: BootMillis, until: Option<BootMillis>, trouble: DeliveryFailure, said: String) {
         if self.managers.failed(now, until) {
             self.mid_round = true;
             self.due = Some(now);
@@ -116,12 +116,12 @@ impl CheckinMachine {
         }
     }
 
-    fn wait_for_slot(&mut self, now: BootMillis, trouble: Trouble, said: String) {
+    fn wait_for_slot(&mut self, now: BootMillis, trouble: DeliveryFailure, said: String) {
         self.due = Some(self.own_slot(now, self.interval_s));
         self.stands(trouble, said);
     }
 
-    fn stop(&mut self, trouble: Trouble, said: String) {
+    fn stop(&mut self, trouble: DeliveryFailure, said: String) {
         self.due = None;
         self.stands(trouble, said);
     }
@@ -138,27 +138,27 @@ impl CheckinMachine {
 
     fn pending(&mut self, now: BootMillis, asked_ms: Option<u64>, said: String) {
         self.pause(now, asked_ms, RETRY_MAX_S);
-        self.stands(Trouble::PendingApproval, said);
+        self.stands(DeliveryFailure::PendingApproval, said);
     }
 
     fn rate_limited(&mut self, now: BootMillis, refused: &ManagerRefusal, said: String) {
         self.pause(now, refused.retry_after_ms(), self.interval_s);
-        self.stands(Trouble::RateLimited, said);
+        self.stands(DeliveryFailure::RateLimited, said);
     }
 
     fn bad_report(&mut self, now: BootMillis, said: String) {
         self.omit(now, Omit::Optional, &said);
-        self.wait_for_slot(now, Trouble::RejectedReport, said);
+        self.wait_for_slot(now, DeliveryFailure::RejectedReport, said);
     }
 
     fn too_large(&mut self, now: BootMillis, said: String) {
         match self.omitting.level(now).next() {
             Some(more) => {
                 self.omit(now, more, &said);
-                self.stands(Trouble::RejectedReport, said);
+                self.stands(DeliveryFailure::RejectedReport, said);
                 self.due = Some(now.plus(GAP_MS));
             }
-            None => self.wait_for_slot(now, Trouble::RejectedReport, said),
+            None => self.wait_for_slot(now, DeliveryFailure::RejectedReport, said),
         }
     }
 
@@ -169,16 +169,16 @@ impl CheckinMachine {
 
     fn unauthenticated(&mut self, now: Now, key: KeyId, said: String) {
         if self.keys.refused(key, now) == AfterRefusal::TryAnother || self.keys.is_lost(now.wall) {
-            self.stands(Trouble::Unauthenticated, said);
+            self.stands(DeliveryFailure::Unauthenticated, said);
             return self.once_more(now.boot);
         }
         if !self.managers.is_believed() {
-            return self.next_manager(now.boot, None, Trouble::Unreachable, said);
+            return self.next_manager(now.boot, None, DeliveryFailure::Unreachable, said);
         }
         self.refusals += 1;
         let off = mix(self.slot.hash() ^ self.refusals) % UNAUTHENTICATED_MS;
         self.due = Some(now.boot.plus(UNAUTHENTICATED_MS / 2 + off));
-        self.stands(Trouble::Unauthenticated, said);
+        self.stands(DeliveryFailure::Unauthenticated, said);
         self.managers.answered();
     }
 
@@ -188,18 +188,18 @@ impl CheckinMachine {
             self.may_enrol_again = false;
             self.lost = true;
             self.due = Some(now);
-            self.stands(Trouble::UnknownAgent, said);
+            self.stands(DeliveryFailure::UnknownAgent, said);
         } else {
-            self.wait_for_slot(now, Trouble::UnknownAgent, said);
+            self.wait_for_slot(now, DeliveryFailure::UnknownAgent, said);
         }
     }
 
     fn deleted(&mut self, now: BootMillis, said: String) {
         let first = *self.deleted_at.get_or_insert(now);
         if now.since(first) >= DELETED_TWICE_MS {
-            self.stop(Trouble::Deleted, said);
+            self.stop(DeliveryFailure::Deleted, said);
         } else {
-            self.wait_for_slot(now, Trouble::PerhapsDeleted, said);
+            self.wait_for_slot(now, DeliveryFailure::PerhapsDeleted, said);
         }
     }
 
@@ -207,7 +207,7 @@ impl CheckinMachine {
     pub(super) fn not_found_again(&mut self, now: Now) {
         self.lost = false;
         let said = self.trouble.take().map(|(_, said)| said).unwrap_or_default();
-        self.wait_for_slot(now.boot, Trouble::UnknownAgent, said);
+        self.wait_for_slot(now.boot, DeliveryFailure::UnknownAgent, said);
     }
 
     /// A manager answered an enrolment, and gave no identity.
@@ -220,19 +220,21 @@ impl CheckinMachine {
         match meaning {
             Meaning::OutOfOrder | Meaning::UnknownAgent => {
                 let until = refused.retry_after_ms().filter(|_| refused.status == 503).map(|ms| now.boot.plus(ms));
-                return self.next_manager(now.boot, until, Trouble::Unreachable, said);
+                return self.next_manager(now.boot, until, DeliveryFailure::Unreachable, said);
             }
             Meaning::Pending => self.pending(now.boot, refused.retry_after_ms(), said),
-            Meaning::BadReport | Meaning::TooLarge => self.wait_for_slot(now.boot, Trouble::RejectedReport, said),
-            Meaning::UpgradeRequired => self.wait_for_slot(now.boot, Trouble::UpgradeRequired, said),
+            Meaning::BadReport | Meaning::TooLarge => {
+                self.wait_for_slot(now.boot, DeliveryFailure::RejectedReport, said)
+            }
+            Meaning::UpgradeRequired => self.wait_for_slot(now.boot, DeliveryFailure::UpgradeRequired, said),
             Meaning::RateLimited => self.rate_limited(now.boot, refused, said),
             Meaning::Deleted if why == EnrolFor::Ended => self.deleted(now.boot, said),
-            Meaning::Deleted => return self.next_manager(now.boot, None, Trouble::Unreachable, said),
+            Meaning::Deleted => return self.next_manager(now.boot, None, DeliveryFailure::Unreachable, said),
             Meaning::Unauthenticated | Meaning::Duplicate if why == EnrolFor::Ended => {
-                self.wait_for_slot(now.boot, Trouble::CredentialRefused, said);
+                self.wait_for_slot(now.boot, DeliveryFailure::CredentialRefused, said);
             }
-            Meaning::Unauthenticated => self.stop(Trouble::Unauthenticated, said),
-            Meaning::Duplicate => self.stop(Trouble::DuplicateIdentity, said),
+            Meaning::Unauthenticated => self.stop(DeliveryFailure::Unauthenticated, said),
+            Meaning::Duplicate => self.stop(DeliveryFailure::DuplicateIdentity, said),
         }
         self.managers.answered();
     }
@@ -242,6 +244,6 @@ impl CheckinMachine {
         if why == EnrolFor::Ended && fault.kind.was_heard() {
             self.recovered_at = Some(now.boot);
         }
-        self.next_manager(now.boot, None, Trouble::Unreachable, fault.said.clone());
+        self.next_manager(now.boot, None, DeliveryFailure::Unreachable, fault.said.clone());
     }
 }

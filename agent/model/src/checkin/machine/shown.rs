@@ -6,7 +6,7 @@ use crate::checkin::manager::ManagerAddress;
 use crate::checkin::managers::Managers;
 use crate::checkin::omit::Omit;
 use crate::checkin::slot::Slot;
-use crate::checkin::trouble::Trouble;
+use crate::checkin::trouble::DeliveryFailure;
 use crate::enrol::CheckinState;
 use crate::time::{BootMillis, Now};
 
@@ -25,7 +25,7 @@ impl CheckinMachine {
 
     /// What prevents it, with what was reported.
     #[must_use]
-    pub const fn trouble(&self) -> Option<&(Trouble, String)> {
+    pub const fn trouble(&self) -> Option<&(DeliveryFailure, String)> {
         self.trouble.as_ref()
     }
 
@@ -97,15 +97,15 @@ impl CheckinMachine {
             );
             all.push(Standing { kind: "credential_expired", message });
         }
-        let told_already = |trouble: Trouble| is_lost && trouble == Trouble::CredentialRefused;
+        let told_already = |trouble: DeliveryFailure| is_lost && trouble == DeliveryFailure::CredentialRefused;
         if let Some((trouble, said)) = self.trouble.as_ref().filter(|(trouble, _)| !told_already(*trouble)) {
             all.push(Standing { kind: trouble.condition(), message: format!("{said}; {}", trouble.remedy()) });
         }
         let left_out = self.omitting.level(now.boot);
-        let said_already = all.iter().any(|standing| standing.kind == Trouble::RejectedReport.condition());
+        let said_already = all.iter().any(|standing| standing.kind == DeliveryFailure::RejectedReport.condition());
         if left_out > Omit::Nothing && !said_already {
             let message = format!("{} left out, because the manager {}", left_out.words(), self.omit_said);
-            all.push(Standing { kind: Trouble::RejectedReport.condition(), message });
+            all.push(Standing { kind: DeliveryFailure::RejectedReport.condition(), message });
         }
         all
     }

@@ -1,11 +1,11 @@
 //! The table of NVIDIA's Xid numbers.
 
 use super::Action::{LookAfter, Nothing, Reboot, ResetGpu, RestartApplication};
-use super::Source::{Catalog, Header, Older};
-use super::{Action, Source, Xid};
+use super::XidSource::{Catalog, Header, Older};
+use super::{Action, Xid, XidSource};
 
 /// A row of the table.
-const fn row(number: u32, meaning: &'static str, action: Action, source: Source) -> Xid {
+const fn row(number: u32, meaning: &'static str, action: Action, source: XidSource) -> Xid {
     Xid { number, meaning, action, source }
 }
 

@@ -2,7 +2,7 @@
 
 use super::choose::choose;
 use super::host::{HostGpu, RecordedMigMode, devices};
-use super::{Config, FileError, Instances, MigConfigEntry};
+use super::{FileError, Instances, MigConfig, MigConfigEntry};
 use crate::ids::PciAddress;
 use crate::mig::catalog::MigCatalog;
 use crate::mig::layout::{Instance, Present, Wish};
@@ -79,7 +79,7 @@ impl Asserted {
 ///
 /// # Errors
 /// The configuration does not fit this host, as in [`choose`].
-pub fn assert(config: &Config, host: &[HostGpu], mode_only: bool) -> Result<Asserted, FileError> {
+pub fn assert(config: &MigConfig, host: &[HostGpu], mode_only: bool) -> Result<Asserted, FileError> {
     let mut asserted = Asserted::default();
     for (gpu, entry) in host.iter().zip(choose(config, host)?) {
         match entry {

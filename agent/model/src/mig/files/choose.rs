@@ -1,7 +1,7 @@
 //! Which entry of a configuration is about which GPU of a host.
 
 use super::host::HostGpu;
-use super::{Config, DeviceName, Devices, FileError, MigConfigEntry};
+use super::{DeviceName, Devices, FileError, MigConfig, MigConfigEntry};
 
 /// Finds for each GPU the entry that is about it; none where no entry names it.
 ///
@@ -9,7 +9,7 @@ use super::{Config, DeviceName, Devices, FileError, MigConfigEntry};
 ///
 /// # Errors
 /// An entry names a GPU that the host does not have, or wants MIG on one that cannot do it; or two entries are about one GPU.
-pub fn choose<'a>(config: &'a Config, host: &[HostGpu]) -> Result<Vec<Option<&'a MigConfigEntry>>, FileError> {
+pub fn choose<'a>(config: &'a MigConfig, host: &[HostGpu]) -> Result<Vec<Option<&'a MigConfigEntry>>, FileError> {
     let mut chosen: Vec<Option<(usize, &MigConfigEntry)>> = vec![None; host.len()];
     for (number, entry) in config.entries.iter().enumerate() {
         let field = |field: &str| format!("mig-configs.{}[{number}].{field}", super::shown(&config.name));

@@ -60,12 +60,12 @@ fn shown(text: &str) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConfigFile {
     /// Its configurations, in the order of the file.
-    pub configs: Vec<Config>,
+    pub configs: Vec<MigConfig>,
 }
 
 /// One configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
+pub struct MigConfig {
     /// Its name.
     pub name: String,
     /// Where it begins.
@@ -135,7 +135,7 @@ impl ConfigFile {
     ///
     /// # Errors
     /// There is none of that name; or none is named and there is not exactly one.
-    pub fn select(&self, name: Option<&str>) -> Result<&Config, String> {
+    pub fn select(&self, name: Option<&str>) -> Result<&MigConfig, String> {
         let all = || self.configs.iter().map(|config| shown(&config.name)).collect::<Vec<_>>().join(", ");
         match (name, self.configs.as_slice()) {
             (_, []) => Err("the file has no configuration".to_owned()),

@@ -2,7 +2,7 @@
 
 use super::value::{boolean, is_null, text, whole_number};
 use super::yaml::{Key, Node, Value, read as read_yaml};
-use super::{Config, ConfigFile, DeviceId, DeviceName, Devices, FileError, Instances, MigConfigEntry, shown};
+use super::{ConfigFile, DeviceId, DeviceName, Devices, FileError, Instances, MigConfig, MigConfigEntry, shown};
 use crate::mig::profile::ProfileName;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -113,7 +113,7 @@ fn list<'a>(node: &'a Node, at: &At, expected: &str) -> Result<&'a [Rc<Node>], F
     }
 }
 
-fn configs(node: &Node, at: &At, own: bool) -> Result<Vec<Config>, FileError> {
+fn configs(node: &Node, at: &At, own: bool) -> Result<Vec<MigConfig>, FileError> {
     let named = if is_null(node) { &[] } else { map(node, at, "a map from names to lists of entries")? };
     if named.is_empty() {
         return Err(at.fault("at least one configuration is required"));
@@ -128,7 +128,7 @@ fn configs(node: &Node, at: &At, own: bool) -> Result<Vec<Config>, FileError> {
             return Err(at.fault(format!("it has {} entries, more than {MOST_ENTRIES}", items.len())));
         }
         let entries = items.iter().enumerate().map(|(index, item)| entry(item, &at.item(item.line, index), own));
-        let config = Config { name: key.text.clone(), line: key.line, entries: entries.collect::<Result<_, _>>()? };
+        let config = MigConfig { name: key.text.clone(), line: key.line, entries: entries.collect::<Result<_, _>>()? };
         certain_overlap(&config, &at)?;
         Ok(config)
     };
@@ -260,7 +260,7 @@ fn place(text: &str, own: bool) -> Result<(ProfileName, Option<u32>), String> {
 }
 
 /// Two entries that name one GPU on whatever host: no host should do work twice.
-fn certain_overlap(config: &Config, at: &At) -> Result<(), FileError> {
+fn certain_overlap(config: &MigConfig, at: &At) -> Result<(), FileError> {
     let sorted = |entry: &MigConfigEntry| {
         let mut filter = entry.filter.clone();
         filter.sort_unstable();
