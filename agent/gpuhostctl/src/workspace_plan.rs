@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::input;
 use crate::text::{Look, clean, paint, print, print_json};
-use model::workspace::{Action, DescribedHost, Document, MOST_WORKSPACES, Planned, plan};
+use model::workspace::{DescribedHost, Document, MOST_WORKSPACES, Planned, WorkspaceAction, plan};
 use serde::de::DeserializeOwned;
 use std::path::Path;
 
@@ -28,7 +28,7 @@ pub(crate) fn run(host: &Path, document: &Path, json: bool) -> Result<(), Failur
     } else {
         print(&all.iter().map(line).collect::<Vec<_>>())?;
     }
-    match all.iter().filter(|planned| matches!(planned.action, Action::Refusal(_))).count() {
+    match all.iter().filter(|planned| matches!(planned.action, WorkspaceAction::Refusal(_))).count() {
         0 => Ok(()),
         refused => {
             let message = format!("{refused} of {} workspaces are refused", all.len());
@@ -47,10 +47,10 @@ fn read<T: DeserializeOwned>(file: &Path) -> Result<T, Failure> {
 fn line(planned: &Planned) -> String {
     let id = clean(&planned.workspace_id);
     match &planned.action {
-        Action::Create(request) if request.gpus.is_empty() => format!("{id}: create {}", request.name),
-        Action::Create(request) => format!("{id}: create {} with {}", request.name, request.gpus.join(", ")),
-        Action::Nothing => format!("{id}: nothing is created"),
-        Action::Refusal(refused) => {
+        WorkspaceAction::Create(request) if request.gpus.is_empty() => format!("{id}: create {}", request.name),
+        WorkspaceAction::Create(request) => format!("{id}: create {} with {}", request.name, request.gpus.join(", ")),
+        WorkspaceAction::Nothing => format!("{id}: nothing is created"),
+        WorkspaceAction::Refusal(refused) => {
             format!("{id}: {} {}", paint(refused.code(), Look::Bad), clean(&refused.to_string()))
         }
     }

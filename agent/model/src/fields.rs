@@ -6,5 +6,5 @@
 mod place;
 mod section;
 
-pub use place::{ConfigErrors, ConfigPlace, Fault};
+pub use place::{ConfigError, ConfigErrors, ConfigPlace};
 pub(crate) use section::{Document, Section, Value};

@@ -1,7 +1,7 @@
 //! Reads the configuration files: front, hands, snapshot, doctor and `config check` all by this one function, so that they agree on what they read.
 
 use files::{ReadError, USUAL_TIME, fragments, in_time, read_text};
-use model::fields::{ConfigErrors, ConfigPlace, Fault};
+use model::fields::{ConfigError, ConfigErrors, ConfigPlace};
 use model::settings::{Merged, Settings, merge};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -53,7 +53,7 @@ impl Default for Places {
 /// What could not be read.
 #[derive(Default)]
 struct Unread {
-    faults: Vec<Fault>,
+    faults: Vec<ConfigError>,
     denied: bool,
     /// A file system hangs: what follows is not tried, or each file would take its time.
     hangs: bool,
@@ -67,7 +67,7 @@ impl Unread {
         // The text of the fault begins with the file or names it in "cannot read …".
         let said = fault.to_string();
         let why = said.strip_prefix(&format!("{file} ")).map_or_else(|| said.clone(), str::to_owned);
-        self.faults.push(Fault::of_file(&file, &why));
+        self.faults.push(ConfigError::of_file(&file, &why));
     }
 }
 

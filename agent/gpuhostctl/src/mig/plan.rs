@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::text::{Look, paint, print, print_json};
 use model::mig::layout::{read_wishes, told};
 use model::mig::{
-    Created, Instance, KeptInstance, MigCatalog, MigPlan, MigRefusal, Present, Refused, check, draw, plan,
+    Created, Instance, KeptInstance, MigCatalog, MigPlan, MigRefusal, MigRefused, Present, check, draw, plan,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -48,12 +48,12 @@ pub(super) fn run(how: &Plan, json: bool) -> Result<(), Failure> {
         .map_err(|refused| Failure::Refused { status, message: format!("{}: {refused}", refused.why.code()) })
 }
 
-fn of_what_is_there(why: MigRefusal, there: &[Present]) -> Refused {
+fn of_what_is_there(why: MigRefusal, there: &[Present]) -> MigRefused {
     let in_use = there.iter().filter(|one| one.in_use).map(|one| one.instance.clone()).collect();
-    Refused { why, in_use, largest: Vec::new() }
+    MigRefused { why, in_use, largest: Vec::new() }
 }
 
-fn view(there: &[Present], outcome: &Result<MigPlan, Refused>) -> View {
+fn view(there: &[Present], outcome: &Result<MigPlan, MigRefused>) -> View {
     let used = there.iter().filter(|one| one.in_use).map(|one| one.instance.clone());
     match outcome.clone() {
         Ok(MigPlan { keep, destroy, create, rest }) => View {
@@ -81,7 +81,7 @@ fn view(there: &[Present], outcome: &Result<MigPlan, Refused>) -> View {
     }
 }
 
-fn lines(catalog: &MigCatalog, there: &[Present], outcome: &Result<MigPlan, Refused>) -> Vec<String> {
+fn lines(catalog: &MigCatalog, there: &[Present], outcome: &Result<MigPlan, MigRefused>) -> Vec<String> {
     match outcome {
         Ok(plan) => draw::plan(catalog, there, plan),
         Err(refused) => {

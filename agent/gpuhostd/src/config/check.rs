@@ -3,7 +3,7 @@
 use super::eyes::Eyes;
 use super::unfit::Unfit;
 use crate::paths::{POLICY, STATE};
-use model::fields::{ConfigErrors, Fault};
+use model::fields::{ConfigError, ConfigErrors};
 use model::settings::Settings;
 use program::say;
 use program::settings::{Configuration, read};
@@ -102,7 +102,7 @@ fn told(configuration: &Configuration, notes: &[String]) -> String {
 struct Usable<'a> {
     eyes: Eyes,
     configuration: &'a Configuration,
-    faults: Vec<Fault>,
+    faults: Vec<ConfigError>,
     notes: Vec<String>,
 }
 
@@ -179,7 +179,8 @@ impl Usable<'_> {
         };
         let why = format!("cannot be used: {why}");
         let place = self.configuration.places.get(field);
-        let alone = || Fault { file: "configuration".to_owned(), at: None, field: field.to_owned(), why: why.clone() };
+        let alone =
+            || ConfigError { file: "configuration".to_owned(), at: None, field: field.to_owned(), why: why.clone() };
         self.faults.push(place.map_or_else(alone, |place| place.fault(field, why.clone())));
     }
 }

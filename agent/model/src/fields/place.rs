@@ -18,7 +18,7 @@ pub struct ConfigPlace {
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct ConfigError {
     /// The file.
     pub file: String,
     /// Line and column, from 1; none where the whole file is meant.
@@ -29,7 +29,7 @@ pub struct Fault {
     pub why: String,
 }
 
-impl Fault {
+impl ConfigError {
     /// A whole file that cannot be used.
     #[must_use]
     pub fn of_file(file: &str, why: &str) -> Self {
@@ -40,12 +40,12 @@ impl Fault {
 impl ConfigPlace {
     /// A fault of the field that has its value here.
     #[must_use]
-    pub fn fault(&self, field: &str, why: String) -> Fault {
-        Fault { file: self.file.clone(), at: Some(self.at), field: field.to_owned(), why }
+    pub fn fault(&self, field: &str, why: String) -> ConfigError {
+        ConfigError { file: self.file.clone(), at: Some(self.at), field: field.to_owned(), why }
     }
 }
 
-impl Display for Fault {
+impl Display for ConfigError {
     fn fmt(&self, out: &mut Formatter<'_>) -> Result {
         write!(out, "{}:", self.file)?;
         if let Some((line, column)) = self.at {
@@ -61,14 +61,14 @@ impl Display for Fault {
 /// Everything that is wrong, in the order of the files and of the places in them. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigErrors {
-    named: Vec<Fault>,
+    named: Vec<ConfigError>,
     more: usize,
 }
 
 impl ConfigErrors {
     /// These, where there are any.
     #[must_use]
-    pub fn of(mut all: Vec<Fault>) -> Option<Self> {
+    pub fn of(mut all: Vec<ConfigError>) -> Option<Self> {
         let more = all.len().saturating_sub(NAMED);
         all.truncate(NAMED);
         (!all.is_empty()).then_some(Self { named: all, more })
@@ -76,7 +76,7 @@ impl ConfigErrors {
 
     /// Those that are named.
     #[must_use]
-    pub fn named(&self) -> &[Fault] {
+    pub fn named(&self) -> &[ConfigError] {
         &self.named
     }
 
@@ -148,12 +148,13 @@ mod tests {
 
     #[test]
     fn what_has_no_room_is_counted() {
-        let fault = |line| Fault { file: "f".into(), at: Some((line, 1)), field: "a.b".into(), why: "is 0".into() };
+        let fault =
+            |line| ConfigError { file: "f".into(), at: Some((line, 1)), field: "a.b".into(), why: "is 0".into() };
         let faults = ConfigErrors::of((1..=60).map(fault).collect()).unwrap();
         assert_eq!(faults.in_short(), "f:1:1: a.b is 0 (and 59 more faults)");
         assert!(faults.to_string().ends_with("f:50:1: a.b is 0\nand 10 more"));
         assert_eq!(ConfigErrors::of(Vec::new()), None);
-        assert_eq!(Fault::of_file("f", "is a pipe").to_string(), "f: is a pipe");
+        assert_eq!(ConfigError::of_file("f", "is a pipe").to_string(), "f: is a pipe");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The sections and values of a TOML file, with their places.
 
-use super::place::{ConfigPlace, Fault, position, shown, without_secret};
+use super::place::{ConfigError, ConfigPlace, position, shown, without_secret};
 use crate::printable::printable;
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 pub(crate) struct Document<'i> {
     file: &'i str,
     text: &'i str,
-    faults: Vec<Fault>,
+    faults: Vec<ConfigError>,
     /// Where each field that was right has its value.
     places: BTreeMap<String, Range<usize>>,
 }
@@ -41,7 +41,7 @@ impl<'i> Document<'i> {
     fn refuse(&mut self, span: Range<usize>, field: &str, why: String) {
         let field = field.to_owned();
         let at = Some(position(self.text, span.start));
-        self.faults.push(Fault { file: self.file.to_owned(), at, field, why });
+        self.faults.push(ConfigError { file: self.file.to_owned(), at, field, why });
     }
 
     /// Where each field of this file that was right on its own has its value.
@@ -52,7 +52,7 @@ impl<'i> Document<'i> {
     }
 
     /// What is wrong.
-    pub(crate) fn faults(&self) -> &[Fault] {
+    pub(crate) fn faults(&self) -> &[ConfigError] {
         &self.faults
     }
 }

@@ -20,4 +20,4 @@ pub use catalog::{ComputeProfile, GpuProfile, MigCatalog, MigEngine, Placement};
 pub use layout::{Instance, Present, PresentCompute, Wish};
 pub use plan::{Created, KeptInstance, MigPlan, check, free, plan};
 pub use profile::{BadProfile, ProfileName};
-pub use refusal::{MigRefusal, Refused};
+pub use refusal::{MigRefusal, MigRefused};

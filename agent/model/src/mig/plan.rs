@@ -3,7 +3,7 @@
 use super::catalog::MigCatalog;
 use super::fit::largest;
 use super::layout::{Instance, Present, PresentCompute, Wish};
-use super::refusal::{MigRefusal, Refused};
+use super::refusal::{MigRefusal, MigRefused};
 use super::request::{Kind, Room, Standing, Wanted, standing};
 use super::search::{Found, MOST_LOOKS, Outcome, best, compute_steps, more_of_each, plain_profiles, possible};
 use serde::{Deserialize, Serialize};
@@ -61,10 +61,10 @@ impl MigPlan {
 ///
 /// # Errors
 /// It is impossible on this GPU, or beside what is in use; with the largest part of the wishes that fits.
-pub fn plan(catalog: &MigCatalog, present: &[Present], wishes: &[Wish]) -> Result<MigPlan, Refused> {
+pub fn plan(catalog: &MigCatalog, present: &[Present], wishes: &[Wish]) -> Result<MigPlan, MigRefused> {
     let there = match standing(catalog, present) {
         Ok(there) => there,
-        Err(why) => return Err(Refused { why, in_use: in_use(present), largest: Vec::new() }),
+        Err(why) => return Err(MigRefused { why, in_use: in_use(present), largest: Vec::new() }),
     };
     let room = Room::of(catalog, &there);
     let wanted = Wanted::resolve(catalog, wishes, &room);
@@ -75,7 +75,7 @@ pub fn plan(catalog: &MigCatalog, present: &[Present], wishes: &[Wish]) -> Resul
             Err(why) => why,
         },
     };
-    Err(Refused { why, in_use: in_use(present), largest: largest(catalog, &wanted.kinds, &there, &room) })
+    Err(MigRefused { why, in_use: in_use(present), largest: largest(catalog, &wanted.kinds, &there, &room) })
 }
 
 /// Whether these instances can stand together on such a GPU. For what a person reports is there: of what a driver shows, the driver

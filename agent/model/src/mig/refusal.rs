@@ -146,7 +146,7 @@ fn with_verb(instances: &[Instance]) -> String {
 
 /// A refusal, and what would be possible instead.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refused {
+pub struct MigRefused {
     /// Why.
     pub why: MigRefusal,
     /// All instances in use.
@@ -155,13 +155,13 @@ pub struct Refused {
     pub largest: Vec<Wish>,
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for MigRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.why.fmt(f)
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for MigRefused {}
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@ use super::{
     AgentSettings, DockerSettings, GpuSettings, ManagerPaths, ManagerSettings, MetricsSettings, NvidiaSettings,
     Settings, check,
 };
-use crate::fields::{ConfigPlace, Document, Fault, Section};
+use crate::fields::{ConfigError, ConfigPlace, Document, Section};
 use std::collections::BTreeMap;
 
 /// The files, laid over each other.
@@ -14,7 +14,7 @@ pub struct Merged {
     /// is wrong has to say so.
     pub settings: Settings,
     /// What is wrong.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<ConfigError>,
     /// Where the value in force of each field comes from.
     pub places: BTreeMap<String, ConfigPlace>,
 }

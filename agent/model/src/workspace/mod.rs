@@ -40,7 +40,7 @@ pub struct CreateRequest {
 /// What is to be done about one workspace.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Action {
+pub enum WorkspaceAction {
     /// Its container is to be there.
     Create(CreateRequest),
     /// It is not wanted running: nothing is created for it.
@@ -56,7 +56,7 @@ pub struct Planned {
     pub workspace_id: String,
     /// What is to be done.
     #[serde(flatten)]
-    pub action: Action,
+    pub action: WorkspaceAction,
 }
 
 /// Plans every workspace of a document, in its order: what an earlier one takes, a later one does not get.
@@ -70,9 +70,9 @@ fn one(admission: &mut Admission<'_>, number: usize, value: &Value) -> Planned {
     let said = value.get("workspace_id").and_then(Value::as_str);
     let workspace_id = said.map_or_else(|| format!("workspaces[{number}]"), |id| id.chars().take(128).collect());
     let action = match action(admission, value) {
-        Ok(Some(request)) => Action::Create(request),
-        Ok(None) => Action::Nothing,
-        Err(refused) => Action::Refusal(refused),
+        Ok(Some(request)) => WorkspaceAction::Create(request),
+        Ok(None) => WorkspaceAction::Nothing,
+        Err(refused) => WorkspaceAction::Refusal(refused),
     };
     Planned { workspace_id, action }
 }

@@ -1,7 +1,7 @@
 //! Workspace plans: the very create body, admission with its numbers, and what a document may not say.
 #![allow(clippy::disallowed_methods, reason = "handed cases are read from files")]
 
-use model::workspace::{Action, DescribedHost, Document, Planned, WorkspaceRefused, plan};
+use model::workspace::{DescribedHost, Document, Planned, WorkspaceAction, WorkspaceRefused, plan};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -45,17 +45,17 @@ fn planned(host: &Value, document: &Value) -> Vec<Planned> {
     plan(&host, &document)
 }
 
-fn one(host: &Value, workspace: &Value) -> Action {
+fn one(host: &Value, workspace: &Value) -> WorkspaceAction {
     planned(host, &json!({ "workspaces": [workspace] })).remove(0).action
 }
 
-fn body(action: Action) -> Value {
-    let Action::Create(request) = action else { panic!("{action:?}") };
+fn body(action: WorkspaceAction) -> Value {
+    let WorkspaceAction::Create(request) = action else { panic!("{action:?}") };
     request.body
 }
 
-fn refusal(action: Action) -> WorkspaceRefused {
-    let Action::Refusal(refused) = action else { panic!("{action:?}") };
+fn refusal(action: WorkspaceAction) -> WorkspaceRefused {
+    let WorkspaceAction::Refusal(refused) = action else { panic!("{action:?}") };
     refused
 }
 
@@ -77,7 +77,7 @@ fn the_whole_body_is_ours() {
         "networks": ["lab"],
         "run_config": { "hostname": "desk", "init": true },
     });
-    let Action::Create(request) = one(&host(), &with(workspace(), &wanted)) else { panic!("it is refused") };
+    let WorkspaceAction::Create(request) = one(&host(), &with(workspace(), &wanted)) else { panic!("it is refused") };
     assert_eq!((request.name.as_str(), request.gpus.as_slice()), ("gpuhost-w1", &[ONE.to_owned()][..]));
     let expected = json!({
         "Image": image(),
@@ -129,7 +129,7 @@ fn what_an_earlier_workspace_takes_a_later_one_does_not_get() {
     let document = json!({ "workspaces": [of("a", "x"), of("b", "y"), of("c", "x")] });
     let all = planned(&host(), &document);
     let gpus = |planned: &Planned| {
-        let Action::Create(request) = &planned.action else { panic!("{planned:?}") };
+        let WorkspaceAction::Create(request) = &planned.action else { panic!("{planned:?}") };
         request.gpus.clone()
     };
     assert_eq!((gpus(&all[0]), gpus(&all[1])), (vec![ONE.to_owned()], vec![TWO.to_owned()]));
@@ -149,7 +149,7 @@ fn shares_are_counted_and_end() {
     };
     let workspaces: Vec<Value> = (0..6).map(of).collect();
     let all = planned(&host(), &json!({ "agent": { "overrides": { "cuda_gpus": 5 } }, "workspaces": workspaces }));
-    let created = all.iter().filter(|one| matches!(one.action, Action::Create(_))).count();
+    let created = all.iter().filter(|one| matches!(one.action, WorkspaceAction::Create(_))).count();
     assert_eq!(created, 5);
     assert_eq!(refusal(all[5].action.clone()).code(), "no_gpu");
 }
@@ -172,7 +172,7 @@ fn numbers_of_a_refusal_are_those_of_the_host() {
     assert_eq!(many, WorkspaceRefused::GpuCountExceedsPhysical { wanted: 3, physical: 2 });
     // The same workspace again is not counted beside itself.
     let again = with(workspace(), &json!({ "workspace_id": "r", "cores": 8 }));
-    assert!(matches!(one(&host, &again), Action::Create(_)));
+    assert!(matches!(one(&host, &again), WorkspaceAction::Create(_)));
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn what_has_a_container_keeps_its_gpu_until_its_own_turn() {
     // One that is refused still has what it has.
     let bad = with(of("old"), &json!({ "cores": 99 }));
     let all = planned(&there, &json!({ "workspaces": [bad, of("a"), of("b")] }));
-    assert!(matches!(all[1].action, Action::Create(_)), "{all:?}");
+    assert!(matches!(all[1].action, WorkspaceAction::Create(_)), "{all:?}");
     assert_eq!(refusal(all[2].action.clone()).code(), "no_gpu");
 }
 
@@ -225,7 +225,7 @@ fn the_host_may_be_closed_or_full() {
     // What is there already is kept while the host is drained.
     let there = with(workspace(), &json!({ "workspace_id": "r" }));
     let document = json!({ "agent": { "draining": true }, "workspaces": [there] });
-    assert!(matches!(planned(&running, &document)[0].action, Action::Create(_)));
+    assert!(matches!(planned(&running, &document)[0].action, WorkspaceAction::Create(_)));
 }
 
 #[test]
@@ -262,9 +262,9 @@ fn a_bad_workspace_takes_no_other_one_down() {
     let codes: Vec<&str> = all
         .iter()
         .map(|planned| match &planned.action {
-            Action::Create(_) => "create",
-            Action::Nothing => "nothing",
-            Action::Refusal(refused) => refused.code(),
+            WorkspaceAction::Create(_) => "create",
+            WorkspaceAction::Nothing => "nothing",
+            WorkspaceAction::Refusal(refused) => refused.code(),
         })
         .collect();
     assert_eq!(codes, ["invalid_argument", "invalid_argument", "invalid_argument", "create", "conflict", "nothing"]);
@@ -355,7 +355,7 @@ fn an_old_toolkit_gives_no_gpu() {
     let old = with(host(), &json!({ "toolkit": "1.17.7" }));
     assert_eq!(refusal(one(&old, &wanted)).code(), "toolkit_vulnerable");
     assert!(
-        matches!(one(&old, &workspace()), Action::Create(_)),
+        matches!(one(&old, &workspace()), WorkspaceAction::Create(_)),
         "a workspace without a GPU has nothing to do with it"
     );
     let document = json!({ "nvidia": { "toolkit_image": "nvcr.io:443/k8s/container-toolkit:v1.16.1-ubuntu20.04" }, "workspaces": [wanted] });
@@ -477,8 +477,8 @@ fn handed_workspaces_become_what_the_answers_say() {
         }
         let expect = &case["expect"];
         match (planned(&host, &document).remove(0).action, &expect["refusal"]) {
-            (Action::Create(request), Value::Null) => check_body(id, &request.body, &request.gpus, expect),
-            (Action::Refusal(refused), wanted) if !wanted.is_null() => check_refusal(id, &refused, wanted),
+            (WorkspaceAction::Create(request), Value::Null) => check_body(id, &request.body, &request.gpus, expect),
+            (WorkspaceAction::Refusal(refused), wanted) if !wanted.is_null() => check_refusal(id, &refused, wanted),
             (action, wanted) => panic!("{id}: {action:?}, expected refusal {wanted}"),
         }
     }
@@ -494,7 +494,7 @@ fn handed_attacks_are_refused_by_name() {
         "policy": { "registries": ["registry.example"] },
     });
     let other = with(all["base"].clone(), &json!({ "workspace_id": "other", "gpu": null }));
-    assert!(matches!(one(&host, &all["base"]), Action::Create(_)), "the base is allowed");
+    assert!(matches!(one(&host, &all["base"]), WorkspaceAction::Create(_)), "the base is allowed");
     let mut tried = 0;
     for case in all["cases"].as_array().unwrap() {
         for variant in case["variants"].as_array().unwrap() {
@@ -521,7 +521,7 @@ fn handed_attacks_are_refused_by_name() {
             assert!(case["any_of"].as_array().unwrap().contains(&refused.code().into()), "{id}: {refused}");
             let said = refused.to_string().to_lowercase();
             assert!(said.contains(case["key"].as_str().unwrap_or_default()), "{id}: {said}");
-            assert!(matches!(planned.last().unwrap().action, Action::Create(_)), "{id}: the other one runs");
+            assert!(matches!(planned.last().unwrap().action, WorkspaceAction::Create(_)), "{id}: the other one runs");
             tried += 1;
         }
     }

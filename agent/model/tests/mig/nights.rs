@@ -6,9 +6,9 @@ use model::mig::files::host::HostGpu;
 use model::mig::files::{choose, read};
 use model::mig::layout::{read_present, read_wishes};
 use model::mig::products::Product;
-use model::mig::{GpuProfile, MigCatalog, MigPlan, MigRefusal, Refused, plan};
+use model::mig::{GpuProfile, MigCatalog, MigPlan, MigRefusal, MigRefused, plan};
 
-fn ask(product: &MigCatalog, there: &str, wanted: &str) -> Result<MigPlan, Refused> {
+fn ask(product: &MigCatalog, there: &str, wanted: &str) -> Result<MigPlan, MigRefused> {
     plan(product, &read_present(there, product).unwrap(), &read_wishes(wanted, product).unwrap())
 }
 

@@ -3,7 +3,7 @@
 use super::often;
 use crate::Target;
 use crate::bounds::Bounds;
-use model::workspace::{Action, DescribedHost, Document, plan};
+use model::workspace::{DescribedHost, Document, WorkspaceAction, plan};
 use serde_json::{Value, json};
 
 /// The target.
@@ -73,12 +73,12 @@ fn run(input: &[u8]) {
     let mut owners: Vec<(String, Option<&str>)> = Vec::new();
     for (planned, wanted) in planned.iter().zip(&document.workspaces) {
         match &planned.action {
-            Action::Nothing => {}
-            Action::Refusal(refused) => {
+            WorkspaceAction::Nothing => {}
+            WorkspaceAction::Refusal(refused) => {
                 let said = refused.to_string();
                 assert!(said.len() < 2000 && !said.contains(|c: char| c.is_control()), "{said:?}");
             }
-            Action::Create(request) => {
+            WorkspaceAction::Create(request) => {
                 is_within_bounds(&request.body);
                 let context = wanted["security_context"].as_str();
                 for gpu in &request.gpus {

@@ -7,7 +7,7 @@ use crate::ids::PciAddress;
 use crate::mig::catalog::MigCatalog;
 use crate::mig::layout::{Instance, Present, Wish};
 use crate::mig::plan::{MigPlan, plan};
-use crate::mig::refusal::Refused;
+use crate::mig::refusal::MigRefused;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -143,7 +143,7 @@ fn of_instances(present: &[Present], wanted: &[Instances]) -> Vec<Differs> {
 ///
 /// # Errors
 /// As [`plan`].
-pub fn plan_entry(catalog: &MigCatalog, present: &[Present], entry: &MigConfigEntry) -> Result<MigPlan, Refused> {
+pub fn plan_entry(catalog: &MigCatalog, present: &[Present], entry: &MigConfigEntry) -> Result<MigPlan, MigRefused> {
     let wishes: Vec<Wish> = if of_instances(present, &entry.instances).is_empty() {
         let place = |((profile, start), count): ((String, u32), u64)| Wish { profile, start: Some(start), count };
         devices(present).into_iter().map(place).collect()
