@@ -131,6 +131,22 @@ impl Source {
         self.file.items.iter().filter_map(module).collect()
     }
 
+    /// Names of the public types and traits that stand at the top of the file.
+    #[must_use]
+    pub fn public_types(&self) -> Vec<String> {
+        let named = |item: &syn::Item| {
+            let (vis, ident) = match item {
+                syn::Item::Struct(item) => (&item.vis, &item.ident),
+                syn::Item::Enum(item) => (&item.vis, &item.ident),
+                syn::Item::Trait(item) => (&item.vis, &item.ident),
+                syn::Item::Type(item) => (&item.vis, &item.ident),
+                _ => return None,
+            };
+            matches!(vis, syn::Visibility::Public(_)).then(|| ident.to_string())
+        };
+        self.file.items.iter().filter_map(named).collect()
+    }
+
     /// Lines on which the keyword `unsafe` stands, tests included.
     #[must_use]
     pub fn unsafe_lines(&self) -> Vec<usize> {

@@ -9,6 +9,7 @@ mod limits;
 mod links;
 mod lints;
 mod messages;
+mod names;
 mod pictures;
 mod prints;
 mod programs;
