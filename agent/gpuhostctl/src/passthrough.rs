@@ -80,7 +80,7 @@ impl Target {
         match ended {
             // All of it was just printed.
             Err(Failure::Refused { status, .. }) if !job.blockers.is_empty() => {
-                let message = format!("something blocks the change of {}", job.operation);
+                let message = format!("{} is blocked", job.operation);
                 Err(Failure::Refused { status, message })
             }
             other => other,
