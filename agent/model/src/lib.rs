@@ -11,6 +11,7 @@ pub mod checkin;
 pub mod claim;
 pub mod condition;
 pub mod daemon_json;
+pub mod desired;
 pub mod docker;
 pub mod doctor;
 pub mod driver;
