@@ -5,6 +5,7 @@ pub mod bus;
 pub mod checkin;
 mod conditions;
 pub mod config;
+pub mod desired;
 pub mod front;
 pub mod launch;
 pub mod lifecycle;
