@@ -99,6 +99,15 @@ pub trait ManagerPort: Send + Sync + 'static {
     /// It could not be written down: then it is as it was.
     fn lock(&self, locked: bool) -> impl Future<Output = Result<(), crate::refusal::Refusal>> + Send;
 
+    /// Sets settings over those of the files, all or none; they are on disk and in force when it returns.
+    ///
+    /// # Errors
+    /// They could not be written down: then everything is as it was.
+    fn configure(
+        &self,
+        settings: Vec<crate::settings::HostSetting>,
+    ) -> impl Future<Output = Result<(), crate::refusal::Refusal>> + Send;
+
     /// Forgets the GPU that is gone from this address, because somebody knows; it is on disk when it returns.
     ///
     /// # Errors
