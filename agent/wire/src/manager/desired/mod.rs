@@ -5,24 +5,24 @@
 //! number of the right type that this version does not know, or that is out of range, refuses its item alone. Names that are not
 //! known are ignored in a manager's document and refused in a file of this host.
 
-mod agent;
-mod gpus;
-mod names;
-mod node;
-mod reader;
+mod agent_settings;
+mod document_reader;
+mod duplicate_names;
+mod gpu_wishes;
+mod json_node;
 #[cfg(test)]
 mod tests;
 
-pub use node::same_json;
-pub use reader::{DesiredFault, DesiredFaults, DesiredForm};
+pub use document_reader::{DesiredFault, DesiredFaults, DesiredForm};
+pub use json_node::same_json;
 
+use document_reader::Reader;
+use json_node::{Kind, Node, whole};
 use model::desired::{
     DOCUMENT_MAX_BYTES, DOCUMENT_MAX_DEPTH, DesiredDocument, DesiredSections, DocumentId, Epoch, Revision, TomlDocument,
 };
 use model::json::{self, JsonError};
 use model::time::UnixMillis;
-use node::{Kind, Node, whole};
-use reader::Reader;
 
 /// Most entries of `images` and of `workspaces`.
 const LISTED_MOST: usize = 4096;
@@ -137,14 +137,18 @@ fn checked(bytes: &[u8]) -> Result<&str, DesiredFault> {
         JsonError::Invalid { at, why } => whole(Some(at), format!("is not JSON: {why}")),
         JsonError::TooDeep { at, most } => whole(Some(at), format!("is nested deeper than {most} levels")),
     })?;
-    names::check(text).map_err(|fault| DesiredFault { pointer: fault.pointer, at: None, message: fault.why })?;
+    duplicate_names::check(text).map_err(|fault| DesiredFault {
+        pointer: fault.pointer,
+        at: None,
+        message: fault.why,
+    })?;
     Ok(text)
 }
 
 fn sections<'t>(reader: &mut Reader<'t>, top: Node<'t>, reading: &mut DesiredReading) {
     reader.object(top, |reader, name, value| match name {
-        "agent" => reading.wishes.agent = agent::read(reader, value),
-        "gpus" => reading.wishes.gpus = gpus::read(reader, value),
+        "agent" => reading.wishes.agent = agent_settings::read(reader, value),
+        "gpus" => reading.wishes.gpus = gpu_wishes::read(reader, value),
         "requires" => reading.requires = requires(reader, value),
         // Other parts of the agent read what is in them, each when it is there.
         "nvidia" | "proxy" if value.is_null() => {}
@@ -215,6 +219,6 @@ fn instant<'t>(reader: &mut Reader<'t>, top: Node<'t>, name: &str) -> Option<Uni
     let value = top.get(name)?;
     reader.within(name, |reader| {
         let text = reader.text(value)?;
-        agent::instant(&text).map_err(|expected| reader.refuse(value, expected)).ok()
+        agent_settings::instant(&text).map_err(|expected| reader.refuse(value, expected)).ok()
     })
 }

@@ -1,6 +1,6 @@
 //! The keeper: the one task that decides what is in force.
 
-use super::port::{Ask, DesiredQueue, Taken};
+use super::desired_port::{Ask, DesiredQueue, Taken};
 use model::refusal::Refusal;
 use tokio_util::sync::CancellationToken;
 

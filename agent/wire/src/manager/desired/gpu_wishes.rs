@@ -1,7 +1,7 @@
 //! The section `gpus`: what each GPU is for.
 
-use super::node::Node;
-use super::reader::Reader;
+use super::document_reader::Reader;
+use super::json_node::Node;
 use model::desired::{Desired, DesiredUse, GpuEntry, GpuMatch};
 use model::features::FeatureName;
 use model::printable::printable;

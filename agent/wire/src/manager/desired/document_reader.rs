@@ -1,6 +1,6 @@
 //! Takes values out of a document: what is right, and everything that is wrong with its place.
 
-use super::node::{Kind, Node, float, whole};
+use super::json_node::{Kind, Node, float, whole};
 use model::desired::{Desired, pointer_to};
 use model::json::JsonPlace;
 use model::printable::printable;

@@ -1,7 +1,7 @@
 //! The section `agent`: settings of this host.
 
-use super::node::Node;
-use super::reader::Reader;
+use super::document_reader::Reader;
+use super::json_node::Node;
 use model::desired::{CapacityOverrides, Desired, DesiredAgent};
 use model::settings::LogFilter;
 use model::time::UnixMillis;
