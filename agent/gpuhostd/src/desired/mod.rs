@@ -3,6 +3,9 @@
 
 mod desired_keeper;
 mod desired_port;
+mod desired_shown;
+mod local_files;
+mod on_disk;
 
-pub use desired_keeper::{KeeperParts, keep};
+pub use desired_keeper::{KeeperParts, start};
 pub use desired_port::{DesiredPort, DesiredQueue, Offer, Taken, channel};
