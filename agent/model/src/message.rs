@@ -110,6 +110,14 @@ pub enum Message {
     DeviceEventsUnheard,
     /// Metrics for Prometheus cannot be given, or a socket of them not taken away.
     MetricsNotGiven,
+    /// The manager's document on disk cannot be used.
+    DesiredStateUnreadable,
+    /// A manager's document could not be saved, and is not applied.
+    DesiredStateNotSaved,
+    /// A manager's document is refused.
+    DocumentRefused,
+    /// The local files of the desired state are wrong.
+    DesiredFilesWrong,
 }
 
 impl Message {
@@ -172,6 +180,10 @@ impl Message {
             Self::ChildrenUnbounded => "c3864b13255643cc9cf43e6bee606f8c",
             Self::DeviceEventsUnheard => "3e548021a7b3447492e65e67eb659927",
             Self::MetricsNotGiven => "a7d52e4cb48d4d159b1dd6c95649ad82",
+            Self::DesiredStateUnreadable => "4018386dc52242de8f851d6a74a38316",
+            Self::DesiredStateNotSaved => "9d095fa84b4242bd99239dc3cc4e29b8",
+            Self::DocumentRefused => "b4a151aa9871463aadd44b273d965a30",
+            Self::DesiredFilesWrong => "33066639641b4772aed61578a7951228",
         }
     }
 }

@@ -4,10 +4,10 @@ mod accept;
 mod document;
 mod epoch;
 mod ledger;
-mod local;
+mod local_wishes;
 mod section;
 mod state;
-mod toml;
+mod toml_document;
 
 pub use accept::{Accepted, CAPABILITIES, DocumentError, Held, accept};
 pub use document::DesiredDocument;
@@ -15,4 +15,4 @@ pub use epoch::{DocumentId, Epoch, Revision};
 pub use ledger::{DOCUMENT_MAX_BYTES, DOCUMENT_MAX_DEPTH, LEDGER_MAX_BYTES, Ledger, LedgerDamage};
 pub use section::{CapacityOverrides, Desired, DesiredAgent, DesiredSections, DesiredUse, GpuEntry, GpuMatch};
 pub use state::{DesiredState, DocumentRefusal, FileFault, InForceDocument, LocalDocuments};
-pub use toml::{TomlDocument, TomlError, pointer_to};
+pub use toml_document::{TomlDocument, TomlError, pointer_to};
