@@ -3,6 +3,7 @@
 use crate::args::{BusChoice, FrontArgs};
 use crate::bus::{BusAddress, BusState};
 use crate::config::InForce;
+use crate::desired::DesiredPort;
 use crate::remote::Remote;
 use crate::{bus, checkin, conditions, desired, metrics, notify, overlay, policy, roster};
 use anyhow::Context;
@@ -10,7 +11,7 @@ use engine::change::ChangePorts;
 use engine::publish::Publisher;
 use engine::reconcile::ReconcileInputs;
 use engine::start::{Engine, EngineParts, EnginePorts};
-use host::front::FileJournal;
+use host::front::{FileJournal, FileLedger};
 use model::change::UNKNOWN_BOOT;
 use model::message::Message;
 use model::ports::{ActPort, ChangePort, Clock, HostPort, KernelLogPort, ManagerPort};
@@ -66,7 +67,6 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     let clock = Arc::clone(&ports.clock);
     let (heard, log) = watch::channel(Arc::default());
     let parts = EngineParts::default().with_kernel_log(log);
-    let (desired, documents) = desired::channel();
     let handle = parts.handle();
     let policy = policy::InForce::new(args.policy.clone(), parts.publisher());
     let publisher = parts.publisher();
@@ -82,13 +82,23 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
         Arc::clone(&clock),
         cancel.child_token(),
     );
+    let (wishes, queue) = desired::channel();
+    let keeping = desired::KeeperParts {
+        ledger: Arc::new(FileLedger::below(&args.state)),
+        folder: args.desired.clone(),
+        checkin: status.clone(),
+        publisher: parts.publisher(),
+        clock: Arc::clone(&clock),
+        cancel: cancel.child_token(),
+    };
+    let keep_wishes = desired::start(queue, keeping).await;
     let Ports { host, changes, kernel_log, .. } = ports;
     let (acknowledge, keep_roster) =
         roster::start(args.state.clone(), parts.publisher(), clock.wall_now(), cancel.child_token()).await;
     let jobs = (port, acknowledge, overlay);
     let remote = Arc::new(Remote::new(jobs, args.state.clone(), parts.publisher(), Arc::clone(&clock)).await);
     let parts = parts.with_desired_state(ReconcileInputs {
-        desired: desired.state(),
+        desired: wishes.state(),
         settings: live.configuration.watch(),
         policy: policy.watch(),
         locked: remote.locked(),
@@ -109,6 +119,7 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
 
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_roster);
+    tasks.spawn(keep_wishes);
     tasks.spawn(engine.run);
     tasks.spawn(engine::kernel_log::follow(kernel_log, Arc::clone(&clock), heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;
@@ -118,14 +129,13 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     tasks.spawn(notify::keep_watchdog(engine.pulse, Arc::clone(&clock), cancel.child_token()));
     notify::say(&[NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
-    tasks.spawn(desired::keep(documents, desired::KeeperParts { cancel: cancel.child_token() }));
     tasks.spawn(checkin);
     tasks.spawn(metrics);
     tasks.spawn(keep_overlay(status.clone(), cancel.child_token()));
     tasks.spawn(conditions::follow(handle.clone(), status.clone(), Arc::clone(&clock), cancel.child_token()));
     tasks.spawn(notify::keep_status(handle, status, Arc::clone(&clock), cancel.child_token()));
 
-    let outcome = obey(signals, (&mut live, &policy, &publisher, &*clock), set, &mut tasks).await;
+    let outcome = obey(signals, (&mut live, &policy, &wishes, &publisher, &*clock), set, &mut tasks).await;
     stop(&cancel, &mut tasks).await;
     outcome
 }
@@ -225,7 +235,7 @@ impl Signals {
 /// Waits for signals and for tasks that should not end. A panic in one ends the daemon; systemd starts it again.
 async fn obey<K: Clock>(
     mut signals: Signals,
-    (live, policy, publisher, clock): (&mut Live, &policy::InForce, &Publisher, &K),
+    (live, policy, wishes, publisher, clock): (&mut Live, &policy::InForce, &DesiredPort, &Publisher, &K),
     mut set: watch::Receiver<Arc<SettingsOverlay>>,
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
@@ -244,6 +254,7 @@ async fn obey<K: Clock>(
                 let reading = async {
                     configuration.reload(publisher, level, clock.wall_now()).await;
                     policy.read(clock.wall_now()).await;
+                    wishes.reload().await;
                 };
                 // A file system that hangs holds up no stop.
                 tokio::select! {
