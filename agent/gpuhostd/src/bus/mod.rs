@@ -22,10 +22,10 @@
 //! ```
 //!
 //! # The way of a call
-//! A handler (`host`, `gpu`, `group`, `job`, `mig`) only parses its options (`options`, `token`, `enrolment`); the `gate` looks up
+//! A handler (`host`, `gpu`) only parses its options (`options`, `token`, `enrolment`); the `gate` looks up
 //! the polkit action of the member, asks the `authority`, and alone can make an `Authorized` command; `submit` puts it into the
-//! core's bounded queue and answers with the path of the job. Reading waits for nothing: properties come from the `face`, the view
-//! of the latest observation. Errors leave through `failure`, which has the one table from refusals to D-Bus error names.
+//! core's bounded queue and answers with the path of the job. Reading waits for nothing: an `object` takes its properties from the
+//! `face`, the view of the latest observation. Errors leave through `failure`, which has the one table from refusals to D-Bus error names.
 //!
 //! # What must not happen
 //! No handler waits for hardware (but `Sample`, two seconds at most) or holds a lock across an `.await`. The name is requested last
@@ -35,19 +35,17 @@
 
 pub mod action;
 mod authority;
-mod dict;
 mod enrolment;
 mod executor;
 mod face;
 mod failure;
 mod gate;
 mod gpu;
-mod group;
 mod host;
 mod intake;
 mod job;
 mod limits;
-mod mig;
+mod object;
 mod options;
 mod queue;
 mod serve;
@@ -69,7 +67,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use serve::BusError;
-pub use shown::silent;
 
 /// The pause before the first new try after the bus was lost or refused us; it doubles up to [`RETRY_LAST`].
 const RETRY_FIRST: Duration = Duration::from_millis(250);

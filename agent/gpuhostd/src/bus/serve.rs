@@ -2,7 +2,9 @@
 
 use super::authority::Authority;
 use super::gate::Gate;
-use super::host::HostObject;
+use super::host::{HostMethods, host_view};
+use super::object::Object;
+use super::shown::Shown;
 use super::submit::Submitter;
 use super::tree::Tree;
 use super::{BusAddress, BusState, Sources, transport};
@@ -121,11 +123,12 @@ async fn set_up(
     let gate = Gate::new(Authority::new(asking.clone()));
     let (published, newest) = watch::channel(None);
     let submitter = Submitter::new(sources.handle.clone(), newest, Arc::new(gate));
-    let (host, host_slot) = HostObject::new(sources, submitter.clone());
-    let builder = open().await?.serve_at(ROOT_PATH, ObjectManager).serve_at(ROOT_PATH, host);
+    let (host, face) = Shown::new(ROOT_PATH.to_owned(), host_view(&sources.now()));
+    let root = Object { face, methods: Some(Box::new(HostMethods::new(sources, submitter.clone()))) };
+    let builder = open().await?.serve_at(ROOT_PATH, ObjectManager).serve_at(ROOT_PATH, root);
     let connection = builder.build().await.map_err(connect)?;
     let publish = |source| BusError::Publish { bus: bus.to_owned(), source };
-    let mut tree = Tree::new(connection.clone(), host_slot, (published, submitter)).await.map_err(publish)?;
+    let mut tree = Tree::new(connection.clone(), host, (published, submitter));
     tree.show(&sources.now()).await.map_err(publish)?;
     let lost = name_lost_stream(&connection).await.map_err(publish)?;
     connection

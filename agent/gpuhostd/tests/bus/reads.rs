@@ -97,7 +97,8 @@ fn a_mig_device_is_an_object_under_its_gpu_and_goes_with_the_layout() {
     assert!(busctl(&bus, &["tree", "--list", NAME]).contains("/mig/1_0"), "the other stays");
 }
 
-/// The one document has, for each object, exactly the properties that `GetAll` shows, under the same names.
+/// The one document has, for each object, exactly the properties that `GetAll` shows, under the same names, and `Absent` has
+/// exactly the others.
 #[test]
 fn the_document_and_the_objects_have_the_same_names() {
     let bus = PrivateBus::start();
@@ -124,6 +125,12 @@ fn the_document_and_the_objects_have_the_same_names() {
             let named: BTreeSet<&str> =
                 known.map(|(name, _)| name.as_str()).filter(|name| !["Path", "Metrics"].contains(name)).collect();
             assert_eq!(named, shown, "{path}");
+            let unknown = view.as_object().unwrap().iter().filter(|(_, value)| value.is_null()).map(|(name, _)| name);
+            assert!(
+                unknown.eq(view["Absent"].as_object().unwrap().keys()),
+                "{path}: each has its reason in {}",
+                view["Absent"]
+            );
             compared += 1;
         }
         assert_eq!(compared, 6);
