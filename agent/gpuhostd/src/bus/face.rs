@@ -6,9 +6,30 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 use wire::dbus::view::View;
 use zbus::OwnedVariant;
+use zbus::wire::serialized::Context;
+use zbus::wire::{LE, to_bytes};
 
-/// The values that the properties of a view have on D-Bus, by name.
-pub(super) type Values = BTreeMap<&'static str, OwnedVariant>;
+/// The values that the properties of a view have on D-Bus.
+#[derive(Debug)]
+pub(super) struct Values {
+    /// By name; a property without a value is not among them.
+    pub(super) by_name: BTreeMap<&'static str, OwnedVariant>,
+    encoded: OnceLock<Option<Box<[u8]>>>,
+}
+
+impl Values {
+    fn of<V: View>(view: &V) -> Self {
+        let all = V::properties().iter();
+        let by_name = all.filter_map(|property| Some((property.name.as_str(), (property.read)(view)?))).collect();
+        Self { by_name, encoded: OnceLock::new() }
+    }
+
+    /// The body (`a{sv}`) of a reply to `GetAll`, in little endian, made when it is first asked for.
+    pub(super) fn encoded(&self) -> Option<&[u8]> {
+        let encode = || Some(to_bytes(Context::new(LE, 0), &self.by_name).ok()?.bytes().into());
+        self.encoded.get_or_init(encode).as_deref()
+    }
+}
 
 /// A view as it was published.
 #[derive(Debug)]
@@ -33,11 +54,7 @@ impl<V: View> Published<V> {
 
     /// The values, made when they are first asked for.
     pub(super) fn values(&self) -> Arc<Values> {
-        let make = || {
-            let all = V::properties().iter();
-            Arc::new(all.filter_map(|property| Some((property.name.as_str(), (property.read)(&self.view)?))).collect())
-        };
-        Arc::clone(self.values.get_or_init(make))
+        Arc::clone(self.values.get_or_init(|| Arc::new(Values::of(&self.view))))
     }
 
     /// The value of a property, or why it has none; `None` where there is no such property.

@@ -7,7 +7,8 @@
 //! - the *intake*, a thread: reads the socket as fast as the bus writes, into a queue that is fair between senders (`intake`,
 //!   `queue`). So one caller that floods the bus waits behind itself only, and the bus never disconnects us for not reading;
 //! - the *transport*: gives one message after the other to zbus, and none while a reply cannot be written or too many calls are
-//!   being served (`transport`, `limits`): the admission control of the service;
+//!   being served (`transport`, `limits`): the admission control of the service. `GetAll` it answers itself, from bytes that are encoded
+//!   once for each view (`get_all`);
 //! - the *executor*: Tokio as zbus sees it, with a place for each call that is served, so that their number is bounded
 //!   (`executor`);
 //! - the *publisher* of objects: follows the core's observation, the list of jobs and the state of the check-in, and turns each
@@ -40,7 +41,9 @@ mod executor;
 mod face;
 mod failure;
 mod gate;
+mod get_all;
 mod gpu;
+mod header;
 mod host;
 mod intake;
 mod job;

@@ -47,7 +47,7 @@ impl<V: View> Interface for Object<V> {
         _: &SignalEmitter<'_>,
     ) -> fdo::Result<HashMap<String, OwnedVariant>> {
         let values = self.face.now().values();
-        let copies = values.iter().map(|(name, value)| Ok(((*name).to_owned(), value.try_clone()?)));
+        let copies = values.by_name.iter().map(|(name, value)| Ok(((*name).to_owned(), value.try_clone()?)));
         copies.collect::<zbus::Result<_>>().map_err(fdo::Error::ZBus)
     }
 

@@ -53,7 +53,7 @@ impl<V: View> Shown<V> {
         let mut gone = Vec::new();
         for property in V::properties().iter().filter(|property| property.announcement != Announcement::Silent) {
             let name = property.name.as_str();
-            match (before.get(name), self.announced.get(name)) {
+            match (before.by_name.get(name), self.announced.by_name.get(name)) {
                 (before, Some(now)) if before != Some(now) => {
                     changed.insert(name, now.try_into()?);
                 }
@@ -67,5 +67,10 @@ impl<V: View> Shown<V> {
         let emitter = SignalEmitter::new(connection, self.path.as_str())?;
         let interface = InterfaceName::from_static_str_unchecked(V::INTERFACE);
         Properties::properties_changed(&emitter, interface, changed, gone.into()).await
+    }
+
+    #[cfg(test)]
+    pub(super) fn values(&self) -> Arc<Values> {
+        self.slot.borrow().values()
     }
 }

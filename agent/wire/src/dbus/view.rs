@@ -2,10 +2,11 @@
 //! properties, from which the values on D-Bus, the introspection and the pages of `docs/dbus` come.
 
 use super::absent::Absent;
+use std::fmt::Debug;
 use zbus::{OwnedVariant, Signature};
 
 /// What an object of the bus shows at one instant.
-pub trait View: Sized + PartialEq + Send + Sync + 'static {
+pub trait View: Sized + Debug + PartialEq + Send + Sync + 'static {
     /// Its D-Bus interface.
     const INTERFACE: &'static str;
 
