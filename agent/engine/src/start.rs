@@ -8,7 +8,7 @@ use crate::observer::{Ask, Observer, nothing_seen};
 use crate::publish::Publisher;
 use model::condition::{Condition, ConditionStatus};
 use model::health::kernel_log::KernelLog;
-use model::judge::{self, Seen};
+use model::judge::{self, ObservationMeta};
 use model::message::Message;
 use model::policy::Policy;
 use model::ports::{ActPort, ChangePort, Clock, HostPort, JournalError, JournalPort, ManagerPort};
@@ -70,7 +70,7 @@ pub struct EngineParts {
 
 impl Default for EngineParts {
     fn default() -> Self {
-        let never = Seen { sequence: 0, observed_at: UnixMillis(0), observed_boot: BootMillis(0) };
+        let never = ObservationMeta { sequence: 0, observed_at: UnixMillis(0), observed_boot: BootMillis(0) };
         let publisher = Arc::new(Publisher::new(judge::judge(nothing_seen(), never, None)));
         let (jobs, listed) = watch::channel(Arc::new(Vec::new()));
         let (commands, submissions) = mpsc::channel(COMMAND_QUEUE);

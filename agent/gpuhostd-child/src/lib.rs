@@ -42,13 +42,13 @@ fn done(task: Task, args: &[OsString]) -> Result<(), String> {
         (Task::Act, [sysfs, scope, file, text]) => {
             write::sealed(sysfs.as_ref(), &scope_in(scope)?, file.as_ref(), text.as_encoded_bytes())
         }
-        (Task::CloseUp, [root, dev, modules, scope]) => {
-            close_up(root.as_ref(), &Surroundings { dev: dev.into(), modules: modules.into() }, &scope_in(scope)?)
+        (Task::InspectScope, [root, dev, modules, scope]) => {
+            group_state(root.as_ref(), &Surroundings { dev: dev.into(), modules: modules.into() }, &scope_in(scope)?)
         }
         (Task::LookForHolders, [sysfs, scope]) => {
             answer(&holders::holders(&Places::with_sysfs(sysfs), &scope_in(scope)?))
         }
-        (Task::Probe | Task::Act | Task::CloseUp | Task::LookForHolders, _) => {
+        (Task::Probe | Task::Act | Task::InspectScope | Task::LookForHolders, _) => {
             Err(format!("{} does not take these arguments", task.word()))
         }
     }
@@ -74,9 +74,9 @@ fn write_line(line: &ChildLine) -> io::Result<()> {
 }
 
 /// Gives up all writing, reads, and reports what it saw.
-fn close_up(root: &Path, around: &Surroundings, scope: &Scope) -> Result<(), String> {
+fn group_state(root: &Path, around: &Surroundings, scope: &Scope) -> Result<(), String> {
     write::seal(&[]).map_err(|fault| format!("cannot give up write access (Landlock): {fault}"))?;
-    answer(&Sysfs::new(root).close_up(around, scope).map_err(|fault| fault.to_string())?)
+    answer(&Sysfs::new(root).group_state(around, scope).map_err(|fault| fault.to_string())?)
 }
 
 fn answer(seen: &impl Serialize) -> Result<(), String> {

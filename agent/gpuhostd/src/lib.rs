@@ -15,4 +15,4 @@ mod paths;
 mod policy;
 mod remote;
 mod roster;
-mod status;
+mod status_line;

@@ -26,7 +26,7 @@ pub mod iomem;
 pub mod json;
 pub mod judge;
 pub mod log_limit;
-pub mod machine;
+pub mod machine_kind;
 pub mod message;
 pub mod metric;
 pub mod mig;

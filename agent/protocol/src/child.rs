@@ -12,15 +12,15 @@ pub enum Task {
     Probe,
     /// Writes one step of a change: `act SYSFS SCOPE FILE TEXT`.
     Act,
-    /// Looks closely at a scope: `close-up SYSFS DEV MODULES SCOPE`.
-    CloseUp,
+    /// Looks closely at a scope: `inspect-scope SYSFS DEV MODULES SCOPE`.
+    InspectScope,
     /// Looks for the users of a scope: `look-for-holders SYSFS SCOPE`.
     LookForHolders,
 }
 
 impl Task {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Probe, Self::Act, Self::CloseUp, Self::LookForHolders];
+    pub const ALL: [Self; 4] = [Self::Probe, Self::Act, Self::InspectScope, Self::LookForHolders];
 
     /// Its word.
     #[must_use]
@@ -28,7 +28,7 @@ impl Task {
         match self {
             Self::Probe => "probe",
             Self::Act => "act",
-            Self::CloseUp => "close-up",
+            Self::InspectScope => "inspect-scope",
             Self::LookForHolders => "look-for-holders",
         }
     }

@@ -6,7 +6,7 @@ use crate::state::{HostState, KernelError};
 use crate::step_faults::StepFault;
 use model::absence::{Absence, Reading};
 use model::holders::Holders;
-use model::plan::{CloseUp, Look, MemberState, ModuleState, PlanStep, Scope, Step, Target};
+use model::plan::{GroupState, Look, MemberState, ModuleState, PlanStep, Scope, Step, Target};
 use model::ports::{ActError, ActPort};
 use std::future::{Future, ready};
 
@@ -99,12 +99,12 @@ impl HostState {
 
     /// A close look at a scope.
     #[must_use]
-    pub fn close_up(&self, scope: &Scope) -> CloseUp {
+    pub fn group_state(&self, scope: &Scope) -> GroupState {
         let group = self.bus.functions.get(&scope.gpu).and_then(|gpu| gpu.group);
         let of_group = |f: &&Function| group.is_some() && f.group == group;
         let functions = self.bus.functions.values().filter(|f| scope.members.contains(&f.address) || of_group(f));
         let is_given = |f: &Function| f.driver.as_ref().is_some_and(model::DriverName::is_vfio);
-        CloseUp {
+        GroupState {
             group: group.map_or(Reading::Absent(Absence::None), Reading::Known),
             no_iommu: false,
             // `vfio_device_set_group`: the group's device file is there as long as one function is with a vfio driver.
@@ -152,7 +152,7 @@ fn known<T>(value: Option<T>) -> Reading<T> {
 
 impl ActPort for SimHost {
     fn look(&self, Target::Functions(scope): &Target) -> impl Future<Output = Result<Look, ActError>> + Send {
-        ready(Ok(Look::Functions(self.state().close_up(scope))))
+        ready(Ok(Look::Functions(self.state().group_state(scope))))
     }
 
     fn holders(&self, Target::Functions(scope): &Target) -> impl Future<Output = Result<Holders, ActError>> + Send {

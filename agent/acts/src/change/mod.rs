@@ -7,7 +7,7 @@ mod module;
 pub use check::{Checked, Unfit, check};
 
 use host::front::Surroundings;
-use model::plan::{CloseUp, Scope, Step};
+use model::plan::{GroupState, Scope, Step};
 use model::policy::Policy;
 use model::ports::ActError;
 use model::printable::printable;
@@ -54,8 +54,8 @@ impl StepTaker {
     ///
     /// # Errors
     /// What the host said; `Hung` where a device is held by a driver that does not come back.
-    pub async fn close_up(&self, scope: &Scope) -> Result<CloseUp, ActError> {
-        look::close_up(&self.supervisor, &self.child, &self.root, &self.around, scope).await
+    pub async fn group_state(&self, scope: &Scope) -> Result<GroupState, ActError> {
+        look::group_state(&self.supervisor, &self.child, &self.root, &self.around, scope).await
     }
 
     /// True while a child hangs in the kernel.
@@ -65,7 +65,7 @@ impl StepTaker {
     }
 
     async fn checked(&self, scope: &Scope, step: &Step, policy: Policy) -> Result<Checked, ActError> {
-        let seen = self.close_up(scope).await?;
+        let seen = self.group_state(scope).await?;
         let (root, scope, wanted) = (self.root.clone(), scope.clone(), step.clone());
         let judge = move || {
             check(&root, &seen, &scope, &wanted, &policy).map_err(|unfit| ActError::Said {

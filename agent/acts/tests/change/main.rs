@@ -12,7 +12,7 @@
 use acts::change::StepTaker;
 use host::front::Surroundings;
 use model::ids::PciAddress;
-use model::plan::{CloseUp, Lane, ModuleState, PowerControl, Scope, Step};
+use model::plan::{GroupState, Lane, ModuleState, PowerControl, Scope, Step};
 use model::policy::Policy;
 use model::ports::ActError;
 use nix::sys::stat::Mode;
@@ -131,8 +131,8 @@ impl Tree {
         runtime().block_on(self.changes().act(scope, step, policy))
     }
 
-    fn close_up(&self, scope: &Scope) -> Result<CloseUp, ActError> {
-        runtime().block_on(self.changes().close_up(scope))
+    fn group_state(&self, scope: &Scope) -> Result<GroupState, ActError> {
+        runtime().block_on(self.changes().group_state(scope))
     }
 
     /// Whoever opens the file waits for a writer that never comes, as for a lock that is never given back.
@@ -167,7 +167,7 @@ fn a_close_look_shows_the_group() {
     let tree = Tree::new();
     tree.put("dev/vfio/7", "");
     tree.put(&format!("bus/pci/devices/{AUDIO}/driver_override"), "vfio-pci\n");
-    let seen = tree.close_up(&scope(&[GPU, AUDIO])).unwrap();
+    let seen = tree.group_state(&scope(&[GPU, AUDIO])).unwrap();
     assert_eq!((seen.group.get().map(|id| id.0), seen.vfio_node, seen.no_iommu), (Some(7), true, false));
     assert_eq!((seen.module, seen.members.len()), (ModuleState::Loaded, 2));
     let [gpu, audio] = [GPU, AUDIO].map(|address| seen.member(at(address)).unwrap());
@@ -179,11 +179,11 @@ fn a_close_look_shows_the_group() {
 fn a_look_that_does_not_end_is_given_up() {
     let tree = Tree::new();
     tree.hang("kernel/iommu_groups/7/name");
-    let fault = tree.close_up(&scope(&[GPU, AUDIO])).unwrap_err();
+    let fault = tree.group_state(&scope(&[GPU, AUDIO])).unwrap_err();
     assert!(matches!(&fault, ActError::Hung { attempted, .. } if attempted.contains(GPU)), "{fault:?}");
     let mut other = scope(&[NIC]);
     other.lane = Lane::Group(model::ids::IommuGroupId(8));
-    assert!(tree.close_up(&other).is_ok(), "the others can be looked at");
+    assert!(tree.group_state(&other).is_ok(), "the others can be looked at");
 }
 
 fn a_step_is_not_taken_where_the_look_does_not_end() {

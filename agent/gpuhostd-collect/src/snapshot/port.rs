@@ -37,7 +37,7 @@ pub(super) async fn record(request: &SnapshotRequest, basket: &mut Basket) -> Re
             basket.miss(source.code(), &fault.to_string());
         }
     }
-    told(&docker, basket);
+    write_docker(&docker, basket);
     let name = host.hostname.known().cloned().unwrap_or_else(|| "recorded".to_owned());
     let kernel_log = kernel_log(request, basket).await;
     Recorded { name, scan, reports, docker, host, kernel_log }
@@ -59,12 +59,12 @@ async fn kernel_log(request: &SnapshotRequest, basket: &mut Basket) -> Option<Ve
 fn telling(lines: &[String]) -> Vec<String> {
     lines
         .iter()
-        .filter(|line| line::record(line).is_some_and(|read| record::said_by(&read).is_some()))
+        .filter(|line| line::record(line).is_some_and(|read| record::event_of(&read).is_some()))
         .cloned()
         .collect()
 }
 
-fn told(docker: &Result<DockerFacts, ProbeError>, basket: &mut Basket) {
+fn write_docker(docker: &Result<DockerFacts, ProbeError>, basket: &mut Basket) {
     match docker {
         Ok(facts) => basket.json("docker.json", facts),
         Err(fault) => basket.miss("Docker", &fault.to_string()),

@@ -1,7 +1,7 @@
 //! `org.gpuhost.Agent1.Host` on the root object.
 
 use super::dict::{Dict, dicts};
-use super::enrolment::{self, EnrolOptions};
+use super::enrol_options::{self, EnrolOptions};
 use super::face::Face;
 use super::failure::{NoValue, Refused};
 use super::job::job_view;
@@ -130,7 +130,7 @@ impl HostObject {
         let mut parser = Parser::new(options);
         let wanted = EnrolOptions::take(&mut parser)?;
         let plain = parser.finish()?;
-        let urls = enrolment::checked_urls(urls)?;
+        let urls = enrol_options::checked_urls(urls)?;
         let shown = urls.join(" ");
         let details = [("manager", shown.as_str())];
         let admission = self.submitter.gate.admit(&header, HOST_INTERFACE, "Enroll", plain, &details).await?;

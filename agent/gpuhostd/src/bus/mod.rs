@@ -35,8 +35,9 @@
 
 pub mod action;
 mod authority;
+mod bus_socket;
 mod dict;
-mod enrolment;
+mod enrol_options;
 mod executor;
 mod face;
 mod failure;
@@ -54,7 +55,6 @@ mod serve;
 mod shown;
 mod submit;
 mod token;
-mod transport;
 mod tree;
 
 use engine::handle::Handle;

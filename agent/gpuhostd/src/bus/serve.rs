@@ -5,7 +5,7 @@ use super::gate::Gate;
 use super::host::HostObject;
 use super::submit::Submitter;
 use super::tree::Tree;
-use super::{BusAddress, BusState, Sources, transport};
+use super::{BusAddress, BusState, Sources, bus_socket};
 use futures_util::StreamExt;
 use model::message::Message;
 use std::sync::Arc;
@@ -116,7 +116,7 @@ async fn set_up(
 ) -> Result<(Connection, Connection, Tree, MessageStream), BusError> {
     let connect = |source| BusError::Connect { bus: bus.to_owned(), source };
     let at = parsed(address).map_err(connect)?;
-    let open = async || transport::connect(&at).await.map_err(zbus::Error::from).map_err(connect);
+    let open = async || bus_socket::connect(&at).await.map_err(zbus::Error::from).map_err(connect);
     let asking = open().await?.build().await.map_err(connect)?;
     let gate = Gate::new(Authority::new(asking.clone()));
     let (published, newest) = watch::channel(None);

@@ -1,9 +1,9 @@
 //! What the journal holds when the daemon starts: the entries, and the documents that could not be read as one.
 
 use super::at_start::{AtStart, at_start};
-use super::document::{BadJournalEntry, decode};
 use super::entry::Entry;
 use super::id::{Held, number_in};
+use super::journal_document::{BadJournalEntry, decode};
 use crate::blocker::Blocker;
 use crate::plan::Lane;
 use crate::ports::JournalDocument;

@@ -4,7 +4,7 @@ use super::bounds::Target;
 use super::function_settings::FunctionSettings;
 use super::function_steps::steps_between;
 use super::functions_wanted::{FunctionsWanted, Unmet};
-use super::group_state::CloseUp;
+use super::group_state::GroupState;
 use super::step::Step;
 use crate::ids::PciAddress;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use std::fmt;
 #[serde(rename_all = "snake_case")]
 pub enum Look {
     /// The functions of an IOMMU group.
-    Functions(CloseUp),
+    Functions(GroupState),
 }
 
 /// What was seen of a target before a change, and what undoing goes back to.

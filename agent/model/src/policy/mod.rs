@@ -1,10 +1,10 @@
 //! The local policy: the ceiling for everybody (`[host]`), and what a manager may have done under it (`[manager]`).
 
 mod explain;
-mod read;
+mod read_policy;
 
 pub use explain::{Act, Explanation, Requester, Terms};
-pub use read::{PolicyError, read};
+pub use read_policy::{PolicyError, read};
 
 use crate::ids::PciAddress;
 use serde::{Deserialize, Serialize};

@@ -4,11 +4,11 @@ use crate::contract::violations;
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverMig, DriverReport, DriverSource, MemoryMib, MigMode, ProbeError};
+use model::health::gpu_health::AskedAt;
 use model::health::kernel_log::KernelLog;
 use model::health::show::apply;
-use model::health::verdict::AskedAt;
 use model::host_facts::{HostFacts, Nic};
-use model::judge::{Seen, judge};
+use model::judge::{ObservationMeta, judge};
 use model::metric::Metrics;
 use model::observation::{HostObservation, RawObservation};
 use model::pci::{DrmNodes, GpuFunction, GroupMember, IommuGroup, PciScan, PcieLink};
@@ -125,7 +125,8 @@ pub(crate) fn raw(gpu: GpuFunction, driver: Option<DriverGpu>) -> RawObservation
 }
 
 pub(crate) fn judged(raw: RawObservation) -> HostObservation {
-    let seen = Seen { sequence: 1, observed_at: UnixMillis(1_700_000_000_000), observed_boot: BootMillis(7) };
+    let seen =
+        ObservationMeta { sequence: 1, observed_at: UnixMillis(1_700_000_000_000), observed_boot: BootMillis(7) };
     let mut observation = judge(raw, seen, None);
     let mut log = KernelLog::default();
     log.hear();

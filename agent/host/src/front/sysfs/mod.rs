@@ -1,10 +1,10 @@
 //! One scan of the PCI bus and the IOMMU groups, by reading sysfs and nothing else.
 
 mod attribute;
-mod close_up;
 mod console;
 mod function;
 mod group;
+mod group_state;
 mod listing;
 mod memory;
 mod names;
@@ -12,7 +12,7 @@ mod parse;
 mod sensors;
 mod state;
 
-pub use close_up::Surroundings;
+pub use group_state::Surroundings;
 
 use attribute::{Miss, Tree};
 use memory::{Fixed, Memory, Remembered, once};

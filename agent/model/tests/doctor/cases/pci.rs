@@ -3,7 +3,7 @@
 use super::{Case, all_on, case, cmdline, first, known, on, said, scan};
 use crate::world::setting;
 use model::absence::{Absence, Reading};
-use model::doctor::facts::{DoctorFacts, Hypervisor};
+use model::doctor::doctor_facts::{DoctorFacts, Hypervisor};
 use model::pci::UnreadableFunction;
 use model::ports::ScanError;
 

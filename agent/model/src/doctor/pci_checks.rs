@@ -1,7 +1,7 @@
 //! Faults of the bus and of the link to a GPU.
 
-use super::check::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
-use super::facts::DoctorFacts;
+use super::doctor_facts::DoctorFacts;
+use super::rule::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
 use super::view::each;
 use crate::health::link::both_can;
 
