@@ -61,7 +61,7 @@ pub enum Ask {
 /// # Errors
 /// The daemon is stopping.
 pub(crate) async fn look(observer: &mpsc::Sender<Ask>, sources: &'static [ObserverSource]) -> Result<(), Refusal> {
-    let stopping = || Refusal::Unavailable { what: "the observer".into(), why: "the daemon is stopping".into() };
+    let stopping = || Refusal::stopping("the observer");
     let (done, answered) = oneshot::channel();
     observer.send(Ask::Look(sources, done)).await.map_err(|_| stopping())?;
     answered.await.map_err(|_| stopping())
