@@ -31,6 +31,7 @@ pub mod message;
 pub mod metric;
 pub mod mig;
 pub mod observation;
+pub mod os_cause;
 pub mod passthrough;
 pub mod pci;
 pub mod plan;

@@ -6,9 +6,13 @@ use crate::state::{HostState, KernelError};
 use crate::step_faults::StepFault;
 use model::absence::{Absence, Reading};
 use model::holders::Holders;
+use model::os_cause::OsCause;
 use model::plan::{GroupState, Look, MemberState, ModuleState, PlanStep, Scope, Step, Target};
 use model::ports::{ActError, ActPort};
 use std::future::{Future, ready};
+
+/// The number of "Input/output error".
+const EIO: i32 = 5;
 
 /// The deadline that a hanging step is claimed to have missed, in milliseconds.
 pub const STEP_DEADLINE_MS: u64 = 10_000;
@@ -34,19 +38,20 @@ impl HostState {
         if step.address().is_some_and(|address| self.stuck.contains(&address)) {
             return Err(hung());
         }
-        let said = |said: String| ActError::Said { attempted: attempted.clone(), said };
+        let refused = |cause: OsCause| ActError::Refused { attempted: attempted.clone(), cause };
+        let io_error = || refused(OsCause { said: "Input/output error (EIO)".to_owned(), errno: Some(EIO) });
         let told = |result: Result<(), KernelError>| match result {
             Ok(()) => Ok(()),
             Err(KernelError::Blocks { .. }) => Err(hung()),
-            Err(error @ (KernelError::NoDevice { .. } | KernelError::Busy { .. })) => Err(said(error.to_string())),
+            Err(error @ (KernelError::NoDevice { .. } | KernelError::Busy { .. })) => {
+                Err(refused(OsCause { said: error.to_string(), errno: error.errno() }))
+            }
         };
         match fault {
             None => told(self.write(step)),
-            Some(StepFault::Error) => Err(said("Input/output error (EIO)".to_owned())),
+            Some(StepFault::Error) => Err(io_error()),
             Some(StepFault::NoEffect) => Ok(()),
-            Some(StepFault::EffectAndError) => {
-                told(self.write(step)).and_then(|()| Err(said("Input/output error (EIO)".to_owned())))
-            }
+            Some(StepFault::EffectAndError) => told(self.write(step)).and_then(|()| Err(io_error())),
             Some(hang @ (StepFault::Hang | StepFault::HangWithEffect)) => {
                 if hang == StepFault::HangWithEffect {
                     // Whether it worked is seen by anyone who looks.

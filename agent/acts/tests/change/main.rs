@@ -15,6 +15,7 @@ use model::ids::PciAddress;
 use model::plan::{GroupState, Lane, ModuleState, PowerControl, Scope, Step};
 use model::policy::Policy;
 use model::ports::ActError;
+use nix::errno::Errno;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use protocol::child::{Task, VERSION};
@@ -370,7 +371,18 @@ fn what_the_kernel_says_is_told() {
     // `/dev/full` says no to every write, as a driver may.
     symlink("/dev/full", &file).unwrap();
     let text = said(tree.act(&scope(&[GPU, AUDIO]), &Step::Probe { address: at(GPU) }, Policy::default()));
-    assert!(text.contains("No space left"), "{text}");
+    assert!(text.contains("No space left") && text.contains("free disk space does not change"), "{text}");
+    // Nobody may write to this one, root included.
+    fs::remove_file(&file).unwrap();
+    symlink("/proc/sys/kernel/ostype", &file).unwrap();
+    let refused = tree.act(&scope(&[GPU, AUDIO]), &Step::Probe { address: at(GPU) }, Policy::default());
+    let Err(ActError::Refused { cause, .. }) = &refused else { panic!("{refused:?}") };
+    assert_eq!(
+        cause.errno.map(Errno::from_raw),
+        Some(Errno::EACCES),
+        "the number comes from the child through the hand"
+    );
+    assert!(said(refused).contains("the host hand must run as root"));
 }
 
 /// The child alone, which checks nothing: it is asked to write where its scope does not reach.

@@ -9,6 +9,7 @@ use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::health::{line, record};
 use model::host_facts::HostFacts;
 use model::judge;
+use model::os_cause::OsCause;
 use model::pci::PciScan;
 use model::ports::ScanError;
 use model::snapshot::Recorded;
@@ -74,7 +75,7 @@ fn write_docker(docker: &Result<DockerFacts, ProbeError>, basket: &mut Basket) {
 async fn scan(request: &SnapshotRequest) -> Result<PciScan, ScanError> {
     let sysfs = Sysfs::new(request.root.join("sys"));
     let path = "/sys/bus/pci/devices";
-    let fault = |said: String| Err(ScanError { path: path.to_owned(), said });
+    let fault = |said: String| Err(ScanError { path: path.to_owned(), cause: OsCause::found(said) });
     match timeout(READ_WITHIN, tokio::task::spawn_blocking(move || sysfs.scan())).await {
         // A root that is none of ours is no fact of the host.
         Ok(Ok(scan)) => scan.map_err(|fault| ScanError { path: path.to_owned(), ..fault }),

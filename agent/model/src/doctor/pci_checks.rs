@@ -58,7 +58,7 @@ pub(super) const CHECKS: [Check; 7] = [
 ];
 
 fn scan_failed(facts: &DoctorFacts) -> Ruled {
-    Ok(facts.host.scan.as_ref().err().map(|fault| Hit::of(&fault.path, &fault.said)).into_iter().collect())
+    Ok(facts.host.scan.as_ref().err().map(|fault| Hit::of(&fault.path, &fault.cause.said)).into_iter().collect())
 }
 
 fn unreadable(facts: &DoctorFacts) -> Ruled {
