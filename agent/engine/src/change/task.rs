@@ -202,7 +202,7 @@ impl Task {
             actor_uid: self.actor.uid,
             began_at: ports.clock.wall_now(),
             boot_id: ports.boot_id.clone(),
-            home: self.given().map_or_else(|| before.clone(), |record| record.home.clone()),
+            home: self.given().map_or_else(|| before.clone(), |record| record.home.within(&plan.bounds.target)),
             before,
             plan,
             confirm_within_ms: self.change.confirm_within_ms(),

@@ -77,6 +77,18 @@ impl Former {
         wanted.unmet(seen).iter().all(Unmet::is_gone)
     }
 
+    /// What of it is about the target: what has left the target since then is not ours to put back, for a function that is plugged in
+    /// again has no trace of what was done to it.
+    #[must_use]
+    pub fn within(&self, target: &Target) -> Self {
+        match (self, target) {
+            (Self::Functions(members), Target::Functions(scope)) => {
+                let inside = members.iter().filter(|settled| scope.members.contains(&settled.address));
+                Self::Functions(inside.cloned().collect())
+            }
+        }
+    }
+
     /// It is about nothing but the target.
     #[must_use]
     pub fn stays_in(&self, target: &Target) -> bool {
