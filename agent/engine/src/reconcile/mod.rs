@@ -6,7 +6,7 @@
 //! gate of their source, as everybody does.
 
 mod report;
-mod task;
+mod reconciler;
 
 pub use report::Reconciled;
-pub use task::{ReconcileInputs, Reconciler};
+pub use reconciler::{ReconcileInputs, Reconciler};
