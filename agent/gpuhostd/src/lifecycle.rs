@@ -3,14 +3,16 @@
 use crate::args::{BusChoice, FrontArgs};
 use crate::bus::{BusAddress, BusState};
 use crate::config::InForce;
+use crate::desired::{DesiredPort, KeeperParts};
 use crate::remote::Remote;
-use crate::{bus, checkin, conditions, metrics, notify, policy, roster};
+use crate::{bus, checkin, conditions, desired, metrics, notify, policy, roster};
 use anyhow::Context;
 use engine::change::ChangePorts;
 use engine::publish::Publisher;
 use engine::start::{Engine, EngineParts, EnginePorts};
-use host::front::FileJournal;
+use host::front::{FileJournal, FileLedger};
 use model::change::UNKNOWN_BOOT;
+use model::enrol::CheckinStatus;
 use model::message::Message;
 use model::ports::{ActPort, ChangePort, Clock, HostPort, KernelLogPort, ManagerPort};
 use model::settings::Settings;
@@ -77,6 +79,9 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
         Arc::clone(&clock),
         cancel.child_token(),
     );
+    let (wishes, queue) = desired::channel();
+    let known = (status.clone(), parts.publisher(), Arc::clone(&clock));
+    let keep_wishes = desired::start(queue, keeping(&args, known, cancel.child_token())).await;
     let Ports { host, changes, kernel_log, .. } = ports;
     let (acknowledge, keep_roster) =
         roster::start(args.state.clone(), parts.publisher(), clock.wall_now(), cancel.child_token()).await;
@@ -97,6 +102,7 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
 
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_roster);
+    tasks.spawn(keep_wishes);
     tasks.spawn(engine.run);
     tasks.spawn(engine::kernel_log::follow(kernel_log, Arc::clone(&clock), heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;
@@ -114,7 +120,7 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     tasks.spawn(conditions::follow(handle.clone(), status.clone(), Arc::clone(&clock), cancel.child_token()));
     tasks.spawn(notify::keep_status(handle, status, Arc::clone(&clock), cancel.child_token()));
 
-    let outcome = obey(signals, (&mut live, &policy, &publisher, &*clock), &mut tasks).await;
+    let outcome = obey(signals, (&mut live, &policy, &wishes, &publisher, &*clock), &mut tasks).await;
     notify::say(&[NotifyState::Stopping]);
     tracing::info!("stopping");
     cancel.cancel();
@@ -126,6 +132,16 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
         );
     }
     outcome
+}
+
+/// What keeps the desired state.
+fn keeping<K: Clock>(
+    args: &FrontArgs,
+    (checkin, publisher, clock): (watch::Receiver<Arc<CheckinStatus>>, Arc<Publisher>, Arc<K>),
+    cancel: CancellationToken,
+) -> KeeperParts<FileLedger, K> {
+    let (ledger, folder) = (Arc::new(FileLedger::below(&args.state)), args.desired.clone());
+    KeeperParts { ledger, folder, checkin, publisher, clock, cancel }
 }
 
 /// The engine with all that it may do. What an earlier run left open is undone before it is returned.
@@ -203,7 +219,7 @@ impl Signals {
 /// Waits for signals and for tasks that should not end. A panic in one ends the daemon; systemd starts it again.
 async fn obey<K: Clock>(
     mut signals: Signals,
-    (live, policy, publisher, clock): (&mut Live, &policy::InForce, &Publisher, &K),
+    (live, policy, wishes, publisher, clock): (&mut Live, &policy::InForce, &DesiredPort, &Publisher, &K),
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     live.configuration.settle(clock.wall_now()).await;
@@ -217,6 +233,7 @@ async fn obey<K: Clock>(
                 let reading = async {
                     configuration.reload(publisher, level, clock.wall_now()).await;
                     policy.read(clock.wall_now()).await;
+                    wishes.reload().await;
                 };
                 // A file system that hangs holds up no stop.
                 tokio::select! {
