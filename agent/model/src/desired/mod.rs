@@ -9,7 +9,7 @@ mod section;
 mod state;
 mod toml_document;
 
-pub use accept::{Accepted, CAPABILITIES, DocumentError, Held, accept};
+pub use accept::{Accepted, CAPABILITIES, DocumentError, HeldDocument, accept};
 pub use document::DesiredDocument;
 pub use epoch::{DocumentId, Epoch, Revision};
 pub use ledger::{DOCUMENT_MAX_BYTES, DOCUMENT_MAX_DEPTH, LEDGER_MAX_BYTES, Ledger, LedgerDamage};
