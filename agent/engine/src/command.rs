@@ -3,7 +3,7 @@
 use model::PciAddress;
 use model::blocker::{Blocked, Blocker};
 use model::change::Change;
-use model::desired::DocumentId;
+use model::desired::{DocumentId, Epoch};
 use model::enrol::EnrolSpec;
 use model::plan::Subject;
 use model::policy::{Explanation, Policy, Requester};
@@ -33,6 +33,8 @@ pub enum Command {
     Lock(bool),
     /// Somebody knows of a GPU that is gone.
     AcknowledgeGone(PciAddress),
+    /// Documents of an epoch that was left are judged again as if it had never been left.
+    AcceptEpoch(Epoch),
 }
 
 impl Command {
@@ -49,6 +51,7 @@ impl Command {
             Self::Lock(true) => "lock",
             Self::Lock(false) => "unlock",
             Self::AcknowledgeGone(_) => "acknowledge-gone-gpu",
+            Self::AcceptEpoch(_) => "accept-epoch",
         }
     }
 
@@ -58,7 +61,9 @@ impl Command {
         match self {
             Self::Change(change) | Self::Plan(change) => change.subject().gpu(),
             Self::Confirm(gpu) | Self::AcknowledgeGone(gpu) => Some(*gpu),
-            Self::Rescan | Self::Enrol(_) | Self::Leave | Self::Configure(_) | Self::Lock(_) => None,
+            Self::Rescan | Self::Enrol(_) | Self::Leave | Self::Configure(_) | Self::Lock(_) | Self::AcceptEpoch(_) => {
+                None
+            }
         }
     }
 
@@ -151,7 +156,7 @@ impl Authorized {
     /// frozen changes from remote.
     ///
     /// # Errors
-    /// What prevents it. A manager may neither rescan, enrol, leave, confirm, lock nor acknowledge: those are for this host.
+    /// What prevents it. A manager may neither rescan, enrol, leave, confirm, lock, acknowledge nor accept an epoch: those are for this host.
     pub fn by_manager(policy: &Policy, locked: bool, command: Command) -> Result<Self, Refusal> {
         let first = locked.then_some(Blocker::RemoteLocked);
         Self::by_document(policy, first, command, Origin::Manager, "a manager may not do this")
@@ -195,7 +200,8 @@ impl Authorized {
             | Command::Leave
             | Command::Confirm(_)
             | Command::Lock(_)
-            | Command::AcknowledgeGone(_) => {
+            | Command::AcknowledgeGone(_)
+            | Command::AcceptEpoch(_) => {
                 let action = command.operation().to_owned();
                 Err(Refusal::NotAuthorized { action, why: never.to_owned() })
             }
@@ -259,9 +265,17 @@ mod tests {
     }
 
     /// What neither a manager's document nor a file can wish.
-    fn for_people() -> [Command; 5] {
+    fn for_people() -> [Command; 6] {
         let gpu = "0000:41:00.0".parse().unwrap();
-        [Command::Rescan, Command::Leave, Command::Confirm(gpu), Command::Lock(false), Command::AcknowledgeGone(gpu)]
+        let epoch = "e".to_owned().try_into().unwrap();
+        [
+            Command::Rescan,
+            Command::Leave,
+            Command::Confirm(gpu),
+            Command::Lock(false),
+            Command::AcknowledgeGone(gpu),
+            Command::AcceptEpoch(epoch),
+        ]
     }
 
     fn code(token: Result<Authorized, Refusal>) -> Result<Origin, &'static str> {

@@ -94,6 +94,9 @@ impl<A: ActPort, J: JournalPort, K: Clock, M: ManagerPort> Core<A, J, K, M> {
             Command::AcknowledgeGone(gpu) => {
                 self.begin_plain(job, async move { manager.acknowledge_gone(gpu).await.map(done) });
             }
+            Command::AcceptEpoch(epoch) => {
+                self.begin_plain(job, async move { manager.accept_epoch(epoch).await.map(done) });
+            }
         }
         job
     }

@@ -230,5 +230,6 @@ const fn step_of(command: &Command) -> &'static str {
         Command::Lock(true) => "freeze the changes that a manager requests",
         Command::Lock(false) => "allow a manager to request changes again",
         Command::AcknowledgeGone(_) => "acknowledge that the GPU is gone",
+        Command::AcceptEpoch(_) => "accept the documents of the epoch again",
     }
 }

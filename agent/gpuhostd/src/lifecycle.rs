@@ -89,15 +89,17 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     let Ports { host, changes, kernel_log, .. } = ports;
     let (acknowledge, keep_roster) =
         roster::start(args.state.clone(), parts.publisher(), clock.wall_now(), cancel.child_token()).await;
-    let jobs = (port, acknowledge, overlay);
+    let jobs = (port, acknowledge, overlay, wishes.clone());
     let remote = Arc::new(Remote::new(jobs, args.state.clone(), parts.publisher(), Arc::clone(&clock)).await);
-    let parts = parts.with_desired_state(ReconcileInputs {
+    let inputs = ReconcileInputs {
         desired: wishes.state(),
         settings: live.configuration.watch(),
         policy: policy.watch(),
         locked: remote.locked(),
         checkin: status.clone(),
-    });
+    };
+    let shown = bus::Sources { handle: handle.clone(), inputs: inputs.clone(), reconciled: parts.reconciled() };
+    let parts = parts.with_desired_state(inputs);
     let managed = (remote, live.configuration.watch());
     let building = build(parts, (host, changes, Arc::clone(&clock)), managed, (&args, &policy), cancel.child_token());
     // Each entry of the journal may take ten seconds.
@@ -118,7 +120,7 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     tasks.spawn(engine::kernel_log::follow(kernel_log, Arc::clone(&clock), heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;
     if let Some(address) = address_of(&args.bus) {
-        serve_bus(bus::start(address, handle.clone(), status.clone(), cancel.child_token()), &mut tasks).await;
+        serve_bus(bus::start(address, shown, cancel.child_token()), &mut tasks).await;
     }
     tasks.spawn(notify::keep_watchdog(engine.pulse, Arc::clone(&clock), cancel.child_token()));
     notify::say(&[NotifyState::Ready]);

@@ -1,12 +1,15 @@
-//! What jobs do beside changes of the host: enrol, leave, freeze the changes that a manager asks for, and acknowledge what is gone.
+//! What jobs do beside changes of the host: enrol, leave, freeze the changes that a manager asks for, accept an epoch
+//! again, and acknowledge what is gone.
 
 use crate::checkin::CheckinPort;
+use crate::desired::DesiredPort;
 use crate::overlay::Overlay;
 use crate::roster::Acknowledge;
 use engine::publish::Publisher;
 use host::front::{StoreError, remove, write_atomic};
 use model::PciAddress;
 use model::condition::{Condition, ConditionStatus};
+use model::desired::Epoch;
 use model::enrol::{EnrolSpec, Farewell};
 use model::ports::{Clock, ManagerPort};
 use model::refusal::Refusal;
@@ -25,6 +28,7 @@ pub(crate) struct Remote<K> {
     checkin: CheckinPort,
     acknowledge: Acknowledge,
     overlay: Overlay,
+    wishes: DesiredPort,
     state: PathBuf,
     publisher: Arc<Publisher>,
     clock: Arc<K>,
@@ -34,7 +38,7 @@ pub(crate) struct Remote<K> {
 impl<K: Clock> Remote<K> {
     /// Ties the ends together, and shows whether an earlier run was asked to freeze changes; `state` is the daemon's folder.
     pub(crate) async fn new(
-        (checkin, acknowledge, overlay): (CheckinPort, Acknowledge, Overlay),
+        (checkin, acknowledge, overlay, wishes): (CheckinPort, Acknowledge, Overlay, DesiredPort),
         state: PathBuf,
         publisher: Arc<Publisher>,
         clock: Arc<K>,
@@ -43,7 +47,7 @@ impl<K: Clock> Remote<K> {
         // A folder that cannot be looked into is no leave to change anything.
         let locked = tokio::task::spawn_blocking(move || file.try_exists().unwrap_or(true)).await.unwrap_or(true);
         let locked = watch::Sender::new(locked);
-        let remote = Self { checkin, acknowledge, overlay, state, publisher, clock, locked };
+        let remote = Self { checkin, acknowledge, overlay, wishes, state, publisher, clock, locked };
         let is_locked = *remote.locked.borrow();
         remote.show(is_locked);
         remote
@@ -105,6 +109,10 @@ impl<K: Clock> ManagerPort for Remote<K> {
     async fn acknowledge_gone(&self, gpu: PciAddress) -> Result<(), Refusal> {
         self.acknowledge.gpu(gpu).await
     }
+
+    async fn accept_epoch(&self, epoch: Epoch) -> Result<(), Refusal> {
+        self.wishes.accept_epoch(epoch).await
+    }
 }
 
 #[cfg(test)]
@@ -129,7 +137,8 @@ mod tests {
             crate::roster::start(state.to_owned(), ends.publisher(), clock.wall_now(), CancellationToken::new()).await;
         let (overlay, keep) = crate::overlay::start(state.to_owned(), &ends.publisher(), clock.wall_now()).await;
         tokio::spawn(keep(watch::channel(Arc::default()).1, CancellationToken::new()));
-        (Remote::new((port, acknowledge, overlay), state.to_owned(), ends.publisher(), clock).await, ends)
+        let (wishes, _queue) = crate::desired::channel();
+        (Remote::new((port, acknowledge, overlay, wishes), state.to_owned(), ends.publisher(), clock).await, ends)
     }
 
     fn locked(ends: &EngineParts) -> bool {

@@ -119,6 +119,15 @@ pub trait ManagerPort: Send + Sync + 'static {
         &self,
         gpu: crate::PciAddress,
     ) -> impl Future<Output = Result<(), crate::refusal::Refusal>> + Send;
+
+    /// Has the documents of an epoch that was left judged again as if it had never been left; it is on disk when it returns.
+    ///
+    /// # Errors
+    /// The epoch was not left, or it could not be written down: then it is as it was.
+    fn accept_epoch(
+        &self,
+        epoch: crate::desired::Epoch,
+    ) -> impl Future<Output = Result<(), crate::refusal::Refusal>> + Send;
 }
 
 /// The part of a host that changes things, one step at a time, and that looks closely at what it changes. Every call has its

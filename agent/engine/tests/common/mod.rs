@@ -165,6 +165,10 @@ impl ManagerPort for NoManager {
         Ok(())
     }
 
+    async fn accept_epoch(&self, _: model::desired::Epoch) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     async fn lock(&self, _: bool) -> Result<(), Refusal> {
         Ok(())
     }

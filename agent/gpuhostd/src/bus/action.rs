@@ -1,7 +1,7 @@
 //! Which polkit action each member of the bus needs.
 
 use model::refusal::Refusal;
-use wire::dbus::{GPU_INTERFACE, HOST_INTERFACE};
+use wire::dbus::{DESIRED_INTERFACE, GPU_INTERFACE, HOST_INTERFACE};
 
 /// What a caller must be allowed to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,12 +18,21 @@ pub enum PolkitAction {
     Lock,
     /// Say that a GPU that is gone is known to be.
     Acknowledge,
+    /// Accept the documents of an epoch that was left.
+    AcceptEpoch,
 }
 
 impl PolkitAction {
     /// Every action.
-    pub const ALL: [Self; 6] =
-        [Self::Inspect, Self::Rescan, Self::ManageEnrolment, Self::Passthrough, Self::Lock, Self::Acknowledge];
+    pub const ALL: [Self; 7] = [
+        Self::Inspect,
+        Self::Rescan,
+        Self::ManageEnrolment,
+        Self::Passthrough,
+        Self::Lock,
+        Self::Acknowledge,
+        Self::AcceptEpoch,
+    ];
 
     /// The polkit action id.
     #[must_use]
@@ -35,6 +44,7 @@ impl PolkitAction {
             Self::Passthrough => "org.gpuhost.agent1.passthrough",
             Self::Lock => "org.gpuhost.agent1.lock",
             Self::Acknowledge => "org.gpuhost.agent1.acknowledge",
+            Self::AcceptEpoch => "org.gpuhost.agent1.accept-epoch",
         }
     }
 }
@@ -43,11 +53,14 @@ impl PolkitAction {
 #[must_use]
 pub fn action_for(interface: &str, member: &str) -> Option<PolkitAction> {
     match (interface, member) {
-        (HOST_INTERFACE, "GetObservation" | "Sample") | (GPU_INTERFACE, "GetMetrics") => Some(PolkitAction::Inspect),
+        (HOST_INTERFACE, "GetObservation" | "Sample") | (GPU_INTERFACE, "GetMetrics") | (DESIRED_INTERFACE, "Read") => {
+            Some(PolkitAction::Inspect)
+        }
         (HOST_INTERFACE, "Rescan") => Some(PolkitAction::Rescan),
         (HOST_INTERFACE, "Enroll" | "Leave") => Some(PolkitAction::ManageEnrolment),
         (HOST_INTERFACE, "Lock" | "Unlock") => Some(PolkitAction::Lock),
         (HOST_INTERFACE, "AcknowledgeGoneGpu") => Some(PolkitAction::Acknowledge),
+        (DESIRED_INTERFACE, "AcceptEpoch") => Some(PolkitAction::AcceptEpoch),
         (GPU_INTERFACE, "BindPassthrough" | "ReleasePassthrough" | "ConfirmPassthrough") => {
             Some(PolkitAction::Passthrough)
         }

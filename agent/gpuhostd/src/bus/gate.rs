@@ -65,7 +65,8 @@ impl Gate {
             | PolkitAction::ManageEnrolment
             | PolkitAction::Passthrough
             | PolkitAction::Lock
-            | PolkitAction::Acknowledge => {
+            | PolkitAction::Acknowledge
+            | PolkitAction::AcceptEpoch => {
                 let asked = self.authority.ask(header, action, member, options, details).await;
                 Some(asked.inspect_err(|refusal| self.tell(header, action, member, refusal))?)
             }

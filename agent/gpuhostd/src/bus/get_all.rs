@@ -37,22 +37,34 @@ impl<V: View> Showing for Face<V> {
     }
 }
 
-/// The objects of a connection, by path.
+/// What the objects of a connection show, by path: most have one interface, the root has several.
 #[derive(Debug, Default)]
-pub(super) struct Gallery(Mutex<HashMap<String, Arc<dyn Showing>>>);
+pub(super) struct Gallery(Mutex<HashMap<String, Vec<Arc<dyn Showing>>>>);
 
 impl Gallery {
-    /// From now on `GetAll` of the object at this path is answered here.
+    /// From now on `GetAll` of this interface of the object at this path is answered here.
     pub(super) fn put<V: View>(&self, path: &str, face: Face<V>) {
-        locked(&self.0).insert(path.to_owned(), Arc::new(face));
+        locked(&self.0).entry(path.to_owned()).or_default().push(Arc::new(face));
     }
 
-    /// The object is gone.
-    pub(super) fn remove(&self, path: &str) {
-        locked(&self.0).remove(path);
+    /// The interface is gone from the object at this path.
+    pub(super) fn remove<V: View>(&self, path: &str) {
+        let mut objects = locked(&self.0);
+        if let Some(faces) = objects.get_mut(path) {
+            faces.retain(|face| face.interface() != V::INTERFACE);
+            if faces.is_empty() {
+                objects.remove(path);
+            }
+        }
     }
 
-    /// The reply to a message, as bytes; `None` for all that is not a `GetAll` of an object with its own interface: zbus answers
+    /// What the object at this path shows on this interface.
+    fn find(&self, path: &str, interface: &[u8]) -> Option<Arc<dyn Showing>> {
+        let objects = locked(&self.0);
+        objects.get(path)?.iter().find(|face| face.interface().as_bytes() == interface).map(Arc::clone)
+    }
+
+    /// The reply to a message, as bytes; `None` for all that is not a `GetAll` of an interface of ours: zbus answers
     /// that, errors included.
     pub(super) fn reply(&self, call: &Unread) -> Option<Vec<u8>> {
         let message = call.bytes.as_slice();
@@ -66,10 +78,7 @@ impl Gallery {
         {
             return None;
         }
-        let object = locked(&self.0).get(text_field(message, Field::Path)?).map(Arc::clone)?;
-        if argument(message)? != object.interface().as_bytes() {
-            return None;
-        }
+        let object = self.find(text_field(message, Field::Path)?, argument(message)?)?;
         let caller = text_field(message, Field::Sender).filter(|sender| !sender.is_empty())?;
         let serial = NonZeroU32::new(word(message, 8)?)?;
         returned(serial, caller, object.values().encoded()?)
@@ -153,7 +162,7 @@ mod tests {
         assert_ne!(header.primary().serial_num(), expected.primary().serial_num());
         let values: HashMap<String, OwnedVariant> = reply.body().deserialize().unwrap();
         assert_eq!(values.len(), 7, "all but Type: {values:?}");
-        gallery.remove(PATH);
+        gallery.remove::<GroupView>(PATH);
         assert_eq!(gallery.reply(&unread(&call)), None, "what is gone is not shown");
     }
 

@@ -11,19 +11,19 @@
 //!   once for each view (`get_all`);
 //! - the *executor*: Tokio as zbus sees it, with a place for each call that is served, so that their number is bounded
 //!   (`executor`);
-//! - the *publisher* of objects: follows the core's observation, the list of jobs and the state of the check-in, and turns each
-//!   difference into `InterfacesAdded`, `InterfacesRemoved` and `PropertiesChanged` (`tree`, `shown`).
+//! - the *publisher* of objects: follows the core's observation, the list of jobs, the state of the check-in and the desired
+//!   state with how far it is met, and turns each difference into `InterfacesAdded`, `InterfacesRemoved` and `PropertiesChanged` (`tree`, `shown`).
 //!
 //! ```text
 //!             bus ──► intake (thread) ──► fair queue ──► transport ──► zbus ──► handler ──► gate ──► submit ──► core (queue)
 //!              ▲                                                                  │         │ polkit, on a connection of its own
 //!              └───────────────── replies, signals ◄──────────────────────────────┘         │
 //!                                        ▲                                                  ▼
-//!  core ── watch: observation, jobs ──► publisher (tree, shown) ◄── watch: check-in      Authorized, the token that a command needs
+//!  core ── watch: observation, jobs ──► publisher (tree, shown) ◄── watch: check-in, desired state      Authorized, the token that a command needs
 //! ```
 //!
 //! # The way of a call
-//! A handler (`host`, `gpu`) only parses its options (`options`, `token`, `enrolment`); the `gate` looks up
+//! A handler (`host`, `desired_state`, `gpu`) only parses its options (`options`, `token`, `enrolment`); the `gate` looks up
 //! the polkit action of the member, asks the `authority`, and alone can make an `Authorized` command; `submit` puts it into the
 //! core's bounded queue and answers with the path of the job. Reading waits for nothing: an `object` takes its properties from the
 //! `face`, the view of the latest observation. Errors leave through `failure`, which has the one table from refusals to D-Bus error names.
@@ -37,6 +37,7 @@
 pub mod action;
 mod authority;
 mod bus_socket;
+mod desired_state;
 mod enrol_options;
 mod executor;
 mod face;
@@ -60,10 +61,13 @@ mod tree;
 
 use engine::handle::Handle;
 use engine::job::Job;
+use engine::reconcile::{ReconcileInputs, Reconciled};
 use model::causes::with_causes;
+use model::desired::DesiredState;
 use model::enrol::CheckinStatus;
 use model::message::Message;
 use model::observation::HostObservation;
+use model::settings::Settings;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -106,13 +110,15 @@ pub enum BusState {
     Stopped,
 }
 
-/// What the objects show: the core, and the state of the check-in.
+/// What the objects show: the core, what the host is reconciled from, and how far it is.
 #[derive(Debug, Clone)]
-pub(crate) struct Sources {
+pub struct Sources {
     /// The core.
-    pub(crate) handle: Handle,
-    /// The check-in.
-    pub(crate) checkin: watch::Receiver<Arc<CheckinStatus>>,
+    pub handle: Handle,
+    /// The desired state, the settings and the state of the check-in.
+    pub inputs: ReconcileInputs,
+    /// How far the host is what is wished.
+    pub reconciled: watch::Receiver<Arc<Reconciled>>,
 }
 
 /// What was so at one instant. It is taken once, so that what is shown together belongs together.
@@ -124,6 +130,12 @@ pub(crate) struct Moment {
     pub(crate) jobs: Arc<Vec<Job>>,
     /// The check-in.
     pub(crate) checkin: Arc<CheckinStatus>,
+    /// What is wished.
+    pub(crate) desired: Arc<DesiredState>,
+    /// How far the host is what is wished.
+    pub(crate) reconciled: Arc<Reconciled>,
+    /// The settings in force.
+    pub(crate) settings: Arc<Settings>,
 }
 
 impl Sources {
@@ -132,7 +144,10 @@ impl Sources {
         Moment {
             seen: Arc::clone(&self.handle.observation.borrow()),
             jobs: Arc::clone(&self.handle.jobs.borrow()),
-            checkin: Arc::clone(&self.checkin.borrow()),
+            checkin: Arc::clone(&self.inputs.checkin.borrow()),
+            desired: Arc::clone(&self.inputs.desired.borrow()),
+            reconciled: Arc::clone(&self.reconciled.borrow()),
+            settings: Arc::clone(&self.inputs.settings.borrow()),
         }
     }
 }
@@ -149,14 +164,8 @@ pub struct RunningBus {
 /// Starts the D-Bus face in the background. It never fails: where the bus is away the state shows it, and it is tried again
 /// with growing pauses until `cancel`.
 #[must_use]
-pub fn start(
-    address: BusAddress,
-    handle: Handle,
-    checkin: watch::Receiver<Arc<CheckinStatus>>,
-    cancel: CancellationToken,
-) -> RunningBus {
+pub fn start(address: BusAddress, sources: Sources, cancel: CancellationToken) -> RunningBus {
     let (publish, state) = watch::channel(BusState::Starting);
-    let sources = Sources { handle, checkin };
     let task = tokio::spawn(keep_serving(address, sources, publish, cancel));
     RunningBus { state, task }
 }

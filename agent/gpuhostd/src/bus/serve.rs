@@ -1,13 +1,14 @@
 //! One connection to the bus, from the handshake to its end.
 
 use super::authority::Authority;
+use super::desired_state::{DesiredMethods, desired_view};
 use super::gate::Gate;
 use super::get_all::Gallery;
 use super::host::{HostMethods, host_view};
 use super::object::Object;
 use super::shown::Shown;
 use super::submit::Submitter;
-use super::tree::{Place, Tree};
+use super::tree::{Place, Root, Tree};
 use super::{BusAddress, BusState, Sources, bus_socket};
 use futures_util::StreamExt;
 use model::message::Message;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wire::dbus::{BUS_NAME, ROOT_PATH};
+use zbus::connection::Builder;
 use zbus::fdo::{ObjectManager, RequestNameFlags};
 use zbus::{Connection, MatchRule, MessageStream};
 
@@ -124,14 +126,12 @@ async fn set_up(
     let gate = Gate::new(Authority::new(asking.clone()));
     let (published, newest) = watch::channel(None);
     let submitter = Submitter::new(sources.handle.clone(), newest, Arc::new(gate));
-    let (host, face) = Shown::new(ROOT_PATH.to_owned(), host_view(&sources.now()));
-    let root = Object { face: face.clone(), methods: Some(Box::new(HostMethods::new(sources, submitter.clone()))) };
     let gallery = Arc::new(Gallery::default());
-    gallery.put(ROOT_PATH, face);
-    let builder = open(Arc::clone(&gallery)).await?.serve_at(ROOT_PATH, ObjectManager).serve_at(ROOT_PATH, root);
+    let builder = open(Arc::clone(&gallery)).await?.serve_at(ROOT_PATH, ObjectManager);
+    let (root, builder) = put_root(builder, &gallery, sources, &submitter);
     let connection = builder.build().await.map_err(connect)?;
     let publish = |source| BusError::Publish { bus: bus.to_owned(), source };
-    let mut tree = Tree::new(Place { connection: connection.clone(), gallery }, host, (published, submitter));
+    let mut tree = Tree::new(Place { connection: connection.clone(), gallery }, root, (published, submitter));
     tree.show(&sources.now()).await.map_err(publish)?;
     let lost = name_lost_stream(&connection).await.map_err(publish)?;
     connection
@@ -139,6 +139,25 @@ async fn set_up(
         .await
         .map_err(|source| BusError::Name { bus: bus.to_owned(), uid: nix::unistd::geteuid().as_raw(), source })?;
     Ok((connection, asking, tree, lost))
+}
+
+/// The root object with its interfaces.
+fn put_root<'a>(
+    builder: Builder<'a>,
+    gallery: &Gallery,
+    sources: &Sources,
+    submitter: &Submitter,
+) -> (Root, Builder<'a>) {
+    let now = sources.now();
+    let (host, of_host) = Shown::new(ROOT_PATH.to_owned(), host_view(&now));
+    let (desired, of_desired) = Shown::new(ROOT_PATH.to_owned(), desired_view(&now));
+    gallery.put(ROOT_PATH, of_host.clone());
+    gallery.put(ROOT_PATH, of_desired.clone());
+    let methods = HostMethods::new(sources, submitter.clone());
+    let host_object = Object { face: of_host, methods: Some(Box::new(methods)) };
+    let methods = DesiredMethods { sources: sources.clone(), submitter: submitter.clone() };
+    let desired_object = Object { face: of_desired, methods: Some(Box::new(methods)) };
+    (Root { host, desired }, builder.serve_at(ROOT_PATH, host_object).serve_at(ROOT_PATH, desired_object))
 }
 
 fn parsed(address: &BusAddress) -> zbus::Result<zbus::Address> {
@@ -190,7 +209,10 @@ async fn follow(
             }),
             changed = watched.handle.observation.changed() => changed,
             changed = watched.handle.jobs.changed() => changed,
-            changed = watched.checkin.changed() => changed,
+            changed = watched.inputs.checkin.changed() => changed,
+            changed = watched.inputs.desired.changed() => changed,
+            changed = watched.inputs.settings.changed() => changed,
+            changed = watched.reconciled.changed() => changed,
         };
         changed.map_err(|_| BusError::CoreGone)?;
     }

@@ -1,6 +1,7 @@
 //! The objects under the root: they come, change and go with the observation and with the jobs.
 
 use super::Moment;
+use super::desired_state::desired_view;
 use super::face::Face;
 use super::get_all::Gallery;
 use super::gpu::GpuMethods;
@@ -13,6 +14,7 @@ use model::{IommuGroupId, JobId, PciAddress};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
+use wire::dbus::desired::DesiredView;
 use wire::dbus::gpu::GpuView;
 use wire::dbus::group::GroupView;
 use wire::dbus::host::HostView;
@@ -43,17 +45,26 @@ impl Place {
     }
 
     async fn remove<V: View>(&self, path: &str) -> zbus::Result<()> {
-        self.gallery.remove(path);
+        self.gallery.remove::<V>(path);
         self.connection.object_server().remove::<Object<V>, _>(path).await?;
         Ok(())
     }
+}
+
+/// What the root object shows.
+#[derive(Debug)]
+pub(super) struct Root {
+    /// The host and its check-in.
+    pub(super) host: Shown<HostView>,
+    /// The desired state.
+    pub(super) desired: Shown<DesiredView>,
 }
 
 /// Everything that is on the bus.
 #[derive(Debug)]
 pub(super) struct Tree {
     place: Place,
-    host: Shown<HostView>,
+    root: Root,
     gpus: BTreeMap<PciAddress, Shown<GpuView>>,
     migs: BTreeMap<MigPlace, Shown<MigView>>,
     groups: BTreeMap<IommuGroupId, Shown<GroupView>>,
@@ -67,12 +78,12 @@ impl Tree {
     /// object is there; through `submitter` the objects reach the core.
     pub(super) fn new(
         place: Place,
-        host: Shown<HostView>,
+        root: Root,
         (published, submitter): (watch::Sender<Option<JobId>>, Submitter),
     ) -> Self {
         let (gpus, migs) = (BTreeMap::new(), BTreeMap::new());
         let (groups, jobs) = (BTreeMap::new(), BTreeMap::new());
-        Self { place, host, gpus, migs, groups, jobs, published, submitter }
+        Self { place, root, gpus, migs, groups, jobs, published, submitter }
     }
 
     /// Brings the tree to what was so at one instant.
@@ -89,7 +100,8 @@ impl Tree {
         bring(at, &mut self.gpus, gpus, gpu_path, methods).await?;
         let jobs = now.jobs.iter().map(|job| (job.id, job_view(job))).collect();
         bring(at, &mut self.jobs, jobs, job_path, no_methods).await?;
-        self.host.update(&at.connection, host_view(now)).await?;
+        self.root.desired.update(&at.connection, desired_view(now)).await?;
+        self.root.host.update(&at.connection, host_view(now)).await?;
         let newest = now.jobs.iter().map(|job| job.id).max();
         self.published.send_if_modified(|last| {
             let later = newest > *last;

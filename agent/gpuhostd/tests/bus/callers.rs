@@ -5,6 +5,7 @@ use crate::rig::hosts;
 use crate::rig::private_bus::PrivateBus;
 use crate::rig::{NOBODY, Served, block_on, busctl};
 use gpuhostd::bus::action::{PolkitAction, action_for};
+use model::desired::Epoch;
 use std::collections::HashMap;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -268,7 +269,11 @@ fn what_is_no_name_is_refused_wherever_a_text_can_be_given_even_to_root() {
                 for (key, _) in options_of(&client, &method).await.iter().filter(|(_, kind)| kind == "s") {
                     calls.push((text, method.arguments(HashMap::from([(key.as_str(), text.to_owned().into())]))));
                 }
-                for (place, (_, signature)) in method.takes.iter().enumerate() {
+                for (place, (name, signature)) in method.takes.iter().enumerate() {
+                    // Of an epoch every such character is allowed; it is compared, and names no file.
+                    if name == "epoch" && Epoch::try_from(text.to_owned()).is_ok() {
+                        continue;
+                    }
                     let wrong: Variant<'static> = match signature.as_str() {
                         "as" => vec![text.to_owned()].into(),
                         "s" => text.to_owned().into(),

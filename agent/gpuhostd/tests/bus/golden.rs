@@ -12,12 +12,18 @@ use std::fmt::Write;
 const NAME: &str = "org.gpuhost.Agent1";
 
 /// Each interface with an object that has it, and what is to be said of it as a whole.
-const INTERFACES: [(&str, &str, &str); 5] = [
+const INTERFACES: [(&str, &str, &str); 6] = [
     (
         "Host",
         "/org/gpuhost/Agent1",
         "The daemon, the host around the GPUs, and the state of the check-in with a manager. On the root object, \
          /org/gpuhost/Agent1, which is also the ObjectManager of all others.",
+    ),
+    (
+        "DesiredState",
+        "/org/gpuhost/Agent1",
+        "What the manager's document and the files in /etc/gpuhostd/desired.d wish of this host, how far the host is so, what \
+         prevents the rest, and what is set over the configuration files. On the root object, /org/gpuhost/Agent1.",
     ),
     (
         "Gpu",

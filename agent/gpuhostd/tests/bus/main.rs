@@ -11,6 +11,7 @@
 mod attacks;
 mod callers;
 mod changes;
+mod desired;
 mod gate;
 mod golden;
 mod lifecycle;

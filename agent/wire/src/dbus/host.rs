@@ -12,8 +12,8 @@ use model::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 /// What this version of the face can do; grows, never shrinks.
-pub const FEATURES: [&str; 8] =
-    ["rescan", "enrolment", "observation", "metrics", "sample", "passthrough", "lock", "gone-gpus"];
+pub const FEATURES: [&str; 9] =
+    ["rescan", "enrolment", "observation", "metrics", "sample", "passthrough", "lock", "gone-gpus", "desired-state"];
 
 view! {
     /// All properties of `org.gpuhost.Agent1.Host`.
@@ -21,7 +21,7 @@ view! {
         /// Version of the daemon.
         #[dbus(constant)]
         version: String,
-        /// What this daemon can do over D-Bus: rescan, enrolment, observation, metrics, sample, passthrough, lock, gone-gpus. Members are only ever added.
+        /// What this daemon can do over D-Bus: rescan, enrolment, observation, metrics, sample, passthrough, lock, gone-gpus, desired-state. Members are only ever added.
         #[dbus(constant)]
         features: Vec<String>,
         /// Kernel's host name. May have no value.

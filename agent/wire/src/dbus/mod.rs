@@ -4,6 +4,7 @@
 //! `null` in JSON, left out of `GetAll` on D-Bus, and named with its reason in `Absent`.
 
 pub mod absent;
+pub mod desired;
 pub mod dict;
 pub mod errors;
 pub mod feature;
@@ -27,6 +28,8 @@ pub const BUS_NAME: &str = "org.gpuhost.Agent1";
 pub const ROOT_PATH: &str = "/org/gpuhost/Agent1";
 /// Interface of the root object.
 pub const HOST_INTERFACE: &str = "org.gpuhost.Agent1.Host";
+/// Interface of the desired state, on the root object.
+pub const DESIRED_INTERFACE: &str = "org.gpuhost.Agent1.DesiredState";
 /// Interface of a GPU.
 pub const GPU_INTERFACE: &str = "org.gpuhost.Agent1.Gpu";
 /// Interface of a MIG device.

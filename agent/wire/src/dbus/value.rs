@@ -20,7 +20,7 @@ pub trait PropertyValue {
 #[serde(transparent)]
 pub struct PathText(pub String);
 
-/// What is listed in dictionaries (`aa{sv}`), under its names in JSON.
+/// What is a dictionary (`a{sv}`), or a list of them, under its names in JSON.
 pub trait DictView: Serialize {}
 
 fn owned(value: impl Into<Variant<'static>>) -> Option<OwnedVariant> {
@@ -72,6 +72,14 @@ impl<T: PropertyValue> PropertyValue for Option<T> {
 
     fn on_dbus(&self) -> Option<OwnedVariant> {
         self.as_ref()?.on_dbus()
+    }
+}
+
+impl<T: DictView> PropertyValue for T {
+    const SIGNATURE: &'static Signature = <Dict as Type>::SIGNATURE;
+
+    fn on_dbus(&self) -> Option<OwnedVariant> {
+        owned(dict(self))
     }
 }
 

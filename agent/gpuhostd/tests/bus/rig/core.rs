@@ -4,11 +4,15 @@ use super::hosts;
 use engine::command::{Actor, Command};
 use engine::handle::{COMMAND_QUEUE, Handle, Submission};
 use engine::job::{Job, JobOutcome, JobState};
+use engine::reconcile::{ReconcileInputs, Reconciled};
+use gpuhostd::bus::Sources;
 use model::JobId;
 use model::change::Change;
+use model::desired::DesiredState;
 use model::enrol::{CheckinStatus, EnrolSpec};
 use model::observation::HostObservation;
 use model::refusal::Refusal;
+use model::settings::Settings;
 use model::time::UnixMillis;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -28,6 +32,9 @@ pub(crate) struct Core {
     pub(crate) observation: watch::Sender<Arc<HostObservation>>,
     pub(crate) jobs: Arc<watch::Sender<Arc<Vec<Job>>>>,
     pub(crate) checkin: watch::Sender<Arc<CheckinStatus>>,
+    pub(crate) desired: watch::Sender<Arc<DesiredState>>,
+    pub(crate) settings: watch::Sender<Arc<Settings>>,
+    pub(crate) reconciled: watch::Sender<Arc<Reconciled>>,
     /// Jobs stay at work while this is true.
     pub(crate) hold: watch::Sender<bool>,
     /// How jobs end.
@@ -37,8 +44,7 @@ pub(crate) struct Core {
 
 /// The face's side.
 pub(crate) struct CoreEnds {
-    pub(crate) handle: Handle,
-    pub(crate) checkin: watch::Receiver<Arc<CheckinStatus>>,
+    pub(crate) sources: Sources,
     commands: mpsc::Receiver<Submission>,
     jobs: Arc<watch::Sender<Arc<Vec<Job>>>>,
     hold: watch::Receiver<bool>,
@@ -50,15 +56,26 @@ pub(crate) struct CoreEnds {
 pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
     let (observation, newest) = watch::channel(Arc::new(seen));
     let (jobs, jobs_seen) = watch::channel(Arc::new(Vec::new()));
-    let (checkin, checkin_seen) = watch::channel(Arc::new(CheckinStatus::default()));
+    let checkin: watch::Sender<Arc<CheckinStatus>> = watch::Sender::default();
+    let desired: watch::Sender<Arc<DesiredState>> = watch::Sender::default();
+    let settings: watch::Sender<Arc<Settings>> = watch::Sender::default();
+    let reconciled: watch::Sender<Arc<Reconciled>> = watch::Sender::default();
+    let inputs = ReconcileInputs {
+        desired: desired.subscribe(),
+        settings: settings.subscribe(),
+        policy: watch::Sender::default().subscribe(),
+        locked: watch::Sender::default().subscribe(),
+        checkin: checkin.subscribe(),
+    };
     let (hold, held) = watch::channel(false);
     let (ending, ends) = watch::channel(Ok(()));
     let (keep, got) = watch::channel(Vec::new());
     let (submit, commands) = mpsc::channel(COMMAND_QUEUE);
     let jobs = Arc::new(jobs);
     let handle = Handle::new(newest, jobs_seen, submit);
-    let ours = Core { observation, jobs: Arc::clone(&jobs), checkin, hold, ending, got };
-    (ours, CoreEnds { handle, checkin: checkin_seen, commands, jobs, hold: held, ending: ends, got: keep })
+    let sources = Sources { handle, inputs, reconciled: reconciled.subscribe() };
+    let ours = Core { observation, jobs: Arc::clone(&jobs), checkin, desired, settings, reconciled, hold, ending, got };
+    (ours, CoreEnds { sources, commands, jobs, hold: held, ending: ends, got: keep })
 }
 
 impl Core {
@@ -95,7 +112,8 @@ impl CoreEnds {
                 | Command::Configure(_)
                 | Command::Confirm(_)
                 | Command::Lock(_)
-                | Command::AcknowledgeGone(_) => None,
+                | Command::AcknowledgeGone(_)
+                | Command::AcceptEpoch(_) => None,
             };
             let change = if let Command::Change(change) | Command::Plan(change) = command {
                 Some((*change, command.is_dry_run()))

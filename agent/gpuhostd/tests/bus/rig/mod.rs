@@ -36,7 +36,7 @@ impl Served {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let running = bus::start(at, ends.handle.clone(), ends.checkin.clone(), stop);
+                let running = bus::start(at, ends.sources.clone(), stop);
                 hand_over.send(running.state.clone()).unwrap();
                 let serving = tokio::spawn(ends.serve());
                 running.task.await.unwrap();
