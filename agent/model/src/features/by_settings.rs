@@ -1,14 +1,17 @@
 //! The features that the settings of this host switch off.
 
-use super::{SwitchedOffBy, switch_off};
+use crate::judge::decide;
 use crate::observation::HostObservation;
 use crate::settings::Settings;
 
-/// Switches off what the settings switch off.
+/// Notes what the settings switch off, and has the GPUs decided again where there is anything.
 pub fn apply_settings(observation: &mut HostObservation, settings: &Settings) {
+    let mut is_any = false;
     for gpu in &mut observation.gpus {
-        if let Some(own) = settings.gpu.get(&gpu.pci.address) {
-            switch_off(&mut gpu.features, &own.features_off, SwitchedOffBy::Config);
-        }
+        gpu.features_off = settings.gpu.get(&gpu.pci.address).map(|own| own.features_off.clone()).unwrap_or_default();
+        is_any |= !gpu.features_off.is_empty();
+    }
+    if is_any {
+        decide(observation);
     }
 }
