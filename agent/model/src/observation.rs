@@ -4,7 +4,7 @@ use crate::absence::Absence;
 use crate::condition::Condition;
 use crate::docker::DockerFacts;
 use crate::driver::{DriverGpu, DriverSource, ProbeError, SilentGpu};
-use crate::features::{FeatureName, Features};
+use crate::features::{FeatureName, Features, SwitchedOffBy};
 use crate::health::GpuHealth;
 use crate::host_facts::HostFacts;
 use crate::ids::{IommuGroupId, PciAddress};
@@ -13,7 +13,7 @@ use crate::roster::Known;
 use crate::time::{BootMillis, UnixMillis};
 use crate::verdict_reasons::{Obstacle, Unschedulable};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// What a GPU is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,9 +156,9 @@ pub struct Gpu {
     pub health: GpuHealth,
     /// What it can be used for.
     pub features: Features,
-    /// The features that the settings of this host switch off.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub features_off: BTreeSet<FeatureName>,
+    /// The features that the settings of this host or its desired state switch off.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub features_off: BTreeMap<FeatureName, SwitchedOffBy>,
     /// What a change makes of it.
     #[serde(default, skip_serializing_if = "StandingChange::is_none")]
     pub change: StandingChange,

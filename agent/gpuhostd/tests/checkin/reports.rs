@@ -32,7 +32,7 @@ fn gpu(n: u8, driver: Option<DriverGpu>) -> Gpu {
         passthrough: PassthroughVerdict::default(),
         health: model::health::GpuHealth::default(),
         features: model::features::Features::new(),
-        features_off: std::collections::BTreeSet::new(),
+        features_off: std::collections::BTreeMap::new(),
         change: model::observation::StandingChange::None,
         silence: None,
         widest_lanes: None,

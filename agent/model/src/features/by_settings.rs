@@ -1,5 +1,6 @@
-//! The features that the settings of this host switch off.
+//! The features that the settings of this host and its desired state switch off.
 
+use super::SwitchedOffBy;
 use crate::judge::decide;
 use crate::observation::HostObservation;
 use crate::settings::Settings;
@@ -8,7 +9,11 @@ use crate::settings::Settings;
 pub fn apply_settings(observation: &mut HostObservation, settings: &Settings) {
     let mut is_any = false;
     for gpu in &mut observation.gpus {
-        gpu.features_off = settings.gpu.get(&gpu.pci.address).map(|own| own.features_off.clone()).unwrap_or_default();
+        let set = settings.desired.features_off(gpu.pci.address);
+        gpu.features_off = set.into_iter().map(|name| (name, SwitchedOffBy::Manager)).collect();
+        // Who has switched it off first is whom a person has to ask.
+        let by_files = settings.gpu.get(&gpu.pci.address).into_iter().flat_map(|own| &own.features_off);
+        gpu.features_off.extend(by_files.map(|name| (*name, SwitchedOffBy::Config)));
         is_any |= !gpu.features_off.is_empty();
     }
     if is_any {

@@ -25,7 +25,7 @@ use crate::observation::{
 };
 use crate::pci::{GpuFunction, PciScan, VENDOR_NVIDIA};
 use crate::time::{BootMillis, UnixMillis};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// When an observation was made, and which one of this run it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -250,7 +250,7 @@ fn judge_gpu(pci: &GpuFunction, known: Known, around: &HostContext<'_>) -> Gpu {
         confirm_before: None,
         passthrough: PassthroughVerdict::default(),
         features: Features::new(),
-        features_off: BTreeSet::new(),
+        features_off: BTreeMap::new(),
         change: StandingChange::None,
         pci: pci.clone(),
         driver: known.told.or_else(|| known.sensed.map(|sensed| merge::sensed(sensed, &why))),

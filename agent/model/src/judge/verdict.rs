@@ -3,7 +3,7 @@
 
 use crate::absence::{Absence, Reading};
 use crate::driver::{DriverGpu, MigMode};
-use crate::features::{Facts, Features, LEAST_COMPUTE_CAPABILITY, SwitchedOffBy, features, switch_off};
+use crate::features::{Facts, Features, LEAST_COMPUTE_CAPABILITY, features, switch_off};
 use crate::health::HealthState;
 use crate::observation::{CauseLink, ChainLink, Gpu, GpuUse, HostObservation, PassthroughVerdict, StandingChange};
 use crate::passthrough::is_unhealthy;
@@ -126,7 +126,7 @@ fn verdict(gpu: &Gpu, around: &VerdictContext<'_>) -> Verdict {
     };
     let facts = Facts { pci: &gpu.pci, driver, stack: around.stack, visible: gpu.visible_to_runtime };
     let mut features = features(&facts);
-    switch_off(&mut features, &gpu.features_off, SwitchedOffBy::Config);
+    switch_off(&mut features, &gpu.features_off);
     Verdict {
         usage,
         unschedulable: unschedulable(&grounds),

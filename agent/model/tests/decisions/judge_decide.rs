@@ -3,13 +3,13 @@
 use crate::world::{judged, nvidia, raw, said};
 use model::absence::{Absence, Reading};
 use model::driver::DriverGpu;
-use model::features::FeatureName;
+use model::features::{FeatureName, SwitchedOffBy};
 use model::health::{HealthReason, HealthState, Teller};
 use model::judge::{Grounds, decide, unschedulable};
 use model::observation::{CauseLink, ChainLink, Gpu, GpuUse, HostObservation, StandingChange};
 use model::time::UnixMillis;
 use model::verdict_reasons::{Obstacle, Unschedulable};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const A: &str = "0000:41:00.0";
 
@@ -99,11 +99,11 @@ fn what_is_learned_later_is_decided_by_the_same_function_and_can_be_taken_back()
     assert_eq!(verdict(&host), (GpuUse::Transitioning, Some("transitioning"), both, on.clone()), "a change says more");
     learn(&mut host, |gpu| gpu.change = StandingChange::Quarantined);
     assert_eq!(verdict(&host).2, ["gpu_unhealthy", "quarantined"], "decided again, nothing of before is left");
-    learn(&mut host, |gpu| gpu.features_off = BTreeSet::from([FeatureName::Cuda]));
+    learn(&mut host, |gpu| gpu.features_off = BTreeMap::from([(FeatureName::Cuda, SwitchedOffBy::Config)]));
     assert!(on.contains(&FeatureName::Cuda) && !verdict(&host).3.contains(&FeatureName::Cuda));
     learn(&mut host, |gpu| {
         (gpu.health, gpu.change, gpu.features_off) =
-            (before.gpus[0].health.clone(), StandingChange::None, BTreeSet::new());
+            (before.gpus[0].health.clone(), StandingChange::None, BTreeMap::new());
     });
     assert_eq!(host, before, "decided again it is what the judge decided");
 }
