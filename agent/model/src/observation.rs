@@ -110,7 +110,7 @@ pub enum StandingChange {
     /// There is none.
     #[default]
     None,
-    /// A record of ours says that it is given to a virtual machine.
+    /// It is given to a virtual machine, after a record of ours.
     Given,
     /// A change is under way.
     UnderWay,

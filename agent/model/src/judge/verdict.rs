@@ -111,7 +111,7 @@ struct Verdict {
     obstacles: Vec<Obstacle>,
 }
 
-/// The one verdict: from the facts of the bus and of the driver, the health, the change that stands, and the settings.
+/// The one verdict: from the facts of the bus and of the driver, the health, the standing change, and the settings.
 fn verdict(gpu: &Gpu, around: &VerdictContext<'_>) -> Verdict {
     // What sensors report of a GPU of another vendor, or on another driver, does not come from NVIDIA's driver.
     let driver = gpu.driver.as_ref().filter(|_| gpu.driver_absence.is_none());
