@@ -3,7 +3,7 @@
 use crate::args::{BusChoice, FrontArgs};
 use crate::bus::{BusAddress, BusState};
 use crate::config::InForce;
-use crate::desired::DesiredPort;
+use crate::desired::{DesiredPort, KeeperParts};
 use crate::remote::Remote;
 use crate::{bus, checkin, conditions, desired, metrics, notify, overlay, policy, roster};
 use anyhow::Context;
@@ -13,6 +13,7 @@ use engine::reconcile::ReconcileInputs;
 use engine::start::{Engine, EngineParts, EnginePorts};
 use host::front::{FileJournal, FileLedger};
 use model::change::UNKNOWN_BOOT;
+use model::enrol::CheckinStatus;
 use model::message::Message;
 use model::ports::{ActPort, ChangePort, Clock, HostPort, KernelLogPort, ManagerPort};
 use model::settings::{Settings, SettingsOverlay};
@@ -83,15 +84,8 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
         cancel.child_token(),
     );
     let (wishes, queue) = desired::channel();
-    let keeping = desired::KeeperParts {
-        ledger: Arc::new(FileLedger::below(&args.state)),
-        folder: args.desired.clone(),
-        checkin: status.clone(),
-        publisher: parts.publisher(),
-        clock: Arc::clone(&clock),
-        cancel: cancel.child_token(),
-    };
-    let keep_wishes = desired::start(queue, keeping).await;
+    let known = (status.clone(), parts.publisher(), Arc::clone(&clock));
+    let keep_wishes = desired::start(queue, keeping(&args, known, cancel.child_token())).await;
     let Ports { host, changes, kernel_log, .. } = ports;
     let (acknowledge, keep_roster) =
         roster::start(args.state.clone(), parts.publisher(), clock.wall_now(), cancel.child_token()).await;
@@ -152,6 +146,16 @@ async fn stop(cancel: &CancellationToken, tasks: &mut JoinSet<()>) {
             tasks.len()
         );
     }
+}
+
+/// What keeps the desired state.
+fn keeping<K: Clock>(
+    args: &FrontArgs,
+    (checkin, publisher, clock): (watch::Receiver<Arc<CheckinStatus>>, Arc<Publisher>, Arc<K>),
+    cancel: CancellationToken,
+) -> KeeperParts<FileLedger, K> {
+    let (ledger, folder) = (Arc::new(FileLedger::below(&args.state)), args.desired.clone());
+    KeeperParts { ledger, folder, checkin, publisher, clock, cancel }
 }
 
 /// The engine with all that it may do. What an earlier run left open is undone before it is returned.
