@@ -95,7 +95,7 @@ pub(crate) fn holders_verbs() -> RegistryBuilder<HoldersHand> {
     RegistryBuilder::new(|| None).serve(|FindHolders { .. }| async { Ok(Holders::default()) })
 }
 
-/// How long a test waits for what must come: it says that something is wrong, never how fast it is.
+/// How long a test waits for what must come: a limit for what is broken, not a measure of speed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// A deadline of the hand that no test waits for.
 pub(crate) const LONG: Duration = Duration::from_secs(600);

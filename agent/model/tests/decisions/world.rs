@@ -114,6 +114,11 @@ pub(crate) fn only(raw: RawObservation) -> Gpu {
     observation.gpus.remove(0)
 }
 
+/// The codes of what keeps a GPU from a virtual machine.
+pub(crate) fn codes(gpu: &Gpu) -> Vec<&'static str> {
+    gpu.passthrough.reasons.iter().map(|reason| reason.code()).collect()
+}
+
 pub(crate) fn timeout() -> ProbeError {
     ProbeError::Timeout { what: "the NVML worker".to_owned(), after_ms: 30_000 }
 }
