@@ -59,6 +59,7 @@ mod tryon;
 mod version;
 mod wake;
 
+pub(crate) use digest::sha256_hex;
 pub use port::CheckinPort;
 
 use engine::handle::Handle;

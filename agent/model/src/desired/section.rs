@@ -1,0 +1,147 @@
+//! What can be wished of a host, key by key.
+
+use crate::features::FeatureName;
+use crate::ids::{GpuUuid, PciAddress, PciId};
+use crate::settings::LogFilter;
+use crate::time::UnixMillis;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One key of a document.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Desired<T> {
+    /// It is not there: it stays as it is.
+    #[default]
+    Absent,
+    /// `null`: as the files of this host have it.
+    LocalDefault,
+    /// This.
+    Value(T),
+    /// A value that this version does not know or that is out of range, in words for people: this item alone is refused.
+    Unsupported(String),
+}
+
+impl<T> Desired<T> {
+    /// The key is there.
+    #[must_use]
+    pub const fn is_said(&self) -> bool {
+        !matches!(self, Self::Absent)
+    }
+}
+
+/// All wishes of one source.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DesiredSections {
+    /// `agent`: this host.
+    pub agent: DesiredAgent,
+    /// `gpus`, in the order of the document.
+    pub gpus: Vec<GpuEntry>,
+}
+
+/// `agent`: settings of this host.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DesiredAgent {
+    /// Work may be placed here.
+    pub enabled: Desired<bool>,
+    /// No new work; what runs may end.
+    pub draining: Desired<bool>,
+    /// From when on it drains; `null` = no such time.
+    pub drain_at: Desired<UnixMillis>,
+    /// Labels of this host, all of them.
+    pub labels: Desired<BTreeMap<String, String>>,
+    /// Zone.
+    pub zone: Desired<String>,
+    /// Pool.
+    pub pool: Desired<String>,
+    /// The most workspaces at once.
+    pub max_workspaces: Desired<u32>,
+    /// Capacities that are reported in place of the physical ones.
+    pub overrides: CapacityOverrides,
+    /// Seconds between heartbeats, 5..=300.
+    pub heartbeat_interval_s: Desired<u64>,
+    /// `reconcile_interval_s`: seconds between samples.
+    pub sample_interval_s: Desired<u64>,
+    /// How much is written to the log.
+    pub log_level: Desired<LogFilter>,
+}
+
+/// Capacities that are reported in place of the physical ones; 0 = none.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CapacityOverrides {
+    /// `cores`, in thousandths of a core.
+    pub millicores: Desired<u64>,
+    /// `memory`, in bytes.
+    pub memory_bytes: Desired<u64>,
+    /// CUDA GPUs.
+    pub cuda_gpus: Desired<u32>,
+}
+
+/// One entry of `gpus`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct GpuEntry {
+    /// Which GPU.
+    pub of: GpuMatch,
+    /// What it is for.
+    pub usage: Desired<DesiredUse>,
+    /// Features on (`true`) and off; a name that this version does not know is in [`GpuEntry::unknown_features`].
+    pub features: BTreeMap<FeatureName, Desired<bool>>,
+    /// Names of features that this version does not know.
+    pub unknown_features: Vec<String>,
+}
+
+/// Which GPU an entry is about: all keys that are there must agree.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct GpuMatch {
+    /// NVIDIA's UUID.
+    pub uuid: Option<GpuUuid>,
+    /// PCI address.
+    pub bdf: Option<PciAddress>,
+    /// Vendor and device id.
+    pub pci_id: Option<PciId>,
+    /// A key that has no readable value, or none at all: why nothing can match.
+    pub wrong: Option<String>,
+}
+
+/// What a GPU is for.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum DesiredUse {
+    /// Nobody wishes anything: as it is.
+    Auto,
+    /// Nothing: no workspace may be placed on it.
+    Off,
+    /// Containers of this host.
+    Containers,
+    /// Virtual machines: bound to vfio-pci.
+    Passthrough,
+}
+
+impl DesiredUse {
+    /// All of them, in the order of the enum.
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
+
+    /// As it is in a document.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        self.into()
+    }
+
+    /// The one of that name.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        code.parse().ok()
+    }
+}
