@@ -1,11 +1,12 @@
 //! The table of jobs: the one path on which progress and ends of jobs reach those who watch them.
 
-use crate::command::{Actor, Command, Origin};
+use crate::command::{Actor, Authorized, Command, Origin, Wished};
 use crate::job::{Job, JobOutcome, JobState};
 use model::JobId;
 use model::message::Message;
 use model::passthrough::Caution;
 use model::ports::Clock;
+use model::reconcile::ItemPath;
 use model::refusal::Refusal;
 use model::time::BootMillis;
 use std::sync::Arc;
@@ -13,8 +14,10 @@ use tokio::sync::watch;
 
 /// A finished job can be read for this long.
 pub const JOB_LINGER_MS: u64 = 5 * 60 * 1000;
-/// At most so many finished jobs are kept.
+/// At most so many finished jobs are kept that people asked for,
 pub const JOBS_KEPT: usize = 64;
+/// and so many that came from a desired state: a long list of items that fail pushes nobody's job out.
+pub const WISHED_JOBS_KEPT: usize = 32;
 
 /// MESSAGE_ID of the audit record of a job that has begun.
 pub const MESSAGE_JOB_BEGAN: &str = Message::JobBegan.id();
@@ -37,7 +40,8 @@ impl<K: Clock> JobTable<K> {
     }
 
     /// A job of that number begins.
-    pub(crate) fn begin(&self, id: JobId, command: &Command, actor: Actor) {
+    pub(crate) fn begin(&self, id: JobId, authorized: &Authorized) {
+        let (command, actor) = (authorized.command(), authorized.actor());
         let job = Job {
             id,
             operation: command.operation().to_owned(),
@@ -51,6 +55,7 @@ impl<K: Clock> JobTable<K> {
             cautions: Vec::new(),
             remark: String::new(),
             started_by: actor,
+            wished: authorized.wish().cloned(),
             started_at: self.clock.wall_now(),
             ended_boot: None,
         };
@@ -117,15 +122,26 @@ impl<K: Clock> JobTable<K> {
             let jobs = Arc::make_mut(jobs);
             edit(jobs);
             jobs.retain(|job| job.ended_boot.is_none_or(|ended| now.since(ended) < JOB_LINGER_MS));
-            let finished = jobs.iter().filter(|job| job.ended_boot.is_some()).count();
-            let mut surplus = finished.saturating_sub(JOBS_KEPT);
-            jobs.retain(|job| {
-                let forget = surplus > 0 && job.ended_boot.is_some();
-                surplus -= usize::from(forget);
-                !forget
-            });
+            keep_the_newest(jobs, JOBS_KEPT, |job| job.wished.is_none());
+            keep_the_newest(jobs, WISHED_JOBS_KEPT, |job| job.wished.is_some());
         });
     }
+}
+
+/// Forgets the oldest finished jobs of a kind where there are more than `most`.
+fn keep_the_newest(jobs: &mut Vec<Job>, most: usize, is_of_kind: impl Fn(&Job) -> bool) {
+    let is_finished = |job: &Job| job.ended_boot.is_some() && is_of_kind(job);
+    let mut surplus = jobs.iter().filter(|job| is_finished(job)).count().saturating_sub(most);
+    jobs.retain(|job| {
+        let forget = surplus > 0 && is_finished(job);
+        surplus -= usize::from(forget);
+        !forget
+    });
+}
+
+/// It was tried before, and nothing has changed since: its records are for those who look for a fault.
+fn is_repeated(job: &Job) -> bool {
+    job.wished.as_ref().is_some_and(|wished| wished.attempt > 1)
 }
 
 fn asked_by(actor: Actor) -> String {
@@ -138,8 +154,24 @@ fn asked_by(actor: Actor) -> String {
     }
 }
 
+fn paths(wished: &Wished) -> String {
+    wished.paths.iter().map(ItemPath::as_str).collect::<Vec<_>>().join(" ")
+}
+
+/// Where a wish is written: `revision b0f4.43: agent.labels agent.zone`.
+fn place(wished: &Wished) -> String {
+    let document = wished.document.as_ref().map(|id| format!("revision {id}: ")).unwrap_or_default();
+    format!("{document}{}", paths(wished))
+}
+
 /// The audit record of a job that begins.
 fn log_begin(job: &Job) {
+    let document = job.wished.as_ref().and_then(|wished| wished.document.as_ref());
+    let place = job.wished.as_ref().map(|wished| format!(" ({})", place(wished))).unwrap_or_default();
+    let (title, by) = (job.title(), asked_by(job.started_by));
+    if is_repeated(job) {
+        return tracing::debug!("job {} began: {title}, asked for {by}{place}", job.id);
+    }
     tracing::info!(
         message_id = MESSAGE_JOB_BEGAN,
         job_id = job.id.0,
@@ -148,10 +180,11 @@ fn log_begin(job: &Job) {
         dry_run = job.dry_run,
         origin = ?job.started_by.origin,
         actor_uid = job.started_by.uid,
-        "job {} began: {}, asked for {}",
-        job.id,
-        job.title(),
-        asked_by(job.started_by)
+        epoch = document.map(|id| id.epoch.as_str()),
+        revision = document.map(|id| u64::from(id.revision)),
+        item_paths = job.wished.as_ref().map(paths),
+        "job {} began: {title}, asked for {by}{place}",
+        job.id
     );
 }
 
@@ -169,6 +202,9 @@ fn log_end(job: &Job, end: &JobEnd) {
             "job {id} ended: {title} done{}{remark}",
             if remark.is_empty() { "" } else { ": " }
         ),
+        Err(refusal) if is_repeated(job) => {
+            tracing::debug!(job_id = id.0, "job {id} ended: {title} {}: {refusal}", refusal.code());
+        }
         Err(refusal) => tracing::warn!(
             message_id = MESSAGE_JOB_ENDED,
             job_id = id.0,
@@ -189,6 +225,7 @@ const fn step_of(command: &Command) -> &'static str {
         Command::Enrol(_) => "enrol with the manager and keep the credential",
         Command::Leave => "leave the manager and wipe the credential",
         Command::Change(_) | Command::Plan(_) => "observe the GPU's IOMMU group and make a plan",
+        Command::Configure(_) => "save the settings of the desired state and put them into force",
         Command::Confirm(_) => "confirm the binding",
         Command::Lock(true) => "freeze the changes that a manager requests",
         Command::Lock(false) => "allow a manager to request changes again",

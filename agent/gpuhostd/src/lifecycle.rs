@@ -5,17 +5,18 @@ use crate::bus::{BusAddress, BusState};
 use crate::config::InForce;
 use crate::desired::{DesiredPort, KeeperParts};
 use crate::remote::Remote;
-use crate::{bus, checkin, conditions, desired, metrics, notify, policy, roster};
+use crate::{bus, checkin, conditions, desired, metrics, notify, overlay, policy, roster};
 use anyhow::Context;
 use engine::change::ChangePorts;
 use engine::publish::Publisher;
+use engine::reconcile::ReconcileInputs;
 use engine::start::{Engine, EngineParts, EnginePorts};
 use host::front::{FileJournal, FileLedger};
 use model::change::UNKNOWN_BOOT;
 use model::enrol::CheckinStatus;
 use model::message::Message;
 use model::ports::{ActPort, ChangePort, Clock, HostPort, KernelLogPort, ManagerPort};
-use model::settings::Settings;
+use model::settings::{Settings, SettingsOverlay};
 use program::logging::Level;
 use sd_notify::NotifyState;
 use std::sync::Arc;
@@ -72,6 +73,9 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     let publisher = parts.publisher();
     policy.read(clock.wall_now()).await;
     live.configuration.show(&publisher, clock.wall_now());
+    let (overlay, keep_overlay) = overlay::start(args.state.clone(), &publisher, clock.wall_now()).await;
+    let mut set = overlay.watch();
+    live.configuration.lay_over(Arc::clone(&set.borrow_and_update()), &live.level);
     let checkin::Checkin { port, status, work: checkin, .. } = checkin::start(
         handle.clone(),
         live.configuration.watch(),
@@ -85,8 +89,15 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     let Ports { host, changes, kernel_log, .. } = ports;
     let (acknowledge, keep_roster) =
         roster::start(args.state.clone(), parts.publisher(), clock.wall_now(), cancel.child_token()).await;
-    let jobs = (port, acknowledge);
+    let jobs = (port, acknowledge, overlay);
     let remote = Arc::new(Remote::new(jobs, args.state.clone(), parts.publisher(), Arc::clone(&clock)).await);
+    let parts = parts.with_desired_state(ReconcileInputs {
+        desired: wishes.state(),
+        settings: live.configuration.watch(),
+        policy: policy.watch(),
+        locked: remote.locked(),
+        checkin: status.clone(),
+    });
     let managed = (remote, live.configuration.watch());
     let building = build(parts, (host, changes, Arc::clone(&clock)), managed, (&args, &policy), cancel.child_token());
     // Each entry of the journal may take ten seconds.
@@ -107,20 +118,24 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     tasks.spawn(engine::kernel_log::follow(kernel_log, Arc::clone(&clock), heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;
     if let Some(address) = address_of(&args.bus) {
-        let bus = bus::start(address, handle.clone(), status.clone(), cancel.child_token());
-        wait_for_name(bus.state).await;
-        tasks
-            .spawn(async move { bus.task.await.unwrap_or_else(|fault| std::panic::resume_unwind(fault.into_panic())) });
+        serve_bus(bus::start(address, handle.clone(), status.clone(), cancel.child_token()), &mut tasks).await;
     }
     tasks.spawn(notify::keep_watchdog(engine.pulse, Arc::clone(&clock), cancel.child_token()));
     notify::say(&[NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     tasks.spawn(checkin);
     tasks.spawn(metrics);
+    tasks.spawn(keep_overlay(status.clone(), cancel.child_token()));
     tasks.spawn(conditions::follow(handle.clone(), status.clone(), Arc::clone(&clock), cancel.child_token()));
     tasks.spawn(notify::keep_status(handle, status, Arc::clone(&clock), cancel.child_token()));
 
-    let outcome = obey(signals, (&mut live, &policy, &wishes, &publisher, &*clock), &mut tasks).await;
+    let outcome = obey(signals, (&mut live, &policy, &wishes, &publisher, &*clock), set, &mut tasks).await;
+    stop(&cancel, &mut tasks).await;
+    outcome
+}
+
+/// Ends all tasks, and waits for them as long as a stop may take.
+async fn stop(cancel: &CancellationToken, tasks: &mut JoinSet<()>) {
     notify::say(&[NotifyState::Stopping]);
     tracing::info!("stopping");
     cancel.cancel();
@@ -131,7 +146,6 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
             tasks.len()
         );
     }
-    outcome
 }
 
 /// What keeps the desired state.
@@ -159,6 +173,12 @@ async fn build<H: HostPort + ActPort, C: ChangePort, K: Clock, M: ManagerPort>(
     let change = ChangePorts { act: Arc::clone(&host), journal, clock, boot_id };
     let ports = EnginePorts { host, announced: changes, manager, settings, policy: policy.watch(), change };
     parts.engine(ports, cancel).await
+}
+
+/// Serves the bus. It is ready when the name is ours, or when it is clear that it will not be.
+async fn serve_bus(bus: bus::RunningBus, tasks: &mut JoinSet<()>) {
+    wait_for_name(bus.state).await;
+    tasks.spawn(async move { bus.task.await.unwrap_or_else(|fault| std::panic::resume_unwind(fault.into_panic())) });
 }
 
 fn address_of(bus: &BusChoice) -> Option<BusAddress> {
@@ -220,6 +240,7 @@ impl Signals {
 async fn obey<K: Clock>(
     mut signals: Signals,
     (live, policy, wishes, publisher, clock): (&mut Live, &policy::InForce, &DesiredPort, &Publisher, &K),
+    mut set: watch::Receiver<Arc<SettingsOverlay>>,
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     live.configuration.settle(clock.wall_now()).await;
@@ -227,6 +248,10 @@ async fn obey<K: Clock>(
         tokio::select! {
             _ = signals.terminate.recv() => return Ok(()),
             _ = signals.interrupt.recv() => return Ok(()),
+            Ok(()) = set.changed() => {
+                let Live { configuration, level } = &mut *live;
+                configuration.lay_over(Arc::clone(&set.borrow_and_update()), level);
+            }
             _ = signals.hangup.recv() => {
                 notify::reloading();
                 let Live { configuration, level } = &mut *live;

@@ -1,7 +1,7 @@
 //! Whether a manager's document comes into force: the checks behind those of its shape, in their order. The first that fails
 //! refuses the whole document, and what is in force stays.
 
-use super::document::DesiredDocument;
+use super::desired_document::DesiredDocument;
 use super::epoch::{Epoch, Revision};
 use crate::printable::printable;
 use crate::time::UnixMillis;

@@ -1,0 +1,154 @@
+//! Reads the policy file, with the file, line and field in every complaint.
+
+use super::{HostPolicy, ManagerPolicy, PassthroughPolicy, Policy};
+use crate::fields::{ConfigErrors, Document, Value};
+use crate::ids::PciAddress;
+
+/// A policy file that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// It cannot be read from the disk.
+    #[error("{0}")]
+    File(String),
+    /// It is not a plain file that only root can write.
+    #[error("{file}: {said}")]
+    Unfit {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        said: String,
+    },
+    /// It is not a policy.
+    #[error("{0}")]
+    Wrong(ConfigErrors),
+}
+
+/// Most changes of one GPU in a minute that can be allowed: each takes seconds.
+const MOST_CHANGES_PER_MINUTE: u64 = 60;
+
+/// Reads the text of a policy file.
+///
+/// # Errors
+/// All that is wrong, with its places. Nothing of a wrong file is taken.
+pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
+    let mut policy = Policy::default();
+    let Policy { host, manager } = &mut policy;
+    let document = Document::read(file, text, |top| {
+        top.section("host", |section| {
+            let HostPolicy { passthrough } = host;
+            section.section("passthrough", |section| {
+                let PassthroughPolicy { allowed, never, boot_vga, memory_reserve_mib, changes_per_minute } =
+                    passthrough;
+                section.flag("allowed", allowed);
+                section.list("never", never, gpu);
+                section.flag("boot_vga", boot_vga);
+                section.whole("memory_reserve_mib", 0..=MOST_MIB, "MiB", memory_reserve_mib);
+                section.whole("changes_per_minute", 0..=MOST_CHANGES_PER_MINUTE, "", changes_per_minute);
+            });
+        });
+        top.section("manager", |section| {
+            let ManagerPolicy {
+                enable,
+                drain,
+                labels,
+                intervals,
+                overrides,
+                features,
+                passthrough,
+                passthrough_gpus,
+                changes_per_minute,
+            } = manager;
+            section.flag("enable", enable);
+            section.flag("drain", drain);
+            section.flag("labels", labels);
+            section.flag("intervals", intervals);
+            section.flag("overrides", overrides);
+            section.flag("features", features);
+            section.flag("passthrough", passthrough);
+            section.list("passthrough_gpus", passthrough_gpus, gpu);
+            section.whole("changes_per_minute", 0..=MOST_CHANGES_PER_MINUTE, "", changes_per_minute);
+        });
+    });
+    match ConfigErrors::of(document.faults().to_vec()) {
+        Some(faults) => Err(PolicyError::Wrong(faults)),
+        None => Ok(policy),
+    }
+}
+
+/// More memory than any machine has, and no more than a number of TOML can be.
+const MOST_MIB: u64 = 1 << 40;
+
+fn gpu(text: &str) -> Value<PciAddress> {
+    text.parse().map_err(|_| "expected a PCI address, 0000:41:00.0 or 41:00.0".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Act, Requester};
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_empty_file_is_the_default_and_a_manager_may_nothing() {
+        let policy = read("policy.toml", "").unwrap();
+        assert_eq!(policy, Policy::default());
+        assert!(policy.explain(Act::PassthroughBind, Requester::Local, None).allowed);
+        assert!(!policy.explain(Act::PassthroughBind, Requester::Manager, None).allowed);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_file_line_and_field() {
+        for (text, words) in [
+            (
+                "[host.passthrough]\n\nalowed = true\n",
+                [":3:1:", "host.passthrough.alowed is not known; did you mean allowed?"],
+            ),
+            ("[host.passthrough]\nnever = ['41:00']\n", [":2:10:", "PCI address"]),
+            ("[host.passthrough]\nchanges_per_minute = 61\n", ["host.passthrough.changes_per_minute", "61"]),
+            ("[manager]\nchanges_per_minute = 600\n", ["manager.changes_per_minute", "600"]),
+            ("[manager]\npassthrough = 'yes'\n", [":2:15:", "manager.passthrough is a text: expected true or false"]),
+            ("[managers]\n", [":1:2:", "managers is not known; did you mean manager?"]),
+        ] {
+            let said = read("/etc/p.toml", text).unwrap_err().to_string();
+            assert!(said.starts_with("/etc/p.toml:") && words.iter().all(|word| said.contains(word)), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn the_shipped_file_says_what_is_so_without_it() {
+        let shipped = include_str!("../../../../packaging/config/policy.toml");
+        assert_eq!(read("policy.toml", shipped).unwrap(), Policy::default());
+        let spelled: String = shipped
+            .lines()
+            .map(|line| {
+                line.strip_prefix("#").filter(|rest| rest.contains(" = ") && !rest.starts_with(' ')).unwrap_or(line)
+            })
+            .fold(String::new(), |text, line| text + line + "\n");
+        assert_eq!(
+            read("policy.toml", &spelled).unwrap(),
+            Policy::default(),
+            "the values in comments are the defaults"
+        );
+        for (section, keys) in toml::Table::try_from(Policy::default()).unwrap() {
+            let keys: Vec<String> = keys
+                .as_table()
+                .unwrap()
+                .iter()
+                .flat_map(|(key, value)| match value.as_table() {
+                    Some(inner) => inner.keys().cloned().collect(),
+                    None => vec![key.clone()],
+                })
+                .collect();
+            for key in keys {
+                assert!(shipped.contains(&format!("#{key} = ")), "{section}: {key} is not explained");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in ".{0,200}") {
+            let _ = read("policy.toml", &text);
+        }
+    }
+}
