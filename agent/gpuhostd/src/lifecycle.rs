@@ -4,7 +4,7 @@ use crate::args::{BusChoice, FrontArgs};
 use crate::bus::{BusAddress, BusState};
 use crate::config::InForce;
 use crate::remote::Remote;
-use crate::{bus, checkin, conditions, metrics, notify, policy, roster};
+use crate::{bus, checkin, conditions, desired, metrics, notify, policy, roster};
 use anyhow::Context;
 use engine::change::ChangePorts;
 use engine::publish::Publisher;
@@ -70,11 +70,15 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     let publisher = parts.publisher();
     policy.read(clock.wall_now()).await;
     live.configuration.show(&publisher, clock.wall_now());
+    let (wishes, queue) = desired::channel();
+    // Nothing reconciles yet: an empty report goes with the heartbeats.
+    let (_reporter, report) = watch::channel(Arc::default());
     let checkin::Checkin { port, status, work: checkin, .. } = checkin::start(
         handle.clone(),
         live.configuration.watch(),
         args.state.clone(),
         Arc::clone(&clock),
+        checkin::DesiredEnds { port: wishes, report },
         cancel.child_token(),
     );
     let Ports { host, changes, kernel_log, .. } = ports;
@@ -109,6 +113,7 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     tasks.spawn(notify::keep_watchdog(engine.pulse, Arc::clone(&clock), cancel.child_token()));
     notify::say(&[NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
+    tasks.spawn(desired::keep(queue, desired::KeeperParts { cancel: cancel.child_token() }));
     tasks.spawn(checkin);
     tasks.spawn(metrics);
     tasks.spawn(conditions::follow(handle.clone(), status.clone(), Arc::clone(&clock), cancel.child_token()));

@@ -104,6 +104,7 @@ mod tests {
             settings,
             state.to_owned(),
             Arc::clone(&clock),
+            crate::checkin::DesiredEnds { port: crate::desired::channel().0, report: watch::channel(Arc::default()).1 },
             CancellationToken::new(),
         );
         let (acknowledge, _) =

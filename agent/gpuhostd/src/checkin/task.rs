@@ -1,15 +1,18 @@
 //! The session task: asks the machines what is due, starts it beside itself, and takes in what returns. It waits for nothing else.
 
+use crate::checkin::DesiredEnds;
 use crate::checkin::cadence::Cadence;
 use crate::checkin::keeper::Keeper;
 use crate::checkin::lanes::{Back, Lane, Lanes};
 use crate::checkin::life::Life;
 use crate::checkin::port::{Ask, CheckinPort};
+use crate::checkin::report::Report;
 use crate::checkin::session::Session;
 use crate::checkin::sight::Sight;
 use crate::checkin::status::{Publisher, Stand};
 use crate::checkin::store::IdentityStore;
 use crate::checkin::transport::Transport;
+use crate::checkin::wishes::Wishes;
 use engine::handle::Handle;
 use model::checkin::DeliveryFailure;
 use model::checkin::condition::Standing;
@@ -35,6 +38,7 @@ pub(super) struct Parts<C> {
     pub(super) configured: watch::Receiver<Arc<Settings>>,
     pub(super) state_dir: PathBuf,
     pub(super) clock: Arc<C>,
+    pub(super) desired: DesiredEnds,
     pub(super) cancel: CancellationToken,
     pub(super) asks: mpsc::Receiver<Ask>,
     pub(super) keep: CheckinPort,
@@ -47,6 +51,9 @@ pub(super) struct Task<C> {
     pub(super) session: Session,
     pub(super) cadence: Cadence,
     pub(super) transport: Transport,
+    /// Requests for desired state have connections of their own: one that is held never delays a heartbeat.
+    pub(super) poll_transport: Transport,
+    pub(super) wishes: Wishes,
     pub(super) keeper: Keeper,
     pub(super) lanes: Lanes,
     pub(super) sight: Sight,
@@ -72,6 +79,7 @@ enum Woken {
     Back(Box<Back>),
     Seen(bool),
     Configured(bool),
+    Wished,
     Alarm,
 }
 
@@ -84,6 +92,8 @@ impl<C: Clock> Task<C> {
             session: Session::new(settings),
             cadence: Cadence::default(),
             transport: Transport::default(),
+            poll_transport: Transport::default(),
+            wishes: Wishes::new(parts.desired),
             keeper: Keeper::default(),
             lanes: parts.lanes,
             sight: Sight::new(seen),
@@ -123,7 +133,7 @@ impl<C: Clock> Task<C> {
                 Woken::Back(back) => self.took(*back),
                 Woken::Seen(still_there) => self.engine_gone = !still_there,
                 Woken::Configured(still_there) => self.reconfigure(still_there),
-                Woken::Alarm => {}
+                Woken::Wished | Woken::Alarm => {}
             }
         }
     }
@@ -139,14 +149,18 @@ impl<C: Clock> Task<C> {
 
     fn look(&mut self) {
         let seen = Arc::clone(&self.handle.observation.borrow_and_update());
-        if self.sight.look(seen)
+        let news = [self.sight.look(seen), self.wishes.look()];
+        if news.contains(&true)
             && let Some(machine) = self.cadence.machine_mut()
         {
             machine.on_change(self.clock.boot_now());
         }
+        let (held, refused) = (self.wishes.in_force(), self.wishes.refused());
+        self.cadence.poll().on_held(held.as_ref(), refused.as_ref());
     }
 
-    /// Waits for the first of: an ask, the end of something that runs beside, another observation, other settings, the instant.
+    /// Waits for the first of: an ask, the end of something that runs beside, another observation, other settings,
+    /// other wishes, the instant.
     async fn wait(&mut self, wake_at: Option<BootMillis>) -> Woken {
         let clock = Arc::clone(&self.clock);
         let alarm = clock.sleep_until(wake_at.unwrap_or_else(|| clock.boot_now().plus(FAR_MS)));
@@ -157,6 +171,7 @@ impl<C: Clock> Task<C> {
             back = self.lanes.next() => Woken::Back(Box::new(back)),
             changed = self.handle.observation.changed(), if !self.engine_gone => Woken::Seen(changed.is_ok()),
             changed = self.configured.changed(), if at_rest && !self.configured_for_good => Woken::Configured(changed.is_ok()),
+            () = self.wishes.changed() => Woken::Wished,
             () = alarm => Woken::Alarm,
         }
     }
@@ -172,6 +187,7 @@ impl<C: Clock> Task<C> {
         self.stop_requests();
         self.cadence.forget();
         self.transport.forget();
+        self.poll_transport.forget();
         self.session.begin_anew(settings);
         self.began = self.clock.boot_now();
         self.wake();
@@ -186,6 +202,9 @@ impl<C: Clock> Task<C> {
             Lane::TokenWatch,
             Lane::Beat,
             Lane::Version,
+            Lane::Poll,
+            Lane::Fetch,
+            Lane::Offer,
             Lane::Renewal,
             Lane::Enrolment,
         ]);
@@ -195,6 +214,12 @@ impl<C: Clock> Task<C> {
     pub(super) fn now(&self) -> Now {
         let boot = self.clock.boot_now();
         Now { boot, wall: self.session.wall(boot, self.clock.wall_now()) }
+    }
+
+    /// What a heartbeat of now reports.
+    pub(super) fn report(&self) -> Report {
+        let wished = (self.wishes.in_force(), self.wishes.report());
+        self.sight.report(&self.session.settings, self.session.enabled, wished, self.publisher.now())
     }
 
     /// Publishes the present state.
@@ -226,6 +251,7 @@ impl<C: Clock> Task<C> {
             server_id: self.session.life.enrolled().map(|enrolled| enrolled.identity().server_id.clone()),
             interval_s: machine.map_or(self.session.settings.heartbeat_interval_s, |machine| machine.interval_s()),
             wait_until: pause.map(on_the_wall),
+            desired: self.fetch_status(now.boot, on_the_wall),
             standing,
         };
         self.publisher.publish(stand, wall);

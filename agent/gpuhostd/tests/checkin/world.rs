@@ -2,11 +2,13 @@
 
 use crate::clock::VirtualClock;
 use engine::handle::Handle;
-use gpuhostd::checkin::{self, Checkin, CheckinPort};
+use gpuhostd::checkin::{self, Checkin, CheckinPort, DesiredEnds};
+use gpuhostd::desired::{self, KeeperParts};
 use manager::{EnrolToken, Manager, Options, Received};
 use model::Reading;
 use model::checkin::Pins;
 use model::checkin::machine::{FRESH_BOOT_MS, START_SPREAD_MS};
+use model::desired::{DesiredReport, DesiredState};
 use model::driver::ProbeError;
 use model::enrol::{CheckinState, CheckinStatus, EnrolSpec, Secret};
 use model::host_facts::{CpuTicks, HostFacts};
@@ -41,6 +43,8 @@ pub(crate) struct Running {
     pub(crate) clock: Arc<VirtualClock>,
     pub(crate) port: CheckinPort,
     pub(crate) status: watch::Receiver<Arc<CheckinStatus>>,
+    pub(crate) desired: watch::Receiver<Arc<DesiredState>>,
+    pub(crate) reporter: watch::Sender<Arc<DesiredReport>>,
     cancel: CancellationToken,
     task: JoinHandle<()>,
     pub(crate) configured: watch::Sender<Arc<Settings>>,
@@ -137,11 +141,17 @@ impl Host {
         let whole = |manager: &ManagerSettings| Settings { manager: manager.clone(), ..Settings::default() };
         let (configured, settings) = watch::channel(Arc::new(whole(&self.settings)));
         let state = self.state.path().to_owned();
+        let (wishes, queue) = desired::channel();
+        let (reporter, report) = watch::channel(Arc::default());
+        let desired = wishes.state();
+        let ends = DesiredEnds { port: wishes, report };
+        tokio::spawn(desired::keep(queue, KeeperParts { cancel: cancel.clone() }));
         let Checkin { port, status, under_way, work } =
-            checkin::start(handle, settings, state, Arc::clone(&self.clock), cancel.clone());
+            checkin::start(handle, settings, state, Arc::clone(&self.clock), ends, cancel.clone());
         self.clock.heed(under_way);
         let clock = Arc::clone(&self.clock);
-        let running = Running { clock, port, status, cancel, configured, task: tokio::spawn(work) };
+        let task = tokio::spawn(work);
+        let running = Running { clock, port, status, desired, reporter, cancel, configured, task };
         let _ = running.clock.rest().await;
         running
     }

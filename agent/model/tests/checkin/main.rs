@@ -12,5 +12,6 @@ mod answers;
 mod credentials;
 mod herd;
 mod managers;
+mod poll;
 mod timing;
 mod world;
