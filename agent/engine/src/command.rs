@@ -3,10 +3,13 @@
 use model::PciAddress;
 use model::blocker::{Blocked, Blocker};
 use model::change::Change;
+use model::desired::DocumentId;
 use model::enrol::EnrolSpec;
 use model::plan::Subject;
-use model::policy::{Policy, Requester};
+use model::policy::{Explanation, Policy, Requester};
+use model::reconcile::ItemPath;
 use model::refusal::Refusal;
+use model::settings::HostSetting;
 use serde::{Deserialize, Serialize};
 
 /// Everything that can be asked of the running daemon.
@@ -22,6 +25,8 @@ pub enum Command {
     Change(Change),
     /// Make the plan of a change, and change nothing.
     Plan(Change),
+    /// Set settings of this host over those of its files, all or none.
+    Configure(Vec<HostSetting>),
     /// Let a binding stand that would be undone otherwise.
     Confirm(PciAddress),
     /// Freeze what a manager asks for, or lift that.
@@ -39,6 +44,7 @@ impl Command {
             Self::Enrol(_) => "enrol",
             Self::Leave => "leave",
             Self::Change(change) | Self::Plan(change) => change.act().code(),
+            Self::Configure(_) => "configure",
             Self::Confirm(_) => "passthrough-confirm",
             Self::Lock(true) => "lock",
             Self::Lock(false) => "unlock",
@@ -52,7 +58,7 @@ impl Command {
         match self {
             Self::Change(change) | Self::Plan(change) => change.subject().gpu(),
             Self::Confirm(gpu) | Self::AcknowledgeGone(gpu) => Some(*gpu),
-            Self::Rescan | Self::Enrol(_) | Self::Leave | Self::Lock(_) => None,
+            Self::Rescan | Self::Enrol(_) | Self::Leave | Self::Configure(_) | Self::Lock(_) => None,
         }
     }
 
@@ -110,11 +116,21 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Overdue(pub(crate) PciAddress);
 
+/// Where in a desired state a command comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wished {
+    /// The manager's document; `None` = files of this host.
+    pub document: Option<DocumentId>,
+    /// The items.
+    pub paths: Vec<ItemPath>,
+}
+
 /// A command that has passed the gate of its source. It cannot be made in another way, and each gate sets the origin itself.
 #[derive(Debug)]
 pub struct Authorized {
     command: Command,
     actor: Actor,
+    wished: Option<Wished>,
 }
 
 impl Authorized {
@@ -124,7 +140,7 @@ impl Authorized {
     /// The refusal of the verdict.
     pub fn by_local_user(verdict: Verdict, command: Command, uid: Option<u32>) -> Result<Self, Refusal> {
         match verdict {
-            Verdict::Allowed => Ok(Self { command, actor: Actor { uid, origin: Origin::LocalUser } }),
+            Verdict::Allowed => Ok(Self { command, actor: Actor { uid, origin: Origin::LocalUser }, wished: None }),
             Verdict::Denied(refusal) => Err(refusal),
         }
     }
@@ -155,8 +171,23 @@ impl Authorized {
         origin: Origin,
         never: &str,
     ) -> Result<Self, Refusal> {
-        let change = match &command {
-            Command::Change(change) | Command::Plan(change) => *change,
+        match &command {
+            Command::Change(change) | Command::Plan(change) => {
+                let gpu = change.subject().gpu();
+                let said = policy.explain(change.act(), origin.requester(), gpu);
+                let blockers = first.into_iter().chain(said.blocker()).collect();
+                refused(change.subject(), blockers).map_or(Ok(()), Err)
+            }
+            Command::Configure(settings) => {
+                let acts = settings.iter().map(HostSetting::act);
+                let said = acts.map(|act| policy.explain_setting(act, origin.requester()));
+                let blockers = first.into_iter().chain(said.filter_map(Explanation::blocker));
+                blockers
+                    .take(1)
+                    .map(|blocker| Refusal::Conflict { why: blocker.to_string() })
+                    .next()
+                    .map_or(Ok(()), Err)
+            }
             Command::Rescan
             | Command::Enrol(_)
             | Command::Leave
@@ -164,28 +195,34 @@ impl Authorized {
             | Command::Lock(_)
             | Command::AcknowledgeGone(_) => {
                 let action = command.operation().to_owned();
-                return Err(Refusal::NotAuthorized { action, why: never.to_owned() });
+                Err(Refusal::NotAuthorized { action, why: never.to_owned() })
             }
-        };
-        let gpu = change.subject().gpu();
-        let blockers =
-            first.into_iter().chain(policy.explain(change.act(), origin.requester(), gpu).blocker()).collect();
-        match refused(change.subject(), blockers) {
-            Some(refusal) => Err(refusal),
-            None => Ok(Self { command, actor: Actor { uid: None, origin } }),
-        }
+        }?;
+        Ok(Self { command, actor: Actor { uid: None, origin }, wished: None })
+    }
+
+    /// The same, with where in a desired state it comes from: for the audit records of its job.
+    #[must_use]
+    pub fn wished(self, wished: Wished) -> Self {
+        Self { wished: Some(wished), ..self }
     }
 
     /// The daemon's own undo of a binding that nobody has confirmed in time: all that it does without being asked.
     pub(crate) const fn undo(Overdue(gpu): Overdue) -> Self {
         let command = Command::Change(Change::PassthroughRelease(gpu));
-        Self { command, actor: Actor { uid: None, origin: Origin::Daemon } }
+        Self { command, actor: Actor { uid: None, origin: Origin::Daemon }, wished: None }
     }
 
     /// What was asked.
     #[must_use]
     pub const fn command(&self) -> &Command {
         &self.command
+    }
+
+    /// Where in a desired state it comes from, where it does.
+    #[must_use]
+    pub const fn wish(&self) -> Option<&Wished> {
+        self.wished.as_ref()
     }
 
     /// What was asked, taken out to be done.

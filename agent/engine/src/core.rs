@@ -75,13 +75,16 @@ impl<A: ActPort, J: JournalPort, K: Clock, M: ManagerPort> Core<A, J, K, M> {
     fn begin(&mut self, authorized: Authorized) -> JobId {
         self.last_id = self.last_id.wrapping_add(1).max(1);
         let (job, actor) = (JobId(self.last_id), authorized.actor());
-        self.parts.jobs.begin(job, authorized.command(), actor);
+        self.parts.jobs.begin(job, &authorized);
         let (observer, manager) = (self.parts.observer.clone(), Arc::clone(&self.parts.manager));
         let done = |()| (JobOutcome::Done, String::new());
         match authorized.into_command() {
             Command::Change(change) => self.begin_change(job, |it| it.admit(change, false, actor, job)),
             Command::Plan(change) => self.begin_change(job, |it| it.admit(change, true, actor, job)),
             Command::Confirm(gpu) => self.begin_change(job, |it| it.admit_confirmation(gpu)),
+            Command::Configure(settings) => {
+                self.begin_plain(job, async move { manager.configure(settings).await.map(done) });
+            }
             Command::Rescan => self.begin_plain(job, async move { look(&observer, ALL).await.map(done) }),
             Command::Enrol(spec) => self.begin_plain(job, async move { manager.enrol(*spec).await.map(done) }),
             Command::Leave => self.begin_plain(job, async move {

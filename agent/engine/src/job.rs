@@ -1,6 +1,6 @@
 //! Jobs: every command is one, with its result readable after it has ended.
 
-use crate::command::Actor;
+use crate::command::{Actor, Wished};
 use model::refusal::Refusal;
 use model::time::{BootMillis, UnixMillis};
 use model::{JobId, PciAddress};
@@ -73,6 +73,9 @@ pub struct Job {
     pub remark: String,
     /// Who asked.
     pub started_by: Actor,
+    /// Where in a desired state it comes from, where it does.
+    #[serde(default)]
+    pub wished: Option<Wished>,
     /// When it was asked for.
     pub started_at: UnixMillis,
     /// When it ended, on CLOCK_BOOTTIME: finished jobs linger for a while.

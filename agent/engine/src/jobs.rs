@@ -1,11 +1,12 @@
 //! The table of jobs: the one path on which progress and ends of jobs reach those who watch them.
 
-use crate::command::{Actor, Command, Origin};
+use crate::command::{Actor, Authorized, Command, Origin, Wished};
 use crate::job::{Job, JobOutcome, JobState};
 use model::JobId;
 use model::message::Message;
 use model::passthrough::Caution;
 use model::ports::Clock;
+use model::reconcile::ItemPath;
 use model::refusal::Refusal;
 use model::time::BootMillis;
 use std::sync::Arc;
@@ -37,7 +38,8 @@ impl<K: Clock> JobTable<K> {
     }
 
     /// A job of that number begins.
-    pub(crate) fn begin(&self, id: JobId, command: &Command, actor: Actor) {
+    pub(crate) fn begin(&self, id: JobId, authorized: &Authorized) {
+        let (command, actor) = (authorized.command(), authorized.actor());
         let job = Job {
             id,
             operation: command.operation().to_owned(),
@@ -51,6 +53,7 @@ impl<K: Clock> JobTable<K> {
             cautions: Vec::new(),
             remark: String::new(),
             started_by: actor,
+            wished: authorized.wish().cloned(),
             started_at: self.clock.wall_now(),
             ended_boot: None,
         };
@@ -138,8 +141,19 @@ fn asked_by(actor: Actor) -> String {
     }
 }
 
+fn paths(wished: &Wished) -> String {
+    wished.paths.iter().map(ItemPath::as_str).collect::<Vec<_>>().join(" ")
+}
+
+/// Where a wish is written: `revision b0f4.43: agent.labels agent.zone`.
+fn place(wished: &Wished) -> String {
+    let document = wished.document.as_ref().map(|id| format!("revision {id}: ")).unwrap_or_default();
+    format!("{document}{}", paths(wished))
+}
+
 /// The audit record of a job that begins.
 fn log_begin(job: &Job) {
+    let document = job.wished.as_ref().and_then(|wished| wished.document.as_ref());
     tracing::info!(
         message_id = MESSAGE_JOB_BEGAN,
         job_id = job.id.0,
@@ -148,10 +162,14 @@ fn log_begin(job: &Job) {
         dry_run = job.dry_run,
         origin = ?job.started_by.origin,
         actor_uid = job.started_by.uid,
-        "job {} began: {}, asked for {}",
+        epoch = document.map(|id| id.epoch.as_str()),
+        revision = document.map(|id| u64::from(id.revision)),
+        path = job.wished.as_ref().map(paths),
+        "job {} began: {}, asked for {}{}",
         job.id,
         job.title(),
-        asked_by(job.started_by)
+        asked_by(job.started_by),
+        job.wished.as_ref().map(|wished| format!(" ({})", place(wished))).unwrap_or_default()
     );
 }
 
@@ -189,6 +207,7 @@ const fn step_of(command: &Command) -> &'static str {
         Command::Enrol(_) => "enrol with the manager and keep the credential",
         Command::Leave => "leave the manager and wipe the credential",
         Command::Change(_) | Command::Plan(_) => "observe the GPU's IOMMU group and make a plan",
+        Command::Configure(_) => "save the settings of the desired state and put them into force",
         Command::Confirm(_) => "confirm the binding",
         Command::Lock(true) => "freeze the changes that a manager requests",
         Command::Lock(false) => "allow a manager to request changes again",

@@ -49,4 +49,5 @@ pub mod jobs;
 pub mod kernel_log;
 pub mod observer;
 pub mod publish;
+pub mod reconcile;
 pub mod start;

@@ -18,6 +18,8 @@ pub struct Publisher {
     records: watch::Sender<Arc<Records>>,
     /// The GPUs of the latest scan that worked; `None` until one has.
     sight: watch::Sender<Option<Arc<Sight>>>,
+    /// The GPUs that this host has had.
+    known: watch::Sender<Arc<Vec<Known>>>,
     /// GPUs that are gone.
     gone: watch::Sender<Arc<Vec<Known>>>,
     standing: watch::Sender<Arc<BTreeMap<String, Condition>>>,
@@ -33,6 +35,7 @@ impl Publisher {
             shown: watch::Sender::new(first),
             records: watch::Sender::new(Arc::default()),
             sight: watch::Sender::new(None),
+            known: watch::Sender::new(Arc::default()),
             gone: watch::Sender::new(Arc::default()),
             standing: watch::Sender::new(Arc::default()),
         }
@@ -65,6 +68,24 @@ impl Publisher {
     /// A scan has worked and showed these GPUs.
     pub fn saw(&self, sight: Sight) {
         self.sight.send_replace(Some(Arc::new(sight)));
+    }
+
+    /// The GPUs that this host has had, as far as they are recorded.
+    #[must_use]
+    pub fn known(&self) -> watch::Receiver<Arc<Vec<Known>>> {
+        self.known.subscribe()
+    }
+
+    /// This host has had these GPUs.
+    pub fn know(&self, known: &[Known]) {
+        let is_same_card = |(one, other): (&Known, &Known)| one.card == other.card && one.gone_at == other.gone_at;
+        self.known.send_if_modified(|before| {
+            let is_news = before.len() != known.len() || !before.iter().zip(known).all(is_same_card);
+            if is_news {
+                *before = Arc::new(known.to_vec());
+            }
+            is_news
+        });
     }
 
     /// These GPUs are gone.

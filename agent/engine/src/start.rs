@@ -6,6 +6,7 @@ use crate::handle::{COMMAND_QUEUE, Handle};
 use crate::jobs::JobTable;
 use crate::observer::{Ask, Observer, nothing_seen};
 use crate::publish::Publisher;
+use crate::reconcile::{ReconcileInputs, Reconciled, Reconciler};
 use model::condition::{Condition, ConditionStatus};
 use model::health::kernel_log::KernelLog;
 use model::judge::{self, Seen};
@@ -66,6 +67,8 @@ pub struct EngineParts {
     asks: mpsc::Sender<Ask>,
     asked: mpsc::Receiver<Ask>,
     kernel_log: watch::Receiver<Arc<KernelLog>>,
+    wished: Option<ReconcileInputs>,
+    reconciled: watch::Sender<Arc<Reconciled>>,
 }
 
 impl Default for EngineParts {
@@ -78,7 +81,8 @@ impl Default for EngineParts {
         let handle = Handle::new(publisher.shown(), listed, commands).with_observer(asks.clone());
         // Without anybody who reads it the log stays empty.
         let (_, kernel_log) = watch::channel(Arc::default());
-        Self { handle, publisher, jobs, submissions, asks, asked, kernel_log }
+        let reconciled = watch::Sender::default();
+        Self { handle, publisher, jobs, submissions, asks, asked, kernel_log, wished: None, reconciled }
     }
 }
 
@@ -99,6 +103,18 @@ impl EngineParts {
     #[must_use]
     pub fn with_kernel_log(self, kernel_log: watch::Receiver<Arc<KernelLog>>) -> Self {
         Self { kernel_log, ..self }
+    }
+
+    /// With a desired state, to which the host is reconciled.
+    #[must_use]
+    pub fn with_desired_state(self, wished: ReconcileInputs) -> Self {
+        Self { wished: Some(wished), ..self }
+    }
+
+    /// How far the host is what is wished.
+    #[must_use]
+    pub fn reconciled(&self) -> watch::Receiver<Arc<Reconciled>> {
+        self.reconciled.subscribe()
     }
 
     /// The engine over these ports. Before anything else runs, what an earlier run left open in the journal is undone. Where the
@@ -122,6 +138,16 @@ impl EngineParts {
                 None
             }
         };
+        let reconciler = self.wished.map(|inputs| {
+            let ends = (inputs, self.reconciled);
+            Reconciler::new(
+                Arc::clone(&clock),
+                self.handle.clone(),
+                Arc::clone(&self.publisher),
+                self.asks.clone(),
+                ends,
+            )
+        });
         let core = Core::new(CoreParts {
             jobs: Arc::new(JobTable::new(Arc::clone(&clock), self.jobs)),
             clock,
@@ -131,7 +157,12 @@ impl EngineParts {
             changes,
         });
         let run = async move {
-            tokio::join!(observer.run(announced, cancel.clone()), core.run(cancel));
+            let reconciling = async {
+                if let Some(reconciler) = reconciler {
+                    reconciler.run(cancel.clone()).await;
+                }
+            };
+            tokio::join!(observer.run(announced, cancel.clone()), core.run(cancel.clone()), reconciling);
         };
         Engine { handle: self.handle, pulse: Pulse(self.asks), run }
     }

@@ -2,6 +2,7 @@
 
 use engine::handle::Handle;
 use model::condition::{Changes, ConditionLine, ConditionNow};
+use model::desired::DocumentError;
 use model::enrol::CheckinStatus;
 use model::message::Message;
 use model::ports::Clock;
@@ -10,13 +11,16 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Conditions whose coming has a message of its own, with another cause and cure for each; of these only the end is logged here.
-const TOLD_ELSEWHERE: [&str; 6] = [
+const TOLD_ELSEWHERE: [&str; 9] = [
     "config_invalid",
     "policy_invalid",
     "journal_unreadable",
     "kernel_log_unavailable",
     "gpu_health_failed",
     "gpu_health_degraded",
+    "desired_state_unreadable",
+    "desired_state_not_saved",
+    "desired_files_invalid",
 ];
 
 /// Follows the conditions of the host and of the check-in until it is cancelled.
@@ -48,11 +52,15 @@ pub(crate) async fn follow<K: Clock>(
     }
 }
 
+fn is_told_elsewhere(kind: &str) -> bool {
+    TOLD_ELSEWHERE.contains(&kind) || DocumentError::CODES.contains(&kind)
+}
+
 fn log(line: &ConditionLine) {
     let ConditionLine { kind, now, held_back } = line;
     let often = if *held_back == 0 { String::new() } else { format!(" (it changed {held_back} times before that)") };
     match now {
-        ConditionNow::Holds { .. } if TOLD_ELSEWHERE.contains(&kind.as_str()) => {}
+        ConditionNow::Holds { .. } if is_told_elsewhere(kind) => {}
         ConditionNow::Holds { reason, message } => tracing::warn!(
             message_id = Message::ConditionHolds.id(),
             condition = kind,

@@ -12,6 +12,7 @@ pub mod lifecycle;
 mod linux;
 pub mod metrics;
 mod notify;
+mod overlay;
 mod paths;
 mod policy;
 mod remote;

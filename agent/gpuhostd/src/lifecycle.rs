@@ -4,16 +4,17 @@ use crate::args::{BusChoice, FrontArgs};
 use crate::bus::{BusAddress, BusState};
 use crate::config::InForce;
 use crate::remote::Remote;
-use crate::{bus, checkin, conditions, desired, metrics, notify, policy, roster};
+use crate::{bus, checkin, conditions, desired, metrics, notify, overlay, policy, roster};
 use anyhow::Context;
 use engine::change::ChangePorts;
 use engine::publish::Publisher;
+use engine::reconcile::ReconcileInputs;
 use engine::start::{Engine, EngineParts, EnginePorts};
-use host::front::FileJournal;
+use host::front::{FileJournal, FileLedger};
 use model::change::UNKNOWN_BOOT;
 use model::message::Message;
 use model::ports::{ActPort, ChangePort, Clock, HostPort, KernelLogPort, ManagerPort};
-use model::settings::Settings;
+use model::settings::{Settings, SettingsOverlay};
 use program::logging::Level;
 use sd_notify::NotifyState;
 use std::sync::Arc;
@@ -65,27 +66,45 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     let clock = Arc::clone(&ports.clock);
     let (heard, log) = watch::channel(Arc::default());
     let parts = EngineParts::default().with_kernel_log(log);
+    let (desired, documents) = desired::channel();
     let handle = parts.handle();
     let policy = policy::InForce::new(args.policy.clone(), parts.publisher());
     let publisher = parts.publisher();
     policy.read(clock.wall_now()).await;
     live.configuration.show(&publisher, clock.wall_now());
-    let (wishes, queue) = desired::channel();
-    // Nothing reconciles yet: an empty report goes with the heartbeats.
-    let (_reporter, report) = watch::channel(Arc::default());
+    let (overlay, keep_overlay) = overlay::start(args.state.clone(), &publisher, clock.wall_now()).await;
+    let mut set = overlay.watch();
+    live.configuration.lay_over(Arc::clone(&set.borrow_and_update()), &live.level);
     let checkin::Checkin { port, status, work: checkin, .. } = checkin::start(
         handle.clone(),
         live.configuration.watch(),
         args.state.clone(),
         Arc::clone(&clock),
-        checkin::DesiredEnds { port: wishes, report },
+        checkin::DesiredEnds { port: desired.clone(), reconciled: parts.reconciled() },
         cancel.child_token(),
     );
+    let keeping = desired::KeeperParts {
+        ledger: Arc::new(FileLedger::below(&args.state)),
+        // Beside the policy: /etc/gpuhostd/desired.d.
+        folder: args.policy.with_file_name("desired.d"),
+        checkin: status.clone(),
+        publisher: parts.publisher(),
+        clock: Arc::clone(&clock),
+        cancel: cancel.child_token(),
+    };
+    let keep_documents = desired::start(documents, keeping).await;
     let Ports { host, changes, kernel_log, .. } = ports;
     let (acknowledge, keep_roster) =
         roster::start(args.state.clone(), parts.publisher(), clock.wall_now(), cancel.child_token()).await;
-    let jobs = (port, acknowledge);
+    let jobs = (port, acknowledge, overlay);
     let remote = Arc::new(Remote::new(jobs, args.state.clone(), parts.publisher(), Arc::clone(&clock)).await);
+    let parts = parts.with_desired_state(ReconcileInputs {
+        desired: desired.state(),
+        settings: live.configuration.watch(),
+        policy: policy.watch(),
+        locked: remote.locked(),
+        checkin: status.clone(),
+    });
     let managed = (remote, live.configuration.watch());
     let building = build(parts, (host, changes, Arc::clone(&clock)), managed, (&args, &policy), cancel.child_token());
     // Each entry of the journal may take ten seconds.
@@ -105,21 +124,25 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     tasks.spawn(engine::kernel_log::follow(kernel_log, Arc::clone(&clock), heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;
     if let Some(address) = address_of(&args.bus) {
-        let bus = bus::start(address, handle.clone(), status.clone(), cancel.child_token());
-        wait_for_name(bus.state).await;
-        tasks
-            .spawn(async move { bus.task.await.unwrap_or_else(|fault| std::panic::resume_unwind(fault.into_panic())) });
+        serve_bus(bus::start(address, handle.clone(), status.clone(), cancel.child_token()), &mut tasks).await;
     }
     tasks.spawn(notify::keep_watchdog(engine.pulse, Arc::clone(&clock), cancel.child_token()));
     notify::say(&[NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
-    tasks.spawn(desired::keep(queue, desired::KeeperParts { cancel: cancel.child_token() }));
+    tasks.spawn(keep_documents);
     tasks.spawn(checkin);
     tasks.spawn(metrics);
+    tasks.spawn(keep_overlay(status.clone(), cancel.child_token()));
     tasks.spawn(conditions::follow(handle.clone(), status.clone(), Arc::clone(&clock), cancel.child_token()));
     tasks.spawn(notify::keep_status(handle, status, Arc::clone(&clock), cancel.child_token()));
 
-    let outcome = obey(signals, (&mut live, &policy, &publisher, &*clock), &mut tasks).await;
+    let outcome = obey(signals, (&mut live, &policy, &publisher, &*clock), set, &mut tasks).await;
+    stop(&cancel, &mut tasks).await;
+    outcome
+}
+
+/// Ends all tasks, and waits for them as long as a stop may take.
+async fn stop(cancel: &CancellationToken, tasks: &mut JoinSet<()>) {
     notify::say(&[NotifyState::Stopping]);
     tracing::info!("stopping");
     cancel.cancel();
@@ -130,7 +153,6 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
             tasks.len()
         );
     }
-    outcome
 }
 
 /// The engine with all that it may do. What an earlier run left open is undone before it is returned.
@@ -148,6 +170,12 @@ async fn build<H: HostPort + ActPort, C: ChangePort, K: Clock, M: ManagerPort>(
     let change = ChangePorts { act: Arc::clone(&host), journal, clock, boot_id };
     let ports = EnginePorts { host, announced: changes, manager, settings, policy: policy.watch(), change };
     parts.engine(ports, cancel).await
+}
+
+/// Serves the bus. It is ready when the name is ours, or when it is clear that it will not be.
+async fn serve_bus(bus: bus::RunningBus, tasks: &mut JoinSet<()>) {
+    wait_for_name(bus.state).await;
+    tasks.spawn(async move { bus.task.await.unwrap_or_else(|fault| std::panic::resume_unwind(fault.into_panic())) });
 }
 
 fn address_of(bus: &BusChoice) -> Option<BusAddress> {
@@ -209,6 +237,7 @@ impl Signals {
 async fn obey<K: Clock>(
     mut signals: Signals,
     (live, policy, publisher, clock): (&mut Live, &policy::InForce, &Publisher, &K),
+    mut set: watch::Receiver<Arc<SettingsOverlay>>,
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     live.configuration.settle(clock.wall_now()).await;
@@ -216,6 +245,10 @@ async fn obey<K: Clock>(
         tokio::select! {
             _ = signals.terminate.recv() => return Ok(()),
             _ = signals.interrupt.recv() => return Ok(()),
+            Ok(()) = set.changed() => {
+                let Live { configuration, level } = &mut *live;
+                configuration.lay_over(Arc::clone(&set.borrow_and_update()), level);
+            }
             _ = signals.hangup.recv() => {
                 notify::reloading();
                 let Live { configuration, level } = &mut *live;

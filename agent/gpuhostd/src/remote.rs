@@ -1,6 +1,7 @@
 //! What jobs do beside changes of the host: enrol, leave, freeze the changes that a manager asks for, and acknowledge what is gone.
 
 use crate::checkin::CheckinPort;
+use crate::overlay::Overlay;
 use crate::roster::Acknowledge;
 use engine::publish::Publisher;
 use host::front::{StoreError, remove, write_atomic};
@@ -9,8 +10,10 @@ use model::condition::{Condition, ConditionStatus};
 use model::enrol::{EnrolSpec, Farewell};
 use model::ports::{Clock, ManagerPort};
 use model::refusal::Refusal;
+use model::settings::HostSetting;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// The file whose being there freezes changes from remote.
 const FILE: &str = "remote-lock";
@@ -21,15 +24,17 @@ const LOCKED: &str = "remote_changes_locked";
 pub(crate) struct Remote<K> {
     checkin: CheckinPort,
     acknowledge: Acknowledge,
+    overlay: Overlay,
     state: PathBuf,
     publisher: Arc<Publisher>,
     clock: Arc<K>,
+    locked: watch::Sender<bool>,
 }
 
 impl<K: Clock> Remote<K> {
     /// Ties the ends together, and shows whether an earlier run was asked to freeze changes; `state` is the daemon's folder.
     pub(crate) async fn new(
-        (checkin, acknowledge): (CheckinPort, Acknowledge),
+        (checkin, acknowledge, overlay): (CheckinPort, Acknowledge, Overlay),
         state: PathBuf,
         publisher: Arc<Publisher>,
         clock: Arc<K>,
@@ -37,12 +42,20 @@ impl<K: Clock> Remote<K> {
         let file = state.join(FILE);
         // A folder that cannot be looked into is no leave to change anything.
         let locked = tokio::task::spawn_blocking(move || file.try_exists().unwrap_or(true)).await.unwrap_or(true);
-        let remote = Self { checkin, acknowledge, state, publisher, clock };
-        remote.show(locked);
+        let locked = watch::Sender::new(locked);
+        let remote = Self { checkin, acknowledge, overlay, state, publisher, clock, locked };
+        let is_locked = *remote.locked.borrow();
+        remote.show(is_locked);
         remote
     }
 
+    /// Whether what a manager requests is frozen.
+    pub(crate) fn locked(&self) -> watch::Receiver<bool> {
+        self.locked.subscribe()
+    }
+
     fn show(&self, locked: bool) {
+        self.locked.send_replace(locked);
         if !locked {
             return self.publisher.lift(LOCKED);
         }
@@ -67,7 +80,14 @@ impl<K: Clock> ManagerPort for Remote<K> {
     }
 
     async fn leave(&self) -> Result<Farewell, Refusal> {
-        self.checkin.leave().await
+        let farewell = self.checkin.leave().await?;
+        // What a manager has set is not this host's own.
+        self.overlay.forget().await?;
+        Ok(farewell)
+    }
+
+    async fn configure(&self, settings: Vec<HostSetting>) -> Result<(), Refusal> {
+        self.overlay.configure(settings).await
     }
 
     async fn lock(&self, locked: bool) -> Result<(), Refusal> {
@@ -93,7 +113,6 @@ mod tests {
     use engine::start::EngineParts;
     use host::front::BootClock;
     use model::settings::Settings;
-    use tokio::sync::watch;
     use tokio_util::sync::CancellationToken;
 
     async fn start(state: &Path) -> (Remote<BootClock>, EngineParts) {
@@ -104,12 +123,14 @@ mod tests {
             settings,
             state.to_owned(),
             Arc::clone(&clock),
-            crate::checkin::DesiredEnds { port: crate::desired::channel().0, report: watch::channel(Arc::default()).1 },
+            crate::checkin::DesiredEnds { port: crate::desired::channel().0, reconciled: ends.reconciled() },
             CancellationToken::new(),
         );
         let (acknowledge, _) =
             crate::roster::start(state.to_owned(), ends.publisher(), clock.wall_now(), CancellationToken::new()).await;
-        (Remote::new((port, acknowledge), state.to_owned(), ends.publisher(), clock).await, ends)
+        let (overlay, keep) = crate::overlay::start(state.to_owned(), &ends.publisher(), clock.wall_now()).await;
+        tokio::spawn(keep(watch::channel(Arc::default()).1, CancellationToken::new()));
+        (Remote::new((port, acknowledge, overlay), state.to_owned(), ends.publisher(), clock).await, ends)
     }
 
     fn locked(ends: &EngineParts) -> bool {

@@ -188,8 +188,9 @@ fn string_end(text: &str, at: usize) -> usize {
     text.len()
 }
 
-/// The end of the value that begins at `at`.
-fn value_end(text: &str, at: usize) -> usize {
+/// The end of the value that begins at `at`. The text is valid JSON.
+#[must_use]
+pub fn value_end(text: &str, at: usize) -> usize {
     match text.as_bytes().get(at) {
         Some(b'"') => string_end(text, at),
         Some(b'{' | b'[') => nested_end(text, at),

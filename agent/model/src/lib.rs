@@ -38,6 +38,7 @@ pub mod plan;
 pub mod policy;
 pub mod ports;
 pub mod printable;
+pub mod reconcile;
 pub mod refusal;
 pub mod roster;
 pub mod settings;

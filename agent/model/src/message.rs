@@ -50,6 +50,12 @@ pub enum Message {
     ChangeJournalUnreadable,
     /// A change that had to be confirmed was not.
     ChangeNotConfirmed,
+    /// An item of the desired state is not met, with why: once for each reason.
+    DesiredItemUnmet,
+    /// What the desired state had set over the configuration cannot be read.
+    SettingsSetUnreadable,
+    /// What the desired state had set over the configuration could not be written.
+    SettingsSetNotKept,
     /// A job runs, and its D-Bus object is not there yet.
     JobNotPublished,
     /// Calls over D-Bus were cut off.
@@ -104,6 +110,14 @@ pub enum Message {
     DeviceEventsUnheard,
     /// Metrics for Prometheus cannot be given, or a socket of them not taken away.
     MetricsNotGiven,
+    /// The manager's document on disk cannot be used.
+    DesiredStateUnreadable,
+    /// A manager's document could not be saved, and is not applied.
+    DesiredStateNotSaved,
+    /// A manager's document is refused.
+    DocumentRefused,
+    /// The local files of the desired state are wrong.
+    DesiredFilesWrong,
 }
 
 impl Message {
@@ -136,6 +150,9 @@ impl Message {
             Self::JournalUnreadable => "0ba9737c144f4fc09628a93e7f63ae77",
             Self::ChangeJournalUnreadable => "ed4a057c226e4ff88081dad04df7e47f",
             Self::ChangeNotConfirmed => "043546f5f2a84f05a0e64f3814623de3",
+            Self::DesiredItemUnmet => "c7f1a6d83a124cc899cb7e096fc5a8eb",
+            Self::SettingsSetUnreadable => "964caf88975d4cee993b92d8ac172449",
+            Self::SettingsSetNotKept => "ed920ee5997b453b954aa0ff7a20ea91",
             Self::JobNotPublished => "3a283b6f4340476da65e71c4be10f709",
             Self::BusCallsCut => "45b1967825a44ef98b54572764cbc28e",
             Self::BusCallRefused => "9e3d913faa46424496e3e6ffc5dbab0c",
@@ -163,6 +180,10 @@ impl Message {
             Self::ChildrenUnbounded => "c3864b13255643cc9cf43e6bee606f8c",
             Self::DeviceEventsUnheard => "3e548021a7b3447492e65e67eb659927",
             Self::MetricsNotGiven => "a7d52e4cb48d4d159b1dd6c95649ad82",
+            Self::DesiredStateUnreadable => "4018386dc52242de8f851d6a74a38316",
+            Self::DesiredStateNotSaved => "9d095fa84b4242bd99239dc3cc4e29b8",
+            Self::DocumentRefused => "b4a151aa9871463aadd44b273d965a30",
+            Self::DesiredFilesWrong => "33066639641b4772aed61578a7951228",
         }
     }
 }

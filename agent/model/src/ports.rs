@@ -99,6 +99,15 @@ pub trait ManagerPort: Send + Sync + 'static {
     /// It could not be written down: then it is as it was.
     fn lock(&self, locked: bool) -> impl Future<Output = Result<(), crate::refusal::Refusal>> + Send;
 
+    /// Sets settings over those of the files, all or none; they are on disk and in force when it returns.
+    ///
+    /// # Errors
+    /// They could not be written down: then everything is as it was.
+    fn configure(
+        &self,
+        settings: Vec<crate::settings::HostSetting>,
+    ) -> impl Future<Output = Result<(), crate::refusal::Refusal>> + Send;
+
     /// Forgets the GPU that is gone from this address, because somebody knows; it is on disk when it returns.
     ///
     /// # Errors
@@ -200,5 +209,40 @@ pub struct JournalError {
     /// What was tried, on which file.
     pub attempted: String,
     /// What the host answered.
+    pub said: String,
+}
+
+/// Where the desired state of a manager is kept: one document. A call that returns has reached the disk.
+pub trait LedgerPort: Send + Sync + 'static {
+    /// Where it is, for people: the path of the file.
+    fn place(&self) -> String;
+
+    /// The document; `None` where there has never been one.
+    ///
+    /// # Errors
+    /// Something is there and cannot be read: that is never the same as nothing.
+    fn read(&self) -> impl Future<Output = Result<Option<Vec<u8>>, LedgerError>> + Send;
+
+    /// Writes the document as a whole or not at all.
+    ///
+    /// # Errors
+    /// It could not be written or did not reach the disk, or something else than a file of ours is in its place.
+    fn write(&self, document: Vec<u8>) -> impl Future<Output = Result<(), LedgerError>> + Send;
+
+    /// Keeps what is there now under another name beside it, so that the next write loses nothing; returns that name, for people.
+    /// Where nothing is there, nothing is done. The document itself may be gone afterwards.
+    ///
+    /// # Errors
+    /// It could not be kept: then it must not be written over.
+    fn set_aside(&self) -> impl Future<Output = Result<Option<String>, LedgerError>> + Send;
+}
+
+/// The ledger of the desired state cannot be read or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot {attempted}: {said}")]
+pub struct LedgerError {
+    /// What was tried, on which file.
+    pub attempted: String,
+    /// What the host answered, and what to do.
     pub said: String,
 }

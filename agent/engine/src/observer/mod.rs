@@ -149,6 +149,13 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
                     Ok(()) => {}
                     Err(_) => log_ended = true,
                 },
+                Ok(()) = self.settings.changed() => {
+                    self.settings.mark_unchanged();
+                    next_sample = next_sample.min(clock.boot_now().plus(self.sample_interval_ms()));
+                    if self.sequence > 0 {
+                        self.publish_now();
+                    }
+                }
                 _change = changes.next_change() => {
                     let now = clock.boot_now();
                     let earliest = last_scan.map_or(now, |last| now.max(last.plus(DEBOUNCE_MS)));
@@ -171,7 +178,7 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
         }
     }
 
-    /// As it is configured now: a reload takes effect with the next sample.
+    /// As it is configured now.
     fn sample_interval_ms(&self) -> u64 {
         self.settings.borrow().agent.sample_interval_s.saturating_mul(1000)
     }

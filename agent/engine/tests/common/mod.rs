@@ -168,6 +168,10 @@ impl ManagerPort for NoManager {
         Ok(())
     }
 
+    async fn configure(&self, _: Vec<model::settings::HostSetting>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     async fn enrol(&self, _spec: EnrolSpec) -> Result<(), Refusal> {
         Err(Refusal::Unavailable { what: "manager".into(), why: "there is none".into() })
     }

@@ -117,7 +117,7 @@ impl<C: Clock> Task<C> {
         CheckinConfig {
             key,
             goal,
-            interval_s: settings.heartbeat_interval_s,
+            interval_s: self.own_interval_s(),
             asked_interval_s: None,
             zone: settings.zone.clone(),
             managers,

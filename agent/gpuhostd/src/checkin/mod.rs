@@ -63,11 +63,12 @@ mod version;
 mod wake;
 mod wishes;
 
+pub(crate) use digest::sha256_hex;
 pub use port::CheckinPort;
 
 use crate::desired::DesiredPort;
 use engine::handle::Handle;
-use model::desired::DesiredReport;
+use engine::reconcile::Reconciled;
 use model::enrol::CheckinStatus;
 use model::ports::Clock;
 use model::settings::Settings;
@@ -94,7 +95,7 @@ pub struct DesiredEnds {
     /// Where documents of the manager go, and what is in force.
     pub port: DesiredPort,
     /// What of it is met, for the heartbeats.
-    pub report: watch::Receiver<Arc<DesiredReport>>,
+    pub reconciled: watch::Receiver<Arc<Reconciled>>,
 }
 
 /// Makes the check-in. Another `[manager]` section in `configured` is taken up at once. `state_dir` must be there; the identity is

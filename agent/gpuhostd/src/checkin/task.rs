@@ -88,12 +88,13 @@ impl<C: Clock> Task<C> {
     pub(super) fn new(parts: Parts<C>) -> Self {
         let seen = Arc::clone(&parts.handle.observation.borrow());
         let settings = parts.configured.borrow().manager.clone();
+        let wishes = Wishes::new(parts.desired, &parts.configured.borrow());
         Self {
             session: Session::new(settings),
             cadence: Cadence::default(),
             transport: Transport::default(),
             poll_transport: Transport::default(),
-            wishes: Wishes::new(parts.desired),
+            wishes,
             keeper: Keeper::default(),
             lanes: parts.lanes,
             sight: Sight::new(seen),
@@ -149,14 +150,22 @@ impl<C: Clock> Task<C> {
 
     fn look(&mut self) {
         let seen = Arc::clone(&self.handle.observation.borrow_and_update());
-        let news = [self.sight.look(seen), self.wishes.look()];
-        if news.contains(&true)
-            && let Some(machine) = self.cadence.machine_mut()
-        {
-            machine.on_change(self.clock.boot_now());
+        let news = [self.sight.look(seen), self.wishes.look(&self.configured.borrow())];
+        let (now, own_interval_s) = (self.clock.boot_now(), self.own_interval_s());
+        if let Some(machine) = self.cadence.machine_mut() {
+            machine.on_own_interval(now, own_interval_s);
+            if news.contains(&true) {
+                machine.on_change(now);
+            }
         }
         let (held, refused) = (self.wishes.in_force(), self.wishes.refused());
         self.cadence.poll().on_held(held.as_ref(), refused.as_ref());
+    }
+
+    /// Seconds between heartbeats where no reply has asked for others: as the desired state has them, else the files.
+    pub(super) fn own_interval_s(&self) -> u64 {
+        let desired = self.configured.borrow().desired.heartbeat_interval_s;
+        desired.unwrap_or(self.session.settings.heartbeat_interval_s)
     }
 
     /// Waits for the first of: an ask, the end of something that runs beside, another observation, other settings,

@@ -2,7 +2,10 @@
 
 use crate::checkin::DesiredEnds;
 use crate::desired::DesiredPort;
-use model::desired::{DesiredReport, DesiredState, DocumentId};
+use engine::reconcile::Reconciled;
+use model::desired::{DesiredReport, DesiredState, DocumentId, Effective, Observed, UNMET_MAX, UnmetItem};
+use model::reconcile::Shown;
+use model::settings::Settings;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -17,38 +20,42 @@ pub(super) struct Wishes {
     /// Why the last request for desired state was of no use.
     pub(super) last_error: Option<String>,
     state: watch::Receiver<Arc<DesiredState>>,
-    report: watch::Receiver<Arc<DesiredReport>>,
-    seen: Arc<DesiredReport>,
+    reconciled: watch::Receiver<Arc<Reconciled>>,
+    report: Arc<DesiredReport>,
 }
 
 impl Wishes {
     /// Nothing was fetched yet.
     #[must_use]
-    pub(super) fn new(ends: DesiredEnds) -> Self {
-        let DesiredEnds { port, report } = ends;
-        let (state, seen) = (port.state(), Arc::clone(&report.borrow()));
-        Self { port, last_error: None, state, report, seen }
+    pub(super) fn new(ends: DesiredEnds, settings: &Settings) -> Self {
+        let DesiredEnds { port, reconciled } = ends;
+        let report = Arc::new(report(&reconciled.borrow(), settings));
+        Self { state: port.state(), port, last_error: None, reconciled, report }
     }
 
     /// Takes the newest report; true where a manager should not have to wait for what is new in it.
-    pub(super) fn look(&mut self) -> bool {
+    pub(super) fn look(&mut self, settings: &Settings) -> bool {
         self.state.mark_unchanged();
-        let before = std::mem::replace(&mut self.seen, Arc::clone(&self.report.borrow_and_update()));
-        self.seen.is_news_since(&before)
+        let now = report(&self.reconciled.borrow_and_update(), settings);
+        if now == *self.report {
+            return false;
+        }
+        let before = std::mem::replace(&mut self.report, Arc::new(now));
+        self.report.is_news_since(&before)
     }
 
     /// Waits for another state or report; for ever where neither can come.
     pub(super) async fn changed(&mut self) {
         tokio::select! {
             () = changed(&mut self.state) => {}
-            () = changed(&mut self.report) => {}
+            () = changed(&mut self.reconciled) => {}
         }
     }
 
     /// What is met of the wishes, and what is in effect.
     #[must_use]
     pub(super) fn report(&self) -> Arc<DesiredReport> {
-        Arc::clone(&self.seen)
+        Arc::clone(&self.report)
     }
 
     /// The manager's document that is in force.
@@ -69,4 +76,36 @@ async fn changed<T>(receiver: &mut watch::Receiver<T>) {
     if receiver.changed().await.is_err() {
         std::future::pending().await
     }
+}
+
+/// What a manager learns of a turn of the reconciler, and of the settings in force.
+fn report(reconciled: &Reconciled, settings: &Settings) -> DesiredReport {
+    let mut unmet: Vec<_> = reconciled.unmet().filter_map(unmet_item).collect();
+    unmet.sort_by(|one, other| one.path.cmp(&other.path));
+    let unmet_total = unmet.len();
+    unmet.truncate(UNMET_MAX);
+    let set = &settings.desired;
+    let effective = Effective {
+        millicores: set.millicores,
+        memory_bytes: set.memory_bytes,
+        cuda_gpus: set.cuda_gpus,
+        labels: set.labels.clone().unwrap_or_default(),
+        zone: set.zone.clone().or_else(|| settings.manager.zone.clone()),
+        pool: set.pool.clone(),
+        enabled: set.enabled,
+        draining: set.is_draining(),
+    };
+    let observed = Observed { applied: reconciled.applied.clone(), unmet, unmet_total };
+    DesiredReport { observed, effective: Some(effective) }
+}
+
+fn unmet_item(shown: &Shown) -> Option<UnmetItem> {
+    let why = shown.why.clone()?;
+    Some(UnmetItem {
+        path: shown.path.to_string(),
+        code: why.code,
+        message: why.message,
+        since: shown.since,
+        retry_at: shown.retry_at,
+    })
 }

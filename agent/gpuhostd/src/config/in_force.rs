@@ -6,7 +6,7 @@ use host::front::{StoreError, read_bounded, write_atomic};
 use model::condition::{Condition, ConditionStatus};
 use model::fields::ConfigErrors;
 use model::message::Message;
-use model::settings::{KeptSettings, Settings};
+use model::settings::{KeptSettings, Settings, SettingsOverlay};
 use model::time::UnixMillis;
 use program::logging::Level;
 use program::settings::{Configuration, read};
@@ -54,6 +54,11 @@ impl Instead {
 pub struct InForce {
     files: Vec<PathBuf>,
     state: PathBuf,
+    /// As the files have them.
+    own: Settings,
+    /// What the desired state has set over them.
+    overlay: Arc<SettingsOverlay>,
+    /// What is in force.
     settings: watch::Sender<Arc<Settings>>,
     wrong: Option<(ConfigErrors, Instead)>,
 }
@@ -70,8 +75,8 @@ impl InForce {
                 Err(why) => (Settings::default(), Some((faults, Instead::Defaults(why)))),
             },
         };
-        let settings = watch::Sender::new(Arc::new(settings));
-        Self { files: files.to_vec(), state: state.to_owned(), settings, wrong }
+        let (own, settings) = (settings.clone(), watch::Sender::new(Arc::new(settings)));
+        Self { files: files.to_vec(), state: state.to_owned(), own, overlay: Arc::default(), settings, wrong }
     }
 
     /// What is in force now.
@@ -84,6 +89,18 @@ impl InForce {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Arc<Settings>> {
         self.settings.subscribe()
+    }
+
+    /// The desired state has set this over the files.
+    pub(crate) fn lay_over(&mut self, overlay: Arc<SettingsOverlay>, level: &Level) {
+        self.overlay = overlay;
+        self.put_into_force(level);
+    }
+
+    fn put_into_force(&self, level: &Level) {
+        let settings = self.overlay.over(&self.own);
+        level.set(&settings.agent.log_level);
+        self.settings.send_replace(Arc::new(settings));
     }
 
     /// Shows what is wrong, where the daemon starts with wrong files.
@@ -106,8 +123,8 @@ impl InForce {
         let why = match tokio::task::spawn_blocking(move || read(&files)).await {
             Ok(Configuration { faults: Some(faults), .. }) => faults,
             Ok(Configuration { settings, faults: None, .. }) => {
-                level.set(&settings.agent.log_level);
-                self.settings.send_replace(Arc::new(settings));
+                self.own = settings;
+                self.put_into_force(level);
                 self.wrong = None;
                 publisher.lift(INVALID);
                 tracing::info!(
@@ -128,9 +145,9 @@ impl InForce {
         self.wrong = Some((why, instead));
     }
 
-    /// Keeps what is in force, where the copy has something else.
+    /// Keeps what the files have, where the copy has something else.
     async fn keep(&self, now: UnixMillis) {
-        let (state, settings) = (self.state.clone(), (*self.now()).clone());
+        let (state, settings) = (self.state.clone(), self.own.clone());
         let keeping = tokio::task::spawn_blocking(move || keep(&state, settings, now));
         let why = match timeout(KEEP_WITHIN, keeping).await {
             Ok(Ok(Ok(()))) => return,

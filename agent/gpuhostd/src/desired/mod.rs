@@ -1,8 +1,11 @@
 //! What is wished of this host: one task, the keeper, judges the documents of a manager, saves what it accepts, reads the local
 //! files, and publishes what is in force. Nobody else writes or reads these files.
 
-mod keeper;
-mod port;
+mod desired_keeper;
+mod desired_port;
+mod desired_shown;
+mod local_files;
+mod on_disk;
 
-pub use keeper::{KeeperParts, keep};
-pub use port::{DesiredPort, DesiredQueue, Offer, Taken, channel};
+pub use desired_keeper::{KeeperParts, start};
+pub use desired_port::{DesiredPort, DesiredQueue, Offer, Taken, channel};

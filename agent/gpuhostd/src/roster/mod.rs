@@ -187,6 +187,7 @@ impl Keeper {
             Some(condition) => self.publisher.stand(condition),
             None => self.publisher.lift(GONE),
         }
+        self.publisher.know(self.roster.known());
         self.publisher.miss(self.roster.gone());
     }
 

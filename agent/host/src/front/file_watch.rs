@@ -16,7 +16,16 @@ pub struct FileWatch {
     events: Inotify,
     /// The same descriptor a second time: what the poller watches.
     ready: AsyncFd<OwnedFd>,
-    names: Vec<OsString>,
+    names: Names,
+}
+
+/// Whose events matter.
+#[derive(Debug)]
+enum Names {
+    /// All that happens in the folder.
+    All,
+    /// Files of these names.
+    These(Vec<OsString>),
 }
 
 impl std::fmt::Debug for FileWatch {
@@ -31,24 +40,34 @@ impl FileWatch {
     /// # Errors
     /// The path has no folder that can be watched, or the kernel gives no watch (`fs.inotify.max_user_instances`).
     pub fn of(path: &Path) -> io::Result<Self> {
-        let events = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        let what = AddWatchFlags::IN_CLOSE_WRITE
-            | AddWatchFlags::IN_MOVE
-            | AddWatchFlags::IN_CREATE
-            | AddWatchFlags::IN_DELETE
-            | AddWatchFlags::IN_ATTRIB
-            | AddWatchFlags::IN_DELETE_SELF
-            | AddWatchFlags::IN_MOVE_SELF
-            | AddWatchFlags::IN_ONLYDIR;
+        let events = listening()?;
         let real = std::fs::canonicalize(path).ok();
         let mut names = Vec::new();
         for file in [Some(path), real.as_deref()].into_iter().flatten() {
             let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
                 return Err(io::Error::from(Errno::EINVAL));
             };
-            events.add_watch(folder, what)?;
+            events.add_watch(folder, events_of_a_folder())?;
             names.push(name.to_owned());
         }
+        Self::with(events, Names::These(names))
+    }
+
+    /// Watches all files of a folder, or its coming where it is not there. What a link in it leads to is not watched. Reads the
+    /// file system, and needs a running Tokio runtime.
+    ///
+    /// # Errors
+    /// As [`FileWatch::of`].
+    pub fn of_folder(path: &Path) -> io::Result<Self> {
+        let events = listening()?;
+        match events.add_watch(path, events_of_a_folder()) {
+            Ok(_) => Self::with(events, Names::All),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Self::of(path),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn with(events: Inotify, names: Names) -> io::Result<Self> {
         let ready = readiness::readable(events.as_fd().try_clone_to_owned()?)?;
         Ok(Self { events, ready, names })
     }
@@ -60,11 +79,11 @@ impl FileWatch {
     /// The kernel reports no more.
     pub async fn changed(self) -> io::Result<()> {
         let Self { events, mut ready, names } = self;
-        let matters = |event: &InotifyEvent| match &event.name {
+        let matters = |event: &InotifyEvent| match (&event.name, &names) {
             // The folder itself, or more events than the queue holds.
-            None => true,
+            (None, _) | (Some(_), Names::All) => true,
             // A volume of Kubernetes is changed by a link that lies beside the files (`..data`).
-            Some(name) => names.contains(name) || name.as_bytes().starts_with(b".."),
+            (Some(name), Names::These(names)) => names.contains(name) || name.as_bytes().starts_with(b".."),
         };
         loop {
             let mut guard = ready.readable_mut().await?;
@@ -76,6 +95,21 @@ impl FileWatch {
             }
         }
     }
+}
+
+fn listening() -> io::Result<Inotify> {
+    Ok(Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?)
+}
+
+fn events_of_a_folder() -> AddWatchFlags {
+    AddWatchFlags::IN_CLOSE_WRITE
+        | AddWatchFlags::IN_MOVE
+        | AddWatchFlags::IN_CREATE
+        | AddWatchFlags::IN_DELETE
+        | AddWatchFlags::IN_ATTRIB
+        | AddWatchFlags::IN_DELETE_SELF
+        | AddWatchFlags::IN_MOVE_SELF
+        | AddWatchFlags::IN_ONLYDIR
 }
 
 #[cfg(test)]
@@ -144,5 +178,24 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).unwrap(), "one", "reading is no change");
         let seen = tokio::time::timeout(Duration::from_millis(200), watch.changed()).await;
         seen.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_folder_is_seen_to_come_to_change_and_to_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("desired.d");
+        let happenings: [fn(&Path); 5] = [
+            |folder| fs::create_dir(folder).unwrap(),
+            |folder| fs::write(folder.join("a.toml"), "").unwrap(),
+            |folder| fs::rename(folder.join("a.toml"), folder.join("b.toml")).unwrap(),
+            |folder| fs::remove_file(folder.join("b.toml")).unwrap(),
+            |folder| fs::remove_dir(folder).unwrap(),
+        ];
+        for happens in happenings {
+            let watch = FileWatch::of_folder(&folder).unwrap();
+            happens(&folder);
+            let seen = tokio::time::timeout(Duration::from_secs(20), watch.changed()).await;
+            seen.expect("an event in its time").unwrap();
+        }
     }
 }

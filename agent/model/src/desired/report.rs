@@ -1,11 +1,9 @@
-//! What a manager learns about its wishes: what this agent can do, what is met and what is not, and what is in effect.
+//! What a manager learns about its wishes: what is met and what is not, and what is in effect.
 
 use super::epoch::DocumentId;
 use crate::time::UnixMillis;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What `requires` of a document may name; goes with each heartbeat that carries `agent`.
-pub const CAPABILITIES: [&str; 3] = ["host.v1", "gpu.v1", "passthrough.v1"];
 /// No more unmet items than this go with a heartbeat; [`Observed::unmet_total`] counts all of them.
 pub const UNMET_MAX: usize = 64;
 

@@ -128,3 +128,20 @@ pub enum DesiredUse {
     /// Virtual machines: bound to vfio-pci.
     Passthrough,
 }
+
+impl DesiredUse {
+    /// All of them, in the order of the enum.
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
+
+    /// As it is in a document.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        self.into()
+    }
+
+    /// The one of that name.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        code.parse().ok()
+    }
+}

@@ -80,7 +80,9 @@ impl Lack {
             Self::MigEngine => "no MIG device has an engine for it",
             Self::NotVisible => "no container can use the GPU",
             Self::SwitchedOff(SwitchedOffBy::Config) => "switched off by features_off in the configuration",
-            Self::SwitchedOff(SwitchedOffBy::Manager) => "switched off by the manager",
+            Self::SwitchedOff(SwitchedOffBy::Manager) => {
+                "switched off by the desired state (`gpuhostctl desired show`)"
+            }
         }
         .to_owned()
     }

@@ -2,9 +2,11 @@
 
 mod explain;
 mod read;
+mod setting;
 
 pub use explain::{Act, Explanation, Requester, Terms};
 pub use read::{PolicyError, read};
+pub use setting::SettingAct;
 
 use crate::ids::PciAddress;
 use serde::{Deserialize, Serialize};
@@ -49,10 +51,23 @@ impl Default for PassthroughPolicy {
     }
 }
 
-/// `[manager]`. Everything is denied unless it is allowed here.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// `[manager]`. What changes devices is denied unless it is allowed here; what only places and reports work is allowed unless it is
+/// denied here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ManagerPolicy {
+    /// Switch this host on and off for work.
+    pub enable: bool,
+    /// Let this host or a GPU take no new work, now or from a time on.
+    pub drain: bool,
+    /// Set labels, zone and pool.
+    pub labels: bool,
+    /// Set intervals and the log level.
+    pub intervals: bool,
+    /// Set the capacities that are reported.
+    pub overrides: bool,
+    /// Switch features of GPUs on and off.
+    pub features: bool,
     /// Have a GPU given to a virtual machine, and taken back.
     pub passthrough: bool,
     /// Only these GPUs; empty = every one that `[host]` allows.
@@ -61,11 +76,44 @@ pub struct ManagerPolicy {
     pub changes_per_minute: u32,
 }
 
+impl Default for ManagerPolicy {
+    fn default() -> Self {
+        Self {
+            enable: true,
+            drain: true,
+            labels: true,
+            intervals: true,
+            overrides: true,
+            features: false,
+            passthrough: false,
+            passthrough_gpus: Vec::new(),
+            changes_per_minute: 0,
+        }
+    }
+}
+
+impl ManagerPolicy {
+    /// Allows nothing.
+    const fn strictest() -> Self {
+        Self {
+            enable: false,
+            drain: false,
+            labels: false,
+            intervals: false,
+            overrides: false,
+            features: false,
+            passthrough: false,
+            passthrough_gpus: Vec::new(),
+            changes_per_minute: 0,
+        }
+    }
+}
+
 impl Policy {
     /// Allows nothing: in force where the file is wrong and no earlier policy was read.
     #[must_use]
     pub fn strictest() -> Self {
         let passthrough = PassthroughPolicy { allowed: false, changes_per_minute: 0, ..PassthroughPolicy::default() };
-        Self { host: HostPolicy { passthrough }, manager: ManagerPolicy::default() }
+        Self { host: HostPolicy { passthrough }, manager: ManagerPolicy::strictest() }
     }
 }

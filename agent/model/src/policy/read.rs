@@ -47,7 +47,23 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
             });
         });
         top.section("manager", |section| {
-            let ManagerPolicy { passthrough, passthrough_gpus, changes_per_minute } = manager;
+            let ManagerPolicy {
+                enable,
+                drain,
+                labels,
+                intervals,
+                overrides,
+                features,
+                passthrough,
+                passthrough_gpus,
+                changes_per_minute,
+            } = manager;
+            section.flag("enable", enable);
+            section.flag("drain", drain);
+            section.flag("labels", labels);
+            section.flag("intervals", intervals);
+            section.flag("overrides", overrides);
+            section.flag("features", features);
             section.flag("passthrough", passthrough);
             section.list("passthrough_gpus", passthrough_gpus, gpu);
             section.whole("changes_per_minute", 0..=MOST_CHANGES_PER_MINUTE, "", changes_per_minute);

@@ -3,11 +3,13 @@
 mod check;
 mod kept;
 mod log_filter;
+mod overlay;
 mod read;
 
 pub use check::is_https;
 pub use kept::{KeptError, KeptSettings};
 pub use log_filter::{LogFilter, LogLevel};
+pub use overlay::{DrainAt, GpuOverlay, HostSetting, SettingsOverlay};
 pub use read::{Merged, merge};
 
 use crate::checkin::Pins;
@@ -32,6 +34,9 @@ pub struct Settings {
     pub metrics: MetricsSettings,
     /// Single GPUs, by PCI address: `[gpu."0000:41:00.0"]`.
     pub gpu: BTreeMap<PciAddress, GpuSettings>,
+    /// What a desired state has set over the files: no file of settings has it.
+    #[serde(skip)]
+    pub desired: SettingsOverlay,
 }
 
 /// One GPU.

@@ -64,6 +64,8 @@ pub(super) fn all(top: &mut Section<'_, '_>, settings: &mut Settings) {
         nvidia: to_nvidia,
         metrics: to_metrics,
         gpu,
+        // No file of settings can set it.
+        desired: _,
     } = settings;
     top.section("agent", |section| agent(section, to_agent));
     top.section("manager", |section| manager(section, to_manager));

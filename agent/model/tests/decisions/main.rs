@@ -9,6 +9,7 @@
 )]
 
 mod claims;
+mod desired_items;
 mod features;
 mod health_answers;
 mod health_facts;
@@ -24,6 +25,7 @@ mod judge_bound;
 mod judge_chain;
 mod judge_decide;
 mod judge_laws;
+mod pace;
 mod passthrough;
 mod silent;
 mod unfit;

@@ -1,6 +1,7 @@
 //! Documents of the manager API: what the agent sends, and what it takes from an answer.
 
 pub mod agent;
+pub mod desired;
 pub mod enroll;
 mod form;
 pub mod gpu;

@@ -92,6 +92,7 @@ impl CoreEnds {
                 | Command::Leave
                 | Command::Change(_)
                 | Command::Plan(_)
+                | Command::Configure(_)
                 | Command::Confirm(_)
                 | Command::Lock(_)
                 | Command::AcknowledgeGone(_) => None,
@@ -137,6 +138,7 @@ fn job(id: JobId, operation: &str, actor: Actor) -> Job {
         cautions: Vec::new(),
         remark: String::new(),
         started_by: actor,
+        wished: None,
         started_at: UnixMillis(1_700_000_000_000),
         ended_boot: None,
     }

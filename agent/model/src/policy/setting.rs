@@ -1,0 +1,110 @@
+//! Answers for a setting of this host whether a manager may set it, and which key shows it.
+
+use super::{Explanation, Policy, Requester};
+use serde::{Deserialize, Serialize};
+
+/// A kind of settings that a desired state can set. Nothing of it touches a device, so the ceiling of the host has no part in it.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum SettingAct {
+    /// Switch this host on and off for work.
+    Enable,
+    /// Let this host or a GPU take no new work.
+    Drain,
+    /// Labels, zone and pool.
+    Labels,
+    /// Intervals and the log level.
+    Intervals,
+    /// The capacities that are reported.
+    Overrides,
+    /// Features of GPUs.
+    Features,
+}
+
+impl SettingAct {
+    /// As it is on the command line.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        self.into()
+    }
+
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Enable => "manager.enable",
+            Self::Drain => "manager.drain",
+            Self::Labels => "manager.labels",
+            Self::Intervals => "manager.intervals",
+            Self::Overrides => "manager.overrides",
+            Self::Features => "manager.features",
+        }
+    }
+
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Enable => "enable or disable this host",
+            Self::Drain => "drain this host or its GPUs",
+            Self::Labels => "set labels, zone and pool",
+            Self::Intervals => "set intervals and the log level",
+            Self::Overrides => "override the capacities of this host",
+            Self::Features => "enable or disable features of GPUs",
+        }
+    }
+}
+
+impl Policy {
+    /// What it reports about a kind of settings.
+    #[must_use]
+    pub fn explain_setting(&self, act: SettingAct, requester: Requester) -> Explanation {
+        let allowed = match (requester, act) {
+            (Requester::Local, _) => true,
+            (Requester::Manager, SettingAct::Enable) => self.manager.enable,
+            (Requester::Manager, SettingAct::Drain) => self.manager.drain,
+            (Requester::Manager, SettingAct::Labels) => self.manager.labels,
+            (Requester::Manager, SettingAct::Intervals) => self.manager.intervals,
+            (Requester::Manager, SettingAct::Overrides) => self.manager.overrides,
+            (Requester::Manager, SettingAct::Features) => self.manager.features,
+        };
+        let (rule, why) = match (requester, allowed) {
+            (Requester::Local, _) => ("root", "files of this host may set it".to_owned()),
+            (Requester::Manager, true) => (act.key(), "it is allowed".to_owned()),
+            (Requester::Manager, false) => (act.key(), format!("a manager may not {}", act.what())),
+        };
+        Explanation { allowed, rule: rule.to_owned(), why }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::read;
+    use strum::VariantArray;
+
+    #[test]
+    fn a_manager_may_place_work_unless_a_key_denies_it_and_may_not_switch_features() {
+        let unsaid = Policy::default();
+        for act in SettingAct::VARIANTS {
+            let said = unsaid.explain_setting(*act, Requester::Manager);
+            assert_eq!((said.allowed, said.rule.as_str()), (*act != SettingAct::Features, act.key()));
+            assert!(unsaid.explain_setting(*act, Requester::Local).allowed);
+            assert!(!Policy::strictest().explain_setting(*act, Requester::Manager).allowed);
+            let key = act.key().trim_start_matches("manager.");
+            let turned = read("p", &format!("[manager]\n{key} = {}", !said.allowed)).unwrap();
+            assert_eq!(turned.explain_setting(*act, Requester::Manager).allowed, !said.allowed, "{key}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The reconciler's decisions: what is to be done for what is wished, item by item, when, and which revision has been applied. Pure.
+
+mod applied;
+mod domains;
+mod gpu_items;
+mod host_items;
+mod item;
+mod matching;
+mod pace;
+mod suspicious;
+mod world;
+
+pub use applied::Applied;
+pub use domains::items;
+pub use item::{Deed, Item, ItemPath, ItemState, Why, WishSource};
+pub use pace::{AtOnce, Ended, ItemKey, MOST_AT_ONCE, Pacer, Shown, Start, Turn};
+pub use suspicious::suspicious;
+pub use world::World;
