@@ -123,6 +123,8 @@ pub struct Wished {
     pub document: Option<DocumentId>,
     /// The items.
     pub paths: Vec<ItemPath>,
+    /// 1 for the first attempt at them, more where nothing has changed since an earlier one failed.
+    pub attempt: u32,
 }
 
 /// A command that has passed the gate of its source. It cannot be made in another way, and each gate sets the origin itself.

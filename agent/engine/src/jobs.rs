@@ -14,8 +14,10 @@ use tokio::sync::watch;
 
 /// A finished job can be read for this long.
 pub const JOB_LINGER_MS: u64 = 5 * 60 * 1000;
-/// At most so many finished jobs are kept.
+/// At most so many finished jobs are kept that people asked for,
 pub const JOBS_KEPT: usize = 64;
+/// and so many that came from a desired state: a long list of items that fail pushes nobody's job out.
+pub const WISHED_JOBS_KEPT: usize = 32;
 
 /// MESSAGE_ID of the audit record of a job that has begun.
 pub const MESSAGE_JOB_BEGAN: &str = Message::JobBegan.id();
@@ -120,15 +122,26 @@ impl<K: Clock> JobTable<K> {
             let jobs = Arc::make_mut(jobs);
             edit(jobs);
             jobs.retain(|job| job.ended_boot.is_none_or(|ended| now.since(ended) < JOB_LINGER_MS));
-            let finished = jobs.iter().filter(|job| job.ended_boot.is_some()).count();
-            let mut surplus = finished.saturating_sub(JOBS_KEPT);
-            jobs.retain(|job| {
-                let forget = surplus > 0 && job.ended_boot.is_some();
-                surplus -= usize::from(forget);
-                !forget
-            });
+            keep_the_newest(jobs, JOBS_KEPT, |job| job.wished.is_none());
+            keep_the_newest(jobs, WISHED_JOBS_KEPT, |job| job.wished.is_some());
         });
     }
+}
+
+/// Forgets the oldest finished jobs of a kind where there are more than `most`.
+fn keep_the_newest(jobs: &mut Vec<Job>, most: usize, is_of_kind: impl Fn(&Job) -> bool) {
+    let is_finished = |job: &Job| job.ended_boot.is_some() && is_of_kind(job);
+    let mut surplus = jobs.iter().filter(|job| is_finished(job)).count().saturating_sub(most);
+    jobs.retain(|job| {
+        let forget = surplus > 0 && is_finished(job);
+        surplus -= usize::from(forget);
+        !forget
+    });
+}
+
+/// It was tried before, and nothing has changed since: its records are for those who look for a fault.
+fn is_repeated(job: &Job) -> bool {
+    job.wished.as_ref().is_some_and(|wished| wished.attempt > 1)
 }
 
 fn asked_by(actor: Actor) -> String {
@@ -154,6 +167,16 @@ fn place(wished: &Wished) -> String {
 /// The audit record of a job that begins.
 fn log_begin(job: &Job) {
     let document = job.wished.as_ref().and_then(|wished| wished.document.as_ref());
+    let text = format!(
+        "job {} began: {}, asked for {}{}",
+        job.id,
+        job.title(),
+        asked_by(job.started_by),
+        job.wished.as_ref().map(|wished| format!(" ({})", place(wished))).unwrap_or_default()
+    );
+    if is_repeated(job) {
+        return tracing::debug!(job_id = job.id.0, "{text}");
+    }
     tracing::info!(
         message_id = MESSAGE_JOB_BEGAN,
         job_id = job.id.0,
@@ -165,11 +188,7 @@ fn log_begin(job: &Job) {
         epoch = document.map(|id| id.epoch.as_str()),
         revision = document.map(|id| u64::from(id.revision)),
         path = job.wished.as_ref().map(paths),
-        "job {} began: {}, asked for {}{}",
-        job.id,
-        job.title(),
-        asked_by(job.started_by),
-        job.wished.as_ref().map(|wished| format!(" ({})", place(wished))).unwrap_or_default()
+        "{text}"
     );
 }
 
@@ -187,6 +206,9 @@ fn log_end(job: &Job, end: &JobEnd) {
             "job {id} ended: {title} done{}{remark}",
             if remark.is_empty() { "" } else { ": " }
         ),
+        Err(refusal) if is_repeated(job) => {
+            tracing::debug!(job_id = id.0, "job {id} ended: {title} {}: {refusal}", refusal.code());
+        }
         Err(refusal) => tracing::warn!(
             message_id = MESSAGE_JOB_ENDED,
             job_id = id.0,

@@ -39,7 +39,7 @@ fn read(args: impl IntoIterator<Item = OsString>) -> Result<Launch, ArgsError> {
         let value = parser.value()?;
         let both = [OsString::from(&name), value.clone()];
         match name.as_str() {
-            "--state" | "--run" | "--bus" => front.extend(both),
+            "--state" | "--run" | "--bus" | "--desired" => front.extend(both),
             "--sysfs" | "--policy" | "--config" => {
                 front.extend(both.clone());
                 hand.extend(both);
@@ -76,11 +76,15 @@ mod tests {
 
     #[test]
     fn front_and_hands_get_what_is_theirs() {
-        let line = "--state /s --run /r --kernel-log /k --bus none --config /c --sysfs /y --policy /p --user u";
+        let line =
+            "--state /s --run /r --kernel-log /k --bus none --config /c --sysfs /y --policy /p --desired /d --user u";
         let launch = of(line).unwrap();
         let words =
             |args: &[OsString]| args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
-        assert_eq!(words(&launch.front), "--state /s --run /r --bus none --config /c --sysfs /y --policy /p");
+        assert_eq!(
+            words(&launch.front),
+            "--state /s --run /r --bus none --config /c --sysfs /y --policy /p --desired /d"
+        );
         assert_eq!(words(&launch.hand), "--config /c --sysfs /y --policy /p");
         assert_eq!((launch.user.as_deref(), launch.files), (Some("u"), vec![PathBuf::from("/c")]));
     }

@@ -1,7 +1,7 @@
 //! The command line of the daemon: which role this process plays, and the few switches that no file can hold.
 
 use crate::config::check::CheckArgs;
-use crate::paths::{POLICY, STATE};
+use crate::paths::{DESIRED, POLICY, STATE};
 use program::args::ArgsError;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -27,6 +27,7 @@ Options:
   --sysfs DIR          with --with-hands: another root for /sys
   --kernel-log FILE    with --with-hands: another place of /dev/kmsg, a named pipe
   --policy FILE        what may be done to this host [default: /etc/gpuhostd/policy.toml]
+  --desired DIR        what is wished of this host without a manager [default: /etc/gpuhostd/desired.d]
   -h, --help           this text
   -V, --version        the version
 ";
@@ -76,6 +77,8 @@ pub struct FrontArgs {
     pub kernel_log: PathBuf,
     /// The policy file.
     pub policy: PathBuf,
+    /// The folder of the local desired state.
+    pub desired: PathBuf,
     /// Set by the launcher: its process id, and that the front is its child.
     pub launcher: Option<u32>,
 }
@@ -95,6 +98,7 @@ impl FrontArgs {
             ("--kernel-log", &self.kernel_log),
             ("--sysfs", &self.sysfs),
             ("--policy", &self.policy),
+            ("--desired", &self.desired),
         ];
         let files = self.config.iter().map(|file| ("--config", file));
         let paths = places.into_iter().chain(files).map(|(name, path)| (name, path.clone().into_os_string()));
@@ -134,6 +138,7 @@ pub fn parse(
         user: None,
         sysfs: PathBuf::from(SYSFS),
         policy: PathBuf::from(POLICY),
+        desired: PathBuf::from(DESIRED),
         kernel_log: PathBuf::from("/dev/kmsg"),
         launcher: None,
     };
@@ -150,6 +155,7 @@ pub fn parse(
             Long("sysfs") => front.sysfs = parser.value()?.into(),
             Long("kernel-log") => front.kernel_log = parser.value()?.into(),
             Long("policy") => front.policy = parser.value()?.into(),
+            Long("desired") => front.desired = parser.value()?.into(),
             Long("with-hands") => front.with_hands = true,
             Long("launcher") => front.launcher = Some(parser.value()?.parse()?),
             Short('h') | Long("help") => return Ok(Role::Print(USAGE)),

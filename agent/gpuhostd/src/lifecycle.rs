@@ -3,6 +3,7 @@
 use crate::args::{BusChoice, FrontArgs};
 use crate::bus::{BusAddress, BusState};
 use crate::config::InForce;
+use crate::desired::DesiredPort;
 use crate::remote::Remote;
 use crate::{bus, checkin, conditions, desired, metrics, notify, overlay, policy, roster};
 use anyhow::Context;
@@ -12,6 +13,7 @@ use engine::reconcile::ReconcileInputs;
 use engine::start::{Engine, EngineParts, EnginePorts};
 use host::front::{FileJournal, FileLedger};
 use model::change::UNKNOWN_BOOT;
+use model::enrol::CheckinStatus;
 use model::message::Message;
 use model::ports::{ActPort, ChangePort, Clock, HostPort, KernelLogPort, ManagerPort};
 use model::settings::{Settings, SettingsOverlay};
@@ -66,7 +68,6 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     let clock = Arc::clone(&ports.clock);
     let (heard, log) = watch::channel(Arc::default());
     let parts = EngineParts::default().with_kernel_log(log);
-    let (desired, documents) = desired::channel();
     let handle = parts.handle();
     let policy = policy::InForce::new(args.policy.clone(), parts.publisher());
     let publisher = parts.publisher();
@@ -75,31 +76,24 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     let (overlay, keep_overlay) = overlay::start(args.state.clone(), &publisher, clock.wall_now()).await;
     let mut set = overlay.watch();
     live.configuration.lay_over(Arc::clone(&set.borrow_and_update()), &live.level);
+    let (wishes, queue) = desired::channel();
     let checkin::Checkin { port, status, work: checkin, .. } = checkin::start(
         handle.clone(),
         live.configuration.watch(),
         args.state.clone(),
         Arc::clone(&clock),
-        checkin::DesiredEnds { port: desired.clone(), reconciled: parts.reconciled() },
+        checkin::DesiredEnds { port: wishes.clone(), reconciled: parts.reconciled() },
         cancel.child_token(),
     );
-    let keeping = desired::KeeperParts {
-        ledger: Arc::new(FileLedger::below(&args.state)),
-        // Beside the policy: /etc/gpuhostd/desired.d.
-        folder: args.policy.with_file_name("desired.d"),
-        checkin: status.clone(),
-        publisher: parts.publisher(),
-        clock: Arc::clone(&clock),
-        cancel: cancel.child_token(),
-    };
-    let keep_documents = desired::start(documents, keeping).await;
+    let keeping = (status.clone(), parts.publisher(), Arc::clone(&clock), cancel.child_token());
+    let keep_wishes = keep_wishes(queue, &args, keeping).await;
     let Ports { host, changes, kernel_log, .. } = ports;
     let (acknowledge, keep_roster) =
         roster::start(args.state.clone(), parts.publisher(), clock.wall_now(), cancel.child_token()).await;
     let jobs = (port, acknowledge, overlay);
     let remote = Arc::new(Remote::new(jobs, args.state.clone(), parts.publisher(), Arc::clone(&clock)).await);
     let parts = parts.with_desired_state(ReconcileInputs {
-        desired: desired.state(),
+        desired: wishes.state(),
         settings: live.configuration.watch(),
         policy: policy.watch(),
         locked: remote.locked(),
@@ -120,6 +114,7 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
 
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_roster);
+    tasks.spawn(keep_wishes);
     tasks.spawn(engine.run);
     tasks.spawn(engine::kernel_log::follow(kernel_log, Arc::clone(&clock), heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;
@@ -129,16 +124,30 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     tasks.spawn(notify::keep_watchdog(engine.pulse, Arc::clone(&clock), cancel.child_token()));
     notify::say(&[NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
-    tasks.spawn(keep_documents);
     tasks.spawn(checkin);
     tasks.spawn(metrics);
     tasks.spawn(keep_overlay(status.clone(), cancel.child_token()));
     tasks.spawn(conditions::follow(handle.clone(), status.clone(), Arc::clone(&clock), cancel.child_token()));
     tasks.spawn(notify::keep_status(handle, status, Arc::clone(&clock), cancel.child_token()));
 
-    let outcome = obey(signals, (&mut live, &policy, &publisher, &*clock), set, &mut tasks).await;
+    let outcome = obey(signals, (&mut live, &policy, &wishes, &publisher, &*clock), set, &mut tasks).await;
     stop(&cancel, &mut tasks).await;
     outcome
+}
+
+/// The keeper of the documents: it has read what is kept when this returns.
+async fn keep_wishes<K: Clock>(
+    queue: desired::DesiredQueue,
+    args: &FrontArgs,
+    (checkin, publisher, clock, cancel): (
+        watch::Receiver<Arc<CheckinStatus>>,
+        Arc<Publisher>,
+        Arc<K>,
+        CancellationToken,
+    ),
+) -> impl Future<Output = ()> + Send + use<K> {
+    let (ledger, folder) = (Arc::new(FileLedger::below(&args.state)), args.desired.clone());
+    desired::start(queue, desired::KeeperParts { ledger, folder, checkin, publisher, clock, cancel }).await
 }
 
 /// Ends all tasks, and waits for them as long as a stop may take.
@@ -236,7 +245,7 @@ impl Signals {
 /// Waits for signals and for tasks that should not end. A panic in one ends the daemon; systemd starts it again.
 async fn obey<K: Clock>(
     mut signals: Signals,
-    (live, policy, publisher, clock): (&mut Live, &policy::InForce, &Publisher, &K),
+    (live, policy, wishes, publisher, clock): (&mut Live, &policy::InForce, &DesiredPort, &Publisher, &K),
     mut set: watch::Receiver<Arc<SettingsOverlay>>,
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
@@ -255,6 +264,7 @@ async fn obey<K: Clock>(
                 let reading = async {
                     configuration.reload(publisher, level, clock.wall_now()).await;
                     policy.read(clock.wall_now()).await;
+                    wishes.reload().await;
                 };
                 // A file system that hangs holds up no stop.
                 tokio::select! {

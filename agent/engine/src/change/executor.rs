@@ -203,13 +203,6 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
             Some(why) => self.lanes.keep(&bounds.lanes, &why),
             None => self.lanes.give_back(&bounds.lanes),
         }
-        if let Err(refusal) = &ended.end {
-            let subject = bounds.subject;
-            tracing::info!(
-                gpu_bdf = subject.gpu().map(tracing::field::display),
-                "the change of {subject} was not made: {refusal}"
-            );
-        }
         if ended.is_made {
             // The driver's list and the bindings are other ones now.
             let _full = self.observer.try_send(Ask::Look(AFTER_A_CHANGE, oneshot::channel().0));

@@ -19,6 +19,7 @@ use model::refusal::Refusal;
 use model::roster::Known;
 use model::settings::Settings;
 use model::time::{BootMillis, Now, UnixMillis};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -56,6 +57,8 @@ pub struct Reconciler<K> {
     applied: Applied,
     jobs: JoinSet<(Vec<ItemKey>, Ended)>,
     looks: JoinSet<Option<DocumentId>>,
+    /// The reasons that were logged: each is logged once.
+    logged: BTreeMap<ItemKey, String>,
     out: watch::Sender<Arc<Reconciled>>,
 }
 
@@ -71,7 +74,8 @@ impl<K: Clock> Reconciler<K> {
         let known = publisher.known();
         let (pacer, applied) = (Pacer::default(), Applied::default());
         let (jobs, looks) = (JoinSet::new(), JoinSet::new());
-        Self { clock, handle, publisher, observer, inputs, known, pacer, applied, jobs, looks, out }
+        let logged = BTreeMap::new();
+        Self { clock, handle, publisher, observer, inputs, known, pacer, applied, jobs, looks, logged, out }
     }
 
     /// Reconciles until it is cancelled. Jobs that are then under way are not waited for.
@@ -163,7 +167,7 @@ impl<K: Clock> Reconciler<K> {
     }
 
     fn start(&mut self, start: Start, desired: &DesiredState) {
-        let Start { source, paths, deeds } = start;
+        let Start { source, paths, deeds, attempt } = start;
         let keys: Vec<ItemKey> = paths.iter().map(|path| (source, path.clone())).collect();
         let command = match deeds {
             AtOnce::Settings(settings) => Command::Configure(settings),
@@ -181,7 +185,7 @@ impl<K: Clock> Reconciler<K> {
         let handle = self.handle.clone();
         self.jobs.spawn(async move {
             let done = match gated {
-                Ok(authorized) => handle.run(authorized.wished(Wished { document, paths })).await.map(drop),
+                Ok(authorized) => handle.run(authorized.wished(Wished { document, paths, attempt })).await.map(drop),
                 Err(refusal) => Err(refusal),
             };
             (keys, done.map_err(|refusal| in_words(&refusal)))
@@ -198,18 +202,13 @@ impl<K: Clock> Reconciler<K> {
     }
 
     /// Publishes what changed, and logs each reason once.
-    fn show(&self, reconciled: Reconciled) {
-        self.out.send_if_modified(|before| {
-            if **before == reconciled {
-                return false;
-            }
-            for item in &reconciled.items {
-                let known = before.items.iter().find(|known| (known.source, &known.path) == (item.source, &item.path));
-                log(item, known);
-            }
-            *before = Arc::new(reconciled);
-            true
-        });
+    fn show(&mut self, reconciled: Reconciled) {
+        if **self.out.borrow() == reconciled {
+            return;
+        }
+        let known = std::mem::take(&mut self.logged);
+        self.logged = reconciled.items.iter().filter_map(|item| log(item, &known)).collect();
+        self.out.send_replace(Arc::new(reconciled));
     }
 }
 
@@ -220,13 +219,13 @@ async fn another_state(status: &mut watch::Receiver<Arc<CheckinStatus>>) -> Resu
     status.wait_for(|status| of(status) != before).await.map(drop)
 }
 
-/// One line for each reason why an item is not met; what is only on its way is not worth one.
-fn log(item: &Shown, before: Option<&Shown>) {
-    let Some(why) = &item.why else { return };
-    let code = |shown: &Shown| shown.why.as_ref().map(|why| why.code.clone());
-    let is_on_its_way = ["pending", "under_way", "transitioning"].contains(&why.code.as_str());
-    if is_on_its_way || before.is_some_and(|before| code(before).as_ref() == Some(&why.code)) {
-        return;
+/// One line for each reason why an item is not met, and the reason that is logged by then; what is only on its way is not worth one.
+fn log(item: &Shown, known: &BTreeMap<ItemKey, String>) -> Option<(ItemKey, String)> {
+    let why = item.why.as_ref()?;
+    let key = (item.source, item.path.clone());
+    let logged = known.get(&key).cloned();
+    if ["pending", "under_way", "transitioning"].contains(&why.code.as_str()) || logged.as_ref() == Some(&why.code) {
+        return logged.map(|code| (key, code));
     }
     tracing::warn!(
         message_id = Message::DesiredItemUnmet.id(),
@@ -239,6 +238,7 @@ fn log(item: &Shown, before: Option<&Shown>) {
         why.code,
         why.message
     );
+    Some((key, why.code.clone()))
 }
 
 fn in_words(refusal: &Refusal) -> Why {

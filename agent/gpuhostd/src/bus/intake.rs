@@ -5,6 +5,7 @@
 //! and the queueing is ours. A message that is too long for anything that is reported here is ignored.
 
 use super::failure::refusal;
+use super::header::{FIXED_BYTES, Field, rest_bytes, text_field, wants_reply};
 use super::limits::locked;
 use super::queue::{FairQueue, Unread};
 use futures_util::FutureExt;
@@ -25,8 +26,6 @@ use zbus::message::Type;
 /// The longest message that is read. What we are sent are names, addresses, a certificate; zbus would take 128 MiB, of which
 /// each byte can become thirty in memory.
 const MESSAGE_MAX_BYTES: usize = 128 * 1024;
-/// The fixed part of a message, to the length of its header fields (D-Bus specification, "Message Format").
-const FIXED_BYTES: usize = 16;
 /// Descriptors in one message at most (the kernel's `SCM_MAX_FD`).
 const DESCRIPTORS: usize = 253;
 /// The sender of what the bus itself reports.
@@ -155,14 +154,14 @@ impl Reading {
     fn one(&self, begun: Unread) -> io::Result<()> {
         let Unread { mut bytes, mut descriptors } = begun;
         self.fill(&mut bytes, FIXED_BYTES, &mut descriptors)?;
-        let size = FIXED_BYTES + rest_bytes(&bytes)?;
+        let size = FIXED_BYTES + rest_bytes(&bytes).ok_or_else(no_message)?;
         if size > MESSAGE_MAX_BYTES {
             tracing::debug!(bytes = size, "a message that is too long was ignored");
             return self.pass_over(size - FIXED_BYTES);
         }
         bytes.reserve_exact(size - bytes.len());
         self.fill(&mut bytes, size, &mut descriptors)?;
-        let sender = sender_of(&bytes).ok_or_else(no_message)?.to_owned();
+        let sender = text_field(&bytes, Field::Sender).ok_or_else(no_message)?.to_owned();
         match self.inbox.push(&sender, Unread { bytes, descriptors }) {
             Ok(()) => Ok(()),
             Err(no_room) => self.refuse(no_room),
@@ -171,8 +170,7 @@ impl Reading {
 
     /// Notifies a caller that waits for an answer that there will be none.
     fn refuse(&self, unread: Unread) -> io::Result<()> {
-        // Byte 2 holds the flags, of which bit 0 is NO_REPLY_EXPECTED.
-        if unread.bytes.get(2).is_some_and(|flags| flags & 1 != 0) {
+        if !wants_reply(&unread.bytes) {
             return Ok(());
         }
         let message = parsed(unread)?;
@@ -225,7 +223,7 @@ impl Reading {
 }
 
 /// A message of which all bytes are here, read by zbus's own parser.
-fn parsed(unread: Unread) -> io::Result<Message> {
+pub(super) fn parsed(unread: Unread) -> io::Result<Message> {
     let mut whole = Whole { unread, from: 0 };
     let parsed = whole.receive_message(0, &mut Vec::new(), &mut Vec::new()).now_or_never();
     parsed.ok_or(io::ErrorKind::WouldBlock)?.map_err(io::Error::other)
@@ -252,50 +250,6 @@ fn no_message() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the bus sent bytes that are not a D-Bus message")
 }
 
-/// The 32-bit number at a position of a message, in the byte order that its first byte names.
-fn word(message: &[u8], at: usize) -> Option<usize> {
-    let bytes: [u8; 4] = message.get(at..at.checked_add(4)?)?.try_into().ok()?;
-    let number = match message.first()? {
-        b'l' => u32::from_le_bytes(bytes),
-        b'B' => u32::from_be_bytes(bytes),
-        _ => return None,
-    };
-    usize::try_from(number).ok()
-}
-
-/// Bytes after the fixed part of a message.
-fn rest_bytes(fixed: &[u8]) -> io::Result<usize> {
-    let (body, fields) = (word(fixed, 4).ok_or_else(no_message)?, word(fixed, 12).ok_or_else(no_message)?);
-    fields.checked_next_multiple_of(8).and_then(|fields| fields.checked_add(body)).ok_or_else(no_message)
-}
-
-/// Who sent a message: the one header field that queueing needs, found without reading the others, since this is what each
-/// message of a flood costs us. The bus sets it on all that it delivers, and lets through no field that the specification does
-/// not know. `""` where there is none.
-fn sender_of(message: &[u8]) -> Option<&str> {
-    const SENDER: u8 = 7;
-    let end = FIXED_BYTES.checked_add(word(message, 12)?)?;
-    let mut at = FIXED_BYTES;
-    while at < end {
-        at = at.checked_next_multiple_of(8)?;
-        let (code, signature) = (message.get(at)?, message.get(at + 1..at + 4)?);
-        // Field code, signature of one letter: 1 (its length), letter, 0.
-        at += 4;
-        let (begin, length, after) = match signature {
-            [1, b's' | b'o', 0] => (at + 4, word(message, at)?, 1),
-            [1, b'g', 0] => (at + 1, usize::from(*message.get(at)?), 1),
-            [1, b'u', 0] => (at, 4, 0),
-            _ => return None,
-        };
-        let value = message.get(begin..begin.checked_add(length)?)?;
-        if *code == SENDER {
-            return std::str::from_utf8(value).ok();
-        }
-        at = begin + length + after;
-    }
-    Some("")
-}
-
 /// What is there now, with its descriptors.
 pub(super) fn receive(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
@@ -312,36 +266,6 @@ pub(super) fn receive(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<(usi
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_sender_is_found_as_zbus_finds_it() {
-        let call = || Message::method_call("/org/gpuhost/Agent1", "Rescan").interface("org.gpuhost.Agent1.Host");
-        for message in [
-            call().sender(":1.4242").destination("org.gpuhost.Agent1").build(&("x", 7_u32)),
-            call().endian(zbus::wire::Endian::Big).sender(":1.1").build(&std::collections::HashMap::from([("a", "b")])),
-            Message::signal("/x", "x.y", "Z").sender("org.freedesktop.DBus").build(&()),
-            call().build(&()),
-        ] {
-            let message = message.unwrap();
-            let bytes = message.data().bytes();
-            let header = message.header();
-            assert_eq!(sender_of(bytes), Some(header.sender().map_or("", |name| name.as_str())), "{message:?}");
-            assert_eq!(FIXED_BYTES + rest_bytes(bytes).unwrap(), bytes.len());
-            for cut in 0..bytes.len() {
-                let _no_panic = sender_of(&bytes[..cut]);
-            }
-        }
-    }
-
-    #[test]
-    fn bytes_that_are_no_message_are_refused() {
-        for bytes in [&b""[..], b"l", &[b'x'; 64], &[0xff; 64], &[b'l'; 64]] {
-            assert_eq!(sender_of(bytes), None, "{bytes:?}");
-        }
-        assert!(rest_bytes(&[b'l'; 4]).is_err() && rest_bytes(&[0; 16]).is_err());
-        let longest = [b'l', 1, 0, 1, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff];
-        assert!(rest_bytes(&longest).unwrap() > MESSAGE_MAX_BYTES);
-    }
 
     #[tokio::test]
     async fn a_caller_without_room_is_answered_and_the_end_is_seen() {

@@ -7,7 +7,8 @@
 //! - the *intake*, a thread: reads the socket as fast as the bus writes, into a queue that is fair between senders (`intake`,
 //!   `queue`). So one caller that floods the bus waits behind itself only, and the bus never disconnects us for not reading;
 //! - the *transport*: gives one message after the other to zbus, and none while a reply cannot be written or too many calls are
-//!   being served (`transport`, `limits`): the admission control of the service;
+//!   being served (`transport`, `limits`): the admission control of the service. `GetAll` it answers itself, from bytes that are encoded
+//!   once for each view (`get_all`);
 //! - the *executor*: Tokio as zbus sees it, with a place for each call that is served, so that their number is bounded
 //!   (`executor`);
 //! - the *publisher* of objects: follows the core's observation, the list of jobs and the state of the check-in, and turns each
@@ -22,10 +23,10 @@
 //! ```
 //!
 //! # The way of a call
-//! A handler (`host`, `gpu`, `group`, `job`, `mig`) only parses its options (`options`, `token`, `enrolment`); the `gate` looks up
+//! A handler (`host`, `gpu`) only parses its options (`options`, `token`, `enrolment`); the `gate` looks up
 //! the polkit action of the member, asks the `authority`, and alone can make an `Authorized` command; `submit` puts it into the
-//! core's bounded queue and answers with the path of the job. Reading waits for nothing: properties come from the `face`, the view
-//! of the latest observation. Errors leave through `failure`, which has the one table from refusals to D-Bus error names.
+//! core's bounded queue and answers with the path of the job. Reading waits for nothing: an `object` takes its properties from the
+//! `face`, the view of the latest observation. Errors leave through `failure`, which has the one table from refusals to D-Bus error names.
 //!
 //! # What must not happen
 //! No handler waits for hardware (but `Sample`, two seconds at most) or holds a lock across an `.await`. The name is requested last
@@ -35,19 +36,19 @@
 
 pub mod action;
 mod authority;
-mod dict;
 mod enrolment;
 mod executor;
 mod face;
 mod failure;
 mod gate;
+mod get_all;
 mod gpu;
-mod group;
+mod header;
 mod host;
 mod intake;
 mod job;
 mod limits;
-mod mig;
+mod object;
 mod options;
 mod queue;
 mod serve;
@@ -69,7 +70,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use serve::BusError;
-pub use shown::silent;
 
 /// The pause before the first new try after the bus was lost or refused us; it doubles up to [`RETRY_LAST`].
 const RETRY_FIRST: Duration = Duration::from_millis(250);

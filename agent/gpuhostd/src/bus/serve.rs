@@ -2,9 +2,12 @@
 
 use super::authority::Authority;
 use super::gate::Gate;
-use super::host::HostObject;
+use super::get_all::Gallery;
+use super::host::{HostMethods, host_view};
+use super::object::Object;
+use super::shown::Shown;
 use super::submit::Submitter;
-use super::tree::Tree;
+use super::tree::{Place, Tree};
 use super::{BusAddress, BusState, Sources, transport};
 use futures_util::StreamExt;
 use model::message::Message;
@@ -116,16 +119,19 @@ async fn set_up(
 ) -> Result<(Connection, Connection, Tree, MessageStream), BusError> {
     let connect = |source| BusError::Connect { bus: bus.to_owned(), source };
     let at = parsed(address).map_err(connect)?;
-    let open = async || transport::connect(&at).await.map_err(zbus::Error::from).map_err(connect);
-    let asking = open().await?.build().await.map_err(connect)?;
+    let open = async |gallery| transport::connect(&at, gallery).await.map_err(zbus::Error::from).map_err(connect);
+    let asking = open(Arc::default()).await?.build().await.map_err(connect)?;
     let gate = Gate::new(Authority::new(asking.clone()));
     let (published, newest) = watch::channel(None);
     let submitter = Submitter::new(sources.handle.clone(), newest, Arc::new(gate));
-    let (host, host_slot) = HostObject::new(sources, submitter.clone());
-    let builder = open().await?.serve_at(ROOT_PATH, ObjectManager).serve_at(ROOT_PATH, host);
+    let (host, face) = Shown::new(ROOT_PATH.to_owned(), host_view(&sources.now()));
+    let root = Object { face: face.clone(), methods: Some(Box::new(HostMethods::new(sources, submitter.clone()))) };
+    let gallery = Arc::new(Gallery::default());
+    gallery.put(ROOT_PATH, face);
+    let builder = open(Arc::clone(&gallery)).await?.serve_at(ROOT_PATH, ObjectManager).serve_at(ROOT_PATH, root);
     let connection = builder.build().await.map_err(connect)?;
     let publish = |source| BusError::Publish { bus: bus.to_owned(), source };
-    let mut tree = Tree::new(connection.clone(), host_slot, (published, submitter)).await.map_err(publish)?;
+    let mut tree = Tree::new(Place { connection: connection.clone(), gallery }, host, (published, submitter));
     tree.show(&sources.now()).await.map_err(publish)?;
     let lost = name_lost_stream(&connection).await.map_err(publish)?;
     connection

@@ -1,39 +1,30 @@
 //! One object on the bus, and what it last announced: a change is signalled once, and only where a value has really changed.
 
-use super::face::Face;
+use super::face::{Face, Published, Values};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::watch;
-use wire::dbus::HOST_INTERFACE;
-use wire::dbus::absent::HasAbsent;
-use wire::dbus::host::HostView;
+use wire::dbus::view::{Announcement, View};
 use zbus::fdo::Properties;
 use zbus::names::InterfaceName;
-use zbus::object_server::Interface;
-use zbus::{Connection, OwnedVariant, Variant};
-
-/// Properties of an interface that announce nothing.
-#[must_use]
-pub fn silent(interface: &str) -> &'static [&'static str] {
-    match interface {
-        HOST_INTERFACE => &HostView::SILENT,
-        _ => &[],
-    }
-}
+use zbus::object_server::SignalEmitter;
+use zbus::{Connection, Variant};
 
 /// An object on the bus.
 #[derive(Debug)]
 pub(super) struct Shown<V> {
     path: String,
-    slot: watch::Sender<Arc<V>>,
-    announced: HashMap<String, OwnedVariant>,
+    slot: watch::Sender<Arc<Published<V>>>,
+    announced: Arc<Values>,
 }
 
-impl<V: HasAbsent + PartialEq> Shown<V> {
-    /// A new object, not on the bus yet, and the face for its interface.
+impl<V: View> Shown<V> {
+    /// A new object, not on the bus yet, and the face for its interface. Its `InterfacesAdded` will have all values.
     pub(super) fn new(path: String, view: V) -> (Self, Face<V>) {
-        let (slot, newest) = watch::channel(Arc::new(view));
-        (Self { path, slot, announced: HashMap::new() }, Face(newest))
+        let first = Published::new(view);
+        let announced = first.values();
+        let (slot, newest) = watch::channel(Arc::new(first));
+        (Self { path, slot, announced }, Face(newest))
     }
 
     /// Object path.
@@ -41,45 +32,45 @@ impl<V: HasAbsent + PartialEq> Shown<V> {
         &self.path
     }
 
-    /// Remembers what the interface shows now, without a signal: its `InterfacesAdded` had all of it.
-    pub(super) async fn remember<I: Interface>(&mut self, connection: &Connection) -> zbus::Result<()> {
-        self.announced = self.read::<I>(connection).await?;
-        Ok(())
-    }
-
     /// Shows a new view, and signals what has changed of it: one `PropertiesChanged`, or none.
-    pub(super) async fn update<I: Interface>(&mut self, connection: &Connection, view: V) -> zbus::Result<()> {
-        if **self.slot.borrow() == view {
+    pub(super) async fn update(&mut self, connection: &Connection, view: V) -> zbus::Result<()> {
+        let before = Arc::clone(&self.slot.borrow());
+        if before.view == view {
             return Ok(());
         }
-        let before = self.slot.send_replace(Arc::new(view));
-        // Reading all properties to find that only the metrics are other ones costs more than all the rest of a sample.
-        if before.announces_the_same(&self.slot.borrow()) {
+        let now = Arc::new(before.followed_by(view));
+        self.slot.send_replace(Arc::clone(&now));
+        // Making all values to find that only the metrics are other ones would cost more than all the rest of a sample.
+        if before.view.announces_the_same(&now.view) {
             return Ok(());
         }
-        let now = self.read::<I>(connection).await?;
-        let mut changed: HashMap<&str, Variant<'_>> = HashMap::new();
-        for (name, value) in now.iter().filter(|(name, value)| self.announced.get(*name) != Some(*value)) {
-            changed.insert(name, value.try_clone()?.into());
-        }
-        let gone: Vec<&str> =
-            self.announced.keys().filter(|name| !now.contains_key(*name)).map(String::as_str).collect();
-        if !changed.is_empty() || !gone.is_empty() {
-            let emitter = zbus::object_server::SignalEmitter::new(connection, self.path.as_str())?;
-            let interface: InterfaceName<'_> = I::name();
-            Properties::properties_changed(&emitter, interface, changed, gone.into()).await?;
-        }
-        self.announced = now;
-        Ok(())
+        let before = std::mem::replace(&mut self.announced, now.values());
+        self.signal(connection, &before).await
     }
 
-    /// The properties that announce themselves, as a reader of the bus gets them now.
-    async fn read<I: Interface>(&self, connection: &Connection) -> zbus::Result<HashMap<String, OwnedVariant>> {
-        let server = connection.object_server();
-        let interface = server.interface::<_, I>(self.path.as_str()).await?;
-        let emitter = interface.signal_emitter();
-        let mut all = interface.get().await.get_all(server, connection, None, emitter).await?;
-        all.retain(|name, _| !silent(I::name().as_str()).contains(&name.as_str()));
-        Ok(all)
+    async fn signal(&self, connection: &Connection, before: &Values) -> zbus::Result<()> {
+        let mut changed: HashMap<&str, Variant<'_>> = HashMap::new();
+        let mut gone = Vec::new();
+        for property in V::properties().iter().filter(|property| property.announcement != Announcement::Silent) {
+            let name = property.name.as_str();
+            match (before.by_name.get(name), self.announced.by_name.get(name)) {
+                (before, Some(now)) if before != Some(now) => {
+                    changed.insert(name, now.try_into()?);
+                }
+                (Some(_), None) => gone.push(name),
+                (Some(_) | None, Some(_)) | (None, None) => {}
+            }
+        }
+        if changed.is_empty() && gone.is_empty() {
+            return Ok(());
+        }
+        let emitter = SignalEmitter::new(connection, self.path.as_str())?;
+        let interface = InterfaceName::from_static_str_unchecked(V::INTERFACE);
+        Properties::properties_changed(&emitter, interface, changed, gone.into()).await
+    }
+
+    #[cfg(test)]
+    pub(super) fn values(&self) -> Arc<Values> {
+        self.slot.borrow().values()
     }
 }

@@ -3,11 +3,12 @@
 //! bounded memory and a bounded number of descriptors, and has others wait no longer than its turn takes.
 
 use super::executor::Executor;
+use super::get_all::Gallery;
 use super::intake::{Intake, receive};
 use super::limits::Limits;
 use super::queue::Unread;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,11 +27,11 @@ use zbus::export::async_trait::async_trait;
 /// others do not read what it holds of us for them (`max_incoming_bytes`).
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 
-/// A builder of a connection over such a socket.
+/// A builder of a connection over such a socket. `GetAll` of what is in the gallery does not reach zbus.
 ///
 /// # Errors
 /// There is no bus at the address, or the address is not that of a socket of this machine.
-pub(super) async fn connect(address: &zbus::Address) -> io::Result<Builder<'static>> {
+pub(super) async fn connect(address: &zbus::Address, gallery: Arc<Gallery>) -> io::Result<Builder<'static>> {
     let Transport::Unix(unix) = address.transport() else {
         return Err(io::Error::new(io::ErrorKind::Unsupported, "it is not a unix: address"));
     };
@@ -46,13 +47,14 @@ pub(super) async fn connect(address: &zbus::Address) -> io::Result<Builder<'stat
     };
     let limits = Limits::new();
     let executor = Executor::current(Arc::clone(&limits));
-    Ok(Builder::socket(BusSocket { stream: Arc::new(stream), limits }).runtime(executor))
+    Ok(Builder::socket(BusSocket { stream: Arc::new(stream), limits, gallery }).runtime(executor))
 }
 
 /// The socket before zbus splits it.
 struct BusSocket {
     stream: Arc<UnixStream>,
     limits: Arc<Limits>,
+    gallery: Arc<Gallery>,
 }
 
 impl Socket for BusSocket {
@@ -62,7 +64,7 @@ impl Socket for BusSocket {
     fn split(self) -> Split<Reader, Writer> {
         let writer = Writer { stream: self.stream, limits: self.limits };
         let phase = Phase::Handshake { line_begins: true };
-        Split::new(Reader { writer: writer.clone(), phase, handed: None }, writer)
+        Split::new(Reader { writer: writer.clone(), gallery: self.gallery, phase, handed: None }, writer)
     }
 }
 
@@ -87,6 +89,7 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Reader {
     writer: Writer,
+    gallery: Arc<Gallery>,
     phase: Phase,
     /// The message that zbus is reading, and how much of it it has.
     handed: Option<(Unread, usize)>,
@@ -111,6 +114,18 @@ impl Reader {
         self.phase = Phase::Handshake { line_begins: byte == b'\n' };
         Ok(Some(byte))
     }
+
+    /// The next message that is for zbus. What the gallery can reply to is replied to.
+    async fn next(&self, intake: &Intake) -> io::Result<Unread> {
+        loop {
+            self.writer.limits.room().await;
+            let message = intake.next().await?;
+            match self.gallery.reply(&message) {
+                Some(reply) => self.writer.send(&reply).await?,
+                None => return Ok(message),
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -125,10 +140,7 @@ impl ReadHalf for Reader {
         let Phase::Messages { intake, .. } = &self.phase else { return Ok((0, Vec::new())) };
         let (mut message, from) = match self.handed.take() {
             Some(handed) => handed,
-            None => {
-                self.writer.limits.room().await;
-                (intake.next().await?, 0)
-            }
+            None => (self.next(intake).await?, 0),
         };
         let rest = message.bytes.get(from..).unwrap_or_default();
         let count = rest.iter().zip(buffer).map(|(from, to)| *to = *from).count();
@@ -153,6 +165,10 @@ async fn refuse(mut refused: mpsc::Receiver<Message>, mut writer: Writer) {
     }
 }
 
+fn no_descriptors() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "file descriptors are never sent")
+}
+
 /// What zbus writes to.
 #[derive(Debug, Clone)]
 pub(super) struct Writer {
@@ -161,14 +177,39 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    async fn write(&mut self, message: &Message) -> io::Result<()> {
-        let (mut rest, descriptors) = (message.data().bytes(), message.data().fds());
-        let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
+    /// Writes a whole message, or closes the connection.
+    async fn send(&self, message: &[u8]) -> io::Result<()> {
+        let _out = self.limits.out().await;
+        let Ok(written) = tokio::time::timeout(TAKEN_WITHIN, self.write(message)).await else {
+            // Half of the message may be out: there is no way on over this connection, but over another one.
+            self.shut_down()?;
+            let why = format!("the bus accepted no message for {} s", TAKEN_WITHIN.as_secs());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+        };
+        written
+    }
+
+    async fn write(&self, message: &[u8]) -> io::Result<()> {
+        let mut rest = message;
         while !rest.is_empty() {
-            let count = self.sendmsg(rest, &borrowed).await?;
+            let count = self.write_some(rest).await?;
             rest = rest.get(count..).unwrap_or_default();
         }
         Ok(())
+    }
+
+    async fn write_some(&self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            self.stream.writable().await?;
+            match self.stream.try_write(bytes) {
+                Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn shut_down(&self) -> io::Result<()> {
+        rustix::net::shutdown(&*self.stream, rustix::net::Shutdown::Both).map_err(io::Error::from)
     }
 }
 
@@ -176,31 +217,20 @@ impl Writer {
 impl WriteHalf for Writer {
     async fn sendmsg(&mut self, buffer: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
         if !descriptors.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "file descriptors are never sent"));
+            return Err(no_descriptors());
         }
-        loop {
-            self.stream.writable().await?;
-            match self.stream.try_write(buffer) {
-                Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {}
-                done => return done,
-            }
-        }
+        self.write_some(buffer).await
     }
 
     async fn send_message(&mut self, message: &Message) -> zbus::Result<()> {
-        let limits = Arc::clone(&self.limits);
-        let _out = limits.out().await;
-        let Ok(written) = tokio::time::timeout(TAKEN_WITHIN, self.write(message)).await else {
-            // Half of the message may be out: there is no way on over this connection, but over another one.
-            self.close().await?;
-            let why = format!("the bus accepted no message for {} s", TAKEN_WITHIN.as_secs());
-            return Err(io::Error::new(io::ErrorKind::TimedOut, why).into());
-        };
-        Ok(written?)
+        if !message.data().fds().is_empty() {
+            return Err(no_descriptors().into());
+        }
+        Ok(self.send(message.data().bytes()).await?)
     }
 
     async fn close(&mut self) -> io::Result<()> {
-        rustix::net::shutdown(&*self.stream, rustix::net::Shutdown::Both).map_err(io::Error::from)
+        self.shut_down()
     }
 
     fn can_pass_unix_fd(&self) -> bool {

@@ -2,33 +2,57 @@
 
 use super::Moment;
 use super::face::Face;
-use super::gpu::GpuObject;
-use super::group::GroupObject;
-use super::host::{HostObject, host_view};
-use super::job::{JobObject, job_view};
-use super::mig::MigObject;
+use super::get_all::Gallery;
+use super::gpu::GpuMethods;
+use super::host::host_view;
+use super::job::job_view;
+use super::object::{Methods, Object};
 use super::shown::Shown;
 use super::submit::Submitter;
 use model::{IommuGroupId, JobId, PciAddress};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tokio::sync::watch;
-use wire::dbus::absent::HasAbsent;
 use wire::dbus::gpu::GpuView;
 use wire::dbus::group::GroupView;
 use wire::dbus::host::HostView;
 use wire::dbus::job::JobView;
 use wire::dbus::mig::MigView;
+use wire::dbus::view::View;
 use wire::dbus::{gpu_path, group_path, job_path, mig_path};
 use zbus::Connection;
-use zbus::object_server::Interface;
 
 /// Where a MIG device is: its GPU, its GPU instance, its compute instance.
 type MigPlace = (PciAddress, u32, u32);
 
+/// Where objects are put.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// The connection that serves them.
+    pub(super) connection: Connection,
+    /// Where their `GetAll` is answered.
+    pub(super) gallery: Arc<Gallery>,
+}
+
+impl Place {
+    async fn put<V: View>(&self, path: &str, object: Object<V>) -> zbus::Result<()> {
+        let face = object.face.clone();
+        self.connection.object_server().at(path, object).await?;
+        self.gallery.put(path, face);
+        Ok(())
+    }
+
+    async fn remove<V: View>(&self, path: &str) -> zbus::Result<()> {
+        self.gallery.remove(path);
+        self.connection.object_server().remove::<Object<V>, _>(path).await?;
+        Ok(())
+    }
+}
+
 /// Everything that is on the bus.
 #[derive(Debug)]
 pub(super) struct Tree {
-    connection: Connection,
+    place: Place,
     host: Shown<HostView>,
     gpus: BTreeMap<PciAddress, Shown<GpuView>>,
     migs: BTreeMap<MigPlace, Shown<MigView>>,
@@ -41,30 +65,31 @@ pub(super) struct Tree {
 impl Tree {
     /// A tree with the root object alone, which is on the bus already. `published` carries the number of the newest job whose
     /// object is there; through `submitter` the objects reach the core.
-    pub(super) async fn new(
-        connection: Connection,
-        mut host: Shown<HostView>,
+    pub(super) fn new(
+        place: Place,
+        host: Shown<HostView>,
         (published, submitter): (watch::Sender<Option<JobId>>, Submitter),
-    ) -> zbus::Result<Self> {
-        host.remember::<HostObject>(&connection).await?;
+    ) -> Self {
         let (gpus, migs) = (BTreeMap::new(), BTreeMap::new());
         let (groups, jobs) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { connection, host, gpus, migs, groups, jobs, published, submitter })
+        Self { place, host, gpus, migs, groups, jobs, published, submitter }
     }
 
     /// Brings the tree to what was so at one instant.
     pub(super) async fn show(&mut self, now: &Moment) -> zbus::Result<()> {
-        let connection = &self.connection;
+        let at = &self.place;
         let groups = now.seen.groups.iter().map(|group| (group.id, GroupView::from(group))).collect();
-        bring(connection, &mut self.groups, groups, group_path, GroupObject).await?;
+        bring(at, &mut self.groups, groups, group_path, no_methods).await?;
         let gpus: BTreeMap<_, _> = now.seen.gpus.iter().map(|gpu| (gpu.pci.address, GpuView::from(gpu))).collect();
         let migs = gpus.iter().flat_map(|(at, gpu)| gpu.mig_devices.iter().map(|mig| (place(*at, mig), mig.clone())));
-        bring(connection, &mut self.migs, migs.collect(), |(gpu, gi, ci)| mig_path(gpu, gi, ci), MigObject).await?;
-        let gpu = |face| GpuObject { face, submitter: self.submitter.clone() };
-        bring(connection, &mut self.gpus, gpus, gpu_path, gpu).await?;
+        bring(at, &mut self.migs, migs.collect(), |(gpu, gi, ci)| mig_path(gpu, gi, ci), no_methods).await?;
+        let methods = |face: &Face<GpuView>| -> Methods {
+            Some(Box::new(GpuMethods { face: face.clone(), submitter: self.submitter.clone() }))
+        };
+        bring(at, &mut self.gpus, gpus, gpu_path, methods).await?;
         let jobs = now.jobs.iter().map(|job| (job.id, job_view(job))).collect();
-        bring(connection, &mut self.jobs, jobs, job_path, JobObject).await?;
-        self.host.update::<HostObject>(connection, host_view(now)).await?;
+        bring(at, &mut self.jobs, jobs, job_path, no_methods).await?;
+        self.host.update(&at.connection, host_view(now)).await?;
         let newest = now.jobs.iter().map(|job| job.id).max();
         self.published.send_if_modified(|last| {
             let later = newest > *last;
@@ -79,27 +104,31 @@ fn place(gpu: PciAddress, mig: &MigView) -> MigPlace {
     (gpu, mig.gpu_instance, mig.compute_instance)
 }
 
+fn no_methods<V>(_: &Face<V>) -> Methods {
+    None
+}
+
 /// Removes what is gone, adds what is new, and updates the rest.
-async fn bring<K: Ord + Copy, V: HasAbsent + PartialEq, I: Interface>(
-    connection: &Connection,
+async fn bring<K: Ord + Copy, V: View>(
+    at: &Place,
     shown: &mut BTreeMap<K, Shown<V>>,
     wanted: BTreeMap<K, V>,
     path_of: impl Fn(K) -> String,
-    object: impl Fn(Face<V>) -> I,
+    methods: impl Fn(&Face<V>) -> Methods,
 ) -> zbus::Result<()> {
     let gone: Vec<K> = shown.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
     for key in gone {
         if let Some(old) = shown.remove(&key) {
-            connection.object_server().remove::<I, _>(old.path()).await?;
+            at.remove::<V>(old.path()).await?;
         }
     }
     for (key, view) in wanted {
         match shown.get_mut(&key) {
-            Some(known) => known.update::<I>(connection, view).await?,
+            Some(known) => known.update(&at.connection, view).await?,
             None => {
-                let (mut new, face) = Shown::new(path_of(key), view);
-                connection.object_server().at(new.path(), object(face)).await?;
-                new.remember::<I>(connection).await?;
+                let (new, face) = Shown::new(path_of(key), view);
+                let object = Object { methods: methods(&face), face };
+                at.put(new.path(), object).await?;
                 shown.insert(key, new);
             }
         }

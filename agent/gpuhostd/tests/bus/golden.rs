@@ -7,7 +7,6 @@ use crate::rig::hosts;
 use crate::rig::private_bus::{PrivateBus, top};
 use crate::rig::{Served, busctl};
 use roxmltree::{Document, Node, ParsingOptions};
-use std::collections::BTreeSet;
 use std::fmt::Write;
 
 const NAME: &str = "org.gpuhost.Agent1";
@@ -138,18 +137,4 @@ fn the_golden_interfaces_are_what_the_daemon_says() {
         writeln!(index, "- [{interface}]({interface}.md): {about}").unwrap();
     }
     compare("docs/dbus/README.md", &index);
-}
-
-/// The list of silent properties and the annotations in the introspection are two lists that must not drift.
-#[test]
-fn what_is_annotated_as_silent_is_what_the_face_keeps_silent_about() {
-    let host = std::fs::read_to_string(top().join("packaging/dbus-1/interfaces/org.gpuhost.Agent1.Host.xml")).unwrap();
-    let options = ParsingOptions { allow_dtd: true, ..Default::default() };
-    let document = Document::parse_with_options(&host, options).unwrap();
-    let silent: BTreeSet<_> = document
-        .descendants()
-        .filter(|n| n.has_tag_name("property") && announced(*n) == "no")
-        .map(|n| n.attribute("name").unwrap())
-        .collect();
-    assert_eq!(silent, gpuhostd::bus::silent(wire::dbus::HOST_INTERFACE).iter().copied().collect());
 }

@@ -4,10 +4,13 @@ use crate::rig::core::core;
 use crate::rig::hosts;
 use crate::rig::private_bus::PrivateBus;
 use crate::rig::{NOBODY, Served, block_on, busctl, busctl_as, busctl_refused, client, error_of, until};
+use futures_util::StreamExt;
 use std::collections::{BTreeSet, HashMap};
 use wire::dbus::proxy::{GpuProxy, HostProxy, Options};
 use zbus::fdo::{ObjectManagerProxy, PropertiesProxy};
 use zbus::names::InterfaceName;
+use zbus::wire::Endian;
+use zbus::{Message, MessageStream};
 
 const NAME: &str = "org.gpuhost.Agent1";
 const ROOT: &str = "/org/gpuhost/Agent1";
@@ -97,7 +100,8 @@ fn a_mig_device_is_an_object_under_its_gpu_and_goes_with_the_layout() {
     assert!(busctl(&bus, &["tree", "--list", NAME]).contains("/mig/1_0"), "the other stays");
 }
 
-/// The one document has, for each object, exactly the properties that `GetAll` shows, under the same names.
+/// The one document has, for each object, exactly the properties that `GetAll` shows, under the same names, and `Absent` has
+/// exactly the others.
 #[test]
 fn the_document_and_the_objects_have_the_same_names() {
     let bus = PrivateBus::start();
@@ -124,12 +128,114 @@ fn the_document_and_the_objects_have_the_same_names() {
             let named: BTreeSet<&str> =
                 known.map(|(name, _)| name.as_str()).filter(|name| !["Path", "Metrics"].contains(name)).collect();
             assert_eq!(named, shown, "{path}");
+            let unknown = view.as_object().unwrap().iter().filter(|(_, value)| value.is_null()).map(|(name, _)| name);
+            assert!(
+                unknown.eq(view["Absent"].as_object().unwrap().keys()),
+                "{path}: each has its reason in {}",
+                view["Absent"]
+            );
             compared += 1;
         }
         assert_eq!(compared, 6);
         assert_eq!(document["Host"]["Hostname"], "node7");
         assert_eq!(document["Gpus"][1]["Driver"], serde_json::Value::Null);
     });
+}
+
+/// `GetAll` is encoded once and answered before zbus sees it; `GetManagedObjects` and `Get` are zbus's, value by value.
+#[test]
+fn get_all_has_the_values_that_the_other_calls_have_and_follows_a_change() {
+    let bus = PrivateBus::start();
+    let served = Served::start(&bus, core(hosts::sliced()));
+    block_on(async {
+        let client = client(&bus).await;
+        let manager = ObjectManagerProxy::builder(&client).destination(NAME).path(ROOT).build().await.unwrap();
+        let host = InterfaceName::try_from("org.gpuhost.Agent1.Host").unwrap();
+        let compare = async || {
+            let mut objects = manager.get_managed_objects().await.unwrap();
+            objects.retain(|_, interfaces| !interfaces.is_empty());
+            for (path, interfaces) in &objects {
+                for (interface, values) in interfaces {
+                    assert_eq!(
+                        got_all(&client, path.as_str(), interface.as_ref()).await,
+                        *values,
+                        "{path} {interface}"
+                    );
+                }
+            }
+            got_all(&client, ROOT, host.clone()).await;
+            objects.len()
+        };
+        assert_eq!(compare().await, 6, "two GPUs, two groups, two MIG devices");
+        let root = properties(&client, ROOT).await;
+        served.core.observe(|next| {
+            next.gpus.truncate(1);
+            next.gpus[0].visible_to_runtime ^= true;
+        });
+        // The root object changes last.
+        while u32::try_from(root.get(host.clone(), "GpuCount").await.unwrap()).unwrap() != 1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(compare().await, 5);
+    });
+}
+
+/// What `GetAll` answers, each value of which `Get` answers too.
+async fn got_all(
+    client: &zbus::Connection,
+    path: &str,
+    interface: InterfaceName<'_>,
+) -> HashMap<String, zbus::OwnedVariant> {
+    let object = properties(client, path).await;
+    let all = object.get_all(interface.clone()).await.unwrap();
+    for (name, value) in &all {
+        assert_eq!(object.get(interface.clone(), name).await.unwrap(), *value, "{name} of {path}");
+    }
+    all
+}
+
+/// A caller may send in big endian, and is answered in it; a call that is none of an object's own interface gets zbus's error.
+#[test]
+fn get_all_is_answered_in_the_byte_order_of_the_caller_and_refused_by_name() {
+    let bus = PrivateBus::start();
+    let _served = Served::start(&bus, core(hosts::two_gpus()));
+    block_on(async {
+        let client = client(&bus).await;
+        let get_all = async |path: &str, interface: &str, endian| {
+            let call = Message::method_call(path, "GetAll").destination(NAME).endian(endian);
+            let call = call.interface("org.freedesktop.DBus.Properties").build(&interface).unwrap();
+            let mut replies = MessageStream::from(&client);
+            client.send(&call).await.unwrap();
+            let serial = Some(call.primary_header().serial_num());
+            while let Some(message) = replies.next().await {
+                let reply = message.unwrap();
+                if reply.header().reply_serial() == serial {
+                    return reply;
+                }
+            }
+            panic!("the bus is gone");
+        };
+        let values = async |endian| -> HashMap<String, zbus::OwnedVariant> {
+            let reply = get_all(GPU, "org.gpuhost.Agent1.Gpu", endian).await;
+            assert_eq!(reply.primary_header().endian_sig(), endian.into());
+            reply.body().deserialize().unwrap()
+        };
+        assert_eq!(values(Endian::Little).await, values(Endian::Big).await);
+        for (path, interface, expected) in [
+            (GPU, "org.gpuhost.Agent1.Host", "org.freedesktop.DBus.Error.UnknownInterface"),
+            (GPU, "", "org.freedesktop.DBus.Error.InvalidArgs"),
+            ("/org/gpuhost/Agent1/gpu/none", "org.gpuhost.Agent1.Gpu", "org.freedesktop.DBus.Error.UnknownObject"),
+        ] {
+            let reply = get_all(path, interface, Endian::Little).await;
+            let name = reply.header().error_name().map(ToString::to_string);
+            assert_eq!(name.as_deref(), Some(expected), "{path} {interface}");
+        }
+    });
+}
+
+async fn properties(client: &zbus::Connection, path: &str) -> PropertiesProxy<'static> {
+    let builder = PropertiesProxy::builder(client).destination(NAME).path(path.to_owned());
+    builder.build().await.unwrap()
 }
 
 #[test]

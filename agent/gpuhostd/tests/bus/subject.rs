@@ -7,6 +7,7 @@ use crate::rig::private_bus::{PrivateBus, top};
 use crate::rig::{NOBODY, Served, block_on, busctl, busctl_as, client};
 use futures_util::StreamExt;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::collections::HashMap;
 use std::os::unix::process::CommandExt;
@@ -95,14 +96,17 @@ async fn hit_and_run(bus: &PrivateBus) {
 fn a_caller_that_has_gone_before_the_daemon_looks_is_nobody() {
     let bus = PrivateBus::start();
     let daemon = start_daemon(&bus, 0);
-    let send = |signal| kill(Pid::from_raw(i32::try_from(daemon.id()).unwrap()), signal).unwrap();
-    send(Signal::SIGSTOP);
+    let pid = Pid::from_raw(i32::try_from(daemon.id()).unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    // The signal goes to one thread; until that thread has a processor, the others go on.
+    let stopped = waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
+    assert_eq!(stopped, WaitStatus::Stopped(pid, Signal::SIGSTOP));
     block_on(async {
         for _ in 0..10 {
             hit_and_run(&bus).await;
         }
     });
-    send(Signal::SIGCONT);
+    kill(pid, Signal::SIGCONT).unwrap();
     let said = busctl(&bus, &[&RESCAN[..], &["0"]].concat());
     assert_eq!(said.trim(), r#"o "/org/gpuhost/Agent1/job/1""#, "root's own call is the first that got through");
 }

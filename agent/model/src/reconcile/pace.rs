@@ -28,6 +28,8 @@ pub struct Start {
     pub paths: Vec<ItemPath>,
     /// What.
     pub deeds: AtOnce,
+    /// 1 for the first attempt, more where nothing has changed since an earlier one.
+    pub attempt: u32,
 }
 
 /// What one job does.
@@ -112,12 +114,11 @@ impl Pacer {
             }
             free -= 1;
             let (source, paths) = (item.source, vec![item.path.clone()]);
-            turn.start.push(Start { source, paths, deeds: AtOnce::Change(*change) });
+            turn.start.push(Start { source, paths, deeds: AtOnce::Change(*change), attempt: 0 });
         }
-        let started: Vec<ItemKey> =
-            turn.start.iter().flat_map(|start| start.paths.iter().map(|path| (start.source, path.clone()))).collect();
-        for key in &started {
-            self.began(now, key);
+        for start in &mut turn.start {
+            let begun = start.paths.iter().filter_map(|path| self.began(now, &(start.source, path.clone())));
+            start.attempt = begun.min().unwrap_or(1);
         }
         let to_do = items.iter().filter(|item| matches!(item.state, ItemState::ToDo(_)));
         let tracks = to_do.filter_map(|item| self.tracks.get(&(item.source, item.path.clone())));
@@ -239,7 +240,7 @@ impl Pacer {
                 | ItemState::Refused(_) => None,
             })
             .unzip();
-        (!paths.is_empty()).then_some(Start { source, paths, deeds: AtOnce::Settings(settings) })
+        (!paths.is_empty()).then_some(Start { source, paths, deeds: AtOnce::Settings(settings), attempt: 0 })
     }
 
     fn changes_under_way(&self) -> usize {
@@ -250,12 +251,13 @@ impl Pacer {
         self.tracks.values().any(|track| track.is_running && track.deed.takes_back())
     }
 
-    fn began(&mut self, now: BootMillis, key: &ItemKey) {
-        if let Some(track) = self.tracks.get_mut(key) {
-            track.is_running = true;
-            track.started = now;
-            track.attempts = track.attempts.saturating_add(1);
-        }
+    /// Returns how many attempts there have been, with this one.
+    fn began(&mut self, now: BootMillis, key: &ItemKey) -> Option<u32> {
+        let track = self.tracks.get_mut(key)?;
+        track.is_running = true;
+        track.started = now;
+        track.attempts = track.attempts.saturating_add(1);
+        Some(track.attempts)
     }
 }
 

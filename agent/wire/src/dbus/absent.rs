@@ -59,20 +59,6 @@ impl Absent {
     }
 }
 
-/// A view that names its properties without a value.
-pub trait HasAbsent {
-    /// The names and reasons.
-    fn absent(&self) -> &Absent;
-
-    /// Nothing that is announced distinguishes the two; what only a method gives, or changes all the time, does not count.
-    fn announces_the_same(&self, other: &Self) -> bool
-    where
-        Self: PartialEq,
-    {
-        self == other
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

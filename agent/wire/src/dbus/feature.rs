@@ -1,5 +1,6 @@
 //! What a GPU can be used for, as it is shown.
 
+use super::value::DictView;
 use model::features::{Feature, FeatureName, Features};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,8 @@ pub struct FeatureView {
     /// The same as a sentence.
     pub detail: Option<String>,
 }
+
+impl DictView for FeatureView {}
 
 impl From<(&FeatureName, &Feature)> for FeatureView {
     fn from((name, feature): (&FeatureName, &Feature)) -> Self {

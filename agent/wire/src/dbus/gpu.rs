@@ -1,10 +1,12 @@
 //! What a GPU object shows.
 
-use super::absent::{Absent, HasAbsent};
+use super::absent::Absent;
 use super::feature::{FeatureView, views};
 use super::host::millis;
 use super::metrics::{MetricsView, from_driver};
 use super::mig::MigView;
+use super::value::{DictView, PathText};
+use super::view::view;
 use super::{gpu_path, group_path};
 use model::PciAddress;
 use model::absence::{Absence, Reading};
@@ -14,119 +16,128 @@ use model::observation::{CauseLink, Gpu};
 use model::pci::{GpuFunction, Mediated};
 use serde::{Deserialize, Serialize};
 
-/// All properties of `org.gpuhost.Agent1.Gpu`, and the metrics.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct GpuView {
-    /// Object path.
-    pub path: String,
-    /// PCI address, `0000:41:00.0`.
-    pub address: String,
-    /// PCI vendor and device id, `10de:2330`.
-    pub pci_id: String,
-    /// PCI subsystem vendor and device id.
-    pub subsystem_id: Option<String>,
-    /// PCI class code, six hexadecimal digits.
-    pub class: String,
-    /// Vendor, from the hardware database.
-    pub vendor: Option<String>,
-    /// Best name: the driver's, else the hardware database's.
-    pub name: Option<String>,
-    /// UUID reported by the driver.
-    pub uuid: Option<String>,
-    /// Index in the driver's order: for printing, never an identity.
-    pub index: Option<u32>,
-    /// Board serial number.
-    pub serial: Option<String>,
-    /// Architecture in the driver's words.
-    pub architecture: Option<String>,
-    /// VBIOS version.
-    pub vbios_version: Option<String>,
-    /// Frame buffer memory of the card in MiB.
-    pub memory_total_mib: Option<u64>,
-    /// Bound kernel driver.
-    pub driver: Option<String>,
-    /// The kernel's driver override, where one is set.
-    pub driver_override: Option<String>,
-    /// Version of the driver that answers for the GPU.
-    pub driver_version: Option<String>,
-    /// Object path of its IOMMU group.
-    pub iommu_group: Option<String>,
-    /// NUMA node.
-    pub numa_node: Option<u32>,
-    /// PCI power state (`D0`, `D3hot`).
-    pub power_state: Option<String>,
-    /// The firmware used it as the console.
-    pub boot_vga: Option<bool>,
-    /// DRM card node, `card0`.
-    pub drm_card: Option<String>,
-    /// DRM render node, `renderD128`.
-    pub drm_render: Option<String>,
-    /// Highest PCIe generation of the device.
-    pub pcie_max_generation: Option<u32>,
-    /// Highest number of PCIe lanes of the device.
-    pub pcie_max_width: Option<u32>,
-    /// SR-IOV virtual functions that stand under it.
-    pub virtual_functions: Vec<String>,
-    /// The physical function, where this is itself a virtual function.
-    pub physical_function: Option<String>,
-    /// Other functions of the same card (audio, USB).
-    pub companions: Vec<String>,
-    /// `host`, `shared`, `mig`, `passthrough`, `transitioning` or `quarantined`.
-    #[serde(rename = "Use")]
-    pub usage: String,
-    /// A workspace may use it.
-    pub schedulable: bool,
-    /// Stable code of why not.
-    pub unschedulable_reason: Option<String>,
-    /// The container runtime can really inject it.
-    pub visible_to_runtime: bool,
-    /// From the PCI bus to policy; the first link with `Ok` false gives the reason why the GPU cannot be used.
-    pub cause_chain: Vec<CauseView>,
-    /// Nothing that the scan shows prevents a passthrough.
-    pub passthrough_eligible: bool,
-    /// Stable codes of what prevents it.
-    pub passthrough_reasons: Vec<String>,
-    /// When it is taken back unless that it is given away is confirmed before, in milliseconds since 1970-01-01 UTC; an older daemon
-    /// does not say it.
-    #[serde(default)]
-    pub confirm_before: Option<u64>,
-    /// How well it is: `ok`, `degraded`, `failed` or `unknown`.
-    pub health: String,
-    /// What speaks against it, the gravest first.
-    pub health_reasons: Vec<HealthReasonView>,
-    /// Number of the last Xid in the kernel log.
-    pub last_xid: Option<u32>,
-    /// MIG mode now, `enabled` or `disabled`.
-    pub mig_mode: Option<String>,
-    /// MIG mode after the next reset.
-    pub mig_pending_mode: Option<String>,
-    /// MIG devices, by GPU instance and compute instance.
-    pub mig_devices: Vec<MigView>,
-    /// ECC is on.
-    pub ecc_enabled: Option<bool>,
-    /// Persistence mode is on.
-    pub persistence: Option<bool>,
-    /// What the driver wants done, `None`, `Reset`, …
-    pub recovery_action: Option<String>,
-    /// What it can be used for.
-    pub features: Vec<FeatureView>,
-    /// How the kernel can reset it (`flr`, `bus`, …), in the order in which it tries them; empty if it cannot.
-    pub reset_methods: Option<Vec<String>>,
-    /// `power/runtime_status` (`active`, `suspended`, …).
-    pub runtime_status: Option<String>,
-    /// The kernel may switch off its power while it is suspended.
-    pub d3cold_allowed: Option<bool>,
-    /// Types of mediated devices that it could make.
-    pub mediated_types: Vec<String>,
-    /// Mediated devices that exist (UUIDs), and virtual functions that are a vGPU (addresses).
-    pub mediated_devices: Vec<String>,
-    /// State of the NVLink fabric in the driver's words.
-    pub fabric_state: Option<String>,
-    /// Properties that have no value now, with the reason.
-    pub absent: Absent,
-    /// Measured values (`GetMetrics` on D-Bus).
-    pub metrics: MetricsView,
+view! {
+    /// All properties of `org.gpuhost.Agent1.Gpu`, and the metrics.
+    pub struct GpuView at GPU_INTERFACE {
+        /// Object path.
+        #[dbus(document)]
+        path: String,
+        /// PCI address, domain:bus:device.function.
+        #[dbus(constant)]
+        address: String,
+        /// PCI vendor and device id, 10de:2330.
+        pci_id: String,
+        /// PCI subsystem vendor and device id. May have no value.
+        subsystem_id: Option<String>,
+        /// PCI class code, six hexadecimal digits.
+        class: String,
+        /// Vendor, from the hardware database. May have no value.
+        vendor: Option<String>,
+        /// Best name: the driver's, else the hardware database's. May have no value.
+        name: Option<String>,
+        /// UUID reported by the driver. May have no value.
+        uuid: Option<String>,
+        /// Index in the driver's order: for printing, never an identity. May have no value.
+        index: Option<u32>,
+        /// Serial number of the board. May have no value.
+        serial: Option<String>,
+        /// Architecture as reported by the driver, for example Hopper. May have no value.
+        architecture: Option<String>,
+        /// Version of the video BIOS. May have no value.
+        vbios_version: Option<String>,
+        /// Frame buffer memory of the card in MiB. May have no value.
+        memory_total_mib: Option<u64>,
+        /// Kernel driver that is bound. Has no value if none is (none).
+        driver: Option<String>,
+        /// driver_override of the kernel. Has no value if it is not set (none), or is not read because that may hang (not_read).
+        driver_override: Option<String>,
+        /// Version of the driver that answers for the GPU. May have no value.
+        driver_version: Option<String>,
+        /// Its IOMMU group. Has no value if it has none (none).
+        iommu_group: Option<PathText>,
+        /// NUMA node. Has no value if the firmware reports none (none).
+        numa_node: Option<u32>,
+        /// PCI power state: D0, D3hot, … May have no value.
+        power_state: Option<String>,
+        /// The firmware used it as the console. May have no value.
+        boot_vga: Option<bool>,
+        /// DRM card node, for example card0. Its number may change at each boot. May have no value.
+        drm_card: Option<String>,
+        /// DRM render node, for example renderD128. Its number may change at each boot. May have no value.
+        drm_render: Option<String>,
+        /// Highest PCIe generation of the device. May have no value.
+        pcie_max_generation: Option<u32>,
+        /// Highest number of PCIe lanes of the device. May have no value.
+        pcie_max_width: Option<u32>,
+        /// Addresses of its SR-IOV virtual functions; they are not GPUs of their own here.
+        virtual_functions: Vec<String>,
+        /// Address of the physical function, if this is a virtual function. May have no value.
+        physical_function: Option<String>,
+        /// Addresses of the other functions of the same card (audio, USB).
+        companions: Vec<String>,
+        /// What it is used for: host, shared, mig, passthrough, transitioning or quarantined. Treat an unknown one as not free.
+        #[serde(rename = "Use")]
+        usage: String,
+        /// A workspace may use it.
+        schedulable: bool,
+        /// Stable code of why it is not schedulable. Has no value if it is schedulable.
+        unschedulable_reason: Option<String>,
+        /// The container runtime can really inject it.
+        visible_to_runtime: bool,
+        /// The chain from the PCI bus to a usable GPU: Link (s: pci, kernel_driver, nvml, docker_runtime, cdi, policy), Ok (b; left
+        /// out where it is not known), Reason (s), Remedy (s). The first link with Ok false is the reason why the GPU cannot be used.
+        cause_chain: Vec<CauseView>,
+        /// Nothing that the scan shows prevents giving it to a virtual machine.
+        passthrough_eligible: bool,
+        /// Stable codes of what prevents that.
+        passthrough_reasons: Vec<String>,
+        /// When it is taken back unless ConfirmPassthrough is called before, in milliseconds since 1970-01-01 UTC. Has no value
+        /// unless it was bound with confirm-within and waits for the confirmation.
+        confirm_before: Option<u64>,
+        /// Its health: ok, degraded (it works, but something is wrong), failed (unreliable) or unknown (no source has reported). A
+        /// GPU that failed is not schedulable.
+        health: String,
+        /// The reasons for its health, the most severe first: Code (s, stable: xid_79, ecc_uncorrected, …), State (s: degraded or
+        /// failed), Message (s), Remedy (s), Since (t, milliseconds since 1970-01-01 UTC).
+        health_reasons: Vec<HealthReasonView>,
+        /// Number of its last Xid in the kernel log. Has no value if there is none (none).
+        last_xid: Option<u32>,
+        /// MIG mode now: enabled or disabled. May have no value.
+        mig_mode: Option<String>,
+        /// MIG mode after the next reset: enabled or disabled. May have no value.
+        mig_pending_mode: Option<String>,
+        /// MIG devices as their objects show them, with their path: Path (s), GpuInstance (t), ComputeInstance (t), Uuid (s), Profile
+        /// (s), MemoryTotalMib (t), Multiprocessors (t), … A key without a value is left out.
+        mig_devices: Vec<MigView>,
+        /// ECC is on. May have no value.
+        ecc_enabled: Option<bool>,
+        /// Persistence mode is on. May have no value.
+        persistence: Option<bool>,
+        /// Recovery action that the driver requests: None, Reset, … (driver 570 and newer). May have no value.
+        recovery_action: Option<String>,
+        /// What it can be used for: Feature (s: cuda, nvenc, nvdec, vaapi, dri3, egl, vulkan), Supported (b: chip and kernel driver
+        /// can do it), Enabled (b: a workspace can use it now), Reason (s: a stable code of why not) and Detail (s: the same as a
+        /// sentence), both left out if it is enabled.
+        features: Vec<FeatureView>,
+        /// How the kernel can reset it (flr, bus, …), in the order in which it tries them; empty if it cannot. May have no value.
+        reset_methods: Option<Vec<String>>,
+        /// Runtime power management: active, suspended (it is asleep and not queried for metrics, because that would wake it),
+        /// suspending, resuming, error or unsupported. May have no value.
+        runtime_status: Option<String>,
+        /// The kernel may switch off its power while it is suspended. May have no value.
+        d3cold_allowed: Option<bool>,
+        /// Types of mediated devices (mdev) that it supports.
+        mediated_types: Vec<String>,
+        /// Mediated devices that exist (UUIDs), and virtual functions that are a vGPU (addresses).
+        mediated_devices: Vec<String>,
+        /// State of the NVLink fabric as reported by the driver, for example Completed; only nvidia-smi reports it. May have no value.
+        fabric_state: Option<String>,
+        /// Properties that have no value now, with the reason: a stable code, followed by a colon and a detail, if there is one.
+        absent: Absent,
+        /// Measured values (`GetMetrics` on D-Bus).
+        #[dbus(method)]
+        metrics: MetricsView,
+    }
 }
 
 /// One link of the chain from the bus to a usable GPU.
@@ -158,6 +169,9 @@ pub struct HealthReasonView {
     /// Since when, in milliseconds since 1970-01-01 UTC.
     pub since: u64,
 }
+
+impl DictView for CauseView {}
+impl DictView for HealthReasonView {}
 
 impl From<&HealthReason> for HealthReasonView {
     fn from(reason: &HealthReason) -> Self {
@@ -207,7 +221,7 @@ impl From<&Gpu> for GpuView {
             driver: absent.value("Driver", pci.driver.clone().map(|name| name.to_string())),
             driver_override: absent.value("DriverOverride", pci.driver_override.clone()),
             driver_version: absent.option("DriverVersion", gpu.driver_version.clone(), &unasked),
-            iommu_group: absent.value("IommuGroup", pci.iommu_group.clone().map(group_path)),
+            iommu_group: absent.value("IommuGroup", pci.iommu_group.clone().map(|id| PathText(group_path(id)))),
             numa_node: absent.value("NumaNode", pci.numa_node.clone()),
             power_state: absent.value("PowerState", pci.power_state.clone()),
             boot_vga: absent.value("BootVga", pci.boot_vga.clone()),
@@ -273,14 +287,4 @@ fn mediated(pci: &GpuFunction) -> Vec<String> {
 
 fn texts(addresses: &[PciAddress]) -> Vec<String> {
     addresses.iter().map(PciAddress::to_string).collect()
-}
-
-impl HasAbsent for GpuView {
-    fn absent(&self) -> &Absent {
-        &self.absent
-    }
-
-    fn announces_the_same(&self, other: &Self) -> bool {
-        Self { metrics: other.metrics.clone(), ..self.clone() } == *other
-    }
 }

@@ -1,33 +1,38 @@
 //! What an IOMMU group object shows.
 
-use super::absent::{Absent, HasAbsent};
+use super::absent::Absent;
+use super::value::{DictView, PathText};
+use super::view::view;
 use super::{gpu_path, group_path};
 use model::pci::{GroupMember, IommuGroup};
 use serde::{Deserialize, Serialize};
 
-/// All properties of `org.gpuhost.Agent1.IommuGroup`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct GroupView {
-    /// Object path.
-    pub path: String,
-    /// Number of the group (0 is a valid one).
-    pub id: u32,
-    /// Default domain type (`DMA`, `DMA-FQ`, `identity`).
-    #[serde(rename = "Type")]
-    pub kind: Option<String>,
-    /// All members, by address.
-    pub members: Vec<MemberView>,
-    /// Object paths of the GPUs in it.
-    pub gpus: Vec<String>,
-    /// Addresses of members that are neither bridges nor functions of a GPU's card.
-    pub foreign: Vec<String>,
-    /// It holds the endpoints of one physical card only.
-    pub isolated: bool,
-    /// Every endpoint is on a VFIO driver or on none.
-    pub viable: bool,
-    /// Properties that have no value now, with the reason.
-    pub absent: Absent,
+view! {
+    /// All properties of `org.gpuhost.Agent1.IommuGroup`.
+    pub struct GroupView at IOMMU_GROUP_INTERFACE {
+        /// Object path.
+        #[dbus(document)]
+        path: String,
+        /// Number of the group as /sys/kernel/iommu_groups has it; 0 is a valid one.
+        #[dbus(constant)]
+        id: u32,
+        /// Default domain type: DMA, DMA-FQ or identity. May have no value.
+        #[serde(rename = "Type")]
+        kind: Option<String>,
+        /// All members by address: Address (s), PciId (s), Class (s, six hexadecimal digits), Kind (s: gpu, bridge, audio, usb,
+        /// other), Driver (s). A key without a value is left out.
+        members: Vec<MemberView>,
+        /// The GPUs in the group.
+        gpus: Vec<PathText>,
+        /// Addresses of the members that are neither bridges nor functions of a GPU's card.
+        foreign: Vec<String>,
+        /// True if the group has the endpoints of one physical card only.
+        isolated: bool,
+        /// True if every endpoint is bound to a VFIO driver or to none, so that the kernel allows a guest to open the group.
+        viable: bool,
+        /// Properties that have no value now, with the reason.
+        absent: Absent,
+    }
 }
 
 /// One member of a group.
@@ -45,6 +50,8 @@ pub struct MemberView {
     /// Bound kernel driver.
     pub driver: Option<String>,
 }
+
+impl DictView for MemberView {}
 
 impl From<&GroupMember> for MemberView {
     fn from(member: &GroupMember) -> Self {
@@ -87,16 +94,10 @@ impl From<&IommuGroup> for GroupView {
             kind: absent.value("Type", group.kind.clone()),
             members: group.members.iter().map(MemberView::from).collect(),
             foreign: foreign.map(|member| member.address.to_string()).collect(),
-            gpus: gpus.into_iter().map(gpu_path).collect(),
+            gpus: gpus.into_iter().map(|gpu| PathText(gpu_path(gpu))).collect(),
             isolated: group.is_isolated(),
             viable: group.is_viable(),
             absent,
         }
-    }
-}
-
-impl HasAbsent for GroupView {
-    fn absent(&self) -> &Absent {
-        &self.absent
     }
 }

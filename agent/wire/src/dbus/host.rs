@@ -1,6 +1,8 @@
 //! What the root object shows: the daemon, the host, and the state of the check-in.
 
-use super::absent::{Absent, HasAbsent};
+use super::absent::Absent;
+use super::value::DictView;
+use super::view::view;
 use model::absence::Absence;
 use model::condition::{Condition, ConditionStatus};
 use model::enrol::CheckinStatus;
@@ -13,77 +15,86 @@ use serde::{Deserialize, Serialize};
 pub const FEATURES: [&str; 8] =
     ["rescan", "enrolment", "observation", "metrics", "sample", "passthrough", "lock", "gone-gpus"];
 
-/// All properties of `org.gpuhost.Agent1.Host`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct HostView {
-    /// Version of the daemon.
-    pub version: String,
-    /// What this daemon's face can do.
-    pub features: Vec<String>,
-    /// Kernel's host name.
-    pub hostname: Option<String>,
-    /// Boot id of the kernel.
-    pub boot_id: Option<String>,
-    /// Kernel release.
-    pub kernel: Option<String>,
-    /// Name of the operating system.
-    pub operating_system: Option<String>,
-    /// When the host was last observed, in milliseconds since 1970-01-01 UTC.
-    pub observed_at: Option<u64>,
-    /// Number of the observation; 0 = nothing has been observed yet.
-    pub observation_sequence: u64,
-    /// GPUs on the bus.
-    pub gpu_count: u32,
-    /// GPUs that a workspace may use.
-    pub usable_gpu_count: u32,
-    /// NVIDIA GPUs that the container runtime can really inject.
-    pub cuda_gpu_count: u32,
-    /// GPUs that are gone, until they are back or somebody reports that they know.
-    #[serde(default)]
-    pub gone_gpus: Vec<GoneGpuView>,
-    /// PCI addresses of NVSwitches.
-    pub nv_switches: Vec<String>,
-    /// IOMMU groups of the kernel; 0 = the IOMMU is off.
-    pub iommu_group_count: u32,
-    /// Version of the NVIDIA driver.
-    pub driver_version: Option<String>,
-    /// CUDA version of the driver.
-    pub cuda_version: Option<String>,
-    /// What each source of driver facts answered.
-    pub probes: Vec<ProbeView>,
-    /// What was wrong with the PCI scan.
-    pub scan_problems: Vec<String>,
-    /// Who answers at Docker's socket: `docker` or `podman`.
-    #[serde(default)]
-    pub container_engine: Option<String>,
-    /// Its version.
-    pub docker_version: Option<String>,
-    /// Why Docker gave no facts.
-    pub docker_fault: Option<String>,
-    /// Standing statements that a person should know.
-    pub conditions: Vec<ConditionView>,
-    /// A condition holds.
-    pub degraded: bool,
-    /// The state of the check-in with the manager (`not_enrolled`, `ok`, `unreachable`, …).
-    pub manager_state: String,
-    /// The manager that is used now, `host:port`.
-    pub manager: Option<String>,
-    /// This host's id with the manager.
-    pub server_id: Option<String>,
-    /// When the manager last accepted a heartbeat, in milliseconds since 1970-01-01 UTC.
-    pub last_heartbeat: Option<u64>,
-    /// Heartbeats accepted since the daemon started.
-    pub heartbeats_accepted: u64,
-    /// Heartbeats that failed since the daemon started.
-    pub heartbeats_failed: u64,
-    /// Why the last heartbeat failed.
-    pub manager_error: Option<String>,
-    /// Until when the manager asked this host to wait, in milliseconds since 1970-01-01 UTC.
-    #[serde(default)]
-    pub manager_wait_until: Option<u64>,
-    /// Properties that have no value now, with the reason.
-    pub absent: Absent,
+view! {
+    /// All properties of `org.gpuhost.Agent1.Host`.
+    pub struct HostView at HOST_INTERFACE {
+        /// Version of the daemon.
+        #[dbus(constant)]
+        version: String,
+        /// What this daemon can do over D-Bus: rescan, enrolment, observation, metrics, sample, passthrough, lock, gone-gpus. Members are only ever added.
+        #[dbus(constant)]
+        features: Vec<String>,
+        /// Kernel's host name. May have no value.
+        hostname: Option<String>,
+        /// Boot id of the kernel. May have no value.
+        boot_id: Option<String>,
+        /// Release of the kernel. May have no value.
+        kernel: Option<String>,
+        /// Name of the operating system. May have no value.
+        operating_system: Option<String>,
+        /// When the host was last observed, in milliseconds since 1970-01-01 UTC. Has no value before the first observation.
+        #[dbus(silent)]
+        observed_at: Option<u64>,
+        /// Number of the observation; 0 = nothing has been observed yet.
+        #[dbus(silent)]
+        observation_sequence: u64,
+        /// GPUs on the PCI bus.
+        gpu_count: u32,
+        /// GPUs that a workspace may use.
+        usable_gpu_count: u32,
+        /// NVIDIA GPUs that the container runtime can really inject.
+        cuda_gpu_count: u32,
+        /// GPUs that were here and are gone, until they return or AcknowledgeGoneGpu is called, even after a restart:
+        /// Address (s), PciId (s), Name (s), Uuid (s), Serial (s), LastSeen (t) and GoneSince (t, milliseconds since 1970-01-01 UTC). A
+        /// key without a value is left out.
+        #[serde(default)]
+        gone_gpus: Vec<GoneGpuView>,
+        /// PCI addresses of the NVSwitches.
+        nv_switches: Vec<String>,
+        /// IOMMU groups of the kernel; 0 = the IOMMU is off.
+        iommu_group_count: u32,
+        /// Version of the NVIDIA driver that answered. May have no value.
+        driver_version: Option<String>,
+        /// CUDA version of that driver. May have no value.
+        cuda_version: Option<String>,
+        /// The answer of each source of driver facts: Source (s), Fault (s), Message (s), Problems (as). A key without a value is
+        /// left out.
+        probes: Vec<ProbeView>,
+        /// Problems of the PCI scan, one sentence each.
+        scan_problems: Vec<String>,
+        /// The engine that answers at Docker's socket: docker or podman. May have no value.
+        container_engine: Option<String>,
+        /// Version of the engine that answers at Docker's socket. May have no value.
+        docker_version: Option<String>,
+        /// Why there are no facts from Docker. Has no value if there are.
+        docker_fault: Option<String>,
+        /// Conditions, as in Kubernetes: Type (s), Status (s: true, false, unknown), Reason (s), Message (s), Since (t,
+        /// milliseconds since 1970-01-01 UTC).
+        conditions: Vec<ConditionView>,
+        /// A condition holds.
+        degraded: bool,
+        /// State of the check-in: not_enrolled, pending_approval, connecting, ok, unreachable, unauthenticated,
+        /// duplicate_identity, upgrade_required or forgotten. Treat an unknown one as not ok.
+        manager_state: String,
+        /// The manager in use, host:port. May have no value.
+        manager: Option<String>,
+        /// This host's id with the manager. May have no value.
+        server_id: Option<String>,
+        /// When the manager last accepted a heartbeat, in milliseconds since 1970-01-01 UTC. May have no value.
+        last_heartbeat: Option<u64>,
+        /// Heartbeats that a manager accepted since the daemon started.
+        #[dbus(silent)]
+        heartbeats_accepted: u64,
+        /// Heartbeats that failed since the daemon started.
+        #[dbus(silent)]
+        heartbeats_failed: u64,
+        /// Why the last heartbeat failed. May have no value.
+        manager_error: Option<String>,
+        /// Until when the manager asked this host to wait, in milliseconds since 1970-01-01 UTC. May have no value.
+        manager_wait_until: Option<u64>,
+        /// Properties that have no value now, with the reason.
+        absent: Absent,
+    }
 }
 
 /// A standing statement.
@@ -186,6 +197,10 @@ impl From<&ProbeOutcome> for ProbeView {
     }
 }
 
+impl DictView for ConditionView {}
+impl DictView for GoneGpuView {}
+impl DictView for ProbeView {}
+
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
@@ -241,24 +256,5 @@ impl HostView {
             manager_wait_until: absent.option("ManagerWaitUntil", checkin.wait_until.and_then(millis), &Absence::None),
             absent,
         }
-    }
-}
-
-impl HostView {
-    /// Properties that change with each observation or heartbeat: they announce nothing (`EmitsChangedSignal` is `false` in the
-    /// introspection).
-    pub const SILENT: [&'static str; 4] =
-        ["ObservedAt", "ObservationSequence", "HeartbeatsAccepted", "HeartbeatsFailed"];
-}
-
-impl HasAbsent for HostView {
-    fn absent(&self) -> &Absent {
-        &self.absent
-    }
-
-    /// All but [`HostView::SILENT`].
-    fn announces_the_same(&self, other: &Self) -> bool {
-        let Self { observed_at, observation_sequence, heartbeats_accepted, heartbeats_failed, .. } = *other;
-        Self { observed_at, observation_sequence, heartbeats_accepted, heartbeats_failed, ..self.clone() } == *other
     }
 }

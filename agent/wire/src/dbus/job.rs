@@ -1,6 +1,8 @@
 //! What a job object shows.
 
-use super::absent::{Absent, HasAbsent};
+use super::absent::Absent;
+use super::value::DictView;
+use super::view::view;
 use model::blocker::Blocker;
 use serde::{Deserialize, Serialize};
 
@@ -23,63 +25,76 @@ pub struct BlockerView {
     pub remedy: String,
 }
 
+impl DictView for BlockerView {}
+
 impl From<&Blocker> for BlockerView {
     fn from(blocker: &Blocker) -> Self {
         Self { code: blocker.code().to_owned(), message: blocker.to_string(), remedy: blocker.remedy() }
     }
 }
 
-/// All properties of `org.gpuhost.Agent1.Job`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct JobView {
-    /// Object path.
-    pub path: String,
-    /// Number; never used twice in one run of the daemon.
-    pub id: u32,
-    /// What it does (`rescan`).
-    pub operation: String,
-    /// PCI address of the GPU that it is about, where it is about one; an older daemon does not say it.
-    #[serde(default)]
-    pub gpu: Option<String>,
-    /// Only the plan was asked for: it changes nothing; an older daemon does not say it.
-    #[serde(default)]
-    pub dry_run: bool,
-    /// `queued`, `running` or `finished`.
-    pub state: String,
-    /// `done` or `failed`, once it has ended.
-    pub result: Option<String>,
-    /// Stable refusal code and the message for people, where it failed.
-    pub error: Option<(String, String)>,
-    /// All that prevents it, where the change of a GPU was refused for that; an older daemon does not say it.
-    #[serde(default)]
-    pub blockers: Vec<BlockerView>,
-    /// 0.0 to 1.0.
-    pub progress: Option<f64>,
-    /// What it is doing now.
-    pub current_step: String,
-    /// The steps of the plan, as sentences.
-    pub plan: Vec<String>,
-    /// What is worth knowing of the change and prevents nothing, in words; an older daemon does not say it.
-    #[serde(default)]
-    pub cautions: Vec<String>,
-    /// What is worth knowing of how it ended, in words; an older daemon does not say it.
-    #[serde(default)]
-    pub remark: String,
-    /// Numeric user id of who asked, where it was a local user.
-    pub started_by_uid: Option<u32>,
-    /// `bus`, `manager` or `reconciler`.
-    pub started_by: String,
-    /// When it was requested, in milliseconds since 1970-01-01 UTC.
-    pub started_at: Option<u64>,
-    /// It can be cancelled.
-    pub cancelable: bool,
-    /// Properties that have no value now, with the reason.
-    pub absent: Absent,
-}
-
-impl HasAbsent for JobView {
-    fn absent(&self) -> &Absent {
-        &self.absent
+view! {
+    /// All properties of `org.gpuhost.Agent1.Job`.
+    pub struct JobView at JOB_INTERFACE {
+        /// Object path.
+        #[dbus(document)]
+        path: String,
+        /// Number of the job; never used twice in one run of the daemon.
+        #[dbus(constant)]
+        id: u32,
+        /// What it does: rescan, enrol, leave, lock, unlock, passthrough-bind, passthrough-release, passthrough-confirm or acknowledge-gone-gpu. Treat an unknown one as a change of some kind.
+        #[dbus(constant)]
+        operation: String,
+        /// PCI address of the GPU that it changes. Has no value if it changes none.
+        #[dbus(constant)]
+        gpu: Option<String>,
+        /// Only the plan was requested: nothing is changed, and done means that the change is possible.
+        #[serde(default)]
+        #[dbus(constant)]
+        dry_run: bool,
+        /// queued, running or finished. A finished job stays readable for a while.
+        state: String,
+        /// done or failed. Has no value until the job has finished.
+        result: Option<String>,
+        /// Why it failed: the stable code (the last element of the D-Bus error name in snake_case), and the message. Has no value
+        /// unless Result is failed.
+        error: Option<(String, String)>,
+        /// Everything that blocks a refused change of a GPU: Code (s), Message (s), Remedy (s, what to do about it). The first
+        /// gives the Error.
+        #[serde(default)]
+        blockers: Vec<BlockerView>,
+        /// 0.0 to 1.0.
+        #[dbus(document)]
+        progress: Option<f64>,
+        /// The current step, as a sentence.
+        current_step: String,
+        /// The steps of the plan, as sentences.
+        plan: Vec<String>,
+        /// Warnings that do not prevent the change, as sentences: for example that an unhealthy GPU may hang its driver.
+        #[serde(default)]
+        cautions: Vec<String>,
+        /// A note about the result, as a sentence: for example that the manager could not be notified of a leave. Empty until the
+        /// job has finished, and if there is none.
+        #[serde(default)]
+        remark: String,
+        /// User id of the requester, if it was a local user.
+        #[dbus(constant)]
+        started_by_uid: Option<u32>,
+        /// bus, manager or reconciler.
+        #[dbus(constant)]
+        started_by: String,
+        /// When it was requested, in milliseconds since 1970-01-01 UTC.
+        #[dbus(constant)]
+        started_at: Option<u64>,
+        /// It can be cancelled. No job of this version can.
+        cancelable: bool,
+        /// Properties that have no value now, with the reason.
+        absent: Absent,
+    }
+    computed {
+        /// From 0.0 to 1.0; only valid if ProgressValid.
+        "Progress": f64 = |job| job.progress.unwrap_or(0.0),
+        /// Progress is valid.
+        "ProgressValid": bool = |job| job.progress.is_some(),
     }
 }

@@ -1,47 +1,54 @@
 //! What a MIG device object shows, which is also what is under `MigDevices` of its GPU.
 
-use super::absent::{Absent, HasAbsent};
+use super::absent::Absent;
+use super::value::{DictView, PathText};
+use super::view::view;
 use super::{gpu_path, mig_path};
 use model::PciAddress;
 use model::driver::DriverMig;
-use serde::{Deserialize, Serialize};
 
-/// All properties of `org.gpuhost.Agent1.MigDevice`: a compute instance in a GPU instance. What changes with time (memory in
-/// use) is not among them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct MigView {
-    /// Object path.
-    pub path: String,
-    /// Object path of the GPU.
-    pub gpu: String,
-    /// GPU instance id.
-    pub gpu_instance: u32,
-    /// Compute instance id.
-    pub compute_instance: u32,
-    /// Index in the driver's list of this GPU: for printing, never an identity.
-    pub index: Option<u32>,
-    /// UUID, where NVML answered.
-    pub uuid: Option<String>,
-    /// Profile, `1g.5gb`, where NVML answered.
-    pub profile: Option<String>,
-    /// Memory of the slice in MiB.
-    pub memory_total_mib: Option<u64>,
-    /// Streaming multiprocessors.
-    pub multiprocessors: Option<u32>,
-    /// Copy engines.
-    pub copy_engines: Option<u32>,
-    /// Encoders.
-    pub encoders: Option<u32>,
-    /// Decoders.
-    pub decoders: Option<u32>,
-    /// JPEG engines.
-    pub jpeg_engines: Option<u32>,
-    /// Optical flow engines.
-    pub optical_flow_engines: Option<u32>,
-    /// Properties that have no value now, with the reason.
-    pub absent: Absent,
+view! {
+    /// All properties of `org.gpuhost.Agent1.MigDevice`: a compute instance in a GPU instance. What changes with time (memory in
+    /// use) is not among them.
+    pub struct MigView at MIG_DEVICE_INTERFACE {
+        /// Object path.
+        #[dbus(document)]
+        path: String,
+        /// The GPU that it is a part of.
+        #[dbus(constant)]
+        gpu: PathText,
+        /// GPU instance id.
+        #[dbus(constant)]
+        gpu_instance: u32,
+        /// Compute instance id in that GPU instance.
+        #[dbus(constant)]
+        compute_instance: u32,
+        /// Index in the driver's list of this GPU: for printing, never an identity. May have no value.
+        index: Option<u32>,
+        /// UUID. May have no value.
+        uuid: Option<String>,
+        /// Profile, for example 1g.5gb. May have no value.
+        profile: Option<String>,
+        /// Memory of the slice in MiB. May have no value.
+        memory_total_mib: Option<u64>,
+        /// Streaming multiprocessors. May have no value.
+        multiprocessors: Option<u32>,
+        /// Copy engines. May have no value.
+        copy_engines: Option<u32>,
+        /// Encoders. May have no value.
+        encoders: Option<u32>,
+        /// Decoders. May have no value.
+        decoders: Option<u32>,
+        /// JPEG engines. May have no value.
+        jpeg_engines: Option<u32>,
+        /// Optical flow engines. May have no value.
+        optical_flow_engines: Option<u32>,
+        /// Properties that have no value now, with the reason.
+        absent: Absent,
+    }
 }
+
+impl DictView for MigView {}
 
 impl MigView {
     /// The view of a MIG device of the GPU at `gpu`.
@@ -50,7 +57,7 @@ impl MigView {
         let mut absent = Absent::default();
         Self {
             path: mig_path(gpu, mig.gpu_instance, mig.compute_instance),
-            gpu: gpu_path(gpu),
+            gpu: PathText(gpu_path(gpu)),
             gpu_instance: mig.gpu_instance,
             compute_instance: mig.compute_instance,
             index: absent.value("Index", mig.index.clone()),
@@ -65,12 +72,6 @@ impl MigView {
             optical_flow_engines: absent.value("OpticalFlowEngines", mig.ofa.clone()),
             absent,
         }
-    }
-}
-
-impl HasAbsent for MigView {
-    fn absent(&self) -> &Absent {
-        &self.absent
     }
 }
 
@@ -98,7 +99,7 @@ mod tests {
         };
         let view = MigView::new("0000:41:00.0".parse().unwrap(), &mig);
         assert_eq!(view.path, "/org/gpuhost/Agent1/gpu/0000_41_00_0/mig/9_0");
-        assert_eq!(view.gpu, "/org/gpuhost/Agent1/gpu/0000_41_00_0");
+        assert_eq!(view.gpu.0, "/org/gpuhost/Agent1/gpu/0000_41_00_0");
         assert_eq!((view.multiprocessors, view.encoders, view.memory_total_mib), (Some(14), Some(0), Some(4864)));
         assert_eq!((view.uuid, view.jpeg_engines), (None, None));
         assert_eq!(view.absent.reason("Uuid"), Some("not_reported"));

@@ -4,6 +4,7 @@
 //! `null` in JSON, left out of `GetAll` on D-Bus, and named with its reason in `Absent`.
 
 pub mod absent;
+pub mod dict;
 pub mod errors;
 pub mod feature;
 pub mod gpu;
@@ -15,6 +16,8 @@ pub mod metrics;
 pub mod mig;
 pub mod proxy;
 pub mod snapshot;
+pub mod value;
+pub mod view;
 
 use model::{IommuGroupId, JobId, PciAddress};
 

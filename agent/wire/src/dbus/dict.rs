@@ -6,11 +6,12 @@ use std::collections::HashMap;
 use zbus::{OwnedVariant, Variant};
 
 /// A dictionary `a{sv}`; a key without a value is left out.
-pub(super) type Dict = HashMap<String, OwnedVariant>;
+pub type Dict = HashMap<String, OwnedVariant>;
 
 /// A view as a dictionary. Whole numbers are `t` (`x` where negative), others `d`, lists of texts `as`, other lists `av`,
 /// nested views `a{sv}`.
-pub(super) fn dict(view: &impl Serialize) -> Dict {
+#[must_use]
+pub fn dict(view: &impl Serialize) -> Dict {
     match serde_json::to_value(view) {
         Ok(Value::Object(fields)) => {
             fields.iter().filter_map(|(key, value)| Some((key.clone(), variant(value)?.try_into().ok()?))).collect()
@@ -19,11 +20,6 @@ pub(super) fn dict(view: &impl Serialize) -> Dict {
             Dict::new()
         }
     }
-}
-
-/// A list of views as `aa{sv}`.
-pub(super) fn dicts<T: Serialize>(views: &[T]) -> Vec<Dict> {
-    views.iter().map(dict).collect()
 }
 
 fn variant(value: &Value) -> Option<Variant<'static>> {
