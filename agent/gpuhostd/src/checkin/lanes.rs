@@ -149,10 +149,9 @@ impl Lanes {
         }
     }
 
-    /// Shows which run. The watch of the token file and a long-poll only wait, and are none of them.
+    /// Shows which run. The watch of the token file only waits, and is none of them.
     pub(super) fn show(&self) {
-        let works = |lane: &&Lane| !matches!(lane, Lane::TokenWatch | Lane::Poll);
-        let running = || self.running.keys().filter(works).map(|lane| lane.name());
+        let running = || self.running.keys().filter(|lane| **lane != Lane::TokenWatch).map(|lane| lane.name());
         self.under_way.send_if_modified(|shown| {
             let changed = !shown.iter().copied().eq(running());
             if changed {

@@ -11,6 +11,7 @@ use model::reconcile::{ItemPath, Shown, Why, WishSource};
 use model::time::UnixMillis;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -145,47 +146,48 @@ async fn a_document_that_comes_with_the_reply_is_taken_and_nothing_is_asked_for(
     running.stop().await;
 }
 
+/// A host at a manager behind a front that answers each request for desired state with this.
+async fn behind_a_front(answer: impl Fn() -> Scripted + Send + Sync + 'static) -> (Host, Manager, Running) {
+    let mut host = Host::new();
+    let manager = host.manager(with_features(&["gzip", "long_poll"])).await;
+    manager.set_gate(move |endpoint, _| (endpoint == Endpoint::DesiredState).then(&answer));
+    host.unattended(&[&manager], TOKEN);
+    // No request is held here: time passes only when each has its answer.
+    host.clock.let_hang(&[]);
+    let running = host.start().await;
+    (host, manager, running)
+}
+
 #[tokio::test]
 async fn t13_two_answers_304_at_once_end_the_long_polls_and_hints_are_used() {
-    let (host, manager, running) = enrolled(with_features(&["gzip", "long_poll"])).await;
+    let (host, manager, running) = behind_a_front(|| Scripted::status(304)).await;
+    host.clock.advance(1000).await;
+    let asked = fetches(&manager);
+    assert_eq!(asked.iter().map(|request| request.query["wait"].as_str()).collect::<Vec<_>>(), ["55", "55"]);
+    on_time(&host, &manager, &running, 5).await;
+    assert_eq!((fetches(&manager).len(), running.now().desired.way), (2 + 5, DesiredFetch::Interval));
     manager.set_desired(Some(document(1)));
-    eventually("the document", || in_force(&running).is_some()).await;
-    manager.script(Endpoint::DesiredState, vec![Scripted::status(304); 2]);
-    for left in [1, 0] {
-        host.clock.advance(500).await;
-        eventually("304", || manager.scripted_left(Endpoint::DesiredState) == left).await;
-    }
-    eventually("another way", || running.now().desired.way == DesiredFetch::Hint).await;
+    manager.reset_gate();
+    on_time(&host, &manager, &running, 1).await;
     let before = fetches(&manager).len();
+    assert_eq!((in_force(&running).as_deref(), running.now().desired.way), (Some("b0f4.1"), DesiredFetch::Hint));
     on_time(&host, &manager, &running, 10).await;
     assert_eq!(fetches(&manager).len(), before);
-    manager.set_desired(Some(document(2)));
-    on_time(&host, &manager, &running, 1).await;
-    assert_eq!((in_force(&running).as_deref(), fetches(&manager).len()), (Some("b0f4.2"), before + 1));
     running.stop().await;
     no_violations(&manager);
 }
 
 #[tokio::test]
 async fn a_manager_that_always_answers_200_is_asked_once_in_5_s_and_ever_more_rarely_and_its_etag_is_not_believed() {
-    let (host, manager, running) = enrolled(with_features(&["gzip", "long_poll"])).await;
-    manager.set_gate(|endpoint, _| {
-        let lie = || Scripted::json(200, &document(43)).header("etag", "\"b0f4.99\"");
-        (endpoint == Endpoint::DesiredState).then(lie)
-    });
-    manager.set_desired(Some(document(42)));
-    eventually("the document", || in_force(&running).as_deref() == Some("b0f4.42")).await;
-    host.clock.advance(500).await;
-    eventually("the lie", || in_force(&running).as_deref() == Some("b0f4.43")).await;
-    let before = fetches(&manager).len();
-    for asked in 1..=4 {
-        host.clock.advance(if asked == 1 { 500 } else { 5000 << (asked - 2) }).await;
-        eventually("an answer", || fetches(&manager).len() == before + asked).await;
-    }
+    let lie = || Scripted::json(200, &document(43)).header("etag", "\"b0f4.99\"");
+    let (host, manager, running) = behind_a_front(lie).await;
     on_time(&host, &manager, &running, 10).await;
-    assert!(fetches(&manager).len() <= before + 4 + 11, "{} requests", fetches(&manager).len() - before);
-    assert!(fetches(&manager).iter().skip(2).all(|request| request.headers["if-none-match"] == "\"b0f4.43\""));
     assert_eq!(in_force(&running).as_deref(), Some("b0f4.43"));
+    let asked = fetches(&manager);
+    assert!(asked[1..].iter().all(|request| request.headers["if-none-match"] == "\"b0f4.43\""));
+    let gaps: Vec<_> = asked.windows(2).map(|w| w[1].received_at - w[0].received_at).collect();
+    assert_eq!(gaps[..5], [500, 5000, 10_000, 20_000, 30_000], "{gaps:?}");
+    assert!(gaps[5..].iter().all(|gap| *gap == 30_000), "{gaps:?}");
     running.stop().await;
 }
 
@@ -245,22 +247,25 @@ async fn t16_a_document_outlives_a_crash_right_behind_its_acceptance_and_is_not_
 
 #[tokio::test]
 async fn t38_a_long_poll_that_is_cut_is_opened_behind_the_next_accepted_heartbeat_and_not_before() {
-    let (host, manager, running) = enrolled(with_features(&["gzip", "long_poll"])).await;
-    manager.script(Endpoint::DesiredState, vec![Scripted::cut(), Scripted::json(200, &document(5)).cut_after(20)]);
-    // The one that is held goes first.
-    manager.set_desired(Some(document(1)));
-    eventually("the document", || in_force(&running).is_some()).await;
-    host.clock.advance(500).await;
-    for left in [1, 0] {
-        eventually("the cut", || manager.scripted_left(Endpoint::DesiredState) == left).await;
-        eventually("its news", || running.now().desired.last_error.is_some()).await;
-        let slot = host.clock.rest().await;
-        host.clock.advance_to(slot).await;
+    let asked = AtomicUsize::new(0);
+    let answer = move || match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => Scripted::cut(),
+        1 => Scripted::json(200, &document(1)).cut_after(20),
+        2 => Scripted::page(504),
+        _ => Scripted::json(200, &document(2)),
+    };
+    let (host, manager, running) = behind_a_front(answer).await;
+    assert!(running.now().desired.last_error.is_some());
+    for _ in 0..3 {
+        assert_eq!((running.state(), running.conditions()), (CheckinState::Ok, Vec::<String>::new()));
+        assert_eq!(in_force(&running), None);
+        host.clock.advance(30_000).await;
     }
-    assert_eq!((running.state(), running.conditions()), (CheckinState::Ok, Vec::<String>::new()));
-    manager.set_desired(Some(document(2)));
-    eventually("the next document", || in_force(&running).as_deref() == Some("b0f4.2")).await;
-    eventually("no error", || running.now().desired.last_error.is_none()).await;
+    assert_eq!(in_force(&running).as_deref(), Some("b0f4.2"));
+    // Each behind a heartbeat of its own: the one before it broke.
+    let beats: Vec<_> = manager.heartbeats().iter().map(|beat| beat.received_at).collect();
+    let opened: Vec<_> = fetches(&manager).iter().map(|request| request.received_at).collect();
+    assert_eq!(opened[..4], beats[..4], "{opened:?}");
     running.stop().await;
 }
 
@@ -383,12 +388,19 @@ async fn leaving_and_stopping_end_a_long_poll_at_once() {
     running.stop().await;
 }
 
+/// Some seconds behind the host's own slot, so that the next one does not come into what is looked at.
+async fn behind_a_slot(host: &Host) {
+    let slot = host.clock.rest().await;
+    host.clock.advance_to(slot).await;
+    host.clock.advance(3000).await;
+}
+
 #[tokio::test]
 async fn t40_another_applied_revision_and_other_unmet_items_are_reported_early_and_once() {
     let (host, manager, running) = enrolled(with_features(&["gzip"])).await;
     manager.set_desired(Some(document(43)));
     on_time(&host, &manager, &running, 1).await;
-    host.clock.advance(3000).await;
+    behind_a_slot(&host).await;
     let before = manager.heartbeats().len();
     let item = |path: &str, message: &str| Shown {
         path: ItemPath::new(path),
@@ -423,12 +435,17 @@ async fn t40_another_applied_revision_and_other_unmet_items_are_reported_early_a
 }
 
 #[tokio::test]
-async fn what_the_desired_state_sets_is_in_effect_in_the_next_heartbeat_and_begins_nothing_anew() {
-    let (host, manager, running) = enrolled(with_features(&["gzip"])).await;
+async fn what_the_desired_state_sets_is_in_effect_in_an_early_heartbeat_and_its_interval_without_another_start() {
+    let mut host = Host::new();
+    let manager = host.manager(with_features(&["gzip"])).await;
+    // What a reply asks for would win.
     manager.set_reply(|reply| {
         reply.as_object_mut().unwrap().remove("next_heartbeat_s");
     });
-    host.clock.advance(33_000).await;
+    host.unattended(&[&manager], TOKEN);
+    let running = host.start().await;
+    host.clock.advance(30_000).await;
+    behind_a_slot(&host).await;
     let before = manager.heartbeats().len();
     let mut settings = (**running.configured.borrow()).clone();
     settings.desired.enabled = Some(false);
@@ -441,6 +458,15 @@ async fn what_the_desired_state_sets_is_in_effect_in_the_next_heartbeat_and_begi
     assert_eq!(beats.len(), 1, "not one early heartbeat");
     let effective = json!({"labels": {"rack": "r7"}, "zone": "west", "pool": null, "enabled": false, "draining": true});
     assert_eq!((&beats[0].body["effective"], &beats[0].body["status"]), (&effective, &json!("disabled")));
+    let mut settings = (**running.configured.borrow()).clone();
+    settings.desired.heartbeat_interval_s = Some(10);
+    host.clock.wake_by(|| running.configured.send_replace(Arc::new(settings))).await;
+    let before = manager.heartbeats().len();
+    host.clock.advance(100_000).await;
+    let beats = manager.heartbeats().split_off(before);
+    assert_eq!((beats.len(), running.now().interval_s), (10, 10));
+    assert!(beats.windows(2).all(|w| w[1].received_at - w[0].received_at == 10_000));
+    assert!(beats.iter().all(|beat| beat.body.get("inventory").is_none()), "it began as after a start");
     running.stop().await;
     no_violations(&manager);
 }

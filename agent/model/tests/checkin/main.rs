@@ -13,5 +13,6 @@ mod credentials;
 mod herd;
 mod managers;
 mod poll;
+mod poll_herd;
 mod timing;
 mod world;
