@@ -74,7 +74,6 @@ impl ManagerPort for Setter {
 
 struct Bench {
     host: SimHost,
-    acting: Arc<Acting>,
     clock: Arc<ManualClock>,
     handle: Handle,
     desired: watch::Sender<Arc<DesiredState>>,
@@ -98,7 +97,7 @@ impl Bench {
         let (clock, cancel) = (ManualClock::new(), CancellationToken::new());
         let acting = Arc::new(Acting { host: host.clone(), holds_back: Mutex::new(false) });
         let change = ChangePorts {
-            act: Arc::clone(&acting),
+            act: acting,
             journal: Arc::new(disk.clone()),
             clock: Arc::clone(&clock),
             boot_id: "boot".to_owned(),
@@ -133,21 +132,7 @@ impl Bench {
         };
         let engine = parts.engine(ports, cancel.clone()).await;
         let (handle, run) = (engine.handle, tokio::spawn(engine.run));
-        Self {
-            host,
-            acting,
-            clock,
-            handle,
-            desired,
-            policy,
-            locked,
-            checkin,
-            setter,
-            reconciled,
-            disk,
-            cancel,
-            engine: run,
-        }
+        Self { host, clock, handle, desired, policy, locked, checkin, setter, reconciled, disk, cancel, engine: run }
     }
 
     fn wish(&self, revision: u64, edit: impl FnOnce(&mut DesiredSections)) {
