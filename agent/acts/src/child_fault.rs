@@ -1,6 +1,7 @@
 //! What went wrong with a child, as what went wrong with a probe.
 
 use model::driver::ProbeError;
+use model::os_cause::OsCause;
 use model::time::whole_millis;
 use spawn::RunError;
 use std::io::ErrorKind;
@@ -21,6 +22,6 @@ pub(crate) fn run_fault(what: &str, fault: &RunError) -> ProbeError {
         RunError::Timeout { after } => ProbeError::Timeout { what, after_ms: whole_millis(*after) },
         RunError::Stuck { pid } => ProbeError::Stuck { what, pid: *pid },
         RunError::TooMuch { .. } => ProbeError::Garbled { what, why: said },
-        RunError::Abandoned => ProbeError::HandUnavailable { what, said },
+        RunError::Abandoned => ProbeError::HandUnavailable { what, cause: OsCause::found(said) },
     }
 }

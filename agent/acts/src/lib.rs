@@ -3,6 +3,7 @@
 
 pub mod change;
 mod child_fault;
+mod exited;
 pub mod holders;
 pub mod probe;
 mod smi;

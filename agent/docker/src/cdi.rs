@@ -1,6 +1,6 @@
 //! The CDI specifications in an engine's folders, for the engines that do not say what they hold.
 
-use model::cdi::{CdiFolder, FILE_MAX_BYTES, KIND, Spec, Taken, is_spec, parse, taken};
+use model::cdi::{CdiDevices, CdiFolder, FILE_MAX_BYTES, KIND, Spec, is_spec, parse, taken};
 use model::docker::{ContainerEngine, DockerFacts};
 use nix::fcntl::OFlag;
 use std::fs::{self, OpenOptions};
@@ -57,7 +57,7 @@ pub(crate) async fn add(facts: &mut DockerFacts, within: Duration) {
     }
 }
 
-fn use_them(facts: &mut DockerFacts, read: Taken, problems: Vec<String>) {
+fn use_them(facts: &mut DockerFacts, read: CdiDevices, problems: Vec<String>) {
     facts.cdi_all = read.all;
     facts.cdi_problems = problems;
     if !lists_its_devices(facts) {
@@ -81,7 +81,7 @@ fn reads_new_forms(facts: &DockerFacts) -> bool {
 }
 
 /// The names are what is taken of all folders; beside them, which files could not be used.
-fn read(folders: &[String], reads_new: bool) -> (Taken, Vec<String>) {
+fn read(folders: &[String], reads_new: bool) -> (CdiDevices, Vec<String>) {
     let mut problems = Vec::new();
     let mut problem = |what: String| {
         if problems.len() < PROBLEMS_MAX {

@@ -100,7 +100,7 @@ impl Handle {
 }
 
 fn stopping() -> Refusal {
-    Refusal::Unavailable { what: "the daemon's core".into(), why: "it is stopping".into() }
+    Refusal::stopping("the daemon's core")
 }
 
 fn forgotten(id: JobId) -> Refusal {

@@ -167,15 +167,10 @@ fn place(wished: &Wished) -> String {
 /// The audit record of a job that begins.
 fn log_begin(job: &Job) {
     let document = job.wished.as_ref().and_then(|wished| wished.document.as_ref());
-    let text = format!(
-        "job {} began: {}, asked for {}{}",
-        job.id,
-        job.title(),
-        asked_by(job.started_by),
-        job.wished.as_ref().map(|wished| format!(" ({})", place(wished))).unwrap_or_default()
-    );
+    let place = job.wished.as_ref().map(|wished| format!(" ({})", place(wished))).unwrap_or_default();
+    let (title, by) = (job.title(), asked_by(job.started_by));
     if is_repeated(job) {
-        return tracing::debug!(job_id = job.id.0, "{text}");
+        return tracing::debug!("job {} began: {title}, asked for {by}{place}", job.id);
     }
     tracing::info!(
         message_id = MESSAGE_JOB_BEGAN,
@@ -187,8 +182,9 @@ fn log_begin(job: &Job) {
         actor_uid = job.started_by.uid,
         epoch = document.map(|id| id.epoch.as_str()),
         revision = document.map(|id| u64::from(id.revision)),
-        path = job.wished.as_ref().map(paths),
-        "{text}"
+        item_paths = job.wished.as_ref().map(paths),
+        "job {} began: {title}, asked for {by}{place}",
+        job.id
     );
 }
 

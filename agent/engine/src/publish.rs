@@ -152,11 +152,11 @@ mod tests {
     use super::*;
     use crate::observer::nothing_seen;
     use model::condition::ConditionStatus;
-    use model::judge::{Seen, judge};
+    use model::judge::{ObservationMeta, judge};
     use model::time::{BootMillis, UnixMillis};
 
     fn look(sequence: u64) -> HostObservation {
-        let seen = Seen { sequence, observed_at: UnixMillis(1), observed_boot: BootMillis(1) };
+        let seen = ObservationMeta { sequence, observed_at: UnixMillis(1), observed_boot: BootMillis(1) };
         judge(nothing_seen(), seen, None)
     }
 

@@ -9,7 +9,7 @@ use crate::publish::Publisher;
 use crate::reconcile::{ReconcileInputs, Reconciled, Reconciler};
 use model::condition::{Condition, ConditionStatus};
 use model::health::kernel_log::KernelLog;
-use model::judge::{self, Seen};
+use model::judge::{self, ObservationMeta};
 use model::message::Message;
 use model::policy::Policy;
 use model::ports::{ActPort, ChangePort, Clock, HostPort, JournalError, JournalPort, ManagerPort};
@@ -73,7 +73,7 @@ pub struct EngineParts {
 
 impl Default for EngineParts {
     fn default() -> Self {
-        let never = Seen { sequence: 0, observed_at: UnixMillis(0), observed_boot: BootMillis(0) };
+        let never = ObservationMeta { sequence: 0, observed_at: UnixMillis(0), observed_boot: BootMillis(0) };
         let publisher = Arc::new(Publisher::new(judge::judge(nothing_seen(), never, None)));
         let (jobs, listed) = watch::channel(Arc::new(Vec::new()));
         let (commands, submissions) = mpsc::channel(COMMAND_QUEUE);

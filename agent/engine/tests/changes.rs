@@ -149,6 +149,24 @@ async fn without_a_journal_nothing_is_changed_and_the_rest_goes_on() {
     assert_eq!(bench.driver(GPU).as_deref(), Some("nvidia"));
 }
 
+/// ENOSPC, EROFS, EACCES of the state folder: none touches the GPU, and each ends in what helps against it and nothing else.
+#[tokio::test]
+async fn a_full_a_read_only_and_a_forbidden_state_folder_have_three_remedies() {
+    let cures = [(28, "free some space"), (30, "make that file system writable"), (13, "check owner and mode")];
+    for (number, cure) in cures {
+        let (disk, host) = (Disk::default(), dgx());
+        *disk.3.lock().unwrap() = Some(number);
+        let bench = start(host, disk, "boot").await;
+        let refusal = bench.make(bind(GPU)).await.unwrap_err();
+        let text = refusal.to_string();
+        assert_eq!(refusal.code(), "host_fault", "{text}");
+        assert!(text.contains("/var/lib/gpuhostd/journal/") && text.contains("Nothing was changed"), "{text}");
+        let found: Vec<i32> = cures.iter().filter(|(_, cure)| text.contains(cure)).map(|(number, _)| *number).collect();
+        assert_eq!(found, [number], "{cure}: {text}");
+        assert_eq!(bench.driver(GPU).as_deref(), Some("nvidia"));
+    }
+}
+
 #[tokio::test]
 async fn what_a_crash_left_open_is_undone_before_anybody_can_ask() {
     let bench = start(dgx(), Disk::default(), "boot").await;

@@ -7,7 +7,7 @@ mod common;
 use common::{ManualClock, PATIENCE, TestChanges, TestHost, gpu};
 use engine::observer::{AFTER_A_CHANGE, ALL, Ask, FOR_A_PLAN, Observer, ObserverSource, nothing_seen};
 use engine::publish::Publisher;
-use model::judge::{Seen, judge};
+use model::judge::{ObservationMeta, judge};
 use model::observation::HostObservation;
 use model::settings::Settings;
 use model::time::{BootMillis, UnixMillis};
@@ -31,7 +31,7 @@ type Counts = [u32; 4];
 
 fn start(host: &Arc<TestHost>) -> Bench {
     let clock = ManualClock::new();
-    let nothing = Seen { sequence: 0, observed_at: UnixMillis(0), observed_boot: BootMillis(0) };
+    let nothing = ObservationMeta { sequence: 0, observed_at: UnixMillis(0), observed_boot: BootMillis(0) };
     let publisher = Arc::new(Publisher::new(judge(nothing_seen(), nothing, None)));
     let (asks, asked) = mpsc::channel(64);
     let (_changes, announced) = mpsc::unbounded_channel();

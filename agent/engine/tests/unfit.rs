@@ -14,8 +14,11 @@ mod common;
 use change_bench::{Disk, GPU, OTHER, at, bind, dgx, release, start};
 use engine::command::Command;
 use engine::job::JobOutcome::{Done, Planned};
+use model::change::Phase;
 use model::observation::GpuUse;
 use sim::description::SimHealth;
+use sim::host::SimHost;
+use sim::load;
 use sim::step_faults::StepFault;
 
 #[tokio::test]
@@ -45,6 +48,41 @@ async fn a_gpu_that_fell_off_the_bus_is_not_given_away() {
     assert!(!shown.passthrough.eligible && shown.passthrough.reasons.contains(&"gpu_unhealthy".to_owned()));
     assert!(bench.conditions().contains(&"gpu_health_failed".to_owned()));
     assert_eq!(bench.make(bind(OTHER)).await, Ok(Done));
+}
+
+const CARD: &str = "0000:01:00.0";
+
+/// A card of four functions, without anybody who uses it.
+fn card_of_four() -> SimHost {
+    let mut description = load("workstation-rtx").unwrap();
+    for gpu in &mut description.gpus {
+        gpu.processes.clear();
+        gpu.boot_vga = false;
+    }
+    SimHost::new(description).unwrap()
+}
+
+#[tokio::test]
+async fn a_function_that_went_while_its_gpu_was_given_holds_up_neither_the_release_nor_the_next_daemon() {
+    for hangs in [false, true] {
+        let bench = start(card_of_four(), Disk::default(), "boot").await;
+        assert_eq!(bench.make(bind(CARD)).await, Ok(Done));
+        bench.host.change(|state| state.bus.functions.remove(&at("0000:01:00.1"))).unwrap();
+        assert_eq!(bench.job(Command::Rescan).await.result, Some(Ok(Done)), "the daemon has seen it go");
+        if hangs {
+            bench.fault(1, StepFault::Hang);
+            assert_eq!(bench.make(release(CARD)).await.unwrap_err().code(), "quarantined");
+            let (host, disk) = bench.stop().await;
+            assert!(matches!(disk.phases()[..], [Phase::Quarantined { .. }]), "the entry of the release can be read");
+            let next = start(host, disk, "boot").await;
+            assert!(!next.conditions().contains(&"change_journal_unreadable".to_owned()), "{:?}", next.conditions());
+        } else {
+            assert_eq!(bench.make(release(CARD)).await, Ok(Done));
+            let drivers = ["0000:01:00.0", "0000:01:00.2", "0000:01:00.3"].map(|function| bench.driver(function));
+            assert_eq!(drivers.map(Option::unwrap), ["nvidia", "xhci_hcd", "nvidia-gpu"]);
+            assert_eq!(bench.disk.phases(), []);
+        }
+    }
 }
 
 #[tokio::test]

@@ -77,7 +77,7 @@ pub(crate) enum Verb {
     Mig {
         /// What of it.
         #[command(subcommand)]
-        what: crate::mig::args::Mig,
+        what: crate::mig::mig_args::Mig,
     },
     /// Freeze every change of this host that a manager requests
     Lock {

@@ -196,7 +196,7 @@ impl Failure {
     }
 
     /// The failure with all its causes.
-    pub(crate) fn told(&self) -> String {
+    pub(crate) fn with_causes(&self) -> String {
         with_causes(self)
     }
 }
@@ -228,9 +228,9 @@ mod tests {
     fn a_failure_is_told_with_its_cause() {
         let source = std::io::Error::other("no such device");
         let failure = Failure::Role { path: "/x".into(), source };
-        assert!(failure.told().ends_with("installed as a whole?: no such device"), "{}", failure.told());
+        assert!(failure.with_causes().ends_with("installed as a whole?: no such device"), "{}", failure.with_causes());
         let error = std::io::Error::other("no such device");
         let failure = Failure::File(files::ReadError::Host { path: "/x".into(), error });
-        assert_eq!(failure.told(), "cannot read /x: no such device");
+        assert_eq!(failure.with_causes(), "cannot read /x: no such device");
     }
 }

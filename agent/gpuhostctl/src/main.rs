@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 }
 
 fn fail(failure: &Failure) -> ExitCode {
-    let told = writeln!(anstream::stderr(), "gpuhostctl: {}", text::clean_lines(&failure.told()));
+    let told = writeln!(anstream::stderr(), "gpuhostctl: {}", text::clean_lines(&failure.with_causes()));
     drop(told);
     ExitCode::from(failure.exit_status())
 }

@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn a_failed_job_ends_with_the_exit_status_of_its_code() {
         let failure = standing("finished", Some("failed"), Some(("conflict", "no"))).outcome().unwrap().unwrap_err();
-        assert_eq!((failure.exit_status(), failure.told()), (7, "no".to_owned()));
+        assert_eq!((failure.exit_status(), failure.with_causes()), (7, "no".to_owned()));
         assert!(standing("finished", Some("done"), None).outcome().unwrap().is_ok());
         assert!(standing("running", None, None).outcome().is_none());
     }

@@ -9,6 +9,7 @@ mod write;
 use holders::Places;
 use host::front::{Surroundings, Sysfs};
 use model::driver::DriverSource;
+use model::os_cause::OsCause;
 use model::plan::Scope;
 use protocol::child::{self, Task};
 use protocol::lines::{ChildLine, Question};
@@ -24,7 +25,10 @@ use std::process::ExitCode;
 pub fn run(args: &[OsString]) -> ExitCode {
     let outcome = match args {
         [word] if word == capability::WORD => capability::make(),
-        _ => child::read(args).and_then(|(task, rest)| done(task, rest)),
+        _ => child::read(args)
+            .map_err(OsCause::found)
+            .and_then(|(task, rest)| done(task, rest))
+            .map_err(|cause| child::failure_line(&cause)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -36,33 +40,36 @@ pub fn run(args: &[OsString]) -> ExitCode {
     }
 }
 
-fn done(task: Task, args: &[OsString]) -> Result<(), String> {
+fn done(task: Task, args: &[OsString]) -> Result<(), OsCause> {
     match (task, args) {
         (Task::Probe, [source, question]) if source == DriverSource::Nvml.code() => probe(&question.to_string_lossy()),
         (Task::Act, [sysfs, scope, file, text]) => {
             write::sealed(sysfs.as_ref(), &scope_in(scope)?, file.as_ref(), text.as_encoded_bytes())
         }
-        (Task::CloseUp, [root, dev, modules, scope]) => {
-            close_up(root.as_ref(), &Surroundings { dev: dev.into(), modules: modules.into() }, &scope_in(scope)?)
+        (Task::InspectScope, [root, dev, modules, scope]) => {
+            group_state(root.as_ref(), &Surroundings { dev: dev.into(), modules: modules.into() }, &scope_in(scope)?)
         }
         (Task::LookForHolders, [sysfs, scope]) => {
             answer(&holders::holders(&Places::with_sysfs(sysfs), &scope_in(scope)?))
         }
-        (Task::Probe | Task::Act | Task::CloseUp | Task::LookForHolders, _) => {
-            Err(format!("{} does not take these arguments", task.word()))
+        (Task::Probe | Task::Act | Task::InspectScope | Task::LookForHolders, _) => {
+            Err(OsCause::found(format!("{} does not take these arguments", task.word())))
         }
     }
 }
 
-fn scope_in(text: &OsString) -> Result<Scope, String> {
-    serde_json::from_str(&text.to_string_lossy()).map_err(|error| format!("the scope cannot be read: {error}"))
+fn scope_in(text: &OsString) -> Result<Scope, OsCause> {
+    serde_json::from_str(&text.to_string_lossy())
+        .map_err(|error| OsCause::found(format!("the scope cannot be read: {error}")))
 }
 
 /// Asks NVML, and writes what it reports line by line.
-fn probe(question: &str) -> Result<(), String> {
-    let question: Question = serde_json::from_str(question).map_err(|error| error.to_string())?;
-    let told = nvml::tell(&question, |line| write_line(&line));
-    told.map_err(|error| format!("the answers of NVML cannot be passed on: {error}"))
+fn probe(question: &str) -> Result<(), OsCause> {
+    let question: Question = serde_json::from_str(question).map_err(|error| OsCause::found(error.to_string()))?;
+    nvml::tell(&question, |line| write_line(&line)).map_err(|error| OsCause {
+        said: format!("the answers of NVML cannot be passed on: {error}"),
+        errno: error.raw_os_error(),
+    })
 }
 
 /// On a line of its own: the driver's library may write to the same pipe, before it and after it.
@@ -74,15 +81,15 @@ fn write_line(line: &ChildLine) -> io::Result<()> {
 }
 
 /// Gives up all writing, reads, and reports what it saw.
-fn close_up(root: &Path, around: &Surroundings, scope: &Scope) -> Result<(), String> {
-    write::seal(&[]).map_err(|fault| format!("cannot give up write access (Landlock): {fault}"))?;
-    answer(&Sysfs::new(root).close_up(around, scope).map_err(|fault| fault.to_string())?)
+fn group_state(root: &Path, around: &Surroundings, scope: &Scope) -> Result<(), OsCause> {
+    write::seal(&[]).map_err(|fault| OsCause::found(format!("cannot give up write access (Landlock): {fault}")))?;
+    answer(&Sysfs::new(root).group_state(around, scope)?)
 }
 
-fn answer(seen: &impl Serialize) -> Result<(), String> {
-    let text = serde_json::to_vec(seen).map_err(|error| error.to_string())?;
+fn answer(seen: &impl Serialize) -> Result<(), OsCause> {
+    let text = serde_json::to_vec(seen).map_err(|error| OsCause::found(error.to_string()))?;
     let mut out = io::stdout().lock();
-    out.write_all(&text).and_then(|()| out.flush()).map_err(|error| error.to_string())
+    out.write_all(&text).and_then(|()| out.flush()).map_err(OsCause::from)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use landlock::{
     RulesetStatus,
 };
 use model::ids::PciAddress;
+use model::os_cause::OsCause;
 use model::plan::Scope;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -15,14 +16,13 @@ const RIGHTS: ABI = ABI::V5;
 
 /// Writes the text in one call, as sysfs wants it. The scope alone decides what may be written: a file that it has no part in is
 /// refused by the kernel, no matter who named it.
-pub(crate) fn sealed(sysfs: &Path, scope: &Scope, file: &Path, text: &[u8]) -> Result<(), String> {
+pub(crate) fn sealed(sysfs: &Path, scope: &Scope, file: &Path, text: &[u8]) -> Result<(), OsCause> {
     seal(&files_of(sysfs, scope))
-        .map_err(|fault| format!("cannot restrict access to other files (Landlock): {fault}"))?;
-    let said = |error: std::io::Error| error.to_string();
-    let mut attribute = OpenOptions::new().write(true).open(file).map_err(said)?;
-    match attribute.write(text).map_err(said)? {
+        .map_err(|fault| OsCause::found(format!("cannot restrict access to other files (Landlock): {fault}")))?;
+    let mut attribute = OpenOptions::new().write(true).open(file)?;
+    match attribute.write(text)? {
         length if length == text.len() => Ok(()),
-        length => Err(format!("the kernel accepted {length} of {} bytes", text.len())),
+        length => Err(OsCause::found(format!("the kernel accepted {length} of {} bytes", text.len()))),
     }
 }
 

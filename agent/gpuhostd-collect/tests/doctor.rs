@@ -3,7 +3,7 @@
 
 use gpuhostd_collect::doctor::{DoctorRequest, take};
 use model::absence::{Absence, Reading};
-use model::doctor::facts::{DoctorFacts, GuardedKind};
+use model::doctor::doctor_facts::{DoctorFacts, GuardedKind};
 use model::doctor::{Severity, diagnose};
 use model::settings::Settings;
 use model::time::UnixMillis;

@@ -35,7 +35,7 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
         .serve(move |ProbeSmi {}| probe_smi(DriverSource::Smi))
         .serve(move |InspectScope { scope }| {
             let changes = looking.clone();
-            async move { changes.close_up(&scope).await }
+            async move { changes.group_state(&scope).await }
         })
         .serve(move |ApplyStep { scope, step }| {
             let (changes, policy) = (changes.clone(), policy.clone());

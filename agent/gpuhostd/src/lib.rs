@@ -17,4 +17,4 @@ mod paths;
 mod policy;
 mod remote;
 mod roster;
-mod status;
+mod status_line;

@@ -6,6 +6,7 @@ use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::holders::Holders;
 use model::host_facts::HostFacts;
+use model::os_cause::OsCause;
 use model::pci::PciScan;
 use model::plan::{Look, PlanStep, Target};
 use model::ports::{ActError, ActPort, HostPort, ScanError};
@@ -61,7 +62,10 @@ impl LinuxHost {
 impl HostPort for LinuxHost {
     async fn scan_pci(&self) -> Result<PciScan, ScanError> {
         let sysfs = Arc::clone(&self.sysfs);
-        let fault = |e: tokio::task::JoinError| ScanError { path: "/sys/bus/pci/devices".into(), said: e.to_string() };
+        let fault = |broken: tokio::task::JoinError| ScanError {
+            path: "/sys/bus/pci/devices".into(),
+            cause: OsCause::found(broken.to_string()),
+        };
         tokio::task::spawn_blocking(move || sysfs.scan()).await.unwrap_or_else(|e| Err(fault(e)))
     }
 

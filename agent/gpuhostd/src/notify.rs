@@ -1,6 +1,6 @@
 //! What systemd is notified of: READY, STATUS, RELOADING, STOPPING, and the watchdog ping that travels through the main loop.
 
-use crate::status;
+use crate::status_line;
 use engine::handle::Handle;
 use engine::start::Pulse;
 use model::enrol::CheckinStatus;
@@ -40,10 +40,10 @@ pub(crate) async fn keep_status<K: Clock>(
         let (observation, status) =
             (Arc::clone(&handle.observation.borrow_and_update()), Arc::clone(&checkin.borrow_and_update()));
         let timeless =
-            status::line(&observation, &CheckinStatus { last_accepted: None, ..(*status).clone() }, UnixMillis(0));
+            status_line::line(&observation, &CheckinStatus { last_accepted: None, ..(*status).clone() }, UnixMillis(0));
         let beat = format!("{timeless}{:?}", status.last_accepted);
         if beat != last {
-            say(&[NotifyState::Status(&status::line(&observation, &status, clock.wall_now()))]);
+            say(&[NotifyState::Status(&status_line::line(&observation, &status, clock.wall_now()))]);
             last = beat;
         }
         tokio::select! {

@@ -2,6 +2,7 @@
 
 use crate::frame::{self, FrameError};
 use model::causes::with_causes;
+use model::os_cause::OsCause;
 use protocol::hand::{HELLO, HandRole, Hello, Introduction, NoReply, Verb, VerbOutcome, VerbRequest, VerbResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -107,6 +108,7 @@ impl HandError {
     #[must_use]
     pub fn into_no_reply(self) -> NoReply {
         let said = with_causes(&self);
+        let errno = if let Self::Connect { error, .. } = &self { error.raw_os_error() } else { None };
         match self {
             Self::Timeout { within, .. } => {
                 NoReply::NoResponse { after_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX), said }
@@ -115,7 +117,7 @@ impl HandError {
             | Self::Closed { .. }
             | Self::Frame { .. }
             | Self::Strange { .. }
-            | Self::Refused { .. } => NoReply::Unavailable { said },
+            | Self::Refused { .. } => NoReply::Unavailable { cause: OsCause { said, errno } },
         }
     }
 

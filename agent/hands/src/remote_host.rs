@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use model::driver::{DriverReport, DriverSource, ProbeError};
+use model::os_cause::OsCause;
 use model::settings::NvidiaSettings;
 use protocol::hand::containers::ProbeDriverContainer;
 use protocol::hand::host::{ProbeNvml, ProbeSmi};
@@ -58,8 +59,8 @@ impl RemoteHost {
             DriverSource::Smi => self.call(&ProbeSmi {}).await,
             DriverSource::SmiInDriverContainer => self.call(&ProbeDriverContainer {}).await,
             DriverSource::Sysfs => {
-                let (what, said) = ("sensors in sysfs".to_owned(), "it is not served by a hand".to_owned());
-                Err(ProbeError::HandUnavailable { what, said })
+                let cause = OsCause::found("it is not served by a hand");
+                Err(ProbeError::HandUnavailable { what: "sensors in sysfs".to_owned(), cause })
             }
         }?;
         if report.source != source {

@@ -254,13 +254,13 @@ async fn a_missing_hand_is_a_fault_that_says_how_to_get_it_back() {
     let client = hands::Client::at(HandRole::Containers, folder.path());
     let remote = RemoteHost::new(client.clone(), client.clone(), client, &NvidiaSettings::default());
     let fault = remote.call(&ReadDockerFacts {}).await.unwrap_err();
-    let ProbeError::HandUnavailable { what, said } = fault else { panic!("another fault") };
-    assert_eq!(what, "the containers hand");
+    let ProbeError::HandUnavailable { what, cause } = fault else { panic!("another fault") };
+    assert_eq!((what.as_str(), cause.errno), ("the containers hand", Some(2)), "ENOENT: there is no socket");
     assert!(
-        said.contains("containers.sock") && said.contains("systemctl restart gpuhostd-containers.socket"),
-        "{said}"
+        cause.said.contains("containers.sock") && cause.said.contains("systemctl restart gpuhostd-containers.socket"),
+        "{cause}"
     );
-    assert!(said.contains("No such file"), "{said}");
+    assert!(cause.said.contains("No such file"), "{cause}");
 }
 
 /// A hand that is not ours: it answers every connection with these bytes.

@@ -3,7 +3,7 @@
 use crate::absence::Absence;
 use crate::holders::{Holder, UnreadableProcess};
 use crate::ids::{DriverName, IommuGroupId, PciAddress};
-use crate::machine::Machine;
+use crate::machine_kind::Machine;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

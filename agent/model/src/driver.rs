@@ -5,6 +5,7 @@ pub use crate::driver_source::DriverSource;
 use crate::health::facts::HealthFacts;
 use crate::ids::{GpuUuid, MigUuid, PciAddress, PciId};
 use crate::metric::Metrics;
+use crate::os_cause::OsCause;
 use serde::{Deserialize, Serialize};
 
 /// MIG mode of a GPU.
@@ -299,12 +300,13 @@ pub enum ProbeError {
         why: String,
     },
     /// The process that would ask (a hand) is not reachable.
-    #[error("{what} is unreachable: {said}")]
+    #[error("{what} is unreachable: {cause}")]
     HandUnavailable {
         /// Which hand.
         what: String,
         /// What was tried and what came.
-        said: String,
+        #[serde(flatten)]
+        cause: OsCause,
     },
 }
 

@@ -5,11 +5,13 @@ use crate::driver::{DriverReport, DriverSource, ProbeError};
 use crate::health::kernel_log::KernelLogUnavailable;
 use crate::holders::Holders;
 use crate::host_facts::HostFacts;
+use crate::os_cause::{CauseSite, OsCause};
 use crate::pci::PciScan;
 use crate::plan::{Look, PlanStep, Target};
 use crate::time::{BootMillis, UnixMillis};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
+use std::path::PathBuf;
 
 /// A host as seen by an observer that never changes it. No call blocks the caller's thread, and each has its deadline inside.
 pub trait HostPort: Send + Sync + 'static {
@@ -37,12 +39,13 @@ pub trait HostPort: Send + Sync + 'static {
 
 /// The PCI bus could not be listed at all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("cannot list PCI functions in {path}: {said}")]
+#[error("cannot list PCI functions in {path}: {}", cause.with_remedy(CauseSite::Sysfs))]
 pub struct ScanError {
     /// The folder.
     pub path: String,
     /// What the host answered.
-    pub said: String,
+    #[serde(flatten)]
+    pub cause: OsCause,
 }
 
 /// Something changed on the host.
@@ -145,12 +148,13 @@ pub trait ActPort: Send + Sync + 'static {
 #[serde(rename_all = "snake_case")]
 pub enum ActError {
     /// The host refused.
-    #[error("{attempted}: {said}")]
-    Said {
+    #[error("{attempted}: {}", cause.with_remedy(CauseSite::Sysfs))]
+    Refused {
         /// What was tried, on which path.
         attempted: String,
         /// What the host answered.
-        said: String,
+        #[serde(flatten)]
+        cause: OsCause,
     },
     /// The kernel did not return, and the process that called it was given up. It may yet have its effect.
     #[error("{attempted}: no response from the kernel within {after_ms} ms")]
@@ -161,12 +165,13 @@ pub enum ActError {
         after_ms: u64,
     },
     /// The hand that does it cannot be reached, or refuses it. Whether it was done is not known.
-    #[error("{what} cannot be queried: {said}")]
+    #[error("{what} cannot be queried: {cause}")]
     Unreachable {
         /// Which hand.
         what: String,
-        /// The error as it was reported.
-        said: String,
+        /// Why.
+        #[serde(flatten)]
+        cause: OsCause,
     },
 }
 
@@ -178,7 +183,7 @@ pub struct JournalDocument {
     /// Where it is, for people: the path of the file.
     pub place: String,
     /// Its bytes, or why they could not be read.
-    pub content: Result<Vec<u8>, String>,
+    pub content: Result<Vec<u8>, OsCause>,
 }
 
 /// Where open and standing changes are kept: one document to a name. A call that returns has reached the disk.
@@ -203,13 +208,15 @@ pub trait JournalPort: Send + Sync + 'static {
 }
 
 /// The journal cannot be used: then nothing is changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("journal: {attempted}: {said}")]
+#[derive(Debug, Clone, Hash, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("journal: cannot {attempted} {}: {}", path.display(), cause.with_remedy(CauseSite::StateFile(path)))]
 pub struct JournalError {
-    /// What was tried, on which file.
+    /// What was tried: `write`.
     pub attempted: String,
+    /// On which file or folder.
+    pub path: PathBuf,
     /// What the host answered.
-    pub said: String,
+    pub cause: OsCause,
 }
 
 /// Where the desired state of a manager is kept: one document. A call that returns has reached the disk.

@@ -114,6 +114,12 @@ impl Refusal {
         }
     }
 
+    /// The daemon is stopping, and this part of it answers no more.
+    #[must_use]
+    pub fn stopping(part: &str) -> Self {
+        Self::Unavailable { what: part.to_owned(), why: "the daemon is stopping".to_owned() }
+    }
+
     /// The stable code, snake_case.
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -1,5 +1,6 @@
 //! The command line of the disposable child: version, task, and what the task needs.
 
+use model::os_cause::OsCause;
 use std::ffi::{OsStr, OsString};
 
 /// The version of this build. A child does nothing for a hand of another version: their formats may differ.
@@ -12,15 +13,15 @@ pub enum Task {
     Probe,
     /// Writes one step of a change: `act SYSFS SCOPE FILE TEXT`.
     Act,
-    /// Looks closely at a scope: `close-up SYSFS DEV MODULES SCOPE`.
-    CloseUp,
+    /// Looks closely at a scope: `inspect-scope SYSFS DEV MODULES SCOPE`.
+    InspectScope,
     /// Looks for the users of a scope: `look-for-holders SYSFS SCOPE`.
     LookForHolders,
 }
 
 impl Task {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Probe, Self::Act, Self::CloseUp, Self::LookForHolders];
+    pub const ALL: [Self; 4] = [Self::Probe, Self::Act, Self::InspectScope, Self::LookForHolders];
 
     /// Its word.
     #[must_use]
@@ -28,7 +29,7 @@ impl Task {
         match self {
             Self::Probe => "probe",
             Self::Act => "act",
-            Self::CloseUp => "close-up",
+            Self::InspectScope => "inspect-scope",
             Self::LookForHolders => "look-for-holders",
         }
     }
@@ -59,6 +60,19 @@ pub fn read(args: &[OsString]) -> Result<(Task, &[OsString]), String> {
     known.map(|task| (task, rest)).ok_or_else(|| format!("{} is no task of the child", task.to_string_lossy()))
 }
 
+/// What a child writes to standard error before it exits with a failure: one line, which [`failure_in`] reads.
+#[must_use]
+pub fn failure_line(cause: &OsCause) -> String {
+    serde_json::to_string(cause).unwrap_or_else(|_| cause.said.clone())
+}
+
+/// The failure in the standard error of a child: its last line. `None` where that is anything else: the child crashed, or is of
+/// another version.
+#[must_use]
+pub fn failure_in(stderr: &str) -> Option<OsCause> {
+    serde_json::from_str(stderr.trim_end().lines().next_back()?).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +83,14 @@ mod tests {
             let args = task.arguments(["x".into(), "y".into()]);
             assert_eq!(read(&args), Ok((task, &["x".into(), "y".into()][..])));
         }
+    }
+
+    #[test]
+    fn a_failure_keeps_its_number_on_the_way_to_the_hand() {
+        let full = OsCause::from(std::io::Error::from_raw_os_error(28));
+        let stderr = format!("a library's remark\n{}\n", failure_line(&full));
+        assert_eq!(failure_in(&stderr), Some(full));
+        assert_eq!((failure_in(""), failure_in("thread main panicked")), (None, None));
     }
 
     #[test]

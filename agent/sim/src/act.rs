@@ -6,9 +6,13 @@ use crate::state::{HostState, KernelError};
 use crate::step_faults::StepFault;
 use model::absence::{Absence, Reading};
 use model::holders::Holders;
-use model::plan::{CloseUp, Look, MemberState, ModuleState, PlanStep, Scope, Step, Target};
+use model::os_cause::OsCause;
+use model::plan::{GroupState, Look, MemberState, ModuleState, PlanStep, Scope, Step, Target};
 use model::ports::{ActError, ActPort};
 use std::future::{Future, ready};
+
+/// The number of "Input/output error".
+const EIO: i32 = 5;
 
 /// The deadline that a hanging step is claimed to have missed, in milliseconds.
 pub const STEP_DEADLINE_MS: u64 = 10_000;
@@ -34,19 +38,20 @@ impl HostState {
         if step.address().is_some_and(|address| self.stuck.contains(&address)) {
             return Err(hung());
         }
-        let said = |said: String| ActError::Said { attempted: attempted.clone(), said };
+        let refused = |cause: OsCause| ActError::Refused { attempted: attempted.clone(), cause };
+        let io_error = || refused(OsCause { said: "Input/output error (EIO)".to_owned(), errno: Some(EIO) });
         let told = |result: Result<(), KernelError>| match result {
             Ok(()) => Ok(()),
             Err(KernelError::Blocks { .. }) => Err(hung()),
-            Err(error @ (KernelError::NoDevice { .. } | KernelError::Busy { .. })) => Err(said(error.to_string())),
+            Err(error @ (KernelError::NoDevice { .. } | KernelError::Busy { .. })) => {
+                Err(refused(OsCause { said: error.to_string(), errno: error.errno() }))
+            }
         };
         match fault {
             None => told(self.write(step)),
-            Some(StepFault::Error) => Err(said("Input/output error (EIO)".to_owned())),
+            Some(StepFault::Error) => Err(io_error()),
             Some(StepFault::NoEffect) => Ok(()),
-            Some(StepFault::EffectAndError) => {
-                told(self.write(step)).and_then(|()| Err(said("Input/output error (EIO)".to_owned())))
-            }
+            Some(StepFault::EffectAndError) => told(self.write(step)).and_then(|()| Err(io_error())),
             Some(hang @ (StepFault::Hang | StepFault::HangWithEffect)) => {
                 if hang == StepFault::HangWithEffect {
                     // Whether it worked is seen by anyone who looks.
@@ -99,12 +104,12 @@ impl HostState {
 
     /// A close look at a scope.
     #[must_use]
-    pub fn close_up(&self, scope: &Scope) -> CloseUp {
+    pub fn group_state(&self, scope: &Scope) -> GroupState {
         let group = self.bus.functions.get(&scope.gpu).and_then(|gpu| gpu.group);
         let of_group = |f: &&Function| group.is_some() && f.group == group;
         let functions = self.bus.functions.values().filter(|f| scope.members.contains(&f.address) || of_group(f));
         let is_given = |f: &Function| f.driver.as_ref().is_some_and(model::DriverName::is_vfio);
-        CloseUp {
+        GroupState {
             group: group.map_or(Reading::Absent(Absence::None), Reading::Known),
             no_iommu: false,
             // `vfio_device_set_group`: the group's device file is there as long as one function is with a vfio driver.
@@ -152,7 +157,7 @@ fn known<T>(value: Option<T>) -> Reading<T> {
 
 impl ActPort for SimHost {
     fn look(&self, Target::Functions(scope): &Target) -> impl Future<Output = Result<Look, ActError>> + Send {
-        ready(Ok(Look::Functions(self.state().close_up(scope))))
+        ready(Ok(Look::Functions(self.state().group_state(scope))))
     }
 
     fn holders(&self, Target::Functions(scope): &Target) -> impl Future<Output = Result<Holders, ActError>> + Send {

@@ -16,6 +16,7 @@ use model::health::kernel_log::KernelLogUnavailable;
 use model::host_facts::HostFacts;
 use model::judge;
 use model::observation::RawObservation;
+use model::os_cause::OsCause;
 use model::pci::PciScan;
 use model::ports::{ChangePort, HostChange, HostPort, KernelLogPort, ScanError};
 use std::future::{Future, poll_fn, ready};
@@ -130,7 +131,7 @@ impl SimHost {
 fn scanned(description: &Description, bus: &Bus) -> Result<PciScan, ScanError> {
     if description.faults.no_pci_bus {
         let said = "No such file or directory (os error 2)".to_owned();
-        return Err(ScanError { path: "/sys/bus/pci/devices".to_owned(), said });
+        return Err(ScanError { path: "/sys/bus/pci/devices".to_owned(), cause: OsCause::found(said) });
     }
     Ok(scan(bus, &description.faults))
 }

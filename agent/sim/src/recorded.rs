@@ -9,6 +9,7 @@ use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::health::kernel_log::KernelLogUnavailable;
 use model::holders::Holders;
 use model::host_facts::HostFacts;
+use model::os_cause::OsCause;
 use model::pci::PciScan;
 use model::plan::{Look, PlanStep, Target};
 use model::ports::{ActError, ActPort, ChangePort, HostChange, HostPort, KernelLogPort, ScanError};
@@ -78,7 +79,10 @@ impl ActPort for RecordedHost {
 }
 
 fn only_a_picture() -> ActError {
-    ActError::Unreachable { what: "the host".to_owned(), said: "it is a snapshot, which cannot be changed".to_owned() }
+    ActError::Unreachable {
+        what: "the host".to_owned(),
+        cause: OsCause::found("it is a snapshot, which cannot be changed"),
+    }
 }
 
 impl ChangePort for NoChanges {

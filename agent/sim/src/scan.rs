@@ -88,7 +88,7 @@ impl View<'_> {
         let fault = |attribute: &Attribute| Some((*attribute, self.fault(function.address, *attribute)?));
         let (attribute, why) = needed.iter().find_map(fault)?;
         let path = format!("/sys/bus/pci/devices/{}/{}", function.address, attribute.file());
-        Some(UnreadableFunction { name: function.address.to_string(), path, said: said(&why) })
+        Some(UnreadableFunction { name: function.address.to_string(), path, said: absence_text(&why) })
     }
 
     /// The physical function, where it is on this host.
@@ -215,7 +215,7 @@ fn known_or_none<T>(value: Option<T>) -> Reading<T> {
     value.map_or(Reading::Absent(Absence::None), Reading::Known)
 }
 
-fn said(why: &Absence) -> String {
+fn absence_text(why: &Absence) -> String {
     match why {
         Absence::Unreadable(said) => said.clone(),
         Absence::Garbled(text) => format!("{text:?} has no meaning here"),

@@ -29,12 +29,12 @@ fn read(description: &Description, bus: &Bus, gpu: &GpuDescription) -> Option<Dr
     function.driver.as_ref().filter(|driver| SENSING_DRIVERS.contains(&driver.as_str()))?;
     let sensors = description.models.get(&gpu.model)?.sensors.clone().unwrap_or_default();
     if matches!(gpu.state.runtime, RuntimeStatus::Suspended | RuntimeStatus::Suspending) {
-        return Some(told(gpu, &sensors, |_| Reading::Absent(Absence::GpuAsleep)));
+        return Some(sensor_report(gpu, &sensors, |_| Reading::Absent(Absence::GpuAsleep)));
     }
-    Some(told(gpu, &sensors, |value| value.map_or(Reading::Absent(Absence::NotSupported), Reading::Known)))
+    Some(sensor_report(gpu, &sensors, |value| value.map_or(Reading::Absent(Absence::NotSupported), Reading::Known)))
 }
 
-fn told(gpu: &GpuDescription, has: &SensorsDescription, tell: fn(Option<f64>) -> Reading<f64>) -> DriverGpu {
+fn sensor_report(gpu: &GpuDescription, has: &SensorsDescription, tell: fn(Option<f64>) -> Reading<f64>) -> DriverGpu {
     let load = &gpu.load;
     let number = |there: bool, value: u32| tell(there.then(|| f64::from(value)));
     DriverGpu {

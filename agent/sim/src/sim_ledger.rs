@@ -30,6 +30,14 @@ pub struct LedgerDisk {
     begun: u32,
 }
 
+impl LedgerDisk {
+    /// Writes and copies that were begun, those included that failed or killed the daemon.
+    #[must_use]
+    pub const fn begun(&self) -> u32 {
+        self.begun
+    }
+}
+
 /// The ledger on a simulated disk. Clones share the disk: a daemon that starts again gets a clone.
 #[derive(Debug, Clone, Default)]
 pub struct SimLedger {

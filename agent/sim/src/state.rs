@@ -56,6 +56,18 @@ pub enum KernelError {
     },
 }
 
+impl KernelError {
+    /// Its number; `None` where the call does not return.
+    #[must_use]
+    pub const fn errno(&self) -> Option<i32> {
+        match self {
+            Self::NoDevice { .. } => Some(19),
+            Self::Busy { .. } => Some(16),
+            Self::Blocks { .. } => None,
+        }
+    }
+}
+
 /// A driver takes a function; one of VFIO then lets it sleep (`vfio_pci_core_register_device`: `pm_runtime_allow`).
 fn attach(function: &mut Function, driver: DriverName) {
     if driver.is_vfio() {

@@ -2,8 +2,8 @@
 
 pub mod dbus;
 pub mod manager;
-mod metrics;
+mod metric_values;
 pub mod openmetrics;
 pub mod parse_smi;
 
-pub use metrics::MetricValues;
+pub use metric_values::MetricValues;

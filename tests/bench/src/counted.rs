@@ -4,7 +4,7 @@
 use crate::{beat, sized};
 use anyhow::{Context, bail, ensure};
 use host::front::Sysfs;
-use model::judge::{Seen, judge};
+use model::judge::{ObservationMeta, judge};
 use model::time::{BootMillis, UnixMillis};
 use std::hint::black_box;
 use std::path::Path;
@@ -44,7 +44,7 @@ pub fn work(arguments: &[String]) -> anyhow::Result<()> {
         }
         [what, count] if what == "judge" => {
             let raw = sim::SimHost::new(sized::host(8, 0)?)?.asked();
-            let seen = Seen { sequence: 1, observed_at: UnixMillis(1), observed_boot: BootMillis(1) };
+            let seen = ObservationMeta { sequence: 1, observed_at: UnixMillis(1), observed_boot: BootMillis(1) };
             for _ in 0..times(count)? {
                 black_box(judge(raw.clone(), seen, None));
             }

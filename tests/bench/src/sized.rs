@@ -1,7 +1,7 @@
 //! Simulated hosts of a wished size: so many A100s, each cut into so many MIG devices.
 
 use model::driver::MigMode;
-use model::judge::{Seen, judge};
+use model::judge::{ObservationMeta, judge};
 use model::observation::HostObservation;
 use model::time::{BootMillis, UnixMillis};
 use sim::description::{Description, MigDescription, MigInstance};
@@ -37,7 +37,11 @@ fn instance(number: u32) -> MigInstance {
 /// What the daemon would observe of it.
 pub fn observed(description: Description) -> anyhow::Result<HostObservation> {
     let raw = SimHost::new(description)?.asked();
-    let seen = Seen { sequence: 1, observed_at: UnixMillis(1_790_000_000_000), observed_boot: BootMillis(864_000_000) };
+    let seen = ObservationMeta {
+        sequence: 1,
+        observed_at: UnixMillis(1_790_000_000_000),
+        observed_boot: BootMillis(864_000_000),
+    };
     Ok(judge(raw, seen, None))
 }
 

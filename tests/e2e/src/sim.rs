@@ -31,7 +31,8 @@ impl SimDaemon {
         kill(Pid::from_raw(pid), Signal::SIGHUP).expect("the daemon is there");
     }
 
-    /// The same with a configuration; the policy is `policy.toml` in the folder of the world, if it is there.
+    /// The same with a configuration; the policy is `policy.toml` in the folder of the world, if it is there, and
+    /// the local desired state `desired.d`.
     ///
     /// # Panics
     /// As [`SimDaemon::start`].
@@ -44,7 +45,7 @@ impl SimDaemon {
         std::fs::create_dir_all(dir.join("sim-state")).expect("state");
         let mut command = Command::new(executable("gpuhostd-sim"));
         command.args(["--host", host, "--bus", bus, "--config"]).arg(config);
-        command.arg("--policy").arg(dir.join("policy.toml"));
+        command.arg("--policy").arg(dir.join("policy.toml")).arg("--desired").arg(dir.join("desired.d"));
         command.arg("--state").arg(dir.join("sim-state")).arg("--run").arg(dir.join("sim-run"));
         command.env_remove("JOURNAL_STREAM").env_remove("NOTIFY_SOCKET");
         let child = command.stdin(Stdio::null()).stdout(log.try_clone().expect("log")).stderr(log).spawn();

@@ -4,7 +4,7 @@ use crate::pieces::word;
 use host::front::Sysfs;
 use model::docker::DockerFacts;
 use model::host_facts::HostFacts;
-use model::judge::{Seen, judge};
+use model::judge::{ObservationMeta, judge};
 use model::observation::RawObservation;
 use model::pci::PciScan;
 use model::time::{BootMillis, UnixMillis};
@@ -123,7 +123,7 @@ fn check(scan: &PciScan, names: &BTreeSet<String>) {
         docker: Ok(DockerFacts::default()),
         host: HostFacts::default(),
     };
-    let seen = Seen { sequence: 1, observed_at: UnixMillis(0), observed_boot: BootMillis(1) };
+    let seen = ObservationMeta { sequence: 1, observed_at: UnixMillis(0), observed_boot: BootMillis(1) };
     let observed = judge(raw, seen, None);
     assert_eq!(observed.gpus.len(), scan.gpus.len());
     serde_json::to_vec(&wire::manager::gpu::inventory(&observed)).expect("an inventory has a JSON form");

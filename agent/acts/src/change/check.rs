@@ -2,7 +2,7 @@
 
 use model::absence::Absence;
 use model::ids::{DriverName, PciAddress};
-use model::plan::{CloseUp, MemberState, Scope, Step};
+use model::plan::{GroupState, MemberState, Scope, Step};
 use model::policy::Policy;
 use std::path::{Path, PathBuf};
 
@@ -59,7 +59,7 @@ pub enum Unfit {
 ///
 /// # Errors
 /// The first thing that speaks against it.
-pub fn check(sysfs: &Path, seen: &CloseUp, scope: &Scope, step: &Step, policy: &Policy) -> Result<Checked, Unfit> {
+pub fn check(sysfs: &Path, seen: &GroupState, scope: &Scope, step: &Step, policy: &Policy) -> Result<Checked, Unfit> {
     fits_the_card(seen, scope)?;
     let function = |address: &PciAddress| sysfs.join("bus/pci/devices").join(address.to_string());
     let in_scope = |address: &PciAddress| {
@@ -104,7 +104,7 @@ fn write(file: PathBuf, text: &str) -> Checked {
 }
 
 /// The scope is one card with a GPU on it, and no bridge.
-fn fits_the_card(seen: &CloseUp, scope: &Scope) -> Result<(), Unfit> {
+fn fits_the_card(seen: &GroupState, scope: &Scope) -> Result<(), Unfit> {
     let gpu = seen.member(scope.gpu).filter(|gpu| scope.members.contains(&gpu.address));
     // A GPU that was pulled out leaves companions whose former state can still be given back.
     let is_gpu = |gpu: &MemberState| gpu.class.get().is_some_and(model::ids::PciClass::is_gpu);
@@ -126,7 +126,7 @@ fn may_be_left_behind(member: &MemberState) -> bool {
 }
 
 /// A guest that gets the group gets the card and nothing else, and the ceiling of the policy allows it.
-fn may_be_given_away(sysfs: &Path, seen: &CloseUp, scope: &Scope, policy: &Policy) -> Result<(), Unfit> {
+fn may_be_given_away(sysfs: &Path, seen: &GroupState, scope: &Scope, policy: &Policy) -> Result<(), Unfit> {
     let rules = &policy.host.passthrough;
     if !rules.allowed {
         return Err(Unfit::Policy("host.passthrough.allowed is false".to_owned()));
@@ -161,13 +161,13 @@ fn is_virtual(sysfs: &Path, address: PciAddress) -> bool {
     !matches!(link.symlink_metadata(), Err(error) if error.kind() == std::io::ErrorKind::NotFound)
 }
 
-fn is_bound(seen: &CloseUp, address: PciAddress, driver: &DriverName) -> Result<(), Unfit> {
+fn is_bound(seen: &GroupState, address: PciAddress, driver: &DriverName) -> Result<(), Unfit> {
     let bound = seen.member(address).is_some_and(|member| member.driver.known() == Some(driver));
     if bound { Ok(()) } else { Err(Unfit::NotBound(address, driver.clone())) }
 }
 
 /// What cannot be read is taken for what would need the stricter rule.
-fn overridden_with_vfio(seen: &CloseUp, address: PciAddress) -> bool {
+fn overridden_with_vfio(seen: &GroupState, address: PciAddress) -> bool {
     let Some(member) = seen.member(address) else { return false };
     match (&member.driver_override.known(), member.driver_override.absence()) {
         (Some(driver), _) => driver.is_vfio(),

@@ -1,7 +1,9 @@
 //! Has a disposable child look closely at a scope, since the kernel may keep whoever reads a device for ever.
 
+use crate::exited::{as_cause, no_answer};
 use host::front::Surroundings;
-use model::plan::{CloseUp, Scope};
+use model::os_cause::OsCause;
+use model::plan::{GroupState, Scope};
 use model::ports::ActError;
 use model::time::whole_millis;
 use protocol::child::Task;
@@ -14,33 +16,29 @@ use std::time::Duration;
 const WITHIN: Duration = Duration::from_secs(4);
 
 /// Looks at a scope below `root`.
-pub(super) async fn close_up(
+pub(super) async fn group_state(
     supervisor: &Supervisor,
     child: &Own,
     root: &Path,
     around: &Surroundings,
     scope: &Scope,
-) -> Result<CloseUp, ActError> {
+) -> Result<GroupState, ActError> {
     let attempted = format!("look at {}", scope.gpu);
-    let said = |said: String| ActError::Said { attempted: attempted.clone(), said };
-    let question = serde_json::to_string(scope).map_err(|error| said(error.to_string()))?;
+    let refused = |cause: OsCause| ActError::Refused { attempted: attempted.clone(), cause };
+    let question = serde_json::to_string(scope).map_err(|error| refused(OsCause::found(error.to_string())))?;
     let places = [root, &around.dev, &around.modules].map(OsString::from);
-    let args = Task::CloseUp.arguments(places.into_iter().chain([question.into()]));
+    let args = Task::InspectScope.arguments(places.into_iter().chain([question.into()]));
     let mut program = Program::own(child, args, WITHIN);
     program.grace = super::GRACE;
     // Another purpose than the write's: a write that hangs is no reason not to look, and the look says itself what it meets.
     match supervisor.run(attempted.clone(), program).await {
-        Ok(finished) => serde_json::from_slice(&finished.stdout).map_err(|error| {
-            let words =
-                super::ended(&finished).err().unwrap_or_else(|| format!("its output cannot be parsed: {error}"));
-            said(words)
-        }),
+        Ok(finished) => serde_json::from_slice(&finished.stdout).map_err(|error| refused(no_answer(&finished, &error))),
         Err(RunError::Timeout { .. } | RunError::Stuck { .. }) => {
             Err(ActError::Hung { attempted, after_ms: whole_millis(WITHIN) })
         }
         Err(
             fault
             @ (RunError::Start { .. } | RunError::TooMuch { .. } | RunError::Supervision(_) | RunError::Abandoned),
-        ) => Err(said(fault.to_string())),
+        ) => Err(refused(as_cause(&fault))),
     }
 }

@@ -6,14 +6,15 @@ mod module;
 
 pub use check::{Checked, Unfit, check};
 
+use crate::exited::{as_cause, ended};
 use host::front::Surroundings;
-use model::plan::{CloseUp, Scope, Step};
+use model::os_cause::OsCause;
+use model::plan::{GroupState, Scope, Step};
 use model::policy::Policy;
 use model::ports::ActError;
-use model::printable::printable;
 use model::time::whole_millis;
 use protocol::child::Task;
-use spawn::{Finished, Own, Program, RunError, Supervisor};
+use spawn::{Own, Program, RunError, Supervisor};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -54,8 +55,8 @@ impl StepTaker {
     ///
     /// # Errors
     /// What the host said; `Hung` where a device is held by a driver that does not come back.
-    pub async fn close_up(&self, scope: &Scope) -> Result<CloseUp, ActError> {
-        look::close_up(&self.supervisor, &self.child, &self.root, &self.around, scope).await
+    pub async fn group_state(&self, scope: &Scope) -> Result<GroupState, ActError> {
+        look::group_state(&self.supervisor, &self.child, &self.root, &self.around, scope).await
     }
 
     /// True while a child hangs in the kernel.
@@ -65,45 +66,37 @@ impl StepTaker {
     }
 
     async fn checked(&self, scope: &Scope, step: &Step, policy: Policy) -> Result<Checked, ActError> {
-        let seen = self.close_up(scope).await?;
+        let seen = self.group_state(scope).await?;
         let (root, scope, wanted) = (self.root.clone(), scope.clone(), step.clone());
         let judge = move || {
-            check(&root, &seen, &scope, &wanted, &policy).map_err(|unfit| ActError::Said {
+            check(&root, &seen, &scope, &wanted, &policy).map_err(|unfit| ActError::Refused {
                 attempted: wanted.to_string(),
-                said: format!("refused by the hand: {unfit}"),
+                cause: OsCause::found(format!("refused by the hand: {unfit}")),
             })
         };
-        let said = |error: tokio::task::JoinError| ActError::Said {
+        let broken = |error: tokio::task::JoinError| ActError::Refused {
             attempted: format!("check: {step}"),
-            said: error.to_string(),
+            cause: OsCause::found(error.to_string()),
         };
-        tokio::task::spawn_blocking(judge).await.unwrap_or_else(|error| Err(said(error)))
+        tokio::task::spawn_blocking(judge).await.unwrap_or_else(|error| Err(broken(error)))
     }
 
     async fn write(&self, scope: &Scope, step: &Step, file: &std::path::Path, text: &str) -> Result<(), ActError> {
         let attempted = format!("{step}: write {:?} to {}", text.trim_end(), file.display());
-        let within = serde_json::to_string(scope)
-            .map_err(|error| ActError::Said { attempted: attempted.clone(), said: error.to_string() })?;
+        let within = serde_json::to_string(scope).map_err(|error| ActError::Refused {
+            attempted: attempted.clone(),
+            cause: OsCause::found(error.to_string()),
+        })?;
         let args = Task::Act.arguments([self.root.clone().into(), within.into(), file.into(), text.into()]);
         let mut program = Program::own(&self.child, args, STEP_DEADLINE);
         program.grace = GRACE;
         // One purpose a GPU: a write that hangs keeps the others of its card waiting, and nobody else.
         let purpose = format!("change of {}", scope.gpu);
         match self.supervisor.run(purpose, program).await {
-            Ok(finished) => ended(&finished).map_err(|said| ActError::Said { attempted, said }),
+            Ok(finished) => ended(&finished).map_err(|cause| ActError::Refused { attempted, cause }),
             Err(fault) => Err(gave_up(attempted, &fault)),
         }
     }
-}
-
-/// A child that ended by itself says with its status whether the write was taken, and with its words why not.
-fn ended(finished: &Finished) -> Result<(), String> {
-    if finished.status.success() {
-        return Ok(());
-    }
-    let words = String::from_utf8_lossy(&finished.stderr);
-    let words: String = printable(words.trim(), 400);
-    Err(if words.is_empty() { format!("the child process exited with {}", finished.status) } else { words })
 }
 
 fn gave_up(attempted: String, fault: &RunError) -> ActError {
@@ -113,6 +106,6 @@ fn gave_up(attempted: String, fault: &RunError) -> ActError {
         | RunError::Timeout { .. }
         | RunError::TooMuch { .. }
         | RunError::Supervision(_)
-        | RunError::Abandoned => ActError::Said { attempted, said: fault.to_string() },
+        | RunError::Abandoned => ActError::Refused { attempted, cause: as_cause(fault) },
     }
 }

@@ -1,6 +1,8 @@
 //! Has a vfio driver's module loaded: by systemd, which has the right to, or by modprobe where there is none.
 
+use crate::exited::as_cause;
 use model::ids::DriverName;
+use model::os_cause::OsCause;
 use model::ports::ActError;
 use spawn::{Program, Supervisor};
 use std::ffi::OsString;
@@ -24,15 +26,15 @@ pub(super) async fn load(supervisor: &Supervisor, sysfs: &Path, driver: &DriverN
     };
     let attempted = format!("load the module of {driver}: {program} {}", args.join(" "));
     let program = Program::new(program, args.map(OsString::from), WITHIN);
-    let said = match supervisor.run("modprobe", program).await {
+    let cause = match supervisor.run("modprobe", program).await {
         Ok(_) if is_loaded(sysfs, driver) => return Ok(()),
         Ok(finished) => {
             let words = String::from_utf8_lossy(&finished.stderr).trim().chars().take(400).collect::<String>();
-            format!("it exited with {}, and the driver is not loaded: {words}", finished.status)
+            OsCause::found(format!("it exited with {}, and the driver is not loaded: {words}", finished.status))
         }
-        Err(fault) => fault.to_string(),
+        Err(fault) => as_cause(&fault),
     };
-    Err(ActError::Said { attempted, said })
+    Err(ActError::Refused { attempted, cause })
 }
 
 fn is_loaded(sysfs: &Path, driver: &DriverName) -> bool {

@@ -5,10 +5,11 @@ mod asker;
 mod round;
 mod suspects;
 
+use crate::exited::on_stderr;
 use crate::smi::Smi;
 use asker::Asker;
 use model::driver::{DriverReport, DriverSource, ProbeError};
-use model::printable::printable;
+use model::os_cause::OsCause;
 use model::settings::NvidiaSettings;
 use spawn::{Finished, Own, Purpose, Supervisor};
 use std::os::unix::process::ExitStatusExt;
@@ -42,11 +43,11 @@ impl Probes {
             DriverSource::Smi => self.smi_with_words(settings).await.1,
             DriverSource::SmiInDriverContainer => Err(ProbeError::HandUnavailable {
                 what: "nvidia-smi in the driver container".to_owned(),
-                said: "it is queried through Docker, by the containers hand".to_owned(),
+                cause: OsCause::found("it is queried through Docker, by the containers hand"),
             }),
             DriverSource::Sysfs => Err(ProbeError::HandUnavailable {
                 what: "sensors in sysfs".to_owned(),
-                said: "the front reads them itself".to_owned(),
+                cause: OsCause::found("the front reads them itself"),
             }),
         }
     }
@@ -87,9 +88,7 @@ fn ended_badly(what: &str, finished: &Finished) -> Option<ProbeError> {
         return Some(ProbeError::Crashed { what: what.to_owned(), signal });
     }
     let status = finished.status.code().filter(|status| *status != 0)?;
-    let words = String::from_utf8_lossy(&finished.stderr);
-    let said = printable(words.trim(), 400);
-    Some(ProbeError::Failed { what: what.to_owned(), status, said })
+    Some(ProbeError::Failed { what: what.to_owned(), status, said: on_stderr(finished).said })
 }
 
 fn garbled(what: &str, why: &str) -> ProbeError {

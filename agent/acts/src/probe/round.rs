@@ -11,6 +11,7 @@ use super::{ended_badly, garbled};
 use crate::child_fault::run_fault;
 use model::absence::Absence;
 use model::driver::{DriverReport, DriverSource, ProbeError};
+use model::os_cause::OsCause;
 use model::time::whole_millis;
 use protocol::child::Task;
 use protocol::lines::{AskedGpu, ChildLine, Lines, Question};
@@ -123,8 +124,8 @@ impl Round {
     async fn report(mut self) -> Result<DriverReport, ProbeError> {
         let (left_out, due) = self.asker.with(|suspects| (suspects.all(), suspects.due(self.begin)));
         if !self.start(None, left_out, None)? {
-            let said = "all allowed processes wait for GPUs that do not answer".to_owned();
-            return Err(ProbeError::HandUnavailable { what: WHAT.to_owned(), said });
+            let cause = OsCause::found("all allowed processes wait for GPUs that do not answer");
+            return Err(ProbeError::HandUnavailable { what: WHAT.to_owned(), cause });
         }
         for which in due {
             self.start(Some(vec![which]), Vec::new(), Some(which))?;

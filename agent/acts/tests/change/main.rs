@@ -12,9 +12,10 @@
 use acts::change::StepTaker;
 use host::front::Surroundings;
 use model::ids::PciAddress;
-use model::plan::{CloseUp, Lane, ModuleState, PowerControl, Scope, Step};
+use model::plan::{GroupState, Lane, ModuleState, PowerControl, Scope, Step};
 use model::policy::Policy;
 use model::ports::ActError;
+use nix::errno::Errno;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use protocol::child::{Task, VERSION};
@@ -131,8 +132,8 @@ impl Tree {
         runtime().block_on(self.changes().act(scope, step, policy))
     }
 
-    fn close_up(&self, scope: &Scope) -> Result<CloseUp, ActError> {
-        runtime().block_on(self.changes().close_up(scope))
+    fn group_state(&self, scope: &Scope) -> Result<GroupState, ActError> {
+        runtime().block_on(self.changes().group_state(scope))
     }
 
     /// Whoever opens the file waits for a writer that never comes, as for a lock that is never given back.
@@ -167,7 +168,7 @@ fn a_close_look_shows_the_group() {
     let tree = Tree::new();
     tree.put("dev/vfio/7", "");
     tree.put(&format!("bus/pci/devices/{AUDIO}/driver_override"), "vfio-pci\n");
-    let seen = tree.close_up(&scope(&[GPU, AUDIO])).unwrap();
+    let seen = tree.group_state(&scope(&[GPU, AUDIO])).unwrap();
     assert_eq!((seen.group.get().map(|id| id.0), seen.vfio_node, seen.no_iommu), (Some(7), true, false));
     assert_eq!((seen.module, seen.members.len()), (ModuleState::Loaded, 2));
     let [gpu, audio] = [GPU, AUDIO].map(|address| seen.member(at(address)).unwrap());
@@ -179,11 +180,11 @@ fn a_close_look_shows_the_group() {
 fn a_look_that_does_not_end_is_given_up() {
     let tree = Tree::new();
     tree.hang("kernel/iommu_groups/7/name");
-    let fault = tree.close_up(&scope(&[GPU, AUDIO])).unwrap_err();
+    let fault = tree.group_state(&scope(&[GPU, AUDIO])).unwrap_err();
     assert!(matches!(&fault, ActError::Hung { attempted, .. } if attempted.contains(GPU)), "{fault:?}");
     let mut other = scope(&[NIC]);
     other.lane = Lane::Group(model::ids::IommuGroupId(8));
-    assert!(tree.close_up(&other).is_ok(), "the others can be looked at");
+    assert!(tree.group_state(&other).is_ok(), "the others can be looked at");
 }
 
 fn a_step_is_not_taken_where_the_look_does_not_end() {
@@ -370,7 +371,18 @@ fn what_the_kernel_says_is_told() {
     // `/dev/full` says no to every write, as a driver may.
     symlink("/dev/full", &file).unwrap();
     let text = said(tree.act(&scope(&[GPU, AUDIO]), &Step::Probe { address: at(GPU) }, Policy::default()));
-    assert!(text.contains("No space left"), "{text}");
+    assert!(text.contains("No space left") && text.contains("free disk space does not change"), "{text}");
+    // Nobody may write to this one, root included.
+    fs::remove_file(&file).unwrap();
+    symlink("/proc/sys/kernel/ostype", &file).unwrap();
+    let refused = tree.act(&scope(&[GPU, AUDIO]), &Step::Probe { address: at(GPU) }, Policy::default());
+    let Err(ActError::Refused { cause, .. }) = &refused else { panic!("{refused:?}") };
+    assert_eq!(
+        cause.errno.map(Errno::from_raw),
+        Some(Errno::EACCES),
+        "the number comes from the child through the hand"
+    );
+    assert!(said(refused).contains("the host hand must run as root"));
 }
 
 /// The child alone, which checks nothing: it is asked to write where its scope does not reach.

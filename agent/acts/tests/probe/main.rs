@@ -7,7 +7,7 @@
 use acts::probe::Probes;
 use model::absence::{Absence, Reading};
 use model::driver::{DriverReport, DriverSource, MigMode, ProbeError};
-use model::health::facts::{Asked, HealthFact};
+use model::health::facts::{FactSource, HealthFact};
 use model::metric::{Metric, of_driver};
 use model::settings::NvidiaSettings;
 use protocol::child::VERSION;
@@ -260,7 +260,7 @@ fn every_health_fact_that_the_table_promises(folder: &Path) {
     let report = ask(&[library(folder, "SICK")], 20_000).unwrap();
     let facts = &report.gpus.first().unwrap().health_facts;
     for fact in HealthFact::ALL.iter().copied() {
-        let promised = matches!(fact.asked(DriverSource::Nvml), Asked::By(_));
+        let promised = matches!(fact.asked(DriverSource::Nvml), FactSource::By(_));
         assert_eq!(fact.is_known(facts), promised, "{}: {facts:?}", fact.name());
     }
     assert_eq!((facts.rows_remapped_correctable.get(), facts.rows_remapped_uncorrectable.get()), (Some(3), Some(2)));

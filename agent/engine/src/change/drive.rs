@@ -2,7 +2,8 @@
 
 use super::ports::ChangePorts;
 use model::change::{ChangeMachine, Effect, Entry, Event, Outcome, encode};
-use model::ports::{ActPort, Clock, JournalPort};
+use model::os_cause::OsCause;
+use model::ports::{ActPort, Clock, JournalError, JournalPort};
 
 /// Drives it to its end. `tell` hears of each step before it is taken.
 pub(super) async fn drive<A: ActPort, J: JournalPort, K: Clock>(
@@ -20,7 +21,7 @@ pub(super) async fn drive<A: ActPort, J: JournalPort, K: Clock>(
             Effect::Journal(entry) => Event::Journaled(put(&**journal, &entry).await),
             Effect::Forget => {
                 let name = machine.entry().name();
-                Event::Journaled(journal.remove(&name).await.map_err(|fault| fault.to_string()))
+                Event::Journaled(journal.remove(&name).await)
             }
             Effect::Look => Event::Looked(act.look(&target).await.map(Box::new)),
             Effect::Take(step) => Event::Took(act.act(&target, &step).await),
@@ -31,7 +32,11 @@ pub(super) async fn drive<A: ActPort, J: JournalPort, K: Clock>(
 }
 
 /// Writes an entry to the journal.
-pub(super) async fn put<J: JournalPort>(journal: &J, entry: &Entry) -> Result<(), String> {
-    let document = encode(entry).map_err(|fault| fault.to_string())?;
-    journal.put(&entry.name(), document).await.map_err(|fault| fault.to_string())
+pub(super) async fn put<J: JournalPort>(journal: &J, entry: &Entry) -> Result<(), JournalError> {
+    let document = encode(entry).map_err(|fault| JournalError {
+        attempted: "encode".to_owned(),
+        path: entry.name().into(),
+        cause: OsCause::found(fault.to_string()),
+    })?;
+    journal.put(&entry.name(), document).await
 }

@@ -14,6 +14,7 @@ use model::change::{
 };
 use model::message::Message;
 use model::observation::HostObservation;
+use model::os_cause::CauseSite;
 use model::plan::{Bounds, Plan};
 use model::policy::Policy;
 use model::ports::{ActError, ActPort, Clock, JournalPort};
@@ -120,9 +121,9 @@ impl Confirmation {
         let standing = record.in_phase(Phase::Standing);
         match put(journal, &standing).await {
             Ok(()) => Ended { left: Left::Now(Some(Box::new(standing))), ..Ended::early(as_outcome(JobOutcome::Done)) },
-            Err(said) => {
+            Err(fault) => {
                 let attempted = format!("record that {gpu} is confirmed");
-                Ended::early(Err(Refusal::HostFault { attempted, said }))
+                Ended::early(Err(Refusal::HostFault { attempted, said: fault.to_string() }))
             }
         }
     }
@@ -201,7 +202,7 @@ impl Task {
             actor_uid: self.actor.uid,
             began_at: ports.clock.wall_now(),
             boot_id: ports.boot_id.clone(),
-            home: self.given().map_or_else(|| before.clone(), |record| record.home.clone()),
+            home: self.given().map_or_else(|| before.clone(), |record| record.home.within(&plan.bounds.target)),
             before,
             plan,
             confirm_within_ms: self.change.confirm_within_ms(),
@@ -291,8 +292,10 @@ impl Task {
 
 fn refused(fault: ActError) -> Refusal {
     match fault {
-        ActError::Said { attempted, said } => Refusal::HostFault { attempted, said },
+        ActError::Refused { attempted, cause } => {
+            Refusal::HostFault { attempted, said: cause.with_remedy(CauseSite::Sysfs) }
+        }
         ActError::Hung { attempted, after_ms } => Refusal::Timeout { what: attempted, after_ms },
-        ActError::Unreachable { what, said } => Refusal::Unavailable { what, why: said },
+        ActError::Unreachable { what, cause } => Refusal::Unavailable { what, why: cause.said },
     }
 }

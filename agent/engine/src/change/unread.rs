@@ -2,6 +2,7 @@
 
 use model::change::{Held, Unread, listed};
 use model::condition::{Condition, ConditionStatus};
+use model::os_cause::OsCause;
 use model::ports::{JournalDocument, JournalError, JournalPort};
 use model::time::UnixMillis;
 use std::collections::BTreeSet;
@@ -55,8 +56,8 @@ impl<J> Guarded<J> {
         if !self.closed.contains(name) {
             return Ok(());
         }
-        let said = "the existing entry could not be read, and is kept as it is".to_owned();
-        Err(JournalError { attempted: format!("{attempted} {name}"), said })
+        let cause = OsCause::found("the existing entry could not be read, and is kept as it is");
+        Err(JournalError { attempted: attempted.to_owned(), path: name.into(), cause })
     }
 }
 

@@ -12,10 +12,10 @@ use crate::alarm::Alarm;
 use crate::publish::Publisher;
 use model::driver::ProbeError;
 use model::features;
+use model::health::gpu_health::AskedAt;
 use model::health::kernel_log::KernelLog;
-use model::health::verdict::AskedAt;
 use model::host_facts::HostFacts;
-use model::judge::{self, Seen};
+use model::judge::{self, ObservationMeta};
 use model::message::Message;
 use model::observation::RawObservation;
 use model::pci::PciScan;
@@ -61,7 +61,7 @@ pub enum Ask {
 /// # Errors
 /// The daemon is stopping.
 pub(crate) async fn look(observer: &mpsc::Sender<Ask>, sources: &'static [ObserverSource]) -> Result<(), Refusal> {
-    let stopping = || Refusal::Unavailable { what: "the observer".into(), why: "the daemon is stopping".into() };
+    let stopping = || Refusal::stopping("the observer");
     let (done, answered) = oneshot::channel();
     observer.send(Ask::Look(sources, done)).await.map_err(|_| stopping())?;
     answered.await.map_err(|_| stopping())
@@ -284,8 +284,11 @@ impl<H: HostPort, K: Clock> Observer<H, K> {
 
     fn publish_now(&mut self) {
         self.sequence += 1;
-        let seen =
-            Seen { sequence: self.sequence, observed_at: self.clock.wall_now(), observed_boot: self.clock.boot_now() };
+        let seen = ObservationMeta {
+            sequence: self.sequence,
+            observed_at: self.clock.wall_now(),
+            observed_boot: self.clock.boot_now(),
+        };
         let previous = Arc::clone(&self.publisher.seen().borrow());
         let mut observation = judge::judge(self.latest.clone(), seen, Some(&previous));
         features::by_settings::apply_settings(&mut observation, &self.settings.borrow());

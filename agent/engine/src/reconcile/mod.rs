@@ -5,8 +5,8 @@
 //! and which revision a look has confirmed (`model::desired::Applied`). It changes nothing itself: it hands commands in through the
 //! gate of their source, as everybody does.
 
+mod reconciler;
 mod report;
-mod task;
 
+pub use reconciler::{ReconcileInputs, Reconciler};
 pub use report::Reconciled;
-pub use task::{ReconcileInputs, Reconciler};

@@ -11,6 +11,7 @@ use model::PciAddress;
 use model::change::{Bind, Change, Phase, decode};
 use model::holders::Holders;
 use model::observation::Gpu;
+use model::os_cause::OsCause;
 use model::plan::{Look, PlanStep, Target};
 use model::policy::Policy;
 use model::ports::{ActError, ActPort, JournalDocument, JournalError, JournalPort};
@@ -19,6 +20,7 @@ use model::settings::Settings;
 use sim::step_faults::StepFault;
 use sim::{SimHost, load};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -33,23 +35,40 @@ pub(crate) struct Disk(
     pub(crate) Arc<Mutex<bool>>,
     /// Names whose documents cannot be read.
     pub(crate) Arc<Mutex<BTreeSet<String>>>,
+    /// The number with which every write fails.
+    pub(crate) Arc<Mutex<Option<i32>>>,
 );
 
 impl JournalPort for Disk {
     async fn read_all(&self) -> Result<Vec<JournalDocument>, JournalError> {
         if *self.1.lock().unwrap() {
-            return Err(JournalError { attempted: "read /journal".into(), said: "Input/output error".into() });
+            return Err(JournalError {
+                attempted: "read".into(),
+                path: "/journal".into(),
+                cause: OsCause { said: "Input/output error".into(), errno: Some(5) },
+            });
         }
         let unreadable = self.2.lock().unwrap().clone();
         let document = |(name, bytes): (&String, &Vec<u8>)| JournalDocument {
             name: name.clone(),
             place: format!("/journal/{name}"),
-            content: if unreadable.contains(name) { Err("Input/output error".into()) } else { Ok(bytes.clone()) },
+            content: if unreadable.contains(name) {
+                Err(OsCause::found("Input/output error"))
+            } else {
+                Ok(bytes.clone())
+            },
         };
         Ok(self.0.lock().unwrap().iter().map(document).collect())
     }
 
     async fn put(&self, name: &str, document: Vec<u8>) -> Result<(), JournalError> {
+        if let Some(number) = *self.3.lock().unwrap() {
+            return Err(JournalError {
+                attempted: "write".into(),
+                path: Path::new("/var/lib/gpuhostd/journal").join(name),
+                cause: std::io::Error::from_raw_os_error(number).into(),
+            });
+        }
         self.0.lock().unwrap().insert(name.to_owned(), document);
         Ok(())
     }

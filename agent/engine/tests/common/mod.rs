@@ -8,6 +8,7 @@ use model::enrol::{EnrolSpec, Farewell};
 use model::holders::Holders;
 use model::host_facts::HostFacts;
 use model::metric::Metrics;
+use model::os_cause::OsCause;
 use model::pci::{GpuFunction, PciScan};
 use model::plan::{Look, PlanStep, Target};
 use model::ports::{
@@ -204,7 +205,11 @@ impl JournalPort for NoChanges {
     }
 
     async fn put(&self, _: &str, _: Vec<u8>) -> Result<(), JournalError> {
-        Err(JournalError { attempted: "write".into(), said: "this host is only observed".into() })
+        Err(JournalError {
+            attempted: "write".into(),
+            path: "/journal".into(),
+            cause: OsCause::found("this host is only observed"),
+        })
     }
 
     async fn remove(&self, _: &str) -> Result<(), JournalError> {
@@ -213,5 +218,5 @@ impl JournalPort for NoChanges {
 }
 
 fn only_observed() -> ActError {
-    ActError::Unreachable { what: "the host".into(), said: "it is only observed".into() }
+    ActError::Unreachable { what: "the host".into(), cause: OsCause::found("it is only observed") }
 }

@@ -11,7 +11,7 @@ use crate::role::{self, Facts};
 use crate::text::{print as print_lines, print_json};
 use indicatif::{ProgressBar, ProgressStyle};
 use model::doctor::diagnose;
-use model::doctor::facts::{DoctorFacts, FORMAT};
+use model::doctor::doctor_facts::{DoctorFacts, FORMAT};
 use std::io::IsTerminal;
 use std::time::Duration;
 

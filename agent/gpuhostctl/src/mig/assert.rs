@@ -1,6 +1,6 @@
 //! `mig assert --valid-config`: whether a file of configurations is right, with mig-parted's flags and variables.
 
-use super::args::Assert;
+use super::mig_args::Assert;
 use super::{read, usage};
 use crate::failure::Failure;
 use crate::input;

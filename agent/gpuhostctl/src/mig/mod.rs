@@ -1,15 +1,15 @@
 //! `mig plan`, `mig profiles`, `mig show` and `mig assert`: what can be reported about MIG layouts without a daemon and without
 //! a GPU.
 
-pub(crate) mod args;
 mod assert;
+pub(crate) mod mig_args;
 mod plan;
 mod profiles;
 
 use crate::failure::Failure;
 use crate::input;
 use crate::text::print;
-use args::{Mig, Of, Show};
+use mig_args::{Mig, Of, Show};
 use model::mig::layout::read_present;
 use model::mig::products::{PRODUCTS, Product};
 use model::mig::{MigCatalog, Present, draw};

@@ -1,10 +1,10 @@
 //! `mig plan`: from one layout to another in memory, as a picture or as JSON.
 
-use super::args::Plan;
+use super::mig_args::Plan;
 use super::{catalog, present, usage};
 use crate::failure::Failure;
 use crate::text::{Look, paint, print, print_json};
-use model::mig::layout::{read_wishes, told};
+use model::mig::layout::{read_wishes, wishes_text};
 use model::mig::{
     Created, Instance, KeptInstance, MigCatalog, MigPlan, MigRefusal, MigRefused, Present, check, draw, plan,
 };
@@ -76,7 +76,7 @@ fn view(there: &[Present], outcome: &Result<MigPlan, MigRefused>) -> View {
             reason: Some(refused.why.code()),
             message: Some(refused.to_string()),
             in_use: refused.in_use,
-            largest: Some(told(&refused.largest)),
+            largest: Some(wishes_text(&refused.largest)),
         },
     }
 }
@@ -87,7 +87,7 @@ fn lines(catalog: &MigCatalog, there: &[Present], outcome: &Result<MigPlan, MigR
         Err(refused) => {
             let mut lines = draw::layout(catalog, there);
             lines.push(paint("It cannot be done; nothing would be changed.", Look::Bad));
-            lines.push(format!("the largest part that fits: {}", told(&refused.largest)));
+            lines.push(format!("the largest part that fits: {}", wishes_text(&refused.largest)));
             lines
         }
     }

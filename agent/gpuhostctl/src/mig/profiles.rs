@@ -1,6 +1,6 @@
 //! `mig profiles`: what a GPU can be cut into, as a table or in the form that `--profiles` reads.
 
-use super::args::Profiles;
+use super::mig_args::Profiles;
 use super::{catalog, present, usage};
 use crate::failure::Failure;
 use crate::text::{Cell, Look, Table, clean, paint, print, print_json};

@@ -80,7 +80,7 @@ pub(crate) fn lines(gpu: &GpuView) -> Result<Vec<String>, Failure> {
 
 fn rows(table: &mut Table, view: &Value, absent: &Absent, but: &[&str]) {
     for (name, value) in view.as_object().into_iter().flatten().filter(|(name, _)| !but.contains(&name.as_str())) {
-        let (text, look) = match (told(value), absent.reason(name)) {
+        let (text, look) = match (value_text(value), absent.reason(name)) {
             (Some(text), _) => (text, Look::Plain),
             (None, Some("none") | None) => ("none".to_owned(), Look::Dim),
             (None, Some(why)) => (format!("unknown ({why})"), Look::Dim),
@@ -89,16 +89,16 @@ fn rows(table: &mut Table, view: &Value, absent: &Absent, but: &[&str]) {
     }
 }
 
-fn told(value: &Value) -> Option<String> {
+fn value_text(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
         Value::Bool(flag) => Some(if *flag { "yes" } else { "no" }.to_owned()),
         Value::Number(number) => Some(number.to_string()),
         Value::String(text) => Some(text.clone()),
         Value::Array(items) if items.is_empty() => None,
-        Value::Array(items) => Some(items.iter().filter_map(told).collect::<Vec<_>>().join(", ")),
+        Value::Array(items) => Some(items.iter().filter_map(value_text).collect::<Vec<_>>().join(", ")),
         Value::Object(fields) => {
-            let pair = |(key, value)| told(value).map(|value| format!("{key} {value}"));
+            let pair = |(key, value)| value_text(value).map(|value| format!("{key} {value}"));
             Some(fields.iter().filter_map(pair).collect::<Vec<_>>().join(" "))
         }
     }

@@ -107,7 +107,7 @@ impl Live {
                 self.frame = Some(Frame::new(containers, snapshot, self.frame.as_ref()));
                 self.view.trouble = None;
             }
-            Err(failure) => self.view.trouble = Some(failure.told()),
+            Err(failure) => self.view.trouble = Some(failure.with_causes()),
         }
     }
 

@@ -6,7 +6,7 @@ use crate::rig::{Served, hosts, until};
 use crate::run::{finish, gpuhostctl, json, program, told};
 use model::blocker::{Blocked, Blocker};
 use model::change::Change;
-use model::machine::Machine;
+use model::machine_kind::Machine;
 use model::refusal::Refusal;
 use std::process::Stdio;
 

@@ -3,7 +3,7 @@
 use crate::doctor_world::healthy;
 use crate::run::{Ran, finish, program};
 use model::absence::{Absence, Reading};
-use model::doctor::facts::DoctorFacts;
+use model::doctor::doctor_facts::DoctorFacts;
 
 /// The operator's table of all checks.
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/DOCTOR.md");

@@ -27,7 +27,7 @@ fn run(args: &[&str], input: &[u8]) -> Ran {
 fn the_operators_tables_are_those_of_the_code() {
     let document = std::fs::read_to_string(TABLE).unwrap();
     let (head, told) = document.split_once(GENERATED).unwrap();
-    let tables = model::health::document::tables();
+    let tables = model::health::health_page::tables();
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(TABLE, format!("{head}{GENERATED}{tables}")).unwrap();
     } else {

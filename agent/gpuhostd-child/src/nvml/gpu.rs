@@ -1,6 +1,6 @@
 //! Everything that NVML reports about one GPU, each call on its own.
 
-use super::said::{absence, reading};
+use super::return_code::{absence, reading};
 use super::value::{memory, parsed, text};
 use super::{health, mig, words};
 use model::absence::{Absence, Reading};

@@ -1,7 +1,7 @@
 //! What NVML reports about the health of one GPU: values that it gives by number, and a few questions of newer drivers.
 
 use super::ffi;
-use super::said::{absence, reading};
+use super::return_code::{absence, reading};
 use model::absence::{Absence, Reading};
 use model::health::facts::HealthFacts;
 use model::health::recovery::words_of;

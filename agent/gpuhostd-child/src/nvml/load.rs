@@ -1,6 +1,6 @@
 //! Finds and initialises the library.
 
-use super::said;
+use super::return_code;
 use model::causes::with_causes;
 use model::driver::ProbeError;
 use nvml_wrapper::Nvml;
@@ -18,7 +18,7 @@ pub(super) fn nvml(paths: &[String]) -> Result<Nvml, ProbeError> {
             Ok(nvml) => return Ok(nvml),
             Err(NvmlError::LibloadingError(error)) if is_missing(path) => absent = with_causes(&error),
             Err(error) => {
-                telling = telling.or_else(|| Some(said::fault(&format!("libnvidia-ml.so.1 ({path})"), &error)))
+                telling = telling.or_else(|| Some(return_code::fault(&format!("libnvidia-ml.so.1 ({path})"), &error)))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! MIG devices as far as NVML's safe calls name them.
 
-use super::said::reading;
+use super::return_code::reading;
 use super::value::{memory, parsed, text};
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig, UnplacedMig};

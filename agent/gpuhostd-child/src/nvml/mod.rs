@@ -6,7 +6,7 @@ mod gpu;
 mod health;
 mod load;
 mod mig;
-mod said;
+mod return_code;
 mod value;
 mod words;
 
@@ -15,7 +15,7 @@ use model::absence::Reading;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Nvml, cuda_driver_version_major, cuda_driver_version_minor};
 use protocol::lines::{AskedGpu, ChildLine, Question};
-use said::reading;
+use return_code::reading;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ pub(super) fn tell(question: &Question, mut out: impl FnMut(ChildLine) -> io::Re
     };
     let found = match found(&nvml, question) {
         Ok(found) => found,
-        Err(error) => return out(ChildLine::Refused(said::fault("nvmlDeviceGetCount", &error))),
+        Err(error) => return out(ChildLine::Refused(return_code::fault("nvmlDeviceGetCount", &error))),
     };
     let wanted = question.wanted(&found);
     let (driver_version, cuda_version) = (reading(nvml.sys_driver_version()), cuda_version(&nvml));

@@ -1,6 +1,6 @@
 //! What NVML returns, as values of the model.
 
-use super::said::{absence, reading};
+use super::return_code::{absence, reading};
 use model::absence::{Absence, Reading};
 use model::driver::MemoryMib;
 use nvml_wrapper::device::Device;

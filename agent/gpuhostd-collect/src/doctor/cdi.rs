@@ -4,7 +4,7 @@ use super::place::Place;
 use model::absence::{Absence, Reading};
 use model::cdi::{Spec, is_spec, parse};
 use model::docker::DockerFacts;
-use model::doctor::facts::CdiSpec;
+use model::doctor::doctor_facts::CdiSpec;
 
 /// Where specifications lie unless Docker reports otherwise.
 const FOLDERS: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];

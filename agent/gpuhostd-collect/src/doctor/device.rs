@@ -2,7 +2,7 @@
 
 use super::place::{Place, absence};
 use model::absence::{Absence, Reading};
-use model::doctor::facts::{DeviceNode, PciSlot};
+use model::doctor::doctor_facts::{DeviceNode, PciSlot};
 use model::ids::PciAddress;
 use std::os::unix::fs::PermissionsExt;
 

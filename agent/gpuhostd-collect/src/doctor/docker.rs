@@ -2,7 +2,7 @@
 
 use super::place::Place;
 use model::absence::{Absence, Reading};
-use model::doctor::facts::{DockerConfig, DockerFiles};
+use model::doctor::doctor_facts::{DockerConfig, DockerFiles};
 use serde_json::Value;
 
 const EXECUTABLES: [&str; 4] = ["/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd", "/snap/bin/dockerd"];

@@ -2,7 +2,7 @@
 
 use super::place::Place;
 use model::absence::{Absence, Reading};
-use model::doctor::facts::{KernelFacts, Setting};
+use model::doctor::doctor_facts::{KernelFacts, Setting};
 
 /// Folders of modprobe's settings.
 const MODPROBE: [&str; 4] = ["/etc/modprobe.d", "/run/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d"];

@@ -3,23 +3,23 @@
 //! It runs in a process of its own, started by a person; the front never does this.
 
 mod cdi;
-mod daemon;
 mod device;
 mod docker;
+mod gather;
 mod kernel;
 mod own;
 mod place;
 mod process;
 mod program;
-mod run;
+mod running_daemon;
 mod software;
 
-pub use run::{DoctorArgs, parse, run};
+pub use gather::{DoctorArgs, parse, run};
 
 use crate::snapshot;
 use host::front::FactsRoot;
 use model::absence::{Absence, Reading};
-use model::doctor::facts::{DockerFiles, DoctorFacts, GuardedKind, KernelFacts, NvidiaFacts, ServiceFacts};
+use model::doctor::doctor_facts::{DockerFiles, DoctorFacts, GuardedKind, KernelFacts, NvidiaFacts, ServiceFacts};
 use model::host_facts::DiskUsage;
 use model::settings::Settings;
 use model::snapshot::Recorded;

@@ -3,7 +3,7 @@
 use super::place::{Place, absence};
 use super::{DoctorRequest, disk};
 use model::absence::{Absence, Reading};
-use model::doctor::facts::{Guarded, ServiceFacts};
+use model::doctor::doctor_facts::{Guarded, ServiceFacts};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 const POLKIT: [&str; 2] = [
@@ -60,7 +60,7 @@ fn either(place: &Place, paths: &[&str]) -> Reading<bool> {
 }
 
 /// What cannot be looked at is well guarded from the caller.
-fn guarded(place: &Place, path: &str, what: model::doctor::facts::GuardedKind) -> Option<Guarded> {
+fn guarded(place: &Place, path: &str, what: model::doctor::doctor_facts::GuardedKind) -> Option<Guarded> {
     let found = place.path(path).metadata().ok()?;
     Some(Guarded { path: path.to_owned(), what, mode: found.permissions().mode() & 0o7777, uid: found.uid() })
 }

@@ -2,7 +2,7 @@
 
 use super::place::Place;
 use model::absence::Reading;
-use model::doctor::facts::Hypervisor;
+use model::doctor::doctor_facts::Hypervisor;
 
 /// Beginnings of their names, as the kernel cuts them at 15 characters.
 const NAMES: [&str; 5] = ["qemu-", "kvm", "cloud-hypervis", "firecracker", "crosvm"];

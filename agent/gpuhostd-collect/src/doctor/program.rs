@@ -2,7 +2,7 @@
 
 use super::place::Place;
 use model::absence::{Absence, Reading};
-use model::doctor::facts::{DoctorFacts, Package, ServiceUnit};
+use model::doctor::doctor_facts::{DoctorFacts, Package, ServiceUnit};
 use model::printable::printable;
 use spawn::{Finished, Program, RunError, Supervisor};
 use std::ffi::OsString;
@@ -172,14 +172,14 @@ async fn packages(asker: &Asker<'_>) -> Reading<Vec<Package>> {
     if asker.find(&dpkg).is_some() {
         let format = "-f=${db:Status-Abbrev}\t${Package}\t${Version}\n";
         let arguments: Vec<&str> = ["-W", format].into_iter().chain(PACKAGES).collect();
-        return told(asker.ask("dpkg-query", &dpkg, &arguments).await, deb);
+        return parse_packages(asker.ask("dpkg-query", &dpkg, &arguments).await, deb);
     }
     let arguments: Vec<&str> = ["-qa", "--qf", "%{NAME}\t%{VERSION}\n"].into_iter().chain(PACKAGES).collect();
-    told(asker.ask("rpm", &["/usr/bin/rpm"], &arguments).await, rpm)
+    parse_packages(asker.ask("rpm", &["/usr/bin/rpm"], &arguments).await, rpm)
 }
 
 /// dpkg-query fails where a pattern matches nothing: that is no failure.
-fn told(asked: Result<Finished, Absence>, parse: fn(&str) -> Option<Package>) -> Reading<Vec<Package>> {
+fn parse_packages(asked: Result<Finished, Absence>, parse: fn(&str) -> Option<Package>) -> Reading<Vec<Package>> {
     match asked {
         Ok(finished) => Reading::Known(text(&finished).lines().filter_map(parse).collect()),
         Err(why) => Reading::Absent(why),

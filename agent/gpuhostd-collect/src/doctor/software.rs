@@ -2,7 +2,7 @@
 
 use super::place::Place;
 use model::absence::{Absence, Reading};
-use model::doctor::facts::{Library, NvidiaFacts};
+use model::doctor::doctor_facts::{Library, NvidiaFacts};
 
 /// Folders of the dynamic linker where distributions and NVIDIA's installer put the libraries.
 const LIBRARIES: [&str; 5] =

@@ -10,7 +10,7 @@ mod port;
 mod programs;
 mod root;
 mod run;
-mod told;
+mod summary;
 mod tree;
 
 pub use archive::pack;

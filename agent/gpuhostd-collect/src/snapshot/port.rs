@@ -9,6 +9,7 @@ use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::health::{line, record};
 use model::host_facts::HostFacts;
 use model::judge;
+use model::os_cause::OsCause;
 use model::pci::PciScan;
 use model::ports::ScanError;
 use model::snapshot::Recorded;
@@ -37,7 +38,7 @@ pub(super) async fn record(request: &SnapshotRequest, basket: &mut Basket) -> Re
             basket.miss(source.code(), &fault.to_string());
         }
     }
-    told(&docker, basket);
+    write_docker(&docker, basket);
     let name = host.hostname.known().cloned().unwrap_or_else(|| "recorded".to_owned());
     let kernel_log = kernel_log(request, basket).await;
     Recorded { name, scan, reports, docker, host, kernel_log }
@@ -59,12 +60,12 @@ async fn kernel_log(request: &SnapshotRequest, basket: &mut Basket) -> Option<Ve
 fn telling(lines: &[String]) -> Vec<String> {
     lines
         .iter()
-        .filter(|line| line::record(line).is_some_and(|read| record::said_by(&read).is_some()))
+        .filter(|line| line::record(line).is_some_and(|read| record::event_of(&read).is_some()))
         .cloned()
         .collect()
 }
 
-fn told(docker: &Result<DockerFacts, ProbeError>, basket: &mut Basket) {
+fn write_docker(docker: &Result<DockerFacts, ProbeError>, basket: &mut Basket) {
     match docker {
         Ok(facts) => basket.json("docker.json", facts),
         Err(fault) => basket.miss("Docker", &fault.to_string()),
@@ -74,7 +75,7 @@ fn told(docker: &Result<DockerFacts, ProbeError>, basket: &mut Basket) {
 async fn scan(request: &SnapshotRequest) -> Result<PciScan, ScanError> {
     let sysfs = Sysfs::new(request.root.join("sys"));
     let path = "/sys/bus/pci/devices";
-    let fault = |said: String| Err(ScanError { path: path.to_owned(), said });
+    let fault = |said: String| Err(ScanError { path: path.to_owned(), cause: OsCause::found(said) });
     match timeout(READ_WITHIN, tokio::task::spawn_blocking(move || sysfs.scan())).await {
         // A root that is none of ours is no fact of the host.
         Ok(Ok(scan)) => scan.map_err(|fault| ScanError { path: path.to_owned(), ..fault }),

@@ -1,6 +1,6 @@
 //! Takes a snapshot of the host: reads it, asks the daemon if it runs, packs, writes, and reports what is in it.
 
-use super::told::Told;
+use super::summary::SnapshotSummary;
 use super::{Basket, SnapshotRequest, daemon, pack, take};
 use anyhow::Context;
 use files::OwnProgram;
@@ -80,7 +80,7 @@ pub fn run(args: &SnapshotArgs) -> anyhow::Result<()> {
 }
 
 /// What is reported about the snapshot, and the archive where it goes to standard output.
-async fn taken(args: &SnapshotArgs) -> anyhow::Result<(Told, Option<Vec<u8>>)> {
+async fn taken(args: &SnapshotArgs) -> anyhow::Result<(SnapshotSummary, Option<Vec<u8>>)> {
     let to_output = args.output.as_deref() == Some(Path::new("-"));
     // Before minutes are spent on what could not be kept.
     if to_output {
@@ -106,12 +106,12 @@ async fn taken(args: &SnapshotArgs) -> anyhow::Result<(Told, Option<Vec<u8>>)> {
     let seconds = u64::try_from(taken_at.as_second()).unwrap_or(0);
     let archive = pack(&basket, seconds).context("cannot pack the archive")?;
     if to_output {
-        let told = Told { path: "standard output".into(), archive_bytes: archive.len(), manifest };
+        let told = SnapshotSummary { path: "standard output".into(), archive_bytes: archive.len(), manifest };
         return Ok((told, Some(archive)));
     }
     let path = args.output.clone().unwrap_or_else(|| default_name(&recorded.name, taken_at).into());
     write(&path, &archive)?;
-    Ok((Told { path, archive_bytes: archive.len(), manifest }, None))
+    Ok((SnapshotSummary { path, archive_bytes: archive.len(), manifest }, None))
 }
 
 /// The paths of the manager's API are the same everywhere, and one is named as if it were a secret.

@@ -1,6 +1,6 @@
 //! `org.gpuhost.Agent1.Host` on the root object.
 
-use super::enrolment::{self, EnrolOptions};
+use super::enrol_options::{self, EnrolOptions};
 use super::failure::Refused;
 use super::job::job_view;
 use super::options::{Options, Parser};
@@ -120,7 +120,7 @@ impl HostMethods {
         let mut parser = Parser::new(options);
         let wanted = EnrolOptions::take(&mut parser)?;
         let plain = parser.finish()?;
-        let urls = enrolment::checked_urls(urls)?;
+        let urls = enrol_options::checked_urls(urls)?;
         let shown = urls.join(" ");
         let details = [("manager", shown.as_str())];
         let admission = self.submitter.gate.admit(&header, HOST_INTERFACE, "Enroll", plain, &details).await?;

@@ -36,7 +36,8 @@
 
 pub mod action;
 mod authority;
-mod enrolment;
+mod bus_socket;
+mod enrol_options;
 mod executor;
 mod face;
 mod failure;
@@ -55,7 +56,6 @@ mod serve;
 mod shown;
 mod submit;
 mod token;
-mod transport;
 mod tree;
 
 use engine::handle::Handle;

@@ -8,7 +8,7 @@ use super::object::Object;
 use super::shown::Shown;
 use super::submit::Submitter;
 use super::tree::{Place, Tree};
-use super::{BusAddress, BusState, Sources, transport};
+use super::{BusAddress, BusState, Sources, bus_socket};
 use futures_util::StreamExt;
 use model::message::Message;
 use std::sync::Arc;
@@ -119,7 +119,7 @@ async fn set_up(
 ) -> Result<(Connection, Connection, Tree, MessageStream), BusError> {
     let connect = |source| BusError::Connect { bus: bus.to_owned(), source };
     let at = parsed(address).map_err(connect)?;
-    let open = async |gallery| transport::connect(&at, gallery).await.map_err(zbus::Error::from).map_err(connect);
+    let open = async |gallery| bus_socket::connect(&at, gallery).await.map_err(zbus::Error::from).map_err(connect);
     let asking = open(Arc::default()).await?.build().await.map_err(connect)?;
     let gate = Gate::new(Authority::new(asking.clone()));
     let (published, newest) = watch::channel(None);

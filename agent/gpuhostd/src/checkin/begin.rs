@@ -39,7 +39,7 @@ impl<C: Clock> Task<C> {
 
     /// The identity folder cannot be used; it is looked at again until it can.
     pub(super) fn unusable(&mut self, fault: &IdentityError) {
-        let said = format!("{fault}{}", fault.cure());
+        let said = fault.to_string();
         if self.session.broken.as_ref() != Some(&said) {
             tracing::error!(
                 message_id = Message::IdentityNotKept.id(),

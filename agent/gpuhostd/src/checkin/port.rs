@@ -29,7 +29,7 @@ pub(super) fn channel() -> (CheckinPort, mpsc::Receiver<Ask>) {
 
 impl CheckinPort {
     async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Ask) -> Result<T, Refusal> {
-        let stopping = || Refusal::Unavailable { what: "the check-in".into(), why: "the daemon is stopping".into() };
+        let stopping = || Refusal::stopping("the check-in");
         let (reply, answer) = oneshot::channel();
         self.asks.try_send(make(reply)).map_err(|fault| match fault {
             mpsc::error::TrySendError::Full(_) => Refusal::Busy {

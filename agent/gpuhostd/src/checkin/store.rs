@@ -42,18 +42,6 @@ pub(super) enum IdentityError {
     CutShort,
 }
 
-impl IdentityError {
-    /// What mends it where that is not reported already.
-    pub(super) fn cure(&self) -> &'static str {
-        let Self::Store(StoreError::Host { source, .. }) = self else { return "" };
-        if source.kind() != std::io::ErrorKind::PermissionDenied {
-            return "";
-        }
-        "; it belongs to a user other than the service's, as after a manual run as root: `chown -R gpuhostd: \
-         /var/lib/gpuhostd` fixes it, no restart is needed"
-    }
-}
-
 /// The identity folder.
 #[derive(Debug, Clone)]
 pub(super) struct IdentityStore {

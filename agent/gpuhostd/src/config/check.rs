@@ -82,10 +82,10 @@ fn checked(args: &CheckArgs) -> anyhow::Result<Report> {
         let out = serde_json::to_string_pretty(&configuration.settings)? + "\n";
         return Ok(Report { status: 0, out, err: String::new() });
     }
-    Ok(Report { status: 0, out: told(&configuration, &notes), err: String::new() })
+    Ok(Report { status: 0, out: report_text(&configuration, &notes), err: String::new() })
 }
 
-fn told(configuration: &Configuration, notes: &[String]) -> String {
+fn report_text(configuration: &Configuration, notes: &[String]) -> String {
     let mut lines: Vec<String> = configuration.files.iter().map(|file| format!("read {}", file.display())).collect();
     if lines.is_empty() {
         lines.push("there is no configuration file; the defaults apply".to_owned());

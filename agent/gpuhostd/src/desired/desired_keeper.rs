@@ -1,14 +1,15 @@
 //! The keeper: the one task that decides which documents are in force, and the one writer of the ledger.
 
 use super::desired_port::{Ask, DesiredQueue, Offer, Taken};
-use super::desired_shown::Shown;
+use super::desired_shown::{NOT_SAVED, Shown};
 use super::local_files::{self, LocalRead};
 use super::on_disk::{Kept, OnDisk};
 use crate::checkin::sha256_hex;
 use engine::publish::Publisher;
 use host::front::FileWatch;
 use model::desired::{
-    Accepted, DesiredState, DocumentError, DocumentId, DocumentRefusal, Epoch, Held, Ledger, LocalDocuments, accept,
+    Accepted, DesiredState, DocumentError, DocumentId, DocumentRefusal, Epoch, HeldDocument, Ledger, LocalDocuments,
+    accept,
 };
 use model::enrol::CheckinStatus;
 use model::ports::{Clock, LedgerPort};
@@ -23,8 +24,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wire::manager::desired::{read, same_json};
 
-/// Type of the condition, and code of an offer, while an accepted document cannot be saved.
-pub(super) const NOT_SAVED: &str = "desired_state_not_saved";
 /// The first and the longest wait before a document is saved once more, in milliseconds.
 const SAVE_AGAIN_MS: u64 = 1_000;
 const SAVE_AGAIN_MOST_MS: u64 = 300_000;
@@ -58,7 +57,9 @@ pub async fn start<L: LedgerPort, K: Clock>(
     let cancel = parts.cancel.clone();
     let on_disk = OnDisk::read(&parts.ledger.place(), parts.ledger.read().await);
     let shown = Shown::new(parts.publisher.clone(), state);
-    let mut keeper = Keeper { parts, on_disk, shown, local: LocalDocuments::default(), refused: None, unsaved: None };
+    let local = LocalDocuments::default();
+    let mut keeper = Keeper { parts, identity: None, on_disk, shown, local, refused: None, unsaved: None };
+    keeper.identify();
     keeper.read_local().await;
     async move {
         tokio::select! {
@@ -70,6 +71,8 @@ pub async fn start<L: LedgerPort, K: Clock>(
 
 struct Keeper<L, K> {
     parts: KeeperParts<L, K>,
+    /// The identity for which everything below counts.
+    identity: Option<String>,
     on_disk: OnDisk,
     shown: Shown,
     local: LocalDocuments,
@@ -98,8 +101,6 @@ type Waiting = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 impl<L: LedgerPort, K: Clock> Keeper<L, K> {
     async fn run(&mut self, mut asks: tokio::sync::mpsc::Receiver<Ask>) {
         let mut checkin = self.parts.checkin.clone();
-        checkin.mark_changed();
-        let mut identity = None;
         let mut waiting = self.look_again().await;
         let mut settled: Option<BootMillis> = None;
         loop {
@@ -108,6 +109,7 @@ impl<L: LedgerPort, K: Clock> Keeper<L, K> {
             tokio::select! {
                 ask = asks.recv() => match ask {
                     Some(Ask::Reload(reply)) => {
+                        self.identify();
                         self.read_ledger_again().await;
                         (waiting, settled) = (self.look_again().await, None);
                         let _caller_gone = reply.send(());
@@ -121,15 +123,13 @@ impl<L: LedgerPort, K: Clock> Keeper<L, K> {
                     None => return,
                 },
                 Ok(()) = checkin.changed() => {
-                    let now = checkin.borrow_and_update().server_id.clone();
-                    if now != identity {
-                        identity = now;
-                        // What another identity was sent is nothing to this one.
-                        (self.refused, self.unsaved) = (None, None);
-                        self.publish();
-                    }
+                    checkin.mark_unchanged();
+                    self.identify();
                 }
-                () = until(&*clock, retry) => self.save_again().await,
+                () = until(&*clock, retry) => {
+                    self.identify();
+                    self.save_again().await;
+                }
                 _ = &mut waiting => {
                     waiting = Box::pin(pending());
                     settled = Some(clock.boot_now().plus(SETTLE_MS));
@@ -139,12 +139,23 @@ impl<L: LedgerPort, K: Clock> Keeper<L, K> {
         }
     }
 
+    /// Which identity this host has now.
     fn server_id(&self) -> Option<String> {
         self.parts.checkin.borrow().server_id.clone()
     }
 
+    /// Takes notice of another identity: what the one before was sent is nothing to it.
+    fn identify(&mut self) {
+        let now = self.server_id();
+        if now != self.identity {
+            (self.identity, self.refused, self.unsaved) = (now, None, None);
+            self.shown.saved();
+            self.publish();
+        }
+    }
+
     fn publish(&mut self) {
-        let server_id = self.server_id();
+        let server_id = &self.identity;
         let kept = server_id.as_ref().and_then(|server_id| self.on_disk.kept_for(server_id));
         let state = DesiredState {
             epochs_left: kept.map(|kept| kept.ledger.epochs_left.clone()).unwrap_or_default(),
@@ -200,7 +211,8 @@ impl<L: LedgerPort, K: Clock> Keeper<L, K> {
 
     async fn offered(&mut self, offer: Offer) -> Taken {
         let Offer { body, server_id, manager_now } = offer;
-        if self.server_id().as_ref() != Some(&server_id) {
+        self.identify();
+        if self.identity.as_ref() != Some(&server_id) {
             tracing::debug!(server_id, "a document for an identity that this host no longer has is not read");
             return Taken::default();
         }
@@ -221,7 +233,7 @@ impl<L: LedgerPort, K: Clock> Keeper<L, K> {
         // It was read, so that it is text.
         let Ok(text) = String::from_utf8(body) else { return Taken::default() };
         let kept = self.on_disk.kept_for(&server_id);
-        let held = Held {
+        let held = HeldDocument {
             server_id: &server_id,
             in_force: kept.map(|kept| &kept.document),
             epochs_left: kept.map(|kept| kept.ledger.epochs_left.as_slice()).unwrap_or_default(),
@@ -300,7 +312,8 @@ impl<L: LedgerPort, K: Clock> Keeper<L, K> {
     }
 
     async fn accept_epoch(&mut self, epoch: &Epoch) -> Result<(), Refusal> {
-        let server_id = self.server_id().unwrap_or_default();
+        self.identify();
+        let server_id = self.identity.clone().unwrap_or_default();
         let kept = self.on_disk.kept_for(&server_id).filter(|kept| kept.ledger.epochs_left.contains(epoch));
         let Some(kept) = kept else {
             return Err(Refusal::NotFound { what: "left epoch".to_owned(), name: epoch.to_string() });

@@ -1,6 +1,5 @@
 //! What everybody is shown of the desired state: the state itself on a watch, and conditions for what is wrong.
 
-use super::desired_keeper::NOT_SAVED;
 use engine::publish::Publisher;
 use model::condition::{Condition, ConditionStatus};
 use model::desired::{DesiredState, DocumentError, DocumentId, DocumentRefusal, InForceDocument};
@@ -9,6 +8,8 @@ use model::time::UnixMillis;
 use std::sync::Arc;
 use tokio::sync::watch;
 
+/// Type of the condition, and code of an offer, while an accepted document cannot be saved.
+pub(super) const NOT_SAVED: &str = "desired_state_not_saved";
 /// Type of the condition while the document on disk cannot be used.
 const UNREADABLE: &str = "desired_state_unreadable";
 /// Type of the condition while a local file is wrong.

@@ -72,7 +72,7 @@ impl OnDisk {
             },
             Self::Unreadable { why } => InForceDocument::Unreadable {
                 why: format!(
-                    "{why}; {next}; to use it again instead, mend the file or restore it from a backup and run \
+                    "{why}; {next}; to use it again instead, correct the file or restore it from a backup and run \
                      `systemctl reload gpuhostd`"
                 ),
             },

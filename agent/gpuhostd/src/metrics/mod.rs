@@ -1,7 +1,7 @@
 //! The ways out for metrics: a Unix socket that answers HTTP, and a file for node_exporter. Both are off until configured.
 
-mod http;
 mod page;
+mod scrape;
 mod socket;
 mod textfile;
 

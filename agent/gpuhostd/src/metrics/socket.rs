@@ -1,6 +1,6 @@
 //! The socket: takes connections, a bounded number at a time, each with a deadline for its request and for its answer.
 
-use super::{Page, changed, http};
+use super::{Page, changed, scrape};
 use host::front::{SocketError, listen_at, remove};
 use model::causes::with_causes;
 use model::message::Message;
@@ -109,7 +109,7 @@ async fn accept<K: Clock>(listener: &UnixListener, page: &Page<K>) {
 async fn one<K: Clock>(mut stream: UnixStream, page: &Page<K>) {
     let Ok(received) = tokio::time::timeout(CLIENT_DEADLINE, request(&mut stream)).await else { return };
     let Some(received) = received else { return };
-    let answer = http::answer(&received, |flavour| page.text(flavour));
+    let answer = scrape::answer(&received, |flavour| page.text(flavour));
     let _slow = tokio::time::timeout(CLIENT_DEADLINE, async {
         stream.write_all(&answer).await?;
         stream.shutdown().await
@@ -120,8 +120,8 @@ async fn one<K: Clock>(mut stream: UnixStream, page: &Page<K>) {
 /// What the client sent, up to the end of its request's head, of its patience, or of ours; `None` where it went away.
 async fn request(stream: &mut UnixStream) -> Option<Vec<u8>> {
     let mut received = Vec::with_capacity(512);
-    while !http::is_complete(&received) && received.len() < http::HEAD_MAX {
-        let room = u64::try_from(http::HEAD_MAX.saturating_sub(received.len())).unwrap_or(0);
+    while !scrape::is_complete(&received) && received.len() < scrape::HEAD_MAX {
+        let room = u64::try_from(scrape::HEAD_MAX.saturating_sub(received.len())).unwrap_or(0);
         match stream.take(room).read_buf(&mut received).await {
             Ok(0) if received.is_empty() => return None,
             Ok(0) => break,

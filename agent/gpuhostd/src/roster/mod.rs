@@ -37,8 +37,7 @@ impl Acknowledge {
     /// # Errors
     /// No GPU is gone from this address, or it could not be written down.
     pub(crate) async fn gpu(&self, address: PciAddress) -> Result<(), Refusal> {
-        let stopping =
-            || Refusal::Unavailable { what: "the record of GPUs".into(), why: "the daemon is stopping".into() };
+        let stopping = || Refusal::stopping("the record of GPUs");
         let (reply, answered) = oneshot::channel();
         self.0.send((address, reply)).await.map_err(|_| stopping())?;
         answered.await.map_err(|_| stopping())?

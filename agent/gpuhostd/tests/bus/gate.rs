@@ -7,7 +7,7 @@ use crate::rig::{NOBODY, Served, block_on, busctl, busctl_as, busctl_refused, cl
 use gpuhostd::bus::action::{PolkitAction, action_for};
 use model::blocker::{Blocked, Blocker};
 use model::change::{Bind, Change};
-use model::machine::Machine;
+use model::machine_kind::Machine;
 use model::refusal::Refusal;
 use std::collections::BTreeSet;
 use std::io::Write;

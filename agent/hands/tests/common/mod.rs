@@ -8,6 +8,7 @@ use model::Reading;
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::holders::Holders;
+use model::os_cause::OsCause;
 use model::ports::ActError;
 use protocol::hand::containers::{ProbeDriverContainer, ReadDockerFacts};
 use protocol::hand::holders::FindHolders;
@@ -76,7 +77,7 @@ pub(crate) fn counting(count: Count) -> RegistryBuilder<HostHand> {
         .serve(|ProbeSmi {}| async { Ok(report(DriverSource::Smi)) })
         .serve(|verb: InspectScope| async move { Err(ActError::Hung { attempted: verb.attempted(), after_ms: 4000 }) })
         .serve(|verb: ApplyStep| async move {
-            Err(ActError::Said { attempted: verb.attempted(), said: "it is a test".to_owned() })
+            Err(ActError::Refused { attempted: verb.attempted(), cause: OsCause::found("it is a test") })
         })
 }
 

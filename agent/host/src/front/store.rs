@@ -1,5 +1,7 @@
 //! Atomic files of our own state: replaced as a whole or not at all, on disk before it is reported, and never through a link.
 
+use model::os_cause::{CauseSite, OsCause};
+use model::ports::JournalError;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
@@ -55,7 +57,7 @@ pub enum StoreError {
         max_bytes: usize,
     },
     /// The host refused.
-    #[error("cannot {attempted} {}: {source}", path.display())]
+    #[error("cannot {attempted} {}: {}", path.display(), OsCause::from(source).with_remedy(CauseSite::StateFile(path)))]
     Host {
         /// `open`, `write`, …
         attempted: &'static str,
@@ -65,6 +67,26 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+}
+
+impl StoreError {
+    /// The error as it crosses a port, with the number of the host; `attempted` and `on` where none of the host's calls failed.
+    pub(super) fn into_journal_error(self, attempted: &str, on: &Path) -> JournalError {
+        match self {
+            Self::Host { attempted, path, source } => {
+                JournalError { attempted: attempted.to_owned(), path, cause: source.into() }
+            }
+            fault @ (Self::Missing { .. }
+            | Self::BadName { .. }
+            | Self::NotPlain { .. }
+            | Self::Exists { .. }
+            | Self::InTheWay { .. }
+            | Self::TooLarge { .. }) => {
+                let cause = OsCause::found(fault.to_string());
+                JournalError { attempted: attempted.to_owned(), path: on.to_owned(), cause }
+            }
+        }
+    }
 }
 
 fn host(attempted: &'static str, path: &Path) -> impl Fn(io::Error) -> StoreError {

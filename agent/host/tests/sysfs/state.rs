@@ -4,7 +4,7 @@ use crate::tree::{Function, Tree};
 use host::front::Sysfs;
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverSource};
-use model::health::facts::{Asked, HealthFact};
+use model::health::facts::{FactSource, HealthFact};
 use model::metric::{Metric, of_driver};
 use model::pci::{FunctionState, Mediated, RuntimeStatus};
 use std::fs;
@@ -192,7 +192,7 @@ fn amdgpu_tells_its_bad_pages() {
     };
     let facts = pages("0x00000001 : 0x00001000 : R\n0x0000abcd : 0x00001000 : R\n0x0000abce : 0x00001000 : P");
     for fact in HealthFact::ALL.iter().copied() {
-        let promised = matches!(fact.asked(DriverSource::Sysfs), Asked::By(_));
+        let promised = matches!(fact.asked(DriverSource::Sysfs), FactSource::By(_));
         assert_eq!(fact.is_known(&facts), promised, "{}", fact.name());
     }
     assert_eq!((facts.pages_retired_double_bit.get(), facts.retirement_pending.get()), (Some(2), Some(true)));

@@ -178,7 +178,7 @@ pub type CdiFolder = Vec<(String, Spec)>;
 
 /// What an engine takes of these folders.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Taken {
+pub struct CdiDevices {
     /// Names of the devices, sorted.
     pub names: Vec<String>,
     /// What `all` stands for, where there is one.
@@ -188,7 +188,7 @@ pub struct Taken {
 /// Which devices an engine takes: a later folder goes before an earlier one, and a device that two files of one folder define is
 /// none at all.
 #[must_use]
-pub fn taken(folders: &[CdiFolder]) -> Taken {
+pub fn taken(folders: &[CdiFolder]) -> CdiDevices {
     let mut found: BTreeMap<&str, Option<(&Spec, &Device)>> = BTreeMap::new();
     for folder in folders {
         let mut here: BTreeMap<&str, Option<(&Spec, &Device)>> = BTreeMap::new();
@@ -200,7 +200,7 @@ pub fn taken(folders: &[CdiFolder]) -> Taken {
     }
     let all = found.get(ALL).copied().flatten().map(|(spec, device)| all_of(spec, device));
     let names = found.into_iter().filter(|(_, device)| device.is_some()).map(|(name, _)| name.to_owned()).collect();
-    Taken { names, all }
+    CdiDevices { names, all }
 }
 
 fn all_of(spec: &Spec, all: &Device) -> CdiAll {

@@ -112,5 +112,5 @@ fn a_later_folder_goes_before_and_two_files_of_one_folder_are_a_conflict() {
     assert_eq!(names(&[folder(&[of(&["0", "1"])]), folder(&[of(&["1"]), of(&["1"])])]), ["0"]);
     let both = taken(&[folder(&[spec(TWO)]), folder(&[of(&["all", "GPU-1"])])]);
     assert_eq!(both.all, Some(CdiAll { names: vec!["GPU-1".to_owned()], minors: Vec::new() }));
-    assert_eq!(taken(&[]), Taken::default());
+    assert_eq!(taken(&[]), CdiDevices::default());
 }

@@ -1,13 +1,15 @@
 //! What the journal holds when the daemon starts: the entries, and the documents that could not be read as one.
 
 use super::at_start::{AtStart, at_start};
-use super::document::{BadJournalEntry, decode};
 use super::entry::Entry;
 use super::id::{Held, number_in};
+use super::journal_document::{BadJournalEntry, decode};
 use crate::blocker::Blocker;
+use crate::os_cause::CauseSite;
 use crate::plan::Lane;
 use crate::ports::JournalDocument;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -123,7 +125,11 @@ fn read(document: &JournalDocument) -> Result<Entry, (String, String)> {
              back to its own driver), and remove the file"
         ))
     };
-    let bytes = document.content.as_ref().map_err(|said| (said.clone(), lost()))?;
+    let bytes = document.content.as_ref().map_err(|cause| {
+        // A file that cannot be read now is not lost: where the cure is known, it comes first.
+        let remedy = cause.remedy(CauseSite::StateFile(Path::new(place))).map_or_else(lost, |cure| restarted(&cure));
+        (cause.to_string(), remedy)
+    })?;
     decode(&document.name, bytes).map_err(|fault| match fault {
         BadJournalEntry::TooNew { schema, .. } => {
             let remedy = restarted(

@@ -5,7 +5,7 @@ use super::Outcome;
 use super::aftermath::{OnCommitFailure, OnDone, OnRestored};
 use super::entry::{Entry, Phase};
 use crate::plan::{Look, PlanStep, Unmet};
-use crate::ports::ActError;
+use crate::ports::{ActError, JournalError};
 use crate::time::BootMillis;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -18,7 +18,7 @@ pub const RESTORE_ATTEMPTS: u32 = 3;
 #[serde(rename_all = "snake_case")]
 pub enum FailureCause {
     /// The journal could not be written, and so nothing was touched, or what was done was undone.
-    Journal(String),
+    Journal(JournalError),
     /// A step did not work.
     Step(PlanStep, ActError),
     /// The host could not be looked at.
@@ -32,7 +32,7 @@ pub enum FailureCause {
 impl fmt::Display for FailureCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Journal(said) => write!(f, "the journal could not be written: {said}"),
+            Self::Journal(fault) => write!(f, "the change could not be recorded: {fault}"),
             Self::Step(step, fault) => write!(f, "{step}: {fault}"),
             Self::Look(fault) => write!(f, "the host could not be observed: {fault}"),
             Self::Unverified(unmet) => {
@@ -63,7 +63,7 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The journal was written, or not.
-    Journaled(Result<(), String>),
+    Journaled(Result<(), JournalError>),
     /// What was seen.
     Looked(Result<Box<Look>, ActError>),
     /// The step was taken, or not.
@@ -191,9 +191,9 @@ impl ChangeMachine {
         let stage = std::mem::replace(&mut self.stage, Stage::Planning);
         self.stage = match (stage, what) {
             (Stage::Journaling, Event::Journaled(Ok(()))) => self.step_or_verify(0),
-            (Stage::Journaling, Event::Journaled(Err(said))) => {
+            (Stage::Journaling, Event::Journaled(Err(fault))) => {
                 // It may have reached the disk all the same: an entry of a change that never was must not stay.
-                self.trouble = FailureCause::Journal(said);
+                self.trouble = FailureCause::Journal(fault);
                 Stage::Abandoning
             }
             (Stage::Abandoning, Event::Journaled(_)) => Stage::Ended(Outcome::Untouched(self.trouble.clone())),
@@ -209,7 +209,7 @@ impl ChangeMachine {
                 }
                 Stage::Ended(Outcome::Done)
             }
-            (Stage::Committing, Event::Journaled(Err(said))) => self.uncommitted(said),
+            (Stage::Committing, Event::Journaled(Err(fault))) => self.uncommitted(fault),
             (Stage::Reopening, Event::Journaled(Ok(()))) => Stage::Planning,
             // What is on the disk is not known: standing or open, both agree with a host that is left as it is.
             (Stage::Reopening, Event::Journaled(Err(_))) => Stage::Ended(Outcome::Quarantined(self.trouble.clone())),
@@ -265,11 +265,11 @@ impl ChangeMachine {
         Stage::Planning
     }
 
-    fn uncommitted(&mut self, said: String) -> Stage {
+    fn uncommitted(&mut self, fault: JournalError) -> Stage {
         match self.entry.aftermath.on_commit_failure {
             // The record may have reached the disk all the same, and must be open again before anything is undone.
             OnCommitFailure::Undo => {
-                self.trouble = FailureCause::Journal(said);
+                self.trouble = FailureCause::Journal(fault);
                 Stage::Reopening
             }
             OnCommitFailure::Accept => Stage::Ended(Outcome::Done),

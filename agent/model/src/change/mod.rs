@@ -2,20 +2,20 @@
 
 mod aftermath;
 mod at_start;
-mod document;
 mod entry;
 mod found;
 mod id;
+mod journal_document;
 mod machine;
 mod request;
 mod schema_1;
 
 pub use aftermath::{Aftermath, OnCommitFailure, OnDone, OnRestored};
 pub use at_start::{AtStart, UNKNOWN_BOOT, at_start};
-pub use document::{BadJournalEntry, JOURNAL_SCHEMA, decode, encode};
 pub use entry::{Entry, Phase};
 pub use found::{JournalContents, Unread, listed, sort_out};
 pub use id::{ChangeId, Held, name_of};
+pub use journal_document::{BadJournalEntry, JOURNAL_SCHEMA, decode, encode};
 pub use machine::{ChangeMachine, Effect, Event, FailureCause, RESTORE_ATTEMPTS};
 pub use request::{Bind, Change, ChangeFacts, PlannedChange};
 

@@ -118,8 +118,9 @@ impl Change {
                 plan_passthrough(facts.host, seen, facts.holders, facts.policy, &request)?
             }
             Self::PassthroughRelease(gpu) => {
-                let home = facts.given.map(|record| &record.home);
-                let home = home.map(|Former::Functions(home)| home.as_slice());
+                let bounds = self.bounds(facts.host)?;
+                let home = facts.given.map(|record| record.home.within(&bounds.target));
+                let home = home.as_ref().map(|Former::Functions(home)| home.as_slice());
                 let request = ReleaseRequest { gpu: *gpu, requester: facts.requester, home };
                 plan_release(facts.host, seen, facts.holders, facts.policy, &request)?
             }

@@ -1,9 +1,9 @@
 //! Puts one runtime entry into a `daemon.json`: one piece goes in, every other byte stays.
 
 use super::Edited;
-use super::entry::RuntimeEntry;
-use super::refused::Refused;
-use super::text::Checked;
+use super::edit_refused::Refused;
+use super::json_text::Checked;
+use super::runtime::RuntimeEntry;
 use crate::json::{self, JsonPlace};
 
 /// Puts the entry in; `before` is `None` where there is no file. `reads_mark`: this Docker reads a byte order mark.

@@ -3,17 +3,17 @@
 //! Pure: bytes in, bytes or a refusal out. `insert` writes one piece; its form shows `remove` what the file was like before,
 //! so that taking it out gives the earlier file byte for byte ([decision](../../../../docs/decisions/0020-one-piece-in-daemon-json.md)).
 
-mod entry;
+mod edit_refused;
 mod insert;
-mod refused;
+mod json_text;
 mod remove;
-mod text;
+mod runtime;
 
-pub use entry::{BadEntry, RuntimeEntry, RuntimeName};
+pub use edit_refused::Refused;
 pub use insert::insert;
-pub use refused::Refused;
+pub use json_text::{DEEPEST, MOST_BYTES, reads_byte_order_mark};
 pub use remove::remove;
-pub use text::{DEEPEST, MOST_BYTES, reads_byte_order_mark};
+pub use runtime::{BadEntry, RuntimeEntry, RuntimeName};
 
 /// What became of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! Takes a runtime entry out of a `daemon.json` again.
 
 use super::Edited;
-use super::entry::{RuntimeEntry, RuntimeName};
+use super::edit_refused::Refused;
 use super::insert::{insert, new_file};
-use super::refused::Refused;
-use super::text::Checked;
+use super::json_text::Checked;
+use super::runtime::{RuntimeEntry, RuntimeName};
 use crate::json::{self, JsonPlace, Member};
 use std::ops::Range;
 

@@ -1,7 +1,7 @@
 //! Whether a manager's document comes into force: the checks behind those of its shape, in their order. The first that fails
 //! refuses the whole document, and what is in force stays.
 
-use super::document::DesiredDocument;
+use super::desired_document::DesiredDocument;
 use super::epoch::{Epoch, Revision};
 use crate::printable::printable;
 use crate::time::UnixMillis;
@@ -37,7 +37,7 @@ pub enum DocumentError {
         ours: String,
     },
     /// It may not be accepted any more.
-    #[error("it could be accepted until {} only, and it is {} by the manager's clock: the manager must issue it anew", not_after.to_utc(), now.to_utc())]
+    #[error("it could be accepted until {} only, and it is {} by the manager's clock: the manager must issue it again", not_after.to_utc(), now.to_utc())]
     Expired {
         /// Its `not_after`.
         not_after: UnixMillis,
@@ -105,7 +105,7 @@ fn names(all: &[String]) -> String {
 
 /// What a document is judged against.
 #[derive(Debug, Clone, Copy)]
-pub struct Held<'a> {
+pub struct HeldDocument<'a> {
     /// The id of this host.
     pub server_id: &'a str,
     /// What is in force for it; `None` = nothing, or it cannot be read.
@@ -137,7 +137,7 @@ pub enum Accepted {
 /// The first check that fails.
 pub fn accept(
     document: &DesiredDocument,
-    held: Held<'_>,
+    held: HeldDocument<'_>,
     is_same: impl FnOnce() -> bool,
 ) -> Result<Accepted, DocumentError> {
     let same_id = held.in_force.is_some_and(|in_force| in_force.id == document.id);
@@ -204,11 +204,11 @@ mod tests {
         }
     }
 
-    fn held<'a>(in_force: Option<&'a DesiredDocument>, epochs_left: &'a [Epoch]) -> Held<'a> {
-        Held { server_id: HOST, in_force, epochs_left, now: UnixMillis(1_000) }
+    fn held<'a>(in_force: Option<&'a DesiredDocument>, epochs_left: &'a [Epoch]) -> HeldDocument<'a> {
+        HeldDocument { server_id: HOST, in_force, epochs_left, now: UnixMillis(1_000) }
     }
 
-    fn code(document: &DesiredDocument, held: Held<'_>, same: bool) -> &'static str {
+    fn code(document: &DesiredDocument, held: HeldDocument<'_>, same: bool) -> &'static str {
         match accept(document, held, || same) {
             Ok(Accepted::Same) => "same",
             Ok(Accepted::New { .. }) => "new",

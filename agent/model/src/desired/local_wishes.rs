@@ -1,6 +1,6 @@
 //! Wishes of several files of this host, laid over each other in their order: later keys win.
 
-use super::section::{CapacityOverrides, Desired, DesiredAgent, DesiredSections};
+use super::desired_sections::{CapacityOverrides, Desired, DesiredAgent, DesiredSections};
 
 impl DesiredSections {
     /// Lays a later file over this. What it does not say stays; an entry for the same match replaces the earlier one as a whole.

@@ -1,20 +1,20 @@
 //! The desired state: what a manager's document or a local file wishes of this host, before anything is done about it.
 
 mod accept;
-mod document;
+mod desired_document;
+mod desired_report;
+mod desired_sections;
 mod epoch;
 mod ledger;
 mod local_wishes;
-mod report;
-mod section;
 mod state;
 mod toml_document;
 
-pub use accept::{Accepted, CAPABILITIES, DocumentError, Held, accept};
-pub use document::DesiredDocument;
+pub use accept::{Accepted, CAPABILITIES, DocumentError, HeldDocument, accept};
+pub use desired_document::DesiredDocument;
+pub use desired_report::{DesiredReport, Effective, Observed, UNMET_MAX, UnmetItem};
+pub use desired_sections::{CapacityOverrides, Desired, DesiredAgent, DesiredSections, DesiredUse, GpuEntry, GpuMatch};
 pub use epoch::{DocumentId, Epoch, Revision};
 pub use ledger::{DOCUMENT_MAX_BYTES, DOCUMENT_MAX_DEPTH, LEDGER_MAX_BYTES, Ledger, LedgerDamage};
-pub use report::{DesiredReport, Effective, Observed, UNMET_MAX, UnmetItem};
-pub use section::{CapacityOverrides, Desired, DesiredAgent, DesiredSections, DesiredUse, GpuEntry, GpuMatch};
 pub use state::{DesiredState, DocumentRefusal, FileFault, InForceDocument, LocalDocuments};
 pub use toml_document::{TomlDocument, TomlError, pointer_to};

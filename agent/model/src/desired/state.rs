@@ -1,8 +1,8 @@
 //! What is wished of this host now, by whom, and what was refused: published by the keeper of the documents, read by everybody.
 
-use super::document::DesiredDocument;
+use super::desired_document::DesiredDocument;
+use super::desired_sections::DesiredSections;
 use super::epoch::{DocumentId, Epoch};
-use super::section::DesiredSections;
 use crate::time::UnixMillis;
 
 /// The desired state of this host.

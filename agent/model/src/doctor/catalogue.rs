@@ -1,20 +1,23 @@
 //! All checks by area, and the table of them for the operator's handbook.
 
-use super::check::{Area, Check};
-use super::{cdi, docker, driver, iommu, manager, nvml, pci, resources, service, toolkit};
+use super::rule::{Area, Check};
+use super::{
+    cdi_checks, docker_checks, driver_checks, iommu_checks, manager_checks, nvml_checks, pci_checks, resource_checks,
+    service_checks, toolkit_checks,
+};
 
 /// All checks. An area may stand here twice.
 pub const CATALOGUE: [(Area, &[Check]); 10] = [
-    (Area::Pci, &pci::CHECKS),
-    (Area::Pci, &iommu::CHECKS),
-    (Area::Driver, &driver::CHECKS),
-    (Area::Nvml, &nvml::CHECKS),
-    (Area::Docker, &docker::CHECKS),
-    (Area::Docker, &toolkit::CHECKS),
-    (Area::Cdi, &cdi::CHECKS),
-    (Area::Resources, &resources::CHECKS),
-    (Area::Manager, &manager::CHECKS),
-    (Area::Service, &service::CHECKS),
+    (Area::Pci, &pci_checks::CHECKS),
+    (Area::Pci, &iommu_checks::CHECKS),
+    (Area::Driver, &driver_checks::CHECKS),
+    (Area::Nvml, &nvml_checks::CHECKS),
+    (Area::Docker, &docker_checks::CHECKS),
+    (Area::Docker, &toolkit_checks::CHECKS),
+    (Area::Cdi, &cdi_checks::CHECKS),
+    (Area::Resources, &resource_checks::CHECKS),
+    (Area::Manager, &manager_checks::CHECKS),
+    (Area::Service, &service_checks::CHECKS),
 ];
 
 /// The table of all checks as Markdown, as `docs/DOCTOR.md` has it.

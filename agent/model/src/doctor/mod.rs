@@ -1,27 +1,27 @@
 //! The doctor: names the known faults of a host from its facts, with what was found, why it matters, and what cures it.
 
 mod catalogue;
-mod cdi;
-mod check;
-mod docker;
-mod driver;
-pub mod facts;
-mod iommu;
-mod manager;
-mod nvml;
-mod pci;
-mod resources;
-mod service;
-mod toolkit;
+mod cdi_checks;
+mod docker_checks;
+pub mod doctor_facts;
+mod driver_checks;
+mod iommu_checks;
+mod manager_checks;
+mod nvml_checks;
+mod pci_checks;
+mod resource_checks;
+mod rule;
+mod service_checks;
+mod toolkit_checks;
 pub mod validity;
 
 mod view;
 
 pub use catalogue::{CATALOGUE, table};
-pub use check::{Area, Check, Severity};
+pub use rule::{Area, Check, Severity};
 
-use check::Skipped;
-use facts::DoctorFacts;
+use doctor_facts::DoctorFacts;
+use rule::Skipped;
 use serde::{Deserialize, Serialize};
 
 /// A fault that was found.

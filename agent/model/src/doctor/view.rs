@@ -1,7 +1,7 @@
 //! Questions that several rules ask of the facts.
 
-use super::check::{Ruled, Skipped, known};
-use super::facts::{DoctorFacts, ServiceUnit};
+use super::doctor_facts::{DoctorFacts, ServiceUnit};
+use super::rule::{Ruled, Skipped, known};
 use crate::docker::DockerFacts;
 use crate::driver::{DriverReport, DriverSource, ProbeError};
 use crate::pci::{GpuFunction, PciScan, VENDOR_NVIDIA};
@@ -88,7 +88,7 @@ pub(super) fn is_on_vfio(gpu: &GpuFunction) -> bool {
 /// A hit for each GPU on which `rule` has something to say.
 pub(super) fn each<'a>(
     gpus: impl IntoIterator<Item = &'a GpuFunction>,
-    rule: impl Fn(&GpuFunction) -> Option<super::check::Hit>,
+    rule: impl Fn(&GpuFunction) -> Option<super::rule::Hit>,
 ) -> Ruled {
     Ok(gpus.into_iter().filter_map(rule).collect())
 }

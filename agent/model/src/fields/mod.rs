@@ -3,8 +3,8 @@
 //! The messages speak of the file, not of this program: "a whole number", "a list of texts". They show no line of the file and no
 //! more of a value than is needed, since people paste tokens and passwords where they do not belong.
 
-mod place;
+mod config_error;
 mod section;
 
-pub use place::{ConfigError, ConfigErrors, ConfigPlace};
+pub use config_error::{ConfigError, ConfigErrors, ConfigPlace};
 pub(crate) use section::{Document, Section, Value};

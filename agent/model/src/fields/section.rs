@@ -1,6 +1,6 @@
 //! The sections and values of a TOML file, with their places.
 
-use super::place::{ConfigError, ConfigPlace, position, shown, without_secret};
+use super::config_error::{ConfigError, ConfigPlace, position, shown, without_secret};
 use crate::printable::printable;
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};

@@ -1,6 +1,6 @@
 //! What the firmware reports of an error (ACPI APEI), part by part.
 
-use super::fault::Fault;
+use super::device_fault::Fault;
 use crate::PciAddress;
 
 /// One part of a record of the firmware.

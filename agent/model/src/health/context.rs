@@ -1,7 +1,7 @@
 //! What has to be remembered from one record to the next, because a message comes in several: each part bounded.
 
 use super::apei::{Graveness, Part};
-use super::fault::Fault;
+use super::device_fault::Fault;
 use super::forms::bus::is_vfio;
 use crate::PciAddress;
 use crate::time::BootMillis;

@@ -120,7 +120,7 @@ pub enum HealthFact {
 
 /// Whether a source is asked for a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum FactSource {
     /// It is: the call, field, element or file that reports it.
     By(&'static str),
     /// It is not, and why.
@@ -129,16 +129,16 @@ pub enum Asked {
 
 /// Where one fact comes from.
 struct Row {
-    nvml: Asked,
-    smi: Asked,
-    sysfs: Asked,
+    nvml: FactSource,
+    smi: FactSource,
+    sysfs: FactSource,
 }
 
 /// Nothing of NVIDIA's own driver is in sysfs, and other drivers have no such thing.
-const ONLY_NVIDIA: Asked =
-    Asked::Not("NVIDIA's driver shows nothing of it in sysfs, and other vendors' GPUs have no such thing");
-const NO_WISH: Asked =
-    Asked::Not("a driver shows in sysfs how a GPU can be reset, never that it needs it: the kernel log does");
+const ONLY_NVIDIA: FactSource =
+    FactSource::Not("NVIDIA's driver shows nothing of it in sysfs, and other vendors' GPUs have no such thing");
+const NO_WISH: FactSource =
+    FactSource::Not("a driver shows in sysfs how a GPU can be reset, never that it needs it: the kernel log does");
 
 impl HealthFact {
     /// All of them, in the order of the enum.
@@ -177,7 +177,7 @@ impl HealthFact {
 
     /// Whether this source is asked for it, by what, or why not.
     #[must_use]
-    pub const fn asked(self, source: DriverSource) -> Asked {
+    pub const fn asked(self, source: DriverSource) -> FactSource {
         let Row { nvml, smi, sysfs } = self.row();
         match source {
             DriverSource::Nvml => nvml,
@@ -187,7 +187,7 @@ impl HealthFact {
     }
 
     const fn row(self) -> Row {
-        use Asked::{By, Not};
+        use FactSource::{By, Not};
         match self {
             Self::RowsRemappedCorrectable => row("NVML_FI_DEV_REMAPPED_COR", "remapped_rows/remapped_row_corr"),
             Self::RowsRemappedUncorrectable => row("NVML_FI_DEV_REMAPPED_UNC", "remapped_rows/remapped_row_unc"),
@@ -245,23 +245,23 @@ impl HealthFact {
 
 /// NVIDIA's two sources tell it, and sysfs knows nothing of it.
 const fn row(nvml: &'static str, smi: &'static str) -> Row {
-    Row { nvml: Asked::By(nvml), smi: Asked::By(smi), sysfs: ONLY_NVIDIA }
+    Row { nvml: FactSource::By(nvml), smi: FactSource::By(smi), sysfs: ONLY_NVIDIA }
 }
 
 const fn fabric(smi: &'static str) -> Row {
     Row {
-        nvml: Asked::By("nvmlDeviceGetGpuFabricInfoV (550 and newer)"),
-        smi: Asked::By(smi),
-        sysfs: Asked::Not("NVLink's fabric is known to NVIDIA's driver alone, which shows nothing of it in sysfs"),
+        nvml: FactSource::By("nvmlDeviceGetGpuFabricInfoV (550 and newer)"),
+        smi: FactSource::By(smi),
+        sysfs: FactSource::Not("NVLink's fabric is known to NVIDIA's driver alone, which shows nothing of it in sysfs"),
     }
 }
 
 /// The table of all facts and sources as Markdown, as `docs/HEALTH-FACTS.md` has it.
 #[must_use]
 pub fn table() -> String {
-    let cell = |asked: Asked| match asked {
-        Asked::By(what) => format!("`{what}`"),
-        Asked::Not(why) => format!("not asked: {why}"),
+    let cell = |asked: FactSource| match asked {
+        FactSource::By(what) => format!("`{what}`"),
+        FactSource::Not(why) => format!("not asked: {why}"),
     };
     let mut text = "| fact | NVML | `nvidia-smi -q -x` | sysfs |\n|---|---|---|---|\n".to_owned();
     for fact in HealthFact::ALL.iter().copied() {

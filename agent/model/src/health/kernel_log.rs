@@ -1,13 +1,13 @@
 //! What the kernel log has against each device so far: bounded, whatever comes.
 
 use super::HealthState;
+use super::bus_ranges::Ports;
 use super::context::{Context, Told};
-use super::fault::{Fault, GpuFaultKind, Recovery};
+use super::device_fault::{Fault, GpuFaultKind, Recovery};
 use super::line::{Record, record};
+use super::log_event::{LogEvent, Reset};
 use super::over::Evidence;
-use super::ports::Ports;
-use super::record::{said_by, speaker};
-use super::said::{Reset, Said};
+use super::record::{event_of, speaker};
 use crate::PciAddress;
 use crate::time::BootMillis;
 use std::collections::BTreeMap;
@@ -101,7 +101,7 @@ impl KernelLog {
             self.context.speaks(driver, address);
         }
         let about = self.context.about.take();
-        match said_by(record) {
+        match event_of(record) {
             Some(told) => self.act(told, about, at),
             None => {
                 // A message in several records may have lines between its parts that say nothing themselves.
@@ -111,38 +111,40 @@ impl KernelLog {
         }
     }
 
-    fn act(&mut self, told: Said, about: Option<PciAddress>, at: BootMillis) -> Took {
+    fn act(&mut self, told: LogEvent, about: Option<PciAddress>, at: BootMillis) -> Took {
         match told {
-            Said::Fault(address, fault) => self.befall(address, fault, at),
-            Said::Wants(address, wanted) => self.wants(address, wanted, at),
-            Said::Over(address, evidence) => self.over(address, evidence, at),
-            Said::NvidiaLoaded => {
+            LogEvent::Fault(address, fault) => self.befall(address, fault, at),
+            LogEvent::Wants(address, wanted) => self.wants(address, wanted, at),
+            LogEvent::Over(address, evidence) => self.over(address, evidence, at),
+            LogEvent::NvidiaLoaded => {
                 let start = self.context.nvidia.ends(self.taken);
                 let older = |it: &Finding| !start.of_all_holds(it.fault, it.order, at.since(it.last));
                 let given = self.context.given();
                 self.end(None, Evidence::DriverLoaded, |of| !given.contains(&of), older)
             }
-            Said::NvidiaBegins => {
+            LogEvent::NvidiaBegins => {
                 self.context.nvidia.begins(self.taken);
                 Took::default()
             }
-            Said::About(address) => {
+            LogEvent::About(address) => {
                 self.context.about = Some(address);
                 Took::of(address)
             }
-            Said::ItHasFallenOff => about.map_or_else(Took::default, |it| self.befall(it, Fault::FallenOffAtProbe, at)),
-            Said::ResetBegins(address) => {
+            LogEvent::ItHasFallenOff => {
+                about.map_or_else(Took::default, |it| self.befall(it, Fault::FallenOffAtProbe, at))
+            }
+            LogEvent::ResetBegins(address) => {
                 self.context.tries_again(address);
                 Took::of(address)
             }
-            Said::ResetDone(address, _) if self.context.has_given_up(address) => Took::of(address),
-            Said::ResetDone(address, Reset::Vfio) => self.over(address, Evidence::ResetDone, at),
-            Said::ResetDone(address, Reset::Unaware) => self.over(address, Evidence::Ready, at),
-            Said::Bridge(port, first, last) => {
+            LogEvent::ResetDone(address, _) if self.context.has_given_up(address) => Took::of(address),
+            LogEvent::ResetDone(address, Reset::Vfio) => self.over(address, Evidence::ResetDone, at),
+            LogEvent::ResetDone(address, Reset::Unaware) => self.over(address, Evidence::Ready, at),
+            LogEvent::Bridge(port, first, last) => {
                 self.ports.leads_to(port, first, last);
                 Took::of(port)
             }
-            Said::Firmware(number, part) => match self.context.firmware(number, part) {
+            LogEvent::Firmware(number, part) => match self.context.firmware(number, part) {
                 Some(Told::Fault(address, fault)) => self.befall(address, fault, at),
                 Some(Told::Bridge(port, bus)) => {
                     self.ports.leads_at_least_to(port, bus);
@@ -150,20 +152,20 @@ impl KernelLog {
                 }
                 None => Took::default(),
             },
-            Said::AerStatus(address, status, mask) => {
+            LogEvent::AerStatus(address, status, mask) => {
                 self.context.aer_status(address, status & !mask);
                 Took::of(address)
             }
-            Said::AerSeverity(address, fatal) => {
+            LogEvent::AerSeverity(address, fatal) => {
                 let fault = self.context.aer_severity(address, fatal);
                 self.befall(address, fault, at)
             }
-            Said::CannotRecover(address) => {
+            LogEvent::CannotRecover(address) => {
                 self.context.recovers(address, at);
                 Took::of(address)
             }
-            Said::Recovered(port, well) => self.recovered(port, well, at),
-            Said::Contained(port, source) => {
+            LogEvent::Recovered(port, well) => self.recovered(port, well, at),
+            LogEvent::Contained(port, source) => {
                 let of_port = self.befall(port, Fault::Contained, at);
                 source.map_or(of_port, |(address, fault)| {
                     let of_source = self.befall(address, fault, at);

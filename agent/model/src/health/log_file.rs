@@ -2,7 +2,7 @@
 
 use super::HealthState;
 use super::address::named;
-use super::fault::Fault;
+use super::device_fault::Fault;
 use super::kernel_log::{Finding, KernelLog, Took};
 use super::line::{Record, cut, is_of_a_process, is_record, record};
 use super::plain::plain;

@@ -1,6 +1,6 @@
 //! Who may take a finding back: the one table of what ends which fault, with the place in the kernel or the driver that shows it.
 
-use super::fault::GpuFaultKind;
+use super::device_fault::GpuFaultKind;
 
 /// Something that shows that a fault is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,18 +2,18 @@
 
 use super::forms::{bus, drm, firmware, iommu, nvidia};
 use super::line::{Record, is_of_a_process};
-use super::said::Said;
+use super::log_event::LogEvent;
 use crate::PciAddress;
 
 /// What a record reports about a device, if anything.
 #[must_use]
-pub fn said_by(record: &Record<'_>) -> Option<Said> {
-    said(&record.text).or_else(|| said_of(record.device?, &record.text))
+pub fn event_of(record: &Record<'_>) -> Option<LogEvent> {
+    event_in(&record.text).or_else(|| event_about(record.device?, &record.text))
 }
 
 /// What the text of a record reports about a device, if anything.
 #[must_use]
-pub fn said(text: &str) -> Option<Said> {
+pub fn event_in(text: &str) -> Option<LogEvent> {
     let text = text.trim_start();
     if is_of_a_process(text) {
         return None;
@@ -30,13 +30,13 @@ pub fn said(text: &str) -> Option<Said> {
     if let Some(rest) = text.strip_prefix('{') {
         return firmware::part(rest);
     }
-    iommu::said(text).or_else(|| drm::initialized(text)).or_else(|| device(text))
+    iommu::event(text).or_else(|| drm::initialized(text)).or_else(|| device(text))
 }
 
 /// What a record reports that names no device in its text, and of which the kernel notes the device beside it.
-fn said_of(address: PciAddress, text: &str) -> Option<Said> {
+fn event_about(address: PciAddress, text: &str) -> Option<LogEvent> {
     (!is_of_a_process(text))
-        .then(|| bus::said(None, address, text).or_else(|| drm::said(None, address, text)))
+        .then(|| bus::event(None, address, text).or_else(|| drm::event(None, address, text)))
         .flatten()
 }
 
@@ -53,9 +53,9 @@ pub(crate) fn speaker(text: &str) -> Option<(&str, PciAddress)> {
 }
 
 /// What a driver reports about its device.
-fn device(text: &str) -> Option<Said> {
+fn device(text: &str) -> Option<LogEvent> {
     let (driver, address, rest) = parts(text)?;
-    bus::said(Some(driver), address, rest).or_else(|| drm::said(Some(driver), address, rest))
+    bus::event(Some(driver), address, rest).or_else(|| drm::event(Some(driver), address, rest))
 }
 
 /// `driver 0000:41:00.0: what happened`, the form of every driver that speaks of its device; some put `[drm] ` before it.

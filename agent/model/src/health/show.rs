@@ -1,10 +1,10 @@
 //! Puts the health of each GPU into an observation, with the conditions that follow.
 
 use super::HealthState;
+use super::gpu_health::{AskedAt, health};
 use super::kernel_log::KernelLog;
-use super::verdict::{AskedAt, health};
 use crate::condition::{Condition, ConditionStatus};
-use crate::judge::{Seen, decide};
+use crate::judge::{ObservationMeta, decide};
 use crate::observation::{Gpu, HostObservation};
 
 /// The conditions that are made here.
@@ -12,7 +12,7 @@ const KINDS: [&str; 4] = ["gpu_health_failed", "gpu_health_degraded", "nvswitch_
 
 /// Judges the health of every GPU of the observation. `previous` gives each reason that still holds the time since when it does.
 pub fn apply(observation: &mut HostObservation, log: &KernelLog, asked: AskedAt, previous: Option<&HostObservation>) {
-    let seen = Seen {
+    let seen = ObservationMeta {
         sequence: observation.sequence,
         observed_at: observation.observed_at,
         observed_boot: observation.observed_boot,

@@ -1,6 +1,6 @@
 //! The words of each reason: its stable code, what was seen in a sentence, and what to do; ADDRESS stands for the GPU's.
 
-use super::fault::{Fault, Recovery};
+use super::device_fault::{Fault, Recovery};
 
 /// Code, sentence and remedy.
 pub(crate) type Words = (&'static str, &'static str, &'static str);

@@ -1,11 +1,11 @@
 //! Standing statements that follow from an observation; a condition that does not hold is not listed.
 
-use super::{Around, remedy};
+use super::{HostContext, remedy};
 use crate::absence::Absence;
 use crate::condition::{Condition, ConditionStatus};
 use crate::driver::ProbeError;
 use crate::ids::PciAddress;
-use crate::machine::Machine;
+use crate::machine_kind::Machine;
 use crate::observation::{Gpu, GpuUse, HostObservation, RawObservation};
 use crate::pci::VENDOR_NVIDIA;
 use crate::time::UnixMillis;
@@ -68,7 +68,7 @@ fn driver_unavailable(gpus: &[Gpu], raw: &RawObservation) -> Option<Holds> {
     };
     let dumb: Vec<&Gpu> = gpus.iter().filter(is_dumb).collect();
     let first = dumb.first()?;
-    let fault = Around::of(raw).telling_fault().map(|(_, fault)| fault.code());
+    let fault = HostContext::of(raw).telling_fault().map(|(_, fault)| fault.code());
     let absence = first.driver_absence.as_ref().map_or("probe_failed", |why| why.code());
     let reason = if absence == "driver_absent" { absence } else { fault.unwrap_or(absence) };
     let link = first.first_broken_link();

@@ -27,7 +27,7 @@ use crate::time::{BootMillis, UnixMillis};
 
 /// When an observation was made, and which one of this run it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
+pub struct ObservationMeta {
     /// Rises by one with each observation of this run.
     pub sequence: u64,
     /// On the wall clock.
@@ -37,7 +37,7 @@ pub struct Seen {
 }
 
 /// Everything around the GPUs that their verdicts depend on.
-struct Around<'a> {
+struct HostContext<'a> {
     docker: &'a Result<DockerFacts, ProbeError>,
     faults: Vec<(DriverSource, &'a ProbeError)>,
     silent: Vec<SilentGpu>,
@@ -45,7 +45,7 @@ struct Around<'a> {
     host: &'a HostFacts,
 }
 
-impl<'a> Around<'a> {
+impl<'a> HostContext<'a> {
     fn of(raw: &'a RawObservation) -> Self {
         let nvidias = || raw.reports.iter().filter(|(who, ..)| *who != DriverSource::Sysfs);
         Self {
@@ -89,7 +89,7 @@ fn silent_of(said: &Result<DriverReport, ProbeError>) -> Vec<SilentGpu> {
 /// The list of sysfs is the authority: a GPU that only the driver knows is named in `scan_problems`. `previous` gives the
 /// conditions that still hold the time since when they do, and GPUs that sleep what was known of them.
 #[must_use]
-pub fn judge(raw: RawObservation, seen: Seen, previous: Option<&HostObservation>) -> HostObservation {
+pub fn judge(raw: RawObservation, seen: ObservationMeta, previous: Option<&HostObservation>) -> HostObservation {
     let nothing = PciScan::default();
     let scan = raw.scan.as_ref().unwrap_or(&nothing);
     let gpus = judge_gpus(scan, &raw, previous);
@@ -188,7 +188,7 @@ fn outcome((source, said, took_ms): (DriverSource, Result<DriverReport, ProbeErr
 }
 
 fn judge_gpus(scan: &PciScan, raw: &RawObservation, previous: Option<&HostObservation>) -> Vec<Gpu> {
-    let around = Around::of(raw);
+    let around = HostContext::of(raw);
     let judged = |pci: &GpuFunction| {
         let mut gpu = judge_gpu(pci, scan, facts_of(pci, raw, &around, previous), &around);
         gpu.widest_lanes = widest_lanes(&gpu, previous.and_then(|seen| seen.gpu(pci.address)));
@@ -213,7 +213,12 @@ struct Known {
     sensed: Option<DriverGpu>,
 }
 
-fn facts_of(pci: &GpuFunction, raw: &RawObservation, around: &Around<'_>, previous: Option<&HostObservation>) -> Known {
+fn facts_of(
+    pci: &GpuFunction,
+    raw: &RawObservation,
+    around: &HostContext<'_>,
+    previous: Option<&HostObservation>,
+) -> Known {
     let reports = |sensors: bool| answered(raw).filter(move |report| (report.source == DriverSource::Sysfs) == sensors);
     // What only NVIDIA's tools say of another vendor's GPU is not believed.
     let of_nvidia = pci.id.vendor == VENDOR_NVIDIA;
@@ -230,7 +235,7 @@ fn facts_of(pci: &GpuFunction, raw: &RawObservation, around: &Around<'_>, previo
     Known { told, version, absence, silence, sensed }
 }
 
-fn judge_gpu(pci: &GpuFunction, scan: &PciScan, known: Known, around: &Around<'_>) -> Gpu {
+fn judge_gpu(pci: &GpuFunction, scan: &PciScan, known: Known, around: &HostContext<'_>) -> Gpu {
     let told = known.told.as_ref();
     let cause_chain = chain::cause_chain(pci, told, around);
     let visible_to_runtime = chain::is_visible(pci, &cause_chain);
@@ -270,7 +275,7 @@ fn widest_lanes(gpu: &Gpu, before: Option<&Gpu>) -> Option<u32> {
 }
 
 /// Why no source has facts for this GPU.
-fn why_no_facts(pci: &GpuFunction, around: &Around<'_>) -> Absence {
+fn why_no_facts(pci: &GpuFunction, around: &HostContext<'_>) -> Absence {
     if pci.id.vendor != VENDOR_NVIDIA {
         // No source of ours asks the drivers of other vendors.
         return if pci.driver.known().is_some() { Absence::NotSupported } else { Absence::DriverAbsent };

@@ -2,13 +2,13 @@
 //! read, and whether it outlasts sleep. Whatever shows, merges or forgets metrics loops over it; only the code that asks a
 //! source knows a metric by its name.
 
-mod document;
-mod read;
+mod metric_value;
+mod metrics_page;
 mod row;
 mod table;
 
-pub use document::table;
-pub use read::{of_driver, of_gpu};
+pub use metric_value::{of_driver, of_gpu};
+pub use metrics_page::table;
 pub use row::{MetricRow, Named, Smi, Unit};
 
 use crate::absence::{Absence, Reading};

@@ -2,7 +2,7 @@
 
 use super::catalog::MigCatalog;
 use super::layout::Wish;
-use super::request::{Kind, Room, Standing};
+use super::layout_request::{Kind, Room, Standing};
 use super::search::{MOST_LOOKS, changes};
 
 /// The wishes of which none more would fit.

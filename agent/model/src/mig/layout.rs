@@ -135,7 +135,7 @@ pub fn read_present(text: &str, catalog: &MigCatalog) -> Result<Vec<Present>, Ba
 
 /// The wishes in their syntax, one entry an instance; `-` where there is none.
 #[must_use]
-pub fn told(wishes: &[Wish]) -> String {
+pub fn wishes_text(wishes: &[Wish]) -> String {
     let one = |wish: &Wish| Wish { count: 1, ..wish.clone() }.to_string();
     let times = |wish: &Wish| usize::try_from(wish.count).unwrap_or(MOST_ENTRIES).min(MOST_ENTRIES);
     let entries: Vec<String> = wishes.iter().flat_map(|wish| vec![one(wish); times(wish)]).collect();
@@ -203,9 +203,9 @@ mod tests {
         let wishes = read_wishes("3g.20gb@4,1g.5gb:2,1g.5gb+me,1c.3g.20gb:0", &a100()).unwrap();
         let printed: Vec<String> = wishes.iter().map(ToString::to_string).collect();
         assert_eq!(printed, ["3g.20gb@4", "1g.5gb:2", "1g.5gb+me"]);
-        assert_eq!(told(&wishes), "3g.20gb@4,1g.5gb,1g.5gb,1g.5gb+me");
-        assert_eq!(read_wishes(&told(&wishes), &a100()).unwrap().len(), 4);
-        assert_eq!((read_wishes("-", &a100()).unwrap(), told(&[])), (Vec::new(), "-".to_owned()));
+        assert_eq!(wishes_text(&wishes), "3g.20gb@4,1g.5gb,1g.5gb,1g.5gb+me");
+        assert_eq!(read_wishes(&wishes_text(&wishes), &a100()).unwrap().len(), 4);
+        assert_eq!((read_wishes("-", &a100()).unwrap(), wishes_text(&[])), (Vec::new(), "-".to_owned()));
         assert_eq!(read_wishes("1g.24gb+gfx,me:2", &a100()).unwrap()[0].to_string(), "1g.24gb+gfx,me:2");
         assert_eq!(read_wishes("1g.5gb:18446744073709551615", &a100()).unwrap()[0].count, u64::MAX);
     }

@@ -3,8 +3,8 @@
 use super::catalog::MigCatalog;
 use super::fit::largest;
 use super::layout::{Instance, Present, PresentCompute, Wish};
-use super::refusal::{MigRefusal, MigRefused};
-use super::request::{Kind, Room, Standing, Wanted, standing};
+use super::layout_refusal::{MigRefusal, MigRefused};
+use super::layout_request::{Kind, Room, Standing, Wanted, standing};
 use super::search::{Found, MOST_LOOKS, Outcome, best, compute_steps, more_of_each, plain_profiles, possible};
 use serde::{Deserialize, Serialize};
 
@@ -71,7 +71,7 @@ pub fn plan(catalog: &MigCatalog, present: &[Present], wishes: &[Wish]) -> Resul
     let why = match wanted.refusal {
         Some(why) => why,
         None => match search(catalog, &wanted.kinds, &there, &room) {
-            Ok(found) => return Ok(told(catalog, &wanted.kinds, &there, &found)),
+            Ok(found) => return Ok(plan_of(catalog, &wanted.kinds, &there, &found)),
             Err(why) => why,
         },
     };
@@ -164,7 +164,7 @@ fn not_wanted(kinds: &[Kind], there: &[Standing<'_>]) -> Vec<Instance> {
     unwanted
 }
 
-fn told(catalog: &MigCatalog, kinds: &[Kind], there: &[Standing<'_>], found: &Found) -> MigPlan {
+fn plan_of(catalog: &MigCatalog, kinds: &[Kind], there: &[Standing<'_>], found: &Found) -> MigPlan {
     let mut plan = MigPlan { keep: Vec::new(), destroy: Vec::new(), create: Vec::new(), rest: Vec::new() };
     for placed in &found.placed {
         let Some(kind) = kinds.get(placed.kind) else { continue };

@@ -4,7 +4,7 @@
 
 use super::catalog::{GpuProfile, MigCatalog};
 use super::layout::PresentCompute;
-use super::request::{Kind, Room, Standing};
+use super::layout_request::{Kind, Room, Standing};
 use std::cmp::{Ordering, Reverse};
 
 /// Partial layouts that are looked at before a search is given up. The products of today need a few thousand at most.

@@ -6,8 +6,8 @@ use crate::holders::Holders;
 use crate::ids::PciAddress;
 use crate::observation::HostObservation;
 use crate::plan::{
-    CloseUp, Disruption, FunctionSettings, FunctionsWanted, MemberState, Plan, PlanStep, Postcondition, PowerControl,
-    steps_between,
+    Disruption, FunctionSettings, FunctionsWanted, GroupState, MemberState, Plan, PlanStep, Postcondition,
+    PowerControl, steps_between,
 };
 use crate::policy::{Act, Policy, Requester};
 use crate::refusal::Refusal;
@@ -32,7 +32,7 @@ pub struct BindRequest {
 /// `not_found` where there is no such GPU; else every blocker at once, the first of which gives the code.
 pub fn plan_passthrough(
     host: &HostObservation,
-    seen: &CloseUp,
+    seen: &GroupState,
     holders: &Holders,
     policy: &Policy,
     request: &BindRequest,
@@ -55,7 +55,7 @@ pub fn plan_passthrough(
 }
 
 /// How every endpoint of the group is to be.
-fn wanted(seen: &CloseUp) -> Vec<FunctionSettings> {
+fn wanted(seen: &GroupState) -> Vec<FunctionSettings> {
     let driver = vfio_driver(seen);
     let given = |member: &MemberState| FunctionSettings {
         address: member.address,
@@ -71,7 +71,7 @@ fn wanted(seen: &CloseUp) -> Vec<FunctionSettings> {
 #[must_use]
 pub fn blockers(
     host: &HostObservation,
-    seen: &CloseUp,
+    seen: &GroupState,
     holders: &Holders,
     policy: &Policy,
     request: &BindRequest,

@@ -6,13 +6,13 @@ use crate::blocker::{Blocker, Claimed, Foreign};
 use crate::claim::Claim;
 use crate::driver::MigMode;
 use crate::holders::{Hold, Holder, Holders};
-use crate::machine::Machine;
+use crate::machine_kind::Machine;
 use crate::observation::{Gpu, GpuUse, HostObservation};
-use crate::plan::{CloseUp, ModuleState};
+use crate::plan::{GroupState, ModuleState};
 use crate::policy::PassthroughPolicy;
 
 /// IOMMU, group, isolation. The two looks have to agree: a card that moved between them is not touched.
-pub(super) fn group(host: &HostObservation, seen: &CloseUp, gpu: &Gpu) -> Vec<Blocker> {
+pub(super) fn group(host: &HostObservation, seen: &GroupState, gpu: &Gpu) -> Vec<Blocker> {
     let mut all = Vec::new();
     if gpu.usage == GpuUse::Quarantined {
         all.push(Blocker::Quarantined { why: "an earlier change of it could not be undone".to_owned() });
@@ -57,7 +57,7 @@ pub(super) fn group(host: &HostObservation, seen: &CloseUp, gpu: &Gpu) -> Vec<Bl
 }
 
 /// vGPU, vSGA, mediated devices, SR-IOV.
-pub(super) fn mediated(gpu: &Gpu, seen: &CloseUp) -> Vec<Blocker> {
+pub(super) fn mediated(gpu: &Gpu, seen: &GroupState) -> Vec<Blocker> {
     let mut all = Vec::new();
     let mode = gpu.driver.as_ref().and_then(|driver| driver.virtualization.known());
     match mode.map(String::as_str) {
@@ -89,7 +89,7 @@ pub(super) fn mig(gpu: &Gpu) -> Option<Blocker> {
 }
 
 /// The firmware's console and the kernel's.
-pub(super) fn console(gpu: &Gpu, seen: &CloseUp, policy: &PassthroughPolicy) -> Vec<Blocker> {
+pub(super) fn console(gpu: &Gpu, seen: &GroupState, policy: &PassthroughPolicy) -> Vec<Blocker> {
     if policy.boot_vga {
         return Vec::new();
     }
@@ -102,7 +102,7 @@ pub(super) fn console(gpu: &Gpu, seen: &CloseUp, policy: &PassthroughPolicy) -> 
 }
 
 /// What cannot be read cannot be restored.
-pub(super) fn readable(seen: &CloseUp) -> Vec<Blocker> {
+pub(super) fn readable(seen: &GroupState) -> Vec<Blocker> {
     let unreadable = |member: &crate::plan::MemberState| {
         let (what, why) = member.settled().err()?;
         Some(Blocker::MemberUnreadable { address: member.address, what: what.to_owned(), said: why.code().to_owned() })
@@ -111,7 +111,7 @@ pub(super) fn readable(seen: &CloseUp) -> Vec<Blocker> {
 }
 
 /// The kernel has the driver, or can load it.
-pub(super) fn vfio(seen: &CloseUp) -> Option<Blocker> {
+pub(super) fn vfio(seen: &GroupState) -> Option<Blocker> {
     match seen.module {
         ModuleState::Loaded | ModuleState::Loadable => None,
         ModuleState::Missing => vfio_driver(seen).map(|driver| Blocker::VfioMissing { driver }),
@@ -119,7 +119,7 @@ pub(super) fn vfio(seen: &CloseUp) -> Option<Blocker> {
 }
 
 /// On a vfio driver without a record of ours.
-pub(super) fn bound_by_others(host: &HostObservation, seen: &CloseUp) -> Vec<Blocker> {
+pub(super) fn bound_by_others(host: &HostObservation, seen: &GroupState) -> Vec<Blocker> {
     let other = |member: &crate::plan::MemberState| {
         let driver = member.driver.known().filter(|driver| driver.is_vfio())?;
         let claimed = claimed(host, member, driver.as_str());
@@ -138,7 +138,7 @@ fn claimed(host: &HostObservation, member: &crate::plan::MemberState, driver: &s
 }
 
 /// Processes, containers and USB devices. A process that could not be looked into may hold anything.
-pub(super) fn holders(holders: &Holders, seen: &CloseUp, gpu: &Gpu) -> Vec<Blocker> {
+pub(super) fn holders(holders: &Holders, seen: &GroupState, gpu: &Gpu) -> Vec<Blocker> {
     let mut found = holders.found.clone();
     for member in seen.endpoints() {
         found.extend(member.usb_devices.iter().map(|device| Holder {

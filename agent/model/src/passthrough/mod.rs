@@ -19,7 +19,7 @@ pub use release::{ReleaseRequest, plan_release};
 
 use crate::ids::DriverName;
 use crate::observation::HostObservation;
-use crate::plan::{Bounds, CloseUp, Lane, Scope};
+use crate::plan::{Bounds, GroupState, Lane, Scope};
 use crate::{IommuGroupId, PciAddress};
 
 /// The driver that gives a function to user space.
@@ -27,7 +27,7 @@ const VFIO_PCI: &str = "vfio-pci";
 
 /// The vfio driver for the group: the variant that the module aliases name, else vfio-pci.
 #[must_use]
-pub fn vfio_driver(seen: &CloseUp) -> Option<DriverName> {
+pub fn vfio_driver(seen: &GroupState) -> Option<DriverName> {
     seen.variant.clone().or_else(|| VFIO_PCI.parse().ok())
 }
 

@@ -6,7 +6,7 @@ use crate::holders::Holders;
 use crate::ids::PciAddress;
 use crate::observation::HostObservation;
 use crate::plan::{
-    CloseUp, Disruption, FunctionSettings, FunctionsWanted, Plan, PlanStep, Postcondition, steps_between,
+    Disruption, FunctionSettings, FunctionsWanted, GroupState, Plan, PlanStep, Postcondition, steps_between,
 };
 use crate::policy::{Act, Policy, Requester};
 use crate::refusal::Refusal;
@@ -30,7 +30,7 @@ pub struct ReleaseRequest<'a> {
 /// while the group's device file is open.
 pub fn plan_release(
     host: &HostObservation,
-    seen: &CloseUp,
+    seen: &GroupState,
     holders: &Holders,
     policy: &Policy,
     request: &ReleaseRequest<'_>,

@@ -1,7 +1,7 @@
 //! The steps from what is to what is wanted: the one way in which functions change drivers, for binding, release and restoring.
 
 use super::function_settings::{FunctionSettings, PowerControl};
-use super::group_state::{CloseUp, ModuleState};
+use super::group_state::{GroupState, ModuleState};
 use super::step::Step;
 use crate::ids::DriverName;
 
@@ -11,7 +11,7 @@ use crate::ids::DriverName;
 /// give a function to the wrong driver; it names the wanted driver even where the wanted override is another one, and that
 /// one is set at the end. A value that cannot be read counts as different.
 #[must_use]
-pub fn steps_between(seen: &CloseUp, wanted: &[FunctionSettings]) -> Vec<Step> {
+pub fn steps_between(seen: &GroupState, wanted: &[FunctionSettings]) -> Vec<Step> {
     let moves: Vec<Move<'_>> = wanted.iter().filter_map(|wanted| Move::of(seen, wanted)).collect();
     let vfio =
         moves.iter().filter(|m| m.changes_driver()).find_map(|m| m.wanted.driver.as_ref().filter(|d| d.is_vfio()));
@@ -34,7 +34,7 @@ struct Move<'a> {
 }
 
 impl<'a> Move<'a> {
-    fn of(seen: &'a CloseUp, wanted: &'a FunctionSettings) -> Option<Self> {
+    fn of(seen: &'a GroupState, wanted: &'a FunctionSettings) -> Option<Self> {
         seen.member(wanted.address).map(|seen| Self { seen, wanted })
     }
 

@@ -1,7 +1,7 @@
 //! What must be so when a plan has been executed, held against a fresh look.
 
 use super::function_settings::{FunctionSettings, PowerControl};
-use super::group_state::CloseUp;
+use super::group_state::GroupState;
 use crate::ids::{DriverName, IommuGroupId, PciAddress};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -78,7 +78,7 @@ impl fmt::Display for Unmet {
 impl FunctionsWanted {
     /// What of it does not hold; empty = it holds.
     #[must_use]
-    pub(super) fn unmet(&self, seen: &CloseUp) -> Vec<Unmet> {
+    pub(super) fn unmet(&self, seen: &GroupState) -> Vec<Unmet> {
         let mut unmet: Vec<Unmet> = self.members.iter().flat_map(|wanted| wanted.unmet(seen)).collect();
         if let Some(group) = self.guest_ready {
             if !seen.vfio_node {
@@ -95,7 +95,7 @@ impl FunctionsWanted {
 }
 
 impl FunctionSettings {
-    fn unmet(&self, seen: &CloseUp) -> Vec<Unmet> {
+    fn unmet(&self, seen: &GroupState) -> Vec<Unmet> {
         let Some(member) = seen.member(self.address) else { return vec![Unmet::Gone { address: self.address }] };
         let found = match member.settled() {
             Ok(found) => found,

@@ -77,7 +77,7 @@ fn definite<T: Clone>(reading: &Reading<T>) -> Result<Option<T>, Absence> {
 
 /// The group at one instant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CloseUp {
+pub struct GroupState {
     /// The GPU's IOMMU group; `Absence::None` where it has none.
     pub group: Reading<IommuGroupId>,
     /// VFIO works without an IOMMU (`enable_unsafe_noiommu_mode`, a group of kind `noiommu`).
@@ -93,7 +93,7 @@ pub struct CloseUp {
     pub module: ModuleState,
 }
 
-impl CloseUp {
+impl GroupState {
     /// The member at an address; `None` where it has gone.
     #[must_use]
     pub fn member(&self, address: PciAddress) -> Option<&MemberState> {

@@ -4,7 +4,7 @@ use super::bounds::Target;
 use super::function_settings::FunctionSettings;
 use super::function_steps::steps_between;
 use super::functions_wanted::{FunctionsWanted, Unmet};
-use super::group_state::CloseUp;
+use super::group_state::GroupState;
 use super::step::Step;
 use crate::ids::PciAddress;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use std::fmt;
 #[serde(rename_all = "snake_case")]
 pub enum Look {
     /// The functions of an IOMMU group.
-    Functions(CloseUp),
+    Functions(GroupState),
 }
 
 /// What was seen of a target before a change, and what undoing goes back to.
@@ -75,6 +75,18 @@ impl Former {
             }
         };
         wanted.unmet(seen).iter().all(Unmet::is_gone)
+    }
+
+    /// What of it is about the target: what has left the target since then is not ours to put back, for a function that is plugged in
+    /// again has no trace of what was done to it.
+    #[must_use]
+    pub fn within(&self, target: &Target) -> Self {
+        match (self, target) {
+            (Self::Functions(members), Target::Functions(scope)) => {
+                let inside = members.iter().filter(|settled| scope.members.contains(&settled.address));
+                Self::Functions(inside.cloned().collect())
+            }
+        }
     }
 
     /// It is about nothing but the target.

@@ -16,7 +16,7 @@ pub use bounds::{Bounds, Scope, Subject, Target};
 pub use function_settings::{FunctionSettings, PowerControl};
 pub use function_steps::steps_between;
 pub use functions_wanted::{FunctionsWanted, Unmet};
-pub use group_state::{CloseUp, MemberState, ModuleState};
+pub use group_state::{GroupState, MemberState, ModuleState};
 pub use kinds::{Former, Look, PlanStep, Postcondition};
 pub use lane::Lane;
 pub use step::Step;

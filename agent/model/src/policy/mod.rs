@@ -1,11 +1,11 @@
 //! The local policy: the ceiling for everybody (`[host]`), and what a manager may have done under it (`[manager]`).
 
 mod explain;
-mod read;
+mod read_policy;
 mod setting;
 
 pub use explain::{Act, Explanation, Requester, Terms};
-pub use read::{PolicyError, read};
+pub use read_policy::{PolicyError, read};
 pub use setting::SettingAct;
 
 use crate::ids::PciAddress;

@@ -3,10 +3,10 @@
 //! Only a scan that worked reports anything. A record that was lost or cannot be read claims neither that GPUs are gone nor
 //! that none are.
 
-mod document;
+mod kept_record;
 mod sight;
 
-pub use document::{DOCUMENT_MAX_BYTES, RecordError, SCHEMA, decode, encode};
+pub use kept_record::{DOCUMENT_MAX_BYTES, RecordError, SCHEMA, decode, encode};
 pub use sight::{Card, Sight};
 
 use crate::condition::{Condition, ConditionStatus};

@@ -1,9 +1,9 @@
 //! Gathers the values of one GPU, and settles those that drivers say in more than one way.
 
+use super::draft_value::{first_known, put};
 use super::health::HealthDraft;
 use super::leaf;
 use super::place::{Field, MigField, Place, PowerField, ProcessField, throttle_reason, values_below};
-use super::slot::{first_known, put};
 use crate::absence::{Absence, Reading};
 use crate::driver::{DriverGpu, DriverMig, GpuProcess, MemoryMib};
 use crate::ids::PciAddress;

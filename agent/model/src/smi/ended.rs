@@ -29,7 +29,7 @@ pub fn document(
         Some(Err(fault)) if status == 0 => return Err(fault),
         Some(Err(_)) | None => {
             let words = if stdout.trim_ascii().is_empty() { stderr } else { stdout };
-            return Err(ProbeError::Failed { what: what.to_owned(), status, said: said(words) });
+            return Err(ProbeError::Failed { what: what.to_owned(), status, said: printed(words) });
         }
     };
     report.source = source;
@@ -39,7 +39,7 @@ pub fn document(
     Ok(report)
 }
 
-fn said(words: &[u8]) -> String {
+fn printed(words: &[u8]) -> String {
     let text = String::from_utf8_lossy(words);
     let words: Vec<&str> = text.split_whitespace().collect();
     printable(&words.join(" "), SAID_MAX_CHARS)

@@ -1,9 +1,9 @@
 //! Gathers what a document reports about the health of one GPU: remapped rows, retired pages, repairs, the fabric, the driver's
 //! wish.
 
+use super::draft_value::{first_known, put};
 use super::leaf;
 use super::place::HealthField;
-use super::slot::{first_known, put};
 use crate::absence::{Absence, Reading};
 use crate::health::facts::HealthFacts;
 

@@ -1,6 +1,7 @@
 //! Reads `nvidia-smi -q -x` of any driver from 3xx to 6xx, and explains what it states instead of XML when it fails.
 
 mod draft;
+mod draft_value;
 mod ended;
 mod failure;
 mod health;
@@ -10,7 +11,6 @@ mod one_line;
 mod place;
 mod report;
 mod silent;
-mod slot;
 mod text;
 mod walk;
 

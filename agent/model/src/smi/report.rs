@@ -1,9 +1,9 @@
 //! Gathers the values of a whole document: its head, its GPUs in order, and what was odd about them.
 
 use super::draft::Draft;
+use super::draft_value::put;
 use super::leaf;
 use super::place::{Field, Place};
-use super::slot::put;
 use crate::absence::Reading;
 use crate::driver::{DriverGpu, DriverReport, DriverSource, SilentGpu};
 use std::collections::HashMap;

@@ -4,7 +4,7 @@ use crate::world::{function, judged, raw};
 use model::claim::{Claim, Claimant, IdPattern, in_file, in_line, of_gpu, on_cmdline};
 use model::holders::Holders;
 use model::passthrough::{BindRequest, ReleaseRequest, plan_passthrough, plan_release, scope_of};
-use model::plan::{CloseUp, MemberState, ModuleState, PowerControl};
+use model::plan::{GroupState, MemberState, ModuleState, PowerControl};
 use model::policy::{Policy, Requester};
 use model::{Absence, PciAddress, PciClass, PciId, Reading};
 use proptest::prelude::*;
@@ -143,7 +143,7 @@ fn bind_and_release_name_the_setting_and_its_cure() {
         console: None,
         usb_devices: Vec::new(),
     };
-    let seen = CloseUp {
+    let seen = GroupState {
         group: function.iommu_group,
         no_iommu: false,
         members: vec![member],

@@ -3,8 +3,8 @@
 
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverSource};
-use model::health::facts::{Asked, HealthFact, HealthFacts};
-use model::health::{HealthState, told};
+use model::health::facts::{FactSource, HealthFact, HealthFacts};
+use model::health::{HealthState, driver_report};
 use std::collections::BTreeSet;
 
 const SOURCES: [DriverSource; 4] =
@@ -50,13 +50,13 @@ fn no_hole_of_the_table_is_without_its_reason() {
     assert_eq!(names.len(), HealthFact::ALL.len(), "a fact stands there twice");
     for fact in HealthFact::ALL.iter().copied() {
         for source in SOURCES {
-            let (Asked::By(text) | Asked::Not(text)) = fact.asked(source);
+            let (FactSource::By(text) | FactSource::Not(text)) = fact.asked(source);
             assert!(text.len() > 10, "{} from {}: {text:?} explains nothing", fact.name(), source.code());
         }
         assert_eq!(fact.asked(DriverSource::Smi), fact.asked(DriverSource::SmiInDriverContainer));
     }
     // A fact that neither of NVIDIA's tools is asked for would be none.
-    let asked = |fact: &HealthFact| SOURCES.iter().any(|source| matches!(fact.asked(*source), Asked::By(_)));
+    let asked = |fact: &HealthFact| SOURCES.iter().any(|source| matches!(fact.asked(*source), FactSource::By(_)));
     assert!(HealthFact::ALL.iter().all(asked));
 }
 
@@ -64,7 +64,7 @@ fn no_hole_of_the_table_is_without_its_reason() {
 fn the_document_gives_each_fact_that_the_table_promises() {
     let facts = parsed(ALL).health_facts;
     for fact in HealthFact::ALL.iter().copied() {
-        let promised = matches!(fact.asked(DriverSource::Smi), Asked::By(_));
+        let promised = matches!(fact.asked(DriverSource::Smi), FactSource::By(_));
         assert_eq!(fact.is_known(&facts), promised, "{}: {facts:?}", fact.name());
     }
     assert_eq!((facts.rows_remapped_correctable.get(), facts.rows_remapped_uncorrectable.get()), (Some(3), Some(2)));
@@ -98,7 +98,7 @@ fn a_whole_part_that_became_one_text_gives_its_reason_to_each_fact() {
 fn judged(change: impl FnOnce(&mut HealthFacts)) -> (HealthState, Vec<String>) {
     let mut driver = DriverGpu::unknown("0000:41:00.0".parse().unwrap());
     change(&mut driver.health_facts);
-    told::gist(&driver)
+    driver_report::gist(&driver)
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn the_verdict_does_not_depend_on_the_source() {
     let by_document = parsed(ALL);
     let by_nvml =
         DriverGpu { health_facts: by_document.health_facts.clone(), ..DriverGpu::unknown(by_document.address) };
-    assert_eq!(told::gist(&by_document), told::gist(&by_nvml));
+    assert_eq!(driver_report::gist(&by_document), driver_report::gist(&by_nvml));
     let expected = [
         "reboot_required",
         "sram_threshold_exceeded",
@@ -163,5 +163,5 @@ fn the_verdict_does_not_depend_on_the_source() {
         "row_remap_pending",
         "tpc_repair_pending",
     ];
-    assert_eq!(told::gist(&by_document).1, expected);
+    assert_eq!(driver_report::gist(&by_document).1, expected);
 }

@@ -2,12 +2,12 @@
 
 use model::PciAddress;
 use model::health::HealthState;
-use model::health::fault::{Fault, Recovery};
+use model::health::device_fault::{Fault, Recovery};
 use model::health::kernel_log::{COUNTS_FOR_MS, FINDINGS_MAX, KernelLog};
 use model::health::line::record;
+use model::health::log_event::LogEvent;
 use model::health::over::Evidence;
-use model::health::record::said;
-use model::health::said::Said;
+use model::health::record::event_in;
 use model::time::BootMillis;
 use proptest::prelude::*;
 
@@ -15,8 +15,8 @@ fn at(text: &str) -> PciAddress {
     text.parse().unwrap()
 }
 
-fn fault(address: &str, fault: Fault) -> Option<Said> {
-    Some(Said::Fault(at(address), fault))
+fn fault(address: &str, fault: Fault) -> Option<LogEvent> {
+    Some(LogEvent::Fault(at(address), fault))
 }
 
 /// A record of the kernel's own at this second.
@@ -55,22 +55,22 @@ fn every_form_of_an_xid_line_is_understood() {
         ),
         ("NVRM: Xid (PCI:10000:01:00): 48, pid=3, An uncorrectable double bit error (DBE)", "10000:01:00.0", 48),
     ] {
-        assert_eq!(said(text), fault(address, Fault::Xid(number)), "{text}");
+        assert_eq!(event_in(text), fault(address, Fault::Xid(number)), "{text}");
     }
 }
 
 #[test]
 fn the_recovery_action_is_read_from_its_text() {
     let change = |text: &str| {
-        said(&format!("NVRM: Xid (PCI:0000:41:00): 154, pid=1, name=a, GPU recovery action changed {text}"))
+        event_in(&format!("NVRM: Xid (PCI:0000:41:00): 154, pid=1, name=a, GPU recovery action changed {text}"))
     };
-    let is = |recovery| Some(Said::Wants(at("0000:41:00.0"), recovery));
+    let is = |recovery| Some(LogEvent::Wants(at("0000:41:00.0"), recovery));
     assert_eq!(change("from 0x0 (None) to 0x1 (GPU Reset Required)"), is(Recovery::Reset));
     assert_eq!(change("from 0x0 (None) to 0x2 (Node Reboot Required)"), is(Recovery::Reboot));
     assert_eq!(change("from 0x0 (None) to 0x3 (Drain P2P)"), is(Recovery::Drain));
     assert_eq!(
         change("from 0x1 (GPU Reset Required) to 0x0 (None)"),
-        Some(Said::Over(at("0000:41:00.0"), Evidence::NothingToRecover))
+        Some(LogEvent::Over(at("0000:41:00.0"), Evidence::NothingToRecover))
     );
 }
 
@@ -125,7 +125,7 @@ fn other_drivers_and_the_bus_are_understood() {
         ("xe 0000:03:00.0: [drm] device wedged, but recovered through reset", "0000:03:00.0", Fault::Hang),
     ];
     for (text, address, expected) in cases {
-        assert_eq!(said(text), fault(address, expected), "{text}");
+        assert_eq!(event_in(text), fault(address, expected), "{text}");
     }
 }
 
@@ -146,7 +146,7 @@ fn what_says_nothing_against_a_gpu_is_left_alone() {
         "amdgpu 41:00.0: amdgpu: GPU reset begin!",
         "i915 0000:00:02.0: [drm] GuC firmware i915/tgl_guc_70.bin version 70.5.1",
     ] {
-        assert_eq!(said(text), None, "{text}");
+        assert_eq!(event_in(text), None, "{text}");
     }
 }
 
@@ -254,7 +254,7 @@ proptest! {
         prop_assume!(number != 154);
         let text = format!("NVRM: Xid (PCI:0000:{bus:02x}:{device:02x}): {number}, pid=1");
         let address = PciAddress { domain: 0, bus, device, function: 0 };
-        prop_assert_eq!(said(&text), Some(Said::Fault(address, Fault::Xid(number))));
+        prop_assert_eq!(event_in(&text), Some(LogEvent::Fault(address, Fault::Xid(number))));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who takes what back: each row of the table against each kind of fault, both ways, and where a row does not hold.
 
 use model::PciAddress;
-use model::health::fault::{Fault, GpuFaultKind, Recovery};
+use model::health::device_fault::{Fault, GpuFaultKind, Recovery};
 use model::health::kernel_log::KernelLog;
 use model::health::over::{Evidence, ROWS};
 use model::time::BootMillis;

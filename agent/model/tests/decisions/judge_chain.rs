@@ -6,6 +6,7 @@ use model::absence::{Absence, Reading};
 use model::docker::{CdiAll, ContainerEngine, DockerFacts};
 use model::driver::{DriverSource, ProbeError};
 use model::observation::{ChainLink, Gpu, RawObservation};
+use model::os_cause::OsCause;
 
 const A: &str = "0000:41:00.0";
 const YES: Option<bool> = Some(true);
@@ -104,7 +105,7 @@ fn a_driver_link_that_cannot_be_read_is_unknown_and_not_usable() {
 #[test]
 fn a_driver_that_does_not_answer_breaks_the_third_link() {
     let absent = ProbeError::Absent { what: "libnvidia-ml.so.1".to_owned(), said: "no such file".to_owned() };
-    let hand = ProbeError::HandUnavailable { what: "host hand".to_owned(), said: "refused".to_owned() };
+    let hand = ProbeError::HandUnavailable { what: "host hand".to_owned(), cause: OsCause::found("refused") };
     for (fault, words, command) in [
         (failed("Driver/library version mismatch"), "mismatch", "modprobe nvidia"),
         (failed("Insufficient Permissions"), "Permissions", "ls -l /dev/nvidia"),
@@ -169,7 +170,10 @@ fn docker_that_is_down_breaks_the_fourth_link() {
             "apt install docker.io",
         ),
         (timeout(), "systemctl status docker"),
-        (ProbeError::HandUnavailable { what: "hand".to_owned(), said: "x".to_owned() }, "gpuhostd-containers.socket"),
+        (
+            ProbeError::HandUnavailable { what: "hand".to_owned(), cause: OsCause::found("x") },
+            "gpuhostd-containers.socket",
+        ),
     ] {
         let mut round = raw(vec![nvidia(A, "nvidia", 1)], &[A]);
         round.docker = Err(fault);

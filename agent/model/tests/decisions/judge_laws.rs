@@ -10,6 +10,7 @@ use model::driver::{DriverGpu, DriverReport, DriverSource, MigMode, ProbeError};
 use model::judge::judge;
 use model::metric::Metrics;
 use model::observation::{ChainLink, GpuUse, RawObservation};
+use model::os_cause::OsCause;
 use model::pci::{GpuFunction, VENDOR_NVIDIA};
 use proptest::prelude::*;
 
@@ -49,7 +50,7 @@ fn any_said(address: &'static str) -> impl Strategy<Value = DriverGpu> {
 
 fn any_fault() -> impl Strategy<Value = ProbeError> {
     let absent = ProbeError::Absent { what: "x".to_owned(), said: "y".to_owned() };
-    let hand = ProbeError::HandUnavailable { what: "x".to_owned(), said: "y".to_owned() };
+    let hand = ProbeError::HandUnavailable { what: "x".to_owned(), cause: OsCause::found("y") };
     prop::sample::select(vec![timeout(), failed("Unknown Error"), absent, hand])
 }
 

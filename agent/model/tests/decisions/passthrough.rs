@@ -8,7 +8,7 @@ use model::holders::{Hold, Holder, Holders, UnreadableProcess};
 use model::observation::{GpuUse, HostObservation};
 use model::passthrough::{BindRequest, ReleaseRequest, blockers, plan_passthrough, plan_release};
 use model::pci::{GroupMember, IommuGroup};
-use model::plan::{CloseUp, MemberState, ModuleState, Plan, PlanStep, Postcondition, PowerControl, Step};
+use model::plan::{GroupState, MemberState, ModuleState, Plan, PlanStep, Postcondition, PowerControl, Step};
 use model::policy::{Policy, Requester};
 use model::refusal::Refusal;
 use model::time::UnixMillis;
@@ -50,7 +50,7 @@ fn member(address: &str, class: u32, driver: Option<&str>) -> MemberState {
 /// A card of two functions in group 0 with the bridge above it, and everything as it should be.
 struct Case {
     host: HostObservation,
-    seen: CloseUp,
+    seen: GroupState,
     holders: Holders,
     policy: Policy,
     request: BindRequest,
@@ -75,7 +75,7 @@ fn good() -> Case {
     let mut host = judged(raw(vec![gpu], &[GPU]));
     host.groups = vec![group];
     let request = BindRequest { gpu: at(GPU), requester: Requester::Local, guest_memory_mib: None, given_by_us: false };
-    let seen = CloseUp {
+    let seen = GroupState {
         group: Reading::Known(GROUP),
         no_iommu: false,
         members,

@@ -4,9 +4,9 @@ use crate::world::{at, failed, nvidia, raw, report, said, seen};
 use model::absence::Absence;
 use model::driver::{DriverSource, SilentGpu};
 use model::health::HealthState;
+use model::health::gpu_health::AskedAt;
 use model::health::kernel_log::KernelLog;
 use model::health::show::apply;
-use model::health::verdict::AskedAt;
 use model::judge::{judge, needs_smi};
 use model::observation::{ChainLink, HostObservation, RawObservation};
 

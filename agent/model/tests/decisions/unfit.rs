@@ -6,7 +6,7 @@ use model::health::{GpuHealth, HealthReason, HealthState, Teller};
 use model::holders::{Hold, Holder, Holders};
 use model::observation::HostObservation;
 use model::passthrough::{BindRequest, Caution, blockers, cautions, scope_of};
-use model::plan::{CloseUp, MemberState, ModuleState, PowerControl};
+use model::plan::{GroupState, MemberState, ModuleState, PowerControl};
 use model::policy::{Act, Policy, Requester};
 use model::time::UnixMillis;
 use model::{Absence, PciAddress, Reading};
@@ -34,7 +34,7 @@ fn in_the_way(host: &HostObservation) -> Vec<(&'static str, String)> {
         console: None,
         usb_devices: Vec::new(),
     };
-    let seen = CloseUp {
+    let seen = GroupState {
         group: gpu.pci.iommu_group.clone(),
         no_iommu: false,
         members: vec![member],

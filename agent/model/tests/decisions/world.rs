@@ -5,7 +5,7 @@ use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverReport, DriverSource, ProbeError};
 use model::host_facts::HostFacts;
-use model::judge::{Seen, judge};
+use model::judge::{ObservationMeta, judge};
 use model::metric::Metrics;
 use model::observation::{Gpu, HostObservation, RawObservation};
 use model::pci::{DrmNodes, GpuFunction, GroupMember, IommuGroup, PciScan};
@@ -94,9 +94,13 @@ pub(crate) fn raw(gpus: Vec<GpuFunction>, answering: &[&str]) -> RawObservation 
     }
 }
 
-pub(crate) fn seen(sequence: u64) -> Seen {
+pub(crate) fn seen(sequence: u64) -> ObservationMeta {
     let step = i64::try_from(sequence).unwrap() * 1000;
-    Seen { sequence, observed_at: UnixMillis(1_700_000_000_000 + step), observed_boot: BootMillis(5_000 + sequence) }
+    ObservationMeta {
+        sequence,
+        observed_at: UnixMillis(1_700_000_000_000 + step),
+        observed_boot: BootMillis(5_000 + sequence),
+    }
 }
 
 pub(crate) fn judged(raw: RawObservation) -> HostObservation {

@@ -4,7 +4,7 @@ use crate::cases::cases;
 use crate::world::healthy;
 use model::absence::{Absence, Reading};
 use model::docker::ContainerEngine;
-use model::doctor::facts::{DoctorFacts, KernelFacts, NvidiaFacts, Reach, ServiceFacts, TlsError};
+use model::doctor::doctor_facts::{DoctorFacts, KernelFacts, NvidiaFacts, Reach, ServiceFacts, TlsError};
 use model::doctor::{CATALOGUE, Severity, diagnose};
 use std::collections::BTreeSet;
 
@@ -106,7 +106,7 @@ fn a_host_of_which_nothing_is_known_is_not_ill() {
     facts.kernel = KernelFacts::default();
     facts.nvidia = NvidiaFacts::default();
     facts.service = ServiceFacts::default();
-    facts.docker = model::doctor::facts::DockerFiles::default();
+    facts.docker = model::doctor::doctor_facts::DockerFiles::default();
     facts.managers = Vec::new();
     assert_eq!(codes(&facts), Vec::<String>::new());
 }

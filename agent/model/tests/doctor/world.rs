@@ -3,7 +3,7 @@
 
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
-use model::doctor::facts::{
+use model::doctor::doctor_facts::{
     CdiSpec, DaemonSeen, DeviceNode, DockerConfig, DoctorFacts, Guarded, GuardedKind, Library, ManagerSeen, Package,
     PciSlot, Reach, ServiceUnit,
 };
@@ -189,8 +189,8 @@ fn kernel(facts: &mut DoctorFacts, driver: Option<&str>) {
     kernel.slots = gpus.iter().map(slot).collect();
 }
 
-pub(crate) fn setting(line: &str) -> model::doctor::facts::Setting {
-    model::doctor::facts::Setting { file: "/etc/modprobe.d/gpu.conf".to_owned(), line: line.to_owned() }
+pub(crate) fn setting(line: &str) -> model::doctor::doctor_facts::Setting {
+    model::doctor::doctor_facts::Setting { file: "/etc/modprobe.d/gpu.conf".to_owned(), line: line.to_owned() }
 }
 
 fn nvidia(facts: &mut DoctorFacts, driver: Option<&str>) {

@@ -1,6 +1,7 @@
 //! What is found in the journal: which document is an entry, and what each other one holds.
 
 use model::change::{Aftermath, ChangeId, Entry, Held, Phase, encode, name_of, sort_out};
+use model::os_cause::OsCause;
 use model::plan::{Bounds, Disruption, Former, FunctionsWanted, Lane, Plan, Postcondition, Scope};
 use model::policy::Act;
 use model::ports::JournalDocument;
@@ -47,7 +48,7 @@ fn document(name: &str, content: Result<Vec<u8>, &str>) -> JournalDocument {
     JournalDocument {
         name: name.to_owned(),
         place: format!("/journal/{name}"),
-        content: content.map_err(str::to_owned),
+        content: content.map_err(OsCause::found),
     }
 }
 

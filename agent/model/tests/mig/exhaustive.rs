@@ -25,7 +25,7 @@ fn world(name: &str) -> World {
 fn compare(world: &World, present: &[(u32, usize, bool)], wants: &[Want]) -> bool {
     let (there, wishes) = (world.present(present), world.wishes(wants));
     let ours = plan(&world.catalog, &there, &wishes);
-    let about = || format!("{}: from {there:?} to {}", world.catalog.product(), layout::told(&wishes));
+    let about = || format!("{}: from {there:?} to {}", world.catalog.product(), layout::wishes_text(&wishes));
     let best = world.best(present, wants);
     match (&ours, &best) {
         (Ok(plan), Some(best)) => {

@@ -75,7 +75,7 @@ fn every_plan_is_the_one_of_the_answer() {
                     assert_eq!(pairs(&answer["in_use"]), ours, "{id}");
                 }
                 if !answer["largest"].is_null() {
-                    let largest = model::mig::layout::told(&refused.largest);
+                    let largest = model::mig::layout::wishes_text(&refused.largest);
                     let any_of = answer["largest"]["any_of"].as_array().unwrap();
                     assert!(any_of.iter().any(|one| one.as_str() == Some(&largest)), "{id}: {largest} of {any_of:?}");
                 }

@@ -3,7 +3,7 @@
 use crate::handed::{cases, text};
 use model::mig::files::assert::assert;
 use model::mig::files::export::export;
-use model::mig::files::host::{HostGpu, RecordedMigMode};
+use model::mig::files::host_gpus::{HostGpu, RecordedMigMode};
 use model::mig::files::{ConfigFile, DeviceId, Devices, MigConfigEntry, choose, read};
 use model::mig::{Instance, Present, PresentCompute, ProfileName};
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use model::mig::files::assert::{Asserted, assert, plan_entry};
 use model::mig::files::export::{export, generate};
-use model::mig::files::host::{HostGpu, RecordedMigMode};
+use model::mig::files::host_gpus::{HostGpu, RecordedMigMode};
 use model::mig::files::{MigConfig, checkpoint, choose, read};
 use model::mig::layout::read_present;
 use model::mig::products::Product;

@@ -2,7 +2,7 @@
 
 use crate::host::{catalog, gpu, v1};
 use model::mig::files::assert::{Differs, assert, plan_entry};
-use model::mig::files::host::HostGpu;
+use model::mig::files::host_gpus::HostGpu;
 use model::mig::files::{choose, read};
 use model::mig::layout::{read_present, read_wishes};
 use model::mig::products::Product;
@@ -84,7 +84,7 @@ fn profiles_of_another_product_are_refused_and_never_passed_over() {
     assert_eq!(code("B200-180GB", "-", "1g.24gb:7"), "unknown_profile");
     // One known wish beside an unknown one is not done by half; it is told as what would fit.
     let refused = ask(&catalog("A100-80GB"), "-", "2g.10gb:3,1g.10gb:1").unwrap_err();
-    assert_eq!(model::mig::layout::told(&refused.largest), "1g.10gb");
+    assert_eq!(model::mig::layout::wishes_text(&refused.largest), "1g.10gb");
 }
 
 /// Project-HAMi/HAMi#2131: a board that a table does not know gave an empty configuration and exit status 0.

@@ -2,7 +2,7 @@
 
 use super::{HostHand, Verb, VerbDeadline, VerbKind};
 use model::driver::{DriverReport, DriverSource, ProbeError};
-use model::plan::{CloseUp, Scope, Step};
+use model::plan::{GroupState, Scope, Step};
 use model::ports::ActError;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -54,7 +54,7 @@ pub struct InspectScope {
 
 impl Verb for InspectScope {
     type Hand = HostHand;
-    type Reply = Result<CloseUp, ActError>;
+    type Reply = Result<GroupState, ActError>;
     const NAME: &'static str = "inspect_scope";
     const KIND: VerbKind = VerbKind::Look;
     const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(30));

@@ -2,6 +2,7 @@
 
 use super::HandRole;
 use model::driver::ProbeError;
+use model::os_cause::OsCause;
 use model::ports::ActError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -123,8 +124,8 @@ pub enum NoReply {
     },
     /// The hand cannot be reached, refused, or broke the protocol.
     Unavailable {
-        /// The failure in words.
-        said: String,
+        /// Why.
+        cause: OsCause,
     },
 }
 
@@ -142,9 +143,10 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> VerbReply for Result<T, P
             NoReply::HandlerGivenUp { after_ms } => {
                 ProbeError::Timeout { what: format!("{attempted} (asked by the {name} hand)"), after_ms }
             }
-            NoReply::NoResponse { said, .. } | NoReply::Unavailable { said } => {
-                ProbeError::HandUnavailable { what: format!("the {name} hand"), said }
+            NoReply::NoResponse { said, .. } => {
+                ProbeError::HandUnavailable { what: format!("the {name} hand"), cause: OsCause::found(said) }
             }
+            NoReply::Unavailable { cause } => ProbeError::HandUnavailable { what: format!("the {name} hand"), cause },
         })
     }
 }
@@ -156,7 +158,9 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> VerbReply for Result<T, A
             NoReply::HandlerGivenUp { after_ms } | NoReply::NoResponse { after_ms, .. } => {
                 ActError::Hung { attempted, after_ms }
             }
-            NoReply::Unavailable { said } => ActError::Unreachable { what: format!("the {} hand", hand.name()), said },
+            NoReply::Unavailable { cause } => {
+                ActError::Unreachable { what: format!("the {} hand", hand.name()), cause }
+            }
         })
     }
 }

@@ -1,12 +1,12 @@
 //! What a host description may say: the types that a `tests/hosts/*.toml` file is read into.
 
-mod sensors;
-mod software;
-mod state;
+mod described_sensors;
+mod described_software;
+mod described_state;
 
-pub use sensors::SensorsDescription;
-pub use software::SoftwareDescription;
-pub use state::StateDescription;
+pub use described_sensors::SensorsDescription;
+pub use described_software::SoftwareDescription;
+pub use described_state::StateDescription;
 
 use crate::faults::Faults;
 use model::docker::DockerFacts;

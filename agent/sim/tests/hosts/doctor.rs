@@ -5,7 +5,7 @@ mod doctor_world;
 
 use doctor_world::around;
 use model::absence::{Absence, Reading};
-use model::doctor::facts::DoctorFacts;
+use model::doctor::doctor_facts::DoctorFacts;
 use model::doctor::{Severity, diagnose};
 use model::driver::DriverSource;
 use model::judge::serves_any;

@@ -2,10 +2,10 @@
 
 use model::driver::DriverSource;
 use model::health::HealthState;
+use model::health::gpu_health::AskedAt;
 use model::health::kernel_log::KernelLog;
 use model::health::show::apply;
-use model::health::verdict::AskedAt;
-use model::judge::{Seen, judge};
+use model::judge::{ObservationMeta, judge};
 use model::observation::{HostObservation, RawObservation};
 use model::ports::{HostPort, KernelLogPort};
 use model::time::{BootMillis, UnixMillis};
@@ -47,7 +47,8 @@ fn observed_after(
         docker: now(host.read_docker()).unwrap(),
         host: now(host.read_host(None)).unwrap(),
     };
-    let seen = Seen { sequence: 1, observed_at: UnixMillis(1_700_000_000_000), observed_boot: BootMillis(60_000) };
+    let seen =
+        ObservationMeta { sequence: 1, observed_at: UnixMillis(1_700_000_000_000), observed_boot: BootMillis(60_000) };
     let mut observation = judge(raw, seen, before);
     apply(&mut observation, log, AskedAt::default(), before);
     observation
@@ -112,7 +113,7 @@ fn lanes_that_a_guest_never_had_are_not_missed() {
             docker: seen.docker,
             host: seen.host,
         };
-        let moment = Seen { sequence: 2, observed_at: seen.observed_at, observed_boot: seen.observed_boot };
+        let moment = ObservationMeta { sequence: 2, observed_at: seen.observed_at, observed_boot: seen.observed_boot };
         let mut now = judge(raw, moment, before);
         apply(&mut now, &KernelLog::default(), AskedAt::default(), before);
         now

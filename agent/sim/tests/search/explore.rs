@@ -3,8 +3,10 @@
 use crate::worlds::{BOOT, World, functions, look};
 use model::PciAddress;
 use model::change::{AtStart, ChangeMachine, Effect, Entry, Event, Outcome, Phase, at_start, decode, encode, sort_out};
+use model::os_cause::OsCause;
 use model::plan::{FunctionSettings, FunctionsWanted, Look, ModuleState, PlanStep, Postcondition, Step};
 use model::policy::Act;
+use model::ports::JournalError;
 use model::ports::{ActError, JournalDocument};
 use model::time::BootMillis;
 use model::{Absence, Reading};
@@ -425,11 +427,16 @@ fn write(run: &mut Run, bytes: Option<Vec<u8>>, fault: Option<StepFault>) -> Eve
         run.disk = bytes;
     }
     run.unwritten += u32::from(fault.is_some());
-    Event::Journaled(if fault.is_some() { Err("No space left on device".to_owned()) } else { Ok(()) })
+    Event::Journaled(if fault.is_some() { Err(full_disk()) } else { Ok(()) })
+}
+
+fn full_disk() -> JournalError {
+    let cause = OsCause { said: "No space left on device".to_owned(), errno: Some(28) };
+    JournalError { attempted: "write".to_owned(), path: "/journal".into(), cause }
 }
 
 fn document(run: &Run) -> JournalDocument {
-    let content = run.disk.clone().ok_or_else(|| "No such file or directory".to_owned());
+    let content = run.disk.clone().ok_or_else(|| OsCause::found("No such file or directory"));
     JournalDocument { name: ENTRY.to_owned(), place: format!("/journal/{ENTRY}"), content }
 }
 
@@ -439,7 +446,7 @@ fn entry_of(bytes: &[u8]) -> Option<Entry> {
 }
 
 fn said() -> ActError {
-    ActError::Said { attempted: "read".to_owned(), said: "Input/output error".to_owned() }
+    ActError::Refused { attempted: "read".to_owned(), cause: OsCause::found("Input/output error") }
 }
 
 /// Everything that tells two runs apart from here on, hashed.

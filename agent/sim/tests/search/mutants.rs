@@ -3,7 +3,7 @@
 use crate::explore::{Budget, Mutant};
 use crate::worlds::{World, damaged_worlds};
 use crate::{search, search_all};
-use model::plan::{CloseUp, FunctionSettings, MemberState, ModuleState};
+use model::plan::{FunctionSettings, GroupState, MemberState, ModuleState};
 use model::{Absence, PciClass, PciId, Reading};
 
 const BUDGET: Budget = Budget { faults: 1, crashes: 1, probes: 0, damages: 0 };
@@ -59,8 +59,8 @@ fn taking_an_unreadable_entry_for_none_is_found() {
 }
 
 /// A look that shows nothing.
-pub(crate) fn empty_look() -> CloseUp {
-    CloseUp {
+pub(crate) fn empty_look() -> GroupState {
+    GroupState {
         group: Reading::Absent(Absence::None),
         no_iommu: false,
         members: Vec::new(),

@@ -5,7 +5,7 @@ use model::docker::DockerFacts;
 use model::driver::ProbeError;
 use model::holders::{Hold, Holder};
 use model::host_facts::HostFacts;
-use model::judge::{Seen, judge};
+use model::judge::{ObservationMeta, judge};
 use model::observation::{HostObservation, RawObservation};
 use model::passthrough::{BindRequest, ReleaseRequest, plan_passthrough, plan_release, scope_of};
 use model::plan::{Former, FunctionSettings, Look, ModuleState, Plan, PlanStep, PowerControl, Target};
@@ -99,19 +99,19 @@ pub(crate) fn observe(host: &HostState) -> HostObservation {
         docker: Ok::<DockerFacts, ProbeError>(DockerFacts::default()),
         host: HostFacts::default(),
     };
-    judge(raw, Seen { sequence: 1, observed_at: UnixMillis(0), observed_boot: BootMillis(0) }, None)
+    judge(raw, ObservationMeta { sequence: 1, observed_at: UnixMillis(0), observed_boot: BootMillis(0) }, None)
 }
 
 fn bind_plan(host: &HostState) -> Result<Plan, Refusal> {
     let seen = observe(host);
     let scope = scope_of(&seen, at(GPU)).unwrap();
     let request = BindRequest { gpu: at(GPU), requester: Requester::Local, guest_memory_mib: None, given_by_us: false };
-    plan_passthrough(&seen, &host.close_up(&scope), &host.holders(&scope), &Policy::default(), &request)
+    plan_passthrough(&seen, &host.group_state(&scope), &host.holders(&scope), &Policy::default(), &request)
 }
 
 /// A look as the ports give it.
 pub(crate) fn look(host: &HostState, Target::Functions(scope): &Target) -> Look {
-    Look::Functions(host.close_up(scope))
+    Look::Functions(host.group_state(scope))
 }
 
 /// The functions that are remembered.
@@ -157,7 +157,7 @@ fn releasing(bound: &World) -> World {
     let standing = bound.entry.in_phase(Phase::Standing);
     let seen = observe(&host);
     let scope = scope_of(&seen, at(GPU)).unwrap();
-    let (look, holders) = (host.close_up(&scope), host.holders(&scope));
+    let (look, holders) = (host.group_state(&scope), host.holders(&scope));
     let home = functions(&standing.home);
     let request = ReleaseRequest { gpu: at(GPU), requester: Requester::Local, home: Some(home) };
     let plan = plan_release(&seen, &look, &holders, &Policy::default(), &request).unwrap();

@@ -1,7 +1,7 @@
 //! Measured values of a GPU: they change all the time, so nothing announces them; ask for them.
 
 use super::absent::Absent;
-use crate::metrics::MetricValues;
+use crate::metric_values::MetricValues;
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig, GpuProcess};
 use model::metric::{Metric, Value, of_gpu};

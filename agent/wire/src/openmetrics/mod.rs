@@ -4,8 +4,8 @@
 //! go on working; what is the daemon's own begins with `gpuhostd_`. A value that is not known is not there: never 0, never a
 //! sentinel.
 
-mod agent;
-mod gpu;
+mod daemon_metrics;
+mod gpu_metrics;
 mod text;
 
 use model::enrol::CheckinStatus;
@@ -30,8 +30,8 @@ pub struct Source<'a> {
 /// All metrics as one text.
 #[must_use]
 pub fn render(source: &Source<'_>, flavour: Flavour) -> String {
-    let mut families = agent::families(source);
-    families.extend(gpu::families(source.seen));
+    let mut families = daemon_metrics::families(source);
+    families.extend(gpu_metrics::families(source.seen));
     text::write(&families, flavour)
 }
 

@@ -4,13 +4,14 @@ use crate::contract::violations;
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverMig, DriverReport, DriverSource, MemoryMib, MigMode, ProbeError};
+use model::health::gpu_health::AskedAt;
 use model::health::kernel_log::KernelLog;
 use model::health::show::apply;
-use model::health::verdict::AskedAt;
 use model::host_facts::{HostFacts, Nic};
-use model::judge::{Seen, judge};
+use model::judge::{ObservationMeta, judge};
 use model::metric::Metrics;
 use model::observation::{HostObservation, RawObservation};
+use model::os_cause::OsCause;
 use model::pci::{DrmNodes, GpuFunction, GroupMember, IommuGroup, PciScan, PcieLink};
 use model::stack::{StackFacts, StackFile};
 use model::time::{BootMillis, UnixMillis};
@@ -125,7 +126,8 @@ pub(crate) fn raw(gpu: GpuFunction, driver: Option<DriverGpu>) -> RawObservation
 }
 
 pub(crate) fn judged(raw: RawObservation) -> HostObservation {
-    let seen = Seen { sequence: 1, observed_at: UnixMillis(1_700_000_000_000), observed_boot: BootMillis(7) };
+    let seen =
+        ObservationMeta { sequence: 1, observed_at: UnixMillis(1_700_000_000_000), observed_boot: BootMillis(7) };
     let mut observation = judge(raw, seen, None);
     let mut log = KernelLog::default();
     log.hear();
@@ -271,7 +273,7 @@ fn the_inventory_counts_what_a_container_can_get() {
     assert_eq!(whole.nvidia_stack.docker_runtime, Some(true));
     let down = count(&|round| round.docker = Err(ProbeError::Timeout { what: "Docker".to_owned(), after_ms: 9 }));
     assert_eq!((down.cuda_gpu_count, down.nvidia_stack.docker_runtime), (Some(0), None));
-    let no_hand = ProbeError::HandUnavailable { what: "container hand".to_owned(), said: "refused".to_owned() };
+    let no_hand = ProbeError::HandUnavailable { what: "container hand".to_owned(), cause: OsCause::found("refused") };
     assert_eq!(count(&|round| round.docker = Err(no_hand.clone())).cuda_gpu_count, None);
     assert_eq!(count(&|round| round.scan = Err("EIO".to_owned())).cuda_gpu_count, None);
 }

@@ -2,7 +2,7 @@
 
 use model::condition::{Condition, ConditionStatus};
 use model::enrol::{CheckinState, CheckinStatus};
-use model::judge::{Seen, judge};
+use model::judge::{ObservationMeta, judge};
 use model::observation::HostObservation;
 use model::time::{BootMillis, UnixMillis};
 use model::{Absence, Reading};
@@ -17,7 +17,8 @@ const HOSTS: [&str; 5] = ["dgx-a100", "workstation-rtx", "amd-mi300", "mixed-fau
 
 fn observed(name: &str) -> HostObservation {
     let raw = sim::SimHost::new(sim::load(name).unwrap()).unwrap().asked();
-    let seen = Seen { sequence: 7, observed_at: UnixMillis(1_700_000_000_000), observed_boot: BootMillis(60_000) };
+    let seen =
+        ObservationMeta { sequence: 7, observed_at: UnixMillis(1_700_000_000_000), observed_boot: BootMillis(60_000) };
     judge(raw, seen, None)
 }
 

@@ -4,7 +4,7 @@ use super::often;
 use crate::Target;
 use crate::bounds::Bounds;
 use model::driver::DriverSource;
-use model::judge::{Seen, judge};
+use model::judge::{ObservationMeta, judge};
 use model::observation::RawObservation;
 use model::ports::HostPort;
 use model::time::{BootMillis, UnixMillis};
@@ -69,7 +69,7 @@ fn run(input: &[u8]) {
         host: at_once(host.read_host(None)),
     };
     let listed = raw.scan.as_ref().map_or(0, |scan| scan.gpus.len());
-    let seen = Seen { sequence: 1, observed_at: UnixMillis(0), observed_boot: BootMillis(1) };
+    let seen = ObservationMeta { sequence: 1, observed_at: UnixMillis(0), observed_boot: BootMillis(1) };
     let observed = judge(raw, seen, None);
     assert_eq!(observed.gpus.len(), listed, "a GPU was lost or invented between scan and observation");
     let inventory = wire::manager::gpu::inventory(&observed);

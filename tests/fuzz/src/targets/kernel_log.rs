@@ -5,10 +5,10 @@ use crate::bounds::Bounds;
 use crate::{Target, pieces};
 use model::health::kernel_log::KernelLog;
 use model::health::line::record;
+use model::health::log_event::LogEvent;
 use model::health::log_file::LogFile;
 use model::health::over::Evidence;
-use model::health::record::said_by;
-use model::health::said::Said;
+use model::health::record::event_of;
 use model::time::BootMillis;
 
 /// The target.
@@ -74,9 +74,9 @@ fn run(input: &[u8]) {
             continue;
         };
         let took = log.hear_record(&record);
-        let told = said_by(&record);
+        let told = event_of(&record);
         assert!(!took.news || told.is_some(), "news from a line that says nothing: {line}");
-        if let Some(Said::Fault(address, _)) = told {
+        if let Some(LogEvent::Fault(address, _)) = told {
             assert!(!log.take(&line), "what is known is no news: {line}");
             let all = log.against(address, BootMillis(u64::MAX)).count();
             assert!(all <= 512, "{all} findings of one card");

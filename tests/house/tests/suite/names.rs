@@ -1,4 +1,4 @@
-//! A public type has a name of its own: what a word means does not depend on the file where it is read.
+//! A public type has a name of its own in the product, and a source in its package: what a name means does not depend on its place.
 
 use house::product::product_sources;
 use std::collections::BTreeMap;
@@ -20,4 +20,20 @@ fn a_public_type_has_a_name_of_its_own() {
         .map(|(name, files)| format!("{name}: {}", files.join(", ")))
         .collect();
     assert!(shared.is_empty(), "public types of one name:\n{}", shared.join("\n"));
+}
+
+/// Names that the language or a custom gives a meaning: the root of a package or of a module, and its unit tests.
+const GIVEN: [&str; 4] = ["lib.rs", "main.rs", "mod.rs", "tests.rs"];
+
+#[test]
+fn a_source_has_a_file_name_of_its_own_in_its_package() {
+    let mut places: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for placed in product_sources() {
+        let name = placed.file.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        let Some(package) = placed.package.filter(|_| !GIVEN.contains(&name.as_str())) else { continue };
+        places.entry((package, name)).or_default().push(placed.file.display().to_string());
+    }
+    assert!(places.len() > 300, "the walk saw too few files");
+    let shared: Vec<String> = places.values().filter(|files| files.len() > 1).map(|files| files.join(", ")).collect();
+    assert!(shared.is_empty(), "files of one name in one package:\n{}", shared.join("\n"));
 }

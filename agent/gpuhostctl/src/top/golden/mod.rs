@@ -4,7 +4,7 @@ use super::containers::Containers;
 use super::frame::Frame;
 use super::layout::{View, picture, screen};
 use model::enrol::{CheckinState, CheckinStatus};
-use model::judge::{Seen, judge};
+use model::judge::{ObservationMeta, judge};
 use model::observation::RawObservation;
 use model::time::{BootMillis, UnixMillis};
 use std::path::Path;
@@ -20,7 +20,7 @@ fn raw(name: &str) -> RawObservation {
 }
 
 fn snapshot(name: &str) -> Snapshot {
-    let seen = Seen { sequence: 7, observed_at: UnixMillis(NOW - 1200), observed_boot: BootMillis(60_000) };
+    let seen = ObservationMeta { sequence: 7, observed_at: UnixMillis(NOW - 1200), observed_boot: BootMillis(60_000) };
     let seen = judge(raw(name), seen, None);
     let checkin = CheckinStatus {
         state: CheckinState::Ok,

@@ -9,7 +9,7 @@ use crate::checkin::trust::trust;
 use host::front::StoreError;
 use model::absence::{Absence, Reading};
 use model::checkin::{ManagerAddress, skew};
-use model::doctor::facts::{ManagerSeen, Reach, TlsError};
+use model::doctor::doctor_facts::{ManagerSeen, Reach, TlsError};
 use model::doctor::validity;
 use model::settings::ManagerSettings;
 use model::time::UnixMillis;

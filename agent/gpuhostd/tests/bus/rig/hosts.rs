@@ -3,11 +3,11 @@
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverMig, DriverReport, DriverSource, GpuProcess, MemoryMib, MigMode, ProbeError};
+use model::health::gpu_health::AskedAt;
 use model::health::kernel_log::KernelLog;
 use model::health::show::apply;
-use model::health::verdict::AskedAt;
 use model::host_facts::HostFacts;
-use model::judge::{Seen, judge};
+use model::judge::{ObservationMeta, judge};
 use model::metric::Metrics;
 use model::observation::{HostObservation, RawObservation};
 use model::pci::{DrmNodes, GpuFunction, GroupMember, IommuGroup, PciScan, PcieLink};
@@ -115,7 +115,8 @@ fn facts() -> HostFacts {
 }
 
 fn judged(raw: RawObservation) -> HostObservation {
-    let seen = Seen { sequence: 1, observed_at: UnixMillis(1_700_000_000_000), observed_boot: BootMillis(60_000) };
+    let seen =
+        ObservationMeta { sequence: 1, observed_at: UnixMillis(1_700_000_000_000), observed_boot: BootMillis(60_000) };
     let mut observation = judge(raw, seen, None);
     apply(&mut observation, &KernelLog::default(), AskedAt::default(), None);
     observation

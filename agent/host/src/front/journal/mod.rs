@@ -3,6 +3,7 @@
 
 use super::folder::make_private_dir;
 use super::store::{StoreError, create_atomic, read_bounded, remove, write_atomic};
+use model::os_cause::OsCause;
 use model::ports::{JournalDocument, JournalError, JournalPort};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -35,11 +36,14 @@ impl FileJournal {
         attempted: &'static str,
         work: impl FnOnce(&Path, &mut BTreeSet<String>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, JournalError> {
-        let (dir, shown) = (self.dir.clone(), format!("{attempted} in {}", self.dir.display()));
-        let known = Arc::clone(&self.known);
+        let (dir, known) = (self.dir.clone(), Arc::clone(&self.known));
         let done = tokio::task::spawn_blocking(move || work(&dir, &mut lock(&known))).await;
-        let fault = |said: String| JournalError { attempted: shown.clone(), said };
-        done.map_err(|broken| fault(broken.to_string()))?.map_err(|said| fault(said.to_string()))
+        let broken = |fault: tokio::task::JoinError| JournalError {
+            attempted: attempted.to_owned(),
+            path: self.dir.clone(),
+            cause: OsCause::found(fault.to_string()),
+        };
+        done.map_err(broken)?.map_err(|fault| fault.into_journal_error(attempted, &self.dir))
     }
 }
 
@@ -50,7 +54,7 @@ fn lock(known: &Mutex<BTreeSet<String>>) -> MutexGuard<'_, BTreeSet<String>> {
 
 impl JournalPort for FileJournal {
     async fn read_all(&self) -> Result<Vec<JournalDocument>, JournalError> {
-        self.run("read the entries", |dir, known| {
+        self.run("read the entries of", |dir, known| {
             let documents = read_all(dir)?;
             known.extend(documents.iter().filter(|one| one.content.is_ok()).map(|one| one.name.clone()));
             Ok(documents)
@@ -60,7 +64,7 @@ impl JournalPort for FileJournal {
 
     async fn put(&self, name: &str, document: Vec<u8>) -> Result<(), JournalError> {
         let name = name.to_owned();
-        self.run("write an entry", move |dir, known| {
+        self.run("write an entry in", move |dir, known| {
             make_private_dir(dir)?;
             if known.contains(&name) {
                 return write_atomic(dir, &name, &document, 0o600);
@@ -77,7 +81,7 @@ impl JournalPort for FileJournal {
 
     async fn remove(&self, name: &str) -> Result<(), JournalError> {
         let name = name.to_owned();
-        self.run("remove an entry", move |dir, known| {
+        self.run("remove an entry of", move |dir, known| {
             let path = dir.join(&name);
             if !known.contains(&name) && path.symlink_metadata().is_ok() {
                 return Err(StoreError::Exists { path });
@@ -115,7 +119,7 @@ fn document(dir: &Path, name: &OsString) -> Option<JournalDocument> {
     let place = dir.join(name);
     let content = match read_bounded(&place, ENTRY_MAX_BYTES) {
         Err(StoreError::Missing { .. }) => return None,
-        content => content.map_err(|fault| fault.to_string()),
+        content => content.map_err(|fault| fault.into_journal_error("read", &place).cause),
     };
     Some(JournalDocument { name: name.to_string_lossy().into_owned(), place: place.display().to_string(), content })
 }

@@ -1,6 +1,7 @@
 //! The journal on a real file system, with whatever can stand where an entry should be.
 
 use super::*;
+use model::os_cause::{CauseSite, OsCauseKind};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use std::fs;
@@ -21,7 +22,7 @@ fn folder() -> (tempfile::TempDir, PathBuf) {
 async fn all(journal: &FileJournal) -> Vec<(String, Result<String, String>)> {
     let documents = journal.read_all().await.unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    documents.into_iter().map(|one| (one.name, one.content.map(text))).collect()
+    documents.into_iter().map(|one| (one.name, one.content.map(text).map_err(|cause| cause.to_string()))).collect()
 }
 
 fn named(name: &str, text: &str) -> (String, Result<String, String>) {
@@ -54,6 +55,17 @@ async fn a_folder_that_cannot_be_listed_is_a_fault_and_never_an_empty_journal() 
     assert!(fault.to_string().contains(dir.to_str().unwrap()), "{fault}");
     let fault = FileJournal::at(dir).put("../x.json", vec![]).await.unwrap_err();
     assert!(fault.to_string().contains("../x.json") || fault.to_string().contains("Not a directory"), "{fault}");
+}
+
+/// Nobody may make a file in `/sys/kernel`, root included: it is forbidden, or read-only where a container shows it.
+#[tokio::test]
+async fn what_the_host_answers_keeps_its_number_and_its_file_on_the_way_through_the_port() {
+    let number = fs::File::create("/sys/kernel/group-1.json").unwrap_err().raw_os_error();
+    let fault = FileJournal::at("/sys/kernel".into()).put("group-1.json", b"x".to_vec()).await.unwrap_err();
+    assert_eq!(fault.cause.errno, number, "{fault:?}");
+    let (cure, text) = (fault.cause.remedy(CauseSite::StateFile(&fault.path)).unwrap(), fault.to_string());
+    assert!(text.contains("/sys/kernel/.group-1.json.new") && text.ends_with(&cure), "{text}");
+    assert!([OsCauseKind::Denied, OsCauseKind::ReadOnly].contains(&fault.cause.kind()), "{fault:?}");
 }
 
 /// A journal with something of each kind that is no readable file, and one good entry.

@@ -1,10 +1,10 @@
 //! One scan of the PCI bus and the IOMMU groups, by reading sysfs and nothing else.
 
 mod attribute;
-mod close_up;
 mod console;
 mod function;
 mod group;
+mod group_state;
 mod listing;
 mod memory;
 mod names;
@@ -12,11 +12,12 @@ mod parse;
 mod sensors;
 mod state;
 
-pub use close_up::Surroundings;
+pub use group_state::Surroundings;
 
 use attribute::{Miss, Tree};
 use memory::{Fixed, Memory, Remembered, once};
 use model::ids::{PciAddress, PciClass, PciId};
+use model::os_cause::OsCause;
 use model::pci::{GpuFunction, PciScan, UnreadableFunction, VENDOR_NVIDIA};
 use model::ports::ScanError;
 use model::printable::printable;
@@ -79,14 +80,14 @@ impl Sysfs {
     /// Only where `bus/pci/devices` cannot be listed; one bad function costs itself.
     pub fn scan(&self) -> Result<PciScan, ScanError> {
         let path = self.root.join("bus/pci/devices");
-        let fault = |said: String| ScanError { path: path.display().to_string(), said };
-        let listed = std::fs::read_dir(&path).map_err(|e| fault(e.to_string()))?;
-        let mut tree = Tree::open(&path).map_err(|e| fault(e.to_string()))?;
+        let fault = |cause: OsCause| ScanError { path: path.display().to_string(), cause };
+        let listed = std::fs::read_dir(&path).map_err(|error| fault(error.into()))?;
+        let mut tree = Tree::open(&path).map_err(|errno| fault(std::io::Error::from(errno).into()))?;
         let mut scan = PciScan::default();
         let mut bus = Bus::new();
         let mut remembered = self.memory.take(&tree);
         for entry in listed {
-            let entry = entry.map_err(|e| fault(e.to_string()))?;
+            let entry = entry.map_err(|error| fault(error.into()))?;
             take_entry(&mut tree, &mut remembered, &entry, &mut bus, &mut scan);
         }
         read_gpus(&mut tree, &bus, &mut scan);

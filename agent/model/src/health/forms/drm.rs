@@ -3,40 +3,40 @@
 use super::leading_number;
 use crate::PciAddress;
 use crate::health::address::full;
-use crate::health::fault::Fault;
+use crate::health::device_fault::Fault;
+use crate::health::log_event::LogEvent;
 use crate::health::over::Evidence;
-use crate::health::said::Said;
 
 /// The drivers whose start reports that their GPU works. nvidia-drm's does not: it starts without asking the GPU.
 const STARTING: [&str; 5] = ["amdgpu", "i915", "nouveau", "radeon", "xe"];
 
 /// What a driver reports about its device; without a driver's name it may be any of them.
-pub(crate) fn said(driver: Option<&str>, address: PciAddress, text: &str) -> Option<Said> {
+pub(crate) fn event(driver: Option<&str>, address: PciAddress, text: &str) -> Option<LogEvent> {
     let is = |name: &str| driver.is_none_or(|driver| driver == name);
     let is_drm = driver.is_none_or(|driver| STARTING.contains(&driver));
     if is_drm && let Some(said) = wedged(address, text).or_else(|| initialized(text)) {
         return Some(said);
     }
     if is("amdgpu") && reset_succeeded(text) {
-        return Some(Said::Over(address, Evidence::GpuReset));
+        return Some(LogEvent::Over(address, Evidence::GpuReset));
     }
     let fault = None
         .or_else(|| is("amdgpu").then(|| amd(text)).flatten())
         .or_else(|| (is("i915") || is("xe")).then(|| intel(text)).flatten())
         .or_else(|| is("nouveau").then(|| nouveau(text)).flatten());
-    fault.map(|fault| Said::Fault(address, fault))
+    fault.map(|fault| LogEvent::Fault(address, fault))
 }
 
 /// `[drm] Initialized amdgpu 3.57.0 20150101 for 0000:03:00.0 on minor 0` (drm_drv.c, drm_dev_register).
-pub(crate) fn initialized(text: &str) -> Option<Said> {
+pub(crate) fn initialized(text: &str) -> Option<LogEvent> {
     let rest = text.strip_prefix("[drm] Initialized ")?;
     STARTING.contains(&rest.split_whitespace().next()?).then_some(())?;
     let (_, place) = rest.split_once(" for ")?;
-    Some(Said::Over(full(place.split_whitespace().next()?)?, Evidence::DriverStarted))
+    Some(LogEvent::Over(full(place.split_whitespace().next()?)?, Evidence::DriverStarted))
 }
 
 /// `[drm] device wedged, needs recovery` (drm_drv.c, drm_dev_wedged_event), and what i915 and xe say for themselves.
-fn wedged(address: PciAddress, text: &str) -> Option<Said> {
+fn wedged(address: PciAddress, text: &str) -> Option<LogEvent> {
     let lower = text.to_ascii_lowercase();
     if !lower.contains("wedged") {
         return None;
@@ -48,7 +48,7 @@ fn wedged(address: PciAddress, text: &str) -> Option<Said> {
     } else {
         Fault::ResetFailed
     };
-    Some(Said::Fault(address, fault))
+    Some(LogEvent::Fault(address, fault))
 }
 
 /// `GPU reset(4) succeeded!`, the last word of a reset; `GPU reset succeeded, trying to resume` is not.

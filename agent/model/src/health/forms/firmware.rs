@@ -4,10 +4,10 @@
 
 use crate::health::address::full;
 use crate::health::apei::{Graveness, Part};
-use crate::health::said::Said;
+use crate::health::log_event::LogEvent;
 
 /// `7}[Hardware Error]: …`, behind the first brace.
-pub(crate) fn part(rest: &str) -> Option<Said> {
+pub(crate) fn part(rest: &str) -> Option<LogEvent> {
     let (number, rest) = rest.split_once("}[Hardware Error]:")?;
     let number = number.parse().ok()?;
     let (key, value) = rest.trim().split_once(": ")?;
@@ -19,5 +19,5 @@ pub(crate) fn part(rest: &str) -> Option<Said> {
         key if key.starts_with("Error ") => Part::Section(Graveness::named(value)?),
         _ => return None,
     };
-    Some(Said::Firmware(number, part))
+    Some(LogEvent::Firmware(number, part))
 }

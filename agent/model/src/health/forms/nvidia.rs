@@ -3,34 +3,34 @@
 use super::leading_number;
 use crate::PciAddress;
 use crate::health::address::{card, full};
-use crate::health::fault::{Fault, Recovery};
+use crate::health::device_fault::{Fault, Recovery};
+use crate::health::log_event::LogEvent;
 use crate::health::over::Evidence;
-use crate::health::said::Said;
 
 /// The Xids of NVLink 5, whose records say themselves whether they are fatal.
 const SEVERITY_TOLD: std::ops::RangeInclusive<u32> = 144..=150;
 
 /// What the driver reports behind `NVRM: `.
-pub(crate) fn driver(text: &str) -> Option<Said> {
+pub(crate) fn driver(text: &str) -> Option<LogEvent> {
     if let Some(rest) = text.strip_prefix("Xid (") {
         return xid(rest);
     }
     if text.starts_with("loading NVIDIA") {
-        return Some(Said::NvidiaLoaded);
+        return Some(LogEvent::NvidiaLoaded);
     }
     // osapi.c, rm_is_supported_device: three lines, which are one record, or three.
     if let Some(rest) = text.strip_prefix("The NVIDIA GPU ") {
         let address = full(rest.split_whitespace().next()?)?;
         let fallen = rest.contains("fallen off the bus");
-        return Some(if fallen { Said::Fault(address, Fault::FallenOffAtProbe) } else { Said::About(address) });
+        return Some(if fallen { LogEvent::Fault(address, Fault::FallenOffAtProbe) } else { LogEvent::About(address) });
     }
     if text.starts_with("fallen off the bus") {
-        return Some(Said::ItHasFallenOff);
+        return Some(LogEvent::ItHasFallenOff);
     }
     if let Some(rest) = text.strip_prefix("GPU ") {
         return of_gpu(rest);
     }
-    let fault = |place: &str, fault| Some(Said::Fault(full(place.split_whitespace().next()?)?, fault));
+    let fault = |place: &str, fault| Some(LogEvent::Fault(full(place.split_whitespace().next()?)?, fault));
     if let Some(rest) = text.strip_prefix("Device start failed for ") {
         return fault(rest, Fault::InitFailed);
     }
@@ -38,7 +38,7 @@ pub(crate) fn driver(text: &str) -> Option<Said> {
         return fault(rest, Fault::RemovedInUse).filter(|_| rest.contains("usage count"));
     }
     let rest = text.strip_prefix("Continuing with GPU removal for device ")?;
-    Some(Said::Over(full(rest.trim())?, Evidence::RemovalWentOn))
+    Some(LogEvent::Over(full(rest.trim())?, Evidence::RemovalWentOn))
 }
 
 /// The GPU that the driver speaks of as its own.
@@ -50,32 +50,32 @@ pub(crate) fn of_its_gpu(text: &str) -> Option<PciAddress> {
 }
 
 /// `0000:41:00.0: what happened`, behind `NVRM: GPU `.
-fn of_gpu(text: &str) -> Option<Said> {
+fn of_gpu(text: &str) -> Option<LogEvent> {
     let (place, rest) = text.split_once(": ")?;
     let address = full(place)?;
     if rest.starts_with("GPU has fallen off the bus") {
-        return Some(Said::Fault(address, Fault::FallenOffTheBus));
+        return Some(LogEvent::Fault(address, Fault::FallenOffTheBus));
     }
     let failed = rest.starts_with("RmInitAdapter failed") || rest.starts_with("rm_init_adapter failed");
-    failed.then_some(Said::Fault(address, Fault::InitFailed))
+    failed.then_some(LogEvent::Fault(address, Fault::InitFailed))
 }
 
 /// `PCI:0000:41:00): 79, pid=1, name=x, GPU has …`; before driver 319 without `PCI:`, under MIG with ` GPU-I:05` behind.
-fn xid(rest: &str) -> Option<Said> {
+fn xid(rest: &str) -> Option<LogEvent> {
     let (address, rest) = placed(rest)?;
     let number: u32 = leading_number(rest.trim_start())?;
     if number == 154 {
         return Some(recovery(address, rest));
     }
     if let Some(cause) = cause(rest) {
-        return Some(Said::Fault(address, Fault::Xid(cause)));
+        return Some(LogEvent::Fault(address, Fault::Xid(cause)));
     }
     let fault = match severity(rest).filter(|_| SEVERITY_TOLD.contains(&number)) {
         Some(true) => Fault::XidFatal(number),
         Some(false) => Fault::XidNonFatal(number),
         None => Fault::Xid(number),
     };
-    Some(Said::Fault(address, fault))
+    Some(LogEvent::Fault(address, fault))
 }
 
 /// The GPU of an Xid, and what is reported about it.
@@ -103,10 +103,10 @@ fn severity(rest: &str) -> Option<bool> {
 }
 
 /// `GPU recovery action changed from 0x0 (None) to 0x2 (Node Reboot Required)`.
-fn recovery(address: PciAddress, rest: &str) -> Said {
+fn recovery(address: PciAddress, rest: &str) -> LogEvent {
     let wanted = rest.rsplit_once('(').map(|(_, last)| last.to_ascii_lowercase()).unwrap_or_default();
     if wanted.starts_with("none") {
-        return Said::Over(address, Evidence::NothingToRecover);
+        return LogEvent::Over(address, Evidence::NothingToRecover);
     }
     let names = |word: &str| wanted.contains(word);
     let wants = if names("reboot") {
@@ -118,14 +118,14 @@ fn recovery(address: PciAddress, rest: &str) -> Said {
     } else {
         Recovery::Reset
     };
-    Said::Wants(address, wants)
+    LogEvent::Wants(address, wants)
 }
 
 /// `3: SXid (PCI:0000:c1:00.0): 24007, Fatal, Link 44 …`, behind `nvidia-nvswitch`; the words are `Fatal` and `Non-fatal`. One SXid
 /// is up to three records, and the others (`Severity …`, `Data {…}`) do not say how grave it is.
-pub(crate) fn nvswitch(text: &str) -> Option<Said> {
+pub(crate) fn nvswitch(text: &str) -> Option<LogEvent> {
     if let Some(rest) = text.strip_prefix(": Probing device ") {
-        return Some(Said::Over(full(rest.split(',').next()?)?, Evidence::SwitchProbed));
+        return Some(LogEvent::Over(full(rest.split(',').next()?)?, Evidence::SwitchProbed));
     }
     let text = text.trim_start_matches(|letter: char| letter.is_ascii_digit());
     let (place, rest) = text.strip_prefix(": SXid (")?.split_once("):")?;
@@ -134,15 +134,15 @@ pub(crate) fn nvswitch(text: &str) -> Option<Said> {
     let number = leading_number(rest)?;
     let word = rest.split(',').nth(1)?.trim();
     if word.eq_ignore_ascii_case("fatal") {
-        return Some(Said::Fault(address, Fault::SxidFatal(number)));
+        return Some(LogEvent::Fault(address, Fault::SxidFatal(number)));
     }
     let more = word.starts_with("Severity ") || word.starts_with("Data {");
-    (!more).then_some(Said::Fault(address, Fault::SxidNonFatal(number)))
+    (!more).then_some(LogEvent::Fault(address, Fault::SxidNonFatal(number)))
 }
 
 /// `Nvlink Core is being initialized, …`, `Unregistered Nvlink Core, …`: the first and the last record of one load of the module
 /// (nvlink_linux.c; nvidia.ko holds it).
-pub(crate) fn nvlink(text: &str) -> Option<Said> {
+pub(crate) fn nvlink(text: &str) -> Option<LogEvent> {
     let turns = text.starts_with("Nvlink Core is being initialized") || text.starts_with("Unregistered ");
-    turns.then_some(Said::NvidiaBegins)
+    turns.then_some(LogEvent::NvidiaBegins)
 }

@@ -3,10 +3,10 @@
 //! A number that is newer than the table is [`unknown`]. Where the public catalog wants nothing but a look by NVIDIA's support, the
 //! weight is ours: whether the GPU works on.
 
-mod table;
+mod xid_table;
 
 use super::HealthState;
-pub use table::XIDS;
+pub use xid_table::XIDS;
 
 /// What the catalog wants done at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The second link of the chain: whether the kernel driver that serves the GPU is bound, and if not, what keeps it away.
 
-use super::super::{Around, remedy};
+use super::super::{HostContext, remedy};
 use super::State;
 use crate::absence::{Absence, Reading};
 use crate::claim;
@@ -9,7 +9,7 @@ use crate::pci::{GpuFunction, VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
 use crate::stack::{Dkms, StackFacts};
 
 /// A driver is bound.
-pub(super) fn somebody(pci: &GpuFunction, name: &DriverName, around: &Around<'_>) -> State {
+pub(super) fn somebody(pci: &GpuFunction, name: &DriverName, around: &HostContext<'_>) -> State {
     if let Some(claim) = claim::of_gpu(&around.host.stack.claims, pci, name.as_str()) {
         let reason = format!("{name} is bound: {claim} binds it to every {} at each boot", pci.id);
         return State::broken(reason, claim.cure(pci.id, pci.address, around.os_id()));
@@ -40,7 +40,7 @@ pub(super) fn somebody(pci: &GpuFunction, name: &DriverName, around: &Around<'_>
 }
 
 /// No driver is bound.
-pub(super) fn nobody(pci: &GpuFunction, around: &Around<'_>) -> State {
+pub(super) fn nobody(pci: &GpuFunction, around: &HostContext<'_>) -> State {
     if let Some(wanted) = pci.driver_override.known() {
         let reason = format!("no kernel driver is bound; driver_override keeps the GPU for {wanted}");
         return State::broken(reason, remedy::clear_override(pci.address));
@@ -65,7 +65,7 @@ fn is_loaded(stack: &StackFacts) -> bool {
 }
 
 /// What the host's files say of NVIDIA's module; `None` where they say nothing that would explain it.
-fn nvidia(pci: &GpuFunction, around: &Around<'_>) -> Option<State> {
+fn nvidia(pci: &GpuFunction, around: &HostContext<'_>) -> Option<State> {
     let (stack, os_id) = (&around.host.stack, around.os_id());
     if let Some(version) = stack.module_loaded.known() {
         let reason =
@@ -105,7 +105,7 @@ fn not_loaded(stack: &StackFacts, file: &str) -> State {
 }
 
 /// There is no module for the running kernel; DKMS may know why.
-fn not_installed(around: &Around<'_>) -> Option<State> {
+fn not_installed(around: &HostContext<'_>) -> Option<State> {
     let (stack, os_id) = (&around.host.stack, around.os_id());
     let kernel = around.host.kernel.known().map_or("the running kernel", String::as_str);
     match &stack.dkms {

@@ -3,7 +3,7 @@
 mod bound;
 
 use super::reason::{ASLEEP, Ailment, ailments};
-use super::{Around, remedy};
+use super::{HostContext, remedy};
 use crate::absence::{Absence, Reading};
 use crate::cdi::ALL;
 use crate::docker::{ContainerEngine, DockerFacts};
@@ -39,7 +39,7 @@ impl State {
 }
 
 /// The whole chain of one GPU, in order.
-pub(super) fn cause_chain(pci: &GpuFunction, driver: Option<&DriverGpu>, around: &Around<'_>) -> Vec<CauseLink> {
+pub(super) fn cause_chain(pci: &GpuFunction, driver: Option<&DriverGpu>, around: &HostContext<'_>) -> Vec<CauseLink> {
     let bus = bus(pci, driver);
     let kernel_driver = kernel_driver(pci, driver, around);
     let served = matches!(kernel_driver, State::Holds);
@@ -92,7 +92,7 @@ fn is_kept_awake(pci: &GpuFunction) -> bool {
     matches!(pci.state.runtime.get(), Some(R::Active | R::Error | R::Unsupported))
 }
 
-fn kernel_driver(pci: &GpuFunction, driver: Option<&DriverGpu>, around: &Around<'_>) -> State {
+fn kernel_driver(pci: &GpuFunction, driver: Option<&DriverGpu>, around: &HostContext<'_>) -> State {
     let name = match &pci.driver {
         Reading::Known(name) => name,
         Reading::Absent(Absence::None) => return bound::nobody(pci, around),
@@ -105,7 +105,7 @@ fn kernel_driver(pci: &GpuFunction, driver: Option<&DriverGpu>, around: &Around<
     bound::somebody(pci, name, around)
 }
 
-fn nvml(pci: &GpuFunction, driver: Option<&DriverGpu>, around: &Around<'_>, served: bool) -> State {
+fn nvml(pci: &GpuFunction, driver: Option<&DriverGpu>, around: &HostContext<'_>, served: bool) -> State {
     if pci.id.vendor != VENDOR_NVIDIA || !served {
         return State::Open(None);
     }

@@ -6,6 +6,7 @@ use crate::absence::Absence;
 use crate::docker::{self, ContainerEngine, DockerFacts};
 use crate::driver::{ProbeError, SilentGpu};
 use crate::ids::{DriverName, PciAddress};
+use crate::os_cause::OsCauseKind;
 use crate::pci::{GpuFunction, VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
 
 fn folder(address: PciAddress) -> String {
@@ -174,6 +175,10 @@ pub(super) fn probe(fault: &ProbeError) -> String {
             "the driver hangs: `dmesg | grep -iE 'NVRM|Xid'` shows why, `ps -eo pid,stat,wchan,comm | grep ' D'` who waits; \
              often only a reboot helps"
         }
+        ProbeError::HandUnavailable { cause, .. } if cause.kind() == OsCauseKind::Denied => {
+            "let the front's user use the socket of the host hand again: `systemctl restart gpuhostd-host.socket` sets its owner \
+             and mode; `journalctl -k -g 'avc|apparmor'` shows what SELinux or AppArmor denied"
+        }
         ProbeError::HandUnavailable { .. } => "give the host hand a new socket: `systemctl restart gpuhostd-host.socket`; \
                                                `journalctl -u gpuhostd-host` shows why it fails",
         ProbeError::Garbled { .. } => "run `nvidia-smi -q -x` by hand and compare",
@@ -193,6 +198,10 @@ pub(super) fn docker(fault: &ProbeError) -> String {
         ProbeError::NotAsked { .. } => "wait a moment: the daemon has just started",
         ProbeError::Absent { .. } => {
             "install and start Docker: `apt install docker.io` or `dnf install docker-ce`; `systemctl start docker`"
+        }
+        ProbeError::HandUnavailable { cause, .. } if cause.kind() == OsCauseKind::Denied => {
+            "let the front's user use the socket of the container hand again: `systemctl restart gpuhostd-containers.socket` sets \
+             its owner and mode; `journalctl -k -g 'avc|apparmor'` shows what SELinux or AppArmor denied"
         }
         ProbeError::HandUnavailable { .. } => {
             "give the container hand a new socket: `systemctl restart gpuhostd-containers.socket`; `journalctl -u \

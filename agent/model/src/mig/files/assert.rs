@@ -1,13 +1,13 @@
 //! Whether a host is as a configuration states, and what differs.
 
 use super::choose::choose;
-use super::host::{HostGpu, RecordedMigMode, devices};
+use super::host_gpus::{HostGpu, RecordedMigMode, devices};
 use super::{FileError, Instances, MigConfig, MigConfigEntry};
 use crate::ids::PciAddress;
 use crate::mig::catalog::MigCatalog;
 use crate::mig::layout::{Instance, Present, Wish};
+use crate::mig::layout_refusal::MigRefused;
 use crate::mig::plan::{MigPlan, plan};
-use crate::mig::refusal::MigRefused;
 use std::collections::BTreeMap;
 use std::fmt;
 

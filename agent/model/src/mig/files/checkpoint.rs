@@ -1,6 +1,6 @@
 //! mig-parted's checkpoints: a host's modes and layouts as JSON, with the places of the instances.
 
-use super::host::{HostGpu, RecordedMigMode};
+use super::host_gpus::{HostGpu, RecordedMigMode};
 use crate::ids::GpuUuid;
 use crate::mig::catalog::{GpuProfile, MigCatalog};
 use crate::mig::layout::{Present, Wish};

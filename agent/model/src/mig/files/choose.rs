@@ -1,6 +1,6 @@
 //! Which entry of a configuration is about which GPU of a host.
 
-use super::host::HostGpu;
+use super::host_gpus::HostGpu;
 use super::{DeviceName, Devices, FileError, MigConfig, MigConfigEntry};
 
 /// Finds for each GPU the entry that is about it; none where no entry names it.

@@ -1,7 +1,7 @@
 //! A host's layouts, or all that its GPUs could have, as a file in mig-parted's form.
 
 use super::DeviceId;
-use super::host::{HostGpu, RecordedMigMode, devices};
+use super::host_gpus::{HostGpu, RecordedMigMode, devices};
 use crate::mig::catalog::{GpuProfile, MigCatalog};
 use crate::mig::layout::Instance;
 use crate::mig::profile::ProfileName;

@@ -5,14 +5,14 @@ pub mod checkpoint;
 mod choose;
 pub mod export;
 pub mod filter;
-pub mod host;
-mod read;
-mod value;
+pub mod host_gpus;
+mod read_configs;
+mod scalar;
 mod yaml;
 
 pub use choose::choose;
 pub use filter::{BadDeviceId, DeviceId};
-pub use read::read;
+pub use read_configs::read;
 pub use yaml::MOST_BYTES;
 
 use super::profile::ProfileName;

@@ -3,10 +3,10 @@
 use super::{Case, absent, case, docker, failed, known, named};
 use model::absence::{Absence, Reading};
 use model::docker::ContainerEngine;
-use model::doctor::facts::{CdiSpec, DoctorFacts};
+use model::doctor::doctor_facts::{CdiSpec, DoctorFacts};
 use model::driver::ProbeError;
 
-fn config(facts: &mut DoctorFacts) -> &mut model::doctor::facts::DockerConfig {
+fn config(facts: &mut DoctorFacts) -> &mut model::doctor::doctor_facts::DockerConfig {
     known(&mut facts.docker.config)
 }
 

@@ -3,7 +3,7 @@
 use super::{Case, all_on, case, cmdline, driverless, first, known, named, on, said};
 use crate::world::setting;
 use model::absence::{Absence, Reading};
-use model::doctor::facts::{DoctorFacts, Library};
+use model::doctor::doctor_facts::{DoctorFacts, Library};
 
 fn no_module(facts: &mut DoctorFacts) {
     driverless(facts);

@@ -3,7 +3,7 @@
 use super::{Case, case, known};
 use crate::world::NOW;
 use model::absence::{Absence, Reading};
-use model::doctor::facts::{DoctorFacts, ManagerSeen, Reach, TlsError};
+use model::doctor::doctor_facts::{DoctorFacts, ManagerSeen, Reach, TlsError};
 use model::time::UnixMillis;
 
 const DAY: i64 = 86_400_000;

@@ -10,7 +10,7 @@ mod service;
 use crate::world::unit;
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
-use model::doctor::facts::{DoctorFacts, ServiceUnit};
+use model::doctor::doctor_facts::{DoctorFacts, ServiceUnit};
 use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::pci::{GpuFunction, PciScan};
 

@@ -2,7 +2,7 @@
 
 use super::{Case, absent, all_on, case, failed, known, named, nvml_says, report, said, scan, units};
 use model::absence::{Absence, Reading};
-use model::doctor::facts::DoctorFacts;
+use model::doctor::doctor_facts::DoctorFacts;
 use model::driver::{DriverSource, ProbeError};
 
 fn with_switches(facts: &mut DoctorFacts) {

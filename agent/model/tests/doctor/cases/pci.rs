@@ -3,7 +3,8 @@
 use super::{Case, all_on, case, cmdline, first, known, on, said, scan};
 use crate::world::setting;
 use model::absence::{Absence, Reading};
-use model::doctor::facts::{DoctorFacts, Hypervisor};
+use model::doctor::doctor_facts::{DoctorFacts, Hypervisor};
+use model::os_cause::OsCause;
 use model::pci::UnreadableFunction;
 use model::ports::ScanError;
 
@@ -37,7 +38,7 @@ fn bus() -> Vec<Case> {
     vec![
         case(
             "pci_scan_failed",
-            |f| f.host.scan = Err(ScanError { path: "/sys/bus/pci/devices".into(), said: "gone".into() }),
+            |f| f.host.scan = Err(ScanError { path: "/sys/bus/pci/devices".into(), cause: OsCause::found("gone") }),
             |f| scan(f).gpus.clear(),
         ),
         case(

@@ -2,7 +2,7 @@
 
 use super::{Case, case, known, named, units};
 use model::absence::{Absence, Reading};
-use model::doctor::facts::DoctorFacts;
+use model::doctor::doctor_facts::DoctorFacts;
 
 const DAEMON: &str = "gpuhostd.service";
 

@@ -1,7 +1,7 @@
 //! `DesiredState`: a document of a manager, or of a file of this host in the same shape, from bytes to wishes.
 //!
 //! Limits come before meaning: size, nesting, names that are there twice, then the number and length of things. Integers may be
-//! written as `30.0`. What has another JSON type than the contract says, or breaks a limit, refuses the whole document; a text or
+//! written as `30.0`. What has another JSON type than in the contract, or breaks a limit, refuses the whole document; a text or
 //! number of the right type that this version does not know, or that is out of range, refuses its item alone. Names that are not
 //! known are ignored in a manager's document and refused in a file of this host.
 
@@ -175,7 +175,7 @@ fn requires<'t>(reader: &mut Reader<'t>, node: Node<'t>) -> Vec<String> {
     names
 }
 
-/// What says which document it is, and on which conditions it may be accepted.
+/// Which document it is, and on which conditions it may be accepted.
 fn head<'t>(reader: &mut Reader<'t>, top: Node<'t>, reading: &mut DesiredReading) {
     let epoch = required(reader, top, "epoch", epoch);
     let revision = required(reader, top, "revision", revision);

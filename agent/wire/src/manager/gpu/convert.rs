@@ -4,11 +4,11 @@ use super::{
     CauseLinkDocument, DrmDocument, FeatureDocument, GpuDocument, GpuMetrics, HealthDocument, MigDocument, MigMetrics,
     MigState, PassthroughDocument, Pcie, Sriov, Vendor,
 };
-use crate::metrics::MetricValues;
+use crate::metric_values::MetricValues;
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverMig, MigMode};
 use model::features::{FeatureName, Features};
-use model::health::told;
+use model::health::driver_report;
 use model::judge::{Grounds, unschedulable};
 use model::metric::{Metric, Unit, Value, of_driver};
 use model::observation::{self, GpuUse, HostObservation};
@@ -57,7 +57,7 @@ pub fn gpu_document(gpu: &observation::Gpu, seen: &HostObservation) -> GpuDocume
 pub fn driver_document(driver: &DriverGpu, driver_version: Option<&str>) -> GpuDocument {
     let is_mig = driver.mig_current.get() == Some(MigMode::Enabled);
     let usage = if is_mig { GpuUse::Mig } else { GpuUse::Host };
-    let (health, reasons) = told::gist(driver);
+    let (health, reasons) = driver_report::gist(driver);
     let against = unschedulable(&Grounds { usage, driver: Some(driver), chain: &[], visible: true, health });
     GpuDocument {
         bdf: driver.address.to_string(),

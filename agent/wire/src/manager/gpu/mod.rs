@@ -8,7 +8,7 @@ mod inventory;
 pub use convert::{driver_document, driver_metrics, gpu_document, gpu_metrics};
 pub use inventory::{inventory, inventory_rev};
 
-use crate::metrics::MetricValues;
+use crate::metric_values::MetricValues;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

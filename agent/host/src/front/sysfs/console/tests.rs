@@ -50,7 +50,7 @@ impl Host {
             let at: PciAddress = address.parse().unwrap();
             let scope = Scope { lane: Lane::Group(IommuGroupId(1)), gpu: at, members: vec![at] };
             let around = Surroundings { dev: PathBuf::from("/nonexistent"), modules: PathBuf::from("/nonexistent") };
-            let seen = Sysfs::new(self.0.path().join("sys")).close_up(&around, &scope).unwrap();
+            let seen = Sysfs::new(self.0.path().join("sys")).group_state(&around, &scope).unwrap();
             seen.member(at).unwrap().console.clone()
         })
     }

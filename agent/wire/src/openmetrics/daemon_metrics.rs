@@ -1,6 +1,6 @@
 //! What is the daemon's own: the age of the observation, GPUs by use, sources, conditions, heartbeats.
 
-use super::gpu::bus_id;
+use super::gpu_metrics::bus_id;
 use super::text::{Family, Labels, Value};
 use super::{Source, seconds};
 use model::condition::ConditionStatus;

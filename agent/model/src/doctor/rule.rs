@@ -1,6 +1,6 @@
 //! What a check of the doctor is made of: a rule over the facts, and the words for a person.
 
-use super::facts::DoctorFacts;
+use super::doctor_facts::DoctorFacts;
 use crate::absence::{Absence, Reading};
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
 //! The tables of `docs/HEALTH.md`: what each reason means, who takes it back, and NVIDIA's Xids.
 
-use super::fault::{Fault, GpuFaultKind, Recovery};
+use super::device_fault::{Fault, GpuFaultKind, Recovery};
 use super::over::ROWS;
 use super::xid::XIDS;
 

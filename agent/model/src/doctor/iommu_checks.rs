@@ -1,7 +1,7 @@
 //! Faults of IOMMU and VFIO: what keeps a GPU from a virtual machine, or keeps it there.
 
-use super::check::{Check, Hit, Ruled, Severity, Skipped, hit_if, known, only_if};
-use super::facts::DoctorFacts;
+use super::doctor_facts::DoctorFacts;
+use super::rule::{Check, Hit, Ruled, Severity, Skipped, hit_if, known, only_if};
 use super::view::{each, is_on_vfio};
 use crate::claim::{self, Claim};
 use crate::pci::GpuFunction;

@@ -1,7 +1,7 @@
 //! A manager's document after it was read: its identity, its conditions, and its wishes.
 
+use super::desired_sections::DesiredSections;
 use super::epoch::DocumentId;
-use super::section::DesiredSections;
 use crate::time::UnixMillis;
 
 /// A document of a manager whose shape is right. Whether it may come into force is another question.

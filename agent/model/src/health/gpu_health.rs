@@ -1,13 +1,13 @@
 //! The health of one GPU, out of what the driver reports about it and what the kernel log has against it.
 
 use super::against::Against;
-use super::fault::{Fault, GpuFaultKind};
+use super::device_fault::{Fault, GpuFaultKind};
 use super::kernel_log::{Finding, KernelLog};
 use super::over::Evidence;
 use super::words::LOST;
-use super::{Answered, GpuHealth, HealthReason, HealthState, Teller, link, told, xid};
+use super::{Answered, GpuHealth, HealthReason, HealthState, Teller, driver_report, link, xid};
 use crate::PciAddress;
-use crate::judge::{Seen, ailments};
+use crate::judge::{ObservationMeta, ailments};
 use crate::observation::{ChainLink, Gpu, GpuUse};
 use crate::pci::VENDOR_NVIDIA;
 use crate::time::{BootMillis, UnixMillis};
@@ -24,14 +24,20 @@ pub struct AskedAt {
 /// The health of a GPU. `previous` gives a reason that still holds the time since when it does, and what the driver reported
 /// before it fell silent.
 #[must_use]
-pub fn health(gpu: &Gpu, log: &KernelLog, seen: Seen, asked: AskedAt, previous: Option<&GpuHealth>) -> GpuHealth {
+pub fn health(
+    gpu: &Gpu,
+    log: &KernelLog,
+    seen: ObservationMeta,
+    asked: AskedAt,
+    previous: Option<&GpuHealth>,
+) -> GpuHealth {
     let address = gpu.pci.address;
     let answered = answered(gpu, asked, previous.map(|health| health.answered).unwrap_or_default());
     let stands = |it: &&Finding| !is_over(it, answered);
     let findings = log.against(address, seen.observed_boot).filter(stands);
     let mut against: Vec<Against> = findings.map(|it| heard(it, address)).collect();
-    against.extend(gpu.driver.iter().flat_map(told::against));
-    against.extend(gpu.silence.iter().filter_map(told::silence));
+    against.extend(gpu.driver.iter().flat_map(driver_report::against));
+    against.extend(gpu.silence.iter().filter_map(driver_report::silence));
     against.extend(link::against(gpu));
     against.extend(remembered(gpu, log, answered, previous));
     // One fact has one code: where the driver has reported that it is lost, the bus reports nothing new.
@@ -84,7 +90,7 @@ fn is_over(finding: &Finding, answered: Answered) -> bool {
     later(answered.at_work, Evidence::DriverAnswers) || later(answered.bus, Evidence::BusAnswers)
 }
 
-fn timed(it: Against, seen: Seen, previous: Option<&GpuHealth>) -> HealthReason {
+fn timed(it: Against, seen: ObservationMeta, previous: Option<&GpuHealth>) -> HealthReason {
     let stood = previous.into_iter().flat_map(|health| &health.reasons).find(|reason| reason.code == it.code);
     let ago = it.first.map_or(0, |first| seen.observed_boot.since(first));
     let began = UnixMillis(seen.observed_at.0.saturating_sub(i64::try_from(ago).unwrap_or(0)));

@@ -2,8 +2,8 @@
 
 use super::catalog::{ComputeProfile, GpuProfile, MigCatalog, MigEngine};
 use super::layout::{Instance, Present, Wish};
+use super::layout_refusal::MigRefusal;
 use super::profile::ProfileName;
-use super::refusal::MigRefusal;
 use super::share::{Part, share_out};
 use std::collections::{BTreeMap, BTreeSet};
 

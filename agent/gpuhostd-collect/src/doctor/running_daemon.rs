@@ -1,7 +1,7 @@
 //! The running daemon as the doctor sees it: who owns its name on the bus, and what it reports about itself.
 
 use model::absence::{Absence, Reading};
-use model::doctor::facts::DaemonSeen;
+use model::doctor::doctor_facts::DaemonSeen;
 use serde_json::Value;
 use std::time::Duration;
 use tokio::time::timeout;

@@ -1,6 +1,6 @@
 //! Reads a file of configurations; one that is wrong anywhere is refused as a whole, with line and field.
 
-use super::value::{boolean, is_null, text, whole_number};
+use super::scalar::{boolean, is_null, text, whole_number};
 use super::yaml::{Key, Node, Value, read as read_yaml};
 use super::{ConfigFile, DeviceId, DeviceName, Devices, FileError, Instances, MigConfig, MigConfigEntry, shown};
 use crate::mig::profile::ProfileName;

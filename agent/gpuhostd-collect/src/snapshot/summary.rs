@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// A snapshot that was written.
 #[derive(Debug, Serialize)]
-pub(super) struct Told {
+pub(super) struct SnapshotSummary {
     /// The archive.
     pub(super) path: PathBuf,
     /// Its size.
@@ -17,7 +17,7 @@ pub(super) struct Told {
     pub(super) manifest: Manifest,
 }
 
-impl Display for Told {
+impl Display for SnapshotSummary {
     fn fmt(&self, out: &mut Formatter<'_>) -> Result {
         let Manifest { files, missed, as_root, .. } = &self.manifest;
         let redacted: u32 = files.iter().map(|file| file.redacted).sum();

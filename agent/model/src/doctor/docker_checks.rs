@@ -1,7 +1,7 @@
 //! Faults of Docker itself.
 
-use super::check::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
-use super::facts::DoctorFacts;
+use super::doctor_facts::DoctorFacts;
+use super::rule::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
 use crate::docker::ContainerEngine;
 use crate::driver::ProbeError;
 use crate::version::is_older;
@@ -79,7 +79,7 @@ pub(super) const CHECKS: [Check; 10] = [
     },
 ];
 
-fn is_installed(facts: &DoctorFacts) -> Result<bool, super::check::Skipped> {
+fn is_installed(facts: &DoctorFacts) -> Result<bool, super::rule::Skipped> {
     known(&facts.docker.installed, "Docker's executable").copied()
 }
 
@@ -104,7 +104,7 @@ fn silent(facts: &DoctorFacts) -> Ruled {
             Ok(Vec::new())
         }
         Err(ProbeError::Failed { what, said, .. }) if said.to_ascii_lowercase().contains("permission denied") => {
-            Err(super::check::Skipped::Unknown(format!("{what}: {said}")))
+            Err(super::rule::Skipped::Unknown(format!("{what}: {said}")))
         }
         Err(
             fault @ (ProbeError::Timeout { .. }
@@ -117,7 +117,7 @@ fn silent(facts: &DoctorFacts) -> Ruled {
 }
 
 /// Podman reads none of Docker's settings.
-fn only_docker(facts: &DoctorFacts) -> Result<(), super::check::Skipped> {
+fn only_docker(facts: &DoctorFacts) -> Result<(), super::rule::Skipped> {
     only_if(!facts.host.docker.as_ref().is_ok_and(|docker| docker.engine == ContainerEngine::Podman))
 }
 

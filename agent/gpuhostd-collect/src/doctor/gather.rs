@@ -1,11 +1,11 @@
 //! Reads the facts for `gpuhostctl doctor` and prints them as one line of JSON; it judges nothing.
 
-use super::{DoctorRequest, daemon, take};
+use super::{DoctorRequest, running_daemon, take};
 use anyhow::Context;
 use files::OwnProgram;
 use gpuhostd::checkin::look::look;
 use model::absence::{Absence, Reading};
-use model::doctor::facts::{DoctorFacts, GuardedKind};
+use model::doctor::doctor_facts::{DoctorFacts, GuardedKind};
 use model::settings::Settings;
 use model::time::UnixMillis;
 use program::args::ArgsError;
@@ -82,7 +82,7 @@ async fn facts(args: &DoctorArgs) -> DoctorFacts {
         taken_at: UnixMillis(jiff::Timestamp::now().as_millisecond()),
         settings,
     };
-    let bus = daemon::ask(args.bus.as_deref());
+    let bus = running_daemon::ask(args.bus.as_deref());
     let managers = look(&request.settings.manager, &args.state);
     let (mut facts, daemon, looked) = tokio::join!(take(&request), bus, managers);
     let no_bus = args.bus.is_none() && facts.service.bus_socket.get() == Some(false);

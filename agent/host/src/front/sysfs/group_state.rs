@@ -6,9 +6,9 @@ use super::listing::names;
 use super::{Sysfs, function, parse};
 use model::absence::{Absence, Reading};
 use model::ids::{DriverName, IommuGroupId, PciAddress};
+use model::os_cause::OsCause;
 use model::passthrough::variant::{self, Identity};
-use model::plan::{CloseUp, MemberState, ModuleState, PowerControl, Scope};
-use model::ports::ActError;
+use model::plan::{GroupState, MemberState, ModuleState, PowerControl, Scope};
 use model::printable::printable;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -42,11 +42,11 @@ impl Sysfs {
     ///
     /// # Errors
     /// The bus cannot be opened at all.
-    pub fn close_up(&self, around: &Surroundings, scope: &Scope) -> Result<CloseUp, ActError> {
+    pub fn group_state(&self, around: &Surroundings, scope: &Scope) -> Result<GroupState, OsCause> {
         let folder = self.root.join("bus/pci/devices");
-        let mut tree = Tree::open(&folder).map_err(|errno| ActError::Said {
-            attempted: format!("open {}", folder.display()),
-            said: errno.to_string(),
+        let mut tree = Tree::open(&folder).map_err(|errno| {
+            let cause = OsCause::from(std::io::Error::from(errno));
+            OsCause { said: format!("cannot open {}: {cause}", folder.display()), ..cause }
         })?;
         let gpu = scope.gpu.to_string();
         let group = reading(function::iommu_group(&mut tree, &gpu), Absence::None);
@@ -56,7 +56,7 @@ impl Sysfs {
         let members = addresses.into_iter().filter_map(|address| member(&mut tree, address, &firmware)).collect();
         let variant = self.variant(&mut tree, around, &gpu);
         let wanted = variant.as_ref().map_or("vfio-pci", DriverName::as_str);
-        Ok(CloseUp {
+        Ok(GroupState {
             no_iommu: self.is_no_iommu(&group),
             vfio_node: group.get().is_some_and(|id| around.dev.join("vfio").join(id.to_string()).exists()),
             module: self.module(around, wanted),

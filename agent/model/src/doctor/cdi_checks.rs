@@ -1,7 +1,7 @@
 //! Faults of CDI specifications: files that name what is no longer there.
 
-use super::check::{Check, Hit, Ruled, Severity, known};
-use super::facts::{CdiSpec, DoctorFacts};
+use super::doctor_facts::{CdiSpec, DoctorFacts};
+use super::rule::{Check, Hit, Ruled, Severity, known};
 use std::collections::BTreeMap;
 
 pub(super) const CHECKS: [Check; 4] = [
@@ -35,7 +35,7 @@ pub(super) const CHECKS: [Check; 4] = [
     },
 ];
 
-fn specs(facts: &DoctorFacts) -> Result<&[CdiSpec], super::check::Skipped> {
+fn specs(facts: &DoctorFacts) -> Result<&[CdiSpec], super::rule::Skipped> {
     facts.served()?;
     known(&facts.nvidia.cdi, "the CDI specifications").map(Vec::as_slice)
 }

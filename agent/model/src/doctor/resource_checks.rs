@@ -1,7 +1,7 @@
 //! Faults of disk, memory and limits.
 
-use super::check::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
-use super::facts::DoctorFacts;
+use super::doctor_facts::DoctorFacts;
+use super::rule::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
 use super::view::is_on_vfio;
 use crate::host_facts::DiskUsage;
 
@@ -59,7 +59,7 @@ const fn below(part: u64, percent: u64, whole: u64) -> bool {
 }
 
 /// Docker's own disk is only known where Docker answers.
-fn docker_disk(facts: &DoctorFacts) -> Result<&DiskUsage, super::check::Skipped> {
+fn docker_disk(facts: &DoctorFacts) -> Result<&DiskUsage, super::rule::Skipped> {
     facts.docker()?;
     known(&facts.host.host.disk, "the disk of Docker")
 }

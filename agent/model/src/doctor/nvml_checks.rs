@@ -1,7 +1,7 @@
 //! Faults behind the loaded driver: NVML and nvidia-smi, device nodes, persistence, fabric manager, lost GPUs.
 
-use super::check::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
-use super::facts::{DeviceNode, DoctorFacts};
+use super::doctor_facts::{DeviceNode, DoctorFacts};
+use super::rule::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
 use super::view::{each, is_on_vfio};
 use crate::driver::ProbeError;
 use crate::judge::{Ailment, ailments};
@@ -248,7 +248,7 @@ fn persistenced(facts: &DoctorFacts) -> Ruled {
 const FABRIC: &str = "nvidia-fabricmanager.service";
 
 /// The host itself runs GPUs behind NVSwitches. Where all GPUs are with guests, a guest runs the fabric manager.
-fn has_fabric(facts: &DoctorFacts) -> Result<(), super::check::Skipped> {
+fn has_fabric(facts: &DoctorFacts) -> Result<(), super::rule::Skipped> {
     let scan = facts.scan()?;
     only_if(!scan.nvswitches.is_empty() && !facts.nvidia_gpus()?.iter().all(|gpu| is_on_vfio(gpu)))?;
     facts.served()?;

@@ -1,7 +1,7 @@
 //! Faults of the daemon itself: not running, another version, wrong configuration, files that others may read.
 
-use super::check::{Check, Hit, Ruled, Severity, Skipped, hit_if, known, only_if};
-use super::facts::{DoctorFacts, Guarded, GuardedKind};
+use super::doctor_facts::{DoctorFacts, Guarded, GuardedKind};
+use super::rule::{Check, Hit, Ruled, Severity, Skipped, hit_if, known, only_if};
 
 pub(super) const CHECKS: [Check; 15] = [
     Check {

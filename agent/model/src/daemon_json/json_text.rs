@@ -1,7 +1,7 @@
 //! The bytes of a `daemon.json` as text that is known to be one JSON object, and the runtimes that it names.
 
-use super::entry::RuntimeName;
-use super::refused::Refused;
+use super::edit_refused::Refused;
+use super::runtime::RuntimeName;
 use crate::json::{self, JsonError, JsonPlace, Member};
 use crate::version::is_older;
 

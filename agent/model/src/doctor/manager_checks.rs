@@ -1,7 +1,7 @@
 //! Faults on the way to the manager: name, connection, certificate, clock, credential.
 
-use super::check::{Check, Hit, Ruled, Severity, Skipped, hit_if, known, only_if};
-use super::facts::{DoctorFacts, ManagerSeen, Reach, TlsError};
+use super::doctor_facts::{DoctorFacts, ManagerSeen, Reach, TlsError};
+use super::rule::{Check, Hit, Ruled, Severity, Skipped, hit_if, known, only_if};
 use crate::checkin::skew;
 
 pub(super) const CHECKS: [Check; 19] = [

@@ -1,7 +1,7 @@
 //! Faults of the bus and of the link to a GPU.
 
-use super::check::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
-use super::facts::DoctorFacts;
+use super::doctor_facts::DoctorFacts;
+use super::rule::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
 use super::view::each;
 use crate::health::link::both_can;
 
@@ -58,7 +58,7 @@ pub(super) const CHECKS: [Check; 7] = [
 ];
 
 fn scan_failed(facts: &DoctorFacts) -> Ruled {
-    Ok(facts.host.scan.as_ref().err().map(|fault| Hit::of(&fault.path, &fault.said)).into_iter().collect())
+    Ok(facts.host.scan.as_ref().err().map(|fault| Hit::of(&fault.path, &fault.cause.said)).into_iter().collect())
 }
 
 fn unreadable(facts: &DoctorFacts) -> Ruled {

@@ -1,7 +1,7 @@
 //! Faults of NVIDIA's Container Toolkit and of what is between it and a container.
 
-use super::check::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
-use super::facts::DoctorFacts;
+use super::doctor_facts::DoctorFacts;
+use super::rule::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
 use crate::docker::{ContainerEngine, DockerFacts, ROOTLESS_RUNTIME};
 use crate::version::is_older;
 
@@ -76,7 +76,7 @@ const MENDED: [([u64; 3], &str); 3] =
     [([1, 17, 8], "CVE-2025-23266, CVE-2025-23267"), ([1, 17, 4], "CVE-2025-23359"), ([1, 16, 2], "CVE-2024-0132")];
 
 /// Docker answers, the GPUs are on NVIDIA's driver, and there is neither a runtime nor a CDI device. Podman takes CDI alone.
-fn no_way(facts: &DoctorFacts) -> Result<bool, super::check::Skipped> {
+fn no_way(facts: &DoctorFacts) -> Result<bool, super::rule::Skipped> {
     facts.served()?;
     let docker = facts.docker()?;
     let by_runtime = docker.has_nvidia_runtime() && docker.engine == ContainerEngine::Docker;

@@ -1,13 +1,13 @@
 //! What one record reports about a device, or of what is reported about a device in the records around it.
 
 use super::apei::Part;
-use super::fault::{Fault, Recovery};
+use super::device_fault::{Fault, Recovery};
 use super::over::Evidence;
 use crate::PciAddress;
 
 /// What a record states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Said {
+pub enum LogEvent {
     /// Something befell the device at the address. Where the record names a card without a function, that is function 0.
     Fault(PciAddress, Fault),
     /// NVIDIA's driver wants this done with the GPU, in place of what it wanted before.

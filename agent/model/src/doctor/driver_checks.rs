@@ -1,7 +1,7 @@
 //! Faults of the kernel driver: another one has the GPU, or NVIDIA's is not built, not allowed, not loaded, not the right one.
 
-use super::check::{Check, Hit, Ruled, Severity, Skipped, hit_if, known, only_if};
-use super::facts::{DoctorFacts, Setting};
+use super::doctor_facts::{DoctorFacts, Setting};
+use super::rule::{Check, Hit, Ruled, Severity, Skipped, hit_if, known, only_if};
 use super::view::{each, is_on};
 use crate::pci::{VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
 use crate::version::upstream;
