@@ -2,19 +2,19 @@
 
 mod accept;
 mod desired_document;
+mod desired_report;
 mod desired_sections;
 mod epoch;
 mod ledger;
 mod local_wishes;
-mod report;
 mod state;
 mod toml_document;
 
 pub use accept::{Accepted, CAPABILITIES, DocumentError, HeldDocument, accept};
 pub use desired_document::DesiredDocument;
+pub use desired_report::{DesiredReport, Effective, Observed, UNMET_MAX, UnmetItem};
 pub use desired_sections::{CapacityOverrides, Desired, DesiredAgent, DesiredSections, DesiredUse, GpuEntry, GpuMatch};
 pub use epoch::{DocumentId, Epoch, Revision};
 pub use ledger::{DOCUMENT_MAX_BYTES, DOCUMENT_MAX_DEPTH, LEDGER_MAX_BYTES, Ledger, LedgerDamage};
-pub use report::{DesiredReport, Effective, Observed, UNMET_MAX, UnmetItem};
 pub use state::{DesiredState, DocumentRefusal, FileFault, InForceDocument, LocalDocuments};
 pub use toml_document::{TomlDocument, TomlError, pointer_to};

@@ -4,11 +4,11 @@
 //! What a manager answers here changes nothing of the check-in: 401, 403, 409, 410, 426, 429 and 503 mean that the next accepted
 //! heartbeat is waited for, since only heartbeats decide what this host is to its manager.
 
-mod place;
-mod shown;
+mod fetch_status;
+mod poll_place;
 
-pub use place::ReplyHints;
-pub use shown::{DesiredFetch, FetchStatus};
+pub use fetch_status::{DesiredFetch, FetchStatus};
+pub use poll_place::ReplyHints;
 
 use crate::checkin::features::{FEATURES_FOR_MS, ManagerFeatures};
 use crate::checkin::keyring::KeyId;
@@ -16,7 +16,7 @@ use crate::checkin::manager::ManagerAddress;
 use crate::checkin::trouble::DeliveryFailure;
 use crate::desired::DocumentId;
 use crate::time::BootMillis;
-use place::Places;
+use poll_place::Places;
 
 /// A long-poll asks the manager to wait so long, in seconds.
 pub const POLL_WAIT_S: u64 = 55;

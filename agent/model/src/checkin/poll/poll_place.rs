@@ -1,6 +1,6 @@
 //! What is known of each manager's way to give documents, and which way follows from it.
 
-use super::shown::DesiredFetch;
+use super::fetch_status::DesiredFetch;
 use crate::checkin::features::FEATURES_FOR_MS;
 use crate::checkin::manager::ManagerAddress;
 use crate::checkin::managers::MANAGERS_MAX;
