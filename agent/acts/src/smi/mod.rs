@@ -2,7 +2,7 @@
 
 use crate::child_fault::run_fault;
 use host::front::gpus_to_ask;
-use model::absence::{Absence, Reading};
+use model::absence::Absence;
 use model::driver::{DriverReport, DriverSource, ProbeError, SilentGpu};
 use model::ids::PciAddress;
 use model::smi::{ARGUMENTS, document, silent_in};
@@ -64,12 +64,9 @@ impl Smi<'_> {
 
     async fn one_by_one(&self, begin: Instant, others: &[PciAddress], silent: Vec<SilentGpu>) -> DriverReport {
         let mut whole = DriverReport {
-            source: DriverSource::Smi,
-            driver_version: Reading::default(),
-            cuda_version: Reading::default(),
-            gpus: Vec::new(),
             problems: silent.iter().map(|gpu| gpu.said.clone()).collect(),
             silent,
+            ..DriverReport::unknown(DriverSource::Smi)
         };
         let mut hangs = None;
         for address in others.iter().copied() {

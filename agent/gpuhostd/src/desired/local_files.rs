@@ -141,6 +141,21 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_package_is_right_as_it_is_and_without_its_marks() {
+        let example = include_str!("../../../../packaging/config/desired.toml");
+        let is_marked = |line: &str| line.starts_with('#') && !line.starts_with("# ") && line.len() > 1;
+        let unmarked: Vec<&str> = example.lines().map(|line| if is_marked(line) { &line[1..] } else { line }).collect();
+        assert!(unmarked.iter().filter(|line| line.contains(" = ")).count() > 12, "it has marks");
+        let dir = tempfile::tempdir().unwrap();
+        for text in [example.to_owned(), unmarked.join("\n")] {
+            put(dir.path(), "50-host.toml", &text);
+            assert_eq!(read(dir.path()).faults, []);
+        }
+        let agent = read(dir.path()).wishes.agent;
+        assert!(agent.draining.is_said() && agent.overrides.cuda_gpus.is_said() && agent.log_level.is_said());
+    }
+
+    #[test]
     fn everything_that_is_wrong_is_named_with_file_line_and_field() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path();

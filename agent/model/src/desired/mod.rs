@@ -6,6 +6,7 @@ mod desired_sections;
 mod epoch;
 mod ledger;
 mod local_wishes;
+mod report;
 mod state;
 mod toml_document;
 
@@ -14,5 +15,6 @@ pub use desired_document::DesiredDocument;
 pub use desired_sections::{CapacityOverrides, Desired, DesiredAgent, DesiredSections, DesiredUse, GpuEntry, GpuMatch};
 pub use epoch::{DocumentId, Epoch, Revision};
 pub use ledger::{DOCUMENT_MAX_BYTES, DOCUMENT_MAX_DEPTH, LEDGER_MAX_BYTES, Ledger, LedgerDamage};
+pub use report::{DesiredReport, Effective, Observed, UNMET_MAX, UnmetItem};
 pub use state::{DesiredState, DocumentRefusal, FileFault, InForceDocument, LocalDocuments};
 pub use toml_document::{TomlDocument, TomlError, pointer_to};

@@ -271,6 +271,18 @@ impl CheckinMachine {
         }
     }
 
+    /// This host's own interval is another one now: it counts until a reply asks for one.
+    pub fn on_own_interval(&mut self, now: BootMillis, seconds: u64) {
+        let seconds = clamp_interval(seconds);
+        if self.asked_interval_s.is_some() || self.interval_s == seconds {
+            return;
+        }
+        self.interval_s = seconds;
+        if self.is_accepted() && self.due.is_some() && self.sent.is_none() {
+            self.due = Some(self.own_slot(now, seconds));
+        }
+    }
+
     /// Other credentials are at hand; `at_once` where one of them is to be tried now (a token file was edited, a credential was
     /// renewed).
     pub fn on_keys(&mut self, now: BootMillis, keys: Vec<Key>, at_once: bool) {
