@@ -252,7 +252,7 @@ async fn one_item_that_fails_blocks_no_other_and_goes_on_when_its_blocker_is_gon
 }
 
 #[tokio::test]
-async fn a_lock_and_a_policy_hold_the_manager_and_not_its_work_when_they_are_lifted() {
+async fn t39_what_a_manager_wishes_is_judged_and_locked_as_a_managers() {
     let bench = Bench::start().await;
     bench.locked.send_replace(true);
     bench.wish(1, |wishes| wishes.gpus = vec![entry(GPU, DesiredUse::Passthrough)]);

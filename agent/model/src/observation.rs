@@ -159,6 +159,9 @@ pub struct Gpu {
     /// The features that the settings of this host or its desired state switch off.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub features_off: BTreeMap<FeatureName, SwitchedOffBy>,
+    /// The desired state puts it aside: no workspace may be placed on it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_off: bool,
     /// What a change makes of it.
     #[serde(default, skip_serializing_if = "StandingChange::is_none")]
     pub change: StandingChange,

@@ -54,6 +54,8 @@ codes! {
         Transitioning = "transitioning",
         /// A change could not be undone.
         Quarantined = "quarantined",
+        /// The desired state puts it aside.
+        SwitchedOff = "switched_off",
         /// It fell off the bus.
         GpuLost = "gpu_lost",
         /// It does nothing before it is reset.
@@ -130,6 +132,10 @@ impl Unschedulable {
             Self::ResetRequired => (
                 "the driver requires a reset of the GPU before it does anything else",
                 "stop what uses the GPU, then `nvidia-smi -r -i ADDRESS`; where that is refused, reboot",
+            ),
+            Self::SwitchedOff => (
+                "the desired state puts it aside (use: off)",
+                "`gpuhostctl desired show` names who wishes it: change it at the manager or in /etc/gpuhostd/desired.d",
             ),
             Self::HealthFailed => (
                 "its health is failed: what it computes cannot be relied on",

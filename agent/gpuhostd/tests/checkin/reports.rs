@@ -33,6 +33,7 @@ fn gpu(n: u8, driver: Option<DriverGpu>) -> Gpu {
         health: model::health::GpuHealth::default(),
         features: model::features::Features::new(),
         features_off: std::collections::BTreeMap::new(),
+        is_off: false,
         change: model::observation::StandingChange::None,
         silence: None,
         widest_lanes: None,

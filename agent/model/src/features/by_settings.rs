@@ -1,4 +1,4 @@
-//! The features that the settings of this host and its desired state switch off.
+//! What the settings of this host and its desired state switch off: features of GPUs, and whole GPUs.
 
 use super::SwitchedOffBy;
 use crate::judge::decide;
@@ -14,7 +14,8 @@ pub fn apply_settings(observation: &mut HostObservation, settings: &Settings) {
         // Who has switched it off first is whom a person has to ask.
         let by_files = settings.gpu.get(&gpu.pci.address).into_iter().flat_map(|own| &own.features_off);
         gpu.features_off.extend(by_files.map(|name| (*name, SwitchedOffBy::Config)));
-        is_any |= !gpu.features_off.is_empty();
+        gpu.is_off = settings.desired.is_off(gpu.pci.address);
+        is_any |= gpu.is_off || !gpu.features_off.is_empty();
     }
     if is_any {
         decide(observation);

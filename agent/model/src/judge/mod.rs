@@ -251,6 +251,7 @@ fn judge_gpu(pci: &GpuFunction, known: Known, around: &HostContext<'_>) -> Gpu {
         passthrough: PassthroughVerdict::default(),
         features: Features::new(),
         features_off: BTreeMap::new(),
+        is_off: false,
         change: StandingChange::None,
         pci: pci.clone(),
         driver: known.told.or_else(|| known.sensed.map(|sensed| merge::sensed(sensed, &why))),

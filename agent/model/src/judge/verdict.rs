@@ -34,6 +34,8 @@ fn is_mig_on(driver: &DriverGpu) -> bool {
 pub struct Grounds<'a> {
     /// What it is used for; a change that is under way, or was not undone, is a use of its own.
     pub usage: GpuUse,
+    /// The desired state puts it aside.
+    pub is_off: bool,
     /// What NVIDIA's driver reports about it.
     pub driver: Option<&'a DriverGpu>,
     /// From the PCI bus to policy; empty where only the driver was asked.
@@ -46,12 +48,12 @@ pub struct Grounds<'a> {
     pub health: HealthState,
 }
 
-/// Why no workspace may be given the GPU; `None` where one may. The first of all reasons: its use, the driver's own word, a
+/// Why no workspace may be given the GPU; `None` where one may. The first of all reasons: its use, the desired state, the driver's own word, a
 /// broken link, a link that is not known, its age, the container runtime, its health.
 #[must_use]
 pub fn unschedulable(grounds: &Grounds<'_>) -> Option<Unschedulable> {
     use Unschedulable as U;
-    let Grounds { usage, driver, chain, visible, asleep, health } = *grounds;
+    let Grounds { usage, is_off, driver, chain, visible, asleep, health } = *grounds;
     let own = match usage {
         GpuUse::Passthrough => Some(U::Passthrough),
         GpuUse::Mig => Some(U::MigEnabled),
@@ -59,7 +61,8 @@ pub fn unschedulable(grounds: &Grounds<'_>) -> Option<Unschedulable> {
         GpuUse::Quarantined => Some(U::Quarantined),
         GpuUse::Host | GpuUse::Shared => None,
     };
-    own.or_else(|| driver.and_then(ill))
+    own.or_else(|| is_off.then_some(U::SwitchedOff))
+        .or_else(|| driver.and_then(ill))
         .or_else(|| chain.iter().find(|link| link.ok == Some(false)).map(|link| broken(link.link)))
         .or_else(|| chain.iter().find_map(|link| open(link, asleep)))
         .or_else(|| driver.and_then(too_old))
@@ -118,6 +121,7 @@ fn verdict(gpu: &Gpu, around: &VerdictContext<'_>) -> Verdict {
     let usage = usage(gpu, driver);
     let grounds = Grounds {
         usage,
+        is_off: gpu.is_off,
         driver,
         chain: &gpu.cause_chain,
         visible: gpu.visible_to_runtime,

@@ -37,6 +37,7 @@ fn the_first_reason_counts_in_this_order() {
     let well = said(A);
     let bad = Grounds {
         usage: GpuUse::Host,
+        is_off: false,
         driver: Some(&lost),
         chain: &broken,
         visible: false,
@@ -48,6 +49,7 @@ fn the_first_reason_counts_in_this_order() {
         (Grounds { usage: GpuUse::Transitioning, ..bad }, "transitioning"),
         (Grounds { usage: GpuUse::Passthrough, ..bad }, "passthrough"),
         (Grounds { usage: GpuUse::Mig, ..bad }, "mig_enabled"),
+        (Grounds { is_off: true, ..bad }, "switched_off"),
         (bad, "gpu_lost"),
         (Grounds { driver: Some(&reset), ..bad }, "reset_required"),
         (Grounds { driver: Some(&old), ..bad }, "driver_not_answering"),

@@ -58,8 +58,15 @@ pub fn driver_document(driver: &DriverGpu, driver_version: Option<&str>) -> GpuD
     let is_mig = driver.mig_current.get() == Some(MigMode::Enabled);
     let usage = if is_mig { GpuUse::Mig } else { GpuUse::Host };
     let (health, reasons) = driver_report::gist(driver);
-    let against =
-        unschedulable(&Grounds { usage, driver: Some(driver), chain: &[], visible: true, asleep: false, health });
+    let against = unschedulable(&Grounds {
+        usage,
+        is_off: false,
+        driver: Some(driver),
+        chain: &[],
+        visible: true,
+        asleep: false,
+        health,
+    });
     GpuDocument {
         bdf: driver.address.to_string(),
         pci_id: driver.pci_id.known().map(ToString::to_string),
