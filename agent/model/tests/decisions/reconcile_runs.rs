@@ -52,7 +52,7 @@ impl Dice {
     }
 
     fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[usize::try_from(self.below(all.len() as u64)).unwrap()]
+        all[usize::try_from(self.below(u64::try_from(all.len()).unwrap())).unwrap()]
     }
 
     fn truth(&mut self) -> bool {
@@ -297,7 +297,11 @@ impl Run {
     fn is_one_failing(&self, all: &[Item]) -> bool {
         let gpu = |item: &Item| match &item.state {
             ItemState::ToDo(Deed::Change(change)) => change.subject().gpu(),
-            _ => None,
+            ItemState::ToDo(_)
+            | ItemState::Met
+            | ItemState::Waiting(_)
+            | ItemState::Held(_)
+            | ItemState::Refused(_) => None,
         };
         let is_held = |address| GPUS.iter().zip(self.outside.held).any(|(gpu, held)| held && at(gpu) == address);
         all.iter().filter_map(gpu).any(is_held)
