@@ -3,7 +3,7 @@
 use crate::world::{judged, nvidia, raw, said};
 use model::absence::{Absence, Reading};
 use model::driver::DriverGpu;
-use model::features::{FeatureName, SwitchedOffBy};
+use model::features::{FeatureName, Lack, SwitchedOffBy};
 use model::health::{HealthReason, HealthState, Teller};
 use model::judge::{Grounds, decide, unschedulable};
 use model::observation::{CauseLink, ChainLink, Gpu, GpuUse, HostObservation, StandingChange};
@@ -102,7 +102,7 @@ fn what_is_learned_later_is_decided_by_the_same_function_and_can_be_taken_back()
     learn(&mut host, |gpu| gpu.change = StandingChange::Quarantined);
     assert_eq!(verdict(&host).2, ["gpu_unhealthy", "quarantined"], "decided again, nothing of before is left");
     learn(&mut host, |gpu| gpu.features_off = BTreeMap::from([(FeatureName::Cuda, SwitchedOffBy::Config)]));
-    assert!(on.contains(&FeatureName::Cuda) && !verdict(&host).3.contains(&FeatureName::Cuda));
+    assert_eq!(host.gpus[0].features[&FeatureName::Cuda].reason, Some(Lack::SwitchedOff(SwitchedOffBy::Config)));
     learn(&mut host, |gpu| {
         (gpu.health, gpu.change, gpu.features_off) =
             (before.gpus[0].health.clone(), StandingChange::None, BTreeMap::new());

@@ -1,7 +1,7 @@
 //! The check-in as a state machine in virtual time: the caller reports what happened, and it shows what to do next.
 
 mod after;
-mod shown;
+mod machine_shown;
 
 use crate::checkin::answer::Answer;
 use crate::checkin::keyring::{Key, KeyId, Keyring};
