@@ -16,12 +16,13 @@ put_as 644 /usr/lib/sysusers.d/gpuhostd.conf systemd/sysusers.conf
 put_as 644 /usr/lib/tmpfiles.d/gpuhostd.conf systemd/tmpfiles.conf
 put 644 /usr/lib/systemd/catalog systemd/gpuhostd.catalog
 put 644 /etc/gpuhostd packaging/config/config.toml packaging/config/policy.toml
-install -d -m 755 "$ROOT/etc/gpuhostd/config.d"
+install -d -m 755 "$ROOT/etc/gpuhostd/config.d" "$ROOT/etc/gpuhostd/desired.d"
 put_tree /usr/share/dbus-1/system.d packaging/dbus-1/system.d
 put_tree /usr/share/dbus-1/interfaces packaging/dbus-1/interfaces
 put_tree /usr/share/polkit-1/actions packaging/polkit-1/actions
 # The operator's pages, with each that they lead to.
 put 644 /usr/share/doc/gpuhostd packaging/copyright docs/OPERATING.md docs/DOCTOR.md docs/HEALTH.md docs/HEALTH-FACTS.md docs/METRICS.md docs/MIG.md
+put 644 /usr/share/doc/gpuhostd packaging/config/desired.toml
 
 # What shells complete and what man shows, as the command line itself writes it.
 complete_in() {

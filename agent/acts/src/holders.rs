@@ -16,7 +16,7 @@ const WITHIN: Duration = Duration::from_secs(20);
 /// Looks in a child of its own, so that nothing that hangs costs more than this one look.
 ///
 /// # Errors
-/// The look did not come to an end, or said nothing that has a sense.
+/// The look was not finished, or its output cannot be parsed.
 pub async fn look(supervisor: &Supervisor, child: &Own, sysfs: &Path, scope: &Scope) -> Result<Holders, ActError> {
     let attempted = format!("look for users of {}", scope.gpu);
     let refused = |cause: OsCause| ActError::Refused { attempted: attempted.clone(), cause };

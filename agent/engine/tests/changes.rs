@@ -20,6 +20,7 @@ use engine::job::JobOutcome::{AlreadySo, Done, Planned};
 use model::change::{Bind, Change, Phase, UNKNOWN_BOOT, decode};
 use model::holders::{Hold, Holder};
 use model::observation::GpuUse;
+use model::verdict_reasons::Unschedulable;
 use sim::step_faults::StepFault;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -83,7 +84,10 @@ async fn a_step_that_hangs_quarantines_its_gpu_and_no_other() {
     assert_eq!(bench.make(bind(GPU)).await.unwrap_err().code(), "quarantined");
     assert!(matches!(bench.disk.phases()[..], [Phase::Quarantined { .. }]));
     let shown = bench.shown(GPU);
-    assert_eq!((shown.usage, shown.unschedulable_reason.as_deref()), (GpuUse::Quarantined, Some("quarantined")));
+    assert_eq!(
+        (shown.usage, shown.unschedulable_reason.map(Unschedulable::code)),
+        (GpuUse::Quarantined, Some("quarantined"))
+    );
     assert_eq!(bench.conditions(), ["gpu_quarantined"]);
     assert_eq!(bench.shown(OTHER).usage, GpuUse::Host);
     let again = bench.make(bind(GPU)).await.unwrap_err();

@@ -16,6 +16,7 @@ use engine::job::JobOutcome::Done;
 use model::change::{Phase, decode, encode};
 use model::observation::{ChainLink, GpuUse};
 use model::refusal::Refusal;
+use model::verdict_reasons::Unschedulable;
 use sim::SimHost;
 use std::collections::BTreeMap;
 
@@ -52,7 +53,7 @@ async fn is_left_alone(bench: &Bench, file: &str, what: &str) {
     assert_eq!((bench.host.state().bus, documents(&bench.disk)), (host, journal), "{what}");
     let shown = bench.shown(GPU);
     assert_eq!((shown.usage, shown.schedulable), (GpuUse::Quarantined, false), "{what}");
-    assert_eq!(shown.unschedulable_reason.as_deref(), Some("quarantined"), "{what}");
+    assert_eq!(shown.unschedulable_reason.map(Unschedulable::code), Some("quarantined"), "{what}");
     let link = shown.first_broken_link().expect("a broken link").clone();
     assert!(link.reason.is_some_and(|why| why.contains(file)), "{what}: {:?}", link.link);
     assert!(link.remedy.is_some_and(|to_do| to_do.contains("systemctl restart gpuhostd")), "{what}");

@@ -16,6 +16,7 @@ use engine::command::Command;
 use engine::job::JobOutcome::{Done, Planned};
 use model::change::Phase;
 use model::observation::GpuUse;
+use model::verdict_reasons::Obstacle;
 use sim::description::SimHealth;
 use sim::host::SimHost;
 use sim::load;
@@ -45,7 +46,7 @@ async fn a_gpu_that_fell_off_the_bus_is_not_given_away() {
     }
     assert_eq!((bench.driver(GPU).as_deref(), bench.disk.phases()), (Some("nvidia"), vec![]));
     let shown = bench.shown(GPU);
-    assert!(!shown.passthrough.eligible && shown.passthrough.reasons.contains(&"gpu_unhealthy".to_owned()));
+    assert!(!shown.passthrough.eligible && shown.passthrough.reasons.contains(&Obstacle::GpuUnhealthy));
     assert!(bench.conditions().contains(&"gpu_health_failed".to_owned()));
     assert_eq!(bench.make(bind(OTHER)).await, Ok(Done));
 }

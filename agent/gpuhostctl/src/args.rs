@@ -105,6 +105,12 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         what: PolicyCommand,
     },
+    /// Look at what is wished of this host: by a manager, and by the files in /etc/gpuhostd/desired.d
+    Desired {
+        /// What of it.
+        #[command(subcommand)]
+        what: DesiredCommand,
+    },
     /// Tools that work without the daemon
     Debug {
         /// Which one.
@@ -278,6 +284,21 @@ pub(crate) enum PolicyCommand {
         /// Another file than /etc/gpuhostd/policy.toml
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
+    },
+}
+
+/// `desired …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum DesiredCommand {
+    /// Find everything in a document that would be refused, without a daemon
+    #[command(
+        after_help = "A file with an epoch or a revision is checked as a document of a manager, any other one as a file of\n\
+                            /etc/gpuhostd/desired.d. JSON and TOML are both read.\n\
+                            Exit status: 0 if nothing would be refused, 1 if something would."
+    )]
+    Check {
+        /// File to check, or - for standard input
+        file: PathBuf,
     },
 }
 

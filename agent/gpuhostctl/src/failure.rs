@@ -127,6 +127,9 @@ pub(crate) enum Failure {
     /// The doctor found something; it has been printed.
     #[error("the doctor found an error or a warning")]
     Ill,
+    /// A document has something in it that would be refused; it has been printed.
+    #[error("something in the document would be refused")]
+    Refusable,
     /// The output could not be written.
     #[error("cannot write the output")]
     Output {
@@ -191,6 +194,7 @@ impl Failure {
             | Self::Form { .. }
             | Self::File(_)
             | Self::Role { .. }
+            | Self::Refusable
             | Self::Output { .. } => BROKEN,
         }
     }

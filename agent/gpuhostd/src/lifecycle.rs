@@ -3,7 +3,7 @@
 use crate::args::{BusChoice, FrontArgs};
 use crate::bus::{BusAddress, BusState};
 use crate::config::InForce;
-use crate::desired::{DesiredPort, KeeperParts};
+use crate::desired::DesiredPort;
 use crate::remote::Remote;
 use crate::{bus, checkin, conditions, desired, metrics, notify, overlay, policy, roster};
 use anyhow::Context;
@@ -76,16 +76,17 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     let (overlay, keep_overlay) = overlay::start(args.state.clone(), &publisher, clock.wall_now()).await;
     let mut set = overlay.watch();
     live.configuration.lay_over(Arc::clone(&set.borrow_and_update()), &live.level);
+    let (wishes, queue) = desired::channel();
     let checkin::Checkin { port, status, work: checkin, .. } = checkin::start(
         handle.clone(),
         live.configuration.watch(),
         args.state.clone(),
         Arc::clone(&clock),
+        checkin::DesiredEnds { port: wishes.clone(), reconciled: parts.reconciled() },
         cancel.child_token(),
     );
-    let (wishes, queue) = desired::channel();
-    let known = (status.clone(), parts.publisher(), Arc::clone(&clock));
-    let keep_wishes = desired::start(queue, keeping(&args, known, cancel.child_token())).await;
+    let keeping = (status.clone(), parts.publisher(), Arc::clone(&clock), cancel.child_token());
+    let keep_wishes = keep_wishes(queue, &args, keeping).await;
     let Ports { host, changes, kernel_log, .. } = ports;
     let (acknowledge, keep_roster) =
         roster::start(args.state.clone(), parts.publisher(), clock.wall_now(), cancel.child_token()).await;
@@ -136,6 +137,21 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     outcome
 }
 
+/// The keeper of the documents: it has read what is kept when this returns.
+async fn keep_wishes<K: Clock>(
+    queue: desired::DesiredQueue,
+    args: &FrontArgs,
+    (checkin, publisher, clock, cancel): (
+        watch::Receiver<Arc<CheckinStatus>>,
+        Arc<Publisher>,
+        Arc<K>,
+        CancellationToken,
+    ),
+) -> impl Future<Output = ()> + Send + use<K> {
+    let (ledger, folder) = (Arc::new(FileLedger::below(&args.state)), args.desired.clone());
+    desired::start(queue, desired::KeeperParts { ledger, folder, checkin, publisher, clock, cancel }).await
+}
+
 /// Ends all tasks, and waits for them as long as a stop may take.
 async fn stop(cancel: &CancellationToken, tasks: &mut JoinSet<()>) {
     notify::say(&[NotifyState::Stopping]);
@@ -148,16 +164,6 @@ async fn stop(cancel: &CancellationToken, tasks: &mut JoinSet<()>) {
             tasks.len()
         );
     }
-}
-
-/// What keeps the desired state.
-fn keeping<K: Clock>(
-    args: &FrontArgs,
-    (checkin, publisher, clock): (watch::Receiver<Arc<CheckinStatus>>, Arc<Publisher>, Arc<K>),
-    cancel: CancellationToken,
-) -> KeeperParts<FileLedger, K> {
-    let (ledger, folder) = (Arc::new(FileLedger::below(&args.state)), args.desired.clone());
-    KeeperParts { ledger, folder, checkin, publisher, clock, cancel }
 }
 
 /// The engine with all that it may do. What an earlier run left open is undone before it is returned.

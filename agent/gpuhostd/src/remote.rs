@@ -131,6 +131,7 @@ mod tests {
             settings,
             state.to_owned(),
             Arc::clone(&clock),
+            crate::checkin::DesiredEnds { port: crate::desired::channel().0, reconciled: ends.reconciled() },
             CancellationToken::new(),
         );
         let (acknowledge, _) =

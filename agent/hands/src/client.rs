@@ -1,4 +1,4 @@
-//! The front's side of a hand's socket: one request, one deadline, one answer or a fault that says what to do.
+//! The front's side of a hand's socket: one request, one deadline, one answer or an error with a remedy.
 
 use crate::frame::{self, FrameError};
 use model::causes::with_causes;
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 /// Where the socket units put the hands' sockets.
 pub const SOCKET_FOLDER: &str = "/run/gpuhostd/hands";
 
-/// The front's handle on one hand. Cheap to clone; each request stands on its own.
+/// The front's handle on one hand. Cheap to clone; each request has a connection of its own.
 #[derive(Debug, Clone)]
 pub struct Client {
     role: HandRole,
@@ -37,7 +37,7 @@ pub enum HandError {
         role: HandRole,
         /// Its socket.
         path: PathBuf,
-        /// What the host said.
+        /// What the host answered.
         error: io::Error,
     },
     /// The connection ended before the answer.

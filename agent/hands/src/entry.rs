@@ -28,7 +28,7 @@ enum EntryError {
     Serve(#[source] ServeError),
 }
 
-/// Runs the hand until it leaves, is told to (SIGTERM), or cannot go on. `front_uid` is the uid that may ask, where it is
+/// Runs the hand until it ends by itself, receives SIGTERM, or cannot go on. `front_uid` is the uid that may ask, where it is
 /// not that of the package's user. What the caller's process exits with.
 #[must_use]
 pub fn main(front_uid: Option<u32>, registry: Registry) -> ExitCode {

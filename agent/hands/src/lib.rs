@@ -15,7 +15,7 @@
 //!
 //! # The tasks of a hand
 //! [`entry::main`] runs one thread with three futures: [`server::serve`], the wait for SIGTERM, and the ping of systemd's
-//! watchdog, which so says that requests are still served. `serve` has one task for each connection, at most eight; more wait in
+//! watchdog, which shows that requests are still served. `serve` has one task for each connection, at most eight; more wait in
 //! the socket's queue. A task reads a request, looks the verb up in the [`registry`], and waits for its handler, for the
 //! request's deadline, or for the peer to hang up, whichever comes first; dropping the handler ends what it started. A handler
 //! that panics costs its connection. Nothing is shared between tasks but the registry, and no lock is held.
@@ -31,7 +31,7 @@
 //!
 //! # The front's side
 //! [`client::Client`] is one hand: a connection, a request and a deadline for each call. [`RemoteHost`] is all of them: it sends
-//! a verb to its hand with its deadline, and where there is no reply, the reply says why.
+//! a verb to its hand with its deadline, and where there is no reply, the reply has the reason.
 
 pub mod client;
 pub mod entry;

@@ -1,4 +1,4 @@
-//! Tells the service manager something without ever waiting for it: a manager that hangs must not take us with it.
+//! Notifies the service manager without ever waiting for it: a manager that hangs must not take us with it.
 
 use sd_notify::NotifyState;
 use std::io;
@@ -8,7 +8,7 @@ use std::path::Path;
 /// Sends the states to the socket of `NOTIFY_SOCKET`; without one nothing happens.
 ///
 /// # Errors
-/// The socket is not there, or full: whoever reads it has read nothing for a long time.
+/// The socket is not there, or full: its reader has read nothing for a long time.
 pub fn tell(states: &[NotifyState<'_>]) -> io::Result<()> {
     match std::env::var_os("NOTIFY_SOCKET") {
         Some(socket) => send(Path::new(&socket), states),

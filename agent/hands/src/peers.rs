@@ -1,4 +1,4 @@
-//! Who may talk to a hand: the uid that the kernel vouches for, never what the peer says.
+//! Who may talk to a hand: the uid that the kernel vouches for, never what the peer claims.
 
 use nix::unistd::User;
 use tokio::net::UnixStream;
@@ -37,7 +37,7 @@ impl Peers {
         Ok(Self::of(&[user.uid.as_raw()]))
     }
 
-    /// Lets the peer in, or says who it was.
+    /// Lets the peer in, or reports who it is.
     ///
     /// # Errors
     /// The peer is another user, or the kernel does not say who it is.

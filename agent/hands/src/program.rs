@@ -76,7 +76,7 @@ const DATA_MAX_BYTES: u64 = 512 * 1024 * 1024;
 /// Bounds what a hand takes that starts no child.
 ///
 /// # Errors
-/// What the host said.
+/// What the host answered.
 pub fn bound_memory() -> std::io::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_DATA)?;
     let most = DATA_MAX_BYTES.min(hard);

@@ -21,7 +21,7 @@ type Work = Pin<Box<dyn Future<Output = Result<Box<RawValue>, serde_json::Error>
 /// Reads the arguments and starts the handler with its deadline.
 type Start = Box<dyn Fn(&RawValue, Duration) -> Result<Work, serde_json::Error> + Send + Sync>;
 
-/// The verbs of one hand, and what the hand knows of itself.
+/// The verbs of one hand, and what the hand reports about itself.
 pub struct Registry {
     hand: HandRole,
     handlers: BTreeMap<&'static str, (VerbEntry, Start)>,

@@ -43,7 +43,7 @@ impl RemoteHost {
         }
     }
 
-    /// Sends the verb to its hand and waits as long as the verb allows. Where the hand gives no reply, the reply says why.
+    /// Sends the verb to its hand and waits as long as the verb allows. Where the hand gives no reply, the reply has the reason.
     pub async fn call<V: Verb>(&self, verb: &V) -> V::Reply {
         let called = self.hand(V::Hand::ROLE).call(verb, V::DEADLINE.within(self.probe_timeout)).await;
         called.unwrap_or_else(|fault| V::Reply::missing(verb.attempted(), V::Hand::ROLE, fault.into_no_reply()))
@@ -52,7 +52,7 @@ impl RemoteHost {
     /// Asks one source of driver facts through the hand that can reach it.
     ///
     /// # Errors
-    /// What the source or the hand said.
+    /// What the source or the hand reported.
     pub async fn probe_driver(&self, source: DriverSource) -> Result<DriverReport, ProbeError> {
         let report = match source {
             DriverSource::Nvml => self.call(&ProbeNvml {}).await,

@@ -25,7 +25,7 @@ pub struct Limits {
     pub frame: Duration,
     /// A connection on which nothing is asked for this long is closed (never the socket pair).
     pub quiet: Duration,
-    /// No request runs longer than this, whatever it says itself.
+    /// No request runs longer than this, whatever deadline it names.
     pub request: Duration,
     /// The hand leaves after this long without a connection; its socket unit starts it again. `None`: it stays.
     pub leave_after: Option<Duration>,

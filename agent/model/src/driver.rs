@@ -225,6 +225,21 @@ pub struct DriverReport {
     pub problems: Vec<String>,
 }
 
+impl DriverReport {
+    /// A report of this source that has nothing in it: no GPU, no version, no problem.
+    #[must_use]
+    pub fn unknown(source: DriverSource) -> Self {
+        Self {
+            source,
+            driver_version: Reading::default(),
+            cuda_version: Reading::default(),
+            gpus: Vec::new(),
+            silent: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+}
+
 /// A GPU for which a source did not answer, while it answered for others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SilentGpu {

@@ -1,6 +1,6 @@
 //! What an enrolment needs, and the state of the check-in.
 
-use crate::checkin::Pins;
+use crate::checkin::{FetchStatus, Pins};
 use crate::condition::Condition;
 use crate::time::UnixMillis;
 use secrecy::zeroize::Zeroize;
@@ -147,6 +147,9 @@ pub struct CheckinStatus {
     /// Until when the manager asked not to be asked; `None` where it did not.
     #[serde(default)]
     pub wait_until: Option<UnixMillis>,
+    /// How documents of the desired state reach this host.
+    #[serde(default)]
+    pub desired: FetchStatus,
     /// Standing statements of the check-in (`unauthenticated`, `duplicate_identity`, …).
     pub conditions: Vec<Condition>,
 }

@@ -47,6 +47,7 @@ pub mod smi;
 pub mod snapshot;
 pub mod stack;
 pub mod time;
+pub mod verdict_reasons;
 mod version;
 pub mod workspace;
 

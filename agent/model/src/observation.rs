@@ -4,14 +4,16 @@ use crate::absence::Absence;
 use crate::condition::Condition;
 use crate::docker::DockerFacts;
 use crate::driver::{DriverGpu, DriverSource, ProbeError, SilentGpu};
-use crate::features::Features;
+use crate::features::{FeatureName, Features, SwitchedOffBy};
 use crate::health::GpuHealth;
 use crate::host_facts::HostFacts;
 use crate::ids::{IommuGroupId, PciAddress};
 use crate::pci::{GpuFunction, IommuGroup, PciScan, VENDOR_NVIDIA};
 use crate::roster::Known;
 use crate::time::{BootMillis, UnixMillis};
+use crate::verdict_reasons::{Obstacle, Unschedulable};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What a GPU is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,15 +95,37 @@ pub struct CauseLink {
 }
 
 /// Whether the GPU could be given to a virtual machine, from what the scan shows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PassthroughVerdict {
     /// Nothing that the scan shows prevents it.
     pub eligible: bool,
-    /// Stable codes of what prevents it.
-    pub reasons: Vec<String>,
+    /// What prevents it.
+    pub reasons: Vec<Obstacle>,
 }
 
-/// One GPU: the sysfs facts, what the driver reports about it, and the verdicts.
+/// What a change of a GPU makes of it. The strongest counts: one that could not be undone, one that is under way, one that is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StandingChange {
+    /// There is none.
+    #[default]
+    None,
+    /// It is given to a virtual machine, after a record of ours.
+    Given,
+    /// A change is under way.
+    UnderWay,
+    /// A change could not be undone, or its record cannot be read.
+    Quarantined,
+}
+
+impl StandingChange {
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+}
+
+/// One GPU: the facts of sysfs, of the driver and of those who learn more of it, and the verdict, which `judge::decide` alone writes
+/// (`usage`, `schedulable`, `unschedulable_reason`, `passthrough`, `features`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Gpu {
     /// From sysfs; the authority.
@@ -116,8 +140,8 @@ pub struct Gpu {
     pub usage: GpuUse,
     /// A workspace may use it.
     pub schedulable: bool,
-    /// Stable code of why not.
-    pub unschedulable_reason: Option<String>,
+    /// Why not.
+    pub unschedulable_reason: Option<Unschedulable>,
     /// From pci to policy; the first link that is not ok gives the reason why the GPU cannot be used.
     pub cause_chain: Vec<CauseLink>,
     /// The container runtime can really inject it.
@@ -132,6 +156,15 @@ pub struct Gpu {
     pub health: GpuHealth,
     /// What it can be used for.
     pub features: Features,
+    /// The features that the settings of this host or its desired state switch off.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub features_off: BTreeMap<FeatureName, SwitchedOffBy>,
+    /// The desired state puts it aside: no workspace may be placed on it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_off: bool,
+    /// What a change makes of it.
+    #[serde(default, skip_serializing_if = "StandingChange::is_none")]
+    pub change: StandingChange,
     /// What NVIDIA's tools say of it alone, where they have no facts of it and answer for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silence: Option<SilentGpu>,

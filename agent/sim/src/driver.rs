@@ -16,12 +16,10 @@ use model::{GpuUuid, MigUuid, PciAddress};
 pub fn report(description: &Description, bus: &Bus, source: DriverSource) -> DriverReport {
     let driver = description.driver.as_ref();
     DriverReport {
-        source,
         driver_version: driver.map(|d| d.version.clone()).into(),
         cuda_version: driver.map(|d| d.cuda.clone()).into(),
         gpus: driver.map(|driver| gpus(description, bus, driver, source)).unwrap_or_default(),
-        silent: Vec::new(),
-        problems: Vec::new(),
+        ..DriverReport::unknown(source)
     }
 }
 

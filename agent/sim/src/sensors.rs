@@ -14,14 +14,7 @@ pub fn report(description: &Description, bus: &Bus) -> DriverReport {
     let mut gpus: Vec<DriverGpu> = description.gpus.iter().filter_map(|gpu| read(description, bus, gpu)).collect();
     gpus.sort_by_key(|gpu| gpu.address);
     let (driver_version, cuda_version) = (Reading::default(), Reading::default());
-    DriverReport {
-        source: DriverSource::Sysfs,
-        driver_version,
-        cuda_version,
-        gpus,
-        silent: Vec::new(),
-        problems: Vec::new(),
-    }
+    DriverReport { driver_version, cuda_version, gpus, ..DriverReport::unknown(DriverSource::Sysfs) }
 }
 
 fn read(description: &Description, bus: &Bus, gpu: &GpuDescription) -> Option<DriverGpu> {

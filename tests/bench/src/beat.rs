@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use model::checkin::Omit;
+use model::desired::DesiredReport;
 use model::observation::HostObservation;
 use model::settings::ManagerSettings;
 use model::time::{BootMillis, UnixMillis};
@@ -17,7 +18,6 @@ use std::io::Write;
 use std::process::Command;
 use std::time::Instant;
 use wire::manager::gpu::{inventory, inventory_rev};
-use wire::manager::heartbeat::Observed;
 use wire::manager::report::{CheckinFacts, build};
 
 const TURNS: usize = 7;
@@ -71,6 +71,7 @@ fn timed<T>(work: impl Fn() -> anyhow::Result<T>) -> anyhow::Result<f64> {
 pub fn body(seen: &HostObservation, with_inventory: bool) -> anyhow::Result<Vec<u8>> {
     let settings = ManagerSettings::default();
     let rev = inventory_rev(&inventory(seen));
+    let wishes = DesiredReport::default();
     let facts = CheckinFacts {
         server_id: "5f2ae64e-fdb7-40c7-a94e-2da71ae54dc7",
         version: "0.1.0",
@@ -84,7 +85,8 @@ pub fn body(seen: &HostObservation, with_inventory: bool) -> anyhow::Result<Vec<
         with_inventory,
         omit: Omit::default(),
         conditions: &[],
-        observed: Observed::default(),
+        in_force: None,
+        wishes: &wishes,
         inventory_rev: &rev,
     };
     let body = serde_json::to_vec(&build(seen, &facts))?;

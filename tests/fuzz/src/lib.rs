@@ -29,12 +29,13 @@ pub struct Target {
 }
 
 /// All targets, sorted by name.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     targets::cdi::TARGET,
     targets::checkin::TARGET,
     targets::config::TARGET,
     targets::daemon_json::TARGET,
     targets::description::TARGET,
+    targets::desired::TARGET,
     targets::docker::TARGET,
     targets::frame::TARGET,
     targets::ids::TARGET,

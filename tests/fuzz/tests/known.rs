@@ -112,3 +112,42 @@ fn registry_of(role: HandRole, settings: HandSettings, paths: &HandPaths) -> Reg
         HandRole::Holders => gpuhostd_holders::registry(settings, paths),
     }
 }
+
+/// Documents that become a hundred times as large where a parser builds a tree of them.
+#[test]
+fn a_document_of_a_mebibyte_takes_16_mib_of_memory_at_most() {
+    let filled = |piece: &dyn Fn(usize) -> String, open: &str, close: &str| {
+        let mut text = format!("{{\"epoch\":\"e\",\"revision\":1,\"x\":{open}");
+        (0..)
+            .map(piece)
+            .take_while(|piece| {
+                let fits = text.len() + piece.len() + close.len() + 8 < 1 << 20;
+                if fits {
+                    text.push_str(piece);
+                }
+                fits
+            })
+            .count();
+        text.push_str(close);
+        text.push('}');
+        text
+    };
+    let documents = [
+        filled(&|_| "{\"\":0},".to_owned(), "[", "0]"),
+        filled(&|_| "0,".to_owned(), "[", "0]"),
+        filled(&|_| "[[]],".to_owned(), "[", "0]"),
+        filled(&|n| format!("\"{n}\":0,"), "{", "\"\":0}"),
+        filled(&|_| "\\u0061".to_owned(), "\"", "\""),
+    ];
+    for text in documents {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = HEAP.current_usage();
+        HEAP.reset_peak_usage();
+        let read = wire::manager::desired::read(text.as_bytes());
+        assert!(read.is_ok() && wire::manager::desired::same_json(&text, &text), "{}", &text[..60]);
+        drop(read);
+        let peak = HEAP.peak_usage().saturating_sub(before);
+        assert!(peak <= 16 << 20, "{} bytes took {peak}: {}", text.len(), &text[..60]);
+        println!("{} bytes took {peak}: {}", text.len(), &text[..40]);
+    }
+}

@@ -90,6 +90,7 @@ fn prepare(arguments: Arguments) -> anyhow::Result<(String, Options)> {
         fleet: Some(fleet),
         history: HISTORY,
         next_heartbeat_s: arguments.every,
+        features: ["gzip", "long_poll"].map(str::to_owned).to_vec(),
         ..Options::default()
     };
     Ok((arguments.listen.to_string(), options))

@@ -1,4 +1,4 @@
-//! Whether a step may be taken on this host, from what the host itself shows: the last word, whoever sent the step.
+//! Whether a step may be taken on this host, from what the host itself shows: the last check, regardless of who sent the step.
 
 use model::absence::Absence;
 use model::ids::{DriverName, PciAddress};
@@ -50,7 +50,7 @@ pub enum Unfit {
     /// Only vfio drivers are loaded.
     #[error("{0} is not a vfio driver")]
     NoVfioDriver(DriverName),
-    /// The local policy says no.
+    /// The local policy forbids it.
     #[error("/etc/gpuhostd/policy.toml: {0}")]
     Policy(String),
 }
@@ -119,7 +119,7 @@ fn fits_the_card(seen: &GroupState, scope: &Scope) -> Result<(), Unfit> {
     stray.map_or(Ok(()), |address| Err(Unfit::NotOfTheCard(*address)))
 }
 
-/// What stands on the card of a GPU: audio (0x0403), USB (0x0c03) and the USB-C controller (0x0c80). Without a GPU beside it
+/// What is on the card of a GPU: audio (0x0403), USB (0x0c03) and the USB-C controller (0x0c80). Without a GPU beside it
 /// nothing else is taken for a part of one: a name in a request makes no disk a companion.
 fn may_be_left_behind(member: &MemberState) -> bool {
     member.class.get().is_some_and(|class| matches!(class.0 >> 8, 0x0403 | 0x0c03 | 0x0c80))

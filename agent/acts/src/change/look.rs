@@ -1,4 +1,4 @@
-//! Has a disposable child look closely at a scope, since the kernel may keep whoever reads a device for ever.
+//! Has a disposable child look closely at a scope, since a read of a device may never return.
 
 use crate::exited::{as_cause, no_answer};
 use host::front::Surroundings;

@@ -42,7 +42,7 @@ impl StepTaker {
     /// Takes a step, where the host and the policy let it be taken.
     ///
     /// # Errors
-    /// What the host said, that it is not allowed, or that the kernel does not respond.
+    /// What the host answered, that it is not allowed, or that the kernel does not respond.
     pub async fn act(&self, scope: &Scope, step: &Step, policy: Policy) -> Result<(), ActError> {
         let checked = self.checked(scope, step, policy).await?;
         match checked {
@@ -54,7 +54,7 @@ impl StepTaker {
     /// Looks closely at a scope.
     ///
     /// # Errors
-    /// What the host said; `Hung` where a device is held by a driver that does not come back.
+    /// What the host answered; `Hung` where a driver holds a device and does not return.
     pub async fn group_state(&self, scope: &Scope) -> Result<GroupState, ActError> {
         look::group_state(&self.supervisor, &self.child, &self.root, &self.around, scope).await
     }

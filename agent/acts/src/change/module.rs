@@ -13,7 +13,7 @@ const WITHIN: Duration = Duration::from_secs(20);
 /// Where this folder is, systemd runs the machine (sd_booted(3)).
 const SYSTEMD: &str = "/run/systemd/system";
 
-/// Loads it, and looks whether it is there: `modprobe@.service` says yes also where modprobe failed.
+/// Loads it, and looks whether it is there: `modprobe@.service` reports success also where modprobe failed.
 pub(super) async fn load(supervisor: &Supervisor, sysfs: &Path, driver: &DriverName) -> Result<(), ActError> {
     if is_loaded(sysfs, driver) {
         return Ok(());

@@ -1,11 +1,11 @@
-//! What one round of NVML has said so far, and the report that becomes of it.
+//! What NVML has reported in one round so far, and the report that is made of it.
 
 use model::absence::{Absence, Reading};
 use model::driver::{DriverGpu, DriverReport, DriverSource, SilentGpu};
 use protocol::lines::AskedGpu;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What has been said so far.
+/// What has been reported so far.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     /// Of the driver and of CUDA.
@@ -19,14 +19,14 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// A GPU has no answer; what was said first stands.
+    /// A GPU has no answer; the first report of it is kept.
     pub(super) fn silent(&mut self, which: AskedGpu, why: Absence, said: String) {
         if !self.gpus.contains_key(&which) {
             self.silent.entry(which).or_insert((why, said));
         }
     }
 
-    /// The report. A silent GPU without an address stands in its problems alone.
+    /// The report. A silent GPU without an address is in its problems alone.
     pub(super) fn report(self) -> DriverReport {
         let (driver_version, cuda_version) = self.versions;
         let gpus: Vec<DriverGpu> = self.gpus.into_values().collect();

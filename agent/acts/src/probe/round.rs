@@ -46,10 +46,10 @@ impl Times {
     }
 }
 
-/// All that NVML says within this time.
+/// All that NVML reports within this time.
 ///
 /// # Errors
-/// NVML could not be asked, or said nothing of any GPU.
+/// NVML could not be queried, or reported no GPU.
 pub(super) async fn ask(asker: &Asker, paths: &[String], within: Duration) -> Result<DriverReport, ProbeError> {
     let Some(_turn) = asker.turn(within).await else {
         let after_ms = whole_millis(within);
@@ -71,7 +71,7 @@ struct Run {
     begin: Instant,
     /// The only GPU that it is started for: one that did not answer before.
     alone: Option<AskedGpu>,
-    /// It has said something of use.
+    /// It has reported something useful.
     opened: bool,
     /// Which GPU it waits for, and since when.
     current: Option<(AskedGpu, Instant)>,
@@ -225,7 +225,7 @@ impl Round {
         }
     }
 
-    /// The library said this and nothing of any GPU.
+    /// The library reported this and no GPU.
     fn refused(&mut self, id: usize, fault: ProbeError) {
         if id == 0 {
             self.fault = Some(fault);
@@ -242,7 +242,7 @@ impl Round {
         }
     }
 
-    /// A GPU has said something. One that was silent before is asked with the others again once it is quick.
+    /// A GPU has answered. One that was silent before is asked with the others again once it is quick.
     fn answered(&mut self, id: usize, which: AskedGpu) {
         let Some((_, since)) = self.runs.get_mut(id).and_then(|run| run.current.take()) else { return };
         let took = since.elapsed();
@@ -335,7 +335,7 @@ impl Round {
     }
 }
 
-/// Runs one process and hands on what it says. Where the round has gone, nobody is left to hear it.
+/// Runs one process and passes its lines on. Where the round has ended, they are dropped.
 async fn run(asker: Asker, purpose: Purpose, program: Program, id: usize, send: UnboundedSender<(usize, Heard)>) {
     let (mut lines, lines_go) = (Lines::default(), send.clone());
     let hear = move |piece: &[u8]| {

@@ -1,8 +1,8 @@
-//! Runs `nvidia-smi -q -x` and judges how it ended; what its document says is the parser's business.
+//! Runs `nvidia-smi -q -x` and judges how it ended; its document is read by the parser.
 
 use crate::child_fault::run_fault;
 use host::front::gpus_to_ask;
-use model::absence::{Absence, Reading};
+use model::absence::Absence;
 use model::driver::{DriverReport, DriverSource, ProbeError, SilentGpu};
 use model::ids::PciAddress;
 use model::smi::{ARGUMENTS, document, silent_in};
@@ -64,12 +64,9 @@ impl Smi<'_> {
 
     async fn one_by_one(&self, begin: Instant, others: &[PciAddress], silent: Vec<SilentGpu>) -> DriverReport {
         let mut whole = DriverReport {
-            source: DriverSource::Smi,
-            driver_version: Reading::default(),
-            cuda_version: Reading::default(),
-            gpus: Vec::new(),
             problems: silent.iter().map(|gpu| gpu.said.clone()).collect(),
             silent,
+            ..DriverReport::unknown(DriverSource::Smi)
         };
         let mut hangs = None;
         for address in others.iter().copied() {
@@ -136,7 +133,7 @@ fn alone(address: PciAddress, fault: &ProbeError) -> SilentGpu {
     named.unwrap_or(SilentGpu { address, why, said })
 }
 
-/// A driver that a container has installed under its own root finds its libraries there only when told.
+/// A driver that a container has installed under its own root finds its libraries there only with `LD_LIBRARY_PATH`.
 fn library_path(path: &str) -> Option<(String, OsString)> {
     let root = path.strip_suffix("/usr/bin/nvidia-smi").filter(|root| !root.is_empty())?;
     let folders = format!("{root}/usr/lib/x86_64-linux-gnu:{root}/usr/lib/aarch64-linux-gnu:{root}/usr/lib64");

@@ -5,7 +5,7 @@ use model::blocker::Blocker;
 use model::change::{Entry, Phase, Unread};
 use model::condition::{Condition, ConditionStatus};
 use model::judge::decide;
-use model::observation::{CauseLink, ChainLink, Gpu, GpuUse, HostObservation};
+use model::observation::{CauseLink, ChainLink, Gpu, HostObservation, StandingChange};
 use model::passthrough::bounds_of;
 
 /// The observation as everybody is to see it: GPUs that are being changed are `transitioning`, those whose change could not be
@@ -15,22 +15,21 @@ use model::passthrough::bounds_of;
 pub fn overlay(seen: &HostObservation, records: &Records, standing: &[Condition]) -> HostObservation {
     let mut shown = seen.clone();
     for gpu in &mut shown.gpus {
-        if let Some(usage) = usage(gpu, records) {
-            withhold(gpu, usage);
-        }
+        let bounds = bounds_of(seen, gpu.pci.address);
+        let unread = bounds.and_then(|bounds| records.unread_that_names(&bounds).map(Unread::blocker));
+        gpu.change = if unread.is_some() { StandingChange::Quarantined } else { change(gpu, records) };
         if records.given(gpu.pci.address).is_some() {
             name_the_way_back(gpu);
             gpu.confirm_before = records.confirm_before(gpu.pci.address);
         }
         if let Some(why) = records.of(gpu.pci.address).and_then(why_quarantined) {
-            quarantine(gpu, &Blocker::Quarantined { why: why.to_owned() });
+            name_the_quarantine(gpu, &Blocker::Quarantined { why: why.to_owned() });
         }
-        let bounds = bounds_of(seen, gpu.pci.address);
-        let unread = bounds.and_then(|bounds| records.unread_that_names(&bounds).map(Unread::blocker));
         if let Some(blocker) = unread {
-            quarantine(gpu, &blocker);
+            name_the_quarantine(gpu, &blocker);
         }
     }
+    decide(&mut shown);
     shown.conditions.extend(standing.iter().cloned());
     shown.conditions.extend(quarantined(records));
     shown.conditions.extend(unconfirmed(records));
@@ -38,27 +37,19 @@ pub fn overlay(seen: &HostObservation, records: &Records, standing: &[Condition]
     shown
 }
 
-fn usage(gpu: &Gpu, records: &Records) -> Option<GpuUse> {
+fn change(gpu: &Gpu, records: &Records) -> StandingChange {
     let address = gpu.pci.address;
-    if records.is_under_way(address) {
-        return Some(GpuUse::Transitioning);
+    match records.of(address) {
+        Some(entry) if why_quarantined(entry).is_some() => StandingChange::Quarantined,
+        _ if records.is_under_way(address) => StandingChange::UnderWay,
+        Some(entry) if entry.is_given() => StandingChange::Given,
+        Some(_) | None => StandingChange::None,
     }
-    let entry = records.of(address)?;
-    // Given away a moment ago, and the last look is older: it must not pass for free.
-    (entry.is_given() && gpu.usage != GpuUse::Passthrough).then_some(GpuUse::Transitioning)
-}
-
-fn withhold(gpu: &mut Gpu, usage: GpuUse) {
-    gpu.usage = usage;
-    decide(gpu);
-    gpu.passthrough.eligible = false;
-    gpu.passthrough.reasons.push(usage.code().to_owned());
 }
 
 /// Nobody may use it, for this reason: it replaces what else keeps the GPU from being used, unless that is the GPU's
 /// own fault.
-fn quarantine(gpu: &mut Gpu, why: &Blocker) {
-    withhold(gpu, GpuUse::Quarantined);
+fn name_the_quarantine(gpu: &mut Gpu, why: &Blocker) {
     let is_broken = |link: &CauseLink| link.link != ChainLink::Pci && link.ok == Some(false);
     let first = gpu.cause_chain.iter().position(is_broken);
     let policy = || gpu.cause_chain.iter().position(|link| link.link == ChainLink::Policy);

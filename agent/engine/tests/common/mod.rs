@@ -129,14 +129,7 @@ impl HostPort for TestHost {
             ..DriverGpu::unknown(gpu.address)
         };
         let gpus = self.gpus.lock().unwrap().iter().map(says).collect();
-        Ok(DriverReport {
-            source,
-            driver_version: Reading::Known("580.1".into()),
-            cuda_version: Reading::default(),
-            gpus,
-            silent: Vec::new(),
-            problems: vec![],
-        })
+        Ok(DriverReport { driver_version: Reading::Known("580.1".into()), gpus, ..DriverReport::unknown(source) })
     }
 
     async fn read_docker(&self) -> Result<DockerFacts, ProbeError> {

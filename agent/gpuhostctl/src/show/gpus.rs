@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::text::{Cell, Look, Table, ago, ahead, clean, paint, print as print_lines, print_json};
-use model::judge::explain;
+use model::verdict_reasons::Unschedulable;
 use wire::dbus::gpu::{CauseView, GpuView, HealthReasonView};
 use wire::dbus::host::GoneGpuView;
 use wire::dbus::metrics::ProcessView;
@@ -177,7 +177,7 @@ pub(crate) fn why_not(gpu: &GpuView) -> Vec<String> {
 /// Where every link holds the reason lies in what the GPU is used for or in the GPU itself.
 fn unbroken(gpu: &GpuView) -> Vec<String> {
     let code = gpu.unschedulable_reason.as_deref().unwrap_or("no reason is known");
-    let Some((why, remedy)) = explain(code) else {
+    let Some((why, remedy)) = Unschedulable::from_code(code).and_then(Unschedulable::explanation) else {
         return vec![format!("    {} {}", paint("why:  ", Look::Bad), clean(code))];
     };
     let remedy = remedy.replace("ADDRESS", &clean(&gpu.address));

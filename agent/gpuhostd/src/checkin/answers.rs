@@ -11,7 +11,7 @@ use wire::manager::reply::{ComeBack, refusal};
 /// # Errors
 /// The manager refuses, or what came is no answer of a manager.
 pub(super) fn accepted(manager: &ManagerAddress, exchange: Exchange, received: UnixMillis) -> Result<Value, Answer> {
-    let Exchange { status, retry_after, date, body } = exchange;
+    let Exchange { status, retry_after, date, body, .. } = exchange;
     let come_back = ComeBack { retry_after: retry_after.as_deref(), date: date.as_deref(), received };
     if let Some(refused) = refusal(status, come_back, body.as_ref()) {
         return Err(Answer::Refused(refused));

@@ -41,19 +41,19 @@ pub(super) struct BeatBack {
     pub(super) sent_at: BootMillis,
     /// CPU time when it was sent.
     pub(super) cpu: Option<CpuTicks>,
-    /// It would have been compressed if it were known that the manager takes it.
-    pub(super) curious: bool,
     /// It went compressed, and a front may have refused it for that.
     pub(super) packing_refused: bool,
     /// What came of it.
     pub(super) answer: Result<HeartbeatReply, Answer>,
+    /// The document of desired state that came with the reply, as it came.
+    pub(super) document: Option<Vec<u8>>,
 }
 
 /// Sends it.
 pub(super) async fn send<C: Clock>(out: BeatOut, clock: Arc<C>) -> BeatBack {
     let BeatOut { mut way, mut beat, server_id, report, gzip } = out;
     let mut sent_at = clock.boot_now();
-    let (mut large, mut answer) = (false, Ok(HeartbeatReply::default()));
+    let (mut large, mut answer, mut document) = (false, Ok(HeartbeatReply::default()), None);
     for again in [false, true] {
         let body = match report.body(&server_id, &beat, &*clock) {
             Ok(body) => body,
@@ -80,7 +80,8 @@ pub(super) async fn send<C: Clock>(out: BeatOut, clock: Arc<C>) -> BeatBack {
                 answer = Err(Answer::Failed(lost.fault));
                 break;
             }
-            Ok(exchange) => {
+            Ok(mut exchange) => {
+                document = exchange.desired_state.take();
                 answer = accepted(&beat.manager, exchange, clock.wall_now()).map(HeartbeatReply::read);
                 break;
             }
@@ -89,7 +90,7 @@ pub(super) async fn send<C: Clock>(out: BeatOut, clock: Arc<C>) -> BeatBack {
     let packed = large && gzip == Some(true);
     let packing_refused = packed && matches!(&answer, Err(Answer::Refused(refused)) if refused.may_be_the_packing());
     let cpu = report.seen.host.cpu.get();
-    BeatBack { way, beat, sent_at, cpu, curious: large && gzip.is_none(), packing_refused, answer }
+    BeatBack { way, beat, sent_at, cpu, packing_refused, answer, document }
 }
 
 async fn once(way: &mut Way, beat: &Beat, body: &[u8], gzip: bool) -> Result<Exchange, Unanswered> {

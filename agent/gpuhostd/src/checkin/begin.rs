@@ -117,7 +117,7 @@ impl<C: Clock> Task<C> {
         CheckinConfig {
             key,
             goal,
-            interval_s: settings.heartbeat_interval_s,
+            interval_s: self.own_interval_s(),
             asked_interval_s: None,
             zone: settings.zone.clone(),
             managers,
@@ -172,7 +172,7 @@ impl<C: Clock> Task<C> {
         }
         self.lanes.stop(&[Lane::Wake, Lane::Prepare, Lane::Enrolment]);
         let applicant = self.applicant();
-        let report = self.sight.report(&self.session.settings, self.session.enabled, self.publisher.now());
+        let report = self.report();
         let out = ByHandOut { spec, applicant, report, last_seq: self.cadence.last_seq(), reply };
         let clock = Arc::clone(&self.clock);
         self.lanes.start(Lane::ByHand, async move { Back::ByHand(Box::new(byhand::enrol(out, clock).await)) });

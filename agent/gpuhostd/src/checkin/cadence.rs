@@ -1,8 +1,8 @@
-//! When each kind of request is due: the pure machines of heartbeat, renewal and features, side by side.
+//! When each kind of request is due: the pure machines of heartbeat, desired state, renewal and features, side by side.
 
-use model::checkin::features::FeatureMemory;
+use model::checkin::features::{FeatureMemory, ManagerFeatures};
 use model::checkin::renewal::RenewalSchedule;
-use model::checkin::{CheckinAction, CheckinMachine, KeyId, ManagerAddress};
+use model::checkin::{CheckinAction, CheckinMachine, KeyId, ManagerAddress, PollMachine};
 use model::time::{BootMillis, Now, UnixMillis};
 
 /// The machines. Only the session task queries and feeds them.
@@ -10,6 +10,7 @@ use model::time::{BootMillis, Now, UnixMillis};
 pub(super) struct Cadence {
     /// Heartbeats and enrolments; `None` while nobody is asked.
     machine: Option<CheckinMachine>,
+    poll: PollMachine,
     renewal: RenewalSchedule,
     features: FeatureMemory,
     /// A manager that is to be asked for its features behind the heartbeat.
@@ -22,6 +23,7 @@ impl Cadence {
     /// Goes on with this machine, after all heartbeats so far.
     pub(super) fn begin(&mut self, machine: CheckinMachine) {
         self.machine = Some(machine.after_seq(self.last_seq));
+        self.poll = PollMachine::default();
         self.renewal = RenewalSchedule::default();
         self.curious_of = None;
     }
@@ -29,6 +31,7 @@ impl Cadence {
     /// Nobody is asked any more.
     pub(super) fn stop(&mut self) {
         self.machine = None;
+        self.poll = PollMachine::default();
         self.curious_of = None;
     }
 
@@ -78,6 +81,22 @@ impl Cadence {
         self.machine.as_mut().map(|machine| machine.on_answer(now, answer)).unwrap_or_default()
     }
 
+    /// The machine of desired state.
+    pub(super) const fn poll(&mut self) -> &mut PollMachine {
+        &mut self.poll
+    }
+
+    /// The machine of desired state, to read it.
+    pub(super) const fn polled(&self) -> &PollMachine {
+        &self.poll
+    }
+
+    /// What that manager can do, where it has been asked.
+    #[must_use]
+    pub(super) fn known_features(&self, manager: &ManagerAddress, now: BootMillis) -> Option<ManagerFeatures> {
+        self.features.of(manager, now)
+    }
+
     /// Memory of what managers can do.
     pub(super) const fn features(&mut self) -> &mut FeatureMemory {
         &mut self.features
@@ -86,7 +105,7 @@ impl Cadence {
     /// The manager takes gzip; `None` where it has to be asked.
     #[must_use]
     pub(super) fn gzip(&self, manager: &ManagerAddress, now: BootMillis) -> Option<bool> {
-        self.features.of(manager, now).map(|features| features.gzip)
+        self.known_features(manager, now).map(|features| features.gzip)
     }
 
     /// That manager is to be asked for its features.

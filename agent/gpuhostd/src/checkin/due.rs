@@ -37,7 +37,7 @@ impl<C: Clock> Task<C> {
                 self.token_file(now.boot),
                 self.broken_identity(now.boot),
                 self.wipes(now.boot),
-                None,
+                self.polls(now.boot),
             ];
             self.curiosity();
         }
@@ -64,7 +64,7 @@ impl<C: Clock> Task<C> {
         let out = BeatOut {
             way: self.transport.way(&self.session.settings, &identity.trust, enrolled.credential(beat.key)),
             server_id: identity.server_id.clone(),
-            report: self.sight.report(&self.session.settings, self.session.enabled, self.publisher.now()),
+            report: self.report(),
             gzip: self.cadence.gzip(&beat.manager, now.boot),
             beat,
         };

@@ -6,10 +6,12 @@ use crate::checkin::byhand::ByHandBack;
 use crate::checkin::enrolment::EnrolBack;
 use crate::checkin::goodbye::GoodbyeBack;
 use crate::checkin::keeper::KeptBack;
+use crate::checkin::poll::PollBack;
 use crate::checkin::renewal::RenewalBack;
 use crate::checkin::token_file::TokenRead;
 use crate::checkin::version::VersionBack;
 use crate::checkin::wake::{Prepared, WakeBack};
+use crate::desired::Taken;
 use host::front::FileWatch;
 use std::collections::BTreeMap;
 use std::io;
@@ -31,6 +33,12 @@ pub(super) enum Lane {
     Beat,
     /// Asks a manager for its optional features.
     Version,
+    /// A request for desired state that the manager holds until there is another document.
+    Poll,
+    /// A request for desired state that is answered at once.
+    Fetch,
+    /// Has the document that came with a reply judged.
+    Offer,
     /// Asks for a new credential.
     Renewal,
     /// Asks for an identity.
@@ -53,6 +61,9 @@ impl Lane {
             Self::TokenWatch => "token_watch",
             Self::Beat => "heartbeat",
             Self::Version => "version",
+            Self::Poll => "long_poll",
+            Self::Fetch => "desired_state",
+            Self::Offer => "offer",
             Self::Renewal => "renewal",
             Self::Enrolment => "enrolment",
             Self::ByHand => "enrolment_by_hand",
@@ -77,6 +88,10 @@ pub(super) enum Back {
     Beat(Box<BeatBack>),
     /// What a manager reported about its features.
     Version(Box<VersionBack>),
+    /// What came of a request for desired state.
+    Poll(Box<PollBack>),
+    /// What became of the document that came with a reply.
+    Offered(Taken),
     /// A new credential, or none.
     Renewal(Box<RenewalBack>),
     /// An identity, or none.

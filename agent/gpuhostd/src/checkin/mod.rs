@@ -13,7 +13,8 @@
 //! holds up no heartbeat, and nothing is shared.
 //!
 //! ```text
-//!  jobs ──Ask──►  ┌──────────────┐ ──starts──► Beat · Version · Renewal · Enrolment · ByHand · Goodbye   (HTTPS)
+//!  jobs ──Ask──►  ┌──────────────┐ ──starts──► Beat · Version · Poll · Fetch · Renewal · Enrolment ·      (HTTPS)
+//!                 │              │             ByHand · Goodbye
 //!  observation ─► │ session task │ ──starts──► Keeping · Wake · Prepare · TokenFile · TokenWatch        (files)
 //!  settings ────► └──────────────┘ ◄──Back───  each with its result
 //!                        └────────► status (watch)
@@ -32,6 +33,7 @@ mod digest;
 mod due;
 mod enrolment;
 mod fault;
+mod fetching;
 mod goodbye;
 mod http;
 mod identity;
@@ -42,6 +44,7 @@ mod life;
 pub mod look;
 mod machine_id;
 mod pem;
+mod poll;
 mod port;
 mod renewal;
 mod report;
@@ -58,11 +61,14 @@ mod trust;
 mod tryon;
 mod version;
 mod wake;
+mod wishes;
 
 pub(crate) use digest::sha256_hex;
 pub use port::CheckinPort;
 
+use crate::desired::DesiredPort;
 use engine::handle::Handle;
+use engine::reconcile::Reconciled;
 use model::enrol::CheckinStatus;
 use model::ports::Clock;
 use model::settings::Settings;
@@ -83,6 +89,15 @@ pub struct Checkin<F> {
     pub work: F,
 }
 
+/// What the check-in shares with those who keep and reconcile the desired state.
+#[derive(Debug)]
+pub struct DesiredEnds {
+    /// Where documents of the manager go, and what is in force.
+    pub port: DesiredPort,
+    /// What of it is met, for the heartbeats.
+    pub reconciled: watch::Receiver<Arc<Reconciled>>,
+}
+
 /// Makes the check-in. Another `[manager]` section in `configured` is taken up at once. `state_dir` must be there; the identity is
 /// kept below it. All timers of the protocol run on `clock`.
 pub fn start<C: Clock>(
@@ -90,12 +105,23 @@ pub fn start<C: Clock>(
     configured: watch::Receiver<Arc<Settings>>,
     state_dir: PathBuf,
     clock: Arc<C>,
+    desired: DesiredEnds,
     cancel: CancellationToken,
 ) -> Checkin<impl Future<Output = ()> + Send> {
     let (port, asks) = port::channel();
     let (publisher, status) = status::Publisher::new(configured.borrow().manager.heartbeat_interval_s);
     let (lanes, under_way) = lanes::Lanes::new();
-    let parts =
-        task::Parts { handle, configured, state_dir, clock, cancel, asks, keep: port.clone(), publisher, lanes };
+    let parts = task::Parts {
+        handle,
+        configured,
+        state_dir,
+        clock,
+        desired,
+        cancel,
+        asks,
+        keep: port.clone(),
+        publisher,
+        lanes,
+    };
     Checkin { port, status, under_way, work: task::Task::new(parts).run() }
 }

@@ -4,12 +4,12 @@
 use crate::checkin::fault::local;
 use model::checkin::{Beat, CheckinError};
 use model::condition::Condition;
+use model::desired::{DesiredReport, DocumentId};
 use model::host_facts::CpuTicks;
 use model::observation::HostObservation;
 use model::ports::Clock;
 use model::settings::ManagerSettings;
 use std::sync::Arc;
-use wire::manager::heartbeat::Observed;
 use wire::manager::report::{CheckinFacts, build};
 
 /// What is known when a heartbeat is sent.
@@ -25,6 +25,10 @@ pub(super) struct Report {
     pub(super) settings: Arc<ManagerSettings>,
     /// The manager has switched this host on.
     pub(super) enabled: bool,
+    /// The manager's document that is in force.
+    pub(super) in_force: Option<DocumentId>,
+    /// What of the wishes is met, and what is in effect.
+    pub(super) wishes: Arc<DesiredReport>,
     /// Manager's clock minus ours, in milliseconds.
     pub(super) clock_skew_ms: Option<i64>,
     /// Standing statements of the check-in.
@@ -50,7 +54,8 @@ impl Report {
             with_inventory: beat.inventory,
             omit: beat.omit,
             conditions: &self.conditions,
-            observed: Observed::default(),
+            in_force: self.in_force.clone(),
+            wishes: &self.wishes,
             inventory_rev: &self.rev,
         };
         serde_json::to_vec(&build(&self.seen, &facts)).map_err(local)

@@ -36,8 +36,21 @@ pub(super) struct Session {
     pub(super) look_again_at: Option<BootMillis>,
     /// Addresses of the configuration that cannot be used.
     misconfigured: Vec<Standing>,
-    /// The manager's clock minus CLOCK_BOOTTIME, in milliseconds: a step of the wall clock does not touch it.
-    manager_minus_boot: Option<i64>,
+    /// The manager's clock.
+    pub(super) manager_clock: ManagerClock,
+}
+
+/// The manager's clock minus CLOCK_BOOTTIME, in milliseconds, where it has been reported: a step of the wall clock does not touch it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ManagerClock(Option<i64>);
+
+impl ManagerClock {
+    /// What it shows at that instant of ours; `None` = unknown.
+    #[must_use]
+    pub(super) fn now(self, boot: BootMillis) -> Option<UnixMillis> {
+        let boot = i64::try_from(boot.0).unwrap_or(i64::MAX);
+        self.0.map(|minus| UnixMillis(boot.saturating_add(minus)))
+    }
 }
 
 impl Session {
@@ -56,13 +69,13 @@ impl Session {
             broken: None,
             look_again_at: None,
             misconfigured: Vec::new(),
-            manager_minus_boot: None,
+            manager_clock: ManagerClock::default(),
         }
     }
 
     /// Nothing is known again, with these settings.
     pub(super) fn begin_anew(&mut self, settings: ManagerSettings) {
-        *self = Self { manager_minus_boot: self.manager_minus_boot, ..Self::new(settings) };
+        *self = Self { manager_clock: self.manager_clock, ..Self::new(settings) };
     }
 
     /// This host is alone.
@@ -77,14 +90,13 @@ impl Session {
     /// The clock as well as it is known: the manager's, which judges credentials, if it has reported it.
     #[must_use]
     pub(super) fn wall(&self, boot: BootMillis, own: UnixMillis) -> UnixMillis {
-        let boot = i64::try_from(boot.0).unwrap_or(i64::MAX);
-        self.manager_minus_boot.map_or(own, |minus| UnixMillis(boot.saturating_add(minus)))
+        self.manager_clock.now(boot).unwrap_or(own)
     }
 
     /// The manager's clock showed this, at that instant of ours.
     pub(super) fn manager_clock(&mut self, server: UnixMillis, boot: BootMillis) {
         let boot = i64::try_from(boot.0).unwrap_or(i64::MAX);
-        self.manager_minus_boot = Some(server.0.saturating_sub(boot));
+        self.manager_clock = ManagerClock(Some(server.0.saturating_sub(boot)));
     }
 
     /// The managers of the configuration; an invalid address is reported once.

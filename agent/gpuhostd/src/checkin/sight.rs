@@ -3,6 +3,7 @@
 use crate::checkin::report::Report;
 use model::Reading;
 use model::checkin::notable::Notable;
+use model::desired::{DesiredReport, DocumentId};
 use model::enrol::CheckinStatus;
 use model::host_facts::CpuTicks;
 use model::observation::HostObservation;
@@ -31,13 +32,21 @@ impl Sight {
     }
 
     /// What a heartbeat of now would say.
-    pub(super) fn report(&self, settings: &Arc<ManagerSettings>, enabled: bool, status: &CheckinStatus) -> Report {
+    pub(super) fn report(
+        &self,
+        settings: &Arc<ManagerSettings>,
+        enabled: bool,
+        (in_force, wishes): (Option<DocumentId>, Arc<DesiredReport>),
+        status: &CheckinStatus,
+    ) -> Report {
         Report {
             seen: self.with_boot_id(),
             rev: self.rev.clone(),
             cpu_before: self.cpu_before,
             settings: Arc::clone(settings),
             enabled,
+            in_force,
+            wishes,
             clock_skew_ms: status.clock_skew_ms,
             conditions: status.conditions.clone(),
         }

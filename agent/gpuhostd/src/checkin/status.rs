@@ -1,7 +1,7 @@
 //! What the check-in publishes by itself; a line in the log for each change of state.
 
 use model::checkin::condition::{Standing, conditions};
-use model::checkin::skew;
+use model::checkin::{FetchStatus, skew};
 use model::enrol::{CheckinState, CheckinStatus};
 use model::message::Message;
 use model::time::UnixMillis;
@@ -77,6 +77,7 @@ impl Publisher {
         self.now.server_id = stand.server_id;
         self.now.interval_s = stand.interval_s;
         self.now.wait_until = stand.wait_until;
+        self.now.desired = stand.desired;
         if before != stand.state {
             self.log(before);
         }
@@ -121,6 +122,8 @@ pub(super) struct Stand {
     pub(super) interval_s: u64,
     /// Until when the manager asked not to be asked.
     pub(super) wait_until: Option<UnixMillis>,
+    /// How documents of the desired state reach this host.
+    pub(super) desired: FetchStatus,
     /// What prevents it.
     pub(super) standing: Vec<Standing>,
 }

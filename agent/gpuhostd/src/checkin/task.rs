@@ -1,15 +1,18 @@
 //! The session task: asks the machines what is due, starts it beside itself, and takes in what returns. It waits for nothing else.
 
+use crate::checkin::DesiredEnds;
 use crate::checkin::cadence::Cadence;
 use crate::checkin::keeper::Keeper;
 use crate::checkin::lanes::{Back, Lane, Lanes};
 use crate::checkin::life::Life;
 use crate::checkin::port::{Ask, CheckinPort};
+use crate::checkin::report::Report;
 use crate::checkin::session::Session;
 use crate::checkin::sight::Sight;
 use crate::checkin::status::{Publisher, Stand};
 use crate::checkin::store::IdentityStore;
 use crate::checkin::transport::Transport;
+use crate::checkin::wishes::Wishes;
 use engine::handle::Handle;
 use model::checkin::DeliveryFailure;
 use model::checkin::condition::Standing;
@@ -35,6 +38,7 @@ pub(super) struct Parts<C> {
     pub(super) configured: watch::Receiver<Arc<Settings>>,
     pub(super) state_dir: PathBuf,
     pub(super) clock: Arc<C>,
+    pub(super) desired: DesiredEnds,
     pub(super) cancel: CancellationToken,
     pub(super) asks: mpsc::Receiver<Ask>,
     pub(super) keep: CheckinPort,
@@ -47,6 +51,9 @@ pub(super) struct Task<C> {
     pub(super) session: Session,
     pub(super) cadence: Cadence,
     pub(super) transport: Transport,
+    /// Requests for desired state have connections of their own: one that is held never delays a heartbeat.
+    pub(super) poll_transport: Transport,
+    pub(super) wishes: Wishes,
     pub(super) keeper: Keeper,
     pub(super) lanes: Lanes,
     pub(super) sight: Sight,
@@ -72,6 +79,7 @@ enum Woken {
     Back(Box<Back>),
     Seen(bool),
     Configured(bool),
+    Wished,
     Alarm,
 }
 
@@ -80,10 +88,13 @@ impl<C: Clock> Task<C> {
     pub(super) fn new(parts: Parts<C>) -> Self {
         let seen = Arc::clone(&parts.handle.observation.borrow());
         let settings = parts.configured.borrow().manager.clone();
+        let wishes = Wishes::new(parts.desired, &parts.configured.borrow());
         Self {
             session: Session::new(settings),
             cadence: Cadence::default(),
             transport: Transport::default(),
+            poll_transport: Transport::default(),
+            wishes,
             keeper: Keeper::default(),
             lanes: parts.lanes,
             sight: Sight::new(seen),
@@ -123,7 +134,7 @@ impl<C: Clock> Task<C> {
                 Woken::Back(back) => self.took(*back),
                 Woken::Seen(still_there) => self.engine_gone = !still_there,
                 Woken::Configured(still_there) => self.reconfigure(still_there),
-                Woken::Alarm => {}
+                Woken::Wished | Woken::Alarm => {}
             }
         }
     }
@@ -139,14 +150,26 @@ impl<C: Clock> Task<C> {
 
     fn look(&mut self) {
         let seen = Arc::clone(&self.handle.observation.borrow_and_update());
-        if self.sight.look(seen)
-            && let Some(machine) = self.cadence.machine_mut()
-        {
-            machine.on_change(self.clock.boot_now());
+        let news = [self.sight.look(seen), self.wishes.look(&self.configured.borrow())];
+        let (now, own_interval_s) = (self.clock.boot_now(), self.own_interval_s());
+        if let Some(machine) = self.cadence.machine_mut() {
+            machine.on_own_interval(now, own_interval_s);
+            if news.contains(&true) {
+                machine.on_change(now);
+            }
         }
+        let (held, refused) = (self.wishes.in_force(), self.wishes.refused());
+        self.cadence.poll().on_held(held.as_ref(), refused.as_ref());
     }
 
-    /// Waits for the first of: an ask, the end of something that runs beside, another observation, other settings, the instant.
+    /// Seconds between heartbeats where no reply has asked for others: as the desired state has them, else the files.
+    pub(super) fn own_interval_s(&self) -> u64 {
+        let desired = self.configured.borrow().desired.heartbeat_interval_s;
+        desired.unwrap_or(self.session.settings.heartbeat_interval_s)
+    }
+
+    /// Waits for the first of: an ask, the end of something that runs beside, another observation, other settings,
+    /// other wishes, the instant.
     async fn wait(&mut self, wake_at: Option<BootMillis>) -> Woken {
         let clock = Arc::clone(&self.clock);
         let alarm = clock.sleep_until(wake_at.unwrap_or_else(|| clock.boot_now().plus(FAR_MS)));
@@ -157,6 +180,7 @@ impl<C: Clock> Task<C> {
             back = self.lanes.next() => Woken::Back(Box::new(back)),
             changed = self.handle.observation.changed(), if !self.engine_gone => Woken::Seen(changed.is_ok()),
             changed = self.configured.changed(), if at_rest && !self.configured_for_good => Woken::Configured(changed.is_ok()),
+            () = self.wishes.changed() => Woken::Wished,
             () = alarm => Woken::Alarm,
         }
     }
@@ -172,6 +196,7 @@ impl<C: Clock> Task<C> {
         self.stop_requests();
         self.cadence.forget();
         self.transport.forget();
+        self.poll_transport.forget();
         self.session.begin_anew(settings);
         self.began = self.clock.boot_now();
         self.wake();
@@ -186,6 +211,9 @@ impl<C: Clock> Task<C> {
             Lane::TokenWatch,
             Lane::Beat,
             Lane::Version,
+            Lane::Poll,
+            Lane::Fetch,
+            Lane::Offer,
             Lane::Renewal,
             Lane::Enrolment,
         ]);
@@ -195,6 +223,12 @@ impl<C: Clock> Task<C> {
     pub(super) fn now(&self) -> Now {
         let boot = self.clock.boot_now();
         Now { boot, wall: self.session.wall(boot, self.clock.wall_now()) }
+    }
+
+    /// What a heartbeat of now reports.
+    pub(super) fn report(&self) -> Report {
+        let wished = (self.wishes.in_force(), self.wishes.report());
+        self.sight.report(&self.session.settings, self.session.enabled, wished, self.publisher.now())
     }
 
     /// Publishes the present state.
@@ -226,6 +260,7 @@ impl<C: Clock> Task<C> {
             server_id: self.session.life.enrolled().map(|enrolled| enrolled.identity().server_id.clone()),
             interval_s: machine.map_or(self.session.settings.heartbeat_interval_s, |machine| machine.interval_s()),
             wait_until: pause.map(on_the_wall),
+            desired: self.fetch_status(now.boot, on_the_wall),
             standing,
         };
         self.publisher.publish(stand, wall);

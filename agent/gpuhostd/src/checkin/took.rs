@@ -12,11 +12,10 @@ use crate::checkin::life::Life;
 use crate::checkin::renewal::RenewalBack;
 use crate::checkin::task::Task;
 use crate::checkin::token_file::{self, Content, TokenRead};
-use crate::checkin::version::VersionBack;
 use crate::checkin::wake::{self, Prepared, WakeBack};
 use host::front::FileWatch;
 use model::checkin::skew::skew_ms;
-use model::checkin::{Answer, DeliveryFailure, ManagerAddress, Worth};
+use model::checkin::{Answer, Beat, DeliveryFailure, ManagerAddress, Worth};
 use model::enrol::{CheckinState, Secret};
 use model::message::Message;
 use model::ports::Clock;
@@ -33,6 +32,8 @@ impl<C: Clock> Task<C> {
             Back::TokenWatch(watch) => self.token_file_watched(watch),
             Back::Beat(back) => self.beat_back(*back),
             Back::Version(back) => self.version_back(*back),
+            Back::Poll(back) => self.poll_back(*back),
+            Back::Offered(taken) => self.offered(taken),
             Back::Renewal(back) => self.renewal_back(*back),
             Back::Enrolment(back) => self.enrolment_back(*back),
             Back::ByHand(back) => self.by_hand_back(*back),
@@ -135,13 +136,12 @@ impl<C: Clock> Task<C> {
     }
 
     fn beat_back(&mut self, back: BeatBack) {
-        let BeatBack { way, beat, sent_at, cpu, curious, packing_refused, answer } = back;
+        let BeatBack { way, beat, sent_at, cpu, packing_refused, answer, document } = back;
         self.transport.back(way);
         self.cadence.sent(beat.seq);
         let boot = self.clock.boot_now();
         if packing_refused {
-            // It reports that it takes gzip, and something before it does not.
-            self.cadence.features().learned(&beat.manager, boot, None);
+            self.packs_no_more(&beat.manager, boot);
         }
         match answer {
             Ok(reply) => {
@@ -154,19 +154,17 @@ impl<C: Clock> Task<C> {
                 if let (Some(server), half) = (reply.server_time, took / 2) {
                     self.session.manager_clock(server, sent_at.plus(half));
                 }
-                if curious {
-                    self.cadence.is_curious_of(beat.manager.clone());
-                }
-                self.accepted(reply);
+                self.accepted(&beat, reply, document);
             }
             Err(answer) => self.not_accepted(&beat.manager, beat.seq, answer),
         }
     }
 
-    fn accepted(&mut self, reply: HeartbeatReply) {
+    fn accepted(&mut self, beat: &Beat, reply: HeartbeatReply, document: Option<Vec<u8>>) {
         let now = self.now();
         self.session.enabled = reply.enabled.unwrap_or(self.session.enabled);
         let useless = self.cadence.answered(now, Answer::Accepted(reply.steering));
+        self.fetch_behind(now.boot, beat, reply.newest, document);
         let Some(machine) = self.cadence.machine() else { return };
         let (slot, interval_s) = (machine.slot(), machine.interval_s());
         let mut changed = self.session.takes_list(machine);
@@ -206,6 +204,7 @@ impl<C: Clock> Task<C> {
         let now = self.now();
         self.cadence.answered(now, answer);
         let after = self.trouble();
+        self.no_fetch(after);
         let told = [DeliveryFailure::RejectedReport, DeliveryFailure::RateLimited, DeliveryFailure::PerhapsDeleted];
         if after != before && after.is_some_and(|after| told.contains(&after)) {
             tracing::warn!(
@@ -220,12 +219,6 @@ impl<C: Clock> Task<C> {
             self.publish();
             self.go_forgotten();
         }
-    }
-
-    fn version_back(&mut self, back: VersionBack) {
-        let now = self.clock.boot_now();
-        self.transport.back(back.way);
-        self.cadence.features().learned(&back.manager, now, back.said);
     }
 
     fn renewal_back(&mut self, back: RenewalBack) {

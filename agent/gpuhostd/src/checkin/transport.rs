@@ -4,7 +4,7 @@
 //! of one client, and nothing that could be changed under them.
 
 use crate::checkin::fault::{Unanswered, local};
-use crate::checkin::http::{Exchange, Line, Post, USER_AGENT};
+use crate::checkin::http::{Exchange, Inquiry, Line, Post, RawExchange, USER_AGENT};
 use crate::checkin::identity::{Credential, Trust};
 use crate::checkin::tls::{self, Connections, NoClient};
 use crate::checkin::trust::trust;
@@ -103,6 +103,21 @@ impl Way {
         // Only on a connection that was there before can the other side have been about to give it up.
         let reused = made.connections.made() == before;
         exchange.map_err(|lost| Unanswered { lost_before_answer: lost.lost_before_answer && reused, ..lost })
+    }
+
+    /// Asks a manager for desired state, with the credential.
+    ///
+    /// # Errors
+    /// No answer came, or none that can be taken.
+    pub(super) async fn inquire(
+        &mut self,
+        manager: &ManagerAddress,
+        inquiry: Inquiry<'_>,
+    ) -> Result<RawExchange, Unanswered> {
+        let own = self.credential.as_ref().and_then(Credential::bearer).cloned();
+        let made = self.client().await?;
+        let line = Line { client: &made.client, certificate: made.chain.is_some(), base_url: &manager.base_url() };
+        line.inquire(&Inquiry { bearer: own.as_ref(), ..inquiry }).await
     }
 
     /// Gets from a manager.

@@ -6,6 +6,7 @@ use super::local_files::{self, LocalRead};
 use super::on_disk::{Kept, OnDisk};
 use crate::checkin::sha256_hex;
 use engine::publish::Publisher;
+use files::{USUAL_TIME, in_time};
 use host::front::FileWatch;
 use model::desired::{
     Accepted, DesiredState, DocumentError, DocumentId, DocumentRefusal, Epoch, HeldDocument, Ledger, LocalDocuments,
@@ -169,7 +170,15 @@ impl<L: LedgerPort, K: Clock> Keeper<L, K> {
     /// A watch of the folder is made before it is read, so that no change between the two is lost.
     async fn look_again(&mut self) -> Waiting {
         let folder = self.parts.folder.clone();
-        let made = tokio::task::spawn_blocking(move || FileWatch::of_folder(&folder)).await;
+        let made = tokio::task::spawn_blocking(move || {
+            // A watch of a file system that hangs is not asked for: it would hold this task, and with it every offer.
+            let answers = in_time(&folder, USUAL_TIME, {
+                let folder = folder.clone();
+                move || Ok(folder.symlink_metadata().is_ok())
+            });
+            answers.map_err(io::Error::other).and_then(|_| FileWatch::of_folder(&folder))
+        })
+        .await;
         self.read_local().await;
         match made {
             Ok(Ok(watch)) => Box::pin(watch.changed()),

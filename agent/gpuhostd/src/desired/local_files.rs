@@ -2,11 +2,13 @@
 //! their names.
 
 use files::{ReadError, USUAL_TIME, fragments, in_time};
-use model::desired::{CAPABILITIES, DOCUMENT_MAX_BYTES, DesiredSections, FileFault};
+use model::desired::{CAPABILITIES, DesiredSections, FileFault};
 use nix::unistd::geteuid;
 use std::path::{Path, PathBuf};
 use wire::manager::desired::{DesiredFault, DesiredForm, DesiredReading, examine, examine_toml};
 
+/// As large as a configuration file may be: TOML becomes a tree many times as large.
+const FILE_MAX_BYTES: usize = 256 * 1024;
 /// More files than anybody writes.
 const FILES_MOST: usize = 256;
 /// Where a link leads that takes a file out of use.
@@ -75,7 +77,7 @@ fn one(path: &Path) -> Result<DesiredReading, FileFault> {
         );
         return Err(FileFault { place: path_shown, message });
     }
-    let bytes = plain.read(path, DOCUMENT_MAX_BYTES).map_err(|fault| of_file(&fault))?;
+    let bytes = plain.read(path, FILE_MAX_BYTES).map_err(|fault| of_file(&fault))?;
     if path.extension().is_some_and(|extension| extension == "toml") {
         let text = files::as_text(bytes, path).map_err(|fault| of_file(&fault))?;
         return Ok(examine_toml(&text, DesiredForm::Local));
@@ -138,6 +140,21 @@ mod tests {
         let agent = all.wishes.agent;
         let text = |text: &str| Desired::Value(text.to_owned());
         assert_eq!((agent.zone, agent.pool, agent.draining), (text("b"), text("c"), Desired::Value(true)));
+    }
+
+    #[test]
+    fn the_example_of_the_package_is_right_as_it_is_and_without_its_marks() {
+        let example = include_str!("../../../../packaging/config/desired.toml");
+        let is_marked = |line: &str| line.starts_with('#') && !line.starts_with("# ") && line.len() > 1;
+        let unmarked: Vec<&str> = example.lines().map(|line| if is_marked(line) { &line[1..] } else { line }).collect();
+        assert!(unmarked.iter().filter(|line| line.contains(" = ")).count() > 12, "it has marks");
+        let dir = tempfile::tempdir().unwrap();
+        for text in [example.to_owned(), unmarked.join("\n")] {
+            put(dir.path(), "50-host.toml", &text);
+            assert_eq!(read(dir.path()).faults, []);
+        }
+        let agent = read(dir.path()).wishes.agent;
+        assert!(agent.draining.is_said() && agent.overrides.cuda_gpus.is_said() && agent.log_level.is_said());
     }
 
     #[test]

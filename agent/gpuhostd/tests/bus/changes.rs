@@ -123,7 +123,7 @@ fn a_change_is_signalled_once_with_its_values() {
         let mut stream = listen(&client).await;
         served.core.observe(|next| {
             next.gpus[0].schedulable = false;
-            next.gpus[0].unschedulable_reason = Some("gpu_lost".to_owned());
+            next.gpus[0].unschedulable_reason = Some(model::verdict_reasons::Unschedulable::GpuLost);
             next.gpus[0].pci.power_state = Reading::Absent(Absence::GpuLost);
         });
         let first = next_one(&mut stream).await;

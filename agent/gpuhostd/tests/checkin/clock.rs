@@ -48,7 +48,8 @@ impl VirtualClock {
             wall_minus_boot: AtomicI64::new(offset),
             sleepers,
             under_way: Mutex::default(),
-            may_hang: Mutex::default(),
+            // A manager holds it: it is waited for only where a test says so.
+            may_hang: Mutex::new(vec!["long_poll"]),
         }
     }
 

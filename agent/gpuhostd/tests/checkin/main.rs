@@ -14,6 +14,7 @@ mod cadence;
 mod clock;
 mod connections;
 mod credentials;
+mod desired;
 mod enrolling;
 mod failing;
 mod fronts;

@@ -29,9 +29,12 @@ fn gpu(n: u8, driver: Option<DriverGpu>) -> Gpu {
         unschedulable_reason: None,
         cause_chain: Vec::new(),
         visible_to_runtime: false,
-        passthrough: PassthroughVerdict { eligible: false, reasons: Vec::new() },
+        passthrough: PassthroughVerdict::default(),
         health: model::health::GpuHealth::default(),
         features: model::features::Features::new(),
+        features_off: std::collections::BTreeMap::new(),
+        is_off: false,
+        change: model::observation::StandingChange::None,
         silence: None,
         widest_lanes: None,
     }

@@ -95,15 +95,17 @@ async fn the_first_heartbeat_after_a_start_asks_nobody_first_and_the_next_one_is
     let before = manager.requests().len();
     let running = host.start().await;
     host.clock.advance(30_000).await;
-    let asked: Vec<_> = manager.requests()[before..].iter().map(|request| request.endpoint.unwrap()).collect();
+    // Requests for desired state go beside them, over a connection of their own.
+    let requests = manager.requests().split_off(before);
+    let (polls, others): (Vec<_>, Vec<_>) =
+        requests.into_iter().partition(|request| request.endpoint == Some(Endpoint::DesiredState));
+    let asked: Vec<_> = others.iter().map(|request| request.endpoint.unwrap()).collect();
     assert_eq!(asked[..3], [Endpoint::Heartbeat, Endpoint::Version, Endpoint::Heartbeat]);
     let beats = manager.heartbeats();
     let first = beats.iter().position(|beat| !beat.gzip).unwrap();
     assert!(beats[first + 1..].iter().all(|beat| beat.gzip));
-    assert!(
-        manager.requests()[before..].windows(2).all(|w| w[0].connection_id == w[1].connection_id),
-        "not one connection"
-    );
+    assert!(others.windows(2).all(|w| w[0].connection_id == w[1].connection_id), "not one connection");
+    assert!(polls.iter().all(|poll| poll.connection_id != others[0].connection_id), "not a connection of its own");
     running.stop().await;
     no_violations(&manager);
 }

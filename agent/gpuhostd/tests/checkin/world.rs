@@ -2,11 +2,16 @@
 
 use crate::clock::VirtualClock;
 use engine::handle::Handle;
-use gpuhostd::checkin::{self, Checkin, CheckinPort};
+use engine::reconcile::Reconciled;
+use engine::start::EngineParts;
+use gpuhostd::checkin::{self, Checkin, CheckinPort, DesiredEnds};
+use gpuhostd::desired::{self, DesiredQueue, KeeperParts};
+use host::front::{BootClock, FileLedger};
 use manager::{EnrolToken, Manager, Options, Received};
 use model::Reading;
 use model::checkin::Pins;
 use model::checkin::machine::{FRESH_BOOT_MS, START_SPREAD_MS};
+use model::desired::DesiredState;
 use model::driver::ProbeError;
 use model::enrol::{CheckinState, CheckinStatus, EnrolSpec, Secret};
 use model::host_facts::{CpuTicks, HostFacts};
@@ -41,6 +46,8 @@ pub(crate) struct Running {
     pub(crate) clock: Arc<VirtualClock>,
     pub(crate) port: CheckinPort,
     pub(crate) status: watch::Receiver<Arc<CheckinStatus>>,
+    pub(crate) desired: watch::Receiver<Arc<DesiredState>>,
+    pub(crate) reconciler: watch::Sender<Arc<Reconciled>>,
     cancel: CancellationToken,
     task: JoinHandle<()>,
     pub(crate) configured: watch::Sender<Arc<Settings>>,
@@ -137,13 +144,37 @@ impl Host {
         let whole = |manager: &ManagerSettings| Settings { manager: manager.clone(), ..Settings::default() };
         let (configured, settings) = watch::channel(Arc::new(whole(&self.settings)));
         let state = self.state.path().to_owned();
+        let (documents, queue) = desired::channel();
+        let (reconciler, reconciled) = watch::channel(Arc::default());
+        let desired = documents.state();
+        let ends = DesiredEnds { port: documents, reconciled };
         let Checkin { port, status, under_way, work } =
-            checkin::start(handle, settings, state, Arc::clone(&self.clock), cancel.clone());
+            checkin::start(handle, settings, state, Arc::clone(&self.clock), ends, cancel.clone());
         self.clock.heed(under_way);
         let clock = Arc::clone(&self.clock);
-        let running = Running { clock, port, status, cancel, configured, task: tokio::spawn(work) };
+        self.keep_documents(queue, status.clone(), cancel.clone()).await;
+        let task = tokio::spawn(work);
+        let running = Running { clock, port, status, desired, reconciler, cancel, configured, task };
         let _ = running.clock.rest().await;
         running
+    }
+
+    /// The real keeper of the documents, over real files. Its retries are in real time: they are no matter of the check-in.
+    async fn keep_documents(
+        &self,
+        queue: DesiredQueue,
+        checkin: watch::Receiver<Arc<CheckinStatus>>,
+        cancel: CancellationToken,
+    ) {
+        let parts = KeeperParts {
+            ledger: Arc::new(FileLedger::below(self.state.path())),
+            folder: self.state.path().join("desired.d"),
+            checkin,
+            publisher: EngineParts::default().publisher(),
+            clock: Arc::new(BootClock),
+            cancel,
+        };
+        tokio::spawn(desired::start(queue, parts).await);
     }
 
     /// Shows another observation to the check-in.

@@ -46,12 +46,9 @@ impl Drop for Hanging {
 
 pub(crate) fn report(source: DriverSource) -> DriverReport {
     DriverReport {
-        source,
         driver_version: Reading::Known("580.105.08".to_owned()),
-        cuda_version: Reading::default(),
-        gpus: Vec::new(),
-        silent: Vec::new(),
         problems: vec!["no GPU answered".to_owned()],
+        ..DriverReport::unknown(source)
     }
 }
 
@@ -95,7 +92,7 @@ pub(crate) fn holders_verbs() -> RegistryBuilder<HoldersHand> {
     RegistryBuilder::new(|| None).serve(|FindHolders { .. }| async { Ok(Holders::default()) })
 }
 
-/// How long a test waits for what must come: it says that something is wrong, never how fast it is.
+/// How long a test waits for what must come: a limit for what is broken, not a measure of speed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// A deadline of the hand that no test waits for.
 pub(crate) const LONG: Duration = Duration::from_secs(600);

@@ -13,6 +13,8 @@ pub const FEATURES_FOR_MS: u64 = 3_600_000;
 pub struct ManagerFeatures {
     /// Request bodies may be compressed.
     pub gzip: bool,
+    /// A request for desired state may wait at the manager until there is another document.
+    pub long_poll: bool,
 }
 
 /// What is known of all managers. One that hangs, is cut off or reports nonsense has no features for an hour.
@@ -48,8 +50,11 @@ mod tests {
         let (a, now) = (ManagerAddress::new("a", 443), BootMillis(1000));
         let mut memory = FeatureMemory::default();
         assert_eq!(memory.of(&a, now), None);
-        memory.learned(&a, now, Some(ManagerFeatures { gzip: true }));
-        assert_eq!(memory.of(&ManagerAddress::new("A", 443), now), Some(ManagerFeatures { gzip: true }));
+        memory.learned(&a, now, Some(ManagerFeatures { gzip: true, long_poll: false }));
+        assert_eq!(
+            memory.of(&ManagerAddress::new("A", 443), now),
+            Some(ManagerFeatures { gzip: true, long_poll: false })
+        );
         assert_eq!(memory.of(&ManagerAddress::new("a", 444), now), None);
         assert_eq!(memory.of(&a, now.plus(FEATURES_FOR_MS)), None);
         memory.learned(&a, now, None);

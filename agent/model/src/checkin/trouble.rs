@@ -61,6 +61,22 @@ impl DeliveryFailure {
         }
     }
 
+    /// The manager speaks of this host, and not of the report, its own load or the network.
+    #[must_use]
+    pub const fn is_about_the_host(self) -> bool {
+        match self {
+            Self::Unauthenticated
+            | Self::CredentialRefused
+            | Self::PendingApproval
+            | Self::UnknownAgent
+            | Self::DuplicateIdentity
+            | Self::UpgradeRequired
+            | Self::PerhapsDeleted
+            | Self::Deleted => true,
+            Self::Unreachable | Self::RejectedReport | Self::RateLimited => false,
+        }
+    }
+
     /// What a person can do about it.
     #[must_use]
     pub const fn remedy(self) -> &'static str {

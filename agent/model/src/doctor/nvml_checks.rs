@@ -4,8 +4,8 @@ use super::doctor_facts::{DeviceNode, DoctorFacts};
 use super::rule::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
 use super::view::{each, is_on_vfio};
 use crate::driver::ProbeError;
-use crate::judge::{Ailment, ailments};
 use crate::smi::remedy;
+use crate::verdict_reasons::{Ailment, ailments};
 use crate::version::{numbers, upstream};
 
 pub(super) const CHECKS: [Check; 15] = [

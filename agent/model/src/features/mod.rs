@@ -12,7 +12,7 @@ use crate::driver::{DriverGpu, DriverMig, MigMode};
 use crate::pci::{GpuFunction, VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
 use crate::stack::{StackFacts, StackFile};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// CUDA compute capability below which no current CUDA release runs.
 pub const LEAST_COMPUTE_CAPABILITY: (u32, u32) = (3, 0);
@@ -111,9 +111,11 @@ pub fn of_mig(facts: &Facts<'_>, mig: &DriverMig) -> Features {
 }
 
 /// Switches features off. One that is not supported keeps its reason.
-pub fn switch_off(features: &mut Features, off: &BTreeSet<FeatureName>, by: SwitchedOffBy) {
-    for (_, feature) in features.iter_mut().filter(|(name, feature)| off.contains(name) && feature.supported) {
-        (feature.enabled, feature.reason) = (false, Some(Lack::SwitchedOff(by)));
+pub fn switch_off(features: &mut Features, off: &BTreeMap<FeatureName, SwitchedOffBy>) {
+    for (name, by) in off {
+        if let Some(feature) = features.get_mut(name).filter(|feature| feature.supported) {
+            (feature.enabled, feature.reason) = (false, Some(Lack::SwitchedOff(*by)));
+        }
     }
 }
 

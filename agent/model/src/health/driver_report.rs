@@ -7,7 +7,8 @@ use super::words::{DRAIN, IMEX, LOST, REBOOT, RESET, Words};
 use super::{HealthState, Teller};
 use crate::absence::{Absence, Reading};
 use crate::driver::{DriverGpu, SilentGpu};
-use crate::judge::{Ailment, ailments, remedy_of_silence};
+use crate::judge::remedy_of_silence;
+use crate::verdict_reasons::{Ailment, ailments};
 
 /// State and codes as far as the driver alone can tell them, the gravest first.
 #[must_use]

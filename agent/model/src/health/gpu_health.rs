@@ -7,10 +7,11 @@ use super::over::Evidence;
 use super::words::LOST;
 use super::{Answered, GpuHealth, HealthReason, HealthState, Teller, driver_report, link, xid};
 use crate::PciAddress;
-use crate::judge::{ObservationMeta, ailments};
+use crate::judge::ObservationMeta;
 use crate::observation::{ChainLink, Gpu, GpuUse};
 use crate::pci::VENDOR_NVIDIA;
 use crate::time::{BootMillis, UnixMillis};
+use crate::verdict_reasons::ailments;
 
 /// When the host was asked for what an observation shows. Nothing of it is an answer to a fault that came later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -20,9 +20,8 @@ pub fn apply(observation: &mut HostObservation, log: &KernelLog, asked: AskedAt,
     for gpu in &mut observation.gpus {
         let before = previous.and_then(|seen| seen.gpu(gpu.pci.address)).map(|gpu| &gpu.health);
         gpu.health = health(gpu, log, seen, asked, before);
-        decide(gpu);
-        crate::passthrough::withhold_unfit(gpu);
     }
+    decide(observation);
     let found = [
         of_gpus(observation, HealthState::Failed, "gpu_health_failed"),
         of_gpus(observation, HealthState::Degraded, "gpu_health_degraded"),

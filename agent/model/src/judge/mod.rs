@@ -4,26 +4,28 @@ mod asleep;
 mod chain;
 mod conditions;
 mod merge;
-mod reason;
 mod remedy;
 mod verdict;
 
 pub use asleep::{may_ask, may_fall_asleep};
-pub use reason::{Ailment, Obstacle, Unschedulable, ailments};
 pub(crate) use remedy::silent as remedy_of_silence;
-pub use verdict::{Grounds, decide, explain, passthrough_verdict, unschedulable};
+pub use verdict::{Grounds, decide, unschedulable};
+use verdict::{VerdictContext, decide_each};
 
 use crate::absence::Absence;
 use crate::docker::DockerFacts;
 use crate::driver::{DriverGpu, DriverReport, DriverSource, MigMode, ProbeError, SilentGpu};
-use crate::features::{Facts, features};
+use crate::features::Features;
 use crate::health::GpuHealth;
 use crate::health::lanes::lanes_now;
 use crate::host_facts::HostFacts;
 use crate::ids::PciAddress;
-use crate::observation::{Gpu, HostObservation, ProbeOutcome, RawObservation};
+use crate::observation::{
+    Gpu, GpuUse, HostObservation, PassthroughVerdict, ProbeOutcome, RawObservation, StandingChange,
+};
 use crate::pci::{GpuFunction, PciScan, VENDOR_NVIDIA};
 use crate::time::{BootMillis, UnixMillis};
+use std::collections::BTreeMap;
 
 /// When an observation was made, and which one of this run it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +94,10 @@ fn silent_of(said: &Result<DriverReport, ProbeError>) -> Vec<SilentGpu> {
 pub fn judge(raw: RawObservation, seen: ObservationMeta, previous: Option<&HostObservation>) -> HostObservation {
     let nothing = PciScan::default();
     let scan = raw.scan.as_ref().unwrap_or(&nothing);
-    let gpus = judge_gpus(scan, &raw, previous);
+    let mut gpus = judge_gpus(scan, &raw, previous);
+    let around =
+        VerdictContext { groups: &scan.groups, iommu_groups_total: scan.iommu_groups_total, stack: &raw.host.stack };
+    decide_each(&mut gpus, &around);
     let conditions = conditions::conditions(&gpus, &raw, seen.observed_at, previous);
     let driver_version = answered(&raw).find_map(|report| report.driver_version.known().cloned());
     let cuda_version = answered(&raw).find_map(|report| report.cuda_version.known().cloned());
@@ -190,7 +195,7 @@ fn outcome((source, said, took_ms): (DriverSource, Result<DriverReport, ProbeErr
 fn judge_gpus(scan: &PciScan, raw: &RawObservation, previous: Option<&HostObservation>) -> Vec<Gpu> {
     let around = HostContext::of(raw);
     let judged = |pci: &GpuFunction| {
-        let mut gpu = judge_gpu(pci, scan, facts_of(pci, raw, &around, previous), &around);
+        let mut gpu = judge_gpu(pci, facts_of(pci, raw, &around, previous), &around);
         gpu.widest_lanes = widest_lanes(&gpu, previous.and_then(|seen| seen.gpu(pci.address)));
         gpu
     };
@@ -235,22 +240,24 @@ fn facts_of(
     Known { told, version, absence, silence, sensed }
 }
 
-fn judge_gpu(pci: &GpuFunction, scan: &PciScan, known: Known, around: &HostContext<'_>) -> Gpu {
+/// The facts of one GPU; the verdict is still open.
+fn judge_gpu(pci: &GpuFunction, known: Known, around: &HostContext<'_>) -> Gpu {
     let told = known.told.as_ref();
     let cause_chain = chain::cause_chain(pci, told, around);
     let visible_to_runtime = chain::is_visible(pci, &cause_chain);
-    let usage = verdict::usage(pci, told);
-    let facts = Facts { pci, driver: told, stack: &around.host.stack, visible: visible_to_runtime };
     let why = known.absence.clone().unwrap_or(Absence::NotReported);
-    let mut gpu = Gpu {
+    Gpu {
         confirm_before: None,
-        passthrough: passthrough_verdict(pci, told, scan),
-        features: features(&facts),
+        passthrough: PassthroughVerdict::default(),
+        features: Features::new(),
+        features_off: BTreeMap::new(),
+        is_off: false,
+        change: StandingChange::None,
         pci: pci.clone(),
         driver: known.told.or_else(|| known.sensed.map(|sensed| merge::sensed(sensed, &why))),
         driver_version: known.version,
         driver_absence: known.absence,
-        usage,
+        usage: GpuUse::Host,
         schedulable: false,
         unschedulable_reason: None,
         cause_chain,
@@ -258,9 +265,7 @@ fn judge_gpu(pci: &GpuFunction, scan: &PciScan, known: Known, around: &HostConte
         health: GpuHealth::default(),
         silence: known.silence,
         widest_lanes: None,
-    };
-    decide(&mut gpu);
-    gpu
+    }
 }
 
 /// Most lanes that the link of this very card was seen with.

@@ -1,19 +1,28 @@
-//! Verdicts on one GPU: what it is used for, whether a workspace may have it, whether a virtual machine could.
+//! The verdict on a GPU, written here and nowhere else: what it is used for and can be used for, whether a workspace may have it,
+//! whether a virtual machine could.
 
-use super::reason::{ASLEEP, Ailment, Obstacle, Unschedulable, ailments};
 use crate::absence::{Absence, Reading};
 use crate::driver::{DriverGpu, MigMode};
-use crate::features::LEAST_COMPUTE_CAPABILITY;
+use crate::features::{Facts, Features, LEAST_COMPUTE_CAPABILITY, features, switch_off};
 use crate::health::HealthState;
-use crate::observation::{CauseLink, ChainLink, Gpu, GpuUse, PassthroughVerdict};
-use crate::pci::{GpuFunction, PciScan};
+use crate::observation::{CauseLink, ChainLink, Gpu, GpuUse, HostObservation, PassthroughVerdict, StandingChange};
+use crate::passthrough::is_unhealthy;
+use crate::pci::{GpuFunction, IommuGroup};
+use crate::stack::StackFacts;
+use crate::verdict_reasons::{Ailment, Obstacle, Unschedulable, ailments};
 
-/// What the GPU is used for, as far as its bound driver and its MIG mode say.
-pub(super) fn usage(pci: &GpuFunction, driver: Option<&DriverGpu>) -> GpuUse {
-    if pci.driver.known().is_some_and(|name| name.is_vfio()) {
-        return GpuUse::Passthrough;
+/// What the GPU is used for: a change of it comes before its driver and its MIG mode.
+fn usage(gpu: &Gpu, driver: Option<&DriverGpu>) -> GpuUse {
+    let is_on_vfio = gpu.pci.driver.known().is_some_and(|name| name.is_vfio());
+    match gpu.change {
+        StandingChange::Quarantined => GpuUse::Quarantined,
+        StandingChange::UnderWay => GpuUse::Transitioning,
+        // Given away a moment ago, and the last look is older: it must not pass for free.
+        StandingChange::Given if !is_on_vfio => GpuUse::Transitioning,
+        StandingChange::Given | StandingChange::None if is_on_vfio => GpuUse::Passthrough,
+        StandingChange::Given | StandingChange::None if driver.is_some_and(is_mig_on) => GpuUse::Mig,
+        StandingChange::Given | StandingChange::None => GpuUse::Host,
     }
-    if driver.is_some_and(is_mig_on) { GpuUse::Mig } else { GpuUse::Host }
 }
 
 fn is_mig_on(driver: &DriverGpu) -> bool {
@@ -25,22 +34,26 @@ fn is_mig_on(driver: &DriverGpu) -> bool {
 pub struct Grounds<'a> {
     /// What it is used for; a change that is under way, or was not undone, is a use of its own.
     pub usage: GpuUse,
+    /// The desired state puts it aside.
+    pub is_off: bool,
     /// What NVIDIA's driver reports about it.
     pub driver: Option<&'a DriverGpu>,
     /// From the PCI bus to policy; empty where only the driver was asked.
     pub chain: &'a [CauseLink],
     /// A container can be given it; true where only the driver was asked.
     pub visible: bool,
+    /// It sleeps; false where only the driver was asked.
+    pub asleep: bool,
     /// How well it is.
     pub health: HealthState,
 }
 
-/// Why no workspace may be given the GPU; `None` where one may. The first of all reasons: its use, the driver's own word, a
+/// Why no workspace may be given the GPU; `None` where one may. The first of all reasons: its use, the desired state, the driver's own word, a
 /// broken link, a link that is not known, its age, the container runtime, its health.
 #[must_use]
 pub fn unschedulable(grounds: &Grounds<'_>) -> Option<Unschedulable> {
     use Unschedulable as U;
-    let Grounds { usage, driver, chain, visible, health } = *grounds;
+    let Grounds { usage, is_off, driver, chain, visible, asleep, health } = *grounds;
     let own = match usage {
         GpuUse::Passthrough => Some(U::Passthrough),
         GpuUse::Mig => Some(U::MigEnabled),
@@ -48,23 +61,82 @@ pub fn unschedulable(grounds: &Grounds<'_>) -> Option<Unschedulable> {
         GpuUse::Quarantined => Some(U::Quarantined),
         GpuUse::Host | GpuUse::Shared => None,
     };
-    own.or_else(|| driver.and_then(ill))
+    own.or_else(|| is_off.then_some(U::SwitchedOff))
+        .or_else(|| driver.and_then(ill))
         .or_else(|| chain.iter().find(|link| link.ok == Some(false)).map(|link| broken(link.link)))
-        .or_else(|| chain.iter().find_map(open))
+        .or_else(|| chain.iter().find_map(|link| open(link, asleep)))
         .or_else(|| driver.and_then(too_old))
         .or_else(|| (!visible).then_some(U::NotVisibleToRuntime))
         .or_else(|| (health == HealthState::Failed).then_some(U::HealthFailed))
 }
 
-/// Writes whether a workspace may be given the GPU, and why not. Nobody else does: anyone who learns more of a GPU (its health, a
-/// change that is under way) puts it into the GPU and has it decided again.
-pub fn decide(gpu: &mut Gpu) {
-    // What sensors say of a GPU of another vendor, or on another driver, is no word of NVIDIA's.
+/// Writes the verdict on each GPU of an observation. Anyone who learns more of a GPU (its health, the settings of this host, a change
+/// that is under way) writes that fact into the GPU, and has it decided again.
+pub fn decide(seen: &mut HostObservation) {
+    let mut gpus = std::mem::take(&mut seen.gpus);
+    decide_each(&mut gpus, &VerdictContext::of(seen));
+    seen.gpus = gpus;
+}
+
+pub(super) fn decide_each(gpus: &mut [Gpu], around: &VerdictContext<'_>) {
+    for gpu in gpus {
+        let Verdict { usage, unschedulable, features, obstacles } = verdict(gpu, around);
+        gpu.usage = usage;
+        gpu.schedulable = unschedulable.is_none();
+        gpu.unschedulable_reason = unschedulable;
+        gpu.features = features;
+        gpu.passthrough = PassthroughVerdict { eligible: obstacles.is_empty(), reasons: obstacles };
+    }
+}
+
+/// What of the host the verdict on a GPU depends on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct VerdictContext<'a> {
+    pub(super) groups: &'a [IommuGroup],
+    pub(super) iommu_groups_total: u32,
+    pub(super) stack: &'a StackFacts,
+}
+
+impl<'a> VerdictContext<'a> {
+    fn of(seen: &'a HostObservation) -> Self {
+        Self { groups: &seen.groups, iommu_groups_total: seen.iommu_groups_total, stack: &seen.host.stack }
+    }
+}
+
+/// What a GPU is used for and can be used for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Verdict {
+    usage: GpuUse,
+    /// Why no workspace may be given it; `None` where one may.
+    unschedulable: Option<Unschedulable>,
+    features: Features,
+    /// What keeps it from being given to a virtual machine; empty where nothing does.
+    obstacles: Vec<Obstacle>,
+}
+
+/// The one verdict: from the facts of the bus and of the driver, the health, the standing change, and the settings.
+fn verdict(gpu: &Gpu, around: &VerdictContext<'_>) -> Verdict {
+    // What sensors report of a GPU of another vendor, or on another driver, does not come from NVIDIA's driver.
     let driver = gpu.driver.as_ref().filter(|_| gpu.driver_absence.is_none());
-    let (chain, visible, health) = (&gpu.cause_chain, gpu.visible_to_runtime, gpu.health.state);
-    let why = unschedulable(&Grounds { usage: gpu.usage, driver, chain, visible, health });
-    gpu.schedulable = why.is_none();
-    gpu.unschedulable_reason = why.map(|why| why.code().to_owned());
+    let usage = usage(gpu, driver);
+    let grounds = Grounds {
+        usage,
+        is_off: gpu.is_off,
+        driver,
+        chain: &gpu.cause_chain,
+        visible: gpu.visible_to_runtime,
+        asleep: gpu.pci.is_asleep(),
+        health: gpu.health.state,
+    };
+    let facts = Facts { pci: &gpu.pci, driver, stack: around.stack, visible: gpu.visible_to_runtime };
+    let mut features = features(&facts);
+    switch_off(&mut features, &gpu.features_off);
+    Verdict {
+        usage,
+        unschedulable: unschedulable(&grounds),
+        features,
+        obstacles: obstacles(gpu, driver, usage, around),
+    }
 }
 
 fn ill(driver: &DriverGpu) -> Option<Unschedulable> {
@@ -74,47 +146,12 @@ fn ill(driver: &DriverGpu) -> Option<Unschedulable> {
     })
 }
 
-/// What a code means and what to do, for those that no broken link of the chain explains.
-#[must_use]
-pub fn explain(code: &str) -> Option<(&'static str, &'static str)> {
-    Some(match code {
-        "mig_enabled" => (
-            "MIG mode is on: the card as a whole is not available, only its MIG devices are",
-            "to use the whole card again, destroy its instances and disable MIG mode: `nvidia-smi -i ADDRESS -mig 0`",
-        ),
-        "reset_required" => (
-            "the driver requires a reset of the GPU before it does anything else",
-            "stop what uses the GPU, then `nvidia-smi -r -i ADDRESS`; where that is refused, reboot",
-        ),
-        "health_failed" => (
-            "its health is failed: what it computes cannot be relied on",
-            "`gpuhostctl gpu show ADDRESS` names each reason and what to do about it",
-        ),
-        "compute_capability_too_low" => (
-            "its CUDA compute capability is below 3.0: no maintained CUDA version supports it",
-            "use it for display only, or replace the card",
-        ),
-        "not_probed" => ("the driver has not been queried yet", "wait a moment: the daemon has just started"),
-        "gpu_asleep" => (
-            "it is asleep and has not been awake since this daemon started",
-            "wake it once so that its UUID becomes known: `nvidia-smi -L`",
-        ),
-        "kernel_driver_unknown" => (
-            "which kernel driver is bound could not be read",
-            "check the link: `ls -l /sys/bus/pci/devices/ADDRESS/driver`",
-        ),
-        "transitioning" => ("a change of the GPU is under way", "wait for its job: `gpuhostctl jobs`"),
-        "quarantined" => ("a change of the GPU could not be undone", "read `journalctl -u gpuhostd`, then reboot"),
-        _ => return None,
-    })
-}
-
 /// A link whose state is not known, where it has to hold. A link that does not apply or is not needed gives no code.
-fn open(link: &CauseLink) -> Option<Unschedulable> {
+fn open(link: &CauseLink, asleep: bool) -> Option<Unschedulable> {
     match link.link {
         ChainLink::KernelDriver => link.ok.is_none().then_some(Unschedulable::KernelDriverUnknown),
-        ChainLink::Nvml if link.reason.as_deref() == Some(ASLEEP) => Some(Unschedulable::GpuAsleep),
-        ChainLink::Nvml => (link.ok.is_none() && link.reason.is_some()).then_some(Unschedulable::NotProbed),
+        ChainLink::Nvml if link.ok.is_some() || link.reason.is_none() => None,
+        ChainLink::Nvml => Some(if asleep { Unschedulable::GpuAsleep } else { Unschedulable::NotProbed }),
         ChainLink::Pci | ChainLink::DockerRuntime | ChainLink::Cdi | ChainLink::Policy => None,
     }
 }
@@ -135,38 +172,36 @@ const fn broken(link: ChainLink) -> Unschedulable {
     }
 }
 
-/// Whether the scan and the driver show anything that prevents giving the GPU to a virtual machine.
-#[must_use]
-pub fn passthrough_verdict(pci: &GpuFunction, driver: Option<&DriverGpu>, scan: &PciScan) -> PassthroughVerdict {
-    let mut reasons: Vec<Obstacle> = Vec::new();
-    reasons.extend(group_reason(pci, scan));
-    if pci.boot_vga.get() == Some(true) {
-        reasons.push(Obstacle::BootVga);
-    }
-    if !pci.virtual_functions.is_empty() {
-        reasons.push(Obstacle::SriovVfsActive);
-    }
-    if pci.physical_function.is_some() {
-        reasons.push(Obstacle::VirtualFunction);
-    }
-    if pci.state.mediated.in_use() {
-        reasons.push(Obstacle::MediatedDevices);
-    }
-    reasons.extend(driver.into_iter().flat_map(driver_reasons));
-    PassthroughVerdict {
-        eligible: reasons.is_empty(),
-        reasons: reasons.into_iter().map(|reason| reason.code().to_owned()).collect(),
-    }
+/// All that keeps the GPU from being given to a virtual machine: what the scan shows, the driver's words, its health, a change.
+fn obstacles(gpu: &Gpu, driver: Option<&DriverGpu>, usage: GpuUse, around: &VerdictContext<'_>) -> Vec<Obstacle> {
+    let pci = &gpu.pci;
+    let of_pci = [
+        (pci.boot_vga.get() == Some(true), Obstacle::BootVga),
+        (!pci.virtual_functions.is_empty(), Obstacle::SriovVfsActive),
+        (pci.physical_function.is_some(), Obstacle::VirtualFunction),
+        (pci.state.mediated.in_use(), Obstacle::MediatedDevices),
+    ];
+    let of_change = match usage {
+        GpuUse::Transitioning => Some(Obstacle::Transitioning),
+        GpuUse::Quarantined => Some(Obstacle::Quarantined),
+        GpuUse::Host | GpuUse::Shared | GpuUse::Mig | GpuUse::Passthrough => None,
+    };
+    let mut all: Vec<Obstacle> = group_reason(pci, around).into_iter().collect();
+    all.extend(of_pci.into_iter().filter(|(holds, _)| *holds).map(|(_, obstacle)| obstacle));
+    all.extend(driver.into_iter().flat_map(driver_reasons));
+    all.extend(is_unhealthy(gpu).then_some(Obstacle::GpuUnhealthy));
+    all.extend(of_change);
+    all
 }
 
-fn group_reason(pci: &GpuFunction, scan: &PciScan) -> Option<Obstacle> {
-    if scan.iommu_groups_total == 0 {
+fn group_reason(pci: &GpuFunction, around: &VerdictContext<'_>) -> Option<Obstacle> {
+    if around.iommu_groups_total == 0 {
         return Some(Obstacle::IommuOff);
     }
     match &pci.iommu_group {
         Reading::Absent(Absence::None) => Some(Obstacle::NoIommuGroup),
         Reading::Absent(_) => Some(Obstacle::IommuGroupUnknown),
-        Reading::Known(id) => match scan.groups.iter().find(|group| group.id == *id) {
+        Reading::Known(id) => match around.groups.iter().find(|group| group.id == *id) {
             None => Some(Obstacle::IommuGroupUnknown),
             Some(group) => group.foreign_to(pci.address).next().map(|_| Obstacle::GroupNotIsolated),
         },

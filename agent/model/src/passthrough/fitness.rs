@@ -11,12 +11,10 @@ pub(super) fn fit(gpu: &Gpu) -> Option<Blocker> {
     (!ills.is_empty()).then_some(Blocker::GpuUnhealthy { ills })
 }
 
-/// Has the verdict of the scan say so as well. To be called once the health has been judged.
-pub fn withhold_unfit(gpu: &mut Gpu) {
-    if let Some(unfit) = fit(gpu) {
-        gpu.passthrough.eligible = false;
-        gpu.passthrough.reasons.push(unfit.code().to_owned());
-    }
+/// It is not well enough to be given away: [`fit`] names a reason.
+#[must_use]
+pub fn is_unhealthy(gpu: &Gpu) -> bool {
+    fit(gpu).is_some()
 }
 
 /// Everything that makes it failed. What the bus itself shows counts also where nobody has judged its health yet.

@@ -14,7 +14,7 @@ pub use bind::{BindRequest, blockers, plan_passthrough};
 pub use caution::Caution;
 pub use cautions::cautions;
 pub use container::{GuestNeeds, LABEL_GPUS, LABEL_GROUP, guest_needs};
-pub use fitness::withhold_unfit;
+pub use fitness::is_unhealthy;
 pub use release::{ReleaseRequest, plan_release};
 
 use crate::ids::DriverName;

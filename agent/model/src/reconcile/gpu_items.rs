@@ -102,7 +102,7 @@ const fn bind(gpu: PciAddress) -> Bind {
 
 /// What could be in the way of a change of a GPU, in a form that is only compared.
 fn blockers(gpu: &Gpu) -> String {
-    format!("{} {} {:?}", gpu.usage.code(), gpu.passthrough.reasons.join(","), gpu.health.state)
+    format!("{} {:?} {:?}", gpu.usage.code(), gpu.passthrough.reasons, gpu.health.state)
 }
 
 fn feature_state(

@@ -187,10 +187,13 @@ impl Pacer {
             let Some(item) = by_key.get(key) else { return track.is_running };
             match &item.state {
                 ItemState::ToDo(deed) => {
-                    if !track.is_running && (track.deed != *deed || track.blockers != item.blockers) {
-                        (track.attempts, track.failed) = (0, None);
+                    let is_other = track.deed != *deed;
+                    if !track.is_running && (is_other || track.blockers != item.blockers) {
+                        track.attempts = 0;
                         track.not_before = track.started.plus(FIRST_MS);
                         (track.deed, track.blockers) = (deed.clone(), item.blockers.clone());
+                        // Why it failed is worth knowing until it is tried again.
+                        track.failed = track.failed.take().filter(|_| !is_other);
                     }
                     true
                 }

@@ -126,6 +126,8 @@ pub struct ManagerPaths {
     pub enroll: String,
     /// POST: heartbeat.
     pub heartbeat: String,
+    /// GET: desired state.
+    pub desired_state: String,
     /// POST: a new credential.
     pub credentials: String,
     /// POST: goodbye.
@@ -139,6 +141,7 @@ impl Default for ManagerPaths {
             version: path("version"),
             enroll: path("enroll"),
             heartbeat: path("heartbeat"),
+            desired_state: path("desired_state"),
             credentials: path("credentials"),
             deregister: path("deregister"),
         }

@@ -3,7 +3,7 @@
 use super::draft_value::{first_known, put};
 use super::health::HealthDraft;
 use super::leaf;
-use super::place::{Field, MigField, Place, PowerField, ProcessField, throttle_reason, values_below};
+use super::xml_place::{Field, MigField, Place, PowerField, ProcessField, throttle_reason, values_below};
 use crate::absence::{Absence, Reading};
 use crate::driver::{DriverGpu, DriverMig, GpuProcess, MemoryMib};
 use crate::ids::PciAddress;

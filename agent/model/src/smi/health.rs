@@ -3,7 +3,7 @@
 
 use super::draft_value::{first_known, put};
 use super::leaf;
-use super::place::HealthField;
+use super::xml_place::HealthField;
 use crate::absence::{Absence, Reading};
 use crate::health::facts::HealthFacts;
 

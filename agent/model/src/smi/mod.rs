@@ -8,11 +8,11 @@ mod health;
 mod leaf;
 mod mend;
 mod one_line;
-mod place;
-mod report;
+mod read_report;
 mod silent;
 mod text;
 mod walk;
+mod xml_place;
 
 pub use ended::{ARGUMENTS, document};
 pub(crate) use failure::remedy;
@@ -45,7 +45,7 @@ pub fn parse(bytes: &[u8]) -> Result<DriverReport, ProbeError> {
         return Err(garbled(format!("{} bytes, more than the {DOCUMENT_MAX_BYTES} that are read", bytes.len())));
     }
     let document = text::document(bytes)?;
-    let mut report = report::Report::default();
+    let mut report = read_report::Report::default();
     if document.is_lossy {
         report.problem("the document is not UTF-8: the values that are not were dropped".to_owned());
     }

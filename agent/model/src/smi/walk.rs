@@ -1,9 +1,9 @@
 //! Walks through the events of a document and hands each value that is wanted, with its place, to the report.
 
 use super::one_line::one_line;
-use super::place::{Place, child};
-use super::report::Report;
+use super::read_report::Report;
 use super::text::Document;
+use super::xml_place::{Place, child};
 use super::{DEPTH_MAX, garbled};
 use crate::driver::ProbeError;
 use quick_xml::Reader;

@@ -12,5 +12,7 @@ mod answers;
 mod credentials;
 mod herd;
 mod managers;
+mod poll;
+mod poll_herd;
 mod timing;
 mod world;

@@ -202,7 +202,7 @@ fn what_is_so_already_needs_no_leave() {
 }
 
 #[test]
-fn the_time_to_drain_comes_once_also_without_a_manager() {
+fn t26_the_time_to_drain_comes_once_also_without_a_manager() {
     let at_five = |wishes: &mut DesiredSections| wishes.agent.drain_at = Desired::Value(UnixMillis(5_000));
     let mut bench = Bench::new().manager(at_five);
     assert_eq!(bench.of_manager(), pairs([("agent.drain_at", "set")]));
@@ -245,7 +245,9 @@ fn a_gpu_is_given_and_taken_back_and_put_aside() {
     let mut off = Bench::new().manager(wish(DesiredUse::Off));
     off.settle();
     assert_eq!(off.of_manager(), pairs([(path, "met")]));
-    assert!(off.settings.desired.is_off(at(FIRST)));
+    model::features::by_settings::apply_settings(&mut off.host, &off.settings);
+    let shown = off.host.gpu(at(FIRST)).unwrap();
+    assert_eq!((shown.schedulable, shown.unschedulable_reason.map(|why| why.code())), (false, Some("switched_off")));
     let mut on = off.manager(wish(DesiredUse::Containers));
     on.settle();
     assert!(!on.settings.desired.is_off(at(FIRST)));

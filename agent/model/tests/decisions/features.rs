@@ -287,7 +287,7 @@ proptest! {
         let mut all = vec![whole.clone()];
         all.extend(driver.iter().flat_map(|said| &said.mig_devices).map(|mig| of_mig(&facts, mig)));
         let mut less = whole.clone();
-        switch_off(&mut less, &off, SwitchedOffBy::Manager);
+        switch_off(&mut less, &off.iter().map(|name| (*name, SwitchedOffBy::Manager)).collect());
         for (name, feature) in &less {
             prop_assert!(!off.contains(name) || !feature.enabled);
             prop_assert!(off.contains(name) || *feature == whole[name]);

@@ -11,6 +11,7 @@ use model::judge::judge;
 use model::metric::Metrics;
 use model::observation::{HostObservation, RawObservation};
 use model::time::UnixMillis;
+use model::verdict_reasons::Unschedulable;
 
 const A: &str = "0000:41:00.0";
 
@@ -104,7 +105,7 @@ fn an_xid_of_the_kernel_log_fails_its_gpu_and_withdraws_it() {
     let gpu = &host.gpus[0];
     assert_eq!(gpu.health.gist(), (HealthState::Failed, one("xid_79")));
     assert_eq!((gpu.health.xid_last, gpu.schedulable), (Some(79), false));
-    assert_eq!(gpu.unschedulable_reason.as_deref(), Some("health_failed"));
+    assert_eq!(gpu.unschedulable_reason.map(Unschedulable::code), Some("health_failed"));
     // Heard of at 2 s, seen at 5.001 s: since three seconds and a millisecond.
     assert_eq!(gpu.health.reasons[0].since, UnixMillis(host.observed_at.0 - 3001));
     assert_eq!(host.gpus[1].health.gist(), (HealthState::Ok, Vec::new()), "its neighbour is well");
@@ -112,7 +113,7 @@ fn an_xid_of_the_kernel_log_fails_its_gpu_and_withdraws_it() {
     let condition = host.conditions.iter().find(|held| held.kind == "gpu_health_failed").unwrap();
     assert_eq!(condition.reason, "xid_79");
     assert!(condition.message.contains("0000:41:00.0: NVIDIA's driver reported Xid 79"), "{}", condition.message);
-    assert!(model::judge::explain("health_failed").is_some());
+    assert!(Unschedulable::HealthFailed.explanation().is_some());
 }
 
 #[test]

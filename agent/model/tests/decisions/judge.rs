@@ -1,12 +1,13 @@
 //! The judge: sources merged by address, a reason for each missing fact, verdicts, conditions.
 
-use crate::world::{at, failed, judged, member, nvidia, only, raw, report, said, seen, timeout};
+use crate::world::{at, codes, failed, judged, member, nvidia, only, raw, report, said, seen, timeout};
 use model::absence::{Absence, Reading};
 use model::condition::ConditionStatus;
 use model::driver::{DriverGpu, DriverMig, DriverSource, MemoryMib, MigMode, ProbeError, UnplacedMig};
-use model::judge::{explain, judge, needs_smi};
+use model::judge::{judge, needs_smi};
 use model::metric::Metrics;
 use model::observation::GpuUse;
+use model::verdict_reasons::Unschedulable;
 
 const A: &str = "0000:41:00.0";
 const B: &str = "0000:42:00.0";
@@ -157,11 +158,11 @@ fn use_follows_the_bound_driver_and_the_mig_mode() {
     assert_eq!((host.usage, host.schedulable, host.unschedulable_reason), (GpuUse::Host, true, None));
     let mig = with_mig(Reading::Known(MigMode::Enabled));
     assert_eq!((mig.usage, mig.schedulable), (GpuUse::Mig, false), "also with no instance yet");
-    assert_eq!(mig.unschedulable_reason.as_deref(), Some("mig_enabled"));
+    assert_eq!(mig.unschedulable_reason.map(Unschedulable::code), Some("mig_enabled"));
     for name in ["vfio-pci", "nvgrace_gpu_vfio_pci"] {
         let given = only(raw(vec![nvidia(A, name, 1)], &[]));
         assert_eq!((given.usage, given.schedulable), (GpuUse::Passthrough, false));
-        assert_eq!(given.unschedulable_reason.as_deref(), Some("passthrough"));
+        assert_eq!(given.unschedulable_reason.map(Unschedulable::code), Some("passthrough"));
         assert!(given.passthrough.eligible);
     }
 }
@@ -171,23 +172,20 @@ fn a_gpu_too_old_for_cuda_or_in_want_of_a_reset_is_not_scheduled() {
     let with = |change: &dyn Fn(&mut DriverGpu)| {
         let mut round = raw(vec![nvidia(A, "nvidia", 1)], &[A]);
         change(&mut round.reports[0].1.as_mut().unwrap().gpus[0]);
-        only(round).unschedulable_reason
+        only(round).unschedulable_reason.map(Unschedulable::code)
     };
-    assert_eq!(
-        with(&|gpu| gpu.compute_capability = Reading::Known((2, 1))).as_deref(),
-        Some("compute_capability_too_low")
-    );
+    assert_eq!(with(&|gpu| gpu.compute_capability = Reading::Known((2, 1))), Some("compute_capability_too_low"));
     assert_eq!(with(&|gpu| gpu.compute_capability = Reading::Known((3, 0))), None);
     assert_eq!(
-        with(&|gpu| gpu.health_facts.recovery_action = Reading::Known("Reset".to_owned())).as_deref(),
+        with(&|gpu| gpu.health_facts.recovery_action = Reading::Known("Reset".to_owned())),
         Some("reset_required")
     );
     assert_eq!(with(&|gpu| gpu.health_facts.recovery_action = Reading::Known("None".to_owned())), None);
     assert_eq!(
-        with(&|gpu| gpu.metrics.temperature_c = Reading::Absent(Absence::ResetRequired)).as_deref(),
+        with(&|gpu| gpu.metrics.temperature_c = Reading::Absent(Absence::ResetRequired)),
         Some("reset_required")
     );
-    assert_eq!(with(&|gpu| gpu.metrics.temperature_c = Reading::Absent(Absence::GpuLost)).as_deref(), Some("gpu_lost"));
+    assert_eq!(with(&|gpu| gpu.metrics.temperature_c = Reading::Absent(Absence::GpuLost)), Some("gpu_lost"));
 }
 
 #[test]
@@ -201,11 +199,11 @@ fn passthrough_names_everything_that_stands_in_the_way() {
     driver.virtualization = Reading::Known("Host VGPU".to_owned());
     let group = &mut round.scan.as_mut().unwrap().groups[0];
     group.members.extend([member("0000:40:01.0", 0x06_0400), member("0000:41:00.1", 0x04_0300)]);
-    let verdict = only(round.clone()).passthrough;
-    assert_eq!(verdict.reasons, ["boot_vga", "sriov_vfs_active", "mig_enabled", "vgpu_host"]);
-    assert!(!verdict.eligible);
+    let gpu = only(round.clone());
+    assert_eq!(codes(&gpu), ["boot_vga", "sriov_vfs_active", "mig_enabled", "vgpu_host"]);
+    assert!(!gpu.passthrough.eligible);
     round.scan.as_mut().unwrap().groups[0].members.push(member("0000:44:00.0", 0x06_8000));
-    assert_eq!(only(round).passthrough.reasons[0], "group_not_isolated", "an NVSwitch is not a bridge");
+    assert_eq!(codes(&only(round))[0], "group_not_isolated", "an NVSwitch is not a bridge");
 }
 
 #[test]
@@ -221,7 +219,7 @@ fn without_a_group_there_is_no_passthrough() {
     let reasons = |change: &dyn Fn(&mut model::pci::PciScan)| {
         let mut round = raw(vec![nvidia(A, "nvidia", 1)], &[A]);
         change(round.scan.as_mut().unwrap());
-        only(round).passthrough.reasons
+        codes(&only(round))
     };
     assert_eq!(reasons(&|scan| scan.iommu_groups_total = 0), ["iommu_off"]);
     assert_eq!(reasons(&|scan| scan.gpus[0].iommu_group = Reading::Absent(Absence::None)), ["no_iommu_group"]);
@@ -362,8 +360,8 @@ fn a_mig_device_has_its_place_from_nvidia_smi_and_its_uuid_from_nvml() {
 #[test]
 fn each_code_that_no_broken_link_explains_has_a_sentence_and_a_remedy() {
     for code in ["mig_enabled", "reset_required", "compute_capability_too_low", "not_probed", "kernel_driver_unknown"] {
-        let (why, remedy) = explain(code).unwrap();
+        let (why, remedy) = Unschedulable::from_code(code).and_then(Unschedulable::explanation).unwrap();
         assert!(why.len() > 20 && remedy.len() > 20, "{code}");
     }
-    assert_eq!(explain("no_such_code"), None);
+    assert_eq!(Unschedulable::from_code("no_such_code"), None);
 }

@@ -8,6 +8,7 @@ use model::judge::{has_sensors, judge, may_ask, may_fall_asleep, needs_smi};
 use model::metric::{Metric, MetricSlot, Metrics, of_driver};
 use model::observation::{HostObservation, RawObservation};
 use model::pci::{GpuFunction, RuntimeStatus};
+use model::verdict_reasons::Unschedulable;
 
 const A: &str = "0000:41:00.0";
 const B: &str = "0000:42:00.0";
@@ -74,8 +75,8 @@ fn another_card_or_another_driver_at_its_place_is_not_known() {
     for other in [function(A, "10de:26b5", "nvidia", 1), nvidia(B, "nvidia", 1)] {
         let gpu = judge(nobody_asked(vec![asleep(other)]), seen(2), Some(&before)).gpus.remove(0);
         assert_eq!((gpu.driver, gpu.driver_absence), (None, Some(Absence::GpuAsleep)));
-        assert_eq!(gpu.unschedulable_reason.as_deref(), Some("gpu_asleep"));
-        assert!(model::judge::explain("gpu_asleep").unwrap().1.contains("nvidia-smi -L"));
+        assert_eq!(gpu.unschedulable_reason.map(Unschedulable::code), Some("gpu_asleep"));
+        assert!(Unschedulable::GpuAsleep.explanation().unwrap().1.contains("nvidia-smi -L"));
     }
     let unbound = judge(nobody_asked(vec![asleep(nvidia(A, "", 1))]), seen(2), Some(&before)).gpus.remove(0);
     assert_eq!(unbound.driver_absence, Some(Absence::DriverAbsent));

@@ -6,6 +6,7 @@ use model::driver::DriverSource;
 use model::observation::{ChainLink, Gpu, RawObservation};
 use model::pci::{Mediated, RuntimeStatus};
 use model::stack::{Dkms, StackFacts};
+use model::verdict_reasons::Unschedulable;
 
 const A: &str = "0000:41:00.0";
 
@@ -109,7 +110,7 @@ fn what_keeps_the_module_away_is_named_with_what_to_do() {
         assert_eq!(link, ChainLink::KernelDriver);
         assert!(reason.starts_with("no kernel driver is bound") && reason.contains(words), "{reason}");
         assert!(remedy.contains(command), "{reason}: {remedy}");
-        assert_eq!(gpu.unschedulable_reason.as_deref(), Some("kernel_driver_missing"));
+        assert_eq!(gpu.unschedulable_reason.map(Unschedulable::code), Some("kernel_driver_missing"));
     }
 }
 
@@ -172,7 +173,7 @@ fn a_gpu_that_reads_all_ones_fell_off_the_bus() {
     gpu.state.responds = Reading::Known(false);
     let gpu = only(raw(vec![gpu], &[A]));
     let (link, reason, remedy) = broken(&gpu);
-    assert_eq!((link, gpu.unschedulable_reason.as_deref()), (ChainLink::Pci, Some("gpu_lost")));
+    assert_eq!((link, gpu.unschedulable_reason.map(Unschedulable::code)), (ChainLink::Pci, Some("gpu_lost")));
     assert!(reason.contains("all ones") && remedy.contains("power cycle"), "{reason} {remedy}");
 }
 
@@ -195,14 +196,10 @@ fn a_card_that_is_given_away_in_parts_cannot_be_given_as_a_whole() {
     let with = |mediated| {
         let mut gpu = nvidia(A, "nvidia", 1);
         gpu.state.mediated = mediated;
-        only(raw(vec![gpu], &[A])).passthrough.reasons
+        crate::world::codes(&only(raw(vec![gpu], &[A])))
     };
     let types = || vec!["nvidia-63".to_owned()];
-    assert_eq!(
-        with(Mediated { types: types(), ..Mediated::default() }),
-        Vec::<String>::new(),
-        "it could, and does not"
-    );
+    assert_eq!(with(Mediated { types: types(), ..Mediated::default() }), Vec::<&str>::new(), "it could, and does not");
     let device = vec!["83b8f4f2-509f-382f-3c1e-e6bfe0fa1001".to_owned()];
     assert_eq!(with(Mediated { types: types(), devices: device, vgpus: Vec::new() }), ["mediated_devices"]);
     let vgpus = vec!["0000:41:00.4".parse().unwrap()];

@@ -7,6 +7,7 @@ use model::docker::{CdiAll, ContainerEngine, DockerFacts};
 use model::driver::{DriverSource, ProbeError};
 use model::observation::{ChainLink, Gpu, RawObservation};
 use model::os_cause::OsCause;
+use model::verdict_reasons::Unschedulable;
 
 const A: &str = "0000:41:00.0";
 const YES: Option<bool> = Some(true);
@@ -93,7 +94,7 @@ fn a_driver_link_that_cannot_be_read_is_unknown_and_not_usable() {
     gpu.driver = Reading::Absent(Absence::Unreadable("EIO".to_owned()));
     let gpu = only(raw(vec![gpu], &[]));
     assert_eq!(states(&gpu), [YES, None, None, YES, None, YES]);
-    assert_eq!(gpu.unschedulable_reason.as_deref(), Some("kernel_driver_unknown"));
+    assert_eq!(gpu.unschedulable_reason.map(Unschedulable::code), Some("kernel_driver_unknown"));
     unusable(&gpu);
     let mut answering = nvidia(A, "", 1);
     answering.driver = Reading::Absent(Absence::Unreadable("EIO".to_owned()));
@@ -146,7 +147,7 @@ fn a_gpu_that_the_driver_does_not_list_is_told_from_one_that_was_not_asked_for()
     round.reports.clear();
     let gpu = only(round);
     assert_eq!(states(&gpu)[2], None);
-    assert_eq!(gpu.unschedulable_reason.as_deref(), Some("not_probed"));
+    assert_eq!(gpu.unschedulable_reason.map(Unschedulable::code), Some("not_probed"));
     unusable(&gpu);
 }
 
@@ -158,7 +159,7 @@ fn a_lost_gpu_breaks_the_first_link() {
     let (link, _, remedy) = broken(&gpu);
     assert_eq!(link, ChainLink::Pci);
     assert!(remedy.contains("dmesg"), "{remedy}");
-    assert_eq!(gpu.unschedulable_reason.as_deref(), Some("gpu_lost"));
+    assert_eq!(gpu.unschedulable_reason.map(Unschedulable::code), Some("gpu_lost"));
     unusable(&gpu);
 }
 
@@ -180,7 +181,7 @@ fn docker_that_is_down_breaks_the_fourth_link() {
         let gpu = only(round);
         assert_eq!(states(&gpu), [YES, YES, YES, NO, None, YES]);
         assert!(broken(&gpu).2.contains(command));
-        assert_eq!(gpu.unschedulable_reason.as_deref(), Some("runtime_unavailable"));
+        assert_eq!(gpu.unschedulable_reason.map(Unschedulable::code), Some("runtime_unavailable"));
         unusable(&gpu);
     }
 }
@@ -215,7 +216,7 @@ fn the_runtime_or_a_cdi_device_is_enough() {
     let missing = with_docker(cdi(&["9"], &["runc"]));
     assert_eq!(states(&missing), [YES, YES, YES, None, NO, YES]);
     assert!(broken(&missing).2.contains("nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"));
-    assert_eq!(missing.unschedulable_reason.as_deref(), Some("cdi_missing"));
+    assert_eq!(missing.unschedulable_reason.map(Unschedulable::code), Some("cdi_missing"));
     unusable(&missing);
     let neither = with_docker(cdi(&[], &["runc"]));
     assert_eq!(states(&neither), [YES, YES, YES, NO, None, YES]);
@@ -280,7 +281,7 @@ fn podman_gives_gpus_by_cdi_and_gets_no_cure_of_dockers() {
         let (_, reason, remedy) = broken(&gpu);
         assert!(reason.contains("Podman") && remedy.contains("nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"));
         assert!(!remedy.contains("docker"), "{remedy}");
-        assert_eq!(gpu.unschedulable_reason.as_deref(), Some("cdi_missing"));
+        assert_eq!(gpu.unschedulable_reason.map(Unschedulable::code), Some("cdi_missing"));
         unusable(&gpu);
     }
 }

@@ -12,6 +12,7 @@ use model::metric::Metrics;
 use model::observation::{ChainLink, GpuUse, RawObservation};
 use model::os_cause::OsCause;
 use model::pci::{GpuFunction, VENDOR_NVIDIA};
+use model::verdict_reasons::Obstacle;
 use proptest::prelude::*;
 
 const ADDRESSES: [&str; 4] = ["0000:01:00.0", "0000:41:00.0", "10000:02:00.0", "0000:41:00.4"];
@@ -100,7 +101,7 @@ proptest! {
             prop_assert!(!gpu.visible_to_runtime || gpu.first_broken_link().is_none());
             prop_assert_eq!(gpu.passthrough.eligible, gpu.passthrough.reasons.is_empty());
             // One fact has one code, here and where the change itself is refused.
-            let has_code = |code: &String| Blocker::CODES.contains(&code.as_str());
+            let has_code = |reason: &Obstacle| Blocker::CODES.contains(&reason.code());
             prop_assert!(gpu.passthrough.reasons.iter().all(has_code), "{:?}", gpu.passthrough.reasons);
             if let Some(driver) = &gpu.driver {
                 prop_assert_eq!(driver.address, gpu.pci.address);
@@ -140,7 +141,7 @@ fn what_a_gpu_shares_its_group_with_counts_whatever_its_state() {
     let gpu = only(round);
     assert_eq!(
         (gpu.usage, gpu.passthrough.reasons.as_slice()),
-        (GpuUse::Passthrough, &["group_not_isolated".to_owned()][..])
+        (GpuUse::Passthrough, &[Obstacle::GroupNotIsolated][..])
     );
     assert_eq!(gpu.pci.address, at(ADDRESSES[1]));
 }

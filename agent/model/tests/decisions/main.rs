@@ -27,6 +27,7 @@ mod judge_decide;
 mod judge_laws;
 mod pace;
 mod passthrough;
+mod reconcile_runs;
 mod silent;
 mod unfit;
 mod world;

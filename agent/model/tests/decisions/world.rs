@@ -70,12 +70,10 @@ pub(crate) fn said(address: &str) -> DriverGpu {
 
 pub(crate) fn report(source: DriverSource, gpus: Vec<DriverGpu>) -> DriverReport {
     DriverReport {
-        source,
         driver_version: Reading::Known("580.105.08".to_owned()),
         cuda_version: Reading::Known("13.0".to_owned()),
         gpus,
-        silent: Vec::new(),
-        problems: Vec::new(),
+        ..DriverReport::unknown(source)
     }
 }
 
@@ -112,6 +110,11 @@ pub(crate) fn only(raw: RawObservation) -> Gpu {
     let mut observation = judged(raw);
     assert_eq!(observation.gpus.len(), 1);
     observation.gpus.remove(0)
+}
+
+/// The codes of what keeps a GPU from a virtual machine.
+pub(crate) fn codes(gpu: &Gpu) -> Vec<&'static str> {
+    gpu.passthrough.reasons.iter().map(|reason| reason.code()).collect()
 }
 
 pub(crate) fn timeout() -> ProbeError {

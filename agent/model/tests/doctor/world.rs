@@ -89,12 +89,10 @@ fn recorded() -> Recorded {
         ..PciScan::default()
     };
     let report = DriverReport {
-        source: DriverSource::Nvml,
         driver_version: Reading::Known(DRIVER.to_owned()),
         cuda_version: Reading::Known("13.0".to_owned()),
         gpus: vec![driver_gpu("0000:41:00.0", 0), driver_gpu("0000:a1:00.0", 1)],
-        silent: Vec::new(),
-        problems: Vec::new(),
+        ..DriverReport::unknown(DriverSource::Nvml)
     };
     let docker = DockerFacts {
         version: Some("28.5.1".to_owned()),

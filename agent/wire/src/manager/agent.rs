@@ -1,5 +1,6 @@
 //! `AgentInfo`: which agent, on which system, with which Docker.
 
+use model::desired::CAPABILITIES;
 use model::docker::DockerFacts;
 use model::observation::HostObservation;
 use serde::Serialize;
@@ -28,7 +29,7 @@ pub struct AgentInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub docker: Option<DockerDocument>,
     /// Names of what this agent can do beyond the required parts of the contract.
-    pub capabilities: Vec<String>,
+    pub capabilities: Vec<&'static str>,
 }
 
 /// What Docker reports about itself.
@@ -84,7 +85,7 @@ impl AgentInfo {
             os: os.into_iter().map(|(name, value)| (name, value.known().cloned())).collect(),
             arch: ["x86_64", "aarch64"].contains(&host.arch.as_str()).then(|| host.arch.clone()),
             docker: seen.docker.as_ref().ok().map(DockerDocument::from),
-            capabilities: Vec::new(),
+            capabilities: CAPABILITIES.to_vec(),
         }
     }
 }

@@ -32,6 +32,8 @@ pub enum AgentStatus {
     Starting,
     /// All is well.
     Running,
+    /// No new work; what runs may finish.
+    Draining,
     /// Switched off by the manager.
     Disabled,
     /// A condition holds; see `conditions`.
@@ -40,21 +42,61 @@ pub enum AgentStatus {
     Stopping,
 }
 
-/// Which desired state this host has seen and applied.
+/// Which desired state this host has and how far it is applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Observed {
-    /// Epoch of the desired state; `none` before the first.
+pub struct ObservedDoc {
+    /// Epoch of the document in force; `none` before the first.
     pub epoch: String,
-    /// Revision within the epoch; revisions begin at 1, so 0 = none.
+    /// Revision of the document in force; revisions begin at 1, so 0 = none.
     pub revision: u64,
-    /// The revision that the host shows.
+    /// The newest revision of this epoch of which every item was found met; 0 = none.
     pub applied_revision: u64,
+    /// Items that are not met.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unmet: Option<Vec<UnmetDoc>>,
+    /// How many items are not met.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unmet_total: Option<usize>,
 }
 
-impl Default for Observed {
-    fn default() -> Self {
-        Self { epoch: "none".to_owned(), revision: 0, applied_revision: 0 }
-    }
+/// One item that is not met, as the manager gets it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnmetDoc {
+    /// Its stable path.
+    pub path: String,
+    /// Stable code.
+    pub code: String,
+    /// For people.
+    pub message: String,
+    /// RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// When it is tried again, RFC 3339; null where it is not before something changes.
+    pub retry_at: Option<String>,
+}
+
+/// What is in effect of the settings of this host.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EffectiveDoc {
+    /// Cores that are offered, where they are overridden.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cores: Option<f64>,
+    /// Memory that is offered, in bytes, where it is overridden.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// CUDA GPUs that are offered, where they are overridden.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cuda_gpus: Option<u32>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Zone.
+    pub zone: Option<String>,
+    /// Pool.
+    pub pool: Option<String>,
+    /// Work may be placed here.
+    pub enabled: bool,
+    /// No new work; what runs may finish.
+    pub draining: bool,
 }
 
 /// A standing statement, as the manager gets it.
@@ -126,8 +168,11 @@ pub struct Heartbeat {
     /// Figures of each GPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu_metrics: Option<Vec<GpuMetrics>>,
-    /// The desired state that was seen and applied.
-    pub observed: Observed,
+    /// What is in effect of the settings; left out with the other optional parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effective: Option<EffectiveDoc>,
+    /// The desired state in force, and how far it is applied.
+    pub observed: ObservedDoc,
     /// Standing statements: with every heartbeat, whatever else is left out.
     pub conditions: Vec<ConditionDoc>,
     /// Revision of the inventory, whether or not it is in this heartbeat.

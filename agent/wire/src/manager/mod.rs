@@ -3,8 +3,10 @@
 pub mod agent;
 pub mod desired;
 pub mod enroll;
+mod form;
 pub mod gpu;
 pub mod heartbeat;
 pub mod lenient;
+mod observed;
 pub mod reply;
 pub mod report;

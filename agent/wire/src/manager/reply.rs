@@ -7,9 +7,15 @@ use jiff::fmt::strtime;
 use model::checkin::features::ManagerFeatures;
 use model::checkin::renewal::Rotate;
 use model::checkin::{Code, ManagerRefusal, Reply};
+use model::desired::{DocumentId, Epoch, Revision};
 use model::enrol::Secret;
 use model::time::UnixMillis;
 use serde_json::Value;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+/// The field of a reply that embeds a document.
+const EMBEDDED: &str = "desired_state";
 
 /// The reply to an accepted heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,6 +30,8 @@ pub struct HeartbeatReply {
     pub rotate: Rotate,
     /// The shared token that will come into force.
     pub next_token: Option<Secret>,
+    /// The newest document of desired state.
+    pub newest: Option<DocumentId>,
 }
 
 impl HeartbeatReply {
@@ -41,10 +49,34 @@ impl HeartbeatReply {
             enabled: lenient::truth(&body, "enabled"),
             rotate: rotate(&body),
             next_token: lenient::secret(&body, "next_token"),
+            newest: newest(&body),
         };
         lenient::wipe(&mut body, &["next_token"]);
         reply
     }
+}
+
+/// `desired`; one that is not a valid epoch with a valid revision is none.
+fn newest(body: &Value) -> Option<DocumentId> {
+    let hint = body.get("desired")?;
+    let epoch = Epoch::try_from(lenient::text(hint, "epoch")?).ok()?;
+    let revision = hint.get("revision")?;
+    // Beyond 63 bits `whole` would give another number.
+    let number = revision.as_u64().or_else(|| lenient::whole(revision).and_then(|number| number.try_into().ok()))?;
+    Some(DocumentId { epoch, revision: Revision::try_from(number).ok()? })
+}
+
+/// The JSON of an answer, and the document that may be embedded in it, as it came: an unreadable or deeply nested one must not cost
+/// the rest, and nothing of its numbers may be lost before it is judged.
+#[must_use]
+pub fn apart(body: &[u8]) -> (Option<Value>, Option<Vec<u8>>) {
+    let embeds = body.windows(EMBEDDED.len()).any(|part| part == EMBEDDED.as_bytes());
+    let fields = || serde_json::from_slice::<BTreeMap<String, &RawValue>>(body).ok();
+    let Some(mut fields) = embeds.then(fields).flatten() else { return (serde_json::from_slice(body).ok(), None) };
+    let document = fields.remove(EMBEDDED).map(|raw| raw.get().as_bytes().to_vec()).filter(|raw| raw != b"null");
+    // A field that cannot be read costs itself.
+    let rest = fields.into_iter().filter_map(|(name, raw)| Some((name, serde_json::from_str(raw.get()).ok()?)));
+    (Some(Value::Object(rest.collect())), document)
 }
 
 fn rotate(body: &Value) -> Rotate {
@@ -74,7 +106,8 @@ impl Version {
     /// The features that this agent uses.
     #[must_use]
     pub fn features(&self) -> ManagerFeatures {
-        ManagerFeatures { gzip: self.features.iter().any(|feature| feature == "gzip") }
+        let has = |name: &str| self.features.iter().any(|feature| feature == name);
+        ManagerFeatures { gzip: has("gzip"), long_poll: has("long_poll") }
     }
 }
 
@@ -175,6 +208,50 @@ mod tests {
         assert_eq!(reply.steering, Reply { need_inventory: true, ..Reply::default() });
         assert_eq!(HeartbeatReply::read(json!([1, 2])), HeartbeatReply::default());
         assert_eq!(HeartbeatReply::read(json!({"next_heartbeat_s": -4})).steering.next_heartbeat_s, Some(0));
+    }
+
+    #[test]
+    fn the_newest_document_is_named_by_a_valid_epoch_and_revision_or_not_at_all() {
+        let read = |hint: Value| HeartbeatReply::read(json!({"desired": hint})).newest.map(|id| id.to_string());
+        assert_eq!(read(json!({"epoch": "b0f4", "revision": 43.0})).as_deref(), Some("b0f4.43"));
+        for wrong in [
+            json!(null),
+            json!("b0f4.43"),
+            json!({"epoch": "b0f4"}),
+            json!({"epoch": "", "revision": 1}),
+            json!({"epoch": "a b", "revision": 1}),
+            json!({"epoch": "b0f4", "revision": 0}),
+            json!({"epoch": "b0f4", "revision": -1}),
+            json!({"epoch": "b0f4", "revision": 1.5}),
+            json!({"epoch": "b0f4", "revision": "11"}),
+            json!({"epoch": "b0f4", "revision": 18_446_744_073_709_551_615_u64}),
+        ] {
+            assert_eq!(read(wrong.clone()), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_embedded_document_comes_as_it_is_and_costs_nothing_else_whatever_it_is() {
+        let (rest, document) =
+            apart(br#"{"server_time": "x", "desired_state": {"a": 1.50, "a" : 18446744073709551616}}"#);
+        assert_eq!(rest, Some(json!({"server_time": "x"})));
+        assert_eq!(document.unwrap(), br#"{"a": 1.50, "a" : 18446744073709551616}"#);
+        let deep =
+            format!("{{\"desired_state\": {}1{}, \"enabled\": false}}", "[".repeat(100_000), "]".repeat(100_000));
+        let (rest, document) = apart(deep.as_bytes());
+        assert_eq!((rest, document.unwrap().len()), (Some(json!({"enabled": false})), 200_001));
+        assert_eq!(apart(br#"{"desired_state": null, "a": 1}"#), (Some(json!({"a": 1})), None));
+        assert_eq!(apart(br#"{"desired_state": {"cut"#), (None, None));
+        assert_eq!(apart(br#"["desired_state"]"#), (Some(json!(["desired_state"])), None));
+        assert_eq!(apart(b"\xff desired_state"), (None, None));
+    }
+
+    #[test]
+    fn features_are_named() {
+        let read = |features: Value| Version::read(&json!({"features": features})).features();
+        assert_eq!(read(json!(["long_poll", "h2"])), ManagerFeatures { gzip: false, long_poll: true });
+        assert_eq!(read(json!(["gzip", 7])), ManagerFeatures { gzip: true, long_poll: false });
+        assert_eq!(read(json!("long_poll")), ManagerFeatures::default());
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! Builds a heartbeat from what was observed. Pure: no clock, no file, no lock.
 
 use crate::manager::agent::{AGENT_VERSION, AgentInfo, PROTOCOL};
+use crate::manager::form::{cut, rfc3339};
 use crate::manager::gpu;
-use crate::manager::heartbeat::{AgentStatus, ConditionDoc, Heartbeat, Observed, Usage};
+use crate::manager::heartbeat::{AgentStatus, ConditionDoc, EffectiveDoc, Heartbeat, Usage};
+use crate::manager::observed::{effective, observed};
 use model::absence::Reading;
 use model::checkin::Omit;
 use model::condition::{Condition, ConditionStatus};
+use model::desired::{DesiredReport, DocumentId, Effective};
 use model::host_facts::{CpuTicks, DiskUsage, HostFacts};
 use model::observation::HostObservation;
 use model::settings::ManagerSettings;
@@ -47,8 +50,10 @@ pub struct CheckinFacts<'a> {
     pub omit: Omit,
     /// Standing statements of the check-in.
     pub conditions: &'a [Condition],
-    /// Desired state.
-    pub observed: Observed,
+    /// The manager's document that is in force.
+    pub in_force: Option<DocumentId>,
+    /// What of the wishes is met, and what is in effect.
+    pub wishes: &'a DesiredReport,
     /// Revision of the inventory of this observation.
     pub inventory_rev: &'a str,
 }
@@ -83,7 +88,8 @@ pub fn build(seen: &HostObservation, facts: &CheckinFacts<'_>) -> Heartbeat {
         disk: disk(&host.disk),
         io: counters(host),
         gpu_metrics: optional.then(|| metrics(seen, facts.omit)),
-        observed: facts.observed.clone(),
+        effective: optional.then(|| in_effect(facts)),
+        observed: observed(facts.in_force.as_ref(), &facts.wishes.observed, optional),
         conditions: bounded(&conditions),
         inventory_rev: facts.inventory_rev.to_owned(),
         inventory: (optional && facts.with_inventory).then(|| gpu::inventory(seen)),
@@ -91,11 +97,20 @@ pub fn build(seen: &HostObservation, facts: &CheckinFacts<'_>) -> Heartbeat {
     }
 }
 
+/// What is in effect; before the reconciler has looked once, what files and replies have set.
+fn in_effect(facts: &CheckinFacts<'_>) -> EffectiveDoc {
+    let by_files = || Effective { zone: facts.settings.zone.clone(), ..Effective::default() };
+    effective(facts.wishes.effective.as_ref().unwrap_or(&by_files()), facts.enabled)
+}
+
 fn status(seen: &HostObservation, facts: &CheckinFacts<'_>, conditions: &[Condition]) -> AgentStatus {
+    let effective = in_effect(facts);
     if seen.sequence == 0 {
         AgentStatus::Starting
-    } else if !facts.enabled {
+    } else if !effective.enabled {
         AgentStatus::Disabled
+    } else if effective.draining {
+        AgentStatus::Draining
     } else if conditions.iter().any(|c| c.status == ConditionStatus::True) {
         AgentStatus::Degraded
     } else {
@@ -145,20 +160,6 @@ fn bounded(all: &[Condition]) -> Vec<ConditionDoc> {
         docs.iter_mut().for_each(|doc| cut(&mut doc.message, most));
     }
     docs
-}
-
-/// Cuts a text to so many bytes as JSON, between two characters.
-fn cut(text: &mut String, most: usize) {
-    let mut used = 0;
-    let fits = |c: &char| {
-        // A control character takes six bytes: \u001b.
-        used += if c.is_control() { 6 } else { c.len_utf8() + usize::from(matches!(c, '"' | '\\')) };
-        used <= most
-    };
-    let kept: String = text.chars().take_while(fits).collect();
-    if kept.len() < text.len() {
-        *text = format!("{kept}…");
-    }
 }
 
 fn condition(from: &Condition) -> ConditionDoc {
@@ -228,10 +229,4 @@ fn counters(host: &HostFacts) -> BTreeMap<&'static str, u64> {
         ("net_tx_bytes", sum(|nic| nic.tx_bytes)),
     ];
     all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
-}
-
-/// An instant of the wall clock as RFC 3339 in UTC with milliseconds; `None` beyond year 9999.
-#[must_use]
-pub fn rfc3339(at: UnixMillis) -> Option<String> {
-    jiff::Timestamp::from_millisecond(at.0).ok().map(|t| format!("{t:.3}"))
 }

@@ -46,9 +46,9 @@ fn gpus(seen: &HostObservation) -> [Family; 4] {
     for gpu in &seen.gpus {
         let labels = || -> Labels { vec![("pci_bus_id", Some(bus_id(gpu)))] };
         usable.push(labels(), Some(Value::flag(gpu.schedulable)));
-        if let Some(code) = gpu.unschedulable_reason.as_ref().filter(|_| !gpu.schedulable) {
+        if let Some(code) = gpu.unschedulable_reason.filter(|_| !gpu.schedulable) {
             let mut labels = labels();
-            labels.push(("reason", Some(code.clone())));
+            labels.push(("reason", Some(code.code().to_owned())));
             reason.push(labels, Some(Value::Whole(1)));
         }
         // Only a driver that told its MIG mode told its devices.

@@ -93,12 +93,10 @@ pub(crate) fn raw(gpu: GpuFunction, driver: Option<DriverGpu>) -> RawObservation
     };
     let group = IommuGroup { id: IommuGroupId(0), kind: Reading::default(), members: vec![member] };
     let report = DriverReport {
-        source: DriverSource::Nvml,
         driver_version: Reading::Known("580.105.08".to_owned()),
         cuda_version: Reading::Known("13.0".to_owned()),
         gpus: driver.into_iter().collect(),
-        silent: Vec::new(),
-        problems: Vec::new(),
+        ..DriverReport::unknown(DriverSource::Nvml)
     };
     let nic = |name: &str| Nic {
         name: name.to_owned(),

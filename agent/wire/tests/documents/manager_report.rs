@@ -3,14 +3,19 @@
 use model::absence::{Absence, Reading};
 use model::checkin::Omit;
 use model::condition::{Condition, ConditionStatus};
+use model::desired::{DesiredReport, DocumentId, Effective, Epoch, Observed, UNMET_MAX, UnmetItem};
 use model::driver::ProbeError;
 use model::host_facts::{CpuTicks, DiskUsage, HostFacts, Nic};
 use model::observation::HostObservation;
 use model::settings::ManagerSettings;
 use model::time::{BootMillis, UnixMillis};
 use serde_json::{Value, json};
-use wire::manager::heartbeat::Observed;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use wire::manager::report::{CheckinFacts, build};
+
+/// No document, and no reconciler.
+static NOTHING_WISHED: LazyLock<DesiredReport> = LazyLock::new(DesiredReport::default);
 
 const NOW: UnixMillis = UnixMillis(1_774_962_793_123);
 
@@ -81,7 +86,8 @@ fn facts<'a>(settings: &'a ManagerSettings, conditions: &'a [Condition]) -> Chec
         with_inventory: false,
         omit: Omit::Nothing,
         conditions,
-        observed: Observed::default(),
+        in_force: None,
+        wishes: &NOTHING_WISHED,
         inventory_rev: "r1",
     }
 }
@@ -220,4 +226,106 @@ fn a_strange_architecture_is_left_out_and_docker_too_where_it_does_not_answer() 
     let agent = sent(&seen, |f| f.with_inventory = true)["agent"].clone();
     assert!(agent.get("arch").is_none() && agent.get("docker").is_none());
     assert_eq!(agent["os"]["id"], Value::Null);
+}
+
+fn id(epoch: &str, revision: u64) -> DocumentId {
+    DocumentId { epoch: Epoch::try_from(epoch.to_owned()).unwrap(), revision: revision.try_into().unwrap() }
+}
+
+fn unmet(path: &str, message: String) -> UnmetItem {
+    UnmetItem { path: path.to_owned(), code: "not_found".into(), message, since: NOW, retry_at: Some(NOW) }
+}
+
+/// The schema of the contract for a heartbeat, and what it says of a body.
+fn faults(body: &Value) -> Vec<String> {
+    let text = include_str!("../../../../docs/manager-api/openapi.yaml");
+    let mut contract: Value = serde_norway::from_str(text).unwrap();
+    contract["$ref"] = json!("#/components/schemas/Heartbeat");
+    jsonschema::validator_for(&contract).unwrap().iter_errors(body).map(|fault| fault.to_string()).collect()
+}
+
+#[test]
+fn t40_what_is_applied_and_what_is_not_met_is_reported_in_the_contracts_form() {
+    let observed = Observed {
+        applied: Some(id("b0f4", 41)),
+        unmet: vec![
+            unmet("gpus[0000:41:00.0].use", "no such GPU".into()),
+            UnmetItem { retry_at: None, ..unmet("agent.zone", "m".into()) },
+        ],
+        unmet_total: 2,
+    };
+    let labels = BTreeMap::from([("rack".to_owned(), "r7".to_owned())]);
+    let effective = Effective {
+        millicores: Some(1500),
+        memory_bytes: Some(1 << 30),
+        cuda_gpus: Some(0),
+        labels,
+        zone: None,
+        pool: Some("blue".into()),
+        enabled: Some(true),
+        draining: true,
+    };
+    let wishes = DesiredReport { observed, effective: Some(effective) };
+    let settings = ManagerSettings { zone: Some("of-the-files".into()), ..ManagerSettings::default() };
+    let in_force = Some(id("b0f4", 43));
+    let facts =
+        CheckinFacts { enabled: false, in_force, wishes: &wishes, with_inventory: true, ..facts(&settings, &[]) };
+    let body = serde_json::to_value(build(&full(), &facts)).unwrap();
+    assert_eq!(faults(&body), Vec::<String>::new());
+    let said = &body["observed"];
+    assert_eq!(
+        (&said["epoch"], &said["revision"], &said["applied_revision"]),
+        (&json!("b0f4"), &json!(43), &json!(41))
+    );
+    let item = json!({"path": "gpus[0000:41:00.0].use", "code": "not_found", "message": "no such GPU",
+                      "since": "2026-03-31T13:13:13.123Z", "retry_at": "2026-03-31T13:13:13.123Z"});
+    assert_eq!(
+        (&said["unmet"][0], &said["unmet"][1]["retry_at"], &said["unmet_total"]),
+        (&item, &Value::Null, &json!(2))
+    );
+    let effective = json!({"cores": 1.5, "memory": 1_073_741_824, "cuda_gpus": 0, "labels": {"rack": "r7"}, "zone": null,
+                           "pool": "blue", "enabled": true, "draining": true});
+    assert_eq!((&body["effective"], &body["status"]), (&effective, &json!("draining")));
+    assert_eq!(body["agent"]["capabilities"], json!(["host.v1", "gpu.v1", "passthrough.v1"]));
+}
+
+#[test]
+fn t40_what_was_applied_of_an_epoch_that_was_left_is_nothing_of_this_one_and_before_the_first_there_is_none() {
+    let wishes = DesiredReport {
+        observed: Observed { applied: Some(id("old", 900)), ..Observed::default() },
+        ..DesiredReport::default()
+    };
+    let settings = ManagerSettings { zone: Some("z".into()), ..ManagerSettings::default() };
+    for (in_force, epoch, revision) in [(Some(id("new", 3)), "new", 3), (None, "none", 0)] {
+        let body = build(&full(), &CheckinFacts { in_force, wishes: &wishes, ..facts(&settings, &[]) });
+        let body = serde_json::to_value(body).unwrap();
+        let observed =
+            json!({"epoch": epoch, "revision": revision, "applied_revision": 0, "unmet": [], "unmet_total": 0});
+        assert_eq!((&body["observed"], faults(&body)), (&observed, Vec::new()));
+        let effective = json!({"labels": {}, "zone": "z", "pool": null, "enabled": true, "draining": false});
+        assert_eq!((&body["effective"], &body["status"]), (&effective, &json!("running")));
+    }
+}
+
+#[test]
+fn unmet_items_are_bounded_and_their_number_is_always_told() {
+    let settings = ManagerSettings::default();
+    for (count, message) in [(64, "m".repeat(80)), (300, "\u{1b}\"ä".repeat(3000)), (1, "x".repeat(1 << 20))] {
+        let unmet: Vec<_> = (0..count).map(|n| unmet(&format!("gpus[{n}].use"), message.clone())).collect();
+        let observed = Observed { applied: None, unmet_total: 1000 + count, unmet };
+        let wishes = DesiredReport { observed, effective: None };
+        let body = build(&full(), &CheckinFacts { wishes: &wishes, ..facts(&settings, &[]) });
+        let body = serde_json::to_value(body).unwrap();
+        assert_eq!(faults(&body), Vec::<String>::new());
+        let sent = &body["observed"];
+        assert_eq!(
+            (sent["unmet"].as_array().unwrap().len(), &sent["unmet_total"]),
+            (count.min(UNMET_MAX), &json!(1000 + count))
+        );
+        assert!(sent.to_string().len() < 26_000, "{}", sent.to_string().len());
+        let slim = build(&full(), &CheckinFacts { omit: Omit::Optional, wishes: &wishes, ..facts(&settings, &[]) });
+        let slim = serde_json::to_value(slim).unwrap();
+        assert!(slim.get("effective").is_none() && slim["observed"].get("unmet").is_none());
+        assert_eq!(slim["observed"]["unmet_total"], json!(1000 + count));
+    }
 }

@@ -5,6 +5,7 @@ use model::enrol::{CheckinState, CheckinStatus};
 use model::judge::{ObservationMeta, judge};
 use model::observation::HostObservation;
 use model::time::{BootMillis, UnixMillis};
+use model::verdict_reasons::Unschedulable;
 use model::{Absence, Reading};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -205,7 +206,7 @@ proptest! {
         let mut seen = observed_once().clone();
         seen.host.hostname = Reading::Known(hostname.clone());
         for gpu in &mut seen.gpus {
-            gpu.unschedulable_reason = Some(reason.clone());
+            gpu.unschedulable_reason = Some(Unschedulable::GpuLost);
             gpu.schedulable = false;
             if let Some(driver) = &mut gpu.driver {
                 driver.name = Reading::Known(model.clone());

@@ -5,6 +5,7 @@ pub mod checkin;
 pub mod config;
 pub mod daemon_json;
 pub mod description;
+pub mod desired;
 pub mod docker;
 pub mod frame;
 pub mod ids;

@@ -50,9 +50,6 @@ const ALLOWED: [(&str, &str, &str); 4] = [
     ("agent/gpuhostd/src/args.rs", "nobody", "the user of that name, to which the front falls back"),
 ];
 
-/// Rooms whose documentation comments still have such words. Only ever shorter: a room that is clean must go from the list.
-const COMMENTS_NOT_DONE: [&str; 2] = ["agent/acts/src", "agent/hands"];
-
 /// One text of a source: where, whether it is a documentation comment, and its content.
 struct Text {
     line: usize,
@@ -124,12 +121,9 @@ fn is_allowed(file: &Path, word: &str) -> bool {
 }
 
 /// The faults in literals or in comments, one line each.
-fn faults(comments: bool, skip: &[&str]) -> Vec<String> {
+fn faults(comments: bool) -> Vec<String> {
     let mut faults = Vec::new();
     for (file, text) in ALL.iter().filter(|(_, text)| text.is_comment == comments) {
-        if skip.iter().any(|room| file.starts_with(room)) {
-            continue;
-        }
         let banned = banned_in(&prose(text), comments).into_iter().filter(|(word, _)| !is_allowed(file, word));
         for (word, better) in banned {
             faults.push(format!("{}:{}: {word:?}: write {better}", file.display(), text.line));
@@ -141,25 +135,15 @@ fn faults(comments: bool, skip: &[&str]) -> Vec<String> {
 #[test]
 fn texts_that_users_read_are_in_plain_english() {
     assert!(ALL.iter().filter(|(_, text)| !text.is_comment).count() > 3000, "the walk saw too few texts");
-    let faults = faults(false, &[]);
+    let faults = faults(false);
     assert!(faults.is_empty(), "docs/STYLE.md has the words of the house:\n{}", faults.join("\n"));
 }
 
 #[test]
 fn documentation_comments_are_in_plain_english() {
     assert!(ALL.iter().filter(|(_, text)| text.is_comment).count() > 3000, "the walk saw too few comments");
-    let faults = faults(true, &COMMENTS_NOT_DONE);
+    let faults = faults(true);
     assert!(faults.is_empty(), "docs/STYLE.md has the words of the house:\n{}", faults.join("\n"));
-}
-
-#[test]
-fn a_room_whose_comments_are_done_is_no_exception_any_more() {
-    for room in COMMENTS_NOT_DONE {
-        let others: Vec<&str> = COMMENTS_NOT_DONE.into_iter().filter(|other| *other != room).collect();
-        let place = |fault: &String| Path::new(fault.split(':').next().unwrap_or_default()).starts_with(room);
-        let here = faults(true, &others).iter().any(place);
-        assert!(here, "{room} is clean: take it from COMMENTS_NOT_DONE");
-    }
 }
 
 #[test]

@@ -139,12 +139,10 @@ pub(crate) fn two_gpus() -> HostObservation {
 
 fn observed(h100: DriverGpu) -> HostObservation {
     let report = DriverReport {
-        source: DriverSource::Nvml,
         driver_version: Reading::Known("580.105.08".to_owned()),
         cuda_version: Reading::Known("13.0".to_owned()),
         gpus: vec![h100],
-        silent: Vec::new(),
-        problems: Vec::new(),
+        ..DriverReport::unknown(DriverSource::Nvml)
     };
     let reports = vec![(DriverSource::Nvml, Ok(report), 12)];
     judged(RawObservation { scan: Ok(scan()), reports, docker: Ok(docker()), host: facts() })

@@ -40,14 +40,7 @@ impl Sysfs {
         }
         gpus.sort_unstable_by_key(|gpu| gpu.address);
         let (driver_version, cuda_version) = (Reading::default(), Reading::default());
-        Ok(DriverReport {
-            source: DriverSource::Sysfs,
-            driver_version,
-            cuda_version,
-            gpus,
-            silent: Vec::new(),
-            problems: Vec::new(),
-        })
+        Ok(DriverReport { driver_version, cuda_version, gpus, ..DriverReport::unknown(DriverSource::Sysfs) })
     }
 
     /// The functions that are bound to a driver: links in its folder, named for their addresses.

@@ -1,7 +1,7 @@
 //! The check-in as a state machine in virtual time: the caller reports what happened, and it shows what to do next.
 
 mod after;
-mod shown;
+mod machine_shown;
 
 use crate::checkin::answer::Answer;
 use crate::checkin::keyring::{Key, KeyId, Keyring};
@@ -268,6 +268,18 @@ impl CheckinMachine {
     pub fn on_change(&mut self, now: BootMillis) {
         if self.goal == Goal::Beat {
             self.early.get_or_insert(now.plus(COALESCE_MS));
+        }
+    }
+
+    /// This host's own interval is another one now: it counts until a reply asks for one.
+    pub fn on_own_interval(&mut self, now: BootMillis, seconds: u64) {
+        let seconds = clamp_interval(seconds);
+        if self.asked_interval_s.is_some() || self.interval_s == seconds {
+            return;
+        }
+        self.interval_s = seconds;
+        if self.is_accepted() && self.due.is_some() && self.sent.is_none() {
+            self.due = Some(self.own_slot(now, seconds));
         }
     }
 

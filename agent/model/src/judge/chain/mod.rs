@@ -2,7 +2,6 @@
 
 mod bound;
 
-use super::reason::{ASLEEP, Ailment, ailments};
 use super::{HostContext, remedy};
 use crate::absence::{Absence, Reading};
 use crate::cdi::ALL;
@@ -10,6 +9,7 @@ use crate::docker::{ContainerEngine, DockerFacts};
 use crate::driver::{DriverGpu, ProbeError};
 use crate::observation::{CauseLink, ChainLink};
 use crate::pci::{GpuFunction, VENDOR_NVIDIA};
+use crate::verdict_reasons::{Ailment, ailments};
 
 /// Why a link does not hold, and what to do about it.
 struct Broken {
@@ -113,7 +113,7 @@ fn nvml(pci: &GpuFunction, driver: Option<&DriverGpu>, around: &HostContext<'_>,
         return State::Holds;
     }
     if pci.is_asleep() {
-        return State::Open(Some(ASLEEP.to_owned()));
+        return State::Open(Some("the GPU is asleep and is not queried: a query would wake it".to_owned()));
     }
     if let Some((module, library)) = around.host.stack.mismatch() {
         let reason =

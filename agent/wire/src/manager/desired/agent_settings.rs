@@ -35,7 +35,9 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, node: Node<'t>) -> DesiredAgent 
         "reconcile_interval_s" => agent.sample_interval_s = reader.wish_whole(value, 5..=3600),
         "log_level" => agent.log_level = reader.wish_text(value, log_filter),
         // Of the contract, and for parts of the agent that read them themselves.
-        "prune" | "metrics" | "disk_usage_limit" | "max_concurrent_docker_pulls" | "retention_period" => {}
+        "prune" | "metrics" | "disk_usage_limit" | "max_concurrent_docker_pulls" | "retention_period" => {
+            reader.inert(value);
+        }
         _ => reader.unknown(value),
     });
     agent

@@ -48,8 +48,8 @@ pub struct DesiredFaults {
     pub refused: Vec<DesiredFault>,
     /// These items alone are refused, with the code `unsupported_value`.
     pub items: Vec<DesiredFault>,
-    /// Names that this version does not know, and does nothing about.
-    pub unknown: Vec<DesiredFault>,
+    /// This version does nothing about them: names that it does not know, and sections that it cannot act on yet.
+    pub ignored: Vec<DesiredFault>,
 }
 
 /// Reads one document.
@@ -104,11 +104,19 @@ impl<'t> Reader<'t> {
     pub(super) fn unknown(&mut self, node: Node<'_>) {
         match self.form {
             DesiredForm::Local => self.refuse(node, "this name is not known; remove it, or correct it"),
-            DesiredForm::Manager if self.faults.unknown.len() < FAULTS_MOST => {
-                let fault = self.fault(node, "this name is not known and is ignored".to_owned());
-                self.faults.unknown.push(fault);
-            }
-            DesiredForm::Manager => {}
+            DesiredForm::Manager => self.ignore(node, "this name is not known"),
+        }
+    }
+
+    /// This version can do nothing about it.
+    pub(super) fn inert(&mut self, node: Node<'_>) {
+        self.ignore(node, "this version does nothing about it");
+    }
+
+    fn ignore(&mut self, node: Node<'_>, why: &str) {
+        if self.faults.ignored.len() < FAULTS_MOST {
+            let fault = self.fault(node, why.to_owned());
+            self.faults.ignored.push(fault);
         }
     }
 

@@ -33,9 +33,14 @@ fn entry<'t>(reader: &mut Reader<'t>, node: Node<'t>) -> GpuEntry {
         "features" => features(reader, value, &mut entry),
         "mig" if value.is_null() => {}
         // MIG reads what is in it itself.
-        "mig" => reader.object(value, |_, _, _| {}),
+        "mig" => {
+            reader.object(value, |_, _, _| {});
+            reader.inert(value);
+        }
+        "security_context" if value.is_null() => {}
         "security_context" => {
             reader.text(value);
+            reader.inert(value);
         }
         _ => reader.unknown(value),
     });

@@ -104,6 +104,18 @@ pub fn examine(bytes: &[u8], form: DesiredForm) -> DesiredReading {
     reading
 }
 
+/// Who wrote a text, by whether it has an epoch or a revision; where it cannot be read, this host.
+#[must_use]
+pub fn form_of(text: &str) -> DesiredForm {
+    let is_json = json::check(text, DOCUMENT_MAX_DEPTH).is_ok();
+    let names_one = |document: &str| {
+        let top = Node::top(document);
+        top.get("epoch").or_else(|| top.get("revision")).is_some()
+    };
+    let named = if is_json { names_one(text) } else { TomlDocument::read(text).is_ok_and(|it| names_one(&it.json)) };
+    if named { DesiredForm::Manager } else { DesiredForm::Local }
+}
+
 /// As [`examine`] for a text in TOML: faults have their places in that text.
 #[must_use]
 pub fn examine_toml(text: &str, form: DesiredForm) -> DesiredReading {
@@ -112,8 +124,8 @@ pub fn examine_toml(text: &str, form: DesiredForm) -> DesiredReading {
         Err(fault) => return wrong(DesiredFault { pointer: fault.pointer, at: Some(fault.at), message: fault.why }),
     };
     let mut reading = examine(document.json.as_bytes(), form);
-    let DesiredFaults { refused, items, unknown } = &mut reading.faults;
-    for fault in refused.iter_mut().chain(items).chain(unknown) {
+    let DesiredFaults { refused, items, ignored } = &mut reading.faults;
+    for fault in refused.iter_mut().chain(items).chain(ignored) {
         fault.at = document.place(&fault.pointer);
     }
     reading
@@ -152,9 +164,15 @@ fn sections<'t>(reader: &mut Reader<'t>, top: Node<'t>, reading: &mut DesiredRea
         "requires" => reading.requires = requires(reader, value),
         // Other parts of the agent read what is in them, each when it is there.
         "nvidia" | "proxy" if value.is_null() => {}
-        "nvidia" | "proxy" => reader.object(value, |_, _, _| {}),
+        "nvidia" | "proxy" => {
+            reader.object(value, |_, _, _| {});
+            reader.inert(value);
+        }
         "images" | "workspaces" if value.is_null() => {}
-        "images" | "workspaces" => reader.list(value, LISTED_MOST, |reader, one| reader.object(one, |_, _, _| {})),
+        "images" | "workspaces" => {
+            reader.list(value, LISTED_MOST, |reader, one| reader.object(one, |_, _, _| {}));
+            reader.inert(value);
+        }
         name if HEAD.contains(&name) => {
             if reader.form == DesiredForm::Local {
                 reader.refuse(value, "belongs to a document of a manager; remove it");

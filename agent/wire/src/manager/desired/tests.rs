@@ -42,7 +42,15 @@ fn the_document_of_the_contract_is_read() {
     assert_eq!((&gpu.usage, &gpu.of.wrong), (&Desired::Value(DesiredUse::Containers), &None));
     assert_eq!(gpu.features.get(&FeatureName::Nvenc), Some(&Desired::Value(false)));
     let faults = examine(text, DesiredForm::Manager).faults;
-    assert_eq!(faults, DesiredFaults::default(), "nothing in it is unknown");
+    assert_eq!((faults.refused, faults.items), (vec![], vec![]));
+    assert!(
+        faults.ignored.iter().all(|fault| fault.message == "this version does nothing about it"),
+        "none is unknown"
+    );
+    let ignored: Vec<&str> = faults.ignored.iter().map(|fault| fault.pointer.as_str()).collect();
+    for part in ["/agent/prune", "/nvidia", "/gpus/0/mig", "/images", "/workspaces", "/proxy"] {
+        assert!(ignored.contains(&part), "{part}: {ignored:?}");
+    }
 }
 
 #[test]
@@ -101,7 +109,7 @@ fn a_value_that_is_not_known_costs_its_item_alone() {
     assert!(matches!(&gpu.usage, Desired::Unsupported(why) if why.contains("auto, off, containers, passthrough")));
     assert_eq!(gpu.unknown_features, ["x"]);
     let faults = examine(&with(json!({"agent": {"new": 1}, "newer": 1})), DesiredForm::Manager).faults;
-    let unknown: Vec<_> = faults.unknown.iter().map(|fault| fault.pointer.as_str()).collect();
+    let unknown: Vec<_> = faults.ignored.iter().map(|fault| fault.pointer.as_str()).collect();
     assert_eq!(unknown, ["/agent/new", "/newer"]);
 }
 
@@ -253,7 +261,7 @@ fn right_but_wrong(gpus: &[Value]) -> InvalidDocument {
 fn a_file_of_this_host_is_held_to_every_word() {
     let faults = |text: &str| {
         let reading = examine_toml(text, DesiredForm::Local);
-        assert!(reading.faults.items.is_empty() && reading.faults.unknown.is_empty(), "{text}");
+        assert!(reading.faults.items.is_empty() && reading.faults.ignored.is_empty(), "{text}");
         let place = |fault: &DesiredFault| format!("{}: {fault}", fault.at.map_or(0, |at| at.line));
         reading.faults.refused.iter().map(place).collect::<Vec<_>>()
     };
@@ -280,4 +288,18 @@ fn a_file_of_this_host_is_held_to_every_word() {
     }
     let json = examine(b"{\"agent\": {\"enabled\": true,}}", DesiredForm::Local).faults.refused;
     assert!(json[0].message.contains("nothing follows the comma") && json[0].at.is_some(), "{json:?}");
+}
+
+#[test]
+fn a_file_is_a_managers_where_it_has_an_epoch_or_a_revision() {
+    for (text, form) in [
+        ("{\"epoch\": 1}", DesiredForm::Manager),
+        ("revision = 1\n", DesiredForm::Manager),
+        ("{\"agent\": {\"epoch\": 1}}", DesiredForm::Local),
+        ("[agent]\n", DesiredForm::Local),
+        ("{", DesiredForm::Local),
+        ("[]", DesiredForm::Local),
+    ] {
+        assert_eq!(form_of(text), form, "{text}");
+    }
 }

@@ -34,14 +34,14 @@ pub fn gpu_document(gpu: &observation::Gpu, seen: &HostObservation) -> GpuDocume
         iommu_group_members: members.map(|group| group.members.iter().map(|m| m.address.to_string()).collect()),
         passthrough: Some(PassthroughDocument {
             eligible: gpu.passthrough.eligible,
-            reasons: gpu.passthrough.reasons.clone(),
+            reasons: gpu.passthrough.reasons.iter().map(|reason| reason.code().to_owned()).collect(),
         }),
         numa_node: pci.numa_node.get(),
         drm: Some(drm(&pci.drm)),
         features: features(&gpu.features),
         visible_to_runtime: Some(gpu.visible_to_runtime),
         schedulable: gpu.schedulable,
-        unschedulable_reason: gpu.unschedulable_reason.clone(),
+        unschedulable_reason: gpu.unschedulable_reason.map(|why| why.code().to_owned()),
         usage: Some(gpu.usage.code().to_owned()),
         cause_chain: Some(gpu.cause_chain.iter().map(cause_link).collect()),
         pcie: Some(pcie(pci, said.pcie.unwrap_or_default())),
@@ -58,7 +58,15 @@ pub fn driver_document(driver: &DriverGpu, driver_version: Option<&str>) -> GpuD
     let is_mig = driver.mig_current.get() == Some(MigMode::Enabled);
     let usage = if is_mig { GpuUse::Mig } else { GpuUse::Host };
     let (health, reasons) = driver_report::gist(driver);
-    let against = unschedulable(&Grounds { usage, driver: Some(driver), chain: &[], visible: true, health });
+    let against = unschedulable(&Grounds {
+        usage,
+        is_off: false,
+        driver: Some(driver),
+        chain: &[],
+        visible: true,
+        asleep: false,
+        health,
+    });
     GpuDocument {
         bdf: driver.address.to_string(),
         pci_id: driver.pci_id.known().map(ToString::to_string),

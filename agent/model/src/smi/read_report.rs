@@ -3,7 +3,7 @@
 use super::draft::Draft;
 use super::draft_value::put;
 use super::leaf;
-use super::place::{Field, Place};
+use super::xml_place::{Field, Place};
 use crate::absence::Reading;
 use crate::driver::{DriverGpu, DriverReport, DriverSource, SilentGpu};
 use std::collections::HashMap;

@@ -3,17 +3,15 @@
 use crate::absence::Absence;
 use crate::driver::DriverGpu;
 use crate::health::recovery::RecoveryAction;
-
-/// Why a GPU that was never seen awake is not asked.
-pub(super) const ASLEEP: &str = "the GPU is asleep and is not queried: a query would wake it";
+use serde::{Deserialize, Serialize};
 
 /// An enum whose variants have a stable code each.
 macro_rules! codes {
     ($(#[$doc:meta])* $name:ident { $($(#[$what:meta])* $variant:ident = $code:literal,)+ }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum $name {
-            $($(#[$what])* $variant,)+
+            $($(#[$what])* #[serde(rename = $code)] $variant,)+
         }
 
         impl $name {
@@ -24,6 +22,12 @@ macro_rules! codes {
             #[must_use]
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$variant => $code,)+ }
+            }
+
+            /// The one of that code.
+            #[must_use]
+            pub fn from_code(code: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|known| known.code() == code)
             }
         }
     };
@@ -50,6 +54,8 @@ codes! {
         Transitioning = "transitioning",
         /// A change could not be undone.
         Quarantined = "quarantined",
+        /// The desired state puts it aside.
+        SwitchedOff = "switched_off",
         /// It fell off the bus.
         GpuLost = "gpu_lost",
         /// It does nothing before it is reset.
@@ -80,7 +86,7 @@ codes! {
 }
 
 codes! {
-    /// What the scan and the driver show that keeps a GPU from being given to a virtual machine. A plan looks closer and names
+    /// What keeps a GPU from being given to a virtual machine, as far as an observation shows it. A plan looks closer and names
     /// the same facts by the codes of [`Blocker`](crate::blocker::Blocker).
     Obstacle {
         /// The kernel runs without an IOMMU.
@@ -105,6 +111,62 @@ codes! {
         VgpuHost = "vgpu_host",
         /// It is itself a slice.
         VgpuGuest = "vgpu_guest",
+        /// Its health is failed, or it does not answer on the bus.
+        GpuUnhealthy = "gpu_unhealthy",
+        /// A change is under way.
+        Transitioning = "transitioning",
+        /// A change could not be undone.
+        Quarantined = "quarantined",
+    }
+}
+
+impl Unschedulable {
+    /// What it means and what to do; `None` for those that a broken link of the chain explains.
+    #[must_use]
+    pub const fn explanation(self) -> Option<(&'static str, &'static str)> {
+        Some(match self {
+            Self::MigEnabled => (
+                "MIG mode is on: the card as a whole is not available, only its MIG devices are",
+                "to use the whole card again, destroy its instances and disable MIG mode: `nvidia-smi -i ADDRESS -mig 0`",
+            ),
+            Self::ResetRequired => (
+                "the driver requires a reset of the GPU before it does anything else",
+                "stop what uses the GPU, then `nvidia-smi -r -i ADDRESS`; where that is refused, reboot",
+            ),
+            Self::SwitchedOff => (
+                "the desired state puts it aside (use: off)",
+                "`gpuhostctl desired show` names who wishes it: change it at the manager or in /etc/gpuhostd/desired.d",
+            ),
+            Self::HealthFailed => (
+                "its health is failed: what it computes cannot be relied on",
+                "`gpuhostctl gpu show ADDRESS` names each reason and what to do about it",
+            ),
+            Self::ComputeCapabilityTooLow => (
+                "its CUDA compute capability is below 3.0: no maintained CUDA version supports it",
+                "use it for display only, or replace the card",
+            ),
+            Self::NotProbed => ("the driver has not been queried yet", "wait a moment: the daemon has just started"),
+            Self::GpuAsleep => (
+                "it is asleep and has not been awake since this daemon started",
+                "wake it once so that its UUID becomes known: `nvidia-smi -L`",
+            ),
+            Self::KernelDriverUnknown => (
+                "which kernel driver is bound could not be read",
+                "check the link: `ls -l /sys/bus/pci/devices/ADDRESS/driver`",
+            ),
+            Self::Transitioning => ("a change of the GPU is under way", "wait for its job: `gpuhostctl jobs`"),
+            Self::Quarantined => {
+                ("a change of the GPU could not be undone", "read `journalctl -u gpuhostd`, then reboot")
+            }
+            Self::Passthrough
+            | Self::GpuLost
+            | Self::KernelDriverMissing
+            | Self::DriverNotAnswering
+            | Self::RuntimeUnavailable
+            | Self::CdiMissing
+            | Self::DeniedByPolicy
+            | Self::NotVisibleToRuntime => return None,
+        })
     }
 }
 

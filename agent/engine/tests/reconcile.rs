@@ -1,0 +1,308 @@
+//! The reconciler over the change engine on a simulated host: what a document wishes is done, once, and said as it is.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops where its world is broken"
+)]
+
+mod change_bench;
+mod common;
+
+use change_bench::{Acting, Disk, GPU, OTHER, at, release, root};
+use common::{ManualClock, PATIENCE};
+use engine::change::ChangePorts;
+use engine::command::{Command, Origin};
+use engine::handle::Handle;
+use engine::reconcile::{ReconcileInputs, Reconciled};
+use engine::start::{EngineParts, EnginePorts};
+use model::desired::{
+    Desired, DesiredDocument, DesiredSections, DesiredState, DesiredUse, DocumentId, GpuEntry, GpuMatch,
+    InForceDocument,
+};
+use model::enrol::{CheckinState, CheckinStatus, EnrolSpec, Farewell};
+use model::holders::{Hold, Holder};
+use model::policy::{Policy, read};
+use model::ports::ManagerPort;
+use model::reconcile::{ItemPath, Shown};
+use model::refusal::Refusal;
+use model::settings::{HostSetting, Settings, SettingsOverlay};
+use sim::SimHost;
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// The settings of the daemon, with what is set over them, and how often they were written.
+struct Setter {
+    settings: watch::Sender<Arc<Settings>>,
+    writes: Mutex<u32>,
+    refuses: Mutex<bool>,
+}
+
+impl ManagerPort for Setter {
+    async fn configure(&self, settings: Vec<HostSetting>) -> Result<(), Refusal> {
+        *self.writes.lock().unwrap() += 1;
+        if *self.refuses.lock().unwrap() {
+            return Err(Refusal::Conflict { why: "the disk is full".to_owned() });
+        }
+        self.settings.send_modify(|now| {
+            let mut overlay: SettingsOverlay = now.desired.clone();
+            settings.into_iter().for_each(|setting| overlay.set(setting));
+            *now = Arc::new(overlay.over(&Settings::default()));
+        });
+        Ok(())
+    }
+
+    async fn enrol(&self, _: EnrolSpec) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    async fn leave(&self) -> Result<Farewell, Refusal> {
+        Ok(Farewell::NotEnrolled)
+    }
+
+    async fn lock(&self, _: bool) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    async fn acknowledge_gone(&self, _: model::PciAddress) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+struct Bench {
+    host: SimHost,
+    clock: Arc<ManualClock>,
+    handle: Handle,
+    desired: watch::Sender<Arc<DesiredState>>,
+    policy: watch::Sender<Arc<Policy>>,
+    locked: watch::Sender<bool>,
+    checkin: watch::Sender<Arc<CheckinStatus>>,
+    setter: Arc<Setter>,
+    reconciled: watch::Receiver<Arc<Reconciled>>,
+    disk: Disk,
+    cancel: CancellationToken,
+    engine: tokio::task::JoinHandle<()>,
+}
+
+impl Bench {
+    async fn start() -> Self {
+        let host = change_bench::dgx();
+        Self::start_on(host, Disk::default(), DesiredState::default(), Settings::default()).await
+    }
+
+    async fn start_on(host: SimHost, disk: Disk, desired: DesiredState, settings: Settings) -> Self {
+        let (clock, cancel) = (ManualClock::new(), CancellationToken::new());
+        let acting = Arc::new(Acting { host: host.clone(), holds_back: Mutex::new(false) });
+        let change = ChangePorts {
+            act: acting,
+            journal: Arc::new(disk.clone()),
+            clock: Arc::clone(&clock),
+            boot_id: "boot".to_owned(),
+        };
+        let (settings, in_force) = watch::channel(Arc::new(settings));
+        let open = read(
+            "p",
+            "[manager]\npassthrough = true\nchanges_per_minute = 60\n[host.passthrough]\nchanges_per_minute = 60",
+        );
+        let (policy, allowed) = watch::channel(Arc::new(open.unwrap()));
+        let (desired, wished) = watch::channel(Arc::new(desired));
+        let (locked, is_locked) = watch::channel(false);
+        let ok = CheckinStatus { state: CheckinState::Ok, ..CheckinStatus::default() };
+        let (checkin, status) = watch::channel(Arc::new(ok));
+        let inputs = ReconcileInputs {
+            desired: wished,
+            settings: in_force.clone(),
+            policy: allowed.clone(),
+            locked: is_locked,
+            checkin: status,
+        };
+        let parts = EngineParts::default().with_desired_state(inputs);
+        let reconciled = parts.reconciled();
+        let setter = Arc::new(Setter { settings, writes: Mutex::new(0), refuses: Mutex::new(false) });
+        let ports = EnginePorts {
+            host: Arc::new(host.clone()),
+            announced: host.changes(),
+            manager: Arc::clone(&setter),
+            settings: in_force,
+            policy: allowed,
+            change,
+        };
+        let engine = parts.engine(ports, cancel.clone()).await;
+        let (handle, run) = (engine.handle, tokio::spawn(engine.run));
+        Self { host, clock, handle, desired, policy, locked, checkin, setter, reconciled, disk, cancel, engine: run }
+    }
+
+    fn wish(&self, revision: u64, edit: impl FnOnce(&mut DesiredSections)) {
+        // No item is tried twice in a second.
+        self.clock.advance(2_000);
+        self.desired.send_replace(Arc::new(state(revision, edit)));
+    }
+
+    async fn until(&self, what: &str, is: impl Fn(&Reconciled) -> bool) {
+        let mut seen = self.reconciled.clone();
+        let found = tokio::time::timeout(PATIENCE, seen.wait_for(|now| is(now))).await;
+        assert!(found.is_ok(), "{what}: {:#?}", self.reconciled.borrow());
+    }
+
+    async fn until_applied(&self, revision: u64) {
+        self.until("applied", |now| now.applied == Some(id(revision))).await;
+    }
+
+    async fn until_code(&self, path: &str, code: &str) {
+        self.until(code, |now| {
+            item(now, path).is_some_and(|item| item.why.as_ref().is_some_and(|why| why.code == code))
+        })
+        .await;
+    }
+
+    fn driver(&self, gpu: &str) -> Option<String> {
+        self.host.state().bus.functions[&at(gpu)].driver.as_ref().map(ToString::to_string)
+    }
+
+    fn jobs(&self, operation: &str) -> usize {
+        self.handle.jobs.borrow().iter().filter(|job| job.operation == operation).count()
+    }
+
+    async fn stop(self) -> (SimHost, Disk, Settings) {
+        self.cancel.cancel();
+        self.engine.await.unwrap();
+        let settings = self.setter.settings.borrow().as_ref().clone();
+        (self.host, self.disk, settings)
+    }
+}
+
+fn item<'a>(now: &'a Reconciled, path: &str) -> Option<&'a Shown> {
+    now.items.iter().find(|item| item.path == ItemPath::new(path))
+}
+
+fn id(revision: u64) -> DocumentId {
+    DocumentId { epoch: "e".to_owned().try_into().unwrap(), revision: revision.try_into().unwrap() }
+}
+
+fn state(revision: u64, edit: impl FnOnce(&mut DesiredSections)) -> DesiredState {
+    let mut wishes = DesiredSections::default();
+    edit(&mut wishes);
+    let document = DesiredDocument {
+        id: id(revision),
+        issued_at: None,
+        server_id: None,
+        not_after: None,
+        requires: Vec::new(),
+        wishes,
+    };
+    DesiredState { manager: InForceDocument::InForce(Box::new(document)), ..DesiredState::default() }
+}
+
+fn entry(gpu: &str, usage: DesiredUse) -> GpuEntry {
+    let of = GpuMatch { bdf: Some(at(gpu)), ..GpuMatch::default() };
+    GpuEntry { of, usage: Desired::Value(usage), ..GpuEntry::default() }
+}
+
+fn path(gpu: &str) -> String {
+    format!("gpus[{gpu}].use")
+}
+
+#[tokio::test]
+async fn a_revision_gives_a_gpu_away_the_next_takes_it_back_and_each_is_done_once() {
+    let bench = Bench::start().await;
+    let before = bench.driver(GPU);
+    bench.wish(1, |wishes| {
+        wishes.agent.zone = Desired::Value("z".to_owned());
+        wishes.gpus = vec![entry(GPU, DesiredUse::Passthrough)];
+    });
+    bench.until_applied(1).await;
+    assert_eq!(bench.driver(GPU).as_deref(), Some("vfio-pci"));
+    assert_eq!((bench.jobs("passthrough-bind"), bench.jobs("configure")), (1, 1));
+    let by = bench.handle.jobs.borrow().iter().find(|job| job.operation == "passthrough-bind").cloned().unwrap();
+    assert_eq!(by.started_by.origin, Origin::Manager);
+    let wished = by.wished.unwrap();
+    assert_eq!((wished.document, wished.paths), (Some(id(1)), vec![ItemPath::new(path(GPU))]));
+    bench.wish(2, |wishes| wishes.gpus = vec![entry(GPU, DesiredUse::Containers)]);
+    bench.until_applied(2).await;
+    assert_eq!(bench.driver(GPU), before);
+    let zone = bench.setter.settings.borrow().desired.zone.clone();
+    assert_eq!((bench.jobs("passthrough-release"), zone.as_deref()), (1, Some("z")), "what is absent stays");
+    bench.desired.send_replace(Arc::new(DesiredState::default()));
+    bench.until("nothing wished", |now| now.items.is_empty()).await;
+    assert_eq!((bench.jobs("passthrough-bind"), bench.jobs("passthrough-release")), (1, 1), "and nothing is undone");
+}
+
+#[tokio::test]
+async fn one_item_that_fails_blocks_no_other_and_goes_on_when_its_blocker_is_gone() {
+    let bench = Bench::start().await;
+    let hold = Hold::OpenDevice { path: "/dev/nvidia0".into() };
+    let holder =
+        Holder { pid: Some(17), command: Some("python".into()), unit: None, container: None, address: None, hold };
+    bench.host.change(|state| state.open.insert(at(GPU), vec![holder]));
+    bench.wish(1, |wishes| {
+        wishes.gpus = vec![entry(GPU, DesiredUse::Passthrough), entry(OTHER, DesiredUse::Passthrough)];
+        wishes.agent.pool = Desired::Value("p".to_owned());
+    });
+    bench.until_code(&path(GPU), "in_use").await;
+    bench.until("the other", |now| item(now, &path(OTHER)).is_some_and(|item| item.state == "met")).await;
+    assert_eq!(bench.reconciled.borrow().applied, None, "applied never says more than a look at the host");
+    let retry = item(&bench.reconciled.borrow(), &path(GPU)).unwrap().retry_at;
+    assert!(retry.is_some());
+    bench.host.change(|state| state.open.clear());
+    bench.clock.advance(400_000);
+    bench.until_applied(1).await;
+}
+
+#[tokio::test]
+async fn t39_what_a_manager_wishes_is_judged_and_locked_as_a_managers() {
+    let bench = Bench::start().await;
+    bench.locked.send_replace(true);
+    bench.wish(1, |wishes| wishes.gpus = vec![entry(GPU, DesiredUse::Passthrough)]);
+    bench.until_code(&path(GPU), "remote_locked").await;
+    bench.policy.send_replace(Arc::new(Policy::default()));
+    bench.locked.send_replace(false);
+    bench.until_code(&path(GPU), "denied_by_local_policy").await;
+    assert_eq!(bench.jobs("passthrough-bind"), 0);
+    let open = read("p", "[manager]\npassthrough = true\nchanges_per_minute = 6").unwrap();
+    bench.policy.send_replace(Arc::new(open));
+    bench.until_applied(1).await;
+    let forgotten = CheckinStatus { state: CheckinState::Forgotten, ..CheckinStatus::default() };
+    bench.checkin.send_replace(Arc::new(forgotten));
+    bench.wish(2, |wishes| wishes.gpus = vec![entry(GPU, DesiredUse::Containers)]);
+    bench.until_code(&path(GPU), "forgotten").await;
+    assert_eq!(bench.driver(GPU).as_deref(), Some("vfio-pci"));
+}
+
+#[tokio::test]
+async fn what_a_person_undoes_is_done_again_and_a_setting_that_cannot_be_saved_is_tried_again() {
+    let bench = Bench::start().await;
+    *bench.setter.refuses.lock().unwrap() = true;
+    bench.wish(1, |wishes| {
+        wishes.agent.enabled = Desired::Value(false);
+        wishes.gpus = vec![entry(GPU, DesiredUse::Passthrough)];
+    });
+    bench.until_code("agent.enabled", "conflict").await;
+    *bench.setter.refuses.lock().unwrap() = false;
+    bench.clock.advance(10_000);
+    bench.until_applied(1).await;
+    let end = bench.handle.run(root(Command::Change(release(GPU)))).await;
+    assert!(end.is_ok());
+    bench.clock.advance(400_000);
+    bench.until("bound again", |_| bench.jobs("passthrough-bind") == 2).await;
+    bench.until("met again", |now| item(now, &path(GPU)).is_some_and(|item| item.state == "met")).await;
+    assert_eq!(bench.driver(GPU).as_deref(), Some("vfio-pci"));
+}
+
+#[tokio::test]
+async fn a_daemon_that_starts_again_does_nothing_twice() {
+    let bench = Bench::start().await;
+    let wishes = |wishes: &mut DesiredSections| {
+        wishes.agent.zone = Desired::Value("z".to_owned());
+        wishes.gpus = vec![entry(GPU, DesiredUse::Passthrough)];
+    };
+    bench.wish(1, wishes);
+    bench.until_applied(1).await;
+    let (host, disk, settings) = bench.stop().await;
+    let again = Bench::start_on(host, disk, state(1, wishes), settings).await;
+    again.until_applied(1).await;
+    assert_eq!(again.handle.jobs.borrow().len(), 0);
+    assert_eq!(*again.setter.writes.lock().unwrap(), 0);
+}
