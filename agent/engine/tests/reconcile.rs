@@ -42,6 +42,10 @@ struct Setter {
 }
 
 impl ManagerPort for Setter {
+    async fn accept_epoch(&self, _: model::desired::Epoch) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     async fn configure(&self, settings: Vec<HostSetting>) -> Result<(), Refusal> {
         *self.writes.lock().unwrap() += 1;
         if *self.refuses.lock().unwrap() {

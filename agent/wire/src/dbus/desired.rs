@@ -18,7 +18,7 @@ pub const MET: &str = "met";
 view! {
     /// All properties of `org.gpuhost.Agent1.DesiredState`.
     pub struct DesiredView at DESIRED_INTERFACE {
-        /// Who says how this host has to be: none, local (files in /etc/gpuhostd/desired.d), manager (its document) or both.
+        /// Where the desired state comes from: none, local (files in /etc/gpuhostd/desired.d), manager (its document) or both.
         source: String,
         /// The manager's document on disk: none (there has never been one), in_force, or unreadable: then nothing is changed and
         /// nothing undone for the manager, and LedgerFault has the reason.
