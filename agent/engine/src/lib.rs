@@ -29,6 +29,9 @@
 //! plans (`model::change::Change::plan`, pure), and drives `model::change::Machine` over the ports. When the core hears of its end the
 //! executor concludes it: records, rate, lanes. So lanes and records have one writer, and no lock is held over an `.await`.
 //!
+//! *The reconciler* ([`reconcile`]), where there is a desired state, computes what is to be done from the latest of everything and hands it
+//! in as commands, through the gate of its source, like any other caller.
+//!
 //! *Authority* ([`command`]): each source of commands has a gate of its own, which sets the origin. Nothing else makes an
 //! [`command::Authorized`], and the daemon's own origin can only be had for what its records show to be overdue.
 //!
