@@ -6,7 +6,7 @@ use crate::input;
 use crate::text::{Look, paint, print, print_json};
 use files::ReadError;
 use model::PciAddress;
-use model::policy::{Act, Policy, Requester, read};
+use model::policy::{Act, Explanation, Policy, Requester, SettingAct, read};
 use std::path::{Path, PathBuf};
 
 /// Where an administrator writes it.
@@ -51,6 +51,12 @@ fn show(policy: &Policy, json: bool) -> Result<(), Failure> {
         format!("  memory_reserve_mib  {}", host.memory_reserve_mib),
         format!("  changes_per_minute  {}", host.changes_per_minute),
         "[manager]  within that limit".to_owned(),
+        format!("  enable              {}", manager.enable),
+        format!("  drain               {}", manager.drain),
+        format!("  labels              {}", manager.labels),
+        format!("  intervals           {}", manager.intervals),
+        format!("  overrides           {}", manager.overrides),
+        format!("  features            {}", manager.features),
         format!("  passthrough         {}", manager.passthrough),
         format!("  passthrough_gpus    {}", list(&manager.passthrough_gpus, "all that [host] allows")),
         format!("  changes_per_minute  {}", manager.changes_per_minute),
@@ -58,19 +64,39 @@ fn show(policy: &Policy, json: bool) -> Result<(), Failure> {
 }
 
 fn explain(policy: &Policy, operation: &str, gpu: Option<&str>, json: bool) -> Result<(), Failure> {
-    let known = || Act::ALL.map(Act::code).join(", ");
-    let wrong = || Failure::Usage { why: format!("{operation:?} is not an operation; expected one of: {}", known()) };
-    let operation = Act::from_code(operation).ok_or_else(wrong)?;
     let address = gpu.map(str::parse::<PciAddress>).transpose();
     let address = address.map_err(|fault| Failure::Usage { why: fault.to_string() })?;
-    let local = policy.explain(operation, Requester::Local, address);
-    let manager = policy.explain(operation, Requester::Manager, address);
+    let of = |requester| explanation(policy, operation, requester, address);
+    let (local, manager) = (of(Requester::Local)?, of(Requester::Manager)?);
     if json {
         return print_json(&serde_json::json!({ "local": local, "manager": manager }));
     }
-    let line = |who: &str, said: &model::policy::Explanation| {
+    let line = |who: &str, said: &Explanation| {
         let (word, look) = if said.allowed { ("allowed", Look::Good) } else { ("denied", Look::Bad) };
         format!("{who}  {}  {}: {}", paint(word, look), said.rule, said.why)
     };
     print(&[line("on this host  ", &local), line("for a manager ", &manager)])
+}
+
+/// What the policy reports about a change of a GPU or about a kind of settings.
+fn explanation(
+    policy: &Policy,
+    operation: &str,
+    requester: Requester,
+    gpu: Option<PciAddress>,
+) -> Result<Explanation, Failure> {
+    if let Some(act) = Act::from_code(operation) {
+        return Ok(policy.explain(act, requester, gpu));
+    }
+    match (SettingAct::from_code(operation), gpu) {
+        (Some(act), None) => Ok(policy.explain_setting(act, requester)),
+        (Some(_), Some(_)) => {
+            Err(Failure::Usage { why: format!("{operation} is allowed or denied for the whole host: name no GPU") })
+        }
+        (None, _) => {
+            let codes = Act::ALL.iter().map(|act| act.code()).chain(SettingAct::ALL.iter().map(|act| act.code()));
+            let known = codes.collect::<Vec<_>>().join(", ");
+            Err(Failure::Usage { why: format!("{operation:?} is not an operation; expected one of: {known}") })
+        }
+    }
 }

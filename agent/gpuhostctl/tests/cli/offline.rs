@@ -135,6 +135,24 @@ fn the_policy_says_what_is_allowed_and_which_key_decides() {
     let other = explain("42:00.0");
     assert_eq!((&other["local"]["allowed"], &other["manager"]["allowed"]), (&true.into(), &false.into()));
     assert_eq!(other["manager"]["rule"], "manager.passthrough");
+    std::fs::write(&file, "[manager]\nlabels = false\nfeatures = true\n").unwrap();
+    for (act, allowed) in [
+        ("enable", true),
+        ("drain", true),
+        ("labels", false),
+        ("intervals", true),
+        ("overrides", true),
+        ("features", true),
+    ] {
+        let ran = run(&["--json", "policy", "explain", act, "--file", path], b"");
+        let said: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        let manager = (&said["manager"]["allowed"], said["manager"]["rule"].as_str().unwrap());
+        assert_eq!(manager, (&allowed.into(), format!("manager.{act}").as_str()));
+        assert_eq!(said["local"]["allowed"], true, "the files of this host may set it");
+    }
+    assert!(run(&["policy", "show", "--file", path], b"").out.contains("labels              false"));
+    let ran = run(&["policy", "explain", "labels", "41:00.0", "--file", path], b"");
+    assert!(ran.status == 2 && ran.err.contains("for the whole host: name no GPU"), "{ran:?}");
 }
 
 #[test]
@@ -145,7 +163,7 @@ fn a_wrong_policy_is_named_with_its_line() {
     let ran = run(&["policy", "show", "--file", file.to_str().unwrap()], b"");
     assert!(ran.status == 2 && ran.err.contains("policy.toml:2:1: manager.pasthrough is not known"), "{ran:?}");
     let ran = run(&["policy", "explain", "reboot"], b"");
-    assert!(ran.status == 2 && ran.err.contains("passthrough-bind"), "{ran:?}");
+    assert!(ran.status == 2 && ran.err.contains("passthrough-bind") && ran.err.contains("overrides"), "{ran:?}");
 }
 
 #[test]

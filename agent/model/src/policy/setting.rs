@@ -37,6 +37,15 @@ pub enum SettingAct {
 }
 
 impl SettingAct {
+    /// All of them, in the order of the enum.
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        code.parse().ok()
+    }
+
     /// As it is on the command line.
     #[must_use]
     pub fn code(self) -> &'static str {
@@ -92,12 +101,12 @@ impl Policy {
 mod tests {
     use super::*;
     use crate::policy::read;
-    use strum::VariantArray;
 
     #[test]
     fn a_manager_may_place_work_unless_a_key_denies_it_and_may_not_switch_features() {
         let unsaid = Policy::default();
-        for act in SettingAct::VARIANTS {
+        for act in SettingAct::ALL {
+            assert_eq!(SettingAct::from_code(act.code()), Some(*act));
             let said = unsaid.explain_setting(*act, Requester::Manager);
             assert_eq!((said.allowed, said.rule.as_str()), (*act != SettingAct::Features, act.key()));
             assert!(unsaid.explain_setting(*act, Requester::Local).allowed);
