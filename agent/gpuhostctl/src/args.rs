@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "gpuhostctl", version, arg_required_else_help = true, max_term_width = 100)]
 #[command(
-    after_help = "Exit status: 0 success, 1 internal error, 2 wrong argument, 4 not authorized, 5 not found, 6 busy,\n\
+    after_help = "Exit status: 0 success, 1 internal error, 2 wrong argument, 3 something would change, 4 not authorized, 5 not found, 6 busy,\n\
                         7 conflict, 8 unavailable (the daemon, the manager or another part does not answer),\n\
                         9 timeout, 10 the host refused or failed,\n\
                         11 something blocks the change,\n\
@@ -277,9 +277,9 @@ pub(crate) enum PolicyCommand {
                             the manager. A script reads .local.allowed or .manager.allowed of --json."
     )]
     Explain {
-        /// passthrough-bind or passthrough-release
+        /// passthrough-bind, passthrough-release, or a kind of settings: enable, drain, labels, intervals, overrides, features
         operation: String,
-        /// PCI address of the GPU (0000:41:00.0 or 41:00.0)
+        /// PCI address of the GPU (0000:41:00.0 or 41:00.0); not for settings
         gpu: Option<String>,
         /// Another file than /etc/gpuhostd/policy.toml
         #[arg(long, value_name = "FILE")]
@@ -300,6 +300,46 @@ pub(crate) enum DesiredCommand {
         /// File to check, or - for standard input
         file: PathBuf,
     },
+    /// Show what is wished of this host, by whom, how far it is so, and what prevents the rest
+    Show,
+    /// Show what is not as it is wished; with a file, what that file would change if it were installed
+    Diff {
+        /// File that is not installed yet, or - for standard input; it counts as the last one of /etc/gpuhostd/desired.d
+        file: Option<PathBuf>,
+    },
+    /// Accept the documents of an epoch that this host has left, after a manager was restored on purpose
+    Accept {
+        /// The epoch; `gpuhostctl desired show` lists those that were left
+        epoch: String,
+        /// How.
+        #[command(flatten)]
+        how: Change,
+    },
+    /// Install a file in /etc/gpuhostd/desired.d, checked before and replaced as a whole; the daemon reads it at once
+    #[command(
+        after_help = "Exit status: 0 if the file is the same already or was installed, 3 with --check if it would be, 1 if it is\n\
+                            wrong, 2 for a wrong argument. A script reads .changed of --json."
+    )]
+    Apply(Apply),
+}
+
+/// `desired apply`
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// File to install, or - for standard input
+    pub(crate) file: PathBuf,
+    /// Name in the directory, ending in .json or .toml; by default that of the file
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Change nothing: only find out whether the file would be installed
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Print the lines that change
+    #[arg(long)]
+    pub(crate) diff: bool,
+    /// Another directory than /etc/gpuhostd/desired.d
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub(crate) directory: Option<PathBuf>,
 }
 
 /// `debug …`

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use std::time::Duration;
-use wire::dbus::proxy::{GpuProxy, HostProxy, Options};
+use wire::dbus::proxy::{DesiredStateProxy, GpuProxy, HostProxy, Options};
 use wire::dbus::snapshot::Snapshot;
 use zbus::Connection;
 use zbus::proxy::CacheProperties;
@@ -12,7 +12,7 @@ pub(crate) const BUS_VARIABLE: &str = "GPUHOSTD_BUS";
 /// How long the bus may take to let us in.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// How long the daemon may take to answer a question.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// How long it may take to answer a request for a change: somebody may have to type a password.
 pub(crate) const CHANGE_DEADLINE: Duration = Duration::from_secs(150);
 
@@ -57,6 +57,12 @@ impl Daemon {
     /// The root object. No property is cached, so that nothing is asked but what we call.
     pub(crate) async fn host(&self) -> Result<HostProxy<'static>, Failure> {
         let builder = HostProxy::builder(&self.connection).cache_properties(CacheProperties::No);
+        builder.build().await.map_err(|error| Failure::of_call(&self.bus, error))
+    }
+
+    /// The desired state, on the root object.
+    pub(crate) async fn desired_state(&self) -> Result<DesiredStateProxy<'static>, Failure> {
+        let builder = DesiredStateProxy::builder(&self.connection).cache_properties(CacheProperties::No);
         builder.build().await.map_err(|error| Failure::of_call(&self.bus, error))
     }
 

@@ -17,6 +17,8 @@ const NOT_AUTHORIZED: u8 = 4;
 const UNAVAILABLE: u8 = 8;
 /// Exit status of a doctor who found an error or a warning: none that a refusal has.
 const ILL: u8 = 20;
+/// Exit status where something would change.
+const WOULD_CHANGE: u8 = 3;
 /// Exit status of `timeout`.
 const TIMEOUT: u8 = 9;
 
@@ -130,6 +132,9 @@ pub(crate) enum Failure {
     /// A document has something in it that would be refused; it has been printed.
     #[error("something in the document would be refused")]
     Refusable,
+    /// A file would be installed, and that was only to be found out; it has been printed.
+    #[error("something would change")]
+    WouldChange,
     /// The output could not be written.
     #[error("cannot write the output")]
     Output {
@@ -189,6 +194,7 @@ impl Failure {
             | Self::File(ReadError::NotPlain { .. } | ReadError::TooLarge { .. } | ReadError::NotText { .. }) => USAGE,
             Self::NotFound { .. } => 5,
             Self::Ill => ILL,
+            Self::WouldChange => WOULD_CHANGE,
             Self::Bus { .. }
             | Self::Answer { .. }
             | Self::Form { .. }

@@ -4,7 +4,7 @@ mod args;
 mod config_check;
 mod daemon;
 mod daemon_json;
-mod desired_check;
+mod desired;
 mod doctor;
 mod failure;
 mod input;
@@ -23,7 +23,7 @@ mod wait;
 mod workspace_plan;
 mod wrap;
 
-use args::{Arguments, Config, Debug, DesiredCommand, GpuCommand, Verb};
+use args::{Arguments, Config, Debug, GpuCommand, Verb};
 use clap::{CommandFactory, Parser};
 use daemon::Daemon;
 use failure::Failure;
@@ -40,7 +40,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of our output has gone (`gpuhostctl gpus | head -1`): nothing is left to say.
         Err(Failure::Output { source }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(printed @ (Failure::Ill | Failure::Refusable)) => ExitCode::from(printed.exit_status()),
+        Err(printed @ (Failure::Ill | Failure::Refusable | Failure::WouldChange)) => {
+            ExitCode::from(printed.exit_status())
+        }
         Err(failure) => fail(&failure),
     }
 }
@@ -64,7 +66,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     match verb {
         Verb::Config { what: Config::Check { files } } => config_check::run(files, json),
         Verb::Policy { what } => policy::run(&what, json),
-        Verb::Desired { what: DesiredCommand::Check { file } } => desired_check::run(&file, json),
+        Verb::Desired { what } => desired::run(bus, what, json),
         Verb::Debug { what: Debug::ParseSmi { file } } => parse_smi::run(&file),
         Verb::Debug { what: Debug::KernelLog { file } } => kernel_log::run(&file, json),
         Verb::Debug { what: Debug::DaemonJson { add, remove, engine, file } } => {

@@ -3,9 +3,10 @@
 use crate::daemon::BUS_VARIABLE;
 use crate::failure::Failure;
 use files::OwnProgram;
-use std::io::{BufRead, BufReader};
+use serde::Deserialize;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -96,13 +97,47 @@ pub(crate) async fn config_check(files: Vec<PathBuf>, json: bool) -> Result<Stri
     line_of(command, path, CHECK_WITHIN).await
 }
 
+/// What the installation of a file has to say.
+#[derive(Debug, Deserialize)]
+struct Installed {
+    /// Exit status.
+    status: u8,
+    /// What is wrong; empty where it is installed.
+    err: String,
+}
+
+/// Has a file written into the folder of the local desired state, whole or not at all, in a process that may write.
+pub(crate) async fn install_desired(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    let path = OwnProgram::Front.path();
+    let mut command = Command::new(&path);
+    command.args(["desired", "install", "--desired"]).arg(folder).args(["--", name]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let line = line_after(command, (path, bytes.to_vec()), CHECK_WITHIN).await?;
+    let said: Installed = serde_json::from_str(&line).map_err(|source| Failure::Answer { source })?;
+    if said.status == 0 { Ok(()) } else { Err(Failure::Refused { status: said.status, message: said.err }) }
+}
+
 /// The first line that it prints.
-async fn line_of(mut command: Command, path: PathBuf, within: Duration) -> Result<String, Failure> {
+async fn line_of(command: Command, path: PathBuf, within: Duration) -> Result<String, Failure> {
+    line_after(command, (path, Vec::new()), within).await
+}
+
+/// The first line that it prints after it has read this.
+async fn line_after(
+    mut command: Command,
+    (path, input): (PathBuf, Vec<u8>),
+    within: Duration,
+) -> Result<String, Failure> {
     let mut child = command.spawn().map_err(|source| Failure::Role { source, path: path.clone() })?;
-    let output = child.stdout.take();
+    let (mut asked, output) = (child.stdin.take(), child.stdout.take());
     let (tell, told) = oneshot::channel();
     std::thread::spawn(move || {
         let mut line = String::new();
+        if let Some(asked) = &mut asked {
+            // One that ends without reading it prints why.
+            let _refused = asked.write_all(&input);
+        }
+        drop(asked);
         let read = output.map_or(Ok(0), |output| BufReader::new(output).read_line(&mut line));
         // Where nobody listens any more the time was over.
         let _gone = tell.send(read.map(|_| line));

@@ -1,6 +1,7 @@
 //! The command line of the daemon: which role this process plays, and the few switches that no file can hold.
 
 use crate::config::check::CheckArgs;
+use crate::desired::InstallArgs;
 use crate::paths::{DESIRED, POLICY, STATE};
 use program::args::ArgsError;
 use std::ffi::OsString;
@@ -16,6 +17,8 @@ Usage:
   gpuhostd config check [--json] [FILE...]
                                      checks the configuration, and reports everything that is invalid
                                      or that the service could not use
+  gpuhostd desired install NAME      installs standard input as a file of the local desired state, for
+                                     gpuhostctl desired apply, which checks it first
 
 Options:
   --config FILE        configuration file; may be given several times, later ones win
@@ -115,6 +118,8 @@ pub enum Role {
     Front(Box<FrontArgs>),
     /// Reads configuration files and reports what is wrong.
     ConfigCheck(CheckArgs),
+    /// Writes a file of the local desired state.
+    DesiredInstall(InstallArgs),
     /// Prints a text and ends.
     Print(&'static str),
 }
@@ -185,13 +190,18 @@ fn bus_choice(word: String) -> BusChoice {
 }
 
 fn subcommand(word: &str, parser: &mut lexopt::Parser) -> Result<Role, ArgsError> {
-    use lexopt::prelude::*;
     if let Some((_, instead)) = MOVED.iter().find(|(moved, _)| *moved == word) {
         return Err(ArgsError::Moved { word: word.to_owned(), instead });
     }
-    if word != "config" {
-        return unknown(word, "config");
+    match word {
+        "config" => config(parser),
+        "desired" => desired(parser),
+        _ => unknown(word, "config or desired"),
     }
+}
+
+fn config(parser: &mut lexopt::Parser) -> Result<Role, ArgsError> {
+    use lexopt::prelude::*;
     let state = PathBuf::from(STATE);
     let (mut what, mut args) = (None, CheckArgs { files: Vec::new(), json: false, report: false, state });
     while let Some(arg) = parser.next()? {
@@ -207,6 +217,23 @@ fn subcommand(word: &str, parser: &mut lexopt::Parser) -> Result<Role, ArgsError
     match what.as_deref() {
         Some("check") => Ok(Role::ConfigCheck(args)),
         other => unknown(other.unwrap_or_default(), "config check [FILE...]"),
+    }
+}
+
+fn desired(parser: &mut lexopt::Parser) -> Result<Role, ArgsError> {
+    use lexopt::prelude::*;
+    let (mut what, mut name, mut folder) = (None, None, PathBuf::from(DESIRED));
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Value(value) if what.is_none() => what = Some(value.string()?),
+            Value(value) if name.is_none() => name = Some(value.string()?),
+            Long("desired") => folder = parser.value()?.into(),
+            other @ (Short(_) | Long(_) | Value(_)) => return Err(other.unexpected().into()),
+        }
+    }
+    match (what.as_deref(), name) {
+        (Some("install"), Some(name)) => Ok(Role::DesiredInstall(InstallArgs { folder, name })),
+        (other, _) => unknown(other.unwrap_or_default(), "desired install NAME"),
     }
 }
 

@@ -99,7 +99,8 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
         locked: remote.locked(),
         checkin: status.clone(),
     };
-    let shown = bus::Sources { handle: handle.clone(), inputs: inputs.clone(), reconciled: parts.reconciled() };
+    let (reconciled, known) = (parts.reconciled(), publisher.known());
+    let shown = bus::Sources { handle: handle.clone(), inputs: inputs.clone(), reconciled, known };
     let parts = parts.with_desired_state(inputs);
     let managed = (remote, live.configuration.watch());
     let building = build(parts, (host, changes, Arc::clone(&clock)), managed, (&args, &policy), cancel.child_token());

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::input;
 use crate::text::{Look, paint, print, print_json};
-use model::desired::{CAPABILITIES, DesiredDocument, DocumentError, HeldDocument, accept};
+use model::desired::{CAPABILITIES, DesiredDocument, DocumentError, HeldDocument, TomlDocument, accept};
 use model::time::UnixMillis;
 use serde::Serialize;
 use std::path::Path;
@@ -11,6 +11,9 @@ use wire::manager::desired::{DesiredFault, DesiredForm, DesiredReading, examine,
 
 /// A document of up to this size is read, so that one that is too large is refused with its own code.
 const FILE_MAX_BYTES: usize = 32 * 1024 * 1024;
+
+/// [`Report::form`] of a manager's document.
+const MANAGER: &str = "manager";
 
 /// What was found.
 #[derive(Debug, Serialize)]
@@ -45,7 +48,7 @@ struct Finding {
 pub(crate) fn run(file: &Path, json: bool) -> Result<(), Failure> {
     let bytes = input::read(file, FILE_MAX_BYTES)?;
     let now = UnixMillis(jiff::Timestamp::now().as_millisecond());
-    let report = report(&input::name(file), file.extension().and_then(|it| it.to_str()), &bytes, now);
+    let report = report(&input::name(file), extension(file), &bytes, now);
     if json {
         print_json(&report)?;
     } else {
@@ -54,14 +57,60 @@ pub(crate) fn run(file: &Path, json: bool) -> Result<(), Failure> {
     if report.right { Ok(()) } else { Err(Failure::Refusable) }
 }
 
-fn report(file: &str, extension: Option<&str>, bytes: &[u8], now: UnixMillis) -> Report {
-    let text = str::from_utf8(bytes).ok();
-    let form = text.map_or(DesiredForm::Local, form_of);
-    let is_toml = match extension {
+/// A file of this host with which nothing is wrong.
+pub(crate) struct LocalFile {
+    /// As it is.
+    pub(crate) bytes: Vec<u8>,
+    /// It is TOML, and else JSON.
+    pub(crate) is_toml: bool,
+    /// As JSON.
+    pub(crate) json: String,
+}
+
+/// Reads a file of this host. What is wrong with it is printed as `desired check` prints it, and refuses it.
+pub(crate) fn local(file: &Path, json: bool) -> Result<LocalFile, Failure> {
+    let bytes = input::read(file, FILE_MAX_BYTES)?;
+    let (name, extension) = (input::name(file), extension(file));
+    let now = UnixMillis(jiff::Timestamp::now().as_millisecond());
+    let report = report(&name, extension, &bytes, now);
+    if report.form == MANAGER {
+        let message =
+            format!("{name} is a document of a manager: a file of this host has neither an epoch nor a revision");
+        return Err(Failure::Refused { status: 1, message });
+    }
+    let is_toml = is_toml(extension, &bytes);
+    let text = String::from_utf8(bytes.clone()).ok().filter(|_| report.right);
+    let as_json =
+        text.and_then(|text| if is_toml { TomlDocument::read(&text).ok().map(|it| it.json) } else { Some(text) });
+    match as_json {
+        Some(json) => Ok(LocalFile { bytes, is_toml, json }),
+        None => {
+            if json {
+                print_json(&report)?
+            } else {
+                print(&lines(&report))?
+            }
+            Err(Failure::Refusable)
+        }
+    }
+}
+
+fn extension(file: &Path) -> Option<&str> {
+    file.extension().and_then(|it| it.to_str())
+}
+
+fn is_toml(extension: Option<&str>, bytes: &[u8]) -> bool {
+    match extension {
         Some("toml") => true,
         Some("json") => false,
         Some(_) | None => !bytes.trim_ascii_start().starts_with(b"{"),
-    };
+    }
+}
+
+fn report(file: &str, extension: Option<&str>, bytes: &[u8], now: UnixMillis) -> Report {
+    let text = str::from_utf8(bytes).ok();
+    let form = text.map_or(DesiredForm::Local, form_of);
+    let is_toml = is_toml(extension, bytes);
     let reading = match text.filter(|_| is_toml) {
         Some(text) => examine_toml(text, form),
         None => examine(bytes, form),
@@ -75,7 +124,7 @@ fn report(file: &str, extension: Option<&str>, bytes: &[u8], now: UnixMillis) ->
     Report {
         file: file.to_owned(),
         form: match form {
-            DesiredForm::Manager => "manager",
+            DesiredForm::Manager => MANAGER,
             DesiredForm::Local => "local",
         },
         document: id.map(|id| id.to_string()),

@@ -1,5 +1,6 @@
 //! What the commands that only look print.
 
+pub(crate) mod desired;
 pub(crate) mod gpu;
 pub(crate) mod gpus;
 pub(crate) mod iommu;

@@ -9,6 +9,7 @@
 )]
 
 mod changes;
+mod desired;
 mod doctor;
 #[path = "../../../model/tests/doctor/world.rs"]
 mod doctor_world;

@@ -53,9 +53,9 @@ impl PolkitAction {
 #[must_use]
 pub fn action_for(interface: &str, member: &str) -> Option<PolkitAction> {
     match (interface, member) {
-        (HOST_INTERFACE, "GetObservation" | "Sample") | (GPU_INTERFACE, "GetMetrics") | (DESIRED_INTERFACE, "Read") => {
-            Some(PolkitAction::Inspect)
-        }
+        (HOST_INTERFACE, "GetObservation" | "Sample")
+        | (GPU_INTERFACE, "GetMetrics")
+        | (DESIRED_INTERFACE, "Read" | "Preview") => Some(PolkitAction::Inspect),
         (HOST_INTERFACE, "Rescan") => Some(PolkitAction::Rescan),
         (HOST_INTERFACE, "Enroll" | "Leave") => Some(PolkitAction::ManageEnrolment),
         (HOST_INTERFACE, "Lock" | "Unlock") => Some(PolkitAction::Lock),

@@ -67,6 +67,7 @@ use model::desired::DesiredState;
 use model::enrol::CheckinStatus;
 use model::message::Message;
 use model::observation::HostObservation;
+use model::roster::Known;
 use model::settings::Settings;
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,6 +120,8 @@ pub struct Sources {
     pub inputs: ReconcileInputs,
     /// How far the host is what is wished.
     pub reconciled: watch::Receiver<Arc<Reconciled>>,
+    /// The GPUs that this host has had.
+    pub known: watch::Receiver<Arc<Vec<Known>>>,
 }
 
 /// What was so at one instant. It is taken once, so that what is shown together belongs together.

@@ -2,13 +2,11 @@
 //! their names.
 
 use files::{ReadError, USUAL_TIME, fragments, in_time};
-use model::desired::{CAPABILITIES, DesiredSections, FileFault};
+use model::desired::{CAPABILITIES, DesiredSections, FileFault, LOCAL_FILE_MAX_BYTES};
 use nix::unistd::geteuid;
 use std::path::{Path, PathBuf};
 use wire::manager::desired::{DesiredFault, DesiredForm, DesiredReading, examine, examine_toml};
 
-/// As large as a configuration file may be: TOML becomes a tree many times as large.
-const FILE_MAX_BYTES: usize = 256 * 1024;
 /// More files than anybody writes.
 const FILES_MOST: usize = 256;
 /// Where a link leads that takes a file out of use.
@@ -77,7 +75,7 @@ fn one(path: &Path) -> Result<DesiredReading, FileFault> {
         );
         return Err(FileFault { place: path_shown, message });
     }
-    let bytes = plain.read(path, FILE_MAX_BYTES).map_err(|fault| of_file(&fault))?;
+    let bytes = plain.read(path, LOCAL_FILE_MAX_BYTES).map_err(|fault| of_file(&fault))?;
     if path.extension().is_some_and(|extension| extension == "toml") {
         let text = files::as_text(bytes, path).map_err(|fault| of_file(&fault))?;
         return Ok(examine_toml(&text, DesiredForm::Local));

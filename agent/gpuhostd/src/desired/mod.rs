@@ -4,8 +4,10 @@
 mod desired_keeper;
 mod desired_port;
 mod desired_shown;
+mod install;
 mod local_files;
 mod on_disk;
 
 pub use desired_keeper::{KeeperParts, start};
 pub use desired_port::{DesiredPort, DesiredQueue, Offer, Taken, channel};
+pub use install::{InstallArgs, install};

@@ -61,6 +61,7 @@ impl Method {
         let mut options = Some(options);
         let values = self.takes.iter().map(|(name, signature)| match signature.as_str() {
             "h" => token(),
+            "s" if name == "document" => Variant::from("{}"),
             "s" => Variant::from("0000:41:00.0"),
             "as" => Variant::from(vec!["https://manager.example"]),
             "a{sv}" => {

@@ -2,6 +2,9 @@
 
 use super::desired_sections::{CapacityOverrides, Desired, DesiredAgent, DesiredSections};
 
+/// Largest file of this host, in bytes: as large as a configuration file may be, since TOML becomes a tree many times as large.
+pub const LOCAL_FILE_MAX_BYTES: usize = 256 * 1024;
+
 impl DesiredSections {
     /// Lays a later file over this. What it does not say stays; an entry for the same match replaces the earlier one as a whole.
     pub fn lay_over(&mut self, later: Self) {

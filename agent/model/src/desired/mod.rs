@@ -16,5 +16,6 @@ pub use desired_report::{DesiredReport, Effective, Observed, UNMET_MAX, UnmetIte
 pub use desired_sections::{CapacityOverrides, Desired, DesiredAgent, DesiredSections, DesiredUse, GpuEntry, GpuMatch};
 pub use epoch::{DocumentId, Epoch, Revision};
 pub use ledger::{DOCUMENT_MAX_BYTES, DOCUMENT_MAX_DEPTH, LEDGER_MAX_BYTES, Ledger, LedgerDamage};
+pub use local_wishes::LOCAL_FILE_MAX_BYTES;
 pub use state::{DesiredState, DocumentRefusal, FileFault, InForceDocument, LocalDocuments};
 pub use toml_document::{TomlDocument, TomlError, pointer_to};

@@ -1,12 +1,14 @@
 //! The reconciler's decisions: what is to be done for what is wished, item by item, when, and which revision has been applied. Pure.
 
 mod applied;
+mod deed_words;
 mod domains;
 mod gpu_items;
 mod host_items;
 mod item;
 mod matching;
 mod pace;
+mod preview;
 mod suspicious;
 mod world;
 
@@ -14,5 +16,6 @@ pub use applied::Applied;
 pub use domains::items;
 pub use item::{Deed, Item, ItemPath, ItemState, Why, WishSource};
 pub use pace::{AtOnce, Ended, ItemKey, MOST_AT_ONCE, Pacer, Shown, Start, Turn};
+pub use preview::preview;
 pub use suspicious::suspicious;
 pub use world::World;

@@ -10,7 +10,7 @@ use model::enrol::CheckinState;
 use model::features::FeatureName;
 use model::observation::HostObservation;
 use model::policy::{Policy, read};
-use model::reconcile::{Deed, Item, ItemState, WishSource, World, items, suspicious};
+use model::reconcile::{Deed, Item, ItemState, WishSource, World, items, preview, suspicious};
 use model::roster::{Roster, Sight};
 use model::settings::{HostSetting, Settings};
 use model::time::UnixMillis;
@@ -361,4 +361,33 @@ fn a_change_that_is_under_way_is_waited_for_and_one_that_could_not_be_undone_is_
     }
     let given = Change::PassthroughRelease(at(FIRST));
     assert!(Deed::Change(given).takes_back());
+}
+
+#[test]
+fn a_preview_has_what_a_file_would_change_and_nothing_that_is_so_already() {
+    let mut bench = Bench::new()
+        .manager(|wishes| wishes.agent.zone = Desired::Value("theirs".to_owned()))
+        .local(|wishes| wishes.agent.pool = Desired::Value("p".to_owned()));
+    bench.settle();
+    let before = bench.desired.clone();
+    let mut file = DesiredSections::default();
+    file.agent.pool = Desired::Value("p".to_owned());
+    assert_eq!(preview(&bench.world(), &file), [], "it is so already");
+    file.agent.zone = Desired::Value("ours".to_owned());
+    file.agent.draining = Desired::Value(true);
+    let found: Vec<_> = preview(&bench.world(), &file)
+        .into_iter()
+        .map(|item| (item.source, item.path.to_string(), word(&item.state)))
+        .collect();
+    let expected = [
+        (WishSource::Local, "agent.draining", word(&ItemState::ToDo(Deed::Set(HostSetting::Draining(Some(true)))))),
+        (
+            WishSource::Local,
+            "agent.zone",
+            word(&ItemState::ToDo(Deed::Set(HostSetting::Zone(Some("ours".to_owned()))))),
+        ),
+        (WishSource::Manager, "agent.zone", "held_locally".to_owned()),
+    ];
+    assert_eq!(found, expected.map(|(source, path, word)| (source, path.to_owned(), word)));
+    assert_eq!(bench.desired, before, "nothing is wished by looking");
 }

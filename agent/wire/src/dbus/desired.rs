@@ -6,7 +6,7 @@ use super::value::DictView;
 use super::view::view;
 use model::absence::Absence;
 use model::desired::{DesiredState, DocumentId, DocumentRefusal, FileFault, InForceDocument};
-use model::reconcile::Shown;
+use model::reconcile::{Item, ItemState, Shown};
 use model::settings::{GpuOverlay, SettingsOverlay};
 use model::time::UnixMillis;
 use serde::{Deserialize, Serialize};
@@ -97,6 +97,43 @@ pub struct DesiredItemView {
     pub since: Option<u64>,
     /// When it is tried again, in milliseconds since 1970-01-01 UTC.
     pub retry_at: Option<u64>,
+}
+
+/// What would be done, or be in the way, if a file were installed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DesiredChangeView {
+    /// Where it is in the desired state.
+    pub path: String,
+    /// `local` or `manager`.
+    pub source: String,
+    /// `to_do`, `waiting`, `held` or `refused`.
+    pub state: String,
+    /// Why it would not be done: stable code; none where it would.
+    pub code: Option<String>,
+    /// What would be done, or why not.
+    pub message: String,
+}
+
+impl DesiredChangeView {
+    /// The change that an item is; none where it is met.
+    #[must_use]
+    pub fn of(item: &Item) -> Option<Self> {
+        let (state, code, message) = match &item.state {
+            ItemState::Met => return None,
+            ItemState::ToDo(deed) => ("to_do", None, deed.to_string()),
+            ItemState::Waiting(why) => ("waiting", Some(&why.code), why.message.clone()),
+            ItemState::Held(why) => ("held", Some(&why.code), why.message.clone()),
+            ItemState::Refused(why) => ("refused", Some(&why.code), why.message.clone()),
+        };
+        Some(Self {
+            path: item.path.to_string(),
+            source: item.source.code().to_owned(),
+            state: state.to_owned(),
+            code: code.cloned(),
+            message,
+        })
+    }
 }
 
 /// What is set over the configuration files; a field without a value is as the files have it.

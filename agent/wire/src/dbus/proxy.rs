@@ -44,6 +44,24 @@ pub trait Host {
     fn acknowledge_gone_gpu(&self, address: &str, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
 }
 
+/// `org.gpuhost.Agent1.DesiredState` on the root object.
+#[zbus::proxy(
+    interface = "org.gpuhost.Agent1.DesiredState",
+    default_service = "org.gpuhost.Agent1",
+    default_path = "/org/gpuhost/Agent1"
+)]
+pub trait DesiredState {
+    /// Everything that it shows: [`super::desired::DesiredView`] as JSON.
+    fn read(&self, options: Options<'_>) -> zbus::Result<String>;
+
+    /// What a file of this host would change: a list of [`super::desired::DesiredChangeView`] as JSON.
+    fn preview(&self, document: &str, options: Options<'_>) -> zbus::Result<String>;
+
+    /// Has the documents of a left epoch judged again; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn accept_epoch(&self, epoch: &str, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+}
+
 /// `org.gpuhost.Agent1.Gpu`.
 #[zbus::proxy(interface = "org.gpuhost.Agent1.Gpu", default_service = "org.gpuhost.Agent1", assume_defaults = false)]
 pub trait Gpu {

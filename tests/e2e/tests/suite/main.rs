@@ -2,6 +2,7 @@
 
 mod bare;
 mod closed;
+mod desired_files;
 mod doctor;
 mod faults;
 mod features;

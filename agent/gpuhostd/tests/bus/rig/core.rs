@@ -73,7 +73,8 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
     let (submit, commands) = mpsc::channel(COMMAND_QUEUE);
     let jobs = Arc::new(jobs);
     let handle = Handle::new(newest, jobs_seen, submit);
-    let sources = Sources { handle, inputs, reconciled: reconciled.subscribe() };
+    let known = watch::Sender::default().subscribe();
+    let sources = Sources { handle, inputs, reconciled: reconciled.subscribe(), known };
     let ours = Core { observation, jobs: Arc::clone(&jobs), checkin, desired, settings, reconciled, hold, ending, got };
     (ours, CoreEnds { sources, commands, jobs, hold: held, ending: ends, got: keep })
 }
