@@ -286,7 +286,8 @@ fn a_flood_costs_the_daemon_neither_memory_nor_descriptors_nor_heartbeats() {
     let late = times.windows(2).map(|pair| (pair[1] - pair[0]).saturating_sub(HEARTBEAT)).max().unwrap();
     println!("{sent} in {lasted:?}; {} heartbeats, the latest {late:?} late", times.len() - 1);
     println!("front {memory} KiB, at most {peak} KiB; {descriptors} descriptors, at most {most_descriptors}");
-    assert!(peak < memory + 4096, "{memory} KiB became {peak} KiB");
+    // 3 to 4 MiB in ten seconds as in sixty, alone and beside other work: what the buffers of so many connections take at once.
+    assert!(peak < memory + 5 * 1024, "{memory} KiB became {peak} KiB");
     assert!(most_descriptors < descriptors + 300, "{descriptors} descriptors became {most_descriptors}");
     wait::until("the descriptors are closed", PATIENCE, || (front.descriptors() <= descriptors).then_some(()));
     let refused = daemon.log().lines().filter(|line| line.contains("was refused")).count();
