@@ -366,7 +366,11 @@ fn a_change_that_is_under_way_is_waited_for_and_one_that_could_not_be_undone_is_
 #[test]
 fn a_preview_has_what_a_file_would_change_and_nothing_that_is_so_already() {
     let mut bench = Bench::new()
-        .manager(|wishes| wishes.agent.zone = Desired::Value("theirs".to_owned()))
+        .manager(|wishes| {
+            wishes.agent.zone = Desired::Value("theirs".to_owned());
+            wishes.agent.max_workspaces =
+                Desired::Unsupported("it is refused, with the file and without it".to_owned());
+        })
         .local(|wishes| wishes.agent.pool = Desired::Value("p".to_owned()));
     bench.settle();
     let before = bench.desired.clone();
