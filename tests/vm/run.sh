@@ -8,7 +8,7 @@ export PATH="$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin"
 CACHE=target/vm OUT=out/vm BUILT=${CARGO_TARGET_DIR:-target}/debug
 # Takes many minutes and runs only where it is named: passthrough-killed.
 LIST="kernel observe changes hung passthrough passthrough-refused passthrough-no-iommu passthrough-removed"
-LIST="$LIST passthrough-stuck passthrough-reboot"
+LIST="$LIST passthrough-stuck passthrough-reboot desired"
 BOOTS=0 AGAIN=0 PASSED=0 FAILED=0
 
 cannot() {

@@ -18,6 +18,7 @@ Options:
   --token-file FILE    writes a fresh one-use enrolment token there (0600); with --mode shared the shared token
   --ca-file FILE       writes the certificate of its authority there
   --dump-last FILE     keeps the last accepted heartbeat there
+  --desired FILE       hands out the desired state in FILE (JSON), as soon as it changes
   --every SECONDS      when agents should come back [default: 30]
   --quiet              says nothing of accepted heartbeats
   --i-know             listens on an address that other machines reach, too
@@ -39,6 +40,8 @@ pub(crate) struct Arguments {
     pub(crate) ca_file: Option<PathBuf>,
     /// Where the last heartbeat goes.
     pub(crate) dump_last: Option<PathBuf>,
+    /// The desired state that agents get.
+    pub(crate) desired: Option<PathBuf>,
     /// Seconds between heartbeats that replies ask for.
     pub(crate) every: u64,
     /// Says nothing of accepted heartbeats.
@@ -50,7 +53,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lex
     let mut listen = SocketAddr::from(([127, 0, 0, 1], 8443));
     let mut state = None;
     let mut mode = Mode::Certificates;
-    let (mut token_file, mut ca_file, mut dump_last) = (None, None, None);
+    let (mut token_file, mut ca_file, mut dump_last, mut desired) = (None, None, None, None);
     let (mut quiet, mut i_know) = (false, false);
     let mut every = 30;
     while let Some(argument) = parser.next()? {
@@ -61,6 +64,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lex
             Long("token-file") => token_file = Some(PathBuf::from(parser.value()?)),
             Long("ca-file") => ca_file = Some(PathBuf::from(parser.value()?)),
             Long("dump-last") => dump_last = Some(PathBuf::from(parser.value()?)),
+            Long("desired") => desired = Some(PathBuf::from(parser.value()?)),
             Long("every") => every = parser.value()?.parse()?,
             Long("quiet") => quiet = true,
             Long("i-know") => i_know = true,
@@ -72,7 +76,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lex
         return Err(format!("--listen {listen} is not a loopback address: other machines would reach a test tool that lets in whoever holds its token; add --i-know to allow it").into());
     }
     let state = state.ok_or("--state DIR is missing: it keeps the authority and the agents there")?;
-    Ok(Some(Arguments { listen, state, mode, token_file, ca_file, dump_last, every, quiet }))
+    Ok(Some(Arguments { listen, state, mode, token_file, ca_file, dump_last, desired, every, quiet }))
 }
 
 fn mode_of(name: &str) -> Result<Mode, String> {

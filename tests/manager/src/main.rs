@@ -8,11 +8,14 @@ use arguments::{Arguments, HELP};
 use manager::{EnrolToken, Fleet, Manager, Mode, Options, write_file};
 use narrate::Narrator;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
+/// The file of the desired state is looked at this often.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Requests that are remembered: enough for those that come while the last ones are told.
 const HISTORY: usize = 256;
 
@@ -47,12 +50,14 @@ fn fail(why: &str, code: u8) -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let desired = arguments.desired.clone();
     let narrator = Narrator::new(arguments.quiet, arguments.dump_last.clone());
     let manager = open(arguments).await?;
     let said = format!("listening on {} fingerprint={}", manager.url(), manager.fingerprint_sha256());
     tokio::task::spawn_blocking(move || say(&said)).await??;
     tokio::select! {
         told = narrate(&manager, narrator) => told?,
+        () = hand_out(&manager, desired) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
@@ -105,6 +110,24 @@ fn shared_token(file: &Path) -> Option<String> {
 fn say(line: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush()).context("can't write to standard output")
+}
+
+/// Hands out the document in the file whenever it is another one; one that is not JSON is told and not handed out.
+async fn hand_out(manager: &Manager, file: Option<PathBuf>) {
+    let Some(file) = file else { return std::future::pending().await };
+    let mut known: Option<SystemTime> = None;
+    loop {
+        let changed = tokio::fs::metadata(&file).await.and_then(|found| found.modified()).ok();
+        if changed.is_some() && changed != known {
+            known = changed;
+            let read = tokio::fs::read(&file).await.map_err(|fault| fault.to_string());
+            match read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|fault| fault.to_string())) {
+                Ok(document) => manager.set_desired(Some(document)),
+                Err(fault) => drop(writeln!(std::io::stderr(), "reference-manager: {}: {fault}", file.display())),
+            }
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// Tells of each heartbeat as it comes, on a thread that may block on the terminal.
