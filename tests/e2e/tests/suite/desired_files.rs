@@ -55,10 +55,13 @@ fn a_file_is_installed_once_and_the_host_becomes_what_it_wishes() {
     let done = rig.apply(&file, &[]);
     assert_eq!(done.0, Some(0), "{done:?}");
     assert_eq!(target.metadata().unwrap().permissions().mode() & 0o777, 0o644);
-    let view = wait::until("the zone is set", wait::PATIENCE, || {
+    // The items are met one after the other: all of them are waited for.
+    let view = wait::until("the zone and the label are set", wait::PATIENCE, || {
         let view = rig.world.ctl_json(&rig.bus.address, &["desired", "show"]);
-        (view["Effective"]["Zone"] == "ams-1" && view["Items"][0]["State"] == "met").then_some(view)
+        let items = view["Items"].as_array()?;
+        (items.len() == 2 && items.iter().all(|item| item["State"] == "met")).then_some(view)
     });
+    assert_eq!(view["Effective"]["Zone"], "ams-1");
     assert_eq!((&view["Source"], &view["Effective"]["Labels"]["rack"]), (&"local".into(), &"7".into()));
     assert!(rig.ctl(&["desired", "show"]).1.contains("2 of 2 items met"));
     assert_eq!(rig.ctl(&["desired", "diff"]), (Some(0), "This host is as it is wished.\n".to_owned()));
