@@ -68,7 +68,15 @@ async fn a_gpu_in_use_is_refused_with_who_uses_it() {
     let bench = start(dgx(), Disk::default(), "boot").await;
     let hold = Hold::OpenDevice { path: "/dev/nvidia0".into() };
     let unit = Some("training.service".into());
-    let holder = Holder { pid: Some(17), command: Some("python".into()), unit, container: None, address: None, hold };
+    let holder = Holder {
+        pid: Some(17),
+        command: Some("python".into()),
+        unit,
+        container: None,
+        address: None,
+        instance: None,
+        hold,
+    };
     bench.host.change(|state| state.open.insert(at(GPU), vec![holder]));
     let refusal = bench.make(bind(GPU)).await.unwrap_err();
     assert_eq!((refusal.code(), refusal.exit_status()), ("in_use", 11));

@@ -238,8 +238,15 @@ async fn a_revision_gives_a_gpu_away_the_next_takes_it_back_and_each_is_done_onc
 async fn one_item_that_fails_blocks_no_other_and_goes_on_when_its_blocker_is_gone() {
     let bench = Bench::start().await;
     let hold = Hold::OpenDevice { path: "/dev/nvidia0".into() };
-    let holder =
-        Holder { pid: Some(17), command: Some("python".into()), unit: None, container: None, address: None, hold };
+    let holder = Holder {
+        pid: Some(17),
+        command: Some("python".into()),
+        unit: None,
+        container: None,
+        address: None,
+        instance: None,
+        hold,
+    };
     bench.host.change(|state| state.open.insert(at(GPU), vec![holder]));
     bench.wish(1, |wishes| {
         wishes.gpus = vec![entry(GPU, DesiredUse::Passthrough), entry(OTHER, DesiredUse::Passthrough)];

@@ -95,12 +95,14 @@ impl ActPort for LinuxHost {
             Target::Functions(scope) => {
                 self.remote.call(&InspectScope { scope: scope.clone() }).await.map(Look::Functions)
             }
+            Target::Mig(_) => Err(no_mig_hand()),
         }
     }
 
     async fn holders(&self, target: &Target) -> Result<Holders, ActError> {
         match target {
             Target::Functions(scope) => self.remote.call(&FindHolders { scope: scope.clone() }).await,
+            Target::Mig(_) => Err(no_mig_hand()),
         }
     }
 
@@ -109,6 +111,11 @@ impl ActPort for LinuxHost {
             (Target::Functions(scope), PlanStep::Functions(step)) => {
                 self.remote.call(&ApplyStep { scope: scope.clone(), step: step.clone() }).await
             }
+            (Target::Functions(_) | Target::Mig(_), PlanStep::Functions(_) | PlanStep::Mig(_)) => Err(no_mig_hand()),
         }
     }
+}
+
+fn no_mig_hand() -> ActError {
+    ActError::Unreachable { what: "the mig hand".to_owned(), cause: OsCause::found("it is not installed") }
 }

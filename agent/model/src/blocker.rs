@@ -4,6 +4,7 @@ use crate::absence::Absence;
 use crate::holders::{Holder, UnreadableProcess};
 use crate::ids::{DriverName, IommuGroupId, PciAddress};
 use crate::machine_kind::Machine;
+use crate::mig::Instance;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -102,6 +103,22 @@ pub enum Blocker {
         /// MIG devices that exist.
         devices: u32,
     },
+    /// MIG mode is off, or will be after the next reset.
+    MigOff,
+    /// The driver does not report MIG on it, and why.
+    MigUnknown {
+        /// What was seen.
+        why: String,
+    },
+    /// MIG instances that gpuhostd did not create would be destroyed.
+    MigForeign {
+        /// Which.
+        instances: Vec<Instance>,
+    },
+    /// MIG mode of it changes with a reset only.
+    MigNeedsReset,
+    /// It is given to a virtual machine.
+    GivenAway,
     /// The firmware used it as the console.
     BootVga,
     /// The kernel's console or a frame buffer is on it.
@@ -229,6 +246,15 @@ impl Blocker {
             Self::SriovVfsActive { .. } => "disable the virtual functions: write 0 to sriov_numvfs",
             Self::VirtualFunction { .. } => "use the physical function, or assign this one with the vGPU manager",
             Self::MigEnabled { .. } => "disable MIG mode: nvidia-smi -i ADDRESS -mig 0",
+            Self::MigOff => "enable MIG mode: gpuhostctl mig enable ADDRESS",
+            Self::MigUnknown { .. } => "ask the driver: nvidia-smi mig -lgip",
+            Self::MigForeign { .. } => {
+                "leave them in the layout, or let them be replaced: gpuhostctl mig apply --replace-foreign"
+            }
+            Self::MigNeedsReset => {
+                "switch it while nothing uses the GPU: nvidia-smi -i ADDRESS -mig 1, then nvidia-smi -i ADDRESS --gpu-reset"
+            }
+            Self::GivenAway => "take it back first: gpuhostctl passthrough release ADDRESS",
             Self::BootVga => {
                 "let the firmware use another display, or allow it in policy.toml with boot_vga = true in [host.passthrough]"
             }
@@ -292,6 +318,14 @@ impl fmt::Display for Blocker {
             Self::SriovVfsActive { count } => write!(f, "{count} SR-IOV virtual functions are enabled"),
             Self::VirtualFunction { physical } => write!(f, "it is a virtual function of {physical}"),
             Self::MigEnabled { devices } => write!(f, "MIG mode is on, with {devices} MIG devices"),
+            Self::MigOff => f.write_str("MIG mode is off"),
+            Self::MigUnknown { why } => write!(f, "MIG on it is not known: {why}"),
+            Self::MigForeign { instances } => {
+                let named: Vec<String> = instances.iter().map(ToString::to_string).collect();
+                write!(f, "MIG instances that gpuhostd did not create would be destroyed: {}", named.join(", "))
+            }
+            Self::MigNeedsReset => f.write_str("the driver switches MIG mode of this GPU with a reset only"),
+            Self::GivenAway => f.write_str("it is given to a virtual machine"),
             Self::BootVga => f.write_str("the firmware used it as the console (boot_vga, boot_display)"),
             Self::ConsoleInUse { address, what } => write!(f, "{address} shows the host's console: {what}"),
             Self::InUse { holders } => {

@@ -9,7 +9,7 @@ use crate::os_cause::OsCause;
 use serde::{Deserialize, Serialize};
 
 /// MIG mode of a GPU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Hash, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MigMode {
     /// On.

@@ -32,6 +32,15 @@ pub enum Hold {
     },
 }
 
+/// A MIG instance of a GPU, by NVML's ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MigPlace {
+    /// Id of the GPU instance.
+    pub gpu_instance: u32,
+    /// Id of the compute instance in it; `None` = the GPU instance as a whole.
+    pub compute_instance: Option<u32>,
+}
+
 /// One user of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -45,12 +54,24 @@ pub struct Holder {
     pub container: Option<String>,
     /// The function that it holds, where that is known.
     pub address: Option<PciAddress>,
+    /// The MIG instance that it holds, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<MigPlace>,
     /// How.
     #[serde(flatten)]
     pub hold: Hold,
 }
 
 impl Holder {
+    /// It holds this GPU instance, or with an id this compute instance in it. Who holds a GPU instance as a whole holds each in it.
+    #[must_use]
+    pub fn has_instance(&self, gpu_instance: u32, compute_instance: Option<u32>) -> bool {
+        self.instance.is_some_and(|place| {
+            let whole = place.compute_instance.is_none() || compute_instance.is_none();
+            place.gpu_instance == gpu_instance && (whole || place.compute_instance == compute_instance)
+        })
+    }
+
     /// What would free it: a command for a person to run. Nobody's process is ended by us.
     #[must_use]
     pub fn freed_by(&self) -> String {

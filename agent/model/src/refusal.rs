@@ -2,6 +2,7 @@
 
 use crate::blocker::{Blocked, Blocker};
 use crate::daemon_json;
+use crate::mig::{MigBlocked, MigRefusal};
 use serde::{Deserialize, Serialize};
 
 /// Why a request was not done. The same code is in D-Bus error names, JSON, heartbeats and exit codes.
@@ -72,6 +73,10 @@ pub enum Refusal {
     #[error("{0}")]
     #[serde(untagged)]
     Blocked(Blocked),
+    /// A MIG layout cannot be had; the code is that of the reason.
+    #[error("{0}")]
+    #[serde(untagged)]
+    Mig(MigBlocked),
     /// Docker's configuration is left as it is; the code is that of the reason.
     #[error("daemon.json: {0}")]
     #[serde(untagged)]
@@ -84,7 +89,7 @@ const BLOCKED: u8 = 11;
 impl Refusal {
     /// Every code with its exit status, in the order of the enum. The one table that the others are held to.
     pub fn codes() -> impl Iterator<Item = (&'static str, u8)> {
-        let blocking = Blocker::CODES.iter().chain(daemon_json::Refused::CODES).copied();
+        let blocking = Blocker::CODES.iter().chain(MigRefusal::CODES).chain(daemon_json::Refused::CODES).copied();
         Self::OWN_CODES.into_iter().chain(blocking.map(|code| (code, BLOCKED)))
     }
 
@@ -110,6 +115,7 @@ impl Refusal {
             Self::Timeout { .. } => ("timeout", 9),
             Self::HostFault { .. } => ("host_fault", 10),
             Self::Blocked(blocked) => (blocked.first.code(), BLOCKED),
+            Self::Mig(blocked) => (blocked.why.code(), BLOCKED),
             Self::DaemonJson(refused) => (refused.code(), BLOCKED),
         }
     }

@@ -123,7 +123,11 @@ impl HostState {
     /// Who uses the functions of a scope.
     #[must_use]
     pub fn holders(&self, scope: &Scope) -> Holders {
-        let found = scope.members.iter().filter_map(|address| self.open.get(address)).flatten().cloned().collect();
+        self.holders_of(&scope.members)
+    }
+
+    pub(crate) fn holders_of(&self, functions: &[model::PciAddress]) -> Holders {
+        let found = functions.iter().filter_map(|address| self.open.get(address)).flatten().cloned().collect();
         Holders { found, unreadable: Vec::new() }
     }
 }
@@ -156,19 +160,28 @@ fn known<T>(value: Option<T>) -> Reading<T> {
 }
 
 impl ActPort for SimHost {
-    fn look(&self, Target::Functions(scope): &Target) -> impl Future<Output = Result<Look, ActError>> + Send {
-        ready(Ok(Look::Functions(self.state().group_state(scope))))
+    fn look(&self, target: &Target) -> impl Future<Output = Result<Look, ActError>> + Send {
+        ready(match target {
+            Target::Functions(scope) => Ok(Look::Functions(self.state().group_state(scope))),
+            Target::Mig(target) => self.state().mig_state(target.gpu).map(Look::Mig),
+        })
     }
 
-    fn holders(&self, Target::Functions(scope): &Target) -> impl Future<Output = Result<Holders, ActError>> + Send {
-        ready(Ok(self.state().holders(scope)))
+    fn holders(&self, target: &Target) -> impl Future<Output = Result<Holders, ActError>> + Send {
+        ready(Ok(match target {
+            Target::Functions(scope) => self.state().holders(scope),
+            Target::Mig(target) => self.state().holders_of(&[target.gpu]),
+        }))
     }
 
-    fn act(
-        &self,
-        Target::Functions(_): &Target,
-        PlanStep::Functions(step): &PlanStep,
-    ) -> impl Future<Output = Result<(), ActError>> + Send {
-        ready(self.change(|state| state.act(step)))
+    fn act(&self, target: &Target, step: &PlanStep) -> impl Future<Output = Result<(), ActError>> + Send {
+        ready(self.change(|state| match (target, step) {
+            (Target::Functions(_), PlanStep::Functions(step)) => state.act(step),
+            (Target::Mig(target), PlanStep::Mig(step)) => state.act_on_mig(target.gpu, step),
+            (Target::Functions(_) | Target::Mig(_), PlanStep::Functions(_) | PlanStep::Mig(_)) => {
+                let cause = OsCause::found("the step is not one of this target");
+                Err(ActError::Refused { attempted: step.to_string(), cause })
+            }
+        }))
     }
 }

@@ -179,7 +179,7 @@ fn mig_device(card: PciAddress, index: u32, instance: &MigInstance) -> DriverMig
         index: Reading::Known(index),
         gpu_instance: instance.gpu_instance,
         compute_instance: instance.compute_instance,
-        uuid: instance.uuid.clone().or_else(|| made_up_mig_uuid(card, instance)).into(),
+        uuid: mig_uuid(card, instance.gpu_instance, instance.compute_instance, instance.uuid.as_ref()).into(),
         profile: Reading::Known(instance.profile.clone()),
         memory: MemoryMib {
             total: Reading::Known(instance.memory_mib),
@@ -317,15 +317,25 @@ fn made_up_uuid(address: PciAddress) -> Option<GpuUuid> {
     .ok()
 }
 
-fn made_up_mig_uuid(card: PciAddress, instance: &MigInstance) -> Option<MigUuid> {
+/// The described UUID of a MIG device, or one made of its place: as with the real driver, an instance that is created again at the
+/// same place has the same one.
+pub(crate) fn mig_uuid(
+    card: PciAddress,
+    gpu_instance: u32,
+    compute_instance: u32,
+    described: Option<&MigUuid>,
+) -> Option<MigUuid> {
+    if let Some(uuid) = described {
+        return Some(uuid.clone());
+    }
     format!(
         "MIG-51a00000-{:04x}-5{:02x}0-8{:02x}{:x}-51a0{:04x}{:04x}",
         card.domain & 0xffff,
         card.bus,
         card.device,
         card.function,
-        instance.gpu_instance & 0xffff,
-        instance.compute_instance & 0xffff
+        gpu_instance & 0xffff,
+        compute_instance & 0xffff
     )
     .parse()
     .ok()

@@ -11,6 +11,8 @@ pub mod facts;
 pub mod faults;
 pub mod host;
 pub mod load;
+pub mod mig;
+mod mig_act;
 pub mod recorded;
 pub mod scan;
 pub mod sensors;

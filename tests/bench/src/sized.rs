@@ -22,6 +22,7 @@ fn instance(number: u32) -> MigInstance {
         gpu_instance: number + 1,
         compute_instance: 0,
         profile: "1g.5gb".to_owned(),
+        start: None,
         uuid: None,
         memory_mib: 4864,
         used_mib: 13,

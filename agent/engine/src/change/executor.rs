@@ -119,7 +119,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
     ) -> Result<Admitted<A, J, K>, Refusal> {
         let bounds = change.bounds(&self.observation.borrow())?;
         self.must_be_read(&bounds)?;
-        self.must_keep_to_the_terms(change, is_dry_run, actor)?;
+        self.must_keep_to_the_terms(&change, is_dry_run, actor)?;
         let record = self.records.borrow().at(&bounds).cloned();
         must_have_the_lanes_of(record.as_ref(), &bounds)?;
         self.lanes.take(&bounds.lanes)?;
@@ -169,7 +169,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
 
     /// Changes that were made count, attempts that were refused do not: who frees a GPU and asks again is no flood. What the daemon
     /// takes back counts as well, and is never put off: it was promised for that time, and the binding was counted before it.
-    fn must_keep_to_the_terms(&mut self, change: Change, is_dry_run: bool, actor: Actor) -> Result<(), Refusal> {
+    fn must_keep_to_the_terms(&mut self, change: &Change, is_dry_run: bool, actor: Actor) -> Result<(), Refusal> {
         let subject = change.subject();
         let terms = self.policy.borrow().terms(change.act(), actor.origin.requester(), subject.gpu());
         let longest = terms.confirm_most_ms.unwrap_or_default();

@@ -176,6 +176,7 @@ impl Task {
             look: &look,
             holders: &holders,
             given: self.given(),
+            owned: &[],
             policy: &self.policy,
             requester: self.actor.origin.requester(),
         };

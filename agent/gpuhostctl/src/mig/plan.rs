@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::text::{Look, paint, print, print_json};
 use model::mig::layout::{read_wishes, wishes_text};
 use model::mig::{
-    Created, Instance, KeptInstance, MigCatalog, MigPlan, MigRefusal, MigRefused, Present, check, draw, plan,
+    Instance, KeptInstance, LaidOut, MigCatalog, MigPlan, MigRefusal, MigRefused, Present, check, draw, plan,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ struct View {
     feasible: bool,
     keep: Vec<KeptInstance>,
     destroy: Vec<Instance>,
-    create: Vec<Created>,
+    create: Vec<LaidOut>,
     /// How many more of each plain profile fit afterwards.
     rest: Option<BTreeMap<String, u32>>,
     reason: Option<&'static str>,

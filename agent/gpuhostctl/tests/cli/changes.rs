@@ -138,7 +138,7 @@ fn a_check_prints_the_group_and_the_plan() {
         "\n  1  scan the PCI bus\n  2  ask the driver\n",
     ];
     assert!(wanted.iter().all(|part| said.contains(part)), "{said}");
-    let change = served.core.got.borrow()[0].change.unwrap();
+    let change = served.core.got.borrow()[0].change.clone().unwrap();
     let (Change::PassthroughBind(bind), true) = change else { panic!("{change:?}") };
     assert_eq!(bind.guest_memory_mib, Some(4096));
     assert_eq!(json(&bus, &["passthrough", "check", "41:00.0", "--json"])["Plan"][1], "ask the driver");
@@ -176,8 +176,8 @@ fn a_gpu_is_given_away_confirmed_and_taken_back() {
     let got = served.core.got.borrow().clone();
     let operations: Vec<_> = got.iter().map(|got| got.operation).collect();
     assert_eq!(operations, ["passthrough-bind", "passthrough-confirm", "passthrough-release", "passthrough-release"]);
-    let dry: Vec<_> = got.iter().filter_map(|got| got.change).map(|(_, is_dry_run)| is_dry_run).collect();
-    let confirm_within_ms = got[0].change.unwrap().0.confirm_within_ms();
+    let dry: Vec<_> = got.iter().filter_map(|got| got.change.clone()).map(|(_, is_dry_run)| is_dry_run).collect();
+    let confirm_within_ms = got[0].change.clone().unwrap().0.confirm_within_ms();
     assert_eq!((confirm_within_ms, dry), (Some(300_000), vec![false, false, true]));
 }
 

@@ -93,6 +93,7 @@ fn add(devices: &Devices, id: &str, nodes: &Nodes, holders: &mut Holders) {
         unit: None,
         container: Some(id.to_owned()),
         address: Some(address),
+        instance: None,
         hold: Hold::ContainerDevice { device: path.clone() },
     }));
 }

@@ -26,6 +26,7 @@ pub(super) fn look_into(folder: &Path, pid: u32, nodes: &Nodes, holders: &mut Ho
                 unit: unit.clone(),
                 container: container.clone(),
                 address: Some(address),
+                instance: None,
                 hold,
             }));
         }

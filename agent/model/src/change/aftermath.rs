@@ -55,6 +55,12 @@ impl Aftermath {
                 on_restored: OnRestored::Forget,
                 on_commit_failure: OnCommitFailure::Undo,
             },
+            // The next start finds an open entry, sees on the host that it is done, and closes it.
+            Act::MigLayout | Act::MigMode => Self {
+                on_done: OnDone::Forget,
+                on_restored: OnRestored::Forget,
+                on_commit_failure: OnCommitFailure::Accept,
+            },
             Act::PassthroughRelease => Self {
                 on_done: OnDone::Forget,
                 on_restored: OnRestored::StandAgain(Act::PassthroughBind),

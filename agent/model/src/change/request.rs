@@ -2,11 +2,15 @@
 
 use super::aftermath::{Aftermath, OnDone};
 use super::entry::Entry;
+use crate::blocker::Blocker;
 use crate::holders::Holders;
 use crate::ids::PciAddress;
+use crate::mig::{Instance, MigFacts, MigLayoutRequest, MigModeRequest, MigOnGpu, plan_layout, plan_mode};
 use crate::observation::HostObservation;
-use crate::passthrough::{BindRequest, Caution, ReleaseRequest, bounds_of, cautions, plan_passthrough, plan_release};
-use crate::plan::{Bounds, Former, Look, Plan, Subject};
+use crate::passthrough::{
+    BindRequest, Caution, ReleaseRequest, bounds_of, cautions, plan_passthrough, plan_release, scope_of,
+};
+use crate::plan::{Bounds, Former, GroupState, Look, MigTarget, Plan, Subject};
 use crate::policy::{Act, Policy, Requester};
 use crate::refusal::Refusal;
 
@@ -22,12 +26,16 @@ pub struct Bind {
 }
 
 /// A change of the host that is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Give a GPU to a virtual machine.
     PassthroughBind(Bind),
     /// Take a GPU back from a virtual machine.
     PassthroughRelease(PciAddress),
+    /// Change how a GPU is cut into MIG devices.
+    MigLayout(MigLayoutRequest),
+    /// Switch MIG mode of a GPU.
+    MigMode(MigModeRequest),
 }
 
 /// What a plan is made from.
@@ -41,6 +49,8 @@ pub struct ChangeFacts<'a> {
     pub holders: &'a Holders,
     /// The record by which the subject is given away; `None` = it is not, or not by us.
     pub given: Option<&'a Entry>,
+    /// The MIG instances on the target that gpuhostd has created.
+    pub owned: &'a [Instance],
     /// The policy in force.
     pub policy: &'a Policy,
     /// Who asks.
@@ -69,6 +79,8 @@ impl Change {
         match self {
             Self::PassthroughBind(_) => Act::PassthroughBind,
             Self::PassthroughRelease(_) => Act::PassthroughRelease,
+            Self::MigLayout(_) => Act::MigLayout,
+            Self::MigMode(_) => Act::MigMode,
         }
     }
 
@@ -76,7 +88,10 @@ impl Change {
     #[must_use]
     pub const fn subject(&self) -> Subject {
         match self {
-            Self::PassthroughBind(Bind { gpu, .. }) | Self::PassthroughRelease(gpu) => Subject::Gpu(*gpu),
+            Self::PassthroughBind(Bind { gpu, .. })
+            | Self::PassthroughRelease(gpu)
+            | Self::MigMode(MigModeRequest { gpu, .. }) => Subject::Gpu(*gpu),
+            Self::MigLayout(MigLayoutRequest { gpu, .. }) => Subject::MigLayout(*gpu),
         }
     }
 
@@ -85,7 +100,7 @@ impl Change {
     pub const fn confirm_within_ms(&self) -> Option<u64> {
         match self {
             Self::PassthroughBind(bind) => bind.confirm_within_ms,
-            Self::PassthroughRelease(_) => None,
+            Self::PassthroughRelease(_) | Self::MigLayout(_) | Self::MigMode(_) => None,
         }
     }
 
@@ -94,10 +109,16 @@ impl Change {
     /// # Errors
     /// `not_found` where its subject is not there.
     pub fn bounds(&self, host: &HostObservation) -> Result<Bounds, Refusal> {
+        let missing = |gpu: &PciAddress| Refusal::NotFound { what: "GPU".to_owned(), name: gpu.to_string() };
+        let functions = |gpu: &PciAddress| bounds_of(host, *gpu).ok_or_else(|| missing(gpu));
+        let mig = |gpu: &PciAddress| {
+            let scope = scope_of(host, *gpu).ok_or_else(|| missing(gpu))?;
+            Ok(MigTarget { lane: scope.lane, gpu: scope.gpu })
+        };
         match self {
-            Self::PassthroughBind(Bind { gpu, .. }) | Self::PassthroughRelease(gpu) => {
-                bounds_of(host, *gpu).ok_or_else(|| Refusal::NotFound { what: "GPU".to_owned(), name: gpu.to_string() })
-            }
+            Self::PassthroughBind(Bind { gpu, .. }) | Self::PassthroughRelease(gpu) => functions(gpu),
+            Self::MigLayout(MigLayoutRequest { gpu, .. }) => mig(gpu).map(Bounds::of_mig_layout),
+            Self::MigMode(MigModeRequest { gpu, .. }) => mig(gpu).map(Bounds::of_mig_mode),
         }
     }
 
@@ -106,28 +127,26 @@ impl Change {
     /// # Errors
     /// What is in its way.
     pub fn plan(&self, facts: &ChangeFacts<'_>) -> Result<PlannedChange, Refusal> {
-        let Look::Functions(seen) = facts.look;
-        let plan = match self {
-            Self::PassthroughBind(Bind { gpu, guest_memory_mib, .. }) => {
-                let request = BindRequest {
-                    gpu: *gpu,
-                    requester: facts.requester,
-                    guest_memory_mib: *guest_memory_mib,
-                    given_by_us: facts.given.is_some(),
-                };
-                plan_passthrough(facts.host, seen, facts.holders, facts.policy, &request)?
+        let plan = match (self, facts.look) {
+            (Self::PassthroughBind(bind), Look::Functions(seen)) => self.plan_bind(bind, seen, facts)?,
+            (Self::PassthroughRelease(gpu), Look::Functions(seen)) => self.plan_release(*gpu, seen, facts)?,
+            (Self::MigLayout(request), Look::Mig(seen)) => {
+                plan_layout(self.bounds(facts.host)?, request, &self.mig_facts(seen, facts, &self.denied(facts)))?
             }
-            Self::PassthroughRelease(gpu) => {
-                let bounds = self.bounds(facts.host)?;
-                let home = facts.given.map(|record| record.home.within(&bounds.target));
-                let home = home.as_ref().map(|Former::Functions(home)| home.as_slice());
-                let request = ReleaseRequest { gpu: *gpu, requester: facts.requester, home };
-                plan_release(facts.host, seen, facts.holders, facts.policy, &request)?
+            (Self::MigMode(request), Look::Mig(seen)) => {
+                plan_mode(self.bounds(facts.host)?, request, &self.mig_facts(seen, facts, &self.denied(facts)))?
+            }
+            (
+                Self::PassthroughBind(_) | Self::PassthroughRelease(_) | Self::MigLayout(_) | Self::MigMode(_),
+                Look::Functions(_) | Look::Mig(_),
+            ) => {
+                let why = format!("{}: something else was observed; try again", self.subject());
+                return Err(Refusal::Conflict { why });
             }
         };
         let vanished =
             || Refusal::Conflict { why: "a function disappeared during the observation; try again".to_owned() };
-        let before = facts.look.former(&plan.bounds.target).ok_or_else(vanished)?;
+        let before = facts.look.former(&plan).ok_or_else(vanished)?;
         let aftermath = Aftermath::of(self.act());
         // Somebody else may have taken it back: then the record by which it was given away is left to be closed.
         let has_record_to_close = aftermath.on_done == OnDone::Forget && facts.given.is_some();
@@ -138,5 +157,34 @@ impl Change {
             before,
             aftermath,
         })
+    }
+
+    fn plan_bind(&self, bind: &Bind, seen: &GroupState, facts: &ChangeFacts<'_>) -> Result<Plan, Refusal> {
+        let request = BindRequest {
+            gpu: bind.gpu,
+            requester: facts.requester,
+            guest_memory_mib: bind.guest_memory_mib,
+            given_by_us: facts.given.is_some(),
+        };
+        plan_passthrough(facts.host, seen, facts.holders, facts.policy, &request)
+    }
+
+    fn plan_release(&self, gpu: PciAddress, seen: &GroupState, facts: &ChangeFacts<'_>) -> Result<Plan, Refusal> {
+        let bounds = self.bounds(facts.host)?;
+        let home = facts.given.map(|record| record.home.within(&bounds.target));
+        let home = home.as_ref().and_then(|home| match home {
+            Former::Functions(home) => Some(home.as_slice()),
+            Former::Mig(_) => None,
+        });
+        let request = ReleaseRequest { gpu, requester: facts.requester, home };
+        plan_release(facts.host, seen, facts.holders, facts.policy, &request)
+    }
+
+    fn denied(&self, facts: &ChangeFacts<'_>) -> Vec<Blocker> {
+        facts.policy.explain(self.act(), facts.requester, self.subject().gpu()).blocker().into_iter().collect()
+    }
+
+    fn mig_facts<'a>(&self, seen: &'a MigOnGpu, facts: &ChangeFacts<'a>, blockers: &'a [Blocker]) -> MigFacts<'a> {
+        MigFacts { seen, holders: facts.holders, owned: facts.owned, is_given: facts.given.is_some(), blockers }
     }
 }

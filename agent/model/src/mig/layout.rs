@@ -9,7 +9,7 @@ use std::fmt;
 const MOST_ENTRIES: usize = 1024;
 
 /// A GPU instance by its profile and its place.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Hash, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Instance {
     /// Name of its profile.
     pub profile: String,

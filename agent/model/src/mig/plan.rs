@@ -22,9 +22,9 @@ pub struct KeptInstance {
     pub create_compute: Vec<u32>,
 }
 
-/// A GPU instance that is made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Created {
+/// A GPU instance with what is in it.
+#[derive(Debug, Clone, Hash, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaidOut {
     /// What and where.
     #[serde(flatten)]
     pub instance: Instance,
@@ -40,7 +40,7 @@ pub struct MigPlan {
     /// Instances that are destroyed, by start.
     pub destroy: Vec<Instance>,
     /// Instances that are made, by start.
-    pub create: Vec<Created>,
+    pub create: Vec<LaidOut>,
     /// How many more of each plain profile will fit, from the largest profile on.
     pub rest: Vec<(String, u32)>,
 }
@@ -177,7 +177,7 @@ fn plan_of(catalog: &MigCatalog, kinds: &[Kind], there: &[Standing<'_>], found: 
                 let (destroy_compute, create_compute) = steps.unwrap_or_default();
                 plan.keep.push(KeptInstance { instance, in_use: stays.is.in_use, destroy_compute, create_compute });
             }
-            None => plan.create.push(Created { instance, compute: kind.compute.clone() }),
+            None => plan.create.push(LaidOut { instance, compute: kind.compute.clone() }),
         }
     }
     for instance in there {

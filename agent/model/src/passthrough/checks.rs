@@ -147,6 +147,7 @@ pub(super) fn holders(holders: &Holders, seen: &GroupState, gpu: &Gpu) -> Vec<Bl
             unit: None,
             container: None,
             address: Some(member.address),
+            instance: None,
             hold: Hold::UsbDevice { device: device.clone() },
         }));
     }
@@ -169,6 +170,7 @@ fn named_by_driver(holders: &Holders, gpu: &Gpu) -> Vec<Holder> {
             unit: None,
             container: None,
             address: Some(gpu.pci.address),
+            instance: None,
             hold: Hold::DriverProcess,
         })
         .collect()

@@ -56,12 +56,23 @@ pub struct Scope {
     pub members: Vec<PciAddress>,
 }
 
+/// One GPU whose MIG layout or mode changes.
+#[derive(Debug, Clone, Copy, Hash, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MigTarget {
+    /// The lane of the GPU's functions: a layout does not change while its drivers do.
+    pub lane: Lane,
+    /// The GPU.
+    pub gpu: PciAddress,
+}
+
 /// What the steps of a change may touch, and what is looked at before and after them. Each kind of change has one.
 #[derive(Debug, Clone, Hash, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
     /// The functions of an IOMMU group change their drivers.
     Functions(Scope),
+    /// A GPU changes its MIG layout or mode.
+    Mig(MigTarget),
 }
 
 impl Target {
@@ -70,6 +81,7 @@ impl Target {
     pub fn functions(&self) -> &[PciAddress] {
         match self {
             Self::Functions(scope) => &scope.members,
+            Self::Mig(target) => std::slice::from_ref(&target.gpu),
         }
     }
 
@@ -77,6 +89,7 @@ impl Target {
     fn lanes(&self) -> BTreeSet<Lane> {
         match self {
             Self::Functions(scope) => BTreeSet::from([scope.lane]),
+            Self::Mig(target) => BTreeSet::from([target.lane]),
         }
     }
 }
@@ -99,6 +112,19 @@ impl Bounds {
     pub fn of_functions(scope: Scope) -> Self {
         let (subject, target) = (Subject::Gpu(scope.gpu), Target::Functions(scope));
         Self { subject, lanes: target.lanes(), target }
+    }
+
+    /// Those of a change of a GPU's MIG layout.
+    #[must_use]
+    pub fn of_mig_layout(target: MigTarget) -> Self {
+        let (subject, target) = (Subject::MigLayout(target.gpu), Target::Mig(target));
+        Self { subject, lanes: target.lanes(), target }
+    }
+
+    /// Those of a change of a GPU's MIG mode.
+    #[must_use]
+    pub fn of_mig_mode(target: MigTarget) -> Self {
+        Self { subject: Subject::Gpu(target.gpu), ..Self::of_mig_layout(target) }
     }
 
     /// Every lane of the target is among the lanes: a document on disk may say anything.

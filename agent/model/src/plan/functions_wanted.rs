@@ -41,6 +41,17 @@ pub enum Unmet {
         /// Which group.
         group: IommuGroupId,
     },
+    /// Something of a GPU's MIG differs.
+    Mig {
+        /// What: `GPU instance 3g.20gb@4`, `MIG mode`.
+        what: String,
+        /// What it should be.
+        wanted: String,
+        /// What it is.
+        found: String,
+    },
+    /// What was looked at is not what it is about.
+    OtherTarget,
     /// A function that joined the group meanwhile keeps a guest from opening it.
     NotViable {
         /// Which function.
@@ -55,7 +66,11 @@ impl Unmet {
     pub const fn is_gone(&self) -> bool {
         match self {
             Self::Gone { .. } => true,
-            Self::Differs { .. } | Self::NoNode { .. } | Self::NotViable { .. } => false,
+            Self::Differs { .. }
+            | Self::NoNode { .. }
+            | Self::NotViable { .. }
+            | Self::Mig { .. }
+            | Self::OtherTarget => false,
         }
     }
 }
@@ -67,6 +82,8 @@ impl fmt::Display for Unmet {
             Self::Differs { address, what, wanted, found } => {
                 write!(f, "{address}: {what} is {found} and should be {wanted}")
             }
+            Self::Mig { what, wanted, found } => write!(f, "{what} is {found} and should be {wanted}"),
+            Self::OtherTarget => f.write_str("the observation is of something else"),
             Self::NoNode { group } => write!(f, "/dev/vfio/{group} does not exist"),
             Self::NotViable { address } => {
                 write!(f, "{address} joined the group with a host driver, so no guest can open it")

@@ -1,5 +1,6 @@
 //! What differs from one kind of change to the next: what is seen of its target, what is remembered, done and wanted of it.
 
+use super::Plan;
 use super::bounds::Target;
 use super::function_settings::FunctionSettings;
 use super::function_steps::steps_between;
@@ -7,6 +8,7 @@ use super::functions_wanted::{FunctionsWanted, Unmet};
 use super::group_state::GroupState;
 use super::step::Step;
 use crate::ids::PciAddress;
+use crate::mig::{MigOnGpu, MigStep, MigWanted};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -16,6 +18,8 @@ use std::fmt;
 pub enum Look {
     /// The functions of an IOMMU group.
     Functions(GroupState),
+    /// MIG on one GPU.
+    Mig(MigOnGpu),
 }
 
 /// What was seen of a target before a change, and what undoing goes back to.
@@ -24,6 +28,8 @@ pub enum Look {
 pub enum Former {
     /// Each function, as it was.
     Functions(Vec<FunctionSettings>),
+    /// The places of a MIG layout that the change touches, as they were.
+    Mig(MigWanted),
 }
 
 /// One thing that is done to a target.
@@ -32,6 +38,8 @@ pub enum Former {
 pub enum PlanStep {
     /// To the functions of an IOMMU group.
     Functions(Step),
+    /// To a GPU's MIG layout or mode.
+    Mig(MigStep),
 }
 
 /// What a fresh look at a target must show at the end.
@@ -40,17 +48,22 @@ pub enum PlanStep {
 pub enum Postcondition {
     /// Of the functions of an IOMMU group.
     Functions(FunctionsWanted),
+    /// Of a GPU's MIG layout or mode.
+    Mig(MigWanted),
 }
 
 impl Look {
-    /// What has to be remembered of the target to return to it; `None` where a part of it is gone or cannot be read.
+    /// What has to be remembered of the target of a plan to return to it; `None` where a part of it is gone or cannot be read, or where
+    /// the look is of something else.
     #[must_use]
-    pub fn former(&self, target: &Target) -> Option<Former> {
-        match (self, target) {
-            (Self::Functions(seen), Target::Functions(scope)) => {
+    pub fn former(&self, plan: &Plan) -> Option<Former> {
+        match (self, &plan.bounds.target, &plan.postcondition) {
+            (Self::Functions(seen), Target::Functions(scope), Postcondition::Functions(_)) => {
                 let settled = |address: &PciAddress| seen.member(*address)?.settled().ok();
                 scope.members.iter().map(settled).collect::<Option<_>>().map(Former::Functions)
             }
+            (Self::Mig(seen), Target::Mig(_), Postcondition::Mig(wanted)) => wanted.as_seen(seen).map(Former::Mig),
+            (Self::Functions(_) | Self::Mig(_), Target::Functions(_) | Target::Mig(_), _) => None,
         }
     }
 }
@@ -63,6 +76,8 @@ impl Former {
             (Self::Functions(wanted), Look::Functions(seen)) => {
                 steps_between(seen, wanted).into_iter().map(PlanStep::Functions).collect()
             }
+            (Self::Mig(wanted), Look::Mig(seen)) => wanted.steps_from(seen).into_iter().map(PlanStep::Mig).collect(),
+            (Self::Functions(_), Look::Mig(_)) | (Self::Mig(_), Look::Functions(_)) => Vec::new(),
         }
     }
 
@@ -73,6 +88,7 @@ impl Former {
             Self::Functions(members) => {
                 Postcondition::Functions(FunctionsWanted { members: members.clone(), guest_ready: None })
             }
+            Self::Mig(wanted) => Postcondition::Mig(wanted.clone()),
         };
         wanted.unmet(seen).iter().all(Unmet::is_gone)
     }
@@ -86,6 +102,7 @@ impl Former {
                 let inside = members.iter().filter(|settled| scope.members.contains(&settled.address));
                 Self::Functions(inside.cloned().collect())
             }
+            (Self::Functions(_) | Self::Mig(_), Target::Functions(_) | Target::Mig(_)) => self.clone(),
         }
     }
 
@@ -94,6 +111,7 @@ impl Former {
     pub fn stays_in(&self, target: &Target) -> bool {
         match self {
             Self::Functions(members) => all_in(members.iter().map(|settled| settled.address), target),
+            Self::Mig(_) => is_mig(target),
         }
     }
 }
@@ -104,6 +122,7 @@ impl PlanStep {
     pub fn stays_in(&self, target: &Target) -> bool {
         match self {
             Self::Functions(step) => all_in(step.address().into_iter(), target),
+            Self::Mig(_) => is_mig(target),
         }
     }
 }
@@ -112,6 +131,7 @@ impl fmt::Display for PlanStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Functions(step) => step.fmt(f),
+            Self::Mig(step) => step.fmt(f),
         }
     }
 }
@@ -122,6 +142,8 @@ impl Postcondition {
     pub fn unmet(&self, seen: &Look) -> Vec<Unmet> {
         match (self, seen) {
             (Self::Functions(wanted), Look::Functions(seen)) => wanted.unmet(seen),
+            (Self::Mig(wanted), Look::Mig(seen)) => wanted.unmet(seen),
+            (Self::Functions(_), Look::Mig(_)) | (Self::Mig(_), Look::Functions(_)) => vec![Unmet::OtherTarget],
         }
     }
 
@@ -130,6 +152,7 @@ impl Postcondition {
     pub fn stays_in(&self, target: &Target) -> bool {
         match self {
             Self::Functions(wanted) => all_in(wanted.members.iter().map(|settled| settled.address), target),
+            Self::Mig(_) => is_mig(target),
         }
     }
 }
@@ -137,5 +160,14 @@ impl Postcondition {
 fn all_in(mut addresses: impl Iterator<Item = PciAddress>, target: &Target) -> bool {
     match target {
         Target::Functions(scope) => addresses.all(|address| scope.members.contains(&address)),
+        Target::Mig(_) => false,
+    }
+}
+
+/// The target names the GPU, and a step or a condition of MIG is about no other.
+const fn is_mig(target: &Target) -> bool {
+    match target {
+        Target::Functions(_) => false,
+        Target::Mig(_) => true,
     }
 }

@@ -1,7 +1,8 @@
 //! Plans: what will be done to the host, step by step, before anything of it is done.
 //!
 //! Each kind of change has a variant in [`Target`], [`Look`], [`Former`], [`PlanStep`] and [`Postcondition`] (`kinds.rs`), and files of
-//! its own for what is in the variant. Today there is one: the functions of an IOMMU group change their drivers.
+//! its own for what is in the variant. The functions of an IOMMU group change their drivers; a
+//! GPU changes its MIG layout or mode.
 
 mod bounds;
 mod function_settings;
@@ -12,7 +13,7 @@ mod kinds;
 mod lane;
 mod step;
 
-pub use bounds::{Bounds, Scope, Subject, Target};
+pub use bounds::{Bounds, MigTarget, Scope, Subject, Target};
 pub use function_settings::{FunctionSettings, PowerControl};
 pub use function_steps::steps_between;
 pub use functions_wanted::{FunctionsWanted, Unmet};

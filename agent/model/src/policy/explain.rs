@@ -13,11 +13,15 @@ pub enum Act {
     PassthroughBind,
     /// Take a GPU back from a virtual machine.
     PassthroughRelease,
+    /// Change how a GPU is cut into MIG devices.
+    MigLayout,
+    /// Switch MIG mode of a GPU.
+    MigMode,
 }
 
 impl Act {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::PassthroughBind, Self::PassthroughRelease];
+    pub const ALL: [Self; 4] = [Self::PassthroughBind, Self::PassthroughRelease, Self::MigLayout, Self::MigMode];
 
     /// As it is in jobs, on the command line and in records.
     #[must_use]
@@ -25,6 +29,8 @@ impl Act {
         match self {
             Self::PassthroughBind => "passthrough-bind",
             Self::PassthroughRelease => "passthrough-release",
+            Self::MigLayout => "mig-layout",
+            Self::MigMode => "mig-mode",
         }
     }
 
@@ -55,6 +61,7 @@ struct Ceiling<'a> {
     allowed: bool,
     off: &'static str,
     never: &'a [PciAddress],
+    never_why: &'static str,
     changes_per_minute: u32,
 }
 
@@ -65,6 +72,7 @@ struct Grant<'a> {
     off: &'static str,
     only_key: &'static str,
     only: &'a [PciAddress],
+    only_why: &'static str,
 }
 
 /// Who asks, as far as the policy distinguishes them. Local users have passed polkit.
@@ -109,7 +117,7 @@ impl Policy {
             changes_per_minute: self.changes_per_minute(act, requester),
             confirm_most_ms: match act {
                 Act::PassthroughBind => Some(CONFIRM_MOST_MS),
-                Act::PassthroughRelease => None,
+                Act::PassthroughRelease | Act::MigLayout | Act::MigMode => None,
             },
         }
     }
@@ -120,7 +128,7 @@ impl Policy {
     #[must_use]
     pub fn explain(&self, act: Act, requester: Requester, gpu: Option<PciAddress>) -> Explanation {
         let is_bounded = match act {
-            Act::PassthroughBind => true,
+            Act::PassthroughBind | Act::MigLayout | Act::MigMode => true,
             Act::PassthroughRelease => false,
         };
         let host = is_bounded.then(|| self.host_denies(act, gpu)).flatten();
@@ -151,7 +159,16 @@ impl Policy {
                 allowed: self.host.passthrough.allowed,
                 off: "no GPU of this host may be given to a virtual machine",
                 never: &self.host.passthrough.never,
+                never_why: "this GPU is never given to a virtual machine",
                 changes_per_minute: self.host.passthrough.changes_per_minute,
+            },
+            Act::MigLayout | Act::MigMode => Ceiling {
+                section: "host.mig",
+                allowed: self.host.mig.allowed,
+                off: "MIG of no GPU of this host may be changed",
+                never: &self.host.mig.never,
+                never_why: "MIG of this GPU is never changed",
+                changes_per_minute: self.host.mig.changes_per_minute,
             },
         }
     }
@@ -164,6 +181,15 @@ impl Policy {
                 off: "a manager may not give GPUs to virtual machines",
                 only_key: "manager.passthrough_gpus",
                 only: &self.manager.passthrough_gpus,
+                only_why: "this GPU is not among those that a manager may give to virtual machines",
+            },
+            Act::MigLayout | Act::MigMode => Grant {
+                key: "manager.mig",
+                allowed: self.manager.mig,
+                off: "a manager may not change MIG of GPUs",
+                only_key: "manager.mig_gpus",
+                only: &self.manager.mig_gpus,
+                only_why: "this GPU is not among those whose MIG a manager may change",
             },
         }
     }
@@ -175,7 +201,7 @@ impl Policy {
             return Some(no(&key("allowed"), ceiling.off));
         }
         if gpu.is_some_and(|address| ceiling.never.contains(&address)) {
-            return Some(no(&key("never"), "this GPU is never given to a virtual machine"));
+            return Some(no(&key("never"), ceiling.never_why));
         }
         (ceiling.changes_per_minute == 0).then(|| no(&key("changes_per_minute"), "no change is allowed"))
     }
@@ -191,7 +217,7 @@ impl Policy {
         }
         let listed = |address| grant.only.is_empty() || grant.only.contains(&address);
         if !gpu.is_none_or(listed) {
-            return Some(no(grant.only_key, "this GPU is not among those that a manager may give to virtual machines"));
+            return Some(no(grant.only_key, grant.only_why));
         }
         (self.changes_per_minute(act, requester) == 0).then(|| no("manager.changes_per_minute", "no change is allowed"))
     }

@@ -27,6 +27,8 @@ pub struct Policy {
 pub struct HostPolicy {
     /// Giving GPUs to virtual machines.
     pub passthrough: PassthroughPolicy,
+    /// Changing MIG of GPUs.
+    pub mig: MigPolicy,
 }
 
 /// `[host.passthrough]`.
@@ -51,6 +53,24 @@ impl Default for PassthroughPolicy {
     }
 }
 
+/// `[host.mig]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MigPolicy {
+    /// Layouts and the mode may be changed at all.
+    pub allowed: bool,
+    /// Not those of these GPUs, by PCI address.
+    pub never: Vec<PciAddress>,
+    /// Changes of one GPU's layout in a minute, from whomever they come.
+    pub changes_per_minute: u32,
+}
+
+impl Default for MigPolicy {
+    fn default() -> Self {
+        Self { allowed: true, never: Vec::new(), changes_per_minute: 1 }
+    }
+}
+
 /// `[manager]`. What changes devices is denied unless it is allowed here; what only places and reports work is allowed unless it is
 /// denied here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +92,10 @@ pub struct ManagerPolicy {
     pub passthrough: bool,
     /// Only these GPUs; empty = every one that `[host]` allows.
     pub passthrough_gpus: Vec<PciAddress>,
+    /// Have the MIG layout and mode of a GPU changed.
+    pub mig: bool,
+    /// Only these GPUs; empty = every one that `[host]` allows.
+    pub mig_gpus: Vec<PciAddress>,
     /// Changes of one GPU in a minute that a manager may cause.
     pub changes_per_minute: u32,
 }
@@ -87,6 +111,8 @@ impl Default for ManagerPolicy {
             features: false,
             passthrough: false,
             passthrough_gpus: Vec::new(),
+            mig: false,
+            mig_gpus: Vec::new(),
             changes_per_minute: 0,
         }
     }
@@ -104,6 +130,8 @@ impl ManagerPolicy {
             features: false,
             passthrough: false,
             passthrough_gpus: Vec::new(),
+            mig: false,
+            mig_gpus: Vec::new(),
             changes_per_minute: 0,
         }
     }
@@ -114,6 +142,7 @@ impl Policy {
     #[must_use]
     pub fn strictest() -> Self {
         let passthrough = PassthroughPolicy { allowed: false, changes_per_minute: 0, ..PassthroughPolicy::default() };
-        Self { host: HostPolicy { passthrough }, manager: ManagerPolicy::strictest() }
+        let mig = MigPolicy { allowed: false, changes_per_minute: 0, ..MigPolicy::default() };
+        Self { host: HostPolicy { passthrough, mig }, manager: ManagerPolicy::strictest() }
     }
 }

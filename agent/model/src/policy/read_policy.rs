@@ -1,6 +1,6 @@
 //! Reads the policy file, with the file, line and field in every complaint.
 
-use super::{HostPolicy, ManagerPolicy, PassthroughPolicy, Policy};
+use super::{HostPolicy, ManagerPolicy, MigPolicy, PassthroughPolicy, Policy};
 use crate::fields::{ConfigErrors, Document, Value};
 use crate::ids::PciAddress;
 
@@ -35,7 +35,7 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
     let Policy { host, manager } = &mut policy;
     let document = Document::read(file, text, |top| {
         top.section("host", |section| {
-            let HostPolicy { passthrough } = host;
+            let HostPolicy { passthrough, mig } = host;
             section.section("passthrough", |section| {
                 let PassthroughPolicy { allowed, never, boot_vga, memory_reserve_mib, changes_per_minute } =
                     passthrough;
@@ -43,6 +43,12 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
                 section.list("never", never, gpu);
                 section.flag("boot_vga", boot_vga);
                 section.whole("memory_reserve_mib", 0..=MOST_MIB, "MiB", memory_reserve_mib);
+                section.whole("changes_per_minute", 0..=MOST_CHANGES_PER_MINUTE, "", changes_per_minute);
+            });
+            section.section("mig", |section| {
+                let MigPolicy { allowed, never, changes_per_minute } = mig;
+                section.flag("allowed", allowed);
+                section.list("never", never, gpu);
                 section.whole("changes_per_minute", 0..=MOST_CHANGES_PER_MINUTE, "", changes_per_minute);
             });
         });
@@ -56,6 +62,8 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
                 features,
                 passthrough,
                 passthrough_gpus,
+                mig,
+                mig_gpus,
                 changes_per_minute,
             } = manager;
             section.flag("enable", enable);
@@ -66,6 +74,8 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
             section.flag("features", features);
             section.flag("passthrough", passthrough);
             section.list("passthrough_gpus", passthrough_gpus, gpu);
+            section.flag("mig", mig);
+            section.list("mig_gpus", mig_gpus, gpu);
             section.whole("changes_per_minute", 0..=MOST_CHANGES_PER_MINUTE, "", changes_per_minute);
         });
     });

@@ -2,6 +2,7 @@
 
 use super::item::Deed;
 use crate::change::{Bind, Change};
+use crate::mig::{MigLayoutRequest, MigModeRequest};
 use crate::settings::HostSetting;
 use std::fmt;
 
@@ -13,6 +14,12 @@ impl fmt::Display for Deed {
                 write!(out, "give {gpu} to a virtual machine (bind it to vfio-pci)")
             }
             Self::Change(Change::PassthroughRelease(gpu)) => write!(out, "take {gpu} back from vfio-pci"),
+            Self::Change(Change::MigLayout(MigLayoutRequest { gpu, layout, .. })) => {
+                write!(out, "change the MIG layout of {gpu} to {layout}")
+            }
+            Self::Change(Change::MigMode(MigModeRequest { gpu, to })) => {
+                write!(out, "set MIG mode of {gpu} to {}", to.code())
+            }
         }
     }
 }

@@ -114,7 +114,7 @@ impl Pacer {
             }
             free -= 1;
             let (source, paths) = (item.source, vec![item.path.clone()]);
-            turn.start.push(Start { source, paths, deeds: AtOnce::Change(*change), attempt: 0 });
+            turn.start.push(Start { source, paths, deeds: AtOnce::Change(change.clone()), attempt: 0 });
         }
         for start in &mut turn.start {
             let begun = start.paths.iter().filter_map(|path| self.began(now, &(start.source, path.clone())));

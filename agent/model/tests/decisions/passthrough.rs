@@ -102,7 +102,22 @@ impl Case {
 
 fn holder() -> Holder {
     let hold = Hold::OpenDevice { path: "/dev/nvidia0".into() };
-    Holder { pid: Some(1), command: None, unit: None, container: Some("c0ffee".into()), address: None, hold }
+    Holder {
+        pid: Some(1),
+        command: None,
+        unit: None,
+        container: Some("c0ffee".into()),
+        address: None,
+        instance: None,
+        hold,
+    }
+}
+
+fn of_functions(step: &PlanStep) -> &Step {
+    match step {
+        PlanStep::Functions(step) => step,
+        PlanStep::Mig(step) => panic!("{step}"),
+    }
 }
 
 #[test]
@@ -111,7 +126,7 @@ fn overrides_come_before_every_unbind_and_probes_after() {
     let kinds: Vec<&str> = plan
         .steps
         .iter()
-        .map(|PlanStep::Functions(step)| match step {
+        .map(|step| match of_functions(step) {
             Step::LoadModule { .. } => "load",
             Step::SetDriverOverride { .. } => "override",
             Step::Unbind { .. } => "unbind",
@@ -123,7 +138,7 @@ fn overrides_come_before_every_unbind_and_probes_after() {
     assert_eq!(kinds, order);
     assert_eq!(plan.bounds.target.functions(), [at(GPU), at(AUDIO)], "the bridge is left alone");
     assert!(plan.stays_in_bounds());
-    let Postcondition::Functions(wanted) = plan.postcondition;
+    let Postcondition::Functions(wanted) = plan.postcondition else { panic!("it is of MIG") };
     assert_eq!(wanted.guest_ready, Some(GROUP), "group 0 is a group");
 }
 
@@ -150,7 +165,7 @@ fn a_module_that_is_not_loaded_is_loaded_first_and_a_variant_is_used_where_one_m
     let plan = case.plan().unwrap();
     let load = Step::LoadModule { driver: name("nvgrace_gpu_vfio_pci") };
     assert_eq!(plan.steps[0], PlanStep::Functions(load));
-    let Postcondition::Functions(wanted) = plan.postcondition;
+    let Postcondition::Functions(wanted) = plan.postcondition else { panic!("it is of MIG") };
     assert!(wanted.members.iter().all(|m| m.driver == Some(name("nvgrace_gpu_vfio_pci"))));
 }
 

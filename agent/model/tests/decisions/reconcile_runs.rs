@@ -366,6 +366,7 @@ impl Run {
                 self.outside.host.gpus[number].usage = match change {
                     Change::PassthroughBind(_) => GpuUse::Passthrough,
                     Change::PassthroughRelease(_) => GpuUse::Host,
+                    Change::MigLayout(_) | Change::MigMode(_) => panic!("nothing wishes {change:?}"),
                 };
                 Ok(())
             }

@@ -90,6 +90,7 @@ fn nvidias_own_services_let_go_by_their_own_commands() {
         unit: unit.map(str::to_owned),
         container: None,
         address: Some(at(GPU)),
+        instance: None,
         hold: Hold::OpenDevice { path: "/dev/nvidia0".to_owned() },
     };
     for (command, unit, way) in [

@@ -1,20 +1,21 @@
 //! What a host description may say: the types that a `tests/hosts/*.toml` file is read into.
 
+mod described_mig;
 mod described_sensors;
 mod described_software;
 mod described_state;
 
+pub use described_mig::{MigDescription, MigInstance};
 pub use described_sensors::SensorsDescription;
 pub use described_software::SoftwareDescription;
 pub use described_state::StateDescription;
 
 use crate::faults::Faults;
 use model::docker::DockerFacts;
-use model::driver::MigMode;
 use model::health::facts::HealthFacts;
 use model::host_facts::Nic;
 use model::metric::Metric;
-use model::{Absence, DriverName, GpuUuid, MigUuid, PciAddress, PciClass, PciId};
+use model::{Absence, DriverName, GpuUuid, PciAddress, PciClass, PciId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -346,55 +347,6 @@ pub struct ProcessDescription {
     pub name: String,
     /// GPU memory in MiB.
     pub memory_mib: u64,
-}
-
-/// How a GPU is cut up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MigDescription {
-    /// Mode now.
-    pub current: MigMode,
-    /// Mode after the next reset.
-    pub pending: MigMode,
-    /// Instances.
-    #[serde(default)]
-    pub instances: Vec<MigInstance>,
-}
-
-/// One MIG device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MigInstance {
-    /// GPU instance id.
-    pub gpu_instance: u32,
-    /// Compute instance id.
-    pub compute_instance: u32,
-    /// `1g.5gb`.
-    pub profile: String,
-    /// UUID; one made of address and ids where nothing is set.
-    #[serde(default)]
-    pub uuid: Option<MigUuid>,
-    /// Memory of the slice in MiB.
-    pub memory_mib: u64,
-    /// In use of it in MiB.
-    #[serde(default)]
-    pub used_mib: u64,
-    /// Streaming multiprocessors.
-    pub sm: u32,
-    /// Copy engines.
-    pub ce: u32,
-    /// Encoders.
-    #[serde(default)]
-    pub enc: u32,
-    /// Decoders.
-    #[serde(default)]
-    pub dec: u32,
-    /// JPEG engines.
-    #[serde(default)]
-    pub jpeg: u32,
-    /// Optical flow engines.
-    #[serde(default)]
-    pub ofa: u32,
 }
 
 /// How a GPU is.

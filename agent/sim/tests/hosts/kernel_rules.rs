@@ -107,7 +107,7 @@ fn the_audio_function_waits_for_whoever_has_its_nodes_open() {
         assert_eq!(state.bus.functions[&audio].driver, Some(driver("snd_hda_intel")));
         let hold = Hold::OpenDevice { path: "/dev/snd/controlC1".into() };
         let (pid, command) = (Some(9), Some("wireplumber".into()));
-        let holder = Holder { pid, command, unit: None, container: None, address: Some(audio), hold };
+        let holder = Holder { pid, command, unit: None, container: None, address: Some(audio), instance: None, hold };
         state.open.insert(audio, vec![holder]);
         assert!(matches!(state.clone().unbind(audio), Err(KernelError::Blocks { .. })));
         state.open.clear();

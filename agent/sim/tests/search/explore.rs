@@ -1,6 +1,6 @@
 //! Walks every branch of a change: at each point it goes well, goes wrong in each way, or the daemon dies before or after it.
 
-use crate::worlds::{BOOT, World, functions, look};
+use crate::worlds::{BOOT, World, functions, look, take};
 use model::PciAddress;
 use model::change::{AtStart, ChangeMachine, Effect, Entry, Event, Outcome, Phase, at_start, decode, encode, sort_out};
 use model::os_cause::OsCause;
@@ -128,14 +128,17 @@ pub(crate) struct Search<'a> {
 impl<'a> Search<'a> {
     pub(crate) fn new(world: &'a World, mutant: Mutant) -> Self {
         let before = functions(&world.entry.before).to_vec();
-        let Postcondition::Functions(FunctionsWanted { members: after, .. }) = world.entry.plan.postcondition.clone();
+        let Postcondition::Functions(FunctionsWanted { members: after, .. }) = world.entry.plan.postcondition.clone()
+        else {
+            panic!("it is of MIG")
+        };
         Self { world, mutant, before, after, known: HashMap::new(), path: Vec::new(), verdict: Verdict::default() }
     }
 
     pub(crate) fn run(&mut self, left: Budget) {
         let mut entry = self.world.entry.clone();
         if self.mutant == Mutant::OverrideAfterUnbind {
-            let rank = |PlanStep::Functions(step): &PlanStep| match step {
+            let rank = |step: &PlanStep| match of_functions(step) {
                 Step::LoadModule { .. } | Step::Unbind { .. } => 0,
                 Step::SetDriverOverride { .. } => 1,
                 Step::Probe { .. } => 2,
@@ -243,14 +246,14 @@ impl<'a> Search<'a> {
                 let seen = self.look(&mut run, &machine);
                 Event::Looked(if fault.is_some() { Err(said()) } else { Ok(Box::new(seen)) })
             }
-            Effect::Take(PlanStep::Functions(step)) => {
+            Effect::Take(step) => {
                 if let Some(late) = run.late.take_if(|_| !run.taken.is_empty()) {
                     run.disk = Some(late);
                 }
-                let result = run.host.act_with(step, fault);
+                let result = take(&mut run.host, step, fault);
                 run.hung |= fault.is_some_and(StepFault::hangs);
                 if matches!(self.mutant, Mutant::UndoStack | Mutant::JournalLate) {
-                    run.taken.push(step.clone());
+                    run.taken.push(of_functions(step).clone());
                 }
                 Event::Took(result)
             }
@@ -340,6 +343,7 @@ impl<'a> Search<'a> {
         let wanted = match (self.world.entry.operation, given) {
             (Act::PassthroughBind, true) | (Act::PassthroughRelease, false) => &self.after,
             (Act::PassthroughBind, false) | (Act::PassthroughRelease, true) => &self.before,
+            (operation @ (Act::MigLayout | Act::MigMode), _) => panic!("{operation:?}"),
         };
         let found = scope_of(&run.host, wanted);
         if found != *wanted {
@@ -491,11 +495,19 @@ fn scope_of(host: &HostState, wanted: &[FunctionSettings]) -> Vec<FunctionSettin
     wanted.iter().map(function).collect()
 }
 
+fn of_functions(step: &PlanStep) -> &Step {
+    match step {
+        PlanStep::Functions(step) => step,
+        PlanStep::Mig(step) => panic!("{step}"),
+    }
+}
+
 /// Shows what is wished for in place of what is.
-fn forge(Look::Functions(seen): &mut Look, wished: &[FunctionSettings]) {
+fn forge(look: &mut Look, wished: &[FunctionSettings]) {
     fn reading<T>(value: Option<T>) -> Reading<T> {
         value.map_or(Reading::Absent(Absence::None), Reading::Known)
     }
+    let Look::Functions(seen) = look else { panic!("it is of MIG") };
     seen.vfio_node = true;
     for member in &mut seen.members {
         if let Some(wish) = wished.iter().find(|wish| wish.address == member.address) {

@@ -1,8 +1,7 @@
 //! Pulls the card out before each thing that a change does, and puts it back: the change ends, and the record never lies.
 
-use crate::worlds::{BOOT, GPU, World, at, binding, look, worlds};
+use crate::worlds::{BOOT, GPU, World, at, binding, look, take, worlds};
 use model::change::{AtStart, ChangeMachine, Effect, Event, Outcome, at_start, decode, encode};
-use model::plan::PlanStep;
 use model::policy::Act;
 use model::time::BootMillis;
 use sim::state::HostState;
@@ -34,7 +33,7 @@ impl Run {
             let happened = match machine.to_do() {
                 Effect::End(outcome) => return outcome,
                 Effect::Look => Event::Looked(Ok(Box::new(look(&self.host, &world.entry.plan.bounds.target)))),
-                Effect::Take(PlanStep::Functions(step)) => Event::Took(self.host.act_with(&step, None)),
+                Effect::Take(step) => Event::Took(take(&mut self.host, &step, None)),
                 Effect::Journal(entry) => {
                     self.disk = Some(encode(&entry).unwrap());
                     Event::Journaled(Ok(()))

@@ -10,11 +10,13 @@ use model::observation::{HostObservation, RawObservation};
 use model::passthrough::{BindRequest, ReleaseRequest, plan_passthrough, plan_release, scope_of};
 use model::plan::{Former, FunctionSettings, Look, ModuleState, Plan, PlanStep, PowerControl, Target};
 use model::policy::{Act, Policy, Requester};
+use model::ports::ActError;
 use model::refusal::Refusal;
 use model::time::{BootMillis, UnixMillis};
 use model::{JobId, PciAddress};
 use sim::description::Description;
 use sim::state::HostState;
+use sim::step_faults::StepFault;
 use sim::{parse, scan};
 
 pub(crate) const GPU: &str = "0000:41:00.0";
@@ -110,17 +112,31 @@ fn bind_plan(host: &HostState) -> Result<Plan, Refusal> {
 }
 
 /// A look as the ports give it.
-pub(crate) fn look(host: &HostState, Target::Functions(scope): &Target) -> Look {
-    Look::Functions(host.group_state(scope))
+pub(crate) fn look(host: &HostState, target: &Target) -> Look {
+    match target {
+        Target::Functions(scope) => Look::Functions(host.group_state(scope)),
+        Target::Mig(target) => Look::Mig(host.mig_state(target.gpu).unwrap()),
+    }
+}
+
+/// Takes a step on the host, with a fault or without.
+pub(crate) fn take(host: &mut HostState, step: &PlanStep, fault: Option<StepFault>) -> Result<(), ActError> {
+    match step {
+        PlanStep::Functions(step) => host.act_with(step, fault),
+        PlanStep::Mig(step) => host.act_on_mig_with(at(GPU), step, fault),
+    }
 }
 
 /// The functions that are remembered.
-pub(crate) fn functions(Former::Functions(functions): &Former) -> &[FunctionSettings] {
-    functions
+pub(crate) fn functions(former: &Former) -> &[FunctionSettings] {
+    match former {
+        Former::Functions(functions) => functions,
+        Former::Mig(wanted) => panic!("{wanted:?}"),
+    }
 }
 
 fn former(host: &HostState, plan: &Plan) -> Former {
-    look(host, &plan.bounds.target).former(&plan.bounds.target).unwrap()
+    look(host, &plan.bounds.target).former(plan).unwrap()
 }
 
 fn entry(operation: Act, plan: Plan, before: Former, home: Former) -> Entry {
@@ -151,8 +167,8 @@ pub(crate) fn binding(name: &str, host: HostState, comes_home: bool) -> World {
 /// The same host after the binding was done, asked to give back.
 fn releasing(bound: &World) -> World {
     let mut host = bound.host.clone();
-    for PlanStep::Functions(step) in &bound.entry.plan.steps {
-        host.act_with(step, None).unwrap();
+    for step in &bound.entry.plan.steps {
+        take(&mut host, step, None).unwrap();
     }
     let standing = bound.entry.in_phase(Phase::Standing);
     let seen = observe(&host);
@@ -250,7 +266,7 @@ pub(crate) fn damaged_worlds() -> Vec<World> {
 fn holder() -> Holder {
     let hold = Hold::OpenDevice { path: "/dev/nvidia0".to_owned() };
     let command = Some("python3".to_owned());
-    Holder { pid: Some(4711), command, unit: None, container: None, address: Some(at(GPU)), hold }
+    Holder { pid: Some(4711), command, unit: None, container: None, address: Some(at(GPU)), instance: None, hold }
 }
 
 /// Every start that must be refused, with the code that says why.

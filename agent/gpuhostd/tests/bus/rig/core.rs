@@ -117,7 +117,7 @@ impl CoreEnds {
                 | Command::AcceptEpoch(_) => None,
             };
             let change = if let Command::Change(change) | Command::Plan(change) = command {
-                Some((*change, command.is_dry_run()))
+                Some((change.clone(), command.is_dry_run()))
             } else {
                 None
             };

@@ -1,0 +1,232 @@
+//! Changing a GPU's MIG layout or mode: pure plans, with every precondition before the first step.
+
+use super::catalog::MigCatalog;
+use super::layout::{Instance, Present, read_wishes, wishes_text};
+use super::layout_refusal::{MigRefusal, MigRefused};
+use super::mig_blocked::MigBlocked;
+use super::mig_state::MigOnGpu;
+use super::mig_wanted::MigWanted;
+use super::plan::{KeptInstance, LaidOut, MigPlan, plan};
+use crate::absence::Reading;
+use crate::blocker::{Blocked, Blocker};
+use crate::driver::MigMode;
+use crate::holders::{Hold, Holder, Holders, MigPlace};
+use crate::ids::PciAddress;
+use crate::plan::{Bounds, Disruption, Plan, PlanStep, Postcondition};
+use crate::refusal::Refusal;
+
+/// A layout that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigLayoutRequest {
+    /// The GPU.
+    pub gpu: PciAddress,
+    /// All instances that it is to have, `PROFILE[@START][:COUNT],…`, or `-` for none.
+    pub layout: String,
+    /// Instances that gpuhostd did not create may be destroyed as well.
+    pub replace_foreign: bool,
+}
+
+/// A mode that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MigModeRequest {
+    /// The GPU.
+    pub gpu: PciAddress,
+    /// The mode.
+    pub to: MigMode,
+}
+
+/// What a plan is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct MigFacts<'a> {
+    /// MIG on the GPU, observed afresh.
+    pub seen: &'a MigOnGpu,
+    /// Who uses the GPU and its instances.
+    pub holders: &'a Holders,
+    /// The instances on it that gpuhostd has created.
+    pub owned: &'a [Instance],
+    /// The GPU is given to a virtual machine.
+    pub is_given: bool,
+    /// What the policy and everything else outside MIG has against it.
+    pub blockers: &'a [Blocker],
+}
+
+/// Plans a layout. What is in use is never touched; what gpuhostd did not create only where the request allows it.
+///
+/// # Errors
+/// What is in its way.
+pub fn plan_layout(bounds: Bounds, request: &MigLayoutRequest, facts: &MigFacts<'_>) -> Result<Plan, Refusal> {
+    let mut blockers = facts.blockers.to_vec();
+    blockers.extend(facts.is_given.then_some(Blocker::GivenAway));
+    blockers.extend(mode_must_be_on(facts.seen));
+    refused(request.gpu, blockers)?;
+    let catalog = catalog(facts.seen, request.gpu)?;
+    let wishes = read_wishes(&request.layout, catalog)
+        .map_err(|why| Refusal::InvalidArgument { argument: "layout".to_owned(), why: why.to_string() })?;
+    let present = facts.seen.present(facts.holders);
+    let found = if request.replace_foreign {
+        plan(catalog, &present, &wishes).map_err(|why| blocked(request.gpu, why, facts))?
+    } else {
+        // Pinned as if it were in use, the search keeps what is somebody else's wherever it can.
+        match plan(catalog, &pinned(&present, facts.owned), &wishes) {
+            Ok(found) => found,
+            Err(_) => {
+                let found = plan(catalog, &present, &wishes).map_err(|why| blocked(request.gpu, why, facts))?;
+                let instances = foreign(&found, facts.owned);
+                refused(request.gpu, vec![Blocker::MigForeign { instances }])?;
+                found
+            }
+        }
+    };
+    let wanted = wanted(&found, facts.seen);
+    whole(bounds, wanted, facts)
+}
+
+/// Plans a mode. The GPU must be idle; with the mode its instances go.
+///
+/// # Errors
+/// What is in its way.
+pub fn plan_mode(bounds: Bounds, request: &MigModeRequest, facts: &MigFacts<'_>) -> Result<Plan, Refusal> {
+    let MigModeRequest { gpu, to } = *request;
+    let seen = facts.seen;
+    let mut blockers = facts.blockers.to_vec();
+    blockers.extend(facts.is_given.then_some(Blocker::GivenAway));
+    if let Reading::Absent(why) = &seen.current {
+        blockers.push(Blocker::MigUnknown { why: why.code().to_owned() });
+    }
+    let is_so = seen.current.get() == Some(to) && seen.pending.get() == Some(to);
+    if !is_so {
+        blockers.extend(must_be_idle(seen, facts.holders));
+        blockers.extend(must_switch_without_reset(seen));
+        let instances: Vec<Instance> = seen.instances.iter().map(super::MigGpuInstance::instance).collect();
+        let instances: Vec<Instance> = instances.into_iter().filter(|one| !facts.owned.contains(one)).collect();
+        blockers.extend((!instances.is_empty()).then_some(Blocker::MigForeign { instances }));
+    }
+    refused(gpu, blockers)?;
+    let touched = if is_so { Vec::new() } else { seen.instances.iter().map(super::MigGpuInstance::instance).collect() };
+    whole(bounds, MigWanted { touched, instances: Vec::new(), mode: Some(to) }, facts)
+}
+
+/// The plan to what is wanted. A process that could not be looked into may have whatever is destroyed.
+fn whole(bounds: Bounds, wanted: MigWanted, facts: &MigFacts<'_>) -> Result<Plan, Refusal> {
+    let steps = wanted.steps_from(facts.seen);
+    let destroys = steps.iter().any(super::MigStep::destroys);
+    if destroys && !facts.holders.unreadable.is_empty() {
+        let processes = facts.holders.unreadable.clone();
+        refused(facts.seen.gpu, vec![Blocker::UnknownHolder { processes }])?;
+    }
+    Ok(Plan {
+        bounds,
+        steps: steps.into_iter().map(PlanStep::Mig).collect(),
+        postcondition: Postcondition::Mig(wanted),
+        disruption: Disruption::None,
+    })
+}
+
+fn catalog(seen: &MigOnGpu, gpu: PciAddress) -> Result<&MigCatalog, Refusal> {
+    match &seen.catalog {
+        Reading::Known(catalog) => Ok(catalog),
+        Reading::Absent(why) => {
+            let blocker = Blocker::MigUnknown { why: format!("its profiles are not reported ({})", why.code()) };
+            refused(gpu, vec![blocker])?;
+            Err(Refusal::Conflict { why: format!("{gpu}: its MIG profiles are not known") })
+        }
+    }
+}
+
+fn mode_must_be_on(seen: &MigOnGpu) -> Option<Blocker> {
+    match (&seen.current, &seen.pending) {
+        (Reading::Absent(why), _) => Some(Blocker::MigUnknown { why: why.code().to_owned() }),
+        (Reading::Known(MigMode::Enabled), Reading::Known(MigMode::Enabled) | Reading::Absent(_)) => None,
+        (Reading::Known(_), _) => Some(Blocker::MigOff),
+    }
+}
+
+fn must_be_idle(seen: &MigOnGpu, holders: &Holders) -> Vec<Blocker> {
+    let mut found = holders.found.clone();
+    for instance in &seen.instances {
+        for compute in &instance.compute {
+            let place = MigPlace { gpu_instance: instance.id, compute_instance: Some(compute.id) };
+            let known = |pid: &u32| holders.found.iter().any(|holder| holder.pid == Some(*pid));
+            let new = compute.processes.iter().filter(|pid| !known(pid));
+            found.extend(new.map(|pid| Holder {
+                pid: Some(*pid),
+                command: None,
+                unit: None,
+                container: None,
+                address: Some(seen.gpu),
+                instance: Some(place),
+                hold: Hold::DriverProcess,
+            }));
+        }
+    }
+    let in_use = (!found.is_empty()).then_some(Blocker::InUse { holders: found });
+    let unknown =
+        (!holders.unreadable.is_empty()).then(|| Blocker::UnknownHolder { processes: holders.unreadable.clone() });
+    in_use.into_iter().chain(unknown).collect()
+}
+
+/// The driver's own word decides, never the architecture.
+fn must_switch_without_reset(seen: &MigOnGpu) -> Option<Blocker> {
+    let is_known = seen.switches_without_reset.get() == Some(true);
+    (!is_known).then_some(Blocker::MigNeedsReset)
+}
+
+/// What is present, with what is somebody else's marked as if it were in use.
+fn pinned(present: &[Present], owned: &[Instance]) -> Vec<Present> {
+    let pin = |one: &Present| {
+        let is_foreign = !owned.contains(&one.instance);
+        let mut one = one.clone();
+        if is_foreign {
+            one.in_use = true;
+            one.compute.iter_mut().for_each(|compute| compute.in_use = true);
+        }
+        one
+    };
+    present.iter().map(pin).collect()
+}
+
+fn changes(kept: &KeptInstance) -> bool {
+    !kept.destroy_compute.is_empty() || !kept.create_compute.is_empty()
+}
+
+/// The instances that a plan destroys or changes, and that gpuhostd did not create.
+fn foreign(found: &MigPlan, owned: &[Instance]) -> Vec<Instance> {
+    let changed = found.keep.iter().filter(|kept| changes(kept)).map(|kept| &kept.instance);
+    let touched = found.destroy.iter().chain(changed);
+    touched.filter(|instance| !owned.contains(instance)).cloned().collect()
+}
+
+/// What the plan of the layout wants of the places that it touches.
+fn wanted(found: &MigPlan, seen: &MigOnGpu) -> MigWanted {
+    let mut wanted = MigWanted { instances: found.create.clone(), ..MigWanted::default() };
+    wanted.touched = found.destroy.clone();
+    wanted.touched.extend(found.create.iter().map(|one| one.instance.clone()));
+    for kept in found.keep.iter().filter(|kept| changes(kept)) {
+        let mut compute = seen.find(&kept.instance).map(super::MigGpuInstance::slices).unwrap_or_default();
+        for slices in &kept.destroy_compute {
+            if let Some(at) = compute.iter().position(|one| one == slices) {
+                compute.remove(at);
+            }
+        }
+        compute.extend(&kept.create_compute);
+        wanted.touched.push(kept.instance.clone());
+        wanted.instances.push(LaidOut { instance: kept.instance.clone(), compute });
+    }
+    wanted
+}
+
+fn blocked(gpu: PciAddress, refused: MigRefused, facts: &MigFacts<'_>) -> Refusal {
+    let is_named = !refused.in_use.is_empty()
+        && matches!(refused.why, MigRefusal::InUseBlocks { .. } | MigRefusal::InUseNotWanted { .. });
+    let holders = facts.holders.found.iter().filter(|holder| is_named && holder.instance.is_some());
+    Refusal::Mig(MigBlocked {
+        gpu,
+        why: refused.why,
+        largest: wishes_text(&refused.largest),
+        holders: holders.cloned().collect(),
+    })
+}
+
+fn refused(gpu: PciAddress, blockers: Vec<Blocker>) -> Result<(), Refusal> {
+    Blocked::by(gpu, blockers).map_or(Ok(()), |blocked| Err(Refusal::Blocked(blocked)))
+}
