@@ -3,6 +3,7 @@
 use crate::rig::{Rig, create, create_compute, destroy, destroy_compute, instance};
 use model::mig::products::PRODUCTS;
 use sim::mig::SimCompute;
+use std::collections::BTreeSet;
 use std::process::Stdio;
 
 pub fn each_profile_of_each_product_comes_and_goes() {
@@ -116,6 +117,8 @@ pub fn holes_in_the_list_of_mig_devices_confuse_no_one() {
             seen.iter().map(|one| (one.start, one.compute[0].clone())).collect::<Vec<_>>()
         };
         let before = uuids(&rig);
+        let named: BTreeSet<_> = before.iter().map(|(_, one)| one.uuid.known().unwrap().as_str().to_owned()).collect();
+        assert_eq!(named.len(), 3, "{version}: {before:?}");
         rig.build(&[destroy_compute("1g.5gb", 1, 0, 1), destroy("1g.5gb", 1)]);
         let expected: Vec<_> = before.into_iter().filter(|(start, _)| *start != 1).collect();
         assert_eq!(uuids(&rig), expected, "{version}: UUIDs and processes of the others are what they were");
