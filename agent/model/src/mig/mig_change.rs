@@ -12,7 +12,7 @@ use crate::blocker::{Blocked, Blocker};
 use crate::driver::MigMode;
 use crate::holders::{Hold, Holder, Holders, MigPlace};
 use crate::ids::PciAddress;
-use crate::plan::{Bounds, Disruption, Plan, PlanStep, Postcondition};
+use crate::plan::{Bounds, Disruption, Plan, PlanStep, Postcondition, Target};
 use crate::refusal::Refusal;
 
 /// A layout that is asked for.
@@ -108,6 +108,7 @@ pub fn plan_mode(bounds: Bounds, request: &MigModeRequest, facts: &MigFacts<'_>)
 
 /// The plan to what is wanted. A process that could not be looked into may have whatever is destroyed.
 fn whole(bounds: Bounds, wanted: MigWanted, facts: &MigFacts<'_>) -> Result<Plan, Refusal> {
+    must_be_the_same_card(&bounds, facts.seen)?;
     let steps = wanted.steps_from(facts.seen);
     let destroys = steps.iter().any(super::MigStep::destroys);
     if destroys && !facts.holders.unreadable.is_empty() {
@@ -120,6 +121,18 @@ fn whole(bounds: Bounds, wanted: MigWanted, facts: &MigFacts<'_>) -> Result<Plan
         postcondition: Postcondition::Mig(wanted),
         disruption: Disruption::None,
     })
+}
+
+/// Another card may have come to the address since the host was observed.
+fn must_be_the_same_card(bounds: &Bounds, seen: &MigOnGpu) -> Result<(), Refusal> {
+    let is_another = match (&bounds.target, seen.uuid.known()) {
+        (Target::Mig(target), Some(uuid)) => target.uuid != *uuid,
+        (Target::Mig(_) | Target::Functions(_), _) => false,
+    };
+    if is_another {
+        return Err(Refusal::Conflict { why: format!("{} is another card now; try again", seen.gpu) });
+    }
+    Ok(())
 }
 
 fn catalog(seen: &MigOnGpu, gpu: PciAddress) -> Result<&MigCatalog, Refusal> {
