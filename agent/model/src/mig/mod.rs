@@ -22,7 +22,7 @@ pub mod profile;
 mod search;
 mod share;
 
-pub use catalog::{ComputeProfile, GpuProfile, MigCatalog, MigEngine, Placement};
+pub use catalog::{ComputeProfile, Engines, GpuProfile, MOST_PROFILES, MigCatalog, MigEngine, Placement};
 pub use layout::{Instance, Present, PresentCompute, Wish};
 pub use layout_refusal::{MigRefusal, MigRefused};
 pub use mig_blocked::MigBlocked;
