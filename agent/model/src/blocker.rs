@@ -110,7 +110,7 @@ pub enum Blocker {
         /// What was seen.
         why: String,
     },
-    /// MIG instances that gpuhostd did not create would be destroyed.
+    /// MIG instances that gpuhostd did not create would be destroyed or changed.
     MigForeign {
         /// Which.
         instances: Vec<Instance>,
@@ -322,7 +322,7 @@ impl fmt::Display for Blocker {
             Self::MigUnknown { why } => write!(f, "MIG on it is not known: {why}"),
             Self::MigForeign { instances } => {
                 let named: Vec<String> = instances.iter().map(ToString::to_string).collect();
-                write!(f, "MIG instances that gpuhostd did not create would be destroyed: {}", named.join(", "))
+                write!(f, "MIG instances that gpuhostd did not create would be changed: {}", named.join(", "))
             }
             Self::MigNeedsReset => f.write_str("the driver switches MIG mode of this GPU with a reset only"),
             Self::GivenAway => f.write_str("it is given to a virtual machine"),

@@ -30,6 +30,6 @@ pub use mig_change::{MigFacts, MigLayoutRequest, MigModeRequest, plan_layout, pl
 pub use mig_owned::{BadMigOwned, MigOwned};
 pub use mig_state::{MigComputeInstance, MigGpuInstance, MigOnGpu};
 pub use mig_step::MigStep;
-pub use mig_wanted::MigWanted;
+pub use mig_wanted::{MigWanted, StayingCompute};
 pub use plan::{KeptInstance, LaidOut, MigPlan, check, free, plan};
 pub use profile::{BadProfile, ProfileName};
