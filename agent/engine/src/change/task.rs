@@ -306,7 +306,8 @@ impl Task {
     }
 }
 
-fn refused(fault: ActError) -> Refusal {
+/// The refusal for a look or a step that did not work.
+pub(crate) fn refused(fault: ActError) -> Refusal {
     match fault {
         ActError::Refused { attempted, cause } => {
             Refusal::HostFault { attempted, said: cause.with_remedy(CauseSite::Sysfs) }
