@@ -4,6 +4,9 @@
 //! the file that `GPUHOSTD_SIM_DESCRIPTION` names, else the nearest `description.toml` in a folder above the library
 //! (programs that clear the environment of their children find it by that). A function that is not here is one that the
 //! driver lacks: callers get `FunctionNotFound` from the dynamic linker.
+//!
+//! What calls change of MIG is in `mig-state.json` beside the description (or where `GPUHOSTD_SIM_MIG_STATE` says) for all processes;
+//! once that file is there, it counts in place of the description. Where `mig-state.calls` is beside it, each call adds a line.
 
 pub mod answer;
 pub mod codes;

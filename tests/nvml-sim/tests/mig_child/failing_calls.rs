@@ -134,6 +134,31 @@ pub fn an_error_of_any_call_hides_no_process() {
     assert!(refused > 50, "{refused}");
 }
 
+pub fn a_call_that_fails_after_others_fails_in_another_process_too() {
+    let call = || "nvmlDeviceCreateGpuInstanceWithPlacement".to_owned();
+    let mut rig = Rig::new("A100-40GB");
+    rig.fail(Some(NvmlFault::Return { call: call(), code: 23, skip: 2 }));
+    rig.build(&[create("1g.5gb", 0), create("1g.5gb", 1)]);
+    let said = rig.act(&create("1g.5gb", 2)).unwrap_err().said;
+    assert!(said.contains("Insufficient Resources"), "{said}");
+    // One that is slow is no failure.
+    rig.fail(Some(NvmlFault::Slow { call: call(), takes_ms: 10 }));
+    rig.build(&[create("1g.5gb", 2)]);
+    assert_eq!(rig.look().instances.len(), 3);
+}
+
+pub fn a_look_at_a_full_gpu_takes_a_bounded_number_of_calls() {
+    let mut rig = Rig::new("H100-80GB");
+    for start in 0..7 {
+        rig.build(&[create("1g.10gb", start), create_compute("1g.10gb", start, 1)]);
+    }
+    rig.fail(None);
+    rig.look();
+    let counted = rig.number_of_calls();
+    println!("    {counted} calls of NVML for 7 instances");
+    assert!(counted <= 250, "{counted}");
+}
+
 pub fn a_function_that_the_library_lacks_is_named() {
     for (step, call, before) in steps() {
         let rig = built_for(&step, &before);

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         return gpuhostd_child::run(&args);
     }
     let wanted = args.iter().filter_map(|arg| arg.to_str()).find(|arg| !arg.starts_with('-'));
-    let all: [(&str, fn()); 22] = tests![
+    let all: [(&str, fn()); 24] = tests![
         catalogs::each_product_is_what_its_table_has,
         catalogs::compute_profiles_are_known_where_there_is_an_instance,
         catalogs::older_structures_give_the_same,
@@ -51,6 +51,8 @@ fn main() -> ExitCode {
         failing_calls::a_crash_at_any_call_leaves_before_or_after,
         failing_calls::a_hang_at_any_call_leaves_before,
         failing_calls::an_error_of_any_call_hides_no_process,
+        failing_calls::a_call_that_fails_after_others_fails_in_another_process_too,
+        failing_calls::a_look_at_a_full_gpu_takes_a_bounded_number_of_calls,
         failing_calls::a_function_that_the_library_lacks_is_named,
         failing_calls::arguments_that_mean_nothing_do_nothing,
     ];

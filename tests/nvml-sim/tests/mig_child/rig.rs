@@ -149,6 +149,11 @@ impl Rig {
         std::fs::rename(self.file("new"), self.file(MIG_STATE_FILE)).unwrap();
     }
 
+    /// How many functions were called since the last change of what goes wrong.
+    pub fn number_of_calls(&self) -> usize {
+        std::fs::read_to_string(self.file("mig-state.calls")).unwrap().lines().count()
+    }
+
     /// The functions that were called since the last change of what goes wrong, each once.
     pub fn calls(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.file("mig-state.calls")).unwrap();
