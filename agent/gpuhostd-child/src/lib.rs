@@ -52,9 +52,21 @@ fn done(task: Task, args: &[OsString]) -> Result<(), OsCause> {
         (Task::LookForHolders, [sysfs, scope]) => {
             answer(&holders::holders(&Places::with_sysfs(sysfs), &scope_in(scope)?))
         }
-        (Task::Probe | Task::Act | Task::InspectScope | Task::LookForHolders, _) => {
-            Err(OsCause::found(format!("{} does not take these arguments", task.word())))
+        (Task::LookForMigHolders, [gpu]) => {
+            let gpu = gpu.to_string_lossy().parse();
+            let gpu = gpu.map_err(|_| OsCause::found("the argument is no PCI address"))?;
+            answer(&holders::mig_holders(Path::new("/proc"), gpu))
         }
+        (
+            Task::Probe
+            | Task::Act
+            | Task::InspectScope
+            | Task::LookForHolders
+            | Task::LookForMigHolders
+            | Task::MigLook
+            | Task::MigAct,
+            _,
+        ) => Err(OsCause::found(format!("{} does not take these arguments", task.word()))),
     }
 }
 
