@@ -64,9 +64,17 @@ fn done(task: Task, args: &[OsString]) -> Result<(), OsCause> {
             let (gpu, step) = (address_in(gpu)?, in_json("step", step)?);
             mig_act::take(&library(libraries)?, gpu, &step)
         }
-        (Task::Probe | Task::Act | Task::InspectScope | Task::LookForHolders | Task::MigLook | Task::MigAct, _) => {
-            Err(OsCause::found(format!("{} does not take these arguments", task.word())))
-        }
+        (Task::LookForMigHolders, [gpu]) => answer(&holders::mig_holders(Path::new("/proc"), address_in(gpu)?)),
+        (
+            Task::Probe
+            | Task::Act
+            | Task::InspectScope
+            | Task::LookForHolders
+            | Task::LookForMigHolders
+            | Task::MigLook
+            | Task::MigAct,
+            _,
+        ) => Err(OsCause::found(format!("{} does not take these arguments", task.word()))),
     }
 }
 

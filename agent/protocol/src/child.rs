@@ -17,16 +17,26 @@ pub enum Task {
     InspectScope,
     /// Looks for the users of a scope: `look-for-holders SYSFS SCOPE`.
     LookForHolders,
-    /// Looks at MIG of a GPU: `mig-look LIBRARIES GPU`, libraries as a JSON list of paths; answers with a `MigOnGpu`.
+    /// Looks for the users of a GPU and of its MIG instances: `look-for-mig-holders GPU`.
+    LookForMigHolders,
+    /// Asks NVML for MIG of one GPU: `mig-look PATHS GPU`; PATHS is a JSON list of libraries, the answer one
+    /// [`model::mig::MigOnGpu`].
     MigLook,
-    /// Takes one step of a MIG change: `mig-act LIBRARIES GPU STEP`, the step as JSON.
+    /// Does one step to MIG of a GPU: `mig-act PATHS GPU STEP`; STEP is a [`model::mig::MigStep`] as JSON.
     MigAct,
 }
 
 impl Task {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Probe, Self::Act, Self::InspectScope, Self::LookForHolders, Self::MigLook, Self::MigAct];
+    pub const ALL: [Self; 7] = [
+        Self::Probe,
+        Self::Act,
+        Self::InspectScope,
+        Self::LookForHolders,
+        Self::LookForMigHolders,
+        Self::MigLook,
+        Self::MigAct,
+    ];
 
     /// Its word.
     #[must_use]
@@ -36,6 +46,7 @@ impl Task {
             Self::Act => "act",
             Self::InspectScope => "inspect-scope",
             Self::LookForHolders => "look-for-holders",
+            Self::LookForMigHolders => "look-for-mig-holders",
             Self::MigLook => "mig-look",
             Self::MigAct => "mig-act",
         }
