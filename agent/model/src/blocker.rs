@@ -224,6 +224,12 @@ impl Blocker {
         self.into()
     }
 
+    /// The same with the address of the GPU, so that a command can be copied.
+    #[must_use]
+    pub fn remedy_for(&self, gpu: PciAddress) -> String {
+        self.remedy().replace("ADDRESS", &gpu.to_string())
+    }
+
     /// What a person can do about it.
     #[must_use]
     pub fn remedy(&self) -> String {
@@ -245,14 +251,16 @@ impl Blocker {
             }
             Self::SriovVfsActive { .. } => "disable the virtual functions: write 0 to sriov_numvfs",
             Self::VirtualFunction { .. } => "use the physical function, or assign this one with the vGPU manager",
-            Self::MigEnabled { .. } => "disable MIG mode: nvidia-smi -i ADDRESS -mig 0",
+            Self::MigEnabled { .. } => "disable MIG mode: gpuhostctl mig disable ADDRESS",
             Self::MigOff => "enable MIG mode: gpuhostctl mig enable ADDRESS",
             Self::MigUnknown { .. } => "ask the driver: nvidia-smi mig -lgip",
             Self::MigForeign { .. } => {
-                "leave them in the layout, or let them be replaced: gpuhostctl mig apply --replace-foreign"
+                "leave them in the layout, or repeat gpuhostctl mig apply with --replace-foreign; to remove all of them: gpuhostctl mig \
+                 apply --gpu ADDRESS --layout - --replace-foreign"
             }
             Self::MigNeedsReset => {
-                "switch it while nothing uses the GPU: nvidia-smi -i ADDRESS -mig 1, then nvidia-smi -i ADDRESS --gpu-reset"
+                "switch it while nothing uses the GPU: nvidia-smi -i ADDRESS -mig 1 (0 to disable it), then nvidia-smi -i ADDRESS \
+                 --gpu-reset"
             }
             Self::GivenAway => "take it back first: gpuhostctl passthrough release ADDRESS",
             Self::BootVga => {
@@ -273,7 +281,9 @@ impl Blocker {
             Self::VfioMissing { .. } => {
                 "install the kernel's extra modules (linux-modules-extra on Ubuntu), then try again"
             }
-            Self::RateLimited { .. } => "wait",
+            Self::RateLimited { .. } => {
+                "wait and repeat it, or allow more: changes_per_minute in /etc/gpuhostd/policy.toml"
+            }
             Self::RemoteLocked => "an administrator of this host can allow them again: gpuhostctl unlock",
             Self::InUse { holders } => {
                 let mut ways: Vec<String> = holders.iter().map(Holder::freed_by).collect();
@@ -372,7 +382,9 @@ impl fmt::Display for Blocker {
             Self::MemberUnreadable { address, what, said } => write!(f, "{what} of {address} cannot be read: {said}"),
             Self::VfioMissing { driver } => write!(f, "the running kernel has no driver {driver}"),
             Self::RateLimited { per_minute, retry_after_ms } => {
-                write!(f, "{per_minute} changes a minute are allowed for one GPU; the next in {retry_after_ms} ms")
+                let allowed = if *per_minute == 1 { "change a minute is" } else { "changes a minute are" };
+                let left_s = retry_after_ms.div_ceil(1000);
+                write!(f, "{per_minute} {allowed} allowed for one GPU; the next is possible in {left_s} s")
             }
             Self::RemoteLocked => f.write_str("an administrator of this host has frozen all remote changes"),
         }
@@ -444,9 +456,9 @@ impl Blocked {
 
 impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}. To do: {}", self.gpu, self.first, self.first.remedy())?;
+        write!(f, "{}: {}. To do: {}", self.gpu, self.first, self.first.remedy_for(self.gpu))?;
         for other in &self.also {
-            write!(f, ". Also: {other}. To do: {}", other.remedy())?;
+            write!(f, ". Also: {other}. To do: {}", other.remedy_for(self.gpu))?;
         }
         Ok(())
     }

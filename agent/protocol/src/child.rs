@@ -17,11 +17,16 @@ pub enum Task {
     InspectScope,
     /// Looks for the users of a scope: `look-for-holders SYSFS SCOPE`.
     LookForHolders,
+    /// Looks at MIG of a GPU: `mig-look LIBRARIES GPU`, libraries as a JSON list of paths; answers with a `MigOnGpu`.
+    MigLook,
+    /// Takes one step of a MIG change: `mig-act LIBRARIES GPU STEP`, the step as JSON.
+    MigAct,
 }
 
 impl Task {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Probe, Self::Act, Self::InspectScope, Self::LookForHolders];
+    pub const ALL: [Self; 6] =
+        [Self::Probe, Self::Act, Self::InspectScope, Self::LookForHolders, Self::MigLook, Self::MigAct];
 
     /// Its word.
     #[must_use]
@@ -31,6 +36,8 @@ impl Task {
             Self::Act => "act",
             Self::InspectScope => "inspect-scope",
             Self::LookForHolders => "look-for-holders",
+            Self::MigLook => "mig-look",
+            Self::MigAct => "mig-act",
         }
     }
 
