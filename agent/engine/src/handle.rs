@@ -2,10 +2,11 @@
 
 use crate::command::Authorized;
 use crate::job::{Job, JobOutcome, JobState};
+use crate::mig_look::{MigLook, MigReader};
 use crate::observer::Ask;
-use model::JobId;
 use model::observation::HostObservation;
 use model::refusal::Refusal;
+use model::{JobId, PciAddress};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -31,6 +32,7 @@ pub struct Handle {
     pub jobs: watch::Receiver<Arc<Vec<Job>>>,
     commands: mpsc::Sender<Submission>,
     observer: Option<mpsc::Sender<Ask>>,
+    mig: Option<MigReader>,
 }
 
 impl Handle {
@@ -41,13 +43,27 @@ impl Handle {
         jobs: watch::Receiver<Arc<Vec<Job>>>,
         commands: mpsc::Sender<Submission>,
     ) -> Self {
-        Self { observation, jobs, commands, observer: None }
+        Self { observation, jobs, commands, observer: None, mig: None }
     }
 
     /// The same, with the way to the observer that [`Handle::sample`] asks.
     #[must_use]
     pub fn with_observer(self, observer: mpsc::Sender<Ask>) -> Self {
         Self { observer: Some(observer), ..self }
+    }
+
+    /// The same, with the way to the looks that [`Handle::look_at_mig`] asks for.
+    #[must_use]
+    pub fn with_mig_reader(self, reader: MigReader) -> Self {
+        Self { mig: Some(reader), ..self }
+    }
+
+    /// MIG of a GPU as it is now, with who uses it.
+    ///
+    /// # Errors
+    /// As [`MigReader::look`].
+    pub async fn look_at_mig(&self, gpu: PciAddress) -> Result<MigLook, Refusal> {
+        self.mig.as_ref().ok_or_else(stopping)?.look(gpu).await
     }
 
     /// Returns when measured values of the last second are published, and at the latest after `deadline`: a source that

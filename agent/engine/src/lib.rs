@@ -50,6 +50,7 @@ mod health;
 pub mod job;
 pub mod jobs;
 pub mod kernel_log;
+pub mod mig_look;
 pub mod observer;
 pub mod publish;
 pub mod reconcile;

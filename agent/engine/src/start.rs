@@ -4,6 +4,7 @@ use crate::change::{ChangeExecutor, ChangePorts, ExecutorParts};
 use crate::core::{Core, CoreParts};
 use crate::handle::{COMMAND_QUEUE, Handle};
 use crate::jobs::JobTable;
+use crate::mig_look::{MigLooker, MigQuestion, MigReader};
 use crate::observer::{Ask, Observer, nothing_seen};
 use crate::publish::Publisher;
 use crate::reconcile::{ReconcileInputs, Reconciled, Reconciler};
@@ -66,6 +67,7 @@ pub struct EngineParts {
     submissions: mpsc::Receiver<crate::handle::Submission>,
     asks: mpsc::Sender<Ask>,
     asked: mpsc::Receiver<Ask>,
+    mig_questions: mpsc::Receiver<MigQuestion>,
     kernel_log: watch::Receiver<Arc<KernelLog>>,
     wished: Option<ReconcileInputs>,
     reconciled: watch::Sender<Arc<Reconciled>>,
@@ -79,10 +81,12 @@ impl Default for EngineParts {
         let (commands, submissions) = mpsc::channel(COMMAND_QUEUE);
         let (asks, asked) = mpsc::channel(COMMAND_QUEUE);
         let handle = Handle::new(publisher.shown(), listed, commands).with_observer(asks.clone());
+        let (mig, mig_questions) = MigReader::new();
+        let handle = handle.with_mig_reader(mig);
         // Without anybody who reads it the log stays empty.
         let (_, kernel_log) = watch::channel(Arc::default());
         let reconciled = watch::Sender::default();
-        Self { handle, publisher, jobs, submissions, asks, asked, kernel_log, wished: None, reconciled }
+        Self { handle, publisher, jobs, submissions, asks, asked, mig_questions, kernel_log, wished: None, reconciled }
     }
 }
 
@@ -128,6 +132,7 @@ impl EngineParts {
         let clock = Arc::clone(&change.clock);
         let observer = Observer::new(host, Arc::clone(&clock), settings, Arc::clone(&self.publisher), self.asked)
             .with_kernel_log(self.kernel_log);
+        let mig = MigLooker::new(Arc::clone(&change.act), Arc::clone(&self.publisher), self.mig_questions);
         let parts = ExecutorParts { publisher: Arc::clone(&self.publisher), observer: self.asks.clone(), policy };
         let mut executor = ChangeExecutor::new(change, parts);
         let changes = match executor.recover().await {
@@ -162,7 +167,12 @@ impl EngineParts {
                     reconciler.run(cancel.clone()).await;
                 }
             };
-            tokio::join!(observer.run(announced, cancel.clone()), core.run(cancel.clone()), reconciling);
+            tokio::join!(
+                observer.run(announced, cancel.clone()),
+                core.run(cancel.clone()),
+                mig.run(cancel.clone()),
+                reconciling
+            );
         };
         Engine { handle: self.handle, pulse: Pulse(self.asks), run }
     }

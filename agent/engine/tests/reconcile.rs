@@ -19,11 +19,13 @@ use engine::handle::Handle;
 use engine::reconcile::{ReconcileInputs, Reconciled};
 use engine::start::{EngineParts, EnginePorts};
 use model::desired::{
-    Desired, DesiredDocument, DesiredSections, DesiredState, DesiredUse, DocumentId, GpuEntry, GpuMatch,
-    InForceDocument,
+    Desired, DesiredDocument, DesiredMig, DesiredMigMode, DesiredSections, DesiredState, DesiredUse, DocumentId,
+    GpuEntry, GpuMatch, InForceDocument,
 };
+use model::driver::MigMode;
 use model::enrol::{CheckinState, CheckinStatus, EnrolSpec, Farewell};
 use model::holders::{Hold, Holder};
+use model::mig::Wish;
 use model::policy::{Policy, read};
 use model::ports::ManagerPort;
 use model::reconcile::{ItemPath, Shown};
@@ -232,6 +234,43 @@ async fn a_revision_gives_a_gpu_away_the_next_takes_it_back_and_each_is_done_onc
     bench.desired.send_replace(Arc::new(DesiredState::default()));
     bench.until("nothing wished", |now| now.items.is_empty()).await;
     assert_eq!((bench.jobs("passthrough-bind"), bench.jobs("passthrough-release")), (1, 1), "and nothing is undone");
+}
+
+#[tokio::test]
+async fn a_revision_cuts_a_gpu_and_the_next_cuts_it_otherwise() {
+    let mut description = sim::load("hgx-h100").unwrap();
+    description.gpus.iter_mut().for_each(|gpu| gpu.processes.clear());
+    let host = SimHost::new(description).unwrap();
+    let bench = Bench::start_on(host, Disk::default(), DesiredState::default(), Settings::default()).await;
+    let open = read("p", "[manager]\nmig = true\nchanges_per_minute = 6\n[host.mig]\nchanges_per_minute = 6");
+    bench.policy.send_replace(Arc::new(open.unwrap()));
+    let gpu = at("0000:1b:00.0");
+    let wish = |profiles: &[(&str, u64)]| {
+        let of = GpuMatch { bdf: Some(gpu), ..GpuMatch::default() };
+        let wish = |(profile, count): &(&str, u64)| Wish { profile: (*profile).to_owned(), start: None, count: *count };
+        let mig = DesiredMig {
+            mode: Desired::Value(DesiredMigMode::Enabled),
+            layout: Desired::Value(profiles.iter().map(wish).collect()),
+            apply: Desired::Absent,
+        };
+        GpuEntry { of, mig, ..GpuEntry::default() }
+    };
+    let there = || {
+        let state = bench.host.state();
+        state.mig[&gpu].instances.iter().map(|one| one.profile.clone()).collect::<Vec<_>>()
+    };
+    bench.wish(1, |wishes| wishes.gpus = vec![wish(&[("3g.40gb", 1), ("1g.10gb", 2)])]);
+    // The mode, then the layout: an item is tried once in a second.
+    bench.until("the mode", |_| bench.host.state().mig[&gpu].current == MigMode::Enabled).await;
+    bench.clock.advance(2_000);
+    bench.until_applied(1).await;
+    assert_eq!((there().len(), bench.jobs("mig-mode"), bench.jobs("mig-layout")), (3, 1, 1));
+    bench.wish(2, |wishes| wishes.gpus = vec![wish(&[("7g.80gb", 1)])]);
+    bench.until_applied(2).await;
+    assert_eq!((there(), bench.jobs("mig-layout")), (vec!["7g.80gb".to_owned()], 2));
+    bench.wish(3, |wishes| wishes.gpus = vec![wish(&[("9g.9gb", 1)])]);
+    bench.until_code("gpus[0000:1b:00.0].mig", "unknown_profile").await;
+    assert_eq!(there(), ["7g.80gb"], "and nothing was touched");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! The disposable child of the hands, which does one thing that may hang or crash and is gone: it asks NVML, writes one step of a
-//! change, looks closely at a GPU, or looks into every process. A library so that tests can be their own child.
+//! change, looks closely at a GPU, looks at MIG or changes it, or looks into every process. A library so that tests can be their own child.
 
 mod capability;
 mod holders;
@@ -8,12 +8,16 @@ mod write;
 
 use holders::Places;
 use host::front::{Surroundings, Sysfs};
+use model::PciAddress;
 use model::driver::DriverSource;
 use model::os_cause::OsCause;
 use model::plan::Scope;
+use nvml::{mig_act, mig_look};
+use nvml_wrapper::Nvml;
 use protocol::child::{self, Task};
-use protocol::lines::{ChildLine, Question};
+use protocol::lines::Question;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
@@ -52,10 +56,14 @@ fn done(task: Task, args: &[OsString]) -> Result<(), OsCause> {
         (Task::LookForHolders, [sysfs, scope]) => {
             answer(&holders::holders(&Places::with_sysfs(sysfs), &scope_in(scope)?))
         }
-        (Task::LookForMigHolders, [gpu]) => {
-            let gpu = gpu.to_string_lossy().parse();
-            let gpu = gpu.map_err(|_| OsCause::found("the argument is no PCI address"))?;
-            answer(&holders::mig_holders(Path::new("/proc"), gpu))
+        (Task::LookForMigHolders, [gpu]) => answer(&holders::mig_holders(Path::new("/proc"), address_in(gpu)?)),
+        (Task::MigLook, [libraries, gpu]) => {
+            let gpu = address_in(gpu)?;
+            on_its_own_line(&mig_look::look(&library(libraries)?, gpu)?)
+        }
+        (Task::MigAct, [libraries, gpu, step]) => {
+            let (gpu, step) = (address_in(gpu)?, in_json("step", step)?);
+            mig_act::take(&library(libraries)?, gpu, &step)
         }
         (
             Task::Probe
@@ -71,8 +79,22 @@ fn done(task: Task, args: &[OsString]) -> Result<(), OsCause> {
 }
 
 fn scope_in(text: &OsString) -> Result<Scope, OsCause> {
+    in_json("scope", text)
+}
+
+fn in_json<T: DeserializeOwned>(what: &str, text: &OsString) -> Result<T, OsCause> {
     serde_json::from_str(&text.to_string_lossy())
-        .map_err(|error| OsCause::found(format!("the scope cannot be read: {error}")))
+        .map_err(|error| OsCause::found(format!("the {what} cannot be read: {error}")))
+}
+
+fn library(paths: &OsString) -> Result<Nvml, OsCause> {
+    let paths: Vec<String> = in_json("list of libraries", paths)?;
+    mig_look::library(&paths)
+}
+
+fn address_in(text: &OsString) -> Result<PciAddress, OsCause> {
+    let text = text.to_string_lossy();
+    text.parse().map_err(|error| OsCause::found(format!("{text:?} is not the address of a GPU: {error}")))
 }
 
 /// Asks NVML, and writes what it reports line by line.
@@ -85,11 +107,18 @@ fn probe(question: &str) -> Result<(), OsCause> {
 }
 
 /// On a line of its own: the driver's library may write to the same pipe, before it and after it.
-fn write_line(line: &ChildLine) -> io::Result<()> {
+fn write_line(line: &impl Serialize) -> io::Result<()> {
     let text = serde_json::to_string(line)?;
     let mut out = io::stdout().lock();
     writeln!(out, "\n{text}")?;
     out.flush()
+}
+
+fn on_its_own_line(seen: &impl Serialize) -> Result<(), OsCause> {
+    write_line(seen).map_err(|error| OsCause {
+        said: format!("what was seen cannot be passed on: {error}"),
+        errno: error.raw_os_error(),
+    })
 }
 
 /// Gives up all writing, reads, and reports what it saw.

@@ -110,7 +110,7 @@ pub enum Blocker {
         /// What was seen.
         why: String,
     },
-    /// MIG instances that gpuhostd did not create would be destroyed.
+    /// MIG instances that gpuhostd did not create would be destroyed or changed.
     MigForeign {
         /// Which.
         instances: Vec<Instance>,
@@ -224,6 +224,12 @@ impl Blocker {
         self.into()
     }
 
+    /// The same with the address of the GPU, so that a command can be copied.
+    #[must_use]
+    pub fn remedy_for(&self, gpu: PciAddress) -> String {
+        self.remedy().replace("ADDRESS", &gpu.to_string())
+    }
+
     /// What a person can do about it.
     #[must_use]
     pub fn remedy(&self) -> String {
@@ -245,11 +251,12 @@ impl Blocker {
             }
             Self::SriovVfsActive { .. } => "disable the virtual functions: write 0 to sriov_numvfs",
             Self::VirtualFunction { .. } => "use the physical function, or assign this one with the vGPU manager",
-            Self::MigEnabled { .. } => "disable MIG mode: nvidia-smi -i ADDRESS -mig 0",
+            Self::MigEnabled { .. } => "disable MIG mode: gpuhostctl mig disable ADDRESS",
             Self::MigOff => "enable MIG mode: gpuhostctl mig enable ADDRESS",
             Self::MigUnknown { .. } => "ask the driver: nvidia-smi mig -lgip",
             Self::MigForeign { .. } => {
-                "leave them in the layout, or let them be replaced: gpuhostctl mig apply --replace-foreign"
+                "leave them in the layout, or repeat gpuhostctl mig apply with --replace-foreign; to remove all of them: gpuhostctl mig \
+                 apply --gpu ADDRESS --layout - --replace-foreign"
             }
             Self::MigNeedsReset => {
                 "switch it while nothing uses the GPU: nvidia-smi -i ADDRESS -mig 1, then nvidia-smi -i ADDRESS --gpu-reset"
@@ -322,7 +329,7 @@ impl fmt::Display for Blocker {
             Self::MigUnknown { why } => write!(f, "MIG on it is not known: {why}"),
             Self::MigForeign { instances } => {
                 let named: Vec<String> = instances.iter().map(ToString::to_string).collect();
-                write!(f, "MIG instances that gpuhostd did not create would be destroyed: {}", named.join(", "))
+                write!(f, "MIG instances that gpuhostd did not create would be changed: {}", named.join(", "))
             }
             Self::MigNeedsReset => f.write_str("the driver switches MIG mode of this GPU with a reset only"),
             Self::GivenAway => f.write_str("it is given to a virtual machine"),
@@ -444,9 +451,9 @@ impl Blocked {
 
 impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}. To do: {}", self.gpu, self.first, self.first.remedy())?;
+        write!(f, "{}: {}. To do: {}", self.gpu, self.first, self.first.remedy_for(self.gpu))?;
         for other in &self.also {
-            write!(f, ". Also: {other}. To do: {}", other.remedy())?;
+            write!(f, ". Also: {other}. To do: {}", other.remedy_for(self.gpu))?;
         }
         Ok(())
     }

@@ -46,6 +46,13 @@ pub struct MigPlace {
     pub compute_instance: Option<u32>,
 }
 
+impl fmt::Display for MigPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GPU instance {}", self.gpu_instance)?;
+        self.compute_instance.map_or(Ok(()), |id| write!(f, ", compute instance {id}"))
+    }
+}
+
 /// One user of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -107,7 +114,8 @@ impl Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let (Hold::ContainerDevice { device }, Some(container)) = (&self.hold, &self.container) {
-            return write!(f, "container {container} was given {device}");
+            write!(f, "container {container} was given {device}")?;
+            return self.instance.map_or(Ok(()), |place| write!(f, " ({place})"));
         }
         if let (Hold::StoppedContainerDevice { device }, Some(container)) = (&self.hold, &self.container) {
             return write!(f, "stopped container {container} maps {device}");
@@ -132,7 +140,8 @@ impl fmt::Display for Holder {
                 write!(f, " was given {device}")
             }
             Hold::UsbDevice { device } => write!(f, " uses the USB device {device}"),
-        }
+        }?;
+        self.instance.map_or(Ok(()), |place| write!(f, " ({place})"))
     }
 }
 

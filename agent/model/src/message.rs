@@ -114,6 +114,8 @@ pub enum Message {
     DesiredStateUnreadable,
     /// A manager's document could not be saved, and is not applied.
     DesiredStateNotSaved,
+    /// Which MIG instances gpuhostd has created could not be saved.
+    MigRecordNotSaved,
     /// A manager's document is refused.
     DocumentRefused,
     /// The local files of the desired state are wrong.
@@ -182,6 +184,7 @@ impl Message {
             Self::MetricsNotGiven => "a7d52e4cb48d4d159b1dd6c95649ad82",
             Self::DesiredStateUnreadable => "4018386dc52242de8f851d6a74a38316",
             Self::DesiredStateNotSaved => "9d095fa84b4242bd99239dc3cc4e29b8",
+            Self::MigRecordNotSaved => "0588ea6024ff43098360525f3e3f12b9",
             Self::DocumentRefused => "b4a151aa9871463aadd44b273d965a30",
             Self::DesiredFilesWrong => "33066639641b4772aed61578a7951228",
         }

@@ -127,7 +127,7 @@ impl Unschedulable {
         Some(match self {
             Self::MigEnabled => (
                 "MIG mode is on: the card as a whole is not available, only its MIG devices are",
-                "to use the whole card again, destroy its instances and disable MIG mode: `nvidia-smi -i ADDRESS -mig 0`",
+                "to use the whole card again, destroy its instances and disable MIG mode: `gpuhostctl mig disable ADDRESS`",
             ),
             Self::ResetRequired => (
                 "the driver requires a reset of the GPU before it does anything else",

@@ -138,6 +138,47 @@ pub enum NvmlFault {
         /// Name of the C function.
         call: String,
     },
+    /// This function does nothing and returns this code.
+    Return {
+        /// Name of the C function.
+        call: String,
+        /// `nvmlReturn_t`.
+        code: u32,
+        /// So many calls of it work first.
+        #[serde(default)]
+        skip: u32,
+    },
+    /// This function reports success and does nothing.
+    NoEffect {
+        /// Name of the C function.
+        call: String,
+        /// So many calls of it work first.
+        #[serde(default)]
+        skip: u32,
+    },
+    /// This function does what it is asked for, and the process dies before it returns.
+    CrashAfter {
+        /// Name of the C function.
+        call: String,
+    },
+    /// This function takes so long.
+    Slow {
+        /// Name of the C function.
+        call: String,
+        /// How long in milliseconds.
+        takes_ms: u32,
+    },
+}
+
+impl NvmlFault {
+    /// Only single calls show it: the driver's report as a whole is what it would be without.
+    #[must_use]
+    pub const fn is_of_single_calls(&self) -> bool {
+        match self {
+            Self::Return { .. } | Self::NoEffect { .. } | Self::CrashAfter { .. } | Self::Slow { .. } => true,
+            Self::Missing | Self::NotALibrary | Self::Init(_) | Self::Crash { .. } | Self::Hang { .. } => false,
+        }
+    }
 }
 
 /// What is wrong with nvidia-smi.

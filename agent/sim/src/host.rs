@@ -230,7 +230,13 @@ fn nvml_stands(description: &Description) -> Result<(), ProbeError> {
         return Err(absent(NVML, "cannot open shared object file: No such file or directory"));
     }
     match &description.faults.nvml {
-        None => Ok(()),
+        None
+        | Some(
+            NvmlFault::Return { .. }
+            | NvmlFault::NoEffect { .. }
+            | NvmlFault::CrashAfter { .. }
+            | NvmlFault::Slow { .. },
+        ) => Ok(()),
         Some(NvmlFault::Missing) => Err(absent(NVML, "cannot open shared object file: No such file or directory")),
         Some(NvmlFault::NotALibrary) => Err(absent(NVML, "file too short")),
         Some(NvmlFault::Init(status)) => {

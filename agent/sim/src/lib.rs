@@ -13,6 +13,7 @@ pub mod host;
 pub mod load;
 pub mod mig;
 mod mig_act;
+pub mod mig_on_host;
 pub mod recorded;
 pub mod scan;
 pub mod sensors;

@@ -31,6 +31,20 @@ pub enum MigCallError {
     NotSupported,
 }
 
+impl MigCallError {
+    /// Its number in `nvmlReturn_t`.
+    #[must_use]
+    pub const fn code(self) -> u32 {
+        match self {
+            Self::InvalidArgument => 2,
+            Self::NotSupported => 3,
+            Self::NotFound => 6,
+            Self::InUse => 19,
+            Self::InsufficientResources => 23,
+        }
+    }
+}
+
 /// A compute instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SimCompute {
@@ -46,6 +60,9 @@ pub struct SimCompute {
     pub is_haunted: bool,
     /// Memory in use of it in MiB.
     pub used_mib: u64,
+    /// Index of its MIG device, kept until it is destroyed: the list of MIG devices has holes.
+    #[serde(default)]
+    pub index: u32,
 }
 
 /// A GPU instance.
@@ -72,6 +89,10 @@ pub struct SimMig {
     pub pending: MigMode,
     /// The mode changes without a reset.
     pub is_resetless: bool,
+    /// A rule that no sum of slices, slots or engines reveals, as integrated GPUs have it: at most one instance with graphics
+    /// (`+gfx`) and one without.
+    #[serde(default)]
+    pub is_one_of_each: bool,
     /// Its GPU instances.
     pub instances: Vec<SimGpuInstance>,
 }
@@ -87,6 +108,7 @@ impl SimMig {
             current: gpu.mig.as_ref().map_or(MigMode::Disabled, |mig| mig.current),
             pending: gpu.mig.as_ref().map_or(MigMode::Disabled, |mig| mig.pending),
             is_resetless: !product.name.starts_with("A100") && !product.name.starts_with("A30"),
+            is_one_of_each: false,
             instances: Vec::new(),
         };
         mig.instances = gpu.mig.as_ref().map_or_else(Vec::new, |described| mig.described(described));
@@ -108,6 +130,7 @@ impl SimMig {
             })
             .collect();
         let mut places = plan(&self.catalog, &[], &wishes).map_or_else(|_| Vec::new(), |plan| plan.create);
+        let mut index = 0..;
         let placed = grouped.into_iter().filter_map(|(id, instances)| {
             let name = profile(&instances)?;
             let wanted = instances.first()?.start;
@@ -121,9 +144,10 @@ impl SimMig {
                 id: one.compute_instance,
                 slices: slices_of(&one.profile).unwrap_or(known.compute_slices),
                 uuid: one.uuid.clone(),
-                processes: Vec::new(),
-                is_haunted: false,
+                processes: one.processes.clone(),
+                is_haunted: one.is_haunted,
                 used_mib: one.used_mib,
+                index: index.next().unwrap_or_default(),
             });
             Some(SimGpuInstance { id, profile: name, placement: known.placement(start)?, compute: compute.collect() })
         });
@@ -150,6 +174,8 @@ impl SimMig {
                 dec: profile.engines.decoder.unwrap_or_default(),
                 jpeg: profile.engines.jpeg.unwrap_or_default(),
                 ofa: profile.engines.optical_flow.unwrap_or_default(),
+                processes: compute.processes.clone(),
+                is_haunted: compute.is_haunted,
             })
         });
         MigDescription { current: self.current, pending: self.pending, instances: described.collect() }
@@ -172,7 +198,7 @@ impl SimMig {
         let known = self.profile(profile).ok_or(MigCallError::NotSupported)?;
         let placement = known.placement(start).ok_or(MigCallError::InvalidArgument)?;
         let taken = self.instances.iter().any(|other| other.placement.mask() & placement.mask() != 0);
-        if taken || self.room(known).is_none() {
+        if taken || self.room(known).is_none() || self.breaks_its_own_rule(profile) {
             return Err(MigCallError::InsufficientResources);
         }
         let (profile, id) = (known.profile.clone(), self.free_id());
@@ -196,6 +222,26 @@ impl SimMig {
         fits.then_some(())
     }
 
+    fn breaks_its_own_rule(&self, profile: &str) -> bool {
+        let has_graphics = |name: &str| name.contains("+gfx");
+        let same = |other: &SimGpuInstance| has_graphics(&other.profile) == has_graphics(profile);
+        self.is_one_of_each && self.instances.iter().any(same)
+    }
+
+    /// `nvmlDeviceGetGpuInstanceRemainingCapacity`: how many more instances of a profile find a free place now.
+    ///
+    /// # Errors
+    /// What the driver answers.
+    pub fn remaining(&self, profile: &str) -> Result<u32, MigCallError> {
+        self.must_be_on()?;
+        let known = self.profile(profile).ok_or(MigCallError::InvalidArgument)?;
+        let (starts, mut trial, mut more) = (known.placements.clone(), self.clone(), 0_u32);
+        for placement in starts {
+            more += u32::from(trial.create_gpu(profile, placement.start).is_ok());
+        }
+        Ok(more)
+    }
+
     /// Ids begin at 1 and are used again, the lowest first: they tell no place.
     fn free_id(&self) -> u32 {
         (1..u32::MAX).find(|id| self.instances.iter().all(|instance| instance.id != *id)).unwrap_or(u32::MAX)
@@ -211,6 +257,8 @@ impl SimMig {
             let instance = self.instance(gpu_instance)?;
             self.profile(&instance.profile).ok_or(MigCallError::NotFound)?.compute_slices
         };
+        let indices: Vec<u32> = self.instances.iter().flat_map(|one| &one.compute).map(|one| one.index).collect();
+        let index = (0..u32::MAX).find(|index| !indices.contains(index)).unwrap_or(u32::MAX);
         let instance = self.instance_mut(gpu_instance)?;
         if slices == 0 || slices > total {
             return Err(MigCallError::InvalidArgument);
@@ -221,7 +269,7 @@ impl SimMig {
         }
         let id = (0..u32::MAX).find(|id| instance.compute.iter().all(|other| other.id != *id)).unwrap_or(u32::MAX);
         let processes = Vec::new();
-        instance.compute.push(SimCompute { id, slices, uuid: None, processes, is_haunted: false, used_mib: 0 });
+        instance.compute.push(SimCompute { id, slices, uuid: None, processes, is_haunted: false, used_mib: 0, index });
         Ok(id)
     }
 
@@ -264,6 +312,9 @@ impl SimMig {
             return Err(MigCallError::InUse);
         }
         self.pending = to;
+        if self.current == to {
+            return Ok(Ok(()));
+        }
         if !self.is_resetless {
             return Ok(Err(MigCallError::InUse));
         }

@@ -50,12 +50,22 @@ pub enum Spoilt {
 pub fn behaviour(description: &Description, bus: &Bus) -> SmiBehaviour {
     let Some(driver) = &description.driver else { return SmiBehaviour::Missing };
     let branch = driver.branch().unwrap_or(0);
-    match (&description.faults.smi, &description.faults.nvml) {
+    let of_nvml = description.faults.nvml.as_ref().filter(|fault| !fault.is_of_single_calls());
+    match (&description.faults.smi, of_nvml) {
         (Some(fault), _) => of_its_own(fault),
         (None, None) if report(description, bus, DriverSource::Smi).gpus.is_empty() => {
             SmiBehaviour::Exit { status: 6, text: "No devices were found\n".to_owned() }
         }
-        (None, None) => SmiBehaviour::Document(Spoilt::Not),
+        (
+            None,
+            None
+            | Some(
+                NvmlFault::Return { .. }
+                | NvmlFault::NoEffect { .. }
+                | NvmlFault::CrashAfter { .. }
+                | NvmlFault::Slow { .. },
+            ),
+        ) => SmiBehaviour::Document(Spoilt::Not),
         (None, Some(NvmlFault::Missing | NvmlFault::NotALibrary)) => init_failure(12, branch),
         (None, Some(NvmlFault::Init(code))) => init_failure(*code, branch),
         (None, Some(NvmlFault::Crash { signal, .. })) => SmiBehaviour::Crash(*signal),
@@ -120,6 +130,7 @@ pub const fn nvml_error_text(code: i32) -> &'static str {
         18 => "Driver/library version mismatch",
         19 => "In use by another client",
         20 => "Insufficient Memory",
+        23 => "Insufficient Resources",
         25 => "Version mismatch between input/output argument structs",
         26 => "Requested functionality has been deprecated",
         _ => "Unknown Error",

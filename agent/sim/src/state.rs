@@ -4,6 +4,7 @@ use crate::bad_description::BadDescription;
 use crate::bus::{Bus, Function};
 use crate::description::{Description, KernelLine, SimHealth};
 use crate::mig::SimMig;
+use crate::mig_on_host::MigOnHost;
 use crate::step_faults::StepFaults;
 use model::claim::Claim;
 use model::holders::Holder;
@@ -71,16 +72,6 @@ impl KernelError {
     }
 }
 
-fn mig_of(description: &Description, bus: &Bus) -> BTreeMap<PciAddress, SimMig> {
-    let each = description.gpus.iter().filter_map(|gpu| {
-        let id = bus.functions.get(&gpu.address)?.id;
-        let model = description.models.get(&gpu.model)?;
-        let can_do_it = model.product.as_ref().is_some_and(|product| product.mig);
-        Some((gpu.address, SimMig::of(id, gpu, can_do_it)?))
-    });
-    each.collect()
-}
-
 /// A driver takes a function; one of VFIO then lets it sleep (`vfio_pci_core_register_device`: `pm_runtime_allow`).
 fn attach(function: &mut Function, driver: DriverName) {
     if driver.is_vfio() {
@@ -97,7 +88,7 @@ impl HostState {
     pub fn new(description: Description) -> Result<Self, BadDescription> {
         let bus = Bus::lay_out(&description)?;
         Ok(Self {
-            mig: mig_of(&description, &bus),
+            mig: MigOnHost::of(&description, &bus).gpus,
             description,
             bus,
             vfio: ModuleState::Loaded,

@@ -32,6 +32,8 @@ fn instance(number: u32) -> MigInstance {
         dec: 0,
         jpeg: 0,
         ofa: 0,
+        processes: Vec::new(),
+        is_haunted: false,
     }
 }
 

@@ -248,7 +248,16 @@ pub fn write_user_space(
     match &description.faults.nvml {
         Some(NvmlFault::Missing) => {}
         Some(NvmlFault::NotALibrary) => text(&file, "\n")?,
-        None | Some(NvmlFault::Init(_) | NvmlFault::Crash { .. } | NvmlFault::Hang { .. }) => {
+        None
+        | Some(
+            NvmlFault::Init(_)
+            | NvmlFault::Crash { .. }
+            | NvmlFault::Hang { .. }
+            | NvmlFault::Return { .. }
+            | NvmlFault::NoEffect { .. }
+            | NvmlFault::CrashAfter { .. }
+            | NvmlFault::Slow { .. },
+        ) => {
             install(&artifacts.nvml, &file)?;
         }
     }

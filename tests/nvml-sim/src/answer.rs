@@ -15,11 +15,15 @@ macro_rules! nvml {
         /// As nvml.h has it: each pointer is NULL or points to what its type says, writable for the length given.
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name($($argument: $type),*) -> nvml_wrapper_sys::bindings::nvmlReturn_t {
+            let call = stringify!($name);
             let answer = || {
-                let $library = $crate::library::begin(stringify!($name))?;
+                let held = $crate::library::begin(call)?;
+                let $library: &$crate::library::Library = &held;
                 $body
             };
-            $crate::answer::returned(answer())
+            let answer = answer();
+            $crate::library::end(call);
+            $crate::answer::returned(answer)
         }
     )*};
 }

@@ -2,14 +2,14 @@
 
 use crate::answer::{known, put};
 use crate::codes::{Code, INVALID_ARGUMENT, NOT_FOUND};
+use crate::handle::{Handle, Kind};
 use crate::library::Library;
 use model::PciAddress;
 use model::driver::{DriverGpu, DriverMig};
 use nvml_wrapper_sys::bindings::nvmlDevice_t;
 use std::ffi::{CStr, c_char, c_uint};
 
-/// What a handle stands for. A handle is a number in a pointer's clothes: bits 0–15 GPU index + 1, bits 16–31 MIG index
-/// + 1 or 0. It is never dereferenced.
+/// What a handle of a device stands for.
 #[derive(Debug, Clone, Copy)]
 pub enum Target<'a> {
     /// A GPU.
@@ -18,17 +18,20 @@ pub enum Target<'a> {
     Mig(&'a DriverGpu, &'a DriverMig),
 }
 
-/// What a handle stands for.
+/// What a handle stands for. That of a MIG device dies with its instance.
 ///
 /// # Errors
 /// The handle is not one of ours.
 pub fn target(library: &Library, handle: nvmlDevice_t) -> Result<Target<'_>, Code> {
-    let bits = handle.addr();
-    let gpu_index = (bits & 0xffff).checked_sub(1).ok_or(INVALID_ARGUMENT)?;
-    let gpu = library.report.gpus.get(gpu_index).ok_or(INVALID_ARGUMENT)?;
-    match (bits >> 16).checked_sub(1) {
-        None => Ok(Target::Gpu(gpu)),
-        Some(index) => gpu.mig_devices.get(index).map(|mig| Target::Mig(gpu, mig)).ok_or(INVALID_ARGUMENT),
+    let known = Handle::of(handle).ok_or(INVALID_ARGUMENT)?;
+    let gpu = library.report.gpus.get(known.gpu).ok_or(INVALID_ARGUMENT)?;
+    match known.kind {
+        Kind::Gpu => Ok(Target::Gpu(gpu)),
+        Kind::Mig => {
+            let ids = |mig: &&DriverMig| (mig.gpu_instance, mig.compute_instance) == (known.instance, known.compute);
+            gpu.mig_devices.iter().find(ids).map(|mig| Target::Mig(gpu, mig)).ok_or(INVALID_ARGUMENT)
+        }
+        Kind::GpuInstance | Kind::ComputeInstance => Err(INVALID_ARGUMENT),
     }
 }
 
@@ -46,13 +49,13 @@ pub fn gpu(library: &Library, handle: nvmlDevice_t) -> Result<&DriverGpu, Code> 
 /// The handle of a GPU by its place in the report.
 #[must_use]
 pub fn gpu_handle(index: usize) -> nvmlDevice_t {
-    std::ptr::without_provenance_mut(index + 1)
+    Handle { kind: Kind::Gpu, gpu: index, instance: 0, compute: 0 }.pointer()
 }
 
 /// The handle of a MIG device.
 #[must_use]
-pub fn mig_handle(gpu: usize, index: usize) -> nvmlDevice_t {
-    std::ptr::without_provenance_mut((index + 1) << 16 | (gpu + 1))
+pub fn mig_handle(gpu: usize, mig: &DriverMig) -> nvmlDevice_t {
+    Handle { kind: Kind::Mig, gpu, instance: mig.gpu_instance, compute: mig.compute_instance }.pointer()
 }
 
 /// The place of a GPU in the report.
@@ -124,12 +127,8 @@ crate::nvml! {
 }
 
 fn mig_by_uuid(library: &Library, uuid: &str) -> Result<nvmlDevice_t, Code> {
-    let all = library
-        .report
-        .gpus
-        .iter()
-        .enumerate()
-        .flat_map(|(card, gpu)| gpu.mig_devices.iter().enumerate().map(move |(index, mig)| (card, index, mig)));
-    let mut fitting = all.filter(|(_, _, mig)| mig.uuid.known().is_some_and(|known| known.as_str() == uuid));
-    fitting.next().map(|(card, index, _)| mig_handle(card, index)).ok_or(NOT_FOUND)
+    let gpus = library.report.gpus.iter().enumerate();
+    let mut all = gpus.flat_map(|(card, gpu)| gpu.mig_devices.iter().map(move |mig| (card, mig)));
+    let found = all.find(|(_, mig)| mig.uuid.known().is_some_and(|known| known.as_str() == uuid));
+    found.map(|(card, mig)| mig_handle(card, mig)).ok_or(NOT_FOUND)
 }

@@ -3,12 +3,13 @@
 use crate::answer::{known, put, whole};
 use crate::codes::{Code, INVALID_ARGUMENT, NOT_SUPPORTED, VERSION_MISMATCH};
 use crate::device::gpu;
+use crate::library::Library;
 use model::Reading;
 use model::driver::DriverGpu;
 use nvml_wrapper_sys::bindings::field_id::{
-    NVML_FI_DEV_DRAIN_AND_RESET_STATUS, NVML_FI_DEV_GET_GPU_RECOVERY_ACTION, NVML_FI_DEV_POWER_INSTANT,
-    NVML_FI_DEV_REMAPPED_COR, NVML_FI_DEV_REMAPPED_FAILURE, NVML_FI_DEV_REMAPPED_PENDING, NVML_FI_DEV_REMAPPED_UNC,
-    NVML_FI_DEV_RESET_STATUS, NVML_FI_DEV_RETIRED_DBE, NVML_FI_DEV_RETIRED_SBE,
+    NVML_FI_DEV_DRAIN_AND_RESET_STATUS, NVML_FI_DEV_GET_GPU_RECOVERY_ACTION, NVML_FI_DEV_IS_RESETLESS_MIG_SUPPORTED,
+    NVML_FI_DEV_POWER_INSTANT, NVML_FI_DEV_REMAPPED_COR, NVML_FI_DEV_REMAPPED_FAILURE, NVML_FI_DEV_REMAPPED_PENDING,
+    NVML_FI_DEV_REMAPPED_UNC, NVML_FI_DEV_RESET_STATUS, NVML_FI_DEV_RETIRED_DBE, NVML_FI_DEV_RETIRED_SBE,
 };
 use nvml_wrapper_sys::bindings::{
     nvmlDevice_t, nvmlEccSramErrorStatus_t, nvmlFieldValue_t, nvmlGpuFabricInfoV_t, nvmlRepairStatus_t, nvmlValue_t,
@@ -29,7 +30,7 @@ crate::nvml! {
         for place in 0..count {
             // SAFETY: `place` is less than the number of elements that the caller gave.
             let asked = unsafe { &mut *values.add(place) };
-            match value(gpu, asked.fieldId) {
+            match value(library, gpu, asked.fieldId) {
                 Ok(number) => {
                     asked.valueType = UNSIGNED_INT;
                     asked.value = nvmlValue_t { ullVal: u64::from(number) };
@@ -42,7 +43,7 @@ crate::nvml! {
     }
 }
 
-fn value(gpu: &DriverGpu, field: u32) -> Result<u32, Code> {
+fn value(library: &Library, gpu: &DriverGpu, field: u32) -> Result<u32, Code> {
     let facts = &gpu.health_facts;
     match field {
         NVML_FI_DEV_POWER_INSTANT => Ok(whole(*known(&gpu.metrics.power_w)? * 1000.0)),
@@ -55,6 +56,10 @@ fn value(gpu: &DriverGpu, field: u32) -> Result<u32, Code> {
         NVML_FI_DEV_RESET_STATUS => flag(&facts.reset_required),
         NVML_FI_DEV_DRAIN_AND_RESET_STATUS => flag(&facts.drain_and_reset_recommended),
         NVML_FI_DEV_GET_GPU_RECOVERY_ACTION => known(&facts.recovery_action).and_then(|words| recovery_action(words)),
+        NVML_FI_DEV_IS_RESETLESS_MIG_SUPPORTED => {
+            known(&gpu.mig_current)?;
+            library.mig.gpus.get(&gpu.address).map(|mig| u32::from(mig.is_resetless)).ok_or(NOT_SUPPORTED)
+        }
         _ => Err(NOT_SUPPORTED),
     }
 }
@@ -132,7 +137,7 @@ crate::nvml! {
 ///
 /// # Safety
 /// `to` is NULL or points to a structure whose version is written.
-unsafe fn versioned<T>(to: *mut T, number: u32, version: fn(&T) -> u32) -> Result<u32, Code> {
+pub(crate) unsafe fn versioned<T>(to: *mut T, number: u32, version: fn(&T) -> u32) -> Result<u32, Code> {
     // SAFETY: NULL gives `None`, and the caller of the C function vouches for the rest.
     let asked = version(unsafe { to.as_ref() }.ok_or(INVALID_ARGUMENT)?);
     let ours = u32::try_from(size_of::<T>()).unwrap_or(0) | number << 24;

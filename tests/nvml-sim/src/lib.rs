@@ -7,11 +7,15 @@
 
 pub mod answer;
 pub mod codes;
+pub mod compute_instances;
 pub mod device;
 pub mod fields;
+pub mod gpu_instances;
+pub mod handle;
 pub mod identity;
 pub mod library;
 pub mod metrics;
 pub mod mig;
 pub mod processes;
+pub mod shared;
 pub mod system;

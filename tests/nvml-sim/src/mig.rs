@@ -4,8 +4,9 @@ use crate::answer::{known, put};
 use crate::codes::{Code, INVALID_ARGUMENT, NOT_FOUND, NOT_SUPPORTED};
 use crate::device::{Target, gpu, gpu_handle, mig_handle, place, target};
 use crate::library::Library;
-use model::driver::{DriverMig, MigMode};
-use nvml_wrapper_sys::bindings::{nvmlDevice_t, nvmlDeviceAttributes_t};
+use crate::shared::change;
+use model::driver::{DriverGpu, DriverMig, MigMode};
+use nvml_wrapper_sys::bindings::{nvmlDevice_t, nvmlDeviceAttributes_t, nvmlReturn_t};
 use std::ffi::c_uint;
 
 /// Most MIG devices of a GPU: what `nvmlDeviceGetMaxMigDeviceCount` says of every card with seven slices.
@@ -23,6 +24,20 @@ crate::nvml! {
         unsafe { put(pending, then) }
     }
 
+    /// Switches MIG mode. The call itself works where the new mode has to wait: that is the activation status.
+    fn nvmlDeviceSetMigMode(library, device: nvmlDevice_t, mode: c_uint, status: *mut nvmlReturn_t) {
+        let gpu = gpu(library, device)?;
+        known(&gpu.mig_current)?;
+        let to = match mode {
+            0 => MigMode::Disabled,
+            1 => MigMode::Enabled,
+            _ => return Err(INVALID_ARGUMENT),
+        };
+        let activation = change(library, gpu.address, |mig| mig.set_mode(to))?;
+        // SAFETY: as the function's contract.
+        unsafe { put(status, activation.map_or_else(|error| error.code(), |()| 0)) }
+    }
+
     /// Most MIG devices that the GPU can have; 0 where it can have none.
     fn nvmlDeviceGetMaxMigDeviceCount(library, device: nvmlDevice_t, count: *mut c_uint) {
         let most = if gpu(library, device)?.mig_current.known().is_some() { MOST } else { 0 };
@@ -34,10 +49,9 @@ crate::nvml! {
     fn nvmlDeviceGetMigDeviceHandleByIndex(library, device: nvmlDevice_t, index: c_uint, mig: *mut nvmlDevice_t) {
         let gpu = gpu(library, device)?;
         known(&gpu.mig_current)?;
-        let index = usize::try_from(index).map_err(|_| INVALID_ARGUMENT)?;
-        gpu.mig_devices.get(index).ok_or(NOT_FOUND)?;
+        let found = by_index(library, gpu, index).ok_or(NOT_FOUND)?;
         // SAFETY: as the function's contract.
-        unsafe { put(mig, mig_handle(place(library, gpu)?, index)) }
+        unsafe { put(mig, mig_handle(place(library, gpu)?, found)) }
     }
 
     /// Handle of the GPU of a MIG device.
@@ -87,6 +101,17 @@ crate::nvml! {
         // SAFETY: as the function's contract.
         unsafe { put(attributes, answer) }
     }
+}
+
+/// The list of a described GPU has no holes; where instances come and go each keeps its index.
+fn by_index<'a>(library: &'a Library, gpu: &'a DriverGpu, index: c_uint) -> Option<&'a DriverMig> {
+    if !library.is_shared {
+        return gpu.mig_devices.get(usize::try_from(index).ok()?);
+    }
+    let instances = &library.mig.gpus.get(&gpu.address)?.instances;
+    let mut all = instances.iter().flat_map(|one| one.compute.iter().map(move |compute| (one.id, compute)));
+    let (instance, compute) = all.find(|(_, compute)| compute.index == index)?;
+    gpu.mig_devices.iter().find(|mig| (mig.gpu_instance, mig.compute_instance) == (instance, compute.id))
 }
 
 fn mig_of(library: &Library, device: nvmlDevice_t) -> Result<&DriverMig, Code> {

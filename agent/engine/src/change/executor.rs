@@ -1,5 +1,6 @@
 //! Admits changes and concludes them: it keeps lanes, records, rates and ids. What an admitted change does is in `task.rs`.
 
+use super::drive::owned_after;
 use super::lanes::Lanes;
 use super::ports::ChangePorts;
 use super::rate::Rates;
@@ -13,9 +14,10 @@ use crate::publish::Publisher;
 use model::blocker::Blocker;
 use model::change::{Change, ChangeId, Entry, Unread, listed};
 use model::message::Message;
+use model::mig::MigOwned;
 use model::observation::HostObservation;
 use model::passthrough::bounds_of;
-use model::plan::{Bounds, Subject};
+use model::plan::{Bounds, MigTarget, Subject, Target};
 use model::policy::Policy;
 use model::ports::{ActPort, Clock, JournalPort};
 use model::refusal::Refusal;
@@ -90,6 +92,20 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
         self.publisher.note(|records| records.keep(id, left, now));
     }
 
+    /// The record of the MIG instances that are ours, of a change of MIG; an empty one where there is none.
+    pub(super) fn owned_by(&self, bounds: &Bounds) -> Option<MigOwned> {
+        let Target::Mig(MigTarget { uuid, .. }) = &bounds.target else { return None };
+        let known = self.records.borrow().owned(uuid).cloned();
+        Some(known.unwrap_or_else(|| MigOwned::none(uuid.clone(), self.ports.boot_id.clone())))
+    }
+
+    /// A change is done: what it created is ours.
+    pub(super) fn own(&self, entry: &Entry) {
+        if let Some(owned) = self.owned_by(&entry.plan.bounds) {
+            self.publisher.note(|records| records.own(owned_after(&owned, entry)));
+        }
+    }
+
     /// When the next binding has to be taken back that nobody has confirmed.
     pub(crate) fn undo_at(&self) -> Option<BootMillis> {
         self.records.borrow().next_unconfirmed().map(|(until, _)| until.max(self.undo_not_before))
@@ -119,7 +135,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
     ) -> Result<Admitted<A, J, K>, Refusal> {
         let bounds = change.bounds(&self.observation.borrow())?;
         self.must_be_read(&bounds)?;
-        self.must_keep_to_the_terms(&change, is_dry_run, actor)?;
+        let too_often = self.must_keep_to_the_terms(&change, is_dry_run, actor)?;
         let record = self.records.borrow().at(&bounds).cloned();
         must_have_the_lanes_of(record.as_ref(), &bounds)?;
         self.lanes.take(&bounds.lanes)?;
@@ -136,6 +152,8 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
             observation: self.observation.clone(),
             id,
             bounds: bounds.clone(),
+            owned: self.owned_by(&bounds),
+            too_often,
             record,
             policy: Arc::clone(&self.policy.borrow()),
         };
@@ -168,8 +186,14 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
     }
 
     /// Changes that were made count, attempts that were refused do not: who frees a GPU and asks again is no flood. What the daemon
-    /// takes back counts as well, and is never put off: it was promised for that time, and the binding was counted before it.
-    fn must_keep_to_the_terms(&mut self, change: &Change, is_dry_run: bool, actor: Actor) -> Result<(), Refusal> {
+    /// takes back counts as well, and is never put off: it was promised for that time, and the binding was counted before it. Returns
+    /// the refusal of a change that would be one too many: whether it would be one at all only its plan shows.
+    fn must_keep_to_the_terms(
+        &mut self,
+        change: &Change,
+        is_dry_run: bool,
+        actor: Actor,
+    ) -> Result<Option<Refusal>, Refusal> {
         let subject = change.subject();
         let terms = self.policy.borrow().terms(change.act(), actor.origin.requester(), subject.gpu());
         let longest = terms.confirm_most_ms.unwrap_or_default();
@@ -183,7 +207,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
         };
         let now = self.ports.clock.boot_now();
         let limited = is_held.then(|| self.rates.blocker(subject, terms.changes_per_minute, now)).flatten();
-        limited.map_or(Ok(()), |blocker| Err(blocked(subject, blocker)))
+        Ok(limited.map(|blocker| blocked(subject, blocker)))
     }
 
     /// The end of an admitted change, for its job. Its lanes are free again, unless what it left hangs.
@@ -192,6 +216,9 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
         let now = self.now();
         if ended.is_made {
             self.rates.count(bounds.subject, now.boot);
+        }
+        if let Some(entry) = &ended.done {
+            self.own(entry);
         }
         self.publisher.note(|records| {
             records.end(bounds.target.functions());
@@ -214,7 +241,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
     pub(crate) fn broke_off(&mut self, under_way: UnderWay, said: String) -> JobEnd {
         let said = format!("it was aborted: {said}");
         let end = Err(Refusal::HostFault { attempted: "run the change".to_owned(), said: said.clone() });
-        self.conclude(under_way, Ended { end, left: Left::AsBefore, stuck: Some(said), is_made: true })
+        self.conclude(under_way, Ended { end, left: Left::AsBefore, stuck: Some(said), is_made: true, done: None })
     }
 }
 

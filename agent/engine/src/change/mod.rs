@@ -20,7 +20,7 @@ pub use records::Records;
 pub use recover::RECOVER_WITHIN_MS;
 
 pub(crate) use executor::{Admitted, ChangeExecutor, ExecutorParts, UnderWay};
-pub(crate) use task::Ended;
+pub(crate) use task::{Ended, refused as refusal_of_act};
 
 /// MESSAGE_ID of the audit record of a change that is about to be made: actor, job, GPU and plan.
 pub const MESSAGE_CHANGE_BEGAN: &str = Message::ChangeBegan.id();

@@ -1,9 +1,10 @@
 //! Records of what is given away, of what could not be undone, and of what is being changed now.
 
-use model::PciAddress;
 use model::change::{ChangeId, Entry, Unread};
+use model::mig::MigOwned;
 use model::plan::Bounds;
 use model::time::{BootMillis, Now, UnixMillis};
+use model::{GpuUuid, PciAddress};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the loop of changes knows and a look at the host does not show.
@@ -17,6 +18,8 @@ pub struct Records {
     under_way: BTreeSet<PciAddress>,
     /// Documents of the journal that could not be read.
     unread: Vec<Unread>,
+    /// MIG instances that gpuhostd has created, by GPU.
+    owned: BTreeMap<GpuUuid, MigOwned>,
 }
 
 impl Records {
@@ -103,6 +106,17 @@ impl Records {
     #[must_use]
     pub fn unread_that_names(&self, bounds: &Bounds) -> Option<&Unread> {
         self.unread.iter().find(|unread| unread.held.names(bounds))
+    }
+
+    /// The MIG instances of a GPU that gpuhostd has created; `None` = none were recorded.
+    #[must_use]
+    pub fn owned(&self, gpu: &GpuUuid) -> Option<&MigOwned> {
+        self.owned.get(gpu)
+    }
+
+    /// Keeps the record of the MIG instances of a GPU.
+    pub fn own(&mut self, owned: MigOwned) {
+        self.owned.insert(owned.gpu.clone(), owned);
     }
 
     /// There is nothing in them.

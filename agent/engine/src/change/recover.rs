@@ -6,15 +6,25 @@ use super::executor::ChangeExecutor;
 use super::unread;
 use model::change::{AtStart, ChangeMachine, Entry, Outcome, Phase, Unread, at_start, sort_out};
 use model::message::Message;
+use model::plan::Target;
 use model::ports::{ActPort, Clock, JournalError, JournalPort};
 use std::sync::Arc;
 
 /// One entry has so long to be restored at the start; one that hangs is quarantined and the start goes on.
 pub const RECOVER_WITHIN_MS: u64 = 10_000;
+/// The same for a MIG layout: a GPU instance takes seconds.
+const RECOVER_MIG_WITHIN_MS: u64 = 60_000;
+
+const fn recover_within_ms(target: &Target) -> u64 {
+    match target {
+        Target::Functions(_) => RECOVER_WITHIN_MS,
+        Target::Mig(_) => RECOVER_MIG_WITHIN_MS,
+    }
+}
 
 impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
-    /// Reads the journal and undoes what is open, before anybody can ask for anything. An entry that takes longer than
-    /// [`RECOVER_WITHIN_MS`] is quarantined.
+    /// Reads the journal and undoes what is open, before anybody can ask for anything. An entry that takes too
+    /// long is quarantined.
     ///
     /// # Errors
     /// The journal cannot be read at all. A document that is no entry is reported (condition `change_journal_unreadable`), and
@@ -23,6 +33,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
         let found = sort_out(self.ports.journal.read_all().await?, &self.ports.boot_id);
         self.last_number = found.last_number;
         self.leave_alone(found.unread);
+        self.publisher.note(|records| found.owned.into_iter().for_each(|owned| records.own(owned)));
         for entry in found.entries {
             self.recover_one(entry).await;
         }
@@ -71,9 +82,10 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
             AtStart::Restore => {
                 let ports = self.ports.clone();
                 let machine = ChangeMachine::recover(entry.clone(), ports.clock.boot_now());
-                let deadline = ports.clock.boot_now().plus(RECOVER_WITHIN_MS);
+                let owned = self.owned_by(&entry.plan.bounds);
+                let deadline = ports.clock.boot_now().plus(recover_within_ms(&entry.plan.bounds.target));
                 let ended = tokio::select! {
-                    (outcome, machine) = drive(machine, &ports, |_, _| {}) => {
+                    (outcome, machine) = drive(machine, &ports, owned.as_ref(), |_, _| {}) => {
                         Some((outcome, machine))
                     }
                     () = ports.clock.sleep_until(deadline) => None,
@@ -86,12 +98,15 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
     fn recovered(&mut self, entry: Entry, ended: Option<(Outcome, ChangeMachine)>) {
         let (name, id, subject) = (entry.name(), entry.id, entry.subject());
         let stuck = match ended {
-            Some((Outcome::Done, _)) => return self.remember(id, None),
+            Some((Outcome::Done, machine)) => {
+                self.own(machine.entry());
+                return self.remember(id, None);
+            }
             Some((Outcome::Restored(_) | Outcome::Untouched(_), machine)) => {
                 return self.remember(id, machine.record_when_restored());
             }
             Some((Outcome::Quarantined(trouble), _)) => trouble.to_string(),
-            None => format!("it was not restored within {RECOVER_WITHIN_MS} ms"),
+            None => format!("it was not restored within {} ms", recover_within_ms(&entry.plan.bounds.target)),
         };
         tracing::error!(
             message_id = MESSAGE_CHANGE_RECOVERED,

@@ -13,6 +13,7 @@ use model::change::{
     Change, ChangeFacts, ChangeId, ChangeMachine, Effect, Entry, Outcome, Phase, PlannedChange, listed,
 };
 use model::message::Message;
+use model::mig::MigOwned;
 use model::observation::HostObservation;
 use model::os_cause::CauseSite;
 use model::plan::{Bounds, Plan};
@@ -49,6 +50,10 @@ pub(crate) struct Task {
     pub(super) id: ChangeId,
     /// What it may touch, as the lanes were taken for.
     pub(super) bounds: Bounds,
+    /// The MIG instances of its target that are ours, where it is a change of MIG.
+    pub(super) owned: Option<MigOwned>,
+    /// Why it is refused, unless there is nothing to do: so many changes were made just now.
+    pub(super) too_often: Option<Refusal>,
     /// The record of its subject.
     pub(super) record: Option<Entry>,
     /// The policy in force.
@@ -81,16 +86,18 @@ pub(crate) struct Ended {
     pub(super) stuck: Option<String>,
     /// It was begun: the host was written to, or may have been.
     pub(super) is_made: bool,
+    /// The change that is done.
+    pub(super) done: Option<Box<Entry>>,
 }
 
 impl Ended {
     /// Before anything was begun.
     const fn early(end: JobEnd) -> Self {
-        Self { end, left: Left::AsBefore, stuck: None, is_made: false }
+        Self { end, left: Left::AsBefore, stuck: None, is_made: false, done: None }
     }
 
     const fn made(end: JobEnd, left: Left) -> Self {
-        Self { end, left, stuck: None, is_made: true }
+        Self { end, left, stuck: None, is_made: true, done: None }
     }
 }
 
@@ -147,6 +154,9 @@ impl Task {
         if planned.is_already_so {
             return Ended::early(as_outcome(JobOutcome::AlreadySo));
         }
+        if let Some(refusal) = &self.too_often {
+            return Ended::early(Err(refusal.clone()));
+        }
         for caution in &planned.cautions {
             tracing::warn!(
                 message_id = Message::ChangeBeganWithCare.id(),
@@ -171,12 +181,13 @@ impl Task {
         }
         let look = act.look(&self.bounds.target).await.map_err(refused)?;
         let holders = act.holders(&self.bounds.target).await.map_err(refused)?;
+        let owned = self.owned.as_ref().map_or_else(Vec::new, MigOwned::places);
         let facts = ChangeFacts {
             host: &host,
             look: &look,
             holders: &holders,
             given: self.given(),
-            owned: &[],
+            owned: &owned,
             policy: &self.policy,
             requester: self.actor.origin.requester(),
         };
@@ -212,7 +223,10 @@ impl Task {
         };
         self.audit_begin(&entry.plan);
         let machine = ChangeMachine::begin(entry, ports.clock.boot_now());
-        let (outcome, machine) = drive(machine, ports, |machine, to_do| self.show(machine, to_do, jobs)).await;
+        let (outcome, machine) = {
+            let show = |machine: &ChangeMachine, to_do: &Effect| self.show(machine, to_do, jobs);
+            drive(machine, ports, self.owned.as_ref(), show).await
+        };
         self.audit_end(&outcome);
         self.conclude(&outcome, &machine)
     }
@@ -224,7 +238,8 @@ impl Task {
         match outcome {
             Outcome::Done => {
                 let left = machine.record_when_done().map(Box::new);
-                Ended::made(as_outcome(JobOutcome::Done), Left::Now(left))
+                let done = Some(Box::new(machine.entry().clone()));
+                Ended { done, ..Ended::made(as_outcome(JobOutcome::Done), Left::Now(left)) }
             }
             Outcome::Untouched(trouble) => failed(format!("{trouble}. Nothing was changed")),
             Outcome::Restored(trouble) => {
@@ -291,7 +306,8 @@ impl Task {
     }
 }
 
-fn refused(fault: ActError) -> Refusal {
+/// The refusal for a look or a step that did not work.
+pub(crate) fn refused(fault: ActError) -> Refusal {
     match fault {
         ActError::Refused { attempted, cause } => {
             Refusal::HostFault { attempted, said: cause.with_remedy(CauseSite::Sysfs) }

@@ -10,6 +10,7 @@ use engine::start::{EngineParts, EnginePorts};
 use model::PciAddress;
 use model::change::{Bind, Change, Phase, decode};
 use model::holders::Holders;
+use model::mig::MigOwned;
 use model::observation::Gpu;
 use model::os_cause::OsCause;
 use model::plan::{Look, PlanStep, Target};
@@ -81,7 +82,9 @@ impl JournalPort for Disk {
 
 impl Disk {
     pub(crate) fn phases(&self) -> Vec<Phase> {
-        self.0.lock().unwrap().iter().map(|(name, bytes)| decode(name, bytes).unwrap().phase).collect()
+        let all = self.0.lock().unwrap();
+        let entries = all.iter().filter(|(name, _)| !MigOwned::is_name(name));
+        entries.map(|(name, bytes)| decode(name, bytes).unwrap().phase).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! NVML's calls for which the wrapper has no safe face: the one file of the product with `unsafe` in it.
+//! NVML's calls for which the wrapper has no safe face: one of the two files of the product with `unsafe` in them.
 //!
 //! Each is a question that fills one structure; a library that is older than the question answers that it does not know it.
 #![allow(
@@ -91,7 +91,7 @@ pub(super) fn fabric(device: &Device<'_>) -> Result<Fabric, NvmlError> {
 }
 
 /// `NVML_STRUCT_VERSION`: the size of the structure, and which one it is, by which the library knows how much it may write.
-fn version<T>(number: u32) -> u32 {
+pub(super) fn version<T>(number: u32) -> u32 {
     u32::try_from(size_of::<T>()).unwrap_or(0) | number << 24
 }
 

@@ -21,11 +21,11 @@ use std::collections::BTreeMap;
 /// Longest process name that is asked for, in bytes.
 const PROCESS_NAME_MAX: usize = 256;
 
-/// Reads a GPU.
+/// Finds a GPU: its handle, its PCI information, and its address.
 ///
 /// # Errors
 /// The reason beside each of its values, and a sentence: it does not answer at all, or has no usable address.
-pub(super) fn read(nvml: &Nvml, which: AskedGpu, problems: &mut Vec<String>) -> Result<DriverGpu, (Absence, String)> {
+pub(super) fn find(nvml: &Nvml, which: AskedGpu) -> Result<(Device<'_>, PciInfo, PciAddress), (Absence, String)> {
     let refused = |what: &str, e: &NvmlError| (no_answer(e), format!("NVML {what} its {which}: {}", with_causes(e)));
     let device = match which {
         AskedGpu::Index(index) => nvml.device_by_index(index),
@@ -43,6 +43,15 @@ pub(super) fn read(nvml: &Nvml, which: AskedGpu, problems: &mut Vec<String>) -> 
             format!("NVML was asked for its {which} but answered for {address}"),
         ));
     }
+    Ok((device, pci, address))
+}
+
+/// Reads a GPU.
+///
+/// # Errors
+/// As [`find`].
+pub(super) fn read(nvml: &Nvml, which: AskedGpu, problems: &mut Vec<String>) -> Result<DriverGpu, (Absence, String)> {
+    let (device, pci, address) = find(nvml, which)?;
     let mut gpu = DriverGpu::unknown(address);
     identify(&mut gpu, &device, &pci);
     describe(&mut gpu, &device);
@@ -137,7 +146,8 @@ fn compute_capability(device: &Device<'_>) -> Reading<(u32, u32)> {
     }
 }
 
-fn mig_mode(device: &Device<'_>) -> (Reading<MigMode>, Reading<MigMode>) {
+/// MIG mode now and after the next reset.
+pub(super) fn mig_mode(device: &Device<'_>) -> (Reading<MigMode>, Reading<MigMode>) {
     let mode = |code: u32| match code {
         0 => Reading::Known(MigMode::Disabled),
         1 => Reading::Known(MigMode::Enabled),

@@ -1,5 +1,6 @@
-//! MIG devices as far as NVML's safe calls name them.
+//! MIG devices as the daemon's sample has them.
 
+use super::mig_calls;
 use super::return_code::reading;
 use super::value::{memory, parsed, text};
 use model::absence::{Absence, Reading};
@@ -9,7 +10,7 @@ use nvml_wrapper::device::Device;
 use nvml_wrapper::error::NvmlError;
 
 /// No GPU has more MIG devices.
-const MIG_DEVICES_MAX: u32 = 64;
+pub(super) const MIG_DEVICES_MAX: u32 = 64;
 
 /// Reads the MIG devices of a GPU: those whose place NVML names, and those that it leaves to nvidia-smi.
 pub(super) fn read(said: &mut DriverGpu, gpu: &Device<'_>, problems: &mut Vec<String>) {
@@ -34,7 +35,7 @@ pub(super) fn read(said: &mut DriverGpu, gpu: &Device<'_>, problems: &mut Vec<St
 
 fn read_one(said: &mut DriverGpu, device: &Device<'_>, index: u32) {
     let uuid = reading(device.uuid());
-    let place = uuid.known().and_then(|uuid| instance_ids(uuid));
+    let place = mig_calls::instance_ids(device).ok().or_else(|| ids_in(uuid.known()?));
     let uuid = parsed::<MigUuid>(uuid);
     let profile: Reading<String> = text(device.name()).known().and_then(|name| profile(name)).into();
     let memory = memory(device);
@@ -61,9 +62,9 @@ fn read_one(said: &mut DriverGpu, device: &Device<'_>, index: u32) {
     });
 }
 
-/// Drivers before 470 name a MIG device by its place, `MIG-GPU-<uuid>/<GPU instance>/<compute instance>`; newer ones by
-/// a UUID of its own, and their calls for the two ids have no safe wrapper.
-fn instance_ids(uuid: &str) -> Option<(u32, u32)> {
+/// Drivers before 470 name a MIG device by its place, `MIG-GPU-<uuid>/<GPU instance>/<compute instance>`: where the calls for the
+/// two ids fail, the UUID has them.
+fn ids_in(uuid: &str) -> Option<(u32, u32)> {
     let (rest, compute) = uuid.strip_prefix("MIG-GPU-")?.rsplit_once('/')?;
     let (_, gpu) = rest.rsplit_once('/')?;
     Some((gpu.parse().ok()?, compute.parse().ok()?))
@@ -81,9 +82,9 @@ mod tests {
 
     #[test]
     fn ids_stand_in_the_old_uuids_only() {
-        assert_eq!(instance_ids("MIG-GPU-5d2a8f5c-1b1e-4f8e/7/0"), Some((7, 0)));
+        assert_eq!(ids_in("MIG-GPU-5d2a8f5c-1b1e-4f8e/7/0"), Some((7, 0)));
         for uuid in ["MIG-5d2a8f5c-1b1e-4f8e", "MIG-GPU-5d2a/7", "MIG-GPU-5d2a/x/0", "GPU-5d2a/7/0", ""] {
-            assert_eq!(instance_ids(uuid), None, "{uuid}");
+            assert_eq!(ids_in(uuid), None, "{uuid}");
         }
     }
 

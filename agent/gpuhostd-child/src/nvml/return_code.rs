@@ -3,6 +3,7 @@
 use model::absence::{Absence, Reading};
 use model::causes::with_causes;
 use model::driver::ProbeError;
+use model::os_cause::OsCause;
 use nvml_wrapper::error::NvmlError;
 
 /// Most of what a fault repeats of another's words.
@@ -41,6 +42,50 @@ pub(super) fn fault(what: &str, error: &NvmlError) -> ProbeError {
     // A library that cannot be loaded is what nvidia-smi reports as 12.
     let status = code(error).unwrap_or(12);
     ProbeError::Failed { what: what.to_owned(), status, said: bounded(&with_causes(error)) }
+}
+
+/// The failure of a task: what was tried, and NVML's answer in NVIDIA's own words.
+pub(super) fn answered(attempted: &str, error: &NvmlError) -> OsCause {
+    let said = if let NvmlError::FailedToLoadSymbol(symbol) = error {
+        // The dynamic linker's words end with the name.
+        let name = symbol.rsplit(' ').next().unwrap_or(symbol);
+        format!("the driver is too old: its libnvidia-ml.so.1 has no {name}")
+    } else if let NvmlError::InsufficientSize(Some(count)) = error {
+        format!("NVML counts {count}, more than any GPU has")
+    } else if let NvmlError::UnexpectedVariant(code) = error {
+        code_said(*code)
+    } else {
+        let code = code(error).and_then(|code| u32::try_from(code).ok());
+        code.map_or_else(|| with_causes(error), code_said)
+    };
+    OsCause::found(bounded(&format!("{attempted}: {said}")))
+}
+
+/// A return code in the words of `nvmlErrorString`, with its number.
+pub(super) fn code_said(code: u32) -> String {
+    let words = match code {
+        1 => "Uninitialized",
+        2 => "Invalid Argument",
+        3 => "Not Supported",
+        4 => "Insufficient Permissions",
+        6 => "Not Found",
+        7 => "Insufficient Size",
+        9 => "Driver Not Loaded",
+        10 => "Timeout",
+        13 => "Function Not Found",
+        15 => "GPU is lost",
+        16 => "GPU requires reset",
+        17 => "The operating system has blocked the request",
+        18 => "Driver/library version mismatch",
+        19 => "In use by another client",
+        20 => "Insufficient Memory",
+        23 => "Insufficient Resources: there is no room for it, or its place is taken",
+        25 => "Version mismatch between input/output argument structs",
+        27 => "The system is not ready for the request",
+        29 => "Invalid state to perform the requested operation",
+        _ => "Unknown Error",
+    };
+    format!("{words} (NVML error {code})")
 }
 
 fn bounded(text: &str) -> String {

@@ -14,6 +14,10 @@ pub enum PolkitAction {
     ManageEnrolment,
     /// Give a GPU to a virtual machine, and take it back.
     Passthrough,
+    /// Change how a GPU is cut into MIG devices.
+    MigLayout,
+    /// Switch MIG mode of a GPU.
+    MigMode,
     /// Freeze changes from remote, and lift that.
     Lock,
     /// Say that a GPU that is gone is known to be.
@@ -24,11 +28,13 @@ pub enum PolkitAction {
 
 impl PolkitAction {
     /// Every action.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Inspect,
         Self::Rescan,
         Self::ManageEnrolment,
         Self::Passthrough,
+        Self::MigLayout,
+        Self::MigMode,
         Self::Lock,
         Self::Acknowledge,
         Self::AcceptEpoch,
@@ -42,6 +48,8 @@ impl PolkitAction {
             Self::Rescan => "org.gpuhost.agent1.rescan",
             Self::ManageEnrolment => "org.gpuhost.agent1.manage-enrolment",
             Self::Passthrough => "org.gpuhost.agent1.passthrough",
+            Self::MigLayout => "org.gpuhost.agent1.mig-layout",
+            Self::MigMode => "org.gpuhost.agent1.mig-mode",
             Self::Lock => "org.gpuhost.agent1.lock",
             Self::Acknowledge => "org.gpuhost.agent1.acknowledge",
             Self::AcceptEpoch => "org.gpuhost.agent1.accept-epoch",
@@ -54,7 +62,7 @@ impl PolkitAction {
 pub fn action_for(interface: &str, member: &str) -> Option<PolkitAction> {
     match (interface, member) {
         (HOST_INTERFACE, "GetObservation" | "Sample")
-        | (GPU_INTERFACE, "GetMetrics")
+        | (GPU_INTERFACE, "GetMetrics" | "ReadMig")
         | (DESIRED_INTERFACE, "Read" | "Preview") => Some(PolkitAction::Inspect),
         (HOST_INTERFACE, "Rescan") => Some(PolkitAction::Rescan),
         (HOST_INTERFACE, "Enroll" | "Leave") => Some(PolkitAction::ManageEnrolment),
@@ -64,6 +72,8 @@ pub fn action_for(interface: &str, member: &str) -> Option<PolkitAction> {
         (GPU_INTERFACE, "BindPassthrough" | "ReleasePassthrough" | "ConfirmPassthrough") => {
             Some(PolkitAction::Passthrough)
         }
+        (GPU_INTERFACE, "SetMigLayout") => Some(PolkitAction::MigLayout),
+        (GPU_INTERFACE, "SetMigMode") => Some(PolkitAction::MigMode),
         _ => None,
     }
 }

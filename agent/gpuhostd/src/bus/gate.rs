@@ -64,6 +64,8 @@ impl Gate {
             PolkitAction::Rescan
             | PolkitAction::ManageEnrolment
             | PolkitAction::Passthrough
+            | PolkitAction::MigLayout
+            | PolkitAction::MigMode
             | PolkitAction::Lock
             | PolkitAction::Acknowledge
             | PolkitAction::AcceptEpoch => {

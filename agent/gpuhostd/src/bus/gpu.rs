@@ -2,15 +2,19 @@
 
 use super::face::Face;
 use super::failure::Refused;
-use super::options::{Options, Parser, Standard};
+use super::options::{Options, Parser, Standard, invalid};
 use super::submit::Submitter;
 use engine::command::Command;
 use model::PciAddress;
 use model::change::{Bind, Change};
+use model::driver::MigMode;
+use model::mig::layout::well_formed;
+use model::mig::{MigLayoutRequest, MigModeRequest};
 use model::refusal::Refusal;
 use wire::dbus::GPU_INTERFACE;
 use wire::dbus::dict::{Dict, dict};
 use wire::dbus::gpu::GpuView;
+use wire::dbus::mig_look::MigLookView;
 use zbus::OwnedObjectPath;
 use zbus::message::Header;
 
@@ -45,12 +49,13 @@ impl GpuMethods {
         let name = shown.name.as_deref().unwrap_or(&shown.pci_id);
         let details = [("gpu", shown.address.as_str()), ("name", name)];
         let admission = self.submitter.gate.admit(header, GPU_INTERFACE, member, plain, &details).await?;
-        let gpu = shown
-            .address
-            .parse()
-            .map_err(|_| Refusal::NotFound { what: "GPU".to_owned(), name: shown.address.clone() })?;
+        let gpu = address_of(shown)?;
         self.submitter.submit(admission.authorize(command(gpu))?).await
     }
+}
+
+fn address_of(shown: &GpuView) -> std::result::Result<PciAddress, Refusal> {
+    shown.address.parse().map_err(|_| Refusal::NotFound { what: "GPU".to_owned(), name: shown.address.clone() })
 }
 
 const fn change_or_plan(change: Change, dry_run: bool) -> Command {
@@ -111,5 +116,61 @@ impl GpuMethods {
     ) -> Result<OwnedObjectPath> {
         let plain = Parser::new(options).finish()?;
         self.ask(&header, ("ConfirmPassthrough", plain), Command::Confirm).await
+    }
+
+    /// MIG of the GPU as it is now, in one JSON document: Mode, PendingMode, SwitchesWithoutReset, Catalog (its profiles with their
+    /// placements), Instances (Id, Profile, Start, Size, Ours, InUse, HeldBy, ComputeInstances with Id, Slices, Uuid, InUse and
+    /// Processes), HeldBy of the whole GPU, Unreadable (processes that could not be looked into), and Absent with the reason for each
+    /// value that is null. The driver is asked anew by each call. Options: none.
+    #[zbus(out_args("mig"))]
+    async fn read_mig(&self, options: Options, #[zbus(header)] header: Header<'_>) -> Result<String> {
+        let plain = Parser::new(options).finish()?;
+        self.submitter.gate.admit(&header, GPU_INTERFACE, "ReadMig", plain, &[]).await?;
+        let gpu = address_of(&self.face.now().view)?;
+        let look = self.submitter.look_at_mig(gpu).await?;
+        let fault = |e: serde_json::Error| Refusal::HostFault {
+            attempted: format!("write MIG of {gpu} as JSON"),
+            said: e.to_string(),
+        };
+        let view = MigLookView::new(&look.seen, &look.holders, &look.owned);
+        Ok(serde_json::to_string(&view).map_err(fault)?)
+    }
+
+    /// Changes how the GPU is cut into MIG devices. layout: all instances that it is to have, PROFILE[@START][:COUNT],… or - for
+    /// none. What is there already stays, what is in use is never touched, and a layout that cannot be had is refused before
+    /// anything is done. The job has the plan, and a change that fails is undone. MIG mode must be enabled. Action:
+    /// org.gpuhost.agent1.mig-layout. Options: dry-run (b: only the plan), replace-foreign (b: instances that gpuhostd did not create
+    /// may be destroyed as well), auth.no-user-interaction (b).
+    #[zbus(out_args("job"))]
+    async fn set_mig_layout(
+        &self,
+        layout: String,
+        options: Options,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        let mut parser = Parser::new(options);
+        let dry_run = parser.flag(DRY_RUN)?.unwrap_or(false);
+        let replace_foreign = parser.flag("replace-foreign")?.unwrap_or(false);
+        let plain = parser.finish()?;
+        well_formed(&layout).map_err(|fault| invalid("layout", fault.to_string()))?;
+        let change = |gpu| Change::MigLayout(MigLayoutRequest { gpu, layout, replace_foreign });
+        self.ask(&header, ("SetMigLayout", plain), |gpu| change_or_plan(change(gpu), dry_run)).await
+    }
+
+    /// Enables or disables MIG mode of the GPU. The GPU must be idle: nothing may use it, nor any of its instances. With the mode
+    /// its instances go. Action: org.gpuhost.agent1.mig-mode. Options: dry-run (b: only the plan), auth.no-user-interaction (b).
+    #[zbus(out_args("job"))]
+    async fn set_mig_mode(
+        &self,
+        enabled: bool,
+        options: Options,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        let mut parser = Parser::new(options);
+        let dry_run = parser.flag(DRY_RUN)?.unwrap_or(false);
+        let plain = parser.finish()?;
+        let to = if enabled { MigMode::Enabled } else { MigMode::Disabled };
+        let command = |gpu| change_or_plan(Change::MigMode(MigModeRequest { gpu, to }), dry_run);
+        self.ask(&header, ("SetMigMode", plain), command).await
     }
 }

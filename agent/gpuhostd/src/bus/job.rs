@@ -24,7 +24,7 @@ pub(super) fn job_view(job: &Job) -> JobView {
     let refusal = job.result.as_ref().and_then(|result| result.as_ref().err());
     let error = refusal.map(|refusal| (refusal.code().to_owned(), refusal.to_string()));
     let blockers = match refusal {
-        Some(Refusal::Blocked(blocked)) => blocked.all().map(BlockerView::from).collect(),
+        Some(Refusal::Blocked(blocked)) => blocked.all().map(|blocker| BlockerView::of(blocked.gpu, blocker)).collect(),
         _ => Vec::new(),
     };
     unless("Result", result.is_none(), why(job.state));

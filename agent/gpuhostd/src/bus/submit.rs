@@ -4,9 +4,10 @@ use super::failure::Refused;
 use super::gate::Gate;
 use engine::command::Authorized;
 use engine::handle::Handle;
-use model::JobId;
+use engine::mig_look::MigLook;
 use model::message::Message;
 use model::refusal::Refusal;
+use model::{JobId, PciAddress};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -29,6 +30,11 @@ impl Submitter {
     /// `published` has the number of the newest job whose object is on the bus.
     pub(super) const fn new(handle: Handle, published: watch::Receiver<Option<JobId>>, gate: Arc<Gate>) -> Self {
         Self { handle, published, gate }
+    }
+
+    /// MIG of a GPU as it is now.
+    pub(super) async fn look_at_mig(&self, gpu: PciAddress) -> Result<MigLook, Refusal> {
+        self.handle.look_at_mig(gpu).await
     }
 
     /// Hands the command in and answers with the path of its job, whose object is on the bus by then.

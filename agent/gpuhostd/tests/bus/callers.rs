@@ -62,7 +62,9 @@ impl Method {
         let values = self.takes.iter().map(|(name, signature)| match signature.as_str() {
             "h" => token(),
             "s" if name == "document" => Variant::from("{}"),
+            "s" if name == "layout" => Variant::from("1g.5gb@4,3g.20gb:2"),
             "s" => Variant::from("0000:41:00.0"),
+            "b" => Variant::from(true),
             "as" => Variant::from(vec!["https://manager.example"]),
             "a{sv}" => {
                 let owned: HashMap<String, Variant<'static>> =

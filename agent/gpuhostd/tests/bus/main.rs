@@ -15,6 +15,7 @@ mod desired;
 mod gate;
 mod golden;
 mod lifecycle;
+mod mig;
 mod polkit;
 mod reads;
 mod rig;

@@ -5,6 +5,7 @@ use super::entry::Entry;
 use super::id::{Held, number_in};
 use super::journal_document::{BadJournalEntry, decode};
 use crate::blocker::Blocker;
+use crate::mig::MigOwned;
 use crate::os_cause::CauseSite;
 use crate::plan::Lane;
 use crate::ports::JournalDocument;
@@ -18,6 +19,8 @@ pub struct JournalContents {
     pub entries: Vec<Entry>,
     /// Documents that are left as they are.
     pub unread: Vec<Unread>,
+    /// Records of the MIG instances that gpuhostd has created.
+    pub owned: Vec<MigOwned>,
     /// The highest number that is in the name of a document.
     pub last_number: u64,
 }
@@ -54,6 +57,21 @@ pub fn sort_out(documents: Vec<JournalDocument>, boot_id: &str) -> JournalConten
     let mut found = JournalContents::default();
     let mut readable = Vec::new();
     let mut misnamed = Vec::new();
+    let (records, documents): (Vec<_>, Vec<_>) =
+        documents.into_iter().partition(|document| MigOwned::is_name(&document.name));
+    for document in records {
+        match owned(&document) {
+            Ok(owned) => found.owned.push(owned),
+            Err(why) => {
+                let remedy = restarted(&format!(
+                    "restore {} from a backup or remove it; without it the MIG instances that it names count as foreign \
+                     and are left alone",
+                    document.place
+                ));
+                found.unread.push(unread(document, [], why, remedy));
+            }
+        }
+    }
     for document in documents {
         found.last_number = found.last_number.max(number_in(&document.name));
         match read(&document) {
@@ -84,6 +102,11 @@ pub fn sort_out(documents: Vec<JournalDocument>, boot_id: &str) -> JournalConten
     }
     found.unread.sort_by(|one, other| one.name.cmp(&other.name));
     found
+}
+
+fn owned(document: &JournalDocument) -> Result<MigOwned, String> {
+    let bytes = document.content.as_ref().map_err(ToString::to_string)?;
+    MigOwned::decode(&document.name, bytes).map_err(|fault| fault.to_string())
 }
 
 /// The names of the documents that are about each lane.

@@ -135,6 +135,12 @@ impl ChangeMachine {
         }
     }
 
+    /// The host shows what was wanted, and the journal is about to hold that.
+    #[must_use]
+    pub const fn is_committing(&self) -> bool {
+        matches!(self.stage, Stage::Committing)
+    }
+
     /// It goes back to what was before.
     #[must_use]
     pub const fn is_restoring(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use super::aftermath::{Aftermath, OnDone};
 use super::entry::Entry;
-use crate::blocker::Blocker;
+use crate::blocker::{Blocked, Blocker};
 use crate::holders::Holders;
 use crate::ids::PciAddress;
 use crate::mig::{Instance, MigFacts, MigLayoutRequest, MigModeRequest, MigOnGpu, plan_layout, plan_mode};
@@ -113,7 +113,9 @@ impl Change {
         let functions = |gpu: &PciAddress| bounds_of(host, *gpu).ok_or_else(|| missing(gpu));
         let mig = |gpu: &PciAddress| {
             let scope = scope_of(host, *gpu).ok_or_else(|| missing(gpu))?;
-            Ok(MigTarget { lane: scope.lane, gpu: scope.gpu })
+            let uuid = host.gpu(*gpu).and_then(|gpu| gpu.driver.as_ref()?.uuid.known().cloned());
+            let uuid = uuid.ok_or_else(|| unknown_uuid(*gpu))?;
+            Ok(MigTarget { lane: scope.lane, gpu: scope.gpu, uuid })
         };
         match self {
             Self::PassthroughBind(Bind { gpu, .. }) | Self::PassthroughRelease(gpu) => functions(gpu),
@@ -187,4 +189,11 @@ impl Change {
     fn mig_facts<'a>(&self, seen: &'a MigOnGpu, facts: &ChangeFacts<'a>, blockers: &'a [Blocker]) -> MigFacts<'a> {
         MigFacts { seen, holders: facts.holders, owned: facts.owned, is_given: facts.given.is_some(), blockers }
     }
+}
+
+/// Which instances are whose is remembered by the UUID.
+fn unknown_uuid(gpu: PciAddress) -> Refusal {
+    let why = "the driver does not report its UUID".to_owned();
+    let blocked = Blocked::by(gpu, vec![Blocker::MigUnknown { why: why.clone() }]);
+    blocked.map_or(Refusal::Conflict { why }, Refusal::Blocked)
 }

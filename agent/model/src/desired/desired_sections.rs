@@ -1,34 +1,13 @@
 //! What can be wished of a host, key by key.
 
+use super::desired_key::Desired;
+use super::desired_mig::DesiredMig;
 use crate::features::FeatureName;
 use crate::ids::{GpuUuid, PciAddress, PciId};
 use crate::settings::LogFilter;
 use crate::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// One key of a document.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Desired<T> {
-    /// It is not there: it stays as it is.
-    #[default]
-    Absent,
-    /// `null`: as the files of this host have it.
-    LocalDefault,
-    /// This.
-    Value(T),
-    /// A value that this version does not know or that is out of range, in words for people: this item alone is refused.
-    Unsupported(String),
-}
-
-impl<T> Desired<T> {
-    /// The key is there.
-    #[must_use]
-    pub const fn is_said(&self) -> bool {
-        !matches!(self, Self::Absent)
-    }
-}
 
 /// All wishes of one source.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -84,6 +63,8 @@ pub struct GpuEntry {
     pub of: GpuMatch,
     /// What it is for.
     pub usage: Desired<DesiredUse>,
+    /// How it is cut into MIG devices.
+    pub mig: DesiredMig,
     /// Features on (`true`) and off; a name that this version does not know is in [`GpuEntry::unknown_features`].
     pub features: BTreeMap<FeatureName, Desired<bool>>,
     /// Names of features that this version does not know.

@@ -1,6 +1,7 @@
 //! Wishes of several files of this host, laid over each other in their order: later keys win.
 
-use super::desired_sections::{CapacityOverrides, Desired, DesiredAgent, DesiredSections};
+use super::desired_key::Desired;
+use super::desired_sections::{CapacityOverrides, DesiredAgent, DesiredSections};
 
 /// Largest file of this host, in bytes: as large as a configuration file may be, since TOML becomes a tree many times as large.
 pub const LOCAL_FILE_MAX_BYTES: usize = 256 * 1024;

@@ -2,6 +2,8 @@
 
 mod accept;
 mod desired_document;
+mod desired_key;
+mod desired_mig;
 mod desired_report;
 mod desired_sections;
 mod epoch;
@@ -12,8 +14,10 @@ mod toml_document;
 
 pub use accept::{Accepted, CAPABILITIES, DocumentError, HeldDocument, accept};
 pub use desired_document::DesiredDocument;
+pub use desired_key::Desired;
+pub use desired_mig::{DesiredMig, DesiredMigMode, MigApply};
 pub use desired_report::{DesiredReport, Effective, Observed, UNMET_MAX, UnmetItem};
-pub use desired_sections::{CapacityOverrides, Desired, DesiredAgent, DesiredSections, DesiredUse, GpuEntry, GpuMatch};
+pub use desired_sections::{CapacityOverrides, DesiredAgent, DesiredSections, DesiredUse, GpuEntry, GpuMatch};
 pub use epoch::{DocumentId, Epoch, Revision};
 pub use ledger::{DOCUMENT_MAX_BYTES, DOCUMENT_MAX_DEPTH, LEDGER_MAX_BYTES, Ledger, LedgerDamage};
 pub use local_wishes::LOCAL_FILE_MAX_BYTES;

@@ -7,6 +7,8 @@ use std::fmt;
 
 /// Most entries of one list that are read; no GPU has as many instances.
 const MOST_ENTRIES: usize = 1024;
+/// Longest list of wishes that is taken over a bus, in bytes; [`MOST_ENTRIES`] of the usual length fit.
+const MOST_BYTES: usize = 32 * 1024;
 
 /// A GPU instance by its profile and its place.
 #[derive(Debug, Clone, Hash, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -99,6 +101,31 @@ pub fn read_wishes(text: &str, catalog: &MigCatalog) -> Result<Vec<Wish>, BadLis
     Ok(wishes)
 }
 
+/// Checks the form of a list of wishes without a catalog: what no GPU could mean is found before one is asked. A name begins with
+/// a digit, as that of every profile, and has letters, digits, `.`, `+`, `-` and `,`.
+///
+/// # Errors
+/// The first entry that is wrong.
+pub fn well_formed(text: &str) -> Result<(), BadList> {
+    if text.len() > MOST_BYTES {
+        return Err(bad(text, format!("it has {} bytes, more than {MOST_BYTES}", text.len()), WANT_FORM));
+    }
+    for entry in entries(text, WANT_FORM)? {
+        let wrong = |why: String| bad(&entry, why, WANT_FORM);
+        let (place, count) =
+            entry.split_once(':').map_or((entry.as_str(), None), |(place, count)| (place, Some(count)));
+        let (name, start) = place.split_once('@').map_or((place, None), |(name, start)| (name, Some(start)));
+        count.map(|count| number::<u64>(count, "count")).transpose().map_err(wrong)?;
+        start.map(|start| number::<u32>(start, "start")).transpose().map_err(wrong)?;
+        let begins = name.bytes().next().is_some_and(|byte| byte.is_ascii_digit());
+        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".+-,".contains(&byte));
+        if !begins || !plain || name.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(wrong("it does not begin with the name of a profile".to_owned()));
+        }
+    }
+    Ok(())
+}
+
 /// Reads a list of instances that are there, `PROFILE@START[:in-use],…`; `-` is none. Entries with `Nc.` at one place are the
 /// compute instances of one GPU instance; without `Nc.` an instance has one that fills it.
 ///
@@ -179,10 +206,11 @@ fn place_of(text: &str, catalog: &MigCatalog) -> Result<(String, Option<u32>), S
 /// A number without sign, spaces or leading zeros.
 fn number<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, String> {
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let shown: String = text.chars().take(32).collect();
     if !plain || (text.len() > 1 && text.starts_with('0')) {
-        return Err(format!("the {what} {text:?} is not a plain number"));
+        return Err(format!("the {what} {shown:?} is not a plain number"));
     }
-    text.parse().map_err(|_| format!("the {what} {text} is too large"))
+    text.parse().map_err(|_| format!("the {what} {shown} is too large"))
 }
 
 fn bad(entry: &str, why: String, form: &'static str) -> BadList {
@@ -242,7 +270,12 @@ mod tests {
             "19",
         ] {
             assert!(read_wishes(text, &a100()).is_err(), "{text:?}");
+            assert!(well_formed(text).is_err() || text == "0c.1g.5gb" || text == "0g.0gb.5gb", "{text:?}");
         }
+        for text in ["-", "1g.5gb:2,3g.20gb@4", "1g.24gb+gfx,me:2", "1c.3g.20gb", "4g.40gb-me", "99z.tomorrow@3:0"] {
+            assert!(well_formed(text).is_ok(), "{text:?}");
+        }
+        assert!(well_formed(&"1".repeat(64 * 1024)).is_err());
         for text in ["1g.5gb", "1g.5gb@0:2", "1g.5gb@0:in-use:in-use", "1g.5gb@0:IN-USE", "1g.5gb@00"] {
             assert!(read_present(text, &a100()).is_err(), "{text:?}");
         }

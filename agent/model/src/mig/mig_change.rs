@@ -4,15 +4,15 @@ use super::catalog::MigCatalog;
 use super::layout::{Instance, Present, read_wishes, wishes_text};
 use super::layout_refusal::{MigRefusal, MigRefused};
 use super::mig_blocked::MigBlocked;
-use super::mig_state::MigOnGpu;
-use super::mig_wanted::MigWanted;
+use super::mig_state::{MigComputeInstance, MigGpuInstance, MigOnGpu};
+use super::mig_wanted::{MigWanted, StayingCompute};
 use super::plan::{KeptInstance, LaidOut, MigPlan, plan};
 use crate::absence::Reading;
 use crate::blocker::{Blocked, Blocker};
 use crate::driver::MigMode;
-use crate::holders::{Hold, Holder, Holders, MigPlace};
+use crate::holders::{Holder, Holders};
 use crate::ids::PciAddress;
-use crate::plan::{Bounds, Disruption, Plan, PlanStep, Postcondition};
+use crate::plan::{Bounds, Disruption, Plan, PlanStep, Postcondition, Target};
 use crate::refusal::Refusal;
 
 /// A layout that is asked for.
@@ -63,22 +63,22 @@ pub fn plan_layout(bounds: Bounds, request: &MigLayoutRequest, facts: &MigFacts<
     let wishes = read_wishes(&request.layout, catalog)
         .map_err(|why| Refusal::InvalidArgument { argument: "layout".to_owned(), why: why.to_string() })?;
     let present = facts.seen.present(facts.holders);
+    let refuse = |why| blocked(request.gpu, why, facts);
     let found = if request.replace_foreign {
-        plan(catalog, &present, &wishes).map_err(|why| blocked(request.gpu, why, facts))?
+        plan(catalog, &present, &wishes).map_err(refuse)?
     } else {
         // Pinned as if it were in use, the search keeps what is somebody else's wherever it can.
-        match plan(catalog, &pinned(&present, facts.owned), &wishes) {
-            Ok(found) => found,
-            Err(_) => {
-                let found = plan(catalog, &present, &wishes).map_err(|why| blocked(request.gpu, why, facts))?;
-                let instances = foreign(&found, facts.owned);
-                refused(request.gpu, vec![Blocker::MigForeign { instances }])?;
-                found
-            }
-        }
+        let found = plan(catalog, &pinned(&present, facts.owned), &wishes)
+            .or_else(|_| plan(catalog, &present, &wishes))
+            .map_err(refuse)?;
+        let instances = foreign(&found, facts.owned);
+        refused(
+            request.gpu,
+            (!instances.is_empty()).then_some(Blocker::MigForeign { instances }).into_iter().collect(),
+        )?;
+        found
     };
-    let wanted = wanted(&found, facts.seen);
-    whole(bounds, wanted, facts)
+    whole(bounds, wanted(&found, facts), facts)
 }
 
 /// Plans a mode. The GPU must be idle; with the mode its instances go.
@@ -93,21 +93,29 @@ pub fn plan_mode(bounds: Bounds, request: &MigModeRequest, facts: &MigFacts<'_>)
     if let Reading::Absent(why) = &seen.current {
         blockers.push(Blocker::MigUnknown { why: why.code().to_owned() });
     }
-    let is_so = seen.current.get() == Some(to) && seen.pending.get() == Some(to);
+    let is_on = seen.current.get() == Some(to);
+    let is_so = is_on && seen.pending.get().is_none_or(|pending| pending == to);
     if !is_so {
         blockers.extend(must_be_idle(seen, facts.holders));
+    }
+    if !is_on {
         blockers.extend(must_switch_without_reset(seen));
-        let instances: Vec<Instance> = seen.instances.iter().map(super::MigGpuInstance::instance).collect();
-        let instances: Vec<Instance> = instances.into_iter().filter(|one| !facts.owned.contains(one)).collect();
+        let instances = seen.instances.iter().map(MigGpuInstance::instance);
+        let instances: Vec<Instance> = instances.filter(|one| !facts.owned.contains(one)).collect();
         blockers.extend((!instances.is_empty()).then_some(Blocker::MigForeign { instances }));
     }
     refused(gpu, blockers)?;
-    let touched = if is_so { Vec::new() } else { seen.instances.iter().map(super::MigGpuInstance::instance).collect() };
-    whole(bounds, MigWanted { touched, instances: Vec::new(), mode: Some(to) }, facts)
+    let touched = seen.instances.iter().map(MigGpuInstance::instance).collect();
+    let all_there = seen.instances.iter().map(|one| LaidOut { instance: one.instance(), compute: one.slices() });
+    // A mode that was only to come with the next reset is taken back, and the instances stay.
+    let instances = if is_on { all_there.collect() } else { Vec::new() };
+    let wanted = MigWanted { touched, instances, mode: Some(to), ..MigWanted::default() };
+    whole(bounds, if is_so { MigWanted { mode: Some(to), ..MigWanted::default() } } else { wanted }, facts)
 }
 
 /// The plan to what is wanted. A process that could not be looked into may have whatever is destroyed.
 fn whole(bounds: Bounds, wanted: MigWanted, facts: &MigFacts<'_>) -> Result<Plan, Refusal> {
+    must_be_the_same_card(&bounds, facts.seen)?;
     let steps = wanted.steps_from(facts.seen);
     let destroys = steps.iter().any(super::MigStep::destroys);
     if destroys && !facts.holders.unreadable.is_empty() {
@@ -120,6 +128,18 @@ fn whole(bounds: Bounds, wanted: MigWanted, facts: &MigFacts<'_>) -> Result<Plan
         postcondition: Postcondition::Mig(wanted),
         disruption: Disruption::None,
     })
+}
+
+/// Another card may have come to the address since the host was observed.
+fn must_be_the_same_card(bounds: &Bounds, seen: &MigOnGpu) -> Result<(), Refusal> {
+    let is_another = match (&bounds.target, seen.uuid.known()) {
+        (Target::Mig(target), Some(uuid)) => target.uuid != *uuid,
+        (Target::Mig(_) | Target::Functions(_), _) => false,
+    };
+    if is_another {
+        return Err(Refusal::Conflict { why: format!("{} is another card now; try again", seen.gpu) });
+    }
+    Ok(())
 }
 
 fn catalog(seen: &MigOnGpu, gpu: PciAddress) -> Result<&MigCatalog, Refusal> {
@@ -142,24 +162,8 @@ fn mode_must_be_on(seen: &MigOnGpu) -> Option<Blocker> {
 }
 
 fn must_be_idle(seen: &MigOnGpu, holders: &Holders) -> Vec<Blocker> {
-    let mut found = holders.found.clone();
-    for instance in &seen.instances {
-        for compute in &instance.compute {
-            let place = MigPlace { gpu_instance: instance.id, compute_instance: Some(compute.id) };
-            let known = |pid: &u32| holders.found.iter().any(|holder| holder.pid == Some(*pid));
-            let new = compute.processes.iter().filter(|pid| !known(pid));
-            found.extend(new.map(|pid| Holder {
-                pid: Some(*pid),
-                command: None,
-                unit: None,
-                container: None,
-                address: Some(seen.gpu),
-                instance: Some(place),
-                hold: Hold::DriverProcess,
-            }));
-        }
-    }
-    let in_use = (!found.is_empty()).then_some(Blocker::InUse { holders: found });
+    let users = seen.users(holders);
+    let in_use = (!users.is_empty()).then_some(Blocker::InUse { holders: users });
     let unknown =
         (!holders.unreadable.is_empty()).then(|| Blocker::UnknownHolder { processes: holders.unreadable.clone() });
     in_use.into_iter().chain(unknown).collect()
@@ -197,34 +201,52 @@ fn foreign(found: &MigPlan, owned: &[Instance]) -> Vec<Instance> {
 }
 
 /// What the plan of the layout wants of the places that it touches.
-fn wanted(found: &MigPlan, seen: &MigOnGpu) -> MigWanted {
+fn wanted(found: &MigPlan, facts: &MigFacts<'_>) -> MigWanted {
     let mut wanted = MigWanted { instances: found.create.clone(), ..MigWanted::default() };
     wanted.touched = found.destroy.clone();
     wanted.touched.extend(found.create.iter().map(|one| one.instance.clone()));
     for kept in found.keep.iter().filter(|kept| changes(kept)) {
-        let mut compute = seen.find(&kept.instance).map(super::MigGpuInstance::slices).unwrap_or_default();
-        for slices in &kept.destroy_compute {
-            if let Some(at) = compute.iter().position(|one| one == slices) {
-                compute.remove(at);
-            }
-        }
-        compute.extend(&kept.create_compute);
-        wanted.touched.push(kept.instance.clone());
-        wanted.instances.push(LaidOut { instance: kept.instance.clone(), compute });
+        let within = &kept.instance;
+        let stays = facts.seen.find(within).map_or_else(Vec::new, |there| staying(there, kept, facts.holders));
+        let compute = stays.iter().map(|one| one.slices).chain(kept.create_compute.iter().copied()).collect();
+        wanted.stays.extend(stays.iter().map(|one| StayingCompute { within: within.clone(), id: one.id }));
+        wanted.touched.push(within.clone());
+        wanted.instances.push(LaidOut { instance: within.clone(), compute });
     }
     wanted
 }
 
+/// The compute instances of a kept GPU instance that stay: of those that are alike, an idle one goes.
+fn staying<'a>(there: &'a MigGpuInstance, kept: &KeptInstance, holders: &Holders) -> Vec<&'a MigComputeInstance> {
+    let mut go = kept.destroy_compute.clone();
+    let stays = |compute: &&MigComputeInstance| {
+        if there.is_used(compute, holders) {
+            return true;
+        }
+        match go.iter().position(|slices| *slices == compute.slices) {
+            Some(at) => {
+                go.swap_remove(at);
+                false
+            }
+            None => true,
+        }
+    };
+    there.compute.iter().filter(stays).collect()
+}
+
+/// The refusal, with who has the instances that it names.
 fn blocked(gpu: PciAddress, refused: MigRefused, facts: &MigFacts<'_>) -> Refusal {
-    let is_named = !refused.in_use.is_empty()
-        && matches!(refused.why, MigRefusal::InUseBlocks { .. } | MigRefusal::InUseNotWanted { .. });
-    let holders = facts.holders.found.iter().filter(|holder| is_named && holder.instance.is_some());
-    Refusal::Mig(MigBlocked {
-        gpu,
-        why: refused.why,
-        largest: wishes_text(&refused.largest),
-        holders: holders.cloned().collect(),
-    })
+    let named = if let MigRefusal::InUseBlocks { instances } | MigRefusal::InUseNotWanted { instances } = &refused.why {
+        instances.as_slice()
+    } else {
+        &[]
+    };
+    let has_one = |holder: &Holder| {
+        let mut ids = named.iter().filter_map(|instance| facts.seen.find(instance));
+        ids.any(|instance| holder.has_instance(instance.id, None))
+    };
+    let holders = facts.seen.users(facts.holders).into_iter().filter(has_one).collect();
+    Refusal::Mig(MigBlocked { gpu, why: refused.why, largest: wishes_text(&refused.largest), holders })
 }
 
 fn refused(gpu: PciAddress, blockers: Vec<Blocker>) -> Result<(), Refusal> {

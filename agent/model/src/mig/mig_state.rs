@@ -4,7 +4,7 @@ use super::catalog::MigCatalog;
 use super::layout::{Instance, Present, PresentCompute};
 use crate::absence::Reading;
 use crate::driver::MigMode;
-use crate::holders::{Holder, Holders};
+use crate::holders::{Hold, Holder, Holders, MigPlace};
 use crate::ids::{GpuUuid, MigUuid, PciAddress};
 use serde::{Deserialize, Serialize};
 
@@ -85,14 +85,51 @@ impl MigOnGpu {
     pub fn present(&self, holders: &Holders) -> Vec<Present> {
         self.instances.iter().map(|instance| present(instance, holders)).collect()
     }
+
+    /// Who uses it: the holders, and the processes that the driver names beside them.
+    #[must_use]
+    pub fn users(&self, holders: &Holders) -> Vec<Holder> {
+        let named = self.instances.iter().flat_map(|instance| {
+            instance
+                .compute
+                .iter()
+                .flat_map(|compute| compute.processes.iter().map(|pid| (instance.id, compute.id, *pid)))
+        });
+        let unknown = named.filter_map(|(gpu_instance, compute_instance, pid)| {
+            let mut same = holders.found.iter().filter(|holder| holder.pid == Some(pid));
+            if same.clone().any(|holder| holder.has_instance(gpu_instance, Some(compute_instance))) {
+                return None;
+            }
+            // Who it is may be known from something else that it holds.
+            let known = same.next();
+            Some(Holder {
+                pid: Some(pid),
+                command: known.and_then(|holder| holder.command.clone()),
+                unit: known.and_then(|holder| holder.unit.clone()),
+                container: known.and_then(|holder| holder.container.clone()),
+                address: Some(self.gpu),
+                instance: Some(MigPlace { gpu_instance, compute_instance: Some(compute_instance) }),
+                hold: Hold::DriverProcess,
+            })
+        });
+        holders.found.iter().cloned().chain(unknown).collect()
+    }
+}
+
+impl MigGpuInstance {
+    /// The driver names a process on that compute instance in it, or a holder has it.
+    #[must_use]
+    pub fn is_used(&self, compute: &MigComputeInstance, holders: &Holders) -> bool {
+        let holds = |holder: &Holder| holder.has_instance(self.id, Some(compute.id));
+        !compute.processes.is_empty() || holders.found.iter().any(holds)
+    }
 }
 
 fn present(instance: &MigGpuInstance, holders: &Holders) -> Present {
-    let compute = instance.compute.iter().map(|compute| {
-        let holds = |holder: &Holder| holder.has_instance(instance.id, Some(compute.id));
-        let in_use = !compute.processes.is_empty() || holders.found.iter().any(holds);
-        PresentCompute { slices: compute.slices, in_use }
-    });
+    let compute = instance
+        .compute
+        .iter()
+        .map(|compute| PresentCompute { slices: compute.slices, in_use: instance.is_used(compute, holders) });
     let compute: Vec<PresentCompute> = compute.collect();
     let held = holders.found.iter().any(|holder| holder.has_instance(instance.id, None));
     let in_use = held || compute.iter().any(|compute| compute.in_use);

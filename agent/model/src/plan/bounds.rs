@@ -1,7 +1,7 @@
 //! What a change is about, who else has to wait for it, and what its steps may touch.
 
 use super::Lane;
-use crate::ids::{IommuGroupId, PciAddress};
+use crate::ids::{GpuUuid, IommuGroupId, PciAddress};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -57,12 +57,14 @@ pub struct Scope {
 }
 
 /// One GPU whose MIG layout or mode changes.
-#[derive(Debug, Clone, Copy, Hash, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Hash, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigTarget {
     /// The lane of the GPU's functions: a layout does not change while its drivers do.
     pub lane: Lane,
     /// The GPU.
     pub gpu: PciAddress,
+    /// Its UUID: another card at the same address is another GPU.
+    pub uuid: GpuUuid,
 }
 
 /// What the steps of a change may touch, and what is looked at before and after them. Each kind of change has one.

@@ -3,6 +3,7 @@
 use super::host_items::held_locally;
 use super::item::{Deed, Item, ItemPath, ItemState, Why, WishSource};
 use super::matching::{Matched, matched};
+use super::mig_items;
 use super::world::{World, refused};
 use crate::change::{Bind, Change};
 use crate::desired::{Desired, DesiredUse, GpuEntry};
@@ -48,6 +49,7 @@ fn of_gpu(world: &World<'_>, source: WishSource, gpu: &Gpu, entry: &GpuEntry) ->
     if let Some(state) = usage(world, source, gpu, &entry.usage) {
         items.push(Item { path: path("use"), source, state, blockers: blockers(gpu) });
     }
+    items.extend(mig_items::item(world, source, gpu, &entry.mig));
     for (feature, wish) in &entry.features {
         if let Some(state) = feature_state(world, source, gpu, *feature, wish) {
             let path = path(&format!("features.{}", feature.code()));

@@ -7,6 +7,7 @@ mod gpu_items;
 mod host_items;
 mod item;
 mod matching;
+mod mig_items;
 mod pace;
 mod preview;
 mod suspicious;

@@ -54,4 +54,10 @@ pub struct MigInstance {
     /// Optical flow engines.
     #[serde(default)]
     pub ofa: u32,
+    /// Processes on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<u32>,
+    /// The driver calls it in use, and no process is to be found.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_haunted: bool,
 }

@@ -3,6 +3,7 @@
 use super::absent::Absent;
 use super::value::DictView;
 use super::view::view;
+use model::PciAddress;
 use model::blocker::Blocker;
 use serde::{Deserialize, Serialize};
 
@@ -27,9 +28,11 @@ pub struct BlockerView {
 
 impl DictView for BlockerView {}
 
-impl From<&Blocker> for BlockerView {
-    fn from(blocker: &Blocker) -> Self {
-        Self { code: blocker.code().to_owned(), message: blocker.to_string(), remedy: blocker.remedy() }
+impl BlockerView {
+    /// The view of what prevents a change of this GPU.
+    #[must_use]
+    pub fn of(gpu: PciAddress, blocker: &Blocker) -> Self {
+        Self { code: blocker.code().to_owned(), message: blocker.to_string(), remedy: blocker.remedy_for(gpu) }
     }
 }
 
@@ -42,7 +45,7 @@ view! {
         /// Number of the job; never used twice in one run of the daemon.
         #[dbus(constant)]
         id: u32,
-        /// What it does: rescan, enrol, leave, lock, unlock, passthrough-bind, passthrough-release, passthrough-confirm, acknowledge-gone-gpu, accept-epoch or configure (settings of the desired state). Treat an unknown one as a change of some kind.
+        /// What it does: rescan, enrol, leave, lock, unlock, passthrough-bind, passthrough-release, passthrough-confirm, mig-layout, mig-mode, acknowledge-gone-gpu, accept-epoch or configure (settings of the desired state). Treat an unknown one as a change of some kind.
         #[dbus(constant)]
         operation: String,
         /// PCI address of the GPU that it changes. Has no value if it changes none.

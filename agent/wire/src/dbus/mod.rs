@@ -15,6 +15,7 @@ pub mod job;
 pub mod load;
 pub mod metrics;
 pub mod mig;
+pub mod mig_look;
 pub mod proxy;
 pub mod snapshot;
 pub mod value;

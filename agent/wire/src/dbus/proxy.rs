@@ -79,4 +79,15 @@ pub trait Gpu {
     /// Lets a change stand that was made with `confirm-within`; returns the job.
     #[zbus(allow_interactive_auth)]
     fn confirm_passthrough(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// MIG of it as it is now: [`super::mig_look::MigLookView`] as JSON.
+    fn read_mig(&self, options: Options<'_>) -> zbus::Result<String>;
+
+    /// Changes how it is cut into MIG devices; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn set_mig_layout(&self, layout: &str, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Switches its MIG mode; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn set_mig_mode(&self, enabled: bool, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
 }

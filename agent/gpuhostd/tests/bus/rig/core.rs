@@ -4,6 +4,7 @@ use super::hosts;
 use engine::command::{Actor, Command};
 use engine::handle::{COMMAND_QUEUE, Handle, Submission};
 use engine::job::{Job, JobOutcome, JobState};
+use engine::mig_look::{MigLook, MigQuestion, MigReader};
 use engine::reconcile::{ReconcileInputs, Reconciled};
 use gpuhostd::bus::Sources;
 use model::JobId;
@@ -39,6 +40,8 @@ pub(crate) struct Core {
     pub(crate) hold: watch::Sender<bool>,
     /// How jobs end.
     pub(crate) ending: watch::Sender<Result<(), Refusal>>,
+    /// What is seen of MIG; a GPU that is not among them has none.
+    pub(crate) mig: watch::Sender<Vec<MigLook>>,
     pub(crate) got: watch::Receiver<Vec<Got>>,
 }
 
@@ -49,6 +52,8 @@ pub(crate) struct CoreEnds {
     jobs: Arc<watch::Sender<Arc<Vec<Job>>>>,
     hold: watch::Receiver<bool>,
     ending: watch::Receiver<Result<(), Refusal>>,
+    mig: watch::Receiver<Vec<MigLook>>,
+    mig_questions: mpsc::Receiver<MigQuestion>,
     got: watch::Sender<Vec<Got>>,
 }
 
@@ -72,11 +77,14 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
     let (keep, got) = watch::channel(Vec::new());
     let (submit, commands) = mpsc::channel(COMMAND_QUEUE);
     let jobs = Arc::new(jobs);
-    let handle = Handle::new(newest, jobs_seen, submit);
+    let (reader, mig_questions) = MigReader::new();
+    let handle = Handle::new(newest, jobs_seen, submit).with_mig_reader(reader);
+    let (mig, seen_mig) = watch::channel(hosts::mig_looks());
     let known = watch::Sender::default().subscribe();
     let sources = Sources { handle, inputs, reconciled: reconciled.subscribe(), known };
-    let ours = Core { observation, jobs: Arc::clone(&jobs), checkin, desired, settings, reconciled, hold, ending, got };
-    (ours, CoreEnds { sources, commands, jobs, hold: held, ending: ends, got: keep })
+    let seen = Arc::clone(&jobs);
+    let ours = Core { observation, jobs: seen, checkin, desired, settings, reconciled, hold, ending, mig, got };
+    (ours, CoreEnds { sources, commands, jobs, hold: held, ending: ends, mig: seen_mig, mig_questions, got: keep })
 }
 
 impl Core {
@@ -100,8 +108,23 @@ impl Core {
 }
 
 impl CoreEnds {
-    /// Takes commands for ever, one after the other.
+    /// Takes commands for ever, one after the other, and answers who reads MIG meanwhile.
     pub(crate) async fn serve(mut self) {
+        let (mig, mut questions) = (self.mig.clone(), self.mig_questions);
+        let looks = async move {
+            while let Some(MigQuestion { gpu, answer }) = questions.recv().await {
+                let look = mig.borrow().iter().find(|look| look.seen.gpu == gpu).cloned();
+                let none =
+                    || Refusal::HostFault { attempted: format!("look at MIG of {gpu}"), said: "Not Supported".into() };
+                // A reader that has gone needs no answer.
+                answer.send(look.ok_or_else(none)).ok();
+            }
+        };
+        (_, self.mig_questions) = mpsc::channel(1);
+        tokio::join!(looks, self.take_commands());
+    }
+
+    async fn take_commands(&mut self) {
         while let Some(submission) = self.commands.recv().await {
             let command = submission.authorized.command();
             let enrolment = match command {

@@ -1,14 +1,18 @@
 //! Hosts as a core would have seen them, judged by the product's own rules.
 
+use engine::mig_look::MigLook;
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverMig, DriverReport, DriverSource, GpuProcess, MemoryMib, MigMode, ProbeError};
 use model::health::gpu_health::AskedAt;
 use model::health::kernel_log::KernelLog;
 use model::health::show::apply;
+use model::holders::{Hold, Holder, Holders, MigPlace};
 use model::host_facts::HostFacts;
 use model::judge::{ObservationMeta, judge};
 use model::metric::Metrics;
+use model::mig::products::Product;
+use model::mig::{Instance, MigComputeInstance, MigGpuInstance, MigOnGpu};
 use model::observation::{HostObservation, RawObservation};
 use model::pci::{DrmNodes, GpuFunction, GroupMember, IommuGroup, PciScan, PcieLink};
 use model::roster::{Card, Known};
@@ -195,4 +199,42 @@ pub(crate) fn sliced() -> HostObservation {
     let h100 =
         DriverGpu { mig_current: on.clone(), mig_pending: on, mig_devices: vec![slice(9, 9_984, 16), first], ..h100() };
     observed(h100)
+}
+
+/// MIG of the two GPUs: the first cut in three, of which a container has one and one has no compute instance; off on the second.
+pub(crate) fn mig_looks() -> Vec<MigLook> {
+    let on =
+        |id, profile: &str, start, size, compute| MigGpuInstance { id, profile: profile.into(), start, size, compute };
+    let whole = |slices| {
+        let uuid = Reading::Known("MIG-0b6c5d5e-7c0e-5b0a-9e5c-3f8c1d7e2a11".parse().unwrap());
+        vec![MigComputeInstance { id: 0, slices, uuid, processes: Vec::new() }]
+    };
+    let seen = |at: &str, mode: MigMode, instances| MigOnGpu {
+        gpu: address(at),
+        uuid: Reading::default(),
+        minor: Reading::default(),
+        current: Reading::Known(mode),
+        pending: Reading::Known(mode),
+        switches_without_reset: Reading::Known(true),
+        catalog: Reading::Known(Product::find("H100-80GB").unwrap().catalog().unwrap()),
+        instances,
+    };
+    let holder = Holder {
+        pid: None,
+        command: None,
+        unit: None,
+        container: Some("lab-3".to_owned()),
+        address: None,
+        instance: Some(MigPlace { gpu_instance: 9, compute_instance: None }),
+        hold: Hold::ContainerDevice { device: "nvidia.com/gpu=0:1".to_owned() },
+    };
+    let instances =
+        vec![on(9, "1g.10gb", 0, 1, whole(1)), on(12, "1g.10gb", 1, 1, Vec::new()), on(1, "3g.40gb", 4, 4, whole(3))];
+    let cut = MigLook {
+        seen: seen("0000:41:00.0", MigMode::Enabled, instances),
+        holders: Holders { found: vec![holder], unreadable: Vec::new() },
+        owned: vec![Instance { profile: "3g.40gb".to_owned(), start: 4 }],
+    };
+    let off = seen("0000:c1:00.0", MigMode::Disabled, Vec::new());
+    vec![cut, MigLook { seen: off, holders: Holders::default(), owned: Vec::new() }]
 }

@@ -2,6 +2,7 @@
 
 use super::document_reader::Reader;
 use super::json_node::Node;
+use super::mig_wishes;
 use model::desired::{Desired, DesiredUse, GpuEntry, GpuMatch};
 use model::features::FeatureName;
 use model::printable::printable;
@@ -32,11 +33,7 @@ fn entry<'t>(reader: &mut Reader<'t>, node: Node<'t>) -> GpuEntry {
         "use" => entry.usage = reader.wish_text(value, usage),
         "features" => features(reader, value, &mut entry),
         "mig" if value.is_null() => {}
-        // MIG reads what is in it itself.
-        "mig" => {
-            reader.object(value, |_, _, _| {});
-            reader.inert(value);
-        }
+        "mig" => entry.mig = mig_wishes::read(reader, value),
         "security_context" if value.is_null() => {}
         "security_context" => {
             reader.text(value);

@@ -10,6 +10,7 @@ mod document_reader;
 mod duplicate_names;
 mod gpu_wishes;
 mod json_node;
+mod mig_wishes;
 #[cfg(test)]
 mod tests;
 

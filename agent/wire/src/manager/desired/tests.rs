@@ -1,7 +1,7 @@
 //! Documents that are right, wrong and hostile.
 
 use super::*;
-use model::desired::{Desired, DesiredUse};
+use model::desired::{Desired, DesiredMig, DesiredMigMode, DesiredUse};
 use model::features::FeatureName;
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ fn the_document_of_the_contract_is_read() {
         "none is unknown"
     );
     let ignored: Vec<&str> = faults.ignored.iter().map(|fault| fault.pointer.as_str()).collect();
-    for part in ["/agent/prune", "/nvidia", "/gpus/0/mig", "/images", "/workspaces", "/proxy"] {
+    for part in ["/agent/prune", "/nvidia", "/images", "/workspaces", "/proxy"] {
         assert!(ignored.contains(&part), "{part}: {ignored:?}");
     }
 }
@@ -301,5 +301,34 @@ fn a_file_is_a_managers_where_it_has_an_epoch_or_a_revision() {
         ("[]", DesiredForm::Local),
     ] {
         assert_eq!(form_of(text), form, "{text}");
+    }
+}
+
+#[test]
+fn a_mig_layout_is_read_whole_or_refused_as_one_item() {
+    let mig = |mig: Value| {
+        right(json!({"gpus": [{"match": {"bdf": "0000:41:00.0"}, "mig": mig}]})).wishes.gpus[0].mig.clone()
+    };
+    let layout = json!([{"profile": "3g.20gb", "placement": 4}, {"profile": "1g.5gb", "count": 2}, {"profile": "1g.5gb+me", "count": 0}]);
+    let read = mig(json!({"mode": "enabled", "layout": layout, "apply": "when_idle", "allow_reset": false}));
+    assert_eq!(read.mode, Desired::Value(DesiredMigMode::Enabled));
+    let Desired::Value(wishes) = &read.layout else { panic!("{read:?}") };
+    let words: Vec<String> = wishes.iter().map(ToString::to_string).collect();
+    assert_eq!(words, ["3g.20gb@4", "1g.5gb:2"], "0 is none");
+    assert_eq!(mig(json!({"mode": "unmanaged"})).mode, Desired::Value(DesiredMigMode::Unmanaged));
+    assert_eq!((mig(Value::Null), mig(json!({"layout": []})).layout), (DesiredMig::default(), Desired::Value(vec![])));
+    for wrong in [
+        json!([{"profile": "3g.20gb"}, {"profile": "1g.0gb"}]),
+        json!([{"count": 2}]),
+        json!([{"profile": "1g.5gb", "count": 65}]),
+        json!([{"profile": "1g.5gb", "count": -1}]),
+        json!([{"profile": "1g.5gb", "placement": 4_294_967_296_u64}]),
+    ] {
+        assert!(matches!(mig(json!({"layout": wrong.clone()})).layout, Desired::Unsupported(_)), "{wrong}");
+    }
+    for (key, value) in [("mode", "on"), ("apply", "now")] {
+        let read = mig(json!({key: value}));
+        let is_refused = matches!(read.mode, Desired::Unsupported(_)) || matches!(read.apply, Desired::Unsupported(_));
+        assert!(is_refused, "{key}: {value}");
     }
 }
