@@ -52,6 +52,9 @@ fn must_be<'a, 'd>(all: &'a [Within<'d>], step: &MigStep, place: &Instance) -> R
 fn set_mode(device: &Device<'_>, step: &MigStep, to: MigMode) -> Result<(), OsCause> {
     let activation = device.set_mig_mode(to == MigMode::Enabled).map_err(|error| refused(step, &error))?;
     let (current, pending) = gpu::mig_mode(device);
+    if current.known().is_none() {
+        return Err(OsCause::found(format!("{step}: the driver does not report the mode afterwards")));
+    }
     match (activation, current.get() == Some(to), pending.get() == Some(to)) {
         (0, true, _) => Ok(()),
         (0, false, true) => Err(OsCause::found(format!(

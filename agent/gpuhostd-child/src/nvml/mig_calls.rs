@@ -303,3 +303,25 @@ pub(super) fn instance_ids(mig: &Device<'_>) -> Result<(u32, u32), NvmlError> {
     nvml_try(unsafe { compute(handle(mig), &raw mut ids.1) })?;
     Ok(ids)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_beyond_the_buffer_is_an_error_and_no_list() {
+        assert_eq!(bounded(64).ok(), Some(64));
+        for count in [65, c_uint::MAX] {
+            assert!(matches!(bounded(count), Err(NvmlError::InsufficientSize(Some(_)))), "{count}");
+        }
+    }
+
+    #[test]
+    fn a_name_ends_at_its_nul_or_with_its_buffer() {
+        let characters = |bytes: &[u8]| bytes.iter().map(|it| c_char::from_ne_bytes([*it])).collect::<Vec<_>>();
+        assert_eq!(text(&characters(b"MIG 1g.5gb+me\0rest")).as_deref(), Some("1g.5gb+me"));
+        assert_eq!(text(&characters(&[b'x'; 96])).map(|it| it.len()), Some(96));
+        assert_eq!(text(&characters(b"\0")), None);
+        assert_eq!(text(&characters(b"MIG \xff\0")), None);
+    }
+}

@@ -72,7 +72,8 @@ pub(super) fn of_instance(instance: &GpuInstance<'_>) -> Result<Vec<RawCompute>,
             Err(error) => return Err(error),
         }
     }
-    Ok(found)
+    // Without any, its compute instances would not be seen, and what runs on them would not either.
+    if found.is_empty() { Err(NvmlError::NotSupported) } else { Ok(found) }
 }
 
 /// Compute profiles as the catalog has them: one for each number of slices.
