@@ -100,7 +100,7 @@ impl ActPort for LinuxHost {
             Target::Functions(scope) => {
                 self.remote.call(&InspectScope { scope: scope.clone() }).await.map(Look::Functions)
             }
-            Target::Mig(target) => self.remote.call(&InspectMig { target: *target }).await.map(Look::Mig),
+            Target::Mig(target) => self.remote.call(&InspectMig { target: target.clone() }).await.map(Look::Mig),
         }
     }
 
@@ -117,10 +117,10 @@ impl ActPort for LinuxHost {
                 self.remote.call(&ApplyStep { scope: scope.clone(), step: step.clone() }).await
             }
             (Target::Mig(target), PlanStep::Mig(MigStep::SetMode { to })) => {
-                self.remote.call(&SetMigMode { target: *target, to: *to }).await
+                self.remote.call(&SetMigMode { target: target.clone(), to: *to }).await
             }
             (Target::Mig(target), PlanStep::Mig(step)) => {
-                self.remote.call(&ApplyMigStep { target: *target, step: step.clone() }).await
+                self.remote.call(&ApplyMigStep { target: target.clone(), step: step.clone() }).await
             }
             (Target::Functions(_), PlanStep::Mig(_)) | (Target::Mig(_), PlanStep::Functions(_)) => {
                 let cause = OsCause::found("the step is of another kind than the target of its change");

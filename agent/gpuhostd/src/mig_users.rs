@@ -28,11 +28,11 @@ impl MigUsers {
     /// # Errors
     /// The processes could not be looked into, or the GPU could not be looked at.
     pub(crate) async fn holders(&self, remote: &RemoteHost, target: &MigTarget) -> Result<Holders, ActError> {
-        let mut holders = remote.call(&FindMigHolders { target: *target }).await?;
+        let mut holders = remote.call(&FindMigHolders { target: target.clone() }).await?;
         match remote.call(&FindMigContainers {}).await {
             Ok(claims) if claims.is_empty() => {}
             Ok(claims) => {
-                let seen = remote.call(&InspectMig { target: *target }).await?;
+                let seen = remote.call(&InspectMig { target: target.clone() }).await?;
                 holders = self.with_claims(holders, claims, seen).await;
             }
             Err(fault) => {
