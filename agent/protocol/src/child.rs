@@ -19,10 +19,9 @@ pub enum Task {
     LookForHolders,
     /// Looks for the users of a GPU and of its MIG instances: `look-for-mig-holders GPU`.
     LookForMigHolders,
-    /// Asks NVML for MIG of one GPU: `mig-look PATHS GPU`; PATHS is a JSON list of libraries, the answer one
-    /// [`model::mig::MigOnGpu`].
+    /// Looks at MIG of a GPU: `mig-look LIBRARIES GPU`, libraries as a JSON list of paths; answers with a `MigOnGpu`.
     MigLook,
-    /// Does one step to MIG of a GPU: `mig-act PATHS GPU STEP`; STEP is a [`model::mig::MigStep`] as JSON.
+    /// Takes one step of a MIG change: `mig-act LIBRARIES GPU STEP`, the step as JSON.
     MigAct,
 }
 

@@ -4,6 +4,7 @@ use model::absence::Reading;
 use model::driver::MigMode;
 use model::ids::PciAddress;
 use model::mig::{Instance, MigGpuInstance, MigOnGpu, MigStep};
+use model::plan::MigTarget;
 use model::policy::MigPolicy;
 use std::path::Path;
 
@@ -36,6 +37,9 @@ pub enum UnfitMig {
     /// The look is of another GPU.
     #[error("the driver answered for {0}")]
     OtherGpu(PciAddress),
+    /// Another card is at the address by now.
+    #[error("the GPU at {0} is another card than the one that was asked for")]
+    OtherCard(PciAddress),
     /// MIG mode is off, or not known.
     #[error("MIG mode is not on")]
     ModeOff,
@@ -100,9 +104,12 @@ pub(super) fn may_change(sysfs: &Path, gpu: PciAddress, policy: &MigPolicy) -> R
 ///
 /// # Errors
 /// The first thing that speaks against it.
-pub fn check(seen: &MigOnGpu, gpu: PciAddress, step: &MigStep, power: MigPower) -> Result<(), UnfitMig> {
-    if seen.gpu != gpu {
+pub fn check(seen: &MigOnGpu, target: &MigTarget, step: &MigStep, power: MigPower) -> Result<(), UnfitMig> {
+    if seen.gpu != target.gpu {
         return Err(UnfitMig::OtherGpu(seen.gpu));
+    }
+    if seen.uuid.known().is_some_and(|uuid| *uuid != target.uuid) {
+        return Err(UnfitMig::OtherCard(target.gpu));
     }
     match (power, step) {
         (MigPower::Mode, MigStep::SetMode { to }) => check_mode(seen, *to),

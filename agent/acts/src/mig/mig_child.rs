@@ -1,6 +1,6 @@
 //! The disposable child that speaks with NVML about MIG of one GPU: it looks, or takes one step, and is gone.
 
-use crate::exited::{as_cause, ended, no_answer};
+use crate::exited::{as_cause, ended};
 use model::ids::PciAddress;
 use model::mig::{MigOnGpu, MigStep};
 use model::os_cause::OsCause;
@@ -44,7 +44,10 @@ impl MigChild {
         match self.supervisor.run(attempted.clone(), program).await {
             Ok(finished) => {
                 ended(&finished).map_err(|cause| refused(with_drop_in(cause)))?;
-                serde_json::from_slice(&finished.stdout).map_err(|error| refused(no_answer(&finished, &error)))
+                // On a line of its own: the driver's library may write to the same pipe.
+                let text = String::from_utf8_lossy(&finished.stdout);
+                let seen = text.lines().rev().find_map(|line| serde_json::from_str(line).ok());
+                seen.ok_or_else(|| refused(OsCause::found("its output has no report")))
             }
             Err(fault) => Err(gave_up(attempted, &fault, LOOK_WITHIN)),
         }

@@ -64,7 +64,7 @@ impl MigTaker {
         let gpu = target.gpu;
         self.allowed(gpu, step, policy.host.mig.clone()).await?;
         let before = self.child.look(gpu).await?;
-        check(&before, gpu, step, self.power).map_err(|unfit| refused(gpu, step, &unfit))?;
+        check(&before, target, step, self.power).map_err(|unfit| refused(gpu, step, &unfit))?;
         self.counted(gpu, step, &policy.host.mig)?;
         let done = self.child.act(gpu, step).await;
         self.bursts().end(gpu, Instant::now());

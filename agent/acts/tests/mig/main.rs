@@ -11,6 +11,7 @@
 )]
 
 use acts::mig::{MigPlaces, MigPower, MigTaker};
+use model::absence::Reading;
 use model::driver::MigMode;
 use model::ids::PciAddress;
 use model::mig::products::PRODUCTS;
@@ -31,6 +32,7 @@ use std::process::ExitCode;
 use tempfile::TempDir;
 
 const GPU: &str = "0000:41:00.0";
+const UUID: &str = "GPU-5d2a8f5c-1b1e-4f8e-9d5a-000000000001";
 
 /// What the file in place of the library holds.
 #[derive(Serialize, Deserialize)]
@@ -38,6 +40,8 @@ struct Driver {
     mig: SimMig,
     /// Each step is reported as done, and nothing is done.
     is_deaf: bool,
+    /// UUID of the card.
+    uuid: String,
     /// Every call is refused with these words.
     refuses: Option<String>,
     /// Steps that arrived.
@@ -51,10 +55,11 @@ fn main() -> ExitCode {
     if args.first().is_some_and(|first| first == VERSION) {
         return as_child(&args);
     }
-    let tests: [(&str, Test); 8] = [
+    let tests: [(&str, Test); 9] = [
         ("a_layout_is_created_and_destroyed_with_its_files", a_layout_is_created_and_destroyed_with_its_files),
         ("what_is_in_use_is_not_even_asked_of_the_driver", what_is_in_use_is_not_even_asked_of_the_driver),
         ("the_policy_is_the_ceiling", the_policy_is_the_ceiling),
+        ("another_card_at_the_address_is_left_alone", another_card_at_the_address_is_left_alone),
         ("a_gpu_of_another_driver_is_left_alone", a_gpu_of_another_driver_is_left_alone),
         ("each_hand_does_its_own_part_only", each_hand_does_its_own_part_only),
         ("success_without_effect_is_a_failure", success_without_effect_is_a_failure),
@@ -79,8 +84,10 @@ fn as_child(args: &[OsString]) -> ExitCode {
     let outcome = match (task, driver.refuses.clone()) {
         (_, Some(said)) => Err(said),
         (Task::MigLook, None) => {
-            let seen = driver.mig.state(rest[1].to_str().unwrap().parse().unwrap());
-            println!("{}", serde_json::to_string(&seen).unwrap());
+            let mut seen = driver.mig.state(rest[1].to_str().unwrap().parse().unwrap());
+            seen.uuid = Reading::Known(driver.uuid.parse().unwrap());
+            // The driver's library may write to the same pipe.
+            println!("NVRM: noise\n{}\nmore of it", serde_json::to_string(&seen).unwrap());
             Ok(())
         }
         (Task::MigAct, None) => {
@@ -135,7 +142,7 @@ impl Host {
             is_one_of_each: false,
             instances: Vec::new(),
         };
-        write(&host.path("library"), &Driver { mig, is_deaf: false, refuses: None, steps: 0 });
+        write(&host.path("library"), &Driver { mig, is_deaf: false, uuid: UUID.to_owned(), refuses: None, steps: 0 });
         host.bind("nvidia");
         host.put("proc/devices", "Character devices:\n195 nvidia\n509 nvidia-caps\n\nBlock devices:\n");
         host.put(&format!("proc/driver/nvidia/gpus/{GPU}/information"), "Device Minor: \t 0\n");
@@ -206,8 +213,7 @@ impl Host {
 
 fn taken(taker: &MigTaker, step: &MigStep, policy: &Policy) -> Result<(), String> {
     let gpu: PciAddress = GPU.parse().unwrap();
-    let uuid = "GPU-5d2a8f5c-1b1e-4f8e-9d2b-000000000001".parse().unwrap();
-    let target = MigTarget { lane: Lane::Gpu(gpu), gpu, uuid };
+    let target = MigTarget { lane: Lane::Gpu(gpu), gpu, uuid: UUID.parse().unwrap() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(taker.act(&target, step, policy)).map_err(|fault| {
         assert!(matches!(fault, ActError::Refused { .. }), "{fault:?}");
@@ -297,6 +303,13 @@ fn a_gpu_of_another_driver_is_left_alone() {
     is_refused(&host.act(&create("1g.5gb", 0)), "not bound to the driver nvidia (vfio-pci)");
     fs::remove_file(host.path(&format!("sys/bus/pci/devices/{GPU}/driver"))).unwrap();
     is_refused(&host.act(&create("1g.5gb", 0)), "not bound to the driver nvidia (none");
+    assert_eq!(host.driver().steps, 0);
+}
+
+fn another_card_at_the_address_is_left_alone() {
+    let host = Host::new();
+    host.change(|driver| driver.uuid = UUID.replace('5', "6"));
+    is_refused(&host.act(&create("1g.5gb", 0)), "another card");
     assert_eq!(host.driver().steps, 0);
 }
 
