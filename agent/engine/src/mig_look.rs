@@ -6,8 +6,8 @@ use model::PciAddress;
 use model::change::Change;
 use model::driver::MigMode;
 use model::holders::Holders;
-use model::mig::{Instance, MigModeRequest, MigOnGpu};
-use model::plan::Look;
+use model::mig::{Instance, MigModeRequest, MigOnGpu, MigOwned};
+use model::plan::{Look, Target};
 use model::ports::ActPort;
 use model::refusal::Refusal;
 use std::collections::BTreeMap;
@@ -142,5 +142,9 @@ async fn look<A: ActPort>(act: &A, publisher: &Publisher, gpu: PciAddress) -> Re
         return Err(Refusal::Conflict { why: format!("{gpu}: something else was observed; try again") });
     };
     let holders = act.holders(&target).await.map_err(refusal_of_act)?;
-    Ok(MigLook { seen, holders, owned: Vec::new() })
+    let owned = match &target {
+        Target::Mig(target) => publisher.records().borrow().owned(&target.uuid).map(MigOwned::places),
+        Target::Functions(_) => None,
+    };
+    Ok(MigLook { seen, holders, owned: owned.unwrap_or_default() })
 }

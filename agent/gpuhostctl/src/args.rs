@@ -73,7 +73,7 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         what: Passthrough,
     },
-    /// Plan MIG layouts: what fits, where, and what a change of layout would affect
+    /// Show, plan and change how GPUs are cut into MIG devices
     Mig {
         /// What of it.
         #[command(subcommand)]
@@ -277,7 +277,7 @@ pub(crate) enum PolicyCommand {
                             the manager. A script reads .local.allowed or .manager.allowed of --json."
     )]
     Explain {
-        /// passthrough-bind, passthrough-release, or a kind of settings: enable, drain, labels, intervals, overrides, features
+        /// passthrough-bind, passthrough-release, mig-layout, mig-mode, or a kind of settings: enable, drain, labels, intervals, overrides, features
         operation: String,
         /// PCI address of the GPU (0000:41:00.0 or 41:00.0); not for settings
         gpu: Option<String>,

@@ -13,6 +13,8 @@ pub(crate) const BUS_VARIABLE: &str = "GPUHOSTD_BUS";
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// How long the daemon may take to answer a question.
 pub(crate) const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a look at MIG may take: on a loaded GPU each call of the driver takes seconds.
+pub(crate) const LOOK_DEADLINE: Duration = Duration::from_secs(60);
 /// How long it may take to answer a request for a change: somebody may have to type a password.
 pub(crate) const CHANGE_DEADLINE: Duration = Duration::from_secs(150);
 

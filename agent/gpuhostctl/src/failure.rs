@@ -8,13 +8,15 @@ use wire::dbus::BUS_NAME;
 use wire::dbus::errors::code_of;
 
 /// Exit status where something broke that has no code of its own.
-const BROKEN: u8 = 1;
+pub(crate) const BROKEN: u8 = 1;
 /// Exit status of `invalid_argument`.
 const USAGE: u8 = 2;
 /// Exit status of `not_authorized`.
 const NOT_AUTHORIZED: u8 = 4;
 /// Exit status of `unavailable`.
-const UNAVAILABLE: u8 = 8;
+pub(crate) const UNAVAILABLE: u8 = 8;
+/// Exit status of everything that prevents a change.
+pub(crate) const STANDS_IN_THE_WAY: u8 = 11;
 /// Exit status of a doctor who found an error or a warning: none that a refusal has.
 const ILL: u8 = 20;
 /// Exit status where something would change.
@@ -132,6 +134,9 @@ pub(crate) enum Failure {
     /// A document has something in it that would be refused; it has been printed.
     #[error("something in the document would be refused")]
     Refusable,
+    /// The host is not as a file states; it has been printed.
+    #[error("the host is not as wanted")]
+    NotAsWanted,
     /// A file would be installed, and that was only to be found out; it has been printed.
     #[error("something would change")]
     WouldChange,
@@ -201,6 +206,7 @@ impl Failure {
             | Self::File(_)
             | Self::Role { .. }
             | Self::Refusable
+            | Self::NotAsWanted
             | Self::Output { .. } => BROKEN,
         }
     }

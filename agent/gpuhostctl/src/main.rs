@@ -19,6 +19,7 @@ mod role;
 mod show;
 mod text;
 mod top;
+mod verdict;
 mod wait;
 mod workspace_plan;
 mod wrap;
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of our output has gone (`gpuhostctl gpus | head -1`): nothing is left to say.
         Err(Failure::Output { source }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(printed @ (Failure::Ill | Failure::Refusable | Failure::WouldChange)) => {
+        Err(printed @ (Failure::Ill | Failure::Refusable | Failure::NotAsWanted | Failure::WouldChange)) => {
             ExitCode::from(printed.exit_status())
         }
         Err(failure) => fail(&failure),
@@ -76,7 +77,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Debug { what: Debug::Snapshot { output, root, config } } => {
             Err(role::run_snapshot(&role::Snapshot { output, root, config, bus, json }))
         }
-        Verb::Mig { what } => mig::run(&what, json),
+        Verb::Mig { what } => block_on(mig::run(bus, what, json)),
         Verb::Doctor(how) => doctor::run(how, bus, json),
         Verb::Completions { shell } => completions(shell),
         Verb::Man { list: true, .. } => man::list(),

@@ -5,8 +5,8 @@ use crate::daemon::{CHANGE_DEADLINE, Daemon};
 use crate::failure::Failure;
 use crate::manage::{finish, finish_as, job_view, options};
 use crate::show::{gpu, iommu};
-use crate::text::{Look, clean, paint, print, print_json};
-use crate::wait;
+use crate::text::{Look, clean, paint, print};
+use crate::verdict;
 use wire::dbus::gpu::GpuView;
 use wire::dbus::group::GroupView;
 use wire::dbus::job::JobView;
@@ -70,21 +70,7 @@ impl Target {
 
     /// Waits for a job that only plans, and prints what it found.
     async fn verdict(&self, job: &OwnedObjectPath, json: bool, possible: &str) -> Result<(), Failure> {
-        let ended = wait::until_ended(&self.daemon, job).await;
-        let job = job_view(&self.daemon, job).await?;
-        if json {
-            print_json(&job)?;
-            return ended;
-        }
-        print(&self.lines(&job, possible))?;
-        match ended {
-            // All of it was just printed.
-            Err(Failure::Refused { status, .. }) if !job.blockers.is_empty() => {
-                let message = format!("{} is blocked", job.operation);
-                Err(Failure::Refused { status, message })
-            }
-            other => other,
-        }
+        verdict::print_when_planned(&self.daemon, job, json, self.head(), possible).await
     }
 
     /// Waits for the end of a change, and prints what is worth knowing of it where it was made.
@@ -95,42 +81,16 @@ impl Target {
 
     /// Prints what is worth knowing of a change that was made.
     async fn note(&self, job: &OwnedObjectPath, how: Change, json: bool) -> Result<(), Failure> {
-        if json || how.no_wait { Ok(()) } else { print(&notes(&job_view(&self.daemon, job).await?)) }
+        if json || how.no_wait { Ok(()) } else { print(&verdict::notes(&job_view(&self.daemon, job).await?)) }
     }
 
-    fn lines(&self, job: &JobView, possible: &str) -> Vec<String> {
+    fn head(&self) -> Vec<String> {
         let title = self.gpu.name.as_deref().unwrap_or(&self.gpu.pci_id);
         let mut lines = vec![paint(&format!("{}  {}", self.gpu.address, clean(title)), Look::Bold)];
         lines.extend(self.group().map(iommu::group).unwrap_or_default());
         lines.push(String::new());
-        lines.extend(found(job, possible));
         lines
     }
-}
-
-/// What is worth knowing of it, though it prevents nothing.
-fn notes(job: &JobView) -> Vec<String> {
-    job.cautions.iter().map(|what| format!("{} {}", paint("note:", Look::Bold), clean(what))).collect()
-}
-
-/// The plan, or all that prevents it with what to do about it.
-fn found(job: &JobView, possible: &str) -> Vec<String> {
-    if job.error.is_none() {
-        let steps = job.plan.iter().zip(1..).map(|(step, number)| format!("{number:3}  {}", clean(step)));
-        let mut lines = vec![paint(possible, Look::Good)];
-        lines.extend(steps);
-        lines.extend(notes(job));
-        if job.plan.is_empty() {
-            lines.push("Already in the requested state; nothing to do.".to_owned());
-        }
-        return lines;
-    }
-    let mut lines = vec![paint("It cannot be done now:", Look::Bad)];
-    for blocker in &job.blockers {
-        lines.push(format!("  {}  {}", paint(&clean(&blocker.code), Look::Bold), clean(&blocker.message)));
-        lines.push(format!("      to do: {}", clean(&blocker.remedy)));
-    }
-    lines
 }
 
 /// Runs one of them.

@@ -42,7 +42,7 @@ fn show(policy: &Policy, json: bool) -> Result<(), Failure> {
         let named: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         if named.is_empty() { nothing.to_owned() } else { named.join(", ") }
     };
-    let (host, manager) = (&policy.host.passthrough, &policy.manager);
+    let (host, mig, manager) = (&policy.host.passthrough, &policy.host.mig, &policy.manager);
     print(&[
         "[host.passthrough]  the upper limit for all changes".to_owned(),
         format!("  allowed             {}", host.allowed),
@@ -50,6 +50,10 @@ fn show(policy: &Policy, json: bool) -> Result<(), Failure> {
         format!("  boot_vga            {}", host.boot_vga),
         format!("  memory_reserve_mib  {}", host.memory_reserve_mib),
         format!("  changes_per_minute  {}", host.changes_per_minute),
+        "[host.mig]".to_owned(),
+        format!("  allowed             {}", mig.allowed),
+        format!("  never               {}", list(&mig.never, "none")),
+        format!("  changes_per_minute  {}", mig.changes_per_minute),
         "[manager]  within that limit".to_owned(),
         format!("  enable              {}", manager.enable),
         format!("  drain               {}", manager.drain),
@@ -59,6 +63,8 @@ fn show(policy: &Policy, json: bool) -> Result<(), Failure> {
         format!("  features            {}", manager.features),
         format!("  passthrough         {}", manager.passthrough),
         format!("  passthrough_gpus    {}", list(&manager.passthrough_gpus, "all that [host] allows")),
+        format!("  mig                 {}", manager.mig),
+        format!("  mig_gpus            {}", list(&manager.mig_gpus, "all that [host] allows")),
         format!("  changes_per_minute  {}", manager.changes_per_minute),
     ])
 }

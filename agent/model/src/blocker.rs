@@ -259,7 +259,8 @@ impl Blocker {
                  apply --gpu ADDRESS --layout - --replace-foreign"
             }
             Self::MigNeedsReset => {
-                "switch it while nothing uses the GPU: nvidia-smi -i ADDRESS -mig 1, then nvidia-smi -i ADDRESS --gpu-reset"
+                "switch it while nothing uses the GPU: nvidia-smi -i ADDRESS -mig 1 (0 to disable it), then nvidia-smi -i ADDRESS \
+                 --gpu-reset"
             }
             Self::GivenAway => "take it back first: gpuhostctl passthrough release ADDRESS",
             Self::BootVga => {
@@ -280,7 +281,9 @@ impl Blocker {
             Self::VfioMissing { .. } => {
                 "install the kernel's extra modules (linux-modules-extra on Ubuntu), then try again"
             }
-            Self::RateLimited { .. } => "wait",
+            Self::RateLimited { .. } => {
+                "wait and repeat it, or allow more: changes_per_minute in /etc/gpuhostd/policy.toml"
+            }
             Self::RemoteLocked => "an administrator of this host can allow them again: gpuhostctl unlock",
             Self::InUse { holders } => {
                 let mut ways: Vec<String> = holders.iter().map(Holder::freed_by).collect();
@@ -379,7 +382,9 @@ impl fmt::Display for Blocker {
             Self::MemberUnreadable { address, what, said } => write!(f, "{what} of {address} cannot be read: {said}"),
             Self::VfioMissing { driver } => write!(f, "the running kernel has no driver {driver}"),
             Self::RateLimited { per_minute, retry_after_ms } => {
-                write!(f, "{per_minute} changes a minute are allowed for one GPU; the next in {retry_after_ms} ms")
+                let allowed = if *per_minute == 1 { "change a minute is" } else { "changes a minute are" };
+                let left_s = retry_after_ms.div_ceil(1000);
+                write!(f, "{per_minute} {allowed} allowed for one GPU; the next is possible in {left_s} s")
             }
             Self::RemoteLocked => f.write_str("an administrator of this host has frozen all remote changes"),
         }

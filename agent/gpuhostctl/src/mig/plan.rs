@@ -1,8 +1,8 @@
 //! `mig plan`: from one layout to another in memory, as a picture or as JSON.
 
 use super::mig_args::Plan;
-use super::{catalog, present, usage};
-use crate::failure::Failure;
+use super::{catalog_of_table, present, usage};
+use crate::failure::{Failure, STANDS_IN_THE_WAY};
 use crate::text::{Look, paint, print, print_json};
 use model::mig::layout::{read_wishes, wishes_text};
 use model::mig::{
@@ -10,9 +10,6 @@ use model::mig::{
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
-
-/// Exit status of a plan that cannot be: as of everything that prevents a change.
-const STANDS_IN_THE_WAY: u8 = 11;
 
 /// A plan or a refusal for scripts.
 #[derive(Serialize)]
@@ -32,7 +29,7 @@ struct View {
 
 /// Plans, and prints what came of it.
 pub(super) fn run(how: &Plan, json: bool) -> Result<(), Failure> {
-    let catalog = catalog(&how.of)?;
+    let catalog = catalog_of_table(&how.of)?;
     let there = present(&how.present, &catalog)?;
     let wishes = read_wishes(&how.want, &catalog).map_err(|fault| usage("--want", &fault))?;
     let possible = check(&catalog, &there).map_err(|why| of_what_is_there(why, &there));

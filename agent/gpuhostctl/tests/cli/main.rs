@@ -16,6 +16,7 @@ mod doctor_world;
 mod kernel_log;
 mod looks;
 mod mig;
+mod mig_live;
 mod offline;
 #[path = "../../../gpuhostd/tests/bus/rig/mod.rs"]
 mod rig;

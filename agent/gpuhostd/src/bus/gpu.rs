@@ -121,7 +121,7 @@ impl GpuMethods {
     /// MIG of the GPU as it is now, in one JSON document: Mode, PendingMode, SwitchesWithoutReset, Catalog (its profiles with their
     /// placements), Instances (Id, Profile, Start, Size, Ours, InUse, HeldBy, ComputeInstances with Id, Slices, Uuid, InUse and
     /// Processes), HeldBy of the whole GPU, Unreadable (processes that could not be looked into), and Absent with the reason for each
-    /// value that is null. The driver is asked anew by each call. Options: none.
+    /// value that is null. The driver is asked again by each call. Options: none.
     #[zbus(out_args("mig"))]
     async fn read_mig(&self, options: Options, #[zbus(header)] header: Header<'_>) -> Result<String> {
         let plain = Parser::new(options).finish()?;

@@ -8,7 +8,8 @@ use crate::ids::PciAddress;
 use crate::mig::{Instance, MigFacts, MigLayoutRequest, MigModeRequest, MigOnGpu, plan_layout, plan_mode};
 use crate::observation::HostObservation;
 use crate::passthrough::{
-    BindRequest, Caution, ReleaseRequest, bounds_of, cautions, plan_passthrough, plan_release, scope_of,
+    BindRequest, Caution, ReleaseRequest, bounds_of, cautions, named_by_driver, plan_passthrough, plan_release,
+    scope_of,
 };
 use crate::plan::{Bounds, Former, GroupState, Look, MigTarget, Plan, Subject};
 use crate::policy::{Act, Policy, Requester};
@@ -136,7 +137,12 @@ impl Change {
                 plan_layout(self.bounds(facts.host)?, request, &self.mig_facts(seen, facts, &self.denied(facts)))?
             }
             (Self::MigMode(request), Look::Mig(seen)) => {
-                plan_mode(self.bounds(facts.host)?, request, &self.mig_facts(seen, facts, &self.denied(facts)))?
+                // A process of another PID namespace is seen by the driver alone.
+                let mut holders = facts.holders.clone();
+                let named = facts.host.gpu(request.gpu).map(|gpu| named_by_driver(facts.holders, gpu));
+                holders.found.extend(named.unwrap_or_default());
+                let facts = ChangeFacts { holders: &holders, ..*facts };
+                plan_mode(self.bounds(facts.host)?, request, &self.mig_facts(seen, &facts, &self.denied(&facts)))?
             }
             (
                 Self::PassthroughBind(_) | Self::PassthroughRelease(_) | Self::MigLayout(_) | Self::MigMode(_),

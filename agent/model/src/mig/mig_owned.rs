@@ -124,8 +124,11 @@ mod tests {
         let before = owned(vec![instance("1g.5gb", 0), instance("1g.5gb", 1)]);
         let gone = instance("1g.5gb", 1).instance;
         let made = instance("2g.10gb", 2);
-        let change =
-            MigWanted { touched: vec![gone, made.instance.clone()], instances: vec![made.clone()], mode: None };
+        let change = MigWanted {
+            touched: vec![gone, made.instance.clone()],
+            instances: vec![made.clone()],
+            ..MigWanted::default()
+        };
         let after = before.after(&change, "second");
         assert_eq!((after.instances, after.boot_id.as_str()), (vec![instance("1g.5gb", 0), made], "second"));
     }

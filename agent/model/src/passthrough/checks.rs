@@ -159,7 +159,7 @@ pub(super) fn holders(holders: &Holders, seen: &GroupState, gpu: &Gpu) -> Vec<Bl
 }
 
 /// Processes that the driver names and that no look into /proc found: those of another PID namespace.
-fn named_by_driver(holders: &Holders, gpu: &Gpu) -> Vec<Holder> {
+pub(crate) fn named_by_driver(holders: &Holders, gpu: &Gpu) -> Vec<Holder> {
     let named = gpu.driver.as_ref().and_then(|driver| driver.processes.known());
     let known = |pid| holders.found.iter().any(|holder| holder.pid == Some(pid));
     let unseen = named.into_iter().flatten().filter(|process| !known(process.pid));

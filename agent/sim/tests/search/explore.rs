@@ -1,19 +1,21 @@
 //! Walks every branch of a change: at each point it goes well, goes wrong in each way, or the daemon dies before or after it.
 
-use crate::worlds::{BOOT, World, functions, look, take};
+use crate::broken::{ended_restored, spoil, undo_by_inverses};
+use crate::shown::{Other, Shown, hash_host, identities};
+use crate::wide_hasher::WideHasher;
+use crate::worlds::{BOOT, GPU, World, at, functions, look, take};
 use model::PciAddress;
 use model::change::{AtStart, ChangeMachine, Effect, Entry, Event, Outcome, Phase, at_start, decode, encode, sort_out};
 use model::os_cause::OsCause;
-use model::plan::{FunctionSettings, FunctionsWanted, Look, ModuleState, PlanStep, Postcondition, Step};
+use model::plan::{Look, PlanStep, Target};
 use model::policy::Act;
 use model::ports::JournalError;
 use model::ports::{ActError, JournalDocument};
 use model::time::BootMillis;
-use model::{Absence, Reading};
 use sim::state::HostState;
 use sim::step_faults::StepFault;
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::Hash;
 
 const NOW: BootMillis = BootMillis(1_000_000);
 const ENTRY: &str = "change-7.group-23.json";
@@ -25,8 +27,8 @@ pub(crate) struct Budget {
     pub(crate) faults: u32,
     /// Times that the daemon dies, or the machine reboots.
     pub(crate) crashes: u32,
-    /// Times that somebody else has the kernel look for drivers.
-    pub(crate) probes: u32,
+    /// Times that somebody else does something to the target.
+    pub(crate) others: u32,
     /// Crashes that damage the journal's entry so that nobody can read it.
     pub(crate) damages: u32,
 }
@@ -48,6 +50,12 @@ pub(crate) enum Mutant {
     OverrideAfterUnbind,
     /// Take an entry that cannot be read for none.
     ForgetUnread,
+    /// Plan without looking whether anything is in use.
+    DestroyUsed,
+    /// Create before what is in the way is destroyed.
+    CreateFirst,
+    /// Undo whatever is not as it was, whoever did it.
+    UndoEverything,
 }
 
 /// What the search has seen.
@@ -104,9 +112,11 @@ struct Run {
     /// Journal writes that went wrong.
     unwritten: u32,
     /// What a mutant remembers: steps taken, the restoring look has been made, the entry not yet written.
-    taken: Vec<Step>,
+    taken: Vec<PlanStep>,
     planned: bool,
     late: Option<Vec<u8>>,
+    /// What somebody else has done.
+    others: Vec<Other>,
 }
 
 /// The search goes deep, and a run is large: its copies are no part of the stack.
@@ -118,8 +128,8 @@ fn copy(run: &Run) -> Box<Run> {
 pub(crate) struct Search<'a> {
     world: &'a World,
     mutant: Mutant,
-    before: Vec<FunctionSettings>,
-    after: Vec<FunctionSettings>,
+    /// The host after the change, where everything went well: for mutants, which take it for what they see.
+    after: HostState,
     known: HashMap<u128, u128>,
     path: Vec<String>,
     pub(crate) verdict: Verdict,
@@ -127,25 +137,15 @@ pub(crate) struct Search<'a> {
 
 impl<'a> Search<'a> {
     pub(crate) fn new(world: &'a World, mutant: Mutant) -> Self {
-        let before = functions(&world.entry.before).to_vec();
-        let Postcondition::Functions(FunctionsWanted { members: after, .. }) = world.entry.plan.postcondition.clone()
-        else {
-            panic!("it is of MIG")
-        };
-        Self { world, mutant, before, after, known: HashMap::new(), path: Vec::new(), verdict: Verdict::default() }
+        let mut after = world.host.clone();
+        for step in &world.entry.plan.steps {
+            take(&mut after, step, None).unwrap();
+        }
+        Self { world, mutant, after, known: HashMap::new(), path: Vec::new(), verdict: Verdict::default() }
     }
 
     pub(crate) fn run(&mut self, left: Budget) {
-        let mut entry = self.world.entry.clone();
-        if self.mutant == Mutant::OverrideAfterUnbind {
-            let rank = |step: &PlanStep| match of_functions(step) {
-                Step::LoadModule { .. } | Step::Unbind { .. } => 0,
-                Step::SetDriverOverride { .. } => 1,
-                Step::Probe { .. } => 2,
-                Step::SetD3cold { .. } | Step::SetPowerControl { .. } => 3,
-            };
-            entry.plan.steps.sort_by_key(rank);
-        }
+        let entry = spoil(self.world, self.mutant);
         let run = Run {
             host: self.world.host.clone(),
             // Where there is an entry that cannot be read, the daemon starts and finds it.
@@ -158,6 +158,7 @@ impl<'a> Search<'a> {
             taken: Vec::new(),
             planned: false,
             late: None,
+            others: Vec::new(),
         };
         self.verdict.runs = self.explore(Box::new(run));
         self.verdict.states = self.known.len();
@@ -169,6 +170,7 @@ impl<'a> Search<'a> {
         if let Some(runs) = self.known.get(&key) {
             return *runs;
         }
+        self.nothing_else_was_touched(&run);
         let runs = match run.machine.as_ref().map(ChangeMachine::to_do) {
             None => self.restart(run),
             Some(Effect::End(outcome)) => {
@@ -212,11 +214,16 @@ impl<'a> Search<'a> {
                 crashed(self, "crash that damages the entry after", damaged);
             }
         }
-        if run.left.probes > 0 {
-            let mut next = copy(run);
-            next.left.probes -= 1;
-            next.host.somebody_probes(self.world.entry.plan.bounds.target.functions());
-            go(self, "somebody probes", next);
+        if run.left.others > 0 {
+            for other in &self.world.others {
+                let mut next = copy(run);
+                next.left.others -= 1;
+                if other.acts(&mut next.host, &self.world.entry.plan.bounds.target) {
+                    // A probe leaves nothing that could be undone.
+                    next.others.extend((*other != Other::Probes).then(|| other.clone()));
+                    go(self, &format!("somebody {other:?}"), next);
+                }
+            }
         }
         runs
     }
@@ -226,9 +233,9 @@ impl<'a> Search<'a> {
         let Some(mut machine) = run.machine.take() else { return run };
         let first_restoring = self.mutant == Mutant::UndoStack && machine.is_restoring();
         if first_restoring {
-            undo_by_inverses(&mut run.host, &run.taken, &self.before);
+            undo_by_inverses(&mut run.host, &run.taken, functions(&self.world.entry.before));
             run.disk = None;
-            run.machine = Some(ended_restored(&machine, &self.world.entry));
+            run.machine = Some(ended_restored(&machine, self.world));
             return run;
         }
         let happened = match to_do {
@@ -253,7 +260,7 @@ impl<'a> Search<'a> {
                 let result = take(&mut run.host, step, fault);
                 run.hung |= fault.is_some_and(StepFault::hangs);
                 if matches!(self.mutant, Mutant::UndoStack | Mutant::JournalLate) {
-                    run.taken.push(of_functions(step).clone());
+                    run.taken.push(step.clone());
                 }
                 Event::Took(result)
             }
@@ -266,25 +273,23 @@ impl<'a> Search<'a> {
 
     /// A look, or what a mutant takes for one.
     fn look(&self, run: &mut Run, machine: &ChangeMachine) -> Look {
-        let mut seen = look(&run.host, &self.world.entry.plan.bounds.target);
+        let as_on = |host: &HostState| look(host, &self.world.entry.plan.bounds.target);
         if machine.is_restoring() {
             let checking = run.planned;
             run.planned = !checking;
             if checking && self.mutant == Mutant::RestoreNotVerified {
-                forge(&mut seen, &self.before);
+                return as_on(&self.world.host);
             }
         } else if self.mutant == Mutant::NoVerify {
-            forge(&mut seen, &self.after);
+            return as_on(&self.after);
         }
-        seen
+        as_on(&run.host)
     }
 
     /// The daemon starts anew: what the journal holds decides.
     fn restart(&mut self, mut run: Box<Run>) -> u128 {
         let mut runs = 0;
-        let mut rebooted = copy(&run);
-        rebooted.host.reboot().unwrap();
-        self.rebooted(&rebooted);
+        self.rebooted(&run);
         runs += 1;
         let Some(bytes) = &run.disk else {
             self.closed(&run, "no entry after a crash");
@@ -340,13 +345,15 @@ impl<'a> Search<'a> {
     fn closed(&mut self, run: &Run, what: &str) {
         self.must_be_unread_still(run);
         let given = run.disk.as_ref().is_some_and(|bytes| decode(ENTRY, bytes).unwrap().is_given());
+        let World { before, after, .. } = self.world;
         let wanted = match (self.world.entry.operation, given) {
-            (Act::PassthroughBind, true) | (Act::PassthroughRelease, false) => &self.after,
-            (Act::PassthroughBind, false) | (Act::PassthroughRelease, true) => &self.before,
-            (operation @ (Act::MigLayout | Act::MigMode), _) => panic!("{operation:?}"),
+            (Act::PassthroughBind, true) | (Act::PassthroughRelease, false) => vec![after],
+            (Act::PassthroughBind, false) | (Act::PassthroughRelease, true) => vec![before],
+            // Nothing is left to be remembered of it, done or not.
+            (Act::MigLayout | Act::MigMode, _) => vec![before, after],
         };
-        let found = scope_of(&run.host, wanted);
-        if found != *wanted {
+        let found = before.on(&run.host);
+        if wanted.iter().all(|wanted| wanted.with(&run.others) != found) {
             self.violation(&format!("{what}: given {given}, and the host shows {found:#?}"));
         }
     }
@@ -362,25 +369,26 @@ impl<'a> Search<'a> {
         match outcome {
             Outcome::Done => {
                 self.verdict.done += 1;
-                self.must_be(run, &self.after.clone(), "done");
+                self.must_be(run, &self.world.after, "done");
                 if open && run.unwritten == 0 {
                     self.violation("done, and the journal still holds it open");
                 }
             }
             Outcome::Restored(_) => {
                 self.verdict.restored += 1;
-                self.must_be(run, &self.before.clone(), "restored");
+                self.must_be(run, &self.world.before, "restored");
                 if open && run.unwritten == 0 {
                     self.violation("restored, and the journal still holds it open");
                 }
             }
             Outcome::Untouched(_) => {
                 self.verdict.untouched += 1;
-                self.must_be(run, &self.before.clone(), "untouched");
+                self.must_be(run, &self.world.before, "untouched");
             }
             Outcome::Quarantined(_) => {
                 self.verdict.quarantined += 1;
-                if !run.hung && run.unwritten < 2 {
+                // What somebody else has done may leave no room for the way back.
+                if !run.hung && run.unwritten < 2 && run.others.is_empty() {
                     self.violation("quarantined although nothing hung and every fault was single");
                 }
                 if !open && run.unwritten < 2 {
@@ -390,23 +398,44 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn must_be(&mut self, run: &Run, wanted: &[FunctionSettings], what: &str) {
-        let found = scope_of(&run.host, wanted);
+    fn must_be(&mut self, run: &Run, wanted: &Shown, what: &str) {
+        let (found, wanted) = (wanted.on(&run.host), wanted.with(&run.others));
         if found != wanted {
             self.violation(&format!("said {what}, and the host shows {found:#?} in place of {wanted:#?}"));
         }
     }
 
-    /// A function outside the scope that is not as it was.
+    /// A function outside the scope, or another GPU's MIG, that is not as it was.
     fn others_differ(&self, run: &Run) -> Option<PciAddress> {
-        let scope = self.world.entry.plan.bounds.target.functions();
-        let before = &self.world.host.bus.functions;
-        run.host
-            .bus
-            .functions
-            .iter()
-            .find(|(at, f)| !scope.contains(at) && before.get(at) != Some(f))
-            .map(|(at, _)| *at)
+        let scope = match &self.world.entry.plan.bounds.target {
+            Target::Functions(scope) => scope.members.as_slice(),
+            Target::Mig(_) => &[],
+        };
+        let HostState { bus, mig, .. } = &self.world.host;
+        let mut functions = run.host.bus.functions.iter();
+        let function = functions.find(|(at, f)| !scope.contains(at) && bus.functions.get(at) != Some(f));
+        let subject = self.world.entry.plan.bounds.subject.gpu();
+        let other = run.host.mig.iter().find(|(at, now)| Some(**at) != subject && mig.get(at) != Some(now));
+        function.map(|(at, _)| *at).or(other.map(|(at, _)| *at))
+    }
+
+    /// At every point: what is in use or somebody else's is there, and what somebody else did is as that one left it.
+    fn nothing_else_was_touched(&mut self, run: &Run) {
+        let Some(mig) = run.host.mig.get(&at(GPU)).filter(|_| matches!(self.world.before, Shown::Mig(_))) else {
+            return;
+        };
+        let there = identities(mig);
+        let theirs = |line: &str| {
+            run.others
+                .iter()
+                .any(|other| matches!(other, Other::Destroys(what) if line.starts_with(&format!("{what} "))))
+        };
+        if let Some(gone) = self.world.guarded.iter().find(|line| !there.contains(*line) && !theirs(line)) {
+            self.violation(&format!("{gone} is in use or somebody else's, and was touched"));
+        }
+        if let Some(undone) = run.others.iter().find(|other| other.is_undone(&run.host)) {
+            self.violation(&format!("what somebody else did was undone: {undone:?}"));
+        }
     }
 
     fn violation(&mut self, what: &str) {
@@ -455,19 +484,12 @@ fn said() -> ActError {
 
 /// Everything that tells two runs apart from here on, hashed.
 fn key(run: &Run) -> u128 {
-    let half = |seed: u64| {
-        let mut hasher = DefaultHasher::new();
-        seed.hash(&mut hasher);
-        (&run.machine, &run.disk, &run.unread).hash(&mut hasher);
-        (run.left.faults, run.left.crashes, run.left.probes, run.left.damages).hash(&mut hasher);
-        (run.hung, run.unwritten, run.planned, &run.late, &run.host.stuck, &run.taken).hash(&mut hasher);
-        (run.host.vfio == ModuleState::Loaded).hash(&mut hasher);
-        for f in run.host.bus.functions.values() {
-            (f.address, &f.driver, &f.driver_override, f.d3cold_allowed, f.power_control).hash(&mut hasher);
-        }
-        hasher.finish()
-    };
-    (u128::from(half(1)) << 64) | u128::from(half(2))
+    let mut hasher = WideHasher::default();
+    (&run.machine, &run.disk, &run.unread).hash(&mut hasher);
+    (run.left.faults, run.left.crashes, run.left.others, run.left.damages).hash(&mut hasher);
+    (run.hung, run.unwritten, run.planned, &run.late, &run.others, &run.taken).hash(&mut hasher);
+    hash_host(&run.host, &mut hasher);
+    hasher.wide()
 }
 
 fn shown(to_do: &Effect) -> String {
@@ -478,85 +500,4 @@ fn shown(to_do: &Effect) -> String {
         Effect::Take(step) => step.to_string(),
         Effect::End(outcome) => format!("{outcome:?}"),
     }
-}
-
-/// The functions as the kernel has them: read from the bus itself, not through what is tested.
-fn scope_of(host: &HostState, wanted: &[FunctionSettings]) -> Vec<FunctionSettings> {
-    let function = |settled: &FunctionSettings| {
-        let function = &host.bus.functions[&settled.address];
-        FunctionSettings {
-            address: settled.address,
-            driver: function.driver.clone(),
-            driver_override: function.driver_override.as_ref().map(|text| text.parse().unwrap()),
-            d3cold_allowed: function.d3cold_allowed,
-            power_control: function.power_control,
-        }
-    };
-    wanted.iter().map(function).collect()
-}
-
-fn of_functions(step: &PlanStep) -> &Step {
-    match step {
-        PlanStep::Functions(step) => step,
-        PlanStep::Mig(step) => panic!("{step}"),
-    }
-}
-
-/// Shows what is wished for in place of what is.
-fn forge(look: &mut Look, wished: &[FunctionSettings]) {
-    fn reading<T>(value: Option<T>) -> Reading<T> {
-        value.map_or(Reading::Absent(Absence::None), Reading::Known)
-    }
-    let Look::Functions(seen) = look else { panic!("it is of MIG") };
-    seen.vfio_node = true;
-    for member in &mut seen.members {
-        if let Some(wish) = wished.iter().find(|wish| wish.address == member.address) {
-            member.driver = reading(wish.driver.clone());
-            member.driver_override = reading(wish.driver_override.clone());
-            member.d3cold_allowed = reading(wish.d3cold_allowed);
-            member.power_control = reading(wish.power_control);
-        }
-    }
-}
-
-/// What other tools do: the inverse of each step, last first, until one fails.
-fn undo_by_inverses(host: &mut HostState, taken: &[Step], before: &[FunctionSettings]) {
-    let was = |address: PciAddress| before.iter().find(|settled| settled.address == address).unwrap().clone();
-    for step in taken.iter().rev() {
-        let inverse = match step {
-            Step::LoadModule { .. } => continue,
-            Step::SetDriverOverride { address, .. } => {
-                Step::SetDriverOverride { address: *address, to: was(*address).driver_override }
-            }
-            Step::Unbind { address, .. } => Step::Probe { address: *address },
-            Step::Probe { address } => Step::Unbind { address: *address, driver: "vfio-pci".parse().unwrap() },
-            Step::SetD3cold { address, .. } => {
-                Step::SetD3cold { address: *address, allowed: was(*address).d3cold_allowed.unwrap() }
-            }
-            Step::SetPowerControl { address, .. } => {
-                Step::SetPowerControl { address: *address, to: was(*address).power_control.unwrap() }
-            }
-        };
-        if host.act_with(&inverse, None).is_err() {
-            return;
-        }
-    }
-}
-
-/// A machine that says that it restored: it is shown the state from before until it believes it.
-fn ended_restored(machine: &ChangeMachine, entry: &Entry) -> ChangeMachine {
-    let mut machine = machine.clone();
-    for _ in 0..20 {
-        match machine.to_do() {
-            Effect::Look => {
-                let mut seen = crate::mutants::empty_look();
-                seen.members = functions(&entry.before).iter().map(crate::mutants::member_like).collect();
-                machine.happened(Event::Looked(Ok(Box::new(Look::Functions(seen)))));
-            }
-            Effect::Take(_) => machine.happened(Event::Took(Ok(()))),
-            Effect::Journal(_) | Effect::Forget => machine.happened(Event::Journaled(Ok(()))),
-            Effect::End(_) => break,
-        }
-    }
-    machine
 }

@@ -2,12 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
 
+mod broken;
 mod explore;
+mod mig_worlds;
 mod mutants;
+mod shown;
 mod unplugged;
+mod wide_hasher;
 mod worlds;
 
 use explore::{Budget, Mutant, Search, Verdict};
+use mig_worlds::mig_worlds;
 use worlds::{World, damaged_worlds, worlds};
 
 fn search_all(budget: Budget, mutant: Mutant, pick: impl Fn(&World) -> bool) -> Verdict {
@@ -41,7 +46,7 @@ fn tell(what: &str, verdict: &Verdict) {
 #[test]
 fn two_faults_and_a_crash_anywhere_never_leave_the_host_in_between() {
     let verdict =
-        search_all(Budget { faults: 2, crashes: 1, probes: 0, damages: 0 }, Mutant::None, |world| world.functions == 1);
+        search_all(Budget { faults: 2, crashes: 1, others: 0, damages: 0 }, Mutant::None, |world| world.functions == 1);
     tell("two faults, one crash", &verdict);
     verdict.assert_clean();
     assert!(verdict.done > 0 && verdict.restored > 0 && verdict.untouched > 0 && verdict.quarantined > 0);
@@ -49,15 +54,46 @@ fn two_faults_and_a_crash_anywhere_never_leave_the_host_in_between() {
 
 #[test]
 fn one_fault_and_a_crash_never_leave_any_world_in_between() {
-    let verdict = search_all(Budget { faults: 1, crashes: 1, probes: 0, damages: 0 }, Mutant::None, |_| true);
+    let verdict = search_all(Budget { faults: 1, crashes: 1, others: 0, damages: 0 }, Mutant::None, |_| true);
     tell("one fault, one crash", &verdict);
+    verdict.assert_clean();
+}
+
+#[test]
+fn one_fault_and_a_crash_never_leave_a_mig_layout_in_between() {
+    let budget = Budget { faults: 1, crashes: 1, others: 0, damages: 0 };
+    let verdict = search(mig_worlds(), budget, Mutant::None, |_| true);
+    tell("MIG, one fault, one crash", &verdict);
+    verdict.assert_clean();
+    assert!(verdict.done > 0 && verdict.restored > 0 && verdict.untouched > 0 && verdict.quarantined > 0);
+}
+
+#[test]
+fn what_somebody_else_does_to_mig_in_between_is_never_undone() {
+    for budget in [
+        Budget { faults: 0, crashes: 1, others: 2, damages: 0 },
+        Budget { faults: 1, crashes: 0, others: 1, damages: 0 },
+    ] {
+        let verdict = search(mig_worlds(), budget, Mutant::None, |_| true);
+        tell("MIG, others in between", &verdict);
+        verdict.assert_clean();
+        assert!(verdict.done > 0 && verdict.restored > 0);
+    }
+}
+
+#[test]
+#[ignore = "takes minutes: cargo test -p sim --test search -- --ignored"]
+fn two_faults_two_crashes_and_somebody_else_never_leave_a_mig_layout_in_between() {
+    let budget = Budget { faults: 2, crashes: 2, others: 1, damages: 0 };
+    let verdict = search(mig_worlds(), budget, Mutant::None, |_| true);
+    tell("MIG, two faults, two crashes, somebody else", &verdict);
     verdict.assert_clean();
 }
 
 #[test]
 #[ignore = "takes minutes: cargo test -p sim --test search -- --ignored"]
 fn two_faults_and_two_crashes_never_leave_any_world_in_between() {
-    let verdict = search_all(Budget { faults: 2, crashes: 2, probes: 0, damages: 0 }, Mutant::None, |_| true);
+    let verdict = search_all(Budget { faults: 2, crashes: 2, others: 0, damages: 0 }, Mutant::None, |_| true);
     tell("two faults, two crashes", &verdict);
     verdict.assert_clean();
 }
@@ -65,7 +101,7 @@ fn two_faults_and_two_crashes_never_leave_any_world_in_between() {
 #[test]
 fn somebody_elses_probe_at_any_time_costs_nothing() {
     let settled = |world: &World| world.comes_home;
-    let verdict = search_all(Budget { faults: 0, crashes: 0, probes: 2, damages: 0 }, Mutant::None, settled);
+    let verdict = search_all(Budget { faults: 0, crashes: 0, others: 2, damages: 0 }, Mutant::None, settled);
     tell("two probes by others", &verdict);
     verdict.assert_clean();
     assert_eq!(verdict.restored + verdict.untouched + verdict.quarantined, 0, "without a fault every change is done");
@@ -73,7 +109,7 @@ fn somebody_elses_probe_at_any_time_costs_nothing() {
 
 #[test]
 fn an_entry_that_cannot_be_read_holds_its_lane_and_stays() {
-    let budget = Budget { faults: 1, crashes: 1, probes: 0, damages: 0 };
+    let budget = Budget { faults: 1, crashes: 1, others: 0, damages: 0 };
     let verdict = search(damaged_worlds(), budget, Mutant::None, |_| true);
     tell("unreadable entries", &verdict);
     verdict.assert_clean();
@@ -83,7 +119,7 @@ fn an_entry_that_cannot_be_read_holds_its_lane_and_stays() {
 
 #[test]
 fn a_crash_that_damages_the_entry_leaves_what_is_left_of_it() {
-    let budget = Budget { faults: 1, crashes: 1, probes: 0, damages: 1 };
+    let budget = Budget { faults: 1, crashes: 1, others: 0, damages: 1 };
     let verdict = search_all(budget, Mutant::None, |world| world.functions == 1);
     tell("crashes that damage the entry", &verdict);
     verdict.assert_clean();

@@ -1,12 +1,11 @@
-//! The code broken on purpose in six ways: the search must find each.
+//! The code broken on purpose in nine ways: the search must find each.
 
 use crate::explore::{Budget, Mutant};
+use crate::mig_worlds::mig_worlds;
 use crate::worlds::{World, damaged_worlds};
 use crate::{search, search_all};
-use model::plan::{FunctionSettings, GroupState, MemberState, ModuleState};
-use model::{Absence, PciClass, PciId, Reading};
 
-const BUDGET: Budget = Budget { faults: 1, crashes: 1, probes: 0, damages: 0 };
+const BUDGET: Budget = Budget { faults: 1, crashes: 1, others: 0, damages: 0 };
 
 /// The search finds it, and among what it finds is a run with all these words.
 fn found(budget: Budget, mutant: Mutant, pick: impl Fn(&World) -> bool, words: &[&str]) {
@@ -38,54 +37,64 @@ fn a_late_journal_is_found() {
 
 #[test]
 fn restoring_without_a_look_is_found() {
-    let budget = Budget { faults: 2, crashes: 0, probes: 0, damages: 0 };
+    let budget = Budget { faults: 2, crashes: 0, others: 0, damages: 0 };
     found(budget, Mutant::RestoreNotVerified, small, &["NoEffect", "said restored"]);
 }
 
 #[test]
 fn overrides_after_unbinding_are_found() {
-    let budget = Budget { faults: 0, crashes: 0, probes: 1, damages: 0 };
+    let budget = Budget { faults: 0, crashes: 0, others: 1, damages: 0 };
     let verdict = search_all(budget, Mutant::OverrideAfterUnbind, |w| w.comes_home && w.name.starts_with("bind"));
     assert!(verdict.restored > 0, "a probe by others in between takes the function back, and the change fails");
 }
 
 #[test]
 fn taking_an_unreadable_entry_for_none_is_found() {
-    let budget = Budget { faults: 0, crashes: 0, probes: 0, damages: 0 };
+    let budget = Budget { faults: 0, crashes: 0, others: 0, damages: 0 };
     let verdict = search(damaged_worlds(), budget, Mutant::ForgetUnread, small);
     let each_world = damaged_worlds().iter().filter(|world| small(world)).count();
     assert_eq!(verdict.violations.len(), each_world, "each world loses its record");
     assert!(verdict.violations.iter().all(|run| run.contains("the way home is lost")), "{:#?}", verdict.violations);
 }
 
-/// A look that shows nothing.
-pub(crate) fn empty_look() -> GroupState {
-    GroupState {
-        group: Reading::Absent(Absence::None),
-        no_iommu: false,
-        members: Vec::new(),
-        vfio_node: false,
-        variant: None,
-        module: ModuleState::Loaded,
-    }
+/// The search over the GPUs with MIG finds it, and among what it finds is a run with all these words.
+fn found_in_mig(budget: Budget, mutant: Mutant, pick: impl Fn(&World) -> bool, words: &[&str]) {
+    let verdict = search(mig_worlds(), budget, mutant, pick);
+    println!("{mutant:?} of MIG: {} violations in {} runs", verdict.violations.len(), verdict.runs);
+    let telling = verdict.violations.iter().any(|run| words.iter().all(|word| run.contains(word)));
+    assert!(telling, "{mutant:?} was not found: {:#?}", verdict.violations.first());
 }
 
-/// A member that shows exactly this.
-pub(crate) fn member_like(settled: &FunctionSettings) -> MemberState {
-    fn reading<T: Clone>(value: Option<&T>) -> Reading<T> {
-        value.map_or(Reading::Absent(Absence::None), |value| Reading::Known(value.clone()))
-    }
-    MemberState {
-        address: settled.address,
-        id: Reading::Known(PciId { vendor: 0x10de, device: 0x2230 }),
-        class: Reading::Known(PciClass(0x03_02_00)),
-        driver: reading(settled.driver.as_ref()),
-        driver_override: reading(settled.driver_override.as_ref()),
-        d3cold_allowed: reading(settled.d3cold_allowed.as_ref()),
-        power_control: reading(settled.power_control.as_ref()),
-        mediated_devices: Reading::Absent(Absence::None),
-        virtual_functions: Reading::Known(0),
-        console: None,
-        usb_devices: Vec::new(),
-    }
+#[test]
+fn destroying_what_is_in_use_is_found() {
+    let well = Budget { faults: 0, crashes: 0, others: 0, damages: 0 };
+    // The driver lets a container's instance go where nothing runs on it: nobody but the plan protects it.
+    let container = |world: &World| world.name.contains("container");
+    found_in_mig(well, Mutant::DestroyUsed, container, &["in use or somebody else's, and was touched"]);
+}
+
+#[test]
+fn undoing_what_others_did_is_found() {
+    let budget = Budget { faults: 1, crashes: 0, others: 1, damages: 0 };
+    found_in_mig(budget, Mutant::UndoEverything, |_| true, &["what somebody else did was undone: Creates"]);
+    found_in_mig(budget, Mutant::UndoEverything, |_| true, &["what somebody else did was undone: Destroys"]);
+}
+
+#[test]
+fn creating_before_destroying_is_found() {
+    let well = Budget { faults: 0, crashes: 0, others: 0, damages: 0 };
+    let goes_and_comes = |world: &World| world.name.contains("for a");
+    let verdict = search(mig_worlds(), well, Mutant::CreateFirst, goes_and_comes);
+    assert!(verdict.restored > 0 && verdict.done == 0, "there is no room yet, and the change fails: {verdict:?}");
+    let right = search(mig_worlds(), well, Mutant::None, goes_and_comes);
+    assert!(right.done > 0 && right.restored == 0, "{right:?}");
+}
+
+#[test]
+fn believing_the_steps_and_a_late_journal_are_found_in_mig() {
+    found_in_mig(BUDGET, Mutant::NoVerify, |_| true, &["NoEffect", "said done"]);
+    found_in_mig(BUDGET, Mutant::JournalLate, |_| true, &["crash", "no entry after a crash"]);
+    let two = Budget { faults: 2, crashes: 0, others: 0, damages: 0 };
+    let inside = |world: &World| world.name.contains("inside");
+    found_in_mig(two, Mutant::RestoreNotVerified, inside, &["NoEffect", "said restored"]);
 }

@@ -1,5 +1,6 @@
 //! The hosts from which the search starts, and what is asked of them.
 
+use crate::shown::{Other, Shown};
 use model::change::{Aftermath, ChangeId, Entry, Phase, encode};
 use model::docker::DockerFacts;
 use model::driver::ProbeError;
@@ -8,7 +9,9 @@ use model::host_facts::HostFacts;
 use model::judge::{ObservationMeta, judge};
 use model::observation::{HostObservation, RawObservation};
 use model::passthrough::{BindRequest, ReleaseRequest, plan_passthrough, plan_release, scope_of};
-use model::plan::{Former, FunctionSettings, Look, ModuleState, Plan, PlanStep, PowerControl, Target};
+use model::plan::{
+    Former, FunctionSettings, FunctionsWanted, Look, ModuleState, Plan, PlanStep, Postcondition, PowerControl, Target,
+};
 use model::policy::{Act, Policy, Requester};
 use model::ports::ActError;
 use model::refusal::Refusal;
@@ -18,6 +21,7 @@ use sim::description::Description;
 use sim::state::HostState;
 use sim::step_faults::StepFault;
 use sim::{parse, scan};
+use std::collections::BTreeSet;
 
 pub(crate) const GPU: &str = "0000:41:00.0";
 pub(crate) const BOOT: &str = "the-first-boot";
@@ -36,6 +40,38 @@ pub(crate) struct World {
     pub(crate) functions: usize,
     /// Every function has its own driver before and after, so that a probe by others changes nothing of that.
     pub(crate) comes_home: bool,
+    /// What the host shows before it.
+    pub(crate) before: Shown,
+    /// What it must show after it.
+    pub(crate) after: Shown,
+    /// MIG instances that are in use or somebody else's: they must be there at every point.
+    pub(crate) guarded: BTreeSet<String>,
+    /// What others may do in between.
+    pub(crate) others: Vec<Other>,
+    /// The plan by somebody who does not look whether anything is in use.
+    pub(crate) careless: Option<Plan>,
+}
+
+/// A world in which functions change their drivers.
+fn of_functions(name: String, host: HostState, entry: Entry, standing: Option<Entry>, comes_home: bool) -> World {
+    let before = functions(&entry.before).to_vec();
+    let Postcondition::Functions(FunctionsWanted { members, .. }) = entry.plan.postcondition.clone() else {
+        panic!("it is of MIG")
+    };
+    World {
+        name,
+        host,
+        standing,
+        damaged: None,
+        functions: before.len(),
+        comes_home,
+        before: Shown::Functions(before),
+        after: Shown::Functions(members),
+        guarded: BTreeSet::new(),
+        others: vec![Other::Probes],
+        careless: None,
+        entry,
+    }
 }
 
 const CARD: &str = r#"
@@ -139,7 +175,7 @@ fn former(host: &HostState, plan: &Plan) -> Former {
     look(host, &plan.bounds.target).former(plan).unwrap()
 }
 
-fn entry(operation: Act, plan: Plan, before: Former, home: Former) -> Entry {
+pub(crate) fn entry(operation: Act, plan: Plan, before: Former, home: Former) -> Entry {
     Entry {
         id: ID,
         operation,
@@ -159,9 +195,8 @@ fn entry(operation: Act, plan: Plan, before: Former, home: Former) -> Entry {
 pub(crate) fn binding(name: &str, host: HostState, comes_home: bool) -> World {
     let plan = bind_plan(&host).unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
     let before = former(&host, &plan);
-    let functions = functions(&before).len();
     let entry = entry(Act::PassthroughBind, plan, before.clone(), before);
-    World { name: format!("bind, {name}"), host, entry, standing: None, damaged: None, functions, comes_home }
+    of_functions(format!("bind, {name}"), host, entry, None, comes_home)
 }
 
 /// The same host after the binding was done, asked to give back.
@@ -179,15 +214,7 @@ fn releasing(bound: &World) -> World {
     let plan = plan_release(&seen, &look, &holders, &Policy::default(), &request).unwrap();
     let before = former(&host, &plan);
     let entry = entry(Act::PassthroughRelease, plan, before, standing.home.clone());
-    World {
-        name: bound.name.replace("bind", "release"),
-        host,
-        entry,
-        standing: Some(standing),
-        damaged: None,
-        functions: bound.functions,
-        comes_home: bound.comes_home,
-    }
+    of_functions(bound.name.replace("bind", "release"), host, entry, Some(standing), bound.comes_home)
 }
 
 /// Every start from which something is done.

@@ -108,13 +108,16 @@ impl MigLookView {
             format!("{who}: {}", one.said)
         });
         let view = |(instance, present)| instance_view(instance, present, holders, owned);
+        let present = seen.present(holders);
+        let mut instances: Vec<MigInstanceView> = seen.instances.iter().zip(&present).map(view).collect();
+        instances.sort_by_key(|instance| instance.start);
         Self {
             gpu: seen.gpu.to_string(),
             mode: absent.value("Mode", seen.current.clone().map(code)),
             pending_mode: absent.value("PendingMode", seen.pending.clone().map(code)),
             switches_without_reset: absent.value("SwitchesWithoutReset", seen.switches_without_reset.clone()),
             catalog: absent.value("Catalog", seen.catalog.clone()),
-            instances: seen.instances.iter().zip(&seen.present(holders)).map(view).collect(),
+            instances,
             held_by: holders.found.iter().filter(|holder| holder.instance.is_none()).map(Into::into).collect(),
             unreadable: unreadable.collect(),
             absent,

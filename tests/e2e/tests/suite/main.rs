@@ -13,5 +13,6 @@ mod hosts;
 mod main_job;
 mod manager;
 mod metrics;
+mod mig;
 mod passthrough;
 mod snapshot;

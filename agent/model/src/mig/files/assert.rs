@@ -139,18 +139,22 @@ fn of_instances(present: &[Present], wanted: &[Instances]) -> Vec<Differs> {
     differs
 }
 
-/// Plans the way to an entry's instances. Where they are all there, however their compute instances are spread, nothing is done.
+/// What an entry wishes of a GPU. Where its instances are all there, however their compute instances are spread, that is what is there.
+#[must_use]
+pub fn wishes_of(present: &[Present], entry: &MigConfigEntry) -> Vec<Wish> {
+    if of_instances(present, &entry.instances).is_empty() {
+        let place = |((profile, start), count): ((String, u32), u64)| Wish { profile, start: Some(start), count };
+        return devices(present).into_iter().map(place).collect();
+    }
+    let wish =
+        |one: &Instances| Wish { profile: one.profile.to_string(), start: one.start, count: u64::from(one.count) };
+    entry.instances.iter().map(wish).collect()
+}
+
+/// Plans the way to an entry's instances.
 ///
 /// # Errors
 /// As [`plan`].
 pub fn plan_entry(catalog: &MigCatalog, present: &[Present], entry: &MigConfigEntry) -> Result<MigPlan, MigRefused> {
-    let wishes: Vec<Wish> = if of_instances(present, &entry.instances).is_empty() {
-        let place = |((profile, start), count): ((String, u32), u64)| Wish { profile, start: Some(start), count };
-        devices(present).into_iter().map(place).collect()
-    } else {
-        let wish =
-            |one: &Instances| Wish { profile: one.profile.to_string(), start: one.start, count: u64::from(one.count) };
-        entry.instances.iter().map(wish).collect()
-    };
-    plan(catalog, present, &wishes)
+    plan(catalog, present, &wishes_of(present, entry))
 }
