@@ -22,7 +22,7 @@ put_tree /usr/share/dbus-1/interfaces packaging/dbus-1/interfaces
 put_tree /usr/share/polkit-1/actions packaging/polkit-1/actions
 # The operator's pages, with each that they lead to.
 put 644 /usr/share/doc/gpuhostd packaging/copyright docs/OPERATING.md docs/DOCTOR.md docs/HEALTH.md docs/HEALTH-FACTS.md docs/METRICS.md docs/MIG.md
-put 644 /usr/share/doc/gpuhostd packaging/config/desired.toml
+put 644 /usr/share/doc/gpuhostd packaging/config/desired.toml packaging/config/gpuhostd-mig-sys-admin.conf
 
 # What shells complete and what man shows, as the command line itself writes it.
 complete_in() {

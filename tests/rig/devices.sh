@@ -1,6 +1,7 @@
 #!/bin/bash
 # devices.sh: to be sourced by what runs inside the container. Which device files the host hand can open, seen from inside its unit:
-# NVIDIA's own, and of the MIG capabilities the monitor alone, whatever the driver's numbers are.
+# NVIDIA's own, and of the MIG capabilities the monitor alone, whatever the driver's numbers are. The MIG hands can open the capabilities,
+# and one of them can make their files, and no other.
 OPENED=/run/rig-devices/opened
 NODES=(/dev/nvidiactl /dev/nvidia0 /dev/nvidia-uvm /dev/nvidia-switch0 /dev/mem /dev/null)
 
@@ -29,7 +30,7 @@ show_driver() {
     [ -e /dev/mem ] || mknod /dev/mem c 1 1
     mkdir /dev/nvidia-caps
     for number in {0..5}; do mknod --mode=444 "/dev/nvidia-caps/nvidia-cap$number" c "$CAPS" "$number"; done
-    for unit in gpuhostd-host gpuhostd-mig-monitor; do
+    for unit in gpuhostd-host gpuhostd-mig-monitor gpuhostd-mig gpuhostd-mig-mode; do
         mkdir -p /run/systemd/system/$unit.service.d
         printf '[Service]\nBindReadOnlyPaths=%s:/proc/driver %s:/proc/devices\n' $DRIVER /run/rig-devices/devices \
             >/run/systemd/system/$unit.service.d/driver.conf
@@ -37,10 +38,10 @@ show_driver() {
     systemctl daemon-reload
 }
 hide_driver() {
-    rm -r /run/systemd/system/gpuhostd-{host,mig-monitor}.service.d
+    rm -r /run/systemd/system/gpuhostd-{host,mig-monitor,mig,mig-mode}.service.d
     systemctl daemon-reload
     umount /proc/devices
-    rm -rf /dev/nvidia* /dev/gpuhostd /run/rig-devices
+    rm -rf /dev/nvidia* /dev/gpuhostd /dev/rig-mem /run/rig-devices
 }
 numbers() { printf '%s\n' "$@" >$DRIVER/nvidia-caps/mig-minors; }
 
@@ -56,6 +57,21 @@ says() { grep -qx "$1 $2" "$OPENED" || { echo "it is not: $1 $2"; cat "$OPENED";
 capabilities() { is "$(sed -n 's/.*nvidia-cap\([0-9]\) ENXIO$/\1/p' "$OPENED" | xargs)" "$*"; }
 refuses_all_others() { is "$(grep nvidia-cap "$OPENED" | grep -vc ' EPERM$')" 1; }
 monitor_leads_to() { is "$(readlink /dev/gpuhostd/mig-monitor)" "$1"; }
+# start_mig_hand ROLE: a fresh MIG hand, which first says in $OPENED what it can open and make.
+start_mig_hand() {
+    rm -f "$OPENED"
+    mkdir -p "/run/systemd/system/gpuhostd-$1.service.d"
+    cat >"/run/systemd/system/gpuhostd-$1.service.d/devices.conf" <<UNIT
+[Service]
+ReadWritePaths=${OPENED%/*}
+ExecStartPre=/bin/bash -c '/rig/open-nodes.sh rw ${NODES[*]} >$OPENED; /rig/open-nodes.sh r /dev/nvidia-caps/* >>$OPENED'
+ExecStartPre=/bin/bash -c 'mknod /dev/nvidia-caps/nvidia-cap9 c $CAPS 9 && echo made cap9 >>$OPENED || echo refused cap9 >>$OPENED'
+ExecStartPre=/bin/bash -c 'mknod /dev/rig-mem c 1 1 && echo made mem >>$OPENED || echo refused mem >>$OPENED'
+UNIT
+    systemctl daemon-reload
+    systemctl stop "gpuhostd-$1.service"
+    answered gpuhostd "$1"
+}
 nothing_missed() { ! journalctl _PID=1 --no-pager --output=cat | grep "Couldn't stat device"; }
 
 mkdir -p "${OPENED%/*}" /run/systemd/system/gpuhostd-host.service.d
@@ -87,6 +103,19 @@ check "and no other" refuses_all_others
 numbers 'config 2'
 check "with a driver that names no monitor it starts" within 10 start_hand
 check "and may open none" capabilities
+numbers 'config 1' 'monitor 2' 'gpu0/gi0/access 3'
+check "the MIG hand starts with a driver" within 10 start_mig_hand mig
+for node in /dev/nvidiactl /dev/nvidia0; do check "it may open $node" says "$node" ENXIO; done
+check "and the MIG configuration" says /dev/nvidia-caps/nvidia-cap1 ENXIO
+for node in /dev/nvidia-uvm /dev/nvidia-switch0 /dev/mem; do check "it may not open $node" says "$node" EPERM; done
+check "it may make the file of an instance" says made cap9
+check "and no other device file" says refused mem
+rm -f /dev/nvidia-caps/nvidia-cap9
+check "the MIG mode hand starts with a driver" within 10 start_mig_hand mig-mode
+for node in /dev/nvidiactl /dev/nvidia0; do check "it may open $node" says "$node" ENXIO; done
+for node in /dev/nvidia-uvm /dev/nvidia-switch0 /dev/mem; do check "it may not open $node" says "$node" EPERM; done
+check "it may make no device file" says refused cap9
+check "nor the memory's" says refused mem
 check "NVIDIA's driver is gone" hide_driver
-systemctl stop gpuhostd-host.service
+systemctl stop gpuhostd-host.service gpuhostd-mig.service gpuhostd-mig-mode.service
 check "the host hand goes on without it" within 10 answered gpuhostd host

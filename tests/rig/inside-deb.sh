@@ -34,7 +34,7 @@ check "the policy is that of a host without the file" is "$(gpuhostctl policy sh
 check "the shipped configuration is valid" gpuhostctl config check /etc/gpuhostd/config.toml
 check "and so is every example in it" example_is_valid
 check "the state is the front's alone" is "$(stat -c '%U:%G %a' /var/lib/gpuhostd)" "gpuhostd:gpuhostd 700"
-for role in host holders containers; do
+for role in host holders containers mig mig-mode; do
     check "the $role hand's socket is the front's alone" \
         is "$(stat -c '%U %a' "/run/gpuhostd/hands/$role.sock")" "gpuhostd 600"
     check "the $role hand's socket refuses nobody" not hello nobody "$role"
@@ -46,6 +46,10 @@ check "the host hand is root" runs_as gpuhostd-host.service root
 check "the holders hand has its own user" runs_as gpuhostd-holders.service gpuhostd-holders
 check "the holders hand has two powers and no other" only_looks
 check "it looks into every process" sees_everybody
+check "the MIG hand is root" runs_as gpuhostd-mig.service root
+check "it can make device files and nothing else" has_only gpuhostd-mig.service 0000000008000000
+check "the MIG mode hand is root" runs_as gpuhostd-mig-mode.service root
+check "it has the administrator's power and no other" has_only gpuhostd-mig-mode.service 0000000000200000
 check "the container hand has its own user" runs_as gpuhostd-containers.service gpuhostd-containers
 check "any user can introspect it on the system bus" within 5 as_user nobody busctl introspect org.gpuhost.Agent1 /org/gpuhost/Agent1
 check "its own interface is there" grep -q org.gpuhost.Agent1.Host <(as_user nobody busctl introspect org.gpuhost.Agent1 /org/gpuhost/Agent1)
@@ -71,7 +75,7 @@ kill -9 "$before"
 check "killed, it is back within 3 s" within 3 new_process "$before"
 check "and checks in again without being enrolled again" within 20 heartbeats_more_than "$beats"
 service_is_alive
-for role in host holders containers; do
+for role in host holders containers mig mig-mode; do
     kill -9 "$(main_pid "gpuhostd-$role.service")"
     check "a killed $role hand is back" within 6 answered gpuhostd "$role"
 done

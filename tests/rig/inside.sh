@@ -7,7 +7,8 @@ DEB=$(echo /packages/gpuhostd_*.deb)
 RPM=$(echo /packages/gpuhostd-*.rpm)
 export DEBIAN_FRONTEND=noninteractive
 UNITS=(gpuhostd.service gpuhostd-host.service gpuhostd-host.socket gpuhostd-holders.service gpuhostd-holders.socket
-    gpuhostd-containers.service gpuhostd-containers.socket gpuhostd-mig-monitor.service)
+    gpuhostd-containers.service gpuhostd-containers.socket gpuhostd-mig.service gpuhostd-mig.socket
+    gpuhostd-mig-mode.service gpuhostd-mig-mode.socket gpuhostd-mig-monitor.service)
 
 # check WHAT COMMAND…: runs it; its output is shown where it fails.
 check() {
@@ -92,6 +93,14 @@ powerless() {
     done
 }
 
+# has_only UNIT CAPABILITIES: its process has these, cannot gain another, and runs under a system call filter.
+has_only() {
+    local status
+    status=$(cat "/proc/$(main_pid "$1")/status") || return 1
+    for line in "CapEff:.$2" "CapBnd:.$2" 'NoNewPrivs:.1' 'Seccomp:.2'; do
+        grep -q "^$line$" <<<"$status" || { echo "no '$line' in"; grep -E '^(Cap|NoNew|Seccomp)' <<<"$status"; return 1; }
+    done
+}
 # The two capabilities with which /proc/PID/fd of others can be read, and no other; no debugger's calls.
 only_looks() {
     local status pid
@@ -167,10 +176,12 @@ heartbeats_more_than() { [ "$(grep -c '^heartbeat accepted' /tmp/manager/log)" -
 service_is_alive() {
     check "the service is active" within 10 active gpuhostd.service
     check "its status line tells something" telling_status
-    for unit in gpuhostd-host.socket gpuhostd-holders.socket gpuhostd-containers.socket; do check "$unit listens" active "$unit"; done
+    for unit in gpuhostd-{host,holders,containers,mig,mig-mode}.socket; do check "$unit listens" active "$unit"; done
     check "the host hand answers the front's user" within 5 answered gpuhostd host
     check "the holders hand answers the front's user" within 5 answered gpuhostd holders
     check "the container hand answers the front's user" within 5 answered gpuhostd containers
+    check "the MIG hand answers the front's user" within 5 answered gpuhostd mig
+    check "the MIG mode hand answers the front's user" within 5 answered gpuhostd mig-mode
 }
 
 # Every key of the shipped configuration that is commented out is one that the product knows.

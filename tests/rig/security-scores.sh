@@ -14,6 +14,8 @@ gpuhostd.service 1.5
 gpuhostd-host.service 1.3
 gpuhostd-containers.service 0.8
 gpuhostd-holders.service 2.0
+gpuhostd-mig.service 2.0
+gpuhostd-mig-mode.service 2.0
 gpuhostd-mig-monitor.service 1.2
 UNITS
 exit "$failed"

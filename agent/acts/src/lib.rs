@@ -5,5 +5,6 @@ pub mod change;
 mod child_fault;
 mod exited;
 pub mod holders;
+pub mod mig;
 pub mod probe;
 mod smi;

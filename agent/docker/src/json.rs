@@ -9,8 +9,8 @@ use std::fmt;
 const VALUES_MAX: usize = 32 * 1024;
 /// Longest text that is kept, in bytes.
 const TEXT_MAX_BYTES: usize = 4096;
-/// How deep what we look for lies: an entry of an object in a list in an object.
-const DEPTH_MAX: usize = 3;
+/// How deep what we look for lies: an entry of a list in an object in a list in an object in an object.
+const DEPTH_MAX: usize = 5;
 
 /// A value.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -203,7 +203,8 @@ mod tests {
             assert!(Json::read(&many.as_bytes()[..many.len() - 1]).is_err(), "{item}: the end is missing");
         }
         assert_eq!(read(&format!("{:?}", "x".repeat(TEXT_MAX_BYTES + 1))), Json::Other);
-        assert_eq!(read(r#"{"a":[{"b":[1]}]}"#).get("a").items()[0].get("b").items(), []);
+        let deep = read(r#"{"o":{"a":[{"b":[1,[1]]}]}}"#);
+        assert_eq!(deep.get("o").get("a").items()[0].get("b").items(), [Json::Number(1), Json::List(Vec::new())]);
         for broken in ["", "{", "[1,]", "{\"a\":1}}", "{\"a\":1} x", &"[".repeat(1000)] {
             assert!(Json::read(broken.as_bytes()).is_err(), "{broken}");
         }

@@ -1,12 +1,14 @@
-//! Docker's facts, and nvidia-smi in the driver container.
+//! Docker's facts, nvidia-smi in the driver container, and which containers map MIG instances.
 
 mod answer;
 mod cdi;
 mod driver_container;
 mod http;
 mod json;
+mod mig_claims;
 
 pub use driver_container::smi_in_driver_container;
+pub use mig_claims::mig_claims;
 
 use http::{DockerError, get};
 use json::Json;

@@ -25,6 +25,8 @@ pub enum OwnProgram {
     Containers,
     /// The holders hand.
     Holders,
+    /// The two MIG hands.
+    Mig,
     /// The disposable child of the hands.
     Child,
     /// Snapshot and doctor.
@@ -33,8 +35,16 @@ pub enum OwnProgram {
 
 impl OwnProgram {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Front, Self::Launcher, Self::Host, Self::Containers, Self::Holders, Self::Child, Self::Collect];
+    pub const ALL: [Self; 8] = [
+        Self::Front,
+        Self::Launcher,
+        Self::Host,
+        Self::Containers,
+        Self::Holders,
+        Self::Mig,
+        Self::Child,
+        Self::Collect,
+    ];
 
     /// Its file name, which is the name of its package in the workspace as well.
     #[must_use]
@@ -45,6 +55,7 @@ impl OwnProgram {
             Self::Host => "gpuhostd-host",
             Self::Containers => "gpuhostd-containers",
             Self::Holders => "gpuhostd-holders",
+            Self::Mig => "gpuhostd-mig",
             Self::Child => "gpuhostd-child",
             Self::Collect => "gpuhostd-collect",
         }

@@ -56,6 +56,7 @@ fn done(task: Task, args: &[OsString]) -> Result<(), OsCause> {
         (Task::LookForHolders, [sysfs, scope]) => {
             answer(&holders::holders(&Places::with_sysfs(sysfs), &scope_in(scope)?))
         }
+        (Task::LookForMigHolders, [gpu]) => answer(&holders::mig_holders(Path::new("/proc"), address_in(gpu)?)),
         (Task::MigLook, [libraries, gpu]) => {
             let gpu = address_in(gpu)?;
             on_its_own_line(&mig_look::look(&library(libraries)?, gpu)?)
@@ -64,9 +65,16 @@ fn done(task: Task, args: &[OsString]) -> Result<(), OsCause> {
             let (gpu, step) = (address_in(gpu)?, in_json("step", step)?);
             mig_act::take(&library(libraries)?, gpu, &step)
         }
-        (Task::Probe | Task::Act | Task::InspectScope | Task::LookForHolders | Task::MigLook | Task::MigAct, _) => {
-            Err(OsCause::found(format!("{} does not take these arguments", task.word())))
-        }
+        (
+            Task::Probe
+            | Task::Act
+            | Task::InspectScope
+            | Task::LookForHolders
+            | Task::LookForMigHolders
+            | Task::MigLook
+            | Task::MigAct,
+            _,
+        ) => Err(OsCause::found(format!("{} does not take these arguments", task.word()))),
     }
 }
 

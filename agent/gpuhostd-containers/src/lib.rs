@@ -1,17 +1,19 @@
-//! The containers hand: asks Docker for its facts, and nvidia-smi in the driver container.
+//! The containers hand: asks Docker for its facts and for containers that map MIG instances, and nvidia-smi in the driver container.
 
-use docker::{facts, smi_in_driver_container};
+use docker::{facts, mig_claims, smi_in_driver_container};
 use hands::program::{HandPaths, HandSettings, noted, with_note};
 use hands::registry::{Registry, RegistryBuilder};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, eaccess, geteuid};
 use protocol::hand::ContainersHand;
-use protocol::hand::containers::{ProbeDriverContainer, ReadDockerFacts};
+use protocol::hand::containers::{FindMigContainers, ProbeDriverContainer, ReadDockerFacts};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Time for Docker's facts; the front waits a little longer.
 const DOCKER_WITHIN: Duration = Duration::from_secs(10);
+/// Time for a question about each container.
+const CONTAINERS_WITHIN: Duration = Duration::from_secs(20);
 
 /// What the containers hand serves on this host.
 #[must_use]
@@ -20,6 +22,7 @@ pub fn registry(settings: HandSettings, _paths: &HandPaths) -> Registry {
     let probe_within = Duration::from_millis(settings.settings.nvidia.probe_timeout_ms);
     let socket: Arc<str> = settings.settings.docker.socket.into();
     let (degraded_socket, degraded_note) = (Arc::clone(&socket), note.clone());
+    let claims_socket = Arc::clone(&socket);
     let (facts_socket, facts_note) = (Arc::clone(&socket), note.clone());
     let degraded = move || closed_socket(&degraded_socket).map(|why| noted(why, degraded_note.as_ref()));
     RegistryBuilder::<ContainersHand>::new(degraded)
@@ -30,6 +33,10 @@ pub fn registry(settings: HandSettings, _paths: &HandPaths) -> Registry {
         .serve(move |ProbeDriverContainer {}| {
             let (socket, note) = (Arc::clone(&socket), note.clone());
             async move { with_note(smi_in_driver_container(&socket, probe_within).await, note.as_ref()) }
+        })
+        .serve(move |FindMigContainers {}| {
+            let socket = Arc::clone(&claims_socket);
+            async move { mig_claims(&socket, CONTAINERS_WITHIN).await }
         })
         .build()
 }

@@ -5,7 +5,7 @@ use files::OwnProgram;
 use hands::program::{HandPaths, HandSettings, noted};
 use hands::registry::{Registry, RegistryBuilder};
 use protocol::hand::HoldersHand;
-use protocol::hand::holders::FindHolders;
+use protocol::hand::holders::{FindHolders, FindMigHolders};
 use spawn::{Own, Supervisor};
 
 /// What the holders hand serves on this host.
@@ -13,10 +13,15 @@ use spawn::{Own, Supervisor};
 pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
     let (note, sysfs) = (settings.note(), paths.sysfs.clone());
     let (lookers, child) = (Supervisor::default(), Own::find(OwnProgram::Child));
+    let (mig_lookers, mig_child) = (lookers.clone(), child.clone());
     RegistryBuilder::<HoldersHand>::new(move || missing_capabilities().map(|why| noted(why, note.as_ref())))
         .serve(move |FindHolders { scope }| {
             let (lookers, child, sysfs) = (lookers.clone(), child.clone(), sysfs.clone());
             async move { holders::look(&lookers, &child, &sysfs, &scope).await }
+        })
+        .serve(move |FindMigHolders { target }| {
+            let (lookers, child) = (mig_lookers.clone(), mig_child.clone());
+            async move { holders::look_at_mig(&lookers, &child, &target).await }
         })
         .build()
 }

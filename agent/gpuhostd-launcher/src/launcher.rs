@@ -99,7 +99,7 @@ pub(crate) enum LaunchError {
     #[error(
         "{} already has a server: under systemd the hands have their own sockets (systemctl start gpuhostd); to use \
          --with-hands nevertheless, first run: systemctl stop gpuhostd gpuhostd-host.socket gpuhostd-holders.socket \
-         gpuhostd-containers.socket",
+         gpuhostd-containers.socket gpuhostd-mig.socket gpuhostd-mig-mode.socket",
         .0.display()
     )]
     Served(PathBuf),
@@ -255,9 +255,11 @@ async fn keep(role: HandRole, launch: Launch, owner: Owner, listener: UnixListen
         HandRole::Host => OwnProgram::Host,
         HandRole::Containers => OwnProgram::Containers,
         HandRole::Holders => OwnProgram::Holders,
+        HandRole::Mig | HandRole::MigMode => OwnProgram::Mig,
     });
     let mut args = vec![OsString::from("--front-uid"), owner.uid.to_string().into()];
     args.extend(launcher_argument());
+    args.extend((role == HandRole::MigMode).then(|| OsString::from("--mode")));
     args.extend_from_slice(&launch.hand);
     let mut pause = FIRST_PAUSE;
     loop {

@@ -11,6 +11,7 @@ pub mod launch;
 pub mod lifecycle;
 mod linux;
 pub mod metrics;
+mod mig_users;
 mod notify;
 mod overlay;
 mod paths;

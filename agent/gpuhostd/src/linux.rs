@@ -1,11 +1,13 @@
 //! The Linux host as the engine's ports: the front reads sysfs and procfs itself, and asks the hands for the rest.
 
+use crate::mig_users::MigUsers;
 use hands::RemoteHost;
 use host::front::{FactsRoot, Sysfs};
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::holders::Holders;
 use model::host_facts::HostFacts;
+use model::mig::MigStep;
 use model::os_cause::OsCause;
 use model::pci::PciScan;
 use model::plan::{Look, PlanStep, Target};
@@ -14,6 +16,7 @@ use model::time::whole_millis;
 use protocol::hand::containers::ReadDockerFacts;
 use protocol::hand::holders::FindHolders;
 use protocol::hand::host::{ApplyStep, InspectScope};
+use protocol::hand::mig::{ApplyMigStep, InspectMig, SetMigMode};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -28,13 +31,15 @@ pub(crate) struct LinuxHost {
     facts: FactsRoot,
     remote: RemoteHost,
     sensors: Arc<Semaphore>,
+    mig: MigUsers,
 }
 
 impl LinuxHost {
     /// Ties the readers and the clients of the hands together.
     #[must_use]
     pub(crate) fn new(sysfs: Sysfs, facts: FactsRoot, remote: RemoteHost) -> Self {
-        Self { sysfs: Arc::new(sysfs), facts, remote, sensors: Arc::new(Semaphore::new(1)) }
+        let mig = MigUsers { bus: facts.sys.join("bus/pci"), proc: facts.proc.clone() };
+        Self { sysfs: Arc::new(sysfs), facts, remote, sensors: Arc::new(Semaphore::new(1)), mig }
     }
 
     /// Reads the sensors of other drivers than NVIDIA's. A driver whose firmware hangs keeps its reader: no second one is
@@ -95,14 +100,14 @@ impl ActPort for LinuxHost {
             Target::Functions(scope) => {
                 self.remote.call(&InspectScope { scope: scope.clone() }).await.map(Look::Functions)
             }
-            Target::Mig(_) => Err(no_mig_hand()),
+            Target::Mig(target) => self.remote.call(&InspectMig { target: target.clone() }).await.map(Look::Mig),
         }
     }
 
     async fn holders(&self, target: &Target) -> Result<Holders, ActError> {
         match target {
             Target::Functions(scope) => self.remote.call(&FindHolders { scope: scope.clone() }).await,
-            Target::Mig(_) => Err(no_mig_hand()),
+            Target::Mig(target) => self.mig.holders(&self.remote, target).await,
         }
     }
 
@@ -111,11 +116,16 @@ impl ActPort for LinuxHost {
             (Target::Functions(scope), PlanStep::Functions(step)) => {
                 self.remote.call(&ApplyStep { scope: scope.clone(), step: step.clone() }).await
             }
-            (Target::Functions(_) | Target::Mig(_), PlanStep::Functions(_) | PlanStep::Mig(_)) => Err(no_mig_hand()),
+            (Target::Mig(target), PlanStep::Mig(MigStep::SetMode { to })) => {
+                self.remote.call(&SetMigMode { target: target.clone(), to: *to }).await
+            }
+            (Target::Mig(target), PlanStep::Mig(step)) => {
+                self.remote.call(&ApplyMigStep { target: target.clone(), step: step.clone() }).await
+            }
+            (Target::Functions(_), PlanStep::Mig(_)) | (Target::Mig(_), PlanStep::Functions(_)) => {
+                let cause = OsCause::found("the step is of another kind than the target of its change");
+                Err(ActError::Refused { attempted: step.to_string(), cause })
+            }
         }
     }
-}
-
-fn no_mig_hand() -> ActError {
-    ActError::Unreachable { what: "the mig hand".to_owned(), cause: OsCause::found("it is not installed") }
 }

@@ -3,7 +3,7 @@
 //! # The processes
 //! The *front* is the unprivileged daemon that observes and decides. A *hand* is a privileged helper process: it has one power
 //! (root without capabilities, the group `docker`, or the right to look into other processes), no network and no opinion, and
-//! does only what is on its list. There are three, one for each [`protocol::hand::HandRole`]. A call that may hang in the kernel or
+//! does only what is on its list. There are five, one for each [`protocol::hand::HandRole`]. A call that may hang in the kernel or
 //! crash in a driver's library is made by a *disposable child* of a hand (`gpuhostd-child`), which is ended at its deadline; one
 //! that cannot be ended is counted, never doubled, and never waited for.
 //!
@@ -26,7 +26,7 @@
 //! # The verbs
 //! What can be asked is a type that implements [`protocol::hand::Verb`]: the request itself, with its reply, name, hand, kind and
 //! deadline. What a hand serves is its [`registry::Registry`], a closed list built in one place: `gpuhostd_host`,
-//! `gpuhostd_containers` or `gpuhostd_holders`. Everything else is refused by name. `docs/HAND-VERBS.md` is the list, compared
+//! `gpuhostd_containers`, `gpuhostd_holders` or `gpuhostd_mig`. Everything else is refused by name. `docs/HAND-VERBS.md` is the list, compared
 //! with the code by a test. A new verb is a type in `protocol::hand` and a handler in its role.
 //!
 //! # The front's side

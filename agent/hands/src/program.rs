@@ -112,6 +112,8 @@ fn read(role: HandRole, args: impl IntoIterator<Item = OsString>) -> Result<Wish
             Long("launcher") => wish.launcher = Some(parser.value()?.parse()?),
             Long("front-uid") => wish.front_uid = Some(parser.value()?.parse()?),
             Long("sysfs") => wish.paths.sysfs = parser.value()?.into(),
+            // One program for the two: the unit names the role.
+            Long("mode") if role == HandRole::MigMode => {}
             Long("policy") => wish.paths.policy = parser.value()?.into(),
             Short('h') | Long("help") => {
                 let name = role.name();

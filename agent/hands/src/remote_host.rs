@@ -16,6 +16,8 @@ pub struct RemoteHost {
     host: Client,
     containers: Client,
     holders: Client,
+    mig: Client,
+    mig_mode: Client,
     probe_timeout: Duration,
 }
 
@@ -23,14 +25,15 @@ impl RemoteHost {
     /// Speaks through the hands whose sockets are in `folder`; probes may take as long as the settings say.
     #[must_use]
     pub fn at(folder: &Path, nvidia: &NvidiaSettings) -> Self {
-        let [host, containers, holders] = HandRole::ALL.map(|role| Client::at(role, folder));
-        Self::new(host, containers, holders, nvidia)
+        Self::new(HandRole::ALL.map(|role| Client::at(role, folder)), nvidia)
     }
 
-    /// Speaks through these hands.
+    /// Speaks through these hands, in the order of [`HandRole::ALL`].
     #[must_use]
-    pub fn new(host: Client, containers: Client, holders: Client, nvidia: &NvidiaSettings) -> Self {
-        Self { host, containers, holders, probe_timeout: Duration::from_millis(nvidia.probe_timeout_ms) }
+    pub fn new(clients: [Client; HandRole::ALL.len()], nvidia: &NvidiaSettings) -> Self {
+        let [host, containers, holders, mig, mig_mode] = clients;
+        let probe_timeout = Duration::from_millis(nvidia.probe_timeout_ms);
+        Self { host, containers, holders, mig, mig_mode, probe_timeout }
     }
 
     /// The client of a role.
@@ -40,6 +43,8 @@ impl RemoteHost {
             HandRole::Host => &self.host,
             HandRole::Containers => &self.containers,
             HandRole::Holders => &self.holders,
+            HandRole::Mig => &self.mig,
+            HandRole::MigMode => &self.mig_mode,
         }
     }
 

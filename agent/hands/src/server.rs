@@ -35,7 +35,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The limits of a role: the host and the holders hand leave after 120 s without work, the container hand stays.
+    /// The limits of a role: all but the container hand leave after 120 s without work.
     #[must_use]
     pub fn of(role: HandRole) -> Self {
         Self {
@@ -44,11 +44,13 @@ impl Limits {
             quiet: Duration::from_secs(30),
             request: Duration::from_secs(600),
             leave_after: match role {
-                HandRole::Host | HandRole::Holders => Some(Duration::from_secs(120)),
+                HandRole::Host | HandRole::Holders | HandRole::Mig | HandRole::MigMode => {
+                    Some(Duration::from_secs(120))
+                }
                 HandRole::Containers => None,
             },
             renew_after: match role {
-                HandRole::Host => Some(Duration::from_secs(600)),
+                HandRole::Host | HandRole::Mig | HandRole::MigMode => Some(Duration::from_secs(600)),
                 HandRole::Containers | HandRole::Holders => None,
             },
         }

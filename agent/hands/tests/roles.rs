@@ -38,9 +38,7 @@ fn program(folder: &Path, script: &str) -> String {
 }
 
 struct Hands {
-    host: Served,
-    containers: Served,
-    holders: Served,
+    served: [Served; HandRole::ALL.len()],
     settings: Settings,
 }
 
@@ -55,17 +53,16 @@ fn hands_with(folder: &Path, script: &str, wrong: Option<&str>) -> Hands {
     settings.nvidia.smi_paths = if script.is_empty() { Vec::new() } else { vec![program(folder, script)] };
     settings.nvidia.probe_timeout_ms = 5000;
     let paths = HandPaths { sysfs: folder.join("sys"), policy: folder.join("policy.toml") };
-    let [host, containers, holders] = HandRole::ALL.map(|role| {
+    let served = HandRole::ALL.map(|role| {
         let settings = HandSettings { settings: settings.clone(), wrong: wrong.map(str::to_owned) };
         Served::with(ourselves(), registry_of(role, settings, &paths), limits())
     });
-    Hands { host, containers, holders, settings }
+    Hands { served, settings }
 }
 
 impl Hands {
     fn remote(&self) -> RemoteHost {
-        let Self { host, containers, holders, settings } = self;
-        RemoteHost::new(host.client(), containers.client(), holders.client(), &settings.nvidia)
+        RemoteHost::new(self.served.each_ref().map(Served::client), &self.settings.nvidia)
     }
 }
 
@@ -126,5 +123,7 @@ fn registry_of(role: HandRole, settings: HandSettings, paths: &HandPaths) -> Reg
         HandRole::Host => gpuhostd_host::registry(settings, paths),
         HandRole::Containers => gpuhostd_containers::registry(settings, paths),
         HandRole::Holders => gpuhostd_holders::registry(settings, paths),
+        HandRole::Mig => gpuhostd_mig::layout_registry(settings, paths),
+        HandRole::MigMode => gpuhostd_mig::mode_registry(settings, paths),
     }
 }

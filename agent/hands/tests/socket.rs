@@ -40,7 +40,9 @@ async fn the_adapter_gets_each_fact_from_the_hand_that_has_it() {
     let host = Served::host();
     let containers = Served::of(containers_verbs());
     let holders = Served::of(holders_verbs());
-    let remote = RemoteHost::new(host.client(), containers.client(), holders.client(), &NvidiaSettings::default());
+    // Of the MIG hands nothing is asked.
+    let clients = [host.client(), containers.client(), holders.client(), host.client(), host.client()];
+    let remote = RemoteHost::new(clients, &NvidiaSettings::default());
     assert_eq!(remote.probe_driver(DriverSource::Smi).await, Ok(report(DriverSource::Smi)));
     assert_eq!(remote.call(&ReadDockerFacts {}).await, Ok(facts()));
     assert_eq!(remote.call(&FindHolders { scope: scope() }).await, Ok(Holders::default()));
@@ -252,7 +254,7 @@ async fn the_hand_stays_while_a_handler_runs_and_while_a_child_hangs() {
 async fn a_missing_hand_is_a_fault_that_says_how_to_get_it_back() {
     let folder = tempfile::tempdir().unwrap();
     let client = hands::Client::at(HandRole::Containers, folder.path());
-    let remote = RemoteHost::new(client.clone(), client.clone(), client, &NvidiaSettings::default());
+    let remote = RemoteHost::new([(); 5].map(|()| client.clone()), &NvidiaSettings::default());
     let fault = remote.call(&ReadDockerFacts {}).await.unwrap_err();
     let ProbeError::HandUnavailable { what, cause } = fault else { panic!("another fault") };
     assert_eq!((what.as_str(), cause.errno), ("the containers hand", Some(2)), "ENOENT: there is no socket");
@@ -296,7 +298,7 @@ async fn answers_that_do_not_fit_are_faults() {
         let folder = tempfile::tempdir().unwrap();
         let liar = impostor(folder.path(), bytes).await;
         let client = hands::Client::at(HandRole::Host, folder.path());
-        let remote = RemoteHost::new(client.clone(), client.clone(), client, &NvidiaSettings::default());
+        let remote = RemoteHost::new([(); 5].map(|()| client.clone()), &NvidiaSettings::default());
         let said = remote.probe_driver(DriverSource::Nvml).await.unwrap_err().to_string();
         assert!(said.contains(expected), "expected {expected:?}, got: {said}");
         liar.abort();

@@ -62,9 +62,20 @@ fn the_documented_list_is_that_of_the_registries() {
 }
 
 #[test]
-fn only_the_host_hand_writes() {
+fn only_the_host_hand_and_the_mig_hands_write() {
     let writers: Vec<VerbEntry> = all_verbs().into_iter().filter(|verb| verb.kind == VerbKind::Write).collect();
-    assert!(!writers.is_empty() && writers.iter().all(|verb| verb.hand == HandRole::Host), "{writers:?}");
+    assert!(!writers.is_empty() && writers.iter().all(|verb| may_write(verb.hand)), "{writers:?}");
+}
+
+fn may_write(hand: HandRole) -> bool {
+    matches!(hand, HandRole::Host | HandRole::Mig | HandRole::MigMode)
+}
+
+#[test]
+fn the_mode_is_switched_by_the_hand_that_does_nothing_else() {
+    let names = |role| verbs_of(role).iter().map(|verb| verb.name).collect::<Vec<_>>();
+    assert_eq!(names(HandRole::MigMode), ["set_mig_mode"]);
+    assert_eq!(names(HandRole::Mig), ["apply_mig_step", "inspect_mig"]);
 }
 
 #[test]
@@ -172,5 +183,7 @@ fn registry_of(role: HandRole, settings: HandSettings, paths: &HandPaths) -> Reg
         HandRole::Host => gpuhostd_host::registry(settings, paths),
         HandRole::Containers => gpuhostd_containers::registry(settings, paths),
         HandRole::Holders => gpuhostd_holders::registry(settings, paths),
+        HandRole::Mig => gpuhostd_mig::layout_registry(settings, paths),
+        HandRole::MigMode => gpuhostd_mig::mode_registry(settings, paths),
     }
 }

@@ -25,6 +25,11 @@ pub enum Hold {
         /// The device as its container spec has it.
         device: String,
     },
+    /// A stopped container has it mapped: it would reach the user who gets it next.
+    StoppedContainerDevice {
+        /// The device as its container spec has it.
+        device: String,
+    },
     /// A USB device behind a controller of the card is in use.
     UsbDevice {
         /// Product, or bus number.
@@ -97,6 +102,7 @@ impl Holder {
     fn of_anybody(&self) -> String {
         match (&self.container, &self.unit, self.pid, &self.hold) {
             (_, _, _, Hold::UsbDevice { device }) => format!("unmount and unplug the USB device {device}"),
+            (Some(container), _, _, Hold::StoppedContainerDevice { .. }) => format!("docker rm {container}"),
             (Some(container), ..) => format!("docker stop {container}"),
             (None, Some(unit), ..) => format!("systemctl stop {unit}"),
             (None, None, Some(pid), _) => format!("end process {pid}: kill {pid}"),
@@ -110,6 +116,9 @@ impl fmt::Display for Holder {
         if let (Hold::ContainerDevice { device }, Some(container)) = (&self.hold, &self.container) {
             write!(f, "container {container} was given {device}")?;
             return self.instance.map_or(Ok(()), |place| write!(f, " ({place})"));
+        }
+        if let (Hold::StoppedContainerDevice { device }, Some(container)) = (&self.hold, &self.container) {
+            return write!(f, "stopped container {container} maps {device}");
         }
         match (&self.command, self.pid) {
             (Some(command), Some(pid)) => write!(f, "{command} (pid {pid})")?,
@@ -127,7 +136,9 @@ impl fmt::Display for Holder {
             Hold::OpenDevice { path } => write!(f, " has {path} open"),
             Hold::MappedDevice { path } => write!(f, " has {path} mapped"),
             Hold::DriverProcess => f.write_str(" runs on the GPU"),
-            Hold::ContainerDevice { device } => write!(f, " was given {device}"),
+            Hold::ContainerDevice { device } | Hold::StoppedContainerDevice { device } => {
+                write!(f, " was given {device}")
+            }
             Hold::UsbDevice { device } => write!(f, " uses the USB device {device}"),
         }?;
         self.instance.map_or(Ok(()), |place| write!(f, " ({place})"))

@@ -10,6 +10,7 @@ pub mod change;
 pub mod checkin;
 pub mod claim;
 pub mod condition;
+pub mod container_claims;
 pub mod daemon_json;
 pub mod desired;
 pub mod docker;

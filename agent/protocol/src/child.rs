@@ -17,6 +17,8 @@ pub enum Task {
     InspectScope,
     /// Looks for the users of a scope: `look-for-holders SYSFS SCOPE`.
     LookForHolders,
+    /// Looks for the users of a GPU and of its MIG instances: `look-for-mig-holders GPU`.
+    LookForMigHolders,
     /// Looks at MIG of a GPU: `mig-look LIBRARIES GPU`, libraries as a JSON list of paths; answers with a `MigOnGpu`.
     MigLook,
     /// Takes one step of a MIG change: `mig-act LIBRARIES GPU STEP`, the step as JSON.
@@ -25,8 +27,15 @@ pub enum Task {
 
 impl Task {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Probe, Self::Act, Self::InspectScope, Self::LookForHolders, Self::MigLook, Self::MigAct];
+    pub const ALL: [Self; 7] = [
+        Self::Probe,
+        Self::Act,
+        Self::InspectScope,
+        Self::LookForHolders,
+        Self::LookForMigHolders,
+        Self::MigLook,
+        Self::MigAct,
+    ];
 
     /// Its word.
     #[must_use]
@@ -36,6 +45,7 @@ impl Task {
             Self::Act => "act",
             Self::InspectScope => "inspect-scope",
             Self::LookForHolders => "look-for-holders",
+            Self::LookForMigHolders => "look-for-mig-holders",
             Self::MigLook => "mig-look",
             Self::MigAct => "mig-act",
         }

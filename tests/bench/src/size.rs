@@ -29,6 +29,7 @@ pub fn run(ground: &Ground) -> anyhow::Result<Row> {
             program("gpuhostd-host", 2.0)?,
             program("gpuhostd-containers", 2.0)?,
             program("gpuhostd-holders", 2.0)?,
+            program("gpuhostd-mig", 2.0)?,
             program("gpuhostd-child", 1.0)?,
             program("gpuhostd-launcher", 2.0)?,
             program("gpuhostd-collect", 8.0)?,

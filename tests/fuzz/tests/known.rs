@@ -110,6 +110,8 @@ fn registry_of(role: HandRole, settings: HandSettings, paths: &HandPaths) -> Reg
         HandRole::Host => gpuhostd_host::registry(settings, paths),
         HandRole::Containers => gpuhostd_containers::registry(settings, paths),
         HandRole::Holders => gpuhostd_holders::registry(settings, paths),
+        HandRole::Mig => gpuhostd_mig::layout_registry(settings, paths),
+        HandRole::MigMode => gpuhostd_mig::mode_registry(settings, paths),
     }
 }
 

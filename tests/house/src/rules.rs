@@ -9,7 +9,7 @@ pub struct Floor {
 }
 
 /// Every package in `agent/`. A new one needs a row here, and with it a decision about its floor.
-pub const FLOORS: [Floor; 21] = [
+pub const FLOORS: [Floor; 22] = [
     Floor { package: "model", may_use: &[] },
     Floor { package: "files", may_use: &[] },
     Floor { package: "wire", may_use: &["model"] },
@@ -34,6 +34,7 @@ pub const FLOORS: [Floor; 21] = [
     Floor { package: "gpuhostd-host", may_use: &["hands", "acts", "spawn", "host", "protocol", "model", "files"] },
     Floor { package: "gpuhostd-containers", may_use: &["hands", "docker", "protocol"] },
     Floor { package: "gpuhostd-holders", may_use: &["hands", "acts", "spawn", "protocol", "files"] },
+    Floor { package: "gpuhostd-mig", may_use: &["hands", "acts", "spawn", "protocol", "model", "files"] },
     Floor { package: "gpuhostd-child", may_use: &["host", "protocol", "model"] },
     Floor {
         package: "gpuhostd-collect",
@@ -81,6 +82,7 @@ pub const KEPT: [Kept; 13] = [
             "gpuhostd",
             "gpuhostd-launcher",
             "gpuhostd-host",
+            "gpuhostd-mig",
             "gpuhostd-collect",
             "gpuhostd-sim",
             "gpuhostctl",
@@ -101,6 +103,7 @@ pub const KEPT: [Kept; 13] = [
             "gpuhostd-launcher",
             "gpuhostd-host",
             "gpuhostd-containers",
+            "gpuhostd-mig",
             "gpuhostd-child",
             "gpuhostd-collect",
         ],

@@ -4,6 +4,7 @@
 //! and for devices that a hook brought in.
 
 use super::nodes::Nodes;
+use super::part::{Part, without_ways_in};
 use super::process::{container, has_ended, shown};
 use model::holders::{Hold, Holder, Holders, UnreadableProcess};
 use nix::sys::stat::makedev;
@@ -14,7 +15,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 /// Where runtimes put nodes: `/dev` and these folders of it.
-const FOLDERS: [&str; 5] = ["", "dri", "vfio", "vfio/devices", "snd"];
+const FOLDERS: [&str; 6] = ["", "dri", "vfio", "vfio/devices", "snd", "nvidia-caps"];
 /// `/dev/mem` (Documentation/admin-guide/devices.txt).
 const MEM: (u64, u64) = (1, 1);
 
@@ -81,19 +82,21 @@ fn add(devices: &Devices, id: &str, nodes: &Nodes, holders: &mut Holders) {
     if devices.are_all() {
         return;
     }
-    let is_known = |holder: &Holder| holder.container.as_deref() == Some(id);
-    if holders.found.iter().any(is_known) {
-        // It has one open: that says more.
-        return;
-    }
-    let given = devices.nodes.iter().filter_map(|(path, number)| Some((path, nodes.function(*number)?)));
-    holders.found.extend(given.map(|(path, address)| Holder {
+    let mut given: Vec<(Part, &String)> =
+        devices.nodes.iter().filter_map(|(path, number)| Some((nodes.part(*number)?, path))).collect();
+    without_ways_in(&mut given);
+    // What it has open says more.
+    let is_open = |part: &Part| {
+        holders.found.iter().any(|one| one.container.as_deref() == Some(id) && one.instance == part.instance)
+    };
+    given.retain(|(part, _)| !is_open(part));
+    holders.found.extend(given.into_iter().map(|(part, path)| Holder {
         pid: None,
         command: None,
         unit: None,
         container: Some(id.to_owned()),
-        address: Some(address),
-        instance: None,
+        address: Some(part.address),
+        instance: part.instance,
         hold: Hold::ContainerDevice { device: path.clone() },
     }));
 }

@@ -2,12 +2,14 @@
 
 mod given;
 mod nodes;
+mod part;
 mod process;
 
 use model::holders::{Holders, UnreadableProcess};
+use model::ids::PciAddress;
 use model::plan::Scope;
 use nodes::Nodes;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where a look begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +34,27 @@ impl Places {
 /// looked into. Blocking.
 #[must_use]
 pub(crate) fn holders(places: &Places, scope: &Scope) -> Holders {
-    let nodes = Nodes::of(places, scope);
+    of_nodes(&places.proc, &Nodes::of(places, scope))
+}
+
+/// The same for one GPU and the MIG instances that it has or could have. Where their numbers are not known, anybody may have one.
+#[must_use]
+pub(crate) fn mig_holders(proc: &Path, gpu: PciAddress) -> Holders {
+    match Nodes::of_mig(proc, gpu) {
+        Ok(nodes) => of_nodes(proc, &nodes),
+        Err(said) => {
+            let unknown = UnreadableProcess { pid: None, command: None, said };
+            Holders { found: Vec::new(), unreadable: vec![unknown] }
+        }
+    }
+}
+
+fn of_nodes(proc: &Path, nodes: &Nodes) -> Holders {
     let mut holders = Holders::default();
-    let listed = match std::fs::read_dir(&places.proc) {
+    let listed = match std::fs::read_dir(proc) {
         Ok(listed) => listed,
         Err(error) => {
-            let said = format!("{} cannot be listed: {error}", places.proc.display());
+            let said = format!("{} cannot be listed: {error}", proc.display());
             holders.unreadable.push(UnreadableProcess { pid: None, command: None, said });
             return holders;
         }
@@ -45,9 +62,9 @@ pub(crate) fn holders(places: &Places, scope: &Scope) -> Holders {
     let pids = listed.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let pids: Vec<u32> = pids.filter(|pid| *pid != std::process::id()).collect();
     for pid in &pids {
-        process::look_into(&places.proc.join(pid.to_string()), *pid, &nodes, &mut holders);
+        process::look_into(&proc.join(pid.to_string()), *pid, nodes, &mut holders);
     }
-    given::look(&places.proc, &pids, &nodes, &mut holders);
+    given::look(proc, &pids, nodes, &mut holders);
     holders
 }
 

@@ -1,7 +1,9 @@
 //! The device numbers by which the functions of a scope can be used.
 
 use super::Places;
+use super::part::Part;
 use model::ids::PciAddress;
+use model::mig::capability_files::{MigMinors, caps_major, device_minor, place_of_proc_file};
 use model::plan::{Lane, Scope};
 use nix::sys::stat::{SFlag, major, makedev, minor, stat};
 use std::collections::BTreeMap;
@@ -16,13 +18,15 @@ const DRM_MAJOR: u64 = 226;
 /// Folders below a function are followed this deep: `drm/card0/card0-DP-1/i2c-7/i2c-dev/i2c-7`.
 const DEPTH: u8 = 10;
 
-/// Character devices, with the function that each belongs to.
+/// Character devices, with what each of them is.
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
-    by_number: BTreeMap<u64, PciAddress>,
+    by_number: BTreeMap<u64, Part>,
     names: Vec<String>,
     /// A function of NVIDIA's driver whose minor number is not known: any of the driver's may be it.
     any_of_nvidia: Option<PciAddress>,
+    /// The GPU whose MIG instances are looked for, and the number of its device file.
+    mig: Option<(PciAddress, u32)>,
 }
 
 impl Nodes {
@@ -44,10 +48,40 @@ impl Nodes {
         nodes
     }
 
-    /// The function behind a device number.
-    pub(super) fn function(&self, number: u64) -> Option<PciAddress> {
+    /// The GPU's own node, and the capabilities of all MIG instances that it could have.
+    ///
+    /// # Errors
+    /// The numbers are not known: then anybody could have one open.
+    pub(super) fn of_mig(proc: &Path, gpu: PciAddress) -> Result<Self, String> {
+        let read = |path: &str| {
+            let path = proc.join(path);
+            std::fs::read_to_string(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+        };
+        let mut nodes = Self::default();
+        let information = format!("driver/nvidia/gpus/{gpu}/information");
+        let minor = device_minor(&read(&information)?);
+        let minor = minor.ok_or_else(|| format!("{information} has no device minor, so its nodes are not known"))?;
+        nodes.add(makedev(NVIDIA_MAJOR, minor.into()), &format!("nvidia{minor}"), gpu);
+        nodes.mig = Some((gpu, minor));
+        // Without such devices the capabilities are files below /proc.
+        if let Some(major) = caps_major(&read("devices")?) {
+            for (number, place) in MigMinors::read(&read("driver/nvidia-caps/mig-minors")?).of(minor) {
+                nodes.by_number.insert(makedev(major, number), Part { address: gpu, instance: Some(place) });
+            }
+        }
+        Ok(nodes)
+    }
+
+    /// What is behind a device number.
+    pub(super) fn part(&self, number: u64) -> Option<Part> {
         let known = self.by_number.get(&number).copied();
-        known.or_else(|| self.any_of_nvidia.filter(|_| is_nvidia_gpu(number)))
+        known.or_else(|| self.any_of_nvidia.filter(|_| is_nvidia_gpu(number)).map(Part::whole))
+    }
+
+    /// The MIG instance whose capability is the file below `/proc` that a process has open.
+    pub(super) fn proc_file(&self, path: &str) -> Option<Part> {
+        let (address, minor) = self.mig?;
+        place_of_proc_file(path, minor).map(|place| Part { address, instance: Some(place) })
     }
 
     /// A mapped file of this path may be one of them: it is worth a closer look.
@@ -59,7 +93,7 @@ impl Nodes {
     }
 
     fn add(&mut self, number: u64, name: &str, address: PciAddress) {
-        self.by_number.insert(number, address);
+        self.by_number.insert(number, Part::whole(address));
         self.names.push(name.to_owned());
     }
 
@@ -87,9 +121,8 @@ impl Nodes {
     fn nvidia(&mut self, proc: &Path, address: PciAddress) {
         let file = proc.join("driver/nvidia/gpus").join(address.to_string()).join("information");
         let text = std::fs::read_to_string(file).unwrap_or_default();
-        let minor = text.lines().find_map(|line| line.strip_prefix("Device Minor:")?.trim().parse::<u64>().ok());
-        match minor {
-            Some(minor) => self.add(makedev(NVIDIA_MAJOR, minor), &format!("nvidia{minor}"), address),
+        match device_minor(&text) {
+            Some(minor) => self.add(makedev(NVIDIA_MAJOR, minor.into()), &format!("nvidia{minor}"), address),
             None => self.any_of_nvidia = Some(address),
         }
     }

@@ -1,8 +1,8 @@
 //! Looks into one process: what it has open, what it has mapped, and whose it is.
 
 use super::nodes::Nodes;
+use super::part::{Part, without_ways_in};
 use model::holders::{Hold, Holder, Holders, UnreadableProcess};
-use model::ids::PciAddress;
 use model::printable::printable;
 use nix::errno::Errno;
 use std::io::{self, ErrorKind};
@@ -13,6 +13,7 @@ use std::path::Path;
 pub(super) fn look_into(folder: &Path, pid: u32, nodes: &Nodes, holders: &mut Holders) {
     let found = open_files(folder, nodes).and_then(|mut open| {
         open.extend(mapped_files(folder, nodes)?);
+        without_ways_in(&mut open);
         Ok(open)
     });
     match found {
@@ -20,13 +21,13 @@ pub(super) fn look_into(folder: &Path, pid: u32, nodes: &Nodes, holders: &mut Ho
         Ok(held) => {
             let (unit, container) = whose(folder);
             let command = command(folder);
-            holders.found.extend(held.into_iter().map(|(address, hold)| Holder {
+            holders.found.extend(held.into_iter().map(|(part, hold)| Holder {
                 pid: Some(pid),
                 command: command.clone(),
                 unit: unit.clone(),
                 container: container.clone(),
-                address: Some(address),
-                instance: None,
+                address: Some(part.address),
+                instance: part.instance,
                 hold,
             }));
         }
@@ -43,7 +44,7 @@ pub(super) fn has_ended(error: &io::Error) -> bool {
     error.kind() == ErrorKind::NotFound || error.raw_os_error().map(Errno::from_raw) == Some(Errno::ESRCH)
 }
 
-fn open_files(folder: &Path, nodes: &Nodes) -> io::Result<Vec<(PciAddress, Hold)>> {
+fn open_files(folder: &Path, nodes: &Nodes) -> io::Result<Vec<(Part, Hold)>> {
     let mut held = Vec::new();
     for entry in std::fs::read_dir(folder.join("fd"))? {
         let file = entry?.path();
@@ -56,8 +57,12 @@ fn open_files(folder: &Path, nodes: &Nodes) -> io::Result<Vec<(PciAddress, Hold)
         if !path.starts_with('/') {
             continue;
         }
+        if let Some(part) = nodes.proc_file(&path) {
+            held.push((part, Hold::OpenDevice { path: shown(&path) }));
+            continue;
+        }
         match device_of(&file, nodes) {
-            Ok(Some(address)) => held.push((address, Hold::OpenDevice { path: shown(&path) })),
+            Ok(Some(part)) => held.push((part, Hold::OpenDevice { path: shown(&path) })),
             Ok(None) => {}
             Err(error) if has_ended(&error) => {}
             Err(error) => return Err(error),
@@ -68,16 +73,16 @@ fn open_files(folder: &Path, nodes: &Nodes) -> io::Result<Vec<(PciAddress, Hold)
 }
 
 /// A device stays in use while it is mapped, also when its descriptor was closed.
-fn mapped_files(folder: &Path, nodes: &Nodes) -> io::Result<Vec<(PciAddress, Hold)>> {
+fn mapped_files(folder: &Path, nodes: &Nodes) -> io::Result<Vec<(Part, Hold)>> {
     let maps = std::fs::read_to_string(folder.join("maps"))?;
-    let mut held: Vec<(PciAddress, Hold)> = Vec::new();
+    let mut held: Vec<(Part, Hold)> = Vec::new();
     for path in maps.lines().filter_map(path_of).filter(|path| nodes.may_be(path)) {
         let path = path.trim_end_matches(" (deleted)");
         let inside = folder.join("root").join(path.trim_start_matches('/'));
-        let Some(address) = device_of(&inside, nodes).unwrap_or(None) else { continue };
+        let Some(part) = device_of(&inside, nodes).unwrap_or(None) else { continue };
         let hold = Hold::MappedDevice { path: shown(path) };
         if !held.iter().any(|(_, known)| *known == hold) {
-            held.push((address, hold));
+            held.push((part, hold));
         }
     }
     Ok(held)
@@ -88,9 +93,9 @@ fn path_of(line: &str) -> Option<&str> {
     line.find('/').and_then(|start| line.get(start..))
 }
 
-fn device_of(file: &Path, nodes: &Nodes) -> io::Result<Option<PciAddress>> {
+fn device_of(file: &Path, nodes: &Nodes) -> io::Result<Option<Part>> {
     let status = std::fs::metadata(file)?;
-    Ok(status.file_type().is_char_device().then(|| nodes.function(status.rdev())).flatten())
+    Ok(status.file_type().is_char_device().then(|| nodes.part(status.rdev())).flatten())
 }
 
 fn command(folder: &Path) -> Option<String> {

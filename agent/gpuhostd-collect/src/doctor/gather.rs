@@ -73,7 +73,7 @@ async fn facts(args: &DoctorArgs) -> DoctorFacts {
     let request = DoctorRequest {
         root: args.root.clone(),
         guarded: guarded(&settings, &args.state),
-        sockets: ["host", "containers", "holders"]
+        sockets: ["host", "containers", "holders", "mig", "mig-mode"]
             .map(|hand| format!("/run/gpuhostd/hands/{hand}.sock").into())
             .to_vec(),
         state: args.state.clone(),

@@ -13,7 +13,7 @@ use std::time::Duration;
 const WITHIN: Duration = Duration::from_secs(20);
 
 /// Units that matter.
-const UNITS: [&str; 12] = [
+const UNITS: [&str; 16] = [
     "gpuhostd.service",
     "gpuhostd-host.socket",
     "gpuhostd-host.service",
@@ -22,6 +22,10 @@ const UNITS: [&str; 12] = [
     "gpuhostd-containers.service",
     "gpuhostd-holders.socket",
     "gpuhostd-holders.service",
+    "gpuhostd-mig.socket",
+    "gpuhostd-mig.service",
+    "gpuhostd-mig-mode.socket",
+    "gpuhostd-mig-mode.service",
     "docker.service",
     "docker.socket",
     "nvidia-persistenced.service",

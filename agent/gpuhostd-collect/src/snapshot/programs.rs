@@ -37,6 +37,8 @@ const ASKED: [Asked; 2] = [
             "--unit=gpuhostd-host.service",
             "--unit=gpuhostd-mig-monitor.service",
             "--unit=gpuhostd-holders.service",
+            "--unit=gpuhostd-mig.service",
+            "--unit=gpuhostd-mig-mode.service",
             "--unit=gpuhostd-containers.service",
         ],
     },

@@ -9,13 +9,24 @@ use std::path::Path;
 /// of them sleep, all, to know them at all. Virtual functions are not GPUs of their own. Empty where sysfs shows none: the driver
 /// may still have some (WSL).
 pub fn gpus_to_ask(bus: &Path) -> Vec<PciAddress> {
+    let (asleep, awake): (Vec<_>, Vec<_>) = bound(bus).into_iter().partition(|address| is_asleep(bus, *address));
+    if awake.is_empty() { asleep } else { awake }
+}
+
+/// The GPUs that NVIDIA's driver has, by address.
+fn bound(bus: &Path) -> Vec<PciAddress> {
     let bound = fs::read_dir(bus.join("drivers/nvidia")).into_iter().flatten().flatten();
     let addresses = bound.filter_map(|entry| entry.file_name().to_str()?.parse::<PciAddress>().ok());
-    let addresses = addresses.filter(|address| !bus.join(format!("devices/{address}/physfn")).exists());
-    let (asleep, awake): (Vec<_>, Vec<_>) = addresses.partition(|address| is_asleep(bus, *address));
-    let mut chosen = if awake.is_empty() { asleep } else { awake };
-    chosen.sort_unstable();
-    chosen
+    let gpus = addresses.filter(|address| !bus.join(format!("devices/{address}/physfn")).exists());
+    let mut gpus: Vec<PciAddress> = gpus.collect();
+    gpus.sort_unstable();
+    gpus
+}
+
+/// The index by which NVIDIA's tools name a GPU: its place among those that the driver has, by address. `None` where it has not this one.
+#[must_use]
+pub fn nvidia_index(bus: &Path, gpu: PciAddress) -> Option<usize> {
+    bound(bus).iter().position(|address| *address == gpu)
 }
 
 fn is_asleep(bus: &Path, address: PciAddress) -> bool {

@@ -85,7 +85,7 @@ pub(super) const CHECKS: [Check; 15] = [
         code: "hand_socket_missing",
         severity: Severity::Error,
         why: "without this hand the daemon cannot query the driver or Docker",
-        cure: "`systemctl restart gpuhostd-host.socket gpuhostd-holders.socket gpuhostd-containers.socket`",
+        cure: "`systemctl restart gpuhostd-host.socket gpuhostd-holders.socket gpuhostd-containers.socket gpuhostd-mig.socket gpuhostd-mig-mode.socket`",
         rule: sockets,
     },
     Check {
@@ -94,7 +94,7 @@ pub(super) const CHECKS: [Check; 15] = [
         why: "without this hand the daemon cannot query the driver or Docker; where another process has replaced its socket, \
               systemd \
               still counts it as active",
-        cure: "`systemctl restart gpuhostd-host.socket gpuhostd-holders.socket gpuhostd-containers.socket`",
+        cure: "`systemctl restart gpuhostd-host.socket gpuhostd-holders.socket gpuhostd-containers.socket gpuhostd-mig.socket gpuhostd-mig-mode.socket`",
         rule: unreachable,
     },
     Check {

@@ -2,6 +2,7 @@
 //!
 //! Pure: what NVML reports comes in as a [`MigCatalog`] and a list of [`Present`] instances, a plan or a refusal goes out.
 
+pub mod capability_files;
 pub mod catalog;
 pub mod draw;
 pub mod files;

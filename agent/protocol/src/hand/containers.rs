@@ -1,6 +1,7 @@
 //! The verbs of the containers hand: what Docker knows, and the driver that runs in a container.
 
 use super::{ContainersHand, Verb, VerbDeadline, VerbKind};
+use model::container_claims::ContainerClaims;
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeError};
 use serde::{Deserialize, Serialize};
@@ -37,5 +38,22 @@ impl Verb for ProbeDriverContainer {
 
     fn attempted(&self) -> String {
         DriverSource::SmiInDriverContainer.code().to_owned()
+    }
+}
+
+/// Lists what containers, running or stopped, have mapped that can be a MIG instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FindMigContainers {}
+
+impl Verb for FindMigContainers {
+    type Hand = ContainersHand;
+    type Reply = Result<Vec<ContainerClaims>, ProbeError>;
+    const NAME: &'static str = "find_mig_containers";
+    const KIND: VerbKind = VerbKind::Probe;
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(25));
+
+    fn attempted(&self) -> String {
+        "list the containers that map MIG instances".to_owned()
     }
 }

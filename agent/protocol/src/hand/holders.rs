@@ -1,8 +1,8 @@
-//! The verb of the holders hand: who uses a device.
+//! The verbs of the holders hand: who uses a device, and who a MIG instance of it.
 
 use super::{HoldersHand, Verb, VerbDeadline, VerbKind};
 use model::holders::Holders;
-use model::plan::Scope;
+use model::plan::{MigTarget, Scope};
 use model::ports::ActError;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -24,5 +24,25 @@ impl Verb for FindHolders {
 
     fn attempted(&self) -> String {
         format!("look for users of {}", self.scope.gpu)
+    }
+}
+
+/// Looks for every process and container that has a MIG instance of the GPU, or the GPU itself, open or in its `/dev`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FindMigHolders {
+    /// The GPU.
+    pub target: MigTarget,
+}
+
+impl Verb for FindMigHolders {
+    type Hand = HoldersHand;
+    type Reply = Result<Holders, ActError>;
+    const NAME: &'static str = "find_mig_holders";
+    const KIND: VerbKind = VerbKind::Look;
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(30));
+
+    fn attempted(&self) -> String {
+        format!("look for users of the MIG instances of {}", self.target.gpu)
     }
 }

@@ -7,9 +7,12 @@
 pub mod containers;
 pub mod holders;
 pub mod host;
+pub mod mig;
 mod verb;
 
-pub use verb::{ContainersHand, Hand, HoldersHand, HostHand, NoReply, Verb, VerbDeadline, VerbKind, VerbReply};
+pub use verb::{
+    ContainersHand, Hand, HoldersHand, HostHand, MigHand, MigModeHand, NoReply, Verb, VerbDeadline, VerbKind, VerbReply,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -27,7 +30,7 @@ pub struct Hello {}
 
 /// Which hand a socket belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum HandRole {
     /// uid 0, no capability: sysfs writes and probes.
     Host,
@@ -35,11 +38,15 @@ pub enum HandRole {
     Containers,
     /// CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH: who has a device open.
     Holders,
+    /// uid 0, CAP_MKNOD, the MIG capabilities of NVIDIA's driver: the MIG layout of a GPU.
+    Mig,
+    /// uid 0, CAP_SYS_ADMIN: the MIG mode of a GPU.
+    MigMode,
 }
 
 impl HandRole {
     /// Every hand that there is.
-    pub const ALL: [Self; 3] = [Self::Host, Self::Containers, Self::Holders];
+    pub const ALL: [Self; 5] = [Self::Host, Self::Containers, Self::Holders, Self::Mig, Self::MigMode];
 
     /// The name in unit names, socket names and on the command line.
     #[must_use]
@@ -48,6 +55,8 @@ impl HandRole {
             Self::Host => "host",
             Self::Containers => "containers",
             Self::Holders => "holders",
+            Self::Mig => "mig",
+            Self::MigMode => "mig-mode",
         }
     }
 }

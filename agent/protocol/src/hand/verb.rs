@@ -27,6 +27,14 @@ pub enum ContainersHand {}
 #[derive(Debug)]
 pub enum HoldersHand {}
 
+/// [`HandRole::Mig`] as a type.
+#[derive(Debug)]
+pub enum MigHand {}
+
+/// [`HandRole::MigMode`] as a type.
+#[derive(Debug)]
+pub enum MigModeHand {}
+
 impl Hand for HostHand {
     const ROLE: HandRole = HandRole::Host;
 }
@@ -37,6 +45,14 @@ impl Hand for ContainersHand {
 
 impl Hand for HoldersHand {
     const ROLE: HandRole = HandRole::Holders;
+}
+
+impl Hand for MigHand {
+    const ROLE: HandRole = HandRole::Mig;
+}
+
+impl Hand for MigModeHand {
+    const ROLE: HandRole = HandRole::MigMode;
 }
 
 /// One thing that the front can ask of a hand. The type is the request: its fields are the arguments, and it is written with

@@ -3,9 +3,10 @@
 use crate::Target;
 use crate::bounds::Bounds;
 use hands::frame::{self, FrameError};
-use protocol::hand::containers::{ProbeDriverContainer, ReadDockerFacts};
-use protocol::hand::holders::FindHolders;
+use protocol::hand::containers::{FindMigContainers, ProbeDriverContainer, ReadDockerFacts};
+use protocol::hand::holders::{FindHolders, FindMigHolders};
 use protocol::hand::host::{ApplyStep, InspectScope, ProbeNvml, ProbeSmi};
+use protocol::hand::mig::{ApplyMigStep, InspectMig, SetMigMode};
 use protocol::hand::{FRAME_MAX_BYTES, HELLO, Hello, Introduction, Verb, VerbOutcome, VerbRequest, VerbResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -76,7 +77,7 @@ struct Reader {
 }
 
 /// Every verb of every hand; a test compares it with the registries.
-const READERS: [Reader; 8] = [
+const READERS: [Reader; 13] = [
     Reader { verb: HELLO, args: same_again::<Hello>, reply: same_again::<Introduction> },
     reader::<ProbeNvml>(),
     reader::<ProbeSmi>(),
@@ -84,7 +85,12 @@ const READERS: [Reader; 8] = [
     reader::<ApplyStep>(),
     reader::<ReadDockerFacts>(),
     reader::<ProbeDriverContainer>(),
+    reader::<FindMigContainers>(),
     reader::<FindHolders>(),
+    reader::<FindMigHolders>(),
+    reader::<InspectMig>(),
+    reader::<ApplyMigStep>(),
+    reader::<SetMigMode>(),
 ];
 
 const fn reader<V: Verb<Reply: PartialEq + Debug> + PartialEq + Debug>() -> Reader {
