@@ -1,5 +1,6 @@
 //! What can be asked on the command line.
 
+use crate::change_flags::Change;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use model::daemon_json::{RuntimeEntry, RuntimeName};
 use std::path::PathBuf;
@@ -391,17 +392,6 @@ pub(crate) enum Debug {
         #[arg(long, value_name = "FILE", hide = true)]
         config: Vec<PathBuf>,
     },
-}
-
-/// How a change is asked for.
-#[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct Change {
-    /// Print the job and do not wait for it to finish
-    #[arg(long)]
-    pub(crate) no_wait: bool,
-    /// Never ask for a password; fail if one is needed
-    #[arg(long)]
-    pub(crate) no_ask: bool,
 }
 
 /// With whom to enrol.

@@ -1,6 +1,7 @@
 //! The command line of gpuhostd: reads the arguments, runs one command, and ends with the exit status of the table.
 
 mod args;
+mod change_flags;
 mod config_check;
 mod daemon;
 mod daemon_json;

@@ -1,6 +1,7 @@
 //! The commands that change something: each is a job of the daemon.
 
-use crate::args::{Change, Managers};
+use crate::args::Managers;
+use crate::change_flags::Change;
 use crate::daemon::{CHANGE_DEADLINE, Daemon};
 use crate::failure::Failure;
 use crate::input;

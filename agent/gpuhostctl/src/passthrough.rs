@@ -1,6 +1,7 @@
 //! `passthrough check|bind|release|confirm`: what would be done and what prevents it, and the change itself as a job.
 
-use crate::args::{Change, Passthrough};
+use crate::args::Passthrough;
+use crate::change_flags::Change;
 use crate::daemon::{CHANGE_DEADLINE, Daemon};
 use crate::failure::Failure;
 use crate::manage::{finish, finish_as, job_view, options};

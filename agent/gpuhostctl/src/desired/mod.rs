@@ -4,7 +4,8 @@ mod desired_apply;
 mod desired_check;
 mod desired_diff;
 
-use crate::args::{Change, DesiredCommand};
+use crate::args::DesiredCommand;
+use crate::change_flags::Change;
 use crate::daemon::{ANSWER_DEADLINE, CHANGE_DEADLINE, Daemon};
 use crate::failure::Failure;
 use crate::manage::{finish, options};

@@ -1,7 +1,8 @@
 //! `mig apply`, `mig restore`, `mig enable` and `mig disable`: the goals of GPUs, from a file or from the command line.
 
 use super::mig_args::{Apply, Mode, Restore};
-use super::mig_jobs::{self, Manner, MigGoal};
+use super::mig_decide::MigGoal;
+use super::mig_jobs::{self, Manner};
 use super::mig_live::LiveHost;
 use super::mig_variables::{flag, no_hooks, selected, variable};
 use super::{read, usage};

@@ -1,6 +1,6 @@
 //! What can be asked of `gpuhostctl mig`.
 
-use crate::args::Change;
+use crate::change_flags::Change;
 use clap::{ArgGroup, Args, Subcommand};
 use std::path::PathBuf;
 

@@ -1,6 +1,5 @@
 //! What has to be done on one GPU to reach a goal, or why it cannot be had: computed from the look, before anything is touched.
 
-use super::mig_jobs::MigGoal;
 use super::mig_live::LiveGpu;
 use super::usage;
 use crate::failure::{Failure, STANDS_IN_THE_WAY};
@@ -10,6 +9,16 @@ use model::mig::layout::{read_wishes, wishes_text};
 use model::mig::{Instance, KeptInstance, MigBlocked, MigPlan, MigRefusal, MigRefused, Present, plan};
 use std::fmt;
 use wire::dbus::mig_look::MigLookView;
+
+/// What one GPU is to become.
+pub(super) struct MigGoal {
+    /// Which, by its place among those that the driver answers for.
+    pub(super) index: usize,
+    /// MIG mode; `None` = as it is.
+    pub(super) enabled: Option<bool>,
+    /// All its instances, `PROFILE[@START][:COUNT],…`; `None` = as they are.
+    pub(super) layout: Option<String>,
+}
 
 /// One job of a GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Brings GPUs to a wanted mode and layout: all is decided for all of them before the first is touched, then each has its jobs.
 
-use super::mig_decide::{Decided, MigStepWanted, decide};
+use super::mig_decide::{Decided, MigGoal, MigStepWanted, decide};
 use super::mig_live::{LiveGpu, LiveHost};
 use crate::daemon::{CHANGE_DEADLINE, Daemon};
 use crate::failure::{BROKEN, Failure, status_of_code};
@@ -10,16 +10,6 @@ use crate::{verdict, wait};
 use serde::Serialize;
 use wire::dbus::job::JobView;
 use wire::dbus::proxy::Options;
-
-/// What one GPU is to become.
-pub(super) struct MigGoal {
-    /// Which, by its place among those that the driver answers for.
-    pub(super) index: usize,
-    /// MIG mode; `None` = as it is.
-    pub(super) enabled: Option<bool>,
-    /// All its instances, `PROFILE[@START][:COUNT],…`; `None` = as they are.
-    pub(super) layout: Option<String>,
-}
 
 /// How it is asked for.
 #[derive(Debug, Clone, Copy, Default)]
