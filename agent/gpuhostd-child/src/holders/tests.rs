@@ -1,7 +1,7 @@
 //! Real processes that hold real character devices, found by number.
 
 use super::*;
-use model::holders::Hold;
+use model::holders::{Hold, Holder};
 use model::ids::{IommuGroupId, PciAddress};
 use model::plan::Lane;
 use std::path::Path;
@@ -133,7 +133,7 @@ fn unit_and_container_are_told_from_the_control_group() {
 /// A process of a container whose `/dev` has nodes of these numbers.
 fn contained(proc: &Path, pid: u32, id: &str, nodes: &[(&str, u64, u64)]) {
     let folder = proc.join(pid.to_string());
-    for below in ["fd", "root/dev/dri"] {
+    for below in ["fd", "root/dev/dri", "root/dev/nvidia-caps"] {
         std::fs::create_dir_all(folder.join(below)).unwrap();
     }
     std::fs::write(folder.join("maps"), "").unwrap();
@@ -258,4 +258,87 @@ fn whoever_uses_a_partition_of_a_gpu_uses_the_gpu() {
         opens(folder.path(), &places, pid, &[(226, minor)]);
     }
     assert_eq!(pids(&holders(&places, &scope)), [11, 13], "of 170 nobody says whose it is");
+}
+
+/// A driver whose GPU has the number 2, with the capabilities of two instances and of another GPU's.
+fn mig_world() -> (TempDir, Places, PciAddress) {
+    let (folder, places, scope) = bound_to("nvidia");
+    let driver = places.proc.join("driver");
+    put(driver.join("nvidia/gpus").join(GPU).join("information"), "Device Minor: \t 2\n");
+    put(
+        driver.join("nvidia-caps/mig-minors"),
+        "config 1\nmonitor 2\ngpu2/gi1/access 12\ngpu2/gi1/ci0/access 13\ngpu2/gi3/access 30\ngpu0/gi1/access 112\n",
+    );
+    put(places.proc.join("devices"), "Character devices:\n195 nvidia\n509 nvidia-caps\n\nBlock devices:\n");
+    (folder, places, scope.gpu)
+}
+
+/// GPU instance and compute instance.
+type Place = (u32, Option<u32>);
+
+/// Each holder: its process and its instance.
+fn instances(found: &Holders) -> Vec<(Option<u32>, Option<Place>)> {
+    let place = |holder: &Holder| holder.instance.map(|place| (place.gpu_instance, place.compute_instance));
+    let mut rows: Vec<_> = found.found.iter().map(|holder| (holder.pid, place(holder))).collect();
+    rows.sort_unstable();
+    rows
+}
+
+#[test]
+fn who_has_the_capability_of_an_instance_open_holds_that_instance() {
+    let (folder, places, gpu) = mig_world();
+    opens(folder.path(), &places, "11", &[(509, 12), (509, 13)]);
+    opens(folder.path(), &places, "12", &[(509, 30)]);
+    opens(folder.path(), &places, "13", &[(195, 2)]);
+    // The monitor, another GPU's instance, another driver's device of the same number, the control device.
+    opens(folder.path(), &places, "14", &[(509, 2), (509, 112), (508, 12), (195, 255), (195, 0)]);
+    let found = mig_holders(&places.proc, gpu);
+    let expected = [(Some(11), Some((1, Some(0)))), (Some(12), Some((3, None))), (Some(13), None)];
+    assert_eq!(instances(&found), expected);
+    assert!(found.unreadable.is_empty() && found.found.iter().all(|holder| holder.address == Some(gpu)), "{found:?}");
+}
+
+#[test]
+fn a_capability_of_the_older_form_is_known_by_its_path() {
+    let (folder, places, gpu) = mig_world();
+    let process = places.proc.join("11");
+    std::fs::create_dir_all(process.join("fd")).unwrap();
+    put(process.join("maps"), "");
+    let of = |gpu: u32| format!("/proc/driver/nvidia/capabilities/gpu{gpu}/mig/gi3/access");
+    std::os::unix::fs::symlink(of(2), process.join("fd/5")).unwrap();
+    std::os::unix::fs::symlink(of(1), process.join("fd/6")).unwrap();
+    assert_eq!(instances(&mig_holders(&places.proc, gpu)), [(Some(11), Some((3, None)))]);
+    drop(folder);
+}
+
+#[test]
+fn a_container_that_was_given_an_instance_holds_it() {
+    let (_folder, places, gpu) = mig_world();
+    let ids = ["ab12", "cd34"].map(|part| part.repeat(16));
+    contained(&places.proc, 11, &ids[0], &[("nvidia2", 195, 2), ("nvidia-caps/nvidia-cap30", 509, 30)]);
+    contained(
+        &places.proc,
+        12,
+        &ids[1],
+        &[("nvidia-caps/nvidia-cap12", 509, 12), ("nvidia-caps/nvidia-cap13", 509, 13)],
+    );
+    let found = mig_holders(&places.proc, gpu);
+    assert_eq!(instances(&found), [(None, None), (None, Some((1, Some(0)))), (None, Some((3, None)))], "{found:?}");
+    assert!(found.found.iter().all(|holder| holder.freed_by().starts_with("docker stop ")));
+}
+
+#[test]
+fn where_the_numbers_are_not_known_anybody_may_hold_it() {
+    for missing in ["driver/nvidia-caps/mig-minors", "devices", &format!("driver/nvidia/gpus/{GPU}/information")] {
+        let (_folder, places, gpu) = mig_world();
+        std::fs::remove_file(places.proc.join(missing)).unwrap();
+        let found = mig_holders(&places.proc, gpu);
+        assert!(!found.is_free() && found.unreadable[0].said.contains(missing), "{missing}: {found:?}");
+    }
+    // A driver without such devices has none to look for.
+    let (folder, places, gpu) = mig_world();
+    put(places.proc.join("devices"), "Character devices:\n195 nvidia\n\nBlock devices:\n");
+    std::fs::remove_file(places.proc.join("driver/nvidia-caps/mig-minors")).unwrap();
+    opens(folder.path(), &places, "13", &[(195, 2)]);
+    assert_eq!(instances(&mig_holders(&places.proc, gpu)), [(Some(13), None)]);
 }

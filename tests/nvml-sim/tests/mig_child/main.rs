@@ -12,6 +12,7 @@
 
 mod catalogs;
 mod failing_calls;
+mod hand;
 mod life_cycle;
 mod modes;
 mod rig;
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
         return gpuhostd_child::run(&args);
     }
     let wanted = args.iter().filter_map(|arg| arg.to_str()).find(|arg| !arg.starts_with('-'));
-    let all: [(&str, fn()); 24] = tests![
+    let all: [(&str, fn()); 25] = tests![
         catalogs::each_product_is_what_its_table_has,
         catalogs::compute_profiles_are_known_where_there_is_an_instance,
         catalogs::older_structures_give_the_same,
@@ -47,6 +48,9 @@ fn main() -> ExitCode {
         life_cycle::a_rule_that_no_sum_reveals_is_the_drivers_word,
         modes::a_mode_that_waits_for_a_reset_is_no_success,
         modes::a_card_that_needs_no_reset_switches_at_once_and_loses_nothing_twice,
+        hand::a_layout_comes_and_goes_with_its_files,
+        hand::what_is_in_use_stays_with_its_files,
+        hand::the_mode_is_the_other_hands,
         failing_calls::success_without_effect_is_a_failure,
         failing_calls::a_crash_at_any_call_leaves_before_or_after,
         failing_calls::a_hang_at_any_call_leaves_before,

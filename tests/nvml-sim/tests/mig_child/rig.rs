@@ -133,6 +133,16 @@ impl Rig {
         }
     }
 
+    /// A file or folder of the simulated host.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    /// The library.
+    pub fn library(&self) -> String {
+        self.library.display().to_string()
+    }
+
     /// MIG of the simulated host: the shared file, or what the description has.
     pub fn state(&self) -> MigOnHost {
         match std::fs::read(self.file(MIG_STATE_FILE)) {
