@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         return gpuhostd_child::run(&args);
     }
     let wanted = args.iter().filter_map(|arg| arg.to_str()).find(|arg| !arg.starts_with('-'));
-    let all: [(&str, fn()); 25] = tests![
+    let all: [(&str, fn()); 27] = tests![
         catalogs::each_product_is_what_its_table_has,
         catalogs::compute_profiles_are_known_where_there_is_an_instance,
         catalogs::older_structures_give_the_same,
