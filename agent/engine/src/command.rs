@@ -5,6 +5,7 @@ use model::blocker::{Blocked, Blocker};
 use model::change::Change;
 use model::desired::{DocumentId, Epoch};
 use model::enrol::EnrolSpec;
+use model::mig::MigReturnRequest;
 use model::plan::Subject;
 use model::policy::{Explanation, Policy, Requester};
 use model::reconcile::ItemPath;
@@ -84,7 +85,8 @@ pub enum Origin {
     LocalFile,
     /// The manager's document.
     Manager,
-    /// The daemon itself, which takes back what nobody has confirmed in time, and does nothing else of its own will.
+    /// The daemon itself, which takes back what nobody has confirmed in time, brings its MIG instances back after a boot, and does
+    /// nothing else of its own will.
     Daemon,
 }
 
@@ -218,6 +220,12 @@ impl Authorized {
     /// The daemon's own undo of a binding that nobody has confirmed in time: all that it does without being asked.
     pub(crate) const fn undo(Overdue(gpu): Overdue) -> Self {
         let command = Command::Change(Change::PassthroughRelease(gpu));
+        Self { command, actor: Actor { uid: None, origin: Origin::Daemon }, wished: None }
+    }
+
+    /// The daemon's own return of the MIG instances that it had created before a boot: nothing is destroyed for it.
+    pub(crate) const fn bring_back(request: MigReturnRequest) -> Self {
+        let command = Command::Change(Change::MigReturn(request));
         Self { command, actor: Actor { uid: None, origin: Origin::Daemon }, wished: None }
     }
 

@@ -51,6 +51,7 @@ pub mod job;
 pub mod jobs;
 pub mod kernel_log;
 pub mod mig_look;
+mod mig_return;
 pub mod observer;
 pub mod publish;
 pub mod reconcile;

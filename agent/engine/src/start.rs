@@ -5,6 +5,7 @@ use crate::core::{Core, CoreParts};
 use crate::handle::{COMMAND_QUEUE, Handle};
 use crate::jobs::JobTable;
 use crate::mig_look::{MigLooker, MigQuestion, MigReader};
+use crate::mig_return::MigReturner;
 use crate::observer::{Ask, Observer, nothing_seen};
 use crate::publish::Publisher;
 use crate::reconcile::{ReconcileInputs, Reconciled, Reconciler};
@@ -129,7 +130,7 @@ impl EngineParts {
         cancel: CancellationToken,
     ) -> Engine<impl Future<Output = ()> + Send> {
         let EnginePorts { host, announced, manager, settings, policy, change } = ports;
-        let clock = Arc::clone(&change.clock);
+        let (clock, boot_id) = (Arc::clone(&change.clock), change.boot_id.clone());
         let observer = Observer::new(host, Arc::clone(&clock), settings, Arc::clone(&self.publisher), self.asked)
             .with_kernel_log(self.kernel_log);
         let mig = MigLooker::new(Arc::clone(&change.act), Arc::clone(&self.publisher), self.mig_questions);
@@ -143,6 +144,7 @@ impl EngineParts {
                 None
             }
         };
+        let returner = MigReturner::new(Arc::clone(&clock), self.handle.clone(), self.publisher.records(), boot_id);
         let reconciler = self.wished.map(|inputs| {
             let ends = (inputs, self.reconciled);
             Reconciler::new(
@@ -171,6 +173,7 @@ impl EngineParts {
                 observer.run(announced, cancel.clone()),
                 core.run(cancel.clone()),
                 mig.run(cancel.clone()),
+                returner.run(cancel.clone()),
                 reconciling
             );
         };

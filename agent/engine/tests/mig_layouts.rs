@@ -20,6 +20,7 @@ use model::holders::{Hold, Holder, MigPlace};
 use model::mig::{MigLayoutRequest, MigModeRequest};
 use model::policy::read;
 use model::refusal::Refusal;
+use sim::mig::SimMig;
 use sim::step_faults::StepFault;
 use sim::{SimHost, load};
 use std::sync::Arc;
@@ -214,4 +215,67 @@ async fn a_gpu_that_is_given_away_is_left_alone() {
     let refusal = bench.make(layout("1g.10gb")).await.unwrap_err();
     assert!(["given_away", "mig_unknown"].contains(&refusal.code()), "{refusal}");
     assert_eq!(bench.make(change_bench::release(GPU)).await, Ok(Done), "and its record is as it was");
+}
+
+/// The same machine after a reboot: the mode of an H100 is gone with the driver, and so are its instances.
+async fn rebooted(bench: Bench, boot: &str, edit: impl FnOnce(&mut SimMig)) -> Bench {
+    let (host, disk) = bench.stop().await;
+    host.change(|state| {
+        let mig = state.mig.get_mut(&at(GPU)).unwrap();
+        (mig.current, mig.pending) = (MigMode::Disabled, MigMode::Disabled);
+        mig.instances.clear();
+        edit(mig);
+    });
+    start(host, disk, boot).await
+}
+
+async fn until_instances(bench: &Bench, wanted: &[String]) {
+    let mut jobs = bench.handle.jobs.clone();
+    let is_so = || instances(&bench.host) == wanted;
+    let waited = tokio::time::timeout(common::PATIENCE, async {
+        while !is_so() {
+            jobs.changed().await.unwrap();
+        }
+    });
+    assert!(waited.await.is_ok(), "{:?}, {:?}", instances(&bench.host), bench.handle.jobs.borrow());
+}
+
+#[tokio::test]
+async fn a_layout_of_ours_returns_after_a_boot_at_its_places_and_once() {
+    let bench = with_mig(Disk::default(), "first").await;
+    bench.make(layout("3g.40gb@4,1g.10gb@2")).await.unwrap();
+    let before = instances(&bench.host);
+    let bench = rebooted(bench, "second", |_| {}).await;
+    until_instances(&bench, &before).await;
+    assert_eq!(bench.host.state().mig[&at(GPU)].current, MigMode::Enabled);
+    // An administrator destroys them in the same boot, and the daemon starts again: they stay away.
+    let (host, disk) = bench.stop().await;
+    host.change(|state| state.mig.get_mut(&at(GPU)).unwrap().instances.clear());
+    let bench = start(host, disk, "second").await;
+    bench.run(root(Command::Rescan)).await.unwrap();
+    assert_eq!((instances(&bench.host), bench.handle.jobs.borrow().len()), (vec![], 1));
+}
+
+#[tokio::test]
+async fn after_a_boot_nothing_is_destroyed_for_what_returns_and_what_the_driver_brought_back_is_enough() {
+    let bench = with_mig(Disk::default(), "first").await;
+    bench.make(layout("3g.40gb@4,1g.10gb@2")).await.unwrap();
+    let bench = rebooted(bench, "second", |mig| {
+        (mig.current, mig.pending) = (MigMode::Enabled, MigMode::Enabled);
+        let id = mig.create_gpu("4g.40gb", 0).unwrap();
+        mig.create_compute(id, 4).unwrap();
+    })
+    .await;
+    until_instances(&bench, &["4g.40gb@0 4".to_owned(), "3g.40gb@4 3".to_owned()]).await;
+    let bench = rebooted(bench, "third", |mig| {
+        (mig.current, mig.pending) = (MigMode::Enabled, MigMode::Enabled);
+        let id = mig.create_gpu("3g.40gb", 4).unwrap();
+        mig.create_compute(id, 3).unwrap();
+        let id = mig.create_gpu("1g.10gb", 2).unwrap();
+        mig.create_compute(id, 1).unwrap();
+    })
+    .await;
+    let mut jobs = bench.handle.jobs.clone();
+    let ended = jobs.wait_for(|jobs| jobs.iter().any(|job| job.result == Some(Ok(Done)) && job.plan.is_empty()));
+    assert!(tokio::time::timeout(common::PATIENCE, ended).await.is_ok());
 }

@@ -116,6 +116,8 @@ pub enum Message {
     DesiredStateNotSaved,
     /// Which MIG instances gpuhostd has created could not be saved.
     MigRecordNotSaved,
+    /// MIG instances of before a boot could not be created again.
+    MigNotReturned,
     /// A manager's document is refused.
     DocumentRefused,
     /// The local files of the desired state are wrong.
@@ -185,6 +187,7 @@ impl Message {
             Self::DesiredStateUnreadable => "4018386dc52242de8f851d6a74a38316",
             Self::DesiredStateNotSaved => "9d095fa84b4242bd99239dc3cc4e29b8",
             Self::MigRecordNotSaved => "0588ea6024ff43098360525f3e3f12b9",
+            Self::MigNotReturned => "65cdc00d68774406a246a61ae5d2e44a",
             Self::DocumentRefused => "b4a151aa9871463aadd44b273d965a30",
             Self::DesiredFilesWrong => "33066639641b4772aed61578a7951228",
         }

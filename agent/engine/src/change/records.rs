@@ -114,6 +114,11 @@ impl Records {
         self.owned.get(gpu)
     }
 
+    /// The records of MIG instances that another boot left and that have not returned yet.
+    pub fn to_return<'a>(&'a self, boot_id: &'a str) -> impl Iterator<Item = &'a MigOwned> {
+        self.owned.values().filter(move |owned| owned.boot_id != boot_id && !owned.instances.is_empty())
+    }
+
     /// Keeps the record of the MIG instances of a GPU.
     pub fn own(&mut self, owned: MigOwned) {
         self.owned.insert(owned.gpu.clone(), owned);

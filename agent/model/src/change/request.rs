@@ -5,7 +5,10 @@ use super::entry::Entry;
 use crate::blocker::{Blocked, Blocker};
 use crate::holders::Holders;
 use crate::ids::PciAddress;
-use crate::mig::{Instance, MigFacts, MigLayoutRequest, MigModeRequest, MigOnGpu, plan_layout, plan_mode};
+use crate::mig::{
+    Instance, MigFacts, MigLayoutRequest, MigModeRequest, MigOnGpu, MigReturnRequest, plan_layout, plan_mode,
+    plan_return,
+};
 use crate::observation::HostObservation;
 use crate::passthrough::{
     BindRequest, Caution, ReleaseRequest, bounds_of, cautions, named_by_driver, plan_passthrough, plan_release,
@@ -37,6 +40,8 @@ pub enum Change {
     MigLayout(MigLayoutRequest),
     /// Switch MIG mode of a GPU.
     MigMode(MigModeRequest),
+    /// Create again after a boot the MIG instances that gpuhostd had created before it.
+    MigReturn(MigReturnRequest),
 }
 
 /// What a plan is made from.
@@ -80,7 +85,7 @@ impl Change {
         match self {
             Self::PassthroughBind(_) => Act::PassthroughBind,
             Self::PassthroughRelease(_) => Act::PassthroughRelease,
-            Self::MigLayout(_) => Act::MigLayout,
+            Self::MigLayout(_) | Self::MigReturn(_) => Act::MigLayout,
             Self::MigMode(_) => Act::MigMode,
         }
     }
@@ -92,7 +97,9 @@ impl Change {
             Self::PassthroughBind(Bind { gpu, .. })
             | Self::PassthroughRelease(gpu)
             | Self::MigMode(MigModeRequest { gpu, .. }) => Subject::Gpu(*gpu),
-            Self::MigLayout(MigLayoutRequest { gpu, .. }) => Subject::MigLayout(*gpu),
+            Self::MigLayout(MigLayoutRequest { gpu, .. }) | Self::MigReturn(MigReturnRequest { gpu, .. }) => {
+                Subject::MigLayout(*gpu)
+            }
         }
     }
 
@@ -101,7 +108,7 @@ impl Change {
     pub const fn confirm_within_ms(&self) -> Option<u64> {
         match self {
             Self::PassthroughBind(bind) => bind.confirm_within_ms,
-            Self::PassthroughRelease(_) | Self::MigLayout(_) | Self::MigMode(_) => None,
+            Self::PassthroughRelease(_) | Self::MigLayout(_) | Self::MigMode(_) | Self::MigReturn(_) => None,
         }
     }
 
@@ -120,7 +127,9 @@ impl Change {
         };
         match self {
             Self::PassthroughBind(Bind { gpu, .. }) | Self::PassthroughRelease(gpu) => functions(gpu),
-            Self::MigLayout(MigLayoutRequest { gpu, .. }) => mig(gpu).map(Bounds::of_mig_layout),
+            Self::MigLayout(MigLayoutRequest { gpu, .. }) | Self::MigReturn(MigReturnRequest { gpu, .. }) => {
+                mig(gpu).map(Bounds::of_mig_layout)
+            }
             Self::MigMode(MigModeRequest { gpu, .. }) => mig(gpu).map(Bounds::of_mig_mode),
         }
     }
@@ -136,6 +145,9 @@ impl Change {
             (Self::MigLayout(request), Look::Mig(seen)) => {
                 plan_layout(self.bounds(facts.host)?, request, &self.mig_facts(seen, facts, &self.denied(facts)))?
             }
+            (Self::MigReturn(request), Look::Mig(seen)) => {
+                plan_return(self.bounds(facts.host)?, request, &self.mig_facts(seen, facts, &self.denied(facts)))?
+            }
             (Self::MigMode(request), Look::Mig(seen)) => {
                 // A process of another PID namespace is seen by the driver alone.
                 let mut holders = facts.holders.clone();
@@ -145,7 +157,11 @@ impl Change {
                 plan_mode(self.bounds(facts.host)?, request, &self.mig_facts(seen, &facts, &self.denied(&facts)))?
             }
             (
-                Self::PassthroughBind(_) | Self::PassthroughRelease(_) | Self::MigLayout(_) | Self::MigMode(_),
+                Self::PassthroughBind(_)
+                | Self::PassthroughRelease(_)
+                | Self::MigLayout(_)
+                | Self::MigMode(_)
+                | Self::MigReturn(_),
                 Look::Functions(_) | Look::Mig(_),
             ) => {
                 let why = format!("{}: something else was observed; try again", self.subject());
@@ -158,8 +174,10 @@ impl Change {
         let aftermath = Aftermath::of(self.act());
         // Somebody else may have taken it back: then the record by which it was given away is left to be closed.
         let has_record_to_close = aftermath.on_done == OnDone::Forget && facts.given.is_some();
+        // That they have returned is written down also where the driver has brought them back: it is done once in a boot.
+        let has_return_to_record = matches!(self, Self::MigReturn(_));
         Ok(PlannedChange {
-            is_already_so: plan.steps.is_empty() && !has_record_to_close,
+            is_already_so: plan.steps.is_empty() && !has_record_to_close && !has_return_to_record,
             cautions: self.subject().gpu().map_or_else(Vec::new, |gpu| cautions(facts.host, self.act(), gpu)),
             plan,
             before,

@@ -1,6 +1,6 @@
 //! Changing a GPU's MIG layout or mode: pure plans, with every precondition before the first step.
 
-use super::catalog::MigCatalog;
+use super::catalog::{MigCatalog, Placement};
 use super::layout::{Instance, Present, read_wishes, wishes_text};
 use super::layout_refusal::{MigRefusal, MigRefused};
 use super::mig_blocked::MigBlocked;
@@ -33,6 +33,15 @@ pub struct MigModeRequest {
     pub gpu: PciAddress,
     /// The mode.
     pub to: MigMode,
+}
+
+/// The instances that gpuhostd had created before a boot are to exist again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigReturnRequest {
+    /// The GPU.
+    pub gpu: PciAddress,
+    /// The recorded instances.
+    pub instances: Vec<LaidOut>,
 }
 
 /// What a plan is made from.
@@ -111,6 +120,40 @@ pub fn plan_mode(bounds: Bounds, request: &MigModeRequest, facts: &MigFacts<'_>)
     let instances = if is_on { all_there.collect() } else { Vec::new() };
     let wanted = MigWanted { touched, instances, mode: Some(to), ..MigWanted::default() };
     whole(bounds, if is_so { MigWanted { mode: Some(to), ..MigWanted::default() } } else { wanted }, facts)
+}
+
+/// Plans the return of recorded instances after a boot: what is missing is created at its place, and nothing is destroyed. Drivers that
+/// bring a layout back by themselves leave nothing to do; what has no room beside others, or no place on this driver, stays away.
+///
+/// # Errors
+/// What is in its way.
+pub fn plan_return(bounds: Bounds, request: &MigReturnRequest, facts: &MigFacts<'_>) -> Result<Plan, Refusal> {
+    let seen = facts.seen;
+    let mut blockers = facts.blockers.to_vec();
+    blockers.extend(facts.is_given.then_some(Blocker::GivenAway));
+    if let Reading::Absent(why) = &seen.current {
+        blockers.push(Blocker::MigUnknown { why: why.code().to_owned() });
+    }
+    let is_on = mode_must_be_on(seen).is_none();
+    if !is_on {
+        blockers.extend(must_be_idle(seen, facts.holders));
+        blockers.extend(must_switch_without_reset(seen));
+    }
+    refused(request.gpu, blockers)?;
+    let missing = request.instances.iter().filter(|one| seen.find(&one.instance).is_none());
+    let instances: Vec<LaidOut> = missing.filter(|one| has_room(seen, &one.instance)).cloned().collect();
+    let touched = instances.iter().map(|one| one.instance.clone()).collect();
+    let mode = (!is_on).then_some(MigMode::Enabled);
+    whole(bounds, MigWanted { touched, instances, stays: Vec::new(), mode }, facts)
+}
+
+/// The place exists and nothing is there. Without a list of profiles only the driver can tell, and then no instance exists either.
+fn has_room(seen: &MigOnGpu, place: &Instance) -> bool {
+    let Some(catalog) = seen.catalog.known() else { return true };
+    let profile = catalog.find(&place.profile).and_then(|number| catalog.profile(number));
+    let Some(placement) = profile.and_then(|profile| profile.placement(place.start)) else { return false };
+    let mask = |one: &MigGpuInstance| Placement { start: one.start, size: one.size }.mask();
+    seen.instances.iter().all(|one| mask(one) & placement.mask() == 0)
 }
 
 /// The plan to what is wanted. A process that could not be looked into may have whatever is destroyed.

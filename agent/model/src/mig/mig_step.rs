@@ -48,14 +48,19 @@ impl fmt::Display for MigStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DestroyCompute { within, id, slices } => {
-                write!(f, "destroy compute instance {id} ({slices} slices) of {within}")
+                write!(f, "destroy compute instance {id} ({}) of {within}", counted(*slices))
             }
             Self::DestroyGpu { instance } => write!(f, "destroy GPU instance {instance}"),
             Self::CreateGpu { instance } => write!(f, "create GPU instance {instance}"),
             Self::CreateCompute { within, slices } => {
-                write!(f, "create a compute instance of {slices} slices in {within}")
+                write!(f, "create a compute instance of {} in {within}", counted(*slices))
             }
             Self::SetMode { to } => write!(f, "set MIG mode to {}", to.code()),
         }
     }
+}
+
+/// `1 slice`, `3 slices`.
+fn counted(slices: u32) -> String {
+    format!("{slices} slice{}", if slices == 1 { "" } else { "s" })
 }

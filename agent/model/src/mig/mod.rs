@@ -27,7 +27,9 @@ pub use catalog::{ComputeProfile, Engines, GpuProfile, MOST_PROFILES, MigCatalog
 pub use layout::{Instance, Present, PresentCompute, Wish};
 pub use layout_refusal::{MigRefusal, MigRefused};
 pub use mig_blocked::MigBlocked;
-pub use mig_change::{MigFacts, MigLayoutRequest, MigModeRequest, plan_layout, plan_mode};
+pub use mig_change::{
+    MigFacts, MigLayoutRequest, MigModeRequest, MigReturnRequest, plan_layout, plan_mode, plan_return,
+};
 pub use mig_owned::{BadMigOwned, MigOwned};
 pub use mig_state::{MigComputeInstance, MigGpuInstance, MigOnGpu};
 pub use mig_step::MigStep;

@@ -2,7 +2,7 @@
 
 use super::item::Deed;
 use crate::change::{Bind, Change};
-use crate::mig::{MigLayoutRequest, MigModeRequest};
+use crate::mig::{MigLayoutRequest, MigModeRequest, MigReturnRequest};
 use crate::settings::HostSetting;
 use std::fmt;
 
@@ -16,6 +16,9 @@ impl fmt::Display for Deed {
             Self::Change(Change::PassthroughRelease(gpu)) => write!(out, "take {gpu} back from vfio-pci"),
             Self::Change(Change::MigLayout(MigLayoutRequest { gpu, layout, .. })) => {
                 write!(out, "change the MIG layout of {gpu} to {layout}")
+            }
+            Self::Change(Change::MigReturn(MigReturnRequest { gpu, .. })) => {
+                write!(out, "create the recorded MIG instances of {gpu} again")
             }
             Self::Change(Change::MigMode(MigModeRequest { gpu, to })) => {
                 write!(out, "set MIG mode of {gpu} to {}", to.code())

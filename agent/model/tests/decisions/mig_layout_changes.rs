@@ -119,7 +119,7 @@ fn what_is_already_so_needs_no_step_and_touches_nothing() {
 fn what_goes_goes_before_anything_comes_and_compute_instances_before_their_gpu_instance() {
     let plan = MigCase::on(A100, "1g.5gb@0,2g.10gb@2,3g.20gb@4:in-use").layout("3g.20gb:2").unwrap();
     let all = [
-        "destroy compute instance 0 (1 slices) of 1g.5gb@0",
+        "destroy compute instance 0 (1 slice) of 1g.5gb@0",
         "destroy GPU instance 1g.5gb@0",
         "destroy compute instance 0 (2 slices) of 2g.10gb@2",
         "destroy GPU instance 2g.10gb@2",
@@ -145,8 +145,8 @@ fn compute_instances_change_inside_a_gpu_instance_that_stays() {
     let plan = case.layout("1c.3g.20gb:3,1g.5gb").unwrap();
     let all = [
         "destroy compute instance 0 (2 slices) of 3g.20gb@4",
-        "create a compute instance of 1 slices in 3g.20gb@4",
-        "create a compute instance of 1 slices in 3g.20gb@4",
+        "create a compute instance of 1 slice in 3g.20gb@4",
+        "create a compute instance of 1 slice in 3g.20gb@4",
     ];
     assert_eq!(words(&plan), all);
     assert_eq!(wanted(&plan).touched, [instance("3g.20gb@4")]);

@@ -27,12 +27,12 @@ fn words(plan: &Plan) -> Vec<String> {
 fn an_idle_gpu_switches_and_its_instances_go_first() {
     assert_eq!(words(&case(OFF, "-").mode(ON).unwrap()), ["set MIG mode to enabled"]);
     let plan = case(ON, "1g.24gb@0").mode(OFF).unwrap();
-    let all = ["destroy compute instance 0 (1 slices) of 1g.24gb@0", "destroy GPU instance 1g.24gb@0"];
+    let all = ["destroy compute instance 0 (1 slice) of 1g.24gb@0", "destroy GPU instance 1g.24gb@0"];
     assert_eq!(words(&plan), [all[0], all[1], "set MIG mode to disabled"]);
     let former = wanted(&plan).as_seen(&case(ON, "1g.24gb@0").seen).unwrap();
     let back = former.steps_from(&case(OFF, "-").seen);
     let back: Vec<String> = back.iter().map(ToString::to_string).collect();
-    let comes = ["create GPU instance 1g.24gb@0", "create a compute instance of 1 slices in 1g.24gb@0"];
+    let comes = ["create GPU instance 1g.24gb@0", "create a compute instance of 1 slice in 1g.24gb@0"];
     assert_eq!(back, ["set MIG mode to enabled", comes[0], comes[1]]);
 }
 

@@ -366,7 +366,9 @@ impl Run {
                 self.outside.host.gpus[number].usage = match change {
                     Change::PassthroughBind(_) => GpuUse::Passthrough,
                     Change::PassthroughRelease(_) => GpuUse::Host,
-                    Change::MigLayout(_) | Change::MigMode(_) => panic!("nothing wishes {change:?}"),
+                    Change::MigLayout(_) | Change::MigMode(_) | Change::MigReturn(_) => {
+                        panic!("nothing wishes {change:?}")
+                    }
                 };
                 Ok(())
             }
