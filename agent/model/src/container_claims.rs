@@ -243,6 +243,9 @@ mod tests {
         add_claims(&mut holders, &claims, gpu);
         assert_eq!(holders, once);
         assert_eq!(once.found.len(), 1);
-        assert_eq!(once.found[0].to_string(), format!("container ab12ab12ab12 was given {FIRST}"));
+        assert_eq!(
+            once.found[0].to_string(),
+            format!("container ab12ab12ab12 was given {FIRST} (GPU instance 1, compute instance 0)")
+        );
     }
 }
