@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::process::Child;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -150,13 +150,15 @@ async fn live(launch: &Launch) -> Result<ExitCode, LaunchError> {
     };
     // The front may not write where its hands' sockets are made: what it planted there we would give to it.
     let folder = own_folder(&hands_folder, Owner { uid: Uid::effective(), gid: Gid::effective() })?;
+    // Before anything is started: a signal in between would end this process and nobody with it.
+    let signals = Signals::listen()?;
     let mut hands = JoinSet::new();
     for role in HandRole::ALL {
         let listener = socket(&folder, &hands_folder, &socket_name(role), owner)?;
         hands.spawn(keep(role, launch.clone(), owner, listener));
     }
     let mut front = start_front(launch, owner)?;
-    let code = guard(&mut front).await?;
+    let code = guard(&mut front, signals).await?;
     // The kernel tells the hands when this process has ended (see [`program::launched`]).
     hands.shutdown().await;
     Ok(code)
@@ -281,12 +283,27 @@ async fn keep(role: HandRole, launch: Launch, owner: Owner, listener: UnixListen
     }
 }
 
+/// The signals that are listened for.
+struct Signals {
+    terminate: Listener,
+    interrupt: Listener,
+    hangup: Listener,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, LaunchError> {
+        let listen = |kind| signal(kind).map_err(|error| LaunchError::Start("the signal handlers", error));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Waits for the front to end; passes signals on.
-async fn guard(front: &mut Child) -> Result<ExitCode, LaunchError> {
-    let listen = |kind| signal(kind).map_err(|error| LaunchError::Start("the signal handlers", error));
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut hangup = listen(SignalKind::hangup())?;
+async fn guard(front: &mut Child, signals: Signals) -> Result<ExitCode, LaunchError> {
+    let Signals { mut terminate, mut interrupt, mut hangup } = signals;
     let pid = front.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
     let pass = |sent: Signal| {
         if let Some(pid) = pid {
