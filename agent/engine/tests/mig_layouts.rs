@@ -150,6 +150,20 @@ async fn what_gpuhostd_did_not_create_is_destroyed_on_request_only() {
 }
 
 #[tokio::test]
+async fn what_another_tool_creates_where_ours_were_is_not_ours() {
+    let bench = with_mig(Disk::default(), "boot").await;
+    bench.make(layout("2g.20gb@0,1g.10gb@6")).await.unwrap();
+    bench.host.change(|state| state.mig.get_mut(&at(GPU)).unwrap().instances.retain(|one| one.placement.start != 0));
+    assert_eq!(bench.make(layout("1g.10gb@6,1g.10gb@5")).await, Ok(Done));
+    bench.host.change(|state| {
+        let mig = state.mig.get_mut(&at(GPU)).unwrap();
+        let id = mig.create_gpu("2g.20gb", 0).unwrap();
+        mig.create_compute(id, 2).unwrap();
+    });
+    assert_eq!(code(&bench, layout("1g.10gb@6")).await, "mig_foreign");
+}
+
+#[tokio::test]
 async fn whose_the_instances_are_survives_a_restart_and_a_damaged_record_makes_them_somebody_elses() {
     let disk = Disk::default();
     let bench = with_mig(disk.clone(), "boot").await;

@@ -217,8 +217,8 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
         if ended.is_made {
             self.rates.count(bounds.subject, now.boot);
         }
-        if let Some(entry) = &ended.done {
-            self.own(entry);
+        if let Some(owned) = ended.owned {
+            self.publisher.note(|records| records.own(owned));
         }
         self.publisher.note(|records| {
             records.end(bounds.target.functions());
@@ -241,7 +241,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
     pub(crate) fn broke_off(&mut self, under_way: UnderWay, said: String) -> JobEnd {
         let said = format!("it was aborted: {said}");
         let end = Err(Refusal::HostFault { attempted: "run the change".to_owned(), said: said.clone() });
-        self.conclude(under_way, Ended { end, left: Left::AsBefore, stuck: Some(said), is_made: true, done: None })
+        self.conclude(under_way, Ended { end, left: Left::AsBefore, stuck: Some(said), is_made: true, owned: None })
     }
 }
 

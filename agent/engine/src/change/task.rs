@@ -1,6 +1,6 @@
 //! One admitted change from a fresh look to its end: refused, planned only, or made. Also the confirmation of one.
 
-use super::drive::{drive, put};
+use super::drive::{drive, owned_after, put};
 use super::ports::ChangePorts;
 use super::unread::Guarded;
 use super::{MESSAGE_CHANGE_BEGAN, MESSAGE_CHANGE_ENDED};
@@ -12,11 +12,12 @@ use model::blocker::Blocker;
 use model::change::{
     Change, ChangeFacts, ChangeId, ChangeMachine, Effect, Entry, Outcome, Phase, PlannedChange, listed,
 };
+use model::driver::MigMode;
 use model::message::Message;
 use model::mig::MigOwned;
 use model::observation::HostObservation;
 use model::os_cause::CauseSite;
-use model::plan::{Bounds, Plan};
+use model::plan::{Bounds, Look, Plan};
 use model::policy::Policy;
 use model::ports::{ActError, ActPort, Clock, JournalPort};
 use model::refusal::Refusal;
@@ -86,18 +87,18 @@ pub(crate) struct Ended {
     pub(super) stuck: Option<String>,
     /// It was begun: the host was written to, or may have been.
     pub(super) is_made: bool,
-    /// The change that is done.
-    pub(super) done: Option<Box<Entry>>,
+    /// The MIG instances that are ours after it, where it is a change of MIG that is done.
+    pub(super) owned: Option<MigOwned>,
 }
 
 impl Ended {
     /// Before anything was begun.
     const fn early(end: JobEnd) -> Self {
-        Self { end, left: Left::AsBefore, stuck: None, is_made: false, done: None }
+        Self { end, left: Left::AsBefore, stuck: None, is_made: false, owned: None }
     }
 
     const fn made(end: JobEnd, left: Left) -> Self {
-        Self { end, left, stuck: None, is_made: true, done: None }
+        Self { end, left, stuck: None, is_made: true, owned: None }
     }
 }
 
@@ -113,7 +114,7 @@ impl<A: ActPort, J: JournalPort, K: Clock> Work<A, J, K> {
     /// Does it, and reports its progress to the job.
     pub(crate) async fn run(self, jobs: &JobTable<K>) -> Ended {
         match self {
-            Self::Change(task, ports) => task.run(&ports, jobs).await,
+            Self::Change(mut task, ports) => task.run(&ports, jobs).await,
             Self::Confirm(confirmation, ports) => confirmation.run(&*ports.journal).await,
         }
     }
@@ -139,7 +140,7 @@ impl Confirmation {
 impl Task {
     /// Looks, plans, and makes the change unless only the plan was asked for.
     async fn run<A: ActPort, J: JournalPort, K: Clock>(
-        &self,
+        &mut self,
         ports: &ChangePorts<A, J, K>,
         jobs: &JobTable<K>,
     ) -> Ended {
@@ -169,7 +170,7 @@ impl Task {
         self.make(planned, ports, jobs).await
     }
 
-    async fn plan<A: ActPort>(&self, act: &A) -> Result<PlannedChange, Refusal> {
+    async fn plan<A: ActPort>(&mut self, act: &A) -> Result<PlannedChange, Refusal> {
         let moved = || {
             let subject = self.change.subject();
             Refusal::Conflict { why: format!("the IOMMU group of {subject} changed in the meantime; try again") }
@@ -181,6 +182,13 @@ impl Task {
         }
         let look = act.look(&self.bounds.target).await.map_err(refused)?;
         let holders = act.holders(&self.bounds.target).await.map_err(refused)?;
+        // Switching MIG mode on is no reason to forget what is to return.
+        let prunes = !matches!(&self.change, Change::MigMode(request) if request.to == MigMode::Enabled);
+        if let Look::Mig(seen) = &look
+            && prunes
+        {
+            self.owned = self.owned.as_ref().map(|owned| owned.seen_in(seen));
+        }
         let owned = self.owned.as_ref().map_or_else(Vec::new, MigOwned::places);
         let facts = ChangeFacts {
             host: &host,
@@ -238,8 +246,8 @@ impl Task {
         match outcome {
             Outcome::Done => {
                 let left = machine.record_when_done().map(Box::new);
-                let done = Some(Box::new(machine.entry().clone()));
-                Ended { done, ..Ended::made(as_outcome(JobOutcome::Done), Left::Now(left)) }
+                let owned = self.owned.as_ref().map(|owned| owned_after(owned, machine.entry()));
+                Ended { owned, ..Ended::made(as_outcome(JobOutcome::Done), Left::Now(left)) }
             }
             Outcome::Untouched(trouble) => failed(format!("{trouble}. Nothing was changed")),
             Outcome::Restored(trouble) => {

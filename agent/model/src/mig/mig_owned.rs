@@ -2,8 +2,10 @@
 //! after a boot.
 
 use super::layout::Instance;
+use super::mig_state::MigOnGpu;
 use super::mig_wanted::MigWanted;
 use super::plan::LaidOut;
+use crate::driver::MigMode;
 use crate::ids::GpuUuid;
 use serde::{Deserialize, Serialize};
 
@@ -68,9 +70,19 @@ impl MigOwned {
         self.instances.iter().map(|one| one.instance.clone()).collect()
     }
 
+    /// Those of them that a look shows: what has gone since is not ours any more, also where another program creates the same there.
+    #[must_use]
+    pub fn seen_in(&self, seen: &MigOnGpu) -> Self {
+        let instances = self.instances.iter().filter(|one| seen.find(&one.instance).is_some()).cloned().collect();
+        Self { instances, ..self.clone() }
+    }
+
     /// The record after a change that left the places so, in that boot.
     #[must_use]
     pub fn after(&self, change: &MigWanted, boot_id: &str) -> Self {
+        if change.touched.is_empty() && change.mode == Some(MigMode::Enabled) {
+            return self.clone();
+        }
         let stays = |one: &&LaidOut| !change.touched.contains(&one.instance);
         let mut instances: Vec<LaidOut> =
             self.instances.iter().filter(stays).chain(&change.instances).cloned().collect();
