@@ -1,0 +1,3 @@
+//! Real Docker engines, side by side: what the rig promises, and the container hand against each of them.
+
+mod rig;
