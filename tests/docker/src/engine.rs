@@ -294,6 +294,16 @@ impl Drop for Engine {
             let lines: Vec<&str> = log.lines().collect();
             eprintln!("{}", lines[lines.len().saturating_sub(25)..].join("\n"));
         }
+        if std::thread::panicking() && self.ping() {
+            for id in String::from_utf8_lossy(&self.try_docker(&["ps", "-aq"]).stdout).lines() {
+                let logs = self.try_docker(&["logs", "--tail", "20", id]);
+                eprintln!(
+                    "--- container {id} ---\n{}{}",
+                    String::from_utf8_lossy(&logs.stdout),
+                    String::from_utf8_lossy(&logs.stderr)
+                );
+            }
+        }
         leftovers::kill_containers(&self.group);
         if let Some(mut daemon) = self.daemon.take() {
             let pid = Pid::from_raw(i32::try_from(daemon.id()).unwrap_or(i32::MAX));

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// `/run` is empty and its own; `/run/nvidia` is a mount point that is shared, as on a host that is prepared for the driver
-/// container. What Docker keeps in `/etc/docker` stays here too.
+/// container. What is written below `/usr/local`, where the toolkit goes, or by Docker to `/etc/docker`, stays here too.
 const PREPARE: &str = "mount -t tmpfs -o mode=755 tmpfs /run && mkdir /run/nvidia && mount --bind /run/nvidia /run/nvidia && \
      mount --make-rshared /run/nvidia && if [ -d /etc/docker ]; then mount -t tmpfs tmpfs /etc/docker; fi && \
+     mkdir \"$LOCAL\" && mount -t tmpfs tmpfs \"$LOCAL\" && mkdir \"$LOCAL/up\" \"$LOCAL/work\" && \
+     mount -t overlay -o \"lowerdir=/usr/local,upperdir=$LOCAL/up,workdir=$LOCAL/work\" overlay /usr/local && \
      if [ -n \"$DATA_MIB\" ]; then mount -t tmpfs -o size=\"${DATA_MIB}m\" tmpfs \"$DATA\"; fi && \
      touch \"$READY\" && exec sleep infinity";
 
@@ -22,6 +24,7 @@ impl Holder {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private", "sh", "-c", PREPARE]);
         command.env("DATA", data).env("DATA_MIB", data_mib.map_or_else(String::new, |mib| mib.to_string()));
+        command.env("LOCAL", folder.join("local"));
         command.env("READY", &ready).stdin(Stdio::null());
         let mut child = command.spawn().expect("setpriv and unshare of util-linux");
         until("a mount namespace", || {

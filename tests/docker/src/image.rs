@@ -6,9 +6,9 @@ use std::io::Write;
 use std::process::Stdio;
 
 /// The commands of busybox that scripts in the images use.
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 27] = [
     "cat", "chmod", "cp", "dd", "echo", "env", "false", "grep", "kill", "ln", "ls", "mkdir", "mknod", "mount", "mv",
-    "rm", "sed", "sh", "sleep", "stat", "test", "touch", "true", "umount", "uname",
+    "printf", "rm", "sed", "sh", "sleep", "sort", "stat", "test", "touch", "true", "umount", "uname",
 ];
 
 /// The contents of an image.

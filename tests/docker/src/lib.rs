@@ -7,6 +7,7 @@ mod leftovers;
 mod parts;
 mod registry;
 mod relay;
+pub mod stand_in;
 
 pub use engine::{Engine, Options};
 pub use image::Image;
