@@ -42,7 +42,8 @@ fn show(policy: &Policy, json: bool) -> Result<(), Failure> {
         let named: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         if named.is_empty() { nothing.to_owned() } else { named.join(", ") }
     };
-    let (host, mig, manager) = (&policy.host.passthrough, &policy.host.mig, &policy.manager);
+    let (host, mig, nvidia) = (&policy.host.passthrough, &policy.host.mig, &policy.host.nvidia);
+    let manager = &policy.manager;
     print(&[
         "[host.passthrough]  the upper limit for all changes".to_owned(),
         format!("  allowed             {}", host.allowed),
@@ -54,6 +55,14 @@ fn show(policy: &Policy, json: bool) -> Result<(), Failure> {
         format!("  allowed             {}", mig.allowed),
         format!("  never               {}", list(&mig.never, "none")),
         format!("  changes_per_minute  {}", mig.changes_per_minute),
+        "[host.nvidia]".to_owned(),
+        format!("  driver              {}", nvidia.driver),
+        format!("  toolkit             {}", nvidia.toolkit),
+        format!(
+            "  images              {}",
+            if nvidia.images.is_empty() { "none".to_owned() } else { nvidia.images.join(", ") }
+        ),
+        format!("  docker_config       {}", nvidia.docker_config),
         "[manager]  within that limit".to_owned(),
         format!("  enable              {}", manager.enable),
         format!("  drain               {}", manager.drain),
@@ -65,6 +74,7 @@ fn show(policy: &Policy, json: bool) -> Result<(), Failure> {
         format!("  passthrough_gpus    {}", list(&manager.passthrough_gpus, "all that [host] allows")),
         format!("  mig                 {}", manager.mig),
         format!("  mig_gpus            {}", list(&manager.mig_gpus, "all that [host] allows")),
+        format!("  nvidia              {}", manager.nvidia),
         format!("  changes_per_minute  {}", manager.changes_per_minute),
     ])
 }

@@ -259,6 +259,53 @@ macro_rules! serde_by_text {
 serde_by_text!(PciAddress);
 serde_by_text!(PciId);
 
+/// The full id of a container, 64 hexadecimal digits. Never a prefix of it: Docker takes a container that is *named* like another's
+/// short id for it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContainerId(String);
+
+impl ContainerId {
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first twelve digits, as `docker ps` shows them: for people alone.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+}
+
+impl FromStr for ContainerId {
+    type Err = BadIdentity;
+
+    fn from_str(text: &str) -> Result<Self, BadIdentity> {
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if text.len() == 64 && text.bytes().all(hex) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(bad("container id", "64 hexadecimal digits", text))
+        }
+    }
+}
+
+impl TryFrom<String> for ContainerId {
+    type Error = BadIdentity;
+
+    fn try_from(text: String) -> Result<Self, BadIdentity> {
+        text.parse()
+    }
+}
+
+impl From<ContainerId> for String {
+    fn from(id: ContainerId) -> Self {
+        id.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

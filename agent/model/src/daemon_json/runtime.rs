@@ -1,5 +1,6 @@
 //! One runtime of Docker's: its name, and the program that is started for it.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -20,7 +21,8 @@ fn bad(what: &'static str, expected: &'static str, text: &str) -> BadEntry {
 }
 
 /// The name of a runtime.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct RuntimeName(String);
 
 impl RuntimeName {
@@ -58,8 +60,23 @@ impl FromStr for RuntimeName {
     }
 }
 
-/// One entry of `runtimes`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl TryFrom<String> for RuntimeName {
+    type Error = BadEntry;
+
+    fn try_from(text: String) -> Result<Self, BadEntry> {
+        text.parse()
+    }
+}
+
+impl From<RuntimeName> for String {
+    fn from(name: RuntimeName) -> Self {
+        name.0
+    }
+}
+
+/// One entry of `runtimes`; in JSON it is `NAME=PATH`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct RuntimeEntry {
     /// Its name.
     pub name: RuntimeName,
@@ -96,5 +113,25 @@ impl FromStr for RuntimeEntry {
     fn from_str(text: &str) -> Result<Self, BadEntry> {
         let (name, path) = text.split_once('=').ok_or_else(|| bad("runtime", "NAME=PATH", text))?;
         Self::new(name.parse()?, path)
+    }
+}
+
+impl fmt::Display for RuntimeEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.name, self.path)
+    }
+}
+
+impl TryFrom<String> for RuntimeEntry {
+    type Error = BadEntry;
+
+    fn try_from(text: String) -> Result<Self, BadEntry> {
+        text.parse()
+    }
+}
+
+impl From<RuntimeEntry> for String {
+    fn from(entry: RuntimeEntry) -> Self {
+        entry.to_string()
     }
 }

@@ -9,6 +9,8 @@ pub use read_policy::{PolicyError, read};
 pub use setting::SettingAct;
 
 use crate::ids::PciAddress;
+use crate::image_ref::ImageRef;
+use crate::nvidia_container::NvidiaRole;
 use serde::{Deserialize, Serialize};
 
 /// `/etc/gpuhostd/policy.toml`. A missing file means these defaults; a wrong one leaves the old policy in force.
@@ -29,6 +31,8 @@ pub struct HostPolicy {
     pub passthrough: PassthroughPolicy,
     /// Changing MIG of GPUs.
     pub mig: MigPolicy,
+    /// NVIDIA's driver and toolkit containers, and Docker's configuration.
+    pub nvidia: NvidiaPolicy,
 }
 
 /// `[host.passthrough]`.
@@ -71,6 +75,48 @@ impl Default for MigPolicy {
     }
 }
 
+/// `[host.nvidia]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NvidiaPolicy {
+    /// A driver container may be deployed.
+    pub driver: bool,
+    /// A toolkit container may be deployed.
+    pub toolkit: bool,
+    /// Repositories of images that may be deployed, without tag: both containers are privileged.
+    pub images: Vec<String>,
+    /// One runtime may be added to Docker's configuration, and Docker reloaded.
+    pub docker_config: bool,
+}
+
+impl Default for NvidiaPolicy {
+    fn default() -> Self {
+        let images = ["nvcr.io/nvidia/driver", "nvcr.io/nvidia/k8s/container-toolkit"].map(str::to_owned).to_vec();
+        Self { driver: true, toolkit: true, images, docker_config: true }
+    }
+}
+
+impl NvidiaPolicy {
+    /// A container of that role may be deployed from that image.
+    ///
+    /// # Errors
+    /// The key that denies it, and why.
+    pub fn allows(&self, role: NvidiaRole, image: &ImageRef) -> Result<(), (String, String)> {
+        let (allowed, key) = match role {
+            NvidiaRole::Driver => (self.driver, "host.nvidia.driver"),
+            NvidiaRole::Toolkit => (self.toolkit, "host.nvidia.toolkit"),
+        };
+        if !allowed {
+            return Err((key.to_owned(), format!("no {role} container may be deployed on this host")));
+        }
+        if !self.images.iter().any(|known| known == image.repository()) {
+            let why = format!("{} is not among the repositories that may be deployed", image.repository());
+            return Err(("host.nvidia.images".to_owned(), why));
+        }
+        Ok(())
+    }
+}
+
 /// `[manager]`. What changes devices is denied unless it is allowed here; what only places and reports work is allowed unless it is
 /// denied here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +142,8 @@ pub struct ManagerPolicy {
     pub mig: bool,
     /// Only these GPUs; empty = every one that `[host]` allows.
     pub mig_gpus: Vec<PciAddress>,
+    /// Have NVIDIA's driver and toolkit containers deployed and removed.
+    pub nvidia: bool,
     /// Changes of one GPU in a minute that a manager may cause.
     pub changes_per_minute: u32,
 }
@@ -113,6 +161,7 @@ impl Default for ManagerPolicy {
             passthrough_gpus: Vec::new(),
             mig: false,
             mig_gpus: Vec::new(),
+            nvidia: false,
             changes_per_minute: 0,
         }
     }
@@ -132,6 +181,7 @@ impl ManagerPolicy {
             passthrough_gpus: Vec::new(),
             mig: false,
             mig_gpus: Vec::new(),
+            nvidia: false,
             changes_per_minute: 0,
         }
     }
@@ -143,6 +193,7 @@ impl Policy {
     pub fn strictest() -> Self {
         let passthrough = PassthroughPolicy { allowed: false, changes_per_minute: 0, ..PassthroughPolicy::default() };
         let mig = MigPolicy { allowed: false, changes_per_minute: 0, ..MigPolicy::default() };
-        Self { host: HostPolicy { passthrough, mig }, manager: ManagerPolicy::strictest() }
+        let nvidia = NvidiaPolicy { driver: false, toolkit: false, images: Vec::new(), docker_config: false };
+        Self { host: HostPolicy { passthrough, mig, nvidia }, manager: ManagerPolicy::strictest() }
     }
 }

@@ -1,8 +1,9 @@
 //! Reads the policy file, with the file, line and field in every complaint.
 
-use super::{HostPolicy, ManagerPolicy, MigPolicy, PassthroughPolicy, Policy};
+use super::{HostPolicy, ManagerPolicy, MigPolicy, NvidiaPolicy, PassthroughPolicy, Policy};
 use crate::fields::{ConfigErrors, Document, Value};
 use crate::ids::PciAddress;
+use crate::image_ref::ImageRef;
 
 /// A policy file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +36,7 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
     let Policy { host, manager } = &mut policy;
     let document = Document::read(file, text, |top| {
         top.section("host", |section| {
-            let HostPolicy { passthrough, mig } = host;
+            let HostPolicy { passthrough, mig, nvidia } = host;
             section.section("passthrough", |section| {
                 let PassthroughPolicy { allowed, never, boot_vga, memory_reserve_mib, changes_per_minute } =
                     passthrough;
@@ -51,6 +52,13 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
                 section.list("never", never, gpu);
                 section.whole("changes_per_minute", 0..=MOST_CHANGES_PER_MINUTE, "", changes_per_minute);
             });
+            section.section("nvidia", |section| {
+                let NvidiaPolicy { driver, toolkit, images, docker_config } = nvidia;
+                section.flag("driver", driver);
+                section.flag("toolkit", toolkit);
+                section.list("images", images, repository);
+                section.flag("docker_config", docker_config);
+            });
         });
         top.section("manager", |section| {
             let ManagerPolicy {
@@ -64,6 +72,7 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
                 passthrough_gpus,
                 mig,
                 mig_gpus,
+                nvidia,
                 changes_per_minute,
             } = manager;
             section.flag("enable", enable);
@@ -76,6 +85,7 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
             section.list("passthrough_gpus", passthrough_gpus, gpu);
             section.flag("mig", mig);
             section.list("mig_gpus", mig_gpus, gpu);
+            section.flag("nvidia", nvidia);
             section.whole("changes_per_minute", 0..=MOST_CHANGES_PER_MINUTE, "", changes_per_minute);
         });
     });
@@ -90,6 +100,12 @@ const MOST_MIB: u64 = 1 << 40;
 
 fn gpu(text: &str) -> Value<PciAddress> {
     text.parse().map_err(|_| "expected a PCI address, 0000:41:00.0 or 41:00.0".to_owned())
+}
+
+fn repository(text: &str) -> Value<String> {
+    let fits = |image: &ImageRef| image.names_registry() && image.to_string() == image.repository();
+    let fits = text.parse::<ImageRef>().is_ok_and(|image| fits(&image));
+    if fits { Ok(text.to_owned()) } else { Err("expected REGISTRY/PATH without tag and digest".to_owned()) }
 }
 
 #[cfg(test)]

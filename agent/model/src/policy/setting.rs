@@ -3,7 +3,8 @@
 use super::{Explanation, Policy, Requester};
 use serde::{Deserialize, Serialize};
 
-/// A kind of settings that a desired state can set. Nothing of it touches a device, so the ceiling of the host has no part in it.
+/// A kind of settings that a desired state can set. None of them touches a device by itself; what is deployed for
+/// [`SettingAct::Nvidia`] is held to the ceiling of the host when it is done.
 #[derive(
     Debug,
     Clone,
@@ -34,6 +35,8 @@ pub enum SettingAct {
     Overrides,
     /// Features of GPUs.
     Features,
+    /// NVIDIA's driver and toolkit containers.
+    Nvidia,
 }
 
 impl SettingAct {
@@ -60,6 +63,7 @@ impl SettingAct {
             Self::Intervals => "manager.intervals",
             Self::Overrides => "manager.overrides",
             Self::Features => "manager.features",
+            Self::Nvidia => "manager.nvidia",
         }
     }
 
@@ -71,6 +75,7 @@ impl SettingAct {
             Self::Intervals => "set intervals and the log level",
             Self::Overrides => "override the capacities of this host",
             Self::Features => "enable or disable features of GPUs",
+            Self::Nvidia => "deploy or remove NVIDIA's driver and toolkit containers",
         }
     }
 }
@@ -87,6 +92,7 @@ impl Policy {
             (Requester::Manager, SettingAct::Intervals) => self.manager.intervals,
             (Requester::Manager, SettingAct::Overrides) => self.manager.overrides,
             (Requester::Manager, SettingAct::Features) => self.manager.features,
+            (Requester::Manager, SettingAct::Nvidia) => self.manager.nvidia,
         };
         let (rule, why) = match (requester, allowed) {
             (Requester::Local, _) => ("root", "files of this host may set it".to_owned()),
@@ -103,12 +109,15 @@ mod tests {
     use crate::policy::read;
 
     #[test]
-    fn a_manager_may_place_work_unless_a_key_denies_it_and_may_not_switch_features() {
+    fn a_manager_may_place_work_unless_a_key_denies_it_and_may_neither_switch_features_nor_deploy() {
         let unsaid = Policy::default();
         for act in SettingAct::ALL {
             assert_eq!(SettingAct::from_code(act.code()), Some(*act));
             let said = unsaid.explain_setting(*act, Requester::Manager);
-            assert_eq!((said.allowed, said.rule.as_str()), (*act != SettingAct::Features, act.key()));
+            assert_eq!(
+                (said.allowed, said.rule.as_str()),
+                (!matches!(act, SettingAct::Features | SettingAct::Nvidia), act.key())
+            );
             assert!(unsaid.explain_setting(*act, Requester::Local).allowed);
             assert!(!Policy::strictest().explain_setting(*act, Requester::Manager).allowed);
             let key = act.key().trim_start_matches("manager.");

@@ -3,6 +3,7 @@
 use super::item::Deed;
 use crate::change::{Bind, Change};
 use crate::mig::{MigLayoutRequest, MigModeRequest, MigReturnRequest};
+use crate::nvidia_container::NvidiaImage;
 use crate::settings::HostSetting;
 use std::fmt;
 
@@ -51,6 +52,11 @@ fn set(out: &mut fmt::Formatter<'_>, setting: &HostSetting) -> fmt::Result {
         HostSetting::HeartbeatIntervalS(value) => key(out, "heartbeat_interval_s", value.as_ref()),
         HostSetting::SampleIntervalS(value) => key(out, "reconcile_interval_s", value.as_ref()),
         HostSetting::LogLevel(value) => key(out, "log_level", value.as_ref()),
+        HostSetting::DeployDriver(value) => key(out, "nvidia.deploy_driver", value.as_ref()),
+        HostSetting::DriverImage(value) => key(out, "nvidia.driver_image", value.as_ref().map(NvidiaImage::image)),
+        HostSetting::DeployToolkit(value) => key(out, "nvidia.deploy_toolkit", value.as_ref()),
+        HostSetting::ToolkitImage(value) => key(out, "nvidia.toolkit_image", value.as_ref().map(NvidiaImage::image)),
+        HostSetting::DriverRoot(value) => key(out, "nvidia.driver_root", value.as_ref()),
         HostSetting::GpuOff(gpu, true) => write!(out, "place no workspace on {gpu}"),
         HostSetting::GpuOff(gpu, false) => write!(out, "allow workspaces on {gpu} again"),
         HostSetting::GpuFeature(gpu, feature, Some(true)) => write!(out, "switch {} of {gpu} on", feature.code()),

@@ -5,6 +5,7 @@ use crate::checkin::manager::behind_https;
 use crate::features::FeatureName;
 use crate::fields::Value;
 use crate::ids::PciAddress;
+use crate::nvidia_container::{BadNvidiaImage, DriverRootWish, KernelModuleType, NvidiaImage};
 use std::net::IpAddr;
 
 /// A socket's path may be no longer than this on Linux, its ending zero included.
@@ -177,4 +178,19 @@ pub(super) fn feature(text: &str) -> Value<FeatureName> {
 /// A GPU.
 pub(super) fn gpu(text: &str) -> Value<PciAddress> {
     text.parse().map_err(|_| "expected a PCI address, as in [gpu.\"0000:41:00.0\"]".to_owned())
+}
+
+/// An image of NVIDIA's driver or toolkit container.
+pub(super) fn nvidia_image(text: &str) -> Value<NvidiaImage> {
+    text.parse().map_err(|fault: BadNvidiaImage| fault.to_string())
+}
+
+/// Which kernel modules a driver container builds.
+pub(super) fn kernel_modules(text: &str) -> Value<KernelModuleType> {
+    text.parse().map_err(|_| "expected auto, open or proprietary".to_owned())
+}
+
+/// Where a toolkit container looks for the driver's files.
+pub(super) fn driver_root(text: &str) -> Value<DriverRootWish> {
+    text.parse().map_err(|_| format!("expected one of {}", DriverRootWish::VALUES.join(", ")))
 }

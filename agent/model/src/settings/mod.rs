@@ -9,12 +9,13 @@ mod read;
 pub use check::is_https;
 pub use kept::{KeptError, KeptSettings};
 pub use log_filter::{LogFilter, LogLevel};
-pub use overlay::{DrainAt, GpuOverlay, HostSetting, SettingsOverlay};
+pub use overlay::{DrainAt, GpuOverlay, HostSetting, NvidiaOverlay, SettingsOverlay};
 pub use read::{Merged, merge};
 
 use crate::checkin::Pins;
 use crate::features::FeatureName;
 use crate::ids::PciAddress;
+use crate::nvidia_container::NvidiaWish;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -172,6 +173,9 @@ pub struct NvidiaSettings {
     pub smi_paths: Vec<String>,
     /// Milliseconds that a probe may take.
     pub probe_timeout_ms: u64,
+    /// What is deployed of NVIDIA's driver and toolkit containers; its keys are in `[nvidia]` too.
+    #[serde(flatten)]
+    pub deployment: NvidiaWish,
 }
 
 impl Default for NvidiaSettings {
@@ -185,6 +189,7 @@ impl Default for NvidiaSettings {
             ]),
             smi_paths: list(&["/usr/bin/nvidia-smi", "/run/nvidia/driver/usr/bin/nvidia-smi"]),
             probe_timeout_ms: 30_000,
+            deployment: NvidiaWish::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::{LogFilter, Settings};
 use crate::features::FeatureName;
 use crate::ids::PciAddress;
+use crate::nvidia_container::{DriverRootWish, NvidiaImage, NvidiaWish};
 use crate::policy::SettingAct;
 use crate::time::UnixMillis;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,8 @@ pub struct SettingsOverlay {
     pub sample_interval_s: Option<u64>,
     /// How much is written to the log.
     pub log_level: Option<LogFilter>,
+    /// NVIDIA's driver and toolkit containers.
+    pub nvidia: NvidiaOverlay,
     /// Single GPUs. One of which nothing is set has no entry.
     pub gpus: BTreeMap<PciAddress, GpuOverlay>,
 }
@@ -50,6 +53,37 @@ pub struct DrainAt {
     pub at: UnixMillis,
     /// It has come. A clock that is stepped back afterwards undoes nothing.
     pub has_come: bool,
+}
+
+/// What was set of NVIDIA's driver and toolkit containers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NvidiaOverlay {
+    /// A driver container is deployed.
+    pub deploy_driver: Option<bool>,
+    /// Its image.
+    pub driver_image: Option<NvidiaImage>,
+    /// A toolkit container is deployed.
+    pub deploy_toolkit: Option<bool>,
+    /// Its image.
+    pub toolkit_image: Option<NvidiaImage>,
+    /// Where it looks for the driver's files.
+    pub driver_root: Option<DriverRootWish>,
+}
+
+impl NvidiaOverlay {
+    fn lay_over(&self, wish: &mut NvidiaWish) {
+        let Self { deploy_driver, driver_image, deploy_toolkit, toolkit_image, driver_root } = self;
+        wish.deploy_driver = deploy_driver.unwrap_or(wish.deploy_driver);
+        wish.deploy_toolkit = deploy_toolkit.unwrap_or(wish.deploy_toolkit);
+        wish.driver_root = driver_root.unwrap_or(wish.driver_root);
+        if let Some(image) = driver_image {
+            wish.driver_image = image.clone();
+        }
+        if let Some(image) = toolkit_image {
+            wish.toolkit_image = image.clone();
+        }
+    }
 }
 
 /// What was set of one GPU.
@@ -94,6 +128,16 @@ pub enum HostSetting {
     SampleIntervalS(Option<u64>),
     /// How much is written to the log.
     LogLevel(Option<LogFilter>),
+    /// A driver container is deployed.
+    DeployDriver(Option<bool>),
+    /// Its image.
+    DriverImage(Option<NvidiaImage>),
+    /// A toolkit container is deployed.
+    DeployToolkit(Option<bool>),
+    /// Its image.
+    ToolkitImage(Option<NvidiaImage>),
+    /// Where it looks for the driver's files.
+    DriverRoot(Option<DriverRootWish>),
     /// No workspace may be placed on a GPU.
     GpuOff(PciAddress, bool),
     /// A feature of a GPU.
@@ -112,6 +156,11 @@ impl HostSetting {
                 SettingAct::Overrides
             }
             Self::HeartbeatIntervalS(_) | Self::SampleIntervalS(_) | Self::LogLevel(_) => SettingAct::Intervals,
+            Self::DeployDriver(_)
+            | Self::DriverImage(_)
+            | Self::DeployToolkit(_)
+            | Self::ToolkitImage(_)
+            | Self::DriverRoot(_) => SettingAct::Nvidia,
             Self::GpuFeature(..) => SettingAct::Features,
         }
     }
@@ -144,6 +193,11 @@ impl SettingsOverlay {
             HostSetting::HeartbeatIntervalS(value) => self.heartbeat_interval_s = value,
             HostSetting::SampleIntervalS(value) => self.sample_interval_s = value,
             HostSetting::LogLevel(value) => self.log_level = value,
+            HostSetting::DeployDriver(value) => self.nvidia.deploy_driver = value,
+            HostSetting::DriverImage(value) => self.nvidia.driver_image = value,
+            HostSetting::DeployToolkit(value) => self.nvidia.deploy_toolkit = value,
+            HostSetting::ToolkitImage(value) => self.nvidia.toolkit_image = value,
+            HostSetting::DriverRoot(value) => self.nvidia.driver_root = value,
             HostSetting::GpuOff(gpu, off) => self.edit_gpu(gpu, |of| of.off = off),
             HostSetting::GpuFeature(gpu, feature, value) => self.edit_gpu(gpu, |of| {
                 match value {
@@ -199,6 +253,7 @@ impl SettingsOverlay {
         if let Some(level) = &self.log_level {
             settings.agent.log_level = level.clone();
         }
+        self.nvidia.lay_over(&mut settings.nvidia.deployment);
         settings.desired = self.clone();
         settings
     }
@@ -229,6 +284,11 @@ mod tests {
             (HostSetting::HeartbeatIntervalS(Some(5)), HostSetting::HeartbeatIntervalS(None)),
             (HostSetting::SampleIntervalS(Some(5)), HostSetting::SampleIntervalS(None)),
             (HostSetting::LogLevel(Some(LogFilter::default())), HostSetting::LogLevel(None)),
+            (HostSetting::DeployDriver(Some(true)), HostSetting::DeployDriver(None)),
+            (HostSetting::DriverImage(Some("r.example/driver:1".parse().unwrap())), HostSetting::DriverImage(None)),
+            (HostSetting::DeployToolkit(Some(true)), HostSetting::DeployToolkit(None)),
+            (HostSetting::ToolkitImage(Some("r.example/toolkit:1".parse().unwrap())), HostSetting::ToolkitImage(None)),
+            (HostSetting::DriverRoot(Some(DriverRootWish::Host)), HostSetting::DriverRoot(None)),
             (HostSetting::GpuOff(gpu(), true), HostSetting::GpuOff(gpu(), false)),
             (
                 HostSetting::GpuFeature(gpu(), FeatureName::Nvenc, Some(false)),

@@ -5,6 +5,7 @@ use super::{
     Settings, check,
 };
 use crate::fields::{ConfigError, ConfigPlace, Document, Section};
+use crate::nvidia_container::NvidiaWish;
 use std::collections::BTreeMap;
 
 /// The files, laid over each other.
@@ -135,10 +136,18 @@ fn paths(section: &mut Section<'_, '_>, to: &mut ManagerPaths) {
 }
 
 fn nvidia(section: &mut Section<'_, '_>, to: &mut NvidiaSettings) {
-    let NvidiaSettings { nvml_paths, smi_paths, probe_timeout_ms } = to;
+    let NvidiaSettings { nvml_paths, smi_paths, probe_timeout_ms, deployment } = to;
+    let NvidiaWish { deploy_driver, driver_image, driver_kernel_modules, deploy_toolkit, toolkit_image, driver_root } =
+        deployment;
     section.list("nvml_paths", nvml_paths, check::library);
     section.list("smi_paths", smi_paths, check::program);
     section.whole("probe_timeout_ms", 500..=600_000, "milliseconds", probe_timeout_ms);
+    section.flag("deploy_driver", deploy_driver);
+    section.text("driver_image", driver_image, check::nvidia_image);
+    section.text("driver_kernel_modules", driver_kernel_modules, check::kernel_modules);
+    section.flag("deploy_toolkit", deploy_toolkit);
+    section.text("toolkit_image", toolkit_image, check::nvidia_image);
+    section.text("driver_root", driver_root, check::driver_root);
 }
 
 #[cfg(test)]

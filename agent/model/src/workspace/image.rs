@@ -1,11 +1,7 @@
 //! References of images: a registry, a path and a digest, nothing else.
 
 use super::refused::WorkspaceRefused;
-
-/// Longest reference that Docker takes, without its digest.
-const LONGEST_NAME: usize = 255;
-/// The registry of references that name none.
-const DOCKER_HUB: &str = "docker.io";
+use crate::image_ref::{BadImageRef, ImageDigest, ImageRef};
 
 /// A reference with its digest, `registry.example/ws/desktop@sha256:…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,69 +20,29 @@ impl ImageReference {
         registries: Option<&[String]>,
         field: &str,
     ) -> Result<Self, WorkspaceRefused> {
-        let (name, own) = text.split_once('@').map_or((text, None), |(name, digest)| (name, Some(digest)));
-        let wrong = |why: &str| WorkspaceRefused::invalid(field, why);
-        let digest = own.or(digest).ok_or_else(|| {
-            WorkspaceRefused::denied(
+        let wrong = |why: BadImageRef| WorkspaceRefused::invalid(field, why.to_string());
+        if !text.contains('@') && digest.is_none() {
+            return Err(WorkspaceRefused::denied(
                 field,
                 "an image is named with its digest, NAME@sha256:…: a tag can be moved to another image",
-            )
-        })?;
-        if !is_digest(digest) {
-            return Err(wrong("the digest is not sha256: and 64 hexadecimal digits"));
+            ));
         }
-        let (registry, path) = split(name);
-        let path = match path.rsplit_once(':') {
-            Some((path, tag)) if is_tag(tag) => path,
-            Some(_) => return Err(wrong("the tag is not of letters, digits, '_', '.' and '-'")),
-            None => path,
+        let image: ImageRef = text.parse().map_err(wrong)?;
+        let given = digest.map(str::parse::<ImageDigest>).transpose();
+        let image = match (image.digest(), given) {
+            (Some(_), _) => image,
+            (None, Ok(Some(digest))) => image.at(digest),
+            (None, Ok(None) | Err(_)) => return Err(wrong(BadImageRef::Digest)),
         };
-        if name.len() > LONGEST_NAME || !is_registry(registry) || !path.split('/').all(is_component) {
-            return Err(wrong("it is not [REGISTRY/]PATH@sha256:… in lower case"));
-        }
+        let registry = image.registry();
         if registries.is_some_and(|known| !known.iter().any(|one| one == registry)) {
             return Err(WorkspaceRefused::denied(
                 field,
                 format!("the registry {registry} is not among those that this host allows"),
             ));
         }
-        Ok(Self(format!("{name}@{digest}")))
+        Ok(Self(image.to_string()))
     }
-}
-
-/// Registry and path, as Docker distinguishes them: the first part is a registry where it has a dot, a colon, or is `localhost`.
-fn split(name: &str) -> (&str, &str) {
-    match name.split_once('/') {
-        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),
-        _ => (DOCKER_HUB, name),
-    }
-}
-
-fn is_registry(text: &str) -> bool {
-    let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
-    let label = |label: &str| {
-        label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            && !label.is_empty()
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    host.split('.').all(label) && port.is_none_or(|port| port.parse::<u16>().is_ok())
-}
-
-fn is_component(text: &str) -> bool {
-    let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
-    edge(text.bytes().next()) && edge(text.bytes().last()) && text.bytes().all(inner) && !text.contains("..")
-}
-
-fn is_tag(text: &str) -> bool {
-    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-    (1..=128).contains(&text.len()) && text.bytes().all(known) && !text.starts_with(['.', '-'])
-}
-
-fn is_digest(text: &str) -> bool {
-    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    text.strip_prefix("sha256:").is_some_and(|digits| digits.len() == 64 && digits.bytes().all(hex))
 }
 
 #[cfg(test)]

@@ -4,6 +4,10 @@ use super::{ContainersHand, Verb, VerbDeadline, VerbKind};
 use model::container_claims::ContainerClaims;
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeError};
+use model::ids::ContainerId;
+use model::image_ref::ImageRef;
+use model::nvidia_container::{NvidiaDeed, NvidiaLook, NvidiaRole};
+use model::ports::ActError;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -55,5 +59,71 @@ impl Verb for FindMigContainers {
 
     fn attempted(&self) -> String {
         "list the containers that map MIG instances".to_owned()
+    }
+}
+
+/// Looks at the containers of one of NVIDIA's roles, and at an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InspectNvidiaContainers {
+    /// Which role.
+    pub role: NvidiaRole,
+    /// The image that is wanted for it; without one the look reports it as absent.
+    pub image: Option<ImageRef>,
+}
+
+impl Verb for InspectNvidiaContainers {
+    type Hand = ContainersHand;
+    type Reply = Result<NvidiaLook, ProbeError>;
+    const NAME: &'static str = "inspect_nvidia_containers";
+    const KIND: VerbKind = VerbKind::Probe;
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(25));
+
+    fn attempted(&self) -> String {
+        format!("look at the {} container", self.role)
+    }
+}
+
+/// Does one thing to one of NVIDIA's containers. The hand checks it again: its own policy allows the image, and the container is ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyNvidiaDeed {
+    /// What is to be done.
+    pub deed: NvidiaDeed,
+}
+
+impl Verb for ApplyNvidiaDeed {
+    type Hand = ContainersHand;
+    type Reply = Result<(), ActError>;
+    const NAME: &'static str = "apply_nvidia_deed";
+    const KIND: VerbKind = VerbKind::Write;
+    /// [`model::nvidia_container::NvidiaSpec::STOP_WITHIN_S`] for a container to end, and a minute for Docker.
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(180));
+
+    fn attempted(&self) -> String {
+        self.deed.to_string()
+    }
+}
+
+/// Reads the last lines that one of NVIDIA's containers has written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadNvidiaLog {
+    /// Of which role it has to be.
+    pub role: NvidiaRole,
+    /// Which one.
+    pub id: ContainerId,
+}
+
+impl Verb for ReadNvidiaLog {
+    type Hand = ContainersHand;
+    /// Oldest first, printable, without secrets.
+    type Reply = Result<Vec<String>, ProbeError>;
+    const NAME: &'static str = "read_nvidia_log";
+    const KIND: VerbKind = VerbKind::Probe;
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(15));
+
+    fn attempted(&self) -> String {
+        format!("read the log of the {} container {}", self.role, self.id.short())
     }
 }

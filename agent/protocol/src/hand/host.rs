@@ -1,6 +1,8 @@
 //! The verbs of the host hand: probes of the driver, close looks, and the only one that writes.
 
 use super::{HostHand, Verb, VerbDeadline, VerbKind};
+use model::daemon_json::RuntimeEntry;
+use model::docker_config::{DockerConfigLook, DockerConfigStep};
 use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::plan::{GroupState, Scope, Step};
 use model::ports::ActError;
@@ -81,6 +83,51 @@ impl Verb for ApplyStep {
     const KIND: VerbKind = VerbKind::Write;
     /// The hand's own deadline, and what it has to end a writer that hangs.
     const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(30));
+
+    fn attempted(&self) -> String {
+        self.step.to_string()
+    }
+}
+
+/// Finds the configuration file of the Docker that runs, and looks what it reports about a runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InspectDockerConfig {
+    /// The runtime that is wanted, or is to be taken out.
+    pub entry: RuntimeEntry,
+    /// Version of the engine: not every one reads a byte order mark.
+    pub docker_version: Option<String>,
+}
+
+impl Verb for InspectDockerConfig {
+    type Hand = HostHand;
+    type Reply = Result<DockerConfigLook, ActError>;
+    const NAME: &'static str = "inspect_docker_config";
+    const KIND: VerbKind = VerbKind::Look;
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(15));
+
+    fn attempted(&self) -> String {
+        "look at Docker's configuration".to_owned()
+    }
+}
+
+/// Changes Docker's configuration, or has it read again. The hand checks it again: its own policy allows it, and the file is the one
+/// that was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyDockerConfigStep {
+    /// What is to be done.
+    pub step: DockerConfigStep,
+    /// Version of the engine.
+    pub docker_version: Option<String>,
+}
+
+impl Verb for ApplyDockerConfigStep {
+    type Hand = HostHand;
+    type Reply = Result<(), ActError>;
+    const NAME: &'static str = "apply_docker_config_step";
+    const KIND: VerbKind = VerbKind::Write;
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(45));
 
     fn attempted(&self) -> String {
         self.step.to_string()

@@ -1,0 +1,103 @@
+//! What a look at Docker's configuration file shows.
+
+use crate::daemon_json::Refused;
+use serde::{Deserialize, Serialize};
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DockerConfigLook {
+    /// The file that the running Docker reads, whether it is there or not.
+    File(DockerConfigSeen),
+    /// gpuhostd leaves the configuration of this Docker alone.
+    Unusable(WhyUnusable),
+}
+
+/// A file, as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DockerConfigSeen {
+    /// Its path, as Docker was given it.
+    pub file: String,
+    /// Where the symbolic links of that path lead.
+    pub real_file: String,
+    /// The systemd unit in which Docker runs, `docker.service`.
+    pub unit: Option<String>,
+    /// SHA-256 of its bytes in hexadecimal; `None` = there is no file.
+    pub sha256: Option<String>,
+    /// What it reports about the runtime that was asked about.
+    pub entry: EntrySeen,
+}
+
+/// What the file reports about a runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntrySeen {
+    /// It has none of that name, and one can be put in.
+    Absent,
+    /// It has this one.
+    AsWanted,
+    /// The file is left as it is.
+    Refused(Refused),
+}
+
+/// Why the configuration of a Docker is left alone: a closed list of codes, each with what to do.
+#[derive(
+    Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, strum::VariantNames, strum::IntoStaticStr,
+)]
+#[serde(tag = "code", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum WhyUnusable {
+    /// Nobody answers at the socket.
+    #[error("no Docker answers at {socket}: systemctl start docker")]
+    DockerNotRunning {
+        /// The socket.
+        socket: String,
+    },
+    /// It is Docker's snap.
+    #[error(
+        "Docker is a snap ({program}): its files are inside the snap. Install Docker from a package of the distribution or of Docker"
+    )]
+    DockerSnap {
+        /// Its program.
+        program: String,
+    },
+    /// It runs without root.
+    #[error(
+        "Docker runs without root, as uid {uid}: its configuration is that user's. As that user: nvidia-ctk runtime configure --runtime=docker"
+    )]
+    DockerRootless {
+        /// Its user.
+        uid: u32,
+    },
+    /// It sees other files than this host.
+    #[error(
+        "Docker (pid {pid}) runs in a root folder or a mount namespace of its own: its configuration is not a file of this host"
+    )]
+    DockerElsewhere {
+        /// Its process.
+        pid: u32,
+    },
+    /// It is no Docker.
+    #[error("{program} answers at the socket, not dockerd: runtimes are configured there in another way")]
+    NotDocker {
+        /// Its program.
+        program: String,
+    },
+    /// Its process cannot be looked into.
+    #[error("the process of Docker cannot be read: {said}")]
+    DockerUnknown {
+        /// What the host answered.
+        said: String,
+    },
+}
+
+impl WhyUnusable {
+    /// Every code, in the order of the enum.
+    pub const CODES: &'static [&'static str] = <Self as strum::VariantNames>::VARIANTS;
+
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.into()
+    }
+}

@@ -1,0 +1,8 @@
+//! The configuration file of the Docker that runs: how it is found, what it reports about the runtime that is wanted, and what can be
+//! done to it. How its bytes are edited is in [`crate::daemon_json`].
+
+mod docker_config_look;
+mod docker_config_step;
+
+pub use docker_config_look::{DockerConfigLook, DockerConfigSeen, EntrySeen, WhyUnusable};
+pub use docker_config_step::DockerConfigStep;

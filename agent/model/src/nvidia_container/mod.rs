@@ -1,0 +1,16 @@
+//! The driver container and the toolkit container: what they are created from, how Docker shows them, and what can be done to them.
+
+mod nvidia_deed;
+mod nvidia_look;
+mod nvidia_role;
+mod nvidia_spec;
+mod nvidia_wish;
+
+pub use nvidia_deed::NvidiaDeed;
+pub use nvidia_look::{ContainerRun, ImageSeen, NvidiaContainerSeen, NvidiaLook, WhyForeign};
+pub use nvidia_role::NvidiaRole;
+pub use nvidia_spec::{DriverOptions, DriverRootKind, KernelModuleType, NvidiaOptions, NvidiaSpec, ToolkitOptions};
+pub use nvidia_wish::{BadNvidiaImage, DriverRootWish, NvidiaImage, NvidiaWish};
+
+/// Prefix of the labels of every container of ours.
+pub const LABELS: &str = "org.gpuhost.Agent1.";
