@@ -5,12 +5,14 @@ mod nvidia_look;
 mod nvidia_role;
 mod nvidia_spec;
 mod nvidia_wish;
+mod toolkit_probe;
 
 pub use nvidia_deed::NvidiaDeed;
 pub use nvidia_look::{ContainerRun, ImageSeen, NvidiaContainerSeen, NvidiaLook, WhyForeign};
 pub use nvidia_role::NvidiaRole;
 pub use nvidia_spec::{DriverOptions, DriverRootKind, KernelModuleType, NvidiaOptions, NvidiaSpec, ToolkitOptions};
 pub use nvidia_wish::{BadNvidiaImage, DriverRootWish, NvidiaImage, NvidiaWish};
+pub use toolkit_probe::{ToolkitProbe, ToolkitWay};
 
 /// Prefix of the labels of every container of ours.
 pub const LABELS: &str = "org.gpuhost.Agent1.";
