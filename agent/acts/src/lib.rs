@@ -3,6 +3,7 @@
 
 pub mod change;
 mod child_fault;
+pub mod docker_config;
 mod exited;
 pub mod holders;
 pub mod mig;

@@ -4,6 +4,7 @@ use super::desired_key::Desired;
 use super::desired_mig::DesiredMig;
 use crate::features::FeatureName;
 use crate::ids::{GpuUuid, PciAddress, PciId};
+use crate::nvidia_container::{DriverRootWish, NvidiaImage};
 use crate::settings::LogFilter;
 use crate::time::UnixMillis;
 use serde::{Deserialize, Serialize};
@@ -14,8 +15,26 @@ use std::collections::BTreeMap;
 pub struct DesiredSections {
     /// `agent`: this host.
     pub agent: DesiredAgent,
+    /// `nvidia`: the driver and the toolkit container.
+    #[serde(default)]
+    pub nvidia: DesiredNvidia,
     /// `gpus`, in the order of the document.
     pub gpus: Vec<GpuEntry>,
+}
+
+/// `nvidia`: what is deployed of NVIDIA's two containers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DesiredNvidia {
+    /// A driver container is deployed.
+    pub deploy_driver: Desired<bool>,
+    /// From this image.
+    pub driver_image: Desired<NvidiaImage>,
+    /// A toolkit container is deployed.
+    pub deploy_toolkit: Desired<bool>,
+    /// From this image.
+    pub toolkit_image: Desired<NvidiaImage>,
+    /// Where it looks for the driver's files.
+    pub driver_root: Desired<DriverRootWish>,
 }
 
 /// `agent`: settings of this host.

@@ -1,7 +1,7 @@
 //! Wishes of several files of this host, laid over each other in their order: later keys win.
 
 use super::desired_key::Desired;
-use super::desired_sections::{CapacityOverrides, DesiredAgent, DesiredSections};
+use super::desired_sections::{CapacityOverrides, DesiredAgent, DesiredNvidia, DesiredSections};
 
 /// Largest file of this host, in bytes: as large as a configuration file may be, since TOML becomes a tree many times as large.
 pub const LOCAL_FILE_MAX_BYTES: usize = 256 * 1024;
@@ -9,8 +9,9 @@ pub const LOCAL_FILE_MAX_BYTES: usize = 256 * 1024;
 impl DesiredSections {
     /// Lays a later file over this. What it does not say stays; an entry for the same match replaces the earlier one as a whole.
     pub fn lay_over(&mut self, later: Self) {
-        let Self { agent, gpus } = later;
+        let Self { agent, nvidia, gpus } = later;
         self.agent.lay_over(agent);
+        self.nvidia.lay_over(nvidia);
         for entry in gpus {
             match self.gpus.iter_mut().find(|known| known.of == entry.of) {
                 Some(known) => *known = entry,
@@ -48,6 +49,17 @@ impl DesiredAgent {
         lay(&mut self.heartbeat_interval_s, heartbeat_interval_s);
         lay(&mut self.sample_interval_s, sample_interval_s);
         lay(&mut self.log_level, log_level);
+    }
+}
+
+impl DesiredNvidia {
+    fn lay_over(&mut self, later: Self) {
+        let Self { deploy_driver, driver_image, deploy_toolkit, toolkit_image, driver_root } = later;
+        lay(&mut self.deploy_driver, deploy_driver);
+        lay(&mut self.driver_image, driver_image);
+        lay(&mut self.deploy_toolkit, deploy_toolkit);
+        lay(&mut self.toolkit_image, toolkit_image);
+        lay(&mut self.driver_root, driver_root);
     }
 }
 

@@ -17,7 +17,9 @@ pub use desired_document::DesiredDocument;
 pub use desired_key::Desired;
 pub use desired_mig::{DesiredMig, DesiredMigMode, MigApply};
 pub use desired_report::{DesiredReport, Effective, Observed, UNMET_MAX, UnmetItem};
-pub use desired_sections::{CapacityOverrides, DesiredAgent, DesiredSections, DesiredUse, GpuEntry, GpuMatch};
+pub use desired_sections::{
+    CapacityOverrides, DesiredAgent, DesiredNvidia, DesiredSections, DesiredUse, GpuEntry, GpuMatch,
+};
 pub use epoch::{DocumentId, Epoch, Revision};
 pub use ledger::{DOCUMENT_MAX_BYTES, DOCUMENT_MAX_DEPTH, LEDGER_MAX_BYTES, Ledger, LedgerDamage};
 pub use local_wishes::LOCAL_FILE_MAX_BYTES;

@@ -1,9 +1,9 @@
 //! The domain of the GPUs: what each is for, and its features.
 
-use super::host_items::held_locally;
 use super::item::{Deed, Item, ItemPath, ItemState, Why, WishSource};
 use super::matching::{Matched, matched};
 use super::mig_items;
+use super::setting_keys::held_locally;
 use super::world::{World, refused};
 use crate::change::{Bind, Change};
 use crate::desired::{Desired, DesiredUse, GpuEntry};

@@ -1,9 +1,9 @@
 //! The domain of the host's settings: enabled, draining, labels, intervals, capacities.
 
-use super::item::{Deed, Item, ItemPath, ItemState, Why, WishSource};
-use super::world::{World, refused};
-use crate::desired::{Desired, DesiredAgent};
-use crate::pci::VENDOR_NVIDIA;
+use super::item::{Deed, Item, ItemPath, ItemState, WishSource};
+use super::setting_keys::SettingKeys;
+use super::world::World;
+use crate::desired::DesiredAgent;
 use crate::settings::HostSetting;
 
 /// All items of `agent`.
@@ -20,7 +20,7 @@ pub(super) fn items(world: &World<'_>) -> Vec<Item> {
 /// The items of one source; what `holder` names is held by it.
 fn of_section(world: &World<'_>, source: WishSource, of: &DesiredAgent, holder: &DesiredAgent) -> Vec<Item> {
     use HostSetting as S;
-    let keys = Keys { world, source };
+    let keys = SettingKeys { world, source, section: "agent" };
     let (own, theirs) = (&of.overrides, &holder.overrides);
     [
         keys.item("enabled", &of.enabled, &holder.enabled, S::Enabled),
@@ -45,54 +45,6 @@ fn of_section(world: &World<'_>, source: WishSource, of: &DesiredAgent, holder: 
     .into_iter()
     .flatten()
     .collect()
-}
-
-/// The keys of one source.
-struct Keys<'a> {
-    world: &'a World<'a>,
-    source: WishSource,
-}
-
-impl Keys<'_> {
-    fn item<T: Clone>(
-        &self,
-        key: &str,
-        wish: &Desired<T>,
-        held: &Desired<T>,
-        setting: impl FnOnce(Option<T>) -> HostSetting,
-    ) -> Option<Item> {
-        let path = ItemPath::new(format!("agent.{key}"));
-        let wished = match wish {
-            Desired::Absent => return None,
-            _ if held.is_said() => return Some(refused(path, self.source, held_locally())),
-            Desired::Unsupported(words) => {
-                return Some(refused(path, self.source, Why::new("unsupported_value", words.clone())));
-            }
-            Desired::LocalDefault => setting(None),
-            Desired::Value(value) => setting(Some(value.clone())),
-        };
-        let state = if self.world.overlay().has(&wished) {
-            ItemState::Met
-        } else if let Some(why) = impossible(self.world, &wished) {
-            ItemState::Refused(why)
-        } else {
-            self.world.state_of_deed(self.source, Deed::Set(wished))
-        };
-        Some(Item { path, source: self.source, state, blockers: String::new() })
-    }
-}
-
-pub(super) fn held_locally() -> Why {
-    Why::new("held_locally", "a file in /etc/gpuhostd/desired.d sets it, and what this host sets itself has precedence")
-}
-
-/// GPUs for CUDA can be reported in another number only where there is one at all.
-fn impossible(world: &World<'_>, setting: &HostSetting) -> Option<Why> {
-    let HostSetting::CudaGpus(Some(wanted)) = setting else { return None };
-    let has_one = world.host.gpus.iter().any(|gpu| gpu.pci.id.vendor == VENDOR_NVIDIA);
-    (*wanted > 0 && !has_one).then(|| {
-        Why::new("no_physical_gpu", format!("{wanted} CUDA GPUs are to be reported, and this host has no NVIDIA GPU"))
-    })
 }
 
 /// A time to drain that was set comes by itself, also when no document names it any more.

@@ -8,8 +8,10 @@ mod host_items;
 mod item;
 mod matching;
 mod mig_items;
+mod nvidia_items;
 mod pace;
 mod preview;
+mod setting_keys;
 mod suspicious;
 mod world;
 

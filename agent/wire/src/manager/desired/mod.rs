@@ -11,6 +11,7 @@ mod duplicate_names;
 mod gpu_wishes;
 mod json_node;
 mod mig_wishes;
+mod nvidia_wishes;
 #[cfg(test)]
 mod tests;
 
@@ -162,10 +163,11 @@ fn sections<'t>(reader: &mut Reader<'t>, top: Node<'t>, reading: &mut DesiredRea
     reader.object(top, |reader, name, value| match name {
         "agent" => reading.wishes.agent = agent_settings::read(reader, value),
         "gpus" => reading.wishes.gpus = gpu_wishes::read(reader, value),
+        "nvidia" => reading.wishes.nvidia = nvidia_wishes::read(reader, value),
         "requires" => reading.requires = requires(reader, value),
         // Other parts of the agent read what is in them, each when it is there.
-        "nvidia" | "proxy" if value.is_null() => {}
-        "nvidia" | "proxy" => {
+        "proxy" if value.is_null() => {}
+        "proxy" => {
             reader.object(value, |_, _, _| {});
             reader.inert(value);
         }
