@@ -1,4 +1,5 @@
 //! Real Docker engines, side by side: what the rig promises, and the container hand against each of them.
 
+mod daemon_json;
 mod rig;
 mod stand_ins;
