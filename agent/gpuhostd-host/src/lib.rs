@@ -1,5 +1,6 @@
 //! The host hand: asks NVML and nvidia-smi, looks closely at a GPU, and takes the steps of a change. The only hand that writes.
 
+use acts::cdi::{CdiKeeper, CdiPlaces};
 use acts::change::StepTaker;
 use acts::probe::Probes;
 use files::OwnProgram;
@@ -11,7 +12,7 @@ use model::driver::DriverSource;
 use model::policy::Policy;
 use nix::unistd::geteuid;
 use protocol::hand::HostHand;
-use protocol::hand::host::{ApplyStep, InspectScope, ProbeNvml, ProbeSmi};
+use protocol::hand::host::{ApplyCdiStep, ApplyStep, InspectCdi, InspectScope, ProbeNvml, ProbeSmi};
 use spawn::Own;
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
     let child = Own::find(OwnProgram::Child);
     let probes = Probes::new(child.clone(), &paths.sysfs);
     let changes = StepTaker::new(child, &paths.sysfs, Surroundings::of_this_host());
+    let (cdi, cdi_policy) = (CdiKeeper::new(CdiPlaces::of_this_host()), paths.policy.clone());
+    let (cdi_looking, cdi_register) = (cdi.clone(), cdi.clone());
     let policy = paths.policy.clone();
     let (register, changing, looking) = (probes.clone(), changes.clone(), changes.clone());
     let (nvidia, degraded_note) = (Arc::new(settings.settings.nvidia), note.clone());
@@ -44,7 +47,18 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
                 changes.act(&scope, &step, rules.unwrap_or_else(|_| Policy::strictest())).await
             }
         })
-        .stays_while(move || register.waits() || changing.hangs())
+        .serve(move |InspectCdi { reader }| {
+            let cdi = cdi_looking.clone();
+            async move { cdi.look(reader).await }
+        })
+        .serve(move |ApplyCdiStep { step }| {
+            let (cdi, policy) = (cdi.clone(), cdi_policy.clone());
+            async move {
+                let rules = tokio::task::spawn_blocking(move || policy::read(&policy)).await;
+                cdi.act(step, rules.unwrap_or_else(|_| Policy::strictest())).await
+            }
+        })
+        .stays_while(move || register.waits() || changing.hangs() || cdi_register.hangs())
         .build()
 }
 
