@@ -3,6 +3,7 @@
 
 pub mod change;
 mod child_fault;
+pub mod driver_host;
 mod exited;
 pub mod holders;
 pub mod mig;

@@ -1,6 +1,7 @@
 //! The host hand: asks NVML and nvidia-smi, looks closely at a GPU, and takes the steps of a change. The only hand that writes.
 
 use acts::change::StepTaker;
+use acts::driver_host::DriverHostTaker;
 use acts::probe::Probes;
 use files::OwnProgram;
 use hands::policy;
@@ -11,7 +12,7 @@ use model::driver::DriverSource;
 use model::policy::Policy;
 use nix::unistd::geteuid;
 use protocol::hand::HostHand;
-use protocol::hand::host::{ApplyStep, InspectScope, ProbeNvml, ProbeSmi};
+use protocol::hand::host::{ApplyDriverHostStep, ApplyStep, InspectDriverHost, InspectScope, ProbeNvml, ProbeSmi};
 use spawn::Own;
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
     let probes = Probes::new(child.clone(), &paths.sysfs);
     let changes = StepTaker::new(child, &paths.sysfs, Surroundings::of_this_host());
     let policy = paths.policy.clone();
+    let driver_host = DriverHostTaker::of_this_host();
+    let (host_looks, host_steps, host_policy) = (driver_host.clone(), driver_host.clone(), policy.clone());
     let (register, changing, looking) = (probes.clone(), changes.clone(), changes.clone());
     let (nvidia, degraded_note) = (Arc::new(settings.settings.nvidia), note.clone());
     let probe = move |source: DriverSource| {
@@ -44,7 +47,19 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
                 changes.act(&scope, &step, rules.unwrap_or_else(|_| Policy::strictest())).await
             }
         })
-        .stays_while(move || register.waits() || changing.hangs())
+        .serve(move |InspectDriverHost { docker_root }| {
+            let driver_host = host_looks.clone();
+            async move { driver_host.look(docker_root).await }
+        })
+        .serve(move |ApplyDriverHostStep { step }| {
+            let (driver_host, policy) = (host_steps.clone(), host_policy.clone());
+            async move {
+                let rules = tokio::task::spawn_blocking(move || policy::read(&policy)).await;
+                let rules = rules.unwrap_or_else(|_| Policy::strictest());
+                driver_host.act(&step, rules.host.nvidia.driver).await
+            }
+        })
+        .stays_while(move || register.waits() || changing.hangs() || driver_host.hangs())
         .build()
 }
 

@@ -3,6 +3,7 @@
 mod bound;
 mod changes;
 mod clock;
+mod driver_host_files;
 mod facts;
 mod file_watch;
 mod folder;
@@ -18,6 +19,7 @@ mod sysfs;
 pub use bound::{gpus_to_ask, nvidia_index};
 pub use changes::UdevChanges;
 pub use clock::BootClock;
+pub use driver_host_files::{mark_run_nvidia, remove_readiness_files, write_readiness_files};
 pub use facts::FactsRoot;
 pub use file_watch::FileWatch;
 pub use folder::make_private_dir;
