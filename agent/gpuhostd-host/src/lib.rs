@@ -4,6 +4,7 @@
 use acts::cdi::{CdiKeeper, CdiPlaces};
 use acts::change::StepTaker;
 use acts::docker_config::DockerConfigFile;
+use acts::driver_host::DriverHostTaker;
 use acts::probe::Probes;
 use files::OwnProgram;
 use hands::policy;
@@ -15,7 +16,8 @@ use model::policy::Policy;
 use nix::unistd::geteuid;
 use protocol::hand::HostHand;
 use protocol::hand::host::{
-    ApplyCdiStep, ApplyDockerConfigStep, ApplyStep, InspectCdi, InspectDockerConfig, InspectScope, ProbeNvml, ProbeSmi,
+    ApplyCdiStep, ApplyDockerConfigStep, ApplyDriverHostStep, ApplyStep, InspectCdi, InspectDockerConfig,
+    InspectDriverHost, InspectScope, ProbeNvml, ProbeSmi,
 };
 use spawn::Own;
 use std::path::PathBuf;
@@ -30,7 +32,9 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
     let docker = DockerConfigFile::new(child.clone(), &settings.settings.docker.socket);
     let changes = StepTaker::new(child, &paths.sysfs, Surroundings::of_this_host());
     let cdi = CdiKeeper::new(CdiPlaces::of_this_host());
+    let driver_host = DriverHostTaker::of_this_host();
     let policy = paths.policy.clone();
+    let mounting = driver_host.clone();
     let (asked, changing, editing, generating) = (probes.clone(), changes.clone(), docker.clone(), cdi.clone());
     let (nvidia, degraded_note) = (Arc::new(settings.settings.nvidia), note.clone());
     let probe = move |source: DriverSource| {
@@ -44,17 +48,13 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
             .serve(move |ProbeSmi {}| probe_smi(DriverSource::Smi));
     let registry = with_steps(registry, changes, policy.clone());
     let registry = with_docker_config(registry, docker, policy.clone());
-    with_cdi(registry, cdi, policy)
-        .stays_while(move || asked.waits() || changing.hangs() || editing.hangs() || generating.hangs())
-        .build()
+    let registry = with_cdi(registry, cdi, policy.clone());
+    let hangs = move || changing.hangs() || editing.hangs() || generating.hangs() || mounting.hangs();
+    with_driver_host(registry, driver_host, policy).stays_while(move || asked.waits() || hangs()).build()
 }
 
 /// The verbs of changes of a GPU's drivers.
-fn with_steps(
-    registry: RegistryBuilder<HostHand>,
-    changes: StepTaker,
-    policy: PathBuf,
-) -> RegistryBuilder<HostHand> {
+fn with_steps(registry: RegistryBuilder<HostHand>, changes: StepTaker, policy: PathBuf) -> RegistryBuilder<HostHand> {
     let looking = changes.clone();
     registry
         .serve(move |InspectScope { scope }| {
@@ -96,6 +96,24 @@ fn with_cdi(registry: RegistryBuilder<HostHand>, cdi: CdiKeeper, policy: PathBuf
         .serve(move |ApplyCdiStep { step }| {
             let (cdi, policy) = (cdi.clone(), policy.clone());
             async move { cdi.act(step, rules(policy).await).await }
+        })
+}
+
+/// The verbs of the host of a driver container.
+fn with_driver_host(
+    registry: RegistryBuilder<HostHand>,
+    driver_host: DriverHostTaker,
+    policy: PathBuf,
+) -> RegistryBuilder<HostHand> {
+    let looking = driver_host.clone();
+    registry
+        .serve(move |InspectDriverHost { docker_root }| {
+            let driver_host = looking.clone();
+            async move { driver_host.look(docker_root).await }
+        })
+        .serve(move |ApplyDriverHostStep { step }| {
+            let (driver_host, policy) = (driver_host.clone(), policy.clone());
+            async move { driver_host.act(&step, rules(policy).await.host.nvidia.driver).await }
         })
 }
 
