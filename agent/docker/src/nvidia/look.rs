@@ -26,9 +26,13 @@ pub(crate) async fn look(
         if let Some(found) = inspect(socket, &id).await?
             && Shape(&found).has_role(role)
         {
-            containers.push(seen(socket, role, id, &found).await?);
+            // The list has whole seconds only: two that were created in one would come in any order.
+            let created = found.get("Created").text().and_then(UnixMillis::from_rfc3339).map(|at| at.0);
+            containers.push((created, seen(socket, role, id, &found).await?));
         }
     }
+    containers.sort_by(|(one, first), (two, second)| (one, &first.id).cmp(&(two, &second.id)));
+    let containers = containers.into_iter().map(|(_, seen)| seen).collect();
     let image = match image {
         Some(image) => image_seen(socket, pulls, image).await?,
         None => ImageSeen::Absent,
@@ -36,7 +40,7 @@ pub(crate) async fn look(
     Ok(NvidiaLook { containers, image })
 }
 
-/// The full ids of the containers with a label, in the order of their creation.
+/// The full ids of the containers with a label, the oldest first to the second.
 pub(crate) async fn labelled(socket: &str, key: &str, value: &str) -> Result<Vec<ContainerId>, DockerError> {
     let path = format!("/containers/json?all=true&filters=%7B%22label%22%3A%5B%22{key}%3D{value}%22%5D%7D");
     let listed = get(socket, &path).await?;
