@@ -3,6 +3,7 @@
 
 pub mod change;
 mod child_fault;
+pub mod docker_config;
 pub mod driver_host;
 mod exited;
 pub mod holders;

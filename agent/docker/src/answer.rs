@@ -18,6 +18,7 @@ pub(crate) fn facts(version: &Json, info: &Json) -> DockerFacts {
         cdi_spec_dirs: texts(info.get("CDISpecDirs")),
         cdi_devices: cdi_devices(info.get("DiscoveredDevices")),
         cdi_all: None,
+        cdi_files: Vec::new(),
         cdi_problems: Vec::new(),
         engine: if is_podman { ContainerEngine::Podman } else { ContainerEngine::Docker },
         rootless: is_rootless(info),

@@ -1,6 +1,6 @@
 //! The CDI specifications in an engine's folders, for the engines that do not say what they hold.
 
-use model::cdi::{CdiDevices, CdiFolder, FILE_MAX_BYTES, KIND, Spec, is_spec, parse, taken};
+use model::cdi::{CdiDevices, CdiFile, CdiFolder, FILE_MAX_BYTES, KIND, SpecVersion, is_spec, parse, taken};
 use model::docker::{ContainerEngine, DockerFacts};
 use nix::fcntl::OFlag;
 use std::fs::{self, OpenOptions};
@@ -40,13 +40,13 @@ pub(crate) async fn add(facts: &mut DockerFacts, within: Duration) {
         return facts.cdi_problems.push("the CDI specifications are still being read by an earlier request".to_owned());
     };
     let left = within.saturating_sub(begin.elapsed());
-    let reads_new = reads_new_forms(facts);
+    let newest = newest(facts);
     let read = tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        read(&folders, reads_new)
+        read(&folders, newest)
     });
     match timeout(left, read).await {
-        Ok(Ok((read, problems))) => use_them(facts, read, problems),
+        Ok(Ok(read)) => use_them(facts, read),
         Ok(Err(broken)) => facts.cdi_problems.push(format!("the CDI specifications could not be read: {broken}")),
         Err(_) => {
             let ms = within.as_millis();
@@ -57,11 +57,28 @@ pub(crate) async fn add(facts: &mut DockerFacts, within: Duration) {
     }
 }
 
-fn use_them(facts: &mut DockerFacts, read: CdiDevices, problems: Vec<String>) {
-    facts.cdi_all = read.all;
-    facts.cdi_problems = problems;
+/// What the folders hold.
+#[derive(Default)]
+struct Found {
+    devices: CdiDevices,
+    files: Vec<CdiFile>,
+    problems: Vec<String>,
+}
+
+impl Found {
+    fn problem(&mut self, what: String) {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(what);
+        }
+    }
+}
+
+fn use_them(facts: &mut DockerFacts, read: Found) {
+    facts.cdi_all = read.devices.all;
+    facts.cdi_files = read.files;
+    facts.cdi_problems = read.problems;
     if !lists_its_devices(facts) {
-        facts.cdi_devices = read.names.iter().map(|name| format!("{KIND}={name}")).collect();
+        facts.cdi_devices = read.devices.names.iter().map(|name| format!("{KIND}={name}")).collect();
     }
 }
 
@@ -74,32 +91,29 @@ fn lists_its_devices(facts: &DockerFacts) -> bool {
         || facts.engine == ContainerEngine::Docker && api.is_some_and(|api| api >= LISTED_SINCE)
 }
 
-/// Engines before 28 know the form of a specification up to 0.7, and take none that is newer.
-fn reads_new_forms(facts: &DockerFacts) -> bool {
-    let major = facts.version.as_deref().and_then(|version| version.split('.').next()?.parse::<u32>().ok());
-    facts.engine == ContainerEngine::Podman || major.is_none_or(|major| major >= 28)
+fn newest(facts: &DockerFacts) -> SpecVersion {
+    match facts.engine {
+        ContainerEngine::Docker => SpecVersion::newest_of_docker(facts.version.as_deref()),
+        ContainerEngine::Podman => SpecVersion::NEWEST,
+    }
 }
 
 /// The names are what is taken of all folders; beside them, which files could not be used.
-fn read(folders: &[String], reads_new: bool) -> (CdiDevices, Vec<String>) {
-    let mut problems = Vec::new();
-    let mut problem = |what: String| {
-        if problems.len() < PROBLEMS_MAX {
-            problems.push(what);
-        }
-    };
-    let read: Vec<CdiFolder> =
-        folders.iter().map(|folder| read_folder(Path::new(folder), reads_new, &mut problem)).collect();
-    (taken(&read), problems)
+fn read(folders: &[String], newest: SpecVersion) -> Found {
+    let mut all = Found::default();
+    let taken_of: Vec<CdiFolder> =
+        folders.iter().map(|folder| read_folder(Path::new(folder), newest, &mut all)).collect();
+    all.devices = taken(&taken_of);
+    all
 }
 
-fn read_folder(folder: &Path, reads_new: bool, problem: &mut impl FnMut(String)) -> CdiFolder {
+fn read_folder(folder: &Path, newest: SpecVersion, all: &mut Found) -> CdiFolder {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         // Folders need not be there.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return CdiFolder::new(),
         Err(error) => {
-            problem(format!("{}: {error}", folder.display()));
+            all.problem(format!("{}: {error}", folder.display()));
             return CdiFolder::new();
         }
     };
@@ -107,28 +121,36 @@ fn read_folder(folder: &Path, reads_new: bool, problem: &mut impl FnMut(String))
     let mut names: Vec<String> = names.take(FILES_MAX.saturating_add(1)).collect();
     names.sort_unstable();
     if names.len() > FILES_MAX {
-        problem(format!("{}: it has more than {FILES_MAX} files, and the others are not read", folder.display()));
+        all.problem(format!("{}: it has more than {FILES_MAX} files, and the others are not read", folder.display()));
         names.truncate(FILES_MAX);
     }
     let mut found = CdiFolder::new();
     for name in names {
         let path = folder.join(&name);
-        match read_file(&path).and_then(|bytes| parse(&name, &bytes)) {
-            Ok(Some(spec)) if reads_new || !is_new(&spec) => found.push((name, spec)),
-            Ok(Some(spec)) => {
-                problem(format!("{}: its cdiVersion {} is newer than this Docker reads", path.display(), spec.version));
-            }
-            Ok(None) => {}
-            Err(why) => problem(format!("{}: {why}", path.display())),
+        let spec = match read_file(&path).and_then(|bytes| parse(&name, &bytes)) {
+            Ok(Some(spec)) => Ok(spec),
+            Ok(None) => continue,
+            Err(why) => Err(why),
+        };
+        let file = CdiFile::of(path.display().to_string(), spec.as_ref().map_err(Clone::clone), newest, is_missing);
+        match (&file.broken, spec) {
+            (None, Ok(spec)) => found.push((name, spec)),
+            (Some(why), _) => all.problem(format!("{}: {why}", path.display())),
+            (None, Err(why)) => all.problem(format!("{}: {why}", path.display())),
         }
+        all.files.push(file);
     }
     found
 }
 
-/// From 0.8 on.
-fn is_new(spec: &Spec) -> bool {
-    let mut parts = spec.version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-    (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (0, 8)
+/// Where this process sees another tree than the engine does: its unit has devices, homes and temporary files of its own.
+const OTHERWISE_HERE: [&str; 6] = ["/dev", "/home", "/root", "/tmp", "/var/tmp", "/proc"];
+
+/// The path is not there, for certain: one that cannot be looked at may be.
+fn is_missing(path: &str) -> bool {
+    let path = Path::new(path);
+    let is_missing = || matches!(fs::metadata(path), Err(error) if error.kind() == std::io::ErrorKind::NotFound);
+    !OTHERWISE_HERE.iter().any(|own| path.starts_with(own)) && is_missing()
 }
 
 /// Never waits for the other end of a pipe.

@@ -1,5 +1,6 @@
 //! What Docker reports about itself.
 
+use crate::cdi::CdiFile;
 use serde::{Deserialize, Serialize};
 
 /// How NVIDIA's runtime is configured in Docker.
@@ -70,6 +71,8 @@ pub struct DockerFacts {
     pub cdi_devices: Vec<String>,
     /// What `nvidia.com/gpu=all` stands for; `None` where there is no such device or its specification could not be read.
     pub cdi_all: Option<CdiAll>,
+    /// The specifications of NVIDIA's GPUs in those folders, in the order of the folders.
+    pub cdi_files: Vec<CdiFile>,
     /// Specifications that could not be used, one sentence each.
     pub cdi_problems: Vec<String>,
     /// Who it is.

@@ -174,6 +174,24 @@ pub fn members(text: &str, open: usize) -> Vec<Member> {
     found
 }
 
+/// The elements of the array that begins with the bracket at `open`, in their order. The text is valid JSON.
+#[must_use]
+pub fn elements(text: &str, open: usize) -> Vec<Range<usize>> {
+    let byte = |at: usize| text.as_bytes().get(at).copied();
+    let mut found = Vec::new();
+    let mut at = skip_space(text, open + 1);
+    while byte(open) == Some(b'[') && !matches!(byte(at), Some(b']') | None) {
+        let element = at..value_end(text, at);
+        at = skip_space(text, element.end);
+        found.push(element);
+        if byte(at) != Some(b',') {
+            break;
+        }
+        at = skip_space(text, at + 1);
+    }
+    found
+}
+
 /// The end of the string that begins with the quote at `at`.
 fn string_end(text: &str, at: usize) -> usize {
     let mut escaped = false;
@@ -249,6 +267,16 @@ mod tests {
         let broken = fault("{\"a\": \"x\ny\"}");
         assert!(broken.starts_with("line 1, column 9: control character"), "{broken}");
         assert_eq!(check("[[[[[[[[\"[[[\"]]]]]]]] ", 8), Ok(()));
+    }
+
+    #[test]
+    fn elements_are_found_with_their_places() {
+        let text = "[ {\"a\": [1, 2]} , \"],[\",3 , []]";
+        let found: Vec<&str> = elements(text, 0).into_iter().map(|place| &text[place]).collect();
+        assert_eq!(found, ["{\"a\": [1, 2]}", "\"],[\"", "3", "[]"]);
+        for none in ["[]", "[ ]", "{}", "7"] {
+            assert_eq!(elements(none, 0), [], "{none}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod condition;
 pub mod container_claims;
 pub mod daemon_json;
 pub mod desired;
+pub mod device_links;
 pub mod docker;
 pub mod docker_config;
 pub mod doctor;

@@ -33,18 +33,13 @@ pub(super) fn read(place: &Place, docker: Option<&DockerFacts>) -> Reading<Vec<C
 }
 
 fn spec(place: &Place, path: String, read: &Spec) -> CdiSpec {
-    let paths = || read.host_paths.iter();
-    let missing = paths().filter(|path| path.starts_with('/') && !place.has(path)).cloned().collect();
-    let mut versions: Vec<String> = paths().filter_map(|path| version(path)).map(str::to_owned).collect();
-    versions.sort_unstable();
-    versions.dedup();
-    let devices = read.devices.iter().map(|device| device.name.clone()).collect();
-    CdiSpec { path, devices, missing, versions, broken: None }
-}
-
-/// The driver's version in the name of one of its own libraries; others have versions of their own.
-fn version(path: &str) -> Option<&str> {
-    let name = path.rsplit('/').next()?;
-    let version = name.strip_prefix("libcuda.so.").or_else(|| name.strip_prefix("libnvidia-ml.so."))?;
-    (version.contains('.') && version.starts_with(|c: char| c.is_ascii_digit())).then_some(version)
+    let named = read.host_paths();
+    let missing = named.iter().filter(|path| path.starts_with('/') && !place.has(path));
+    CdiSpec {
+        path,
+        devices: read.devices.iter().map(|device| device.name.clone()).collect(),
+        missing: missing.map(|path| (*path).to_owned()).collect(),
+        versions: read.driver_versions().into_iter().map(str::to_owned).collect(),
+        broken: None,
+    }
 }

@@ -7,6 +7,8 @@ use super::host::{DescribedGpu, DescribedHost};
 use super::places::{Mount, Port};
 use super::refused::WorkspaceRefused;
 use super::spec::{GpuWish, Spec};
+use crate::cdi::{CdiState, GpuWay, KIND, gpu_way};
+use crate::docker::DockerFacts;
 use crate::features::FeatureName;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,12 +19,12 @@ const PREFIX: &str = "gpuhost-";
 const LABELS: &str = "org.gpuhost.Agent1.";
 
 /// How NVIDIA's GPUs get into the container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Way {
-    /// By Docker itself, from CDI files.
-    Cdi,
-    /// By NVIDIA's runtime, from a variable.
-    Runtime,
+    /// By Docker itself, from CDI files: the devices of the request.
+    Cdi(Vec<String>),
+    /// By NVIDIA's runtime of this name, from a variable.
+    Runtime(String),
     /// There are none.
     None,
 }
@@ -34,7 +36,7 @@ pub(super) fn request(host: &DescribedHost, spec: &Spec, given: &Given) -> Resul
     let way = way(host, &nvidia)?;
     let mut body = Map::new();
     body.insert("Image".to_owned(), spec.image.as_str().into());
-    body.insert("Env".to_owned(), environment(spec, way, &nvidia).into());
+    body.insert("Env".to_owned(), environment(spec, &way, &nvidia).into());
     body.insert("Labels".to_owned(), labels(spec, given));
     if let Some(name) = &spec.run.hostname {
         body.insert("Hostname".to_owned(), name.as_str().into());
@@ -43,7 +45,7 @@ pub(super) fn request(host: &DescribedHost, spec: &Spec, given: &Given) -> Resul
         let exposed = spec.ports.iter().map(|port| (port_name(port), json!({})));
         body.insert("ExposedPorts".to_owned(), Value::Object(exposed.collect()));
     }
-    body.insert("HostConfig".to_owned(), host_config(host, spec, given, way, &nvidia));
+    body.insert("HostConfig".to_owned(), host_config(host, spec, given, &way));
     if !spec.networks.is_empty() {
         let ends: Map<String, Value> = spec.networks.iter().map(|name| (name.clone(), json!({}))).collect();
         body.insert("NetworkingConfig".to_owned(), json!({ "EndpointsConfig": ends }));
@@ -55,37 +57,34 @@ pub(super) fn request(host: &DescribedHost, spec: &Spec, given: &Given) -> Resul
 
 /// What Docker can do decides, not its version.
 fn way(host: &DescribedHost, nvidia: &[&str]) -> Result<Way, WorkspaceRefused> {
-    let has = |name: &&&str| host.cdi_devices.iter().any(|known| *known == cdi_name(name));
-    let missing = nvidia.iter().find(|name| !has(name));
     if nvidia.is_empty() {
         return Ok(Way::None);
     }
-    if missing.is_none() && !host.docker.cdi_spec_dirs.is_empty() {
-        return Ok(Way::Cdi);
-    }
-    if host.docker.runtimes.iter().any(|name| name == "nvidia") {
-        return Ok(Way::Runtime);
-    }
-    let cdi = match missing {
-        Some(name) if !host.docker.cdi_spec_dirs.is_empty() => format!("no CDI file names {}", cdi_name(name)),
-        _ => "CDI is disabled in Docker".to_owned(),
+    let fresh = host.cdi_devices.iter().filter_map(|name| name.strip_prefix(KIND)?.strip_prefix('='));
+    let state = CdiState {
+        enabled: !host.docker.cdi_spec_dirs.is_empty(),
+        fresh: fresh.map(str::to_owned).collect(),
+        ..CdiState::default()
     };
-    let wanted = u64::try_from(nvidia.len()).unwrap_or(u64::MAX);
-    Err(WorkspaceRefused::NoGpu { wanted, available: 0, why: vec![cdi, "Docker has no runtime nvidia".to_owned()] })
-}
-
-fn cdi_name(name: &str) -> String {
-    format!("nvidia.com/gpu={name}")
+    let docker = DockerFacts { runtimes: host.docker.runtimes.clone(), ..DockerFacts::default() };
+    match gpu_way(&state, &docker, nvidia) {
+        GpuWay::Cdi { devices } => Ok(Way::Cdi(devices)),
+        GpuWay::Runtime { name } => Ok(Way::Runtime(name)),
+        GpuWay::None(broken) => {
+            let wanted = u64::try_from(nvidia.len()).unwrap_or(u64::MAX);
+            Err(WorkspaceRefused::NoGpu { wanted, available: 0, why: broken.why() })
+        }
+    }
 }
 
 /// `NVIDIA_VISIBLE_DEVICES` is always there: the image's own would count otherwise, and an image that reports `all` gets every GPU
 /// where Docker's default runtime is NVIDIA's.
-fn environment(spec: &Spec, way: Way, nvidia: &[&str]) -> Vec<String> {
+fn environment(spec: &Spec, way: &Way, nvidia: &[&str]) -> Vec<String> {
     let mut variables: BTreeMap<&str, String> =
         spec.environment.variables.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-    let visible = if way == Way::Runtime { nvidia.join(",") } else { "void".to_owned() };
+    let visible = if matches!(way, Way::Runtime(_)) { nvidia.join(",") } else { "void".to_owned() };
     variables.insert(VISIBLE_DEVICES, visible);
-    if way != Way::None {
+    if *way != Way::None {
         let capabilities: Vec<&str> = capabilities(spec.gpu.as_ref()).into_iter().collect();
         variables.insert("NVIDIA_DRIVER_CAPABILITIES", capabilities.join(","));
     }
@@ -122,10 +121,10 @@ fn labels(spec: &Spec, given: &Given) -> Value {
     Value::Object(labels)
 }
 
-fn host_config(host: &DescribedHost, spec: &Spec, given: &Given, way: Way, nvidia: &[&str]) -> Value {
+fn host_config(host: &DescribedHost, spec: &Spec, given: &Given, way: &Way) -> Value {
     let (devices, groups) = devices(host, spec, given);
     let mut config = json!({
-        "Runtime": if way == Way::Runtime { "nvidia" } else { "runc" },
+        "Runtime": if let Way::Runtime(name) = way { name.as_str() } else { "runc" },
         "RestartPolicy": { "Name": "no" },
         "Privileged": false,
         "AutoRemove": false,
@@ -148,8 +147,7 @@ fn host_config(host: &DescribedHost, spec: &Spec, given: &Given, way: Way, nvidi
     if !groups.is_empty() {
         set("GroupAdd", groups.iter().map(|group| Value::from(group.to_string())).collect());
     }
-    if way == Way::Cdi {
-        let names: Vec<String> = nvidia.iter().map(|name| cdi_name(name)).collect();
+    if let Way::Cdi(names) = way {
         set("DeviceRequests", json!([{ "Driver": "cdi", "Count": 0, "DeviceIDs": names }]));
     }
     if !given.whole.is_empty() {

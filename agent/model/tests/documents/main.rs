@@ -8,6 +8,7 @@
     reason = "a test stops where its world is broken"
 )]
 
+mod cdi;
 mod daemon_json;
 mod journal;
 mod journal_found;
