@@ -1,7 +1,7 @@
 //! Has PID 1 run `mount` or `umount` in the host's own mount namespace: the hand has neither the capability nor that namespace.
 
 use crate::exited::as_cause;
-use model::driver_host::DriverHostStep;
+use model::driver_host::{BUSY_MOUNT, DriverHostStep, MountStep};
 use model::os_cause::OsCause;
 use model::ports::ActError;
 use model::printable::printable;
@@ -43,8 +43,16 @@ pub(super) async fn run(
         Ok(finished) if finished.status.success() => return Ok(()),
         Ok(finished) => {
             let words = printable(&String::from_utf8_lossy(&finished.stderr).replace('\n', " "), WORDS_MAX_CHARS);
-            busy(&words)
-                .unwrap_or_else(|| OsCause::found(format!("it exited with {}: {}", finished.status, words.trim())))
+            let words = words.trim();
+            OsCause::found(match step {
+                // Without the number of errno(3), whose cures are those of a device.
+                DriverHostStep::Mounts(MountStep::Unmount { path, .. }) if words.contains(BUSY_MOUNT) => {
+                    format!("{words} `fuser -vm {path}` shows what uses it")
+                }
+                DriverHostStep::Mounts(_) | DriverHostStep::WriteReadiness | DriverHostStep::RemoveReadiness => {
+                    format!("it exited with {}: {words}", finished.status)
+                }
+            })
         }
         Err(RunError::Timeout { .. } | RunError::Stuck { .. }) => {
             return Err(ActError::Hung { attempted, after_ms: whole_millis(WITHIN) });
@@ -55,12 +63,4 @@ pub(super) async fn run(
         ) => as_cause(&fault),
     };
     Err(ActError::Refused { attempted, cause })
-}
-
-/// EBUSY of errno(3).
-const EBUSY: i32 = 16;
-
-/// umount(8) reports the kernel's EBUSY in words, and has one exit status for all failures.
-fn busy(words: &str) -> Option<OsCause> {
-    words.contains("target is busy").then(|| OsCause { said: words.trim().to_owned(), errno: Some(EBUSY) })
 }

@@ -9,6 +9,7 @@ use model::os_cause::OsCause;
 use model::ports::ActError;
 use model::time::whole_millis;
 use spawn::Supervisor;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +70,7 @@ impl DriverHostTaker {
     /// shows it afterwards. One at a time.
     ///
     /// # Errors
-    /// What speaks against it, what the host answered (`EBUSY` of a mount that is in use), or that the step had no effect.
+    /// What speaks against it, what the host answered (`model::driver_host::is_busy_mount` of a mount that is in use), or that the step had no effect.
     pub async fn act(&self, step: &DriverHostStep, allowed: bool) -> Result<(), ActError> {
         // Never closed; a hand that is being stopped gives up all of its work.
         let _turn = self.steps.acquire().await;
@@ -130,16 +131,25 @@ impl DriverHostTaker {
     ) -> Result<(), ActError> {
         let folder = self.root.files.join(RUN_NVIDIA.trim_start_matches('/'));
         let written = tokio::task::spawn_blocking(move || write(folder)).await;
-        let cause = match written {
+        // Without the number of errno(3), whose cures are those of a device.
+        let said = match written {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(StoreError::Host { attempted, path, source })) => {
-                let OsCause { said, errno } = OsCause::from(source);
-                OsCause { said: format!("cannot {attempted} {}: {said}", path.display()), errno }
+                format!("cannot {attempted} {}: {source}{}", path.display(), remedy(source.kind()))
             }
-            Ok(Err(fault)) => OsCause::found(fault.to_string()),
-            Err(error) => OsCause::found(error.to_string()),
+            Ok(Err(fault)) => fault.to_string(),
+            Err(error) => error.to_string(),
         };
-        Err(refused(step.to_string(), cause))
+        Err(refused(step.to_string(), OsCause::found(said)))
+    }
+}
+
+/// The folder is made at each boot. Where it was removed, the hand that runs has `/run` read-only.
+fn remedy(kind: ErrorKind) -> &'static str {
+    if matches!(kind, ErrorKind::NotFound | ErrorKind::ReadOnlyFilesystem) {
+        "; `systemd-tmpfiles --create gpuhostd.conf && systemctl restart gpuhostd-host.service` makes the directory again"
+    } else {
+        ""
     }
 }
 
