@@ -2,14 +2,15 @@
 # what is not there yet: a second run asks no network for tools. The one thing that is asked for instead of fetched is the
 # Rust toolchain.
 
-.PHONY: help run check hooks test test-rig test-vm test-fresh fuzz packages bench clean
+.PHONY: help run check hooks test test-rig test-docker test-vm test-fresh fuzz packages bench clean
 
 help:
 	@echo "make run [HOST=name]   see it work, on this machine or on a simulated host (dgx-a100, gb200, no-iommu, ...; FILE.tar.gz: a snapshot)"
 	@echo "make check             format, lints, and the tests of what changed since the branch main: the loop while you work"
 	@echo "make hooks             git runs the first part of make check before each commit, and all of it before each push"
-	@echo "make test              every test that needs no VM and no GPU"
+	@echo "make test              every test that needs no VM, no GPU and no other Docker than this machine's"
 	@echo "make test-rig          only the tests of units and packages, under a systemd in a container"
+	@echo "make test-docker       only the tests on real Docker engines of several releases (fetched once, 60 MB each)"
 	@echo "make test-vm [ONLY=observe]  the tests that need a kernel of their own: a virtual machine with GPUs, IOMMU and VFIO"
 	@echo "make test-fresh [RELEASE=trixie STEPS='run test']  make run and make test on a bare Debian of that release (as root)"
 	@echo "make fuzz [TARGET=smi SECONDS=3600]   looks for inputs that break a parser (all for 40 s each)"
@@ -35,6 +36,11 @@ test:
 test-rig:
 	@tests/setup.sh build test packages
 	@tests/run/all.sh rig
+
+test-docker:
+	@tests/setup.sh build docker
+	@tests/docker/fetch.sh
+	@tests/run/all.sh docker
 
 test-vm:
 	@tests/setup.sh build packages vm

@@ -1,7 +1,7 @@
 #!/bin/bash
 # run.sh RELEASE [STEP…]: makes a bare Debian of that release, lays this checkout into its /root, and does there what the README
-# says: run (`make run`, on that machine and on a simulated host, until a heartbeat is accepted), test (`make test`), test-vm
-# (`make test-vm`), packages (`make packages`). The steps are run and test where none is named. Ends with what each part took.
+# says: run (`make run`, on that machine and on a simulated host, until a heartbeat is accepted), test (`make test`), test-docker,
+# test-vm, packages (`make packages`). The steps are run and test where none is named. Ends with what each part took.
 set -euo pipefail
 RELEASE=${1:?usage: run.sh RELEASE [STEP…]}
 shift
@@ -57,8 +57,8 @@ for step in "$@"; do
         part "make run HOST=dgx-a100" inside tests/fresh/heartbeat.sh HOST=dgx-a100
         part "make run" inside tests/fresh/heartbeat.sh
         ;;
-    test | test-vm | packages) part "make $step" inside make "$step" ;;
-    *) echo "tests/fresh/run.sh: there is no step '$step' (run, test, test-vm, packages)" >&2; exit 2 ;;
+    test | test-docker | test-vm | packages) part "make $step" inside make "$step" ;;
+    *) echo "tests/fresh/run.sh: there is no step '$step' (run, test, test-docker, test-vm, packages)" >&2; exit 2 ;;
     esac
 done
 table

@@ -1,7 +1,8 @@
 #!/bin/bash
-# Every test that needs no VM and no GPU; goes on after a failure and ends with "N passed, N failed".
+# Every test that needs no VM, no GPU and no other Docker than this machine's; goes on after a failure and ends with "N passed, N failed".
 #   tests/run/all.sh        everything
 #   tests/run/all.sh rig    only the tests of units and packages
+#   tests/run/all.sh docker only the tests on real Docker engines, which tests/docker/fetch.sh has brought
 set -eu
 # The front is another user, who reads what is written here.
 umask 022
@@ -50,6 +51,17 @@ cargo_tests() {
     printf '    %d ignored\n' "$(sum ignored "$log")"
 }
 
+# Those that cargo-test leaves out. The engines are many: more tests at once than this are not faster on two cores.
+docker_tests() {
+    local log=$logs/test-docker.log ended=0 bad
+    step test-docker cargo test --locked --workspace --test engines --no-fail-fast -- --ignored --show-output --test-threads=4 || ended=1
+    passed=$((passed + $(sum passed "$log")))
+    bad=$(sum failed "$log")
+    [ "$ended" = 0 ] || [ "$bad" != 0 ] || bad=1
+    failed=$((failed + bad))
+    grep -hE '^ *SKIPPED' "$log" | sort | uniq -c || true
+}
+
 rig() {
     check packages packaging/build.sh --profile dev out/test/packages
     check unit-scores tests/rig/security-scores.sh
@@ -69,8 +81,9 @@ all)
     rig
     ;;
 rig) rig ;;
+docker) docker_tests ;;
 *)
-    echo "tests/run/all.sh [all|rig]" >&2
+    echo "tests/run/all.sh [all|rig|docker]" >&2
     exit 2
     ;;
 esac

@@ -5,6 +5,7 @@ pub mod cdi;
 pub mod change;
 mod child_fault;
 mod device_links;
+pub mod docker_config;
 mod exited;
 pub mod holders;
 pub mod mig;

@@ -2,6 +2,7 @@
 
 use crate::change::{Records, overlay};
 use model::condition::Condition;
+use model::nvidia_container::NvidiaState;
 use model::observation::HostObservation;
 use model::roster::{Known, Sight};
 use std::collections::BTreeMap;
@@ -23,6 +24,8 @@ pub struct Publisher {
     /// GPUs that are gone.
     gone: watch::Sender<Arc<Vec<Known>>>,
     standing: watch::Sender<Arc<BTreeMap<String, Condition>>>,
+    /// NVIDIA's driver container and toolkit container.
+    nvidia: watch::Sender<Arc<NvidiaState>>,
 }
 
 impl Publisher {
@@ -38,6 +41,7 @@ impl Publisher {
             known: watch::Sender::new(Arc::default()),
             gone: watch::Sender::new(Arc::default()),
             standing: watch::Sender::new(Arc::default()),
+            nvidia: watch::Sender::new(Arc::new(NvidiaState::not_looked())),
         }
     }
 
@@ -100,6 +104,23 @@ impl Publisher {
         if self.gone.send_if_modified(is_news) {
             self.show();
         }
+    }
+
+    /// How far NVIDIA's driver container and toolkit container are.
+    #[must_use]
+    pub fn nvidia(&self) -> watch::Receiver<Arc<NvidiaState>> {
+        self.nvidia.subscribe()
+    }
+
+    /// NVIDIA's two containers are so now.
+    pub fn show_nvidia(&self, state: NvidiaState) {
+        self.nvidia.send_if_modified(|known| {
+            let is_news = **known != state;
+            if is_news {
+                *known = Arc::new(state);
+            }
+            is_news
+        });
     }
 
     /// A further look at the host.

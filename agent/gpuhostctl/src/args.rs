@@ -1,6 +1,7 @@
 //! What can be asked on the command line.
 
 use crate::change_flags::Change;
+use crate::nvidia::nvidia_args::NvidiaCommand;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use model::daemon_json::{RuntimeEntry, RuntimeName};
 use std::path::PathBuf;
@@ -79,6 +80,24 @@ pub(crate) enum Verb {
         /// What of it.
         #[command(subcommand)]
         what: crate::mig::mig_args::Mig,
+    },
+    /// Run NVIDIA's driver in a container: show, deploy, upgrade, remove it
+    Driver {
+        /// What of it.
+        #[command(subcommand)]
+        what: NvidiaCommand,
+    },
+    /// Run NVIDIA's container toolkit in a container: show, deploy, upgrade, remove it
+    Toolkit {
+        /// What of it.
+        #[command(subcommand)]
+        what: NvidiaCommand,
+    },
+    /// Look at what gpuhostd would change in Docker's configuration
+    Docker {
+        /// What of it.
+        #[command(subcommand)]
+        what: DockerCommand,
     },
     /// Freeze every change of this host that a manager requests
     Lock {
@@ -253,6 +272,20 @@ fn seconds(text: &str) -> Result<u64, String> {
     }
 }
 
+/// `docker …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum DockerCommand {
+    /// Print what would be changed in daemon.json for NVIDIA's runtime; works without the daemon and writes nothing
+    #[command(after_help = "Exit status: 0 if nothing would be refused, 11 if the file is left as it is.")]
+    Check {
+        /// Version of the Docker engine, 20.10.24: older ones read no byte order mark
+        #[arg(long, value_name = "VERSION")]
+        engine: Option<String>,
+        /// Another file than /etc/docker/daemon.json, or - for standard input
+        file: Option<PathBuf>,
+    },
+}
+
 /// `config …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
@@ -278,7 +311,7 @@ pub(crate) enum PolicyCommand {
                             the manager. A script reads .local.allowed or .manager.allowed of --json."
     )]
     Explain {
-        /// passthrough-bind, passthrough-release, mig-layout, mig-mode, or a kind of settings: enable, drain, labels, intervals, overrides, features
+        /// passthrough-bind, passthrough-release, mig-layout, mig-mode, or a kind of settings: enable, drain, labels, intervals, overrides, features, nvidia
         operation: String,
         /// PCI address of the GPU (0000:41:00.0 or 41:00.0); not for settings
         gpu: Option<String>,

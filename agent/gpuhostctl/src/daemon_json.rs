@@ -19,11 +19,7 @@ pub(crate) fn run(
     engine: Option<&str>,
     file: &Path,
 ) -> Result<(), Failure> {
-    let refused = |refused: Refused| {
-        let (said, refusal) = (refused.to_string(), Refusal::DaemonJson(refused));
-        let message = format!("{}: {said} ({})", input::name(file), refusal.code());
-        Failure::Refused { status: refusal.exit_status(), message }
-    };
+    let refused = |fault| refused(file, fault);
     let before = content(file).map_err(refused)?;
     let reads_mark = engine.is_none_or(reads_byte_order_mark);
     let edited = match (add, out) {
@@ -38,8 +34,15 @@ pub(crate) fn run(
     }
 }
 
+/// The file is left as it is.
+pub(crate) fn refused(file: &Path, refused: Refused) -> Failure {
+    let (said, refusal) = (refused.to_string(), Refusal::DaemonJson(refused));
+    let message = format!("{}: {said} ({})", input::name(file), refusal.code());
+    Failure::Refused { status: refusal.exit_status(), message }
+}
+
 /// The bytes; `None` where there is no file. A link that leads nowhere is no missing file: Docker does not start on it.
-fn content(file: &Path) -> Result<Option<Vec<u8>>, Refused> {
+pub(crate) fn content(file: &Path) -> Result<Option<Vec<u8>>, Refused> {
     let unreadable = |error: std::io::Error| Refused::Unreadable { said: error.to_string() };
     if !input::is_standard(file) {
         match std::fs::metadata(file) {

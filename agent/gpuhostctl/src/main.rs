@@ -6,6 +6,7 @@ mod config_check;
 mod daemon;
 mod daemon_json;
 mod desired;
+mod docker_check;
 mod doctor;
 mod failure;
 mod input;
@@ -13,6 +14,7 @@ mod kernel_log;
 mod man;
 mod manage;
 mod mig;
+mod nvidia;
 mod parse_smi;
 mod passthrough;
 mod policy;
@@ -22,13 +24,15 @@ mod text;
 mod top;
 mod verdict;
 mod wait;
+mod wait_nvidia;
 mod workspace_plan;
 mod wrap;
 
-use args::{Arguments, Config, Debug, GpuCommand, Verb};
+use args::{Arguments, Config, Debug, DockerCommand, GpuCommand, Verb};
 use clap::{CommandFactory, Parser};
 use daemon::Daemon;
 use failure::Failure;
+use model::nvidia_container::NvidiaRole;
 use std::future::Future;
 use std::io::Write;
 use std::process::ExitCode;
@@ -79,6 +83,11 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             Err(role::run_snapshot(&role::Snapshot { output, root, config, bus, json }))
         }
         Verb::Mig { what } => block_on(mig::run(bus, what, json)),
+        Verb::Driver { what } => block_on(nvidia::run(bus, NvidiaRole::Driver, what, json)),
+        Verb::Toolkit { what } => block_on(nvidia::run(bus, NvidiaRole::Toolkit, what, json)),
+        Verb::Docker { what: DockerCommand::Check { engine, file } } => {
+            docker_check::run(file.as_deref(), engine.as_deref(), json)
+        }
         Verb::Doctor(how) => doctor::run(how, bus, json),
         Verb::Completions { shell } => completions(shell),
         Verb::Man { list: true, .. } => man::list(),

@@ -1,7 +1,8 @@
 //! The disposable child of the hands, which does one thing that may hang or crash and is gone: it asks NVML, writes one step of a
-//! change, looks closely at a GPU, looks at MIG or changes it, or looks into every process. A library so that tests can be their own child.
+//! change, looks closely at a GPU, looks at MIG or changes it, edits Docker's configuration, or looks into every process. A library so that tests can be their own child.
 
 mod capability;
+mod docker_config;
 mod holders;
 mod nvml;
 mod write;
@@ -65,6 +66,7 @@ fn done(task: Task, args: &[OsString]) -> Result<(), OsCause> {
             let (gpu, step) = (address_in(gpu)?, in_json("step", step)?);
             mig_act::take(&library(libraries)?, gpu, &step)
         }
+        (Task::DockerConfig, [task]) => answer(&docker_config::run(&in_json("task", task)?)?),
         (
             Task::Probe
             | Task::Act
@@ -72,7 +74,8 @@ fn done(task: Task, args: &[OsString]) -> Result<(), OsCause> {
             | Task::LookForHolders
             | Task::LookForMigHolders
             | Task::MigLook
-            | Task::MigAct,
+            | Task::MigAct
+            | Task::DockerConfig,
             _,
         ) => Err(OsCause::found(format!("{} does not take these arguments", task.word()))),
     }

@@ -1,7 +1,7 @@
 //! Writes one attribute of sysfs, from a process that has given up every write outside the scope of its change first.
 
 use landlock::{
-    ABI, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    ABI, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
     RulesetStatus,
 };
 use model::ids::PciAddress;
@@ -41,10 +41,20 @@ fn files_of(sysfs: &Path, scope: &Scope) -> Vec<PathBuf> {
 /// Nothing may be written but these files, from this thread on. A kernel without Landlock leaves that to the hand's check alone:
 /// false.
 pub(crate) fn seal(files: &[PathBuf]) -> Result<bool, Box<dyn std::error::Error>> {
+    let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    seal_but(&files, AccessFs::WriteFile | AccessFs::Truncate)
+}
+
+/// As [`seal`]: nothing may be written but what is in these directories.
+pub(crate) fn seal_in(folders: &[&Path]) -> Result<bool, Box<dyn std::error::Error>> {
+    seal_but(folders, AccessFs::from_write(RIGHTS))
+}
+
+fn seal_but(places: &[&Path], rights: BitFlags<AccessFs>) -> Result<bool, Box<dyn std::error::Error>> {
     let all = AccessFs::from_write(RIGHTS);
     let rules = Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(all)?.create()?;
-    let rules = files.iter().try_fold(rules, |rules, file| -> Result<_, Box<dyn std::error::Error>> {
-        Ok(rules.add_rule(PathBeneath::new(PathFd::new(file)?, AccessFs::WriteFile | AccessFs::Truncate))?)
+    let rules = places.iter().try_fold(rules, |rules, place| -> Result<_, Box<dyn std::error::Error>> {
+        Ok(rules.add_rule(PathBeneath::new(PathFd::new(place)?, rights))?)
     })?;
     Ok(rules.restrict_self()?.ruleset != RulesetStatus::NotEnforced)
 }

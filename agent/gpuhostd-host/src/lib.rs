@@ -1,7 +1,8 @@
-//! The host hand: asks NVML and nvidia-smi, looks closely at a GPU, and takes the steps of a change. The only hand that writes.
+//! The host hand: asks NVML and nvidia-smi, looks closely at a GPU, takes the steps of a change, and edits Docker's configuration.
 
 use acts::cdi::{CdiKeeper, CdiPlaces};
 use acts::change::StepTaker;
+use acts::docker_config::DockerConfigFile;
 use acts::probe::Probes;
 use files::OwnProgram;
 use hands::policy;
@@ -12,7 +13,9 @@ use model::driver::DriverSource;
 use model::policy::Policy;
 use nix::unistd::geteuid;
 use protocol::hand::HostHand;
-use protocol::hand::host::{ApplyCdiStep, ApplyStep, InspectCdi, InspectScope, ProbeNvml, ProbeSmi};
+use protocol::hand::host::{
+    ApplyCdiStep, ApplyDockerConfigStep, ApplyStep, InspectCdi, InspectDockerConfig, InspectScope, ProbeNvml, ProbeSmi,
+};
 use spawn::Own;
 use std::sync::Arc;
 
@@ -22,11 +25,13 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
     let note = settings.note();
     let child = Own::find(OwnProgram::Child);
     let probes = Probes::new(child.clone(), &paths.sysfs);
+    let docker = DockerConfigFile::new(child.clone(), &settings.settings.docker.socket);
     let changes = StepTaker::new(child, &paths.sysfs, Surroundings::of_this_host());
     let (cdi, cdi_policy) = (CdiKeeper::new(CdiPlaces::of_this_host()), paths.policy.clone());
     let (cdi_looking, cdi_register) = (cdi.clone(), cdi.clone());
     let policy = paths.policy.clone();
     let (register, changing, looking) = (probes.clone(), changes.clone(), changes.clone());
+    let (editing, docker_look, docker_policy) = (docker.clone(), docker.clone(), policy.clone());
     let (nvidia, degraded_note) = (Arc::new(settings.settings.nvidia), note.clone());
     let probe = move |source: DriverSource| {
         let (probes, nvidia, note) = (probes.clone(), Arc::clone(&nvidia), note.clone());
@@ -58,7 +63,19 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
                 cdi.act(step, rules.unwrap_or_else(|_| Policy::strictest())).await
             }
         })
-        .stays_while(move || register.waits() || changing.hangs() || cdi_register.hangs())
+        .serve(move |InspectDockerConfig { entry, docker_version }| {
+            let docker = docker_look.clone();
+            async move { docker.look(&entry, docker_version.as_deref()).await }
+        })
+        .serve(move |ApplyDockerConfigStep { step, docker_version }| {
+            let (docker, policy) = (docker.clone(), docker_policy.clone());
+            async move {
+                let rules = tokio::task::spawn_blocking(move || policy::read(&policy)).await;
+                let rules = rules.unwrap_or_else(|_| Policy::strictest());
+                docker.act(&step, docker_version.as_deref(), &rules.host.nvidia).await
+            }
+        })
+        .stays_while(move || register.waits() || changing.hangs() || editing.hangs() || cdi_register.hangs())
         .build()
 }
 

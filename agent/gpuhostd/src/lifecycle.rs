@@ -99,8 +99,8 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
         locked: remote.locked(),
         checkin: status.clone(),
     };
-    let (reconciled, known) = (parts.reconciled(), publisher.known());
-    let shown = bus::Sources { handle: handle.clone(), inputs: inputs.clone(), reconciled, known };
+    let (reconciled, known, nvidia) = (parts.reconciled(), publisher.known(), publisher.nvidia());
+    let shown = bus::Sources { handle: handle.clone(), inputs: inputs.clone(), reconciled, known, nvidia };
     let parts = parts.with_desired_state(inputs);
     let managed = (remote, live.configuration.watch());
     let building = build(parts, (host, changes, Arc::clone(&clock)), managed, (&args, &policy), cancel.child_token());

@@ -23,11 +23,13 @@ pub enum Task {
     MigLook,
     /// Takes one step of a MIG change: `mig-act LIBRARIES GPU STEP`, the step as JSON.
     MigAct,
+    /// Looks at Docker's configuration file or edits it: `docker-config TASK`, a [`DockerTask`](crate::docker_task::DockerTask) as JSON.
+    DockerConfig,
 }
 
 impl Task {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Probe,
         Self::Act,
         Self::InspectScope,
@@ -35,6 +37,7 @@ impl Task {
         Self::LookForMigHolders,
         Self::MigLook,
         Self::MigAct,
+        Self::DockerConfig,
     ];
 
     /// Its word.
@@ -48,6 +51,7 @@ impl Task {
             Self::LookForMigHolders => "look-for-mig-holders",
             Self::MigLook => "mig-look",
             Self::MigAct => "mig-act",
+            Self::DockerConfig => "docker-config",
         }
     }
 

@@ -35,7 +35,7 @@ pub const FLOORS: [Floor; 22] = [
     Floor { package: "gpuhostd-containers", may_use: &["hands", "docker", "protocol"] },
     Floor { package: "gpuhostd-holders", may_use: &["hands", "acts", "spawn", "protocol", "files"] },
     Floor { package: "gpuhostd-mig", may_use: &["hands", "acts", "spawn", "protocol", "model", "files"] },
-    Floor { package: "gpuhostd-child", may_use: &["host", "protocol", "model"] },
+    Floor { package: "gpuhostd-child", may_use: &["host", "protocol", "model", "files"] },
     Floor {
         package: "gpuhostd-collect",
         may_use: &["gpuhostd", "acts", "docker", "spawn", "host", "program", "wire", "model", "files"],

@@ -111,6 +111,9 @@ fn settings(set: &EffectiveView) -> String {
         number("heartbeat interval s", set.heartbeat_interval_s),
         number("sample interval s", set.sample_interval_s),
         set.log_level.as_ref().map(|level| format!("log level {level}")),
+        deployed("driver", set.deploy_driver, set.driver_image.as_deref()),
+        deployed("toolkit", set.deploy_toolkit, set.toolkit_image.as_deref()),
+        set.driver_root.as_ref().map(|root| format!("driver root {root}")),
     ];
     let gpus = set.gpus.iter().flat_map(|gpu| {
         let address = &gpu.address;
@@ -121,6 +124,17 @@ fn settings(set: &EffectiveView) -> String {
     });
     let all: Vec<String> = parts.into_iter().flatten().chain(gpus).collect();
     if all.is_empty() { "all as the configuration files have them".to_owned() } else { all.join(", ") }
+}
+
+/// Whether one of NVIDIA's containers is deployed, and from what.
+fn deployed(role: &str, wished: Option<bool>, image: Option<&str>) -> Option<String> {
+    match (wished, image) {
+        (None, None) => None,
+        (Some(true), None) => Some(format!("{role} container")),
+        (Some(false), _) => Some(format!("no {role} container")),
+        (Some(true), Some(image)) => Some(format!("{role} container {image}")),
+        (None, Some(image)) => Some(format!("{role} image {image}")),
+    }
 }
 
 fn utc(at: i64) -> String {

@@ -5,4 +5,5 @@ pub(crate) mod gpu;
 pub(crate) mod gpus;
 pub(crate) mod iommu;
 pub(crate) mod jobs;
+pub(crate) mod nvidia;
 pub(crate) mod status;

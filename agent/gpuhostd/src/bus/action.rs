@@ -1,7 +1,7 @@
 //! Which polkit action each member of the bus needs.
 
 use model::refusal::Refusal;
-use wire::dbus::{DESIRED_INTERFACE, GPU_INTERFACE, HOST_INTERFACE};
+use wire::dbus::{DESIRED_INTERFACE, GPU_INTERFACE, HOST_INTERFACE, NVIDIA_CONTAINER_INTERFACE};
 
 /// What a caller must be allowed to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum PolkitAction {
     MigLayout,
     /// Switch MIG mode of a GPU.
     MigMode,
+    /// Deploy NVIDIA's driver and toolkit containers, and remove them.
+    NvidiaContainers,
     /// Freeze changes from remote, and lift that.
     Lock,
     /// Say that a GPU that is gone is known to be.
@@ -28,13 +30,14 @@ pub enum PolkitAction {
 
 impl PolkitAction {
     /// Every action.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Inspect,
         Self::Rescan,
         Self::ManageEnrolment,
         Self::Passthrough,
         Self::MigLayout,
         Self::MigMode,
+        Self::NvidiaContainers,
         Self::Lock,
         Self::Acknowledge,
         Self::AcceptEpoch,
@@ -50,6 +53,7 @@ impl PolkitAction {
             Self::Passthrough => "org.gpuhost.agent1.passthrough",
             Self::MigLayout => "org.gpuhost.agent1.mig-layout",
             Self::MigMode => "org.gpuhost.agent1.mig-mode",
+            Self::NvidiaContainers => "org.gpuhost.agent1.nvidia-containers",
             Self::Lock => "org.gpuhost.agent1.lock",
             Self::Acknowledge => "org.gpuhost.agent1.acknowledge",
             Self::AcceptEpoch => "org.gpuhost.agent1.accept-epoch",
@@ -72,6 +76,7 @@ pub fn action_for(interface: &str, member: &str) -> Option<PolkitAction> {
         (GPU_INTERFACE, "BindPassthrough" | "ReleasePassthrough" | "ConfirmPassthrough") => {
             Some(PolkitAction::Passthrough)
         }
+        (NVIDIA_CONTAINER_INTERFACE, "Enable" | "Disable") => Some(PolkitAction::NvidiaContainers),
         (GPU_INTERFACE, "SetMigLayout") => Some(PolkitAction::MigLayout),
         (GPU_INTERFACE, "SetMigMode") => Some(PolkitAction::MigMode),
         _ => None,

@@ -66,6 +66,7 @@ impl Gate {
             | PolkitAction::Passthrough
             | PolkitAction::MigLayout
             | PolkitAction::MigMode
+            | PolkitAction::NvidiaContainers
             | PolkitAction::Lock
             | PolkitAction::Acknowledge
             | PolkitAction::AcceptEpoch => {

@@ -9,6 +9,7 @@ use super::{Moment, Sources, token};
 use engine::command::Command;
 use host::front::BootClock;
 use model::PciAddress;
+use model::nvidia_container::NvidiaRole;
 use model::ports::Clock;
 use model::refusal::Refusal;
 use std::time::Duration;
@@ -48,6 +49,7 @@ fn snapshot(now: &Moment) -> Snapshot {
         host: host_view(now),
         gpus: now.seen.gpus.iter().map(GpuView::from).collect(),
         iommu_groups: now.seen.groups.iter().map(GroupView::from).collect(),
+        nvidia_containers: NvidiaRole::ALL.iter().map(|role| now.nvidia.of(*role).into()).collect(),
         jobs: now.jobs.iter().map(job_view).collect(),
         load: LoadView::new(&now.seen, &now.checkin, BootClock.wall_now()),
     }

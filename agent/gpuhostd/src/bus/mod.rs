@@ -50,6 +50,7 @@ mod host;
 mod intake;
 mod job;
 mod limits;
+mod nvidia;
 mod object;
 mod options;
 mod queue;
@@ -66,6 +67,7 @@ use model::causes::with_causes;
 use model::desired::DesiredState;
 use model::enrol::CheckinStatus;
 use model::message::Message;
+use model::nvidia_container::NvidiaState;
 use model::observation::HostObservation;
 use model::roster::Known;
 use model::settings::Settings;
@@ -122,6 +124,8 @@ pub struct Sources {
     pub reconciled: watch::Receiver<Arc<Reconciled>>,
     /// The GPUs that this host has had.
     pub known: watch::Receiver<Arc<Vec<Known>>>,
+    /// NVIDIA's driver container and toolkit container.
+    pub nvidia: watch::Receiver<Arc<NvidiaState>>,
 }
 
 /// What was so at one instant. It is taken once, so that what is shown together belongs together.
@@ -139,6 +143,8 @@ pub(crate) struct Moment {
     pub(crate) reconciled: Arc<Reconciled>,
     /// The settings in force.
     pub(crate) settings: Arc<Settings>,
+    /// NVIDIA's two containers.
+    pub(crate) nvidia: Arc<NvidiaState>,
 }
 
 impl Sources {
@@ -151,6 +157,7 @@ impl Sources {
             desired: Arc::clone(&self.inputs.desired.borrow()),
             reconciled: Arc::clone(&self.reconciled.borrow()),
             settings: Arc::clone(&self.inputs.settings.borrow()),
+            nvidia: Arc::clone(&self.nvidia.borrow()),
         }
     }
 }

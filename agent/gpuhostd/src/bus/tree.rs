@@ -7,9 +7,11 @@ use super::get_all::Gallery;
 use super::gpu::GpuMethods;
 use super::host::host_view;
 use super::job::job_view;
+use super::nvidia::NvidiaMethods;
 use super::object::{Methods, Object};
 use super::shown::Shown;
 use super::submit::Submitter;
+use model::nvidia_container::NvidiaRole;
 use model::{IommuGroupId, JobId, PciAddress};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,8 +22,9 @@ use wire::dbus::group::GroupView;
 use wire::dbus::host::HostView;
 use wire::dbus::job::JobView;
 use wire::dbus::mig::MigView;
+use wire::dbus::nvidia::NvidiaContainerView;
 use wire::dbus::view::View;
-use wire::dbus::{gpu_path, group_path, job_path, mig_path};
+use wire::dbus::{gpu_path, group_path, job_path, mig_path, nvidia_path};
 use zbus::Connection;
 
 /// Where a MIG device is: its GPU, its GPU instance, its compute instance.
@@ -68,6 +71,7 @@ pub(super) struct Tree {
     gpus: BTreeMap<PciAddress, Shown<GpuView>>,
     migs: BTreeMap<MigPlace, Shown<MigView>>,
     groups: BTreeMap<IommuGroupId, Shown<GroupView>>,
+    nvidia: BTreeMap<NvidiaRole, Shown<NvidiaContainerView>>,
     jobs: BTreeMap<JobId, Shown<JobView>>,
     published: watch::Sender<Option<JobId>>,
     submitter: Submitter,
@@ -82,8 +86,8 @@ impl Tree {
         (published, submitter): (watch::Sender<Option<JobId>>, Submitter),
     ) -> Self {
         let (gpus, migs) = (BTreeMap::new(), BTreeMap::new());
-        let (groups, jobs) = (BTreeMap::new(), BTreeMap::new());
-        Self { place, root, gpus, migs, groups, jobs, published, submitter }
+        let (groups, nvidia, jobs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { place, root, gpus, migs, groups, nvidia, jobs, published, submitter }
     }
 
     /// Brings the tree to what was so at one instant.
@@ -98,6 +102,10 @@ impl Tree {
             Some(Box::new(GpuMethods { face: face.clone(), submitter: self.submitter.clone() }))
         };
         bring(at, &mut self.gpus, gpus, gpu_path, methods).await?;
+        let nvidia =
+            NvidiaRole::ALL.iter().map(|role| (*role, NvidiaContainerView::from(now.nvidia.of(*role)))).collect();
+        let methods = |role| -> Methods { Some(Box::new(NvidiaMethods { role, submitter: self.submitter.clone() })) };
+        bring_with(at, &mut self.nvidia, nvidia, nvidia_path, |role, _| methods(role)).await?;
         let jobs = now.jobs.iter().map(|job| (job.id, job_view(job))).collect();
         bring(at, &mut self.jobs, jobs, job_path, no_methods).await?;
         self.root.desired.update(&at.connection, desired_view(now)).await?;
@@ -128,6 +136,17 @@ async fn bring<K: Ord + Copy, V: View>(
     path_of: impl Fn(K) -> String,
     methods: impl Fn(&Face<V>) -> Methods,
 ) -> zbus::Result<()> {
+    bring_with(at, shown, wanted, path_of, |_, face| methods(face)).await
+}
+
+/// The same, where the methods depend on the key.
+async fn bring_with<K: Ord + Copy, V: View>(
+    at: &Place,
+    shown: &mut BTreeMap<K, Shown<V>>,
+    wanted: BTreeMap<K, V>,
+    path_of: impl Fn(K) -> String,
+    methods: impl Fn(K, &Face<V>) -> Methods,
+) -> zbus::Result<()> {
     let gone: Vec<K> = shown.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
     for key in gone {
         if let Some(old) = shown.remove(&key) {
@@ -139,7 +158,7 @@ async fn bring<K: Ord + Copy, V: View>(
             Some(known) => known.update(&at.connection, view).await?,
             None => {
                 let (new, face) = Shown::new(path_of(key), view);
-                let object = Object { methods: methods(&face), face };
+                let object = Object { methods: methods(key, &face), face };
                 at.put(new.path(), object).await?;
                 shown.insert(key, new);
             }

@@ -12,7 +12,7 @@ use std::fmt::Write;
 const NAME: &str = "org.gpuhost.Agent1";
 
 /// Each interface with an object that has it, and what is to be said of it as a whole.
-const INTERFACES: [(&str, &str, &str); 6] = [
+const INTERFACES: [(&str, &str, &str); 7] = [
     (
         "Host",
         "/org/gpuhost/Agent1",
@@ -40,6 +40,12 @@ const INTERFACES: [(&str, &str, &str); 6] = [
         "IommuGroup",
         "/org/gpuhost/Agent1/iommu_group/17",
         "An IOMMU group that holds a GPU, at /org/gpuhost/Agent1/iommu_group/NUMBER.",
+    ),
+    (
+        "NvidiaContainer",
+        "/org/gpuhost/Agent1/nvidia/driver",
+        "NVIDIA's driver container at /org/gpuhost/Agent1/nvidia/driver, and its toolkit container at \
+         /org/gpuhost/Agent1/nvidia/toolkit. Both objects always exist; Phase shows whether there is a container.",
     ),
     (
         "Job",

@@ -119,6 +119,7 @@ fn the_document_and_the_objects_have_the_same_names() {
             .unwrap()
             .iter()
             .chain(document["IommuGroups"].as_array().unwrap())
+            .chain(document["NvidiaContainers"].as_array().unwrap())
             .chain(slices);
         let mut compared = 0;
         for view in listed {
@@ -136,7 +137,7 @@ fn the_document_and_the_objects_have_the_same_names() {
             );
             compared += 1;
         }
-        assert_eq!(compared, 6);
+        assert_eq!(compared, 8);
         assert_eq!(document["Host"]["Hostname"], "node7");
         assert_eq!(document["Gpus"][1]["Driver"], serde_json::Value::Null);
     });
@@ -166,7 +167,7 @@ fn get_all_has_the_values_that_the_other_calls_have_and_follows_a_change() {
             got_all(&client, ROOT, host.clone()).await;
             objects.len()
         };
-        assert_eq!(compare().await, 6, "two GPUs, two groups, two MIG devices");
+        assert_eq!(compare().await, 8, "two GPUs, two groups, two MIG devices, two containers of NVIDIA");
         let root = properties(&client, ROOT).await;
         served.core.observe(|next| {
             next.gpus.truncate(1);
@@ -176,7 +177,7 @@ fn get_all_has_the_values_that_the_other_calls_have_and_follows_a_change() {
         while u32::try_from(root.get(host.clone(), "GpuCount").await.unwrap()).unwrap() != 1 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(compare().await, 5);
+        assert_eq!(compare().await, 7);
     });
 }
 

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where its world is broken")]
 
 mod captures;
+mod driver_host;
 mod facts;
 mod stack;

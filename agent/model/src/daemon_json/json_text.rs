@@ -19,6 +19,12 @@ pub fn reads_byte_order_mark(version: &str) -> bool {
     !is_older(version, &[23])
 }
 
+/// Whether `dockerd --validate` of this version judges a file without starting: from 23.0 on (moby pull request 42393).
+#[must_use]
+pub fn can_validate(version: &str) -> bool {
+    !is_older(version, &[23])
+}
+
 /// A file that is one JSON object.
 pub(super) struct Checked<'a> {
     /// Its text, byte order mark included.

@@ -8,12 +8,14 @@ mod insert;
 mod json_text;
 mod remove;
 mod runtime;
+mod take_out;
 
 pub use edit_refused::Refused;
 pub use insert::insert;
-pub use json_text::{DEEPEST, MOST_BYTES, reads_byte_order_mark};
+pub use json_text::{DEEPEST, MOST_BYTES, can_validate, reads_byte_order_mark};
 pub use remove::remove;
 pub use runtime::{BadEntry, RuntimeEntry, RuntimeName};
+pub use take_out::{is_emptied, take_out};
 
 /// What became of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -33,7 +33,7 @@ pub fn remove(now: Option<&[u8]>, name: &RuntimeName) -> Result<Edited, Refused>
         return Ok(Edited::NoFile);
     }
     let before = ours.and_then(|ours| as_before(&file, bytes, entry, &ours));
-    Ok(Edited::Content(before.unwrap_or_else(|| without(bytes, member_with_comma(&file, entry)))))
+    Ok(Edited::Content(before.unwrap_or_else(|| cut(bytes, member_with_comma(&file, entry)))))
 }
 
 /// The file from which [`insert`] makes this one; `None` where it makes it of none.
@@ -42,7 +42,7 @@ fn as_before(file: &Checked<'_>, bytes: &[u8], entry: &Member, ours: &RuntimeEnt
     let ways = [piece(file.text, holder.value.start, entry), piece(file.text, file.open, holder)];
     ways.into_iter()
         .flatten()
-        .map(|piece| without(bytes, piece))
+        .map(|piece| cut(bytes, piece))
         .find(|before| matches!(insert(Some(before), ours, true), Ok(Edited::Content(again)) if again == bytes))
 }
 
@@ -52,7 +52,7 @@ fn holder<'a>(file: &'a Checked<'_>, entry: &Member) -> Option<&'a Member> {
 }
 
 /// From behind the bracket to the end of the object's first member, its comma included; `None` where another is the first.
-fn piece(text: &str, open: usize, member: &Member) -> Option<Range<usize>> {
+pub(super) fn piece(text: &str, open: usize, member: &Member) -> Option<Range<usize>> {
     let first = json::skip_space(text, open + 1) == member.name.start;
     let comma = text.get(member.value.end..).is_some_and(|rest| rest.starts_with(','));
     first.then(|| open + 1..member.value.end + usize::from(comma))
@@ -69,7 +69,7 @@ fn member_with_comma(file: &Checked<'_>, entry: &Member) -> Range<usize> {
     }
 }
 
-fn without(bytes: &[u8], piece: Range<usize>) -> Vec<u8> {
+pub(super) fn cut(bytes: &[u8], piece: Range<usize>) -> Vec<u8> {
     let (before, _) = bytes.split_at(piece.start.min(bytes.len()));
     let (_, after) = bytes.split_at(piece.end.min(bytes.len()));
     [before, after].concat()

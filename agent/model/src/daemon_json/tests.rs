@@ -47,6 +47,12 @@ fn a_file_that_was_not_there_goes_again() {
     assert_eq!(serde_json::from_str::<serde_json::Value>(text).unwrap()["runtimes"]["nvidia"]["path"], nvidia().path());
     assert_eq!(remove(Some(&bytes), &nvidia().name).unwrap(), Edited::NoFile);
     assert_eq!(remove(None, &nvidia().name).unwrap(), Edited::Unchanged);
+    let Edited::Content(emptied) = take_out(Some(&bytes), &nvidia().name).unwrap() else {
+        panic!("one write removes it")
+    };
+    assert_eq!(std::str::from_utf8(&emptied).unwrap(), "{\n    \"runtimes\": {   }\n}\n");
+    assert_eq!(take_out(Some(&emptied), &nvidia().name).unwrap(), Edited::NoFile);
+    assert_eq!(take_out(None, &nvidia().name).unwrap(), Edited::Unchanged);
     // No file that was there becomes this one: each keeps its own bytes.
     for before in ["{\n    \"runtimes\": {\n    }\n}\n", "{\n}\n", "{}"] {
         assert_ne!(added(before).as_bytes(), bytes, "{before:?}");

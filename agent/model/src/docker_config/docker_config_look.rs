@@ -34,6 +34,9 @@ pub struct DockerConfigSeen {
 pub enum EntrySeen {
     /// It has none of that name, and one can be put in.
     Absent,
+    /// It has none any more, but the object `runtimes` that came with ours is still there, empty: a Docker that is reloaded with it
+    /// forgets the runtime, and the next `TakeRuntime` removes it. One can be put in as well.
+    Emptied,
     /// It has this one.
     AsWanted,
     /// The file is left as it is.
@@ -71,11 +74,37 @@ pub enum WhyUnusable {
     },
     /// It sees other files than this host.
     #[error(
-        "Docker (pid {pid}) runs in a root folder or a mount namespace of its own: its configuration is not a file of this host"
+        "Docker (pid {pid}) does not have {file} of this host at that path: it runs in a root directory, a container or a mount \
+         namespace of its own, where its administrator configures it"
     )]
     DockerElsewhere {
         /// Its process.
         pid: u32,
+        /// Its configuration file, as it was named.
+        file: String,
+    },
+    /// Its configuration file is named in a way that only its own process can resolve.
+    #[error("Docker was started with --config-file {file:?}, which is not an absolute path: start it with one")]
+    DockerConfigRelative {
+        /// What was named.
+        file: String,
+    },
+    /// It was started with a file that is no longer there.
+    #[error(
+        "Docker was started with --config-file {file}, which is gone, and it does not start again without it: put the file back"
+    )]
+    DockerConfigGone {
+        /// The file.
+        file: String,
+    },
+    /// It has runtimes from its command line, which it forgets at a reload with runtimes in the file.
+    #[error(
+        "Docker was started with {flag}, and forgets that runtime when it reloads a configuration file that has runtimes: put it into \
+         the file, remove the flag (`systemctl cat docker` shows where it is), and restart Docker"
+    )]
+    DockerRuntimeFlag {
+        /// The flag with its value.
+        flag: String,
     },
     /// It is no Docker.
     #[error("{program} answers at the socket, not dockerd: runtimes are configured there in another way")]

@@ -3,7 +3,7 @@
 use super::doctor_facts::DoctorFacts;
 use super::rule::{Check, Hit, Ruled, Severity, hit_if, known, only_if};
 use crate::docker::{ContainerEngine, DockerFacts, ROOTLESS_RUNTIME};
-use crate::version::is_older;
+use crate::driver_host::ToolkitVersion;
 
 pub(super) const CHECKS: [Check; 9] = [
     Check {
@@ -71,10 +71,6 @@ pub(super) const CHECKS: [Check; 9] = [
     },
 ];
 
-/// Versions that mended a way out of a container, the newest first.
-const MENDED: [([u64; 3], &str); 3] =
-    [([1, 17, 8], "CVE-2025-23266, CVE-2025-23267"), ([1, 17, 4], "CVE-2025-23359"), ([1, 16, 2], "CVE-2024-0132")];
-
 /// Docker answers, the GPUs are on NVIDIA's driver, and there is neither a runtime nor a CDI device. Podman takes CDI alone.
 fn no_way(facts: &DoctorFacts) -> Result<bool, super::rule::Skipped> {
     facts.served()?;
@@ -122,8 +118,7 @@ fn runtime(facts: &DoctorFacts) -> Ruled {
 
 fn vulnerable(facts: &DoctorFacts) -> Ruled {
     let version = known(&facts.nvidia.toolkit, "the version of the toolkit")?;
-    let open: Vec<&str> =
-        MENDED.iter().filter(|(mended, _)| is_older(version, mended)).map(|(_, names)| *names).collect();
+    let open: Vec<&str> = ToolkitVersion::of_tag(version).map(|it| it.open_faults().collect()).unwrap_or_default();
     hit_if(!open.is_empty(), || Hit::of("nvidia-container-toolkit", format!("it is {version}: {}", open.join(", "))))
 }
 

@@ -2,14 +2,18 @@
 
 mod nvidia_deed;
 mod nvidia_look;
+mod nvidia_phase;
 mod nvidia_role;
 mod nvidia_spec;
+mod nvidia_status;
 mod nvidia_wish;
 
 pub use nvidia_deed::NvidiaDeed;
 pub use nvidia_look::{ContainerRun, ImageSeen, NvidiaContainerSeen, NvidiaLook, WhyForeign};
+pub use nvidia_phase::{NvidiaFault, NvidiaHold, NvidiaPhase};
 pub use nvidia_role::NvidiaRole;
 pub use nvidia_spec::{DriverOptions, DriverRootKind, KernelModuleType, NvidiaOptions, NvidiaSpec, ToolkitOptions};
+pub use nvidia_status::{NvidiaState, NvidiaStatus};
 pub use nvidia_wish::{BadNvidiaImage, DriverRootWish, NvidiaImage, NvidiaWish};
 
 /// Prefix of the labels of every container of ours.

@@ -1,6 +1,7 @@
 //! What one of NVIDIA's containers is created from, and the request by which Docker creates it.
 
 use super::{LABELS, NvidiaRole};
+use crate::fingerprint::fnv1a;
 use crate::image_ref::ImageRef;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -110,12 +111,8 @@ impl NvidiaSpec {
     /// Sixteen hexadecimal digits that differ where the request for Docker differs.
     #[must_use]
     pub fn digest(&self) -> String {
-        // FNV-1a, 64 bits: it tells two specifications apart, and protects nothing.
         let text = json!({ "image": self.image, "create": self.unlabelled() }).to_string();
-        let hash = text
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        format!("{hash:016x}")
+        format!("{:016x}", fnv1a(&text))
     }
 
     /// The container's name: two specifications never want the same.

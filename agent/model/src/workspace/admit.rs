@@ -5,10 +5,7 @@ use super::gpus::{self, Given};
 use super::host::RunningWorkspace;
 use super::refused::WorkspaceRefused;
 use super::spec::Spec;
-use crate::version::is_older;
-
-/// The oldest NVIDIA container toolkit without a known way out of the container (CVE-2025-23266 is mended in it).
-const TOOLKIT_FLOOR: (&str, &[u64]) = ("1.17.8", &[1, 17, 8]);
+use crate::driver_host::{TOOLKIT_FLOOR, ToolkitVersion};
 
 impl Admission<'_> {
     /// What the workspace is given.
@@ -77,14 +74,15 @@ impl Admission<'_> {
     }
 
     fn toolkit(&self) -> Result<(), WorkspaceRefused> {
-        let (floor, numbers) = TOOLKIT_FLOOR;
-        if let Some(version) = self.host.toolkit.as_deref().filter(|version| is_older(version, numbers)) {
-            return Err(WorkspaceRefused::ToolkitVulnerable { version: version.to_owned(), floor: floor.to_owned() });
+        let is_below = |text: &&str| ToolkitVersion::of_tag(text).is_ok_and(|version| version.above_floor().is_err());
+        if let Some(version) = self.host.toolkit.as_deref().filter(is_below) {
+            let floor = TOOLKIT_FLOOR.to_string();
+            return Err(WorkspaceRefused::ToolkitVulnerable { version: version.to_owned(), floor });
         }
         let tag = self.document.nvidia.toolkit_image.as_deref().and_then(tag);
-        match tag.filter(|tag| is_older(tag, numbers)) {
+        match tag.filter(is_below) {
             Some(tag) => {
-                let why = format!("{tag} is older than {floor}; in older versions a container can escape");
+                let why = format!("{tag} is older than {TOOLKIT_FLOOR}; in older versions a container can escape");
                 Err(WorkspaceRefused::denied("nvidia.toolkit_image", why))
             }
             None => Ok(()),

@@ -1,7 +1,7 @@
 //! `daemon.json` with any content and any layout: one piece goes in, nothing else changes, and out it comes again.
 #![allow(clippy::disallowed_methods, reason = "the cases lie outside of the repository")]
 
-use model::daemon_json::{Edited, Refused, RuntimeEntry, insert, remove};
+use model::daemon_json::{Edited, Refused, RuntimeEntry, insert, is_emptied, remove, take_out};
 use proptest::prelude::*;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use std::fmt;
@@ -120,6 +120,27 @@ fn holds(before: &[u8], after: &[u8]) {
     }
 }
 
+/// Taking it out of a Docker that runs: each write is a file without the entry that Docker starts on, the first one has an object
+/// `runtimes`, and the last one is what was there before.
+fn comes_out_in_steps(before: &[u8], after: &[u8]) {
+    let name = nvidia().name;
+    let Ok(Edited::Content(first)) = take_out(Some(after), &name) else { panic!("it does not come out") };
+    let named = |bytes: &[u8]| kept(std::str::from_utf8(bytes).unwrap()).iter().any(|(name, _)| name == "runtimes");
+    assert!(named(&first), "a reload would not forget it: {:?}", String::from_utf8_lossy(&first));
+    assert_eq!(remove(Some(&first), &name), Ok(Edited::Unchanged));
+    if named(before) {
+        assert_eq!(String::from_utf8_lossy(&first), String::from_utf8_lossy(before));
+    } else {
+        assert!(is_emptied(&first, &name) && !is_emptied(after, &name) && !is_emptied(before, &name));
+        assert_eq!(take_out(Some(&first), &name), Ok(Edited::Content(before.to_vec())));
+        // Wanted again in the middle of it, and given up again.
+        let Ok(Edited::Content(again)) = insert(Some(&first), &nvidia(), true) else {
+            panic!("it does not go in again")
+        };
+        assert_eq!(take_out(Some(&again), &name), Ok(Edited::Content(first)));
+    }
+}
+
 /// White space, a few blanks at most.
 fn space() -> impl Strategy<Value = String> {
     prop::sample::select(vec!["", "", "", " ", "  ", "\n", "\n  ", "\n\t", "\r\n", "\r\n    ", "\t", "\r", "\n\n \n "])
@@ -213,7 +234,10 @@ proptest! {
                 let again = remove(Some(&after), &nvidia().name);
                 prop_assert_eq!(again, Ok(Edited::Content(before.into_bytes())));
             }
-            Ok(Edited::Content(after)) => holds(before.as_bytes(), &after),
+            Ok(Edited::Content(after)) => {
+                holds(before.as_bytes(), &after);
+                comes_out_in_steps(before.as_bytes(), &after);
+            }
             other => prop_assert!(false, "{before}: {other:?}"),
         }
     }
@@ -302,6 +326,7 @@ fn a_hundred_thousand_damaged_files_are_right_or_refused_with_a_place() {
                 assert_eq!(again, bytes, "it does not come out as it went in");
                 if serde_json::from_slice::<Kept>(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes)).is_ok() {
                     holds(&bytes, &after);
+                    comes_out_in_steps(&bytes, &after);
                 }
             }
             Ok(Edited::Unchanged) => equal += 1,

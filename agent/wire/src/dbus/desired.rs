@@ -48,7 +48,8 @@ view! {
         items: Vec<DesiredItemView>,
         /// What is set over the configuration files: Enabled (b), Draining (b), DrainAt (t), Labels (a{sv}), Zone (s), Pool (s),
         /// MaxWorkspaces (t), Millicores (t), MemoryBytes (t), CudaGpus (t), HeartbeatIntervalS (t), SampleIntervalS (t), LogLevel
-        /// (s), Gpus (av: Address (s), Off (b), Features (a{sv})). A key that is left out is as the files have it.
+        /// (s), DeployDriver (b), DriverImage (s), DeployToolkit (b), ToolkitImage (s), DriverRoot (s), Gpus (av: Address (s), Off
+        /// (b), Features (a{sv})). A key that is left out is as the files have it.
         effective: EffectiveView,
         /// Properties that have no value now, with the reason.
         absent: Absent,
@@ -166,6 +167,16 @@ pub struct EffectiveView {
     pub sample_interval_s: Option<u64>,
     /// How much is written to the log.
     pub log_level: Option<String>,
+    /// NVIDIA's driver container is deployed.
+    pub deploy_driver: Option<bool>,
+    /// Its image.
+    pub driver_image: Option<String>,
+    /// NVIDIA's toolkit container is deployed.
+    pub deploy_toolkit: Option<bool>,
+    /// Its image.
+    pub toolkit_image: Option<String>,
+    /// Where it looks for the driver's files.
+    pub driver_root: Option<String>,
     /// Single GPUs of which something is set.
     pub gpus: Vec<EffectiveGpuView>,
 }
@@ -244,6 +255,11 @@ impl From<&SettingsOverlay> for EffectiveView {
             heartbeat_interval_s: set.heartbeat_interval_s,
             sample_interval_s: set.sample_interval_s,
             log_level: set.log_level.as_ref().map(ToString::to_string),
+            deploy_driver: set.nvidia.deploy_driver,
+            driver_image: set.nvidia.driver_image.as_ref().map(|it| it.image().to_string()),
+            deploy_toolkit: set.nvidia.deploy_toolkit,
+            toolkit_image: set.nvidia.toolkit_image.as_ref().map(|it| it.image().to_string()),
+            driver_root: set.nvidia.driver_root.map(|root| root.to_string()),
             gpus: set.gpus.iter().map(gpu).collect(),
         }
     }

@@ -16,11 +16,13 @@ pub mod load;
 pub mod metrics;
 pub mod mig;
 pub mod mig_look;
+pub mod nvidia;
 pub mod proxy;
 pub mod snapshot;
 pub mod value;
 pub mod view;
 
+use model::nvidia_container::NvidiaRole;
 use model::{IommuGroupId, JobId, PciAddress};
 
 /// The name that the daemon owns on the bus.
@@ -37,6 +39,8 @@ pub const GPU_INTERFACE: &str = "org.gpuhost.Agent1.Gpu";
 pub const MIG_DEVICE_INTERFACE: &str = "org.gpuhost.Agent1.MigDevice";
 /// Interface of an IOMMU group.
 pub const IOMMU_GROUP_INTERFACE: &str = "org.gpuhost.Agent1.IommuGroup";
+/// Interface of NVIDIA's driver container and of its toolkit container.
+pub const NVIDIA_CONTAINER_INTERFACE: &str = "org.gpuhost.Agent1.NvidiaContainer";
 /// Interface of a job.
 pub const JOB_INTERFACE: &str = "org.gpuhost.Agent1.Job";
 
@@ -62,4 +66,10 @@ pub fn group_path(id: IommuGroupId) -> String {
 #[must_use]
 pub fn job_path(id: JobId) -> String {
     format!("{ROOT_PATH}/job/{id}")
+}
+
+/// Object path of one of NVIDIA's containers, `/org/gpuhost/Agent1/nvidia/driver`.
+#[must_use]
+pub fn nvidia_path(role: NvidiaRole) -> String {
+    format!("{ROOT_PATH}/nvidia/{role}")
 }

@@ -91,3 +91,19 @@ pub trait Gpu {
     #[zbus(allow_interactive_auth)]
     fn set_mig_mode(&self, enabled: bool, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
 }
+
+/// `org.gpuhost.Agent1.NvidiaContainer`.
+#[zbus::proxy(
+    interface = "org.gpuhost.Agent1.NvidiaContainer",
+    default_service = "org.gpuhost.Agent1",
+    assume_defaults = false
+)]
+pub trait NvidiaContainer {
+    /// Wishes it; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn enable(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Wishes it no more; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn disable(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+}

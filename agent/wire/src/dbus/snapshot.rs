@@ -5,6 +5,7 @@ use super::group::GroupView;
 use super::host::HostView;
 use super::job::JobView;
 use super::load::LoadView;
+use super::nvidia::NvidiaContainerView;
 use serde::{Deserialize, Serialize};
 
 /// What `GetObservation` answers: everything that the objects show at one instant, as JSON.
@@ -17,6 +18,9 @@ pub struct Snapshot {
     pub gpus: Vec<GpuView>,
     /// IOMMU groups that hold a GPU, by number.
     pub iommu_groups: Vec<GroupView>,
+    /// NVIDIA's driver container and toolkit container; an older daemon does not show them.
+    #[serde(default)]
+    pub nvidia_containers: Vec<NvidiaContainerView>,
     /// Jobs by number.
     pub jobs: Vec<JobView>,
     /// How busy the host is; an older daemon does not say it.

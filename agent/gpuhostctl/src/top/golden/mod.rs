@@ -33,6 +33,7 @@ fn snapshot(name: &str) -> Snapshot {
         host: HostView::new("0.1.0", &seen, &checkin),
         gpus: seen.gpus.iter().map(GpuView::from).collect(),
         iommu_groups: Vec::new(),
+        nvidia_containers: Vec::new(),
         jobs: Vec::new(),
         load: LoadView::new(&seen, &checkin, UnixMillis(NOW)),
     }

@@ -11,6 +11,7 @@ use model::JobId;
 use model::change::Change;
 use model::desired::DesiredState;
 use model::enrol::{CheckinStatus, EnrolSpec};
+use model::nvidia_container::NvidiaState;
 use model::observation::HostObservation;
 use model::refusal::Refusal;
 use model::settings::Settings;
@@ -36,6 +37,7 @@ pub(crate) struct Core {
     pub(crate) desired: watch::Sender<Arc<DesiredState>>,
     pub(crate) settings: watch::Sender<Arc<Settings>>,
     pub(crate) reconciled: watch::Sender<Arc<Reconciled>>,
+    pub(crate) nvidia: watch::Sender<Arc<NvidiaState>>,
     /// Jobs stay at work while this is true.
     pub(crate) hold: watch::Sender<bool>,
     /// How jobs end.
@@ -81,9 +83,10 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
     let handle = Handle::new(newest, jobs_seen, submit).with_mig_reader(reader);
     let (mig, seen_mig) = watch::channel(hosts::mig_looks());
     let known = watch::Sender::default().subscribe();
-    let sources = Sources { handle, inputs, reconciled: reconciled.subscribe(), known };
+    let (nvidia, seen_nvidia) = watch::channel(Arc::new(NvidiaState::not_looked()));
+    let sources = Sources { handle, inputs, reconciled: reconciled.subscribe(), known, nvidia: seen_nvidia };
     let seen = Arc::clone(&jobs);
-    let ours = Core { observation, jobs: seen, checkin, desired, settings, reconciled, hold, ending, mig, got };
+    let ours = Core { observation, jobs: seen, checkin, desired, settings, reconciled, nvidia, hold, ending, mig, got };
     (ours, CoreEnds { sources, commands, jobs, hold: held, ending: ends, mig: seen_mig, mig_questions, got: keep })
 }
 

@@ -1,6 +1,7 @@
 //! The host around the GPUs, each fact on its own: what cannot be read costs that fact.
 
 mod disk;
+mod driver_host;
 mod machine;
 mod network;
 mod stack;

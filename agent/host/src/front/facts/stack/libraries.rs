@@ -68,22 +68,33 @@ fn matching(folder: &Path, is_wanted: fn(&str) -> bool) -> Vec<String> {
     listed.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| is_wanted(name)).collect()
 }
 
-/// The version behind `libnvidia-ml.so.`, on the host first. The link `libnvidia-ml.so.1` leads to it; where it is a file of
-/// its own nothing can be determined.
+/// The version behind `libnvidia-ml.so.`, on the host first. Where no name has one nothing can be determined.
 pub(super) fn version(root: &Path) -> Reading<String> {
-    let mut without_version = false;
-    for root in roots(root) {
-        for folder in LIBRARIES {
-            let library = root.join(folder).join("libnvidia-ml.so.1");
-            let Ok(target) = std::fs::canonicalize(&library) else { continue };
-            let name = target.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            match name.strip_prefix("libnvidia-ml.so.").filter(|version| is_version(version)) {
-                Some(version) => return Reading::Known(version.to_owned()),
-                None => without_version = true,
-            }
+    let found: Vec<Option<String>> =
+        roots(root).iter().filter_map(|root| nvml_below(root).map(|(_, version)| version)).collect();
+    let absence = if found.is_empty() { Absence::None } else { Absence::NotReported };
+    found.into_iter().flatten().next().map_or(Reading::Absent(absence), Reading::Known)
+}
+
+/// `libnvidia-ml.so.1` below one root: where it is, relative to the root, and the version in the name that it leads to. Of several the
+/// first that has a version.
+pub(in crate::front::facts) fn nvml_below(root: &Path) -> Option<(String, Option<String>)> {
+    let mut without_version = None;
+    for folder in LIBRARIES {
+        let path = format!("{folder}/{}", StackFile::Nvml.file());
+        let Ok(target) = std::fs::canonicalize(root.join(&path)) else { continue };
+        let name = target.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        match name.strip_prefix("libnvidia-ml.so.").filter(|version| is_version(version)) {
+            Some(version) => return Some((path, Some(version.to_owned()))),
+            None => without_version = without_version.or(Some((path, None))),
         }
     }
-    Reading::Absent(if without_version { Absence::NotReported } else { Absence::None })
+    without_version
+}
+
+/// The same in the root that a driver container mounts.
+pub(in crate::front::facts) fn nvml_of_container(root: &Path) -> Option<(String, Option<String>)> {
+    nvml_below(&root.join(DRIVER_CONTAINER))
 }
 
 /// At least two numbers: `580.82`.

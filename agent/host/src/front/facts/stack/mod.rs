@@ -2,7 +2,7 @@
 
 mod claims;
 mod dkms;
-mod libraries;
+pub(super) mod libraries;
 mod module;
 
 use super::FactsRoot;
