@@ -1,12 +1,12 @@
 //! The containers hand: asks Docker for its facts and for containers that map MIG instances, and nvidia-smi in the driver container.
 
-use docker::{facts, mig_claims, smi_in_driver_container};
+use docker::{facts, mig_claims, runtime_users, smi_in_driver_container};
 use hands::program::{HandPaths, HandSettings, noted, with_note};
 use hands::registry::{Registry, RegistryBuilder};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, eaccess, geteuid};
 use protocol::hand::ContainersHand;
-use protocol::hand::containers::{FindMigContainers, ProbeDriverContainer, ReadDockerFacts};
+use protocol::hand::containers::{FindMigContainers, FindRuntimeUsers, ProbeDriverContainer, ReadDockerFacts};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub fn registry(settings: HandSettings, _paths: &HandPaths) -> Registry {
     let probe_within = Duration::from_millis(settings.settings.nvidia.probe_timeout_ms);
     let socket: Arc<str> = settings.settings.docker.socket.into();
     let (degraded_socket, degraded_note) = (Arc::clone(&socket), note.clone());
-    let claims_socket = Arc::clone(&socket);
+    let (claims_socket, users_socket) = (Arc::clone(&socket), Arc::clone(&socket));
     let (facts_socket, facts_note) = (Arc::clone(&socket), note.clone());
     let degraded = move || closed_socket(&degraded_socket).map(|why| noted(why, degraded_note.as_ref()));
     RegistryBuilder::<ContainersHand>::new(degraded)
@@ -37,6 +37,10 @@ pub fn registry(settings: HandSettings, _paths: &HandPaths) -> Registry {
         .serve(move |FindMigContainers {}| {
             let socket = Arc::clone(&claims_socket);
             async move { mig_claims(&socket, CONTAINERS_WITHIN).await }
+        })
+        .serve(move |FindRuntimeUsers { runtime }| {
+            let socket = Arc::clone(&users_socket);
+            async move { runtime_users(&socket, &runtime, CONTAINERS_WITHIN).await }
         })
         .build()
 }
