@@ -3,14 +3,17 @@
 mod answer;
 mod cdi;
 mod driver_container;
+mod each_container;
 mod http;
 mod json;
 mod mig_claims;
 mod nvidia;
+mod runtime_users;
 
 pub use driver_container::smi_in_driver_container;
 pub use mig_claims::mig_claims;
 pub use nvidia::{NvidiaContainers, STALLED_AFTER};
+pub use runtime_users::runtime_users;
 
 use http::{DockerError, get};
 use json::Json;

@@ -1,18 +1,14 @@
 //! What the containers of Docker, running and stopped, have mapped that can be a MIG instance.
 
-use crate::http::{DockerError, get};
+use crate::each_container::each_container;
+use crate::http::DockerError;
 use crate::json::Json;
 use crate::within;
-use hyper::StatusCode;
 use model::container_claims::{ContainerClaims, may_be_mig};
 use model::driver::ProbeError;
 use std::path::Path;
 use std::time::Duration;
 
-/// All of them, also those that never ran.
-const ALL: &str = "/containers/json?all=true";
-/// More are not asked one by one: then nobody can say who maps what.
-const CONTAINERS_MAX: usize = 2048;
 /// The variable that names to NVIDIA's runtime what to map.
 const VARIABLE: &str = "NVIDIA_VISIBLE_DEVICES=";
 /// The folder in which a mount for each device names it instead.
@@ -51,24 +47,8 @@ async fn claims(
 }
 
 async fn ask(socket: &str) -> Result<Vec<ContainerClaims>, DockerError> {
-    let garbled = |path: &str, why: &str| DockerError::Garbled { path: path.to_owned(), why: why.to_owned() };
-    let listed = get(socket, ALL).await?;
-    if !matches!(listed, Json::List(_)) || listed.items().len() > CONTAINERS_MAX {
-        return Err(garbled(ALL, "the list of containers is not a list, or too long to be read"));
-    }
     let mut claims = Vec::new();
-    for container in listed.items() {
-        let id = container.get("Id").text().filter(|id| id.len() >= 12 && id.bytes().all(|b| b.is_ascii_hexdigit()));
-        let id = id.ok_or_else(|| garbled(ALL, "a container has no id"))?;
-        let path = format!("/containers/{id}/json");
-        let seen = match get(socket, &path).await {
-            // It is gone meanwhile.
-            Err(DockerError::Refused { status: StatusCode::NOT_FOUND, .. }) => continue,
-            seen => seen?,
-        };
-        if !matches!(seen.get("Config"), Json::Object(_)) || !matches!(seen.get("HostConfig"), Json::Object(_)) {
-            return Err(garbled(&path, "it has no configuration that can be read"));
-        }
+    for (id, seen) in each_container(socket).await? {
         let devices = devices(&seen);
         if !devices.is_empty() {
             let is_running = seen.get("State").get("Running").flag() != Some(false);

@@ -1,7 +1,7 @@
 //! The containers hand: asks Docker for its facts and for containers that map MIG instances, and nvidia-smi in the driver container;
 //! creates, starts, stops and removes NVIDIA's two containers, and nothing else.
 
-use docker::{NvidiaContainers, STALLED_AFTER, facts, mig_claims, smi_in_driver_container};
+use docker::{NvidiaContainers, STALLED_AFTER, facts, mig_claims, runtime_users, smi_in_driver_container};
 use hands::policy;
 use hands::program::{HandPaths, HandSettings, noted, with_note};
 use hands::registry::{Registry, RegistryBuilder};
@@ -9,8 +9,8 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, eaccess, geteuid};
 use protocol::hand::ContainersHand;
 use protocol::hand::containers::{
-    ApplyNvidiaDeed, FindMigContainers, InspectNvidiaContainers, ProbeDriverContainer, ProbeToolkit, ReadDockerFacts,
-    ReadNvidiaLog,
+    ApplyNvidiaDeed, FindMigContainers, FindRuntimeUsers, InspectNvidiaContainers, ProbeDriverContainer, ProbeToolkit,
+    ReadDockerFacts, ReadNvidiaLog,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
     let probe_within = Duration::from_millis(settings.settings.nvidia.probe_timeout_ms);
     let socket: Arc<str> = settings.settings.docker.socket.into();
     let (degraded_socket, degraded_note) = (Arc::clone(&socket), note.clone());
-    let claims_socket = Arc::clone(&socket);
+    let (claims_socket, users_socket) = (Arc::clone(&socket), Arc::clone(&socket));
     let (facts_socket, facts_note) = (Arc::clone(&socket), note.clone());
     let nvidia = NvidiaContainers::new(&facts_socket, STALLED_AFTER);
     let (looking, doing, reading, probing) = (nvidia.clone(), nvidia.clone(), nvidia.clone(), nvidia);
@@ -70,6 +70,10 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
                 let policy = policy::read_in_background(file).await.host.nvidia;
                 nvidia.probe_toolkit(&image, way, &policy, PROBE_WITHIN).await
             }
+        })
+        .serve(move |FindRuntimeUsers { runtime }| {
+            let socket = Arc::clone(&users_socket);
+            async move { runtime_users(&socket, &runtime, CONTAINERS_WITHIN).await }
         })
         .build()
 }

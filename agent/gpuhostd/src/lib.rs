@@ -10,6 +10,7 @@ pub mod front;
 pub mod launch;
 pub mod lifecycle;
 mod linux;
+mod linux_nvidia;
 pub mod metrics;
 mod mig_users;
 mod notify;

@@ -8,6 +8,7 @@ use crate::remote::Remote;
 use crate::{bus, checkin, conditions, desired, metrics, notify, overlay, policy, roster};
 use anyhow::Context;
 use engine::change::ChangePorts;
+use engine::nvidia::{NvidiaKeeper, NvidiaKeeperParts};
 use engine::publish::Publisher;
 use engine::reconcile::ReconcileInputs;
 use engine::start::{Engine, EngineParts, EnginePorts};
@@ -15,7 +16,7 @@ use host::front::{FileJournal, FileLedger};
 use model::change::UNKNOWN_BOOT;
 use model::enrol::CheckinStatus;
 use model::message::Message;
-use model::ports::{ActPort, ChangePort, Clock, HostPort, KernelLogPort, ManagerPort};
+use model::ports::{ActPort, ChangePort, Clock, HostPort, KernelLogPort, ManagerPort, NvidiaPort};
 use model::settings::{Settings, SettingsOverlay};
 use program::logging::Level;
 use sd_notify::NotifyState;
@@ -57,7 +58,7 @@ pub struct Live {
 ///
 /// # Errors
 /// Only what makes a start impossible; no bus, no manager, no Docker, no driver does not.
-pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPort>(
+pub async fn run<H: HostPort + ActPort + NvidiaPort, C: ChangePort, K: Clock, L: KernelLogPort>(
     ports: Ports<H, C, K, L>,
     mut live: Live,
     args: FrontArgs,
@@ -103,6 +104,14 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     let shown = bus::Sources { handle: handle.clone(), inputs: inputs.clone(), reconciled, known, nvidia };
     let parts = parts.with_desired_state(inputs);
     let managed = (remote, live.configuration.watch());
+    let keeper = NvidiaKeeper::new(NvidiaKeeperParts {
+        port: Arc::clone(&host),
+        ledger: Arc::new(FileLedger::of_nvidia(&args.state)),
+        clock: Arc::clone(&clock),
+        publisher: Arc::clone(&publisher),
+        settings: live.configuration.watch(),
+        policy: policy.watch(),
+    });
     let building = build(parts, (host, changes, Arc::clone(&clock)), managed, (&args, &policy), cancel.child_token());
     // Each entry of the journal may take ten seconds.
     notify::say(&[NotifyState::ExtendTimeoutUsec(START_WITHIN_USEC)]);
@@ -119,6 +128,7 @@ pub async fn run<H: HostPort + ActPort, C: ChangePort, K: Clock, L: KernelLogPor
     tasks.spawn(keep_roster);
     tasks.spawn(keep_wishes);
     tasks.spawn(engine.run);
+    tasks.spawn(keeper.run(cancel.child_token()));
     tasks.spawn(engine::kernel_log::follow(kernel_log, Arc::clone(&clock), heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;
     if let Some(address) = address_of(&args.bus) {

@@ -28,8 +28,8 @@ const SENSORS_WITHIN: Duration = Duration::from_secs(5);
 /// The host under us.
 pub(crate) struct LinuxHost {
     sysfs: Arc<Sysfs>,
-    facts: FactsRoot,
-    remote: RemoteHost,
+    pub(crate) facts: FactsRoot,
+    pub(crate) remote: RemoteHost,
     sensors: Arc<Semaphore>,
     mig: MigUsers,
 }

@@ -122,6 +122,16 @@ pub enum Message {
     DocumentRefused,
     /// The local files of the desired state are wrong.
     DesiredFilesWrong,
+    /// Something is done to one of NVIDIA's containers or to Docker's configuration.
+    NvidiaDeed,
+    /// One of NVIDIA's containers is ready.
+    NvidiaReady,
+    /// One of NVIDIA's containers does not work.
+    NvidiaFailed,
+    /// A new one of NVIDIA's containers failed, and the one before it was started again.
+    NvidiaRolledBack,
+    /// The record of NVIDIA's containers cannot be used.
+    NvidiaRecordUnusable,
 }
 
 impl Message {
@@ -190,6 +200,11 @@ impl Message {
             Self::MigNotReturned => "65cdc00d68774406a246a61ae5d2e44a",
             Self::DocumentRefused => "b4a151aa9871463aadd44b273d965a30",
             Self::DesiredFilesWrong => "33066639641b4772aed61578a7951228",
+            Self::NvidiaDeed => "9c58ac02fd8343bc9da4695753d08812",
+            Self::NvidiaReady => "a55c79e3479b4e56b5e31255ea12db4d",
+            Self::NvidiaFailed => "85867decd98e455fb6ce0c3daaf532a9",
+            Self::NvidiaRolledBack => "cca4aae352b0472a8dc10da8f2ff55e9",
+            Self::NvidiaRecordUnusable => "edfa488e49744355ad92f0fa19f6af79",
         }
     }
 }

@@ -1,10 +1,13 @@
 //! The ports: what the core asks of a host. The adapters are the Linux host, the hands and the simulated host.
 
 use crate::docker::DockerFacts;
+use crate::docker_config::DockerConfigLook;
 use crate::driver::{DriverReport, DriverSource, ProbeError};
 use crate::health::kernel_log::KernelLogUnavailable;
 use crate::holders::Holders;
 use crate::host_facts::HostFacts;
+use crate::image_ref::ImageRef;
+use crate::nvidia_container::{NvidiaAct, NvidiaHostSeen, NvidiaLook, NvidiaRole, NvidiaWish};
 use crate::os_cause::{CauseSite, OsCause};
 use crate::pci::PciScan;
 use crate::plan::{Look, PlanStep, Target};
@@ -182,6 +185,62 @@ pub enum ActError {
         #[serde(flatten)]
         cause: OsCause,
     },
+}
+
+/// The part of a host that NVIDIA's driver and toolkit containers are looked at and changed through. Every call has its deadline
+/// inside; none decides anything.
+pub trait NvidiaPort: Send + Sync + 'static {
+    /// Looks at the containers of a role, and at an image.
+    ///
+    /// # Errors
+    /// Docker, or the hand that asks it, does not answer; for people.
+    fn look_at_containers(
+        &self,
+        role: NvidiaRole,
+        image: Option<ImageRef>,
+    ) -> impl Future<Output = Result<NvidiaLook, String>> + Send;
+
+    /// What Docker reports about itself, asked afresh.
+    ///
+    /// # Errors
+    /// It does not answer; for people.
+    fn ask_docker(&self) -> impl Future<Output = Result<DockerFacts, String>> + Send;
+
+    /// Looks at the configuration file of the Docker of this version.
+    ///
+    /// # Errors
+    /// It cannot be looked at; for people.
+    fn look_at_docker_config(
+        &self,
+        version: Option<String>,
+    ) -> impl Future<Output = Result<DockerConfigLook, String>> + Send;
+
+    /// Looks at the host around the containers. `gpus` are those whose users matter.
+    fn look_at_nvidia_host(
+        &self,
+        wish: &NvidiaWish,
+        gpus: Vec<crate::PciAddress>,
+    ) -> impl Future<Output = NvidiaHostSeen> + Send;
+
+    /// Does one thing. That it returns without an error does not mean that it had an effect.
+    ///
+    /// # Errors
+    /// What the host answered; for people.
+    fn act_on_nvidia(
+        &self,
+        act: &NvidiaAct,
+        docker_version: Option<String>,
+    ) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// The last lines of a container, oldest first, printable and without secrets.
+    ///
+    /// # Errors
+    /// They cannot be had; for people.
+    fn read_container_log(
+        &self,
+        role: NvidiaRole,
+        id: &crate::ids::ContainerId,
+    ) -> impl Future<Output = Result<Vec<String>, String>> + Send;
 }
 
 /// A document of the journal as it was found.

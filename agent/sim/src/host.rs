@@ -6,6 +6,7 @@ use crate::description::Description;
 use crate::driver::{report, without_values};
 use crate::facts::facts;
 use crate::faults::{DockerFault, NvmlFault, Signal};
+use crate::nvidia_docker::{SimDocker, docker_of_a_host};
 use crate::scan::scan;
 use crate::sensors;
 use crate::smi::{SmiBehaviour, Spoilt, behaviour, nvml_error_text};
@@ -38,6 +39,8 @@ pub struct SimHost {
 #[derive(Debug)]
 struct Shared {
     state: HostState,
+    /// Its Docker, as far as NVIDIA's containers go.
+    docker: SimDocker,
     /// Rises with each change.
     version: u64,
     waiting: Vec<Waker>,
@@ -60,7 +63,13 @@ impl SimHost {
     pub fn new(description: Description) -> Result<Self, BadDescription> {
         let state = HostState::new(description)?;
         Ok(Self {
-            shared: Arc::new(Mutex::new(Shared { state, version: 0, waiting: Vec::new(), readers: Vec::new() })),
+            shared: Arc::new(Mutex::new(Shared {
+                state,
+                docker: docker_of_a_host(),
+                version: 0,
+                waiting: Vec::new(),
+                readers: Vec::new(),
+            })),
         })
     }
 
@@ -94,6 +103,11 @@ impl SimHost {
         drop(shared);
         waiting.into_iter().for_each(Waker::wake);
         result
+    }
+
+    /// Looks at its Docker, as far as NVIDIA's containers go, or changes it.
+    pub fn nvidia_docker<T>(&self, look: impl FnOnce(&mut SimDocker) -> T) -> T {
+        look(&mut self.lock().docker)
     }
 
     /// The host as it is now.

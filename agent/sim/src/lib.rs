@@ -14,6 +14,7 @@ pub mod load;
 pub mod mig;
 mod mig_act;
 pub mod mig_on_host;
+pub mod nvidia_docker;
 pub mod recorded;
 pub mod scan;
 pub mod sensors;

@@ -1,4 +1,4 @@
-//! The ledger of the desired state as a file of our own: 0600, replaced as a whole, on disk before it is reported.
+//! A ledger (of the desired state, of NVIDIA's containers) as a file of our own: 0600, replaced as a whole, on disk before it is reported.
 
 use super::store::{StoreError, read_bounded, write_atomic};
 use model::desired::LEDGER_MAX_BYTES;
@@ -8,8 +8,10 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The file in the folder of the daemon's state.
-const FILE: &str = "desired.json";
+/// The desired state, in the folder of the daemon's state.
+const DESIRED: &str = "desired.json";
+/// The record of NVIDIA's containers.
+const NVIDIA: &str = "nvidia.json";
 /// So many damaged files are kept beside it.
 const ASIDE_MOST: u32 = 8;
 
@@ -17,22 +19,29 @@ const ASIDE_MOST: u32 = 8;
 #[derive(Debug, Clone)]
 pub struct FileLedger {
     state: PathBuf,
+    file: &'static str,
 }
 
 impl FileLedger {
-    /// The ledger in the folder of the daemon's state.
+    /// The ledger of the desired state in the folder of the daemon's state.
     #[must_use]
     pub fn below(state: &Path) -> Self {
-        Self { state: state.to_owned() }
+        Self { state: state.to_owned(), file: DESIRED }
+    }
+
+    /// The record of NVIDIA's containers in the folder of the daemon's state.
+    #[must_use]
+    pub fn of_nvidia(state: &Path) -> Self {
+        Self { state: state.to_owned(), file: NVIDIA }
     }
 
     async fn run<T: Send + 'static>(
         &self,
         attempted: &'static str,
-        work: impl FnOnce(&Path) -> Result<T, String> + Send + 'static,
+        work: impl FnOnce(&Path, &'static str) -> Result<T, String> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let state = self.state.clone();
-        let done = tokio::task::spawn_blocking(move || work(&state)).await;
+        let (state, file) = (self.state.clone(), self.file);
+        let done = tokio::task::spawn_blocking(move || work(&state, file)).await;
         let attempted = format!("{attempted} {}", self.place());
         let fault = |said: String| LedgerError { attempted, said };
         match done {
@@ -45,19 +54,19 @@ impl FileLedger {
 
 impl LedgerPort for FileLedger {
     fn place(&self) -> String {
-        self.state.join(FILE).display().to_string()
+        self.state.join(self.file).display().to_string()
     }
 
     async fn read(&self) -> Result<Option<Vec<u8>>, LedgerError> {
-        self.run("read", |state| read(&state.join(FILE))).await
+        self.run("read", |state, file| read(&state.join(file))).await
     }
 
     async fn write(&self, document: Vec<u8>) -> Result<(), LedgerError> {
-        self.run("write", move |state| {
-            if state.join(FILE).symlink_metadata().is_ok_and(|found| !found.is_file()) {
+        self.run("write", move |state, file| {
+            if state.join(file).symlink_metadata().is_ok_and(|found| !found.is_file()) {
                 return Err("something other than a file is in its place".to_owned());
             }
-            write_atomic(state, FILE, &document, 0o600).map_err(|fault| fault.to_string())
+            write_atomic(state, file, &document, 0o600).map_err(|fault| fault.to_string())
         })
         .await
     }
@@ -90,15 +99,15 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
 
 /// A second name is given where that is possible, so that at no instant nothing has the first; what is no file is
 /// renamed.
-fn set_aside(state: &Path) -> Result<Option<String>, String> {
-    let from = state.join(FILE);
+fn set_aside(state: &Path, file: &str) -> Result<Option<String>, String> {
+    let from = state.join(file);
     let is_file = match from.symlink_metadata() {
         Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(None),
         Err(fault) => return Err(fault.to_string()),
         Ok(found) => found.is_file(),
     };
     for number in 1..=ASIDE_MOST {
-        let to = state.join(format!("{FILE}.damaged-{number}"));
+        let to = state.join(format!("{file}.damaged-{number}"));
         if to.symlink_metadata().is_ok() {
             continue;
         }
@@ -117,7 +126,7 @@ mod tests {
 
     fn ledger() -> (tempfile::TempDir, FileLedger, PathBuf) {
         let state = tempfile::tempdir().unwrap();
-        let (ledger, path) = (FileLedger::below(state.path()), state.path().join(FILE));
+        let (ledger, path) = (FileLedger::below(state.path()), state.path().join(DESIRED));
         (state, ledger, path)
     }
 

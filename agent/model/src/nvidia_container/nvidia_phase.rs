@@ -156,9 +156,11 @@ pub enum NvidiaHold {
         /// How it failed.
         reason: String,
     },
-    /// The wished image cannot be pulled; the one before it goes on.
-    #[error("the wished image cannot be pulled: {reason}")]
-    UpgradePull {
+    /// The wished one cannot be had now; the one before it goes on.
+    #[error("the change to what is wished does not go on ({fault}): {reason}")]
+    UpgradeFailed {
+        /// Why.
+        fault: NvidiaFault,
         /// What was answered.
         reason: String,
     },
@@ -191,6 +193,14 @@ pub enum NvidiaHold {
     RuntimeInUse {
         /// Their names, or what uses it.
         users: Vec<String>,
+    },
+    /// It is not wished, and nothing is remembered of its deployment: a lost file does not have it removed.
+    #[error(
+        "the container {name} is one of gpuhostd, and is neither wished nor known to have been: it goes on until its removal is asked for"
+    )]
+    Unclaimed {
+        /// Its name.
+        name: String,
     },
     /// A container that is not needed any more could not be removed.
     #[error("a container that is not needed any more is still there: {reason}")]

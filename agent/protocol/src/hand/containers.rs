@@ -2,6 +2,7 @@
 
 use super::{ContainersHand, Verb, VerbDeadline, VerbKind};
 use model::container_claims::ContainerClaims;
+use model::daemon_json::RuntimeName;
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::ids::ContainerId;
@@ -59,6 +60,27 @@ impl Verb for FindMigContainers {
 
     fn attempted(&self) -> String {
         "list the containers that map MIG instances".to_owned()
+    }
+}
+
+/// Lists the containers, running or stopped, that are created with a runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FindRuntimeUsers {
+    /// Which one.
+    pub runtime: RuntimeName,
+}
+
+impl Verb for FindRuntimeUsers {
+    type Hand = ContainersHand;
+    /// Their names.
+    type Reply = Result<Vec<String>, ProbeError>;
+    const NAME: &'static str = "find_runtime_users";
+    const KIND: VerbKind = VerbKind::Probe;
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(25));
+
+    fn attempted(&self) -> String {
+        format!("list the containers with the runtime {}", self.runtime)
     }
 }
 

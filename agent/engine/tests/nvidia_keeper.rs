@@ -1,0 +1,177 @@
+//! The task that keeps NVIDIA's containers, on a simulated host and in virtual time.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
+
+use engine::nvidia::{NvidiaKeeper, NvidiaKeeperParts};
+use engine::publish::Publisher;
+use engine::start::EngineParts;
+use model::judge::{ObservationMeta, judge};
+use model::nvidia_container::{NvidiaFault, NvidiaPhase, NvidiaRecord, NvidiaRole, NvidiaState};
+use model::policy::Policy;
+use model::ports::Clock;
+use model::settings::Settings;
+use model::time::{BootMillis, UnixMillis};
+use sim::nvidia_docker::SimDockerFile;
+use sim::{SimHost, SimLedger};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Time of the runtime, which goes on by itself where everybody waits.
+struct VirtualClock(Instant);
+
+impl Clock for VirtualClock {
+    fn boot_now(&self) -> BootMillis {
+        BootMillis(self.0.elapsed().as_millis().try_into().unwrap())
+    }
+
+    fn wall_now(&self) -> UnixMillis {
+        UnixMillis(1_700_000_000_000)
+    }
+
+    async fn sleep_until(&self, when: BootMillis) {
+        sleep(Duration::from_millis(when.since(self.boot_now()))).await;
+    }
+}
+
+struct Bench {
+    host: Arc<SimHost>,
+    ledger: SimLedger,
+    publisher: Arc<Publisher>,
+    settings: watch::Sender<Arc<Settings>>,
+    policy: watch::Sender<Arc<Policy>>,
+    cancel: CancellationToken,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let host = SimHost::new(sim::load("dgx-h100").unwrap()).unwrap();
+        let publisher = EngineParts::default().publisher();
+        let first = ObservationMeta { sequence: 1, observed_at: UnixMillis(1), observed_boot: BootMillis(1) };
+        publisher.publish(judge(host.asked(), first, None));
+        Self {
+            host: Arc::new(host),
+            ledger: SimLedger::default(),
+            publisher,
+            settings: watch::channel(Arc::default()).0,
+            policy: watch::channel(Arc::default()).0,
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    fn wish(&self, deploy: bool) {
+        self.settings.send_modify(|settings| {
+            let wish = &mut Arc::make_mut(settings).nvidia.deployment;
+            (wish.deploy_driver, wish.deploy_toolkit) = (deploy, deploy);
+            wish.driver_image = "nvcr.io/nvidia/driver:580.126.16-ubuntu22.04".parse().unwrap();
+        });
+    }
+
+    fn start(&mut self) -> tokio::task::JoinHandle<()> {
+        self.cancel = CancellationToken::new();
+        let keeper = NvidiaKeeper::new(NvidiaKeeperParts {
+            port: Arc::clone(&self.host),
+            ledger: Arc::new(self.ledger.clone()),
+            clock: Arc::new(VirtualClock(Instant::now())),
+            publisher: Arc::clone(&self.publisher),
+            settings: self.settings.subscribe(),
+            policy: self.policy.subscribe(),
+        });
+        tokio::spawn(keeper.run(self.cancel.clone()))
+    }
+
+    async fn until(&self, what: impl Fn(&NvidiaState) -> bool) -> Arc<NvidiaState> {
+        let mut state = self.publisher.nvidia();
+        let seen = timeout(Duration::from_secs(7_200), state.wait_for(|state| what(state))).await;
+        let reached = seen.map(|state| Arc::clone(&state.unwrap()));
+        reached.unwrap_or_else(|_| panic!("it never comes: {:#?}", self.publisher.nvidia().borrow()))
+    }
+}
+
+fn are(state: &NvidiaState, phase: &NvidiaPhase) -> bool {
+    NvidiaRole::ALL.iter().all(|role| state.of(*role).phase == *phase)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wish_is_met_and_taken_back_and_a_restart_changes_nothing() {
+    let mut bench = Bench::new();
+    bench.wish(true);
+    let running = bench.start();
+    let state = bench.until(|state| are(state, &NvidiaPhase::Ready)).await;
+    assert!(state.driver.is_running && state.driver.digest_running == state.driver.digest_wanted);
+    assert_eq!(bench.host.nvidia_docker(|docker| docker.file), SimDockerFile::AsWanted);
+    let before = bench.host.nvidia_docker(|docker| docker.containers.clone());
+
+    bench.cancel.cancel();
+    running.await.unwrap();
+    bench.publisher.show_nvidia(NvidiaState::not_looked());
+    let running = bench.start();
+    bench.until(|state| are(state, &NvidiaPhase::Ready)).await;
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(bench.host.nvidia_docker(|docker| docker.containers.clone()), before, "nothing was touched");
+
+    bench.wish(false);
+    bench.until(|state| are(state, &NvidiaPhase::Disabled)).await;
+    sleep(Duration::from_secs(600)).await;
+    assert!(bench.host.nvidia_docker(|docker| docker.containers.is_empty()));
+    assert_eq!(bench.host.nvidia_docker(|docker| docker.file), SimDockerFile::Absent);
+    assert_eq!(bench.host.nvidia_docker(|docker| docker.violations.clone()), Vec::<String>::new());
+    bench.cancel.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_written_down_is_not_done() {
+    let mut bench = Bench::new();
+    bench.ledger.disk(|disk| disk.refuses = Some("no space left on device".to_owned()));
+    bench.wish(true);
+    bench.start();
+    let is_unsaved = |state: &NvidiaState| {
+        matches!(&state.driver.phase, NvidiaPhase::Failed { fault: NvidiaFault::RecordNotSaved, .. })
+    };
+    bench.until(is_unsaved).await;
+    sleep(Duration::from_secs(600)).await;
+    assert!(bench.host.nvidia_docker(|docker| docker.containers.is_empty()));
+    bench.ledger.disk(|disk| disk.refuses = None);
+    bench.until(|state| are(state, &NvidiaPhase::Ready)).await;
+    bench.cancel.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_record_is_kept_beside_and_has_nothing_removed() {
+    let mut bench = Bench::new();
+    bench.wish(true);
+    let running = bench.start();
+    bench.until(|state| are(state, &NvidiaPhase::Ready)).await;
+    bench.cancel.cancel();
+    running.await.unwrap();
+    let before = bench.host.nvidia_docker(|docker| docker.containers.clone());
+    bench.ledger.disk(|disk| disk.content = Some(Ok(b"{".to_vec())));
+    bench.publisher.show_nvidia(NvidiaState::not_looked());
+    bench.start();
+    bench.until(|state| are(state, &NvidiaPhase::Ready)).await;
+    assert_eq!(bench.host.nvidia_docker(|docker| docker.containers.clone()), before);
+    assert_eq!(bench.ledger.disk(|disk| disk.aside.clone()), [Ok(b"{".to_vec())]);
+    let written = bench.ledger.disk(|disk| disk.content.clone()).unwrap().unwrap();
+    assert!(NvidiaRecord::decode(&written).unwrap().driver.good.is_some(), "it is known again");
+    bench.cancel.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_in_use_is_a_condition_that_goes_with_its_users() {
+    let mut bench = Bench::new();
+    bench.wish(true);
+    bench.start();
+    bench.until(|state| are(state, &NvidiaPhase::Ready)).await;
+    bench.host.nvidia_docker(|docker| docker.holders = vec!["Xorg (pid 7)".to_owned()]);
+    bench.wish(false);
+    bench.until(|state| state.driver.holders == ["Xorg (pid 7)"]).await;
+    let holds = |kind: &str| bench.publisher.shown().borrow().conditions.iter().any(|one| one.kind == kind);
+    assert!(holds("driver_busy"));
+    bench.host.nvidia_docker(|docker| docker.holders.clear());
+    bench.until(|state| are(state, &NvidiaPhase::Disabled)).await;
+    assert!(!holds("driver_busy"));
+    bench.cancel.cancel();
+}

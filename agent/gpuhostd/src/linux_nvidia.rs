@@ -1,0 +1,131 @@
+//! NVIDIA's containers on the Linux host: Docker through the container hand, its configuration through the host hand.
+
+use crate::linux::LinuxHost;
+use model::docker::DockerFacts;
+use model::docker_config::DockerConfigLook;
+use model::driver_host::{DriverAnswer, DriverHostFacts, DriverPlanned, DriverReadiness, driver_readiness, preflight};
+use model::holders::Holders;
+use model::ids::ContainerId;
+use model::image_ref::ImageRef;
+use model::nvidia_container::{
+    NvidiaAct, NvidiaHostSeen, NvidiaLook, NvidiaRefused, NvidiaRole, NvidiaSpec, NvidiaWish, nvidia_runtime_entry,
+};
+use model::plan::{Lane, Scope};
+use model::ports::NvidiaPort;
+use protocol::hand::containers::{
+    ApplyNvidiaDeed, FindRuntimeUsers, InspectNvidiaContainers, ProbeDriverContainer, ReadDockerFacts, ReadNvidiaLog,
+};
+use protocol::hand::holders::FindHolders;
+use protocol::hand::host::{ApplyDockerConfigStep, InspectDockerConfig};
+use std::os::unix::fs::PermissionsExt;
+
+impl NvidiaPort for LinuxHost {
+    async fn look_at_containers(&self, role: NvidiaRole, image: Option<ImageRef>) -> Result<NvidiaLook, String> {
+        self.remote.call(&InspectNvidiaContainers { role, image }).await.map_err(|fault| fault.to_string())
+    }
+
+    async fn ask_docker(&self) -> Result<DockerFacts, String> {
+        self.remote.call(&ReadDockerFacts {}).await.map_err(|fault| fault.to_string())
+    }
+
+    async fn look_at_docker_config(&self, docker_version: Option<String>) -> Result<DockerConfigLook, String> {
+        let entry = nvidia_runtime_entry().map_err(|fault| fault.to_string())?;
+        self.remote.call(&InspectDockerConfig { entry, docker_version }).await.map_err(|fault| fault.to_string())
+    }
+
+    async fn look_at_nvidia_host(&self, wish: &NvidiaWish, gpus: Vec<model::PciAddress>) -> NvidiaHostSeen {
+        let facts = self.driver_facts().await;
+        let runtime_users = match nvidia_runtime_entry() {
+            Ok(entry) => {
+                let asked = FindRuntimeUsers { runtime: entry.name };
+                self.remote.call(&asked).await.map_err(|fault| fault.to_string())
+            }
+            Err(fault) => Err(fault.to_string()),
+        };
+        let refused = match &facts {
+            Ok(facts) => refusals(facts, wish),
+            Err(_) => Vec::new(),
+        };
+        NvidiaHostSeen {
+            preflight: refused,
+            driver_ready: self.driver_ready(facts).await,
+            runtime_answers: runtime_answers().await,
+            holders: self.holders_of(gpus).await,
+            runtime_users,
+        }
+    }
+
+    async fn act_on_nvidia(&self, act: &NvidiaAct, docker_version: Option<String>) -> Result<(), String> {
+        let done = match act {
+            NvidiaAct::Container(deed) => self.remote.call(&ApplyNvidiaDeed { deed: deed.clone() }).await,
+            NvidiaAct::DockerConfig(step) => {
+                self.remote.call(&ApplyDockerConfigStep { step: step.clone(), docker_version }).await
+            }
+        };
+        done.map_err(|fault| fault.to_string())
+    }
+
+    async fn read_container_log(&self, role: NvidiaRole, id: &ContainerId) -> Result<Vec<String>, String> {
+        self.remote.call(&ReadNvidiaLog { role, id: id.clone() }).await.map_err(|fault| fault.to_string())
+    }
+}
+
+impl LinuxHost {
+    async fn driver_facts(&self) -> Result<DriverHostFacts, String> {
+        let facts = self.facts.clone();
+        let read = tokio::task::spawn_blocking(move || facts.driver_host(None)).await;
+        read.map_err(|broken| broken.to_string())
+    }
+
+    async fn driver_ready(&self, facts: Result<DriverHostFacts, String>) -> Result<(), String> {
+        let facts = facts?;
+        // Nothing is asked of a driver whose module is not there.
+        let answer = match facts.module_references.known() {
+            Some(_) => self.remote.call(&ProbeDriverContainer {}).await.map_err(|fault| fault.to_string()),
+            None => Err("its module is not loaded".to_owned()),
+        };
+        let answer = answer.map(|report| DriverAnswer::of(&report));
+        match driver_readiness(&facts, answer.as_ref().map_err(String::as_str)) {
+            DriverReadiness::Ready { .. } => Ok(()),
+            DriverReadiness::NotYet { lacks } => Err(lacks.to_string()),
+        }
+    }
+
+    /// Who has a device file of the driver open, of any of its GPUs.
+    async fn holders_of(&self, gpus: Vec<model::PciAddress>) -> Result<Vec<String>, String> {
+        let mut names: Vec<String> = Vec::new();
+        for gpu in gpus {
+            let scope = Scope { lane: Lane::Gpu(gpu), gpu, members: vec![gpu] };
+            let Holders { found, unreadable, .. } =
+                self.remote.call(&FindHolders { scope }).await.map_err(|fault| fault.to_string())?;
+            if let Some(process) = unreadable.first() {
+                return Err(process.said.clone());
+            }
+            names.extend(found.iter().map(ToString::to_string));
+        }
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+}
+
+fn refusals(facts: &DriverHostFacts, wish: &NvidiaWish) -> Vec<NvidiaRefused> {
+    if !wish.deploy_driver {
+        return Vec::new();
+    }
+    let planned = DriverPlanned { image: wish.driver_image.image(), config_digest: None, is_pulled: false };
+    let found = preflight(facts, &planned);
+    found.refused.iter().map(|one| NvidiaRefused { code: one.code().to_owned(), why: one.to_string() }).collect()
+}
+
+/// The runtime that the toolkit container installs is there and can be run. It outlives the container.
+async fn runtime_answers() -> Result<(), String> {
+    let path = NvidiaSpec::TOOLKIT_RUNTIME;
+    let found =
+        tokio::task::spawn_blocking(move || std::fs::metadata(path)).await.map_err(|broken| broken.to_string())?;
+    match found {
+        Ok(file) if file.is_file() && file.permissions().mode() & 0o111 != 0 => Ok(()),
+        Ok(_) => Err(format!("{path} is not a program")),
+        Err(fault) => Err(format!("{path}: {fault}; the toolkit container installs it")),
+    }
+}

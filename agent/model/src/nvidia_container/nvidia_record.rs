@@ -1,0 +1,128 @@
+//! The document `nvidia.json`: what is remembered of NVIDIA's two containers. A lost one never means that nothing is wished.
+
+use super::nvidia_failures::NvidiaFailures;
+use super::nvidia_memory::NvidiaMemory;
+use super::nvidia_role::NvidiaRole;
+use crate::time::BootMillis;
+use serde::{Deserialize, Serialize};
+
+/// The schema that this version writes.
+const SCHEMA: u32 = 1;
+
+/// The record.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NvidiaRecord {
+    /// The boot that its instants belong to.
+    pub boot_id: String,
+    /// Of the driver container.
+    pub driver: NvidiaMemory,
+    /// Of the toolkit container.
+    pub toolkit: NvidiaMemory,
+    /// Of the entry in Docker's configuration.
+    pub runtime: RuntimeMemory,
+}
+
+/// What is remembered of the entry in Docker's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuntimeMemory {
+    /// Whose it is.
+    pub ours: RuntimeOurs,
+    /// A step was begun and is not known to have ended.
+    pub begun: bool,
+    /// When Docker was last asked to read its file again, since the file was last written.
+    pub reloaded: Option<BootMillis>,
+    /// Docker did not take it, with its words: it is not added again before the wish changes.
+    pub not_taken: Option<String>,
+    /// What has failed.
+    pub failures: NvidiaFailures,
+}
+
+/// Whose the entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuntimeOurs {
+    /// Not ours, or there is none.
+    #[default]
+    No,
+    /// gpuhostd has added it, or is about to.
+    Ours,
+    /// gpuhostd is removing it.
+    Leaving,
+}
+
+/// A document that is not such a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadNvidiaRecord {
+    /// Not one, or damaged.
+    #[error("it cannot be read: {0}")]
+    Damaged(String),
+    /// Of a later version.
+    #[error("its schema is {0}, and this version knows {SCHEMA}: a later version of gpuhostd wrote it")]
+    Later(u32),
+}
+
+#[derive(Deserialize)]
+struct NvidiaRecordHead {
+    schema: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NvidiaRecordDocument {
+    schema: u32,
+    nvidia: NvidiaRecord,
+}
+
+impl NvidiaRecord {
+    /// The memory of a role.
+    #[must_use]
+    pub const fn of(&self, role: NvidiaRole) -> &NvidiaMemory {
+        match role {
+            NvidiaRole::Driver => &self.driver,
+            NvidiaRole::Toolkit => &self.toolkit,
+        }
+    }
+
+    /// The memory of a role, to be changed.
+    pub const fn of_mut(&mut self, role: NvidiaRole) -> &mut NvidiaMemory {
+        match role {
+            NvidiaRole::Driver => &mut self.driver,
+            NvidiaRole::Toolkit => &mut self.toolkit,
+        }
+    }
+
+    /// In this boot: what belongs to an earlier one is forgotten.
+    #[must_use]
+    pub fn in_boot(mut self, boot_id: &str) -> Self {
+        if self.boot_id != boot_id {
+            boot_id.clone_into(&mut self.boot_id);
+            self.driver.forget_boot();
+            self.toolkit.forget_boot();
+            (self.runtime.reloaded, self.runtime.begun) = (None, false);
+            self.runtime.failures = NvidiaFailures::default();
+        }
+        self
+    }
+
+    /// As it is written.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let document = NvidiaRecordDocument { schema: SCHEMA, nvidia: self.clone() };
+        serde_json::to_vec_pretty(&document).unwrap_or_default()
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// It is damaged, or of a later version.
+    pub fn decode(bytes: &[u8]) -> Result<Self, BadNvidiaRecord> {
+        let damaged = |fault: serde_json::Error| BadNvidiaRecord::Damaged(fault.to_string());
+        let NvidiaRecordHead { schema } = serde_json::from_slice(bytes).map_err(damaged)?;
+        if schema > SCHEMA {
+            return Err(BadNvidiaRecord::Later(schema));
+        }
+        serde_json::from_slice::<NvidiaRecordDocument>(bytes).map(|document| document.nvidia).map_err(damaged)
+    }
+}

@@ -1,0 +1,98 @@
+//! Everything that a turn about NVIDIA's two containers knows.
+
+use super::nvidia_look::NvidiaLook;
+use super::nvidia_record::NvidiaRecord;
+use super::nvidia_role::NvidiaRole;
+use super::nvidia_turn::NvidiaAct;
+use super::nvidia_wish::NvidiaWish;
+use crate::docker::DockerFacts;
+use crate::docker_config::DockerConfigLook;
+use crate::image_ref::ImageRef;
+use crate::policy::NvidiaPolicy;
+use crate::time::Now;
+
+/// What is known. A part that could not be had gives its reason as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NvidiaWorld {
+    /// What is wished.
+    pub wish: NvidiaWish,
+    /// The wished driver image as it is pulled, with the operating system in its tag; `None` where none is wished.
+    pub driver_image: Option<Result<ImageRef, NvidiaRefused>>,
+    /// The wished toolkit image.
+    pub toolkit_image: Option<Result<ImageRef, NvidiaRefused>>,
+    /// What the policy allows.
+    pub policy: NvidiaPolicy,
+    /// The driver containers, and the image that [`super::image_to_look_at`] names.
+    pub driver: Result<NvidiaLook, String>,
+    /// The toolkit containers, and their image.
+    pub toolkit: Result<NvidiaLook, String>,
+    /// What Docker reports about itself.
+    pub docker: Result<DockerFacts, String>,
+    /// The configuration file of Docker.
+    pub docker_config: Result<DockerConfigLook, String>,
+    /// The host.
+    pub host: NvidiaHostSeen,
+    /// What is remembered.
+    pub record: NvidiaRecord,
+    /// How the last deed of this run of the daemon ended; `None` where none has yet.
+    pub last: Option<NvidiaActEnd>,
+    /// The boot that is under way.
+    pub boot_id: String,
+    /// Now.
+    pub now: Now,
+}
+
+/// What of the host matters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NvidiaHostSeen {
+    /// What speaks against a driver container on this host, the most important first.
+    pub preflight: Vec<NvidiaRefused>,
+    /// The driver of the driver container can be used, or what it lacks.
+    pub driver_ready: Result<(), String>,
+    /// The installed runtime answers, or what was answered.
+    pub runtime_answers: Result<(), String>,
+    /// Who uses the driver: processes and containers by name.
+    pub holders: Result<Vec<String>, String>,
+    /// Containers that are created with the runtime.
+    pub runtime_users: Result<Vec<String>, String>,
+}
+
+/// A refusal with its stable code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NvidiaRefused {
+    /// The code.
+    pub code: String,
+    /// For people: which rule or state refuses, and what would change that.
+    pub why: String,
+}
+
+/// How a deed ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NvidiaActEnd {
+    /// Which one.
+    pub act: NvidiaAct,
+    /// What was answered.
+    pub result: Result<(), String>,
+}
+
+impl NvidiaWorld {
+    /// The wished image of a role.
+    #[must_use]
+    pub const fn image(&self, role: NvidiaRole) -> Option<&Result<ImageRef, NvidiaRefused>> {
+        match role {
+            NvidiaRole::Driver => self.driver_image.as_ref(),
+            NvidiaRole::Toolkit => self.toolkit_image.as_ref(),
+        }
+    }
+
+    /// The look at a role's containers.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub const fn look(&self, role: NvidiaRole) -> &Result<NvidiaLook, String> {
+        match role {
+            NvidiaRole::Driver => &self.driver,
+            NvidiaRole::Toolkit => &self.toolkit,
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The simulated Docker: what it shows, what is done to it, and what its rules forbid.
+
+use super::sim_containers::{SimContainer, SimContainerRun};
+use super::sim_images::{SimImage, SimImages};
+use model::docker::DockerFacts;
+use model::docker_config::{DockerConfigLook, DockerConfigSeen, DockerConfigStep, EntrySeen};
+use model::ids::ContainerId;
+use model::image_ref::{ImageDigest, ImageRef};
+use model::nvidia_container::{NvidiaAct, NvidiaDeed, NvidiaLook, NvidiaRole, NvidiaSpec, WhyForeign};
+use model::time::BootMillis;
+
+/// What the configuration file has of the runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SimDockerFile {
+    /// Nothing.
+    Absent,
+    /// An empty object `runtimes`.
+    Emptied,
+    /// The entry that is wanted.
+    AsWanted,
+    /// Another one of that name.
+    Other,
+}
+
+/// What is asked of this Docker through a port, in one word for tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SimPort {
+    /// It answers.
+    Up,
+    /// It does not.
+    Away,
+}
+
+/// Docker, its registry, its configuration file, and the driver of the host.
+#[derive(Debug, Clone)]
+pub struct SimDocker {
+    /// Now.
+    pub now: BootMillis,
+    /// Whether it answers.
+    pub port: SimPort,
+    /// All containers, in the order of creation.
+    pub containers: Vec<SimContainer>,
+    /// What the file has.
+    pub file: SimDockerFile,
+    /// Docker takes runtimes from its file.
+    pub takes_runtimes: bool,
+    /// Who uses the driver.
+    pub holders: Vec<String>,
+    /// Containers with the runtime.
+    pub runtime_users: Vec<String>,
+    /// The toolkit's programs are installed; they outlive its container.
+    pub installed: bool,
+    /// The registry has every image: the first pull of a name gives it a digest, and its containers work.
+    pub has_every_image: bool,
+    /// What was done that must never be: a test looks here.
+    pub violations: Vec<String>,
+    images: SimImages,
+    runtimes: Vec<String>,
+    writes: u64,
+    created: u64,
+}
+
+impl Default for SimDocker {
+    fn default() -> Self {
+        Self {
+            now: BootMillis(1_000),
+            port: SimPort::Up,
+            containers: Vec::new(),
+            file: SimDockerFile::Absent,
+            takes_runtimes: true,
+            holders: Vec::new(),
+            runtime_users: Vec::new(),
+            installed: false,
+            has_every_image: false,
+            violations: Vec::new(),
+            images: SimImages::pulling_for(20_000),
+            runtimes: vec!["runc".to_owned()],
+            writes: 0,
+            created: 0,
+        }
+    }
+}
+
+impl SimDocker {
+    /// A registry gets an image.
+    pub fn publish(&mut self, tag: &ImageRef, digest: &ImageDigest, image: SimImage) {
+        self.images.publish(tag, digest, image);
+    }
+
+    /// The registry answers, or does not.
+    pub const fn set_registry_away(&mut self, away: bool) {
+        self.images.registry_away = away;
+    }
+
+    /// Whatever is being pulled is cut.
+    pub fn cut_pulls(&mut self) {
+        self.images.cut();
+    }
+
+    /// Somebody removes every image.
+    pub fn prune_images(&mut self) {
+        self.images.prune();
+    }
+
+    /// Docker is started again, without live-restore: what ran has ended.
+    pub fn restart(&mut self) {
+        self.images.forget_pulls();
+        for container in self.containers.iter_mut().filter(|one| one.is_running()) {
+            container.run = SimContainerRun::Ended(255);
+        }
+        self.read_file();
+    }
+
+    /// The host is started again: its clock too.
+    pub fn reboot(&mut self) {
+        self.restart();
+        self.now = BootMillis(1_000);
+        self.holders.clear();
+    }
+
+    /// Somebody creates a container with our label.
+    pub fn add_foreign(&mut self, role: NvidiaRole, run: SimContainerRun) {
+        let id = self.next_id();
+        let container = SimContainer {
+            id,
+            role,
+            name: "somebodys".to_owned(),
+            label: None,
+            digest: None,
+            foreign: Some(WhyForeign::Command),
+            run,
+            starts: 0,
+        };
+        self.containers.push(container);
+    }
+
+    /// Time passes.
+    pub fn advance_to(&mut self, now: BootMillis) {
+        self.now = self.now.max(now);
+        self.images.advance(self.now);
+        for container in &mut self.containers {
+            container.advance(self.images.behaviour(container.digest.as_ref()), self.now);
+        }
+        self.installed |= self.is_up(NvidiaRole::Toolkit);
+    }
+
+    fn is_up(&self, role: NvidiaRole) -> bool {
+        self.containers.iter().filter(|one| one.role == role).any(|one| {
+            let ready = one.ready_at(self.images.behaviour(one.digest.as_ref()));
+            ready.is_some_and(|at| at <= self.now)
+        })
+    }
+
+    /// The driver can be used.
+    ///
+    /// # Errors
+    /// What it lacks.
+    pub fn driver_ready(&self) -> Result<(), String> {
+        if self.is_up(NvidiaRole::Driver) { Ok(()) } else { Err("the module nvidia is not loaded".to_owned()) }
+    }
+
+    /// The runtime can be used.
+    ///
+    /// # Errors
+    /// What it lacks.
+    pub fn runtime_answers(&self) -> Result<(), String> {
+        if self.installed { Ok(()) } else { Err("the runtime is not installed".to_owned()) }
+    }
+
+    /// Looks at a role.
+    ///
+    /// # Errors
+    /// Docker does not answer.
+    pub fn look(&self, role: NvidiaRole, image: Option<&ImageRef>) -> Result<NvidiaLook, String> {
+        self.answers()?;
+        let containers = self.containers.iter().filter(|one| one.role == role).map(SimContainer::seen).collect();
+        Ok(NvidiaLook { containers, image: self.images.seen(image) })
+    }
+
+    /// What Docker reports about itself.
+    ///
+    /// # Errors
+    /// Docker does not answer.
+    pub fn facts(&self) -> Result<DockerFacts, String> {
+        self.answers()?;
+        Ok(DockerFacts {
+            version: Some("28.5.2".to_owned()),
+            runtimes: self.runtimes.clone(),
+            default_runtime: Some("runc".to_owned()),
+            ..DockerFacts::default()
+        })
+    }
+
+    /// Looks at its configuration file.
+    ///
+    /// # Errors
+    /// Docker does not answer.
+    pub fn config(&self) -> Result<DockerConfigLook, String> {
+        self.answers()?;
+        let entry = match self.file {
+            SimDockerFile::Absent => EntrySeen::Absent,
+            SimDockerFile::Emptied => EntrySeen::Emptied,
+            SimDockerFile::AsWanted => EntrySeen::AsWanted,
+            SimDockerFile::Other => EntrySeen::Refused(model::daemon_json::Refused::Unreadable {
+                said: "the runtime nvidia is another one".to_owned(),
+            }),
+        };
+        let file = "/etc/docker/daemon.json".to_owned();
+        let sha256 = Some(format!("{:064x}", self.writes));
+        let seen = DockerConfigSeen { real_file: file.clone(), file, unit: None, sha256, entry };
+        Ok(DockerConfigLook::File(seen))
+    }
+
+    fn answers(&self) -> Result<(), String> {
+        match self.port {
+            SimPort::Up => Ok(()),
+            SimPort::Away => Err("cannot connect to the Docker daemon".to_owned()),
+        }
+    }
+
+    /// Does one thing, wholly.
+    ///
+    /// # Errors
+    /// Docker refuses it, or does not answer.
+    pub fn act(&mut self, act: &NvidiaAct) -> Result<(), String> {
+        self.answers()?;
+        match act {
+            NvidiaAct::Container(deed) => self.deed(deed),
+            NvidiaAct::DockerConfig(step) => self.config_step(step),
+        }
+    }
+
+    fn deed(&mut self, deed: &NvidiaDeed) -> Result<(), String> {
+        let now = self.now;
+        match deed {
+            NvidiaDeed::Pull { image, .. } => {
+                if self.has_every_image {
+                    self.images.publish_unknown(image);
+                }
+                self.images.pull(image, now);
+                Ok(())
+            }
+            NvidiaDeed::Create(spec) => self.create(spec),
+            NvidiaDeed::Start { role, id } => {
+                let other = self.containers.iter().any(|one| one.role == *role && one.is_running() && one.id != *id);
+                if other {
+                    self.violations.push(format!("a second {role} container was started"));
+                }
+                let container = self.of(id)?;
+                if !container.is_running() {
+                    container.run = SimContainerRun::Running(now);
+                    container.starts += 1;
+                }
+                Ok(())
+            }
+            NvidiaDeed::Stop { role, id } => {
+                let used = *role == NvidiaRole::Driver && !self.holders.is_empty();
+                let container = self.of(id)?;
+                if container.is_running() {
+                    container.run = SimContainerRun::Ended(0);
+                    if used {
+                        self.violations.push("the driver was stopped while it was in use".to_owned());
+                    }
+                }
+                Ok(())
+            }
+            NvidiaDeed::Remove { id, .. } => {
+                if self.of(id)?.is_running() {
+                    self.violations.push("a running container was to be removed".to_owned());
+                    return Err("cannot remove a running container".to_owned());
+                }
+                self.containers.retain(|one| one.id != *id);
+                Ok(())
+            }
+        }
+    }
+
+    fn of(&mut self, id: &ContainerId) -> Result<&mut SimContainer, String> {
+        let found = self.containers.iter_mut().find(|one| one.id == *id);
+        let container = found.ok_or_else(|| format!("no such container: {}", id.short()))?;
+        if container.foreign.is_some() {
+            self.violations.push("a container of somebody else was touched".to_owned());
+            return Err("it is not ours".to_owned());
+        }
+        Ok(container)
+    }
+
+    fn create(&mut self, spec: &NvidiaSpec) -> Result<(), String> {
+        if !self.images.has(&spec.image) {
+            return Err(format!("no such image: {}", spec.image));
+        }
+        let name = spec.container_name();
+        if self.containers.iter().any(|one| one.name == name) {
+            return Err(format!("the container name {name} is already in use"));
+        }
+        let id = self.next_id();
+        self.containers.push(SimContainer {
+            id,
+            role: spec.role(),
+            name,
+            label: Some(spec.digest()),
+            digest: spec.image.digest().cloned(),
+            foreign: None,
+            run: SimContainerRun::Created,
+            starts: 0,
+        });
+        Ok(())
+    }
+
+    fn config_step(&mut self, step: &DockerConfigStep) -> Result<(), String> {
+        match step {
+            DockerConfigStep::PutRuntime { .. } => match self.file {
+                SimDockerFile::Other => return Err("another runtime has the name".to_owned()),
+                SimDockerFile::Absent | SimDockerFile::Emptied | SimDockerFile::AsWanted => {
+                    self.file = SimDockerFile::AsWanted;
+                }
+            },
+            DockerConfigStep::TakeRuntime { .. } => {
+                if !self.runtime_users.is_empty() {
+                    self.violations.push("the runtime was removed while a container uses it".to_owned());
+                }
+                self.file = match self.file {
+                    SimDockerFile::AsWanted => SimDockerFile::Emptied,
+                    SimDockerFile::Emptied | SimDockerFile::Absent => SimDockerFile::Absent,
+                    SimDockerFile::Other => return Err("it is not ours".to_owned()),
+                };
+            }
+            // Without runtimes in its file a reload leaves Docker those that it has.
+            DockerConfigStep::Reload if self.file == SimDockerFile::Absent => {}
+            DockerConfigStep::Reload => self.read_file(),
+        }
+        self.writes += 1;
+        Ok(())
+    }
+
+    fn read_file(&mut self) {
+        let has = self.takes_runtimes && matches!(self.file, SimDockerFile::AsWanted | SimDockerFile::Other);
+        self.runtimes = if has { vec!["nvidia".to_owned(), "runc".to_owned()] } else { vec!["runc".to_owned()] };
+    }
+
+    fn next_id(&mut self) -> ContainerId {
+        loop {
+            self.created += 1;
+            if let Ok(id) = format!("{:064x}", self.created).parse() {
+                return id;
+            }
+        }
+    }
+}

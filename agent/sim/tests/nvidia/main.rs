@@ -1,0 +1,7 @@
+//! The life of NVIDIA's two containers against the simulated Docker: every single fault and a crash of the daemon at every turn.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails panics")]
+
+mod crashes;
+mod life;
+mod lives;
