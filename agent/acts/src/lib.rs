@@ -6,6 +6,7 @@ pub mod change;
 mod child_fault;
 mod device_links;
 pub mod docker_config;
+pub mod driver_host;
 mod exited;
 pub mod holders;
 pub mod mig;

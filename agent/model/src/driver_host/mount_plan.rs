@@ -71,7 +71,8 @@ pub fn next_unmount(mounts: &RunNvidiaMounts, refused: Option<&str>) -> Option<M
     Some(MountStep::Unmount { path: last.to_owned(), lazily })
 }
 
-/// The step that undoes [`MountStep::ShareRunNvidia`] where gpuhostd has made it (`ours`), once nothing is mounted below.
+/// The step that undoes [`MountStep::ShareRunNvidia`] where gpuhostd has made it (`ours`, `DriverHostFacts::run_nvidia_is_ours`), once
+/// nothing is mounted below.
 #[must_use]
 pub fn unshare_step(mounts: &RunNvidiaMounts, ours: bool) -> Option<MountStep> {
     (ours && mounts.below.is_empty() && !mounts.at.is_empty()).then_some(MountStep::UnshareRunNvidia)
