@@ -1,4 +1,4 @@
-//! Docker's facts, nvidia-smi in the driver container, and which containers map MIG instances.
+//! Docker's facts, nvidia-smi in the driver container, which containers map MIG instances, and NVIDIA's two containers.
 
 mod answer;
 mod cdi;
@@ -6,9 +6,11 @@ mod driver_container;
 mod http;
 mod json;
 mod mig_claims;
+mod nvidia;
 
 pub use driver_container::smi_in_driver_container;
 pub use mig_claims::mig_claims;
+pub use nvidia::{NvidiaContainers, STALLED_AFTER};
 
 use http::{DockerError, get};
 use json::Json;

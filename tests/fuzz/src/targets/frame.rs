@@ -3,9 +3,15 @@
 use crate::Target;
 use crate::bounds::Bounds;
 use hands::frame::{self, FrameError};
-use protocol::hand::containers::{FindMigContainers, ProbeDriverContainer, ReadDockerFacts};
+use protocol::hand::containers::{
+    ApplyNvidiaDeed, FindMigContainers, InspectNvidiaContainers, ProbeDriverContainer, ProbeToolkit, ReadDockerFacts,
+    ReadNvidiaLog,
+};
 use protocol::hand::holders::{FindHolders, FindMigHolders};
-use protocol::hand::host::{ApplyStep, InspectScope, ProbeNvml, ProbeSmi};
+use protocol::hand::host::{
+    ApplyCdiStep, ApplyDockerConfigStep, ApplyDriverHostStep, ApplyStep, InspectCdi, InspectDockerConfig,
+    InspectDriverHost, InspectScope, ProbeNvml, ProbeSmi,
+};
 use protocol::hand::mig::{ApplyMigStep, InspectMig, SetMigMode};
 use protocol::hand::{FRAME_MAX_BYTES, HELLO, Hello, Introduction, Verb, VerbOutcome, VerbRequest, VerbResponse};
 use serde::Serialize;
@@ -77,15 +83,25 @@ struct Reader {
 }
 
 /// Every verb of every hand; a test compares it with the registries.
-const READERS: [Reader; 13] = [
+const READERS: [Reader; 23] = [
     Reader { verb: HELLO, args: same_again::<Hello>, reply: same_again::<Introduction> },
     reader::<ProbeNvml>(),
     reader::<ProbeSmi>(),
     reader::<InspectScope>(),
     reader::<ApplyStep>(),
+    reader::<InspectDockerConfig>(),
+    reader::<ApplyDockerConfigStep>(),
+    reader::<InspectCdi>(),
+    reader::<ApplyCdiStep>(),
+    reader::<InspectDriverHost>(),
+    reader::<ApplyDriverHostStep>(),
     reader::<ReadDockerFacts>(),
     reader::<ProbeDriverContainer>(),
     reader::<FindMigContainers>(),
+    reader::<InspectNvidiaContainers>(),
+    reader::<ApplyNvidiaDeed>(),
+    reader::<ReadNvidiaLog>(),
+    reader::<ProbeToolkit>(),
     reader::<FindHolders>(),
     reader::<FindMigHolders>(),
     reader::<InspectMig>(),
