@@ -54,6 +54,8 @@ cargo_tests() {
 # Those that cargo-test leaves out. The engines are many: more tests at once than this are not faster on two cores.
 docker_tests() {
     local log=$logs/test-docker.log ended=0 bad
+    # The disposable child, which a test starts as the host hand does.
+    step docker-build cargo build --locked --workspace || ended=1
     step test-docker cargo test --locked --workspace --test engines --no-fail-fast -- --ignored --show-output --test-threads=4 || ended=1
     passed=$((passed + $(sum passed "$log")))
     bad=$(sum failed "$log")

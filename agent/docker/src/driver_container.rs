@@ -13,8 +13,8 @@ use model::smi::{ARGUMENTS, DOCUMENT_MAX_BYTES, document};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Running containers with the label `org.gpuhost.role=driver`.
-const RUNNING_DRIVERS: &str = "/containers/json?filters=%7B%22label%22%3A%5B%22org.gpuhost.role%3Ddriver%22%5D%2C\
+/// Running containers with the label `org.gpuhost.Agent1.role=driver`.
+const RUNNING_DRIVERS: &str = "/containers/json?filters=%7B%22label%22%3A%5B%22org.gpuhost.Agent1.role%3Ddriver%22%5D%2C\
                                %22status%22%3A%5B%22running%22%5D%7D";
 /// The program, found through the container's own `PATH`.
 const PROGRAM: &str = "nvidia-smi";
@@ -52,7 +52,7 @@ pub async fn smi_in_driver_container(socket: &str, deadline: Duration) -> Result
     }
     Err(first.unwrap_or_else(|| ProbeError::Absent {
         what: what.to_owned(),
-        said: "no running container has the label org.gpuhost.role=driver".to_owned(),
+        said: "no running container has the label org.gpuhost.Agent1.role=driver".to_owned(),
     }))
 }
 

@@ -1,4 +1,4 @@
-//! Docker's facts, nvidia-smi in the driver container, and which containers map MIG instances.
+//! Docker's facts, nvidia-smi in the driver container, which containers map MIG instances, and NVIDIA's two containers.
 
 mod answer;
 mod cdi;
@@ -7,10 +7,12 @@ mod each_container;
 mod http;
 mod json;
 mod mig_claims;
+mod nvidia;
 mod runtime_users;
 
 pub use driver_container::smi_in_driver_container;
 pub use mig_claims::mig_claims;
+pub use nvidia::{NvidiaContainers, STALLED_AFTER};
 pub use runtime_users::runtime_users;
 
 use http::{DockerError, get};

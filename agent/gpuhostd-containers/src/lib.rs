@@ -1,12 +1,17 @@
-//! The containers hand: asks Docker for its facts and for containers that map MIG instances, and nvidia-smi in the driver container.
+//! The containers hand: asks Docker for its facts and for containers that map MIG instances, and nvidia-smi in the driver container;
+//! creates, starts, stops and removes NVIDIA's two containers, and nothing else.
 
-use docker::{facts, mig_claims, runtime_users, smi_in_driver_container};
+use docker::{NvidiaContainers, STALLED_AFTER, facts, mig_claims, runtime_users, smi_in_driver_container};
+use hands::policy;
 use hands::program::{HandPaths, HandSettings, noted, with_note};
 use hands::registry::{Registry, RegistryBuilder};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, eaccess, geteuid};
 use protocol::hand::ContainersHand;
-use protocol::hand::containers::{FindMigContainers, FindRuntimeUsers, ProbeDriverContainer, ReadDockerFacts};
+use protocol::hand::containers::{
+    ApplyNvidiaDeed, FindMigContainers, FindRuntimeUsers, InspectNvidiaContainers, ProbeDriverContainer, ProbeToolkit,
+    ReadDockerFacts, ReadNvidiaLog,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,16 +19,25 @@ use std::time::Duration;
 const DOCKER_WITHIN: Duration = Duration::from_secs(10);
 /// Time for a question about each container.
 const CONTAINERS_WITHIN: Duration = Duration::from_secs(20);
+/// Time for one thing that is done: a container has 120 s to end, and Docker some more.
+const DEED_WITHIN: Duration = Duration::from_secs(170);
+/// Time for the end of a log.
+const LOG_WITHIN: Duration = Duration::from_secs(12);
+/// Time for a container that starts, looks and ends.
+const PROBE_WITHIN: Duration = Duration::from_secs(80);
 
 /// What the containers hand serves on this host.
 #[must_use]
-pub fn registry(settings: HandSettings, _paths: &HandPaths) -> Registry {
+pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
     let note = settings.note();
     let probe_within = Duration::from_millis(settings.settings.nvidia.probe_timeout_ms);
     let socket: Arc<str> = settings.settings.docker.socket.into();
     let (degraded_socket, degraded_note) = (Arc::clone(&socket), note.clone());
     let (claims_socket, users_socket) = (Arc::clone(&socket), Arc::clone(&socket));
     let (facts_socket, facts_note) = (Arc::clone(&socket), note.clone());
+    let nvidia = NvidiaContainers::new(&facts_socket, STALLED_AFTER);
+    let (looking, doing, reading, probing) = (nvidia.clone(), nvidia.clone(), nvidia.clone(), nvidia);
+    let (deed_policy, probe_policy) = (paths.policy.clone(), paths.policy.clone());
     let degraded = move || closed_socket(&degraded_socket).map(|why| noted(why, degraded_note.as_ref()));
     RegistryBuilder::<ContainersHand>::new(degraded)
         .serve(move |ReadDockerFacts {}| {
@@ -41,6 +55,25 @@ pub fn registry(settings: HandSettings, _paths: &HandPaths) -> Registry {
         .serve(move |FindRuntimeUsers { runtime }| {
             let socket = Arc::clone(&users_socket);
             async move { runtime_users(&socket, &runtime, CONTAINERS_WITHIN).await }
+        })
+        .serve(move |InspectNvidiaContainers { role, image }| {
+            let nvidia = looking.clone();
+            async move { nvidia.look(role, image.as_ref(), CONTAINERS_WITHIN).await }
+        })
+        .serve(move |ApplyNvidiaDeed { deed }| {
+            let (nvidia, file) = (doing.clone(), deed_policy.clone());
+            async move { nvidia.apply(&deed, &policy::read_in_background(file).await.host.nvidia, DEED_WITHIN).await }
+        })
+        .serve(move |ReadNvidiaLog { role, id }| {
+            let nvidia = reading.clone();
+            async move { nvidia.log(role, &id, LOG_WITHIN).await }
+        })
+        .serve(move |ProbeToolkit { image, way }| {
+            let (nvidia, file) = (probing.clone(), probe_policy.clone());
+            async move {
+                let policy = policy::read_in_background(file).await.host.nvidia;
+                nvidia.probe_toolkit(&image, way, &policy, PROBE_WITHIN).await
+            }
         })
         .build()
 }

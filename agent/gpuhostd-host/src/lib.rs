@@ -1,7 +1,10 @@
-//! The host hand: asks NVML and nvidia-smi, looks closely at a GPU, takes the steps of a change, and edits Docker's configuration.
+//! The host hand: asks NVML and nvidia-smi, looks closely at a GPU, and takes the steps of a change. It edits Docker's configuration,
+//! keeps our CDI specification and the links of device numbers, and mounts for a driver container.
 
+use acts::cdi::{CdiKeeper, CdiPlaces};
 use acts::change::StepTaker;
 use acts::docker_config::DockerConfigFile;
+use acts::driver_host::DriverHostTaker;
 use acts::probe::Probes;
 use files::OwnProgram;
 use hands::policy;
@@ -12,8 +15,12 @@ use model::driver::DriverSource;
 use model::policy::Policy;
 use nix::unistd::geteuid;
 use protocol::hand::HostHand;
-use protocol::hand::host::{ApplyDockerConfigStep, ApplyStep, InspectDockerConfig, InspectScope, ProbeNvml, ProbeSmi};
+use protocol::hand::host::{
+    ApplyCdiStep, ApplyDockerConfigStep, ApplyDriverHostStep, ApplyStep, InspectCdi, InspectDockerConfig,
+    InspectDriverHost, InspectScope, ProbeNvml, ProbeSmi,
+};
 use spawn::Own;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What the host hand serves on this host.
@@ -24,43 +31,96 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
     let probes = Probes::new(child.clone(), &paths.sysfs);
     let docker = DockerConfigFile::new(child.clone(), &settings.settings.docker.socket);
     let changes = StepTaker::new(child, &paths.sysfs, Surroundings::of_this_host());
+    let cdi = CdiKeeper::new(CdiPlaces::of_this_host());
+    let driver_host = DriverHostTaker::of_this_host();
     let policy = paths.policy.clone();
-    let (register, changing, looking) = (probes.clone(), changes.clone(), changes.clone());
-    let (editing, docker_look, docker_policy) = (docker.clone(), docker.clone(), policy.clone());
+    let mounting = driver_host.clone();
+    let (asked, changing, editing, generating) = (probes.clone(), changes.clone(), docker.clone(), cdi.clone());
     let (nvidia, degraded_note) = (Arc::new(settings.settings.nvidia), note.clone());
     let probe = move |source: DriverSource| {
         let (probes, nvidia, note) = (probes.clone(), Arc::clone(&nvidia), note.clone());
         async move { with_note(probes.run(source, &nvidia).await, note.as_ref()) }
     };
     let probe_smi = probe.clone();
-    RegistryBuilder::<HostHand>::new(move || missing_power().map(|why| noted(why, degraded_note.as_ref())))
-        .serve(move |ProbeNvml {}| probe(DriverSource::Nvml))
-        .serve(move |ProbeSmi {}| probe_smi(DriverSource::Smi))
+    let registry =
+        RegistryBuilder::<HostHand>::new(move || missing_power().map(|why| noted(why, degraded_note.as_ref())))
+            .serve(move |ProbeNvml {}| probe(DriverSource::Nvml))
+            .serve(move |ProbeSmi {}| probe_smi(DriverSource::Smi));
+    let registry = with_steps(registry, changes, policy.clone());
+    let registry = with_docker_config(registry, docker, policy.clone());
+    let registry = with_cdi(registry, cdi, policy.clone());
+    let hangs = move || changing.hangs() || editing.hangs() || generating.hangs() || mounting.hangs();
+    with_driver_host(registry, driver_host, policy).stays_while(move || asked.waits() || hangs()).build()
+}
+
+/// The verbs of changes of a GPU's drivers.
+fn with_steps(registry: RegistryBuilder<HostHand>, changes: StepTaker, policy: PathBuf) -> RegistryBuilder<HostHand> {
+    let looking = changes.clone();
+    registry
         .serve(move |InspectScope { scope }| {
             let changes = looking.clone();
             async move { changes.group_state(&scope).await }
         })
         .serve(move |ApplyStep { scope, step }| {
             let (changes, policy) = (changes.clone(), policy.clone());
-            async move {
-                let rules = tokio::task::spawn_blocking(move || policy::read(&policy)).await;
-                changes.act(&scope, &step, rules.unwrap_or_else(|_| Policy::strictest())).await
-            }
+            async move { changes.act(&scope, &step, rules(policy).await).await }
         })
+}
+
+/// The verbs of Docker's configuration.
+fn with_docker_config(
+    registry: RegistryBuilder<HostHand>,
+    docker: DockerConfigFile,
+    policy: PathBuf,
+) -> RegistryBuilder<HostHand> {
+    let looking = docker.clone();
+    registry
         .serve(move |InspectDockerConfig { entry, docker_version }| {
-            let docker = docker_look.clone();
+            let docker = looking.clone();
             async move { docker.look(&entry, docker_version.as_deref()).await }
         })
         .serve(move |ApplyDockerConfigStep { step, docker_version }| {
-            let (docker, policy) = (docker.clone(), docker_policy.clone());
-            async move {
-                let rules = tokio::task::spawn_blocking(move || policy::read(&policy)).await;
-                let rules = rules.unwrap_or_else(|_| Policy::strictest());
-                docker.act(&step, docker_version.as_deref(), &rules.host.nvidia).await
-            }
+            let (docker, policy) = (docker.clone(), policy.clone());
+            async move { docker.act(&step, docker_version.as_deref(), &rules(policy).await.host.nvidia).await }
         })
-        .stays_while(move || register.waits() || changing.hangs() || editing.hangs())
-        .build()
+}
+
+/// The verbs of our CDI specification and of the links of device numbers.
+fn with_cdi(registry: RegistryBuilder<HostHand>, cdi: CdiKeeper, policy: PathBuf) -> RegistryBuilder<HostHand> {
+    let looking = cdi.clone();
+    registry
+        .serve(move |InspectCdi { reader }| {
+            let cdi = looking.clone();
+            async move { cdi.look(reader).await }
+        })
+        .serve(move |ApplyCdiStep { step }| {
+            let (cdi, policy) = (cdi.clone(), policy.clone());
+            async move { cdi.act(step, rules(policy).await).await }
+        })
+}
+
+/// The verbs of the host of a driver container.
+fn with_driver_host(
+    registry: RegistryBuilder<HostHand>,
+    driver_host: DriverHostTaker,
+    policy: PathBuf,
+) -> RegistryBuilder<HostHand> {
+    let looking = driver_host.clone();
+    registry
+        .serve(move |InspectDriverHost { docker_root }| {
+            let driver_host = looking.clone();
+            async move { driver_host.look(docker_root).await }
+        })
+        .serve(move |ApplyDriverHostStep { step }| {
+            let (driver_host, policy) = (driver_host.clone(), policy.clone());
+            async move { driver_host.act(&step, rules(policy).await.host.nvidia.driver).await }
+        })
+}
+
+/// The policy as it is now; one that cannot be read allows nothing.
+async fn rules(file: PathBuf) -> Policy {
+    let read = tokio::task::spawn_blocking(move || policy::read(&file)).await;
+    read.unwrap_or_else(|_| Policy::strictest())
 }
 
 /// Why this process cannot change how devices are bound, where it cannot.

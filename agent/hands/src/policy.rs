@@ -3,7 +3,7 @@
 use files::ReadError;
 use model::message::Message;
 use model::policy::{self, Policy, PolicyError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// More than any policy needs.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -23,6 +23,11 @@ pub fn read(file: &Path) -> Policy {
             Policy::strictest()
         }
     }
+}
+
+/// As [`read`], from an asynchronous task.
+pub async fn read_in_background(file: PathBuf) -> Policy {
+    tokio::task::spawn_blocking(move || read(&file)).await.unwrap_or_else(|_| Policy::strictest())
 }
 
 /// Reads the file. No file means the defaults. Blocking, but for no longer than [`files::USUAL_TIME`].

@@ -107,7 +107,7 @@ impl LinkPlan {
     }
 }
 
-/// Which links are to be made and removed. A link that leads to its device is right, whoever made it and however it is written.
+/// Which links are to be made and removed. A link that leads to its device is right, by whatever program it was made and however it is written.
 #[must_use]
 pub fn link_plan(seen: &DeviceLinks) -> LinkPlan {
     let mut nodes: BTreeMap<DeviceNumber, &str> = BTreeMap::new();

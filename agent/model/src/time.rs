@@ -41,6 +41,12 @@ impl BootMillis {
 }
 
 impl UnixMillis {
+    /// The instant of an RFC 3339 text, as Docker writes them: `2026-11-28T16:17:09.123456789Z`.
+    #[must_use]
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|instant| Self(instant.as_millisecond()))
+    }
+
     /// For people: `2026-11-28 16:17:09 UTC`; milliseconds as they are where no calendar reaches.
     #[must_use]
     pub fn to_utc(self) -> String {
@@ -58,6 +64,8 @@ mod tests {
     fn instants_are_printed_as_date_does() {
         assert_eq!(UnixMillis(951_868_799_999).to_utc(), "2000-02-29 23:59:59 UTC");
         assert_eq!(UnixMillis(1_999).to_utc(), "1970-01-01 00:00:01 UTC");
+        assert_eq!(UnixMillis::from_rfc3339("2000-02-29T23:59:59.999123456Z"), Some(UnixMillis(951_868_799_999)));
+        assert_eq!(UnixMillis::from_rfc3339("yesterday"), None);
         assert_eq!(UnixMillis(i64::MAX).to_utc(), "9223372036854775807 ms since 1970");
     }
 }

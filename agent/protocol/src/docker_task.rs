@@ -81,6 +81,8 @@ pub struct DockerDaemon {
     pub args: Vec<String>,
     /// The file is named by its arguments.
     pub is_required: bool,
+    /// A write that was interrupted has left a draft beside the file.
+    pub has_leftovers: bool,
 }
 
 /// What became of a draft.

@@ -232,7 +232,7 @@ pub fn probe(description: &Description, bus: &Bus, source: DriverSource) -> Resu
             smi_report(description, bus, source)
         }
         DriverSource::SmiInDriverContainer => {
-            Err(absent("a driver container", "no running container has the label org.gpuhost.role=driver"))
+            Err(absent("a driver container", "no running container has the label org.gpuhost.Agent1.role=driver"))
         }
         DriverSource::Sysfs => Ok(sensors::report(description, bus)),
     }

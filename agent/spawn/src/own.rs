@@ -39,6 +39,14 @@ impl Own {
         &self.path
     }
 
+    /// Whether it is there and may be started: nobody may change it who could not change the program that runs.
+    ///
+    /// # Errors
+    /// It could not be opened, or is not to be trusted.
+    pub fn check(&self) -> io::Result<()> {
+        self.file.as_ref().map(|_| ()).map_err(|(kind, said)| io::Error::new(*kind, said.clone()))
+    }
+
     /// The command that starts it, under its path as name.
     ///
     /// # Errors

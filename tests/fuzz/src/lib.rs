@@ -29,7 +29,7 @@ pub struct Target {
 }
 
 /// All targets, sorted by name.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 19] = [
     targets::cdi::TARGET,
     targets::checkin::TARGET,
     targets::config::TARGET,
@@ -44,6 +44,7 @@ pub const TARGETS: [Target; 18] = [
     targets::mig_file::TARGET,
     targets::mig_names::TARGET,
     targets::mig_plan::TARGET,
+    targets::mountinfo::TARGET,
     targets::pci::TARGET,
     targets::reply::TARGET,
     targets::smi::TARGET,

@@ -163,7 +163,11 @@ impl DockerConfigFile {
         let attempted = step.to_string();
         // Which runtime is asked about does not matter here.
         let Ok(any) = "nvidia=nvidia-container-runtime".parse::<RuntimeEntry>() else { return Ok(()) };
-        let Running { peer, unit, .. } = self.running(&attempted, &any, None).await?;
+        let Running { peer, daemon, unit } = self.running(&attempted, &any, None).await?;
+        // A reload ends each write: it is the step that is taken again where a write was interrupted behind the rename.
+        if daemon.has_leftovers {
+            self.discard(&attempted, daemon.seen.real_file).await?;
+        }
         let done = match unit.filter(|unit| unit.can_reload) {
             Some(unit) => docker_unit::reload(&self.supervisor, &unit.name).await,
             None => peer.signal_reload(),

@@ -29,40 +29,63 @@ fn answer(task: &DockerTask) -> Vec<u8> {
     output.stdout
 }
 
+/// What happens before a system call of the child.
+#[derive(Clone, Copy)]
+enum Event<'a> {
+    /// It is killed.
+    Kill,
+    /// An administrator replaces the file, as an editor does.
+    Save(&'a Path, &'a str),
+}
+
 /// Runs the child and kills it before its system call of this number; false where it makes fewer.
 fn killed_before(task: &DockerTask, number: usize) -> bool {
+    happens_before(task, number, Event::Kill)
+}
+
+/// Runs the child, with an event before its system call of this number; false where it makes fewer.
+fn happens_before(task: &DockerTask, number: usize, event: Event<'_>) -> bool {
     // The shell stops itself, so that nothing of the child is missed.
     let mut command = Command::new("/bin/sh");
     command
         .args(["-c", "kill -STOP $$; exec \"$0\" \"$@\""])
         .arg(std::env::current_exe().unwrap())
         .args(arguments(task));
-    command.stdout(std::process::Stdio::null());
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     let mut started = command.spawn().unwrap();
-    let is_killed = traced(Pid::from_raw(i32::try_from(started.id()).unwrap()), number);
+    let has_happened = traced(Pid::from_raw(i32::try_from(started.id()).unwrap()), number, event);
     // The tracer has reaped it: this only forgets it.
     let _reaped = started.wait();
-    is_killed
+    has_happened
 }
 
 /// Follows the program that the shell becomes.
-fn traced(pid: Pid, number: usize) -> bool {
+fn traced(pid: Pid, number: usize, event: Event<'_>) -> bool {
     assert!(matches!(waitpid(pid, Some(WaitPidFlag::WUNTRACED)), Ok(WaitStatus::Stopped(..))));
     ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_TRACEEXEC).unwrap();
     kill(pid, Signal::SIGCONT).unwrap();
-    let (mut is_child, mut stops) = (false, 0);
+    let (mut is_child, mut stops, mut has_happened) = (false, 0, false);
     loop {
         match waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap() {
             WaitStatus::Exited(_, status) => {
-                assert_eq!(status, 0, "it fails by itself");
-                return false;
+                assert!(status == 0 || has_happened, "it fails by itself");
+                return has_happened;
             }
             WaitStatus::PtraceSyscall(_) if is_child => {
                 // Each call stops twice: before it and after it.
-                if stops == 2 * number {
-                    kill(pid, Signal::SIGKILL).unwrap();
-                    while !matches!(waitpid(pid, Some(WaitPidFlag::__WALL)), Ok(WaitStatus::Signaled(..))) {}
-                    return true;
+                match event {
+                    Event::Kill if stops == 2 * number => {
+                        kill(pid, Signal::SIGKILL).unwrap();
+                        while !matches!(waitpid(pid, Some(WaitPidFlag::__WALL)), Ok(WaitStatus::Signaled(..))) {}
+                        return true;
+                    }
+                    Event::Save(file, text) if stops == 2 * number => {
+                        let new = file.with_file_name("saved");
+                        fs::write(&new, text).unwrap();
+                        fs::rename(new, file).unwrap();
+                        has_happened = true;
+                    }
+                    Event::Kill | Event::Save(..) => {}
                 }
                 stops += 1;
             }
@@ -174,6 +197,27 @@ pub(crate) fn killed_before_any_system_call_the_file_is_whole() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         Write { edit, before, after }.interrupted(&folder.path().join("daemon.json"));
+    }
+}
+
+/// Also between the last check and the rename: draft and file change places, and change back.
+pub(crate) fn what_an_administrator_saves_at_any_moment_is_not_lost() {
+    const SAVED: &str = "{\"debug\": false, \"saved\": \"by hand\"}\n";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("daemon.json");
+    let Ok(Edited::Content(after)) = insert(Some(FILE.as_bytes()), &nvidia(), true) else { panic!("no edit") };
+    let ours = DockerEdit::Put(nvidia());
+    for (edit, before) in [(ours, FILE), (DockerEdit::Take(nvidia()), std::str::from_utf8(&after).unwrap())] {
+        for number in 0.. {
+            fs::write(&file, before).unwrap();
+            let sha256 = sha256(&file);
+            let draft = serde_json::from_slice(&answer(&draft_of(&file, edit.clone(), sha256.clone()))).unwrap();
+            if !happens_before(&replacement(&file, sha256, &draft), number, Event::Save(&file, SAVED)) {
+                assert!(number > 30, "only {number} calls");
+                break;
+            }
+            assert_eq!(fs::read_to_string(&file).unwrap(), SAVED, "saved before call {number}");
+        }
     }
 }
 

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     if args.get(1).is_some_and(|first| first == VERSION) {
         return gpuhostd_child::run(&args[1..]);
     }
-    let tests: [(&str, Test); 11] = [
+    let tests: [(&str, Test); 12] = [
         ("a_policy_that_forbids_it_is_obeyed", a_policy_that_forbids_it_is_obeyed),
         ("a_runtime_goes_in_and_out_and_the_file_is_as_before", a_runtime_goes_in_and_out_and_the_file_is_as_before),
         ("owner_mode_attributes_and_link_stay", owner_mode_attributes_and_link_stay),
@@ -56,6 +56,10 @@ fn main() -> ExitCode {
         ("a_reload_reaches_the_process_that_answers", a_reload_reaches_the_process_that_answers),
         ("a_docker_that_cannot_be_edited_is_named", a_docker_that_cannot_be_edited_is_named),
         ("a_new_file_is_readable_and_goes_again", interrupted::a_new_file_is_readable_and_goes_again),
+        (
+            "what_an_administrator_saves_at_any_moment_is_not_lost",
+            interrupted::what_an_administrator_saves_at_any_moment_is_not_lost,
+        ),
         (
             "killed_before_any_system_call_the_file_is_whole",
             interrupted::killed_before_any_system_call_the_file_is_whole,
@@ -186,7 +190,7 @@ fn what_is_not_a_regular_file_is_left_alone() {
         ("not_a_file", Box::new(|| mkfifo(&file, Mode::S_IRUSR).unwrap())),
         ("not_a_file", Box::new(|| fs::create_dir(&file).unwrap())),
         ("not_a_file", Box::new(|| drop(std::os::unix::net::UnixListener::bind(&file).unwrap()))),
-        ("not_a_file", Box::new(|| symlink(&beside, &file).unwrap())),
+        ("unreadable", Box::new(|| symlink(&beside, &file).unwrap())),
         ("not_a_file", Box::new(|| symlink("/dev/zero", &file).unwrap())),
         ("unreadable", Box::new(|| symlink(&file, &file).unwrap())),
     ];
@@ -268,8 +272,13 @@ fn what_docker_would_not_start_with_is_not_written() {
 fn a_reload_reaches_the_process_that_answers() {
     let (docker, config, _) = docker();
     for reloads in 1..=3 {
+        // What a write that was killed has left.
+        for left in [".daemon.json.gpuhostd-new", ".daemon.json.gpuhostd-next"] {
+            fs::write(docker.folder().join(left), "{").unwrap();
+        }
         act(&config, &DockerConfigStep::Reload, NEWER).unwrap();
         docker.wait_for_reloads(reloads);
+        assert_eq!(names(docker.folder()), ["daemon.json"]);
     }
     drop(docker);
     let said = act(&config, &DockerConfigStep::Reload, NEWER).unwrap_err().to_string();

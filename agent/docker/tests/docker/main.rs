@@ -136,7 +136,7 @@ async fn nvidia_smi_in_the_driver_container() {
     assert_eq!(report.source, DriverSource::SmiInDriverContainer);
     assert_eq!(report.driver_version.known().unwrap(), "580.95.05");
     let requests = server.requests();
-    assert!(requests.iter().any(|request| request.contains("org.gpuhost.role%3Ddriver")), "{requests:?}");
+    assert!(requests.iter().any(|request| request.contains("org.gpuhost.Agent1.role%3Ddriver")), "{requests:?}");
     let created = requests.iter().find(|request| request.contains("/exec HTTP")).unwrap();
     assert!(created.contains(r#""Cmd":["nvidia-smi","-q","-x"]"#), "{created}");
 }
@@ -156,7 +156,7 @@ async fn without_a_driver_container_it_is_absent() {
     for list in ["[]", r#"[{"Id": "../../../etc"}]"#] {
         let server = Server::start(vec![("/containers/json", json(list))]);
         let fault = smi_in_driver_container(&server.socket(), PATIENCE).await.unwrap_err();
-        assert!(fault.code() == "absent" && fault.to_string().contains("org.gpuhost.role=driver"), "{fault}");
+        assert!(fault.code() == "absent" && fault.to_string().contains("org.gpuhost.Agent1.role=driver"), "{fault}");
         assert_eq!(server.requests().len(), 1);
     }
 }

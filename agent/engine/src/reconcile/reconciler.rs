@@ -9,6 +9,7 @@ use model::condition::{Condition, ConditionStatus};
 use model::desired::{DesiredState, DocumentId};
 use model::enrol::CheckinStatus;
 use model::message::Message;
+use model::nvidia_container::NvidiaState;
 use model::observation::HostObservation;
 use model::policy::Policy;
 use model::ports::Clock;
@@ -53,6 +54,7 @@ pub struct Reconciler<K> {
     observer: mpsc::Sender<Ask>,
     inputs: ReconcileInputs,
     known: watch::Receiver<Arc<Vec<Known>>>,
+    nvidia: watch::Receiver<Arc<NvidiaState>>,
     pacer: Pacer,
     applied: Applied,
     jobs: JoinSet<(Vec<ItemKey>, Ended)>,
@@ -71,11 +73,11 @@ impl<K: Clock> Reconciler<K> {
         observer: mpsc::Sender<Ask>,
         (inputs, out): (ReconcileInputs, watch::Sender<Arc<Reconciled>>),
     ) -> Self {
-        let known = publisher.known();
+        let (known, nvidia) = (publisher.known(), publisher.nvidia());
         let (pacer, applied) = (Pacer::default(), Applied::default());
         let (jobs, looks) = (JoinSet::new(), JoinSet::new());
         let logged = BTreeMap::new();
-        Self { clock, handle, publisher, observer, inputs, known, pacer, applied, jobs, looks, logged, out }
+        Self { clock, handle, publisher, observer, inputs, known, nvidia, pacer, applied, jobs, looks, logged, out }
     }
 
     /// Reconciles until it is cancelled. Jobs that are then under way are not waited for.
@@ -92,6 +94,7 @@ impl<K: Clock> Reconciler<K> {
                 Ok(()) = self.inputs.locked.changed() => {}
                 Ok(()) = another_state(&mut self.inputs.checkin) => {}
                 Ok(()) = self.known.changed() => {}
+                Ok(()) = self.nvidia.changed() => {}
                 Ok(()) = seen.changed() => {}
                 Some(ended) = self.jobs.join_next(), if !self.jobs.is_empty() => self.ended(ended),
                 Some(looked) = self.looks.join_next(), if !self.looks.is_empty() => {
@@ -136,7 +139,9 @@ impl<K: Clock> Reconciler<K> {
     fn items(&mut self, desired: &DesiredState, host: &HostObservation, settings: &Settings, now: Now) -> Vec<Item> {
         let policy = Arc::clone(&self.inputs.policy.borrow_and_update());
         let known = Arc::clone(&self.known.borrow_and_update());
+        let nvidia = Arc::clone(&self.nvidia.borrow_and_update());
         let world = World {
+            nvidia: &nvidia,
             desired,
             host,
             known: &known,

@@ -25,7 +25,7 @@ pub(super) fn content(path: &Path) -> Result<Option<Vec<u8>>, Refused> {
         Ok(bytes) => Ok(Some(bytes)),
         Err(ReadError::Missing { .. }) => Ok(None),
         Err(ReadError::DeadLink { .. }) => {
-            Err(Refused::NotAFile { found: "a symbolic link to a file that does not exist".to_owned() })
+            Err(Refused::Unreadable { said: "it is a symbolic link to a file that does not exist".to_owned() })
         }
         Err(ReadError::NotPlain { kind, .. }) => Err(Refused::NotAFile { found: kind.words().to_owned() }),
         Err(ReadError::TooLarge { max_bytes, .. }) => Err(Refused::TooLarge { most: max_bytes }),
@@ -86,6 +86,16 @@ impl ConfigPlace {
     /// Name of the copy that is kept of the file before the last write.
     pub(super) fn backup(&self) -> String {
         format!("{}.gpuhostd-backup", self.name)
+    }
+
+    /// Name under which the file becomes the backup.
+    pub(super) fn next_backup(&self) -> String {
+        format!(".{}.gpuhostd-next", self.name)
+    }
+
+    /// Whether an interrupted write has left something.
+    pub(super) fn has_leftovers(&self) -> bool {
+        [self.draft(), self.next_backup()].iter().any(|name| self.dir.join(name).symlink_metadata().is_ok())
     }
 
     /// Opens and reads what has this name in the directory; `None` where nothing has.

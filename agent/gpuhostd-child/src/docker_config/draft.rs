@@ -49,8 +49,9 @@ pub(super) fn draft(
     }
 }
 
-/// Removes the draft; one that is not there is no error.
+/// Removes the draft and whatever else an interrupted write has left; that nothing is there is no error.
 pub(super) fn discard(place: &ConfigPlace) -> Result<(), ConfigFault> {
+    remove(place, &place.next_backup())?;
     remove(place, &place.draft())
 }
 

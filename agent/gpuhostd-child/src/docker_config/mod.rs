@@ -93,7 +93,8 @@ fn look(proc: &Path, pid: u32, entry: &RuntimeEntry, reads_mark: bool) -> Result
         said: format!("the path of {file} without its links is not UTF-8: {}", real.display()),
     })?;
     let seen = DockerConfigSeen { file, real_file, unit, sha256, entry };
-    Ok(DockerDaemon { seen, program, args, is_required })
+    let has_leftovers = ConfigPlace::open(&real).is_ok_and(|place| place.has_leftovers());
+    Ok(DockerDaemon { seen, program, args, is_required, has_leftovers })
 }
 
 /// Docker and this process have the same file at that path, however the directories came there.

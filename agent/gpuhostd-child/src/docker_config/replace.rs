@@ -39,7 +39,7 @@ pub(super) fn replace(
 /// The file itself becomes the backup, by a second name for it: owner, mode and attributes are its own, and at no moment is there half a
 /// backup.
 fn back_up(place: &ConfigPlace) -> Result<(), ConfigFault> {
-    let (next, backup) = (format!("{}.gpuhostd-next", place.draft()), place.backup());
+    let (next, backup) = (place.next_backup(), place.backup());
     remove(place, &next)?;
     linkat(&place.folder, place.name.as_str(), &place.folder, next.as_str(), AtFlags::empty())
         .map_err(ConfigFault::host("make a backup of", &place.path()))?;

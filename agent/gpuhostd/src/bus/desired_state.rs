@@ -53,6 +53,7 @@ fn changed(sources: &Sources, file: &DesiredSections) -> Vec<Item> {
         known: &known,
         settings: &now.settings,
         policy: &policy,
+        nvidia: &now.nvidia,
         is_locked: *sources.inputs.locked.borrow(),
         checkin: now.checkin.state,
         wall: UnixMillis(BootClock.wall_now().0.saturating_add(skew_ms)),

@@ -1,8 +1,11 @@
 //! What the unprivileged front may use: it reads the host and keeps its own state, and starts or changes nothing.
 
 mod bound;
+mod cdi_files;
 mod changes;
 mod clock;
+mod device_links;
+mod driver_host_files;
 mod facts;
 mod file_watch;
 mod folder;
@@ -16,8 +19,11 @@ mod store;
 mod sysfs;
 
 pub use bound::{gpus_to_ask, nvidia_index};
+pub use cdi_files::{CdiFilesError, cdi_files, is_missing, put_cdi_file, remove_cdi_file};
 pub use changes::UdevChanges;
 pub use clock::BootClock;
+pub use device_links::{LinkError, keep_device_links, read_device_links};
+pub use driver_host_files::{mark_run_nvidia, remove_readiness_files, write_readiness_files};
 pub use facts::FactsRoot;
 pub use file_watch::FileWatch;
 pub use folder::make_private_dir;

@@ -2,7 +2,7 @@
 
 use super::cdi_file::{CdiFile, CdiFileDevice};
 use super::cdi_spec::ALL;
-use crate::driver::MigMode;
+use crate::driver::{DriverGpu, MigMode};
 use crate::ids::PciAddress;
 use crate::observation::{Gpu, GpuUse};
 use crate::pci::VENDOR_NVIDIA;
@@ -30,19 +30,24 @@ impl CdiGpu {
     #[must_use]
     pub fn of(gpu: &Gpu) -> Option<Self> {
         let is_the_hosts = matches!(gpu.usage, GpuUse::Host | GpuUse::Shared | GpuUse::Mig);
-        (gpu.pci.id.vendor == VENDOR_NVIDIA && is_the_hosts).then_some(())?;
-        let driver = gpu.driver.as_ref();
+        (gpu.pci.id.vendor == VENDOR_NVIDIA && is_the_hosts)
+            .then(|| Self::reported(gpu.pci.address, gpu.driver.as_ref()))
+    }
+
+    /// The GPU at an address, by what its driver reports.
+    #[must_use]
+    pub fn reported(address: PciAddress, driver: Option<&DriverGpu>) -> Self {
         let is_cut = driver.is_some_and(|driver| driver.mig_current.get() == Some(MigMode::Enabled));
-        let uuids = |driver: &crate::driver::DriverGpu| {
+        let uuids = |driver: &DriverGpu| {
             driver.mig_devices.iter().filter_map(|mig| mig.uuid.known().map(ToString::to_string)).collect()
         };
-        Some(Self {
-            address: gpu.pci.address,
+        Self {
+            address,
             uuid: driver.and_then(|driver| driver.uuid.known()).map(ToString::to_string),
             index: driver.and_then(|driver| driver.index.get()),
             minor: driver.and_then(|driver| driver.minor.get()),
             mig: driver.filter(|_| is_cut).map(uuids),
-        })
+        }
     }
 
     /// Names that mean it: its UUID, and its number as nvidia-ctk writes it.
@@ -60,8 +65,9 @@ impl CdiGpu {
         self.mig.is_some() && parent.is_some() && parent == self.index
     }
 
-    /// Names that a specification must define for it.
-    fn wanted(&self) -> Vec<&str> {
+    /// Names that a specification must define for it, and by which a workspace asks for it.
+    #[must_use]
+    pub fn wanted(&self) -> Vec<&str> {
         match &self.mig {
             Some(devices) => devices.iter().map(String::as_str).collect(),
             None => self.uuid.as_deref().into_iter().collect(),

@@ -95,6 +95,17 @@ pub enum CdiLack {
 }
 
 impl CdiLack {
+    /// For machines.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Disabled => "cdi_disabled",
+            Self::NotNamed { .. } => "cdi_not_named",
+            Self::DefinedTwice { .. } => "cdi_defined_twice",
+            Self::Stale { .. } => "cdi_stale",
+        }
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn remedy(&self) -> String {

@@ -4,6 +4,7 @@
 //! Engines before API 1.50 do not list their devices, and none shows what `all` stands for; the files do.
 
 mod cdi_file;
+mod cdi_look;
 mod cdi_spec;
 mod fresh;
 mod generated;
@@ -14,6 +15,7 @@ mod spec_version;
 mod taken;
 
 pub use cdi_file::{CdiFile, CdiFileDevice};
+pub use cdi_look::{CdiLook, CdiReader, CdiStep, OURS};
 pub use cdi_spec::{ALL, Device, FILE_MAX_BYTES, KIND, Spec, is_spec};
 pub use fresh::{CdiGpu, CdiHost, SpecFault, faults};
 pub use generated::{Generated, GeneratedError, prepared};

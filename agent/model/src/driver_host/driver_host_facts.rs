@@ -111,6 +111,8 @@ pub struct DriverHostFacts {
     pub firmware_path: Reading<String>,
     /// Mounts at and below `/run/nvidia`, as PID 1 has them.
     pub mounts: Reading<RunNvidiaMounts>,
+    /// gpuhostd has mounted `/run/nvidia` on itself since the boot.
+    pub run_nvidia_is_ours: bool,
     /// First line of `/run/nvidia/validations/.driver-daemons-status`; `Absence::None` where there is no such file.
     pub daemons_status: Reading<String>,
     /// The digest that the entrypoint stored after its last installation; `Absence::None` where there is no such file.

@@ -2,6 +2,7 @@
 
 mod config_digest;
 mod driver_host_facts;
+mod driver_host_step;
 mod driver_image;
 mod driver_readiness;
 mod mount_plan;
@@ -13,10 +14,11 @@ mod toolkit_version;
 
 pub use config_digest::{DRIVER_CONFIG_DIGEST, driver_config_digest};
 pub use driver_host_facts::{DriverHostFacts, GpuBinding, HostLibrary, KernelModule, PackageTool};
+pub use driver_host_step::{DriverHostDeed, DriverHostStep, DriverHostUnfit};
 pub use driver_image::{DriverImage, DriverImageFault, DriverImageTag, OsTag, driver_image};
 pub use driver_readiness::{DriverAnswer, DriverReadiness, FabricOfGpu, NotReady, READY_WITHIN, driver_readiness};
-pub use mount_plan::{LazyUnmountReason, MountStep, next_unmount, share_plan, unshare_step};
-pub use mounts::{DRIVER_ROOT, MOUNTINFO_MAX_BYTES, Mount, RUN_NVIDIA, RunNvidiaMounts};
+pub use mount_plan::{BUSY_MOUNT, LazyUnmountReason, MountStep, is_busy_mount, next_unmount, share_plan, unshare_step};
+pub use mounts::{DRIVER_ROOT, MOUNTINFO_MAX_BYTES, Mount, RUN_NVIDIA, RunNvidiaMounts, SHARED_BY_US};
 pub use preflight::{
     DRIVER_BUILD_BYTES, DRIVER_IMAGE_BYTES, DRIVER_INSTALL_BYTES, DriverPlanned, Preflight, preflight,
 };

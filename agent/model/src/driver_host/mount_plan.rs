@@ -1,6 +1,7 @@
 //! What is mounted and unmounted at `/run/nvidia`, one layer at a time: before a driver container starts, and after it is disabled.
 
 use super::mounts::{RUN_NVIDIA, RunNvidiaMounts};
+use crate::ports::ActError;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -51,6 +52,15 @@ impl fmt::Display for MountStep {
     }
 }
 
+/// What umount(8) reports of a mount that is in use, among other words.
+pub const BUSY_MOUNT: &str = "target is busy";
+
+/// True where the host refused an unmount since something uses the mount: then [`next_unmount`] may detach it.
+#[must_use]
+pub fn is_busy_mount(error: &ActError) -> bool {
+    matches!(error, ActError::Refused { cause, .. } if cause.said.contains(BUSY_MOUNT))
+}
+
 /// What a driver container needs before it starts: `/run/nvidia` shared. Nothing where it is, or where that is not known.
 #[must_use]
 pub fn share_plan(mounts: &RunNvidiaMounts) -> Vec<MountStep> {
@@ -61,7 +71,7 @@ pub fn share_plan(mounts: &RunNvidiaMounts) -> Vec<MountStep> {
 }
 
 /// The next step towards nothing mounted below `/run/nvidia`; `None` where nothing is. To be asked again after each step, with the
-/// mounts as they are then. `refused` is the path whose unmount the host has just refused as in use.
+/// mounts as they are then. `refused` is the path whose unmount the host has just refused as in use ([`is_busy_mount`]).
 ///
 /// The latest mount goes first: it is the deepest, and the upmost of those on the same point.
 #[must_use]
@@ -71,7 +81,8 @@ pub fn next_unmount(mounts: &RunNvidiaMounts, refused: Option<&str>) -> Option<M
     Some(MountStep::Unmount { path: last.to_owned(), lazily })
 }
 
-/// The step that undoes [`MountStep::ShareRunNvidia`] where gpuhostd has made it (`ours`), once nothing is mounted below.
+/// The step that undoes [`MountStep::ShareRunNvidia`] where gpuhostd has made it (`ours`, `DriverHostFacts::run_nvidia_is_ours`), once
+/// nothing is mounted below.
 #[must_use]
 pub fn unshare_step(mounts: &RunNvidiaMounts, ours: bool) -> Option<MountStep> {
     (ours && mounts.below.is_empty() && !mounts.at.is_empty()).then_some(MountStep::UnshareRunNvidia)

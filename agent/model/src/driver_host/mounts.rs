@@ -8,6 +8,9 @@ pub const RUN_NVIDIA: &str = "/run/nvidia";
 /// Where a driver container mounts its root file system.
 pub const DRIVER_ROOT: &str = "/run/nvidia/driver";
 
+/// The file below [`RUN_NVIDIA`] that shows that gpuhostd has mounted it on itself. It goes with the next boot, as the mount does.
+pub const SHARED_BY_US: &str = ".gpuhostd-shared";
+
 /// A host with thousands of containers has some ten thousand mounts, of 200 bytes each.
 pub const MOUNTINFO_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// A container's root has some forty mounts, each of them once for each restart that stacked it.

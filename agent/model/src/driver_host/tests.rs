@@ -231,6 +231,83 @@ fn every_code_is_in_a_case() {
     }
 }
 
+/// Reports of people who have lost a night to a driver container: where, what their host showed, and what is reported of it now.
+const NIGHTS: [(&str, Change, &[&str]); 12] = [
+    (
+        "microsoft/pai#2962: the Nouveau kernel driver is currently in use",
+        |f| f.gpus = gpu("nouveau"),
+        &["nouveau_bound"],
+    ),
+    ("beclab/Olares#3963: already bound to NovaCore, Ubuntu 26.04", |f| f.gpus = gpu("NovaCore"), &["nova_bound"]),
+    (
+        "gpu-operator#1726: loading of unsigned module is rejected, 20 restarts",
+        |f| f.lockdown = known("integrity"),
+        &["secure_boot"],
+    ),
+    (
+        "gpu-driver-container#44: Secure Boot, unable to load nvidia.ko",
+        |f| (f.secure_boot, f.lockdown) = (Reading::Known(true), known("integrity")),
+        &["secure_boot"],
+    ),
+    (
+        "secureblue#1043: module.sig_enforce=1 without Secure Boot",
+        |f| f.signatures_enforced = Reading::Known(true),
+        &["secure_boot"],
+    ),
+    (
+        "gpu-driver-container#869: gdrdrv holds the module, the restart loop never ends",
+        |f| {
+            killed(f);
+            f.modules = Reading::Known(vec![module("nvidia", 3, &["nvidia_uvm", "nvidia_modeset", "gdrdrv"])]);
+        },
+        &["modules_in_the_way"],
+    ),
+    (
+        "gpu-operator#155: could not resolve Linux kernel version, a kernel of ELRepo",
+        |f| {
+            (f.kernel_build, f.headers_package, f.kernel_package) =
+                (Reading::Known(false), Reading::Known(false), Reading::Known(false))
+        },
+        &["no_kernel_headers"],
+    ),
+    (
+        "gpu-operator#85: the same on a kernel that the mirror has dropped",
+        |f| (f.kernel_build, f.headers_package) = (Reading::Known(false), Reading::Known(false)),
+        &["headers_from_mirror"],
+    ),
+    (
+        "container-engine-accelerators#101: headers of bionic looked for in xenial",
+        |f| (f.os_id, f.os_version_id) = (known("linuxmint"), known("22")),
+        &["no_driver_image_for_os"],
+    ),
+    (
+        "gpu-operator#315: /run/nvidia is not a shared mount",
+        |f| (f.systemd, f.mounts) = (false, mounts("1 0 8:1 / / rw - ext4 d rw\n2 1 0:9 / /run rw - tmpfs t rw\n")),
+        &["run_nvidia_not_shared"],
+    ),
+    (
+        "pando85/homelab#4110: unattended-upgrades replaced the libraries, 269 restarts",
+        |f| {
+            f.module_version = known("580.95.05");
+            f.host_library = library(Some("580.105.08"));
+            f.packages = Reading::Known(vec!["libnvidia-compute-580 580.105.08-0ubuntu1".to_owned()]);
+        },
+        &["host_driver_present", "driver_mismatch"],
+    ),
+    (
+        "gpu-operator#1292: a driver of the host where the operator deploys its own",
+        |f| f.packages = Reading::Known(vec!["nvidia-driver-550-server 550.144.03".to_owned()]),
+        &["host_driver_present"],
+    ),
+];
+
+#[test]
+fn nights_that_others_have_lost() {
+    for (report, change, expected) in NIGHTS {
+        assert_eq!(codes(&judged(IMAGE, None, change)), expected, "{report}");
+    }
+}
+
 #[test]
 fn everything_is_reported_at_once() {
     let found = judged(IMAGE, None, |facts| {

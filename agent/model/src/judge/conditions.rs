@@ -2,6 +2,7 @@
 
 use super::{HostContext, remedy};
 use crate::absence::Absence;
+use crate::cdi::{CdiFile, CdiGpu, CdiHost, GpuWay, NoWay, SpecFault, cdi_state, faults, gpu_way};
 use crate::condition::{Condition, ConditionStatus};
 use crate::driver::ProbeError;
 use crate::ids::PciAddress;
@@ -29,9 +30,11 @@ pub(super) fn conditions(
     previous: Option<&HostObservation>,
 ) -> Vec<Condition> {
     let found = [
+        cdi_stale(gpus, raw),
         docker_unavailable(raw),
         driver_unavailable(gpus, raw),
         duplicate_uuid(gpus),
+        no_gpu_way(gpus, raw),
         iommu_off(gpus, raw),
         pci_scan_failed(raw),
     ];
@@ -89,6 +92,47 @@ fn reasons(gpus: &[&Gpu]) -> Option<String> {
     }
     let shown = told.get(..REASONS_MAX).unwrap_or(&told);
     (!shown.is_empty()).then(|| shown.join("; "))
+}
+
+fn cdi_host(gpus: &[Gpu], raw: &RawObservation) -> CdiHost {
+    CdiHost::of(gpus, raw.host.stack.module_loaded.known().map(String::as_str))
+}
+
+/// A specification does not fit the host. That it lacks a GPU is none of its faults: another file may define it.
+fn cdi_stale(gpus: &[Gpu], raw: &RawObservation) -> Option<Holds> {
+    let (docker, host) = (raw.docker.as_ref().ok()?, cdi_host(gpus, raw));
+    let fault = |file: &CdiFile| {
+        let faults = faults(file, &host).into_iter();
+        faults
+            .filter(|fault| !matches!(fault, SpecFault::NoDevice { .. }))
+            .map(|fault| (file.path.clone(), fault))
+            .next()
+    };
+    let mut stale = docker.cdi_files.iter().filter_map(fault);
+    let (path, fault) = stale.next()?;
+    let others: Vec<String> = stale.map(|(path, _)| path).collect();
+    let others = if others.is_empty() { String::new() } else { format!("; the same is true of {}", others.join(", ")) };
+    let message = format!(
+        "the CDI specification {path} does not fit this host: {fault}; generate it again: `nvidia-ctk cdi generate \
+         --output={path}`{others}"
+    );
+    Some(Holds { kind: "cdi_spec_stale", reason: fault.code(), message })
+}
+
+/// Docker answers, and no container can be given a GPU that works.
+fn no_gpu_way(gpus: &[Gpu], raw: &RawObservation) -> Option<Holds> {
+    let (docker, host) = (raw.docker.as_ref().ok()?, cdi_host(gpus, raw));
+    let state = cdi_state(docker, &host);
+    let broken = |gpu: &CdiGpu| match gpu_way(&state, docker, &gpu.wanted()) {
+        GpuWay::None(broken) => Some((gpu.address, broken)),
+        GpuWay::Cdi { .. } | GpuWay::Runtime { .. } => None,
+    };
+    let all: Vec<(PciAddress, NoWay)> = host.gpus.iter().filter_map(broken).collect();
+    let (_, first) = all.first()?;
+    let list: Vec<String> = all.iter().map(|(address, _)| address.to_string()).collect();
+    let (why, remedy) = (first.why().join("; "), first.remedy());
+    let message = format!("no container can be given the GPU at {}: {why}; {remedy}", list.join(", "));
+    Some(Holds { kind: "gpu_way_broken", reason: first.cdi.code(), message })
 }
 
 fn duplicate_uuid(gpus: &[Gpu]) -> Option<Holds> {

@@ -21,6 +21,7 @@ mod nvidia_unwished;
 mod nvidia_wish;
 mod nvidia_wished;
 mod nvidia_world;
+mod toolkit_probe;
 
 pub use nvidia_conditions::{NVIDIA_CONDITIONS, nvidia_conditions};
 pub use nvidia_decide::decide;
@@ -39,6 +40,7 @@ pub use nvidia_target::{image_to_look_at, record_for};
 pub use nvidia_turn::{NvidiaAct, NvidiaRoleTurn, NvidiaTurn};
 pub use nvidia_wish::{BadNvidiaImage, DriverRootWish, NvidiaImage, NvidiaWish};
 pub use nvidia_world::{NvidiaActEnd, NvidiaHostSeen, NvidiaRefused, NvidiaWorld};
+pub use toolkit_probe::{ToolkitProbe, ToolkitWay};
 
 /// Prefix of the labels of every container of ours.
 pub const LABELS: &str = "org.gpuhost.Agent1.";

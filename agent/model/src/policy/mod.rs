@@ -87,12 +87,14 @@ pub struct NvidiaPolicy {
     pub images: Vec<String>,
     /// One runtime may be added to Docker's configuration, and Docker reloaded.
     pub docker_config: bool,
+    /// A CDI specification of NVIDIA's GPUs may be generated.
+    pub cdi: bool,
 }
 
 impl Default for NvidiaPolicy {
     fn default() -> Self {
         let images = ["nvcr.io/nvidia/driver", "nvcr.io/nvidia/k8s/container-toolkit"].map(str::to_owned).to_vec();
-        Self { driver: true, toolkit: true, images, docker_config: true }
+        Self { driver: true, toolkit: true, images, docker_config: true, cdi: true }
     }
 }
 
@@ -193,7 +195,8 @@ impl Policy {
     pub fn strictest() -> Self {
         let passthrough = PassthroughPolicy { allowed: false, changes_per_minute: 0, ..PassthroughPolicy::default() };
         let mig = MigPolicy { allowed: false, changes_per_minute: 0, ..MigPolicy::default() };
-        let nvidia = NvidiaPolicy { driver: false, toolkit: false, images: Vec::new(), docker_config: false };
+        let nvidia =
+            NvidiaPolicy { driver: false, toolkit: false, images: Vec::new(), docker_config: false, cdi: false };
         Self { host: HostPolicy { passthrough, mig, nvidia }, manager: ManagerPolicy::strictest() }
     }
 }

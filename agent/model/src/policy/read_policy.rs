@@ -53,11 +53,12 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
                 section.whole("changes_per_minute", 0..=MOST_CHANGES_PER_MINUTE, "", changes_per_minute);
             });
             section.section("nvidia", |section| {
-                let NvidiaPolicy { driver, toolkit, images, docker_config } = nvidia;
+                let NvidiaPolicy { driver, toolkit, images, docker_config, cdi } = nvidia;
                 section.flag("driver", driver);
                 section.flag("toolkit", toolkit);
                 section.list("images", images, repository);
                 section.flag("docker_config", docker_config);
+                section.flag("cdi", cdi);
             });
         });
         top.section("manager", |section| {

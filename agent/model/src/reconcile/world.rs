@@ -3,6 +3,7 @@
 use super::item::{Deed, Item, ItemPath, ItemState, Why, WishSource};
 use crate::desired::DesiredState;
 use crate::enrol::CheckinState;
+use crate::nvidia_container::NvidiaState;
 use crate::observation::HostObservation;
 use crate::policy::{Policy, Requester};
 use crate::roster::Known;
@@ -26,6 +27,8 @@ pub struct World<'a> {
     pub is_locked: bool,
     /// The state of the check-in with the manager.
     pub checkin: CheckinState,
+    /// How far NVIDIA's two containers are.
+    pub nvidia: &'a NvidiaState,
     /// The wall clock, corrected by the last skew that is known.
     pub wall: UnixMillis,
 }

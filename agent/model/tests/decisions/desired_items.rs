@@ -8,6 +8,7 @@ use model::desired::{
 };
 use model::enrol::CheckinState;
 use model::features::FeatureName;
+use model::nvidia_container::NvidiaState;
 use model::observation::HostObservation;
 use model::policy::{Policy, read};
 use model::reconcile::{Deed, Item, ItemState, WishSource, World, items, preview, suspicious};
@@ -25,6 +26,7 @@ struct Bench {
     host: HostObservation,
     roster: Roster,
     settings: Settings,
+    nvidia: NvidiaState,
     policy: Policy,
     is_locked: bool,
     checkin: CheckinState,
@@ -53,6 +55,7 @@ impl Bench {
             host,
             roster,
             settings: Settings::default(),
+            nvidia: NvidiaState::not_looked(),
             policy: read("p", "[manager]\npassthrough = true\nfeatures = true\nchanges_per_minute = 6").unwrap(),
             is_locked: false,
             checkin: CheckinState::Ok,
@@ -77,6 +80,7 @@ impl Bench {
 
     fn world(&self) -> World<'_> {
         World {
+            nvidia: &self.nvidia,
             desired: &self.desired,
             host: &self.host,
             known: self.roster.known(),

@@ -22,6 +22,7 @@ mod health_verdict;
 mod judge;
 mod judge_asleep;
 mod judge_bound;
+mod judge_cdi;
 mod judge_chain;
 mod judge_decide;
 mod judge_laws;

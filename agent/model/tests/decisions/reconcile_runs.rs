@@ -137,6 +137,7 @@ impl Run {
         let is_trusted = self.mutant == Mutant::LocalAuthority;
         let open = open();
         items(&World {
+            nvidia: &model::nvidia_container::NvidiaState::not_looked(),
             desired: &self.state(),
             host: &self.outside.host,
             known: &[],

@@ -7,7 +7,7 @@ use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::ids::ContainerId;
 use model::image_ref::ImageRef;
-use model::nvidia_container::{NvidiaDeed, NvidiaLook, NvidiaRole};
+use model::nvidia_container::{NvidiaDeed, NvidiaLook, NvidiaRole, ToolkitProbe, ToolkitWay};
 use model::ports::ActError;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -147,5 +147,28 @@ impl Verb for ReadNvidiaLog {
 
     fn attempted(&self) -> String {
         format!("read the log of the {} container {}", self.role, self.id.short())
+    }
+}
+
+/// Starts one short container from the toolkit's image in the way of a workspace, looks whether it has a device, and removes it. The
+/// hand checks it again: its own policy allows the image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeToolkit {
+    /// The toolkit's image.
+    pub image: ImageRef,
+    /// Which way.
+    pub way: ToolkitWay,
+}
+
+impl Verb for ProbeToolkit {
+    type Hand = ContainersHand;
+    type Reply = Result<ToolkitProbe, ProbeError>;
+    const NAME: &'static str = "probe_toolkit";
+    const KIND: VerbKind = VerbKind::Write;
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(90));
+
+    fn attempted(&self) -> String {
+        "start a container with a GPU".to_owned()
     }
 }

@@ -1,9 +1,11 @@
 //! The verbs of the host hand: probes of the driver, close looks, and the only one that writes.
 
 use super::{HostHand, Verb, VerbDeadline, VerbKind};
+use model::cdi::{CdiLook, CdiReader, CdiStep};
 use model::daemon_json::RuntimeEntry;
 use model::docker_config::{DockerConfigLook, DockerConfigStep};
 use model::driver::{DriverReport, DriverSource, ProbeError};
+use model::driver_host::{DriverHostFacts, DriverHostStep};
 use model::plan::{GroupState, Scope, Step};
 use model::ports::ActError;
 use serde::{Deserialize, Serialize};
@@ -128,6 +130,90 @@ impl Verb for ApplyDockerConfigStep {
     const NAME: &'static str = "apply_docker_config_step";
     const KIND: VerbKind = VerbKind::Write;
     const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(45));
+
+    fn attempted(&self) -> String {
+        self.step.to_string()
+    }
+}
+
+/// Looks at the CDI specifications in an engine's directories and at the links of NVIDIA's device numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InspectCdi {
+    /// Whose directories.
+    pub reader: CdiReader,
+}
+
+impl Verb for InspectCdi {
+    type Hand = HostHand;
+    type Reply = Result<CdiLook, ActError>;
+    const NAME: &'static str = "inspect_cdi";
+    const KIND: VerbKind = VerbKind::Look;
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(10));
+
+    fn attempted(&self) -> String {
+        "look at the CDI specifications".to_owned()
+    }
+}
+
+/// Generates or removes our own CDI specification, or links device files. The hand checks it again: its own policy allows it, and what
+/// was generated fits the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyCdiStep {
+    /// What is to be done.
+    pub step: CdiStep,
+}
+
+impl Verb for ApplyCdiStep {
+    type Hand = HostHand;
+    type Reply = Result<(), ActError>;
+    const NAME: &'static str = "apply_cdi_step";
+    const KIND: VerbKind = VerbKind::Write;
+    /// A minute for the generator, which initialises each GPU, and what the hand has to end it and to write.
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(90));
+
+    fn attempted(&self) -> String {
+        self.step.to_string()
+    }
+}
+
+/// Looks at the host that a driver container runs on: what speaks against it, what earlier ones have left, and what is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InspectDriverHost {
+    /// Docker's root folder, where it is known: the space of its file system is measured.
+    pub docker_root: Option<String>,
+}
+
+impl Verb for InspectDriverHost {
+    type Hand = HostHand;
+    type Reply = Result<DriverHostFacts, ActError>;
+    const NAME: &'static str = "inspect_driver_host";
+    const KIND: VerbKind = VerbKind::Look;
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(25));
+
+    fn attempted(&self) -> String {
+        "look at the host of the driver container".to_owned()
+    }
+}
+
+/// Changes the host of a driver container: one mount at or below `/run/nvidia`, or the driver's readiness files. The hand checks it
+/// again, against what it sees itself and its own policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyDriverHostStep {
+    /// What is to be done.
+    pub step: DriverHostStep,
+}
+
+impl Verb for ApplyDriverHostStep {
+    type Hand = HostHand;
+    type Reply = Result<(), ActError>;
+    const NAME: &'static str = "apply_driver_host_step";
+    const KIND: VerbKind = VerbKind::Write;
+    /// Two looks, and what PID 1 is asked between them.
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(60));
 
     fn attempted(&self) -> String {
         self.step.to_string()

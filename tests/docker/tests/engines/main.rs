@@ -1,4 +1,12 @@
 //! Real Docker engines, side by side: what the rig promises, and the container hand against each of them.
 
+mod cdi;
+mod daemon_json;
+mod driver_container;
+mod faults;
+mod foreign;
+mod pulls;
 mod rig;
 mod stand_ins;
+mod toolkit_container;
+mod world;

@@ -3,7 +3,7 @@
 use super::often;
 use crate::Target;
 use crate::bounds::Bounds;
-use model::daemon_json::{Edited, RuntimeEntry, insert, remove};
+use model::daemon_json::{Edited, RuntimeEntry, insert, remove, take_out};
 
 /// The target.
 pub const TARGET: Target = Target {
@@ -42,6 +42,14 @@ fn run(input: &[u8]) {
             assert_eq!(head + tail, input.len(), "more than one piece differs");
             assert_eq!(insert(Some(&after), &entry, true), Ok(Edited::Unchanged));
             assert_eq!(remove(Some(&after), &entry.name), Ok(Edited::Content(input.to_vec())));
+            // Out of a Docker that runs: in one write, or in two.
+            let Ok(Edited::Content(first)) = take_out(Some(&after), &entry.name) else {
+                panic!("it does not come out")
+            };
+            if first != input {
+                assert_eq!(remove(Some(&first), &entry.name), Ok(Edited::Unchanged));
+                assert_eq!(take_out(Some(&first), &entry.name), Ok(Edited::Content(input.to_vec())));
+            }
         }
         Ok(Edited::Unchanged) => {}
         Ok(Edited::NoFile) => panic!("an insertion takes no file away"),
@@ -61,6 +69,8 @@ fn seeds() -> Vec<Vec<u8>> {
         "{\n    \"runtimes\": {\n        \"nvidia\": { \"path\": \"nvidia-container-runtime\" }\n    }\n}\n",
         "\u{feff}{\"runtimes\": {\"nvidia\": { \"path\": \"x\" }},\"labels\": [\"<&>\", \"\\ud800\"], \"x\": 12345678901234567890}",
         "{}",
+        "{\n    \"runtimes\": {  },\n    \"debug\": true\n}\n",
+        "{\n    \"runtimes\": {   }\n}\n",
     ];
     let bombs = [often("{\"a\":", 60_000), [b"{\"runtimes\": ".to_vec(), often("[", 60_000)].concat()];
     texts.map(|text| text.as_bytes().to_vec()).into_iter().chain(bombs).collect()

@@ -3,7 +3,10 @@
 use crate::Target;
 use crate::bounds::Bounds;
 use hands::frame::{self, FrameError};
-use protocol::hand::containers::{FindMigContainers, ProbeDriverContainer, ReadDockerFacts};
+use protocol::hand::containers::{
+    ApplyNvidiaDeed, FindMigContainers, InspectNvidiaContainers, ProbeDriverContainer, ProbeToolkit, ReadDockerFacts,
+    ReadNvidiaLog,
+};
 use protocol::hand::holders::{FindHolders, FindMigHolders};
 use protocol::hand::host::{ApplyStep, InspectScope, ProbeNvml, ProbeSmi};
 use protocol::hand::mig::{ApplyMigStep, InspectMig, SetMigMode};
@@ -77,7 +80,7 @@ struct Reader {
 }
 
 /// Every verb of every hand; a test compares it with the registries.
-const READERS: [Reader; 13] = [
+const READERS: [Reader; 17] = [
     Reader { verb: HELLO, args: same_again::<Hello>, reply: same_again::<Introduction> },
     reader::<ProbeNvml>(),
     reader::<ProbeSmi>(),
@@ -86,6 +89,10 @@ const READERS: [Reader; 13] = [
     reader::<ReadDockerFacts>(),
     reader::<ProbeDriverContainer>(),
     reader::<FindMigContainers>(),
+    reader::<InspectNvidiaContainers>(),
+    reader::<ApplyNvidiaDeed>(),
+    reader::<ReadNvidiaLog>(),
+    reader::<ProbeToolkit>(),
     reader::<FindHolders>(),
     reader::<FindMigHolders>(),
     reader::<InspectMig>(),

@@ -14,6 +14,7 @@ pub mod kernel_log;
 pub mod mig_file;
 pub mod mig_names;
 pub mod mig_plan;
+pub mod mountinfo;
 pub mod pci;
 pub mod reply;
 pub mod smi;

@@ -4,7 +4,7 @@ mod bound;
 
 use super::{HostContext, remedy};
 use crate::absence::{Absence, Reading};
-use crate::cdi::ALL;
+use crate::cdi::{ALL, CdiGpu, CdiHost, CdiLack, cdi_state};
 use crate::docker::{ContainerEngine, DockerFacts};
 use crate::driver::{DriverGpu, ProbeError};
 use crate::observation::{CauseLink, ChainLink};
@@ -46,7 +46,7 @@ pub(super) fn cause_chain(pci: &GpuFunction, driver: Option<&DriverGpu>, around:
     let (docker, cdi) = match around.docker {
         Err(fault @ ProbeError::NotAsked { .. }) => (State::Open(Some(fault.to_string())), State::Open(None)),
         Err(fault) => (docker_down(fault), State::Open(None)),
-        Ok(docker) if pci.id.vendor == VENDOR_NVIDIA => nvidia_runtime(docker, driver),
+        Ok(docker) if pci.id.vendor == VENDOR_NVIDIA => nvidia_runtime(pci, docker, driver, around),
         Ok(_) => (device_mapping(pci, served), State::Open(None)),
     };
     vec![
@@ -143,12 +143,22 @@ fn docker_down(fault: &ProbeError) -> State {
 
 /// The two ways to inject an NVIDIA GPU: the runtime `nvidia`, or a CDI device. One is enough, and the one that is not
 /// needed is left open.
-fn nvidia_runtime(docker: &DockerFacts, driver: Option<&DriverGpu>) -> (State, State) {
-    let (named, who) = (cdi_names(docker, driver), docker.engine.name());
+fn nvidia_runtime(
+    pci: &GpuFunction,
+    docker: &DockerFacts,
+    driver: Option<&DriverGpu>,
+    around: &HostContext<'_>,
+) -> (State, State) {
+    let names = cdi_names(docker, driver);
+    let stale = stale_device(pci, docker, driver, around, &names);
+    let (named, who) = (!names.is_empty() && stale.is_none(), docker.engine.name());
     // Podman takes an OCI runtime of that name too, but its GPUs come by CDI.
     if docker.has_nvidia_runtime() && docker.engine == ContainerEngine::Docker {
-        let cdi =
-            if named { State::Holds } else { State::Open(Some("not needed: Docker has the runtime nvidia".into())) };
+        let cdi = match stale {
+            _ if named => State::Holds,
+            Some(lack) => State::Open(Some(format!("not used: {lack}; Docker has the runtime nvidia"))),
+            None => State::Open(Some("not needed: Docker has the runtime nvidia".into())),
+        };
         return (State::Holds, cdi);
     }
     let runtime = State::Open(Some(match docker.engine {
@@ -159,6 +169,9 @@ fn nvidia_runtime(docker: &DockerFacts, driver: Option<&DriverGpu>) -> (State, S
     }));
     if named {
         return (runtime, State::Holds);
+    }
+    if let Some(lack) = stale {
+        return (runtime, State::broken(lack.to_string(), lack.remedy()));
     }
     let broken = docker.cdi_problems.first().map(|problem| format!("; {problem}")).unwrap_or_default();
     if docker.has_nvidia_cdi() {
@@ -177,10 +190,25 @@ fn nvidia_runtime(docker: &DockerFacts, driver: Option<&DriverGpu>) -> (State, S
     }
 }
 
-/// A CDI device stands for this GPU: its UUID, its index, or `all` where its specification lists this GPU.
-fn cdi_names(docker: &DockerFacts, driver: Option<&DriverGpu>) -> bool {
-    let mut names = docker.cdi_devices.iter().filter_map(|device| device.strip_prefix("nvidia.com/gpu="));
-    names.any(|name| if name == ALL { all_stands_for(docker, driver) } else { is_named(name, driver) })
+/// The CDI devices that stand for this GPU: its UUID, its index, or `all` where its specification lists this GPU.
+fn cdi_names<'a>(docker: &'a DockerFacts, driver: Option<&DriverGpu>) -> Vec<&'a str> {
+    let names = docker.cdi_devices.iter().filter_map(|device| device.strip_prefix("nvidia.com/gpu="));
+    names.filter(|name| if *name == ALL { all_stands_for(docker, driver) } else { is_named(name, driver) }).collect()
+}
+
+/// Why none of the devices that stand for this GPU can be given; `None` where one can.
+fn stale_device(
+    pci: &GpuFunction,
+    docker: &DockerFacts,
+    driver: Option<&DriverGpu>,
+    around: &HostContext<'_>,
+    names: &[&str],
+) -> Option<CdiLack> {
+    let module = around.host.stack.module_loaded.known();
+    let host = CdiHost { driver: module.cloned(), gpus: vec![CdiGpu::reported(pci.address, driver)] };
+    let state = cdi_state(docker, &host);
+    let is_fresh = names.iter().any(|name| state.fresh.contains(*name));
+    if is_fresh { None } else { names.iter().find_map(|name| state.lacks.get(*name).cloned()) }
 }
 
 /// By the strategies of nvidia-ctk: `GPU-…`, `0`, `gpu0`.

@@ -10,8 +10,8 @@ use super::{FactsRoot, disk, machine, stack};
 use crate::front::sysfs::Sysfs;
 use model::absence::{Absence, Reading};
 use model::driver_host::{
-    DRIVER_ROOT, DriverHostFacts, GpuBinding, HostLibrary, MOUNTINFO_MAX_BYTES, READINESS_FILES, ReadinessFile,
-    RunNvidiaMounts, VALIDATIONS,
+    DRIVER_ROOT, DriverHostFacts, GpuBinding, HostLibrary, MOUNTINFO_MAX_BYTES, READINESS_FILES, RUN_NVIDIA,
+    ReadinessFile, RunNvidiaMounts, SHARED_BY_US, VALIDATIONS,
 };
 use model::pci::VENDOR_NVIDIA;
 use nix::sys::stat::{major, minor};
@@ -65,6 +65,7 @@ impl FactsRoot {
             disk: disk::usage(docker_root.unwrap_or("/")),
             firmware_path: first_line(&self.sys.join("module/firmware_class/parameters/path")),
             mounts: self.mounts(),
+            run_nvidia_is_ours: below(RUN_NVIDIA).join(SHARED_BY_US).symlink_metadata().is_ok(),
             daemons_status: or_none(first_line(&below(VALIDATIONS).join(ReadinessFile::DaemonsStatus.name()))),
             installed_digest: or_none(first_line(&self.files.join(STORED_DIGEST))),
             entrypoint_runs: self.entrypoint_runs(),
