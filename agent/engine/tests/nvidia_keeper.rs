@@ -47,7 +47,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let host = SimHost::new(sim::load("dgx-h100").unwrap()).unwrap();
+        let host = SimHost::new(sim::load("hgx-h100").unwrap()).unwrap();
         let publisher = EngineParts::default().publisher();
         let first = ObservationMeta { sequence: 1, observed_at: UnixMillis(1), observed_boot: BootMillis(1) };
         publisher.publish(judge(host.asked(), first, None));

@@ -52,6 +52,10 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
             let socket = Arc::clone(&claims_socket);
             async move { mig_claims(&socket, CONTAINERS_WITHIN).await }
         })
+        .serve(move |FindRuntimeUsers { runtime }| {
+            let socket = Arc::clone(&users_socket);
+            async move { runtime_users(&socket, &runtime, CONTAINERS_WITHIN).await }
+        })
         .serve(move |InspectNvidiaContainers { role, image }| {
             let nvidia = looking.clone();
             async move { nvidia.look(role, image.as_ref(), CONTAINERS_WITHIN).await }
@@ -70,10 +74,6 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
                 let policy = policy::read_in_background(file).await.host.nvidia;
                 nvidia.probe_toolkit(&image, way, &policy, PROBE_WITHIN).await
             }
-        })
-        .serve(move |FindRuntimeUsers { runtime }| {
-            let socket = Arc::clone(&users_socket);
-            async move { runtime_users(&socket, &runtime, CONTAINERS_WITHIN).await }
         })
         .build()
 }

@@ -16,6 +16,7 @@ use host::front::{FileJournal, FileLedger};
 use model::change::UNKNOWN_BOOT;
 use model::enrol::CheckinStatus;
 use model::message::Message;
+use model::policy::Policy;
 use model::ports::{ActPort, ChangePort, Clock, HostPort, KernelLogPort, ManagerPort, NvidiaPort};
 use model::settings::{Settings, SettingsOverlay};
 use program::logging::Level;
@@ -52,6 +53,26 @@ pub struct Live {
     pub configuration: InForce,
     /// The log level.
     pub level: Level,
+}
+
+/// What the settings and the policy are read from.
+type Governing = (watch::Receiver<Arc<Settings>>, watch::Receiver<Arc<Policy>>);
+
+/// The keeper of NVIDIA's two containers.
+fn nvidia_keeper<H: NvidiaPort, K: Clock>(
+    (host, clock): (&Arc<H>, &Arc<K>),
+    publisher: &Arc<Publisher>,
+    args: &FrontArgs,
+    (settings, policy): Governing,
+) -> NvidiaKeeper<H, FileLedger, K> {
+    NvidiaKeeper::new(NvidiaKeeperParts {
+        port: Arc::clone(host),
+        ledger: Arc::new(FileLedger::of_nvidia(&args.state)),
+        clock: Arc::clone(clock),
+        publisher: Arc::clone(publisher),
+        settings,
+        policy,
+    })
 }
 
 /// Runs the front until SIGTERM or SIGINT.
@@ -104,14 +125,8 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort, C: ChangePort, K: Clock, L:
     let shown = bus::Sources { handle: handle.clone(), inputs: inputs.clone(), reconciled, known, nvidia };
     let parts = parts.with_desired_state(inputs);
     let managed = (remote, live.configuration.watch());
-    let keeper = NvidiaKeeper::new(NvidiaKeeperParts {
-        port: Arc::clone(&host),
-        ledger: Arc::new(FileLedger::of_nvidia(&args.state)),
-        clock: Arc::clone(&clock),
-        publisher: Arc::clone(&publisher),
-        settings: live.configuration.watch(),
-        policy: policy.watch(),
-    });
+    let keeping = (live.configuration.watch(), policy.watch());
+    let keeper = nvidia_keeper((&host, &clock), &publisher, &args, keeping);
     let building = build(parts, (host, changes, Arc::clone(&clock)), managed, (&args, &policy), cancel.child_token());
     // Each entry of the journal may take ten seconds.
     notify::say(&[NotifyState::ExtendTimeoutUsec(START_WITHIN_USEC)]);

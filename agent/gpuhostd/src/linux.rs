@@ -28,7 +28,7 @@ const SENSORS_WITHIN: Duration = Duration::from_secs(5);
 /// The host under us.
 pub(crate) struct LinuxHost {
     sysfs: Arc<Sysfs>,
-    pub(crate) facts: FactsRoot,
+    facts: FactsRoot,
     pub(crate) remote: RemoteHost,
     sensors: Arc<Semaphore>,
     mig: MigUsers,

@@ -16,7 +16,7 @@ use protocol::hand::containers::{
     ApplyNvidiaDeed, FindRuntimeUsers, InspectNvidiaContainers, ProbeDriverContainer, ReadDockerFacts, ReadNvidiaLog,
 };
 use protocol::hand::holders::FindHolders;
-use protocol::hand::host::{ApplyDockerConfigStep, InspectDockerConfig};
+use protocol::hand::host::{ApplyDockerConfigStep, InspectDockerConfig, InspectDriverHost};
 use std::os::unix::fs::PermissionsExt;
 
 impl NvidiaPort for LinuxHost {
@@ -72,9 +72,7 @@ impl NvidiaPort for LinuxHost {
 
 impl LinuxHost {
     async fn driver_facts(&self) -> Result<DriverHostFacts, String> {
-        let facts = self.facts.clone();
-        let read = tokio::task::spawn_blocking(move || facts.driver_host(None)).await;
-        read.map_err(|broken| broken.to_string())
+        self.remote.call(&InspectDriverHost { docker_root: None }).await.map_err(|fault| fault.to_string())
     }
 
     async fn driver_ready(&self, facts: Result<DriverHostFacts, String>) -> Result<(), String> {
