@@ -6,7 +6,7 @@ use crate::description::Description;
 use crate::driver::{report, without_values};
 use crate::facts::facts;
 use crate::faults::{DockerFault, NvmlFault, Signal};
-use crate::nvidia_docker::{SimDocker, docker_of_a_host};
+use crate::nvidia_docker::SimDocker;
 use crate::scan::scan;
 use crate::sensors;
 use crate::smi::{SmiBehaviour, Spoilt, behaviour, nvml_error_text};
@@ -65,7 +65,7 @@ impl SimHost {
         Ok(Self {
             shared: Arc::new(Mutex::new(Shared {
                 state,
-                docker: docker_of_a_host(),
+                docker: SimDocker::with_every_image(),
                 version: 0,
                 waiting: Vec::new(),
                 readers: Vec::new(),

@@ -73,7 +73,7 @@ impl RoleStep {
         Self { deed: Some(deed), ..step }
     }
 
-    /// With what keeps it from being as it is wished; what was said first stays.
+    /// With what keeps it from being as it is wished; the first one stays.
     pub(super) fn with(mut self, hold: Option<NvidiaHold>) -> Self {
         self.turn.hold = self.turn.hold.or(hold);
         self

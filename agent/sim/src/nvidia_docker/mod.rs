@@ -5,7 +5,6 @@ mod sim_containers;
 mod sim_docker;
 mod sim_images;
 
-pub(crate) use nvidia_on_host::docker_of_a_host;
 pub use sim_containers::{SimContainer, SimContainerRun};
 pub use sim_docker::{SimDocker, SimDockerFile, SimPort};
 pub use sim_images::SimImage;

@@ -1,6 +1,5 @@
 //! NVIDIA's containers on a simulated host: its Docker goes on by some seconds whenever it is looked at.
 
-use super::sim_docker::SimDocker;
 use crate::host::SimHost;
 use crate::recorded::RecordedHost;
 use model::docker::DockerFacts;
@@ -126,11 +125,4 @@ impl NvidiaPort for RecordedHost {
 
 fn picture() -> String {
     "the host is a snapshot, which has no containers".to_owned()
-}
-
-/// A Docker whose registry has everything.
-pub(crate) fn docker_of_a_host() -> SimDocker {
-    let mut docker = SimDocker::default();
-    docker.has_every_image = true;
-    docker
 }

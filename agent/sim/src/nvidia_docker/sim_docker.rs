@@ -82,6 +82,12 @@ impl Default for SimDocker {
 }
 
 impl SimDocker {
+    /// One whose registry has every image.
+    #[must_use]
+    pub fn with_every_image() -> Self {
+        Self { has_every_image: true, ..Self::default() }
+    }
+
     /// A registry gets an image.
     pub fn publish(&mut self, tag: &ImageRef, digest: &ImageDigest, image: SimImage) {
         self.images.publish(tag, digest, image);
@@ -279,7 +285,7 @@ impl SimDocker {
         let found = self.containers.iter_mut().find(|one| one.id == *id);
         let container = found.ok_or_else(|| format!("no such container: {}", id.short()))?;
         if container.foreign.is_some() {
-            self.violations.push("a container of somebody else was touched".to_owned());
+            self.violations.push("a container of another program was touched".to_owned());
             return Err("it is not ours".to_owned());
         }
         Ok(container)
