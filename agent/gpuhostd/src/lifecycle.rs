@@ -16,7 +16,6 @@ use host::front::{FileJournal, FileLedger};
 use model::change::UNKNOWN_BOOT;
 use model::enrol::CheckinStatus;
 use model::message::Message;
-use model::policy::Policy;
 use model::ports::{ActPort, ChangePort, Clock, HostPort, KernelLogPort, ManagerPort, NvidiaPort};
 use model::settings::{Settings, SettingsOverlay};
 use program::logging::Level;
@@ -55,26 +54,6 @@ pub struct Live {
     pub level: Level,
 }
 
-/// What the settings and the policy are read from.
-type Governing = (watch::Receiver<Arc<Settings>>, watch::Receiver<Arc<Policy>>);
-
-/// The keeper of NVIDIA's two containers.
-fn nvidia_keeper<H: NvidiaPort, K: Clock>(
-    (host, clock): (&Arc<H>, &Arc<K>),
-    publisher: &Arc<Publisher>,
-    args: &FrontArgs,
-    (settings, policy): Governing,
-) -> NvidiaKeeper<H, FileLedger, K> {
-    NvidiaKeeper::new(NvidiaKeeperParts {
-        port: Arc::clone(host),
-        ledger: Arc::new(FileLedger::of_nvidia(&args.state)),
-        clock: Arc::clone(clock),
-        publisher: Arc::clone(publisher),
-        settings,
-        policy,
-    })
-}
-
 /// Runs the front until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -91,8 +70,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort, C: ChangePort, K: Clock, L:
     let (heard, log) = watch::channel(Arc::default());
     let parts = EngineParts::default().with_kernel_log(log);
     let handle = parts.handle();
-    let policy = policy::InForce::new(args.policy.clone(), parts.publisher());
-    let publisher = parts.publisher();
+    let (policy, publisher) = (policy::InForce::new(args.policy.clone(), parts.publisher()), parts.publisher());
     policy.read(clock.wall_now()).await;
     live.configuration.show(&publisher, clock.wall_now());
     let (overlay, keep_overlay) = overlay::start(args.state.clone(), &publisher, clock.wall_now()).await;
@@ -125,8 +103,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort, C: ChangePort, K: Clock, L:
     let shown = bus::Sources { handle: handle.clone(), inputs: inputs.clone(), reconciled, known, nvidia };
     let parts = parts.with_desired_state(inputs);
     let managed = (remote, live.configuration.watch());
-    let keeping = (live.configuration.watch(), policy.watch());
-    let keeper = nvidia_keeper((&host, &clock), &publisher, &args, keeping);
+    let keeper = keeper((&host, &clock), &publisher, (&live.configuration, &policy), &args);
     let building = build(parts, (host, changes, Arc::clone(&clock)), managed, (&args, &policy), cancel.child_token());
     // Each entry of the journal may take ten seconds.
     notify::say(&[NotifyState::ExtendTimeoutUsec(START_WITHIN_USEC)]);
@@ -146,9 +123,8 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort, C: ChangePort, K: Clock, L:
     tasks.spawn(keeper.run(cancel.child_token()));
     tasks.spawn(engine::kernel_log::follow(kernel_log, Arc::clone(&clock), heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;
-    if let Some(address) = address_of(&args.bus) {
-        serve_bus(bus::start(address, shown, cancel.child_token()), &mut tasks).await;
-    }
+    let bus = address_of(&args.bus).map(|address| bus::start(address, shown, cancel.child_token()));
+    serve_bus(bus, &mut tasks).await;
     tasks.spawn(notify::keep_watchdog(engine.pulse, Arc::clone(&clock), cancel.child_token()));
     notify::say(&[NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
@@ -176,6 +152,23 @@ async fn keep_wishes<K: Clock>(
 ) -> impl Future<Output = ()> + Send + use<K> {
     let (ledger, folder) = (Arc::new(FileLedger::below(&args.state)), args.desired.clone());
     desired::start(queue, desired::KeeperParts { ledger, folder, checkin, publisher, clock, cancel }).await
+}
+
+/// Keeps NVIDIA's driver and toolkit containers as they are wished.
+fn keeper<H: NvidiaPort, K: Clock>(
+    (port, clock): (&Arc<H>, &Arc<K>),
+    publisher: &Arc<Publisher>,
+    (settings, policy): (&InForce, &policy::InForce),
+    args: &FrontArgs,
+) -> NvidiaKeeper<H, FileLedger, K> {
+    NvidiaKeeper::new(NvidiaKeeperParts {
+        port: Arc::clone(port),
+        ledger: Arc::new(FileLedger::of_nvidia(&args.state)),
+        clock: Arc::clone(clock),
+        publisher: Arc::clone(publisher),
+        settings: settings.watch(),
+        policy: policy.watch(),
+    })
 }
 
 /// Ends all tasks, and waits for them as long as a stop may take.
@@ -210,7 +203,8 @@ async fn build<H: HostPort + ActPort, C: ChangePort, K: Clock, M: ManagerPort>(
 }
 
 /// Serves the bus. It is ready when the name is ours, or when it is clear that it will not be.
-async fn serve_bus(bus: bus::RunningBus, tasks: &mut JoinSet<()>) {
+async fn serve_bus(bus: Option<bus::RunningBus>, tasks: &mut JoinSet<()>) {
+    let Some(bus) = bus else { return };
     wait_for_name(bus.state).await;
     tasks.spawn(async move { bus.task.await.unwrap_or_else(|fault| std::panic::resume_unwind(fault.into_panic())) });
 }

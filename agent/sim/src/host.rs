@@ -65,7 +65,7 @@ impl SimHost {
         Ok(Self {
             shared: Arc::new(Mutex::new(Shared {
                 state,
-                docker: SimDocker::of_a_host(),
+                docker: SimDocker::with_every_image(),
                 version: 0,
                 waiting: Vec::new(),
                 readers: Vec::new(),

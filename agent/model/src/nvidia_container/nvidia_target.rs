@@ -104,7 +104,7 @@ fn knows_no_runtime_config(tag: &str) -> bool {
     [major, minor] >= KNOWS_NO_RUNTIME_CONFIG
 }
 
-/// Resolves the tag where its image is here, and decides what the role is to become.
+/// Resolves the tag where its image is here. Returns what the role is to become.
 pub(super) fn target(role: NvidiaRole, world: &NvidiaWorld, seen: &ImageSeen, memory: &mut NvidiaMemory) -> Target {
     let image = match world.image(role) {
         Some(Ok(image)) => image,

@@ -82,9 +82,9 @@ impl Default for SimDocker {
 }
 
 impl SimDocker {
-    /// One whose registry has everything.
+    /// One whose registry has every image.
     #[must_use]
-    pub(crate) fn of_a_host() -> Self {
+    pub fn with_every_image() -> Self {
         Self { has_every_image: true, ..Self::default() }
     }
 
