@@ -19,7 +19,11 @@ pub(crate) async fn view(daemon: &Daemon, role: NvidiaRole) -> Result<NvidiaCont
 }
 
 /// It is as far as it comes by itself: ready, gone, refused, given up, or held by something.
-fn is_settled(view: &NvidiaContainerView) -> bool {
+fn is_settled(view: &NvidiaContainerView, wished: bool) -> bool {
+    // The wish is on disk before it is taken up.
+    if view.wished != wished {
+        return false;
+    }
     let is_held = view.hold.is_some() && view.doing.is_none();
     match view.phase.as_str() {
         "ready" => is_held || (view.doing.is_none() && view.wished),
@@ -31,11 +35,15 @@ fn is_settled(view: &NvidiaContainerView) -> bool {
 }
 
 /// Waits for it.
-pub(crate) async fn until_settled(daemon: &Daemon, role: NvidiaRole) -> Result<NvidiaContainerView, Failure> {
+pub(crate) async fn until_settled(
+    daemon: &Daemon,
+    role: NvidiaRole,
+    wished: bool,
+) -> Result<NvidiaContainerView, Failure> {
     let mut progress = Progress::new();
     loop {
         let seen = view(daemon, role).await?;
-        if is_settled(&seen) {
+        if is_settled(&seen, wished) {
             progress.end();
             return Ok(seen);
         }
@@ -85,5 +93,25 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::nvidia_container::{NvidiaHold, NvidiaPhase, NvidiaStatus};
+
+    fn view(wished: bool, phase: NvidiaPhase, hold: Option<NvidiaHold>) -> NvidiaContainerView {
+        (&NvidiaStatus { wished, phase, hold, ..NvidiaStatus::not_looked(NvidiaRole::Driver) }).into()
+    }
+
+    #[test]
+    fn a_wish_that_is_not_taken_up_yet_is_waited_for() {
+        assert!(!is_settled(&view(false, NvidiaPhase::Disabled, None), true));
+        assert!(is_settled(&view(false, NvidiaPhase::Disabled, None), false));
+        assert!(!is_settled(&view(true, NvidiaPhase::Starting { lacks: String::new() }, None), true));
+        assert!(is_settled(&view(true, NvidiaPhase::Ready, None), true));
+        let busy = Some(NvidiaHold::DriverBusy { holders: vec!["train (41)".to_owned()] });
+        assert!(is_settled(&view(false, NvidiaPhase::Ready, busy), false), "it waits for others, and may for long");
     }
 }

@@ -49,7 +49,7 @@ async fn enable(daemon: &Daemon, role: NvidiaRole, wish: Wish, json: bool) -> Re
     let proxy = proxy(daemon, role).await?;
     let job = daemon.answer(CHANGE_DEADLINE, proxy.enable(asked)).await?;
     let done = format!("The {role} container is wished; `gpuhostctl {role} status` shows how far it is.");
-    finish_or_wait(daemon, (role, &job), (wait, how), json, &done).await
+    finish_or_wait(daemon, (role, &job), (wait, true, how), json, &done).await
 }
 
 async fn disable(daemon: &Daemon, role: NvidiaRole, wait: bool, how: Change, json: bool) -> Result<(), Failure> {
@@ -58,13 +58,13 @@ async fn disable(daemon: &Daemon, role: NvidiaRole, wait: bool, how: Change, jso
     let done = format!(
         "The {role} container is stopped and removed as soon as nothing uses it; `gpuhostctl {role} status` shows how far it is."
     );
-    finish_or_wait(daemon, (role, &job), (wait, how), json, &done).await
+    finish_or_wait(daemon, (role, &job), (wait, false, how), json, &done).await
 }
 
 async fn finish_or_wait(
     daemon: &Daemon,
     (role, job): (NvidiaRole, &zbus::OwnedObjectPath),
-    (wait, how): (bool, Change),
+    (wait, wished, how): (bool, bool, Change),
     json: bool,
     done: &str,
 ) -> Result<(), Failure> {
@@ -72,7 +72,7 @@ async fn finish_or_wait(
         return finish(daemon, job, how, json, done).await;
     }
     crate::wait::until_ended(daemon, job).await?;
-    let ended = wait_nvidia::until_settled(daemon, role).await?;
+    let ended = wait_nvidia::until_settled(daemon, role, wished).await?;
     shown::print(&ended, json)?;
     shown::outcome(&ended)
 }
