@@ -133,7 +133,13 @@ fn every_single_fault_at_every_turn_ends_well_or_with_a_reason() {
 fn a_single_crash_or_an_absence_of_docker_changes_no_outcome() {
     for story in STORIES {
         for at in story.moments() {
-            for fault in [Fault::CrashBeforeRecord, Fault::CrashBeforeDeed, Fault::CrashAfterDeed, Fault::DockerAway] {
+            for fault in [
+                Fault::CrashBeforeRecord,
+                Fault::CrashBeforeDeed,
+                Fault::CrashAfterDeed,
+                Fault::DockerAway,
+                Fault::DockerDown,
+            ] {
                 let mut life = story.begin();
                 life.settle(&[(at, fault)]);
                 assert!(story.is_reached(&life), "{story:?} {at} {fault:?}: {:#?}\n{:?}", life.shows(), life.deeds);

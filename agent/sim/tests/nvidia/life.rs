@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     AnswerLost,
     /// Docker is away for some turns; containers go on.
     DockerAway,
+    /// Docker is away for some turns, and every container has ended with it.
+    DockerDown,
     /// Docker is started again, and every container has ended.
     DockerRestarted,
     /// The host is started again.
@@ -44,13 +46,14 @@ pub(crate) enum Fault {
     RecordLost,
 }
 
-pub(crate) const FAULTS: [Fault; 15] = [
+pub(crate) const FAULTS: [Fault; 16] = [
     Fault::CrashBeforeRecord,
     Fault::CrashBeforeDeed,
     Fault::CrashAfterDeed,
     Fault::DeedRefused,
     Fault::AnswerLost,
     Fault::DockerAway,
+    Fault::DockerDown,
     Fault::DockerRestarted,
     Fault::Reboot,
     Fault::ContainersRemoved,
@@ -211,7 +214,7 @@ impl Life {
         let over: Vec<Fault> = self.lasting.iter().filter(|(_, left)| *left == 0).map(|(fault, _)| *fault).collect();
         self.lasting.retain(|(_, left)| *left > 0);
         for fault in over {
-            if fault == Fault::DockerAway {
+            if matches!(fault, Fault::DockerAway | Fault::DockerDown) {
                 self.docker.port = SimPort::Up;
             }
             if fault == Fault::RegistryAway {
@@ -225,6 +228,10 @@ impl Life {
         let ours = |docker: &mut SimDocker| docker.containers.retain(|one| one.foreign.is_some());
         match fault {
             Fault::DockerAway => self.docker.port = SimPort::Away,
+            Fault::DockerDown => {
+                self.docker.restart();
+                self.docker.port = SimPort::Away;
+            }
             Fault::RegistryAway => self.docker.set_registry_away(true),
             // Nobody can begin to use a driver that is not there.
             Fault::DriverUsed if self.docker.driver_ready().is_ok() => {
@@ -250,7 +257,7 @@ impl Life {
             | Fault::AnswerLost
             | Fault::DriverUsed => {}
         }
-        if matches!(fault, Fault::DockerAway | Fault::RegistryAway | Fault::DriverUsed) {
+        if matches!(fault, Fault::DockerAway | Fault::DockerDown | Fault::RegistryAway | Fault::DriverUsed) {
             self.lasting.push((fault, LASTS));
         }
     }
