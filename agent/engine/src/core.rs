@@ -6,9 +6,12 @@ use crate::handle::Submission;
 use crate::job::JobOutcome;
 use crate::jobs::{JobEnd, JobTable};
 use crate::observer::{ALL, Ask, look};
+use crate::publish::Publisher;
 use model::JobId;
+use model::nvidia_container::NvidiaRole;
 use model::ports::{ActPort, Clock, JournalPort, ManagerPort};
 use model::refusal::Refusal;
+use model::settings::HostSetting;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -23,8 +26,21 @@ pub(crate) struct CoreParts<A, J, K, M> {
     pub(crate) manager: Arc<M>,
     pub(crate) observer: mpsc::Sender<Ask>,
     pub(crate) submissions: mpsc::Receiver<Submission>,
+    pub(crate) publisher: Arc<Publisher>,
     /// `None` where the journal cannot be read: then every change is refused.
     pub(crate) changes: Option<ChangeExecutor<A, J, K>>,
+}
+
+/// Which of NVIDIA's containers these settings deploy: to wish one again asks for another try of it.
+fn deployed(settings: &[HostSetting]) -> Vec<NvidiaRole> {
+    let of = |setting: &HostSetting| {
+        if *setting == HostSetting::DeployDriver(Some(true)) {
+            Some(NvidiaRole::Driver)
+        } else {
+            (*setting == HostSetting::DeployToolkit(Some(true))).then_some(NvidiaRole::Toolkit)
+        }
+    };
+    settings.iter().filter_map(of).collect()
 }
 
 /// How the task of a job ended.
@@ -83,7 +99,12 @@ impl<A: ActPort, J: JournalPort, K: Clock, M: ManagerPort> Core<A, J, K, M> {
             Command::Plan(change) => self.begin_change(job, |it| it.admit(change, true, actor, job)),
             Command::Confirm(gpu) => self.begin_change(job, |it| it.admit_confirmation(gpu)),
             Command::Configure(settings) => {
-                self.begin_plain(job, async move { manager.configure(settings).await.map(done) });
+                let (publisher, deployed) = (Arc::clone(&self.parts.publisher), deployed(&settings));
+                self.begin_plain(job, async move {
+                    manager.configure(settings).await?;
+                    deployed.into_iter().for_each(|role| publisher.ask_nvidia_again(role));
+                    Ok(done(()))
+                });
             }
             Command::Rescan => self.begin_plain(job, async move { look(&observer, ALL).await.map(done) }),
             Command::Enrol(spec) => self.begin_plain(job, async move { manager.enrol(*spec).await.map(done) }),

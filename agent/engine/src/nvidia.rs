@@ -14,6 +14,7 @@ use model::nvidia_container::{
     image_to_look_at, nvidia_conditions, nvidia_image, record_for,
 };
 use model::observation::HostObservation;
+use model::pci::VENDOR_NVIDIA;
 use model::policy::Policy;
 use model::ports::{Clock, LedgerPort, NvidiaPort};
 use model::settings::Settings;
@@ -77,7 +78,12 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
             _ = first => {}
             () = self.parts.clock.sleep_until(late) => {}
         }
+        let mut asked = self.parts.publisher.nvidia_asked();
         loop {
+            asked.mark_unchanged();
+            for role in self.parts.publisher.take_nvidia_asked() {
+                self.record.try_again(role);
+            }
             let wake = tokio::select! {
                 () = cancel.cancelled() => return,
                 wake = self.turn() => wake,
@@ -95,6 +101,7 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
                 Some(ended) = self.doing.join_next(), if is_busy => self.ended(ended),
                 Ok(()) = self.parts.settings.changed(), if !is_busy => {}
                 Ok(()) = self.parts.policy.changed(), if !is_busy => {}
+                Ok(()) = asked.changed(), if !is_busy => {}
                 () = timer, if !is_busy => {}
             }
         }
@@ -304,7 +311,8 @@ fn container_of<'a>(
 
 /// The GPUs whose users matter: those of NVIDIA that the driver could have.
 fn gpus(host: &HostObservation) -> Vec<model::PciAddress> {
-    host.gpus.iter().map(|gpu| gpu.pci.address).collect()
+    let of_nvidia = host.gpus.iter().filter(|gpu| gpu.pci.id.vendor == VENDOR_NVIDIA);
+    of_nvidia.map(|gpu| gpu.pci.address).collect()
 }
 
 fn not_looked_at() -> NvidiaHostSeen {

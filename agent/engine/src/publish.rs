@@ -2,10 +2,10 @@
 
 use crate::change::{Records, overlay};
 use model::condition::Condition;
-use model::nvidia_container::NvidiaState;
+use model::nvidia_container::{NvidiaRole, NvidiaState};
 use model::observation::HostObservation;
 use model::roster::{Known, Sight};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -26,6 +26,8 @@ pub struct Publisher {
     standing: watch::Sender<Arc<BTreeMap<String, Condition>>>,
     /// NVIDIA's driver container and toolkit container.
     nvidia: watch::Sender<Arc<NvidiaState>>,
+    /// Which of them another try is asked for.
+    nvidia_asked: watch::Sender<BTreeSet<NvidiaRole>>,
 }
 
 impl Publisher {
@@ -42,6 +44,7 @@ impl Publisher {
             gone: watch::Sender::new(Arc::default()),
             standing: watch::Sender::new(Arc::default()),
             nvidia: watch::Sender::new(Arc::new(NvidiaState::not_looked())),
+            nvidia_asked: watch::Sender::default(),
         }
     }
 
@@ -110,6 +113,30 @@ impl Publisher {
     #[must_use]
     pub fn nvidia(&self) -> watch::Receiver<Arc<NvidiaState>> {
         self.nvidia.subscribe()
+    }
+
+    /// Wakes who keeps NVIDIA's containers when another try of one is asked for.
+    #[must_use]
+    pub fn nvidia_asked(&self) -> watch::Receiver<BTreeSet<NvidiaRole>> {
+        self.nvidia_asked.subscribe()
+    }
+
+    /// Another try of it is asked for, also where it was given up.
+    pub fn ask_nvidia_again(&self, role: NvidiaRole) {
+        self.nvidia_asked.send_modify(|asked| {
+            asked.insert(role);
+        });
+    }
+
+    /// What was asked for since the last call.
+    #[must_use]
+    pub fn take_nvidia_asked(&self) -> BTreeSet<NvidiaRole> {
+        let mut taken = BTreeSet::new();
+        self.nvidia_asked.send_if_modified(|asked| {
+            taken = std::mem::take(asked);
+            false
+        });
+        taken
     }
 
     /// NVIDIA's two containers are so now.

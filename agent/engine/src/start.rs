@@ -161,6 +161,7 @@ impl EngineParts {
             manager,
             observer: self.asks.clone(),
             submissions: self.submissions,
+            publisher: self.publisher,
             changes,
         });
         let run = async move {

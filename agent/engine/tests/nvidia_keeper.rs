@@ -47,7 +47,11 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let host = SimHost::new(sim::load("hgx-h100").unwrap()).unwrap();
+        Self::on("hgx-h100")
+    }
+
+    fn on(host: &str) -> Self {
+        let host = SimHost::new(sim::load(host).unwrap()).unwrap();
         let publisher = EngineParts::default().publisher();
         let first = ObservationMeta { sequence: 1, observed_at: UnixMillis(1), observed_boot: BootMillis(1) };
         publisher.publish(judge(host.asked(), first, None));
@@ -173,5 +177,24 @@ async fn a_driver_in_use_is_a_condition_that_goes_with_its_users() {
     bench.host.nvidia_docker(|docker| docker.holders.clear());
     bench.until(|state| are(state, &NvidiaPhase::Disabled)).await;
     assert!(!holds("driver_busy"));
+    bench.cancel.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_given_up_is_tried_again_when_somebody_asks() {
+    // A host whose Docker has no such runtime of its own.
+    let mut bench = Bench::on("amd-mi300");
+    bench.host.nvidia_docker(|docker| docker.takes_runtimes = false);
+    bench.wish(true);
+    bench.start();
+    let is_given_up = |state: &NvidiaState| {
+        matches!(&state.toolkit.phase, NvidiaPhase::Failed { fault: NvidiaFault::RuntimeNotTaken, retry_at: None, .. })
+    };
+    bench.until(is_given_up).await;
+    bench.host.nvidia_docker(|docker| docker.takes_runtimes = true);
+    sleep(Duration::from_secs(3_600)).await;
+    assert!(is_given_up(&bench.publisher.nvidia().borrow()), "not by itself");
+    bench.publisher.ask_nvidia_again(NvidiaRole::Toolkit);
+    bench.until(|state| are(state, &NvidiaPhase::Ready)).await;
     bench.cancel.cancel();
 }

@@ -93,6 +93,17 @@ impl NvidiaRecord {
         }
     }
 
+    /// Another try of a role is asked for: what was given up is forgotten.
+    pub fn try_again(&mut self, role: NvidiaRole) {
+        self.of_mut(role).try_again();
+        match role {
+            NvidiaRole::Driver => {}
+            NvidiaRole::Toolkit => {
+                (self.runtime.not_taken, self.runtime.failures) = (None, NvidiaFailures::default());
+            }
+        }
+    }
+
     /// In this boot: what belongs to an earlier one is forgotten.
     #[must_use]
     pub fn in_boot(mut self, boot_id: &str) -> Self {
