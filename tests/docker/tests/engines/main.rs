@@ -1,6 +1,7 @@
 //! Real Docker engines, side by side: what the rig promises, and the container hand against each of them.
 
 mod cdi;
+mod daemon;
 mod daemon_json;
 mod driver_container;
 mod faults;

@@ -1,0 +1,138 @@
+//! The whole daemon with its hands beside a real engine: it deploys a toolkit container, keeps it over restarts, and takes it back.
+
+use crate::world::World;
+use docker_engines::stand_in::Toolkit;
+use docker_engines::{Engine, releases, until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+
+const INSTALLED: &str = "/usr/local/nvidia/toolkit/nvidia-container-runtime";
+
+/// The daemon in the mount namespace of an engine: what the toolkit installs is there alone.
+struct Daemon<'a> {
+    engine: &'a Engine,
+    folder: TempDir,
+    child: Option<Child>,
+}
+
+impl<'a> Daemon<'a> {
+    fn new(engine: &'a Engine, world: &World) -> Self {
+        let folder = TempDir::with_prefix("daemon-").unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let images = world.policy(&[]).images;
+        fs::write(folder.path().join("policy.toml"), format!("[host.nvidia]\nimages = {images:?}\n")).unwrap();
+        Self { engine, folder, child: None }
+    }
+
+    fn start(&mut self, wishes: &str) {
+        let config = format!("[docker]\nsocket = \"{}\"\n[nvidia]\n{wishes}\n", self.engine.socket());
+        let at = |name: &str| self.folder.path().join(name);
+        fs::write(at("config.toml"), config).unwrap();
+        let log = fs::File::options().create(true).append(true).open(at("log")).unwrap();
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--mount=/proc/{}/ns/mnt", self.engine.namespace_pid())).arg(program("gpuhostd"));
+        command.args(["--with-hands", "--user", "nobody", "--bus", "none", "--config"]).arg(at("config.toml"));
+        command.arg("--policy").arg(at("policy.toml")).arg("--state").arg(at("state")).arg("--run").arg(at("run"));
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.child = Some(command.spawn().unwrap());
+    }
+
+    fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _gone = kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM);
+            child.wait().unwrap();
+        }
+    }
+
+    fn restart(&mut self, wishes: &str) {
+        self.stop();
+        self.start(wishes);
+    }
+
+    /// Waits until it has been ready so often.
+    fn until_ready(&mut self, times: usize) {
+        let log = self.folder.path().join("log");
+        let ready = move || fs::read_to_string(&log).unwrap_or_default().matches("INFO ready").count();
+        self.until("the daemon to be ready", |_| (ready() >= times).then_some(()));
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Waits; where it takes too long the daemon's log is shown.
+    fn until<T>(&mut self, what: &str, mut ask: impl FnMut(&Engine) -> Option<T>) -> T {
+        let (engine, log) = (self.engine, self.folder.path().join("log"));
+        until(&format!("{what}, {} ({})", engine.release(), log.display()), || {
+            let child = self.child.as_mut().unwrap();
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("the daemon has ended, {status}: {}", fs::read_to_string(&log).unwrap());
+            }
+            ask(engine)
+        })
+    }
+}
+
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        self.stop();
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+    }
+}
+
+/// A program of the workspace's build.
+fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().unwrap().parent().unwrap().join(name);
+    assert!(path.exists(), "{} is missing: cargo build --workspace", path.display());
+    path
+}
+
+fn has_runtime(engine: &Engine) -> bool {
+    engine.info()["Runtimes"].get("nvidia").is_some()
+}
+
+fn toolkits(engine: &Engine) -> Vec<String> {
+    let listed =
+        engine.docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", "label=org.gpuhost.Agent1.role=toolkit"]);
+    listed.lines().map(str::to_owned).collect()
+}
+
+#[test]
+#[ignore = "make test-docker runs it"]
+fn a_toolkit_is_deployed_kept_over_restarts_and_taken_back_without_a_trace_in_docker() {
+    let world = World::new();
+    let image = world.toolkit("1.17.8", Toolkit::Sound);
+    let wished = format!("deploy_toolkit = true\ntoolkit_image = \"{image}\"\ndriver_root = \"/run/nvidia/driver\"");
+    for release in releases() {
+        let engine = Engine::start(release);
+        let (before, default_runtime) = (fs::read(engine.config()).unwrap(), engine.info()["DefaultRuntime"].clone());
+        let mut daemon = Daemon::new(&engine, &world);
+        daemon.start(&wished);
+        daemon.until("the runtime", |engine| has_runtime(engine).then_some(()));
+        assert!(engine.path(INSTALLED).exists());
+        assert_eq!(engine.info()["DefaultRuntime"], default_runtime);
+        let deployed = toolkits(&engine);
+        assert_eq!(deployed.len(), 1, "{release}");
+        let after = fs::read(engine.config()).unwrap();
+
+        let pid = engine.pid();
+        daemon.restart(&wished);
+        daemon.until_ready(2);
+        assert_eq!(toolkits(&engine), deployed, "{release}: a restart creates nothing");
+        daemon.restart("");
+        daemon.until("the end of the toolkit", |engine| toolkits(engine).is_empty().then_some(()));
+        daemon.until("the file as it was", |engine| (fs::read(engine.config()).unwrap() == before).then_some(()));
+        assert_ne!(after, before);
+        assert!(!has_runtime(&engine), "{release}");
+        assert_eq!((engine.info()["DefaultRuntime"].clone(), engine.pid()), (default_runtime, pid));
+        assert!(engine.path(INSTALLED).exists(), "what it has installed outlives it");
+    }
+}
