@@ -54,11 +54,15 @@ impl<'a> Daemon<'a> {
         self.start(wishes);
     }
 
-    /// Waits until it has been ready so often.
-    fn until_ready(&mut self, times: usize) {
+    /// Starts it again with the same wish, and waits until it has seen that the toolkit is as wished.
+    fn restart_and_look(&mut self, wishes: &str) {
+        self.stop();
         let log = self.folder.path().join("log");
-        let ready = move || fs::read_to_string(&log).unwrap_or_default().matches("INFO ready").count();
-        self.until("the daemon to be ready", |_| (ready() >= times).then_some(()));
+        let seen =
+            move || fs::read_to_string(&log).unwrap_or_default().matches("the toolkit container is ready").count();
+        let before = seen();
+        self.start(wishes);
+        self.until("the toolkit to be seen again", |_| (seen() > before).then_some(()));
     }
 
     fn log(&self) -> String {
@@ -124,8 +128,7 @@ fn a_toolkit_is_deployed_kept_over_restarts_and_taken_back_without_a_trace_in_do
         let after = fs::read(engine.config()).unwrap();
 
         let pid = engine.pid();
-        daemon.restart(&wished);
-        daemon.until_ready(2);
+        daemon.restart_and_look(&wished);
         assert_eq!(toolkits(&engine), deployed, "{release}: a restart creates nothing");
         daemon.restart("");
         daemon.until("the end of the toolkit", |engine| toolkits(engine).is_empty().then_some(()));
