@@ -4,11 +4,12 @@ use crate::linux::LinuxHost;
 use model::docker::DockerFacts;
 use model::docker_config::DockerConfigLook;
 use model::driver_host::{DriverAnswer, DriverHostFacts, DriverPlanned, DriverReadiness, driver_readiness, preflight};
-use model::holders::Holders;
+use model::holders::{Holder, Holders};
 use model::ids::ContainerId;
 use model::image_ref::ImageRef;
 use model::nvidia_container::{
-    NvidiaAct, NvidiaHostSeen, NvidiaLook, NvidiaRefused, NvidiaRole, NvidiaSpec, NvidiaWish, nvidia_runtime_entry,
+    NvidiaAct, NvidiaContainerSeen, NvidiaHostSeen, NvidiaLook, NvidiaRefused, NvidiaRole, NvidiaSpec, NvidiaWish,
+    nvidia_runtime_entry,
 };
 use model::plan::{Lane, Scope};
 use model::ports::NvidiaPort;
@@ -89,9 +90,15 @@ impl LinuxHost {
         }
     }
 
-    /// Who has a device file of the driver open, of any of its GPUs.
+    /// Who has a device file of the driver open, of any of its GPUs. NVIDIA's two containers are privileged and have them all, and the
+    /// driver's own services run in one of them: both would hold the driver for ever.
     async fn holders_of(&self, gpus: Vec<model::PciAddress>) -> Result<Vec<String>, String> {
         let mut names: Vec<String> = Vec::new();
+        let mut own = Vec::new();
+        for role in NvidiaRole::ALL {
+            let NvidiaLook { containers, .. } = self.look_at_containers(*role, None).await?;
+            own.extend(containers.into_iter().filter(|one| one.foreign.is_none()));
+        }
         for gpu in gpus {
             let scope = Scope { lane: Lane::Gpu(gpu), gpu, members: vec![gpu] };
             let Holders { found, unreadable, .. } =
@@ -99,12 +106,19 @@ impl LinuxHost {
             if let Some(process) = unreadable.first() {
                 return Err(process.said.clone());
             }
-            names.extend(found.iter().map(ToString::to_string));
+            names.extend(found.iter().filter(|holder| !is_in(holder, &own)).map(ToString::to_string));
         }
         names.sort();
         names.dedup();
         Ok(names)
     }
+}
+
+/// It is a process in one of these containers, or one of them itself. The control group shows the id, or its beginning.
+fn is_in(holder: &Holder, containers: &[NvidiaContainerSeen]) -> bool {
+    let Some(container) = holder.container.as_deref() else { return false };
+    let is_it = |one: &NvidiaContainerSeen| container.len() >= 12 && one.id.as_str().starts_with(container);
+    containers.iter().any(is_it)
 }
 
 fn refusals(facts: &DriverHostFacts, wish: &NvidiaWish) -> Vec<NvidiaRefused> {
@@ -125,5 +139,39 @@ async fn runtime_answers() -> Result<(), String> {
         Ok(file) if file.is_file() && file.permissions().mode() & 0o111 != 0 => Ok(()),
         Ok(_) => Err(format!("{path} is not a program")),
         Err(fault) => Err(format!("{path}: {fault}; the toolkit container installs it")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::holders::Hold;
+    use model::nvidia_container::ContainerRun;
+
+    #[test]
+    fn what_runs_in_the_driver_container_does_not_keep_the_driver_from_being_replaced() {
+        let id: String = "ab12".repeat(16);
+        let own = [NvidiaContainerSeen {
+            id: id.parse().unwrap(),
+            name: "gpuhostd-driver-1".to_owned(),
+            foreign: None,
+            spec_digest: None,
+            image_digests: Vec::new(),
+            run: ContainerRun::Running,
+            started_at: None,
+        }];
+        let holder = |container: Option<&str>| Holder {
+            pid: Some(7),
+            command: Some("nvidia-persiste".to_owned()),
+            unit: None,
+            container: container.map(str::to_owned),
+            address: None,
+            instance: None,
+            hold: Hold::OpenDevice { path: "/dev/nvidia0".to_owned() },
+        };
+        assert!(is_in(&holder(Some(&id)), &own) && is_in(&holder(id.get(..12)), &own));
+        for other in [None, Some("ab12"), Some("cd34cd34cd34"), Some("gpuhostd-driver-1")] {
+            assert!(!is_in(&holder(other), &own), "{other:?}");
+        }
     }
 }
