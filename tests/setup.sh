@@ -13,7 +13,7 @@ tier() {
     build) echo "gcc=cc libc6-dev=/usr/include/stdio.h pkg-config=pkg-config libudev-dev=pc:libudev" ;;
     run) echo "dbus=dbus-daemon jq=jq util-linux=setpriv" ;;
     test) echo "dbus=dbus-daemon polkitd=/usr/lib/polkit-1/polkitd docker.io=dockerd docker-cli=docker umockdev=umockdev-run \
-mmdebstrap=mmdebstrap systemd=systemd-analyze udev=/usr/lib/udev/hwdb.bin procps=/usr/bin/kill jq=jq curl=curl bsdutils=script \
+mmdebstrap=mmdebstrap systemd=systemd-analyze udev=/usr/lib/udev/hwdb.bin procps=/usr/bin/kill jq=jq curl=curl strace=/usr/bin/strace bsdutils=script \
 util-linux=setpriv python3-jsonschema=py:jsonschema \
 python3-yaml=py:yaml python3-prometheus-client=py:prometheus_client $(tier fuzz) $(tier packages)" ;;
     docker) echo "docker.io=dockerd docker-cli=docker dpkg=dpkg-deb util-linux=nsenter \

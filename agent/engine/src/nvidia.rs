@@ -161,6 +161,8 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
         let images = |role| nvidia_image(role, &wish, &host.host);
         let asked = |role| Some(image_to_look_at(role, &wish, images(role)?.as_ref().ok()?, &record));
         let port = &*self.parts.port;
+        // Before the first question: what is seen later is at least as new.
+        let now = Now { boot: self.parts.clock.boot_now(), wall: self.parts.clock.wall_now() };
         let (driver, toolkit, docker) = tokio::join!(
             port.look_at_containers(NvidiaRole::Driver, asked(NvidiaRole::Driver)),
             port.look_at_containers(NvidiaRole::Toolkit, asked(NvidiaRole::Toolkit)),
@@ -171,11 +173,16 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
         let config = async {
             if is_idle { Err("it was not looked at".to_owned()) } else { port.look_at_docker_config(version).await }
         };
-        let around =
-            async { if is_idle { not_looked_at() } else { port.look_at_nvidia_host(&wish, gpus(&host)).await } };
+        let around = async {
+            if is_idle {
+                not_looked_at()
+            } else {
+                port.look_at_nvidia_host(&wish, driver_gpus(&wish, &self.record, &host)).await
+            }
+        };
         let (docker_config, around) = tokio::join!(config, around);
-        let now = Now { boot: self.parts.clock.boot_now(), wall: self.parts.clock.wall_now() };
         NvidiaWorld {
+            over_files: settings.desired.nvidia.clone(),
             driver_image: images(NvidiaRole::Driver),
             toolkit_image: images(NvidiaRole::Toolkit),
             policy,
@@ -202,7 +209,11 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
             }
         }
         let (mut act, mut wake) = (turn.act.clone(), turn.wake_at);
+        let in_this_boot = NvidiaRecord { boot_id: turn.record.boot_id.clone(), ..self.record.clone() };
+        let is_nothing = self.is_idle(&world.wish) && act.is_none() && turn.record == in_this_boot;
         let saved = match &self.blocked {
+            // Where nothing is wished nothing is written.
+            _ if is_nothing => Ok(()),
             Some(why) => Err(why.clone()),
             None if turn.record == self.record => Ok(()),
             None => self.parts.ledger.write(turn.record.encode()).await.map_err(|fault| fault.to_string()),
@@ -244,6 +255,8 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
             log_change(before.of(*role), state.of(*role));
         }
         let default_runtime = world.docker.as_ref().ok().and_then(|docker| docker.default_runtime.as_deref());
+        // Where nothing is looked at again it would never be lifted.
+        let default_runtime = default_runtime.filter(|_| turn.wake_at.is_some());
         let conditions = nvidia_conditions(&state, default_runtime, world.now.wall);
         let over = NVIDIA_CONDITIONS.iter().filter(|kind| !conditions.iter().any(|one| one.kind == **kind));
         over.for_each(|kind| publisher.lift(kind));
@@ -310,7 +323,10 @@ fn container_of<'a>(
 }
 
 /// The GPUs whose users matter: those of NVIDIA that the driver could have.
-fn gpus(host: &HostObservation) -> Vec<model::PciAddress> {
+fn driver_gpus(wish: &NvidiaWish, record: &NvidiaRecord, host: &HostObservation) -> Vec<model::PciAddress> {
+    if !wish.deploy_driver && *record.of(NvidiaRole::Driver) == NvidiaMemory::default() {
+        return Vec::new();
+    }
     let of_nvidia = host.gpus.iter().filter(|gpu| gpu.pci.id.vendor == VENDOR_NVIDIA);
     of_nvidia.map(|gpu| gpu.pci.address).collect()
 }

@@ -11,8 +11,12 @@ use hands::policy;
 use hands::program::{HandPaths, HandSettings, noted, with_note};
 use hands::registry::{Registry, RegistryBuilder};
 use host::front::Surroundings;
+use model::docker_config::DockerConfigStep;
 use model::driver::DriverSource;
+use model::nvidia_container::nvidia_runtime_entry;
+use model::os_cause::OsCause;
 use model::policy::Policy;
+use model::ports::ActError;
 use nix::unistd::geteuid;
 use protocol::hand::HostHand;
 use protocol::hand::host::{
@@ -81,8 +85,24 @@ fn with_docker_config(
         })
         .serve(move |ApplyDockerConfigStep { step, docker_version }| {
             let (docker, policy) = (docker.clone(), policy.clone());
-            async move { docker.act(&step, docker_version.as_deref(), &rules(policy).await.host.nvidia).await }
+            async move {
+                only_the_toolkits(&step)?;
+                docker.act(&step, docker_version.as_deref(), &rules(policy).await.host.nvidia).await
+            }
         })
+}
+
+/// Docker starts as root what an entry names: a front that was taken over must not choose it, nor what is removed.
+fn only_the_toolkits(step: &DockerConfigStep) -> Result<(), ActError> {
+    let entry = match step {
+        DockerConfigStep::PutRuntime { entry, .. } | DockerConfigStep::TakeRuntime { entry, .. } => entry,
+        DockerConfigStep::Reload => return Ok(()),
+    };
+    if nvidia_runtime_entry().is_ok_and(|ours| ours == *entry) {
+        return Ok(());
+    }
+    let cause = OsCause::found("the hand refuses it: it is not the runtime that the toolkit container installs");
+    Err(ActError::Refused { attempted: step.to_string(), cause })
 }
 
 /// The verbs of our CDI specification and of the links of device numbers.
@@ -132,6 +152,22 @@ fn missing_power() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_other_runtime_than_the_toolkits_is_added_or_removed() {
+        let step = |entry: &str| DockerConfigStep::PutRuntime { entry: entry.parse().unwrap(), sha256: None };
+        let out = |entry: &str| DockerConfigStep::TakeRuntime { entry: entry.parse().unwrap(), sha256: None };
+        let ours = nvidia_runtime_entry().unwrap().to_string();
+        assert!(only_the_toolkits(&step(&ours)).is_ok() && only_the_toolkits(&out(&ours)).is_ok());
+        assert!(only_the_toolkits(&DockerConfigStep::Reload).is_ok());
+        for other in [
+            "nvidia=/var/lib/gpuhostd/x",
+            "kata=/usr/bin/kata",
+            "other=/usr/local/nvidia/toolkit/nvidia-container-runtime",
+        ] {
+            assert!(only_the_toolkits(&step(other)).is_err() && only_the_toolkits(&out(other)).is_err(), "{other}");
+        }
+    }
 
     #[test]
     fn the_host_hand_has_its_power_from_root_alone() {

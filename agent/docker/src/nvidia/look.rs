@@ -103,6 +103,10 @@ async fn image_seen(socket: &str, pulls: &Pulls, image: &ImageRef) -> Result<Ima
         return Ok(progress);
     }
     Ok(match present(socket, image).await? {
+        // A pull that failed has not changed what was loaded or tagged by hand.
+        Some(digests) if digests.is_empty() => {
+            pulls.failure(image).map_or(ImageSeen::Present { digests }, |why| ImageSeen::PullFailed { why })
+        }
         Some(digests) => {
             pulls.forget_failure(image);
             ImageSeen::Present { digests }

@@ -72,7 +72,13 @@ fn writable(file: &str) -> Result<ConfigPlace, OsCause> {
 /// The directory of the file, if it alone is missing: `/etc/docker` of a Docker that was never configured.
 fn make_folder(file: &Path) -> Result<(), ConfigFault> {
     let Some(folder) = file.parent().filter(|folder| folder.symlink_metadata().is_err()) else { return Ok(()) };
-    let failed = |error: std::io::Error| ConfigFault::io("create the directory", folder, &error);
+    let failed = |error: std::io::Error| {
+        let folder = folder.display();
+        ConfigFault::words(format!(
+            "cannot create the directory {folder}: {error}; `install -d -m 0755 {folder} && systemctl restart gpuhostd-host`, then \
+             `gpuhostctl toolkit enable`"
+        ))
+    };
     std::fs::create_dir(folder).map_err(failed)?;
     // The mask of the unit would keep everybody else out of it.
     std::fs::set_permissions(folder, Permissions::from_mode(0o755)).map_err(failed)?;

@@ -118,7 +118,10 @@ fn runtime(facts: &DoctorFacts) -> Ruled {
 
 fn vulnerable(facts: &DoctorFacts) -> Ruled {
     let version = known(&facts.nvidia.toolkit, "the version of the toolkit")?;
-    let open: Vec<&str> = ToolkitVersion::of_tag(version).map(|it| it.open_faults().collect()).unwrap_or_default();
+    // A program may print anything behind its version.
+    let end = version.find(|c: char| !c.is_ascii_alphanumeric() && !".-+~".contains(c)).unwrap_or(version.len());
+    let read = ToolkitVersion::of_tag(version.get(..end).unwrap_or_default());
+    let open: Vec<&str> = read.map(|it| it.open_faults().collect()).unwrap_or_default();
     hit_if(!open.is_empty(), || Hit::of("nvidia-container-toolkit", format!("it is {version}: {}", open.join(", "))))
 }
 

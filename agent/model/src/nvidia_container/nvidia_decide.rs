@@ -2,6 +2,7 @@
 
 use super::nvidia_memory::{NvidiaBegun, NvidiaMemory};
 use super::nvidia_phase::NvidiaPhase;
+use super::nvidia_record::RuntimeOurs;
 use super::nvidia_role::NvidiaRole;
 use super::nvidia_role_view::{RoleStep, RoleView, Wake, is_up};
 use super::nvidia_runtime::{self, RuntimeStep};
@@ -50,7 +51,10 @@ pub fn decide(world: &NvidiaWorld) -> NvidiaTurn {
     }
     let act = deed.map(NvidiaAct::Container).or_else(|| runtime.step.map(NvidiaAct::DockerConfig));
     let now = world.now.boot;
-    let wake_at = driver.wake.at(now).into_iter().chain(runtime.wake.at(now)).min();
+    // As long as the entry is ours somebody has to come back to it.
+    let comes_back = record.runtime.ours != RuntimeOurs::No && runtime.wake == Wake::Never;
+    let runtime_wake = if comes_back { Wake::Steady } else { runtime.wake };
+    let wake_at = driver.wake.at(now).into_iter().chain(runtime_wake.at(now)).min();
     NvidiaTurn { driver: driver.turn, toolkit: runtime.turn, act, record, wake_at }
 }
 

@@ -19,6 +19,9 @@ const MOST_KNOWN: usize = 4;
 pub struct NvidiaMemory {
     /// The wish that the rest is about; `None` = gpuhostd has never deployed this container, or does not know it.
     pub wish: Option<String>,
+    /// It was wished over the files (`enable`, a desired state): where that is lost, it is not a wish to have it removed.
+    #[serde(default)]
+    pub is_over_files: bool,
     /// The digest that the wished tag stands for, since it was pulled.
     pub resolved: Option<ImageDigest>,
     /// Somebody asked for what the tag stands for now.

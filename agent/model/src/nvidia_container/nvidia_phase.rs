@@ -196,7 +196,8 @@ pub enum NvidiaHold {
     },
     /// It is not wished, and nothing is remembered of its deployment: a lost file does not have it removed.
     #[error(
-        "the container {name} is one of gpuhostd, and is neither wished nor known to have been: it goes on until its removal is asked for"
+        "the container {name} is one of gpuhostd, and is neither wished nor known to be unwanted: it is left as it is; wish it and then disable it (`gpuhostctl \
+         driver enable`, then `disable`; the same for toolkit), or remove it with docker"
     )]
     Unclaimed {
         /// Its name.

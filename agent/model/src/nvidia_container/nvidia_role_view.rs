@@ -140,10 +140,16 @@ impl RoleView<'_> {
 
     /// What speaks against starting one on this host.
     pub(super) fn preflight(&self) -> Option<&NvidiaRefused> {
-        match self.role {
-            NvidiaRole::Driver => self.world.host.preflight.first(),
-            NvidiaRole::Toolkit => None,
-        }
+        self.preflights().next()
+    }
+
+    /// All that does.
+    pub(super) fn preflights(&self) -> impl Iterator<Item = &NvidiaRefused> {
+        let applies = match self.role {
+            NvidiaRole::Driver => true,
+            NvidiaRole::Toolkit => false,
+        };
+        self.world.host.preflight.iter().filter(move |_| applies)
     }
 
     /// What keeps a running container from being stopped. The toolkit's programs outlive its container, which nobody uses.

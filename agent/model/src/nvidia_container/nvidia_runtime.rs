@@ -44,6 +44,12 @@ pub(super) fn settle(world: &NvidiaWorld, memory: &mut RuntimeMemory) {
             memory.failures.fail(world.now.boot, NvidiaFault::DockerConfig, why);
             memory.reloaded = None;
         }
+        Some(super::NvidiaActEnd { act: super::NvidiaAct::DockerConfig(DockerConfigStep::Reload), result: Ok(()) })
+            if memory.reloaded.is_some() =>
+        {
+            // Docker's time begins when the reload has been asked for, however long that took.
+            memory.reloaded = Some(world.now.boot);
+        }
         Some(_) => {}
         // An earlier run of the daemon began it, and whether it was done is not known.
         None => memory.reloaded = None,
@@ -53,7 +59,9 @@ pub(super) fn settle(world: &NvidiaWorld, memory: &mut RuntimeMemory) {
 /// The part about Docker's configuration, behind what the toolkit container comes to.
 pub(super) fn runtime(view: &RoleView<'_>, toolkit: RoleStep, wished: bool, memory: &mut RuntimeMemory) -> RuntimeStep {
     let plain = |toolkit: RoleStep| RuntimeStep { turn: toolkit.turn, step: None, wake: toolkit.wake };
-    let is_over = toolkit.turn.phase == NvidiaPhase::Disabled && !wished && memory.ours != RuntimeOurs::No;
+    let is_claimed = !matches!(toolkit.turn.hold, Some(NvidiaHold::Unclaimed { .. }));
+    let is_over =
+        toolkit.turn.phase == NvidiaPhase::Disabled && !wished && is_claimed && memory.ours != RuntimeOurs::No;
     let counts = is_over
         || toolkit.turn.phase == NvidiaPhase::Ready && wished
         || memory.ours == RuntimeOurs::Leaving && toolkit.deed.is_none();

@@ -51,9 +51,14 @@ impl Settling<'_> {
                 memory.begun = Some(begun);
                 return;
             }
-            ImageSeen::Present { .. } => {
+            ImageSeen::Present { digests } if !digests.is_empty() => {
                 memory.pull_again = false;
                 return;
+            }
+            ImageSeen::Present { .. } => {
+                let why = "Docker has the image without a digest of its repository (docker load, docker tag): remove it, or push it \
+                           to a registry and name it with its digest";
+                Some(why.to_owned())
             }
             ImageSeen::PullFailed { why } => Some(why.clone()),
             ImageSeen::Absent => self.refused("the pull ended, and the image is not there"),

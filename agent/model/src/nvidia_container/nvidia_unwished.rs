@@ -13,7 +13,8 @@ pub(super) fn unwished(view: &RoleView<'_>, memory: &mut NvidiaMemory) -> RoleSt
         let wake = if foreign.is_some() { Wake::Steady } else { Wake::Never };
         return RoleStep::shows(NvidiaPhase::Disabled, wake).with(foreign);
     };
-    if memory.wish.is_none() {
+    let is_lost = memory.is_over_files && view.world.deployed_over_files(view.role) != Some(false);
+    if memory.wish.is_none() || is_lost {
         let phase = if is_up(container) { view.running_phase() } else { NvidiaPhase::Disabled };
         let hold = NvidiaHold::Unclaimed { name: container.name.clone() };
         return RoleStep::shows(phase, Wake::Steady).with(Some(hold));

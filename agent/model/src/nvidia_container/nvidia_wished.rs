@@ -5,6 +5,7 @@ use super::nvidia_failures::NvidiaGate;
 use super::nvidia_look::{ContainerRun, ImageSeen, NvidiaContainerSeen};
 use super::nvidia_memory::{NvidiaBegun, NvidiaMemory};
 use super::nvidia_phase::{NvidiaFault, NvidiaHold, NvidiaPhase};
+use super::nvidia_role::NvidiaRole;
 use super::nvidia_role_view::{ImageHere, RoleStep, RoleView, Wake, is_up};
 use super::nvidia_settle::Settling;
 use super::nvidia_spec::NvidiaSpec;
@@ -12,8 +13,12 @@ use super::nvidia_target::{Target, rolled_back, target};
 use super::nvidia_world::NvidiaRefused;
 use crate::image_ref::ImageRef;
 
+/// So long a new toolkit container has to run before the one before it is removed.
+const RUNS_FOR_MS: u64 = 15_000;
+
 /// The turn of a role that is wished.
 pub(super) fn wished(view: &RoleView<'_>, memory: &mut NvidiaMemory) -> RoleStep {
+    memory.is_over_files = view.world.deployed_over_files(view.role) == Some(true);
     let target = target(view.role, view.world, &view.look.image, memory);
     let wanted = match &target {
         Target::Spec(spec) => spec.image.digest().cloned(),
@@ -156,6 +161,12 @@ fn running(
     let Some(begun) = view.start_of(memory, mine) else {
         return RoleStep::shows(view.running_phase(), Wake::Soon);
     };
+    // The programs of the one before are still there and answer: only that it goes on running is news of the new one.
+    let is_young = !begun.ready && now.since(begun.at) < RUNS_FOR_MS && !others.is_empty();
+    if view.role == NvidiaRole::Toolkit && is_young {
+        let step = "it has to run for some seconds".to_owned();
+        return RoleStep::shows(NvidiaPhase::Upgrading { step }, Wake::Soon);
+    }
     let Err(lacks) = view.ready() else {
         (begun.ready, begun.lost) = (true, None);
         memory.good = Some(spec.clone());
@@ -222,7 +233,10 @@ fn start(
         return RoleStep::shows(NvidiaPhase::Absent { why: why.clone() }, Wake::Steady);
     }
     // In the middle of a change the host is as the one before has left it: only a try shows whether the other one starts.
-    if let (Some(NvidiaRefused { code, why }), true) = (view.preflight(), others.is_empty()) {
+    // What only an installation needs does not keep a container from its next start.
+    let is_of_installation = |code: &str| matches!(code, "disk_short" | "modules_in_the_way");
+    let refused = view.preflights().find(|one| mine.is_none() || !is_of_installation(&one.code));
+    if let (Some(NvidiaRefused { code, why }), true) = (refused, others.is_empty()) {
         return RoleStep::shows(NvidiaPhase::Refused { code: code.clone(), why: why.clone() }, Wake::Steady);
     }
     if let Some(failed) = shut(view, memory, false) {

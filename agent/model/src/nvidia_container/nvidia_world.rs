@@ -9,6 +9,7 @@ use crate::docker::DockerFacts;
 use crate::docker_config::DockerConfigLook;
 use crate::image_ref::ImageRef;
 use crate::policy::NvidiaPolicy;
+use crate::settings::NvidiaOverlay;
 use crate::time::Now;
 
 /// What is known. A part that could not be had gives its reason as text.
@@ -16,6 +17,8 @@ use crate::time::Now;
 pub struct NvidiaWorld {
     /// What is wished.
     pub wish: NvidiaWish,
+    /// What of it was set over the files.
+    pub over_files: NvidiaOverlay,
     /// The wished driver image as it is pulled, with the operating system in its tag; `None` where none is wished.
     pub driver_image: Option<Result<ImageRef, NvidiaRefused>>,
     /// The wished toolkit image.
@@ -76,6 +79,15 @@ pub struct NvidiaActEnd {
 }
 
 impl NvidiaWorld {
+    /// What was set over the files of whether a role is deployed.
+    #[must_use]
+    pub const fn deployed_over_files(&self, role: NvidiaRole) -> Option<bool> {
+        match role {
+            NvidiaRole::Driver => self.over_files.deploy_driver,
+            NvidiaRole::Toolkit => self.over_files.deploy_toolkit,
+        }
+    }
+
     /// The wished image of a role.
     #[must_use]
     pub const fn image(&self, role: NvidiaRole) -> Option<&Result<ImageRef, NvidiaRefused>> {

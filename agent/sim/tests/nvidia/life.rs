@@ -6,6 +6,7 @@ use model::nvidia_container::{
     NvidiaWish, NvidiaWorld, decide, image_to_look_at, record_for,
 };
 use model::policy::NvidiaPolicy;
+use model::settings::NvidiaOverlay;
 use model::time::{BootMillis, Now, UnixMillis};
 use sim::nvidia_docker::{SimDocker, SimImage, SimPort};
 
@@ -81,6 +82,7 @@ pub(crate) fn image(text: &str) -> ImageRef {
 pub(crate) struct Life {
     pub(crate) docker: SimDocker,
     pub(crate) wish: NvidiaWish,
+    pub(crate) over_files: NvidiaOverlay,
     pub(crate) policy: NvidiaPolicy,
     pub(crate) record: NvidiaRecord,
     pub(crate) preflight: Vec<NvidiaRefused>,
@@ -108,6 +110,7 @@ impl Life {
         Self {
             docker,
             wish,
+            over_files: NvidiaOverlay::default(),
             policy: NvidiaPolicy::default(),
             record: NvidiaRecord::default(),
             preflight: Vec::new(),
@@ -130,6 +133,7 @@ impl Life {
         };
         NvidiaWorld {
             wish: self.wish.clone(),
+            over_files: self.over_files.clone(),
             driver_image: wished(NvidiaRole::Driver),
             toolkit_image: wished(NvidiaRole::Toolkit),
             policy: self.policy.clone(),

@@ -2,6 +2,7 @@
 
 use crate::life::{Life, both, digest, none};
 use model::nvidia_container::{NvidiaAct, NvidiaDeed, NvidiaFault, NvidiaHold, NvidiaPhase, NvidiaRefused, NvidiaRole};
+use model::settings::NvidiaOverlay;
 use sim::nvidia_docker::{SimContainerRun, SimDockerFile};
 
 fn ready(driver: &str) -> Life {
@@ -196,6 +197,24 @@ fn a_lost_record_has_nothing_removed_or_replaced() {
     life.settle(&[]);
     assert_eq!(life.running(NvidiaRole::Driver), Some(digest('a')));
     assert!(matches!(life.shows().driver.hold, Some(NvidiaHold::Unclaimed { .. })));
+}
+
+#[test]
+fn a_wish_over_the_files_that_is_lost_has_nothing_removed() {
+    let enabled = NvidiaOverlay { deploy_driver: Some(true), deploy_toolkit: Some(true), ..NvidiaOverlay::default() };
+    let disabled = NvidiaOverlay { deploy_driver: Some(false), deploy_toolkit: Some(false), ..enabled.clone() };
+    let mut life = Life::new(both("1", "v1.17.8"));
+    life.over_files = enabled;
+    life.settle(&[]);
+    let before = life.deeds.len();
+    (life.wish, life.over_files) = (none(), NvidiaOverlay::default());
+    life.settle(&[]);
+    assert_eq!(life.deeds.len(), before, "{:?}", life.deeds);
+    assert_eq!(life.docker.file, SimDockerFile::AsWanted);
+    assert!(matches!(life.shows().toolkit.hold, Some(NvidiaHold::Unclaimed { .. })));
+    life.over_files = disabled;
+    life.settle(&[]);
+    assert_eq!((life.docker.containers.len(), life.docker.file), (0, SimDockerFile::Absent), "that is a wish");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use crate::Target;
 use crate::bounds::Bounds;
 use hands::frame::{self, FrameError};
 use protocol::hand::containers::{
-    ApplyNvidiaDeed, FindMigContainers, InspectNvidiaContainers, ProbeDriverContainer, ProbeToolkit, ReadDockerFacts,
-    ReadNvidiaLog,
+    ApplyNvidiaDeed, FindMigContainers, FindRuntimeUsers, InspectNvidiaContainers, ProbeDriverContainer, ProbeToolkit,
+    ReadDockerFacts, ReadNvidiaLog,
 };
 use protocol::hand::holders::{FindHolders, FindMigHolders};
 use protocol::hand::host::{
@@ -83,7 +83,7 @@ struct Reader {
 }
 
 /// Every verb of every hand; a test compares it with the registries.
-const READERS: [Reader; 23] = [
+const READERS: [Reader; 24] = [
     Reader { verb: HELLO, args: same_again::<Hello>, reply: same_again::<Introduction> },
     reader::<ProbeNvml>(),
     reader::<ProbeSmi>(),
@@ -98,6 +98,7 @@ const READERS: [Reader; 23] = [
     reader::<ReadDockerFacts>(),
     reader::<ProbeDriverContainer>(),
     reader::<FindMigContainers>(),
+    reader::<FindRuntimeUsers>(),
     reader::<InspectNvidiaContainers>(),
     reader::<ApplyNvidiaDeed>(),
     reader::<ReadNvidiaLog>(),
