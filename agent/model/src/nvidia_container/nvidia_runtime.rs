@@ -158,6 +158,9 @@ impl Part<'_, '_> {
 
     /// The file has it, and Docker does not show it.
     fn taken(&mut self) -> RuntimeStep {
+        if !self.view.world.policy.docker_config {
+            return self.as_it_is(Some(NvidiaHold::DockerConfigDenied));
+        }
         let now = self.view.now();
         let starting = || NvidiaPhase::Starting { lacks: "Docker does not show the runtime yet".to_owned() };
         match self.memory.reloaded {
