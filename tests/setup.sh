@@ -16,7 +16,7 @@ tier() {
 mmdebstrap=mmdebstrap systemd=systemd-analyze udev=/usr/lib/udev/hwdb.bin procps=/usr/bin/kill jq=jq curl=curl strace=/usr/bin/strace bsdutils=script \
 util-linux=setpriv python3-jsonschema=py:jsonschema \
 python3-yaml=py:yaml python3-prometheus-client=py:prometheus_client $(tier fuzz) $(tier packages)" ;;
-    docker) echo "docker.io=dockerd docker-cli=docker curl=curl dpkg=dpkg-deb util-linux=nsenter \
+    docker) echo "docker.io=dockerd docker-cli=docker curl=curl procps=/usr/bin/kill dpkg=dpkg-deb util-linux=nsenter \
 libdevmapper1.02.1=/usr/lib/$(uname -m)-linux-gnu/libdevmapper.so.1.02.1" ;;
     vm) echo "qemu-system-x86=qemu-system-x86_64 mmdebstrap=mmdebstrap make=make gcc=gcc libc6-dev=/usr/lib/x86_64-linux-gnu/libc.a \
 fdisk=sfdisk e2fsprogs=mkfs.ext4 kmod=depmod util-linux=unshare" ;;
