@@ -35,7 +35,7 @@ impl Admission<'_> {
     pub(super) fn book(&mut self, spec: &Spec, given: &Given) {
         self.own = None;
         self.running.push(RunningWorkspace {
-            workspace_id: spec.id.clone(),
+            workspace_id: spec.id.to_string(),
             cores: spec.cores,
             memory: spec.memory,
             gpus: given.shared_names(),

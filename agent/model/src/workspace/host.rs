@@ -1,5 +1,6 @@
 //! A host as it is described to the planner: Docker, resources, GPUs, what runs, and what its owner allows.
 
+use crate::policy::{HostPolicy, Policy};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -30,6 +31,9 @@ pub struct DescribedHost {
     /// Workspaces that have a container.
     #[serde(default)]
     pub running: Vec<RunningWorkspace>,
+    /// Workspaces whose container does not run.
+    #[serde(default)]
+    pub stopped: Vec<RunningWorkspace>,
     /// What the owner allows.
     #[serde(default)]
     pub policy: DescribedPolicy,
@@ -175,6 +179,30 @@ pub struct DescribedPolicy {
     /// For a manager.
     #[serde(default)]
     pub manager: DescribedPassthrough,
+}
+
+impl DescribedPolicy {
+    /// The policy of a host.
+    #[must_use]
+    pub fn of(policy: &Policy) -> Self {
+        let manager = DescribedPassthrough { passthrough: policy.manager.passthrough };
+        Self { manager, ..Self::of_host(&policy.host) }
+    }
+
+    /// What it allows to everybody, and nothing of what it allows to a manager.
+    #[must_use]
+    pub fn of_host(policy: &HostPolicy) -> Self {
+        let workspaces = &policy.workspaces;
+        Self {
+            registries: Some(workspaces.registries.clone()),
+            host_paths: workspaces.host_paths.clone(),
+            host_paths_writable: workspaces.host_paths_writable.clone(),
+            networks: workspaces.networks.clone(),
+            listen: workspaces.listen.iter().map(ToString::to_string).collect(),
+            host: DescribedPassthrough { passthrough: policy.passthrough.allowed },
+            manager: DescribedPassthrough::default(),
+        }
+    }
 }
 
 /// Whether GPUs may be given away whole.
