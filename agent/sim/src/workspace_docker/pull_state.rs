@@ -67,7 +67,7 @@ pub(super) struct PullState {
     failed: BTreeMap<ImageRef, String>,
     pub(super) pull_takes_ms: u64,
     pub(super) registry_away: bool,
-    /// An image that nobody published is one that works.
+    /// An image that was not published is one that works.
     pub(super) has_every_image: bool,
     /// Most pulls at once so far.
     pub(super) most_at_once: usize,

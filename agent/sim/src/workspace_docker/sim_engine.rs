@@ -169,7 +169,7 @@ impl SimEngine {
     }
 
     /// It is started again, after whatever. Without live-restore it ends what it finds running after it was killed. Events are not
-    /// replayed (seen on 20.10, 28.5 and 29.7), so whoever waits has to list again.
+    /// replayed (seen on 20.10, 28.5 and 29.7), so a caller that waits has to list again.
     pub fn come_up(&mut self) {
         let (wall, exit) = (self.wall, self.rules.invented_exit);
         if matches!(self.state, EngineState::Killed | EngineState::Deaf | EngineState::Hangs)
