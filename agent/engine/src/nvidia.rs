@@ -9,9 +9,10 @@ use model::ids::ContainerId;
 use model::message::Message;
 use model::nvidia_container::{ContainerRun, ImageSeen, NvidiaFault, NvidiaHold, NvidiaLook};
 use model::nvidia_container::{
-    NVIDIA_CONDITIONS, NvidiaAct, NvidiaActEnd, NvidiaHostSeen, NvidiaMemory, NvidiaPhase, NvidiaRecord, NvidiaRole,
-    NvidiaRoleTurn, NvidiaState, NvidiaStatus, NvidiaTurn, NvidiaWish, NvidiaWorld, RuntimeMemory, decide,
-    image_to_look_at, nvidia_conditions, nvidia_image, record_for,
+    DriverHostMemory, NVIDIA_CONDITIONS, NvidiaAct, NvidiaActEnd, NvidiaHostAsked, NvidiaHostSeen, NvidiaMemory,
+    NvidiaPhase, NvidiaRecord, NvidiaRole, NvidiaRoleTurn, NvidiaState, NvidiaStatus, NvidiaTurn, NvidiaWish,
+    NvidiaWorld, RuntimeMemory, decide, driver_config_planned, image_to_look_at, nvidia_conditions, nvidia_image,
+    record_for,
 };
 use model::observation::HostObservation;
 use model::pci::VENDOR_NVIDIA;
@@ -148,7 +149,9 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
     /// Nothing is wished, and nothing was.
     fn is_idle(&self, wish: &NvidiaWish) -> bool {
         let nothing = |role: &NvidiaRole| !wish.deploys(*role) && *self.record.of(*role) == NvidiaMemory::default();
-        NvidiaRole::ALL.iter().all(nothing) && self.record.runtime == RuntimeMemory::default()
+        NvidiaRole::ALL.iter().all(nothing)
+            && self.record.runtime == RuntimeMemory::default()
+            && self.record.driver_host == DriverHostMemory::default()
     }
 
     async fn world(&mut self) -> NvidiaWorld {
@@ -170,16 +173,18 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
         );
         let version = docker.as_ref().ok().and_then(|docker| docker.version.clone());
         let is_idle = self.is_idle(&wish);
+        let driver_image = images(NvidiaRole::Driver).and_then(Result::ok);
+        let asked_of_host = NvidiaHostAsked {
+            wish: wish.clone(),
+            gpus: driver_gpus(&wish, &self.record, &host),
+            docker_root: docker.as_ref().ok().and_then(|docker| docker.root_dir.clone()),
+            driver_config: driver_image.and_then(|image| driver_config_planned(&wish, &image, &record)),
+            is_driver_pulled: driver.as_ref().is_ok_and(|look| matches!(look.image, ImageSeen::Present { .. })),
+        };
         let config = async {
             if is_idle { Err("it was not looked at".to_owned()) } else { port.look_at_docker_config(version).await }
         };
-        let around = async {
-            if is_idle {
-                not_looked_at()
-            } else {
-                port.look_at_nvidia_host(&wish, driver_gpus(&wish, &self.record, &host)).await
-            }
-        };
+        let around = async { if is_idle { not_looked_at() } else { port.look_at_nvidia_host(asked_of_host).await } };
         let (docker_config, around) = tokio::join!(config, around);
         NvidiaWorld {
             over_files: settings.desired.nvidia.clone(),
@@ -283,10 +288,7 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
             None => turn.phase.clone(),
         };
         let since = if before.phase.code() == phase.code() { before.since } else { None };
-        let deed = act.filter(|act| match act {
-            NvidiaAct::Container(deed) => deed.role() == role,
-            NvidiaAct::DockerConfig(_) => role == NvidiaRole::Toolkit,
-        });
+        let deed = act.filter(|act| act.role() == role);
         let pull = look.and_then(|look| match look.image {
             ImageSeen::Pulling { done_bytes, total_bytes } => Some((done_bytes, total_bytes)),
             ImageSeen::Absent | ImageSeen::Present { .. } | ImageSeen::PullFailed { .. } => None,
@@ -339,6 +341,7 @@ fn not_looked_at() -> NvidiaHostSeen {
         runtime_answers: Err(why()),
         holders: Err(why()),
         runtime_users: Err(why()),
+        driver_host: Err(why()),
     }
 }
 

@@ -8,8 +8,8 @@ use model::holders::{Holder, Holders};
 use model::ids::ContainerId;
 use model::image_ref::ImageRef;
 use model::nvidia_container::{
-    NvidiaAct, NvidiaContainerSeen, NvidiaHostSeen, NvidiaLook, NvidiaRefused, NvidiaRole, NvidiaSpec, NvidiaWish,
-    nvidia_runtime_entry,
+    DriverHostSeen, NvidiaAct, NvidiaContainerSeen, NvidiaHostAsked, NvidiaHostSeen, NvidiaLook, NvidiaRefused,
+    NvidiaRole, NvidiaSpec, nvidia_runtime_entry,
 };
 use model::plan::{Lane, Scope};
 use model::ports::NvidiaPort;
@@ -17,7 +17,7 @@ use protocol::hand::containers::{
     ApplyNvidiaDeed, FindRuntimeUsers, InspectNvidiaContainers, ProbeDriverContainer, ReadDockerFacts, ReadNvidiaLog,
 };
 use protocol::hand::holders::FindHolders;
-use protocol::hand::host::{ApplyDockerConfigStep, InspectDockerConfig, InspectDriverHost};
+use protocol::hand::host::{ApplyDockerConfigStep, ApplyDriverHostStep, InspectDockerConfig, InspectDriverHost};
 use std::os::unix::fs::PermissionsExt;
 
 impl NvidiaPort for LinuxHost {
@@ -34,8 +34,8 @@ impl NvidiaPort for LinuxHost {
         self.remote.call(&InspectDockerConfig { entry, docker_version }).await.map_err(|fault| fault.to_string())
     }
 
-    async fn look_at_nvidia_host(&self, wish: &NvidiaWish, gpus: Vec<model::PciAddress>) -> NvidiaHostSeen {
-        let facts = self.driver_facts().await;
+    async fn look_at_nvidia_host(&self, asked: NvidiaHostAsked) -> NvidiaHostSeen {
+        let facts = self.driver_facts(asked.docker_root.clone()).await;
         let runtime_users = match nvidia_runtime_entry() {
             Ok(entry) => {
                 let asked = FindRuntimeUsers { runtime: entry.name };
@@ -44,14 +44,15 @@ impl NvidiaPort for LinuxHost {
             Err(fault) => Err(fault.to_string()),
         };
         let refused = match &facts {
-            Ok(facts) => refusals(facts, wish),
+            Ok(facts) => refusals(facts, &asked),
             Err(_) => Vec::new(),
         };
         NvidiaHostSeen {
             preflight: refused,
+            driver_host: facts.as_ref().map(DriverHostSeen::from).map_err(Clone::clone),
             driver_ready: self.driver_ready(facts).await,
             runtime_answers: runtime_answers().await,
-            holders: self.holders_of(gpus).await,
+            holders: self.holders_of(asked.gpus).await,
             runtime_users,
         }
     }
@@ -62,6 +63,7 @@ impl NvidiaPort for LinuxHost {
             NvidiaAct::DockerConfig(step) => {
                 self.remote.call(&ApplyDockerConfigStep { step: step.clone(), docker_version }).await
             }
+            NvidiaAct::DriverHost(step) => self.remote.call(&ApplyDriverHostStep { step: step.clone() }).await,
         };
         done.map_err(|fault| fault.to_string())
     }
@@ -72,8 +74,8 @@ impl NvidiaPort for LinuxHost {
 }
 
 impl LinuxHost {
-    async fn driver_facts(&self) -> Result<DriverHostFacts, String> {
-        self.remote.call(&InspectDriverHost { docker_root: None }).await.map_err(|fault| fault.to_string())
+    async fn driver_facts(&self, docker_root: Option<String>) -> Result<DriverHostFacts, String> {
+        self.remote.call(&InspectDriverHost { docker_root }).await.map_err(|fault| fault.to_string())
     }
 
     async fn driver_ready(&self, facts: Result<DriverHostFacts, String>) -> Result<(), String> {
@@ -121,11 +123,15 @@ fn is_in(holder: &Holder, containers: &[NvidiaContainerSeen]) -> bool {
     containers.iter().any(is_it)
 }
 
-fn refusals(facts: &DriverHostFacts, wish: &NvidiaWish) -> Vec<NvidiaRefused> {
-    if !wish.deploy_driver {
+fn refusals(facts: &DriverHostFacts, asked: &NvidiaHostAsked) -> Vec<NvidiaRefused> {
+    if !asked.wish.deploy_driver {
         return Vec::new();
     }
-    let planned = DriverPlanned { image: wish.driver_image.image(), config_digest: None, is_pulled: false };
+    let planned = DriverPlanned {
+        image: asked.wish.driver_image.image(),
+        config_digest: asked.driver_config.as_deref(),
+        is_pulled: asked.is_driver_pulled,
+    };
     let found = preflight(facts, &planned);
     found.refused.iter().map(|one| NvidiaRefused { code: one.code().to_owned(), why: one.to_string() }).collect()
 }

@@ -203,10 +203,16 @@ pub enum NvidiaHold {
         /// Its name.
         name: String,
     },
-    /// A container that is not needed any more could not be removed.
-    #[error("a container that is not needed any more is still there: {reason}")]
+    /// A container that is not needed any more, or what it has left on the host, could not be removed.
+    #[error("what is not needed any more is still there: {reason}")]
     Leftover {
         /// What was answered.
+        reason: String,
+    },
+    /// A step on the host around the container failed; the container itself works.
+    #[error("it works, and a step on the host failed: {reason}")]
+    HostStepFailed {
+        /// What was tried and what the host answered.
         reason: String,
     },
 }

@@ -1,5 +1,6 @@
 //! The document `nvidia.json`: what is remembered of NVIDIA's two containers. A lost one never means that nothing is wished.
 
+use super::driver_host_memory::DriverHostMemory;
 use super::nvidia_failures::NvidiaFailures;
 use super::nvidia_memory::NvidiaMemory;
 use super::nvidia_role::NvidiaRole;
@@ -21,6 +22,9 @@ pub struct NvidiaRecord {
     pub toolkit: NvidiaMemory,
     /// Of the entry in Docker's configuration.
     pub runtime: RuntimeMemory,
+    /// Of the host around the driver container.
+    #[serde(default)]
+    pub driver_host: DriverHostMemory,
 }
 
 /// What is remembered of the entry in Docker's configuration.
@@ -97,7 +101,7 @@ impl NvidiaRecord {
     pub fn try_again(&mut self, role: NvidiaRole) {
         self.of_mut(role).try_again();
         match role {
-            NvidiaRole::Driver => {}
+            NvidiaRole::Driver => self.driver_host.failures = NvidiaFailures::default(),
             NvidiaRole::Toolkit => {
                 (self.runtime.not_taken, self.runtime.failures) = (None, NvidiaFailures::default());
             }
@@ -113,6 +117,8 @@ impl NvidiaRecord {
             self.toolkit.forget_boot();
             (self.runtime.reloaded, self.runtime.begun) = (None, false);
             self.runtime.failures = NvidiaFailures::default();
+            // What was mounted and written in `/run` is gone.
+            self.driver_host = DriverHostMemory::default();
         }
         self
     }

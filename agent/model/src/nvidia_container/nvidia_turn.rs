@@ -5,6 +5,7 @@ use super::nvidia_phase::{NvidiaHold, NvidiaPhase};
 use super::nvidia_record::NvidiaRecord;
 use super::nvidia_role::NvidiaRole;
 use crate::docker_config::DockerConfigStep;
+use crate::driver_host::DriverHostStep;
 use crate::ids::ContainerId;
 use crate::image_ref::ImageDigest;
 use crate::time::BootMillis;
@@ -15,8 +16,22 @@ use std::fmt;
 pub enum NvidiaAct {
     /// By the containers hand.
     Container(NvidiaDeed),
-    /// By the host hand.
+    /// By the host hand, in Docker's configuration.
     DockerConfig(DockerConfigStep),
+    /// By the host hand, on the host of the driver container.
+    DriverHost(DriverHostStep),
+}
+
+impl NvidiaAct {
+    /// Which role it is for.
+    #[must_use]
+    pub const fn role(&self) -> NvidiaRole {
+        match self {
+            Self::Container(deed) => deed.role(),
+            Self::DockerConfig(_) => NvidiaRole::Toolkit,
+            Self::DriverHost(_) => NvidiaRole::Driver,
+        }
+    }
 }
 
 impl fmt::Display for NvidiaAct {
@@ -24,6 +39,7 @@ impl fmt::Display for NvidiaAct {
         match self {
             Self::Container(deed) => deed.fmt(f),
             Self::DockerConfig(step) => step.fmt(f),
+            Self::DriverHost(step) => step.fmt(f),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Everything that a turn about NVIDIA's two containers knows.
 
+use super::driver_host_seen::DriverHostSeen;
 use super::nvidia_look::NvidiaLook;
 use super::nvidia_record::NvidiaRecord;
 use super::nvidia_role::NvidiaRole;
@@ -58,6 +59,23 @@ pub struct NvidiaHostSeen {
     pub holders: Result<Vec<String>, String>,
     /// Containers that are created with the runtime.
     pub runtime_users: Result<Vec<String>, String>,
+    /// What is mounted at `/run/nvidia`, and the readiness files.
+    pub driver_host: Result<DriverHostSeen, String>,
+}
+
+/// What the look at the host is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NvidiaHostAsked {
+    /// What is wished.
+    pub wish: NvidiaWish,
+    /// The GPUs whose users matter.
+    pub gpus: Vec<crate::PciAddress>,
+    /// Docker's root folder: the free space of its file system is measured. `None` if Docker does not answer.
+    pub docker_root: Option<String>,
+    /// `DRIVER_CONFIG_DIGEST` of the wished driver container; `None` until its image is known by digest.
+    pub driver_config: Option<String>,
+    /// The image of the driver is on this host.
+    pub is_driver_pulled: bool,
 }
 
 /// A refusal with its stable code.

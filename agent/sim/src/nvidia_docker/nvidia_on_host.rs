@@ -6,7 +6,7 @@ use model::docker::DockerFacts;
 use model::docker_config::DockerConfigLook;
 use model::ids::ContainerId;
 use model::image_ref::ImageRef;
-use model::nvidia_container::{NvidiaAct, NvidiaHostSeen, NvidiaLook, NvidiaRole, NvidiaWish};
+use model::nvidia_container::{NvidiaAct, NvidiaHostAsked, NvidiaHostSeen, NvidiaLook, NvidiaRole};
 use model::ports::{HostPort, NvidiaPort};
 use std::future::{Future, ready};
 
@@ -40,17 +40,14 @@ impl NvidiaPort for SimHost {
         ready(self.nvidia_docker(|docker| docker.config()))
     }
 
-    fn look_at_nvidia_host(
-        &self,
-        _wish: &NvidiaWish,
-        _gpus: Vec<model::PciAddress>,
-    ) -> impl Future<Output = NvidiaHostSeen> + Send {
+    fn look_at_nvidia_host(&self, _asked: NvidiaHostAsked) -> impl Future<Output = NvidiaHostSeen> + Send {
         ready(self.nvidia_docker(|docker| NvidiaHostSeen {
             preflight: Vec::new(),
             driver_ready: docker.driver_ready(),
             runtime_answers: docker.runtime_answers(),
             holders: Ok(docker.holders.clone()),
             runtime_users: Ok(docker.runtime_users.clone()),
+            driver_host: Ok(docker.driver_host_seen()),
         }))
     }
 
@@ -92,17 +89,14 @@ impl NvidiaPort for RecordedHost {
         ready(Err(picture()))
     }
 
-    fn look_at_nvidia_host(
-        &self,
-        _wish: &NvidiaWish,
-        _gpus: Vec<model::PciAddress>,
-    ) -> impl Future<Output = NvidiaHostSeen> + Send {
+    fn look_at_nvidia_host(&self, _asked: NvidiaHostAsked) -> impl Future<Output = NvidiaHostSeen> + Send {
         ready(NvidiaHostSeen {
             preflight: Vec::new(),
             driver_ready: Err(picture()),
             runtime_answers: Err(picture()),
             holders: Err(picture()),
             runtime_users: Err(picture()),
+            driver_host: Err(picture()),
         })
     }
 

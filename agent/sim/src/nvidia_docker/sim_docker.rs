@@ -1,12 +1,14 @@
 //! The simulated Docker: what it shows, what is done to it, and what its rules forbid.
 
 use super::sim_containers::{SimContainer, SimContainerRun};
+use super::sim_driver_host::SimDriverHost;
 use super::sim_images::{SimImage, SimImages};
 use model::docker::DockerFacts;
 use model::docker_config::{DockerConfigLook, DockerConfigSeen, DockerConfigStep, EntrySeen};
+use model::driver_host::DriverHostStep;
 use model::ids::ContainerId;
 use model::image_ref::{ImageDigest, ImageRef};
-use model::nvidia_container::{NvidiaAct, NvidiaDeed, NvidiaLook, NvidiaRole, NvidiaSpec, WhyForeign};
+use model::nvidia_container::{DriverHostSeen, NvidiaAct, NvidiaDeed, NvidiaLook, NvidiaRole, NvidiaSpec, WhyForeign};
 use model::time::BootMillis;
 
 /// What the configuration file has of the runtime.
@@ -44,6 +46,10 @@ pub struct SimDocker {
     pub file: SimDockerFile,
     /// Docker takes runtimes from its file.
     pub takes_runtimes: bool,
+    /// The host around the driver container.
+    pub driver_host: SimDriverHost,
+    /// The host refuses every step around the driver container with these words.
+    pub host_refuses: Option<String>,
     /// Who uses the driver.
     pub holders: Vec<String>,
     /// Containers with the runtime.
@@ -68,6 +74,8 @@ impl Default for SimDocker {
             containers: Vec::new(),
             file: SimDockerFile::Absent,
             takes_runtimes: true,
+            driver_host: SimDriverHost::default(),
+            host_refuses: None,
             holders: Vec::new(),
             runtime_users: Vec::new(),
             installed: false,
@@ -122,6 +130,7 @@ impl SimDocker {
         self.restart();
         self.now = BootMillis(1_000);
         self.holders.clear();
+        self.driver_host = SimDriverHost { is_run_shared: self.driver_host.is_run_shared, ..SimDriverHost::default() };
     }
 
     /// Somebody creates a container with our label.
@@ -229,11 +238,33 @@ impl SimDocker {
     /// # Errors
     /// Docker refuses it, or does not answer.
     pub fn act(&mut self, act: &NvidiaAct) -> Result<(), String> {
-        self.answers()?;
+        match act {
+            NvidiaAct::DriverHost(_) => {}
+            NvidiaAct::Container(_) | NvidiaAct::DockerConfig(_) => self.answers()?,
+        }
         match act {
             NvidiaAct::Container(deed) => self.deed(deed),
             NvidiaAct::DockerConfig(step) => self.config_step(step),
+            NvidiaAct::DriverHost(step) => self.host_step(step),
         }
+    }
+
+    fn host_step(&mut self, step: &DriverHostStep) -> Result<(), String> {
+        if let Some(why) = &self.host_refuses {
+            return Err(why.clone());
+        }
+        let (runs, ready) = (self.driver_runs(), self.driver_ready().is_ok());
+        self.driver_host.act(step, runs, ready)
+    }
+
+    /// The host around the driver container, as a look shows it.
+    #[must_use]
+    pub fn driver_host_seen(&self) -> DriverHostSeen {
+        self.driver_host.seen(self.driver_runs())
+    }
+
+    fn driver_runs(&self) -> bool {
+        self.containers.iter().any(|one| one.role == NvidiaRole::Driver && one.is_running())
     }
 
     fn deed(&mut self, deed: &NvidiaDeed) -> Result<(), String> {
@@ -256,6 +287,9 @@ impl SimDocker {
                 if !container.is_running() {
                     container.run = SimContainerRun::Running(now);
                     container.starts += 1;
+                    if *role == NvidiaRole::Driver {
+                        self.violations.extend(self.driver_host.driver_starts().map(str::to_owned));
+                    }
                 }
                 Ok(())
             }

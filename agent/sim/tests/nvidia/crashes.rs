@@ -3,7 +3,7 @@
 use crate::life::{FAULTS, Fault, Life, both, digest, none};
 use model::nvidia_container::{NvidiaHold, NvidiaPhase, NvidiaRole, NvidiaWish};
 use proptest::prelude::*;
-use sim::nvidia_docker::SimDockerFile;
+use sim::nvidia_docker::{SimDockerFile, SimDriverHost};
 
 /// From what to what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,13 @@ impl Story {
     /// The end where nothing went wrong for good.
     fn is_reached(self, life: &Life) -> bool {
         let driver = life.running(NvidiaRole::Driver);
-        let runs = |letter| driver == Some(digest(letter)) && life.phases() == ("ready", "ready");
+        let host = &life.docker.driver_host;
+        let runs = |letter| {
+            driver == Some(digest(letter))
+                && life.phases() == ("ready", "ready")
+                && host.is_marked_ready
+                && host.is_bound
+        };
         let rolled_back = matches!(life.shows().driver.hold, Some(NvidiaHold::RolledBack { .. }));
         match self {
             Self::Enable | Self::Restart => runs('a'),
@@ -70,6 +76,7 @@ impl Story {
                 life.phases() == ("disabled", "disabled")
                     && life.docker.containers.is_empty()
                     && life.docker.file == SimDockerFile::Absent
+                    && *host == SimDriverHost::default()
             }
         }
     }
