@@ -7,7 +7,7 @@ use crate::health::kernel_log::KernelLogUnavailable;
 use crate::holders::Holders;
 use crate::host_facts::HostFacts;
 use crate::image_ref::ImageRef;
-use crate::nvidia_container::{NvidiaAct, NvidiaHostAsked, NvidiaHostSeen, NvidiaLook, NvidiaRole};
+use crate::nvidia_container::{NvidiaAct, NvidiaActAnswer, NvidiaHostAsked, NvidiaHostSeen, NvidiaLook, NvidiaRole};
 use crate::os_cause::{CauseSite, OsCause};
 use crate::pci::PciScan;
 use crate::plan::{Look, PlanStep, Target};
@@ -226,7 +226,7 @@ pub trait NvidiaPort: Send + Sync + 'static {
         &self,
         act: &NvidiaAct,
         docker_version: Option<String>,
-    ) -> impl Future<Output = Result<(), String>> + Send;
+    ) -> impl Future<Output = Result<NvidiaActAnswer, String>> + Send;
 
     /// The last lines of a container, oldest first, printable and without secrets.
     ///

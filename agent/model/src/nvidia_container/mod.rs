@@ -2,11 +2,13 @@
 
 mod driver_host_memory;
 mod driver_host_seen;
+mod gpu_access_memory;
 mod nvidia_conditions;
 mod nvidia_decide;
 mod nvidia_deed;
 mod nvidia_driver_host;
 mod nvidia_failures;
+mod nvidia_gpu_access;
 mod nvidia_images;
 mod nvidia_look;
 mod nvidia_memory;
@@ -28,6 +30,7 @@ mod toolkit_probe;
 
 pub use driver_host_memory::DriverHostMemory;
 pub use driver_host_seen::DriverHostSeen;
+pub use gpu_access_memory::{GpuAccessBegun, GpuAccessMemory, ToolkitProbed};
 pub use nvidia_conditions::{NVIDIA_CONDITIONS, nvidia_conditions};
 pub use nvidia_decide::decide;
 pub use nvidia_deed::NvidiaDeed;
@@ -44,7 +47,7 @@ pub use nvidia_status::{NvidiaState, NvidiaStatus};
 pub use nvidia_target::{driver_config_planned, image_to_look_at, record_for};
 pub use nvidia_turn::{NvidiaAct, NvidiaRoleTurn, NvidiaTurn};
 pub use nvidia_wish::{BadNvidiaImage, DriverRootWish, NvidiaImage, NvidiaWish};
-pub use nvidia_world::{NvidiaActEnd, NvidiaHostAsked, NvidiaHostSeen, NvidiaRefused, NvidiaWorld};
+pub use nvidia_world::{NvidiaActAnswer, NvidiaActEnd, NvidiaHostAsked, NvidiaHostSeen, NvidiaRefused, NvidiaWorld};
 pub use toolkit_probe::{ToolkitProbe, ToolkitWay};
 
 /// Prefix of the labels of every container of ours.

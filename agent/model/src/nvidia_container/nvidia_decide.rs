@@ -1,6 +1,7 @@
 //! One turn: from everything that is known to the one thing that is done next.
 
 use super::nvidia_driver_host as driver_host;
+use super::nvidia_gpu_access as gpu_access;
 use super::nvidia_memory::{NvidiaBegun, NvidiaMemory};
 use super::nvidia_phase::NvidiaPhase;
 use super::nvidia_record::RuntimeOurs;
@@ -56,9 +57,17 @@ pub fn decide(world: &NvidiaWorld) -> NvidiaTurn {
     if !is_taken {
         record.runtime.begun |= runtime.step.is_some();
     }
+    gpu_access::settle(world, &mut record.gpu_access);
+    let is_driver_ready = !world.wish.deploy_driver || driver.turn.phase == NvidiaPhase::Ready;
+    let (runtime, access) = match &toolkit_view {
+        Some(view) if !is_taken && runtime.step.is_none() => {
+            gpu_access::gpu_access(view, runtime, is_driver_ready, record.toolkit.good.as_ref(), &mut record.gpu_access)
+        }
+        Some(_) | None => (runtime, None),
+    };
     record.driver_host.begun = host_step.clone();
     let act = host_step.map(NvidiaAct::DriverHost).or_else(|| deed.map(NvidiaAct::Container));
-    let act = act.or_else(|| runtime.step.map(NvidiaAct::DockerConfig));
+    let act = act.or_else(|| runtime.step.map(NvidiaAct::DockerConfig)).or(access);
     let now = world.now.boot;
     // As long as the entry is ours somebody has to come back to it.
     let comes_back = record.runtime.ours != RuntimeOurs::No && runtime.wake == Wake::Never;

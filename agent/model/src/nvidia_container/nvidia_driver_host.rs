@@ -19,7 +19,7 @@ pub(super) fn settle(world: &NvidiaWorld, memory: &mut DriverHostMemory) {
         return;
     }
     match result {
-        Ok(()) => (memory.busy, memory.failures) = (None, NvidiaFailures::default()),
+        Ok(_) => (memory.busy, memory.failures) = (None, NvidiaFailures::default()),
         Err(why) => {
             if let DriverHostStep::Mounts(MountStep::Unmount { path, lazily: None }) = step
                 && is_busy_mount(why)

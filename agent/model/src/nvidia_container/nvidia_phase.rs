@@ -112,6 +112,10 @@ pub enum NvidiaFault {
     RuntimeNotTaken,
     /// Docker's configuration could not be read, written or reloaded.
     DockerConfig,
+    /// A container that asks for a GPU starts and has no device node: libraries without a device.
+    NoDevice,
+    /// A container that asks for a GPU does not start.
+    ProbeRefused,
     /// A step on the host itself failed, such as a mount.
     HostStep,
     /// What has to be remembered could not be written, so that nothing is done.

@@ -2,13 +2,17 @@
 
 use super::sim_containers::{SimContainer, SimContainerRun};
 use super::sim_driver_host::SimDriverHost;
+use super::sim_gpu_access::SimGpuAccess;
 use super::sim_images::{SimImage, SimImages};
+use model::cdi::{CdiHost, CdiLook};
 use model::docker::DockerFacts;
 use model::docker_config::{DockerConfigLook, DockerConfigSeen, DockerConfigStep, EntrySeen};
 use model::driver_host::DriverHostStep;
 use model::ids::ContainerId;
 use model::image_ref::{ImageDigest, ImageRef};
-use model::nvidia_container::{DriverHostSeen, NvidiaAct, NvidiaDeed, NvidiaLook, NvidiaRole, NvidiaSpec, WhyForeign};
+use model::nvidia_container::{
+    DriverHostSeen, NvidiaAct, NvidiaActAnswer, NvidiaDeed, NvidiaLook, NvidiaRole, NvidiaSpec, ToolkitWay, WhyForeign,
+};
 use model::time::BootMillis;
 
 /// What the configuration file has of the runtime.
@@ -48,6 +52,8 @@ pub struct SimDocker {
     pub takes_runtimes: bool,
     /// The host around the driver container.
     pub driver_host: SimDriverHost,
+    /// The ways of GPUs into containers.
+    pub gpu_access: SimGpuAccess,
     /// The host refuses every step around the driver container with these words.
     pub host_refuses: Option<String>,
     /// Who uses the driver.
@@ -75,6 +81,7 @@ impl Default for SimDocker {
             file: SimDockerFile::Absent,
             takes_runtimes: true,
             driver_host: SimDriverHost::default(),
+            gpu_access: SimGpuAccess::default(),
             host_refuses: None,
             holders: Vec::new(),
             runtime_users: Vec::new(),
@@ -130,6 +137,7 @@ impl SimDocker {
         self.restart();
         self.now = BootMillis(1_000);
         self.holders.clear();
+        (self.gpu_access.spec, self.gpu_access.is_linked) = (None, false);
         self.driver_host = SimDriverHost { is_run_shared: self.driver_host.is_run_shared, ..SimDriverHost::default() };
     }
 
@@ -202,6 +210,9 @@ impl SimDocker {
             version: Some("28.5.2".to_owned()),
             runtimes: self.runtimes.clone(),
             default_runtime: Some("runc".to_owned()),
+            cdi_spec_dirs: self.gpu_access.directories(),
+            cdi_devices: self.gpu_access.devices(),
+            cdi_files: self.gpu_access.files(),
             ..DockerFacts::default()
         })
     }
@@ -237,16 +248,48 @@ impl SimDocker {
     ///
     /// # Errors
     /// Docker refuses it, or does not answer.
-    pub fn act(&mut self, act: &NvidiaAct) -> Result<(), String> {
+    pub fn act(&mut self, act: &NvidiaAct) -> Result<NvidiaActAnswer, String> {
         match act {
-            NvidiaAct::DriverHost(_) => {}
-            NvidiaAct::Container(_) | NvidiaAct::DockerConfig(_) => self.answers()?,
+            NvidiaAct::DriverHost(_) | NvidiaAct::Cdi(_) => {}
+            NvidiaAct::Container(_) | NvidiaAct::DockerConfig(_) | NvidiaAct::Probe { .. } => self.answers()?,
         }
-        match act {
+        let done = match act {
             NvidiaAct::Container(deed) => self.deed(deed),
             NvidiaAct::DockerConfig(step) => self.config_step(step),
             NvidiaAct::DriverHost(step) => self.host_step(step),
+            NvidiaAct::Cdi(step) => {
+                // A whole simulated host has its GPUs elsewhere.
+                let now = (!self.gpu_access.gpus.is_empty()).then(|| self.cdi_host());
+                self.gpu_access.act(step, now.as_ref())
+            }
+            NvidiaAct::Probe { image, way } => return self.probe(image, *way),
+        };
+        done.map(|()| NvidiaActAnswer::Done)
+    }
+
+    fn probe(&mut self, image: &ImageRef, way: ToolkitWay) -> Result<NvidiaActAnswer, String> {
+        if !self.images.has(image) {
+            return Err(format!("no such image: {image}"));
         }
+        self.gpu_access.probes.push(way);
+        Ok(NvidiaActAnswer::Probed(self.gpu_access.probe.clone()))
+    }
+
+    /// The GPUs and the driver as an observation has them: while no driver answers, nothing is known of them.
+    #[must_use]
+    pub fn cdi_host(&self) -> CdiHost {
+        let driver = self.containers.iter().find(|one| one.role == NvidiaRole::Driver && one.is_running());
+        let version = driver.and_then(|one| one.digest.as_ref()).map(|digest| digest.to_string()[..12].to_owned());
+        match (self.driver_ready(), version) {
+            (Ok(()), Some(version)) => CdiHost { driver: Some(version), gpus: self.gpu_access.gpus.clone() },
+            _ => CdiHost::default(),
+        }
+    }
+
+    /// A look at CDI.
+    #[must_use]
+    pub fn cdi_look(&self) -> CdiLook {
+        self.gpu_access.look(self.driver_ready().is_ok(), self.installed)
     }
 
     fn host_step(&mut self, step: &DriverHostStep) -> Result<(), String> {
@@ -288,6 +331,7 @@ impl SimDocker {
                     container.run = SimContainerRun::Running(now);
                     container.starts += 1;
                     if *role == NvidiaRole::Driver {
+                        self.gpu_access.is_linked = false;
                         self.violations.extend(self.driver_host.driver_starts().map(str::to_owned));
                     }
                 }

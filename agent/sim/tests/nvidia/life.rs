@@ -8,7 +8,7 @@ use model::nvidia_container::{
 use model::policy::NvidiaPolicy;
 use model::settings::NvidiaOverlay;
 use model::time::{BootMillis, Now, UnixMillis};
-use sim::nvidia_docker::{SimContainer, SimDocker, SimDockerFile, SimDriverHost, SimImage, SimPort};
+use sim::nvidia_docker::{SimContainer, SimDocker, SimDockerFile, SimDriverHost, SimGpuAccess, SimImage, SimPort};
 
 /// What goes wrong in a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,7 +144,9 @@ impl Life {
             toolkit: look(NvidiaRole::Toolkit),
             docker: self.docker.facts(),
             docker_config: self.docker.config(),
+            cdi_host: self.docker.cdi_host(),
             host: NvidiaHostSeen {
+                cdi: Ok(self.docker.cdi_look()),
                 preflight: self.preflight.clone(),
                 driver_ready: self.docker.driver_ready(),
                 runtime_answers: self.docker.runtime_answers(),
@@ -302,9 +304,15 @@ impl Life {
         panic!("it never ends: {:?} {:?}\n{:?}", faults, self.shown, self.deeds);
     }
 
-    fn state(&self) -> (Vec<SimContainer>, SimDockerFile, SimDriverHost, usize) {
+    fn state(&self) -> (Vec<SimContainer>, SimDockerFile, SimDriverHost, SimGpuAccess, usize) {
         let docker = &self.docker;
-        (docker.containers.clone(), docker.file, docker.driver_host.clone(), self.deeds.len())
+        (
+            docker.containers.clone(),
+            docker.file,
+            docker.driver_host.clone(),
+            docker.gpu_access.clone(),
+            self.deeds.len(),
+        )
     }
 
     fn is_on_the_way(&self) -> bool {
@@ -349,6 +357,11 @@ impl Life {
     /// As the daemon shows it.
     pub(crate) fn shows(&self) -> &NvidiaTurn {
         self.shown.as_ref().expect("a turn was taken")
+    }
+
+    /// The daemon is started again.
+    pub(crate) fn forget_answers(&mut self) {
+        self.last = None;
     }
 
     /// Somebody asks for another try.

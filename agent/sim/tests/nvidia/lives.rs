@@ -33,6 +33,7 @@ fn the_driver_is_first_and_then_the_toolkit_and_then_dockers_configuration() {
             "start the toolkit container",
             "add the runtime nvidia",
             "reload Docker's configuration",
+            "link NVIDIA's device files",
         ]
     );
     assert_eq!(life.docker.file, SimDockerFile::AsWanted);
@@ -82,6 +83,7 @@ fn an_upgrade_pulls_and_creates_before_it_stops() {
             "start the driver container",
             "remove the driver container",
             "write the driver's readiness",
+            "link NVIDIA's device files",
         ]
     );
 }
@@ -339,10 +341,15 @@ fn a_driver_that_has_exited_is_not_marked_as_ready() {
 #[test]
 fn what_is_mounted_under_another_programs_driver_container_stays() {
     let mut life = ready("1");
+    let from = life.deeds.len();
     life.docker.driver_host.layers += 1;
     life.docker.add_foreign(NvidiaRole::Driver, SimContainerRun::Running(model::time::BootMillis(5)));
     life.wish = none();
     life.settle(&[]);
     assert_eq!(life.docker.driver_host.layers, 2);
     assert!(life.shows().driver.hold.is_some());
+    assert!(
+        !life.deeds.iter().skip(from).any(|act| matches!(act, NvidiaAct::DriverHost(_))),
+        "nothing is tried either"
+    );
 }
