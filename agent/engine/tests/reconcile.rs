@@ -274,6 +274,45 @@ async fn a_revision_cuts_a_gpu_and_the_next_cuts_it_otherwise() {
 }
 
 #[tokio::test]
+async fn a_wished_place_is_met_by_an_instance_at_that_place_only() {
+    let mut description = sim::load("hgx-h100").unwrap();
+    description.gpus.iter_mut().for_each(|gpu| gpu.processes.clear());
+    let host = SimHost::new(description).unwrap();
+    let gpu = at("0000:1b:00.0");
+    host.change(|state| state.change_mig(gpu, |mig| (mig.current, mig.pending) = (MigMode::Enabled, MigMode::Enabled)));
+    let bench = Bench::start_on(host, Disk::default(), DesiredState::default(), Settings::default()).await;
+    let open = read("p", "[manager]\nmig = true\nchanges_per_minute = 6\n[host.mig]\nchanges_per_minute = 6");
+    bench.policy.send_replace(Arc::new(open.unwrap()));
+    let wish = |starts: &[Option<u32>]| {
+        let of = GpuMatch { bdf: Some(gpu), ..GpuMatch::default() };
+        let wish = |start: &Option<u32>| Wish { profile: "1g.10gb".to_owned(), start: *start, count: 1 };
+        let layout = Desired::Value(starts.iter().map(wish).collect());
+        GpuEntry {
+            of,
+            mig: DesiredMig { mode: Desired::Absent, layout, apply: Desired::Absent },
+            ..GpuEntry::default()
+        }
+    };
+    let there = || {
+        let state = bench.host.state();
+        state.mig[&gpu].instances.iter().map(|one| one.placement.start).collect::<Vec<_>>()
+    };
+    bench.wish(1, |wishes| wishes.gpus = vec![wish(&[Some(2), None])]);
+    bench.until_applied(1).await;
+    let first = there();
+    assert!(first.len() == 2 && first.contains(&2), "{first:?}");
+    // As many of the same profile, and one of them elsewhere.
+    bench.clock.advance(2_000);
+    bench.wish(2, |wishes| wishes.gpus = vec![wish(&[Some(5), Some(3)])]);
+    bench.until_applied(2).await;
+    assert_eq!((there(), bench.jobs("mig-layout")), (vec![3, 5], 2));
+    // A place that is wished anyhow is no reason to move anything.
+    bench.wish(3, |wishes| wishes.gpus = vec![wish(&[None, Some(5)])]);
+    bench.until_applied(3).await;
+    assert_eq!((there(), bench.jobs("mig-layout")), (vec![3, 5], 2));
+}
+
+#[tokio::test]
 async fn one_item_that_fails_blocks_no_other_and_goes_on_when_its_blocker_is_gone() {
     let bench = Bench::start().await;
     let hold = Hold::OpenDevice { path: "/dev/nvidia0".into() };

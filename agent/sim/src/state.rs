@@ -9,6 +9,7 @@ use crate::step_faults::StepFaults;
 use model::claim::Claim;
 use model::holders::Holder;
 use model::plan::{ModuleState, PowerControl};
+use model::stack::DriverLoad;
 use model::{DriverName, PciAddress, Reading};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +28,8 @@ pub struct HostState {
     pub stuck: BTreeSet<PciAddress>,
     /// MIG of the GPUs that can do it.
     pub mig: BTreeMap<PciAddress, SimMig>,
+    /// Which load of NVIDIA's driver it is.
+    pub driver_load: DriverLoad,
     /// What is to go wrong with the steps that are still to be taken.
     pub step_faults: StepFaults,
 }
@@ -94,6 +97,7 @@ impl HostState {
             vfio: ModuleState::Loaded,
             open: BTreeMap::new(),
             stuck: BTreeSet::new(),
+            driver_load: DriverLoad(1),
             step_faults: StepFaults::default(),
         })
     }

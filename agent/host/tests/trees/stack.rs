@@ -55,6 +55,7 @@ fn a_host_without_any_of_it() {
         secure_boot: none(),
         lockdown: Reading::Absent(Absence::NotReported),
         module_loaded: none(),
+        module_load: none(),
         module_file: none(),
         module_signed: Reading::default(),
         module_barred_by: none(),
@@ -64,6 +65,18 @@ fn a_host_without_any_of_it() {
         claims: Vec::new(),
     };
     assert_eq!(host.stack(), expected);
+}
+
+#[test]
+fn a_module_that_was_loaded_again_is_another_load() {
+    let host = Host::new();
+    host.put("sys/module/nvidia/version", "580.105.08\n");
+    let first = host.stack().module_load;
+    assert!(first.get().is_some() && host.stack().module_load == first);
+    fs::rename(host.0.path().join("sys/module/nvidia"), host.0.path().join("sys/removed")).unwrap();
+    host.put("sys/module/nvidia/version", "580.105.08\n");
+    let second = host.stack().module_load;
+    assert!(second.get().is_some() && second != first, "the same version, and not the same load");
 }
 
 #[test]

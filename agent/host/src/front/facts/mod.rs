@@ -7,6 +7,8 @@ mod network;
 mod stack;
 mod text;
 
+pub use stack::driver_load;
+
 use model::absence::Reading;
 use model::host_facts::HostFacts;
 use std::path::PathBuf;
