@@ -17,7 +17,7 @@ use engine::command::Command;
 use engine::job::JobOutcome::Done;
 use model::change::Change;
 use model::driver::MigMode;
-use model::mig::{MigLayoutRequest, MigOwned};
+use model::mig::{MigLayoutRequest, MigMaster, MigOwned};
 use model::observation::Gpu;
 use model::policy::read;
 use sim::mig::SimMig;
@@ -176,6 +176,25 @@ async fn a_layout_of_ours_returns_after_the_driver_was_loaded_again_in_the_same_
             until_recorded(&bench, &text.split(',').rev().collect::<Vec<_>>()).await;
         }
     }
+}
+
+#[tokio::test]
+async fn nothing_returns_beside_another_program_that_sets_mig() {
+    let gpu = at(GPU);
+    let bench = with_mig("hgx-h100", Disk::default(), "boot").await;
+    bench.make(layout(gpu, "3g.40gb@4")).await.unwrap();
+    bench.host.change(|state| {
+        state.reload_driver();
+        state.mig_masters.extend(MigMaster::of_link("multi-user.target.wants", "nvidia-mig-manager.service"));
+    });
+    bench.run(root(Command::Rescan)).await.unwrap();
+    let mut jobs = bench.handle.jobs.clone();
+    let refused = jobs.wait_for(|jobs| {
+        jobs.iter().any(|job| matches!(&job.result, Some(Err(why)) if why.code() == "mig_second_master"))
+    });
+    assert!(tokio::time::timeout(common::PATIENCE, refused).await.is_ok());
+    assert!(bench.host.state().mig[&gpu].instances.is_empty());
+    assert_eq!(recorded(&bench.disk), ["3g.40gb@4"], "it is not forgotten either");
 }
 
 #[tokio::test]

@@ -163,12 +163,12 @@ impl HostPort for SimHost {
     }
 
     fn read_host(&self, docker_root: Option<String>) -> impl Future<Output = HostFacts> + Send {
-        let HostState { description, driver_load, .. } = self.state();
+        let HostState { description, driver_load, mig_masters, .. } = self.state();
         let mut facts = facts(&description, docker_root);
         if description.driver.is_some() {
             facts.stack.module_load = Reading::Known(driver_load);
         }
-        ready(facts)
+        ready(HostFacts { mig_masters, ..facts })
     }
 
     fn probe_driver(&self, source: DriverSource) -> impl Future<Output = Result<DriverReport, ProbeError>> + Send {

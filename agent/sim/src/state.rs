@@ -8,6 +8,7 @@ use crate::mig_on_host::MigOnHost;
 use crate::step_faults::StepFaults;
 use model::claim::Claim;
 use model::holders::Holder;
+use model::mig::MigMaster;
 use model::plan::{ModuleState, PowerControl};
 use model::stack::DriverLoad;
 use model::{DriverName, PciAddress, Reading};
@@ -30,6 +31,8 @@ pub struct HostState {
     pub mig: BTreeMap<PciAddress, SimMig>,
     /// Which load of NVIDIA's driver it is.
     pub driver_load: DriverLoad,
+    /// Other programs that set MIG layouts by themselves.
+    pub mig_masters: Vec<MigMaster>,
     /// What is to go wrong with the steps that are still to be taken.
     pub step_faults: StepFaults,
 }
@@ -98,6 +101,7 @@ impl HostState {
             open: BTreeMap::new(),
             stuck: BTreeSet::new(),
             driver_load: DriverLoad(1),
+            mig_masters: Vec::new(),
             step_faults: StepFaults::default(),
         })
     }

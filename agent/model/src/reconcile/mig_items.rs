@@ -2,6 +2,7 @@
 
 use super::item::{Deed, Item, ItemPath, ItemState, Why, WishSource};
 use super::world::World;
+use crate::blocker::Blocker;
 use crate::change::Change;
 use crate::desired::{Desired, DesiredMig, DesiredMigMode};
 use crate::driver::{DriverMig, MigMode};
@@ -75,7 +76,7 @@ fn wished(
     let pending = gpu.driver.as_ref().and_then(|driver| driver.mig_pending.get()).unwrap_or(current);
     if let Some(to) = mode.filter(|to| (current, pending) != (*to, *to)) {
         let request = MigModeRequest { gpu: address, to };
-        return world.state_of_deed(source, Deed::Change(Change::MigMode(request)));
+        return to_do(world, source, Change::MigMode(request));
     }
     match (layout, current) {
         (None, _) => ItemState::Met,
@@ -92,9 +93,20 @@ fn wished(
             }
             Compared::Other => {
                 let request = MigLayoutRequest { gpu: address, layout: wishes_text(layout), replace_foreign: false };
-                world.state_of_deed(source, Deed::Change(Change::MigLayout(request)))
+                to_do(world, source, Change::MigLayout(request))
             }
         },
+    }
+}
+
+/// A change, unless another program of this host sets MIG as well: both would undo each other's work for ever.
+fn to_do(world: &World<'_>, source: WishSource, change: Change) -> ItemState {
+    match Blocker::mig_master(&world.host.host.mig_masters) {
+        Some(blocker) => {
+            let message = format!("{blocker}; {}", blocker.remedy());
+            ItemState::Refused(Why::new(blocker.code(), message))
+        }
+        None => world.state_of_deed(source, Deed::Change(change)),
     }
 }
 

@@ -3,6 +3,7 @@
 mod disk;
 mod driver_host;
 mod machine;
+mod mig_masters;
 mod network;
 mod stack;
 mod text;
@@ -66,6 +67,7 @@ impl FactsRoot {
             io_read_bytes: io.clone().map(|(read, _)| read),
             io_write_bytes: io.map(|(_, written)| written),
             nics: network::interfaces(&self.sys),
+            mig_masters: mig_masters::read(&self.files),
             dmi: self.dmi(),
         }
     }
