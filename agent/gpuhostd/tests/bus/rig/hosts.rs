@@ -218,6 +218,7 @@ pub(crate) fn mig_looks() -> Vec<MigLook> {
         switches_without_reset: Reading::Known(true),
         catalog: Reading::Known(Product::find("H100-80GB").unwrap().catalog().unwrap()),
         instances,
+        driver_load: None,
     };
     let holder = Holder {
         pid: None,
