@@ -5,8 +5,10 @@
 use engine::nvidia::{NvidiaKeeper, NvidiaKeeperParts};
 use engine::publish::Publisher;
 use engine::start::EngineParts;
+use model::cdi::{CdiGpu, CdiHost};
 use model::judge::{ObservationMeta, judge};
 use model::nvidia_container::{NvidiaFault, NvidiaPhase, NvidiaRecord, NvidiaRole, NvidiaState};
+use model::observation::HostObservation;
 use model::policy::Policy;
 use model::ports::Clock;
 use model::settings::Settings;
@@ -124,6 +126,34 @@ async fn a_wish_is_met_and_taken_back_and_a_restart_changes_nothing() {
     assert_eq!(bench.host.nvidia_docker(|docker| docker.violations.clone()), Vec::<String>::new());
     bench.cancel.cancel();
     running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gpu_that_is_gone_from_the_host_is_gone_from_the_cdi_specification_at_once() {
+    let mut bench = Bench::new();
+    bench.host.nvidia_docker(|docker| docker.gpu_access.reads_cdi = true);
+    bench.wish(true);
+    bench.start();
+    bench.until(|state| are(state, &NvidiaPhase::Ready)).await;
+    let named = || bench.host.nvidia_docker(|docker| docker.gpu_access.spec.clone());
+    let mut seen = HostObservation::clone(&bench.publisher.seen().borrow());
+    let host =
+        |seen: &HostObservation| CdiHost::of(&seen.gpus, seen.host.stack.module_loaded.known().map(String::as_str));
+    assert_eq!(named(), Some(host(&seen)));
+    assert!(host(&seen).gpus.len() > 1 && host(&seen).gpus.iter().all(|gpu: &CdiGpu| gpu.uuid.is_some()));
+    seen.gpus.pop();
+    seen.sequence += 1;
+    let before = Instant::now();
+    bench.publisher.publish(seen.clone());
+    let is_named = || named() == Some(host(&seen));
+    timeout(Duration::from_secs(20), async {
+        while !is_named() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap_or_else(|_| panic!("after {:?}: {:?}", before.elapsed(), named()));
+    bench.cancel.cancel();
 }
 
 #[tokio::test(start_paused = true)]

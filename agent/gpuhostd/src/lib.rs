@@ -7,6 +7,7 @@ mod conditions;
 pub mod config;
 pub mod desired;
 pub mod front;
+mod installed_toolkit;
 pub mod launch;
 pub mod lifecycle;
 mod linux;

@@ -7,7 +7,7 @@ use crate::health::kernel_log::KernelLogUnavailable;
 use crate::holders::Holders;
 use crate::host_facts::HostFacts;
 use crate::image_ref::ImageRef;
-use crate::nvidia_container::{NvidiaAct, NvidiaHostSeen, NvidiaLook, NvidiaRole, NvidiaWish};
+use crate::nvidia_container::{NvidiaAct, NvidiaActAnswer, NvidiaHostAsked, NvidiaHostSeen, NvidiaLook, NvidiaRole};
 use crate::os_cause::{CauseSite, OsCause};
 use crate::pci::PciScan;
 use crate::plan::{Look, PlanStep, Target};
@@ -216,12 +216,8 @@ pub trait NvidiaPort: Send + Sync + 'static {
         version: Option<String>,
     ) -> impl Future<Output = Result<DockerConfigLook, String>> + Send;
 
-    /// Looks at the host around the containers. `gpus` are those whose users matter.
-    fn look_at_nvidia_host(
-        &self,
-        wish: &NvidiaWish,
-        gpus: Vec<crate::PciAddress>,
-    ) -> impl Future<Output = NvidiaHostSeen> + Send;
+    /// Looks at the host around the containers.
+    fn look_at_nvidia_host(&self, asked: NvidiaHostAsked) -> impl Future<Output = NvidiaHostSeen> + Send;
 
     /// Does one thing. That it returns without an error does not mean that it had an effect.
     ///
@@ -231,7 +227,7 @@ pub trait NvidiaPort: Send + Sync + 'static {
         &self,
         act: &NvidiaAct,
         docker_version: Option<String>,
-    ) -> impl Future<Output = Result<(), String>> + Send;
+    ) -> impl Future<Output = Result<NvidiaActAnswer, String>> + Send;
 
     /// The last lines of a container, oldest first, printable and without secrets.
     ///

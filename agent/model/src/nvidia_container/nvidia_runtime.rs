@@ -44,7 +44,7 @@ pub(super) fn settle(world: &NvidiaWorld, memory: &mut RuntimeMemory) {
             memory.failures.fail(world.now.boot, NvidiaFault::DockerConfig, why);
             memory.reloaded = None;
         }
-        Some(super::NvidiaActEnd { act: super::NvidiaAct::DockerConfig(DockerConfigStep::Reload), result: Ok(()) })
+        Some(super::NvidiaActEnd { act: super::NvidiaAct::DockerConfig(DockerConfigStep::Reload), result: Ok(_) })
             if memory.reloaded.is_some() =>
         {
             // Docker's time begins when the reload has been asked for, however long that took.

@@ -179,6 +179,9 @@ fn obstacle(
     if gpu.health.as_deref() == Some("failed") {
         return Some("its health is failed".to_owned());
     }
+    if let Some(why) = &gpu.not_shared {
+        return Some(why.clone());
+    }
     let unusable = |entry: &DesiredGpu| entry.usage.clone().filter(|usage| usage == "off" || usage == "passthrough");
     if let Some(usage) = entries(admission, gpu).find_map(unusable) {
         return Some(format!("gpus.use is {usage}"));
@@ -266,6 +269,9 @@ fn in_the_way(admission: &Admission<'_>, wish: &GpuWish, gpu: &DescribedGpu) -> 
     }
     if gpu.has_mig() {
         return Some("MIG is on".to_owned());
+    }
+    if let Some(why) = &gpu.not_whole {
+        return Some(why.clone());
     }
     let card = |address: &str| address.rsplit_once('.').map(|(card, _)| card.to_owned());
     let foreign = gpu.iommu_group_members.iter().find(|member| card(member) != card(&gpu.bdf));

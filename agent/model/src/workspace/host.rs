@@ -84,6 +84,12 @@ pub struct DescribedGpu {
     /// PCI addresses in that group.
     #[serde(default)]
     pub iommu_group_members: Vec<String>,
+    /// Why no workspace can share it now, beyond what the other fields say.
+    #[serde(default)]
+    pub not_shared: Option<String>,
+    /// Why it cannot be given away whole now, beyond what the other fields say.
+    #[serde(default)]
+    pub not_whole: Option<String>,
 }
 
 impl DescribedGpu {
@@ -158,6 +164,9 @@ pub struct RunningWorkspace {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DescribedPolicy {
+    /// No workspace may be created.
+    #[serde(default)]
+    pub forbidden: bool,
     /// Registries that images may come from; not judged where the description does not say.
     #[serde(default)]
     pub registries: Option<Vec<String>>,
@@ -194,6 +203,7 @@ impl DescribedPolicy {
     pub fn of_host(policy: &HostPolicy) -> Self {
         let workspaces = &policy.workspaces;
         Self {
+            forbidden: !workspaces.allowed,
             registries: Some(workspaces.registries.clone()),
             host_paths: workspaces.host_paths.clone(),
             host_paths_writable: workspaces.host_paths_writable.clone(),

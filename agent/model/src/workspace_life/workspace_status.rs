@@ -1,6 +1,7 @@
 //! How far each workspace is: what the faces and the manager are shown.
 
 use super::why_not_ours::WhyNotOurs;
+use crate::desired::DocumentId;
 use crate::ids::ContainerId;
 use crate::policy::Requester;
 use crate::time::UnixMillis;
@@ -118,6 +119,17 @@ pub struct WorkspaceStatus {
     pub pull_progress: Option<(u64, u64)>,
 }
 
+/// An entry of a document that cannot be read as a workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadWorkspace {
+    /// Its id as far as it has one, else `workspaces[NUMBER]`.
+    pub name: String,
+    /// Whose wish it is.
+    pub requester: Requester,
+    /// What is wrong with it.
+    pub reason: WorkspaceReason,
+}
+
 /// A container that has our label and is not ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignWorkspace {
@@ -145,6 +157,10 @@ pub struct WorkspacesState {
     pub unknown: Option<String>,
     /// Docker was asked at least once.
     pub is_looked: bool,
+    /// The manager's document that it was decided for.
+    pub document: Option<DocumentId>,
+    /// Entries that cannot be read.
+    pub unread: Vec<UnreadWorkspace>,
     /// Each of them, by id.
     pub workspaces: Vec<WorkspaceStatus>,
     /// Containers that only look like ours.

@@ -19,3 +19,4 @@ mod smi_oracle;
 mod smi_shapes;
 mod snapshot_redact;
 mod workspace;
+mod workspaces;

@@ -6,7 +6,7 @@ use model::docker::DockerFacts;
 use model::docker_config::DockerConfigLook;
 use model::ids::ContainerId;
 use model::image_ref::ImageRef;
-use model::nvidia_container::{NvidiaAct, NvidiaHostSeen, NvidiaLook, NvidiaRole, NvidiaWish};
+use model::nvidia_container::{NvidiaAct, NvidiaActAnswer, NvidiaHostAsked, NvidiaHostSeen, NvidiaLook, NvidiaRole};
 use model::ports::{HostPort, NvidiaPort};
 use std::future::{Future, ready};
 
@@ -30,7 +30,12 @@ impl NvidiaPort for SimHost {
         let mut runtimes: Vec<String> = facts.runtimes.iter().chain(&with.runtimes).cloned().collect();
         runtimes.sort();
         runtimes.dedup();
-        Ok(DockerFacts { runtimes, ..facts })
+        let cdi_files = facts.cdi_files.iter().chain(&with.cdi_files).cloned().collect();
+        let cdi_devices = facts.cdi_devices.iter().chain(&with.cdi_devices).cloned().collect();
+        let own = facts.cdi_spec_dirs.iter();
+        let others = with.cdi_spec_dirs.iter().filter(|path| !facts.cdi_spec_dirs.contains(path));
+        let cdi_spec_dirs = own.chain(others).cloned().collect();
+        Ok(DockerFacts { runtimes, cdi_spec_dirs, cdi_devices, cdi_files, ..facts })
     }
 
     fn look_at_docker_config(
@@ -40,17 +45,15 @@ impl NvidiaPort for SimHost {
         ready(self.nvidia_docker(|docker| docker.config()))
     }
 
-    fn look_at_nvidia_host(
-        &self,
-        _wish: &NvidiaWish,
-        _gpus: Vec<model::PciAddress>,
-    ) -> impl Future<Output = NvidiaHostSeen> + Send {
+    fn look_at_nvidia_host(&self, _asked: NvidiaHostAsked) -> impl Future<Output = NvidiaHostSeen> + Send {
         ready(self.nvidia_docker(|docker| NvidiaHostSeen {
             preflight: Vec::new(),
             driver_ready: docker.driver_ready(),
             runtime_answers: docker.runtime_answers(),
             holders: Ok(docker.holders.clone()),
             runtime_users: Ok(docker.runtime_users.clone()),
+            cdi: Ok(docker.cdi_look()),
+            driver_host: Ok(docker.driver_host_seen()),
         }))
     }
 
@@ -58,7 +61,7 @@ impl NvidiaPort for SimHost {
         &self,
         act: &NvidiaAct,
         _docker_version: Option<String>,
-    ) -> impl Future<Output = Result<(), String>> + Send {
+    ) -> impl Future<Output = Result<NvidiaActAnswer, String>> + Send {
         ready(self.nvidia_docker(|docker| docker.act(act)))
     }
 
@@ -92,17 +95,15 @@ impl NvidiaPort for RecordedHost {
         ready(Err(picture()))
     }
 
-    fn look_at_nvidia_host(
-        &self,
-        _wish: &NvidiaWish,
-        _gpus: Vec<model::PciAddress>,
-    ) -> impl Future<Output = NvidiaHostSeen> + Send {
+    fn look_at_nvidia_host(&self, _asked: NvidiaHostAsked) -> impl Future<Output = NvidiaHostSeen> + Send {
         ready(NvidiaHostSeen {
             preflight: Vec::new(),
             driver_ready: Err(picture()),
             runtime_answers: Err(picture()),
             holders: Err(picture()),
             runtime_users: Err(picture()),
+            cdi: Err(picture()),
+            driver_host: Err(picture()),
         })
     }
 
@@ -110,7 +111,7 @@ impl NvidiaPort for RecordedHost {
         &self,
         _act: &NvidiaAct,
         _docker_version: Option<String>,
-    ) -> impl Future<Output = Result<(), String>> + Send {
+    ) -> impl Future<Output = Result<NvidiaActAnswer, String>> + Send {
         ready(Err(picture()))
     }
 

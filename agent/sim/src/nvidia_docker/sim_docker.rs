@@ -1,12 +1,18 @@
 //! The simulated Docker: what it shows, what is done to it, and what its rules forbid.
 
 use super::sim_containers::{SimContainer, SimContainerRun};
+use super::sim_driver_host::SimDriverHost;
+use super::sim_gpu_access::SimGpuAccess;
 use super::sim_images::{SimImage, SimImages};
+use model::cdi::{CdiHost, CdiLook};
 use model::docker::DockerFacts;
 use model::docker_config::{DockerConfigLook, DockerConfigSeen, DockerConfigStep, EntrySeen};
+use model::driver_host::DriverHostStep;
 use model::ids::ContainerId;
 use model::image_ref::{ImageDigest, ImageRef};
-use model::nvidia_container::{NvidiaAct, NvidiaDeed, NvidiaLook, NvidiaRole, NvidiaSpec, WhyForeign};
+use model::nvidia_container::{
+    DriverHostSeen, NvidiaAct, NvidiaActAnswer, NvidiaDeed, NvidiaLook, NvidiaRole, NvidiaSpec, ToolkitWay, WhyForeign,
+};
 use model::time::BootMillis;
 
 /// What the configuration file has of the runtime.
@@ -44,6 +50,12 @@ pub struct SimDocker {
     pub file: SimDockerFile,
     /// Docker takes runtimes from its file.
     pub takes_runtimes: bool,
+    /// The host around the driver container.
+    pub driver_host: SimDriverHost,
+    /// The ways of GPUs into containers.
+    pub gpu_access: SimGpuAccess,
+    /// The host refuses every step around the driver container with these words.
+    pub host_refuses: Option<String>,
     /// Who uses the driver.
     pub holders: Vec<String>,
     /// Containers with the runtime.
@@ -68,6 +80,9 @@ impl Default for SimDocker {
             containers: Vec::new(),
             file: SimDockerFile::Absent,
             takes_runtimes: true,
+            driver_host: SimDriverHost::default(),
+            gpu_access: SimGpuAccess::default(),
+            host_refuses: None,
             holders: Vec::new(),
             runtime_users: Vec::new(),
             installed: false,
@@ -122,6 +137,8 @@ impl SimDocker {
         self.restart();
         self.now = BootMillis(1_000);
         self.holders.clear();
+        (self.gpu_access.spec, self.gpu_access.is_linked) = (None, false);
+        self.driver_host = SimDriverHost { is_run_shared: self.driver_host.is_run_shared, ..SimDriverHost::default() };
     }
 
     /// Somebody creates a container with our label.
@@ -193,6 +210,9 @@ impl SimDocker {
             version: Some("28.5.2".to_owned()),
             runtimes: self.runtimes.clone(),
             default_runtime: Some("runc".to_owned()),
+            cdi_spec_dirs: self.gpu_access.directories(),
+            cdi_devices: self.gpu_access.devices(),
+            cdi_files: self.gpu_access.files(),
             ..DockerFacts::default()
         })
     }
@@ -228,12 +248,66 @@ impl SimDocker {
     ///
     /// # Errors
     /// Docker refuses it, or does not answer.
-    pub fn act(&mut self, act: &NvidiaAct) -> Result<(), String> {
-        self.answers()?;
+    pub fn act(&mut self, act: &NvidiaAct) -> Result<NvidiaActAnswer, String> {
         match act {
+            NvidiaAct::DriverHost(_) | NvidiaAct::Cdi(_) => {}
+            NvidiaAct::Container(_) | NvidiaAct::DockerConfig(_) | NvidiaAct::Probe { .. } => self.answers()?,
+        }
+        let done = match act {
             NvidiaAct::Container(deed) => self.deed(deed),
             NvidiaAct::DockerConfig(step) => self.config_step(step),
+            NvidiaAct::DriverHost(step) => self.host_step(step),
+            NvidiaAct::Cdi(step) => {
+                // A whole simulated host has its GPUs elsewhere.
+                let now = (!self.gpu_access.gpus.is_empty()).then(|| self.cdi_host());
+                self.gpu_access.act(step, now.as_ref())
+            }
+            NvidiaAct::Probe { image, way } => return self.probe(image, *way),
+        };
+        done.map(|()| NvidiaActAnswer::Done)
+    }
+
+    fn probe(&mut self, image: &ImageRef, way: ToolkitWay) -> Result<NvidiaActAnswer, String> {
+        if !self.images.has(image) {
+            return Err(format!("no such image: {image}"));
         }
+        self.gpu_access.probes.push(way);
+        Ok(NvidiaActAnswer::Probed(self.gpu_access.probe.clone()))
+    }
+
+    /// The GPUs and the driver as an observation has them: while no driver answers, nothing is known of them.
+    #[must_use]
+    pub fn cdi_host(&self) -> CdiHost {
+        let driver = self.containers.iter().find(|one| one.role == NvidiaRole::Driver && one.is_running());
+        let version = driver.and_then(|one| one.digest.as_ref()).map(|digest| digest.to_string()[..12].to_owned());
+        match (self.driver_ready(), version) {
+            (Ok(()), Some(version)) => CdiHost { driver: Some(version), gpus: self.gpu_access.gpus.clone() },
+            _ => CdiHost::default(),
+        }
+    }
+
+    /// A look at CDI.
+    #[must_use]
+    pub fn cdi_look(&self) -> CdiLook {
+        self.gpu_access.look(self.driver_ready().is_ok(), self.installed)
+    }
+
+    fn host_step(&mut self, step: &DriverHostStep) -> Result<(), String> {
+        if let Some(why) = &self.host_refuses {
+            return Err(why.clone());
+        }
+        let (runs, ready) = (self.driver_runs(), self.driver_ready().is_ok());
+        self.driver_host.act(step, runs, ready)
+    }
+
+    /// The host around the driver container, as a look shows it.
+    #[must_use]
+    pub fn driver_host_seen(&self) -> DriverHostSeen {
+        self.driver_host.seen(self.driver_runs())
+    }
+
+    fn driver_runs(&self) -> bool {
+        self.containers.iter().any(|one| one.role == NvidiaRole::Driver && one.is_running())
     }
 
     fn deed(&mut self, deed: &NvidiaDeed) -> Result<(), String> {
@@ -256,6 +330,10 @@ impl SimDocker {
                 if !container.is_running() {
                     container.run = SimContainerRun::Running(now);
                     container.starts += 1;
+                    if *role == NvidiaRole::Driver {
+                        self.gpu_access.is_linked = false;
+                        self.violations.extend(self.driver_host.driver_starts().map(str::to_owned));
+                    }
                 }
                 Ok(())
             }
