@@ -99,8 +99,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort, C: ChangePort, K: Clock, L:
         locked: remote.locked(),
         checkin: status.clone(),
     };
-    let (reconciled, known, nvidia) = (parts.reconciled(), publisher.known(), publisher.nvidia());
-    let shown = bus::Sources { handle: handle.clone(), inputs: inputs.clone(), reconciled, known, nvidia };
+    let shown = bus::Sources::new(handle.clone(), inputs.clone(), parts.reconciled(), &publisher);
     let parts = parts.with_desired_state(inputs);
     let managed = (remote, live.configuration.watch());
     let keeper = keeper((&host, &clock), &publisher, (&live.configuration, &policy), &args);
