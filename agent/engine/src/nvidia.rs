@@ -53,6 +53,8 @@ pub struct NvidiaKeeperParts<P, L, K> {
 pub struct NvidiaKeeper<P, L, K> {
     parts: NvidiaKeeperParts<P, L, K>,
     record: NvidiaRecord,
+    /// The record as it is on disk.
+    saved: NvidiaRecord,
     /// Why nothing is done: the record cannot be used.
     blocked: Option<String>,
     last: Option<NvidiaActEnd>,
@@ -65,7 +67,15 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
     #[must_use]
     pub fn new(parts: NvidiaKeeperParts<P, L, K>) -> Self {
         let (doing, logs) = (JoinSet::new(), BTreeMap::new());
-        Self { parts, record: NvidiaRecord::default(), blocked: None, last: None, doing, logs }
+        Self {
+            parts,
+            record: NvidiaRecord::default(),
+            saved: NvidiaRecord::default(),
+            blocked: None,
+            last: None,
+            doing,
+            logs,
+        }
     }
 
     /// Works until it is cancelled. A deed that is under way is left to the hand; the next start finds what became of it.
@@ -127,7 +137,7 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
             Ok(None) => return,
             Ok(Some(bytes)) => match NvidiaRecord::decode(&bytes) {
                 Ok(record) => {
-                    self.record = record;
+                    (self.record, self.saved) = (record.clone(), record);
                     return;
                 }
                 Err(damage) => damage.to_string(),
@@ -229,11 +239,12 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
             // Where nothing is wished nothing is written.
             _ if is_nothing => Ok(()),
             Some(why) => Err(why.clone()),
-            None if turn.record == self.record => Ok(()),
+            // What somebody asked for since is a change too.
+            None if turn.record == self.saved => Ok(()),
             None => self.parts.ledger.write(turn.record.encode()).await.map_err(|fault| fault.to_string()),
         };
         match &saved {
-            Ok(()) => self.record = turn.record.clone(),
+            Ok(()) => (self.record, self.saved) = (turn.record.clone(), turn.record.clone()),
             Err(_) => (act, wake) = (None, Some(world.now.boot.plus(AGAIN_AFTER_MS))),
         }
         self.show(&world, &turn, act.as_ref(), saved.err());

@@ -13,7 +13,7 @@ use model::policy::Policy;
 use model::ports::Clock;
 use model::settings::Settings;
 use model::time::{BootMillis, UnixMillis};
-use sim::nvidia_docker::SimDockerFile;
+use sim::nvidia_docker::{SimDockerFile, SimPort};
 use sim::{SimHost, SimLedger};
 use std::sync::Arc;
 use std::time::Duration;
@@ -227,4 +227,37 @@ async fn what_was_given_up_is_tried_again_when_somebody_asks() {
     bench.publisher.ask_nvidia_again(NvidiaRole::Toolkit);
     bench.until(|state| are(state, &NvidiaPhase::Ready)).await;
     bench.cancel.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nothing_is_wished_nothing_is_written() {
+    let mut bench = Bench::new();
+    let running = bench.start();
+    bench.until(|state| are(state, &NvidiaPhase::Disabled)).await;
+    sleep(Duration::from_secs(3_600)).await;
+    bench.cancel.cancel();
+    running.await.unwrap();
+    assert_eq!(bench.ledger.disk(|disk| disk.content.clone()), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_try_that_was_asked_for_outlives_the_daemon() {
+    let mut bench = Bench::on("amd-mi300");
+    bench.host.nvidia_docker(|docker| docker.takes_runtimes = false);
+    bench.wish(true);
+    let running = bench.start();
+    let is_given_up = |state: &NvidiaState| {
+        matches!(&state.toolkit.phase, NvidiaPhase::Failed { fault: NvidiaFault::RuntimeNotTaken, retry_at: None, .. })
+    };
+    bench.until(is_given_up).await;
+    // While Docker is away nothing else changes that would be written down.
+    bench.host.nvidia_docker(|docker| docker.port = SimPort::Away);
+    bench.until(|state| matches!(state.toolkit.phase, NvidiaPhase::Unknown { .. })).await;
+    let record = || NvidiaRecord::decode(&bench.ledger.disk(|disk| disk.content.clone()).unwrap().unwrap()).unwrap();
+    assert!(record().runtime.not_taken.is_some());
+    bench.publisher.ask_nvidia_again(NvidiaRole::Toolkit);
+    sleep(Duration::from_secs(60)).await;
+    bench.cancel.cancel();
+    running.await.unwrap();
+    assert_eq!(record().runtime.not_taken, None);
 }

@@ -24,7 +24,8 @@ pub fn decide(world: &NvidiaWorld) -> NvidiaTurn {
         NvidiaRole::ALL.iter().zip(&asked).find(|(one, _)| **one == role).and_then(|(_, it)| it.clone())
     };
     let driver_view = view(world, NvidiaRole::Driver, asked(NvidiaRole::Driver), None);
-    let driver = role_step(driver_view.as_ref(), world, NvidiaRole::Driver, &mut record.driver);
+    let driver =
+        role_step(driver_view.as_ref(), world, NvidiaRole::Driver, &mut record.driver, record.driver_host.is_ours);
     driver_host::settle(world, &mut record.driver_host);
     let (driver, host_step) = match &driver_view {
         Some(view) => driver_host::around(view, driver, &mut record.driver_host),
@@ -33,7 +34,8 @@ pub fn decide(world: &NvidiaWorld) -> NvidiaTurn {
     let waits = (world.wish.deploy_driver && driver.turn.phase != NvidiaPhase::Ready)
         .then(|| format!("the driver container is not ready ({})", driver.turn.phase.code()));
     let toolkit_view = view(world, NvidiaRole::Toolkit, asked(NvidiaRole::Toolkit), waits);
-    let toolkit = role_step(toolkit_view.as_ref(), world, NvidiaRole::Toolkit, &mut record.toolkit);
+    let has_entry = record.runtime.ours != RuntimeOurs::No;
+    let toolkit = role_step(toolkit_view.as_ref(), world, NvidiaRole::Toolkit, &mut record.toolkit, has_entry);
     nvidia_runtime::settle(world, &mut record.runtime);
 
     let deed = driver.deed.clone().or_else(|| toolkit.deed.clone()).filter(|_| host_step.is_none());
@@ -100,6 +102,7 @@ fn role_step(
     world: &NvidiaWorld,
     role: NvidiaRole,
     memory: &mut NvidiaMemory,
+    has_left: bool,
 ) -> RoleStep {
     let view = match (view, world.look(role)) {
         (Some(view), Ok(_)) => view,
@@ -122,7 +125,7 @@ fn role_step(
     if memory.rebuild.as_ref().is_some_and(gone) {
         memory.rebuild = None;
     }
-    let mut step = if world.wish.deploys(role) { wished(view, memory) } else { unwished(view, memory) };
+    let mut step = if world.wish.deploys(role) { wished(view, memory) } else { unwished(view, memory, has_left) };
     step.turn.log_of = step.turn.log_of.or(log_of);
     let shown = view.ours().find(|one| is_up(one)).or_else(|| view.ours().next_back());
     step.turn.container = shown.map(|one| one.id.clone());
