@@ -6,6 +6,7 @@
 use crate::publish::Publisher;
 use model::cdi::{CdiHost, CdiReader};
 use model::change::UNKNOWN_BOOT;
+use model::docker::DockerFacts;
 use model::ids::ContainerId;
 use model::message::Message;
 use model::nvidia_container::{ContainerRun, ImageSeen, NvidiaFault, NvidiaHold, NvidiaLook};
@@ -96,7 +97,7 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
             for role in self.parts.publisher.take_nvidia_asked() {
                 self.record.try_again(role);
             }
-            let looked_at = cdi_host(&seen.borrow_and_update());
+            let noticed = Noticed::of(&seen.borrow_and_update());
             let wake = tokio::select! {
                 () = cancel.cancelled() => return,
                 wake = self.turn() => wake,
@@ -115,7 +116,8 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
                 Ok(()) = self.parts.settings.changed(), if !is_busy => {}
                 Ok(()) = self.parts.policy.changed(), if !is_busy => {}
                 Ok(()) = asked.changed(), if !is_busy => {}
-                () = other_host(&mut seen, &looked_at), if !is_busy => {}
+                // Where nothing has to be come back to nothing of the host matters.
+                () = changed(&mut seen, &noticed), if !is_busy && wake.is_some() => {}
                 () = timer, if !is_busy => {}
             }
         }
@@ -358,9 +360,24 @@ fn cdi_host(host: &HostObservation) -> CdiHost {
     CdiHost::of(&host.gpus, host.host.stack.module_loaded.known().map(String::as_str))
 }
 
-/// Returns when an observation has other GPUs or another driver: bound, plugged in, cut into MIG instances, upgraded.
-async fn other_host(seen: &mut watch::Receiver<Arc<HostObservation>>, before: &CdiHost) {
-    if seen.wait_for(|host| cdi_host(host) != *before).await.is_err() {
+/// What of an observation is news for NVIDIA's containers.
+#[derive(PartialEq)]
+struct Noticed {
+    /// GPUs that were bound, plugged in or cut into MIG instances, or another driver.
+    cdi_host: CdiHost,
+    /// Docker, with its runtimes, CDI files and the number of running containers; `None` if it did not answer.
+    docker: Option<DockerFacts>,
+}
+
+impl Noticed {
+    fn of(host: &HostObservation) -> Self {
+        Self { cdi_host: cdi_host(host), docker: host.docker.as_ref().ok().cloned() }
+    }
+}
+
+/// Returns when an observation shows something else.
+async fn changed(seen: &mut watch::Receiver<Arc<HostObservation>>, before: &Noticed) {
+    if seen.wait_for(|host| Noticed::of(host) != *before).await.is_err() {
         std::future::pending::<()>().await;
     }
 }

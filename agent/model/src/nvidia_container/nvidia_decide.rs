@@ -10,7 +10,7 @@ use super::nvidia_role_view::{RoleStep, RoleView, Wake, is_up};
 use super::nvidia_runtime::{self, RuntimeStep};
 use super::nvidia_settle::Settling;
 use super::nvidia_target::{image_to_look_at, record_for};
-use super::nvidia_turn::{NvidiaAct, NvidiaTurn};
+use super::nvidia_turn::{NvidiaAct, NvidiaRoleTurn, NvidiaTurn};
 use super::nvidia_unwished::unwished;
 use super::nvidia_wished::{begin, wished};
 use super::nvidia_world::NvidiaWorld;
@@ -76,7 +76,11 @@ pub fn decide(world: &NvidiaWorld) -> NvidiaTurn {
     let runtime_wake = if comes_back { Wake::Steady } else { runtime.wake };
     let comes_back = record.driver_host.is_ours && driver.wake == Wake::Never;
     let driver_wake = if comes_back { Wake::Steady } else { driver.wake };
-    let wake_at = driver_wake.at(now).into_iter().chain(runtime_wake.at(now)).min();
+    let is_as_wished =
+        |turn: &NvidiaRoleTurn| matches!(turn.phase, NvidiaPhase::Ready | NvidiaPhase::Disabled) && turn.hold.is_none();
+    let is_at_rest = act.is_none() && is_as_wished(&driver.turn) && is_as_wished(&runtime.turn);
+    let at = |wake: Wake| if is_at_rest { wake.at_rest(now) } else { wake.at(now) };
+    let wake_at = at(driver_wake).into_iter().chain(at(runtime_wake)).min();
     NvidiaTurn { driver: driver.turn, toolkit: runtime.turn, act, record, wake_at }
 }
 

@@ -70,6 +70,8 @@ pub struct SimDocker {
     pub has_every_image: bool,
     /// What was done that must never be: a test looks here.
     pub violations: Vec<String>,
+    /// How often something was asked through a port.
+    pub asked: u64,
     images: SimImages,
     runtimes: Vec<String>,
     shown_before: Vec<String>,
@@ -96,6 +98,7 @@ impl Default for SimDocker {
             installed: false,
             has_every_image: false,
             violations: Vec::new(),
+            asked: 0,
             images: SimImages::pulling_for(20_000),
             runtimes: vec!["runc".to_owned()],
             shown_before: Vec::new(),
