@@ -12,6 +12,7 @@ use crate::os_cause::{CauseSite, OsCause};
 use crate::pci::PciScan;
 use crate::plan::{Look, PlanStep, Target};
 use crate::time::{BootMillis, UnixMillis};
+use crate::workspace_life::{WorkspaceDeed, WorkspaceLook};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::path::PathBuf;
@@ -237,6 +238,27 @@ pub trait NvidiaPort: Send + Sync + 'static {
         role: NvidiaRole,
         id: &crate::ids::ContainerId,
     ) -> impl Future<Output = Result<Vec<String>, String>> + Send;
+}
+
+/// The part of a host that workspaces are looked at and changed through. Every call has its deadline inside; none decides anything.
+pub trait WorkspacePort: Send + Sync + 'static {
+    /// Looks at the containers of all workspaces, and at images.
+    ///
+    /// # Errors
+    /// Docker, or the hand that asks it, does not answer; for people.
+    fn look_at_workspaces(&self, images: Vec<ImageRef>) -> impl Future<Output = Result<WorkspaceLook, String>> + Send;
+
+    /// Does one thing. That it returns without an error does not mean that it had an effect.
+    ///
+    /// # Errors
+    /// What the host answered; for people.
+    fn act_on_workspace(&self, deed: &WorkspaceDeed) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Waits until Docker reports that something of our containers or its images changed after `since`, at most a minute.
+    ///
+    /// # Errors
+    /// Docker cannot be asked; for people.
+    fn await_workspace_event(&self, since: UnixMillis) -> impl Future<Output = Result<(), String>> + Send;
 }
 
 /// A document of the journal as it was found.

@@ -21,4 +21,4 @@ pub use item::{Deed, Item, ItemPath, ItemState, Why, WishSource};
 pub use pace::{AtOnce, Ended, ItemKey, MOST_AT_ONCE, Pacer, Shown, Start, Turn};
 pub use preview::preview;
 pub use suspicious::suspicious;
-pub use world::World;
+pub use world::{World, manager_held};

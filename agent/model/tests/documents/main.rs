@@ -20,3 +20,4 @@ mod smi_oracle;
 mod smi_shapes;
 mod snapshot_redact;
 mod workspace;
+mod workspaces;
