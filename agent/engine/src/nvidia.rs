@@ -6,6 +6,7 @@
 use crate::publish::Publisher;
 use model::cdi::{CdiHost, CdiReader};
 use model::change::UNKNOWN_BOOT;
+use model::docker::DockerFacts;
 use model::ids::ContainerId;
 use model::message::Message;
 use model::nvidia_container::{ContainerRun, ImageSeen, NvidiaFault, NvidiaHold, NvidiaLook};
@@ -53,6 +54,8 @@ pub struct NvidiaKeeperParts<P, L, K> {
 pub struct NvidiaKeeper<P, L, K> {
     parts: NvidiaKeeperParts<P, L, K>,
     record: NvidiaRecord,
+    /// The record as it is on disk.
+    saved: NvidiaRecord,
     /// Why nothing is done: the record cannot be used.
     blocked: Option<String>,
     last: Option<NvidiaActEnd>,
@@ -65,7 +68,15 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
     #[must_use]
     pub fn new(parts: NvidiaKeeperParts<P, L, K>) -> Self {
         let (doing, logs) = (JoinSet::new(), BTreeMap::new());
-        Self { parts, record: NvidiaRecord::default(), blocked: None, last: None, doing, logs }
+        Self {
+            parts,
+            record: NvidiaRecord::default(),
+            saved: NvidiaRecord::default(),
+            blocked: None,
+            last: None,
+            doing,
+            logs,
+        }
     }
 
     /// Works until it is cancelled. A deed that is under way is left to the hand; the next start finds what became of it.
@@ -86,7 +97,7 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
             for role in self.parts.publisher.take_nvidia_asked() {
                 self.record.try_again(role);
             }
-            let looked_at = cdi_host(&seen.borrow_and_update());
+            let noticed = Noticed::of(&seen.borrow_and_update());
             let wake = tokio::select! {
                 () = cancel.cancelled() => return,
                 wake = self.turn() => wake,
@@ -105,7 +116,8 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
                 Ok(()) = self.parts.settings.changed(), if !is_busy => {}
                 Ok(()) = self.parts.policy.changed(), if !is_busy => {}
                 Ok(()) = asked.changed(), if !is_busy => {}
-                () = other_host(&mut seen, &looked_at), if !is_busy => {}
+                // Where nothing has to be come back to nothing of the host matters.
+                () = changed(&mut seen, &noticed), if !is_busy && wake.is_some() => {}
                 () = timer, if !is_busy => {}
             }
         }
@@ -127,7 +139,7 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
             Ok(None) => return,
             Ok(Some(bytes)) => match NvidiaRecord::decode(&bytes) {
                 Ok(record) => {
-                    self.record = record;
+                    (self.record, self.saved) = (record.clone(), record);
                     return;
                 }
                 Err(damage) => damage.to_string(),
@@ -229,11 +241,12 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
             // Where nothing is wished nothing is written.
             _ if is_nothing => Ok(()),
             Some(why) => Err(why.clone()),
-            None if turn.record == self.record => Ok(()),
+            // What somebody asked for since is a change too.
+            None if turn.record == self.saved => Ok(()),
             None => self.parts.ledger.write(turn.record.encode()).await.map_err(|fault| fault.to_string()),
         };
         match &saved {
-            Ok(()) => self.record = turn.record.clone(),
+            Ok(()) => (self.record, self.saved) = (turn.record.clone(), turn.record.clone()),
             Err(_) => (act, wake) = (None, Some(world.now.boot.plus(AGAIN_AFTER_MS))),
         }
         self.show(&world, &turn, act.as_ref(), saved.err());
@@ -347,9 +360,24 @@ fn cdi_host(host: &HostObservation) -> CdiHost {
     CdiHost::of(&host.gpus, host.host.stack.module_loaded.known().map(String::as_str))
 }
 
-/// Returns when an observation has other GPUs or another driver: bound, plugged in, cut into MIG instances, upgraded.
-async fn other_host(seen: &mut watch::Receiver<Arc<HostObservation>>, before: &CdiHost) {
-    if seen.wait_for(|host| cdi_host(host) != *before).await.is_err() {
+/// What of an observation is news for NVIDIA's containers.
+#[derive(PartialEq)]
+struct Noticed {
+    /// GPUs that were bound, plugged in or cut into MIG instances, or another driver.
+    cdi_host: CdiHost,
+    /// Docker, with its runtimes, CDI files and the number of running containers; `None` if it did not answer.
+    docker: Option<DockerFacts>,
+}
+
+impl Noticed {
+    fn of(host: &HostObservation) -> Self {
+        Self { cdi_host: cdi_host(host), docker: host.docker.as_ref().ok().cloned() }
+    }
+}
+
+/// Returns when an observation shows something else.
+async fn changed(seen: &mut watch::Receiver<Arc<HostObservation>>, before: &Noticed) {
+    if seen.wait_for(|host| Noticed::of(host) != *before).await.is_err() {
         std::future::pending::<()>().await;
     }
 }

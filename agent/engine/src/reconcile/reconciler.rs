@@ -14,7 +14,7 @@ use model::observation::HostObservation;
 use model::policy::Policy;
 use model::ports::Clock;
 use model::reconcile::{
-    Applied, AtOnce, Ended, Item, ItemKey, Pacer, Shown, Start, Why, WishSource, World, items, suspicious,
+    Applied, AtOnce, Ended, Item, ItemKey, ItemState, Pacer, Shown, Start, Why, WishSource, World, items, suspicious,
 };
 use model::refusal::Refusal;
 use model::roster::Known;
@@ -30,6 +30,8 @@ use tokio_util::sync::CancellationToken;
 const LOOK_AT_THE_CLOCK_MS: u64 = 60_000;
 /// Type of the condition that holds while more is to be reported than the host can have.
 const SUSPICIOUS: &str = "override_suspicious";
+/// Code of an item that another program works against, and type of the condition that holds meanwhile.
+const SECOND_MASTER: &str = "mig_second_master";
 
 /// What the reconciler reads.
 #[derive(Debug, Clone)]
@@ -161,7 +163,28 @@ impl<K: Clock> Reconciler<K> {
             }),
             None => self.publisher.lift(SUSPICIOUS),
         }
-        items(&world)
+        let all = items(&world);
+        self.show_second_master(&all);
+        all
+    }
+
+    /// Another program sets MIG of what the desired state is about.
+    fn show_second_master(&self, all: &[Item]) {
+        let message = |item: &Item| {
+            let refused = if let ItemState::Refused(why) = &item.state { Some(why) } else { None };
+            refused.filter(|why| why.code == SECOND_MASTER).map(|why| why.message.clone())
+        };
+        let refused = all.iter().find_map(message);
+        match refused {
+            Some(message) => self.publisher.stand(Condition {
+                kind: SECOND_MASTER.to_owned(),
+                status: ConditionStatus::True,
+                reason: "not_reconciled".to_owned(),
+                message,
+                since: self.clock.wall_now(),
+            }),
+            None => self.publisher.lift(SECOND_MASTER),
+        }
     }
 
     /// Both clocks; the wall clock as the manager has it, as far as that is known.

@@ -84,6 +84,7 @@ fn of(status: &NvidiaStatus) -> Option<(String, String, String)> {
         | NvidiaHold::DockerConfigDenied
         | NvidiaHold::RuntimeInUse { .. }
         | NvidiaHold::Unclaimed { .. }
+        | NvidiaHold::UnclaimedOnHost
         | NvidiaHold::Leftover { .. }
         | NvidiaHold::HostStepFailed { .. } => own("held"),
     };

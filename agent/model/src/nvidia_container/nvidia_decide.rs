@@ -10,7 +10,7 @@ use super::nvidia_role_view::{RoleStep, RoleView, Wake, is_up};
 use super::nvidia_runtime::{self, RuntimeStep};
 use super::nvidia_settle::Settling;
 use super::nvidia_target::{image_to_look_at, record_for};
-use super::nvidia_turn::{NvidiaAct, NvidiaTurn};
+use super::nvidia_turn::{NvidiaAct, NvidiaRoleTurn, NvidiaTurn};
 use super::nvidia_unwished::unwished;
 use super::nvidia_wished::{begin, wished};
 use super::nvidia_world::NvidiaWorld;
@@ -24,7 +24,8 @@ pub fn decide(world: &NvidiaWorld) -> NvidiaTurn {
         NvidiaRole::ALL.iter().zip(&asked).find(|(one, _)| **one == role).and_then(|(_, it)| it.clone())
     };
     let driver_view = view(world, NvidiaRole::Driver, asked(NvidiaRole::Driver), None);
-    let driver = role_step(driver_view.as_ref(), world, NvidiaRole::Driver, &mut record.driver);
+    let driver =
+        role_step(driver_view.as_ref(), world, NvidiaRole::Driver, &mut record.driver, record.driver_host.is_ours);
     driver_host::settle(world, &mut record.driver_host);
     let (driver, host_step) = match &driver_view {
         Some(view) => driver_host::around(view, driver, &mut record.driver_host),
@@ -33,7 +34,8 @@ pub fn decide(world: &NvidiaWorld) -> NvidiaTurn {
     let waits = (world.wish.deploy_driver && driver.turn.phase != NvidiaPhase::Ready)
         .then(|| format!("the driver container is not ready ({})", driver.turn.phase.code()));
     let toolkit_view = view(world, NvidiaRole::Toolkit, asked(NvidiaRole::Toolkit), waits);
-    let toolkit = role_step(toolkit_view.as_ref(), world, NvidiaRole::Toolkit, &mut record.toolkit);
+    let has_entry = record.runtime.ours != RuntimeOurs::No;
+    let toolkit = role_step(toolkit_view.as_ref(), world, NvidiaRole::Toolkit, &mut record.toolkit, has_entry);
     nvidia_runtime::settle(world, &mut record.runtime);
 
     let deed = driver.deed.clone().or_else(|| toolkit.deed.clone()).filter(|_| host_step.is_none());
@@ -74,7 +76,11 @@ pub fn decide(world: &NvidiaWorld) -> NvidiaTurn {
     let runtime_wake = if comes_back { Wake::Steady } else { runtime.wake };
     let comes_back = record.driver_host.is_ours && driver.wake == Wake::Never;
     let driver_wake = if comes_back { Wake::Steady } else { driver.wake };
-    let wake_at = driver_wake.at(now).into_iter().chain(runtime_wake.at(now)).min();
+    let is_as_wished =
+        |turn: &NvidiaRoleTurn| matches!(turn.phase, NvidiaPhase::Ready | NvidiaPhase::Disabled) && turn.hold.is_none();
+    let is_at_rest = act.is_none() && is_as_wished(&driver.turn) && is_as_wished(&runtime.turn);
+    let at = |wake: Wake| if is_at_rest { wake.at_rest(now) } else { wake.at(now) };
+    let wake_at = at(driver_wake).into_iter().chain(at(runtime_wake)).min();
     NvidiaTurn { driver: driver.turn, toolkit: runtime.turn, act, record, wake_at }
 }
 
@@ -100,6 +106,7 @@ fn role_step(
     world: &NvidiaWorld,
     role: NvidiaRole,
     memory: &mut NvidiaMemory,
+    has_left: bool,
 ) -> RoleStep {
     let view = match (view, world.look(role)) {
         (Some(view), Ok(_)) => view,
@@ -122,7 +129,7 @@ fn role_step(
     if memory.rebuild.as_ref().is_some_and(gone) {
         memory.rebuild = None;
     }
-    let mut step = if world.wish.deploys(role) { wished(view, memory) } else { unwished(view, memory) };
+    let mut step = if world.wish.deploys(role) { wished(view, memory) } else { unwished(view, memory, has_left) };
     step.turn.log_of = step.turn.log_of.or(log_of);
     let shown = view.ours().find(|one| is_up(one)).or_else(|| view.ours().next_back());
     step.turn.container = shown.map(|one| one.id.clone());

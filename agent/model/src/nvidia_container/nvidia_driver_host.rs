@@ -88,7 +88,8 @@ fn take_back(
     driver: RoleStep,
     memory: &mut DriverHostMemory,
 ) -> (RoleStep, Option<DriverHostStep>) {
-    if view.ours().next().is_some() {
+    let is_claimed = !matches!(driver.turn.hold, Some(NvidiaHold::UnclaimedOnHost));
+    if view.ours().next().is_some() || !is_claimed {
         return (driver, None);
     }
     let left = |driver: RoleStep, reason: String, wake: Wake| {

@@ -207,6 +207,13 @@ pub enum NvidiaHold {
         /// Its name.
         name: String,
     },
+    /// Its container is gone and its wish was lost: what it has set up on the host is not removed for that.
+    #[error(
+        "the wish for it was lost, which is no order to remove what it has set up on this host (the runtime in Docker's configuration, \
+         mounts below /run/nvidia): that is left as it is; enable it and then disable it (`gpuhostctl toolkit enable`, then `disable`; \
+         the same for driver)"
+    )]
+    UnclaimedOnHost,
     /// A container that is not needed any more, or what it has left on the host, could not be removed.
     #[error("what is not needed any more is still there: {reason}")]
     Leftover {

@@ -1,5 +1,6 @@
 //! NVIDIA's containers on a simulated host: its Docker goes on by some seconds whenever it is looked at.
 
+use super::sim_docker::SimDocker;
 use crate::host::SimHost;
 use crate::recorded::RecordedHost;
 use model::docker::DockerFacts;
@@ -17,6 +18,7 @@ impl NvidiaPort for SimHost {
     async fn look_at_containers(&self, role: NvidiaRole, image: Option<ImageRef>) -> Result<NvidiaLook, String> {
         let _facts = self.read_docker().await.map_err(|fault| fault.to_string())?;
         self.nvidia_docker(|docker| {
+            docker.asked += 1;
             if role == NvidiaRole::Driver {
                 docker.advance_to(docker.now.plus(LOOK_TAKES_MS));
             }
@@ -26,7 +28,11 @@ impl NvidiaPort for SimHost {
 
     async fn ask_docker(&self) -> Result<DockerFacts, String> {
         let facts = self.read_docker().await.map_err(|fault| fault.to_string())?;
-        let with = self.nvidia_docker(|docker| docker.facts())?;
+        let with = self.nvidia_docker(|docker| {
+            docker.asked += 1;
+            docker.gpu_access.reads_cdi |= !facts.cdi_spec_dirs.is_empty();
+            docker.facts()
+        })?;
         let mut runtimes: Vec<String> = facts.runtimes.iter().chain(&with.runtimes).cloned().collect();
         runtimes.sort();
         runtimes.dedup();
@@ -42,18 +48,16 @@ impl NvidiaPort for SimHost {
         &self,
         _version: Option<String>,
     ) -> impl Future<Output = Result<DockerConfigLook, String>> + Send {
-        ready(self.nvidia_docker(|docker| docker.config()))
+        ready(self.nvidia_docker(|docker| {
+            docker.asked += 1;
+            docker.config()
+        }))
     }
 
     fn look_at_nvidia_host(&self, _asked: NvidiaHostAsked) -> impl Future<Output = NvidiaHostSeen> + Send {
-        ready(self.nvidia_docker(|docker| NvidiaHostSeen {
-            preflight: Vec::new(),
-            driver_ready: docker.driver_ready(),
-            runtime_answers: docker.runtime_answers(),
-            holders: Ok(docker.holders.clone()),
-            runtime_users: Ok(docker.runtime_users.clone()),
-            cdi: Ok(docker.cdi_look()),
-            driver_host: Ok(docker.driver_host_seen()),
+        ready(self.nvidia_docker(|docker| {
+            docker.asked += 1;
+            host_seen(docker)
         }))
     }
 
@@ -71,6 +75,18 @@ impl NvidiaPort for SimHost {
         id: &ContainerId,
     ) -> impl Future<Output = Result<Vec<String>, String>> + Send {
         ready(Ok(vec![format!("container {} of a simulated host writes nothing", id.short())]))
+    }
+}
+
+fn host_seen(docker: &SimDocker) -> NvidiaHostSeen {
+    NvidiaHostSeen {
+        preflight: Vec::new(),
+        driver_ready: docker.driver_ready(),
+        runtime_answers: docker.runtime_answers(),
+        holders: Ok(docker.holders.clone()),
+        runtime_users: Ok(docker.runtime_users.clone()),
+        cdi: Ok(docker.cdi_look()),
+        driver_host: Ok(docker.driver_host_seen()),
     }
 }
 

@@ -50,6 +50,10 @@ pub struct SimDocker {
     pub file: SimDockerFile,
     /// Docker takes runtimes from its file.
     pub takes_runtimes: bool,
+    /// So long it takes until a reload is answered.
+    pub reload_takes_ms: u64,
+    /// So long after it Docker still reports the runtimes of before.
+    pub shows_after_ms: u64,
     /// The host around the driver container.
     pub driver_host: SimDriverHost,
     /// The ways of GPUs into containers.
@@ -66,8 +70,12 @@ pub struct SimDocker {
     pub has_every_image: bool,
     /// What was done that must never be: a test looks here.
     pub violations: Vec<String>,
+    /// How often something was asked through a port.
+    pub asked: u64,
     images: SimImages,
     runtimes: Vec<String>,
+    shown_before: Vec<String>,
+    read_at: BootMillis,
     writes: u64,
     created: u64,
 }
@@ -80,6 +88,8 @@ impl Default for SimDocker {
             containers: Vec::new(),
             file: SimDockerFile::Absent,
             takes_runtimes: true,
+            reload_takes_ms: 0,
+            shows_after_ms: 0,
             driver_host: SimDriverHost::default(),
             gpu_access: SimGpuAccess::default(),
             host_refuses: None,
@@ -88,8 +98,11 @@ impl Default for SimDocker {
             installed: false,
             has_every_image: false,
             violations: Vec::new(),
+            asked: 0,
             images: SimImages::pulling_for(20_000),
             runtimes: vec!["runc".to_owned()],
+            shown_before: Vec::new(),
+            read_at: BootMillis(0),
             writes: 0,
             created: 0,
         }
@@ -106,6 +119,11 @@ impl SimDocker {
     /// A registry gets an image.
     pub fn publish(&mut self, tag: &ImageRef, digest: &ImageDigest, image: SimImage) {
         self.images.publish(tag, digest, image);
+    }
+
+    /// Somebody loads an image from a file, which has no digest of a registry then.
+    pub fn load(&mut self, image: &ImageRef) {
+        self.images.load(image);
     }
 
     /// The registry answers, or does not.
@@ -206,9 +224,10 @@ impl SimDocker {
     /// Docker does not answer.
     pub fn facts(&self) -> Result<DockerFacts, String> {
         self.answers()?;
+        let is_late = self.shows_after_ms > 0 && self.now < self.read_at.plus(self.shows_after_ms);
         Ok(DockerFacts {
             version: Some("28.5.2".to_owned()),
-            runtimes: self.runtimes.clone(),
+            runtimes: if is_late { self.shown_before.clone() } else { self.runtimes.clone() },
             default_runtime: Some("runc".to_owned()),
             cdi_spec_dirs: self.gpu_access.directories(),
             cdi_devices: self.gpu_access.devices(),
@@ -411,7 +430,11 @@ impl SimDocker {
             }
             // Without runtimes in its file a reload leaves Docker those that it has.
             DockerConfigStep::Reload if self.file == SimDockerFile::Absent => {}
-            DockerConfigStep::Reload => self.read_file(),
+            DockerConfigStep::Reload => {
+                self.now = self.now.plus(self.reload_takes_ms);
+                (self.shown_before, self.read_at) = (self.runtimes.clone(), self.now);
+                self.read_file();
+            }
         }
         self.writes += 1;
         Ok(())

@@ -126,19 +126,53 @@ fn live(story: Story, faults: &[(usize, Fault)]) {
     }
 }
 
-#[test]
-fn every_single_fault_at_every_turn_ends_well_or_with_a_reason() {
-    let mut lives = 0;
-    for story in STORIES {
-        for at in story.moments() {
-            for fault in FAULTS {
-                live(story, &[(at, fault)]);
-                lives += 1;
-            }
+/// Every single fault at every turn of a story ends well or with a reason.
+fn each_fault_at_each_turn(story: Story) {
+    let mut moments = story.moments();
+    // In a story without a deed one turn is like the other.
+    moments.extend([0, 1, 2]);
+    moments.sort_unstable();
+    moments.dedup();
+    for at in moments {
+        for fault in FAULTS {
+            live(story, &[(at, fault)]);
         }
     }
-    println!("{lives} lives");
-    assert!(lives > 900, "{lives}");
+}
+
+#[test]
+fn every_fault_while_both_are_enabled() {
+    each_fault_at_each_turn(Story::Enable);
+}
+
+#[test]
+fn every_fault_while_the_driver_is_upgraded() {
+    each_fault_at_each_turn(Story::Upgrade);
+}
+
+#[test]
+fn every_fault_while_an_upgrade_fails() {
+    each_fault_at_each_turn(Story::UpgradeToBad);
+}
+
+#[test]
+fn every_fault_while_an_upgrade_never_gets_ready() {
+    each_fault_at_each_turn(Story::UpgradeToStuck);
+}
+
+#[test]
+fn every_fault_while_the_toolkit_is_upgraded() {
+    each_fault_at_each_turn(Story::UpgradeToolkit);
+}
+
+#[test]
+fn every_fault_while_both_are_disabled() {
+    each_fault_at_each_turn(Story::Disable);
+}
+
+#[test]
+fn every_fault_while_nothing_is_to_be_done() {
+    each_fault_at_each_turn(Story::Restart);
 }
 
 #[test]

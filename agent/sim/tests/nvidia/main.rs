@@ -6,3 +6,4 @@ mod crashes;
 mod gpu_access;
 mod life;
 mod lives;
+mod reviewed;
