@@ -13,7 +13,8 @@ use nix::unistd::{AccessFlags, eaccess, geteuid};
 use protocol::hand::ContainersHand;
 use protocol::hand::containers::{
     ApplyNvidiaDeed, ApplyWorkspaceDeed, AwaitWorkspaceEvent, FindMigContainers, FindRuntimeUsers,
-    InspectNvidiaContainers, InspectWorkspaces, ProbeDriverContainer, ProbeToolkit, ReadDockerFacts, ReadNvidiaLog,
+    InspectNvidiaContainers, InspectWorkspaces, ListStoredImages, ProbeDriverContainer, ProbeToolkit, ReadDockerFacts,
+    ReadNvidiaLog, RemoveStoredImage,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,8 +95,9 @@ fn workspaces(
     paths: &HandPaths,
 ) -> RegistryBuilder<ContainersHand> {
     let workspaces = WorkspaceContainers::new(socket, PULL_STALLED_AFTER);
-    let (looking, doing, waiting) = (workspaces.clone(), workspaces.clone(), workspaces);
-    let policy_file = paths.policy.clone();
+    let (looking, doing, waiting) = (workspaces.clone(), workspaces.clone(), workspaces.clone());
+    let (listing, removing) = (workspaces.clone(), workspaces);
+    let (policy_file, image_policy) = (paths.policy.clone(), paths.policy.clone());
     builder
         .serve(move |InspectWorkspaces { images }| {
             let workspaces = looking.clone();
@@ -108,6 +110,17 @@ fn workspaces(
         .serve(move |AwaitWorkspaceEvent { since }| {
             let workspaces = waiting.clone();
             async move { workspaces.await_event(since, EVENT_WITHIN).await }
+        })
+        .serve(move |ListStoredImages {}| {
+            let workspaces = listing.clone();
+            async move { workspaces.stored_images(WORKSPACES_WITHIN).await }
+        })
+        .serve(move |RemoveStoredImage { id }| {
+            let (workspaces, file) = (removing.clone(), image_policy.clone());
+            async move {
+                let policy = policy::read_in_background(file).await.host;
+                workspaces.remove_stored_image(&id, &policy, DEED_WITHIN).await
+            }
         })
 }
 

@@ -3,6 +3,7 @@
 mod bind_sources;
 mod events;
 mod networks;
+mod stored_images;
 mod unusual;
 mod volumes;
 mod workspace_create;
@@ -11,14 +12,15 @@ mod workspace_list;
 mod workspace_shape;
 mod workspace_view;
 
+use crate::not_done::do_within;
 use crate::pulls::Pulls;
 use crate::within;
 use model::driver::ProbeError;
-use model::image_ref::ImageRef;
+use model::image_ref::{ImageDigest, ImageRef};
 use model::policy::HostPolicy;
 use model::ports::ActError;
 use model::time::UnixMillis;
-use model::workspace_life::{WorkspaceDeed, WorkspaceLook};
+use model::workspace_life::{StoredImage, WorkspaceDeed, WorkspaceLook};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +65,28 @@ impl WorkspaceContainers {
     pub async fn await_event(&self, since: UnixMillis, most: Duration) -> Result<(), ProbeError> {
         let waiting = events::await_event(&self.socket, &self.pulls, since, most);
         waiting.await.map_err(|error| error.into_fault(&self.what()))
+    }
+
+    /// Every image that Docker has, with the containers that are created from it.
+    ///
+    /// # Errors
+    /// Docker is absent, refuses, or does not answer in time.
+    pub async fn stored_images(&self, deadline: Duration) -> Result<Vec<StoredImage>, ProbeError> {
+        within(&self.what(), deadline, stored_images::stored_images(&self.socket)).await
+    }
+
+    /// Removes an image by its id. One that is gone is done.
+    ///
+    /// # Errors
+    /// A container is created from it, it has a tag, the policy does not list its registry, or Docker refuses or cannot be asked.
+    pub async fn remove_stored_image(
+        &self,
+        id: &ImageDigest,
+        policy: &HostPolicy,
+        deadline: Duration,
+    ) -> Result<(), ActError> {
+        let removing = stored_images::remove(&self.socket, id, policy, deadline);
+        do_within(&self.socket, &format!("remove the image {id}"), deadline, removing).await
     }
 
     fn what(&self) -> String {

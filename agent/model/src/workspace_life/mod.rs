@@ -1,5 +1,6 @@
 //! The life of workspaces: how Docker shows their containers, what can be done to them, and what of it is to be done next.
 
+mod image_prune;
 mod removal_gate;
 mod why_not_ours;
 mod workspace_allocation;
@@ -22,6 +23,9 @@ mod workspace_turn;
 mod workspace_wishes;
 mod workspace_world;
 
+pub use image_prune::{
+    ImagePrunePlan, ImagePruneWorld, OurImage, PruneMode, StoredImage, WhyKept, note_needed_images, plan_image_prune,
+};
 pub use why_not_ours::WhyNotOurs;
 pub use workspace_allocation::WorkspaceAllocation;
 pub use workspace_ask::WorkspaceAsk;

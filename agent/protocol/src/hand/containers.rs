@@ -6,11 +6,11 @@ use model::daemon_json::RuntimeName;
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::ids::ContainerId;
-use model::image_ref::ImageRef;
+use model::image_ref::{ImageDigest, ImageRef};
 use model::nvidia_container::{NvidiaDeed, NvidiaLook, NvidiaRole, ToolkitProbe, ToolkitWay};
 use model::ports::ActError;
 use model::time::UnixMillis;
-use model::workspace_life::{WorkspaceDeed, WorkspaceLook};
+use model::workspace_life::{StoredImage, WorkspaceDeed, WorkspaceLook};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -235,5 +235,43 @@ impl Verb for AwaitWorkspaceEvent {
 
     fn attempted(&self) -> String {
         "wait for an event of Docker".to_owned()
+    }
+}
+
+/// Lists the images that Docker has, with the containers that are created from each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListStoredImages {}
+
+impl Verb for ListStoredImages {
+    type Hand = ContainersHand;
+    type Reply = Result<Vec<StoredImage>, ProbeError>;
+    const NAME: &'static str = "list_stored_images";
+    const KIND: VerbKind = VerbKind::Probe;
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(45));
+
+    fn attempted(&self) -> String {
+        "list the images of Docker".to_owned()
+    }
+}
+
+/// Removes an image by its id, never by force. The hand checks it again: no container is created from it, it has no tag, and its registry
+/// is one that the policy lists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveStoredImage {
+    /// Its id in this Docker.
+    pub id: ImageDigest,
+}
+
+impl Verb for RemoveStoredImage {
+    type Hand = ContainersHand;
+    type Reply = Result<(), ActError>;
+    const NAME: &'static str = "remove_stored_image";
+    const KIND: VerbKind = VerbKind::Write;
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(180));
+
+    fn attempted(&self) -> String {
+        format!("remove the image {}", self.id)
     }
 }

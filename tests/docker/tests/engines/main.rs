@@ -11,6 +11,7 @@ mod rig;
 mod stand_ins;
 mod toolkit_container;
 mod workspace_faults;
+mod workspace_images;
 mod workspace_life;
 mod workspace_never;
 mod workspace_strangers;

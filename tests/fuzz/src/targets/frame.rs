@@ -5,7 +5,8 @@ use crate::bounds::Bounds;
 use hands::frame::{self, FrameError};
 use protocol::hand::containers::{
     ApplyNvidiaDeed, ApplyWorkspaceDeed, AwaitWorkspaceEvent, FindMigContainers, FindRuntimeUsers,
-    InspectNvidiaContainers, InspectWorkspaces, ProbeDriverContainer, ProbeToolkit, ReadDockerFacts, ReadNvidiaLog,
+    InspectNvidiaContainers, InspectWorkspaces, ListStoredImages, ProbeDriverContainer, ProbeToolkit, ReadDockerFacts,
+    ReadNvidiaLog, RemoveStoredImage,
 };
 use protocol::hand::holders::{FindHolders, FindMigHolders};
 use protocol::hand::host::{
@@ -83,7 +84,7 @@ struct Reader {
 }
 
 /// Every verb of every hand; a test compares it with the registries.
-const READERS: [Reader; 28] = [
+const READERS: [Reader; 30] = [
     Reader { verb: HELLO, args: same_again::<Hello>, reply: same_again::<Introduction> },
     reader::<ProbeNvml>(),
     reader::<ProbeSmi>(),
@@ -107,6 +108,8 @@ const READERS: [Reader; 28] = [
     reader::<InspectWorkspaces>(),
     reader::<ApplyWorkspaceDeed>(),
     reader::<AwaitWorkspaceEvent>(),
+    reader::<ListStoredImages>(),
+    reader::<RemoveStoredImage>(),
     reader::<FindHolders>(),
     reader::<FindMigHolders>(),
     reader::<InspectMig>(),
