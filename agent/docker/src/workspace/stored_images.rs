@@ -91,7 +91,7 @@ async fn list<T: DeserializeOwned>(socket: &str, path: &str) -> Result<Vec<T>, D
         .map_err(|error| DockerError::Garbled { path: path.to_owned(), why: error.to_string() })
 }
 
-/// Removes one. On a full disk Docker fails to write down that its name is gone and has forgotten it all the same: then it goes by its id.
+/// Removes one. On a full disk Docker fails to write down that its name is gone and has forgotten it all the same: then it is removed by its id.
 pub(crate) async fn remove(
     socket: &str,
     id: &ImageDigest,
