@@ -52,6 +52,7 @@ pub mod jobs;
 pub mod kernel_log;
 pub mod mig_look;
 mod mig_return;
+mod mig_watch;
 pub mod nvidia;
 pub mod observer;
 pub mod publish;

@@ -134,13 +134,23 @@ impl<A: ActPort> MigLooker<A> {
     }
 }
 
-async fn look<A: ActPort>(act: &A, publisher: &Publisher, gpu: PciAddress) -> Result<MigLook, Refusal> {
+/// MIG of a GPU without who uses it, and what was looked at.
+pub(crate) async fn look_alone<A: ActPort>(
+    act: &A,
+    publisher: &Publisher,
+    gpu: PciAddress,
+) -> Result<(Target, MigOnGpu), Refusal> {
     // What a change of the mode may touch is what is looked at; the mode that it would set plays no part in that.
     let any = Change::MigMode(MigModeRequest { gpu, to: MigMode::Enabled });
     let target = any.bounds(&publisher.seen().borrow())?.target;
-    let Look::Mig(seen) = act.look(&target).await.map_err(refusal_of_act)? else {
-        return Err(Refusal::Conflict { why: format!("{gpu}: something else was observed; try again") });
-    };
+    match act.look(&target).await.map_err(refusal_of_act)? {
+        Look::Mig(seen) => Ok((target, *seen)),
+        Look::Functions(_) => Err(Refusal::Conflict { why: format!("{gpu}: something else was observed; try again") }),
+    }
+}
+
+async fn look<A: ActPort>(act: &A, publisher: &Publisher, gpu: PciAddress) -> Result<MigLook, Refusal> {
+    let (target, seen) = look_alone(act, publisher, gpu).await?;
     let holders = act.holders(&target).await.map_err(refusal_of_act)?;
     let owned = match &target {
         Target::Mig(target) => publisher.records().borrow().owned(&target.uuid).map(MigOwned::places),

@@ -1,4 +1,5 @@
-//! After a boot: has the MIG instances created again that gpuhostd had created before it, for each GPU once its driver answers.
+//! After a boot, or after the driver was loaded again: has the MIG instances created again that gpuhostd had created before it, for each
+//! GPU once its driver answers.
 
 use crate::change::Records;
 use crate::command::Authorized;
@@ -9,6 +10,7 @@ use model::mig::{MigOwned, MigReturnRequest};
 use model::observation::{GpuUse, HostObservation};
 use model::ports::Clock;
 use model::refusal::Refusal;
+use model::stack::DriverLoad;
 use model::time::BootMillis;
 use model::{GpuUuid, PciAddress};
 use std::collections::BTreeMap;
@@ -25,6 +27,8 @@ const AGAIN_AFTER_MS: u64 = 30_000;
 /// What became of the attempts at a GPU.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tried {
+    /// The load of the driver after which it is tried; `None` after a boot.
+    after: Option<DriverLoad>,
     attempts: u32,
     not_before: BootMillis,
     is_under_way: bool,
@@ -45,15 +49,24 @@ impl<K: Clock> MigReturner<K> {
         Self { clock, handle, records, boot_id, tried: BTreeMap::new(), jobs: JoinSet::new() }
     }
 
-    /// Works until nothing is left to return, or until it is cancelled.
+    /// Works until it is cancelled.
     pub(crate) async fn run(mut self, cancel: CancellationToken) {
         let mut seen = self.handle.observation.clone();
-        while let Some(next) = self.turn() {
+        loop {
+            let next = self.turn();
+            let clock = Arc::clone(&self.clock);
+            let due = async {
+                match next {
+                    Some(next) => clock.sleep_until(next).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = cancel.cancelled() => break,
                 Ok(()) = seen.changed() => {}
+                Ok(()) = self.records.changed() => {}
                 Some(ended) = self.jobs.join_next(), if !self.jobs.is_empty() => self.ended(ended),
-                () = self.clock.sleep_until(next) => {}
+                () = due => {}
             }
         }
     }
@@ -62,15 +75,21 @@ impl<K: Clock> MigReturner<K> {
     fn turn(&mut self) -> Option<BootMillis> {
         let now = self.clock.boot_now();
         // Boots that have no name cannot be told apart, and what is there then may be of this one.
-        let is_over = |tried: &Tried| tried.attempts >= ATTEMPTS && !tried.is_under_way;
-        let tried = &self.tried;
         let records = Arc::clone(&self.records.borrow_and_update());
-        let open: Vec<MigOwned> = records
-            .to_return(&self.boot_id)
-            .filter(|owned| self.boot_id != UNKNOWN_BOOT && owned.boot_id != UNKNOWN_BOOT)
-            .filter(|owned| !tried.get(&owned.gpu).is_some_and(is_over))
-            .cloned()
-            .collect();
+        let left = records.to_return(&self.boot_id);
+        let known = left.filter(|(owned, _)| self.boot_id != UNKNOWN_BOOT && owned.boot_id != UNKNOWN_BOOT);
+        let left: Vec<(MigOwned, Option<DriverLoad>)> = known.map(|(owned, after)| (owned.clone(), after)).collect();
+        for (owned, after) in &left {
+            let tried = self.tried.entry(owned.gpu.clone()).or_default();
+            if tried.after != *after && !tried.is_under_way {
+                *tried = Tried { after: *after, ..Tried::default() };
+            }
+        }
+        let tried = &self.tried;
+        let is_over = |owned: &MigOwned| {
+            tried.get(&owned.gpu).is_some_and(|tried| tried.attempts >= ATTEMPTS && !tried.is_under_way)
+        };
+        let open: Vec<MigOwned> = left.into_iter().map(|(owned, _)| owned).filter(|owned| !is_over(owned)).collect();
         if open.is_empty() {
             return None;
         }
@@ -107,17 +126,19 @@ impl<K: Clock> MigReturner<K> {
             Err(broken) if broken.is_panic() => std::panic::resume_unwind(broken.into_panic()),
             Err(_) => return,
         };
+        let Err(why) = end else {
+            self.tried.remove(&uuid);
+            return;
+        };
         let tried = self.tried.entry(uuid).or_default();
         tried.is_under_way = false;
         tried.not_before = self.clock.boot_now().plus(AGAIN_AFTER_MS);
-        if let Err(why) = end {
-            let (attempt, attempts) = (tried.attempts, ATTEMPTS);
-            tracing::warn!(
-                message_id = Message::MigNotReturned.id(),
-                gpu_bdf = %gpu,
-                "the MIG instances that {gpu} had before the boot could not be created again (attempt {attempt} of {attempts}): {why}"
-            );
-        }
+        let (attempt, attempts) = (tried.attempts, ATTEMPTS);
+        tracing::warn!(
+            message_id = Message::MigNotReturned.id(),
+            gpu_bdf = %gpu,
+            "the MIG instances that {gpu} had before its driver was loaded could not be created again (attempt {attempt} of {attempts}): {why}"
+        );
     }
 }
 

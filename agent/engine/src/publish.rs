@@ -241,7 +241,8 @@ impl Publisher {
         self.shown.send_modify(|shown| {
             let (records, standing) = (Arc::clone(&self.records.borrow()), Arc::clone(&self.standing.borrow()));
             let (seen, gone) = (Arc::clone(&self.raw.borrow()), Arc::clone(&self.gone.borrow()));
-            *shown = if records.is_empty() && standing.is_empty() && gone.is_empty() {
+            let is_bare = records.is_empty() && !records.has_places();
+            *shown = if is_bare && standing.is_empty() && gone.is_empty() {
                 seen
             } else {
                 let standing: Vec<Condition> = standing.values().cloned().collect();

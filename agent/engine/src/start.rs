@@ -6,6 +6,7 @@ use crate::handle::{COMMAND_QUEUE, Handle};
 use crate::jobs::JobTable;
 use crate::mig_look::{MigLooker, MigQuestion, MigReader};
 use crate::mig_return::MigReturner;
+use crate::mig_watch::MigWatcher;
 use crate::observer::{Ask, Observer, nothing_seen};
 use crate::publish::Publisher;
 use crate::reconcile::{ReconcileInputs, Reconciled, Reconciler};
@@ -130,7 +131,7 @@ impl EngineParts {
         cancel: CancellationToken,
     ) -> Engine<impl Future<Output = ()> + Send> {
         let EnginePorts { host, announced, manager, settings, policy, change } = ports;
-        let (clock, boot_id) = (Arc::clone(&change.clock), change.boot_id.clone());
+        let (clock, boot_id, act) = (Arc::clone(&change.clock), change.boot_id.clone(), Arc::clone(&change.act));
         let observer = Observer::new(host, Arc::clone(&clock), settings, Arc::clone(&self.publisher), self.asked)
             .with_kernel_log(self.kernel_log);
         let mig = MigLooker::new(Arc::clone(&change.act), Arc::clone(&self.publisher), self.mig_questions);
@@ -144,7 +145,10 @@ impl EngineParts {
                 None
             }
         };
-        let returner = MigReturner::new(Arc::clone(&clock), self.handle.clone(), self.publisher.records(), boot_id);
+        let records = self.publisher.records();
+        let returner = MigReturner::new(Arc::clone(&clock), self.handle.clone(), records, boot_id.clone());
+        let publisher = Arc::clone(&self.publisher);
+        let watcher = MigWatcher::new(act, Arc::clone(&clock), self.handle.clone(), publisher, boot_id);
         let reconciler = self.wished.map(|inputs| {
             let ends = (inputs, self.reconciled);
             Reconciler::new(
@@ -175,6 +179,7 @@ impl EngineParts {
                 core.run(cancel.clone()),
                 mig.run(cancel.clone()),
                 returner.run(cancel.clone()),
+                watcher.run(cancel.clone()),
                 reconciling
             );
         };

@@ -78,6 +78,15 @@ async fn start() -> (Arc<Slow>, Handle, DropGuard) {
     let mut seen = engine.handle.observation.clone();
     let is_known = |o: &Arc<model::observation::HostObservation>| o.gpus.iter().any(|gpu| gpu.driver.is_some());
     tokio::time::timeout(PATIENCE, seen.wait_for(is_known)).await.expect("in time").unwrap();
+    // The engine's own looks at the places of each GPU that is cut up come first.
+    act.permits.add_permits(64);
+    let is_placed = |o: &Arc<model::observation::HostObservation>| {
+        let is_cut = |gpu: &&model::observation::Gpu| gpu.driver.as_ref().is_some_and(|it| !it.mig_devices.is_empty());
+        o.gpus.iter().filter(is_cut).all(|gpu| gpu.mig_places.is_some())
+    };
+    tokio::time::timeout(PATIENCE, seen.wait_for(is_placed)).await.expect("in time").unwrap();
+    act.permits.forget_permits(64);
+    act.begun.store(0, Ordering::SeqCst);
     (act, engine.handle, cancel.drop_guard())
 }
 

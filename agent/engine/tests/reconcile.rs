@@ -18,6 +18,7 @@ use engine::command::{Command, Origin};
 use engine::handle::Handle;
 use engine::reconcile::{ReconcileInputs, Reconciled};
 use engine::start::{EngineParts, EnginePorts};
+use model::change::Change;
 use model::desired::{
     Desired, DesiredDocument, DesiredMig, DesiredMigMode, DesiredSections, DesiredState, DesiredUse, DocumentId,
     GpuEntry, GpuMatch, InForceDocument,
@@ -25,7 +26,7 @@ use model::desired::{
 use model::driver::MigMode;
 use model::enrol::{CheckinState, CheckinStatus, EnrolSpec, Farewell};
 use model::holders::{Hold, Holder};
-use model::mig::Wish;
+use model::mig::{MigLayoutRequest, MigMaster, Wish};
 use model::policy::{Policy, read};
 use model::ports::ManagerPort;
 use model::reconcile::{ItemPath, Shown};
@@ -271,6 +272,93 @@ async fn a_revision_cuts_a_gpu_and_the_next_cuts_it_otherwise() {
     bench.wish(3, |wishes| wishes.gpus = vec![wish(&[("9g.9gb", 1)])]);
     bench.until_code("gpus[0000:1b:00.0].mig", "unknown_profile").await;
     assert_eq!(there(), ["7g.80gb"], "and nothing was touched");
+}
+
+#[tokio::test]
+async fn a_wished_place_is_met_by_an_instance_at_that_place_only() {
+    let mut description = sim::load("hgx-h100").unwrap();
+    description.gpus.iter_mut().for_each(|gpu| gpu.processes.clear());
+    let host = SimHost::new(description).unwrap();
+    let gpu = at("0000:1b:00.0");
+    host.change(|state| state.change_mig(gpu, |mig| (mig.current, mig.pending) = (MigMode::Enabled, MigMode::Enabled)));
+    let bench = Bench::start_on(host, Disk::default(), DesiredState::default(), Settings::default()).await;
+    let open = read("p", "[manager]\nmig = true\nchanges_per_minute = 6\n[host.mig]\nchanges_per_minute = 6");
+    bench.policy.send_replace(Arc::new(open.unwrap()));
+    let wish = |starts: &[Option<u32>]| {
+        let of = GpuMatch { bdf: Some(gpu), ..GpuMatch::default() };
+        let wish = |start: &Option<u32>| Wish { profile: "1g.10gb".to_owned(), start: *start, count: 1 };
+        let layout = Desired::Value(starts.iter().map(wish).collect());
+        GpuEntry {
+            of,
+            mig: DesiredMig { mode: Desired::Absent, layout, apply: Desired::Absent },
+            ..GpuEntry::default()
+        }
+    };
+    let there = || {
+        let state = bench.host.state();
+        state.mig[&gpu].instances.iter().map(|one| one.placement.start).collect::<Vec<_>>()
+    };
+    bench.wish(1, |wishes| wishes.gpus = vec![wish(&[Some(2), None])]);
+    bench.until_applied(1).await;
+    let first = there();
+    assert!(first.len() == 2 && first.contains(&2), "{first:?}");
+    // As many of the same profile, and one of them elsewhere.
+    bench.clock.advance(2_000);
+    bench.wish(2, |wishes| wishes.gpus = vec![wish(&[Some(5), Some(3)])]);
+    bench.until_applied(2).await;
+    assert_eq!((there(), bench.jobs("mig-layout")), (vec![3, 5], 2));
+    // A place that is wished anyhow is no reason to move anything.
+    bench.wish(3, |wishes| wishes.gpus = vec![wish(&[None, Some(5)])]);
+    bench.until_applied(3).await;
+    assert_eq!((there(), bench.jobs("mig-layout")), (vec![3, 5], 2));
+}
+
+#[tokio::test]
+async fn beside_another_program_that_sets_mig_nothing_is_reconciled_and_a_person_is_warned() {
+    let mut description = sim::load("hgx-h100").unwrap();
+    description.gpus.iter_mut().for_each(|gpu| gpu.processes.clear());
+    let host = SimHost::new(description).unwrap();
+    let gpu = at("0000:1b:00.0");
+    let unit = "nvidia-mig-manager.service";
+    host.change(|state| {
+        state.change_mig(gpu, |mig| (mig.current, mig.pending) = (MigMode::Enabled, MigMode::Enabled));
+        state.mig_masters.extend(MigMaster::of_link("multi-user.target.wants", unit));
+    });
+    let bench = Bench::start_on(host, Disk::default(), DesiredState::default(), Settings::default()).await;
+    let open = read("p", "[manager]\nmig = true\nchanges_per_minute = 6\n[host.mig]\nchanges_per_minute = 6");
+    bench.policy.send_replace(Arc::new(open.unwrap()));
+    bench.wish(1, |wishes| {
+        let of = GpuMatch { bdf: Some(gpu), ..GpuMatch::default() };
+        let layout = Desired::Value(vec![Wish { profile: "1g.10gb".to_owned(), start: None, count: 1 }]);
+        let mig = DesiredMig { mode: Desired::Absent, layout, apply: Desired::Absent };
+        wishes.gpus = vec![GpuEntry { of, mig, ..GpuEntry::default() }];
+    });
+    bench.until_code("gpus[0000:1b:00.0].mig", "mig_second_master").await;
+    let condition = || {
+        let shown = bench.handle.observation.borrow().clone();
+        shown.conditions.iter().find(|one| one.kind == "mig_second_master").map(|one| one.message.clone())
+    };
+    assert!(condition().is_some_and(|message| message.contains(&format!("systemctl disable --now {unit}"))));
+    assert_eq!(bench.jobs("mig-layout"), 0);
+    let layout = MigLayoutRequest { gpu, layout: "1g.10gb".to_owned(), replace_foreign: false };
+    let id = bench.handle.submit(root(Command::Change(Change::MigLayout(layout)))).await.unwrap();
+    let job = bench.handle.end_of(id).await.unwrap();
+    assert!(job.result.is_some_and(|result| result.is_ok()), "what an administrator orders is done");
+    assert!(job.cautions.iter().any(|caution| caution.to_string().contains(unit)), "{:?}", job.cautions);
+    // It is met now, and what is met fights nobody.
+    bench.until_applied(1).await;
+    bench.wish(2, |wishes| {
+        let of = GpuMatch { bdf: Some(gpu), ..GpuMatch::default() };
+        let layout = Desired::Value(vec![Wish { profile: "7g.80gb".to_owned(), start: None, count: 1 }]);
+        let mig = DesiredMig { mode: Desired::Absent, layout, apply: Desired::Absent };
+        wishes.gpus = vec![GpuEntry { of, mig, ..GpuEntry::default() }];
+    });
+    bench.until_code("gpus[0000:1b:00.0].mig", "mig_second_master").await;
+    bench.host.change(|state| state.mig_masters.clear());
+    bench.handle.run(root(Command::Rescan)).await.unwrap();
+    bench.clock.advance(400_000);
+    bench.until_applied(2).await;
+    assert_eq!(condition(), None);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ pub mod launch;
 pub mod lifecycle;
 mod linux;
 mod linux_nvidia;
+mod linux_workspaces;
 pub mod metrics;
 mod mig_users;
 mod notify;

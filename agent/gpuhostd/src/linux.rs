@@ -110,7 +110,9 @@ impl ActPort for LinuxHost {
             Target::Functions(scope) => {
                 self.remote.call(&InspectScope { scope: scope.clone() }).await.map(Look::Functions)
             }
-            Target::Mig(target) => self.remote.call(&InspectMig { target: target.clone() }).await.map(Look::Mig),
+            Target::Mig(target) => {
+                self.remote.call(&InspectMig { target: target.clone() }).await.map(Box::new).map(Look::Mig)
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use crate::absence::Absence;
 use crate::holders::{Holder, UnreadableProcess};
 use crate::ids::{DriverName, IommuGroupId, PciAddress};
 use crate::machine_kind::Machine;
-use crate::mig::Instance;
+use crate::mig::{Instance, MigMaster};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -117,6 +117,11 @@ pub enum Blocker {
     },
     /// MIG mode of it changes with a reset only.
     MigNeedsReset,
+    /// Another program of this host sets MIG layouts by itself.
+    MigSecondMaster {
+        /// Which.
+        masters: Vec<MigMaster>,
+    },
     /// It is given to a virtual machine.
     GivenAway,
     /// The firmware used it as the console.
@@ -224,6 +229,12 @@ impl Blocker {
         self.into()
     }
 
+    /// What prevents a change that nobody has asked for by hand, where these programs set MIG as well.
+    #[must_use]
+    pub fn mig_master(masters: &[MigMaster]) -> Option<Self> {
+        (!masters.is_empty()).then(|| Self::MigSecondMaster { masters: masters.to_vec() })
+    }
+
     /// The same with the address of the GPU, so that a command can be copied.
     #[must_use]
     pub fn remedy_for(&self, gpu: PciAddress) -> String {
@@ -261,6 +272,14 @@ impl Blocker {
             Self::MigNeedsReset => {
                 "switch it while nothing uses the GPU: nvidia-smi -i ADDRESS -mig 1 (0 to disable it), then nvidia-smi -i ADDRESS \
                  --gpu-reset"
+            }
+            Self::MigSecondMaster { masters } => {
+                let mut each: Vec<String> = masters.iter().map(MigMaster::remedy).collect();
+                each.dedup();
+                return format!(
+                    "let one of the two manage MIG: {}, or take gpus[].mig out of the desired state (mode: unmanaged)",
+                    each.join("; ")
+                );
             }
             Self::GivenAway => "take it back first: gpuhostctl passthrough release ADDRESS",
             Self::BootVga => {
@@ -335,6 +354,10 @@ impl fmt::Display for Blocker {
                 write!(f, "MIG instances that gpuhostd did not create would be changed: {}", named.join(", "))
             }
             Self::MigNeedsReset => f.write_str("the driver switches MIG mode of this GPU with a reset only"),
+            Self::MigSecondMaster { masters } => {
+                let named: Vec<String> = masters.iter().map(ToString::to_string).collect();
+                write!(f, "another program of this host sets MIG layouts by itself: {}", named.join("; "))
+            }
             Self::GivenAway => f.write_str("it is given to a virtual machine"),
             Self::BootVga => f.write_str("the firmware used it as the console (boot_vga, boot_display)"),
             Self::ConsoleInUse { address, what } => write!(f, "{address} shows the host's console: {what}"),

@@ -183,6 +183,7 @@ mod tests {
             switches_without_reset: Reading::Absent(Absence::NotReported),
             catalog: Reading::Absent(Absence::NotReported),
             instances,
+            driver_load: None,
         }
     }
 

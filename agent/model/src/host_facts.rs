@@ -1,6 +1,7 @@
 //! The host around the GPUs: cores, memory, disk, network, identity. Raw counters; rates are computed over an interval.
 
 use crate::absence::Reading;
+use crate::mig::MigMaster;
 use crate::stack::StackFacts;
 use serde::{Deserialize, Serialize};
 
@@ -106,4 +107,6 @@ pub struct HostFacts {
     pub dmi: Vec<(String, String)>,
     /// The GPU driver's software.
     pub stack: StackFacts,
+    /// Other programs that set MIG layouts by themselves.
+    pub mig_masters: Vec<MigMaster>,
 }

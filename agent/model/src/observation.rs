@@ -8,6 +8,7 @@ use crate::features::{FeatureName, Features, SwitchedOffBy};
 use crate::health::GpuHealth;
 use crate::host_facts::HostFacts;
 use crate::ids::{IommuGroupId, PciAddress};
+use crate::mig::PlacedMig;
 use crate::pci::{GpuFunction, IommuGroup, PciScan, VENDOR_NVIDIA};
 use crate::roster::Known;
 use crate::time::{BootMillis, UnixMillis};
@@ -171,6 +172,9 @@ pub struct Gpu {
     /// Most lanes that its PCIe link was seen with since this daemon runs.
     #[serde(default)]
     pub widest_lanes: Option<u32>,
+    /// Where its MIG instances are and who created them; `None` = no look has shown it since the driver's list changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mig_places: Option<Vec<PlacedMig>>,
 }
 
 impl Gpu {
@@ -179,6 +183,12 @@ impl Gpu {
     pub fn name(&self) -> Option<&str> {
         let from_driver = self.driver.as_ref().and_then(|d| d.name.known());
         from_driver.or(self.pci.name.as_ref()).map(String::as_str)
+    }
+
+    /// Where a GPU instance is and who created it, where that is known.
+    #[must_use]
+    pub fn mig_place(&self, gpu_instance: u32) -> Option<&PlacedMig> {
+        self.mig_places.as_ref()?.iter().find(|place| place.gpu_instance == gpu_instance)
     }
 
     /// The first broken link.

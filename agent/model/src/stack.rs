@@ -50,6 +50,12 @@ impl StackFile {
     }
 }
 
+/// Which load of the kernel module `nvidia` it is: the inode number of `/sys/module/nvidia`, which the kernel gives out once in a boot.
+/// A module that was removed and loaded again has another one. It means nothing in another boot.
+#[derive(Debug, Clone, Copy, Hash, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DriverLoad(pub u64);
+
 /// What DKMS made of NVIDIA's module for the running kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
@@ -84,6 +90,8 @@ pub struct StackFacts {
     pub lockdown: Reading<String>,
     /// Version of the loaded module `nvidia`; `Absence::None` where it is not loaded.
     pub module_loaded: Reading<String>,
+    /// Which load of the module `nvidia` it is; `Absence::None` where it is not loaded.
+    pub module_load: Reading<DriverLoad>,
     /// File of the module `nvidia` for the running kernel, below `/lib/modules/RELEASE`; `Absence::None` where there is none.
     pub module_file: Reading<String>,
     /// That file carries a signature; not known where it is compressed.

@@ -163,7 +163,7 @@ impl ActPort for SimHost {
     fn look(&self, target: &Target) -> impl Future<Output = Result<Look, ActError>> + Send {
         ready(match target {
             Target::Functions(scope) => Ok(Look::Functions(self.state().group_state(scope))),
-            Target::Mig(target) => self.state().mig_state(target.gpu).map(Look::Mig),
+            Target::Mig(target) => self.state().mig_state(target.gpu).map(Box::new).map(Look::Mig),
         })
     }
 

@@ -35,6 +35,7 @@ pub fn facts(description: &Description, docker_root: Option<String>) -> HostFact
         io_write_bytes: Reading::Known(host.io_write_mib.saturating_mul(MIB)),
         nics: nics(description),
         stack: crate::software::facts(description),
+        mig_masters: Vec::new(),
         dmi: DMI.iter().filter_map(|name| Some(((*name).to_owned(), host.dmi.get(*name)?.clone()))).collect(),
     }
 }

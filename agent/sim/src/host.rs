@@ -12,6 +12,7 @@ use crate::sensors;
 use crate::smi::{SmiBehaviour, Spoilt, behaviour, nvml_error_text};
 use crate::state::HostState;
 use crate::workspace_docker::SimEngine;
+use model::absence::Reading;
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::health::kernel_log::KernelLogUnavailable;
@@ -191,7 +192,12 @@ impl HostPort for SimHost {
     }
 
     fn read_host(&self, docker_root: Option<String>) -> impl Future<Output = HostFacts> + Send {
-        ready(facts(&self.state().description, docker_root))
+        let HostState { description, driver_load, mig_masters, .. } = self.state();
+        let mut facts = facts(&description, docker_root);
+        if description.driver.is_some() {
+            facts.stack.module_load = Reading::Known(driver_load);
+        }
+        ready(HostFacts { mig_masters, ..facts })
     }
 
     fn probe_driver(&self, source: DriverSource) -> impl Future<Output = Result<DriverReport, ProbeError>> + Send {

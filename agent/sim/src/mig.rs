@@ -328,6 +328,15 @@ impl SimMig {
         self.instances.clear();
     }
 
+    /// The kernel module was loaded again: no instance is left. Where the mode is in the card (A100, A30) it stays, elsewhere it is off.
+    pub fn driver_loaded(&mut self) {
+        self.instances.clear();
+        if self.is_resetless {
+            (self.current, self.pending) = (MigMode::Disabled, MigMode::Disabled);
+        }
+        self.current = self.pending;
+    }
+
     /// # Errors
     /// There is none.
     fn instance(&self, id: u32) -> Result<&SimGpuInstance, MigCallError> {
@@ -373,6 +382,7 @@ impl SimMig {
             switches_without_reset: Reading::Known(self.is_resetless),
             catalog: Reading::Known(self.catalog.clone()),
             instances: instances.collect(),
+            driver_load: None,
         }
     }
 }

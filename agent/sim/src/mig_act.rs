@@ -17,7 +17,7 @@ impl HostState {
     pub fn mig_state(&self, gpu: PciAddress) -> Result<MigOnGpu, ActError> {
         let is_there = self.bus.functions.contains_key(&gpu);
         let mig = self.mig.get(&gpu).filter(|_| is_there);
-        mig.map(|mig| mig.state(gpu))
+        mig.map(|mig| MigOnGpu { driver_load: Some(self.driver_load), ..mig.state(gpu) })
             .ok_or_else(|| refused(format!("look at MIG of {gpu}"), MigCallError::NotSupported))
     }
 
@@ -66,11 +66,31 @@ impl HostState {
         let none = || refused(step.to_string(), MigCallError::NotSupported);
         let mig = self.mig.get_mut(&gpu).ok_or_else(none)?;
         take(mig, step).map_err(|why| refused(step.to_string(), why))?;
-        let described = mig.describe();
+        self.report_mig(gpu);
+        Ok(())
+    }
+
+    /// Has the driver's reports show MIG of a GPU as it is.
+    pub(crate) fn report_mig(&mut self, gpu: PciAddress) {
+        let Some(described) = self.mig.get(&gpu).map(SimMig::describe) else { return };
         if let Some(card) = self.description.gpus.iter_mut().find(|card| card.address == gpu) {
             card.mig = Some(described);
         }
-        Ok(())
+    }
+
+    /// What another program does to MIG of a GPU.
+    pub fn change_mig<T>(&mut self, gpu: PciAddress, how: impl FnOnce(&mut SimMig) -> T) -> Option<T> {
+        let done = self.mig.get_mut(&gpu).map(how);
+        self.report_mig(gpu);
+        done
+    }
+
+    /// `rmmod nvidia; modprobe nvidia`.
+    pub fn reload_driver(&mut self) {
+        self.driver_load.0 = self.driver_load.0.wrapping_add(1);
+        self.mig.values_mut().for_each(SimMig::driver_loaded);
+        let gpus: Vec<PciAddress> = self.mig.keys().copied().collect();
+        gpus.into_iter().for_each(|gpu| self.report_mig(gpu));
     }
 }
 

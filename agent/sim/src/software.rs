@@ -34,6 +34,8 @@ pub fn facts(description: &Description) -> StackFacts {
         secure_boot: known_or_none(said.secure_boot),
         lockdown: said.lockdown.clone().into(),
         module_loaded: known_or_none(version(&said.module_loaded)),
+        // The state of the host has it, not its description.
+        module_load: Reading::Absent(Absence::None),
         module_signed: file.as_ref().map(|_| said.module_signed).into(),
         module_file: known_or_none(file),
         module_barred_by: known_or_none(said.module_barred_by.clone()),

@@ -8,7 +8,9 @@ use crate::mig_on_host::MigOnHost;
 use crate::step_faults::StepFaults;
 use model::claim::Claim;
 use model::holders::Holder;
+use model::mig::MigMaster;
 use model::plan::{ModuleState, PowerControl};
+use model::stack::DriverLoad;
 use model::{DriverName, PciAddress, Reading};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +29,10 @@ pub struct HostState {
     pub stuck: BTreeSet<PciAddress>,
     /// MIG of the GPUs that can do it.
     pub mig: BTreeMap<PciAddress, SimMig>,
+    /// Which load of NVIDIA's driver it is.
+    pub driver_load: DriverLoad,
+    /// Other programs that set MIG layouts by themselves.
+    pub mig_masters: Vec<MigMaster>,
     /// What is to go wrong with the steps that are still to be taken.
     pub step_faults: StepFaults,
 }
@@ -94,6 +100,8 @@ impl HostState {
             vfio: ModuleState::Loaded,
             open: BTreeMap::new(),
             stuck: BTreeSet::new(),
+            driver_load: DriverLoad(1),
+            mig_masters: Vec::new(),
             step_faults: StepFaults::default(),
         })
     }

@@ -8,7 +8,7 @@ mod mig_child;
 pub use fitness::{MigPower, UnfitMig, check};
 
 use bursts::Bursts;
-use host::front::keep_mig_files;
+use host::front::{driver_load, keep_mig_files};
 use mig_child::MigChild;
 use model::ids::PciAddress;
 use model::mig::{MigOnGpu, MigStep};
@@ -16,6 +16,7 @@ use model::os_cause::OsCause;
 use model::plan::MigTarget;
 use model::policy::{MigPolicy, Policy};
 use model::ports::ActError;
+use model::stack::DriverLoad;
 use spawn::Own;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,7 +54,15 @@ impl MigTaker {
     /// # Errors
     /// What the driver answered; `Hung` where it does not return.
     pub async fn look(&self, target: &MigTarget) -> Result<MigOnGpu, ActError> {
-        self.child.look(target.gpu).await
+        let before = self.driver_load().await;
+        let seen = self.child.look(target.gpu).await?;
+        let after = self.driver_load().await;
+        Ok(MigOnGpu { driver_load: before.filter(|_| before == after), ..seen })
+    }
+
+    async fn driver_load(&self) -> Option<DriverLoad> {
+        let sysfs = self.places.sysfs.clone();
+        tokio::task::spawn_blocking(move || driver_load(&sysfs).get()).await.ok().flatten()
     }
 
     /// Takes a step, where the host and the policy let it be taken, and looks at what came of it.

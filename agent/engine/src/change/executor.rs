@@ -222,6 +222,9 @@ impl<A: ActPort, J: JournalPort, K: Clock> ChangeExecutor<A, J, K> {
         }
         self.publisher.note(|records| {
             records.end(bounds.target.functions());
+            if let (Target::Mig(MigTarget { uuid, .. }), true) = (&bounds.target, ended.is_made) {
+                records.mig_changed(uuid.clone());
+            }
             if let Left::Now(left) = ended.left {
                 records.keep(id, left.map(|entry| *entry), now);
             }

@@ -5,6 +5,7 @@ use model::blocker::Blocker;
 use model::change::{Entry, Phase, Unread};
 use model::condition::{Condition, ConditionStatus};
 use model::judge::decide;
+use model::mig::{MigListed, MigOwned, PlacedMig};
 use model::observation::{CauseLink, ChainLink, Gpu, HostObservation, StandingChange};
 use model::passthrough::bounds_of;
 
@@ -15,6 +16,7 @@ use model::passthrough::bounds_of;
 pub fn overlay(seen: &HostObservation, records: &Records, standing: &[Condition]) -> HostObservation {
     let mut shown = seen.clone();
     for gpu in &mut shown.gpus {
+        gpu.mig_places = mig_places(gpu, seen, records);
         let bounds = bounds_of(seen, gpu.pci.address);
         let unread = bounds.and_then(|bounds| records.unread_that_names(&bounds).map(Unread::blocker));
         gpu.change = if unread.is_some() { StandingChange::Quarantined } else { change(gpu, records) };
@@ -35,6 +37,16 @@ pub fn overlay(seen: &HostObservation, records: &Records, standing: &[Condition]
     shown.conditions.extend(unconfirmed(records));
     shown.conditions.sort_by(|one, other| one.kind.cmp(&other.kind));
     shown
+}
+
+/// Where its MIG instances are, as long as the driver lists what it listed when they were looked at.
+fn mig_places(gpu: &Gpu, seen: &HostObservation, records: &Records) -> Option<Vec<PlacedMig>> {
+    let driver = gpu.driver.as_ref()?;
+    let uuid = driver.uuid.known()?;
+    let listed = MigListed::in_sample(driver, seen.host.stack.module_load.get())?;
+    let owned = records.owned(uuid).map(MigOwned::places).unwrap_or_default();
+    let places = records.places(uuid).filter(|places| places.hold_for(&listed))?;
+    Some(places.owned(&owned))
 }
 
 fn change(gpu: &Gpu, records: &Records) -> StandingChange {

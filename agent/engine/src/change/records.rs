@@ -1,8 +1,9 @@
 //! Records of what is given away, of what could not be undone, and of what is being changed now.
 
 use model::change::{ChangeId, Entry, Unread};
-use model::mig::MigOwned;
+use model::mig::{MigOwned, MigPlaced};
 use model::plan::Bounds;
+use model::stack::DriverLoad;
 use model::time::{BootMillis, Now, UnixMillis};
 use model::{GpuUuid, PciAddress};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,12 @@ pub struct Records {
     unread: Vec<Unread>,
     /// MIG instances that gpuhostd has created, by GPU.
     owned: BTreeMap<GpuUuid, MigOwned>,
+    /// GPUs whose driver was loaded again within this boot, with that load: what is recorded of them is to return.
+    reloaded: BTreeMap<GpuUuid, DriverLoad>,
+    /// Where the MIG instances of a GPU are, from a look that no change has followed.
+    places: BTreeMap<GpuUuid, MigPlaced>,
+    /// So many changes of MIG have ended, by GPU: a look that was begun before the last one shows nothing that counts.
+    mig_changes: BTreeMap<GpuUuid, u64>,
 }
 
 impl Records {
@@ -114,20 +121,61 @@ impl Records {
         self.owned.get(gpu)
     }
 
-    /// The records of MIG instances that another boot left and that have not returned yet.
-    pub fn to_return<'a>(&'a self, boot_id: &'a str) -> impl Iterator<Item = &'a MigOwned> {
-        self.owned.values().filter(move |owned| owned.boot_id != boot_id && !owned.instances.is_empty())
+    /// The records of MIG instances that another boot or another load of the driver left and that have not returned yet, with the load.
+    pub fn to_return<'a>(&'a self, boot_id: &'a str) -> impl Iterator<Item = (&'a MigOwned, Option<DriverLoad>)> {
+        let left = move |owned: &&MigOwned| {
+            (owned.boot_id != boot_id || self.reloaded.contains_key(&owned.gpu)) && !owned.instances.is_empty()
+        };
+        self.owned.values().filter(left).map(|owned| (owned, self.reloaded.get(&owned.gpu).copied()))
     }
 
     /// Keeps the record of the MIG instances of a GPU.
     pub fn own(&mut self, owned: MigOwned) {
+        self.reloaded.remove(&owned.gpu);
         self.owned.insert(owned.gpu.clone(), owned);
     }
 
-    /// There is nothing in them.
+    /// The driver of that GPU was loaded again since its record was written.
+    pub fn reloaded(&mut self, gpu: GpuUuid, load: DriverLoad) {
+        self.reloaded.insert(gpu, load);
+    }
+
+    /// Where the MIG instances of a GPU are, from a look that no change of them has followed.
+    #[must_use]
+    pub fn places(&self, gpu: &GpuUuid) -> Option<&MigPlaced> {
+        self.places.get(gpu)
+    }
+
+    /// How many changes of MIG of that GPU have ended.
+    #[must_use]
+    pub fn mig_changes(&self, gpu: &GpuUuid) -> u64 {
+        self.mig_changes.get(gpu).copied().unwrap_or_default()
+    }
+
+    /// Keeps where the MIG instances of a GPU are, from a look that was begun after so many changes.
+    pub fn place(&mut self, gpu: GpuUuid, places: MigPlaced, changes: u64) {
+        if self.mig_changes(&gpu) == changes {
+            self.places.insert(gpu, places);
+        }
+    }
+
+    /// MIG of a GPU was changed: an instance that was created again can have the ids of another one elsewhere.
+    pub fn mig_changed(&mut self, gpu: GpuUuid) {
+        self.places.remove(&gpu);
+        let changes = self.mig_changes.entry(gpu).or_default();
+        *changes = changes.saturating_add(1);
+    }
+
+    /// No change is recorded, under way or unreadable.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.under_way.is_empty() && self.unread.is_empty()
+    }
+
+    /// Where the MIG instances of some GPU are is known.
+    #[must_use]
+    pub fn has_places(&self) -> bool {
+        !self.places.is_empty()
     }
 
     /// All of them.

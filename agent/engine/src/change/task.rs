@@ -14,7 +14,7 @@ use model::change::{
 };
 use model::driver::MigMode;
 use model::message::Message;
-use model::mig::MigOwned;
+use model::mig::{MigOwned, OwnedNow};
 use model::observation::HostObservation;
 use model::os_cause::CauseSite;
 use model::plan::{Bounds, Look, Plan};
@@ -184,10 +184,13 @@ impl Task {
         let holders = act.holders(&self.bounds.target).await.map_err(refused)?;
         // Switching MIG mode on is no reason to forget what is to return.
         let prunes = !matches!(&self.change, Change::MigMode(request) if request.to == MigMode::Enabled);
-        if let Look::Mig(seen) = &look
-            && prunes
-        {
-            self.owned = self.owned.as_ref().map(|owned| owned.seen_in(seen));
+        if let (Look::Mig(seen), Some(owned), true) = (&look, &self.owned, prunes) {
+            let only_forgets = matches!(&self.change, Change::MigReturn(request) if request.instances.is_empty());
+            if only_forgets && matches!(owned.now(seen), OwnedNow::Reloaded(_)) {
+                let why = format!("the driver of {} was loaded again, and its MIG instances return", seen.gpu);
+                return Err(Refusal::Conflict { why });
+            }
+            self.owned = Some(owned.seen_in(seen));
         }
         let owned = self.owned.as_ref().map_or_else(Vec::new, MigOwned::places);
         let facts = ChangeFacts {
@@ -236,7 +239,9 @@ impl Task {
             drive(machine, ports, self.owned.as_ref(), show).await
         };
         self.audit_end(&outcome);
-        self.conclude(&outcome, &machine)
+        // Where only the record of MIG instances was written the host is as it was: that is not a change that a rate counts.
+        let is_record_alone = matches!(&self.change, Change::MigReturn(_)) && machine.entry().plan.steps.is_empty();
+        Ended { is_made: !is_record_alone, ..self.conclude(&outcome, &machine) }
     }
 
     /// What of the outcome goes to the job, to the records and to the lanes.

@@ -14,12 +14,13 @@ use model::observation::HostObservation;
 use model::policy::Policy;
 use model::ports::Clock;
 use model::reconcile::{
-    Applied, AtOnce, Ended, Item, ItemKey, Pacer, Shown, Start, Why, WishSource, World, items, suspicious,
+    Applied, AtOnce, Ended, Item, ItemKey, ItemState, Pacer, Shown, Start, Why, WishSource, World, items, suspicious,
 };
 use model::refusal::Refusal;
 use model::roster::Known;
 use model::settings::Settings;
 use model::time::{BootMillis, Now, UnixMillis};
+use model::workspace_life::WorkspacesState;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -30,6 +31,8 @@ use tokio_util::sync::CancellationToken;
 const LOOK_AT_THE_CLOCK_MS: u64 = 60_000;
 /// Type of the condition that holds while more is to be reported than the host can have.
 const SUSPICIOUS: &str = "override_suspicious";
+/// Code of an item that another program works against, and type of the condition that holds meanwhile.
+const SECOND_MASTER: &str = "mig_second_master";
 
 /// What the reconciler reads.
 #[derive(Debug, Clone)]
@@ -55,6 +58,7 @@ pub struct Reconciler<K> {
     inputs: ReconcileInputs,
     known: watch::Receiver<Arc<Vec<Known>>>,
     nvidia: watch::Receiver<Arc<NvidiaState>>,
+    workspaces: watch::Receiver<Arc<WorkspacesState>>,
     pacer: Pacer,
     applied: Applied,
     jobs: JoinSet<(Vec<ItemKey>, Ended)>,
@@ -73,11 +77,26 @@ impl<K: Clock> Reconciler<K> {
         observer: mpsc::Sender<Ask>,
         (inputs, out): (ReconcileInputs, watch::Sender<Arc<Reconciled>>),
     ) -> Self {
-        let (known, nvidia) = (publisher.known(), publisher.nvidia());
+        let (known, nvidia, workspaces) = (publisher.known(), publisher.nvidia(), publisher.workspaces());
         let (pacer, applied) = (Pacer::default(), Applied::default());
         let (jobs, looks) = (JoinSet::new(), JoinSet::new());
         let logged = BTreeMap::new();
-        Self { clock, handle, publisher, observer, inputs, known, nvidia, pacer, applied, jobs, looks, logged, out }
+        Self {
+            clock,
+            handle,
+            publisher,
+            observer,
+            inputs,
+            known,
+            nvidia,
+            workspaces,
+            pacer,
+            applied,
+            jobs,
+            looks,
+            logged,
+            out,
+        }
     }
 
     /// Reconciles until it is cancelled. Jobs that are then under way are not waited for.
@@ -95,6 +114,7 @@ impl<K: Clock> Reconciler<K> {
                 Ok(()) = another_state(&mut self.inputs.checkin) => {}
                 Ok(()) = self.known.changed() => {}
                 Ok(()) = self.nvidia.changed() => {}
+                Ok(()) = self.workspaces.changed() => {}
                 Ok(()) = seen.changed() => {}
                 Some(ended) = self.jobs.join_next(), if !self.jobs.is_empty() => self.ended(ended),
                 Some(looked) = self.looks.join_next(), if !self.looks.is_empty() => {
@@ -140,8 +160,10 @@ impl<K: Clock> Reconciler<K> {
         let policy = Arc::clone(&self.inputs.policy.borrow_and_update());
         let known = Arc::clone(&self.known.borrow_and_update());
         let nvidia = Arc::clone(&self.nvidia.borrow_and_update());
+        let workspaces = Arc::clone(&self.workspaces.borrow_and_update());
         let world = World {
             nvidia: &nvidia,
+            workspaces: &workspaces,
             desired,
             host,
             known: &known,
@@ -161,7 +183,28 @@ impl<K: Clock> Reconciler<K> {
             }),
             None => self.publisher.lift(SUSPICIOUS),
         }
-        items(&world)
+        let all = items(&world);
+        self.show_second_master(&all);
+        all
+    }
+
+    /// Another program sets MIG of what the desired state is about.
+    fn show_second_master(&self, all: &[Item]) {
+        let message = |item: &Item| {
+            let refused = if let ItemState::Refused(why) = &item.state { Some(why) } else { None };
+            refused.filter(|why| why.code == SECOND_MASTER).map(|why| why.message.clone())
+        };
+        let refused = all.iter().find_map(message);
+        match refused {
+            Some(message) => self.publisher.stand(Condition {
+                kind: SECOND_MASTER.to_owned(),
+                status: ConditionStatus::True,
+                reason: "not_reconciled".to_owned(),
+                message,
+                since: self.clock.wall_now(),
+            }),
+            None => self.publisher.lift(SECOND_MASTER),
+        }
     }
 
     /// Both clocks; the wall clock as the manager has it, as far as that is known.

@@ -80,6 +80,7 @@ pub(crate) fn look(nvml: &Nvml, address: PciAddress) -> Result<MigOnGpu, OsCause
         switches_without_reset: without_reset(&device),
         catalog,
         instances,
+        driver_load: None,
     })
 }
 

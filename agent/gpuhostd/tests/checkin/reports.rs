@@ -37,6 +37,7 @@ fn gpu(n: u8, driver: Option<DriverGpu>) -> Gpu {
         change: model::observation::StandingChange::None,
         silence: None,
         widest_lanes: None,
+        mig_places: None,
     }
 }
 

@@ -185,6 +185,7 @@ mod tests {
             switches_without_reset: Reading::Absent(absent()),
             catalog: Reading::Absent(absent()),
             instances: instances.iter().map(instance).collect(),
+            driver_load: None,
         }
     }
 

@@ -24,7 +24,7 @@ pub use changes::UdevChanges;
 pub use clock::BootClock;
 pub use device_links::{LinkError, keep_device_links, read_device_links};
 pub use driver_host_files::{mark_run_nvidia, remove_readiness_files, write_readiness_files};
-pub use facts::FactsRoot;
+pub use facts::{FactsRoot, driver_load};
 pub use file_watch::FileWatch;
 pub use folder::make_private_dir;
 pub use journal::FileJournal;

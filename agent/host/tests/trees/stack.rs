@@ -2,6 +2,7 @@
 
 use host::front::FactsRoot;
 use model::absence::{Absence, Reading};
+use model::host_facts::HostFacts;
 use model::stack::{Dkms, StackFacts, StackFile};
 use std::collections::BTreeSet;
 use std::fs;
@@ -32,10 +33,18 @@ impl Host {
     }
 
     fn stack(&self) -> StackFacts {
+        self.facts().stack
+    }
+
+    fn facts(&self) -> HostFacts {
         let at = |path: &str| self.0.path().join(path);
-        FactsRoot { proc: at("proc"), sys: at("sys"), os_release: vec![], files: self.0.path().to_owned() }
-            .read(None)
-            .stack
+        FactsRoot { proc: at("proc"), sys: at("sys"), os_release: vec![], files: self.0.path().to_owned() }.read(None)
+    }
+
+    fn link(&self, path: &str, target: &str) {
+        let path = self.0.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        symlink(target, path).unwrap();
     }
 }
 
@@ -55,6 +64,7 @@ fn a_host_without_any_of_it() {
         secure_boot: none(),
         lockdown: Reading::Absent(Absence::NotReported),
         module_loaded: none(),
+        module_load: none(),
         module_file: none(),
         module_signed: Reading::default(),
         module_barred_by: none(),
@@ -64,6 +74,38 @@ fn a_host_without_any_of_it() {
         claims: Vec::new(),
     };
     assert_eq!(host.stack(), expected);
+}
+
+#[test]
+fn a_mig_manager_counts_where_it_is_enabled_and_not_masked_or_where_its_container_is() {
+    let host = Host::new();
+    let masters = |host: &Host| host.facts().mig_masters.iter().map(ToString::to_string).collect::<Vec<_>>();
+    host.put("usr/lib/systemd/system/nvidia-mig-manager.service", "[Unit]\n");
+    host.put("etc/systemd/system/nvidia-mig-manager.service.d/override.conf", "[Service]\n");
+    assert_eq!(masters(&host), Vec::<String>::new(), "installed is not enabled");
+    let target = "/usr/lib/systemd/system/nvidia-mig-manager.service";
+    host.link("etc/systemd/system/multi-user.target.wants/nvidia-mig-manager.service", target);
+    let enabled = masters(&host);
+    assert!(enabled.len() == 1 && enabled[0].contains("nvidia-mig-manager.service"), "{enabled:?}");
+    host.link("etc/systemd/system/nvidia-mig-manager.service", "/dev/null");
+    assert_eq!(masters(&host), Vec::<String>::new(), "a masked unit is never started");
+    let log = |container: &str| format!("pod-1_gpu-operator_{container}-{}.log", "0a".repeat(32));
+    host.link(&format!("var/log/containers/{}", log("nvidia-mig-manager")), "/nowhere/at/all.log");
+    assert_eq!(masters(&host), Vec::<String>::new(), "its container is gone");
+    host.put(&format!("var/log/containers/{}", log("k8s-mig-manager")), "");
+    assert!(masters(&host)[0].contains("pod-1 (gpu-operator)"), "{:?}", masters(&host));
+}
+
+#[test]
+fn a_module_that_was_loaded_again_is_another_load() {
+    let host = Host::new();
+    host.put("sys/module/nvidia/version", "580.105.08\n");
+    let first = host.stack().module_load;
+    assert!(first.get().is_some() && host.stack().module_load == first);
+    fs::rename(host.0.path().join("sys/module/nvidia"), host.0.path().join("sys/removed")).unwrap();
+    host.put("sys/module/nvidia/version", "580.105.08\n");
+    let second = host.stack().module_load;
+    assert!(second.get().is_some() && second != first, "the same version, and not the same load");
 }
 
 #[test]

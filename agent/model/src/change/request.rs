@@ -146,7 +146,11 @@ impl Change {
                 plan_layout(self.bounds(facts.host)?, request, &self.mig_facts(seen, facts, &self.denied(facts)))?
             }
             (Self::MigReturn(request), Look::Mig(seen)) => {
-                plan_return(self.bounds(facts.host)?, request, &self.mig_facts(seen, facts, &self.denied(facts)))?
+                let mut blockers = self.denied(facts);
+                // Writing down what is gone fights nobody.
+                let creates = !request.instances.is_empty();
+                blockers.extend(Blocker::mig_master(&facts.host.host.mig_masters).filter(|_| creates));
+                plan_return(self.bounds(facts.host)?, request, &self.mig_facts(seen, facts, &blockers))?
             }
             (Self::MigMode(request), Look::Mig(seen)) => {
                 // A process of another PID namespace is seen by the driver alone.

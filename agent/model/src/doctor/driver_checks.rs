@@ -3,11 +3,19 @@
 use super::doctor_facts::{DoctorFacts, Setting};
 use super::rule::{Check, Hit, Ruled, Severity, Skipped, hit_if, known, only_if};
 use super::view::{each, is_on};
+use crate::mig::MigMaster;
 use crate::pci::{VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
 use crate::version::upstream;
 use std::collections::BTreeSet;
 
-pub(super) const CHECKS: [Check; 16] = [
+pub(super) const CHECKS: [Check; 17] = [
+    Check {
+        code: "mig_second_master",
+        severity: Severity::Hint,
+        why: "it rebuilds MIG layouts at each boot or label: gpuhostd brings no layout back beside it, and follows no desired MIG layout",
+        cure: "if gpuhostd is to manage MIG, stop it; if not, leave gpus[].mig out of the desired state",
+        rule: mig_masters,
+    },
     Check {
         code: "nouveau_bound",
         severity: Severity::Error,
@@ -344,4 +352,9 @@ fn no_render_node(facts: &DoctorFacts) -> Ruled {
             .is_none()
             .then(|| Hit::of(gpu.address, format!("{serves} is bound, but there is no renderD node")))
     })
+}
+
+fn mig_masters(facts: &DoctorFacts) -> Ruled {
+    let hit = |master: &MigMaster| Hit::of("MIG", format!("{master} sets MIG layouts")).cure(master.remedy());
+    Ok(facts.host.host.mig_masters.iter().map(hit).collect())
 }

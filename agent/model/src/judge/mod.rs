@@ -265,6 +265,7 @@ fn judge_gpu(pci: &GpuFunction, known: Known, around: &HostContext<'_>) -> Gpu {
         health: GpuHealth::default(),
         silence: known.silence,
         widest_lanes: None,
+        mig_places: None,
     }
 }
 

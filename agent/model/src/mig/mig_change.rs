@@ -35,7 +35,8 @@ pub struct MigModeRequest {
     pub to: MigMode,
 }
 
-/// The instances that gpuhostd had created before a boot are to exist again.
+/// The instances that gpuhostd had created before a boot or a load of the driver are to exist again. With none of them only the record is
+/// written: what of it is gone is not ours any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MigReturnRequest {
     /// The GPU.
@@ -122,7 +123,7 @@ pub fn plan_mode(bounds: Bounds, request: &MigModeRequest, facts: &MigFacts<'_>)
     whole(bounds, if is_so { MigWanted { mode: Some(to), ..MigWanted::default() } } else { wanted }, facts)
 }
 
-/// Plans the return of recorded instances after a boot: what is missing is created at its place, and nothing is destroyed. Drivers that
+/// Plans the return of recorded instances after a boot or after the driver was loaded again: what is missing is created at its place, and nothing is destroyed. Drivers that
 /// bring a layout back by themselves leave nothing to do; what has no room beside others, or no place on this driver, stays away.
 ///
 /// # Errors
@@ -134,7 +135,8 @@ pub fn plan_return(bounds: Bounds, request: &MigReturnRequest, facts: &MigFacts<
     if let Reading::Absent(why) = &seen.current {
         blockers.push(Blocker::MigUnknown { why: why.code().to_owned() });
     }
-    let is_on = mode_must_be_on(seen).is_none();
+    // For nothing that is to return, nothing is switched.
+    let is_on = mode_must_be_on(seen).is_none() || request.instances.is_empty();
     if !is_on {
         blockers.extend(must_be_idle(seen, facts.holders));
         blockers.extend(must_switch_without_reset(seen));

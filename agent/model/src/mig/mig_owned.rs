@@ -7,10 +7,11 @@ use super::mig_wanted::MigWanted;
 use super::plan::LaidOut;
 use crate::driver::MigMode;
 use crate::ids::GpuUuid;
+use crate::stack::DriverLoad;
 use serde::{Deserialize, Serialize};
 
-/// Version of the document. Each version ever shipped can be read for ever.
-const SCHEMA: u32 = 1;
+/// Version of the document. Each version ever shipped can be read for ever. Version 1 had no `driver_load`.
+const SCHEMA: u32 = 2;
 const PREFIX: &str = "mig-owned-";
 
 /// The instances of one GPU that gpuhostd has created.
@@ -21,8 +22,22 @@ pub struct MigOwned {
     pub gpu: GpuUuid,
     /// The boot in which they were created or have returned.
     pub boot_id: String,
+    /// The load of the driver in which they were created or have returned, where it is known: with the driver every instance goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver_load: Option<DriverLoad>,
     /// Its instances, by place.
     pub instances: Vec<LaidOut>,
+}
+
+/// What a look at a GPU means for the record of it, within the boot of the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OwnedNow {
+    /// All of it is there, in the load of the driver that the record names.
+    AsRecorded,
+    /// The driver was loaded again, or the record does not name its load: what is missing returns, and the record names this load.
+    Reloaded(DriverLoad),
+    /// Another program destroyed these while the driver ran. They are not ours any more and do not return.
+    Destroyed(Vec<Instance>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -49,7 +64,7 @@ impl MigOwned {
     /// Nothing of that GPU.
     #[must_use]
     pub const fn none(gpu: GpuUuid, boot_id: String) -> Self {
-        Self { gpu, boot_id, instances: Vec::new() }
+        Self { gpu, boot_id, driver_load: None, instances: Vec::new() }
     }
 
     /// Name of its document.
@@ -74,7 +89,20 @@ impl MigOwned {
     #[must_use]
     pub fn seen_in(&self, seen: &MigOnGpu) -> Self {
         let instances = self.instances.iter().filter(|one| seen.find(&one.instance).is_some()).cloned().collect();
-        Self { instances, ..self.clone() }
+        Self { driver_load: seen.driver_load, instances, ..self.clone() }
+    }
+
+    /// What a look at the GPU means for the record, where both are of the same boot.
+    #[must_use]
+    pub fn now(&self, seen: &MigOnGpu) -> OwnedNow {
+        let missing = self.instances.iter().filter(|one| seen.find(&one.instance).is_none());
+        let missing: Vec<Instance> = missing.map(|one| one.instance.clone()).collect();
+        match (self.driver_load, seen.driver_load) {
+            (Some(recorded), Some(now)) if recorded != now => OwnedNow::Reloaded(now),
+            (None, Some(now)) if missing.is_empty() && !self.instances.is_empty() => OwnedNow::Reloaded(now),
+            (Some(_) | None, Some(_) | None) if missing.is_empty() => OwnedNow::AsRecorded,
+            (Some(_) | None, Some(_) | None) => OwnedNow::Destroyed(missing),
+        }
     }
 
     /// The record after a change that left the places so, in that boot.
@@ -87,7 +115,7 @@ impl MigOwned {
         let mut instances: Vec<LaidOut> =
             self.instances.iter().filter(stays).chain(&change.instances).cloned().collect();
         instances.sort_by_key(|one| one.instance.start);
-        Self { gpu: self.gpu.clone(), boot_id: boot_id.to_owned(), instances }
+        Self { gpu: self.gpu.clone(), boot_id: boot_id.to_owned(), driver_load: self.driver_load, instances }
     }
 
     /// Its document.
@@ -128,7 +156,7 @@ mod tests {
 
     fn owned(instances: Vec<LaidOut>) -> MigOwned {
         let gpu = "GPU-5d2a8f5c-1b1e-4f8e-9d2b-000000000001".parse().unwrap();
-        MigOwned { gpu, boot_id: "first".to_owned(), instances }
+        MigOwned { gpu, boot_id: "first".to_owned(), driver_load: Some(DriverLoad(7)), instances }
     }
 
     #[test]
@@ -153,9 +181,13 @@ mod tests {
         assert!(MigOwned::is_name(&record.name()));
         assert!(matches!(MigOwned::decode("mig-owned-GPU-0.json", &bytes), Err(BadMigOwned::OtherGpu(_))));
         assert!(matches!(
-            MigOwned::decode(&record.name(), b"{\"schema\": 2, \"owned\": 7}"),
-            Err(BadMigOwned::TooNew(2))
+            MigOwned::decode(&record.name(), b"{\"schema\": 3, \"owned\": 7}"),
+            Err(BadMigOwned::TooNew(3))
         ));
         assert!(MigOwned::decode(&record.name(), b"{\"schema\": 1, \"owned\": {\"gpu\": 7}}").is_err());
+        let first = r#"{"schema": 1, "owned": {"gpu": "GPU-5d2a8f5c-1b1e-4f8e-9d2b-000000000001", "boot_id": "first",
+            "instances": [{"instance": {"profile": "1g.5gb", "start": 0}, "compute": [1]}]}}"#;
+        let read = MigOwned::decode(&record.name(), first.as_bytes()).unwrap();
+        assert_eq!(read, MigOwned { driver_load: None, ..record }, "the first version is read for ever");
     }
 }

@@ -6,6 +6,7 @@ use crate::absence::Reading;
 use crate::driver::MigMode;
 use crate::holders::{Hold, Holder, Holders, MigPlace};
 use crate::ids::{GpuUuid, MigUuid, PciAddress};
+use crate::stack::DriverLoad;
 use serde::{Deserialize, Serialize};
 
 /// A compute instance, as NVML reports it.
@@ -71,6 +72,9 @@ pub struct MigOnGpu {
     pub catalog: Reading<MigCatalog>,
     /// Its GPU instances, by place.
     pub instances: Vec<MigGpuInstance>,
+    /// Which load of the driver it is, where it was the same before and after the look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver_load: Option<DriverLoad>,
 }
 
 impl MigOnGpu {

@@ -12,7 +12,9 @@ pub mod layout_refusal;
 mod layout_request;
 mod mig_blocked;
 mod mig_change;
+mod mig_master;
 mod mig_owned;
+mod mig_places;
 mod mig_state;
 mod mig_step;
 mod mig_wanted;
@@ -30,7 +32,9 @@ pub use mig_blocked::MigBlocked;
 pub use mig_change::{
     MigFacts, MigLayoutRequest, MigModeRequest, MigReturnRequest, plan_layout, plan_mode, plan_return,
 };
-pub use mig_owned::{BadMigOwned, MigOwned};
+pub use mig_master::MigMaster;
+pub use mig_owned::{BadMigOwned, MigOwned, OwnedNow};
+pub use mig_places::{MigListed, MigPlaced, PlacedMig};
 pub use mig_state::{MigComputeInstance, MigGpuInstance, MigOnGpu};
 pub use mig_step::MigStep;
 pub use mig_wanted::{MigWanted, StayingCompute};

@@ -3,6 +3,7 @@
 use crate::absence::Absence;
 use crate::blocker::Ill;
 use crate::ids::PciAddress;
+use crate::mig::MigMaster;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -14,6 +15,11 @@ pub enum Caution {
     Unhealthy {
         /// What speaks against it.
         ills: Vec<Ill>,
+    },
+    /// Another program of this host sets MIG layouts by itself, and will undo this one.
+    MigSecondMaster {
+        /// Which.
+        masters: Vec<MigMaster>,
     },
     /// Nobody here can say whether NVIDIA's driver holds the GPU by persistence mode.
     PersistenceUnknown {
@@ -34,6 +40,15 @@ impl fmt::Display for Caution {
                     "the GPU is not healthy: {}. Its drivers may hang while they unbind or bind it; a step that hangs is \
                      abandoned, and the GPU is then quarantined until a reboot",
                     each.join("; ")
+                )
+            }
+            Self::MigSecondMaster { masters } => {
+                let named: Vec<String> =
+                    masters.iter().map(|master| format!("{master} (to stop it: {})", master.remedy())).collect();
+                write!(
+                    f,
+                    "another program of this host sets MIG layouts by itself and may undo this change: {}",
+                    named.join("; ")
                 )
             }
             Self::PersistenceUnknown { address, why } => write!(

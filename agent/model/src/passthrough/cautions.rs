@@ -11,7 +11,10 @@ pub fn cautions(host: &HostObservation, operation: Act, gpu: PciAddress) -> Vec<
     let Some(gpu) = host.gpu(gpu) else { return Vec::new() };
     match operation {
         Act::PassthroughBind => persistence::caution(host, gpu).into_iter().collect(),
-        Act::MigLayout | Act::MigMode => Vec::new(),
+        Act::MigLayout | Act::MigMode => {
+            let masters = host.host.mig_masters.clone();
+            (!masters.is_empty()).then_some(Caution::MigSecondMaster { masters }).into_iter().collect()
+        }
         Act::PassthroughRelease => {
             let ills = fitness::ills(gpu);
             (!ills.is_empty()).then_some(Caution::Unhealthy { ills }).into_iter().collect()

@@ -19,7 +19,7 @@ pub enum Look {
     /// The functions of an IOMMU group.
     Functions(GroupState),
     /// MIG on one GPU.
-    Mig(MigOnGpu),
+    Mig(Box<MigOnGpu>),
 }
 
 /// What was seen of a target before a change, and what undoing goes back to.

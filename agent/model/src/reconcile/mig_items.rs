@@ -2,9 +2,10 @@
 
 use super::item::{Deed, Item, ItemPath, ItemState, Why, WishSource};
 use super::world::World;
+use crate::blocker::Blocker;
 use crate::change::Change;
 use crate::desired::{Desired, DesiredMig, DesiredMigMode};
-use crate::driver::{DriverGpu, MigMode};
+use crate::driver::{DriverMig, MigMode};
 use crate::mig::layout::wishes_text;
 use crate::mig::{MigLayoutRequest, MigModeRequest, ProfileName, Wish};
 use crate::observation::{Gpu, GpuUse};
@@ -75,7 +76,7 @@ fn wished(
     let pending = gpu.driver.as_ref().and_then(|driver| driver.mig_pending.get()).unwrap_or(current);
     if let Some(to) = mode.filter(|to| (current, pending) != (*to, *to)) {
         let request = MigModeRequest { gpu: address, to };
-        return world.state_of_deed(source, Deed::Change(Change::MigMode(request)));
+        return to_do(world, source, Change::MigMode(request));
     }
     match (layout, current) {
         (None, _) => ItemState::Met,
@@ -84,26 +85,76 @@ fn wished(
             let message = format!("MIG mode of {address} is off; wish the mode as well (mode: enabled)");
             ItemState::Refused(Why::new("mig_off", message))
         }
-        (Some(layout), MigMode::Enabled) => {
-            if gpu.driver.as_ref().is_some_and(|driver| is_so(driver, layout)) {
-                return ItemState::Met;
+        (Some(layout), MigMode::Enabled) => match is_so(gpu, layout) {
+            Compared::Same => ItemState::Met,
+            Compared::PlacesUnknown => {
+                let message = format!("where the MIG instances of {address} are has not been read yet");
+                ItemState::Waiting(Why::new("placement_unknown", message))
             }
-            let request = MigLayoutRequest { gpu: address, layout: wishes_text(layout), replace_foreign: false };
-            world.state_of_deed(source, Deed::Change(Change::MigLayout(request)))
-        }
+            Compared::Other => {
+                let request = MigLayoutRequest { gpu: address, layout: wishes_text(layout), replace_foreign: false };
+                to_do(world, source, Change::MigLayout(request))
+            }
+        },
     }
 }
 
-/// The MIG devices that the driver reports are the wished ones.
-fn is_so(driver: &DriverGpu, layout: &[Wish]) -> bool {
-    let reported: Option<Vec<String>> =
-        driver.mig_devices.iter().map(|device| device.profile.known().map(|name| canonical(name))).collect();
-    let Some(mut reported) = reported.filter(|_| driver.mig_unplaced.is_empty()) else { return false };
+/// A change, unless another program of this host sets MIG as well: both would undo each other's work for ever.
+fn to_do(world: &World<'_>, source: WishSource, change: Change) -> ItemState {
+    match Blocker::mig_master(&world.host.host.mig_masters) {
+        Some(blocker) => {
+            let message = format!("{blocker}; {}", blocker.remedy());
+            ItemState::Refused(Why::new(blocker.code(), message))
+        }
+        None => world.state_of_deed(source, Deed::Change(change)),
+    }
+}
+
+/// How the MIG devices that the driver reports compare with the wished ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compared {
+    /// They are the wished ones, at the wished places.
+    Same,
+    /// They are others, or elsewhere.
+    Other,
+    /// They are the wished ones, and the wish names places that are not known yet.
+    PlacesUnknown,
+}
+
+fn is_so(gpu: &Gpu, layout: &[Wish]) -> Compared {
+    let Some(driver) = gpu.driver.as_ref().filter(|driver| driver.mig_unplaced.is_empty()) else {
+        return Compared::Other;
+    };
+    let named = |device: &DriverMig| Some((canonical(device.profile.known()?), device.gpu_instance));
+    let reported: Option<Vec<(String, u32)>> = driver.mig_devices.iter().map(named).collect();
+    let Some(reported) = reported else { return Compared::Other };
     let times = |wish: &Wish| usize::try_from(wish.count).unwrap_or(usize::MAX).min(crate::mig::catalog::MOST_PROFILES);
-    let mut wished: Vec<String> = layout.iter().flat_map(|wish| vec![canonical(&wish.profile); times(wish)]).collect();
-    reported.sort();
-    wished.sort();
-    reported == wished
+    let each = |wish: &Wish| vec![(canonical(&wish.profile), wish.start); times(wish)];
+    let wished: Vec<(String, Option<u32>)> = layout.iter().flat_map(each).collect();
+    if !is_same(reported.iter().map(|(name, _)| name), wished.iter().map(|(name, _)| name)) {
+        return Compared::Other;
+    }
+    let at_a_place: Vec<(&str, u32)> =
+        wished.iter().filter_map(|(name, start)| Some((name.as_str(), (*start)?))).collect();
+    if at_a_place.is_empty() {
+        return Compared::Same;
+    }
+    let place = |(name, id): &(String, u32)| Some((name.clone(), gpu.mig_place(*id)?.instance.start));
+    let placed: Option<Vec<(String, u32)>> = reported.iter().map(place).collect();
+    let Some(mut placed) = placed else { return Compared::PlacesUnknown };
+    let mut take = |(name, start): &(&str, u32)| {
+        let at = placed.iter().position(|(is, at)| is == name && at == start);
+        at.map(|at| placed.swap_remove(at)).is_some()
+    };
+    if at_a_place.iter().all(&mut take) { Compared::Same } else { Compared::Other }
+}
+
+/// The same names, each as often.
+fn is_same<'a>(one: impl Iterator<Item = &'a String>, other: impl Iterator<Item = &'a String>) -> bool {
+    let (mut one, mut other): (Vec<&String>, Vec<&String>) = (one.collect(), other.collect());
+    one.sort_unstable();
+    other.sort_unstable();
+    one == other
 }
 
 /// Names that mean one profile have one text; a name in a form of tomorrow is its own.

@@ -5,7 +5,7 @@ use super::fields::shown;
 use super::host::DescribedPolicy;
 use super::places::{FIRST_FREE_PORT, KEPT_INSIDE, WSL_LIBRARIES, is_plain_path, is_within};
 use super::refused::WorkspaceRefused;
-use super::workspace_container::{GpuInjection, PREFIX, WorkspaceContainer, WorkspaceMount, WorkspaceNode};
+use super::workspace_container::{GpuInjection, WorkspaceContainer, WorkspaceMount, WorkspaceNode};
 use crate::cdi::KIND;
 use crate::ids::PciAddress;
 use crate::policy::{HostPolicy, WorkspacesPolicy};
@@ -128,8 +128,7 @@ fn check_mount(mount: &WorkspaceMount, policy: &DescribedPolicy) -> Result<(), W
     }
     let within = |list: &[String]| list.iter().any(|known| is_within(source, known));
     let fits = if *is_volume {
-        let known = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-        source.strip_prefix(PREFIX).is_some_and(|name| !name.is_empty() && name.chars().all(known))
+        WorkspaceContainer::is_volume_name(source)
     } else {
         let is_listed = within(&policy.host_paths_writable) || (*read_only && within(&policy.host_paths));
         is_plain_path(source) && (is_listed || (*read_only && source == WSL_LIBRARIES))

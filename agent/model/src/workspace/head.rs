@@ -4,6 +4,7 @@
 use super::fields::{Fields, shown};
 use super::refused::WorkspaceRefused;
 use super::workspace_id::WorkspaceId;
+use crate::desired::WishText;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -89,6 +90,15 @@ pub struct WorkspaceHead {
 }
 
 impl WorkspaceHead {
+    /// Reads it from an entry of `workspaces`, whatever the rest of the entry is.
+    ///
+    /// # Errors
+    /// The entry is too long or no JSON object, or a field of the head is missing or invalid.
+    pub fn of_text(text: &WishText) -> Result<Self, WorkspaceRefused> {
+        let unread = |why: crate::desired::UnreadWish| WorkspaceRefused::invalid("workspace", why.to_string());
+        Self::read(&text.value().map_err(unread)?)
+    }
+
     /// Reads it.
     pub(super) fn read(value: &Value) -> Result<Self, WorkspaceRefused> {
         Self::of(&mut Fields::of(value, "")?)

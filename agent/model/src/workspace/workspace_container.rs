@@ -154,10 +154,20 @@ impl WorkspaceContainer {
     /// Label with the security context.
     pub const CONTEXT_LABEL: &'static str = "org.gpuhost.Agent1.security-context";
 
+    /// Label of each volume of ours, with the name of the volume: one that has it by chance, or from another volume, is not ours.
+    pub const VOLUME_LABEL: &'static str = "org.gpuhost.Agent1.volume";
+
     /// The name of the container of a workspace.
     #[must_use]
     pub fn name_of(id: &WorkspaceId) -> String {
         format!("{PREFIX}{id}")
+    }
+
+    /// The name can be one of a volume of ours.
+    #[must_use]
+    pub fn is_volume_name(name: &str) -> bool {
+        let known = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        name.strip_prefix(PREFIX).is_some_and(|rest| !rest.is_empty() && rest.len() <= 128 && rest.chars().all(known))
     }
 
     /// Its name.

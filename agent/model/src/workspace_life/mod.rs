@@ -2,6 +2,7 @@
 
 mod removal_gate;
 mod why_not_ours;
+mod workspace_allocation;
 mod workspace_ask;
 mod workspace_decide;
 mod workspace_deed;
@@ -22,6 +23,7 @@ mod workspace_wishes;
 mod workspace_world;
 
 pub use why_not_ours::WhyNotOurs;
+pub use workspace_allocation::WorkspaceAllocation;
 pub use workspace_ask::WorkspaceAsk;
 pub use workspace_decide::decide_workspaces;
 pub use workspace_deed::WorkspaceDeed;

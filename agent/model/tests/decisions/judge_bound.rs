@@ -24,6 +24,7 @@ fn bare() -> StackFacts {
         secure_boot: Reading::Known(false),
         lockdown: known("none"),
         module_loaded: none(),
+        module_load: Reading::default(),
         module_file: none(),
         module_signed: Reading::default(),
         module_barred_by: none(),

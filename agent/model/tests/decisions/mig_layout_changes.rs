@@ -59,7 +59,7 @@ fn the_policy_decides_who_may_change_a_layout() {
     let address = "0000:41:00.0";
     let mut host = judged(raw(vec![nvidia(address, "nvidia", 23)], &[address]));
     host.gpus[0].driver.as_mut().unwrap().uuid = Reading::Known(uuid("0"));
-    let look = Look::Mig(cut(A100, "-"));
+    let look = Look::Mig(Box::new(cut(A100, "-")));
     let request = MigLayoutRequest { gpu: gpu(), layout: "1g.5gb".to_owned(), replace_foreign: false };
     let plan = |policy: &Policy, requester: Requester| {
         let facts = ChangeFacts {

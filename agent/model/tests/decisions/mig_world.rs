@@ -55,6 +55,7 @@ pub(crate) fn cut(product: &str, layout: &str) -> MigOnGpu {
         pending: Reading::Known(MigMode::Enabled),
         switches_without_reset: Reading::Known(false),
         instances: instances.collect(),
+        driver_load: None,
         catalog: Reading::Known(catalog),
     }
 }

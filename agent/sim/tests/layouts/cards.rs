@@ -107,7 +107,7 @@ impl Card {
     }
 
     pub(crate) fn look(&self) -> Look {
-        Look::Mig(self.host.mig_state(gpu()).unwrap())
+        Look::Mig(Box::new(self.host.mig_state(gpu()).unwrap()))
     }
 
     pub(crate) fn take(&mut self, step: &PlanStep, fault: Option<StepFault>) -> Result<(), ActError> {

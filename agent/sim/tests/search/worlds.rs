@@ -151,7 +151,7 @@ fn bind_plan(host: &HostState) -> Result<Plan, Refusal> {
 pub(crate) fn look(host: &HostState, target: &Target) -> Look {
     match target {
         Target::Functions(scope) => Look::Functions(host.group_state(scope)),
-        Target::Mig(target) => Look::Mig(host.mig_state(target.gpu).unwrap()),
+        Target::Mig(target) => Look::Mig(Box::new(host.mig_state(target.gpu).unwrap())),
     }
 }
 

@@ -274,7 +274,8 @@ impl From<&Gpu> for GpuView {
 /// The MIG devices that the driver lists, by GPU instance and compute instance; a place that it lists twice counts once.
 fn mig_devices(gpu: &Gpu) -> Vec<MigView> {
     let listed = gpu.driver.iter().flat_map(|said| &said.mig_devices);
-    let mut views: Vec<MigView> = listed.map(|mig| MigView::new(gpu.pci.address, mig)).collect();
+    let mut views: Vec<MigView> =
+        listed.map(|mig| MigView::new(gpu.pci.address, mig, gpu.mig_place(mig.gpu_instance))).collect();
     views.sort_by_key(|mig| (mig.gpu_instance, mig.compute_instance));
     views.dedup_by_key(|mig| (mig.gpu_instance, mig.compute_instance));
     views

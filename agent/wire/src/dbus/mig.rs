@@ -5,7 +5,9 @@ use super::value::{DictView, PathText};
 use super::view::view;
 use super::{gpu_path, mig_path};
 use model::PciAddress;
+use model::absence::{Absence, Reading};
 use model::driver::DriverMig;
+use model::mig::PlacedMig;
 
 view! {
     /// All properties of `org.gpuhost.Agent1.MigDevice`: a compute instance in a GPU instance. What changes with time (memory in
@@ -29,6 +31,12 @@ view! {
         uuid: Option<String>,
         /// Profile, for example 1g.5gb. May have no value.
         profile: Option<String>,
+        /// First memory slot of its GPU instance. May have no value.
+        start: Option<u32>,
+        /// Memory slots of its GPU instance. May have no value.
+        slots: Option<u32>,
+        /// gpuhostd created its GPU instance; what another program created is changed on request only. May have no value.
+        managed: Option<bool>,
         /// Memory of the slice in MiB. May have no value.
         memory_total_mib: Option<u64>,
         /// Streaming multiprocessors. May have no value.
@@ -51,10 +59,11 @@ view! {
 impl DictView for MigView {}
 
 impl MigView {
-    /// The view of a MIG device of the GPU at `gpu`.
+    /// The view of a MIG device of the GPU at `gpu`, and where its GPU instance is, if that is known.
     #[must_use]
-    pub fn new(gpu: PciAddress, mig: &DriverMig) -> Self {
+    pub fn new(gpu: PciAddress, mig: &DriverMig, place: Option<&PlacedMig>) -> Self {
         let mut absent = Absent::default();
+        let place = place.map_or(Reading::Absent(Absence::NotProbed), Reading::Known);
         Self {
             path: mig_path(gpu, mig.gpu_instance, mig.compute_instance),
             gpu: PathText(gpu_path(gpu)),
@@ -63,6 +72,9 @@ impl MigView {
             index: absent.value("Index", mig.index.clone()),
             uuid: absent.value("Uuid", mig.uuid.clone().map(|uuid| uuid.to_string())),
             profile: absent.value("Profile", mig.profile.clone()),
+            start: absent.value("Start", place.clone().map(|place| place.instance.start)),
+            slots: absent.value("Slots", place.clone().map(|place| place.size)),
+            managed: absent.value("Managed", place.map(|place| place.is_ours)),
             memory_total_mib: absent.value("MemoryTotalMib", mig.memory.total.clone()),
             multiprocessors: absent.value("Multiprocessors", mig.sm.clone()),
             copy_engines: absent.value("CopyEngines", mig.ce.clone()),
@@ -78,8 +90,8 @@ impl MigView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::absence::{Absence, Reading};
     use model::driver::MemoryMib;
+    use model::mig::Instance;
 
     #[test]
     fn a_slice_has_its_place_its_engines_and_a_reason_for_what_is_missing() {
@@ -97,7 +109,17 @@ mod tests {
             jpeg: Reading::Absent(Absence::NotSupported),
             ofa: Reading::Known(0),
         };
-        let view = MigView::new("0000:41:00.0".parse().unwrap(), &mig);
+        let place = PlacedMig {
+            gpu_instance: 9,
+            instance: Instance { profile: "1g.5gb".to_owned(), start: 4 },
+            size: 1,
+            is_ours: true,
+        };
+        let gpu = "0000:41:00.0".parse().unwrap();
+        let view = MigView::new(gpu, &mig, None);
+        assert_eq!((view.start, view.managed, view.absent.reason("Managed")), (None, None, Some("not_probed")));
+        let view = MigView::new(gpu, &mig, Some(&place));
+        assert_eq!((view.start, view.slots, view.managed), (Some(4), Some(1), Some(true)));
         assert_eq!(view.path, "/org/gpuhost/Agent1/gpu/0000_41_00_0/mig/9_0");
         assert_eq!(view.gpu.0, "/org/gpuhost/Agent1/gpu/0000_41_00_0");
         assert_eq!((view.multiprocessors, view.encoders, view.memory_total_mib), (Some(14), Some(0), Some(4864)));

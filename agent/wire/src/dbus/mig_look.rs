@@ -208,6 +208,7 @@ mod tests {
             pending: Reading::Known(MigMode::Disabled),
             switches_without_reset: Reading::Absent(Absence::NotSupported),
             catalog: Reading::Absent(Absence::NotReported),
+            driver_load: None,
             instances: vec![
                 instance(7, 0, vec![compute(0, Vec::new())]),
                 instance(9, 1, vec![compute(0, vec![41])]),

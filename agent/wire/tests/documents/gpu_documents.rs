@@ -10,6 +10,7 @@ use model::health::show::apply;
 use model::host_facts::{HostFacts, Nic};
 use model::judge::{ObservationMeta, judge};
 use model::metric::Metrics;
+use model::mig::{Instance, PlacedMig};
 use model::observation::{HostObservation, RawObservation};
 use model::os_cause::OsCause;
 use model::pci::{DrmNodes, GpuFunction, GroupMember, IommuGroup, PciScan, PcieLink};
@@ -135,8 +136,11 @@ pub(crate) fn judged(raw: RawObservation) -> HostObservation {
 
 /// `Gpu` and `GpuMetrics` of the only GPU, both accepted by the contract.
 fn documents(raw: RawObservation) -> (Value, Value) {
-    let observation = judged(raw);
-    let gpu = gpu_document(&observation.gpus[0], &observation);
+    of_observation(&judged(raw))
+}
+
+fn of_observation(observation: &HostObservation) -> (Value, Value) {
+    let gpu = gpu_document(&observation.gpus[0], observation);
     let metrics = gpu_metrics(&observation.gpus[0]);
     assert_eq!(violations("Gpu", &gpu), Vec::<String>::new());
     assert_eq!(violations("GpuMetrics", &metrics), Vec::<String>::new());
@@ -228,7 +232,7 @@ fn a_lost_gpu_has_failed() {
 #[test]
 fn mig_devices_stand_under_their_gpu_and_leave_out_what_is_unknown() {
     let cut = DriverGpu { mig_current: Reading::Known(MigMode::Enabled), mig_devices: vec![mig(7)], ..said() };
-    let (gpu, metrics) = documents(raw(function("10de:2330", Some("nvidia")), Some(cut)));
+    let (gpu, metrics) = documents(raw(function("10de:2330", Some("nvidia")), Some(cut.clone())));
     let expected = json!({
         "uuid": "MIG-77", "gi": 7, "ci": 0, "dev": 0, "profile": "3g.40gb", "memory_mib": 40448, "sm": 60, "ce": 3, "enc": 0,
     });
@@ -238,6 +242,17 @@ fn mig_devices_stand_under_their_gpu_and_leave_out_what_is_unknown() {
         "uuid": "MIG-77", "gi": 7, "ci": 0, "mem_total_mib": 40448, "mem_used_mib": 298, "mem_free_mib": null,
     });
     assert_eq!(metrics["mig"], json!([slice]));
+    let mut looked = judged(raw(function("10de:2330", Some("nvidia")), Some(cut)));
+    let place = |gpu_instance, start, is_ours| PlacedMig {
+        gpu_instance,
+        instance: Instance { profile: "3g.40gb".to_owned(), start },
+        size: 4,
+        is_ours,
+    };
+    looked.gpus[0].mig_places = Some(vec![place(2, 0, false), place(7, 4, true)]);
+    let (gpu, _) = of_observation(&looked);
+    let instance = &gpu["mig"]["instances"][0];
+    assert_eq!((&instance["placement"], &instance["managed"]), (&json!({"start": 4, "size": 4}), &json!(true)));
     let without =
         DriverGpu { mig_current: Reading::Absent(Absence::NotSupported), mig_pending: Reading::default(), ..said() };
     let (gpu, _) = documents(raw(function("10de:2330", Some("nvidia")), Some(without)));

@@ -4,8 +4,8 @@ use crate::Target;
 use crate::bounds::Bounds;
 use hands::frame::{self, FrameError};
 use protocol::hand::containers::{
-    ApplyNvidiaDeed, FindMigContainers, FindRuntimeUsers, InspectNvidiaContainers, ProbeDriverContainer, ProbeToolkit,
-    ReadDockerFacts, ReadNvidiaLog,
+    ApplyNvidiaDeed, ApplyWorkspaceDeed, AwaitWorkspaceEvent, FindMigContainers, FindRuntimeUsers,
+    InspectNvidiaContainers, InspectWorkspaces, ProbeDriverContainer, ProbeToolkit, ReadDockerFacts, ReadNvidiaLog,
 };
 use protocol::hand::holders::{FindHolders, FindMigHolders};
 use protocol::hand::host::{
@@ -83,7 +83,7 @@ struct Reader {
 }
 
 /// Every verb of every hand; a test compares it with the registries.
-const READERS: [Reader; 25] = [
+const READERS: [Reader; 28] = [
     Reader { verb: HELLO, args: same_again::<Hello>, reply: same_again::<Introduction> },
     reader::<ProbeNvml>(),
     reader::<ProbeSmi>(),
@@ -104,6 +104,9 @@ const READERS: [Reader; 25] = [
     reader::<ApplyNvidiaDeed>(),
     reader::<ReadNvidiaLog>(),
     reader::<ProbeToolkit>(),
+    reader::<InspectWorkspaces>(),
+    reader::<ApplyWorkspaceDeed>(),
+    reader::<AwaitWorkspaceEvent>(),
     reader::<FindHolders>(),
     reader::<FindMigHolders>(),
     reader::<InspectMig>(),

@@ -3,9 +3,12 @@
 mod disk;
 mod driver_host;
 mod machine;
+mod mig_masters;
 mod network;
 mod stack;
 mod text;
+
+pub use stack::driver_load;
 
 use model::absence::Reading;
 use model::host_facts::HostFacts;
@@ -64,6 +67,7 @@ impl FactsRoot {
             io_read_bytes: io.clone().map(|(read, _)| read),
             io_write_bytes: io.map(|(_, written)| written),
             nics: network::interfaces(&self.sys),
+            mig_masters: mig_masters::read(&self.files),
             dmi: self.dmi(),
         }
     }

@@ -4,6 +4,7 @@ use super::{Case, all_on, case, cmdline, driverless, first, known, named, on, sa
 use crate::world::setting;
 use model::absence::{Absence, Reading};
 use model::doctor::doctor_facts::{DoctorFacts, Library};
+use model::mig::MigMaster;
 
 fn no_module(facts: &mut DoctorFacts) {
     driverless(facts);
@@ -21,6 +22,21 @@ pub(super) fn cases() -> Vec<Case> {
 
 fn bound() -> Vec<Case> {
     vec![
+        case(
+            "mig_second_master",
+            |f| {
+                f.host
+                    .host
+                    .mig_masters
+                    .extend(MigMaster::of_link("multi-user.target.wants", "nvidia-mig-manager.service"))
+            },
+            |f| {
+                f.host
+                    .host
+                    .mig_masters
+                    .extend(MigMaster::of_link("multi-user.target.wants", "nvidia-fabricmanager.service"))
+            },
+        ),
         case("nouveau_bound", |f| on(first(f), "nouveau"), |f| on(first(f), "vfio-pci")),
         case("nova_bound", |f| on(first(f), "NovaCore"), |f| on(first(f), "nouveau")),
         case(

@@ -2,7 +2,7 @@
 
 use super::{
     CauseLinkDocument, DrmDocument, FeatureDocument, GpuDocument, GpuMetrics, HealthDocument, MigDocument, MigMetrics,
-    MigState, PassthroughDocument, Pcie, Sriov, Vendor,
+    MigPlacement, MigState, PassthroughDocument, Pcie, Sriov, Vendor,
 };
 use crate::metric_values::MetricValues;
 use model::absence::{Absence, Reading};
@@ -47,6 +47,7 @@ pub fn gpu_document(gpu: &observation::Gpu, seen: &HostObservation) -> GpuDocume
         pcie: Some(pcie(pci, said.pcie.unwrap_or_default())),
         sriov: sriov(pci),
         health: Some(HealthDocument { state: gpu.health.state.code().to_owned(), reasons: gpu.health.codes() }),
+        mig: said.mig.map(|state| placed(state, gpu)),
         ..said
     }
 }
@@ -221,6 +222,16 @@ fn mig_state(driver: &DriverGpu) -> MigState {
     }
 }
 
+/// With where each MIG device is and who created it: no driver's sample has that.
+fn placed(state: MigState, gpu: &observation::Gpu) -> MigState {
+    let place = |document: MigDocument| {
+        let place = gpu.mig_place(document.gi);
+        let placement = place.map(|place| MigPlacement { start: place.instance.start, size: place.size });
+        MigDocument { placement, managed: place.map(|place| place.is_ours), ..document }
+    };
+    MigState { instances: state.instances.into_iter().map(place).collect(), ..state }
+}
+
 fn mig(device: &DriverMig) -> MigDocument {
     MigDocument {
         uuid: device.uuid.known().map(ToString::to_string),
@@ -228,6 +239,8 @@ fn mig(device: &DriverMig) -> MigDocument {
         ci: device.compute_instance,
         dev: device.index.get(),
         profile: device.profile.known().cloned(),
+        placement: None,
+        managed: None,
         memory_mib: device.memory.total.get(),
         sm: device.sm.get(),
         ce: device.ce.get(),

@@ -150,6 +150,12 @@ pub struct MigDocument {
     pub dev: Option<u32>,
     /// Name of the profile, `1g.5gb`.
     pub profile: Option<String>,
+    /// The memory slots of its GPU instance, where they are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<MigPlacement>,
+    /// gpuhostd created its GPU instance, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<bool>,
     /// Memory of the slice in MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_mib: Option<u64>,
@@ -171,6 +177,15 @@ pub struct MigDocument {
     /// Optical flow engines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ofa: Option<u32>,
+}
+
+/// `placement` of the manager API's `Mig`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MigPlacement {
+    /// First memory slot.
+    pub start: u32,
+    /// Number of memory slots.
+    pub size: u32,
 }
 
 /// `Feature` of the manager API.

@@ -8,7 +8,10 @@ mod module;
 use super::FactsRoot;
 use super::text::{absence, content, first_line};
 use model::absence::{Absence, Reading};
-use model::stack::StackFacts;
+use model::stack::{DriverLoad, StackFacts};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// UEFI's variable, in the name space of UEFI's own variables.
 const SECURE_BOOT: &str = "firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
@@ -28,11 +31,22 @@ pub(super) fn read(root: &FactsRoot, kernel: Option<&str>) -> StackFacts {
         module_signed: module::is_signed(&root.files, kernel, file.known().map(String::as_str)),
         module_file: file,
         module_loaded: loaded,
+        module_load: driver_load(&root.sys),
         module_barred_by: module::barred_by(&root.files, &root.proc),
         dkms: dkms::state(&root.files, kernel),
         library_version: libraries::version(&root.files),
         files: libraries::files(&root.files),
         claims: claims::read(&root.files, &root.proc),
+    }
+}
+
+/// Which load of the module `nvidia` is there now, by the inode of its directory in sysfs. Blocking.
+#[must_use]
+pub fn driver_load(sysfs: &Path) -> Reading<DriverLoad> {
+    match std::fs::metadata(sysfs.join("module/nvidia")) {
+        Ok(folder) => Reading::Known(DriverLoad(folder.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Reading::Absent(Absence::None),
+        Err(error) => Reading::Absent(Absence::Unreadable(error.to_string())),
     }
 }
 
