@@ -12,3 +12,4 @@ pub mod holders;
 pub mod mig;
 pub mod probe;
 mod smi;
+pub mod toolkit_programs;

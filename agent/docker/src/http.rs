@@ -60,33 +60,84 @@ impl DockerError {
 
 /// Asks for one path. Never ends by itself where Docker does not answer: the caller has the deadline.
 pub(crate) async fn get(socket: &str, path: &str) -> Result<Json, DockerError> {
-    ask(socket, path, Request::get(path).header(HOST, "docker").body(String::new())).await
+    json(path, &get_bytes(socket, path, ANSWER_MAX_BYTES).await?)
+}
+
+/// The answer as it came, up to so many bytes; otherwise as [`get`].
+pub(crate) async fn get_bytes(socket: &str, path: &str, most: usize) -> Result<Vec<u8>, DockerError> {
+    ask(socket, path, getting(path), most).await
+}
+
+/// Asks for a path whose answer has no end, and waits for its first byte, or for the end all the same.
+pub(crate) async fn wait_for_data(socket: &str, path: &str) -> Result<(), DockerError> {
+    exchange(socket, path, getting(path), async |response: Response<Incoming>| {
+        if !response.status().is_success() {
+            return Err(refused(path, response.status(), &body_of(response, path, ANSWER_MAX_BYTES).await?));
+        }
+        let mut body = pin!(response.into_body());
+        while let Some(frame) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
+            // A connection that breaks is an end too.
+            if frame.map_or(true, |frame| frame.data_ref().is_some_and(|data| !data.is_empty())) {
+                break;
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+fn getting(path: &str) -> Result<Request<String>, hyper::http::Error> {
+    Request::get(path).header(HOST, "docker").body(String::new())
+}
+
+/// The filters of a list or of events, as a part of a path.
+pub(crate) fn filters(filters: &serde_json::Value) -> String {
+    let mut query = "filters=".to_owned();
+    for byte in filters.to_string().bytes() {
+        if byte.is_ascii_alphanumeric() {
+            query.push(char::from(byte));
+        } else {
+            query.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    query
 }
 
 /// Posts JSON to one path; otherwise as [`get`].
 pub(crate) async fn post(socket: &str, path: &str, body: String) -> Result<Json, DockerError> {
     let request = Request::post(path).header(HOST, "docker").header(CONTENT_TYPE, "application/json").body(body);
-    ask(socket, path, request).await
+    json(path, &ask(socket, path, request, ANSWER_MAX_BYTES).await?)
+}
+
+fn json(path: &str, body: &[u8]) -> Result<Json, DockerError> {
+    Json::read(body).map_err(|error| DockerError::Garbled { path: path.to_owned(), why: error.to_string() })
 }
 
 async fn ask(
     socket: &str,
     path: &str,
     request: Result<Request<String>, hyper::http::Error>,
-) -> Result<Json, DockerError> {
+    most: usize,
+) -> Result<Vec<u8>, DockerError> {
+    exchange(socket, path, request, async |response: Response<Incoming>| {
+        let status = response.status();
+        let body = body_of(response, path, most).await?;
+        if status.is_success() { Ok(body) } else { Err(refused(path, status, &body)) }
+    })
+    .await
+}
+
+/// One connection, one request, and what is made of the response while the connection is there.
+async fn exchange<T>(
+    socket: &str,
+    path: &str,
+    request: Result<Request<String>, hyper::http::Error>,
+    read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, DockerError>,
+) -> Result<T, DockerError> {
     let stream = UnixStream::connect(socket).await.map_err(DockerError::Connect)?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let garbled = |why: String| DockerError::Garbled { path: path.to_owned(), why };
-    let request = request.map_err(|error| garbled(error.to_string()))?;
-    let answer = async {
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let body = body_of(response, path).await?;
-        if !status.is_success() {
-            return Err(DockerError::Refused { path: path.to_owned(), status, said: message(&body) });
-        }
-        Json::read(&body).map_err(|error| garbled(error.to_string()))
-    };
+    let request = request.map_err(|error| DockerError::Garbled { path: path.to_owned(), why: error.to_string() })?;
+    let answer = async { read(sender.send_request(request).await?).await };
     let (mut answer, mut connection) = (pin!(answer), pin!(connection));
     tokio::select! {
         biased;
@@ -96,13 +147,17 @@ async fn ask(
     }
 }
 
-async fn body_of(response: Response<Incoming>, path: &str) -> Result<Vec<u8>, DockerError> {
+fn refused(path: &str, status: StatusCode, body: &[u8]) -> DockerError {
+    DockerError::Refused { path: path.to_owned(), status, said: message(body) }
+}
+
+async fn body_of(response: Response<Incoming>, path: &str, most: usize) -> Result<Vec<u8>, DockerError> {
     let mut body = pin!(response.into_body());
     let mut bytes = Vec::new();
     while let Some(frame) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
         bytes.extend_from_slice(&frame?.into_data().unwrap_or_else(|_| Bytes::new()));
-        if bytes.len() > ANSWER_MAX_BYTES {
-            let why = format!("the answer is larger than {ANSWER_MAX_BYTES} bytes");
+        if bytes.len() > most {
+            let why = format!("the answer is larger than {most} bytes");
             return Err(DockerError::Garbled { path: path.to_owned(), why });
         }
     }

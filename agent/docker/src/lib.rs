@@ -1,19 +1,27 @@
-//! Docker's facts, nvidia-smi in the driver container, which containers map MIG instances, and NVIDIA's two containers.
+//! Docker's facts, nvidia-smi in the driver container, which containers map MIG instances, NVIDIA's two containers, and workspaces.
 
 mod answer;
 mod cdi;
+mod client;
 mod driver_container;
 mod each_container;
 mod http;
+mod images;
+mod inspected;
 mod json;
 mod mig_claims;
+mod not_done;
 mod nvidia;
+mod pull_progress;
+mod pulls;
 mod runtime_users;
+mod workspace;
 
 pub use driver_container::smi_in_driver_container;
 pub use mig_claims::mig_claims;
 pub use nvidia::{NvidiaContainers, STALLED_AFTER};
 pub use runtime_users::runtime_users;
+pub use workspace::{PULL_STALLED_AFTER, WorkspaceContainers};
 
 use http::{DockerError, get};
 use json::Json;

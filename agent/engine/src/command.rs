@@ -11,6 +11,8 @@ use model::policy::{Explanation, Policy, Requester};
 use model::reconcile::ItemPath;
 use model::refusal::Refusal;
 use model::settings::HostSetting;
+use model::workspace::{DesiredRun, WorkspaceId};
+use model::workspace_life::WorkspaceAsk;
 use serde::{Deserialize, Serialize};
 
 /// Everything that can be asked of the running daemon.
@@ -36,6 +38,10 @@ pub enum Command {
     AcknowledgeGone(PciAddress),
     /// Documents of an epoch that was left are judged again as if it had never been left.
     AcceptEpoch(Epoch),
+    /// Ask for something about a workspace.
+    Workspace(Box<WorkspaceAsk>),
+    /// Delete these staged workspaces.
+    DeleteStaged(Vec<WorkspaceId>),
 }
 
 impl Command {
@@ -53,6 +59,8 @@ impl Command {
             Self::Lock(false) => "unlock",
             Self::AcknowledgeGone(_) => "acknowledge-gone-gpu",
             Self::AcceptEpoch(_) => "accept-epoch",
+            Self::Workspace(ask) => workspace_operation(ask),
+            Self::DeleteStaged(_) => "workspaces-delete-staged",
         }
     }
 
@@ -62,9 +70,14 @@ impl Command {
         match self {
             Self::Change(change) | Self::Plan(change) => change.subject().gpu(),
             Self::Confirm(gpu) | Self::AcknowledgeGone(gpu) => Some(*gpu),
-            Self::Rescan | Self::Enrol(_) | Self::Leave | Self::Configure(_) | Self::Lock(_) | Self::AcceptEpoch(_) => {
-                None
-            }
+            Self::Rescan
+            | Self::Enrol(_)
+            | Self::Leave
+            | Self::Configure(_)
+            | Self::Lock(_)
+            | Self::AcceptEpoch(_)
+            | Self::Workspace(_)
+            | Self::DeleteStaged(_) => None,
         }
     }
 
@@ -72,6 +85,20 @@ impl Command {
     #[must_use]
     pub const fn is_dry_run(&self) -> bool {
         matches!(self, Self::Plan(_))
+    }
+}
+
+/// Stable name of what is asked of workspaces.
+const fn workspace_operation(ask: &WorkspaceAsk) -> &'static str {
+    match ask {
+        WorkspaceAsk::Set { .. } => "workspace-create",
+        WorkspaceAsk::Want { desired: DesiredRun::Running, .. } => "workspace-start",
+        WorkspaceAsk::Want { desired: DesiredRun::Paused, .. } => "workspace-pause",
+        WorkspaceAsk::Want { desired: DesiredRun::Stopped, .. } => "workspace-stop",
+        WorkspaceAsk::Want { desired: DesiredRun::Deleted, .. } => "workspace-delete",
+        WorkspaceAsk::Again { .. } => "workspace-retry",
+        WorkspaceAsk::Recreate { .. } => "workspace-recreate",
+        WorkspaceAsk::ConfirmRemovals => "workspaces-confirm-removals",
     }
 }
 
@@ -203,7 +230,9 @@ impl Authorized {
             | Command::Confirm(_)
             | Command::Lock(_)
             | Command::AcknowledgeGone(_)
-            | Command::AcceptEpoch(_) => {
+            | Command::AcceptEpoch(_)
+            | Command::Workspace(_)
+            | Command::DeleteStaged(_) => {
                 let action = command.operation().to_owned();
                 Err(Refusal::NotAuthorized { action, why: never.to_owned() })
             }
@@ -273,7 +302,7 @@ mod tests {
     }
 
     /// What neither a manager's document nor a file can wish.
-    fn for_people() -> [Command; 6] {
+    fn for_people() -> [Command; 8] {
         let gpu = "0000:41:00.0".parse().unwrap();
         let epoch = "e".to_owned().try_into().unwrap();
         [
@@ -283,6 +312,8 @@ mod tests {
             Command::Lock(false),
             Command::AcknowledgeGone(gpu),
             Command::AcceptEpoch(epoch),
+            Command::Workspace(Box::new(WorkspaceAsk::ConfirmRemovals)),
+            Command::DeleteStaged(Vec::new()),
         ]
     }
 

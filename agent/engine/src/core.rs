@@ -12,6 +12,8 @@ use model::nvidia_container::NvidiaRole;
 use model::ports::{ActPort, Clock, JournalPort, ManagerPort};
 use model::refusal::Refusal;
 use model::settings::HostSetting;
+use model::workspace::DesiredRun;
+use model::workspace_life::WorkspaceAsk;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -118,6 +120,11 @@ impl<A: ActPort, J: JournalPort, K: Clock, M: ManagerPort> Core<A, J, K, M> {
             Command::AcceptEpoch(epoch) => {
                 self.begin_plain(job, async move { manager.accept_epoch(epoch).await.map(done) });
             }
+            Command::Workspace(ask) => self.begin_asking(job, vec![*ask]),
+            Command::DeleteStaged(ids) => {
+                let delete = |id| WorkspaceAsk::Want { id, desired: DesiredRun::Deleted };
+                self.begin_asking(job, ids.into_iter().map(delete).collect());
+            }
         }
         job
     }
@@ -126,6 +133,20 @@ impl<A: ActPort, J: JournalPort, K: Clock, M: ManagerPort> Core<A, J, K, M> {
     fn begin_plain(&mut self, job: JobId, work: impl Future<Output = JobEnd> + Send + 'static) {
         let task = self.tasks.spawn(async move { Ended::Plain(work.await) });
         self.running.insert(task.id(), Running { job, change: None });
+    }
+
+    /// Hands what is asked of workspaces to their keeper.
+    fn begin_asking(&mut self, job: JobId, asks: Vec<WorkspaceAsk>) {
+        let publisher = Arc::clone(&self.parts.publisher);
+        self.begin_plain(job, async move {
+            for ask in asks {
+                if !publisher.ask_workspaces(ask) {
+                    let why = "too much is asked of workspaces at once; try again in a few seconds".to_owned();
+                    return Err(Refusal::Busy { why });
+                }
+            }
+            Ok((JobOutcome::Done, String::new()))
+        });
     }
 
     fn begin_change(

@@ -50,8 +50,8 @@ impl<K: Clock> JobTable<K> {
             state: JobState::Running,
             result: None,
             progress: None,
-            current_step: step_of(command).to_owned(),
-            plan: vec![step_of(command).to_owned()],
+            current_step: step_of(command),
+            plan: vec![step_of(command)],
             cautions: Vec::new(),
             remark: String::new(),
             started_by: actor,
@@ -219,8 +219,8 @@ fn log_end(job: &Job, end: &JobEnd) {
 }
 
 /// What the job does, in words.
-const fn step_of(command: &Command) -> &'static str {
-    match command {
+fn step_of(command: &Command) -> String {
+    let step = match command {
         Command::Rescan => "scan the PCI bus and query the driver, Docker and the host again",
         Command::Enrol(_) => "enrol with the manager and keep the credential",
         Command::Leave => "leave the manager and wipe the credential",
@@ -231,5 +231,8 @@ const fn step_of(command: &Command) -> &'static str {
         Command::Lock(false) => "allow a manager to request changes again",
         Command::AcknowledgeGone(_) => "acknowledge that the GPU is gone",
         Command::AcceptEpoch(_) => "accept the documents of the epoch again",
-    }
+        Command::Workspace(ask) => return ask.to_string(),
+        Command::DeleteStaged(ids) => return format!("delete {} staged workspaces", ids.len()),
+    };
+    step.to_owned()
 }

@@ -58,3 +58,4 @@ pub mod observer;
 pub mod publish;
 pub mod reconcile;
 pub mod start;
+pub mod workspaces;

@@ -4,14 +4,17 @@
 //! (`model::nvidia_container::decide`).
 
 use crate::publish::Publisher;
+use model::cdi::{CdiHost, CdiReader};
 use model::change::UNKNOWN_BOOT;
+use model::docker::DockerFacts;
 use model::ids::ContainerId;
 use model::message::Message;
 use model::nvidia_container::{ContainerRun, ImageSeen, NvidiaFault, NvidiaHold, NvidiaLook};
 use model::nvidia_container::{
-    NVIDIA_CONDITIONS, NvidiaAct, NvidiaActEnd, NvidiaHostSeen, NvidiaMemory, NvidiaPhase, NvidiaRecord, NvidiaRole,
-    NvidiaRoleTurn, NvidiaState, NvidiaStatus, NvidiaTurn, NvidiaWish, NvidiaWorld, RuntimeMemory, decide,
-    image_to_look_at, nvidia_conditions, nvidia_image, record_for,
+    DriverHostMemory, GpuAccessMemory, NVIDIA_CONDITIONS, NvidiaAct, NvidiaActEnd, NvidiaHostAsked, NvidiaHostSeen,
+    NvidiaMemory, NvidiaPhase, NvidiaRecord, NvidiaRole, NvidiaRoleTurn, NvidiaState, NvidiaStatus, NvidiaTurn,
+    NvidiaWish, NvidiaWorld, RuntimeMemory, decide, driver_config_planned, image_to_look_at, nvidia_conditions,
+    nvidia_image, record_for,
 };
 use model::observation::HostObservation;
 use model::pci::VENDOR_NVIDIA;
@@ -51,6 +54,8 @@ pub struct NvidiaKeeperParts<P, L, K> {
 pub struct NvidiaKeeper<P, L, K> {
     parts: NvidiaKeeperParts<P, L, K>,
     record: NvidiaRecord,
+    /// The record as it is on disk.
+    saved: NvidiaRecord,
     /// Why nothing is done: the record cannot be used.
     blocked: Option<String>,
     last: Option<NvidiaActEnd>,
@@ -63,7 +68,15 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
     #[must_use]
     pub fn new(parts: NvidiaKeeperParts<P, L, K>) -> Self {
         let (doing, logs) = (JoinSet::new(), BTreeMap::new());
-        Self { parts, record: NvidiaRecord::default(), blocked: None, last: None, doing, logs }
+        Self {
+            parts,
+            record: NvidiaRecord::default(),
+            saved: NvidiaRecord::default(),
+            blocked: None,
+            last: None,
+            doing,
+            logs,
+        }
     }
 
     /// Works until it is cancelled. A deed that is under way is left to the hand; the next start finds what became of it.
@@ -84,6 +97,7 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
             for role in self.parts.publisher.take_nvidia_asked() {
                 self.record.try_again(role);
             }
+            let noticed = Noticed::of(&seen.borrow_and_update());
             let wake = tokio::select! {
                 () = cancel.cancelled() => return,
                 wake = self.turn() => wake,
@@ -102,6 +116,8 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
                 Ok(()) = self.parts.settings.changed(), if !is_busy => {}
                 Ok(()) = self.parts.policy.changed(), if !is_busy => {}
                 Ok(()) = asked.changed(), if !is_busy => {}
+                // Where nothing has to be come back to nothing of the host matters.
+                () = changed(&mut seen, &noticed), if !is_busy && wake.is_some() => {}
                 () = timer, if !is_busy => {}
             }
         }
@@ -123,7 +139,7 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
             Ok(None) => return,
             Ok(Some(bytes)) => match NvidiaRecord::decode(&bytes) {
                 Ok(record) => {
-                    self.record = record;
+                    (self.record, self.saved) = (record.clone(), record);
                     return;
                 }
                 Err(damage) => damage.to_string(),
@@ -148,7 +164,10 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
     /// Nothing is wished, and nothing was.
     fn is_idle(&self, wish: &NvidiaWish) -> bool {
         let nothing = |role: &NvidiaRole| !wish.deploys(*role) && *self.record.of(*role) == NvidiaMemory::default();
-        NvidiaRole::ALL.iter().all(nothing) && self.record.runtime == RuntimeMemory::default()
+        NvidiaRole::ALL.iter().all(nothing)
+            && self.record.runtime == RuntimeMemory::default()
+            && self.record.driver_host == DriverHostMemory::default()
+            && self.record.gpu_access == GpuAccessMemory::default()
     }
 
     async fn world(&mut self) -> NvidiaWorld {
@@ -170,16 +189,22 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
         );
         let version = docker.as_ref().ok().and_then(|docker| docker.version.clone());
         let is_idle = self.is_idle(&wish);
+        let driver_image = images(NvidiaRole::Driver).and_then(Result::ok);
+        let asked_of_host = NvidiaHostAsked {
+            wish: wish.clone(),
+            gpus: driver_gpus(&wish, &self.record, &host),
+            cdi_reader: docker.as_ref().ok().map(|docker| CdiReader {
+                directories: docker.cdi_spec_dirs.clone(),
+                docker_version: docker.version.clone(),
+            }),
+            docker_root: docker.as_ref().ok().and_then(|docker| docker.root_dir.clone()),
+            driver_config: driver_image.and_then(|image| driver_config_planned(&wish, &image, &record)),
+            is_driver_pulled: driver.as_ref().is_ok_and(|look| matches!(look.image, ImageSeen::Present { .. })),
+        };
         let config = async {
             if is_idle { Err("it was not looked at".to_owned()) } else { port.look_at_docker_config(version).await }
         };
-        let around = async {
-            if is_idle {
-                not_looked_at()
-            } else {
-                port.look_at_nvidia_host(&wish, driver_gpus(&wish, &self.record, &host)).await
-            }
-        };
+        let around = async { if is_idle { not_looked_at() } else { port.look_at_nvidia_host(asked_of_host).await } };
         let (docker_config, around) = tokio::join!(config, around);
         NvidiaWorld {
             over_files: settings.desired.nvidia.clone(),
@@ -190,6 +215,7 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
             toolkit,
             docker,
             docker_config,
+            cdi_host: cdi_host(&host),
             host: around,
             record: self.record.clone(),
             last: self.last.clone(),
@@ -215,11 +241,12 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
             // Where nothing is wished nothing is written.
             _ if is_nothing => Ok(()),
             Some(why) => Err(why.clone()),
-            None if turn.record == self.record => Ok(()),
+            // What somebody asked for since is a change too.
+            None if turn.record == self.saved => Ok(()),
             None => self.parts.ledger.write(turn.record.encode()).await.map_err(|fault| fault.to_string()),
         };
         match &saved {
-            Ok(()) => self.record = turn.record.clone(),
+            Ok(()) => (self.record, self.saved) = (turn.record.clone(), turn.record.clone()),
             Err(_) => (act, wake) = (None, Some(world.now.boot.plus(AGAIN_AFTER_MS))),
         }
         self.show(&world, &turn, act.as_ref(), saved.err());
@@ -283,10 +310,7 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
             None => turn.phase.clone(),
         };
         let since = if before.phase.code() == phase.code() { before.since } else { None };
-        let deed = act.filter(|act| match act {
-            NvidiaAct::Container(deed) => deed.role() == role,
-            NvidiaAct::DockerConfig(_) => role == NvidiaRole::Toolkit,
-        });
+        let deed = act.filter(|act| act.role() == role);
         let pull = look.and_then(|look| match look.image {
             ImageSeen::Pulling { done_bytes, total_bytes } => Some((done_bytes, total_bytes)),
             ImageSeen::Absent | ImageSeen::Present { .. } | ImageSeen::PullFailed { .. } => None,
@@ -331,6 +355,33 @@ fn driver_gpus(wish: &NvidiaWish, record: &NvidiaRecord, host: &HostObservation)
     of_nvidia.map(|gpu| gpu.pci.address).collect()
 }
 
+/// What a CDI specification has to fit.
+fn cdi_host(host: &HostObservation) -> CdiHost {
+    CdiHost::of(&host.gpus, host.host.stack.module_loaded.known().map(String::as_str))
+}
+
+/// What of an observation is news for NVIDIA's containers.
+#[derive(PartialEq)]
+struct Noticed {
+    /// GPUs that were bound, plugged in or cut into MIG instances, or another driver.
+    cdi_host: CdiHost,
+    /// Docker, with its runtimes, CDI files and the number of running containers; `None` if it did not answer.
+    docker: Option<DockerFacts>,
+}
+
+impl Noticed {
+    fn of(host: &HostObservation) -> Self {
+        Self { cdi_host: cdi_host(host), docker: host.docker.as_ref().ok().cloned() }
+    }
+}
+
+/// Returns when an observation shows something else.
+async fn changed(seen: &mut watch::Receiver<Arc<HostObservation>>, before: &Noticed) {
+    if seen.wait_for(|host| Noticed::of(host) != *before).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 fn not_looked_at() -> NvidiaHostSeen {
     let why = || "it was not looked at".to_owned();
     NvidiaHostSeen {
@@ -339,6 +390,8 @@ fn not_looked_at() -> NvidiaHostSeen {
         runtime_answers: Err(why()),
         holders: Err(why()),
         runtime_users: Err(why()),
+        cdi: Err(why()),
+        driver_host: Err(why()),
     }
 }
 

@@ -5,9 +5,13 @@ use model::condition::Condition;
 use model::nvidia_container::{NvidiaRole, NvidiaState};
 use model::observation::HostObservation;
 use model::roster::{Known, Sight};
+use model::workspace_life::{WorkspaceAsk, WorkspacesState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::watch;
+
+/// So many things can be asked of workspaces before the first is taken.
+const WORKSPACE_ASKS_MOST: usize = 256;
 
 /// The one writer of the observation that the faces see. Anyone who has called it finds the result published.
 #[derive(Debug)]
@@ -26,6 +30,10 @@ pub struct Publisher {
     standing: watch::Sender<Arc<BTreeMap<String, Condition>>>,
     /// NVIDIA's driver container and toolkit container.
     nvidia: watch::Sender<Arc<NvidiaState>>,
+    /// Workspaces.
+    workspaces: watch::Sender<Arc<WorkspacesState>>,
+    /// What people ask of them.
+    workspace_asks: watch::Sender<Vec<WorkspaceAsk>>,
     /// Which of them another try is asked for.
     nvidia_asked: watch::Sender<BTreeSet<NvidiaRole>>,
 }
@@ -44,6 +52,8 @@ impl Publisher {
             gone: watch::Sender::new(Arc::default()),
             standing: watch::Sender::new(Arc::default()),
             nvidia: watch::Sender::new(Arc::new(NvidiaState::not_looked())),
+            workspaces: watch::Sender::default(),
+            workspace_asks: watch::Sender::default(),
             nvidia_asked: watch::Sender::default(),
         }
     }
@@ -134,6 +144,52 @@ impl Publisher {
         let mut taken = BTreeSet::new();
         self.nvidia_asked.send_if_modified(|asked| {
             taken = std::mem::take(asked);
+            false
+        });
+        taken
+    }
+
+    /// How far workspaces are.
+    #[must_use]
+    pub fn workspaces(&self) -> watch::Receiver<Arc<WorkspacesState>> {
+        self.workspaces.subscribe()
+    }
+
+    /// Shows how far workspaces are; what is the same wakes nobody.
+    pub fn show_workspaces(&self, state: WorkspacesState) {
+        self.workspaces.send_if_modified(|known| {
+            let is_new = **known != state;
+            if is_new {
+                *known = Arc::new(state);
+            }
+            is_new
+        });
+    }
+
+    /// What people ask of workspaces, and nobody has taken yet.
+    #[must_use]
+    pub fn workspace_asks(&self) -> watch::Receiver<Vec<WorkspaceAsk>> {
+        self.workspace_asks.subscribe()
+    }
+
+    /// Asks something of workspaces. False: too much is asked already.
+    #[must_use]
+    pub fn ask_workspaces(&self, ask: WorkspaceAsk) -> bool {
+        self.workspace_asks.send_if_modified(|asks| {
+            let has_room = asks.len() < WORKSPACE_ASKS_MOST;
+            if has_room {
+                asks.push(ask);
+            }
+            has_room
+        })
+    }
+
+    /// Takes what is asked.
+    #[must_use]
+    pub fn take_workspace_asks(&self) -> Vec<WorkspaceAsk> {
+        let mut taken = Vec::new();
+        self.workspace_asks.send_if_modified(|asks| {
+            taken = std::mem::take(asks);
             false
         });
         taken

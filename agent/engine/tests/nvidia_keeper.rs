@@ -5,13 +5,16 @@
 use engine::nvidia::{NvidiaKeeper, NvidiaKeeperParts};
 use engine::publish::Publisher;
 use engine::start::EngineParts;
+use model::cdi::{CdiGpu, CdiHost};
+use model::docker::DockerFacts;
 use model::judge::{ObservationMeta, judge};
 use model::nvidia_container::{NvidiaFault, NvidiaPhase, NvidiaRecord, NvidiaRole, NvidiaState};
+use model::observation::HostObservation;
 use model::policy::Policy;
 use model::ports::Clock;
 use model::settings::Settings;
 use model::time::{BootMillis, UnixMillis};
-use sim::nvidia_docker::SimDockerFile;
+use sim::nvidia_docker::{SimContainerRun, SimDockerFile, SimPort};
 use sim::{SimHost, SimLedger};
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,6 +130,34 @@ async fn a_wish_is_met_and_taken_back_and_a_restart_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_gpu_that_is_gone_from_the_host_is_gone_from_the_cdi_specification_at_once() {
+    let mut bench = Bench::new();
+    bench.host.nvidia_docker(|docker| docker.gpu_access.reads_cdi = true);
+    bench.wish(true);
+    bench.start();
+    bench.until(|state| are(state, &NvidiaPhase::Ready)).await;
+    let named = || bench.host.nvidia_docker(|docker| docker.gpu_access.spec.clone());
+    let mut seen = HostObservation::clone(&bench.publisher.seen().borrow());
+    let host =
+        |seen: &HostObservation| CdiHost::of(&seen.gpus, seen.host.stack.module_loaded.known().map(String::as_str));
+    assert_eq!(named(), Some(host(&seen)));
+    assert!(host(&seen).gpus.len() > 1 && host(&seen).gpus.iter().all(|gpu: &CdiGpu| gpu.uuid.is_some()));
+    seen.gpus.pop();
+    seen.sequence += 1;
+    let before = Instant::now();
+    bench.publisher.publish(seen.clone());
+    let is_named = || named() == Some(host(&seen));
+    timeout(Duration::from_secs(20), async {
+        while !is_named() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap_or_else(|_| panic!("after {:?}: {:?}", before.elapsed(), named()));
+    bench.cancel.cancel();
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_written_down_is_not_done() {
     let mut bench = Bench::new();
     bench.ledger.disk(|disk| disk.refuses = Some("no space left on device".to_owned()));
@@ -196,5 +227,73 @@ async fn what_was_given_up_is_tried_again_when_somebody_asks() {
     assert!(is_given_up(&bench.publisher.nvidia().borrow()), "not by itself");
     bench.publisher.ask_nvidia_again(NvidiaRole::Toolkit);
     bench.until(|state| are(state, &NvidiaPhase::Ready)).await;
+    bench.cancel.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nothing_is_wished_nothing_is_written() {
+    let mut bench = Bench::new();
+    let running = bench.start();
+    bench.until(|state| are(state, &NvidiaPhase::Disabled)).await;
+    sleep(Duration::from_secs(3_600)).await;
+    bench.cancel.cancel();
+    running.await.unwrap();
+    assert_eq!(bench.ledger.disk(|disk| disk.content.clone()), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_try_that_was_asked_for_outlives_the_daemon() {
+    let mut bench = Bench::on("amd-mi300");
+    bench.host.nvidia_docker(|docker| docker.takes_runtimes = false);
+    bench.wish(true);
+    let running = bench.start();
+    let is_given_up = |state: &NvidiaState| {
+        matches!(&state.toolkit.phase, NvidiaPhase::Failed { fault: NvidiaFault::RuntimeNotTaken, retry_at: None, .. })
+    };
+    bench.until(is_given_up).await;
+    // While Docker is away nothing else changes that would be written down.
+    bench.host.nvidia_docker(|docker| docker.port = SimPort::Away);
+    bench.until(|state| matches!(state.toolkit.phase, NvidiaPhase::Unknown { .. })).await;
+    let record = || NvidiaRecord::decode(&bench.ledger.disk(|disk| disk.content.clone()).unwrap().unwrap()).unwrap();
+    assert!(record().runtime.not_taken.is_some());
+    bench.publisher.ask_nvidia_again(NvidiaRole::Toolkit);
+    sleep(Duration::from_secs(60)).await;
+    bench.cancel.cancel();
+    running.await.unwrap();
+    assert_eq!(record().runtime.not_taken, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_as_wished_is_looked_at_rarely_and_at_once_when_an_observation_shows_a_change() {
+    let mut bench = Bench::new();
+    bench.wish(true);
+    bench.start();
+    bench.until(|state| are(state, &NvidiaPhase::Ready)).await;
+    let asked = || bench.host.nvidia_docker(|docker| docker.asked);
+    // Whatever was under way is over.
+    sleep(Duration::from_secs(600)).await;
+    let before = asked();
+    sleep(Duration::from_secs(3_600)).await;
+    let in_an_hour = asked() - before;
+    println!("{in_an_hour} questions in an hour");
+    assert!(in_an_hour <= 5 * 13, "{in_an_hour}");
+
+    // The driver's container exits: the next observation has one running container less.
+    let end = |docker: &mut sim::nvidia_docker::SimDocker| {
+        let driver = docker.containers.iter_mut().find(|one| one.role == NvidiaRole::Driver).unwrap();
+        driver.run = SimContainerRun::Ended(1);
+    };
+    bench.host.nvidia_docker(end);
+    let mut seen = HostObservation::clone(&bench.publisher.seen().borrow());
+    seen.sequence += 1;
+    seen.docker = seen.docker.map(|docker| DockerFacts { containers_running: Some(1), ..docker });
+    bench.publisher.publish(seen);
+    let runs = || bench.host.nvidia_docker(|docker| docker.containers.iter().filter(|one| one.is_running()).count());
+    let starts = async {
+        while runs() < 2 {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), starts).await.expect("it is started again long before the next look is due");
     bench.cancel.cancel();
 }

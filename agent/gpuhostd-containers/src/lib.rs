@@ -1,7 +1,10 @@
 //! The containers hand: asks Docker for its facts and for containers that map MIG instances, and nvidia-smi in the driver container;
-//! creates, starts, stops and removes NVIDIA's two containers, and nothing else.
+//! creates, starts, stops and removes NVIDIA's two containers and the containers of workspaces, and nothing else.
 
-use docker::{NvidiaContainers, STALLED_AFTER, facts, mig_claims, runtime_users, smi_in_driver_container};
+use docker::{
+    NvidiaContainers, PULL_STALLED_AFTER, STALLED_AFTER, WorkspaceContainers, facts, mig_claims, runtime_users,
+    smi_in_driver_container,
+};
 use hands::policy;
 use hands::program::{HandPaths, HandSettings, noted, with_note};
 use hands::registry::{Registry, RegistryBuilder};
@@ -9,8 +12,8 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, eaccess, geteuid};
 use protocol::hand::ContainersHand;
 use protocol::hand::containers::{
-    ApplyNvidiaDeed, FindMigContainers, FindRuntimeUsers, InspectNvidiaContainers, ProbeDriverContainer, ProbeToolkit,
-    ReadDockerFacts, ReadNvidiaLog,
+    ApplyNvidiaDeed, ApplyWorkspaceDeed, AwaitWorkspaceEvent, FindMigContainers, FindRuntimeUsers,
+    InspectNvidiaContainers, InspectWorkspaces, ProbeDriverContainer, ProbeToolkit, ReadDockerFacts, ReadNvidiaLog,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +28,10 @@ const DEED_WITHIN: Duration = Duration::from_secs(170);
 const LOG_WITHIN: Duration = Duration::from_secs(12);
 /// Time for a container that starts, looks and ends.
 const PROBE_WITHIN: Duration = Duration::from_secs(80);
+/// Time for a look at all workspaces: each is inspected.
+const WORKSPACES_WITHIN: Duration = Duration::from_secs(40);
+/// Longest wait for an event.
+const EVENT_WITHIN: Duration = Duration::from_secs(60);
 
 /// What the containers hand serves on this host.
 #[must_use]
@@ -34,12 +41,14 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
     let socket: Arc<str> = settings.settings.docker.socket.into();
     let (degraded_socket, degraded_note) = (Arc::clone(&socket), note.clone());
     let (claims_socket, users_socket) = (Arc::clone(&socket), Arc::clone(&socket));
+    let workspace_socket = Arc::clone(&socket);
     let (facts_socket, facts_note) = (Arc::clone(&socket), note.clone());
     let nvidia = NvidiaContainers::new(&facts_socket, STALLED_AFTER);
     let (looking, doing, reading, probing) = (nvidia.clone(), nvidia.clone(), nvidia.clone(), nvidia);
     let (deed_policy, probe_policy) = (paths.policy.clone(), paths.policy.clone());
     let degraded = move || closed_socket(&degraded_socket).map(|why| noted(why, degraded_note.as_ref()));
-    RegistryBuilder::<ContainersHand>::new(degraded)
+    let builder = RegistryBuilder::<ContainersHand>::new(degraded);
+    workspaces(builder, &workspace_socket, paths)
         .serve(move |ReadDockerFacts {}| {
             let (socket, note) = (Arc::clone(&facts_socket), facts_note.clone());
             async move { with_note(facts(&socket, DOCKER_WITHIN).await, note.as_ref()) }
@@ -76,6 +85,30 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
             }
         })
         .build()
+}
+
+/// The verbs of workspaces.
+fn workspaces(
+    builder: RegistryBuilder<ContainersHand>,
+    socket: &str,
+    paths: &HandPaths,
+) -> RegistryBuilder<ContainersHand> {
+    let workspaces = WorkspaceContainers::new(socket, PULL_STALLED_AFTER);
+    let (looking, doing, waiting) = (workspaces.clone(), workspaces.clone(), workspaces);
+    let policy_file = paths.policy.clone();
+    builder
+        .serve(move |InspectWorkspaces { images }| {
+            let workspaces = looking.clone();
+            async move { workspaces.look(&images, WORKSPACES_WITHIN).await }
+        })
+        .serve(move |ApplyWorkspaceDeed { deed }| {
+            let (workspaces, file) = (doing.clone(), policy_file.clone());
+            async move { workspaces.apply(&deed, &policy::read_in_background(file).await.host, DEED_WITHIN).await }
+        })
+        .serve(move |AwaitWorkspaceEvent { since }| {
+            let workspaces = waiting.clone();
+            async move { workspaces.await_event(since, EVENT_WITHIN).await }
+        })
 }
 
 /// Why this process cannot use Docker's socket, where it cannot.

@@ -6,6 +6,7 @@ use acts::change::StepTaker;
 use acts::docker_config::DockerConfigFile;
 use acts::driver_host::DriverHostTaker;
 use acts::probe::Probes;
+use acts::toolkit_programs::ToolkitPrograms;
 use files::OwnProgram;
 use hands::policy;
 use hands::program::{HandPaths, HandSettings, noted, with_note};
@@ -21,7 +22,7 @@ use nix::unistd::geteuid;
 use protocol::hand::HostHand;
 use protocol::hand::host::{
     ApplyCdiStep, ApplyDockerConfigStep, ApplyDriverHostStep, ApplyStep, InspectCdi, InspectDockerConfig,
-    InspectDriverHost, InspectScope, ProbeNvml, ProbeSmi,
+    InspectDriverHost, InspectScope, ProbeNvml, ProbeSmi, ProbeToolkitPrograms,
 };
 use spawn::Own;
 use std::path::PathBuf;
@@ -37,6 +38,8 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
     let changes = StepTaker::new(child, &paths.sysfs, Surroundings::of_this_host());
     let cdi = CdiKeeper::new(CdiPlaces::of_this_host());
     let driver_host = DriverHostTaker::of_this_host();
+    let toolkit = ToolkitPrograms::of_this_host();
+    let installed = toolkit.clone();
     let policy = paths.policy.clone();
     let mounting = driver_host.clone();
     let (asked, changing, editing, generating) = (probes.clone(), changes.clone(), docker.clone(), cdi.clone());
@@ -49,11 +52,16 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
     let registry =
         RegistryBuilder::<HostHand>::new(move || missing_power().map(|why| noted(why, degraded_note.as_ref())))
             .serve(move |ProbeNvml {}| probe(DriverSource::Nvml))
-            .serve(move |ProbeSmi {}| probe_smi(DriverSource::Smi));
+            .serve(move |ProbeSmi {}| probe_smi(DriverSource::Smi))
+            .serve(move |ProbeToolkitPrograms {}| {
+                let toolkit = toolkit.clone();
+                async move { toolkit.answer().await }
+            });
     let registry = with_steps(registry, changes, policy.clone());
     let registry = with_docker_config(registry, docker, policy.clone());
     let registry = with_cdi(registry, cdi, policy.clone());
-    let hangs = move || changing.hangs() || editing.hangs() || generating.hangs() || mounting.hangs();
+    let hangs =
+        move || changing.hangs() || editing.hangs() || generating.hangs() || mounting.hangs() || installed.hangs();
     with_driver_host(registry, driver_host, policy).stays_while(move || asked.waits() || hangs()).build()
 }
 

@@ -12,11 +12,12 @@ use engine::nvidia::{NvidiaKeeper, NvidiaKeeperParts};
 use engine::publish::Publisher;
 use engine::reconcile::ReconcileInputs;
 use engine::start::{Engine, EngineParts, EnginePorts};
+use engine::workspaces::{WorkspaceKeeper, WorkspaceKeeperParts};
 use host::front::{FileJournal, FileLedger};
 use model::change::UNKNOWN_BOOT;
 use model::enrol::CheckinStatus;
 use model::message::Message;
-use model::ports::{ActPort, ChangePort, Clock, HostPort, KernelLogPort, ManagerPort, NvidiaPort};
+use model::ports::{ActPort, ChangePort, Clock, HostPort, KernelLogPort, ManagerPort, NvidiaPort, WorkspacePort};
 use model::settings::{Settings, SettingsOverlay};
 use program::logging::Level;
 use sd_notify::NotifyState;
@@ -58,7 +59,7 @@ pub struct Live {
 ///
 /// # Errors
 /// Only what makes a start impossible; no bus, no manager, no Docker, no driver does not.
-pub async fn run<H: HostPort + ActPort + NvidiaPort, C: ChangePort, K: Clock, L: KernelLogPort>(
+pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePort, K: Clock, L: KernelLogPort>(
     ports: Ports<H, C, K, L>,
     mut live: Live,
     args: FrontArgs,
@@ -99,8 +100,8 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort, C: ChangePort, K: Clock, L:
         locked: remote.locked(),
         checkin: status.clone(),
     };
-    let (reconciled, known, nvidia) = (parts.reconciled(), publisher.known(), publisher.nvidia());
-    let shown = bus::Sources { handle: handle.clone(), inputs: inputs.clone(), reconciled, known, nvidia };
+    let shown = bus::Sources::new(handle.clone(), inputs.clone(), parts.reconciled(), &publisher);
+    let workspaces = workspace_keeper((&host, &clock), &publisher, &inputs, &args);
     let parts = parts.with_desired_state(inputs);
     let managed = (remote, live.configuration.watch());
     let keeper = keeper((&host, &clock), &publisher, (&live.configuration, &policy), &args);
@@ -121,6 +122,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort, C: ChangePort, K: Clock, L:
     tasks.spawn(keep_wishes);
     tasks.spawn(engine.run);
     tasks.spawn(keeper.run(cancel.child_token()));
+    tasks.spawn(workspaces.run(cancel.child_token()));
     tasks.spawn(engine::kernel_log::follow(kernel_log, Arc::clone(&clock), heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;
     let bus = address_of(&args.bus).map(|address| bus::start(address, shown, cancel.child_token()));
@@ -168,6 +170,27 @@ fn keeper<H: NvidiaPort, K: Clock>(
         publisher: Arc::clone(publisher),
         settings: settings.watch(),
         policy: policy.watch(),
+    })
+}
+
+/// Keeps workspaces as they are wished.
+fn workspace_keeper<H: WorkspacePort, K: Clock>(
+    (port, clock): (&Arc<H>, &Arc<K>),
+    publisher: &Arc<Publisher>,
+    inputs: &ReconcileInputs,
+    args: &FrontArgs,
+) -> WorkspaceKeeper<H, FileLedger, K> {
+    let ReconcileInputs { desired, settings, policy, locked, checkin } = inputs.clone();
+    WorkspaceKeeper::new(WorkspaceKeeperParts {
+        port: Arc::clone(port),
+        ledger: Arc::new(FileLedger::of_workspaces(&args.state)),
+        clock: Arc::clone(clock),
+        publisher: Arc::clone(publisher),
+        desired,
+        settings,
+        policy,
+        locked,
+        checkin,
     })
 }
 

@@ -1,5 +1,6 @@
 //! The Linux host as the engine's ports: the front reads sysfs and procfs itself, and asks the hands for the rest.
 
+use crate::installed_toolkit::InstalledToolkit;
 use crate::mig_users::MigUsers;
 use hands::RemoteHost;
 use host::front::{FactsRoot, Sysfs};
@@ -32,6 +33,8 @@ pub(crate) struct LinuxHost {
     pub(crate) remote: RemoteHost,
     sensors: Arc<Semaphore>,
     mig: MigUsers,
+    /// The installed toolkit whose programs have answered.
+    pub(crate) toolkit_answered: tokio::sync::Mutex<Option<InstalledToolkit>>,
 }
 
 impl LinuxHost {
@@ -39,7 +42,14 @@ impl LinuxHost {
     #[must_use]
     pub(crate) fn new(sysfs: Sysfs, facts: FactsRoot, remote: RemoteHost) -> Self {
         let mig = MigUsers { bus: facts.sys.join("bus/pci"), proc: facts.proc.clone() };
-        Self { sysfs: Arc::new(sysfs), facts, remote, sensors: Arc::new(Semaphore::new(1)), mig }
+        Self {
+            sysfs: Arc::new(sysfs),
+            facts,
+            remote,
+            sensors: Arc::new(Semaphore::new(1)),
+            mig,
+            toolkit_answered: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Reads the sensors of other drivers than NVIDIA's. A driver whose firmware hangs keeps its reader: no second one is

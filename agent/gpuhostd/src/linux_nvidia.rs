@@ -1,6 +1,8 @@
 //! NVIDIA's containers on the Linux host: Docker through the container hand, its configuration through the host hand.
 
+use crate::installed_toolkit::installed_toolkit;
 use crate::linux::LinuxHost;
+use model::cdi::{CdiLook, CdiReader};
 use model::docker::DockerFacts;
 use model::docker_config::DockerConfigLook;
 use model::driver_host::{DriverAnswer, DriverHostFacts, DriverPlanned, DriverReadiness, driver_readiness, preflight};
@@ -8,17 +10,20 @@ use model::holders::{Holder, Holders};
 use model::ids::ContainerId;
 use model::image_ref::ImageRef;
 use model::nvidia_container::{
-    NvidiaAct, NvidiaContainerSeen, NvidiaHostSeen, NvidiaLook, NvidiaRefused, NvidiaRole, NvidiaSpec, NvidiaWish,
-    nvidia_runtime_entry,
+    DriverHostSeen, NvidiaAct, NvidiaActAnswer, NvidiaContainerSeen, NvidiaHostAsked, NvidiaHostSeen, NvidiaLook,
+    NvidiaRefused, NvidiaRole, nvidia_runtime_entry,
 };
 use model::plan::{Lane, Scope};
 use model::ports::NvidiaPort;
 use protocol::hand::containers::{
-    ApplyNvidiaDeed, FindRuntimeUsers, InspectNvidiaContainers, ProbeDriverContainer, ReadDockerFacts, ReadNvidiaLog,
+    ApplyNvidiaDeed, FindRuntimeUsers, InspectNvidiaContainers, ProbeDriverContainer, ProbeToolkit, ReadDockerFacts,
+    ReadNvidiaLog,
 };
 use protocol::hand::holders::FindHolders;
-use protocol::hand::host::{ApplyDockerConfigStep, InspectDockerConfig, InspectDriverHost};
-use std::os::unix::fs::PermissionsExt;
+use protocol::hand::host::{
+    ApplyCdiStep, ApplyDockerConfigStep, ApplyDriverHostStep, InspectCdi, InspectDockerConfig, InspectDriverHost,
+    ProbeToolkitPrograms,
+};
 
 impl NvidiaPort for LinuxHost {
     async fn look_at_containers(&self, role: NvidiaRole, image: Option<ImageRef>) -> Result<NvidiaLook, String> {
@@ -34,8 +39,8 @@ impl NvidiaPort for LinuxHost {
         self.remote.call(&InspectDockerConfig { entry, docker_version }).await.map_err(|fault| fault.to_string())
     }
 
-    async fn look_at_nvidia_host(&self, wish: &NvidiaWish, gpus: Vec<model::PciAddress>) -> NvidiaHostSeen {
-        let facts = self.driver_facts().await;
+    async fn look_at_nvidia_host(&self, asked: NvidiaHostAsked) -> NvidiaHostSeen {
+        let facts = self.driver_facts(asked.docker_root.clone()).await;
         let runtime_users = match nvidia_runtime_entry() {
             Ok(entry) => {
                 let asked = FindRuntimeUsers { runtime: entry.name };
@@ -44,26 +49,35 @@ impl NvidiaPort for LinuxHost {
             Err(fault) => Err(fault.to_string()),
         };
         let refused = match &facts {
-            Ok(facts) => refusals(facts, wish),
+            Ok(facts) => refusals(facts, &asked),
             Err(_) => Vec::new(),
         };
         NvidiaHostSeen {
             preflight: refused,
+            driver_host: facts.as_ref().map(DriverHostSeen::from).map_err(Clone::clone),
             driver_ready: self.driver_ready(facts).await,
-            runtime_answers: runtime_answers().await,
-            holders: self.holders_of(gpus).await,
+            runtime_answers: self.toolkit_answers().await,
+            cdi: self.look_at_cdi(asked.cdi_reader).await,
+            holders: self.holders_of(asked.gpus).await,
             runtime_users,
         }
     }
 
-    async fn act_on_nvidia(&self, act: &NvidiaAct, docker_version: Option<String>) -> Result<(), String> {
+    async fn act_on_nvidia(&self, act: &NvidiaAct, docker_version: Option<String>) -> Result<NvidiaActAnswer, String> {
         let done = match act {
             NvidiaAct::Container(deed) => self.remote.call(&ApplyNvidiaDeed { deed: deed.clone() }).await,
             NvidiaAct::DockerConfig(step) => {
                 self.remote.call(&ApplyDockerConfigStep { step: step.clone(), docker_version }).await
             }
+            NvidiaAct::Cdi(step) => self.remote.call(&ApplyCdiStep { step: step.clone() }).await,
+            NvidiaAct::Probe { image, way } => {
+                let asked = ProbeToolkit { image: image.clone(), way: *way };
+                let seen = self.remote.call(&asked).await.map_err(|fault| fault.to_string())?;
+                return Ok(NvidiaActAnswer::Probed(seen));
+            }
+            NvidiaAct::DriverHost(step) => self.remote.call(&ApplyDriverHostStep { step: step.clone() }).await,
         };
-        done.map_err(|fault| fault.to_string())
+        done.map(|()| NvidiaActAnswer::Done).map_err(|fault| fault.to_string())
     }
 
     async fn read_container_log(&self, role: NvidiaRole, id: &ContainerId) -> Result<Vec<String>, String> {
@@ -72,8 +86,26 @@ impl NvidiaPort for LinuxHost {
 }
 
 impl LinuxHost {
-    async fn driver_facts(&self) -> Result<DriverHostFacts, String> {
-        self.remote.call(&InspectDriverHost { docker_root: None }).await.map_err(|fault| fault.to_string())
+    async fn driver_facts(&self, docker_root: Option<String>) -> Result<DriverHostFacts, String> {
+        self.remote.call(&InspectDriverHost { docker_root }).await.map_err(|fault| fault.to_string())
+    }
+
+    async fn look_at_cdi(&self, reader: Option<CdiReader>) -> Result<CdiLook, String> {
+        let reader = reader.ok_or_else(|| "Docker does not answer".to_owned())?;
+        self.remote.call(&InspectCdi { reader }).await.map_err(|fault| fault.to_string())
+    }
+
+    /// The programs that the toolkit container installs answer. They outlive the container, and are asked again only when their files are
+    /// others than those that have answered.
+    async fn toolkit_answers(&self) -> Result<(), String> {
+        let now = tokio::task::spawn_blocking(installed_toolkit).await.map_err(|broken| broken.to_string())??;
+        let is_known = |known: &Option<_>| known.as_ref() == Some(&now);
+        if is_known(&*self.toolkit_answered.lock().await) {
+            return Ok(());
+        }
+        self.remote.call(&ProbeToolkitPrograms {}).await.map_err(|fault| fault.to_string())?;
+        *self.toolkit_answered.lock().await = Some(now);
+        Ok(())
     }
 
     async fn driver_ready(&self, facts: Result<DriverHostFacts, String>) -> Result<(), String> {
@@ -121,25 +153,17 @@ fn is_in(holder: &Holder, containers: &[NvidiaContainerSeen]) -> bool {
     containers.iter().any(is_it)
 }
 
-fn refusals(facts: &DriverHostFacts, wish: &NvidiaWish) -> Vec<NvidiaRefused> {
-    if !wish.deploy_driver {
+fn refusals(facts: &DriverHostFacts, asked: &NvidiaHostAsked) -> Vec<NvidiaRefused> {
+    if !asked.wish.deploy_driver {
         return Vec::new();
     }
-    let planned = DriverPlanned { image: wish.driver_image.image(), config_digest: None, is_pulled: false };
+    let planned = DriverPlanned {
+        image: asked.wish.driver_image.image(),
+        config_digest: asked.driver_config.as_deref(),
+        is_pulled: asked.is_driver_pulled,
+    };
     let found = preflight(facts, &planned);
     found.refused.iter().map(|one| NvidiaRefused { code: one.code().to_owned(), why: one.to_string() }).collect()
-}
-
-/// The runtime that the toolkit container installs is there and can be run. It outlives the container.
-async fn runtime_answers() -> Result<(), String> {
-    let path = NvidiaSpec::TOOLKIT_RUNTIME;
-    let found =
-        tokio::task::spawn_blocking(move || std::fs::metadata(path)).await.map_err(|broken| broken.to_string())?;
-    match found {
-        Ok(file) if file.is_file() && file.permissions().mode() & 0o111 != 0 => Ok(()),
-        Ok(_) => Err(format!("{path} is not a program")),
-        Err(fault) => Err(format!("{path}: {fault}; the toolkit container installs it")),
-    }
 }
 
 #[cfg(test)]

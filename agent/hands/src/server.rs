@@ -35,11 +35,15 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The limits of a role: all but the container hand leave after 120 s without work.
+    /// The limits of a role: all but the container hand leave after 120 s without work. Many workspaces are stopped at once, each for as long
+    /// as its grace is, and a wait for Docker's events has a connection of its own.
     #[must_use]
     pub fn of(role: HandRole) -> Self {
         Self {
-            connections: 8,
+            connections: match role {
+                HandRole::Containers => 32,
+                HandRole::Host | HandRole::Holders | HandRole::Mig | HandRole::MigMode => 8,
+            },
             frame: Duration::from_secs(5),
             quiet: Duration::from_secs(30),
             request: Duration::from_secs(600),

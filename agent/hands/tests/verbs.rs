@@ -62,11 +62,14 @@ fn the_documented_list_is_that_of_the_registries() {
 }
 
 #[test]
-fn the_holders_hand_only_looks_and_what_the_containers_hand_writes_is_two_verbs() {
+fn the_holders_hand_only_looks_and_what_the_containers_hand_writes_is_three_verbs() {
     let writers: Vec<VerbEntry> = all_verbs().into_iter().filter(|verb| verb.kind == VerbKind::Write).collect();
     assert!(!writers.is_empty() && writers.iter().all(|verb| may_write(verb.hand)), "{writers:?}");
     let of_containers = writers.iter().filter(|verb| verb.hand == HandRole::Containers);
-    assert_eq!(of_containers.map(|verb| verb.name).collect::<Vec<_>>(), ["apply_nvidia_deed", "probe_toolkit"]);
+    assert_eq!(
+        of_containers.map(|verb| verb.name).collect::<Vec<_>>(),
+        ["apply_nvidia_deed", "apply_workspace_deed", "probe_toolkit"]
+    );
 }
 
 fn may_write(hand: HandRole) -> bool {

@@ -57,6 +57,7 @@ pub mod time;
 pub mod verdict_reasons;
 mod version;
 pub mod workspace;
+pub mod workspace_life;
 
 pub use absence::{Absence, Reading};
 pub use ids::{DriverName, GpuUuid, IommuGroupId, JobId, MigUuid, PciAddress, PciClass, PciId};

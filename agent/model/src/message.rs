@@ -122,6 +122,12 @@ pub enum Message {
     DocumentRefused,
     /// The local files of the desired state are wrong.
     DesiredFilesWrong,
+    /// Something is done to the container of a workspace.
+    WorkspaceDeed,
+    /// That has failed.
+    WorkspaceDeedFailed,
+    /// The record of workspaces cannot be used.
+    WorkspaceRecordUnusable,
     /// Something is done to one of NVIDIA's containers or to Docker's configuration.
     NvidiaDeed,
     /// One of NVIDIA's containers is ready.
@@ -200,6 +206,9 @@ impl Message {
             Self::MigNotReturned => "65cdc00d68774406a246a61ae5d2e44a",
             Self::DocumentRefused => "b4a151aa9871463aadd44b273d965a30",
             Self::DesiredFilesWrong => "33066639641b4772aed61578a7951228",
+            Self::WorkspaceDeed => "913bcb02e61443189e0dfe0a510bd4d5",
+            Self::WorkspaceDeedFailed => "c6845116da6d41efae01e871f40c805b",
+            Self::WorkspaceRecordUnusable => "f3d3cd90bc5642e996e38f6aba1389ef",
             Self::NvidiaDeed => "9c58ac02fd8343bc9da4695753d08812",
             Self::NvidiaReady => "a55c79e3479b4e56b5e31255ea12db4d",
             Self::NvidiaFailed => "85867decd98e455fb6ce0c3daaf532a9",

@@ -7,11 +7,12 @@ use crate::health::kernel_log::KernelLogUnavailable;
 use crate::holders::Holders;
 use crate::host_facts::HostFacts;
 use crate::image_ref::ImageRef;
-use crate::nvidia_container::{NvidiaAct, NvidiaHostSeen, NvidiaLook, NvidiaRole, NvidiaWish};
+use crate::nvidia_container::{NvidiaAct, NvidiaActAnswer, NvidiaHostAsked, NvidiaHostSeen, NvidiaLook, NvidiaRole};
 use crate::os_cause::{CauseSite, OsCause};
 use crate::pci::PciScan;
 use crate::plan::{Look, PlanStep, Target};
 use crate::time::{BootMillis, UnixMillis};
+use crate::workspace_life::{WorkspaceDeed, WorkspaceLook};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::path::PathBuf;
@@ -215,12 +216,8 @@ pub trait NvidiaPort: Send + Sync + 'static {
         version: Option<String>,
     ) -> impl Future<Output = Result<DockerConfigLook, String>> + Send;
 
-    /// Looks at the host around the containers. `gpus` are those whose users matter.
-    fn look_at_nvidia_host(
-        &self,
-        wish: &NvidiaWish,
-        gpus: Vec<crate::PciAddress>,
-    ) -> impl Future<Output = NvidiaHostSeen> + Send;
+    /// Looks at the host around the containers.
+    fn look_at_nvidia_host(&self, asked: NvidiaHostAsked) -> impl Future<Output = NvidiaHostSeen> + Send;
 
     /// Does one thing. That it returns without an error does not mean that it had an effect.
     ///
@@ -230,7 +227,7 @@ pub trait NvidiaPort: Send + Sync + 'static {
         &self,
         act: &NvidiaAct,
         docker_version: Option<String>,
-    ) -> impl Future<Output = Result<(), String>> + Send;
+    ) -> impl Future<Output = Result<NvidiaActAnswer, String>> + Send;
 
     /// The last lines of a container, oldest first, printable and without secrets.
     ///
@@ -241,6 +238,27 @@ pub trait NvidiaPort: Send + Sync + 'static {
         role: NvidiaRole,
         id: &crate::ids::ContainerId,
     ) -> impl Future<Output = Result<Vec<String>, String>> + Send;
+}
+
+/// The part of a host that workspaces are looked at and changed through. Every call has its deadline inside; none decides anything.
+pub trait WorkspacePort: Send + Sync + 'static {
+    /// Looks at the containers of all workspaces, and at images.
+    ///
+    /// # Errors
+    /// Docker, or the hand that asks it, does not answer; for people.
+    fn look_at_workspaces(&self, images: Vec<ImageRef>) -> impl Future<Output = Result<WorkspaceLook, String>> + Send;
+
+    /// Does one thing. That it returns without an error does not mean that it had an effect.
+    ///
+    /// # Errors
+    /// What the host answered; for people.
+    fn act_on_workspace(&self, deed: &WorkspaceDeed) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Waits until Docker reports that something of our containers or its images changed after `since`, at most a minute.
+    ///
+    /// # Errors
+    /// Docker cannot be asked; for people.
+    fn await_workspace_event(&self, since: UnixMillis) -> impl Future<Output = Result<(), String>> + Send;
 }
 
 /// A document of the journal as it was found.

@@ -168,10 +168,13 @@ impl ActPort for SimHost {
     }
 
     fn holders(&self, target: &Target) -> impl Future<Output = Result<Holders, ActError>> + Send {
-        ready(Ok(match target {
-            Target::Functions(scope) => self.state().holders(scope),
-            Target::Mig(target) => self.state().holders_of(&[target.gpu]),
-        }))
+        let functions = match target {
+            Target::Functions(scope) => scope.members.clone(),
+            Target::Mig(target) => vec![target.gpu],
+        };
+        let mut holders = self.state().holders_of(&functions);
+        holders.found.extend(self.workspace_holders(&functions));
+        ready(Ok(holders))
     }
 
     fn act(&self, target: &Target, step: &PlanStep) -> impl Future<Output = Result<(), ActError>> + Send {

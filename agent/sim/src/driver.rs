@@ -86,7 +86,7 @@ impl Teller<'_> {
         let (gpu, product) = (self.gpu, self.product);
         let mig = self.mig();
         DriverGpu {
-            uuid: self.tell(Fact::Uuid, gpu.uuid.clone().or_else(|| made_up_uuid(gpu.address))),
+            uuid: self.tell(Fact::Uuid, gpu_uuid(gpu)),
             index: Reading::Known(index),
             minor: self.tell(Fact::Minor, Some(gpu.minor.unwrap_or(index))),
             serial: self.tell(Fact::Serial, product.serial.then(|| made_up_serial(gpu.address))),
@@ -302,6 +302,11 @@ fn sorted(reasons: &[String]) -> Vec<String> {
     let mut reasons = reasons.to_vec();
     reasons.sort();
     reasons
+}
+
+/// The described UUID of a GPU, or one made of its place.
+pub(crate) fn gpu_uuid(gpu: &GpuDescription) -> Option<GpuUuid> {
+    gpu.uuid.clone().or_else(|| made_up_uuid(gpu.address))
 }
 
 fn made_up_uuid(address: PciAddress) -> Option<GpuUuid> {

@@ -11,6 +11,7 @@ use crate::scan::scan;
 use crate::sensors;
 use crate::smi::{SmiBehaviour, Spoilt, behaviour, nvml_error_text};
 use crate::state::HostState;
+use crate::workspace_docker::SimEngine;
 use model::absence::Reading;
 use model::docker::DockerFacts;
 use model::driver::{DriverReport, DriverSource, ProbeError};
@@ -42,6 +43,10 @@ struct Shared {
     state: HostState,
     /// Its Docker, as far as NVIDIA's containers go.
     docker: SimDocker,
+    /// Its Docker, as far as workspaces go.
+    workspaces: SimEngine,
+    /// Who waits for an event of it.
+    listeners: Vec<Waker>,
     /// Rises with each change.
     version: u64,
     waiting: Vec<Waker>,
@@ -62,11 +67,14 @@ impl SimHost {
     /// # Errors
     /// The description describes a bus that cannot be.
     pub fn new(description: Description) -> Result<Self, BadDescription> {
+        let workspaces = SimEngine::of(&description);
         let state = HostState::new(description)?;
         Ok(Self {
             shared: Arc::new(Mutex::new(Shared {
                 state,
                 docker: SimDocker::with_every_image(),
+                workspaces,
+                listeners: Vec::new(),
                 version: 0,
                 waiting: Vec::new(),
                 readers: Vec::new(),
@@ -109,6 +117,27 @@ impl SimHost {
     /// Looks at its Docker, as far as NVIDIA's containers go, or changes it.
     pub fn nvidia_docker<T>(&self, look: impl FnOnce(&mut SimDocker) -> T) -> T {
         look(&mut self.lock().docker)
+    }
+
+    /// Looks at its Docker, as far as workspaces go, or changes it; events of it are announced.
+    pub fn workspaces<T>(&self, look: impl FnOnce(&mut SimEngine) -> T) -> T {
+        let mut shared = self.lock();
+        let result = look(&mut shared.workspaces);
+        let announces = shared.workspaces.has_event() != Ok(false);
+        let listeners = if announces { std::mem::take(&mut shared.listeners) } else { Vec::new() };
+        drop(shared);
+        listeners.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    /// Whether its Docker has an event of workspaces; where it has none, the waker is woken by the next.
+    pub(crate) fn workspaces_event(&self, waker: &Waker) -> Result<bool, String> {
+        let mut shared = self.lock();
+        let has = shared.workspaces.has_event();
+        if has == Ok(false) && !shared.listeners.iter().any(|known| known.will_wake(waker)) {
+            shared.listeners.push(waker.clone());
+        }
+        has
     }
 
     /// The host as it is now.

@@ -24,6 +24,7 @@ pub mod software;
 pub mod state;
 pub mod step_faults;
 pub mod synthetic;
+pub mod workspace_docker;
 
 pub use archive::{BadSnapshot, HostSnapshot};
 pub use bad_description::BadDescription;

@@ -143,7 +143,7 @@ async fn stacked_layers_go_one_by_one_and_only_what_is_in_use_is_detached() {
         refused = match mounts(&taker, step).await {
             Ok(()) => None,
             Err(error) => {
-                assert!(is_busy_mount(&error), "{error}");
+                assert!(is_busy_mount(&error.to_string()), "{error}");
                 assert!(
                     error
                         .to_string()

@@ -1,11 +1,11 @@
 //! What is done to NVIDIA's containers. The create request is composed here, and what is started, stopped or removed has to be ours.
 
-use super::client::{CONFLICT, NOT_FOUND, client, said, status, words};
-use super::look::inspect;
-use super::pulls::Pulls;
 use super::shape::Shape;
-use crate::http::DockerError;
+use crate::client::{CONFLICT, NOT_FOUND, client, status};
+use crate::inspected::inspect;
 use crate::json::Json;
+use crate::not_done::{NotDone, do_within};
+use crate::pulls::Pulls;
 use bollard::Docker;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
@@ -14,27 +14,10 @@ use bollard::query_parameters::{
 use model::ids::ContainerId;
 use model::image_ref::ImageRef;
 use model::nvidia_container::{NvidiaDeed, NvidiaRole, NvidiaSpec};
-use model::os_cause::OsCause;
 use model::policy::NvidiaPolicy;
 use model::ports::ActError;
-use model::time::whole_millis;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::timeout;
-
-/// Why it was not done.
-#[derive(Debug)]
-enum NotDone {
-    /// The policy, or what the container is.
-    Denied(String),
-    Docker(DockerError),
-}
-
-impl<E: Into<DockerError>> From<E> for NotDone {
-    fn from(error: E) -> Self {
-        Self::Docker(error.into())
-    }
-}
 
 pub(crate) async fn apply(
     socket: &str,
@@ -55,16 +38,7 @@ pub(crate) async fn apply(
             NvidiaDeed::Remove { role, id } => remove(socket, *role, id, deadline).await,
         }
     };
-    let unreachable = |cause: OsCause| ActError::Unreachable { what: format!("Docker ({socket})"), cause };
-    let refused = |said: String| ActError::Refused { attempted: deed.to_string(), cause: OsCause::found(said) };
-    match timeout(deadline, doing).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(NotDone::Denied(why))) => Err(refused(why)),
-        Ok(Err(NotDone::Docker(DockerError::Connect(error)))) => Err(unreachable(error.into())),
-        Ok(Err(NotDone::Docker(DockerError::Client(error)))) if status(&error).is_some() => Err(refused(said(&error))),
-        Ok(Err(NotDone::Docker(error))) => Err(unreachable(OsCause::found(words(&error)))),
-        Err(_) => Err(unreachable(OsCause::found(format!("{deed}: no answer within {} ms", whole_millis(deadline))))),
-    }
+    do_within(socket, deed, deadline, doing).await
 }
 
 fn allowed(policy: &NvidiaPolicy, role: NvidiaRole, image: &ImageRef) -> Result<(), NotDone> {

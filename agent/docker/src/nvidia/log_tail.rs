@@ -1,9 +1,9 @@
 //! The last lines that a container has written, for people.
 
-use super::client::{clean, client};
-use super::look::inspect;
 use super::shape::Shape;
+use crate::client::{clean, client};
 use crate::http::DockerError;
+use crate::inspected::inspect;
 use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::StreamExt;
 use model::driver::ProbeError;

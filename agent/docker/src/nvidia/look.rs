@@ -1,14 +1,15 @@
 //! How Docker shows the containers of a role and an image.
 
-use super::client::clean;
-use super::images::{found, image_digests, present};
-use super::pulls::Pulls;
 use super::shape::Shape;
+use crate::client::clean;
 use crate::http::{DockerError, get};
+use crate::images::image_digests;
+use crate::inspected::{image_seen, inspect, run};
 use crate::json::Json;
+use crate::pulls::Pulls;
 use model::ids::ContainerId;
 use model::image_ref::{ImageDigest, ImageRef};
-use model::nvidia_container::{ContainerRun, ImageSeen, NvidiaContainerSeen, NvidiaLook, NvidiaRole, NvidiaSpec};
+use model::nvidia_container::{ImageSeen, NvidiaContainerSeen, NvidiaLook, NvidiaRole, NvidiaSpec};
 use model::time::UnixMillis;
 
 /// More containers with our label are not looked at: there are two at most, during an upgrade.
@@ -53,12 +54,6 @@ pub(crate) async fn labelled(socket: &str, key: &str, value: &str) -> Result<Vec
     Ok(found.into_iter().map(|(_, id)| id).take(CONTAINERS_MAX).collect())
 }
 
-/// A container by its full id; none where there is none. Docker would also take a container that is *named* like the id.
-pub(crate) async fn inspect(socket: &str, id: &ContainerId) -> Result<Option<Json>, DockerError> {
-    let found = found(get(socket, &format!("/containers/{}/json", id.as_str())).await)?;
-    Ok(found.filter(|found| found.get("Id").text() == Some(id.as_str())))
-}
-
 async fn seen(
     socket: &str,
     role: NvidiaRole,
@@ -81,36 +76,5 @@ async fn seen(
         run: run(state),
         // Docker writes the year 1 where it was never started.
         started_at: state.get("StartedAt").text().and_then(UnixMillis::from_rfc3339).filter(|at| at.0 > 0),
-    })
-}
-
-fn run(state: &Json) -> ContainerRun {
-    match state.get("Status").text() {
-        Some("created") => ContainerRun::Created,
-        Some("running") => ContainerRun::Running,
-        Some("paused") => ContainerRun::Paused,
-        Some("exited") => ContainerRun::Ended {
-            exit: state.get("ExitCode").number().unwrap_or(-1),
-            oom: state.get("OOMKilled").flag() == Some(true),
-        },
-        other => ContainerRun::Other(clean(other.unwrap_or("unknown"))),
-    }
-}
-
-/// How far the image is.
-async fn image_seen(socket: &str, pulls: &Pulls, image: &ImageRef) -> Result<ImageSeen, DockerError> {
-    if let Some(progress) = pulls.progress(image) {
-        return Ok(progress);
-    }
-    Ok(match present(socket, image).await? {
-        // A pull that failed has not changed what was loaded or tagged by hand.
-        Some(digests) if digests.is_empty() => {
-            pulls.failure(image).map_or(ImageSeen::Present { digests }, |why| ImageSeen::PullFailed { why })
-        }
-        Some(digests) => {
-            pulls.forget_failure(image);
-            ImageSeen::Present { digests }
-        }
-        None => pulls.failure(image).map_or(ImageSeen::Absent, |why| ImageSeen::PullFailed { why }),
     })
 }

@@ -1,15 +1,12 @@
 //! NVIDIA's driver and toolkit containers: looked at, and a closed list of things that are done to them.
 
-mod client;
 mod deeds;
-mod images;
 mod log_tail;
 mod look;
-mod pull_progress;
-mod pulls;
 mod shape;
 mod toolkit_probe;
 
+use crate::pulls::Pulls;
 use crate::within;
 use model::driver::ProbeError;
 use model::ids::ContainerId;
@@ -17,7 +14,6 @@ use model::image_ref::ImageRef;
 use model::nvidia_container::{NvidiaDeed, NvidiaLook, NvidiaRole, ToolkitProbe, ToolkitWay};
 use model::policy::NvidiaPolicy;
 use model::ports::ActError;
-use pulls::Pulls;
 use std::sync::Arc;
 use std::time::Duration;
 

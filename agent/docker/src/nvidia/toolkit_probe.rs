@@ -1,7 +1,7 @@
 //! One start of a short container in the way of a workspace. What an earlier process left of it is removed first.
 
-use super::client::{NOT_FOUND, clean, client, said, status};
 use super::look::labelled;
+use crate::client::{NOT_FOUND, clean, client, said, status};
 use crate::http::DockerError;
 use bollard::Docker;
 use bollard::errors::Error;

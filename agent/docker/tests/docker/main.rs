@@ -1,9 +1,10 @@
-//! Docker's facts and the driver container, against a Docker that may say anything.
+//! Docker's facts, the driver container and workspaces, against a Docker that may say anything.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 mod cdi;
 mod server;
+mod workspaces;
 
 use docker::{facts, smi_in_driver_container};
 use model::driver::{DriverSource, ProbeError};

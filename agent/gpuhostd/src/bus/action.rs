@@ -1,7 +1,10 @@
 //! Which polkit action each member of the bus needs.
 
 use model::refusal::Refusal;
-use wire::dbus::{DESIRED_INTERFACE, GPU_INTERFACE, HOST_INTERFACE, NVIDIA_CONTAINER_INTERFACE};
+use wire::dbus::{
+    DESIRED_INTERFACE, GPU_INTERFACE, HOST_INTERFACE, NVIDIA_CONTAINER_INTERFACE, WORKSPACE_INTERFACE,
+    WORKSPACES_INTERFACE,
+};
 
 /// What a caller must be allowed to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub enum PolkitAction {
     MigMode,
     /// Deploy NVIDIA's driver and toolkit containers, and remove them.
     NvidiaContainers,
+    /// Create, start, stop and delete workspaces, and drain the host.
+    Workspaces,
     /// Freeze changes from remote, and lift that.
     Lock,
     /// Say that a GPU that is gone is known to be.
@@ -30,7 +35,7 @@ pub enum PolkitAction {
 
 impl PolkitAction {
     /// Every action.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Inspect,
         Self::Rescan,
         Self::ManageEnrolment,
@@ -38,6 +43,7 @@ impl PolkitAction {
         Self::MigLayout,
         Self::MigMode,
         Self::NvidiaContainers,
+        Self::Workspaces,
         Self::Lock,
         Self::Acknowledge,
         Self::AcceptEpoch,
@@ -54,6 +60,7 @@ impl PolkitAction {
             Self::MigLayout => "org.gpuhost.agent1.mig-layout",
             Self::MigMode => "org.gpuhost.agent1.mig-mode",
             Self::NvidiaContainers => "org.gpuhost.agent1.nvidia-containers",
+            Self::Workspaces => "org.gpuhost.agent1.workspaces",
             Self::Lock => "org.gpuhost.agent1.lock",
             Self::Acknowledge => "org.gpuhost.agent1.acknowledge",
             Self::AcceptEpoch => "org.gpuhost.agent1.accept-epoch",
@@ -77,6 +84,10 @@ pub fn action_for(interface: &str, member: &str) -> Option<PolkitAction> {
             Some(PolkitAction::Passthrough)
         }
         (NVIDIA_CONTAINER_INTERFACE, "Enable" | "Disable") => Some(PolkitAction::NvidiaContainers),
+        (WORKSPACES_INTERFACE, "CreateWorkspace" | "ConfirmRemovals" | "DeleteStaged" | "SetDraining")
+        | (WORKSPACE_INTERFACE, "Start" | "Stop" | "Pause" | "Resume" | "Delete" | "Recreate" | "Retry") => {
+            Some(PolkitAction::Workspaces)
+        }
         (GPU_INTERFACE, "SetMigLayout") => Some(PolkitAction::MigLayout),
         (GPU_INTERFACE, "SetMigMode") => Some(PolkitAction::MigMode),
         _ => None,

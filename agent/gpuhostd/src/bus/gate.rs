@@ -67,6 +67,7 @@ impl Gate {
             | PolkitAction::MigLayout
             | PolkitAction::MigMode
             | PolkitAction::NvidiaContainers
+            | PolkitAction::Workspaces
             | PolkitAction::Lock
             | PolkitAction::Acknowledge
             | PolkitAction::AcceptEpoch => {

@@ -1,10 +1,12 @@
 //! `org.gpuhost.Agent1.Host` on the root object.
 
+use super::descriptor::Turnstile;
 use super::enrol_options::{self, EnrolOptions};
 use super::failure::Refused;
 use super::job::job_view;
 use super::options::{Options, Parser};
 use super::submit::Submitter;
+use super::workspaces::workspaces_view;
 use super::{Moment, Sources, token};
 use engine::command::Command;
 use host::front::BootClock;
@@ -20,6 +22,7 @@ use wire::dbus::group::GroupView;
 use wire::dbus::host::HostView;
 use wire::dbus::load::LoadView;
 use wire::dbus::snapshot::Snapshot;
+use wire::dbus::workspace::WorkspaceView;
 use zbus::message::Header;
 use zbus::{OwnedFd, OwnedObjectPath};
 
@@ -35,7 +38,7 @@ type Result<T> = std::result::Result<T, Refused>;
 pub(super) struct HostMethods {
     sources: Sources,
     submitter: Submitter,
-    enrolments: token::Turnstile,
+    enrolments: Turnstile,
     samples: Semaphore,
 }
 
@@ -50,6 +53,8 @@ fn snapshot(now: &Moment) -> Snapshot {
         gpus: now.seen.gpus.iter().map(GpuView::from).collect(),
         iommu_groups: now.seen.groups.iter().map(GroupView::from).collect(),
         nvidia_containers: NvidiaRole::ALL.iter().map(|role| now.nvidia.of(*role).into()).collect(),
+        workspaces_summary: Some(workspaces_view(now)),
+        workspaces: now.workspaces.workspaces.iter().map(WorkspaceView::from).collect(),
         jobs: now.jobs.iter().map(job_view).collect(),
         load: LoadView::new(&now.seen, &now.checkin, BootClock.wall_now()),
     }
@@ -66,19 +71,14 @@ fn written(now: &Moment) -> Result<String> {
 impl HostMethods {
     /// Methods that reach the core through these.
     pub(super) fn new(sources: &Sources, submitter: Submitter) -> Self {
-        Self {
-            sources: sources.clone(),
-            submitter,
-            enrolments: token::Turnstile::new(),
-            samples: Semaphore::new(SAMPLES),
-        }
+        Self { sources: sources.clone(), submitter, enrolments: Turnstile::new(1), samples: Semaphore::new(SAMPLES) }
     }
 }
 
 #[zbus::interface(name = "org.gpuhost.Agent1.Host")]
 impl HostMethods {
-    /// Everything that all objects show at this instant, in one JSON document: Host, Gpus (with Metrics), IommuGroups, Jobs,
-    /// each property under its D-Bus name, null where it has no value; and Load, how busy the host is. Options: none.
+    /// Everything that all objects show at this instant, in one JSON document: Host, Gpus (with Metrics), IommuGroups,
+    /// NvidiaContainers, WorkspacesSummary, Workspaces, Jobs, each property under its D-Bus name, null where it has no value; and Load, how busy the host is. Options: none.
     #[zbus(out_args("observation"))]
     async fn get_observation(&self, options: Options, #[zbus(header)] header: Header<'_>) -> Result<String> {
         let plain = Parser::new(options).finish()?;
@@ -126,7 +126,7 @@ impl HostMethods {
         let shown = urls.join(" ");
         let details = [("manager", shown.as_str())];
         let admission = self.submitter.gate.admit(&header, HOST_INTERFACE, "Enroll", plain, &details).await?;
-        let token = self.enrolments.read(token.into()).await?;
+        let token = token::read(&self.enrolments, token.into()).await?;
         let spec = wanted.spec(urls, token);
         self.submitter.submit(admission.authorize(Command::Enrol(Box::new(spec)))?).await
     }

@@ -23,7 +23,7 @@
 //! ```
 //!
 //! # The way of a call
-//! A handler (`host`, `desired_state`, `gpu`) only parses its options (`options`, `token`, `enrolment`); the `gate` looks up
+//! A handler (`host`, `desired_state`, `gpu`, `workspace`, …) only parses its options (`options`, `token`, `enrolment`); the `gate` looks up
 //! the polkit action of the member, asks the `authority`, and alone can make an `Authorized` command; `submit` puts it into the
 //! core's bounded queue and answers with the path of the job. Reading waits for nothing: an `object` takes its properties from the
 //! `face`, the view of the latest observation. Errors leave through `failure`, which has the one table from refusals to D-Bus error names.
@@ -37,6 +37,7 @@
 pub mod action;
 mod authority;
 mod bus_socket;
+mod descriptor;
 mod desired_state;
 mod enrol_options;
 mod executor;
@@ -59,9 +60,12 @@ mod shown;
 mod submit;
 mod token;
 mod tree;
+mod workspace;
+mod workspaces;
 
 use engine::handle::Handle;
 use engine::job::Job;
+use engine::publish::Publisher;
 use engine::reconcile::{ReconcileInputs, Reconciled};
 use model::causes::with_causes;
 use model::desired::DesiredState;
@@ -71,6 +75,7 @@ use model::nvidia_container::NvidiaState;
 use model::observation::HostObservation;
 use model::roster::Known;
 use model::settings::Settings;
+use model::workspace_life::WorkspacesState;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -126,6 +131,8 @@ pub struct Sources {
     pub known: watch::Receiver<Arc<Vec<Known>>>,
     /// NVIDIA's driver container and toolkit container.
     pub nvidia: watch::Receiver<Arc<NvidiaState>>,
+    /// Workspaces.
+    pub workspaces: watch::Receiver<Arc<WorkspacesState>>,
 }
 
 /// What was so at one instant. It is taken once, so that what is shown together belongs together.
@@ -145,9 +152,23 @@ pub(crate) struct Moment {
     pub(crate) settings: Arc<Settings>,
     /// NVIDIA's two containers.
     pub(crate) nvidia: Arc<NvidiaState>,
+    /// Workspaces.
+    pub(crate) workspaces: Arc<WorkspacesState>,
 }
 
 impl Sources {
+    /// The core, what the host is reconciled from, how far it is, and what the publisher shows.
+    #[must_use]
+    pub fn new(
+        handle: Handle,
+        inputs: ReconcileInputs,
+        reconciled: watch::Receiver<Arc<Reconciled>>,
+        publisher: &Publisher,
+    ) -> Self {
+        let (known, nvidia, workspaces) = (publisher.known(), publisher.nvidia(), publisher.workspaces());
+        Self { handle, inputs, reconciled, known, nvidia, workspaces }
+    }
+
     /// What is so now.
     pub(crate) fn now(&self) -> Moment {
         Moment {
@@ -158,6 +179,7 @@ impl Sources {
             reconciled: Arc::clone(&self.reconciled.borrow()),
             settings: Arc::clone(&self.inputs.settings.borrow()),
             nvidia: Arc::clone(&self.nvidia.borrow()),
+            workspaces: Arc::clone(&self.workspaces.borrow()),
         }
     }
 }

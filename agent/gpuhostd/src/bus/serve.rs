@@ -9,6 +9,7 @@ use super::object::Object;
 use super::shown::Shown;
 use super::submit::Submitter;
 use super::tree::{Place, Root, Tree};
+use super::workspaces::{WorkspacesMethods, workspaces_view};
 use super::{BusAddress, BusState, Sources, bus_socket};
 use futures_util::StreamExt;
 use model::message::Message;
@@ -150,14 +151,19 @@ fn put_root<'a>(
 ) -> (Root, Builder<'a>) {
     let now = sources.now();
     let (host, of_host) = Shown::new(ROOT_PATH.to_owned(), host_view(&now));
+    let (workspaces, of_workspaces) = Shown::new(ROOT_PATH.to_owned(), workspaces_view(&now));
     let (desired, of_desired) = Shown::new(ROOT_PATH.to_owned(), desired_view(&now));
     gallery.put(ROOT_PATH, of_host.clone());
     gallery.put(ROOT_PATH, of_desired.clone());
+    gallery.put(ROOT_PATH, of_workspaces.clone());
     let methods = HostMethods::new(sources, submitter.clone());
     let host_object = Object { face: of_host, methods: Some(Box::new(methods)) };
     let methods = DesiredMethods { sources: sources.clone(), submitter: submitter.clone() };
     let desired_object = Object { face: of_desired, methods: Some(Box::new(methods)) };
-    (Root { host, desired }, builder.serve_at(ROOT_PATH, host_object).serve_at(ROOT_PATH, desired_object))
+    let methods = WorkspacesMethods::new(sources, submitter.clone());
+    let workspaces_object = Object { face: of_workspaces, methods: Some(Box::new(methods)) };
+    let builder = builder.serve_at(ROOT_PATH, host_object).serve_at(ROOT_PATH, desired_object);
+    (Root { host, desired, workspaces }, builder.serve_at(ROOT_PATH, workspaces_object))
 }
 
 fn parsed(address: &BusAddress) -> zbus::Result<zbus::Address> {
@@ -213,6 +219,8 @@ async fn follow(
             changed = watched.inputs.desired.changed() => changed,
             changed = watched.inputs.settings.changed() => changed,
             changed = watched.reconciled.changed() => changed,
+            changed = watched.nvidia.changed() => changed,
+            changed = watched.workspaces.changed() => changed,
         };
         changed.map_err(|_| BusError::CoreGone)?;
     }

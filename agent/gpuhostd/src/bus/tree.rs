@@ -11,7 +11,10 @@ use super::nvidia::NvidiaMethods;
 use super::object::{Methods, Object};
 use super::shown::Shown;
 use super::submit::Submitter;
+use super::workspace::WorkspaceMethods;
+use super::workspaces::workspaces_view;
 use model::nvidia_container::NvidiaRole;
+use model::workspace::WorkspaceId;
 use model::{IommuGroupId, JobId, PciAddress};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +27,9 @@ use wire::dbus::job::JobView;
 use wire::dbus::mig::MigView;
 use wire::dbus::nvidia::NvidiaContainerView;
 use wire::dbus::view::View;
-use wire::dbus::{gpu_path, group_path, job_path, mig_path, nvidia_path};
+use wire::dbus::workspace::WorkspaceView;
+use wire::dbus::workspaces::WorkspacesView;
+use wire::dbus::{gpu_path, group_path, job_path, mig_path, nvidia_path, workspace_path};
 use zbus::Connection;
 
 /// Where a MIG device is: its GPU, its GPU instance, its compute instance.
@@ -61,6 +66,8 @@ pub(super) struct Root {
     pub(super) host: Shown<HostView>,
     /// The desired state.
     pub(super) desired: Shown<DesiredView>,
+    /// All workspaces together.
+    pub(super) workspaces: Shown<WorkspacesView>,
 }
 
 /// Everything that is on the bus.
@@ -72,6 +79,7 @@ pub(super) struct Tree {
     migs: BTreeMap<MigPlace, Shown<MigView>>,
     groups: BTreeMap<IommuGroupId, Shown<GroupView>>,
     nvidia: BTreeMap<NvidiaRole, Shown<NvidiaContainerView>>,
+    workspaces: BTreeMap<WorkspaceId, Shown<WorkspaceView>>,
     jobs: BTreeMap<JobId, Shown<JobView>>,
     published: watch::Sender<Option<JobId>>,
     submitter: Submitter,
@@ -87,28 +95,36 @@ impl Tree {
     ) -> Self {
         let (gpus, migs) = (BTreeMap::new(), BTreeMap::new());
         let (groups, nvidia, jobs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { place, root, gpus, migs, groups, nvidia, jobs, published, submitter }
+        let workspaces = BTreeMap::new();
+        Self { place, root, gpus, migs, groups, nvidia, workspaces, jobs, published, submitter }
     }
 
     /// Brings the tree to what was so at one instant.
     pub(super) async fn show(&mut self, now: &Moment) -> zbus::Result<()> {
         let at = &self.place;
         let groups = now.seen.groups.iter().map(|group| (group.id, GroupView::from(group))).collect();
-        bring(at, &mut self.groups, groups, group_path, no_methods).await?;
+        bring(at, &mut self.groups, groups, |id| group_path(*id), no_methods).await?;
         let gpus: BTreeMap<_, _> = now.seen.gpus.iter().map(|gpu| (gpu.pci.address, GpuView::from(gpu))).collect();
         let migs = gpus.iter().flat_map(|(at, gpu)| gpu.mig_devices.iter().map(|mig| (place(*at, mig), mig.clone())));
-        bring(at, &mut self.migs, migs.collect(), |(gpu, gi, ci)| mig_path(gpu, gi, ci), no_methods).await?;
+        bring(at, &mut self.migs, migs.collect(), |(gpu, gi, ci)| mig_path(*gpu, *gi, *ci), no_methods).await?;
         let methods = |face: &Face<GpuView>| -> Methods {
             Some(Box::new(GpuMethods { face: face.clone(), submitter: self.submitter.clone() }))
         };
-        bring(at, &mut self.gpus, gpus, gpu_path, methods).await?;
+        bring(at, &mut self.gpus, gpus, |at| gpu_path(*at), methods).await?;
         let nvidia =
             NvidiaRole::ALL.iter().map(|role| (*role, NvidiaContainerView::from(now.nvidia.of(*role)))).collect();
         let methods = |role| -> Methods { Some(Box::new(NvidiaMethods { role, submitter: self.submitter.clone() })) };
-        bring_with(at, &mut self.nvidia, nvidia, nvidia_path, |role, _| methods(role)).await?;
+        bring_with(at, &mut self.nvidia, nvidia, |role| nvidia_path(*role), |role, _| methods(*role)).await?;
+        let workspaces =
+            now.workspaces.workspaces.iter().map(|one| (one.id.clone(), WorkspaceView::from(one))).collect();
+        let methods = |id: &WorkspaceId, _: &Face<WorkspaceView>| -> Methods {
+            Some(Box::new(WorkspaceMethods { id: id.clone(), submitter: self.submitter.clone() }))
+        };
+        bring_with(at, &mut self.workspaces, workspaces, workspace_path, methods).await?;
         let jobs = now.jobs.iter().map(|job| (job.id, job_view(job))).collect();
-        bring(at, &mut self.jobs, jobs, job_path, no_methods).await?;
+        bring(at, &mut self.jobs, jobs, |id| job_path(*id), no_methods).await?;
         self.root.desired.update(&at.connection, desired_view(now)).await?;
+        self.root.workspaces.update(&at.connection, workspaces_view(now)).await?;
         self.root.host.update(&at.connection, host_view(now)).await?;
         let newest = now.jobs.iter().map(|job| job.id).max();
         self.published.send_if_modified(|last| {
@@ -129,25 +145,25 @@ fn no_methods<V>(_: &Face<V>) -> Methods {
 }
 
 /// Removes what is gone, adds what is new, and updates the rest.
-async fn bring<K: Ord + Copy, V: View>(
+async fn bring<K: Ord + Clone, V: View>(
     at: &Place,
     shown: &mut BTreeMap<K, Shown<V>>,
     wanted: BTreeMap<K, V>,
-    path_of: impl Fn(K) -> String,
+    path_of: impl Fn(&K) -> String,
     methods: impl Fn(&Face<V>) -> Methods,
 ) -> zbus::Result<()> {
     bring_with(at, shown, wanted, path_of, |_, face| methods(face)).await
 }
 
 /// The same, where the methods depend on the key.
-async fn bring_with<K: Ord + Copy, V: View>(
+async fn bring_with<K: Ord + Clone, V: View>(
     at: &Place,
     shown: &mut BTreeMap<K, Shown<V>>,
     wanted: BTreeMap<K, V>,
-    path_of: impl Fn(K) -> String,
-    methods: impl Fn(K, &Face<V>) -> Methods,
+    path_of: impl Fn(&K) -> String,
+    methods: impl Fn(&K, &Face<V>) -> Methods,
 ) -> zbus::Result<()> {
-    let gone: Vec<K> = shown.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
+    let gone: Vec<K> = shown.keys().filter(|key| !wanted.contains_key(key)).cloned().collect();
     for key in gone {
         if let Some(old) = shown.remove(&key) {
             at.remove::<V>(old.path()).await?;
@@ -157,8 +173,8 @@ async fn bring_with<K: Ord + Copy, V: View>(
         match shown.get_mut(&key) {
             Some(known) => known.update(&at.connection, view).await?,
             None => {
-                let (new, face) = Shown::new(path_of(key), view);
-                let object = Object { methods: methods(key, &face), face };
+                let (new, face) = Shown::new(path_of(&key), view);
+                let object = Object { methods: methods(&key, &face), face };
                 at.put(new.path(), object).await?;
                 shown.insert(key, new);
             }

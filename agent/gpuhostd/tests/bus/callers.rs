@@ -60,7 +60,8 @@ impl Method {
     fn arguments(&self, options: HashMap<&str, Variant<'static>>) -> Vec<Variant<'static>> {
         let mut options = Some(options);
         let values = self.takes.iter().map(|(name, signature)| match signature.as_str() {
-            "h" => token(),
+            "h" if name == "workspace" => piped(br#"{"workspace_id": "w", "desired": "stopped"}"#),
+            "h" => piped(b"one-use-token\n"),
             "s" if name == "document" => Variant::from("{}"),
             "s" if name == "layout" => Variant::from("1g.5gb@4,3g.20gb:2"),
             "s" => Variant::from("0000:41:00.0"),
@@ -77,10 +78,10 @@ impl Method {
     }
 }
 
-/// The reading end of a pipe with a token in it.
-fn token() -> Variant<'static> {
+/// The reading end of a pipe with this in it.
+fn piped(content: &[u8]) -> Variant<'static> {
     let (reader, mut writer) = std::io::pipe().unwrap();
-    writer.write_all(b"one-use-token\n").unwrap();
+    writer.write_all(content).unwrap();
     Variant::Fd(std::os::fd::OwnedFd::from(reader).into())
 }
 
@@ -230,10 +231,18 @@ fn got(core: &Core) -> Vec<&'static str> {
     core.got.borrow().iter().map(|got| got.operation).collect()
 }
 
+fn with_workspaces(served: &Served, bus: &PrivateBus) {
+    served.core.workspaces.send_replace(std::sync::Arc::new(hosts::workspaces()));
+    crate::rig::until("the workspaces are there", || {
+        busctl(bus, &["tree", "--list", NAME]).contains("/workspace/b_2e2")
+    });
+}
+
 #[test]
 fn who_has_no_rights_changes_nothing_by_any_method_option_or_property() {
     let bus = PrivateBus::start();
     let served = Served::start(&bus, core(hosts::sliced()));
+    with_workspaces(&served, &bus);
     // With a job there is one object of each kind.
     busctl(&bus, &["call", NAME, ROOT, "org.gpuhost.Agent1.Host", "Rescan", "a{sv}", "0"]);
     play(NO_RIGHTS, &bus, NOBODY);
@@ -244,6 +253,7 @@ fn who_has_no_rights_changes_nothing_by_any_method_option_or_property() {
 fn root_reaches_with_the_same_calls_what_others_are_refused() {
     let bus = PrivateBus::start();
     let served = Served::start(&bus, core(hosts::sliced()));
+    with_workspaces(&served, &bus);
     let through = block_on(async {
         let client = crate::rig::client(&bus).await;
         let mut through = 0;

@@ -12,6 +12,7 @@ use model::refusal::Refusal;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use wire::dbus::proxy::{HostProxy, Options};
 
 const NAME: &str = "org.gpuhost.Agent1";
@@ -52,7 +53,9 @@ pub(crate) fn introspection(bus: &PrivateBus) -> Vec<(String, String)> {
 #[test]
 fn every_member_on_the_bus_has_an_action_and_no_property_can_be_written() {
     let bus = PrivateBus::start();
-    let _served = Served::start(&bus, core(hosts::sliced()));
+    let served = Served::start(&bus, core(hosts::sliced()));
+    served.core.workspaces.send_replace(Arc::new(hosts::workspaces()));
+    until("the workspace is there", || busctl(&bus, &["tree", "--list", NAME]).contains("/workspace/"));
     busctl(&bus, &["call", NAME, ROOT, HOST, "Rescan", "a{sv}", "0"]);
     let mut methods = BTreeSet::new();
     let mut properties = 0;
@@ -72,7 +75,7 @@ fn every_member_on_the_bus_has_an_action_and_no_property_can_be_written() {
     }
     assert!(properties > 100, "the walk saw only {properties} properties");
     let ours = methods.iter().filter(|(interface, _)| interface.starts_with("org.gpuhost.")).count();
-    assert_eq!(ours, 20, "a new method needs its action, and its place in the tests of refusal: {methods:?}");
+    assert_eq!(ours, 31, "a new method needs its action, and its place in the tests of refusal: {methods:?}");
     for (interface, name) in &methods {
         let standard = STANDARD.contains(&format!("{interface}.{name}").as_str());
         assert!(standard || action_for(interface, name).is_some(), "{interface}.{name} has no action");

@@ -5,14 +5,15 @@
 use crate::rig::core::core;
 use crate::rig::hosts;
 use crate::rig::private_bus::{PrivateBus, top};
-use crate::rig::{Served, busctl};
+use crate::rig::{Served, busctl, until};
 use roxmltree::{Document, Node, ParsingOptions};
 use std::fmt::Write;
+use std::sync::Arc;
 
 const NAME: &str = "org.gpuhost.Agent1";
 
 /// Each interface with an object that has it, and what is to be said of it as a whole.
-const INTERFACES: [(&str, &str, &str); 7] = [
+const INTERFACES: [(&str, &str, &str); 9] = [
     (
         "Host",
         "/org/gpuhost/Agent1",
@@ -46,6 +47,17 @@ const INTERFACES: [(&str, &str, &str); 7] = [
         "/org/gpuhost/Agent1/nvidia/driver",
         "NVIDIA's driver container at /org/gpuhost/Agent1/nvidia/driver, and its toolkit container at \
          /org/gpuhost/Agent1/nvidia/toolkit. Both objects always exist; Phase shows whether there is a container.",
+    ),
+    (
+        "Workspaces",
+        "/org/gpuhost/Agent1",
+        "All GPU workspaces of this host together, and what concerns no single one. On the root object, /org/gpuhost/Agent1.",
+    ),
+    (
+        "Workspace",
+        "/org/gpuhost/Agent1/workspace/alice_2d1",
+        "A GPU workspace at /org/gpuhost/Agent1/workspace/ID, with each byte of the id that is no letter and no digit as _ and two \
+         hexadecimal digits (alice_2d1 for alice-1). It exists as long as a document, a file of this host or a container has it.",
     ),
     (
         "Job",
@@ -136,7 +148,9 @@ fn compare(path: &str, made: &str) {
 #[test]
 fn the_golden_interfaces_are_what_the_daemon_says() {
     let bus = PrivateBus::start();
-    let _served = Served::start(&bus, core(hosts::sliced()));
+    let served = Served::start(&bus, core(hosts::sliced()));
+    served.core.workspaces.send_replace(Arc::new(hosts::workspaces()));
+    until("the workspace is there", || busctl(&bus, &["tree", "--list", NAME]).contains("/workspace/"));
     busctl(&bus, &["call", NAME, "/org/gpuhost/Agent1", "org.gpuhost.Agent1.Host", "Rescan", "a{sv}", "0"]);
     let mut index =
         "# D-Bus interfaces\n\nMade from the interface files in `packaging/dbus-1/interfaces`.\n\n".to_owned();

@@ -20,3 +20,4 @@ mod polkit;
 mod reads;
 mod rig;
 mod subject;
+mod workspaces;

@@ -6,6 +6,7 @@ use crate::rig::private_bus::PrivateBus;
 use crate::rig::{NOBODY, Served, block_on, busctl, busctl_as, busctl_refused, client, error_of, until};
 use futures_util::StreamExt;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use wire::dbus::proxy::{GpuProxy, HostProxy, Options};
 use zbus::fdo::{ObjectManagerProxy, PropertiesProxy};
 use zbus::names::InterfaceName;
@@ -105,7 +106,9 @@ fn a_mig_device_is_an_object_under_its_gpu_and_goes_with_the_layout() {
 #[test]
 fn the_document_and_the_objects_have_the_same_names() {
     let bus = PrivateBus::start();
-    let _served = Served::start(&bus, core(hosts::sliced()));
+    let served = Served::start(&bus, core(hosts::sliced()));
+    served.core.workspaces.send_replace(Arc::new(hosts::workspaces()));
+    until("the workspaces are there", || busctl(&bus, &["tree", "--list", NAME]).contains("/workspace/b_2e2"));
     block_on(async {
         let client = client(&bus).await;
         let host = HostProxy::new(&client).await.unwrap();
@@ -120,6 +123,7 @@ fn the_document_and_the_objects_have_the_same_names() {
             .iter()
             .chain(document["IommuGroups"].as_array().unwrap())
             .chain(document["NvidiaContainers"].as_array().unwrap())
+            .chain(document["Workspaces"].as_array().unwrap())
             .chain(slices);
         let mut compared = 0;
         for view in listed {
@@ -137,7 +141,7 @@ fn the_document_and_the_objects_have_the_same_names() {
             );
             compared += 1;
         }
-        assert_eq!(compared, 8);
+        assert_eq!(compared, 10);
         assert_eq!(document["Host"]["Hostname"], "node7");
         assert_eq!(document["Gpus"][1]["Driver"], serde_json::Value::Null);
     });

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 const DESIRED: &str = "desired.json";
 /// The record of NVIDIA's containers.
 const NVIDIA: &str = "nvidia.json";
+/// The record of workspaces.
+const WORKSPACES: &str = "workspaces.json";
 /// So many damaged files are kept beside it.
 const ASIDE_MOST: u32 = 8;
 
@@ -33,6 +35,12 @@ impl FileLedger {
     #[must_use]
     pub fn of_nvidia(state: &Path) -> Self {
         Self { state: state.to_owned(), file: NVIDIA }
+    }
+
+    /// The record of workspaces in the folder of the daemon's state.
+    #[must_use]
+    pub fn of_workspaces(state: &Path) -> Self {
+        Self { state: state.to_owned(), file: WORKSPACES }
     }
 
     async fn run<T: Send + 'static>(

@@ -160,7 +160,9 @@ pub struct CdiState {
 }
 
 impl CdiState {
-    fn lack(&self, device: &str) -> Option<CdiLack> {
+    /// Why a container cannot be given this device by CDI; `None` if it can.
+    #[must_use]
+    pub fn lack(&self, device: &str) -> Option<CdiLack> {
         if !self.enabled {
             return Some(CdiLack::Disabled);
         }

@@ -20,7 +20,7 @@ pub use cdi_spec::{ALL, Device, FILE_MAX_BYTES, KIND, Spec, is_spec};
 pub use fresh::{CdiGpu, CdiHost, SpecFault, faults};
 pub use generated::{Generated, GeneratedError, prepared};
 pub use gpu_way::{CdiLack, CdiState, GpuWay, NVIDIA_RUNTIME, NoWay, cdi_state, gpu_way, qualified};
-pub use spec_plan::{SpecPlan, names_of_others, spec_plan};
+pub use spec_plan::{SpecPlan, is_ours, names_of_others, spec_plan};
 pub use spec_text::parse;
 pub use spec_version::SpecVersion;
 pub use taken::{CdiDevices, CdiFolder, taken};

@@ -1,6 +1,7 @@
 //! What is done to our own specification: written, left as it is, or removed.
 
 use super::cdi_file::CdiFile;
+use super::cdi_look::OURS;
 use super::generated::Generated;
 use std::collections::BTreeSet;
 
@@ -32,6 +33,12 @@ pub fn spec_plan(present: Option<&[u8]>, generated: Option<&Generated>) -> SpecP
 pub fn names_of_others(files: &[CdiFile], ours: &str) -> BTreeSet<String> {
     let is_beside = |file: &&CdiFile| directory(&file.path) == directory(ours) && real(&file.path) != real(ours);
     files.iter().filter(is_beside).flat_map(|file| &file.devices).map(|device| device.name.clone()).collect()
+}
+
+/// It is our own file, by either of the two paths of its directory.
+#[must_use]
+pub fn is_ours(path: &str) -> bool {
+    real(path) == real(OURS)
 }
 
 fn directory(path: &str) -> &str {

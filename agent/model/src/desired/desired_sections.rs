@@ -2,6 +2,7 @@
 
 use super::desired_key::Desired;
 use super::desired_mig::DesiredMig;
+use super::wish_text::WishText;
 use crate::features::FeatureName;
 use crate::ids::{GpuUuid, PciAddress, PciId};
 use crate::nvidia_container::{DriverRootWish, NvidiaImage};
@@ -20,6 +21,12 @@ pub struct DesiredSections {
     pub nvidia: DesiredNvidia,
     /// `gpus`, in the order of the document.
     pub gpus: Vec<GpuEntry>,
+    /// `images`, in the order of the document.
+    #[serde(default)]
+    pub images: Desired<Vec<WishText>>,
+    /// `workspaces`, in the order of the document. Where the list is not there, nothing is wished of any workspace.
+    #[serde(default)]
+    pub workspaces: Desired<Vec<WishText>>,
 }
 
 /// `nvidia`: what is deployed of NVIDIA's two containers.

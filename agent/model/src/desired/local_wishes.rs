@@ -2,6 +2,7 @@
 
 use super::desired_key::Desired;
 use super::desired_sections::{CapacityOverrides, DesiredAgent, DesiredNvidia, DesiredSections};
+use super::wish_text::WishText;
 
 /// Largest file of this host, in bytes: as large as a configuration file may be, since TOML becomes a tree many times as large.
 pub const LOCAL_FILE_MAX_BYTES: usize = 256 * 1024;
@@ -9,7 +10,7 @@ pub const LOCAL_FILE_MAX_BYTES: usize = 256 * 1024;
 impl DesiredSections {
     /// Lays a later file over this. What it does not say stays; an entry for the same match replaces the earlier one as a whole.
     pub fn lay_over(&mut self, later: Self) {
-        let Self { agent, nvidia, gpus } = later;
+        let Self { agent, nvidia, gpus, images, workspaces } = later;
         self.agent.lay_over(agent);
         self.nvidia.lay_over(nvidia);
         for entry in gpus {
@@ -18,6 +19,16 @@ impl DesiredSections {
                 None => self.gpus.push(entry),
             }
         }
+        append(&mut self.images, images);
+        append(&mut self.workspaces, workspaces);
+    }
+}
+
+/// A later file adds to the list: that an id is there twice is found where the entries are read.
+fn append(under: &mut Desired<Vec<WishText>>, later: Desired<Vec<WishText>>) {
+    match (under, later) {
+        (Desired::Value(all), Desired::Value(later)) => all.extend(later),
+        (under, later) => lay(under, later),
     }
 }
 

@@ -11,6 +11,7 @@ mod ledger;
 mod local_wishes;
 mod state;
 mod toml_document;
+mod wish_text;
 
 pub use accept::{Accepted, CAPABILITIES, DocumentError, HeldDocument, accept};
 pub use desired_document::DesiredDocument;
@@ -25,3 +26,4 @@ pub use ledger::{DOCUMENT_MAX_BYTES, DOCUMENT_MAX_DEPTH, LEDGER_MAX_BYTES, Ledge
 pub use local_wishes::LOCAL_FILE_MAX_BYTES;
 pub use state::{DesiredState, DocumentRefusal, FileFault, InForceDocument, LocalDocuments};
 pub use toml_document::{TomlDocument, TomlError, pointer_to};
+pub use wish_text::{UnreadWish, WishText};

@@ -1,7 +1,6 @@
 //! What is mounted and unmounted at `/run/nvidia`, one layer at a time: before a driver container starts, and after it is disabled.
 
 use super::mounts::{RUN_NVIDIA, RunNvidiaMounts};
-use crate::ports::ActError;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -55,10 +54,10 @@ impl fmt::Display for MountStep {
 /// What umount(8) reports of a mount that is in use, among other words.
 pub const BUSY_MOUNT: &str = "target is busy";
 
-/// True where the host refused an unmount since something uses the mount: then [`next_unmount`] may detach it.
+/// True if this is the answer to an unmount of something that is in use: then [`next_unmount`] may detach it.
 #[must_use]
-pub fn is_busy_mount(error: &ActError) -> bool {
-    matches!(error, ActError::Refused { cause, .. } if cause.said.contains(BUSY_MOUNT))
+pub fn is_busy_mount(answer: &str) -> bool {
+    answer.contains(BUSY_MOUNT)
 }
 
 /// What a driver container needs before it starts: `/run/nvidia` shared. Nothing where it is, or where that is not known.

@@ -1,9 +1,14 @@
 //! The driver container and the toolkit container: what they are created from, how Docker shows them, and what can be done to them.
 
+mod driver_host_memory;
+mod driver_host_seen;
+mod gpu_access_memory;
 mod nvidia_conditions;
 mod nvidia_decide;
 mod nvidia_deed;
+mod nvidia_driver_host;
 mod nvidia_failures;
+mod nvidia_gpu_access;
 mod nvidia_images;
 mod nvidia_look;
 mod nvidia_memory;
@@ -23,6 +28,9 @@ mod nvidia_wished;
 mod nvidia_world;
 mod toolkit_probe;
 
+pub use driver_host_memory::DriverHostMemory;
+pub use driver_host_seen::DriverHostSeen;
+pub use gpu_access_memory::{GpuAccessBegun, GpuAccessMemory, ToolkitProbed};
 pub use nvidia_conditions::{NVIDIA_CONDITIONS, nvidia_conditions};
 pub use nvidia_decide::decide;
 pub use nvidia_deed::NvidiaDeed;
@@ -36,10 +44,10 @@ pub use nvidia_role::NvidiaRole;
 pub use nvidia_runtime::nvidia_runtime_entry;
 pub use nvidia_spec::{DriverOptions, DriverRootKind, KernelModuleType, NvidiaOptions, NvidiaSpec, ToolkitOptions};
 pub use nvidia_status::{NvidiaState, NvidiaStatus};
-pub use nvidia_target::{image_to_look_at, record_for};
+pub use nvidia_target::{driver_config_planned, image_to_look_at, record_for};
 pub use nvidia_turn::{NvidiaAct, NvidiaRoleTurn, NvidiaTurn};
 pub use nvidia_wish::{BadNvidiaImage, DriverRootWish, NvidiaImage, NvidiaWish};
-pub use nvidia_world::{NvidiaActEnd, NvidiaHostSeen, NvidiaRefused, NvidiaWorld};
+pub use nvidia_world::{NvidiaActAnswer, NvidiaActEnd, NvidiaHostAsked, NvidiaHostSeen, NvidiaRefused, NvidiaWorld};
 pub use toolkit_probe::{ToolkitProbe, ToolkitWay};
 
 /// Prefix of the labels of every container of ours.

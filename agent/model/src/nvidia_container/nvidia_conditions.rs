@@ -84,7 +84,9 @@ fn of(status: &NvidiaStatus) -> Option<(String, String, String)> {
         | NvidiaHold::DockerConfigDenied
         | NvidiaHold::RuntimeInUse { .. }
         | NvidiaHold::Unclaimed { .. }
-        | NvidiaHold::Leftover { .. } => own("held"),
+        | NvidiaHold::UnclaimedOnHost
+        | NvidiaHold::Leftover { .. }
+        | NvidiaHold::HostStepFailed { .. } => own("held"),
     };
     Some((kind, hold.code().to_owned(), hold.to_string()))
 }

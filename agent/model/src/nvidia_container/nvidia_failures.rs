@@ -53,8 +53,10 @@ impl NvidiaFailures {
         self.recent.push(now);
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.last = Some((fault, crate::printable::printable(reason, 400)));
-        // A registry that is away comes back by itself; a container that exits does not get better by being started.
-        self.given_up |= self.recent.len() >= MOST && fault != NvidiaFault::PullFailed;
+        // A registry that is away and a GPU that is reset come back by themselves; a container that exits does not get better by being
+        // started.
+        let may_return = matches!(fault, NvidiaFault::PullFailed | NvidiaFault::NoDevice | NvidiaFault::ProbeRefused);
+        self.given_up |= self.recent.len() >= MOST && !may_return;
         let too_many = self.recent.len().saturating_sub(MOST);
         self.recent.drain(..too_many);
     }

@@ -112,6 +112,10 @@ pub enum NvidiaFault {
     RuntimeNotTaken,
     /// Docker's configuration could not be read, written or reloaded.
     DockerConfig,
+    /// A container that asks for a GPU starts and has no device node: libraries without a device.
+    NoDevice,
+    /// A container that asks for a GPU does not start.
+    ProbeRefused,
     /// A step on the host itself failed, such as a mount.
     HostStep,
     /// What has to be remembered could not be written, so that nothing is done.
@@ -203,10 +207,23 @@ pub enum NvidiaHold {
         /// Its name.
         name: String,
     },
-    /// A container that is not needed any more could not be removed.
-    #[error("a container that is not needed any more is still there: {reason}")]
+    /// Its container is gone and its wish was lost: what it has set up on the host is not removed for that.
+    #[error(
+        "the wish for it was lost, which is no order to remove what it has set up on this host (the runtime in Docker's configuration, \
+         mounts below /run/nvidia): that is left as it is; enable it and then disable it (`gpuhostctl toolkit enable`, then `disable`; \
+         the same for driver)"
+    )]
+    UnclaimedOnHost,
+    /// A container that is not needed any more, or what it has left on the host, could not be removed.
+    #[error("what is not needed any more is still there: {reason}")]
     Leftover {
         /// What was answered.
+        reason: String,
+    },
+    /// A step on the host around the container failed; the container itself works.
+    #[error("it works, and a step on the host failed: {reason}")]
+    HostStepFailed {
+        /// What was tried and what the host answered.
         reason: String,
     },
 }

@@ -1,8 +1,11 @@
 //! The document `nvidia.json`: what is remembered of NVIDIA's two containers. A lost one never means that nothing is wished.
 
+use super::driver_host_memory::DriverHostMemory;
+use super::gpu_access_memory::GpuAccessMemory;
 use super::nvidia_failures::NvidiaFailures;
 use super::nvidia_memory::NvidiaMemory;
 use super::nvidia_role::NvidiaRole;
+use super::toolkit_probe::ToolkitProbe;
 use crate::time::BootMillis;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +24,12 @@ pub struct NvidiaRecord {
     pub toolkit: NvidiaMemory,
     /// Of the entry in Docker's configuration.
     pub runtime: RuntimeMemory,
+    /// Of the host around the driver container.
+    #[serde(default)]
+    pub driver_host: DriverHostMemory,
+    /// Of the ways in which GPUs get into containers.
+    #[serde(default)]
+    pub gpu_access: GpuAccessMemory,
 }
 
 /// What is remembered of the entry in Docker's configuration.
@@ -97,9 +106,13 @@ impl NvidiaRecord {
     pub fn try_again(&mut self, role: NvidiaRole) {
         self.of_mut(role).try_again();
         match role {
-            NvidiaRole::Driver => {}
+            NvidiaRole::Driver => self.driver_host.failures = NvidiaFailures::default(),
             NvidiaRole::Toolkit => {
                 (self.runtime.not_taken, self.runtime.failures) = (None, NvidiaFailures::default());
+                // What a probe has shown is not asked again; what was given up is.
+                let access = std::mem::take(&mut self.gpu_access);
+                let probed = access.probed.filter(|probed| probed.seen == Some(ToolkitProbe::Device));
+                self.gpu_access = GpuAccessMemory { begun: access.begun, probed, ..GpuAccessMemory::default() };
             }
         }
     }
@@ -113,6 +126,9 @@ impl NvidiaRecord {
             self.toolkit.forget_boot();
             (self.runtime.reloaded, self.runtime.begun) = (None, false);
             self.runtime.failures = NvidiaFailures::default();
+            // What was mounted and written in `/run` is gone.
+            self.driver_host = DriverHostMemory::default();
+            self.gpu_access = GpuAccessMemory::default();
         }
         self
     }

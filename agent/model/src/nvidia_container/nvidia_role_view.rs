@@ -16,6 +16,8 @@ use crate::time::{BootMillis, UnixMillis};
 const WHILE_UNDER_WAY_MS: u64 = 5_000;
 /// How often something that is to stay as it is is looked at.
 const WHILE_STEADY_MS: u64 = 30_000;
+/// How often that is looked at which is as it is wished: who changes it is seen by the observation, which wakes the task.
+const WHILE_AT_REST_MS: u64 = 5 * 60 * 1_000;
 /// A driver is built on a small machine in ten minutes; the GPU Operator gives it twenty.
 const DRIVER_READY_WITHIN_MS: u64 = 20 * 60 * 1_000;
 /// The toolkit copies files and waits for the driver's root.
@@ -37,6 +39,11 @@ pub(super) enum Wake {
 }
 
 impl Wake {
+    /// The instant, where everything is as it is wished.
+    pub(super) fn at_rest(self, now: BootMillis) -> Option<BootMillis> {
+        if self == Self::Steady { Some(now.plus(WHILE_AT_REST_MS)) } else { self.at(now) }
+    }
+
     /// The instant.
     pub(super) fn at(self, now: BootMillis) -> Option<BootMillis> {
         match self {

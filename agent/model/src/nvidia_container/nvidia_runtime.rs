@@ -44,7 +44,7 @@ pub(super) fn settle(world: &NvidiaWorld, memory: &mut RuntimeMemory) {
             memory.failures.fail(world.now.boot, NvidiaFault::DockerConfig, why);
             memory.reloaded = None;
         }
-        Some(super::NvidiaActEnd { act: super::NvidiaAct::DockerConfig(DockerConfigStep::Reload), result: Ok(()) })
+        Some(super::NvidiaActEnd { act: super::NvidiaAct::DockerConfig(DockerConfigStep::Reload), result: Ok(_) })
             if memory.reloaded.is_some() =>
         {
             // Docker's time begins when the reload has been asked for, however long that took.
@@ -59,7 +59,7 @@ pub(super) fn settle(world: &NvidiaWorld, memory: &mut RuntimeMemory) {
 /// The part about Docker's configuration, behind what the toolkit container comes to.
 pub(super) fn runtime(view: &RoleView<'_>, toolkit: RoleStep, wished: bool, memory: &mut RuntimeMemory) -> RuntimeStep {
     let plain = |toolkit: RoleStep| RuntimeStep { turn: toolkit.turn, step: None, wake: toolkit.wake };
-    let is_claimed = !matches!(toolkit.turn.hold, Some(NvidiaHold::Unclaimed { .. }));
+    let is_claimed = !matches!(toolkit.turn.hold, Some(NvidiaHold::Unclaimed { .. } | NvidiaHold::UnclaimedOnHost));
     let is_over =
         toolkit.turn.phase == NvidiaPhase::Disabled && !wished && is_claimed && memory.ours != RuntimeOurs::No;
     let counts = is_over

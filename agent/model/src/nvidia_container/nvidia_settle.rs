@@ -4,6 +4,7 @@ use super::nvidia_look::{ContainerRun, ImageSeen, NvidiaContainerSeen, NvidiaLoo
 use super::nvidia_memory::{FailedNvidiaSpec, NvidiaBegun, NvidiaMemory, NvidiaStart};
 use super::nvidia_phase::NvidiaFault;
 use super::nvidia_spec::NvidiaSpec;
+use super::nvidia_world::NvidiaActAnswer;
 use crate::ids::ContainerId;
 use crate::time::BootMillis;
 
@@ -12,7 +13,7 @@ pub(super) struct Settling<'a> {
     /// What Docker shows.
     pub(super) look: &'a NvidiaLook,
     /// What the deed answered; `None` where this run of the daemon has done none.
-    pub(super) answered: Option<&'a Result<(), String>>,
+    pub(super) answered: Option<&'a Result<NvidiaActAnswer, String>>,
     /// Now.
     pub(super) now: BootMillis,
 }
@@ -40,7 +41,7 @@ impl Settling<'_> {
     /// Why it failed, where this run of the daemon knows that it was tried.
     fn refused(&self, otherwise: &str) -> Option<String> {
         match self.answered? {
-            Ok(()) => Some(otherwise.to_owned()),
+            Ok(_) => Some(otherwise.to_owned()),
             Err(why) => Some(why.clone()),
         }
     }

@@ -56,8 +56,13 @@ pub fn record_for(wish: &NvidiaWish, record: &NvidiaRecord, boot_id: &str) -> Nv
         };
         let is_news = record.of(*role).wish.as_ref() != Some(&of_role);
         record.of_mut(*role).wish(of_role);
-        if is_news && *role == NvidiaRole::Toolkit {
-            (record.runtime.not_taken, record.runtime.failures) = (None, super::NvidiaFailures::default());
+        if is_news {
+            match role {
+                NvidiaRole::Driver => record.driver_host.failures = super::NvidiaFailures::default(),
+                NvidiaRole::Toolkit => {
+                    (record.runtime.not_taken, record.runtime.failures) = (None, super::NvidiaFailures::default());
+                }
+            }
         }
     }
     record
@@ -90,6 +95,16 @@ fn spec_of(role: NvidiaRole, wish: &NvidiaWish, image: &ImageRef, digest: &Image
         }),
     };
     NvidiaSpec { image: image.at(digest.clone()), options }
+}
+
+/// `DRIVER_CONFIG_DIGEST` of the wished driver container: where the host has the same one stored, its module is kept. `None` until it is
+/// known by which digest the image goes. `image` is the one that [`super::nvidia_image`] names.
+#[must_use]
+pub fn driver_config_planned(wish: &NvidiaWish, image: &ImageRef, record: &NvidiaRecord) -> Option<String> {
+    match desired(NvidiaRole::Driver, wish, image, record.of(NvidiaRole::Driver)).ok()?.options {
+        NvidiaOptions::Driver(DriverOptions { config_digest, .. }) => Some(config_digest),
+        NvidiaOptions::Toolkit(_) => None,
+    }
 }
 
 /// Equal for equal settings. What the installation depends on is the image and the kind of modules.

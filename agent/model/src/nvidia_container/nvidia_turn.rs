@@ -4,9 +4,12 @@ use super::nvidia_deed::NvidiaDeed;
 use super::nvidia_phase::{NvidiaHold, NvidiaPhase};
 use super::nvidia_record::NvidiaRecord;
 use super::nvidia_role::NvidiaRole;
+use super::toolkit_probe::ToolkitWay;
+use crate::cdi::CdiStep;
 use crate::docker_config::DockerConfigStep;
+use crate::driver_host::DriverHostStep;
 use crate::ids::ContainerId;
-use crate::image_ref::ImageDigest;
+use crate::image_ref::{ImageDigest, ImageRef};
 use crate::time::BootMillis;
 use std::fmt;
 
@@ -15,8 +18,31 @@ use std::fmt;
 pub enum NvidiaAct {
     /// By the containers hand.
     Container(NvidiaDeed),
-    /// By the host hand.
+    /// By the host hand, in Docker's configuration.
     DockerConfig(DockerConfigStep),
+    /// By the host hand, on the host of the driver container.
+    DriverHost(DriverHostStep),
+    /// By the host hand: our CDI specification, or the links of device files.
+    Cdi(CdiStep),
+    /// By the containers hand: one start of a container that asks for a GPU.
+    Probe {
+        /// The toolkit's image.
+        image: ImageRef,
+        /// Which way.
+        way: ToolkitWay,
+    },
+}
+
+impl NvidiaAct {
+    /// Which role it is for.
+    #[must_use]
+    pub const fn role(&self) -> NvidiaRole {
+        match self {
+            Self::Container(deed) => deed.role(),
+            Self::DockerConfig(_) | Self::Cdi(_) | Self::Probe { .. } => NvidiaRole::Toolkit,
+            Self::DriverHost(_) => NvidiaRole::Driver,
+        }
+    }
 }
 
 impl fmt::Display for NvidiaAct {
@@ -24,6 +50,9 @@ impl fmt::Display for NvidiaAct {
         match self {
             Self::Container(deed) => deed.fmt(f),
             Self::DockerConfig(step) => step.fmt(f),
+            Self::DriverHost(step) => step.fmt(f),
+            Self::Cdi(step) => step.fmt(f),
+            Self::Probe { .. } => f.write_str("start a container with a GPU as a probe"),
         }
     }
 }

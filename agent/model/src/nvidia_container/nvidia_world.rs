@@ -1,10 +1,13 @@
 //! Everything that a turn about NVIDIA's two containers knows.
 
+use super::driver_host_seen::DriverHostSeen;
 use super::nvidia_look::NvidiaLook;
 use super::nvidia_record::NvidiaRecord;
 use super::nvidia_role::NvidiaRole;
 use super::nvidia_turn::NvidiaAct;
 use super::nvidia_wish::NvidiaWish;
+use super::toolkit_probe::ToolkitProbe;
+use crate::cdi::{CdiHost, CdiLook, CdiReader};
 use crate::docker::DockerFacts;
 use crate::docker_config::DockerConfigLook;
 use crate::image_ref::ImageRef;
@@ -33,6 +36,8 @@ pub struct NvidiaWorld {
     pub docker: Result<DockerFacts, String>,
     /// The configuration file of Docker.
     pub docker_config: Result<DockerConfigLook, String>,
+    /// The GPUs of the host and the loaded driver, as the latest observation has them: what a CDI specification has to fit.
+    pub cdi_host: CdiHost,
     /// The host.
     pub host: NvidiaHostSeen,
     /// What is remembered.
@@ -58,6 +63,27 @@ pub struct NvidiaHostSeen {
     pub holders: Result<Vec<String>, String>,
     /// Containers that are created with the runtime.
     pub runtime_users: Result<Vec<String>, String>,
+    /// CDI specifications, the program that generates one, and the links of device files.
+    pub cdi: Result<CdiLook, String>,
+    /// What is mounted at `/run/nvidia`, and the readiness files.
+    pub driver_host: Result<DriverHostSeen, String>,
+}
+
+/// What the look at the host is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NvidiaHostAsked {
+    /// What is wished.
+    pub wish: NvidiaWish,
+    /// The GPUs whose users matter.
+    pub gpus: Vec<crate::PciAddress>,
+    /// Which directories with CDI specifications Docker reads; `None` if it does not answer.
+    pub cdi_reader: Option<CdiReader>,
+    /// Docker's root folder: the free space of its file system is measured. `None` if Docker does not answer.
+    pub docker_root: Option<String>,
+    /// `DRIVER_CONFIG_DIGEST` of the wished driver container; `None` until its image is known by digest.
+    pub driver_config: Option<String>,
+    /// The image of the driver is on this host.
+    pub is_driver_pulled: bool,
 }
 
 /// A refusal with its stable code.
@@ -75,7 +101,16 @@ pub struct NvidiaActEnd {
     /// Which one.
     pub act: NvidiaAct,
     /// What was answered.
-    pub result: Result<(), String>,
+    pub result: Result<NvidiaActAnswer, String>,
+}
+
+/// What a deed answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NvidiaActAnswer {
+    /// It was done.
+    Done,
+    /// A probe has shown this.
+    Probed(ToolkitProbe),
 }
 
 impl NvidiaWorld {

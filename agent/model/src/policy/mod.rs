@@ -12,6 +12,7 @@ use crate::ids::PciAddress;
 use crate::image_ref::ImageRef;
 use crate::nvidia_container::NvidiaRole;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// `/etc/gpuhostd/policy.toml`. A missing file means these defaults; a wrong one leaves the old policy in force.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ pub struct HostPolicy {
     pub mig: MigPolicy,
     /// NVIDIA's driver and toolkit containers, and Docker's configuration.
     pub nvidia: NvidiaPolicy,
+    /// Workspaces: containers of users.
+    pub workspaces: WorkspacesPolicy,
 }
 
 /// `[host.passthrough]`.
@@ -119,6 +122,67 @@ impl NvidiaPolicy {
     }
 }
 
+/// `[host.workspaces]`. What is listed nowhere is denied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WorkspacesPolicy {
+    /// Workspaces may be created at all. Those that are there can always be stopped and removed.
+    pub allowed: bool,
+    /// Registries that their images may come from.
+    pub registries: Vec<String>,
+    /// Folders of the host that they may mount to be read, with all that is below.
+    pub host_paths: Vec<String>,
+    /// Folders that they may mount to be written.
+    pub host_paths_writable: Vec<String>,
+    /// Networks of Docker that they may join.
+    pub networks: Vec<String>,
+    /// Addresses that their ports may be published on, beside the loopback.
+    pub listen: Vec<IpAddr>,
+    /// What is done about a workspace that has lost its GPU.
+    pub repair: RepairPolicy,
+}
+
+impl Default for WorkspacesPolicy {
+    fn default() -> Self {
+        let none = Vec::new;
+        Self {
+            allowed: true,
+            registries: none(),
+            host_paths: none(),
+            host_paths_writable: none(),
+            networks: none(),
+            listen: Vec::new(),
+            repair: RepairPolicy::Never,
+        }
+    }
+}
+
+/// What is done about a workspace that has lost its GPU.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum RepairPolicy {
+    /// It is reported.
+    #[default]
+    Never,
+    /// It is started again once no process of it runs but its first.
+    WhenIdle,
+    /// It is started again at once.
+    Restart,
+}
+
 /// `[manager]`. What changes devices is denied unless it is allowed here; what only places and reports work is allowed unless it is
 /// denied here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,6 +210,10 @@ pub struct ManagerPolicy {
     pub mig_gpus: Vec<PciAddress>,
     /// Have NVIDIA's driver and toolkit containers deployed and removed.
     pub nvidia: bool,
+    /// Have workspaces created, started, stopped and deleted.
+    pub workspaces: bool,
+    /// The most workspaces that one revision of its desired state may remove; more wait for another revision, or for a person.
+    pub max_removals: u64,
     /// Changes of one GPU in a minute that a manager may cause.
     pub changes_per_minute: u32,
 }
@@ -164,6 +232,8 @@ impl Default for ManagerPolicy {
             mig: false,
             mig_gpus: Vec::new(),
             nvidia: false,
+            workspaces: true,
+            max_removals: 4,
             changes_per_minute: 0,
         }
     }
@@ -184,6 +254,8 @@ impl ManagerPolicy {
             mig: false,
             mig_gpus: Vec::new(),
             nvidia: false,
+            workspaces: false,
+            max_removals: 0,
             changes_per_minute: 0,
         }
     }
@@ -197,6 +269,7 @@ impl Policy {
         let mig = MigPolicy { allowed: false, changes_per_minute: 0, ..MigPolicy::default() };
         let nvidia =
             NvidiaPolicy { driver: false, toolkit: false, images: Vec::new(), docker_config: false, cdi: false };
-        Self { host: HostPolicy { passthrough, mig, nvidia }, manager: ManagerPolicy::strictest() }
+        let workspaces = WorkspacesPolicy { allowed: false, ..WorkspacesPolicy::default() };
+        Self { host: HostPolicy { passthrough, mig, nvidia, workspaces }, manager: ManagerPolicy::strictest() }
     }
 }

@@ -1,9 +1,12 @@
 //! Reads the policy file, with the file, line and field in every complaint.
 
-use super::{HostPolicy, ManagerPolicy, MigPolicy, NvidiaPolicy, PassthroughPolicy, Policy};
+use super::{
+    HostPolicy, ManagerPolicy, MigPolicy, NvidiaPolicy, PassthroughPolicy, Policy, RepairPolicy, WorkspacesPolicy,
+};
 use crate::fields::{ConfigErrors, Document, Value};
 use crate::ids::PciAddress;
 use crate::image_ref::ImageRef;
+use std::net::IpAddr;
 
 /// A policy file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +39,7 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
     let Policy { host, manager } = &mut policy;
     let document = Document::read(file, text, |top| {
         top.section("host", |section| {
-            let HostPolicy { passthrough, mig, nvidia } = host;
+            let HostPolicy { passthrough, mig, nvidia, workspaces } = host;
             section.section("passthrough", |section| {
                 let PassthroughPolicy { allowed, never, boot_vga, memory_reserve_mib, changes_per_minute } =
                     passthrough;
@@ -60,6 +63,17 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
                 section.flag("docker_config", docker_config);
                 section.flag("cdi", cdi);
             });
+            section.section("workspaces", |section| {
+                let WorkspacesPolicy { allowed, registries, host_paths, host_paths_writable, networks, listen, repair } =
+                    workspaces;
+                section.flag("allowed", allowed);
+                section.list("registries", registries, registry);
+                section.list("host_paths", host_paths, folder);
+                section.list("host_paths_writable", host_paths_writable, folder);
+                section.list("networks", networks, network);
+                section.list("listen", listen, address);
+                section.text("repair", repair, repair_policy);
+            });
         });
         top.section("manager", |section| {
             let ManagerPolicy {
@@ -74,6 +88,8 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
                 mig,
                 mig_gpus,
                 nvidia,
+                workspaces,
+                max_removals,
                 changes_per_minute,
             } = manager;
             section.flag("enable", enable);
@@ -87,6 +103,8 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
             section.flag("mig", mig);
             section.list("mig_gpus", mig_gpus, gpu);
             section.flag("nvidia", nvidia);
+            section.flag("workspaces", workspaces);
+            section.whole("max_removals", 0..=MOST_REMOVALS, "", max_removals);
             section.whole("changes_per_minute", 0..=MOST_CHANGES_PER_MINUTE, "", changes_per_minute);
         });
     });
@@ -96,11 +114,53 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
     }
 }
 
+/// As many workspaces as a desired state can have.
+const MOST_REMOVALS: u64 = 4096;
 /// More memory than any machine has, and no more than a number of TOML can be.
 const MOST_MIB: u64 = 1 << 40;
 
 fn gpu(text: &str) -> Value<PciAddress> {
     text.parse().map_err(|_| "expected a PCI address, 0000:41:00.0 or 41:00.0".to_owned())
+}
+
+fn registry(text: &str) -> Value<String> {
+    let fits = format!("{text}/a").parse::<ImageRef>().is_ok_and(|image| image.registry() == text);
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a registry, registry.example or registry.example:5000".to_owned())
+    }
+}
+
+fn folder(text: &str) -> Value<String> {
+    let part = |part: &str| !part.is_empty() && part != "." && part != "..";
+    let fits = text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(part));
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("expected the absolute path of a folder below /, without '.' and '..'".to_owned())
+    }
+}
+
+/// Docker's own networks take a workspace out of its isolation, or give it no network at all.
+fn network(text: &str) -> Value<String> {
+    let known = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    let fits = text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(known);
+    match text {
+        "host" | "container" => {
+            Err("a workspace may not be in the network of the host or of another container".to_owned())
+        }
+        _ if fits => Ok(text.to_owned()),
+        _ => Err("expected the name of a network of Docker".to_owned()),
+    }
+}
+
+fn address(text: &str) -> Value<IpAddr> {
+    text.parse().map_err(|_| "expected an IP address".to_owned())
+}
+
+fn repair_policy(text: &str) -> Value<RepairPolicy> {
+    text.parse().map_err(|_| "expected never, when_idle or restart".to_owned())
 }
 
 fn repository(text: &str) -> Value<String> {

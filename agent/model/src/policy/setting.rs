@@ -37,6 +37,8 @@ pub enum SettingAct {
     Features,
     /// NVIDIA's driver and toolkit containers.
     Nvidia,
+    /// Workspaces.
+    Workspaces,
 }
 
 impl SettingAct {
@@ -64,6 +66,7 @@ impl SettingAct {
             Self::Overrides => "manager.overrides",
             Self::Features => "manager.features",
             Self::Nvidia => "manager.nvidia",
+            Self::Workspaces => "manager.workspaces",
         }
     }
 
@@ -75,6 +78,7 @@ impl SettingAct {
             Self::Intervals => "set intervals and the log level",
             Self::Overrides => "override the capacities of this host",
             Self::Features => "enable or disable features of GPUs",
+            Self::Workspaces => "have workspaces created, started, stopped or deleted",
             Self::Nvidia => "deploy or remove NVIDIA's driver and toolkit containers",
         }
     }
@@ -93,6 +97,7 @@ impl Policy {
             (Requester::Manager, SettingAct::Overrides) => self.manager.overrides,
             (Requester::Manager, SettingAct::Features) => self.manager.features,
             (Requester::Manager, SettingAct::Nvidia) => self.manager.nvidia,
+            (Requester::Manager, SettingAct::Workspaces) => self.manager.workspaces,
         };
         let (rule, why) = match (requester, allowed) {
             (Requester::Local, _) => ("root", "files of this host may set it".to_owned()),

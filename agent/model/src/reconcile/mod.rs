@@ -13,6 +13,7 @@ mod pace;
 mod preview;
 mod setting_keys;
 mod suspicious;
+mod workspace_items;
 mod world;
 
 pub use applied::Applied;
@@ -21,4 +22,4 @@ pub use item::{Deed, Item, ItemPath, ItemState, Why, WishSource};
 pub use pace::{AtOnce, Ended, ItemKey, MOST_AT_ONCE, Pacer, Shown, Start, Turn};
 pub use preview::preview;
 pub use suspicious::suspicious;
-pub use world::World;
+pub use world::{World, manager_held};

@@ -9,6 +9,7 @@ use crate::policy::{Policy, Requester};
 use crate::roster::Known;
 use crate::settings::{Settings, SettingsOverlay};
 use crate::time::UnixMillis;
+use crate::workspace_life::WorkspacesState;
 
 /// The latest of everything.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +30,8 @@ pub struct World<'a> {
     pub checkin: CheckinState,
     /// How far NVIDIA's two containers are.
     pub nvidia: &'a NvidiaState,
+    /// How far workspaces are.
+    pub workspaces: &'a WorkspacesState,
     /// The wall clock, corrected by the last skew that is known.
     pub wall: UnixMillis,
 }
@@ -53,15 +56,10 @@ impl World<'_> {
             WishSource::Local => Requester::Local,
             WishSource::Manager => Requester::Manager,
         };
-        if source == WishSource::Manager {
-            if let Some(why) = stopped(self.checkin) {
-                return Some(ItemState::Held(why));
-            }
-            if self.is_locked {
-                let message = "an administrator has frozen every change that a manager requests; `gpuhostctl unlock` allows \
-                               them again";
-                return Some(ItemState::Held(Why::new("remote_locked", message)));
-            }
+        if source == WishSource::Manager
+            && let Some(why) = manager_held(self.checkin, self.is_locked)
+        {
+            return Some(ItemState::Held(why));
         }
         let said = match deed {
             Deed::Set(setting) => self.policy.explain_setting(setting.act(), requester),
@@ -72,6 +70,17 @@ impl World<'_> {
             ItemState::Refused(Why::new("denied_by_local_policy", message))
         })
     }
+}
+
+/// Why nothing of a manager's document is done at all.
+#[must_use]
+pub fn manager_held(checkin: CheckinState, is_locked: bool) -> Option<Why> {
+    let locked = || {
+        let message =
+            "an administrator has frozen every change that a manager requests; `gpuhostctl unlock` allows them again";
+        Why::new("remote_locked", message)
+    };
+    stopped(checkin).or_else(|| is_locked.then(locked))
 }
 
 /// Why nothing of a manager's document is done, as its answers have it. An outage is no reason: what is in force stays in force.

@@ -3,6 +3,9 @@
 use super::document::Document;
 use super::host::{DescribedHost, RunningWorkspace};
 use super::refused::WorkspaceRefused;
+use super::workspace_id::WorkspaceId;
+use crate::policy::Requester;
+use std::collections::BTreeSet;
 
 /// What is there, and what was planned so far.
 pub(super) struct Admission<'a> {
@@ -12,19 +15,32 @@ pub(super) struct Admission<'a> {
     pub(super) running: Vec<RunningWorkspace>,
     /// The workspace whose turn it is, where it has a container: it is given the same GPUs again if it can be.
     pub(super) own: Option<RunningWorkspace>,
-    seen: Vec<String>,
+    /// The same, where its container does not run: it has nothing, and what it had it is given again if it can be.
+    pub(super) former: Option<RunningWorkspace>,
+    /// Whose wish that workspace is.
+    pub(super) requester: Requester,
+    seen: BTreeSet<WorkspaceId>,
 }
 
 impl<'a> Admission<'a> {
     /// Begins with what is there.
     pub(super) fn new(host: &'a DescribedHost, document: &'a Document) -> Self {
-        Self { host, document, running: host.running.clone(), own: None, seen: Vec::new() }
+        let (own, former, requester) = (None, None, Requester::Manager);
+        Self { host, document, running: host.running.clone(), own, former, requester, seen: BTreeSet::new() }
     }
 
     /// Begins the turn of a workspace: it is not counted beside itself.
-    pub(super) fn begin(&mut self, id: &str) {
-        let at = self.running.iter().position(|running| running.workspace_id == id);
-        self.own = at.map(|at| self.running.remove(at));
+    pub(super) fn begin(&mut self, id: &WorkspaceId, requester: Requester) {
+        let is_it = |one: &RunningWorkspace| one.workspace_id == id.as_str();
+        self.own = self.running.iter().position(is_it).map(|at| self.running.remove(at));
+        self.former = self.host.stopped.iter().find(|one| is_it(one)).cloned();
+        self.requester = requester;
+    }
+
+    /// It has this unit already, or had it while it ran.
+    pub(super) fn has_or_had(&self, is_it: impl Fn(&str) -> bool) -> bool {
+        let container = self.own.as_ref().or(self.former.as_ref());
+        container.is_some_and(|one| one.gpus.iter().chain(&one.vfio).any(|name| is_it(name)))
     }
 
     /// Ends it without a plan: what is there stays there.
@@ -33,11 +49,10 @@ impl<'a> Admission<'a> {
     }
 
     /// Refuses an id that the document has twice.
-    pub(super) fn is_alone(&mut self, id: &str) -> Result<(), WorkspaceRefused> {
-        if self.seen.iter().any(|seen| seen == id) {
-            return Err(WorkspaceRefused::Conflict { workspace_id: id.to_owned() });
+    pub(super) fn is_alone(&mut self, id: &WorkspaceId) -> Result<(), WorkspaceRefused> {
+        if self.seen.insert(id.clone()) {
+            return Ok(());
         }
-        self.seen.push(id.to_owned());
-        Ok(())
+        Err(WorkspaceRefused::Conflict { workspace_id: id.to_string() })
     }
 }

@@ -11,6 +11,12 @@ impl Admission<'_> {
     /// What the workspace is given.
     pub(super) fn admit(&self, spec: &Spec) -> Result<Given, WorkspaceRefused> {
         let agent = &self.document.agent;
+        if self.host.policy.forbidden {
+            return Err(WorkspaceRefused::denied(
+                "workspaces",
+                "host.workspaces.allowed of this host's policy is false",
+            ));
+        }
         if !agent.enabled {
             return Err(WorkspaceRefused::Disabled);
         }
@@ -35,7 +41,7 @@ impl Admission<'_> {
     pub(super) fn book(&mut self, spec: &Spec, given: &Given) {
         self.own = None;
         self.running.push(RunningWorkspace {
-            workspace_id: spec.id.clone(),
+            workspace_id: spec.id.to_string(),
             cores: spec.cores,
             memory: spec.memory,
             gpus: given.shared_names(),

@@ -1,11 +1,12 @@
 //! A desired state, as far as workspaces follow from it. Each part is read by itself: a wrong workspace takes no other one down.
 
-use serde::Deserialize;
+use crate::desired::WishText;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Most workspaces of one document.
-pub const MOST_WORKSPACES: usize = 1024;
+pub const MOST_WORKSPACES: usize = 4096;
 
 /// The desired state.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -23,8 +24,16 @@ pub struct Document {
     #[serde(default)]
     pub images: Vec<Image>,
     /// Workspaces, unread.
-    #[serde(default)]
-    pub workspaces: Vec<Value>,
+    #[serde(default, deserialize_with = "unread")]
+    pub workspaces: Vec<WishText>,
+    /// So many of them, from the first on, are wishes of this host itself; the others are the manager's.
+    #[serde(skip)]
+    pub from_local: usize,
+}
+
+fn unread<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<WishText>, D::Error> {
+    let all = Vec::<Value>::deserialize(deserializer)?;
+    Ok(all.iter().map(WishText::from).collect())
 }
 
 /// `agent`.

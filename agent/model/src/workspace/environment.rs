@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Most variables.
-const MOST: usize = 1000;
+pub(super) const MOST_VARIABLES: usize = 1000;
 /// Longest `NAME=VALUE` that the kernel hands to a program, in bytes.
 const LONGEST: usize = 128 * 1024 - 1;
 /// Which GPUs the NVIDIA runtime gives.
@@ -25,8 +25,8 @@ impl Environment {
     /// Adds an object of variables; `path` names it.
     pub(super) fn add(&mut self, value: &Value, path: &str) -> Result<(), WorkspaceRefused> {
         let map = value.as_object().ok_or_else(|| WorkspaceRefused::invalid(path, wrong(value, "an object")))?;
-        if map.len() + self.variables.len() > MOST {
-            return Err(WorkspaceRefused::invalid(path, format!("more than {MOST} variables")));
+        if map.len() + self.variables.len() > MOST_VARIABLES {
+            return Err(WorkspaceRefused::invalid(path, format!("more than {MOST_VARIABLES} variables")));
         }
         for (name, value) in map {
             let field = format!("{path}.{}", shown(name));
@@ -63,6 +63,11 @@ fn kept(name: &str) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// A variable is not a document's to set.
+pub(super) fn is_kept(name: &str) -> bool {
+    kept(name).is_some()
 }
 
 /// UUIDs with commas between. The runtime also takes indices, `all`, names of CDI and spaces: a document may not.

@@ -6,6 +6,7 @@ use super::host::{DescribedGpu, MigDevice, RunningWorkspace};
 use super::refused::WorkspaceRefused;
 use super::spec::{Count, GpuWish, Mode, Spec};
 use crate::features::FeatureName;
+use crate::policy::Requester;
 
 /// A GPU, or a MIG device of one.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -111,7 +112,7 @@ fn share(admission: &Admission<'_>, spec: &Spec, wish: &GpuWish, needs_node: boo
         }
     }
     // What it has already, a whole GPU before a part of one, the least used first; the order of the host among equals.
-    let has = |unit: Unit<'_>| admission.own.as_ref().is_some_and(|own| own.gpus.iter().any(|name| unit.is(name)));
+    let has = |unit: Unit<'_>| admission.has_or_had(|name| unit.is(name));
     fitting.sort_by_key(|(users, unit)| (!has(*unit), unit.mig.is_some(), *users));
     let shares_left = shares(admission).map_or(u64::MAX, |(total, used)| total.saturating_sub(used));
     let available = u64::try_from(fitting.len()).unwrap_or(u64::MAX).min(shares_left);
@@ -178,6 +179,9 @@ fn obstacle(
     if gpu.health.as_deref() == Some("failed") {
         return Some("its health is failed".to_owned());
     }
+    if let Some(why) = &gpu.not_shared {
+        return Some(why.clone());
+    }
     let unusable = |entry: &DesiredGpu| entry.usage.clone().filter(|usage| usage == "off" || usage == "passthrough");
     if let Some(usage) = entries(admission, gpu).find_map(unusable) {
         return Some(format!("gpus.use is {usage}"));
@@ -225,7 +229,8 @@ fn occupied(admission: &Admission<'_>, spec: &Spec, unit: Unit<'_>) -> Option<St
 
 fn passthrough(admission: &Admission<'_>, wish: &GpuWish) -> Result<Given, WorkspaceRefused> {
     let policy = &admission.host.policy;
-    if !policy.host.passthrough || !policy.manager.passthrough {
+    let by_manager = admission.requester == Requester::Manager;
+    if !policy.host.passthrough || (by_manager && !policy.manager.passthrough) {
         return Err(WorkspaceRefused::denied("gpu.mode", "this host's policy does not allow giving whole GPUs away"));
     }
     let gpus = &admission.host.gpus;
@@ -248,6 +253,7 @@ fn passthrough(admission: &Admission<'_>, wish: &GpuWish) -> Result<Given, Works
     if available < wanted {
         return Err(WorkspaceRefused::NoGpu { wanted, available, why });
     }
+    fitting.sort_by_key(|gpu| !admission.has_or_had(|name| name == gpu.bdf));
     fitting.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
     Ok(Given { shared: Vec::new(), whole: fitting })
 }
@@ -263,6 +269,9 @@ fn in_the_way(admission: &Admission<'_>, wish: &GpuWish, gpu: &DescribedGpu) -> 
     }
     if gpu.has_mig() {
         return Some("MIG is on".to_owned());
+    }
+    if let Some(why) = &gpu.not_whole {
+        return Some(why.clone());
     }
     let card = |address: &str| address.rsplit_once('.').map(|(card, _)| card.to_owned());
     let foreign = gpu.iommu_group_members.iter().find(|member| card(member) != card(&gpu.bdf));

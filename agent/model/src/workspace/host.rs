@@ -1,5 +1,6 @@
 //! A host as it is described to the planner: Docker, resources, GPUs, what runs, and what its owner allows.
 
+use crate::policy::{HostPolicy, Policy};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -30,6 +31,9 @@ pub struct DescribedHost {
     /// Workspaces that have a container.
     #[serde(default)]
     pub running: Vec<RunningWorkspace>,
+    /// Workspaces whose container does not run.
+    #[serde(default)]
+    pub stopped: Vec<RunningWorkspace>,
     /// What the owner allows.
     #[serde(default)]
     pub policy: DescribedPolicy,
@@ -80,6 +84,12 @@ pub struct DescribedGpu {
     /// PCI addresses in that group.
     #[serde(default)]
     pub iommu_group_members: Vec<String>,
+    /// Why no workspace can share it now, beyond what the other fields say.
+    #[serde(default)]
+    pub not_shared: Option<String>,
+    /// Why it cannot be given away whole now, beyond what the other fields say.
+    #[serde(default)]
+    pub not_whole: Option<String>,
 }
 
 impl DescribedGpu {
@@ -154,6 +164,9 @@ pub struct RunningWorkspace {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DescribedPolicy {
+    /// No workspace may be created.
+    #[serde(default)]
+    pub forbidden: bool,
     /// Registries that images may come from; not judged where the description does not say.
     #[serde(default)]
     pub registries: Option<Vec<String>>,
@@ -175,6 +188,31 @@ pub struct DescribedPolicy {
     /// For a manager.
     #[serde(default)]
     pub manager: DescribedPassthrough,
+}
+
+impl DescribedPolicy {
+    /// The policy of a host.
+    #[must_use]
+    pub fn of(policy: &Policy) -> Self {
+        let manager = DescribedPassthrough { passthrough: policy.manager.passthrough };
+        Self { manager, ..Self::of_host(&policy.host) }
+    }
+
+    /// What it allows to everybody, and nothing of what it allows to a manager.
+    #[must_use]
+    pub fn of_host(policy: &HostPolicy) -> Self {
+        let workspaces = &policy.workspaces;
+        Self {
+            forbidden: !workspaces.allowed,
+            registries: Some(workspaces.registries.clone()),
+            host_paths: workspaces.host_paths.clone(),
+            host_paths_writable: workspaces.host_paths_writable.clone(),
+            networks: workspaces.networks.clone(),
+            listen: workspaces.listen.iter().map(ToString::to_string).collect(),
+            host: DescribedPassthrough { passthrough: policy.passthrough.allowed },
+            manager: DescribedPassthrough::default(),
+        }
+    }
 }
 
 /// Whether GPUs may be given away whole.

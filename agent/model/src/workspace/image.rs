@@ -3,46 +3,35 @@
 use super::refused::WorkspaceRefused;
 use crate::image_ref::{BadImageRef, ImageDigest, ImageRef};
 
-/// A reference with its digest, `registry.example/ws/desktop@sha256:…`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ImageReference(String);
-
-impl ImageReference {
-    /// As Docker is asked for it.
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
+/// Reads a reference; `digest` is used where it has none. `field` names it in refusals.
+pub(super) fn read_image(
+    text: &str,
+    digest: Option<&str>,
+    registries: Option<&[String]>,
+    field: &str,
+) -> Result<ImageRef, WorkspaceRefused> {
+    let wrong = |why: BadImageRef| WorkspaceRefused::invalid(field, why.to_string());
+    if !text.contains('@') && digest.is_none() {
+        return Err(WorkspaceRefused::denied(
+            field,
+            "an image is named with its digest, NAME@sha256:…: a tag can be moved to another image",
+        ));
     }
-
-    /// Reads a reference; `digest` is used where it has none. `field` names it in refusals.
-    pub(super) fn read(
-        text: &str,
-        digest: Option<&str>,
-        registries: Option<&[String]>,
-        field: &str,
-    ) -> Result<Self, WorkspaceRefused> {
-        let wrong = |why: BadImageRef| WorkspaceRefused::invalid(field, why.to_string());
-        if !text.contains('@') && digest.is_none() {
-            return Err(WorkspaceRefused::denied(
-                field,
-                "an image is named with its digest, NAME@sha256:…: a tag can be moved to another image",
-            ));
-        }
-        let image: ImageRef = text.parse().map_err(wrong)?;
-        let given = digest.map(str::parse::<ImageDigest>).transpose();
-        let image = match (image.digest(), given) {
-            (Some(_), _) => image,
-            (None, Ok(Some(digest))) => image.at(digest),
-            (None, Ok(None) | Err(_)) => return Err(wrong(BadImageRef::Digest)),
-        };
-        let registry = image.registry();
-        if registries.is_some_and(|known| !known.iter().any(|one| one == registry)) {
-            return Err(WorkspaceRefused::denied(
-                field,
-                format!("the registry {registry} is not among those that this host allows"),
-            ));
-        }
-        Ok(Self(image.to_string()))
+    let image: ImageRef = text.parse().map_err(wrong)?;
+    let given = digest.map(str::parse::<ImageDigest>).transpose();
+    let image = match (image.digest(), given) {
+        (Some(_), _) => image,
+        (None, Ok(Some(digest))) => image.at(digest),
+        (None, Ok(None) | Err(_)) => return Err(wrong(BadImageRef::Digest)),
+    };
+    let registry = image.registry();
+    if registries.is_some_and(|known| !known.iter().any(|one| one == registry)) {
+        return Err(WorkspaceRefused::denied(
+            field,
+            format!("the registry {registry} is not among those that this host allows"),
+        ));
     }
+    Ok(image)
 }
 
 #[cfg(test)]
@@ -56,19 +45,16 @@ mod tests {
     #[test]
     fn a_reference_has_a_digest_of_its_own_or_is_given_one() {
         let own = format!("registry.example:5000/ws/desktop@{}", digest());
-        assert_eq!(ImageReference::read(&own, None, None, "image").unwrap().as_str(), own);
-        let given = ImageReference::read("ws/desktop:1.9", Some(&digest()), None, "image").unwrap();
-        assert_eq!(given.as_str(), format!("ws/desktop:1.9@{}", digest()));
-        assert_eq!(
-            ImageReference::read("ws/desktop:1.9", None, None, "i").unwrap_err().code(),
-            "denied_by_local_policy"
-        );
+        assert_eq!(read_image(&own, None, None, "image").unwrap().to_string(), own);
+        let given = read_image("ws/desktop:1.9", Some(&digest()), None, "image").unwrap();
+        assert_eq!(given.to_string(), format!("ws/desktop:1.9@{}", digest()));
+        assert_eq!(read_image("ws/desktop:1.9", None, None, "i").unwrap_err().code(), "denied_by_local_policy");
     }
 
     #[test]
     fn what_is_no_reference_and_what_is_of_another_registry_is_refused() {
         let known = ["registry.example".to_owned()];
-        let read = |name: &str| ImageReference::read(name, Some(&digest()), Some(&known), "image");
+        let read = |name: &str| read_image(name, Some(&digest()), Some(&known), "image");
         assert!(read("registry.example/a/b").is_ok());
         for (name, code) in [
             ("", "invalid_argument"),
@@ -88,7 +74,7 @@ mod tests {
             assert_eq!(read(name).unwrap_err().code(), code, "{name:?}");
         }
         for digest in ["", "sha256:short", "md5:abc", "sha256:AAAA", &format!("{}a", digest())] {
-            let refused = ImageReference::read("registry.example/x", Some(digest), None, "image").unwrap_err();
+            let refused = read_image("registry.example/x", Some(digest), None, "image").unwrap_err();
             assert_eq!(refused.code(), "invalid_argument", "{digest:?}");
         }
     }

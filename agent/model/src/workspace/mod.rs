@@ -5,26 +5,42 @@
 
 mod admission;
 mod admit;
-mod body;
+mod compose;
+mod container_check;
+mod create_body;
 mod document;
 mod environment;
 mod fields;
 mod gpus;
+mod head;
 mod host;
 mod image;
 mod places;
 mod refused;
 mod run_config;
 mod spec;
+mod spec_digest;
+mod workspace_container;
+mod workspace_id;
 
-pub use document::{Document, MOST_WORKSPACES};
-pub use host::{DescribedDocker, DescribedGpu, DescribedHost, DescribedPolicy, RunningWorkspace};
+pub use document::{Agent, Document, Image, MOST_WORKSPACES, Overrides};
+pub use head::{DesiredRun, WorkspaceHead, WorkspaceKind};
+pub use host::{
+    DescribedDocker, DescribedDrm, DescribedGpu, DescribedHost, DescribedMig, DescribedPassthrough, DescribedPolicy,
+    MigDevice, RunningWorkspace,
+};
 pub use refused::WorkspaceRefused;
+pub use workspace_container::{
+    GpuInjection, PortProtocol, PublishedPort, WorkspaceContainer, WorkspaceMount, WorkspaceNode, source_code,
+};
+pub use workspace_id::{BadWorkspaceId, WorkspaceId};
 
+use crate::desired::WishText;
+use crate::policy::Requester;
 use admission::Admission;
 use serde::Serialize;
 use serde_json::Value;
-use spec::{Desired, Spec};
+use spec::Spec;
 
 /// A request to Docker: `POST /containers/create?name=…`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -35,6 +51,16 @@ pub struct CreateRequest {
     pub gpus: Vec<String>,
     /// The body.
     pub body: Value,
+    /// What it is composed from.
+    #[serde(skip)]
+    pub container: WorkspaceContainer,
+}
+
+impl CreateRequest {
+    fn of(container: WorkspaceContainer) -> Self {
+        let gpus = [container.gpus.clone(), container.vfio.clone()].concat();
+        Self { name: container.name(), gpus, body: container.body(), container }
+    }
 }
 
 /// What is to be done about one workspace.
@@ -42,7 +68,7 @@ pub struct CreateRequest {
 #[serde(rename_all = "snake_case")]
 pub enum WorkspaceAction {
     /// Its container is to be there.
-    Create(CreateRequest),
+    Create(Box<CreateRequest>),
     /// It is not wanted running: nothing is created for it.
     Nothing,
     /// Nothing is created for it, because of this.
@@ -57,6 +83,12 @@ pub struct Planned {
     /// What is to be done.
     #[serde(flatten)]
     pub action: WorkspaceAction,
+    /// What it is and what is wanted of it; `None` where not even that can be read.
+    #[serde(skip)]
+    pub head: Option<WorkspaceHead>,
+    /// Whose wish it is.
+    #[serde(skip)]
+    pub requester: Requester,
 }
 
 /// Plans every workspace of a document, in its order: what an earlier one takes, a later one does not get.
@@ -66,33 +98,46 @@ pub fn plan(host: &DescribedHost, document: &Document) -> Vec<Planned> {
     document.workspaces.iter().enumerate().map(|(number, value)| one(&mut admission, number, value)).collect()
 }
 
-fn one(admission: &mut Admission<'_>, number: usize, value: &Value) -> Planned {
+fn one(admission: &mut Admission<'_>, number: usize, text: &WishText) -> Planned {
+    let requester = if number < admission.document.from_local { Requester::Local } else { Requester::Manager };
+    let value = match text.value() {
+        Ok(value) => value,
+        Err(unread) => {
+            let workspace_id = format!("workspaces[{number}]");
+            // Nothing else can be as long.
+            let refused = WorkspaceRefused::invalid("environment", format!("the workspace is not read: {unread}"));
+            return Planned { workspace_id, action: WorkspaceAction::Refusal(refused), head: None, requester };
+        }
+    };
     let said = value.get("workspace_id").and_then(Value::as_str);
     let workspace_id = said.map_or_else(|| format!("workspaces[{number}]"), |id| id.chars().take(128).collect());
-    let action = match action(admission, value) {
-        Ok(Some(request)) => WorkspaceAction::Create(request),
-        Ok(None) => WorkspaceAction::Nothing,
-        Err(refused) => WorkspaceAction::Refusal(refused),
+    let (action, head) = match WorkspaceHead::read(&value) {
+        Ok(head) => (action(admission, &head, &value, requester), Some(head)),
+        Err(refused) => (WorkspaceAction::Refusal(refused), None),
     };
-    Planned { workspace_id, action }
+    Planned { workspace_id, action, head, requester }
 }
 
-fn action(admission: &mut Admission<'_>, value: &Value) -> Result<Option<CreateRequest>, WorkspaceRefused> {
-    let spec = Spec::read(value, admission.document, admission.host)?;
-    admission.is_alone(&spec.id)?;
-    if spec.desired != Desired::Running {
-        return Ok(None);
-    }
-    admission.begin(&spec.id);
+fn action(admission: &mut Admission<'_>, head: &WorkspaceHead, value: &Value, requester: Requester) -> WorkspaceAction {
+    let spec = match head.desired {
+        DesiredRun::Running => Spec::read(value, admission.document, admission.host).map(Some),
+        DesiredRun::Paused | DesiredRun::Stopped | DesiredRun::Deleted => Ok(None),
+    };
+    let spec = match spec.and_then(|spec| admission.is_alone(&head.id).map(|()| spec)) {
+        Ok(Some(spec)) => spec,
+        Ok(None) => return WorkspaceAction::Nothing,
+        Err(refused) => return WorkspaceAction::Refusal(refused),
+    };
+    admission.begin(&spec.id, requester);
     let given = admission.admit(&spec);
-    match given.and_then(|given| Ok((body::request(admission.host, &spec, &given)?, given))) {
-        Ok((request, given)) => {
+    match given.and_then(|given| Ok((compose::container(admission.host, &spec, &given, requester)?, given))) {
+        Ok((container, given)) => {
             admission.book(&spec, &given);
-            Ok(Some(request))
+            WorkspaceAction::Create(Box::new(CreateRequest::of(container)))
         }
         Err(refused) => {
             admission.give_up();
-            Err(refused)
+            WorkspaceAction::Refusal(refused)
         }
     }
 }

@@ -3,38 +3,19 @@
 use super::fields::{Fields, shown};
 use super::host::DescribedPolicy;
 use super::refused::WorkspaceRefused;
+use super::workspace_container::{PREFIX, PortProtocol, PublishedPort as Port, WorkspaceMount as Mount};
 use serde_json::Value;
 use std::net::IpAddr;
 
 /// Most entries of each list.
 const MOST: usize = 64;
 /// Ports below this are the host's own.
-const FIRST_FREE_PORT: u16 = 1024;
+pub(super) const FIRST_FREE_PORT: u16 = 1024;
 /// Folders inside the container that nothing is mounted on or below: the kernel's, and those that tell the NVIDIA runtime which GPUs
 /// to give (`/var/run/nvidia-container-devices`).
-const KEPT_INSIDE: [&str; 5] = ["/proc", "/sys", "/dev", "/run", "/var/run"];
-/// Prefix of our volumes: no volume of anybody else is mounted by its name.
-const OURS: &str = "gpuhost-";
-
-/// A port that is published.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Port {
-    pub(super) container: u16,
-    pub(super) protocol: &'static str,
-    /// None: Docker chooses.
-    pub(super) host: Option<u16>,
-    pub(super) listen: IpAddr,
-}
-
-/// A mount.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mount {
-    /// A volume of ours; else a folder of the host.
-    pub(super) is_volume: bool,
-    pub(super) source: String,
-    pub(super) target: String,
-    pub(super) read_only: bool,
-}
+pub(super) const KEPT_INSIDE: [&str; 5] = ["/proc", "/sys", "/dev", "/run", "/var/run"];
+/// The libraries of Windows that a workspace with acceleration gets there, read-only.
+pub(super) const WSL_LIBRARIES: &str = "/usr/lib/wsl";
 
 /// Reads `ports`.
 pub(super) fn ports(list: &[Value], policy: &DescribedPolicy) -> Result<Vec<Port>, WorkspaceRefused> {
@@ -67,8 +48,8 @@ fn port(value: &Value, number: usize, policy: &DescribedPolicy) -> Result<Port, 
         ));
     }
     let protocol = match fields.text("protocol")? {
-        None | Some("tcp") => "tcp",
-        Some("udp") => "udp",
+        None | Some("tcp") => PortProtocol::Tcp,
+        Some("udp") => PortProtocol::Udp,
         Some(other) => {
             return Err(WorkspaceRefused::denied(
                 fields.path("protocol"),
@@ -135,7 +116,7 @@ fn volume(name: &str, fields: &Fields<'_>) -> Result<String, WorkspaceRefused> {
         let why = format!("{:?} is not of letters, digits, '_', '.' and '-', at most 64", shown(name));
         return Err(WorkspaceRefused::invalid(fields.path("name"), why));
     }
-    Ok(format!("{OURS}{name}"))
+    Ok(format!("{PREFIX}{name}"))
 }
 
 fn folder(
@@ -179,11 +160,11 @@ fn bounded(list: &[Value], field: &str) -> Result<(), WorkspaceRefused> {
 }
 
 /// Absolute, each part a name, no control character.
-fn is_plain_path(path: &str) -> bool {
+pub(super) fn is_plain_path(path: &str) -> bool {
     let part = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains(|c: char| c.is_control());
     path == "/" || (path.len() <= 4096 && path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(part)))
 }
 
-fn is_within(path: &str, folder: &str) -> bool {
+pub(super) fn is_within(path: &str, folder: &str) -> bool {
     path == folder || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }

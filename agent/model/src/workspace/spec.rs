@@ -3,12 +3,16 @@
 use super::document::{Document, Image};
 use super::environment::Environment;
 use super::fields::{Fields, shown, wrong};
+use super::head::{WorkspaceHead, one_of};
 use super::host::DescribedHost;
-use super::image::ImageReference;
-use super::places::{self, Mount, Port};
+use super::image::read_image;
+use super::places;
 use super::refused::WorkspaceRefused;
 use super::run_config::{RunConfig, no_exec};
+use super::workspace_container::{PublishedPort, WorkspaceMount};
+use super::workspace_id::WorkspaceId;
 use crate::features::FeatureName;
+use crate::image_ref::ImageRef;
 use serde_json::Value;
 
 /// Least cores that Docker takes.
@@ -19,13 +23,6 @@ const LEAST_MEMORY: u64 = 6 << 20;
 const SHM_SIZE: u64 = 512 << 20;
 /// Driver capabilities that the NVIDIA runtime knows.
 const CAPABILITIES: [&str; 7] = ["compat32", "compute", "display", "graphics", "ngx", "utility", "video"];
-
-/// What is wanted of a workspace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Desired {
-    Running,
-    NotRunning,
-}
 
 /// How GPUs are given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,10 +54,9 @@ pub(super) struct GpuWish {
 /// A workspace that is wanted.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Spec {
-    pub(super) id: String,
-    pub(super) desired: Desired,
+    pub(super) id: WorkspaceId,
     pub(super) generation: u64,
-    pub(super) image: ImageReference,
+    pub(super) image: ImageRef,
     pub(super) cores: f64,
     pub(super) memory: u64,
     pub(super) shm_size: u64,
@@ -68,8 +64,8 @@ pub(super) struct Spec {
     pub(super) acceleration: bool,
     pub(super) nested: bool,
     pub(super) environment: Environment,
-    pub(super) ports: Vec<Port>,
-    pub(super) mounts: Vec<Mount>,
+    pub(super) ports: Vec<PublishedPort>,
+    pub(super) mounts: Vec<WorkspaceMount>,
     pub(super) networks: Vec<String>,
     pub(super) run: RunConfig,
     pub(super) context: Option<String>,
@@ -79,10 +75,7 @@ impl Spec {
     /// Reads it.
     pub(super) fn read(value: &Value, document: &Document, host: &DescribedHost) -> Result<Self, WorkspaceRefused> {
         let mut fields = Fields::of(value, "")?;
-        let id = id(&mut fields)?;
-        let desired = desired(&mut fields)?;
-        one_of(&mut fields, "kind", &["user", "staged", "vdi"])?;
-        let generation = fields.count("generation")?.unwrap_or(0);
+        let WorkspaceHead { id, generation, .. } = WorkspaceHead::of(&mut fields)?;
         let image_id = fields.text("image_id")?;
         let described = image_id.and_then(|id| document.images.iter().find(|image| image.image_id == id));
         let image = image(&mut fields, image_id, described, host)?;
@@ -105,7 +98,6 @@ impl Spec {
         let gpu = gpu(&mut fields, described)?;
         let spec = Self {
             id,
-            desired,
             generation,
             image,
             cores,
@@ -126,52 +118,20 @@ impl Spec {
     }
 }
 
-fn id(fields: &mut Fields<'_>) -> Result<String, WorkspaceRefused> {
-    let id = fields.text("workspace_id")?.unwrap_or_default();
-    let known = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    if !(1..=128).contains(&id.len()) || !id.chars().all(known) {
-        let why = format!("{:?} is not of letters, digits, '_', '.' and '-', at most 128", shown(id));
-        return Err(WorkspaceRefused::invalid("workspace_id", why));
-    }
-    Ok(id.to_owned())
-}
-
-fn desired(fields: &mut Fields<'_>) -> Result<Desired, WorkspaceRefused> {
-    match one_of(fields, "desired", &["running", "paused", "stopped", "deleted"])? {
-        Some("running") => Ok(Desired::Running),
-        Some(_) => Ok(Desired::NotRunning),
-        None => Err(WorkspaceRefused::invalid("desired", "it is missing")),
-    }
-}
-
-fn one_of<'a>(
-    fields: &mut Fields<'a>,
-    name: &'static str,
-    known: &[&str],
-) -> Result<Option<&'a str>, WorkspaceRefused> {
-    match fields.text(name)? {
-        Some(word) if !known.contains(&word) => {
-            let why = format!("{:?} is none of {}", shown(word), known.join(", "));
-            Err(WorkspaceRefused::invalid(fields.path(name), why))
-        }
-        word => Ok(word),
-    }
-}
-
 fn image(
     fields: &mut Fields<'_>,
     id: Option<&str>,
     described: Option<&Image>,
     host: &DescribedHost,
-) -> Result<ImageReference, WorkspaceRefused> {
+) -> Result<ImageRef, WorkspaceRefused> {
     let registries = host.policy.registries.as_deref();
     let own = fields.text("image")?;
     if described.is_some_and(|image| !image.enabled) {
         return Err(WorkspaceRefused::denied("image_id", "the image is disabled in images"));
     }
     match (own, described, id) {
-        (Some(own), ..) => ImageReference::read(own, None, registries, "image"),
-        (None, Some(image), _) => ImageReference::read(&image.name, image.hash.as_deref(), registries, "images.name"),
+        (Some(own), ..) => read_image(own, None, registries, "image"),
+        (None, Some(image), _) => read_image(&image.name, image.hash.as_deref(), registries, "images.name"),
         (None, None, Some(id)) => {
             Err(WorkspaceRefused::invalid("image_id", format!("no image of the document has the id {:?}", shown(id))))
         }

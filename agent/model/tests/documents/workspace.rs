@@ -83,7 +83,8 @@ fn the_whole_body_is_ours() {
         "Image": image(),
         "Hostname": "desk",
         "Env": ["NVIDIA_DRIVER_CAPABILITIES=compute,utility,video", "NVIDIA_VISIBLE_DEVICES=void", "VNC_PW=secret"],
-        "Labels": { "org.gpuhost.Agent1.workspace": "w1", "org.gpuhost.Agent1.generation": "3", "org.gpuhost.Agent1.gpus": ONE },
+        "Labels": { "org.gpuhost.Agent1.workspace": "w1", "org.gpuhost.Agent1.generation": "3", "org.gpuhost.Agent1.gpus": ONE, "org.gpuhost.Agent1.source": "manager",
+                    "org.gpuhost.Agent1.spec": "6945855ac2b3d094" },
         "ExposedPorts": { "6901/tcp": {} },
         "NetworkingConfig": { "EndpointsConfig": { "lab": {} } },
         "HostConfig": {

@@ -1,4 +1,4 @@
-//! The verbs of the containers hand: what Docker knows, and the driver that runs in a container.
+//! The verbs of the containers hand: what Docker knows, the driver that runs in a container, NVIDIA's containers, and workspaces.
 
 use super::{ContainersHand, Verb, VerbDeadline, VerbKind};
 use model::container_claims::ContainerClaims;
@@ -9,6 +9,8 @@ use model::ids::ContainerId;
 use model::image_ref::ImageRef;
 use model::nvidia_container::{NvidiaDeed, NvidiaLook, NvidiaRole, ToolkitProbe, ToolkitWay};
 use model::ports::ActError;
+use model::time::UnixMillis;
+use model::workspace_life::{WorkspaceDeed, WorkspaceLook};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -170,5 +172,68 @@ impl Verb for ProbeToolkit {
 
     fn attempted(&self) -> String {
         "start a container with a GPU".to_owned()
+    }
+}
+
+/// Looks at the containers of all workspaces, and at images.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InspectWorkspaces {
+    /// The images that are wanted for them.
+    pub images: Vec<ImageRef>,
+}
+
+impl Verb for InspectWorkspaces {
+    type Hand = ContainersHand;
+    type Reply = Result<WorkspaceLook, ProbeError>;
+    const NAME: &'static str = "inspect_workspaces";
+    const KIND: VerbKind = VerbKind::Probe;
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(45));
+
+    fn attempted(&self) -> String {
+        "look at the containers of workspaces".to_owned()
+    }
+}
+
+/// Does one thing to the container of a workspace. The hand checks it again: its own policy allows the container, and what it is done to
+/// is ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyWorkspaceDeed {
+    /// What is to be done.
+    pub deed: WorkspaceDeed,
+}
+
+impl Verb for ApplyWorkspaceDeed {
+    type Hand = ContainersHand;
+    type Reply = Result<(), ActError>;
+    const NAME: &'static str = "apply_workspace_deed";
+    const KIND: VerbKind = VerbKind::Write;
+    /// [`WorkspaceDeed::GRACE_MOST_S`] for a container to end, and a minute for Docker.
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(180));
+
+    fn attempted(&self) -> String {
+        self.deed.to_string()
+    }
+}
+
+/// Waits until something of the workspaces' containers, of Docker's images or of Docker itself has changed; a minute at most.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AwaitWorkspaceEvent {
+    /// What happened before this instant is known.
+    pub since: UnixMillis,
+}
+
+impl Verb for AwaitWorkspaceEvent {
+    type Hand = ContainersHand;
+    /// It may have come to nothing: the caller looks again.
+    type Reply = Result<(), ProbeError>;
+    const NAME: &'static str = "await_workspace_event";
+    const KIND: VerbKind = VerbKind::Probe;
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(75));
+
+    fn attempted(&self) -> String {
+        "wait for an event of Docker".to_owned()
     }
 }

@@ -178,6 +178,24 @@ impl Verb for ApplyCdiStep {
     }
 }
 
+/// Asks the programs that the toolkit container has installed for their version, each in a child with a deadline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeToolkitPrograms {}
+
+impl Verb for ProbeToolkitPrograms {
+    type Hand = HostHand;
+    type Reply = Result<(), ActError>;
+    const NAME: &'static str = "probe_toolkit_programs";
+    const KIND: VerbKind = VerbKind::Probe;
+    /// Two programs with five seconds each, and what the hand has to end one that hangs.
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(25));
+
+    fn attempted(&self) -> String {
+        "run the installed toolkit".to_owned()
+    }
+}
+
 /// Looks at the host that a driver container runs on: what speaks against it, what earlier ones have left, and what is mounted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

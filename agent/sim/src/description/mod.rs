@@ -4,11 +4,13 @@ mod described_mig;
 mod described_sensors;
 mod described_software;
 mod described_state;
+mod described_workspaces;
 
 pub use described_mig::{MigDescription, MigInstance};
 pub use described_sensors::SensorsDescription;
 pub use described_software::SoftwareDescription;
 pub use described_state::StateDescription;
+pub use described_workspaces::{DescribedImage, DescribedPull, DescribedStranger, WorkspacesDescription};
 
 use crate::faults::Faults;
 use model::docker::DockerFacts;
@@ -39,6 +41,9 @@ pub struct Description {
     /// What Docker reports about itself; no Docker where it is missing.
     #[serde(default)]
     pub docker: Option<DockerFacts>,
+    /// What Docker has for workspaces.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub workspaces: WorkspacesDescription,
     /// The host around the GPUs.
     #[serde(default)]
     pub host: HostDescription,

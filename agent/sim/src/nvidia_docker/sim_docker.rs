@@ -1,12 +1,18 @@
 //! The simulated Docker: what it shows, what is done to it, and what its rules forbid.
 
 use super::sim_containers::{SimContainer, SimContainerRun};
+use super::sim_driver_host::SimDriverHost;
+use super::sim_gpu_access::SimGpuAccess;
 use super::sim_images::{SimImage, SimImages};
+use model::cdi::{CdiHost, CdiLook};
 use model::docker::DockerFacts;
 use model::docker_config::{DockerConfigLook, DockerConfigSeen, DockerConfigStep, EntrySeen};
+use model::driver_host::DriverHostStep;
 use model::ids::ContainerId;
 use model::image_ref::{ImageDigest, ImageRef};
-use model::nvidia_container::{NvidiaAct, NvidiaDeed, NvidiaLook, NvidiaRole, NvidiaSpec, WhyForeign};
+use model::nvidia_container::{
+    DriverHostSeen, NvidiaAct, NvidiaActAnswer, NvidiaDeed, NvidiaLook, NvidiaRole, NvidiaSpec, ToolkitWay, WhyForeign,
+};
 use model::time::BootMillis;
 
 /// What the configuration file has of the runtime.
@@ -44,6 +50,16 @@ pub struct SimDocker {
     pub file: SimDockerFile,
     /// Docker takes runtimes from its file.
     pub takes_runtimes: bool,
+    /// So long it takes until a reload is answered.
+    pub reload_takes_ms: u64,
+    /// So long after it Docker still reports the runtimes of before.
+    pub shows_after_ms: u64,
+    /// The host around the driver container.
+    pub driver_host: SimDriverHost,
+    /// The ways of GPUs into containers.
+    pub gpu_access: SimGpuAccess,
+    /// The host refuses every step around the driver container with these words.
+    pub host_refuses: Option<String>,
     /// Who uses the driver.
     pub holders: Vec<String>,
     /// Containers with the runtime.
@@ -54,8 +70,12 @@ pub struct SimDocker {
     pub has_every_image: bool,
     /// What was done that must never be: a test looks here.
     pub violations: Vec<String>,
+    /// How often something was asked through a port.
+    pub asked: u64,
     images: SimImages,
     runtimes: Vec<String>,
+    shown_before: Vec<String>,
+    read_at: BootMillis,
     writes: u64,
     created: u64,
 }
@@ -68,13 +88,21 @@ impl Default for SimDocker {
             containers: Vec::new(),
             file: SimDockerFile::Absent,
             takes_runtimes: true,
+            reload_takes_ms: 0,
+            shows_after_ms: 0,
+            driver_host: SimDriverHost::default(),
+            gpu_access: SimGpuAccess::default(),
+            host_refuses: None,
             holders: Vec::new(),
             runtime_users: Vec::new(),
             installed: false,
             has_every_image: false,
             violations: Vec::new(),
+            asked: 0,
             images: SimImages::pulling_for(20_000),
             runtimes: vec!["runc".to_owned()],
+            shown_before: Vec::new(),
+            read_at: BootMillis(0),
             writes: 0,
             created: 0,
         }
@@ -91,6 +119,11 @@ impl SimDocker {
     /// A registry gets an image.
     pub fn publish(&mut self, tag: &ImageRef, digest: &ImageDigest, image: SimImage) {
         self.images.publish(tag, digest, image);
+    }
+
+    /// Somebody loads an image from a file, which has no digest of a registry then.
+    pub fn load(&mut self, image: &ImageRef) {
+        self.images.load(image);
     }
 
     /// The registry answers, or does not.
@@ -122,6 +155,8 @@ impl SimDocker {
         self.restart();
         self.now = BootMillis(1_000);
         self.holders.clear();
+        (self.gpu_access.spec, self.gpu_access.is_linked) = (None, false);
+        self.driver_host = SimDriverHost { is_run_shared: self.driver_host.is_run_shared, ..SimDriverHost::default() };
     }
 
     /// Somebody creates a container with our label.
@@ -189,10 +224,14 @@ impl SimDocker {
     /// Docker does not answer.
     pub fn facts(&self) -> Result<DockerFacts, String> {
         self.answers()?;
+        let is_late = self.shows_after_ms > 0 && self.now < self.read_at.plus(self.shows_after_ms);
         Ok(DockerFacts {
             version: Some("28.5.2".to_owned()),
-            runtimes: self.runtimes.clone(),
+            runtimes: if is_late { self.shown_before.clone() } else { self.runtimes.clone() },
             default_runtime: Some("runc".to_owned()),
+            cdi_spec_dirs: self.gpu_access.directories(),
+            cdi_devices: self.gpu_access.devices(),
+            cdi_files: self.gpu_access.files(),
             ..DockerFacts::default()
         })
     }
@@ -228,12 +267,66 @@ impl SimDocker {
     ///
     /// # Errors
     /// Docker refuses it, or does not answer.
-    pub fn act(&mut self, act: &NvidiaAct) -> Result<(), String> {
-        self.answers()?;
+    pub fn act(&mut self, act: &NvidiaAct) -> Result<NvidiaActAnswer, String> {
         match act {
+            NvidiaAct::DriverHost(_) | NvidiaAct::Cdi(_) => {}
+            NvidiaAct::Container(_) | NvidiaAct::DockerConfig(_) | NvidiaAct::Probe { .. } => self.answers()?,
+        }
+        let done = match act {
             NvidiaAct::Container(deed) => self.deed(deed),
             NvidiaAct::DockerConfig(step) => self.config_step(step),
+            NvidiaAct::DriverHost(step) => self.host_step(step),
+            NvidiaAct::Cdi(step) => {
+                // A whole simulated host has its GPUs elsewhere.
+                let now = (!self.gpu_access.gpus.is_empty()).then(|| self.cdi_host());
+                self.gpu_access.act(step, now.as_ref())
+            }
+            NvidiaAct::Probe { image, way } => return self.probe(image, *way),
+        };
+        done.map(|()| NvidiaActAnswer::Done)
+    }
+
+    fn probe(&mut self, image: &ImageRef, way: ToolkitWay) -> Result<NvidiaActAnswer, String> {
+        if !self.images.has(image) {
+            return Err(format!("no such image: {image}"));
         }
+        self.gpu_access.probes.push(way);
+        Ok(NvidiaActAnswer::Probed(self.gpu_access.probe.clone()))
+    }
+
+    /// The GPUs and the driver as an observation has them: while no driver answers, nothing is known of them.
+    #[must_use]
+    pub fn cdi_host(&self) -> CdiHost {
+        let driver = self.containers.iter().find(|one| one.role == NvidiaRole::Driver && one.is_running());
+        let version = driver.and_then(|one| one.digest.as_ref()).map(|digest| digest.to_string()[..12].to_owned());
+        match (self.driver_ready(), version) {
+            (Ok(()), Some(version)) => CdiHost { driver: Some(version), gpus: self.gpu_access.gpus.clone() },
+            _ => CdiHost::default(),
+        }
+    }
+
+    /// A look at CDI.
+    #[must_use]
+    pub fn cdi_look(&self) -> CdiLook {
+        self.gpu_access.look(self.driver_ready().is_ok(), self.installed)
+    }
+
+    fn host_step(&mut self, step: &DriverHostStep) -> Result<(), String> {
+        if let Some(why) = &self.host_refuses {
+            return Err(why.clone());
+        }
+        let (runs, ready) = (self.driver_runs(), self.driver_ready().is_ok());
+        self.driver_host.act(step, runs, ready)
+    }
+
+    /// The host around the driver container, as a look shows it.
+    #[must_use]
+    pub fn driver_host_seen(&self) -> DriverHostSeen {
+        self.driver_host.seen(self.driver_runs())
+    }
+
+    fn driver_runs(&self) -> bool {
+        self.containers.iter().any(|one| one.role == NvidiaRole::Driver && one.is_running())
     }
 
     fn deed(&mut self, deed: &NvidiaDeed) -> Result<(), String> {
@@ -256,6 +349,10 @@ impl SimDocker {
                 if !container.is_running() {
                     container.run = SimContainerRun::Running(now);
                     container.starts += 1;
+                    if *role == NvidiaRole::Driver {
+                        self.gpu_access.is_linked = false;
+                        self.violations.extend(self.driver_host.driver_starts().map(str::to_owned));
+                    }
                 }
                 Ok(())
             }
@@ -333,7 +430,11 @@ impl SimDocker {
             }
             // Without runtimes in its file a reload leaves Docker those that it has.
             DockerConfigStep::Reload if self.file == SimDockerFile::Absent => {}
-            DockerConfigStep::Reload => self.read_file(),
+            DockerConfigStep::Reload => {
+                self.now = self.now.plus(self.reload_takes_ms);
+                (self.shown_before, self.read_at) = (self.runtimes.clone(), self.now);
+                self.read_file();
+            }
         }
         self.writes += 1;
         Ok(())

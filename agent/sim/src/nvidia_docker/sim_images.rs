@@ -40,6 +40,8 @@ pub(super) struct SimImages {
     failed: BTreeMap<ImageRef, String>,
     /// How long a pull takes.
     pull_takes_ms: u64,
+    /// Images that Docker has without a digest of a registry (`docker load`).
+    loaded: BTreeSet<String>,
     /// The registry does not answer.
     pub(super) registry_away: bool,
 }
@@ -99,6 +101,8 @@ impl SimImages {
         for image in due {
             self.pulling.remove(&image);
             match self.digest_in_registry(&image).filter(|_| !self.registry_away) {
+                // What is here under that name stays as it was loaded.
+                _ if self.loaded.contains(image.name()) => {}
                 Some(digest) => {
                     if image.digest().is_none() {
                         self.pulled_tags.insert(image.name().to_owned(), digest.clone());
@@ -110,6 +114,11 @@ impl SimImages {
                 }
             }
         }
+    }
+
+    /// Somebody loads an image from a file.
+    pub(super) fn load(&mut self, image: &ImageRef) {
+        self.loaded.insert(image.name().to_owned());
     }
 
     /// Whatever is being pulled is cut.
@@ -139,6 +148,7 @@ impl SimImages {
         match (self.digest_here(image), self.failed.get(image)) {
             (Some(digest), _) => ImageSeen::Present { digests: vec![digest] },
             (None, Some(why)) => ImageSeen::PullFailed { why: why.clone() },
+            (None, None) if self.loaded.contains(image.name()) => ImageSeen::Present { digests: Vec::new() },
             (None, None) => ImageSeen::Absent,
         }
     }

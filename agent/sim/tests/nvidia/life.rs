@@ -8,7 +8,7 @@ use model::nvidia_container::{
 use model::policy::NvidiaPolicy;
 use model::settings::NvidiaOverlay;
 use model::time::{BootMillis, Now, UnixMillis};
-use sim::nvidia_docker::{SimDocker, SimImage, SimPort};
+use sim::nvidia_docker::{SimContainer, SimDocker, SimDockerFile, SimDriverHost, SimGpuAccess, SimImage, SimPort};
 
 /// What goes wrong in a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +87,8 @@ pub(crate) struct Life {
     pub(crate) record: NvidiaRecord,
     pub(crate) preflight: Vec<NvidiaRefused>,
     pub(crate) boots: u32,
+    /// The hand does not answer what is mounted.
+    pub(crate) is_host_unread: bool,
     last: Option<NvidiaActEnd>,
     /// Faults that are still on, with the turns that they have left.
     lasting: Vec<(Fault, usize)>,
@@ -115,6 +117,7 @@ impl Life {
             record: NvidiaRecord::default(),
             preflight: Vec::new(),
             boots: 1,
+            is_host_unread: false,
             last: None,
             lasting: Vec::new(),
             moments: Vec::new(),
@@ -141,12 +144,19 @@ impl Life {
             toolkit: look(NvidiaRole::Toolkit),
             docker: self.docker.facts(),
             docker_config: self.docker.config(),
+            cdi_host: self.docker.cdi_host(),
             host: NvidiaHostSeen {
+                cdi: Ok(self.docker.cdi_look()),
                 preflight: self.preflight.clone(),
                 driver_ready: self.docker.driver_ready(),
                 runtime_answers: self.docker.runtime_answers(),
                 holders: Ok(self.docker.holders.clone()),
                 runtime_users: Ok(self.docker.runtime_users.clone()),
+                driver_host: if self.is_host_unread {
+                    Err("the host hand does not answer".to_owned())
+                } else {
+                    Ok(self.docker.driver_host_seen())
+                },
             },
             record: self.record.clone(),
             last: self.last.clone(),
@@ -271,11 +281,11 @@ impl Life {
         let mut quiet = 0;
         for turn in 0..2_000 {
             let fault = faults.iter().find(|(at, _)| *at == turn).map(|(_, fault)| *fault);
-            let before = (self.docker.containers.clone(), self.docker.file, self.deeds.len());
+            let before = self.state();
             let phases = self.phases();
             let wake = self.turn(fault);
             self.check();
-            let after = (self.docker.containers.clone(), self.docker.file, self.deeds.len());
+            let after = self.state();
             if before != after || phases != self.phases() {
                 self.moments.extend([turn, turn + 1]);
                 self.moments.dedup();
@@ -292,6 +302,17 @@ impl Life {
             self.docker.advance_to(wake.unwrap_or_else(|| self.docker.now.plus(60_000)));
         }
         panic!("it never ends: {:?} {:?}\n{:?}", faults, self.shown, self.deeds);
+    }
+
+    fn state(&self) -> (Vec<SimContainer>, SimDockerFile, SimDriverHost, SimGpuAccess, usize) {
+        let docker = &self.docker;
+        (
+            docker.containers.clone(),
+            docker.file,
+            docker.driver_host.clone(),
+            docker.gpu_access.clone(),
+            self.deeds.len(),
+        )
     }
 
     fn is_on_the_way(&self) -> bool {
@@ -338,12 +359,14 @@ impl Life {
         self.shown.as_ref().expect("a turn was taken")
     }
 
+    /// The daemon is started again.
+    pub(crate) fn forget_answers(&mut self) {
+        self.last = None;
+    }
+
     /// Somebody asks for another try.
     pub(crate) fn ask_again(&mut self) {
-        self.record.driver.try_again();
-        self.record.toolkit.try_again();
-        self.record.runtime.failures = Default::default();
-        self.record.runtime.not_taken = None;
+        NvidiaRole::ALL.iter().for_each(|role| self.record.try_again(*role));
     }
 }
 

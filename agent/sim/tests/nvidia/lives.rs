@@ -26,11 +26,14 @@ fn the_driver_is_first_and_then_the_toolkit_and_then_dockers_configuration() {
             "pull nvcr.io/nvidia/driver:1",
             "pull nvcr.io/nvidia/k8s/container-toolkit:v1.17.8",
             "create the driver container",
+            "mount /run/nvidia on itself,",
             "start the driver container",
+            "write the driver's readiness",
             "create the toolkit container",
             "start the toolkit container",
             "add the runtime nvidia",
             "reload Docker's configuration",
+            "link NVIDIA's device files",
         ]
     );
     assert_eq!(life.docker.file, SimDockerFile::AsWanted);
@@ -76,8 +79,11 @@ fn an_upgrade_pulls_and_creates_before_it_stops() {
             "pull nvcr.io/nvidia/driver:2",
             "create the driver container",
             "stop the driver container",
+            "remove the driver's readiness",
             "start the driver container",
-            "remove the driver container"
+            "remove the driver container",
+            "write the driver's readiness",
+            "link NVIDIA's device files",
         ]
     );
 }
@@ -246,4 +252,104 @@ fn a_host_driver_is_not_waited_for() {
     life.wish.deploy_driver = false;
     life.settle(&[]);
     assert_eq!(life.phases(), ("disabled", "ready"));
+}
+
+#[test]
+fn the_host_of_a_driver_container_is_as_before_once_it_is_disabled() {
+    for is_run_shared in [false, true] {
+        let mut life = Life::new(both("1", "v1.17.8"));
+        life.docker.driver_host.is_run_shared = is_run_shared;
+        let before = life.docker.driver_host.clone();
+        life.settle(&[]);
+        assert_eq!(life.docker.driver_host.is_bound, !is_run_shared, "what is shared is not shared again");
+        assert!(life.docker.driver_host.is_marked_ready);
+        // Each start stacks a further root.
+        for _ in 0..3 {
+            life.docker.restart();
+            life.settle(&[]);
+        }
+        assert_eq!((life.docker.driver_host.layers, life.phases()), (4, ("ready", "ready")));
+        life.wish = none();
+        life.settle(&[]);
+        assert_eq!((&life.docker.driver_host, life.phases()), (&before, ("disabled", "disabled")));
+        assert_eq!(life.record.driver_host, Default::default());
+    }
+}
+
+#[test]
+fn a_mount_in_use_is_refused_once_and_then_detached() {
+    let mut life = ready("1");
+    (life.docker.driver_host.is_in_use, life.wish) = (true, none());
+    let from = life.deeds.len();
+    life.settle(&[]);
+    assert_eq!((life.phases().0, life.docker.driver_host.layers), ("disabled", 0));
+    assert_eq!(life.docker.driver_host.refused_unmounts, 1);
+    let unmounts: Vec<String> = names(&life, from).into_iter().filter(|name| name.contains("/driver")).collect();
+    assert_eq!(unmounts, ["unmount /run/nvidia/driver", "detach /run/nvidia/driver (a process"]);
+}
+
+#[test]
+fn a_host_that_takes_no_step_is_asked_with_pauses_and_then_left() {
+    let mut life = ready("1");
+    life.docker.host_refuses = Some("cannot remove /run/nvidia/validations: Read-only file system".to_owned());
+    let from = life.deeds.len();
+    life.wish = none();
+    life.settle(&[]);
+    assert_eq!(life.phases().0, "disabled");
+    assert!(
+        matches!(&life.shows().driver.hold, Some(NvidiaHold::Leftover { reason }) if reason.contains("Read-only")),
+        "{:?}",
+        life.shows()
+    );
+    let steps = life.deeds.iter().skip(from).filter(|act| matches!(act, NvidiaAct::DriverHost(_))).count();
+    assert_eq!(steps, 5, "given up after five tries");
+    life.docker.host_refuses = None;
+    life.ask_again();
+    life.settle(&[]);
+    assert_eq!(life.docker.driver_host, Default::default());
+}
+
+#[test]
+fn no_driver_is_started_on_a_host_that_cannot_be_prepared() {
+    let mut life = Life::new(both("1", "v1.17.8"));
+    life.docker.host_refuses = Some("systemd does not run this machine".to_owned());
+    life.settle(&[]);
+    assert!(
+        matches!(&life.shows().driver.phase, NvidiaPhase::Failed { fault: NvidiaFault::HostStep, retry_at: None, .. }),
+        "{:?}",
+        life.shows()
+    );
+    assert_eq!(life.running(NvidiaRole::Driver), None);
+    (life.docker.host_refuses, life.is_host_unread) = (None, true);
+    life.ask_again();
+    life.settle(&[]);
+    assert_eq!((life.phases().0, life.running(NvidiaRole::Driver)), ("absent", None), "nor on one not looked at");
+    life.is_host_unread = false;
+    life.settle(&[]);
+    assert_eq!(life.phases(), ("ready", "ready"));
+}
+
+#[test]
+fn a_driver_that_has_exited_is_not_marked_as_ready() {
+    let mut life = ready("1");
+    life.policy.driver = false;
+    life.docker.restart();
+    life.settle(&[]);
+    assert_eq!((life.running(NvidiaRole::Driver), life.docker.driver_host.is_marked_ready), (None, false));
+}
+
+#[test]
+fn what_is_mounted_under_another_programs_driver_container_stays() {
+    let mut life = ready("1");
+    let from = life.deeds.len();
+    life.docker.driver_host.layers += 1;
+    life.docker.add_foreign(NvidiaRole::Driver, SimContainerRun::Running(model::time::BootMillis(5)));
+    life.wish = none();
+    life.settle(&[]);
+    assert_eq!(life.docker.driver_host.layers, 2);
+    assert!(life.shows().driver.hold.is_some());
+    assert!(
+        !life.deeds.iter().skip(from).any(|act| matches!(act, NvidiaAct::DriverHost(_))),
+        "nothing is tried either"
+    );
 }

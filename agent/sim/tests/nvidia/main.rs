@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails panics")]
 
 mod crashes;
+mod gpu_access;
 mod life;
 mod lives;
+mod reviewed;

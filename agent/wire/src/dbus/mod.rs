@@ -21,8 +21,11 @@ pub mod proxy;
 pub mod snapshot;
 pub mod value;
 pub mod view;
+pub mod workspace;
+pub mod workspaces;
 
 use model::nvidia_container::NvidiaRole;
+use model::workspace::WorkspaceId;
 use model::{IommuGroupId, JobId, PciAddress};
 
 /// The name that the daemon owns on the bus.
@@ -41,6 +44,10 @@ pub const MIG_DEVICE_INTERFACE: &str = "org.gpuhost.Agent1.MigDevice";
 pub const IOMMU_GROUP_INTERFACE: &str = "org.gpuhost.Agent1.IommuGroup";
 /// Interface of NVIDIA's driver container and of its toolkit container.
 pub const NVIDIA_CONTAINER_INTERFACE: &str = "org.gpuhost.Agent1.NvidiaContainer";
+/// Interface of all workspaces together, on the root object.
+pub const WORKSPACES_INTERFACE: &str = "org.gpuhost.Agent1.Workspaces";
+/// Interface of a workspace.
+pub const WORKSPACE_INTERFACE: &str = "org.gpuhost.Agent1.Workspace";
 /// Interface of a job.
 pub const JOB_INTERFACE: &str = "org.gpuhost.Agent1.Job";
 
@@ -72,4 +79,33 @@ pub fn job_path(id: JobId) -> String {
 #[must_use]
 pub fn nvidia_path(role: NvidiaRole) -> String {
     format!("{ROOT_PATH}/nvidia/{role}")
+}
+
+/// Object path of a workspace, `/org/gpuhost/Agent1/workspace/alice_2d1`: each byte of the id that is no letter and no digit is `_`
+/// with its two hexadecimal digits, so that two ids never have the same path.
+#[must_use]
+pub fn workspace_path(id: &WorkspaceId) -> String {
+    let mut path = format!("{ROOT_PATH}/workspace/");
+    for byte in id.as_str().bytes() {
+        match byte {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => path.push(char::from(byte)),
+            _ => path.push_str(&format!("_{byte:02x}")),
+        }
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_id_has_a_path_of_its_own_that_the_bus_takes() {
+        let ids = ["a-1", "a_1", "a.1", "a_2d1", "a__1", "7", "-", "A-1"];
+        let paths: BTreeSet<_> = ids.iter().map(|id| workspace_path(&id.parse().unwrap())).collect();
+        assert_eq!(paths.len(), ids.len(), "{paths:?}");
+        assert!(paths.iter().all(|path| zbus::OwnedObjectPath::try_from(path.as_str()).is_ok()), "{paths:?}");
+        assert_eq!(workspace_path(&"a-1".parse().unwrap()), "/org/gpuhost/Agent1/workspace/a_2d1");
+    }
 }

@@ -107,3 +107,63 @@ pub trait NvidiaContainer {
     #[zbus(allow_interactive_auth)]
     fn disable(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
 }
+
+/// `org.gpuhost.Agent1.Workspaces` on the root object.
+#[zbus::proxy(
+    interface = "org.gpuhost.Agent1.Workspaces",
+    default_service = "org.gpuhost.Agent1",
+    default_path = "/org/gpuhost/Agent1"
+)]
+pub trait Workspaces {
+    /// Has a workspace on this host, which is read from the descriptor; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn create_workspace(&self, workspace: Fd<'_>, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Removes what the newest revision removes; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn confirm_removals(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Deletes every staged workspace; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn delete_staged(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Has this host take no new workspaces, or take them again; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn set_draining(&self, draining: bool, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+}
+
+/// `org.gpuhost.Agent1.Workspace`.
+#[zbus::proxy(
+    interface = "org.gpuhost.Agent1.Workspace",
+    default_service = "org.gpuhost.Agent1",
+    assume_defaults = false
+)]
+pub trait Workspace {
+    /// Has it run; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn start(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Has it stopped, with its files kept; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn stop(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Has it frozen; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn pause(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Has it run on; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn resume(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Deletes it with its files; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn delete(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Creates its container again; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn recreate(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Tries again what failed; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn retry(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+}

@@ -6,6 +6,8 @@ use super::host::HostView;
 use super::job::JobView;
 use super::load::LoadView;
 use super::nvidia::NvidiaContainerView;
+use super::workspace::WorkspaceView;
+use super::workspaces::WorkspacesView;
 use serde::{Deserialize, Serialize};
 
 /// What `GetObservation` answers: everything that the objects show at one instant, as JSON.
@@ -21,6 +23,12 @@ pub struct Snapshot {
     /// NVIDIA's driver container and toolkit container; an older daemon does not show them.
     #[serde(default)]
     pub nvidia_containers: Vec<NvidiaContainerView>,
+    /// All workspaces together; an older daemon does not show them.
+    #[serde(default)]
+    pub workspaces_summary: Option<WorkspacesView>,
+    /// Each workspace, by id.
+    #[serde(default)]
+    pub workspaces: Vec<WorkspaceView>,
     /// Jobs by number.
     pub jobs: Vec<JobView>,
     /// How busy the host is; an older daemon does not say it.

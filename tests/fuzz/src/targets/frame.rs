@@ -4,13 +4,13 @@ use crate::Target;
 use crate::bounds::Bounds;
 use hands::frame::{self, FrameError};
 use protocol::hand::containers::{
-    ApplyNvidiaDeed, FindMigContainers, FindRuntimeUsers, InspectNvidiaContainers, ProbeDriverContainer, ProbeToolkit,
-    ReadDockerFacts, ReadNvidiaLog,
+    ApplyNvidiaDeed, ApplyWorkspaceDeed, AwaitWorkspaceEvent, FindMigContainers, FindRuntimeUsers,
+    InspectNvidiaContainers, InspectWorkspaces, ProbeDriverContainer, ProbeToolkit, ReadDockerFacts, ReadNvidiaLog,
 };
 use protocol::hand::holders::{FindHolders, FindMigHolders};
 use protocol::hand::host::{
     ApplyCdiStep, ApplyDockerConfigStep, ApplyDriverHostStep, ApplyStep, InspectCdi, InspectDockerConfig,
-    InspectDriverHost, InspectScope, ProbeNvml, ProbeSmi,
+    InspectDriverHost, InspectScope, ProbeNvml, ProbeSmi, ProbeToolkitPrograms,
 };
 use protocol::hand::mig::{ApplyMigStep, InspectMig, SetMigMode};
 use protocol::hand::{FRAME_MAX_BYTES, HELLO, Hello, Introduction, Verb, VerbOutcome, VerbRequest, VerbResponse};
@@ -83,10 +83,11 @@ struct Reader {
 }
 
 /// Every verb of every hand; a test compares it with the registries.
-const READERS: [Reader; 24] = [
+const READERS: [Reader; 28] = [
     Reader { verb: HELLO, args: same_again::<Hello>, reply: same_again::<Introduction> },
     reader::<ProbeNvml>(),
     reader::<ProbeSmi>(),
+    reader::<ProbeToolkitPrograms>(),
     reader::<InspectScope>(),
     reader::<ApplyStep>(),
     reader::<InspectDockerConfig>(),
@@ -103,6 +104,9 @@ const READERS: [Reader; 24] = [
     reader::<ApplyNvidiaDeed>(),
     reader::<ReadNvidiaLog>(),
     reader::<ProbeToolkit>(),
+    reader::<InspectWorkspaces>(),
+    reader::<ApplyWorkspaceDeed>(),
+    reader::<AwaitWorkspaceEvent>(),
     reader::<FindHolders>(),
     reader::<FindMigHolders>(),
     reader::<InspectMig>(),

@@ -70,7 +70,7 @@ fn run(input: &[u8]) {
     }
     let planned = plan(&host(), &document);
     assert_eq!(planned.len(), document.workspaces.len());
-    let mut owners: Vec<(String, Option<&str>)> = Vec::new();
+    let mut owners: Vec<(String, Option<String>)> = Vec::new();
     for (planned, wanted) in planned.iter().zip(&document.workspaces) {
         match &planned.action {
             WorkspaceAction::Nothing => {}
@@ -80,12 +80,13 @@ fn run(input: &[u8]) {
             }
             WorkspaceAction::Create(request) => {
                 is_within_bounds(&request.body);
-                let context = wanted["security_context"].as_str();
+                let wanted = wanted.value().expect("it was planned");
+                let context = wanted["security_context"].as_str().map(str::to_owned);
                 for gpu in &request.gpus {
                     let card = if gpu.starts_with("MIG-") { "GPU-b" } else { gpu };
                     let other = owners.iter().find(|(owned, of)| owned == card && *of != context);
                     assert!(other.is_none(), "{card} in two security contexts");
-                    owners.push((card.to_owned(), context));
+                    owners.push((card.to_owned(), context.clone()));
                 }
             }
         }

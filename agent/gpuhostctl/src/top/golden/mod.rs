@@ -34,6 +34,8 @@ fn snapshot(name: &str) -> Snapshot {
         gpus: seen.gpus.iter().map(GpuView::from).collect(),
         iommu_groups: Vec::new(),
         nvidia_containers: Vec::new(),
+        workspaces_summary: None,
+        workspaces: Vec::new(),
         jobs: Vec::new(),
         load: LoadView::new(&seen, &checkin, UnixMillis(NOW)),
     }

@@ -16,6 +16,8 @@ use model::observation::HostObservation;
 use model::refusal::Refusal;
 use model::settings::Settings;
 use model::time::UnixMillis;
+use model::workspace::WorkspaceId;
+use model::workspace_life::{WorkspaceAsk, WorkspacesState};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
@@ -27,6 +29,10 @@ pub(crate) struct Got {
     pub(crate) enrolment: Option<EnrolSpec>,
     /// The change, and whether only its plan was asked for.
     pub(crate) change: Option<(Change, bool)>,
+    /// What is asked of a workspace.
+    pub(crate) ask: Option<WorkspaceAsk>,
+    /// The staged workspaces that are to be deleted.
+    pub(crate) staged: Option<Vec<WorkspaceId>>,
 }
 
 /// The test's side.
@@ -38,6 +44,7 @@ pub(crate) struct Core {
     pub(crate) settings: watch::Sender<Arc<Settings>>,
     pub(crate) reconciled: watch::Sender<Arc<Reconciled>>,
     pub(crate) nvidia: watch::Sender<Arc<NvidiaState>>,
+    pub(crate) workspaces: watch::Sender<Arc<WorkspacesState>>,
     /// Jobs stay at work while this is true.
     pub(crate) hold: watch::Sender<bool>,
     /// How jobs end.
@@ -84,9 +91,30 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
     let (mig, seen_mig) = watch::channel(hosts::mig_looks());
     let known = watch::Sender::default().subscribe();
     let (nvidia, seen_nvidia) = watch::channel(Arc::new(NvidiaState::not_looked()));
-    let sources = Sources { handle, inputs, reconciled: reconciled.subscribe(), known, nvidia: seen_nvidia };
+    let workspaces: watch::Sender<Arc<WorkspacesState>> = watch::Sender::default();
+    let sources = Sources {
+        handle,
+        inputs,
+        reconciled: reconciled.subscribe(),
+        known,
+        nvidia: seen_nvidia,
+        workspaces: workspaces.subscribe(),
+    };
     let seen = Arc::clone(&jobs);
-    let ours = Core { observation, jobs: seen, checkin, desired, settings, reconciled, nvidia, hold, ending, mig, got };
+    let ours = Core {
+        observation,
+        jobs: seen,
+        checkin,
+        desired,
+        settings,
+        reconciled,
+        nvidia,
+        workspaces,
+        hold,
+        ending,
+        mig,
+        got,
+    };
     (ours, CoreEnds { sources, commands, jobs, hold: held, ending: ends, mig: seen_mig, mig_questions, got: keep })
 }
 
@@ -140,16 +168,20 @@ impl CoreEnds {
                 | Command::Confirm(_)
                 | Command::Lock(_)
                 | Command::AcknowledgeGone(_)
-                | Command::AcceptEpoch(_) => None,
+                | Command::AcceptEpoch(_)
+                | Command::Workspace(_)
+                | Command::DeleteStaged(_) => None,
             };
             let change = if let Command::Change(change) | Command::Plan(change) = command {
                 Some((change.clone(), command.is_dry_run()))
             } else {
                 None
             };
+            let ask = if let Command::Workspace(ask) = command { Some(WorkspaceAsk::clone(ask)) } else { None };
+            let staged = if let Command::DeleteStaged(ids) = command { Some(ids.clone()) } else { None };
             let operation = command.operation();
             let actor = submission.authorized.actor();
-            self.got.send_modify(|got| got.push(Got { operation, actor, enrolment, change }));
+            self.got.send_modify(|got| got.push(Got { operation, actor, enrolment, change, ask, staged }));
             let id = JobId(u32::try_from(self.jobs.borrow().len()).unwrap() + 1);
             self.jobs.send_modify(|jobs| Arc::make_mut(jobs).push(job(id, operation, actor)));
             // A caller that has gone needs no number.

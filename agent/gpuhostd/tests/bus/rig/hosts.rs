@@ -15,8 +15,11 @@ use model::mig::products::Product;
 use model::mig::{Instance, MigComputeInstance, MigGpuInstance, MigOnGpu};
 use model::observation::{HostObservation, RawObservation};
 use model::pci::{DrmNodes, GpuFunction, GroupMember, IommuGroup, PciScan, PcieLink};
+use model::policy::Requester;
 use model::roster::{Card, Known};
 use model::time::{BootMillis, UnixMillis};
+use model::workspace::{DesiredRun, WorkspaceKind};
+use model::workspace_life::{WorkspaceState, WorkspaceStatus, WorkspacesState};
 use model::{IommuGroupId, PciAddress, PciClass};
 
 fn address(text: &str) -> PciAddress {
@@ -238,4 +241,43 @@ pub(crate) fn mig_looks() -> Vec<MigLook> {
     };
     let off = seen("0000:c1:00.0", MigMode::Disabled, Vec::new());
     vec![cut, MigLook { seen: off, holders: Holders::default(), owned: Vec::new() }]
+}
+
+/// A workspace that shares the first GPU and runs.
+pub(crate) fn workspace(id: &str, kind: WorkspaceKind, state: WorkspaceState) -> WorkspaceStatus {
+    let is_live = state == WorkspaceState::Running;
+    WorkspaceStatus {
+        id: id.parse().unwrap(),
+        requester: Requester::Manager,
+        kind,
+        desired: Some(DesiredRun::Running),
+        state,
+        reason: None,
+        retry_at: None,
+        since: UnixMillis(1_700_000_000_000),
+        container: is_live.then(|| "c0ffee".repeat(11).get(..64).unwrap().parse().unwrap()),
+        image: Some(format!("registry.example/desktop@sha256:{}", "ab".repeat(32))),
+        gpus: vec!["GPU-8f6f2b9a-1d07-4a5e-9f0e-2f5d3c4b5a69".to_owned()],
+        vfio: Vec::new(),
+        gpu_ok: is_live.then_some(true),
+        nano_cpus: 2_500_000_000,
+        memory_bytes: 8 << 30,
+        generation: 3,
+        pid: is_live.then_some(4711),
+        started_at: is_live.then_some(UnixMillis(1_700_000_001_000)),
+        pull_progress: (state == WorkspaceState::Pulling).then_some((1 << 20, 4 << 20)),
+    }
+}
+
+/// One workspace that runs, and one whose image is being pulled.
+pub(crate) fn workspaces() -> WorkspacesState {
+    let pulled = WorkspaceStatus {
+        requester: Requester::Local,
+        ..workspace("b.2", WorkspaceKind::Staged, WorkspaceState::Pulling)
+    };
+    WorkspacesState {
+        is_looked: true,
+        workspaces: vec![workspace("alice-1", WorkspaceKind::User, WorkspaceState::Running), pulled],
+        ..WorkspacesState::default()
+    }
 }

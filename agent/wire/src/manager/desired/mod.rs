@@ -21,7 +21,8 @@ pub use json_node::same_json;
 use document_reader::Reader;
 use json_node::{Kind, Node, whole};
 use model::desired::{
-    DOCUMENT_MAX_BYTES, DOCUMENT_MAX_DEPTH, DesiredDocument, DesiredSections, DocumentId, Epoch, Revision, TomlDocument,
+    DOCUMENT_MAX_BYTES, DOCUMENT_MAX_DEPTH, Desired, DesiredDocument, DesiredSections, DocumentId, Epoch, Revision,
+    TomlDocument, WishText,
 };
 use model::json::{self, JsonError};
 use model::time::UnixMillis;
@@ -171,11 +172,8 @@ fn sections<'t>(reader: &mut Reader<'t>, top: Node<'t>, reading: &mut DesiredRea
             reader.object(value, |_, _, _| {});
             reader.inert(value);
         }
-        "images" | "workspaces" if value.is_null() => {}
-        "images" | "workspaces" => {
-            reader.list(value, LISTED_MOST, |reader, one| reader.object(one, |_, _, _| {}));
-            reader.inert(value);
-        }
+        "images" => reading.wishes.images = texts(reader, value),
+        "workspaces" => reading.wishes.workspaces = texts(reader, value),
         name if HEAD.contains(&name) => {
             if reader.form == DesiredForm::Local {
                 reader.refuse(value, "belongs to a document of a manager; remove it");
@@ -183,6 +181,19 @@ fn sections<'t>(reader: &mut Reader<'t>, top: Node<'t>, reading: &mut DesiredRea
         }
         _ => reader.unknown(value),
     });
+}
+
+/// Entries that are read later, each by itself: a wrong one refuses nothing but itself.
+fn texts<'t>(reader: &mut Reader<'t>, node: Node<'t>) -> Desired<Vec<WishText>> {
+    if node.is_null() {
+        return Desired::LocalDefault;
+    }
+    let mut all = Vec::new();
+    reader.list(node, LISTED_MOST, |reader, one| {
+        reader.object(one, |_, _, _| {});
+        all.push(WishText::new(one.raw()));
+    });
+    Desired::Value(all)
 }
 
 fn requires<'t>(reader: &mut Reader<'t>, node: Node<'t>) -> Vec<String> {

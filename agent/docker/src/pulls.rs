@@ -1,24 +1,26 @@
 //! The pulls that this process has begun: one for an image at a time, each in a task of its own, with what became of it.
 
-use super::client::{client, said, words};
-use super::images::present;
-use super::pull_progress::PullProgress;
+use crate::client::{client, said, words};
+use crate::images::present;
+use crate::pull_progress::PullProgress;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt;
 use model::image_ref::ImageRef;
 use model::nvidia_container::ImageSeen;
 use model::printable::printable;
 use model::snapshot::redact;
-use model::time::whole_millis;
+use model::time::{UnixMillis, whole_millis};
+use nix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// More are not begun at once.
 const AT_ONCE_MAX: usize = 4;
 /// More failures are not remembered.
-const FAILURES_MAX: usize = 16;
+const FAILURES_MAX: usize = 256;
 /// However slow it is: nothing waits for ever.
 const PULL_WITHIN: Duration = Duration::from_secs(12 * 60 * 60);
 /// Most that is repeated of why one failed.
@@ -35,11 +37,13 @@ enum Pull {
 pub(crate) struct Pulls {
     stalled_after: Duration,
     pulls: Mutex<BTreeMap<ImageRef, Pull>>,
+    /// When the last one ended, on the wall clock.
+    ended: watch::Sender<UnixMillis>,
 }
 
 impl Pulls {
     pub(crate) fn new(stalled_after: Duration) -> Self {
-        Self { stalled_after, pulls: Mutex::default() }
+        Self { stalled_after, pulls: Mutex::default(), ended: watch::Sender::new(UnixMillis(i64::MIN)) }
     }
 
     /// Begins one, or leaves the one that runs alone. The reason where too many run.
@@ -66,6 +70,8 @@ impl Pulls {
                 Ok(()) => drop(pulls.remove(&image)),
                 Err(why) => drop(pulls.insert(image, Pull::Failed(printable(&redact::text(&why).text, WHY_MAX_CHARS)))),
             }
+            drop(pulls);
+            all.ended.send_replace(wall_now());
         });
         Ok(())
     }
@@ -92,6 +98,13 @@ impl Pulls {
         if matches!(pulls.get(image), Some(Pull::Failed(_))) {
             pulls.remove(image);
         }
+    }
+
+    /// Waits until one has ended at this instant or later, whatever came of it.
+    pub(crate) async fn ended_after(&self, since: UnixMillis) {
+        let mut ended = self.ended.subscribe();
+        // The sender lives as long as this does.
+        let _seen = ended.wait_for(|at| *at >= since).await.is_ok();
     }
 
     /// Pulls it to the end. A digest is what counts where there is one. When this is dropped the connection closes, and Docker ends
@@ -123,4 +136,9 @@ impl Pulls {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ImageRef, Pull>> {
         self.pulls.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn wall_now() -> UnixMillis {
+    let now = clock_gettime(ClockId::CLOCK_REALTIME).map_or(Duration::ZERO, Duration::from);
+    UnixMillis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }

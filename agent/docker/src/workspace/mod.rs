@@ -1,0 +1,71 @@
+//! The containers of workspaces: looked at, waited for, and a closed list of things that are done to them.
+
+mod bind_sources;
+mod events;
+mod networks;
+mod unusual;
+mod volumes;
+mod workspace_create;
+mod workspace_deeds;
+mod workspace_list;
+mod workspace_shape;
+mod workspace_view;
+
+use crate::pulls::Pulls;
+use crate::within;
+use model::driver::ProbeError;
+use model::image_ref::ImageRef;
+use model::policy::HostPolicy;
+use model::ports::ActError;
+use model::time::UnixMillis;
+use model::workspace_life::{WorkspaceDeed, WorkspaceLook};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A pull of a workspace's image that shows no progress for so long is aborted: one that is cut again and again shows none for minutes.
+pub const PULL_STALLED_AFTER: Duration = Duration::from_secs(60);
+
+/// The containers of workspaces on one Docker. It remembers the pulls that it has begun, and all clones share them.
+#[derive(Debug, Clone)]
+pub struct WorkspaceContainers {
+    socket: Arc<str>,
+    pulls: Arc<Pulls>,
+}
+
+impl WorkspaceContainers {
+    /// Those of the Docker at this socket; a pull without progress is aborted after `stalled_after`.
+    #[must_use]
+    pub fn new(socket: &str, stalled_after: Duration) -> Self {
+        Self { socket: socket.into(), pulls: Arc::new(Pulls::new(stalled_after)) }
+    }
+
+    /// Looks at every container with our label, and at images.
+    ///
+    /// # Errors
+    /// Docker is absent, refuses, or does not answer in time. One container that cannot be inspected is no error.
+    pub async fn look(&self, images: &[ImageRef], deadline: Duration) -> Result<WorkspaceLook, ProbeError> {
+        within(&self.what(), deadline, workspace_view::look(&self.socket, &self.pulls, images)).await
+    }
+
+    /// Does one thing. The container that it is done to is ours: name, labels, options and devices agree. A pull is only begun.
+    ///
+    /// # Errors
+    /// The policy or the state of the container denies it, Docker refuses it, or cannot be asked; then it may have happened.
+    pub async fn apply(&self, deed: &WorkspaceDeed, policy: &HostPolicy, deadline: Duration) -> Result<(), ActError> {
+        workspace_deeds::apply(&self.socket, &self.pulls, deed, policy, deadline).await
+    }
+
+    /// Waits until something of our containers, of Docker's images or of Docker itself has changed since then, or a pull has ended;
+    /// `most` at most. That Docker exits is a change too.
+    ///
+    /// # Errors
+    /// Docker is absent, or refuses.
+    pub async fn await_event(&self, since: UnixMillis, most: Duration) -> Result<(), ProbeError> {
+        let waiting = events::await_event(&self.socket, &self.pulls, since, most);
+        waiting.await.map_err(|error| error.into_fault(&self.what()))
+    }
+
+    fn what(&self) -> String {
+        format!("Docker ({})", self.socket)
+    }
+}

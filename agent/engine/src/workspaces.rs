@@ -1,0 +1,484 @@
+//! Keeps workspaces as they are wished: looks at their containers, has the next deeds decided, does them, and looks again.
+//!
+//! What is wished is in the documents, and what is there is in Docker: both are read again after every start. Only what people have
+//! asked for on this host, and the volumes of what was deleted, are kept on disk, before anything is done for them.
+
+use crate::publish::Publisher;
+use model::condition::{Condition, ConditionStatus};
+use model::desired::DesiredState;
+use model::enrol::CheckinStatus;
+use model::image_ref::ImageRef;
+use model::message::Message;
+use model::nvidia_container::{NvidiaPhase, NvidiaState};
+use model::observation::HostObservation;
+use model::policy::Policy;
+use model::ports::{Clock, LedgerPort, WorkspacePort};
+use model::reconcile::manager_held;
+use model::settings::Settings;
+use model::time::{BootMillis, Now};
+use model::workspace::{DesiredRun, WorkspaceAction, plan};
+use model::workspace_life::{
+    LocalWorkspace, WorkspaceAsk, WorkspaceDeed, WorkspaceLimits, WorkspaceLook, WorkspaceReason, WorkspaceWishes,
+    WorkspacesDoing, WorkspacesMemory, WorkspacesRecord, WorkspacesState, WorkspacesTurn, WorkspacesWorld,
+    decide_workspaces, described,
+};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Between two looks there is at least so much time: what happens at once is seen at once.
+const LOOKS_APART_MS: u64 = 100;
+/// A look although nothing was reported, since reports can be lost.
+const LOOK_AGAIN_MS: u64 = 300_000;
+/// While an image is pulled it is looked at so often.
+const PULL_LOOK_MS: u64 = 2_000;
+/// After Docker did not answer it is asked again so soon.
+const DOCKER_AGAIN_MS: u64 = 5_000;
+/// Nothing is tried for so long where the record could not be written.
+const RECORD_AGAIN_MS: u64 = 30_000;
+/// So long it is waited for the first facts of the host.
+const FACTS_WITHIN_MS: u64 = 30_000;
+/// Type of the condition while removals wait.
+const REMOVALS_HELD: &str = "workspace_removals_held";
+/// Type of the condition while containers only look like ours.
+const FOREIGN: &str = "workspace_foreign_container";
+
+/// What the keeper works with.
+pub struct WorkspaceKeeperParts<P, L, K> {
+    /// Docker.
+    pub port: Arc<P>,
+    /// Where the record is kept.
+    pub ledger: Arc<L>,
+    /// The clock.
+    pub clock: Arc<K>,
+    /// Where the state is shown, and where people ask.
+    pub publisher: Arc<Publisher>,
+    /// What is wished.
+    pub desired: watch::Receiver<Arc<DesiredState>>,
+    /// The settings in force.
+    pub settings: watch::Receiver<Arc<Settings>>,
+    /// The policy in force.
+    pub policy: watch::Receiver<Arc<Policy>>,
+    /// An administrator has frozen what a manager requests.
+    pub locked: watch::Receiver<bool>,
+    /// The state of the check-in with the manager.
+    pub checkin: watch::Receiver<Arc<CheckinStatus>>,
+}
+
+/// The keeper.
+pub struct WorkspaceKeeper<P, L, K> {
+    parts: WorkspaceKeeperParts<P, L, K>,
+    memory: WorkspacesMemory,
+    /// Why nothing is kept: the record cannot be used.
+    blocked: Option<String>,
+    /// The record as it is on disk.
+    kept: WorkspacesRecord,
+    wishes: WorkspaceWishes,
+    /// The last look that worked.
+    look: WorkspaceLook,
+    looked_at: Option<BootMillis>,
+    /// Something has happened since.
+    is_stale: bool,
+    doing: WorkspacesDoing,
+    deeds: JoinSet<(WorkspaceDeed, Result<(), String>)>,
+    events: JoinSet<Result<(), String>>,
+}
+
+impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
+    /// One that has not read its record yet.
+    #[must_use]
+    pub fn new(parts: WorkspaceKeeperParts<P, L, K>) -> Self {
+        Self {
+            parts,
+            memory: WorkspacesMemory::default(),
+            blocked: None,
+            kept: WorkspacesRecord::default(),
+            wishes: WorkspaceWishes::default(),
+            look: WorkspaceLook::default(),
+            looked_at: None,
+            is_stale: true,
+            doing: WorkspacesDoing::default(),
+            deeds: JoinSet::new(),
+            events: JoinSet::new(),
+        }
+    }
+
+    /// Works until it is cancelled. Deeds that are under way are left to the hand; the next start finds what became of them.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        self.read_record().await;
+        let mut seen = self.parts.publisher.seen();
+        let first = seen.wait_for(|host| host.sequence > 0 && host.host.cores.known().is_some());
+        let late = self.parts.clock.boot_now().plus(FACTS_WITHIN_MS);
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            _ = first => {}
+            () = self.parts.clock.sleep_until(late) => {}
+        }
+        let (mut asked, mut nvidia) = (self.parts.publisher.workspace_asks(), self.parts.publisher.nvidia());
+        loop {
+            asked.mark_unchanged();
+            for ask in self.parts.publisher.take_workspace_asks() {
+                self.obey(ask);
+            }
+            let wake = tokio::select! {
+                () = cancel.cancelled() => return,
+                wake = self.turn(&mut seen, &mut nvidia) => wake,
+            };
+            let clock = Arc::clone(&self.parts.clock);
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                Some(ended) = self.deeds.join_next(), if !self.deeds.is_empty() => {
+                    self.is_stale = true;
+                    self.ended(ended);
+                }
+                Some(event) = self.events.join_next(), if !self.events.is_empty() => {
+                    self.is_stale = true;
+                    if let Ok(Err(_)) = event {
+                        let again = clock.boot_now().plus(DOCKER_AGAIN_MS);
+                        tokio::select! {
+                            () = cancel.cancelled() => return,
+                            () = clock.sleep_until(again) => {}
+                        }
+                    }
+                }
+                Ok(()) = self.parts.desired.changed() => {}
+                Ok(()) = self.parts.settings.changed() => {}
+                Ok(()) = self.parts.policy.changed() => {}
+                Ok(()) = self.parts.locked.changed() => {}
+                Ok(()) = self.parts.checkin.changed() => {}
+                Ok(()) = seen.changed() => {}
+                Ok(()) = nvidia.changed() => {}
+                Ok(()) = asked.changed() => {}
+                () = at(&*clock, wake) => {}
+            }
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(WorkspaceDeed, Result<(), String>), tokio::task::JoinError>) {
+        let (deed, result) = match ended {
+            Ok(end) => end,
+            // A bug of ours: the daemon ends, as after every other panic, and begins again.
+            Err(broken) if broken.is_panic() => std::panic::resume_unwind(broken.into_panic()),
+            Err(_) => return,
+        };
+        if let Some(id) = deed.workspace_id() {
+            self.doing.workspaces.remove(id);
+            self.doing.starting.remove(id);
+        }
+        let now = self.parts.clock.boot_now();
+        if let Err(fault) = &result {
+            tracing::warn!(message_id = Message::WorkspaceDeedFailed.id(), "could not {deed}: {fault}");
+        }
+        match deed {
+            WorkspaceDeed::Pull { image } => {
+                self.doing.images.remove(&image);
+                if let Err(fault) = result {
+                    let known = self.memory.images.entry(image).or_default();
+                    known.is_begun = false;
+                    known.pace.fail(now, "pull_failed", &fault, false);
+                }
+            }
+            WorkspaceDeed::RemoveVolume { name } => {
+                self.doing.volumes.remove(&name);
+                match result {
+                    Ok(()) => drop(self.memory.record.doomed_volumes.remove(&name)),
+                    Err(_) => drop(self.memory.kept_volumes.insert(name)),
+                }
+            }
+            WorkspaceDeed::Create(_)
+            | WorkspaceDeed::Start { .. }
+            | WorkspaceDeed::Stop { .. }
+            | WorkspaceDeed::Pause { .. }
+            | WorkspaceDeed::Unpause { .. }
+            | WorkspaceDeed::Remove { .. } => {
+                if let (Some(id), Err(fault)) = (deed.workspace_id(), result) {
+                    self.memory.failed(id, now, &fault);
+                }
+            }
+        }
+    }
+
+    /// Reads the record. A damaged one is kept beside and never taken for an empty wish: what runs goes on running.
+    async fn read_record(&mut self) {
+        let ledger = &self.parts.ledger;
+        let damage = match ledger.read().await {
+            Ok(None) => return,
+            Ok(Some(bytes)) => match WorkspacesRecord::decode(&bytes) {
+                Ok(record) => {
+                    self.kept = record.clone();
+                    self.memory.record = record;
+                    return;
+                }
+                Err(damage) => damage.to_string(),
+            },
+            Err(fault) => fault.to_string(),
+        };
+        let place = ledger.place();
+        let next = match ledger.set_aside().await {
+            Ok(Some(name)) => format!("it is kept as {name}"),
+            Ok(None) => "it is gone".to_owned(),
+            Err(fault) => {
+                self.blocked = Some(format!("{place}: {damage}; {fault}"));
+                "nothing is changed".to_owned()
+            }
+        };
+        tracing::error!(
+            message_id = Message::WorkspaceRecordUnusable.id(),
+            "{place}: {damage}; {next}, and workspaces that people have created on this host go on running unlisted"
+        );
+    }
+
+    fn obey(&mut self, ask: WorkspaceAsk) {
+        match ask {
+            WorkspaceAsk::Set { id, wish } => {
+                let desired = wish.value().ok().and_then(|value| value.get("desired")?.as_str()?.parse().ok());
+                let desired = desired.unwrap_or(DesiredRun::Running);
+                self.memory.record.local.insert(id, LocalWorkspace { wish, desired });
+            }
+            WorkspaceAsk::Want { id, desired } => {
+                if let Some(local) = self.memory.record.local.get_mut(&id) {
+                    local.desired = desired;
+                }
+            }
+            WorkspaceAsk::Again { id } => {
+                self.memory.try_again(&id);
+                self.memory.images.clear();
+            }
+            WorkspaceAsk::Recreate { id } => self.memory.workspaces.entry(id).or_default().recreate = true,
+            WorkspaceAsk::ConfirmRemovals => self.memory.removals.is_confirmed = true,
+        }
+    }
+
+    /// Nothing is wished, and nothing is there.
+    fn is_idle(&self) -> bool {
+        let record = &self.memory.record;
+        self.wishes.document.workspaces.is_empty()
+            && record.local.is_empty()
+            && record.doomed_volumes.is_empty()
+            && self.look.containers.is_empty()
+            && self.deeds.is_empty()
+    }
+
+    /// One turn. Returns when to look again.
+    async fn turn(
+        &mut self,
+        seen: &mut watch::Receiver<Arc<HostObservation>>,
+        nvidia: &mut watch::Receiver<Arc<NvidiaState>>,
+    ) -> Option<BootMillis> {
+        let host = Arc::clone(&seen.borrow_and_update());
+        let nvidia = Arc::clone(&nvidia.borrow_and_update());
+        let policy = Arc::clone(&self.parts.policy.borrow_and_update());
+        self.read_wishes();
+        if self.is_idle() && (self.looked_at.is_some() || host.docker.is_err()) {
+            self.events.abort_all();
+            self.show(WorkspacesState {
+                is_looked: true,
+                document: self.wishes.document_id.clone(),
+                ..WorkspacesState::default()
+            });
+            return None;
+        }
+        // Before the question: what is seen later is at least as new.
+        let mut now = self.now();
+        let images = self.images(&host, &policy);
+        let is_known = |image: &ImageRef| self.look.images.iter().any(|(known, _)| known == image);
+        let is_due = self.looked_at.is_none_or(|looked| now.boot >= looked.plus(self.look_again_ms()));
+        if self.is_stale || is_due || !images.iter().all(is_known) {
+            if let Some(looked) = self.looked_at {
+                self.parts.clock.sleep_until(looked.plus(LOOKS_APART_MS)).await;
+                now = self.now();
+            }
+            match self.parts.port.look_at_workspaces(images).await {
+                Ok(look) => (self.look, self.looked_at, self.is_stale) = (look, Some(now.boot), false),
+                Err(why) => {
+                    let before = (*self.parts.publisher.workspaces().borrow()).clone();
+                    self.show(WorkspacesState { unknown: Some(why), is_looked: true, ..(*before).clone() });
+                    return Some(now.boot.plus(DOCKER_AGAIN_MS));
+                }
+            }
+        }
+        if self.events.is_empty() {
+            let port = Arc::clone(&self.parts.port);
+            self.events.spawn(async move { port.await_workspace_event(now.wall).await });
+        }
+        let world = self.world(&host, &policy, &nvidia, now);
+        let turn = decide_workspaces(&world);
+        self.take(turn, now).await
+    }
+
+    fn now(&self) -> Now {
+        Now { boot: self.parts.clock.boot_now(), wall: self.parts.clock.wall_now() }
+    }
+
+    /// How old a look may become where nothing is reported.
+    fn look_again_ms(&self) -> u64 {
+        if self.memory.images.is_empty() { LOOK_AGAIN_MS } else { PULL_LOOK_MS }
+    }
+
+    fn read_wishes(&mut self) {
+        let desired = Arc::clone(&self.parts.desired.borrow_and_update());
+        let settings = Arc::clone(&self.parts.settings.borrow_and_update());
+        self.wishes = WorkspaceWishes::of(&desired, &self.memory.record).with_host(&settings.desired);
+    }
+
+    /// The images of what is to run.
+    fn images(&self, host: &HostObservation, policy: &Policy) -> Vec<ImageRef> {
+        let docker = host.docker.clone().unwrap_or_default();
+        let described = described(host, &docker, &self.look.containers, policy);
+        let planned = plan(&described, &self.wishes.document);
+        let images = planned.into_iter().filter_map(|one| match one.action {
+            WorkspaceAction::Create(request) => Some(request.container.image),
+            WorkspaceAction::Nothing | WorkspaceAction::Refusal(_) => None,
+        });
+        images.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    fn world(&mut self, host: &HostObservation, policy: &Policy, nvidia: &NvidiaState, now: Now) -> WorkspacesWorld {
+        let docker = host.docker.clone().unwrap_or_default();
+        let locked = *self.parts.locked.borrow_and_update();
+        let checkin = self.parts.checkin.borrow_and_update().state;
+        let denied = || {
+            let message = "a manager may not have workspaces here (manager.workspaces in policy.toml)";
+            WorkspaceReason::new("denied_by_local_policy", message)
+        };
+        let held = manager_held(checkin, locked).map(|why| WorkspaceReason::new(&why.code, why.message));
+        WorkspacesWorld {
+            document: self.wishes.document.clone(),
+            document_id: self.wishes.document_id.clone(),
+            lists: self.wishes.lists,
+            manager_held: held.or_else(|| (!policy.manager.workspaces).then(denied)),
+            driver_changing: driver_changing(nvidia),
+            host: described(host, &docker, &self.look.containers, policy),
+            look: self.look.clone(),
+            memory: self.memory.clone(),
+            doing: self.doing.clone(),
+            limits: WorkspaceLimits::default(),
+            max_removals: policy.manager.max_removals,
+            now,
+        }
+    }
+
+    /// Writes down what has to be, begins what was decided, and shows it.
+    async fn take(&mut self, turn: WorkspacesTurn, now: Now) -> Option<BootMillis> {
+        let WorkspacesTurn { deeds, mut state, memory, wake_at } = turn;
+        let saved = match &self.blocked {
+            Some(why) => Err(why.clone()),
+            None => self.save(&memory.record).await,
+        };
+        if let Err(why) = saved {
+            state.unknown = Some(format!("nothing is done, because it cannot be written down: {why}"));
+            self.show(state);
+            return Some(now.boot.plus(RECORD_AGAIN_MS));
+        }
+        self.memory = memory;
+        self.show(state);
+        for deed in deeds {
+            self.begin(deed);
+        }
+        let again = self.looked_at.unwrap_or(now.boot).plus(self.look_again_ms());
+        Some(wake_at.map_or(again, |wake| wake.min(again)))
+    }
+
+    async fn save(&mut self, record: &WorkspacesRecord) -> Result<(), String> {
+        // Where nothing was ever kept nothing is written.
+        if self.kept != *record {
+            self.parts.ledger.write(record.encode()).await.map_err(|fault| fault.to_string())?;
+            self.kept = record.clone();
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, deed: WorkspaceDeed) {
+        if let Some(id) = deed.workspace_id() {
+            self.doing.workspaces.insert(id.clone());
+        }
+        match &deed {
+            WorkspaceDeed::Create(container) => drop(self.doing.starting.insert(container.workspace_id.clone())),
+            WorkspaceDeed::Start { workspace_id, .. } => drop(self.doing.starting.insert(workspace_id.clone())),
+            WorkspaceDeed::Pull { image } => drop(self.doing.images.insert(image.clone())),
+            WorkspaceDeed::RemoveVolume { name } => drop(self.doing.volumes.insert(name.clone())),
+            WorkspaceDeed::Stop { .. }
+            | WorkspaceDeed::Pause { .. }
+            | WorkspaceDeed::Unpause { .. }
+            | WorkspaceDeed::Remove { .. } => {}
+        }
+        tracing::info!(message_id = Message::WorkspaceDeed.id(), "{deed}");
+        let port = Arc::clone(&self.parts.port);
+        self.deeds.spawn(async move {
+            let result = port.act_on_workspace(&deed).await;
+            (deed, result)
+        });
+    }
+
+    fn show(&self, mut state: WorkspacesState) {
+        let publisher = &self.parts.publisher;
+        let before = Arc::clone(&publisher.workspaces().borrow());
+        for one in &mut state.workspaces {
+            if let Some(earlier) = before.find(&one.id).filter(|earlier| earlier.state == one.state) {
+                one.since = earlier.since;
+            }
+        }
+        let condition = |kind: &str, reason: &str, message: String| Condition {
+            kind: kind.to_owned(),
+            status: ConditionStatus::True,
+            reason: reason.to_owned(),
+            message,
+            since: self.parts.clock.wall_now(),
+        };
+        match &state.removals_held {
+            Some(held) => publisher.stand(condition(
+                REMOVALS_HELD,
+                "max_removals",
+                format!(
+                    "the manager's desired state removes {} workspaces, and the policy allows {} at once: it waits for another \
+                     revision, or for `gpuhostctl workspaces confirm-removals`",
+                    held.count, held.most
+                ),
+            )),
+            None => publisher.lift(REMOVALS_HELD),
+        }
+        match state.foreign.first() {
+            Some(first) => publisher.stand(condition(
+                FOREIGN,
+                "not_ours",
+                format!(
+                    "{} containers have the label of a workspace and are not gpuhostd's; the first is {}: {}; they are left alone",
+                    state.foreign.len(),
+                    first.name,
+                    first.why.why()
+                ),
+            )),
+            None => publisher.lift(FOREIGN),
+        }
+        publisher.show_workspaces(state);
+    }
+}
+
+/// While one of NVIDIA's containers is replaced nothing is started with a GPU.
+fn driver_changing(nvidia: &NvidiaState) -> Option<String> {
+    let of = |name: &str, phase: &NvidiaPhase| match phase {
+        NvidiaPhase::Upgrading { step } | NvidiaPhase::RollingBack { step } | NvidiaPhase::Stopping { step } => {
+            Some(format!("the {name} container is being changed: {step}"))
+        }
+        NvidiaPhase::Starting { lacks } => Some(format!("the {name} container is not ready yet: {lacks}")),
+        NvidiaPhase::Disabled
+        | NvidiaPhase::Absent { .. }
+        | NvidiaPhase::Pulling { .. }
+        | NvidiaPhase::Ready
+        | NvidiaPhase::Failed { .. }
+        | NvidiaPhase::Refused { .. }
+        | NvidiaPhase::Foreign { .. }
+        | NvidiaPhase::Unknown { .. } => None,
+    };
+    of("driver", &nvidia.driver.phase).or_else(|| of("toolkit", &nvidia.toolkit.phase))
+}
+
+/// Waits until the instant, or for ever where there is none.
+async fn at(clock: &impl Clock, when: Option<BootMillis>) {
+    match when {
+        Some(when) => clock.sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,41 @@
+//! The life of workspaces: how Docker shows their containers, what can be done to them, and what of it is to be done next.
+
+mod removal_gate;
+mod why_not_ours;
+mod workspace_allocation;
+mod workspace_ask;
+mod workspace_decide;
+mod workspace_deed;
+mod workspace_ending;
+mod workspace_facts;
+mod workspace_host;
+mod workspace_look;
+mod workspace_memory;
+mod workspace_pace;
+mod workspace_record;
+mod workspace_running;
+mod workspace_shown;
+mod workspace_slots;
+mod workspace_status;
+mod workspace_step;
+mod workspace_turn;
+mod workspace_wishes;
+mod workspace_world;
+
+pub use why_not_ours::WhyNotOurs;
+pub use workspace_allocation::WorkspaceAllocation;
+pub use workspace_ask::WorkspaceAsk;
+pub use workspace_decide::decide_workspaces;
+pub use workspace_deed::WorkspaceDeed;
+pub use workspace_facts::WorkspaceFacts;
+pub use workspace_host::described;
+pub use workspace_look::{WorkspaceLook, WorkspaceSeen};
+pub use workspace_memory::{ImageMemory, RemovalMemory, WorkspaceMemory, WorkspacesMemory};
+pub use workspace_pace::{WorkspaceGate, WorkspacePace};
+pub use workspace_record::{BadWorkspacesRecord, LocalWorkspace, WorkspacesRecord};
+pub use workspace_status::{
+    ForeignWorkspace, RemovalsHeld, UnreadWorkspace, WorkspaceReason, WorkspaceState, WorkspaceStatus, WorkspacesState,
+};
+pub use workspace_turn::WorkspacesTurn;
+pub use workspace_wishes::WorkspaceWishes;
+pub use workspace_world::{WorkspaceLimits, WorkspaceLists, WorkspacesDoing, WorkspacesWorld};

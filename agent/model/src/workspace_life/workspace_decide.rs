@@ -1,0 +1,333 @@
+//! Decides the next turn: for each workspace that is wished or there, what it needs next, as far as may be done at once.
+
+use super::removal_gate::removals;
+use super::workspace_deed::WorkspaceDeed;
+use super::workspace_ending::{deleted, paused, stopped};
+use super::workspace_look::WorkspaceSeen;
+use super::workspace_memory::{WorkspaceMemory, WorkspacesMemory};
+use super::workspace_record::LocalWorkspace;
+use super::workspace_running::{refused, running, taken};
+use super::workspace_shown::{Shown, foreign, status};
+use super::workspace_slots::Slots;
+use super::workspace_status::{RemovalsHeld, UnreadWorkspace, WorkspaceReason, WorkspaceState, WorkspacesState};
+use super::workspace_step::WorkspaceStep;
+use super::workspace_turn::WorkspacesTurn;
+use super::workspace_world::WorkspacesWorld;
+use crate::nvidia_container::{ContainerRun, ImageSeen};
+use crate::policy::Requester;
+use crate::time::BootMillis;
+use crate::workspace::{DesiredRun, Planned, WorkspaceAction, WorkspaceHead, WorkspaceId, plan};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Decides.
+#[must_use]
+pub fn decide_workspaces(world: &WorkspacesWorld) -> WorkspacesTurn {
+    let planned = plan(&world.host, &world.document);
+    let mut memory = world.memory.clone();
+    settle(world, &planned, &mut memory);
+    let wished = heads(&planned);
+    let orphans = orphans(world, &wished);
+    let count = count_removals(world, &wished, &orphans);
+    let held = removals(&mut memory.removals, world.document_id.as_ref(), count, world.max_removals);
+    let mut deciding = Deciding { world, memory, slots: Slots::of(world), deeds: Vec::new(), shown: Vec::new(), held };
+    for (id, (planned, head)) in in_order(&planned, &wished) {
+        let step = deciding.step(id, planned, head);
+        deciding.take(id, Some((head, planned.requester)), step);
+    }
+    for seen in &orphans {
+        let Some(id) = seen.workspace_id.clone() else { continue };
+        let step = deciding.orphan(&id, seen);
+        deciding.take(&id, None, step);
+    }
+    deciding.volumes(&planned);
+    deciding.finish(&planned)
+}
+
+/// Each workspace that is wished, by its id. Where an id is there twice the one that is not refused counts.
+type Wished<'a> = BTreeMap<&'a WorkspaceId, (&'a Planned, &'a WorkspaceHead)>;
+
+fn heads(planned: &[Planned]) -> Wished<'_> {
+    let mut all = Wished::new();
+    for one in planned {
+        let Some(head) = &one.head else { continue };
+        let is_refused = matches!(one.action, WorkspaceAction::Refusal(_));
+        if !is_refused || !all.contains_key(&head.id) {
+            all.insert(&head.id, (one, head));
+        }
+    }
+    all
+}
+
+/// In the order of the document.
+fn in_order<'a>(
+    planned: &'a [Planned],
+    wished: &Wished<'a>,
+) -> impl Iterator<Item = (&'a WorkspaceId, (&'a Planned, &'a WorkspaceHead))> {
+    planned.iter().filter_map(|one| {
+        let (id, chosen) = wished.get_key_value(&one.head.as_ref()?.id)?;
+        std::ptr::eq(chosen.0, one).then_some((*id, *chosen))
+    })
+}
+
+/// Our containers that no source lists, and whose source has a list.
+fn orphans<'a>(world: &'a WorkspacesWorld, wished: &Wished<'_>) -> Vec<&'a WorkspaceSeen> {
+    let is_orphan = |seen: &&WorkspaceSeen| {
+        seen.foreign.is_none() && seen.workspace_id.as_ref().is_some_and(|id| !wished.contains_key(id))
+    };
+    world.look.containers.iter().filter(is_orphan).collect()
+}
+
+fn has_list(world: &WorkspacesWorld, seen: &WorkspaceSeen) -> bool {
+    match seen.requester {
+        Some(Requester::Local) => world.lists.local,
+        Some(Requester::Manager) => world.lists.manager,
+        None => false,
+    }
+}
+
+/// What a manager's document removes of what is there: deleted, or running and not listed any more.
+fn count_removals(world: &WorkspacesWorld, wished: &Wished<'_>, orphans: &[&WorkspaceSeen]) -> u64 {
+    let is_there = |id: &WorkspaceId| own(world, id).is_some();
+    let deleted = wished.values().filter(|(planned, head)| {
+        planned.requester == Requester::Manager && head.desired == DesiredRun::Deleted && is_there(&head.id)
+    });
+    let by_manager = |seen: &&&WorkspaceSeen| seen.requester == Some(Requester::Manager);
+    let ends = |seen: &&&WorkspaceSeen| seen.is_live() && has_list(world, seen);
+    let ended = orphans.iter().filter(by_manager).filter(ends);
+    u64::try_from(deleted.count() + ended.count()).unwrap_or(u64::MAX)
+}
+
+/// The container of a workspace that is ours.
+fn own<'a>(world: &'a WorkspacesWorld, id: &WorkspaceId) -> Option<&'a WorkspaceSeen> {
+    let is_it = |seen: &&WorkspaceSeen| seen.workspace_id.as_ref() == Some(id) && seen.foreign.is_none();
+    world.look.containers.iter().find(is_it)
+}
+
+/// What the look shows to have happened since the last one.
+fn settle(world: &WorkspacesWorld, planned: &[Planned], memory: &mut WorkspacesMemory) {
+    for (image, known) in &mut memory.images {
+        match world.look.image(image) {
+            ImageSeen::PullFailed { why } if known.is_begun => {
+                known.is_begun = false;
+                known.pace.fail(world.now.boot, "pull_failed", &why, false);
+            }
+            ImageSeen::Present { .. } => *known = super::workspace_memory::ImageMemory::default(),
+            ImageSeen::Absent | ImageSeen::Pulling { .. } | ImageSeen::PullFailed { .. } => {}
+        }
+    }
+    for one in planned {
+        let (Some(head), WorkspaceAction::Create(request)) = (&one.head, &one.action) else { continue };
+        let known = memory.workspaces.entry(head.id.clone()).or_default();
+        let digest = &request.container.spec_digest;
+        if known.spec_digest.as_ref() != Some(digest) {
+            // The failures of another specification say nothing about this one.
+            let is_first = known.spec_digest.is_none();
+            known.spec_digest = Some(digest.clone());
+            if !is_first {
+                known.pace = super::workspace_pace::WorkspacePace::default();
+            }
+        }
+        let seen = own(world, &head.id);
+        if let Some(seen) = seen.filter(|seen| seen.spec_digest.as_ref() == Some(digest)) {
+            count_end(world.now.boot, seen, known);
+        }
+        known.recreate &= seen.is_some();
+    }
+}
+
+/// A container that has ended by itself is a failure, once.
+fn count_end(now: BootMillis, seen: &WorkspaceSeen, known: &mut WorkspaceMemory) {
+    let ContainerRun::Ended { exit, oom } = &seen.run else {
+        known.is_started |= seen.is_live();
+        return;
+    };
+    if !std::mem::take(&mut known.is_started) {
+        return;
+    }
+    let message = match (exit, oom) {
+        (_, true) => "its container ran out of memory and the kernel ended it".to_owned(),
+        (255, false) => "its container ended while Docker was away (exit status 255)".to_owned(),
+        (exit, false) => format!("its container ended with exit status {exit}"),
+    };
+    known.pace.fail(now, "ended", &message, true);
+}
+
+struct Deciding<'a> {
+    world: &'a WorkspacesWorld,
+    memory: WorkspacesMemory,
+    slots: Slots,
+    deeds: Vec<WorkspaceDeed>,
+    shown: Vec<Shown>,
+    held: Option<RemovalsHeld>,
+}
+
+impl Deciding<'_> {
+    fn step(&self, id: &WorkspaceId, planned: &Planned, head: &WorkspaceHead) -> WorkspaceStep {
+        let world = self.world;
+        let seen = own(world, id);
+        let forged = |one: &&WorkspaceSeen| one.foreign.is_some() && one.workspace_id.as_ref() == Some(id);
+        let name = crate::workspace::WorkspaceContainer::name_of(id);
+        if let (None, Some(other)) = (seen, world.look.containers.iter().filter(forged).find(|one| one.name == name)) {
+            return taken(id, other);
+        }
+        let grace_s = world.limits.grace_s;
+        let step = match (head.desired, &planned.action) {
+            (DesiredRun::Running, WorkspaceAction::Create(request)) => {
+                running((world, &self.memory), &request.container, seen)
+            }
+            (_, WorkspaceAction::Refusal(why)) => refused(seen, why),
+            // Nothing is planned only where it is not to run.
+            (DesiredRun::Running | DesiredRun::Stopped, _) => stopped(id, seen, grace_s),
+            (DesiredRun::Paused, _) => paused(id, seen),
+            (DesiredRun::Deleted, _) => deleted(id, seen, grace_s),
+        };
+        let is_manager = planned.requester == Requester::Manager;
+        match (&world.manager_held, &self.held, &step.deed) {
+            (Some(reason), _, Some(_)) if is_manager => {
+                WorkspaceStep { deed: None, reason: Some(reason.clone()), ..step }
+            }
+            (_, Some(held), Some(_)) if is_manager && head.desired == DesiredRun::Deleted => removal_held(step, held),
+            _ => step,
+        }
+    }
+
+    /// It is stopped, never removed: its files are somebody's.
+    fn orphan(&self, id: &WorkspaceId, seen: &WorkspaceSeen) -> WorkspaceStep {
+        let world = self.world;
+        let lost = "its files are kept: list it again, or with desired: deleted";
+        if !has_list(world, seen) {
+            let state = if seen.is_live() { WorkspaceState::Running } else { WorkspaceState::Stopped };
+            let message =
+                format!("no document that this host has lists workspaces, so that nothing is done about it; {lost}");
+            return WorkspaceStep::waits(state, "unlisted", message);
+        }
+        let step = stopped(id, seen.into(), world.limits.grace_s);
+        let by_manager = seen.requester == Some(Requester::Manager);
+        let step = match (&world.manager_held, &self.held, &step.deed) {
+            (Some(reason), _, Some(_)) if by_manager => {
+                return WorkspaceStep { deed: None, reason: Some(reason.clone()), ..step };
+            }
+            (_, Some(held), Some(_)) if by_manager => return removal_held(step, held),
+            _ => step,
+        };
+        let reason = WorkspaceReason::new("orphaned", format!("no source lists it any more; {lost}"));
+        WorkspaceStep { reason: Some(reason), ..step }
+    }
+
+    /// Takes the step as far as there is room for it.
+    fn take(&mut self, id: &WorkspaceId, wished: Option<(&WorkspaceHead, Requester)>, mut step: WorkspaceStep) {
+        if self.world.doing.workspaces.contains(id) {
+            step.deed = None;
+        }
+        if let Some(deed) = step.deed.take() {
+            match self.slots.take(&deed) {
+                Ok(true) => self.begin(deed, wished.map(|(head, _)| head.desired)),
+                Ok(false) => {}
+                Err(full) => {
+                    step.reason = Some(WorkspaceReason::new(full.code(), full.to_string()));
+                    if matches!(
+                        step.state,
+                        WorkspaceState::Pulling | WorkspaceState::Creating | WorkspaceState::Starting
+                    ) {
+                        step.state = WorkspaceState::Pending;
+                    }
+                }
+            }
+        }
+        self.shown.push(Shown { id: id.clone(), wished: wished.map(|(head, by)| (head.clone(), by)), step });
+    }
+
+    fn begin(&mut self, deed: WorkspaceDeed, desired: Option<DesiredRun>) {
+        match &deed {
+            WorkspaceDeed::Pull { image } => {
+                self.memory.images.entry(image.clone()).or_default().is_begun = true;
+            }
+            // The volumes of what is deleted go with it. Which they are is known only while the container is there.
+            WorkspaceDeed::Remove { workspace_id, .. } if desired == Some(DesiredRun::Deleted) => {
+                let volumes = own(self.world, workspace_id).map(|seen| seen.volumes.clone());
+                self.memory.record.doomed_volumes.extend(volumes.unwrap_or_default());
+            }
+            WorkspaceDeed::Start { workspace_id, .. } => self.note_started(workspace_id, true),
+            WorkspaceDeed::Stop { workspace_id, .. } => self.note_started(workspace_id, false),
+            WorkspaceDeed::Create(_)
+            | WorkspaceDeed::Remove { .. }
+            | WorkspaceDeed::Pause { .. }
+            | WorkspaceDeed::Unpause { .. }
+            | WorkspaceDeed::RemoveVolume { .. } => {}
+        }
+        self.deeds.push(deed);
+    }
+
+    fn note_started(&mut self, id: &WorkspaceId, is_started: bool) {
+        self.memory.workspaces.entry(id.clone()).or_default().is_started = is_started;
+    }
+
+    fn volumes(&mut self, planned: &[Planned]) {
+        let wanted: BTreeSet<&str> = planned.iter().flat_map(wanted_volumes).collect();
+        let containers = &self.world.look.containers;
+        let is_used = |name: &String| containers.iter().any(|seen| seen.volumes.contains(name));
+        let doomed: Vec<String> = self.memory.record.doomed_volumes.iter().cloned().collect();
+        for name in doomed {
+            if wanted.contains(name.as_str()) {
+                self.memory.record.doomed_volumes.remove(&name);
+            } else if !is_used(&name)
+                && !self.world.doing.volumes.contains(&name)
+                && !self.memory.kept_volumes.contains(&name)
+            {
+                let deed = WorkspaceDeed::RemoveVolume { name };
+                if self.slots.take(&deed) == Ok(true) {
+                    self.deeds.push(deed);
+                }
+            }
+        }
+    }
+
+    fn finish(mut self, planned: &[Planned]) -> WorkspacesTurn {
+        let known: BTreeSet<&WorkspaceId> = self.shown.iter().map(|one| &one.id).collect();
+        self.memory.workspaces.retain(|id, _| known.contains(id));
+        // What was deleted at the wish of this host is over.
+        let is_gone = |id: &WorkspaceId| {
+            let one = self.shown.iter().find(|one| one.id == *id);
+            one.is_some_and(|one| one.step.state == WorkspaceState::Deleted && one.step.reason.is_none())
+        };
+        let is_over = |id: &WorkspaceId, one: &LocalWorkspace| one.desired == DesiredRun::Deleted && is_gone(id);
+        self.memory.record.local.retain(|id, one| !is_over(id, one));
+        let wake_at = self.shown.iter().filter_map(|one| one.step.retry_at).min();
+        let unread = planned.iter().filter_map(|one| match (&one.head, &one.action) {
+            (None, WorkspaceAction::Refusal(why)) => Some(UnreadWorkspace {
+                name: one.workspace_id.clone(),
+                requester: one.requester,
+                reason: WorkspaceReason::new(why.code(), why.to_string()),
+            }),
+            _ => None,
+        });
+        let world = self.world;
+        let mut workspaces: Vec<_> = self.shown.iter().map(|one| status(world, one, own(world, &one.id))).collect();
+        workspaces.sort_by(|one, other| one.id.cmp(&other.id));
+        let state = WorkspacesState {
+            unknown: None,
+            is_looked: true,
+            document: world.document_id.clone(),
+            workspaces,
+            unread: unread.collect(),
+            foreign: foreign(&world.look),
+            removals_held: self.held,
+        };
+        WorkspacesTurn { deeds: self.deeds, state, memory: self.memory, wake_at }
+    }
+}
+
+fn removal_held(step: WorkspaceStep, held: &RemovalsHeld) -> WorkspaceStep {
+    let RemovalsHeld { count, most } = held;
+    let message = format!(
+        "this revision removes {count} workspaces, and max_removals of the policy is {most}: it is done when another revision wants \
+         it too, or by `gpuhostctl workspaces confirm-removals`"
+    );
+    WorkspaceStep { deed: None, reason: Some(WorkspaceReason::new("removals_held", message)), ..step }
+}
+
+/// The volumes of ours that a workspace is to have.
+fn wanted_volumes(planned: &Planned) -> Vec<&str> {
+    let WorkspaceAction::Create(request) = &planned.action else { return Vec::new() };
+    request.container.mounts.iter().filter(|mount| mount.is_volume).map(|mount| mount.source.as_str()).collect()
+}

@@ -1,0 +1,73 @@
+//! What is remembered of workspaces while the daemon runs. All of it can be lost: then something is tried once more.
+
+use super::workspace_pace::WorkspacePace;
+use super::workspace_record::WorkspacesRecord;
+use crate::desired::DocumentId;
+use crate::image_ref::ImageRef;
+use crate::time::BootMillis;
+use crate::workspace::WorkspaceId;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WorkspacesMemory {
+    /// Of each workspace.
+    pub workspaces: BTreeMap<WorkspaceId, WorkspaceMemory>,
+    /// Of each image that is pulled.
+    pub images: BTreeMap<ImageRef, ImageMemory>,
+    /// Of removals.
+    pub removals: RemovalMemory,
+    /// What is kept on disk.
+    pub record: WorkspacesRecord,
+    /// Volumes whose removal was refused: they are not tried again before the daemon starts again.
+    pub kept_volumes: BTreeSet<String>,
+}
+
+/// What is remembered of one workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WorkspaceMemory {
+    /// Its failures.
+    pub pace: WorkspacePace,
+    /// Of which specification they are: those of another one do not count.
+    pub spec_digest: Option<String>,
+    /// It was started, or seen running, and nobody stopped it: if it has ended, it has by itself.
+    pub is_started: bool,
+    /// Somebody wants its container created again.
+    pub recreate: bool,
+}
+
+/// What is remembered of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ImageMemory {
+    /// Its failures.
+    pub pace: WorkspacePace,
+    /// A pull was begun, and its end was not seen yet.
+    pub is_begun: bool,
+}
+
+/// What is remembered of removals.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RemovalMemory {
+    /// The revision whose removals were the first that waited.
+    pub held: Option<DocumentId>,
+    /// The revision whose removals may be done.
+    pub allowed: Option<DocumentId>,
+    /// A person has confirmed them.
+    pub is_confirmed: bool,
+}
+
+impl WorkspacesMemory {
+    /// A deed for a workspace has failed.
+    pub fn failed(&mut self, id: &WorkspaceId, now: BootMillis, message: &str) {
+        let memory = self.workspaces.entry(id.clone()).or_default();
+        memory.is_started = false;
+        memory.pace.fail(now, "docker_refused", message, true);
+    }
+
+    /// Somebody wants what has failed tried again now.
+    pub fn try_again(&mut self, id: &WorkspaceId) {
+        if let Some(memory) = self.workspaces.get_mut(id) {
+            memory.pace = WorkspacePace::default();
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The Docker of workspaces on a simulated host: it goes on by some seconds whenever it is looked at.
+
+use crate::host::SimHost;
+use crate::recorded::RecordedHost;
+use model::PciAddress;
+use model::holders::{Hold, Holder};
+use model::image_ref::ImageRef;
+use model::ports::{HostPort, NvidiaPort, WorkspacePort};
+use model::time::{Now, UnixMillis, whole_millis};
+use model::workspace_life::{WorkspaceDeed, WorkspaceLook};
+use std::future::{Future, poll_fn, ready};
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+
+/// So long it takes from one look to the next: a simulated host has no clock.
+const LOOK_TAKES_MS: u64 = 5_000;
+
+/// What Docker shows as times is compared with the clock of the daemon.
+fn wall() -> UnixMillis {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    UnixMillis(i64::try_from(whole_millis(since)).unwrap_or(i64::MAX))
+}
+
+impl WorkspacePort for SimHost {
+    async fn look_at_workspaces(&self, images: Vec<ImageRef>) -> Result<WorkspaceLook, String> {
+        let _facts = self.read_docker().await.map_err(|fault| fault.to_string())?;
+        self.workspaces(|engine| {
+            engine.advance_to(Now { boot: engine.now.plus(LOOK_TAKES_MS), wall: wall() });
+            engine.look(&images)
+        })
+    }
+
+    async fn act_on_workspace(&self, deed: &WorkspaceDeed) -> Result<(), String> {
+        let facts = self.ask_docker().await?;
+        self.workspaces(|engine| {
+            engine.rules.has_nvidia_runtime = facts.has_nvidia_runtime();
+            engine.wall = wall();
+            engine.act(deed)
+        })
+    }
+
+    /// What changed since the last look counts, whenever that was. It does not return after a minute: without a clock none passes.
+    async fn await_workspace_event(&self, _since: UnixMillis) -> Result<(), String> {
+        let _facts = self.read_docker().await.map_err(|fault| fault.to_string())?;
+        poll_fn(|context| match self.workspaces_event(context.waker()) {
+            Ok(true) => Poll::Ready(Ok(())),
+            Ok(false) => Poll::Pending,
+            Err(fault) => Poll::Ready(Err(fault)),
+        })
+        .await
+    }
+}
+
+impl SimHost {
+    /// Containers of workspaces that run and were given one of these functions.
+    pub(crate) fn workspace_holders(&self, functions: &[PciAddress]) -> Vec<Holder> {
+        self.workspaces(|engine| {
+            let mut found = Vec::new();
+            for one in engine.containers.iter().filter(|one| one.is_live()) {
+                let Some(wanted) = &one.wanted else { continue };
+                for name in wanted.gpus.iter().chain(&wanted.vfio) {
+                    let card = engine.card_of.get(name).unwrap_or(name);
+                    let address = card.parse::<PciAddress>().ok().filter(|address| functions.contains(address));
+                    found.extend(address.map(|address| Holder {
+                        pid: Some(one.pid),
+                        command: Some("workspace".to_owned()),
+                        unit: None,
+                        container: Some(one.facts.name.clone()),
+                        address: Some(address),
+                        instance: None,
+                        hold: Hold::ContainerDevice { device: name.clone() },
+                    }));
+                }
+            }
+            found
+        })
+    }
+}
+
+/// A picture has no containers that could be changed.
+impl WorkspacePort for RecordedHost {
+    fn look_at_workspaces(&self, _images: Vec<ImageRef>) -> impl Future<Output = Result<WorkspaceLook, String>> + Send {
+        ready(Err(picture()))
+    }
+
+    fn act_on_workspace(&self, _deed: &WorkspaceDeed) -> impl Future<Output = Result<(), String>> + Send {
+        ready(Err(picture()))
+    }
+
+    fn await_workspace_event(&self, _since: UnixMillis) -> impl Future<Output = Result<(), String>> + Send {
+        ready(Err(picture()))
+    }
+}
+
+fn picture() -> String {
+    "the host is a snapshot, which has no workspaces".to_owned()
+}

@@ -1,0 +1,13 @@
+//! Workspaces against the simulated Docker: its rules, and the life of workspaces under faults and crashes at every moment.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that fails panics"
+)]
+
+mod described;
+mod rules;
+mod wishes;
