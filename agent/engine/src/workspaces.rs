@@ -136,6 +136,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
                 Some(event) = self.events.join_next(), if !self.events.is_empty() => {
                     self.is_stale = true;
                     if let Ok(Err(_)) = event {
+                        self.memory.docker_was_away = true;
                         let again = clock.boot_now().plus(DOCKER_AGAIN_MS);
                         tokio::select! {
                             () = cancel.cancelled() => return,
@@ -184,7 +185,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
                 self.doing.volumes.remove(&name);
                 match result {
                     Ok(()) => drop(self.memory.record.doomed_volumes.remove(&name)),
-                    Err(_) => drop(self.memory.kept_volumes.insert(name)),
+                    Err(fault) => self.memory.volume_failed(&name, now, &fault),
                 }
             }
             WorkspaceDeed::Create(_)
@@ -293,6 +294,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             match self.parts.port.look_at_workspaces(images).await {
                 Ok(look) => (self.look, self.looked_at, self.is_stale) = (look, Some(now.boot), false),
                 Err(why) => {
+                    self.memory.docker_was_away = true;
                     let before = (*self.parts.publisher.workspaces().borrow()).clone();
                     self.show(WorkspacesState { unknown: Some(why), is_looked: true, ..(*before).clone() });
                     return Some(now.boot.plus(DOCKER_AGAIN_MS));
@@ -314,7 +316,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
 
     /// How old a look may become where nothing is reported.
     fn look_again_ms(&self) -> u64 {
-        if self.memory.images.is_empty() { LOOK_AGAIN_MS } else { PULL_LOOK_MS }
+        if self.memory.pulls().next().is_none() { LOOK_AGAIN_MS } else { PULL_LOOK_MS }
     }
 
     fn read_wishes(&mut self) {
@@ -323,7 +325,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
         self.wishes = WorkspaceWishes::of(&desired, &self.memory.record).with_host(&settings.desired);
     }
 
-    /// The images of what is to run.
+    /// The images of what is to run, and those whose pull was begun: it goes on also where nothing wants it any more.
     fn images(&self, host: &HostObservation, policy: &Policy) -> Vec<ImageRef> {
         let docker = host.docker.clone().unwrap_or_default();
         let described = described(host, &docker, &self.look.containers, policy);
@@ -332,7 +334,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             WorkspaceAction::Create(request) => Some(request.container.image),
             WorkspaceAction::Nothing | WorkspaceAction::Refusal(_) => None,
         });
-        images.collect::<BTreeSet<_>>().into_iter().collect()
+        images.chain(self.memory.pulls().cloned()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     fn world(&mut self, host: &HostObservation, policy: &Policy, nvidia: &NvidiaState, now: Now) -> WorkspacesWorld {

@@ -217,7 +217,7 @@ async fn a_recovery_that_hangs_is_given_up_and_the_start_goes_on() {
     let entry = decode(&name, &bench.disk.0.lock().unwrap()[&name]).unwrap();
     let (host, disk) = bench.stop().await;
     disk.0.lock().unwrap().insert(name, model::change::encode(&entry.in_phase(Phase::Open)).unwrap());
-    let acting = Arc::new(Acting { host, holds_back: Mutex::new(true) });
+    let acting = Arc::new(Acting { host, holds_back: Mutex::new(true), pulls: Mutex::new(None) });
     let clock = ManualClock::new();
     let mut starting = std::pin::pin!(start_on(Arc::clone(&acting), disk, "boot", Arc::clone(&clock)));
     let early = tokio::time::timeout(Duration::from_millis(50), &mut starting).await;

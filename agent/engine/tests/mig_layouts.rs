@@ -231,6 +231,23 @@ async fn a_gpu_that_is_given_away_is_left_alone() {
     assert_eq!(bench.make(change_bench::release(GPU)).await, Ok(Done), "and its record is as it was");
 }
 
+#[tokio::test]
+async fn a_card_that_is_pulled_out_during_a_change_ends_it_and_is_not_quarantined() {
+    for step in 0..3 {
+        let bench = with_mig(Disk::default(), "boot").await;
+        bench.make(layout("2g.20gb@0")).await.unwrap();
+        *bench.acting.pulls.lock().unwrap() = Some((at(GPU), step));
+        let refusal = bench.make(layout("3g.40gb@0")).await.unwrap_err();
+        assert!(refusal.to_string().contains("is gone"), "{step}: {refusal}");
+        assert!(bench.disk.phases().is_empty() && bench.records.borrow().is_empty(), "nothing is left to undo");
+        assert!(!bench.conditions().contains(&"gpu_quarantined".to_owned()), "{:?}", bench.conditions());
+        // Another card at its place is free to be changed.
+        bench.host.change(|state| state.plug(at(GPU))).unwrap();
+        bench.run(root(Command::Rescan)).await.unwrap();
+        assert_eq!(bench.make(layout("2g.20gb@0,1g.10gb@6")).await, Ok(Done));
+    }
+}
+
 /// The same machine after a reboot: the mode of an H100 is gone with the driver, and so are its instances.
 async fn rebooted(bench: Bench, boot: &str, edit: impl FnOnce(&mut SimMig)) -> Bench {
     let (host, disk) = bench.stop().await;

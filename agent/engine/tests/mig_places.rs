@@ -179,6 +179,43 @@ async fn a_layout_of_ours_returns_after_the_driver_was_loaded_again_in_the_same_
 }
 
 #[tokio::test]
+async fn what_a_reloaded_driver_brought_back_itself_is_recorded_and_a_later_destroy_is_respected() {
+    let gpu = at(GPU);
+    let bench = with_mig("hgx-h100", Disk::default(), "boot").await;
+    bench.make(layout(gpu, "3g.40gb@4")).await.unwrap();
+    until_places(&bench, gpu, &["3g.40gb@4+4 ours"]).await;
+    let load = |bench: &Bench| {
+        bench
+            .records
+            .borrow()
+            .owned(&bench.shown(GPU).driver.unwrap().uuid.known().unwrap().clone())
+            .unwrap()
+            .driver_load
+    };
+    let before = load(&bench);
+    bench.host.change(|state| {
+        state.reload_driver();
+        state.change_mig(gpu, |mig| {
+            (mig.current, mig.pending) = (MigMode::Enabled, MigMode::Enabled);
+            create(mig, "3g.40gb", 4, 3);
+        });
+    });
+    bench.run(root(Command::Rescan)).await.unwrap();
+    let mut records = bench.records.clone();
+    let renewed = records.wait_for(|records| {
+        records.owned(&bench.shown(GPU).driver.unwrap().uuid.known().unwrap().clone()).unwrap().driver_load != before
+    });
+    assert!(tokio::time::timeout(common::PATIENCE, renewed).await.is_ok());
+    assert!(
+        bench.handle.jobs.borrow().iter().all(|job| job.operation == "rescan" || job.plan.is_empty() || job.id.0 == 1)
+    );
+    bench.host.change(|state| state.change_mig(gpu, |mig| mig.instances.clear()));
+    bench.run(root(Command::Rescan)).await.unwrap();
+    until_recorded(&bench, &[]).await;
+    assert!(bench.host.state().mig[&gpu].instances.is_empty());
+}
+
+#[tokio::test]
 async fn nothing_returns_beside_another_program_that_sets_mig() {
     let gpu = at(GPU);
     let bench = with_mig("hgx-h100", Disk::default(), "boot").await;

@@ -102,7 +102,7 @@ impl Bench {
 
     async fn start_on(host: SimHost, disk: Disk, desired: DesiredState, settings: Settings) -> Self {
         let (clock, cancel) = (ManualClock::new(), CancellationToken::new());
-        let acting = Arc::new(Acting { host: host.clone(), holds_back: Mutex::new(false) });
+        let acting = Arc::new(Acting { host: host.clone(), holds_back: Mutex::new(false), pulls: Mutex::new(None) });
         let change = ChangePorts {
             act: acting,
             journal: Arc::new(disk.clone()),

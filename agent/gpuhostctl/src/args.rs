@@ -2,6 +2,7 @@
 
 use crate::change_flags::Change;
 use crate::nvidia::nvidia_args::NvidiaCommand;
+use crate::workspaces::workspaces_args::{Drain, Run, WorkspacesCommand};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use model::daemon_json::{RuntimeEntry, RuntimeName};
 use std::path::PathBuf;
@@ -93,6 +94,19 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         what: NvidiaCommand,
     },
+    /// List the GPU workspaces of this host, and start, stop, pause, delete or create them again
+    #[command(alias = "workspace")]
+    Workspaces {
+        /// What of them; by default the list.
+        #[command(subcommand)]
+        what: Option<WorkspacesCommand>,
+    },
+    /// List who uses which GPU: workspaces, other containers, virtual machines (vfio), and processes of the host
+    Ps,
+    /// Have a GPU workspace on this host
+    Run(Box<Run>),
+    /// Have this host take no new workspaces, and show what still runs
+    Drain(Drain),
     /// Look at what gpuhostd would change in Docker's configuration
     Docker {
         /// What of it.
@@ -258,7 +272,7 @@ pub(crate) enum Passthrough {
 }
 
 /// A time with its unit, in seconds; without a unit it is in seconds.
-fn seconds(text: &str) -> Result<u64, String> {
+pub(crate) fn seconds(text: &str) -> Result<u64, String> {
     let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
         Some(number) if text.ends_with('m') => (number, 60),
         Some(number) if text.ends_with('h') => (number, 3600),

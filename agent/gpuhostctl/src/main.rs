@@ -26,6 +26,7 @@ mod verdict;
 mod wait;
 mod wait_nvidia;
 mod workspace_plan;
+mod workspaces;
 mod wrap;
 
 use args::{Arguments, Config, Debug, DockerCommand, GpuCommand, Verb};
@@ -85,6 +86,10 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Mig { what } => block_on(mig::run(bus, what, json)),
         Verb::Driver { what } => block_on(nvidia::run(bus, NvidiaRole::Driver, what, json)),
         Verb::Toolkit { what } => block_on(nvidia::run(bus, NvidiaRole::Toolkit, what, json)),
+        Verb::Workspaces { what } => block_on(workspaces::run(bus, what, json)),
+        Verb::Ps => look(bus, |snapshot| show::ps::print(&snapshot, json)),
+        Verb::Run(wanted) => block_on(workspaces::create(bus, *wanted, json)),
+        Verb::Drain(how) => block_on(workspaces::drain(bus, how, json)),
         Verb::Docker { what: DockerCommand::Check { engine, file } } => {
             docker_check::run(file.as_deref(), engine.as_deref(), json)
         }

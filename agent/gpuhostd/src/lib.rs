@@ -6,6 +6,7 @@ pub mod checkin;
 mod conditions;
 pub mod config;
 pub mod desired;
+mod drained;
 pub mod front;
 mod installed_toolkit;
 pub mod launch;

@@ -5,9 +5,10 @@ use crate::bus::{BusAddress, BusState};
 use crate::config::InForce;
 use crate::desired::DesiredPort;
 use crate::remote::Remote;
-use crate::{bus, checkin, conditions, desired, metrics, notify, overlay, policy, roster};
+use crate::{bus, checkin, conditions, desired, drained, metrics, notify, overlay, policy, roster};
 use anyhow::Context;
 use engine::change::ChangePorts;
+use engine::handle::Handle;
 use engine::nvidia::{NvidiaKeeper, NvidiaKeeperParts};
 use engine::publish::Publisher;
 use engine::reconcile::ReconcileInputs;
@@ -83,7 +84,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
         live.configuration.watch(),
         args.state.clone(),
         Arc::clone(&clock),
-        checkin::DesiredEnds { port: wishes.clone(), reconciled: parts.reconciled() },
+        checkin::DesiredEnds::new(wishes.clone(), &parts),
         cancel.child_token(),
     );
     let keeping = (status.clone(), parts.publisher(), Arc::clone(&clock), cancel.child_token());
@@ -114,7 +115,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
         () = signals.ending() => return Ok(()),
     };
 
-    let page = metrics::Page::new(handle.observation.clone(), status.clone(), Arc::clone(&clock));
+    let page = page(&handle, &status, &publisher, &clock);
     let metrics = metrics::run(page, live.configuration.watch(), cancel.child_token());
 
     let mut tasks = JoinSet::new();
@@ -132,6 +133,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     tasks.spawn(checkin);
     tasks.spawn(metrics);
+    tasks.spawn(drained::follow(live.configuration.watch(), publisher.workspaces(), cancel.child_token()));
     tasks.spawn(keep_overlay(status.clone(), cancel.child_token()));
     tasks.spawn(conditions::follow(handle.clone(), status.clone(), Arc::clone(&clock), cancel.child_token()));
     tasks.spawn(notify::keep_status(handle, status, Arc::clone(&clock), cancel.child_token()));
@@ -139,6 +141,17 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
     let outcome = obey(signals, (&mut live, &policy, &wishes, &publisher, &*clock), set, &mut tasks).await;
     stop(&cancel, &mut tasks).await;
     outcome
+}
+
+/// What is given to Prometheus.
+fn page<K: Clock>(
+    handle: &Handle,
+    status: &watch::Receiver<Arc<CheckinStatus>>,
+    publisher: &Publisher,
+    clock: &Arc<K>,
+) -> metrics::Page<K> {
+    let (seen, status) = (handle.observation.clone(), status.clone());
+    metrics::Page::new(seen, status, publisher.workspaces(), Arc::clone(clock))
 }
 
 /// The keeper of the documents: it has read what is kept when this returns.

@@ -131,7 +131,7 @@ mod tests {
             settings,
             state.to_owned(),
             Arc::clone(&clock),
-            crate::checkin::DesiredEnds { port: crate::desired::channel().0, reconciled: ends.reconciled() },
+            crate::checkin::DesiredEnds::new(crate::desired::channel().0, &ends),
             CancellationToken::new(),
         );
         let (acknowledge, _) =

@@ -128,6 +128,8 @@ pub enum Message {
     WorkspaceDeedFailed,
     /// The record of workspaces cannot be used.
     WorkspaceRecordUnusable,
+    /// The host takes no new workspaces, and none runs any more.
+    HostDrained,
     /// Something is done to one of NVIDIA's containers or to Docker's configuration.
     NvidiaDeed,
     /// One of NVIDIA's containers is ready.
@@ -209,6 +211,7 @@ impl Message {
             Self::WorkspaceDeed => "913bcb02e61443189e0dfe0a510bd4d5",
             Self::WorkspaceDeedFailed => "c6845116da6d41efae01e871f40c805b",
             Self::WorkspaceRecordUnusable => "f3d3cd90bc5642e996e38f6aba1389ef",
+            Self::HostDrained => "76ad45b1a4234a92a4eb796904285fc4",
             Self::NvidiaDeed => "9c58ac02fd8343bc9da4695753d08812",
             Self::NvidiaReady => "a55c79e3479b4e56b5e31255ea12db4d",
             Self::NvidiaFailed => "85867decd98e455fb6ce0c3daaf532a9",

@@ -64,7 +64,8 @@ impl HostState {
 
     fn call(&mut self, gpu: PciAddress, step: &MigStep) -> Result<(), ActError> {
         let none = || refused(step.to_string(), MigCallError::NotSupported);
-        let mig = self.mig.get_mut(&gpu).ok_or_else(none)?;
+        let is_there = self.bus.functions.contains_key(&gpu);
+        let mig = self.mig.get_mut(&gpu).filter(|_| is_there).ok_or_else(none)?;
         take(mig, step).map_err(|why| refused(step.to_string(), why))?;
         self.report_mig(gpu);
         Ok(())

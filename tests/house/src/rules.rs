@@ -170,8 +170,9 @@ pub const REACHES: [Reach; 5] = [
     Reach { paths: &STARTS, held: Held::AllBut(&["spawn"]), why: "only the package spawn starts processes" },
     Reach {
         paths: &WRITES,
-        held: Held::AllBut(&["host", "spawn", "gpuhostd-child"]),
-        why: "only host (the daemon's own state), spawn (its folders) and the child (sysfs) write to the file system",
+        held: Held::AllBut(&["host", "spawn", "gpuhostd-child", "gpuhostctl"]),
+        why: "only host (the daemon's own state), spawn (its folders), the child (sysfs) and gpuhostctl (the checkpoint that its caller \
+              names, with the caller's rights) write to the file system",
     },
     Reach { paths: &LISTENS, held: Held::Everybody, why: "the product opens no TCP listener: it only calls out" },
     Reach { paths: &["std::thread::sleep"], held: Held::Everybody, why: "wait for the event, never for a time" },

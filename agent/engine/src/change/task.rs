@@ -10,9 +10,10 @@ use crate::jobs::{JobEnd, JobTable};
 use crate::observer::{Ask, FOR_A_PLAN, look};
 use model::blocker::Blocker;
 use model::change::{
-    Change, ChangeFacts, ChangeId, ChangeMachine, Effect, Entry, Outcome, Phase, PlannedChange, listed,
+    Change, ChangeFacts, ChangeId, ChangeMachine, Effect, Entry, FailureCause, Outcome, Phase, PlannedChange, listed,
 };
 use model::driver::MigMode;
+use model::judge::PCI_SCAN_FAILED;
 use model::message::Message;
 use model::mig::{MigOwned, OwnedNow};
 use model::observation::HostObservation;
@@ -238,10 +239,48 @@ impl Task {
             let show = |machine: &ChangeMachine, to_do: &Effect| self.show(machine, to_do, jobs);
             drive(machine, ports, self.owned.as_ref(), show).await
         };
+        if let Outcome::Quarantined(trouble) = &outcome
+            && let Some(ended) = self.gone(trouble, &machine, &*ports.journal).await
+        {
+            return ended;
+        }
         self.audit_end(&outcome);
         // Where only the record of MIG instances was written the host is as it was: that is not a change that a rate counts.
         let is_record_alone = matches!(&self.change, Change::MigReturn(_)) && machine.entry().plan.steps.is_empty();
         Ended { is_made: !is_record_alone, ..self.conclude(&outcome, &machine) }
+    }
+
+    /// The end of a change whose GPU is not on the bus any more: there is nothing that could be undone, and nothing to keep from anybody.
+    /// A step that hangs in the kernel may still have its effect on what comes to that place: there it is no end.
+    async fn gone<J: JournalPort>(
+        &self,
+        trouble: &FailureCause,
+        machine: &ChangeMachine,
+        journal: &J,
+    ) -> Option<Ended> {
+        let gpu = self.change.subject().gpu().filter(|_| !trouble.hangs())?;
+        look(&self.observer, FOR_A_PLAN).await.ok()?;
+        let host = Arc::clone(&self.observation.borrow());
+        let is_scanned = !host.conditions.iter().any(|condition| condition.kind == PCI_SCAN_FAILED);
+        if !is_scanned || host.gpu(gpu).is_some() {
+            return None;
+        }
+        journal.remove(&machine.entry().name()).await.ok()?;
+        let said =
+            format!("{gpu} is gone from the PCI bus, and nothing is left to undo; the last fault was: {trouble}");
+        tracing::info!(
+            message_id = MESSAGE_CHANGE_ENDED,
+            operation = self.change.act().code(),
+            gpu_bdf = %gpu,
+            job_id = self.job.0,
+            origin = ?self.actor.origin,
+            actor_uid = self.actor.uid,
+            outcome = "gone",
+            "{} of {gpu} ended: {said}",
+            self.change.act().code()
+        );
+        let attempted = format!("{} {gpu}", self.change.act().code());
+        Some(Ended::made(Err(Refusal::HostFault { attempted, said }), Left::Now(None)))
     }
 
     /// What of the outcome goes to the job, to the records and to the lanes.

@@ -20,6 +20,7 @@ use model::refusal::Refusal;
 use model::roster::Known;
 use model::settings::Settings;
 use model::time::{BootMillis, Now, UnixMillis};
+use model::workspace_life::WorkspacesState;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -57,6 +58,7 @@ pub struct Reconciler<K> {
     inputs: ReconcileInputs,
     known: watch::Receiver<Arc<Vec<Known>>>,
     nvidia: watch::Receiver<Arc<NvidiaState>>,
+    workspaces: watch::Receiver<Arc<WorkspacesState>>,
     pacer: Pacer,
     applied: Applied,
     jobs: JoinSet<(Vec<ItemKey>, Ended)>,
@@ -75,11 +77,26 @@ impl<K: Clock> Reconciler<K> {
         observer: mpsc::Sender<Ask>,
         (inputs, out): (ReconcileInputs, watch::Sender<Arc<Reconciled>>),
     ) -> Self {
-        let (known, nvidia) = (publisher.known(), publisher.nvidia());
+        let (known, nvidia, workspaces) = (publisher.known(), publisher.nvidia(), publisher.workspaces());
         let (pacer, applied) = (Pacer::default(), Applied::default());
         let (jobs, looks) = (JoinSet::new(), JoinSet::new());
         let logged = BTreeMap::new();
-        Self { clock, handle, publisher, observer, inputs, known, nvidia, pacer, applied, jobs, looks, logged, out }
+        Self {
+            clock,
+            handle,
+            publisher,
+            observer,
+            inputs,
+            known,
+            nvidia,
+            workspaces,
+            pacer,
+            applied,
+            jobs,
+            looks,
+            logged,
+            out,
+        }
     }
 
     /// Reconciles until it is cancelled. Jobs that are then under way are not waited for.
@@ -97,6 +114,7 @@ impl<K: Clock> Reconciler<K> {
                 Ok(()) = another_state(&mut self.inputs.checkin) => {}
                 Ok(()) = self.known.changed() => {}
                 Ok(()) = self.nvidia.changed() => {}
+                Ok(()) = self.workspaces.changed() => {}
                 Ok(()) = seen.changed() => {}
                 Some(ended) = self.jobs.join_next(), if !self.jobs.is_empty() => self.ended(ended),
                 Some(looked) = self.looks.join_next(), if !self.looks.is_empty() => {
@@ -142,8 +160,10 @@ impl<K: Clock> Reconciler<K> {
         let policy = Arc::clone(&self.inputs.policy.borrow_and_update());
         let known = Arc::clone(&self.known.borrow_and_update());
         let nvidia = Arc::clone(&self.nvidia.borrow_and_update());
+        let workspaces = Arc::clone(&self.workspaces.borrow_and_update());
         let world = World {
             nvidia: &nvidia,
+            workspaces: &workspaces,
             desired,
             host,
             known: &known,

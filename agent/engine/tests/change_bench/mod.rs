@@ -92,6 +92,8 @@ impl Disk {
 pub(crate) struct Acting {
     pub(crate) host: SimHost,
     pub(crate) holds_back: Mutex<bool>,
+    /// A card that is pulled out when so many more steps have been asked for.
+    pub(crate) pulls: Mutex<Option<(PciAddress, u32)>>,
 }
 
 impl ActPort for Acting {
@@ -106,6 +108,15 @@ impl ActPort for Acting {
     async fn act(&self, target: &Target, step: &PlanStep) -> Result<(), ActError> {
         if *self.holds_back.lock().unwrap() {
             std::future::pending::<()>().await;
+        }
+        let pulled = {
+            let mut pulls = self.pulls.lock().unwrap();
+            let now = pulls.filter(|(_, left)| *left == 0).map(|(gpu, _)| gpu);
+            *pulls = pulls.filter(|_| now.is_none()).map(|(gpu, left)| (gpu, left - 1));
+            now
+        };
+        if let Some(gpu) = pulled {
+            self.host.change(|state| state.unplug(gpu)).unwrap();
         }
         self.host.act(target, step).await
     }
@@ -124,7 +135,7 @@ pub(crate) struct Bench {
 }
 
 pub(crate) async fn start(host: SimHost, disk: Disk, boot: &str) -> Bench {
-    let acting = Arc::new(Acting { host, holds_back: Mutex::new(false) });
+    let acting = Arc::new(Acting { host, holds_back: Mutex::new(false), pulls: Mutex::new(None) });
     start_on(acting, disk, boot, ManualClock::new()).await
 }
 

@@ -23,7 +23,7 @@ pub(crate) enum Mig {
     Assert(Assert),
     /// Print the layouts of this host as a configuration file
     Export(Export),
-    /// Print modes and layouts of this host, with the placements, for restore
+    /// Write modes and layouts of this host, with the placements, for restore
     Checkpoint(Checkpoint),
     /// Bring back the modes and layouts of a checkpoint
     Restore(Restore),
@@ -246,7 +246,7 @@ pub(crate) struct Export {
 #[derive(Debug, Args)]
 #[command(after_help = "Environment: MIG_PARTED_CHECKPOINT_FILE is used for the flag that is not given.")]
 pub(crate) struct Checkpoint {
-    /// - for standard output
+    /// The file to write, which is replaced as a whole; - for standard output
     #[arg(short = 'f', long, value_name = "FILE")]
     pub(crate) checkpoint_file: Option<PathBuf>,
 }

@@ -3,7 +3,7 @@
 use super::mig_args::{Checkpoint, Export, GenerateConfig, Of};
 use super::mig_live::{LiveGpu, LiveHost};
 use super::mig_variables::variable;
-use super::{catalog, usage};
+use super::{catalog, mig_checkpoint_file, usage};
 use crate::failure::Failure;
 use crate::input;
 use crate::text::{clean, print, print_json};
@@ -76,24 +76,15 @@ pub(super) fn with_catalogs(live: &LiveHost) -> Result<Vec<(HostGpu, Option<MigC
 /// `mig checkpoint`.
 pub(super) async fn run_checkpoint(bus: Option<String>, how: &Checkpoint) -> Result<(), Failure> {
     let file = how.checkpoint_file.clone().or_else(|| variable("MIG_PARTED_CHECKPOINT_FILE").map(PathBuf::from));
-    match &file {
-        None => {
-            let why =
-                "no file is given: name it with --checkpoint-file or MIG_PARTED_CHECKPOINT_FILE; - for standard output";
-            return Err(Failure::Usage { why: why.to_owned() });
-        }
-        Some(file) if !input::is_standard(file) => {
-            let named = file.display();
-            let why =
-                format!("gpuhostctl writes no file; let the shell do it: gpuhostctl mig checkpoint -f - > {named}");
-            return Err(usage("--checkpoint-file", &why));
-        }
-        Some(_) => {}
-    }
+    let Some(file) = file else {
+        let why =
+            "no file is given: name it with --checkpoint-file or MIG_PARTED_CHECKPOINT_FILE; - for standard output";
+        return Err(Failure::Usage { why: why.to_owned() });
+    };
     let live = LiveHost::read(bus).await?;
     all_are_known(&live)?;
     let text = checkpoint::write(&with_catalogs(&live)?).map_err(|why| Failure::Refused { status: 7, message: why })?;
-    print(&[text])
+    if input::is_standard(&file) { print(&[text]) } else { mig_checkpoint_file::write(&file, text.trim_end()) }
 }
 
 /// `mig generate-config`.

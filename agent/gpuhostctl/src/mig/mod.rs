@@ -3,6 +3,7 @@
 mod assert;
 mod mig_apply;
 pub(crate) mod mig_args;
+mod mig_checkpoint_file;
 mod mig_decide;
 mod mig_export;
 mod mig_jobs;

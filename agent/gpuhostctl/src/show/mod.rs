@@ -6,4 +6,6 @@ pub(crate) mod gpus;
 pub(crate) mod iommu;
 pub(crate) mod jobs;
 pub(crate) mod nvidia;
+pub(crate) mod ps;
 pub(crate) mod status;
+pub(crate) mod workspaces;

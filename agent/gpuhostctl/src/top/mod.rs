@@ -1,7 +1,7 @@
 //! `top`: watches the GPUs of the host, on a terminal or in one picture.
 
 mod columns;
-mod containers;
+pub(crate) mod containers;
 mod frame;
 #[cfg(test)]
 mod golden;

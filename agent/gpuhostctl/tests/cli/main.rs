@@ -23,3 +23,4 @@ mod rig;
 mod run;
 mod tables;
 mod top;
+mod workspaces;

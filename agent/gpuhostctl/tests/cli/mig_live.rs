@@ -123,6 +123,12 @@ fn a_host_is_written_as_a_file_and_as_a_checkpoint_with_its_places() {
     let ran = gpuhostctl(&bus, &["mig", "checkpoint"]);
     assert!(ran.status == 2 && ran.err.contains("--checkpoint-file"), "{ran:?}");
     let checkpoint = json(&bus, &["mig", "checkpoint", "-f", "-"]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("checkpoint.json");
+    let ran = gpuhostctl(&bus, &["mig", "checkpoint", "-f", file.to_str().unwrap()]);
+    assert!(ran.status == 0 && ran.out.is_empty(), "{ran:?}");
+    let written: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(written, checkpoint);
     let places: Vec<_> = checkpoint["MigState"]["Devices"][0]["GpuInstances"]
         .as_array()
         .unwrap()

@@ -54,6 +54,7 @@ fn changed(sources: &Sources, file: &DesiredSections) -> Vec<Item> {
         settings: &now.settings,
         policy: &policy,
         nvidia: &now.nvidia,
+        workspaces: &sources.workspaces.borrow().clone(),
         is_locked: *sources.inputs.locked.borrow(),
         checkin: now.checkin.state,
         wall: UnixMillis(BootClock.wall_now().0.saturating_add(skew_ms)),

@@ -69,9 +69,11 @@ pub use port::CheckinPort;
 use crate::desired::DesiredPort;
 use engine::handle::Handle;
 use engine::reconcile::Reconciled;
+use engine::start::EngineParts;
 use model::enrol::CheckinStatus;
 use model::ports::Clock;
 use model::settings::Settings;
+use model::workspace_life::WorkspacesState;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -96,6 +98,16 @@ pub struct DesiredEnds {
     pub port: DesiredPort,
     /// What of it is met, for the heartbeats.
     pub reconciled: watch::Receiver<Arc<Reconciled>>,
+    /// The workspaces, for the same.
+    pub workspaces: watch::Receiver<Arc<WorkspacesState>>,
+}
+
+impl DesiredEnds {
+    /// The ends of this port and of these parts.
+    #[must_use]
+    pub fn new(port: DesiredPort, parts: &EngineParts) -> Self {
+        Self { port, reconciled: parts.reconciled(), workspaces: parts.publisher().workspaces() }
+    }
 }
 
 /// Makes the check-in. Another `[manager]` section in `configured` is taken up at once. `state_dir` must be there; the identity is

@@ -6,6 +6,7 @@ use engine::reconcile::Reconciled;
 use model::desired::{DesiredReport, DesiredState, DocumentId, Effective, Observed, UNMET_MAX, UnmetItem};
 use model::reconcile::Shown;
 use model::settings::Settings;
+use model::workspace_life::WorkspacesState;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -21,6 +22,7 @@ pub(super) struct Wishes {
     pub(super) last_error: Option<String>,
     state: watch::Receiver<Arc<DesiredState>>,
     reconciled: watch::Receiver<Arc<Reconciled>>,
+    workspaces: watch::Receiver<Arc<WorkspacesState>>,
     report: Arc<DesiredReport>,
 }
 
@@ -28,15 +30,15 @@ impl Wishes {
     /// Nothing was fetched yet.
     #[must_use]
     pub(super) fn new(ends: DesiredEnds, settings: &Settings) -> Self {
-        let DesiredEnds { port, reconciled } = ends;
-        let report = Arc::new(report(&reconciled.borrow(), settings));
-        Self { state: port.state(), port, last_error: None, reconciled, report }
+        let DesiredEnds { port, reconciled, workspaces } = ends;
+        let report = Arc::new(report(&reconciled.borrow(), settings, &workspaces.borrow()));
+        Self { state: port.state(), port, last_error: None, reconciled, workspaces, report }
     }
 
     /// Takes the newest report; true where a manager should not have to wait for what is new in it.
     pub(super) fn look(&mut self, settings: &Settings) -> bool {
         self.state.mark_unchanged();
-        let now = report(&self.reconciled.borrow_and_update(), settings);
+        let now = report(&self.reconciled.borrow_and_update(), settings, &self.workspaces.borrow_and_update());
         if now == *self.report {
             return false;
         }
@@ -49,6 +51,7 @@ impl Wishes {
         tokio::select! {
             () = changed(&mut self.state) => {}
             () = changed(&mut self.reconciled) => {}
+            () = changed(&mut self.workspaces) => {}
         }
     }
 
@@ -78,8 +81,8 @@ async fn changed<T>(receiver: &mut watch::Receiver<T>) {
     }
 }
 
-/// What a manager learns of a turn of the reconciler, and of the settings in force.
-fn report(reconciled: &Reconciled, settings: &Settings) -> DesiredReport {
+/// What a manager learns of a turn of the reconciler, of the settings in force, and of workspaces.
+fn report(reconciled: &Reconciled, settings: &Settings, workspaces: &Arc<WorkspacesState>) -> DesiredReport {
     let mut unmet: Vec<_> = reconciled.unmet().filter_map(unmet_item).collect();
     unmet.sort_by(|one, other| one.path.cmp(&other.path));
     let unmet_total = unmet.len();
@@ -96,7 +99,7 @@ fn report(reconciled: &Reconciled, settings: &Settings) -> DesiredReport {
         draining: set.is_draining(),
     };
     let observed = Observed { applied: reconciled.applied.clone(), unmet, unmet_total };
-    DesiredReport { observed, effective: Some(effective) }
+    DesiredReport { observed, effective: Some(effective), workspaces: Arc::clone(workspaces) }
 }
 
 fn unmet_item(shown: &Shown) -> Option<UnmetItem> {

@@ -3,6 +3,7 @@
 use model::enrol::CheckinStatus;
 use model::observation::HostObservation;
 use model::ports::Clock;
+use model::workspace_life::WorkspacesState;
 use std::sync::Arc;
 use tokio::sync::watch;
 use wire::openmetrics::{Flavour, Source, render};
@@ -12,12 +13,14 @@ use wire::openmetrics::{Flavour, Source, render};
 pub struct Page<K> {
     observation: watch::Receiver<Arc<HostObservation>>,
     checkin: watch::Receiver<Arc<CheckinStatus>>,
+    workspaces: watch::Receiver<Arc<WorkspacesState>>,
     clock: Arc<K>,
 }
 
 impl<K> Clone for Page<K> {
     fn clone(&self) -> Self {
-        Self { observation: self.observation.clone(), checkin: self.checkin.clone(), clock: Arc::clone(&self.clock) }
+        let (observation, checkin) = (self.observation.clone(), self.checkin.clone());
+        Self { observation, checkin, workspaces: self.workspaces.clone(), clock: Arc::clone(&self.clock) }
     }
 }
 
@@ -27,25 +30,29 @@ impl<K: Clock> Page<K> {
     pub const fn new(
         observation: watch::Receiver<Arc<HostObservation>>,
         checkin: watch::Receiver<Arc<CheckinStatus>>,
+        workspaces: watch::Receiver<Arc<WorkspacesState>>,
         clock: Arc<K>,
     ) -> Self {
-        Self { observation, checkin, clock }
+        Self { observation, checkin, workspaces, clock }
     }
 
     /// The text. It costs no look at the host.
     pub(super) fn text(&self, flavour: Flavour) -> String {
         let (seen, checkin) = (Arc::clone(&self.observation.borrow()), Arc::clone(&self.checkin.borrow()));
         let version = env!("CARGO_PKG_VERSION");
-        let source = Source { version, seen: &seen, checkin: &checkin, boot_now: self.clock.boot_now() };
+        let workspaces = Arc::clone(&self.workspaces.borrow());
+        let boot_now = self.clock.boot_now();
+        let source = Source { version, seen: &seen, checkin: &checkin, workspaces: &workspaces, boot_now };
         render(&source, flavour)
     }
 
     /// Resolves when something new can be determined; never where nothing new can come.
     pub(super) async fn news(&mut self) {
-        let (seen, checkin) = (&mut self.observation, &mut self.checkin);
+        let (seen, checkin, workspaces) = (&mut self.observation, &mut self.checkin, &mut self.workspaces);
         let ended = tokio::select! {
             news = seen.changed() => news.is_err(),
             news = checkin.changed() => news.is_err(),
+            news = workspaces.changed() => news.is_err(),
         };
         if ended {
             std::future::pending::<()>().await;

@@ -26,4 +26,5 @@ mod restarts;
 mod tokens;
 mod trusting;
 mod version;
+mod workspaces;
 mod world;

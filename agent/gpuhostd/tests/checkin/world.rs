@@ -20,6 +20,7 @@ use model::ports::Clock;
 use model::refusal::Refusal;
 use model::settings::{ManagerSettings, Settings};
 use model::time::{BootMillis, UnixMillis};
+use model::workspace_life::WorkspacesState;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,7 @@ pub(crate) struct Running {
     pub(crate) status: watch::Receiver<Arc<CheckinStatus>>,
     pub(crate) desired: watch::Receiver<Arc<DesiredState>>,
     pub(crate) reconciler: watch::Sender<Arc<Reconciled>>,
+    pub(crate) workspaces: watch::Sender<Arc<WorkspacesState>>,
     cancel: CancellationToken,
     task: JoinHandle<()>,
     pub(crate) configured: watch::Sender<Arc<Settings>>,
@@ -147,14 +149,15 @@ impl Host {
         let (documents, queue) = desired::channel();
         let (reconciler, reconciled) = watch::channel(Arc::default());
         let desired = documents.state();
-        let ends = DesiredEnds { port: documents, reconciled };
+        let workspaces: watch::Sender<Arc<WorkspacesState>> = watch::Sender::default();
+        let ends = DesiredEnds { port: documents, reconciled, workspaces: workspaces.subscribe() };
         let Checkin { port, status, under_way, work } =
             checkin::start(handle, settings, state, Arc::clone(&self.clock), ends, cancel.clone());
         self.clock.heed(under_way);
         let clock = Arc::clone(&self.clock);
         self.keep_documents(queue, status.clone(), cancel.clone()).await;
         let task = tokio::spawn(work);
-        let running = Running { clock, port, status, desired, reconciler, cancel, configured, task };
+        let running = Running { clock, port, status, desired, reconciler, workspaces, cancel, configured, task };
         let _ = running.clock.rest().await;
         running
     }

@@ -16,6 +16,7 @@ use model::observation::HostObservation;
 use model::ports::Clock;
 use model::settings::{MetricsSettings, Settings};
 use model::time::{BootMillis, UnixMillis};
+use model::workspace_life::WorkspacesState;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -51,6 +52,7 @@ struct Out {
     settings: watch::Sender<Arc<Settings>>,
     observation: watch::Sender<Arc<HostObservation>>,
     _checkin: watch::Sender<Arc<CheckinStatus>>,
+    _workspaces: watch::Sender<Arc<WorkspacesState>>,
     cancel: CancellationToken,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -62,7 +64,8 @@ impl Out {
         let (checkin, status) = watch::channel(Arc::new(CheckinStatus::default()));
         let (settings, configured) = watch::channel(Arc::new(Settings::default()));
         let cancel = CancellationToken::new();
-        let ends = run(Page::new(seen, status, clock), configured, cancel.clone());
+        let (workspaces, containers) = watch::channel(Arc::default());
+        let ends = run(Page::new(seen, status, containers, clock), configured, cancel.clone());
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(ends);
@@ -72,6 +75,7 @@ impl Out {
             settings,
             observation,
             _checkin: checkin,
+            _workspaces: workspaces,
             cancel,
             thread: Some(thread),
         }

@@ -29,6 +29,14 @@ pub enum FailureCause {
     Interrupted,
 }
 
+impl FailureCause {
+    /// The kernel did not return: what was tried may have its effect at any time.
+    #[must_use]
+    pub const fn hangs(&self) -> bool {
+        matches!(self, Self::Step(_, ActError::Hung { .. }) | Self::Look(ActError::Hung { .. }))
+    }
+}
+
 impl fmt::Display for FailureCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

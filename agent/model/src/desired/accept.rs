@@ -7,7 +7,7 @@ use crate::printable::printable;
 use crate::time::UnixMillis;
 
 /// What a document may require of this version; the heartbeat sends the same list as `agent.capabilities`.
-pub const CAPABILITIES: [&str; 5] = ["host.v1", "gpu.v1", "passthrough.v1", "mig.v1", "nvidia.v1"];
+pub const CAPABILITIES: [&str; 6] = ["host.v1", "gpu.v1", "passthrough.v1", "mig.v1", "nvidia.v1", "workspace.v1"];
 
 /// So many left epochs are remembered.
 const EPOCHS_LEFT_MOST: usize = 8;

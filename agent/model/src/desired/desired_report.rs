@@ -2,7 +2,9 @@
 
 use super::epoch::DocumentId;
 use crate::time::UnixMillis;
+use crate::workspace_life::{WorkspaceStatus, WorkspacesState};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// No more unmet items than this go with a heartbeat; [`Observed::unmet_total`] counts all of them.
 pub const UNMET_MAX: usize = 64;
@@ -61,11 +63,14 @@ pub struct DesiredReport {
     pub observed: Observed,
     /// What is in effect; `None` before the reconciler has looked once.
     pub effective: Option<Effective>,
+    /// The workspaces of this host.
+    pub workspaces: Arc<WorkspacesState>,
 }
 
 impl DesiredReport {
     /// Whether a manager should not have to wait for what is new since `before`: another document is applied, other items are unmet,
-    /// or the host is enabled, disabled, drained or no longer drained. Times and messages are no news.
+    /// the host is enabled, disabled, drained or no longer drained, or a workspace has come, gone, or has another state, reason,
+    /// container or GPU. Times, messages and how far a pull is are no news.
     #[must_use]
     pub fn is_news_since(&self, before: &Self) -> bool {
         let paths = |report: &Self| -> BTreeSet<String> {
@@ -76,6 +81,18 @@ impl DesiredReport {
             || self.observed.unmet_total != before.observed.unmet_total
             || mode(self) != mode(before)
             || paths(self) != paths(before)
+            || self.has_other_workspaces_than(before)
+    }
+
+    fn has_other_workspaces_than(&self, before: &Self) -> bool {
+        let (one, other) = (&self.workspaces, &before.workspaces);
+        let gist = |state: &'_ WorkspacesState| (state.is_looked, state.workspaces.len());
+        let is_same = |(one, other): (&WorkspaceStatus, &WorkspaceStatus)| {
+            let code = |status: &WorkspaceStatus| status.reason.as_ref().map(|reason| reason.code.clone());
+            (&one.id, one.state, &one.container, one.gpu_ok) == (&other.id, other.state, &other.container, other.gpu_ok)
+                && (&one.gpus, &one.vfio, code(one)) == (&other.gpus, &other.vfio, code(other))
+        };
+        gist(one) != gist(other) || !one.workspaces.iter().zip(&other.workspaces).all(is_same)
     }
 }
 
@@ -96,7 +113,7 @@ mod tests {
 
     fn with(unmet: Vec<UnmetItem>) -> DesiredReport {
         let observed = Observed { applied: None, unmet_total: unmet.len(), unmet };
-        DesiredReport { observed, effective: None }
+        DesiredReport { observed, ..DesiredReport::default() }
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::observation::{Gpu, GpuUse, HostObservation, RawObservation};
 use crate::pci::VENDOR_NVIDIA;
 use crate::time::UnixMillis;
 
+/// Type of the condition that holds while the bus cannot be scanned: no GPU is known then.
+pub const PCI_SCAN_FAILED: &str = "pci_scan_failed";
 /// Most reasons that one condition repeats.
 const REASONS_MAX: usize = 4;
 
@@ -163,5 +165,5 @@ fn pci_scan_failed(raw: &RawObservation) -> Option<Holds> {
     let why = raw.scan.as_ref().err()?;
     let message =
         format!("the PCI bus could not be scanned: {why}; no GPU is listed until `ls /sys/bus/pci/devices` works");
-    Some(Holds { kind: "pci_scan_failed", reason: "unreadable", message })
+    Some(Holds { kind: PCI_SCAN_FAILED, reason: "unreadable", message })
 }

@@ -8,6 +8,7 @@ mod remedy;
 mod verdict;
 
 pub use asleep::{may_ask, may_fall_asleep};
+pub use conditions::PCI_SCAN_FAILED;
 pub(crate) use remedy::silent as remedy_of_silence;
 pub use verdict::{Grounds, decide, unschedulable};
 use verdict::{VerdictContext, decide_each};

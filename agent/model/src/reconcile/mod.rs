@@ -13,6 +13,7 @@ mod pace;
 mod preview;
 mod setting_keys;
 mod suspicious;
+mod workspace_items;
 mod world;
 
 pub use applied::Applied;

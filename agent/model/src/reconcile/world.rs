@@ -9,6 +9,7 @@ use crate::policy::{Policy, Requester};
 use crate::roster::Known;
 use crate::settings::{Settings, SettingsOverlay};
 use crate::time::UnixMillis;
+use crate::workspace_life::WorkspacesState;
 
 /// The latest of everything.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +30,8 @@ pub struct World<'a> {
     pub checkin: CheckinState,
     /// How far NVIDIA's two containers are.
     pub nvidia: &'a NvidiaState,
+    /// How far workspaces are.
+    pub workspaces: &'a WorkspacesState,
     /// The wall clock, corrected by the last skew that is known.
     pub wall: UnixMillis,
 }

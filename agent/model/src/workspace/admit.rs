@@ -6,6 +6,7 @@ use super::host::RunningWorkspace;
 use super::refused::WorkspaceRefused;
 use super::spec::Spec;
 use crate::driver_host::{TOOLKIT_FLOOR, ToolkitVersion};
+use std::collections::BTreeSet;
 
 impl Admission<'_> {
     /// What the workspace is given.
@@ -23,7 +24,8 @@ impl Admission<'_> {
         if agent.draining && self.own.is_none() {
             return Err(WorkspaceRefused::Draining);
         }
-        let there = u64::try_from(self.running.len()).unwrap_or(u64::MAX);
+        let there: BTreeSet<&str> = self.running.iter().map(|one| one.workspace_id.as_str()).collect();
+        let there = u64::try_from(there.len()).unwrap_or(u64::MAX);
         match agent.max_workspaces {
             Some(maximum) if there >= maximum => return Err(WorkspaceRefused::MaxWorkspaces { maximum }),
             _ => {}
@@ -37,17 +39,19 @@ impl Admission<'_> {
         Ok(given)
     }
 
-    /// Counts what the workspace was given.
+    /// Counts what the workspace was given. What its container still has it has until that has given way: no other one gets it yet.
     pub(super) fn book(&mut self, spec: &Spec, given: &Given) {
-        self.own = None;
-        self.running.push(RunningWorkspace {
+        let booked = RunningWorkspace {
             workspace_id: spec.id.to_string(),
             cores: spec.cores,
             memory: spec.memory,
             gpus: given.shared_names(),
             vfio: given.whole.iter().map(|gpu| gpu.bdf.clone()).collect(),
             security_context: spec.context.clone(),
-        });
+        };
+        let still = self.own.take().filter(|own| !has_the_same(own, &booked));
+        self.running.extend(still.map(|own| RunningWorkspace { cores: 0.0, memory: 0, ..own }));
+        self.running.push(booked);
     }
 
     fn cores(&self, wanted: f64) -> Result<(), WorkspaceRefused> {
@@ -94,6 +98,13 @@ impl Admission<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// The same GPUs in the same security context.
+fn has_the_same(one: &RunningWorkspace, other: &RunningWorkspace) -> bool {
+    let sorted = |names: &[String]| names.iter().cloned().collect::<BTreeSet<String>>();
+    let has = |one: &RunningWorkspace| (sorted(&one.gpus), sorted(&one.vfio));
+    has(one) == has(other) && one.security_context == other.security_context
 }
 
 /// The tag of a reference.

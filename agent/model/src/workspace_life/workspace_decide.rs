@@ -5,6 +5,7 @@ use super::workspace_deed::WorkspaceDeed;
 use super::workspace_ending::{deleted, paused, stopped};
 use super::workspace_look::WorkspaceSeen;
 use super::workspace_memory::{WorkspaceMemory, WorkspacesMemory};
+use super::workspace_pace::WorkspaceGate;
 use super::workspace_record::LocalWorkspace;
 use super::workspace_running::{refused, running, taken};
 use super::workspace_shown::{Shown, foreign, status};
@@ -29,7 +30,8 @@ pub fn decide_workspaces(world: &WorkspacesWorld) -> WorkspacesTurn {
     let orphans = orphans(world, &wished);
     let count = count_removals(world, &wished, &orphans);
     let held = removals(&mut memory.removals, world.document_id.as_ref(), count, world.max_removals);
-    let mut deciding = Deciding { world, memory, slots: Slots::of(world), deeds: Vec::new(), shown: Vec::new(), held };
+    let mut deciding =
+        Deciding { world, memory, slots: Slots::of(world), deeds: Vec::new(), shown: Vec::new(), held, wake_at: None };
     for (id, (planned, head)) in in_order(&planned, &wished) {
         let step = deciding.step(id, planned, head);
         deciding.take(id, Some((head, planned.requester)), step);
@@ -106,12 +108,15 @@ fn own<'a>(world: &'a WorkspacesWorld, id: &WorkspaceId) -> Option<&'a Workspace
 /// What the look shows to have happened since the last one.
 fn settle(world: &WorkspacesWorld, planned: &[Planned], memory: &mut WorkspacesMemory) {
     for (image, known) in &mut memory.images {
+        let is_asked = world.look.images.iter().any(|(one, _)| one == image) && !world.doing.images.contains(image);
         match world.look.image(image) {
             ImageSeen::PullFailed { why } if known.is_begun => {
                 known.is_begun = false;
                 known.pace.fail(world.now.boot, "pull_failed", &why, false);
             }
             ImageSeen::Present { .. } => *known = super::workspace_memory::ImageMemory::default(),
+            // Its pull was forgotten: the container hand was started again.
+            ImageSeen::Absent if is_asked => known.is_begun = false,
             ImageSeen::Absent | ImageSeen::Pulling { .. } | ImageSeen::PullFailed { .. } => {}
         }
     }
@@ -129,24 +134,24 @@ fn settle(world: &WorkspacesWorld, planned: &[Planned], memory: &mut WorkspacesM
         }
         let seen = own(world, &head.id);
         if let Some(seen) = seen.filter(|seen| seen.spec_digest.as_ref() == Some(digest)) {
-            count_end(world.now.boot, seen, known);
+            count_end(world.now.boot, seen, known, world.memory.docker_was_away);
         }
         known.recreate &= seen.is_some();
     }
+    memory.docker_was_away = false;
 }
 
-/// A container that has ended by itself is a failure, once.
-fn count_end(now: BootMillis, seen: &WorkspaceSeen, known: &mut WorkspaceMemory) {
+/// A container that has ended by itself is a failure, once. One that ended with Docker has not, whatever status Docker shows.
+fn count_end(now: BootMillis, seen: &WorkspaceSeen, known: &mut WorkspaceMemory, docker_was_away: bool) {
     let ContainerRun::Ended { exit, oom } = &seen.run else {
         known.is_started |= seen.is_live();
         return;
     };
-    if !std::mem::take(&mut known.is_started) {
+    if !std::mem::take(&mut known.is_started) || docker_was_away {
         return;
     }
     let message = match (exit, oom) {
         (_, true) => "its container ran out of memory and the kernel ended it".to_owned(),
-        (255, false) => "its container ended while Docker was away (exit status 255)".to_owned(),
         (exit, false) => format!("its container ended with exit status {exit}"),
     };
     known.pace.fail(now, "ended", &message, true);
@@ -159,6 +164,8 @@ struct Deciding<'a> {
     deeds: Vec<WorkspaceDeed>,
     shown: Vec<Shown>,
     held: Option<RemovalsHeld>,
+    /// When a volume is tried again.
+    wake_at: Option<BootMillis>,
 }
 
 impl Deciding<'_> {
@@ -264,21 +271,34 @@ impl Deciding<'_> {
 
     fn volumes(&mut self, planned: &[Planned]) {
         let wanted: BTreeSet<&str> = planned.iter().flat_map(wanted_volumes).collect();
-        let containers = &self.world.look.containers;
-        let is_used = |name: &String| containers.iter().any(|seen| seen.volumes.contains(name));
+        let heads = planned.iter().filter_map(|one| one.head.as_ref());
+        let goes: BTreeSet<&WorkspaceId> =
+            heads.filter(|head| head.desired == DesiredRun::Deleted).map(|head| &head.id).collect();
         let doomed: Vec<String> = self.memory.record.doomed_volumes.iter().cloned().collect();
         for name in doomed {
-            if wanted.contains(name.as_str()) {
+            let mut users = self.world.look.containers.iter().filter(|seen| seen.volumes.contains(&name)).peekable();
+            let is_used = users.peek().is_some();
+            // Somebody's who is not to be deleted, or not any more.
+            let is_kept = users.any(|seen| !seen.workspace_id.as_ref().is_some_and(|id| goes.contains(id)));
+            if is_kept || wanted.contains(name.as_str()) {
                 self.memory.record.doomed_volumes.remove(&name);
-            } else if !is_used(&name)
-                && !self.world.doing.volumes.contains(&name)
-                && !self.memory.kept_volumes.contains(&name)
-            {
-                let deed = WorkspaceDeed::RemoveVolume { name };
-                if self.slots.take(&deed) == Ok(true) {
-                    self.deeds.push(deed);
-                }
+            } else if !is_used && !self.world.doing.volumes.contains(&name) {
+                self.remove_volume(name);
             }
+        }
+        let WorkspacesMemory { record, volumes, .. } = &mut self.memory;
+        volumes.retain(|name, _| record.doomed_volumes.contains(name));
+    }
+
+    fn remove_volume(&mut self, name: String) {
+        let gate = self.memory.volumes.get(&name).map_or(WorkspaceGate::Open, |pace| pace.gate(self.world.now.boot));
+        if let WorkspaceGate::Shut { until, .. } = gate {
+            self.wake_at = self.wake_at.into_iter().chain(until).min();
+            return;
+        }
+        let deed = WorkspaceDeed::RemoveVolume { name };
+        if self.slots.take(&deed) == Ok(true) {
+            self.deeds.push(deed);
         }
     }
 
@@ -292,7 +312,7 @@ impl Deciding<'_> {
         };
         let is_over = |id: &WorkspaceId, one: &LocalWorkspace| one.desired == DesiredRun::Deleted && is_gone(id);
         self.memory.record.local.retain(|id, one| !is_over(id, one));
-        let wake_at = self.shown.iter().filter_map(|one| one.step.retry_at).min();
+        let wake_at = self.shown.iter().filter_map(|one| one.step.retry_at).chain(self.wake_at).min();
         let unread = planned.iter().filter_map(|one| match (&one.head, &one.action) {
             (None, WorkspaceAction::Refusal(why)) => Some(UnreadWorkspace {
                 name: one.workspace_id.clone(),

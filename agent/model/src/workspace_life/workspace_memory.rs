@@ -6,7 +6,7 @@ use crate::desired::DocumentId;
 use crate::image_ref::ImageRef;
 use crate::time::BootMillis;
 use crate::workspace::WorkspaceId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,8 +19,10 @@ pub struct WorkspacesMemory {
     pub removals: RemovalMemory,
     /// What is kept on disk.
     pub record: WorkspacesRecord,
-    /// Volumes whose removal was refused: they are not tried again before the daemon starts again.
-    pub kept_volumes: BTreeSet<String>,
+    /// Docker did not answer since the last look: what has ended meanwhile has not ended by itself.
+    pub docker_was_away: bool,
+    /// Of each volume whose removal has failed.
+    pub volumes: BTreeMap<String, WorkspacePace>,
 }
 
 /// What is remembered of one workspace.
@@ -62,6 +64,16 @@ impl WorkspacesMemory {
         let memory = self.workspaces.entry(id.clone()).or_default();
         memory.is_started = false;
         memory.pace.fail(now, "docker_refused", message, true);
+    }
+
+    /// Images whose pull was begun, and whose end was not seen yet.
+    pub fn pulls(&self) -> impl Iterator<Item = &ImageRef> {
+        self.images.iter().filter(|(_, image)| image.is_begun).map(|(image, _)| image)
+    }
+
+    /// The removal of a volume has failed: it is tried again, for as long as it is to go.
+    pub fn volume_failed(&mut self, name: &str, now: BootMillis, message: &str) {
+        self.volumes.entry(name.to_owned()).or_default().fail(now, "volume_kept", message, false);
     }
 
     /// Somebody wants what has failed tried again now.

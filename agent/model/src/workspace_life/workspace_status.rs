@@ -52,6 +52,9 @@ pub enum WorkspaceState {
 }
 
 impl WorkspaceState {
+    /// Every state.
+    pub const ALL: &[Self] = <Self as strum::VariantArray>::VARIANTS;
+
     /// As it is in JSON and on D-Bus.
     #[must_use]
     pub fn code(self) -> &'static str {

@@ -15,6 +15,7 @@ use model::reconcile::{Deed, Item, ItemState, WishSource, World, items, preview,
 use model::roster::{Roster, Sight};
 use model::settings::{HostSetting, Settings};
 use model::time::UnixMillis;
+use model::workspace_life::WorkspacesState;
 use std::collections::BTreeMap;
 
 const FIRST: &str = "0000:41:00.0";
@@ -27,6 +28,7 @@ struct Bench {
     roster: Roster,
     settings: Settings,
     nvidia: NvidiaState,
+    workspaces: WorkspacesState,
     policy: Policy,
     is_locked: bool,
     checkin: CheckinState,
@@ -56,6 +58,7 @@ impl Bench {
             roster,
             settings: Settings::default(),
             nvidia: NvidiaState::not_looked(),
+            workspaces: WorkspacesState::default(),
             policy: read("p", "[manager]\npassthrough = true\nfeatures = true\nchanges_per_minute = 6").unwrap(),
             is_locked: false,
             checkin: CheckinState::Ok,
@@ -81,6 +84,7 @@ impl Bench {
     fn world(&self) -> World<'_> {
         World {
             nvidia: &self.nvidia,
+            workspaces: &self.workspaces,
             desired: &self.desired,
             host: &self.host,
             known: self.roster.known(),

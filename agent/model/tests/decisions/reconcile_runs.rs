@@ -138,6 +138,7 @@ impl Run {
         let open = open();
         items(&World {
             nvidia: &model::nvidia_container::NvidiaState::not_looked(),
+            workspaces: &model::workspace_life::WorkspacesState::default(),
             desired: &self.state(),
             host: &self.outside.host,
             known: &[],

@@ -192,6 +192,34 @@ fn what_has_a_container_keeps_its_gpu_until_its_own_turn() {
 }
 
 #[test]
+fn what_gives_way_has_its_gpu_until_it_is_gone() {
+    let other = |context: &str| {
+        let wish = json!({ "workspace_id": "heir", "security_context": context,
+                           "gpu": { "mode": "share", "devices": [{ "uuid": ONE }] } });
+        with(workspace(), &wish)
+    };
+    let old = json!({ "workspace_id": "old", "cores": 2, "memory": 2_147_483_648_u64, "gpus": [ONE], "security_context": "x" });
+    let there = with(host(), &json!({ "running": [old] }));
+    let second = |first: &Value, heir: Value, agent: Value| {
+        let document = json!({ "agent": agent, "workspaces": [with(workspace(), first), heir] });
+        planned(&there, &document).remove(1).action
+    };
+    let many = || json!({ "overrides": { "cuda_gpus": 4 } });
+    // Its next container needs no GPU, or another one, or is of another context: the one that is there still has the first.
+    for next in [
+        json!({ "workspace_id": "old" }),
+        json!({ "workspace_id": "old", "security_context": "y", "gpu": { "mode": "share", "devices": [{ "uuid": TWO }] } }),
+        json!({ "workspace_id": "old", "security_context": "y", "gpu": { "mode": "share", "devices": [{ "uuid": ONE }] } }),
+    ] {
+        assert_eq!(refusal(second(&next, other("y"), many())).code(), "no_gpu", "{next}");
+    }
+    // Of its own context it can be shared, and it is counted as one workspace.
+    let agent = json!({ "overrides": { "cuda_gpus": 4 }, "max_workspaces": 2 });
+    let action = second(&json!({ "workspace_id": "old" }), other("x"), agent);
+    assert!(matches!(action, WorkspaceAction::Create(_)), "{action:?}");
+}
+
+#[test]
 fn parts_of_one_gpu_serve_one_security_context() {
     let mut cut = host();
     let devices = json!([{ "uuid": "MIG-a", "profile": "1g.5gb" }, { "uuid": "MIG-b", "profile": "1g.5gb" }]);

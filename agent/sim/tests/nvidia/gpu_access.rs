@@ -161,6 +161,27 @@ fn libraries_without_a_device_are_a_failure_of_their_own_that_heals_by_itself() 
 }
 
 #[test]
+fn a_new_toolkit_does_not_wait_for_the_pauses_of_the_one_before() {
+    let mut life = with_cdi();
+    life.docker.gpu_access.probe = ToolkitProbe::NoDevice;
+    life.wish = both("1", "v1.19.0");
+    let probes = |life: &Life| life.docker.gpu_access.probes.len();
+    // Until the pauses are minutes long, and one has just begun.
+    let enough = probes(&life) + 12;
+    while probes(&life) < enough {
+        let wake = life.turn(None);
+        life.docker.advance_to(wake.unwrap_or(life.docker.now.plus(60_000)));
+    }
+    let (before, begun) = (probes(&life), life.docker.now);
+    life.wish = both("1", "v1.17.8");
+    while probes(&life) == before {
+        let wake = life.turn(None);
+        life.docker.advance_to(wake.unwrap_or(life.docker.now.plus(60_000)));
+    }
+    assert!(life.docker.now.since(begun) < 150_000, "{} ms", life.docker.now.since(begun));
+}
+
+#[test]
 fn a_generator_that_fails_is_asked_with_pauses_and_again_for_another_host() {
     for forgets in [false, true] {
         let mut life = Life::new(both("1", "v1.17.8"));

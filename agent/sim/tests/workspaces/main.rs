@@ -8,6 +8,13 @@
     reason = "a test that fails panics"
 )]
 
+mod any_sequence;
 mod described;
+mod host_seen;
+mod life;
+mod life_faults;
+mod lives;
+mod never;
 mod rules;
+mod stories;
 mod wishes;

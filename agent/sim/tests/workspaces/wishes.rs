@@ -1,5 +1,6 @@
 //! Documents with workspaces, and the host that they are planned for.
 
+use model::desired::DocumentId;
 use model::image_ref::ImageDigest;
 use model::workspace::{DescribedHost, Document, WorkspaceAction, WorkspaceContainer, plan};
 use serde_json::{Value, json};
@@ -60,4 +61,33 @@ pub(crate) fn container(wish: &Value) -> WorkspaceContainer {
         WorkspaceAction::Create(request) => request.container,
         other @ (WorkspaceAction::Nothing | WorkspaceAction::Refusal(_)) => panic!("{wish}: {other:?}"),
     }
+}
+
+pub(crate) fn revision(number: u64) -> DocumentId {
+    DocumentId { epoch: "e".to_owned().try_into().unwrap(), revision: number.try_into().unwrap() }
+}
+
+/// What is wanted of it now is another state.
+pub(crate) fn desired(wish: &Value, desired: &str) -> Value {
+    let mut wish = wish.clone();
+    wish["desired"] = desired.into();
+    wish
+}
+
+/// The GPU of that number of the lives' host, in a security context.
+pub(crate) fn on_gpu(id: &str, letter: char, context: &str, gpu: usize) -> Value {
+    let (uuid, _) = crate::host_seen::gpus()[gpu].clone();
+    let gpu = json!({ "mode": "share", "devices": [{ "uuid": uuid.expect("it has one") }] });
+    wish(id, letter, json!({ "gpu": gpu, "security_context": context }))
+}
+
+/// The GPU of that number as a whole.
+pub(crate) fn whole_gpu(id: &str, letter: char, gpu: usize) -> Value {
+    let (_, bdf) = crate::host_seen::gpus()[gpu].clone();
+    wish(id, letter, json!({ "gpu": { "mode": "passthrough", "devices": [{ "bdf": bdf }] } }))
+}
+
+/// One with a volume of its own.
+pub(crate) fn with_home(id: &str, letter: char) -> Value {
+    wish(id, letter, json!({ "volumes": [{ "name": format!("{id}-home"), "target": "/home/u" }] }))
 }

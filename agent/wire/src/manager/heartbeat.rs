@@ -2,6 +2,7 @@
 
 use crate::manager::agent::AgentInfo;
 use crate::manager::gpu::{GpuMetrics, Inventory};
+use crate::manager::workspaces::{ShareDoc, WorkspaceDoc};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -171,6 +172,15 @@ pub struct Heartbeat {
     /// What is in effect of the settings; left out with the other optional parts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effective: Option<EffectiveDoc>,
+    /// What workspaces that run have; left out with the other optional parts, and before Docker was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allocated: Option<ShareDoc>,
+    /// What is left for workspaces: what is in effect, else what the machine has, without what is allocated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub available: Option<ShareDoc>,
+    /// The workspaces of this host; left out as `allocated` is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspaces: Option<Vec<WorkspaceDoc>>,
     /// The desired state in force, and how far it is applied.
     pub observed: ObservedDoc,
     /// Standing statements: with every heartbeat, whatever else is left out.

@@ -5,6 +5,7 @@ use crate::manager::form::{cut, rfc3339};
 use crate::manager::gpu;
 use crate::manager::heartbeat::{AgentStatus, ConditionDoc, EffectiveDoc, Heartbeat, Usage};
 use crate::manager::observed::{effective, observed};
+use crate::manager::workspaces::{ShareDoc, shares, workspaces};
 use model::absence::Reading;
 use model::checkin::Omit;
 use model::condition::{Condition, ConditionStatus};
@@ -65,6 +66,7 @@ pub fn build(seen: &HostObservation, facts: &CheckinFacts<'_>) -> Heartbeat {
     let settings = facts.settings;
     let conditions = all_conditions(seen, facts);
     let optional = facts.omit < Omit::Optional;
+    let (allocated, available) = given(seen, facts).filter(|_| optional).unzip();
     Heartbeat {
         server_id: facts.server_id.to_owned(),
         agent_version: AGENT_VERSION,
@@ -89,6 +91,9 @@ pub fn build(seen: &HostObservation, facts: &CheckinFacts<'_>) -> Heartbeat {
         io: counters(host),
         gpu_metrics: optional.then(|| metrics(seen, facts.omit)),
         effective: optional.then(|| in_effect(facts)),
+        allocated,
+        available,
+        workspaces: workspaces(&facts.wishes.workspaces).filter(|_| optional),
         observed: observed(facts.in_force.as_ref(), &facts.wishes.observed, optional),
         conditions: bounded(&conditions),
         inventory_rev: facts.inventory_rev.to_owned(),
@@ -99,8 +104,17 @@ pub fn build(seen: &HostObservation, facts: &CheckinFacts<'_>) -> Heartbeat {
 
 /// What is in effect; before the reconciler has looked once, what files and replies have set.
 fn in_effect(facts: &CheckinFacts<'_>) -> EffectiveDoc {
+    effective(&offered(facts), facts.enabled)
+}
+
+fn offered(facts: &CheckinFacts<'_>) -> Effective {
     let by_files = || Effective { zone: facts.settings.zone.clone(), ..Effective::default() };
-    effective(facts.wishes.effective.as_ref().unwrap_or(&by_files()), facts.enabled)
+    facts.wishes.effective.clone().unwrap_or_else(by_files)
+}
+
+/// What workspaces have of the host, and what is left for more.
+fn given(seen: &HostObservation, facts: &CheckinFacts<'_>) -> Option<(ShareDoc, ShareDoc)> {
+    shares(&facts.wishes.workspaces, &offered(facts), seen)
 }
 
 fn status(seen: &HostObservation, facts: &CheckinFacts<'_>, conditions: &[Condition]) -> AgentStatus {
@@ -127,6 +141,9 @@ fn all_conditions(seen: &HostObservation, facts: &CheckinFacts<'_>) -> Vec<Condi
     };
     if seen.sequence > 0 && age > STALE_AFTER_MS {
         add("observation_stale", format!("the host was last observed {} s ago; see the daemon's log", age / 1000));
+    }
+    if facts.wishes.workspaces.is_empty_of_containers() && in_effect(facts).draining {
+        add("drained", "no workspace runs, and the host takes no new ones".to_owned());
     }
     let missing = [
         ("CPUs", seen.host.cores.absence()),

@@ -7,10 +7,12 @@
 mod daemon_metrics;
 mod gpu_metrics;
 mod text;
+mod workspace_metrics;
 
 use model::enrol::CheckinStatus;
 use model::observation::HostObservation;
 use model::time::{BootMillis, UnixMillis};
+use model::workspace_life::WorkspacesState;
 
 pub use text::Flavour;
 
@@ -23,6 +25,8 @@ pub struct Source<'a> {
     pub seen: &'a HostObservation,
     /// The state of the check-in.
     pub checkin: &'a CheckinStatus,
+    /// Workspaces.
+    pub workspaces: &'a WorkspacesState,
     /// Now, on CLOCK_BOOTTIME.
     pub boot_now: BootMillis,
 }
@@ -31,6 +35,7 @@ pub struct Source<'a> {
 #[must_use]
 pub fn render(source: &Source<'_>, flavour: Flavour) -> String {
     let mut families = daemon_metrics::families(source);
+    families.extend(workspace_metrics::families(source.workspaces));
     families.extend(gpu_metrics::families(source.seen));
     text::write(&families, flavour)
 }

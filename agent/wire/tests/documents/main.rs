@@ -14,3 +14,4 @@ mod manager_report;
 mod metric_faces;
 mod openmetrics;
 mod parse_smi;
+mod workspace_report;

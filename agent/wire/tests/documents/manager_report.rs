@@ -19,7 +19,7 @@ static NOTHING_WISHED: LazyLock<DesiredReport> = LazyLock::new(DesiredReport::de
 
 const NOW: UnixMillis = UnixMillis(1_774_962_793_123);
 
-fn nothing_known() -> HostObservation {
+pub(crate) fn nothing_known() -> HostObservation {
     HostObservation {
         sequence: 1,
         observed_at: NOW,
@@ -39,7 +39,7 @@ fn nothing_known() -> HostObservation {
     }
 }
 
-fn full() -> HostObservation {
+pub(crate) fn full() -> HostObservation {
     let nic = |rx| Nic {
         name: "eth0".into(),
         mac: None,
@@ -72,7 +72,7 @@ fn full() -> HostObservation {
     HostObservation { host, docker: Ok(model::docker::DockerFacts::default()), ..nothing_known() }
 }
 
-fn facts<'a>(settings: &'a ManagerSettings, conditions: &'a [Condition]) -> CheckinFacts<'a> {
+pub(crate) fn facts<'a>(settings: &'a ManagerSettings, conditions: &'a [Condition]) -> CheckinFacts<'a> {
     CheckinFacts {
         server_id: "5f2ae64e-fdb7-40c7-a94e-2da71ae54dc7",
         version: "0.1.0",
@@ -265,7 +265,7 @@ fn t40_what_is_applied_and_what_is_not_met_is_reported_in_the_contracts_form() {
         enabled: Some(true),
         draining: true,
     };
-    let wishes = DesiredReport { observed, effective: Some(effective) };
+    let wishes = DesiredReport { observed, effective: Some(effective), ..DesiredReport::default() };
     let settings = ManagerSettings { zone: Some("of-the-files".into()), ..ManagerSettings::default() };
     let in_force = Some(id("b0f4", 43));
     let facts =
@@ -313,7 +313,7 @@ fn unmet_items_are_bounded_and_their_number_is_always_told() {
     for (count, message) in [(64, "m".repeat(80)), (300, "\u{1b}\"ä".repeat(3000)), (1, "x".repeat(1 << 20))] {
         let unmet: Vec<_> = (0..count).map(|n| unmet(&format!("gpus[{n}].use"), message.clone())).collect();
         let observed = Observed { applied: None, unmet_total: 1000 + count, unmet };
-        let wishes = DesiredReport { observed, effective: None };
+        let wishes = DesiredReport { observed, ..DesiredReport::default() };
         let body = build(&full(), &CheckinFacts { wishes: &wishes, ..facts(&settings, &[]) });
         let body = serde_json::to_value(body).unwrap();
         assert_eq!(faults(&body), Vec::<String>::new());

@@ -8,6 +8,7 @@ use model::health::facts::HealthFacts;
 use model::metric::{Metric, MetricSlot, Metrics, Named, Value, of_gpu};
 use model::observation::HostObservation;
 use model::time::BootMillis;
+use model::workspace_life::WorkspacesState;
 use serde_json::json;
 use std::collections::BTreeSet;
 use wire::dbus::metrics::MetricsView;
@@ -105,7 +106,10 @@ fn each_metric_is_in_the_heartbeat_or_says_why_not_and_the_contract_has_no_other
 fn each_metric_is_in_openmetrics_or_says_why_not() {
     let seen = everything_known();
     let (checkin, boot_now) = (model::enrol::CheckinStatus::default(), BootMillis(60_000));
-    let text = render(&Source { version: "0.1.0", seen: &seen, checkin: &checkin, boot_now }, Flavour::OpenMetrics);
+    let text = render(
+        &Source { version: "0.1.0", seen: &seen, checkin: &checkin, workspaces: &WorkspacesState::default(), boot_now },
+        Flavour::OpenMetrics,
+    );
     names(|metric| metric.row().open);
     for metric in Metric::ALL {
         has_reason(*metric, metric.row().open);

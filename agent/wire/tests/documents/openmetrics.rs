@@ -6,6 +6,7 @@ use model::judge::{ObservationMeta, judge};
 use model::observation::HostObservation;
 use model::time::{BootMillis, UnixMillis};
 use model::verdict_reasons::Unschedulable;
+use model::workspace_life::{WorkspaceState, WorkspacesState};
 use model::{Absence, Reading};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -35,7 +36,34 @@ fn checkin() -> CheckinStatus {
 }
 
 fn text(seen: &HostObservation, checkin: &CheckinStatus, flavour: Flavour) -> String {
-    render(&Source { version: "0.1.0", seen, checkin, boot_now: BootMillis(61_500) }, flavour)
+    text_with(seen, checkin, &WorkspacesState::default(), flavour)
+}
+
+fn text_with(
+    seen: &HostObservation,
+    checkin: &CheckinStatus,
+    workspaces: &WorkspacesState,
+    flavour: Flavour,
+) -> String {
+    render(&Source { version: "0.1.0", seen, checkin, workspaces, boot_now: BootMillis(61_500) }, flavour)
+}
+
+#[test]
+fn workspaces_are_counted_by_state_and_not_before_docker_was_asked() {
+    let mut seen = model::workspace_life::WorkspacesState { is_looked: true, ..WorkspacesState::default() };
+    let host = crate::manager_report::nothing_known();
+    let text = |state: &WorkspacesState| text_with(&host, &CheckinStatus::default(), state, Flavour::OpenMetrics);
+    assert!(!text(&WorkspacesState::default()).contains("gpuhostd_workspaces"));
+    seen.workspaces = vec![crate::workspace_report::workspace("a", WorkspaceState::Running, 2)];
+    let shown = text(&seen);
+    for line in [
+        "gpuhostd_workspaces{state=\"running\"} 1",
+        "gpuhostd_workspaces{state=\"failed\"} 0",
+        "gpuhostd_workspaces_allocated_cores 2.000",
+        "gpuhostd_workspaces_allocated_memory_bytes 2147483648",
+    ] {
+        assert!(shown.contains(line), "no {line} in\n{shown}");
+    }
 }
 
 /// A sample as the other reader gives it: name, labels, value.

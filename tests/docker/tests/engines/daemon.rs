@@ -5,6 +5,7 @@ use docker_engines::stand_in::Toolkit;
 use docker_engines::{Engine, releases, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -14,22 +15,25 @@ use tempfile::TempDir;
 const INSTALLED: &str = "/usr/local/nvidia/toolkit/nvidia-container-runtime";
 
 /// The daemon in the mount namespace of an engine: what the toolkit installs is there alone.
-struct Daemon<'a> {
+pub(crate) struct Daemon<'a> {
     engine: &'a Engine,
     folder: TempDir,
     child: Option<Child>,
 }
 
 impl<'a> Daemon<'a> {
-    fn new(engine: &'a Engine, world: &World) -> Self {
+    pub(crate) fn new(engine: &'a Engine, world: &World) -> Self {
         let folder = TempDir::with_prefix("daemon-").unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let images = world.policy(&[]).images;
-        fs::write(folder.path().join("policy.toml"), format!("[host.nvidia]\nimages = {images:?}\n")).unwrap();
+        let registries = [world.registry.address()];
+        let policy = format!("[host.nvidia]\nimages = {images:?}\n[host.workspaces]\nregistries = {registries:?}\n");
+        fs::write(folder.path().join("policy.toml"), policy).unwrap();
+        fs::create_dir(folder.path().join("desired")).unwrap();
         Self { engine, folder, child: None }
     }
 
-    fn start(&mut self, wishes: &str) {
+    pub(crate) fn start(&mut self, wishes: &str) {
         let config = format!("[docker]\nsocket = \"{}\"\n[nvidia]\n{wishes}\n", self.engine.socket());
         let at = |name: &str| self.folder.path().join(name);
         fs::write(at("config.toml"), config).unwrap();
@@ -38,11 +42,32 @@ impl<'a> Daemon<'a> {
         command.arg(format!("--mount=/proc/{}/ns/mnt", self.engine.namespace_pid())).arg(program("gpuhostd"));
         command.args(["--with-hands", "--user", "nobody", "--bus", "none", "--config"]).arg(at("config.toml"));
         command.arg("--policy").arg(at("policy.toml")).arg("--state").arg(at("state")).arg("--run").arg(at("run"));
+        command.arg("--desired").arg(at("desired"));
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.child = Some(command.spawn().unwrap());
     }
 
-    fn stop(&mut self) {
+    /// Writes the file of the local desired state; without one it is removed. A daemon that runs reads it.
+    pub(crate) fn wish(&mut self, document: Option<&Value>) {
+        let file = self.folder.path().join("desired/10.json");
+        match document {
+            Some(document) => fs::write(&file, document.to_string()).unwrap(),
+            None => fs::remove_file(&file).unwrap(),
+        }
+        if let Some(child) = &self.child {
+            kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGHUP).unwrap();
+        }
+    }
+
+    /// Ends it as a power failure would, with all its hands.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _gone = kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
+            child.wait().unwrap();
+        }
+    }
+
+    pub(crate) fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _gone = kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM);
             child.wait().unwrap();
@@ -65,12 +90,12 @@ impl<'a> Daemon<'a> {
         self.until("the toolkit to be seen again", |_| (seen() > before).then_some(()));
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// Waits; where it takes too long the daemon's log is shown.
-    fn until<T>(&mut self, what: &str, mut ask: impl FnMut(&Engine) -> Option<T>) -> T {
+    pub(crate) fn until<T>(&mut self, what: &str, mut ask: impl FnMut(&Engine) -> Option<T>) -> T {
         let (engine, log) = (self.engine, self.folder.path().join("log"));
         until(&format!("{what}, {} ({})", engine.release(), log.display()), || {
             let child = self.child.as_mut().unwrap();

@@ -3,6 +3,7 @@
 mod cdi;
 mod daemon;
 mod daemon_json;
+mod daemon_workspaces;
 mod driver_container;
 mod faults;
 mod foreign;

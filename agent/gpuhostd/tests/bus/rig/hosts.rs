@@ -257,7 +257,7 @@ pub(crate) fn workspace(id: &str, kind: WorkspaceKind, state: WorkspaceState) ->
         since: UnixMillis(1_700_000_000_000),
         container: is_live.then(|| "c0ffee".repeat(11).get(..64).unwrap().parse().unwrap()),
         image: Some(format!("registry.example/desktop@sha256:{}", "ab".repeat(32))),
-        gpus: vec!["GPU-8f6f2b9a-1d07-4a5e-9f0e-2f5d3c4b5a69".to_owned()],
+        gpus: vec!["GPU-5d0e1f4a-2c33-0b1e-8a4e-1f0d9c6b7a88".to_owned()],
         vfio: Vec::new(),
         gpu_ok: is_live.then_some(true),
         nano_cpus: 2_500_000_000,

@@ -1,0 +1,102 @@
+//! What is never done, whatever went wrong before: judged for each deed, before it is done, from the wishes in force and what was seen.
+
+use crate::host_seen::policy;
+use crate::life::Life;
+use model::nvidia_container::ContainerRun;
+use model::workspace::{DesiredRun, Document, Planned, WorkspaceAction, WorkspaceId, plan};
+use model::workspace_life::{WorkspaceDeed, WorkspaceSeen};
+use std::collections::BTreeSet;
+
+/// What has to be remembered for it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Never {
+    /// Volumes of workspaces whose container was removed because they were to be deleted.
+    deleted_volumes: BTreeSet<String>,
+    /// Containers that a person wants created again.
+    pub(crate) recreated: BTreeSet<WorkspaceId>,
+}
+
+fn of<'a>(planned: &'a [Planned], id: &WorkspaceId) -> Option<&'a Planned> {
+    planned.iter().find(|one| one.head.as_ref().is_some_and(|head| head.id == *id))
+}
+
+impl Never {
+    /// Judges a deed.
+    pub(crate) fn judge(&self, life: &Life, deed: &WorkspaceDeed) -> Result<(), String> {
+        let planned = life.planned();
+        match deed {
+            WorkspaceDeed::Pull { image } => match image.digest() {
+                Some(_) => Ok(()),
+                None => Err("an image is pulled by its digest alone".to_owned()),
+            },
+            WorkspaceDeed::Create(container) => {
+                container.check(&policy().host).map_err(|refused| format!("the hand would refuse it: {refused}"))?;
+                match of(&planned, &container.workspace_id).map(|one| &one.action) {
+                    Some(WorkspaceAction::Create(request))
+                        if request.container.spec_digest == container.spec_digest =>
+                    {
+                        Ok(())
+                    }
+                    other => Err(format!("no such container is wished: {other:?}")),
+                }
+            }
+            WorkspaceDeed::RemoveVolume { name } if self.deleted_volumes.contains(name) => Ok(()),
+            WorkspaceDeed::RemoveVolume { .. } => Err("it is not of a workspace that was deleted".to_owned()),
+            WorkspaceDeed::Start { workspace_id, id }
+            | WorkspaceDeed::Stop { workspace_id, id, .. }
+            | WorkspaceDeed::Pause { workspace_id, id }
+            | WorkspaceDeed::Unpause { workspace_id, id }
+            | WorkspaceDeed::Remove { workspace_id, id } => {
+                let seen = life.look.containers.iter().find(|one| one.id == *id);
+                let seen = seen.ok_or("nothing of that id was seen")?;
+                if seen.foreign.is_some() || seen.workspace_id.as_ref() != Some(workspace_id) {
+                    return Err("it is not the container of that workspace".to_owned());
+                }
+                self.judge_container(deed, seen, of(&planned, workspace_id))
+            }
+        }
+    }
+
+    fn judge_container(
+        &self,
+        deed: &WorkspaceDeed,
+        seen: &WorkspaceSeen,
+        wished: Option<&Planned>,
+    ) -> Result<(), String> {
+        let wished_digest = wished.and_then(|one| match &one.action {
+            WorkspaceAction::Create(request) => Some(&request.container.spec_digest),
+            WorkspaceAction::Nothing | WorkspaceAction::Refusal(_) => None,
+        });
+        let is_same = wished_digest.is_some() && wished_digest == seen.spec_digest.as_ref();
+        let is_recreated = seen.workspace_id.as_ref().is_some_and(|id| self.recreated.contains(id));
+        let desired = wished.and_then(|one| one.head.as_ref()).map(|head| head.desired);
+        let is_refused = wished.is_some_and(|one| matches!(one.action, WorkspaceAction::Refusal(_)));
+        let gives_way = desired == Some(DesiredRun::Running) && wished_digest.is_some() && (!is_same || is_recreated);
+        if is_refused {
+            return Err("its wish is refused: nothing of it is touched".to_owned());
+        }
+        let fits = match deed {
+            WorkspaceDeed::Start { .. } => is_same && desired == Some(DesiredRun::Running),
+            WorkspaceDeed::Stop { .. } => {
+                gives_way || matches!(desired, None | Some(DesiredRun::Stopped | DesiredRun::Deleted))
+            }
+            WorkspaceDeed::Pause { .. } => desired == Some(DesiredRun::Paused) && seen.run == ContainerRun::Running,
+            WorkspaceDeed::Unpause { .. } => seen.run == ContainerRun::Paused && desired != Some(DesiredRun::Paused),
+            WorkspaceDeed::Remove { .. } => !seen.is_live() && (gives_way || desired == Some(DesiredRun::Deleted)),
+            WorkspaceDeed::Pull { .. } | WorkspaceDeed::Create(_) | WorkspaceDeed::RemoveVolume { .. } => true,
+        };
+        if fits { Ok(()) } else { Err(format!("it is wished {desired:?} and {:?}, and it is {seen:?}", wished_digest)) }
+    }
+
+    /// A deed was begun: what it means for later ones.
+    pub(crate) fn done(&mut self, seen: &[WorkspaceSeen], document: &Document, deed: &WorkspaceDeed) {
+        let WorkspaceDeed::Remove { workspace_id, id } = deed else { return };
+        let planned = plan(&crate::host_seen::described_host(seen), document);
+        let head = of(&planned, workspace_id).and_then(|one| one.head.as_ref());
+        if head.is_some_and(|head| head.desired == DesiredRun::Deleted) {
+            let volumes = seen.iter().filter(|one| one.id == *id).flat_map(|one| one.volumes.clone());
+            self.deleted_volumes.extend(volumes);
+        }
+        self.recreated.remove(workspace_id);
+    }
+}
