@@ -4,6 +4,7 @@
 
 mod cdi;
 mod server;
+mod whole_inspect;
 mod workspaces;
 
 use docker::{facts, smi_in_driver_container};
