@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 mod cdi;
+mod many_containers;
 mod server;
 mod whole_inspect;
 mod workspaces;
