@@ -113,12 +113,13 @@ async fn options_of_a_volumes_driver_show_any_directory_and_make_a_container_for
 #[tokio::test(flavor = "current_thread")]
 async fn a_setting_that_is_too_deep_or_too_long_to_be_kept_is_not_taken_for_an_empty_one() {
     let deep = json!({ "a": { "b": { "c": { "d": { "e": { "f": { "g": 1 } } } } } } });
-    for setting in [deep, json!("x".repeat(200_000)), json!(1e30), json!([[[[[[[[[[1]]]]]]]]]])] {
+    let settings = [deep, json!("x".repeat(200_000)), json!(1e30), json!([[[[[[[[[[1]]]]]]]]]])];
+    for (number, setting) in settings.into_iter().enumerate() {
         let mut container = container();
         container["HostConfig"]["SettingOfANewerDocker"] = setting.clone();
-        assert_eq!(seen(&container).await.0, Some(WhyNotOurs::Privileged), "{setting}");
+        assert_eq!(seen(&container).await.0, Some(WhyNotOurs::Privileged), "setting {number}");
         container["HostConfig"].as_object_mut().unwrap().remove("SettingOfANewerDocker");
-        container["HostConfig"]["Mounts"][1]["OfANewerDocker"] = setting.clone();
-        assert_eq!(seen(&container).await.0, Some(WhyNotOurs::Privileged), "{setting}");
+        container["HostConfig"]["Mounts"][1]["OfANewerDocker"] = setting;
+        assert_eq!(seen(&container).await.0, Some(WhyNotOurs::Privileged), "setting {number}");
     }
 }
