@@ -6,6 +6,7 @@
 use crate::publish::Publisher;
 use model::condition::{Condition, ConditionStatus};
 use model::desired::DesiredState;
+use model::driver::ProbeError;
 use model::enrol::CheckinStatus;
 use model::image_ref::ImageRef;
 use model::message::Message;
@@ -18,9 +19,9 @@ use model::settings::Settings;
 use model::time::{BootMillis, Now};
 use model::workspace::{DesiredRun, WorkspaceAction, plan};
 use model::workspace_life::{
-    LocalWorkspace, WorkspaceAsk, WorkspaceDeed, WorkspaceLimits, WorkspaceLook, WorkspaceReason, WorkspaceWishes,
-    WorkspacesDoing, WorkspacesMemory, WorkspacesRecord, WorkspacesState, WorkspacesTurn, WorkspacesWorld,
-    decide_workspaces, described,
+    BadWorkspacesRecord, LocalWorkspace, WorkspaceAsk, WorkspaceDeed, WorkspaceLimits, WorkspaceLook, WorkspaceReason,
+    WorkspaceWishes, WorkspacesDoing, WorkspacesMemory, WorkspacesRecord, WorkspacesState, WorkspacesTurn,
+    WorkspacesWorld, decide_workspaces, described,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,12 +31,19 @@ use tokio_util::sync::CancellationToken;
 
 /// Between two looks there is at least so much time: what happens at once is seen at once.
 const LOOKS_APART_MS: u64 = 100;
+/// Each look in a row that shows nothing new doubles that time, up to this: reports without end (a clock that was set back, a tenant
+/// who causes them) must not keep Docker busy.
+const LOOKS_APART_MOST_MS: u64 = 10_000;
+/// Largest record that is written.
+const RECORD_MAX_BYTES: usize = 1024 * 1024;
 /// A look although nothing was reported, since reports can be lost.
 const LOOK_AGAIN_MS: u64 = 300_000;
 /// While an image is pulled it is looked at so often.
 const PULL_LOOK_MS: u64 = 2_000;
 /// After Docker did not answer it is asked again so soon.
 const DOCKER_AGAIN_MS: u64 = 5_000;
+/// The same where nothing is wished of it.
+const DOCKER_IDLE_MS: u64 = 60_000;
 /// Nothing is tried for so long where the record could not be written.
 const RECORD_AGAIN_MS: u64 = 30_000;
 /// So long it is waited for the first facts of the host.
@@ -81,6 +89,8 @@ pub struct WorkspaceKeeper<P, L, K> {
     looked_at: Option<BootMillis>,
     /// Something has happened since.
     is_stale: bool,
+    /// So many looks in a row showed nothing new.
+    unchanged: u32,
     doing: WorkspacesDoing,
     deeds: JoinSet<(WorkspaceDeed, Result<(), String>)>,
     events: JoinSet<Result<(), String>>,
@@ -99,6 +109,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             look: WorkspaceLook::default(),
             looked_at: None,
             is_stale: true,
+            unchanged: 0,
             doing: WorkspacesDoing::default(),
             deeds: JoinSet::new(),
             events: JoinSet::new(),
@@ -119,9 +130,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
         let (mut asked, mut nvidia) = (self.parts.publisher.workspace_asks(), self.parts.publisher.nvidia());
         loop {
             asked.mark_unchanged();
-            for ask in self.parts.publisher.take_workspace_asks() {
-                self.obey(ask);
-            }
+            self.obey_all().await;
             let wake = tokio::select! {
                 () = cancel.cancelled() => return,
                 wake = self.turn(&mut seen, &mut nvidia) => wake,
@@ -130,7 +139,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             tokio::select! {
                 () = cancel.cancelled() => return,
                 Some(ended) = self.deeds.join_next(), if !self.deeds.is_empty() => {
-                    self.is_stale = true;
+                    (self.is_stale, self.unchanged) = (true, 0);
                     self.ended(ended);
                 }
                 Some(event) = self.events.join_next(), if !self.events.is_empty() => {
@@ -194,9 +203,8 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             | WorkspaceDeed::Pause { .. }
             | WorkspaceDeed::Unpause { .. }
             | WorkspaceDeed::Remove { .. } => {
-                if let (Some(id), Err(fault)) = (deed.workspace_id(), result) {
-                    self.memory.failed(id, now, &fault);
-                }
+                let failed = result.err();
+                self.memory.ended(&deed, now, failed.as_deref().map_or(Ok(()), Err));
             }
         }
     }
@@ -212,10 +220,14 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
                     self.memory.record = record;
                     return;
                 }
-                Err(damage) => damage.to_string(),
+                Err(damage @ BadWorkspacesRecord::Damaged(_)) => damage.to_string(),
+                // Another version reads it, and nothing of it is lost.
+                Err(other @ BadWorkspacesRecord::Schema(_)) => return self.block(other.to_string()),
             },
-            Err(fault) => fault.to_string(),
+            Err(fault) => return self.block(fault.to_string()),
         };
+        // Known to the next start too: what was asked for here before is nobody's wish to stop.
+        self.memory.record.is_lost = true;
         let place = ledger.place();
         let next = match ledger.set_aside().await {
             Ok(Some(name)) => format!("it is kept as {name}"),
@@ -231,23 +243,63 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
         );
     }
 
+    /// Nothing is done until the record can be read: what it holds is somebody's wish.
+    fn block(&mut self, why: String) {
+        let place = self.parts.ledger.place();
+        tracing::error!(
+            message_id = Message::WorkspaceRecordUnusable.id(),
+            "{place}: {why}; it stays as it is, and nothing is done about workspaces until it can be read"
+        );
+        self.blocked = Some(format!("{place}: {why}"));
+    }
+
+    /// Does what people ask, and writes it down before anything else.
+    async fn obey_all(&mut self) {
+        let asks = self.parts.publisher.take_workspace_asks();
+        if asks.is_empty() || self.blocked.is_some() {
+            return;
+        }
+        for ask in asks {
+            self.obey(ask);
+        }
+        let record = self.memory.record.clone();
+        if let Err(fault) = self.save(&record).await {
+            tracing::error!(message_id = Message::WorkspaceRecordUnusable.id(), "{fault}");
+        }
+    }
+
     fn obey(&mut self, ask: WorkspaceAsk) {
         match ask {
             WorkspaceAsk::Set { id, wish } => {
                 let desired = wish.value().ok().and_then(|value| value.get("desired")?.as_str()?.parse().ok());
                 let desired = desired.unwrap_or(DesiredRun::Running);
-                self.memory.record.local.insert(id, LocalWorkspace { wish, desired });
+                let mut record = self.memory.record.clone();
+                record.local.insert(id.clone(), LocalWorkspace { wish, desired });
+                if record.encode().len() > RECORD_MAX_BYTES {
+                    let message_id = Message::WorkspaceDeedFailed.id();
+                    tracing::error!(
+                        message_id,
+                        "workspace {id} is not created: the record of workspaces would be too large"
+                    );
+                    return;
+                }
+                self.memory.record = record;
+                self.memory.try_again(&id);
             }
             WorkspaceAsk::Want { id, desired } => {
                 if let Some(local) = self.memory.record.local.get_mut(&id) {
                     local.desired = desired;
+                    self.memory.try_again(&id);
                 }
             }
             WorkspaceAsk::Again { id } => {
                 self.memory.try_again(&id);
                 self.memory.images.clear();
             }
-            WorkspaceAsk::Recreate { id } => self.memory.workspaces.entry(id).or_default().recreate = true,
+            WorkspaceAsk::Recreate { id } => {
+                self.memory.try_again(&id);
+                self.memory.workspaces.entry(id).or_default().recreate = true;
+            }
             WorkspaceAsk::ConfirmRemovals => self.memory.removals.is_confirmed = true,
         }
     }
@@ -272,7 +324,8 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
         let nvidia = Arc::clone(&nvidia.borrow_and_update());
         let policy = Arc::clone(&self.parts.policy.borrow_and_update());
         self.read_wishes();
-        if self.is_idle() && (self.looked_at.is_some() || host.docker.is_err()) {
+        let has_no_docker = matches!(host.docker, Err(ProbeError::Absent { .. }));
+        if self.is_idle() && (self.looked_at.is_some() || has_no_docker) {
             self.events.abort_all();
             self.show(WorkspacesState {
                 is_looked: true,
@@ -288,16 +341,21 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
         let is_due = self.looked_at.is_none_or(|looked| now.boot >= looked.plus(self.look_again_ms()));
         if self.is_stale || is_due || !images.iter().all(is_known) {
             if let Some(looked) = self.looked_at {
-                self.parts.clock.sleep_until(looked.plus(LOOKS_APART_MS)).await;
+                let apart = LOOKS_APART_MS.saturating_mul(1_u64 << self.unchanged.min(20));
+                self.parts.clock.sleep_until(looked.plus(apart.min(LOOKS_APART_MOST_MS))).await;
                 now = self.now();
             }
             match self.parts.port.look_at_workspaces(images).await {
-                Ok(look) => (self.look, self.looked_at, self.is_stale) = (look, Some(now.boot), false),
+                Ok(look) => {
+                    self.unchanged = if self.look == look { self.unchanged.saturating_add(1) } else { 0 };
+                    (self.look, self.looked_at, self.is_stale) = (look, Some(now.boot), false);
+                }
                 Err(why) => {
                     self.memory.docker_was_away = true;
                     let before = (*self.parts.publisher.workspaces().borrow()).clone();
-                    self.show(WorkspacesState { unknown: Some(why), is_looked: true, ..(*before).clone() });
-                    return Some(now.boot.plus(DOCKER_AGAIN_MS));
+                    self.show(WorkspacesState { unknown: Some(why), ..(*before).clone() });
+                    let pause = if self.is_idle() { DOCKER_IDLE_MS } else { DOCKER_AGAIN_MS };
+                    return Some(now.boot.plus(pause));
                 }
             }
         }
@@ -328,7 +386,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
     /// The images of what is to run, and those whose pull was begun: it goes on also where nothing wants it any more.
     fn images(&self, host: &HostObservation, policy: &Policy) -> Vec<ImageRef> {
         let docker = host.docker.clone().unwrap_or_default();
-        let described = described(host, &docker, &self.look.containers, policy);
+        let described = described(host, &docker, (&self.look.containers, &self.doing.starting), policy);
         let planned = plan(&described, &self.wishes.document);
         let images = planned.into_iter().filter_map(|one| match one.action {
             WorkspaceAction::Create(request) => Some(request.container.image),
@@ -352,7 +410,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             lists: self.wishes.lists,
             manager_held: held.or_else(|| (!policy.manager.workspaces).then(denied)),
             driver_changing: driver_changing(nvidia),
-            host: described(host, &docker, &self.look.containers, policy),
+            host: described(host, &docker, (&self.look.containers, &self.doing.starting), policy),
             look: self.look.clone(),
             memory: self.memory.clone(),
             doing: self.doing.clone(),

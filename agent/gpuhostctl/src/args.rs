@@ -241,7 +241,7 @@ pub(crate) enum Passthrough {
         #[arg(long)]
         dry_run: bool,
         /// Undo it unless it is confirmed within this time (60s, 5m, 1h, or seconds), even after a crash
-        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        #[arg(long, value_name = "TIME", value_parser = crate::change_flags::seconds)]
         confirm_within: Option<u64>,
         /// Memory of the guest in MiB, which must be free
         #[arg(long, value_name = "MIB")]
@@ -269,21 +269,6 @@ pub(crate) enum Passthrough {
         #[command(flatten)]
         how: Change,
     },
-}
-
-/// A time with its unit, in seconds; without a unit it is in seconds.
-pub(crate) fn seconds(text: &str) -> Result<u64, String> {
-    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
-        Some(number) if text.ends_with('m') => (number, 60),
-        Some(number) if text.ends_with('h') => (number, 3600),
-        Some(number) => (number, 1),
-        None => (text, 1),
-    };
-    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
-    match seconds {
-        Some(seconds @ 1..=86_400) => Ok(seconds),
-        Some(_) | None => Err("expected a time from 1s to 24h, such as 60s, 5m or 1h".to_owned()),
-    }
 }
 
 /// `docker …`

@@ -1,4 +1,4 @@
-//! Logs once that the host is drained: whoever waits for that to maintain it finds when it was.
+//! Logs once that the host is drained, so that an administrator who waits for that finds when it was.
 
 use model::message::Message;
 use model::settings::Settings;

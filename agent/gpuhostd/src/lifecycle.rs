@@ -67,8 +67,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
 ) -> anyhow::Result<()> {
     // Before READY: anyone who waits for it may send a signal the moment after.
     let mut signals = Signals::listen()?;
-    let cancel = CancellationToken::new();
-    let clock = Arc::clone(&ports.clock);
+    let (cancel, clock) = (CancellationToken::new(), Arc::clone(&ports.clock));
     let (heard, log) = watch::channel(Arc::default());
     let parts = EngineParts::default().with_kernel_log(log);
     let handle = parts.handle();
@@ -116,7 +115,6 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
     };
 
     let page = page(&handle, &status, &publisher, &clock);
-    let metrics = metrics::run(page, live.configuration.watch(), cancel.child_token());
 
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_roster);
@@ -132,7 +130,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
     notify::say(&[NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     tasks.spawn(checkin);
-    tasks.spawn(metrics);
+    tasks.spawn(metrics::run(page, live.configuration.watch(), cancel.child_token()));
     tasks.spawn(drained::follow(live.configuration.watch(), publisher.workspaces(), cancel.child_token()));
     tasks.spawn(keep_overlay(status.clone(), cancel.child_token()));
     tasks.spawn(conditions::follow(handle.clone(), status.clone(), Arc::clone(&clock), cancel.child_token()));

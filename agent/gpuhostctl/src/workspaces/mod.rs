@@ -1,6 +1,7 @@
 //! `workspaces …`, `run` and `drain`: GPU workspaces, as the daemon keeps them.
 
 mod compose_workspace;
+mod run_values;
 pub(crate) mod wait_workspace;
 pub(crate) mod workspaces_args;
 
@@ -47,7 +48,7 @@ impl Act {
         }
     }
 
-    /// What is said when it is asked for.
+    /// What is printed when it is asked for.
     fn done(self, id: &str) -> String {
         let what = match self {
             Self::Start | Self::Resume => "is to run",

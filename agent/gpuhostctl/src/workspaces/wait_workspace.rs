@@ -21,7 +21,7 @@ pub(crate) struct Awaited {
     pub(crate) id: String,
     /// How it is wanted; `None` = as it was wanted before.
     pub(crate) desired: Option<&'static str>,
-    /// As it was before: what was so already is not the answer to what is asked now. `None` = that does not matter.
+    /// As it was before, which is not the answer to what is asked now. `None` = that does not matter.
     pub(crate) before: Option<Box<WorkspaceView>>,
 }
 

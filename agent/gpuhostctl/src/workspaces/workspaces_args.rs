@@ -62,7 +62,7 @@ pub(crate) struct Waiting {
     #[arg(long, conflicts_with = "no_wait")]
     pub(crate) wait: bool,
     /// Wait no longer than this with --wait (60s, 5m, 1h, or seconds)
-    #[arg(long, value_name = "TIME", value_parser = crate::args::seconds, default_value = "30m", requires = "wait")]
+    #[arg(long, value_name = "TIME", value_parser = crate::change_flags::seconds, default_value = "30m", requires = "wait")]
     pub(crate) timeout: u64,
 }
 
@@ -84,10 +84,10 @@ pub(crate) struct Run {
     #[arg(long, value_name = "N")]
     pub(crate) cores: f64,
     /// Memory: bytes, or with a unit (512MiB, 8GiB)
-    #[arg(long, value_name = "SIZE", value_parser = super::compose_workspace::size)]
+    #[arg(long, value_name = "SIZE", value_parser = super::run_values::size)]
     pub(crate) memory: u64,
     /// Size of /dev/shm: bytes, or with a unit
-    #[arg(long, value_name = "SIZE", value_parser = super::compose_workspace::size)]
+    #[arg(long, value_name = "SIZE", value_parser = super::run_values::size)]
     pub(crate) shm_size: Option<u64>,
     /// GPUs: a number, all, or UUIDs and PCI addresses with commas between them; by default none
     #[arg(long, value_name = "N|all|GPU,...")]
@@ -102,10 +102,10 @@ pub(crate) struct Run {
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Vec<PathBuf>,
     /// Volume of gpuhostd by its name, or folder of the host that the policy lists, and where it is inside; may be repeated
-    #[arg(long, value_name = "NAME|/PATH:/TARGET[:ro]", value_parser = super::compose_workspace::volume)]
+    #[arg(long, value_name = "NAME|/PATH:/TARGET[:ro]", value_parser = super::run_values::volume)]
     pub(crate) volume: Vec<serde_json::Value>,
     /// Port inside, and optionally the address and the port of the host; by default 127.0.0.1 and a free one; may be repeated
-    #[arg(long, value_name = "[[ADDRESS:]HOST:]PORT[/udp]", value_parser = super::compose_workspace::port)]
+    #[arg(long, value_name = "[[ADDRESS:]HOST:]PORT[/udp]", value_parser = super::run_values::port)]
     pub(crate) port: Vec<serde_json::Value>,
     /// Docker network that the policy lists; may be repeated
     #[arg(long, value_name = "NETWORK")]

@@ -7,6 +7,19 @@ use std::collections::BTreeMap;
 
 /// Which parts of its driver NVIDIA's runtime gives.
 const DRIVER_CAPABILITIES: &str = "NVIDIA_DRIVER_CAPABILITIES";
+/// Most processes and threads of one workspace.
+const PIDS_MOST: u32 = 16_384;
+/// What an image could ask NVIDIA's runtime for beside GPUs, with the values by which it gives none of it: nodes of RDMA, NVSwitch and
+/// storage of the host, and the right to repartition GPUs.
+const NOT_GIVEN: [(&str, &str); 7] = [
+    ("NVIDIA_GDRCOPY", "disabled"),
+    ("NVIDIA_GDS", "disabled"),
+    ("NVIDIA_IMEX_CHANNELS", ""),
+    ("NVIDIA_MIG_CONFIG_DEVICES", ""),
+    ("NVIDIA_MIG_MONITOR_DEVICES", ""),
+    ("NVIDIA_MOFED", "disabled"),
+    ("NVIDIA_NVSWITCH", "disabled"),
+];
 
 impl WorkspaceContainer {
     /// The body of `POST /containers/create`.
@@ -42,6 +55,9 @@ impl WorkspaceContainer {
             GpuInjection::Cdi { .. } | GpuInjection::None => "void".to_owned(),
         };
         variables.insert(VISIBLE_DEVICES, visible);
+        if matches!(self.way, GpuInjection::Runtime { .. }) {
+            variables.extend(NOT_GIVEN.map(|(name, value)| (name, value.to_owned())));
+        }
         if self.way != GpuInjection::None {
             let all: Vec<&str> = self.capabilities.iter().map(String::as_str).collect();
             variables.insert(DRIVER_CAPABILITIES, all.join(","));
@@ -57,6 +73,10 @@ impl WorkspaceContainer {
             "AutoRemove": false,
             "NanoCpus": self.nano_cpus,
             "Memory": self.memory_bytes,
+            // No swap beyond it, no more processes than a machine can bear, no log that fills the disk.
+            "MemorySwap": self.memory_bytes,
+            "PidsLimit": PIDS_MOST,
+            "LogConfig": { "Type": "json-file", "Config": { "max-size": "10m", "max-file": "3" } },
             "ShmSize": self.shm_bytes,
             "ReadonlyRootfs": self.read_only,
         });

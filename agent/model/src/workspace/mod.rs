@@ -89,6 +89,9 @@ pub struct Planned {
     /// Whose wish it is.
     #[serde(skip)]
     pub requester: Requester,
+    /// Volumes of ours that it names, by their names in Docker, also where the rest of it is wrong; `None` = they are not known.
+    #[serde(skip)]
+    pub volumes: Option<Vec<String>>,
 }
 
 /// Plans every workspace of a document, in its order: what an earlier one takes, a later one does not get.
@@ -106,7 +109,13 @@ fn one(admission: &mut Admission<'_>, number: usize, text: &WishText) -> Planned
             let workspace_id = format!("workspaces[{number}]");
             // Nothing else can be as long.
             let refused = WorkspaceRefused::invalid("environment", format!("the workspace is not read: {unread}"));
-            return Planned { workspace_id, action: WorkspaceAction::Refusal(refused), head: None, requester };
+            return Planned {
+                workspace_id,
+                action: WorkspaceAction::Refusal(refused),
+                head: None,
+                requester,
+                volumes: None,
+            };
         }
     };
     let said = value.get("workspace_id").and_then(Value::as_str);
@@ -115,7 +124,7 @@ fn one(admission: &mut Admission<'_>, number: usize, text: &WishText) -> Planned
         Ok(head) => (action(admission, &head, &value, requester), Some(head)),
         Err(refused) => (WorkspaceAction::Refusal(refused), None),
     };
-    Planned { workspace_id, action, head, requester }
+    Planned { workspace_id, action, head, requester, volumes: Some(volumes_of(&value)) }
 }
 
 fn action(admission: &mut Admission<'_>, head: &WorkspaceHead, value: &Value, requester: Requester) -> WorkspaceAction {
@@ -126,7 +135,13 @@ fn action(admission: &mut Admission<'_>, head: &WorkspaceHead, value: &Value, re
     let spec = match spec.and_then(|spec| admission.is_alone(&head.id).map(|()| spec)) {
         Ok(Some(spec)) => spec,
         Ok(None) => return WorkspaceAction::Nothing,
-        Err(refused) => return WorkspaceAction::Refusal(refused),
+        Err(refused) => {
+            // What people on this host have named is theirs, also while it is refused.
+            if requester == Requester::Local {
+                let _known = admission.is_alone(&head.id);
+            }
+            return WorkspaceAction::Refusal(refused);
+        }
     };
     admission.begin(&spec.id, requester);
     let given = admission.admit(&spec);
@@ -140,4 +155,10 @@ fn action(admission: &mut Admission<'_>, head: &WorkspaceHead, value: &Value, re
             WorkspaceAction::Refusal(refused)
         }
     }
+}
+
+fn volumes_of(value: &Value) -> Vec<String> {
+    let all = value.get("volumes").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let names = all.iter().filter_map(|one| one.get("name").and_then(Value::as_str));
+    names.map(|name| format!("{}{name}", workspace_container::PREFIX)).collect()
 }

@@ -111,7 +111,7 @@ impl Spec {
             mounts: places::mounts(fields.list("volumes")?, &host.policy)?,
             networks: places::networks(&fields.texts("networks")?, &host.policy)?,
             run,
-            context: fields.text("security_context")?.map(str::to_owned),
+            context: context(&mut fields)?,
         };
         fields.finish()?;
         Ok(spec)
@@ -137,6 +137,16 @@ fn image(
         }
         (None, None, None) => Err(WorkspaceRefused::invalid("image", "neither image nor image_id is there")),
     }
+}
+
+fn context(fields: &mut Fields<'_>) -> Result<Option<String>, WorkspaceRefused> {
+    let Some(text) = fields.text("security_context")? else { return Ok(None) };
+    let known = |c: char| c.is_ascii_alphanumeric() || "._:-".contains(c);
+    if (1..=128).contains(&text.len()) && text.chars().all(known) {
+        return Ok(Some(text.to_owned()));
+    }
+    let why = format!("{:?} is not of letters, digits, '.', '_', ':' and '-', at most 128", shown(text));
+    Err(WorkspaceRefused::invalid("security_context", why))
 }
 
 fn cores(fields: &mut Fields<'_>, image: Option<&Image>) -> Result<f64, WorkspaceRefused> {

@@ -185,15 +185,10 @@ impl WorkspaceContainer {
             (Self::SPEC_LABEL.to_owned(), self.spec_digest.clone()),
             (Self::SOURCE_LABEL.to_owned(), source_code(self.requester).to_owned()),
         ]);
-        if !self.gpus.is_empty() {
-            labels.insert(Self::GPUS_LABEL.to_owned(), self.gpus.join(","));
-        }
-        if !self.vfio.is_empty() {
-            labels.insert(Self::VFIO_LABEL.to_owned(), self.vfio.join(","));
-        }
-        if let Some(context) = &self.security_context {
-            labels.insert(Self::CONTEXT_LABEL.to_owned(), context.clone());
-        }
+        // Empty ones too: an image's own label of that name would count otherwise.
+        labels.insert(Self::GPUS_LABEL.to_owned(), self.gpus.join(","));
+        labels.insert(Self::VFIO_LABEL.to_owned(), self.vfio.join(","));
+        labels.insert(Self::CONTEXT_LABEL.to_owned(), self.security_context.clone().unwrap_or_default());
         debug_assert!(labels.keys().all(|name| name.starts_with(LABELS)), "all have the prefix of ours");
         labels
     }

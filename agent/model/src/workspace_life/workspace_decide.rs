@@ -4,7 +4,7 @@ use super::removal_gate::removals;
 use super::workspace_deed::WorkspaceDeed;
 use super::workspace_ending::{deleted, paused, stopped};
 use super::workspace_look::WorkspaceSeen;
-use super::workspace_memory::{WorkspaceMemory, WorkspacesMemory};
+use super::workspace_memory::{WorkspaceMemory, WorkspacesMemory, is_ending};
 use super::workspace_pace::WorkspaceGate;
 use super::workspace_record::LocalWorkspace;
 use super::workspace_running::{refused, running, taken};
@@ -13,11 +13,11 @@ use super::workspace_slots::Slots;
 use super::workspace_status::{RemovalsHeld, UnreadWorkspace, WorkspaceReason, WorkspaceState, WorkspacesState};
 use super::workspace_step::WorkspaceStep;
 use super::workspace_turn::WorkspacesTurn;
-use super::workspace_world::WorkspacesWorld;
+use super::workspace_world::{WorkspaceLists, WorkspacesWorld};
 use crate::nvidia_container::{ContainerRun, ImageSeen};
 use crate::policy::Requester;
 use crate::time::BootMillis;
-use crate::workspace::{DesiredRun, Planned, WorkspaceAction, WorkspaceHead, WorkspaceId, plan};
+use crate::workspace::{DesiredRun, Planned, WorkspaceAction, WorkspaceHead, WorkspaceId, WorkspaceRefused, plan};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Decides.
@@ -27,11 +27,20 @@ pub fn decide_workspaces(world: &WorkspacesWorld) -> WorkspacesTurn {
     let mut memory = world.memory.clone();
     settle(world, &planned, &mut memory);
     let wished = heads(&planned);
-    let orphans = orphans(world, &wished);
-    let count = count_removals(world, &wished, &orphans);
+    let lists = lists(world, &planned);
+    let orphans = orphans(world, &planned, &wished);
+    let count = count_removals(world, lists, &wished, &orphans);
     let held = removals(&mut memory.removals, world.document_id.as_ref(), count, world.max_removals);
-    let mut deciding =
-        Deciding { world, memory, slots: Slots::of(world), deeds: Vec::new(), shown: Vec::new(), held, wake_at: None };
+    let mut deciding = Deciding {
+        world,
+        lists,
+        memory,
+        slots: Slots::of(world),
+        deeds: Vec::new(),
+        shown: Vec::new(),
+        held,
+        wake_at: None,
+    };
     for (id, (planned, head)) in in_order(&planned, &wished) {
         let step = deciding.step(id, planned, head);
         deciding.take(id, Some((head, planned.requester)), step);
@@ -71,30 +80,51 @@ fn in_order<'a>(
     })
 }
 
-/// Our containers that no source lists, and whose source has a list.
-fn orphans<'a>(world: &'a WorkspacesWorld, wished: &Wished<'_>) -> Vec<&'a WorkspaceSeen> {
+/// Our containers that no source lists. An entry that cannot be read lists its workspace too: a word of a newer manager stops nothing.
+fn orphans<'a>(world: &'a WorkspacesWorld, planned: &[Planned], wished: &Wished<'_>) -> Vec<&'a WorkspaceSeen> {
+    let unread: BTreeSet<&str> =
+        planned.iter().filter(|one| one.head.is_none()).map(|one| one.workspace_id.as_str()).collect();
     let is_orphan = |seen: &&WorkspaceSeen| {
-        seen.foreign.is_none() && seen.workspace_id.as_ref().is_some_and(|id| !wished.contains_key(id))
+        let is_listed = |id: &WorkspaceId| wished.contains_key(id) || unread.contains(id.as_str());
+        seen.foreign.is_none() && seen.workspace_id.as_ref().is_some_and(|id| !is_listed(id))
     };
     world.look.containers.iter().filter(is_orphan).collect()
 }
 
-fn has_list(world: &WorkspacesWorld, seen: &WorkspaceSeen) -> bool {
+/// Which sources have a list that says what is not in it. One with an entry whose id cannot be read does not: it can be any.
+fn lists(world: &WorkspacesWorld, planned: &[Planned]) -> WorkspaceLists {
+    let is_whole = |requester| {
+        let mut nameless = planned.iter().filter(|one| one.head.is_none() && one.requester == requester);
+        nameless.all(|one| one.workspace_id.parse::<WorkspaceId>().is_ok())
+    };
+    WorkspaceLists {
+        // Of what people had asked for here before the record was lost nothing is known.
+        local: world.lists.local && !world.memory.record.is_lost && is_whole(Requester::Local),
+        manager: world.lists.manager && is_whole(Requester::Manager),
+    }
+}
+
+const fn has_list(lists: WorkspaceLists, seen: &WorkspaceSeen) -> bool {
     match seen.requester {
-        Some(Requester::Local) => world.lists.local,
-        Some(Requester::Manager) => world.lists.manager,
+        Some(Requester::Local) => lists.local,
+        Some(Requester::Manager) => lists.manager,
         None => false,
     }
 }
 
 /// What a manager's document removes of what is there: deleted, or running and not listed any more.
-fn count_removals(world: &WorkspacesWorld, wished: &Wished<'_>, orphans: &[&WorkspaceSeen]) -> u64 {
+fn count_removals(
+    world: &WorkspacesWorld,
+    lists: WorkspaceLists,
+    wished: &Wished<'_>,
+    orphans: &[&WorkspaceSeen],
+) -> u64 {
     let is_there = |id: &WorkspaceId| own(world, id).is_some();
     let deleted = wished.values().filter(|(planned, head)| {
         planned.requester == Requester::Manager && head.desired == DesiredRun::Deleted && is_there(&head.id)
     });
     let by_manager = |seen: &&&WorkspaceSeen| seen.requester == Some(Requester::Manager);
-    let ends = |seen: &&&WorkspaceSeen| seen.is_live() && has_list(world, seen);
+    let ends = |seen: &&&WorkspaceSeen| seen.is_live() && has_list(lists, seen);
     let ended = orphans.iter().filter(by_manager).filter(ends);
     u64::try_from(deleted.count() + ended.count()).unwrap_or(u64::MAX)
 }
@@ -133,7 +163,9 @@ fn settle(world: &WorkspacesWorld, planned: &[Planned], memory: &mut WorkspacesM
             }
         }
         let seen = own(world, &head.id);
-        if let Some(seen) = seen.filter(|seen| seen.spec_digest.as_ref() == Some(digest)) {
+        // What is being started still shows how it ended before.
+        let is_settled = !world.doing.workspaces.contains(&head.id);
+        if let Some(seen) = seen.filter(|seen| is_settled && seen.spec_digest.as_ref() == Some(digest)) {
             count_end(world.now.boot, seen, known, world.memory.docker_was_away);
         }
         known.recreate &= seen.is_some();
@@ -159,6 +191,7 @@ fn count_end(now: BootMillis, seen: &WorkspaceSeen, known: &mut WorkspaceMemory,
 
 struct Deciding<'a> {
     world: &'a WorkspacesWorld,
+    lists: WorkspaceLists,
     memory: WorkspacesMemory,
     slots: Slots,
     deeds: Vec<WorkspaceDeed>,
@@ -176,6 +209,11 @@ impl Deciding<'_> {
         let name = crate::workspace::WorkspaceContainer::name_of(id);
         if let (None, Some(other)) = (seen, world.look.containers.iter().filter(forged).find(|one| one.name == name)) {
             return taken(id, other);
+        }
+        if planned.requester == Requester::Manager
+            && let Some(seen) = seen.filter(|seen| seen.requester == Some(Requester::Local))
+        {
+            return of_this_host(seen);
         }
         let grace_s = world.limits.grace_s;
         let step = match (head.desired, &planned.action) {
@@ -202,10 +240,10 @@ impl Deciding<'_> {
     fn orphan(&self, id: &WorkspaceId, seen: &WorkspaceSeen) -> WorkspaceStep {
         let world = self.world;
         let lost = "its files are kept: list it again, or with desired: deleted";
-        if !has_list(world, seen) {
+        if !has_list(self.lists, seen) {
             let state = if seen.is_live() { WorkspaceState::Running } else { WorkspaceState::Stopped };
             let message =
-                format!("no document that this host has lists workspaces, so that nothing is done about it; {lost}");
+                format!("no document that this host has shows what became of it, so that nothing is done; {lost}");
             return WorkspaceStep::waits(state, "unlisted", message);
         }
         let step = stopped(id, seen.into(), world.limits.grace_s);
@@ -226,6 +264,14 @@ impl Deciding<'_> {
         if self.world.doing.workspaces.contains(id) {
             step.deed = None;
         }
+        if let Some(deed) = step.deed.take_if(|deed| !self.may_try(id, deed)) {
+            let memory = self.memory.workspaces.get(id);
+            if let (Some(WorkspaceGate::Shut { reason, until }), true) =
+                (memory.map(|memory| memory.ending.gate(self.world.now.boot)), is_ending(&deed))
+            {
+                (step.reason, step.retry_at) = (Some(reason), until);
+            }
+        }
         if let Some(deed) = step.deed.take() {
             match self.slots.take(&deed) {
                 Ok(true) => self.begin(deed, wished.map(|(head, _)| head.desired)),
@@ -242,6 +288,12 @@ impl Deciding<'_> {
             }
         }
         self.shown.push(Shown { id: id.clone(), wished: wished.map(|(head, by)| (head.clone(), by)), step });
+    }
+
+    /// What is stopped, frozen or removed waits after a failure as what is started does.
+    fn may_try(&self, id: &WorkspaceId, deed: &WorkspaceDeed) -> bool {
+        let memory = self.memory.workspaces.get(id).filter(|_| is_ending(deed));
+        memory.is_none_or(|memory| memory.ending.gate(self.world.now.boot) == WorkspaceGate::Open)
     }
 
     fn begin(&mut self, deed: WorkspaceDeed, desired: Option<DesiredRun>) {
@@ -270,7 +322,8 @@ impl Deciding<'_> {
     }
 
     fn volumes(&mut self, planned: &[Planned]) {
-        let wanted: BTreeSet<&str> = planned.iter().flat_map(wanted_volumes).collect();
+        // Of an entry that is not read nobody knows which volumes it has.
+        let Some(wanted) = wanted_volumes(planned) else { return };
         let heads = planned.iter().filter_map(|one| one.head.as_ref());
         let goes: BTreeSet<&WorkspaceId> =
             heads.filter(|head| head.desired == DesiredRun::Deleted).map(|head| &head.id).collect();
@@ -280,7 +333,7 @@ impl Deciding<'_> {
             let is_used = users.peek().is_some();
             // Somebody's who is not to be deleted, or not any more.
             let is_kept = users.any(|seen| !seen.workspace_id.as_ref().is_some_and(|id| goes.contains(id)));
-            if is_kept || wanted.contains(name.as_str()) {
+            if is_kept || wanted.contains(&name) {
                 self.memory.record.doomed_volumes.remove(&name);
             } else if !is_used && !self.world.doing.volumes.contains(&name) {
                 self.remove_volume(name);
@@ -313,12 +366,12 @@ impl Deciding<'_> {
         let is_over = |id: &WorkspaceId, one: &LocalWorkspace| one.desired == DesiredRun::Deleted && is_gone(id);
         self.memory.record.local.retain(|id, one| !is_over(id, one));
         let wake_at = self.shown.iter().filter_map(|one| one.step.retry_at).chain(self.wake_at).min();
-        let unread = planned.iter().filter_map(|one| match (&one.head, &one.action) {
-            (None, WorkspaceAction::Refusal(why)) => Some(UnreadWorkspace {
-                name: one.workspace_id.clone(),
-                requester: one.requester,
-                reason: WorkspaceReason::new(why.code(), why.to_string()),
-            }),
+        let wished = heads(planned);
+        let is_other =
+            |id: &WorkspaceId, one: &Planned| wished.get(id).is_some_and(|(chosen, _)| !std::ptr::eq(*chosen, one));
+        let unreads = planned.iter().filter_map(|one| match (&one.head, &one.action) {
+            (Some(head), WorkspaceAction::Refusal(why)) if is_other(&head.id, one) => Some(unread(one, why)),
+            (None, WorkspaceAction::Refusal(why)) => Some(unread(one, why)),
             _ => None,
         });
         let world = self.world;
@@ -329,7 +382,7 @@ impl Deciding<'_> {
             is_looked: true,
             document: world.document_id.clone(),
             workspaces,
-            unread: unread.collect(),
+            unread: unreads.collect(),
             foreign: foreign(&world.look),
             removals_held: self.held,
         };
@@ -346,8 +399,25 @@ fn removal_held(step: WorkspaceStep, held: &RemovalsHeld) -> WorkspaceStep {
     WorkspaceStep { deed: None, reason: Some(WorkspaceReason::new("removals_held", message)), ..step }
 }
 
-/// The volumes of ours that a workspace is to have.
-fn wanted_volumes(planned: &Planned) -> Vec<&str> {
-    let WorkspaceAction::Create(request) = &planned.action else { return Vec::new() };
-    request.container.mounts.iter().filter(|mount| mount.is_volume).map(|mount| mount.source.as_str()).collect()
+/// The volumes of all that is to be kept, whatever keeps it from running; none where one entry is not read.
+fn wanted_volumes(planned: &[Planned]) -> Option<BTreeSet<String>> {
+    let is_kept = |one: &&Planned| one.head.as_ref().is_none_or(|head| head.desired != DesiredRun::Deleted);
+    let volumes: Option<Vec<Vec<String>>> = planned.iter().filter(is_kept).map(|one| one.volumes.clone()).collect();
+    Some(volumes?.into_iter().flatten().collect())
+}
+
+fn unread(planned: &Planned, why: &WorkspaceRefused) -> UnreadWorkspace {
+    UnreadWorkspace {
+        name: planned.workspace_id.clone(),
+        requester: planned.requester,
+        reason: WorkspaceReason::new(why.code(), why.to_string()),
+    }
+}
+
+/// A manager has nothing to say about what people on this host have created.
+fn of_this_host(seen: &WorkspaceSeen) -> WorkspaceStep {
+    let state = if seen.is_live() { WorkspaceState::Running } else { WorkspaceState::Failed };
+    let message =
+        format!("the container {} of this id was created at the wish of this host: use another id", seen.name);
+    WorkspaceStep::waits(state, "conflict", message)
 }

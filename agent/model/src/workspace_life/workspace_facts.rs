@@ -59,7 +59,11 @@ impl WorkspaceFacts {
             requester: self.requester(),
             generation: self.number(WorkspaceContainer::GENERATION_LABEL).unwrap_or(0),
             spec_digest: self.labels.get(WorkspaceContainer::SPEC_LABEL).cloned(),
-            security_context: self.labels.get(WorkspaceContainer::CONTEXT_LABEL).cloned(),
+            security_context: self
+                .labels
+                .get(WorkspaceContainer::CONTEXT_LABEL)
+                .filter(|context| !context.is_empty())
+                .cloned(),
             gpus: self.list(WorkspaceContainer::GPUS_LABEL),
             vfio: self.list(WorkspaceContainer::VFIO_LABEL),
             name: self.name,

@@ -6,15 +6,16 @@ use crate::docker::DockerFacts;
 use crate::driver::MigMode;
 use crate::health::HealthState;
 use crate::ids::IommuGroupId;
+use crate::nvidia_container::ContainerRun;
 use crate::observation::{Gpu, GpuUse, HostObservation};
 use crate::pci::{VENDOR_AMD, VENDOR_INTEL, VENDOR_NVIDIA};
 use crate::policy::Policy;
 use crate::verdict_reasons::Unschedulable;
 use crate::workspace::{
     DescribedDocker, DescribedDrm, DescribedGpu, DescribedHost, DescribedMig, DescribedPolicy, MigDevice,
-    RunningWorkspace,
+    RunningWorkspace, WorkspaceId,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Billionths of a core.
 const NANO: f64 = 1e9;
@@ -24,11 +25,14 @@ const NANO: f64 = 1e9;
 pub fn described(
     host: &HostObservation,
     docker: &DockerFacts,
-    seen: &[WorkspaceSeen],
+    (seen, starting): (&[WorkspaceSeen], &BTreeSet<WorkspaceId>),
     policy: &Policy,
 ) -> DescribedHost {
     let cdi = cdi_state(docker, &CdiHost::of(&host.gpus, host.host.stack.module_loaded.known().map(String::as_str)));
-    let (running, stopped): (Vec<&WorkspaceSeen>, Vec<&WorkspaceSeen>) = seen.iter().partition(|one| one.is_live());
+    let holds = |one: &&WorkspaceSeen| {
+        one.is_live() || is_unsettled(one) || one.workspace_id.as_ref().is_some_and(|id| starting.contains(id))
+    };
+    let (running, stopped): (Vec<&WorkspaceSeen>, Vec<&WorkspaceSeen>) = seen.iter().partition(holds);
     // What is foreign and stopped has nothing, and nothing of it is ours to start again.
     let stopped = stopped.into_iter().filter(|one| one.foreign.is_none());
     DescribedHost {
@@ -44,6 +48,11 @@ pub fn described(
         stopped: stopped.map(having).collect(),
         policy: DescribedPolicy::of(policy),
     }
+}
+
+/// What it does cannot be known: it can have all that it was created with.
+fn is_unsettled(seen: &WorkspaceSeen) -> bool {
+    if let ContainerRun::Other(state) = &seen.run { !["removing", "dead"].contains(&state.as_str()) } else { false }
 }
 
 /// What the container of a workspace has. One that is only labelled as ours is counted with what its labels name: it may have it.

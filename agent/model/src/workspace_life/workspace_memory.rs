@@ -1,5 +1,6 @@
 //! What is remembered of workspaces while the daemon runs. All of it can be lost: then something is tried once more.
 
+use super::workspace_deed::WorkspaceDeed;
 use super::workspace_pace::WorkspacePace;
 use super::workspace_record::WorkspacesRecord;
 use crate::desired::DocumentId;
@@ -28,8 +29,10 @@ pub struct WorkspacesMemory {
 /// What is remembered of one workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WorkspaceMemory {
-    /// Its failures.
+    /// Its failures to be created, started or to stay running.
     pub pace: WorkspacePace,
+    /// Its failures to be stopped, frozen or removed: they say nothing about its next start, and are never given up.
+    pub ending: WorkspacePace,
     /// Of which specification they are: those of another one do not count.
     pub spec_digest: Option<String>,
     /// It was started, or seen running, and nobody stopped it: if it has ended, it has by itself.
@@ -59,11 +62,20 @@ pub struct RemovalMemory {
 }
 
 impl WorkspacesMemory {
-    /// A deed for a workspace has failed.
-    pub fn failed(&mut self, id: &WorkspaceId, now: BootMillis, message: &str) {
+    /// A deed for a workspace has ended. What Docker refuses is tried for ever, with pauses: it can be its own fault, at a boot for
+    /// example, and a workspace that nobody starts again is down for ever.
+    pub fn ended(&mut self, deed: &WorkspaceDeed, now: BootMillis, result: Result<(), &str>) {
+        let Some(id) = deed.workspace_id() else { return };
         let memory = self.workspaces.entry(id.clone()).or_default();
-        memory.is_started = false;
-        memory.pace.fail(now, "docker_refused", message, true);
+        match (is_ending(deed), result) {
+            (true, Ok(())) => memory.ending = WorkspacePace::default(),
+            (true, Err(message)) => memory.ending.fail(now, "docker_refused", message, false),
+            (false, Ok(())) => {}
+            (false, Err(message)) => {
+                memory.is_started = false;
+                memory.pace.fail(now, "docker_refused", message, false);
+            }
+        }
     }
 
     /// Images whose pull was begun, and whose end was not seen yet.
@@ -79,7 +91,19 @@ impl WorkspacesMemory {
     /// Somebody wants what has failed tried again now.
     pub fn try_again(&mut self, id: &WorkspaceId) {
         if let Some(memory) = self.workspaces.get_mut(id) {
-            memory.pace = WorkspacePace::default();
+            (memory.pace, memory.ending) = (WorkspacePace::default(), WorkspacePace::default());
         }
+    }
+}
+
+/// It takes something back.
+pub(super) const fn is_ending(deed: &WorkspaceDeed) -> bool {
+    match deed {
+        WorkspaceDeed::Stop { .. }
+        | WorkspaceDeed::Pause { .. }
+        | WorkspaceDeed::Unpause { .. }
+        | WorkspaceDeed::Remove { .. }
+        | WorkspaceDeed::RemoveVolume { .. } => true,
+        WorkspaceDeed::Pull { .. } | WorkspaceDeed::Create(_) | WorkspaceDeed::Start { .. } => false,
     }
 }

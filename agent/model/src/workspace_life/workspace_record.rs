@@ -17,6 +17,9 @@ pub struct WorkspacesRecord {
     pub local: BTreeMap<WorkspaceId, LocalWorkspace>,
     /// Volumes of workspaces that were deleted: they go as soon as no container has them.
     pub doomed_volumes: BTreeSet<String>,
+    /// An earlier record was lost: what people had asked for on this host before is not known, and nothing of it is stopped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_lost: bool,
 }
 
 /// A workspace that somebody has asked for on this host.
@@ -89,6 +92,7 @@ mod tests {
         WorkspacesRecord {
             local: BTreeMap::from([("w1".parse().unwrap(), one)]),
             doomed_volumes: BTreeSet::from(["gpuhost-home".to_owned()]),
+            is_lost: false,
         }
     }
 

@@ -83,13 +83,15 @@ fn the_whole_body_is_ours() {
         "Image": image(),
         "Hostname": "desk",
         "Env": ["NVIDIA_DRIVER_CAPABILITIES=compute,utility,video", "NVIDIA_VISIBLE_DEVICES=void", "VNC_PW=secret"],
-        "Labels": { "org.gpuhost.Agent1.workspace": "w1", "org.gpuhost.Agent1.generation": "3", "org.gpuhost.Agent1.gpus": ONE, "org.gpuhost.Agent1.source": "manager",
+        "Labels": { "org.gpuhost.Agent1.workspace": "w1", "org.gpuhost.Agent1.generation": "3", "org.gpuhost.Agent1.gpus": ONE, "org.gpuhost.Agent1.source": "manager", "org.gpuhost.Agent1.vfio": "",
+                    "org.gpuhost.Agent1.security-context": "",
                     "org.gpuhost.Agent1.spec": "6945855ac2b3d094" },
         "ExposedPorts": { "6901/tcp": {} },
         "NetworkingConfig": { "EndpointsConfig": { "lab": {} } },
         "HostConfig": {
             "Runtime": "runc", "RestartPolicy": { "Name": "no" }, "Privileged": false, "AutoRemove": false, "ReadonlyRootfs": false,
-            "NanoCpus": 2_000_000_000_u64, "Memory": 2_147_483_648_u64, "ShmSize": 536_870_912, "Init": true, "NetworkMode": "lab",
+            "NanoCpus": 2_000_000_000_u64, "Memory": 2_147_483_648_u64, "MemorySwap": 2_147_483_648_u64,
+            "PidsLimit": 16384, "LogConfig": { "Type": "json-file", "Config": { "max-size": "10m", "max-file": "3" } }, "ShmSize": 536_870_912, "Init": true, "NetworkMode": "lab",
             "DeviceRequests": [{ "Driver": "cdi", "Count": 0, "DeviceIDs": [format!("nvidia.com/gpu={ONE}")] }],
             "PortBindings": { "6901/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "16901" }] },
             "Mounts": [

@@ -416,3 +416,124 @@ fn a_pull_that_fails_is_tried_again_after_a_pause_and_for_ever() {
         turn.state.workspaces.iter().map(|one| (one.id.to_string(), one.reason.clone())).collect();
     assert!(reason["w1"].as_ref().unwrap().message.contains("no route to host"));
 }
+
+#[test]
+fn what_cannot_be_stopped_or_removed_is_tried_again_after_pauses_and_counts_against_no_start() {
+    let mut at = with_containers(world(&[wish("w1", &json!({}))]), &ContainerRun::Running);
+    at.document = world(&[wish("w1", &json!({ "cores": 2 }))]).document;
+    let mut stops = 0;
+    for _ in 0..240 {
+        let turn = decide_workspaces(&at);
+        at.memory = turn.memory;
+        for deed in &turn.deeds {
+            stops += 1;
+            at.memory.ended(deed, at.now.boot, Err("did not receive an exit event"));
+        }
+        at.now.boot = at.now.boot.plus(500);
+    }
+    assert!((5..12).contains(&stops), "{stops} in two minutes");
+    let turn = decide_workspaces(&at);
+    assert!(turn.wake_at.is_some() && turn.state.workspaces[0].reason.as_ref().unwrap().code == "docker_refused");
+    (at.look.containers, at.memory) = (Vec::new(), turn.memory);
+    assert!(matches!(decide_workspaces(&at).deeds[..], [WorkspaceDeed::Create(_)]), "the next one is created at once");
+}
+
+#[test]
+fn an_entry_that_is_not_understood_stops_nothing_and_deletes_no_volume() {
+    let volume = json!({ "volumes": [{ "name": "home", "target": "/home" }] });
+    let running = with_containers(world(&[wish("w1", &volume), wish("w2", &json!({}))]), &ContainerRun::Running);
+    for wrong in [
+        json!({ "workspace_id": "w1", "desired": "hibernated" }),
+        json!({ "workspace_id": "w1", "desired": "running", "kind": "robot" }),
+        json!({ "workspace_id": "w1", "desired": "running", "generation": "x" }),
+    ] {
+        let mut at = running.clone();
+        at.document = world(&[wrong.clone(), wish("w2", &json!({}))]).document;
+        let turn = decide_workspaces(&at);
+        assert_eq!((turn.deeds.len(), turn.state.unread.len()), (0, 1), "{wrong}: {turn:?}");
+    }
+    let mut at = running.clone();
+    at.document = world(&[json!({ "workspace_id": "a b", "desired": "running" }), wish("w2", &json!({}))]).document;
+    let turn = decide_workspaces(&at);
+    assert_eq!((turn.deeds.len(), said(&turn, "w1").1), (0, Some("unlisted".into())), "it can be any of them");
+}
+
+#[test]
+fn a_volume_that_another_workspace_is_to_keep_is_kept_whatever_that_one_does() {
+    let volume = json!({ "volumes": [{ "name": "home", "target": "/home" }] });
+    for other in [json!({ "desired": "stopped" }), json!({ "desired": "paused" }), json!({ "cores": 64 })] {
+        let mut at = world(&[
+            json!({ "workspace_id": "w1", "desired": "deleted" }),
+            wish(
+                "w2",
+                &json!({ "volumes": volume["volumes"], "desired": other["desired"].as_str().unwrap_or("running"),
+                               "cores": other["cores"].as_u64().unwrap_or(1) }),
+            ),
+        ]);
+        at.memory.record.doomed_volumes.insert("gpuhost-home".to_owned());
+        let turn = decide_workspaces(&at);
+        assert!(turn.memory.record.doomed_volumes.is_empty(), "{other}");
+        assert!(!turn.deeds.iter().any(|deed| matches!(deed, WorkspaceDeed::RemoveVolume { .. })), "{other}: {turn:?}");
+    }
+}
+
+#[test]
+fn a_manager_neither_stops_nor_deletes_what_was_created_at_the_wish_of_this_host() {
+    let mut at = with_containers(world(&[wish("w1", &json!({}))]), &ContainerRun::Running);
+    at.look.containers[0].requester = Some(Requester::Local);
+    for desired in ["deleted", "stopped", "paused"] {
+        at.document = world(&[json!({ "workspace_id": "w1", "desired": desired })]).document;
+        let turn = decide_workspaces(&at);
+        assert_eq!((turn.deeds.len(), said(&turn, "w1")), (0, (WorkspaceState::Running, Some("conflict".into()))));
+    }
+    // The wish of this host is refused just now: it is its own all the same.
+    at.document =
+        world(&[wish("w1", &json!({ "cores": 64 })), json!({ "workspace_id": "w1", "desired": "deleted" })]).document;
+    at.document.from_local = 1;
+    let turn = decide_workspaces(&at);
+    assert_eq!(turn.deeds, []);
+    assert!(turn.state.unread.iter().any(|one| one.requester == Requester::Manager && one.reason.code == "conflict"));
+}
+
+#[test]
+fn after_a_lost_record_nothing_that_was_created_here_is_stopped() {
+    let mut at = with_containers(world(&[wish("w1", &json!({}))]), &ContainerRun::Running);
+    at.look.containers[0].requester = Some(Requester::Local);
+    at.document = world(&[wish("w2", &json!({}))]).document;
+    at.document.from_local = 1;
+    at.lists = WorkspaceLists { local: true, manager: false };
+    at.memory.record.is_lost = true;
+    let turn = decide_workspaces(&at);
+    assert_eq!(said(&turn, "w1").1.as_deref(), Some("unlisted"));
+    assert!(!turn.deeds.iter().any(|deed| matches!(deed, WorkspaceDeed::Stop { .. })), "{turn:?}");
+    at.memory.record.is_lost = false;
+    assert!(decide_workspaces(&at).deeds.iter().any(|deed| matches!(deed, WorkspaceDeed::Stop { .. })));
+}
+
+#[test]
+fn while_it_is_started_the_end_before_counts_for_nothing() {
+    let mut at = with_containers(world(&[wish("w1", &json!({}))]), &ContainerRun::Ended { exit: 1, oom: false });
+    let turn = decide_workspaces(&at);
+    assert!(matches!(turn.deeds[..], [WorkspaceDeed::Start { .. }]));
+    at.memory = turn.memory;
+    at.doing.workspaces.insert(id("w1"));
+    for _ in 0..10 {
+        at.memory = decide_workspaces(&at).memory;
+    }
+    at.doing.workspaces.clear();
+    at.look.containers[0].run = ContainerRun::Running;
+    assert_eq!(said(&decide_workspaces(&at), "w1"), (WorkspaceState::Running, None));
+}
+
+#[test]
+fn a_newcomer_leaves_the_gpu_of_a_stopped_workspace_where_there_is_another() {
+    let gpu = json!({ "gpu": { "mode": "share", "count": 1 } });
+    let mut at = world(&[wish("w2", &gpu)]);
+    let mut other = at.host.gpus[0].clone();
+    (other.uuid, other.bdf) = (Some("GPU-b".to_owned()), "0000:61:00.0".to_owned());
+    at.host.gpus.push(other);
+    at.host.stopped = serde_json::from_value(json!([{ "workspace_id": "w1", "gpus": ["GPU-a"] }])).unwrap();
+    assert_eq!(created(&decide_workspaces(&at))[0].gpus, ["GPU-b"]);
+    at.host.gpus.truncate(1);
+    assert_eq!(created(&decide_workspaces(&at))[0].gpus, ["GPU-a"], "it is no reservation");
+}

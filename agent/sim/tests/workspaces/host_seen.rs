@@ -34,7 +34,7 @@ pub(crate) fn policy() -> &'static Policy {
 }
 
 pub(crate) fn described_host(seen: &[WorkspaceSeen]) -> DescribedHost {
-    described(&HOST, HOST.docker.as_ref().unwrap(), seen, policy())
+    described(&HOST, HOST.docker.as_ref().unwrap(), (seen, &std::collections::BTreeSet::new()), policy())
 }
 
 /// Without the display of the board.

@@ -198,8 +198,8 @@ impl Life {
             }
             (WorkspaceDeed::RemoveVolume { name }, Ok(())) => drop(self.memory.record.doomed_volumes.remove(name)),
             (WorkspaceDeed::RemoveVolume { name }, Err(fault)) => self.memory.volume_failed(name, now, &fault),
-            (_, Err(fault)) => self.memory.failed(deed.workspace_id().unwrap(), now, &fault),
-            (_, Ok(())) => {}
+            (_, Err(fault)) => self.memory.ended(deed, now, Err(&fault)),
+            (_, Ok(())) => self.memory.ended(deed, now, Ok(())),
         }
     }
 
@@ -307,6 +307,14 @@ impl Life {
             self.docker.pass(millis);
         }
         panic!("it never settles: {faults:?}\n{:#?}\n{}", self.shown, self.story());
+    }
+
+    /// Goes on for so many turns, where something is tried for ever.
+    pub(crate) fn go_on(&mut self, turns: usize) {
+        for _ in 0..turns {
+            let millis = self.judged_turn(None);
+            self.docker.pass(millis);
+        }
     }
 
     fn judged_turn(&mut self, fault: Option<Fault>) -> u64 {

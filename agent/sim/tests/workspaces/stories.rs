@@ -234,9 +234,10 @@ fn a_strangers_container_under_our_name_or_label_is_left_alone_and_said() {
     let facts = WorkspaceFacts { name: name.clone(), ..WorkspaceFacts::default() };
     let id = life.docker.add_stranger(facts, SimWorkspaceRun::Running(life.docker.now));
     life.wish(&[plain("w"), plain("other")]);
-    life.settle(&[]);
-    assert_eq!(life.shows("w"), (S::Failed, "docker_refused".to_owned()));
-    assert_eq!(deeds(&life, "create the container of workspace w ").len(), 5, "it is given up");
+    life.go_on(60);
+    assert_eq!(life.shows("w"), (S::Pending, "docker_refused".to_owned()));
+    let tries = deeds(&life, "create the container of workspace w ").len();
+    assert!((5..40).contains(&tries), "{tries}");
     assert!(life.docker.containers.iter().any(|one| one.id == id && one.is_live()));
 
     // With our label, the privileges that ours never have, and a GPU: it counts as having it.
@@ -311,14 +312,20 @@ fn one_that_exits_again_and_again_is_given_up_with_its_reason_until_another_one_
 }
 
 #[test]
-fn a_start_that_lacks_a_port_is_given_up_with_dockers_words() {
+fn a_start_that_lacks_a_port_is_tried_again_after_pauses_and_shows_dockers_words() {
     let ported = |id: &str| wish(id, 'a', json!({ "ports": [{ "container": 80, "host": 9000 }] }));
-    let life = settled(&[ported("first"), ported("second")]);
+    let mut life = Life::new(&[ported("first"), ported("second")]);
+    life.go_on(60);
     assert_eq!(life.run("first"), Some(ContainerRun::Running));
-    assert_eq!(life.shows("second"), (S::Failed, "docker_refused".to_owned()));
+    assert_eq!(life.shows("second"), (S::Pending, "docker_refused".to_owned()));
+    let (tries, before) = (deeds(&life, "start workspace second ").len(), life.docker.now);
+    assert!((5..40).contains(&tries), "{tries} until {before:?}");
     let turn = life.shown.as_ref().unwrap();
     let message = turn.state.find(&"second".parse().unwrap()).unwrap().reason.clone().unwrap().message;
     assert!(message.contains("port is already allocated"), "{message}");
+    life.wish(&[ported("second")]);
+    life.go_on(120);
+    assert_eq!(life.run("second"), Some(ContainerRun::Running), "the port is free again");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::manager::agent::AgentInfo;
 use crate::manager::gpu::{GpuMetrics, Inventory};
-use crate::manager::workspaces::{ShareDoc, WorkspaceDoc};
+use crate::manager::workspace_docs::{ShareDoc, WorkspaceDoc};
 use serde::Serialize;
 use std::collections::BTreeMap;
 

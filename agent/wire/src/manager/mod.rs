@@ -10,4 +10,4 @@ pub mod lenient;
 mod observed;
 pub mod reply;
 pub mod report;
-pub mod workspaces;
+pub mod workspace_docs;

@@ -5,7 +5,7 @@ use crate::manager::form::{cut, rfc3339};
 use crate::manager::gpu;
 use crate::manager::heartbeat::{AgentStatus, ConditionDoc, EffectiveDoc, Heartbeat, Usage};
 use crate::manager::observed::{effective, observed};
-use crate::manager::workspaces::{ShareDoc, shares, workspaces};
+use crate::manager::workspace_docs::{ShareDoc, shares, workspaces};
 use model::absence::Reading;
 use model::checkin::Omit;
 use model::condition::{Condition, ConditionStatus};
