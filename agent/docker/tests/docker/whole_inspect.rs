@@ -60,7 +60,7 @@ fn container() -> Value {
 }
 
 async fn seen(container: &Value) -> (Option<WhyNotOurs>, Server) {
-    let labels = &container["Config"]["Labels"];
+    let labels = container.pointer("/Config/Labels").unwrap();
     let list = json!([{ "Id": ID, "Names": ["/gpuhost-w-1"], "Labels": labels, "State": "exited" }]);
     let server = Server::start(vec![
         ("/containers/json?", Reply::Json(200, list.to_string())),
@@ -68,7 +68,7 @@ async fn seen(container: &Value) -> (Option<WhyNotOurs>, Server) {
     ]);
     let hand = WorkspaceContainers::new(&server.socket(), PULL_STALLED_AFTER);
     let look = hand.look(&[], PATIENCE).await.unwrap();
-    (look.containers[0].foreign, server)
+    (look.containers.first().unwrap().foreign, server)
 }
 
 /// Why the start is refused; it never reaches Docker.
