@@ -7,6 +7,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use model::driver::ProbeError;
 use model::printable::printable;
+use serde::de::DeserializeOwned;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::pin::pin;
@@ -66,6 +67,18 @@ pub(crate) async fn get(socket: &str, path: &str) -> Result<Json, DockerError> {
 /// The answer as it came, up to so many bytes; otherwise as [`get`].
 pub(crate) async fn get_bytes(socket: &str, path: &str, most: usize) -> Result<Vec<u8>, DockerError> {
     ask(socket, path, getting(path), most).await
+}
+
+/// A list of which each item is read as `T`, up to so many bytes. One item that cannot be read, or a list that is longer, is a fault:
+/// the answer is never a part of the list.
+pub(crate) async fn get_list<T: DeserializeOwned>(
+    socket: &str,
+    path: &str,
+    most: usize,
+) -> Result<Vec<T>, DockerError> {
+    let body = get_bytes(socket, path, most).await?;
+    serde_json::from_slice(&body)
+        .map_err(|error| DockerError::Garbled { path: path.to_owned(), why: error.to_string() })
 }
 
 /// Asks for a path whose answer has no end, and waits for its first byte, or for the end all the same.

@@ -1,4 +1,4 @@
-//! An answer of Docker's as JSON that takes little room whatever is in it: beyond the bounds it is ignored.
+//! An answer of Docker's as JSON that takes little room whatever is in it: what is beyond the bounds is not kept, and never looks empty.
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::cell::Cell;
@@ -7,17 +7,20 @@ use std::fmt;
 
 /// Most values that are kept of one answer; a large `/info` has 500.
 const VALUES_MAX: usize = 32 * 1024;
-/// Longest text that is kept, in bytes.
-const TEXT_MAX_BYTES: usize = 4096;
-/// How deep what we look for lies: an entry of a list in an object in a list in an object in an object.
-const DEPTH_MAX: usize = 5;
+/// Longest text that is kept, in bytes: the longest variable that the kernel passes to a program (`MAX_ARG_STRLEN`). The UUIDs of all MIG
+/// devices of sixteen GPUs take 5 KB in one.
+const TEXT_MAX_BYTES: usize = 128 * 1024;
+/// How deep what we look for is: `HostConfig.Mounts[].VolumeOptions.DriverConfig.Options` of a container, and two levels more.
+const DEPTH_MAX: usize = 8;
 
 /// A value.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) enum Json {
-    /// Null, a broken number, or what is beyond the bounds.
+    /// Null, or a field that is not there.
     #[default]
-    Other,
+    Null,
+    /// It is there and is not kept: beyond the bounds, or a number that is not a whole one of 64 bits. It is not an empty value.
+    NotKept,
     Flag(bool),
     Number(i64),
     Text(String),
@@ -38,8 +41,8 @@ impl Json {
     /// A field of an object.
     pub(crate) fn get(&self, key: &str) -> &Self {
         match self {
-            Self::Object(fields) => fields.get(key).unwrap_or(&Self::Other),
-            Self::Other | Self::Flag(_) | Self::Number(_) | Self::Text(_) | Self::List(_) => &Self::Other,
+            Self::Object(fields) => fields.get(key).unwrap_or(&Self::Null),
+            Self::Null | Self::NotKept | Self::Flag(_) | Self::Number(_) | Self::Text(_) | Self::List(_) => &Self::Null,
         }
     }
 
@@ -47,7 +50,7 @@ impl Json {
     pub(crate) fn items(&self) -> &[Self] {
         match self {
             Self::List(items) => items,
-            Self::Other | Self::Flag(_) | Self::Number(_) | Self::Text(_) | Self::Object(_) => &[],
+            Self::Null | Self::NotKept | Self::Flag(_) | Self::Number(_) | Self::Text(_) | Self::Object(_) => &[],
         }
     }
 
@@ -55,7 +58,7 @@ impl Json {
     pub(crate) fn keys(&self) -> Vec<String> {
         match self {
             Self::Object(fields) => fields.keys().cloned().collect(),
-            Self::Other | Self::Flag(_) | Self::Number(_) | Self::Text(_) | Self::List(_) => Vec::new(),
+            Self::Null | Self::NotKept | Self::Flag(_) | Self::Number(_) | Self::Text(_) | Self::List(_) => Vec::new(),
         }
     }
 
@@ -63,14 +66,14 @@ impl Json {
     pub(crate) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text.as_str()).filter(|text| !text.is_empty()),
-            Self::Other | Self::Flag(_) | Self::Number(_) | Self::List(_) | Self::Object(_) => None,
+            Self::Null | Self::NotKept | Self::Flag(_) | Self::Number(_) | Self::List(_) | Self::Object(_) => None,
         }
     }
 
     pub(crate) fn flag(&self) -> Option<bool> {
         match self {
             Self::Flag(flag) => Some(*flag),
-            Self::Other | Self::Number(_) | Self::Text(_) | Self::List(_) | Self::Object(_) => None,
+            Self::Null | Self::NotKept | Self::Number(_) | Self::Text(_) | Self::List(_) | Self::Object(_) => None,
         }
     }
 
@@ -78,7 +81,7 @@ impl Json {
     pub(crate) fn number<T: TryFrom<i64>>(&self) -> Option<T> {
         match self {
             Self::Number(number) => T::try_from(*number).ok(),
-            Self::Other | Self::Flag(_) | Self::Text(_) | Self::List(_) | Self::Object(_) => None,
+            Self::Null | Self::NotKept | Self::Flag(_) | Self::Text(_) | Self::List(_) | Self::Object(_) => None,
         }
     }
 }
@@ -126,19 +129,19 @@ impl<'de> Visitor<'de> for Keep<'_> {
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Json, E> {
-        Ok(i64::try_from(number).map_or(Json::Other, Json::Number))
+        Ok(i64::try_from(number).map_or(Json::NotKept, Json::Number))
     }
 
     fn visit_f64<E: Error>(self, _: f64) -> Result<Json, E> {
-        Ok(Json::Other)
+        Ok(Json::NotKept)
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Json, E> {
-        Ok(if text.len() > TEXT_MAX_BYTES { Json::Other } else { Json::Text(text.to_owned()) })
+        Ok(if text.len() > TEXT_MAX_BYTES { Json::NotKept } else { Json::Text(text.to_owned()) })
     }
 
     fn visit_unit<E: Error>(self) -> Result<Json, E> {
-        Ok(Json::Other)
+        Ok(Json::Null)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Json, A::Error> {
@@ -149,22 +152,29 @@ impl<'de> Visitor<'de> for Keep<'_> {
                 None => return Ok(Json::List(items)),
             }
         }
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Json::List(items))
+        let mut is_whole = true;
+        while list.next_element::<IgnoredAny>()?.is_some() {
+            is_whole = false;
+        }
+        Ok(if items.is_empty() && !is_whole { Json::NotKept } else { Json::List(items) })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Json, A::Error> {
-        let mut fields = BTreeMap::new();
+        let (mut fields, mut is_whole) = (BTreeMap::new(), true);
         while self.takes() {
-            let Some(key) = object.next_key::<String>()? else { return Ok(Json::Object(fields)) };
+            let Some(key) = object.next_key::<String>()? else { break };
             let value = object.next_value_seed(self.deeper())?;
             // A longer name is none that we look for.
             if key.len() <= TEXT_MAX_BYTES {
                 fields.insert(key, value);
+            } else {
+                is_whole = false;
             }
         }
-        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Json::Object(fields))
+        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+            is_whole = false;
+        }
+        Ok(if fields.is_empty() && !is_whole { Json::NotKept } else { Json::Object(fields) })
     }
 }
 
@@ -183,7 +193,7 @@ mod tests {
         assert_eq!(json.get("a").items()[1].number::<u8>(), Some(7));
         assert_eq!((json.get("n").number::<i64>(), json.get("n").number::<u32>()), (Some(-3), None));
         assert_eq!(json.get("d").get("e").get("f").flag(), Some(true));
-        assert_eq!((json.get("big"), json.get("z").text(), json.get("no")), (&Json::Other, None, &Json::Other));
+        assert_eq!((json.get("big"), json.get("z").text(), json.get("no")), (&Json::NotKept, None, &Json::Null));
         assert_eq!(json.get("d").keys(), ["e"]);
     }
 
@@ -193,7 +203,7 @@ mod tests {
             let below = match json {
                 Json::List(items) => items.iter().map(count).sum(),
                 Json::Object(fields) => fields.values().map(count).sum(),
-                Json::Other | Json::Flag(_) | Json::Number(_) | Json::Text(_) => 0,
+                Json::Null | Json::NotKept | Json::Flag(_) | Json::Number(_) | Json::Text(_) => 0,
             };
             below + 1
         }
@@ -202,9 +212,13 @@ mod tests {
             assert!(count(&read(&many)) <= VALUES_MAX + 1, "{item}");
             assert!(Json::read(&many.as_bytes()[..many.len() - 1]).is_err(), "{item}: the end is missing");
         }
-        assert_eq!(read(&format!("{:?}", "x".repeat(TEXT_MAX_BYTES + 1))), Json::Other);
-        let deep = read(r#"{"o":{"a":[{"b":[1,[1]]}]}}"#);
-        assert_eq!(deep.get("o").get("a").items()[0].get("b").items(), [Json::Number(1), Json::List(Vec::new())]);
+        assert_eq!(read(&format!("{:?}", "x".repeat(TEXT_MAX_BYTES + 1))), Json::NotKept);
+        let deep = read(r#"{"o":{"a":[{"b":[1,{"c":[[[1],[]]]}]}]}}"#);
+        let last = deep.get("o").get("a").items()[0].get("b").items()[1].get("c").items()[0].items();
+        assert_eq!(last, [Json::NotKept, Json::List(Vec::new())], "what is not kept never looks empty");
+        let long = "x".repeat(TEXT_MAX_BYTES + 1);
+        assert_eq!(read(&format!("{{{long:?}: 1}}")), Json::NotKept);
+        assert_eq!(read("{}"), Json::Object(BTreeMap::new()));
         for broken in ["", "{", "[1,]", "{\"a\":1}}", "{\"a\":1} x", &"[".repeat(1000)] {
             assert!(Json::read(broken.as_bytes()).is_err(), "{broken}");
         }

@@ -48,7 +48,7 @@ pub async fn facts(socket: &str, deadline: Duration) -> Result<DockerFacts, Prob
         let (version, info) = tokio::join!(get(socket, "/version"), get(socket, "/info"));
         let version = match version {
             // What it says of itself stands in the other answer too.
-            Err(DockerError::Refused { .. } | DockerError::Garbled { .. }) => Json::Other,
+            Err(DockerError::Refused { .. } | DockerError::Garbled { .. }) => Json::Null,
             version => version?,
         };
         Ok(answer::facts(&version, &info?))

@@ -6,6 +6,7 @@ use crate::json::Json;
 use crate::within;
 use model::container_claims::{ContainerClaims, may_be_mig};
 use model::driver::ProbeError;
+use model::ids::ContainerId;
 use std::path::Path;
 use std::time::Duration;
 
@@ -47,15 +48,12 @@ async fn claims(
 }
 
 async fn ask(socket: &str) -> Result<Vec<ContainerClaims>, DockerError> {
-    let mut claims = Vec::new();
-    for (id, seen) in each_container(socket).await? {
-        let devices = devices(&seen);
-        if !devices.is_empty() {
-            let is_running = seen.get("State").get("Running").flag() != Some(false);
-            claims.push(ContainerClaims { id: id.chars().take(12).collect(), is_running, devices });
-        }
-    }
-    Ok(claims)
+    let claims = |id: &ContainerId, seen: &Json| {
+        let devices = devices(seen);
+        let is_running = seen.get("State").get("Running").flag() != Some(false);
+        (!devices.is_empty()).then(|| ContainerClaims { id: id.short().to_owned(), is_running, devices })
+    };
+    each_container(socket, claims).await
 }
 
 /// The names of its devices that can be a MIG instance, sorted.
@@ -119,6 +117,9 @@ mod tests {
         ];
         let found = devices(&Json::read(container).unwrap());
         assert_eq!(found, expected);
+        let many: Vec<String> = (0..200).map(|number| format!("MIG-{number:036}")).collect();
+        let container = format!(r#"{{"Config": {{"Env": ["{VARIABLE}{}"]}}}}"#, many.join(","));
+        assert_eq!(devices(&Json::read(container.as_bytes()).unwrap()), many, "however many it has");
         assert!(devices(&Json::read(br#"{"Config": {}, "HostConfig": {}}"#).unwrap()).is_empty());
     }
 }

@@ -2,9 +2,11 @@
 
 use crate::each_container::each_container;
 use crate::http::DockerError;
+use crate::json::Json;
 use crate::within;
 use model::daemon_json::RuntimeName;
 use model::driver::ProbeError;
+use model::ids::ContainerId;
 use model::printable::printable;
 use std::time::Duration;
 
@@ -20,12 +22,10 @@ pub async fn runtime_users(socket: &str, runtime: &RuntimeName, deadline: Durati
 }
 
 async fn ask(socket: &str, runtime: &RuntimeName) -> Result<Vec<String>, DockerError> {
-    let mut users = Vec::new();
-    for (id, seen) in each_container(socket).await? {
-        if seen.get("HostConfig").get("Runtime").text() == Some(runtime.as_str()) {
-            let name = seen.get("Name").text().map(|name| name.trim_start_matches('/')).filter(|name| !name.is_empty());
-            users.push(name.map_or_else(|| id.chars().take(12).collect(), |name| printable(name, NAME_MAX_BYTES)));
-        }
-    }
-    Ok(users)
+    let user = |id: &ContainerId, seen: &Json| {
+        let has_it = seen.get("HostConfig").get("Runtime").text() == Some(runtime.as_str());
+        let name = seen.get("Name").text().map(|name| name.trim_start_matches('/')).filter(|name| !name.is_empty());
+        has_it.then(|| name.map_or_else(|| id.short().to_owned(), |name| printable(name, NAME_MAX_BYTES)))
+    };
+    each_container(socket, user).await
 }

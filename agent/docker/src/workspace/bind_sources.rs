@@ -2,6 +2,7 @@
 
 use crate::not_done::NotDone;
 use model::policy::HostPolicy;
+use model::workspace::WorkspaceContainer;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use std::ffi::OsStr;
@@ -10,18 +11,10 @@ use std::path::{Component, Path};
 
 /// A start that comes long after the creation finds the policy that is in force now.
 pub(crate) fn check_policy(binds: &[(String, bool)], policy: &HostPolicy) -> Result<(), NotDone> {
-    let workspaces = &policy.workspaces;
-    let listed = |list: &[String], source: &str| list.iter().any(|known| Path::new(source).starts_with(known));
-    let denied = |(source, read_only): &&(String, bool)| {
-        let may_read = *read_only && (listed(&workspaces.host_paths, source) || source == "/usr/lib/wsl");
-        !may_read && !listed(&workspaces.host_paths_writable, source)
-    };
-    match binds.iter().find(denied) {
-        Some((source, _)) => Err(NotDone::Denied(format!(
-            "{source}: host.workspaces.host_paths of the policy does not list it (any more)"
-        ))),
-        None => Ok(()),
-    }
+    binds.iter().try_for_each(|(source, read_only)| {
+        let checked = WorkspaceContainer::check_bind(source, *read_only, &policy.workspaces);
+        checked.map_err(|why| NotDone::Denied(format!("{source}: {why}")))
+    })
 }
 
 /// Looks at each part of each path, as far as this process can.
@@ -116,7 +109,9 @@ mod tests {
         };
         let policy = HostPolicy { workspaces, ..HostPolicy::default() };
         let may = |source: &str, read_only: bool| check_policy(&[(source.to_owned(), read_only)], &policy).is_ok();
-        assert!(may("/srv/models", true) && may("/srv/models/x", true) && may("/srv/scratch/y", false));
+        assert!(may("/srv/models", true) && may("/srv/models/x", true));
+        assert!(may("/srv/scratch", false) && may("/srv/scratch", true));
+        assert!(!may("/srv/scratch/y", false) && !may("/srv/scratch/y", true), "a workspace can replace it");
         assert!(!may("/srv/models", false) && !may("/srv/modelsX", true) && !may("/etc", true));
         assert!(may("/usr/lib/wsl", true) && !may("/usr/lib/wsl", false));
     }

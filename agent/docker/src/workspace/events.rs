@@ -9,8 +9,9 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// What changes the look; commands that are executed in a container and health checks do not.
-const OF_CONTAINERS: [&str; 9] = ["create", "start", "die", "oom", "destroy", "pause", "unpause", "rename", "update"];
+/// What changes the look; commands that are executed in a container and health checks do not. `oom` is not among them: a program in the
+/// container can cause one after the other by processes that the kernel kills, and if it kills the container itself, `die` follows.
+const OF_CONTAINERS: [&str; 8] = ["create", "start", "die", "destroy", "pause", "unpause", "rename", "update"];
 /// An image of ours has gone or come, or Docker has read its configuration again: then its runtimes may be others.
 const OF_OTHERS: [&str; 5] = ["delete", "untag", "load", "pull", "reload"];
 

@@ -2,7 +2,7 @@
 //! by Docker's prune, for which every image that was pulled by its digest is dangling.
 
 use crate::client::{CONFLICT, NOT_FOUND, client, status};
-use crate::http::{DockerError, get_bytes};
+use crate::http::{DockerError, get_list};
 use crate::not_done::NotDone;
 use bollard::query_parameters::RemoveImageOptionsBuilder;
 use model::ids::ContainerId;
@@ -11,7 +11,6 @@ use model::policy::HostPolicy;
 use model::time::UnixMillis;
 use model::workspace_life::StoredImage;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -73,22 +72,17 @@ pub(crate) async fn stored_images(socket: &str) -> Result<Vec<StoredImage>, Dock
 }
 
 async fn listed_images(socket: &str) -> Result<Vec<ListedImage>, DockerError> {
-    list(socket, "/images/json").await
+    get_list(socket, "/images/json", LIST_MAX_BYTES).await
 }
 
 /// Containers by the id of their image, running or not.
 async fn users(socket: &str) -> Result<BTreeMap<String, Vec<ContainerId>>, DockerError> {
     let mut users: BTreeMap<String, Vec<ContainerId>> = BTreeMap::new();
-    for ListedContainer { id, image_id } in list::<ListedContainer>(socket, "/containers/json?all=true").await? {
+    let listed = get_list::<ListedContainer>(socket, "/containers/json?all=true", LIST_MAX_BYTES).await?;
+    for ListedContainer { id, image_id } in listed {
         users.entry(image_id).or_default().push(id);
     }
     Ok(users)
-}
-
-async fn list<T: DeserializeOwned>(socket: &str, path: &str) -> Result<Vec<T>, DockerError> {
-    let body = get_bytes(socket, path, LIST_MAX_BYTES).await?;
-    serde_json::from_slice(&body)
-        .map_err(|error| DockerError::Garbled { path: path.to_owned(), why: error.to_string() })
 }
 
 /// Removes one. On a full disk Docker fails to write down that its name is gone and has forgotten it all the same: then it is removed by its id.

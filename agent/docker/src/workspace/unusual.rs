@@ -12,6 +12,9 @@ pub(crate) fn unusual_setting(host_config: &Json) -> Option<String> {
 }
 
 fn is_usual(name: &str, value: &Json) -> bool {
+    if *value == Json::NotKept {
+        return false;
+    }
     let text = value.text().unwrap_or_default();
     match name {
         // Ours, or Docker's own without any harm.
@@ -35,18 +38,35 @@ fn is_node(path: &str) -> bool {
     NODES.contains(&path) || path.starts_with("/dev/dri/") || path.starts_with("/dev/vfio/")
 }
 
-/// A volume without options of a driver, or a directory of the host.
+/// A volume or a directory of the host, with the fields that ours have: options of a volume's driver can show any directory
+/// (`o=bind,device=/etc`), and a part of a volume is found by a path that a tenant can change.
 fn is_mount(mount: &Json) -> bool {
     let kind = mount.get("Type").text().unwrap_or_default();
-    let propagation = mount.get("BindOptions").get("Propagation").text().unwrap_or("rprivate");
-    ["volume", "bind"].contains(&kind)
-        && propagation == "rprivate"
-        && is_empty(mount.get("VolumeOptions").get("DriverConfig"))
+    let has_usual_fields = mount.keys().into_iter().all(|name| {
+        let value = mount.get(&name);
+        match name.as_str() {
+            "Type" => true,
+            "Source" | "Target" => value.text().is_some(),
+            "ReadOnly" => value.flag().is_some(),
+            "BindOptions" => has_usual_bind_options(value),
+            _ => is_empty(value),
+        }
+    });
+    has_usual_fields && ["volume", "bind"].contains(&kind)
+}
+
+fn has_usual_bind_options(options: &Json) -> bool {
+    let is_usual = |name: String| {
+        let value = options.get(&name);
+        is_empty(value) || (name == "Propagation" && value.text() == Some("rprivate"))
+    };
+    *options != Json::NotKept && options.keys().into_iter().all(is_usual)
 }
 
 fn is_empty(value: &Json) -> bool {
     match value {
-        Json::Other => true,
+        Json::Null => true,
+        Json::NotKept => false,
         Json::Flag(flag) => !flag,
         Json::Number(number) => *number == 0,
         Json::Text(text) => text.is_empty(),
@@ -87,6 +107,10 @@ mod tests {
             (
                 "\"Isolation\": \"\"",
                 "\"Mounts\": [{\"Type\": \"bind\", \"BindOptions\": {\"Propagation\": \"rprivate\"}}]",
+            ),
+            (
+                "\"Isolation\": \"\"",
+                "\"Mounts\": [{\"Type\": \"volume\", \"Source\": \"gpuhost-v\", \"Target\": \"/x\", \"VolumeOptions\": {\"DriverConfig\": {}}}]",
             ),
             ("\"Isolation\": \"\"", "\"Annotations\": {}"),
         ] {
@@ -130,7 +154,12 @@ mod tests {
                 "\"CpuCount\": 0",
                 "\"Mounts\": [{\"Type\": \"volume\", \"VolumeOptions\": {\"DriverConfig\": {\"Name\": \"local\"}}}]",
             ),
+            ("\"CpuCount\": 0", "\"Mounts\": [{\"Type\": \"volume\", \"VolumeOptions\": {\"Subpath\": \"x\"}}]"),
+            ("\"CpuCount\": 0", "\"Mounts\": [{\"Type\": \"bind\", \"BindOptions\": {\"CreateMountpoint\": true}}]"),
+            ("\"CpuCount\": 0", "\"Mounts\": [{\"Type\": \"volume\", \"OfANewerDocker\": {\"a\": {\"b\": 1}}}]"),
+            ("\"CpuCount\": 0", "\"Mounts\": [{\"Source\": \"/etc\"}]"),
             ("\"CpuCount\": 0", "\"SomethingOfANewerDocker\": \"on\""),
+            ("\"CpuCount\": 0", "\"SomethingOfANewerDocker\": 0.5"),
         ] {
             let name = to.split('"').nth(1).unwrap();
             assert_eq!(found((from, to)).as_deref(), Some(name), "{to}");

@@ -1,6 +1,6 @@
 //! The list of the containers with our label. Those of others are left out by Docker itself, and cost nothing.
 
-use crate::http::{DockerError, filters, get_bytes};
+use crate::http::{DockerError, filters, get_list};
 use model::ids::ContainerId;
 use model::workspace::{MOST_WORKSPACES, WorkspaceContainer};
 use serde::Deserialize;
@@ -37,12 +37,11 @@ impl Listed {
 pub(crate) async fn listed(socket: &str) -> Result<Vec<Listed>, DockerError> {
     let filter = filters(&json!({ "label": [WorkspaceContainer::ID_LABEL] }));
     let path = format!("/containers/json?all=true&{filter}");
-    let body = get_bytes(socket, &path, LIST_MAX_BYTES).await?;
-    let garbled = |why: String| DockerError::Garbled { path: "/containers/json".to_owned(), why };
-    let listed: Vec<Listed> = serde_json::from_slice(&body).map_err(|error| garbled(error.to_string()))?;
+    let listed: Vec<Listed> = get_list(socket, &path, LIST_MAX_BYTES).await?;
     if listed.len() > CONTAINERS_MAX {
         let count = listed.len();
-        return Err(garbled(format!("{count} containers have the label of a workspace, {CONTAINERS_MAX} can be read")));
+        let why = format!("{count} containers have the label of a workspace, {CONTAINERS_MAX} can be read");
+        return Err(DockerError::Garbled { path, why });
     }
     // Older engines find a label by its prefix in some cases: only the very label counts.
     let has_label =

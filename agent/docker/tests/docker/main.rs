@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 mod cdi;
+mod many_containers;
 mod server;
+mod whole_inspect;
 mod workspaces;
 
 use docker::{facts, smi_in_driver_container};

@@ -29,10 +29,10 @@ impl Server {
         let folder = TempDir::new().unwrap();
         let listener = UnixListener::bind(folder.path().join("docker.sock")).unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&requests);
+        let (seen, answers) = (Arc::clone(&requests), Arc::new(answers));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, answers.clone(), Arc::clone(&seen)));
+                tokio::spawn(serve(stream, Arc::clone(&answers), Arc::clone(&seen)));
             }
         });
         Self { folder, requests }
@@ -49,11 +49,11 @@ impl Server {
     }
 }
 
-async fn serve(mut stream: UnixStream, answers: Answers, seen: Arc<Mutex<Vec<String>>>) {
+async fn serve(mut stream: UnixStream, answers: Arc<Answers>, seen: Arc<Mutex<Vec<String>>>) {
     let Some(request) = request(&mut stream).await else { return };
     let line = request.lines().next().unwrap_or_default().to_owned();
     seen.lock().unwrap().push(request);
-    let reply = answers.into_iter().find(|(path, _)| line.contains(path)).map(|(_, reply)| reply);
+    let reply = answers.iter().find(|(path, _)| line.contains(path)).map(|(_, reply)| reply.clone());
     let reply = reply.unwrap_or_else(|| Reply::Json(404, r#"{"message":"page not found"}"#.to_owned()));
     let bytes = match &reply {
         Reply::Json(status, body) => {

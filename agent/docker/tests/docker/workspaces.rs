@@ -190,6 +190,10 @@ async fn an_event_or_the_end_of_the_stream_is_reported_and_a_quiet_docker_is_wai
     ] {
         let server = Server::start(vec![(CONTAINERS, containers), (ANY_STREAM, others)]);
         hand(&server).await_event(since, 10 * PATIENCE).await.unwrap();
+        let requests = server.requests();
+        let asked =
+            requests.iter().find(|request| request.contains("%22die%22")).expect("a container that exits is an event");
+        assert!(!asked.contains("oom"), "a program in a container can cause these without end: {asked}");
     }
     let server = Server::start(vec![(ANY_STREAM, quiet)]);
     hand(&server)

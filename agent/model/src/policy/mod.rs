@@ -132,7 +132,7 @@ pub struct WorkspacesPolicy {
     pub registries: Vec<String>,
     /// Folders of the host that they may mount to be read, with all that is below.
     pub host_paths: Vec<String>,
-    /// Folders that they may mount to be written.
+    /// Folders that they may mount to be written: each one itself, and nothing below it.
     pub host_paths_writable: Vec<String>,
     /// Networks of Docker that they may join.
     pub networks: Vec<String>,

@@ -2,13 +2,22 @@
 
 use super::environment::{MOST_VARIABLES, VISIBLE_DEVICES, is_kept};
 use super::fields::shown;
-use super::host::DescribedPolicy;
-use super::places::{FIRST_FREE_PORT, KEPT_INSIDE, WSL_LIBRARIES, is_plain_path, is_within};
+use super::places::{FIRST_FREE_PORT, KEPT_INSIDE, WSL_LIBRARIES, check_bind_source, is_plain_path, is_within};
 use super::refused::WorkspaceRefused;
+use super::run_config::is_hostname;
 use super::workspace_container::{GpuInjection, WorkspaceContainer, WorkspaceMount, WorkspaceNode};
 use crate::cdi::KIND;
 use crate::ids::PciAddress;
 use crate::policy::{HostPolicy, WorkspacesPolicy};
+
+/// Least cores, in billionths: Docker takes fewer for no limit at all, or refuses them.
+const LEAST_NANO_CPUS: u64 = 10_000_000;
+/// Least memory, in bytes: Docker takes 0 for no limit at all, and refuses less than this.
+const LEAST_MEMORY_BYTES: u64 = 6 << 20;
+/// Most groups: those of the nodes of a few GPUs, and that of `/dev/kvm`.
+const MOST_GROUPS: usize = 16;
+/// Longest security context, in characters.
+const LONGEST_CONTEXT: usize = 128;
 
 impl WorkspaceContainer {
     /// Checks it against the policy of the host.
@@ -36,12 +45,65 @@ impl WorkspaceContainer {
         if !self.vfio.is_empty() && !policy.passthrough.allowed {
             return Err(denied("vfio", "host.passthrough.allowed of the policy is false"));
         }
+        self.check_limits()?;
+        self.check_names()?;
         self.check_environment()?;
         self.check_ports(&policy.workspaces)?;
-        let allowed = DescribedPolicy::of_host(policy);
-        self.mounts.iter().try_for_each(|mount| check_mount(mount, &allowed))?;
+        self.mounts.iter().try_for_each(|mount| check_mount(mount, &policy.workspaces))?;
         self.check_way()?;
         self.nodes.iter().try_for_each(|node| self.check_node(node))
+    }
+
+    /// Checks a path of the host that is to be mounted.
+    ///
+    /// # Errors
+    /// Why it may not be mounted.
+    pub fn check_bind(source: &str, read_only: bool, policy: &WorkspacesPolicy) -> Result<(), String> {
+        if !is_plain_path(source) {
+            return Err("it is not an absolute path without '.' and '..'".to_owned());
+        }
+        let WorkspacesPolicy { host_paths, host_paths_writable, .. } = policy;
+        let may_replace = |folder: &String| is_within(source, folder);
+        if source == WSL_LIBRARIES && read_only && !host_paths_writable.iter().any(may_replace) {
+            return Ok(());
+        }
+        check_bind_source(source, read_only, host_paths, host_paths_writable)
+    }
+
+    /// No container is without a limit, and none is in the group of root.
+    fn check_limits(&self) -> Result<(), WorkspaceRefused> {
+        if self.nano_cpus < LEAST_NANO_CPUS {
+            let why = format!("{} billionths of a core are fewer than {LEAST_NANO_CPUS}", self.nano_cpus);
+            return Err(denied("cores", &why));
+        }
+        if self.memory_bytes < LEAST_MEMORY_BYTES {
+            let why = format!("{} bytes are fewer than {LEAST_MEMORY_BYTES}", self.memory_bytes);
+            return Err(denied("memory", &why));
+        }
+        if self.groups.len() > MOST_GROUPS || self.groups.contains(&0) {
+            return Err(denied("groups", &format!("more than {MOST_GROUPS} groups, or the group 0 (root)")));
+        }
+        Ok(())
+    }
+
+    fn check_names(&self) -> Result<(), WorkspaceRefused> {
+        let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+        match &self.security_context {
+            Some(context) if context.len() > LONGEST_CONTEXT || !context.bytes().all(is_known) => {
+                let why = format!(
+                    "{:?} is not of letters, digits, '.', '_', ':' and '-', at most {LONGEST_CONTEXT}",
+                    shown(context)
+                );
+                return Err(denied("security_context", &why));
+            }
+            Some(_) | None => {}
+        }
+        match &self.hostname {
+            Some(name) if !is_hostname(name) => {
+                Err(denied("hostname", &format!("{:?} is not a valid host name", shown(name))))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn check_environment(&self) -> Result<(), WorkspaceRefused> {
@@ -88,11 +150,7 @@ impl WorkspaceContainer {
                 visible.iter().map(String::as_str).collect()
             }
         };
-        let is_uuid = |name: &&str| {
-            let known = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-            known && (name.starts_with("GPU-") || name.starts_with("MIG-"))
-        };
-        match names.iter().find(|name| !is_uuid(name) || !self.gpus.iter().any(|gpu| gpu == *name)) {
+        match names.iter().find(|name| !is_gpu_uuid(name) || !self.gpus.iter().any(|gpu| gpu == *name)) {
             Some(name) => Err(denied("way", &format!("{:?} is not a GPU that the workspace is given", shown(name)))),
             None => Ok(()),
         }
@@ -100,13 +158,19 @@ impl WorkspaceContainer {
 
     fn check_node(&self, node: &WorkspaceNode) -> Result<(), WorkspaceRefused> {
         let path = node.on_host.as_str();
+        // The UUID of a GPU does not show where the GPU is.
+        let is_given = |address: &str| self.gpus.iter().any(|gpu| gpu == address || is_gpu_uuid(gpu));
+        let is_address = |text: &str| text.parse::<PciAddress>().is_ok_and(|read| read.to_string() == text);
         let of_card = |rest: &str| {
             let address = rest.strip_suffix("-card").or_else(|| rest.strip_suffix("-render"));
-            address.is_some_and(|address| address.parse::<PciAddress>().is_ok_and(|read| read.to_string() == address))
+            address.is_some_and(|address| is_address(address) && is_given(address))
         };
+        // Windows has one GPU of its own, which comes with its device.
+        let has_dxg = || self.nodes.iter().any(|node| node.on_host == "/dev/dxg");
         let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let is_known = match path {
-            "/dev/kvm" | "/dev/net/tun" | "/dev/dxg" | "/dev/dri/card0" | "/dev/dri/renderD128" => true,
+            "/dev/kvm" | "/dev/net/tun" | "/dev/dxg" => true,
+            "/dev/dri/card0" | "/dev/dri/renderD128" => has_dxg(),
             "/dev/vfio/vfio" => !self.vfio.is_empty(),
             _ => {
                 path.strip_prefix("/dev/dri/by-path/pci-").is_some_and(of_card)
@@ -121,19 +185,26 @@ impl WorkspaceContainer {
     }
 }
 
-fn check_mount(mount: &WorkspaceMount, policy: &DescribedPolicy) -> Result<(), WorkspaceRefused> {
+/// The UUID of a GPU or of a MIG device.
+fn is_gpu_uuid(name: &str) -> bool {
+    let known = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    known && (name.starts_with("GPU-") || name.starts_with("MIG-"))
+}
+
+fn check_mount(mount: &WorkspaceMount, policy: &WorkspacesPolicy) -> Result<(), WorkspaceRefused> {
     let WorkspaceMount { is_volume, source, target, read_only } = mount;
     if !is_plain_path(target) || target == "/" || KEPT_INSIDE.iter().any(|kept| is_within(target, kept)) {
         return Err(denied("mounts", &format!("nothing is mounted on {:?}", shown(target))));
     }
-    let within = |list: &[String]| list.iter().any(|known| is_within(source, known));
-    let fits = if *is_volume {
-        WorkspaceContainer::is_volume_name(source)
+    if !is_volume {
+        return WorkspaceContainer::check_bind(source, *read_only, policy)
+            .map_err(|why| denied("mounts", &format!("{:?}: {why}", shown(source))));
+    }
+    if WorkspaceContainer::is_volume_name(source) {
+        Ok(())
     } else {
-        let is_listed = within(&policy.host_paths_writable) || (*read_only && within(&policy.host_paths));
-        is_plain_path(source) && (is_listed || (*read_only && source == WSL_LIBRARIES))
-    };
-    if fits { Ok(()) } else { Err(denied("mounts", &format!("the policy does not list {:?}", shown(source)))) }
+        Err(denied("mounts", &format!("{:?} is not a name that gpuhostd gives to volumes", shown(source))))
+    }
 }
 
 fn denied(field: &str, why: &str) -> WorkspaceRefused {

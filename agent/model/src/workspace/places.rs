@@ -129,12 +129,37 @@ fn folder(
         let why = format!("{:?} is not an absolute path without '.' and '..'", shown(source));
         return Err(WorkspaceRefused::denied(fields.path("source"), why));
     }
-    let within = |list: &[String]| list.iter().any(|known| is_within(source, known));
-    if within(&policy.host_paths_writable) || (read_only && within(&policy.host_paths)) {
-        return Ok(source.to_owned());
+    let denied = |why| WorkspaceRefused::denied(fields.path("source"), format!("{source}: {why}"));
+    check_bind_source(source, read_only, &policy.host_paths, &policy.host_paths_writable).map_err(denied)?;
+    Ok(source.to_owned())
+}
+
+/// A plain path of the host is mounted only if the policy lists it. Whatever is below a directory that workspaces may write is not mounted
+/// even so, and not read-only either: a workspace can replace it with a symbolic link between the check and the mount.
+pub(super) fn check_bind_source(
+    source: &str,
+    read_only: bool,
+    host_paths: &[String],
+    host_paths_writable: &[String],
+) -> Result<(), String> {
+    let is_below = |folder: &&String| source != folder.as_str() && is_within(source, folder);
+    if let Some(folder) = host_paths_writable.iter().find(is_below) {
+        return Err(format!(
+            "workspaces may write {folder}, so that only {folder} itself can be mounted; mount that, or list a \
+             directory outside it in host.workspaces of the policy"
+        ));
     }
-    let how = if within(&policy.host_paths) { "only to be read" } else { "not" };
-    Err(WorkspaceRefused::denied(fields.path("source"), format!("this host allows {source} {how} to be mounted")))
+    let is_readable = host_paths.iter().any(|folder| is_within(source, folder));
+    if host_paths_writable.iter().any(|folder| folder == source) || (read_only && is_readable) {
+        return Ok(());
+    }
+    Err(if is_readable {
+        "the policy lists it in host.workspaces.host_paths, which is only for mounts with read_only; list it in \
+         host_paths_writable to let workspaces write it"
+            .to_owned()
+    } else {
+        "neither host.workspaces.host_paths nor host_paths_writable of the policy lists it".to_owned()
+    })
 }
 
 /// Reads `networks`.

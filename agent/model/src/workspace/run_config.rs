@@ -71,7 +71,7 @@ fn refused(field: &str, name: &str, value: &Value) -> WorkspaceRefused {
     WorkspaceRefused::denied(field, why)
 }
 
-fn is_hostname(name: &str) -> bool {
+pub(super) fn is_hostname(name: &str) -> bool {
     let label = |label: &str| {
         let known = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         known && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')

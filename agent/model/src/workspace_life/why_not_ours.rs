@@ -13,7 +13,7 @@ pub enum WhyNotOurs {
     Name,
     /// A label that ours have is missing or cannot be read.
     Labels,
-    /// It is privileged, or shares a namespace with the host.
+    /// It is privileged, shares a namespace with the host, or has another option that no container of ours has.
     Privileged,
     /// Docker would start it by itself.
     RestartPolicy,
@@ -29,7 +29,9 @@ impl WhyNotOurs {
             Self::Id => "its label is not the id of a workspace",
             Self::Name => "its name is not the one that gpuhostd gives: it was renamed, or created by something else",
             Self::Labels => "it lacks a label that every container of gpuhostd has",
-            Self::Privileged => "it is privileged, or shares a namespace of the host",
+            Self::Privileged => {
+                "it is privileged, shares a namespace of the host, or has an option that gpuhostd never sets"
+            }
             Self::RestartPolicy => "it has a restart policy",
             Self::Devices => "its devices are not those that its labels list",
         }

@@ -20,4 +20,5 @@ mod smi_oracle;
 mod smi_shapes;
 mod snapshot_redact;
 mod workspace;
+mod workspace_limits;
 mod workspaces;
