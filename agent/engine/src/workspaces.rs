@@ -431,10 +431,15 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             self.show(state);
             return Some(now.boot.plus(RECORD_AGAIN_MS));
         }
+        // What people had here and is over is shown as gone at once.
+        let is_over = memory.record.local.len() < self.memory.record.local.len();
         self.memory = memory;
         self.show(state);
         for deed in deeds {
             self.begin(deed);
+        }
+        if is_over {
+            return Some(now.boot);
         }
         let again = self.looked_at.unwrap_or(now.boot).plus(self.look_again_ms());
         Some(wake_at.map_or(again, |wake| wake.min(again)))

@@ -113,12 +113,13 @@ fn share(admission: &Admission<'_>, spec: &Spec, wish: &GpuWish, needs_node: boo
     }
     // What it has already, a whole GPU before a part of one, the least used first; the order of the host among equals.
     let has = |unit: Unit<'_>| admission.has_or_had(|name| unit.is(name));
-    // What the stopped container of another one was created with is kept for it where there is a choice.
+    // What the stopped container of another one was created with is kept for it where there is a choice, and where nobody computes is
+    // better than where somebody does.
     let others = |unit: Unit<'_>| {
         let is_other = |one: &&RunningWorkspace| one.workspace_id != spec.id.as_str();
         admission.host.stopped.iter().filter(is_other).any(|one| one.gpus.iter().any(|name| unit.is(name)))
     };
-    fitting.sort_by_key(|(users, unit)| (!has(*unit), unit.mig.is_some(), *users, others(*unit)));
+    fitting.sort_by_key(|(users, unit)| (!has(*unit), unit.mig.is_some(), *users, others(*unit), unit.gpu.processes));
     let shares_left = shares(admission).map_or(u64::MAX, |(total, used)| total.saturating_sub(used));
     let available = u64::try_from(fitting.len()).unwrap_or(u64::MAX).min(shares_left);
     let count = wanted.unwrap_or(available.max(1));

@@ -84,6 +84,9 @@ pub struct DescribedGpu {
     /// PCI addresses in that group.
     #[serde(default)]
     pub iommu_group_members: Vec<String>,
+    /// Processes that the driver shows on it, of anybody.
+    #[serde(default)]
+    pub processes: u64,
     /// Why no workspace can share it now, beyond what the other fields say.
     #[serde(default)]
     pub not_shared: Option<String>,

@@ -94,6 +94,7 @@ fn described_gpu(host: &HostObservation, gpu: &Gpu) -> DescribedGpu {
         mig: mig(gpu),
         iommu_group: group.map(|IommuGroupId(number)| number),
         iommu_group_members: group.map(|id| members(host, id)).unwrap_or_default(),
+        processes: processes(gpu),
         not_shared: not_shared(gpu),
         not_whole: not_whole(gpu),
     }
@@ -114,6 +115,12 @@ fn members(host: &HostObservation, id: IommuGroupId) -> Vec<String> {
     let is_endpoint = |class: Option<crate::ids::PciClass>| !class.is_some_and(crate::ids::PciClass::is_bridge);
     let members = group.into_iter().flat_map(|group| &group.members);
     members.filter(|member| is_endpoint(member.class.get())).map(|member| member.address.to_string()).collect()
+}
+
+/// What is not known counts as none.
+fn processes(gpu: &Gpu) -> u64 {
+    let all = gpu.driver.as_ref().and_then(|driver| driver.processes.known());
+    all.map_or(0, |all| u64::try_from(all.len()).unwrap_or(u64::MAX))
 }
 
 /// That MIG is on keeps nobody from its MIG devices.

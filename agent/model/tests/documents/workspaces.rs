@@ -538,3 +538,15 @@ fn a_newcomer_leaves_the_gpu_of_a_stopped_workspace_where_there_is_another() {
     at.host.gpus.truncate(1);
     assert_eq!(created(&decide_workspaces(&at))[0].gpus, ["GPU-a"], "it is no reservation");
 }
+
+#[test]
+fn where_nobody_computes_is_better_than_where_somebody_does() {
+    let mut at = world(&[wish("w1", &json!({ "gpu": { "mode": "share", "count": 1 } }))]);
+    let mut other = at.host.gpus[0].clone();
+    (other.uuid, other.bdf) = (Some("GPU-b".to_owned()), "0000:61:00.0".to_owned());
+    at.host.gpus.push(other);
+    at.host.gpus[0].processes = 1;
+    assert_eq!(created(&decide_workspaces(&at))[0].gpus, ["GPU-b"]);
+    at.host.gpus[1].processes = 2;
+    assert_eq!(created(&decide_workspaces(&at))[0].gpus, ["GPU-a"]);
+}
