@@ -276,9 +276,8 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
                 let mut record = self.memory.record.clone();
                 record.local.insert(id.clone(), LocalWorkspace { wish, desired });
                 if record.encode().len() > RECORD_MAX_BYTES {
-                    let message_id = Message::WorkspaceDeedFailed.id();
                     tracing::error!(
-                        message_id,
+                        message_id = Message::WorkspaceDeedFailed.id(),
                         "workspace {id} is not created: the record of workspaces would be too large"
                     );
                     return;

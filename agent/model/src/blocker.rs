@@ -219,6 +219,22 @@ pub enum Blocker {
     RemoteLocked,
 }
 
+/// What lets one program alone set MIG.
+fn stopping(masters: &[MigMaster]) -> String {
+    let mut each: Vec<String> = masters.iter().map(MigMaster::remedy).collect();
+    each.dedup();
+    format!(
+        "let one of the two manage MIG: {}, or take gpus[].mig out of the desired state (mode: unmanaged)",
+        each.join("; ")
+    )
+}
+
+/// Who else sets MIG.
+fn beside(masters: &[MigMaster]) -> String {
+    let named: Vec<String> = masters.iter().map(ToString::to_string).collect();
+    format!("another program of this host sets MIG layouts by itself: {}", named.join("; "))
+}
+
 impl Blocker {
     /// Every code, in the order of the enum.
     pub const CODES: &'static [&'static str] = <Self as strum::VariantNames>::VARIANTS;
@@ -273,14 +289,7 @@ impl Blocker {
                 "switch it while nothing uses the GPU: nvidia-smi -i ADDRESS -mig 1 (0 to disable it), then nvidia-smi -i ADDRESS \
                  --gpu-reset"
             }
-            Self::MigSecondMaster { masters } => {
-                let mut each: Vec<String> = masters.iter().map(MigMaster::remedy).collect();
-                each.dedup();
-                return format!(
-                    "let one of the two manage MIG: {}, or take gpus[].mig out of the desired state (mode: unmanaged)",
-                    each.join("; ")
-                );
-            }
+            Self::MigSecondMaster { masters } => return stopping(masters),
             Self::GivenAway => "take it back first: gpuhostctl passthrough release ADDRESS",
             Self::BootVga => {
                 "let the firmware use another display, or allow it in policy.toml with boot_vga = true in [host.passthrough]"
@@ -354,10 +363,7 @@ impl fmt::Display for Blocker {
                 write!(f, "MIG instances that gpuhostd did not create would be changed: {}", named.join(", "))
             }
             Self::MigNeedsReset => f.write_str("the driver switches MIG mode of this GPU with a reset only"),
-            Self::MigSecondMaster { masters } => {
-                let named: Vec<String> = masters.iter().map(ToString::to_string).collect();
-                write!(f, "another program of this host sets MIG layouts by itself: {}", named.join("; "))
-            }
+            Self::MigSecondMaster { masters } => f.write_str(&beside(masters)),
             Self::GivenAway => f.write_str("it is given to a virtual machine"),
             Self::BootVga => f.write_str("the firmware used it as the console (boot_vga, boot_display)"),
             Self::ConsoleInUse { address, what } => write!(f, "{address} shows the host's console: {what}"),

@@ -91,7 +91,7 @@ fn orphans<'a>(world: &'a WorkspacesWorld, planned: &[Planned], wished: &Wished<
     world.look.containers.iter().filter(is_orphan).collect()
 }
 
-/// Which sources have a list that says what is not in it. One with an entry whose id cannot be read does not: it can be any.
+/// Which sources have a list by which something is missing. One with an entry whose id cannot be read has none: it can be any.
 fn lists(world: &WorkspacesWorld, planned: &[Planned]) -> WorkspaceLists {
     let is_whole = |requester| {
         let mut nameless = planned.iter().filter(|one| one.head.is_none() && one.requester == requester);

@@ -7,8 +7,8 @@ use model::policy::Requester;
 use model::time::{BootMillis, Now, UnixMillis};
 use model::workspace::{DescribedHost, Document, WorkspaceContainer, WorkspaceId};
 use model::workspace_life::{
-    WhyNotOurs, WorkspaceDeed, WorkspaceFacts, WorkspaceLimits, WorkspaceLists, WorkspaceLook, WorkspaceReason,
-    WorkspaceSeen, WorkspaceState, WorkspacesDoing, WorkspacesMemory, WorkspacesTurn, WorkspacesWorld,
+    WhyNotOurs, WorkspaceDeed, WorkspaceFacts, WorkspaceLimits, WorkspaceLists, WorkspaceLook, WorkspacePace,
+    WorkspaceReason, WorkspaceSeen, WorkspaceState, WorkspacesDoing, WorkspacesMemory, WorkspacesTurn, WorkspacesWorld,
     decide_workspaces,
 };
 use serde_json::{Value, json};
@@ -521,6 +521,7 @@ fn while_it_is_started_the_end_before_counts_for_nothing() {
         at.memory = decide_workspaces(&at).memory;
     }
     at.doing.workspaces.clear();
+    assert_eq!(at.memory.workspaces[&id("w1")].pace, WorkspacePace::default());
     at.look.containers[0].run = ContainerRun::Running;
     assert_eq!(said(&decide_workspaces(&at), "w1"), (WorkspaceState::Running, None));
 }
