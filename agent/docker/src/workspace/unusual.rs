@@ -48,19 +48,20 @@ fn is_mount(mount: &Json) -> bool {
             "Type" => true,
             "Source" | "Target" => value.text().is_some(),
             "ReadOnly" => value.flag().is_some(),
-            "BindOptions" => has_usual_bind_options(value),
+            "BindOptions" | "VolumeOptions" => are_usual(value),
             _ => is_empty(value),
         }
     });
     has_usual_fields && ["volume", "bind"].contains(&kind)
 }
 
-fn has_usual_bind_options(options: &Json) -> bool {
+/// None but the propagation that ours have.
+fn are_usual(options: &Json) -> bool {
     let is_usual = |name: String| {
         let value = options.get(&name);
         is_empty(value) || (name == "Propagation" && value.text() == Some("rprivate"))
     };
-    *options != Json::NotKept && options.keys().into_iter().all(is_usual)
+    matches!(options, Json::Null | Json::Object(_)) && options.keys().into_iter().all(is_usual)
 }
 
 fn is_empty(value: &Json) -> bool {

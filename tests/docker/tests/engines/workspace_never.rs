@@ -285,8 +285,8 @@ async fn a_directory_of_the_host_is_mounted_as_the_policy_lists_it_and_never_by_
         // Of a directory that workspaces may write only itself is mounted: a workspace could put a link in the place of what is below it.
         std::fs::create_dir_all(top.join("scratch/a")).unwrap();
         host.policy.workspaces.host_paths_writable = vec![top.join("scratch").display().to_string()];
-        let id = host.run(with("w-3", "scratch", false)).await;
-        host.engine.docker(&["exec", id.as_str(), "ln", "-sfn", "/etc", "/models/b"]);
+        let writer = host.run(with("w-3", "scratch", false)).await;
+        host.engine.docker(&["exec", writer.as_str(), "ln", "-sfn", "/etc", "/models/b"]);
         for (path, read_only) in [("scratch/a", false), ("scratch/a", true), ("scratch/b", true)] {
             let refused = host.refused(WorkspaceDeed::Create(Box::new(with("w-2", path, read_only)))).await;
             assert!(refused.contains("can be mounted"), "{release}: {path}: {refused}");
