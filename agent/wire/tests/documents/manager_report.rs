@@ -286,7 +286,10 @@ fn t40_what_is_applied_and_what_is_not_met_is_reported_in_the_contracts_form() {
     let effective = json!({"cores": 1.5, "memory": 1_073_741_824, "cuda_gpus": 0, "labels": {"rack": "r7"}, "zone": null,
                            "pool": "blue", "enabled": true, "draining": true});
     assert_eq!((&body["effective"], &body["status"]), (&effective, &json!("draining")));
-    assert_eq!(body["agent"]["capabilities"], json!(["host.v1", "gpu.v1", "passthrough.v1", "mig.v1", "nvidia.v1"]));
+    assert_eq!(
+        body["agent"]["capabilities"],
+        json!(["host.v1", "gpu.v1", "passthrough.v1", "mig.v1", "nvidia.v1", "workspace.v1"])
+    );
 }
 
 #[test]
