@@ -186,7 +186,7 @@ mod tests {
         ));
         assert!(MigOwned::decode(&record.name(), b"{\"schema\": 1, \"owned\": {\"gpu\": 7}}").is_err());
         let first = r#"{"schema": 1, "owned": {"gpu": "GPU-5d2a8f5c-1b1e-4f8e-9d2b-000000000001", "boot_id": "first",
-            "instances": [{"instance": {"profile": "1g.5gb", "start": 0}, "compute": [1]}]}}"#;
+            "instances": [{"profile": "1g.5gb", "start": 0, "compute": [1]}]}}"#;
         let read = MigOwned::decode(&record.name(), first.as_bytes()).unwrap();
         assert_eq!(read, MigOwned { driver_load: None, ..record }, "the first version is read for ever");
     }

@@ -27,7 +27,6 @@ pub fn of_indices(gpu_index: u32, compute_index: u32, memory_mib: u64, total_byt
         14 => (2, None, Some(ME)),
         15 => (1, Some("me.all"), None),
         16 => (2, Some("me.all"), None),
-        17 => (3, Some("gfx"), None),
         _ => return None,
     };
     let compute = match compute_index {
@@ -70,12 +69,12 @@ mod tests {
         assert_eq!(name(2, 0, 19968, A100_40).as_deref(), Some("1c.3g.20gb"));
         assert_eq!(name(4, 8, 40192, A100_40).as_deref(), Some("7g.40gb"), "the NVLink profile fills it as well");
         assert_eq!(name(0, 0, 16384, 150_754_820_096).as_deref(), Some("1g.18gb"), "1/8 of 141 is 17.6");
-        assert_eq!(name(17, 2, 72_704, 102_641_958_912).as_deref(), Some("3g.72gb+gfx"));
         assert_eq!(name(13, 0, 24192, 102_641_958_912).as_deref(), Some("1g.24gb-me"));
     }
 
     #[test]
     fn an_index_of_tomorrow_has_no_name_of_ours() {
+        assert_eq!(name(17, 2, 1, 1 << 30), None, "3g+gfx of NVML 13.1, which gives the name itself");
         assert_eq!(name(18, 2, 1, 1 << 30), None);
         assert_eq!(name(0, 9, 1, 1 << 30), None);
         assert_eq!(name(0, 0, u64::MAX, 1), None);
