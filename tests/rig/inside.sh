@@ -123,7 +123,8 @@ sees_everybody() {
 runs_as() { is "$(stat -c %U "/proc/$(main_pid "$1")")" "$2"; }
 
 # may_nothing USER: each method that the introspection lists, called as that user. Reads are answered, everything else is refused as
-# not authorized. The token of an enrolment is a descriptor, which busctl cannot send: that one is tried with gpuhostctl.
+# not authorized. The token of an enrolment and the text of a workspace are descriptors, which busctl cannot send: those are tried with
+# gpuhostctl.
 may_nothing() {
     local object interface= member kind signature said rest arguments changes=0
     for object in $(busctl tree --list org.gpuhost.Agent1); do
@@ -134,15 +135,19 @@ may_nothing() {
                 case $interface$signature in org.gpuhost.Agent1.*'a{sv}') ;; *) continue ;; esac
                 arguments=() rest=$signature
                 while [[ $rest == s* ]]; do arguments+=(0000:01:00.0) rest=${rest#s}; done
+                while [[ $rest == b* ]]; do arguments+=(false) rest=${rest#b}; done
                 said=$(as_user "$1" busctl call org.gpuhost.Agent1 "$object" "$interface" "${member#.}" "$signature" \
                     "${arguments[@]}" 0 2>&1) || true
-                case $member in .Get* | .Sample | .Read | .Preview) continue ;; .Enroll) continue ;; esac
+                case $member in .Get* | .Sample | .Read | .Preview) continue ;; .Enroll | .CreateWorkspace) continue ;; esac
                 changes=$((changes + 1))
                 grep -q 'not authorized for org.gpuhost.agent1' <<<"$said" || { echo "$object $member: $said"; return 1; }
                 ;;
             esac
         done < <(busctl introspect org.gpuhost.Agent1 "$object" | tail -n +2)
     done
+    said=$(as_user "$1" gpuhostctl run --name refused --image "registry.example/x@sha256:$(printf '%064d' 0)" --cores 1 \
+        --memory 1GiB 2>&1) && { echo "a workspace was created: $said"; return 1; }
+    grep -q 'not authorized for org.gpuhost.agent1' <<<"$said" || { echo "gpuhostctl run: $said"; return 1; }
     [ "$changes" -ge 4 ] || { echo "only $changes methods were tried"; return 1; }
 }
 
