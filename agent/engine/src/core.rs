@@ -139,11 +139,15 @@ impl<A: ActPort, J: JournalPort, K: Clock, M: ManagerPort> Core<A, J, K, M> {
     fn begin_asking(&mut self, job: JobId, asks: Vec<WorkspaceAsk>) {
         let publisher = Arc::clone(&self.parts.publisher);
         self.begin_plain(job, async move {
+            // One that is refused keeps no other one back.
+            let mut refused = None;
             for ask in asks {
-                if !publisher.ask_workspaces(ask) {
-                    let why = "too much is asked of workspaces at once; try again in a few seconds".to_owned();
-                    return Err(Refusal::Busy { why });
+                if let Err(refusal) = publisher.ask_workspaces(ask).await {
+                    refused.get_or_insert(refusal);
                 }
+            }
+            if let Some(refusal) = refused {
+                return Err(refusal);
             }
             Ok((JobOutcome::Done, String::new()))
         });

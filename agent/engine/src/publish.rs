@@ -4,14 +4,29 @@ use crate::change::{Records, overlay};
 use model::condition::Condition;
 use model::nvidia_container::{NvidiaRole, NvidiaState};
 use model::observation::HostObservation;
+use model::refusal::Refusal;
 use model::roster::{Known, Sight};
+use model::time::whole_millis;
 use model::workspace_life::{WorkspaceAsk, WorkspacesState};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use tokio::sync::watch;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 /// So many things can be asked of workspaces before the first is taken.
 const WORKSPACE_ASKS_MOST: usize = 256;
+/// For an answer it is waited so long: a look at Docker comes first, with its own deadline.
+const ANSWER_WITHIN: Duration = Duration::from_secs(90);
+
+/// What somebody asks of workspaces, and where the answer goes.
+#[derive(Debug)]
+pub struct WorkspaceQuestion {
+    /// What is asked.
+    pub ask: WorkspaceAsk,
+    /// Gets the answer once what was asked is on disk.
+    pub answer: oneshot::Sender<Result<(), Refusal>>,
+}
 
 /// The one writer of the observation that the faces see. Anyone who has called it finds the result published.
 #[derive(Debug)]
@@ -32,8 +47,9 @@ pub struct Publisher {
     nvidia: watch::Sender<Arc<NvidiaState>>,
     /// Workspaces.
     workspaces: watch::Sender<Arc<WorkspacesState>>,
-    /// What people ask of them.
-    workspace_asks: watch::Sender<Vec<WorkspaceAsk>>,
+    /// What people ask of them, and where it arrives until somebody takes that.
+    workspace_questions: mpsc::Sender<WorkspaceQuestion>,
+    workspace_asked: Mutex<Option<mpsc::Receiver<WorkspaceQuestion>>>,
     /// Which of them another try is asked for.
     nvidia_asked: watch::Sender<BTreeSet<NvidiaRole>>,
 }
@@ -43,6 +59,7 @@ impl Publisher {
     #[must_use]
     pub fn new(first: HostObservation) -> Self {
         let first = Arc::new(first);
+        let (workspace_questions, workspace_asked) = mpsc::channel(WORKSPACE_ASKS_MOST);
         Self {
             raw: watch::Sender::new(Arc::clone(&first)),
             shown: watch::Sender::new(first),
@@ -53,7 +70,8 @@ impl Publisher {
             standing: watch::Sender::new(Arc::default()),
             nvidia: watch::Sender::new(Arc::new(NvidiaState::not_looked())),
             workspaces: watch::Sender::default(),
-            workspace_asks: watch::Sender::default(),
+            workspace_questions,
+            workspace_asked: Mutex::new(Some(workspace_asked)),
             nvidia_asked: watch::Sender::default(),
         }
     }
@@ -166,33 +184,32 @@ impl Publisher {
         });
     }
 
-    /// What people ask of workspaces, and nobody has taken yet.
-    #[must_use]
-    pub fn workspace_asks(&self) -> watch::Receiver<Vec<WorkspaceAsk>> {
-        self.workspace_asks.subscribe()
-    }
-
-    /// Asks something of workspaces. False: too much is asked already.
-    #[must_use]
-    pub fn ask_workspaces(&self, ask: WorkspaceAsk) -> bool {
-        self.workspace_asks.send_if_modified(|asks| {
-            let has_room = asks.len() < WORKSPACE_ASKS_MOST;
-            if has_room {
-                asks.push(ask);
+    /// Asks something of workspaces. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// The keeper's refusal; `Busy` where too much is asked at once, `Unavailable` where nobody keeps workspaces.
+    pub async fn ask_workspaces(&self, ask: WorkspaceAsk) -> Result<(), Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let stopping = || Refusal::stopping("the keeper of workspaces");
+        self.workspace_questions.try_send(WorkspaceQuestion { ask, answer }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                Refusal::Busy { why: "too much is asked of workspaces at once; try again in a few seconds".to_owned() }
             }
-            has_room
-        })
+            mpsc::error::TrySendError::Closed(_) => stopping(),
+        })?;
+        match timeout(ANSWER_WITHIN, answered).await {
+            Ok(answer) => answer.map_err(|_| stopping())?,
+            Err(_) => {
+                let what = "the keeper of workspaces".to_owned();
+                Err(Refusal::Timeout { what, after_ms: whole_millis(ANSWER_WITHIN) })
+            }
+        }
     }
 
-    /// Takes what is asked.
+    /// Where these questions arrive, for the one who keeps workspaces. None: somebody has it already.
     #[must_use]
-    pub fn take_workspace_asks(&self) -> Vec<WorkspaceAsk> {
-        let mut taken = Vec::new();
-        self.workspace_asks.send_if_modified(|asks| {
-            taken = std::mem::take(asks);
-            false
-        });
-        taken
+    pub fn take_workspace_questions(&self) -> Option<mpsc::Receiver<WorkspaceQuestion>> {
+        self.workspace_asked.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// NVIDIA's two containers are so now.

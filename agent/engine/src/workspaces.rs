@@ -3,7 +3,7 @@
 //! What is wished is in the documents, and what is there is in Docker: both are read again after every start. Only what people have
 //! asked for on this host, and the volumes of what was deleted, are kept on disk, before anything is done for them.
 
-use crate::publish::Publisher;
+use crate::publish::{Publisher, WorkspaceQuestion};
 use model::condition::{Condition, ConditionStatus};
 use model::desired::DesiredState;
 use model::driver::ProbeError;
@@ -15,9 +15,10 @@ use model::observation::HostObservation;
 use model::policy::Policy;
 use model::ports::{Clock, LedgerPort, WorkspacePort};
 use model::reconcile::manager_held;
+use model::refusal::Refusal;
 use model::settings::Settings;
 use model::time::{BootMillis, Now};
-use model::workspace::{DesiredRun, WorkspaceAction, plan};
+use model::workspace::{DesiredRun, WorkspaceAction, WorkspaceId, plan};
 use model::workspace_life::{
     BadWorkspacesRecord, LocalWorkspace, WorkspaceAsk, WorkspaceDeed, WorkspaceLimits, WorkspaceLook, WorkspaceReason,
     WorkspaceWishes, WorkspacesDoing, WorkspacesMemory, WorkspacesRecord, WorkspacesState, WorkspacesTurn,
@@ -25,7 +26,7 @@ use model::workspace_life::{
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -127,10 +128,16 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             _ = first => {}
             () = self.parts.clock.sleep_until(late) => {}
         }
-        let (mut asked, mut nvidia) = (self.parts.publisher.workspace_asks(), self.parts.publisher.nvidia());
+        let mut nvidia = self.parts.publisher.nvidia();
+        let (_nobody, none) = mpsc::channel(1);
+        let mut questions = self.parts.publisher.take_workspace_questions().unwrap_or(none);
         loop {
-            asked.mark_unchanged();
-            self.obey_all().await;
+            if self.blocked.is_some() {
+                self.read_record().await;
+            }
+            while let Ok(question) = questions.try_recv() {
+                self.answer(question).await;
+            }
             let wake = tokio::select! {
                 () = cancel.cancelled() => return,
                 wake = self.turn(&mut seen, &mut nvidia) => wake,
@@ -160,7 +167,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
                 Ok(()) = self.parts.checkin.changed() => {}
                 Ok(()) = seen.changed() => {}
                 Ok(()) = nvidia.changed() => {}
-                Ok(()) = asked.changed() => {}
+                Some(question) = questions.recv() => self.answer(question).await,
                 () = at(&*clock, wake) => {}
             }
         }
@@ -211,6 +218,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
 
     /// Reads the record. A damaged one is kept beside and never taken for an empty wish: what runs goes on running.
     async fn read_record(&mut self) {
+        let before = self.blocked.take();
         let ledger = &self.parts.ledger;
         let damage = match ledger.read().await {
             Ok(None) => return,
@@ -222,84 +230,108 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
                 }
                 Err(damage @ BadWorkspacesRecord::Damaged(_)) => damage.to_string(),
                 // Another version reads it, and nothing of it is lost.
-                Err(other @ BadWorkspacesRecord::Schema(_)) => return self.block(other.to_string()),
+                Err(other @ BadWorkspacesRecord::Schema(_)) => return self.block(&other.to_string(), before),
             },
-            Err(fault) => return self.block(fault.to_string()),
+            Err(fault) => return self.block(&fault.to_string(), before),
         };
-        // Known to the next start too: what was asked for here before is nobody's wish to stop.
-        self.memory.record.is_lost = true;
         let place = ledger.place();
         let next = match ledger.set_aside().await {
             Ok(Some(name)) => format!("it is kept as {name}"),
             Ok(None) => "it is gone".to_owned(),
-            Err(fault) => {
-                self.blocked = Some(format!("{place}: {damage}; {fault}"));
-                "nothing is changed".to_owned()
-            }
+            Err(fault) => return self.block(&format!("{damage}; {fault}"), before),
         };
+        // Known to the next start too: what was asked for here before is nobody's wish to stop.
+        self.memory.record.is_lost = true;
         tracing::error!(
             message_id = Message::WorkspaceRecordUnusable.id(),
             "{place}: {damage}; {next}, and workspaces that people have created on this host go on running unlisted"
         );
     }
 
-    /// Nothing is done until the record can be read: what it holds is somebody's wish.
-    fn block(&mut self, why: String) {
-        let place = self.parts.ledger.place();
-        tracing::error!(
-            message_id = Message::WorkspaceRecordUnusable.id(),
-            "{place}: {why}; it stays as it is, and nothing is done about workspaces until it can be read"
-        );
-        self.blocked = Some(format!("{place}: {why}"));
+    /// Nothing is done until the record can be read: what it holds is somebody's wish. It is tried again each turn, and logged once.
+    fn block(&mut self, why: &str, before: Option<String>) {
+        let why = format!("{}: {why}", self.parts.ledger.place());
+        if before.as_ref() != Some(&why) {
+            tracing::error!(
+                message_id = Message::WorkspaceRecordUnusable.id(),
+                "{why}; it stays as it is, and nothing is done about workspaces until it can be read"
+            );
+        }
+        self.blocked = Some(why);
     }
 
-    /// Does what people ask, and writes it down before anything else.
-    async fn obey_all(&mut self) {
-        let asks = self.parts.publisher.take_workspace_asks();
-        if asks.is_empty() || self.blocked.is_some() {
-            return;
+    /// Does what somebody asks, and writes it down before the answer.
+    async fn answer(&mut self, question: WorkspaceQuestion) {
+        let WorkspaceQuestion { ask, answer } = question;
+        let before = self.memory.clone();
+        let done = match &self.blocked {
+            Some(why) => Err(Refusal::Unavailable { what: "the record of workspaces".to_owned(), why: why.clone() }),
+            None => self.obey(ask),
+        };
+        let done = match done {
+            Ok(()) => {
+                let record = self.memory.record.clone();
+                let attempted = format!("write {}", self.parts.ledger.place());
+                self.save(&record).await.map_err(|said| Refusal::HostFault { attempted, said })
+            }
+            refused => refused,
+        };
+        if done.is_err() {
+            self.memory = before;
         }
-        for ask in asks {
-            self.obey(ask);
-        }
-        let record = self.memory.record.clone();
-        if let Err(fault) = self.save(&record).await {
-            tracing::error!(message_id = Message::WorkspaceRecordUnusable.id(), "{fault}");
-        }
+        // Nobody may be waiting for it any more.
+        let _gone = answer.send(done);
     }
 
-    fn obey(&mut self, ask: WorkspaceAsk) {
+    fn obey(&mut self, ask: WorkspaceAsk) -> Result<(), Refusal> {
         match ask {
             WorkspaceAsk::Set { id, wish } => {
                 let desired = wish.value().ok().and_then(|value| value.get("desired")?.as_str()?.parse().ok());
                 let desired = desired.unwrap_or(DesiredRun::Running);
-                let mut record = self.memory.record.clone();
-                record.local.insert(id.clone(), LocalWorkspace { wish, desired });
-                if record.encode().len() > RECORD_MAX_BYTES {
-                    tracing::error!(
-                        message_id = Message::WorkspaceDeedFailed.id(),
-                        "workspace {id} is not created: the record of workspaces would be too large"
-                    );
-                    return;
+                self.memory.record.local.insert(id.clone(), LocalWorkspace { wish, desired });
+                if self.memory.record.encode().len() > RECORD_MAX_BYTES {
+                    let why =
+                        "the workspaces that are created on this host would have more than 1 MiB together: delete some";
+                    return Err(Refusal::Conflict { why: why.to_owned() });
                 }
-                self.memory.record = record;
                 self.memory.try_again(&id);
             }
             WorkspaceAsk::Want { id, desired } => {
-                if let Some(local) = self.memory.record.local.get_mut(&id) {
-                    local.desired = desired;
-                    self.memory.try_again(&id);
-                }
+                let Some(local) = self.memory.record.local.get_mut(&id) else { return Err(self.not_of_here(&id)) };
+                local.desired = desired;
+                self.memory.try_again(&id);
             }
             WorkspaceAsk::Again { id } => {
+                self.must_exist(&id)?;
                 self.memory.try_again(&id);
                 self.memory.images.clear();
             }
             WorkspaceAsk::Recreate { id } => {
+                self.must_exist(&id)?;
                 self.memory.try_again(&id);
                 self.memory.workspaces.entry(id).or_default().recreate = true;
             }
             WorkspaceAsk::ConfirmRemovals => self.memory.removals.is_confirmed = true,
+        }
+        Ok(())
+    }
+
+    fn must_exist(&self, id: &WorkspaceId) -> Result<(), Refusal> {
+        let is_there = self.parts.publisher.workspaces().borrow().find(id).is_some();
+        let missing = || Refusal::NotFound { what: "workspace".to_owned(), name: id.to_string() };
+        if is_there || self.memory.record.local.contains_key(id) { Ok(()) } else { Err(missing()) }
+    }
+
+    /// Why it is not started, stopped or deleted at the wish of somebody here.
+    fn not_of_here(&self, id: &WorkspaceId) -> Refusal {
+        match self.must_exist(id) {
+            Err(missing) => missing,
+            Ok(()) => Refusal::Conflict {
+                why: format!(
+                    "workspace {id} was not created with `gpuhostctl run`: change it where it is wished, at the manager or in \
+                     /etc/gpuhostd/desired.d (`gpuhostctl desired show`)"
+                ),
+            },
         }
     }
 

@@ -138,8 +138,6 @@ pub struct WorkspacesPolicy {
     pub networks: Vec<String>,
     /// Addresses that their ports may be published on, beside the loopback.
     pub listen: Vec<IpAddr>,
-    /// What is done about a workspace that has lost its GPU.
-    pub repair: RepairPolicy,
 }
 
 impl Default for WorkspacesPolicy {
@@ -152,35 +150,8 @@ impl Default for WorkspacesPolicy {
             host_paths_writable: none(),
             networks: none(),
             listen: Vec::new(),
-            repair: RepairPolicy::Never,
         }
     }
-}
-
-/// What is done about a workspace that has lost its GPU.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Default,
-    Serialize,
-    Deserialize,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum RepairPolicy {
-    /// It is reported.
-    #[default]
-    Never,
-    /// It is started again once no process of it runs but its first.
-    WhenIdle,
-    /// It is started again at once.
-    Restart,
 }
 
 /// `[manager]`. What changes devices is denied unless it is allowed here; what only places and reports work is allowed unless it is

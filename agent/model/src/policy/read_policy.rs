@@ -1,8 +1,6 @@
 //! Reads the policy file, with the file, line and field in every complaint.
 
-use super::{
-    HostPolicy, ManagerPolicy, MigPolicy, NvidiaPolicy, PassthroughPolicy, Policy, RepairPolicy, WorkspacesPolicy,
-};
+use super::{HostPolicy, ManagerPolicy, MigPolicy, NvidiaPolicy, PassthroughPolicy, Policy, WorkspacesPolicy};
 use crate::fields::{ConfigErrors, Document, Value};
 use crate::ids::PciAddress;
 use crate::image_ref::ImageRef;
@@ -64,7 +62,7 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
                 section.flag("cdi", cdi);
             });
             section.section("workspaces", |section| {
-                let WorkspacesPolicy { allowed, registries, host_paths, host_paths_writable, networks, listen, repair } =
+                let WorkspacesPolicy { allowed, registries, host_paths, host_paths_writable, networks, listen } =
                     workspaces;
                 section.flag("allowed", allowed);
                 section.list("registries", registries, registry);
@@ -72,7 +70,6 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
                 section.list("host_paths_writable", host_paths_writable, folder);
                 section.list("networks", networks, network);
                 section.list("listen", listen, address);
-                section.text("repair", repair, repair_policy);
             });
         });
         top.section("manager", |section| {
@@ -157,10 +154,6 @@ fn network(text: &str) -> Value<String> {
 
 fn address(text: &str) -> Value<IpAddr> {
     text.parse().map_err(|_| "expected an IP address".to_owned())
-}
-
-fn repair_policy(text: &str) -> Value<RepairPolicy> {
-    text.parse().map_err(|_| "expected never, when_idle or restart".to_owned())
 }
 
 fn repository(text: &str) -> Value<String> {

@@ -365,6 +365,10 @@ impl Deciding<'_> {
         };
         let is_over = |id: &WorkspaceId, one: &LocalWorkspace| one.desired == DesiredRun::Deleted && is_gone(id);
         self.memory.record.local.retain(|id, one| !is_over(id, one));
+        // Nothing is left of what the lost record was about.
+        let is_left = |seen: &WorkspaceSeen| seen.foreign.is_none() && seen.requester == Some(Requester::Local);
+        self.memory.record.is_lost &=
+            self.shown.iter().any(|one| one.wished.is_none() && own(self.world, &one.id).is_some_and(is_left));
         let wake_at = self.shown.iter().filter_map(|one| one.step.retry_at).chain(self.wake_at).min();
         let wished = heads(planned);
         let is_other =

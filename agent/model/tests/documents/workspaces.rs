@@ -506,6 +506,9 @@ fn after_a_lost_record_nothing_that_was_created_here_is_stopped() {
     let turn = decide_workspaces(&at);
     assert_eq!(said(&turn, "w1").1.as_deref(), Some("unlisted"));
     assert!(!turn.deeds.iter().any(|deed| matches!(deed, WorkspaceDeed::Stop { .. })), "{turn:?}");
+    assert!(turn.memory.record.is_lost, "as long as something of before is there");
+    let gone = WorkspacesWorld { look: WorkspaceLook { containers: Vec::new(), ..at.look.clone() }, ..at.clone() };
+    assert!(!decide_workspaces(&gone).memory.record.is_lost);
     at.memory.record.is_lost = false;
     assert!(decide_workspaces(&at).deeds.iter().any(|deed| matches!(deed, WorkspaceDeed::Stop { .. })));
 }

@@ -1,0 +1,177 @@
+//! The task that keeps workspaces, on a simulated host and in virtual time: what people ask is on disk before the answer, and refused
+//! where it cannot be done.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
+
+use engine::publish::Publisher;
+use engine::start::EngineParts;
+use engine::workspaces::{WorkspaceKeeper, WorkspaceKeeperParts};
+use model::desired::{Desired, DesiredState, WishText};
+use model::judge::{ObservationMeta, judge};
+use model::policy::{Policy, read};
+use model::ports::Clock;
+use model::refusal::Refusal;
+use model::time::{BootMillis, UnixMillis};
+use model::workspace::DesiredRun;
+use model::workspace_life::{WorkspaceAsk, WorkspaceState, WorkspacesRecord, WorkspacesState};
+use sim::{SimHost, SimLedger};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Time of the runtime, which goes on by itself where everybody waits.
+struct VirtualClock(Instant);
+
+impl Clock for VirtualClock {
+    fn boot_now(&self) -> BootMillis {
+        BootMillis(self.0.elapsed().as_millis().try_into().unwrap())
+    }
+
+    fn wall_now(&self) -> UnixMillis {
+        UnixMillis(1_700_000_000_000)
+    }
+
+    async fn sleep_until(&self, when: BootMillis) {
+        sleep(Duration::from_millis(when.since(self.boot_now()))).await;
+    }
+}
+
+struct Bench {
+    host: Arc<SimHost>,
+    ledger: SimLedger,
+    publisher: Arc<Publisher>,
+    desired: watch::Sender<Arc<DesiredState>>,
+    cancel: CancellationToken,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let host = SimHost::new(sim::load("hgx-h100").unwrap()).unwrap();
+        let publisher = EngineParts::default().publisher();
+        let first = ObservationMeta { sequence: 1, observed_at: UnixMillis(1), observed_boot: BootMillis(1) };
+        publisher.publish(judge(host.asked(), first, None));
+        let desired = watch::channel(Arc::default()).0;
+        let (ledger, cancel) = (SimLedger::default(), CancellationToken::new());
+        Self { host: Arc::new(host), ledger, publisher, desired, cancel }
+    }
+
+    fn start(&self) -> tokio::task::JoinHandle<()> {
+        let policy = read("p", "[host.workspaces]\nregistries = ['registry.example']").unwrap();
+        let policy: watch::Sender<Arc<Policy>> = watch::channel(Arc::new(policy)).0;
+        let keeper = WorkspaceKeeper::new(WorkspaceKeeperParts {
+            port: Arc::clone(&self.host),
+            ledger: Arc::new(self.ledger.clone()),
+            clock: Arc::new(VirtualClock(Instant::now())),
+            publisher: Arc::clone(&self.publisher),
+            desired: self.desired.subscribe(),
+            settings: watch::channel(Arc::default()).1,
+            policy: policy.subscribe(),
+            locked: watch::channel(false).1,
+            checkin: watch::channel(Arc::default()).1,
+        });
+        tokio::spawn(keeper.run(self.cancel.clone()))
+    }
+
+    async fn until(&self, what: impl Fn(&WorkspacesState) -> bool) -> Arc<WorkspacesState> {
+        let mut state = self.publisher.workspaces();
+        let seen = timeout(Duration::from_secs(7_200), state.wait_for(|state| what(state))).await;
+        let reached = seen.map(|state| Arc::clone(&state.unwrap()));
+        reached.unwrap_or_else(|_| panic!("it never comes: {:#?}", self.publisher.workspaces().borrow()))
+    }
+
+    async fn want(&self, id: &str, desired: DesiredRun) -> Result<(), Refusal> {
+        self.publisher.ask_workspaces(WorkspaceAsk::Want { id: id.parse().unwrap(), desired }).await
+    }
+
+    async fn set(&self, id: &str) -> Result<(), Refusal> {
+        self.publisher.ask_workspaces(WorkspaceAsk::Set { id: id.parse().unwrap(), wish: wish(id) }).await
+    }
+
+    fn kept(&self) -> WorkspacesRecord {
+        let bytes = self.ledger.disk(|disk| disk.content.clone()).unwrap().unwrap();
+        WorkspacesRecord::decode(&bytes).unwrap()
+    }
+}
+
+fn wish(id: &str) -> WishText {
+    let image = format!("registry.example/lab/desktop@sha256:{}", "5e".repeat(32));
+    WishText::from(&serde_json::json!({
+        "workspace_id": id, "desired": "running", "image": image, "cores": 1, "memory": 1_073_741_824_u64,
+        "gpu": { "mode": "share", "count": 1 },
+    }))
+}
+
+fn is(state: &WorkspacesState, id: &str, wanted: WorkspaceState) -> bool {
+    state.find(&id.parse().unwrap()).is_some_and(|one| one.state == wanted)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_person_asks_is_on_disk_with_the_answer_and_comes_about() {
+    let bench = Bench::new();
+    let running = bench.start();
+    bench.set("w1").await.unwrap();
+    assert_eq!(bench.kept().local.len(), 1, "a power failure now loses nothing");
+    let state = bench.until(|state| is(state, "w1", WorkspaceState::Running)).await;
+    assert_eq!(state.workspaces[0].gpus.len(), 1);
+    let container = state.workspaces[0].container.clone();
+
+    // A restart of the daemon touches nothing.
+    bench.cancel.cancel();
+    running.await.unwrap();
+    bench.publisher.show_workspaces(WorkspacesState::default());
+    let again = Bench { publisher: EngineParts::default().publisher(), cancel: CancellationToken::new(), ..bench };
+    let first = ObservationMeta { sequence: 1, observed_at: UnixMillis(1), observed_boot: BootMillis(1) };
+    again.publisher.publish(judge(again.host.asked(), first, None));
+    again.start();
+    let state = again.until(|state| is(state, "w1", WorkspaceState::Running)).await;
+    assert_eq!(state.workspaces[0].container, container);
+
+    again.want("w1", DesiredRun::Stopped).await.unwrap();
+    again.until(|state| is(state, "w1", WorkspaceState::Stopped)).await;
+    again.want("w1", DesiredRun::Deleted).await.unwrap();
+    again.until(|state| state.workspaces.is_empty()).await;
+    assert!(again.kept().local.is_empty() && again.host.workspaces(|engine| engine.containers.is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_done_is_refused_and_not_remembered() {
+    let bench = Bench::new();
+    let mut desired = DesiredState::default();
+    desired.local.wishes.workspaces = Desired::Value(vec![wish("of-a-file")]);
+    bench.desired.send_replace(Arc::new(desired));
+    bench.start();
+    bench.until(|state| is(state, "of-a-file", WorkspaceState::Running)).await;
+    let refused = bench.want("of-a-file", DesiredRun::Stopped).await.unwrap_err();
+    assert!(matches!(&refused, Refusal::Conflict { why } if why.contains("/etc/gpuhostd/desired.d")), "{refused}");
+    assert!(matches!(bench.want("nobody", DesiredRun::Running).await, Err(Refusal::NotFound { .. })));
+    let ask = WorkspaceAsk::Recreate { id: "nobody".parse().unwrap() };
+    assert!(matches!(bench.publisher.ask_workspaces(ask).await, Err(Refusal::NotFound { .. })));
+
+    bench.ledger.disk(|disk| disk.refuses = Some("no space left on device".to_owned()));
+    let refused = bench.set("w1").await.unwrap_err();
+    assert!(refused.to_string().contains("no space left"), "{refused}");
+    bench.ledger.disk(|disk| disk.refuses = None);
+    bench.set("w2").await.unwrap();
+    let state = bench.until(|state| is(state, "w2", WorkspaceState::Running)).await;
+    assert!(state.find(&"w1".parse().unwrap()).is_none(), "what was refused does not come later");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_another_version_stops_everything_until_it_can_be_read_and_stays_as_it_is() {
+    let bench = Bench::new();
+    let later = br#"{"schema":9,"workspaces":{}}"#.to_vec();
+    bench.ledger.disk(|disk| disk.content = Some(Ok(later.clone())));
+    let mut desired = DesiredState::default();
+    desired.local.wishes.workspaces = Desired::Value(vec![wish("of-a-file")]);
+    bench.desired.send_replace(Arc::new(desired));
+    bench.start();
+    bench.until(|state| state.unknown.as_ref().is_some_and(|why| why.contains("schema 9"))).await;
+    assert!(matches!(bench.set("w1").await, Err(Refusal::Unavailable { .. })));
+    sleep(Duration::from_secs(600)).await;
+    assert!(bench.host.workspaces(|engine| engine.containers.is_empty()));
+    assert_eq!(bench.ledger.disk(|disk| disk.content.clone()), Some(Ok(later)), "nothing of it is lost");
+    bench.ledger.disk(|disk| disk.content = Some(Ok(WorkspacesRecord::default().encode())));
+    bench.until(|state| is(state, "of-a-file", WorkspaceState::Running)).await;
+}
