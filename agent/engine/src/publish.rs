@@ -2,6 +2,7 @@
 
 use crate::change::{Records, overlay};
 use model::condition::Condition;
+use model::event::Occurrence;
 use model::nvidia_container::{NvidiaRole, NvidiaState};
 use model::observation::HostObservation;
 use model::refusal::Refusal;
@@ -16,6 +17,8 @@ use tokio::time::timeout;
 
 /// So many things can be asked of workspaces before the first is taken.
 const WORKSPACE_ASKS_MOST: usize = 256;
+/// So many events can wait to be written.
+const EVENTS_MOST: usize = 1024;
 /// For an answer it is waited so long: a look at Docker comes first, with its own deadline.
 const ANSWER_WITHIN: Duration = Duration::from_secs(90);
 
@@ -50,6 +53,9 @@ pub struct Publisher {
     /// What people ask of them, and where it arrives until somebody takes that.
     workspace_questions: mpsc::Sender<WorkspaceQuestion>,
     workspace_asked: Mutex<Option<mpsc::Receiver<WorkspaceQuestion>>>,
+    /// What happened that no state shows, and where it arrives until somebody takes that.
+    occurrences: mpsc::Sender<Occurrence>,
+    occurred: Mutex<Option<mpsc::Receiver<Occurrence>>>,
     /// Which of them another try is asked for.
     nvidia_asked: watch::Sender<BTreeSet<NvidiaRole>>,
 }
@@ -60,6 +66,7 @@ impl Publisher {
     pub fn new(first: HostObservation) -> Self {
         let first = Arc::new(first);
         let (workspace_questions, workspace_asked) = mpsc::channel(WORKSPACE_ASKS_MOST);
+        let (occurrences, occurred) = mpsc::channel(EVENTS_MOST);
         Self {
             raw: watch::Sender::new(Arc::clone(&first)),
             shown: watch::Sender::new(first),
@@ -72,6 +79,8 @@ impl Publisher {
             workspaces: watch::Sender::default(),
             workspace_questions,
             workspace_asked: Mutex::new(Some(workspace_asked)),
+            occurrences,
+            occurred: Mutex::new(Some(occurred)),
             nvidia_asked: watch::Sender::default(),
         }
     }
@@ -210,6 +219,17 @@ impl Publisher {
     #[must_use]
     pub fn take_workspace_questions(&self) -> Option<mpsc::Receiver<WorkspaceQuestion>> {
         self.workspace_asked.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// This happened, and no state shows it afterwards. Nobody waits: what finds no room, or nobody who writes events, is dropped.
+    pub fn occur(&self, occurrence: Occurrence) {
+        let _dropped = self.occurrences.try_send(occurrence);
+    }
+
+    /// Where it arrives, for the one who writes events. None: that one has it already.
+    #[must_use]
+    pub fn take_occurrences(&self) -> Option<mpsc::Receiver<Occurrence>> {
+        self.occurred.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// NVIDIA's two containers are so now.

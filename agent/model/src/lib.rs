@@ -21,6 +21,7 @@ pub mod driver;
 pub mod driver_host;
 pub mod driver_source;
 pub mod enrol;
+pub mod event;
 pub mod features;
 pub mod fields;
 mod fingerprint;
