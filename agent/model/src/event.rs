@@ -20,105 +20,139 @@ use std::collections::BTreeMap;
     strum::EnumString,
 )]
 pub enum EventKind {
+    /// The daemon runs and has looked at the host.
     #[serde(rename = "agent.started")]
     #[strum(serialize = "agent.started")]
     AgentStarted,
+    /// The daemon was asked to stop.
     #[serde(rename = "agent.stopping")]
     #[strum(serialize = "agent.stopping")]
     AgentStopping,
+    /// The host drains, and no workspace is left on it.
     #[serde(rename = "agent.drained")]
     #[strum(serialize = "agent.drained")]
     AgentDrained,
+    /// Other settings are in force.
     #[serde(rename = "agent.config_changed")]
     #[strum(serialize = "agent.config_changed")]
     AgentConfigChanged,
+    /// A GPU is there that was not.
     #[serde(rename = "gpu.added")]
     #[strum(serialize = "gpu.added")]
     GpuAdded,
+    /// A GPU is not there any more.
     #[serde(rename = "gpu.removed")]
     #[strum(serialize = "gpu.removed")]
     GpuRemoved,
+    /// The health of a GPU is another one.
     #[serde(rename = "gpu.health")]
     #[strum(serialize = "gpu.health")]
     GpuHealth,
+    /// The kernel log has an Xid of a GPU.
     #[serde(rename = "gpu.xid")]
     #[strum(serialize = "gpu.xid")]
     GpuXid,
+    /// The MIG mode or the MIG devices of a GPU are others.
     #[serde(rename = "gpu.mig_changed")]
     #[strum(serialize = "gpu.mig_changed")]
     GpuMigChanged,
+    /// Another kernel driver is bound to a GPU.
     #[serde(rename = "gpu.driver_changed")]
     #[strum(serialize = "gpu.driver_changed")]
     GpuDriverChanged,
+    /// The image of a workspace is being pulled.
     #[serde(rename = "workspace.pulling")]
     #[strum(serialize = "workspace.pulling")]
     WorkspacePulling,
+    /// A workspace has its container.
     #[serde(rename = "workspace.created")]
     #[strum(serialize = "workspace.created")]
     WorkspaceCreated,
+    /// A workspace runs.
     #[serde(rename = "workspace.running")]
     #[strum(serialize = "workspace.running")]
     WorkspaceRunning,
+    /// A workspace is paused.
     #[serde(rename = "workspace.paused")]
     #[strum(serialize = "workspace.paused")]
     WorkspacePaused,
+    /// A workspace is being stopped.
     #[serde(rename = "workspace.stopping")]
     #[strum(serialize = "workspace.stopping")]
     WorkspaceStopping,
+    /// A workspace has ended or was stopped.
     #[serde(rename = "workspace.stopped")]
     #[strum(serialize = "workspace.stopped")]
     WorkspaceStopped,
+    /// A workspace could not be brought to where it should be.
     #[serde(rename = "workspace.failed")]
     #[strum(serialize = "workspace.failed")]
     WorkspaceFailed,
+    /// A workspace and its volumes are gone.
     #[serde(rename = "workspace.deleted")]
     #[strum(serialize = "workspace.deleted")]
     WorkspaceDeleted,
+    /// A workspace is on no list any more.
     #[serde(rename = "workspace.orphaned")]
     #[strum(serialize = "workspace.orphaned")]
     WorkspaceOrphaned,
+    /// Docker gives contradictory answers about a workspace.
     #[serde(rename = "workspace.unknown")]
     #[strum(serialize = "workspace.unknown")]
     WorkspaceUnknown,
+    /// A workspace is not started, with a code and numbers.
     #[serde(rename = "workspace.refused")]
     #[strum(serialize = "workspace.refused")]
     WorkspaceRefused,
+    /// A running workspace cannot use its GPU any more.
     #[serde(rename = "workspace.gpu_lost")]
     #[strum(serialize = "workspace.gpu_lost")]
     WorkspaceGpuLost,
+    /// An image was pulled.
     #[serde(rename = "image.pulled")]
     #[strum(serialize = "image.pulled")]
     ImagePulled,
+    /// An image of ours was removed.
     #[serde(rename = "image.pruned")]
     #[strum(serialize = "image.pruned")]
     ImagePruned,
+    /// An image could not be pulled.
     #[serde(rename = "image.pull_failed")]
     #[strum(serialize = "image.pull_failed")]
     ImagePullFailed,
+    /// The driver container is ready.
     #[serde(rename = "nvidia.driver_deployed")]
     #[strum(serialize = "nvidia.driver_deployed")]
     NvidiaDriverDeployed,
+    /// The toolkit container is ready.
     #[serde(rename = "nvidia.toolkit_deployed")]
     #[strum(serialize = "nvidia.toolkit_deployed")]
     NvidiaToolkitDeployed,
+    /// The driver container or the toolkit container failed.
     #[serde(rename = "nvidia.failed")]
     #[strum(serialize = "nvidia.failed")]
     NvidiaFailed,
+    /// The driver or toolkit container of before runs again after a failed upgrade.
     #[serde(rename = "nvidia.rolled_back")]
     #[strum(serialize = "nvidia.rolled_back")]
     NvidiaRolledBack,
+    /// A GPU was given to vfio-pci.
     #[serde(rename = "vfio.bound")]
     #[strum(serialize = "vfio.bound")]
     VfioBound,
+    /// A GPU was taken back from vfio-pci.
     #[serde(rename = "vfio.released")]
     #[strum(serialize = "vfio.released")]
     VfioReleased,
+    /// A GPU was not given to vfio-pci, with a code.
     #[serde(rename = "vfio.rejected")]
     #[strum(serialize = "vfio.rejected")]
     VfioRejected,
+    /// The free space of the Docker root is below its reserve, or above it again.
     #[serde(rename = "disk.reserve")]
     #[strum(serialize = "disk.reserve")]
     DiskReserve,
+    /// A new credential was adopted.
     #[serde(rename = "credential.rotated")]
     #[strum(serialize = "credential.rotated")]
     CredentialRotated,
