@@ -46,8 +46,11 @@ pub(crate) enum Verb {
     Top(Top),
     /// Draw the IOMMU groups that hold a GPU
     Iommu,
-    /// List the jobs of the daemon
-    Jobs,
+    /// List the jobs of the daemon, or show one
+    #[command(alias = "job")]
+    Jobs(Jobs),
+    /// List what holds on this host that may need a person, with the reason, since when, and what to do
+    Conditions,
     /// Scan the host again
     Rescan {
         /// How.
@@ -199,6 +202,17 @@ pub(crate) struct Top {
     /// Seconds between updates
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) interval: u64,
+}
+
+/// `jobs`
+#[derive(Debug, Args)]
+pub(crate) struct Jobs {
+    /// Number of a job, to show all that is known of it: its plan, its step, what blocks it, how it ended
+    #[arg(value_name = "JOB")]
+    pub(crate) job: Option<String>,
+    /// Wait until it has ended, and end with its exit status
+    #[arg(long, requires = "job")]
+    pub(crate) wait: bool,
 }
 
 /// `gpu …`

@@ -29,7 +29,7 @@ mod workspace_plan;
 mod workspaces;
 mod wrap;
 
-use args::{Arguments, Config, Debug, DockerCommand, GpuCommand, Verb};
+use args::{Arguments, Config, Debug, DockerCommand, GpuCommand, Jobs, Verb};
 use clap::{CommandFactory, Parser};
 use daemon::Daemon;
 use failure::Failure;
@@ -105,7 +105,10 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Verb::Top(how) => block_on(top::run(bus, how, json)),
         Verb::Iommu => look(bus, |snapshot| show::iommu::print(&snapshot, json)),
-        Verb::Jobs => look(bus, |snapshot| show::jobs::print(&snapshot, json)),
+        Verb::Jobs(Jobs { job: None, .. }) => look(bus, |snapshot| show::jobs::print(&snapshot, json)),
+        Verb::Jobs(Jobs { job: Some(job), wait: false }) => look(bus, |s| show::job::print(&s, &job, json)),
+        Verb::Jobs(Jobs { job: Some(job), wait: true }) => block_on(manage::await_job(bus, &job, json)),
+        Verb::Conditions => look(bus, |snapshot| show::conditions::print(&snapshot, json)),
         Verb::Rescan { how } => block_on(manage::rescan(bus, how, json)),
         Verb::Enroll { with, how } => block_on(manage::enroll(bus, with, how, json)),
         Verb::Leave { how } => block_on(manage::leave(bus, how, json)),

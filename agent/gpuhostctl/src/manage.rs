@@ -5,6 +5,7 @@ use crate::change_flags::Change;
 use crate::daemon::{CHANGE_DEADLINE, Daemon};
 use crate::failure::Failure;
 use crate::input;
+use crate::show;
 use crate::text::{clean_lines, print, print_json};
 use crate::wait;
 use std::os::fd::AsFd;
@@ -84,6 +85,16 @@ pub(crate) async fn enroll(bus: Option<String>, with: Managers, how: Change, jso
     let call = host.enroll(token.as_fd().into(), &urls, options);
     let job = daemon.answer(CHANGE_DEADLINE, call).await?;
     finish(&daemon, &job, how, json, "This host is enrolled.").await
+}
+
+/// `jobs JOB --wait`: waits for the end of a job that another caller may have asked for, and shows it.
+pub(crate) async fn await_job(bus: Option<String>, name: &str, json: bool) -> Result<(), Failure> {
+    let daemon = Daemon::connect(bus).await?;
+    let path = show::job::find(&daemon.snapshot().await?, name)?.path.clone();
+    let path = OwnedObjectPath::try_from(path).map_err(|error| Failure::Form { why: error.to_string() })?;
+    let ended = wait::until_ended(&daemon, &path).await;
+    show::job::print(&daemon.snapshot().await?, path.as_str(), json)?;
+    ended
 }
 
 /// Waits for the end of a job unless it is not wanted, and prints the job or `done`.

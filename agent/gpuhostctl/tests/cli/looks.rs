@@ -214,6 +214,34 @@ fn jobs_shows_how_they_ended_and_who_asked() {
         ("rescan", "-", "failed", "uid 0", "the host is locked"),
         "of no GPU"
     );
+    let shown = told(&bus, &["jobs", row[0]]);
+    assert!(shown.contains("rescan") && shown.contains("conflict: the host is locked"), "{shown}");
+    assert_eq!(json(&bus, &["job", row[0], "--json"])["Error"][0], "conflict");
+    assert_eq!(gpuhostctl(&bus, &["jobs", row[0], "--wait"]).status, 7, "the exit status of its code");
+    let unknown = gpuhostctl(&bus, &["jobs", "999"]);
+    assert!(unknown.status == 5 && unknown.err.contains("there is no job 999; see: gpuhostctl jobs"), "{unknown:?}");
+}
+
+#[test]
+fn conditions_are_listed_with_reason_and_age() {
+    let (bus, served) = two_gpus();
+    served.core.observe(|next| next.conditions.clear());
+    until("no condition", || told(&bus, &["conditions"]).contains("No condition holds"));
+    served.core.observe(|next| {
+        next.conditions = vec![model::condition::Condition {
+            kind: "swap_missing".to_owned(),
+            status: model::condition::ConditionStatus::True,
+            reason: "no_swap".to_owned(),
+            message: "memory is promised twice and there is no swap; add some".to_owned(),
+            since: UnixMillis(1),
+        }];
+    });
+    until("one condition", || told(&bus, &["conditions"]).contains("swap_missing"));
+    let text = told(&bus, &["conditions"]);
+    let row = words(text.lines().nth(1).unwrap());
+    assert_eq!(row[..3], ["swap_missing", "true", "no_swap"]);
+    assert!(text.contains("\n    memory is promised twice"), "{text}");
+    assert_eq!(json(&bus, &["conditions", "--json"])[0]["Type"], "swap_missing");
 }
 
 #[test]
