@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::text::{Cell, Look, Table, ago, ahead, clean, paint, print as print_lines, print_json};
 use wire::dbus::host::HostView;
 use wire::dbus::snapshot::Snapshot;
+use wire::dbus::workspaces::WorkspacesView;
 
 /// Prints the screen.
 pub(crate) fn print(snapshot: &Snapshot, json: bool) -> Result<(), Failure> {
@@ -30,6 +31,9 @@ pub(crate) fn lines(snapshot: &Snapshot) -> Vec<String> {
     let (docker, look) = docker(host);
     row("Docker", docker, look);
     row("IOMMU", iommu(host), Look::Plain);
+    if let Some(workspaces) = snapshot.workspaces_summary.as_ref().and_then(workspaces) {
+        row("Workspaces", workspaces, Look::Plain);
+    }
     let (manager, look) = manager(host);
     row("Manager", manager, look);
     row("Observed", host.observed_at.map_or_else(|| "not yet".to_owned(), ago), Look::Plain);
@@ -73,6 +77,19 @@ fn iommu(host: &HostView) -> String {
         0 => "off".to_owned(),
         1 => "on, 1 group".to_owned(),
         count => format!("on, {count} groups"),
+    }
+}
+
+/// How many there are and run; nothing where there are none and the host takes some.
+fn workspaces(all: &WorkspacesView) -> Option<String> {
+    let count = match (all.count, all.running_count) {
+        (0, _) => "none".to_owned(),
+        (count, running) => format!("{running} of {count} running"),
+    };
+    match (all.drained, all.draining) {
+        (true, _) => Some(format!("{count}; the host is drained and takes no new ones")),
+        (false, true) => Some(format!("{count}; the host drains and takes no new ones")),
+        (false, false) => (all.count > 0).then_some(count),
     }
 }
 

@@ -42,6 +42,7 @@ fn the_list_has_each_workspace_and_why_one_is_not_as_it_is_wanted() {
     ] {
         assert!(text.contains(part), "no {part:?} in\n{text}");
     }
+    assert!(told(&bus, &["status"]).contains("Workspaces  1 of 3 running"), "one line of the screen");
     let list = json(&bus, &["workspaces", "list", "--json"]);
     assert_eq!((list.as_array().unwrap().len(), &list[2]["ReasonCode"]), (3, &json!("no_cores")));
     let text = told(&bus, &["workspace", "show", "b.2"]);
