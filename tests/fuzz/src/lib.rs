@@ -5,6 +5,7 @@
 //! compiler).
 
 pub mod bounds;
+pub mod mutated;
 pub mod pieces;
 pub mod seeds;
 pub mod targets;

@@ -187,7 +187,7 @@ impl Answer {
         let broken = matches!(self.delivery, Delivery::CutAfter(_));
         let body = match self.delivery {
             Delivery::CutAfter(bytes) => broken_off(self.body, bytes),
-            Delivery::Whole | Delivery::Hang | Delivery::Cut => Body::from(self.body),
+            Delivery::Whole | Delivery::Hang | Delivery::Cut | Delivery::Raw(_) => Body::from(self.body),
         };
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -105,7 +105,7 @@ impl Authority {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let names = match kind {
             Tls::WrongName => vec!["wrong.example".to_owned()],
-            Tls::OwnCa | Tls::SelfSigned | Tls::Expired | Tls::Untrusted => {
+            Tls::OwnCa | Tls::SelfSigned | Tls::Expired | Tls::NotYetValid | Tls::Untrusted => {
                 ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec()
             }
         };
@@ -116,10 +116,14 @@ impl Authority {
             params.not_before = date_time_ymd(2020, 1, 1);
             params.not_after = date_time_ymd(2020, 1, 2);
         }
+        if kind == Tls::NotYetValid {
+            params.not_before = date_time_ymd(2090, 1, 1);
+            params.not_after = date_time_ymd(2091, 1, 1);
+        }
         let certificate = match kind {
             Tls::SelfSigned => params.self_signed(&key)?,
             Tls::Untrusted => params.signed_by(&key, &Self::create("an unknown CA")?.issuer)?,
-            Tls::OwnCa | Tls::Expired | Tls::WrongName => params.signed_by(&key, &self.issuer)?,
+            Tls::OwnCa | Tls::Expired | Tls::NotYetValid | Tls::WrongName => params.signed_by(&key, &self.issuer)?,
         };
         Ok(ServerIdentity::pem(&certificate, &key))
     }

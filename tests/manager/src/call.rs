@@ -2,6 +2,7 @@
 
 use crate::answer::{Code, Refused};
 use crate::endpoint::{Endpoint, Verb};
+use crate::raw::RawAnswer;
 use crate::record::Auth;
 use axum::body::{Body, to_bytes};
 use axum::extract::Query;
@@ -12,6 +13,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::time::Instant;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 /// No body is larger, neither as it comes nor inflated.
@@ -26,6 +28,8 @@ pub(crate) struct Peer {
     pub(crate) certificate: Option<String>,
     /// Closes the connection.
     pub(crate) cut: CancellationToken,
+    /// Takes the connection away from HTTP, for this answer.
+    pub(crate) take_over: UnboundedSender<RawAnswer>,
 }
 
 /// A request.

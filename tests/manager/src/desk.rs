@@ -129,7 +129,6 @@ impl Desk {
         body: Body,
     ) -> Response<Body> {
         let mut call = Call::open(&peer, &parts, (self.clock)());
-        let cut = peer.cut;
         let exists = |e: &Endpoint| *e == Endpoint::Heartbeat || self.paths.contains(e);
         let endpoint = endpoint.filter(exists);
         let (answer, delay) = match endpoint {
@@ -141,11 +140,16 @@ impl Desk {
         if delay > Duration::ZERO {
             tokio::time::sleep(delay).await;
         }
-        match answer.delivery {
+        match &answer.delivery {
             Delivery::Whole | Delivery::CutAfter(_) => {}
             Delivery::Hang => std::future::pending().await,
             Delivery::Cut => {
-                cut.cancel();
+                peer.cut.cancel();
+                std::future::pending().await
+            }
+            Delivery::Raw(raw) => {
+                // The connection takes it from here, and drops this future.
+                let _ = peer.take_over.send(raw.clone());
                 std::future::pending().await
             }
         }

@@ -65,6 +65,14 @@ impl Fleet {
         self.0.authority.cert_pem.clone()
     }
 
+    /// A certificate with its key that a manager of this fleet can show, PEM: for one that is another program.
+    ///
+    /// # Errors
+    /// No key could be made.
+    pub fn server_pem(&self) -> anyhow::Result<String> {
+        self.0.authority.server_pem(Tls::OwnCa)
+    }
+
     /// Adds a one-use enrolment token.
     pub fn add_token(&self, token: &EnrolToken) {
         self.agents(|agents| agents.add_token(token));

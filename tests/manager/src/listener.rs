@@ -13,7 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -63,15 +63,20 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, desk: Arc<Desk>, connec
     let certificates = stream.get_ref().1.peer_certificates();
     let certificate = certificates.and_then(|chain| chain.first()).map(|leaf| sha256_hex(leaf));
     let cut = CancellationToken::new();
-    let routes = router(&desk, &Peer { connection_id, certificate, cut: cut.clone() });
+    let (take_over, mut taken) = mpsc::unbounded_channel();
+    let routes = router(&desk, &Peer { connection_id, certificate, cut: cut.clone(), take_over });
     // An agent keeps its connection from beat to beat: hyper's own 30 s for the next request would cut it just then.
     // An error here is a client that hung up: nobody is left to tell.
     let mut builder = http1::Builder::new();
-    let serving =
+    let mut serving =
         builder.header_read_timeout(None).serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
-    tokio::select! {
-        _ = serving => {}
-        () = cut.cancelled() => {}
+    let taken = tokio::select! {
+        _ = &mut serving => None,
+        () = cut.cancelled() => None,
+        taken = taken.recv() => taken,
+    };
+    if let Some(raw) = taken {
+        raw.send(serving.into_parts().io.into_inner()).await;
     }
 }
 

@@ -54,7 +54,7 @@ impl Manager {
         }
         let identity = fleet.server_identity(options.identity)?;
         let front = FrontTrust::default();
-        let tls = tls::config(&fleet, &identity, &options.mode, &clock, &front)?;
+        let tls = tls::config(&fleet, &identity, &options.mode, &clock, (&front, options.demands_certificate))?;
         let listener =
             TcpListener::bind(options.bind).await.with_context(|| format!("can't listen on {}", options.bind))?;
         let addr = listener.local_addr()?;

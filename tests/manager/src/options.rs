@@ -28,6 +28,8 @@ pub enum Tls {
     SelfSigned,
     /// Signed by the manager's own authority; over since 2020-01-02.
     Expired,
+    /// Signed by the manager's own authority; good from 2090 on.
+    NotYetValid,
     /// Signed by the manager's own authority, for `wrong.example` only.
     WrongName,
     /// Signed by an authority that nobody was told of.
@@ -93,6 +95,8 @@ pub struct Options {
     pub credential_life: Duration,
     /// A host whose credential has ended is known again by its key alone (200); otherwise it waits for an administrator (202).
     pub recovers_by_key: bool,
+    /// TLS ends without a client certificate, also where a host enrols.
+    pub demands_certificate: bool,
     /// So many requests, heartbeats, events and violations are remembered.
     pub history: usize,
 }
@@ -112,6 +116,7 @@ impl Default for Options {
             max_heartbeat_bytes: 256 * 1024,
             credential_life: Duration::from_secs(90 * 24 * 3600),
             recovers_by_key: false,
+            demands_certificate: false,
             history: 100_000,
         }
     }

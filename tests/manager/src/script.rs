@@ -2,13 +2,14 @@
 
 use crate::answer::{Answer, Code, Refused};
 use crate::endpoint::Endpoint;
+use crate::raw::RawAnswer;
 use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// How an answer goes over the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Delivery {
     /// As it is.
     #[default]
@@ -19,6 +20,8 @@ pub enum Delivery {
     Cut,
     /// Its head and so many bytes of its body; then the connection is closed.
     CutAfter(usize),
+    /// Not by HTTP: these bytes, and nothing else of the answer.
+    Raw(RawAnswer),
 }
 
 /// One scripted answer.
@@ -92,9 +95,15 @@ impl Scripted {
 
     /// The connection is closed in the middle of the body.
     #[must_use]
-    pub const fn cut_after(mut self, bytes: usize) -> Self {
+    pub fn cut_after(mut self, bytes: usize) -> Self {
         self.delivery = Delivery::CutAfter(bytes);
         self
+    }
+
+    /// These bytes in place of HTTP.
+    #[must_use]
+    pub fn bytes(raw: RawAnswer) -> Self {
+        Self { delivery: Delivery::Raw(raw), ..Self::status(200) }
     }
 
     /// A page as a proxy or a firewall gives it.

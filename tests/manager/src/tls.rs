@@ -100,13 +100,14 @@ impl ClientCertVerifier for Front {
     }
 }
 
-/// TLS 1.2 and 1.3. A client certificate is asked for where agents have one, and never demanded: enrolment comes without.
+/// TLS 1.2 and 1.3. A client certificate is asked for where agents have one, and demanded only
+/// where that is wanted: enrolment comes without.
 pub(crate) fn config(
     fleet: &Fleet,
     identity: &ServerIdentity,
     mode: &Mode,
     clock: &Clock,
-    front: &FrontTrust,
+    (front, demands_certificate): (&FrontTrust, bool),
 ) -> anyhow::Result<ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_details(Arc::clone(&provider), Arc::new(ByClock(Arc::clone(clock))))
@@ -117,9 +118,8 @@ pub(crate) fn config(
             roots.add(
                 CertificateDer::from_pem_slice(fleet.ca_pem().as_bytes()).context("the authority's certificate")?,
             )?;
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-                .allow_unauthenticated()
-                .build()?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier = if demands_certificate { verifier } else { verifier.allow_unauthenticated() }.build()?;
             builder.with_client_cert_verifier(Arc::new(Front { trust: front.clone(), inner: verifier }))
         }
         Mode::Secrets | Mode::SharedToken(_) => builder.with_no_client_auth(),

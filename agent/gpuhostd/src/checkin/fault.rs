@@ -28,6 +28,10 @@ impl From<CheckinError> for Unanswered {
     }
 }
 
+/// How libraries begin what they wrap: it names a part of theirs and no cause.
+const WRAPPERS: [&str; 3] =
+    ["client error (", "request or response body error", "error reading a body from connection"];
+
 /// What the causes of an error are, each at most once.
 #[derive(Debug, Default)]
 struct Causes<'a> {
@@ -49,11 +53,15 @@ impl<'a> Causes<'a> {
     }
 
     fn see(&mut self, cause: &'a (dyn Error + 'static)) {
-        let said = cause.to_string();
-        if !self.words.iter().any(|word| word.contains(&said)) {
+        let tls = cause.downcast_ref::<rustls::Error>();
+        let said = tls.and_then(in_other_words).unwrap_or_else(|| cause.to_string());
+        // An io::Error shows what it wraps, which is looked at by itself.
+        let is_wrapper = cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.get_ref().is_some())
+            || WRAPPERS.iter().any(|wrapper| said.starts_with(wrapper));
+        if !is_wrapper && !self.words.iter().any(|word| word.contains(&said)) {
             self.words.push(said);
         }
-        if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+        if let Some(tls) = tls {
             self.tls = Some(tls);
         }
         if let Some(http) = cause.downcast_ref::<hyper::Error>() {
@@ -92,6 +100,12 @@ impl<'a> Causes<'a> {
     }
 }
 
+/// A fault that this agent has found in a certificate: TLS would show it as a value of its code.
+fn in_other_words(error: &rustls::Error) -> Option<String> {
+    let rustls::Error::InvalidCertificate(CertificateError::Other(other)) = error else { return None };
+    Some(other.0.to_string())
+}
+
 /// What became of a request; `what` shows what was tried, `certificate` that a client certificate was shown, `sending` that no
 /// answer had begun.
 pub(super) fn of_reqwest(what: &str, fault: reqwest::Error, certificate: bool, sending: bool) -> Unanswered {
@@ -111,8 +125,9 @@ pub(super) fn of_reqwest(what: &str, fault: reqwest::Error, certificate: bool, s
     } else {
         plain(&causes.words.join(": "))
     };
+    let advice = causes.tls.and_then(about_the_protocol).unwrap_or_else(|| advice(kind));
     let lost_before_answer = sending && !fault.is_timeout() && !fault.is_connect() && causes.is_lost();
-    Unanswered { fault: CheckinError { kind, said: format!("{what}: {said}{}", advice(kind)) }, lost_before_answer }
+    Unanswered { fault: CheckinError { kind, said: format!("{what}: {said}{advice}") }, lost_before_answer }
 }
 
 fn kind(fault: &reqwest::Error, causes: &Causes<'_>, certificate: bool) -> FaultKind {
@@ -156,6 +171,18 @@ fn of_tls(error: &rustls::Error, certificate: bool) -> FaultKind {
     own.map_or(FaultKind::Tls(TlsError::Other), |(_, own)| FaultKind::Credential(*own))
 }
 
+/// What a person can do where the other side speaks no TLS, or none that is taken.
+fn about_the_protocol(error: &rustls::Error) -> Option<&'static str> {
+    let is_old = matches!(
+        error,
+        rustls::Error::PeerIncompatible(_)
+            | rustls::Error::AlertReceived(AlertDescription::ProtocolVersion | AlertDescription::HandshakeFailure)
+    );
+    let is_none = matches!(error, rustls::Error::InvalidMessage(_) | rustls::Error::PeerMisbehaved(_));
+    (is_old.then_some("; the manager's TLS endpoint must offer TLS 1.2 or 1.3"))
+        .or_else(|| is_none.then_some("; check the port: what answers there may not be a TLS endpoint"))
+}
+
 /// The alerts that are about the certificate of anyone who receives them.
 const ALERTS: [(AlertDescription, OwnCertificate); 11] = [
     (AlertDescription::CertificateRequired, OwnCertificate::Wanted),
@@ -174,7 +201,8 @@ const ALERTS: [(AlertDescription, OwnCertificate); 11] = [
 /// Why a manager's certificate is refused.
 fn certificate_fault(why: &CertificateError) -> TlsError {
     use CertificateError as Bad;
-    if matches!(why, Bad::UnknownIssuer) {
+    // An authority that was made again under its old name has signed with another key.
+    if matches!(why, Bad::UnknownIssuer | Bad::BadSignature) {
         return TlsError::UnknownIssuer;
     }
     if matches!(why, Bad::Expired | Bad::ExpiredContext { .. }) {
@@ -299,6 +327,7 @@ mod tests {
         let other = |error: Arc<dyn Error + Send + Sync>| CertificateError::Other(OtherError(error));
         let rows = [
             (CertificateError::UnknownIssuer, TlsError::UnknownIssuer),
+            (CertificateError::BadSignature, TlsError::UnknownIssuer),
             (CertificateError::NotValidYet, TlsError::NotYetValid),
             (CertificateError::NotValidForName, TlsError::WrongName),
             (other(Arc::new(webpki::Error::CaUsedAsEndEntity)), TlsError::UnknownIssuer),

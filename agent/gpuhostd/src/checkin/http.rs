@@ -149,8 +149,12 @@ impl Line<'_> {
     }
 
     async fn exchange(self, request: RequestBuilder, what: &str) -> Result<Exchange, Unanswered> {
-        let RawExchange { status, retry_after, date, body, .. } =
+        let RawExchange { status, retry_after, date, is_packed, body } =
             self.answer(request, what, TOTAL, BODY_MAX_BYTES).await?;
+        if is_packed && (200..300).contains(&status) {
+            let said = format!("{what}: the answer is compressed, which was not requested; is a proxy in between?");
+            return Err(CheckinError { kind: FaultKind::Garbled, said }.into());
+        }
         let (body, desired_state) = apart(&body);
         Ok(Exchange { status, retry_after, date, body, desired_state })
     }

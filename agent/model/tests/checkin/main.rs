@@ -10,6 +10,8 @@
 
 mod answers;
 mod credentials;
+mod fleet;
+mod fleet_world;
 mod herd;
 mod managers;
 mod poll;

@@ -10,12 +10,20 @@ use model::checkin::{Code, ManagerRefusal, Reply};
 use model::desired::{DocumentId, Epoch, Revision};
 use model::enrol::Secret;
 use model::time::UnixMillis;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// The field of a reply that embeds a document.
 const EMBEDDED: &str = "desired_state";
+/// An answer with more fields than this is not one of the manager API.
+const FIELDS_MAX: usize = 1024;
+/// Lists and objects of an answer that are longer than this, together and in bytes, are ignored: as a tree they may be a hundred
+/// times as large.
+const TREES_MAX_BYTES: usize = 64 * 1024;
 
 /// The reply to an accepted heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -70,13 +78,58 @@ fn newest(body: &Value) -> Option<DocumentId> {
 /// the rest, and nothing of its numbers may be lost before it is judged.
 #[must_use]
 pub fn apart(body: &[u8]) -> (Option<Value>, Option<Vec<u8>>) {
-    let embeds = body.windows(EMBEDDED.len()).any(|part| part == EMBEDDED.as_bytes());
-    let fields = || serde_json::from_slice::<BTreeMap<String, &RawValue>>(body).ok();
-    let Some(mut fields) = embeds.then(fields).flatten() else { return (serde_json::from_slice(body).ok(), None) };
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        let is_small = body.len() <= TREES_MAX_BYTES;
+        return (is_small.then(|| serde_json::from_slice(body).ok()).flatten(), None);
+    }
+    let Ok(Fields(mut fields)) = serde_json::from_slice::<Fields<'_>>(body) else { return (None, None) };
     let document = fields.remove(EMBEDDED).map(|raw| raw.get().as_bytes().to_vec()).filter(|raw| raw != b"null");
-    // A field that cannot be read costs itself.
-    let rest = fields.into_iter().filter_map(|(name, raw)| Some((name, serde_json::from_str(raw.get()).ok()?)));
+    let mut room = TREES_MAX_BYTES;
+    let rest = fields.into_iter().filter_map(|(name, raw)| {
+        let value = field(raw.get(), &mut room);
+        // An error that cannot be read is one all the same.
+        let value = value.or_else(|| (name == "error_message").then(|| Value::from("an unreadable error_message")))?;
+        Some((name, value))
+    });
     (Some(Value::Object(rest.collect())), document)
+}
+
+/// One field; `None` where it cannot be read or is larger than there is room: it costs itself.
+fn field(raw: &str, room: &mut usize) -> Option<Value> {
+    if raw.starts_with(['[', '{']) {
+        *room = room.checked_sub(raw.len())?;
+    }
+    serde_json::from_str(raw).ok()
+}
+
+/// The fields of an object as they came, so that nothing is built of one before its size is known.
+struct Fields<'a>(BTreeMap<String, &'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor).map(Fields)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = BTreeMap<String, &'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an object of at most {FIELDS_MAX} fields")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = BTreeMap::new();
+        while let Some((name, raw)) = map.next_entry::<String, &RawValue>()? {
+            if fields.len() >= FIELDS_MAX {
+                return Err(A::Error::invalid_length(fields.len(), &self));
+            }
+            fields.insert(name, raw);
+        }
+        Ok(fields)
+    }
 }
 
 fn rotate(body: &Value) -> Rotate {
@@ -244,6 +297,21 @@ mod tests {
         assert_eq!(apart(br#"{"desired_state": {"cut"#), (None, None));
         assert_eq!(apart(br#"["desired_state"]"#), (Some(json!(["desired_state"])), None));
         assert_eq!(apart(b"\xff desired_state"), (None, None));
+    }
+
+    #[test]
+    fn what_grows_as_a_tree_costs_itself_and_too_many_fields_the_answer() {
+        let large =
+            format!("{{\"managers\": [{}1], \"features\": [\"h2\"], \"enabled\": false}}", "{\"\":0},".repeat(20_000));
+        assert_eq!(apart(large.as_bytes()).0, Some(json!({"features": ["h2"], "enabled": false})));
+        let long = format!("{{\"ca_bundle_pem\": \"{}\"}}", "x".repeat(1 << 20));
+        assert_eq!(apart(long.as_bytes()).0.unwrap()["ca_bundle_pem"].as_str().unwrap().len(), 1 << 20);
+        let fields = |count: usize| (0..count).map(|n| format!("\"{n}\":0")).collect::<Vec<_>>().join(",");
+        assert!(apart(format!("{{{}}}", fields(FIELDS_MAX)).as_bytes()).0.is_some());
+        assert_eq!(apart(format!("{{{}}}", fields(FIELDS_MAX + 1)).as_bytes()), (None, None));
+        assert_eq!(apart(format!("[{}]", "0,".repeat(100_000)).as_bytes()), (None, None));
+        let unreadable = apart(br#"{"error_message": "\ud800", "code": "internal"}"#).0.unwrap();
+        assert!(refusal(200, ComeBack::default(), Some(&unreadable)).is_some());
     }
 
     #[test]

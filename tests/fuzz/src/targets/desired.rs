@@ -74,7 +74,8 @@ fn run(input: &[u8]) {
     }
 }
 
-fn document(input: &[u8]) {
+/// A document of a manager: judged, kept and read again, or a fault with its field.
+pub fn document(input: &[u8]) {
     let document = match read(input) {
         Ok(document) => document,
         Err(fault) => {

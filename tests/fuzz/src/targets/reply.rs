@@ -1,14 +1,19 @@
 //! A manager's answers: any status, header and body give an acceptance or a refusal within the contract's limits.
 
 use crate::bounds::Bounds;
+use crate::targets::desired;
 use crate::{Target, pieces};
 use model::checkin::answer::RETRY_AFTER_MAX_S;
-use model::checkin::{ManagerAddress, ManagerRefusal};
+use model::checkin::managers::MANAGERS_MAX;
+use model::checkin::slot::{INTERVAL_MAX_S, INTERVAL_MIN_S};
+use model::checkin::{
+    Answer, CheckinAction, CheckinConfig, CheckinMachine, Goal, Key, KeyId, KnownManagers, ManagerAddress,
+    ManagerRefusal, Worth,
+};
 use model::enrol::Secret;
-use model::time::UnixMillis;
-use serde_json::Value;
+use model::time::{BootMillis, Now, UnixMillis};
 use wire::manager::enroll::{EnrollResponse, Given, is_uuid};
-use wire::manager::reply::{ComeBack, HeartbeatReply, Version, refusal};
+use wire::manager::reply::{ComeBack, HeartbeatReply, Version, apart, refusal};
 
 /// The target.
 pub const TARGET: Target = Target {
@@ -39,7 +44,8 @@ pub const TARGET: Target = Target {
         "::1",
         "429 120\n\n",
     ],
-    bounds: Bounds { heap_per_byte: 256, ..Bounds::USUAL },
+    // Lists and objects of at most 64 KiB become a tree, which may be a hundred times as large.
+    bounds: Bounds { heap: 8 * 1024 * 1024, ..Bounds::USUAL },
 };
 
 /// `STATUS RETRY-AFTER`, an empty line, the body.
@@ -48,14 +54,19 @@ fn run(input: &[u8]) {
     let head = String::from_utf8_lossy(head);
     let (status, header) = pieces::word(&head);
     let status = status.parse().unwrap_or(200);
-    let body = serde_json::from_slice::<Value>(body).ok();
+    let (body, document) = apart(body);
+    if let Some(document) = &document {
+        desired::document(document);
+    }
     let come_back = ComeBack { retry_after: Some(header), date: Some(header), received: UnixMillis(1_790_000_000_123) };
-    if let Some(refused) = refusal(status, come_back, body.as_ref()) {
-        within_the_contract(&refused);
+    let refused = refusal(status, come_back, body.as_ref());
+    if let Some(refused) = &refused {
+        within_the_contract(refused);
     }
     let Some(body) = body else { return };
     let reply = HeartbeatReply::read(body.clone());
     reply.steering.managers.iter().for_each(plain);
+    goes_on(refused.map_or_else(|| Answer::Accepted(reply.steering.clone()), Answer::Refused));
     let text = body.to_string();
     keeps_its_secret(&text, &format!("{reply:?}"), reply.next_token.as_ref());
     if let Ok(enrolled) = EnrollResponse::read(body.clone()) {
@@ -79,6 +90,36 @@ fn within_the_contract(refused: &ManagerRefusal) {
     // Four bytes for a character at most.
     assert!(words.len() <= 2048, "{} bytes of words", words.len());
     assert!(refused.retry_after_ms().is_none_or(|ms| (1000..=RETRY_AFTER_MAX_S * 1000).contains(&ms)));
+}
+
+/// What follows a heartbeat that was answered so: the next one within the contract's bounds, and no more managers than fit.
+fn goes_on(answer: Answer) {
+    let configured = vec![ManagerAddress::new("a.example", 443)];
+    let config = CheckinConfig {
+        key: "5f2ae64e-fdb7-40c7-a94e-2da71ae54dc7".to_owned(),
+        goal: Goal::Beat,
+        interval_s: 30,
+        asked_interval_s: None,
+        zone: None,
+        managers: KnownManagers { configured, ..KnownManagers::default() },
+        keys: vec![Key { id: KeyId(0), until: None, worth: Worth::Proven, shared: false }],
+        may_enrol_again: false,
+        began: BootMillis(0),
+    };
+    let now = Now { boot: BootMillis(864_000_000), wall: UnixMillis(1_790_000_000_123) };
+    let mut machine = CheckinMachine::new(config, now.boot, now.wall).at_once(now.boot);
+    assert!(matches!(machine.next(now, "rev"), CheckinAction::Beat(_)));
+    machine.on_answer(now, answer);
+    assert!(machine.managers().addresses().len() <= MANAGERS_MAX);
+    assert!((INTERVAL_MIN_S..=INTERVAL_MAX_S).contains(&machine.interval_s()));
+    assert!(machine.standing(now).iter().all(|standing| standing.message.len() < 2048));
+    match machine.next(now, "rev") {
+        CheckinAction::Wait(Some(until)) => {
+            assert!(until.since(now.boot) <= (INTERVAL_MAX_S + RETRY_AFTER_MAX_S) * 1000 + 1000, "{until:?}");
+        }
+        CheckinAction::Beat(_) => {}
+        other @ (CheckinAction::Wait(None) | CheckinAction::Enrol(..)) => panic!("{other:?}"),
+    }
 }
 
 /// The URL of a manager says host and port and nothing else, and reads as the same place.
