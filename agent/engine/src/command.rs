@@ -5,6 +5,7 @@ use model::blocker::{Blocked, Blocker};
 use model::change::Change;
 use model::desired::{DocumentId, Epoch};
 use model::enrol::EnrolSpec;
+use model::manager_trust::EnrolmentEdit;
 use model::mig::MigReturnRequest;
 use model::plan::Subject;
 use model::policy::{Explanation, Policy, Requester};
@@ -24,6 +25,8 @@ pub enum Command {
     Enrol(Box<EnrolSpec>),
     /// Leave the manager and wipe the credential.
     Leave,
+    /// Change the enrolment: trust, or the token.
+    EditEnrolment(Box<EnrolmentEdit>),
     /// Change the host.
     Change(Change),
     /// Make the plan of a change, and change nothing.
@@ -52,6 +55,7 @@ impl Command {
             Self::Rescan => "rescan",
             Self::Enrol(_) => "enrol",
             Self::Leave => "leave",
+            Self::EditEnrolment(edit) => edit.operation(),
             Self::Change(change) | Self::Plan(change) => change.act().code(),
             Self::Configure(_) => "configure",
             Self::Confirm(_) => "passthrough-confirm",
@@ -73,6 +77,7 @@ impl Command {
             Self::Rescan
             | Self::Enrol(_)
             | Self::Leave
+            | Self::EditEnrolment(_)
             | Self::Configure(_)
             | Self::Lock(_)
             | Self::AcceptEpoch(_)
@@ -185,7 +190,7 @@ impl Authorized {
     /// frozen changes from remote.
     ///
     /// # Errors
-    /// What prevents it. A manager may neither rescan, enrol, leave, confirm, lock, acknowledge nor accept an epoch: those are for this host.
+    /// What prevents it. A manager may neither rescan, enrol, leave, change the enrolment, confirm, lock, acknowledge nor accept an epoch: those are for this host.
     pub fn by_manager(policy: &Policy, locked: bool, command: Command) -> Result<Self, Refusal> {
         let first = locked.then_some(Blocker::RemoteLocked);
         Self::by_document(policy, first, command, Origin::Manager, "a manager may not do this")
@@ -227,6 +232,7 @@ impl Authorized {
             Command::Rescan
             | Command::Enrol(_)
             | Command::Leave
+            | Command::EditEnrolment(_)
             | Command::Confirm(_)
             | Command::Lock(_)
             | Command::AcknowledgeGone(_)
@@ -302,12 +308,13 @@ mod tests {
     }
 
     /// What neither a manager's document nor a file can wish.
-    fn for_people() -> [Command; 8] {
+    fn for_people() -> [Command; 9] {
         let gpu = "0000:41:00.0".parse().unwrap();
         let epoch = "e".to_owned().try_into().unwrap();
         [
             Command::Rescan,
             Command::Leave,
+            Command::EditEnrolment(Box::new(EnrolmentEdit::Token(model::enrol::Secret::new("t")))),
             Command::Confirm(gpu),
             Command::Lock(false),
             Command::AcknowledgeGone(gpu),

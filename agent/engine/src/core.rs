@@ -113,6 +113,9 @@ impl<A: ActPort, J: JournalPort, K: Clock, M: ManagerPort> Core<A, J, K, M> {
             Command::Leave => self.begin_plain(job, async move {
                 manager.leave().await.map(|farewell| (JobOutcome::Done, farewell.to_string()))
             }),
+            Command::EditEnrolment(edit) => {
+                self.begin_plain(job, async move { manager.edit_enrolment(*edit).await.map(done) });
+            }
             Command::Lock(locked) => self.begin_plain(job, async move { manager.lock(locked).await.map(done) }),
             Command::AcknowledgeGone(gpu) => {
                 self.begin_plain(job, async move { manager.acknowledge_gone(gpu).await.map(done) });

@@ -224,6 +224,7 @@ fn step_of(command: &Command) -> String {
         Command::Rescan => "scan the PCI bus and query the driver, Docker and the host again",
         Command::Enrol(_) => "enrol with the manager and keep the credential",
         Command::Leave => "leave the manager and wipe the credential",
+        Command::EditEnrolment(edit) => edit.step(),
         Command::Change(_) | Command::Plan(_) => "observe the GPU's IOMMU group and make a plan",
         Command::Configure(_) => "save the settings of the desired state and put them into force",
         Command::Confirm(_) => "confirm the binding",

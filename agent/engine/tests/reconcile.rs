@@ -49,6 +49,10 @@ impl ManagerPort for Setter {
         Ok(())
     }
 
+    async fn edit_enrolment(&self, _: model::manager_trust::EnrolmentEdit) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     async fn configure(&self, settings: Vec<HostSetting>) -> Result<(), Refusal> {
         *self.writes.lock().unwrap() += 1;
         if *self.refuses.lock().unwrap() {

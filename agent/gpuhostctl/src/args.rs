@@ -2,6 +2,7 @@
 
 use crate::change_flags::Change;
 use crate::nvidia::nvidia_args::NvidiaCommand;
+use crate::trust::TrustCommand;
 use crate::workspaces::workspaces_args::{Drain, Run, WorkspacesCommand};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use model::daemon_json::{RuntimeEntry, RuntimeName};
@@ -69,6 +70,21 @@ pub(crate) enum Verb {
     },
     /// Leave the manager and wipe the credential
     Leave {
+        /// How.
+        #[command(flatten)]
+        how: Change,
+    },
+    /// Show and change what a manager's certificate is verified by
+    Trust {
+        /// What of it.
+        #[command(subcommand)]
+        what: TrustCommand,
+    },
+    /// Take another token: the shared one, or the one of an enrolment that was refused
+    Token {
+        /// File with the token, or - for standard input; a token is never given on the command line
+        #[arg(long, value_name = "FILE")]
+        token_file: PathBuf,
         /// How.
         #[command(flatten)]
         how: Change,

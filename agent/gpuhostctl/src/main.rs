@@ -22,6 +22,7 @@ mod role;
 mod show;
 mod text;
 mod top;
+mod trust;
 mod verdict;
 mod wait;
 mod wait_nvidia;
@@ -112,6 +113,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Rescan { how } => block_on(manage::rescan(bus, how, json)),
         Verb::Enroll { with, how } => block_on(manage::enroll(bus, with, how, json)),
         Verb::Leave { how } => block_on(manage::leave(bus, how, json)),
+        Verb::Trust { what } => block_on(trust::run(bus, what, json)),
+        Verb::Token { token_file, how } => block_on(trust::token(bus, &token_file, how, json)),
         Verb::Lock { how } => block_on(manage::lock(bus, true, how, json)),
         Verb::Unlock { how } => block_on(manage::lock(bus, false, how, json)),
         Verb::Passthrough { what } => block_on(passthrough::run(bus, what, json)),

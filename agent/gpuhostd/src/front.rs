@@ -24,6 +24,7 @@ pub fn run(args: FrontArgs) -> anyhow::Result<()> {
     if let Some(launcher) = args.launcher {
         program::launched::end_with(launcher).context("the launcher has ended")?;
     }
+    keep_memory_private();
     let launched = args.launcher.is_some();
     let (folder, sysfs) = (args.run.join("hands"), args.sysfs.clone());
     run_on(args, move |settings| {
@@ -32,6 +33,14 @@ pub fn run(args: FrontArgs) -> anyhow::Result<()> {
         // A pipe takes the place of the kernel log only where our own launcher put it there.
         (host, UdevChanges::listen(), KernelLogReader::on_stdin(launched))
     })
+}
+
+/// Tokens and keys are in the memory of this process: no core file of it is written, and no other process of its user reads it.
+fn keep_memory_private() {
+    let hidden = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    if let Err(fault) = hidden {
+        tracing::debug!(%fault, "a core file of this process may be written");
+    }
 }
 
 /// Runs the front on whatever host `stand_on` gives, which is called inside the runtime.

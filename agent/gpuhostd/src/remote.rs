@@ -11,6 +11,7 @@ use model::PciAddress;
 use model::condition::{Condition, ConditionStatus};
 use model::desired::Epoch;
 use model::enrol::{EnrolSpec, Farewell};
+use model::manager_trust::EnrolmentEdit;
 use model::ports::{Clock, ManagerPort};
 use model::refusal::Refusal;
 use model::settings::HostSetting;
@@ -88,6 +89,10 @@ impl<K: Clock> ManagerPort for Remote<K> {
         // What a manager has set is not this host's own.
         self.overlay.forget().await?;
         Ok(farewell)
+    }
+
+    async fn edit_enrolment(&self, edit: EnrolmentEdit) -> Result<(), Refusal> {
+        self.checkin.edit(edit).await
     }
 
     async fn configure(&self, settings: Vec<HostSetting>) -> Result<(), Refusal> {

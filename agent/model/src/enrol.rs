@@ -2,6 +2,7 @@
 
 use crate::checkin::{FetchStatus, Pins};
 use crate::condition::Condition;
+use crate::manager_trust::TrustedBy;
 use crate::time::UnixMillis;
 use secrecy::zeroize::Zeroize;
 use secrecy::{ExposeSecret, SecretString};
@@ -150,6 +151,9 @@ pub struct CheckinStatus {
     /// How documents of the desired state reach this host.
     #[serde(default)]
     pub desired: FetchStatus,
+    /// What a certificate of a manager is judged by.
+    #[serde(default)]
+    pub trust: Vec<TrustedBy>,
     /// Standing statements of the check-in (`unauthenticated`, `duplicate_identity`, …).
     pub conditions: Vec<Condition>,
 }

@@ -35,6 +35,7 @@ pub mod json;
 pub mod judge;
 pub mod log_limit;
 pub mod machine_kind;
+pub mod manager_trust;
 pub mod message;
 pub mod metric;
 pub mod mig;

@@ -100,6 +100,15 @@ pub trait ManagerPort: Send + Sync + 'static {
     /// The credential could not be wiped.
     fn leave(&self) -> impl Future<Output = Result<crate::enrol::Farewell, crate::refusal::Refusal>> + Send;
 
+    /// Changes the enrolment as an administrator asks for; it is on disk when it returns.
+    ///
+    /// # Errors
+    /// There is no enrolment that could be changed so, the manager in use would be lost, or it could not be written.
+    fn edit_enrolment(
+        &self,
+        edit: crate::manager_trust::EnrolmentEdit,
+    ) -> impl Future<Output = Result<(), crate::refusal::Refusal>> + Send;
+
     /// Freezes every change that a manager asks for, or lifts that; it is on disk when it returns.
     ///
     /// # Errors

@@ -162,6 +162,10 @@ impl ManagerPort for NoManager {
         Ok(())
     }
 
+    async fn edit_enrolment(&self, _: model::manager_trust::EnrolmentEdit) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     async fn lock(&self, _: bool) -> Result<(), Refusal> {
         Ok(())
     }

@@ -73,12 +73,32 @@ fn head(view: &DesiredView) -> Vec<(&'static str, String, Look)> {
         let listed = view.epochs_left.join(", ");
         rows.push(("Left epochs", format!("{listed}; see: gpuhostctl desired accept --help"), Look::Plain));
     }
+    rows.extend(fetched(view));
     let files = if view.local_files.is_empty() { "none".to_owned() } else { view.local_files.join(", ") };
     rows.push(("Local files", files, Look::Plain));
     let faults = view.local_faults.iter();
     rows.extend(faults.map(|fault| ("Wrong file", format!("{}: {}", fault.place, fault.message), Look::Bad)));
     rows.push(("Settings", settings(&view.effective), Look::Plain));
     rows
+}
+
+/// How documents reach this host, and what of it failed.
+fn fetched(view: &DesiredView) -> Option<(&'static str, String, Look)> {
+    let way = match view.fetch.as_str() {
+        "long_poll" => "a request waits at the manager for the next document",
+        "hint" => "the manager's replies name the newest document, which is fetched",
+        "embedded" => "documents come with the manager's replies",
+        "interval" => "the manager is asked every 30 s",
+        "off" => "the manager does not have documents",
+        _ => return None,
+    };
+    let again = view.fetch_off_until.map(|until| format!("; asked again {}", ahead(until))).unwrap_or_default();
+    let newest = view.newest.as_ref().map(|newest| format!("; the newest is {newest}")).unwrap_or_default();
+    let (error, look) = match &view.fetch_error {
+        Some(error) => (format!("; the last request failed: {error}"), Look::Bad),
+        None => (String::new(), Look::Plain),
+    };
+    Some(("Fetched", format!("{way}{newest}{again}{error}"), look))
 }
 
 fn document(view: &DesiredView) -> (&'static str, String, Look) {

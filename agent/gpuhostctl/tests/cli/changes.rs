@@ -6,9 +6,13 @@ use crate::rig::{Served, hosts, until};
 use crate::run::{finish, gpuhostctl, json, program, told};
 use model::blocker::{Blocked, Blocker};
 use model::change::Change;
+use model::enrol::{CheckinStatus, Secret};
 use model::machine_kind::Machine;
+use model::manager_trust::{EnrolmentEdit, TrustChange, TrustKind, TrustSource, TrustedBy};
 use model::refusal::Refusal;
+use model::time::UnixMillis;
 use std::process::Stdio;
+use std::sync::Arc;
 
 fn daemon() -> (PrivateBus, Served) {
     let bus = PrivateBus::start();
@@ -206,4 +210,56 @@ fn leave_is_a_job_too() {
     let (bus, served) = daemon();
     assert_eq!(told(&bus, &["leave"]), "The credential of this host is wiped.\n", "of a daemon that does not say more");
     assert_eq!(served.core.got.borrow()[0].operation, "leave");
+}
+
+#[test]
+fn trust_and_token_reach_the_daemon_and_what_is_trusted_is_shown() {
+    let (bus, served) = daemon();
+    let trust = vec![
+        TrustedBy {
+            kind: TrustKind::Authority,
+            source: TrustSource::Manager,
+            sha256: Some("cd".repeat(32)),
+            until: Some(UnixMillis(4_102_444_800_000)),
+            file: None,
+        },
+        TrustedBy {
+            kind: TrustKind::Authority,
+            source: TrustSource::Configuration,
+            sha256: None,
+            until: None,
+            file: Some("/etc/ca.pem".to_owned()),
+        },
+    ];
+    served.core.checkin.send_replace(Arc::new(CheckinStatus { trust, ..CheckinStatus::default() }));
+    until("the trust is shown", || told(&bus, &["trust", "show"]).contains("/etc/ca.pem"));
+    let shown = told(&bus, &["trust", "show"]);
+    assert!(shown.contains("the manager") && shown.contains(&"cd".repeat(32)), "{shown}");
+    let seen = json(&bus, &["trust", "show", "--json"]);
+    assert_eq!((&seen[0]["Source"], &seen[1]["Sha256"]), (&"manager".into(), &serde_json::Value::Null));
+    let pin = "ab".repeat(32);
+    assert!(told(&bus, &["trust", "add", "--pin-sha256", &pin]).contains("gpuhostctl trust show"));
+    assert!(told(&bus, &["trust", "remove", &pin]).contains("no longer trusted"));
+    let mut with_token = program(&bus.address);
+    with_token.args(["token", "--token-file", "-"]);
+    assert_eq!(finish(with_token, b"canary\n").status, 0);
+    let mut with_ca = program(&bus.address);
+    with_ca.args(["trust", "add", "--ca-file", "-"]);
+    assert_eq!(finish(with_ca, b"-----BEGIN CERTIFICATE-----\n").status, 0);
+    let edits: Vec<_> = served.core.got.borrow().iter().map(|got| got.edit.clone().unwrap()).collect();
+    let pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
+    assert_eq!(
+        edits,
+        [
+            EnrolmentEdit::Trust(TrustChange::AddPin(pin.clone())),
+            EnrolmentEdit::Trust(TrustChange::Remove(pin)),
+            EnrolmentEdit::Token(Secret::new("canary")),
+            EnrolmentEdit::Trust(TrustChange::AddAuthorities(pem)),
+        ]
+    );
+    for wrong in
+        [&["trust", "add"][..], &["trust", "add", "--pin-sha256", "abcd"], &["trust", "remove", "../x"], &["token"]]
+    {
+        assert_eq!(gpuhostctl(&bus, wrong).status, 2, "{wrong:?}");
+    }
 }

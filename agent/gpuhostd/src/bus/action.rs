@@ -13,7 +13,7 @@ pub enum PolkitAction {
     Inspect,
     /// Have the host scanned again.
     Rescan,
-    /// Enrol with a manager, or leave it.
+    /// Enrol with a manager, change whom this host trusts as one, or leave it.
     ManageEnrolment,
     /// Give a GPU to a virtual machine, and take it back.
     Passthrough,
@@ -76,7 +76,9 @@ pub fn action_for(interface: &str, member: &str) -> Option<PolkitAction> {
         | (GPU_INTERFACE, "GetMetrics" | "ReadMig")
         | (DESIRED_INTERFACE, "Read" | "Preview") => Some(PolkitAction::Inspect),
         (HOST_INTERFACE, "Rescan") => Some(PolkitAction::Rescan),
-        (HOST_INTERFACE, "Enroll" | "Leave") => Some(PolkitAction::ManageEnrolment),
+        (HOST_INTERFACE, "Enroll" | "Leave" | "AddTrust" | "RemoveTrust" | "SetToken") => {
+            Some(PolkitAction::ManageEnrolment)
+        }
         (HOST_INTERFACE, "Lock" | "Unlock") => Some(PolkitAction::Lock),
         (HOST_INTERFACE, "AcknowledgeGoneGpu") => Some(PolkitAction::Acknowledge),
         (DESIRED_INTERFACE, "AcceptEpoch") => Some(PolkitAction::AcceptEpoch),

@@ -31,7 +31,7 @@ pub(super) struct DesiredMethods {
 /// What the root object shows of the desired state at one instant.
 pub(super) fn desired_view(now: &Moment) -> DesiredView {
     let reconciled = (now.reconciled.applied.as_ref(), now.reconciled.items.as_slice());
-    DesiredView::new(&now.desired, reconciled, &now.settings.desired)
+    DesiredView::new(&now.desired, reconciled, &now.settings.desired, &now.checkin.desired)
 }
 
 fn written(view: &impl serde::Serialize) -> Result<String> {

@@ -4,13 +4,14 @@ use super::descriptor::Turnstile;
 use super::enrol_options::{self, EnrolOptions};
 use super::failure::Refused;
 use super::job::job_view;
-use super::options::{Options, Parser};
+use super::options::{Options, Parser, invalid};
 use super::submit::Submitter;
 use super::workspaces::workspaces_view;
 use super::{Moment, Sources, token};
 use engine::command::Command;
 use host::front::BootClock;
 use model::PciAddress;
+use model::manager_trust::{EnrolmentEdit, TrustChange};
 use model::nvidia_container::NvidiaRole;
 use model::ports::Clock;
 use model::refusal::Refusal;
@@ -66,6 +67,25 @@ fn written(now: &Moment) -> Result<String> {
         said: e.to_string(),
     };
     Ok(serde_json::to_string(&snapshot(now)).map_err(fault)?)
+}
+
+/// Longest bundle of authorities in bytes.
+const TRUST_MAX_BYTES: usize = 64 * 1024;
+
+fn added_trust(trust: &str) -> std::result::Result<TrustChange, Refusal> {
+    if trust.len() > TRUST_MAX_BYTES {
+        return Err(invalid("trust", format!("it is larger than {TRUST_MAX_BYTES} bytes")));
+    }
+    let neither = |fault| invalid("trust", format!("it is not a PEM text with a CERTIFICATE block, and {fault}"));
+    TrustChange::add(trust).map_err(neither)
+}
+
+/// A change of trust as an administrator is asked about it.
+fn shown_trust(change: &TrustChange) -> &str {
+    match change {
+        TrustChange::AddPin(sha256) | TrustChange::Remove(sha256) => sha256,
+        TrustChange::AddAuthorities(_) => "certificate authorities",
+    }
 }
 
 impl HostMethods {
@@ -138,6 +158,59 @@ impl HostMethods {
         let plain = Parser::new(options).finish()?;
         let admission = self.submitter.gate.admit(&header, HOST_INTERFACE, "Leave", plain, &[]).await?;
         self.submitter.submit(admission.authorize(Command::Leave)?).await
+    }
+
+    /// Has a manager's certificate verified by one thing more: an authority (trust is its PEM text), or a pinned certificate (trust
+    /// is its SHA-256), two at most. Authorities and pins exclude each other; the first takes the place of the system's
+    /// authorities. Action: org.gpuhost.agent1.manage-enrolment. Options: auth.no-user-interaction (b).
+    #[zbus(out_args("job"))]
+    async fn add_trust(
+        &self,
+        trust: String,
+        options: Options,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        let plain = Parser::new(options).finish()?;
+        let change = added_trust(&trust)?;
+        let details = [("trust", shown_trust(&change))];
+        let admission = self.submitter.gate.admit(&header, HOST_INTERFACE, "AddTrust", plain, &details).await?;
+        let edit = Box::new(EnrolmentEdit::Trust(change.clone()));
+        self.submitter.submit(admission.authorize(Command::EditEnrolment(edit))?).await
+    }
+
+    /// No longer verifies a manager's certificate by the authority or pinned certificate with this SHA-256 (ManagerTrust), of the
+    /// enrolment or added by the manager. Refused if it is the only one, or if the manager in use would not be trusted
+    /// any more. Action: org.gpuhost.agent1.manage-enrolment. Options: auth.no-user-interaction (b).
+    #[zbus(out_args("job"))]
+    async fn remove_trust(
+        &self,
+        sha256: String,
+        options: Options,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        let plain = Parser::new(options).finish()?;
+        let change = TrustChange::remove(&sha256).map_err(|fault| invalid("sha256", fault.to_string()))?;
+        let details = [("trust", shown_trust(&change))];
+        let admission = self.submitter.gate.admit(&header, HOST_INTERFACE, "RemoveTrust", plain, &details).await?;
+        let edit = Box::new(EnrolmentEdit::Trust(change.clone()));
+        self.submitter.submit(admission.authorize(Command::EditEnrolment(edit))?).await
+    }
+
+    /// Takes another token, which is tried at once: the shared token, or the token of an enrolment that is under way. It is read
+    /// from a pipe, file or socket (at most 4 KiB). Action: org.gpuhost.agent1.manage-enrolment. Options:
+    /// auth.no-user-interaction (b).
+    #[zbus(out_args("job"))]
+    async fn set_token(
+        &self,
+        token: OwnedFd,
+        options: Options,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        let plain = Parser::new(options).finish()?;
+        let admission = self.submitter.gate.admit(&header, HOST_INTERFACE, "SetToken", plain, &[]).await?;
+        let token = token::read(&self.enrolments, token.into()).await?;
+        let edit = Box::new(EnrolmentEdit::Token(token));
+        self.submitter.submit(admission.authorize(Command::EditEnrolment(edit))?).await
     }
 
     /// Freezes every change of this host that a manager requests, until Unlock, even after a restart. Requests made on this

@@ -73,6 +73,7 @@ impl<C: Clock> Task<C> {
         let machine = CheckinMachine::new(config, now, wall).with_accepted_inventory(same.map(|sent| sent.rev.clone()));
         self.cadence.begin(if at_once { machine.at_once(now) } else { machine });
         self.session.enabled = last.as_ref().is_none_or(|last| last.enabled);
+        self.publisher.skew(last.as_ref().and_then(|last| last.clock_skew_ms));
         self.session.last_reply = last;
         if let Some(file) = &mut self.session.token_file {
             file.knows(identity.token_file_sha256.clone());
@@ -119,7 +120,7 @@ impl<C: Clock> Task<C> {
             goal,
             interval_s: self.own_interval_s(),
             asked_interval_s: None,
-            zone: settings.zone.clone(),
+            zone: self.zone(),
             managers,
             keys,
             may_enrol_again: settings.enrolment_token_file.is_some(),
@@ -151,6 +152,7 @@ impl<C: Clock> Task<C> {
     pub(super) fn asked(&mut self, ask: Option<Ask>) {
         match ask {
             Some(Ask::Enrol(spec, reply)) => self.enrol_by_hand(*spec, reply),
+            Some(Ask::Edit(edit, reply)) => self.edit(*edit, reply),
             Some(Ask::Leave(reply)) => self.leave(reply),
             None => {}
         }

@@ -100,7 +100,7 @@ async fn ask(
                 return Ok(Outcome::Waits(Box::new(pending), refused));
             }
             Err(answer) => {
-                let next = goes_on(&answer);
+                let next = answer.may_differ_elsewhere();
                 last = Some(no(manager, with_fingerprint(manager, answer).await));
                 if !next {
                     if let Err(fault) = applicant.store.end_pending().await {
@@ -147,7 +147,7 @@ async fn share<C: Clock>(
                 return Ok(Outcome::Won(Box::new(Won { identity, enabled: reply.enabled }), manager.clone()));
             }
             Err(answer) => {
-                let next = goes_on(&answer);
+                let next = answer.may_differ_elsewhere();
                 last = Some(no(manager, with_fingerprint(manager, answer).await));
                 if !next {
                     break;
@@ -184,15 +184,6 @@ async fn with_fingerprint(manager: &ManagerAddress, answer: Answer) -> Answer {
             Answer::Failed(CheckinError { kind, said })
         }
         Answer::Failed(_) | Answer::Refused(_) | Answer::Accepted(_) => answer,
-    }
-}
-
-/// After this answer the next manager may still say yes.
-fn goes_on(answer: &Answer) -> bool {
-    match answer {
-        Answer::Failed(_) => true,
-        Answer::Refused(refused) => refused.meaning() == Meaning::OutOfOrder,
-        Answer::Accepted(_) => false,
     }
 }
 

@@ -123,6 +123,18 @@ impl Cadence {
         &mut self.renewal
     }
 
+    /// Whom to ask for a new credential: the manager in use, or another known one where it was of no use in this round.
+    #[must_use]
+    pub(super) fn renewal_manager(&self) -> Option<ManagerAddress> {
+        self.renewal.whom(&self.machine.as_ref()?.managers().known()).cloned()
+    }
+
+    /// That manager gave no credential, and another one may: true where one is asked at once.
+    pub(super) fn renewal_goes_on(&mut self, manager: &ManagerAddress) -> bool {
+        let known = self.machine.as_ref().map(|machine| machine.managers().known()).unwrap_or_default();
+        self.renewal.goes_on(manager, &known)
+    }
+
     /// When the credential with this life is to be renewed; `None` = not now. It is asked for only where heartbeats are accepted.
     #[must_use]
     pub(super) fn renewal_due(&self, now: Now, life: Option<(UnixMillis, UnixMillis)>) -> Option<BootMillis> {

@@ -102,8 +102,9 @@ impl<C: Clock> Task<C> {
         if due > now.boot {
             return Some(due);
         }
+        let manager = self.cadence.renewal_manager()?;
         let machine = self.cadence.machine()?;
-        let (manager, slot, interval_s) = (machine.manager()?.clone(), machine.slot(), machine.interval_s());
+        let (slot, interval_s) = (machine.slot(), machine.interval_s());
         let enrolled = self.session.life.enrolled_mut()?;
         let identity = enrolled.identity_mut();
         let (Some(key_pem), Some(request)) = (identity.next_key_pem.clone(), identity.next_request.clone()) else {

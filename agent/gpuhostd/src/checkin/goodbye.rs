@@ -39,6 +39,10 @@ pub(super) async fn leave(
     store: IdentityStore,
     reply: oneshot::Sender<Result<Farewell, Refusal>>,
 ) -> GoodbyeBack {
+    // Once the manager knows, this host must not come back with what is still here: a crash from now on ends in the wipe.
+    if let Err(fault) = store.begin_to_leave().await {
+        tracing::debug!(%fault, "that this host leaves could not be written down; it leaves all the same");
+    }
     let farewell = match to {
         None => Farewell::NotEnrolled,
         Some(to) => tell(to).await,

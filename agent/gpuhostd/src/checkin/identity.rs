@@ -1,7 +1,7 @@
 //! What the host keeps of its enrolment: identity, pending enrolment, deleted identity, and what the last accepted reply reported.
 
 use crate::checkin::digest::sha256_hex;
-use crate::checkin::pem::authorities_of;
+use crate::checkin::pem::{authorities_of, each};
 use model::checkin::{ManagerAddress, Pins};
 use model::enrol::Secret;
 use model::time::UnixMillis;
@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 /// Schema of the files; another number is refused, never guessed at. A field that was added since has a default.
 pub(super) const SCHEMA: u32 = 1;
+
+/// A skew that differs by less from the one that is kept is not written again, in milliseconds.
+pub(super) const SKEW_STEP_MS: u64 = 5000;
 
 /// How the manager's certificate is judged.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -58,6 +61,25 @@ impl Trust {
                 );
                 self
             }
+        }
+    }
+}
+
+impl Trust {
+    /// This host was given authorities, and at least one of them is not in that bundle.
+    #[must_use]
+    pub(super) fn lacks_given_of(&self, bundle_pem: &str) -> bool {
+        let there: Vec<_> = each(bundle_pem).into_iter().map(|(_, der)| der).collect();
+        let given = each(self.ca_pem.as_deref().filter(|_| self.pins.is_empty()).unwrap_or_default());
+        !there.is_empty() && given.iter().any(|(_, der)| !there.contains(der))
+    }
+
+    /// Only the authorities of that bundle from now on, where they can be read.
+    #[must_use]
+    pub(super) fn by_bundle_alone(self, bundle_pem: &str) -> Self {
+        match authorities_of(bundle_pem) {
+            Some(all) => Self { ca_pem: Some(all), added_ca_pem: None, added_beside_sha256: None, ..self },
+            None => self,
         }
     }
 }
@@ -176,6 +198,10 @@ pub(super) struct LastReply {
     /// The manager that accepted the last heartbeat.
     #[serde(default)]
     pub(super) accepted_by: Option<ManagerAddress>,
+    /// The manager's clock minus this host's, in milliseconds, to within [`SKEW_STEP_MS`]: without a manager at hand a time that
+    /// it has set is still judged by its clock.
+    #[serde(default)]
+    pub(super) clock_skew_ms: Option<i64>,
     /// The inventory that was accepted last.
     #[serde(default)]
     pub(super) inventory: Option<AcceptedInventory>,
@@ -217,6 +243,15 @@ pub(super) struct Pending {
     /// The token is the one of the file of the settings, and follows it. A person's own is not replaced by what is there.
     #[serde(default)]
     pub(super) follows_file: bool,
+}
+
+impl Pending {
+    /// It is asked for with another token: that is another wish, so it comes with another request and another idempotency key.
+    pub(super) fn asks_with(&mut self, token: Secret) {
+        self.token = token;
+        self.request_id = uuid::Uuid::new_v4().to_string();
+        self.csr_pem = None;
+    }
 }
 
 /// An identity that a manager has deleted, kept for a week.

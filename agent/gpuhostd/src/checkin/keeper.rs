@@ -81,6 +81,11 @@ impl Keeper {
         self.identity.is_none()
     }
 
+    /// Identity and enrolment as they are known are on disk.
+    pub(super) const fn has_all(&self) -> bool {
+        self.identity.is_none() && self.pending.is_none()
+    }
+
     /// What to write now. The credentials come first.
     pub(super) fn next(&mut self, now: BootMillis) -> Option<Write> {
         if self.not_before.is_some_and(|at| at > now) {

@@ -3,6 +3,7 @@
 
 use crate::checkin::beat::BeatBack;
 use crate::checkin::byhand::ByHandBack;
+use crate::checkin::edit::ProbeBack;
 use crate::checkin::enrolment::EnrolBack;
 use crate::checkin::goodbye::GoodbyeBack;
 use crate::checkin::keeper::KeptBack;
@@ -45,6 +46,8 @@ pub(super) enum Lane {
     Enrolment,
     /// Enrols because a person asked for it.
     ByHand,
+    /// Looks at the manager with another trust.
+    Probe,
     /// Notifies the manager and wipes.
     Goodbye,
     /// Writes to disk.
@@ -67,6 +70,7 @@ impl Lane {
             Self::Renewal => "renewal",
             Self::Enrolment => "enrolment",
             Self::ByHand => "enrolment_by_hand",
+            Self::Probe => "probe",
             Self::Goodbye => "goodbye",
             Self::Keeping => "keeping",
         }
@@ -98,6 +102,8 @@ pub(super) enum Back {
     Enrolment(Box<EnrolBack>),
     /// What to say to the person, and what to do.
     ByHand(Box<ByHandBack>),
+    /// Whether the manager would be trusted.
+    Probed(Box<ProbeBack>),
     /// This host has left.
     Goodbye(GoodbyeBack),
     /// It is on disk, or not.

@@ -31,6 +31,7 @@ mod byhand;
 mod cadence;
 mod digest;
 mod due;
+mod edit;
 mod enrolment;
 mod fault;
 mod fetching;
@@ -48,6 +49,7 @@ mod poll;
 mod port;
 mod renewal;
 mod report;
+mod rotated;
 mod session;
 mod sight;
 mod status;
@@ -58,6 +60,7 @@ mod token_file;
 mod took;
 mod transport;
 mod trust;
+mod trust_edit;
 mod tryon;
 mod version;
 mod wake;
@@ -68,6 +71,7 @@ pub use port::CheckinPort;
 
 use crate::desired::DesiredPort;
 use engine::handle::Handle;
+use engine::publish::Publisher;
 use engine::reconcile::Reconciled;
 use engine::start::EngineParts;
 use model::enrol::CheckinStatus;
@@ -100,13 +104,16 @@ pub struct DesiredEnds {
     pub reconciled: watch::Receiver<Arc<Reconciled>>,
     /// The workspaces, for the same.
     pub workspaces: watch::Receiver<Arc<WorkspacesState>>,
+    /// Where events go.
+    pub publisher: Arc<Publisher>,
 }
 
 impl DesiredEnds {
     /// The ends of this port and of these parts.
     #[must_use]
     pub fn new(port: DesiredPort, parts: &EngineParts) -> Self {
-        Self { port, reconciled: parts.reconciled(), workspaces: parts.publisher().workspaces() }
+        let publisher = parts.publisher();
+        Self { port, reconciled: parts.reconciled(), workspaces: publisher.workspaces(), publisher }
     }
 }
 

@@ -17,6 +17,17 @@ pub(super) fn authorities_of(bundle: &str) -> Option<String> {
     good.then_some(pem)
 }
 
+/// Each certificate of a PEM text: its block, and what is in it. One that cannot be decoded is left out.
+pub(super) fn each(pem: &str) -> Vec<(String, Vec<u8>)> {
+    let certificates = certificates_of(pem);
+    let blocks = certificates.split_inclusive(END).filter(|block| block.contains(BEGIN));
+    let decoded = |block: &str| {
+        let der = CertificateDer::from_pem_slice(block.as_bytes()).ok()?;
+        Some((format!("{}\n", block.trim()), der.to_vec()))
+    };
+    blocks.filter_map(decoded).collect()
+}
+
 /// The certificates of a PEM text and nothing else of it: a key in it would be taken for ours.
 pub(super) fn certificates_of(pem: &str) -> String {
     let mut kept = String::new();

@@ -1,6 +1,7 @@
 //! The port of the check-in for the core's jobs: a bounded queue to the task, and an answer for each ask.
 
 use model::enrol::{EnrolSpec, Farewell};
+use model::manager_trust::EnrolmentEdit;
 use model::refusal::Refusal;
 use tokio::sync::{mpsc, oneshot};
 
@@ -11,6 +12,8 @@ const QUEUE: usize = 4;
 pub(super) enum Ask {
     /// Enrol with a manager.
     Enrol(Box<EnrolSpec>, oneshot::Sender<Result<(), Refusal>>),
+    /// Change the enrolment.
+    Edit(Box<EnrolmentEdit>, oneshot::Sender<Result<(), Refusal>>),
     /// Say goodbye and wipe.
     Leave(oneshot::Sender<Result<Farewell, Refusal>>),
 }
@@ -48,6 +51,14 @@ impl CheckinPort {
     /// What the manager or the network reported, with what to do.
     pub async fn enrol(&self, spec: EnrolSpec) -> Result<(), Refusal> {
         self.ask(|reply| Ask::Enrol(Box::new(spec), reply)).await
+    }
+
+    /// Changes the enrolment: trust, or the token. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// There is no enrolment that could be changed so, the manager in use would be lost, or it could not be written.
+    pub async fn edit(&self, edit: EnrolmentEdit) -> Result<(), Refusal> {
+        self.ask(|reply| Ask::Edit(Box::new(edit), reply)).await
     }
 
     /// Notifies the manager that the host leaves, as far as it answers, and wipes the credential.

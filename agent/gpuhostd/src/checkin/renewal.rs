@@ -3,11 +3,11 @@
 use crate::checkin::answers::{accepted, garbled};
 use crate::checkin::fault::local;
 use crate::checkin::http::Post;
-use crate::checkin::identity::{Credential, Request};
+use crate::checkin::identity::{Credential, Request, Trust};
 use crate::checkin::key;
 use crate::checkin::transport::Way;
 use crate::checkin::tryon::try_on;
-use model::checkin::{Answer, ManagerAddress};
+use model::checkin::{Answer, FaultKind, ManagerAddress};
 use model::enrol::Secret;
 use model::time::UnixMillis;
 use wire::manager::enroll::{EnrollResponse, RenewalReply};
@@ -37,7 +37,16 @@ pub(super) struct RenewalBack {
     /// Who was asked.
     pub(super) manager: ManagerAddress,
     /// The new credential, with the authorities that the manager adds.
-    pub(super) answer: Result<(Credential, Option<String>), Answer>,
+    pub(super) answer: Result<(Credential, Option<AddedBundle>), Answer>,
+}
+
+/// Authorities that came with a new credential.
+#[derive(Debug)]
+pub(super) struct AddedBundle {
+    /// PEM.
+    pub(super) pem: String,
+    /// The bundle comes without authorities that this host was given, and the manager is trusted by it alone: they can go.
+    pub(super) is_enough: bool,
 }
 
 /// A new key, and the request that goes with it, to be kept before it is sent.
@@ -54,7 +63,26 @@ pub(super) fn prepare(server_id: &str) -> Result<(Secret, Request), key::KeyErro
 pub(super) async fn ask(out: RenewalOut) -> RenewalBack {
     let RenewalOut { mut way, manager, server_id, key_pem, request, wall } = out;
     let answer = answer(&mut way, &manager, &server_id, &key_pem, &request, wall).await;
+    let answer = match answer {
+        Ok((credential, Some(pem))) => {
+            let is_enough = way.given().lacks_given_of(&pem) && is_trusted_by(&pem, &way, &manager).await;
+            Ok((credential, Some(AddedBundle { pem, is_enough })))
+        }
+        Ok((credential, None)) => Ok((credential, None)),
+        Err(answer) => Err(answer),
+    };
     RenewalBack { way, manager, answer }
+}
+
+/// A new connection to the manager comes about where nothing but that bundle is trusted.
+async fn is_trusted_by(pem: &str, way: &Way, manager: &ManagerAddress) -> bool {
+    let mut alone = way.with_trust(Trust::default().by_bundle_alone(pem));
+    let path = alone.settings().paths.version.clone();
+    match alone.get(manager, &path).await {
+        Ok(_) => true,
+        // Its certificate was trusted, and then it wanted one of ours.
+        Err(lost) => matches!(lost.fault.kind, FaultKind::Credential(_)),
+    }
 }
 
 async fn answer(

@@ -1,11 +1,14 @@
 //! Who this host is to its managers, and what of it is kept: owned by the session task alone.
 
-use crate::checkin::identity::{AcceptedInventory, LastReply, SCHEMA};
+use crate::checkin::edit::EditReply;
+use crate::checkin::identity::{AcceptedInventory, LastReply, SCHEMA, SKEW_STEP_MS, Trust};
 use crate::checkin::life::Life;
 use crate::checkin::token_file::TokenFile;
+use crate::checkin::trust_edit::shown;
 use model::checkin::condition::Standing;
 use model::checkin::{CheckinMachine, ManagerAddress, ManagerRefusal};
 use model::enrol::CheckinState;
+use model::manager_trust::TrustedBy;
 use model::message::Message;
 use model::settings::ManagerSettings;
 use model::time::{BootMillis, UnixMillis};
@@ -28,12 +31,16 @@ pub(super) struct Session {
     pub(super) enrol_refused: Option<ManagerRefusal>,
     /// A new credential waits to be on disk before it is used.
     pub(super) unannounced: bool,
+    /// Who waits until a change of the enrolment is on disk.
+    pub(super) edited: Option<EditReply>,
     /// When the credentials of a deleted identity are wiped.
     pub(super) wipe_at: Option<BootMillis>,
     /// The identity folder cannot be used.
     pub(super) broken: Option<String>,
     /// When it is looked at again.
     pub(super) look_again_at: Option<BootMillis>,
+    /// The trust that was shown last, as it is shown.
+    trusted: Option<(Trust, Vec<TrustedBy>)>,
     /// Addresses of the configuration that cannot be used.
     misconfigured: Vec<Standing>,
     /// The manager's clock.
@@ -65,9 +72,11 @@ impl Session {
             last_reply: None,
             enrol_refused: None,
             unannounced: false,
+            edited: None,
             wipe_at: None,
             broken: None,
             look_again_at: None,
+            trusted: None,
             misconfigured: Vec::new(),
             manager_clock: ManagerClock::default(),
         }
@@ -85,6 +94,7 @@ impl Session {
         self.last_reply = None;
         self.enrol_refused = None;
         self.unannounced = false;
+        self.edited = None;
     }
 
     /// The clock as well as it is known: the manager's, which judges credentials, if it has reported it.
@@ -139,15 +149,40 @@ impl Session {
         standing
     }
 
+    /// What a certificate of a manager is judged by. It is read again only where it is another one.
+    pub(super) fn shown_trust(&mut self) -> Vec<TrustedBy> {
+        let trust = match &self.life {
+            Life::Enrolled(enrolled) => &enrolled.identity().trust,
+            Life::Enrolling(pending) => &pending.trust,
+            Life::Alone(_) => &Trust::default(),
+        };
+        match &self.trusted {
+            Some((known, shown)) if known == trust => shown.clone(),
+            Some(_) | None => {
+                let shown = shown(trust, &self.settings);
+                self.trusted = Some((trust.clone(), shown.clone()));
+                shown
+            }
+        }
+    }
+
     /// Takes over what the machine learned from a reply. Gives what is to be on disk, where it is another one than before.
-    pub(super) fn reply_to_keep(&mut self, machine: &CheckinMachine, boot_id: Option<&str>) -> Option<LastReply> {
+    pub(super) fn reply_to_keep(
+        &mut self,
+        machine: &CheckinMachine,
+        boot_id: Option<&str>,
+        skew_ms: Option<i64>,
+    ) -> Option<LastReply> {
         let server_id = self.life.enrolled()?.identity().server_id.clone();
         let inventory = boot_id.zip(machine.accepted_inventory()).map(|(boot_id, rev)| AcceptedInventory {
             boot_id: boot_id.to_owned(),
             rev: rev.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         });
+        let kept_skew = self.last_reply.as_ref().and_then(|last| last.clock_skew_ms);
+        let is_near = |kept: i64| skew_ms.is_some_and(|now| now.abs_diff(kept) < SKEW_STEP_MS);
         let reply = LastReply {
+            clock_skew_ms: kept_skew.filter(|kept| is_near(*kept)).or(skew_ms),
             schema: SCHEMA,
             server_id,
             interval_s: machine.asked_interval_s(),

@@ -3,6 +3,7 @@
 use model::checkin::condition::{Standing, conditions};
 use model::checkin::{FetchStatus, skew};
 use model::enrol::{CheckinState, CheckinStatus};
+use model::manager_trust::TrustedBy;
 use model::message::Message;
 use model::time::UnixMillis;
 use std::sync::Arc;
@@ -78,6 +79,7 @@ impl Publisher {
         self.now.interval_s = stand.interval_s;
         self.now.wait_until = stand.wait_until;
         self.now.desired = stand.desired;
+        self.now.trust = stand.trust;
         if before != stand.state {
             self.log(before);
         }
@@ -124,6 +126,8 @@ pub(super) struct Stand {
     pub(super) wait_until: Option<UnixMillis>,
     /// How documents of the desired state reach this host.
     pub(super) desired: FetchStatus,
+    /// What a certificate of a manager is judged by.
+    pub(super) trust: Vec<TrustedBy>,
     /// What prevents it.
     pub(super) standing: Vec<Standing>,
 }

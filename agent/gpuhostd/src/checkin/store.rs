@@ -11,6 +11,8 @@ const IDENTITY: &str = "identity.json";
 const PENDING: &str = "enrolment.json";
 const FORGOTTEN: &str = "forgotten.json";
 const LAST_REPLY: &str = "last-reply.json";
+/// There while this host leaves its manager: what is beside it is to be wiped.
+const LEAVING: &str = "leaving.json";
 const FILE_MAX_BYTES: usize = 1024 * 1024;
 
 /// A file of the identity folder that cannot be used.
@@ -125,10 +127,24 @@ impl IdentityStore {
     /// # Errors
     /// The host refused.
     pub(super) async fn wipe(&self) -> Result<(), IdentityError> {
-        for name in [IDENTITY, PENDING, FORGOTTEN, LAST_REPLY] {
+        for name in [IDENTITY, PENDING, FORGOTTEN, LAST_REPLY, LEAVING] {
             self.drop_file(name).await?;
         }
         Ok(())
+    }
+
+    /// This host leaves its manager: whatever happens from here on, everything is wiped, at the next start if not before.
+    ///
+    /// # Errors
+    /// The host refused.
+    pub(super) async fn begin_to_leave(&self) -> Result<(), IdentityError> {
+        self.save(LEAVING, &Schema { schema: SCHEMA }).await
+    }
+
+    /// Leaving was interrupted.
+    pub(super) async fn is_leaving(&self) -> bool {
+        let path = self.dir.join(LEAVING);
+        blocking(move || Ok(path.is_file())).await.unwrap_or(false)
     }
 
     /// What the last accepted reply of this identity reported, if it is known. A file that cannot be used costs nothing but that.
@@ -178,6 +194,12 @@ impl IdentityStore {
         let dir = self.dir.clone();
         blocking(move || if dir.exists() { Ok(remove(&dir, name)?) } else { Ok(()) }).await
     }
+}
+
+/// A file in which nothing else is.
+#[derive(Serialize)]
+struct Schema {
+    schema: u32,
 }
 
 /// As much of a file as shows how to read the rest.

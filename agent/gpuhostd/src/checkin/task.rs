@@ -151,9 +151,10 @@ impl<C: Clock> Task<C> {
     fn look(&mut self) {
         let seen = Arc::clone(&self.handle.observation.borrow_and_update());
         let news = [self.sight.look(seen), self.wishes.look(&self.configured.borrow())];
-        let (now, own_interval_s) = (self.clock.boot_now(), self.own_interval_s());
+        let (now, own_interval_s, zone) = (self.clock.boot_now(), self.own_interval_s(), self.zone());
         if let Some(machine) = self.cadence.machine_mut() {
             machine.on_own_interval(now, own_interval_s);
+            machine.on_zone(zone.as_deref());
             if news.contains(&true) {
                 machine.on_change(now);
             }
@@ -166,6 +167,12 @@ impl<C: Clock> Task<C> {
     pub(super) fn own_interval_s(&self) -> u64 {
         let desired = self.configured.borrow().desired.heartbeat_interval_s;
         desired.unwrap_or(self.session.settings.heartbeat_interval_s)
+    }
+
+    /// The zone of this host, which decides whose managers come first: as the desired state has it, else the files.
+    pub(super) fn zone(&self) -> Option<String> {
+        let desired = self.configured.borrow().desired.zone.clone();
+        desired.or_else(|| self.session.settings.zone.clone())
     }
 
     /// Waits for the first of: an ask, the end of something that runs beside, another observation, other settings,
@@ -216,6 +223,7 @@ impl<C: Clock> Task<C> {
             Lane::Offer,
             Lane::Renewal,
             Lane::Enrolment,
+            Lane::Probe,
         ]);
     }
 
@@ -261,6 +269,7 @@ impl<C: Clock> Task<C> {
             interval_s: machine.map_or(self.session.settings.heartbeat_interval_s, |machine| machine.interval_s()),
             wait_until: pause.map(on_the_wall),
             desired: self.fetch_status(now.boot, on_the_wall),
+            trust: self.session.shown_trust(),
             standing,
         };
         self.publisher.publish(stand, wall);

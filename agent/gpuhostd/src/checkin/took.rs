@@ -9,7 +9,8 @@ use crate::checkin::identity::{Credential, LastReply, SCHEMA, Trust};
 use crate::checkin::keeper::{KeptBack, Write};
 use crate::checkin::lanes::{Back, Lane};
 use crate::checkin::life::Life;
-use crate::checkin::renewal::RenewalBack;
+use crate::checkin::renewal::{AddedBundle, RenewalBack};
+use crate::checkin::rotated::rotated;
 use crate::checkin::task::Task;
 use crate::checkin::token_file::{self, Content, TokenRead};
 use crate::checkin::wake::{self, Prepared, WakeBack};
@@ -19,6 +20,7 @@ use model::checkin::{Answer, Beat, DeliveryFailure, ManagerAddress, Worth};
 use model::enrol::{CheckinState, Secret};
 use model::message::Message;
 use model::ports::Clock;
+use model::refusal::Refusal;
 use std::sync::Arc;
 use wire::manager::reply::HeartbeatReply;
 
@@ -37,6 +39,7 @@ impl<C: Clock> Task<C> {
             Back::Renewal(back) => self.renewal_back(*back),
             Back::Enrolment(back) => self.enrolment_back(*back),
             Back::ByHand(back) => self.by_hand_back(*back),
+            Back::Probed(back) => self.probed(*back),
             Back::Goodbye(back) => self.left(back),
             Back::Keeping(back) => self.kept(back),
         }
@@ -80,8 +83,7 @@ impl<C: Clock> Task<C> {
                 self.lanes.start(Lane::Prepare, async move { Back::Prepare(Box::new(work.await)) });
             }
             Life::Enrolling(pending) => {
-                pending.token = content.token;
-                pending.request_id = uuid::Uuid::new_v4().to_string();
+                pending.asks_with(content.token);
                 self.keeper.want(Write::Pending(pending.clone()));
                 let now = self.clock.boot_now();
                 if let Some(machine) = self.cadence.machine_mut() {
@@ -122,7 +124,7 @@ impl<C: Clock> Task<C> {
     }
 
     /// The machine learns which credentials are at hand.
-    fn announce_keys(&mut self, at_once: bool) {
+    pub(super) fn announce_keys(&mut self, at_once: bool) {
         let (now, keys) = (self.clock.boot_now(), self.session.life.enrolled().map(|enrolled| enrolled.keys()));
         if let (Some(machine), Some(keys)) = (self.cadence.machine_mut(), keys) {
             machine.on_keys(now, keys, at_once);
@@ -167,13 +169,18 @@ impl<C: Clock> Task<C> {
         self.fetch_behind(now.boot, beat, reply.newest, document);
         let Some(machine) = self.cadence.machine() else { return };
         let (slot, interval_s) = (machine.slot(), machine.interval_s());
+        let skew_ms = self.publisher.now().clock_skew_ms;
         let mut changed = self.session.takes_list(machine);
-        if let Some(last) = self.session.reply_to_keep(machine, self.sight.boot_id()) {
+        if let Some(last) = self.session.reply_to_keep(machine, self.sight.boot_id(), skew_ms) {
             self.keeper.want(Write::LastReply(Box::new(last)));
         }
         self.cadence.renewal().on_reply(now.boot, reply.rotate, slot, interval_s);
         let Some(enrolled) = self.session.life.enrolled_mut() else { return };
-        changed |= enrolled.remove(&useless);
+        let is_rotated = enrolled.remove(&useless);
+        if is_rotated && let Some(credential) = enrolled.identity().credentials.first() {
+            self.wishes.occur(rotated(credential));
+        }
+        changed |= is_rotated;
         if changed {
             self.keep_identity();
         }
@@ -229,10 +236,10 @@ impl<C: Clock> Task<C> {
         let Some(machine) = self.cadence.machine() else { return };
         let (slot, interval_s) = (machine.slot(), machine.interval_s());
         match answer {
-            Ok((credential, bundle)) => {
+            Ok((credential, added)) => {
                 tracing::info!(manager = %manager, "{manager} renewed the credential; the old one is kept until the new one has worked");
                 self.cadence.renewal().succeeded(now.boot);
-                self.renewed(credential, bundle.as_deref(), verified_by.as_ref());
+                self.renewed(credential, added.as_ref(), verified_by.as_ref());
             }
             Err(answer) => {
                 let why = words(&answer);
@@ -242,6 +249,9 @@ impl<C: Clock> Task<C> {
                     why,
                     "{manager} did not renew the credential; the present one stays in use: {why}"
                 );
+                if answer.may_differ_elsewhere() && self.cadence.renewal_goes_on(&manager) {
+                    return;
+                }
                 match &answer {
                     Answer::Refused(refused) if refused.has_no_path() => self.cadence.renewal().has_no_path(now.boot),
                     Answer::Refused(refused) => {
@@ -256,7 +266,7 @@ impl<C: Clock> Task<C> {
     }
 
     /// A new credential is on disk beside the old one before it is used.
-    fn renewed(&mut self, credential: Credential, bundle: Option<&str>, verified_by: Option<&Trust>) {
+    fn renewed(&mut self, credential: Credential, added: Option<&AddedBundle>, verified_by: Option<&Trust>) {
         let Some(enrolled) = self.session.life.enrolled_mut() else { return };
         let identity = enrolled.identity_mut();
         let key_pem = identity.next_key_pem.take();
@@ -265,7 +275,12 @@ impl<C: Clock> Task<C> {
             // The manager knows this host by the newest key that it was shown.
             identity.key_pem = key_pem.or(identity.key_pem.take());
         }
-        identity.trust = std::mem::take(&mut identity.trust).with_bundle(bundle, verified_by);
+        let trust = std::mem::take(&mut identity.trust);
+        identity.trust = match added {
+            Some(AddedBundle { pem, is_enough: true }) => trust.by_bundle_alone(pem),
+            Some(AddedBundle { pem, is_enough: false }) => trust.with_bundle(Some(pem), verified_by),
+            None => trust,
+        };
         enrolled.add(credential, Worth::Fresh);
         self.session.unannounced = true;
         self.keep_identity();
@@ -291,6 +306,12 @@ impl<C: Clock> Task<C> {
         match answer {
             Ok(won) => {
                 let last = self.first_reply(&won.identity.server_id, &manager, won.enabled);
+                let before = self.session.life.enrolled().map(|enrolled| enrolled.identity().server_id.clone());
+                if before.is_some_and(|before| before == won.identity.server_id)
+                    && let Some(credential) = won.identity.credentials.first()
+                {
+                    self.wishes.occur(rotated(credential));
+                }
                 self.begin_with(won.identity, last);
             }
             Err(answer) => {
@@ -320,6 +341,7 @@ impl<C: Clock> Task<C> {
             enabled: enabled.unwrap_or(true),
             offered: Vec::new(),
             accepted_by: Some(manager.clone()),
+            clock_skew_ms: None,
             inventory: None,
         }
     }
@@ -373,10 +395,20 @@ impl<C: Clock> Task<C> {
         if let Err(fault) = back.done {
             tracing::error!(message_id = Message::IdentityNotKept.id(), %fault, "the identity could not be kept: {fault}");
             self.publisher.error(&fault.to_string());
+            if let Some(reply) = self.session.edited.take() {
+                let said = format!("{fault}; it is in force, and is saved as soon as the disk takes it");
+                let _ =
+                    reply.send(Err(Refusal::HostFault { attempted: "save the changed enrolment".to_owned(), said }));
+            }
             self.keeper.refused(now, back.write, &fault);
             return;
         }
         self.keeper.done();
+        if self.keeper.has_all()
+            && let Some(reply) = self.session.edited.take()
+        {
+            let _ = reply.send(Ok(()));
+        }
         if matches!(back.write, Write::Identity(_))
             && self.keeper.has_identity()
             && std::mem::take(&mut self.session.unannounced)

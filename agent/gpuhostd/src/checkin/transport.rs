@@ -67,6 +67,18 @@ impl Way {
         &self.settings
     }
 
+    /// The trust of the enrolment.
+    #[must_use]
+    pub(super) const fn given(&self) -> &Trust {
+        &self.given
+    }
+
+    /// A way of its own with another trust, and without a credential.
+    #[must_use]
+    pub(super) fn with_trust(&self, given: Trust) -> Self {
+        Self { made: None, settings: Arc::clone(&self.settings), given, credential: None }
+    }
+
     /// By what the last manager was verified.
     #[must_use]
     pub(super) fn verified_by(&self) -> Option<&Trust> {

@@ -74,6 +74,9 @@ fn certificate(chain: &str, key_pem: &Secret, from: UnixMillis, until: UnixMilli
     let chain_pem = certificates_of(chain);
     let ders = CertificateDer::pem_slice_iter(chain_pem.as_bytes()).collect::<Result<Vec<_>, _>>();
     let ders = ders.ok().filter(|ders| !ders.is_empty()).ok_or(Misfit::NoChain)?;
+    if ders.iter().any(|one| validity::ends_at(one).is_none()) {
+        return Err(Misfit::NoChain);
+    }
     let own_end = ders.first().and_then(|leaf| validity::ends_at(leaf)).ok_or(Misfit::NoChain)?;
     let key = PrivateKeyDer::from_pem_slice(key_pem.expose().as_bytes()).map_err(|_| Misfit::OtherKey)?;
     let provider = rustls::crypto::ring::default_provider();
@@ -151,6 +154,7 @@ mod tests {
             &garbled,
             &format!("{BEGIN}\nAAAA\n{END}"),
             &good.replace(BEGIN, ""),
+            &format!("{good}{BEGIN}\nAAAA\n{END}\n"),
         ] {
             assert!(matches!(no(chain(text), LATER), Misfit::NoChain), "{text}");
         }

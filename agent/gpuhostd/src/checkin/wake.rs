@@ -30,6 +30,10 @@ pub(super) async fn wake(store: IdentityStore) -> WakeBack {
 }
 
 async fn read(store: &IdentityStore) -> Result<WakeBack, IdentityError> {
+    if store.is_leaving().await {
+        store.wipe().await?;
+        tracing::info!("this host was interrupted while it left its manager; its credential is wiped now");
+    }
     if let Some(identity) = store.identity().await? {
         let reply = store.last_reply(&identity.server_id).await;
         return Ok(WakeBack::Enrolled(Box::new(identity), reply.map(Box::new)));

@@ -2,8 +2,10 @@
 
 use crate::checkin::DesiredEnds;
 use crate::desired::DesiredPort;
+use engine::publish::Publisher;
 use engine::reconcile::Reconciled;
 use model::desired::{DesiredReport, DesiredState, DocumentId, Effective, Observed, UNMET_MAX, UnmetItem};
+use model::event::Occurrence;
 use model::reconcile::Shown;
 use model::settings::Settings;
 use model::workspace_life::WorkspacesState;
@@ -24,15 +26,16 @@ pub(super) struct Wishes {
     reconciled: watch::Receiver<Arc<Reconciled>>,
     workspaces: watch::Receiver<Arc<WorkspacesState>>,
     report: Arc<DesiredReport>,
+    publisher: Arc<Publisher>,
 }
 
 impl Wishes {
     /// Nothing was fetched yet.
     #[must_use]
     pub(super) fn new(ends: DesiredEnds, settings: &Settings) -> Self {
-        let DesiredEnds { port, reconciled, workspaces } = ends;
+        let DesiredEnds { port, reconciled, workspaces, publisher } = ends;
         let report = Arc::new(report(&reconciled.borrow(), settings, &workspaces.borrow()));
-        Self { state: port.state(), port, last_error: None, reconciled, workspaces, report }
+        Self { state: port.state(), port, last_error: None, reconciled, workspaces, report, publisher }
     }
 
     /// Takes the newest report; true where a manager should not have to wait for what is new in it.
@@ -44,6 +47,11 @@ impl Wishes {
         }
         let before = std::mem::replace(&mut self.report, Arc::new(now));
         self.report.is_news_since(&before)
+    }
+
+    /// This happened, for the events of this host.
+    pub(super) fn occur(&self, occurrence: Occurrence) {
+        self.publisher.occur(occurrence);
     }
 
     /// Waits for another state or report; for ever where neither can come.

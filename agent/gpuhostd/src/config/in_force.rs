@@ -1,6 +1,7 @@
 //! The settings that are in force. Wrong files never stop the daemon: it starts with the settings that it last took without a fault,
 //! else with the defaults, and shows it until the files are right.
 
+use super::credentials_directory::{of_this_process, with_credentials};
 use engine::publish::Publisher;
 use host::front::{StoreError, read_bounded, write_atomic};
 use model::condition::{Condition, ConditionStatus};
@@ -67,7 +68,7 @@ impl InForce {
     /// Reads these files, or the default places where none is named. Blocking, for some seconds at most.
     #[must_use]
     pub fn begin(files: &[PathBuf], state: &Path) -> Self {
-        let Configuration { settings, faults, .. } = read(files);
+        let Configuration { settings, faults, .. } = read_with_credentials(files);
         let (settings, wrong) = match faults {
             None => (settings, None),
             Some(faults) => match kept(state) {
@@ -120,7 +121,7 @@ impl InForce {
     /// Reads the files again. Invalid ones change nothing and are reported until they are valid.
     pub(crate) async fn reload(&mut self, publisher: &Publisher, level: &Level, now: UnixMillis) {
         let files = self.files.clone();
-        let why = match tokio::task::spawn_blocking(move || read(&files)).await {
+        let why = match tokio::task::spawn_blocking(move || read_with_credentials(&files)).await {
             Ok(Configuration { faults: Some(faults), .. }) => faults,
             Ok(Configuration { settings, faults: None, .. }) => {
                 self.own = settings;
@@ -160,6 +161,13 @@ impl InForce {
             "the settings in force could not be saved for a start with an invalid configuration: {why}"
         );
     }
+}
+
+/// What the files have, with the tokens that systemd hands to the service.
+fn read_with_credentials(files: &[PathBuf]) -> Configuration {
+    let read = read(files);
+    let settings = with_credentials(read.settings, of_this_process().as_deref());
+    Configuration { settings, ..read }
 }
 
 fn tell(publisher: &Publisher, faults: &ConfigErrors, instead: &Instead, now: UnixMillis) {

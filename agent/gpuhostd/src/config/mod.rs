@@ -1,6 +1,7 @@
 //! The configuration: where it lies, what is right in it, what is in force, and what the service could not use of it.
 
 pub mod check;
+mod credentials_directory;
 mod eyes;
 mod in_force;
 mod unfit;

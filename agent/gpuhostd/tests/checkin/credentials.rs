@@ -3,6 +3,7 @@
 use crate::world::{Host, Running, TOKEN, eventually, no_violations, times, with_token};
 use manager::{Auth, Endpoint, Manager, Mode, Options, Scripted};
 use model::enrol::CheckinState;
+use model::event::EventKind;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -284,4 +285,33 @@ async fn a_disk_that_takes_nothing_keeps_the_new_credential_out_of_use_and_the_o
     assert_eq!(renewals(&manager).iter().filter(|request| request.status == 200).count(), 1);
     running.stop().await;
     no_violations(&manager);
+}
+
+#[tokio::test]
+async fn t32_what_one_manager_garbles_is_asked_for_at_the_next_one_at_once_with_the_same_key() {
+    for of_no_use in [None, Some(Scripted::page(502)), Some(Scripted::cut())] {
+        let mut host = Host::new();
+        let first = host.manager(with_token()).await;
+        let second = host.manager(Options { fleet: Some(first.fleet()), ..Options::default() }).await;
+        host.unattended(&[&first, &second], TOKEN);
+        let mut running = host.start().await;
+        assert_eq!(running.now().manager, Some(first.addr().to_string()));
+        match of_no_use.clone() {
+            None => first.set_issue(|reply| reply["cert_chain_pem"] = "CHAIN".into()),
+            Some(answer) => first.script(Endpoint::Credentials, vec![answer; 9]),
+        }
+        rotate(&host, &first).await;
+        host.clock.advance(60_000).await;
+        let (asked, then) = (renewals(&first), renewals(&second));
+        assert_eq!((asked.len(), then.len(), then[0].status), (1, 1, 200), "{of_no_use:?}");
+        assert_eq!(then[0].received_at, asked[0].received_at, "{of_no_use:?}: not at once");
+        assert_eq!(then[0].headers["idempotency-key"], asked[0].headers["idempotency-key"]);
+        assert_eq!(then[0].body, asked[0].body);
+        assert_eq!(running.now().manager, Some(first.addr().to_string()), "the manager that works was left");
+        assert_eq!(host.kept()["credentials"].as_array().unwrap().len(), 1);
+        let event = running.occurred.try_recv().expect("the event of it");
+        assert_eq!((event.kind, event.data["kind"].as_str()), (EventKind::CredentialRotated, "certificate"));
+        assert!(running.occurred.try_recv().is_err(), "it is reported once");
+        running.stop().await;
+    }
 }

@@ -1,5 +1,6 @@
 //! Desired state over the wire: each way in which a document reaches the host, and the heartbeats that go on beside it.
 
+use crate::relay::{Later, Relay};
 use crate::world::{Host, Running, TOKEN, eventually, no_violations, with_token};
 use engine::reconcile::Reconciled;
 use manager::{Endpoint, Manager, Options, Request, Scripted};
@@ -491,4 +492,32 @@ async fn what_the_desired_state_sets_is_in_effect_in_an_early_heartbeat_and_its_
     assert!(beats.iter().all(|beat| beat.body.get("inventory").is_none()), "it began as after a start");
     running.stop().await;
     no_violations(&manager);
+}
+
+/// A middlebox that resets the connection under a long-poll, or lets an answer through a byte at a time.
+#[tokio::test]
+async fn t38_a_long_poll_that_is_reset_or_trickles_makes_no_heartbeat_late_and_the_next_one_brings_the_document() {
+    for later in [Later::Reset, Later::Trickle] {
+        let mut host = Host::new();
+        let manager = host.manager(with_features(&["gzip", "long_poll"])).await;
+        let relay = Relay::before(manager.addr()).await;
+        host.unattended(&[&manager], TOKEN);
+        host.settings.urls = vec![relay.url()];
+        let running = host.start().await;
+        eventually("a long-poll", || running.now().desired.way == DesiredFetch::LongPoll).await;
+        relay.set(later);
+        if later == Later::Reset {
+            eventually("its end", || running.now().desired.last_error.is_some()).await;
+        } else {
+            manager.set_desired(Some(document(1)));
+        }
+        on_time(&host, &manager, &running, 8).await;
+        assert_eq!((running.state(), running.conditions()), (CheckinState::Ok, Vec::<String>::new()), "{later:?}");
+        relay.set(Later::Pass);
+        manager.set_desired(Some(document(2)));
+        host.clock.advance(60_000).await;
+        eventually("the document", || in_force(&running).as_deref() == Some("b0f4.2")).await;
+        running.stop().await;
+        no_violations(&manager);
+    }
 }

@@ -141,6 +141,7 @@ async fn a_spent_token_is_replaced_by_editing_its_file() {
     host.clock.advance(1000).await;
     assert_eq!(running.state(), CheckinState::Ok);
     running.stop().await;
+    no_violations(&manager);
 }
 
 #[tokio::test]

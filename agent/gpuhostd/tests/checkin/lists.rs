@@ -133,3 +133,31 @@ async fn a_wrong_list_in_the_answer_to_an_enrolment_does_not_lose_the_host() {
     running.stop().await;
     no_violations(&manager);
 }
+
+/// A document that moves the host into a zone: the managers of that zone are asked first where another one has to be.
+#[tokio::test]
+async fn the_zone_of_the_desired_state_decides_which_manager_is_asked_next() {
+    for zone in [None, Some("b")] {
+        let mut host = Host::new();
+        let first = host.manager(with_token()).await;
+        let other = Options { fleet: Some(first.fleet()), ..Options::default() };
+        let (in_a, in_b) = (host.manager(other.clone()).await, host.manager(other).await);
+        host.settings.zone = Some("a".to_owned());
+        host.unattended(&[&first], TOKEN);
+        let place = |manager: &Manager, zone: &str| json!({"hostname": "127.0.0.1", "port": manager.addr().port(), "zone": zone});
+        let list = json!([place(&first, "a"), place(&in_a, "a"), place(&in_b, "b")]);
+        first.set_reply(move |reply| reply["managers"] = list.clone());
+        let running = host.start().await;
+        host.clock.advance(30_000).await;
+        let mut settings = (**running.configured.borrow()).clone();
+        settings.desired.zone = zone.map(str::to_owned);
+        host.clock.wake_by(|| running.configured.send_replace(std::sync::Arc::new(settings))).await;
+        host.clock.advance(60_000).await;
+        assert_eq!(running.now().manager, Some(first.addr().to_string()), "the one that works was left");
+        first.set_busy(true);
+        host.clock.advance(31_000).await;
+        let next = if zone.is_some() { &in_b } else { &in_a };
+        assert_eq!(running.now().manager, Some(next.addr().to_string()), "{zone:?}");
+        running.stop().await;
+    }
+}

@@ -174,3 +174,51 @@ async fn a_clock_that_is_a_year_ahead_for_a_while_costs_no_identity() {
     assert!(manager.heartbeats().iter().all(|beat| beat.accepted));
     running.stop().await;
 }
+
+/// A front, or a manager, whose clock was years ahead for an hour: nothing has ended, and no administrator has to approve anything.
+#[tokio::test]
+async fn t33_a_manager_whose_clock_was_wrong_for_an_hour_costs_no_identity() {
+    let mut host = Host::new();
+    let manager = host.manager(options(Mode::Secrets, false)).await;
+    host.unattended(&[&manager], TOKEN);
+    let running = host.start().await;
+    let (id, before) = (running.now().server_id.clone(), host.kept()["credentials"].clone());
+    host.settings.enrolment_token_file = None;
+    running.reload(host.settings.clone()).await;
+    manager.set_gate(|endpoint, _| match endpoint {
+        Endpoint::Heartbeat => Some(Scripted::refusal(manager::Code::TokenExpired, "expired")),
+        Endpoint::Enroll => Some(Scripted::status(202).header("retry-after", "5")),
+        _ => None,
+    });
+    host.clock.advance(3_600_000).await;
+    assert_eq!(running.conditions(), ["credential_expired", "pending_approval"]);
+    manager.reset_gate();
+    host.clock.advance(660_000).await;
+    assert_eq!((running.state(), running.now().server_id.clone()), (CheckinState::Ok, id), "{:?}", running.now());
+    assert_eq!(host.kept()["credentials"], before);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn t09_a_202_is_followed_by_its_pause_in_seconds_or_as_a_date() {
+    for (after, least) in [("90".to_owned(), 90_000), ("date".to_owned(), 119_000), ("86400".to_owned(), 300_000)] {
+        let mut host = Host::new();
+        let manager = host.manager(with_token()).await;
+        let clock = std::sync::Arc::clone(&host.clock);
+        manager.set_gate(move |endpoint, _| {
+            use model::ports::Clock;
+            let in_two_minutes = jiff::Timestamp::from_millisecond(clock.wall_now().0 + 120_000).unwrap();
+            let date = in_two_minutes.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            let after = if after == "date" { date } else { after.clone() };
+            (endpoint == Endpoint::Enroll).then(|| Scripted::status(202).header("retry-after", &after))
+        });
+        host.unattended(&[&manager], TOKEN);
+        let running = host.start().await;
+        assert_eq!(running.state(), CheckinState::PendingApproval);
+        host.clock.advance(700_000).await;
+        let asked: Vec<_> = enrolments(&manager).iter().map(|request| request.received_at).collect();
+        assert!(asked.len() >= 3, "{asked:?}");
+        assert!(asked.windows(2).all(|w| (least..=least + 32_000).contains(&(w[1] - w[0]))), "{least}: {asked:?}");
+        running.stop().await;
+    }
+}

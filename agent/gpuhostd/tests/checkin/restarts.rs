@@ -3,6 +3,7 @@
 use crate::world::{Host, Running, TOKEN, no_violations, times, with_token};
 use manager::{Auth, Manager, Mode, Options};
 use model::enrol::CheckinState;
+use model::ports::Clock;
 use serde_json::json;
 
 async fn enrolled(host: &mut Host) -> (Manager, Running) {
@@ -133,6 +134,28 @@ async fn the_inventory_goes_once_in_a_boot_and_again_after_the_next() {
     let running = host.start().await;
     host.clock.advance(60_000).await;
     assert_eq!(carried(&manager), 2, "the first heartbeat of a boot goes without it");
+    running.stop().await;
+    no_violations(&manager);
+}
+
+/// A time that a manager has set (`drain_at`) is judged by its clock, also while it does not answer after a restart.
+#[tokio::test]
+async fn the_skew_of_the_clocks_outlives_a_restart_without_a_manager() {
+    let mut host = Host::new();
+    let clock = std::sync::Arc::clone(&host.clock);
+    let ahead: manager::Clock = std::sync::Arc::new(move || clock.wall_now().0 + 3_600_000);
+    let manager = host.manager(Options { clock: Some(ahead), ..with_token() }).await;
+    host.unattended(&[&manager], TOKEN);
+    let running = host.start().await;
+    let known = running.now().clock_skew_ms.unwrap();
+    assert!((3_595_000..=3_605_000).contains(&known), "{known}");
+    running.stop().await;
+    manager.set_down(true);
+    host.clock.jump(60_000);
+    let running = host.start().await;
+    assert_ne!(running.state(), CheckinState::Ok);
+    assert!(running.now().clock_skew_ms.unwrap().abs_diff(known) < 5000, "{:?}", running.now());
+    assert!(running.conditions().contains(&"clock_skew".to_owned()));
     running.stop().await;
     no_violations(&manager);
 }

@@ -14,6 +14,7 @@ use model::checkin::machine::{FRESH_BOOT_MS, START_SPREAD_MS};
 use model::desired::DesiredState;
 use model::driver::ProbeError;
 use model::enrol::{CheckinState, CheckinStatus, EnrolSpec, Secret};
+use model::event::Occurrence;
 use model::host_facts::{CpuTicks, HostFacts};
 use model::observation::HostObservation;
 use model::ports::Clock;
@@ -50,6 +51,8 @@ pub(crate) struct Running {
     pub(crate) desired: watch::Receiver<Arc<DesiredState>>,
     pub(crate) reconciler: watch::Sender<Arc<Reconciled>>,
     pub(crate) workspaces: watch::Sender<Arc<WorkspacesState>>,
+    /// What happened, for the events.
+    pub(crate) occurred: mpsc::Receiver<Occurrence>,
     cancel: CancellationToken,
     task: JoinHandle<()>,
     pub(crate) configured: watch::Sender<Arc<Settings>>,
@@ -150,14 +153,17 @@ impl Host {
         let (reconciler, reconciled) = watch::channel(Arc::default());
         let desired = documents.state();
         let workspaces: watch::Sender<Arc<WorkspacesState>> = watch::Sender::default();
-        let ends = DesiredEnds { port: documents, reconciled, workspaces: workspaces.subscribe() };
+        let publisher = EngineParts::default().publisher();
+        let occurred = publisher.take_occurrences().unwrap();
+        let ends = DesiredEnds { port: documents, reconciled, workspaces: workspaces.subscribe(), publisher };
         let Checkin { port, status, under_way, work } =
             checkin::start(handle, settings, state, Arc::clone(&self.clock), ends, cancel.clone());
         self.clock.heed(under_way);
         let clock = Arc::clone(&self.clock);
         self.keep_documents(queue, status.clone(), cancel.clone()).await;
         let task = tokio::spawn(work);
-        let running = Running { clock, port, status, desired, reconciler, workspaces, cancel, configured, task };
+        let running =
+            Running { clock, port, status, desired, reconciler, workspaces, occurred, cancel, configured, task };
         let _ = running.clock.rest().await;
         running
     }

@@ -83,6 +83,18 @@ impl Meaning {
     }
 }
 
+impl Answer {
+    /// Another manager may answer otherwise: nobody answered here, or nothing that a manager would say of this host.
+    #[must_use]
+    pub const fn may_differ_elsewhere(&self) -> bool {
+        match self {
+            Self::Failed(_) => true,
+            Self::Refused(refused) => matches!(refused.meaning(), Meaning::OutOfOrder),
+            Self::Accepted(_) => false,
+        }
+    }
+}
+
 impl ManagerRefusal {
     /// What it means. Most statuses count only with their code: without it a proxy, a gateway or a firewall's page may have
     /// answered in the manager's place.

@@ -44,10 +44,21 @@ struct Held {
     not_before: Option<BootMillis>,
     /// It was refused since it last worked.
     refused: bool,
+    /// The other side reported that it has ended.
+    reported_ended: bool,
 }
 
 impl Held {
+    const fn of(key: Key) -> Self {
+        Self { key, not_before: None, refused: false, reported_ended: false }
+    }
+
     fn has_ended(&self, wall: UnixMillis) -> bool {
+        self.reported_ended || self.is_over(wall)
+    }
+
+    /// By the clock of this host.
+    fn is_over(&self, wall: UnixMillis) -> bool {
         self.key.until.is_some_and(|until| until <= wall)
     }
 
@@ -90,7 +101,7 @@ impl Keyring {
         let known = |id| old.iter().find(|held| held.key.id == id);
         let held = |key: Key| match known(key.id) {
             Some(held) => Held { key: Key { worth: held.key.worth, ..key }, ..held.clone() },
-            None => Held { key, not_before: None, refused: false },
+            None => Held::of(key),
         };
         self.held = keys.into_iter().map(held).collect();
         self.refused.clear();
@@ -163,7 +174,7 @@ impl Keyring {
         let Some(at) = self.held.iter().position(|held| held.key.id == id) else { return Vec::new() };
         let older: Vec<_> = self.held.drain(..at).map(|held| held.key.id).collect();
         if let Some(held) = self.held.first_mut() {
-            *held = Held { key: Key { worth: Worth::Proven, ..held.key.clone() }, not_before: None, refused: false };
+            *held = Held::of(Key { worth: Worth::Proven, ..held.key.clone() });
         }
         older
     }
@@ -183,12 +194,19 @@ impl Keyring {
         self.held.iter().any(|held| held.refused)
     }
 
-    /// The other side reported that this credential has ended: its word counts, whatever the clock of this host reports.
+    /// The other side reported that this credential has ended: its word counts, whatever the clock of this host reports, until the
+    /// credential works again. One that all hosts share has no end of its own.
     pub fn ended(&mut self, id: KeyId) {
-        for held in self.held.iter_mut().filter(|held| held.key.id == id) {
-            held.key.until = Some(UnixMillis(i64::MIN));
+        for held in self.held.iter_mut().filter(|held| held.key.id == id && !held.key.shared) {
+            held.reported_ended = true;
             held.refused = true;
         }
+    }
+
+    /// Only the other side takes one of them for ended, and its clock may be what is wrong: a request shows whether it still does.
+    #[must_use]
+    pub fn end_is_in_doubt(&self, wall: UnixMillis) -> bool {
+        self.held.iter().any(|held| held.reported_ended && !held.is_over(wall))
     }
 
     /// When the newest credential ends.

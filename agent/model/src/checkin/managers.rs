@@ -183,6 +183,24 @@ impl Managers {
         self.entries.iter().map(|entry| entry.address.clone()).collect()
     }
 
+    /// Those that may be trusted with more than a heartbeat: the one in use, then all but those of a list on trial.
+    #[must_use]
+    pub fn known(&self) -> Vec<ManagerAddress> {
+        let mut known: Vec<ManagerAddress> = Vec::new();
+        let all = [self.listed.as_slice(), &self.enrolled_with, &self.configured];
+        for address in self.current.iter().chain(all.into_iter().flatten()) {
+            if !known.iter().any(|other| other.same_place(address)) && known.len() < MANAGERS_MAX {
+                known.push(address.clone());
+            }
+        }
+        known
+    }
+
+    /// The zone of this host is another one now: it decides who is asked next, and the manager that works is kept.
+    pub fn set_zone(&mut self, zone: Option<String>) {
+        self.zone = zone;
+    }
+
     /// The one in use.
     #[must_use]
     pub const fn current(&self) -> Option<&ManagerAddress> {

@@ -1,6 +1,7 @@
 //! When a credential is renewed: at two thirds of its life and up to a tenth of it later, or when a manager asks for it, and never
 //! by a whole fleet at once.
 
+use crate::checkin::manager::ManagerAddress;
 use crate::checkin::slot::Slot;
 use crate::time::{BootMillis, Now, UnixMillis};
 
@@ -27,12 +28,14 @@ pub enum Rotate {
 }
 
 /// When the next renewal is due. One at a time; nothing in it reads a clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RenewalSchedule {
     /// A manager asked for it.
     wished_at: Option<BootMillis>,
     not_before: BootMillis,
     last: Option<BootMillis>,
+    /// The managers that were of no use in this round.
+    useless: Vec<ManagerAddress>,
 }
 
 impl RenewalSchedule {
@@ -60,19 +63,34 @@ impl RenewalSchedule {
         Some(due.max(self.not_before))
     }
 
+    /// Whom of these to ask now: the first that was not of no use in this round.
+    #[must_use]
+    pub fn whom<'a>(&self, managers: &'a [ManagerAddress]) -> Option<&'a ManagerAddress> {
+        let is_useless = |one: &ManagerAddress| self.useless.iter().any(|other| other.same_place(one));
+        managers.iter().find(|one| !is_useless(one)).or(managers.first())
+    }
+
+    /// That manager was of no use, and another one may be. True where one of these is asked at once; otherwise the round is over.
+    pub fn goes_on(&mut self, manager: &ManagerAddress, managers: &[ManagerAddress]) -> bool {
+        self.useless.push(manager.clone());
+        managers.iter().any(|one| !self.useless.iter().any(|other| other.same_place(one)))
+    }
+
     /// It has brought a new credential.
-    pub const fn succeeded(&mut self, now: BootMillis) {
-        *self = Self { wished_at: None, not_before: now.plus(AGAIN_AFTER_MS), last: Some(now) };
+    pub fn succeeded(&mut self, now: BootMillis) {
+        *self = Self { not_before: now.plus(AGAIN_AFTER_MS), last: Some(now), ..Self::default() };
     }
 
     /// It failed: again in the own slot, after a while, and not before the manager asked.
     pub fn failed(&mut self, now: BootMillis, slot: Slot, interval_s: u64, asked_ms: Option<u64>) {
+        self.useless.clear();
         let earliest = now.plus(asked_ms.unwrap_or(0).max(AGAIN_AFTER_MS));
         self.not_before = slot.next_after(BootMillis(earliest.0.saturating_sub(1)), interval_s);
     }
 
     /// The manager does not have the path.
-    pub const fn has_no_path(&mut self, now: BootMillis) {
+    pub fn has_no_path(&mut self, now: BootMillis) {
+        self.useless.clear();
         self.not_before = now.plus(NO_PATH_MS);
     }
 }
@@ -160,6 +178,20 @@ mod tests {
         assert!((200_000..230_000).contains(&renewal.due(later, life, 0).unwrap().since(UP)));
         renewal.has_no_path(UP);
         assert_eq!(renewal.due(later, life, 0), Some(UP.plus(NO_PATH_MS)));
+    }
+
+    #[test]
+    fn each_manager_is_asked_once_in_a_round_and_then_the_first_again() {
+        let (mut renewal, a, b) =
+            (RenewalSchedule::default(), ManagerAddress::new("a", 443), ManagerAddress::new("b", 443));
+        let all = [a.clone(), b.clone()];
+        assert_eq!(renewal.whom(&all), Some(&a));
+        assert!(renewal.goes_on(&a, &all));
+        assert_eq!(renewal.whom(&all), Some(&b));
+        assert!(!renewal.goes_on(&b, &all));
+        renewal.failed(UP, slot("k"), 30, None);
+        assert_eq!(renewal.whom(&all), Some(&a));
+        assert!(!renewal.goes_on(&a, &all[..1]) && renewal.whom(&[]).is_none());
     }
 
     #[test]

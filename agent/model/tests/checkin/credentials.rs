@@ -275,6 +275,39 @@ fn the_word_of_the_other_side_that_it_has_ended_counts_whatever_our_clock_says()
     assert_eq!(enrolments(&sent).len(), 1, "{sent:?}");
 }
 
+/// A front whose clock is years ahead for an hour, and a manager that lets nobody in again without an administrator.
+#[test]
+fn t33_a_front_whose_clock_was_wrong_for_an_hour_costs_no_identity() {
+    for lie in [fault(FaultKind::Credential(OwnCertificate::Ended)), refused(401, "token_expired")] {
+        let good = Key { until: Some(UnixMillis(WALL.0 + 30 * DAY_MS)), ..key_of(1) };
+        let mut m = with(vec![good]);
+        let sent = run(&mut m, UP, UP.plus(3_600_000), 5, |_, what| match what {
+            CheckinAction::Enrol(..) => later(202, 5),
+            CheckinAction::Beat(_) | CheckinAction::Wait(_) => lie.clone(),
+        });
+        let asked = enrolments(&sent);
+        assert!((5..=6).contains(&asked.len()), "{lie:?} {asked:?}");
+        let beats: Vec<_> = sent.iter().filter(|one| matches!(one.what, CheckinAction::Beat(_))).collect();
+        assert!(beats.len() <= 6 && beats[1..].windows(2).all(|w| w[1].at.since(w[0].at) >= 600_000), "{beats:?}");
+        // Its clock is right again: the credential was good all the time.
+        let sent = run(&mut m, UP.plus(3_600_000), UP.plus(4_260_000), 5, |_, what| match what {
+            CheckinAction::Enrol(..) => later(202, 5),
+            CheckinAction::Beat(_) | CheckinAction::Wait(_) => accepted(),
+        });
+        assert_eq!((m.state(), enrolments(&sent).len()), (CheckinState::Ok, 0), "{lie:?} {sent:?}");
+        assert!(m.standing(at(UP.plus(4_260_000))).is_empty());
+        let sent = run(&mut m, UP.plus(4_260_000), UP.plus(4_320_000), 5, |_, _| accepted());
+        assert!(sent.len() >= 2, "{sent:?}");
+    }
+}
+
+#[test]
+fn a_shared_token_that_is_called_expired_has_no_end_of_its_own() {
+    let mut m = with(vec![Key { shared: true, ..key_of(1) }]);
+    let sent = run(&mut m, UP, UP.plus(3_600_000), 5, |_, _| refused(401, "token_expired"));
+    assert!(enrolments(&sent).is_empty() && m.state() == CheckinState::Unauthenticated);
+}
+
 #[test]
 fn an_alert_about_the_own_certificate_is_told_as_that_and_the_next_manager_is_asked() {
     let managers = KnownManagers { listed: places(&["a", "b"]), ..KnownManagers::default() };

@@ -5,6 +5,7 @@ use super::host::millis;
 use super::value::DictView;
 use super::view::view;
 use model::absence::Absence;
+use model::checkin::FetchStatus;
 use model::desired::{DesiredState, DocumentId, DocumentRefusal, FileFault, InForceDocument};
 use model::reconcile::{Item, ItemState, Shown};
 use model::settings::{GpuOverlay, SettingsOverlay};
@@ -46,6 +47,20 @@ view! {
         /// to_do, waiting, held or refused), Code (s) and Message (s, why it is not met), Since (t) and RetryAt (t, the next
         /// attempt), in milliseconds since 1970-01-01 UTC. A key without a value is left out.
         items: Vec<DesiredItemView>,
+        /// How documents of the manager reach this host: none (no heartbeat has been accepted yet), long_poll (a request waits at the
+        /// manager), hint (a reply names the newest, which is fetched), embedded (in the replies), interval (asked every 30 s) or off
+        /// (the manager does not have the path).
+        #[serde(default)]
+        fetch: String,
+        /// The newest document by the last accepted reply, EPOCH.REVISION. Has no value if the reply names none.
+        #[serde(default)]
+        newest: Option<String>,
+        /// Until when the manager is not asked for documents, in milliseconds since 1970-01-01 UTC. Has no value unless Fetch is off.
+        #[serde(default)]
+        fetch_off_until: Option<u64>,
+        /// Why the last request for a document failed. Has no value if it did not.
+        #[serde(default)]
+        fetch_error: Option<String>,
         /// What is set over the configuration files: Enabled (b), Draining (b), DrainAt (t), Labels (a{sv}), Zone (s), Pool (s),
         /// MaxWorkspaces (t), Millicores (t), MemoryBytes (t), CudaGpus (t), HeartbeatIntervalS (t), SampleIntervalS (t), LogLevel
         /// (s), DeployDriver (b), DriverImage (s), DeployToolkit (b), ToolkitImage (s), DriverRoot (s), Gpus (av: Address (s), Off
@@ -272,6 +287,7 @@ impl DesiredView {
         wished: &DesiredState,
         (applied, items): (Option<&DocumentId>, &[Shown]),
         set: &SettingsOverlay,
+        fetch: &FetchStatus,
     ) -> Self {
         let mut absent = Absent::default();
         let id = wished.manager.document().map(|document| &document.id);
@@ -302,6 +318,10 @@ impl DesiredView {
             local_files: wished.local.files.clone(),
             local_faults: wished.local.faults.iter().map(DesiredFaultView::from).collect(),
             items: items.iter().map(DesiredItemView::from).collect(),
+            fetch: fetch.way.code().to_owned(),
+            newest: absent.option("Newest", fetch.newest.as_ref().map(ToString::to_string), &Absence::None),
+            fetch_off_until: absent.option("FetchOffUntil", fetch.off_until.and_then(to_the_second), &Absence::None),
+            fetch_error: absent.option("FetchError", fetch.last_error.clone(), &Absence::None),
             effective: EffectiveView::from(set),
             absent,
         }
@@ -323,10 +343,18 @@ mod tests {
 
     #[test]
     fn what_nobody_wishes_is_none_with_its_reasons() {
-        let view = DesiredView::new(&DesiredState::default(), (None, &[]), &SettingsOverlay::default());
+        let view = DesiredView::new(
+            &DesiredState::default(),
+            (None, &[]),
+            &SettingsOverlay::default(),
+            &FetchStatus::default(),
+        );
         assert_eq!((view.source.as_str(), view.ledger.as_str(), view.revision), ("none", "none", None));
         let absent: Vec<&str> = view.absent.0.keys().map(String::as_str).collect();
-        assert_eq!(absent, ["AppliedRevision", "Epoch", "LedgerFault", "Refused", "Revision"]);
+        assert_eq!(
+            absent,
+            ["AppliedRevision", "Epoch", "FetchError", "FetchOffUntil", "LedgerFault", "Newest", "Refused", "Revision"]
+        );
     }
 
     #[test]
@@ -345,7 +373,8 @@ mod tests {
             ..DesiredState::default()
         };
         let shown = |applied| {
-            let view = DesiredView::new(&wished, (Some(&applied), &[]), &SettingsOverlay::default());
+            let view =
+                DesiredView::new(&wished, (Some(&applied), &[]), &SettingsOverlay::default(), &FetchStatus::default());
             (view.source, view.applied_revision)
         };
         assert_eq!(shown(id("old")), ("manager".to_owned(), None));

@@ -6,14 +6,25 @@ use super::view::view;
 use model::absence::Absence;
 use model::condition::{Condition, ConditionStatus};
 use model::enrol::CheckinStatus;
+use model::manager_trust::TrustedBy;
 use model::observation::{HostObservation, ProbeOutcome};
 use model::roster::Known;
 use model::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 /// What this version of the face can do; grows, never shrinks.
-pub const FEATURES: [&str; 9] =
-    ["rescan", "enrolment", "observation", "metrics", "sample", "passthrough", "lock", "gone-gpus", "desired-state"];
+pub const FEATURES: [&str; 10] = [
+    "rescan",
+    "enrolment",
+    "observation",
+    "metrics",
+    "sample",
+    "passthrough",
+    "lock",
+    "gone-gpus",
+    "desired-state",
+    "trust",
+];
 
 view! {
     /// All properties of `org.gpuhost.Agent1.Host`.
@@ -21,7 +32,7 @@ view! {
         /// Version of the daemon.
         #[dbus(constant)]
         version: String,
-        /// What this daemon can do over D-Bus: rescan, enrolment, observation, metrics, sample, passthrough, lock, gone-gpus, desired-state. Members are only ever added.
+        /// What this daemon can do over D-Bus: rescan, enrolment, observation, metrics, sample, passthrough, lock, gone-gpus, desired-state, trust. Members are only ever added.
         #[dbus(constant)]
         features: Vec<String>,
         /// Kernel's host name. May have no value.
@@ -92,8 +103,41 @@ view! {
         manager_error: Option<String>,
         /// Until when the manager asked this host to wait, in milliseconds since 1970-01-01 UTC. May have no value.
         manager_wait_until: Option<u64>,
+        /// What a manager's certificate is verified by: Kind (s: system, authority, pin or any), Source (s: default, configuration,
+        /// administrator or manager), Sha256 (s), NotAfter (t, milliseconds since 1970-01-01 UTC), File (s). A key without a value is
+        /// left out.
+        #[serde(default)]
+        manager_trust: Vec<TrustView>,
         /// Properties that have no value now, with the reason.
         absent: Absent,
+    }
+}
+
+/// What a manager's certificate is verified by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct TrustView {
+    /// `system`, `authority`, `pin` or `any`.
+    pub kind: String,
+    /// `default`, `configuration`, `administrator` or `manager`.
+    pub source: String,
+    /// SHA-256 of the certificate, 64 hexadecimal digits.
+    pub sha256: Option<String>,
+    /// When the authority expires, in milliseconds since 1970-01-01 UTC.
+    pub not_after: Option<u64>,
+    /// File of authorities that the configuration names.
+    pub file: Option<String>,
+}
+
+impl From<&TrustedBy> for TrustView {
+    fn from(by: &TrustedBy) -> Self {
+        Self {
+            kind: by.kind.code().to_owned(),
+            source: by.source.code().to_owned(),
+            sha256: by.sha256.clone(),
+            not_after: by.until.and_then(millis),
+            file: by.file.clone(),
+        }
     }
 }
 
@@ -200,6 +244,7 @@ impl From<&ProbeOutcome> for ProbeView {
 impl DictView for ConditionView {}
 impl DictView for GoneGpuView {}
 impl DictView for ProbeView {}
+impl DictView for TrustView {}
 
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
@@ -254,6 +299,7 @@ impl HostView {
             heartbeats_failed: checkin.failed,
             manager_error: absent.option("ManagerError", checkin.last_error.clone(), &Absence::None),
             manager_wait_until: absent.option("ManagerWaitUntil", checkin.wait_until.and_then(millis), &Absence::None),
+            manager_trust: checkin.trust.iter().map(TrustView::from).collect(),
             absent,
         }
     }

@@ -31,6 +31,18 @@ pub trait Host {
     #[zbus(allow_interactive_auth)]
     fn leave(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
 
+    /// Trusts a further authority (PEM) or certificate (its SHA-256); returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn add_trust(&self, trust: &str, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Trusts one no more; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn remove_trust(&self, sha256: &str, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Takes another token, which is read from the descriptor; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn set_token(&self, token: Fd<'_>, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
     /// Freezes what a manager asks for; returns the job.
     #[zbus(allow_interactive_auth)]
     fn lock(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;

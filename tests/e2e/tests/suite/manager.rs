@@ -4,8 +4,10 @@ use e2e::bus::Bus;
 use e2e::daemon::{Daemon, Start};
 use e2e::wait;
 use e2e::world::World;
-use manager::{Endpoint, Manager, Options, Scripted};
+use manager::{Auth, Endpoint, Manager, Mode, Options, Scripted};
 use serde_json::json;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,14 +24,18 @@ struct Rig {
 
 impl Rig {
     fn new() -> (Self, Daemon) {
+        Self::with(Options { next_heartbeat_s: EVERY_S, ..Options::default() }, "")
+    }
+
+    fn with(options: Options, config: &str) -> (Self, Daemon) {
         let world = World::new();
         let bus = Bus::start(world.path()).expect("a bus");
         let tree = Some(world.host_tree("no-iommu"));
-        let start = Start { bus: Some(bus.address.clone()), tree, ..Start::default() };
+        let config = config.to_owned();
+        let start = Start { bus: Some(bus.address.clone()), tree, config, ..Start::default() };
         let daemon = Daemon::start(&world, &start);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-        let options = Options { next_heartbeat_s: EVERY_S, ..Options::default() };
         let manager = runtime.block_on(Manager::start(options)).expect("a manager");
         (Self { world, bus, start, runtime, manager }, daemon)
     }
@@ -102,4 +108,85 @@ fn a_version_that_hangs_holds_no_heartbeat_up() {
     rig.more(3, "while the question for its version hangs");
     assert_eq!(rig.status()["HeartbeatsFailed"], 0);
     assert!(rig.manager.violations().is_empty(), "{:?}", rig.manager.violations());
+}
+
+/// Every process of the daemon: its launcher, the front and the hands.
+fn processes(launcher: i32) -> Vec<i32> {
+    let all: Vec<(i32, i32)> =
+        std::fs::read_dir("/proc").expect("/proc").filter_map(|entry| parent(&entry.ok()?.path())).collect();
+    let mut ours = vec![launcher];
+    while let Some((pid, _)) = all.iter().find(|(pid, parent)| ours.contains(parent) && !ours.contains(pid)) {
+        ours.push(*pid);
+    }
+    ours
+}
+
+fn parent(process: &Path) -> Option<(i32, i32)> {
+    let pid = process.file_name()?.to_str()?.parse().ok()?;
+    let status = std::fs::read_to_string(process.join("status")).ok()?;
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    Some((pid, parent.trim().parse().ok()?))
+}
+
+fn files_with(folder: &Path, text: &str, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).expect("a folder").filter_map(Result::ok) {
+        let (path, kind) = (entry.path(), entry.file_type().expect("a type"));
+        if kind.is_dir() {
+            files_with(&path, text, found);
+        } else if kind.is_file() && String::from_utf8_lossy(&std::fs::read(&path).expect("a file")).contains(text) {
+            found.push(path.display().to_string());
+        }
+    }
+}
+
+/// Token and secret are where they belong, and in no log, property, job, file, argument or environment, and no core file is written.
+#[test]
+fn t25_no_secret_leaves_the_identity_directory() {
+    let options = Options { mode: Mode::Secrets, next_heartbeat_s: EVERY_S, ..Options::default() };
+    let (rig, daemon) = Rig::with(options, "[agent]\nlog_level = \"debug\"\n");
+    rig.enrol(&daemon);
+    rig.more(2, "after the enrolment");
+    rig.manager.script(Endpoint::Heartbeat, vec![Scripted::page(502), Scripted::status(401), Scripted::cut()]);
+    rig.more(3, "with faults");
+    let token_file = rig.world.path().join("token");
+    let token = std::fs::read_to_string(&token_file).expect("the token");
+    std::fs::remove_file(&token_file).expect("the token");
+    let secrets = rig.manager.heartbeats().into_iter().map(|beat| match beat.auth {
+        Auth::Bearer(secret) => secret,
+        other @ (Auth::Certificate { .. } | Auth::Nothing) => panic!("{other:?}"),
+    });
+    let secret = secrets.last().expect("a heartbeat");
+    assert!(daemon.log().contains("heartbeat accepted"), "the log is not the whole log");
+    let shown: Vec<_> = ["status", "jobs", "gpus", "trust show", "desired show", "workspaces"]
+        .map(|words| rig.world.ctl_json(&rig.bus.address, &words.split(' ').collect::<Vec<_>>()).to_string())
+        .into();
+    let mut described = Vec::new();
+    for pid in processes(daemon.pid().as_raw()) {
+        let read = |name: &str| std::fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        described.push(format!(
+            "{pid} {} {}",
+            String::from_utf8_lossy(&read("cmdline")),
+            String::from_utf8_lossy(&read("environ"))
+        ));
+    }
+    assert!(described.len() >= 4, "{described:?}");
+    for canary in [token.trim(), &secret] {
+        assert!(!daemon.log().contains(canary), "the log holds it");
+        assert!(shown.iter().all(|text| !text.contains(canary)), "it is shown");
+        assert!(described.iter().all(|text| !text.contains(canary)), "an argument or the environment holds it");
+        let mut found = Vec::new();
+        files_with(rig.world.path(), canary, &mut found);
+        found.retain(|path| !path.ends_with("/state/identity/identity.json"));
+        assert!(found.is_empty(), "{found:?}");
+    }
+    // A process of which no core file is written belongs to root in /proc, whoever it runs as.
+    let front = processes(daemon.pid().as_raw()).into_iter().find(|pid| {
+        let program = std::fs::read_link(format!("/proc/{pid}/exe"));
+        program.is_ok_and(|path| path.ends_with("gpuhostd")) && *pid != daemon.pid().as_raw()
+    });
+    let front = front.expect("the front");
+    let environment = std::fs::metadata(format!("/proc/{front}/environ")).expect("the front");
+    let status = std::fs::read_to_string(format!("/proc/{front}/status")).expect("the front");
+    assert!(!status.contains("Uid:\t0\t"), "it has a user of its own: {status}");
+    assert_eq!(environment.uid(), 0, "a core file of it would be written");
 }

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 const DOCUMENT: &str = "docs/SPECIFICATION.md";
+/// Where the sentences of the contract are held.
+const CONTRACT_SENTENCES: &str = "docs/manager-api/README.md";
 
 /// The last column of each row of the tables that have a column "held by", with the line's number.
 fn holders(document: &str) -> Vec<(usize, &str)> {
@@ -64,6 +66,23 @@ fn every_promise_is_held_by_what_exists() {
         against.extend(named.iter().filter_map(|holder| Some(format!("line {line}: {}", fault(holder, &benchmarks)?))));
     }
     assert!(against.is_empty(), "{DOCUMENT}:\n{}", against.join("\n"));
+}
+
+#[test]
+fn every_sentence_of_the_contract_that_is_listed_is_held_by_what_exists() {
+    let document = tree::text(Path::new(CONTRACT_SENTENCES));
+    let rows = holders(&document);
+    assert!(rows.len() > 25, "{} sentences", rows.len());
+    let found = rows.iter().flat_map(|(line, column)| {
+        let named = code(column);
+        let nothing = named.is_empty().then(|| format!("line {line}: nothing holds it"));
+        let faults = named
+            .into_iter()
+            .filter_map(move |holder| Some(format!("line {line}: {}", fault(holder, &BTreeSet::new())?)));
+        nothing.into_iter().chain(faults)
+    });
+    let against: Vec<_> = found.collect();
+    assert!(against.is_empty(), "{CONTRACT_SENTENCES}:\n{}", against.join("\n"));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use model::JobId;
 use model::change::Change;
 use model::desired::DesiredState;
 use model::enrol::{CheckinStatus, EnrolSpec};
+use model::manager_trust::EnrolmentEdit;
 use model::nvidia_container::NvidiaState;
 use model::observation::HostObservation;
 use model::refusal::Refusal;
@@ -27,6 +28,7 @@ pub(crate) struct Got {
     pub(crate) operation: &'static str,
     pub(crate) actor: Actor,
     pub(crate) enrolment: Option<EnrolSpec>,
+    pub(crate) edit: Option<EnrolmentEdit>,
     /// The change, and whether only its plan was asked for.
     pub(crate) change: Option<(Change, bool)>,
     /// What is asked of a workspace.
@@ -162,6 +164,7 @@ impl CoreEnds {
                 Command::Enrol(spec) => Some((**spec).clone()),
                 Command::Rescan
                 | Command::Leave
+                | Command::EditEnrolment(_)
                 | Command::Change(_)
                 | Command::Plan(_)
                 | Command::Configure(_)
@@ -179,9 +182,10 @@ impl CoreEnds {
             };
             let ask = if let Command::Workspace(ask) = command { Some(WorkspaceAsk::clone(ask)) } else { None };
             let staged = if let Command::DeleteStaged(ids) = command { Some(ids.clone()) } else { None };
+            let edit = if let Command::EditEnrolment(edit) = command { Some(EnrolmentEdit::clone(edit)) } else { None };
             let operation = command.operation();
             let actor = submission.authorized.actor();
-            self.got.send_modify(|got| got.push(Got { operation, actor, enrolment, change, ask, staged }));
+            self.got.send_modify(|got| got.push(Got { operation, actor, enrolment, edit, change, ask, staged }));
             let id = JobId(u32::try_from(self.jobs.borrow().len()).unwrap() + 1);
             self.jobs.send_modify(|jobs| Arc::make_mut(jobs).push(job(id, operation, actor)));
             // A caller that has gone needs no number.

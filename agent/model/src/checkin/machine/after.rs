@@ -2,6 +2,7 @@
 
 use super::{CheckinMachine, DELETED_TWICE_MS, EnrolFor, GAP_MS, UNAUTHENTICATED_MS, clamp_early_gap};
 use crate::checkin::answer::{ManagerRefusal, Meaning, Reply};
+use crate::checkin::code::Code;
 use crate::checkin::fault::{CheckinError, FaultKind, OwnCertificate};
 use crate::checkin::keyring::{AfterRefusal, KeyId};
 use crate::checkin::omit::{Omit, Omitting};
@@ -27,6 +28,7 @@ impl CheckinMachine {
         }
         self.deleted_at = None;
         self.recovered_at = None;
+        self.doubted_at = None;
         self.trouble = None;
         self.state = CheckinState::Ok;
         self.due = Some(self.own_slot(now.boot, self.interval_s));
@@ -51,6 +53,9 @@ impl CheckinMachine {
         let meaning = refused.meaning();
         let said = self.with_manager(&refused.words());
         if meaning == Meaning::Unauthenticated {
+            if refused.code == Some(Code::TokenExpired) {
+                self.keys.ended(key);
+            }
             return self.unauthenticated(now, key, said);
         }
         if (meaning.is_about_the_host() || meaning == Meaning::OutOfOrder) && self.keys.doubted(key, now) {

@@ -128,6 +128,8 @@ pub struct CheckinMachine {
     last_sent: Option<BootMillis>,
     /// When an identity was last asked for because the credential has ended, and somebody heard it.
     recovered_at: Option<BootMillis>,
+    /// When a credential that only the other side takes for ended was last tried again.
+    doubted_at: Option<BootMillis>,
     last_seq: u64,
     sent_rev: Option<String>,
     accepted_rev: Option<String>,
@@ -168,6 +170,7 @@ impl CheckinMachine {
             hurry: false,
             last_sent: None,
             recovered_at: None,
+            doubted_at: None,
             last_seq: 0,
             sent_rev: None,
             accepted_rev: None,
@@ -209,7 +212,7 @@ impl CheckinMachine {
             Some(due) if due <= now.boot => {}
             later => return CheckinAction::Wait(later),
         }
-        let enrol_for = self.enrol_for(now.wall);
+        let mut enrol_for = self.enrol_for(now.wall);
         if enrol_for == Some(EnrolFor::Ended) && !self.mid_round && !self.may_recover(now.boot) {
             self.due = Some(self.slot.next_after(now.boot, self.interval_s));
             self.early = None;
@@ -226,6 +229,10 @@ impl CheckinMachine {
         self.early = None;
         self.asked_to_wait = None;
         self.last_sent = Some(now.boot);
+        if enrol_for == Some(EnrolFor::Ended) && self.tries_once_more(now) {
+            self.doubted_at = Some(now.boot);
+            enrol_for = None;
+        }
         if let Some(why) = enrol_for {
             self.sent = Some(Sent::Enrol(why));
             return CheckinAction::Enrol(manager, why);
@@ -248,6 +255,13 @@ impl CheckinMachine {
             Goal::Beat if self.keys.is_lost(wall) && self.keys.end_was_seen() => Some(EnrolFor::Ended),
             Goal::Beat => None,
         }
+    }
+
+    /// Before another identity is asked for, a credential whose end only the other side reports is tried once more: the clock of a
+    /// front may have been wrong, and then nothing has ended.
+    fn tries_once_more(&self, now: Now) -> bool {
+        let lately = self.doubted_at.is_some_and(|at| now.boot.since(at) < RECOVER_MS);
+        self.recovered_at.is_some() && !lately && !self.mid_round && self.keys.end_is_in_doubt(now.wall)
     }
 
     fn may_recover(&self, now: BootMillis) -> bool {
@@ -281,6 +295,11 @@ impl CheckinMachine {
         if self.is_accepted() && self.due.is_some() && self.sent.is_none() {
             self.due = Some(self.own_slot(now, seconds));
         }
+    }
+
+    /// The zone of this host is another one now.
+    pub fn on_zone(&mut self, zone: Option<&str>) {
+        self.managers.set_zone(zone.map(str::to_owned));
     }
 
     /// Other credentials are at hand; `at_once` where one of them is to be tried now (a token file was edited, a credential was

@@ -1,0 +1,160 @@
+//! Whom this host trusts as its manager, as it is shown, and what an administrator changes of an enrolment.
+
+use crate::checkin::Pins;
+use crate::checkin::pins::BadPin;
+use crate::enrol::Secret;
+use crate::time::UnixMillis;
+use serde::{Deserialize, Serialize};
+
+/// The beginning of a certificate in PEM form.
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
+
+/// What a certificate of a manager is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum TrustKind {
+    /// The certificate authorities of the system.
+    System,
+    /// One certificate authority.
+    Authority,
+    /// One certificate.
+    Pin,
+    /// Any certificate at all (`insecure_skip_verify`).
+    Any,
+}
+
+impl TrustKind {
+    /// As it is on D-Bus and in JSON.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// Where trust comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum TrustSource {
+    /// Nothing else was given.
+    Default,
+    /// The configuration.
+    Configuration,
+    /// An administrator, at the enrolment or later.
+    Administrator,
+    /// The manager, which added it to the authorities of this host.
+    Manager,
+}
+
+impl TrustSource {
+    /// As it is on D-Bus and in JSON.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// One thing that a certificate of a manager is judged by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustedBy {
+    /// What it is.
+    pub kind: TrustKind,
+    /// Where it comes from.
+    pub source: TrustSource,
+    /// SHA-256 of the certificate, 64 lower-case hexadecimal digits; `None` for the system's authorities and for a file.
+    pub sha256: Option<String>,
+    /// When the authority ends.
+    pub until: Option<UnixMillis>,
+    /// The file of authorities that the configuration names.
+    pub file: Option<String>,
+}
+
+/// Another trust in managers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TrustChange {
+    /// These authorities are trusted too, PEM.
+    AddAuthorities(String),
+    /// This certificate is trusted too: 64 lower-case hexadecimal digits.
+    AddPin(String),
+    /// This authority or certificate is trusted no more: 64 lower-case hexadecimal digits.
+    Remove(String),
+}
+
+impl TrustChange {
+    /// What is added: a PEM text with authorities, or the SHA-256 of a certificate.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn add(text: &str) -> Result<Self, BadPin> {
+        if text.contains(CERTIFICATE) {
+            return Ok(Self::AddAuthorities(text.to_owned()));
+        }
+        digest(text).map(Self::AddPin)
+    }
+
+    /// What is removed, by its SHA-256.
+    ///
+    /// # Errors
+    /// It is not a SHA-256.
+    pub fn remove(text: &str) -> Result<Self, BadPin> {
+        digest(text).map(Self::Remove)
+    }
+}
+
+fn digest(text: &str) -> Result<String, BadPin> {
+    let normal = Pins::given(vec![text.to_owned()]).normal()?;
+    normal.all().first().cloned().ok_or(BadPin::NoDigest)
+}
+
+/// What an administrator changes of an enrolment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnrolmentEdit {
+    /// The trust in managers.
+    Trust(TrustChange),
+    /// The token: the shared one, or the one with which this host asks for an identity.
+    Token(Secret),
+}
+
+impl EnrolmentEdit {
+    /// Stable name of the operation.
+    #[must_use]
+    pub const fn operation(&self) -> &'static str {
+        match self {
+            Self::Trust(TrustChange::AddAuthorities(_) | TrustChange::AddPin(_)) => "trust-add",
+            Self::Trust(TrustChange::Remove(_)) => "trust-remove",
+            Self::Token(_) => "set-token",
+        }
+    }
+
+    /// What is done, in words.
+    #[must_use]
+    pub const fn step(&self) -> &'static str {
+        match self {
+            Self::Trust(TrustChange::AddAuthorities(_) | TrustChange::AddPin(_)) => {
+                "add to what the manager's certificate is verified by"
+            }
+            Self::Trust(TrustChange::Remove(_)) => "remove from what the manager's certificate is verified by",
+            Self::Token(_) => "take another token for the manager",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authorities_and_digests_are_told_apart_and_anything_else_is_refused() {
+        let pin = "AB:".repeat(31) + "ab";
+        assert_eq!(TrustChange::add(&pin), Ok(TrustChange::AddPin("ab".repeat(32))));
+        assert_eq!(TrustChange::remove(&pin), Ok(TrustChange::Remove("ab".repeat(32))));
+        assert!(matches!(TrustChange::add("-----BEGIN CERTIFICATE-----\n"), Ok(TrustChange::AddAuthorities(_))));
+        for bad in ["", "ab", "../x", "-----BEGIN PRIVATE KEY-----"] {
+            assert_eq!(
+                (TrustChange::add(bad), TrustChange::remove(bad)),
+                (Err(BadPin::NoDigest), Err(BadPin::NoDigest))
+            );
+        }
+    }
+}
