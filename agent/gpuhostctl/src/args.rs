@@ -48,6 +48,8 @@ pub(crate) enum Verb {
     Iommu,
     /// List the jobs of the daemon
     Jobs,
+    /// List what has happened on this host: to GPUs, workspaces, NVIDIA's containers, and the daemon
+    Events(Events),
     /// Scan the host again
     Rescan {
         /// How.
@@ -199,6 +201,17 @@ pub(crate) struct Top {
     /// Seconds between updates
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) interval: u64,
+}
+
+/// `events`
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Events {
+    /// Only events since then: 15m, 2h or 7d ago, or a time such as `2026-11-28 16:17`
+    #[arg(long, value_name = "TIME", value_parser = crate::events::since)]
+    pub(crate) since: Option<u64>,
+    /// Print further events as they happen, with --json one in each line
+    #[arg(short, long)]
+    pub(crate) follow: bool,
 }
 
 /// `gpu …`

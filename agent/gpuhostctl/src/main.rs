@@ -8,6 +8,7 @@ mod daemon_json;
 mod desired;
 mod docker_check;
 mod doctor;
+mod events;
 mod failure;
 mod input;
 mod kernel_log;
@@ -106,6 +107,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Top(how) => block_on(top::run(bus, how, json)),
         Verb::Iommu => look(bus, |snapshot| show::iommu::print(&snapshot, json)),
         Verb::Jobs => look(bus, |snapshot| show::jobs::print(&snapshot, json)),
+        Verb::Events(how) => block_on(events::run(bus, how, json)),
         Verb::Rescan { how } => block_on(manage::rescan(bus, how, json)),
         Verb::Enroll { with, how } => block_on(manage::enroll(bus, with, how, json)),
         Verb::Leave { how } => block_on(manage::leave(bus, how, json)),

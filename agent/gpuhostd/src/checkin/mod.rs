@@ -13,7 +13,7 @@
 //! holds up no heartbeat, and nothing is shared.
 //!
 //! ```text
-//!  jobs ──Ask──►  ┌──────────────┐ ──starts──► Beat · Version · Poll · Fetch · Renewal · Enrolment ·      (HTTPS)
+//!  jobs ──Ask──►  ┌──────────────┐ ──starts──► Beat · Version · Poll · Fetch · Events · Renewal · Enrolment · (HTTPS)
 //!                 │              │             ByHand · Goodbye
 //!  observation ─► │ session task │ ──starts──► Keeping · Wake · Prepare · TokenFile · TokenWatch        (files)
 //!  settings ────► └──────────────┘ ◄──Back───  each with its result
@@ -30,6 +30,7 @@ mod begin;
 mod byhand;
 mod cadence;
 mod digest;
+mod deliver;
 mod due;
 mod enrolment;
 mod fault;
@@ -67,6 +68,7 @@ pub(crate) use digest::sha256_hex;
 pub use port::CheckinPort;
 
 use crate::desired::DesiredPort;
+use engine::event_port::EventPort;
 use engine::handle::Handle;
 use engine::reconcile::Reconciled;
 use engine::start::EngineParts;
@@ -91,7 +93,7 @@ pub struct Checkin<F> {
     pub work: F,
 }
 
-/// What the check-in shares with those who keep and reconcile the desired state.
+/// What the check-in shares with those who keep and reconcile the desired state, and who keep events.
 #[derive(Debug)]
 pub struct DesiredEnds {
     /// Where documents of the manager go, and what is in force.
@@ -100,13 +102,16 @@ pub struct DesiredEnds {
     pub reconciled: watch::Receiver<Arc<Reconciled>>,
     /// The workspaces, for the same.
     pub workspaces: watch::Receiver<Arc<WorkspacesState>>,
+    /// The kept events, to be delivered.
+    pub events: EventPort,
 }
 
 impl DesiredEnds {
     /// The ends of this port and of these parts.
     #[must_use]
     pub fn new(port: DesiredPort, parts: &EngineParts) -> Self {
-        Self { port, reconciled: parts.reconciled(), workspaces: parts.publisher().workspaces() }
+        let publisher = parts.publisher();
+        Self { port, reconciled: parts.reconciled(), workspaces: publisher.workspaces(), events: publisher.events() }
     }
 }
 
