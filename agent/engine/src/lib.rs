@@ -45,6 +45,8 @@ pub mod alarm;
 pub mod change;
 pub mod command;
 mod core;
+pub mod event_keeper;
+pub mod event_port;
 pub mod handle;
 mod health;
 pub mod job;

@@ -1,6 +1,7 @@
 //! Publishes what everybody is shown: the latest look at the host, with the changes that are under way and what else holds.
 
 use crate::change::{Records, overlay};
+use crate::event_port::{EventEnds, EventPort};
 use model::condition::Condition;
 use model::event::Occurrence;
 use model::nvidia_container::{NvidiaRole, NvidiaState};
@@ -56,6 +57,9 @@ pub struct Publisher {
     /// What happened that no state shows, and where it arrives until somebody takes that.
     occurrences: mpsc::Sender<Occurrence>,
     occurred: Mutex<Option<mpsc::Receiver<Occurrence>>>,
+    /// Where kept events are read and acknowledged, and its other end until somebody takes that.
+    events: EventPort,
+    event_ends: Mutex<Option<EventEnds>>,
     /// Which of them another try is asked for.
     nvidia_asked: watch::Sender<BTreeSet<NvidiaRole>>,
 }
@@ -67,6 +71,7 @@ impl Publisher {
         let first = Arc::new(first);
         let (workspace_questions, workspace_asked) = mpsc::channel(WORKSPACE_ASKS_MOST);
         let (occurrences, occurred) = mpsc::channel(EVENTS_MOST);
+        let (events, event_ends) = EventPort::new();
         Self {
             raw: watch::Sender::new(Arc::clone(&first)),
             shown: watch::Sender::new(first),
@@ -81,6 +86,8 @@ impl Publisher {
             workspace_asked: Mutex::new(Some(workspace_asked)),
             occurrences,
             occurred: Mutex::new(Some(occurred)),
+            events,
+            event_ends: Mutex::new(Some(event_ends)),
             nvidia_asked: watch::Sender::default(),
         }
     }
@@ -230,6 +237,18 @@ impl Publisher {
     #[must_use]
     pub fn take_occurrences(&self) -> Option<mpsc::Receiver<Occurrence>> {
         self.occurred.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Where kept events are read and acknowledged.
+    #[must_use]
+    pub fn events(&self) -> EventPort {
+        self.events.clone()
+    }
+
+    /// Its other end, for the one who keeps events. None: that one has it already.
+    #[must_use]
+    pub fn take_event_ends(&self) -> Option<EventEnds> {
+        self.event_ends.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// NVIDIA's two containers are so now.

@@ -50,6 +50,8 @@ pub(crate) enum Verb {
     /// List the jobs of the daemon, or show one
     #[command(alias = "job")]
     Jobs(Jobs),
+    /// List what has happened on this host: to GPUs, workspaces, NVIDIA's containers, and the daemon
+    Events(Events),
     /// List what holds on this host that may need a person, with the reason, since when, and what to do
     Conditions,
     /// Scan the host again
@@ -229,6 +231,17 @@ pub(crate) struct Jobs {
     /// Wait until it has ended, and end with its exit status
     #[arg(long, requires = "job")]
     pub(crate) wait: bool,
+}
+
+/// `events`
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Events {
+    /// Only events since then: 15m, 2h or 7d ago, or a time such as `2026-11-28 16:17`
+    #[arg(long, value_name = "TIME", value_parser = crate::events::since)]
+    pub(crate) since: Option<u64>,
+    /// Print further events as they happen, with --json one in each line
+    #[arg(short, long)]
+    pub(crate) follow: bool,
 }
 
 /// `gpu …`

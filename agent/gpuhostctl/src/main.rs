@@ -8,6 +8,7 @@ mod daemon_json;
 mod desired;
 mod docker_check;
 mod doctor;
+mod events;
 mod failure;
 mod input;
 mod kernel_log;
@@ -110,6 +111,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Jobs(Jobs { job: Some(job), wait: false }) => look(bus, |s| show::job::print(&s, &job, json)),
         Verb::Jobs(Jobs { job: Some(job), wait: true }) => block_on(manage::await_job(bus, &job, json)),
         Verb::Conditions => look(bus, |snapshot| show::conditions::print(&snapshot, json)),
+        Verb::Events(how) => block_on(events::run(bus, how, json)),
         Verb::Rescan { how } => block_on(manage::rescan(bus, how, json)),
         Verb::Enroll { with, how } => block_on(manage::enroll(bus, with, how, json)),
         Verb::Leave { how } => block_on(manage::leave(bus, how, json)),

@@ -8,13 +8,14 @@ use crate::remote::Remote;
 use crate::{bus, checkin, conditions, desired, drained, metrics, notify, overlay, policy, roster};
 use anyhow::Context;
 use engine::change::ChangePorts;
+use engine::event_keeper::{EventKeeper, EventKeeperParts};
 use engine::handle::Handle;
 use engine::nvidia::{NvidiaKeeper, NvidiaKeeperParts};
 use engine::publish::Publisher;
 use engine::reconcile::ReconcileInputs;
 use engine::start::{Engine, EngineParts, EnginePorts};
 use engine::workspaces::{WorkspaceKeeper, WorkspaceKeeperParts};
-use host::front::{FileJournal, FileLedger};
+use host::front::{FileEventLog, FileJournal, FileLedger};
 use model::change::UNKNOWN_BOOT;
 use model::enrol::CheckinStatus;
 use model::message::Message;
@@ -102,6 +103,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
     };
     let shown = bus::Sources::new(handle.clone(), inputs.clone(), parts.reconciled(), &publisher);
     let workspaces = workspace_keeper((&host, &clock), &publisher, &inputs, &args);
+    let events = event_keeper(&clock, (&publisher, &handle), &inputs, &args);
     let parts = parts.with_desired_state(inputs);
     let managed = (remote, live.configuration.watch());
     let keeper = keeper((&host, &clock), &publisher, (&live.configuration, &policy), &args);
@@ -114,14 +116,13 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
         () = signals.ending() => return Ok(()),
     };
 
-    let page = page(&handle, &status, &publisher, &clock);
-
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_roster);
     tasks.spawn(keep_wishes);
     tasks.spawn(engine.run);
     tasks.spawn(keeper.run(cancel.child_token()));
     tasks.spawn(workspaces.run(cancel.child_token()));
+    tasks.spawn(events.run(cancel.child_token()));
     tasks.spawn(engine::kernel_log::follow(kernel_log, Arc::clone(&clock), heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;
     let bus = address_of(&args.bus).map(|address| bus::start(address, shown, cancel.child_token()));
@@ -130,6 +131,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
     notify::say(&[NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     tasks.spawn(checkin);
+    let page = page(&handle, &status, &publisher, &clock);
     tasks.spawn(metrics::run(page, live.configuration.watch(), cancel.child_token()));
     tasks.spawn(drained::follow(live.configuration.watch(), publisher.workspaces(), cancel.child_token()));
     tasks.spawn(keep_overlay(status.clone(), cancel.child_token()));
@@ -202,6 +204,25 @@ fn workspace_keeper<H: WorkspacePort, K: Clock>(
         policy,
         locked,
         checkin,
+    })
+}
+
+/// Keeps events until the manager has them.
+fn event_keeper<K: Clock>(
+    clock: &Arc<K>,
+    (publisher, handle): (&Arc<Publisher>, &Handle),
+    inputs: &ReconcileInputs,
+    args: &FrontArgs,
+) -> EventKeeper<FileEventLog, K> {
+    EventKeeper::new(EventKeeperParts {
+        log: Arc::new(FileEventLog::below(&args.state)),
+        clock: Arc::clone(clock),
+        publisher: Arc::clone(publisher),
+        jobs: handle.jobs.clone(),
+        settings: inputs.settings.clone(),
+        checkin: inputs.checkin.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        new_id: || uuid::Uuid::new_v4().to_string(),
     })
 }
 

@@ -130,6 +130,10 @@ pub enum Message {
     WorkspaceRecordUnusable,
     /// The host takes no new workspaces, and none runs any more.
     HostDrained,
+    /// Events that were kept are damaged, and left out.
+    EventsDamaged,
+    /// A manager refuses an event, which is not offered to it again.
+    EventRefused,
     /// Something is done to one of NVIDIA's containers or to Docker's configuration.
     NvidiaDeed,
     /// One of NVIDIA's containers is ready.
@@ -212,6 +216,8 @@ impl Message {
             Self::WorkspaceDeedFailed => "c6845116da6d41efae01e871f40c805b",
             Self::WorkspaceRecordUnusable => "f3d3cd90bc5642e996e38f6aba1389ef",
             Self::HostDrained => "76ad45b1a4234a92a4eb796904285fc4",
+            Self::EventsDamaged => "42047dc204054ac19886370a8ea6e951",
+            Self::EventRefused => "cea6094c93b04551a739df29d4fd608e",
             Self::NvidiaDeed => "9c58ac02fd8343bc9da4695753d08812",
             Self::NvidiaReady => "a55c79e3479b4e56b5e31255ea12db4d",
             Self::NvidiaFailed => "85867decd98e455fb6ce0c3daaf532a9",

@@ -348,3 +348,33 @@ pub struct LedgerError {
     /// What the host answered, and what to do.
     pub said: String,
 }
+
+/// Where events are kept: one file of lines, to which is appended.
+pub trait EventLogPort: Send + Sync + 'static {
+    /// Where it is, for people: the path of the file.
+    fn place(&self) -> String;
+
+    /// Everything in it; `None` where there has never been one.
+    ///
+    /// # Errors
+    /// Something is there and cannot be read: that is never the same as nothing.
+    fn read(&self) -> impl Future<Output = Result<Option<Vec<u8>>, LedgerError>> + Send;
+
+    /// Appends bytes; with `sync` they have reached the disk when it returns.
+    ///
+    /// # Errors
+    /// They were not written, or only a part of them.
+    fn append(&self, bytes: Vec<u8>, sync: bool) -> impl Future<Output = Result<(), LedgerError>> + Send;
+
+    /// Replaces everything in it, as a whole or not at all, and on disk when it returns.
+    ///
+    /// # Errors
+    /// It could not be written or did not reach the disk, or something else than a file of ours is in its place.
+    fn replace(&self, bytes: Vec<u8>) -> impl Future<Output = Result<(), LedgerError>> + Send;
+
+    /// Keeps a copy of it beside it, in place of an earlier copy; returns its name, for people.
+    ///
+    /// # Errors
+    /// It could not be kept.
+    fn set_aside(&self) -> impl Future<Output = Result<String, LedgerError>> + Send;
+}

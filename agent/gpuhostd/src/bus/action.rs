@@ -72,7 +72,7 @@ impl PolkitAction {
 #[must_use]
 pub fn action_for(interface: &str, member: &str) -> Option<PolkitAction> {
     match (interface, member) {
-        (HOST_INTERFACE, "GetObservation" | "Sample")
+        (HOST_INTERFACE, "GetObservation" | "Sample" | "ReadEvents")
         | (GPU_INTERFACE, "GetMetrics" | "ReadMig")
         | (DESIRED_INTERFACE, "Read" | "Preview") => Some(PolkitAction::Inspect),
         (HOST_INTERFACE, "Rescan") => Some(PolkitAction::Rescan),

@@ -11,21 +11,25 @@ use super::{Moment, Sources, token};
 use engine::command::Command;
 use host::front::BootClock;
 use model::PciAddress;
+use model::event::{DELIVER_MOST, EventQuery};
 use model::manager_trust::{EnrolmentEdit, TrustChange};
 use model::nvidia_container::NvidiaRole;
 use model::ports::Clock;
 use model::refusal::Refusal;
+use model::time::UnixMillis;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use wire::dbus::HOST_INTERFACE;
+use wire::dbus::event::EventPageView;
 use wire::dbus::gpu::GpuView;
 use wire::dbus::group::GroupView;
 use wire::dbus::host::HostView;
 use wire::dbus::load::LoadView;
 use wire::dbus::snapshot::Snapshot;
 use wire::dbus::workspace::WorkspaceView;
+use wire::dbus::{HOST_INTERFACE, ROOT_PATH};
 use zbus::message::Header;
-use zbus::{OwnedFd, OwnedObjectPath};
+use zbus::object_server::SignalEmitter;
+use zbus::{Connection, OwnedFd, OwnedObjectPath};
 
 /// How long a caller of `Sample` waits for fresh values.
 const SAMPLE_DEADLINE: Duration = Duration::from_secs(2);
@@ -95,6 +99,11 @@ impl HostMethods {
     }
 }
 
+/// Signals that there are events up to this number.
+pub(super) async fn announce_events(connection: &Connection, newest: u64) -> zbus::Result<()> {
+    HostMethods::events_happened(&SignalEmitter::new(connection, ROOT_PATH)?, newest).await
+}
+
 #[zbus::interface(name = "org.gpuhost.Agent1.Host")]
 impl HostMethods {
     /// Everything that all objects show at this instant, in one JSON document: Host, Gpus (with Metrics), IommuGroups,
@@ -118,6 +127,28 @@ impl HostMethods {
         }
         written(&self.sources.now())
     }
+
+    /// The kept events with a larger number than after, oldest first, at most 500 and 112 KiB at once, in one JSON document: Events (Seq,
+    /// Id, Time in milliseconds since 1970-01-01 UTC, BootId, Type, Subject, Severity, Code, Message, Data), Next (the number to give as
+    /// after for the next page), More, Waiting (how many wait to be delivered to the manager) and Dropped (how many were dropped before
+    /// the manager had them). Options: since (t: only events of this time or later, in the same unit), limit (t: at most so many).
+    #[zbus(out_args("page"))]
+    async fn read_events(&self, after: u64, options: Options, #[zbus(header)] header: Header<'_>) -> Result<String> {
+        let mut parser = Parser::new(options);
+        let since = parser.number("since", u64::MAX)?.and_then(|since| i64::try_from(since).ok());
+        let limit = parser.number("limit", 500)?;
+        let plain = parser.finish()?;
+        self.submitter.gate.admit(&header, HOST_INTERFACE, "ReadEvents", plain, &[]).await?;
+        let most = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(DELIVER_MOST);
+        let page = self.sources.events.page(EventQuery { after, since: since.map(UnixMillis), most }).await?;
+        let fault =
+            |e: serde_json::Error| Refusal::HostFault { attempted: "write events as JSON".into(), said: e.to_string() };
+        Ok(serde_json::to_string(&EventPageView::from(&page)).map_err(fault)?)
+    }
+
+    /// Events have happened: ReadEvents gives those up to this number. What happens within a quarter of a second is one signal.
+    #[zbus(signal)]
+    async fn events_happened(emitter: &SignalEmitter<'_>, newest: u64) -> zbus::Result<()>;
 
     /// Scans the PCI bus and queries all sources again. Action: org.gpuhost.agent1.rescan. Options: auth.no-user-interaction (b).
     #[zbus(out_args("job"))]

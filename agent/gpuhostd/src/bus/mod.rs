@@ -63,6 +63,7 @@ mod tree;
 mod workspace;
 mod workspaces;
 
+use engine::event_port::EventPort;
 use engine::handle::Handle;
 use engine::job::Job;
 use engine::publish::Publisher;
@@ -133,6 +134,8 @@ pub struct Sources {
     pub nvidia: watch::Receiver<Arc<NvidiaState>>,
     /// Workspaces.
     pub workspaces: watch::Receiver<Arc<WorkspacesState>>,
+    /// The kept events.
+    pub events: EventPort,
 }
 
 /// What was so at one instant. It is taken once, so that what is shown together belongs together.
@@ -166,7 +169,7 @@ impl Sources {
         publisher: &Publisher,
     ) -> Self {
         let (known, nvidia, workspaces) = (publisher.known(), publisher.nvidia(), publisher.workspaces());
-        Self { handle, inputs, reconciled, known, nvidia, workspaces }
+        Self { handle, inputs, reconciled, known, nvidia, workspaces, events: publisher.events() }
     }
 
     /// What is so now.

@@ -4,7 +4,7 @@ use super::authority::Authority;
 use super::desired_state::{DesiredMethods, desired_view};
 use super::gate::Gate;
 use super::get_all::Gallery;
-use super::host::{HostMethods, host_view};
+use super::host::{HostMethods, announce_events, host_view};
 use super::object::Object;
 use super::shown::Shown;
 use super::submit::Submitter;
@@ -194,11 +194,20 @@ async fn follow(
     cancel: &CancellationToken,
 ) -> Result<(), BusError> {
     let mut watched = sources.clone();
+    let mut events = watched.events.shown();
+    let mut announced = events.borrow_and_update().newest;
     loop {
         // Whatever came since the last round is shown in one go: the watches keep only the newest state. A bus that takes
         // nothing any more must keep neither the next observation nor the end from us.
         let now = watched.now();
-        let shown = tokio::time::timeout(CALL_DEADLINE, tree.show(&now));
+        let newest = events.borrow_and_update().newest;
+        let shown = tokio::time::timeout(CALL_DEADLINE, async {
+            tree.show(&now).await?;
+            if std::mem::replace(&mut announced, newest) != newest {
+                announce_events(connection, newest).await?;
+            }
+            Ok(())
+        });
         tokio::select! {
             () = cancel.cancelled() => return Ok(()),
             shown = shown => shown
@@ -221,6 +230,7 @@ async fn follow(
             changed = watched.reconciled.changed() => changed,
             changed = watched.nvidia.changed() => changed,
             changed = watched.workspaces.changed() => changed,
+            Ok(()) = events.changed() => Ok(()),
         };
         changed.map_err(|_| BusError::CoreGone)?;
     }

@@ -2,7 +2,7 @@
 
 use model::checkin::features::{FeatureMemory, ManagerFeatures};
 use model::checkin::renewal::RenewalSchedule;
-use model::checkin::{CheckinAction, CheckinMachine, KeyId, ManagerAddress, PollMachine};
+use model::checkin::{CheckinAction, CheckinMachine, DeliveryMachine, KeyId, ManagerAddress, PollMachine};
 use model::time::{BootMillis, Now, UnixMillis};
 
 /// The machines. Only the session task queries and feeds them.
@@ -11,6 +11,7 @@ pub(super) struct Cadence {
     /// Heartbeats and enrolments; `None` while nobody is asked.
     machine: Option<CheckinMachine>,
     poll: PollMachine,
+    delivery: DeliveryMachine,
     renewal: RenewalSchedule,
     features: FeatureMemory,
     /// A manager that is to be asked for its features behind the heartbeat.
@@ -24,6 +25,7 @@ impl Cadence {
     pub(super) fn begin(&mut self, machine: CheckinMachine) {
         self.machine = Some(machine.after_seq(self.last_seq));
         self.poll = PollMachine::default();
+        self.delivery.forget();
         self.renewal = RenewalSchedule::default();
         self.curious_of = None;
     }
@@ -32,6 +34,7 @@ impl Cadence {
     pub(super) fn stop(&mut self) {
         self.machine = None;
         self.poll = PollMachine::default();
+        self.delivery.forget();
         self.curious_of = None;
     }
 
@@ -84,6 +87,11 @@ impl Cadence {
     /// The machine of desired state.
     pub(super) const fn poll(&mut self) -> &mut PollMachine {
         &mut self.poll
+    }
+
+    /// The machine of the delivery of events.
+    pub(super) const fn delivery(&mut self) -> &mut DeliveryMachine {
+        &mut self.delivery
     }
 
     /// The machine of desired state, to read it.

@@ -29,7 +29,7 @@ impl<C: Clock> Task<C> {
     pub(super) fn start_what_is_due(&mut self) -> Option<BootMillis> {
         let now = self.now();
         let person = !self.lanes.are_free(&[Lane::ByHand, Lane::Goodbye]);
-        let mut wakes = [None; 6];
+        let mut wakes = [None; 7];
         if !person {
             wakes = [
                 self.requests(now),
@@ -38,6 +38,7 @@ impl<C: Clock> Task<C> {
                 self.broken_identity(now.boot),
                 self.wipes(now.boot),
                 self.polls(now.boot),
+                self.deliveries(now.boot),
             ];
             self.curiosity();
         }

@@ -27,6 +27,7 @@ impl<C: Clock> Task<C> {
         }
         let hints = ReplyHints { newest, embedded: document.is_some() };
         self.cadence.poll().on_accepted(now, (&beat.manager, beat.key), features, interval_s, hints);
+        self.cadence.delivery().on_accepted(&beat.manager, beat.key, features);
         if let Some(body) = document {
             self.offer(now, body);
         }
@@ -44,6 +45,7 @@ impl<C: Clock> Task<C> {
     /// A heartbeat was not accepted.
     pub(super) fn no_fetch(&mut self, trouble: Option<DeliveryFailure>) {
         self.cadence.poll().on_not_accepted(trouble);
+        self.cadence.delivery().on_not_accepted();
     }
 
     /// What the manager can do is known now, or that it reports nothing that can be understood.
@@ -52,6 +54,7 @@ impl<C: Clock> Task<C> {
         self.transport.back(back.way);
         self.cadence.features().learned(&back.manager, now, back.said);
         self.cadence.poll().on_features(&back.manager, back.said.unwrap_or_default());
+        self.cadence.delivery().on_features(&back.manager, back.said.unwrap_or_default());
     }
 
     /// Opens the request for desired state that is due.

@@ -3,6 +3,7 @@
 
 use crate::checkin::beat::BeatBack;
 use crate::checkin::byhand::ByHandBack;
+use crate::checkin::deliver::DeliverBack;
 use crate::checkin::edit::ProbeBack;
 use crate::checkin::enrolment::EnrolBack;
 use crate::checkin::goodbye::GoodbyeBack;
@@ -40,6 +41,8 @@ pub(super) enum Lane {
     Fetch,
     /// Has the document that came with a reply judged.
     Offer,
+    /// Delivers events.
+    Events,
     /// Asks for a new credential.
     Renewal,
     /// Asks for an identity.
@@ -67,6 +70,7 @@ impl Lane {
             Self::Poll => "long_poll",
             Self::Fetch => "desired_state",
             Self::Offer => "offer",
+            Self::Events => "events",
             Self::Renewal => "renewal",
             Self::Enrolment => "enrolment",
             Self::ByHand => "enrolment_by_hand",
@@ -96,6 +100,8 @@ pub(super) enum Back {
     Poll(Box<PollBack>),
     /// What became of the document that came with a reply.
     Offered(Taken),
+    /// What came of a batch of events.
+    Delivered(Box<DeliverBack>),
     /// A new credential, or none.
     Renewal(Box<RenewalBack>),
     /// An identity, or none.

@@ -13,7 +13,7 @@
 //! holds up no heartbeat, and nothing is shared.
 //!
 //! ```text
-//!  jobs ──Ask──►  ┌──────────────┐ ──starts──► Beat · Version · Poll · Fetch · Renewal · Enrolment ·      (HTTPS)
+//!  jobs ──Ask──►  ┌──────────────┐ ──starts──► Beat · Version · Poll · Fetch · Events · Renewal · Enrolment · (HTTPS)
 //!                 │              │             ByHand · Goodbye
 //!  observation ─► │ session task │ ──starts──► Keeping · Wake · Prepare · TokenFile · TokenWatch        (files)
 //!  settings ────► └──────────────┘ ◄──Back───  each with its result
@@ -29,6 +29,7 @@ mod beat;
 mod begin;
 mod byhand;
 mod cadence;
+mod deliver;
 mod digest;
 mod due;
 mod edit;
@@ -70,6 +71,7 @@ pub(crate) use digest::sha256_hex;
 pub use port::CheckinPort;
 
 use crate::desired::DesiredPort;
+use engine::event_port::EventPort;
 use engine::handle::Handle;
 use engine::publish::Publisher;
 use engine::reconcile::Reconciled;
@@ -95,7 +97,7 @@ pub struct Checkin<F> {
     pub work: F,
 }
 
-/// What the check-in shares with those who keep and reconcile the desired state.
+/// What the check-in shares with those who keep and reconcile the desired state, and who keep events.
 #[derive(Debug)]
 pub struct DesiredEnds {
     /// Where documents of the manager go, and what is in force.
@@ -106,6 +108,8 @@ pub struct DesiredEnds {
     pub workspaces: watch::Receiver<Arc<WorkspacesState>>,
     /// Where events go.
     pub publisher: Arc<Publisher>,
+    /// The kept events, to be delivered.
+    pub events: EventPort,
 }
 
 impl DesiredEnds {
@@ -113,7 +117,8 @@ impl DesiredEnds {
     #[must_use]
     pub fn new(port: DesiredPort, parts: &EngineParts) -> Self {
         let publisher = parts.publisher();
-        Self { port, reconciled: parts.reconciled(), workspaces: publisher.workspaces(), publisher }
+        let (reconciled, workspaces, events) = (parts.reconciled(), publisher.workspaces(), publisher.events());
+        Self { port, reconciled, workspaces, publisher, events }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::checkin::DesiredEnds;
 use crate::checkin::cadence::Cadence;
+use crate::checkin::deliver::Outbox;
 use crate::checkin::keeper::Keeper;
 use crate::checkin::lanes::{Back, Lane, Lanes};
 use crate::checkin::life::Life;
@@ -54,6 +55,7 @@ pub(super) struct Task<C> {
     /// Requests for desired state have connections of their own: one that is held never delays a heartbeat.
     pub(super) poll_transport: Transport,
     pub(super) wishes: Wishes,
+    pub(super) outbox: Outbox,
     pub(super) keeper: Keeper,
     pub(super) lanes: Lanes,
     pub(super) sight: Sight,
@@ -88,6 +90,7 @@ impl<C: Clock> Task<C> {
     pub(super) fn new(parts: Parts<C>) -> Self {
         let seen = Arc::clone(&parts.handle.observation.borrow());
         let settings = parts.configured.borrow().manager.clone();
+        let outbox = Outbox::new(parts.desired.events.clone());
         let wishes = Wishes::new(parts.desired, &parts.configured.borrow());
         Self {
             session: Session::new(settings),
@@ -95,6 +98,7 @@ impl<C: Clock> Task<C> {
             transport: Transport::default(),
             poll_transport: Transport::default(),
             wishes,
+            outbox,
             keeper: Keeper::default(),
             lanes: parts.lanes,
             sight: Sight::new(seen),
@@ -161,6 +165,8 @@ impl<C: Clock> Task<C> {
         }
         let (held, refused) = (self.wishes.in_force(), self.wishes.refused());
         self.cadence.poll().on_held(held.as_ref(), refused.as_ref());
+        let waiting = self.outbox.has_waiting();
+        self.cadence.delivery().on_waiting(waiting);
     }
 
     /// Seconds between heartbeats where no reply has asked for others: as the desired state has them, else the files.
@@ -176,7 +182,7 @@ impl<C: Clock> Task<C> {
     }
 
     /// Waits for the first of: an ask, the end of something that runs beside, another observation, other settings,
-    /// other wishes, the instant.
+    /// other wishes, events, the instant.
     async fn wait(&mut self, wake_at: Option<BootMillis>) -> Woken {
         let clock = Arc::clone(&self.clock);
         let alarm = clock.sleep_until(wake_at.unwrap_or_else(|| clock.boot_now().plus(FAR_MS)));
@@ -188,6 +194,7 @@ impl<C: Clock> Task<C> {
             changed = self.handle.observation.changed(), if !self.engine_gone => Woken::Seen(changed.is_ok()),
             changed = self.configured.changed(), if at_rest && !self.configured_for_good => Woken::Configured(changed.is_ok()),
             () = self.wishes.changed() => Woken::Wished,
+            () = self.outbox.changed() => Woken::Wished,
             () = alarm => Woken::Alarm,
         }
     }
@@ -221,6 +228,7 @@ impl<C: Clock> Task<C> {
             Lane::Poll,
             Lane::Fetch,
             Lane::Offer,
+            Lane::Events,
             Lane::Renewal,
             Lane::Enrolment,
             Lane::Probe,

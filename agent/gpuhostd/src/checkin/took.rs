@@ -36,6 +36,7 @@ impl<C: Clock> Task<C> {
             Back::Version(back) => self.version_back(*back),
             Back::Poll(back) => self.poll_back(*back),
             Back::Offered(taken) => self.offered(taken),
+            Back::Delivered(back) => self.delivered(*back),
             Back::Renewal(back) => self.renewal_back(*back),
             Back::Enrolment(back) => self.enrolment_back(*back),
             Back::ByHand(back) => self.by_hand_back(*back),

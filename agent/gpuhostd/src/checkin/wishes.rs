@@ -33,7 +33,7 @@ impl Wishes {
     /// Nothing was fetched yet.
     #[must_use]
     pub(super) fn new(ends: DesiredEnds, settings: &Settings) -> Self {
-        let DesiredEnds { port, reconciled, workspaces, publisher } = ends;
+        let DesiredEnds { port, reconciled, workspaces, publisher, .. } = ends;
         let report = Arc::new(report(&reconciled.borrow(), settings, &workspaces.borrow()));
         Self { state: port.state(), port, last_error: None, reconciled, workspaces, report, publisher }
     }
@@ -83,7 +83,8 @@ impl Wishes {
     }
 }
 
-async fn changed<T>(receiver: &mut watch::Receiver<T>) {
+/// Waits for another value; for ever where none can come.
+pub(super) async fn changed<T>(receiver: &mut watch::Receiver<T>) {
     if receiver.changed().await.is_err() {
         std::future::pending().await
     }

@@ -41,6 +41,8 @@ pub(crate) struct Host {
     pub(crate) state: TempDir,
     pub(crate) settings: ManagerSettings,
     pub(crate) seen: watch::Sender<Arc<HostObservation>>,
+    /// Everything that has happened on it.
+    pub(crate) happened: watch::Sender<Vec<Occurrence>>,
 }
 
 /// A running check-in.
@@ -60,6 +62,58 @@ pub(crate) struct Running {
 
 pub(crate) fn real_wall() -> UnixMillis {
     UnixMillis((manager::wall_clock())())
+}
+
+/// The spool without the derivation of events, which needs a whole engine: what happens comes from the test.
+async fn keep_events(
+    file: PathBuf,
+    ends: EventEnds,
+    mut happened: watch::Receiver<Vec<Occurrence>>,
+    cancel: CancellationToken,
+) {
+    let EventEnds { mut asks, shown } = ends;
+    let kept = std::fs::read(&file).ok();
+    let mut spool = kept.map_or_else(|| EventSpool::empty(100), |bytes| EventSpool::read(&bytes, 100).unwrap().spool);
+    let mut owner = None;
+    loop {
+        while let Some(write) = spool.next_write() {
+            match write {
+                SpoolWrite::Append { bytes, .. } => {
+                    let mut file = std::fs::File::options().append(true).open(&file).unwrap();
+                    std::io::Write::write_all(&mut file, &bytes).unwrap();
+                }
+                SpoolWrite::Whole(bytes) => std::fs::write(&file, bytes).unwrap(),
+            }
+            spool.written();
+        }
+        let now = EventsShown { newest: spool.newest(), deliverable: spool.deliverable() };
+        shown.send_if_modified(|shown| std::mem::replace(shown, now) != now);
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            Ok(()) = happened.changed() => {
+                let new = happened.borrow_and_update().clone();
+                spool.turn((real_wall(), false), new, None, || uuid::Uuid::new_v4().to_string());
+            }
+            Some(ask) = asks.recv() => match ask {
+                EventAsk::Page(query, answer) => drop(answer.send(spool.page(&query))),
+                EventAsk::Batch { server_id, most, until, answer } => {
+                    // The keeper learns of the identity from the status of the check-in.
+                    if owner.as_ref() != Some(&server_id) {
+                        spool.own(&server_id);
+                        owner = Some(server_id.clone());
+                        while spool.next_write().is_some() {
+                            spool.written();
+                        }
+                    }
+                    let _gone = answer.send(spool.batch(&server_id, most, until));
+                }
+                EventAsk::Acked { server_id, acked, sent, answer } => {
+                    let _gone = answer.send(spool.acknowledge(&server_id, acked, sent));
+                }
+                EventAsk::Skip { server_id, seq } => spool.skip(&server_id, seq),
+            }
+        }
+    }
 }
 
 /// Nothing of the host is known but what a heartbeat must have.
@@ -96,7 +150,13 @@ impl Host {
     pub(crate) fn at(boot: BootMillis) -> Self {
         let state = tempfile::tempdir().unwrap();
         let clock = Arc::new(VirtualClock::new(boot, real_wall()));
-        Self { clock, state, settings: ManagerSettings::default(), seen: watch::Sender::new(Arc::new(bare_host())) }
+        Self {
+            clock,
+            state,
+            settings: ManagerSettings::default(),
+            seen: watch::Sender::new(Arc::new(bare_host())),
+            happened: watch::Sender::default(),
+        }
     }
 
     pub(crate) fn new() -> Self {
@@ -155,7 +215,8 @@ impl Host {
         let workspaces: watch::Sender<Arc<WorkspacesState>> = watch::Sender::default();
         let publisher = EngineParts::default().publisher();
         let occurred = publisher.take_occurrences().unwrap();
-        let ends = DesiredEnds { port: documents, reconciled, workspaces: workspaces.subscribe(), publisher };
+        let events = self.keep_events(cancel.clone());
+        let ends = DesiredEnds { port: documents, reconciled, workspaces: workspaces.subscribe(), publisher, events };
         let Checkin { port, status, under_way, work } =
             checkin::start(handle, settings, state, Arc::clone(&self.clock), ends, cancel.clone());
         self.clock.heed(under_way);
@@ -166,6 +227,18 @@ impl Host {
             Running { clock, port, status, desired, reconciler, workspaces, occurred, cancel, configured, task };
         let _ = running.clock.rest().await;
         running
+    }
+
+    /// The real spool of events, over a real file: what a test adds to it is written at once.
+    fn keep_events(&self, cancel: CancellationToken) -> EventPort {
+        let (port, ends) = EventPort::new();
+        tokio::spawn(keep_events(self.spool_file(), ends, self.happened.subscribe(), cancel));
+        port
+    }
+
+    /// The file of the spool.
+    pub(crate) fn spool_file(&self) -> PathBuf {
+        self.state.path().join("spool.log")
     }
 
     /// The real keeper of the documents, over real files. Its retries are in real time: they are no matter of the check-in.

@@ -15,6 +15,8 @@ pub struct ManagerFeatures {
     pub gzip: bool,
     /// A request for desired state may wait at the manager until there is another document.
     pub long_poll: bool,
+    /// It takes events.
+    pub events: bool,
 }
 
 /// What is known of all managers. One that hangs, is cut off or reports nonsense has no features for an hour.
@@ -50,10 +52,10 @@ mod tests {
         let (a, now) = (ManagerAddress::new("a", 443), BootMillis(1000));
         let mut memory = FeatureMemory::default();
         assert_eq!(memory.of(&a, now), None);
-        memory.learned(&a, now, Some(ManagerFeatures { gzip: true, long_poll: false }));
+        memory.learned(&a, now, Some(ManagerFeatures { gzip: true, ..ManagerFeatures::default() }));
         assert_eq!(
             memory.of(&ManagerAddress::new("A", 443), now),
-            Some(ManagerFeatures { gzip: true, long_poll: false })
+            Some(ManagerFeatures { gzip: true, ..ManagerFeatures::default() })
         );
         assert_eq!(memory.of(&ManagerAddress::new("a", 444), now), None);
         assert_eq!(memory.of(&a, now.plus(FEATURES_FOR_MS)), None);

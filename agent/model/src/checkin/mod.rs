@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod code;
 pub mod condition;
+pub mod delivery;
 pub mod fault;
 pub mod features;
 pub mod keyring;
@@ -21,6 +22,7 @@ pub mod trouble;
 
 pub use answer::{Answer, ManagerRefusal, Meaning, Reply};
 pub use code::Code;
+pub use delivery::{Delivery, DeliveryAction, DeliveryAnswer, DeliveryMachine};
 pub use fault::{CheckinError, FaultKind, OwnCertificate, TlsError};
 pub use keyring::{Key, KeyId, Worth};
 pub use machine::{Beat, CheckinAction, CheckinConfig, CheckinMachine, EnrolFor, Goal};

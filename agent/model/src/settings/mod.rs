@@ -129,6 +129,8 @@ pub struct ManagerPaths {
     pub heartbeat: String,
     /// GET: desired state.
     pub desired_state: String,
+    /// POST: events.
+    pub events: String,
     /// POST: a new credential.
     pub credentials: String,
     /// POST: goodbye.
@@ -143,6 +145,7 @@ impl Default for ManagerPaths {
             enroll: path("enroll"),
             heartbeat: path("heartbeat"),
             desired_state: path("desired_state"),
+            events: path("events"),
             credentials: path("credentials"),
             deregister: path("deregister"),
         }

@@ -126,11 +126,12 @@ fn manager(section: &mut Section<'_, '_>, to: &mut ManagerSettings) {
 }
 
 fn paths(section: &mut Section<'_, '_>, to: &mut ManagerPaths) {
-    let ManagerPaths { version, enroll, heartbeat, desired_state, credentials, deregister } = to;
+    let ManagerPaths { version, enroll, heartbeat, desired_state, events, credentials, deregister } = to;
     section.text("version", version, check::api_path);
     section.text("enroll", enroll, check::api_path);
     section.text("heartbeat", heartbeat, check::api_path);
     section.text("desired_state", desired_state, check::api_path);
+    section.text("events", events, check::api_path);
     section.text("credentials", credentials, check::api_path);
     section.text("deregister", deregister, check::api_path);
 }

@@ -103,6 +103,22 @@ pub enum WorkspaceRefused {
 }
 
 impl WorkspaceRefused {
+    /// Every code, in the order of the enum.
+    pub const CODES: [&'static str; 12] = [
+        "invalid_argument",
+        "denied_by_local_policy",
+        "conflict",
+        "disabled",
+        "draining",
+        "max_workspaces",
+        "cores_exceed_physical",
+        "no_cores",
+        "no_memory",
+        "gpu_count_exceeds_physical",
+        "no_gpu",
+        "toolkit_vulnerable",
+    ];
+
     /// The stable code.
     #[must_use]
     pub const fn code(&self) -> &'static str {

@@ -253,7 +253,7 @@ fn a_hint_counts_before_it_is_known_what_the_manager_can_do_and_a_poll_waits_for
     world.beat(ReplyHints::default());
     world.rests(None);
     assert_eq!(world.way(), DesiredFetch::None);
-    world.machine.on_features(&world.manager.clone(), ManagerFeatures { gzip: true, long_poll: true });
+    world.machine.on_features(&world.manager.clone(), ManagerFeatures { gzip: true, long_poll: true, events: false });
     world.open();
 
     let mut world = World::new(None);

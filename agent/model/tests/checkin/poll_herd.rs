@@ -64,7 +64,7 @@ impl Agent {
                 let back = BootMillis(self.now);
                 self.checkin.on_answer(at(back), if is_up { accepted() } else { down() });
                 if is_up {
-                    let features = Some(ManagerFeatures { gzip: true, long_poll: true });
+                    let features = Some(ManagerFeatures { gzip: true, long_poll: true, events: false });
                     let hints = ReplyHints::default();
                     self.poll.on_accepted(back, (&beat.manager, beat.key), features, interval_s, hints);
                 } else {

@@ -7,6 +7,7 @@ pub mod absent;
 pub mod desired;
 pub mod dict;
 pub mod errors;
+pub mod event;
 pub mod feature;
 pub mod gpu;
 pub mod group;

@@ -19,6 +19,13 @@ pub trait Host {
     /// The same after a look at what changes with time, at most one a second: for who watches.
     fn sample(&self, options: Options<'_>) -> zbus::Result<String>;
 
+    /// A page of the kept events: [`super::event::EventPageView`] as JSON.
+    fn read_events(&self, after: u64, options: Options<'_>) -> zbus::Result<String>;
+
+    /// There are events up to this number.
+    #[zbus(signal)]
+    fn events_happened(&self, newest: u64) -> zbus::Result<()>;
+
     /// Scans the PCI bus and asks all sources again; returns the job.
     #[zbus(allow_interactive_auth)]
     fn rescan(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;

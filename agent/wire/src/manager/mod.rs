@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod desired;
 pub mod enroll;
+pub mod event_batch;
 mod form;
 pub mod gpu;
 pub mod heartbeat;

@@ -160,7 +160,7 @@ impl Version {
     #[must_use]
     pub fn features(&self) -> ManagerFeatures {
         let has = |name: &str| self.features.iter().any(|feature| feature == name);
-        ManagerFeatures { gzip: has("gzip"), long_poll: has("long_poll") }
+        ManagerFeatures { gzip: has("gzip"), long_poll: has("long_poll"), events: has("events") }
     }
 }
 
@@ -317,8 +317,10 @@ mod tests {
     #[test]
     fn features_are_named() {
         let read = |features: Value| Version::read(&json!({"features": features})).features();
-        assert_eq!(read(json!(["long_poll", "h2"])), ManagerFeatures { gzip: false, long_poll: true });
-        assert_eq!(read(json!(["gzip", 7])), ManagerFeatures { gzip: true, long_poll: false });
+        let none = ManagerFeatures::default();
+        assert_eq!(read(json!(["long_poll", "h2"])), ManagerFeatures { long_poll: true, ..none });
+        assert_eq!(read(json!(["gzip", 7])), ManagerFeatures { gzip: true, ..none });
+        assert_eq!(read(json!(["events"])), ManagerFeatures { events: true, ..none });
         assert_eq!(read(json!("long_poll")), ManagerFeatures::default());
     }
 

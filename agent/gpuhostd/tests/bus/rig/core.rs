@@ -2,6 +2,7 @@
 
 use super::hosts;
 use engine::command::{Actor, Command};
+use engine::event_port::{EventEnds, EventPort};
 use engine::handle::{COMMAND_QUEUE, Handle, Submission};
 use engine::job::{Job, JobOutcome, JobState};
 use engine::mig_look::{MigLook, MigQuestion, MigReader};
@@ -47,6 +48,8 @@ pub(crate) struct Core {
     pub(crate) reconciled: watch::Sender<Arc<Reconciled>>,
     pub(crate) nvidia: watch::Sender<Arc<NvidiaState>>,
     pub(crate) workspaces: watch::Sender<Arc<WorkspacesState>>,
+    /// Where events are asked for and shown.
+    pub(crate) events: EventEnds,
     /// Jobs stay at work while this is true.
     pub(crate) hold: watch::Sender<bool>,
     /// How jobs end.
@@ -94,6 +97,7 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
     let known = watch::Sender::default().subscribe();
     let (nvidia, seen_nvidia) = watch::channel(Arc::new(NvidiaState::not_looked()));
     let workspaces: watch::Sender<Arc<WorkspacesState>> = watch::Sender::default();
+    let events = EventPort::new();
     let sources = Sources {
         handle,
         inputs,
@@ -101,6 +105,7 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
         known,
         nvidia: seen_nvidia,
         workspaces: workspaces.subscribe(),
+        events: events.0,
     };
     let seen = Arc::clone(&jobs);
     let ours = Core {
@@ -112,6 +117,7 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
         reconciled,
         nvidia,
         workspaces,
+        events: events.1,
         hold,
         ending,
         mig,

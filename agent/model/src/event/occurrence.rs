@@ -1,5 +1,6 @@
 //! What happens on the host, one at a time: the closed list of events, and what each of them carries.
 
+use crate::printable::printable;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -60,18 +61,34 @@ pub enum EventKind {
     #[serde(rename = "gpu.driver_changed")]
     #[strum(serialize = "gpu.driver_changed")]
     GpuDriverChanged,
+    /// A workspace waits for something, which the code names.
+    #[serde(rename = "workspace.pending")]
+    #[strum(serialize = "workspace.pending")]
+    WorkspacePending,
     /// The image of a workspace is being pulled.
     #[serde(rename = "workspace.pulling")]
     #[strum(serialize = "workspace.pulling")]
     WorkspacePulling,
+    /// The container of a workspace is being created.
+    #[serde(rename = "workspace.creating")]
+    #[strum(serialize = "workspace.creating")]
+    WorkspaceCreating,
     /// A workspace has its container.
     #[serde(rename = "workspace.created")]
     #[strum(serialize = "workspace.created")]
     WorkspaceCreated,
+    /// A workspace is being started.
+    #[serde(rename = "workspace.starting")]
+    #[strum(serialize = "workspace.starting")]
+    WorkspaceStarting,
     /// A workspace runs.
     #[serde(rename = "workspace.running")]
     #[strum(serialize = "workspace.running")]
     WorkspaceRunning,
+    /// A workspace is being frozen.
+    #[serde(rename = "workspace.pausing")]
+    #[strum(serialize = "workspace.pausing")]
+    WorkspacePausing,
     /// A workspace is paused.
     #[serde(rename = "workspace.paused")]
     #[strum(serialize = "workspace.paused")]
@@ -84,6 +101,10 @@ pub enum EventKind {
     #[serde(rename = "workspace.stopped")]
     #[strum(serialize = "workspace.stopped")]
     WorkspaceStopped,
+    /// A workspace is being removed.
+    #[serde(rename = "workspace.deleting")]
+    #[strum(serialize = "workspace.deleting")]
+    WorkspaceDeleting,
     /// A workspace could not be brought to where it should be.
     #[serde(rename = "workspace.failed")]
     #[strum(serialize = "workspace.failed")]
@@ -188,4 +209,105 @@ pub struct Occurrence {
     pub message: String,
     /// Further facts by name. No secret is ever among them.
     pub data: BTreeMap<String, String>,
+}
+
+/// Most characters of a subject.
+const SUBJECT_MOST: usize = 256;
+/// Most characters of a code and of the name of a fact.
+const CODE_MOST: usize = 64;
+/// Most characters of a message.
+const MESSAGE_MOST: usize = 1024;
+/// Most facts.
+const FACTS_MOST: usize = 16;
+/// Most characters of a fact.
+const FACT_MOST: usize = 256;
+
+impl EventKind {
+    /// Every kind.
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
+
+    /// As it is in the manager's contract.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+impl EventSeverity {
+    /// As it is in the manager's contract.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+impl Occurrence {
+    /// One that matters so much, without code and further facts.
+    #[must_use]
+    pub fn new(
+        kind: EventKind,
+        subject: impl Into<String>,
+        severity: EventSeverity,
+        message: impl Into<String>,
+    ) -> Self {
+        let (subject, message) = (subject.into(), message.into());
+        Self { kind, subject, severity, code: None, message, data: BTreeMap::new() }
+    }
+
+    /// The same with a code.
+    #[must_use]
+    pub fn with_code(mut self, code: impl Into<String>) -> Self {
+        self.code = Some(code.into());
+        self
+    }
+
+    /// The same with a further fact.
+    #[must_use]
+    pub fn with(mut self, name: &str, fact: impl Into<String>) -> Self {
+        self.data.insert(name.to_owned(), fact.into());
+        self
+    }
+
+    /// The same within the bounds of an event and without control characters: texts of it come from devices, engines and drivers.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        let facts = self.data.iter().take(FACTS_MOST);
+        Self {
+            subject: printable(&self.subject, SUBJECT_MOST),
+            code: self.code.map(|code| printable(&code, CODE_MOST)),
+            message: printable(&self.message, MESSAGE_MOST),
+            data: facts.map(|(name, fact)| (printable(name, CODE_MOST), printable(fact, FACT_MOST))).collect(),
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_the_same_name_wherever_it_is_written_and_is_one_of_a_family() {
+        for kind in EventKind::ALL {
+            let json = serde_json::to_value(kind).unwrap();
+            assert_eq!(json, kind.name());
+            assert_eq!(kind.name().parse::<EventKind>().unwrap(), *kind);
+            let (family, what) = kind.name().split_once('.').unwrap();
+            let families = ["agent", "gpu", "workspace", "image", "nvidia", "vfio", "disk", "credential"];
+            assert!(families.contains(&family) && !what.is_empty(), "{}", kind.name());
+        }
+    }
+
+    #[test]
+    fn an_event_is_bounded_and_steers_no_terminal() {
+        let long = "x\n\u{1b}[31m".repeat(2000);
+        let mut event = Occurrence::new(EventKind::GpuXid, long.clone(), EventSeverity::Error, long.clone());
+        for number in 0..100 {
+            event = event.with(&format!("{number}{long}"), long.clone());
+        }
+        let event = event.with_code(long).bounded();
+        let text = serde_json::to_string(&event).unwrap();
+        assert!(text.len() < 8 * 1024 && !text.contains("\\u"), "{} bytes", text.len());
+        assert_eq!(event.data.len(), FACTS_MOST);
+    }
 }
