@@ -5,6 +5,7 @@ use model::condition::Condition;
 use model::event::Occurrence;
 use model::nvidia_container::{NvidiaRole, NvidiaState};
 use model::observation::HostObservation;
+use model::readiness::ReadinessStatus;
 use model::refusal::Refusal;
 use model::roster::{Known, Sight};
 use model::time::whole_millis;
@@ -56,6 +57,8 @@ pub struct Publisher {
     /// What happened that no state shows, and where it arrives until somebody takes that.
     occurrences: mpsc::Sender<Occurrence>,
     occurred: Mutex<Option<mpsc::Receiver<Occurrence>>>,
+    /// The readiness call.
+    readiness: watch::Sender<Arc<ReadinessStatus>>,
     /// Which of them another try is asked for.
     nvidia_asked: watch::Sender<BTreeSet<NvidiaRole>>,
 }
@@ -81,6 +84,7 @@ impl Publisher {
             workspace_asked: Mutex::new(Some(workspace_asked)),
             occurrences,
             occurred: Mutex::new(Some(occurred)),
+            readiness: watch::Sender::default(),
             nvidia_asked: watch::Sender::default(),
         }
     }
@@ -230,6 +234,23 @@ impl Publisher {
     #[must_use]
     pub fn take_occurrences(&self) -> Option<mpsc::Receiver<Occurrence>> {
         self.occurred.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// How far the readiness call is.
+    #[must_use]
+    pub fn readiness(&self) -> watch::Receiver<Arc<ReadinessStatus>> {
+        self.readiness.subscribe()
+    }
+
+    /// Shows how far the readiness call is; what is the same wakes nobody.
+    pub fn show_readiness(&self, status: ReadinessStatus) {
+        self.readiness.send_if_modified(|known| {
+            let is_news = **known != status;
+            if is_news {
+                *known = Arc::new(status);
+            }
+            is_news
+        });
     }
 
     /// NVIDIA's two containers are so now.

@@ -8,7 +8,9 @@ mod daemon_json;
 mod desired;
 mod docker_check;
 mod doctor;
+mod enrol;
 mod failure;
+mod import_kasm;
 mod input;
 mod kernel_log;
 mod man;
@@ -107,7 +109,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Iommu => look(bus, |snapshot| show::iommu::print(&snapshot, json)),
         Verb::Jobs => look(bus, |snapshot| show::jobs::print(&snapshot, json)),
         Verb::Rescan { how } => block_on(manage::rescan(bus, how, json)),
-        Verb::Enroll { with, how } => block_on(manage::enroll(bus, with, how, json)),
+        Verb::Enroll { with, how } => block_on(enrol::run(bus, with, how, json)),
+        Verb::ImportKasm(how) => import_kasm::run(&how, json),
         Verb::Leave { how } => block_on(manage::leave(bus, how, json)),
         Verb::Lock { how } => block_on(manage::lock(bus, true, how, json)),
         Verb::Unlock { how } => block_on(manage::lock(bus, false, how, json)),

@@ -4,6 +4,7 @@ use crate::args::{BusChoice, FrontArgs};
 use crate::bus::{BusAddress, BusState};
 use crate::config::InForce;
 use crate::desired::DesiredPort;
+use crate::readiness::{self, ReadinessParts};
 use crate::remote::Remote;
 use crate::{bus, checkin, conditions, desired, drained, metrics, notify, overlay, policy, roster};
 use anyhow::Context;
@@ -11,7 +12,7 @@ use engine::change::ChangePorts;
 use engine::handle::Handle;
 use engine::nvidia::{NvidiaKeeper, NvidiaKeeperParts};
 use engine::publish::Publisher;
-use engine::reconcile::ReconcileInputs;
+use engine::reconcile::{ReconcileInputs, Reconciled};
 use engine::start::{Engine, EngineParts, EnginePorts};
 use engine::workspaces::{WorkspaceKeeper, WorkspaceKeeperParts};
 use host::front::{FileJournal, FileLedger};
@@ -22,6 +23,7 @@ use model::ports::{ActPort, ChangePort, Clock, HostPort, KernelLogPort, ManagerP
 use model::settings::{Settings, SettingsOverlay};
 use program::logging::Level;
 use sd_notify::NotifyState;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -101,6 +103,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
         checkin: status.clone(),
     };
     let shown = bus::Sources::new(handle.clone(), inputs.clone(), parts.reconciled(), &publisher);
+    let readiness = readiness_parts((&publisher, &clock), &inputs, parts.reconciled(), &args);
     let workspaces = workspace_keeper((&host, &clock), &publisher, &inputs, &args);
     let parts = parts.with_desired_state(inputs);
     let managed = (remote, live.configuration.watch());
@@ -132,6 +135,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
     tasks.spawn(checkin);
     tasks.spawn(metrics::run(page, live.configuration.watch(), cancel.child_token()));
     tasks.spawn(drained::follow(live.configuration.watch(), publisher.workspaces(), cancel.child_token()));
+    tasks.spawn(readiness::run(readiness, cancel.child_token()));
     tasks.spawn(keep_overlay(status.clone(), cancel.child_token()));
     tasks.spawn(conditions::follow(handle.clone(), status.clone(), Arc::clone(&clock), cancel.child_token()));
     tasks.spawn(notify::keep_status(handle, status, Arc::clone(&clock), cancel.child_token()));
@@ -203,6 +207,27 @@ fn workspace_keeper<H: WorkspacePort, K: Clock>(
         locked,
         checkin,
     })
+}
+
+/// What the readiness call works with.
+fn readiness_parts<K>(
+    (publisher, clock): (&Arc<Publisher>, &Arc<K>),
+    inputs: &ReconcileInputs,
+    reconciled: watch::Receiver<Arc<Reconciled>>,
+    args: &FrontArgs,
+) -> ReadinessParts<K> {
+    let ReconcileInputs { desired, settings, checkin, .. } = inputs.clone();
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    ReadinessParts {
+        state: args.state.clone(),
+        credentials,
+        clock: Arc::clone(clock),
+        publisher: Arc::clone(publisher),
+        settings,
+        desired,
+        checkin,
+        reconciled,
+    }
 }
 
 /// Ends all tasks, and waits for them as long as a stop may take.

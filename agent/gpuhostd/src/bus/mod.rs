@@ -73,6 +73,7 @@ use model::enrol::CheckinStatus;
 use model::message::Message;
 use model::nvidia_container::NvidiaState;
 use model::observation::HostObservation;
+use model::readiness::ReadinessStatus;
 use model::roster::Known;
 use model::settings::Settings;
 use model::workspace_life::WorkspacesState;
@@ -133,6 +134,8 @@ pub struct Sources {
     pub nvidia: watch::Receiver<Arc<NvidiaState>>,
     /// Workspaces.
     pub workspaces: watch::Receiver<Arc<WorkspacesState>>,
+    /// The readiness call.
+    pub readiness: watch::Receiver<Arc<ReadinessStatus>>,
 }
 
 /// What was so at one instant. It is taken once, so that what is shown together belongs together.
@@ -154,6 +157,8 @@ pub(crate) struct Moment {
     pub(crate) nvidia: Arc<NvidiaState>,
     /// Workspaces.
     pub(crate) workspaces: Arc<WorkspacesState>,
+    /// The readiness call.
+    pub(crate) readiness: Arc<ReadinessStatus>,
 }
 
 impl Sources {
@@ -166,7 +171,8 @@ impl Sources {
         publisher: &Publisher,
     ) -> Self {
         let (known, nvidia, workspaces) = (publisher.known(), publisher.nvidia(), publisher.workspaces());
-        Self { handle, inputs, reconciled, known, nvidia, workspaces }
+        let readiness = publisher.readiness();
+        Self { handle, inputs, reconciled, known, nvidia, workspaces, readiness }
     }
 
     /// What is so now.
@@ -180,6 +186,7 @@ impl Sources {
             settings: Arc::clone(&self.inputs.settings.borrow()),
             nvidia: Arc::clone(&self.nvidia.borrow()),
             workspaces: Arc::clone(&self.workspaces.borrow()),
+            readiness: Arc::clone(&self.readiness.borrow()),
         }
     }
 }

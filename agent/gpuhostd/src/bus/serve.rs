@@ -221,6 +221,7 @@ async fn follow(
             changed = watched.reconciled.changed() => changed,
             changed = watched.nvidia.changed() => changed,
             changed = watched.workspaces.changed() => changed,
+            changed = watched.readiness.changed() => changed,
         };
         changed.map_err(|_| BusError::CoreGone)?;
     }

@@ -99,6 +99,7 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
         known,
         nvidia: seen_nvidia,
         workspaces: workspaces.subscribe(),
+        readiness: watch::Sender::default().subscribe(),
     };
     let seen = Arc::clone(&jobs);
     let ours = Core {
