@@ -6,6 +6,7 @@ use model::condition::Condition;
 use model::event::Occurrence;
 use model::nvidia_container::{NvidiaRole, NvidiaState};
 use model::observation::HostObservation;
+use model::readiness::ReadinessStatus;
 use model::refusal::Refusal;
 use model::roster::{Known, Sight};
 use model::time::whole_millis;
@@ -60,6 +61,8 @@ pub struct Publisher {
     /// Where kept events are read and acknowledged, and its other end until somebody takes that.
     events: EventPort,
     event_ends: Mutex<Option<EventEnds>>,
+    /// The readiness call.
+    readiness: watch::Sender<Arc<ReadinessStatus>>,
     /// Which of them another try is asked for.
     nvidia_asked: watch::Sender<BTreeSet<NvidiaRole>>,
 }
@@ -88,6 +91,7 @@ impl Publisher {
             occurred: Mutex::new(Some(occurred)),
             events,
             event_ends: Mutex::new(Some(event_ends)),
+            readiness: watch::Sender::default(),
             nvidia_asked: watch::Sender::default(),
         }
     }
@@ -249,6 +253,23 @@ impl Publisher {
     #[must_use]
     pub fn take_event_ends(&self) -> Option<EventEnds> {
         self.event_ends.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// How far the readiness call is.
+    #[must_use]
+    pub fn readiness(&self) -> watch::Receiver<Arc<ReadinessStatus>> {
+        self.readiness.subscribe()
+    }
+
+    /// Shows how far the readiness call is; what is the same wakes nobody.
+    pub fn show_readiness(&self, status: ReadinessStatus) {
+        self.readiness.send_if_modified(|known| {
+            let is_news = **known != status;
+            if is_news {
+                *known = Arc::new(status);
+            }
+            is_news
+        });
     }
 
     /// NVIDIA's two containers are so now.

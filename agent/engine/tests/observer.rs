@@ -218,6 +218,8 @@ async fn a_refused_job_keeps_its_reason_and_finished_jobs_are_forgotten_in_time(
         shared: false,
         ca_pem: None,
         pins: model::checkin::Pins::default(),
+        named: model::settings::HostNaming::default(),
+        unless_enrolled: false,
     };
     let id = bench.submit(Command::Enrol(Box::new(spec))).await;
     let job = bench.job_end(id).await;

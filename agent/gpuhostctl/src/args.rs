@@ -1,6 +1,7 @@
 //! What can be asked on the command line.
 
 use crate::change_flags::Change;
+use crate::import_kasm::ImportKasm;
 use crate::nvidia::nvidia_args::NvidiaCommand;
 use crate::trust::TrustCommand;
 use crate::workspaces::workspaces_args::{Drain, Run, WorkspacesCommand};
@@ -91,6 +92,8 @@ pub(crate) enum Verb {
         #[command(flatten)]
         how: Change,
     },
+    /// Take over the configuration of a Kasm agent; works without the daemon
+    ImportKasm(ImportKasm),
     /// Give a GPU to a virtual machine, or take it back
     Passthrough {
         /// What of it.
@@ -471,10 +474,32 @@ pub(crate) enum Debug {
 
 /// With whom to enrol.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "For an unattended start (cloud-init, an autoscaler's script):\n\n  \
+                  printf %s \"$TOKEN\" | gpuhostctl enroll --manager HOST --server-id ID --provider NAME \\\n    \
+                  --public-hostname NAME --token-file - --wait 10m\n\n\
+                  Empty values and None, which a template leaves, count as not given. A host that is enrolled already with that manager,\n\
+                  under that id, is left as it is, with exit status 0.\n\
+                  Exit status: 2 a value or the token is refused, 7 enrolled elsewhere or the token was used, 8 no manager answers,\n\
+                  9 not accepted within the time of --wait.")]
 pub(crate) struct Managers {
     /// Address of a manager, https://manager.example:443; several are tried in the given order
-    #[arg(required = true, value_name = "URL")]
+    #[arg(required_unless_present = "manager", value_name = "URL")]
     pub(crate) urls: Vec<String>,
+    /// The same for unattended use: without https:// as well, and a host that is enrolled already is left as it is
+    #[arg(long, value_name = "HOST", conflicts_with = "urls")]
+    pub(crate) manager: Vec<String>,
+    /// Id of this host with the manager, from an autoscaler
+    #[arg(long, value_name = "UUID")]
+    pub(crate) server_id: Option<String>,
+    /// Provider of this host, from an autoscaler
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+    /// Name under which users reach this host
+    #[arg(long, value_name = "NAME")]
+    pub(crate) public_hostname: Option<String>,
+    /// Wait until the manager accepts a heartbeat, at most so long (60s, 10m, 1h): also for the daemon, the network and an approval
+    #[arg(long, value_name = "TIME", value_parser = crate::change_flags::seconds, conflicts_with = "no_wait")]
+    pub(crate) wait: Option<u64>,
     /// File with the token, or - for standard input; a token is never given on the command line
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: PathBuf,

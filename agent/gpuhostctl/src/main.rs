@@ -8,8 +8,10 @@ mod daemon_json;
 mod desired;
 mod docker_check;
 mod doctor;
+mod enrol;
 mod events;
 mod failure;
+mod import_kasm;
 mod input;
 mod kernel_log;
 mod man;
@@ -113,7 +115,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Conditions => look(bus, |snapshot| show::conditions::print(&snapshot, json)),
         Verb::Events(how) => block_on(events::run(bus, how, json)),
         Verb::Rescan { how } => block_on(manage::rescan(bus, how, json)),
-        Verb::Enroll { with, how } => block_on(manage::enroll(bus, with, how, json)),
+        Verb::Enroll { with, how } => block_on(enrol::run(bus, with, how, json)),
+        Verb::ImportKasm(how) => import_kasm::run(&how, json),
         Verb::Leave { how } => block_on(manage::leave(bus, how, json)),
         Verb::Trust { what } => block_on(trust::run(bus, what, json)),
         Verb::Token { token_file, how } => block_on(trust::token(bus, &token_file, how, json)),

@@ -1,20 +1,14 @@
 //! The commands that change something: each is a job of the daemon.
 
-use crate::args::Managers;
 use crate::change_flags::Change;
 use crate::daemon::{CHANGE_DEADLINE, Daemon};
 use crate::failure::Failure;
-use crate::input;
 use crate::show;
 use crate::text::{clean_lines, print, print_json};
 use crate::wait;
-use std::os::fd::AsFd;
 use wire::dbus::job::JobView;
 use wire::dbus::proxy::Options;
 use zbus::OwnedObjectPath;
-
-/// No bundle of authorities is larger; the bus takes no more in one message.
-const CA_MAX_BYTES: usize = 120 * 1024;
 
 /// Options that every change has.
 pub(crate) fn options<'a>(how: Change) -> Options<'a> {
@@ -62,29 +56,6 @@ pub(crate) async fn acknowledge(bus: Option<String>, address: &str, how: Change,
     let job = daemon.answer(CHANGE_DEADLINE, host.acknowledge_gone_gpu(address, options(how))).await?;
     finish(&daemon, &job, how, json, &format!("The missing GPU {address} is acknowledged and no longer reported."))
         .await
-}
-
-/// `enroll`.
-pub(crate) async fn enroll(bus: Option<String>, with: Managers, how: Change, json: bool) -> Result<(), Failure> {
-    let mut options = options(how);
-    if let Some(path) = &with.ca_file {
-        let pem = input::read_text(path, CA_MAX_BYTES)?;
-        options.insert("ca-pem", pem.into());
-    }
-    if !with.pin_sha256.is_empty() {
-        options.insert("pin-sha256", with.pin_sha256.join(",").into());
-    }
-    if with.shared {
-        options.insert("shared", true.into());
-    }
-    // The daemon reads the token from it.
-    let token = input::descriptor(&with.token_file)?;
-    let urls: Vec<&str> = with.urls.iter().map(String::as_str).collect();
-    let daemon = Daemon::connect(bus).await?;
-    let host = daemon.host().await?;
-    let call = host.enroll(token.as_fd().into(), &urls, options);
-    let job = daemon.answer(CHANGE_DEADLINE, call).await?;
-    finish(&daemon, &job, how, json, "This host is enrolled.").await
 }
 
 /// `jobs JOB --wait`: waits for the end of a job that another caller may have asked for, and shows it.

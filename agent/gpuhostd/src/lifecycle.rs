@@ -4,6 +4,7 @@ use crate::args::{BusChoice, FrontArgs};
 use crate::bus::{BusAddress, BusState};
 use crate::config::InForce;
 use crate::desired::DesiredPort;
+use crate::readiness::{self, ReadinessParts};
 use crate::remote::Remote;
 use crate::{bus, checkin, conditions, desired, drained, metrics, notify, overlay, policy, roster};
 use anyhow::Context;
@@ -12,7 +13,7 @@ use engine::event_keeper::{EventKeeper, EventKeeperParts};
 use engine::handle::Handle;
 use engine::nvidia::{NvidiaKeeper, NvidiaKeeperParts};
 use engine::publish::Publisher;
-use engine::reconcile::ReconcileInputs;
+use engine::reconcile::{ReconcileInputs, Reconciled};
 use engine::start::{Engine, EngineParts, EnginePorts};
 use engine::workspaces::{WorkspaceKeeper, WorkspaceKeeperParts};
 use host::front::{FileEventLog, FileJournal, FileLedger};
@@ -23,6 +24,7 @@ use model::ports::{ActPort, ChangePort, Clock, HostPort, KernelLogPort, ManagerP
 use model::settings::{Settings, SettingsOverlay};
 use program::logging::Level;
 use sd_notify::NotifyState;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -102,6 +104,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
         checkin: status.clone(),
     };
     let shown = bus::Sources::new(handle.clone(), inputs.clone(), parts.reconciled(), &publisher);
+    let readiness = readiness_parts((&publisher, &clock), &inputs, parts.reconciled(), &args);
     let workspaces = workspace_keeper((&host, &clock), &publisher, &inputs, &args);
     let events = event_keeper(&clock, (&publisher, &handle), &inputs, &args);
     let parts = parts.with_desired_state(inputs);
@@ -134,6 +137,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
     let page = page(&handle, &status, &publisher, &clock);
     tasks.spawn(metrics::run(page, live.configuration.watch(), cancel.child_token()));
     tasks.spawn(drained::follow(live.configuration.watch(), publisher.workspaces(), cancel.child_token()));
+    tasks.spawn(readiness::run(readiness, cancel.child_token()));
     tasks.spawn(keep_overlay(status.clone(), cancel.child_token()));
     tasks.spawn(conditions::follow(handle.clone(), status.clone(), Arc::clone(&clock), cancel.child_token()));
     tasks.spawn(notify::keep_status(handle, status, Arc::clone(&clock), cancel.child_token()));
@@ -224,6 +228,27 @@ fn event_keeper<K: Clock>(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         new_id: || uuid::Uuid::new_v4().to_string(),
     })
+}
+
+/// What the readiness call works with.
+fn readiness_parts<K>(
+    (publisher, clock): (&Arc<Publisher>, &Arc<K>),
+    inputs: &ReconcileInputs,
+    reconciled: watch::Receiver<Arc<Reconciled>>,
+    args: &FrontArgs,
+) -> ReadinessParts<K> {
+    let ReconcileInputs { desired, settings, checkin, .. } = inputs.clone();
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    ReadinessParts {
+        state: args.state.clone(),
+        credentials,
+        clock: Arc::clone(clock),
+        publisher: Arc::clone(publisher),
+        settings,
+        desired,
+        checkin,
+        reconciled,
+    }
 }
 
 /// Ends all tasks, and waits for them as long as a stop may take.

@@ -3,6 +3,7 @@
 use crate::checkin::{FetchStatus, Pins};
 use crate::condition::Condition;
 use crate::manager_trust::TrustedBy;
+use crate::settings::HostNaming;
 use crate::time::UnixMillis;
 use secrecy::zeroize::Zeroize;
 use secrecy::{ExposeSecret, SecretString};
@@ -79,6 +80,10 @@ pub struct EnrolSpec {
     pub ca_pem: Option<String>,
     /// SHA-256 of the manager's certificates (64 hexadecimal digits) that are trusted instead.
     pub pins: Pins,
+    /// Who this host is, as far as it was given.
+    pub named: HostNaming,
+    /// A host that is enrolled already with one of these managers, under this id if one is given, is left as it is.
+    pub unless_enrolled: bool,
 }
 
 /// State of the check-in with the manager.

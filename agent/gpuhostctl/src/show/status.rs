@@ -36,6 +36,9 @@ pub(crate) fn lines(snapshot: &Snapshot) -> Vec<String> {
     }
     let (manager, look) = manager(host);
     row("Manager", manager, look);
+    if let Some((readiness, look)) = readiness(host) {
+        row("Readiness", readiness, look);
+    }
     row("Observed", host.observed_at.map_or_else(|| "not yet".to_owned(), ago), Look::Plain);
     lines.extend(table.lines());
     lines.extend(conditions(host));
@@ -104,6 +107,19 @@ fn manager(host: &HostView) -> (String, Look) {
         "not_enrolled" => ("not enrolled; enrol with: gpuhostctl enroll URL --token-file FILE".to_owned(), Look::Plain),
         state => (format!("{}{who}{beat}{wait}{error}", state.replace('_', " ")), Look::Bad),
     }
+}
+
+/// Only where it is configured: a host without it has nothing to show.
+fn readiness(host: &HostView) -> Option<(String, Look)> {
+    let detail = host.readiness_detail.as_deref().map(|detail| format!("; {}", clean(detail))).unwrap_or_default();
+    Some(match host.readiness.as_str() {
+        "" => return None,
+        "off" if detail.is_empty() => return None,
+        "reported" => ("reported to the upstream in this boot".to_owned(), Look::Good),
+        "reporting" => (format!("all gates are met, not reported yet{detail}"), Look::Plain),
+        "failed" => (format!("not reported{detail}"), Look::Bad),
+        state => (format!("{}{detail}", clean(state)), Look::Plain),
+    })
 }
 
 fn conditions(host: &HostView) -> Vec<String> {

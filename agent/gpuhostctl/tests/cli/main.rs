@@ -13,6 +13,7 @@ mod desired;
 mod doctor;
 #[path = "../../../model/tests/doctor/world.rs"]
 mod doctor_world;
+mod import_kasm;
 mod kernel_log;
 mod looks;
 mod mig;

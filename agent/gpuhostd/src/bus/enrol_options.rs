@@ -6,7 +6,7 @@ use model::checkin::manager::shown;
 use model::checkin::pins::PINS_MAX;
 use model::enrol::{EnrolSpec, Secret};
 use model::refusal::Refusal;
-use model::settings::is_https;
+use model::settings::{HostNaming, is_https};
 
 /// Most managers in one call.
 const URLS_MAX: usize = 16;
@@ -14,6 +14,8 @@ const URLS_MAX: usize = 16;
 const URL_MAX_BYTES: usize = 512;
 /// Longest bundle of authorities in bytes.
 const CA_MAX_BYTES: usize = 64 * 1024;
+/// Longest id or name of a host in bytes.
+const NAME_MAX_BYTES: usize = 1024;
 /// Longest pin: 32 bytes in hexadecimal with colons.
 const PIN_MAX_BYTES: usize = 95;
 
@@ -23,6 +25,8 @@ pub(super) struct EnrolOptions {
     ca_pem: Option<String>,
     pins: Pins,
     shared: bool,
+    named: HostNaming,
+    unless_enrolled: bool,
 }
 
 impl EnrolOptions {
@@ -32,6 +36,14 @@ impl EnrolOptions {
         let given = parser.text("pin-sha256", PIN_MAX_BYTES * PINS_MAX + 1)?;
         let pins = Pins::given(given.iter().flat_map(|pins| pins.split([',', ' '])).map(str::to_owned).collect());
         let shared = parser.flag("shared")?.unwrap_or(false);
+        let [server_id, provider, public_hostname] = [
+            parser.text("server-id", NAME_MAX_BYTES)?,
+            parser.text("provider", NAME_MAX_BYTES)?,
+            parser.text("public-hostname", NAME_MAX_BYTES)?,
+        ];
+        let unless_enrolled = parser.flag("unless-enrolled")?.unwrap_or(false);
+        let named = HostNaming::given(server_id.as_deref(), provider.as_deref(), public_hostname.as_deref());
+        let named = named.map_err(|(name, why)| invalid(name, why))?;
         if ca_pem.is_some() && !pins.is_empty() {
             return Err(invalid(
                 "pin-sha256",
@@ -42,12 +54,13 @@ impl EnrolOptions {
             return Err(invalid("ca-pem", "it has no CERTIFICATE block: expected the content of a PEM file"));
         }
         let pins = pins.normal().map_err(|fault| invalid("pin-sha256", fault.to_string()))?;
-        Ok(Self { ca_pem, pins, shared })
+        Ok(Self { ca_pem, pins, shared, named, unless_enrolled })
     }
 
     /// The wish, whole.
     pub(super) fn spec(self, urls: Vec<String>, token: Secret) -> EnrolSpec {
-        EnrolSpec { urls, token, shared: self.shared, ca_pem: self.ca_pem, pins: self.pins }
+        let Self { ca_pem, pins, shared, named, unless_enrolled } = self;
+        EnrolSpec { urls, token, shared, ca_pem, pins, named, unless_enrolled }
     }
 }
 

@@ -74,6 +74,7 @@ use model::enrol::CheckinStatus;
 use model::message::Message;
 use model::nvidia_container::NvidiaState;
 use model::observation::HostObservation;
+use model::readiness::ReadinessStatus;
 use model::roster::Known;
 use model::settings::Settings;
 use model::workspace_life::WorkspacesState;
@@ -136,6 +137,8 @@ pub struct Sources {
     pub workspaces: watch::Receiver<Arc<WorkspacesState>>,
     /// The kept events.
     pub events: EventPort,
+    /// The readiness call.
+    pub readiness: watch::Receiver<Arc<ReadinessStatus>>,
 }
 
 /// What was so at one instant. It is taken once, so that what is shown together belongs together.
@@ -157,6 +160,8 @@ pub(crate) struct Moment {
     pub(crate) nvidia: Arc<NvidiaState>,
     /// Workspaces.
     pub(crate) workspaces: Arc<WorkspacesState>,
+    /// The readiness call.
+    pub(crate) readiness: Arc<ReadinessStatus>,
 }
 
 impl Sources {
@@ -169,7 +174,8 @@ impl Sources {
         publisher: &Publisher,
     ) -> Self {
         let (known, nvidia, workspaces) = (publisher.known(), publisher.nvidia(), publisher.workspaces());
-        Self { handle, inputs, reconciled, known, nvidia, workspaces, events: publisher.events() }
+        let (readiness, events) = (publisher.readiness(), publisher.events());
+        Self { handle, inputs, reconciled, known, nvidia, workspaces, readiness, events }
     }
 
     /// What is so now.
@@ -183,6 +189,7 @@ impl Sources {
             settings: Arc::clone(&self.inputs.settings.borrow()),
             nvidia: Arc::clone(&self.nvidia.borrow()),
             workspaces: Arc::clone(&self.workspaces.borrow()),
+            readiness: Arc::clone(&self.readiness.borrow()),
         }
     }
 }

@@ -231,6 +231,7 @@ async fn follow(
             changed = watched.nvidia.changed() => changed,
             changed = watched.workspaces.changed() => changed,
             Ok(()) = events.changed() => Ok(()),
+            changed = watched.readiness.changed() => changed,
         };
         changed.map_err(|_| BusError::CoreGone)?;
     }

@@ -12,11 +12,12 @@ use crate::checkin::store::IdentityError;
 use crate::checkin::task::Task;
 use crate::checkin::token_file::TokenFile;
 use crate::checkin::{byhand, wake};
-use model::checkin::{CheckinConfig, CheckinMachine, Goal, Key, KnownManagers};
+use model::checkin::{CheckinConfig, CheckinMachine, Goal, Key, KnownManagers, ManagerAddress};
 use model::enrol::{CheckinState, EnrolSpec, Farewell};
 use model::message::Message;
 use model::ports::Clock;
 use model::refusal::Refusal;
+use model::settings::ManagerSettings;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -160,10 +161,8 @@ impl<C: Clock> Task<C> {
 
     fn enrol_by_hand(&mut self, spec: EnrolSpec, reply: oneshot::Sender<Result<(), Refusal>>) {
         if let Some(enrolled) = self.session.life.enrolled() {
-            let why =
-                format!("this host is enrolled as {}; run `gpuhostctl leave` first", enrolled.identity().server_id);
             // Anyone who asked may have gone away.
-            let _ = reply.send(Err(Refusal::Conflict { why }));
+            let _ = reply.send(unless_enrolled(&spec, enrolled.identity()));
             return;
         }
         if let Some(fault) = &self.session.broken {
@@ -197,14 +196,38 @@ impl<C: Clock> Task<C> {
         self.lanes.start(Lane::Goodbye, async move { Back::Goodbye(goodbye::leave(to, store, reply).await) });
     }
 
+    /// The settings, with what was given of this host at enrolment in its place.
+    pub(super) fn named_settings(&self) -> Arc<ManagerSettings> {
+        let named = match &self.session.life {
+            Life::Enrolled(enrolled) => &enrolled.identity().named,
+            Life::Enrolling(pending) => &pending.named,
+            Life::Alone(_) => return Arc::clone(&self.session.settings),
+        };
+        if named.is_empty() { Arc::clone(&self.session.settings) } else { Arc::new(self.session.settings.named(named)) }
+    }
+
     /// This host, as an enrolment needs to know it.
     pub(super) fn applicant(&self) -> Applicant {
         Applicant {
             store: self.store.clone(),
-            settings: Arc::clone(&self.session.settings),
+            settings: self.named_settings(),
             seen: Arc::clone(&self.sight.seen),
             wall: self.now().wall,
             identity: self.session.life.enrolled().map(|enrolled| enrolled.identity().clone()),
         }
     }
+}
+
+/// A host that is enrolled stays as it is: which is what an unattended line that runs again wants, and nobody else.
+fn unless_enrolled(spec: &EnrolSpec, identity: &Identity) -> Result<(), Refusal> {
+    let asked = spec.urls.iter().filter_map(|url| url.parse::<ManagerAddress>().ok());
+    let known = || identity.managers.iter().chain(&identity.enrolled_with);
+    let is_known = asked.into_iter().any(|asked| known().any(|manager| manager.same_place(&asked)));
+    let is_same = spec.named.server_id.as_ref().is_none_or(|id| id.eq_ignore_ascii_case(&identity.server_id));
+    if spec.unless_enrolled && is_known && is_same {
+        return Ok(());
+    }
+    let other = if is_known { "" } else { " with another manager" };
+    let why = format!("this host is enrolled as {}{other}; run `gpuhostctl leave` first", identity.server_id);
+    Err(Refusal::Conflict { why })
 }

@@ -15,6 +15,7 @@ use model::enrol::{EnrolSpec, Secret};
 use model::message::Message;
 use model::ports::Clock;
 use model::refusal::Refusal;
+use model::settings::HostNaming;
 use model::time::whole_millis;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -59,12 +60,15 @@ pub(super) struct ByHandBack {
 /// Enrols.
 pub(super) async fn enrol<C: Clock>(out: ByHandOut, clock: Arc<C>) -> ByHandBack {
     let ByHandOut { spec, applicant, report, mut last_seq, reply } = out;
+    let settings = Arc::new(applicant.settings.named(&spec.named));
+    let applicant = Applicant { settings: Arc::clone(&settings), ..applicant };
+    let report = Report { settings, ..report };
     let outcome = match checked(&spec) {
         Err(refusal) => Err(refusal),
         Ok((managers, given)) if spec.shared => {
             share(&spec, managers, given, &applicant, (report, &mut last_seq), clock).await
         }
-        Ok((managers, given)) => ask(spec.token, managers, given, &applicant).await,
+        Ok((managers, given)) => ask((spec.token, &spec.named), managers, given, &applicant).await,
     };
     ByHandBack { outcome: outcome.unwrap_or_else(Outcome::Refused), last_seq, reply }
 }
@@ -77,14 +81,14 @@ async fn trusted(applicant: &Applicant, given: Trust) -> Result<Trust, Refusal> 
 }
 
 async fn ask(
-    token: Secret,
+    (token, named): (Secret, &HostNaming),
     managers: Vec<ManagerAddress>,
     given: Trust,
     applicant: &Applicant,
 ) -> Result<Outcome, Refusal> {
     let host_fault = |said: String| Refusal::HostFault { attempted: "prepare the enrolment".into(), said };
     let trust = trusted(applicant, given).await?;
-    let pending = new_pending(&applicant.store, None, managers.clone(), token, trust.clone()).await;
+    let pending = new_pending(&applicant.store, (None, named), managers.clone(), token, trust.clone()).await;
     let mut pending = pending.map_err(host_fault)?;
     let transport = Transport::default();
     let mut last = None;
@@ -130,7 +134,7 @@ async fn share<C: Clock>(
     let host_fault = |said: String| Refusal::HostFault { attempted: "keep the shared token".into(), said };
     let trust = trusted(applicant, given).await?;
     let identity = shared_identity(&applicant.settings, managers.clone(), spec.token.clone(), trust).await;
-    let identity: Identity = identity.map_err(host_fault)?;
+    let identity = Identity { named: spec.named.clone(), ..identity.map_err(host_fault)? };
     let transport = Transport::default();
     let mut last = None;
     for manager in &managers {

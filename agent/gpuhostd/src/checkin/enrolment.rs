@@ -116,7 +116,7 @@ async fn from_identity(applicant: &Applicant, why: EnrolFor, last: Option<&Manag
         _ => own_key(identity),
     };
     let managers = if identity.enrolled_with.is_empty() { &identity.managers } else { &identity.enrolled_with };
-    new_pending(&applicant.store, own, managers.clone(), token, identity.trust.clone()).await
+    new_pending(&applicant.store, (own, &identity.named), managers.clone(), token, identity.trust.clone()).await
 }
 
 fn was_refused(last: Option<&ManagerRefusal>) -> bool {
@@ -195,6 +195,7 @@ fn won(
             trust,
             managers: before.map_or(managers, |identity| identity.managers.clone()),
             enrolled_with: pending.managers.clone(),
+            named: pending.named.clone(),
             key_pem: matches!(credential, Credential::Secret { .. }).then(|| pending.key_pem.clone()),
             credentials: vec![credential],
             next_key_pem: None,

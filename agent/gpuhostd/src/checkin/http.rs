@@ -148,6 +148,24 @@ impl Line<'_> {
         self.answer(request, &what, within, DOCUMENT_MAX_BYTES).await
     }
 
+    /// Makes the readiness call. Neither an error nor the log shows its query.
+    ///
+    /// # Errors
+    /// No answer came, or none that can be taken.
+    pub(super) async fn announce(
+        self,
+        path: &str,
+        token: &Secret,
+        body: &'static str,
+    ) -> Result<RawExchange, Unanswered> {
+        let what = format!("POST {}{path}", self.base_url);
+        let mut url =
+            Url::parse(&format!("{}{path}", self.base_url)).map_err(|fault| local(format!("{what}: {fault}")))?;
+        url.query_pairs_mut().append_pair("token", token.expose());
+        let request = self.client.post(url).header(CONTENT_TYPE, "application/json").body(body);
+        self.answer(request, &what, TOTAL, BODY_MAX_BYTES).await
+    }
+
     async fn exchange(self, request: RequestBuilder, what: &str) -> Result<Exchange, Unanswered> {
         let RawExchange { status, retry_after, date, is_packed, body } =
             self.answer(request, what, TOTAL, BODY_MAX_BYTES).await?;

@@ -4,6 +4,7 @@ use crate::checkin::digest::sha256_hex;
 use crate::checkin::pem::{authorities_of, each};
 use model::checkin::{ManagerAddress, Pins};
 use model::enrol::Secret;
+use model::settings::HostNaming;
 use model::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 
@@ -157,6 +158,9 @@ pub(super) struct Identity {
     pub(super) enrolled_with: Vec<ManagerAddress>,
     /// Credentials, the oldest first. One that has worked makes the older ones go, so the first one is the one that worked last.
     pub(super) credentials: Vec<Credential>,
+    /// Who this host is, as far as it was given at enrolment.
+    #[serde(default, skip_serializing_if = "HostNaming::is_empty")]
+    pub(super) named: HostNaming,
     /// Key of a renewal that is under way: a retry, also after a crash, must come with the same one.
     #[serde(default, with = "exposed_option")]
     pub(super) next_key_pem: Option<Secret>,
@@ -238,6 +242,9 @@ pub(super) struct Pending {
     pub(super) token: Secret,
     /// How the manager's certificate is judged.
     pub(super) trust: Trust,
+    /// Who this host is, as far as it was given.
+    #[serde(default, skip_serializing_if = "HostNaming::is_empty")]
+    pub(super) named: HostNaming,
     /// The managers to ask.
     pub(super) managers: Vec<ManagerAddress>,
     /// The token is the one of the file of the settings, and follows it. A person's own is not replaced by what is there.

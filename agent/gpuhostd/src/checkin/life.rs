@@ -157,6 +157,7 @@ mod tests {
             trust: Trust::default(),
             managers: Vec::new(),
             enrolled_with: Vec::new(),
+            named: model::settings::HostNaming::default(),
             credentials: tokens.iter().map(|t| token(t)).collect(),
             next_key_pem: None,
             next_request: None,

@@ -24,6 +24,7 @@
 //! begin again (`begin`). What is to be on disk goes through `keeper`, one write at a time; a new credential is used only after it
 //! is there. A request of a kind that must not run beside another one (a person's enrolment, goodbye) holds the others.
 
+mod announce;
 mod answers;
 mod beat;
 mod begin;
@@ -67,6 +68,7 @@ mod version;
 mod wake;
 mod wishes;
 
+pub(crate) use announce::{Announcement, announce};
 pub(crate) use digest::sha256_hex;
 pub use port::CheckinPort;
 

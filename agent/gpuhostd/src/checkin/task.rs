@@ -244,7 +244,7 @@ impl<C: Clock> Task<C> {
     /// What a heartbeat of now reports.
     pub(super) fn report(&self) -> Report {
         let wished = (self.wishes.in_force(), self.wishes.report());
-        self.sight.report(&self.session.settings, self.session.enabled, wished, self.publisher.now())
+        self.sight.report(&self.named_settings(), self.session.enabled, wished, self.publisher.now())
     }
 
     /// Publishes the present state.

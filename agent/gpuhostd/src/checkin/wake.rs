@@ -6,7 +6,7 @@ use crate::checkin::machine_id;
 use crate::checkin::store::{IdentityError, IdentityStore};
 use model::checkin::ManagerAddress;
 use model::enrol::Secret;
-use model::settings::ManagerSettings;
+use model::settings::{HostNaming, ManagerSettings};
 use std::sync::Arc;
 
 /// What the files say.
@@ -67,7 +67,8 @@ pub(super) async fn prepare(
         store.keep(&identity).await.map_err(|fault| fault.to_string())?;
         return Ok(Prepared::Shared(Box::new(identity)));
     }
-    let pending = new_pending(&store, None, managers, token, Trust::default()).await?;
+    let own = (None, &HostNaming::default());
+    let pending = new_pending(&store, own, managers, token, Trust::default()).await?;
     let pending = Pending { waiting: true, follows_file: true, ..pending };
     store.keep_pending(&pending).await.map_err(|fault| fault.to_string())?;
     Ok(Prepared::Enrolment(Box::new(pending)))
@@ -90,6 +91,7 @@ pub(super) async fn shared_identity(
         trust,
         enrolled_with: managers.clone(),
         managers,
+        named: HostNaming::default(),
         credentials: vec![Credential::SharedToken { token }],
         next_key_pem: None,
         next_request: None,
@@ -98,10 +100,10 @@ pub(super) async fn shared_identity(
     })
 }
 
-/// An enrolment with the key of an earlier try, or with `own`, or with a new one.
+/// An enrolment with the key of an earlier try, or with a key of this host's own, or with a new one.
 pub(super) async fn new_pending(
     store: &IdentityStore,
-    own: Option<Secret>,
+    (own, named): (Option<Secret>, &HostNaming),
     managers: Vec<ManagerAddress>,
     token: Secret,
     trust: Trust,
@@ -112,7 +114,8 @@ pub(super) async fn new_pending(
         None => key::new_key().map_err(|fault| fault.to_string())?,
     };
     // The same wish comes with the same request, also after a restart.
-    let again = kept.filter(|kept| kept.token == token && kept.managers == managers && kept.key_pem == key_pem);
+    let is_same = |kept: &Pending| kept.token == token && kept.managers == managers && kept.key_pem == key_pem;
+    let again = kept.filter(|kept| is_same(kept) && kept.named == *named);
     let (request_id, csr_pem) = again.map_or((None, None), |kept| (Some(kept.request_id), kept.csr_pem));
     let request_id = request_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     Ok(Pending {
@@ -123,6 +126,7 @@ pub(super) async fn new_pending(
         key_pem,
         token,
         trust,
+        named: named.clone(),
         managers,
         follows_file: false,
     })

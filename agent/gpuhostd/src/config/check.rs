@@ -108,7 +108,7 @@ struct Usable<'a> {
 
 impl Usable<'_> {
     fn all(&mut self, state: &Path) {
-        let Settings { manager, metrics, .. } = &self.configuration.settings;
+        let Settings { manager, metrics, readiness, .. } = &self.configuration.settings;
         if let Some(path) = &manager.ca_file {
             let read = self.eyes.read(Path::new(path), CA_MAX_BYTES);
             self.judge("manager.ca_file", path, read.map(|bytes| no_authority(&bytes)));
@@ -119,6 +119,14 @@ impl Usable<'_> {
         }
         if let Some(path) = &manager.enrolment_token_file {
             self.enrolment_token(path, state);
+        }
+        if let Some(path) = &readiness.ca_file {
+            let read = self.eyes.read(Path::new(path), CA_MAX_BYTES);
+            self.judge("readiness.ca_file", path, read.map(|bytes| no_authority(&bytes)));
+        }
+        if let Some(path) = &readiness.jwt_file {
+            let read = self.eyes.read(Path::new(path), TOKEN_MAX_BYTES);
+            self.judge("readiness.jwt_file", path, read.map(|bytes| no_token(&bytes)));
         }
         if let Some(path) = &metrics.socket {
             let outcome = self.writable(path, |kind| kind.is_socket());

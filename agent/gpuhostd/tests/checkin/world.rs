@@ -19,7 +19,7 @@ use model::host_facts::{CpuTicks, HostFacts};
 use model::observation::HostObservation;
 use model::ports::Clock;
 use model::refusal::Refusal;
-use model::settings::{ManagerSettings, Settings};
+use model::settings::{HostNaming, ManagerSettings, Settings};
 use model::time::{BootMillis, UnixMillis};
 use model::workspace_life::WorkspacesState;
 use std::path::{Path, PathBuf};
@@ -323,6 +323,8 @@ pub(crate) fn spec(manager: &Manager, token: &str) -> EnrolSpec {
         shared: false,
         ca_pem: Some(manager.ca_pem()),
         pins: Pins::default(),
+        named: HostNaming::default(),
+        unless_enrolled: false,
     }
 }
 

@@ -6,6 +6,7 @@ use crate::features::FeatureName;
 use crate::fields::Value;
 use crate::ids::PciAddress;
 use crate::nvidia_container::{BadNvidiaImage, DriverRootWish, KernelModuleType, NvidiaImage};
+use crate::readiness::GateName;
 use std::net::IpAddr;
 
 /// A socket's path may be no longer than this on Linux, its ending zero included.
@@ -98,6 +99,37 @@ pub(super) fn label(text: &str) -> Value<String> {
 /// The same, or what a template leaves where there is none.
 pub(super) fn optional_label(text: &str) -> Value<Option<String>> {
     if is_unset(text) { Ok(None) } else { label(text).map(Some) }
+}
+
+/// Where the readiness call goes, with or without `https://`, as a template fills it in; or what it leaves where there is none.
+pub(super) fn upstream(text: &str) -> Value<Option<String>> {
+    if is_unset(text) {
+        return Ok(None);
+    }
+    let url = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    if is_https(&url) {
+        Ok(Some(url))
+    } else {
+        Err("expected host, host:port or https://host:port, without a path; the token belongs in a file of its own \
+             (readiness.jwt_file)"
+            .to_owned())
+    }
+}
+
+/// A gate of the readiness call.
+pub(super) fn gate(text: &str) -> Value<GateName> {
+    let known = || GateName::ALL.iter().copied().map(GateName::code).collect::<Vec<_>>().join(", ");
+    GateName::from_code(text).ok_or_else(|| format!("expected one of {}", known()))
+}
+
+/// A directory of the daemon's own.
+pub(super) fn directory(text: &str) -> Value<String> {
+    let is_plain = !text.split('/').any(|part| [".", ".."].contains(&part));
+    if names_file(text) && is_plain {
+        Ok(text.to_owned())
+    } else {
+        Err("expected the path of a directory that begins with /, without . and ..".to_owned())
+    }
 }
 
 /// A path of the manager's API.

@@ -1,12 +1,14 @@
 //! Settings: what the administrator configures, parsed from TOML fragments that name file, line and field when they are wrong.
 
 mod check;
+mod host_naming;
 mod kept;
 mod log_filter;
 mod overlay;
 mod read;
 
 pub use check::is_https;
+pub use host_naming::HostNaming;
 pub use kept::{KeptError, KeptSettings};
 pub use log_filter::{LogFilter, LogLevel};
 pub use overlay::{DrainAt, GpuOverlay, HostSetting, NvidiaOverlay, SettingsOverlay};
@@ -16,6 +18,7 @@ use crate::checkin::Pins;
 use crate::features::FeatureName;
 use crate::ids::PciAddress;
 use crate::nvidia_container::NvidiaWish;
+use crate::readiness::GateName;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,6 +36,10 @@ pub struct Settings {
     pub nvidia: NvidiaSettings,
     /// Metrics for Prometheus.
     pub metrics: MetricsSettings,
+    /// The readiness call of an autoscaled host.
+    pub readiness: ReadinessSettings,
+    /// Where the certificate of the workspace proxy is kept.
+    pub proxy: ProxySettings,
     /// Single GPUs, by PCI address: `[gpu."0000:41:00.0"]`.
     pub gpu: BTreeMap<PciAddress, GpuSettings>,
     /// What a desired state has set over the files: no file of settings has it.
@@ -205,4 +212,41 @@ pub struct MetricsSettings {
     pub socket: Option<String>,
     /// File for node_exporter's textfile collector; its name ends in `.prom`.
     pub textfile: Option<String>,
+}
+
+/// The readiness call of an autoscaled host: off without an upstream and a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReadinessSettings {
+    /// Where it goes, `https://upstream.example:443`.
+    pub upstream: Option<String>,
+    /// File with the token (0640 root:gpuhostd); without it the systemd credential `gpuhostd.readiness-jwt` is used.
+    pub jwt_file: Option<String>,
+    /// PEM file with the only certificate authorities that are trusted for it; without it, as the manager is trusted.
+    pub ca_file: Option<String>,
+    /// What has to be there before it.
+    pub gates: Vec<GateName>,
+    /// Path of the call.
+    pub path: String,
+}
+
+impl Default for ReadinessSettings {
+    fn default() -> Self {
+        let path = "/api/set_server_status".to_owned();
+        Self { upstream: None, jwt_file: None, ca_file: None, gates: GateName::ALL.to_vec(), path }
+    }
+}
+
+/// Where the certificate of the workspace proxy is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProxySettings {
+    /// Directory of the daemon; below it `current` leads to `cert.pem` and `key.pem`.
+    pub directory: String,
+}
+
+impl Default for ProxySettings {
+    fn default() -> Self {
+        Self { directory: "/var/lib/gpuhostd/proxy".to_owned() }
+    }
 }

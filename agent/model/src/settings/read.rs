@@ -2,7 +2,7 @@
 
 use super::{
     AgentSettings, DockerSettings, GpuSettings, ManagerPaths, ManagerSettings, MetricsSettings, NvidiaSettings,
-    Settings, check,
+    ProxySettings, ReadinessSettings, Settings, check,
 };
 use crate::fields::{ConfigError, ConfigPlace, Document, Section};
 use crate::nvidia_container::NvidiaWish;
@@ -64,6 +64,8 @@ pub(super) fn all(top: &mut Section<'_, '_>, settings: &mut Settings) {
         docker: to_docker,
         nvidia: to_nvidia,
         metrics: to_metrics,
+        readiness: to_readiness,
+        proxy: to_proxy,
         gpu,
         // No file of settings can set it.
         desired: _,
@@ -79,6 +81,11 @@ pub(super) fn all(top: &mut Section<'_, '_>, settings: &mut Settings) {
         let MetricsSettings { socket, textfile } = to_metrics;
         section.text("socket", socket, check::optional_socket);
         section.text("textfile", textfile, check::textfile);
+    });
+    top.section("readiness", |section| readiness(section, to_readiness));
+    top.section("proxy", |section| {
+        let ProxySettings { directory } = to_proxy;
+        section.text("directory", directory, check::directory);
     });
     top.section("gpu", |section| {
         section.sections(check::gpu, |address, section| {
@@ -134,6 +141,15 @@ fn paths(section: &mut Section<'_, '_>, to: &mut ManagerPaths) {
     section.text("events", events, check::api_path);
     section.text("credentials", credentials, check::api_path);
     section.text("deregister", deregister, check::api_path);
+}
+
+fn readiness(section: &mut Section<'_, '_>, to: &mut ReadinessSettings) {
+    let ReadinessSettings { upstream, jwt_file, ca_file, gates, path } = to;
+    section.text("upstream", upstream, check::upstream);
+    section.hidden_text("jwt_file", jwt_file, check::token_file);
+    section.text("ca_file", ca_file, check::optional_file);
+    section.list("gates", gates, check::gate);
+    section.text("path", path, check::api_path);
 }
 
 fn nvidia(section: &mut Section<'_, '_>, to: &mut NvidiaSettings) {

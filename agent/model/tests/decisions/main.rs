@@ -31,6 +31,7 @@ mod mig_mode_changes;
 mod mig_world;
 mod pace;
 mod passthrough;
+mod readiness;
 mod reconcile_runs;
 mod silent;
 mod unfit;

@@ -12,6 +12,7 @@ mod cdi;
 mod daemon_json;
 mod journal;
 mod journal_found;
+mod kasm;
 mod nvidia_record;
 mod smi_captures;
 mod smi_document;

@@ -8,6 +8,7 @@ use model::condition::{Condition, ConditionStatus};
 use model::enrol::CheckinStatus;
 use model::manager_trust::TrustedBy;
 use model::observation::{HostObservation, ProbeOutcome};
+use model::readiness::ReadinessStatus;
 use model::roster::Known;
 use model::time::UnixMillis;
 use serde::{Deserialize, Serialize};
@@ -108,6 +109,13 @@ view! {
         /// left out.
         #[serde(default)]
         manager_trust: Vec<TrustView>,
+        /// How far the readiness call of an autoscaled host is: off, waiting (for a gate), reporting, reported or failed. Treat an
+        /// unknown one as waiting.
+        #[serde(default)]
+        readiness: String,
+        /// The gates that the readiness call waits for, or why it failed. May have no value.
+        #[serde(default)]
+        readiness_detail: Option<String>,
         /// Properties that have no value now, with the reason.
         absent: Absent,
     }
@@ -251,9 +259,9 @@ fn count(number: usize) -> u32 {
 }
 
 impl HostView {
-    /// The view of one observation and of the check-in at one instant.
+    /// The view of one observation, of the check-in and of the readiness call at one instant.
     #[must_use]
-    pub fn new(version: &str, seen: &HostObservation, checkin: &CheckinStatus) -> Self {
+    pub fn new(version: &str, seen: &HostObservation, checkin: &CheckinStatus, readiness: &ReadinessStatus) -> Self {
         let mut absent = Absent::default();
         let observed = (seen.sequence > 0).then(|| millis(seen.observed_at)).flatten();
         let why_no_driver = if seen.probes.is_empty() { Absence::NotProbed } else { Absence::ProbeFailed };
@@ -300,6 +308,8 @@ impl HostView {
             manager_error: absent.option("ManagerError", checkin.last_error.clone(), &Absence::None),
             manager_wait_until: absent.option("ManagerWaitUntil", checkin.wait_until.and_then(millis), &Absence::None),
             manager_trust: checkin.trust.iter().map(TrustView::from).collect(),
+            readiness: readiness.state.code().to_owned(),
+            readiness_detail: absent.option("ReadinessDetail", readiness.detail.clone(), &Absence::None),
             absent,
         }
     }

@@ -9,6 +9,7 @@ pub mod gpu;
 pub mod heartbeat;
 pub mod lenient;
 mod observed;
+pub mod readiness;
 pub mod reply;
 pub mod report;
 pub mod workspace_docs;

@@ -6,6 +6,7 @@ use super::layout::{View, picture, screen};
 use model::enrol::{CheckinState, CheckinStatus};
 use model::judge::{ObservationMeta, judge};
 use model::observation::RawObservation;
+use model::readiness::ReadinessStatus;
 use model::time::{BootMillis, UnixMillis};
 use std::path::Path;
 use wire::dbus::gpu::GpuView;
@@ -30,7 +31,7 @@ fn snapshot(name: &str) -> Snapshot {
         ..CheckinStatus::default()
     };
     Snapshot {
-        host: HostView::new("0.1.0", &seen, &checkin),
+        host: HostView::new("0.1.0", &seen, &checkin, &ReadinessStatus::default()),
         gpus: seen.gpus.iter().map(GpuView::from).collect(),
         iommu_groups: Vec::new(),
         nvidia_containers: Vec::new(),

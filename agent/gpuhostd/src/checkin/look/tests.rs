@@ -113,6 +113,7 @@ async fn a_kept_identity_brings_its_manager_its_trust_and_its_end() {
         trust: Trust { ca_pem: Some(manager.ca_pem()), ..Trust::default() },
         managers: vec![manager.url().parse().unwrap()],
         enrolled_with: Vec::new(),
+        named: model::settings::HostNaming::default(),
         credentials: vec![secret],
         next_key_pem: None,
         next_request: None,

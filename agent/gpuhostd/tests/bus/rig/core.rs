@@ -106,6 +106,7 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
         nvidia: seen_nvidia,
         workspaces: workspaces.subscribe(),
         events: events.0,
+        readiness: watch::Sender::default().subscribe(),
     };
     let seen = Arc::clone(&jobs);
     let ours = Core {

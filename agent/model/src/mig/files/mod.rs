@@ -7,8 +7,8 @@ pub mod export;
 pub mod filter;
 pub mod host_gpus;
 mod read_configs;
-mod scalar;
-mod yaml;
+pub(crate) mod scalar;
+pub(crate) mod yaml;
 
 pub use choose::choose;
 pub use filter::{BadDeviceId, DeviceId};

@@ -3,7 +3,7 @@
 use super::yaml::{Node, Value};
 
 /// True where nothing is there: absent in all but its name.
-pub(super) fn is_null(node: &Node) -> bool {
+pub(crate) fn is_null(node: &Node) -> bool {
     matches!(&node.value, Value::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
 }
 

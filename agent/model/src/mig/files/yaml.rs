@@ -15,17 +15,17 @@ const MOST_DEPTH: usize = 32;
 
 /// One value.
 #[derive(Debug)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// Where it begins.
-    pub(super) line: u64,
+    pub(crate) line: u64,
     /// What it is.
-    pub(super) value: Value,
+    pub(crate) value: Value,
     /// How many values it is, itself among them.
     size: u64,
 }
 
 #[derive(Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Scalar {
         text: String,
         /// Without quotes: it may be a number, a boolean or null.
@@ -37,15 +37,15 @@ pub(super) enum Value {
 
 /// The name of a field, and where it is.
 #[derive(Debug, Clone)]
-pub(super) struct Key {
-    pub(super) text: String,
-    pub(super) line: u64,
+pub(crate) struct Key {
+    pub(crate) text: String,
+    pub(crate) line: u64,
     /// `<<` without quotes: what is under it is merged.
     merges: bool,
 }
 
 /// Reads the one document of a text; none where it is empty.
-pub(super) fn read(text: &str) -> Result<Option<Rc<Node>>, FileError> {
+pub(crate) fn read(text: &str) -> Result<Option<Rc<Node>>, FileError> {
     if text.len() > MOST_BYTES {
         return Err(FileError::whole(format!("it has {} bytes, more than {MOST_BYTES}", text.len())));
     }
