@@ -4,6 +4,7 @@
 pub mod cdi;
 pub mod change;
 mod child_fault;
+pub mod container_devices;
 mod device_links;
 pub mod docker_config;
 pub mod driver_host;

@@ -3,14 +3,15 @@
 //! What is wished is in the documents, and what is there is in Docker: both are read again after every start. Only what people have
 //! asked for on this host, and the volumes of what was deleted, are kept on disk, before anything is done for them.
 
+use crate::driver_changing::driver_changing;
 use crate::publish::{Publisher, WorkspaceQuestion};
-use model::condition::{Condition, ConditionStatus};
+use crate::workspace_notices::show;
 use model::desired::DesiredState;
 use model::driver::ProbeError;
 use model::enrol::CheckinStatus;
 use model::image_ref::ImageRef;
 use model::message::Message;
-use model::nvidia_container::{NvidiaPhase, NvidiaState};
+use model::nvidia_container::NvidiaState;
 use model::observation::HostObservation;
 use model::policy::Policy;
 use model::ports::{Clock, LedgerPort, WorkspacePort};
@@ -20,11 +21,12 @@ use model::settings::Settings;
 use model::time::{BootMillis, Now};
 use model::workspace::{DesiredRun, WorkspaceAction, WorkspaceId, plan};
 use model::workspace_life::{
-    BadWorkspacesRecord, LocalWorkspace, WorkspaceAsk, WorkspaceDeed, WorkspaceLimits, WorkspaceLook, WorkspaceReason,
-    WorkspaceWishes, WorkspacesDoing, WorkspacesMemory, WorkspacesRecord, WorkspacesState, WorkspacesTurn,
-    WorkspacesWorld, decide_workspaces, described,
+    BadWorkspacesRecord, LocalWorkspace, WorkspaceAsk, WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuNeeds,
+    WorkspaceGpuProbe, WorkspaceLimits, WorkspaceLook, WorkspaceReason, WorkspaceSeen, WorkspaceWishes,
+    WorkspacesDoing, WorkspacesMemory, WorkspacesRecord, WorkspacesState, WorkspacesTurn, WorkspacesWorld,
+    decide_workspaces, described,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -49,10 +51,6 @@ const DOCKER_IDLE_MS: u64 = 60_000;
 const RECORD_AGAIN_MS: u64 = 30_000;
 /// So long it is waited for the first facts of the host.
 const FACTS_WITHIN_MS: u64 = 30_000;
-/// Type of the condition while removals wait.
-const REMOVALS_HELD: &str = "workspace_removals_held";
-/// Type of the condition while containers only look like ours.
-const FOREIGN: &str = "workspace_foreign_container";
 
 /// What the keeper works with.
 pub struct WorkspaceKeeperParts<P, L, K> {
@@ -95,6 +93,7 @@ pub struct WorkspaceKeeper<P, L, K> {
     doing: WorkspacesDoing,
     deeds: JoinSet<(WorkspaceDeed, Result<(), String>)>,
     events: JoinSet<Result<(), String>>,
+    looks: JoinSet<(WorkspaceGpuProbe, Result<WorkspaceGpuLook, String>)>,
 }
 
 impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
@@ -114,6 +113,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             doing: WorkspacesDoing::default(),
             deeds: JoinSet::new(),
             events: JoinSet::new(),
+            looks: JoinSet::new(),
         }
     }
 
@@ -149,6 +149,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
                     (self.is_stale, self.unchanged) = (true, 0);
                     self.ended(ended);
                 }
+                Some(looked) = self.looks.join_next(), if !self.looks.is_empty() => self.gpus_looked_at(looked),
                 Some(event) = self.events.join_next(), if !self.events.is_empty() => {
                     self.is_stale = true;
                     if let Ok(Err(_)) = event {
@@ -213,6 +214,22 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
                 let failed = result.err();
                 self.memory.ended(&deed, now, failed.as_deref().map_or(Ok(()), Err));
             }
+        }
+    }
+
+    fn gpus_looked_at(
+        &mut self,
+        looked: Result<(WorkspaceGpuProbe, Result<WorkspaceGpuLook, String>), tokio::task::JoinError>,
+    ) {
+        let (probe, look) = match looked {
+            Ok(looked) => looked,
+            Err(broken) if broken.is_panic() => std::panic::resume_unwind(broken.into_panic()),
+            Err(_) => return,
+        };
+        self.doing.probes.remove(&probe.workspace_id);
+        if let Some(lost) = self.memory.gpus_found(&probe, &look) {
+            tracing::warn!(message_id = Message::WorkspaceGpuLost.id(), "{}", lost.message);
+            self.parts.publisher.occur(lost);
         }
     }
 
@@ -417,13 +434,26 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
     /// The images of what is to run, and those whose pull was begun: it goes on also where nothing wants it any more.
     fn images(&self, host: &HostObservation, policy: &Policy) -> Vec<ImageRef> {
         let docker = host.docker.clone().unwrap_or_default();
-        let described = described(host, &docker, (&self.look.containers, &self.doing.starting), policy);
+        let described = described(host, &docker, (&self.look.containers, &self.starting()), policy);
         let planned = plan(&described, &self.wishes.document);
         let images = planned.into_iter().filter_map(|one| match one.action {
             WorkspaceAction::Create(request) => Some(request.container.image),
             WorkspaceAction::Nothing | WorkspaceAction::Refusal(_) => None,
         });
         images.chain(self.memory.pulls().cloned()).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Workspaces that are being started, or were stopped to be started again.
+    fn starting(&self) -> BTreeSet<WorkspaceId> {
+        self.doing.starting.iter().chain(self.memory.repairing()).cloned().collect()
+    }
+
+    fn gpu_needs(&self, host: &HostObservation) -> BTreeMap<WorkspaceId, WorkspaceGpuNeeds> {
+        let ours = self.look.containers.iter().filter(|seen| seen.foreign.is_none() && seen.is_live());
+        let needs = |seen: &WorkspaceSeen| {
+            Some((seen.workspace_id.clone()?, WorkspaceGpuNeeds::of(host, &seen.gpus, &seen.vfio)))
+        };
+        ours.filter_map(needs).collect()
     }
 
     fn world(&mut self, host: &HostObservation, policy: &Policy, nvidia: &NvidiaState, now: Now) -> WorkspacesWorld {
@@ -441,10 +471,12 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             lists: self.wishes.lists,
             manager_held: held.or_else(|| (!policy.manager.workspaces).then(denied)),
             driver_changing: driver_changing(nvidia),
-            host: described(host, &docker, (&self.look.containers, &self.doing.starting), policy),
+            host: described(host, &docker, (&self.look.containers, &self.starting()), policy),
             look: self.look.clone(),
             memory: self.memory.clone(),
             doing: self.doing.clone(),
+            gpu_needs: self.gpu_needs(host),
+            repair: policy.host.workspaces.repair,
             limits: WorkspaceLimits::default(),
             max_removals: policy.manager.max_removals,
             now,
@@ -453,7 +485,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
 
     /// Writes down what has to be, begins what was decided, and shows it.
     async fn take(&mut self, turn: WorkspacesTurn, now: Now) -> Option<BootMillis> {
-        let WorkspacesTurn { deeds, mut state, memory, wake_at } = turn;
+        let WorkspacesTurn { deeds, probes, probe_at, mut state, memory, wake_at } = turn;
         let saved = match &self.blocked {
             Some(why) => Err(why.clone()),
             None => self.save(&memory.record).await,
@@ -470,11 +502,19 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
         for deed in deeds {
             self.begin(deed);
         }
+        for probe in probes {
+            self.doing.probes.insert(probe.workspace_id.clone());
+            let port = Arc::clone(&self.parts.port);
+            self.looks.spawn(async move {
+                let look = port.look_at_workspace_gpus(&probe).await;
+                (probe, look)
+            });
+        }
         if is_over {
             return Some(now.boot);
         }
         let again = self.looked_at.unwrap_or(now.boot).plus(self.look_again_ms());
-        Some(wake_at.map_or(again, |wake| wake.min(again)))
+        wake_at.into_iter().chain(probe_at).chain([again]).min()
     }
 
     async fn save(&mut self, record: &WorkspacesRecord) -> Result<(), String> {
@@ -508,67 +548,9 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
         });
     }
 
-    fn show(&self, mut state: WorkspacesState) {
-        let publisher = &self.parts.publisher;
-        let before = Arc::clone(&publisher.workspaces().borrow());
-        for one in &mut state.workspaces {
-            if let Some(earlier) = before.find(&one.id).filter(|earlier| earlier.state == one.state) {
-                one.since = earlier.since;
-            }
-        }
-        let condition = |kind: &str, reason: &str, message: String| Condition {
-            kind: kind.to_owned(),
-            status: ConditionStatus::True,
-            reason: reason.to_owned(),
-            message,
-            since: self.parts.clock.wall_now(),
-        };
-        match &state.removals_held {
-            Some(held) => publisher.stand(condition(
-                REMOVALS_HELD,
-                "max_removals",
-                format!(
-                    "the manager's desired state removes {} workspaces, and the policy allows {} at once: it waits for another \
-                     revision, or for `gpuhostctl workspaces confirm-removals`",
-                    held.count, held.most
-                ),
-            )),
-            None => publisher.lift(REMOVALS_HELD),
-        }
-        match state.foreign.first() {
-            Some(first) => publisher.stand(condition(
-                FOREIGN,
-                "not_ours",
-                format!(
-                    "{} containers have the label of a workspace and are not gpuhostd's; the first is {}: {}; they are left alone",
-                    state.foreign.len(),
-                    first.name,
-                    first.why.why()
-                ),
-            )),
-            None => publisher.lift(FOREIGN),
-        }
-        publisher.show_workspaces(state);
+    fn show(&self, state: WorkspacesState) {
+        show(&self.parts.publisher, self.parts.clock.wall_now(), state);
     }
-}
-
-/// While one of NVIDIA's containers is replaced nothing is started with a GPU.
-fn driver_changing(nvidia: &NvidiaState) -> Option<String> {
-    let of = |name: &str, phase: &NvidiaPhase| match phase {
-        NvidiaPhase::Upgrading { step } | NvidiaPhase::RollingBack { step } | NvidiaPhase::Stopping { step } => {
-            Some(format!("the {name} container is being changed: {step}"))
-        }
-        NvidiaPhase::Starting { lacks } => Some(format!("the {name} container is not ready yet: {lacks}")),
-        NvidiaPhase::Disabled
-        | NvidiaPhase::Absent { .. }
-        | NvidiaPhase::Pulling { .. }
-        | NvidiaPhase::Ready
-        | NvidiaPhase::Failed { .. }
-        | NvidiaPhase::Refused { .. }
-        | NvidiaPhase::Foreign { .. }
-        | NvidiaPhase::Unknown { .. } => None,
-    };
-    of("driver", &nvidia.driver.phase).or_else(|| of("toolkit", &nvidia.toolkit.phase))
 }
 
 /// Waits until the instant, or for ever where there is none.

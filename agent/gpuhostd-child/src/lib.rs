@@ -1,7 +1,8 @@
 //! The disposable child of the hands, which does one thing that may hang or crash and is gone: it asks NVML, writes one step of a
-//! change, looks closely at a GPU, looks at MIG or changes it, edits Docker's configuration, or looks into every process. A library so that tests can be their own child.
+//! change, looks closely at a GPU, looks at MIG or changes it, edits Docker's configuration, looks into every process, or which devices a container may open. A library so that tests can be their own child.
 
 mod capability;
+mod container_devices;
 mod docker_config;
 mod holders;
 mod nvml;
@@ -10,6 +11,7 @@ mod write;
 use holders::Places;
 use host::front::{Surroundings, Sysfs};
 use model::PciAddress;
+use model::device_links::DeviceNumber;
 use model::driver::DriverSource;
 use model::os_cause::OsCause;
 use model::plan::Scope;
@@ -23,6 +25,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 /// The child with its arguments: `VERSION TASK …` of a hand (see [`protocol::child`]), or `name-mig-monitor` of
 /// `gpuhostd-mig-monitor.service`. It answers on standard output, or reports on standard error what is wrong. Blocking.
@@ -58,6 +61,15 @@ fn done(task: Task, args: &[OsString]) -> Result<(), OsCause> {
             answer(&holders::holders(&Places::with_sysfs(sysfs), &scope_in(scope)?))
         }
         (Task::LookForMigHolders, [gpu]) => answer(&holders::mig_holders(Path::new("/proc"), address_in(gpu)?)),
+        (Task::ListContainerNodes, [container, pid]) => answer(&holders::container_nodes(
+            Path::new("/proc"),
+            &text_in("container", container)?,
+            text_in("pid", pid)?,
+        )?),
+        (Task::ProbeContainerDevices, [container, pid, devices]) => {
+            let devices: Vec<DeviceNumber> = in_json("list of devices", devices)?;
+            answer(&container_devices::probe(&text_in("container", container)?, text_in("pid", pid)?, &devices)?)
+        }
         (Task::MigLook, [libraries, gpu]) => {
             let gpu = address_in(gpu)?;
             on_its_own_line(&mig_look::look(&library(libraries)?, gpu)?)
@@ -73,6 +85,8 @@ fn done(task: Task, args: &[OsString]) -> Result<(), OsCause> {
             | Task::InspectScope
             | Task::LookForHolders
             | Task::LookForMigHolders
+            | Task::ListContainerNodes
+            | Task::ProbeContainerDevices
             | Task::MigLook
             | Task::MigAct
             | Task::DockerConfig,
@@ -88,6 +102,14 @@ fn scope_in(text: &OsString) -> Result<Scope, OsCause> {
 fn in_json<T: DeserializeOwned>(what: &str, text: &OsString) -> Result<T, OsCause> {
     serde_json::from_str(&text.to_string_lossy())
         .map_err(|error| OsCause::found(format!("the {what} cannot be read: {error}")))
+}
+
+fn text_in<T: FromStr>(what: &str, text: &OsString) -> Result<T, OsCause>
+where
+    T::Err: std::fmt::Display,
+{
+    let text = text.to_string_lossy();
+    text.parse().map_err(|error| OsCause::found(format!("{text:?} is not a {what}: {error}")))
 }
 
 fn library(paths: &OsString) -> Result<Nvml, OsCause> {

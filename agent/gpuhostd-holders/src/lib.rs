@@ -1,11 +1,11 @@
-//! The holders hand: looks for every process and container that uses a device.
+//! The holders hand: looks for every process and container that uses a device, and at the device files of a container.
 
-use acts::holders;
+use acts::{container_devices, holders};
 use files::OwnProgram;
 use hands::program::{HandPaths, HandSettings, noted};
 use hands::registry::{Registry, RegistryBuilder};
 use protocol::hand::HoldersHand;
-use protocol::hand::holders::{FindHolders, FindMigHolders};
+use protocol::hand::holders::{FindHolders, FindMigHolders, ListContainerNodes};
 use spawn::{Own, Supervisor};
 
 /// What the holders hand serves on this host.
@@ -14,6 +14,7 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
     let (note, sysfs) = (settings.note(), paths.sysfs.clone());
     let (lookers, child) = (Supervisor::default(), Own::find(OwnProgram::Child));
     let (mig_lookers, mig_child) = (lookers.clone(), child.clone());
+    let (listers, node_child) = (lookers.clone(), child.clone());
     RegistryBuilder::<HoldersHand>::new(move || missing_capabilities().map(|why| noted(why, note.as_ref())))
         .serve(move |FindHolders { scope }| {
             let (lookers, child, sysfs) = (lookers.clone(), child.clone(), sysfs.clone());
@@ -22,6 +23,10 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
         .serve(move |FindMigHolders { target }| {
             let (lookers, child) = (mig_lookers.clone(), mig_child.clone());
             async move { holders::look_at_mig(&lookers, &child, &target).await }
+        })
+        .serve(move |ListContainerNodes { container, pid }| {
+            let (listers, child) = (listers.clone(), node_child.clone());
+            async move { container_devices::list(&listers, &child, &container, pid).await }
         })
         .build()
 }

@@ -1,8 +1,10 @@
 //! The host hand: asks NVML and nvidia-smi, looks closely at a GPU, and takes the steps of a change. It edits Docker's configuration,
-//! keeps our CDI specification and the links of device numbers, and mounts for a driver container.
+//! keeps our CDI specification and the links of device numbers, mounts for a driver container, and looks which devices a container may
+//! open.
 
 use acts::cdi::{CdiKeeper, CdiPlaces};
 use acts::change::StepTaker;
+use acts::container_devices;
 use acts::docker_config::DockerConfigFile;
 use acts::driver_host::DriverHostTaker;
 use acts::probe::Probes;
@@ -22,9 +24,9 @@ use nix::unistd::geteuid;
 use protocol::hand::HostHand;
 use protocol::hand::host::{
     ApplyCdiStep, ApplyDockerConfigStep, ApplyDriverHostStep, ApplyStep, InspectCdi, InspectDockerConfig,
-    InspectDriverHost, InspectScope, ProbeNvml, ProbeSmi, ProbeToolkitPrograms,
+    InspectDriverHost, InspectScope, ProbeContainerDevices, ProbeNvml, ProbeSmi, ProbeToolkitPrograms,
 };
-use spawn::Own;
+use spawn::{Own, Supervisor};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -35,6 +37,7 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
     let child = Own::find(OwnProgram::Child);
     let probes = Probes::new(child.clone(), &paths.sysfs);
     let docker = DockerConfigFile::new(child.clone(), &settings.settings.docker.socket);
+    let (lookers, probing) = (Supervisor::default(), child.clone());
     let changes = StepTaker::new(child, &paths.sysfs, Surroundings::of_this_host());
     let cdi = CdiKeeper::new(CdiPlaces::of_this_host());
     let driver_host = DriverHostTaker::of_this_host();
@@ -57,6 +60,10 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
                 let toolkit = toolkit.clone();
                 async move { toolkit.answer().await }
             });
+    let registry = registry.serve(move |ProbeContainerDevices { container, pid, devices }| {
+        let (lookers, child) = (lookers.clone(), probing.clone());
+        async move { container_devices::probe(&lookers, &child, (&container, pid), &devices).await }
+    });
     let registry = with_steps(registry, changes, policy.clone());
     let registry = with_docker_config(registry, docker, policy.clone());
     let registry = with_cdi(registry, cdi, policy.clone());

@@ -126,6 +126,8 @@ pub enum Message {
     WorkspaceDeed,
     /// That has failed.
     WorkspaceDeedFailed,
+    /// A workspace that runs has lost its GPUs.
+    WorkspaceGpuLost,
     /// The record of workspaces cannot be used.
     WorkspaceRecordUnusable,
     /// The host takes no new workspaces, and none runs any more.
@@ -214,6 +216,7 @@ impl Message {
             Self::DesiredFilesWrong => "33066639641b4772aed61578a7951228",
             Self::WorkspaceDeed => "913bcb02e61443189e0dfe0a510bd4d5",
             Self::WorkspaceDeedFailed => "c6845116da6d41efae01e871f40c805b",
+            Self::WorkspaceGpuLost => "910236a24bea40e893cd215e9434f628",
             Self::WorkspaceRecordUnusable => "f3d3cd90bc5642e996e38f6aba1389ef",
             Self::HostDrained => "76ad45b1a4234a92a4eb796904285fc4",
             Self::EventsDamaged => "42047dc204054ac19886370a8ea6e951",

@@ -12,7 +12,7 @@ use crate::os_cause::{CauseSite, OsCause};
 use crate::pci::PciScan;
 use crate::plan::{Look, PlanStep, Target};
 use crate::time::{BootMillis, UnixMillis};
-use crate::workspace_life::{WorkspaceDeed, WorkspaceLook};
+use crate::workspace_life::{WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuProbe, WorkspaceLook};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::path::PathBuf;
@@ -268,6 +268,16 @@ pub trait WorkspacePort: Send + Sync + 'static {
     /// # Errors
     /// Docker cannot be asked; for people.
     fn await_workspace_event(&self, since: UnixMillis) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Looks whether a container that runs has the device files that its GPUs need, and whether its control group lets it open them. No
+    /// device is opened: a GPU that sleeps goes on sleeping.
+    ///
+    /// # Errors
+    /// It could not be looked at; for people.
+    fn look_at_workspace_gpus(
+        &self,
+        probe: &WorkspaceGpuProbe,
+    ) -> impl Future<Output = Result<WorkspaceGpuLook, String>> + Send;
 }
 
 /// A document of the journal as it was found.

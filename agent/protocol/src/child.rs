@@ -19,6 +19,10 @@ pub enum Task {
     LookForHolders,
     /// Looks for the users of a GPU and of its MIG instances: `look-for-mig-holders GPU`.
     LookForMigHolders,
+    /// Lists the device files of a container: `list-container-nodes CONTAINER PID`.
+    ListContainerNodes,
+    /// Looks which devices a container may open: `probe-container-devices CONTAINER PID DEVICES`, devices as JSON.
+    ProbeContainerDevices,
     /// Looks at MIG of a GPU: `mig-look LIBRARIES GPU`, libraries as a JSON list of paths; answers with a `MigOnGpu`.
     MigLook,
     /// Takes one step of a MIG change: `mig-act LIBRARIES GPU STEP`, the step as JSON.
@@ -29,12 +33,14 @@ pub enum Task {
 
 impl Task {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Probe,
         Self::Act,
         Self::InspectScope,
         Self::LookForHolders,
         Self::LookForMigHolders,
+        Self::ListContainerNodes,
+        Self::ProbeContainerDevices,
         Self::MigLook,
         Self::MigAct,
         Self::DockerConfig,
@@ -49,6 +55,8 @@ impl Task {
             Self::InspectScope => "inspect-scope",
             Self::LookForHolders => "look-for-holders",
             Self::LookForMigHolders => "look-for-mig-holders",
+            Self::ListContainerNodes => "list-container-nodes",
+            Self::ProbeContainerDevices => "probe-container-devices",
             Self::MigLook => "mig-look",
             Self::MigAct => "mig-act",
             Self::DockerConfig => "docker-config",

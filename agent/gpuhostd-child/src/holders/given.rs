@@ -6,8 +6,12 @@
 use super::nodes::Nodes;
 use super::part::{Part, without_ways_in};
 use super::process::{container, has_ended, shown};
+use model::device_links::DeviceNumber;
 use model::holders::{Hold, Holder, Holders, UnreadableProcess};
-use nix::sys::stat::makedev;
+use model::ids::ContainerId;
+use model::os_cause::OsCause;
+use model::workspace_life::ContainerNode;
+use nix::sys::stat::{major, makedev, minor};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -16,6 +20,8 @@ use std::path::Path;
 
 /// Where runtimes put nodes: `/dev` and these folders of it.
 const FOLDERS: [&str; 6] = ["", "dri", "vfio", "vfio/devices", "snd", "nvidia-caps"];
+/// Most device files of a container that are listed: whoever is root in it can make more.
+const NODES_MAX: usize = 4096;
 /// `/dev/mem` (Documentation/admin-guide/devices.txt).
 const MEM: (u64, u64) = (1, 1);
 
@@ -54,6 +60,29 @@ impl Devices {
     fn are_all(&self) -> bool {
         self.nodes.iter().any(|(_, number)| *number == makedev(MEM.0, MEM.1))
     }
+}
+
+/// The device files of the container that a process is in.
+///
+/// # Errors
+/// It is in another container or in none, or they cannot be listed.
+pub(crate) fn container_nodes(proc: &Path, of: &ContainerId, pid: u32) -> Result<Vec<ContainerNode>, OsCause> {
+    let folder = proc.join(pid.to_string());
+    let is_it = || container(&folder).is_some_and(|id| id == of.short());
+    let elsewhere = || OsCause::found(format!("process {pid} is not in container {} any more", of.short()));
+    if !is_it() {
+        return Err(elsewhere());
+    }
+    let devices = Devices::of(&folder.join("root/dev"))?;
+    // Another process may have got its number meanwhile.
+    if !is_it() {
+        return Err(elsewhere());
+    }
+    let node = |(path, number): (String, u64)| ContainerNode {
+        path,
+        number: DeviceNumber { major: major(number), minor: minor(number) },
+    };
+    Ok(devices.nodes.into_iter().take(NODES_MAX).map(node).collect())
 }
 
 /// Adds the containers among these processes that were given a device of the scope, each once.

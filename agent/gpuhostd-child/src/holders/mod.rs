@@ -5,6 +5,8 @@ mod nodes;
 mod part;
 mod process;
 
+pub(crate) use given::container_nodes;
+
 use model::holders::{Holders, UnreadableProcess};
 use model::ids::PciAddress;
 use model::plan::Scope;

@@ -138,6 +138,42 @@ pub struct WorkspacesPolicy {
     pub networks: Vec<String>,
     /// Addresses that their ports may be published on, beside the loopback.
     pub listen: Vec<IpAddr>,
+    /// What is done about one that runs and has lost its GPUs.
+    pub repair: WorkspaceRepair,
+}
+
+/// What is done about a workspace that runs and has lost its GPUs.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum WorkspaceRepair {
+    /// It is shown and reported.
+    #[default]
+    Never,
+    /// It is stopped and started again once the driver shows that no process computes on them.
+    WhenIdle,
+    /// It is stopped and started again, at a bounded pace.
+    Restart,
+}
+
+impl WorkspaceRepair {
+    /// As it is in the policy.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        self.into()
+    }
 }
 
 impl Default for WorkspacesPolicy {
@@ -150,6 +186,7 @@ impl Default for WorkspacesPolicy {
             host_paths_writable: none(),
             networks: none(),
             listen: Vec::new(),
+            repair: WorkspaceRepair::Never,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Reads the policy file, with the file, line and field in every complaint.
 
-use super::{HostPolicy, ManagerPolicy, MigPolicy, NvidiaPolicy, PassthroughPolicy, Policy, WorkspacesPolicy};
+use super::{
+    HostPolicy, ManagerPolicy, MigPolicy, NvidiaPolicy, PassthroughPolicy, Policy, WorkspaceRepair, WorkspacesPolicy,
+};
 use crate::fields::{ConfigErrors, Document, Value};
 use crate::ids::PciAddress;
 use crate::image_ref::ImageRef;
@@ -62,7 +64,7 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
                 section.flag("cdi", cdi);
             });
             section.section("workspaces", |section| {
-                let WorkspacesPolicy { allowed, registries, host_paths, host_paths_writable, networks, listen } =
+                let WorkspacesPolicy { allowed, registries, host_paths, host_paths_writable, networks, listen, repair } =
                     workspaces;
                 section.flag("allowed", allowed);
                 section.list("registries", registries, registry);
@@ -70,6 +72,7 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
                 section.list("host_paths_writable", host_paths_writable, folder);
                 section.list("networks", networks, network);
                 section.list("listen", listen, address);
+                section.text("repair", repair, repair_word);
             });
         });
         top.section("manager", |section| {
@@ -150,6 +153,10 @@ fn network(text: &str) -> Value<String> {
         _ if fits => Ok(text.to_owned()),
         _ => Err("expected the name of a network of Docker".to_owned()),
     }
+}
+
+fn repair_word(text: &str) -> Value<WorkspaceRepair> {
+    text.parse().map_err(|_| "expected never, when_idle or restart".to_owned())
 }
 
 fn address(text: &str) -> Value<IpAddr> {

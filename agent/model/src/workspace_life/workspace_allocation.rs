@@ -82,6 +82,7 @@ mod tests {
             gpus: gpus.iter().map(|&name| name.to_owned()).collect(),
             vfio: Vec::new(),
             gpu_ok: None,
+            gpu_unknown: None,
             nano_cpus: cores * 1_000_000_000,
             memory_bytes: cores << 30,
             generation: 1,

@@ -3,6 +3,8 @@
 use super::removal_gate::removals;
 use super::workspace_deed::WorkspaceDeed;
 use super::workspace_ending::{deleted, paused, stopped};
+use super::workspace_gpu_look::WorkspaceGpuProbe;
+use super::workspace_gpu_turn::{GPU_LOST, probes};
 use super::workspace_look::WorkspaceSeen;
 use super::workspace_memory::{WorkspaceMemory, WorkspacesMemory, is_ending};
 use super::workspace_pace::WorkspaceGate;
@@ -26,6 +28,7 @@ pub fn decide_workspaces(world: &WorkspacesWorld) -> WorkspacesTurn {
     let planned = plan(&world.host, &world.document);
     let mut memory = world.memory.clone();
     settle(world, &planned, &mut memory);
+    let looking = probes(world, &mut memory);
     let wished = heads(&planned);
     let lists = lists(world, &planned);
     let orphans = orphans(world, &planned, &wished);
@@ -40,6 +43,7 @@ pub fn decide_workspaces(world: &WorkspacesWorld) -> WorkspacesTurn {
         shown: Vec::new(),
         held,
         wake_at: None,
+        looking,
     };
     for (id, (planned, head)) in in_order(&planned, &wished) {
         let step = deciding.step(id, planned, head);
@@ -151,7 +155,12 @@ fn settle(world: &WorkspacesWorld, planned: &[Planned], memory: &mut WorkspacesM
         }
     }
     for one in planned {
-        let (Some(head), WorkspaceAction::Create(request)) = (&one.head, &one.action) else { continue };
+        let (Some(head), WorkspaceAction::Create(request)) = (&one.head, &one.action) else {
+            // What is not to run is not started again.
+            let known = one.head.as_ref().and_then(|head| memory.workspaces.get_mut(&head.id));
+            known.into_iter().for_each(|known| known.gpu.is_repairing = false);
+            continue;
+        };
         let known = memory.workspaces.entry(head.id.clone()).or_default();
         let digest = &request.container.spec_digest;
         if known.spec_digest.as_ref() != Some(digest) {
@@ -199,6 +208,8 @@ struct Deciding<'a> {
     held: Option<RemovalsHeld>,
     /// When a volume is tried again.
     wake_at: Option<BootMillis>,
+    /// GPUs that are looked at, and when the next ones are.
+    looking: (Vec<WorkspaceGpuProbe>, Option<BootMillis>),
 }
 
 impl Deciding<'_> {
@@ -274,7 +285,12 @@ impl Deciding<'_> {
         }
         if let Some(deed) = step.deed.take() {
             match self.slots.take(&deed) {
-                Ok(true) => self.begin(deed, wished.map(|(head, _)| head.desired)),
+                Ok(true) => {
+                    if step.reason.as_ref().is_some_and(|reason| reason.code == GPU_LOST) {
+                        self.memory.workspaces.entry(id.clone()).or_default().gpu.begin_repair(self.world.now.boot);
+                    }
+                    self.begin(deed, wished.map(|(head, _)| head.desired));
+                }
                 Ok(false) => {}
                 Err(full) => {
                     step.reason = Some(WorkspaceReason::new(full.code(), full.to_string()));
@@ -379,7 +395,8 @@ impl Deciding<'_> {
             _ => None,
         });
         let world = self.world;
-        let mut workspaces: Vec<_> = self.shown.iter().map(|one| status(world, one, own(world, &one.id))).collect();
+        let mut workspaces: Vec<_> =
+            self.shown.iter().map(|one| status((world, &self.memory), one, own(world, &one.id))).collect();
         workspaces.sort_by(|one, other| one.id.cmp(&other.id));
         let state = WorkspacesState {
             unknown: None,
@@ -390,7 +407,8 @@ impl Deciding<'_> {
             foreign: foreign(&world.look),
             removals_held: self.held,
         };
-        WorkspacesTurn { deeds: self.deeds, state, memory: self.memory, wake_at }
+        let (probes, probe_at) = self.looking;
+        WorkspacesTurn { deeds: self.deeds, probes, probe_at, state, memory: self.memory, wake_at }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is remembered of workspaces while the daemon runs. All of it can be lost: then something is tried once more.
 
 use super::workspace_deed::WorkspaceDeed;
+use super::workspace_gpu_memory::WorkspaceGpuMemory;
 use super::workspace_pace::WorkspacePace;
 use super::workspace_record::WorkspacesRecord;
 use crate::desired::DocumentId;
@@ -39,6 +40,8 @@ pub struct WorkspaceMemory {
     pub is_started: bool,
     /// Somebody wants its container created again.
     pub recreate: bool,
+    /// Of its GPUs.
+    pub gpu: WorkspaceGpuMemory,
 }
 
 /// What is remembered of an image.
@@ -72,7 +75,7 @@ impl WorkspacesMemory {
             (true, Err(message)) => memory.ending.fail(now, "docker_refused", message, false),
             (false, Ok(())) => {}
             (false, Err(message)) => {
-                memory.is_started = false;
+                (memory.is_started, memory.gpu.is_repairing) = (false, false);
                 memory.pace.fail(now, "docker_refused", message, false);
             }
         }
@@ -92,6 +95,7 @@ impl WorkspacesMemory {
     pub fn try_again(&mut self, id: &WorkspaceId) {
         if let Some(memory) = self.workspaces.get_mut(id) {
             (memory.pace, memory.ending) = (WorkspacePace::default(), WorkspacePace::default());
+            memory.gpu.repair = WorkspacePace::default();
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::workspace_deed::WorkspaceDeed;
 use super::workspace_ending::unsettled;
+use super::workspace_gpu_turn::runs;
 use super::workspace_look::WorkspaceSeen;
 use super::workspace_memory::{WorkspaceMemory, WorkspacesMemory};
 use super::workspace_pace::WorkspaceGate;
@@ -43,7 +44,7 @@ pub(super) fn running(
         return give_way((world, all), wanted, seen);
     }
     match &seen.run {
-        ContainerRun::Running => WorkspaceStep::met(S::Running),
+        ContainerRun::Running => runs(world, id, seen, memory),
         ContainerRun::Paused => WorkspaceStep::does(S::Starting, "starting", unpause(id, seen)),
         ContainerRun::Created | ContainerRun::Ended { .. } => again(world, wanted, seen, memory),
         ContainerRun::Other(state) if state == "dead" => WorkspaceStep::does(S::Pending, "removing", remove(id, seen)),

@@ -1,6 +1,8 @@
 //! What everybody is shown of a workspace after a turn.
 
+use super::workspace_gpu_look::GpuVerdict;
 use super::workspace_look::{WorkspaceLook, WorkspaceSeen};
+use super::workspace_memory::WorkspacesMemory;
 use super::workspace_status::{ForeignWorkspace, WorkspaceStatus};
 use super::workspace_step::WorkspaceStep;
 use super::workspace_world::WorkspacesWorld;
@@ -18,7 +20,11 @@ pub(super) struct Shown {
 }
 
 /// As everybody sees it.
-pub(super) fn status(world: &WorkspacesWorld, shown: &Shown, seen: Option<&WorkspaceSeen>) -> WorkspaceStatus {
+pub(super) fn status(
+    (world, memory): (&WorkspacesWorld, &WorkspacesMemory),
+    shown: &Shown,
+    seen: Option<&WorkspaceSeen>,
+) -> WorkspaceStatus {
     let Shown { id, wished, step } = shown;
     let head = wished.as_ref().map(|(head, _)| head);
     let requester = wished.as_ref().map(|(_, requester)| *requester).or(seen.and_then(|seen| seen.requester));
@@ -31,6 +37,8 @@ pub(super) fn status(world: &WorkspacesWorld, shown: &Shown, seen: Option<&Works
             None
         }
     });
+    let live = seen.filter(|seen| seen.is_live());
+    let verdict = live.and_then(|seen| memory.workspaces.get(id)?.gpu.verdict(seen));
     WorkspaceStatus {
         id: id.clone(),
         requester: requester.unwrap_or(Requester::Manager),
@@ -44,7 +52,11 @@ pub(super) fn status(world: &WorkspacesWorld, shown: &Shown, seen: Option<&Works
         image,
         gpus: seen.map(|seen| seen.gpus.clone()).unwrap_or_default(),
         vfio: seen.map(|seen| seen.vfio.clone()).unwrap_or_default(),
-        gpu_ok: None,
+        gpu_ok: verdict.and_then(GpuVerdict::is_ok),
+        gpu_unknown: match verdict {
+            Some(GpuVerdict::Unknown { why }) => Some(why.clone()),
+            Some(GpuVerdict::Ok | GpuVerdict::Lost { .. }) | None => None,
+        },
         nano_cpus: seen.map_or(0, |seen| seen.nano_cpus),
         memory_bytes: seen.map_or(0, |seen| seen.memory_bytes),
         generation: head.map(|head| head.generation).or(seen.map(|seen| seen.generation)).unwrap_or(0),

@@ -108,6 +108,8 @@ pub struct WorkspaceStatus {
     pub vfio: Vec<String>,
     /// Its GPUs are there and can be opened; `None` where that is not known, or it has none.
     pub gpu_ok: Option<bool>,
+    /// Why that is not known, where it has GPUs and was looked at.
+    pub gpu_unknown: Option<String>,
     /// Its cores, in billionths.
     pub nano_cpus: u64,
     /// Its memory, in bytes.

@@ -1,13 +1,15 @@
 //! All that is decided from: what is wished and by whom, the host, what Docker shows, and what is remembered.
 
+use super::workspace_gpu_needs::WorkspaceGpuNeeds;
 use super::workspace_look::WorkspaceLook;
 use super::workspace_memory::WorkspacesMemory;
 use super::workspace_status::WorkspaceReason;
 use crate::desired::DocumentId;
 use crate::image_ref::ImageRef;
+use crate::policy::WorkspaceRepair;
 use crate::time::Now;
 use crate::workspace::{DescribedHost, Document, WorkspaceId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The latest of everything.
 #[derive(Debug, Clone)]
@@ -30,6 +32,10 @@ pub struct WorkspacesWorld {
     pub memory: WorkspacesMemory,
     /// Workspaces for which something is being done, and images whose pull is being begun.
     pub doing: WorkspacesDoing,
+    /// What the GPUs of each workspace that runs need inside it.
+    pub gpu_needs: BTreeMap<WorkspaceId, WorkspaceGpuNeeds>,
+    /// What is done about a workspace that has lost its GPUs.
+    pub repair: WorkspaceRepair,
     /// How much is done at once.
     pub limits: WorkspaceLimits,
     /// Most removals of one revision of a manager.
@@ -58,6 +64,8 @@ pub struct WorkspacesDoing {
     pub images: BTreeSet<ImageRef>,
     /// Volumes.
     pub volumes: BTreeSet<String>,
+    /// Workspaces whose GPUs are being looked at.
+    pub probes: BTreeSet<WorkspaceId>,
 }
 
 /// How much is done at once.

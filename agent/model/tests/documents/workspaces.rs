@@ -3,7 +3,7 @@
 use model::desired::DocumentId;
 use model::image_ref::ImageRef;
 use model::nvidia_container::{ContainerRun, ImageSeen};
-use model::policy::Requester;
+use model::policy::{Requester, WorkspaceRepair};
 use model::time::{BootMillis, Now, UnixMillis};
 use model::workspace::{DescribedHost, Document, WorkspaceContainer, WorkspaceId};
 use model::workspace_life::{
@@ -52,6 +52,8 @@ fn world(workspaces: &[Value]) -> WorkspacesWorld {
         },
         memory: WorkspacesMemory::default(),
         doing: WorkspacesDoing::default(),
+        gpu_needs: BTreeMap::new(),
+        repair: WorkspaceRepair::Never,
         limits: WorkspaceLimits::default(),
         max_removals: 4,
         now: Now { boot: BootMillis(1_000_000), wall: UnixMillis(1_700_000_000_000) },

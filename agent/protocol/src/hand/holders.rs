@@ -1,9 +1,11 @@
-//! The verbs of the holders hand: who uses a device, and who a MIG instance of it.
+//! The verbs of the holders hand: who uses a device, who a MIG instance of it, and which device files a container has.
 
 use super::{HoldersHand, Verb, VerbDeadline, VerbKind};
 use model::holders::Holders;
+use model::ids::ContainerId;
 use model::plan::{MigTarget, Scope};
 use model::ports::ActError;
+use model::workspace_life::ContainerNode;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -44,5 +46,27 @@ impl Verb for FindMigHolders {
 
     fn attempted(&self) -> String {
         format!("look for users of the MIG instances of {}", self.target.gpu)
+    }
+}
+
+/// Lists the device files in the `/dev` of a container, by looking at it through one of its processes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListContainerNodes {
+    /// The container.
+    pub container: ContainerId,
+    /// A process that has to be in it.
+    pub pid: u32,
+}
+
+impl Verb for ListContainerNodes {
+    type Hand = HoldersHand;
+    type Reply = Result<Vec<ContainerNode>, ActError>;
+    const NAME: &'static str = "list_container_nodes";
+    const KIND: VerbKind = VerbKind::Look;
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(15));
+
+    fn attempted(&self) -> String {
+        format!("list the device files of container {}", self.container.short())
     }
 }

@@ -3,11 +3,14 @@
 use super::{HostHand, Verb, VerbDeadline, VerbKind};
 use model::cdi::{CdiLook, CdiReader, CdiStep};
 use model::daemon_json::RuntimeEntry;
+use model::device_links::DeviceNumber;
 use model::docker_config::{DockerConfigLook, DockerConfigStep};
 use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::driver_host::{DriverHostFacts, DriverHostStep};
+use model::ids::ContainerId;
 use model::plan::{GroupState, Scope, Step};
 use model::ports::ActError;
+use model::workspace_life::DeviceVerdict;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -235,5 +238,29 @@ impl Verb for ApplyDriverHostStep {
 
     fn attempted(&self) -> String {
         self.step.to_string()
+    }
+}
+
+/// Looks whether the control group of a container lets it open devices, by a child that is in it for that moment. No device is opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeContainerDevices {
+    /// The container.
+    pub container: ContainerId,
+    /// A process that has to be in it.
+    pub pid: u32,
+    /// Which devices.
+    pub devices: Vec<DeviceNumber>,
+}
+
+impl Verb for ProbeContainerDevices {
+    type Hand = HostHand;
+    type Reply = Result<Vec<DeviceVerdict>, ActError>;
+    const NAME: &'static str = "probe_container_devices";
+    const KIND: VerbKind = VerbKind::Look;
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(15));
+
+    fn attempted(&self) -> String {
+        format!("look which devices container {} may open", self.container.short())
     }
 }

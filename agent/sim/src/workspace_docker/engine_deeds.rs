@@ -129,6 +129,7 @@ impl SimEngine {
             starts: 0,
             started_at: None,
             ended_at: None,
+            has_lost_gpus: false,
         });
         Ok(())
     }
@@ -167,7 +168,7 @@ impl SimEngine {
             return Err(broken);
         }
         one.run = SimWorkspaceRun::Running(now);
-        (one.pid, one.starts) = (pid, one.starts.saturating_add(1));
+        (one.pid, one.starts, one.has_lost_gpus) = (pid, one.starts.saturating_add(1), false);
         (one.started_at, one.ended_at) = (Some(wall), None);
         self.violations.extend(forbidden);
         Ok(())

@@ -4,6 +4,7 @@ mod created_facts;
 mod engine_deeds;
 mod engine_of_host;
 mod engine_state;
+mod gpu_looks;
 mod gpu_rules;
 mod pull_state;
 mod sim_engine;

@@ -127,6 +127,7 @@ impl SimEngine {
             starts: 1,
             started_at: Some(self.wall),
             ended_at: None,
+            has_lost_gpus: false,
         });
         self.announce();
         id

@@ -67,6 +67,8 @@ pub struct SimWorkspace {
     pub started_at: Option<UnixMillis>,
     /// When it ended.
     pub ended_at: Option<UnixMillis>,
+    /// Its control group does not let it open its GPUs any more; another start brings them back.
+    pub has_lost_gpus: bool,
 }
 
 impl SimWorkspace {

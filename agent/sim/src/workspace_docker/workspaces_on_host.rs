@@ -7,7 +7,7 @@ use model::holders::{Hold, Holder};
 use model::image_ref::ImageRef;
 use model::ports::{HostPort, NvidiaPort, WorkspacePort};
 use model::time::{Now, UnixMillis, whole_millis};
-use model::workspace_life::{WorkspaceDeed, WorkspaceLook};
+use model::workspace_life::{WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuProbe, WorkspaceLook};
 use std::future::{Future, poll_fn, ready};
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
@@ -49,6 +49,10 @@ impl WorkspacePort for SimHost {
         })
         .await
     }
+
+    async fn look_at_workspace_gpus(&self, probe: &WorkspaceGpuProbe) -> Result<WorkspaceGpuLook, String> {
+        self.workspaces(|engine| engine.look_at_gpus(probe))
+    }
 }
 
 impl SimHost {
@@ -88,6 +92,13 @@ impl WorkspacePort for RecordedHost {
     }
 
     fn await_workspace_event(&self, _since: UnixMillis) -> impl Future<Output = Result<(), String>> + Send {
+        ready(Err(picture()))
+    }
+
+    fn look_at_workspace_gpus(
+        &self,
+        _probe: &WorkspaceGpuProbe,
+    ) -> impl Future<Output = Result<WorkspaceGpuLook, String>> + Send {
         ready(Err(picture()))
     }
 }

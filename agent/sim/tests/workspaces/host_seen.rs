@@ -4,10 +4,10 @@ use model::judge::{ObservationMeta, judge};
 use model::observation::HostObservation;
 use model::policy::Policy;
 use model::time::{BootMillis, UnixMillis};
-use model::workspace::{DescribedGpu, DescribedHost};
-use model::workspace_life::{WorkspaceSeen, described};
+use model::workspace::{DescribedGpu, DescribedHost, WorkspaceId};
+use model::workspace_life::{WorkspaceGpuNeeds, WorkspaceSeen, described};
 use sim::SimHost;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 static HOST: LazyLock<HostObservation> = LazyLock::new(|| {
@@ -33,13 +33,19 @@ pub(crate) fn policy() -> &'static Policy {
     &POLICY
 }
 
-pub(crate) fn described_host(seen: &[WorkspaceSeen]) -> DescribedHost {
-    described(&HOST, HOST.docker.as_ref().unwrap(), (seen, &std::collections::BTreeSet::new()), policy())
+pub(crate) fn described_host(seen: &[WorkspaceSeen], starting: &BTreeSet<WorkspaceId>) -> DescribedHost {
+    described(&HOST, HOST.docker.as_ref().unwrap(), (seen, starting), policy())
+}
+
+pub(crate) fn gpu_needs(seen: &[WorkspaceSeen]) -> BTreeMap<WorkspaceId, WorkspaceGpuNeeds> {
+    let needs =
+        |one: &WorkspaceSeen| Some((one.workspace_id.clone()?, WorkspaceGpuNeeds::of(&HOST, &one.gpus, &one.vfio)));
+    seen.iter().filter(|one| one.foreign.is_none()).filter_map(needs).collect()
 }
 
 /// Without the display of the board.
 fn of_nvidia() -> Vec<DescribedGpu> {
-    described_host(&[]).gpus.into_iter().filter(|gpu| gpu.vendor == "nvidia").collect()
+    described_host(&[], &BTreeSet::new()).gpus.into_iter().filter(|gpu| gpu.vendor == "nvidia").collect()
 }
 
 /// UUID and PCI address of each GPU; a GPU on vfio-pci has no UUID.

@@ -1,19 +1,24 @@
 //! One host with its keeper of workspaces: turns, deeds, faults, and what must hold at every moment.
 
-use crate::host_seen::described_host;
+use crate::host_seen::{described_host, gpu_needs};
 use crate::life_faults::{Fault, LASTS};
 use crate::never::Never;
 use crate::wishes::{digest, revision};
+use model::event::Occurrence;
 use model::image_ref::ImageRef;
 use model::nvidia_container::{ContainerRun, ImageSeen};
+use model::policy::WorkspaceRepair;
 use model::time::Now;
 use model::workspace::{DescribedHost, Document, Planned, WorkspaceAction, WorkspaceId, plan};
 use model::workspace_life::{
-    WorkspaceDeed, WorkspaceLimits, WorkspaceLists, WorkspaceLook, WorkspaceReason, WorkspaceSeen, WorkspaceState,
-    WorkspacesDoing, WorkspacesMemory, WorkspacesRecord, WorkspacesTurn, WorkspacesWorld, decide_workspaces,
+    WorkspaceDeed, WorkspaceGpuProbe, WorkspaceLimits, WorkspaceLists, WorkspaceLook, WorkspaceReason, WorkspaceSeen,
+    WorkspaceState, WorkspacesDoing, WorkspacesMemory, WorkspacesRecord, WorkspacesTurn, WorkspacesWorld,
+    decide_workspaces,
 };
 use serde_json::{Value, json};
-use sim::workspace_docker::{EngineState, PullFate, RegistryImage, SimEngine, SimProgram};
+use sim::workspace_docker::{
+    EngineState, PullFate, RegistryImage, SimEngine, SimProgram, SimWorkspace, SimWorkspaceRun,
+};
 
 /// Between two looks there is at least so much time.
 const LOOKS_APART_MS: u64 = 100;
@@ -34,6 +39,9 @@ pub(crate) struct Life {
     pub(crate) revision: u64,
     pub(crate) manager_held: Option<WorkspaceReason>,
     pub(crate) driver_changing: Option<String>,
+    pub(crate) repair: WorkspaceRepair,
+    /// What happened that no state shows.
+    pub(crate) occurred: Vec<Occurrence>,
     pub(crate) max_removals: u64,
     pub(crate) memory: WorkspacesMemory,
     pub(crate) look: WorkspaceLook,
@@ -69,6 +77,8 @@ impl Life {
             revision: 1,
             manager_held: None,
             driver_changing: None,
+            repair: WorkspaceRepair::Restart,
+            occurred: Vec::new(),
             max_removals: 4,
             memory: WorkspacesMemory::default(),
             look: WorkspaceLook::default(),
@@ -94,7 +104,7 @@ impl Life {
     }
 
     fn host(&self) -> DescribedHost {
-        described_host(&self.look.containers)
+        described_host(&self.look.containers, &self.memory.repairing().cloned().collect())
     }
 
     /// What is planned from the last look.
@@ -117,6 +127,8 @@ impl Life {
             look: self.look.clone(),
             memory: self.memory.clone(),
             doing: WorkspacesDoing::default(),
+            gpu_needs: gpu_needs(&self.look.containers),
+            repair: self.repair,
             limits: WorkspaceLimits::default(),
             max_removals: self.max_removals,
             now: self.now(),
@@ -155,7 +167,8 @@ impl Life {
         self.kept = turn.memory.record.encode();
         assert_eq!(WorkspacesRecord::decode(&self.kept).unwrap(), turn.memory.record, "it is read as it was written");
         self.memory = turn.memory.clone();
-        let (deeds, wake) = (turn.deeds.clone(), turn.wake_at);
+        let (deeds, probes) = (turn.deeds.clone(), turn.probes.clone());
+        let wake = turn.wake_at.into_iter().chain(turn.probe_at).min();
         self.shown = Some(turn);
         if fault == Some(Fault::CrashBeforeDeeds) {
             self.crash();
@@ -177,14 +190,22 @@ impl Life {
             }
             self.ended(deed, result);
         }
+        self.look_at_gpus(&probes);
         if fault == Some(Fault::CrashAfterDeeds) {
             self.crash();
         }
-        if !deeds.is_empty() {
+        if !deeds.is_empty() || !probes.is_empty() {
             return LOOKS_APART_MS;
         }
         let wake = wake.map_or(LOOK_AGAIN_MS, |wake| wake.since(self.docker.now).clamp(LOOKS_APART_MS, LOOK_AGAIN_MS));
         if self.docker.is_moving() { wake.min(MOVING_MS) } else { wake }
+    }
+
+    fn look_at_gpus(&mut self, probes: &[WorkspaceGpuProbe]) {
+        for probe in probes {
+            let look = self.docker.look_at_gpus(probe);
+            self.occurred.extend(self.memory.gpus_found(probe, &look));
+        }
     }
 
     /// As the keeper takes the end of a deed.
@@ -215,6 +236,7 @@ impl Life {
             Fault::DockerHangs => self.docker.state = EngineState::Hangs,
             Fault::ContainerdKilled => self.docker.state = EngineState::Deaf,
             Fault::RegistryAway => self.docker.set_registry_away(true),
+            Fault::GpusLost => self.docker.lose_gpus(),
             Fault::DriverChanges => self.driver_changing = Some("the driver container is being changed".to_owned()),
             Fault::DockerRestarted => {
                 self.docker.restart();
@@ -265,6 +287,7 @@ impl Life {
             | Fault::ImagesPruned
             | Fault::PullsCut
             | Fault::HandRestarted
+            | Fault::GpusLost
             | Fault::RecordLost => {}
         }
     }
@@ -299,7 +322,8 @@ impl Life {
                 self.moments.push(turn);
             }
             let is_last = faults.iter().all(|(at, _)| *at < turn) && self.lasting.is_empty();
-            let waits = self.shown.as_ref().is_none_or(|turn| turn.wake_at.is_some() || !turn.deeds.is_empty());
+            let is_busy = |turn: &WorkspacesTurn| !turn.deeds.is_empty() || !turn.probes.is_empty();
+            let waits = self.shown.as_ref().is_none_or(|turn| turn.wake_at.is_some() || is_busy(turn));
             quiet = if is_same && is_last && !waits && !self.docker.is_moving() { quiet + 1 } else { 0 };
             if quiet > 2 {
                 return;
@@ -406,10 +430,18 @@ impl Life {
             |id: &WorkspaceId| planned.iter().any(|one| one.head.as_ref().is_some_and(|head| head.id == *id));
         for one in self.docker.containers.iter().filter(|one| one.is_live()) {
             let Some(wanted) = &one.wanted else { continue };
+            let has_gpus = !wanted.gpus.is_empty() || !wanted.vfio.is_empty();
+            if self.repair == WorkspaceRepair::Restart && one.has_lost_gpus && has_gpus && is_running(one) {
+                unmet.push(format!("{} has lost its GPUs", wanted.workspace_id));
+            }
             if self.wishes.is_some() && !is_listed(&wanted.workspace_id) {
                 unmet.push(format!("{} is listed by nothing and runs", wanted.workspace_id));
             }
         }
         unmet
     }
+}
+
+const fn is_running(one: &SimWorkspace) -> bool {
+    matches!(one.run, SimWorkspaceRun::Running(_))
 }

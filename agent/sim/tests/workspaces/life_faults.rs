@@ -44,12 +44,14 @@ pub(crate) enum Fault {
     RegistryAway,
     /// The driver container is being changed for some turns.
     DriverChanges,
+    /// `systemctl daemon-reload` takes the GPUs from what runs.
+    GpusLost,
     /// The record is lost.
     RecordLost,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::CrashBeforeRecord,
         Self::CrashBeforeDeeds,
         Self::CrashAfterFirstDeed,
@@ -73,6 +75,7 @@ impl Fault {
         Self::HandRestarted,
         Self::RegistryAway,
         Self::DriverChanges,
+        Self::GpusLost,
         Self::RecordLost,
     ];
 

@@ -3,8 +3,10 @@
 use crate::host_seen::policy;
 use crate::life::Life;
 use model::nvidia_container::ContainerRun;
+use model::policy::WorkspaceRepair;
 use model::workspace::{DesiredRun, Document, Planned, WorkspaceAction, WorkspaceId, plan};
 use model::workspace_life::{WorkspaceDeed, WorkspaceSeen};
+use sim::workspace_docker::SimWorkspace;
 use std::collections::BTreeSet;
 
 /// What has to be remembered for it.
@@ -52,13 +54,14 @@ impl Never {
                 if seen.foreign.is_some() || seen.workspace_id.as_ref() != Some(workspace_id) {
                     return Err("it is not the container of that workspace".to_owned());
                 }
-                self.judge_container(deed, seen, of(&planned, workspace_id))
+                self.judge_container(life, deed, seen, of(&planned, workspace_id))
             }
         }
     }
 
     fn judge_container(
         &self,
+        life: &Life,
         deed: &WorkspaceDeed,
         seen: &WorkspaceSeen,
         wished: Option<&Planned>,
@@ -78,7 +81,10 @@ impl Never {
         let fits = match deed {
             WorkspaceDeed::Start { .. } => is_same && desired == Some(DesiredRun::Running),
             WorkspaceDeed::Stop { .. } => {
-                gives_way || matches!(desired, None | Some(DesiredRun::Stopped | DesiredRun::Deleted))
+                let lost = |one: &&SimWorkspace| one.id == seen.id && one.has_lost_gpus;
+                let is_repaired =
+                    life.repair == WorkspaceRepair::Restart && life.docker.containers.iter().any(|one| lost(&one));
+                is_repaired || gives_way || matches!(desired, None | Some(DesiredRun::Stopped | DesiredRun::Deleted))
             }
             WorkspaceDeed::Pause { .. } => desired == Some(DesiredRun::Paused) && seen.run == ContainerRun::Running,
             WorkspaceDeed::Unpause { .. } => seen.run == ContainerRun::Paused && desired != Some(DesiredRun::Paused),
@@ -91,7 +97,7 @@ impl Never {
     /// A deed was begun: what it means for later ones.
     pub(crate) fn done(&mut self, seen: &[WorkspaceSeen], document: &Document, deed: &WorkspaceDeed) {
         let WorkspaceDeed::Remove { workspace_id, id } = deed else { return };
-        let planned = plan(&crate::host_seen::described_host(seen), document);
+        let planned = plan(&crate::host_seen::described_host(seen, &BTreeSet::new()), document);
         let head = of(&planned, workspace_id).and_then(|one| one.head.as_ref());
         if head.is_some_and(|head| head.desired == DesiredRun::Deleted) {
             let volumes = seen.iter().filter(|one| one.id == *id).flat_map(|one| one.volumes.clone());

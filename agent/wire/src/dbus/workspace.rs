@@ -89,7 +89,11 @@ impl From<&WorkspaceStatus> for WorkspaceView {
         let started_at = number("StartedAt", status.started_at.and_then(millis));
         let pull_done_bytes = number("PullDoneBytes", status.pull_progress.map(|(done, _)| done));
         let pull_total_bytes = number("PullTotalBytes", status.pull_progress.map(|(_, total)| total));
-        let why_gpu = if status.gpus.is_empty() && status.vfio.is_empty() { Absence::None } else { Absence::NotProbed };
+        let why_gpu = match &status.gpu_unknown {
+            Some(why) => Absence::Unreadable(why.clone()),
+            None if status.gpus.is_empty() && status.vfio.is_empty() => Absence::None,
+            None => Absence::NotProbed,
+        };
         Self {
             path: workspace_path(&status.id),
             workspace_id: status.id.to_string(),

@@ -30,6 +30,7 @@ pub(crate) fn workspace(id: &str, state: WorkspaceState, cores: u64) -> Workspac
         gpus: vec!["GPU-5d0e1f4a-2c33-0b1e-8a4e-1f0d9c6b7a88".to_owned()],
         vfio: Vec::new(),
         gpu_ok: Some(true),
+        gpu_unknown: None,
         nano_cpus: cores * 1_000_000_000,
         memory_bytes: cores << 30,
         generation: 1,

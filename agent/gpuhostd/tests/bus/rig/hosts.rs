@@ -260,6 +260,7 @@ pub(crate) fn workspace(id: &str, kind: WorkspaceKind, state: WorkspaceState) ->
         gpus: vec!["GPU-5d0e1f4a-2c33-0b1e-8a4e-1f0d9c6b7a88".to_owned()],
         vfio: Vec::new(),
         gpu_ok: is_live.then_some(true),
+        gpu_unknown: None,
         nano_cpus: 2_500_000_000,
         memory_bytes: 8 << 30,
         generation: 3,
