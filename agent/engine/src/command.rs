@@ -8,6 +8,7 @@ use model::enrol::EnrolSpec;
 use model::mig::MigReturnRequest;
 use model::plan::Subject;
 use model::policy::{Explanation, Policy, Requester};
+use model::prune_mode::PruneMode;
 use model::reconcile::ItemPath;
 use model::refusal::Refusal;
 use model::settings::HostSetting;
@@ -42,6 +43,8 @@ pub enum Command {
     Workspace(Box<WorkspaceAsk>),
     /// Delete these staged workspaces.
     DeleteStaged(Vec<WorkspaceId>),
+    /// Remove the images that gpuhostd has pulled and this mode does not keep.
+    PruneImages(PruneMode),
 }
 
 impl Command {
@@ -61,6 +64,7 @@ impl Command {
             Self::AcceptEpoch(_) => "accept-epoch",
             Self::Workspace(ask) => workspace_operation(ask),
             Self::DeleteStaged(_) => "workspaces-delete-staged",
+            Self::PruneImages(_) => "images-prune",
         }
     }
 
@@ -77,7 +81,8 @@ impl Command {
             | Self::Lock(_)
             | Self::AcceptEpoch(_)
             | Self::Workspace(_)
-            | Self::DeleteStaged(_) => None,
+            | Self::DeleteStaged(_)
+            | Self::PruneImages(_) => None,
         }
     }
 
@@ -232,7 +237,8 @@ impl Authorized {
             | Command::AcknowledgeGone(_)
             | Command::AcceptEpoch(_)
             | Command::Workspace(_)
-            | Command::DeleteStaged(_) => {
+            | Command::DeleteStaged(_)
+            | Command::PruneImages(_) => {
                 let action = command.operation().to_owned();
                 Err(Refusal::NotAuthorized { action, why: never.to_owned() })
             }
@@ -302,7 +308,7 @@ mod tests {
     }
 
     /// What neither a manager's document nor a file can wish.
-    fn for_people() -> [Command; 8] {
+    fn for_people() -> [Command; 9] {
         let gpu = "0000:41:00.0".parse().unwrap();
         let epoch = "e".to_owned().try_into().unwrap();
         [
@@ -314,6 +320,7 @@ mod tests {
             Command::AcceptEpoch(epoch),
             Command::Workspace(Box::new(WorkspaceAsk::ConfirmRemovals)),
             Command::DeleteStaged(Vec::new()),
+            Command::PruneImages(PruneMode::Normal),
         ]
     }
 

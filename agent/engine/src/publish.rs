@@ -1,6 +1,7 @@
 //! Publishes what everybody is shown: the latest look at the host, with the changes that are under way and what else holds.
 
 use crate::change::{Records, overlay};
+use crate::image_board::ImageBoard;
 use model::condition::Condition;
 use model::event::Occurrence;
 use model::nvidia_container::{NvidiaRole, NvidiaState};
@@ -58,6 +59,8 @@ pub struct Publisher {
     occurred: Mutex<Option<mpsc::Receiver<Occurrence>>>,
     /// Which of them another try is asked for.
     nvidia_asked: watch::Sender<BTreeSet<NvidiaRole>>,
+    /// Images.
+    images: ImageBoard,
 }
 
 impl Publisher {
@@ -82,6 +85,7 @@ impl Publisher {
             occurrences,
             occurred: Mutex::new(Some(occurred)),
             nvidia_asked: watch::Sender::default(),
+            images: ImageBoard::default(),
         }
     }
 
@@ -219,6 +223,12 @@ impl Publisher {
     #[must_use]
     pub fn take_workspace_questions(&self) -> Option<mpsc::Receiver<WorkspaceQuestion>> {
         self.workspace_asked.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Where the keepers of containers and the keeper of images meet.
+    #[must_use]
+    pub const fn images(&self) -> &ImageBoard {
+        &self.images
     }
 
     /// This happened, and no state shows it afterwards. Nobody waits: what finds no room, or nobody who writes events, is dropped.

@@ -3,7 +3,10 @@
 //! What is wished is in the documents, and what is there is in Docker: both are read again after every start. Only what people have
 //! asked for on this host, and the volumes of what was deleted, are kept on disk, before anything is done for them.
 
+use crate::image_board::pull_ended;
+use crate::named_images::NamedImages;
 use crate::publish::{Publisher, WorkspaceQuestion};
+use crate::pull_ends::pull_ends;
 use model::condition::{Condition, ConditionStatus};
 use model::desired::DesiredState;
 use model::driver::ProbeError;
@@ -85,6 +88,7 @@ pub struct WorkspaceKeeper<P, L, K> {
     /// The record as it is on disk.
     kept: WorkspacesRecord,
     wishes: WorkspaceWishes,
+    named: NamedImages,
     /// The last look that worked.
     look: WorkspaceLook,
     looked_at: Option<BootMillis>,
@@ -107,6 +111,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             blocked: None,
             kept: WorkspacesRecord::default(),
             wishes: WorkspaceWishes::default(),
+            named: NamedImages::default(),
             look: WorkspaceLook::default(),
             looked_at: None,
             is_stale: true,
@@ -189,9 +194,10 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             tracing::warn!(message_id = Message::WorkspaceDeedFailed.id(), "could not {deed}: {fault}");
         }
         match deed {
-            WorkspaceDeed::Pull { image } => {
+            WorkspaceDeed::Pull { image, .. } => {
                 self.doing.images.remove(&image);
                 if let Err(fault) = result {
+                    self.parts.publisher.occur(pull_ended(&image, Err(&fault)));
                     let known = self.memory.images.entry(image).or_default();
                     known.is_begun = false;
                     known.pace.fail(now, "pull_failed", &fault, false);
@@ -411,6 +417,8 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
     fn read_wishes(&mut self) {
         let desired = Arc::clone(&self.parts.desired.borrow_and_update());
         let settings = Arc::clone(&self.parts.settings.borrow_and_update());
+        let record = Some(&self.memory.record).filter(|_| self.blocked.is_none());
+        self.named.show(self.parts.publisher.images(), &desired, record);
         self.wishes = WorkspaceWishes::of(&desired, &self.memory.record).with_host(&settings.desired);
     }
 
@@ -445,10 +453,16 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             look: self.look.clone(),
             memory: self.memory.clone(),
             doing: self.doing.clone(),
-            limits: WorkspaceLimits::default(),
+            limits: self.limits(),
             max_removals: policy.manager.max_removals,
             now,
         }
+    }
+
+    fn limits(&self) -> WorkspaceLimits {
+        let pulls = usize::try_from(self.parts.settings.borrow().images.concurrent_pulls);
+        let default = WorkspaceLimits::default();
+        WorkspaceLimits { pulls: pulls.unwrap_or(default.pulls), ..default }
     }
 
     /// Writes down what has to be, begins what was decided, and shows it.
@@ -464,6 +478,9 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             return Some(now.boot.plus(RECORD_AGAIN_MS));
         }
         // What people had here and is over is shown as gone at once.
+        for end in pull_ends(&self.memory, &memory, &self.look) {
+            self.parts.publisher.occur(end);
+        }
         let is_over = memory.record.local.len() < self.memory.record.local.len();
         self.memory = memory;
         self.show(state);
@@ -493,7 +510,10 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
         match &deed {
             WorkspaceDeed::Create(container) => drop(self.doing.starting.insert(container.workspace_id.clone())),
             WorkspaceDeed::Start { workspace_id, .. } => drop(self.doing.starting.insert(workspace_id.clone())),
-            WorkspaceDeed::Pull { image } => drop(self.doing.images.insert(image.clone())),
+            WorkspaceDeed::Pull { image, .. } => {
+                self.parts.publisher.images().pull_begins(image);
+                self.doing.images.insert(image.clone());
+            }
             WorkspaceDeed::RemoveVolume { name } => drop(self.doing.volumes.insert(name.clone())),
             WorkspaceDeed::Stop { .. }
             | WorkspaceDeed::Pause { .. }

@@ -9,6 +9,7 @@ mod desired;
 mod docker_check;
 mod doctor;
 mod failure;
+mod images;
 mod input;
 mod kernel_log;
 mod man;
@@ -90,6 +91,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Ps => look(bus, |snapshot| show::ps::print(&snapshot, json)),
         Verb::Run(wanted) => block_on(workspaces::create(bus, *wanted, json)),
         Verb::Drain(how) => block_on(workspaces::drain(bus, how, json)),
+        Verb::Images => block_on(images::list(bus, json)),
+        Verb::Prune(how) => block_on(images::prune(bus, how, json)),
         Verb::Docker { what: DockerCommand::Check { engine, file } } => {
             docker_check::run(file.as_deref(), engine.as_deref(), json)
         }

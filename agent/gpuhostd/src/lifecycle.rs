@@ -9,6 +9,7 @@ use crate::{bus, checkin, conditions, desired, drained, metrics, notify, overlay
 use anyhow::Context;
 use engine::change::ChangePorts;
 use engine::handle::Handle;
+use engine::images::{ImageKeeper, ImageKeeperParts};
 use engine::nvidia::{NvidiaKeeper, NvidiaKeeperParts};
 use engine::publish::Publisher;
 use engine::reconcile::ReconcileInputs;
@@ -18,7 +19,7 @@ use host::front::{FileJournal, FileLedger};
 use model::change::UNKNOWN_BOOT;
 use model::enrol::CheckinStatus;
 use model::message::Message;
-use model::ports::{ActPort, ChangePort, Clock, HostPort, KernelLogPort, ManagerPort, NvidiaPort, WorkspacePort};
+use model::ports::{ActPort, ChangePort, Clock, HostPort, ImagePort, KernelLogPort, ManagerPort, NvidiaPort, WorkspacePort};
 use model::settings::{Settings, SettingsOverlay};
 use program::logging::Level;
 use sd_notify::NotifyState;
@@ -60,7 +61,7 @@ pub struct Live {
 ///
 /// # Errors
 /// Only what makes a start impossible; no bus, no manager, no Docker, no driver does not.
-pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePort, K: Clock, L: KernelLogPort>(
+pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort + ImagePort, C: ChangePort, K: Clock, L: KernelLogPort>(
     ports: Ports<H, C, K, L>,
     mut live: Live,
     args: FrontArgs,
@@ -102,6 +103,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
     };
     let shown = bus::Sources::new(handle.clone(), inputs.clone(), parts.reconciled(), &publisher);
     let workspaces = workspace_keeper((&host, &clock), &publisher, &inputs, &args);
+    let images = image_keeper((&host, &clock), &publisher, live.configuration.watch(), &args);
     let parts = parts.with_desired_state(inputs);
     let managed = (remote, live.configuration.watch());
     let keeper = keeper((&host, &clock), &publisher, (&live.configuration, &policy), &args);
@@ -122,6 +124,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
     tasks.spawn(engine.run);
     tasks.spawn(keeper.run(cancel.child_token()));
     tasks.spawn(workspaces.run(cancel.child_token()));
+    tasks.spawn(images.run(cancel.child_token()));
     tasks.spawn(engine::kernel_log::follow(kernel_log, Arc::clone(&clock), heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;
     let bus = address_of(&args.bus).map(|address| bus::start(address, shown, cancel.child_token()));
@@ -202,6 +205,22 @@ fn workspace_keeper<H: WorkspacePort, K: Clock>(
         policy,
         locked,
         checkin,
+    })
+}
+
+/// Keeps the images that were pulled.
+fn image_keeper<H: ImagePort, K: Clock>(
+    (port, clock): (&Arc<H>, &Arc<K>),
+    publisher: &Arc<Publisher>,
+    settings: watch::Receiver<Arc<Settings>>,
+    args: &FrontArgs,
+) -> ImageKeeper<H, FileLedger, K> {
+    ImageKeeper::new(ImageKeeperParts {
+        port: Arc::clone(port),
+        ledger: Arc::new(FileLedger::of_images(&args.state)),
+        clock: Arc::clone(clock),
+        publisher: Arc::clone(publisher),
+        settings,
     })
 }
 

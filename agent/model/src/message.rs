@@ -128,6 +128,12 @@ pub enum Message {
     WorkspaceDeedFailed,
     /// The record of workspaces cannot be used.
     WorkspaceRecordUnusable,
+    /// The record of the images that were pulled cannot be used, or could not be written.
+    ImagesRecordUnusable,
+    /// An image of ours was removed.
+    ImageRemoved,
+    /// An image of ours was not removed.
+    ImageNotRemoved,
     /// The host takes no new workspaces, and none runs any more.
     HostDrained,
     /// Something is done to one of NVIDIA's containers or to Docker's configuration.
@@ -211,6 +217,9 @@ impl Message {
             Self::WorkspaceDeed => "913bcb02e61443189e0dfe0a510bd4d5",
             Self::WorkspaceDeedFailed => "c6845116da6d41efae01e871f40c805b",
             Self::WorkspaceRecordUnusable => "f3d3cd90bc5642e996e38f6aba1389ef",
+            Self::ImagesRecordUnusable => "40f6fede5dc24b55b3ad3026ff862c49",
+            Self::ImageRemoved => "be5ba97d88084b6d900848d3cd3451d9",
+            Self::ImageNotRemoved => "4f725768d5454014815f437e5cae096f",
             Self::HostDrained => "76ad45b1a4234a92a4eb796904285fc4",
             Self::NvidiaDeed => "9c58ac02fd8343bc9da4695753d08812",
             Self::NvidiaReady => "a55c79e3479b4e56b5e31255ea12db4d",

@@ -29,7 +29,7 @@
 //! `face`, the view of the latest observation. Errors leave through `failure`, which has the one table from refusals to D-Bus error names.
 //!
 //! # What must not happen
-//! No handler waits for hardware (but `Sample`, two seconds at most) or holds a lock across an `.await`. The name is requested last
+//! No handler waits for hardware (but `Sample`, two seconds at most, and `ListImages`, five) or holds a lock across an `.await`. The name is requested last
 //! and released first, so that no client sees half a tree. polkit is asked over a second connection: it would be asked over the
 //! first one behind the very calls that wait for it. A call whose sender has left is not decided for anyone else: unique names are
 //! never reused.
@@ -133,6 +133,8 @@ pub struct Sources {
     pub nvidia: watch::Receiver<Arc<NvidiaState>>,
     /// Workspaces.
     pub workspaces: watch::Receiver<Arc<WorkspacesState>>,
+    /// Where images are shown and asked for.
+    pub publisher: Arc<Publisher>,
 }
 
 /// What was so at one instant. It is taken once, so that what is shown together belongs together.
@@ -163,10 +165,10 @@ impl Sources {
         handle: Handle,
         inputs: ReconcileInputs,
         reconciled: watch::Receiver<Arc<Reconciled>>,
-        publisher: &Publisher,
+        publisher: &Arc<Publisher>,
     ) -> Self {
         let (known, nvidia, workspaces) = (publisher.known(), publisher.nvidia(), publisher.workspaces());
-        Self { handle, inputs, reconciled, known, nvidia, workspaces }
+        Self { handle, inputs, reconciled, known, nvidia, workspaces, publisher: Arc::clone(publisher) }
     }
 
     /// What is so now.

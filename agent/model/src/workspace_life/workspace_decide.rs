@@ -1,5 +1,6 @@
 //! Decides the next turn: for each workspace that is wished or there, what it needs next, as far as may be done at once.
 
+use super::pull_failure::pull_failure_code;
 use super::removal_gate::removals;
 use super::workspace_deed::WorkspaceDeed;
 use super::workspace_ending::{deleted, paused, stopped};
@@ -142,7 +143,7 @@ fn settle(world: &WorkspacesWorld, planned: &[Planned], memory: &mut WorkspacesM
         match world.look.image(image) {
             ImageSeen::PullFailed { why } if known.is_begun => {
                 known.is_begun = false;
-                known.pace.fail(world.now.boot, "pull_failed", &why, false);
+                known.pace.fail(world.now.boot, pull_failure_code(&why), &why, false);
             }
             ImageSeen::Present { .. } => *known = super::workspace_memory::ImageMemory::default(),
             // Its pull was forgotten: the container hand was started again.
@@ -298,7 +299,7 @@ impl Deciding<'_> {
 
     fn begin(&mut self, deed: WorkspaceDeed, desired: Option<DesiredRun>) {
         match &deed {
-            WorkspaceDeed::Pull { image } => {
+            WorkspaceDeed::Pull { image, .. } => {
                 self.memory.images.entry(image.clone()).or_default().is_begun = true;
             }
             // The volumes of what is deleted go with it. Which they are is known only while the container is there.

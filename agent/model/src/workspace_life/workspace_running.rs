@@ -1,5 +1,6 @@
 //! A workspace that is to run: its image, its container, its start, and a container of another specification that gives way.
 
+use super::image_entry::login_of;
 use super::workspace_deed::WorkspaceDeed;
 use super::workspace_ending::unsettled;
 use super::workspace_look::WorkspaceSeen;
@@ -114,7 +115,10 @@ fn give_way(
 
 /// What keeps an image from being used; none: it is here.
 fn image((world, all): (&WorkspacesWorld, &WorkspacesMemory), image: &ImageRef) -> Option<WorkspaceStep> {
-    let pull = || WorkspaceStep::does(S::Pulling, "pulling", WorkspaceDeed::Pull { image: image.clone() });
+    let pull = || {
+        let login = login_of(&world.document, image);
+        WorkspaceStep::does(S::Pulling, "pulling", WorkspaceDeed::Pull { image: image.clone(), login })
+    };
     let gate = all.images.get(image).map_or(WorkspaceGate::Open, |memory| memory.pace.gate(world.now.boot));
     match (world.look.image(image), gate) {
         (ImageSeen::Present { .. }, _) => None,

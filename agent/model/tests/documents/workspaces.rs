@@ -115,7 +115,7 @@ fn a_workspace_is_pulled_created_started_and_then_left_alone() {
     at.look.images.clear();
     let turn = decide_workspaces(&at);
     assert_eq!((words(&turn).len(), said(&turn, "w1").0), (1, WorkspaceState::Pulling), "{turn:?}");
-    assert!(matches!(&turn.deeds[..], [WorkspaceDeed::Pull { image: one }] if *one == image()));
+    assert!(matches!(&turn.deeds[..], [WorkspaceDeed::Pull { image: one, .. }] if *one == image()));
     let at = world(&[wish("w1", &gpu)]);
     let turn = decide_workspaces(&at);
     assert_eq!(

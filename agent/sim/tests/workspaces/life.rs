@@ -191,7 +191,7 @@ impl Life {
     fn ended(&mut self, deed: &WorkspaceDeed, result: Result<(), String>) {
         let now = self.docker.now;
         match (deed, result) {
-            (WorkspaceDeed::Pull { image }, Err(fault)) => {
+            (WorkspaceDeed::Pull { image, .. }, Err(fault)) => {
                 let known = self.memory.images.entry(image.clone()).or_default();
                 known.is_begun = false;
                 known.pace.fail(now, "pull_failed", &fault, false);
