@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// More are not begun at once.
 const AT_ONCE_MAX: usize = 16;
@@ -139,8 +139,9 @@ impl Pulls {
         let tag = image.digest().map_or_else(|| image.tag().unwrap_or("latest"), |digest| digest.as_str());
         let options = CreateImageOptionsBuilder::new().from_image(image.repository()).tag(tag).build();
         let mut lines = docker.create_image(Some(options), None, login);
+        let mut moved = Instant::now();
         loop {
-            let line = timeout(self.stalled_after, lines.next()).await;
+            let line = timeout_at(moved + self.stalled_after, lines.next()).await;
             let Ok(line) = line else {
                 let ms = whole_millis(self.stalled_after);
                 return Err(format!("Docker reported no progress for {ms} ms: the registry or the network stalls"));
@@ -148,7 +149,9 @@ impl Pulls {
             let Some(line) = line else { break };
             let line = line.map_err(|error| said(&error))?;
             if let Some(Pull::Runs(progress)) = self.lock().get_mut(image) {
-                progress.note(&line);
+                if progress.note(&line) {
+                    moved = Instant::now();
+                }
             }
         }
         match present(socket, image).await.map_err(|error| words(&error))? {

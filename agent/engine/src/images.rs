@@ -153,12 +153,17 @@ impl<P: ImagePort, L: LedgerPort, K: Clock> ImageKeeper<P, L, K> {
                 (is_short || self.is_short).then(|| self.not_before(SHORT_APART_MS))
             }
             Ok(()) = workspaces.changed() => {
-                workspaces.mark_unchanged();
-                Some(self.not_before(APART_MS))
+                let is_wanted = self.wanted_bytes(&workspaces.borrow_and_update()) > 0;
+                Some(self.not_before(if is_wanted { SHORT_APART_MS } else { APART_MS }))
             }
             Ok(()) = self.parts.settings.changed() => Some(self.not_before(REMOVALS_APART_MS)),
             () = clock.sleep_until(wake) => Some(wake),
         }
+    }
+
+    /// Free on the disk there has to be so much before an image can be pulled that waits for it.
+    fn wanted_bytes(&self, state: &WorkspacesState) -> u64 {
+        if self.record.ours.is_empty() { 0 } else { state.disk_wanted_bytes }
     }
 
     /// So long after the last look.
@@ -351,7 +356,9 @@ impl<P: ImagePort, L: LedgerPort, K: Clock> ImageKeeper<P, L, K> {
         let room = self.room().await;
         self.judge_room(room.as_ref());
         let (now, board) = (self.parts.clock.wall_now(), self.parts.publisher.images());
-        let (named, lacking_bytes) = (board.named(), room.as_ref().map_or(0, DiskRoom::lacking_bytes));
+        let wanted = self.wanted_bytes(&Arc::clone(&self.parts.publisher.workspaces().borrow()));
+        let lacking = |room: &DiskRoom| room.lacking_bytes().max(wanted.saturating_sub(room.available_bytes));
+        let (named, lacking_bytes) = (board.named(), room.as_ref().map_or(0, lacking));
         let world = |ours| ImagePruneWorld {
             images: &images,
             ours,

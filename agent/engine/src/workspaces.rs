@@ -23,7 +23,7 @@ use model::settings::Settings;
 use model::time::{BootMillis, Now};
 use model::workspace::{DesiredRun, WorkspaceAction, WorkspaceId, plan};
 use model::workspace_life::{
-    BadWorkspacesRecord, LocalWorkspace, WorkspaceAsk, WorkspaceDeed, WorkspaceLimits, WorkspaceLook, WorkspaceReason,
+    BadWorkspacesRecord, DiskRoom, LocalWorkspace, WorkspaceAsk, WorkspaceDeed, WorkspaceLimits, WorkspaceLook, WorkspaceReason,
     WorkspaceWishes, WorkspacesDoing, WorkspacesMemory, WorkspacesRecord, WorkspacesState, WorkspacesTurn,
     WorkspacesWorld, decide_workspaces, described,
 };
@@ -345,6 +345,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
     fn is_idle(&self) -> bool {
         let record = &self.memory.record;
         self.wishes.document.workspaces.is_empty()
+            && self.wishes.images.is_empty()
             && record.local.is_empty()
             && record.doomed_volumes.is_empty()
             && self.look.containers.is_empty()
@@ -431,11 +432,13 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             WorkspaceAction::Create(request) => Some(request.container.image),
             WorkspaceAction::Nothing | WorkspaceAction::Refusal(_) => None,
         });
-        images.chain(self.memory.pulls().cloned()).collect::<BTreeSet<_>>().into_iter().collect()
+        let wished = self.wishes.images.iter().filter_map(|wish| wish.image.as_ref().ok().cloned());
+        images.chain(wished).chain(self.memory.pulls().cloned()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     fn world(&mut self, host: &HostObservation, policy: &Policy, nvidia: &NvidiaState, now: Now) -> WorkspacesWorld {
         let docker = host.docker.clone().unwrap_or_default();
+        let limit_pct = self.parts.settings.borrow().images.disk_usage_limit_pct;
         let locked = *self.parts.locked.borrow_and_update();
         let checkin = self.parts.checkin.borrow_and_update().state;
         let denied = || {
@@ -446,6 +449,9 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
         WorkspacesWorld {
             document: self.wishes.document.clone(),
             document_id: self.wishes.document_id.clone(),
+            images: self.wishes.images.clone(),
+            room: host.host.disk.known().filter(|_| host.docker.is_ok()).map(|disk| DiskRoom::of(disk, limit_pct)),
+            is_store_doubled: docker.has_containerd_store,
             lists: self.wishes.lists,
             manager_held: held.or_else(|| (!policy.manager.workspaces).then(denied)),
             driver_changing: driver_changing(nvidia),

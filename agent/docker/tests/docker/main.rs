@@ -6,6 +6,7 @@ mod cdi;
 mod many_containers;
 mod server;
 mod whole_inspect;
+mod registry_logins;
 mod workspaces;
 
 use docker::{facts, smi_in_driver_container};

@@ -3,6 +3,9 @@
 use crate::host_facts::DiskUsage;
 use serde::{Deserialize, Serialize};
 
+/// A larger reserve is of no use to images, however large the disk is: 64 GiB.
+const RESERVE_MOST_BYTES: u64 = 64 << 30;
+
 /// The room of a disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskRoom {
@@ -24,7 +27,7 @@ impl DiskRoom {
         Self {
             path: disk.path.clone(),
             available_bytes: disk.available_bytes,
-            reserve_bytes: (all / 100).saturating_mul(100_u64.saturating_sub(limit_pct)),
+            reserve_bytes: (all / 100).saturating_mul(100_u64.saturating_sub(limit_pct)).min(RESERVE_MOST_BYTES),
             has_few_inodes: disk.inodes_total > 0 && disk.inodes_free < disk.inodes_total / 100,
         }
     }
@@ -70,6 +73,8 @@ mod tests {
         assert_eq!(DiskRoom::of(&disk(100, 900, 9), 90).lacking_bytes(), 1);
         let all = DiskRoom::of(&disk(1000, 0, 500), 100);
         assert_eq!((all.lacking_bytes(), all.is_free_again()), (0, true), "no reserve is wanted");
+        let large = DiskRoom::of(&disk(9 << 40, 1 << 40, 500), 90);
+        assert_eq!((large.reserve_bytes, large.lacking_bytes()), (64 << 30, 0), "a large disk is not short at 90 %");
         let none = DiskUsage { inodes_total: 0, ..disk(100, 900, 0) };
         assert_eq!(DiskRoom::of(&none, 90).lacking_bytes(), 0, "this file system counts none");
     }

@@ -1,6 +1,8 @@
 //! What a document has of an image besides its name: the login for its registry, and its size.
 
-use crate::image_ref::ImageRef;
+use super::workspace_world::WorkspacesWorld;
+use crate::image_ref::{ImageDigest, ImageRef};
+use crate::nvidia_container::ImageSeen;
 use crate::registry_login::{RegistryLogin, registry_of};
 use crate::workspace::{Document, Image};
 
@@ -9,7 +11,7 @@ fn entry<'a>(document: &'a Document, image: &ImageRef) -> Option<&'a Image> {
     let is_it = |entry: &&Image| {
         let Ok(named) = entry.name.parse::<ImageRef>() else { return false };
         let digest = named.digest().map_or(entry.hash.as_deref(), |digest| Some(digest.as_str()));
-        named.repository() == image.repository() && digest == image.digest().map(crate::image_ref::ImageDigest::as_str)
+        named.repository() == image.repository() && digest == image.digest().map(ImageDigest::as_str)
     };
     document.images.iter().find(is_it)
 }
@@ -25,8 +27,51 @@ pub(super) fn login_of(document: &Document, image: &ImageRef) -> Option<Registry
 }
 
 /// Its size once it is unpacked, in bytes; 0 = the document does not have it.
-pub(super) fn size_of(document: &Document, image: &ImageRef) -> u64 {
+fn size_of(document: &Document, image: &ImageRef) -> u64 {
     entry(document, image).map_or(0, |entry| entry.uncompressed_size_mb.saturating_mul(1_000_000))
+}
+
+/// What the pull of an image lacks on the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DiskLack {
+    /// So much has to be free before it is begun, in bytes.
+    pub(super) wanted_bytes: u64,
+    /// With all numbers.
+    pub(super) message: String,
+}
+
+/// Why an image may not be pulled now: with it the reserve of the disk would not be free. What is being pulled has its room already.
+pub(super) fn disk_lack(
+    world: &WorkspacesWorld,
+    begun: impl Iterator<Item = ImageRef>,
+    image: &ImageRef,
+) -> Option<DiskLack> {
+    let room = world.room.as_ref()?;
+    let factor = if world.is_store_doubled { 2 } else { 1 };
+    let size = |image: &ImageRef| size_of(&world.document, image).saturating_mul(factor);
+    let left = |image: ImageRef| match world.look.image(&image) {
+        ImageSeen::Pulling { done_bytes, .. } => size(&image).saturating_sub(done_bytes),
+        ImageSeen::Absent => size(&image),
+        ImageSeen::Present { .. } | ImageSeen::PullFailed { .. } => 0,
+    };
+    let others = begun.filter(|other| other != image).map(left).fold(0, u64::saturating_add);
+    let needed = size(image);
+    let wanted_bytes = room.reserve_bytes.saturating_add(others).saturating_add(needed);
+    if room.available_bytes >= wanted_bytes && room.lacking_bytes() == 0 {
+        return None;
+    }
+    let mib = |bytes: u64| bytes >> 20;
+    let twice = if world.is_store_doubled { ", packed and unpacked" } else { "" };
+    let message = format!(
+        "{image} needs {} MiB{twice}, and {} has {} MiB free, of which {} MiB are its reserve and {} MiB are for pulls that go on; \
+         `gpuhostctl prune` removes what nothing needs",
+        mib(needed),
+        room.path,
+        mib(room.available_bytes),
+        mib(room.reserve_bytes),
+        mib(others)
+    );
+    Some(DiskLack { wanted_bytes, message })
 }
 
 #[cfg(test)]

@@ -4,6 +4,9 @@ mod disk_room;
 mod image_ask;
 mod image_entry;
 mod image_prune;
+mod image_status;
+mod image_steps;
+mod image_wishes;
 mod images_record;
 mod images_state;
 mod pull_failure;
@@ -35,6 +38,8 @@ pub use image_ask::ImageAsk;
 pub use image_prune::{
     ImagePrunePlan, ImagePruneWorld, OurImage, StoredImage, WhyKept, note_needed_images, plan_image_prune,
 };
+pub use image_status::ImageStatus;
+pub use image_wishes::{ImageWish, image_wishes};
 pub use images_record::{BadImagesRecord, ImagesRecord};
 pub use images_state::{ImageRow, ImagesState};
 pub use pull_failure::pull_failure_code;

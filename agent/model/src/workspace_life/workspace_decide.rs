@@ -1,5 +1,7 @@
 //! Decides the next turn: for each workspace that is wished or there, what it needs next, as far as may be done at once.
 
+use super::image_status::ImageStatus;
+use super::image_steps::{image_status, image_step};
 use super::pull_failure::pull_failure_code;
 use super::removal_gate::removals;
 use super::workspace_deed::WorkspaceDeed;
@@ -40,6 +42,8 @@ pub fn decide_workspaces(world: &WorkspacesWorld) -> WorkspacesTurn {
         deeds: Vec::new(),
         shown: Vec::new(),
         held,
+        images: Vec::new(),
+        disk_wanted_bytes: 0,
         wake_at: None,
     };
     for (id, (planned, head)) in in_order(&planned, &wished) {
@@ -52,6 +56,7 @@ pub fn decide_workspaces(world: &WorkspacesWorld) -> WorkspacesTurn {
         deciding.take(&id, None, step);
     }
     deciding.volumes(&planned);
+    deciding.images();
     deciding.finish(&planned)
 }
 
@@ -198,6 +203,8 @@ struct Deciding<'a> {
     deeds: Vec<WorkspaceDeed>,
     shown: Vec<Shown>,
     held: Option<RemovalsHeld>,
+    images: Vec<ImageStatus>,
+    disk_wanted_bytes: u64,
     /// When a volume is tried again.
     wake_at: Option<BootMillis>,
 }
@@ -322,6 +329,24 @@ impl Deciding<'_> {
         self.memory.workspaces.entry(id.clone()).or_default().is_started = is_started;
     }
 
+    /// Images that are wished to be here are pulled after those that workspaces wait for.
+    fn images(&mut self) {
+        let world = self.world;
+        for wish in &world.images {
+            let mut step = image_step(world, &self.memory, wish);
+            if let Some(deed) = step.deed.take() {
+                match self.slots.take(&deed) {
+                    Ok(true) => self.begin(deed, None),
+                    Ok(false) => {}
+                    Err(full) => step.reason = Some(WorkspaceReason::new(full.code(), full.to_string())),
+                }
+            }
+            self.wake_at = self.wake_at.into_iter().chain(step.retry_at).min();
+            self.disk_wanted_bytes = self.disk_wanted_bytes.max(step.disk_wanted_bytes);
+            self.images.push(image_status(world, wish, step));
+        }
+    }
+
     fn volumes(&mut self, planned: &[Planned]) {
         // Of an entry that is not read nobody knows which volumes it has.
         let Some(wanted) = wanted_volumes(planned) else { return };
@@ -370,6 +395,8 @@ impl Deciding<'_> {
         let is_left = |seen: &WorkspaceSeen| seen.foreign.is_none() && seen.requester == Some(Requester::Local);
         self.memory.record.is_lost &=
             self.shown.iter().any(|one| one.wished.is_none() && own(self.world, &one.id).is_some_and(is_left));
+        let wanted = self.shown.iter().map(|one| one.step.disk_wanted_bytes).max();
+        let disk_wanted_bytes = self.disk_wanted_bytes.max(wanted.unwrap_or(0));
         let wake_at = self.shown.iter().filter_map(|one| one.step.retry_at).chain(self.wake_at).min();
         let wished = heads(planned);
         let is_other =
@@ -389,6 +416,8 @@ impl Deciding<'_> {
             workspaces,
             unread: unreads.collect(),
             foreign: foreign(&world.look),
+            images: self.images,
+            disk_wanted_bytes,
             removals_held: self.held,
         };
         WorkspacesTurn { deeds: self.deeds, state, memory: self.memory, wake_at }

@@ -110,6 +110,9 @@ impl Life {
         WorkspacesWorld {
             document: self.document(),
             document_id: Some(revision(self.revision)),
+            images: Vec::new(),
+            room: None,
+            is_store_doubled: false,
             lists: WorkspaceLists { local: false, manager: self.wishes.is_some() },
             manager_held: self.manager_held.clone(),
             driver_changing: self.driver_changing.clone(),

@@ -5,7 +5,9 @@ use engine::command::{Actor, Command};
 use engine::handle::{COMMAND_QUEUE, Handle, Submission};
 use engine::job::{Job, JobOutcome, JobState};
 use engine::mig_look::{MigLook, MigQuestion, MigReader};
+use engine::publish::Publisher;
 use engine::reconcile::{ReconcileInputs, Reconciled};
+use engine::start::EngineParts;
 use gpuhostd::bus::Sources;
 use model::JobId;
 use model::change::Change;
@@ -13,6 +15,7 @@ use model::desired::DesiredState;
 use model::enrol::{CheckinStatus, EnrolSpec};
 use model::nvidia_container::NvidiaState;
 use model::observation::HostObservation;
+use model::prune_mode::PruneMode;
 use model::refusal::Refusal;
 use model::settings::Settings;
 use model::time::UnixMillis;
@@ -33,6 +36,8 @@ pub(crate) struct Got {
     pub(crate) ask: Option<WorkspaceAsk>,
     /// The staged workspaces that are to be deleted.
     pub(crate) staged: Option<Vec<WorkspaceId>>,
+    /// How much of the images is to be removed.
+    pub(crate) prune: Option<PruneMode>,
 }
 
 /// The test's side.
@@ -45,6 +50,7 @@ pub(crate) struct Core {
     pub(crate) reconciled: watch::Sender<Arc<Reconciled>>,
     pub(crate) nvidia: watch::Sender<Arc<NvidiaState>>,
     pub(crate) workspaces: watch::Sender<Arc<WorkspacesState>>,
+    pub(crate) publisher: Arc<Publisher>,
     /// Jobs stay at work while this is true.
     pub(crate) hold: watch::Sender<bool>,
     /// How jobs end.
@@ -92,6 +98,9 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
     let known = watch::Sender::default().subscribe();
     let (nvidia, seen_nvidia) = watch::channel(Arc::new(NvidiaState::not_looked()));
     let workspaces: watch::Sender<Arc<WorkspacesState>> = watch::Sender::default();
+    let publisher = EngineParts::default().publisher();
+    // No task keeps images: what is shown is what the test shows.
+    drop(publisher.images().take_inbox());
     let sources = Sources {
         handle,
         inputs,
@@ -99,6 +108,7 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
         known,
         nvidia: seen_nvidia,
         workspaces: workspaces.subscribe(),
+        publisher: Arc::clone(&publisher),
     };
     let seen = Arc::clone(&jobs);
     let ours = Core {
@@ -110,6 +120,7 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
         reconciled,
         nvidia,
         workspaces,
+        publisher,
         hold,
         ending,
         mig,
@@ -170,7 +181,8 @@ impl CoreEnds {
                 | Command::AcknowledgeGone(_)
                 | Command::AcceptEpoch(_)
                 | Command::Workspace(_)
-                | Command::DeleteStaged(_) => None,
+                | Command::DeleteStaged(_)
+                | Command::PruneImages(_) => None,
             };
             let change = if let Command::Change(change) | Command::Plan(change) = command {
                 Some((change.clone(), command.is_dry_run()))
@@ -179,9 +191,10 @@ impl CoreEnds {
             };
             let ask = if let Command::Workspace(ask) = command { Some(WorkspaceAsk::clone(ask)) } else { None };
             let staged = if let Command::DeleteStaged(ids) = command { Some(ids.clone()) } else { None };
+            let prune = if let Command::PruneImages(mode) = command { Some(*mode) } else { None };
             let operation = command.operation();
             let actor = submission.authorized.actor();
-            self.got.send_modify(|got| got.push(Got { operation, actor, enrolment, change, ask, staged }));
+            self.got.send_modify(|got| got.push(Got { operation, actor, enrolment, change, ask, staged, prune }));
             let id = JobId(u32::try_from(self.jobs.borrow().len()).unwrap() + 1);
             self.jobs.send_modify(|jobs| Arc::make_mut(jobs).push(job(id, operation, actor)));
             // A caller that has gone needs no number.
