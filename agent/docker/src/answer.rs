@@ -20,6 +20,7 @@ pub(crate) fn facts(version: &Json, info: &Json) -> DockerFacts {
         cdi_all: None,
         cdi_files: Vec::new(),
         cdi_problems: Vec::new(),
+        has_containerd_store: has_containerd_store(info),
         engine: if is_podman { ContainerEngine::Podman } else { ContainerEngine::Docker },
         rootless: is_rootless(info),
         cgroup_version: text(info.get("CgroupVersion")),
@@ -27,6 +28,15 @@ pub(crate) fn facts(version: &Json, info: &Json) -> DockerFacts {
         live_restore: info.get("LiveRestoreEnabled").flag(),
         containers_running: info.get("ContainersRunning").number(),
     }
+}
+
+/// The classic store has no type among the pairs of its status.
+fn has_containerd_store(info: &Json) -> bool {
+    let is_snapshotter = |pair: &Json| match pair.items() {
+        [name, value] => name.text() == Some("driver-type") && value.text() == Some("io.containerd.snapshotter.v1"),
+        _ => false,
+    };
+    info.get("DriverStatus").items().iter().any(is_snapshotter)
 }
 
 fn is_made_of_podman(version: &Json) -> bool {

@@ -14,12 +14,14 @@ mod not_done;
 mod nvidia;
 mod pull_progress;
 mod pulls;
+mod registry_logins;
 mod runtime_users;
 mod workspace;
 
 pub use driver_container::smi_in_driver_container;
 pub use mig_claims::mig_claims;
 pub use nvidia::{NvidiaContainers, STALLED_AFTER};
+pub use registry_logins::{LoginSource, RegistryLogins};
 pub use runtime_users::runtime_users;
 pub use workspace::{PULL_STALLED_AFTER, WorkspaceContainers};
 

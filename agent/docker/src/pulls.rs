@@ -3,22 +3,26 @@
 use crate::client::{client, said, words};
 use crate::images::present;
 use crate::pull_progress::PullProgress;
+use crate::registry_logins::LoginSource;
+use bollard::auth::DockerCredentials;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt;
 use model::image_ref::ImageRef;
 use model::nvidia_container::ImageSeen;
 use model::printable::printable;
+use model::registry_login::RegistryLogin;
 use model::snapshot::redact;
 use model::time::{UnixMillis, whole_millis};
+use model::workspace_life::pull_failure_code;
 use nix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// More are not begun at once.
-const AT_ONCE_MAX: usize = 4;
+const AT_ONCE_MAX: usize = 16;
 /// More failures are not remembered.
 const FAILURES_MAX: usize = 256;
 /// However slow it is: nothing waits for ever.
@@ -36,18 +40,24 @@ enum Pull {
 #[derive(Debug)]
 pub(crate) struct Pulls {
     stalled_after: Duration,
+    logins: LoginSource,
     pulls: Mutex<BTreeMap<ImageRef, Pull>>,
     /// When the last one ended, on the wall clock.
     ended: watch::Sender<UnixMillis>,
 }
 
 impl Pulls {
-    pub(crate) fn new(stalled_after: Duration) -> Self {
-        Self { stalled_after, pulls: Mutex::default(), ended: watch::Sender::new(UnixMillis(i64::MIN)) }
+    pub(crate) fn new(stalled_after: Duration, logins: LoginSource) -> Self {
+        Self { stalled_after, logins, pulls: Mutex::default(), ended: watch::Sender::new(UnixMillis(i64::MIN)) }
     }
 
     /// Begins one, or leaves the one that runs alone. The reason where too many run.
-    pub(crate) fn begin(self: &Arc<Self>, socket: &str, image: &ImageRef) -> Result<(), String> {
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        socket: &str,
+        image: &ImageRef,
+        login: Option<&RegistryLogin>,
+    ) -> Result<(), String> {
         let mut pulls = self.lock();
         let running = pulls.values().filter(|pull| matches!(pull, Pull::Runs(_))).count();
         if matches!(pulls.get(image), Some(Pull::Runs(_))) {
@@ -61,9 +71,9 @@ impl Pulls {
         }
         pulls.insert(image.clone(), Pull::Runs(PullProgress::default()));
         drop(pulls);
-        let (all, socket, image) = (Arc::clone(self), socket.to_owned(), image.clone());
+        let (all, socket, image, login) = (Arc::clone(self), socket.to_owned(), image.clone(), login.cloned());
         tokio::spawn(async move {
-            let outcome = timeout(PULL_WITHIN, all.pull(&socket, &image)).await;
+            let outcome = timeout(PULL_WITHIN, all.pull(&socket, &image, login.as_ref())).await;
             let outcome = outcome.unwrap_or_else(|_| Err(format!("it was not there after {PULL_WITHIN:?}")));
             let mut pulls = all.lock();
             match outcome {
@@ -109,13 +119,24 @@ impl Pulls {
 
     /// Pulls it to the end. A digest is what counts where there is one. When this is dropped the connection closes, and Docker ends
     /// the pull.
-    async fn pull(&self, socket: &str, image: &ImageRef) -> Result<(), String> {
+    async fn pull(&self, socket: &str, image: &ImageRef, wished: Option<&RegistryLogin>) -> Result<(), String> {
+        let (login, fault) = self.logins.login(image, wished).await;
+        let pulled = self.pull_with(socket, image, login).await;
+        pulled.map_err(|why| match fault {
+            Some(fault) if pull_failure_code(&why) == "registry_auth" => format!("{why}; {fault}"),
+            Some(_) | None => why,
+        })
+    }
+
+    /// The login goes into one header of this one request, to Docker, which sends it to the registry that the image names.
+    async fn pull_with(&self, socket: &str, image: &ImageRef, login: Option<DockerCredentials>) -> Result<(), String> {
         let docker = client(socket, self.stalled_after).await.map_err(|error| words(&error))?;
         let tag = image.digest().map_or_else(|| image.tag().unwrap_or("latest"), |digest| digest.as_str());
         let options = CreateImageOptionsBuilder::new().from_image(image.repository()).tag(tag).build();
-        let mut lines = docker.create_image(Some(options), None, None);
+        let mut lines = docker.create_image(Some(options), None, login);
+        let mut moved = Instant::now();
         loop {
-            let line = timeout(self.stalled_after, lines.next()).await;
+            let line = timeout_at(moved + self.stalled_after, lines.next()).await;
             let Ok(line) = line else {
                 let ms = whole_millis(self.stalled_after);
                 return Err(format!("Docker reported no progress for {ms} ms: the registry or the network stalls"));
@@ -123,7 +144,9 @@ impl Pulls {
             let Some(line) = line else { break };
             let line = line.map_err(|error| said(&error))?;
             if let Some(Pull::Runs(progress)) = self.lock().get_mut(image) {
-                progress.note(&line);
+                if progress.note(&line) {
+                    moved = Instant::now();
+                }
             }
         }
         match present(socket, image).await.map_err(|error| words(&error))? {

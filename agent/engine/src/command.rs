@@ -9,6 +9,7 @@ use model::manager_trust::EnrolmentEdit;
 use model::mig::MigReturnRequest;
 use model::plan::Subject;
 use model::policy::{Explanation, Policy, Requester};
+use model::prune_mode::PruneMode;
 use model::reconcile::ItemPath;
 use model::refusal::Refusal;
 use model::settings::HostSetting;
@@ -45,6 +46,8 @@ pub enum Command {
     Workspace(Box<WorkspaceAsk>),
     /// Delete these staged workspaces.
     DeleteStaged(Vec<WorkspaceId>),
+    /// Remove the images that gpuhostd has pulled and this mode does not keep.
+    PruneImages(PruneMode),
 }
 
 impl Command {
@@ -65,6 +68,7 @@ impl Command {
             Self::AcceptEpoch(_) => "accept-epoch",
             Self::Workspace(ask) => workspace_operation(ask),
             Self::DeleteStaged(_) => "workspaces-delete-staged",
+            Self::PruneImages(_) => "images-prune",
         }
     }
 
@@ -82,7 +86,8 @@ impl Command {
             | Self::Lock(_)
             | Self::AcceptEpoch(_)
             | Self::Workspace(_)
-            | Self::DeleteStaged(_) => None,
+            | Self::DeleteStaged(_)
+            | Self::PruneImages(_) => None,
         }
     }
 
@@ -238,7 +243,8 @@ impl Authorized {
             | Command::AcknowledgeGone(_)
             | Command::AcceptEpoch(_)
             | Command::Workspace(_)
-            | Command::DeleteStaged(_) => {
+            | Command::DeleteStaged(_)
+            | Command::PruneImages(_) => {
                 let action = command.operation().to_owned();
                 Err(Refusal::NotAuthorized { action, why: never.to_owned() })
             }
@@ -321,6 +327,7 @@ mod tests {
             Command::AcceptEpoch(epoch),
             Command::Workspace(Box::new(WorkspaceAsk::ConfirmRemovals)),
             Command::DeleteStaged(Vec::new()),
+            Command::PruneImages(PruneMode::Normal),
         ]
     }
 

@@ -13,7 +13,7 @@ use model::ports::{ActPort, Clock, JournalPort, ManagerPort};
 use model::refusal::Refusal;
 use model::settings::HostSetting;
 use model::workspace::DesiredRun;
-use model::workspace_life::WorkspaceAsk;
+use model::workspace_life::{ImageAsk, WorkspaceAsk};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -124,6 +124,13 @@ impl<A: ActPort, J: JournalPort, K: Clock, M: ManagerPort> Core<A, J, K, M> {
                 self.begin_plain(job, async move { manager.accept_epoch(epoch).await.map(done) });
             }
             Command::Workspace(ask) => self.begin_asking(job, vec![*ask]),
+            Command::PruneImages(mode) => {
+                let publisher = Arc::clone(&self.parts.publisher);
+                self.begin_plain(job, async move {
+                    let answer = publisher.images().ask(ImageAsk::Prune(mode)).await?;
+                    Ok((JobOutcome::Done, answer.said))
+                });
+            }
             Command::DeleteStaged(ids) => {
                 let delete = |id| WorkspaceAsk::Want { id, desired: DesiredRun::Deleted };
                 self.begin_asking(job, ids.into_iter().map(delete).collect());

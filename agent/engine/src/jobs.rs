@@ -233,6 +233,9 @@ fn step_of(command: &Command) -> String {
         Command::AcknowledgeGone(_) => "acknowledge that the GPU is gone",
         Command::AcceptEpoch(_) => "accept the documents of the epoch again",
         Command::Workspace(ask) => return ask.to_string(),
+        Command::PruneImages(mode) => {
+            return format!("remove the images that gpuhostd has pulled and the mode {} does not keep", mode.code());
+        }
         Command::DeleteStaged(ids) => return format!("delete {} staged workspaces", ids.len()),
     };
     step.to_owned()

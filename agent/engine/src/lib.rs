@@ -50,16 +50,25 @@ pub mod event_keeper;
 pub mod event_port;
 pub mod handle;
 mod health;
+pub mod image_board;
+pub mod images;
 pub mod job;
 pub mod jobs;
 pub mod kernel_log;
 pub mod mig_look;
 mod mig_return;
 mod mig_watch;
+mod named_images;
 pub mod nvidia;
 pub mod observer;
 pub mod publish;
+mod pull_ends;
 pub mod reconcile;
 pub mod start;
 mod workspace_notices;
 pub mod workspaces;
+
+/// A length as a number of things.
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}

@@ -3,13 +3,16 @@
 //! One turn does one thing. What it begins is written down before; whatever is interrupted goes on from what Docker shows
 //! (`model::nvidia_container::decide`).
 
+use crate::image_board::pull_ended;
 use crate::publish::Publisher;
 use model::cdi::{CdiHost, CdiReader};
 use model::change::UNKNOWN_BOOT;
 use model::docker::DockerFacts;
+use model::event::Occurrence;
 use model::ids::ContainerId;
+use model::image_ref::ImageRef;
 use model::message::Message;
-use model::nvidia_container::{ContainerRun, ImageSeen, NvidiaFault, NvidiaHold, NvidiaLook};
+use model::nvidia_container::{ContainerRun, ImageSeen, NvidiaBegun, NvidiaDeed, NvidiaFault, NvidiaHold, NvidiaLook};
 use model::nvidia_container::{
     DriverHostMemory, GpuAccessMemory, NVIDIA_CONDITIONS, NvidiaAct, NvidiaActEnd, NvidiaHostAsked, NvidiaHostSeen,
     NvidiaMemory, NvidiaPhase, NvidiaRecord, NvidiaRole, NvidiaRoleTurn, NvidiaState, NvidiaStatus, NvidiaTurn,
@@ -249,6 +252,13 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
             Ok(()) => (self.record, self.saved) = (turn.record.clone(), turn.record.clone()),
             Err(_) => (act, wake) = (None, Some(world.now.boot.plus(AGAIN_AFTER_MS))),
         }
+        let board = self.parts.publisher.images();
+        board.show_nvidia(self.record.images().chain(wanted(&world)).collect());
+        for role in NvidiaRole::ALL {
+            if let Some(end) = pull_end(*role, &world, &turn) {
+                self.parts.publisher.occur(end);
+            }
+        }
         self.show(&world, &turn, act.as_ref(), saved.err());
         if let Some(act) = act {
             self.begin(act, &world);
@@ -257,6 +267,9 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
     }
 
     fn begin(&mut self, act: NvidiaAct, world: &NvidiaWorld) {
+        if let NvidiaAct::Container(NvidiaDeed::Pull { image, .. }) = &act {
+            self.parts.publisher.images().pull_begins(image);
+        }
         let (port, version) =
             (Arc::clone(&self.parts.port), world.docker.as_ref().ok().and_then(|docker| docker.version.clone()));
         self.last = None;
@@ -336,6 +349,29 @@ impl<P: NvidiaPort, L: LedgerPort, K: Clock> NvidiaKeeper<P, L, K> {
             log_tail: self.logs.get(&role).cloned().unwrap_or_default(),
             deed: deed.map(ToString::to_string),
         }
+    }
+}
+
+/// The images that are wanted now, by the digests that their tags stand for.
+fn wanted(world: &NvidiaWorld) -> impl Iterator<Item = ImageRef> {
+    NvidiaRole::ALL.iter().filter_map(|role| {
+        let image = world.image(*role)?.as_ref().ok()?;
+        let resolved = world.record.of(*role).resolved.clone().filter(|_| image.digest().is_none());
+        Some(resolved.map_or_else(|| image.clone(), |digest| image.at(digest)))
+    })
+}
+
+/// The end of a pull, where this turn has found it.
+fn pull_end(role: NvidiaRole, world: &NvidiaWorld, turn: &NvidiaTurn) -> Option<Occurrence> {
+    let before = world.record.of(role).begun.as_ref()?;
+    let NvidiaBegun::Pull { image } = before else { return None };
+    if turn.record.of(role).begun.as_ref() == Some(before) {
+        return None;
+    }
+    match &world.look(role).as_ref().ok()?.image {
+        ImageSeen::Present { .. } => Some(pull_ended(image, Ok(()))),
+        ImageSeen::PullFailed { why } => Some(pull_ended(image, Err(why))),
+        ImageSeen::Absent | ImageSeen::Pulling { .. } => None,
     }
 }
 

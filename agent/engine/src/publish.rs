@@ -2,6 +2,7 @@
 
 use crate::change::{Records, overlay};
 use crate::event_port::{EventEnds, EventPort};
+use crate::image_board::ImageBoard;
 use model::condition::Condition;
 use model::event::Occurrence;
 use model::nvidia_container::{NvidiaRole, NvidiaState};
@@ -65,6 +66,8 @@ pub struct Publisher {
     readiness: watch::Sender<Arc<ReadinessStatus>>,
     /// Which of them another try is asked for.
     nvidia_asked: watch::Sender<BTreeSet<NvidiaRole>>,
+    /// Images.
+    images: ImageBoard,
 }
 
 impl Publisher {
@@ -93,6 +96,7 @@ impl Publisher {
             event_ends: Mutex::new(Some(event_ends)),
             readiness: watch::Sender::default(),
             nvidia_asked: watch::Sender::default(),
+            images: ImageBoard::default(),
         }
     }
 
@@ -230,6 +234,12 @@ impl Publisher {
     #[must_use]
     pub fn take_workspace_questions(&self) -> Option<mpsc::Receiver<WorkspaceQuestion>> {
         self.workspace_asked.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Where the keepers of containers and the keeper of images meet.
+    #[must_use]
+    pub const fn images(&self) -> &ImageBoard {
+        &self.images
     }
 
     /// This happened, and no state shows it afterwards. Nobody waits: what finds no room, or nobody who writes events, is dropped.

@@ -4,8 +4,12 @@
 //! asked for on this host, and the volumes of what was deleted, are kept on disk, before anything is done for them.
 
 use crate::driver_changing::driver_changing;
+use crate::image_board::pull_ended;
+use crate::named_images::NamedImages;
 use crate::publish::{Publisher, WorkspaceQuestion};
+use crate::pull_ends::pull_ends;
 use crate::workspace_notices::show;
+use model::condition::{Condition, ConditionStatus};
 use model::desired::DesiredState;
 use model::driver::ProbeError;
 use model::enrol::CheckinStatus;
@@ -21,7 +25,7 @@ use model::settings::Settings;
 use model::time::{BootMillis, Now};
 use model::workspace::{DesiredRun, WorkspaceAction, WorkspaceId, plan};
 use model::workspace_life::{
-    BadWorkspacesRecord, LocalWorkspace, WorkspaceAsk, WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuNeeds,
+    BadWorkspacesRecord, DiskRoom, LocalWorkspace, WorkspaceAsk, WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuNeeds,
     WorkspaceGpuProbe, WorkspaceLimits, WorkspaceLook, WorkspaceReason, WorkspaceSeen, WorkspaceWishes,
     WorkspacesDoing, WorkspacesMemory, WorkspacesRecord, WorkspacesState, WorkspacesTurn, WorkspacesWorld,
     decide_workspaces, described,
@@ -83,6 +87,7 @@ pub struct WorkspaceKeeper<P, L, K> {
     /// The record as it is on disk.
     kept: WorkspacesRecord,
     wishes: WorkspaceWishes,
+    named: NamedImages,
     /// The last look that worked.
     look: WorkspaceLook,
     looked_at: Option<BootMillis>,
@@ -106,6 +111,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             blocked: None,
             kept: WorkspacesRecord::default(),
             wishes: WorkspaceWishes::default(),
+            named: NamedImages::default(),
             look: WorkspaceLook::default(),
             looked_at: None,
             is_stale: true,
@@ -190,9 +196,10 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             tracing::warn!(message_id = Message::WorkspaceDeedFailed.id(), "could not {deed}: {fault}");
         }
         match deed {
-            WorkspaceDeed::Pull { image } => {
+            WorkspaceDeed::Pull { image, .. } => {
                 self.doing.images.remove(&image);
                 if let Err(fault) = result {
+                    self.parts.publisher.occur(pull_ended(&image, Err(&fault)));
                     let known = self.memory.images.entry(image).or_default();
                     known.is_begun = false;
                     known.pace.fail(now, "pull_failed", &fault, false);
@@ -356,6 +363,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
     fn is_idle(&self) -> bool {
         let record = &self.memory.record;
         self.wishes.document.workspaces.is_empty()
+            && self.wishes.images.is_empty()
             && record.local.is_empty()
             && record.doomed_volumes.is_empty()
             && self.look.containers.is_empty()
@@ -428,6 +436,8 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
     fn read_wishes(&mut self) {
         let desired = Arc::clone(&self.parts.desired.borrow_and_update());
         let settings = Arc::clone(&self.parts.settings.borrow_and_update());
+        let record = Some(&self.memory.record).filter(|_| self.blocked.is_none());
+        self.named.show(self.parts.publisher.images(), &desired, record);
         self.wishes = WorkspaceWishes::of(&desired, &self.memory.record).with_host(&settings.desired);
     }
 
@@ -440,7 +450,8 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             WorkspaceAction::Create(request) => Some(request.container.image),
             WorkspaceAction::Nothing | WorkspaceAction::Refusal(_) => None,
         });
-        images.chain(self.memory.pulls().cloned()).collect::<BTreeSet<_>>().into_iter().collect()
+        let wished = self.wishes.images.iter().filter_map(|wish| wish.image.as_ref().ok().cloned());
+        images.chain(wished).chain(self.memory.pulls().cloned()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Workspaces that are being started, or were stopped to be started again.
@@ -458,6 +469,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
 
     fn world(&mut self, host: &HostObservation, policy: &Policy, nvidia: &NvidiaState, now: Now) -> WorkspacesWorld {
         let docker = host.docker.clone().unwrap_or_default();
+        let limit_pct = self.parts.settings.borrow().images.disk_usage_limit_pct;
         let locked = *self.parts.locked.borrow_and_update();
         let checkin = self.parts.checkin.borrow_and_update().state;
         let denied = || {
@@ -468,6 +480,9 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
         WorkspacesWorld {
             document: self.wishes.document.clone(),
             document_id: self.wishes.document_id.clone(),
+            images: self.wishes.images.clone(),
+            room: host.host.disk.known().filter(|_| host.docker.is_ok()).map(|disk| DiskRoom::of(disk, limit_pct)),
+            is_store_doubled: docker.has_containerd_store,
             lists: self.wishes.lists,
             manager_held: held.or_else(|| (!policy.manager.workspaces).then(denied)),
             driver_changing: driver_changing(nvidia),
@@ -477,10 +492,16 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             doing: self.doing.clone(),
             gpu_needs: self.gpu_needs(host),
             repair: policy.host.workspaces.repair,
-            limits: WorkspaceLimits::default(),
+            limits: self.limits(),
             max_removals: policy.manager.max_removals,
             now,
         }
+    }
+
+    fn limits(&self) -> WorkspaceLimits {
+        let pulls = usize::try_from(self.parts.settings.borrow().images.concurrent_pulls);
+        let default = WorkspaceLimits::default();
+        WorkspaceLimits { pulls: pulls.unwrap_or(default.pulls), ..default }
     }
 
     /// Writes down what has to be, begins what was decided, and shows it.
@@ -496,6 +517,9 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             return Some(now.boot.plus(RECORD_AGAIN_MS));
         }
         // What people had here and is over is shown as gone at once.
+        for end in pull_ends(&self.memory, &memory, &self.look) {
+            self.parts.publisher.occur(end);
+        }
         let is_over = memory.record.local.len() < self.memory.record.local.len();
         self.memory = memory;
         self.show(state);
@@ -533,7 +557,10 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
         match &deed {
             WorkspaceDeed::Create(container) => drop(self.doing.starting.insert(container.workspace_id.clone())),
             WorkspaceDeed::Start { workspace_id, .. } => drop(self.doing.starting.insert(workspace_id.clone())),
-            WorkspaceDeed::Pull { image } => drop(self.doing.images.insert(image.clone())),
+            WorkspaceDeed::Pull { image, .. } => {
+                self.parts.publisher.images().pull_begins(image);
+                self.doing.images.insert(image.clone());
+            }
             WorkspaceDeed::RemoveVolume { name } => drop(self.doing.volumes.insert(name.clone())),
             WorkspaceDeed::Stop { .. }
             | WorkspaceDeed::Pause { .. }

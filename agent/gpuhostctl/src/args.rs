@@ -1,6 +1,7 @@
 //! What can be asked on the command line.
 
 use crate::change_flags::Change;
+use crate::images::Prune;
 use crate::import_kasm::ImportKasm;
 use crate::nvidia::nvidia_args::NvidiaCommand;
 use crate::trust::TrustCommand;
@@ -131,6 +132,10 @@ pub(crate) enum Verb {
     Run(Box<Run>),
     /// Have this host take no new workspaces, and show what still runs
     Drain(Drain),
+    /// List the images that Docker has: whose they are, their size, and why each stays
+    Images,
+    /// Remove images that gpuhostd has pulled and nothing needs
+    Prune(Prune),
     /// Look at what gpuhostd would change in Docker's configuration
     Docker {
         /// What of it.

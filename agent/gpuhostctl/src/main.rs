@@ -11,6 +11,7 @@ mod doctor;
 mod enrol;
 mod events;
 mod failure;
+mod images;
 mod import_kasm;
 mod input;
 mod kernel_log;
@@ -94,6 +95,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Ps => look(bus, |snapshot| show::ps::print(&snapshot, json)),
         Verb::Run(wanted) => block_on(workspaces::create(bus, *wanted, json)),
         Verb::Drain(how) => block_on(workspaces::drain(bus, how, json)),
+        Verb::Images => block_on(images::list(bus, json)),
+        Verb::Prune(how) => block_on(images::prune(bus, how, json)),
         Verb::Docker { what: DockerCommand::Check { engine, file } } => {
             docker_check::run(file.as_deref(), engine.as_deref(), json)
         }

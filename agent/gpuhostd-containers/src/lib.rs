@@ -2,19 +2,20 @@
 //! creates, starts, stops and removes NVIDIA's two containers and the containers of workspaces, and nothing else.
 
 use docker::{
-    NvidiaContainers, PULL_STALLED_AFTER, STALLED_AFTER, WorkspaceContainers, facts, mig_claims, runtime_users,
-    smi_in_driver_container,
+    LoginSource, NvidiaContainers, PULL_STALLED_AFTER, STALLED_AFTER, WorkspaceContainers, facts, mig_claims,
+    runtime_users, smi_in_driver_container,
 };
 use hands::policy;
 use hands::program::{HandPaths, HandSettings, noted, with_note};
 use hands::registry::{Registry, RegistryBuilder};
+use hands::secret_file;
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, eaccess, geteuid};
 use protocol::hand::ContainersHand;
 use protocol::hand::containers::{
     ApplyNvidiaDeed, ApplyWorkspaceDeed, AwaitWorkspaceEvent, FindMigContainers, FindRuntimeUsers,
     InspectNvidiaContainers, InspectWorkspaces, ListStoredImages, ProbeDriverContainer, ProbeToolkit, ReadDockerFacts,
-    ReadNvidiaLog, RemoveStoredImage,
+    ReadNvidiaLog, ReadRegistryLogins, RemoveStoredImage,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,8 @@ const LOG_WITHIN: Duration = Duration::from_secs(12);
 const PROBE_WITHIN: Duration = Duration::from_secs(80);
 /// Time for a look at all workspaces: each is inspected.
 const WORKSPACES_WITHIN: Duration = Duration::from_secs(40);
+/// The name of the logins among the credentials that systemd hands over.
+const REGISTRIES: &str = "registries";
 /// Longest wait for an event.
 const EVENT_WITHIN: Duration = Duration::from_secs(60);
 
@@ -44,7 +47,7 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
     let (claims_socket, users_socket) = (Arc::clone(&socket), Arc::clone(&socket));
     let workspace_socket = Arc::clone(&socket);
     let (facts_socket, facts_note) = (Arc::clone(&socket), note.clone());
-    let nvidia = NvidiaContainers::new(&facts_socket, STALLED_AFTER);
+    let nvidia = NvidiaContainers::with_logins(&facts_socket, STALLED_AFTER, logins(paths));
     let (looking, doing, reading, probing) = (nvidia.clone(), nvidia.clone(), nvidia.clone(), nvidia);
     let (deed_policy, probe_policy) = (paths.policy.clone(), paths.policy.clone());
     let degraded = move || closed_socket(&degraded_socket).map(|why| noted(why, degraded_note.as_ref()));
@@ -88,15 +91,25 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
         .build()
 }
 
+/// The logins to registries: what systemd hands over, or a file. They are read at each pull, and kept nowhere.
+fn logins(paths: &HandPaths) -> LoginSource {
+    let file = secret_file::place(REGISTRIES, &paths.registries);
+    LoginSource::new(&file.display().to_string(), {
+        let file = file.clone();
+        move || secret_file::read(&file)
+    })
+}
+
 /// The verbs of workspaces.
 fn workspaces(
     builder: RegistryBuilder<ContainersHand>,
     socket: &str,
     paths: &HandPaths,
 ) -> RegistryBuilder<ContainersHand> {
-    let workspaces = WorkspaceContainers::new(socket, PULL_STALLED_AFTER);
+    let workspaces = WorkspaceContainers::with_logins(socket, PULL_STALLED_AFTER, logins(paths));
     let (looking, doing, waiting) = (workspaces.clone(), workspaces.clone(), workspaces.clone());
     let (listing, removing) = (workspaces.clone(), workspaces);
+    let reading = logins(paths);
     let (policy_file, image_policy) = (paths.policy.clone(), paths.policy.clone());
     builder
         .serve(move |InspectWorkspaces { images }| {
@@ -110,6 +123,10 @@ fn workspaces(
         .serve(move |AwaitWorkspaceEvent { since }| {
             let workspaces = waiting.clone();
             async move { workspaces.await_event(since, EVENT_WITHIN).await }
+        })
+        .serve(move |ReadRegistryLogins {}| {
+            let logins = reading.clone();
+            async move { Ok(logins.seen().await) }
         })
         .serve(move |ListStoredImages {}| {
             let workspaces = listing.clone();

@@ -12,6 +12,7 @@ mod installed_toolkit;
 pub mod launch;
 pub mod lifecycle;
 mod linux;
+mod linux_images;
 mod linux_nvidia;
 mod linux_workspaces;
 pub mod metrics;

@@ -11,6 +11,7 @@ use anyhow::Context;
 use engine::change::ChangePorts;
 use engine::event_keeper::{EventKeeper, EventKeeperParts};
 use engine::handle::Handle;
+use engine::images::{ImageKeeper, ImageKeeperParts};
 use engine::nvidia::{NvidiaKeeper, NvidiaKeeperParts};
 use engine::publish::Publisher;
 use engine::reconcile::{ReconcileInputs, Reconciled};
@@ -20,7 +21,9 @@ use host::front::{FileEventLog, FileJournal, FileLedger};
 use model::change::UNKNOWN_BOOT;
 use model::enrol::CheckinStatus;
 use model::message::Message;
-use model::ports::{ActPort, ChangePort, Clock, HostPort, KernelLogPort, ManagerPort, NvidiaPort, WorkspacePort};
+use model::ports::{
+    ActPort, ChangePort, Clock, HostPort, ImagePort, KernelLogPort, ManagerPort, NvidiaPort, WorkspacePort,
+};
 use model::settings::{Settings, SettingsOverlay};
 use program::logging::Level;
 use sd_notify::NotifyState;
@@ -63,7 +66,12 @@ pub struct Live {
 ///
 /// # Errors
 /// Only what makes a start impossible; no bus, no manager, no Docker, no driver does not.
-pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePort, K: Clock, L: KernelLogPort>(
+pub async fn run<
+    H: HostPort + ActPort + NvidiaPort + WorkspacePort + ImagePort,
+    C: ChangePort,
+    K: Clock,
+    L: KernelLogPort,
+>(
     ports: Ports<H, C, K, L>,
     mut live: Live,
     args: FrontArgs,
@@ -107,6 +115,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
     let readiness = readiness_parts((&publisher, &clock), &inputs, parts.reconciled(), &args);
     let workspaces = workspace_keeper((&host, &clock), &publisher, &inputs, &args);
     let events = event_keeper(&clock, (&publisher, &handle), &inputs, &args);
+    let images = image_keeper((&host, &clock), &publisher, live.configuration.watch(), &args);
     let parts = parts.with_desired_state(inputs);
     let managed = (remote, live.configuration.watch());
     let keeper = keeper((&host, &clock), &publisher, (&live.configuration, &policy), &args);
@@ -126,6 +135,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
     tasks.spawn(keeper.run(cancel.child_token()));
     tasks.spawn(workspaces.run(cancel.child_token()));
     tasks.spawn(events.run(cancel.child_token()));
+    tasks.spawn(images.run(cancel.child_token()));
     tasks.spawn(engine::kernel_log::follow(kernel_log, Arc::clone(&clock), heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;
     let bus = address_of(&args.bus).map(|address| bus::start(address, shown, cancel.child_token()));
@@ -249,6 +259,22 @@ fn readiness_parts<K>(
         checkin,
         reconciled,
     }
+}
+
+/// Keeps the images that were pulled.
+fn image_keeper<H: ImagePort, K: Clock>(
+    (port, clock): (&Arc<H>, &Arc<K>),
+    publisher: &Arc<Publisher>,
+    settings: watch::Receiver<Arc<Settings>>,
+    args: &FrontArgs,
+) -> ImageKeeper<H, FileLedger, K> {
+    ImageKeeper::new(ImageKeeperParts {
+        port: Arc::clone(port),
+        ledger: Arc::new(FileLedger::of_images(&args.state)),
+        clock: Arc::clone(clock),
+        publisher: Arc::clone(publisher),
+        settings,
+    })
 }
 
 /// Ends all tasks, and waits for them as long as a stop may take.

@@ -43,6 +43,7 @@ pub mod policy;
 pub mod program;
 pub mod registry;
 pub mod remote_host;
+pub mod secret_file;
 pub mod server;
 
 pub use client::{Client, HandError};

@@ -21,6 +21,9 @@ const SYSFS: &str = "/sys";
 /// What the administrator allows.
 const POLICY: &str = "/etc/gpuhostd/policy.toml";
 
+/// The logins to registries.
+const REGISTRIES: &str = "/etc/gpuhostd/registries.json";
+
 /// Where a hand finds what it works on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HandPaths {
@@ -28,6 +31,8 @@ pub struct HandPaths {
     pub sysfs: PathBuf,
     /// The policy file, which the hand reads itself.
     pub policy: PathBuf,
+    /// The file with the logins to registries, which the container hand reads itself.
+    pub registries: PathBuf,
 }
 
 /// The settings of a hand, and what is wrong with the files that they come from.
@@ -103,7 +108,7 @@ enum Wish {
 }
 
 fn read(role: HandRole, args: impl IntoIterator<Item = OsString>) -> Result<Wish, ArgsError> {
-    let paths = HandPaths { sysfs: SYSFS.into(), policy: POLICY.into() };
+    let paths = HandPaths { sysfs: SYSFS.into(), policy: POLICY.into(), registries: REGISTRIES.into() };
     let mut wish = Args { config: Vec::new(), launcher: None, front_uid: None, paths };
     let mut parser = lexopt::Parser::from_args(args);
     while let Some(arg) = parser.next()? {
@@ -114,6 +119,7 @@ fn read(role: HandRole, args: impl IntoIterator<Item = OsString>) -> Result<Wish
             Long("sysfs") => wish.paths.sysfs = parser.value()?.into(),
             // One program for the two: the unit names the role.
             Long("mode") if role == HandRole::MigMode => {}
+            Long("registries") => wish.paths.registries = parser.value()?.into(),
             Long("policy") => wish.paths.policy = parser.value()?.into(),
             Short('h') | Long("help") => {
                 let name = role.name();

@@ -75,6 +75,8 @@ pub struct DockerFacts {
     pub cdi_files: Vec<CdiFile>,
     /// Specifications that could not be used, one sentence each.
     pub cdi_problems: Vec<String>,
+    /// It keeps images in containerd's store, which has the packed layers beside the unpacked ones.
+    pub has_containerd_store: bool,
     /// Who it is.
     pub engine: ContainerEngine,
     /// It runs without root, in a user namespace.

@@ -130,6 +130,12 @@ pub enum Message {
     WorkspaceGpuLost,
     /// The record of workspaces cannot be used.
     WorkspaceRecordUnusable,
+    /// The record of the images that were pulled cannot be used, or could not be written.
+    ImagesRecordUnusable,
+    /// An image of ours was removed.
+    ImageRemoved,
+    /// An image of ours was not removed.
+    ImageNotRemoved,
     /// The host takes no new workspaces, and none runs any more.
     HostDrained,
     /// Events that were kept are damaged, and left out.
@@ -218,6 +224,9 @@ impl Message {
             Self::WorkspaceDeedFailed => "c6845116da6d41efae01e871f40c805b",
             Self::WorkspaceGpuLost => "910236a24bea40e893cd215e9434f628",
             Self::WorkspaceRecordUnusable => "f3d3cd90bc5642e996e38f6aba1389ef",
+            Self::ImagesRecordUnusable => "40f6fede5dc24b55b3ad3026ff862c49",
+            Self::ImageRemoved => "be5ba97d88084b6d900848d3cd3451d9",
+            Self::ImageNotRemoved => "4f725768d5454014815f437e5cae096f",
             Self::HostDrained => "76ad45b1a4234a92a4eb796904285fc4",
             Self::EventsDamaged => "42047dc204054ac19886370a8ea6e951",
             Self::EventRefused => "cea6094c93b04551a739df29d4fd608e",

@@ -1,18 +1,20 @@
 //! The ports: what the core asks of a host. The adapters are the Linux host, the hands and the simulated host.
 
+use crate::absence::Reading;
 use crate::docker::DockerFacts;
 use crate::docker_config::DockerConfigLook;
 use crate::driver::{DriverReport, DriverSource, ProbeError};
 use crate::health::kernel_log::KernelLogUnavailable;
 use crate::holders::Holders;
-use crate::host_facts::HostFacts;
-use crate::image_ref::ImageRef;
+use crate::host_facts::{DiskUsage, HostFacts};
+use crate::image_ref::{ImageDigest, ImageRef};
 use crate::nvidia_container::{NvidiaAct, NvidiaActAnswer, NvidiaHostAsked, NvidiaHostSeen, NvidiaLook, NvidiaRole};
 use crate::os_cause::{CauseSite, OsCause};
 use crate::pci::PciScan;
 use crate::plan::{Look, PlanStep, Target};
+use crate::registry_login::RegistryLoginsSeen;
 use crate::time::{BootMillis, UnixMillis};
-use crate::workspace_life::{WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuProbe, WorkspaceLook};
+use crate::workspace_life::{StoredImage, WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuProbe, WorkspaceLook};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::path::PathBuf;
@@ -387,4 +389,28 @@ pub trait EventLogPort: Send + Sync + 'static {
     /// # Errors
     /// It could not be kept.
     fn set_aside(&self) -> impl Future<Output = Result<String, LedgerError>> + Send;
+}
+
+/// The part of a host through which the images of Docker are looked at and removed. Every call has its deadline inside.
+pub trait ImagePort: Send + Sync + 'static {
+    /// Every image that Docker has.
+    ///
+    /// # Errors
+    /// Docker, or the hand that asks it, does not answer; for people.
+    fn list_stored_images(&self) -> impl Future<Output = Result<Vec<StoredImage>, String>> + Send;
+
+    /// Removes one by its id, never by force.
+    ///
+    /// # Errors
+    /// What the host answered; for people.
+    fn remove_stored_image(&self, id: &ImageDigest) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// For which registries this host has a login, and what is wrong with the file that has them; no secret.
+    ///
+    /// # Errors
+    /// The hand that reads it does not answer; for people.
+    fn read_registry_logins(&self) -> impl Future<Output = Result<RegistryLoginsSeen, String>> + Send;
+
+    /// The disk of this directory, Docker's.
+    fn read_docker_disk(&self, docker_root: String) -> impl Future<Output = Reading<DiskUsage>> + Send;
 }

@@ -93,7 +93,7 @@ fn what_costs_too_much_is_seen() {
 #[test]
 fn the_target_of_frames_reads_every_verb_of_every_hand() {
     let nowhere = Path::new("/nonexistent");
-    let paths = HandPaths { sysfs: nowhere.to_owned(), policy: nowhere.to_owned() };
+    let paths = HandPaths { sysfs: nowhere.to_owned(), policy: nowhere.to_owned(), registries: nowhere.to_owned() };
     let registries = HandRole::ALL.map(|role| {
         let settings = HandSettings { settings: Settings::default(), wrong: None };
         registry_of(role, settings, &paths)

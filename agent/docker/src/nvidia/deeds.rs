@@ -30,7 +30,7 @@ pub(crate) async fn apply(
         match deed {
             NvidiaDeed::Pull { role, image } => {
                 allowed(policy, *role, image)?;
-                pulls.begin(socket, image).map_err(NotDone::Denied)
+                pulls.begin(socket, image, None).map_err(NotDone::Denied)
             }
             NvidiaDeed::Create(spec) => create(socket, spec, policy, deadline).await,
             NvidiaDeed::Start { role, id } => start(socket, *role, id, policy, deadline).await,

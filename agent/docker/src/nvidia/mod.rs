@@ -7,6 +7,7 @@ mod shape;
 mod toolkit_probe;
 
 use crate::pulls::Pulls;
+use crate::registry_logins::LoginSource;
 use crate::within;
 use model::driver::ProbeError;
 use model::ids::ContainerId;
@@ -31,7 +32,13 @@ impl NvidiaContainers {
     /// Those of the Docker at this socket; a pull without progress is aborted after `stalled_after`.
     #[must_use]
     pub fn new(socket: &str, stalled_after: Duration) -> Self {
-        Self { socket: socket.into(), pulls: Arc::new(Pulls::new(stalled_after)) }
+        Self { socket: socket.into(), pulls: Arc::new(Pulls::new(stalled_after, LoginSource::default())) }
+    }
+
+    /// With the logins of this host to registries.
+    #[must_use]
+    pub fn with_logins(socket: &str, stalled_after: Duration, logins: LoginSource) -> Self {
+        Self { socket: socket.into(), pulls: Arc::new(Pulls::new(stalled_after, logins)) }
     }
 
     /// Looks at the containers of a role, and at an image.

@@ -14,6 +14,7 @@ mod workspace_view;
 
 use crate::not_done::do_within;
 use crate::pulls::Pulls;
+use crate::registry_logins::LoginSource;
 use crate::within;
 use model::driver::ProbeError;
 use model::image_ref::{ImageDigest, ImageRef};
@@ -38,7 +39,13 @@ impl WorkspaceContainers {
     /// Those of the Docker at this socket; a pull without progress is aborted after `stalled_after`.
     #[must_use]
     pub fn new(socket: &str, stalled_after: Duration) -> Self {
-        Self { socket: socket.into(), pulls: Arc::new(Pulls::new(stalled_after)) }
+        Self { socket: socket.into(), pulls: Arc::new(Pulls::new(stalled_after, LoginSource::default())) }
+    }
+
+    /// With the logins of this host to registries.
+    #[must_use]
+    pub fn with_logins(socket: &str, stalled_after: Duration, logins: LoginSource) -> Self {
+        Self { socket: socket.into(), pulls: Arc::new(Pulls::new(stalled_after, logins)) }
     }
 
     /// Looks at every container with our label, and at images.

@@ -30,9 +30,9 @@ pub(crate) async fn apply(
     let docker = Docker { socket, within: deadline };
     let doing = async {
         match deed {
-            WorkspaceDeed::Pull { image } => {
+            WorkspaceDeed::Pull { image, login } => {
                 allowed(policy, image)?;
-                pulls.begin(socket, image).map_err(NotDone::Denied)
+                pulls.begin(socket, image, login.as_ref()).map_err(NotDone::Denied)
             }
             WorkspaceDeed::Create(container) => create(socket, container, policy, deadline).await,
             WorkspaceDeed::Start { workspace_id, id } => docker.start(workspace_id, id, policy).await,

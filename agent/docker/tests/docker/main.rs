@@ -4,6 +4,7 @@
 
 mod cdi;
 mod many_containers;
+mod registry_logins;
 mod server;
 mod whole_inspect;
 mod workspaces;

@@ -242,9 +242,9 @@ mod tests {
         ];
         assert_eq!((codes(&manager), manager.right), (expected.to_vec(), false));
         for (text, code, pointer) in [
-            (r#"{"epoch": "e", "revision": 1, "requires": ["image.v1"]}"#, "unsupported_feature", "/requires"),
+            (r#"{"epoch": "e", "revision": 1, "requires": ["quota.v1"]}"#, "unsupported_feature", "/requires"),
             (r#"{"epoch": "e", "revision": 1, "not_after": "2026-03-31T13:13:12Z"}"#, "document_expired", "/not_after"),
-            (r#"{"requires": ["image.v1"]}"#, "unsupported_feature", "/requires"),
+            (r#"{"requires": ["quota.v1"]}"#, "unsupported_feature", "/requires"),
             (r#"{"lables": {}}"#, "document_invalid", "/lables"),
             ("{", "document_invalid", ""),
         ] {

@@ -5,6 +5,7 @@ use crate::rig::hosts::workspace;
 use crate::rig::private_bus::PrivateBus;
 use crate::rig::{Served, hosts, until};
 use crate::run::{finish, gpuhostctl, json, program, told};
+use model::prune_mode::PruneMode;
 use model::workspace::{DesiredRun, WorkspaceKind};
 use model::workspace_life::{
     RemovalsHeld, WorkspaceAsk, WorkspaceReason, WorkspaceState, WorkspaceStatus, WorkspacesState,
@@ -167,4 +168,30 @@ fn ps_lists_workspaces_and_processes_by_gpu_and_what_is_not_known() {
     let text = told(&bus, &["ps"]);
     assert!(text.contains("alice-1") && text.contains("python3"), "{text}");
     assert!(text.contains("Not known: the processes of 0000:c1:00.0"), "{text}");
+}
+
+#[test]
+fn images_are_shown_with_why_each_stays_and_a_dry_run_removes_none() {
+    let (bus, served) = daemon(hosts::workspaces());
+    served.core.publisher.images().show(hosts::images());
+    let text = told(&bus, &["images"]);
+    for part in [
+        "registry.example/desktop@sha256:aaaa",
+        "3072 MiB  gpuhostd   6m ago",
+        "removed next",
+        "postgres:17",
+        "not pulled by gpuhostd",
+        "1024 MiB free in /var/lib/docker, reserve 2048 MiB",
+    ] {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+    assert_eq!(json(&bus, &["images", "--json"])["Images"][1]["Kept"], json!("not_ours"));
+    let text = told(&bus, &["prune", "--dry-run"]);
+    assert!(text.contains("1 images would be removed, 3072 MiB at most") && !text.contains("postgres"), "{text}");
+    assert_eq!(json(&bus, &["prune", "--dry-run", "--json"]).as_array().unwrap().len(), 1);
+    assert!(served.core.got.borrow().is_empty(), "nothing was asked for");
+    told(&bus, &["prune", "--all"]);
+    assert_eq!(served.core.got.borrow().last().unwrap().prune, Some(PruneMode::Aggressive));
+    told(&bus, &["prune"]);
+    assert_eq!(served.core.got.borrow().last().unwrap().prune, Some(PruneMode::Normal));
 }

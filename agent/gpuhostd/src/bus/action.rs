@@ -74,7 +74,8 @@ pub fn action_for(interface: &str, member: &str) -> Option<PolkitAction> {
     match (interface, member) {
         (HOST_INTERFACE, "GetObservation" | "Sample" | "ReadEvents")
         | (GPU_INTERFACE, "GetMetrics" | "ReadMig")
-        | (DESIRED_INTERFACE, "Read" | "Preview") => Some(PolkitAction::Inspect),
+        | (DESIRED_INTERFACE, "Read" | "Preview")
+        | (WORKSPACES_INTERFACE, "ListImages") => Some(PolkitAction::Inspect),
         (HOST_INTERFACE, "Rescan") => Some(PolkitAction::Rescan),
         (HOST_INTERFACE, "Enroll" | "Leave" | "AddTrust" | "RemoveTrust" | "SetToken") => {
             Some(PolkitAction::ManageEnrolment)
@@ -86,7 +87,10 @@ pub fn action_for(interface: &str, member: &str) -> Option<PolkitAction> {
             Some(PolkitAction::Passthrough)
         }
         (NVIDIA_CONTAINER_INTERFACE, "Enable" | "Disable") => Some(PolkitAction::NvidiaContainers),
-        (WORKSPACES_INTERFACE, "CreateWorkspace" | "ConfirmRemovals" | "DeleteStaged" | "SetDraining")
+        (
+            WORKSPACES_INTERFACE,
+            "CreateWorkspace" | "ConfirmRemovals" | "DeleteStaged" | "SetDraining" | "PruneImages",
+        )
         | (WORKSPACE_INTERFACE, "Start" | "Stop" | "Pause" | "Resume" | "Delete" | "Recreate" | "Retry") => {
             Some(PolkitAction::Workspaces)
         }

@@ -29,7 +29,7 @@
 //! `face`, the view of the latest observation. Errors leave through `failure`, which has the one table from refusals to D-Bus error names.
 //!
 //! # What must not happen
-//! No handler waits for hardware (but `Sample`, two seconds at most) or holds a lock across an `.await`. The name is requested last
+//! No handler waits for hardware (but `Sample`, two seconds at most, and `ListImages`, five) or holds a lock across an `.await`. The name is requested last
 //! and released first, so that no client sees half a tree. polkit is asked over a second connection: it would be asked over the
 //! first one behind the very calls that wait for it. A call whose sender has left is not decided for anyone else: unique names are
 //! never reused.
@@ -139,6 +139,8 @@ pub struct Sources {
     pub events: EventPort,
     /// The readiness call.
     pub readiness: watch::Receiver<Arc<ReadinessStatus>>,
+    /// Where images are shown and asked for.
+    pub publisher: Arc<Publisher>,
 }
 
 /// What was so at one instant. It is taken once, so that what is shown together belongs together.
@@ -171,11 +173,11 @@ impl Sources {
         handle: Handle,
         inputs: ReconcileInputs,
         reconciled: watch::Receiver<Arc<Reconciled>>,
-        publisher: &Publisher,
+        publisher: &Arc<Publisher>,
     ) -> Self {
         let (known, nvidia, workspaces) = (publisher.known(), publisher.nvidia(), publisher.workspaces());
-        let (readiness, events) = (publisher.readiness(), publisher.events());
-        Self { handle, inputs, reconciled, known, nvidia, workspaces, readiness, events }
+        let (readiness, events, publisher) = (publisher.readiness(), publisher.events(), Arc::clone(publisher));
+        Self { handle, inputs, reconciled, known, nvidia, workspaces, readiness, events, publisher }
     }
 
     /// What is so now.

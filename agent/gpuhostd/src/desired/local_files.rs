@@ -162,7 +162,7 @@ mod tests {
         put(folder, "10.toml", "[agent]\n\ndraning = true\n");
         put(folder, "20.json", "{\n \"agent\": {\"enabled\": 1}\n}");
         put(folder, "30.json", "");
-        put(folder, "40.toml", "requires = ['image.v1']");
+        put(folder, "40.toml", "requires = ['quota.v1']");
         put(folder, "50.json", "{}");
         fs::set_permissions(folder.join("50.json"), fs::Permissions::from_mode(0o666)).unwrap();
         fs::create_dir(folder.join("60.json")).unwrap();
@@ -173,7 +173,7 @@ mod tests {
             "10.toml:3:11 /agent/draning: this name is not known",
             "20.json:2:23 /agent/enabled: expected true, false or null, found a number",
             "30.json:1:1 is not JSON",
-            "40.toml /requires: this version does not offer image.v1",
+            "40.toml /requires: this version does not offer quota.v1",
             "chmod 0644",
             "60.json is a directory",
             "70.toml is a link to a file that does not exist",

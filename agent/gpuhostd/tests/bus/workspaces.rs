@@ -3,9 +3,10 @@
 use crate::rig::core::core;
 use crate::rig::hosts::{self, workspace};
 use crate::rig::private_bus::PrivateBus;
-use crate::rig::{NOBODY, Served, block_on, busctl, busctl_refused, client, error_of, until};
+use crate::rig::{NOBODY, Served, block_on, busctl, busctl_as, busctl_refused, client, error_of, until};
 use futures_util::StreamExt;
 use model::ids::ContainerId;
+use model::prune_mode::PruneMode;
 use model::workspace::{DesiredRun, WorkspaceKind};
 use model::workspace_life::{
     ForeignWorkspace, RemovalsHeld, WhyNotOurs, WorkspaceAsk, WorkspaceReason, WorkspaceState, WorkspaceStatus,
@@ -211,4 +212,29 @@ fn a_host_is_drained_when_it_takes_nothing_new_and_nothing_runs_any_more() {
         let root = PropertiesProxy::builder(&client).destination(NAME).path(ROOT).build().await.unwrap();
         assert!(root.get_all(interface).await.unwrap().contains_key("Drained"));
     });
+}
+
+#[test]
+fn images_are_read_by_anybody_and_removed_by_who_may() {
+    let bus = PrivateBus::start();
+    let served = serve(&bus, hosts::workspaces());
+    served.core.publisher.images().show(hosts::images());
+    let output = busctl_as(&bus, NOBODY, &["call", NAME, ROOT, ALL, "ListImages", "a{sv}", "0"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in
+        [r#"\"Ours\":true"#, r#"\"Kept\":null"#, r#"\"Kept\":\"not_ours\""#, r#"\"DiskReserveBytes\":2147483648"#]
+    {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+    let refused = busctl_refused(&bus, NOBODY, &["call", NAME, ROOT, ALL, "PruneImages", "a{sv}", "0"]);
+    assert!(refused.contains("not authorized"), "{refused}");
+    for (options, mode) in [(&["0"][..], PruneMode::Normal), (&["1", "mode", "s", "aggressive"], PruneMode::Aggressive)]
+    {
+        busctl(&bus, &[&["call", NAME, ROOT, ALL, "PruneImages", "a{sv}"], options].concat());
+        let got = served.core.got.borrow().last().unwrap().clone();
+        assert_eq!((got.operation, got.prune), ("images-prune", Some(mode)));
+    }
+    let wrong = ["call", NAME, ROOT, ALL, "PruneImages", "a{sv}", "1", "mode", "s", "everything"];
+    let refused = busctl_refused(&bus, 0, &wrong);
+    assert!(refused.contains("expected one of off, emergency, normal, aggressive"), "{refused}");
 }

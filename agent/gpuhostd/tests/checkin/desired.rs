@@ -231,7 +231,7 @@ async fn t15_a_document_that_requires_what_this_agent_cannot_do_is_fetched_once_
     let agent = manager.heartbeats().into_iter().find_map(|beat| beat.body.get("agent").cloned()).unwrap();
     assert_eq!(
         agent["capabilities"],
-        json!(["host.v1", "gpu.v1", "passthrough.v1", "mig.v1", "nvidia.v1", "workspace.v1"])
+        json!(["host.v1", "gpu.v1", "passthrough.v1", "mig.v1", "nvidia.v1", "image.v1", "workspace.v1"])
     );
     running.stop().await;
     no_violations(&manager);

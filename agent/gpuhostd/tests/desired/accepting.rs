@@ -15,7 +15,7 @@ async fn t14_a_new_revision_and_a_new_epoch_are_accepted_stale_and_conflicting_o
         (plain("a", 6), "stale_revision"),
         (document("a", 7, &json!({"agent": {"zone": "other"}})), "conflicting_revision"),
         (document("a", 7, &json!({"agent": {"zone": "a-7"}, "unknown": 1})), "conflicting_revision"),
-        (document("a", 8, &json!({"requires": ["gpu.v1", "image.v1"]})), "unsupported_feature"),
+        (document("a", 8, &json!({"requires": ["gpu.v1", "quota.v1"]})), "unsupported_feature"),
         (document("a", 8, &json!({"server_id": OTHER})), "wrong_server_id"),
         (document("a", 8, &json!({"not_after": "2026-03-31T13:13:12Z"})), "document_expired"),
         (b"[]".to_vec(), "document_invalid"),

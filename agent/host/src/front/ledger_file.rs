@@ -14,6 +14,8 @@ const DESIRED: &str = "desired.json";
 const NVIDIA: &str = "nvidia.json";
 /// The record of workspaces.
 const WORKSPACES: &str = "workspaces.json";
+/// The record of images that were pulled.
+const IMAGES: &str = "images.json";
 /// So many damaged files are kept beside it.
 const ASIDE_MOST: u32 = 8;
 
@@ -41,6 +43,12 @@ impl FileLedger {
     #[must_use]
     pub fn of_workspaces(state: &Path) -> Self {
         Self { state: state.to_owned(), file: WORKSPACES }
+    }
+
+    /// The record of images in the folder of the daemon's state.
+    #[must_use]
+    pub fn of_images(state: &Path) -> Self {
+        Self { state: state.to_owned(), file: IMAGES }
     }
 
     async fn run<T: Send + 'static>(

@@ -7,7 +7,8 @@ use crate::printable::printable;
 use crate::time::UnixMillis;
 
 /// What a document may require of this version; the heartbeat sends the same list as `agent.capabilities`.
-pub const CAPABILITIES: [&str; 6] = ["host.v1", "gpu.v1", "passthrough.v1", "mig.v1", "nvidia.v1", "workspace.v1"];
+pub const CAPABILITIES: [&str; 7] =
+    ["host.v1", "gpu.v1", "passthrough.v1", "mig.v1", "nvidia.v1", "image.v1", "workspace.v1"];
 
 /// So many left epochs are remembered.
 const EPOCHS_LEFT_MOST: usize = 8;
@@ -221,7 +222,7 @@ mod tests {
         let (in_force, left) = (document("now", 5), [epoch("old")]);
         // Everything is wrong with it; one thing after the other is mended.
         let mut bad = document("old", 4);
-        bad.requires = vec!["gpu.v1".to_owned(), "image.v1".to_owned()];
+        bad.requires = vec!["gpu.v1".to_owned(), "quota.v1".to_owned()];
         bad.server_id = Some("6f0c2f0e-7f4e-4d0b-9d0a-0d5a1a6c1b11".to_owned());
         bad.not_after = Some(UnixMillis(999));
         let held = held(Some(&in_force), &left);

@@ -6,6 +6,7 @@ use super::wish_text::WishText;
 use crate::features::FeatureName;
 use crate::ids::{GpuUuid, PciAddress, PciId};
 use crate::nvidia_container::{DriverRootWish, NvidiaImage};
+use crate::prune_mode::PruneMode;
 use crate::settings::LogFilter;
 use crate::time::UnixMillis;
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,12 @@ pub struct DesiredAgent {
     pub sample_interval_s: Desired<u64>,
     /// How much is written to the log.
     pub log_level: Desired<LogFilter>,
+    /// How much of the images that gpuhostd has pulled is removed.
+    pub prune: Desired<PruneMode>,
+    /// `disk_usage_limit`: per cent of Docker's disk that may be used.
+    pub disk_usage_limit_pct: Desired<u64>,
+    /// `max_concurrent_docker_pulls`.
+    pub concurrent_pulls: Desired<u64>,
 }
 
 /// Capacities that are reported in place of the physical ones; 0 = none.

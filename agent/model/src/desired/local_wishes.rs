@@ -46,6 +46,9 @@ impl DesiredAgent {
             heartbeat_interval_s,
             sample_interval_s,
             log_level,
+            prune,
+            disk_usage_limit_pct,
+            concurrent_pulls,
         } = later;
         lay(&mut self.enabled, enabled);
         lay(&mut self.draining, draining);
@@ -60,6 +63,9 @@ impl DesiredAgent {
         lay(&mut self.heartbeat_interval_s, heartbeat_interval_s);
         lay(&mut self.sample_interval_s, sample_interval_s);
         lay(&mut self.log_level, log_level);
+        lay(&mut self.prune, prune);
+        lay(&mut self.disk_usage_limit_pct, disk_usage_limit_pct);
+        lay(&mut self.concurrent_pulls, concurrent_pulls);
     }
 }
 

@@ -3,9 +3,10 @@
 use super::driver_host_memory::DriverHostMemory;
 use super::gpu_access_memory::GpuAccessMemory;
 use super::nvidia_failures::NvidiaFailures;
-use super::nvidia_memory::NvidiaMemory;
+use super::nvidia_memory::{NvidiaBegun, NvidiaMemory};
 use super::nvidia_role::NvidiaRole;
 use super::toolkit_probe::ToolkitProbe;
+use crate::image_ref::ImageRef;
 use crate::time::BootMillis;
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +101,22 @@ impl NvidiaRecord {
             NvidiaRole::Driver => &mut self.driver,
             NvidiaRole::Toolkit => &mut self.toolkit,
         }
+    }
+
+    /// Every image that it names: what runs, what ran well, and what was begun.
+    pub fn images(&self) -> impl Iterator<Item = ImageRef> {
+        NvidiaRole::ALL.iter().flat_map(|role| {
+            let memory = self.of(*role);
+            let known = memory.known.iter().map(|known| &known.spec);
+            let specs = known.chain(&memory.good).chain(memory.failed.iter().map(|failed| &failed.spec));
+            let mut all: Vec<ImageRef> = specs.map(|spec| spec.image.clone()).collect();
+            match &memory.begun {
+                Some(NvidiaBegun::Pull { image }) => all.push(image.clone()),
+                Some(NvidiaBegun::Create { spec }) => all.push(spec.image.clone()),
+                Some(NvidiaBegun::Start(_) | NvidiaBegun::Stop { .. } | NvidiaBegun::Remove { .. }) | None => {}
+            }
+            all
+        })
     }
 
     /// Another try of a role is asked for: what was given up is forgotten.

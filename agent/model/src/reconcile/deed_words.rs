@@ -4,6 +4,7 @@ use super::item::Deed;
 use crate::change::{Bind, Change};
 use crate::mig::{MigLayoutRequest, MigModeRequest, MigReturnRequest};
 use crate::nvidia_container::NvidiaImage;
+use crate::prune_mode::PruneMode;
 use crate::settings::HostSetting;
 use std::fmt;
 
@@ -52,6 +53,11 @@ fn set(out: &mut fmt::Formatter<'_>, setting: &HostSetting) -> fmt::Result {
         HostSetting::HeartbeatIntervalS(value) => key(out, "heartbeat_interval_s", value.as_ref()),
         HostSetting::SampleIntervalS(value) => key(out, "reconcile_interval_s", value.as_ref()),
         HostSetting::LogLevel(value) => key(out, "log_level", value.as_ref()),
+        HostSetting::Prune(value) => key(out, "prune", value.map(PruneMode::code).as_ref()),
+        HostSetting::DiskUsageLimitPct(value) => {
+            key(out, "disk_usage_limit", value.map(|it| format!("{it} %")).as_ref())
+        }
+        HostSetting::ConcurrentPulls(value) => key(out, "max_concurrent_docker_pulls", value.as_ref()),
         HostSetting::DeployDriver(value) => key(out, "nvidia.deploy_driver", value.as_ref()),
         HostSetting::DriverImage(value) => key(out, "nvidia.driver_image", value.as_ref().map(NvidiaImage::image)),
         HostSetting::DeployToolkit(value) => key(out, "nvidia.deploy_toolkit", value.as_ref()),

@@ -5,6 +5,7 @@ mod deed_words;
 mod domains;
 mod gpu_items;
 mod host_items;
+mod image_items;
 mod item;
 mod matching;
 mod mig_items;

@@ -6,6 +6,7 @@ use crate::features::FeatureName;
 use crate::fields::Value;
 use crate::ids::PciAddress;
 use crate::nvidia_container::{BadNvidiaImage, DriverRootWish, KernelModuleType, NvidiaImage};
+use crate::prune_mode::PruneMode;
 use crate::readiness::GateName;
 use std::net::IpAddr;
 
@@ -225,4 +226,10 @@ pub(super) fn kernel_modules(text: &str) -> Value<KernelModuleType> {
 /// Where a toolkit container looks for the driver's files.
 pub(super) fn driver_root(text: &str) -> Value<DriverRootWish> {
     text.parse().map_err(|_| format!("expected one of {}", DriverRootWish::VALUES.join(", ")))
+}
+
+/// How much of the images that gpuhostd has pulled is removed.
+pub(super) fn prune_mode(text: &str) -> Value<PruneMode> {
+    let known = || PruneMode::ALL.iter().copied().map(PruneMode::code).collect::<Vec<_>>().join(", ");
+    PruneMode::from_code(text).ok_or_else(|| format!("expected one of {}", known()))
 }

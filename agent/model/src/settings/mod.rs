@@ -18,6 +18,7 @@ use crate::checkin::Pins;
 use crate::features::FeatureName;
 use crate::ids::PciAddress;
 use crate::nvidia_container::NvidiaWish;
+use crate::prune_mode::PruneMode;
 use crate::readiness::GateName;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +35,8 @@ pub struct Settings {
     pub docker: DockerSettings,
     /// NVIDIA driver probes.
     pub nvidia: NvidiaSettings,
+    /// Images that gpuhostd has pulled.
+    pub images: ImagesSettings,
     /// Metrics for Prometheus.
     pub metrics: MetricsSettings,
     /// The readiness call of an autoscaled host.
@@ -170,6 +173,31 @@ pub struct DockerSettings {
 impl Default for DockerSettings {
     fn default() -> Self {
         Self { socket: "/var/run/docker.sock".to_owned() }
+    }
+}
+
+/// Images that gpuhostd has pulled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ImagesSettings {
+    /// How much of them is removed while nothing needs them.
+    pub prune: PruneMode,
+    /// Seconds between two times that they are looked at, ± 10 %.
+    pub interval_s: u64,
+    /// Per cent of Docker's disk that may be used; the rest is its reserve.
+    pub disk_usage_limit_pct: u64,
+    /// So many are pulled at once.
+    pub concurrent_pulls: u64,
+}
+
+impl ImagesSettings {
+    /// More are never pulled at once.
+    pub const CONCURRENT_PULLS_MOST: u64 = 16;
+}
+
+impl Default for ImagesSettings {
+    fn default() -> Self {
+        Self { prune: PruneMode::Normal, interval_s: 3600, disk_usage_limit_pct: 90, concurrent_pulls: 2 }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::features::FeatureName;
 use crate::ids::PciAddress;
 use crate::nvidia_container::{DriverRootWish, NvidiaImage, NvidiaWish};
 use crate::policy::SettingAct;
+use crate::prune_mode::PruneMode;
 use crate::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +40,12 @@ pub struct SettingsOverlay {
     pub sample_interval_s: Option<u64>,
     /// How much is written to the log.
     pub log_level: Option<LogFilter>,
+    /// How much of the images that gpuhostd has pulled is removed.
+    pub prune: Option<PruneMode>,
+    /// Per cent of Docker's disk that may be used.
+    pub disk_usage_limit_pct: Option<u64>,
+    /// So many images are pulled at once.
+    pub concurrent_pulls: Option<u64>,
     /// NVIDIA's driver and toolkit containers.
     pub nvidia: NvidiaOverlay,
     /// Single GPUs. One of which nothing is set has no entry.
@@ -128,6 +135,12 @@ pub enum HostSetting {
     SampleIntervalS(Option<u64>),
     /// How much is written to the log.
     LogLevel(Option<LogFilter>),
+    /// How much of the images that gpuhostd has pulled is removed.
+    Prune(Option<PruneMode>),
+    /// Per cent of Docker's disk that may be used.
+    DiskUsageLimitPct(Option<u64>),
+    /// So many images are pulled at once.
+    ConcurrentPulls(Option<u64>),
     /// A driver container is deployed.
     DeployDriver(Option<bool>),
     /// Its image.
@@ -156,6 +169,7 @@ impl HostSetting {
                 SettingAct::Overrides
             }
             Self::HeartbeatIntervalS(_) | Self::SampleIntervalS(_) | Self::LogLevel(_) => SettingAct::Intervals,
+            Self::Prune(_) | Self::DiskUsageLimitPct(_) | Self::ConcurrentPulls(_) => SettingAct::Workspaces,
             Self::DeployDriver(_)
             | Self::DriverImage(_)
             | Self::DeployToolkit(_)
@@ -193,6 +207,9 @@ impl SettingsOverlay {
             HostSetting::HeartbeatIntervalS(value) => self.heartbeat_interval_s = value,
             HostSetting::SampleIntervalS(value) => self.sample_interval_s = value,
             HostSetting::LogLevel(value) => self.log_level = value,
+            HostSetting::Prune(value) => self.prune = value,
+            HostSetting::DiskUsageLimitPct(value) => self.disk_usage_limit_pct = value,
+            HostSetting::ConcurrentPulls(value) => self.concurrent_pulls = value,
             HostSetting::DeployDriver(value) => self.nvidia.deploy_driver = value,
             HostSetting::DriverImage(value) => self.nvidia.driver_image = value,
             HostSetting::DeployToolkit(value) => self.nvidia.deploy_toolkit = value,
@@ -253,6 +270,10 @@ impl SettingsOverlay {
         if let Some(level) = &self.log_level {
             settings.agent.log_level = level.clone();
         }
+        let images = &mut settings.images;
+        images.prune = self.prune.unwrap_or(images.prune);
+        images.disk_usage_limit_pct = self.disk_usage_limit_pct.unwrap_or(images.disk_usage_limit_pct);
+        images.concurrent_pulls = self.concurrent_pulls.unwrap_or(images.concurrent_pulls);
         self.nvidia.lay_over(&mut settings.nvidia.deployment);
         settings.desired = self.clone();
         settings
@@ -284,6 +305,9 @@ mod tests {
             (HostSetting::HeartbeatIntervalS(Some(5)), HostSetting::HeartbeatIntervalS(None)),
             (HostSetting::SampleIntervalS(Some(5)), HostSetting::SampleIntervalS(None)),
             (HostSetting::LogLevel(Some(LogFilter::default())), HostSetting::LogLevel(None)),
+            (HostSetting::Prune(Some(PruneMode::Off)), HostSetting::Prune(None)),
+            (HostSetting::DiskUsageLimitPct(Some(80)), HostSetting::DiskUsageLimitPct(None)),
+            (HostSetting::ConcurrentPulls(Some(4)), HostSetting::ConcurrentPulls(None)),
             (HostSetting::DeployDriver(Some(true)), HostSetting::DeployDriver(None)),
             (HostSetting::DriverImage(Some("r.example/driver:1".parse().unwrap())), HostSetting::DriverImage(None)),
             (HostSetting::DeployToolkit(Some(true)), HostSetting::DeployToolkit(None)),
@@ -332,7 +356,9 @@ mod tests {
         overlay.set(HostSetting::GpuFeature(gpu(), FeatureName::Egl, Some(true)));
         overlay.set(HostSetting::GpuFeature(gpu(), FeatureName::Nvenc, Some(false)));
         overlay.set(HostSetting::SampleIntervalS(Some(7)));
+        overlay.set(HostSetting::Prune(Some(PruneMode::Aggressive)));
         let over = overlay.over(&files);
+        assert_eq!((over.images.prune, over.images.disk_usage_limit_pct), (PruneMode::Aggressive, 90));
         assert_eq!((over.gpu, over.agent.sample_interval_s), (files.gpu, 7));
         assert_eq!(over.desired.features_off(gpu()), BTreeSet::from([FeatureName::Nvenc]));
     }

@@ -1,8 +1,8 @@
 //! Lays configuration files over each other, field by field, and gathers all that is wrong with its place.
 
 use super::{
-    AgentSettings, DockerSettings, GpuSettings, ManagerPaths, ManagerSettings, MetricsSettings, NvidiaSettings,
-    ProxySettings, ReadinessSettings, Settings, check,
+    AgentSettings, DockerSettings, GpuSettings, ImagesSettings, ManagerPaths, ManagerSettings, MetricsSettings,
+    NvidiaSettings, ProxySettings, ReadinessSettings, Settings, check,
 };
 use crate::fields::{ConfigError, ConfigPlace, Document, Section};
 use crate::nvidia_container::NvidiaWish;
@@ -63,6 +63,7 @@ pub(super) fn all(top: &mut Section<'_, '_>, settings: &mut Settings) {
         manager: to_manager,
         docker: to_docker,
         nvidia: to_nvidia,
+        images: to_images,
         metrics: to_metrics,
         readiness: to_readiness,
         proxy: to_proxy,
@@ -77,6 +78,7 @@ pub(super) fn all(top: &mut Section<'_, '_>, settings: &mut Settings) {
         section.text("socket", socket, check::socket);
     });
     top.section("nvidia", |section| nvidia(section, to_nvidia));
+    top.section("images", |section| images(section, to_images));
     top.section("metrics", |section| {
         let MetricsSettings { socket, textfile } = to_metrics;
         section.text("socket", socket, check::optional_socket);
@@ -130,6 +132,14 @@ fn manager(section: &mut Section<'_, '_>, to: &mut ManagerSettings) {
     section.whole("heartbeat_interval_s", 5..=300, "seconds", heartbeat_interval_s);
     section.flag("insecure_skip_verify", insecure_skip_verify);
     section.section("paths", |section| paths(section, to_paths));
+}
+
+fn images(section: &mut Section<'_, '_>, to: &mut ImagesSettings) {
+    let ImagesSettings { prune, interval_s, disk_usage_limit_pct, concurrent_pulls } = to;
+    section.text("prune", prune, check::prune_mode);
+    section.whole("interval_s", 60..=86_400, "seconds", interval_s);
+    section.whole("disk_usage_limit_pct", 10..=100, "per cent", disk_usage_limit_pct);
+    section.whole("concurrent_pulls", 1..=ImagesSettings::CONCURRENT_PULLS_MOST, "pulls", concurrent_pulls);
 }
 
 fn paths(section: &mut Section<'_, '_>, to: &mut ManagerPaths) {

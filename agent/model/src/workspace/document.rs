@@ -4,6 +4,7 @@ use crate::desired::WishText;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Most workspaces of one document.
 pub const MOST_WORKSPACES: usize = 4096;
@@ -124,6 +125,18 @@ pub struct Image {
     /// Digest, where the reference has none.
     #[serde(default)]
     pub hash: Option<String>,
+    /// Its size once it is unpacked, in MB.
+    #[serde(default)]
+    pub uncompressed_size_mb: u64,
+    /// The registry that the login is for, where the reference does not say.
+    #[serde(default)]
+    pub docker_registry: Option<String>,
+    /// The user of the login.
+    #[serde(default)]
+    pub docker_user: Option<String>,
+    /// Its password.
+    #[serde(default)]
+    pub docker_token: Option<Secret>,
     /// Cores of a workspace that does not say.
     #[serde(default)]
     pub cores: Option<f64>,
@@ -145,4 +158,23 @@ pub struct Image {
     /// Commands.
     #[serde(default)]
     pub exec_config: Option<Value>,
+}
+
+/// A password. It is shown nowhere.
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// As it is.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
 }

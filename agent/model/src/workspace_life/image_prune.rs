@@ -3,6 +3,7 @@
 
 use crate::ids::ContainerId;
 use crate::image_ref::{ImageDigest, ImageRef};
+use crate::prune_mode::PruneMode;
 use crate::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,19 +33,8 @@ pub struct OurImage {
     pub pulled_at: UnixMillis,
     /// When a container or a wish last had it.
     pub needed_at: UnixMillis,
-}
-
-/// How much is removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::EnumString, strum::IntoStaticStr)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum PruneMode {
-    /// Nothing, also on a full disk.
-    Off,
-    /// What was not needed for a day.
-    Normal,
-    /// What is not needed now.
-    Aggressive,
+    /// Docker has shown it since. What Docker never had is being pulled, or was not.
+    pub is_seen: bool,
 }
 
 /// Why an image stays.
@@ -64,6 +54,10 @@ pub enum WhyKept {
     PulledJustNow,
     /// It was needed within the last day.
     NeededRecently,
+    /// A document that is in force cannot be read, so that what it names is not known.
+    WishUnknown,
+    /// Docker did not remove it when it was last tried.
+    NotRemoved,
     /// Nothing is removed on this host.
     PruneIsOff,
     /// The disk has enough without it.
@@ -85,8 +79,10 @@ pub struct ImagePruneWorld<'a> {
     pub images: &'a [StoredImage],
     /// What was pulled here.
     pub ours: &'a BTreeMap<ImageRef, OurImage>,
-    /// Images of the desired state, of the driver and of the toolkit.
-    pub wished: &'a BTreeSet<ImageRef>,
+    /// Images of the desired state, of the driver and of the toolkit; `None` = they are not known.
+    pub wished: Option<&'a BTreeSet<ImageRef>>,
+    /// Images that Docker did not remove lately.
+    pub failed: &'a BTreeSet<ImageDigest>,
     /// How much is removed while the disk has room.
     pub mode: PruneMode,
     /// So many bytes are missing until the reserve of the disk is free; 0 = it is.
@@ -136,6 +132,7 @@ pub fn plan_image_prune(world: &ImagePruneWorld<'_>) -> ImagePrunePlan {
         let why = match world.mode {
             _ if lacking > 0 => None,
             PruneMode::Aggressive => None,
+            PruneMode::Emergency => Some(WhyKept::DiskHasRoom),
             PruneMode::Normal if is_recent && world.lacking_bytes > 0 => Some(WhyKept::DiskHasRoom),
             PruneMode::Normal if is_recent => Some(WhyKept::NeededRecently),
             PruneMode::Normal => None,
@@ -161,7 +158,8 @@ fn judge<'a>(world: &ImagePruneWorld<'a>, image: &StoredImage) -> Result<(&'a Im
     if !image.used_by.is_empty() {
         return Err(WhyKept::InUse);
     }
-    if world.wished.iter().any(|of| has(&of)) {
+    let wished = world.wished.ok_or(WhyKept::WishUnknown)?;
+    if wished.iter().any(|of| has(&of)) {
         return Err(WhyKept::Wished);
     }
     if !image.tags.is_empty() {
@@ -171,22 +169,34 @@ fn judge<'a>(world: &ImagePruneWorld<'a>, image: &StoredImage) -> Result<(&'a Im
     if world.now.0.saturating_sub(ours.pulled_at.0) < JUST_NOW_MS {
         return Err(WhyKept::PulledJustNow);
     }
+    if world.failed.contains(&image.id) {
+        return Err(WhyKept::NotRemoved);
+    }
     if world.mode == PruneMode::Off {
         return Err(WhyKept::PruneIsOff);
     }
     Ok((of, *ours))
 }
 
-/// Notes which images of ours are needed now, and forgets those that Docker does not have any more.
+/// Notes which images of ours are needed now, and forgets those that Docker does not have any more. The hour after a pull begins when
+/// Docker first shows the image.
 #[must_use]
 pub fn note_needed_images(world: &ImagePruneWorld<'_>) -> BTreeMap<ImageRef, OurImage> {
     let mut noted = BTreeMap::new();
     for (of, ours) in world.ours {
         let Some(digest) = of.digest() else { continue };
-        let Some(image) = world.images.iter().find(|image| image.digests.contains(digest)) else { continue };
-        let is_needed = !image.used_by.is_empty() || world.wished.iter().any(|wished| wished.digest() == Some(digest));
+        let Some(image) = world.images.iter().find(|image| image.digests.contains(digest)) else {
+            // A pull of it can be under way.
+            if !ours.is_seen && world.now.0.saturating_sub(ours.pulled_at.0) < RECENTLY_MS {
+                noted.insert(of.clone(), *ours);
+            }
+            continue;
+        };
+        let is_wished = world.wished.is_some_and(|all| all.iter().any(|wished| wished.digest() == Some(digest)));
+        let is_needed = !image.used_by.is_empty() || is_wished || !ours.is_seen;
         let needed_at = if is_needed { world.now } else { ours.needed_at };
-        noted.insert(of.clone(), OurImage { needed_at, ..*ours });
+        let pulled_at = if ours.is_seen { ours.pulled_at } else { world.now };
+        noted.insert(of.clone(), OurImage { pulled_at, needed_at, is_seen: true });
     }
     noted
 }
@@ -223,21 +233,26 @@ mod tests {
 
     /// Images of ours that were pulled a hundred days ago and needed as many days ago as their number; each of a repository of its own.
     fn world(mode: PruneMode, lacking_bytes: u64, change: impl FnOnce(&mut Owned)) -> ImagePrunePlan {
-        let known = |days: u8| OurImage { pulled_at: days_ago(100), needed_at: days_ago(days.into()) };
+        let known = |days: u8| OurImage { pulled_at: days_ago(100), needed_at: days_ago(days.into()), is_seen: true };
         let mut owned = Owned {
             images: vec![stored(10), stored(20), stored(30), stored(40)],
             ours: [10, 20, 30, 40].map(|number| (image(number), known(number))).into(),
             wished: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            is_wish_unknown: false,
         };
         change(&mut owned);
-        let Owned { images, ours, wished } = &owned;
-        plan_image_prune(&ImagePruneWorld { images, ours, wished, mode, lacking_bytes, now: NOW })
+        let Owned { images, ours, wished, .. } = &owned;
+        let (wished, failed) = (Some(wished).filter(|_| !owned.is_wish_unknown), &owned.failed);
+        plan_image_prune(&ImagePruneWorld { images, ours, wished, failed, mode, lacking_bytes, now: NOW })
     }
 
     struct Owned {
         images: Vec<StoredImage>,
         ours: BTreeMap<ImageRef, OurImage>,
         wished: BTreeSet<ImageRef>,
+        failed: BTreeSet<ImageDigest>,
+        is_wish_unknown: bool,
     }
 
     fn ids(numbers: &[u8]) -> Vec<ImageDigest> {
@@ -247,7 +262,8 @@ mod tests {
     #[test]
     fn what_is_not_ours_used_wished_tagged_or_new_stays_in_every_mode_and_on_a_full_disk() {
         type Change = fn(&mut Owned);
-        let rows: [(Change, WhyKept); 6] = [
+        let rows: [(Change, WhyKept); 7] = [
+            (|one| one.failed.extend([digest(110)]), WhyKept::NotRemoved),
             (|one| one.ours.retain(|of, _| *of != image(10)), WhyKept::NotOurs),
             (|one| one.images[0].digests.clear(), WhyKept::NotOurs),
             (|one| one.images[0].used_by.push("a".repeat(64).parse().unwrap()), WhyKept::InUse),
@@ -270,6 +286,11 @@ mod tests {
                 assert_eq!(plan.remove, ids(&[40, 30, 20]), "{mode:?}, {lacking}");
             }
         }
+        for lacking in [0, u64::MAX] {
+            let plan = world(PruneMode::Aggressive, lacking, |one| one.is_wish_unknown = true);
+            assert!(plan.remove.is_empty(), "a document that is not read is not an empty one: {plan:?}");
+            assert!(plan.kept.iter().all(|(_, why)| *why == WhyKept::WishUnknown), "{plan:?}");
+        }
         // A clock that was set back.
         let plan = world(PruneMode::Aggressive, 0, |one| {
             one.ours.values_mut().for_each(|ours| ours.pulled_at = UnixMillis(NOW.0 + DAY_MS));
@@ -285,6 +306,10 @@ mod tests {
         assert_eq!(normal.remove, ids(&[40, 30, 10]));
         assert_eq!(normal.kept, [(digest(120), WhyKept::NeededRecently)]);
         assert_eq!(world(PruneMode::Aggressive, 0, recent).remove, ids(&[40, 30, 10, 20]));
+        let emergency = world(PruneMode::Emergency, 0, recent);
+        assert!(emergency.remove.is_empty(), "{emergency:?}");
+        assert!(emergency.kept.iter().all(|(_, why)| *why == WhyKept::DiskHasRoom), "{emergency:?}");
+        assert_eq!(world(PruneMode::Emergency, u64::MAX, recent).remove, ids(&[40, 30, 10, 20]));
         for lacking in [0, u64::MAX] {
             let off = world(PruneMode::Off, lacking, recent);
             assert!(off.remove.is_empty(), "{off:?}");
@@ -299,7 +324,7 @@ mod tests {
             one.ours.get_mut(&image(30)).unwrap().needed_at = UnixMillis(NOW.0 - 6 * JUST_NOW_MS);
             one.images[0].size_bytes = 1001;
             // A newer one of the same repository as the second.
-            one.ours.insert(image(21), OurImage { pulled_at: days_ago(1), needed_at: NOW });
+            one.ours.insert(image(21), OurImage { pulled_at: days_ago(1), needed_at: NOW, is_seen: true });
         };
         assert!(world(PruneMode::Normal, 0, recent).remove.is_empty());
         for (lacking, expected) in
@@ -315,15 +340,30 @@ mod tests {
     fn what_is_needed_is_noted_and_what_is_gone_is_forgotten() {
         let mut images = vec![stored(10), stored(20)];
         images[0].used_by.push("a".repeat(64).parse().unwrap());
-        let old = OurImage { pulled_at: days_ago(9), needed_at: days_ago(8) };
-        let ours = BTreeMap::from([(image(10), old), (image(20), old), (image(30), old)]);
-        let wished = BTreeSet::new();
+        let old = OurImage { pulled_at: days_ago(9), needed_at: days_ago(8), is_seen: true };
+        let begun = OurImage { pulled_at: UnixMillis(NOW.0 - JUST_NOW_MS), needed_at: days_ago(0), is_seen: false };
+        let never = OurImage { pulled_at: days_ago(2), ..begun };
+        let ours = BTreeMap::from([
+            (image(10), old),
+            (image(20), old),
+            (image(30), old),
+            (image(40), begun),
+            (image(41), never),
+        ]);
+        let (wished, failed) = (BTreeSet::new(), BTreeSet::new());
         let mode = PruneMode::Normal;
-        let world = ImagePruneWorld { images: &images, ours: &ours, wished: &wished, mode, lacking_bytes: 0, now: NOW };
+        let (images, ours) = (&images[..], &ours);
+        let world =
+            ImagePruneWorld { images, ours, wished: Some(&wished), failed: &failed, mode, lacking_bytes: 0, now: NOW };
         let noted = note_needed_images(&world);
-        assert_eq!(noted, BTreeMap::from([(image(10), OurImage { needed_at: NOW, ..old }), (image(20), old)]));
+        let needed = OurImage { needed_at: NOW, ..old };
+        let expected = BTreeMap::from([(image(10), needed), (image(20), old), (image(40), begun)]);
+        assert_eq!(noted, expected, "what is being pulled is not forgotten");
         let wished = BTreeSet::from([image(20)]);
-        let noted = note_needed_images(&ImagePruneWorld { wished: &wished, ..world });
+        let noted = note_needed_images(&ImagePruneWorld { wished: Some(&wished), ..world });
         assert_eq!(noted[&image(20)].needed_at, NOW);
+        let images = [stored(40)];
+        let noted = note_needed_images(&ImagePruneWorld { images: &images, ..world });
+        assert_eq!(noted[&image(40)], OurImage { pulled_at: NOW, needed_at: NOW, is_seen: true }, "its hour begins");
     }
 }

@@ -1,8 +1,18 @@
 //! The life of workspaces: how Docker shows their containers, what can be done to them, and what of it is to be done next.
 
+mod disk_room;
+mod image_ask;
+mod image_entry;
 mod image_prune;
+mod image_status;
+mod image_steps;
+mod image_wishes;
+mod images_record;
+mod images_state;
+mod pull_failure;
 mod removal_gate;
 mod why_not_ours;
+mod wished_images;
 mod workspace_allocation;
 mod workspace_ask;
 mod workspace_decide;
@@ -27,10 +37,18 @@ mod workspace_turn;
 mod workspace_wishes;
 mod workspace_world;
 
+pub use disk_room::DiskRoom;
+pub use image_ask::ImageAsk;
 pub use image_prune::{
-    ImagePrunePlan, ImagePruneWorld, OurImage, PruneMode, StoredImage, WhyKept, note_needed_images, plan_image_prune,
+    ImagePrunePlan, ImagePruneWorld, OurImage, StoredImage, WhyKept, note_needed_images, plan_image_prune,
 };
+pub use image_status::ImageStatus;
+pub use image_wishes::{ImageWish, image_wishes};
+pub use images_record::{BadImagesRecord, ImagesRecord};
+pub use images_state::{ImageRow, ImagesState};
+pub use pull_failure::pull_failure_code;
 pub use why_not_ours::WhyNotOurs;
+pub use wished_images::wished_images;
 pub use workspace_allocation::WorkspaceAllocation;
 pub use workspace_ask::WorkspaceAsk;
 pub use workspace_decide::decide_workspaces;

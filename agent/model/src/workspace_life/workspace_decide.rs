@@ -1,5 +1,8 @@
 //! Decides the next turn: for each workspace that is wished or there, what it needs next, as far as may be done at once.
 
+use super::image_status::ImageStatus;
+use super::image_steps::{image_status, image_step};
+use super::pull_failure::pull_failure_code;
 use super::removal_gate::removals;
 use super::workspace_deed::WorkspaceDeed;
 use super::workspace_ending::{deleted, paused, stopped};
@@ -42,6 +45,8 @@ pub fn decide_workspaces(world: &WorkspacesWorld) -> WorkspacesTurn {
         deeds: Vec::new(),
         shown: Vec::new(),
         held,
+        images: Vec::new(),
+        disk_wanted_bytes: 0,
         wake_at: None,
         looking,
     };
@@ -55,6 +60,7 @@ pub fn decide_workspaces(world: &WorkspacesWorld) -> WorkspacesTurn {
         deciding.take(&id, None, step);
     }
     deciding.volumes(&planned);
+    deciding.images();
     deciding.finish(&planned)
 }
 
@@ -146,7 +152,7 @@ fn settle(world: &WorkspacesWorld, planned: &[Planned], memory: &mut WorkspacesM
         match world.look.image(image) {
             ImageSeen::PullFailed { why } if known.is_begun => {
                 known.is_begun = false;
-                known.pace.fail(world.now.boot, "pull_failed", &why, false);
+                known.pace.fail(world.now.boot, pull_failure_code(&why), &why, false);
             }
             ImageSeen::Present { .. } => *known = super::workspace_memory::ImageMemory::default(),
             // Its pull was forgotten: the container hand was started again.
@@ -206,6 +212,8 @@ struct Deciding<'a> {
     deeds: Vec<WorkspaceDeed>,
     shown: Vec<Shown>,
     held: Option<RemovalsHeld>,
+    images: Vec<ImageStatus>,
+    disk_wanted_bytes: u64,
     /// When a volume is tried again.
     wake_at: Option<BootMillis>,
     /// GPUs that are looked at, and when the next ones are.
@@ -314,7 +322,7 @@ impl Deciding<'_> {
 
     fn begin(&mut self, deed: WorkspaceDeed, desired: Option<DesiredRun>) {
         match &deed {
-            WorkspaceDeed::Pull { image } => {
+            WorkspaceDeed::Pull { image, .. } => {
                 self.memory.images.entry(image.clone()).or_default().is_begun = true;
             }
             // The volumes of what is deleted go with it. Which they are is known only while the container is there.
@@ -335,6 +343,24 @@ impl Deciding<'_> {
 
     fn note_started(&mut self, id: &WorkspaceId, is_started: bool) {
         self.memory.workspaces.entry(id.clone()).or_default().is_started = is_started;
+    }
+
+    /// Images that are wished to be here are pulled after those that workspaces wait for.
+    fn images(&mut self) {
+        let world = self.world;
+        for wish in &world.images {
+            let mut step = image_step(world, &self.memory, wish);
+            if let Some(deed) = step.deed.take() {
+                match self.slots.take(&deed) {
+                    Ok(true) => self.begin(deed, None),
+                    Ok(false) => {}
+                    Err(full) => step.reason = Some(WorkspaceReason::new(full.code(), full.to_string())),
+                }
+            }
+            self.wake_at = self.wake_at.into_iter().chain(step.retry_at).min();
+            self.disk_wanted_bytes = self.disk_wanted_bytes.max(step.disk_wanted_bytes);
+            self.images.push(image_status(world, wish, step));
+        }
     }
 
     fn volumes(&mut self, planned: &[Planned]) {
@@ -385,6 +411,8 @@ impl Deciding<'_> {
         let is_left = |seen: &WorkspaceSeen| seen.foreign.is_none() && seen.requester == Some(Requester::Local);
         self.memory.record.is_lost &=
             self.shown.iter().any(|one| one.wished.is_none() && own(self.world, &one.id).is_some_and(is_left));
+        let wanted = self.shown.iter().map(|one| one.step.disk_wanted_bytes).max();
+        let disk_wanted_bytes = self.disk_wanted_bytes.max(wanted.unwrap_or(0));
         let wake_at = self.shown.iter().filter_map(|one| one.step.retry_at).chain(self.wake_at).min();
         let wished = heads(planned);
         let is_other =
@@ -405,6 +433,8 @@ impl Deciding<'_> {
             workspaces,
             unread: unreads.collect(),
             foreign: foreign(&world.look),
+            images: self.images,
+            disk_wanted_bytes,
             removals_held: self.held,
         };
         let (probes, probe_at) = self.looking;

@@ -2,6 +2,7 @@
 
 use crate::ids::ContainerId;
 use crate::image_ref::ImageRef;
+use crate::registry_login::RegistryLogin;
 use crate::workspace::{WorkspaceContainer, WorkspaceId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -14,6 +15,9 @@ pub enum WorkspaceDeed {
     Pull {
         /// Which one, by its digest.
         image: ImageRef,
+        /// The login that its wish has for its registry, where it has one. It is never shown.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        login: Option<RegistryLogin>,
     },
     /// Create a container, stopped. Volumes that it names and that are not there are created.
     Create(Box<WorkspaceContainer>),
@@ -83,7 +87,7 @@ impl WorkspaceDeed {
 impl fmt::Display for WorkspaceDeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Pull { image } => write!(f, "pull {image}"),
+            Self::Pull { image, .. } => write!(f, "pull {image}"),
             Self::Create(container) => {
                 write!(f, "create the container of workspace {} from {}", container.workspace_id, container.image)
             }

@@ -1,5 +1,6 @@
 //! A workspace that is to run: its image, its container, its start, and a container of another specification that gives way.
 
+use super::image_entry::{disk_lack, login_of};
 use super::workspace_deed::WorkspaceDeed;
 use super::workspace_ending::unsettled;
 use super::workspace_gpu_turn::runs;
@@ -114,8 +115,11 @@ fn give_way(
 }
 
 /// What keeps an image from being used; none: it is here.
-fn image((world, all): (&WorkspacesWorld, &WorkspacesMemory), image: &ImageRef) -> Option<WorkspaceStep> {
-    let pull = || WorkspaceStep::does(S::Pulling, "pulling", WorkspaceDeed::Pull { image: image.clone() });
+pub(super) fn image((world, all): (&WorkspacesWorld, &WorkspacesMemory), image: &ImageRef) -> Option<WorkspaceStep> {
+    let pull = || {
+        let login = login_of(&world.document, image);
+        WorkspaceStep::does(S::Pulling, "pulling", WorkspaceDeed::Pull { image: image.clone(), login })
+    };
     let gate = all.images.get(image).map_or(WorkspaceGate::Open, |memory| memory.pace.gate(world.now.boot));
     match (world.look.image(image), gate) {
         (ImageSeen::Present { .. }, _) => None,
@@ -123,7 +127,15 @@ fn image((world, all): (&WorkspacesWorld, &WorkspacesMemory), image: &ImageRef) 
             let message = format!("{done_bytes} of {total_bytes} bytes of {image} are here");
             Some(WorkspaceStep::waits(S::Pulling, "pulling", message))
         }
-        (ImageSeen::Absent | ImageSeen::PullFailed { .. }, WorkspaceGate::Open) => Some(pull()),
+        (ImageSeen::Absent | ImageSeen::PullFailed { .. }, WorkspaceGate::Open) => {
+            Some(match disk_lack(world, all.pulls().cloned(), image) {
+                Some(lack) => WorkspaceStep {
+                    disk_wanted_bytes: lack.wanted_bytes,
+                    ..WorkspaceStep::waits(S::Pending, "disk_short", lack.message)
+                },
+                None => pull(),
+            })
+        }
         (ImageSeen::Absent | ImageSeen::PullFailed { .. }, WorkspaceGate::Shut { reason, until }) => {
             Some(WorkspaceStep { reason: Some(reason), retry_at: until, ..WorkspaceStep::met(S::Pending) })
         }

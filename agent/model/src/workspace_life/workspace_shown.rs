@@ -71,6 +71,11 @@ fn is_named(step: &WorkspaceStep, image: &str) -> bool {
     step.reason.as_ref().is_some_and(|reason| reason.message.contains(image))
 }
 
+/// An instant of the boot, on the wall clock.
+pub(super) fn wall_of(world: &WorkspacesWorld, at: BootMillis) -> UnixMillis {
+    on_the_wall(world.now, at)
+}
+
 fn on_the_wall(now: Now, at: BootMillis) -> UnixMillis {
     let millis = i64::try_from(at.since(now.boot)).unwrap_or(i64::MAX);
     UnixMillis(now.wall.0.saturating_add(millis))

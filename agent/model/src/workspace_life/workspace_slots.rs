@@ -51,8 +51,8 @@ impl Slots {
     /// Takes the room for a deed. False: it is begun already, for another workspace.
     pub(super) fn take(&mut self, deed: &WorkspaceDeed) -> Result<bool, Full> {
         match deed {
-            WorkspaceDeed::Pull { image } if self.images.contains(image) => return Ok(false),
-            WorkspaceDeed::Pull { image } => {
+            WorkspaceDeed::Pull { image, .. } if self.images.contains(image) => return Ok(false),
+            WorkspaceDeed::Pull { image, .. } => {
                 take_one(&mut self.pulls, Full::Pulls)?;
                 self.images.insert(image.clone());
                 return Ok(true);

@@ -1,5 +1,6 @@
 //! How far each workspace is: what the faces and the manager are shown.
 
+use super::image_status::ImageStatus;
 use super::why_not_ours::WhyNotOurs;
 use crate::desired::DocumentId;
 use crate::ids::ContainerId;
@@ -170,6 +171,10 @@ pub struct WorkspacesState {
     pub workspaces: Vec<WorkspaceStatus>,
     /// Containers that only look like ours.
     pub foreign: Vec<ForeignWorkspace>,
+    /// Images that are wished to be here.
+    pub images: Vec<ImageStatus>,
+    /// So much has to be free on the disk before the largest image can be pulled that waits for it, in bytes; 0 = none waits.
+    pub disk_wanted_bytes: u64,
     /// Removals that wait.
     pub removals_held: Option<RemovalsHeld>,
 }

@@ -15,6 +15,8 @@ pub(super) struct WorkspaceStep {
     pub(super) reason: Option<WorkspaceReason>,
     /// When it is tried again.
     pub(super) retry_at: Option<BootMillis>,
+    /// So much has to be free on the disk before it goes on.
+    pub(super) disk_wanted_bytes: u64,
     /// What is to be done.
     pub(super) deed: Option<WorkspaceDeed>,
 }
@@ -22,7 +24,7 @@ pub(super) struct WorkspaceStep {
 impl WorkspaceStep {
     /// It is what is wanted.
     pub(super) const fn met(state: WorkspaceState) -> Self {
-        Self { state, reason: None, retry_at: None, deed: None }
+        Self { state, reason: None, retry_at: None, disk_wanted_bytes: 0, deed: None }
     }
 
     /// It is not, for this reason, and goes on when something changes.

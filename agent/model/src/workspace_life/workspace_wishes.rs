@@ -1,8 +1,10 @@
 //! The one document that follows from all sources: what people have asked for on this host first, then its files, then the manager.
 
+use super::image_wishes::{ImageWish, image_wishes};
 use super::workspace_record::{LocalWorkspace, WorkspacesRecord};
 use super::workspace_world::WorkspaceLists;
 use crate::desired::{Desired, DesiredSections, DesiredState, DocumentId, WishText};
+use crate::policy::Requester;
 use crate::settings::SettingsOverlay;
 use crate::workspace::{Agent, Document, Image, Overrides, WorkspaceId};
 use std::collections::BTreeSet;
@@ -14,6 +16,8 @@ pub struct WorkspaceWishes {
     pub document: Document,
     /// The manager's document that is in it.
     pub document_id: Option<DocumentId>,
+    /// The images that are to be here.
+    pub images: Vec<ImageWish>,
     /// Who lists workspaces.
     pub lists: WorkspaceLists,
 }
@@ -33,6 +37,8 @@ impl WorkspaceWishes {
         let from_local = workspaces.len();
         let of_manager = manager.and_then(|document| listed(&document.wishes));
         workspaces.extend(of_manager.unwrap_or_default().iter().cloned());
+        let mut wished = image_wishes(of_files, Requester::Local);
+        wished.extend(manager.into_iter().flat_map(|it| image_wishes(&it.wishes, Requester::Manager)));
         let images = [Some(of_files), manager.map(|document| &document.wishes)];
         Self {
             document: Document {
@@ -41,6 +47,7 @@ impl WorkspaceWishes {
                 from_local,
                 ..Document::default()
             },
+            images: wished,
             document_id: manager.map(|document| document.id.clone()),
             lists: WorkspaceLists { local: has_asked || listed(of_files).is_some(), manager: of_manager.is_some() },
         }

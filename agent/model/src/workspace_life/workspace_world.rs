@@ -1,5 +1,7 @@
 //! All that is decided from: what is wished and by whom, the host, what Docker shows, and what is remembered.
 
+use super::disk_room::DiskRoom;
+use super::image_wishes::ImageWish;
 use super::workspace_gpu_needs::WorkspaceGpuNeeds;
 use super::workspace_look::WorkspaceLook;
 use super::workspace_memory::WorkspacesMemory;
@@ -26,6 +28,12 @@ pub struct WorkspacesWorld {
     pub driver_changing: Option<String>,
     /// The host, with what runs.
     pub host: DescribedHost,
+    /// The images that are wished to be here, whatever is made of them.
+    pub images: Vec<ImageWish>,
+    /// The room of the disk that holds Docker's images, where it is known.
+    pub room: Option<DiskRoom>,
+    /// Docker keeps what it pulls packed beside what is unpacked.
+    pub is_store_doubled: bool,
     /// What Docker shows.
     pub look: WorkspaceLook,
     /// What is remembered.

@@ -9,6 +9,7 @@ use model::ids::ContainerId;
 use model::image_ref::{ImageDigest, ImageRef};
 use model::nvidia_container::{NvidiaDeed, NvidiaLook, NvidiaRole, ToolkitProbe, ToolkitWay};
 use model::ports::ActError;
+use model::registry_login::RegistryLoginsSeen;
 use model::time::UnixMillis;
 use model::workspace_life::{StoredImage, WorkspaceDeed, WorkspaceLook};
 use serde::{Deserialize, Serialize};
@@ -273,5 +274,23 @@ impl Verb for RemoveStoredImage {
 
     fn attempted(&self) -> String {
         format!("remove the image {}", self.id)
+    }
+}
+
+/// Looks for which registries this host has a login, and what is wrong with the file that has them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadRegistryLogins {}
+
+impl Verb for ReadRegistryLogins {
+    type Hand = ContainersHand;
+    /// Without any secret.
+    type Reply = Result<RegistryLoginsSeen, ProbeError>;
+    const NAME: &'static str = "read_registry_logins";
+    const KIND: VerbKind = VerbKind::Probe;
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(10));
+
+    fn attempted(&self) -> String {
+        "look at the logins to registries".to_owned()
     }
 }

@@ -74,7 +74,7 @@ impl SimEngine {
 
     fn deed(&mut self, deed: &WorkspaceDeed) -> Result<(), String> {
         match deed {
-            WorkspaceDeed::Pull { image } => {
+            WorkspaceDeed::Pull { image, .. } => {
                 self.images.pull(image, self.now);
                 Ok(())
             }

@@ -2,6 +2,7 @@
 
 mod created_facts;
 mod engine_deeds;
+mod engine_images;
 mod engine_of_host;
 mod engine_state;
 mod gpu_looks;

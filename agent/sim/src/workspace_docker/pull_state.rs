@@ -63,6 +63,10 @@ impl RegistryImage {
 pub(super) struct PullState {
     registry: BTreeMap<ImageDigest, RegistryImage>,
     here: BTreeSet<ImageDigest>,
+    /// Names with tags, of what is here.
+    pub(super) tags: BTreeMap<ImageDigest, Vec<String>>,
+    /// The images together may have so many bytes; `None` = the disk is large.
+    pub(super) room_bytes: Option<u64>,
     pulling: BTreeMap<ImageRef, BootMillis>,
     failed: BTreeMap<ImageRef, String>,
     pub(super) pull_takes_ms: u64,
@@ -78,6 +82,8 @@ impl Default for PullState {
         Self {
             registry: BTreeMap::new(),
             here: BTreeSet::new(),
+            tags: BTreeMap::new(),
+            room_bytes: None,
             pulling: BTreeMap::new(),
             failed: BTreeMap::new(),
             pull_takes_ms: 20_000,
@@ -144,6 +150,9 @@ impl PullState {
         for image in &due {
             self.pulling.remove(image);
             let away = self.registry_away.then_some("dial tcp: connection refused");
+            let is_full =
+                self.room_bytes.is_some_and(|room| self.used_bytes().saturating_add(self.image(image).bytes) > room);
+            let away = away.or_else(|| is_full.then(|| PullFate::NoSpace.fault()).flatten());
             match (away.or_else(|| self.image(image).fate.fault()), image.digest()) {
                 (None, Some(digest)) => {
                     self.here.insert(digest.clone());
@@ -154,6 +163,26 @@ impl PullState {
             }
         }
         !due.is_empty()
+    }
+
+    /// The digests that are here, each with its size.
+    pub(super) fn stored(&self) -> impl Iterator<Item = (&ImageDigest, u64)> {
+        let bytes = |digest: &ImageDigest| {
+            let published = self.registry.get(digest).copied();
+            published.unwrap_or(RegistryImage::SERVES).bytes
+        };
+        self.here.iter().map(move |digest| (digest, bytes(digest)))
+    }
+
+    /// Bytes of all that is here.
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.stored().map(|(_, bytes)| bytes).fold(0, u64::saturating_add)
+    }
+
+    /// One is gone.
+    pub(super) fn remove(&mut self, digest: &ImageDigest) {
+        self.here.remove(digest);
+        self.tags.remove(digest);
     }
 
     /// Whatever is being pulled is cut, and the caller hears of it.

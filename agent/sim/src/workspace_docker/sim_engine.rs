@@ -5,6 +5,7 @@ use super::pull_state::{PullState, RegistryImage};
 use super::sim_workspace::{SimProgram, SimWorkspace, SimWorkspaceRun};
 use model::ids::ContainerId;
 use model::image_ref::{ImageDigest, ImageRef};
+use model::registry_login::RegistryLoginsSeen;
 use model::time::{BootMillis, Now, UnixMillis};
 use model::workspace_life::{WorkspaceFacts, WorkspaceLook};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,8 @@ pub struct SimEngine {
     pub card_of: BTreeMap<String, String>,
     /// What was done that must never be: a test looks here.
     pub violations: Vec<String>,
+    /// The logins to registries that its administrator has put there.
+    pub logins: RegistryLoginsSeen,
     pub(super) images: PullState,
     events: u64,
     events_at_look: u64,
@@ -52,6 +55,7 @@ impl Default for SimEngine {
             ports_taken: BTreeSet::new(),
             card_of: BTreeMap::new(),
             violations: Vec::new(),
+            logins: RegistryLoginsSeen::default(),
             images: PullState::default(),
             events: 0,
             events_at_look: 0,

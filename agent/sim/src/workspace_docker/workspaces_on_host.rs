@@ -3,11 +3,14 @@
 use crate::host::SimHost;
 use crate::recorded::RecordedHost;
 use model::PciAddress;
+use model::absence::Reading;
 use model::holders::{Hold, Holder};
-use model::image_ref::ImageRef;
-use model::ports::{HostPort, NvidiaPort, WorkspacePort};
+use model::host_facts::DiskUsage;
+use model::image_ref::{ImageDigest, ImageRef};
+use model::ports::{HostPort, ImagePort, NvidiaPort, WorkspacePort};
+use model::registry_login::RegistryLoginsSeen;
 use model::time::{Now, UnixMillis, whole_millis};
-use model::workspace_life::{WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuProbe, WorkspaceLook};
+use model::workspace_life::{StoredImage, WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuProbe, WorkspaceLook};
 use std::future::{Future, poll_fn, ready};
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
@@ -81,6 +84,26 @@ impl SimHost {
     }
 }
 
+impl ImagePort for SimHost {
+    async fn list_stored_images(&self) -> Result<Vec<StoredImage>, String> {
+        let _facts = self.read_docker().await.map_err(|fault| fault.to_string())?;
+        self.workspaces(|engine| engine.stored_images())
+    }
+
+    async fn remove_stored_image(&self, id: &ImageDigest) -> Result<(), String> {
+        let _facts = self.read_docker().await.map_err(|fault| fault.to_string())?;
+        self.workspaces(|engine| engine.remove_image(id))
+    }
+
+    async fn read_registry_logins(&self) -> Result<RegistryLoginsSeen, String> {
+        Ok(self.workspaces(|engine| engine.logins.clone()))
+    }
+
+    async fn read_docker_disk(&self, docker_root: String) -> Reading<DiskUsage> {
+        Reading::Known(self.workspaces(|engine| engine.image_disk(docker_root)))
+    }
+}
+
 /// A picture has no containers that could be changed.
 impl WorkspacePort for RecordedHost {
     fn look_at_workspaces(&self, _images: Vec<ImageRef>) -> impl Future<Output = Result<WorkspaceLook, String>> + Send {
@@ -100,6 +123,24 @@ impl WorkspacePort for RecordedHost {
         _probe: &WorkspaceGpuProbe,
     ) -> impl Future<Output = Result<WorkspaceGpuLook, String>> + Send {
         ready(Err(picture()))
+    }
+}
+
+impl ImagePort for RecordedHost {
+    fn list_stored_images(&self) -> impl Future<Output = Result<Vec<StoredImage>, String>> + Send {
+        ready(Err(picture()))
+    }
+
+    fn remove_stored_image(&self, _id: &ImageDigest) -> impl Future<Output = Result<(), String>> + Send {
+        ready(Err(picture()))
+    }
+
+    fn read_registry_logins(&self) -> impl Future<Output = Result<RegistryLoginsSeen, String>> + Send {
+        ready(Err(picture()))
+    }
+
+    fn read_docker_disk(&self, _docker_root: String) -> impl Future<Output = Reading<DiskUsage>> + Send {
+        ready(Reading::default())
     }
 }
 

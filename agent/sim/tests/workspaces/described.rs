@@ -35,7 +35,7 @@ fn a_description_without_workspaces_is_what_it_was_and_has_every_image() {
     }
     let host = SimHost::new(sim::load("workstation-rtx").unwrap()).unwrap();
     let wanted: model::image_ref::ImageRef = image('a').parse().unwrap();
-    now(host.act_on_workspace(&WorkspaceDeed::Pull { image: wanted.clone() })).unwrap().unwrap();
+    now(host.act_on_workspace(&WorkspaceDeed::Pull { image: wanted.clone(), login: None })).unwrap().unwrap();
     let mut looks = 0;
     while now(host.await_workspace_event(UnixMillis(0))).is_some() {
         now(host.look_at_workspaces(vec![wanted.clone()])).unwrap().unwrap();
@@ -57,7 +57,7 @@ fn images_strangers_and_what_is_missing_are_as_described() {
     let host = SimHost::new(description(&workspaces)).unwrap();
     let wanted: Vec<model::image_ref::ImageRef> = "abc".chars().map(|letter| image(letter).parse().unwrap()).collect();
     for image in &wanted {
-        now(host.act_on_workspace(&WorkspaceDeed::Pull { image: image.clone() })).unwrap().unwrap();
+        now(host.act_on_workspace(&WorkspaceDeed::Pull { image: image.clone(), login: None })).unwrap().unwrap();
     }
     let look = now(host.look_at_workspaces(wanted.clone())).unwrap().unwrap();
     assert!(matches!(look.image(&wanted[0]), ImageSeen::Present { .. }));

@@ -120,6 +120,9 @@ impl Life {
         WorkspacesWorld {
             document: self.document(),
             document_id: Some(revision(self.revision)),
+            images: Vec::new(),
+            room: None,
+            is_store_doubled: false,
             lists: WorkspaceLists { local: false, manager: self.wishes.is_some() },
             manager_held: self.manager_held.clone(),
             driver_changing: self.driver_changing.clone(),
@@ -212,7 +215,7 @@ impl Life {
     fn ended(&mut self, deed: &WorkspaceDeed, result: Result<(), String>) {
         let now = self.docker.now;
         match (deed, result) {
-            (WorkspaceDeed::Pull { image }, Err(fault)) => {
+            (WorkspaceDeed::Pull { image, .. }, Err(fault)) => {
                 let known = self.memory.images.entry(image.clone()).or_default();
                 known.is_begun = false;
                 known.pace.fail(now, "pull_failed", &fault, false);

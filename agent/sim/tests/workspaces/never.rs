@@ -27,7 +27,7 @@ impl Never {
     pub(crate) fn judge(&self, life: &Life, deed: &WorkspaceDeed) -> Result<(), String> {
         let planned = life.planned();
         match deed {
-            WorkspaceDeed::Pull { image } => match image.digest() {
+            WorkspaceDeed::Pull { image, .. } => match image.digest() {
                 Some(_) => Ok(()),
                 None => Err("an image is pulled by its digest alone".to_owned()),
             },

@@ -83,7 +83,7 @@ fn image_seen(docker: &mut SimEngine, letter: char) -> ImageSeen {
 }
 
 fn pull(docker: &mut SimEngine, letter: char) {
-    docker.act(&WorkspaceDeed::Pull { image: image(letter).parse().unwrap() }).unwrap();
+    docker.act(&WorkspaceDeed::Pull { image: image(letter).parse().unwrap(), login: None }).unwrap();
 }
 
 #[test]

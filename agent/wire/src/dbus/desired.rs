@@ -182,6 +182,12 @@ pub struct EffectiveView {
     pub sample_interval_s: Option<u64>,
     /// How much is written to the log.
     pub log_level: Option<String>,
+    /// How much of the images that gpuhostd has pulled is removed: off, emergency, normal or aggressive.
+    pub prune: Option<String>,
+    /// Per cent of Docker's disk that may be used.
+    pub disk_usage_limit_pct: Option<u64>,
+    /// So many images are pulled at once.
+    pub concurrent_pulls: Option<u64>,
     /// NVIDIA's driver container is deployed.
     pub deploy_driver: Option<bool>,
     /// Its image.
@@ -270,6 +276,9 @@ impl From<&SettingsOverlay> for EffectiveView {
             heartbeat_interval_s: set.heartbeat_interval_s,
             sample_interval_s: set.sample_interval_s,
             log_level: set.log_level.as_ref().map(ToString::to_string),
+            prune: set.prune.map(|mode| mode.code().to_owned()),
+            disk_usage_limit_pct: set.disk_usage_limit_pct,
+            concurrent_pulls: set.concurrent_pulls,
             deploy_driver: set.nvidia.deploy_driver,
             driver_image: set.nvidia.driver_image.as_ref().map(|it| it.image().to_string()),
             deploy_toolkit: set.nvidia.deploy_toolkit,

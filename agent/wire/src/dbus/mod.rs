@@ -12,6 +12,7 @@ pub mod feature;
 pub mod gpu;
 pub mod group;
 pub mod host;
+pub mod images;
 pub mod job;
 pub mod load;
 pub mod metrics;

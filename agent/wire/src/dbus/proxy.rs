@@ -146,6 +146,14 @@ pub trait Workspaces {
     #[zbus(allow_interactive_auth)]
     fn delete_staged(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
 
+    /// The images that Docker has, as JSON.
+    #[zbus(allow_interactive_auth)]
+    fn list_images(&self, options: Options<'_>) -> zbus::Result<String>;
+
+    /// Removes images that gpuhostd has pulled and nothing needs; returns the job.
+    #[zbus(allow_interactive_auth)]
+    fn prune_images(&self, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
     /// Has this host take no new workspaces, or take them again; returns the job.
     #[zbus(allow_interactive_auth)]
     fn set_draining(&self, draining: bool, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;

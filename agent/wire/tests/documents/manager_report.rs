@@ -288,7 +288,7 @@ fn t40_what_is_applied_and_what_is_not_met_is_reported_in_the_contracts_form() {
     assert_eq!((&body["effective"], &body["status"]), (&effective, &json!("draining")));
     assert_eq!(
         body["agent"]["capabilities"],
-        json!(["host.v1", "gpu.v1", "passthrough.v1", "mig.v1", "nvidia.v1", "workspace.v1"])
+        json!(["host.v1", "gpu.v1", "passthrough.v1", "mig.v1", "nvidia.v1", "image.v1", "workspace.v1"])
     );
 }
 

@@ -8,6 +8,7 @@ mod driver_container;
 mod faults;
 mod foreign;
 mod pulls;
+mod registry_logins;
 mod rig;
 mod stand_ins;
 mod toolkit_container;

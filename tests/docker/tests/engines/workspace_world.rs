@@ -97,7 +97,7 @@ impl Host {
     }
 
     pub(crate) async fn pull(&self, image: &ImageRef) {
-        self.apply(WorkspaceDeed::Pull { image: image.clone() }).await.unwrap();
+        self.apply(WorkspaceDeed::Pull { image: image.clone(), login: None }).await.unwrap();
         let seen = until("the image", || async {
             let seen = self.hand.look(std::slice::from_ref(image), PATIENCE).await.unwrap().image(image);
             (!matches!(seen, ImageSeen::Pulling { .. })).then_some(seen)

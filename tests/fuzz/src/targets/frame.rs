@@ -6,7 +6,7 @@ use hands::frame::{self, FrameError};
 use protocol::hand::containers::{
     ApplyNvidiaDeed, ApplyWorkspaceDeed, AwaitWorkspaceEvent, FindMigContainers, FindRuntimeUsers,
     InspectNvidiaContainers, InspectWorkspaces, ListStoredImages, ProbeDriverContainer, ProbeToolkit, ReadDockerFacts,
-    ReadNvidiaLog, RemoveStoredImage,
+    ReadNvidiaLog, ReadRegistryLogins, RemoveStoredImage,
 };
 use protocol::hand::holders::{FindHolders, FindMigHolders};
 use protocol::hand::host::{
@@ -84,7 +84,7 @@ struct Reader {
 }
 
 /// Every verb of every hand; a test compares it with the registries.
-const READERS: [Reader; 30] = [
+const READERS: [Reader; 31] = [
     Reader { verb: HELLO, args: same_again::<Hello>, reply: same_again::<Introduction> },
     reader::<ProbeNvml>(),
     reader::<ProbeSmi>(),
@@ -109,6 +109,7 @@ const READERS: [Reader; 30] = [
     reader::<ApplyWorkspaceDeed>(),
     reader::<AwaitWorkspaceEvent>(),
     reader::<ListStoredImages>(),
+    reader::<ReadRegistryLogins>(),
     reader::<RemoveStoredImage>(),
     reader::<FindHolders>(),
     reader::<FindMigHolders>(),

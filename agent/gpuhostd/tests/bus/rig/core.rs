@@ -6,7 +6,9 @@ use engine::event_port::{EventEnds, EventPort};
 use engine::handle::{COMMAND_QUEUE, Handle, Submission};
 use engine::job::{Job, JobOutcome, JobState};
 use engine::mig_look::{MigLook, MigQuestion, MigReader};
+use engine::publish::Publisher;
 use engine::reconcile::{ReconcileInputs, Reconciled};
+use engine::start::EngineParts;
 use gpuhostd::bus::Sources;
 use model::JobId;
 use model::change::Change;
@@ -15,6 +17,7 @@ use model::enrol::{CheckinStatus, EnrolSpec};
 use model::manager_trust::EnrolmentEdit;
 use model::nvidia_container::NvidiaState;
 use model::observation::HostObservation;
+use model::prune_mode::PruneMode;
 use model::refusal::Refusal;
 use model::settings::Settings;
 use model::time::UnixMillis;
@@ -36,6 +39,8 @@ pub(crate) struct Got {
     pub(crate) ask: Option<WorkspaceAsk>,
     /// The staged workspaces that are to be deleted.
     pub(crate) staged: Option<Vec<WorkspaceId>>,
+    /// How much of the images is to be removed.
+    pub(crate) prune: Option<PruneMode>,
 }
 
 /// The test's side.
@@ -50,6 +55,7 @@ pub(crate) struct Core {
     pub(crate) workspaces: watch::Sender<Arc<WorkspacesState>>,
     /// Where events are asked for and shown.
     pub(crate) events: EventEnds,
+    pub(crate) publisher: Arc<Publisher>,
     /// Jobs stay at work while this is true.
     pub(crate) hold: watch::Sender<bool>,
     /// How jobs end.
@@ -98,6 +104,9 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
     let (nvidia, seen_nvidia) = watch::channel(Arc::new(NvidiaState::not_looked()));
     let workspaces: watch::Sender<Arc<WorkspacesState>> = watch::Sender::default();
     let events = EventPort::new();
+    let publisher = EngineParts::default().publisher();
+    // No task keeps images: what is shown is what the test shows.
+    drop(publisher.images().take_inbox());
     let sources = Sources {
         handle,
         inputs,
@@ -107,6 +116,7 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
         workspaces: workspaces.subscribe(),
         events: events.0,
         readiness: watch::Sender::default().subscribe(),
+        publisher: Arc::clone(&publisher),
     };
     let seen = Arc::clone(&jobs);
     let ours = Core {
@@ -119,6 +129,7 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
         nvidia,
         workspaces,
         events: events.1,
+        publisher,
         hold,
         ending,
         mig,
@@ -180,7 +191,8 @@ impl CoreEnds {
                 | Command::AcknowledgeGone(_)
                 | Command::AcceptEpoch(_)
                 | Command::Workspace(_)
-                | Command::DeleteStaged(_) => None,
+                | Command::DeleteStaged(_)
+                | Command::PruneImages(_) => None,
             };
             let change = if let Command::Change(change) | Command::Plan(change) = command {
                 Some((change.clone(), command.is_dry_run()))
@@ -189,10 +201,11 @@ impl CoreEnds {
             };
             let ask = if let Command::Workspace(ask) = command { Some(WorkspaceAsk::clone(ask)) } else { None };
             let staged = if let Command::DeleteStaged(ids) = command { Some(ids.clone()) } else { None };
+            let prune = if let Command::PruneImages(mode) = command { Some(*mode) } else { None };
             let edit = if let Command::EditEnrolment(edit) = command { Some(EnrolmentEdit::clone(edit)) } else { None };
             let operation = command.operation();
             let actor = submission.authorized.actor();
-            self.got.send_modify(|got| got.push(Got { operation, actor, enrolment, edit, change, ask, staged }));
+            self.got.send_modify(|got| got.push(Got { operation, actor, enrolment, edit, change, ask, staged, prune }));
             let id = JobId(u32::try_from(self.jobs.borrow().len()).unwrap() + 1);
             self.jobs.send_modify(|jobs| Arc::make_mut(jobs).push(job(id, operation, actor)));
             // A caller that has gone needs no number.

@@ -9,6 +9,7 @@ use model::health::kernel_log::KernelLog;
 use model::health::show::apply;
 use model::holders::{Hold, Holder, Holders, MigPlace};
 use model::host_facts::HostFacts;
+use model::image_ref::ImageDigest;
 use model::judge::{ObservationMeta, judge};
 use model::metric::Metrics;
 use model::mig::products::Product;
@@ -19,7 +20,9 @@ use model::policy::Requester;
 use model::roster::{Card, Known};
 use model::time::{BootMillis, UnixMillis};
 use model::workspace::{DesiredRun, WorkspaceKind};
-use model::workspace_life::{WorkspaceState, WorkspaceStatus, WorkspacesState};
+use model::workspace_life::{
+    DiskRoom, ImageRow, ImagesState, OurImage, StoredImage, WhyKept, WorkspaceState, WorkspaceStatus, WorkspacesState,
+};
 use model::{IommuGroupId, PciAddress, PciClass};
 
 fn address(text: &str) -> PciAddress {
@@ -280,5 +283,35 @@ pub(crate) fn workspaces() -> WorkspacesState {
         is_looked: true,
         workspaces: vec![workspace("alice-1", WorkspaceKind::User, WorkspaceState::Running), pulled],
         ..WorkspacesState::default()
+    }
+}
+
+/// An image of ours that goes next, and one of another user.
+pub(crate) fn images() -> ImagesState {
+    let digest = |letter: &str| format!("sha256:{}", letter.repeat(64)).parse::<ImageDigest>().unwrap();
+    let stored = |letter: &str, tags: &[&str]| StoredImage {
+        id: digest(letter),
+        digests: [digest(letter)].into(),
+        tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        size_bytes: 3 << 30,
+        created_at: None,
+        used_by: Vec::new(),
+    };
+    let known =
+        OurImage { pulled_at: UnixMillis(1_700_000_000_000), needed_at: UnixMillis(1_700_000_000_000), is_seen: true };
+    let of = format!("registry.example/desktop@{}", digest("a")).parse().unwrap();
+    ImagesState {
+        looked_at: Some(UnixMillis(1_700_000_360_000)),
+        images: vec![
+            ImageRow { image: stored("a", &[]), of: Some((of, known)), kept: None },
+            ImageRow { image: stored("b", &["postgres:17"]), of: None, kept: Some(WhyKept::NotOurs) },
+        ],
+        room: Some(DiskRoom {
+            path: "/var/lib/docker".to_owned(),
+            available_bytes: 1 << 30,
+            reserve_bytes: 2 << 30,
+            has_few_inodes: false,
+        }),
+        ..ImagesState::default()
     }
 }

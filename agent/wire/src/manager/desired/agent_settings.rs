@@ -3,7 +3,8 @@
 use super::document_reader::Reader;
 use super::json_node::Node;
 use model::desired::{CapacityOverrides, Desired, DesiredAgent};
-use model::settings::LogFilter;
+use model::prune_mode::PruneMode;
+use model::settings::{ImagesSettings, LogFilter};
 use model::time::UnixMillis;
 use std::collections::BTreeMap;
 
@@ -34,10 +35,13 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, node: Node<'t>) -> DesiredAgent 
         "heartbeat_interval_s" => agent.heartbeat_interval_s = reader.wish_whole(value, 5..=300),
         "reconcile_interval_s" => agent.sample_interval_s = reader.wish_whole(value, 5..=3600),
         "log_level" => agent.log_level = reader.wish_text(value, log_filter),
-        // Of the contract, and for parts of the agent that read them themselves.
-        "prune" | "metrics" | "disk_usage_limit" | "max_concurrent_docker_pulls" | "retention_period" => {
-            reader.inert(value);
+        "prune" => agent.prune = reader.wish_text(value, prune),
+        "disk_usage_limit" => agent.disk_usage_limit_pct = reader.wish_share_pct(value, 10),
+        "max_concurrent_docker_pulls" => {
+            agent.concurrent_pulls = reader.wish_whole(value, 1..=ImagesSettings::CONCURRENT_PULLS_MOST);
         }
+        // Of the contract, and for parts of the agent that read them themselves.
+        "metrics" | "retention_period" => reader.inert(value),
         _ => reader.unknown(value),
     });
     agent
@@ -61,6 +65,13 @@ fn log_filter(text: &str) -> Result<LogFilter, String> {
         return Err(format!("expected at most {LOG_FILTER_MAX_CHARS} characters"));
     }
     text.parse()
+}
+
+/// The words of the contract alone.
+fn prune(text: &str) -> Result<PruneMode, String> {
+    let known = [PruneMode::Off, PruneMode::Normal, PruneMode::Aggressive];
+    let expected = || format!("expected one of {}", known.map(PruneMode::code).join(", "));
+    known.into_iter().find(|mode| mode.code() == text).ok_or_else(expected)
 }
 
 fn count<'t>(reader: &mut Reader<'t>, node: Node<'t>) -> Desired<u32> {

@@ -200,6 +200,17 @@ impl<'t> Reader<'t> {
         })
     }
 
+    /// A share of a whole, in per cent, rounded down.
+    pub(super) fn wish_share_pct(&mut self, node: Node<'t>, least_pct: u64) -> Desired<u64> {
+        self.wish_number(node, |raw| {
+            let share = float(raw).filter(|share| (0.0..=1.0).contains(share));
+            // A thousandth of a per cent is less than what rounding a decimal fraction costs.
+            let pct = share.and_then(|share| format!("{:.0}", (share * 100.0 + 0.001).floor()).parse().ok());
+            let least = f64::from(u32::try_from(least_pct).unwrap_or(0)) / 100.0;
+            pct.filter(|pct| *pct >= least_pct).ok_or_else(|| format!("expected a share from {least} to 1"))
+        })
+    }
+
     fn wish_number<T>(&mut self, node: Node<'t>, read: impl FnOnce(&str) -> Result<T, String>) -> Desired<T> {
         match node.kind() {
             Kind::Number(raw) => match read(raw) {
