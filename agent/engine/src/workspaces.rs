@@ -9,7 +9,6 @@ use crate::named_images::NamedImages;
 use crate::publish::{Publisher, WorkspaceQuestion};
 use crate::pull_ends::pull_ends;
 use crate::workspace_notices::show;
-use model::condition::{Condition, ConditionStatus};
 use model::desired::DesiredState;
 use model::driver::ProbeError;
 use model::enrol::CheckinStatus;

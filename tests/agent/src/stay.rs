@@ -13,7 +13,7 @@ use model::enrol::{CheckinState, CheckinStatus, EnrolSpec, Secret};
 use model::judge::{ObservationMeta, judge};
 use model::observation::HostObservation;
 use model::ports::Clock;
-use model::settings::Settings;
+use model::settings::{HostNaming, Settings};
 use serde_json::Value;
 use sim::SimHost;
 use std::sync::Arc;
@@ -98,6 +98,8 @@ impl Stay {
             shared: false,
             ca_pem: trial.ca_pem.clone(),
             pins: Pins::default(),
+            named: HostNaming::default(),
+            unless_enrolled: false,
         };
         let refused = match self.port.enrol(spec).await {
             Ok(()) if self.until(trial.patience, |now| now.server_id.is_some()).await => None,
