@@ -60,12 +60,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version, timeout, hosts = "HTTP/1.1", 400, None  # a host keeps its connection from heartbeat to heartbeat
     def do_POST(self):
         act = {PREFIX + "/enroll": self.hosts.enroll, PREFIX + "/heartbeat": self.hosts.heartbeat}.get(self.path)
-        length = self.headers["Content-Length"] or ""
-        self.close_connection = act is None or not length.isdecimal() or int(length) > BODY_MAX  # the body is not read
-        if self.close_connection:  # a path that is not here has no code: it says nothing of the host
+        length = int(self.headers["Content-Length"] if (self.headers["Content-Length"] or "").isdecimal() else 0)
+        text, self.close_connection = self.rfile.read(min(length, 4 * BODY_MAX)), length > 4 * BODY_MAX
+        if act is None or length > BODY_MAX:  # behind the body: an earlier answer may be lost. No code: it is not about the host
             return self.answer(404 if act is None else 413, {"error_message": "not here, or too large"})
         try:
-            body, bearer = json.loads(self.rfile.read(int(length))), self.headers["Authorization"] or ""
+            body, bearer = json.loads(text), self.headers["Authorization"] or ""
             with self.hosts.lock:
                 status, reply = 200, act(bearer.removeprefix("Bearer "), body)
         except Refused as refused:

@@ -19,6 +19,8 @@ Options:
   --ca-file FILE       writes the certificate of its authority there
   --dump-last FILE     keeps the last accepted heartbeat there
   --desired FILE       hands out the desired state in FILE (JSON), as soon as it changes
+  --script FILE        gives the answers in FILE (JSON) before any of its own, again whenever the file changes
+  --ca-bundle FILE     gives these authorities with each credential, so that hosts trust the next one too
   --every SECONDS      when agents should come back [default: 30]
   --quiet              says nothing of accepted heartbeats
   --i-know             listens on an address that other machines reach, too
@@ -42,6 +44,10 @@ pub(crate) struct Arguments {
     pub(crate) dump_last: Option<PathBuf>,
     /// The desired state that agents get.
     pub(crate) desired: Option<PathBuf>,
+    /// Answers that are given before any others.
+    pub(crate) script: Option<PathBuf>,
+    /// Authorities that go with each credential.
+    pub(crate) ca_bundle: Option<PathBuf>,
     /// Seconds between heartbeats that replies ask for.
     pub(crate) every: u64,
     /// Says nothing of accepted heartbeats.
@@ -54,6 +60,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lex
     let mut state = None;
     let mut mode = Mode::Certificates;
     let (mut token_file, mut ca_file, mut dump_last, mut desired) = (None, None, None, None);
+    let (mut script, mut ca_bundle) = (None, None);
     let (mut quiet, mut i_know) = (false, false);
     let mut every = 30;
     while let Some(argument) = parser.next()? {
@@ -65,6 +72,8 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lex
             Long("ca-file") => ca_file = Some(PathBuf::from(parser.value()?)),
             Long("dump-last") => dump_last = Some(PathBuf::from(parser.value()?)),
             Long("desired") => desired = Some(PathBuf::from(parser.value()?)),
+            Long("script") => script = Some(PathBuf::from(parser.value()?)),
+            Long("ca-bundle") => ca_bundle = Some(PathBuf::from(parser.value()?)),
             Long("every") => every = parser.value()?.parse()?,
             Long("quiet") => quiet = true,
             Long("i-know") => i_know = true,
@@ -76,7 +85,19 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lex
         return Err(format!("--listen {listen} is not a loopback address: other machines would reach a test tool that lets in whoever holds its token; add --i-know to allow it").into());
     }
     let state = state.ok_or("--state DIR is missing: it keeps the authority and the agents there")?;
-    Ok(Some(Arguments { listen, state, mode, token_file, ca_file, dump_last, desired, every, quiet }))
+    Ok(Some(Arguments {
+        listen,
+        state,
+        mode,
+        token_file,
+        ca_file,
+        dump_last,
+        desired,
+        script,
+        ca_bundle,
+        every,
+        quiet,
+    }))
 }
 
 fn mode_of(name: &str) -> Result<Mode, String> {

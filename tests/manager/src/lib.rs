@@ -26,6 +26,7 @@ mod raw;
 mod record;
 mod rules;
 mod script;
+mod script_file;
 mod store;
 mod tls;
 
@@ -38,4 +39,5 @@ pub use options::{Clock, EnrolToken, Mode, Options, Tls, wall_clock};
 pub use raw::{End, Piece, RawAnswer};
 pub use record::{Auth, Received, Request, Violation};
 pub use script::{Delivery, Scripted};
+pub use script_file::read_script;
 pub use store::write_file;

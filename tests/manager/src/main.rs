@@ -5,7 +5,7 @@ mod narrate;
 
 use anyhow::Context as _;
 use arguments::{Arguments, HELP};
-use manager::{EnrolToken, Fleet, Manager, Mode, Options, write_file};
+use manager::{EnrolToken, Fleet, Manager, Mode, Options, read_script, write_file};
 use narrate::Narrator;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
-/// The file of the desired state is looked at this often.
+/// The files of the desired state and of the script are looked at this often.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Requests that are remembered: enough for those that come while the last ones are told.
 const HISTORY: usize = 256;
@@ -50,14 +50,19 @@ fn fail(why: &str, code: u8) -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let desired = arguments.desired.clone();
+    let (desired, script, bundle) = (arguments.desired.clone(), arguments.script.clone(), arguments.ca_bundle.clone());
     let narrator = Narrator::new(arguments.quiet, arguments.dump_last.clone());
     let manager = open(arguments).await?;
+    if let Some(file) = bundle {
+        let pem = tokio::fs::read_to_string(&file).await.with_context(|| format!("cannot read {}", file.display()))?;
+        manager.set_issue(move |issued| issued["ca_bundle_pem"] = pem.as_str().into());
+    }
     let said = format!("listening on {} fingerprint={}", manager.url(), manager.fingerprint_sha256());
     tokio::task::spawn_blocking(move || say(&said)).await??;
     tokio::select! {
         told = narrate(&manager, narrator) => told?,
-        () = hand_out(&manager, desired) => {}
+        () = whenever_changed(desired, |bytes| hand_out(&manager, bytes)) => {}
+        () = whenever_changed(script, |bytes| follow(&manager, bytes)) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
@@ -112,18 +117,31 @@ fn say(line: &str) -> anyhow::Result<()> {
     writeln!(out, "{line}").and_then(|()| out.flush()).context("can't write to standard output")
 }
 
-/// Hands out the document in the file whenever it is another one; one that is not JSON is told and not handed out.
-async fn hand_out(manager: &Manager, file: Option<PathBuf>) {
+/// Hands out a document.
+fn hand_out(manager: &Manager, bytes: &[u8]) -> anyhow::Result<()> {
+    manager.set_desired(Some(serde_json::from_slice(bytes)?));
+    Ok(())
+}
+
+/// Queues the answers of a script behind those that are still to come.
+fn follow(manager: &Manager, bytes: &[u8]) -> anyhow::Result<()> {
+    for (endpoint, answer) in read_script(std::str::from_utf8(bytes)?)? {
+        manager.script(endpoint, vec![answer]);
+    }
+    Ok(())
+}
+
+/// Takes up a file whenever it is another one; a fault in it is printed, and what was taken up before stays.
+async fn whenever_changed(file: Option<PathBuf>, take_up: impl Fn(&[u8]) -> anyhow::Result<()>) {
     let Some(file) = file else { return std::future::pending().await };
     let mut known: Option<SystemTime> = None;
     loop {
         let changed = tokio::fs::metadata(&file).await.and_then(|found| found.modified()).ok();
         if changed.is_some() && changed != known {
             known = changed;
-            let read = tokio::fs::read(&file).await.map_err(|fault| fault.to_string());
-            match read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|fault| fault.to_string())) {
-                Ok(document) => manager.set_desired(Some(document)),
-                Err(fault) => drop(writeln!(std::io::stderr(), "reference-manager: {}: {fault}", file.display())),
+            let read = tokio::fs::read(&file).await.map_err(anyhow::Error::from);
+            if let Err(fault) = read.and_then(|bytes| take_up(&bytes)) {
+                drop(writeln!(std::io::stderr(), "reference-manager: {}: {fault:#}", file.display()));
             }
         }
         tokio::time::sleep(LOOK_EVERY).await;

@@ -19,10 +19,8 @@ async fn refused(host: &Host, spec: EnrolSpec) -> String {
     let refusal = running.enrol_as(spec).await.unwrap_err();
     assert_ne!(running.state(), CheckinState::Ok);
     running.stop().await;
-    let message = match refusal {
-        Refusal::Unavailable { what, why } => format!("{what}: {why}"),
-        other => panic!("{other:?}"),
-    };
+    let Refusal::Unavailable { what, why } = &refusal else { panic!("{refusal:?}") };
+    let message = format!("{what}: {why}");
     println!("{message}");
     assert!(!message.contains(TOKEN) && !message.contains("docs.rs") && message.len() < 1024, "{message}");
     message

@@ -146,3 +146,25 @@ fn a_command_line_that_is_wrong_is_explained() {
     assert_eq!(no_dir.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&no_dir.stderr).contains("file/state"));
 }
+
+#[tokio::test]
+async fn it_answers_by_the_script_first_and_gives_the_authorities_of_the_bundle() {
+    let dir = tempfile::tempdir().unwrap();
+    let (script, bundle) = (dir.path().join("script.json"), dir.path().join("bundle.pem"));
+    fs::write(&bundle, "the old and the next authority").unwrap();
+    fs::write(&script, r#"[{"endpoint": "version", "status": 511, "text": "<html>login"}]"#).unwrap();
+    let more = ["--script", script.to_str().unwrap(), "--ca-bundle", bundle.to_str().unwrap()];
+    let program = Program::start(dir.path(), &more);
+    let agent = program.agent(dir.path());
+    let version =
+        || async { agent.client.get(format!("{}{}", program.url, Endpoint::Version.path())).send().await.unwrap() };
+    // It is taken up as soon as it is seen, and each answer is given once.
+    let mut statuses = Vec::new();
+    while statuses.last() != Some(&511) {
+        statuses.push(version().await.status().as_u16());
+    }
+    assert_eq!(version().await.status(), 200);
+    assert!(statuses.iter().all(|status| [200, 511].contains(status)), "{statuses:?}");
+    let (_, body) = program.agent(dir.path()).enroll(&token(dir.path()), None).await;
+    assert_eq!(body["ca_bundle_pem"], "the old and the next authority");
+}
