@@ -1,6 +1,6 @@
 #!/bin/bash
 # Makes sure that the tools of the named tiers are here, and installs only what is missing.
-#   tests/setup.sh build run test docker vm fuzz packages bench fresh
+#   tests/setup.sh build run test docker vm fuzz packages selinux bench fresh
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -22,12 +22,13 @@ libdevmapper1.02.1=/usr/lib/$(uname -m)-linux-gnu/libdevmapper.so.1.02.1" ;;
 fdisk=sfdisk e2fsprogs=mkfs.ext4 kmod=depmod util-linux=unshare" ;;
     fuzz) echo "g++=c++" ;;
     packages) echo "dpkg-dev=dpkg-shlibdeps rpm=rpmbuild binutils=objdump python3=/usr/bin/python3 lintian=lintian rpmlint=rpmlint" ;;
+    selinux) echo "selinux-policy-dev=/usr/share/selinux/devel/Makefile checkpolicy=checkmodule semodule-utils=semodule_link setools=sesearch make=make" ;;
     fresh) echo "mmdebstrap=mmdebstrap util-linux=unshare" ;;
     bench) echo "pciutils=lspci driverctl=driverctl lshw=lshw python3=/usr/bin/python3 libxml2-utils=xmllint \
 prometheus-node-exporter=prometheus-node-exporter containerd=containerd systemd=systemd-analyze dbus=dbus-daemon \
 strace=strace valgrind=valgrind \
 docker.io=dockerd docker-cli=docker mmdebstrap=mmdebstrap $(tier packages)" ;;
-    *) echo "tests/setup.sh: there is no tier '$1' (build, run, test, docker, vm, fuzz, packages, bench, fresh)" >&2; return 1 ;;
+    *) echo "tests/setup.sh: there is no tier '$1' (build, run, test, docker, vm, fuzz, packages, selinux, bench, fresh)" >&2; return 1 ;;
     esac
 }
 
