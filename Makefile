@@ -2,7 +2,7 @@
 # what is not there yet: a second run asks no network for tools. The one thing that is asked for instead of fetched is the
 # Rust toolchain.
 
-.PHONY: help run check hooks test test-rig test-docker test-vm test-fresh fuzz packages bench clean
+.PHONY: help run check hooks test test-selinux test-rig test-docker test-vm test-fresh fuzz packages bench clean
 
 help:
 	@echo "make run [HOST=name]   see it work, on this machine or on a simulated host (dgx-a100, gb200, no-iommu, ...; FILE.tar.gz: a snapshot)"
@@ -10,6 +10,7 @@ help:
 	@echo "make hooks             git runs the first part of make check before each commit, and all of it before each push"
 	@echo "make test              every test that needs no VM, no GPU and no other Docker than this machine's"
 	@echo "make test-rig          only the tests of units and packages, under a systemd in a container"
+	@echo "make test-selinux      compiles the SELinux module and asks the whole policy what its domains may do (Debian)"
 	@echo "make test-docker       only the tests on real Docker engines of several releases (fetched once, 60 MB each)"
 	@echo "make test-vm [ONLY=observe]  the tests that need a kernel of their own: a virtual machine with GPUs, IOMMU and VFIO"
 	@echo "make test-fresh [RELEASE=trixie STEPS='run test']  make run and make test on a bare Debian of that release (as root)"
@@ -36,6 +37,10 @@ test:
 test-rig:
 	@tests/setup.sh build test packages
 	@tests/run/all.sh rig
+
+test-selinux:
+	@tests/setup.sh selinux
+	@tests/run/all.sh selinux
 
 test-docker:
 	@tests/setup.sh build docker

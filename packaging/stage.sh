@@ -1,46 +1,49 @@
 #!/bin/bash
-# stage.sh BINARIES ROOT UNITS: lays the product into ROOT as it is installed; UNITS is the distribution's folder for units.
+# stage.sh KIND BINARIES ROOT: lays the product into ROOT as the package of that kind (deb or rpm) installs it: packaging/files.
 set -euo pipefail
-BINARIES=${1:?usage: stage.sh BINARIES ROOT UNITS} ROOT=${2:?} UNITS=${3:?}
+KIND=${1:?usage: stage.sh deb|rpm BINARIES ROOT} BINARIES=${2:?} ROOT=${3:?}
 cd "$(dirname "$0")/.."
-
-put() { install -D -m "$1" -t "$ROOT$2" "${@:3}"; }
-put_as() { install -D -m "$1" "$3" "$ROOT$2"; }
-# Every file below a folder, into another one; nothing where the folder is not there.
-put_tree() { if [ -d "$2" ]; then find "$2" -type f -exec install -D -m 644 -t "$ROOT$1" {} +; fi; }
-
-while read -r name folder _; do put 755 "$folder" "$BINARIES/$name"; done <packaging/programs
-put 644 "$UNITS" systemd/*.service systemd/*.socket
-put 644 /usr/lib/systemd/system-preset systemd/90-gpuhostd.preset
-put_as 644 /usr/lib/sysusers.d/gpuhostd.conf systemd/sysusers.conf
-put_as 644 /usr/lib/tmpfiles.d/gpuhostd.conf systemd/tmpfiles.conf
-put 644 /usr/lib/systemd/catalog systemd/gpuhostd.catalog
-put 644 /etc/gpuhostd packaging/config/config.toml packaging/config/policy.toml
-install -d -m 755 "$ROOT/etc/gpuhostd/config.d" "$ROOT/etc/gpuhostd/desired.d"
-put_tree /usr/share/dbus-1/system.d packaging/dbus-1/system.d
-put_tree /usr/share/dbus-1/interfaces packaging/dbus-1/interfaces
-put_tree /usr/share/polkit-1/actions packaging/polkit-1/actions
-# The operator's pages, with each that they lead to.
-put 644 /usr/share/doc/gpuhostd packaging/copyright docs/OPERATING.md docs/DOCTOR.md docs/HEALTH.md docs/HEALTH-FACTS.md docs/METRICS.md docs/MIG.md
-put 644 /usr/share/doc/gpuhostd packaging/config/desired.toml packaging/config/gpuhostd-mig-sys-admin.conf
-
-# What shells complete and what man shows, as the command line itself writes it.
-complete_in() {
-    install -d -m 755 "$(dirname "$ROOT$2")"
-    "$BINARIES/gpuhostctl" completions "$1" >"$ROOT$2"
-    chmod 644 "$ROOT$2"
-}
-case $UNITS in
-/lib/*) ZSH=/usr/share/zsh/vendor-completions ;;
-*) ZSH=/usr/share/zsh/site-functions ;;
+case $KIND in
+deb) UNITS=/lib/systemd/system ZSH=/usr/share/zsh/vendor-completions ;;
+rpm) UNITS=/usr/lib/systemd/system ZSH=/usr/share/zsh/site-functions ;;
+*) echo "stage.sh: $KIND is neither deb nor rpm" >&2; exit 2 ;;
 esac
-for page in "" $("$BINARIES/gpuhostctl" man --list); do
-    install -d -m 755 "$ROOT/usr/share/man/man1"
-    "$BINARIES/gpuhostctl" man ${page:+"$page"} | gzip -9n >"$ROOT/usr/share/man/man1/gpuhostctl${page:+-$page}.1.gz"
+
+# put_text MODE DESTINATION: standard input, packed if the name says so. Always the same bytes for the same text.
+put_text() {
+    install -d -m 755 "$(dirname "$ROOT$2")"
+    case $2 in
+    *.gz) gzip -9n >"$ROOT$2" ;;
+    *) cat >"$ROOT$2" ;;
+    esac
+    chmod "$1" "$ROOT$2"
+}
+
+while read -r name folder _; do install -D -m 755 -t "$ROOT$folder" "$BINARIES/$name"; done <packaging/programs
+while read -r kind mode destination sources; do
+    case $kind in both | "$KIND") ;; *) continue ;; esac
+    destination=${destination/@UNITS@/$UNITS} destination=${destination/@ZSH@/$ZSH}
+    case $sources in
+    -) install -d -m "$mode" "$ROOT$destination" ;;
+    '= '*)
+        # shellcheck disable=SC2086 # words on purpose
+        "$BINARIES/gpuhostctl" ${sources#= } | put_text "$mode" "$destination"
+        ;;
+    *)
+        # shellcheck disable=SC2086 # words and patterns on purpose
+        for source in $sources; do
+            [ -f "$source" ] || { echo "stage.sh: packaging/files lists $source, which is not there" >&2; exit 1; }
+            case $destination in
+            */) put_text "$mode" "$destination$(basename "$source")" <"$source" ;;
+            *) put_text "$mode" "$destination" <"$source" ;;
+            esac
+        done
+        ;;
+    esac
+done < <(grep -v '^#' packaging/files)
+
+# A page for each command.
+{ echo; "$BINARIES/gpuhostctl" man --list; } | while read -r command; do
+    # shellcheck disable=SC2086 # words on purpose
+    "$BINARIES/gpuhostctl" man -- $command | put_text 644 "/usr/share/man/man1/gpuhostctl${command:+-${command// /-}}.1.gz"
 done
-install -d -m 755 "$ROOT/usr/share/man/man8"
-gzip -9n <packaging/man/gpuhostd.8 >"$ROOT/usr/share/man/man8/gpuhostd.8.gz"
-chmod 644 "$ROOT"/usr/share/man/man[18]/*
-complete_in bash /usr/share/bash-completion/completions/gpuhostctl
-complete_in zsh "$ZSH/_gpuhostctl"
-complete_in fish /usr/share/fish/vendor_completions.d/gpuhostctl.fish

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Makes sure that the tools of the named tiers are here, and installs only what is missing.
-#   tests/setup.sh build run test docker vm fuzz packages bench fresh
+#   tests/setup.sh build run test docker vm fuzz packages selinux bench fresh
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -15,19 +15,20 @@ tier() {
     test) echo "dbus=dbus-daemon polkitd=/usr/lib/polkit-1/polkitd docker.io=dockerd docker-cli=docker umockdev=umockdev-run \
 mmdebstrap=mmdebstrap systemd=systemd-analyze udev=/usr/lib/udev/hwdb.bin procps=/usr/bin/kill jq=jq curl=curl strace=/usr/bin/strace bsdutils=script \
 util-linux=setpriv cloud-init=cloud-init python3-jsonschema=py:jsonschema \
-python3-yaml=py:yaml python3-prometheus-client=py:prometheus_client $(tier fuzz) $(tier packages)" ;;
+python3-yaml=py:yaml python3-prometheus-client=py:prometheus_client zsh=zsh fish=fish man-db=man $(tier fuzz) $(tier packages)" ;;
     docker) echo "docker.io=dockerd docker-cli=docker curl=curl procps=/usr/bin/kill dpkg=dpkg-deb util-linux=nsenter \
 libdevmapper1.02.1=/usr/lib/$(uname -m)-linux-gnu/libdevmapper.so.1.02.1" ;;
     vm) echo "qemu-system-x86=qemu-system-x86_64 mmdebstrap=mmdebstrap make=make gcc=gcc libc6-dev=/usr/lib/x86_64-linux-gnu/libc.a \
 fdisk=sfdisk e2fsprogs=mkfs.ext4 kmod=depmod util-linux=unshare" ;;
     fuzz) echo "g++=c++" ;;
-    packages) echo "dpkg-dev=dpkg-shlibdeps rpm=rpmbuild lintian=lintian" ;;
+    packages) echo "dpkg-dev=dpkg-shlibdeps rpm=rpmbuild binutils=objdump python3=/usr/bin/python3 lintian=lintian rpmlint=rpmlint" ;;
+    selinux) echo "selinux-policy-dev=/usr/share/selinux/devel/Makefile checkpolicy=checkmodule semodule-utils=semodule_link setools=sesearch make=make" ;;
     fresh) echo "mmdebstrap=mmdebstrap util-linux=unshare" ;;
     bench) echo "pciutils=lspci driverctl=driverctl lshw=lshw python3=/usr/bin/python3 libxml2-utils=xmllint \
 prometheus-node-exporter=prometheus-node-exporter containerd=containerd systemd=systemd-analyze dbus=dbus-daemon \
 strace=strace valgrind=valgrind \
 docker.io=dockerd docker-cli=docker mmdebstrap=mmdebstrap $(tier packages)" ;;
-    *) echo "tests/setup.sh: there is no tier '$1' (build, run, test, docker, vm, fuzz, packages, bench, fresh)" >&2; return 1 ;;
+    *) echo "tests/setup.sh: there is no tier '$1' (build, run, test, docker, vm, fuzz, packages, selinux, bench, fresh)" >&2; return 1 ;;
     esac
 }
 

@@ -13,12 +13,18 @@ inventory() {
 # A page that an installed page leads to is installed too.
 pages_are_whole() {
     local page link
-    for page in /usr/share/doc/gpuhostd/*.md; do
+    for page in /usr/share/doc/gpuhostd/*.md /usr/share/doc/gpuhostd/guide/*.md; do
         for link in $(grep -o '](\([A-Za-z0-9_./-]*\)\.md' "$page" | sed 's/^](//'); do
             [ -f "$(dirname "$page")/$link" ] || { echo "$page leads to $link"; return 1; }
         done
     done
     [ -f /usr/share/doc/gpuhostd/OPERATING.md ]
+}
+# A member of the group of the shipped example may look again, which asks anybody else for a password.
+operators_may() {
+    groupadd --system gpuhost && useradd --system --groups gpuhost rig-operator &&
+        install -m 644 /usr/share/doc/gpuhostd/50-gpuhostd-operators.rules /etc/polkit-1/rules.d/ &&
+        within 10 setpriv --reuid=rig-operator --init-groups gpuhostctl rescan --no-ask
 }
 inventory >/tmp/before
 reloads=$(reloads_of_pid1)
@@ -27,6 +33,8 @@ service_is_alive
 check "PID 1 was not told to read its units again" is "$(reloads_of_pid1)" "$reloads"
 check "every page that an installed page leads to is installed" pages_are_whole
 check "bash completes its commands" bash -c '. /usr/share/bash-completion/completions/gpuhostctl && complete -p gpuhostctl'
+check "each page of the manual is there" test -f /usr/share/man/man1/gpuhostctl-mig-apply.1.gz -a -f /usr/share/man/man5/gpuhostd-policy.toml.5.gz
+check "the configuration in force is printed" grep -q '^# /etc/gpuhostd/config.toml$' <(gpuhostctl cat-config)
 check "it starts at boot" systemctl is-enabled gpuhostd.service
 check "the configuration is root's and can be read" is "$(stat -c '%U:%G %a' /etc/gpuhostd/config.toml)" "root:root 644"
 check "the policy is root's and can be read" is "$(stat -c '%U:%G %a' /etc/gpuhostd/policy.toml)" "root:root 644"
@@ -57,6 +65,9 @@ check "any user can list GPUs" as_user nobody gpuhostctl gpus
 check "an unprivileged user is refused every method" may_nothing nobody
 check "and the user of the front itself no more than that" may_nothing gpuhostd
 check "polkit decided, not its absence" active polkit.service
+check "a group of operators is given rights by the example" operators_may
+check "and no right that the example does not give" not as_user rig-operator gpuhostctl lock --no-ask
+userdel rig-operator; groupdel gpuhost; rm /etc/polkit-1/rules.d/50-gpuhostd-operators.rules
 
 source /rig/devices.sh
 

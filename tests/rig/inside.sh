@@ -204,7 +204,7 @@ example_is_valid() {
     is "$(grep '^/tmp/example.toml:' <<<"$said" | grep -v manager-ca.pem)" ""
 }
 example_without() {
-    sed -E 's/^#([a-z0-9_]+ = |    "|\])/\1/' /etc/gpuhostd/config.toml | grep -vE "^($1) = " >/tmp/example.toml
+    sed -E 's/^#([a-z0-9_]+ = |    "|\]|\[)/\1/' /etc/gpuhostd/config.toml | grep -vE "^($1) = " >/tmp/example.toml
 }
 
 # new_process OLD: the service runs again, as another process.

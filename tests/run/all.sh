@@ -66,6 +66,9 @@ docker_tests() {
 
 rig() {
     check packages packaging/build.sh --profile dev out/test/packages
+    check package-lint tests/rig/lint.sh out/test/packages
+    check reproducible tests/rig/reproducible.sh
+    check package-scripts tests/rig/scripts.sh
     check unit-scores tests/rig/security-scores.sh
     check package-rig tests/rig/packages.sh
 }
@@ -84,8 +87,9 @@ all)
     ;;
 rig) rig ;;
 docker) docker_tests ;;
+selinux) check selinux tests/rig/selinux.sh ;;
 *)
-    echo "tests/run/all.sh [all|rig|docker]" >&2
+    echo "tests/run/all.sh [all|rig|docker|selinux]" >&2
     exit 2
     ;;
 esac

@@ -180,21 +180,50 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         what: Debug,
     },
+    /// Print the files of the configuration or of the policy that the daemon reads, in their order, without secrets
+    CatConfig {
+        /// Which of them; by default both
+        #[arg(value_enum)]
+        what: Option<CatConfig>,
+    },
     /// Print the manual page of a command; for packages
     #[command(hide = true)]
-    Man {
-        /// Print the names of the commands instead
-        #[arg(long)]
-        list: bool,
-        /// Which command; without one, the overview page
-        #[arg(conflicts_with = "list")]
-        command: Vec<String>,
-    },
+    Man(Man),
     /// Print the completion script of a shell
     Completions {
         /// Which shell.
-        shell: clap_complete::Shell,
+        shell: crate::complete::Shell,
     },
+    /// Print what could complete the last of these words; for the completion scripts
+    #[command(name = "__complete", hide = true)]
+    Complete {
+        /// The words after the name of the program
+        #[arg(last = true)]
+        words: Vec<std::ffi::OsString>,
+    },
+}
+
+/// `cat-config …`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum CatConfig {
+    /// Settings of the daemon
+    Config,
+    /// What may be done to this host
+    Policy,
+}
+
+/// `man …`
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// Print the names of the commands instead, one a line
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Print the page of a file instead
+    #[arg(long, value_enum, conflicts_with_all = ["list", "command"])]
+    pub(crate) of_file: Option<CatConfig>,
+    /// Which command; without one, the overview page
+    #[arg(conflicts_with = "list")]
+    pub(crate) command: Vec<String>,
 }
 
 /// `doctor`

@@ -3,21 +3,11 @@
 use crate::failure::Failure;
 use crate::role;
 use crate::text::print;
-use serde::Deserialize;
 use std::path::PathBuf;
-
-/// What the check has to say.
-#[derive(Debug, Deserialize)]
-struct Report {
-    status: u8,
-    out: String,
-    err: String,
-}
 
 /// Runs the check; without files it takes those that the daemon reads.
 pub(crate) fn run(files: Vec<PathBuf>, json: bool) -> Result<(), Failure> {
-    let line = crate::block_on(role::config_check(files, json))?;
-    let report: Report = serde_json::from_str(&line).map_err(|source| Failure::Answer { source })?;
+    let report = crate::block_on(role::config_check(files, json))?;
     if report.status != 0 {
         return Err(Failure::Wrong { status: report.status, faults: report.err.trim_end().to_owned() });
     }

@@ -1,7 +1,9 @@
 //! The command line of gpuhostd: reads the arguments, runs one command, and ends with the exit status of the table.
 
 mod args;
+mod cat_config;
 mod change_flags;
+mod complete;
 mod config_check;
 mod daemon;
 mod daemon_json;
@@ -16,6 +18,7 @@ mod import_kasm;
 mod input;
 mod kernel_log;
 mod man;
+mod man_of_file;
 mod manage;
 mod mig;
 mod nvidia;
@@ -35,7 +38,7 @@ mod workspaces;
 mod wrap;
 
 use args::{Arguments, Config, Debug, DockerCommand, GpuCommand, Jobs, Verb};
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use daemon::Daemon;
 use failure::Failure;
 use model::nvidia_container::NvidiaRole;
@@ -101,9 +104,10 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             docker_check::run(file.as_deref(), engine.as_deref(), json)
         }
         Verb::Doctor(how) => doctor::run(how, bus, json),
-        Verb::Completions { shell } => completions(shell),
-        Verb::Man { list: true, .. } => man::list(),
-        Verb::Man { list: false, command } => man::page(&command),
+        Verb::CatConfig { what } => cat_config::run(what),
+        Verb::Completions { shell } => complete::print_script(shell),
+        Verb::Complete { words } => complete::run(bus, &words),
+        Verb::Man(how) => man::run(&how),
         Verb::Status => look(bus, |snapshot| show::status::print(&snapshot, json)),
         Verb::Gpus => look(bus, |snapshot| show::gpus::print(&snapshot, json)),
         Verb::Gpu { what: GpuCommand::Show { address } } => look(bus, |s| show::gpu::print(&s, &address, json)),
@@ -127,13 +131,6 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Unlock { how } => block_on(manage::lock(bus, false, how, json)),
         Verb::Passthrough { what } => block_on(passthrough::run(bus, what, json)),
     }
-}
-
-fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "gpuhostctl", &mut script);
-    let mut out = std::io::stdout().lock();
-    out.write_all(&script).and_then(|()| out.flush()).map_err(|source| Failure::Output { source })
 }
 
 fn look(

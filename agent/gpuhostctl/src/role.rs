@@ -85,8 +85,28 @@ pub(crate) async fn doctor_facts(asked: &Facts) -> Result<String, Failure> {
 /// Each file has its own deadline; this one is for a process that cannot end.
 const CHECK_WITHIN: Duration = Duration::from_secs(60);
 
-/// Has the configuration checked in a process of its own: one line of JSON. Its end is not waited for.
-pub(crate) async fn config_check(files: Vec<PathBuf>, json: bool) -> Result<String, Failure> {
+/// What the front's executable reports about the configuration.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ConfigReport {
+    /// Exit status.
+    pub(crate) status: u8,
+    /// For standard output.
+    pub(crate) out: String,
+    /// For standard error.
+    pub(crate) err: String,
+}
+
+/// Has the files of the configuration or of the policy printed by a process of its own. Its end is not waited for.
+pub(crate) async fn config_cat(only: Option<&str>) -> Result<ConfigReport, Failure> {
+    let path = OwnProgram::Front.path();
+    let mut command = Command::new(&path);
+    command.args(["config", "cat", "--report", "--"]).args(only).stdin(Stdio::null()).stdout(Stdio::piped());
+    let line = line_of(command, path, CHECK_WITHIN).await?;
+    serde_json::from_str(&line).map_err(|source| Failure::Answer { source })
+}
+
+/// Has the configuration checked in a process of its own. Its end is not waited for.
+pub(crate) async fn config_check(files: Vec<PathBuf>, json: bool) -> Result<ConfigReport, Failure> {
     let path = OwnProgram::Front.path();
     let mut command = Command::new(&path);
     command.args(["config", "check", "--report"]).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -94,7 +114,8 @@ pub(crate) async fn config_check(files: Vec<PathBuf>, json: bool) -> Result<Stri
         command.arg("--json");
     }
     command.arg("--").args(files);
-    line_of(command, path, CHECK_WITHIN).await
+    let line = line_of(command, path, CHECK_WITHIN).await?;
+    serde_json::from_str(&line).map_err(|source| Failure::Answer { source })
 }
 
 /// What the installation of a file has to say.

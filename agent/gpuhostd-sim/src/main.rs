@@ -63,7 +63,7 @@ fn split(args: Vec<OsString>) -> anyhow::Result<Option<(String, FrontArgs)>> {
         }
         (Role::Front(_), _) => bail!("which host? --host NAME; see gpuhostd-sim --help"),
         (Role::Print(_), _) => Ok(None),
-        (Role::ConfigCheck(_) | Role::DesiredInstall(_), _) => {
+        (Role::ConfigCheck(_) | Role::ConfigCat(_) | Role::DesiredInstall(_), _) => {
             bail!("only the front can run on a simulated host")
         }
     }

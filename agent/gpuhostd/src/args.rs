@@ -1,5 +1,6 @@
 //! The command line of the daemon: which role this process plays, and the few switches that no file can hold.
 
+use crate::config::cat::{CatArgs, Which};
 use crate::config::check::CheckArgs;
 use crate::desired::InstallArgs;
 use crate::paths::{DESIRED, POLICY, STATE};
@@ -17,6 +18,8 @@ Usage:
   gpuhostd config check [--json] [FILE...]
                                      checks the configuration, and reports everything that is invalid
                                      or that the service could not use
+  gpuhostd config cat [config|policy]
+                                     prints the files of the configuration and the policy, without secrets
   gpuhostd desired install NAME      installs standard input as a file of the local desired state, for
                                      gpuhostctl desired apply, which checks it first
 
@@ -118,6 +121,8 @@ pub enum Role {
     Front(Box<FrontArgs>),
     /// Reads configuration files and reports what is wrong.
     ConfigCheck(CheckArgs),
+    /// Prints the files of the configuration and of the policy.
+    ConfigCat(CatArgs),
     /// Writes a file of the local desired state.
     DesiredInstall(InstallArgs),
     /// Prints a text and ends.
@@ -202,11 +207,23 @@ fn subcommand(word: &str, parser: &mut lexopt::Parser) -> Result<Role, ArgsError
 
 fn config(parser: &mut lexopt::Parser) -> Result<Role, ArgsError> {
     use lexopt::prelude::*;
-    let state = PathBuf::from(STATE);
-    let (mut what, mut args) = (None, CheckArgs { files: Vec::new(), json: false, report: false, state });
+    let what = match parser.next()? {
+        Some(Value(word)) => word.string()?,
+        Some(other @ (Short(_) | Long(_))) => return Err(other.unexpected().into()),
+        None => String::new(),
+    };
+    match what.as_str() {
+        "check" => check(parser),
+        "cat" => cat(parser),
+        other => unknown(other, "config check [FILE...] or config cat"),
+    }
+}
+
+fn check(parser: &mut lexopt::Parser) -> Result<Role, ArgsError> {
+    use lexopt::prelude::*;
+    let mut args = CheckArgs { files: Vec::new(), json: false, report: false, state: PathBuf::from(STATE) };
     while let Some(arg) = parser.next()? {
         match arg {
-            Value(value) if what.is_none() => what = Some(value.string()?),
             Value(file) => args.files.push(file.into()),
             Long("json") => args.json = true,
             Long("report") => args.report = true,
@@ -214,10 +231,23 @@ fn config(parser: &mut lexopt::Parser) -> Result<Role, ArgsError> {
             other @ (Short(_) | Long(_)) => return Err(other.unexpected().into()),
         }
     }
-    match what.as_deref() {
-        Some("check") => Ok(Role::ConfigCheck(args)),
-        other => unknown(other.unwrap_or_default(), "config check [FILE...]"),
+    Ok(Role::ConfigCheck(args))
+}
+
+fn cat(parser: &mut lexopt::Parser) -> Result<Role, ArgsError> {
+    use lexopt::prelude::*;
+    let mut args = CatArgs::default();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Value(word) if word == "config" => args.only = Some(Which::Config),
+            Value(word) if word == "policy" => args.only = Some(Which::Policy),
+            Long("config") => args.config.push(parser.value()?.into()),
+            Long("policy") => args.policy = parser.value()?.into(),
+            Long("report") => args.report = true,
+            other @ (Short(_) | Long(_) | Value(_)) => return Err(other.unexpected().into()),
+        }
     }
+    Ok(Role::ConfigCat(args))
 }
 
 fn desired(parser: &mut lexopt::Parser) -> Result<Role, ArgsError> {

@@ -1,7 +1,7 @@
 //! The executable: the front, the check of its configuration, the writer of local wishes, or the way to the launcher; and it reports what broke.
 
 use gpuhostd::args::{self, Role};
-use gpuhostd::config::check;
+use gpuhostd::config::{cat, check};
 use gpuhostd::{desired, front, launch};
 use model::causes::with_causes;
 use program::say;
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Role::Front(args) if args.with_hands => launch::launch(&args).map(|never| match never {}),
         Role::Front(args) => front::run(*args).map(|()| ExitCode::SUCCESS),
         Role::ConfigCheck(args) => check::run(&args),
+        Role::ConfigCat(args) => cat::run(&args),
         Role::DesiredInstall(args) => desired::install(&args),
     };
     outcome.unwrap_or_else(|fault| report(&fault, ExitCode::FAILURE))

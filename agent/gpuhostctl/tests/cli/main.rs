@@ -9,6 +9,7 @@
 )]
 
 mod changes;
+mod completion;
 mod desired;
 mod doctor;
 #[path = "../../../model/tests/doctor/world.rs"]

@@ -56,10 +56,29 @@ fn what_is_no_document_is_refused_by_its_name() {
 }
 
 #[test]
-fn completions_know_the_commands() {
-    for shell in ["bash", "zsh", "fish"] {
-        let ran = run(&["completions", shell], b"");
-        assert!(ran.status == 0 && ran.out.contains("parse-smi") && ran.out.contains("iommu"), "{shell}");
+fn each_command_has_a_manual_page_and_each_page_that_one_leads_to_exists() {
+    let list = run(&["man", "--list"], b"").out;
+    let commands: Vec<&str> = list.lines().collect();
+    assert!(commands.len() > 50 && commands.contains(&"mig apply") && !commands.contains(&"man"), "{commands:?}");
+    assert_eq!(run(&["man", "no-such"], b"").status, 2);
+    let there: Vec<String> = commands.iter().map(|one| format!("gpuhostctl-{}(1)", one.replace(' ', "-"))).collect();
+    for command in commands.iter().map(|one| one.split(' ').collect()).chain([Vec::new()]) {
+        let page = run(&[&["man", "--"][..], &command].concat(), b"");
+        let title = format!(".TH {} 1", [&["gpuhostctl"][..], &command].concat().join("-"));
+        assert!(page.status == 0 && page.out.contains(&title), "{command:?}: {page:?}");
+        let plain = page.out.replace('\\', "");
+        for named in plain.split_whitespace().filter(|word| word.starts_with("gpuhostctl-") && word.ends_with("(1)")) {
+            assert!(there.contains(&named.to_owned()), "the page of {command:?} leads to {named}");
+        }
+    }
+    for file in ["config", "policy"] {
+        let page = run(&["man", "--of-file", file], b"");
+        let mut man = std::process::Command::new("man");
+        man.args(["--warnings", "--encoding=UTF-8", "-P", "cat", "-l", "-"])
+            .env("MANWIDTH", "100")
+            .env("LC_ALL", "C.UTF-8");
+        let shown = crate::run::finish(man, page.out.as_bytes());
+        assert!(shown.status == 0 && shown.err.is_empty() && shown.out.contains("SEE ALSO"), "{file}: {}", shown.err);
     }
 }
 
@@ -269,17 +288,4 @@ fn workspaces_are_planned_on_a_described_host() {
     std::fs::write(&document, "{\"workspaces\": 7}").unwrap();
     let ran = plan(&[]);
     assert!(ran.status == 2 && ran.err.contains("document.json: invalid type"), "{ran:?}");
-}
-
-#[test]
-fn each_command_has_a_page_of_its_own_and_one_that_is_none_has_not() {
-    let list = run(&["man", "--list"], b"");
-    let names: Vec<&str> = list.out.lines().collect();
-    assert!(list.status == 0 && names.contains(&"passthrough") && !names.contains(&"man"), "{list:?}");
-    for name in names {
-        let page = run(&["man", name], b"");
-        assert!(page.status == 0 && page.out.contains(&format!(".TH gpuhostctl-{name} 1")), "{name}: {page:?}");
-    }
-    assert!(run(&["man"], b"").out.contains(".TH gpuhostctl 1"));
-    assert_eq!(run(&["man", "no-such"], b"").status, 2);
 }

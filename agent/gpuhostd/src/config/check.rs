@@ -1,11 +1,11 @@
 //! `config check`: all that is wrong with the configuration, and what of it the service could not use on this host.
 
 use super::eyes::Eyes;
+use super::report::Report;
 use super::unfit::Unfit;
 use crate::paths::{POLICY, STATE};
 use model::fields::{ConfigError, ConfigErrors};
 use model::settings::Settings;
-use program::say;
 use program::settings::{Configuration, read};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -36,32 +36,12 @@ pub struct CheckArgs {
     pub state: PathBuf,
 }
 
-/// What a check has to say.
-#[derive(Debug, PartialEq, Eq, serde::Serialize)]
-struct Report {
-    /// Exit status.
-    status: u8,
-    /// For standard output.
-    out: String,
-    /// For standard error.
-    err: String,
-}
-
 /// Checks, and prints what was found.
 ///
 /// # Errors
 /// The output cannot be written.
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let report = checked(args)?;
-    if args.report {
-        say::out(&(serde_json::to_string(&report)? + "\n"))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    if !report.err.is_empty() {
-        say::error(report.err.trim_end());
-    }
-    say::out(&report.out)?;
-    Ok(ExitCode::from(report.status))
+    checked(args)?.deliver(args.report)
 }
 
 fn checked(args: &CheckArgs) -> anyhow::Result<Report> {

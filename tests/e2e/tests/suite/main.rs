@@ -15,5 +15,6 @@ mod main_job;
 mod manager;
 mod metrics;
 mod mig;
+mod pages;
 mod passthrough;
 mod snapshot;

@@ -1,0 +1,65 @@
+#!/bin/bash
+# scripts.sh: what the scripts of the .deb do for GPUs that are given to virtual machines, and for NVIDIA's devices before a reload, on a
+# tree that is mounted over /sys/bus/pci, /var/lib and /dev/char in a mount namespace of its own. As root.
+set -euo pipefail
+if [ "${1:-}" != inside ]; then exec unshare --mount --propagation private "$(realpath "$0")" inside; fi
+cd "$(dirname "$0")/../.."
+failed=0
+check() {
+    local what=$1
+    shift
+    if "$@"; then echo "ok      $what"; else echo "FAILED  $what"; failed=1; fi
+}
+not() { ! "$@"; }
+
+# A display function with a driver, as sysfs has it.
+function_at() {
+    mkdir -p "/sys/bus/pci/devices/$1" "/sys/bus/pci/drivers/$3"
+    echo "$2" >"/sys/bus/pci/devices/$1/class"
+    ln -sfn "/sys/bus/pci/drivers/$3" "/sys/bus/pci/devices/$1/driver"
+}
+# Nothing of this machine is in reach: no service, no user, no folder of an installation.
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /sys/bus/pci
+mount -t tmpfs tmpfs /var/lib
+mount -t tmpfs tmpfs /etc
+mount -t tmpfs tmpfs /dev
+mknod -m 666 /dev/null c 1 3
+mkdir -p /var/lib/gpuhostd/journal /etc/gpuhostd
+function_at 0000:41:00.0 0x030200 nvidia
+function_at 0000:42:00.0 0x030000 amdgpu
+function_at 0000:43:00.0 0x020000 vfio-pci
+touch /var/lib/gpuhostd/journal/change-1.group-7.json
+
+check "a removal with every GPU at home has nothing to report" test -z "$(sh packaging/deb/prerm remove)"
+function_at 0000:42:00.0 0x030000 vfio-pci
+function_at 0000:44:00.0 0x120000 nvgrace_gpu_vfio_pci
+said=$(sh packaging/deb/prerm remove)
+check "a removal names the GPUs that are given to virtual machines" grep -q 'left so: 0000:42:00.0 0000:44:00.0 $' <<<"$said"
+check "and no other function" not grep -q 0000:43:00.0 <<<"$said"
+check "an upgrade names none" test -z "$(sh packaging/deb/prerm upgrade 0.2.0)"
+said=$(sh packaging/deb/postrm purge 2>&1) && status=0 || status=$?
+check "a purge is refused while one is given" test "$status" = 1
+check "and names it" grep -q '0000:42:00.0' <<<"$said"
+check "and keeps the record" test -f /var/lib/gpuhostd/journal/change-1.group-7.json
+check "and the configuration" test -d /etc/gpuhostd
+function_at 0000:42:00.0 0x030000 amdgpu
+function_at 0000:44:00.0 0x120000 nvidia
+check "once it is taken back the purge works" sh packaging/deb/postrm purge
+check "and nothing is left" not test -e /var/lib/gpuhostd -o -e /etc/gpuhostd
+function_at 0000:42:00.0 0x030000 vfio-pci
+check "a GPU of others, without a record of ours, holds up no purge" sh packaging/deb/postrm purge
+
+# The links in /dev/char: as the function of the postinst makes them.
+mkdir /dev/char /dev/nvidia-caps
+mknod /dev/nvidia0 c 195 0
+mknod /dev/nvidia-caps/nvidia-cap1 c 237 1
+touch /dev/nvidia-text
+ln -s ../gone /dev/char/237:1
+sed -n '/^link_devices() {/,/^}/p' packaging/deb/postinst >/var/lib/link_devices
+. /var/lib/link_devices
+link_devices
+check "each of NVIDIA's devices has its link" test "$(readlink /dev/char/195:0)" = ../nvidia0
+check "a dangling one is replaced" test "$(readlink /dev/char/237:1)" = ../nvidia-caps/nvidia-cap1
+check "and what is no device has none" test "$(ls /dev/char | wc -l)" = 2
+exit "$failed"
