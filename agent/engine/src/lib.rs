@@ -59,5 +59,6 @@ pub mod observer;
 pub mod publish;
 pub mod reconcile;
 pub mod start;
+pub mod workspace_meter;
 mod workspace_notices;
 pub mod workspaces;
