@@ -5,6 +5,7 @@ pub mod cdi;
 pub mod change;
 mod child_fault;
 pub mod container_devices;
+pub mod device_groups;
 mod device_links;
 pub mod docker_config;
 pub mod driver_host;

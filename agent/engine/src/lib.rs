@@ -65,6 +65,7 @@ pub mod publish;
 mod pull_ends;
 pub mod reconcile;
 pub mod start;
+pub mod workspace_meter;
 mod workspace_notices;
 pub mod workspaces;
 

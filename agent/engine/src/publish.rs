@@ -11,7 +11,8 @@ use model::readiness::ReadinessStatus;
 use model::refusal::Refusal;
 use model::roster::{Known, Sight};
 use model::time::whole_millis;
-use model::workspace_life::{WorkspaceAsk, WorkspacesState};
+use model::workspace::WorkspaceId;
+use model::workspace_life::{WorkspaceAsk, WorkspaceFigures, WorkspacesState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -197,14 +198,27 @@ impl Publisher {
         self.workspaces.subscribe()
     }
 
-    /// Shows how far workspaces are; what is the same wakes nobody.
-    pub fn show_workspaces(&self, state: WorkspacesState) {
+    /// Shows how far workspaces are; what is the same wakes nobody. What they use is kept, as long as it is the same container.
+    pub fn show_workspaces(&self, mut state: WorkspacesState) {
         self.workspaces.send_if_modified(|known| {
+            for one in state.workspaces.iter_mut().filter(|one| one.is_live()) {
+                let same = known.find(&one.id).filter(|known| known.container == one.container);
+                one.figures = same.and_then(|known| known.figures);
+            }
             let is_new = **known != state;
             if is_new {
                 *known = Arc::new(state);
             }
             is_new
+        });
+    }
+
+    /// What workspaces that run use; the others use nothing.
+    pub fn show_workspace_figures(&self, figures: &BTreeMap<WorkspaceId, WorkspaceFigures>) {
+        self.workspaces.send_modify(|known| {
+            for one in &mut Arc::make_mut(known).workspaces {
+                one.figures = figures.get(&one.id).copied().filter(|_| one.is_live());
+            }
         });
     }
 

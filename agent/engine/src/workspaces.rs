@@ -16,6 +16,7 @@ use model::image_ref::ImageRef;
 use model::message::Message;
 use model::nvidia_container::NvidiaState;
 use model::observation::HostObservation;
+use model::pci::DrmNodes;
 use model::policy::Policy;
 use model::ports::{Clock, LedgerPort, WorkspacePort};
 use model::reconcile::manager_held;
@@ -25,9 +26,9 @@ use model::time::{BootMillis, Now};
 use model::workspace::{DesiredRun, WorkspaceAction, WorkspaceId, plan};
 use model::workspace_life::{
     BadWorkspacesRecord, DiskRoom, LocalWorkspace, WorkspaceAsk, WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuNeeds,
-    WorkspaceGpuProbe, WorkspaceLimits, WorkspaceLook, WorkspaceReason, WorkspaceSeen, WorkspaceWishes,
-    WorkspacesDoing, WorkspacesMemory, WorkspacesRecord, WorkspacesState, WorkspacesTurn, WorkspacesWorld,
-    decide_workspaces, described,
+    WorkspaceGpuProbe, WorkspaceHostSide, WorkspaceLimits, WorkspaceLook, WorkspaceReason, WorkspaceSeen,
+    WorkspaceWishes, WorkspacesDoing, WorkspacesMemory, WorkspacesRecord, WorkspacesState, WorkspacesTurn,
+    WorkspacesWorld, decide_workspaces, described,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -52,6 +53,8 @@ const DOCKER_AGAIN_MS: u64 = 5_000;
 const DOCKER_IDLE_MS: u64 = 60_000;
 /// Nothing is tried for so long where the record could not be written.
 const RECORD_AGAIN_MS: u64 = 30_000;
+/// What the planner needs beside an observation is read again so soon.
+const SIDE_AGAIN_MS: u64 = 600_000;
 /// So long it is waited for the first facts of the host.
 const FACTS_WITHIN_MS: u64 = 30_000;
 
@@ -90,6 +93,9 @@ pub struct WorkspaceKeeper<P, L, K> {
     /// The last look that worked.
     look: WorkspaceLook,
     looked_at: Option<BootMillis>,
+    /// What the planner needs beside an observation, and when and beside which DRM nodes it was read.
+    side: WorkspaceHostSide,
+    side_of: Option<(BootMillis, Vec<DrmNodes>)>,
     /// Something has happened since.
     is_stale: bool,
     /// So many looks in a row showed nothing new.
@@ -113,6 +119,8 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             named: NamedImages::default(),
             look: WorkspaceLook::default(),
             looked_at: None,
+            side: WorkspaceHostSide::default(),
+            side_of: None,
             is_stale: true,
             unchanged: 0,
             doing: WorkspacesDoing::default(),
@@ -389,6 +397,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             });
             return None;
         }
+        self.read_side(&host).await;
         // Before the question: what is seen later is at least as new.
         let mut now = self.now();
         let images = self.images(&host, &policy);
@@ -443,7 +452,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
     /// The images of what is to run, and those whose pull was begun: it goes on also where nothing wants it any more.
     fn images(&self, host: &HostObservation, policy: &Policy) -> Vec<ImageRef> {
         let docker = host.docker.clone().unwrap_or_default();
-        let described = described(host, &docker, (&self.look.containers, &self.starting()), policy);
+        let described = described(host, &docker, (&self.look.containers, &self.starting()), (&self.side, policy));
         let planned = plan(&described, &self.wishes.document);
         let images = planned.into_iter().filter_map(|one| match one.action {
             WorkspaceAction::Create(request) => Some(request.container.image),
@@ -451,6 +460,17 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
         });
         let wished = self.wishes.images.iter().filter_map(|wish| wish.image.as_ref().ok().cloned());
         images.chain(wished).chain(self.memory.pulls().cloned()).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Reads what the planner needs beside an observation, where that can be another one: DRM nodes and their groups come with a driver.
+    async fn read_side(&mut self, host: &HostObservation) {
+        let (now, drm) =
+            (self.parts.clock.boot_now(), host.gpus.iter().map(|gpu| gpu.pci.drm.clone()).collect::<Vec<_>>());
+        let is_known = |(read_at, of): &(BootMillis, Vec<DrmNodes>)| *of == drm && now < read_at.plus(SIDE_AGAIN_MS);
+        if !self.side_of.as_ref().is_some_and(is_known) {
+            self.side = self.parts.port.read_host_side().await;
+            self.side_of = Some((now, drm));
+        }
     }
 
     /// Workspaces that are being started, or were stopped to be started again.
@@ -485,7 +505,7 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
             lists: self.wishes.lists,
             manager_held: held.or_else(|| (!policy.manager.workspaces).then(denied)),
             driver_changing: driver_changing(nvidia),
-            host: described(host, &docker, (&self.look.containers, &self.starting()), policy),
+            host: described(host, &docker, (&self.look.containers, &self.starting()), (&self.side, policy)),
             look: self.look.clone(),
             memory: self.memory.clone(),
             doing: self.doing.clone(),

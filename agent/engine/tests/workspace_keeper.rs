@@ -7,6 +7,7 @@ use engine::publish::Publisher;
 use engine::start::EngineParts;
 use engine::workspaces::{WorkspaceKeeper, WorkspaceKeeperParts};
 use model::desired::{Desired, DesiredState, WishText};
+use model::event::EventKind;
 use model::judge::{ObservationMeta, judge};
 use model::policy::{Policy, read};
 use model::ports::Clock;
@@ -58,7 +59,11 @@ impl Bench {
     }
 
     fn start(&self) -> tokio::task::JoinHandle<()> {
-        let policy = read("p", "[host.workspaces]\nregistries = ['registry.example']").unwrap();
+        self.start_with("[host.workspaces]\nregistries = ['registry.example']")
+    }
+
+    fn start_with(&self, policy: &str) -> tokio::task::JoinHandle<()> {
+        let policy = read("p", policy).unwrap();
         let policy: watch::Sender<Arc<Policy>> = watch::channel(Arc::new(policy)).0;
         let keeper = WorkspaceKeeper::new(WorkspaceKeeperParts {
             port: Arc::clone(&self.host),
@@ -174,4 +179,32 @@ async fn a_record_of_another_version_stops_everything_until_it_can_be_read_and_s
     assert_eq!(bench.ledger.disk(|disk| disk.content.clone()), Some(Ok(later)), "nothing of it is lost");
     bench.ledger.disk(|disk| disk.content = Some(Ok(WorkspacesRecord::default().encode())));
     bench.until(|state| is(state, "of-a-file", WorkspaceState::Running)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn gpus_that_a_running_workspace_loses_are_shown_reported_once_and_by_policy_brought_back() {
+    for (repair, is_back) in [("never", false), ("restart", true)] {
+        let bench = Bench::new();
+        let mut happened = bench.publisher.take_occurrences().unwrap();
+        bench.start_with(&format!("[host.workspaces]\nregistries = ['registry.example']\nrepair = '{repair}'"));
+        bench.set("w1").await.unwrap();
+        let has = |ok| {
+            move |state: &WorkspacesState| state.find(&"w1".parse().unwrap()).is_some_and(|one| one.gpu_ok == Some(ok))
+        };
+        let pid = bench.until(has(true)).await.workspaces[0].pid;
+        bench.host.workspaces(|engine| engine.lose_gpus());
+        let state = bench.until(has(false)).await;
+        assert_eq!(state.workspaces[0].reason.as_ref().unwrap().code, "gpu_lost");
+        let event = timeout(Duration::from_secs(60), happened.recv()).await.unwrap().unwrap();
+        assert_eq!((event.kind, event.subject.as_str()), (EventKind::WorkspaceGpuLost, "w1"));
+        if is_back {
+            let state = bench.until(has(true)).await;
+            assert_ne!(state.workspaces[0].pid, pid, "it was started again");
+        } else {
+            sleep(Duration::from_secs(3_600)).await;
+            assert_eq!(bench.publisher.workspaces().borrow().workspaces[0].pid, pid, "nothing is stopped");
+        }
+        assert!(happened.try_recv().is_err(), "{repair}: one loss is one event");
+        bench.cancel.cancel();
+    }
 }

@@ -1,11 +1,11 @@
 //! The holders hand: looks for every process and container that uses a device, and at the device files of a container.
 
-use acts::{container_devices, holders};
+use acts::{container_devices, device_groups, holders};
 use files::OwnProgram;
 use hands::program::{HandPaths, HandSettings, noted};
 use hands::registry::{Registry, RegistryBuilder};
 use protocol::hand::HoldersHand;
-use protocol::hand::holders::{FindHolders, FindMigHolders, ListContainerNodes};
+use protocol::hand::holders::{FindHolders, FindMigHolders, ListContainerNodes, ListDeviceGroups};
 use spawn::{Own, Supervisor};
 
 /// What the holders hand serves on this host.
@@ -24,6 +24,7 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
             let (lookers, child) = (mig_lookers.clone(), mig_child.clone());
             async move { holders::look_at_mig(&lookers, &child, &target).await }
         })
+        .serve(move |ListDeviceGroups {}| device_groups::list("/dev".into()))
         .serve(move |ListContainerNodes { container, pid }| {
             let (listers, child) = (listers.clone(), node_child.clone());
             async move { container_devices::list(&listers, &child, &container, pid).await }

@@ -25,6 +25,7 @@ use protocol::hand::HostHand;
 use protocol::hand::host::{
     ApplyCdiStep, ApplyDockerConfigStep, ApplyDriverHostStep, ApplyStep, InspectCdi, InspectDockerConfig,
     InspectDriverHost, InspectScope, ProbeContainerDevices, ProbeNvml, ProbeSmi, ProbeToolkitPrograms,
+    ReadToolkitVersion,
 };
 use spawn::{Own, Supervisor};
 use std::path::PathBuf;
@@ -42,7 +43,7 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
     let cdi = CdiKeeper::new(CdiPlaces::of_this_host());
     let driver_host = DriverHostTaker::of_this_host();
     let toolkit = ToolkitPrograms::of_this_host();
-    let installed = toolkit.clone();
+    let (installed, versions) = (toolkit.clone(), toolkit.clone());
     let policy = paths.policy.clone();
     let mounting = driver_host.clone();
     let (asked, changing, editing, generating) = (probes.clone(), changes.clone(), docker.clone(), cdi.clone());
@@ -60,6 +61,10 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
                 let toolkit = toolkit.clone();
                 async move { toolkit.answer().await }
             });
+    let registry = registry.serve(move |ReadToolkitVersion {}| {
+        let toolkit = versions.clone();
+        async move { toolkit.version().await }
+    });
     let registry = registry.serve(move |ProbeContainerDevices { container, pid, devices }| {
         let (lookers, child) = (lookers.clone(), probing.clone());
         async move { container_devices::probe(&lookers, &child, (&container, pid), &devices).await }

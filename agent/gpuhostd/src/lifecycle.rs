@@ -16,6 +16,7 @@ use engine::nvidia::{NvidiaKeeper, NvidiaKeeperParts};
 use engine::publish::Publisher;
 use engine::reconcile::{ReconcileInputs, Reconciled};
 use engine::start::{Engine, EngineParts, EnginePorts};
+use engine::workspace_meter::WorkspaceMeter;
 use engine::workspaces::{WorkspaceKeeper, WorkspaceKeeperParts};
 use host::front::{FileEventLog, FileJournal, FileLedger};
 use model::change::UNKNOWN_BOOT;
@@ -116,6 +117,8 @@ pub async fn run<
     let workspaces = workspace_keeper((&host, &clock), &publisher, &inputs, &args);
     let events = event_keeper(&clock, (&publisher, &handle), &inputs, &args);
     let images = image_keeper((&host, &clock), &publisher, live.configuration.watch(), &args);
+    let meter =
+        WorkspaceMeter { port: Arc::clone(&host), clock: Arc::clone(&clock), publisher: Arc::clone(&publisher) };
     let parts = parts.with_desired_state(inputs);
     let managed = (remote, live.configuration.watch());
     let keeper = keeper((&host, &clock), &publisher, (&live.configuration, &policy), &args);
@@ -136,6 +139,7 @@ pub async fn run<
     tasks.spawn(workspaces.run(cancel.child_token()));
     tasks.spawn(events.run(cancel.child_token()));
     tasks.spawn(images.run(cancel.child_token()));
+    tasks.spawn(meter.run(cancel.child_token()));
     tasks.spawn(engine::kernel_log::follow(kernel_log, Arc::clone(&clock), heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;
     let bus = address_of(&args.bus).map(|address| bus::start(address, shown, cancel.child_token()));

@@ -29,9 +29,11 @@ const SENSORS_WITHIN: Duration = Duration::from_secs(5);
 /// The host under us.
 pub(crate) struct LinuxHost {
     sysfs: Arc<Sysfs>,
-    facts: FactsRoot,
+    pub(crate) facts: FactsRoot,
     pub(crate) remote: RemoteHost,
     sensors: Arc<Semaphore>,
+    /// One reader of control groups at a time.
+    pub(crate) cgroups: Arc<Semaphore>,
     mig: MigUsers,
     /// The installed toolkit whose programs have answered.
     pub(crate) toolkit_answered: tokio::sync::Mutex<Option<InstalledToolkit>>,
@@ -47,6 +49,7 @@ impl LinuxHost {
             facts,
             remote,
             sensors: Arc::new(Semaphore::new(1)),
+            cgroups: Arc::new(Semaphore::new(1)),
             mig,
             toolkit_answered: tokio::sync::Mutex::default(),
         }

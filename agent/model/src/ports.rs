@@ -7,6 +7,7 @@ use crate::driver::{DriverReport, DriverSource, ProbeError};
 use crate::health::kernel_log::KernelLogUnavailable;
 use crate::holders::Holders;
 use crate::host_facts::{DiskUsage, HostFacts};
+use crate::ids::ContainerId;
 use crate::image_ref::{ImageDigest, ImageRef};
 use crate::nvidia_container::{NvidiaAct, NvidiaActAnswer, NvidiaHostAsked, NvidiaHostSeen, NvidiaLook, NvidiaRole};
 use crate::os_cause::{CauseSite, OsCause};
@@ -14,8 +15,11 @@ use crate::pci::PciScan;
 use crate::plan::{Look, PlanStep, Target};
 use crate::registry_login::RegistryLoginsSeen;
 use crate::time::{BootMillis, UnixMillis};
-use crate::workspace_life::{StoredImage, WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuProbe, WorkspaceLook};
+use crate::workspace_life::{
+    CgroupFigures, StoredImage, WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuProbe, WorkspaceHostSide, WorkspaceLook,
+};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 
@@ -270,6 +274,15 @@ pub trait WorkspacePort: Send + Sync + 'static {
     /// # Errors
     /// Docker cannot be asked; for people.
     fn await_workspace_event(&self, since: UnixMillis) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// What the control groups of these containers show. One that cannot be read is missing, and costs nothing else.
+    fn read_figures(
+        &self,
+        containers: Vec<ContainerId>,
+    ) -> impl Future<Output = BTreeMap<ContainerId, CgroupFigures>> + Send;
+
+    /// Reads what the planner needs beside an observation. What cannot be read is missing.
+    fn read_host_side(&self) -> impl Future<Output = WorkspaceHostSide> + Send;
 
     /// Looks whether a container that runs has the device files that its GPUs need, and whether its control group lets it open them. No
     /// device is opened: a GPU that sleeps goes on sleeping.

@@ -94,7 +94,7 @@ fn why_not(view: &WorkspaceView) -> Vec<String> {
         let retry = view.retry_at.map(|at| format!("; tried again: {}", ahead(at))).unwrap_or_default();
         lines.push(format!("    {} {} ({}){retry}", paint("why:  ", Look::Bad), clean(reason), clean(code)));
     }
-    if view.gpu_ok == Some(false) {
+    if view.gpu_ok == Some(false) && view.reason_code.as_deref() != Some("gpu_lost") {
         lines.push(format!("    {} its GPU is lost inside the container (gpu_lost)", paint("why:  ", Look::Bad)));
     }
     lines
@@ -113,6 +113,13 @@ fn notes(all: &WorkspacesView) -> Vec<String> {
         lines.push(format!(
             "{count} removals wait, since one revision may remove {most}: another revision or `gpuhostctl workspaces \
              confirm-removals` lets them go on."
+        ));
+    }
+    for unread in &all.unread {
+        let (name, reason) = (clean(&unread.name), clean(&unread.reason));
+        lines.push(format!(
+            "{name} ({}) cannot be read as a workspace: {reason} ({}).",
+            unread.source, unread.reason_code
         ));
     }
     for foreign in &all.foreign {
@@ -149,6 +156,15 @@ fn drain_lines(snapshot: &Snapshot) -> Vec<String> {
     lines
 }
 
+/// What it uses.
+fn uses(view: &WorkspaceView) -> Option<String> {
+    let cpu = view.cpu_percent.map(|percent| format!("{percent:.0} % of a core"));
+    let memory = view.memory_used_bytes.map(mib);
+    let pids = view.pids.map(|count| format!("{count} processes"));
+    let all: Vec<String> = [cpu, memory, pids].into_iter().flatten().collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
 /// One as lines.
 pub(crate) fn one(view: &WorkspaceView) -> Vec<String> {
     let state = match view.since.map(ago) {
@@ -174,6 +190,7 @@ pub(crate) fn one(view: &WorkspaceView) -> Vec<String> {
         ("Started", view.started_at.map(ago), Look::Plain),
         ("Cores", Some(view.cores.to_string()), Look::Plain),
         ("Memory", Some(mib(view.memory_bytes)), Look::Plain),
+        ("Uses", uses(view), Look::Plain),
         ("GPUs", Some(gpus(view)), Look::Plain),
         ("Its GPUs are", gpu_ok, if view.gpu_ok == Some(false) { Look::Bad } else { Look::Plain }),
         ("Generation", Some(view.generation.to_string()), Look::Plain),

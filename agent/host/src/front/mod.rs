@@ -2,6 +2,7 @@
 
 mod bound;
 mod cdi_files;
+mod cgroup_files;
 mod changes;
 mod clock;
 mod device_links;
@@ -21,6 +22,7 @@ mod sysfs;
 
 pub use bound::{gpus_to_ask, nvidia_index};
 pub use cdi_files::{CdiFilesError, cdi_files, is_missing, put_cdi_file, remove_cdi_file};
+pub use cgroup_files::cgroup_figures;
 pub use changes::UdevChanges;
 pub use clock::BootClock;
 pub use device_links::{LinkError, keep_device_links, read_device_links};

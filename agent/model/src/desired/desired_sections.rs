@@ -96,6 +96,9 @@ pub struct GpuEntry {
     pub of: GpuMatch,
     /// What it is for.
     pub usage: Desired<DesiredUse>,
+    /// It serves workspaces of this security context alone.
+    #[serde(default)]
+    pub security_context: Option<String>,
     /// How it is cut into MIG devices.
     pub mig: DesiredMig,
     /// Features on (`true`) and off; a name that this version does not know is in [`GpuEntry::unknown_features`].

@@ -3,6 +3,7 @@
 use super::document::Document;
 use super::host::{DescribedHost, RunningWorkspace};
 use super::refused::WorkspaceRefused;
+use super::workspace_container::WorkspaceContainer;
 use super::workspace_id::WorkspaceId;
 use crate::policy::Requester;
 use std::collections::BTreeSet;
@@ -19,14 +20,25 @@ pub(super) struct Admission<'a> {
     pub(super) former: Option<RunningWorkspace>,
     /// Whose wish that workspace is.
     pub(super) requester: Requester,
+    /// Volumes that workspaces of this host itself name.
+    pub(super) local_volumes: BTreeSet<String>,
     seen: BTreeSet<WorkspaceId>,
 }
 
 impl<'a> Admission<'a> {
     /// Begins with what is there.
     pub(super) fn new(host: &'a DescribedHost, document: &'a Document) -> Self {
-        let (own, former, requester) = (None, None, Requester::Manager);
-        Self { host, document, running: host.running.clone(), own, former, requester, seen: BTreeSet::new() }
+        let (own, former, requester, local_volumes) = (None, None, Requester::Manager, BTreeSet::new());
+        Self {
+            host,
+            document,
+            running: host.running.clone(),
+            own,
+            former,
+            requester,
+            local_volumes,
+            seen: BTreeSet::new(),
+        }
     }
 
     /// Begins the turn of a workspace: it is not counted beside itself.
@@ -46,6 +58,18 @@ impl<'a> Admission<'a> {
     /// Ends it without a plan: what is there stays there.
     pub(super) fn give_up(&mut self) {
         self.running.extend(self.own.take());
+    }
+
+    /// A manager's workspace does not see the files of one that people on this host have created.
+    pub(super) fn may_mount(&self, container: &WorkspaceContainer) -> Result<(), WorkspaceRefused> {
+        let mut volumes = container.mounts.iter().filter(|mount| mount.is_volume);
+        match volumes.find(|mount| self.local_volumes.contains(&mount.source)) {
+            Some(mount) if self.requester == Requester::Manager => {
+                let why = format!("the volume {} is of a workspace that was created on this host", mount.source);
+                Err(WorkspaceRefused::denied("volumes", why))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Refuses an id that the document has twice.

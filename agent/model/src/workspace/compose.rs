@@ -106,21 +106,23 @@ fn devices(host: &DescribedHost, spec: &Spec, given: &Given) -> (Vec<WorkspaceNo
             let on_host = format!("/dev/dri/by-path/pci-{}-{kind}", gpu.bdf);
             nodes.push(WorkspaceNode { on_host, inside: format!("/dev/dri/{inside}") });
         }
-        groups
-            .extend(gpu.drm.iter().flat_map(|drm| [drm.card_gid, drm.render_gid]).flatten().filter(|group| *group > 0));
+        groups.extend(gpu.drm.iter().flat_map(|drm| [drm.card_gid, drm.render_gid]).flatten());
     }
     if host.wsl && spec.acceleration {
         nodes.extend(["/dev/dxg", "/dev/dri/card0", "/dev/dri/renderD128"].map(same));
+        groups.extend(["dxg", "card0", "renderD128"].iter().filter_map(|name| host.groups.get(*name)));
     }
     if spec.nested {
         nodes.extend(["/dev/kvm", "/dev/net/tun"].map(same));
-        groups.extend(host.groups.get("kvm"));
+        groups.extend(["kvm", "tun"].iter().filter_map(|name| host.groups.get(*name)));
     }
     if !given.whole.is_empty() {
         nodes.push(same("/dev/vfio/vfio"));
         let numbers: BTreeSet<u32> = given.whole.iter().filter_map(|gpu| gpu.iommu_group).collect();
         nodes.extend(numbers.into_iter().map(|number| same(&format!("/dev/vfio/{number}"))));
     }
+    // The group of root opens every file of it: no workspace is in it.
+    groups.remove(&0);
     (nodes, groups)
 }
 

@@ -13,7 +13,7 @@ pub struct DescribedHost {
     pub cores: u32,
     /// Memory of the machine, in bytes.
     pub memory: u64,
-    /// Group ids by name: `kvm`.
+    /// Group ids of devices that are not a GPU's, by name: `kvm`, `tun`; on WSL `dxg`, `card0` and `renderD128`.
     #[serde(default)]
     pub groups: BTreeMap<String, u32>,
     /// Names of devices in the CDI files that are fresh.

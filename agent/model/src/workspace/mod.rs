@@ -23,7 +23,7 @@ mod spec_digest;
 mod workspace_container;
 mod workspace_id;
 
-pub use document::{Agent, Document, Image, MOST_WORKSPACES, Overrides, Secret};
+pub use document::{Agent, DesiredGpu, Document, Image, MOST_WORKSPACES, Match, Overrides, Secret};
 pub use head::{DesiredRun, WorkspaceHead, WorkspaceKind};
 pub use host::{
     DescribedDocker, DescribedDrm, DescribedGpu, DescribedHost, DescribedMig, DescribedPassthrough, DescribedPolicy,
@@ -120,11 +120,15 @@ fn one(admission: &mut Admission<'_>, number: usize, text: &WishText) -> Planned
     };
     let said = value.get("workspace_id").and_then(Value::as_str);
     let workspace_id = said.map_or_else(|| format!("workspaces[{number}]"), |id| id.chars().take(128).collect());
+    let volumes = volumes_of(&value);
+    if requester == Requester::Local {
+        admission.local_volumes.extend(volumes.iter().cloned());
+    }
     let (action, head) = match WorkspaceHead::read(&value) {
         Ok(head) => (action(admission, &head, &value, requester), Some(head)),
         Err(refused) => (WorkspaceAction::Refusal(refused), None),
     };
-    Planned { workspace_id, action, head, requester, volumes: Some(volumes_of(&value)) }
+    Planned { workspace_id, action, head, requester, volumes: Some(volumes) }
 }
 
 fn action(admission: &mut Admission<'_>, head: &WorkspaceHead, value: &Value, requester: Requester) -> WorkspaceAction {
@@ -145,7 +149,11 @@ fn action(admission: &mut Admission<'_>, head: &WorkspaceHead, value: &Value, re
     };
     admission.begin(&spec.id, requester);
     let given = admission.admit(&spec);
-    match given.and_then(|given| Ok((compose::container(admission.host, &spec, &given, requester)?, given))) {
+    let composed = given.and_then(|given| {
+        let container = compose::container(admission.host, &spec, &given, requester)?;
+        admission.may_mount(&container).map(|()| (container, given))
+    });
+    match composed {
         Ok((container, given)) => {
             admission.book(&spec, &given);
             WorkspaceAction::Create(Box::new(CreateRequest::of(container)))

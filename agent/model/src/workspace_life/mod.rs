@@ -19,11 +19,13 @@ mod workspace_decide;
 mod workspace_deed;
 mod workspace_ending;
 mod workspace_facts;
+mod workspace_figures;
 mod workspace_gpu_look;
 mod workspace_gpu_memory;
 mod workspace_gpu_needs;
 mod workspace_gpu_turn;
 mod workspace_host;
+mod workspace_host_side;
 mod workspace_look;
 mod workspace_memory;
 mod workspace_pace;
@@ -54,12 +56,14 @@ pub use workspace_ask::WorkspaceAsk;
 pub use workspace_decide::decide_workspaces;
 pub use workspace_deed::WorkspaceDeed;
 pub use workspace_facts::WorkspaceFacts;
+pub use workspace_figures::{CgroupFigures, CgroupFile, WorkspaceFigures, WorkspaceSamples};
 pub use workspace_gpu_look::{
     CgroupVerdict, ContainerNode, DeviceVerdict, GpuVerdict, WorkspaceGpuLook, WorkspaceGpuProbe, WorkspaceStart,
 };
 pub use workspace_gpu_memory::WorkspaceGpuMemory;
 pub use workspace_gpu_needs::{GpuNode, WorkspaceGpuNeeds};
 pub use workspace_host::described;
+pub use workspace_host_side::WorkspaceHostSide;
 pub use workspace_look::{WorkspaceLook, WorkspaceSeen};
 pub use workspace_memory::{ImageMemory, RemovalMemory, WorkspaceMemory, WorkspacesMemory};
 pub use workspace_pace::{WorkspaceGate, WorkspacePace};

@@ -160,6 +160,10 @@ fn settle(world: &WorkspacesWorld, planned: &[Planned], memory: &mut WorkspacesM
             ImageSeen::Absent | ImageSeen::Pulling { .. } | ImageSeen::PullFailed { .. } => {}
         }
     }
+    for seen in world.look.containers.iter().filter(|seen| seen.foreign.is_none()) {
+        let Some(id) = &seen.workspace_id else { continue };
+        memory.workspaces.entry(id.clone()).or_default().volumes.clone_from(&seen.volumes);
+    }
     for one in planned {
         let (Some(head), WorkspaceAction::Create(request)) = (&one.head, &one.action) else {
             // What is not to run is not started again.
@@ -283,6 +287,9 @@ impl Deciding<'_> {
         if self.world.doing.workspaces.contains(id) {
             step.deed = None;
         }
+        if let (WorkspaceState::Deleted, None, Some((_, by))) = (step.state, &step.reason, wished) {
+            self.doom_volumes(id, by);
+        }
         if let Some(deed) = step.deed.take_if(|deed| !self.may_try(id, deed)) {
             let memory = self.memory.workspaces.get(id);
             if let (Some(WorkspaceGate::Shut { reason, until }), true) =
@@ -314,6 +321,16 @@ impl Deciding<'_> {
         self.shown.push(Shown { id: id.clone(), wished: wished.map(|(head, by)| (head.clone(), by)), step });
     }
 
+    /// It is deleted, and its container is gone, by whomever it was removed.
+    fn doom_volumes(&mut self, id: &WorkspaceId, by: Requester) {
+        let is_held = self.world.manager_held.is_some() || self.held.is_some();
+        if by == Requester::Manager && is_held {
+            return;
+        }
+        let known = self.memory.workspaces.get_mut(id).map(|known| std::mem::take(&mut known.volumes));
+        self.memory.record.doomed_volumes.extend(known.unwrap_or_default());
+    }
+
     /// What is stopped, frozen or removed waits after a failure as what is started does.
     fn may_try(&self, id: &WorkspaceId, deed: &WorkspaceDeed) -> bool {
         let memory = self.memory.workspaces.get(id).filter(|_| is_ending(deed));
@@ -329,6 +346,7 @@ impl Deciding<'_> {
             WorkspaceDeed::Remove { workspace_id, .. } if desired == Some(DesiredRun::Deleted) => {
                 let volumes = own(self.world, workspace_id).map(|seen| seen.volumes.clone());
                 self.memory.record.doomed_volumes.extend(volumes.unwrap_or_default());
+                self.memory.workspaces.entry(workspace_id.clone()).or_default().volumes.clear();
             }
             WorkspaceDeed::Start { workspace_id, .. } => self.note_started(workspace_id, true),
             WorkspaceDeed::Stop { workspace_id, .. } => self.note_started(workspace_id, false),

@@ -1,5 +1,6 @@
 //! The host as the planner of workspaces sees it, from an observation, the containers that are there, and the policy.
 
+use super::workspace_host_side::{WorkspaceHostSide, is_wsl};
 use super::workspace_look::WorkspaceSeen;
 use crate::cdi::{CdiHost, cdi_state, qualified};
 use crate::docker::DockerFacts;
@@ -15,7 +16,7 @@ use crate::workspace::{
     DescribedDocker, DescribedDrm, DescribedGpu, DescribedHost, DescribedMig, DescribedPolicy, MigDevice,
     RunningWorkspace, WorkspaceId,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Billionths of a core.
 const NANO: f64 = 1e9;
@@ -26,7 +27,7 @@ pub fn described(
     host: &HostObservation,
     docker: &DockerFacts,
     (seen, starting): (&[WorkspaceSeen], &BTreeSet<WorkspaceId>),
-    policy: &Policy,
+    (side, policy): (&WorkspaceHostSide, &Policy),
 ) -> DescribedHost {
     let cdi = cdi_state(docker, &CdiHost::of(&host.gpus, host.host.stack.module_loaded.known().map(String::as_str)));
     let holds = |one: &&WorkspaceSeen| {
@@ -39,11 +40,11 @@ pub fn described(
         docker: DescribedDocker { cdi_spec_dirs: docker.cdi_spec_dirs.clone(), runtimes: docker.runtimes.clone() },
         cores: host.host.cores.known().copied().unwrap_or(0),
         memory: host.host.mem_total_bytes.known().copied().unwrap_or(0),
-        groups: BTreeMap::new(),
+        groups: side.groups(),
         cdi_devices: cdi.fresh.iter().map(|device| qualified(device)).collect(),
-        wsl: false,
-        toolkit: None,
-        gpus: host.gpus.iter().map(|gpu| described_gpu(host, gpu)).collect(),
+        wsl: is_wsl(host),
+        toolkit: side.toolkit.clone(),
+        gpus: host.gpus.iter().map(|gpu| described_gpu(host, gpu, side)).collect(),
         running: running.into_iter().map(having).collect(),
         stopped: stopped.map(having).collect(),
         policy: DescribedPolicy::of(policy),
@@ -73,14 +74,14 @@ fn having(seen: &WorkspaceSeen) -> RunningWorkspace {
     }
 }
 
-fn described_gpu(host: &HostObservation, gpu: &Gpu) -> DescribedGpu {
+fn described_gpu(host: &HostObservation, gpu: &Gpu, side: &WorkspaceHostSide) -> DescribedGpu {
     let driver = gpu.driver.as_ref();
     let group = gpu.pci.iommu_group.known().copied();
     let features = gpu.features.iter().filter(|(_, feature)| feature.enabled);
     DescribedGpu {
         uuid: driver.and_then(|driver| driver.uuid.known()).map(ToString::to_string),
         bdf: gpu.pci.address.to_string(),
-        pci_id: None,
+        pci_id: Some(gpu.pci.id.to_string()),
         vendor: match gpu.pci.id.vendor {
             VENDOR_NVIDIA => "nvidia".to_owned(),
             VENDOR_AMD => "amd".to_owned(),
@@ -90,7 +91,10 @@ fn described_gpu(host: &HostObservation, gpu: &Gpu) -> DescribedGpu {
         features: features.map(|(name, _)| name.code().to_owned()).collect(),
         memory_mib: driver.and_then(|driver| driver.memory.total.known()).copied(),
         health: (gpu.health.state == HealthState::Failed).then(|| "failed".to_owned()),
-        drm: gpu.pci.drm.render.as_ref().map(|_| DescribedDrm { card_gid: None, render_gid: None }),
+        drm: gpu.pci.drm.render.as_ref().map(|render| DescribedDrm {
+            card_gid: side.of_drm(gpu.pci.drm.card.as_ref()),
+            render_gid: side.of_drm(Some(render)),
+        }),
         mig: mig(gpu),
         iommu_group: group.map(|IommuGroupId(number)| number),
         iommu_group_members: group.map(|id| members(host, id)).unwrap_or_default(),

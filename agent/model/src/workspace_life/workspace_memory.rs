@@ -40,6 +40,8 @@ pub struct WorkspaceMemory {
     pub is_started: bool,
     /// Somebody wants its container created again.
     pub recreate: bool,
+    /// Volumes that its container has, or had when it was last seen: another program may remove the container first.
+    pub volumes: Vec<String>,
     /// Of its GPUs.
     pub gpu: WorkspaceGpuMemory,
 }

@@ -2,6 +2,7 @@
 
 use super::image_status::ImageStatus;
 use super::why_not_ours::WhyNotOurs;
+use super::workspace_figures::WorkspaceFigures;
 use crate::desired::DocumentId;
 use crate::ids::ContainerId;
 use crate::policy::Requester;
@@ -111,6 +112,8 @@ pub struct WorkspaceStatus {
     pub gpu_ok: Option<bool>,
     /// Why that is not known, where it has GPUs and was looked at.
     pub gpu_unknown: Option<String>,
+    /// What it uses, as it was last sampled; `None` where it does not run, or was not sampled yet.
+    pub figures: Option<WorkspaceFigures>,
     /// Its cores, in billionths.
     pub nano_cpus: u64,
     /// Its memory, in bytes.

@@ -3,10 +3,10 @@
 use super::image_wishes::{ImageWish, image_wishes};
 use super::workspace_record::{LocalWorkspace, WorkspacesRecord};
 use super::workspace_world::WorkspaceLists;
-use crate::desired::{Desired, DesiredSections, DesiredState, DocumentId, WishText};
+use crate::desired::{Desired, DesiredSections, DesiredState, DocumentId, GpuEntry, GpuMatch, WishText};
 use crate::policy::Requester;
 use crate::settings::SettingsOverlay;
-use crate::workspace::{Agent, Document, Image, Overrides, WorkspaceId};
+use crate::workspace::{Agent, DesiredGpu, Document, Image, Match, Overrides, WorkspaceId};
 use std::collections::BTreeSet;
 
 /// What is wished of workspaces.
@@ -39,10 +39,11 @@ impl WorkspaceWishes {
         workspaces.extend(of_manager.unwrap_or_default().iter().cloned());
         let mut wished = image_wishes(of_files, Requester::Local);
         wished.extend(manager.into_iter().flat_map(|it| image_wishes(&it.wishes, Requester::Manager)));
-        let images = [Some(of_files), manager.map(|document| &document.wishes)];
+        let both = [Some(of_files), manager.map(|document| &document.wishes)];
         Self {
             document: Document {
-                images: images.into_iter().flatten().flat_map(images_of).collect(),
+                images: both.into_iter().flatten().flat_map(images_of).collect(),
+                gpus: both.into_iter().flatten().flat_map(|of| of.gpus.iter().filter_map(reserved)).collect(),
                 workspaces,
                 from_local,
                 ..Document::default()
@@ -76,6 +77,18 @@ fn listed(of: &DesiredSections) -> Option<&[WishText]> {
         Desired::Value(all) => Some(all),
         Desired::Absent | Desired::LocalDefault | Desired::Unsupported(_) => None,
     }
+}
+
+/// A GPU that serves one security context alone. What else is wished of it the observation shows.
+fn reserved(entry: &GpuEntry) -> Option<DesiredGpu> {
+    let GpuMatch { uuid, bdf, pci_id, wrong } = &entry.of;
+    let matches = Match {
+        uuid: uuid.as_ref().map(ToString::to_string),
+        bdf: bdf.as_ref().map(ToString::to_string),
+        pci_id: pci_id.as_ref().map(ToString::to_string),
+    };
+    let security_context = Some(entry.security_context.clone()?);
+    wrong.is_none().then_some(DesiredGpu { matches, security_context, ..DesiredGpu::default() })
 }
 
 /// One that cannot be read is left out: a workspace that names it is refused.

@@ -21,5 +21,7 @@ mod smi_oracle;
 mod smi_shapes;
 mod snapshot_redact;
 mod workspace;
+mod workspace_gpus;
 mod workspace_limits;
+mod workspace_volumes;
 mod workspaces;

@@ -18,7 +18,7 @@ fn image() -> ImageRef {
     format!("registry.example/lab/desktop@sha256:{}", "5e".repeat(32)).parse().unwrap()
 }
 
-fn wish(id: &str, change: &Value) -> Value {
+pub(crate) fn wish(id: &str, change: &Value) -> Value {
     let mut wish = json!({ "workspace_id": id, "desired": "running", "image": image().to_string(), "cores": 1,
                            "memory": 1_073_741_824_u64 });
     for (name, value) in change.as_object().unwrap() {
@@ -32,7 +32,7 @@ fn document(revision: u64) -> DocumentId {
 }
 
 /// A host with one GPU of NVIDIA, of a manager that wishes this.
-fn world(workspaces: &[Value]) -> WorkspacesWorld {
+pub(crate) fn world(workspaces: &[Value]) -> WorkspacesWorld {
     let host: DescribedHost = serde_json::from_value(json!({
         "docker": { "cdi_spec_dirs": [], "runtimes": ["runc", "nvidia"] }, "cores": 16, "memory": 68_719_476_736_u64,
         "gpus": [{ "uuid": "GPU-a", "bdf": "0000:41:00.0", "vendor": "nvidia", "features": ["cuda"], "memory_mib": 24576 }],
@@ -63,7 +63,7 @@ fn world(workspaces: &[Value]) -> WorkspacesWorld {
     }
 }
 
-fn id(text: &str) -> WorkspaceId {
+pub(crate) fn id(text: &str) -> WorkspaceId {
     text.parse().unwrap()
 }
 
@@ -96,7 +96,7 @@ fn created(turn: &WorkspacesTurn) -> Vec<WorkspaceContainer> {
 }
 
 /// That world, with containers of all that it creates at once.
-fn with_containers(mut world: WorkspacesWorld, run: &ContainerRun) -> WorkspacesWorld {
+pub(crate) fn with_containers(mut world: WorkspacesWorld, run: &ContainerRun) -> WorkspacesWorld {
     world.limits = WorkspaceLimits { starts: 64, deeds: 64, ..world.limits };
     let made = created(&decide_workspaces(&world));
     let numbered = (1..).zip(&made);
@@ -104,7 +104,7 @@ fn with_containers(mut world: WorkspacesWorld, run: &ContainerRun) -> Workspaces
     world
 }
 
-fn said(turn: &WorkspacesTurn, name: &str) -> (WorkspaceState, Option<String>) {
+pub(crate) fn said(turn: &WorkspacesTurn, name: &str) -> (WorkspaceState, Option<String>) {
     let one = turn.state.find(&id(name)).unwrap();
     (one.state, one.reason.as_ref().map(|reason| reason.code.clone()))
 }

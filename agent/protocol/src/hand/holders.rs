@@ -7,6 +7,7 @@ use model::plan::{MigTarget, Scope};
 use model::ports::ActError;
 use model::workspace_life::ContainerNode;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Looks for every process and container that uses a function of the scope, or its VFIO group.
@@ -68,5 +69,23 @@ impl Verb for ListContainerNodes {
 
     fn attempted(&self) -> String {
         format!("list the device files of container {}", self.container.short())
+    }
+}
+
+/// Lists which group may open each device file that a workspace can be given: those of DRM, KVM, tun and WSL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListDeviceGroups {}
+
+impl Verb for ListDeviceGroups {
+    type Hand = HoldersHand;
+    /// The number of the group, by path.
+    type Reply = Result<BTreeMap<String, u32>, ActError>;
+    const NAME: &'static str = "list_device_groups";
+    const KIND: VerbKind = VerbKind::Look;
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(10));
+
+    fn attempted(&self) -> String {
+        "list the groups of device files".to_owned()
     }
 }

@@ -264,3 +264,20 @@ impl Verb for ProbeContainerDevices {
         format!("look which devices container {} may open", self.container.short())
     }
 }
+
+/// Asks the installed NVIDIA container toolkit for its version; none where it is not installed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadToolkitVersion {}
+
+impl Verb for ReadToolkitVersion {
+    type Hand = HostHand;
+    type Reply = Result<Option<String>, ActError>;
+    const NAME: &'static str = "read_toolkit_version";
+    const KIND: VerbKind = VerbKind::Probe;
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(15));
+
+    fn attempted(&self) -> String {
+        "ask the NVIDIA container toolkit for its version".to_owned()
+    }
+}

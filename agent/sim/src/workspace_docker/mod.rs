@@ -9,6 +9,7 @@ mod gpu_looks;
 mod gpu_rules;
 mod pull_state;
 mod sim_engine;
+mod sim_figures;
 mod sim_workspace;
 mod workspaces_on_host;
 

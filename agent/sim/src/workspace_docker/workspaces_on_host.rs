@@ -6,11 +6,15 @@ use model::PciAddress;
 use model::absence::Reading;
 use model::holders::{Hold, Holder};
 use model::host_facts::DiskUsage;
+use model::ids::ContainerId;
 use model::image_ref::{ImageDigest, ImageRef};
 use model::ports::{HostPort, ImagePort, NvidiaPort, WorkspacePort};
 use model::registry_login::RegistryLoginsSeen;
 use model::time::{Now, UnixMillis, whole_millis};
-use model::workspace_life::{StoredImage, WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuProbe, WorkspaceLook};
+use model::workspace_life::{
+    CgroupFigures, StoredImage, WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuProbe, WorkspaceHostSide, WorkspaceLook,
+};
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn, ready};
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
@@ -51,6 +55,14 @@ impl WorkspacePort for SimHost {
             Err(fault) => Poll::Ready(Err(fault)),
         })
         .await
+    }
+
+    async fn read_figures(&self, containers: Vec<ContainerId>) -> BTreeMap<ContainerId, CgroupFigures> {
+        self.workspaces(|engine| engine.figures(&containers))
+    }
+
+    async fn read_host_side(&self) -> WorkspaceHostSide {
+        WorkspaceHostSide::default()
     }
 
     async fn look_at_workspace_gpus(&self, probe: &WorkspaceGpuProbe) -> Result<WorkspaceGpuLook, String> {
@@ -116,6 +128,14 @@ impl WorkspacePort for RecordedHost {
 
     fn await_workspace_event(&self, _since: UnixMillis) -> impl Future<Output = Result<(), String>> + Send {
         ready(Err(picture()))
+    }
+
+    async fn read_figures(&self, _containers: Vec<ContainerId>) -> BTreeMap<ContainerId, CgroupFigures> {
+        BTreeMap::new()
+    }
+
+    async fn read_host_side(&self) -> WorkspaceHostSide {
+        WorkspaceHostSide::default()
     }
 
     fn look_at_workspace_gpus(

@@ -5,7 +5,7 @@ use model::observation::HostObservation;
 use model::policy::Policy;
 use model::time::{BootMillis, UnixMillis};
 use model::workspace::{DescribedGpu, DescribedHost, WorkspaceId};
-use model::workspace_life::{WorkspaceGpuNeeds, WorkspaceSeen, described};
+use model::workspace_life::{WorkspaceGpuNeeds, WorkspaceHostSide, WorkspaceSeen, described};
 use sim::SimHost;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -34,7 +34,7 @@ pub(crate) fn policy() -> &'static Policy {
 }
 
 pub(crate) fn described_host(seen: &[WorkspaceSeen], starting: &BTreeSet<WorkspaceId>) -> DescribedHost {
-    described(&HOST, HOST.docker.as_ref().unwrap(), (seen, starting), policy())
+    described(&HOST, HOST.docker.as_ref().unwrap(), (seen, starting), (&WorkspaceHostSide::default(), policy()))
 }
 
 pub(crate) fn gpu_needs(seen: &[WorkspaceSeen]) -> BTreeMap<WorkspaceId, WorkspaceGpuNeeds> {

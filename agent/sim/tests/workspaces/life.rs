@@ -145,6 +145,7 @@ impl Life {
         });
         let images: Vec<ImageRef> = wished.chain(self.memory.pulls().cloned()).collect();
         self.look = self.docker.look(&images)?;
+        self.never.saw(&self.look.containers);
         Ok(())
     }
 
@@ -325,7 +326,7 @@ impl Life {
                 self.moments.push(turn);
             }
             let is_last = faults.iter().all(|(at, _)| *at < turn) && self.lasting.is_empty();
-            let is_busy = |turn: &WorkspacesTurn| !turn.deeds.is_empty() || !turn.probes.is_empty();
+            let is_busy = |turn: &WorkspacesTurn| !turn.deeds.is_empty() || self.waits_for_gpus(turn);
             let waits = self.shown.as_ref().is_none_or(|turn| turn.wake_at.is_some() || is_busy(turn));
             quiet = if is_same && is_last && !waits && !self.docker.is_moving() { quiet + 1 } else { 0 };
             if quiet > 2 {
@@ -334,6 +335,15 @@ impl Life {
             self.docker.pass(millis);
         }
         panic!("it never settles: {faults:?}\n{:#?}\n{}", self.shown, self.story());
+    }
+
+    /// Its GPUs were not looked at since its start, or are lost and come back by another one.
+    fn waits_for_gpus(&self, turn: &WorkspacesTurn) -> bool {
+        turn.state.workspaces.iter().any(|one| {
+            let has_gpus = !one.gpus.is_empty() || !one.vfio.is_empty();
+            let is_repaired = one.gpu_ok == Some(false) && self.repair == WorkspaceRepair::Restart;
+            one.state == WorkspaceState::Running && has_gpus && (one.gpu_ok.is_none() || is_repaired)
+        })
     }
 
     /// Goes on for so many turns, where something is tried for ever.

@@ -104,7 +104,7 @@ impl Story {
         }
         let has_volume = life.docker.volumes.contains_key("gpuhost-home-home");
         // Which volumes a workspace has is known from its container, or from the record: without either they are kept.
-        let is_unknown = matches!(fault, Some(Fault::ContainersRemoved | Fault::RecordLost));
+        let is_unknown = matches!(fault, Some(Fault::RecordLost));
         if has_volume == (self == Self::Delete) && !(has_volume && is_unknown) {
             unmet.push(format!("the volume of home is there: {has_volume}"));
         }

@@ -7,13 +7,15 @@ use model::policy::WorkspaceRepair;
 use model::workspace::{DesiredRun, Document, Planned, WorkspaceAction, WorkspaceId, plan};
 use model::workspace_life::{WorkspaceDeed, WorkspaceSeen};
 use sim::workspace_docker::SimWorkspace;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What has to be remembered for it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Never {
     /// Volumes of workspaces whose container was removed because they were to be deleted.
     deleted_volumes: BTreeSet<String>,
+    /// Volumes of each workspace, as its container had them when it was last seen.
+    volumes: BTreeMap<WorkspaceId, Vec<String>>,
     /// Containers that a person wants created again.
     pub(crate) recreated: BTreeSet<WorkspaceId>,
 }
@@ -43,6 +45,7 @@ impl Never {
                 }
             }
             WorkspaceDeed::RemoveVolume { name } if self.deleted_volumes.contains(name) => Ok(()),
+            WorkspaceDeed::RemoveVolume { name } if self.was_of_deleted(&planned, name) => Ok(()),
             WorkspaceDeed::RemoveVolume { .. } => Err("it is not of a workspace that was deleted".to_owned()),
             WorkspaceDeed::Start { workspace_id, id }
             | WorkspaceDeed::Stop { workspace_id, id, .. }
@@ -57,6 +60,23 @@ impl Never {
                 self.judge_container(life, deed, seen, of(&planned, workspace_id))
             }
         }
+    }
+
+    /// Docker shows this.
+    pub(crate) fn saw(&mut self, seen: &[WorkspaceSeen]) {
+        for one in seen.iter().filter(|one| one.foreign.is_none()) {
+            let id = one.workspace_id.clone().unwrap();
+            self.volumes.insert(id, one.volumes.clone());
+        }
+    }
+
+    /// The container was removed by another program, and its workspace is to be deleted.
+    fn was_of_deleted(&self, planned: &[Planned], name: &str) -> bool {
+        let is_deleted = |id: &WorkspaceId| {
+            let head = of(planned, id).and_then(|one| one.head.as_ref());
+            head.is_some_and(|head| head.desired == DesiredRun::Deleted)
+        };
+        self.volumes.iter().any(|(id, all)| all.iter().any(|one| one == name) && is_deleted(id))
     }
 
     fn judge_container(

@@ -3,6 +3,7 @@
 use crate::life::Life;
 use crate::wishes::{desired, image, on_gpu, whole_gpu, wish, with_home};
 use model::nvidia_container::ContainerRun;
+use model::policy::WorkspaceRepair;
 use model::workspace::WorkspaceContainer;
 use model::workspace_life::{WorkspaceFacts, WorkspaceReason, WorkspaceState as S};
 use serde_json::{Value, json};
@@ -32,6 +33,29 @@ fn a_wish_becomes_a_pull_a_container_and_a_start_and_then_nothing_more() {
     let pid = life.seen("w").unwrap().pid;
     life.turns(20);
     assert_eq!((life.deeds.len(), life.seen("w").unwrap().pid), (3, pid));
+}
+
+#[test]
+fn after_a_daemon_reload_what_has_lost_its_gpu_is_started_again_with_it_as_the_policy_wants() {
+    let mut life = settled(&[on_gpu("w", 'a', "lab", 0), plain("none")]);
+    let (pid, other) = (life.seen("w").unwrap().pid, life.seen("none").unwrap().pid);
+    life.repair = WorkspaceRepair::Never;
+    life.docker.lose_gpus();
+    life.turns(10);
+    assert_eq!((life.shows("w"), life.occurred.len()), ((S::Running, "gpu_lost".to_owned()), 1));
+    assert_eq!(life.seen("w").unwrap().pid, pid, "nothing is stopped");
+    life.repair = WorkspaceRepair::Restart;
+    life.settle(&[]);
+    assert_eq!(life.shows("w"), (S::Running, String::new()));
+    assert!(
+        life.seen("w").unwrap().pid != pid
+            && life
+                .docker
+                .containers
+                .iter()
+                .all(|one| !one.has_lost_gpus || one.wanted.as_ref().is_some_and(|it| it.gpus.is_empty()))
+    );
+    assert_eq!((life.seen("none").unwrap().pid, life.occurred.len()), (other, 1));
 }
 
 #[test]

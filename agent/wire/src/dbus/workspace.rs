@@ -4,6 +4,7 @@ use super::absent::Absent;
 use super::host::millis;
 use super::view::view;
 use super::workspace_path;
+use crate::manager::workspace_docs::percent;
 use model::absence::Absence;
 use model::workspace::source_code;
 use model::workspace_life::WorkspaceStatus;
@@ -51,6 +52,21 @@ view! {
         cores: f64,
         /// Its memory, in bytes.
         memory_bytes: u64,
+        /// Processor time over the last 30 s, in percent of one core; not announced. May have no value.
+        #[dbus(silent)]
+        cpu_percent: Option<f64>,
+        /// Memory in use, in bytes, without caches that the kernel takes back at once; not announced. May have no value.
+        #[dbus(silent)]
+        memory_used_bytes: Option<u64>,
+        /// Bytes read from disks since it was started; not announced. May have no value.
+        #[dbus(silent)]
+        io_read_bytes: Option<u64>,
+        /// Bytes written to disks since it was started; not announced. May have no value.
+        #[dbus(silent)]
+        io_write_bytes: Option<u64>,
+        /// Processes and threads; not announced. May have no value.
+        #[dbus(silent)]
+        pids: Option<u64>,
         /// The generation of its specification that is wanted, or that its container is of.
         generation: u64,
         /// Its first process on the host. Has no value unless it runs.
@@ -89,6 +105,14 @@ impl From<&WorkspaceStatus> for WorkspaceView {
         let started_at = number("StartedAt", status.started_at.and_then(millis));
         let pull_done_bytes = number("PullDoneBytes", status.pull_progress.map(|(done, _)| done));
         let pull_total_bytes = number("PullTotalBytes", status.pull_progress.map(|(_, total)| total));
+        let why_used = if status.is_live() { Absence::NotProbed } else { Absence::None };
+        let used = status.figures.unwrap_or_default();
+        let mut used_number = |name: &str, value: Option<u64>| absent.option(name, value, &why_used);
+        let memory_used_bytes = used_number("MemoryUsedBytes", used.cgroup.memory_bytes);
+        let io_read_bytes = used_number("IoReadBytes", used.cgroup.read_bytes);
+        let io_write_bytes = used_number("IoWriteBytes", used.cgroup.write_bytes);
+        let pids = used_number("Pids", used.cgroup.pids);
+        let cpu_percent = absent.option("CpuPercent", used.cpu_hundredths.map(percent), &why_used);
         let why_gpu = match &status.gpu_unknown {
             Some(why) => Absence::Unreadable(why.clone()),
             None if status.gpus.is_empty() && status.vfio.is_empty() => Absence::None,
@@ -112,6 +136,11 @@ impl From<&WorkspaceStatus> for WorkspaceView {
             gpu_ok: absent.option("GpuOk", status.gpu_ok, &why_gpu),
             cores: cores(status.nano_cpus),
             memory_bytes: status.memory_bytes,
+            cpu_percent,
+            memory_used_bytes,
+            io_read_bytes,
+            io_write_bytes,
+            pids,
             generation: status.generation,
             pid: absent.option("Pid", status.pid, &Absence::None),
             started_at,

@@ -5,8 +5,15 @@ use super::value::DictView;
 use super::view::view;
 use super::workspace::cores;
 use model::absence::Absence;
-use model::workspace_life::{ForeignWorkspace, WorkspacesState};
+use model::printable::printable;
+use model::workspace::source_code;
+use model::workspace_life::{ForeignWorkspace, UnreadWorkspace, WorkspacesState};
 use serde::{Deserialize, Serialize};
+
+/// Most entries that are shown: each has a reason in words.
+const UNREAD_MOST: usize = 256;
+const NAME_MAX_CHARS: usize = 128;
+const REASON_MAX_CHARS: usize = 600;
 
 view! {
     /// All properties of `org.gpuhost.Agent1.Workspaces`.
@@ -26,6 +33,9 @@ view! {
         /// Containers that have the label of a workspace and are not of gpuhostd, and that are left alone: Container (s), Name (s), Why
         /// (s: a stable code), Message (s).
         foreign: Vec<ForeignContainerView>,
+        /// Entries of a document or file that cannot be read as a workspace, or that have the id of another one: Name (s: the id, or the
+        /// place in the document), Source (s: manager or local), ReasonCode (s), Reason (s).
+        unread: Vec<UnreadWorkspaceView>,
         /// Workspaces that the newest revision would delete, and that wait for a second revision or for ConfirmRemovals. Has no value if
         /// none wait.
         removals_held: Option<u64>,
@@ -55,6 +65,33 @@ pub struct ForeignContainerView {
 }
 
 impl DictView for ForeignContainerView {}
+
+/// An entry that cannot be read as a workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct UnreadWorkspaceView {
+    /// Its id, or its place in the document.
+    pub name: String,
+    /// Whose wish it is.
+    pub source: String,
+    /// Stable code.
+    pub reason_code: String,
+    /// The same in words.
+    pub reason: String,
+}
+
+impl DictView for UnreadWorkspaceView {}
+
+impl From<&UnreadWorkspace> for UnreadWorkspaceView {
+    fn from(unread: &UnreadWorkspace) -> Self {
+        Self {
+            name: printable(&unread.name, NAME_MAX_CHARS),
+            source: source_code(unread.requester).to_owned(),
+            reason_code: unread.reason.code.clone(),
+            reason: printable(&unread.reason.message, REASON_MAX_CHARS),
+        }
+    }
+}
 
 impl From<&ForeignWorkspace> for ForeignContainerView {
     fn from(foreign: &ForeignWorkspace) -> Self {
@@ -86,6 +123,7 @@ impl WorkspacesView {
             allocated_cores: cores(allocated.nano_cpus),
             allocated_memory_bytes: allocated.memory_bytes,
             foreign: state.foreign.iter().map(ForeignContainerView::from).collect(),
+            unread: state.unread.iter().take(UNREAD_MOST).map(UnreadWorkspaceView::from).collect(),
             removals_held,
             removals_most,
             draining,

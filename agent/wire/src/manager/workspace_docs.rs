@@ -41,6 +41,21 @@ pub struct WorkspaceDoc {
     pub gpus: Vec<String>,
     /// GPUs that it was given whole, by PCI address.
     pub vfio: Vec<String>,
+    /// Percent of one core, over the time since the sample before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_pct: Option<f64>,
+    /// Memory in use, in bytes, without what the kernel takes back at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mem_used: Option<u64>,
+    /// Bytes read from disks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io_read: Option<u64>,
+    /// Bytes written to disks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io_write: Option<u64>,
+    /// Processes and threads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u64>,
     /// Its GPUs are there and can be opened; null where that is not known, or it has none.
     pub gpu_ok: Option<bool>,
     /// When it was last started, RFC 3339.
@@ -83,6 +98,7 @@ pub(crate) fn workspaces(state: &WorkspacesState) -> Option<Vec<WorkspaceDoc>> {
 
 fn workspace(status: &WorkspaceStatus, revision: Option<u64>) -> WorkspaceDoc {
     let reason = status.reason.as_ref();
+    let used = status.figures.unwrap_or_default();
     WorkspaceDoc {
         workspace_id: status.id.to_string(),
         container_id: status.container.as_ref().map(|id| id.as_str().to_owned()),
@@ -93,6 +109,11 @@ fn workspace(status: &WorkspaceStatus, revision: Option<u64>) -> WorkspaceDoc {
         memory: status.memory_bytes,
         gpus: status.gpus.clone(),
         vfio: status.vfio.clone(),
+        cpu_pct: used.cpu_hundredths.map(percent),
+        mem_used: used.cgroup.memory_bytes,
+        io_read: used.cgroup.read_bytes,
+        io_write: used.cgroup.write_bytes,
+        pids: used.cgroup.pids,
         gpu_ok: status.gpu_ok,
         started_at: status.started_at.and_then(rfc3339),
         observed_revision: revision.filter(|_| status.requester == Requester::Manager),
@@ -128,4 +149,9 @@ pub(crate) fn shares(
 /// Cores, from thousandths.
 fn cores(millicores: u64) -> f64 {
     f64::from(u32::try_from(millicores).unwrap_or(u32::MAX)) / 1000.0
+}
+
+/// Percent, from hundredths of it.
+pub(crate) fn percent(hundredths: u64) -> f64 {
+    f64::from(u32::try_from(hundredths).unwrap_or(u32::MAX)) / 100.0
 }

@@ -31,6 +31,7 @@ pub(crate) fn workspace(id: &str, state: WorkspaceState, cores: u64) -> Workspac
         vfio: Vec::new(),
         gpu_ok: Some(true),
         gpu_unknown: None,
+        figures: None,
         nano_cpus: cores * 1_000_000_000,
         memory_bytes: cores << 30,
         generation: 1,

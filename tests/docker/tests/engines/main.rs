@@ -13,6 +13,7 @@ mod rig;
 mod stand_ins;
 mod toolkit_container;
 mod workspace_faults;
+mod workspace_gpus;
 mod workspace_images;
 mod workspace_life;
 mod workspace_never;

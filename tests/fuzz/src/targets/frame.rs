@@ -8,10 +8,11 @@ use protocol::hand::containers::{
     InspectNvidiaContainers, InspectWorkspaces, ListStoredImages, ProbeDriverContainer, ProbeToolkit, ReadDockerFacts,
     ReadNvidiaLog, ReadRegistryLogins, RemoveStoredImage,
 };
-use protocol::hand::holders::{FindHolders, FindMigHolders};
+use protocol::hand::holders::{FindHolders, FindMigHolders, ListContainerNodes, ListDeviceGroups};
 use protocol::hand::host::{
     ApplyCdiStep, ApplyDockerConfigStep, ApplyDriverHostStep, ApplyStep, InspectCdi, InspectDockerConfig,
-    InspectDriverHost, InspectScope, ProbeNvml, ProbeSmi, ProbeToolkitPrograms,
+    InspectDriverHost, InspectScope, ProbeContainerDevices, ProbeNvml, ProbeSmi, ProbeToolkitPrograms,
+    ReadToolkitVersion,
 };
 use protocol::hand::mig::{ApplyMigStep, InspectMig, SetMigMode};
 use protocol::hand::{FRAME_MAX_BYTES, HELLO, Hello, Introduction, Verb, VerbOutcome, VerbRequest, VerbResponse};
@@ -84,8 +85,10 @@ struct Reader {
 }
 
 /// Every verb of every hand; a test compares it with the registries.
-const READERS: [Reader; 31] = [
+const READERS: [Reader; 35] = [
     Reader { verb: HELLO, args: same_again::<Hello>, reply: same_again::<Introduction> },
+    reader::<ProbeContainerDevices>(),
+    reader::<ReadToolkitVersion>(),
     reader::<ProbeNvml>(),
     reader::<ProbeSmi>(),
     reader::<ProbeToolkitPrograms>(),
@@ -113,6 +116,8 @@ const READERS: [Reader; 31] = [
     reader::<RemoveStoredImage>(),
     reader::<FindHolders>(),
     reader::<FindMigHolders>(),
+    reader::<ListContainerNodes>(),
+    reader::<ListDeviceGroups>(),
     reader::<InspectMig>(),
     reader::<ApplyMigStep>(),
     reader::<SetMigMode>(),

@@ -36,8 +36,7 @@ fn entry<'t>(reader: &mut Reader<'t>, node: Node<'t>) -> GpuEntry {
         "mig" => entry.mig = mig_wishes::read(reader, value),
         "security_context" if value.is_null() => {}
         "security_context" => {
-            reader.text(value);
-            reader.inert(value);
+            entry.security_context = reader.text(value);
         }
         _ => reader.unknown(value),
     });
