@@ -57,5 +57,6 @@ pub mod nvidia;
 pub mod observer;
 pub mod publish;
 pub mod reconcile;
+pub mod stale_driver;
 pub mod start;
 pub mod workspaces;

@@ -102,6 +102,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
     };
     let shown = bus::Sources::new(handle.clone(), inputs.clone(), parts.reconciled(), &publisher);
     let workspaces = workspace_keeper((&host, &clock), &publisher, &inputs, &args);
+    let libraries = engine::stale_driver::LibraryWatch::new(&host, &clock, &publisher);
     let parts = parts.with_desired_state(inputs);
     let managed = (remote, live.configuration.watch());
     let keeper = keeper((&host, &clock), &publisher, (&live.configuration, &policy), &args);
@@ -122,6 +123,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
     tasks.spawn(engine.run);
     tasks.spawn(keeper.run(cancel.child_token()));
     tasks.spawn(workspaces.run(cancel.child_token()));
+    tasks.spawn(libraries.run(cancel.child_token()));
     tasks.spawn(engine::kernel_log::follow(kernel_log, Arc::clone(&clock), heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;
     let bus = address_of(&args.bus).map(|address| bus::start(address, shown, cancel.child_token()));

@@ -11,7 +11,7 @@ use protocol::hand::containers::{
 use protocol::hand::holders::{FindHolders, FindMigHolders};
 use protocol::hand::host::{
     ApplyCdiStep, ApplyDockerConfigStep, ApplyDriverHostStep, ApplyStep, InspectCdi, InspectDockerConfig,
-    InspectDriverHost, InspectScope, ProbeNvml, ProbeSmi, ProbeToolkitPrograms,
+    InspectDriverHost, InspectDriverLibraries, InspectScope, ProbeNvml, ProbeSmi, ProbeToolkitPrograms,
 };
 use protocol::hand::mig::{ApplyMigStep, InspectMig, SetMigMode};
 use protocol::hand::{FRAME_MAX_BYTES, HELLO, Hello, Introduction, Verb, VerbOutcome, VerbRequest, VerbResponse};
@@ -84,7 +84,7 @@ struct Reader {
 }
 
 /// Every verb of every hand; a test compares it with the registries.
-const READERS: [Reader; 30] = [
+const READERS: [Reader; 31] = [
     Reader { verb: HELLO, args: same_again::<Hello>, reply: same_again::<Introduction> },
     reader::<ProbeNvml>(),
     reader::<ProbeSmi>(),
@@ -95,6 +95,7 @@ const READERS: [Reader; 30] = [
     reader::<ApplyDockerConfigStep>(),
     reader::<InspectCdi>(),
     reader::<ApplyCdiStep>(),
+    reader::<InspectDriverLibraries>(),
     reader::<InspectDriverHost>(),
     reader::<ApplyDriverHostStep>(),
     reader::<ReadDockerFacts>(),
