@@ -64,6 +64,7 @@ pub mod observer;
 pub mod publish;
 mod pull_ends;
 pub mod reconcile;
+pub mod stale_driver;
 pub mod start;
 pub mod workspace_meter;
 mod workspace_notices;

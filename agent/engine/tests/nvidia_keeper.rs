@@ -4,9 +4,11 @@
 
 use engine::nvidia::{NvidiaKeeper, NvidiaKeeperParts};
 use engine::publish::Publisher;
+use engine::stale_driver::LibraryWatch;
 use engine::start::EngineParts;
 use model::cdi::{CdiGpu, CdiHost};
 use model::docker::DockerFacts;
+use model::driver_libraries::STALE_DRIVER;
 use model::judge::{ObservationMeta, judge};
 use model::nvidia_container::{NvidiaFault, NvidiaPhase, NvidiaRecord, NvidiaRole, NvidiaState};
 use model::observation::HostObservation;
@@ -14,6 +16,7 @@ use model::policy::Policy;
 use model::ports::Clock;
 use model::settings::Settings;
 use model::time::{BootMillis, UnixMillis};
+use model::workspace_life::{WorkspaceState, WorkspaceStatus, WorkspacesState};
 use sim::nvidia_docker::{SimContainerRun, SimDockerFile, SimPort};
 use sim::{SimHost, SimLedger};
 use std::sync::Arc;
@@ -295,5 +298,60 @@ async fn what_is_as_wished_is_looked_at_rarely_and_at_once_when_an_observation_s
         }
     };
     timeout(Duration::from_secs(60), starts).await.expect("it is started again long before the next look is due");
+    bench.cancel.cancel();
+}
+
+/// A workspace that runs with a GPU.
+fn running(id: &str, pid: u32) -> WorkspaceStatus {
+    WorkspaceStatus {
+        id: id.parse().unwrap(),
+        requester: model::policy::Requester::Manager,
+        kind: model::workspace::WorkspaceKind::default(),
+        desired: None,
+        state: WorkspaceState::Running,
+        reason: None,
+        retry_at: None,
+        since: UnixMillis(1),
+        container: None,
+        image: None,
+        gpus: vec!["GPU-1".to_owned()],
+        vfio: Vec::new(),
+        gpu_ok: None,
+        nano_cpus: 0,
+        memory_bytes: 0,
+        generation: 1,
+        pid: Some(pid),
+        started_at: None,
+        pull_progress: None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workspace_that_keeps_the_libraries_of_another_driver_is_named_until_it_is_started_again() {
+    let bench = Bench::new();
+    let clock = Arc::new(VirtualClock(Instant::now()));
+    tokio::spawn(LibraryWatch::new(&bench.host, &clock, &bench.publisher).run(bench.cancel.clone()));
+    let loaded = bench.publisher.seen().borrow().host.stack.module_loaded.known().cloned().unwrap();
+    let has = |version: &str| bench.host.nvidia_docker(|docker| docker.libraries = [version.to_owned()].into());
+    let show = |pid| {
+        let workspaces = vec![running("alice-1", pid)];
+        bench.publisher.show_workspaces(WorkspacesState { workspaces, ..WorkspacesState::default() });
+    };
+    let message = || async {
+        sleep(Duration::from_secs(120)).await;
+        let shown = bench.publisher.shown().borrow().clone();
+        shown.conditions.iter().find(|one| one.kind == STALE_DRIVER).map(|one| one.message.clone())
+    };
+    has("535.1.2");
+    show(41);
+    let said = message().await.unwrap();
+    assert!(said.contains("alice-1 (driver 535.1.2)") && said.contains(&loaded), "{said}");
+    // It was started again: another process, with the libraries of the driver that is loaded.
+    has(&loaded);
+    show(42);
+    assert_eq!(message().await, None);
+    has("535.1.2");
+    bench.publisher.show_workspaces(WorkspacesState::default());
+    assert_eq!(message().await, None, "what does not run keeps nothing");
     bench.cancel.cancel();
 }

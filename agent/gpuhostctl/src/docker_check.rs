@@ -4,7 +4,7 @@ use crate::daemon_json::{content, refused};
 use crate::failure::Failure;
 use crate::input;
 use crate::text::{Look, clean, paint, print, print_json};
-use model::daemon_json::{Edited, RuntimeEntry, insert, reads_byte_order_mark};
+use model::daemon_json::{BadEntry, Edited, RuntimeEntry, insert, reads_byte_order_mark, remove};
 use model::nvidia_container::NvidiaSpec;
 use std::path::Path;
 
@@ -41,19 +41,42 @@ pub(crate) fn run(file: Option<&Path>, engine: Option<&str>, json: bool) -> Resu
                 Some(_) => format!("{name} would be changed so, and Docker reloaded:"),
                 None => format!("{name} would be created so, and Docker reloaded:"),
             };
-            let painted = lines.iter().map(|line| {
-                let look = if line.starts_with('+') {
-                    Look::Good
-                } else if line.starts_with('-') {
-                    Look::Bad
-                } else {
-                    Look::Plain
-                };
-                paint(&clean(line), look)
-            });
-            print(&std::iter::once(title).chain(painted).collect::<Vec<_>>())
+            print(&std::iter::once(title).chain(painted(&lines)).collect::<Vec<_>>())
         }
     }
+}
+
+/// The lines of a difference in its colours.
+pub(crate) fn painted(lines: &[String]) -> impl Iterator<Item = String> {
+    lines.iter().map(|line| {
+        let look = if line.starts_with('+') {
+            Look::Good
+        } else if line.starts_with('-') {
+            Look::Bad
+        } else {
+            Look::Plain
+        };
+        paint(&clean(line), look)
+    })
+}
+
+/// What gpuhostd would change in the usual file when the toolkit is deployed, or removed.
+///
+/// # Errors
+/// Why the file is left as it is.
+pub(crate) fn planned(removes: bool) -> Result<Vec<String>, String> {
+    let file = Path::new(FILE);
+    let refused = |fault: model::daemon_json::Refused| format!("{FILE}: {fault} ({})", fault.code());
+    let entry: RuntimeEntry =
+        format!("nvidia={}", NvidiaSpec::TOOLKIT_RUNTIME).parse().map_err(|fault: BadEntry| fault.to_string())?;
+    let before = content(file).map_err(refused)?;
+    let edited = if removes { remove(before.as_deref(), &entry.name) } else { insert(before.as_deref(), &entry, true) };
+    let after = match edited.map_err(refused)? {
+        Edited::Content(after) => Some(after),
+        Edited::NoFile => None,
+        Edited::Unchanged => return Ok(Vec::new()),
+    };
+    Ok(difference(&text(before.as_deref()), &text(after.as_deref())))
 }
 
 fn text(bytes: Option<&[u8]>) -> String {

@@ -25,7 +25,7 @@ pub(crate) fn run(what: &PolicyCommand, json: bool) -> Result<(), Failure> {
 }
 
 /// The policy in a file; in the daemon's own place no file means the defaults.
-fn policy(named: Option<&Path>) -> Result<Policy, Failure> {
+pub(crate) fn policy(named: Option<&Path>) -> Result<Policy, Failure> {
     let path = named.map_or_else(|| PathBuf::from(FILE), Path::to_owned);
     let text = match input::read_text(&path, FILE_MAX_BYTES) {
         Err(Failure::File(ReadError::Missing { .. })) if named.is_none() => String::new(),
@@ -63,6 +63,8 @@ fn show(policy: &Policy, json: bool) -> Result<(), Failure> {
             if nvidia.images.is_empty() { "none".to_owned() } else { nvidia.images.join(", ") }
         ),
         format!("  docker_config       {}", nvidia.docker_config),
+        format!("  cdi                 {}", nvidia.cdi),
+        format!("  docker_restart      {}", nvidia.docker_restart),
         "[manager]  within that limit".to_owned(),
         format!("  enable              {}", manager.enable),
         format!("  drain               {}", manager.drain),
@@ -75,6 +77,7 @@ fn show(policy: &Policy, json: bool) -> Result<(), Failure> {
         format!("  mig                 {}", manager.mig),
         format!("  mig_gpus            {}", list(&manager.mig_gpus, "all that [host] allows")),
         format!("  nvidia              {}", manager.nvidia),
+        format!("  docker_restart      {}", manager.docker_restart),
         format!("  changes_per_minute  {}", manager.changes_per_minute),
     ])
 }

@@ -13,9 +13,10 @@ use files::OwnProgram;
 use hands::policy;
 use hands::program::{HandPaths, HandSettings, noted, with_note};
 use hands::registry::{Registry, RegistryBuilder};
-use host::front::Surroundings;
+use host::front::{Surroundings, driver_libraries};
 use model::docker_config::DockerConfigStep;
 use model::driver::DriverSource;
+use model::driver_libraries::DriverLibraries;
 use model::nvidia_container::nvidia_runtime_entry;
 use model::os_cause::OsCause;
 use model::policy::Policy;
@@ -24,11 +25,11 @@ use nix::unistd::geteuid;
 use protocol::hand::HostHand;
 use protocol::hand::host::{
     ApplyCdiStep, ApplyDockerConfigStep, ApplyDriverHostStep, ApplyStep, InspectCdi, InspectDockerConfig,
-    InspectDriverHost, InspectScope, ProbeContainerDevices, ProbeNvml, ProbeSmi, ProbeToolkitPrograms,
-    ReadToolkitVersion,
+    InspectDriverHost, InspectDriverLibraries, InspectScope, ProbeContainerDevices, ProbeNvml, ProbeSmi,
+    ProbeToolkitPrograms, ReadToolkitVersion,
 };
 use spawn::{Own, Supervisor};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What the host hand serves on this host.
@@ -116,7 +117,11 @@ fn with_docker_config(
 fn only_the_toolkits(step: &DockerConfigStep) -> Result<(), ActError> {
     let entry = match step {
         DockerConfigStep::PutRuntime { entry, .. } | DockerConfigStep::TakeRuntime { entry, .. } => entry,
-        DockerConfigStep::Reload => return Ok(()),
+        // The hand looks itself whether it may be restarted, and edits nothing that could be named.
+        DockerConfigStep::Reload
+        | DockerConfigStep::PutCdi { .. }
+        | DockerConfigStep::TakeCdi { .. }
+        | DockerConfigStep::Restart { .. } => return Ok(()),
     };
     if nvidia_runtime_entry().is_ok_and(|ours| ours == *entry) {
         return Ok(());
@@ -147,6 +152,7 @@ fn with_driver_host(
 ) -> RegistryBuilder<HostHand> {
     let looking = driver_host.clone();
     registry
+        .serve(move |InspectDriverLibraries { pids }| async move { libraries(pids).await })
         .serve(move |InspectDriverHost { docker_root }| {
             let driver_host = looking.clone();
             async move { driver_host.look(docker_root).await }
@@ -155,6 +161,16 @@ fn with_driver_host(
             let (driver_host, policy) = (driver_host.clone(), policy.clone());
             async move { driver_host.act(&step, rules(policy).await.host.nvidia.driver).await }
         })
+}
+
+/// What the mount tables of these processes show of NVIDIA's libraries.
+async fn libraries(mut pids: Vec<u32>) -> Result<Vec<DriverLibraries>, ActError> {
+    pids.truncate(InspectDriverLibraries::PROCESSES_MOST);
+    let read = tokio::task::spawn_blocking(move || driver_libraries(Path::new("/proc"), &pids)).await;
+    read.map_err(|broken| ActError::Refused {
+        attempted: "look at the libraries of running containers".to_owned(),
+        cause: OsCause::found(broken.to_string()),
+    })
 }
 
 /// The policy as it is now; one that cannot be read allows nothing.

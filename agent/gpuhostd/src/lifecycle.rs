@@ -119,6 +119,7 @@ pub async fn run<
     let images = image_keeper((&host, &clock), &publisher, live.configuration.watch(), &args);
     let meter =
         WorkspaceMeter { port: Arc::clone(&host), clock: Arc::clone(&clock), publisher: Arc::clone(&publisher) };
+    let libraries = engine::stale_driver::LibraryWatch::new(&host, &clock, &publisher);
     let parts = parts.with_desired_state(inputs);
     let managed = (remote, live.configuration.watch());
     let keeper = keeper((&host, &clock), &publisher, (&live.configuration, &policy), &args);
@@ -140,6 +141,7 @@ pub async fn run<
     tasks.spawn(events.run(cancel.child_token()));
     tasks.spawn(images.run(cancel.child_token()));
     tasks.spawn(meter.run(cancel.child_token()));
+    tasks.spawn(libraries.run(cancel.child_token()));
     tasks.spawn(engine::kernel_log::follow(kernel_log, Arc::clone(&clock), heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;
     let bus = address_of(&args.bus).map(|address| bus::start(address, shown, cancel.child_token()));

@@ -6,6 +6,7 @@ use model::cdi::{CdiLook, CdiReader};
 use model::docker::DockerFacts;
 use model::docker_config::DockerConfigLook;
 use model::driver_host::{DriverAnswer, DriverHostFacts, DriverPlanned, DriverReadiness, driver_readiness, preflight};
+use model::driver_libraries::DriverLibraries;
 use model::holders::{Holder, Holders};
 use model::ids::ContainerId;
 use model::image_ref::ImageRef;
@@ -22,7 +23,7 @@ use protocol::hand::containers::{
 use protocol::hand::holders::FindHolders;
 use protocol::hand::host::{
     ApplyCdiStep, ApplyDockerConfigStep, ApplyDriverHostStep, InspectCdi, InspectDockerConfig, InspectDriverHost,
-    ProbeToolkitPrograms,
+    InspectDriverLibraries, ProbeToolkitPrograms,
 };
 
 impl NvidiaPort for LinuxHost {
@@ -61,6 +62,10 @@ impl NvidiaPort for LinuxHost {
             holders: self.holders_of(asked.gpus).await,
             runtime_users,
         }
+    }
+
+    async fn driver_libraries(&self, pids: Vec<u32>) -> Result<Vec<DriverLibraries>, String> {
+        self.remote.call(&InspectDriverLibraries { pids }).await.map_err(|fault| fault.to_string())
     }
 
     async fn act_on_nvidia(&self, act: &NvidiaAct, docker_version: Option<String>) -> Result<NvidiaActAnswer, String> {

@@ -19,6 +19,7 @@ pub mod docker_config;
 pub mod doctor;
 pub mod driver;
 pub mod driver_host;
+pub mod driver_libraries;
 pub mod driver_source;
 pub mod enrol;
 pub mod event;

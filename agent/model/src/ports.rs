@@ -234,6 +234,15 @@ pub trait NvidiaPort: Send + Sync + 'static {
     /// Looks at the host around the containers.
     fn look_at_nvidia_host(&self, asked: NvidiaHostAsked) -> impl Future<Output = NvidiaHostSeen> + Send;
 
+    /// Which driver's libraries these processes have mounted.
+    ///
+    /// # Errors
+    /// They cannot be looked at; for people.
+    fn driver_libraries(
+        &self,
+        pids: Vec<u32>,
+    ) -> impl Future<Output = Result<Vec<crate::driver_libraries::DriverLibraries>, String>> + Send;
+
     /// Does one thing. That it returns without an error does not mean that it had an effect.
     ///
     /// # Errors

@@ -58,6 +58,10 @@ pub enum DockerEdit {
     Put(RuntimeEntry),
     /// Take it out, in one write or the next one of two (`daemon_json::take_out`).
     Take(RuntimeEntry),
+    /// Put `features.cdi` in.
+    PutCdi,
+    /// Take it out.
+    TakeCdi,
 }
 
 /// The configuration of a process, found.

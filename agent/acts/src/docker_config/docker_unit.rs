@@ -12,6 +12,8 @@ const SYSTEMCTL: &str = "/usr/bin/systemctl";
 const SHOW_WITHIN: Duration = Duration::from_secs(3);
 /// It sends a signal; only a systemd that is busy with something else takes longer.
 const RELOAD_WITHIN: Duration = Duration::from_secs(15);
+/// A Docker with a thousand containers is stopped and started in half a minute.
+const RESTART_WITHIN: Duration = Duration::from_secs(80);
 const WORDS_MAX_CHARS: usize = 400;
 
 /// A unit that runs.
@@ -23,6 +25,17 @@ pub(super) struct DockerUnit {
     pub(super) pid: u32,
     /// It has an `ExecReload=`.
     pub(super) can_reload: bool,
+    /// Which of its processes systemd ends when it stops it.
+    pub(super) kill_mode: String,
+}
+
+/// Why a unit was not restarted.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum RestartFault {
+    /// systemd reports that it failed.
+    Failed(String),
+    /// systemd has not answered in time, and goes on with it.
+    Unknown(String),
 }
 
 /// Asks systemd about a unit; `None` where it does not run the machine or does not know.
@@ -30,8 +43,9 @@ pub(super) async fn main_process(supervisor: &Supervisor, name: &str) -> Option<
     if !Path::new(SYSTEMD).exists() {
         return None;
     }
-    let finished =
-        systemctl(supervisor, &["show", "--property=MainPID,CanReload", "--", name], SHOW_WITHIN).await.ok()?;
+    let finished = systemctl(supervisor, &["show", "--property=MainPID,CanReload,KillMode", "--", name], SHOW_WITHIN)
+        .await
+        .ok()?;
     unit_in(name, &String::from_utf8_lossy(&finished.stdout))
 }
 
@@ -40,24 +54,46 @@ pub(super) async fn reload(supervisor: &Supervisor, name: &str) -> Result<(), St
     systemctl(supervisor, &["reload", "--", name], RELOAD_WITHIN).await.map(|_| ())
 }
 
+/// Has systemd restart a unit, and waits until it has started.
+pub(super) async fn restart(supervisor: &Supervisor, name: &str) -> Result<(), RestartFault> {
+    match call(supervisor, &["restart", "--", name], RESTART_WITHIN).await {
+        Ok(finished) if finished.status.success() => Ok(()),
+        Ok(finished) => Err(RestartFault::Failed(words(&finished))),
+        Err(why) => Err(RestartFault::Unknown(format!("systemctl restart {name}: {why}"))),
+    }
+}
+
+/// Has systemd start a unit that has failed, also where it has given up.
+pub(super) async fn start_again(supervisor: &Supervisor, name: &str) -> Result<(), String> {
+    systemctl(supervisor, &["reset-failed", "--", name], SHOW_WITHIN).await?;
+    systemctl(supervisor, &["restart", "--", name], RESTART_WITHIN).await.map(|_| ())
+}
+
 async fn systemctl(supervisor: &Supervisor, args: &[&str], within: Duration) -> Result<Finished, String> {
-    let program = Program::new(SYSTEMCTL, args.iter().map(OsString::from), within);
     let called = format!("{SYSTEMCTL} {}", args.join(" "));
-    match supervisor.run("systemctl", program).await {
+    match call(supervisor, args, within).await {
         Ok(finished) if finished.status.success() => Ok(finished),
-        Ok(finished) => {
-            let words = printable(String::from_utf8_lossy(&finished.stderr).trim(), WORDS_MAX_CHARS);
-            Err(format!("{called}: {}: {words}", finished.status))
-        }
+        Ok(finished) => Err(format!("{called}: {}", words(&finished))),
         Err(fault) => Err(format!("{called}: {fault}")),
     }
+}
+
+async fn call(supervisor: &Supervisor, args: &[&str], within: Duration) -> Result<Finished, String> {
+    let program = Program::new(SYSTEMCTL, args.iter().map(OsString::from), within);
+    supervisor.run("systemctl", program).await.map_err(|fault| fault.to_string())
+}
+
+fn words(finished: &Finished) -> String {
+    let words = printable(String::from_utf8_lossy(&finished.stderr).trim(), WORDS_MAX_CHARS);
+    format!("{}: {words}", finished.status)
 }
 
 /// Reads `KEY=VALUE` lines.
 fn unit_in(name: &str, text: &str) -> Option<DockerUnit> {
     let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     let (pid, can_reload) = (value("MainPID")?.parse().ok()?, value("CanReload") == Some("yes"));
-    Some(DockerUnit { name: name.to_owned(), pid, can_reload })
+    let kill_mode = value("KillMode").unwrap_or_default().to_owned();
+    Some(DockerUnit { name: name.to_owned(), pid, can_reload, kill_mode })
 }
 
 #[cfg(test)]
@@ -66,11 +102,14 @@ mod tests {
 
     #[test]
     fn the_properties_are_read_by_name() {
-        let unit = |pid, can_reload| Some(DockerUnit { name: "docker.service".to_owned(), pid, can_reload });
+        let unit = |pid, can_reload, kill_mode: &str| {
+            let (name, kill_mode) = ("docker.service".to_owned(), kill_mode.to_owned());
+            Some(DockerUnit { name, pid, can_reload, kill_mode })
+        };
         for (text, expected) in [
-            ("MainPID=812\nCanReload=yes\n", unit(812, true)),
-            ("CanReload=no\nMainPID=0\n", unit(0, false)),
-            ("MainPIDs=1\nMainPID=4\n", unit(4, false)),
+            ("MainPID=812\nCanReload=yes\nKillMode=process\n", unit(812, true, "process")),
+            ("KillMode=mixed\nCanReload=no\nMainPID=0\n", unit(0, false, "mixed")),
+            ("MainPIDs=1\nMainPID=4\n", unit(4, false, "")),
             ("MainPID=x\n", None),
             ("", None),
         ] {

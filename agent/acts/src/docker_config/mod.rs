@@ -2,7 +2,9 @@
 //! Docker is asked to read it again. Decision record 28 has the reasons.
 
 mod docker_child;
+mod docker_idle;
 mod docker_peer;
+mod docker_restarting;
 mod docker_unit;
 mod validation;
 
@@ -78,6 +80,15 @@ impl DockerConfigFile {
                 self.write(step, entry, sha256.as_deref(), DockerEdit::Take(entry.clone()), version).await
             }
             DockerConfigStep::Reload => self.reload(step).await,
+            DockerConfigStep::PutCdi { sha256 } => {
+                self.write(step, &any_runtime()?, Some(sha256), DockerEdit::PutCdi, version).await
+            }
+            DockerConfigStep::TakeCdi { sha256 } => {
+                self.write(step, &any_runtime()?, Some(sha256), DockerEdit::TakeCdi, version).await
+            }
+            DockerConfigStep::Restart { allowed } => {
+                self.restart(step, (*allowed).min(policy.docker_restart), version).await
+            }
         }
     }
 
@@ -150,7 +161,7 @@ impl DockerConfigFile {
                 Some(sha256)
             }
         };
-        let keeps_backup = matches!(edit, DockerEdit::Put(_));
+        let keeps_backup = matches!(edit, DockerEdit::Put(_) | DockerEdit::PutCdi);
         let task = DockerTask::Replace { file, sha256, draft_sha256, keeps_backup };
         ask(&self.supervisor, &self.child, &attempted, &task).await
     }
@@ -161,9 +172,7 @@ impl DockerConfigFile {
 
     async fn reload(&self, step: &DockerConfigStep) -> Result<(), ActError> {
         let attempted = step.to_string();
-        // Which runtime is asked about does not matter here.
-        let Ok(any) = "nvidia=nvidia-container-runtime".parse::<RuntimeEntry>() else { return Ok(()) };
-        let Running { peer, daemon, unit } = self.running(&attempted, &any, None).await?;
+        let Running { peer, daemon, unit } = self.running(&attempted, &any_runtime()?, None).await?;
         // A reload ends each write: it is the step that is taken again where a write was interrupted behind the rename.
         if daemon.has_leftovers {
             self.discard(&attempted, daemon.seen.real_file).await?;
@@ -174,6 +183,13 @@ impl DockerConfigFile {
         };
         done.map_err(|said| refused(&attempted, &said))
     }
+}
+
+/// Where it does not matter which runtime is asked about.
+fn any_runtime() -> Result<RuntimeEntry, ActError> {
+    "nvidia=nvidia-container-runtime"
+        .parse()
+        .map_err(|fault: model::daemon_json::BadEntry| refused("name a runtime", &fault.to_string()))
 }
 
 fn refused(attempted: &str, said: &str) -> ActError {

@@ -1,6 +1,7 @@
 //! `driver …` and `toolkit …`: NVIDIA's two containers, as the daemon runs them.
 
 pub(crate) mod nvidia_args;
+mod nvidia_plan;
 
 use crate::change_flags::Change;
 use crate::daemon::{CHANGE_DEADLINE, Daemon};
@@ -22,15 +23,16 @@ pub(crate) async fn run(bus: Option<String>, role: NvidiaRole, what: NvidiaComma
         NvidiaCommand::Status => shown::print(&view(&daemon, role).await?, json),
         NvidiaCommand::Logs => logs(&view(&daemon, role).await?, json),
         NvidiaCommand::Enable { wish } => enable(&daemon, role, wish, json).await,
-        NvidiaCommand::Upgrade { image, wait, how } => {
+        NvidiaCommand::Upgrade { image, wait, dry_run, how } => {
             if !view(&daemon, role).await?.wished {
                 let why =
                     format!("no {role} container is deployed; `gpuhostctl {role} enable --image {image}` deploys one");
                 return Err(Failure::Usage { why });
             }
-            enable(&daemon, role, Wish { image: Some(image), wait, how }, json).await
+            enable(&daemon, role, Wish { image: Some(image), wait, dry_run, how }, json).await
         }
-        NvidiaCommand::Disable { wait, how } => disable(&daemon, role, wait, how, json).await,
+        NvidiaCommand::Disable { dry_run: true, .. } => nvidia_plan::print(&daemon, role, None, json).await,
+        NvidiaCommand::Disable { wait, how, .. } => disable(&daemon, role, wait, how, json).await,
     }
 }
 
@@ -41,7 +43,10 @@ async fn proxy(daemon: &Daemon, role: NvidiaRole) -> Result<NvidiaContainerProxy
 }
 
 async fn enable(daemon: &Daemon, role: NvidiaRole, wish: Wish, json: bool) -> Result<(), Failure> {
-    let Wish { image, wait, how } = wish;
+    let Wish { image, wait, dry_run, how } = wish;
+    if dry_run {
+        return nvidia_plan::print(daemon, role, Some(image.as_deref()), json).await;
+    }
     let mut asked = options(how);
     if let Some(image) = &image {
         asked.insert("image", image.as_str().into());

@@ -22,6 +22,9 @@ pub(crate) enum NvidiaCommand {
         /// Wait until it is removed, and show the progress
         #[arg(long, conflicts_with = "no_wait")]
         wait: bool,
+        /// Change nothing: print what would be done, and what would prevent it
+        #[arg(long, conflicts_with_all = ["wait", "no_wait"])]
+        dry_run: bool,
         /// How.
         #[command(flatten)]
         how: Change,
@@ -33,6 +36,9 @@ pub(crate) enum NvidiaCommand {
         /// Wait until it is ready, and show the progress
         #[arg(long, conflicts_with = "no_wait")]
         wait: bool,
+        /// Change nothing: print what would be done, and what would prevent it
+        #[arg(long, conflicts_with_all = ["wait", "no_wait"])]
+        dry_run: bool,
         /// How.
         #[command(flatten)]
         how: Change,
@@ -50,6 +56,9 @@ pub(crate) struct Wish {
     /// Wait until it is ready, and show the progress
     #[arg(long, conflicts_with = "no_wait")]
     pub(crate) wait: bool,
+    /// Change nothing: print what would be done, and what would prevent it
+    #[arg(long, conflicts_with_all = ["wait", "no_wait"])]
+    pub(crate) dry_run: bool,
     /// How.
     #[command(flatten)]
     pub(crate) how: Change,

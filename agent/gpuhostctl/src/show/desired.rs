@@ -137,6 +137,7 @@ fn settings(set: &EffectiveView) -> String {
         deployed("driver", set.deploy_driver, set.driver_image.as_deref()),
         deployed("toolkit", set.deploy_toolkit, set.toolkit_image.as_deref()),
         set.driver_root.as_ref().map(|root| format!("driver root {root}")),
+        set.docker_restart.as_ref().map(|restart| format!("docker restart {restart}")),
     ];
     let gpus = set.gpus.iter().flat_map(|gpu| {
         let address = &gpu.address;

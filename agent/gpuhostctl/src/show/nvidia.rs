@@ -74,6 +74,7 @@ pub(crate) fn outcome(view: &NvidiaContainerView) -> Result<(), Failure> {
         "refused" | "foreign" => {
             Err(Failure::Refused { status: crate::failure::STANDS_IN_THE_WAY, message: message() })
         }
+        "ready" if matches!(view.hold.as_deref(), Some("docker_restart_waits" | "cdi_not_taken")) => Ok(()),
         _ => view
             .hold_reason
             .clone()

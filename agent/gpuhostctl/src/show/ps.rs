@@ -69,6 +69,18 @@ pub(crate) fn print(snapshot: &Snapshot, json: bool) -> Result<(), Failure> {
     print_lines(&lines(&users))
 }
 
+/// What uses NVIDIA's driver as far as the daemon shows it, by name: what keeps it from being replaced.
+pub(crate) fn driver_users(snapshot: &Snapshot) -> Vec<String> {
+    let found = users(snapshot, &containers::of(snapshot));
+    let with_process = found.users.iter().filter(|user| user.kind != UserKind::Vfio && user.pid.is_some());
+    let mut names: Vec<String> = with_process
+        .map(|user| format!("{} {} (pid {})", user.kind.words(), user.name, user.pid.unwrap_or_default()))
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
 /// What the daemon shows of who uses which GPU.
 fn users(snapshot: &Snapshot, containers: &Containers) -> GpuUsers {
     let mut found = GpuUsers { users: Vec::new(), unknown: Vec::new() };

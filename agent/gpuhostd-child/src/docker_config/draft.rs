@@ -2,7 +2,7 @@
 
 use super::config_fault::ConfigFault;
 use super::config_file::{ConfigFile, ConfigPlace, sha256};
-use model::daemon_json::{Edited, insert, take_out};
+use model::daemon_json::{Edited, insert, insert_cdi, remove_cdi, take_out};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fchmod, fstat};
@@ -74,6 +74,11 @@ fn edited(
     };
     match edit {
         DockerEdit::Put(entry) => insert(before, entry, reads_mark).map_err(refused),
+        DockerEdit::PutCdi | DockerEdit::TakeCdi => {
+            let before = before.ok_or_else(|| ConfigFault::said(&place.path(), "is not there any more; try again"))?;
+            if *edit == DockerEdit::PutCdi { insert_cdi(before, reads_mark) } else { remove_cdi(before) }
+                .map_err(refused)
+        }
         DockerEdit::Take(entry) => {
             // Another entry of that name is not ours: refused as an insertion would be.
             insert(before, entry, true).map_err(refused)?;

@@ -12,8 +12,8 @@ use crate::write::seal_in;
 use config_fault::ConfigFault;
 use config_file::{ConfigPlace, content, resolved, sha256};
 use docker_process::{DockerProcess, docker_process};
-use model::daemon_json::{Edited, RuntimeEntry, insert, is_emptied};
-use model::docker_config::{DockerConfigSeen, EntrySeen, WhyUnusable};
+use model::daemon_json::{Edited, RuntimeEntry, enables_cdi, insert, is_emptied};
+use model::docker_config::{DockerConfigSeen, EntrySeen, FeatureSeen, WhyUnusable};
 use model::os_cause::OsCause;
 use protocol::docker_task::{DockerDaemon, DockerDraft, DockerFound, DockerTask};
 use std::fs::{File, Permissions};
@@ -90,15 +90,18 @@ fn look(proc: &Path, pid: u32, entry: &RuntimeEntry, reads_mark: bool) -> Result
     let DockerProcess { program, args, file, is_required, unit } = docker_process(proc, pid)?;
     let (path, real) = (Path::new(&file), resolved(Path::new(&file)));
     is_file_of_this_host(proc, pid, path, &real)?;
-    let (sha256, entry) = match content(path) {
+    let (sha256, entry, cdi) = match content(path) {
         Ok(None) if is_required => return Err(WhyUnusable::DockerConfigGone { file }),
-        Ok(bytes) => (bytes.as_deref().map(sha256), entry_seen(bytes.as_deref(), entry, reads_mark)),
-        Err(refused) => (None, EntrySeen::Refused(refused)),
+        Ok(bytes) => {
+            let bytes = bytes.as_deref();
+            (bytes.map(sha256), entry_seen(bytes, entry, reads_mark), feature_seen(bytes))
+        }
+        Err(refused) => (None, EntrySeen::Refused(refused), FeatureSeen::LeftAlone),
     };
     let real_file = real.to_str().map(str::to_owned).ok_or_else(|| WhyUnusable::DockerUnknown {
         said: format!("the path of {file} without its links is not UTF-8: {}", real.display()),
     })?;
-    let seen = DockerConfigSeen { file, real_file, unit, sha256, entry };
+    let seen = DockerConfigSeen { file, real_file, unit, sha256, entry, cdi };
     let has_leftovers = ConfigPlace::open(&real).is_ok_and(|place| place.has_leftovers());
     Ok(DockerDaemon { seen, program, args, is_required, has_leftovers })
 }
@@ -115,6 +118,14 @@ fn is_file_of_this_host(proc: &Path, pid: u32, path: &Path, real: &Path) -> Resu
         return Ok(());
     }
     Err(WhyUnusable::DockerElsewhere { pid, file: path.display().to_string() })
+}
+
+fn feature_seen(bytes: Option<&[u8]>) -> FeatureSeen {
+    match bytes.map_or(Ok(false), enables_cdi) {
+        Ok(true) => FeatureSeen::Enabled,
+        Ok(false) => FeatureSeen::Absent,
+        Err(_) => FeatureSeen::LeftAlone,
+    }
 }
 
 fn entry_seen(bytes: Option<&[u8]>, entry: &RuntimeEntry, reads_mark: bool) -> EntrySeen {

@@ -5,6 +5,7 @@ mod cdi_files;
 mod cgroup_files;
 mod changes;
 mod clock;
+mod container_libraries;
 mod device_links;
 mod driver_host_files;
 mod event_log_file;
@@ -25,6 +26,7 @@ pub use cdi_files::{CdiFilesError, cdi_files, is_missing, put_cdi_file, remove_c
 pub use cgroup_files::cgroup_figures;
 pub use changes::UdevChanges;
 pub use clock::BootClock;
+pub use container_libraries::driver_libraries;
 pub use device_links::{LinkError, keep_device_links, read_device_links};
 pub use driver_host_files::{mark_run_nvidia, remove_readiness_files, write_readiness_files};
 pub use event_log_file::FileEventLog;

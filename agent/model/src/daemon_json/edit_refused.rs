@@ -88,6 +88,14 @@ pub enum Refused {
         /// How it differs.
         why: String,
     },
+    /// `features.cdi` is set already, and not by us.
+    #[error("{at}: features.cdi is set already and is kept as it is: {why}")]
+    FeatureSet {
+        /// Where.
+        at: JsonPlace,
+        /// How it differs.
+        why: String,
+    },
 }
 
 impl Refused {

@@ -49,7 +49,7 @@ fn with_piece(file: &Checked<'_>, entry: &RuntimeEntry) -> Vec<u8> {
 }
 
 /// The member as the first one of an object, laid out as the others are; `after` is what follows the opening bracket.
-fn first_member(file: &Checked<'_>, after: &str, member: &str) -> String {
+pub(super) fn first_member(file: &Checked<'_>, after: &str, member: &str) -> String {
     let (space, rest) = after.split_at(json::skip_space(after, 0));
     let last_line = from_last_break(space);
     if !rest.starts_with('}') {

@@ -54,10 +54,16 @@ impl<'a> Checked<'a> {
         })?;
         let open = json::skip_space(text, skipped);
         is_object(text, open, "the file")?;
-        let named = json::members(text, open).into_iter().filter(|m| m.name_in(text).as_deref() == Some("runtimes"));
-        let runtimes: Vec<Member> = named.collect();
-        runtimes.iter().try_for_each(|member| is_object(text, member.value.start, "runtimes"))?;
-        Ok(Self { text, open, runtimes })
+        let mut file = Self { text, open, runtimes: Vec::new() };
+        file.runtimes = file.named("runtimes");
+        file.runtimes.iter().try_for_each(|member| is_object(text, member.value.start, "runtimes"))?;
+        Ok(file)
+    }
+
+    /// The members of the file's object that have this name once their escapes are resolved.
+    pub(super) fn named(&self, name: &str) -> Vec<Member> {
+        let all = json::members(self.text, self.open).into_iter();
+        all.filter(|member| member.name_in(self.text).as_deref() == Some(name)).collect()
     }
 
     /// Whether it begins with a byte order mark.
@@ -106,7 +112,7 @@ fn is_empty_list(value: &str) -> bool {
     value == "null" || inner.is_some_and(|inner| inner.trim().is_empty())
 }
 
-fn is_object(text: &str, at: usize, what: &str) -> Result<(), Refused> {
+pub(super) fn is_object(text: &str, at: usize, what: &str) -> Result<(), Refused> {
     match json::kind(text, at) {
         "an object" => Ok(()),
         found => {

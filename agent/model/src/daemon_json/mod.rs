@@ -1,8 +1,10 @@
-//! The file `daemon.json` of Docker: one runtime entry goes in and comes out again, and every other byte stays.
+//! The file `daemon.json` of Docker: one runtime entry, and for some engines `features.cdi`, goes in and comes out again, and every other
+//! byte stays.
 //!
 //! Pure: bytes in, bytes or a refusal out. `insert` writes one piece; its form shows `remove` what the file was like before,
 //! so that taking it out gives the earlier file byte for byte ([decision](../../../../docs/decisions/0020-one-piece-in-daemon-json.md)).
 
+mod cdi_feature;
 mod edit_refused;
 mod insert;
 mod json_text;
@@ -10,6 +12,7 @@ mod remove;
 mod runtime;
 mod take_out;
 
+pub use cdi_feature::{enables_cdi, insert_cdi, needs_cdi_feature, remove_cdi};
 pub use edit_refused::Refused;
 pub use insert::insert;
 pub use json_text::{DEEPEST, MOST_BYTES, can_validate, reads_byte_order_mark};

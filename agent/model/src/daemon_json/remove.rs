@@ -33,7 +33,10 @@ pub fn remove(now: Option<&[u8]>, name: &RuntimeName) -> Result<Edited, Refused>
         return Ok(Edited::NoFile);
     }
     let before = ours.and_then(|ours| as_before(&file, bytes, entry, &ours));
-    Ok(Edited::Content(before.unwrap_or_else(|| cut(bytes, member_with_comma(&file, entry)))))
+    Ok(Edited::Content(before.unwrap_or_else(|| {
+        let all = holder(&file, entry).map(|holder| json::members(file.text, holder.value.start)).unwrap_or_default();
+        cut(bytes, member_with_comma(&all, entry))
+    })))
 }
 
 /// The file from which [`insert`] makes this one; `None` where it makes it of none.
@@ -58,9 +61,8 @@ pub(super) fn piece(text: &str, open: usize, member: &Member) -> Option<Range<us
     first.then(|| open + 1..member.value.end + usize::from(comma))
 }
 
-/// The member with the comma that goes with it.
-fn member_with_comma(file: &Checked<'_>, entry: &Member) -> Range<usize> {
-    let all = holder(file, entry).map(|holder| json::members(file.text, holder.value.start)).unwrap_or_default();
+/// One of the members of an object with the comma that goes with it.
+pub(super) fn member_with_comma(all: &[Member], entry: &Member) -> Range<usize> {
     let at = all.iter().position(|member| member == entry).unwrap_or(0);
     match (at.checked_sub(1).and_then(|before| all.get(before)), all.get(at + 1)) {
         (Some(before), _) => before.value.end..entry.value.end,

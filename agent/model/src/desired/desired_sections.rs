@@ -3,6 +3,7 @@
 use super::desired_key::Desired;
 use super::desired_mig::DesiredMig;
 use super::wish_text::WishText;
+use crate::docker_config::DockerRestart;
 use crate::features::FeatureName;
 use crate::ids::{GpuUuid, PciAddress, PciId};
 use crate::nvidia_container::{DriverRootWish, NvidiaImage};
@@ -43,6 +44,8 @@ pub struct DesiredNvidia {
     pub toolkit_image: Desired<NvidiaImage>,
     /// Where it looks for the driver's files.
     pub driver_root: Desired<DriverRootWish>,
+    /// When Docker may be restarted.
+    pub docker_restart: Desired<DockerRestart>,
 }
 
 /// `agent`: settings of this host.

@@ -71,12 +71,13 @@ impl DesiredAgent {
 
 impl DesiredNvidia {
     fn lay_over(&mut self, later: Self) {
-        let Self { deploy_driver, driver_image, deploy_toolkit, toolkit_image, driver_root } = later;
+        let Self { deploy_driver, driver_image, deploy_toolkit, toolkit_image, driver_root, docker_restart } = later;
         lay(&mut self.deploy_driver, deploy_driver);
         lay(&mut self.driver_image, driver_image);
         lay(&mut self.deploy_toolkit, deploy_toolkit);
         lay(&mut self.toolkit_image, toolkit_image);
         lay(&mut self.driver_root, driver_root);
+        lay(&mut self.docker_restart, docker_restart);
     }
 }
 

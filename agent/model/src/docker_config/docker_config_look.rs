@@ -26,6 +26,20 @@ pub struct DockerConfigSeen {
     pub sha256: Option<String>,
     /// What it reports about the runtime that was asked about.
     pub entry: EntrySeen,
+    /// What it reports about `features.cdi`.
+    pub cdi: FeatureSeen,
+}
+
+/// What the file reports about `features.cdi`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeatureSeen {
+    /// It is not set.
+    Absent,
+    /// It is `true`.
+    Enabled,
+    /// It is set in another way, or the file is left as it is.
+    LeftAlone,
 }
 
 /// What the file reports about a runtime.

@@ -3,6 +3,8 @@
 
 mod docker_config_look;
 mod docker_config_step;
+mod docker_restart;
 
-pub use docker_config_look::{DockerConfigLook, DockerConfigSeen, EntrySeen, WhyUnusable};
+pub use docker_config_look::{DockerConfigLook, DockerConfigSeen, EntrySeen, FeatureSeen, WhyUnusable};
 pub use docker_config_step::DockerConfigStep;
+pub use docker_restart::{DockerRestart, DockerRunning, NoDockerRestart};

@@ -1,5 +1,6 @@
 //! The driver container and the toolkit container: what they are created from, how Docker shows them, and what can be done to them.
 
+mod docker_cdi;
 mod driver_host_memory;
 mod driver_host_seen;
 mod gpu_access_memory;
@@ -28,6 +29,7 @@ mod nvidia_wished;
 mod nvidia_world;
 mod toolkit_probe;
 
+pub use docker_cdi::{DockerCdiMemory, docker_running};
 pub use driver_host_memory::DriverHostMemory;
 pub use driver_host_seen::DriverHostSeen;
 pub use gpu_access_memory::{GpuAccessBegun, GpuAccessMemory, ToolkitProbed};

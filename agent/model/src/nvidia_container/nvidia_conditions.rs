@@ -8,9 +8,11 @@ use crate::time::UnixMillis;
 
 /// Docker gives NVIDIA's runtime to every container.
 const DEFAULT_RUNTIME: &str = "default_runtime_nvidia";
+/// Docker has to be restarted for something, which waits.
+const DOCKER_RESTART: &str = "docker_restart_needed";
 
 /// Every type of such a condition: those that are not among [`nvidia_conditions`] do not hold.
-pub const NVIDIA_CONDITIONS: [&str; 9] = [
+pub const NVIDIA_CONDITIONS: [&str; 10] = [
     "driver_busy",
     "driver_container_failed",
     "driver_container_refused",
@@ -20,6 +22,7 @@ pub const NVIDIA_CONDITIONS: [&str; 9] = [
     "toolkit_container_held",
     "foreign_container",
     DEFAULT_RUNTIME,
+    DOCKER_RESTART,
 ];
 
 /// What holds. `default_runtime` is the runtime that Docker gives to a container without a choice.
@@ -77,7 +80,9 @@ fn of(status: &NvidiaStatus) -> Option<(String, String, String)> {
     let kind = match hold {
         NvidiaHold::DriverBusy { .. } => "driver_busy".to_owned(),
         NvidiaHold::ForeignContainer { .. } => "foreign_container".to_owned(),
-        NvidiaHold::HoldersUnknown { .. }
+        NvidiaHold::DockerRestartWaits { .. } => DOCKER_RESTART.to_owned(),
+        NvidiaHold::CdiNotTaken { .. }
+        | NvidiaHold::HoldersUnknown { .. }
         | NvidiaHold::RolledBack { .. }
         | NvidiaHold::UpgradeFailed { .. }
         | NvidiaHold::UpgradeRefused { .. }

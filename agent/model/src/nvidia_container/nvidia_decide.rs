@@ -1,10 +1,11 @@
 //! One turn: from everything that is known to the one thing that is done next.
 
+use super::docker_cdi;
 use super::nvidia_driver_host as driver_host;
 use super::nvidia_gpu_access as gpu_access;
 use super::nvidia_memory::{NvidiaBegun, NvidiaMemory};
 use super::nvidia_phase::NvidiaPhase;
-use super::nvidia_record::RuntimeOurs;
+use super::nvidia_record::{RuntimeMemory, RuntimeOurs};
 use super::nvidia_role::NvidiaRole;
 use super::nvidia_role_view::{RoleStep, RoleView, Wake, is_up};
 use super::nvidia_runtime::{self, RuntimeStep};
@@ -37,6 +38,7 @@ pub fn decide(world: &NvidiaWorld) -> NvidiaTurn {
     let has_entry = record.runtime.ours != RuntimeOurs::No;
     let toolkit = role_step(toolkit_view.as_ref(), world, NvidiaRole::Toolkit, &mut record.toolkit, has_entry);
     nvidia_runtime::settle(world, &mut record.runtime);
+    docker_cdi::settle(world, &mut record.runtime.cdi);
 
     let deed = driver.deed.clone().or_else(|| toolkit.deed.clone()).filter(|_| host_step.is_none());
     if let Some(deed) = &deed {
@@ -52,13 +54,7 @@ pub fn decide(world: &NvidiaWorld) -> NvidiaTurn {
     let mut unused = record.runtime.clone();
     let is_taken = deed.is_some() || host_step.is_some();
     let memory = if is_taken { &mut unused } else { &mut record.runtime };
-    let runtime = match &toolkit_view {
-        Some(view) => nvidia_runtime::runtime(view, toolkit, world.wish.deploy_toolkit, memory),
-        None => RuntimeStep { turn: toolkit.turn, step: None, wake: toolkit.wake },
-    };
-    if !is_taken {
-        record.runtime.begun |= runtime.step.is_some();
-    }
+    let runtime = docker_config(toolkit_view.as_ref(), toolkit, world, memory);
     gpu_access::settle(world, &mut record.gpu_access);
     let is_driver_ready = !world.wish.deploy_driver || driver.turn.phase == NvidiaPhase::Ready;
     let (runtime, access) = match &toolkit_view {
@@ -76,12 +72,32 @@ pub fn decide(world: &NvidiaWorld) -> NvidiaTurn {
     let runtime_wake = if comes_back { Wake::Steady } else { runtime.wake };
     let comes_back = record.driver_host.is_ours && driver.wake == Wake::Never;
     let driver_wake = if comes_back { Wake::Steady } else { driver.wake };
-    let is_as_wished =
-        |turn: &NvidiaRoleTurn| matches!(turn.phase, NvidiaPhase::Ready | NvidiaPhase::Disabled) && turn.hold.is_none();
+    let is_as_wished = |turn: &NvidiaRoleTurn| {
+        matches!(turn.phase, NvidiaPhase::Ready | NvidiaPhase::Disabled)
+            && turn.hold.as_ref().is_none_or(super::NvidiaHold::is_usable)
+    };
     let is_at_rest = act.is_none() && is_as_wished(&driver.turn) && is_as_wished(&runtime.turn);
     let at = |wake: Wake| if is_at_rest { wake.at_rest(now) } else { wake.at(now) };
     let wake_at = at(driver_wake).into_iter().chain(at(runtime_wake)).min();
     NvidiaTurn { driver: driver.turn, toolkit: runtime.turn, act, record, wake_at }
+}
+
+/// What Docker's configuration comes to: the runtime, and CDI where the engine has it disabled.
+fn docker_config(
+    view: Option<&RoleView<'_>>,
+    toolkit: RoleStep,
+    world: &NvidiaWorld,
+    memory: &mut RuntimeMemory,
+) -> RuntimeStep {
+    let Some(view) = view else {
+        return RuntimeStep { turn: toolkit.turn, step: None, wake: toolkit.wake };
+    };
+    if let Some(out) = docker_cdi::take_out(view, &toolkit, memory) {
+        return out;
+    }
+    let runtime = nvidia_runtime::runtime(view, toolkit, world.wish.deploy_toolkit, memory);
+    memory.begun |= runtime.step.is_some();
+    docker_cdi::enable(view, runtime, &mut memory.cdi)
 }
 
 /// The image that the look of a role was about.

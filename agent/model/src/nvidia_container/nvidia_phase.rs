@@ -192,6 +192,21 @@ pub enum NvidiaHold {
          `nvidia-ctk runtime configure --runtime=docker && systemctl reload docker`, or allow it"
     )]
     DockerConfigDenied,
+    /// CDI needs a restart of Docker, which is not done now; GPUs are given by the runtime meanwhile.
+    #[error(
+        "CDI is disabled in this Docker, which takes `features.cdi` up at a restart only, and it is not restarted now: {why}; GPUs are \
+         given by the runtime `nvidia` meanwhile"
+    )]
+    DockerRestartWaits {
+        /// What it waits for.
+        why: String,
+    },
+    /// Docker did not take CDI up; GPUs are given by the runtime.
+    #[error("CDI could not be enabled in this Docker: {reason}")]
+    CdiNotTaken {
+        /// What was tried and what was answered.
+        reason: String,
+    },
     /// The runtime stays in Docker's configuration, since a container uses it.
     #[error("the runtime stays in Docker's configuration, since it is in use by {}", users.join(", "))]
     RuntimeInUse {
@@ -229,6 +244,26 @@ pub enum NvidiaHold {
 }
 
 impl NvidiaHold {
+    /// What is wished works all the same, in another way.
+    #[must_use]
+    pub const fn is_usable(&self) -> bool {
+        match self {
+            Self::DockerRestartWaits { .. } | Self::CdiNotTaken { .. } => true,
+            Self::DriverBusy { .. }
+            | Self::HoldersUnknown { .. }
+            | Self::RolledBack { .. }
+            | Self::UpgradeFailed { .. }
+            | Self::UpgradeRefused { .. }
+            | Self::ForeignContainer { .. }
+            | Self::DockerConfigDenied
+            | Self::RuntimeInUse { .. }
+            | Self::Unclaimed { .. }
+            | Self::UnclaimedOnHost
+            | Self::Leftover { .. }
+            | Self::HostStepFailed { .. } => false,
+        }
+    }
+
     /// Every code, in the order of the enum.
     pub const CODES: &'static [&'static str] = <Self as strum::VariantNames>::VARIANTS;
 

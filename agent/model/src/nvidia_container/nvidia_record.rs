@@ -1,5 +1,6 @@
 //! The document `nvidia.json`: what is remembered of NVIDIA's two containers. A lost one never means that nothing is wished.
 
+use super::docker_cdi::DockerCdiMemory;
 use super::driver_host_memory::DriverHostMemory;
 use super::gpu_access_memory::GpuAccessMemory;
 use super::nvidia_failures::NvidiaFailures;
@@ -47,6 +48,9 @@ pub struct RuntimeMemory {
     pub not_taken: Option<String>,
     /// What has failed.
     pub failures: NvidiaFailures,
+    /// Of `features.cdi`; left out where there is nothing to remember, so that earlier versions read the record too.
+    #[serde(default, skip_serializing_if = "DockerCdiMemory::is_nothing")]
+    pub cdi: DockerCdiMemory,
 }
 
 /// Whose the entry is.
@@ -126,6 +130,7 @@ impl NvidiaRecord {
             NvidiaRole::Driver => self.driver_host.failures = NvidiaFailures::default(),
             NvidiaRole::Toolkit => {
                 (self.runtime.not_taken, self.runtime.failures) = (None, NvidiaFailures::default());
+                self.runtime.cdi.try_again();
                 // What a probe has shown is not asked again; what was given up is.
                 let access = std::mem::take(&mut self.gpu_access);
                 let probed = access.probed.filter(|probed| probed.seen == Some(ToolkitProbe::Device));
@@ -143,6 +148,7 @@ impl NvidiaRecord {
             self.toolkit.forget_boot();
             (self.runtime.reloaded, self.runtime.begun) = (None, false);
             self.runtime.failures = NvidiaFailures::default();
+            self.runtime.cdi.forget_boot();
             // What was mounted and written in `/run` is gone.
             self.driver_host = DriverHostMemory::default();
             self.gpu_access = GpuAccessMemory::default();

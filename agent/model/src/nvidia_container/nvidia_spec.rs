@@ -54,6 +54,17 @@ pub enum DriverRootKind {
     Host,
 }
 
+impl DriverRootKind {
+    /// As it is in records.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Host => "host",
+        }
+    }
+}
+
 /// What a toolkit container is given.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

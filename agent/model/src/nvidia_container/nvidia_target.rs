@@ -50,22 +50,34 @@ pub fn record_for(wish: &NvidiaWish, record: &NvidiaRecord, boot_id: &str) -> Nv
         if !wish.deploys(*role) {
             continue;
         }
-        let of_role = match role {
-            NvidiaRole::Driver => format!("{} {:?}", wish.image(*role), wish.driver_kernel_modules),
-            NvidiaRole::Toolkit => format!("{} {:?}", wish.image(*role), wish.driver_root.kind(wish.deploy_driver)),
+        let options = match role {
+            NvidiaRole::Driver => wish.driver_kernel_modules.into(),
+            NvidiaRole::Toolkit => wish.driver_root.kind(wish.deploy_driver).code(),
         };
-        let is_news = record.of(*role).wish.as_ref() != Some(&of_role);
+        let of_role = format!("{} {options}", wish.image(*role));
+        let memory = record.of_mut(*role);
+        if memory.wish.as_ref().is_some_and(|former| is_the_same_wish(former, &of_role)) {
+            memory.wish = Some(of_role.clone());
+        }
+        let is_news = memory.wish.as_ref() != Some(&of_role);
         record.of_mut(*role).wish(of_role);
         if is_news {
             match role {
                 NvidiaRole::Driver => record.driver_host.failures = super::NvidiaFailures::default(),
                 NvidiaRole::Toolkit => {
                     (record.runtime.not_taken, record.runtime.failures) = (None, super::NvidiaFailures::default());
+                    record.runtime.cdi.try_again();
                 }
             }
         }
     }
     record
+}
+
+/// The first builds with schema 1 wrote the option with a capital letter: the same wish, which begins nothing afresh.
+fn is_the_same_wish(former: &str, now: &str) -> bool {
+    let Some((image, option)) = former.rsplit_once(' ') else { return false };
+    format!("{image} {}", option.to_ascii_lowercase()) == now
 }
 
 /// What is wished with its digest, or the image whose digest is not known yet.

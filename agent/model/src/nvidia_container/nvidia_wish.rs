@@ -2,6 +2,7 @@
 
 use super::nvidia_role::NvidiaRole;
 use super::nvidia_spec::{DriverRootKind, KernelModuleType};
+use crate::docker_config::DockerRestart;
 use crate::image_ref::ImageRef;
 use serde::{Deserialize, Serialize};
 
@@ -123,6 +124,8 @@ pub struct NvidiaWish {
     pub toolkit_image: NvidiaImage,
     /// Where the driver's files are that it works with.
     pub driver_root: DriverRootWish,
+    /// How far gpuhostd may go for what Docker takes up at a restart only; the policy bounds it.
+    pub docker_restart: DockerRestart,
 }
 
 impl NvidiaWish {
@@ -158,6 +161,7 @@ impl Default for NvidiaWish {
             deploy_toolkit: false,
             toolkit_image: built_in(TOOLKIT_IMAGE),
             driver_root: DriverRootWish::default(),
+            docker_restart: DockerRestart::default(),
         }
     }
 }

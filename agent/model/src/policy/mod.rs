@@ -8,6 +8,7 @@ pub use explain::{Act, Explanation, Requester, Terms};
 pub use read_policy::{PolicyError, read};
 pub use setting::SettingAct;
 
+use crate::docker_config::DockerRestart;
 use crate::ids::PciAddress;
 use crate::image_ref::ImageRef;
 use crate::nvidia_container::NvidiaRole;
@@ -92,12 +93,15 @@ pub struct NvidiaPolicy {
     pub docker_config: bool,
     /// A CDI specification of NVIDIA's GPUs may be generated.
     pub cdi: bool,
+    /// Docker may be restarted, for what a reload cannot do.
+    pub docker_restart: DockerRestart,
 }
 
 impl Default for NvidiaPolicy {
     fn default() -> Self {
         let images = ["nvcr.io/nvidia/driver", "nvcr.io/nvidia/k8s/container-toolkit"].map(str::to_owned).to_vec();
-        Self { driver: true, toolkit: true, images, docker_config: true, cdi: true }
+        let docker_restart = DockerRestart::default();
+        Self { driver: true, toolkit: true, images, docker_config: true, cdi: true, docker_restart }
     }
 }
 
@@ -218,6 +222,8 @@ pub struct ManagerPolicy {
     pub mig_gpus: Vec<PciAddress>,
     /// Have NVIDIA's driver and toolkit containers deployed and removed.
     pub nvidia: bool,
+    /// Set when Docker may be restarted, up to what `[host]` allows.
+    pub docker_restart: bool,
     /// Have workspaces created, started, stopped and deleted.
     pub workspaces: bool,
     /// The most workspaces that one revision of its desired state may remove; more wait for another revision, or for a person.
@@ -240,6 +246,7 @@ impl Default for ManagerPolicy {
             mig: false,
             mig_gpus: Vec::new(),
             nvidia: false,
+            docker_restart: false,
             workspaces: true,
             max_removals: 4,
             changes_per_minute: 0,
@@ -262,6 +269,7 @@ impl ManagerPolicy {
             mig: false,
             mig_gpus: Vec::new(),
             nvidia: false,
+            docker_restart: false,
             workspaces: false,
             max_removals: 0,
             changes_per_minute: 0,
@@ -275,8 +283,14 @@ impl Policy {
     pub fn strictest() -> Self {
         let passthrough = PassthroughPolicy { allowed: false, changes_per_minute: 0, ..PassthroughPolicy::default() };
         let mig = MigPolicy { allowed: false, changes_per_minute: 0, ..MigPolicy::default() };
-        let nvidia =
-            NvidiaPolicy { driver: false, toolkit: false, images: Vec::new(), docker_config: false, cdi: false };
+        let nvidia = NvidiaPolicy {
+            driver: false,
+            toolkit: false,
+            images: Vec::new(),
+            docker_config: false,
+            cdi: false,
+            docker_restart: DockerRestart::Never,
+        };
         let workspaces = WorkspacesPolicy { allowed: false, ..WorkspacesPolicy::default() };
         Self { host: HostPolicy { passthrough, mig, nvidia, workspaces }, manager: ManagerPolicy::strictest() }
     }

@@ -3,6 +3,7 @@
 use super::{
     HostPolicy, ManagerPolicy, MigPolicy, NvidiaPolicy, PassthroughPolicy, Policy, WorkspaceRepair, WorkspacesPolicy,
 };
+use crate::docker_config::DockerRestart;
 use crate::fields::{ConfigErrors, Document, Value};
 use crate::ids::PciAddress;
 use crate::image_ref::ImageRef;
@@ -56,12 +57,13 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
                 section.whole("changes_per_minute", 0..=MOST_CHANGES_PER_MINUTE, "", changes_per_minute);
             });
             section.section("nvidia", |section| {
-                let NvidiaPolicy { driver, toolkit, images, docker_config, cdi } = nvidia;
+                let NvidiaPolicy { driver, toolkit, images, docker_config, cdi, docker_restart } = nvidia;
                 section.flag("driver", driver);
                 section.flag("toolkit", toolkit);
                 section.list("images", images, repository);
                 section.flag("docker_config", docker_config);
                 section.flag("cdi", cdi);
+                section.text("docker_restart", docker_restart, docker_restart_word);
             });
             section.section("workspaces", |section| {
                 let WorkspacesPolicy { allowed, registries, host_paths, host_paths_writable, networks, listen, repair } =
@@ -88,6 +90,7 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
                 mig,
                 mig_gpus,
                 nvidia,
+                docker_restart,
                 workspaces,
                 max_removals,
                 changes_per_minute,
@@ -103,6 +106,7 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
             section.flag("mig", mig);
             section.list("mig_gpus", mig_gpus, gpu);
             section.flag("nvidia", nvidia);
+            section.flag("docker_restart", docker_restart);
             section.flag("workspaces", workspaces);
             section.whole("max_removals", 0..=MOST_REMOVALS, "", max_removals);
             section.whole("changes_per_minute", 0..=MOST_CHANGES_PER_MINUTE, "", changes_per_minute);
@@ -157,6 +161,10 @@ fn network(text: &str) -> Value<String> {
 
 fn repair_word(text: &str) -> Value<WorkspaceRepair> {
     text.parse().map_err(|_| "expected never, when_idle or restart".to_owned())
+}
+
+fn docker_restart_word(text: &str) -> Value<DockerRestart> {
+    text.parse().map_err(|_| format!("expected one of {}", DockerRestart::VALUES.join(", ")))
 }
 
 fn address(text: &str) -> Value<IpAddr> {

@@ -37,6 +37,8 @@ pub enum SettingAct {
     Features,
     /// NVIDIA's driver and toolkit containers.
     Nvidia,
+    /// When Docker may be restarted.
+    DockerRestart,
     /// Workspaces.
     Workspaces,
 }
@@ -66,6 +68,7 @@ impl SettingAct {
             Self::Overrides => "manager.overrides",
             Self::Features => "manager.features",
             Self::Nvidia => "manager.nvidia",
+            Self::DockerRestart => "manager.docker_restart",
             Self::Workspaces => "manager.workspaces",
         }
     }
@@ -79,6 +82,7 @@ impl SettingAct {
             Self::Overrides => "override the capacities of this host",
             Self::Features => "enable or disable features of GPUs",
             Self::Workspaces => "have workspaces created, started, stopped or deleted",
+            Self::DockerRestart => "set when Docker may be restarted",
             Self::Nvidia => "deploy or remove NVIDIA's driver and toolkit containers",
         }
     }
@@ -97,6 +101,7 @@ impl Policy {
             (Requester::Manager, SettingAct::Overrides) => self.manager.overrides,
             (Requester::Manager, SettingAct::Features) => self.manager.features,
             (Requester::Manager, SettingAct::Nvidia) => self.manager.nvidia,
+            (Requester::Manager, SettingAct::DockerRestart) => self.manager.docker_restart,
             (Requester::Manager, SettingAct::Workspaces) => self.manager.workspaces,
         };
         let (rule, why) = match (requester, allowed) {
@@ -121,7 +126,7 @@ mod tests {
             let said = unsaid.explain_setting(*act, Requester::Manager);
             assert_eq!(
                 (said.allowed, said.rule.as_str()),
-                (!matches!(act, SettingAct::Features | SettingAct::Nvidia), act.key())
+                (!matches!(act, SettingAct::Features | SettingAct::Nvidia | SettingAct::DockerRestart), act.key())
             );
             assert!(unsaid.explain_setting(*act, Requester::Local).allowed);
             assert!(!Policy::strictest().explain_setting(*act, Requester::Manager).allowed);

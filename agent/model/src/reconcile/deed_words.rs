@@ -62,6 +62,7 @@ fn set(out: &mut fmt::Formatter<'_>, setting: &HostSetting) -> fmt::Result {
         HostSetting::DriverImage(value) => key(out, "nvidia.driver_image", value.as_ref().map(NvidiaImage::image)),
         HostSetting::DeployToolkit(value) => key(out, "nvidia.deploy_toolkit", value.as_ref()),
         HostSetting::ToolkitImage(value) => key(out, "nvidia.toolkit_image", value.as_ref().map(NvidiaImage::image)),
+        HostSetting::DockerRestart(value) => key(out, "nvidia.docker_restart", value.as_ref()),
         HostSetting::DriverRoot(value) => key(out, "nvidia.driver_root", value.as_ref()),
         HostSetting::GpuOff(gpu, true) => write!(out, "place no workspace on {gpu}"),
         HostSetting::GpuOff(gpu, false) => write!(out, "allow workspaces on {gpu} again"),

@@ -37,7 +37,9 @@ fn of_section(world: &World<'_>, source: WishSource, of: &DesiredNvidia, holder:
     };
     let driver = of_role(NvidiaRole::Driver, driver.into_iter().flatten().collect());
     let toolkit = of_role(NvidiaRole::Toolkit, toolkit.into_iter().flatten().collect());
-    [driver, toolkit].concat()
+    // Nothing waits for it: without a restart GPUs are given by the runtime.
+    let restart = keys.item("docker_restart", &of.docker_restart, &holder.docker_restart, S::DockerRestart);
+    [driver, toolkit, restart.into_iter().collect()].concat()
 }
 
 /// That it is set is not yet that the host is so.
@@ -57,6 +59,7 @@ fn as_seen(is_set: bool, seen: &NvidiaStatus, state: &mut ItemState) {
             ItemState::Held(Why::new("foreign_container", format!("the container {name} has the label of gpuhostd")))
         }
         (NvidiaPhase::Failed { fault, reason, .. }, _) => waits(fault.code(), reason),
+        (NvidiaPhase::Ready, Some(hold)) if seen.wished && hold.is_usable() => ItemState::Met,
         (_, Some(hold)) => ItemState::Held(Why::new(hold.code(), hold.to_string())),
         (NvidiaPhase::Ready, None) if seen.wished => ItemState::Met,
         (NvidiaPhase::Disabled, None) if !seen.wished => ItemState::Met,

@@ -2,6 +2,7 @@
 
 use crate::checkin::Pins;
 use crate::checkin::manager::behind_https;
+use crate::docker_config::DockerRestart;
 use crate::features::FeatureName;
 use crate::fields::Value;
 use crate::ids::PciAddress;
@@ -224,6 +225,10 @@ pub(super) fn kernel_modules(text: &str) -> Value<KernelModuleType> {
 }
 
 /// Where a toolkit container looks for the driver's files.
+pub(super) fn docker_restart(text: &str) -> Value<DockerRestart> {
+    text.parse().map_err(|_| format!("expected one of {}", DockerRestart::VALUES.join(", ")))
+}
+
 pub(super) fn driver_root(text: &str) -> Value<DriverRootWish> {
     text.parse().map_err(|_| format!("expected one of {}", DriverRootWish::VALUES.join(", ")))
 }

@@ -1,6 +1,7 @@
 //! What a desired state has set over the files' settings: kept on disk, so that it holds over restarts and without a manager.
 
 use super::{LogFilter, Settings};
+use crate::docker_config::DockerRestart;
 use crate::features::FeatureName;
 use crate::ids::PciAddress;
 use crate::nvidia_container::{DriverRootWish, NvidiaImage, NvidiaWish};
@@ -76,14 +77,17 @@ pub struct NvidiaOverlay {
     pub toolkit_image: Option<NvidiaImage>,
     /// Where it looks for the driver's files.
     pub driver_root: Option<DriverRootWish>,
+    /// When Docker may be restarted.
+    pub docker_restart: Option<DockerRestart>,
 }
 
 impl NvidiaOverlay {
     fn lay_over(&self, wish: &mut NvidiaWish) {
-        let Self { deploy_driver, driver_image, deploy_toolkit, toolkit_image, driver_root } = self;
+        let Self { deploy_driver, driver_image, deploy_toolkit, toolkit_image, driver_root, docker_restart } = self;
         wish.deploy_driver = deploy_driver.unwrap_or(wish.deploy_driver);
         wish.deploy_toolkit = deploy_toolkit.unwrap_or(wish.deploy_toolkit);
         wish.driver_root = driver_root.unwrap_or(wish.driver_root);
+        wish.docker_restart = docker_restart.unwrap_or(wish.docker_restart);
         if let Some(image) = driver_image {
             wish.driver_image = image.clone();
         }
@@ -151,6 +155,8 @@ pub enum HostSetting {
     ToolkitImage(Option<NvidiaImage>),
     /// Where it looks for the driver's files.
     DriverRoot(Option<DriverRootWish>),
+    /// When Docker may be restarted.
+    DockerRestart(Option<DockerRestart>),
     /// No workspace may be placed on a GPU.
     GpuOff(PciAddress, bool),
     /// A feature of a GPU.
@@ -175,6 +181,7 @@ impl HostSetting {
             | Self::DeployToolkit(_)
             | Self::ToolkitImage(_)
             | Self::DriverRoot(_) => SettingAct::Nvidia,
+            Self::DockerRestart(_) => SettingAct::DockerRestart,
             Self::GpuFeature(..) => SettingAct::Features,
         }
     }
@@ -215,6 +222,7 @@ impl SettingsOverlay {
             HostSetting::DeployToolkit(value) => self.nvidia.deploy_toolkit = value,
             HostSetting::ToolkitImage(value) => self.nvidia.toolkit_image = value,
             HostSetting::DriverRoot(value) => self.nvidia.driver_root = value,
+            HostSetting::DockerRestart(value) => self.nvidia.docker_restart = value,
             HostSetting::GpuOff(gpu, off) => self.edit_gpu(gpu, |of| of.off = off),
             HostSetting::GpuFeature(gpu, feature, value) => self.edit_gpu(gpu, |of| {
                 match value {
@@ -313,6 +321,7 @@ mod tests {
             (HostSetting::DeployToolkit(Some(true)), HostSetting::DeployToolkit(None)),
             (HostSetting::ToolkitImage(Some("r.example/toolkit:1".parse().unwrap())), HostSetting::ToolkitImage(None)),
             (HostSetting::DriverRoot(Some(DriverRootWish::Host)), HostSetting::DriverRoot(None)),
+            (HostSetting::DockerRestart(Some(DockerRestart::Never)), HostSetting::DockerRestart(None)),
             (HostSetting::GpuOff(gpu(), true), HostSetting::GpuOff(gpu(), false)),
             (
                 HostSetting::GpuFeature(gpu(), FeatureName::Nvenc, Some(false)),

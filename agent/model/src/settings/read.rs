@@ -164,8 +164,15 @@ fn readiness(section: &mut Section<'_, '_>, to: &mut ReadinessSettings) {
 
 fn nvidia(section: &mut Section<'_, '_>, to: &mut NvidiaSettings) {
     let NvidiaSettings { nvml_paths, smi_paths, probe_timeout_ms, deployment } = to;
-    let NvidiaWish { deploy_driver, driver_image, driver_kernel_modules, deploy_toolkit, toolkit_image, driver_root } =
-        deployment;
+    let NvidiaWish {
+        deploy_driver,
+        driver_image,
+        driver_kernel_modules,
+        deploy_toolkit,
+        toolkit_image,
+        driver_root,
+        docker_restart,
+    } = deployment;
     section.list("nvml_paths", nvml_paths, check::library);
     section.list("smi_paths", smi_paths, check::program);
     section.whole("probe_timeout_ms", 500..=600_000, "milliseconds", probe_timeout_ms);
@@ -175,6 +182,7 @@ fn nvidia(section: &mut Section<'_, '_>, to: &mut NvidiaSettings) {
     section.flag("deploy_toolkit", deploy_toolkit);
     section.text("toolkit_image", toolkit_image, check::nvidia_image);
     section.text("driver_root", driver_root, check::driver_root);
+    section.text("docker_restart", docker_restart, check::docker_restart);
 }
 
 #[cfg(test)]

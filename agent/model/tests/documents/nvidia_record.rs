@@ -1,6 +1,8 @@
 //! `nvidia.json` as schema 1 writes it: every later version has to read it, or containers that are there would be nobody's.
 
-use model::nvidia_container::{BadNvidiaRecord, NvidiaRecord, NvidiaRole, RuntimeOurs};
+use model::nvidia_container::{
+    BadNvidiaRecord, KernelModuleType, NvidiaRecord, NvidiaRole, NvidiaWish, RuntimeOurs, record_for,
+};
 use serde_json::Value;
 
 const SCHEMA_1: &str = include_str!("nvidia-record-schema-1.json");
@@ -39,4 +41,24 @@ fn a_record_of_a_later_schema_or_a_damaged_one_is_not_taken_for_an_empty_one() {
         let damaged = NvidiaRecord::decode(&SCHEMA_1.as_bytes()[..cut]);
         assert!(matches!(damaged, Err(BadNvidiaRecord::Damaged(_))), "{cut}");
     }
+}
+
+/// The first builds wrote the option of a wish with a capital letter.
+#[test]
+fn a_wish_as_the_first_builds_wrote_it_is_the_same_wish_and_begins_nothing_afresh() {
+    let record = NvidiaRecord::decode(SCHEMA_1.as_bytes()).unwrap();
+    let (image, option) = record.driver.wish.as_deref().unwrap().rsplit_once(' ').unwrap();
+    assert!(option.starts_with(|c: char| c.is_ascii_uppercase()), "{option}");
+    let wish = NvidiaWish {
+        deploy_driver: true,
+        driver_image: image.parse().unwrap(),
+        driver_kernel_modules: option.to_ascii_lowercase().parse().unwrap(),
+        ..NvidiaWish::default()
+    };
+    let now = record_for(&wish, &record, &record.boot_id);
+    assert_eq!(now.driver.wish, Some(format!("{image} {}", option.to_ascii_lowercase())));
+    assert_eq!((&now.driver.failed, &now.driver.resolved), (&record.driver.failed, &record.driver.resolved));
+    assert!(now.driver.failed.is_some());
+    let other = NvidiaWish { driver_kernel_modules: KernelModuleType::Proprietary, ..wish };
+    assert_eq!(record_for(&other, &record, &record.boot_id).driver.failed, None, "another wish does");
 }

@@ -7,6 +7,7 @@ use model::device_links::DeviceNumber;
 use model::docker_config::{DockerConfigLook, DockerConfigStep};
 use model::driver::{DriverReport, DriverSource, ProbeError};
 use model::driver_host::{DriverHostFacts, DriverHostStep};
+use model::driver_libraries::DriverLibraries;
 use model::ids::ContainerId;
 use model::plan::{GroupState, Scope, Step};
 use model::ports::ActError;
@@ -132,7 +133,8 @@ impl Verb for ApplyDockerConfigStep {
     type Reply = Result<(), ActError>;
     const NAME: &'static str = "apply_docker_config_step";
     const KIND: VerbKind = VerbKind::Write;
-    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(45));
+    /// A restart of Docker that fails is two, with the file edited between them.
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(240));
 
     fn attempted(&self) -> String {
         self.step.to_string()
@@ -196,6 +198,31 @@ impl Verb for ProbeToolkitPrograms {
 
     fn attempted(&self) -> String {
         "run the installed toolkit".to_owned()
+    }
+}
+
+/// Looks which driver's libraries processes have mounted. It shows names of files alone, and of NVIDIA's libraries alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InspectDriverLibraries {
+    /// The processes.
+    pub pids: Vec<u32>,
+}
+
+impl InspectDriverLibraries {
+    /// So many processes are looked at in one call.
+    pub const PROCESSES_MOST: usize = 4096;
+}
+
+impl Verb for InspectDriverLibraries {
+    type Hand = HostHand;
+    type Reply = Result<Vec<DriverLibraries>, ActError>;
+    const NAME: &'static str = "inspect_driver_libraries";
+    const KIND: VerbKind = VerbKind::Look;
+    const DEADLINE: VerbDeadline = VerbDeadline::Fixed(Duration::from_secs(15));
+
+    fn attempted(&self) -> String {
+        "look at the libraries of running containers".to_owned()
     }
 }
 

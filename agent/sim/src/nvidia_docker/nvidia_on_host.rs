@@ -5,6 +5,7 @@ use crate::host::SimHost;
 use crate::recorded::RecordedHost;
 use model::docker::DockerFacts;
 use model::docker_config::DockerConfigLook;
+use model::driver_libraries::DriverLibraries;
 use model::ids::ContainerId;
 use model::image_ref::ImageRef;
 use model::nvidia_container::{NvidiaAct, NvidiaActAnswer, NvidiaHostAsked, NvidiaHostSeen, NvidiaLook, NvidiaRole};
@@ -59,6 +60,11 @@ impl NvidiaPort for SimHost {
             docker.asked += 1;
             host_seen(docker)
         }))
+    }
+
+    fn driver_libraries(&self, pids: Vec<u32>) -> impl Future<Output = Result<Vec<DriverLibraries>, String>> + Send {
+        let of = |docker: &mut SimDocker, pid| DriverLibraries { pid, versions: docker.libraries.clone() };
+        ready(Ok(self.nvidia_docker(|docker| pids.into_iter().map(|pid| of(docker, pid)).collect())))
     }
 
     fn act_on_nvidia(
@@ -121,6 +127,10 @@ impl NvidiaPort for RecordedHost {
             cdi: Err(picture()),
             driver_host: Err(picture()),
         })
+    }
+
+    fn driver_libraries(&self, _pids: Vec<u32>) -> impl Future<Output = Result<Vec<DriverLibraries>, String>> + Send {
+        ready(Err(picture()))
     }
 
     fn act_on_nvidia(

@@ -1,12 +1,13 @@
 //! The simulated Docker: what it shows, what is done to it, and what its rules forbid.
 
 use super::sim_containers::{SimContainer, SimContainerRun};
+use super::sim_docker_cdi::SimDockerCdi;
 use super::sim_driver_host::SimDriverHost;
 use super::sim_gpu_access::SimGpuAccess;
 use super::sim_images::{SimImage, SimImages};
 use model::cdi::{CdiHost, CdiLook};
 use model::docker::DockerFacts;
-use model::docker_config::{DockerConfigLook, DockerConfigSeen, DockerConfigStep, EntrySeen};
+use model::docker_config::{DockerConfigLook, DockerConfigSeen, DockerConfigStep, EntrySeen, FeatureSeen};
 use model::driver_host::DriverHostStep;
 use model::ids::ContainerId;
 use model::image_ref::{ImageDigest, ImageRef};
@@ -14,6 +15,7 @@ use model::nvidia_container::{
     DriverHostSeen, NvidiaAct, NvidiaActAnswer, NvidiaDeed, NvidiaLook, NvidiaRole, NvidiaSpec, ToolkitWay, WhyForeign,
 };
 use model::time::BootMillis;
+use std::collections::BTreeSet;
 
 /// What the configuration file has of the runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub struct SimDocker {
     pub containers: Vec<SimContainer>,
     /// What the file has.
     pub file: SimDockerFile,
+    /// What concerns CDI in an engine that has it disabled.
+    pub cdi: SimDockerCdi,
     /// Docker takes runtimes from its file.
     pub takes_runtimes: bool,
     /// So long it takes until a reload is answered.
@@ -64,6 +68,8 @@ pub struct SimDocker {
     pub holders: Vec<String>,
     /// Containers with the runtime.
     pub runtime_users: Vec<String>,
+    /// Versions of the driver whose libraries every workspace that runs has mounted.
+    pub libraries: BTreeSet<String>,
     /// The toolkit's programs are installed; they outlive its container.
     pub installed: bool,
     /// The registry has every image: the first pull of a name gives it a digest, and its containers work.
@@ -87,6 +93,7 @@ impl Default for SimDocker {
             port: SimPort::Up,
             containers: Vec::new(),
             file: SimDockerFile::Absent,
+            cdi: SimDockerCdi::default(),
             takes_runtimes: true,
             reload_takes_ms: 0,
             shows_after_ms: 0,
@@ -95,6 +102,7 @@ impl Default for SimDocker {
             host_refuses: None,
             holders: Vec::new(),
             runtime_users: Vec::new(),
+            libraries: BTreeSet::new(),
             installed: false,
             has_every_image: false,
             violations: Vec::new(),
@@ -144,15 +152,56 @@ impl SimDocker {
     /// Docker is started again, without live-restore: what ran has ended.
     pub fn restart(&mut self) {
         self.images.forget_pulls();
+        if !self.cdi.live_restore {
+            self.end_all();
+        }
+        self.read_file();
+        self.cdi.restarts += 1;
+        self.cdi.in_force = self.cdi.in_file && self.cdi.takes;
+    }
+
+    fn end_all(&mut self) {
+        self.cdi.others = 0;
         for container in self.containers.iter_mut().filter(|one| one.is_running()) {
             container.run = SimContainerRun::Ended(255);
         }
-        self.read_file();
+    }
+
+    /// Containers of anyone that run.
+    fn running(&self) -> u32 {
+        let own = self.containers.iter().filter(|one| one.is_running()).count();
+        self.cdi.others.saturating_add(u32::try_from(own).unwrap_or(u32::MAX))
+    }
+
+    /// This engine reads CDI specifications.
+    fn has_cdi(&self) -> bool {
+        self.cdi.in_force || !model::daemon_json::needs_cdi_feature(self.cdi.version)
+    }
+
+    fn cdi_restart(&mut self) -> Result<(), String> {
+        if self.cdi.others > 0 && !self.cdi.live_restore {
+            self.violations.push("containers of others were ended by a restart of Docker".to_owned());
+        }
+        if self.driver_runs() && !self.cdi.live_restore {
+            self.violations.push("the driver container was ended by a restart of Docker".to_owned());
+        }
+        if self.cdi.refuses_restart {
+            return Err("KillMode=mixed of its unit would end containers".to_owned());
+        }
+        if self.cdi.does_not_start {
+            // As the hand does it: taken out again, and Docker started once more.
+            self.cdi.in_file = false;
+            self.restart();
+            return Err("Docker did not start with it; it was taken out again".to_owned());
+        }
+        self.restart();
+        Ok(())
     }
 
     /// The host is started again: its clock too.
     pub fn reboot(&mut self) {
         self.restart();
+        self.end_all();
         self.now = BootMillis(1_000);
         self.holders.clear();
         (self.gpu_access.spec, self.gpu_access.is_linked) = (None, false);
@@ -226,10 +275,12 @@ impl SimDocker {
         self.answers()?;
         let is_late = self.shows_after_ms > 0 && self.now < self.read_at.plus(self.shows_after_ms);
         Ok(DockerFacts {
-            version: Some("28.5.2".to_owned()),
+            version: Some(self.cdi.version.to_owned()),
+            live_restore: Some(self.cdi.live_restore),
+            containers_running: Some(self.running()),
             runtimes: if is_late { self.shown_before.clone() } else { self.runtimes.clone() },
             default_runtime: Some("runc".to_owned()),
-            cdi_spec_dirs: self.gpu_access.directories(),
+            cdi_spec_dirs: if self.has_cdi() { self.gpu_access.directories() } else { Vec::new() },
             cdi_devices: self.gpu_access.devices(),
             cdi_files: self.gpu_access.files(),
             ..DockerFacts::default()
@@ -252,7 +303,15 @@ impl SimDocker {
         };
         let file = "/etc/docker/daemon.json".to_owned();
         let sha256 = Some(format!("{:064x}", self.writes));
-        let seen = DockerConfigSeen { real_file: file.clone(), file, unit: None, sha256, entry };
+        let cdi = if self.cdi.in_file { FeatureSeen::Enabled } else { FeatureSeen::Absent };
+        let seen = DockerConfigSeen {
+            real_file: file.clone(),
+            file,
+            unit: self.cdi.is_service.then(|| "docker.service".to_owned()),
+            sha256,
+            entry,
+            cdi,
+        };
         Ok(DockerConfigLook::File(seen))
     }
 
@@ -418,6 +477,9 @@ impl SimDocker {
                     self.file = SimDockerFile::AsWanted;
                 }
             },
+            DockerConfigStep::PutCdi { .. } => self.cdi.in_file = true,
+            DockerConfigStep::TakeCdi { .. } => self.cdi.in_file = false,
+            DockerConfigStep::Restart { .. } => return self.cdi_restart(),
             DockerConfigStep::TakeRuntime { .. } => {
                 if !self.runtime_users.is_empty() {
                     self.violations.push("the runtime was removed while a container uses it".to_owned());

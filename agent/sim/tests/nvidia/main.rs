@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails panics")]
 
 mod crashes;
+mod docker_cdi;
 mod gpu_access;
 mod life;
 mod lives;

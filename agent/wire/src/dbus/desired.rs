@@ -63,8 +63,8 @@ view! {
         fetch_error: Option<String>,
         /// What is set over the configuration files: Enabled (b), Draining (b), DrainAt (t), Labels (a{sv}), Zone (s), Pool (s),
         /// MaxWorkspaces (t), Millicores (t), MemoryBytes (t), CudaGpus (t), HeartbeatIntervalS (t), SampleIntervalS (t), LogLevel
-        /// (s), DeployDriver (b), DriverImage (s), DeployToolkit (b), ToolkitImage (s), DriverRoot (s), Gpus (av: Address (s), Off
-        /// (b), Features (a{sv})). A key that is left out is as the files have it.
+        /// (s), DeployDriver (b), DriverImage (s), DeployToolkit (b), ToolkitImage (s), DriverRoot (s), DockerRestart (s), Gpus (av:
+        /// Address (s), Off (b), Features (a{sv})). A key that is left out is as the files have it.
         effective: EffectiveView,
         /// Properties that have no value now, with the reason.
         absent: Absent,
@@ -198,6 +198,8 @@ pub struct EffectiveView {
     pub toolkit_image: Option<String>,
     /// Where it looks for the driver's files.
     pub driver_root: Option<String>,
+    /// When Docker may be restarted.
+    pub docker_restart: Option<String>,
     /// Single GPUs of which something is set.
     pub gpus: Vec<EffectiveGpuView>,
 }
@@ -284,6 +286,7 @@ impl From<&SettingsOverlay> for EffectiveView {
             deploy_toolkit: set.nvidia.deploy_toolkit,
             toolkit_image: set.nvidia.toolkit_image.as_ref().map(|it| it.image().to_string()),
             driver_root: set.nvidia.driver_root.map(|root| root.to_string()),
+            docker_restart: set.nvidia.docker_restart.map(|restart| restart.to_string()),
             gpus: set.gpus.iter().map(gpu).collect(),
         }
     }

@@ -2,8 +2,10 @@
 
 use acts::docker_config::DockerConfigFile;
 use docker_engines::{Engine, Options, Release, releases, until};
-use model::daemon_json::RuntimeEntry;
-use model::docker_config::{DockerConfigLook, DockerConfigSeen, DockerConfigStep, EntrySeen};
+use model::daemon_json::{RuntimeEntry, needs_cdi_feature};
+use model::docker_config::{
+    DockerConfigLook, DockerConfigSeen, DockerConfigStep, DockerRestart, EntrySeen, FeatureSeen,
+};
 use model::policy::NvidiaPolicy;
 use model::ports::ActError;
 use protocol::child::Task;
@@ -189,6 +191,44 @@ fn runtimes_of_the_command_line_would_be_forgotten_and_so_the_file_is_left_alone
         docker.engine.signal(nix::sys::signal::Signal::SIGHUP);
         until("the reload", || (docker.reloads() > 0).then_some(()));
         assert!(!docker.runtimes().contains(&"kata".to_owned()), "{release} keeps it: the rule is not needed");
+    }
+}
+
+/// Why Docker is restarted for CDI where it is disabled, and that the piece comes out as it went in. An engine that is no service of systemd
+/// is never restarted.
+#[test]
+#[ignore = "make test-docker runs it"]
+fn cdi_is_taken_up_at_a_restart_alone_and_comes_out_as_it_went_in() {
+    for release in releases() {
+        let mut docker = Edited::start(release, Options { config: FILES[0].into(), ..Options::default() });
+        if !needs_cdi_feature(&docker.version) {
+            continue;
+        }
+        let reads_cdi =
+            |docker: &Edited| docker.engine.info()["CDISpecDirs"].as_array().is_some_and(|all| !all.is_empty());
+        docker.put().expect("the runtime goes in");
+        let with_runtime = fs::read_to_string(docker.engine.config()).expect("the file");
+        let sha256 = |docker: &Edited| docker.seen().sha256.expect("a file");
+        docker.act(&DockerConfigStep::PutCdi { sha256: sha256(&docker) }).expect("it goes in");
+        assert_eq!(docker.seen().cdi, FeatureSeen::Enabled, "{release}");
+        docker.reload();
+        assert!(!reads_cdi(&docker), "{release} takes it up at a reload: no restart is needed");
+        let pid = docker.engine.pid();
+        let restart = DockerConfigStep::Restart { allowed: DockerRestart::Always };
+        let said = docker.act(&restart).expect_err("it is no service").to_string();
+        assert!(said.contains("service of systemd"), "{said}");
+        assert_eq!((docker.engine.pid(), docker.engine.ping()), (pid, true), "{release}");
+        let running = docker.runtime.block_on(docker.config.running_containers()).expect("an answer");
+        assert_eq!((running.live_restore, running.others, running.is_driver_up), (Some(false), Some(0), false));
+        docker.engine.kill();
+        docker.engine.start_again();
+        assert!(reads_cdi(&docker), "{release} does not take it up at a restart");
+        docker.act(&DockerConfigStep::TakeCdi { sha256: sha256(&docker) }).expect("it comes out");
+        assert_eq!(fs::read_to_string(docker.engine.config()).expect("the file"), with_runtime, "{release}");
+        docker.take();
+        docker.reload();
+        docker.take();
+        assert_eq!(fs::read_to_string(docker.engine.config()).expect("the file"), FILES[0], "{release}");
     }
 }
 

@@ -11,8 +11,8 @@ use protocol::hand::containers::{
 use protocol::hand::holders::{FindHolders, FindMigHolders, ListContainerNodes, ListDeviceGroups};
 use protocol::hand::host::{
     ApplyCdiStep, ApplyDockerConfigStep, ApplyDriverHostStep, ApplyStep, InspectCdi, InspectDockerConfig,
-    InspectDriverHost, InspectScope, ProbeContainerDevices, ProbeNvml, ProbeSmi, ProbeToolkitPrograms,
-    ReadToolkitVersion,
+    InspectDriverHost, InspectDriverLibraries, InspectScope, ProbeContainerDevices, ProbeNvml, ProbeSmi,
+    ProbeToolkitPrograms, ReadToolkitVersion,
 };
 use protocol::hand::mig::{ApplyMigStep, InspectMig, SetMigMode};
 use protocol::hand::{FRAME_MAX_BYTES, HELLO, Hello, Introduction, Verb, VerbOutcome, VerbRequest, VerbResponse};
@@ -85,7 +85,7 @@ struct Reader {
 }
 
 /// Every verb of every hand; a test compares it with the registries.
-const READERS: [Reader; 35] = [
+const READERS: [Reader; 36] = [
     Reader { verb: HELLO, args: same_again::<Hello>, reply: same_again::<Introduction> },
     reader::<ProbeContainerDevices>(),
     reader::<ReadToolkitVersion>(),
@@ -98,6 +98,7 @@ const READERS: [Reader; 35] = [
     reader::<ApplyDockerConfigStep>(),
     reader::<InspectCdi>(),
     reader::<ApplyCdiStep>(),
+    reader::<InspectDriverLibraries>(),
     reader::<InspectDriverHost>(),
     reader::<ApplyDriverHostStep>(),
     reader::<ReadDockerFacts>(),

@@ -3,6 +3,7 @@
 use super::document_reader::Reader;
 use super::json_node::Node;
 use model::desired::{Desired, DesiredNvidia};
+use model::docker_config::DockerRestart;
 use model::nvidia_container::{BadNvidiaImage, DriverRootWish, NvidiaImage};
 
 pub(super) fn read<'t>(reader: &mut Reader<'t>, node: Node<'t>) -> DesiredNvidia {
@@ -16,8 +17,7 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, node: Node<'t>) -> DesiredNvidia
         "deploy_toolkit" => nvidia.deploy_toolkit = reader.wish_truth(value),
         "toolkit_image" => nvidia.toolkit_image = image(reader, value),
         "driver_root" => nvidia.driver_root = reader.wish_text(value, driver_root),
-        // Docker is reloaded, and never restarted, whatever is wished.
-        "docker_restart" => reader.inert(value),
+        "docker_restart" => nvidia.docker_restart = reader.wish_text(value, docker_restart),
         _ => reader.unknown(value),
     });
     nvidia
@@ -25,6 +25,10 @@ pub(super) fn read<'t>(reader: &mut Reader<'t>, node: Node<'t>) -> DesiredNvidia
 
 fn image<'t>(reader: &mut Reader<'t>, node: Node<'t>) -> Desired<NvidiaImage> {
     reader.wish_text(node, |text| text.parse().map_err(|fault: BadNvidiaImage| fault.to_string()))
+}
+
+fn docker_restart(text: &str) -> Result<DockerRestart, String> {
+    text.parse().map_err(|_| format!("expected one of {}", DockerRestart::VALUES.join(", ")))
 }
 
 fn driver_root(text: &str) -> Result<DriverRootWish, String> {

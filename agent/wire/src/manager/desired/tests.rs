@@ -2,6 +2,7 @@
 
 use super::*;
 use model::desired::{Desired, DesiredMig, DesiredMigMode, DesiredUse};
+use model::docker_config::DockerRestart;
 use model::features::FeatureName;
 use serde_json::{Value, json};
 
@@ -41,6 +42,7 @@ fn the_document_of_the_contract_is_read() {
     assert_eq!(gpu.of.bdf.map(|bdf| bdf.to_string()).as_deref(), Some("0000:00:04.0"));
     assert_eq!((&gpu.usage, &gpu.of.wrong), (&Desired::Value(DesiredUse::Containers), &None));
     assert_eq!(gpu.features.get(&FeatureName::Nvenc), Some(&Desired::Value(false)));
+    assert_eq!(document.wishes.nvidia.docker_restart, Desired::Value(DockerRestart::WhenIdle));
     let faults = examine(text, DesiredForm::Manager).faults;
     assert_eq!((faults.refused, faults.items), (vec![], vec![]));
     assert!(
@@ -48,7 +50,7 @@ fn the_document_of_the_contract_is_read() {
         "none is unknown"
     );
     let ignored: Vec<&str> = faults.ignored.iter().map(|fault| fault.pointer.as_str()).collect();
-    for part in ["/agent/metrics", "/nvidia/docker_restart", "/proxy"] {
+    for part in ["/agent/metrics", "/proxy"] {
         assert!(ignored.contains(&part), "{part}: {ignored:?}");
     }
 }

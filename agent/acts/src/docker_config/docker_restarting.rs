@@ -1,0 +1,112 @@
+//! The restart of Docker for what a reload does not take up: only of a service of systemd, never under a container that would end with it, and
+//! taken back where Docker does not start.
+
+use super::docker_child::ask;
+use super::docker_unit::{self, RestartFault};
+use super::{DockerConfigFile, Running, any_runtime, docker_idle, refused};
+use model::daemon_json::reads_byte_order_mark;
+use model::docker_config::{DockerConfigStep, DockerRestart, DockerRunning, FeatureSeen};
+use model::ports::ActError;
+use protocol::docker_task::{DockerDaemon, DockerDraft, DockerEdit, DockerTask};
+
+impl DockerConfigFile {
+    /// What runs in Docker now, asked over its socket.
+    ///
+    /// # Errors
+    /// Docker does not answer; for people.
+    pub async fn running_containers(&self) -> Result<DockerRunning, String> {
+        docker_idle::running(&self.socket).await
+    }
+
+    /// `allowed` is the lower of what is asked for and what the policy allows.
+    pub(super) async fn restart(
+        &self,
+        step: &DockerConfigStep,
+        allowed: DockerRestart,
+        version: Option<&str>,
+    ) -> Result<(), ActError> {
+        let attempted = step.to_string();
+        let refused = |why: &str| refused(&attempted, why);
+        let Running { daemon, unit, .. } = self.running(&attempted, &any_runtime()?, version).await?;
+        if daemon.seen.cdi != FeatureSeen::Enabled {
+            return Err(refused("its file does not enable CDI: there is nothing that it would take up"));
+        }
+        let unit = unit.ok_or_else(|| {
+            refused("it is not the main process of a service of systemd here: restart it yourself when no container would end with it")
+        })?;
+        // The hand's own look, as late as can be: what the front has seen may be over.
+        let running = self.running_containers().await.map_err(|why| refused(&why))?;
+        running.may_restart(allowed).map_err(|why| refused(&why.to_string()))?;
+        lives_on(&running, &unit.kill_mode).map_err(|why| refused(&why))?;
+        let why = match docker_unit::restart(&self.supervisor, &unit.name).await {
+            Ok(()) => return Ok(()),
+            // PID 1 goes on with it: to edit the file now would race with the start.
+            Err(RestartFault::Unknown(why)) => return Err(refused(&why)),
+            Err(RestartFault::Failed(why)) => why,
+        };
+        let taken_out = self.take_out_of_stopped(&attempted, &daemon, version).await;
+        let again = docker_unit::start_again(&self.supervisor, &unit.name).await;
+        let words =
+            |done: Result<(), String>| done.map_or_else(|why| format!("failed ({why})"), |()| "done".to_owned());
+        Err(refused(&format!(
+            "{} did not start: {why}. `features.cdi` is taken out of {}: {}. It is started again: {}. `journalctl -u {}` has why",
+            unit.name,
+            daemon.seen.file,
+            words(taken_out.map_err(|fault| fault.to_string())),
+            words(again),
+            unit.name,
+        )))
+    }
+
+    /// Docker does not run, so that its file is known from before only.
+    async fn take_out_of_stopped(
+        &self,
+        attempted: &str,
+        daemon: &DockerDaemon,
+        version: Option<&str>,
+    ) -> Result<(), ActError> {
+        let (file, sha256) = (daemon.seen.real_file.clone(), daemon.seen.sha256.clone());
+        let task = DockerTask::Draft {
+            file: file.clone(),
+            sha256: sha256.clone(),
+            edit: DockerEdit::TakeCdi,
+            reads_mark: version.is_none_or(reads_byte_order_mark),
+            is_required: daemon.is_required,
+        };
+        let draft_sha256 = match ask(&self.supervisor, &self.child, attempted, &task).await? {
+            DockerDraft::Unchanged | DockerDraft::NoFile => return Ok(()),
+            DockerDraft::Written { sha256, .. } => Some(sha256),
+        };
+        let task = DockerTask::Replace { file, sha256, draft_sha256, keeps_backup: false };
+        ask(&self.supervisor, &self.child, attempted, &task).await
+    }
+}
+
+/// Live-restore keeps containers only where systemd leaves their shims alone: with another `KillMode=` it ends every process of the
+/// unit's control group (moby 21933).
+fn lives_on(running: &DockerRunning, kill_mode: &str) -> Result<(), String> {
+    let runs = running.is_driver_up || running.others != Some(0);
+    if !runs || matches!(kill_mode, "process" | "none") {
+        return Ok(());
+    }
+    Err(format!(
+        "containers run, and KillMode={kill_mode} of its unit would end them in spite of live-restore: `systemctl edit docker.service`, add \
+         `[Service]` and `KillMode=process`"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_live_on_only_where_systemd_leaves_their_shims_alone() {
+        let running = |others, is_driver_up| DockerRunning { live_restore: Some(true), others, is_driver_up };
+        for (mode, fits) in [("process", true), ("none", true), ("control-group", false), ("mixed", false), ("", false)]
+        {
+            assert_eq!(lives_on(&running(Some(2), false), mode).is_ok(), fits, "{mode}");
+            assert_eq!(lives_on(&running(Some(0), true), mode).is_ok(), fits, "{mode}");
+            assert!(lives_on(&running(Some(0), false), mode).is_ok(), "{mode}: nothing runs");
+        }
+    }
+}
