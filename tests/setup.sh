@@ -14,7 +14,8 @@ tier() {
     run) echo "dbus=dbus-daemon jq=jq util-linux=setpriv" ;;
     test) echo "dbus=dbus-daemon polkitd=/usr/lib/polkit-1/polkitd docker.io=dockerd docker-cli=docker umockdev=umockdev-run \
 mmdebstrap=mmdebstrap systemd=systemd-analyze udev=/usr/lib/udev/hwdb.bin procps=/usr/bin/kill jq=jq curl=curl strace=/usr/bin/strace bsdutils=script \
-util-linux=setpriv cloud-init=cloud-init python3-jsonschema=py:jsonschema \
+util-linux=setpriv python3-jsonschema=py:jsonschema python3-configobj=py:configobj python3-jinja2=py:jinja2 python3-jsonpatch=py:jsonpatch \
+python3-requests=py:requests python3-netifaces=py:netifaces python3-oauthlib=py:oauthlib \
 python3-yaml=py:yaml python3-prometheus-client=py:prometheus_client zsh=zsh fish=fish man-db=man $(tier fuzz) $(tier packages)" ;;
     docker) echo "docker.io=dockerd docker-cli=docker curl=curl procps=/usr/bin/kill dpkg=dpkg-deb util-linux=nsenter \
 libdevmapper1.02.1=/usr/lib/$(uname -m)-linux-gnu/libdevmapper.so.1.02.1" ;;
@@ -106,6 +107,23 @@ need_lints() {
     fi
 }
 
+# Only unpacked: an installed cloud-init would be a service that acts at the next boot.
+need_cloud_init() {
+    local tree=target/tools/cloud-init debs
+    [ ! -e "$tree/usr/lib/python3/dist-packages/cloudinit" ] || return 0
+    debs=$(mktemp -d)
+    chmod 0755 "$debs"
+    (cd "$debs" && { apt-get download -qq cloud-init 2>/dev/null || { apt-get update -qq && apt-get download -qq cloud-init; }; }) || {
+        rm -rf "$debs"
+        echo "cloud-init cannot be downloaded with apt-get; a test checks docs/autoscale/user-data.yaml with it" >&2
+        exit 1
+    }
+    rm -rf "$tree"
+    mkdir -p "$tree"
+    dpkg-deb -x "$debs"/cloud-init*.deb "$tree"
+    rm -rf "$debs"
+}
+
 wanted=()
 for name in "$@"; do
     entries=$(tier "$name")
@@ -120,4 +138,4 @@ mapfile -t missing < <(missing_packages "${wanted[@]}")
     exit 1
 }
 case " $* " in *" build "*) need_rust ;; esac
-case " $* " in *" test "*) need_lints ;; esac
+case " $* " in *" test "*) need_lints && need_cloud_init ;; esac

@@ -31,10 +31,15 @@ fn values<'a>(server_id: &'a str, name: &'a str) -> Vec<(&'a str, &'a str)> {
     ]
 }
 
+/// cloud-init's own check, of the copy that tests/setup.sh unpacks.
 fn check(folder: &Path, text: &str) -> Output {
     let file = folder.join("user-data.yaml");
     std::fs::write(&file, text).unwrap();
-    Command::new("cloud-init").args(["schema", "--config-file"]).arg(file).output().expect("cloud-init is there (tests/setup.sh)")
+    let packages = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools/cloud-init/usr/lib/python3/dist-packages");
+    assert!(Path::new(packages).join("cloudinit").exists(), "{packages} is not there: run tests/setup.sh build test");
+    let mut python = Command::new("/usr/bin/python3");
+    python.env("PYTHONPATH", packages).args(["-m", "cloudinit.cmd.main", "schema", "--config-file"]).arg(file);
+    python.output().unwrap()
 }
 
 #[test]
@@ -45,7 +50,9 @@ fn cloud_init_takes_it_as_it_is_and_filled_in_and_would_say_if_not() {
         assert!(done.status.success(), "{done:?}");
     }
     let wrong = EXAMPLE.replace("runcmd:", "runcmd: 7\nothers:");
-    assert!(!check(folder.path(), &wrong).status.success(), "it would take anything");
+    let refused = check(folder.path(), &wrong);
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned() + &String::from_utf8_lossy(&refused.stdout);
+    assert!(!refused.status.success() && why.contains("runcmd"), "it would take anything: {why}");
 }
 
 #[test]
