@@ -15,7 +15,7 @@ tier() {
     test) echo "dbus=dbus-daemon polkitd=/usr/lib/polkit-1/polkitd docker.io=dockerd docker-cli=docker umockdev=umockdev-run \
 mmdebstrap=mmdebstrap systemd=systemd-analyze udev=/usr/lib/udev/hwdb.bin procps=/usr/bin/kill jq=jq curl=curl strace=/usr/bin/strace bsdutils=script \
 util-linux=setpriv python3-jsonschema=py:jsonschema python3-configobj=py:configobj python3-jinja2=py:jinja2 python3-jsonpatch=py:jsonpatch \
-python3-requests=py:requests python3-netifaces=py:netifaces python3-oauthlib=py:oauthlib \
+python3-requests=py:requests \
 python3-yaml=py:yaml python3-prometheus-client=py:prometheus_client zsh=zsh fish=fish man-db=man $(tier fuzz) $(tier packages)" ;;
     docker) echo "docker.io=dockerd docker-cli=docker curl=curl procps=/usr/bin/kill dpkg=dpkg-deb util-linux=nsenter \
 libdevmapper1.02.1=/usr/lib/$(uname -m)-linux-gnu/libdevmapper.so.1.02.1" ;;
