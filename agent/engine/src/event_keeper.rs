@@ -7,6 +7,7 @@
 use crate::event_port::{EventAsk, EventEnds, EventsShown};
 use crate::job::{Job, JobState};
 use crate::publish::Publisher;
+use model::JobId;
 use model::condition::{Condition, ConditionStatus};
 use model::enrol::CheckinStatus;
 use model::event::{
@@ -19,7 +20,6 @@ use model::ports::{Clock, EventLogPort, LedgerError};
 use model::settings::Settings;
 use model::time::BootMillis;
 use model::workspace_life::WorkspacesState;
-use model::JobId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -212,12 +212,7 @@ impl<L: EventLogPort, K: Clock> EventKeeper<L, K> {
     }
 
     /// Waits for what is next, and takes it in.
-    async fn wait(
-        &mut self,
-        watched: &mut Watched,
-        occurred: &mut mpsc::Receiver<Occurrence>,
-        ends: &mut EventEnds,
-    ) {
+    async fn wait(&mut self, watched: &mut Watched, occurred: &mut mpsc::Receiver<Occurrence>, ends: &mut EventEnds) {
         let clock = Arc::clone(&self.parts.clock);
         let alarm = clock.sleep_until(self.wakes());
         let mut is_news = true;
@@ -432,18 +427,20 @@ impl<L: EventLogPort, K: Clock> EventKeeper<L, K> {
             }
         };
         if timeout(LAST_WRITE, writing).await.is_err() {
-            tracing::info!("the last events of this run did not reach the disk in time; they are derived again at the next start");
+            tracing::info!(
+                "the last events of this run did not reach the disk in time; they are derived again at the next start"
+            );
         }
     }
 }
 
 /// Requests to give a GPU to a virtual machine that were refused or failed.
 fn rejected(jobs: &[Job]) -> BTreeMap<JobId, RejectedBind> {
-    let is_bind = |job: &&Job| job.operation == Act::PassthroughBind.code() && !job.dry_run && job.state == JobState::Finished;
+    let is_bind =
+        |job: &&Job| job.operation == Act::PassthroughBind.code() && !job.dry_run && job.state == JobState::Finished;
     let rejected = jobs.iter().filter(is_bind).filter_map(|job| {
         let refusal = job.result.as_ref()?.as_ref().err()?;
         Some((job.id, RejectedBind { gpu: job.gpu?, code: refusal.code().to_owned(), message: refusal.to_string() }))
     });
     rejected.collect()
 }
-

@@ -131,7 +131,8 @@ fn since_at(text: &str, now: jiff::Zoned) -> Result<u64, String> {
             "d" => 86_400,
             _ => return None,
         };
-        let millis = number.parse::<i64>().ok().filter(|number| *number >= 0)?.checked_mul(seconds)?.checked_mul(1000)?;
+        let millis =
+            number.parse::<i64>().ok().filter(|number| *number >= 0)?.checked_mul(seconds)?.checked_mul(1000)?;
         now.timestamp().as_millisecond().checked_sub(millis)
     };
     let with_zone = || text.parse::<jiff::Timestamp>().ok().map(|at| at.as_millisecond());

@@ -13,6 +13,7 @@ mod desired;
 mod doctor;
 #[path = "../../../model/tests/doctor/world.rs"]
 mod doctor_world;
+mod events;
 mod kernel_log;
 mod looks;
 mod mig;

@@ -121,10 +121,8 @@ impl HostMethods {
         self.submitter.gate.admit(&header, HOST_INTERFACE, "ReadEvents", plain, &[]).await?;
         let most = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(DELIVER_MOST);
         let page = self.sources.events.page(EventQuery { after, since: since.map(UnixMillis), most }).await?;
-        let fault = |e: serde_json::Error| Refusal::HostFault {
-            attempted: "write events as JSON".into(),
-            said: e.to_string(),
-        };
+        let fault =
+            |e: serde_json::Error| Refusal::HostFault { attempted: "write events as JSON".into(), said: e.to_string() };
         Ok(serde_json::to_string(&EventPageView::from(&page)).map_err(fault)?)
     }
 

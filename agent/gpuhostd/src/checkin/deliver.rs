@@ -110,11 +110,12 @@ async fn post(
     Ok(acked_seq(&accepted(&delivery.manager, exchange, wall)?))
 }
 
-/// The same for the same events of the same identity, also after a restart of the daemon.
+/// A UUID that is the same for the same events of the same identity, also after a restart of the daemon.
 fn idempotency_key(server_id: &str, batch: &EventBatch) -> String {
     let ids: String = batch.events.iter().flat_map(|event| [event.id.as_str(), " "]).collect();
     let digest = sha256_hex(format!("{server_id} {ids}").as_bytes());
-    digest.chars().take(32).collect()
+    let digits: String = digest.chars().take(32).collect();
+    uuid::Uuid::try_parse(&digits).map_or(digits, |key| key.to_string())
 }
 
 /// What an answer other than an acknowledgement means here.

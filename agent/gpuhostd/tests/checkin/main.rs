@@ -16,6 +16,7 @@ mod connections;
 mod credentials;
 mod desired;
 mod enrolling;
+mod events;
 mod failing;
 mod fronts;
 mod keeping;

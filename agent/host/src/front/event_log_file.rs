@@ -66,7 +66,10 @@ impl EventLogPort for FileEventLog {
             make_private_dir(directory).map_err(|fault| fault.to_string())?;
             let path = directory.join(FILE);
             if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
-                return Err(format!("something other than a file is in its place; remove it: rm -ri {}", path.display()));
+                return Err(format!(
+                    "something other than a file is in its place; remove it: rm -ri {}",
+                    path.display()
+                ));
             }
             write_atomic(directory, FILE, &bytes, 0o600).map_err(|fault| fault.to_string())
         })
@@ -91,7 +94,9 @@ fn read(directory: &Path) -> Result<Option<Vec<u8>>, String> {
         Ok(found) if found.uid() != geteuid().as_raw() => {
             let (theirs, ours) = (found.uid(), geteuid());
             let path = path.display();
-            return Err(format!("it belongs to the user {theirs}, and the service runs as {ours}; `chown {ours} {path}`"));
+            return Err(format!(
+                "it belongs to the user {theirs}, and the service runs as {ours}; `chown {ours} {path}`"
+            ));
         }
         Ok(_) => {}
     }
@@ -104,12 +109,8 @@ fn read(directory: &Path) -> Result<Option<Vec<u8>>, String> {
 
 /// Appends all of it or, as far as the host allows, nothing: a part that was written before the disk was full is cut off again.
 fn append(path: &Path, bytes: &[u8], sync: bool) -> Result<(), String> {
-    let flags = OFlag::O_WRONLY
-        | OFlag::O_APPEND
-        | OFlag::O_NOFOLLOW
-        | OFlag::O_NONBLOCK
-        | OFlag::O_NOCTTY
-        | OFlag::O_CLOEXEC;
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let file = open(path, flags, Mode::empty()).map_err(|fault| fault.desc().to_owned())?;
     let status = fstat(&file).map_err(|fault| fault.desc().to_owned())?;
     if SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {

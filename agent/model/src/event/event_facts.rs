@@ -183,9 +183,8 @@ impl EventFacts {
             let all = shown.workspaces.iter().map(|one| (one.id.clone(), WorkspaceSighting::from(one)));
             now.workspaces = all.collect();
             let unread = shown.unread.iter();
-            now.unread = unread
-                .map(|one| (one.name.clone(), (one.reason.code.clone(), one.reason.message.clone())))
-                .collect();
+            now.unread =
+                unread.map(|one| (one.name.clone(), (one.reason.code.clone(), one.reason.message.clone()))).collect();
         }
         now
     }

@@ -194,7 +194,8 @@ fn described(event: Occurrence, sighting: &GpuSighting) -> Occurrence {
 
 fn added(at: PciAddress, now: &GpuSighting) -> Vec<Occurrence> {
     let message = format!("GPU {at} is there: {}", called(now));
-    let mut news = vec![described(Occurrence::new(EventKind::GpuAdded, at.to_string(), EventSeverity::Info, message), now)];
+    let mut news =
+        vec![described(Occurrence::new(EventKind::GpuAdded, at.to_string(), EventSeverity::Info, message), now)];
     if now.health > HealthState::Ok {
         news.push(health(at, &GpuSighting::default(), now));
     }
@@ -218,7 +219,10 @@ fn changed(at: PciAddress, before: &GpuSighting, now: &GpuSighting) -> Vec<Occur
     if was_known && (before.health, &before.codes) != (now.health, &now.codes) {
         news.push(health(at, before, now));
     }
-    if before.driver.is_some() && (&before.driver, &before.version) != (&now.driver, &now.version) && !learned(before, now) {
+    if before.driver.is_some()
+        && (&before.driver, &before.version) != (&now.driver, &now.version)
+        && !learned(before, now)
+    {
         let message = format!("the driver of GPU {at} is {}, was {}", now.driver_words(), before.driver_words());
         news.push(info(EventKind::GpuDriverChanged, message).with("driver", now.driver_words()));
     }

@@ -9,9 +9,7 @@ use super::event_page::{EventPage, EventQuery};
 use super::host_event::HostEvent;
 use super::occurrence::{EventSeverity, Occurrence};
 use super::spool_disk::{SpoolDisk, SpoolWrite};
-use super::spool_record::{
-    BadSpool, SPOOL_SCHEMA, SpoolHead, SpoolOwner, SpoolRecord, SpoolTurn, line, lines,
-};
+use super::spool_record::{BadSpool, SPOOL_SCHEMA, SpoolHead, SpoolOwner, SpoolRecord, SpoolTurn, line, lines};
 use crate::time::UnixMillis;
 use std::collections::VecDeque;
 
@@ -233,8 +231,7 @@ impl EventSpool {
         while self.kept.len() > SPOOL_MOST || self.bytes > LIVE_MAX_BYTES {
             let delivered = self.delivered();
             let least = |severity: EventSeverity| self.kept.iter().position(|one| one.event.what.severity == severity);
-            let severities =
-                [EventSeverity::Debug, EventSeverity::Info, EventSeverity::Warning, EventSeverity::Error];
+            let severities = [EventSeverity::Debug, EventSeverity::Info, EventSeverity::Warning, EventSeverity::Error];
             let victim = if delivered > 0 { Some(0) } else { severities.into_iter().find_map(least) };
             let Some(victim) = victim else { return };
             if delivered == 0 && self.owner.is_some() {
@@ -312,7 +309,9 @@ impl EventSpool {
     /// The manager has all events up to `acked`, of which `sent` was the last that it was sent. False where that is nothing new, or
     /// cannot be: then nothing changes.
     pub fn acknowledge(&mut self, server_id: &str, acked: u64, sent: u64) -> bool {
-        let is_new = self.owner.as_deref() == Some(server_id) && acked > self.acked && acked <= sent.min(self.last_seq);
+        let is_ours = self.owner.as_deref() == Some(server_id);
+        let next = self.kept.get(self.delivered()).map_or(u64::MAX, |one| one.event.seq);
+        let is_new = is_ours && acked >= next && acked <= sent.min(self.last_seq);
         if is_new {
             self.acked = acked;
             self.disk.queue(line(&SpoolRecord::Acked(acked)), 0, false);

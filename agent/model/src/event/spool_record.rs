@@ -175,7 +175,8 @@ mod tests {
 
     #[test]
     fn damage_costs_its_line_and_a_cut_end_is_no_damage() {
-        let mut file = [line(&SpoolRecord::Acked(1)), b"noise \xff\n\n".to_vec(), line(&SpoolRecord::Acked(2))].concat();
+        let mut file =
+            [line(&SpoolRecord::Acked(1)), b"noise \xff\n\n".to_vec(), line(&SpoolRecord::Acked(2))].concat();
         file.extend_from_slice(&line(&SpoolRecord::Acked(3))[..12]);
         let found = lines(&file).unwrap();
         assert_eq!((found.records.len(), found.damaged, found.is_torn), (2, 1, true));

@@ -184,7 +184,10 @@ fn the_first_look_ever_reports_what_is_there_and_a_restart_reports_only_itself()
     host.agent.version = "0.2.0".to_owned();
     host.restart();
     let news = host.news();
-    assert_eq!((news.len(), news[0].severity, &news[0].data["version_before"]), (1, EventSeverity::Info, &"0.1.0".to_owned()));
+    assert_eq!(
+        (news.len(), news[0].severity, &news[0].data["version_before"]),
+        (1, EventSeverity::Info, &"0.1.0".to_owned())
+    );
 }
 
 #[test]
@@ -272,7 +275,8 @@ fn a_gpu_that_is_bound_to_vfio_and_taken_back_is_reported_when_the_change_is_ove
 #[test]
 fn a_binding_that_is_refused_is_reported_once() {
     let mut host = Host::new();
-    let bind = RejectedBind { gpu: GPU.parse().unwrap(), code: "blocked".to_owned(), message: "in use by X".to_owned() };
+    let bind =
+        RejectedBind { gpu: GPU.parse().unwrap(), code: "blocked".to_owned(), message: "in use by X".to_owned() };
     host.rejected.insert(JobId(7), bind.clone());
     let news = host.news();
     assert_eq!((news[0].kind.name(), news[0].code.as_deref()), ("vfio.rejected", Some("blocked")));
@@ -412,7 +416,8 @@ fn containers_of_nvidia_are_reported_when_they_are_ready_fail_and_are_rolled_bac
     host.news();
     set(&mut host, failed, "cd");
     assert_eq!(host.kinds(), Vec::<String>::new(), "it fails again as before");
-    host.nvidia.driver.hold = Some(NvidiaHold::RolledBack { image: "driver:2".to_owned(), reason: "exited".to_owned() });
+    host.nvidia.driver.hold =
+        Some(NvidiaHold::RolledBack { image: "driver:2".to_owned(), reason: "exited".to_owned() });
     set(&mut host, NvidiaPhase::Ready, "ab");
     assert_eq!(host.kinds(), ["nvidia.rolled_back driver"]);
     host.nvidia.toolkit.phase = NvidiaPhase::Ready;
