@@ -115,7 +115,6 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
         // What is open in the journal stays there for the next start.
         () = signals.ending() => return Ok(()),
     };
-
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_roster);
     tasks.spawn(keep_wishes);

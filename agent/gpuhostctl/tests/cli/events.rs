@@ -27,12 +27,12 @@ fn events_are_listed_page_by_page_and_from_a_time_on() {
     let (bus, _served) = daemon();
     let text = told(&bus, &["events"]);
     for part in
-        ["TIME", "2026-11-18 10:26:40 UTC  warning   gpu.added   0000:41:00.0  GPU 0000:41:00.0 is there", "gpu.health"]
+        ["TIME", "2026-11-18 11:06:40 UTC  warning   gpu.added   0000:41:00.0  GPU 0000:41:00.0 is there", "gpu.health"]
     {
         assert!(text.contains(part), "no {part:?} in\n{text}");
     }
     assert!(!text.contains('\u{1b}'), "a device steers the terminal: {text:?}");
-    let list = json(&bus, &["events", "--json", "--since", "2026-11-18T10:27:40Z"]);
+    let list = json(&bus, &["events", "--json", "--since", "2026-11-18T11:07:40Z"]);
     let list = list.as_array().unwrap();
     assert_eq!(list.len(), 2);
     assert_eq!((&list[0]["Seq"], &list[0]["Type"], &list[0]["Code"]), (&8.into(), &"gpu.xid".into(), &"xid_79".into()));

@@ -30,6 +30,7 @@ mod begin;
 mod byhand;
 mod cadence;
 mod deliver;
+mod delivering;
 mod digest;
 mod due;
 mod enrolment;
