@@ -32,6 +32,9 @@
 //! *The reconciler* ([`reconcile`]), where there is a desired state, computes what is to be done from the latest of everything and hands it
 //! in as commands, through the gate of its source, like any other caller.
 //!
+//! *The keeper of events* ([`event_keeper`]) looks at everything that is published, writes what has happened to its spool, and answers who
+//! shows and who delivers events ([`event_port`]).
+//!
 //! *Authority* ([`command`]): each source of commands has a gate of its own, which sets the origin. Nothing else makes an
 //! [`command::Authorized`], and the daemon's own origin can only be had for what its records show to be overdue.
 //!

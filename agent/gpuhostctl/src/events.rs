@@ -24,19 +24,15 @@ pub(crate) async fn run(bus: Option<String>, how: Events, json: bool) -> Result<
     let dropped = loop {
         let page = page(&daemon, &host, after, how.since).await?;
         after = page.next;
-        let (is_last, dropped) = (!page.more, page.dropped);
-        if json && !how.follow {
-            all.extend(page.events);
-        } else {
-            shown.print(&page.events)?;
-        }
-        if is_last {
-            break dropped;
+        all.extend(page.events);
+        if !page.more {
+            break page.dropped;
         }
     };
     if json && !how.follow {
         return print_json(&all);
     }
+    shown.print(&all)?;
     if !json && shown.is_first && !how.follow {
         print_lines(&["No event is kept of this time.".to_owned()])?;
     }

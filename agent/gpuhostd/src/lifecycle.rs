@@ -131,7 +131,6 @@ pub async fn run<
         // What is open in the journal stays there for the next start.
         () = signals.ending() => return Ok(()),
     };
-
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_roster);
     tasks.spawn(keep_wishes);

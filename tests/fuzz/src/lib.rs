@@ -30,7 +30,7 @@ pub struct Target {
 }
 
 /// All targets, sorted by name.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
     targets::cdi::TARGET,
     targets::checkin::TARGET,
     targets::config::TARGET,
@@ -38,6 +38,7 @@ pub const TARGETS: [Target; 19] = [
     targets::description::TARGET,
     targets::desired::TARGET,
     targets::docker::TARGET,
+    targets::events::TARGET,
     targets::frame::TARGET,
     targets::ids::TARGET,
     targets::iommu::TARGET,

@@ -95,20 +95,22 @@ impl Desk {
 
     /// The same wish comes with the same key, and another wish with another one.
     fn check_wish(&self, endpoint: Endpoint, call: &Call) {
-        let (Some(key), Some(wish)) = (call.header("idempotency-key"), call.text("/csr_pem")) else { return };
+        let (field, wish) = wish_of(endpoint, call);
+        let (Some(key), Some(wish)) = (call.header("idempotency-key"), wish) else { return };
         let mut wishes = self.wishes.lock().unwrap_or_else(PoisonError::into_inner);
         let what = match wishes.get(key) {
-            Some(before) if before != wish => Some("header idempotency-key: it came before with another csr_pem"),
+            Some(before) if *before != wish => Some(format!("it came before with another {field}")),
             Some(_) => None,
-            None if wishes.values().any(|asked| asked == wish) => {
-                Some("header idempotency-key: this csr_pem came before with another one")
+            None if wishes.values().any(|asked| *asked == wish) => {
+                Some(format!("this {field} came before with another one"))
             }
             None => None,
         };
-        wishes.entry(key.to_owned()).or_insert_with(|| wish.to_owned());
+        wishes.entry(key.to_owned()).or_insert(wish);
         drop(wishes);
         if let Some(what) = what {
-            self.records.violation(Violation { received_at: call.received_at, endpoint, what: what.to_owned() });
+            let what = format!("header idempotency-key: {what}");
+            self.records.violation(Violation { received_at: call.received_at, endpoint, what });
         }
     }
 
@@ -255,4 +257,14 @@ pub(crate) fn rfc3339(unix_ms: i64) -> String {
 /// An instant as HTTP writes it.
 fn http_date(unix_ms: i64) -> String {
     Timestamp::from_millisecond(unix_ms).unwrap_or_default().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
+/// What a request wants that comes with an `Idempotency-Key`: the field, and its content.
+fn wish_of(endpoint: Endpoint, call: &Call) -> (&'static str, Option<String>) {
+    if endpoint == Endpoint::Events {
+        let events = call.body.get("events").and_then(Value::as_array);
+        let ids = events.map(|events| events.iter().map(|event| event["id"].to_string()).collect());
+        return ("events", ids);
+    }
+    ("csr_pem", call.text("/csr_pem").map(str::to_owned))
 }

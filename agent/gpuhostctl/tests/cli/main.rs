@@ -14,6 +14,7 @@ mod desired;
 mod doctor;
 #[path = "../../../model/tests/doctor/world.rs"]
 mod doctor_world;
+mod events;
 mod import_kasm;
 mod kernel_log;
 mod looks;

@@ -1,20 +1,17 @@
-//! One batch of events on its way to the manager, and the session task's part in it: when it goes, and what came of it.
+//! One batch of events on its way to the manager, and what came of it.
 //!
 //! It goes over the connections of heartbeats, as a task of its own: a manager that is slow to store events holds up no heartbeat.
 
 use crate::checkin::answers::{accepted, words};
 use crate::checkin::digest::sha256_hex;
 use crate::checkin::http::Post;
-use crate::checkin::lanes::{Back, Lane};
-use crate::checkin::task::Task;
 use crate::checkin::transport::Way;
 use crate::checkin::wishes::changed;
 use engine::event_port::{EventPort, EventsShown};
-use model::checkin::{Answer, Code, Delivery, DeliveryAction, DeliveryAnswer};
+use model::checkin::{Answer, Code, Delivery, DeliveryAnswer};
 use model::event::EventBatch;
-use model::message::Message;
 use model::ports::Clock;
-use model::time::{BootMillis, UnixMillis};
+use model::time::UnixMillis;
 use std::sync::Arc;
 use tokio::sync::watch;
 use wire::manager::event_batch::{acked_seq, event_batch};
@@ -22,7 +19,8 @@ use wire::manager::event_batch::{acked_seq, event_batch};
 /// The kept events, as far as they are to be delivered.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    port: EventPort,
+    /// Where they are.
+    pub(super) port: EventPort,
     shown: watch::Receiver<EventsShown>,
 }
 
@@ -47,24 +45,33 @@ impl Outbox {
 /// A batch that is to be sent.
 #[derive(Debug)]
 pub(super) struct DeliverOut {
-    way: Way,
-    delivery: Delivery,
-    server_id: String,
-    gzip: bool,
-    port: EventPort,
+    /// The way to the manager.
+    pub(super) way: Way,
+    /// To whom, how much.
+    pub(super) delivery: Delivery,
+    /// This host's id.
+    pub(super) server_id: String,
+    /// The manager takes gzip.
+    pub(super) gzip: bool,
+    /// Where the events are.
+    pub(super) port: EventPort,
 }
 
 /// A batch that is back.
 #[derive(Debug)]
 pub(super) struct DeliverBack {
-    way: Way,
-    delivery: Delivery,
-    server_id: String,
-    answer: DeliveryAnswer,
+    /// The way.
+    pub(super) way: Way,
+    /// The batch.
+    pub(super) delivery: Delivery,
+    /// This host's id.
+    pub(super) server_id: String,
+    /// What came of it.
+    pub(super) answer: DeliveryAnswer,
     /// How many events went.
-    count: usize,
+    pub(super) count: usize,
     /// Why it was not taken.
-    why: Option<String>,
+    pub(super) why: Option<String>,
 }
 
 /// Sends it, and hands in what the manager acknowledges.
@@ -110,11 +117,12 @@ async fn post(
     Ok(acked_seq(&accepted(&delivery.manager, exchange, wall)?))
 }
 
-/// The same for the same events of the same identity, also after a restart of the daemon.
+/// A UUID that is the same for the same events of the same identity, also after a restart of the daemon.
 fn idempotency_key(server_id: &str, batch: &EventBatch) -> String {
     let ids: String = batch.events.iter().flat_map(|event| [event.id.as_str(), " "]).collect();
     let digest = sha256_hex(format!("{server_id} {ids}").as_bytes());
-    digest.chars().take(32).collect()
+    let digits: String = digest.chars().take(32).collect();
+    uuid::Uuid::try_parse(&digits).map_or(digits, |key| key.to_string())
 }
 
 /// What an answer other than an acknowledgement means here.
@@ -126,57 +134,5 @@ fn refused(answer: &Answer, count: usize, last: u64) -> DeliveryAnswer {
         // Only an unknown agent is about this host; any other 404 is about the path.
         (404, code) if code != Some(Code::UnknownAgent) => DeliveryAnswer::NoPath,
         (_, _) => DeliveryAnswer::Refused { retry_after_ms: refused.retry_after_ms() },
-    }
-}
-
-impl<C: Clock> Task<C> {
-    /// Sends the batch of events that is due.
-    pub(super) fn deliveries(&mut self, now: BootMillis) -> Option<BootMillis> {
-        if !self.lanes.is_free(Lane::Events) {
-            return None;
-        }
-        match self.cadence.delivery().next(now) {
-            DeliveryAction::Wait(until) => until,
-            DeliveryAction::Send(delivery) => {
-                self.send_events(now, delivery);
-                None
-            }
-        }
-    }
-
-    fn send_events(&mut self, now: BootMillis, delivery: Delivery) {
-        let Some(enrolled) = self.session.life.enrolled() else {
-            self.cadence.delivery().on_answer(now, delivery.number, DeliveryAnswer::Nothing);
-            return self.cadence.delivery().on_not_accepted();
-        };
-        let identity = enrolled.identity();
-        let out = DeliverOut {
-            way: self.transport.way(&self.session.settings, &identity.trust, enrolled.credential(delivery.key)),
-            server_id: identity.server_id.clone(),
-            gzip: self.cadence.gzip(&delivery.manager, now).unwrap_or_default(),
-            port: self.outbox.port.clone(),
-            delivery,
-        };
-        let clock = Arc::clone(&self.clock);
-        self.lanes.start(Lane::Events, async move { Back::Delivered(Box::new(send(out, clock).await)) });
-    }
-
-    /// A batch of events is back.
-    pub(super) fn delivered(&mut self, back: DeliverBack) {
-        let DeliverBack { way, delivery, server_id, answer, count, why } = back;
-        self.transport.back(way);
-        let now = self.clock.boot_now();
-        tracing::debug!(manager = %delivery.manager, count, ?answer, why, "a batch of events is back");
-        if let Some(seq) = self.cadence.delivery().on_answer(now, delivery.number, answer) {
-            let why = why.unwrap_or_default();
-            tracing::warn!(
-                message_id = Message::EventRefused.id(),
-                manager = %delivery.manager,
-                seq,
-                why,
-                "the manager refuses event {seq} by itself, and it is not offered again: {why}; see it with: gpuhostctl events"
-            );
-            self.outbox.port.skip(&server_id, seq);
-        }
     }
 }

@@ -31,6 +31,7 @@ mod begin;
 mod byhand;
 mod cadence;
 mod deliver;
+mod delivering;
 mod digest;
 mod due;
 mod edit;

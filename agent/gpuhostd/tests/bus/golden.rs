@@ -128,6 +128,17 @@ fn page(xml: &str, interface: &str, about: &str) -> String {
         let (takes, gives) = (signature(method, "in"), signature(method, "out"));
         write!(page, "\n### {name}({takes}) → {gives}\n\n{}\n", said_of(method)).unwrap();
     }
+    if of_kind("signal").next().is_some() {
+        page.push_str("\n## Signals\n");
+    }
+    for signal in of_kind("signal") {
+        let args = signal.children().filter(|n| n.has_tag_name("arg"));
+        let args: Vec<String> = args
+            .map(|arg| format!("{} `{}`", arg.attribute("name").unwrap_or("-"), arg.attribute("type").unwrap()))
+            .collect();
+        write!(page, "\n### {}({})\n\n{}\n", signal.attribute("name").unwrap(), args.join(", "), said_of(signal))
+            .unwrap();
+    }
     page.push_str("\n## Properties\n\n| Property | Type | Announced | |\n|---|---|---|---|\n");
     for property in of_kind("property") {
         let (name, kind) = (property.attribute("name").unwrap(), property.attribute("type").unwrap());

@@ -18,6 +18,7 @@ mod crashes;
 mod credentials;
 mod desired;
 mod enrolling;
+mod events;
 mod failing;
 mod fronts;
 mod keeping;

@@ -1,12 +1,14 @@
 //! A check-in on a host that is made up, against the real reference manager over real TLS.
 
 use crate::clock::VirtualClock;
+use engine::event_keeper::{EventKeeper, EventKeeperParts};
 use engine::handle::Handle;
+use engine::publish::Publisher;
 use engine::reconcile::Reconciled;
 use engine::start::EngineParts;
 use gpuhostd::checkin::{self, Checkin, CheckinPort, DesiredEnds};
 use gpuhostd::desired::{self, DesiredQueue, KeeperParts};
-use host::front::{BootClock, FileLedger};
+use host::front::{BootClock, FileEventLog, FileLedger};
 use manager::{EnrolToken, Manager, Options, Received};
 use model::Reading;
 use model::checkin::Pins;
@@ -41,8 +43,8 @@ pub(crate) struct Host {
     pub(crate) state: TempDir,
     pub(crate) settings: ManagerSettings,
     pub(crate) seen: watch::Sender<Arc<HostObservation>>,
-    /// Everything that has happened on it.
-    pub(crate) happened: watch::Sender<Vec<Occurrence>>,
+    /// Events are kept and delivered.
+    pub(crate) keeps_events: bool,
 }
 
 /// A running check-in.
@@ -56,64 +58,14 @@ pub(crate) struct Running {
     /// What happened, for the events.
     pub(crate) occurred: mpsc::Receiver<Occurrence>,
     cancel: CancellationToken,
-    task: JoinHandle<()>,
+    tasks: (JoinHandle<()>, Option<JoinHandle<()>>),
+    /// Where events are handed in.
+    pub(crate) publisher: Arc<Publisher>,
     pub(crate) configured: watch::Sender<Arc<Settings>>,
 }
 
 pub(crate) fn real_wall() -> UnixMillis {
     UnixMillis((manager::wall_clock())())
-}
-
-/// The spool without the derivation of events, which needs a whole engine: what happens comes from the test.
-async fn keep_events(
-    file: PathBuf,
-    ends: EventEnds,
-    mut happened: watch::Receiver<Vec<Occurrence>>,
-    cancel: CancellationToken,
-) {
-    let EventEnds { mut asks, shown } = ends;
-    let kept = std::fs::read(&file).ok();
-    let mut spool = kept.map_or_else(|| EventSpool::empty(100), |bytes| EventSpool::read(&bytes, 100).unwrap().spool);
-    let mut owner = None;
-    loop {
-        while let Some(write) = spool.next_write() {
-            match write {
-                SpoolWrite::Append { bytes, .. } => {
-                    let mut file = std::fs::File::options().append(true).open(&file).unwrap();
-                    std::io::Write::write_all(&mut file, &bytes).unwrap();
-                }
-                SpoolWrite::Whole(bytes) => std::fs::write(&file, bytes).unwrap(),
-            }
-            spool.written();
-        }
-        let now = EventsShown { newest: spool.newest(), deliverable: spool.deliverable() };
-        shown.send_if_modified(|shown| std::mem::replace(shown, now) != now);
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            Ok(()) = happened.changed() => {
-                let new = happened.borrow_and_update().clone();
-                spool.turn((real_wall(), false), new, None, || uuid::Uuid::new_v4().to_string());
-            }
-            Some(ask) = asks.recv() => match ask {
-                EventAsk::Page(query, answer) => drop(answer.send(spool.page(&query))),
-                EventAsk::Batch { server_id, most, until, answer } => {
-                    // The keeper learns of the identity from the status of the check-in.
-                    if owner.as_ref() != Some(&server_id) {
-                        spool.own(&server_id);
-                        owner = Some(server_id.clone());
-                        while spool.next_write().is_some() {
-                            spool.written();
-                        }
-                    }
-                    let _gone = answer.send(spool.batch(&server_id, most, until));
-                }
-                EventAsk::Acked { server_id, acked, sent, answer } => {
-                    let _gone = answer.send(spool.acknowledge(&server_id, acked, sent));
-                }
-                EventAsk::Skip { server_id, seq } => spool.skip(&server_id, seq),
-            }
-        }
-    }
 }
 
 /// Nothing of the host is known but what a heartbeat must have.
@@ -155,7 +107,7 @@ impl Host {
             state,
             settings: ManagerSettings::default(),
             seen: watch::Sender::new(Arc::new(bare_host())),
-            happened: watch::Sender::default(),
+            keeps_events: false,
         }
     }
 
@@ -214,31 +166,55 @@ impl Host {
         let desired = documents.state();
         let workspaces: watch::Sender<Arc<WorkspacesState>> = watch::Sender::default();
         let publisher = EngineParts::default().publisher();
-        let occurred = publisher.take_occurrences().unwrap();
-        let events = self.keep_events(cancel.clone());
-        let ends = DesiredEnds { port: documents, reconciled, workspaces: workspaces.subscribe(), publisher, events };
+        let occurred = if self.keeps_events { mpsc::channel(1).1 } else { publisher.take_occurrences().unwrap() };
+        let (events, for_credentials) = (publisher.events(), Arc::clone(&publisher));
+        let workspaces_seen = workspaces.subscribe();
+        let ends =
+            DesiredEnds { port: documents, reconciled, workspaces: workspaces_seen, publisher: for_credentials, events };
         let Checkin { port, status, under_way, work } =
             checkin::start(handle, settings, state, Arc::clone(&self.clock), ends, cancel.clone());
         self.clock.heed(under_way);
         let clock = Arc::clone(&self.clock);
         self.keep_documents(queue, status.clone(), cancel.clone()).await;
+        let keeper = self.keeps_events.then(|| self.keep_events(&publisher, status.clone(), cancel.clone()));
         let task = tokio::spawn(work);
-        let running =
-            Running { clock, port, status, desired, reconciler, workspaces, occurred, cancel, configured, task };
+        let tasks = (task, keeper);
+        let running = Running {
+            clock,
+            port,
+            status,
+            desired,
+            reconciler,
+            workspaces,
+            occurred,
+            cancel,
+            configured,
+            tasks,
+            publisher,
+        };
         let _ = running.clock.rest().await;
         running
     }
 
-    /// The real spool of events, over a real file: what a test adds to it is written at once.
-    fn keep_events(&self, cancel: CancellationToken) -> EventPort {
-        let (port, ends) = EventPort::new();
-        tokio::spawn(keep_events(self.spool_file(), ends, self.happened.subscribe(), cancel));
-        port
-    }
-
-    /// The file of the spool.
-    pub(crate) fn spool_file(&self) -> PathBuf {
-        self.state.path().join("spool.log")
+    /// The real keeper of events, over a real file. It takes its looks in real time: what a test waits for is a delivery.
+    fn keep_events(
+        &self,
+        publisher: &Arc<Publisher>,
+        checkin: watch::Receiver<Arc<CheckinStatus>>,
+        cancel: CancellationToken,
+    ) -> JoinHandle<()> {
+        publisher.publish(bare_host());
+        let keeper = EventKeeper::new(EventKeeperParts {
+            log: Arc::new(FileEventLog::below(self.state.path())),
+            clock: Arc::new(BootClock),
+            publisher: Arc::clone(publisher),
+            jobs: watch::channel(Arc::default()).1,
+            settings: watch::channel(Arc::default()).1,
+            checkin,
+            version: "0.1.0".to_owned(),
+            new_id: || uuid::Uuid::new_v4().to_string(),
+        });
+        tokio::spawn(keeper.run(cancel))
     }
 
     /// The real keeper of the documents, over real files. Its retries are in real time: they are no matter of the check-in.
@@ -296,13 +272,19 @@ impl Running {
 
     pub(crate) async fn stop(self) {
         self.cancel.cancel();
-        self.task.await.unwrap();
+        self.tasks.0.await.unwrap();
+        if let Some(keeper) = self.tasks.1 {
+            keeper.await.unwrap();
+        }
     }
 
     /// Ends it as a crash does: nothing is finished.
     pub(crate) async fn kill(self) {
-        self.task.abort();
-        let _ = self.task.await;
+        if let Some(keeper) = &self.tasks.1 {
+            keeper.abort();
+        }
+        self.tasks.0.abort();
+        let _ = self.tasks.0.await;
     }
 
     pub(crate) async fn enrol(&self, manager: &Manager, token: &str) -> Result<(), Refusal> {

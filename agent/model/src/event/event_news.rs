@@ -37,7 +37,8 @@ fn agent_news(before: &AgentSighting, now: &AgentSighting) -> Vec<Occurrence> {
     let others = before.settings.iter().filter(|(name, digest)| now.settings.get(*name) != Some(digest));
     let new = now.settings.keys().filter(|name| !before.settings.contains_key(*name));
     let sections: Vec<&str> = others.map(|(name, _)| name).chain(new).map(String::as_str).collect();
-    if !is_first && !sections.is_empty() {
+    // Another version may have other sections and keys.
+    if !is_first && before.version == now.version && !sections.is_empty() {
         let message = format!("other settings are in force: {}", sections.join(", "));
         news.push(info(EventKind::AgentConfigChanged, message).with("sections", sections.join(" ")));
     }

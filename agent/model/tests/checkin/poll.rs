@@ -37,7 +37,7 @@ impl World {
     }
 
     fn beat(&mut self, hints: ReplyHints) {
-        let features = self.long_poll.map(|long_poll| ManagerFeatures { gzip: false, long_poll });
+        let features = self.long_poll.map(|long_poll| ManagerFeatures { gzip: false, long_poll, events: false });
         self.machine.on_accepted(self.now, (&self.manager, self.key), features, self.interval_s, hints);
     }
 
@@ -448,7 +448,7 @@ impl Judge {
             Event::Pass(millis) => self.now += millis,
             Event::Beat { manager, key, long_poll, newest, embedded, interval_s } => {
                 let manager = ManagerAddress::new(&format!("m{manager}"), 443);
-                let features = long_poll.map(|long_poll| ManagerFeatures { gzip: false, long_poll });
+                let features = long_poll.map(|long_poll| ManagerFeatures { gzip: false, long_poll, events: false });
                 let hints = ReplyHints { newest: newest.map(id), embedded: *embedded };
                 self.machine.on_accepted(now, (&manager, KeyId(*key)), features, *interval_s, hints);
                 self.behind = Some((manager.host, KeyId(*key)));

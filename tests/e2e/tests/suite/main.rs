@@ -4,6 +4,7 @@ mod bare;
 mod closed;
 mod desired_files;
 mod doctor;
+mod events;
 mod example;
 mod faults;
 mod features;

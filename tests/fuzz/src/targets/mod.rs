@@ -7,6 +7,7 @@ pub mod daemon_json;
 pub mod description;
 pub mod desired;
 pub mod docker;
+pub mod events;
 pub mod frame;
 pub mod ids;
 pub mod iommu;

@@ -2,7 +2,7 @@
 
 use super::hosts;
 use engine::command::{Actor, Command};
-use engine::event_port::{EventEnds, EventPort};
+use engine::event_port::{EventAsk, EventEnds, EventPort, EventsShown};
 use engine::handle::{COMMAND_QUEUE, Handle, Submission};
 use engine::job::{Job, JobOutcome, JobState};
 use engine::mig_look::{MigLook, MigQuestion, MigReader};
@@ -14,6 +14,7 @@ use model::JobId;
 use model::change::Change;
 use model::desired::DesiredState;
 use model::enrol::{CheckinStatus, EnrolSpec};
+use model::event::{EventPage, HostEvent};
 use model::manager_trust::EnrolmentEdit;
 use model::nvidia_container::NvidiaState;
 use model::observation::HostObservation;
@@ -53,8 +54,8 @@ pub(crate) struct Core {
     pub(crate) reconciled: watch::Sender<Arc<Reconciled>>,
     pub(crate) nvidia: watch::Sender<Arc<NvidiaState>>,
     pub(crate) workspaces: watch::Sender<Arc<WorkspacesState>>,
-    /// Where events are asked for and shown.
-    pub(crate) events: EventEnds,
+    /// The events that are kept.
+    pub(crate) events: watch::Sender<Vec<HostEvent>>,
     pub(crate) publisher: Arc<Publisher>,
     /// Jobs stay at work while this is true.
     pub(crate) hold: watch::Sender<bool>,
@@ -74,6 +75,7 @@ pub(crate) struct CoreEnds {
     ending: watch::Receiver<Result<(), Refusal>>,
     mig: watch::Receiver<Vec<MigLook>>,
     mig_questions: mpsc::Receiver<MigQuestion>,
+    events: (watch::Receiver<Vec<HostEvent>>, EventEnds),
     got: watch::Sender<Vec<Got>>,
 }
 
@@ -103,7 +105,8 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
     let known = watch::Sender::default().subscribe();
     let (nvidia, seen_nvidia) = watch::channel(Arc::new(NvidiaState::not_looked()));
     let workspaces: watch::Sender<Arc<WorkspacesState>> = watch::Sender::default();
-    let events = EventPort::new();
+    let (events, event_ends) = EventPort::new();
+    let kept: watch::Sender<Vec<HostEvent>> = watch::Sender::default();
     let publisher = EngineParts::default().publisher();
     // No task keeps images: what is shown is what the test shows.
     drop(publisher.images().take_inbox());
@@ -114,7 +117,7 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
         known,
         nvidia: seen_nvidia,
         workspaces: workspaces.subscribe(),
-        events: events.0,
+        events,
         readiness: watch::Sender::default().subscribe(),
         publisher: Arc::clone(&publisher),
     };
@@ -128,14 +131,17 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
         reconciled,
         nvidia,
         workspaces,
-        events: events.1,
+        events: kept.clone(),
         publisher,
         hold,
         ending,
         mig,
         got,
     };
-    (ours, CoreEnds { sources, commands, jobs, hold: held, ending: ends, mig: seen_mig, mig_questions, got: keep })
+    let events = (kept.subscribe(), event_ends);
+    let ends =
+        CoreEnds { sources, commands, jobs, hold: held, ending: ends, mig: seen_mig, mig_questions, events, got: keep };
+    (ours, ends)
 }
 
 impl Core {
@@ -172,7 +178,8 @@ impl CoreEnds {
             }
         };
         (_, self.mig_questions) = mpsc::channel(1);
-        tokio::join!(looks, self.take_commands());
+        let (kept, ends) = std::mem::replace(&mut self.events, (watch::channel(Vec::new()).1, EventPort::new().1));
+        tokio::join!(looks, show_events(kept, ends), self.take_commands());
     }
 
     async fn take_commands(&mut self) {
@@ -222,6 +229,29 @@ impl CoreEnds {
 
     fn change(&self, id: JobId, change: impl FnOnce(&mut Job)) {
         self.jobs.send_modify(|jobs| change(Arc::make_mut(jobs).iter_mut().find(|job| job.id == id).unwrap()));
+    }
+}
+
+/// Shows the events that the test keeps, in pages of two.
+async fn show_events(mut kept: watch::Receiver<Vec<HostEvent>>, mut ends: EventEnds) {
+    loop {
+        let newest = kept.borrow_and_update().last().map_or(0, |event| event.seq);
+        ends.shown.send_replace(EventsShown { newest, deliverable: None });
+        tokio::select! {
+            Ok(()) = kept.changed() => {}
+            Some(EventAsk::Page(query, answer)) = ends.asks.recv() => {
+                let is_asked = |event: &&HostEvent| {
+                    event.seq > query.after && query.since.is_none_or(|since| event.time >= since)
+                };
+                let mut events: Vec<HostEvent> = kept.borrow().iter().filter(is_asked).cloned().collect();
+                let more = events.len() > query.most.min(2);
+                events.truncate(query.most.min(2));
+                let next = events.last().map_or(newest.max(query.after), |event| event.seq);
+                // A caller that has gone needs no answer.
+                answer.send(EventPage { events, next, more, waiting: 0, dropped: 0 }).ok();
+            }
+            else => return,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use engine::mig_look::MigLook;
 use model::absence::{Absence, Reading};
 use model::docker::DockerFacts;
 use model::driver::{DriverGpu, DriverMig, DriverReport, DriverSource, GpuProcess, MemoryMib, MigMode, ProbeError};
+use model::event::{EventKind, EventSeverity, HostEvent, Occurrence};
 use model::health::gpu_health::AskedAt;
 use model::health::kernel_log::KernelLog;
 use model::health::show::apply;
@@ -314,5 +315,16 @@ pub(crate) fn images() -> ImagesState {
             has_few_inodes: false,
         }),
         ..ImagesState::default()
+    }
+}
+
+/// An event of that number and second.
+pub(crate) fn event(seq: u64, second: i64, kind: EventKind, message: &str) -> HostEvent {
+    HostEvent {
+        id: format!("00000000-0000-4000-8000-{seq:012}"),
+        seq,
+        time: UnixMillis(second * 1000),
+        boot_id: "f23a1e49-9ab3-4ede-ba60-c5c4215467a6".to_owned(),
+        what: Occurrence::new(kind, "0000:41:00.0", EventSeverity::Warning, message).with_code("xid_79"),
     }
 }

@@ -309,7 +309,9 @@ impl EventSpool {
     /// The manager has all events up to `acked`, of which `sent` was the last that it was sent. False where that is nothing new, or
     /// cannot be: then nothing changes.
     pub fn acknowledge(&mut self, server_id: &str, acked: u64, sent: u64) -> bool {
-        let is_new = self.owner.as_deref() == Some(server_id) && acked > self.acked && acked <= sent.min(self.last_seq);
+        let is_ours = self.owner.as_deref() == Some(server_id);
+        let next = self.kept.get(self.delivered()).map_or(u64::MAX, |one| one.event.seq);
+        let is_new = is_ours && acked >= next && acked <= sent.min(self.last_seq);
         if is_new {
             self.acked = acked;
             self.disk.queue(line(&SpoolRecord::Acked(acked)), 0, false);
