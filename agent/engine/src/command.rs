@@ -5,7 +5,7 @@ use model::blocker::{Blocked, Blocker};
 use model::change::Change;
 use model::desired::{DocumentId, Epoch};
 use model::enrol::EnrolSpec;
-use model::manager_trust::EnrolmentEdit;
+use model::enrol::EnrolmentEdit;
 use model::mig::MigReturnRequest;
 use model::plan::Subject;
 use model::policy::{Explanation, Policy, Requester};

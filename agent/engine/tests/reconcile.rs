@@ -49,7 +49,7 @@ impl ManagerPort for Setter {
         Ok(())
     }
 
-    async fn edit_enrolment(&self, _: model::manager_trust::EnrolmentEdit) -> Result<(), Refusal> {
+    async fn edit_enrolment(&self, _: model::enrol::EnrolmentEdit) -> Result<(), Refusal> {
         Ok(())
     }
 

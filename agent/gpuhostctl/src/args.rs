@@ -4,7 +4,7 @@ use crate::change_flags::Change;
 use crate::images::Prune;
 use crate::import_kasm::ImportKasm;
 use crate::nvidia::nvidia_args::NvidiaCommand;
-use crate::trust::TrustCommand;
+use crate::trust_args::TrustCommand;
 use crate::workspaces::workspaces_args::{Drain, Run, WorkspacesCommand};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use model::daemon_json::{RuntimeEntry, RuntimeName};

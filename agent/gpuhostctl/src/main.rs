@@ -30,6 +30,7 @@ mod show;
 mod text;
 mod top;
 mod trust;
+mod trust_args;
 mod verdict;
 mod wait;
 mod wait_nvidia;

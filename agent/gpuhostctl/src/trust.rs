@@ -6,49 +6,12 @@ use crate::failure::Failure;
 use crate::input;
 use crate::manage::{finish, options};
 use crate::text::{Cell, Look, Table, ahead, print, print_json};
-use clap::{Args, Subcommand};
+use crate::trust_args::{Added, TrustCommand};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use wire::dbus::host::{HostView, TrustView};
 
 /// No bundle of authorities is larger; the bus takes no more in one message.
 const CA_MAX_BYTES: usize = 60 * 1024;
-
-/// `trust …`
-#[derive(Debug, Subcommand)]
-pub(crate) enum TrustCommand {
-    /// List what a manager's certificate is verified by
-    Show,
-    /// Trust a further certificate authority, or a further pinned certificate (two at most)
-    Add {
-        /// What.
-        #[command(flatten)]
-        what: Added,
-        /// How.
-        #[command(flatten)]
-        how: Change,
-    },
-    /// Stop trusting one; the last one, or the one by which the present manager is trusted, is never removed
-    Remove {
-        /// Its SHA-256, as `gpuhostctl trust show` prints it
-        sha256: String,
-        /// How.
-        #[command(flatten)]
-        how: Change,
-    },
-}
-
-/// What is added.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub(crate) struct Added {
-    /// PEM file with the certificate authorities, or - for standard input
-    #[arg(long, alias = "ca", value_name = "FILE")]
-    ca_file: Option<PathBuf>,
-    /// SHA-256 of the manager's next certificate
-    #[arg(long, alias = "pin", value_name = "HEX")]
-    pin_sha256: Option<String>,
-}
 
 /// `trust`.
 pub(crate) async fn run(bus: Option<String>, what: TrustCommand, json: bool) -> Result<(), Failure> {
@@ -67,7 +30,7 @@ pub(crate) async fn run(bus: Option<String>, what: TrustCommand, json: bool) -> 
         TrustCommand::Remove { sha256, how } => {
             let host = daemon.host().await?;
             let job = daemon.answer(CHANGE_DEADLINE, host.remove_trust(&sha256, options(how))).await?;
-            (job, how, "It is no longer trusted; see: gpuhostctl trust show")
+            (job, how, "It is not trusted any more; see: gpuhostctl trust show")
         }
     };
     finish(&daemon, &job, how, json, done).await

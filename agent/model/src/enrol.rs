@@ -2,7 +2,7 @@
 
 use crate::checkin::{FetchStatus, Pins};
 use crate::condition::Condition;
-use crate::manager_trust::TrustedBy;
+use crate::manager_trust::{TrustChange, TrustedBy};
 use crate::settings::HostNaming;
 use crate::time::UnixMillis;
 use secrecy::zeroize::Zeroize;
@@ -84,6 +84,39 @@ pub struct EnrolSpec {
     pub named: HostNaming,
     /// A host that is enrolled already with one of these managers, under this id if one is given, is left as it is.
     pub unless_enrolled: bool,
+}
+
+/// What an administrator changes of an enrolment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnrolmentEdit {
+    /// The trust in managers.
+    Trust(TrustChange),
+    /// The token: the shared one, or the one with which this host asks for an identity.
+    Token(Secret),
+}
+
+impl EnrolmentEdit {
+    /// Stable name of the operation.
+    #[must_use]
+    pub const fn operation(&self) -> &'static str {
+        match self {
+            Self::Trust(TrustChange::AddAuthorities(_) | TrustChange::AddPin(_)) => "trust-add",
+            Self::Trust(TrustChange::Remove(_)) => "trust-remove",
+            Self::Token(_) => "set-token",
+        }
+    }
+
+    /// What is done, in words.
+    #[must_use]
+    pub const fn step(&self) -> &'static str {
+        match self {
+            Self::Trust(TrustChange::AddAuthorities(_) | TrustChange::AddPin(_)) => {
+                "add to what the manager's certificate is verified by"
+            }
+            Self::Trust(TrustChange::Remove(_)) => "remove from what the manager's certificate is verified by",
+            Self::Token(_) => "take another token for the manager",
+        }
+    }
 }
 
 /// State of the check-in with the manager.

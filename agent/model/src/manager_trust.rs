@@ -1,8 +1,7 @@
-//! Whom this host trusts as its manager, as it is shown, and what an administrator changes of an enrolment.
+//! Whom this host trusts as its manager, as it is shown, and how an administrator changes it.
 
 use crate::checkin::Pins;
 use crate::checkin::pins::BadPin;
-use crate::enrol::Secret;
 use crate::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 
@@ -105,39 +104,6 @@ impl TrustChange {
 fn digest(text: &str) -> Result<String, BadPin> {
     let normal = Pins::given(vec![text.to_owned()]).normal()?;
     normal.all().first().cloned().ok_or(BadPin::NoDigest)
-}
-
-/// What an administrator changes of an enrolment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EnrolmentEdit {
-    /// The trust in managers.
-    Trust(TrustChange),
-    /// The token: the shared one, or the one with which this host asks for an identity.
-    Token(Secret),
-}
-
-impl EnrolmentEdit {
-    /// Stable name of the operation.
-    #[must_use]
-    pub const fn operation(&self) -> &'static str {
-        match self {
-            Self::Trust(TrustChange::AddAuthorities(_) | TrustChange::AddPin(_)) => "trust-add",
-            Self::Trust(TrustChange::Remove(_)) => "trust-remove",
-            Self::Token(_) => "set-token",
-        }
-    }
-
-    /// What is done, in words.
-    #[must_use]
-    pub const fn step(&self) -> &'static str {
-        match self {
-            Self::Trust(TrustChange::AddAuthorities(_) | TrustChange::AddPin(_)) => {
-                "add to what the manager's certificate is verified by"
-            }
-            Self::Trust(TrustChange::Remove(_)) => "remove from what the manager's certificate is verified by",
-            Self::Token(_) => "take another token for the manager",
-        }
-    }
 }
 
 #[cfg(test)]

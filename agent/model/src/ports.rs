@@ -112,7 +112,7 @@ pub trait ManagerPort: Send + Sync + 'static {
     /// There is no enrolment that could be changed so, the manager in use would be lost, or it could not be written.
     fn edit_enrolment(
         &self,
-        edit: crate::manager_trust::EnrolmentEdit,
+        edit: crate::enrol::EnrolmentEdit,
     ) -> impl Future<Output = Result<(), crate::refusal::Refusal>> + Send;
 
     /// Freezes every change that a manager asks for, or lifts that; it is on disk when it returns.

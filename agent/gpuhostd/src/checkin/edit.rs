@@ -4,41 +4,15 @@ use crate::checkin::identity::{Credential, Trust};
 use crate::checkin::keeper::Write;
 use crate::checkin::lanes::{Back, Lane};
 use crate::checkin::life::Life;
+use crate::checkin::probe::{EditReply, ProbeBack, probe};
 use crate::checkin::task::Task;
-use crate::checkin::transport::Way;
 use crate::checkin::trust_edit::{changed, may_lose};
-use model::checkin::{FaultKind, ManagerAddress, Worth};
+use model::checkin::Worth;
+use model::enrol::EnrolmentEdit;
 use model::enrol::Secret;
-use model::manager_trust::{EnrolmentEdit, TrustChange};
+use model::manager_trust::TrustChange;
 use model::ports::Clock;
 use model::refusal::Refusal;
-use tokio::sync::oneshot;
-
-/// Who waits for an edit.
-pub(super) type EditReply = oneshot::Sender<Result<(), Refusal>>;
-
-/// The manager in use was looked at with the trust that is to come.
-#[derive(Debug)]
-pub(super) struct ProbeBack {
-    /// What is to be changed.
-    change: TrustChange,
-    /// Why the manager would not be trusted any more.
-    lost: Option<String>,
-    /// Who waits for it.
-    reply: EditReply,
-}
-
-/// Why a manager is not trusted; `None` where it is, or where nothing can be known of it now.
-pub(super) async fn distrusted(way: &mut Way, manager: &ManagerAddress) -> Option<String> {
-    let path = way.settings().paths.version.clone();
-    let lost = way.get(manager, &path).await.err()?;
-    matches!(lost.fault.kind, FaultKind::Tls(_) | FaultKind::Local).then_some(lost.fault.said)
-}
-
-async fn probe(mut way: Way, manager: ManagerAddress, change: TrustChange, reply: EditReply) -> ProbeBack {
-    let lost = distrusted(&mut way, &manager).await;
-    ProbeBack { change, lost, reply }
-}
 
 fn busy(why: &str) -> Refusal {
     Refusal::Busy { why: format!("{why}; try again in a few seconds") }

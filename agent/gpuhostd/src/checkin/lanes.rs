@@ -4,11 +4,11 @@
 use crate::checkin::beat::BeatBack;
 use crate::checkin::byhand::ByHandBack;
 use crate::checkin::deliver::DeliverBack;
-use crate::checkin::edit::ProbeBack;
 use crate::checkin::enrolment::EnrolBack;
 use crate::checkin::goodbye::GoodbyeBack;
 use crate::checkin::keeper::KeptBack;
 use crate::checkin::poll::PollBack;
+use crate::checkin::probe::ProbeBack;
 use crate::checkin::renewal::RenewalBack;
 use crate::checkin::token_file::TokenRead;
 use crate::checkin::version::VersionBack;

@@ -50,6 +50,7 @@ mod machine_id;
 mod pem;
 mod poll;
 mod port;
+mod probe;
 mod renewal;
 mod report;
 mod rotated;

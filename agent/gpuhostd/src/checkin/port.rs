@@ -1,7 +1,7 @@
 //! The port of the check-in for the core's jobs: a bounded queue to the task, and an answer for each ask.
 
+use model::enrol::EnrolmentEdit;
 use model::enrol::{EnrolSpec, Farewell};
-use model::manager_trust::EnrolmentEdit;
 use model::refusal::Refusal;
 use tokio::sync::{mpsc, oneshot};
 

@@ -1,8 +1,8 @@
 //! Who this host is to its managers, and what of it is kept: owned by the session task alone.
 
-use crate::checkin::edit::EditReply;
 use crate::checkin::identity::{AcceptedInventory, LastReply, SCHEMA, SKEW_STEP_MS, Trust};
 use crate::checkin::life::Life;
+use crate::checkin::probe::EditReply;
 use crate::checkin::token_file::TokenFile;
 use crate::checkin::trust_edit::shown;
 use model::checkin::condition::Standing;

@@ -188,7 +188,13 @@ async fn t33_a_manager_whose_clock_was_wrong_for_an_hour_costs_no_identity() {
     manager.set_gate(|endpoint, _| match endpoint {
         Endpoint::Heartbeat => Some(Scripted::refusal(manager::Code::TokenExpired, "expired")),
         Endpoint::Enroll => Some(Scripted::status(202).header("retry-after", "5")),
-        _ => None,
+        Endpoint::Version
+        | Endpoint::DesiredState
+        | Endpoint::Events
+        | Endpoint::Credentials
+        | Endpoint::Deregister
+        | Endpoint::Healthcheck
+        | Endpoint::SetServerStatus => None,
     });
     host.clock.advance(3_600_000).await;
     assert_eq!(running.conditions(), ["credential_expired", "pending_approval"]);

@@ -59,8 +59,7 @@ async fn relay(client: TcpStream, upstream: TcpStream, later: Option<watch::Rece
     let both = async {
         let down = async {
             let mut buffer = [0_u8; 4096];
-            loop {
-                let Ok(got @ 1..) = up_read.read(&mut buffer).await else { break };
+            while let Ok(got @ 1..) = up_read.read(&mut buffer).await {
                 for byte in buffer[..got].chunks(1) {
                     if later.as_ref().is_some_and(|later| *later.borrow() == Later::Trickle) {
                         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -3,8 +3,9 @@
 use crate::world::{Host, Running, TOKEN, no_violations, spec, with_token};
 use manager::{Auth, Endpoint, EnrolToken, Mode, Options, Scripted, Tls};
 use model::checkin::Pins;
+use model::enrol::EnrolmentEdit;
 use model::enrol::{CheckinState, EnrolSpec, Secret};
-use model::manager_trust::{EnrolmentEdit, TrustChange, TrustKind, TrustSource};
+use model::manager_trust::{TrustChange, TrustKind, TrustSource};
 use model::refusal::Refusal;
 use serde_json::{Value, json};
 

@@ -155,7 +155,7 @@ fn t25_no_secret_leaves_the_identity_directory() {
         Auth::Bearer(secret) => secret,
         other @ (Auth::Certificate { .. } | Auth::Nothing) => panic!("{other:?}"),
     });
-    let secret = secrets.last().expect("a heartbeat");
+    let secret = secrets.reduce(|_, latest| latest).expect("a heartbeat");
     assert!(daemon.log().contains("heartbeat accepted"), "the log is not the whole log");
     let shown: Vec<_> = ["status", "jobs", "gpus", "trust show", "desired show", "workspaces"]
         .map(|words| rig.world.ctl_json(&rig.bus.address, &words.split(' ').collect::<Vec<_>>()).to_string())
