@@ -1,4 +1,4 @@
-//! Samples what workspaces that run use, so that nobody has to ask Docker, whose statistics take a second for each container.
+//! Samples what workspaces that run use, so that Docker need not be asked, whose statistics take a second for each container.
 
 use crate::publish::Publisher;
 use model::ids::ContainerId;

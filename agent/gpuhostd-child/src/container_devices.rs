@@ -29,6 +29,8 @@ const FOLDERS: [&str; 7] = [
 ];
 /// Where control groups are mounted.
 const GROUPS: &str = "/sys/fs/cgroup";
+/// `/dev/null` (Documentation/admin-guide/devices.txt).
+const NULL: DeviceNumber = DeviceNumber { major: 1, minor: 3 };
 /// More devices than a host has GPUs, many times.
 const DEVICES_MAX: usize = 512;
 
@@ -40,17 +42,24 @@ pub(crate) fn probe(of: &ContainerId, pid: u32, devices: &[DeviceNumber]) -> Res
     let majors = std::fs::read_to_string("/proc/devices")?;
     let asked: Vec<(DeviceNumber, Result<OwnedFd, CgroupVerdict>)> =
         devices.iter().map(|number| (*number, node(*number, &majors))).collect();
+    let null = opened(Path::new("/dev/null"), NULL).ok_or_else(|| OsCause::found("there is no /dev/null"))?;
     let inside = File::from(procs(&group_of(&format!("/proc/{pid}/cgroup"), Some(of))?)?);
     let home = File::from(procs(&group_of("/proc/self/cgroup", None)?)?);
     // Files that are open stay open: nothing else can be written from here on.
     write::seal(&[]).map_err(|fault| OsCause::found(format!("cannot give up write access (Landlock): {fault}")))?;
+    let way = Way::that_works(&null)?;
     let mut answers: Vec<Option<Errno>> = vec![None; asked.len()];
     enter(&inside)?;
+    let is_null_there = way.may_open(&null).is_ok();
     for ((_, node), answer) in asked.iter().zip(&mut answers) {
-        *answer = node.as_ref().ok().and_then(|node| may_open(node).err());
+        *answer = node.as_ref().ok().and_then(|node| way.may_open(node).err());
     }
     // It ends at once where it cannot leave.
     enter(&home)?;
+    if !is_null_there {
+        // No container is without it: whatever refuses that is no loss of a GPU.
+        return Err(OsCause::found("/dev/null is refused in the control group as well, so that nothing follows"));
+    }
     let verdict = |((number, node), errno): ((DeviceNumber, Result<OwnedFd, CgroupVerdict>), Option<Errno>)| {
         let verdict = match (node, errno) {
             (Err(verdict), _) => verdict,
@@ -73,12 +82,30 @@ fn enter(mut procs: &File) -> Result<(), OsCause> {
     })
 }
 
-fn may_open(node: &OwnedFd) -> Result<(), Errno> {
-    let wanted = AccessFlags::R_OK | AccessFlags::W_OK;
-    match faccessat(node, "", wanted, AtFlags::AT_EMPTY_PATH) {
-        // A C library or a kernel without faccessat2 (before Linux 5.8).
-        Err(Errno::EINVAL | Errno::ENOSYS) => access(format!("/proc/self/fd/{}", node.as_raw_fd()).as_str(), wanted),
-        answer => answer,
+/// How the kernel is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// By the open file itself: `faccessat2`, from Linux 5.8 on.
+    File,
+    /// By its name below `/proc/self/fd`.
+    Name,
+}
+
+impl Way {
+    /// The first that works for a device that everybody has. A filter of system calls that does not know `faccessat2` refuses it with
+    /// EPERM, as a control group refuses a device.
+    fn that_works(null: &OwnedFd) -> Result<Self, OsCause> {
+        let works = |way: &Self| way.may_open(null).is_ok();
+        let way = [Self::File, Self::Name].into_iter().find(works);
+        way.ok_or_else(|| OsCause::found("this process may not ask for /dev/null, so that it can ask for nothing"))
+    }
+
+    fn may_open(self, node: &OwnedFd) -> Result<(), Errno> {
+        let wanted = AccessFlags::R_OK | AccessFlags::W_OK;
+        match self {
+            Self::File => faccessat(node, "", wanted, AtFlags::AT_EMPTY_PATH),
+            Self::Name => access(format!("/proc/self/fd/{}", node.as_raw_fd()).as_str(), wanted),
+        }
     }
 }
 
@@ -181,7 +208,14 @@ mod tests {
     }
 
     #[test]
-    fn a_number_without_driver_and_one_without_a_file_are_told_apart() {
+    fn both_ways_ask_for_a_device_without_opening_it() {
+        let null = opened(Path::new("/dev/null"), NULL).unwrap();
+        assert_eq!((Way::File.may_open(&null), Way::Name.may_open(&null)), (Ok(()), Ok(())));
+        assert_eq!(Way::that_works(&null).unwrap(), Way::File);
+    }
+
+    #[test]
+    fn a_number_without_driver_and_one_without_a_file_are_distinguished() {
         let devices = "Character devices:\n  1 mem\n195 nvidia\n\nBlock devices:\n259 blkext\n";
         let number = |major, minor| DeviceNumber { major, minor };
         assert!(node(number(1, 3), devices).is_ok(), "/dev/null");

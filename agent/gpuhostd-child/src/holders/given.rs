@@ -20,7 +20,7 @@ use std::path::Path;
 
 /// Where runtimes put nodes: `/dev` and these folders of it.
 const FOLDERS: [&str; 6] = ["", "dri", "vfio", "vfio/devices", "snd", "nvidia-caps"];
-/// Most device files of a container that are listed: whoever is root in it can make more.
+/// Most device files of a container that are listed: a process that is root in it can make more.
 const NODES_MAX: usize = 4096;
 /// `/dev/mem` (Documentation/admin-guide/devices.txt).
 const MEM: (u64, u64) = (1, 1);

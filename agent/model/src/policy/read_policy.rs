@@ -246,4 +246,23 @@ mod tests {
             let _ = read("policy.toml", &text);
         }
     }
+
+    #[test]
+    fn what_is_done_about_lost_gpus_is_one_of_three_words_and_nothing_by_itself() {
+        let repair = |text: &str| read("p", text).map(|policy| policy.host.workspaces.repair);
+        assert_eq!(repair("").unwrap(), WorkspaceRepair::Never);
+        for (word, expected) in [
+            ("never", WorkspaceRepair::Never),
+            ("when_idle", WorkspaceRepair::WhenIdle),
+            ("restart", WorkspaceRepair::Restart),
+        ] {
+            assert_eq!(repair(&format!("[host.workspaces]\nrepair = '{word}'")).unwrap(), expected);
+            assert_eq!(expected.code(), word);
+        }
+        let refused = repair("[host.workspaces]\nrepair = 'always'").unwrap_err().to_string();
+        assert!(
+            refused.contains("host.workspaces.repair") && refused.contains("never, when_idle or restart"),
+            "{refused}"
+        );
+    }
 }

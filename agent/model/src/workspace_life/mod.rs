@@ -23,6 +23,7 @@ mod workspace_figures;
 mod workspace_gpu_look;
 mod workspace_gpu_memory;
 mod workspace_gpu_needs;
+mod workspace_gpu_probe;
 mod workspace_gpu_turn;
 mod workspace_host;
 mod workspace_host_side;
@@ -57,11 +58,10 @@ pub use workspace_decide::decide_workspaces;
 pub use workspace_deed::WorkspaceDeed;
 pub use workspace_facts::WorkspaceFacts;
 pub use workspace_figures::{CgroupFigures, CgroupFile, WorkspaceFigures, WorkspaceSamples};
-pub use workspace_gpu_look::{
-    CgroupVerdict, ContainerNode, DeviceVerdict, GpuVerdict, WorkspaceGpuLook, WorkspaceGpuProbe, WorkspaceStart,
-};
+pub use workspace_gpu_look::{CgroupVerdict, ContainerNode, DeviceVerdict, GpuVerdict, WorkspaceGpuLook};
 pub use workspace_gpu_memory::WorkspaceGpuMemory;
 pub use workspace_gpu_needs::{GpuNode, WorkspaceGpuNeeds};
+pub use workspace_gpu_probe::{WorkspaceGpuProbe, WorkspaceStart};
 pub use workspace_host::described;
 pub use workspace_host_side::WorkspaceHostSide;
 pub use workspace_look::{WorkspaceLook, WorkspaceSeen};

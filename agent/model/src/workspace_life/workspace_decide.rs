@@ -6,7 +6,7 @@ use super::pull_failure::pull_failure_code;
 use super::removal_gate::removals;
 use super::workspace_deed::WorkspaceDeed;
 use super::workspace_ending::{deleted, paused, stopped};
-use super::workspace_gpu_look::WorkspaceGpuProbe;
+use super::workspace_gpu_probe::WorkspaceGpuProbe;
 use super::workspace_gpu_turn::{GPU_LOST, probes};
 use super::workspace_look::WorkspaceSeen;
 use super::workspace_memory::{WorkspaceMemory, WorkspacesMemory, is_ending};

@@ -1,42 +1,7 @@
-//! What is looked at of the GPUs of a running workspace, and what the host shows of it.
+//! What the host shows of the GPUs of a running workspace.
 
-use super::workspace_gpu_needs::WorkspaceGpuNeeds;
-use super::workspace_look::WorkspaceSeen;
 use crate::device_links::DeviceNumber;
-use crate::ids::ContainerId;
-use crate::time::UnixMillis;
-use crate::workspace::WorkspaceId;
 use serde::{Deserialize, Serialize};
-
-/// One start of a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WorkspaceStart {
-    /// Which container.
-    pub container: ContainerId,
-    /// When it was started.
-    pub started_at: Option<UnixMillis>,
-}
-
-impl WorkspaceStart {
-    /// The one that is seen.
-    #[must_use]
-    pub fn of(seen: &WorkspaceSeen) -> Self {
-        Self { container: seen.id.clone(), started_at: seen.started_at }
-    }
-}
-
-/// One look.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WorkspaceGpuProbe {
-    /// Of which workspace.
-    pub workspace_id: WorkspaceId,
-    /// Which start of its container.
-    pub start: WorkspaceStart,
-    /// The first process of the container.
-    pub pid: u32,
-    /// What its GPUs need.
-    pub needs: WorkspaceGpuNeeds,
-}
 
 /// A device file in the `/dev` of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,8 +1,9 @@
 //! What is remembered of the GPUs of one workspace: what the last look showed, when the next one is due, and how often it was started
 //! again for them.
 
-use super::workspace_gpu_look::{GpuVerdict, WorkspaceGpuLook, WorkspaceStart};
+use super::workspace_gpu_look::{GpuVerdict, WorkspaceGpuLook};
 use super::workspace_gpu_needs::WorkspaceGpuNeeds;
+use super::workspace_gpu_probe::WorkspaceStart;
 use super::workspace_look::WorkspaceSeen;
 use super::workspace_pace::WorkspacePace;
 use crate::printable::printable;

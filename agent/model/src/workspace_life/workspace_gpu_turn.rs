@@ -1,6 +1,7 @@
 //! Which workspaces' GPUs are looked at next, and what is done about a workspace that has lost them.
 
-use super::workspace_gpu_look::{GpuVerdict, WorkspaceGpuLook, WorkspaceGpuProbe, WorkspaceStart};
+use super::workspace_gpu_look::{GpuVerdict, WorkspaceGpuLook};
+use super::workspace_gpu_probe::{WorkspaceGpuProbe, WorkspaceStart};
 use super::workspace_look::WorkspaceSeen;
 use super::workspace_memory::{WorkspaceMemory, WorkspacesMemory};
 use super::workspace_pace::WorkspaceGate;

@@ -1,7 +1,7 @@
 //! What is decided in one turn.
 
 use super::workspace_deed::WorkspaceDeed;
-use super::workspace_gpu_look::WorkspaceGpuProbe;
+use super::workspace_gpu_probe::WorkspaceGpuProbe;
 use super::workspace_memory::WorkspacesMemory;
 use super::workspace_status::WorkspacesState;
 use crate::time::BootMillis;

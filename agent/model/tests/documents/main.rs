@@ -22,6 +22,7 @@ mod smi_shapes;
 mod snapshot_redact;
 mod workspace;
 mod workspace_gpus;
+mod workspace_host_side;
 mod workspace_limits;
 mod workspace_volumes;
 mod workspaces;

@@ -154,7 +154,7 @@ fn a_loss_is_reported_once_and_by_itself_nothing_is_stopped_for_it() {
 }
 
 #[test]
-fn a_look_of_an_earlier_start_says_nothing_about_this_one() {
+fn a_look_of_an_earlier_start_does_not_count_for_this_one() {
     let mut at = running(WorkspaceRepair::Restart);
     let turn = decide_workspaces(&at);
     at.memory = turn.memory.clone();

@@ -1,4 +1,4 @@
-//! Whose volumes are removed and mounted, whatever removed a container and whoever names a volume.
+//! Whose volumes are removed and mounted, whatever removed a container and whichever workspace names a volume.
 
 use crate::workspaces::{said, wish, with_containers, world};
 use model::desired::WishText;
