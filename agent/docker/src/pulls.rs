@@ -129,12 +129,7 @@ impl Pulls {
     }
 
     /// The login goes into one header of this one request, to Docker, which sends it to the registry that the image names.
-    async fn pull_with(
-        &self,
-        socket: &str,
-        image: &ImageRef,
-        login: Option<DockerCredentials>,
-    ) -> Result<(), String> {
+    async fn pull_with(&self, socket: &str, image: &ImageRef, login: Option<DockerCredentials>) -> Result<(), String> {
         let docker = client(socket, self.stalled_after).await.map_err(|error| words(&error))?;
         let tag = image.digest().map_or_else(|| image.tag().unwrap_or("latest"), |digest| digest.as_str());
         let options = CreateImageOptionsBuilder::new().from_image(image.repository()).tag(tag).build();
@@ -148,10 +143,10 @@ impl Pulls {
             };
             let Some(line) = line else { break };
             let line = line.map_err(|error| said(&error))?;
-            if let Some(Pull::Runs(progress)) = self.lock().get_mut(image) {
-                if progress.note(&line) {
-                    moved = Instant::now();
-                }
+            if let Some(Pull::Runs(progress)) = self.lock().get_mut(image)
+                && progress.note(&line)
+            {
+                moved = Instant::now();
             }
         }
         match present(socket, image).await.map_err(|error| words(&error))? {

@@ -35,7 +35,7 @@ impl fmt::Debug for RegistryLogins {
     }
 }
 
-/// Reads the file of logins, each time anew. Blocking. An error is what is wrong with it, with what to do.
+/// Reads the file of logins, each time again. Blocking. An error is what is wrong with it, with what to do.
 type Read = dyn Fn() -> Result<Option<Vec<u8>>, String> + Send + Sync;
 
 /// Where the logins are read.
@@ -144,7 +144,8 @@ impl RegistryLogins {
             Err(fault) => {
                 let (line, column) = (fault.line(), fault.column());
                 // The words of the error can have a value of the file in them.
-                let why = format!("line {line}, column {column}: it is not JSON with `auths`, as `docker login` writes it");
+                let why =
+                    format!("line {line}, column {column}: it is not JSON with `auths`, as `docker login` writes it");
                 all.faults.push(why);
                 return all;
             }
@@ -188,9 +189,8 @@ impl RegistryLogins {
         let registry = image.registry();
         let repository = image.repository();
         let path = repository.strip_prefix(registry).and_then(|rest| rest.strip_prefix('/')).unwrap_or(repository);
-        let is_below = |prefix: &str| {
-            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
+        let is_below =
+            |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         let fits = |((host, prefix), _): &(&(String, Option<String>), &Login)| {
             host == registry && prefix.as_deref().is_none_or(is_below)
         };

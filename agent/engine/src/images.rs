@@ -128,10 +128,7 @@ impl<P: ImagePort, L: LedgerPort, K: Clock> ImageKeeper<P, L, K> {
     async fn await_next(
         &mut self,
         inbox: &mut ImageInbox,
-        (seen, workspaces): (
-            &mut watch::Receiver<Arc<HostObservation>>,
-            &mut watch::Receiver<Arc<WorkspacesState>>,
-        ),
+        (seen, workspaces): (&mut watch::Receiver<Arc<HostObservation>>, &mut watch::Receiver<Arc<WorkspacesState>>),
         wake: BootMillis,
     ) -> Option<BootMillis> {
         let clock = Arc::clone(&self.parts.clock);

@@ -45,6 +45,7 @@ pub mod alarm;
 pub mod change;
 pub mod command;
 mod core;
+mod driver_changing;
 pub mod handle;
 mod health;
 pub mod image_board;

@@ -3,6 +3,7 @@
 //! What is wished is in the documents, and what is there is in Docker: both are read again after every start. Only what people have
 //! asked for on this host, and the volumes of what was deleted, are kept on disk, before anything is done for them.
 
+use crate::driver_changing::driver_changing;
 use crate::image_board::pull_ended;
 use crate::named_images::NamedImages;
 use crate::publish::{Publisher, WorkspaceQuestion};
@@ -13,7 +14,7 @@ use model::driver::ProbeError;
 use model::enrol::CheckinStatus;
 use model::image_ref::ImageRef;
 use model::message::Message;
-use model::nvidia_container::{NvidiaPhase, NvidiaState};
+use model::nvidia_container::NvidiaState;
 use model::observation::HostObservation;
 use model::policy::Policy;
 use model::ports::{Clock, LedgerPort, WorkspacePort};
@@ -23,9 +24,9 @@ use model::settings::Settings;
 use model::time::{BootMillis, Now};
 use model::workspace::{DesiredRun, WorkspaceAction, WorkspaceId, plan};
 use model::workspace_life::{
-    BadWorkspacesRecord, DiskRoom, LocalWorkspace, WorkspaceAsk, WorkspaceDeed, WorkspaceLimits, WorkspaceLook, WorkspaceReason,
-    WorkspaceWishes, WorkspacesDoing, WorkspacesMemory, WorkspacesRecord, WorkspacesState, WorkspacesTurn,
-    WorkspacesWorld, decide_workspaces, described,
+    BadWorkspacesRecord, DiskRoom, LocalWorkspace, WorkspaceAsk, WorkspaceDeed, WorkspaceLimits, WorkspaceLook,
+    WorkspaceReason, WorkspaceWishes, WorkspacesDoing, WorkspacesMemory, WorkspacesRecord, WorkspacesState,
+    WorkspacesTurn, WorkspacesWorld, decide_workspaces, described,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -576,25 +577,6 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
         }
         publisher.show_workspaces(state);
     }
-}
-
-/// While one of NVIDIA's containers is replaced nothing is started with a GPU.
-fn driver_changing(nvidia: &NvidiaState) -> Option<String> {
-    let of = |name: &str, phase: &NvidiaPhase| match phase {
-        NvidiaPhase::Upgrading { step } | NvidiaPhase::RollingBack { step } | NvidiaPhase::Stopping { step } => {
-            Some(format!("the {name} container is being changed: {step}"))
-        }
-        NvidiaPhase::Starting { lacks } => Some(format!("the {name} container is not ready yet: {lacks}")),
-        NvidiaPhase::Disabled
-        | NvidiaPhase::Absent { .. }
-        | NvidiaPhase::Pulling { .. }
-        | NvidiaPhase::Ready
-        | NvidiaPhase::Failed { .. }
-        | NvidiaPhase::Refused { .. }
-        | NvidiaPhase::Foreign { .. }
-        | NvidiaPhase::Unknown { .. } => None,
-    };
-    of("driver", &nvidia.driver.phase).or_else(|| of("toolkit", &nvidia.toolkit.phase))
 }
 
 /// Waits until the instant, or for ever where there is none.

@@ -92,12 +92,7 @@ impl Bench {
     }
 
     fn with(
-        (port, ledger, settings, clock): (
-            Arc<Counted>,
-            SimLedger,
-            watch::Sender<Arc<Settings>>,
-            Arc<VirtualClock>,
-        ),
+        (port, ledger, settings, clock): (Arc<Counted>, SimLedger, watch::Sender<Arc<Settings>>, Arc<VirtualClock>),
     ) -> Self {
         let publisher = EngineParts::default().publisher();
         let first = ObservationMeta { sequence: 1, observed_at: UnixMillis(1), observed_boot: BootMillis(1) };
@@ -105,8 +100,7 @@ impl Bench {
         let happened = publisher.take_occurrences().unwrap();
         publisher.images().show_nvidia(BTreeSet::new());
         publisher.images().show_documents(Some(BTreeSet::new()));
-        let bench =
-            Self { port, ledger, publisher, happened, settings, clock, cancel: CancellationToken::new() };
+        let bench = Self { port, ledger, publisher, happened, settings, clock, cancel: CancellationToken::new() };
         let keeper = ImageKeeper::new(ImageKeeperParts {
             port: Arc::clone(&bench.port),
             ledger: Arc::new(bench.ledger.clone()),

@@ -2,8 +2,8 @@
 //! creates, starts, stops and removes NVIDIA's two containers and the containers of workspaces, and nothing else.
 
 use docker::{
-    LoginSource, NvidiaContainers, PULL_STALLED_AFTER, STALLED_AFTER, WorkspaceContainers, facts, mig_claims, runtime_users,
-    smi_in_driver_container,
+    LoginSource, NvidiaContainers, PULL_STALLED_AFTER, STALLED_AFTER, WorkspaceContainers, facts, mig_claims,
+    runtime_users, smi_in_driver_container,
 };
 use hands::policy;
 use hands::program::{HandPaths, HandSettings, noted, with_note};

@@ -19,7 +19,9 @@ use host::front::{FileJournal, FileLedger};
 use model::change::UNKNOWN_BOOT;
 use model::enrol::CheckinStatus;
 use model::message::Message;
-use model::ports::{ActPort, ChangePort, Clock, HostPort, ImagePort, KernelLogPort, ManagerPort, NvidiaPort, WorkspacePort};
+use model::ports::{
+    ActPort, ChangePort, Clock, HostPort, ImagePort, KernelLogPort, ManagerPort, NvidiaPort, WorkspacePort,
+};
 use model::settings::{Settings, SettingsOverlay};
 use program::logging::Level;
 use sd_notify::NotifyState;
@@ -61,7 +63,12 @@ pub struct Live {
 ///
 /// # Errors
 /// Only what makes a start impossible; no bus, no manager, no Docker, no driver does not.
-pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort + ImagePort, C: ChangePort, K: Clock, L: KernelLogPort>(
+pub async fn run<
+    H: HostPort + ActPort + NvidiaPort + WorkspacePort + ImagePort,
+    C: ChangePort,
+    K: Clock,
+    L: KernelLogPort,
+>(
     ports: Ports<H, C, K, L>,
     mut live: Live,
     args: FrontArgs,

@@ -52,7 +52,11 @@ fn hands_with(folder: &Path, script: &str, wrong: Option<&str>) -> Hands {
     settings.docker.socket = folder.join("docker.sock").display().to_string();
     settings.nvidia.smi_paths = if script.is_empty() { Vec::new() } else { vec![program(folder, script)] };
     settings.nvidia.probe_timeout_ms = 5000;
-    let paths = HandPaths { sysfs: folder.join("sys"), policy: folder.join("policy.toml"), registries: folder.join("registries.json") };
+    let paths = HandPaths {
+        sysfs: folder.join("sys"),
+        policy: folder.join("policy.toml"),
+        registries: folder.join("registries.json"),
+    };
     let served = HandRole::ALL.map(|role| {
         let settings = HandSettings { settings: settings.clone(), wrong: wrong.map(str::to_owned) };
         Served::with(ourselves(), registry_of(role, settings, &paths), limits())

@@ -30,7 +30,11 @@ fn registry(role: HandRole) -> Registry {
     let nowhere = Path::new("/nonexistent");
     let mut settings = Settings::default();
     settings.docker.socket = nowhere.join("docker.sock").display().to_string();
-    let paths = HandPaths { sysfs: nowhere.join("sys"), policy: nowhere.join("policy.toml"), registries: nowhere.join("registries.json") };
+    let paths = HandPaths {
+        sysfs: nowhere.join("sys"),
+        policy: nowhere.join("policy.toml"),
+        registries: nowhere.join("registries.json"),
+    };
     registry_of(role, HandSettings { settings, wrong: None }, &paths)
 }
 

@@ -4,9 +4,9 @@
 
 mod cdi;
 mod many_containers;
+mod registry_logins;
 mod server;
 mod whole_inspect;
-mod registry_logins;
 mod workspaces;
 
 use docker::{facts, smi_in_driver_container};

@@ -20,7 +20,8 @@ fn image(registry: &str) -> ImageRef {
 
 fn server() -> Server {
     let version = Reply::Json(200, r#"{"ApiVersion":"1.41","Version":"20.10.24"}"#.to_owned());
-    Server::start(vec![("/version", version), ("/images/create", Reply::Json(500, REFUSED.to_owned()))])
+    let list = ("/containers/json", Reply::Json(200, "[]".to_owned()));
+    Server::start(vec![list, ("/version", version), ("/images/create", Reply::Json(500, REFUSED.to_owned()))])
 }
 
 fn source() -> LoginSource {

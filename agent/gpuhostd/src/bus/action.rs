@@ -85,7 +85,10 @@ pub fn action_for(interface: &str, member: &str) -> Option<PolkitAction> {
             Some(PolkitAction::Passthrough)
         }
         (NVIDIA_CONTAINER_INTERFACE, "Enable" | "Disable") => Some(PolkitAction::NvidiaContainers),
-        (WORKSPACES_INTERFACE, "CreateWorkspace" | "ConfirmRemovals" | "DeleteStaged" | "SetDraining" | "PruneImages")
+        (
+            WORKSPACES_INTERFACE,
+            "CreateWorkspace" | "ConfirmRemovals" | "DeleteStaged" | "SetDraining" | "PruneImages",
+        )
         | (WORKSPACE_INTERFACE, "Start" | "Stop" | "Pause" | "Resume" | "Delete" | "Recreate" | "Retry") => {
             Some(PolkitAction::Workspaces)
         }

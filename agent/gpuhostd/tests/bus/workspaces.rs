@@ -221,12 +221,15 @@ fn images_are_read_by_anybody_and_removed_by_who_may() {
     served.core.publisher.images().show(hosts::images());
     let output = busctl_as(&bus, NOBODY, &["call", NAME, ROOT, ALL, "ListImages", "a{sv}", "0"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    for part in [r#"\"Ours\":true"#, r#"\"Kept\":null"#, r#"\"Kept\":\"not_ours\""#, r#"\"DiskReserveBytes\":2147483648"#] {
+    for part in
+        [r#"\"Ours\":true"#, r#"\"Kept\":null"#, r#"\"Kept\":\"not_ours\""#, r#"\"DiskReserveBytes\":2147483648"#]
+    {
         assert!(text.contains(part), "no {part} in {text}");
     }
     let refused = busctl_refused(&bus, NOBODY, &["call", NAME, ROOT, ALL, "PruneImages", "a{sv}", "0"]);
     assert!(refused.contains("not authorized"), "{refused}");
-    for (options, mode) in [(&["0"][..], PruneMode::Normal), (&["1", "mode", "s", "aggressive"], PruneMode::Aggressive)] {
+    for (options, mode) in [(&["0"][..], PruneMode::Normal), (&["1", "mode", "s", "aggressive"], PruneMode::Aggressive)]
+    {
         busctl(&bus, &[&["call", NAME, ROOT, ALL, "PruneImages", "a{sv}"], options].concat());
         let got = served.core.got.borrow().last().unwrap().clone();
         assert_eq!((got.operation, got.prune), ("images-prune", Some(mode)));

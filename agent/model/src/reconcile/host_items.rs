@@ -42,18 +42,8 @@ fn of_section(world: &World<'_>, source: WishSource, of: &DesiredAgent, holder: 
         keys.item("reconcile_interval_s", &of.sample_interval_s, &holder.sample_interval_s, S::SampleIntervalS),
         keys.item("log_level", &of.log_level, &holder.log_level, S::LogLevel),
         keys.item("prune", &of.prune, &holder.prune, S::Prune),
-        keys.item(
-            "disk_usage_limit",
-            &of.disk_usage_limit_pct,
-            &holder.disk_usage_limit_pct,
-            S::DiskUsageLimitPct,
-        ),
-        keys.item(
-            "max_concurrent_docker_pulls",
-            &of.concurrent_pulls,
-            &holder.concurrent_pulls,
-            S::ConcurrentPulls,
-        ),
+        keys.item("disk_usage_limit", &of.disk_usage_limit_pct, &holder.disk_usage_limit_pct, S::DiskUsageLimitPct),
+        keys.item("max_concurrent_docker_pulls", &of.concurrent_pulls, &holder.concurrent_pulls, S::ConcurrentPulls),
     ]
     .into_iter()
     .flatten()

@@ -1,8 +1,8 @@
 //! Lays configuration files over each other, field by field, and gathers all that is wrong with its place.
 
 use super::{
-    AgentSettings, DockerSettings, GpuSettings, ImagesSettings, ManagerPaths, ManagerSettings, MetricsSettings, NvidiaSettings,
-    Settings, check,
+    AgentSettings, DockerSettings, GpuSettings, ImagesSettings, ManagerPaths, ManagerSettings, MetricsSettings,
+    NvidiaSettings, Settings, check,
 };
 use crate::fields::{ConfigError, ConfigPlace, Document, Section};
 use crate::nvidia_container::NvidiaWish;

@@ -42,7 +42,8 @@ impl DiskRoom {
     #[must_use]
     pub fn is_free_again(&self) -> bool {
         self.lacking_bytes() == 0
-            && (self.reserve_bytes == 0 || self.available_bytes >= self.reserve_bytes.saturating_add(self.reserve_bytes / 20))
+            && (self.reserve_bytes == 0
+                || self.available_bytes >= self.reserve_bytes.saturating_add(self.reserve_bytes / 20))
     }
 
     /// In words, with both numbers.
@@ -68,7 +69,11 @@ mod tests {
         let room = DiskRoom::of(&disk(950, 50, 500), 90);
         assert_eq!((room.reserve_bytes, room.lacking_bytes(), room.is_free_again()), (100, 50, false));
         let at_the_limit = DiskRoom::of(&disk(900, 100, 500), 90);
-        assert_eq!((at_the_limit.lacking_bytes(), at_the_limit.is_free_again()), (0, false), "not short, and not over it");
+        assert_eq!(
+            (at_the_limit.lacking_bytes(), at_the_limit.is_free_again()),
+            (0, false),
+            "not short, and not over it"
+        );
         assert!(DiskRoom::of(&disk(890, 110, 500), 90).is_free_again());
         assert_eq!(DiskRoom::of(&disk(100, 900, 9), 90).lacking_bytes(), 1);
         let all = DiskRoom::of(&disk(1000, 0, 500), 100);

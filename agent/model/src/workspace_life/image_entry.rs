@@ -109,8 +109,12 @@ mod tests {
             Document { images: vec![serde_json::from_value(entry(None, None)).unwrap()], ..Document::default() };
         assert_eq!(size_of(&document, &image("r.example/x")), 3_000_000);
         assert_eq!(size_of(&document, &image("r.example/y")), 0);
-        let shown = format!("{:?}", serde_json::from_value::<Image>(json!({"image_id": "i", "name": "x", "enabled": true,
-            "docker_token": "canary"})).unwrap());
+        let shown = format!(
+            "{:?}",
+            serde_json::from_value::<Image>(json!({"image_id": "i", "name": "x", "enabled": true,
+            "docker_token": "canary"}))
+            .unwrap()
+        );
         assert!(!shown.contains("canary"), "{shown}");
     }
 }

@@ -89,7 +89,9 @@ mod tests {
         let found = image_wishes(&of, Requester::Manager);
         let shown: Vec<(&str, String)> = found
             .iter()
-            .map(|wish| (wish.id.as_str(), wish.image.as_ref().map_or_else(|why| why.code.clone(), ToString::to_string)))
+            .map(|wish| {
+                (wish.id.as_str(), wish.image.as_ref().map_or_else(|why| why.code.clone(), ToString::to_string))
+            })
             .collect();
         let first = format!("r.example/x:1@{}", digest("a"));
         let expected = [

@@ -20,5 +20,6 @@ mod smi_oracle;
 mod smi_shapes;
 mod snapshot_redact;
 mod workspace;
+mod workspace_images;
 mod workspace_limits;
 mod workspaces;

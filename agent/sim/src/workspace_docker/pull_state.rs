@@ -150,9 +150,8 @@ impl PullState {
         for image in &due {
             self.pulling.remove(image);
             let away = self.registry_away.then_some("dial tcp: connection refused");
-            let is_full = self.room_bytes.is_some_and(|room| {
-                self.used_bytes().saturating_add(self.image(image).bytes) > room
-            });
+            let is_full =
+                self.room_bytes.is_some_and(|room| self.used_bytes().saturating_add(self.image(image).bytes) > room);
             let away = away.or_else(|| is_full.then(|| PullFate::NoSpace.fault()).flatten());
             match (away.or_else(|| self.image(image).fate.fault()), image.digest()) {
                 (None, Some(digest)) => {

@@ -12,7 +12,12 @@ use model::workspace_life::{WorkspaceDeed, pull_failure_code};
 const PASSWORD: &str = "secret-of-the-registry";
 
 /// What becomes of a pull: nothing, or the code and the words of its failure.
-async fn pull(host: &Host, hand: &WorkspaceContainers, image: &ImageRef, login: Option<RegistryLogin>) -> Option<String> {
+async fn pull(
+    host: &Host,
+    hand: &WorkspaceContainers,
+    image: &ImageRef,
+    login: Option<RegistryLogin>,
+) -> Option<String> {
     let deed = WorkspaceDeed::Pull { image: image.clone(), login };
     hand.apply(&deed, &host.policy, 2 * PATIENCE).await.unwrap();
     let seen = until("the image", || async {

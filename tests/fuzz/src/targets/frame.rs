@@ -109,7 +109,7 @@ const READERS: [Reader; 31] = [
     reader::<ApplyWorkspaceDeed>(),
     reader::<AwaitWorkspaceEvent>(),
     reader::<ListStoredImages>(),
-        reader::<ReadRegistryLogins>(),
+    reader::<ReadRegistryLogins>(),
     reader::<RemoveStoredImage>(),
     reader::<FindHolders>(),
     reader::<FindMigHolders>(),

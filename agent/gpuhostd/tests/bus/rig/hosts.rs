@@ -9,6 +9,7 @@ use model::health::kernel_log::KernelLog;
 use model::health::show::apply;
 use model::holders::{Hold, Holder, Holders, MigPlace};
 use model::host_facts::HostFacts;
+use model::image_ref::ImageDigest;
 use model::judge::{ObservationMeta, judge};
 use model::metric::Metrics;
 use model::mig::products::Product;
@@ -19,7 +20,6 @@ use model::policy::Requester;
 use model::roster::{Card, Known};
 use model::time::{BootMillis, UnixMillis};
 use model::workspace::{DesiredRun, WorkspaceKind};
-use model::image_ref::ImageDigest;
 use model::workspace_life::{
     DiskRoom, ImageRow, ImagesState, OurImage, StoredImage, WhyKept, WorkspaceState, WorkspaceStatus, WorkspacesState,
 };
@@ -296,11 +296,8 @@ pub(crate) fn images() -> ImagesState {
         created_at: None,
         used_by: Vec::new(),
     };
-    let known = OurImage {
-        pulled_at: UnixMillis(1_700_000_000_000),
-        needed_at: UnixMillis(1_700_000_000_000),
-        is_seen: true,
-    };
+    let known =
+        OurImage { pulled_at: UnixMillis(1_700_000_000_000), needed_at: UnixMillis(1_700_000_000_000), is_seen: true };
     let of = format!("registry.example/desktop@{}", digest("a")).parse().unwrap();
     ImagesState {
         looked_at: Some(UnixMillis(1_700_000_360_000)),
