@@ -40,7 +40,7 @@ async fn sent(server: &Server, number: usize) -> Option<String> {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    let request = tokio::time::timeout(PATIENCE, asked).await.expect("it is asked for");
+    let request = tokio::time::timeout(PATIENCE, asked).await.unwrap();
     assert!(!request.lines().next().unwrap().contains("canary"), "{request}");
     let header = request.lines().find_map(|line| {
         let (name, value) = line.split_once(": ")?;
