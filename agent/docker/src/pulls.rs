@@ -143,10 +143,10 @@ impl Pulls {
             };
             let Some(line) = line else { break };
             let line = line.map_err(|error| said(&error))?;
-            if let Some(Pull::Runs(progress)) = self.lock().get_mut(image) {
-                if progress.note(&line) {
-                    moved = Instant::now();
-                }
+            if let Some(Pull::Runs(progress)) = self.lock().get_mut(image)
+                && progress.note(&line)
+            {
+                moved = Instant::now();
             }
         }
         match present(socket, image).await.map_err(|error| words(&error))? {

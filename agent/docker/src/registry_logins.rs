@@ -35,7 +35,7 @@ impl fmt::Debug for RegistryLogins {
     }
 }
 
-/// Reads the file of logins, each time anew. Blocking. An error is what is wrong with it, with what to do.
+/// Reads the file of logins, each time again. Blocking. An error is what is wrong with it, with what to do.
 type Read = dyn Fn() -> Result<Option<Vec<u8>>, String> + Send + Sync;
 
 /// Where the logins are read.

@@ -1,4 +1,4 @@
-//! Whether NVIDIA's driver is being changed: then nothing is started with a GPU.
+//! Whether one of NVIDIA's containers is being changed: until it is ready no workspace gets a GPU of NVIDIA.
 
 use model::nvidia_container::{NvidiaPhase, NvidiaState};
 

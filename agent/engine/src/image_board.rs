@@ -46,7 +46,7 @@ pub struct ImageInbox {
 }
 
 /// Images that something names; `None` = that is not known.
-type Named = Option<Arc<BTreeSet<ImageRef>>>;
+type NamedSet = Option<Arc<BTreeSet<ImageRef>>>;
 
 /// The meeting place.
 #[derive(Debug)]
@@ -55,8 +55,8 @@ pub struct ImageBoard {
     questions: mpsc::Sender<ImageQuestion>,
     inbox: Mutex<Option<ImageInbox>>,
     shown: watch::Sender<Arc<ImagesState>>,
-    of_documents: watch::Sender<Named>,
-    of_nvidia: watch::Sender<Named>,
+    of_documents: watch::Sender<NamedSet>,
+    of_nvidia: watch::Sender<NamedSet>,
 }
 
 impl Default for ImageBoard {
@@ -137,7 +137,7 @@ impl ImageBoard {
     }
 }
 
-fn put(to: &watch::Sender<Named>, images: Option<BTreeSet<ImageRef>>) {
+fn put(to: &watch::Sender<NamedSet>, images: Option<BTreeSet<ImageRef>>) {
     to.send_if_modified(|known| {
         let is_new = known.as_deref() != images.as_ref();
         if is_new {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub(crate) struct NamedImages(Option<(Arc<DesiredState>, BTreeMap<WorkspaceId, LocalWorkspace>)>);
 
 impl NamedImages {
-    /// Shows them anew where something changed. Without a record that can be read it is not known what people have asked for here.
+    /// Shows them again where something changed. Without a record that can be read it is not known what people have asked for here.
     pub(crate) fn show(&mut self, board: &ImageBoard, desired: &Arc<DesiredState>, record: Option<&WorkspacesRecord>) {
         let Some(record) = record else {
             self.0 = None;

@@ -107,8 +107,7 @@ fn lines(view: &ImagesView) -> Vec<String> {
     } else {
         let mut table = Table::new(&["IMAGE", "SIZE", "PULLED BY", "NEEDED", "KEPT"]);
         for image in &view.images {
-            let needed = image.needed_at.zip(view.looked_at).map(|(needed, now)| now.saturating_sub(needed).max(0));
-            let needed = needed.and_then(|ms| u64::try_from(ms).ok()).map(ago);
+            let needed = image.needed_at.and_then(|at| u64::try_from(at).ok()).map(ago);
             table.row(vec![
                 Cell::plain(Some(name(image))),
                 Cell::plain(Some(&mib(image.size_bytes))),

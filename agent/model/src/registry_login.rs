@@ -1,4 +1,4 @@
-//! The login to a registry of images, as a document of a manager has it, and which registry a name of one stands for.
+//! The login to a registry of images, as a document of a manager has it, and which registry each of its names means.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -20,7 +20,8 @@ fn image(registry: &str) -> ImageRef {
 
 fn server() -> Server {
     let version = Reply::Json(200, r#"{"ApiVersion":"1.41","Version":"20.10.24"}"#.to_owned());
-    Server::start(vec![("/version", version), ("/images/create", Reply::Json(500, REFUSED.to_owned()))])
+    let list = ("/containers/json", Reply::Json(200, "[]".to_owned()));
+    Server::start(vec![list, ("/version", version), ("/images/create", Reply::Json(500, REFUSED.to_owned()))])
 }
 
 fn source() -> LoginSource {
@@ -39,7 +40,7 @@ async fn sent(server: &Server, number: usize) -> Option<String> {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    let request = tokio::time::timeout(PATIENCE, asked).await.expect("it is asked for");
+    let request = tokio::time::timeout(PATIENCE, asked).await.unwrap();
     assert!(!request.lines().next().unwrap().contains("canary"), "{request}");
     let header = request.lines().find_map(|line| {
         let (name, value) = line.split_once(": ")?;

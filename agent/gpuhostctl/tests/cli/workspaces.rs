@@ -177,7 +177,7 @@ fn images_are_shown_with_why_each_stays_and_a_dry_run_removes_none() {
     let text = told(&bus, &["images"]);
     for part in [
         "registry.example/desktop@sha256:aaaa",
-        "3072 MiB  gpuhostd   6m ago",
+        "3072 MiB  gpuhostd",
         "removed next",
         "postgres:17",
         "not pulled by gpuhostd",

@@ -63,7 +63,7 @@ fn wanted(bytes: &[u8]) -> std::result::Result<WorkspaceAsk, Refusal> {
 fn mode(parser: &mut Parser) -> std::result::Result<Option<PruneMode>, Refusal> {
     let Some(text) = parser.text(MODE, 32)? else { return Ok(None) };
     let known = || PruneMode::ALL.iter().copied().map(PruneMode::code).collect::<Vec<_>>().join(", ");
-    PruneMode::from_code(&text).map(Some).ok_or_else(|| invalid(MODE, &format!("expected one of {}", known())))
+    PruneMode::from_code(&text).map(Some).ok_or_else(|| invalid(MODE, format!("expected one of {}", known())))
 }
 
 impl WorkspacesMethods {

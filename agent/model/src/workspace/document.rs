@@ -136,7 +136,7 @@ pub struct Image {
     pub docker_user: Option<String>,
     /// Its password.
     #[serde(default)]
-    pub docker_token: Option<Secret>,
+    pub docker_token: Option<RegistryToken>,
     /// Cores of a workspace that does not say.
     #[serde(default)]
     pub cores: Option<f64>,
@@ -163,9 +163,9 @@ pub struct Image {
 /// A password. It is shown nowhere.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(transparent)]
-pub struct Secret(String);
+pub struct RegistryToken(String);
 
-impl Secret {
+impl RegistryToken {
     /// As it is.
     #[must_use]
     pub fn reveal(&self) -> &str {
@@ -173,8 +173,8 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for RegistryToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
+        f.write_str("RegistryToken")
     }
 }

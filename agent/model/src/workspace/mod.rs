@@ -23,7 +23,7 @@ mod spec_digest;
 mod workspace_container;
 mod workspace_id;
 
-pub use document::{Agent, DesiredGpu, Document, Image, MOST_WORKSPACES, Match, Overrides, Secret};
+pub use document::{Agent, DesiredGpu, Document, Image, MOST_WORKSPACES, Match, Overrides, RegistryToken};
 pub use head::{DesiredRun, WorkspaceHead, WorkspaceKind};
 pub use host::{
     DescribedDocker, DescribedDrm, DescribedGpu, DescribedHost, DescribedMig, DescribedPassthrough, DescribedPolicy,

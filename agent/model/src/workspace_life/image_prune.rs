@@ -81,7 +81,7 @@ pub struct ImagePruneWorld<'a> {
     pub ours: &'a BTreeMap<ImageRef, OurImage>,
     /// Images of the desired state, of the driver and of the toolkit; `None` = they are not known.
     pub wished: Option<&'a BTreeSet<ImageRef>>,
-    /// Images that Docker did not remove lately.
+    /// Images that Docker did not remove when it was last tried.
     pub failed: &'a BTreeSet<ImageDigest>,
     /// How much is removed while the disk has room.
     pub mode: PruneMode,
@@ -338,7 +338,7 @@ mod tests {
 
     #[test]
     fn what_is_needed_is_noted_and_what_is_gone_is_forgotten() {
-        let mut images = vec![stored(10), stored(20)];
+        let mut images = [stored(10), stored(20)];
         images[0].used_by.push("a".repeat(64).parse().unwrap());
         let old = OurImage { pulled_at: days_ago(9), needed_at: days_ago(8), is_seen: true };
         let begun = OurImage { pulled_at: UnixMillis(NOW.0 - JUST_NOW_MS), needed_at: days_ago(0), is_seen: false };

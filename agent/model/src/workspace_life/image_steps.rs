@@ -1,11 +1,10 @@
 //! What an image needs next that is wished to be here, and how it is shown.
 
-use super::image_status::ImageStatus;
 use super::image_wishes::ImageWish;
 use super::workspace_memory::WorkspacesMemory;
 use super::workspace_running::image;
 use super::workspace_shown::wall_of;
-use super::workspace_status::WorkspaceState;
+use super::workspace_status::{ImageStatus, WorkspaceState};
 use super::workspace_step::WorkspaceStep;
 use super::workspace_world::WorkspacesWorld;
 use crate::nvidia_container::ImageSeen;

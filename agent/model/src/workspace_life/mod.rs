@@ -4,7 +4,6 @@ mod disk_room;
 mod image_ask;
 mod image_entry;
 mod image_prune;
-mod image_status;
 mod image_steps;
 mod image_wishes;
 mod images_record;
@@ -45,7 +44,6 @@ pub use image_ask::ImageAsk;
 pub use image_prune::{
     ImagePrunePlan, ImagePruneWorld, OurImage, StoredImage, WhyKept, note_needed_images, plan_image_prune,
 };
-pub use image_status::ImageStatus;
 pub use image_wishes::{ImageWish, image_wishes};
 pub use images_record::{BadImagesRecord, ImagesRecord};
 pub use images_state::{ImageRow, ImagesState};
@@ -69,7 +67,8 @@ pub use workspace_memory::{ImageMemory, RemovalMemory, WorkspaceMemory, Workspac
 pub use workspace_pace::{WorkspaceGate, WorkspacePace};
 pub use workspace_record::{BadWorkspacesRecord, LocalWorkspace, WorkspacesRecord};
 pub use workspace_status::{
-    ForeignWorkspace, RemovalsHeld, UnreadWorkspace, WorkspaceReason, WorkspaceState, WorkspaceStatus, WorkspacesState,
+    ForeignWorkspace, ImageStatus, RemovalsHeld, UnreadWorkspace, WorkspaceReason, WorkspaceState, WorkspaceStatus,
+    WorkspacesState,
 };
 pub use workspace_turn::WorkspacesTurn;
 pub use workspace_wishes::WorkspaceWishes;

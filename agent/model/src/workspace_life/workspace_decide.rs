@@ -1,6 +1,5 @@
 //! Decides the next turn: for each workspace that is wished or there, what it needs next, as far as may be done at once.
 
-use super::image_status::ImageStatus;
 use super::image_steps::{image_status, image_step};
 use super::pull_failure::pull_failure_code;
 use super::removal_gate::removals;
@@ -15,7 +14,9 @@ use super::workspace_record::LocalWorkspace;
 use super::workspace_running::{refused, running, taken};
 use super::workspace_shown::{Shown, foreign, status};
 use super::workspace_slots::Slots;
-use super::workspace_status::{RemovalsHeld, UnreadWorkspace, WorkspaceReason, WorkspaceState, WorkspacesState};
+use super::workspace_status::{
+    ImageStatus, RemovalsHeld, UnreadWorkspace, WorkspaceReason, WorkspaceState, WorkspacesState,
+};
 use super::workspace_step::WorkspaceStep;
 use super::workspace_turn::WorkspacesTurn;
 use super::workspace_world::{WorkspaceLists, WorkspacesWorld};

@@ -1,10 +1,10 @@
 //! How far each workspace is: what the faces and the manager are shown.
 
-use super::image_status::ImageStatus;
 use super::why_not_ours::WhyNotOurs;
 use super::workspace_figures::WorkspaceFigures;
 use crate::desired::DocumentId;
 use crate::ids::ContainerId;
+use crate::image_ref::ImageRef;
 use crate::policy::Requester;
 use crate::time::UnixMillis;
 use crate::workspace::{DesiredRun, WorkspaceId, WorkspaceKind};
@@ -125,6 +125,23 @@ pub struct WorkspaceStatus {
     /// When it was last started.
     pub started_at: Option<UnixMillis>,
     /// Bytes of its image that are here, and all of them as far as they are known.
+    pub pull_progress: Option<(u64, u64)>,
+}
+
+/// An entry of `images` that a source wishes to be here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageStatus {
+    /// Its `image_id`.
+    pub id: String,
+    /// Whose wish it is.
+    pub requester: Requester,
+    /// Which image.
+    pub image: Option<ImageRef>,
+    /// Why it is not here; `None` = Docker shows it by its digest.
+    pub reason: Option<WorkspaceReason>,
+    /// When it is tried again; `None` = when something changes.
+    pub retry_at: Option<UnixMillis>,
+    /// Bytes that are here, and all of them as far as they are known.
     pub pull_progress: Option<(u64, u64)>,
 }
 

@@ -23,6 +23,7 @@ mod snapshot_redact;
 mod workspace;
 mod workspace_gpus;
 mod workspace_host_side;
+mod workspace_images;
 mod workspace_limits;
 mod workspace_volumes;
 mod workspaces;

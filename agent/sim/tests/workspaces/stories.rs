@@ -80,8 +80,8 @@ fn an_image_that_cannot_be_had_takes_nothing_away_and_is_tried_again_for_ever() 
     life.wish(&[wish("w", '0', json!({})), wish("new", '0', json!({}))]);
     life.turns(60);
     assert_eq!(life.seen("w").unwrap().pid, pid, "what runs goes on");
-    assert_eq!(life.shows("w"), (S::Running, "pull_failed".to_owned()));
-    assert_eq!(life.shows("new"), (S::Pending, "pull_failed".to_owned()));
+    assert_eq!(life.shows("w"), (S::Running, "image_not_found".to_owned()));
+    assert_eq!(life.shows("new"), (S::Pending, "image_not_found".to_owned()));
     let (pulls, seconds) = (deeds(&life, "pull").len(), life.docker.now.0 / 1_000);
     let at_least_five_minutes_apart = usize::try_from(seconds / 300).unwrap();
     assert!(pulls > 10 && pulls < at_least_five_minutes_apart + 12, "{pulls} pulls in {seconds} s");
