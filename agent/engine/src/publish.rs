@@ -5,6 +5,7 @@ use model::condition::Condition;
 use model::event::Occurrence;
 use model::nvidia_container::{NvidiaRole, NvidiaState};
 use model::observation::HostObservation;
+use model::proxy_cert::ProxyState;
 use model::readiness::ReadinessStatus;
 use model::refusal::Refusal;
 use model::roster::{Known, Sight};
@@ -59,6 +60,8 @@ pub struct Publisher {
     occurred: Mutex<Option<mpsc::Receiver<Occurrence>>>,
     /// The readiness call.
     readiness: watch::Sender<Arc<ReadinessStatus>>,
+    /// The certificate of the workspace proxy.
+    proxy: watch::Sender<Arc<ProxyState>>,
     /// Which of them another try is asked for.
     nvidia_asked: watch::Sender<BTreeSet<NvidiaRole>>,
 }
@@ -85,6 +88,7 @@ impl Publisher {
             occurrences,
             occurred: Mutex::new(Some(occurred)),
             readiness: watch::Sender::default(),
+            proxy: watch::Sender::default(),
             nvidia_asked: watch::Sender::default(),
         }
     }
@@ -248,6 +252,23 @@ impl Publisher {
             let is_news = **known != status;
             if is_news {
                 *known = Arc::new(status);
+            }
+            is_news
+        });
+    }
+
+    /// How far the certificate of the workspace proxy is.
+    #[must_use]
+    pub fn proxy(&self) -> watch::Receiver<Arc<ProxyState>> {
+        self.proxy.subscribe()
+    }
+
+    /// Shows how far the certificate of the workspace proxy is; what is the same wakes nobody.
+    pub fn show_proxy(&self, state: ProxyState) {
+        self.proxy.send_if_modified(|known| {
+            let is_news = **known != state;
+            if is_news {
+                *known = Arc::new(state);
             }
             is_news
         });

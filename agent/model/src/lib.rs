@@ -48,6 +48,7 @@ pub mod plan;
 pub mod policy;
 pub mod ports;
 pub mod printable;
+pub mod proxy_cert;
 pub mod readiness;
 pub mod reconcile;
 pub mod refusal;

@@ -9,6 +9,7 @@
 )]
 
 mod changes;
+mod cloud_init;
 mod desired;
 mod doctor;
 #[path = "../../../model/tests/doctor/world.rs"]

@@ -73,6 +73,7 @@ use model::enrol::CheckinStatus;
 use model::message::Message;
 use model::nvidia_container::NvidiaState;
 use model::observation::HostObservation;
+use model::proxy_cert::ProxyState;
 use model::readiness::ReadinessStatus;
 use model::roster::Known;
 use model::settings::Settings;
@@ -136,6 +137,8 @@ pub struct Sources {
     pub workspaces: watch::Receiver<Arc<WorkspacesState>>,
     /// The readiness call.
     pub readiness: watch::Receiver<Arc<ReadinessStatus>>,
+    /// The certificate of the workspace proxy.
+    pub proxy: watch::Receiver<Arc<ProxyState>>,
 }
 
 /// What was so at one instant. It is taken once, so that what is shown together belongs together.
@@ -171,8 +174,8 @@ impl Sources {
         publisher: &Publisher,
     ) -> Self {
         let (known, nvidia, workspaces) = (publisher.known(), publisher.nvidia(), publisher.workspaces());
-        let readiness = publisher.readiness();
-        Self { handle, inputs, reconciled, known, nvidia, workspaces, readiness }
+        let (readiness, proxy) = (publisher.readiness(), publisher.proxy());
+        Self { handle, inputs, reconciled, known, nvidia, workspaces, readiness, proxy }
     }
 
     /// What is so now.

@@ -183,6 +183,8 @@ pub struct ManagerPolicy {
     pub nvidia: bool,
     /// Have workspaces created, started, stopped and deleted.
     pub workspaces: bool,
+    /// Set certificate and key of the workspace proxy.
+    pub proxy: bool,
     /// The most workspaces that one revision of its desired state may remove; more wait for another revision, or for a person.
     pub max_removals: u64,
     /// Changes of one GPU in a minute that a manager may cause.
@@ -204,6 +206,7 @@ impl Default for ManagerPolicy {
             mig_gpus: Vec::new(),
             nvidia: false,
             workspaces: true,
+            proxy: true,
             max_removals: 4,
             changes_per_minute: 0,
         }
@@ -226,6 +229,7 @@ impl ManagerPolicy {
             mig_gpus: Vec::new(),
             nvidia: false,
             workspaces: false,
+            proxy: false,
             max_removals: 0,
             changes_per_minute: 0,
         }

@@ -86,6 +86,7 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
                 mig_gpus,
                 nvidia,
                 workspaces,
+                proxy,
                 max_removals,
                 changes_per_minute,
             } = manager;
@@ -101,6 +102,7 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
             section.list("mig_gpus", mig_gpus, gpu);
             section.flag("nvidia", nvidia);
             section.flag("workspaces", workspaces);
+            section.flag("proxy", proxy);
             section.whole("max_removals", 0..=MOST_REMOVALS, "", max_removals);
             section.whole("changes_per_minute", 0..=MOST_CHANGES_PER_MINUTE, "", changes_per_minute);
         });

@@ -39,6 +39,8 @@ pub enum SettingAct {
     Nvidia,
     /// Workspaces.
     Workspaces,
+    /// The certificate of the workspace proxy.
+    Proxy,
 }
 
 impl SettingAct {
@@ -67,6 +69,7 @@ impl SettingAct {
             Self::Features => "manager.features",
             Self::Nvidia => "manager.nvidia",
             Self::Workspaces => "manager.workspaces",
+            Self::Proxy => "manager.proxy",
         }
     }
 
@@ -79,6 +82,7 @@ impl SettingAct {
             Self::Overrides => "override the capacities of this host",
             Self::Features => "enable or disable features of GPUs",
             Self::Workspaces => "have workspaces created, started, stopped or deleted",
+            Self::Proxy => "set the certificate of the workspace proxy",
             Self::Nvidia => "deploy or remove NVIDIA's driver and toolkit containers",
         }
     }
@@ -98,6 +102,7 @@ impl Policy {
             (Requester::Manager, SettingAct::Features) => self.manager.features,
             (Requester::Manager, SettingAct::Nvidia) => self.manager.nvidia,
             (Requester::Manager, SettingAct::Workspaces) => self.manager.workspaces,
+            (Requester::Manager, SettingAct::Proxy) => self.manager.proxy,
         };
         let (rule, why) = match (requester, allowed) {
             (Requester::Local, _) => ("root", "files of this host may set it".to_owned()),

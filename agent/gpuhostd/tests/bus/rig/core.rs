@@ -13,6 +13,7 @@ use model::desired::DesiredState;
 use model::enrol::{CheckinStatus, EnrolSpec};
 use model::nvidia_container::NvidiaState;
 use model::observation::HostObservation;
+use model::readiness::ReadinessStatus;
 use model::refusal::Refusal;
 use model::settings::Settings;
 use model::time::UnixMillis;
@@ -45,6 +46,7 @@ pub(crate) struct Core {
     pub(crate) reconciled: watch::Sender<Arc<Reconciled>>,
     pub(crate) nvidia: watch::Sender<Arc<NvidiaState>>,
     pub(crate) workspaces: watch::Sender<Arc<WorkspacesState>>,
+    pub(crate) readiness: watch::Sender<Arc<ReadinessStatus>>,
     /// Jobs stay at work while this is true.
     pub(crate) hold: watch::Sender<bool>,
     /// How jobs end.
@@ -92,6 +94,7 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
     let known = watch::Sender::default().subscribe();
     let (nvidia, seen_nvidia) = watch::channel(Arc::new(NvidiaState::not_looked()));
     let workspaces: watch::Sender<Arc<WorkspacesState>> = watch::Sender::default();
+    let readiness: watch::Sender<Arc<ReadinessStatus>> = watch::Sender::default();
     let sources = Sources {
         handle,
         inputs,
@@ -99,7 +102,8 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
         known,
         nvidia: seen_nvidia,
         workspaces: workspaces.subscribe(),
-        readiness: watch::Sender::default().subscribe(),
+        readiness: readiness.subscribe(),
+        proxy: watch::Sender::default().subscribe(),
     };
     let seen = Arc::clone(&jobs);
     let ours = Core {
@@ -111,6 +115,7 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
         reconciled,
         nvidia,
         workspaces,
+        readiness,
         hold,
         ending,
         mig,
