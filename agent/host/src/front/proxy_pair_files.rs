@@ -1,5 +1,5 @@
 //! A certificate and its key as a pair on disk: each version in a directory of its own, and one link that leads to the one that
-//! counts, so that whoever reads through it never finds a certificate with another one's key.
+//! counts, so that a program that reads through it never finds a certificate with another one's key.
 
 use super::folder::make_private_dir;
 use super::store::{StoreError, read_bounded, write_atomic};
