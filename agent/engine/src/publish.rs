@@ -7,6 +7,7 @@ use model::condition::Condition;
 use model::event::Occurrence;
 use model::nvidia_container::{NvidiaRole, NvidiaState};
 use model::observation::HostObservation;
+use model::proxy_cert::ProxyState;
 use model::readiness::ReadinessStatus;
 use model::refusal::Refusal;
 use model::roster::{Known, Sight};
@@ -65,6 +66,8 @@ pub struct Publisher {
     event_ends: Mutex<Option<EventEnds>>,
     /// The readiness call.
     readiness: watch::Sender<Arc<ReadinessStatus>>,
+    /// The certificate of the workspace proxy.
+    proxy: watch::Sender<Arc<ProxyState>>,
     /// Which of them another try is asked for.
     nvidia_asked: watch::Sender<BTreeSet<NvidiaRole>>,
     /// Images.
@@ -96,6 +99,7 @@ impl Publisher {
             events,
             event_ends: Mutex::new(Some(event_ends)),
             readiness: watch::Sender::default(),
+            proxy: watch::Sender::default(),
             nvidia_asked: watch::Sender::default(),
             images: ImageBoard::default(),
         }
@@ -291,6 +295,23 @@ impl Publisher {
             let is_news = **known != status;
             if is_news {
                 *known = Arc::new(status);
+            }
+            is_news
+        });
+    }
+
+    /// How far the certificate of the workspace proxy is.
+    #[must_use]
+    pub fn proxy(&self) -> watch::Receiver<Arc<ProxyState>> {
+        self.proxy.subscribe()
+    }
+
+    /// Shows how far the certificate of the workspace proxy is; what is the same wakes nobody.
+    pub fn show_proxy(&self, state: ProxyState) {
+        self.proxy.send_if_modified(|known| {
+            let is_news = **known != state;
+            if is_news {
+                *known = Arc::new(state);
             }
             is_news
         });

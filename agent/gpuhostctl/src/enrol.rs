@@ -8,6 +8,7 @@ use crate::input;
 use crate::manage::{finish, options};
 use crate::text::{clean_lines, print, print_json};
 use model::enrol::Secret;
+use model::settings::of_template;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -115,8 +116,8 @@ async fn ask(
     }
     let named =
         [("server-id", &with.server_id), ("provider", &with.provider), ("public-hostname", &with.public_hostname)];
-    for (name, value) in named.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
-        options.insert(name, value.as_str().into());
+    for (name, value) in named.into_iter().filter_map(|(name, value)| Some((name, of_template(value.as_ref()?)?))) {
+        options.insert(name, value.into());
     }
     if !with.manager.is_empty() {
         options.insert("unless-enrolled", true.into());
@@ -131,7 +132,7 @@ fn urls(with: &Managers) -> Result<Vec<String>, Failure> {
     if with.manager.is_empty() {
         return Ok(with.urls.clone());
     }
-    let given = with.manager.iter().map(|host| host.trim()).filter(|host| !host.is_empty() && *host != "None");
+    let given = with.manager.iter().filter_map(|host| of_template(host));
     let url = |host: &str| if host.contains("://") { host.to_owned() } else { format!("https://{host}") };
     let urls: Vec<String> = given.map(url).collect();
     if urls.is_empty() {

@@ -21,6 +21,7 @@ mod notify;
 mod overlay;
 mod paths;
 mod policy;
+pub mod proxy_cert;
 pub mod readiness;
 mod remote;
 mod roster;

@@ -4,6 +4,7 @@ use crate::args::{BusChoice, FrontArgs};
 use crate::bus::{BusAddress, BusState};
 use crate::config::InForce;
 use crate::desired::DesiredPort;
+use crate::proxy_cert::{self, ProxyCertParts};
 use crate::readiness::{self, ReadinessParts};
 use crate::remote::Remote;
 use crate::{bus, checkin, conditions, desired, drained, metrics, notify, overlay, policy, roster};
@@ -113,7 +114,7 @@ pub async fn run<
         checkin: status.clone(),
     };
     let shown = bus::Sources::new(handle.clone(), inputs.clone(), parts.reconciled(), &publisher);
-    let readiness = readiness_parts((&publisher, &clock), &inputs, parts.reconciled(), &args);
+    let autoscaled = autoscaled((&publisher, &clock, &cancel), &inputs, parts.reconciled(), &args);
     let workspaces = workspace_keeper((&host, &clock), &publisher, &inputs, &args);
     let events = event_keeper(&clock, (&publisher, &handle), &inputs, &args);
     let images = image_keeper((&host, &clock), &publisher, live.configuration.watch(), &args);
@@ -152,7 +153,7 @@ pub async fn run<
     let page = page(&handle, &status, &publisher, &clock);
     tasks.spawn(metrics::run(page, live.configuration.watch(), cancel.child_token()));
     tasks.spawn(drained::follow(live.configuration.watch(), publisher.workspaces(), cancel.child_token()));
-    tasks.spawn(readiness::run(readiness, cancel.child_token()));
+    tasks.spawn(autoscaled);
     tasks.spawn(keep_overlay(status.clone(), cancel.child_token()));
     tasks.spawn(conditions::follow(handle.clone(), status.clone(), Arc::clone(&clock), cancel.child_token()));
     tasks.spawn(notify::keep_status(handle, status, Arc::clone(&clock), cancel.child_token()));
@@ -245,24 +246,30 @@ fn event_keeper<K: Clock>(
     })
 }
 
-/// What the readiness call works with.
-fn readiness_parts<K>(
-    (publisher, clock): (&Arc<Publisher>, &Arc<K>),
+/// Reports once in a boot that the host is ready, and keeps the certificate of the workspace proxy.
+fn autoscaled<K: Clock>(
+    (publisher, clock, cancel): (&Arc<Publisher>, &Arc<K>, &CancellationToken),
     inputs: &ReconcileInputs,
     reconciled: watch::Receiver<Arc<Reconciled>>,
     args: &FrontArgs,
-) -> ReadinessParts<K> {
-    let ReconcileInputs { desired, settings, checkin, .. } = inputs.clone();
+) -> impl Future<Output = ()> + Send + use<K> {
+    let ReconcileInputs { desired, settings, policy, locked, checkin } = inputs.clone();
+    let (publisher, clock) = (Arc::clone(publisher), Arc::clone(clock));
+    let proxy = ProxyCertParts {
+        clock: Arc::clone(&clock),
+        publisher: Arc::clone(&publisher),
+        desired: desired.clone(),
+        settings: settings.clone(),
+        policy,
+        locked,
+        checkin: checkin.clone(),
+    };
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    ReadinessParts {
-        state: args.state.clone(),
-        credentials,
-        clock: Arc::clone(clock),
-        publisher: Arc::clone(publisher),
-        settings,
-        desired,
-        checkin,
-        reconciled,
+    let state = args.state.clone();
+    let ready = ReadinessParts { state, credentials, clock, publisher, settings, desired, checkin, reconciled };
+    let (proxy, ready) = (proxy_cert::run(proxy, cancel.child_token()), readiness::run(ready, cancel.child_token()));
+    async {
+        tokio::join!(proxy, ready);
     }
 }
 

@@ -50,6 +50,7 @@ pub mod plan;
 pub mod policy;
 pub mod ports;
 pub mod printable;
+pub mod proxy_cert;
 pub mod prune_mode;
 pub mod readiness;
 pub mod reconcile;

@@ -13,6 +13,7 @@ use model::nvidia_container::NvidiaState;
 use model::observation::HostObservation;
 use model::policy::Policy;
 use model::ports::Clock;
+use model::proxy_cert::ProxyState;
 use model::reconcile::{
     Applied, AtOnce, Ended, Item, ItemKey, ItemState, Pacer, Shown, Start, Why, WishSource, World, items, suspicious,
 };
@@ -59,6 +60,7 @@ pub struct Reconciler<K> {
     known: watch::Receiver<Arc<Vec<Known>>>,
     nvidia: watch::Receiver<Arc<NvidiaState>>,
     workspaces: watch::Receiver<Arc<WorkspacesState>>,
+    proxy: watch::Receiver<Arc<ProxyState>>,
     pacer: Pacer,
     applied: Applied,
     jobs: JoinSet<(Vec<ItemKey>, Ended)>,
@@ -78,6 +80,7 @@ impl<K: Clock> Reconciler<K> {
         (inputs, out): (ReconcileInputs, watch::Sender<Arc<Reconciled>>),
     ) -> Self {
         let (known, nvidia, workspaces) = (publisher.known(), publisher.nvidia(), publisher.workspaces());
+        let proxy = publisher.proxy();
         let (pacer, applied) = (Pacer::default(), Applied::default());
         let (jobs, looks) = (JoinSet::new(), JoinSet::new());
         let logged = BTreeMap::new();
@@ -90,6 +93,7 @@ impl<K: Clock> Reconciler<K> {
             known,
             nvidia,
             workspaces,
+            proxy,
             pacer,
             applied,
             jobs,
@@ -115,6 +119,7 @@ impl<K: Clock> Reconciler<K> {
                 Ok(()) = self.known.changed() => {}
                 Ok(()) = self.nvidia.changed() => {}
                 Ok(()) = self.workspaces.changed() => {}
+                Ok(()) = self.proxy.changed() => {}
                 Ok(()) = seen.changed() => {}
                 Some(ended) = self.jobs.join_next(), if !self.jobs.is_empty() => self.ended(ended),
                 Some(looked) = self.looks.join_next(), if !self.looks.is_empty() => {
@@ -161,7 +166,9 @@ impl<K: Clock> Reconciler<K> {
         let known = Arc::clone(&self.known.borrow_and_update());
         let nvidia = Arc::clone(&self.nvidia.borrow_and_update());
         let workspaces = Arc::clone(&self.workspaces.borrow_and_update());
+        let proxy = Arc::clone(&self.proxy.borrow_and_update());
         let world = World {
+            proxy: &proxy,
             nvidia: &nvidia,
             workspaces: &workspaces,
             desired,

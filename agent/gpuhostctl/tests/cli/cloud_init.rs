@@ -14,7 +14,8 @@ const TOKEN: &str = "a/b&c+d=e==";
 
 /// The example as an autoscaler fills it in.
 fn filled(values: &[(&str, &str)]) -> String {
-    let filled = values.iter().fold(EXAMPLE.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value));
+    let filled =
+        values.iter().fold(EXAMPLE.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value));
     assert!(!filled.contains('{'), "{filled}");
     filled
 }
@@ -59,7 +60,8 @@ fn cloud_init_takes_it_as_it_is_and_filled_in_and_would_say_if_not() {
 fn its_settings_are_settings_of_the_daemon() {
     for (upstream, expected) in [("upstream.example", Some("https://upstream.example")), ("None", None), ("", None)] {
         let text = filled(&values(ID, "")).replace("upstream.example", upstream);
-        let lines = text.lines().skip_while(|line| !line.contains("[readiness]")).take_while(|line| line.starts_with("      "));
+        let lines =
+            text.lines().skip_while(|line| !line.contains("[readiness]")).take_while(|line| line.starts_with("      "));
         let toml: String = lines.map(|line| format!("{}\n", line.trim())).collect();
         let merged = model::settings::merge(&[("autoscale.toml".to_owned(), toml.clone())]);
         assert_eq!(merged.faults, [], "{toml}");
@@ -71,9 +73,11 @@ fn its_settings_are_settings_of_the_daemon() {
 
 #[test]
 fn its_line_enrols_whatever_the_template_leaves() {
-    for (server_id, name, given) in
-        [(ID, "gpu-7.example", (Some(ID), Some("gpu-7.example"))), ("None", "None", (None, None)), ("", "", (None, None))]
-    {
+    for (server_id, name, given) in [
+        (ID, "gpu-7.example", (Some(ID), Some("gpu-7.example"))),
+        ("None", "None", (None, None)),
+        ("", "", (None, None)),
+    ] {
         let (folder, bus) = (tempfile::tempdir().unwrap(), PrivateBus::start());
         let served = Served::start(&bus, core(hosts::two_gpus()));
         let ok = CheckinStatus { state: CheckinState::Ok, server_id: Some(ID.to_owned()), ..CheckinStatus::default() };
@@ -81,7 +85,8 @@ fn its_line_enrols_whatever_the_template_leaves() {
         let token = folder.path().join("token");
         std::fs::write(&token, format!("{TOKEN}\n")).unwrap();
         let text = filled(&values(server_id, name));
-        let line = text.lines().find_map(|line| line.trim().strip_prefix("- ").filter(|line| line.starts_with("gpuhostctl")));
+        let line =
+            text.lines().find_map(|line| line.trim().strip_prefix("- ").filter(|line| line.starts_with("gpuhostctl")));
         let line = line.unwrap().replace("/run/gpuhostd-enrol/token", token.to_str().unwrap());
         let program = Path::new(env!("CARGO_BIN_EXE_gpuhostctl"));
         let done = Command::new("sh")
@@ -132,5 +137,8 @@ fn an_enrolment_that_is_not_accepted_in_time_says_how_far_it_is() {
     std::fs::write(&token, TOKEN).unwrap();
     let args = ["enroll", "--manager", "m.example", "--token-file", token.to_str().unwrap(), "--wait", "2s"];
     let ran = crate::run::gpuhostctl(&bus, &args);
-    assert!(ran.status == 9 && ran.err.contains("pending approval") && ran.err.contains("goes on by itself"), "{ran:?}");
+    assert!(
+        ran.status == 9 && ran.err.contains("pending approval") && ran.err.contains("goes on by itself"),
+        "{ran:?}"
+    );
 }

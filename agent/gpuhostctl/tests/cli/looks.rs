@@ -5,6 +5,7 @@ use crate::rig::private_bus::PrivateBus;
 use crate::rig::{NOBODY, Served, busctl, hosts, until};
 use crate::run::{finish, gpuhostctl, json, program, told};
 use model::enrol::{CheckinState, CheckinStatus};
+use model::readiness::{ReadinessState, ReadinessStatus};
 use model::time::UnixMillis;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -291,4 +292,16 @@ fn colours_can_be_forced_and_forbidden() {
     };
     assert!(coloured(false));
     assert!(!coloured(true));
+}
+
+#[test]
+fn status_shows_what_the_readiness_call_waits_for_only_where_there_is_one() {
+    let bus = PrivateBus::start();
+    let served = Served::start(&bus, core(hosts::two_gpus()));
+    assert!(!told(&bus, &["status"]).contains("Readiness"));
+    let detail = Some("docker: Docker does not answer".to_owned());
+    served.core.readiness.send_replace(Arc::new(ReadinessStatus { state: ReadinessState::Waiting, detail }));
+    let line = "waiting; docker: Docker does not answer";
+    until("the status is shown", || told(&bus, &["status"]).contains(line));
+    assert_eq!(json(&bus, &["status", "--json"])["Readiness"], "waiting");
 }

@@ -9,6 +9,7 @@
 )]
 
 mod changes;
+mod cloud_init;
 mod completion;
 mod desired;
 mod doctor;

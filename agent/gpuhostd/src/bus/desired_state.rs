@@ -55,6 +55,7 @@ fn changed(sources: &Sources, file: &DesiredSections) -> Vec<Item> {
         policy: &policy,
         nvidia: &now.nvidia,
         workspaces: &sources.workspaces.borrow().clone(),
+        proxy: &sources.proxy.borrow().clone(),
         is_locked: *sources.inputs.locked.borrow(),
         checkin: now.checkin.state,
         wall: UnixMillis(BootClock.wall_now().0.saturating_add(skew_ms)),

@@ -162,9 +162,9 @@ impl HostMethods {
     /// Enrols with a manager. The token is read from a pipe, file or socket (at most 4 KiB), so that it is in no message.
     /// urls: https addresses, the first that answers is used. Action: org.gpuhost.agent1.manage-enrolment. Options: ca-pem (s:
     /// the only authorities to trust), pin-sha256 (s: the certificate to trust instead, or two with a comma between them), shared
-    /// (b: the token is a shared one that is kept and sent with each heartbeat), server-id (s), provider (s) and public-hostname (s:
-    /// what an autoscaler knows of this host; empty and None count as not given), unless-enrolled (b: a host that is enrolled with one of
-    /// these managers, under this server-id if one is given, is left as it is), auth.no-user-interaction (b).
+    /// (b: the token is a shared one that is kept and sent with each heartbeat), server-id (s), provider (s) and
+    /// public-hostname (s: what an autoscaler knows of this host), unless-enrolled (b: a host that is enrolled with one of these managers,
+    /// under this server-id if one is given, is left as it is), auth.no-user-interaction (b).
     #[zbus(out_args("job"))]
     async fn enroll(
         &self,

@@ -74,6 +74,7 @@ use model::enrol::CheckinStatus;
 use model::message::Message;
 use model::nvidia_container::NvidiaState;
 use model::observation::HostObservation;
+use model::proxy_cert::ProxyState;
 use model::readiness::ReadinessStatus;
 use model::roster::Known;
 use model::settings::Settings;
@@ -141,6 +142,8 @@ pub struct Sources {
     pub readiness: watch::Receiver<Arc<ReadinessStatus>>,
     /// Where images are shown and asked for.
     pub publisher: Arc<Publisher>,
+    /// The certificate of the workspace proxy.
+    pub proxy: watch::Receiver<Arc<ProxyState>>,
 }
 
 /// What was so at one instant. It is taken once, so that what is shown together belongs together.
@@ -176,8 +179,9 @@ impl Sources {
         publisher: &Arc<Publisher>,
     ) -> Self {
         let (known, nvidia, workspaces) = (publisher.known(), publisher.nvidia(), publisher.workspaces());
-        let (readiness, events, publisher) = (publisher.readiness(), publisher.events(), Arc::clone(publisher));
-        Self { handle, inputs, reconciled, known, nvidia, workspaces, readiness, events, publisher }
+        let (readiness, proxy) = (publisher.readiness(), publisher.proxy());
+        let (events, publisher) = (publisher.events(), Arc::clone(publisher));
+        Self { handle, inputs, reconciled, known, nvidia, workspaces, readiness, proxy, events, publisher }
     }
 
     /// What is so now.

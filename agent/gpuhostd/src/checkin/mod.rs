@@ -72,6 +72,7 @@ mod wishes;
 
 pub(crate) use announce::{Announcement, announce};
 pub(crate) use digest::sha256_hex;
+pub(crate) use pem::certificates_of;
 pub use port::CheckinPort;
 
 use crate::desired::DesiredPort;

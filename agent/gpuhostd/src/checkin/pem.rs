@@ -29,7 +29,7 @@ pub(super) fn each(pem: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 /// The certificates of a PEM text and nothing else of it: a key in it would be taken for ours.
-pub(super) fn certificates_of(pem: &str) -> String {
+pub(crate) fn certificates_of(pem: &str) -> String {
     let mut kept = String::new();
     let mut rest = pem;
     while let Some((_, block)) = rest.split_once(BEGIN) {

@@ -23,6 +23,7 @@ mod failing;
 mod fronts;
 mod keeping;
 mod lists;
+mod proxy_cert;
 mod readiness;
 mod recovery;
 mod relay;

@@ -4,12 +4,12 @@ use crate::world::{Host, TOKEN, no_violations, spec, with_token};
 use manager::{Auth, Endpoint, EnrolToken, Manager, Mode, Options};
 use model::enrol::{CheckinState, EnrolSpec, Secret};
 use model::refusal::Refusal;
-use model::settings::HostNaming;
+use model::settings::{HostNaming, of_template};
 
 const ID: &str = "7b0f42a1-58a4-4b13-9f3d-0a1b2c3d4e5f";
 
 fn unattended(manager: &Manager, token: &str, server_id: &str) -> EnrolSpec {
-    let named = HostNaming::given(Some(server_id), Some("aws"), Some("gpu-7.example")).unwrap();
+    let named = HostNaming::given(of_template(server_id), Some("aws"), Some("gpu-7.example")).unwrap();
     EnrolSpec { named, unless_enrolled: true, token: Secret::new(token), ..spec(manager, token) }
 }
 

@@ -169,8 +169,13 @@ impl Host {
         let occurred = if self.keeps_events { mpsc::channel(1).1 } else { publisher.take_occurrences().unwrap() };
         let (events, for_credentials) = (publisher.events(), Arc::clone(&publisher));
         let workspaces_seen = workspaces.subscribe();
-        let ends =
-            DesiredEnds { port: documents, reconciled, workspaces: workspaces_seen, publisher: for_credentials, events };
+        let ends = DesiredEnds {
+            port: documents,
+            reconciled,
+            workspaces: workspaces_seen,
+            publisher: for_credentials,
+            events,
+        };
         let Checkin { port, status, under_way, work } =
             checkin::start(handle, settings, state, Arc::clone(&self.clock), ends, cancel.clone());
         self.clock.heed(under_way);

@@ -2,6 +2,7 @@
 
 use super::desired_key::Desired;
 use super::desired_mig::DesiredMig;
+use super::desired_proxy::DesiredProxy;
 use super::wish_text::WishText;
 use crate::docker_config::DockerRestart;
 use crate::features::FeatureName;
@@ -29,6 +30,9 @@ pub struct DesiredSections {
     /// `workspaces`, in the order of the document. Where the list is not there, nothing is wished of any workspace.
     #[serde(default)]
     pub workspaces: Desired<Vec<WishText>>,
+    /// `proxy`: the certificate of the workspace proxy.
+    #[serde(default)]
+    pub proxy: DesiredProxy,
 }
 
 /// `nvidia`: what is deployed of NVIDIA's two containers.

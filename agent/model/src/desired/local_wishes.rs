@@ -10,7 +10,7 @@ pub const LOCAL_FILE_MAX_BYTES: usize = 256 * 1024;
 impl DesiredSections {
     /// Lays a later file over this. What it does not say stays; an entry for the same match replaces the earlier one as a whole.
     pub fn lay_over(&mut self, later: Self) {
-        let Self { agent, nvidia, gpus, images, workspaces } = later;
+        let Self { agent, nvidia, gpus, images, workspaces, proxy } = later;
         self.agent.lay_over(agent);
         self.nvidia.lay_over(nvidia);
         for entry in gpus {
@@ -18,6 +18,10 @@ impl DesiredSections {
                 Some(known) => *known = entry,
                 None => self.gpus.push(entry),
             }
+        }
+        // Certificate and key of two files would not belong together.
+        if proxy.is_said() {
+            self.proxy = proxy;
         }
         append(&mut self.images, images);
         append(&mut self.workspaces, workspaces);

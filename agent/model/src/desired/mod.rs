@@ -4,6 +4,7 @@ mod accept;
 mod desired_document;
 mod desired_key;
 mod desired_mig;
+mod desired_proxy;
 mod desired_report;
 mod desired_sections;
 mod epoch;
@@ -17,6 +18,7 @@ pub use accept::{Accepted, CAPABILITIES, DocumentError, HeldDocument, accept};
 pub use desired_document::DesiredDocument;
 pub use desired_key::Desired;
 pub use desired_mig::{DesiredMig, DesiredMigMode, MigApply};
+pub use desired_proxy::DesiredProxy;
 pub use desired_report::{DesiredReport, Effective, Observed, UNMET_MAX, UnmetItem};
 pub use desired_sections::{
     CapacityOverrides, DesiredAgent, DesiredNvidia, DesiredSections, DesiredUse, GpuEntry, GpuMatch,

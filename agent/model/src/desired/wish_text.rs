@@ -30,6 +30,12 @@ impl WishText {
         Self(text.to_owned())
     }
 
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// As a tree.
     ///
     /// # Errors

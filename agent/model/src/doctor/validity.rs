@@ -1,4 +1,4 @@
-//! When a certificate ends (RFC 5280, section 4.1.2.5).
+//! When a certificate begins and ends (RFC 5280, section 4.1.2.5).
 
 use crate::time::UnixMillis;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -9,6 +9,14 @@ pub fn ends_at(der: &[u8]) -> Option<UnixMillis> {
     let (rest, certificate) = X509Certificate::from_der(der).ok()?;
     let ends_s = certificate.validity().not_after.timestamp();
     rest.is_empty().then(|| UnixMillis(ends_s.saturating_mul(1000)))
+}
+
+/// The beginning of the certificate's validity; `None` where the bytes are not one certificate in DER form.
+#[must_use]
+pub fn begins_at(der: &[u8]) -> Option<UnixMillis> {
+    let (rest, certificate) = X509Certificate::from_der(der).ok()?;
+    let begins_s = certificate.validity().not_before.timestamp();
+    rest.is_empty().then(|| UnixMillis(begins_s.saturating_mul(1000)))
 }
 
 #[cfg(test)]

@@ -159,17 +159,14 @@ impl Reader {
     }
 
     fn set(&mut self, field: &str, line: u64, to: &'static str, value: Toml) -> Result<(), FileError> {
-        let shown = match &value {
-            Toml::String(text) => shown(text),
-            other => other.to_string(),
-        };
+        let text = value.as_str().map_or_else(|| value.to_string(), shown);
         if self.import.manager.get(to).is_some_and(|before| *before != value) {
             let why = format!("manager.{to} would get another value than from an earlier key");
             return Err(FileError { line: Some(line), field: field.to_owned(), why });
         }
         self.import.manager.insert(to, value);
         let (from, to) = (field.to_owned(), format!("manager.{to}"));
-        self.import.mapped.push(MappedKey { from, to, value: Some(shown) });
+        self.import.mapped.push(MappedKey { from, to, value: Some(text) });
         Ok(())
     }
 

@@ -226,6 +226,8 @@ pub struct ManagerPolicy {
     pub docker_restart: bool,
     /// Have workspaces created, started, stopped and deleted.
     pub workspaces: bool,
+    /// Set certificate and key of the workspace proxy.
+    pub proxy: bool,
     /// The most workspaces that one revision of its desired state may remove; more wait for another revision, or for a person.
     pub max_removals: u64,
     /// Changes of one GPU in a minute that a manager may cause.
@@ -248,6 +250,7 @@ impl Default for ManagerPolicy {
             nvidia: false,
             docker_restart: false,
             workspaces: true,
+            proxy: true,
             max_removals: 4,
             changes_per_minute: 0,
         }
@@ -271,6 +274,7 @@ impl ManagerPolicy {
             nvidia: false,
             docker_restart: false,
             workspaces: false,
+            proxy: false,
             max_removals: 0,
             changes_per_minute: 0,
         }

@@ -92,6 +92,7 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
                 nvidia,
                 docker_restart,
                 workspaces,
+                proxy,
                 max_removals,
                 changes_per_minute,
             } = manager;
@@ -108,6 +109,7 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
             section.flag("nvidia", nvidia);
             section.flag("docker_restart", docker_restart);
             section.flag("workspaces", workspaces);
+            section.flag("proxy", proxy);
             section.whole("max_removals", 0..=MOST_REMOVALS, "", max_removals);
             section.whole("changes_per_minute", 0..=MOST_CHANGES_PER_MINUTE, "", changes_per_minute);
         });

@@ -41,6 +41,8 @@ pub enum SettingAct {
     DockerRestart,
     /// Workspaces.
     Workspaces,
+    /// The certificate of the workspace proxy.
+    Proxy,
 }
 
 impl SettingAct {
@@ -70,6 +72,7 @@ impl SettingAct {
             Self::Nvidia => "manager.nvidia",
             Self::DockerRestart => "manager.docker_restart",
             Self::Workspaces => "manager.workspaces",
+            Self::Proxy => "manager.proxy",
         }
     }
 
@@ -83,6 +86,7 @@ impl SettingAct {
             Self::Features => "enable or disable features of GPUs",
             Self::Workspaces => "have workspaces created, started, stopped or deleted",
             Self::DockerRestart => "set when Docker may be restarted",
+            Self::Proxy => "set the certificate of the workspace proxy",
             Self::Nvidia => "deploy or remove NVIDIA's driver and toolkit containers",
         }
     }
@@ -103,6 +107,7 @@ impl Policy {
             (Requester::Manager, SettingAct::Nvidia) => self.manager.nvidia,
             (Requester::Manager, SettingAct::DockerRestart) => self.manager.docker_restart,
             (Requester::Manager, SettingAct::Workspaces) => self.manager.workspaces,
+            (Requester::Manager, SettingAct::Proxy) => self.manager.proxy,
         };
         let (rule, why) = match (requester, allowed) {
             (Requester::Local, _) => ("root", "files of this host may set it".to_owned()),

@@ -1,6 +1,6 @@
 //! The token of the readiness call: when it expires, as far as that explains a refusal, and texts without it. Nothing is verified.
 
-/// No token that says when it expires is longer, in bytes.
+/// No token with a date of expiry is longer, in bytes.
 const PAYLOAD_MOST_BYTES: usize = 12 * 1024;
 /// What takes the place of a token.
 const REDACTED: &str = "[redacted]";

@@ -12,6 +12,7 @@ mod mig_items;
 mod nvidia_items;
 mod pace;
 mod preview;
+mod proxy_items;
 mod setting_keys;
 mod suspicious;
 mod workspace_items;

@@ -6,6 +6,7 @@ use crate::enrol::CheckinState;
 use crate::nvidia_container::NvidiaState;
 use crate::observation::HostObservation;
 use crate::policy::{Policy, Requester};
+use crate::proxy_cert::ProxyState;
 use crate::roster::Known;
 use crate::settings::{Settings, SettingsOverlay};
 use crate::time::UnixMillis;
@@ -32,6 +33,8 @@ pub struct World<'a> {
     pub nvidia: &'a NvidiaState,
     /// How far workspaces are.
     pub workspaces: &'a WorkspacesState,
+    /// How far the certificate of the workspace proxy is.
+    pub proxy: &'a ProxyState,
     /// The wall clock, corrected by the last skew that is known.
     pub wall: UnixMillis,
 }

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// So many characters of a value that does not fit are repeated.
 const SHOWN_MOST_CHARS: usize = 64;
+/// Longest name of a provider.
+const PROVIDER_MOST_BYTES: usize = 64;
 
 /// Who a host is, as far as it was given at enrolment.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -23,7 +25,7 @@ pub struct HostNaming {
 }
 
 impl HostNaming {
-    /// What was given; nothing and `None` count as not given.
+    /// What was given.
     ///
     /// # Errors
     /// The name of the value that does not fit, and what was expected.
@@ -32,17 +34,22 @@ impl HostNaming {
         provider: Option<&str>,
         public_hostname: Option<&str>,
     ) -> Result<Self, (&'static str, String)> {
-        let fault = |name, text: &str, expected: String| {
-            (name, format!("is {:?}: {expected}", printable(text, SHOWN_MOST_CHARS)))
-        };
-        let read = |name: &'static str, text: Option<&str>, read: fn(&str) -> Result<Option<String>, String>| {
-            let text = text.map(str::trim).unwrap_or_default();
-            read(text).map_err(|expected| fault(name, text, expected))
+        let read = |name: &'static str, text: Option<&str>, read: Read| {
+            let fault = |text: &str, expected: String| {
+                (name, format!("is {:?}: {expected}", printable(text, SHOWN_MOST_CHARS)))
+            };
+            text.map(|text| read(text).map_err(|expected| fault(text, expected))).transpose()
         };
         Ok(Self {
-            server_id: read("server-id", server_id, check::server_id)?.map(|id| id.to_ascii_lowercase()),
-            provider: read("provider", provider, check::optional_label)?,
-            public_hostname: read("public-hostname", public_hostname, check::host_name)?,
+            server_id: read("server-id", server_id, |text| {
+                let id = check::server_id(text).ok().flatten().ok_or("expected a UUID")?;
+                Ok(id.to_ascii_lowercase())
+            })?,
+            provider: read("provider", provider, provider_name)?,
+            public_hostname: read("public-hostname", public_hostname, |text| {
+                let expected = "expected the name of a host, as gpu1.example, or an IP address";
+                Ok(check::host_name(text).ok().flatten().ok_or(expected)?)
+            })?,
         })
     }
 
@@ -51,6 +58,24 @@ impl HostNaming {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// Reads one value.
+type Read = fn(&str) -> Result<String, String>;
+
+/// A name of a provider: letters, digits, dots, hyphens and underscores.
+fn provider_name(text: &str) -> Result<String, String> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    if text.len() <= PROVIDER_MOST_BYTES && is_plain && text.starts_with(|first: char| first.is_ascii_alphanumeric()) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("expected at most {PROVIDER_MOST_BYTES} letters, digits, dots, hyphens and underscores, as aws"))
+}
+
+/// A value of a template: nothing, white space and `None` are what it leaves where it has none.
+#[must_use]
+pub fn of_template(text: &str) -> Option<&str> {
+    Some(text.trim()).filter(|text| !text.is_empty() && *text != "None")
 }
 
 impl ManagerSettings {
@@ -75,17 +100,22 @@ mod tests {
 
     #[test]
     fn what_a_template_leaves_is_not_given_and_what_it_forgot_is_refused() {
-        for unset in [None, Some(""), Some("None"), Some(" "), Some("None\n")] {
-            assert!(HostNaming::given(unset, unset, unset).unwrap().is_empty(), "{unset:?}");
+        for unset in ["", "None", " ", "None\n"] {
+            assert_eq!(of_template(unset), None, "{unset:?}");
         }
+        assert_eq!(of_template(" aws\n"), Some("aws"));
+        assert!(HostNaming::given(None, None, None).unwrap().is_empty());
         let named = HostNaming::given(Some(&ID.to_uppercase()), Some("aws"), Some("gpu-1.example")).unwrap();
         assert_eq!(named.server_id.as_deref(), Some(ID));
         for (server_id, provider, name, field) in [
-            ("{server_id}", "", "", "server-id"),
-            ("null", "", "", "server-id"),
-            ("", "a\nb", "", "provider"),
-            ("", "", "a b", "public-hostname"),
-            ("", "", "{server_external_fqdn}", "public-hostname"),
+            ("{server_id}", "aws", "h", "server-id"),
+            ("null", "aws", "h", "server-id"),
+            ("", "aws", "h", "server-id"),
+            (ID, "a\nb", "h", "provider"),
+            (ID, "{provider_name}", "h", "provider"),
+            (ID, "", "h", "provider"),
+            (ID, "aws", "a b", "public-hostname"),
+            (ID, "aws", "{server_external_fqdn}", "public-hostname"),
         ] {
             let fault = HostNaming::given(Some(server_id), Some(provider), Some(name)).unwrap_err();
             assert_eq!(fault.0, field, "{fault:?}");

@@ -8,7 +8,7 @@ mod overlay;
 mod read;
 
 pub use check::is_https;
-pub use host_naming::HostNaming;
+pub use host_naming::{HostNaming, of_template};
 pub use kept::{KeptError, KeptSettings};
 pub use log_filter::{LogFilter, LogLevel};
 pub use overlay::{DrainAt, GpuOverlay, HostSetting, NvidiaOverlay, SettingsOverlay};

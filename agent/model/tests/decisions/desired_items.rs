@@ -3,14 +3,15 @@
 use crate::world::{at, judged, nvidia, raw};
 use model::change::Change;
 use model::desired::{
-    Desired, DesiredDocument, DesiredSections, DesiredState, DesiredUse, DocumentId, GpuEntry, GpuMatch,
-    InForceDocument,
+    Desired, DesiredDocument, DesiredProxy, DesiredSections, DesiredState, DesiredUse, DocumentId, GpuEntry, GpuMatch,
+    InForceDocument, WishText,
 };
-use model::enrol::CheckinState;
+use model::enrol::{CheckinState, Secret};
 use model::features::FeatureName;
 use model::nvidia_container::NvidiaState;
 use model::observation::HostObservation;
 use model::policy::{Policy, read};
+use model::proxy_cert::{ProxyOutcome, ProxyPair, ProxyState};
 use model::reconcile::{Deed, Item, ItemState, WishSource, World, items, preview, suspicious};
 use model::roster::{Roster, Sight};
 use model::settings::{HostSetting, Settings};
@@ -29,6 +30,7 @@ struct Bench {
     settings: Settings,
     nvidia: NvidiaState,
     workspaces: WorkspacesState,
+    proxy: ProxyState,
     policy: Policy,
     is_locked: bool,
     checkin: CheckinState,
@@ -59,6 +61,7 @@ impl Bench {
             settings: Settings::default(),
             nvidia: NvidiaState::not_looked(),
             workspaces: WorkspacesState::default(),
+            proxy: ProxyState::default(),
             policy: read("p", "[manager]\npassthrough = true\nfeatures = true\nchanges_per_minute = 6").unwrap(),
             is_locked: false,
             checkin: CheckinState::Ok,
@@ -85,6 +88,7 @@ impl Bench {
         World {
             nvidia: &self.nvidia,
             workspaces: &self.workspaces,
+            proxy: &self.proxy,
             desired: &self.desired,
             host: &self.host,
             known: self.roster.known(),
@@ -402,4 +406,36 @@ fn a_preview_has_what_a_file_would_change_and_nothing_that_is_so_already() {
     ];
     assert_eq!(found, expected.map(|(source, path, word)| (source, path.to_owned(), word)));
     assert_eq!(bench.desired, before, "nothing is wished by looking");
+}
+
+fn with_proxy(wishes: &mut DesiredSections) {
+    let text = |text: &str| Desired::Value(WishText::new(text));
+    wishes.proxy = DesiredProxy { cert: text("cert"), key: text("key"), server_name: Desired::Absent };
+}
+
+#[test]
+fn the_certificate_of_the_proxy_is_met_once_its_keeper_says_so_of_this_very_pair() {
+    let proxy =
+        |bench: &Bench| bench.of_manager().into_iter().filter(|(path, _)| path == "proxy").map(|(_, word)| word);
+    let words = |bench: &Bench| proxy(bench).collect::<Vec<_>>();
+    let mut bench = Bench::new().manager(with_proxy);
+    assert_eq!(words(&bench), ["under_way"]);
+    let pair = |key: &str| ProxyPair { cert_pem: "cert".into(), key_pem: Secret::new(key), server_name: None };
+    bench.proxy = ProxyState { of: Some(pair("key")), outcome: ProxyOutcome::Installed, expires_at: None };
+    assert_eq!(words(&bench), ["met"]);
+    bench.proxy.of = Some(pair("another"));
+    assert_eq!(words(&bench), ["under_way"], "what is installed is another pair");
+    bench.is_locked = true;
+    assert_eq!(words(&bench), ["remote_locked"]);
+    bench.is_locked = false;
+    bench.policy = read("p", "[manager]\nproxy = false").unwrap();
+    assert_eq!(words(&bench), ["denied_by_local_policy"]);
+    let half = Bench::new().manager(|wishes| {
+        with_proxy(wishes);
+        wishes.proxy.key = Desired::LocalDefault;
+    });
+    assert_eq!(words(&half), ["unsupported_value"]);
+    assert_eq!(words(&Bench::new().manager(with_proxy).local(with_proxy)), ["held_locally"]);
+    let nothing = Bench::new().manager(|wishes| wishes.proxy.cert = Desired::LocalDefault);
+    assert_eq!(words(&nothing), Vec::<String>::new(), "null takes nothing away");
 }

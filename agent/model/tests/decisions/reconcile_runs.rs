@@ -139,6 +139,7 @@ impl Run {
         items(&World {
             nvidia: &model::nvidia_container::NvidiaState::not_looked(),
             workspaces: &model::workspace_life::WorkspacesState::default(),
+            proxy: &model::proxy_cert::ProxyState::default(),
             desired: &self.state(),
             host: &self.outside.host,
             known: &[],

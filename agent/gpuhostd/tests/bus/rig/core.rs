@@ -19,6 +19,7 @@ use model::event::{EventPage, HostEvent};
 use model::nvidia_container::NvidiaState;
 use model::observation::HostObservation;
 use model::prune_mode::PruneMode;
+use model::readiness::ReadinessStatus;
 use model::refusal::Refusal;
 use model::settings::Settings;
 use model::time::UnixMillis;
@@ -57,6 +58,7 @@ pub(crate) struct Core {
     /// The events that are kept.
     pub(crate) events: watch::Sender<Vec<HostEvent>>,
     pub(crate) publisher: Arc<Publisher>,
+    pub(crate) readiness: watch::Sender<Arc<ReadinessStatus>>,
     /// Jobs stay at work while this is true.
     pub(crate) hold: watch::Sender<bool>,
     /// How jobs end.
@@ -110,6 +112,7 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
     let publisher = EngineParts::default().publisher();
     // No task keeps images: what is shown is what the test shows.
     drop(publisher.images().take_inbox());
+    let readiness: watch::Sender<Arc<ReadinessStatus>> = watch::Sender::default();
     let sources = Sources {
         handle,
         inputs,
@@ -118,7 +121,8 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
         nvidia: seen_nvidia,
         workspaces: workspaces.subscribe(),
         events,
-        readiness: watch::Sender::default().subscribe(),
+        readiness: readiness.subscribe(),
+        proxy: watch::Sender::default().subscribe(),
         publisher: Arc::clone(&publisher),
     };
     let seen = Arc::clone(&jobs);
@@ -133,6 +137,7 @@ pub(crate) fn core(seen: HostObservation) -> (Core, CoreEnds) {
         workspaces,
         events: kept.clone(),
         publisher,
+        readiness,
         hold,
         ending,
         mig,

@@ -12,6 +12,7 @@ mod gpu_wishes;
 mod json_node;
 mod mig_wishes;
 mod nvidia_wishes;
+mod proxy_wishes;
 #[cfg(test)]
 mod tests;
 
@@ -166,12 +167,7 @@ fn sections<'t>(reader: &mut Reader<'t>, top: Node<'t>, reading: &mut DesiredRea
         "gpus" => reading.wishes.gpus = gpu_wishes::read(reader, value),
         "nvidia" => reading.wishes.nvidia = nvidia_wishes::read(reader, value),
         "requires" => reading.requires = requires(reader, value),
-        // Other parts of the agent read what is in them, each when it is there.
-        "proxy" if value.is_null() => {}
-        "proxy" => {
-            reader.object(value, |_, _, _| {});
-            reader.inert(value);
-        }
+        "proxy" => reading.wishes.proxy = proxy_wishes::read(reader, value),
         "images" => reading.wishes.images = texts(reader, value),
         "workspaces" => reading.wishes.workspaces = texts(reader, value),
         name if HEAD.contains(&name) => {
