@@ -1,6 +1,6 @@
 //! `config cat`: the files that the daemon reads, in their order, each behind its path, without secrets.
 
-use super::report::Report;
+use super::config_answer::ConfigAnswer;
 use crate::paths::POLICY;
 use files::{ReadError, USUAL_TIME, in_time, read_text};
 use model::snapshot::redact::{self, MARK};
@@ -21,7 +21,7 @@ pub struct CatArgs {
     /// The policy.
     pub policy: PathBuf,
     /// One of the two alone.
-    pub only: Option<Which>,
+    pub only: Option<CatOnly>,
     /// Prints status and output as one line of JSON, for gpuhostctl.
     pub report: bool,
 }
@@ -34,7 +34,7 @@ impl Default for CatArgs {
 
 /// One of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
+pub enum CatOnly {
     /// The files of the configuration.
     Config,
     /// The policy.
@@ -46,8 +46,8 @@ pub enum Which {
 /// # Errors
 /// The output cannot be written.
 pub fn run(args: &CatArgs) -> anyhow::Result<ExitCode> {
-    let mut report = Report { status: 0, out: String::new(), err: String::new() };
-    if args.only != Some(Which::Policy) {
+    let mut report = ConfigAnswer { status: 0, out: String::new(), err: String::new() };
+    if args.only != Some(CatOnly::Policy) {
         let read = settings::read(&args.config);
         for file in &read.files {
             append(&mut report, file);
@@ -62,13 +62,13 @@ pub fn run(args: &CatArgs) -> anyhow::Result<ExitCode> {
             report.fail(UNREADABLE, line);
         }
     }
-    if args.only != Some(Which::Config) {
+    if args.only != Some(CatOnly::Config) {
         append(&mut report, &args.policy);
     }
     report.deliver(args.report)
 }
 
-fn append(report: &mut Report, file: &Path) {
+fn append(report: &mut ConfigAnswer, file: &Path) {
     let path = file.to_owned();
     if !report.out.is_empty() {
         report.out.push('\n');

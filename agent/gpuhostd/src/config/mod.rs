@@ -2,9 +2,9 @@
 
 pub mod cat;
 pub mod check;
+mod config_answer;
 mod eyes;
 mod in_force;
-mod report;
 mod unfit;
 
 pub use in_force::InForce;
