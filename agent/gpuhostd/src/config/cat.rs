@@ -90,20 +90,24 @@ fn without_secrets(text: &str) -> String {
         return redacted;
     }
     let line = |(before, after): (&str, &str)| {
-        let names_a_file = after.contains(MARK) && is_path_of_a_file(before);
-        if names_a_file { before.to_owned() } else { after.to_owned() }
+        let is_none = after.contains(MARK) && is_no_secret(before);
+        if is_none { before.to_owned() } else { after.to_owned() }
     };
     text.lines().zip(redacted.lines()).map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// `some_file = "/a/path"`, also in a comment.
-fn is_path_of_a_file(line: &str) -> bool {
+/// A truth value, or the path of a key that has one, also in a comment: `some_token_file = "/a/path"`.
+fn is_no_secret(line: &str) -> bool {
     let Some((key, value)) = line.trim_start_matches(['#', ' ']).split_once('=') else { return false };
-    let value = value.trim();
+    let (key, value) = (key.trim(), value.trim());
+    if matches!(value, "true" | "false") {
+        return true;
+    }
     let value = ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote));
     let is_path =
         |value: &str| value.starts_with('/') && value.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
-    key.trim().ends_with("_file") && value.is_some_and(is_path)
+    // `credentials` is a path of the manager's API.
+    (key.ends_with("_file") || key == "credentials") && value.is_some_and(is_path)
 }
 
 #[cfg(test)]
