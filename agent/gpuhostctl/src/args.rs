@@ -192,7 +192,7 @@ pub(crate) enum Verb {
     /// Print the completion script of a shell
     Completions {
         /// Which shell.
-        shell: crate::complete::Shell,
+        shell: crate::complete::shell::Shell,
     },
     /// Print what could complete the last of these words; for the completion scripts
     #[command(name = "__complete", hide = true)]

@@ -1,6 +1,6 @@
 //! The command line of the daemon: which role this process plays, and the few switches that no file can hold.
 
-use crate::config::cat::{CatArgs, Which};
+use crate::config::cat::{CatArgs, CatOnly};
 use crate::config::check::CheckArgs;
 use crate::desired::InstallArgs;
 use crate::paths::{DESIRED, POLICY, STATE};
@@ -239,8 +239,8 @@ fn cat(parser: &mut lexopt::Parser) -> Result<Role, ArgsError> {
     let mut args = CatArgs::default();
     while let Some(arg) = parser.next()? {
         match arg {
-            Value(word) if word == "config" => args.only = Some(Which::Config),
-            Value(word) if word == "policy" => args.only = Some(Which::Policy),
+            Value(word) if word == "config" => args.only = Some(CatOnly::Config),
+            Value(word) if word == "policy" => args.only = Some(CatOnly::Policy),
             Long("config") => args.config.push(parser.value()?.into()),
             Long("policy") => args.policy = parser.value()?.into(),
             Long("report") => args.report = true,

@@ -1,6 +1,6 @@
 //! Candidates that the host knows: its GPUs, the MIG profiles that they can have, its workspaces.
 
-use super::{Found, PARTS, VALUES};
+use super::found::{Found, PARTS, VALUES};
 use crate::daemon::Daemon;
 use model::features::FeatureName;
 use model::mig::products::{PRODUCTS, Product};

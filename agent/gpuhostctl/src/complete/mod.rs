@@ -3,35 +3,18 @@
 //! The first line that it prints is how the shell goes on, each other line a candidate: the whole word, a tab, and what it is. Nothing
 //! is printed on standard error, and the exit status is 0, whatever happens: a shell has no place for either while a word is typed.
 
+mod found;
 mod host_values;
+pub(crate) mod shell;
 
 use crate::args::Arguments;
 use crate::failure::Failure;
 use crate::text::clean;
-use clap::{Arg, ArgAction, Command, CommandFactory, ValueEnum, ValueHint};
+use clap::{Arg, ArgAction, Command, CommandFactory, ValueHint};
+use found::{FILES, Found, VALUES};
+use shell::Shell;
 use std::ffi::OsString;
 use std::io::Write;
-
-/// A shell for which there is a script.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Shell {
-    /// The GNU shell
-    Bash,
-    /// The Z shell
-    Zsh,
-    /// The friendly interactive shell
-    Fish,
-}
-
-impl Shell {
-    const fn script(self) -> &'static str {
-        match self {
-            Self::Bash => include_str!("../../../../packaging/completions/gpuhostctl.bash"),
-            Self::Zsh => include_str!("../../../../packaging/completions/gpuhostctl.zsh"),
-            Self::Fish => include_str!("../../../../packaging/completions/gpuhostctl.fish"),
-        }
-    }
-}
 
 /// `completions`: prints the script of a shell.
 pub(crate) fn print_script(shell: Shell) -> Result<(), Failure> {
@@ -58,21 +41,6 @@ pub(crate) fn run(bus: Option<String>, words: &[OsString]) -> Result<(), Failure
 fn write(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|source| Failure::Output { source })
-}
-
-/// How the shell goes on: with the candidates.
-const VALUES: &str = "values";
-/// The same, and the word may go on behind a candidate: no space after it.
-const PARTS: &str = "parts";
-/// With the names of files.
-const FILES: &str = "files";
-
-/// What can complete a word.
-#[derive(Debug)]
-struct Found {
-    how: &'static str,
-    /// Whole words, each with what it is.
-    values: Vec<(String, String)>,
 }
 
 /// Where on the command line a word is.

@@ -1,6 +1,6 @@
 //! `config cat`: the files that the daemon reads, in their order, each behind its path, without secrets.
 
-use super::report::Report;
+use super::config_answer::ConfigAnswer;
 use crate::paths::POLICY;
 use files::{ReadError, USUAL_TIME, in_time, read_text};
 use model::snapshot::redact::{self, MARK};
@@ -21,7 +21,7 @@ pub struct CatArgs {
     /// The policy.
     pub policy: PathBuf,
     /// One of the two alone.
-    pub only: Option<Which>,
+    pub only: Option<CatOnly>,
     /// Prints status and output as one line of JSON, for gpuhostctl.
     pub report: bool,
 }
@@ -34,7 +34,7 @@ impl Default for CatArgs {
 
 /// One of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
+pub enum CatOnly {
     /// The files of the configuration.
     Config,
     /// The policy.
@@ -46,8 +46,8 @@ pub enum Which {
 /// # Errors
 /// The output cannot be written.
 pub fn run(args: &CatArgs) -> anyhow::Result<ExitCode> {
-    let mut report = Report { status: 0, out: String::new(), err: String::new() };
-    if args.only != Some(Which::Policy) {
+    let mut report = ConfigAnswer { status: 0, out: String::new(), err: String::new() };
+    if args.only != Some(CatOnly::Policy) {
         let read = settings::read(&args.config);
         for file in &read.files {
             append(&mut report, file);
@@ -62,13 +62,13 @@ pub fn run(args: &CatArgs) -> anyhow::Result<ExitCode> {
             report.fail(UNREADABLE, line);
         }
     }
-    if args.only != Some(Which::Config) {
+    if args.only != Some(CatOnly::Config) {
         append(&mut report, &args.policy);
     }
     report.deliver(args.report)
 }
 
-fn append(report: &mut Report, file: &Path) {
+fn append(report: &mut ConfigAnswer, file: &Path) {
     let path = file.to_owned();
     if !report.out.is_empty() {
         report.out.push('\n');
@@ -90,20 +90,24 @@ fn without_secrets(text: &str) -> String {
         return redacted;
     }
     let line = |(before, after): (&str, &str)| {
-        let names_a_file = after.contains(MARK) && is_path_of_a_file(before);
-        if names_a_file { before.to_owned() } else { after.to_owned() }
+        let is_none = after.contains(MARK) && is_no_secret(before);
+        if is_none { before.to_owned() } else { after.to_owned() }
     };
     text.lines().zip(redacted.lines()).map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// `some_file = "/a/path"`, also in a comment.
-fn is_path_of_a_file(line: &str) -> bool {
+/// A truth value, or the path of a key that has one, also in a comment: `some_token_file = "/a/path"`.
+fn is_no_secret(line: &str) -> bool {
     let Some((key, value)) = line.trim_start_matches(['#', ' ']).split_once('=') else { return false };
-    let value = value.trim();
+    let (key, value) = (key.trim(), value.trim());
+    if matches!(value, "true" | "false") {
+        return true;
+    }
     let value = ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote));
     let is_path =
         |value: &str| value.starts_with('/') && value.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
-    key.trim().ends_with("_file") && value.is_some_and(is_path)
+    // `credentials` is a path of the manager's API.
+    (key.ends_with("_file") || key == "credentials") && value.is_some_and(is_path)
 }
 
 #[cfg(test)]

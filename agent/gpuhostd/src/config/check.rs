@@ -1,7 +1,7 @@
 //! `config check`: all that is wrong with the configuration, and what of it the service could not use on this host.
 
+use super::config_answer::ConfigAnswer;
 use super::eyes::Eyes;
-use super::report::Report;
 use super::unfit::Unfit;
 use crate::paths::{POLICY, STATE};
 use model::fields::{ConfigError, ConfigErrors};
@@ -44,7 +44,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     checked(args)?.deliver(args.report)
 }
 
-fn checked(args: &CheckArgs) -> anyhow::Result<Report> {
+fn checked(args: &CheckArgs) -> anyhow::Result<ConfigAnswer> {
     let configuration = read(&args.files);
     let eyes = Eyes::of_this_process(args.state == Path::new(STATE));
     let mut usable = Usable { eyes, configuration: &configuration, faults: Vec::new(), notes: Vec::new() };
@@ -56,13 +56,13 @@ fn checked(args: &CheckArgs) -> anyhow::Result<Report> {
     let wrong: Vec<String> = wrong.chain(ConfigErrors::of(faults).map(|faults| faults.to_string())).collect();
     if !wrong.is_empty() {
         let lines: Vec<String> = notes.into_iter().chain(wrong).collect();
-        return Ok(Report { status: WRONG, out: String::new(), err: lines.join("\n") + "\n" });
+        return Ok(ConfigAnswer { status: WRONG, out: String::new(), err: lines.join("\n") + "\n" });
     }
     if args.json {
         let out = serde_json::to_string_pretty(&configuration.settings)? + "\n";
-        return Ok(Report { status: 0, out, err: String::new() });
+        return Ok(ConfigAnswer { status: 0, out, err: String::new() });
     }
-    Ok(Report { status: 0, out: report_text(&configuration, &notes), err: String::new() })
+    Ok(ConfigAnswer { status: 0, out: report_text(&configuration, &notes), err: String::new() })
 }
 
 fn report_text(configuration: &Configuration, notes: &[String]) -> String {

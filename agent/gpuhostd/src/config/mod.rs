@@ -2,10 +2,10 @@
 
 pub mod cat;
 pub mod check;
+mod config_answer;
 mod credentials_directory;
 mod eyes;
 mod in_force;
-mod report;
 mod unfit;
 
 pub use in_force::InForce;

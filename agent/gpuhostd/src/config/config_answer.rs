@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 /// Exit status and texts.
 #[derive(Debug, PartialEq, Eq, serde::Serialize)]
-pub(super) struct Report {
+pub(super) struct ConfigAnswer {
     /// Exit status.
     pub(super) status: u8,
     /// For standard output.
@@ -14,7 +14,7 @@ pub(super) struct Report {
     pub(super) err: String,
 }
 
-impl Report {
+impl ConfigAnswer {
     /// Adds a line about what failed.
     pub(super) fn fail(&mut self, status: u8, line: &str) {
         self.status = status;
