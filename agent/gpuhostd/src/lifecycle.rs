@@ -115,8 +115,6 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
         () = signals.ending() => return Ok(()),
     };
 
-    let page = page(&handle, &status, &publisher, &clock);
-
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_roster);
     tasks.spawn(keep_wishes);
@@ -132,12 +130,12 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
     notify::say(&[NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     tasks.spawn(checkin);
+    let page = page(&handle, &status, &publisher, &clock);
     tasks.spawn(metrics::run(page, live.configuration.watch(), cancel.child_token()));
     tasks.spawn(drained::follow(live.configuration.watch(), publisher.workspaces(), cancel.child_token()));
     tasks.spawn(keep_overlay(status.clone(), cancel.child_token()));
     tasks.spawn(conditions::follow(handle.clone(), status.clone(), Arc::clone(&clock), cancel.child_token()));
     tasks.spawn(notify::keep_status(handle, status, Arc::clone(&clock), cancel.child_token()));
-
     let outcome = obey(signals, (&mut live, &policy, &wishes, &publisher, &*clock), set, &mut tasks).await;
     stop(&cancel, &mut tasks).await;
     outcome
