@@ -342,7 +342,11 @@ async fn relay(mut from: watch::Receiver<Arc<DesiredState>>, to: watch::Sender<A
         to.send_replace(match wrong {
             Wrong::EmptyOnMissing if is_missing => Arc::default(),
             Wrong::OneItemBlocks => only_the_first_gpu(&state),
-            _ => state,
+            Wrong::Nothing
+            | Wrong::ApplyBeforeSave
+            | Wrong::EmptyOnMissing
+            | Wrong::LocalAuthority
+            | Wrong::NoBackOff => state,
         });
     }
 }
