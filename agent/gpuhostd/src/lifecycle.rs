@@ -157,7 +157,6 @@ pub async fn run<
     tasks.spawn(keep_overlay(status.clone(), cancel.child_token()));
     tasks.spawn(conditions::follow(handle.clone(), status.clone(), Arc::clone(&clock), cancel.child_token()));
     tasks.spawn(notify::keep_status(handle, status, Arc::clone(&clock), cancel.child_token()));
-
     let outcome = obey(signals, (&mut live, &policy, &wishes, &publisher, &*clock), set, &mut tasks).await;
     stop(&cancel, &mut tasks).await;
     outcome

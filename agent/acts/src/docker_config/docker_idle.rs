@@ -28,7 +28,7 @@ struct RunningContainer {
     labels: Option<BTreeMap<String, String>>,
 }
 
-/// What runs now. Labels can be set by whoever may use Docker, who may as well restart it.
+/// What runs now. A label can be set by any program that may use Docker, which may end every container as well.
 pub(super) async fn running(socket: &Path) -> Result<DockerRunning, String> {
     let info: Info = get(socket, "/info").await?;
     // Without a parameter those that run, paused ones included.

@@ -12,3 +12,5 @@ mod accepting;
 mod damage;
 mod local;
 mod rig;
+mod runs;
+mod runs_world;

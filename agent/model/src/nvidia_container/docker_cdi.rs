@@ -1,6 +1,7 @@
 //! CDI in an engine that has it disabled (Docker 25.0 to 28.1): `features.cdi` goes into its configuration, and Docker is restarted when no
 //! container ends with it; a reload does not take it up. Judged by what Docker reports afterwards.
 
+use super::docker_cdi_memory::DockerCdiMemory;
 use super::nvidia_failures::{NvidiaFailures, NvidiaGate};
 use super::nvidia_look::NvidiaContainerSeen;
 use super::nvidia_phase::{NvidiaFault, NvidiaHold, NvidiaPhase};
@@ -16,46 +17,11 @@ use crate::docker_config::{
     DockerConfigLook, DockerConfigSeen, DockerConfigStep, DockerRestart, DockerRunning, FeatureSeen,
 };
 use crate::time::BootMillis;
-use serde::{Deserialize, Serialize};
 
 /// So long Docker has to report directories for CDI specifications after it was restarted.
 const TAKEN_WITHIN_MS: u64 = 30_000;
 /// How often it is looked at meanwhile.
 const LOOK_EVERY_MS: u64 = 5_000;
-
-/// What is remembered of `features.cdi`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DockerCdiMemory {
-    /// gpuhostd has put it in, or is about to.
-    pub ours: bool,
-    /// A step was begun and is not known to have ended.
-    pub begun: bool,
-    /// When Docker was last restarted for it.
-    pub restarted: Option<BootMillis>,
-    /// Docker did not take it: it is not put in again before the wish changes.
-    pub not_taken: Option<String>,
-    /// What has failed.
-    pub failures: NvidiaFailures,
-}
-
-impl DockerCdiMemory {
-    /// Nothing is remembered.
-    #[must_use]
-    pub fn is_nothing(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// In another boot Docker has read its file.
-    pub(super) fn forget_boot(&mut self) {
-        (self.begun, self.restarted, self.failures) = (false, None, NvidiaFailures::default());
-    }
-
-    /// Another try is asked for.
-    pub(super) fn try_again(&mut self) {
-        (self.not_taken, self.failures) = (None, NvidiaFailures::default());
-    }
-}
 
 /// What runs in Docker besides NVIDIA's containers of ours.
 #[must_use]
@@ -169,7 +135,7 @@ struct Part<'a, 'w> {
 }
 
 impl Part<'_, '_> {
-    fn decide(mut self, file: &DockerConfigSeen) -> RuntimeStep {
+    fn decide(self, file: &DockerConfigSeen) -> RuntimeStep {
         let allowed = self.view.world.wish.docker_restart.min(self.view.world.policy.docker_restart);
         match (&file.cdi, file.sha256.clone()) {
             (FeatureSeen::Absent, Some(_)) if self.memory.not_taken.is_some() => {

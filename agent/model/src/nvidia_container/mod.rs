@@ -1,6 +1,7 @@
 //! The driver container and the toolkit container: what they are created from, how Docker shows them, and what can be done to them.
 
 mod docker_cdi;
+mod docker_cdi_memory;
 mod driver_host_memory;
 mod driver_host_seen;
 mod gpu_access_memory;
@@ -29,7 +30,8 @@ mod nvidia_wished;
 mod nvidia_world;
 mod toolkit_probe;
 
-pub use docker_cdi::{DockerCdiMemory, docker_running};
+pub use docker_cdi::docker_running;
+pub use docker_cdi_memory::DockerCdiMemory;
 pub use driver_host_memory::DriverHostMemory;
 pub use driver_host_seen::DriverHostSeen;
 pub use gpu_access_memory::{GpuAccessBegun, GpuAccessMemory, ToolkitProbed};

@@ -1,6 +1,6 @@
 //! The document `nvidia.json`: what is remembered of NVIDIA's two containers. A lost one never means that nothing is wished.
 
-use super::docker_cdi::DockerCdiMemory;
+use super::docker_cdi_memory::DockerCdiMemory;
 use super::driver_host_memory::DriverHostMemory;
 use super::gpu_access_memory::GpuAccessMemory;
 use super::nvidia_failures::NvidiaFailures;

@@ -4,7 +4,7 @@ use super::{
     HostPolicy, ManagerPolicy, MigPolicy, NvidiaPolicy, PassthroughPolicy, Policy, WorkspaceRepair, WorkspacesPolicy,
 };
 use crate::docker_config::DockerRestart;
-use crate::fields::{ConfigErrors, Document, Value};
+use crate::fields::{ConfigErrors, Document, Section, Value};
 use crate::ids::PciAddress;
 use crate::image_ref::ImageRef;
 use std::net::IpAddr;
@@ -65,17 +65,7 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
                 section.flag("cdi", cdi);
                 section.text("docker_restart", docker_restart, docker_restart_word);
             });
-            section.section("workspaces", |section| {
-                let WorkspacesPolicy { allowed, registries, host_paths, host_paths_writable, networks, listen, repair } =
-                    workspaces;
-                section.flag("allowed", allowed);
-                section.list("registries", registries, registry);
-                section.list("host_paths", host_paths, folder);
-                section.list("host_paths_writable", host_paths_writable, folder);
-                section.list("networks", networks, network);
-                section.list("listen", listen, address);
-                section.text("repair", repair, repair_word);
-            });
+            section.section("workspaces", |section| of_workspaces(section, workspaces));
         });
         top.section("manager", |section| {
             let ManagerPolicy {
@@ -118,6 +108,17 @@ pub fn read(file: &str, text: &str) -> Result<Policy, PolicyError> {
         Some(faults) => Err(PolicyError::Wrong(faults)),
         None => Ok(policy),
     }
+}
+
+fn of_workspaces(section: &mut Section<'_, '_>, to: &mut WorkspacesPolicy) {
+    let WorkspacesPolicy { allowed, registries, host_paths, host_paths_writable, networks, listen, repair } = to;
+    section.flag("allowed", allowed);
+    section.list("registries", registries, registry);
+    section.list("host_paths", host_paths, folder);
+    section.list("host_paths_writable", host_paths_writable, folder);
+    section.list("networks", networks, network);
+    section.list("listen", listen, address);
+    section.text("repair", repair, repair_word);
 }
 
 /// As many workspaces as a desired state can have.
