@@ -141,6 +141,8 @@ impl Host {
             gpus: Vec::new(),
             vfio: Vec::new(),
             gpu_ok: None,
+            gpu_unknown: None,
+            figures: None,
             nano_cpus: 0,
             memory_bytes: 0,
             generation: 3,
