@@ -102,9 +102,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
         checkin: status.clone(),
     };
     let shown = bus::Sources::new(handle.clone(), inputs.clone(), parts.reconciled(), &publisher);
-    let workspaces = workspace_keeper((&host, &clock), &publisher, &inputs, &args);
-    let meter =
-        WorkspaceMeter { port: Arc::clone(&host), clock: Arc::clone(&clock), publisher: Arc::clone(&publisher) };
+    let workspaces = workspace_tasks((&host, &clock), &publisher, (&inputs, &args), &cancel);
     let parts = parts.with_desired_state(inputs);
     let managed = (remote, live.configuration.watch());
     let keeper = keeper((&host, &clock), &publisher, (&live.configuration, &policy), &args);
@@ -124,8 +122,7 @@ pub async fn run<H: HostPort + ActPort + NvidiaPort + WorkspacePort, C: ChangePo
     tasks.spawn(keep_wishes);
     tasks.spawn(engine.run);
     tasks.spawn(keeper.run(cancel.child_token()));
-    tasks.spawn(workspaces.run(cancel.child_token()));
-    tasks.spawn(meter.run(cancel.child_token()));
+    tasks.spawn(workspaces);
     tasks.spawn(engine::kernel_log::follow(kernel_log, Arc::clone(&clock), heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;
     let bus = address_of(&args.bus).map(|address| bus::start(address, shown, cancel.child_token()));
@@ -186,6 +183,20 @@ fn keeper<H: NvidiaPort, K: Clock>(
         settings: settings.watch(),
         policy: policy.watch(),
     })
+}
+
+/// Keeps workspaces as they are wished, and samples what they use.
+fn workspace_tasks<H: WorkspacePort, K: Clock>(
+    (port, clock): (&Arc<H>, &Arc<K>),
+    publisher: &Arc<Publisher>,
+    (inputs, args): (&ReconcileInputs, &FrontArgs),
+    cancel: &CancellationToken,
+) -> impl Future<Output = ()> + Send + use<H, K> {
+    let keeper = workspace_keeper((port, clock), publisher, inputs, args).run(cancel.child_token());
+    let meter = WorkspaceMeter::new(port, clock, publisher).run(cancel.child_token());
+    async move {
+        tokio::join!(keeper, meter);
+    }
 }
 
 /// Keeps workspaces as they are wished.
