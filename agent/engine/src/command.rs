@@ -314,7 +314,7 @@ mod tests {
     }
 
     /// What neither a manager's document nor a file can wish.
-    fn for_people() -> [Command; 9] {
+    fn for_people() -> [Command; 10] {
         let gpu = "0000:41:00.0".parse().unwrap();
         let epoch = "e".to_owned().try_into().unwrap();
         [

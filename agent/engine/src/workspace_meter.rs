@@ -23,6 +23,12 @@ pub struct WorkspaceMeter<P, K> {
 }
 
 impl<P: WorkspacePort, K: Clock> WorkspaceMeter<P, K> {
+    /// One that has not sampled yet.
+    #[must_use]
+    pub fn new(port: &Arc<P>, clock: &Arc<K>, publisher: &Arc<Publisher>) -> Self {
+        Self { port: Arc::clone(port), clock: Arc::clone(clock), publisher: Arc::clone(publisher) }
+    }
+
     /// Works until it is cancelled. While nothing runs it does nothing.
     pub async fn run(self, cancel: CancellationToken) {
         let mut state = self.publisher.workspaces();

@@ -317,6 +317,8 @@ fn running(id: &str, pid: u32) -> WorkspaceStatus {
         gpus: vec!["GPU-1".to_owned()],
         vfio: Vec::new(),
         gpu_ok: None,
+        gpu_unknown: None,
+        figures: None,
         nano_cpus: 0,
         memory_bytes: 0,
         generation: 1,

@@ -115,11 +115,9 @@ pub async fn run<
     };
     let shown = bus::Sources::new(handle.clone(), inputs.clone(), parts.reconciled(), &publisher);
     let autoscaled = autoscaled((&publisher, &clock, &cancel), &inputs, parts.reconciled(), &args);
-    let workspaces = workspace_keeper((&host, &clock), &publisher, &inputs, &args);
+    let workspaces = workspace_tasks((&host, &clock), &publisher, (&inputs, &args), &cancel);
     let events = event_keeper(&clock, (&publisher, &handle), &inputs, &args);
     let images = image_keeper((&host, &clock), &publisher, live.configuration.watch(), &args);
-    let meter =
-        WorkspaceMeter { port: Arc::clone(&host), clock: Arc::clone(&clock), publisher: Arc::clone(&publisher) };
     let libraries = engine::stale_driver::LibraryWatch::new(&host, &clock, &publisher);
     let parts = parts.with_desired_state(inputs);
     let managed = (remote, live.configuration.watch());
@@ -137,10 +135,9 @@ pub async fn run<
     tasks.spawn(keep_wishes);
     tasks.spawn(engine.run);
     tasks.spawn(keeper.run(cancel.child_token()));
-    tasks.spawn(workspaces.run(cancel.child_token()));
+    tasks.spawn(workspaces);
     tasks.spawn(events.run(cancel.child_token()));
     tasks.spawn(images.run(cancel.child_token()));
-    tasks.spawn(meter.run(cancel.child_token()));
     tasks.spawn(libraries.run(cancel.child_token()));
     tasks.spawn(engine::kernel_log::follow(kernel_log, Arc::clone(&clock), heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;
@@ -203,6 +200,20 @@ fn keeper<H: NvidiaPort, K: Clock>(
         settings: settings.watch(),
         policy: policy.watch(),
     })
+}
+
+/// Keeps workspaces as they are wished, and samples what they use.
+fn workspace_tasks<H: WorkspacePort, K: Clock>(
+    (port, clock): (&Arc<H>, &Arc<K>),
+    publisher: &Arc<Publisher>,
+    (inputs, args): (&ReconcileInputs, &FrontArgs),
+    cancel: &CancellationToken,
+) -> impl Future<Output = ()> + Send + use<H, K> {
+    let keeper = workspace_keeper((port, clock), publisher, inputs, args).run(cancel.child_token());
+    let meter = WorkspaceMeter::new(port, clock, publisher).run(cancel.child_token());
+    async move {
+        tokio::join!(keeper, meter);
+    }
 }
 
 /// Keeps workspaces as they are wished.

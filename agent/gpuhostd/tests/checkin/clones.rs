@@ -28,7 +28,7 @@ fn restored(host: &Host) -> Host {
     let state = tempfile::tempdir().unwrap();
     copy(host.state.path(), state.path());
     let clock = Arc::new(VirtualClock::new(boot, host.clock.wall_now()));
-    Host { clock, state, settings: host.settings.clone(), seen: host.seen.clone() }
+    Host { clock, state, settings: host.settings.clone(), seen: host.seen.clone(), keeps_events: false }
 }
 
 #[tokio::test]

@@ -168,7 +168,7 @@ async fn after_crash(host: &Host, state: &Disk) -> Host {
     }
     host.clock.jump(60_000);
     let clock = Arc::new(VirtualClock::new(host.clock.boot_now(), host.clock.wall_now()));
-    Host { clock, state: folder, settings: host.settings.clone(), seen: host.seen.clone() }
+    Host { clock, state: folder, settings: host.settings.clone(), seen: host.seen.clone(), keeps_events: false }
 }
 
 async fn is_well(search: &Search, host: &Host, manager: &Manager, what: &str) {

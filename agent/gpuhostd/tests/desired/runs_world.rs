@@ -8,7 +8,7 @@ use engine::start::{EngineParts, EnginePorts};
 use gpuhostd::desired::{self, DesiredPort, KeeperParts, Offer, Taken};
 use model::PciAddress;
 use model::desired::{DesiredState, InForceDocument};
-use model::enrol::{CheckinState, CheckinStatus, EnrolSpec, Farewell};
+use model::enrol::{CheckinState, CheckinStatus, EnrolSpec, EnrolmentEdit, Farewell};
 use model::policy::{Policy, read};
 use model::ports::{Clock, JournalDocument, JournalError, JournalPort, ManagerPort};
 use model::refusal::Refusal;
@@ -145,6 +145,10 @@ impl ManagerPort for Setter {
 
     async fn leave(&self) -> Result<Farewell, Refusal> {
         Ok(Farewell::NotEnrolled)
+    }
+
+    async fn edit_enrolment(&self, _: EnrolmentEdit) -> Result<(), Refusal> {
+        Ok(())
     }
 
     async fn lock(&self, _: bool) -> Result<(), Refusal> {

@@ -7,6 +7,7 @@ use model::checkin::Pins;
 use model::enrol::{CheckinState, EnrolSpec, Secret};
 use model::ports::Clock;
 use model::refusal::Refusal;
+use model::settings::HostNaming;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -57,8 +58,15 @@ async fn impostor(answer: Vec<u8>, stays: bool) -> (String, Arc<Mutex<Vec<u8>>>)
 async fn instead_of_tls(answer: &[u8], stays: bool) -> String {
     let host = Host::new();
     let (url, came) = impostor(answer.to_vec(), stays).await;
-    let given =
-        EnrolSpec { urls: vec![url], token: Secret::new(TOKEN), shared: false, ca_pem: None, pins: Pins::default() };
+    let given = EnrolSpec {
+        urls: vec![url],
+        token: Secret::new(TOKEN),
+        shared: false,
+        ca_pem: None,
+        pins: Pins::default(),
+        named: HostNaming::default(),
+        unless_enrolled: false,
+    };
     let message = refused(&host, given).await;
     let came = came.lock().unwrap().clone();
     assert!(!came.is_empty() && !came.windows(TOKEN.len()).any(|part| part == TOKEN.as_bytes()), "the token was sent");

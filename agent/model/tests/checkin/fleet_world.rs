@@ -373,7 +373,7 @@ impl Fleet {
             Some(beat) => {
                 host.checkin.on_answer(now, answer);
                 if is_accepted {
-                    let features = Some(ManagerFeatures { gzip: true, long_poll: true });
+                    let features = Some(ManagerFeatures { gzip: true, long_poll: true, events: false });
                     let hints = ReplyHints { newest, embedded: false };
                     host.poll.on_accepted(now.boot, (&beat.manager, beat.key), features, INTERVAL_S, hints);
                     let (slot, interval_s) = (host.checkin.slot(), host.checkin.interval_s());
