@@ -17,7 +17,12 @@ function_at() {
     mkdir -p "/sys/bus/pci/devices/$1" "/sys/bus/pci/drivers/$3"
     echo "$2" >"/sys/bus/pci/devices/$1/class"
     ln -sfn "/sys/bus/pci/drivers/$3" "/sys/bus/pci/devices/$1/driver"
+    if [ -n "${4:-}" ]; then ln -sfn "../../../kernel/iommu_groups/$4" "/sys/bus/pci/devices/$1/iommu_group"; fi
 }
+# A record in the journal, of a boot.
+record() { printf '{\n  "schema": 2,\n  "entry": {\n    "boot_id": "%s"\n  }\n}\n' "$2" >"/var/lib/gpuhostd/journal/$1"; }
+boot=$(cat /proc/sys/kernel/random/boot_id)
+earlier=00000000-0000-4000-8000-000000000000
 # Nothing of this machine is in reach: no service, no user, no folder of an installation.
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /sys/bus/pci
@@ -26,26 +31,42 @@ mount -t tmpfs tmpfs /etc
 mount -t tmpfs tmpfs /dev
 mknod -m 666 /dev/null c 1 3
 mkdir -p /var/lib/gpuhostd/journal /etc/gpuhostd
-function_at 0000:41:00.0 0x030200 nvidia
-function_at 0000:42:00.0 0x030000 amdgpu
-function_at 0000:43:00.0 0x020000 vfio-pci
-touch /var/lib/gpuhostd/journal/change-1.group-7.json
+function_at 0000:41:00.0 0x030200 nvidia 6
+function_at 0000:42:00.0 0x030000 amdgpu 7
+function_at 0000:43:00.0 0x020000 vfio-pci 7
+record change-1.group-7.json "$boot"
+record change-2.group-8.gpu-0000_46_00_0.json "$boot"
+record change-3.group-9.json "$earlier"
+# GPUs of others: one of which an earlier boot has a record, one without any.
+function_at 0000:45:00.0 0x030000 vfio-pci 9
+function_at 0000:47:00.0 0x030000 vfio-pci 77
 
-check "a removal with every GPU at home has nothing to report" test -z "$(sh packaging/deb/prerm remove)"
+check "a removal with every GPU of ours at home has nothing to report" test -z "$(sh packaging/deb/prerm remove)"
 function_at 0000:42:00.0 0x030000 vfio-pci
-function_at 0000:44:00.0 0x120000 nvgrace_gpu_vfio_pci
+function_at 0000:44:00.0 0x120000 nvgrace_gpu_vfio_pci 8
+function_at 0000:46:00.0 0x030200 vfio-pci
 said=$(sh packaging/deb/prerm remove)
-check "a removal names the GPUs that are given to virtual machines" grep -q 'left so: 0000:42:00.0 0000:44:00.0 $' <<<"$said"
-check "and no other function" not grep -q 0000:43:00.0 <<<"$said"
+check "a removal names the GPUs that are given to virtual machines" grep -q 'left so: 0000:42:00.0 0000:44:00.0 0000:46:00.0 $' <<<"$said"
+check "and no other function and no GPU of others" not grep -qE '0000:4[1357]:00.0' <<<"$said"
 check "an upgrade names none" test -z "$(sh packaging/deb/prerm upgrade 0.2.0)"
 said=$(sh packaging/deb/postrm purge 2>&1) && status=0 || status=$?
 check "a purge is refused while one is given" test "$status" = 1
 check "and names it" grep -q '0000:42:00.0' <<<"$said"
+check "and its record" grep -q 'record: .*/change-1.group-7.json$' <<<"$said"
+check "and no record of an earlier boot" not grep -qE 'change-3|0000:4[57]:00.0' <<<"$said"
 check "and keeps the record" test -f /var/lib/gpuhostd/journal/change-1.group-7.json
 check "and the configuration" test -d /etc/gpuhostd
 function_at 0000:42:00.0 0x030000 amdgpu
 function_at 0000:44:00.0 0x120000 nvidia
-check "once it is taken back the purge works" sh packaging/deb/postrm purge
+function_at 0000:46:00.0 0x030200 nvidia
+for text in '' '{"schema": 2, "en' '{"boot_id": "unknown"}'; do
+    printf '%s' "$text" >/var/lib/gpuhostd/journal/change-3.group-9.json
+    said=$(sh packaging/deb/postrm purge 2>&1) && status=0 || status=$?
+    check "a purge is refused where a record is '$text'" test "$status" = 1
+    check "and names that record" grep -q 'record: .*/change-3.group-9.json$' <<<"$said"
+done
+record change-3.group-9.json "$earlier"
+check "a GPU of others with a record of an earlier boot holds up no purge" sh packaging/deb/postrm purge
 check "and nothing is left" not test -e /var/lib/gpuhostd -o -e /etc/gpuhostd
 function_at 0000:42:00.0 0x030000 vfio-pci
 check "a GPU of others, without a record of ours, holds up no purge" sh packaging/deb/postrm purge
@@ -58,6 +79,9 @@ touch /dev/nvidia-text
 ln -s ../gone /dev/char/237:1
 sed -n '/^link_devices() {/,/^}/p' packaging/deb/postinst >/var/lib/link_devices
 . /var/lib/link_devices
+link_devices
+gone=$(stat() { return 1; }; set -e; rm /dev/char/195:0; link_devices; ls /dev/char)
+check "a device that goes meanwhile is left out" test "$gone" = 237:1
 link_devices
 check "each of NVIDIA's devices has its link" test "$(readlink /dev/char/195:0)" = ../nvidia0
 check "a dangling one is replaced" test "$(readlink /dev/char/237:1)" = ../nvidia-caps/nvidia-cap1

@@ -31,6 +31,11 @@ asks() {
 asks "the front reads sysfs" yes --source gpuhostd_t --target sysfs_t --class file --perm read
 asks "and does not write it" no --source gpuhostd_t --target sysfs_t --class file --perm write
 asks "the child of the host hand does" yes --source gpuhostd_host_child_t --target sysfs_t --class file --perm write
+asks "the front reads the files of control groups" yes --source gpuhostd_t --target cgroup_t --class file --perm read
+asks "the child of the host hand writes them" yes --source gpuhostd_host_child_t --target cgroup_t --class file --perm write
+for domain in gpuhostd_t gpuhostd_host_t gpuhostd_containers_t gpuhostd_holders_t gpuhostd_mig_t; do
+    asks "$domain does not" no --source $domain --target cgroup_t --class file --perm write
+done
 asks "the front opens no GPU" no --source gpuhostd_t --target xserver_misc_device_t --class chr_file --perm open
 asks "the child of the host hand does" yes --source gpuhostd_host_child_t --target xserver_misc_device_t --class chr_file --perm open
 for domain in host containers holders mig; do

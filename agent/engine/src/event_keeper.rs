@@ -4,7 +4,7 @@
 //! Nothing waits for the disk: a write is a task of its own, one at a time, and what cannot be written is kept in memory, within the
 //! bounds of the spool, until it can be.
 
-use crate::event_port::{EventAsk, EventEnds, EventsShown};
+use crate::event_port::{EventAsk, EventEnds, EventTaker, EventsShown};
 use crate::job::{Job, JobState};
 use crate::publish::Publisher;
 use model::JobId;
@@ -75,6 +75,7 @@ struct Watched {
     jobs: watch::Receiver<Arc<Vec<Job>>>,
     settings: watch::Receiver<Arc<Settings>>,
     checkin: watch::Receiver<Arc<CheckinStatus>>,
+    taker: watch::Receiver<EventTaker>,
 }
 
 /// Why nothing is written.
@@ -140,6 +141,7 @@ impl<L: EventLogPort, K: Clock> EventKeeper<L, K> {
             jobs: self.parts.jobs.clone(),
             settings: self.parts.settings.clone(),
             checkin: self.parts.checkin.clone(),
+            taker: ends.taker.clone(),
         };
         tokio::select! {
             () = cancel.cancelled() => return,
@@ -223,6 +225,7 @@ impl<L: EventLogPort, K: Clock> EventKeeper<L, K> {
             Ok(()) = watched.jobs.changed() => {}
             Ok(()) = watched.settings.changed() => self.note_settings(watched),
             Ok(()) = watched.checkin.changed() => {}
+            Ok(()) = watched.taker.changed() => {}
             Some(one) = occurred.recv() => {
                 self.happened.push(one);
                 if self.happened.len() >= HAPPENED_MOST {
@@ -292,9 +295,7 @@ impl<L: EventLogPort, K: Clock> EventKeeper<L, K> {
         let sight = self.parts.publisher.sight().borrow().clone();
         let rejected = rejected(&watched.jobs.borrow_and_update());
         let settings = Arc::clone(&watched.settings.borrow());
-        if let Some(server_id) = &watched.checkin.borrow_and_update().server_id {
-            self.spool.own(server_id);
-        }
+        self.note_owner(watched);
         self.agent.is_stopping = is_stopping;
         self.agent.is_drained = settings.desired.is_draining() && workspaces.is_empty_of_containers();
         self.agent.boot_id = host.host.boot_id.known().cloned().or(self.agent.boot_id.take());
@@ -316,6 +317,26 @@ impl<L: EventLogPort, K: Clock> EventKeeper<L, K> {
             self.facts_kept_at = now;
         }
         self.has_looked = true;
+    }
+
+    /// Whose the events are, and whether its manager takes them.
+    fn note_owner(&mut self, watched: &mut Watched) {
+        let server_id = watched.checkin.borrow_and_update().server_id.clone();
+        let taker = *watched.taker.borrow_and_update();
+        if let Some(server_id) = &server_id {
+            self.spool.own(server_id);
+        }
+        match taker {
+            EventTaker::Unknown => {}
+            // Where the two differ, one of them is older.
+            EventTaker::NoManager => {
+                if server_id.is_none() {
+                    self.spool.disown();
+                }
+            }
+            EventTaker::TakesNone => self.spool.note_taker(false),
+            EventTaker::Takes => self.spool.note_taker(true),
+        }
     }
 
     /// Begins the next write, where there is one and none is under way.

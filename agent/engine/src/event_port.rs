@@ -48,6 +48,20 @@ pub enum EventAsk {
     },
 }
 
+/// Who takes the events of this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EventTaker {
+    /// That is not known now: it is as it was.
+    #[default]
+    Unknown,
+    /// This host has no manager.
+    NoManager,
+    /// Its manager takes no events.
+    TakesNone,
+    /// Its manager takes them.
+    Takes,
+}
+
 /// What everybody can see of the kept events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EventsShown {
@@ -62,6 +76,7 @@ pub struct EventsShown {
 pub struct EventPort {
     asks: mpsc::Sender<EventAsk>,
     shown: watch::Receiver<EventsShown>,
+    taker: watch::Sender<EventTaker>,
 }
 
 /// Its other end.
@@ -71,6 +86,8 @@ pub struct EventEnds {
     pub asks: mpsc::Receiver<EventAsk>,
     /// What is shown.
     pub shown: watch::Sender<EventsShown>,
+    /// Who takes events.
+    pub taker: watch::Receiver<EventTaker>,
 }
 
 impl EventPort {
@@ -79,13 +96,19 @@ impl EventPort {
     pub fn new() -> (Self, EventEnds) {
         let (ask, asks) = mpsc::channel(ASKS_MOST);
         let (shown, seen) = watch::channel(EventsShown::default());
-        (Self { asks: ask, shown: seen }, EventEnds { asks, shown })
+        let (taker, takes) = watch::channel(EventTaker::default());
+        (Self { asks: ask, shown: seen, taker }, EventEnds { asks, shown, taker: takes })
     }
 
     /// What can be seen of the kept events.
     #[must_use]
     pub fn shown(&self) -> watch::Receiver<EventsShown> {
         self.shown.clone()
+    }
+
+    /// Who takes events now; what is the same wakes no task.
+    pub fn note_taker(&self, taker: EventTaker) {
+        self.taker.send_if_modified(|known| std::mem::replace(known, taker) != taker);
     }
 
     /// A page of the kept events.

@@ -4,7 +4,7 @@ use model::event::{EventKind, EventSeverity, Occurrence};
 use model::image_ref::ImageRef;
 use model::refusal::Refusal;
 use model::time::whole_millis;
-use model::workspace_life::{ImageAsk, ImagesState, pull_failure_code};
+use model::workspace_life::{ImageAsk, ImagesState, WishedImages, pull_failure_code};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -45,8 +45,8 @@ pub struct ImageInbox {
     pub questions: mpsc::Receiver<ImageQuestion>,
 }
 
-/// Images that something names; `None` = that is not known.
-type NamedSet = Option<Arc<BTreeSet<ImageRef>>>;
+/// What something names; `None` = that is not known.
+type Named<T> = Option<Arc<T>>;
 
 /// The meeting place.
 #[derive(Debug)]
@@ -55,8 +55,8 @@ pub struct ImageBoard {
     questions: mpsc::Sender<ImageQuestion>,
     inbox: Mutex<Option<ImageInbox>>,
     shown: watch::Sender<Arc<ImagesState>>,
-    of_documents: watch::Sender<NamedSet>,
-    of_nvidia: watch::Sender<NamedSet>,
+    of_documents: watch::Sender<Named<WishedImages>>,
+    of_nvidia: watch::Sender<Named<BTreeSet<ImageRef>>>,
 }
 
 impl Default for ImageBoard {
@@ -81,7 +81,7 @@ impl ImageBoard {
     }
 
     /// The documents in force name these images.
-    pub fn show_documents(&self, images: Option<BTreeSet<ImageRef>>) {
+    pub fn show_documents(&self, images: Option<WishedImages>) {
         put(&self.of_documents, images);
     }
 
@@ -92,9 +92,11 @@ impl ImageBoard {
 
     /// Everything that is named; `None` = a part of it is not known.
     #[must_use]
-    pub fn named(&self) -> Option<BTreeSet<ImageRef>> {
+    pub fn named(&self) -> Option<WishedImages> {
         let (documents, nvidia) = (self.of_documents.borrow().clone()?, self.of_nvidia.borrow().clone()?);
-        Some(documents.union(&nvidia).cloned().collect())
+        let mut named = (*documents).clone();
+        named.needed.extend(nvidia.iter().cloned());
+        Some(named)
     }
 
     /// What is shown of images.
@@ -137,7 +139,7 @@ impl ImageBoard {
     }
 }
 
-fn put(to: &watch::Sender<NamedSet>, images: Option<BTreeSet<ImageRef>>) {
+fn put<T: PartialEq>(to: &watch::Sender<Named<T>>, images: Option<T>) {
     to.send_if_modified(|known| {
         let is_new = known.as_deref() != images.as_ref();
         if is_new {

@@ -16,8 +16,8 @@ use model::refusal::Refusal;
 use model::settings::Settings;
 use model::time::BootMillis;
 use model::workspace_life::{
-    BadImagesRecord, DiskRoom, ImageAsk, ImagePruneWorld, ImageRow, ImagesRecord, ImagesState, OurImage, StoredImage,
-    WorkspacesState, note_needed_images, plan_image_prune,
+    BadImagesRecord, DiskRoom, DiskWanted, ImageAsk, ImagePruneWorld, ImageRow, ImagesRecord, ImagesState, OurImage,
+    StoredImage, WorkspacesState, note_needed_images, plan_image_prune,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -74,12 +74,16 @@ pub struct ImageKeeper<P, L, K> {
     record: ImagesRecord,
     /// The record as it is on disk.
     kept: ImagesRecord,
+    /// The last write of the record has failed.
+    is_unsaved: bool,
     /// Why nothing is remembered or removed: the record cannot be used.
     blocked: Option<String>,
     /// The reserve of the disk was not free when it was last looked at.
     is_short: bool,
     /// What Docker did not remove.
     failed: BTreeSet<ImageDigest>,
+    /// No turn is due before.
+    first_at: BootMillis,
     looked_at: Option<BootMillis>,
     looks: u64,
 }
@@ -88,13 +92,16 @@ impl<P: ImagePort, L: LedgerPort, K: Clock> ImageKeeper<P, L, K> {
     /// One that has not read its record yet.
     #[must_use]
     pub fn new(parts: ImageKeeperParts<P, L, K>) -> Self {
+        let first_at = parts.clock.boot_now().plus(FIRST_AFTER_MS);
         Self {
             parts,
             record: ImagesRecord::default(),
             kept: ImagesRecord::default(),
+            is_unsaved: false,
             blocked: None,
             is_short: false,
             failed: BTreeSet::new(),
+            first_at,
             looked_at: None,
             looks: 0,
         }
@@ -106,7 +113,8 @@ impl<P: ImagePort, L: LedgerPort, K: Clock> ImageKeeper<P, L, K> {
         self.read_record().await;
         let (mut seen, mut workspaces) = (self.parts.publisher.seen(), self.parts.publisher.workspaces());
         let clock = Arc::clone(&self.parts.clock);
-        let mut wake = clock.boot_now().plus(FIRST_AFTER_MS);
+        self.first_at = clock.boot_now().plus(FIRST_AFTER_MS);
+        let mut wake = self.first_at;
         loop {
             let now = tokio::select! {
                 () = cancel.cancelled() => return,
@@ -137,11 +145,11 @@ impl<P: ImagePort, L: LedgerPort, K: Clock> ImageKeeper<P, L, K> {
             // Written down before anything else: a pull takes longer.
             Some(image) = inbox.pulls.recv() => {
                 self.note_pull(image).await;
-                None
+                self.write_again_at()
             }
             Some(question) = inbox.questions.recv() => {
                 self.answer(question).await;
-                None
+                self.write_again_at()
             }
             Ok(()) = seen.changed() => {
                 let host = Arc::clone(&seen.borrow_and_update());
@@ -160,13 +168,18 @@ impl<P: ImagePort, L: LedgerPort, K: Clock> ImageKeeper<P, L, K> {
 
     /// Free on the disk there has to be so much before an image can be pulled that waits for it.
     fn wanted_bytes(&self, state: &WorkspacesState) -> u64 {
-        if self.record.ours.is_empty() { 0 } else { state.disk_wanted_bytes }
+        if self.record.ours.is_empty() { 0 } else { state.disk_wanted_bytes.max(state.disk_wanted_ahead_bytes) }
     }
 
-    /// So long after the last look.
+    /// So long after the last look, and never before the first turn: what a person asks is answered at once, and is no turn.
     fn not_before(&self, apart_ms: u64) -> BootMillis {
         let now = self.parts.clock.boot_now();
-        self.looked_at.map_or(now, |looked| looked.plus(apart_ms)).max(now)
+        self.looked_at.map_or(now, |looked| looked.plus(apart_ms)).max(now).max(self.first_at)
+    }
+
+    /// When the record is written again, where it could not be.
+    fn write_again_at(&self) -> Option<BootMillis> {
+        self.is_unsaved.then(|| self.parts.clock.boot_now().plus(RECORD_AGAIN_MS).max(self.first_at))
     }
 
     /// The room as the observer has seen it.
@@ -181,6 +194,7 @@ impl<P: ImagePort, L: LedgerPort, K: Clock> ImageKeeper<P, L, K> {
         self.judge_logins().await;
         let settings = Arc::clone(&self.parts.settings.borrow_and_update());
         self.failed.clear();
+        let was_unsaved = std::mem::take(&mut self.is_unsaved);
         let mut again = interval_ms(settings.images.interval_s, self.looks);
         self.looks = self.looks.wrapping_add(1);
         if self.blocked.is_some() {
@@ -198,7 +212,10 @@ impl<P: ImagePort, L: LedgerPort, K: Clock> ImageKeeper<P, L, K> {
                 Err(why) => self.show_unknown(&why),
             }
         }
-        if self.kept != self.record {
+        if was_unsaved && !self.is_unsaved {
+            self.save().await;
+        }
+        if self.is_unsaved {
             again = again.min(RECORD_AGAIN_MS);
         }
         self.parts.clock.boot_now().plus(again)
@@ -216,12 +233,14 @@ impl<P: ImagePort, L: LedgerPort, K: Clock> ImageKeeper<P, L, K> {
 
     /// What cannot be written now is written with the next turn; until then a restart takes it for another's image, which stays.
     async fn save(&mut self) {
+        self.is_unsaved = false;
         if self.kept == self.record || self.blocked.is_some() {
             return;
         }
         match self.parts.ledger.write(self.record.encode()).await {
             Ok(()) => self.kept = self.record.clone(),
             Err(fault) => {
+                self.is_unsaved = true;
                 let id = Message::ImagesRecordUnusable.id();
                 tracing::warn!(message_id = id, "the record of images was not written: {fault}; it is tried again");
             }
@@ -353,9 +372,13 @@ impl<P: ImagePort, L: LedgerPort, K: Clock> ImageKeeper<P, L, K> {
         let room = self.room().await;
         self.judge_room(room.as_ref());
         let (now, board) = (self.parts.clock.wall_now(), self.parts.publisher.images());
-        let wanted = self.wanted_bytes(&Arc::clone(&self.parts.publisher.workspaces().borrow()));
-        let lacking = |room: &DiskRoom| room.lacking_bytes().max(wanted.saturating_sub(room.available_bytes));
-        let (named, lacking_bytes) = (board.named(), room.as_ref().map_or(0, lacking));
+        let state = Arc::clone(&self.parts.publisher.workspaces().borrow());
+        let wanted = room.as_ref().map(|room| DiskWanted {
+            available_bytes: room.available_bytes,
+            workspaces_bytes: state.disk_wanted_bytes,
+            ahead_bytes: state.disk_wanted_ahead_bytes,
+        });
+        let (named, lacking_bytes) = (board.named(), room.as_ref().map_or(0, DiskRoom::lacking_bytes));
         let world = |ours| ImagePruneWorld {
             images: &images,
             ours,
@@ -363,6 +386,7 @@ impl<P: ImagePort, L: LedgerPort, K: Clock> ImageKeeper<P, L, K> {
             failed: &self.failed,
             mode,
             lacking_bytes,
+            wanted: wanted.unwrap_or_default(),
             now,
         };
         let ours = note_needed_images(&world(&self.record.ours));

@@ -69,6 +69,7 @@ mod pull_ends;
 pub mod reconcile;
 pub mod stale_driver;
 pub mod start;
+mod workspace_asks;
 pub mod workspace_meter;
 mod workspace_notices;
 pub mod workspaces;

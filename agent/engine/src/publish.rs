@@ -343,12 +343,20 @@ impl Publisher {
     /// A condition holds that no look at the host can find. It stays until [`Publisher::lift`]; one of the same type that
     /// holds already keeps its time.
     pub fn stand(&self, condition: Condition) {
-        self.standing.send_modify(|standing| {
-            let standing = Arc::make_mut(standing);
-            let since = standing.get(&condition.kind).map_or(condition.since, |known| known.since);
-            standing.insert(condition.kind.clone(), Condition { since, ..condition });
+        let is_news = self.standing.send_if_modified(|standing| {
+            let known = standing.get(&condition.kind);
+            let since = known.map_or(condition.since, |known| known.since);
+            let condition = Condition { since, ..condition };
+            if known == Some(&condition) {
+                return false;
+            }
+            Arc::make_mut(standing).insert(condition.kind.clone(), condition);
+            true
         });
-        self.show();
+        // What holds already wakes no task: one that is woken by what is shown may be the one that repeats it.
+        if is_news {
+            self.show();
+        }
     }
 
     /// The condition of this type holds no longer.
@@ -400,7 +408,7 @@ mod tests {
     #[test]
     fn a_standing_condition_is_in_every_look_until_it_is_lifted() {
         let publisher = Publisher::new(look(0));
-        let (shown, seen) = (publisher.shown(), publisher.seen());
+        let (mut shown, seen) = (publisher.shown(), publisher.seen());
         let held = |shown: &watch::Receiver<Arc<HostObservation>>| {
             shown.borrow().conditions.iter().find(|one| one.kind == "policy_invalid").cloned()
         };
@@ -408,6 +416,9 @@ mod tests {
         publisher.publish(look(1));
         publisher.stand(condition(9, "second"));
         assert_eq!(held(&shown), Some(condition(5, "second")), "it has held since the first time");
+        shown.borrow_and_update();
+        publisher.stand(condition(11, "second"));
+        assert!(!shown.has_changed().unwrap(), "what is repeated wakes no task");
         assert_eq!((shown.borrow().sequence, held(&seen)), (1, None), "what was seen stays what was seen");
         publisher.lift("policy_invalid");
         assert_eq!(held(&shown), None);

@@ -8,6 +8,7 @@ use crate::image_board::pull_ended;
 use crate::named_images::NamedImages;
 use crate::publish::{Publisher, WorkspaceQuestion};
 use crate::pull_ends::pull_ends;
+use crate::workspace_asks::obey;
 use crate::workspace_notices::show;
 use model::desired::DesiredState;
 use model::driver::ProbeError;
@@ -23,12 +24,12 @@ use model::reconcile::manager_held;
 use model::refusal::Refusal;
 use model::settings::Settings;
 use model::time::{BootMillis, Now};
-use model::workspace::{DesiredRun, WorkspaceAction, WorkspaceId, plan};
+use model::workspace::{WorkspaceAction, WorkspaceId, plan};
 use model::workspace_life::{
-    BadWorkspacesRecord, DiskRoom, LocalWorkspace, WorkspaceAsk, WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuNeeds,
-    WorkspaceGpuProbe, WorkspaceHostSide, WorkspaceLimits, WorkspaceLook, WorkspaceReason, WorkspaceSeen,
-    WorkspaceWishes, WorkspacesDoing, WorkspacesMemory, WorkspacesRecord, WorkspacesState, WorkspacesTurn,
-    WorkspacesWorld, decide_workspaces, described,
+    BadWorkspacesRecord, DiskRoom, WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuNeeds, WorkspaceGpuProbe,
+    WorkspaceHostSide, WorkspaceLimits, WorkspaceLook, WorkspaceReason, WorkspaceSeen, WorkspaceWishes,
+    WorkspacesDoing, WorkspacesMemory, WorkspacesRecord, WorkspacesState, WorkspacesTurn, WorkspacesWorld,
+    decide_workspaces, described,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -41,8 +42,6 @@ const LOOKS_APART_MS: u64 = 100;
 /// Each look in a row that shows nothing new doubles that time, up to this: reports without end (a clock that was set back, a tenant
 /// who causes them) must not keep Docker busy.
 const LOOKS_APART_MOST_MS: u64 = 10_000;
-/// Largest record that is written.
-const RECORD_MAX_BYTES: usize = 1024 * 1024;
 /// A look although nothing was reported, since reports can be lost.
 const LOOK_AGAIN_MS: u64 = 300_000;
 /// While an image is pulled it is looked at so often.
@@ -145,6 +144,8 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
         let (_nobody, none) = mpsc::channel(1);
         let mut questions = self.parts.publisher.take_workspace_questions().unwrap_or(none);
         loop {
+            // Whatever wakes it at once and again and again, the other tasks of this thread have their turn.
+            tokio::task::yield_now().await;
             if self.blocked.is_some() {
                 self.read_record().await;
             }
@@ -295,9 +296,10 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
     async fn answer(&mut self, question: WorkspaceQuestion) {
         let WorkspaceQuestion { ask, answer } = question;
         let before = self.memory.clone();
+        let shown = Arc::clone(&self.parts.publisher.workspaces().borrow());
         let done = match &self.blocked {
             Some(why) => Err(Refusal::Unavailable { what: "the record of workspaces".to_owned(), why: why.clone() }),
-            None => self.obey(ask),
+            None => obey(&mut self.memory, &shown, ask),
         };
         let done = match done {
             Ok(()) => {
@@ -312,58 +314,6 @@ impl<P: WorkspacePort, L: LedgerPort, K: Clock> WorkspaceKeeper<P, L, K> {
         }
         // Nobody may be waiting for it any more.
         let _gone = answer.send(done);
-    }
-
-    fn obey(&mut self, ask: WorkspaceAsk) -> Result<(), Refusal> {
-        match ask {
-            WorkspaceAsk::Set { id, wish } => {
-                let desired = wish.value().ok().and_then(|value| value.get("desired")?.as_str()?.parse().ok());
-                let desired = desired.unwrap_or(DesiredRun::Running);
-                self.memory.record.local.insert(id.clone(), LocalWorkspace { wish, desired });
-                if self.memory.record.encode().len() > RECORD_MAX_BYTES {
-                    let why =
-                        "the workspaces that are created on this host would have more than 1 MiB together: delete some";
-                    return Err(Refusal::Conflict { why: why.to_owned() });
-                }
-                self.memory.try_again(&id);
-            }
-            WorkspaceAsk::Want { id, desired } => {
-                let Some(local) = self.memory.record.local.get_mut(&id) else { return Err(self.not_of_here(&id)) };
-                local.desired = desired;
-                self.memory.try_again(&id);
-            }
-            WorkspaceAsk::Again { id } => {
-                self.must_exist(&id)?;
-                self.memory.try_again(&id);
-                self.memory.images.clear();
-            }
-            WorkspaceAsk::Recreate { id } => {
-                self.must_exist(&id)?;
-                self.memory.try_again(&id);
-                self.memory.workspaces.entry(id).or_default().recreate = true;
-            }
-            WorkspaceAsk::ConfirmRemovals => self.memory.removals.is_confirmed = true,
-        }
-        Ok(())
-    }
-
-    fn must_exist(&self, id: &WorkspaceId) -> Result<(), Refusal> {
-        let is_there = self.parts.publisher.workspaces().borrow().find(id).is_some();
-        let missing = || Refusal::NotFound { what: "workspace".to_owned(), name: id.to_string() };
-        if is_there || self.memory.record.local.contains_key(id) { Ok(()) } else { Err(missing()) }
-    }
-
-    /// Why it is not started, stopped or deleted at the wish of somebody here.
-    fn not_of_here(&self, id: &WorkspaceId) -> Refusal {
-        match self.must_exist(id) {
-            Err(missing) => missing,
-            Ok(()) => Refusal::Conflict {
-                why: format!(
-                    "workspace {id} was not created with `gpuhostctl run`: change it where it is wished, at the manager or in \
-                     /etc/gpuhostd/desired.d (`gpuhostctl desired show`)"
-                ),
-            },
-        }
     }
 
     /// Nothing is wished, and nothing is there.

@@ -10,11 +10,12 @@
 )]
 
 use engine::event_keeper::{EventKeeper, EventKeeperParts};
+use engine::event_port::EventTaker;
 use engine::publish::Publisher;
 use engine::start::EngineParts;
 use model::Reading;
 use model::enrol::CheckinStatus;
-use model::event::{EventKind, EventQuery, EventSeverity, HostEvent, Occurrence};
+use model::event::{EventKind, EventQuery, EventSeverity, EventSpool, HostEvent, Occurrence, SPOOL_MOST, SpoolWrite};
 use model::judge::{ObservationMeta, judge};
 use model::observation::HostObservation;
 use model::ports::Clock;
@@ -258,6 +259,43 @@ async fn what_a_later_version_wrote_is_never_written_over() {
     assert!(run.condition("events_not_stored").unwrap().contains("its schema is 9"));
     run.stop().await;
     assert_eq!(disk.disk(|disk| disk.content.clone()), Some(Ok(file)));
+}
+
+/// A disk with as many events as are kept, none of which the manager has.
+fn full() -> SimEventLog {
+    let mut spool = EventSpool::empty(0);
+    spool.own("a");
+    let old = Occurrence::new(EventKind::DiskReserve, "", EventSeverity::Warning, "old");
+    spool.turn((UnixMillis(1), false), vec![old; SPOOL_MOST], None, || "id".to_owned());
+    let Some(SpoolWrite::Whole(file)) = spool.next_write() else { panic!("a whole file") };
+    let disk = SimEventLog::default();
+    disk.disk(|disk| disk.content = Some(Ok(file)));
+    disk
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_count_as_dropped_only_while_a_manager_that_takes_them_is_behind() {
+    let run = Run::start(&full(), 8);
+    run.checkin.send_replace(Arc::new(CheckinStatus { server_id: Some("a".to_owned()), ..CheckinStatus::default() }));
+    let events = run.publisher.events();
+    let happens_to = async |taker: EventTaker, message: &str| {
+        events.note_taker(taker);
+        sleep(Duration::from_secs(1)).await;
+        run.happens(message);
+        sleep(Duration::from_secs(1)).await;
+        let after = events.shown().borrow().newest - 1;
+        let page = events.page(EventQuery { after, since: None, most: 1 }).await.unwrap();
+        assert_eq!(page.events[0].what.message, message, "it is shown");
+        (run.condition("events_dropped").is_some(), events.shown().borrow().deliverable.is_some())
+    };
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(happens_to(EventTaker::Unknown, "one").await, (false, true), "it is not known whether it takes events");
+    assert_eq!(happens_to(EventTaker::Takes, "two").await, (true, true));
+    assert_eq!(happens_to(EventTaker::TakesNone, "three").await, (false, true));
+    assert_eq!(happens_to(EventTaker::NoManager, "four").await, (false, true), "the check-in is enrolled");
+    run.checkin.send_replace(Arc::default());
+    assert_eq!(happens_to(EventTaker::NoManager, "five").await, (false, false));
+    run.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,9 @@ use model::prune_mode::PruneMode;
 use model::registry_login::RegistryLoginsSeen;
 use model::settings::{ImagesSettings, Settings};
 use model::time::{BootMillis, UnixMillis};
-use model::workspace_life::{ImageAsk, ImagesRecord, StoredImage, WhyKept, WorkspaceFacts};
+use model::workspace_life::{
+    ImageAsk, ImagesRecord, StoredImage, WhyKept, WishedImages, WorkspaceFacts, WorkspacesState,
+};
 use sim::workspace_docker::{SimEngine, SimWorkspaceRun};
 use sim::{SimHost, SimLedger};
 use std::collections::BTreeSet;
@@ -99,7 +101,7 @@ impl Bench {
         publisher.publish(judge(port.host.asked(), first, None));
         let happened = publisher.take_occurrences().unwrap();
         publisher.images().show_nvidia(BTreeSet::new());
-        publisher.images().show_documents(Some(BTreeSet::new()));
+        publisher.images().show_documents(Some(WishedImages::default()));
         let bench = Self { port, ledger, publisher, happened, settings, clock, cancel: CancellationToken::new() };
         let keeper = ImageKeeper::new(ImageKeeperParts {
             port: Arc::clone(&bench.port),
@@ -164,6 +166,11 @@ fn image(letter: &str) -> ImageRef {
     format!("registry.example/lab/of-{letter}@sha256:{}", letter.repeat(64)).parse().unwrap()
 }
 
+/// Images that workspaces need.
+fn needed(letters: &[&str]) -> WishedImages {
+    WishedImages { needed: letters.iter().copied().map(image).collect(), ..WishedImages::default() }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_gpuhostd_pulled_goes_a_day_after_it_was_needed_and_nothing_else_ever() {
     let mut bench = Bench::new(PruneMode::Normal);
@@ -172,7 +179,7 @@ async fn what_gpuhostd_pulled_goes_a_day_after_it_was_needed_and_nothing_else_ev
         bench.pull(letter).await;
     }
     assert_eq!(bench.kept().ours.len(), 4, "a power failure now forgets none");
-    bench.publisher.images().show_documents(Some(BTreeSet::from([image("b")])));
+    bench.publisher.images().show_documents(Some(needed(&["b"])));
     let facts = WorkspaceFacts { name: "x".to_owned(), image: image("c").to_string(), ..WorkspaceFacts::default() };
     bench.docker(|docker| drop(docker.add_stranger(facts, SimWorkspaceRun::Created)));
     bench.docker(|docker| docker.tag_image(image("d").digest().unwrap(), "mine:1"));
@@ -193,7 +200,7 @@ async fn what_gpuhostd_pulled_goes_a_day_after_it_was_needed_and_nothing_else_ev
 
     // A restart remembers.
     let bench = bench.again().await;
-    bench.publisher.images().show_documents(Some(BTreeSet::new()));
+    bench.publisher.images().show_documents(Some(WishedImages::default()));
     sleep(30 * HOUR).await;
     assert_eq!(bench.here(), ["c", "d", "e"], "nothing names b any more");
 }
@@ -208,7 +215,7 @@ async fn a_document_that_cannot_be_read_keeps_everything_also_on_a_full_disk() {
     bench.docker(|docker| docker.set_image_room(420_000_000));
     sleep(48 * HOUR).await;
     assert_eq!(bench.here(), ["a"]);
-    bench.publisher.images().show_documents(Some(BTreeSet::new()));
+    bench.publisher.images().show_documents(Some(WishedImages::default()));
     sleep(2 * HOUR).await;
     assert!(bench.here().is_empty());
 }
@@ -234,7 +241,7 @@ async fn a_short_disk_is_emptied_until_its_reserve_is_free_and_no_further() {
     assert_eq!(happened, [short.clone(), (EventKind::ImagePruned, None), (EventKind::DiskReserve, None)]);
 
     // What is wished stays whatever happens, and that is shown.
-    bench.publisher.images().show_documents(Some(["b", "c", "d"].map(image).into()));
+    bench.publisher.images().show_documents(Some(needed(&["b", "c", "d"])));
     bench.docker(|docker| docker.set_image_room(GB));
     sleep(2 * HOUR).await;
     assert_eq!((bench.here().len(), bench.is_short()), (3, true));
@@ -301,4 +308,56 @@ async fn docker_that_does_not_answer_costs_nothing_but_time() {
     bench.docker(SimEngine::come_up);
     sleep(6 * HOUR).await;
     assert!(bench.here().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn docker_is_asked_each_hour_and_more_often_only_while_the_record_cannot_be_written() {
+    let bench = Bench::new(PruneMode::Normal);
+    let lists = || bench.port.lists.load(Ordering::Relaxed);
+    bench.settings.send_modify(|_| {});
+    bench.pull("a").await;
+    bench.publisher.show_workspaces(WorkspacesState { is_looked: true, ..WorkspacesState::default() });
+    bench.publisher.images().show_documents(Some(needed(&["a"])));
+    sleep(Duration::from_secs(50)).await;
+    assert_eq!(lists(), 0, "after a start the workspaces come first");
+    sleep(10 * HOUR).await;
+    assert!((8..=20).contains(&lists()), "{}", lists());
+
+    bench.ledger.disk(|disk| disk.refuses = Some("no space".to_owned()));
+    bench.pull("b").await;
+    sleep(Duration::from_secs(120)).await;
+    assert!(!bench.kept().ours.contains_key(&image("b")));
+    bench.ledger.disk(|disk| disk.refuses = None);
+    sleep(Duration::from_secs(40)).await;
+    assert!(bench.kept().ours.contains_key(&image("b")), "it is tried again soon");
+    let before = lists();
+    sleep(5 * HOUR).await;
+    assert!(lists() - before <= 10, "{before}, {}", lists());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_size_that_no_disk_has_removes_nothing_and_what_is_only_listed_goes_for_a_workspace_alone() {
+    let bench = Bench::new(PruneMode::Emergency);
+    bench.pull("a").await;
+    bench.pull("b").await;
+    let listed = WishedImages { listed: [image("b")].into(), ..WishedImages::default() };
+    bench.publisher.images().show_documents(Some(listed));
+    // 1.2 GB are free.
+    bench.docker(|docker| docker.set_image_room(2 * GB));
+    let want = async |workspaces, ahead| {
+        let state = WorkspacesState {
+            is_looked: true,
+            disk_wanted_bytes: workspaces,
+            disk_wanted_ahead_bytes: ahead,
+            ..WorkspacesState::default()
+        };
+        bench.publisher.show_workspaces(state);
+        sleep(2 * HOUR).await;
+        bench.here()
+    };
+    assert_eq!(want(u64::MAX, u64::MAX).await, ["a", "b"]);
+    assert_eq!(want(0, 1_700_000_000).await, ["a", "b"], "what is only listed does not go for another one of its kind");
+    assert_eq!(want(0, 1_500_000_000).await, ["b"]);
+    assert_eq!(want(0, 1_900_000_000).await, ["b"]);
+    assert!(want(1_900_000_000, 0).await.is_empty());
 }

@@ -8,15 +8,23 @@ use engine::start::EngineParts;
 use engine::workspaces::{WorkspaceKeeper, WorkspaceKeeperParts};
 use model::desired::{Desired, DesiredState, WishText};
 use model::event::EventKind;
+use model::ids::ContainerId;
+use model::image_ref::ImageRef;
 use model::judge::{ObservationMeta, judge};
 use model::policy::{Policy, read};
-use model::ports::Clock;
+use model::ports::{Clock, WorkspacePort};
 use model::refusal::Refusal;
 use model::time::{BootMillis, UnixMillis};
 use model::workspace::DesiredRun;
-use model::workspace_life::{WorkspaceAsk, WorkspaceState, WorkspacesRecord, WorkspacesState};
+use model::workspace_life::{
+    CgroupFigures, WorkspaceAsk, WorkspaceDeed, WorkspaceGpuLook, WorkspaceGpuProbe, WorkspaceHostSide, WorkspaceLook,
+    WorkspaceState, WorkspacesRecord, WorkspacesState,
+};
 use sim::{SimHost, SimLedger};
+use std::collections::BTreeMap;
+use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
@@ -63,10 +71,14 @@ impl Bench {
     }
 
     fn start_with(&self, policy: &str) -> tokio::task::JoinHandle<()> {
+        self.start_on(&self.host, policy)
+    }
+
+    fn start_on<P: WorkspacePort>(&self, port: &Arc<P>, policy: &str) -> tokio::task::JoinHandle<()> {
         let policy = read("p", policy).unwrap();
         let policy: watch::Sender<Arc<Policy>> = watch::channel(Arc::new(policy)).0;
         let keeper = WorkspaceKeeper::new(WorkspaceKeeperParts {
-            port: Arc::clone(&self.host),
+            port: Arc::clone(port),
             ledger: Arc::new(self.ledger.clone()),
             clock: Arc::new(VirtualClock(Instant::now())),
             publisher: Arc::clone(&self.publisher),
@@ -195,6 +207,8 @@ async fn gpus_that_a_running_workspace_loses_are_shown_reported_once_and_by_poli
         bench.host.workspaces(|engine| engine.lose_gpus());
         let state = bench.until(has(false)).await;
         assert_eq!(state.workspaces[0].reason.as_ref().unwrap().code, "gpu_lost");
+        let pulled = timeout(Duration::from_secs(60), happened.recv()).await.unwrap().unwrap();
+        assert_eq!(pulled.kind, EventKind::ImagePulled);
         let event = timeout(Duration::from_secs(60), happened.recv()).await.unwrap().unwrap();
         assert_eq!((event.kind, event.subject.as_str()), (EventKind::WorkspaceGpuLost, "w1"));
         if is_back {
@@ -207,4 +221,54 @@ async fn gpus_that_a_running_workspace_loses_are_shown_reported_once_and_by_poli
         assert!(happened.try_recv().is_err(), "{repair}: one loss is one event");
         bench.cancel.cancel();
     }
+}
+
+/// A host on which no look at GPUs ever ends.
+struct NoLookEnds {
+    host: Arc<SimHost>,
+    begun: AtomicUsize,
+}
+
+impl WorkspacePort for NoLookEnds {
+    async fn look_at_workspaces(&self, images: Vec<ImageRef>) -> Result<WorkspaceLook, String> {
+        self.host.look_at_workspaces(images).await
+    }
+
+    async fn act_on_workspace(&self, deed: &WorkspaceDeed) -> Result<(), String> {
+        self.host.act_on_workspace(deed).await
+    }
+
+    async fn await_workspace_event(&self, since: UnixMillis) -> Result<(), String> {
+        self.host.await_workspace_event(since).await
+    }
+
+    async fn read_figures(&self, containers: Vec<ContainerId>) -> BTreeMap<ContainerId, CgroupFigures> {
+        self.host.read_figures(containers).await
+    }
+
+    async fn read_host_side(&self) -> WorkspaceHostSide {
+        self.host.read_host_side().await
+    }
+
+    async fn look_at_workspace_gpus(&self, _probe: &WorkspaceGpuProbe) -> Result<WorkspaceGpuLook, String> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_workspaces_than_are_looked_at_at_once_do_not_keep_the_runtime_from_everything_else() {
+    let bench = Bench::new();
+    let port = Arc::new(NoLookEnds { host: Arc::clone(&bench.host), begun: AtomicUsize::new(0) });
+    let running = bench.start_on(&port, "[host.workspaces]\nregistries = ['registry.example']");
+    let ids = ["w1", "w2", "w3", "w4", "w5", "w6"];
+    for id in ids {
+        bench.set(id).await.unwrap();
+    }
+    bench.until(|state| ids.iter().all(|id| is(state, id, WorkspaceState::Running))).await;
+    // Virtual time goes on only where every task waits.
+    sleep(Duration::from_secs(3_600)).await;
+    assert_eq!(port.begun.load(Ordering::Relaxed), 4);
+    bench.cancel.cancel();
+    running.await.unwrap();
 }

@@ -1,6 +1,7 @@
 //! What can be asked on the command line.
 
 use crate::change_flags::Change;
+use crate::events::Events;
 use crate::images::Prune;
 use crate::import_kasm::ImportKasm;
 use crate::nvidia::nvidia_args::NvidiaCommand;
@@ -268,17 +269,6 @@ pub(crate) struct Jobs {
     /// Wait until it has ended, and end with its exit status
     #[arg(long, requires = "job")]
     pub(crate) wait: bool,
-}
-
-/// `events`
-#[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct Events {
-    /// Only events since then: 15m, 2h or 7d ago, or a time such as `2026-11-28 16:17`
-    #[arg(long, value_name = "TIME", value_parser = crate::events::since)]
-    pub(crate) since: Option<u64>,
-    /// Print further events as they happen, with --json one in each line
-    #[arg(short, long)]
-    pub(crate) follow: bool,
 }
 
 /// `gpu …`

@@ -4,7 +4,7 @@ use crate::daemon_json::{content, refused};
 use crate::failure::Failure;
 use crate::input;
 use crate::text::{Look, clean, paint, print, print_json};
-use model::daemon_json::{BadEntry, Edited, RuntimeEntry, insert, reads_byte_order_mark, remove};
+use model::daemon_json::{BadEntry, Edited, RuntimeEntry, enables_cdi, insert, reads_byte_order_mark, remove};
 use model::nvidia_container::NvidiaSpec;
 use std::path::Path;
 
@@ -77,6 +77,11 @@ pub(crate) fn planned(removes: bool) -> Result<Vec<String>, String> {
         Edited::Unchanged => return Ok(Vec::new()),
     };
     Ok(difference(&text(before.as_deref()), &text(after.as_deref())))
+}
+
+/// Whether the usual file could get `features.cdi`, and has not got it.
+pub(crate) fn lacks_cdi() -> bool {
+    content(Path::new(FILE)).is_ok_and(|bytes| bytes.is_none_or(|bytes| matches!(enables_cdi(&bytes), Ok(false))))
 }
 
 fn text(bytes: Option<&[u8]>) -> String {

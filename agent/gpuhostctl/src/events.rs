@@ -1,13 +1,28 @@
 //! `events`: what has happened on this host, and what happens from now on.
 
-use crate::args::Events;
 use crate::daemon::{ANSWER_DEADLINE, Daemon};
 use crate::failure::Failure;
 use crate::text::{Cell, Look, Table, print as print_lines, print_json};
+use clap::Args;
 use futures_util::StreamExt;
 use model::time::UnixMillis;
+use std::time::Duration;
 use wire::dbus::event::{EventPageView, EventView};
 use wire::dbus::proxy::{HostProxy, Options};
+
+/// `events`
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Events {
+    /// Only events since then: 15m, 2h or 7d ago, or a time such as `2026-11-28 16:17`
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub(crate) since: Option<u64>,
+    /// Print further events as they happen, with --json one in each line
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+}
+
+/// A daemon that is away is asked again so often.
+const AGAIN_EACH: Duration = Duration::from_secs(1);
 
 /// Prints them.
 pub(crate) async fn run(bus: Option<String>, how: Events, json: bool) -> Result<(), Failure> {
@@ -15,7 +30,10 @@ pub(crate) async fn run(bus: Option<String>, how: Events, json: bool) -> Result<
     let host = daemon.host().await?;
     // What happens between the last page and the first signal must not be missed.
     let signals = match how.follow {
-        true => Some(daemon.answer(ANSWER_DEADLINE, host.receive_events_happened()).await?),
+        true => {
+            let owners = daemon.answer(ANSWER_DEADLINE, host.inner().receive_owner_changed()).await?;
+            Some((daemon.answer(ANSWER_DEADLINE, host.receive_events_happened()).await?, owners))
+        }
         false => None,
     };
     let mut shown = Shown { json, follow: how.follow, is_first: true };
@@ -39,18 +57,31 @@ pub(crate) async fn run(bus: Option<String>, how: Events, json: bool) -> Result<
     if !json && dropped > 0 {
         print_lines(&[format!("At least {dropped} events were dropped before the manager had them.")])?;
     }
-    let Some(mut signals) = signals else { return Ok(()) };
-    while signals.next().await.is_some() {
-        loop {
-            let page = page(&daemon, &host, after, how.since).await?;
-            after = page.next;
-            shown.print(&page.events)?;
-            if !page.more {
-                break;
+    let Some((mut signals, mut owners)) = signals else { return Ok(()) };
+    let mut is_away = false;
+    loop {
+        // A daemon that starts again need not signal what it kept before it was on the bus.
+        let is_connected = tokio::select! {
+            signal = signals.next() => signal.is_some(),
+            owner = owners.next() => {
+                if owner == Some(None) {
+                    // It has ended: the next one is waited for, and a call might start it.
+                    is_away = false;
+                    continue;
+                }
+                owner.is_some()
             }
+            () = tokio::time::sleep(AGAIN_EACH), if is_away => true,
+        };
+        if !is_connected {
+            return Err(Failure::NotRunning { bus: daemon.bus });
         }
+        is_away = match shown.go_on(&daemon, &host, &mut after, how.since).await {
+            Ok(()) => false,
+            Err(failure) if failure.is_of_a_restart() => true,
+            Err(failure) => return Err(failure),
+        };
     }
-    Err(Failure::NotRunning { bus: daemon.bus })
 }
 
 async fn page(
@@ -75,6 +106,24 @@ struct Shown {
 }
 
 impl Shown {
+    /// Prints what is behind `after`, which follows.
+    async fn go_on(
+        &mut self,
+        daemon: &Daemon,
+        host: &HostProxy<'static>,
+        after: &mut u64,
+        since: Option<u64>,
+    ) -> Result<(), Failure> {
+        loop {
+            let page = page(daemon, host, *after, since).await?;
+            *after = page.next;
+            self.print(&page.events)?;
+            if !page.more {
+                return Ok(());
+            }
+        }
+    }
+
     fn print(&mut self, events: &[EventView]) -> Result<(), Failure> {
         if events.is_empty() {
             return Ok(());

@@ -187,6 +187,11 @@ impl Failure {
         Self::Bus { bus, source: error }
     }
 
+    /// A daemon that ends, starts or is busy answers so: it may answer again.
+    pub(crate) const fn is_of_a_restart(&self) -> bool {
+        matches!(self.exit_status(), UNAVAILABLE | TIMEOUT)
+    }
+
     /// The exit status.
     pub(crate) const fn exit_status(&self) -> u8 {
         match self {

@@ -73,8 +73,12 @@ pub fn registry(settings: HandSettings, paths: &HandPaths) -> Registry {
     let registry = with_steps(registry, changes, policy.clone());
     let registry = with_docker_config(registry, docker, policy.clone());
     let registry = with_cdi(registry, cdi, policy.clone());
-    let hangs =
-        move || changing.hangs() || editing.hangs() || generating.hangs() || mounting.hangs() || installed.hangs();
+    let hangs = move || {
+        // Another process would not know when Docker was restarted.
+        let has_restarted = editing.has_restarted_lately();
+        let edits = has_restarted || editing.hangs();
+        edits || changing.hangs() || generating.hangs() || mounting.hangs() || installed.hangs()
+    };
     with_driver_host(registry, driver_host, policy).stays_while(move || asked.waits() || hangs()).build()
 }
 

@@ -2,12 +2,12 @@
 
 use crate::args::FrontArgs;
 use crate::config::InForce;
-use crate::lifecycle::{self, Live, Ports};
+use crate::lifecycle::{self, Live, Ports, WholeHost};
 use crate::linux::LinuxHost;
 use anyhow::Context;
 use hands::RemoteHost;
 use host::front::{BootClock, FactsRoot, KernelLogReader, StateLock, Sysfs, UdevChanges, refuse_foreign_state};
-use model::ports::{ActPort, ChangePort, HostPort, ImagePort, KernelLogPort, NvidiaPort, WorkspacePort};
+use model::ports::{ChangePort, KernelLogPort};
 use model::settings::Settings;
 use program::logging;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ fn keep_memory_private() {
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_on<H: HostPort + ActPort + NvidiaPort + WorkspacePort + ImagePort, C: ChangePort, L: KernelLogPort>(
+pub fn run_on<H: WholeHost, C: ChangePort, L: KernelLogPort>(
     args: FrontArgs,
     stand_on: impl FnOnce(&Settings) -> (H, C, L),
 ) -> anyhow::Result<()> {

@@ -64,16 +64,16 @@ pub struct Live {
     pub level: Level,
 }
 
+/// All that a host is asked and asked to do through its hands.
+pub trait WholeHost: HostPort + ActPort + NvidiaPort + WorkspacePort + ImagePort {}
+
+impl<H: HostPort + ActPort + NvidiaPort + WorkspacePort + ImagePort> WholeHost for H {}
+
 /// Runs the front until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// Only what makes a start impossible; no bus, no manager, no Docker, no driver does not.
-pub async fn run<
-    H: HostPort + ActPort + NvidiaPort + WorkspacePort + ImagePort,
-    C: ChangePort,
-    K: Clock,
-    L: KernelLogPort,
->(
+pub async fn run<H: WholeHost, C: ChangePort, K: Clock, L: KernelLogPort>(
     ports: Ports<H, C, K, L>,
     mut live: Live,
     args: FrontArgs,
@@ -115,10 +115,7 @@ pub async fn run<
     };
     let shown = bus::Sources::new(handle.clone(), inputs.clone(), parts.reconciled(), &publisher);
     let autoscaled = autoscaled((&publisher, &clock, &cancel), &inputs, parts.reconciled(), &args);
-    let workspaces = workspace_tasks((&host, &clock), &publisher, (&inputs, &args), &cancel);
-    let events = event_keeper(&clock, (&publisher, &handle), &inputs, &args);
-    let images = image_keeper((&host, &clock), &publisher, live.configuration.watch(), &args);
-    let libraries = engine::stale_driver::LibraryWatch::new(&host, &clock, &publisher);
+    let kept = keepers((&host, &clock), (&publisher, &handle), (&inputs, &args), &cancel);
     let parts = parts.with_desired_state(inputs);
     let managed = (remote, live.configuration.watch());
     let keeper = keeper((&host, &clock), &publisher, (&live.configuration, &policy), &args);
@@ -135,10 +132,7 @@ pub async fn run<
     tasks.spawn(keep_wishes);
     tasks.spawn(engine.run);
     tasks.spawn(keeper.run(cancel.child_token()));
-    tasks.spawn(workspaces);
-    tasks.spawn(events.run(cancel.child_token()));
-    tasks.spawn(images.run(cancel.child_token()));
-    tasks.spawn(libraries.run(cancel.child_token()));
+    tasks.spawn(kept);
     tasks.spawn(engine::kernel_log::follow(kernel_log, Arc::clone(&clock), heard, cancel.child_token()));
     wait_for_first(handle.observation.clone()).await;
     let bus = address_of(&args.bus).map(|address| bus::start(address, shown, cancel.child_token()));
@@ -202,17 +196,20 @@ fn keeper<H: NvidiaPort, K: Clock>(
     })
 }
 
-/// Keeps workspaces as they are wished, and samples what they use.
-fn workspace_tasks<H: WorkspacePort, K: Clock>(
+/// Keeps workspaces and images as they are wished, samples what workspaces use and which libraries they have, and keeps events.
+fn keepers<H: WholeHost, K: Clock>(
     (port, clock): (&Arc<H>, &Arc<K>),
-    publisher: &Arc<Publisher>,
+    (publisher, handle): (&Arc<Publisher>, &Handle),
     (inputs, args): (&ReconcileInputs, &FrontArgs),
     cancel: &CancellationToken,
 ) -> impl Future<Output = ()> + Send + use<H, K> {
-    let keeper = workspace_keeper((port, clock), publisher, inputs, args).run(cancel.child_token());
+    let workspaces = workspace_keeper((port, clock), publisher, inputs, args).run(cancel.child_token());
+    let images = image_keeper((port, clock), publisher, inputs.settings.clone(), args).run(cancel.child_token());
     let meter = WorkspaceMeter::new(port, clock, publisher).run(cancel.child_token());
+    let libraries = engine::stale_driver::LibraryWatch::new(port, clock, publisher).run(cancel.child_token());
+    let events = event_keeper(clock, (publisher, handle), inputs, args).run(cancel.child_token());
     async move {
-        tokio::join!(keeper, meter);
+        tokio::join!(workspaces, images, meter, libraries, events);
     }
 }
 

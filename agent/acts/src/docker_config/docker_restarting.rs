@@ -2,12 +2,42 @@
 //! taken back where Docker does not start.
 
 use super::docker_child::ask;
-use super::docker_unit::{self, RestartFault};
+use super::docker_unit::{self, DockerUnit, RestartFault};
 use super::{DockerConfigFile, Running, any_runtime, docker_idle, refused};
 use model::daemon_json::reads_byte_order_mark;
 use model::docker_config::{DockerConfigStep, DockerRestart, DockerRunning, FeatureSeen};
 use model::ports::ActError;
 use protocol::docker_task::{DockerDaemon, DockerDraft, DockerEdit, DockerTask};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// So long Docker is not restarted a second time, whatever asks for it.
+const PAUSE: Duration = Duration::from_secs(600);
+
+/// When this process has last had Docker restarted.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LastRestart(Arc<Mutex<Option<Instant>>>);
+
+impl LastRestart {
+    /// Notes that it is restarted now, unless it was lately.
+    fn begin(&self, now: Instant) -> Result<(), String> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(age) = age(*last, now) {
+            return Err(format!("it was restarted {} s ago, and is not restarted twice within 10 min", age.as_secs()));
+        }
+        *last = Some(now);
+        Ok(())
+    }
+
+    fn is_recent(&self, now: Instant) -> bool {
+        age(*self.0.lock().unwrap_or_else(PoisonError::into_inner), now).is_some()
+    }
+}
+
+/// How long ago it was; `None` where that is long enough.
+fn age(last: Option<Instant>, now: Instant) -> Option<Duration> {
+    last.map(|last| now.saturating_duration_since(last)).filter(|age| *age < PAUSE)
+}
 
 impl DockerConfigFile {
     /// What runs in Docker now, asked over its socket.
@@ -15,7 +45,13 @@ impl DockerConfigFile {
     /// # Errors
     /// Docker does not answer; for people.
     pub async fn running_containers(&self) -> Result<DockerRunning, String> {
-        docker_idle::running(&self.socket).await
+        docker_idle::now(&self.socket).await.map(|now| now.running)
+    }
+
+    /// Docker was restarted within the last ten minutes: a process that has ended would not know of it.
+    #[must_use]
+    pub fn has_restarted_lately(&self) -> bool {
+        self.last_restart.is_recent(Instant::now())
     }
 
     /// `allowed` is the lower of what is asked for and what the policy allows.
@@ -35,15 +71,28 @@ impl DockerConfigFile {
             refused("it is not the main process of a service of systemd here: restart it yourself when no container would end with it")
         })?;
         // The hand's own look, as late as can be: what the front has seen may be over.
-        let running = self.running_containers().await.map_err(|why| refused(&why))?;
-        running.may_restart(allowed).map_err(|why| refused(&why.to_string()))?;
-        lives_on(&running, &unit.kill_mode).map_err(|why| refused(&why))?;
+        let now = docker_idle::now(&self.socket).await.map_err(|why| refused(&why))?;
+        if now.has_cdi {
+            return Err(refused("Docker has CDI already: there is nothing that it would take up"));
+        }
+        now.running.may_restart(allowed).map_err(|why| refused(&why.to_string()))?;
+        lives_on(&now.running, &unit.kill_mode).map_err(|why| refused(&why))?;
+        docker_idle::at_rest(unit.pid).await.map_err(|why| refused(&why))?;
+        self.last_restart.begin(Instant::now()).map_err(|why| refused(&why))?;
         let why = match docker_unit::restart(&self.supervisor, &unit.name).await {
             Ok(()) => return Ok(()),
             // PID 1 goes on with it: to edit the file now would race with the start.
             Err(RestartFault::Unknown(why)) => return Err(refused(&why)),
             Err(RestartFault::Failed(why)) => why,
         };
+        // Its unit may start it again by itself: a Docker that runs is not acted on further.
+        let found = docker_unit::main_process(&self.supervisor, &unit.name).await;
+        if let Some(pid) = runs_again(found.as_ref()) {
+            return Err(refused(&format!(
+                "the restart of {} failed: {why}. It runs by now (process {pid}), and {} is left as it is. `journalctl -u {}` has why",
+                unit.name, daemon.seen.file, unit.name,
+            )));
+        }
         let taken_out = self.take_out_of_stopped(&attempted, &daemon, version).await;
         let again = docker_unit::start_again(&self.supervisor, &unit.name).await;
         let words =
@@ -82,6 +131,11 @@ impl DockerConfigFile {
     }
 }
 
+/// The main process of a unit whose restart has failed, if it runs all the same.
+fn runs_again(found: Option<&DockerUnit>) -> Option<u32> {
+    found.map(|unit| unit.pid).filter(|pid| *pid != 0)
+}
+
 /// Live-restore keeps containers only where systemd leaves their shims alone: with another `KillMode=` it ends every process of the
 /// unit's control group (moby 21933).
 fn lives_on(running: &DockerRunning, kill_mode: &str) -> Result<(), String> {
@@ -98,6 +152,33 @@ fn lives_on(running: &DockerRunning, kill_mode: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn docker_is_not_restarted_twice_within_ten_minutes() {
+        let (last, start) = (LastRestart::default(), Instant::now());
+        assert!(!last.is_recent(start));
+        assert_eq!(last.begin(start), Ok(()));
+        let clone = last.clone();
+        for seconds in [0, 1, 599] {
+            let now = start + Duration::from_secs(seconds);
+            let why = clone.begin(now).unwrap_err();
+            assert!(why.contains(&format!("{seconds} s ago")) && last.is_recent(now), "{why}");
+        }
+        assert_eq!(clone.begin(start + PAUSE), Ok(()), "what was refused does not count");
+        assert!(last.begin(start + PAUSE + Duration::from_secs(1)).is_err(), "clones are of one Docker");
+    }
+
+    #[test]
+    fn a_docker_that_runs_after_a_restart_that_failed_is_seen() {
+        let unit = |pid| DockerUnit {
+            name: "docker.service".to_owned(),
+            pid,
+            can_reload: true,
+            kill_mode: "process".to_owned(),
+        };
+        assert_eq!(runs_again(Some(&unit(812))), Some(812));
+        assert_eq!((runs_again(Some(&unit(0))), runs_again(None)), (None, None));
+    }
 
     #[test]
     fn containers_live_on_only_where_systemd_leaves_their_shims_alone() {

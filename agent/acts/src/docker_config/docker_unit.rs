@@ -63,10 +63,10 @@ pub(super) async fn restart(supervisor: &Supervisor, name: &str) -> Result<(), R
     }
 }
 
-/// Has systemd start a unit that has failed, also where it has given up.
+/// Has systemd start a unit that has failed, also where it has given up; one that runs by then goes on.
 pub(super) async fn start_again(supervisor: &Supervisor, name: &str) -> Result<(), String> {
     systemctl(supervisor, &["reset-failed", "--", name], SHOW_WITHIN).await?;
-    systemctl(supervisor, &["restart", "--", name], RESTART_WITHIN).await.map(|_| ())
+    systemctl(supervisor, &["start", "--", name], RESTART_WITHIN).await.map(|_| ())
 }
 
 async fn systemctl(supervisor: &Supervisor, args: &[&str], within: Duration) -> Result<Finished, String> {

@@ -10,6 +10,7 @@ mod validation;
 
 use docker_child::ask;
 use docker_peer::DockerPeer;
+use docker_restarting::LastRestart;
 use docker_unit::DockerUnit;
 use model::daemon_json::{RuntimeEntry, reads_byte_order_mark};
 use model::docker_config::{DockerConfigLook, DockerConfigStep, WhyUnusable};
@@ -20,12 +21,14 @@ use protocol::docker_task::{DockerDaemon, DockerDraft, DockerEdit, DockerFound, 
 use spawn::{Own, Supervisor};
 use std::path::{Path, PathBuf};
 
-/// The part of a host that edits Docker's configuration. Clones share the register of children that hang in the kernel.
+/// The part of a host that edits Docker's configuration. Clones share the register of children that hang in the kernel, and when Docker was
+/// restarted.
 #[derive(Debug, Clone)]
 pub struct DockerConfigFile {
     supervisor: Supervisor,
     child: Own,
     socket: PathBuf,
+    last_restart: LastRestart,
 }
 
 /// The Docker that runs, and the handle by which it is still the same process when it is signalled.
@@ -39,7 +42,7 @@ impl DockerConfigFile {
     /// `child` is the disposable child; `socket` is Docker's.
     #[must_use]
     pub fn new(child: Own, socket: impl Into<PathBuf>) -> Self {
-        Self { supervisor: Supervisor::default(), child, socket: socket.into() }
+        Self { supervisor: Supervisor::default(), child, socket: socket.into(), last_restart: LastRestart::default() }
     }
 
     /// Looks which file the running Docker reads, and what it reports about a runtime. `version` is that of the engine.

@@ -2,10 +2,12 @@
 //! prevent it, as far as it can be known beforehand.
 
 use crate::daemon::Daemon;
-use crate::docker_check::{painted, planned};
+use crate::docker_check::{lacks_cdi, painted, planned};
 use crate::failure::{Failure, STANDS_IN_THE_WAY};
 use crate::show::ps::driver_users;
 use crate::text::{Look, clean, paint, print as print_lines, print_json};
+use model::daemon_json::needs_cdi_feature;
+use model::docker_config::DockerRestart;
 use model::driver_host::ToolkitVersion;
 use model::image_ref::ImageRef;
 use model::nvidia_container::{NvidiaImage, NvidiaRole};
@@ -30,6 +32,8 @@ struct PlanInputs<'a> {
     policy: Result<NvidiaPolicy, String>,
     /// The difference in Docker's configuration, or why it is left as it is.
     difference: Result<Vec<String>, String>,
+    /// Version of Docker, where it is one that needs `features.cdi` and has not got it.
+    cdi_for: Option<&'a str>,
 }
 
 /// Something that would prevent it.
@@ -74,6 +78,7 @@ pub(super) async fn print(
         driver: snapshot.host.driver_version.clone(),
         policy: crate::policy::policy(None).map(|policy| policy.host.nvidia).map_err(|fault| fault.to_string()),
         difference: planned(enable.is_none()),
+        cdi_for: without_cdi(&snapshot).filter(|_| lacks_cdi()),
     });
     if json {
         print_json(&plan)?;
@@ -87,6 +92,12 @@ pub(super) async fn print(
         }),
         None => Ok(()),
     }
+}
+
+/// The version of Docker, where it reads CDI specifications only with `features.cdi`.
+fn without_cdi(snapshot: &Snapshot) -> Option<&str> {
+    let is_docker = snapshot.host.container_engine.as_deref() == Some("docker");
+    snapshot.host.docker_version.as_deref().filter(|version| is_docker && needs_cdi_feature(version))
 }
 
 /// Workspaces that run and have the driver's libraries mounted.
@@ -145,6 +156,23 @@ fn enable(inputs: &PlanInputs<'_>, named: Option<&str>, plan: &mut NvidiaPlan) {
     }
     if role == NvidiaRole::Toolkit {
         docker_config(inputs, "add the runtime `nvidia` to Docker's configuration, and reload Docker", plan);
+        cdi(inputs, plan);
+    }
+}
+
+/// What follows behind the runtime, where Docker needs it.
+fn cdi(inputs: &PlanInputs<'_>, plan: &mut NvidiaPlan) {
+    let (Some(version), Ok(_)) = (inputs.cdi_for, &inputs.difference) else { return };
+    match &inputs.policy {
+        Ok(policy) if !(policy.docker_config && policy.cdi) || policy.docker_restart == DockerRestart::Never => {}
+        Ok(policy) => plan.steps.push(format!(
+            "once the toolkit is ready, add `features.cdi` to Docker's configuration and restart Docker, which Docker {version} needs \
+             for CDI: as far as `docker_restart` allows it ({} by the policy), and never where a container would end",
+            policy.docker_restart
+        )),
+        Err(_) => plan.notes.push(format!(
+            "Docker {version} needs `features.cdi` and a restart for CDI: both follow once the toolkit is ready, if the policy allows it"
+        )),
     }
 }
 
@@ -294,6 +322,7 @@ mod tests {
             driver: Some("580.126.16".to_owned()),
             policy: Ok(NvidiaPolicy::default()),
             difference: Ok(vec!["+    \"runtimes\": {}".to_owned()]),
+            cdi_for: None,
         })
     }
 
@@ -333,6 +362,38 @@ mod tests {
             (NvidiaRole::Toolkit, "nvcr.io/nvidia/k8s/container-toolkit:v1.17.8", None),
         ] {
             assert_eq!(code(role, image).as_deref(), expected, "{image}");
+        }
+    }
+
+    #[test]
+    fn a_restart_of_docker_for_cdi_is_planned_where_it_would_come() {
+        let now = view(NvidiaRole::Toolkit, false);
+        let of = |cdi_for, policy, enable: Option<Option<&str>>| {
+            let plan = plan(&PlanInputs {
+                role: NvidiaRole::Toolkit,
+                enable,
+                view: &now,
+                users: vec![],
+                workspaces: vec![],
+                driver: None,
+                policy,
+                difference: Ok(vec![]),
+                cdi_for,
+            });
+            let names = |lines: &[String]| lines.iter().any(|line| line.contains("features.cdi"));
+            (names(&plan.steps), names(&plan.notes))
+        };
+        let (allows, enable) = (NvidiaPolicy::default(), Some(None));
+        assert_eq!(of(Some("27.1.1"), Ok(allows.clone()), enable), (true, false));
+        assert_eq!(of(Some("27.1.1"), Err("no access".to_owned()), enable), (false, true));
+        assert_eq!(of(None, Ok(allows.clone()), enable), (false, false), "this Docker does not need it");
+        assert_eq!(of(Some("27.1.1"), Ok(allows.clone()), None), (false, false), "the toolkit is removed");
+        for forbids in [
+            NvidiaPolicy { cdi: false, ..allows.clone() },
+            NvidiaPolicy { docker_config: false, ..allows.clone() },
+            NvidiaPolicy { docker_restart: DockerRestart::Never, ..allows.clone() },
+        ] {
+            assert_eq!(of(Some("27.1.1"), Ok(forbids), enable), (false, false));
         }
     }
 

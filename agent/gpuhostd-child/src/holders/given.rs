@@ -22,6 +22,10 @@ use std::path::Path;
 const FOLDERS: [&str; 6] = ["", "dri", "vfio", "vfio/devices", "snd", "nvidia-caps"];
 /// Most device files of a container that are listed: a process that is root in it can make more.
 const NODES_MAX: usize = 4096;
+/// Most names in these folders that are looked at.
+const NAMES_MAX: usize = 16_384;
+/// Of one that has more nothing is known: what is missing in a part of the list can be in the rest.
+const TOO_MANY: &str = "it has more device files than are looked at";
 /// `/dev/mem` (Documentation/admin-guide/devices.txt).
 const MEM: (u64, u64) = (1, 1);
 
@@ -35,6 +39,7 @@ impl Devices {
     /// Links are not followed: they would lead into our own files. Without `/dev` the process may have ended.
     fn of(dev: &Path) -> io::Result<Self> {
         let mut devices = Self::default();
+        let mut names = 0;
         for folder in FOLDERS {
             let path = dev.join(folder);
             match fs::symlink_metadata(&path) {
@@ -45,6 +50,10 @@ impl Devices {
             }
             for entry in fs::read_dir(&path)? {
                 let entry = entry?;
+                names += 1;
+                if names > NAMES_MAX {
+                    return Err(io::Error::other(TOO_MANY));
+                }
                 let Ok(about) = entry.metadata() else { continue };
                 if about.file_type().is_char_device() {
                     let name = Path::new("/dev").join(folder).join(entry.file_name());
@@ -65,7 +74,7 @@ impl Devices {
 /// The device files of the container that a process is in.
 ///
 /// # Errors
-/// It is in another container or in none, or they cannot be listed.
+/// It is in another container or in none, or they cannot be listed, or are too many.
 pub(crate) fn container_nodes(proc: &Path, of: &ContainerId, pid: u32) -> Result<Vec<ContainerNode>, OsCause> {
     let folder = proc.join(pid.to_string());
     let is_it = || container(&folder).is_some_and(|id| id == of.short());
@@ -78,11 +87,14 @@ pub(crate) fn container_nodes(proc: &Path, of: &ContainerId, pid: u32) -> Result
     if !is_it() {
         return Err(elsewhere());
     }
+    if devices.nodes.len() > NODES_MAX {
+        return Err(OsCause::found(TOO_MANY));
+    }
     let node = |(path, number): (String, u64)| ContainerNode {
         path,
         number: DeviceNumber { major: major(number), minor: minor(number) },
     };
-    Ok(devices.nodes.into_iter().take(NODES_MAX).map(node).collect())
+    Ok(devices.nodes.into_iter().map(node).collect())
 }
 
 /// Adds the containers among these processes that were given a device of the scope, each once.

@@ -166,6 +166,23 @@ fn a_container_that_was_given_a_device_holds_it_without_having_it_open() {
     assert!(found.unreadable.is_empty());
 }
 
+#[test]
+fn of_a_container_with_more_device_files_than_are_looked_at_nothing_is_known() {
+    let (folder, ids) = (TempDir::new().unwrap(), ["ab12", "cd34", "ef56"].map(|part| part.repeat(16)));
+    let listed = |pid: u32, id: &str| container_nodes(folder.path(), &id.parse().unwrap(), pid);
+    contained(folder.path(), 11, &ids[0], &[("null", 1, 3)]);
+    assert_eq!(listed(11, &ids[0]).unwrap().len(), 1);
+    let names: Vec<String> = (0..4_097).map(|number| format!("made-{number}")).collect();
+    let nodes: Vec<(&str, u64, u64)> = names.iter().map(|name| (name.as_str(), 1, 3)).collect();
+    contained(folder.path(), 12, &ids[1], &nodes);
+    assert!(listed(12, &ids[1]).unwrap_err().said.contains("more device files than are looked at"));
+    contained(folder.path(), 13, &ids[2], &[("null", 1, 3)]);
+    for number in 0..16_384 {
+        std::fs::write(folder.path().join(format!("13/root/dev/plain-{number}")), "").unwrap();
+    }
+    assert!(listed(13, &ids[2]).unwrap_err().said.contains("more device files than are looked at"));
+}
+
 /// A tree in which the GPU is bound to this driver, with an empty list of processes that tests add to.
 fn bound_to(driver: &str) -> (TempDir, Places, Scope) {
     let folder = TempDir::new().unwrap();

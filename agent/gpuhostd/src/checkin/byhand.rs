@@ -63,7 +63,7 @@ pub(super) async fn enrol<C: Clock>(out: ByHandOut, clock: Arc<C>) -> ByHandBack
     let settings = Arc::new(applicant.settings.named(&spec.named));
     let applicant = Applicant { settings: Arc::clone(&settings), ..applicant };
     let report = Report { settings, ..report };
-    let outcome = match checked(&spec) {
+    let outcome = match ready(&spec, &applicant).await {
         Err(refusal) => Err(refusal),
         Ok((managers, given)) if spec.shared => {
             share(&spec, managers, given, &applicant, (report, &mut last_seq), clock).await
@@ -71,6 +71,16 @@ pub(super) async fn enrol<C: Clock>(out: ByHandOut, clock: Arc<C>) -> ByHandBack
         Ok((managers, given)) => ask((spec.token, &spec.named), managers, given, &applicant).await,
     };
     ByHandBack { outcome: outcome.unwrap_or_else(Outcome::Refused), last_seq, reply }
+}
+
+/// What is asked for, where nothing is left of an enrolment before, whose wipe would take this one with it.
+async fn ready(spec: &EnrolSpec, applicant: &Applicant) -> Result<(Vec<ManagerAddress>, Trust), Refusal> {
+    let asked = checked(spec)?;
+    applicant.store.finish_leaving().await.map_err(|fault| Refusal::HostFault {
+        attempted: "wipe what is left of the enrolment that this host left, before it enrols again".to_owned(),
+        said: fault.to_string(),
+    })?;
+    Ok(asked)
 }
 
 async fn trusted(applicant: &Applicant, given: Trust) -> Result<Trust, Refusal> {

@@ -7,7 +7,7 @@ use crate::checkin::digest::sha256_hex;
 use crate::checkin::http::Post;
 use crate::checkin::transport::Way;
 use crate::checkin::wishes::changed;
-use engine::event_port::{EventPort, EventsShown};
+use engine::event_port::{EventPort, EventTaker, EventsShown};
 use model::checkin::{Answer, Code, Delivery, DeliveryAnswer};
 use model::event::EventBatch;
 use model::ports::Clock;
@@ -34,6 +34,11 @@ impl Outbox {
     /// Waits until other events wait; for ever where no task keeps events.
     pub(super) async fn changed(&mut self) {
         changed(&mut self.shown).await;
+    }
+
+    /// Who takes events now, for the one who keeps them.
+    pub(super) fn note_taker(&self, taker: EventTaker) {
+        self.port.note_taker(taker);
     }
 
     /// Events wait to be delivered.
@@ -129,8 +134,7 @@ fn idempotency_key(server_id: &str, batch: &EventBatch) -> String {
 fn refused(answer: &Answer, count: usize, last: u64) -> DeliveryAnswer {
     let Answer::Refused(refused) = answer else { return DeliveryAnswer::Broken { last } };
     match (refused.status, refused.code) {
-        (413, _) => DeliveryAnswer::NotTaken { count, last, too_large: true },
-        (400, Some(Code::BadRequest)) => DeliveryAnswer::NotTaken { count, last, too_large: false },
+        (413, _) | (400, Some(Code::BadRequest)) => DeliveryAnswer::NotTaken { count, last },
         // Only an unknown agent is about this host; any other 404 is about the path.
         (404, code) if code != Some(Code::UnknownAgent) => DeliveryAnswer::NoPath,
         (_, _) => DeliveryAnswer::Refused { retry_after_ms: refused.retry_after_ms() },

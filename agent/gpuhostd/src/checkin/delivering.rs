@@ -2,14 +2,32 @@
 
 use crate::checkin::deliver::{DeliverBack, DeliverOut, send};
 use crate::checkin::lanes::{Back, Lane};
+use crate::checkin::life::Life;
 use crate::checkin::task::Task;
+use engine::event_port::EventTaker;
 use model::checkin::{Delivery, DeliveryAction, DeliveryAnswer};
+use model::enrol::CheckinState;
 use model::message::Message;
 use model::ports::Clock;
 use model::time::BootMillis;
 use std::sync::Arc;
 
 impl<C: Clock> Task<C> {
+    /// Who takes the events of this host now.
+    pub(super) fn event_taker(&mut self) -> EventTaker {
+        match &self.session.life {
+            Life::Alone(CheckinState::Forgotten) => EventTaker::TakesNone,
+            // Before the files have been read a host that is enrolled looks as one that is not.
+            Life::Alone(_) if self.session.is_read => EventTaker::NoManager,
+            Life::Alone(_) | Life::Enrolling(_) => EventTaker::Unknown,
+            Life::Enrolled(_) => match self.cadence.delivery().takes_events() {
+                None => EventTaker::Unknown,
+                Some(true) => EventTaker::Takes,
+                Some(false) => EventTaker::TakesNone,
+            },
+        }
+    }
+
     /// Sends the batch of events that is due.
     pub(super) fn deliveries(&mut self, now: BootMillis) -> Option<BootMillis> {
         if !self.lanes.is_free(Lane::Events) {

@@ -85,9 +85,7 @@ impl<C: Clock> Task<C> {
     pub(super) fn probed(&mut self, back: ProbeBack) {
         let ProbeBack { change, lost, reply } = back;
         let done = match lost {
-            Some(why) => Err(Refusal::Conflict {
-                why: format!("this host would not trust its manager any more: {why}; nothing was changed"),
-            }),
+            Some(refusal) => Err(refusal),
             // It may be another one by now.
             None => self.trust_after(&change).and_then(|(_, after)| self.trust_is(after)),
         };

@@ -25,6 +25,9 @@ pub(super) struct Trust {
     /// SHA-256 of the configuration's file of authorities beside which they were added: another content of it ends them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) added_beside_sha256: Option<String>,
+    /// SHA-256 of those of `ca_pem` that an administrator added after the enrolment: they stay until he removes them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) by_hand: Vec<String>,
     /// SHA-256 of the only certificates, 64 lower-case hexadecimal digits.
     #[serde(rename = "pin_sha256", default)]
     pub(super) pins: Pins,
@@ -67,19 +70,31 @@ impl Trust {
 }
 
 impl Trust {
-    /// This host was given authorities, and at least one of them is not in that bundle.
+    /// This host was given authorities at its enrolment, and at least one of them is not in that bundle.
     #[must_use]
     pub(super) fn lacks_given_of(&self, bundle_pem: &str) -> bool {
         let there: Vec<_> = each(bundle_pem).into_iter().map(|(_, der)| der).collect();
         let given = each(self.ca_pem.as_deref().filter(|_| self.pins.is_empty()).unwrap_or_default());
-        !there.is_empty() && given.iter().any(|(_, der)| !there.contains(der))
+        !there.is_empty() && given.iter().any(|(_, der)| !there.contains(der) && !self.is_by_hand(der))
     }
 
-    /// Only the authorities of that bundle from now on, where they can be read.
+    /// An administrator added this authority after the enrolment.
+    fn is_by_hand(&self, der: &[u8]) -> bool {
+        let sha256 = sha256_hex(der);
+        self.by_hand.contains(&sha256)
+    }
+
+    /// Only the authorities of that bundle from now on, where they can be read, and those that an administrator added.
     #[must_use]
     pub(super) fn by_bundle_alone(self, bundle_pem: &str) -> Self {
         match authorities_of(bundle_pem) {
-            Some(all) => Self { ca_pem: Some(all), added_ca_pem: None, added_beside_sha256: None, ..self },
+            Some(all) => {
+                let there: Vec<_> = each(&all).into_iter().map(|(_, der)| der).collect();
+                let given = each(self.ca_pem.as_deref().unwrap_or_default()).into_iter();
+                let by_hand = given.filter(|(_, der)| !there.contains(der) && self.is_by_hand(der));
+                let ca_pem = std::iter::once(all).chain(by_hand.map(|(block, _)| block)).collect::<Vec<_>>().join("\n");
+                Self { ca_pem: Some(ca_pem), added_ca_pem: None, added_beside_sha256: None, ..self }
+            }
             None => self,
         }
     }

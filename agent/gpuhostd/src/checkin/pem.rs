@@ -5,7 +5,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 /// No bundle of authorities is larger, in bytes.
-const BUNDLE_MAX_BYTES: usize = 256 * 1024;
+pub(super) const BUNDLE_MAX_BYTES: usize = 256 * 1024;
 pub(super) const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 pub(super) const END: &str = "-----END CERTIFICATE-----";
 

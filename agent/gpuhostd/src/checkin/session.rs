@@ -21,6 +21,8 @@ pub(super) struct Session {
     pub(super) settings: Arc<ManagerSettings>,
     /// Alone, asking, or enrolled.
     pub(super) life: Life,
+    /// The files of the identity have been read: a host that is alone is so.
+    pub(super) is_read: bool,
     /// The token file that is watched.
     pub(super) token_file: Option<TokenFile>,
     /// The manager has switched this host on.
@@ -67,6 +69,7 @@ impl Session {
         Self {
             settings: Arc::new(settings),
             life: Life::Alone(CheckinState::NotEnrolled),
+            is_read: false,
             token_file: None,
             enabled: true,
             last_reply: None,

@@ -122,15 +122,29 @@ impl IdentityStore {
         self.drop_file(FORGOTTEN).await
     }
 
-    /// Wipes everything.
+    /// Wipes everything. What is left after a fault is wiped later: the mark that this host leaves goes last.
+    ///
+    /// # Errors
+    /// The first thing that the host refused; all that could be removed is gone.
+    pub(super) async fn wipe(&self) -> Result<(), IdentityError> {
+        let mut done = Ok(());
+        for name in [IDENTITY, PENDING, FORGOTTEN, LAST_REPLY] {
+            done = done.and(self.drop_file(name).await);
+        }
+        done?;
+        self.drop_file(LEAVING).await
+    }
+
+    /// Wipes what is left of a leaving that was interrupted, which would take a new enrolment with it. True where there was one.
     ///
     /// # Errors
     /// The host refused.
-    pub(super) async fn wipe(&self) -> Result<(), IdentityError> {
-        for name in [IDENTITY, PENDING, FORGOTTEN, LAST_REPLY, LEAVING] {
-            self.drop_file(name).await?;
+    pub(super) async fn finish_leaving(&self) -> Result<bool, IdentityError> {
+        let is_leaving = self.is_leaving().await;
+        if is_leaving {
+            self.wipe().await?;
         }
-        Ok(())
+        Ok(is_leaving)
     }
 
     /// This host leaves its manager: whatever happens from here on, everything is wiped, at the next start if not before.
@@ -142,7 +156,7 @@ impl IdentityStore {
     }
 
     /// Leaving was interrupted.
-    pub(super) async fn is_leaving(&self) -> bool {
+    async fn is_leaving(&self) -> bool {
         let path = self.dir.join(LEAVING);
         blocking(move || Ok(path.is_file())).await.unwrap_or(false)
     }

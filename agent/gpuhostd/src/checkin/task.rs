@@ -167,6 +167,8 @@ impl<C: Clock> Task<C> {
         self.cadence.poll().on_held(held.as_ref(), refused.as_ref());
         let waiting = self.outbox.has_waiting();
         self.cadence.delivery().on_waiting(waiting);
+        let taker = self.event_taker();
+        self.outbox.note_taker(taker);
     }
 
     /// Seconds between heartbeats where no reply has asked for others: as the desired state has them, else the files.

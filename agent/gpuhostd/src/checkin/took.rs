@@ -48,6 +48,7 @@ impl<C: Clock> Task<C> {
 
     fn woke(&mut self, woken: WakeBack) {
         if !matches!(woken, WakeBack::Unusable(_)) {
+            self.session.is_read = true;
             if self.session.broken.take().is_some() {
                 tracing::info!("the identity directory can be used again");
             }
@@ -385,6 +386,7 @@ impl<C: Clock> Task<C> {
         self.session.enabled = true;
         if back.done.is_ok() {
             self.session.broken = None;
+            self.session.is_read = true;
         }
         self.publisher.anew();
         self.publish();

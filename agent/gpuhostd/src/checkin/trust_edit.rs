@@ -2,7 +2,7 @@
 
 use crate::checkin::digest::sha256_hex;
 use crate::checkin::identity::Trust;
-use crate::checkin::pem::{authorities_of, each};
+use crate::checkin::pem::{BUNDLE_MAX_BYTES, authorities_of, each};
 use model::checkin::Pins;
 use model::checkin::pins::PINS_MAX;
 use model::doctor::validity;
@@ -43,9 +43,25 @@ fn with_authorities(trust: &Trust, pem: &str) -> Result<Trust, Refusal> {
     let added = authorities_of(pem).ok_or_else(no_authority)?;
     let before = trust.ca_pem.as_deref().unwrap_or_default();
     let known: Vec<_> = each(before).into_iter().map(|(_, der)| der).collect();
-    let new = each(&added).into_iter().filter(|(_, der)| !known.contains(der)).map(|(block, _)| block);
+    let added = each(&added);
+    let mut by_hand = trust.by_hand.clone();
+    for sha256 in added.iter().map(|(_, der)| sha256_hex(der)) {
+        if !by_hand.contains(&sha256) {
+            by_hand.push(sha256);
+        }
+    }
+    let new = added.into_iter().filter(|(_, der)| !known.contains(der)).map(|(block, _)| block);
     let ca_pem = std::iter::once(before.to_owned()).chain(new).filter(|part| !part.is_empty());
-    Ok(Trust { ca_pem: Some(ca_pem.collect::<Vec<_>>().join("\n")), ..trust.clone() })
+    let ca_pem = ca_pem.collect::<Vec<_>>().join("\n");
+    if ca_pem.len() > BUNDLE_MAX_BYTES {
+        let why = format!(
+            "the authorities that this host trusts would be larger than {} KiB together; remove those that are not \
+             needed first: gpuhostctl trust show, then gpuhostctl trust remove",
+            BUNDLE_MAX_BYTES / 1024
+        );
+        return Err(conflict(&why));
+    }
+    Ok(Trust { ca_pem: Some(ca_pem), by_hand, ..trust.clone() })
 }
 
 fn with_pin(trust: &Trust, pin: &str) -> Result<Trust, Refusal> {
@@ -74,6 +90,7 @@ fn removed(trust: &Trust, sha256: &str) -> Result<Trust, Refusal> {
         ca_pem: given.clone().or_else(|| added.clone().filter(|_| trust.ca_pem.is_some())),
         added_ca_pem: added.filter(|_| given.is_some() || trust.ca_pem.is_none()),
         pins: Pins::given(pins),
+        by_hand: trust.by_hand.iter().filter(|known| *known != sha256).cloned().collect(),
         ..trust.clone()
     };
     if after == *trust {
@@ -185,6 +202,34 @@ mod tests {
             apply(&trust, TrustChange::AddAuthorities("-----BEGIN CERTIFICATE-----".to_owned())),
             Err("invalid_argument")
         );
+    }
+
+    #[test]
+    fn what_an_administrator_added_stays_when_a_bundle_comes_without_it_until_it_is_removed() {
+        let ((one, first), (two, second), (three, third)) = (authority(), authority(), authority());
+        let trust = Trust { ca_pem: Some(one.clone()), ..Trust::default() };
+        let both = apply(&trust, TrustChange::AddAuthorities(two.clone())).unwrap();
+        assert!(!both.lacks_given_of(&one), "what was added by hand need not be in a bundle");
+        assert!(both.lacks_given_of(&two) && both.lacks_given_of(&three));
+        let person = TrustSource::Administrator;
+        let moved = both.clone().by_bundle_alone(&three);
+        assert_eq!(digests(&moved), [(person, third.clone()), (person, second.clone())]);
+        assert_eq!(digests(&both.by_bundle_alone(&two)), [(person, second.clone())]);
+        let moved = apply(&moved, TrustChange::Remove(second)).unwrap();
+        assert!(moved.by_hand.is_empty());
+        assert_eq!(digests(&moved.by_bundle_alone(&one)), [(person, first)]);
+        assert_eq!(digests(&trust.by_bundle_alone(&three)), [(person, third)], "what was given at enrolment goes");
+    }
+
+    #[test]
+    fn the_authorities_together_stay_smaller_than_what_is_read_back() {
+        let trust = |bytes| Trust { ca_pem: Some("#".repeat(bytes)), ..Trust::default() };
+        let (one, _) = authority();
+        let add =
+            |bytes| changed(&trust(bytes), &ManagerSettings::default(), &TrustChange::AddAuthorities(one.clone()));
+        assert!(add(200 * 1024).is_ok());
+        let refused = add(256 * 1024).unwrap_err();
+        assert!(refused.code() == "conflict" && refused.to_string().contains("larger than 256 KiB"), "{refused}");
     }
 
     #[test]

@@ -30,8 +30,7 @@ pub(super) async fn wake(store: IdentityStore) -> WakeBack {
 }
 
 async fn read(store: &IdentityStore) -> Result<WakeBack, IdentityError> {
-    if store.is_leaving().await {
-        store.wipe().await?;
+    if store.finish_leaving().await? {
         tracing::info!("this host was interrupted while it left its manager; its credential is wiped now");
     }
     if let Some(identity) = store.identity().await? {
@@ -61,6 +60,7 @@ pub(super) async fn prepare(
     token: Secret,
     sha256: String,
 ) -> Result<Prepared, String> {
+    store.finish_leaving().await.map_err(|fault| format!("the last leaving is not finished: {fault}"))?;
     if settings.shared_token_file.is_some() {
         let identity = shared_identity(&settings, managers, token, Trust::default()).await?;
         let identity = Identity { token_file_sha256: Some(sha256), ..identity };

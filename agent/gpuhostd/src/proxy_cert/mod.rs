@@ -102,17 +102,22 @@ impl<K: Clock> Keeper<K> {
             let checkin = self.parts.checkin.borrow().state;
             proxy_wish(&desired, &policy, (checkin, *self.parts.locked.borrow()))
         };
+        let is_pair = matches!(wish, ProxyWish::Pair(..));
         let refused = match wish {
             ProxyWish::Pair(_, pair) => self.keep(&dir, pair).await,
             ProxyWish::Refused(_, why) => Some(why),
-            ProxyWish::Nothing | ProxyWish::Held(..) => None,
+            ProxyWish::Nothing => {
+                (self.state.of, self.state.outcome) = (None, ProxyOutcome::NotLooked);
+                None
+            }
+            ProxyWish::Held(..) => None,
         };
         self.tell(refused.as_ref());
         self.parts.publisher.show_proxy(self.state.clone());
         let pause = match (&self.state.outcome, self.state.expires_at) {
-            (ProxyOutcome::NotWritten(_), _) => WRITE_AGAIN_MS,
+            (ProxyOutcome::NotWritten(_), _) if is_pair => WRITE_AGAIN_MS,
             (ProxyOutcome::Refused(_), _) | (_, Some(_)) => LOOK_AGAIN_MS,
-            (ProxyOutcome::NotLooked | ProxyOutcome::Installed, None) => FAR_MS,
+            (ProxyOutcome::NotLooked | ProxyOutcome::Installed | ProxyOutcome::NotWritten(_), None) => FAR_MS,
         };
         self.parts.clock.boot_now().plus(pause)
     }

@@ -103,9 +103,9 @@ mod tests {
     #[test]
     fn a_pair_that_fits_is_taken_without_what_is_around_it() {
         let key = KeyPair::generate().unwrap();
-        let (leaf, other) = (signed(&key, &["*.example"], 2020..2090), signed(&key, &["ca"], 2020..2090));
+        let (leaf, other) = (signed(&key, &["*.gpus.example"], 2020..2090), signed(&key, &["ca"], 2020..2090));
         let text = format!("junk\n{leaf}{other}more");
-        for name in [None, Some("gpu-7.example")] {
+        for name in [None, Some("gpu-7.gpus.example")] {
             let taken = checked(&pair(&text, &key.serialize_pem(), name), NOW).unwrap();
             let cert = String::from_utf8(taken.on_disk.cert.clone()).unwrap();
             assert!(!cert.contains("junk") && cert.matches("BEGIN CERTIFICATE").count() == 2);

@@ -67,6 +67,7 @@ impl Method {
             "s" if name == "trust" || name == "sha256" => Variant::from("ab".repeat(32)),
             "s" => Variant::from("0000:41:00.0"),
             "b" => Variant::from(true),
+            "t" => Variant::from(0_u64),
             "as" => Variant::from(vec!["https://manager.example"]),
             "a{sv}" => {
                 let owned: HashMap<String, Variant<'static>> =

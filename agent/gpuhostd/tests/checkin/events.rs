@@ -207,6 +207,38 @@ async fn a_batch_that_is_too_large_is_split_and_an_event_that_is_refused_alone_h
 }
 
 #[tokio::test]
+async fn a_front_that_finds_everything_too_large_costs_one_event_and_is_left_for_an_hour() {
+    let (host, manager, running) = enrolled(takes_events()).await;
+    comes(&host, "the start", || !manager.events().is_empty()).await;
+    let (sent, beats) = (batches(&manager).len(), manager.heartbeats().len());
+    let too_large = || Scripted::refusal(Code::TooLarge, "no");
+    manager.script(Endpoint::Events, vec![too_large(), too_large(), too_large()]);
+    happens(&running, &["1", "2"]);
+    comes(&host, "the third try", || batches(&manager).len() >= sent + 3).await;
+    host.clock.advance(3_500_000).await;
+    let sizes: Vec<usize> =
+        batches(&manager)[sent..].iter().map(|batch| batch.body["events"].as_array().unwrap().len()).collect();
+    assert_eq!(sizes, [2, 1, 1], "the second event is kept");
+    on_time(&manager, beats);
+    host.clock.advance(200_000).await;
+    comes(&host, "the second event", || got(&manager) == ["2"]).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_host_that_has_left_has_no_event_that_waits() {
+    let (host, manager, running) = enrolled(takes_events()).await;
+    comes(&host, "the start", || !manager.events().is_empty()).await;
+    manager.set_down(true);
+    happens(&running, &["one"]);
+    let shown = running.publisher.events().shown();
+    eventually("it waits", || shown.borrow().deliverable.is_some()).await;
+    running.port.leave().await.unwrap();
+    eventually("nothing waits", || shown.borrow().deliverable.is_none()).await;
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn without_the_path_it_is_off_for_an_hour() {
     let (host, manager, running) = enrolled(takes_events()).await;
     comes(&host, "the start", || !manager.events().is_empty()).await;

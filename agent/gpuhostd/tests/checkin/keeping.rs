@@ -141,6 +141,37 @@ async fn a_folder_that_cannot_be_written_gives_no_half_enrolment() {
     running.stop().await;
 }
 
+/// A wipe that the host refuses in part: the rest is wiped all the same, and no new enrolment is taken with it later.
+#[tokio::test]
+async fn what_is_left_of_a_leaving_is_wiped_before_the_next_enrolment() {
+    let host = Host::new();
+    let manager = host.manager(with_token()).await;
+    let running = host.start().await;
+    running.enrol(&manager, TOKEN).await.unwrap();
+    host.clock.advance(60_000).await;
+    let file = |name: &str| host.state.path().join("identity").join(name);
+    assert!(file("last-reply.json").exists());
+    // A folder cannot be removed as a file is.
+    std::fs::create_dir(file("enrolment.json")).unwrap();
+    let refused = running.port.leave().await.unwrap_err().to_string();
+    assert!(refused.contains("enrolment.json"), "{refused}");
+    assert!(!host.identity().exists() && !file("last-reply.json").exists(), "the wipe ended at the first fault");
+    assert!(file("leaving.json").exists());
+    let (token, before) = (manager.issue_token(), manager.requests().len());
+    let no = running.enrol(&manager, &token).await.unwrap_err();
+    assert_eq!(no.code(), "host_fault", "{no}");
+    assert!(no.to_string().contains("before it enrols again"), "{no}");
+    assert_eq!(manager.requests().len(), before, "the token was spent although it would be wiped");
+    std::fs::remove_dir(file("enrolment.json")).unwrap();
+    running.enrol(&manager, &token).await.unwrap();
+    assert!(!file("leaving.json").exists());
+    running.stop().await;
+    host.clock.jump(60_000);
+    let running = host.start().await;
+    assert_eq!(running.state(), CheckinState::Ok, "{:?}", running.now());
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn a_failed_try_keeps_the_key_but_not_the_token() {
     let host = Host::new();

@@ -174,3 +174,18 @@ async fn a_directory_that_cannot_be_written_is_told_and_tried_again() {
     assert_eq!((bench.outcome().as_str(), bench.on_disk(), bench.condition()), ("installed", trimmed(&good), None));
     bench.stop().await;
 }
+
+#[tokio::test]
+async fn a_wish_that_is_gone_is_not_tried_again() {
+    let host = Host::new();
+    std::fs::write(host.state.path().join("proxy"), "in the way").unwrap();
+    let bench = start(&host, wish(&pair(&host, "gpu-7.example", 90), "gpu-7.example")).await;
+    assert_eq!(bench.outcome(), "proxy_certificate_not_written");
+    bench.wish(DesiredState::default()).await;
+    assert_eq!((bench.outcome().as_str(), bench.condition()), ("not looked", None));
+    assert_eq!(bench.publisher.proxy().borrow().of, None);
+    std::fs::remove_file(host.state.path().join("proxy")).unwrap();
+    bench.clock.advance(31_000).await;
+    assert!(!bench.dir.exists(), "nothing is written that is not wished any more");
+    bench.stop().await;
+}

@@ -48,6 +48,12 @@ async fn a_second_authority_moves_the_host_to_a_manager_of_it_and_the_one_in_use
     old.set_reply(move |reply| reply["managers"] = list.clone());
     host.clock.advance(65_000).await;
     assert_eq!(running.now().manager, Some(new.addr().to_string()));
+    // While it does not answer, it cannot be known whether it would be lost.
+    new.set_down(true);
+    let unknown = trust(&running, TrustChange::Remove(first[0].clone())).await.unwrap_err();
+    assert!(unknown.code() == "busy" && unknown.to_string().contains("does not answer now"), "{unknown}");
+    assert_eq!(digests(&running).len(), 2);
+    new.set_down(false);
     trust(&running, TrustChange::Remove(first[0].clone())).await.unwrap();
     assert_eq!(digests(&running).len(), 1);
     running.stop().await;
@@ -147,6 +153,10 @@ async fn an_authority_goes_once_a_bundle_comes_without_it_and_the_manager_is_tru
     running.enrol_as(EnrolSpec { ca_pem: Some(given), ..spec(&manager, TOKEN) }).await.unwrap();
     host.clock.advance(1000).await;
     assert_eq!(digests(&running).len(), 2);
+    // What an administrator adds is in no bundle, and stays until it is removed.
+    let next = host.manager(Options::default()).await;
+    trust(&running, TrustChange::AddAuthorities(next.ca_pem())).await.unwrap();
+    assert_eq!(digests(&running).len(), 3);
     let renew = async |bundle: String| {
         manager.set_issue(move |reply: &mut Value| reply["ca_bundle_pem"] = bundle.as_str().into());
         manager.set_reply(|reply| reply["rotate_credential"] = "now".into());
@@ -154,17 +164,24 @@ async fn an_authority_goes_once_a_bundle_comes_without_it_and_the_manager_is_tru
         manager.reset_reply();
         host.clock.advance(660_000).await;
     };
+    renew(format!("{}{}", retired.ca_pem(), manager.ca_pem())).await;
+    assert_eq!((digests(&running).len(), running.state()), (3, CheckinState::Ok));
     // A bundle by which the manager in use is not trusted takes nothing away.
     renew(retired.ca_pem()).await;
-    assert_eq!((digests(&running).len(), running.state()), (2, CheckinState::Ok));
+    assert_eq!((digests(&running).len(), running.state()), (3, CheckinState::Ok));
     renew(manager.ca_pem()).await;
-    assert_eq!(digests(&running).len(), 1, "{:?}", running.now().trust);
+    assert_eq!(digests(&running).len(), 2, "{:?}", running.now().trust);
     host.clock.advance(61_000).await;
     assert_eq!(running.state(), CheckinState::Ok);
     running.stop().await;
     host.clock.jump(60_000);
     let running = host.start().await;
-    assert_eq!((running.state(), digests(&running).len()), (CheckinState::Ok, 1));
+    assert_eq!((running.state(), digests(&running).len()), (CheckinState::Ok, 2));
+    let by_hand: Vec<String> = serde_json::from_value(host.kept()["trust"]["by_hand"].clone()).unwrap();
+    assert_eq!(by_hand, digests(&running)[1..]);
+    trust(&running, TrustChange::Remove(by_hand[0].clone())).await.unwrap();
+    assert_eq!(digests(&running).len(), 1);
+    assert!(host.kept()["trust"].get("by_hand").is_none());
     running.stop().await;
     no_violations(&manager);
 }

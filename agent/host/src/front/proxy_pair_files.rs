@@ -5,8 +5,8 @@ use super::folder::make_private_dir;
 use super::store::{StoreError, read_bounded, write_atomic};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, readlinkat, renameat};
-use nix::sys::stat::{Mode, SFlag, fstatat};
-use nix::unistd::{UnlinkatFlags, fsync, symlinkat, unlinkat};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
+use nix::unistd::{Uid, UnlinkatFlags, fsync, symlinkat, unlinkat};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,8 @@ const CERT: &str = "cert.pem";
 const KEY: &str = "key.pem";
 /// No certificate and no key is larger.
 const MAX_BYTES: usize = 256 * 1024;
+/// A version is named by so many hexadecimal digits: the directory may have other names in it, and those are not ours.
+const VERSION_DIGITS: usize = 32;
 /// For the daemon's user and root alone.
 const MODE: u32 = 0o600;
 
@@ -64,13 +66,14 @@ fn put_pair_by_steps(
     pair: &PairOnDisk,
     mut done: impl FnMut(PairStep) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    if version.is_empty() || !version.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+    if !is_version(version) {
         return Err(StoreError::BadName { dir: dir.to_owned(), name: version.to_owned() });
     }
     make_private_dir(dir)?;
+    let folder = open_dir(dir)?;
+    check_ours(&folder, dir)?;
     let place = dir.join(version);
     make_private_dir(&place)?;
-    let folder = open_dir(dir)?;
     sync(&folder, dir)?;
     done(PairStep::Directories)?;
     // The pair that counts has the same certificate where it has the same name: its key may only be written in another form.
@@ -122,12 +125,7 @@ fn remove_others(dir: &Path, folder: &OwnedFd, version: &str) {
     let Ok(entries) = std::fs::read_dir(dir) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let is_other = name.to_str().is_some_and(|name| {
-            name != version
-                && !name.is_empty()
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
-                && name != CURRENT
-        });
+        let is_other = name.to_str().is_some_and(|name| name != version && is_version(name));
         let is_dir = fstatat(folder, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)
             .is_ok_and(|found| SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR);
         if is_other && is_dir {
@@ -138,6 +136,25 @@ fn remove_others(dir: &Path, folder: &OwnedFd, version: &str) {
             let _left = unlinkat(folder, name.as_os_str(), UnlinkatFlags::RemoveDir);
         }
     }
+}
+
+/// The name of a version.
+fn is_version(name: &str) -> bool {
+    name.len() == VERSION_DIGITS && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// In a directory of another user, or one that others may write, anybody could exchange the pair.
+fn check_ours(folder: &OwnedFd, dir: &Path) -> Result<(), StoreError> {
+    let found = fstat(folder).map_err(|said| host("look at the directory", dir, said))?;
+    let why = if found.st_uid != Uid::effective().as_raw() {
+        format!("it belongs to user {}: set another one, or give it to user {}", found.st_uid, Uid::effective())
+    } else if Mode::from_bits_truncate(found.st_mode).intersects(Mode::S_IWGRP | Mode::S_IWOTH) {
+        format!("other users may write it: `chmod go-w {}`", dir.display())
+    } else {
+        return Ok(());
+    };
+    let source = std::io::Error::other(why);
+    Err(StoreError::Host { attempted: "use the directory", path: dir.to_owned(), source })
 }
 
 fn open_dir(dir: &Path) -> Result<OwnedFd, StoreError> {
@@ -161,6 +178,12 @@ mod tests {
     const STEPS: [PairStep; 6] =
         [PairStep::Directories, PairStep::Key, PairStep::Certificate, PairStep::Draft, PairStep::Link, PairStep::Rest];
 
+    /// Names of versions.
+    const A1: &str = "a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1";
+    const B2: &str = "b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2";
+    const C3: &str = "c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3";
+    const D4: &str = "d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4";
+
     fn pair(name: &str) -> PairOnDisk {
         PairOnDisk { cert: format!("cert {name}").into_bytes(), key: format!("key {name}").into_bytes() }
     }
@@ -175,18 +198,18 @@ mod tests {
             let above = tempfile::tempdir().unwrap();
             let dir = above.path().join("proxy");
             assert_eq!(read_pair(&dir).unwrap(), None);
-            put_pair(&dir, "a1", &pair("old")).unwrap();
+            put_pair(&dir, A1, &pair("old")).unwrap();
             let stop = |step| if step == crash { Err(cut()) } else { Ok(()) };
-            put_pair_by_steps(&dir, "b2", &pair("new"), stop).unwrap_err();
+            put_pair_by_steps(&dir, B2, &pair("new"), stop).unwrap_err();
             let found = read_pair(&dir).unwrap().unwrap();
             let is_new = matches!(crash, PairStep::Link | PairStep::Rest);
             assert_eq!(found, pair(if is_new { "new" } else { "old" }), "{crash:?}");
-            put_pair(&dir, "b2", &pair("new")).unwrap();
+            put_pair(&dir, B2, &pair("new")).unwrap();
             assert_eq!(read_pair(&dir).unwrap(), Some(pair("new")));
             let mut names: Vec<_> =
                 std::fs::read_dir(&dir).unwrap().map(|one| one.unwrap().file_name().into_string().unwrap()).collect();
             names.sort();
-            assert_eq!(names, ["b2", "current"], "{crash:?}");
+            assert_eq!(names, [B2, "current"], "{crash:?}");
         }
     }
 
@@ -196,7 +219,7 @@ mod tests {
             let above = tempfile::tempdir().unwrap();
             let dir = above.path().join("proxy");
             let stop = |step| if step == *crash { Err(cut()) } else { Ok(()) };
-            put_pair_by_steps(&dir, "a1", &pair("new"), stop).unwrap_err();
+            put_pair_by_steps(&dir, A1, &pair("new"), stop).unwrap_err();
             assert_eq!(read_pair(&dir).unwrap(), None, "{crash:?}");
         }
     }
@@ -205,19 +228,39 @@ mod tests {
     fn nobody_else_can_read_it_and_nothing_planted_is_followed() {
         let above = tempfile::tempdir().unwrap();
         let dir = above.path().join("proxy");
-        put_pair(&dir, "a1", &pair("x")).unwrap();
+        put_pair(&dir, A1, &pair("x")).unwrap();
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&dir), mode(&dir.join("a1"))), (0o700, 0o700));
+        assert_eq!((mode(&dir), mode(&dir.join(A1))), (0o700, 0o700));
         assert_eq!((mode(&dir.join("current/cert.pem")), mode(&dir.join("current/key.pem"))), (0o600, 0o600));
         assert_eq!(format!("{:?}", pair("secret")), "PairOnDisk(11 bytes, …)");
-        for name in ["", "..", "a/b", "a.b", ".current"] {
+        for name in ["", "..", "a/b", "a.b", ".current", "a1", &A1.to_uppercase(), &A1[1..]] {
             assert!(put_pair(&dir, name, &pair("x")).is_err(), "{name:?}");
         }
-        std::os::unix::fs::symlink(above.path().join("elsewhere"), dir.join("c3")).unwrap();
-        assert!(put_pair(&dir, "c3", &pair("y")).is_err(), "a link in the place of a version");
+        std::os::unix::fs::symlink(above.path().join("elsewhere"), dir.join(C3)).unwrap();
+        assert!(put_pair(&dir, C3, &pair("y")).is_err(), "a link in the place of a version");
         assert_eq!(read_pair(&dir).unwrap(), Some(pair("x")));
         let linked = above.path().join("linked");
         std::os::unix::fs::symlink(&dir, &linked).unwrap();
-        assert!(put_pair(&linked, "d4", &pair("y")).is_err(), "a link in the place of the directory");
+        assert!(put_pair(&linked, D4, &pair("y")).is_err(), "a link in the place of the directory");
+    }
+
+    #[test]
+    fn what_is_not_ours_in_the_directory_stays_and_a_directory_that_others_may_write_is_refused() {
+        let above = tempfile::tempdir().unwrap();
+        let dir = above.path().join("proxy");
+        let theirs = dir.join("site7");
+        std::fs::create_dir_all(&theirs).unwrap();
+        std::fs::write(theirs.join("key.pem"), "theirs").unwrap();
+        for (mode, is_taken) in [(0o775, false), (0o757, false), (0o755, true)] {
+            std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(mode)).unwrap();
+            let put = put_pair(&dir, A1, &pair("x"));
+            assert_eq!(put.is_ok(), is_taken, "{mode:o}: {put:?}");
+            let words = put.err().map(|fault| fault.to_string()).unwrap_or_default();
+            assert_eq!(words.contains("other users may write it: `chmod go-w "), !is_taken, "{words}");
+            assert_eq!(dir.join(A1).exists(), is_taken, "{mode:o}");
+        }
+        put_pair(&dir, B2, &pair("y")).unwrap();
+        assert!(!dir.join(A1).exists());
+        assert_eq!(std::fs::read_to_string(theirs.join("key.pem")).unwrap(), "theirs");
     }
 }

@@ -55,8 +55,6 @@ pub enum DeliveryAnswer {
         count: usize,
         /// The number of the last one.
         last: u64,
-        /// It is too large, which a smaller batch is not.
-        too_large: bool,
     },
     /// 404 of the path: this manager takes no events.
     NoPath,
@@ -76,6 +74,8 @@ pub enum DeliveryAnswer {
 struct Taker {
     /// It takes events; `None` = it has not been asked.
     events: Option<bool>,
+    /// It answered 404 to the path, and nothing else of it since.
+    no_path: bool,
     not_before: BootMillis,
 }
 
@@ -137,6 +137,14 @@ impl DeliveryMachine {
         self.taker(manager).events = Some(features.events);
     }
 
+    /// The manager that accepted the last heartbeat takes events; `None` = that is not known.
+    #[must_use]
+    pub fn takes_events(&self) -> Option<bool> {
+        let (manager, _) = self.behind.as_ref()?;
+        let taker = self.takers.get(&name(manager))?;
+        taker.events.map(|events| events && !taker.no_path)
+    }
+
     /// Events wait to be delivered, or none.
     pub const fn on_waiting(&mut self, waiting: bool) {
         self.waiting = waiting;
@@ -173,12 +181,13 @@ impl DeliveryMachine {
             DeliveryAnswer::Acked => {
                 self.most = self.most.saturating_mul(2).min(DELIVER_MOST);
                 self.has_skipped = false;
+                self.taker(&delivery.manager).no_path = false;
             }
             DeliveryAnswer::Nothing => {}
-            DeliveryAnswer::NotTaken { count, last, too_large } => {
+            DeliveryAnswer::NotTaken { count, last } => {
                 if count > 1 {
                     self.most = count / 2;
-                } else if too_large || !self.has_skipped {
+                } else if !self.has_skipped {
                     self.has_skipped = true;
                     self.armed = false;
                     return Some(last);
@@ -189,7 +198,9 @@ impl DeliveryMachine {
                 }
             }
             DeliveryAnswer::NoPath => {
-                self.taker(&delivery.manager).not_before = now.plus(FEATURES_FOR_MS);
+                let taker = self.taker(&delivery.manager);
+                taker.no_path = true;
+                taker.not_before = now.plus(FEATURES_FOR_MS);
                 self.until = until;
             }
             DeliveryAnswer::NotAcked => self.armed = false,
@@ -212,12 +223,17 @@ impl DeliveryMachine {
     }
 
     fn taker(&mut self, manager: &ManagerAddress) -> &mut Taker {
-        let name = (manager.host.to_ascii_lowercase(), manager.port);
+        let name = name(manager);
         if self.takers.len() >= MANAGERS_MAX && !self.takers.contains_key(&name) {
             self.takers.pop_first();
         }
         self.takers.entry(name).or_default()
     }
+}
+
+/// What a manager is known by.
+fn name(manager: &ManagerAddress) -> (String, u16) {
+    (manager.host.to_ascii_lowercase(), manager.port)
 }
 
 #[cfg(test)]
@@ -280,7 +296,7 @@ mod tests {
         for turn in 0..4 {
             let delivery = sent(&mut machine, turn * 1000);
             sizes.push(delivery.most);
-            let too_large = DeliveryAnswer::NotTaken { count: delivery.most, last: 9, too_large: true };
+            let too_large = DeliveryAnswer::NotTaken { count: delivery.most, last: 9 };
             assert_eq!(machine.on_answer(BootMillis(turn * 1000), delivery.number, too_large), None);
         }
         assert_eq!(sizes, [500, 250, 125, 62]);
@@ -291,7 +307,7 @@ mod tests {
     #[test]
     fn an_event_that_is_refused_by_itself_is_given_up_and_a_manager_that_refuses_all_is_left_for_an_hour() {
         let mut machine = ready();
-        let bad = |last| DeliveryAnswer::NotTaken { count: 1, last, too_large: false };
+        let bad = |last| DeliveryAnswer::NotTaken { count: 1, last };
         assert_eq!(answered(&mut machine, 0, bad(7)), Some(7));
         machine.on_accepted(&manager(), KEY, None);
         assert_eq!(answered(&mut machine, 30_000, bad(8)), None, "the second in a row is kept");
@@ -316,6 +332,26 @@ mod tests {
     }
 
     #[test]
+    fn whether_the_manager_takes_events_is_known_once_it_was_asked_and_a_path_that_is_not_there_means_none() {
+        let mut machine = DeliveryMachine::default();
+        assert_eq!(machine.takes_events(), None);
+        machine.on_accepted(&manager(), KEY, None);
+        assert_eq!(machine.takes_events(), None, "it has not been asked");
+        machine.on_features(&manager(), ManagerFeatures::default());
+        assert_eq!(machine.takes_events(), Some(false));
+        machine.on_features(&manager(), EVENTS);
+        machine.on_waiting(true);
+        assert_eq!(machine.takes_events(), Some(true));
+        answered(&mut machine, 0, DeliveryAnswer::NoPath);
+        machine.on_accepted(&manager(), KEY, Some(EVENTS));
+        assert_eq!(machine.takes_events(), Some(false), "it lists events and has no path for them");
+        answered(&mut machine, FEATURES_FOR_MS, DeliveryAnswer::Acked);
+        assert_eq!(machine.takes_events(), Some(true));
+        machine.forget();
+        assert_eq!(machine.takes_events(), None);
+    }
+
+    #[test]
     fn an_acknowledgement_of_nothing_does_not_have_the_batch_sent_without_end() {
         let mut machine = ready();
         answered(&mut machine, 0, DeliveryAnswer::NotAcked);
@@ -331,7 +367,7 @@ mod tests {
         let old = sent(&mut machine, 0);
         machine.forget();
         machine.on_accepted(&manager(), KEY, Some(EVENTS));
-        let bad = DeliveryAnswer::NotTaken { count: 1, last: 1, too_large: true };
+        let bad = DeliveryAnswer::NotTaken { count: 1, last: 1 };
         assert_eq!(machine.on_answer(BootMillis(1), old.number, bad), None);
         assert_ne!(sent(&mut machine, 1000).number, old.number);
     }

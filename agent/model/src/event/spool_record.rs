@@ -47,10 +47,14 @@ pub(super) struct SpoolTurn {
 /// Whose events they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SpoolOwner {
-    /// This host's id with its manager.
-    pub(super) server_id: String,
+    /// This host's id with its manager; `None` = it has none any more.
+    #[serde(default)]
+    pub(super) server_id: Option<String>,
     /// Only events with a larger number.
     pub(super) from: u64,
+    /// That manager takes events.
+    #[serde(default)]
+    pub(super) takes: bool,
 }
 
 /// A spool that must not be written over.

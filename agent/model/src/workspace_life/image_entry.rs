@@ -40,11 +40,12 @@ pub(super) struct DiskLack {
     pub(super) message: String,
 }
 
-/// Why an image may not be pulled now: with it the reserve of the disk would not be free. What is being pulled has its room already.
+/// Why an image may not be pulled now: with it so many times the reserve of the disk would not be free. What is being pulled has its
+/// room already.
 pub(super) fn disk_lack(
     world: &WorkspacesWorld,
     begun: impl Iterator<Item = ImageRef>,
-    image: &ImageRef,
+    (image, reserves): (&ImageRef, u64),
 ) -> Option<DiskLack> {
     let room = world.room.as_ref()?;
     let factor = if world.is_store_doubled { 2 } else { 1 };
@@ -56,19 +57,21 @@ pub(super) fn disk_lack(
     };
     let others = begun.filter(|other| other != image).map(left).fold(0, u64::saturating_add);
     let needed = size(image);
-    let wanted_bytes = room.reserve_bytes.saturating_add(others).saturating_add(needed);
+    let reserve_bytes = room.reserve_bytes.saturating_mul(reserves);
+    let wanted_bytes = reserve_bytes.saturating_add(others).saturating_add(needed);
     if room.available_bytes >= wanted_bytes && room.lacking_bytes() == 0 {
         return None;
     }
     let mib = |bytes: u64| bytes >> 20;
     let twice = if world.is_store_doubled { ", packed and unpacked" } else { "" };
+    let kept = if reserves > 1 { "stay free where no workspace waits" } else { "are its reserve" };
     let message = format!(
-        "{image} needs {} MiB{twice}, and {} has {} MiB free, of which {} MiB are its reserve and {} MiB are for pulls that go on; \
+        "{image} needs {} MiB{twice}, and {} has {} MiB free, of which {} MiB {kept} and {} MiB are for pulls that go on; \
          `gpuhostctl prune` removes what nothing needs",
         mib(needed),
         room.path,
         mib(room.available_bytes),
-        mib(room.reserve_bytes),
+        mib(reserve_bytes),
         mib(others)
     );
     Some(DiskLack { wanted_bytes, message })

@@ -1,6 +1,7 @@
 //! Which images of ours are removed from Docker, and why each of the others stays. A list of our own: Docker's prune calls take an image that
 //! was pulled by its digest for a dangling one.
 
+use super::wished_images::WishedImages;
 use crate::ids::ContainerId;
 use crate::image_ref::{ImageDigest, ImageRef};
 use crate::prune_mode::PruneMode;
@@ -80,15 +81,47 @@ pub struct ImagePruneWorld<'a> {
     /// What was pulled here.
     pub ours: &'a BTreeMap<ImageRef, OurImage>,
     /// Images of the desired state, of the driver and of the toolkit; `None` = they are not known.
-    pub wished: Option<&'a BTreeSet<ImageRef>>,
+    pub wished: Option<&'a WishedImages>,
     /// Images that Docker did not remove when it was last tried.
     pub failed: &'a BTreeSet<ImageDigest>,
     /// How much is removed while the disk has room.
     pub mode: PruneMode,
     /// So many bytes are missing until the reserve of the disk is free; 0 = it is.
     pub lacking_bytes: u64,
+    /// What pulls wait for.
+    pub wanted: DiskWanted,
     /// Now.
     pub now: UnixMillis,
+}
+
+/// Pulls wait until so much of the disk is free. What is wanted counts only where the images that may go can make room for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DiskWanted {
+    /// Free now, in bytes.
+    pub available_bytes: u64,
+    /// The pulls of workspaces.
+    pub workspaces_bytes: u64,
+    /// Pulls ahead: no other image of `images` goes for them.
+    pub ahead_bytes: u64,
+}
+
+impl DiskWanted {
+    /// So many bytes are missing for pulls ahead, and for those of workspaces. What cannot be met with so many bytes more lacks none.
+    fn lacking(&self, unneeded: u64, listed: u64) -> (u64, u64) {
+        let lack = |wanted: u64, most: u64| {
+            Some(wanted.saturating_sub(self.available_bytes)).filter(|lack| *lack <= most).unwrap_or(0)
+        };
+        (lack(self.ahead_bytes, unneeded), lack(self.workspaces_bytes, unneeded.saturating_add(listed)))
+    }
+}
+
+/// One that may be removed.
+struct Removable<'a> {
+    image: &'a StoredImage,
+    of: &'a ImageRef,
+    ours: OurImage,
+    /// An entry of `images` names it, and nothing needs it.
+    is_listed: bool,
 }
 
 /// What is removed, and why the rest stays.
@@ -106,14 +139,15 @@ const JUST_NOW_MS: i64 = 60 * 60 * 1000;
 const RECENTLY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Decides. In an emergency (the reserve of the disk is not free) what is not needed goes in the order of risk, until it is free: first what
-/// a newer image of its repository has replaced, then what was not needed for the longest time, of two such the larger one.
+/// a newer image of its repository has replaced, then what was not needed for the longest time, of two such the larger one. What only
+/// an entry of `images` names goes last of all, and only where a workspace waits for the room.
 #[must_use]
 pub fn plan_image_prune(world: &ImagePruneWorld<'_>) -> ImagePrunePlan {
     let mut plan = ImagePrunePlan::default();
-    let mut removable: Vec<(&StoredImage, &ImageRef, OurImage)> = Vec::new();
+    let mut removable: Vec<Removable<'_>> = Vec::new();
     for image in world.images {
         match judge(world, image) {
-            Ok((of, ours)) => removable.push((image, of, ours)),
+            Ok(one) => removable.push(one),
             Err(why) => plan.kept.push((image.id.clone(), why)),
         }
     }
@@ -123,17 +157,25 @@ pub fn plan_image_prune(world: &ImagePruneWorld<'_>) -> ImagePrunePlan {
         };
         world.ours.iter().any(newer)
     };
-    removable.sort_by_key(|(image, of, ours)| {
-        (!is_replaced(of, *ours), ours.needed_at, u64::MAX - image.size_bytes, image.id.clone())
+    removable.sort_by_key(|Removable { image, of, ours, is_listed }| {
+        let age = (ours.needed_at, u64::MAX - image.size_bytes, image.id.clone());
+        (*is_listed, !is_replaced(of, *ours), age)
     });
-    let mut lacking = world.lacking_bytes;
-    for (image, _, ours) in removable {
+    let sum = |is_listed: bool| {
+        let sizes = removable.iter().filter(|one| one.is_listed == is_listed).map(|one| one.image.size_bytes);
+        sizes.fold(0, u64::saturating_add)
+    };
+    let (ahead, mut of_workspaces) = world.wanted.lacking(sum(false), sum(true));
+    let mut lacking = world.lacking_bytes.max(ahead).max(of_workspaces);
+    let is_short = lacking > 0;
+    for Removable { image, ours, is_listed, .. } in removable {
         let is_recent = world.now.0.saturating_sub(ours.needed_at.0) < RECENTLY_MS;
         let why = match world.mode {
+            _ if is_listed => (of_workspaces == 0).then_some(WhyKept::Wished),
             _ if lacking > 0 => None,
             PruneMode::Aggressive => None,
             PruneMode::Emergency => Some(WhyKept::DiskHasRoom),
-            PruneMode::Normal if is_recent && world.lacking_bytes > 0 => Some(WhyKept::DiskHasRoom),
+            PruneMode::Normal if is_recent && is_short => Some(WhyKept::DiskHasRoom),
             PruneMode::Normal if is_recent => Some(WhyKept::NeededRecently),
             PruneMode::Normal => None,
             PruneMode::Off => Some(WhyKept::PruneIsOff),
@@ -142,6 +184,7 @@ pub fn plan_image_prune(world: &ImagePruneWorld<'_>) -> ImagePrunePlan {
             Some(why) => plan.kept.push((image.id.clone(), why)),
             None => {
                 lacking = lacking.saturating_sub(image.size_bytes);
+                of_workspaces = of_workspaces.saturating_sub(image.size_bytes);
                 plan.remove.push(image.id.clone());
             }
         }
@@ -150,7 +193,7 @@ pub fn plan_image_prune(world: &ImagePruneWorld<'_>) -> ImagePrunePlan {
 }
 
 /// The image of ours that it is, where it may be removed; else why it stays.
-fn judge<'a>(world: &ImagePruneWorld<'a>, image: &StoredImage) -> Result<(&'a ImageRef, OurImage), WhyKept> {
+fn judge<'a>(world: &ImagePruneWorld<'a>, image: &'a StoredImage) -> Result<Removable<'a>, WhyKept> {
     let has = |of: &&ImageRef| of.digest().is_some_and(|digest| image.digests.contains(digest));
     // Pulled more than once, from several repositories: the last time counts.
     let ours = world.ours.iter().filter(|(of, _)| has(of)).max_by_key(|(_, ours)| ours.pulled_at);
@@ -159,23 +202,30 @@ fn judge<'a>(world: &ImagePruneWorld<'a>, image: &StoredImage) -> Result<(&'a Im
         return Err(WhyKept::InUse);
     }
     let wished = world.wished.ok_or(WhyKept::WishUnknown)?;
-    if wished.iter().any(|of| has(&of)) {
+    if wished.needed.iter().any(|of| has(&of)) {
         return Err(WhyKept::Wished);
     }
+    let is_listed = wished.listed.iter().any(|of| has(&of));
+    match may_not_go(world, image, *ours) {
+        Some(_) if is_listed => Err(WhyKept::Wished),
+        Some(why) => Err(why),
+        None => Ok(Removable { image, of, ours: *ours, is_listed }),
+    }
+}
+
+/// What keeps an image of ours that nothing needs.
+fn may_not_go(world: &ImagePruneWorld<'_>, image: &StoredImage, ours: OurImage) -> Option<WhyKept> {
     if !image.tags.is_empty() {
-        return Err(WhyKept::Tagged);
+        return Some(WhyKept::Tagged);
     }
     // A clock that was set back makes nothing old.
     if world.now.0.saturating_sub(ours.pulled_at.0) < JUST_NOW_MS {
-        return Err(WhyKept::PulledJustNow);
+        return Some(WhyKept::PulledJustNow);
     }
     if world.failed.contains(&image.id) {
-        return Err(WhyKept::NotRemoved);
+        return Some(WhyKept::NotRemoved);
     }
-    if world.mode == PruneMode::Off {
-        return Err(WhyKept::PruneIsOff);
-    }
-    Ok((of, *ours))
+    (world.mode == PruneMode::Off).then_some(WhyKept::PruneIsOff)
 }
 
 /// Notes which images of ours are needed now, and forgets those that Docker does not have any more. The hour after a pull begins when
@@ -192,7 +242,9 @@ pub fn note_needed_images(world: &ImagePruneWorld<'_>) -> BTreeMap<ImageRef, Our
             }
             continue;
         };
-        let is_wished = world.wished.is_some_and(|all| all.iter().any(|wished| wished.digest() == Some(digest)));
+        let is_wished = world.wished.is_some_and(|WishedImages { needed, listed }| {
+            needed.iter().chain(listed).any(|wished| wished.digest() == Some(digest))
+        });
         let is_needed = !image.used_by.is_empty() || is_wished || !ours.is_seen;
         let needed_at = if is_needed { world.now } else { ours.needed_at };
         let pulled_at = if ours.is_seen { ours.pulled_at } else { world.now };
@@ -237,21 +289,23 @@ mod tests {
         let mut owned = Owned {
             images: vec![stored(10), stored(20), stored(30), stored(40)],
             ours: [10, 20, 30, 40].map(|number| (image(number), known(number))).into(),
-            wished: BTreeSet::new(),
+            wished: WishedImages::default(),
             failed: BTreeSet::new(),
+            wanted: DiskWanted::default(),
             is_wish_unknown: false,
         };
         change(&mut owned);
-        let Owned { images, ours, wished, .. } = &owned;
+        let (Owned { images, ours, wished, .. }, wanted) = (&owned, owned.wanted);
         let (wished, failed) = (Some(wished).filter(|_| !owned.is_wish_unknown), &owned.failed);
-        plan_image_prune(&ImagePruneWorld { images, ours, wished, failed, mode, lacking_bytes, now: NOW })
+        plan_image_prune(&ImagePruneWorld { images, ours, wished, failed, mode, lacking_bytes, wanted, now: NOW })
     }
 
     struct Owned {
         images: Vec<StoredImage>,
         ours: BTreeMap<ImageRef, OurImage>,
-        wished: BTreeSet<ImageRef>,
+        wished: WishedImages,
         failed: BTreeSet<ImageDigest>,
+        wanted: DiskWanted,
         is_wish_unknown: bool,
     }
 
@@ -267,7 +321,10 @@ mod tests {
             (|one| one.ours.retain(|of, _| *of != image(10)), WhyKept::NotOurs),
             (|one| one.images[0].digests.clear(), WhyKept::NotOurs),
             (|one| one.images[0].used_by.push("a".repeat(64).parse().unwrap()), WhyKept::InUse),
-            (|one| one.wished.extend([format!("other.example/y@{}", digest(10)).parse().unwrap()]), WhyKept::Wished),
+            (
+                |one| one.wished.needed.extend([format!("other.example/y@{}", digest(10)).parse().unwrap()]),
+                WhyKept::Wished,
+            ),
             (|one| one.images[0].tags.push("mine:1".to_owned()), WhyKept::Tagged),
             (
                 |one| one.ours.get_mut(&image(10)).unwrap().pulled_at = UnixMillis(NOW.0 - JUST_NOW_MS + 1),
@@ -337,6 +394,36 @@ mod tests {
     }
 
     #[test]
+    fn what_pulls_wait_for_counts_only_where_it_can_be_met_and_what_is_only_listed_goes_last_for_workspaces_alone() {
+        let plan = |workspaces_bytes, ahead_bytes| {
+            world(PruneMode::Emergency, 0, |one| {
+                one.wished.listed.extend([image(40)]);
+                one.wanted = DiskWanted { available_bytes: 500, workspaces_bytes, ahead_bytes };
+            })
+        };
+        for (workspaces, ahead, expected) in [
+            (501, 0, &[30][..]),
+            (500, 500, &[]),
+            (0, 501, &[30]),
+            (0, 3500, &[30, 20, 10]),
+            (0, 3501, &[]),
+            (3500, 0, &[30, 20, 10]),
+            (3501, 0, &[30, 20, 10, 40]),
+            (4500, 0, &[30, 20, 10, 40]),
+            (4501, 0, &[]),
+            (u64::MAX, u64::MAX, &[]),
+        ] {
+            let plan = plan(workspaces, ahead);
+            assert_eq!(plan.remove, ids(expected), "{workspaces}, {ahead}");
+            let listed = plan.kept.iter().find(|(id, _)| *id == digest(140)).map(|(_, why)| *why);
+            assert_eq!(listed, (!expected.contains(&40)).then_some(WhyKept::Wished), "{workspaces}, {ahead}");
+        }
+        // A reserve that others have used up costs no image that is listed.
+        let short = world(PruneMode::Aggressive, u64::MAX, |one| one.wished.listed.extend([image(40)]));
+        assert_eq!((short.remove, short.kept), (ids(&[30, 20, 10]), vec![(digest(140), WhyKept::Wished)]));
+    }
+
+    #[test]
     fn what_is_needed_is_noted_and_what_is_gone_is_forgotten() {
         let mut images = [stored(10), stored(20)];
         images[0].used_by.push("a".repeat(64).parse().unwrap());
@@ -350,16 +437,16 @@ mod tests {
             (image(40), begun),
             (image(41), never),
         ]);
-        let (wished, failed) = (BTreeSet::new(), BTreeSet::new());
-        let mode = PruneMode::Normal;
+        let (wished, failed) = (WishedImages::default(), BTreeSet::new());
+        let (mode, wanted) = (PruneMode::Normal, DiskWanted::default());
         let (images, ours) = (&images[..], &ours);
-        let world =
-            ImagePruneWorld { images, ours, wished: Some(&wished), failed: &failed, mode, lacking_bytes: 0, now: NOW };
+        let wished = Some(&wished);
+        let world = ImagePruneWorld { images, ours, wished, failed: &failed, mode, lacking_bytes: 0, wanted, now: NOW };
         let noted = note_needed_images(&world);
         let needed = OurImage { needed_at: NOW, ..old };
         let expected = BTreeMap::from([(image(10), needed), (image(20), old), (image(40), begun)]);
         assert_eq!(noted, expected, "what is being pulled is not forgotten");
-        let wished = BTreeSet::from([image(20)]);
+        let wished = WishedImages { listed: BTreeSet::from([image(20)]), ..WishedImages::default() };
         let noted = note_needed_images(&ImagePruneWorld { wished: Some(&wished), ..world });
         assert_eq!(noted[&image(20)].needed_at, NOW);
         let images = [stored(40)];

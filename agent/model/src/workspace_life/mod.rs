@@ -42,14 +42,14 @@ mod workspace_world;
 pub use disk_room::DiskRoom;
 pub use image_ask::ImageAsk;
 pub use image_prune::{
-    ImagePrunePlan, ImagePruneWorld, OurImage, StoredImage, WhyKept, note_needed_images, plan_image_prune,
+    DiskWanted, ImagePrunePlan, ImagePruneWorld, OurImage, StoredImage, WhyKept, note_needed_images, plan_image_prune,
 };
 pub use image_wishes::{ImageWish, image_wishes};
 pub use images_record::{BadImagesRecord, ImagesRecord};
 pub use images_state::{ImageRow, ImagesState};
 pub use pull_failure::pull_failure_code;
 pub use why_not_ours::WhyNotOurs;
-pub use wished_images::wished_images;
+pub use wished_images::{WishedImages, wished_images};
 pub use workspace_allocation::WorkspaceAllocation;
 pub use workspace_ask::WorkspaceAsk;
 pub use workspace_decide::decide_workspaces;

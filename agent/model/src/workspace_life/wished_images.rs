@@ -6,9 +6,18 @@ use crate::image_ref::{ImageDigest, ImageRef};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What names them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WishedImages {
+    /// A workspace, or a container of NVIDIA, needs them.
+    pub needed: BTreeSet<ImageRef>,
+    /// An entry of `images` names them. What is not needed as well goes last of all, when a workspace has no room without it.
+    pub listed: BTreeSet<ImageRef>,
+}
+
 /// All of them; `None` = a document cannot be read, so that what it names is not known.
 #[must_use]
-pub fn wished_images(desired: &DesiredState, record: &WorkspacesRecord) -> Option<BTreeSet<ImageRef>> {
+pub fn wished_images(desired: &DesiredState, record: &WorkspacesRecord) -> Option<WishedImages> {
     let manager = match &desired.manager {
         InForceDocument::None => None,
         InForceDocument::InForce(document) => Some(&document.wishes),
@@ -22,14 +31,12 @@ pub fn wished_images(desired: &DesiredState, record: &WorkspacesRecord) -> Optio
         sections.iter().flat_map(|of| entries(&of.images)).filter_map(named).collect();
     let by_id: BTreeMap<&str, &ImageRef> =
         named.iter().filter_map(|(id, _, image)| Some((id.as_deref()?, image))).collect();
-    let mut all: BTreeSet<ImageRef> =
+    let listed: BTreeSet<ImageRef> =
         named.iter().filter(|(_, is_enabled, _)| *is_enabled).map(|(_, _, image)| image.clone()).collect();
-    let listed = sections.iter().flat_map(|of| entries(&of.workspaces));
+    let workspaces = sections.iter().flat_map(|of| entries(&of.workspaces));
     let asked = record.local.values().filter_map(|local| local.wish.value().ok());
-    for workspace in listed.chain(asked) {
-        all.extend(image_of(&workspace, &by_id));
-    }
-    Some(all)
+    let needed = workspaces.chain(asked).filter_map(|workspace| image_of(&workspace, &by_id)).collect();
+    Some(WishedImages { needed, listed })
 }
 
 /// One that is too long is left out: nothing is ever created from it.
@@ -111,14 +118,16 @@ mod tests {
         let local = LocalWorkspace { wish, desired: DesiredRun::Stopped };
         let record =
             WorkspacesRecord { local: BTreeMap::from([("w9".parse().unwrap(), local)]), ..WorkspacesRecord::default() };
-        let found: Vec<String> = wished_images(&desired, &record).unwrap().iter().map(ToString::to_string).collect();
-        assert_eq!(found, ["a", "b", "c", "d", "f"].map(image));
+        let found = wished_images(&desired, &record).unwrap();
+        let names = |of: &BTreeSet<ImageRef>| -> Vec<String> { of.iter().map(ToString::to_string).collect() };
+        assert_eq!(names(&found.needed), ["b", "d", "f"].map(image));
+        assert_eq!(names(&found.listed), ["a", "c"].map(image));
     }
 
     #[test]
     fn a_document_that_cannot_be_read_is_never_an_empty_one() {
         let record = WorkspacesRecord::default();
-        assert_eq!(wished_images(&DesiredState::default(), &record), Some(BTreeSet::new()));
+        assert_eq!(wished_images(&DesiredState::default(), &record), Some(WishedImages::default()));
         let unreadable = InForceDocument::Unreadable { why: "cut".to_owned() };
         let state = DesiredState { manager: unreadable, ..DesiredState::default() };
         assert_eq!(wished_images(&state, &record), None);

@@ -47,7 +47,7 @@ pub fn decide_workspaces(world: &WorkspacesWorld) -> WorkspacesTurn {
         shown: Vec::new(),
         held,
         images: Vec::new(),
-        disk_wanted_bytes: 0,
+        disk_wanted_ahead_bytes: 0,
         wake_at: None,
         looking,
     };
@@ -218,7 +218,7 @@ struct Deciding<'a> {
     shown: Vec<Shown>,
     held: Option<RemovalsHeld>,
     images: Vec<ImageStatus>,
-    disk_wanted_bytes: u64,
+    disk_wanted_ahead_bytes: u64,
     /// When a volume is tried again.
     wake_at: Option<BootMillis>,
     /// GPUs that are looked at, and when the next ones are.
@@ -252,8 +252,8 @@ impl Deciding<'_> {
         };
         let is_manager = planned.requester == Requester::Manager;
         match (&world.manager_held, &self.held, &step.deed) {
-            (Some(reason), _, Some(_)) if is_manager => {
-                WorkspaceStep { deed: None, reason: Some(reason.clone()), ..step }
+            (Some(reason), ..) if is_manager && (step.deed.is_some() || step.disk_wanted_bytes > 0) => {
+                WorkspaceStep { deed: None, disk_wanted_bytes: 0, reason: Some(reason.clone()), ..step }
             }
             (_, Some(held), Some(_)) if is_manager && head.desired == DesiredRun::Deleted => removal_held(step, held),
             _ => step,
@@ -367,8 +367,9 @@ impl Deciding<'_> {
     /// Images that are wished to be here are pulled after those that workspaces wait for.
     fn images(&mut self) {
         let world = self.world;
+        let is_room_wanted = self.shown.iter().any(|one| one.step.disk_wanted_bytes > 0);
         for wish in &world.images {
-            let mut step = image_step(world, &self.memory, wish);
+            let mut step = image_step(world, &self.memory, (wish, is_room_wanted));
             if let Some(deed) = step.deed.take() {
                 match self.slots.take(&deed) {
                     Ok(true) => self.begin(deed, None),
@@ -377,7 +378,7 @@ impl Deciding<'_> {
                 }
             }
             self.wake_at = self.wake_at.into_iter().chain(step.retry_at).min();
-            self.disk_wanted_bytes = self.disk_wanted_bytes.max(step.disk_wanted_bytes);
+            self.disk_wanted_ahead_bytes = self.disk_wanted_ahead_bytes.max(step.disk_wanted_bytes);
             self.images.push(image_status(world, wish, step));
         }
     }
@@ -430,8 +431,7 @@ impl Deciding<'_> {
         let is_left = |seen: &WorkspaceSeen| seen.foreign.is_none() && seen.requester == Some(Requester::Local);
         self.memory.record.is_lost &=
             self.shown.iter().any(|one| one.wished.is_none() && own(self.world, &one.id).is_some_and(is_left));
-        let wanted = self.shown.iter().map(|one| one.step.disk_wanted_bytes).max();
-        let disk_wanted_bytes = self.disk_wanted_bytes.max(wanted.unwrap_or(0));
+        let disk_wanted_bytes = self.shown.iter().map(|one| one.step.disk_wanted_bytes).max().unwrap_or(0);
         let wake_at = self.shown.iter().filter_map(|one| one.step.retry_at).chain(self.wake_at).min();
         let wished = heads(planned);
         let is_other =
@@ -454,6 +454,7 @@ impl Deciding<'_> {
             foreign: foreign(&world.look),
             images: self.images,
             disk_wanted_bytes,
+            disk_wanted_ahead_bytes: self.disk_wanted_ahead_bytes,
             removals_held: self.held,
         };
         let (probes, probe_at) = self.looking;

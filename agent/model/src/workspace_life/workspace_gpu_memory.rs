@@ -13,6 +13,8 @@ use crate::time::BootMillis;
 const LOOK_AGAIN_MS: u64 = 30_000;
 /// After a loss that was not seen twice yet.
 const CONFIRM_MS: u64 = 5_000;
+/// It has had them for so long: how often it was started again for them before does not count any more.
+const WELL_MS: u64 = 30 * 60 * 1_000;
 /// Longest text that is kept.
 const TEXT_MAX_CHARS: usize = 600;
 
@@ -27,8 +29,12 @@ pub struct WorkspaceGpuMemory {
     looked_at: Option<BootMillis>,
     /// What was found.
     verdict: Option<GpuVerdict>,
-    /// So many looks in a row showed a loss.
+    /// So many looks in a row showed a loss, each of another observation where it rests on that.
     losses: u32,
+    /// The observation that the last of them was of.
+    lost_in: Option<u64>,
+    /// Since when each look showed that it has them.
+    ok_since: Option<BootMillis>,
     /// The loss was reported.
     is_reported: bool,
     /// How often it was started again for them.
@@ -42,8 +48,9 @@ impl WorkspaceGpuMemory {
     pub(super) fn meet(&mut self, seen: &WorkspaceSeen) {
         let start = WorkspaceStart::of(seen);
         if self.start.as_ref() != Some(&start) {
-            let (start, repair) = (Some(start), std::mem::take(&mut self.repair));
-            *self = Self { start, repair, ..Self::default() };
+            let is_same = self.start.as_ref().is_none_or(|before| before.container == start.container);
+            let repair = if is_same { std::mem::take(&mut self.repair) } else { WorkspacePace::default() };
+            *self = Self { start: Some(start), repair, ..Self::default() };
         }
     }
 
@@ -80,15 +87,19 @@ impl WorkspaceGpuMemory {
         };
         let lost = match &verdict {
             GpuVerdict::Lost { why } => {
-                self.losses = self.losses.saturating_add(1);
+                // One observation that is wrong about the GPUs of the host must not confirm itself.
+                let is_new = self.needs.gone.is_empty() || self.lost_in != Some(self.needs.sequence);
+                self.losses = self.losses.saturating_add(u32::from(is_new));
+                (self.lost_in, self.ok_since) = (Some(self.needs.sequence), None);
                 (!std::mem::replace(&mut self.is_reported, true)).then(|| short(why))
             }
             GpuVerdict::Ok => {
-                (self.losses, self.is_reported) = (0, false);
+                (self.losses, self.lost_in, self.is_reported) = (0, None, false);
+                self.stays_well();
                 None
             }
             GpuVerdict::Unknown { .. } => {
-                self.losses = 0;
+                (self.losses, self.lost_in, self.ok_since) = (0, None, None);
                 None
             }
         };
@@ -96,9 +107,16 @@ impl WorkspaceGpuMemory {
         lost
     }
 
+    fn stays_well(&mut self) {
+        let Some(now) = self.looked_at else { return };
+        if now.since(*self.ok_since.get_or_insert(now)) >= WELL_MS {
+            self.repair = WorkspacePace::default();
+        }
+    }
+
     /// It is stopped, to be started again.
     pub(super) fn begin_repair(&mut self, now: BootMillis) {
         self.is_repairing = true;
-        self.repair.fail(now, "gpu_lost", "it was started again, and its GPUs were lost again", true);
+        self.repair.fail_at_any_pace(now, "gpu_lost", "it was started again, and its GPUs were lost again");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::workspace_gpu_look::{CgroupVerdict, ContainerNode, GpuVerdict, WorkspaceGpuLook};
 use crate::device_links::DeviceNumber;
+use crate::driver::DriverGpu;
 use crate::ids::{IommuGroupId, PciAddress};
 use crate::observation::{Gpu, GpuUse, HostObservation};
 use crate::pci::VENDOR_NVIDIA;
@@ -36,6 +37,8 @@ pub struct WorkspaceGpuNeeds {
     pub unknown: Vec<String>,
     /// Which load of NVIDIA's module it is: after another one everything is looked at again.
     pub load: Option<DriverLoad>,
+    /// Of which observation they are.
+    pub sequence: u64,
     /// The driver shows that no process computes on any of them.
     pub is_idle: bool,
 }
@@ -44,7 +47,9 @@ impl WorkspaceGpuNeeds {
     /// What a workspace with these GPUs needs.
     #[must_use]
     pub fn of(host: &HostObservation, gpus: &[String], vfio: &[String]) -> Self {
-        let mut needs = Self { load: host.host.stack.module_load.known().copied(), is_idle: true, ..Self::default() };
+        let load = host.host.stack.module_load.known().copied();
+        // Of a virtual machine the driver shows nothing.
+        let mut needs = Self { load, sequence: host.sequence, is_idle: vfio.is_empty(), ..Self::default() };
         for name in gpus {
             match host.gpus.iter().find(|gpu| is_named(gpu, name)) {
                 Some(gpu) => needs.share(gpu),
@@ -52,7 +57,14 @@ impl WorkspaceGpuNeeds {
                     needs.is_idle = false;
                     needs.unknown.push(format!("{name}: the driver does not answer for every GPU"));
                 }
-                None => needs.gone.push(format!("the host has no {name} any more")),
+                None if hides_mig(host, name) => {
+                    needs.is_idle = false;
+                    needs.unknown.push(format!("{name}: the driver does not name every MIG device"));
+                }
+                None => {
+                    needs.is_idle = false;
+                    needs.gone.push(format!("the host has no {name} any more"));
+                }
             }
         }
         for address in vfio {
@@ -93,10 +105,12 @@ impl WorkspaceGpuNeeds {
             self.add("/dev/nvidia-uvm", None, false);
         }
         let drm = &gpu.pci.drm;
+        // Without a render node a workspace is given neither.
+        let is_required = !is_nvidia && drm.render.is_some();
         for (name, minor) in [(&drm.card, minor_of(&drm.card, "card")), (&drm.render, minor_of(&drm.render, "renderD"))]
         {
             if let (Some(name), Some(minor)) = (name, minor) {
-                self.add(&format!("/dev/dri/{name}"), Some((DRM_MAJOR, minor)), !is_nvidia);
+                self.add(&format!("/dev/dri/{name}"), Some((DRM_MAJOR, minor)), is_required);
             }
         }
     }
@@ -120,11 +134,11 @@ impl WorkspaceGpuNeeds {
         self.nodes.is_empty() && self.gone.is_empty() && self.unknown.is_empty()
     }
 
-    /// The same needs, whatever computes just now.
+    /// The same needs, whatever computes just now, and whichever observation shows them.
     #[must_use]
     pub(super) fn is_as(&self, other: &Self) -> bool {
-        let is_idle = self.is_idle;
-        *self == Self { is_idle, ..other.clone() }
+        let (is_idle, sequence) = (self.is_idle, self.sequence);
+        *self == Self { is_idle, sequence, ..other.clone() }
     }
 
     /// Of the device files of a container those that its control group is asked about. Whatever else it has made for itself does not count.
@@ -196,6 +210,15 @@ fn is_silent(host: &HostObservation) -> bool {
     let has_uuid = |gpu: &Gpu| gpu.driver.as_ref().is_some_and(|driver| driver.uuid.known().is_some());
     let mut of_nvidia = host.gpus.iter().filter(|gpu| gpu.pci.id.vendor == VENDOR_NVIDIA);
     host.gpus.is_empty() || of_nvidia.any(|gpu| !has_uuid(gpu) && gpu.usage != GpuUse::Passthrough)
+}
+
+/// It names a MIG device, and of one MIG device of this host the driver does not report the name: it can be that one.
+fn hides_mig(host: &HostObservation, name: &str) -> bool {
+    let hides = |driver: &DriverGpu| {
+        driver.mig_devices.iter().any(|device| device.uuid.known().is_none())
+            || driver.mig_unplaced.iter().any(|device| device.uuid.known().is_none())
+    };
+    name.starts_with("MIG-") && host.gpus.iter().filter_map(|gpu| gpu.driver.as_ref()).any(hides)
 }
 
 /// The minor number of a DRM node is in its name.

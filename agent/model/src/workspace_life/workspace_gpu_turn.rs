@@ -41,8 +41,12 @@ pub(super) fn probes(
             continue;
         }
         let at = known.due_at(world.now.boot, needs);
-        if at > world.now.boot || room == 0 {
+        if at > world.now.boot {
             next = Some(next.map_or(at, |next| next.min(at)));
+            continue;
+        }
+        // What is due without room for it wakes at no time of its own: the end of a look makes room, and wakes.
+        if room == 0 {
             continue;
         }
         room = room.saturating_sub(1);

@@ -45,6 +45,15 @@ impl WorkspacePace {
             self.in_a_row = 0;
         }
         self.recent.retain(|earlier| now.since(*earlier) < WITHIN_MS);
+        self.add(now, code, message, can_end);
+    }
+
+    /// The same of what is given up after five failures, however far apart they are.
+    pub fn fail_at_any_pace(&mut self, now: BootMillis, code: &str, message: &str) {
+        self.add(now, code, message, true);
+    }
+
+    fn add(&mut self, now: BootMillis, code: &str, message: &str, can_end: bool) {
         self.recent.push(now);
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.last = Some(WorkspaceReason::new(code, printable(message, MESSAGE_MAX_CHARS)));
@@ -91,5 +100,16 @@ mod tests {
         endless.fail(BootMillis(now), "pull_failed", "no route", false);
         assert_eq!(until(&ending, now + 100 * WITHIN_MS), Some(None));
         assert_eq!(until(&endless, now), Some(Some(now + 16_000)));
+    }
+
+    #[test]
+    fn what_counts_at_any_pace_is_given_up_after_five_failures_however_far_apart() {
+        let mut pace = WorkspacePace::default();
+        for now in [1, 2, 3, 4].map(|number| number * 10 * WITHIN_MS) {
+            pace.fail_at_any_pace(BootMillis(now), "gpu_lost", "again");
+            assert_eq!(until(&pace, now + LONGEST_PAUSE_MS), None);
+        }
+        pace.fail_at_any_pace(BootMillis(50 * WITHIN_MS), "gpu_lost", "again");
+        assert_eq!(until(&pace, 500 * WITHIN_MS), Some(None));
     }
 }

@@ -128,7 +128,7 @@ pub(super) fn image((world, all): (&WorkspacesWorld, &WorkspacesMemory), image: 
             Some(WorkspaceStep::waits(S::Pulling, "pulling", message))
         }
         (ImageSeen::Absent | ImageSeen::PullFailed { .. }, WorkspaceGate::Open) => {
-            Some(match disk_lack(world, all.pulls().cloned(), image) {
+            Some(match disk_lack(world, all.pulls().cloned(), (image, 1)) {
                 Some(lack) => WorkspaceStep {
                     disk_wanted_bytes: lack.wanted_bytes,
                     ..WorkspaceStep::waits(S::Pending, "disk_short", lack.message)

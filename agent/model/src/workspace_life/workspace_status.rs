@@ -193,8 +193,10 @@ pub struct WorkspacesState {
     pub foreign: Vec<ForeignWorkspace>,
     /// Images that are wished to be here.
     pub images: Vec<ImageStatus>,
-    /// So much has to be free on the disk before the largest image can be pulled that waits for it, in bytes; 0 = none waits.
+    /// So much has to be free on the disk before the largest image can be pulled that a workspace waits for, in bytes; 0 = none waits.
     pub disk_wanted_bytes: u64,
+    /// The same for the images that are pulled ahead, before a workspace needs them.
+    pub disk_wanted_ahead_bytes: u64,
     /// Removals that wait.
     pub removals_held: Option<RemovalsHeld>,
 }

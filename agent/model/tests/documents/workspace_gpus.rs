@@ -210,3 +210,65 @@ fn nothing_is_stopped_that_computes_or_that_would_not_be_started_again() {
     assert_eq!(deeds(WorkspaceRepair::Restart, |at| at.document.agent.enabled = false), 0);
     assert_eq!(deeds(WorkspaceRepair::Restart, |at| at.driver_changing = Some("it is upgraded".to_owned())), 0);
 }
+
+#[test]
+fn what_is_due_without_room_wakes_at_no_time_of_its_own_and_is_looked_at_when_a_look_has_ended() {
+    let wishes: Vec<_> = (1..=6).map(|number| wish(&format!("w{number}"), &json!({}))).collect();
+    let mut at = with_containers(world(&wishes), &ContainerRun::Running);
+    assert_eq!(at.look.containers.len(), 6);
+    for seen in &mut at.look.containers {
+        seen.pid = Some(4711);
+        at.gpu_needs.insert(seen.workspace_id.clone().unwrap(), needs());
+    }
+    let turn = decide_workspaces(&at);
+    assert_eq!((turn.probes.len(), turn.probe_at), (4, None));
+    at.memory = turn.memory.clone();
+    at.doing.probes = turn.probes.iter().map(|probe| probe.workspace_id.clone()).collect();
+    at.now.boot = at.now.boot.plus(1_000);
+    let waiting = decide_workspaces(&at);
+    assert_eq!((waiting.probes.len(), waiting.probe_at), (0, None), "nothing wakes but the end of a look");
+    at.doing.probes.remove(&turn.probes[0].workspace_id);
+    let next = decide_workspaces(&at);
+    assert_eq!((next.probes.len(), next.probe_at), (1, Some(BootMillis(1_030_000))));
+    assert!(turn.probes.iter().all(|one| one.workspace_id != next.probes[0].workspace_id));
+}
+
+#[test]
+fn a_loss_that_rests_on_one_observation_is_not_confirmed_by_it_again() {
+    let mut at = running(WorkspaceRepair::Restart);
+    let wrong = WorkspaceGpuNeeds { gone: vec!["the host has no GPU-a any more".to_owned()], ..needs() };
+    at.gpu_needs.insert(id("w1"), wrong);
+    for _ in 0..5 {
+        assert_eq!(next(&mut at, &healthy(), 30_000).0.deeds.len(), 0);
+    }
+    at.gpu_needs.get_mut(&id("w1")).unwrap().sequence = 1;
+    next(&mut at, &healthy(), 30_000);
+    assert!(matches!(&decide_workspaces(&at).deeds[..], [WorkspaceDeed::Stop { .. }]));
+}
+
+/// It was stopped for its GPUs, and was started again.
+fn started_again(at: &mut WorkspacesWorld) {
+    at.look.containers[0].started_at = Some(UnixMillis(at.now.boot.0.try_into().unwrap()));
+}
+
+/// It loses them twenty times, so many milliseconds apart, and has them for so long after each start. How often it was stopped.
+fn stops(apart_ms: u64, well_ms: u64) -> usize {
+    let (mut at, mut stops) = (running(WorkspaceRepair::Restart), 0);
+    for _ in 0..20 {
+        next(&mut at, &healthy(), 30_000);
+        next(&mut at, &healthy(), well_ms);
+        next(&mut at, &healthy(), apart_ms);
+        next(&mut at, &lost(), 5_000);
+        next(&mut at, &lost(), 5_000);
+        let (turn, _) = next(&mut at, &lost(), 1_000);
+        stops += turn.deeds.len();
+        started_again(&mut at);
+    }
+    stops
+}
+
+#[test]
+fn repairs_count_however_far_apart_they_are_until_it_has_had_its_gpus_for_half_an_hour() {
+    assert_eq!(stops(3_600_000, 60_000), 5, "each only once in an hour");
+    assert_eq!(stops(30_000, 1_800_000), 20);
+}

@@ -6,7 +6,7 @@ use model::nvidia_container::ImageSeen;
 use model::policy::Requester;
 use model::workspace_life::{
     DiskRoom, ImageStatus, ImageWish, WorkspaceDeed, WorkspaceReason, WorkspacesMemory, WorkspacesTurn,
-    decide_workspaces,
+    WorkspacesWorld, decide_workspaces,
 };
 use serde_json::{Value, json};
 
@@ -114,4 +114,45 @@ fn an_image_of_the_document_is_pulled_after_those_of_workspaces_and_met_by_its_d
     (world.manager_held, world.document.agent.draining) = (None, true);
     let turn = decide_workspaces(&world);
     assert_eq!((codes(&turn)[0].as_str(), pulls(&turn)), ("draining", false));
+}
+
+#[test]
+fn what_may_not_be_pulled_wants_no_room_and_a_pull_ahead_leaves_workspaces_twice_the_reserve() {
+    let other: ImageRef = image().to_string().replace("desktop", "other").replace("5e", "6f").parse().unwrap();
+    let mut world = world(&[wish("w", &json!({}))]);
+    world.document.images = vec![serde_json::from_value(entry("j", &other, 5)).unwrap()];
+    world.images = vec![ImageWish { id: "j".to_owned(), requester: Requester::Manager, image: Ok(other.clone()) }];
+    world.look.images = vec![(image(), ImageSeen::Present { digests: Vec::new() }), (other.clone(), ImageSeen::Absent)];
+    let pulls = |turn: &WorkspacesTurn| turn.deeds.iter().any(|deed| matches!(deed, WorkspaceDeed::Pull { .. }));
+    let code = |turn: &WorkspacesTurn| turn.state.images[0].reason.as_ref().map(|reason| reason.code.clone()).unwrap();
+    for (available, is_pulled, ahead) in [(25, true, 0), (24, false, 25_000_000_000), (9, false, 25_000_000_000)] {
+        world.room = Some(room(available));
+        let turn = decide_workspaces(&world);
+        assert_eq!((pulls(&turn), turn.state.disk_wanted_ahead_bytes), (is_pulled, ahead), "{available} GB");
+        assert_eq!(code(&turn), if is_pulled { "pulling" } else { "disk_short" });
+        assert_eq!(turn.state.disk_wanted_bytes, 0);
+    }
+    // Denied, held, draining, switched off: it wants nothing, however large it is.
+    type Change = fn(&mut WorkspacesWorld);
+    let changes: [(Change, &str); 5] = [
+        (|world| world.host.policy.forbidden = true, "denied_by_local_policy"),
+        (|world| world.host.policy.registries = Some(Vec::new()), "denied_by_local_policy"),
+        (|world| world.manager_held = Some(WorkspaceReason::new("remote_locked", "locked")), "remote_locked"),
+        (|world| world.document.agent.enabled = false, "disabled"),
+        (|world| world.document.agent.draining = true, "draining"),
+    ];
+    for (change, expected) in changes {
+        let mut world = world.clone();
+        // The image of the workspace is not there either.
+        world.look.images[0].1 = ImageSeen::Absent;
+        change(&mut world);
+        let turn = decide_workspaces(&world);
+        let wanted = (turn.state.disk_wanted_bytes, turn.state.disk_wanted_ahead_bytes);
+        assert_eq!((code(&turn).as_str(), wanted), (expected, (0, 0)), "{turn:?}");
+    }
+    // A workspace waits for room: nothing is pulled ahead, and the room is the workspace's.
+    world.look.images[0].1 = ImageSeen::Absent;
+    let turn = decide_workspaces(&world);
+    assert_eq!((code(&turn).as_str(), pulls(&turn), turn.state.disk_wanted_ahead_bytes), ("disk_short", false, 0));
+    assert_eq!(turn.state.disk_wanted_bytes, 10_000_000_000);
 }

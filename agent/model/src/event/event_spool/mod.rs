@@ -1,7 +1,7 @@
 //! The spool: events in the order of their numbers until a manager has them, within bounds, and what of it is to be written.
 //!
 //! What is delivered stays as history for people as long as there is room. Under pressure the history goes first, then what matters
-//! least, and errors last.
+//! least, and errors last. Without a manager that takes events all of it is history: the oldest goes first, and none counts as dropped.
 
 use super::event_facts::{AgentSighting, EventFacts};
 use super::event_news::event_news;
@@ -67,6 +67,8 @@ pub struct EventSpool {
     /// The identity whose manager has all events up to this number.
     owner: Option<String>,
     acked: u64,
+    /// That manager takes events, as far as is known.
+    takes: bool,
     /// What the next look is compared with; `None` = it was lost.
     facts: Option<EventFacts>,
     /// The same as it is on disk.
@@ -86,6 +88,7 @@ impl EventSpool {
             last_seq,
             owner: None,
             acked: 0,
+            takes: false,
             facts: Some(EventFacts::default()),
             facts_kept: EventFacts::default(),
             dropped: 0,
@@ -150,7 +153,8 @@ impl EventSpool {
                 let SpoolHead { last_seq, acked, owner, facts, .. } = *head;
                 self.last_seq = self.last_seq.max(last_seq);
                 self.acked = acked;
-                self.owner = owner.map(|owner| owner.server_id);
+                self.takes = owner.as_ref().is_some_and(|owner| owner.takes);
+                self.owner = owner.and_then(|owner| owner.server_id);
                 self.facts = Some(facts);
             }
             SpoolRecord::Turn(turn) => {
@@ -166,9 +170,10 @@ impl EventSpool {
                 }
             }
             SpoolRecord::Acked(acked) => self.acked = self.acked.max(acked),
-            SpoolRecord::Owner(SpoolOwner { server_id, from }) => {
-                self.owner = Some(server_id);
+            SpoolRecord::Owner(SpoolOwner { server_id, from, takes }) => {
+                self.owner = server_id;
                 self.acked = from;
+                self.takes = takes;
             }
         }
     }
@@ -232,9 +237,10 @@ impl EventSpool {
             let delivered = self.delivered();
             let least = |severity: EventSeverity| self.kept.iter().position(|one| one.event.what.severity == severity);
             let severities = [EventSeverity::Debug, EventSeverity::Info, EventSeverity::Warning, EventSeverity::Error];
-            let victim = if delivered > 0 { Some(0) } else { severities.into_iter().find_map(least) };
+            let is_missed = delivered == 0 && self.owner.is_some() && self.takes;
+            let victim = if is_missed { severities.into_iter().find_map(least) } else { Some(0) };
             let Some(victim) = victim else { return };
-            if delivered == 0 && self.owner.is_some() {
+            if is_missed {
                 self.dropped = self.dropped.saturating_add(1);
             }
             self.remove(victim);
@@ -291,7 +297,31 @@ impl EventSpool {
             self.dropped = 0;
         }
         self.owner = Some(server_id.to_owned());
-        let owner = SpoolOwner { server_id: server_id.to_owned(), from: self.acked };
+        self.takes = false;
+        self.queue_owner();
+    }
+
+    /// This host has left its manager: what happened until now is for no other one, and waits no longer.
+    pub fn disown(&mut self) {
+        if self.owner.take().is_some() {
+            self.acked = self.last_seq;
+            self.takes = false;
+            self.dropped = 0;
+            self.queue_owner();
+        }
+    }
+
+    /// The manager of this host takes events, or it takes none: then none that goes counts as dropped.
+    pub fn note_taker(&mut self, takes: bool) {
+        if self.owner.is_some() && self.takes != takes {
+            self.takes = takes;
+            self.dropped = 0;
+            self.queue_owner();
+        }
+    }
+
+    fn queue_owner(&mut self) {
+        let owner = SpoolOwner { server_id: self.owner.clone(), from: self.acked, takes: self.takes };
         self.disk.queue(line(&SpoolRecord::Owner(owner)), 0, true);
     }
 
@@ -347,7 +377,8 @@ impl EventSpool {
     pub fn next_write(&mut self) -> Option<SpoolWrite> {
         let Self { disk, kept, .. } = self;
         let (facts, last_seq, acked) = (&self.facts, self.last_seq, self.acked);
-        let owner = self.owner.as_ref().map(|id| SpoolOwner { server_id: id.clone(), from: acked });
+        let takes = self.takes;
+        let owner = self.owner.as_ref().map(|id| SpoolOwner { server_id: Some(id.clone()), from: acked, takes });
         let facts_kept = &mut self.facts_kept;
         disk.next(self.bytes, || {
             let facts = facts.clone().unwrap_or_default();

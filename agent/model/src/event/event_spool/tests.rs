@@ -162,6 +162,7 @@ fn any_bytes_at_all_are_read_within_bounds() {
 fn the_least_goes_first_and_errors_last_and_what_the_manager_has_before_all() {
     let mut spool = EventSpool::empty(0);
     spool.own(A);
+    spool.note_taker(true);
     happen(&mut spool, EventSeverity::Error, &["error"]);
     happen(&mut spool, EventSeverity::Info, &["delivered"]);
     assert!(!spool.acknowledge(A, 3, 3), "beyond the last event");
@@ -253,6 +254,58 @@ fn another_identity_gets_nothing_of_what_happened_under_the_one_before() {
         assert!(spool.batch(A, 500, None).events.is_empty());
         assert_eq!(all(&spool).len(), 3, "people see all");
     }
+}
+
+#[test]
+fn without_a_manager_that_takes_events_the_oldest_goes_first_and_nothing_counts_as_dropped() {
+    for server_id in [None, Some(A)] {
+        let mut spool = EventSpool::empty(0);
+        if let Some(server_id) = server_id {
+            spool.own(server_id);
+            spool.note_taker(false);
+        }
+        happen(&mut spool, EventSeverity::Warning, &["old"; SPOOL_MOST]);
+        happen(&mut spool, EventSeverity::Debug, &["new", "newest"]);
+        let kept = all(&spool);
+        assert_eq!((kept.len(), spool.dropped()), (SPOOL_MOST, 0));
+        assert_eq!(kept[SPOOL_MOST - 2..], ["new", "newest"]);
+    }
+}
+
+#[test]
+fn whether_the_manager_takes_events_outlives_a_restart_and_what_counted_does_not_once_it_takes_none() {
+    let (mut spool, mut file) = (EventSpool::empty(0), Vec::new());
+    spool.own(A);
+    spool.note_taker(true);
+    happen(&mut spool, EventSeverity::Error, &["error"; SPOOL_MOST]);
+    write(&mut spool, &mut file);
+    let mut spool = EventSpool::read(&file, 0).unwrap().spool;
+    happen(&mut spool, EventSeverity::Info, &["info"]);
+    assert_eq!((spool.dropped(), all(&spool).iter().any(|one| one == "info")), (1, false), "errors go last");
+    spool.note_taker(false);
+    assert_eq!(spool.dropped(), 0);
+    happen(&mut spool, EventSeverity::Info, &["info"]);
+    assert_eq!((spool.dropped(), all(&spool).last().unwrap().as_str()), (0, "info"), "the oldest goes");
+}
+
+#[test]
+fn what_happened_before_a_host_left_waits_no_longer_and_is_for_no_other_manager() {
+    let (mut spool, mut file) = (EventSpool::empty(0), Vec::new());
+    spool.disown();
+    happen(&mut spool, EventSeverity::Info, &["before any"]);
+    spool.own(A);
+    write(&mut spool, &mut file);
+    assert_eq!(spool.waiting(), 1, "a host that had no manager has not left one");
+    spool.disown();
+    assert_eq!((spool.waiting(), spool.deliverable(), spool.batch(A, 500, None).last()), (0, None, None));
+    write(&mut spool, &mut file);
+    let mut spool = EventSpool::read(&file, 0).unwrap().spool;
+    assert_eq!((spool.waiting(), all(&spool).len()), (0, 1), "people see all");
+    happen(&mut spool, EventSeverity::Info, &["alone"]);
+    spool.own(B);
+    write(&mut spool, &mut file);
+    assert_eq!(messages(&spool.batch(B, 500, None).events), ["alone"]);
+    assert_eq!(messages(&EventSpool::read(&file, 0).unwrap().spool.batch(B, 500, None).events), ["alone"]);
 }
 
 #[test]
