@@ -72,13 +72,18 @@ UNIT
     systemctl stop "gpuhostd-$1.service"
     answered gpuhostd "$1"
 }
+# Of control groups the host hand may write those of containers and services: devices in version 1, and these two in version 2.
+writes_groups_of_containers_alone() {
+    grep -q '^/sys/fs/cgroup/[^ ]* writable$' "$OPENED" &&
+        ! grep '^/sys/fs/cgroup/[^ ]* writable$' "$OPENED" | grep -vE '^/sys/fs/cgroup/(devices|system\.slice|docker) '
+}
 nothing_missed() { ! journalctl _PID=1 --no-pager --output=cat | grep "Couldn't stat device"; }
 
 mkdir -p "${OPENED%/*}" /run/systemd/system/gpuhostd-host.service.d
 cat >/run/systemd/system/gpuhostd-host.service.d/devices.conf <<UNIT
 [Service]
 ReadWritePaths=${OPENED%/*}
-ExecStartPre=/bin/bash -c '/rig/open-nodes.sh rw ${NODES[*]} >$OPENED; /rig/open-nodes.sh r /dev/nvidia-caps/* /proc/driver/nvidia/capabilities/mig/config >>$OPENED'
+ExecStartPre=/bin/bash -c '/rig/open-nodes.sh rw ${NODES[*]} >$OPENED; /rig/open-nodes.sh r /dev/nvidia-caps/* /proc/driver/nvidia/capabilities/mig/config >>$OPENED; /rig/writable-groups.sh >>$OPENED'
 UNIT
 systemctl daemon-reload
 
@@ -94,6 +99,7 @@ check "of the MIG capabilities it may open the monitor" capabilities 2
 check "and no other: not the configuration" says /dev/nvidia-caps/nvidia-cap1 EPERM
 check "nor that of an instance, nor the fabric's" refuses_all_others
 check "nor the configuration by its old way" says /proc/driver/nvidia/capabilities/mig/config EACCES
+check "of control groups it may write those of containers and services" writes_groups_of_containers_alone
 sed 's/^/        /' "$OPENED" >&3
 numbers 'monitor 5' 'config 2'
 check "with a driver of other numbers it starts too" within 10 start_hand

@@ -126,7 +126,7 @@ runs_as() { is "$(stat -c %U "/proc/$(main_pid "$1")")" "$2"; }
 # not authorized. The token of an enrolment and the text of a workspace are descriptors, which busctl cannot send: those are tried with
 # gpuhostctl.
 may_nothing() {
-    local object interface= member kind signature said rest arguments changes=0
+    local object interface= member kind signature said rest text arguments changes=0
     for object in $(busctl tree --list org.gpuhost.Agent1); do
         while read -r member kind signature _; do
             case $kind in
@@ -134,11 +134,14 @@ may_nothing() {
             method)
                 case $interface$signature in org.gpuhost.Agent1.*'a{sv}') ;; *) continue ;; esac
                 arguments=() rest=$signature
-                while [[ $rest == s* ]]; do arguments+=(0000:01:00.0) rest=${rest#s}; done
+                # What has another form than an address is refused before anybody is asked who the caller is.
+                case $member in .AddTrust | .RemoveTrust) text=$(printf '%064d' 0) ;; *) text=0000:01:00.0 ;; esac
+                while [[ $rest == s* ]]; do arguments+=("$text") rest=${rest#s}; done
+                while [[ $rest == t* ]]; do arguments+=(0) rest=${rest#t}; done
                 while [[ $rest == b* ]]; do arguments+=(false) rest=${rest#b}; done
                 said=$(as_user "$1" busctl call org.gpuhost.Agent1 "$object" "$interface" "${member#.}" "$signature" \
                     "${arguments[@]}" 0 2>&1) || true
-                case $member in .Get* | .Sample | .Read | .Preview) continue ;; .Enroll | .CreateWorkspace) continue ;; esac
+                case $member in .Get* | .List* | .Sample | .Read* | .Preview) continue ;; .Enroll | .SetToken | .CreateWorkspace) continue ;; esac
                 changes=$((changes + 1))
                 grep -q 'not authorized for org.gpuhost.agent1' <<<"$said" || { echo "$object $member: $said"; return 1; }
                 ;;
@@ -148,6 +151,8 @@ may_nothing() {
     said=$(as_user "$1" gpuhostctl run --name refused --image "registry.example/x@sha256:$(printf '%064d' 0)" --cores 1 \
         --memory 1GiB 2>&1) && { echo "a workspace was created: $said"; return 1; }
     grep -q 'not authorized for org.gpuhost.agent1' <<<"$said" || { echo "gpuhostctl run: $said"; return 1; }
+    said=$(as_user "$1" gpuhostctl token --token-file - <<<"one-use-token" 2>&1) && { echo "a token was taken: $said"; return 1; }
+    grep -q 'not authorized for org.gpuhost.agent1' <<<"$said" || { echo "gpuhostctl token: $said"; return 1; }
     [ "$changes" -ge 4 ] || { echo "only $changes methods were tried"; return 1; }
 }
 

@@ -300,7 +300,7 @@ mod tests {
             ("r.example:5000/x", Some("plain")),
             ("r.example/x", None),
             ("r.example.evil/x", None),
-            ("evil.example/r.example:5000/x", None),
+            ("evil.example/r.example/x", None),
             ("quay.io/team/x", Some("team")),
             ("quay.io/team", Some("team")),
             ("quay.io/teams/x", Some("all")),
@@ -308,7 +308,7 @@ mod tests {
         ] {
             assert_eq!(user(&logins, name).as_deref(), expected, "{name}");
         }
-        let hub = logins.of(&image("kasm/desktop")).unwrap();
+        let hub = logins.of(&image("docker.io/kasm/desktop")).unwrap();
         assert_eq!(hub.password, "p:w", "only the first colon ends the user");
         let sent = hub.credentials("docker.io");
         assert_eq!((sent.serveraddress.as_deref(), sent.auth), (Some("docker.io"), None));

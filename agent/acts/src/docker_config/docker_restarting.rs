@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_secs(600);
 pub(super) struct LastRestart(Arc<Mutex<Option<Instant>>>);
 
 impl LastRestart {
-    /// Notes that it is restarted now, unless it was lately.
+    /// Notes that it is restarted now, unless it was recently.
     fn begin(&self, now: Instant) -> Result<(), String> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(age) = age(*last, now) {

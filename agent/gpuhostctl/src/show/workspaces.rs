@@ -192,7 +192,7 @@ pub(crate) fn one(view: &WorkspaceView) -> Vec<String> {
         ("Memory", Some(mib(view.memory_bytes)), Look::Plain),
         ("Uses", uses(view), Look::Plain),
         ("GPUs", Some(gpus(view)), Look::Plain),
-        ("Its GPUs are", gpu_ok, if view.gpu_ok == Some(false) { Look::Bad } else { Look::Plain }),
+        ("GPU state", gpu_ok, if view.gpu_ok == Some(false) { Look::Bad } else { Look::Plain }),
         ("Generation", Some(view.generation.to_string()), Look::Plain),
     ];
     let mut table = Table::untitled();

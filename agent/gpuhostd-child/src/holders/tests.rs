@@ -177,8 +177,9 @@ fn of_a_container_with_more_device_files_than_are_looked_at_nothing_is_known() {
     contained(folder.path(), 12, &ids[1], &nodes);
     assert!(listed(12, &ids[1]).unwrap_err().said.contains("more device files than are looked at"));
     contained(folder.path(), 13, &ids[2], &[("null", 1, 3)]);
+    let device_files = folder.path().join("13").join("root").join("dev");
     for number in 0..16_384 {
-        std::fs::write(folder.path().join(format!("13/root/dev/plain-{number}")), "").unwrap();
+        std::fs::write(device_files.join(format!("plain-{number}")), "").unwrap();
     }
     assert!(listed(13, &ids[2]).unwrap_err().said.contains("more device files than are looked at"));
 }

@@ -27,7 +27,10 @@ fn host_of(page: &str, world: &World) -> Option<String> {
     Some(file.to_str().expect("UTF-8").to_owned())
 }
 
-/// Durations differ from run to run: the page shows `3 s ago` for each.
+/// Rows that are there once a sample or a look has come, which may be after the command.
+const LATER: [&str; 2] = ["Uses  ", "GPU state  "];
+
+/// Durations differ from run to run: the page shows `3 s ago` for each. What may come later is left out.
 fn settled(text: &str) -> String {
     let (mut out, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once(" ago") {
@@ -41,7 +44,8 @@ fn settled(text: &str) -> String {
     let lines: Vec<&str> = rest.lines().map(str::trim_end).collect();
     let tail = if rest.ends_with('\n') { "\n" } else { "" };
     let out = out + &lines.join("\n") + tail;
-    out.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+    let is_sure = |line: &&str| !LATER.iter().any(|row| line.starts_with(row));
+    out.lines().filter(is_sure).map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
 /// What a command of a page prints; of one that fails also why. The progress of one that succeeds differs from run to run.
