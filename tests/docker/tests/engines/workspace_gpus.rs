@@ -13,8 +13,8 @@ use std::path::PathBuf;
 
 /// `/dev/full`: the stand-in runtime gives it as a GPU.
 const GPU: DeviceNumber = DeviceNumber { major: 1, minor: 7 };
-/// `/dev/mem`, which no container has.
-const MEM: DeviceNumber = DeviceNumber { major: 1, minor: 1 };
+/// `/dev/kmsg`, which every host has and no container may open.
+const KMSG: DeviceNumber = DeviceNumber { major: 1, minor: 11 };
 
 fn child() -> Own {
     let own = std::env::current_exe().expect("this test's own path");
@@ -46,8 +46,8 @@ async fn a_workspace_that_lost_its_gpu_is_found_from_inside_its_control_group_an
         let nodes = container_devices::list(&Supervisor::default(), &child(), &id, pid).await.unwrap();
         assert!(nodes.iter().any(|node| node.path == "/dev/nvidia1" && node.number == GPU), "{release}: {nodes:?}");
         let verdict = |number, verdict| DeviceVerdict { number, verdict };
-        let (kept, denied) = (verdict(GPU, CgroupVerdict::Allowed), verdict(MEM, CgroupVerdict::Denied));
-        assert_eq!(may_open(&id, pid, &[GPU, MEM]).await, [kept.clone(), denied], "{release}");
+        let (kept, denied) = (verdict(GPU, CgroupVerdict::Allowed), verdict(KMSG, CgroupVerdict::Denied));
+        assert_eq!(may_open(&id, pid, &[GPU, KMSG]).await, [kept.clone(), denied], "{release}");
 
         // Neither another container nor another process is taken for it.
         let other: ContainerId = "ab".repeat(32).parse().unwrap();

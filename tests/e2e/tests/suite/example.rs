@@ -104,7 +104,9 @@ fn the_daemon_gets_on_with_it(version: &str) {
     let output = world.ctl(&bus.address, &[&["enroll", &url, "--token-file"][..], &files].concat());
     assert!(output.status.success(), "{version}: {}", String::from_utf8_lossy(&output.stderr));
     let first = example.until("applied e1 1");
-    std::fs::write(world.path().join("desired.json"), document(2)).expect("the next revision");
+    // Whole or not at all: the example reads it at each heartbeat.
+    std::fs::write(world.path().join("desired.new"), document(2)).expect("the next revision");
+    std::fs::rename(world.path().join("desired.new"), world.path().join("desired.json")).expect("the next revision");
     let second = example.until("applied e1 2");
     // The same host, and no heartbeat was lost on the way.
     assert_eq!(first.split(' ').next(), second.split(' ').next(), "{version}");
@@ -112,7 +114,8 @@ fn the_daemon_gets_on_with_it(version: &str) {
     assert_eq!(
         (status["ManagerState"].as_str(), status["HeartbeatsFailed"].as_u64()),
         (Some("ok"), Some(0)),
-        "{version}"
+        "{version}: {}",
+        daemon.log()
     );
     drop(daemon);
 }
