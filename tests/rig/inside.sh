@@ -198,15 +198,15 @@ service_is_alive() {
 # What excludes each other is tried apart. An authority that is not there is the only thing that is wrong where it is named.
 example_is_valid() {
     local without said token
-    for token in token shared-token; do install -m 640 -g gpuhostd /dev/stdin /etc/gpuhostd/$token <<<secret; done
+    for token in token shared-token readiness.jwt; do install -m 640 -g gpuhostd /dev/stdin /etc/gpuhostd/$token <<<secret; done
     for without in 'ca_file|shared_token_file' 'ca_file|enrolment_token_file'; do
         example_without "$without"
         gpuhostctl config check /tmp/example.toml || return 1
     done
     example_without 'pin_sha256|shared_token_file'
     said=$(gpuhostctl config check /tmp/example.toml 2>&1) && { echo "taken: $said"; return 1; }
-    rm /etc/gpuhostd/token /etc/gpuhostd/shared-token
-    is "$(grep '^/tmp/example.toml:' <<<"$said" | grep -v manager-ca.pem)" ""
+    rm /etc/gpuhostd/{token,shared-token,readiness.jwt}
+    is "$(grep '^/tmp/example.toml:' <<<"$said" | grep -vE "(manager|upstream)-ca.pem")" ""
 }
 example_without() {
     sed -E 's/^#([a-z0-9_]+ = |    "|\]|\[)/\1/' /etc/gpuhostd/config.toml | grep -vE "^($1) = " >/tmp/example.toml
