@@ -137,6 +137,15 @@ impl Shown {
     }
 }
 
+/// An image with the first digits of its digest, as Docker shows them: the whole of it is in the JSON.
+fn short(subject: &str) -> String {
+    const DIGITS: usize = 12;
+    match subject.split_once("@sha256:") {
+        Some((name, digest)) => format!("{name}@sha256:{}", digest.chars().take(DIGITS).collect::<String>()),
+        None => subject.to_owned(),
+    }
+}
+
 /// Events as lines, with a title above the first.
 pub(crate) fn lines(events: &[EventView], titled: bool) -> Vec<String> {
     let mut table =
@@ -147,12 +156,12 @@ pub(crate) fn lines(events: &[EventView], titled: bool) -> Vec<String> {
             "debug" => Look::Dim,
             _ => Look::Plain,
         };
-        let subject = Some(event.subject.as_str()).filter(|subject| !subject.is_empty());
+        let subject = Some(short(&event.subject)).filter(|subject| !subject.is_empty());
         table.row(vec![
             Cell::plain(Some(&UnixMillis(event.time).to_utc())),
             Cell::new(&event.severity, look),
             Cell::plain(Some(&event.kind)),
-            Cell::plain(subject),
+            Cell::plain(subject.as_deref()),
             Cell::plain(Some(&event.message)),
         ]);
     }

@@ -69,8 +69,12 @@ async fn read(daemon: &Daemon, mode: Option<&str>) -> Result<ImagesView, Failure
     serde_json::from_str(&text).map_err(|source| Failure::Answer { source })
 }
 
-fn mib(bytes: u64) -> String {
-    format!("{} MiB", bytes >> 20)
+/// In MiB, and in GiB from 10 of them on.
+fn size(bytes: u64) -> String {
+    match bytes >> 20 {
+        mib if mib >= 10 << 10 => format!("{} GiB", mib >> 10),
+        mib => format!("{mib} MiB"),
+    }
 }
 
 /// How it is named: as it was pulled, by a tag, else by its id.
@@ -84,7 +88,10 @@ fn why(image: &ImageView) -> String {
     match image.kept.as_deref() {
         None => "removed next".to_owned(),
         Some("not_ours") => "not pulled by gpuhostd".to_owned(),
-        Some("in_use") => format!("{} containers", image.containers.len()),
+        Some("in_use") => match image.containers.len() {
+            1 => "1 container".to_owned(),
+            count => format!("{count} containers"),
+        },
         Some("wished") => "the desired state or an NVIDIA container names it".to_owned(),
         Some("tagged") => "it has a tag".to_owned(),
         Some("pulled_just_now") => "pulled within the last hour".to_owned(),
@@ -110,7 +117,7 @@ fn lines(view: &ImagesView) -> Vec<String> {
             let needed = image.needed_at.and_then(|at| u64::try_from(at).ok()).map(ago);
             table.row(vec![
                 Cell::plain(Some(name(image))),
-                Cell::plain(Some(&mib(image.size_bytes))),
+                Cell::plain(Some(&size(image.size_bytes))),
                 Cell::plain(Some(if image.ours { "gpuhostd" } else { "others" })),
                 Cell::plain(needed.as_deref()),
                 Cell::plain(Some(&why(image))),
@@ -127,7 +134,7 @@ fn disk(view: &ImagesView) -> Option<String> {
     let (free, reserve) = (view.disk_available_bytes?, view.disk_reserve_bytes?);
     let is_short = free < reserve;
     let path = view.disk.as_deref().unwrap_or("?");
-    let words = format!("{} free in {}, reserve {}", mib(free), clean(path), mib(reserve));
+    let words = format!("{} free in {}, reserve {}", size(free), clean(path), size(reserve));
     let look = if is_short { Look::Bad } else { Look::Good };
     Some(format!("{} {}; images.prune = {}", paint("Disk:", Look::Bold), paint(&words, look), clean(&view.mode)))
 }
@@ -143,10 +150,10 @@ fn removal_lines(view: &ImagesView) -> Vec<String> {
     }
     let mut table = Table::new(&["IMAGE", "SIZE"]);
     for image in &removed {
-        table.row(vec![Cell::plain(Some(name(image))), Cell::plain(Some(&mib(image.size_bytes)))]);
+        table.row(vec![Cell::plain(Some(name(image))), Cell::plain(Some(&size(image.size_bytes)))]);
     }
     let bytes = removed.iter().map(|image| image.size_bytes).fold(0, u64::saturating_add);
     let mut lines = table.lines();
-    lines.push(format!("{} images would be removed, {} at most: they can share layers.", removed.len(), mib(bytes)));
+    lines.push(format!("{} images would be removed, {} at most: they can share layers.", removed.len(), size(bytes)));
     lines
 }
