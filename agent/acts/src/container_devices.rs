@@ -26,7 +26,8 @@ pub async fn list(
     pid: u32,
 ) -> Result<Vec<ContainerNode>, ActError> {
     let args = Task::ListContainerNodes.arguments([container.as_str().into(), pid.to_string().into()]);
-    answer(supervisor, child, args, format!("list the device files of container {}", container.short())).await
+    let attempted = format!("list the device files of container {}", container.short());
+    answer(supervisor, child, (container, args), attempted).await
 }
 
 /// What its control group lets it do with these devices. None is opened.
@@ -45,17 +46,19 @@ pub async fn probe(
         ActError::Refused { attempted: attempted.clone(), cause }
     })?;
     let rest: [OsString; 3] = [container.as_str().into(), pid.to_string().into(), asked.into()];
-    answer(supervisor, child, Task::ProbeContainerDevices.arguments(rest), attempted).await
+    answer(supervisor, child, (container, Task::ProbeContainerDevices.arguments(rest)), attempted).await
 }
 
 async fn answer<T: DeserializeOwned>(
     supervisor: &Supervisor,
     child: &Own,
-    args: Vec<OsString>,
+    (container, args): (&ContainerId, Vec<OsString>),
     attempted: String,
 ) -> Result<T, ActError> {
     let refused = |cause: OsCause| ActError::Refused { attempted: attempted.clone(), cause };
-    let finished = supervisor.run("container-devices", Program::own(child, args, WITHIN)).await;
+    // A purpose for each: a container at which a child hangs holds up the look at no other.
+    let purpose = format!("container-devices {}", container.as_str());
+    let finished = supervisor.run(purpose, Program::own(child, args, WITHIN)).await;
     let finished = finished.map_err(|fault| refused(as_cause(&fault)))?;
     serde_json::from_slice(&finished.stdout).map_err(|error| refused(no_answer(&finished, &error)))
 }

@@ -2,6 +2,7 @@
 //! login is repeated anywhere; no helper program is started.
 
 use bollard::auth::DockerCredentials;
+use model::base64_text::decode_base64;
 use model::image_ref::ImageRef;
 use model::registry_login::{RegistryLogin, RegistryLoginsSeen, registry_of};
 use serde::Deserialize;
@@ -216,7 +217,7 @@ fn login(entry: &Value) -> Result<Login, &'static str> {
     let text = |key: &str| entry.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
     let (mut username, mut password) = (text("username").unwrap_or_default(), text("password").unwrap_or_default());
     if let Some(auth) = text("auth") {
-        let decoded = decode(&auth).and_then(|bytes| String::from_utf8(bytes).ok());
+        let decoded = decode_base64(&auth).and_then(|bytes| String::from_utf8(bytes).ok());
         let decoded = decoded.ok_or("`auth` is not Base64 of USER:PASSWORD")?;
         let (user, secret) = decoded.split_once(':').ok_or("`auth` is not Base64 of USER:PASSWORD")?;
         // Older programs have padded the password with zero bytes.
@@ -229,29 +230,6 @@ fn login(entry: &Value) -> Result<Login, &'static str> {
     Ok(Login { username, password, identity_token: text("identitytoken"), registry_token: text("registrytoken") })
 }
 
-/// Base64 in either alphabet, with padding or without (RFC 4648).
-fn decode(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim_end_matches('=');
-    let (mut bytes, mut bits, mut count) = (Vec::with_capacity(text.len()), 0_u32, 0_u32);
-    for byte in text.bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6 | u32::from(value)) & 0xffff;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push(u8::try_from(bits >> count & 0xff).ok()?);
-        }
-    }
-    Some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,24 +240,6 @@ mod tests {
 
     fn user(logins: &RegistryLogins, name: &str) -> Option<String> {
         Some(logins.of(&image(name))?.username.clone())
-    }
-
-    #[test]
-    fn base64_is_read_in_both_alphabets_and_nothing_else_is() {
-        for (text, bytes) in [
-            ("", &b""[..]),
-            ("Zg==", b"f"),
-            ("Zm8=", b"fo"),
-            ("Zm9v", b"foo"),
-            ("Zm9vYg", b"foob"),
-            ("+/8", &[0xfb, 0xff]),
-            ("-_8=", &[0xfb, 0xff]),
-        ] {
-            assert_eq!(decode(text).as_deref(), Some(bytes), "{text}");
-        }
-        for text in ["Zm 9v", "Zm9v\n", "Zm=9v", "é"] {
-            assert_eq!(decode(text), None, "{text}");
-        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Nothing here touches a file, a process, a socket or a clock; the compiler and clippy hold that.
 
 pub mod absence;
+pub mod base64_text;
 pub mod blocker;
 pub mod causes;
 pub mod cdi;

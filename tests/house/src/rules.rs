@@ -44,7 +44,8 @@ pub const FLOORS: [Floor; 22] = [
 ];
 
 /// All that the vocabulary may be built on: no runtime, no file system, no process, no clock.
-pub const MODEL_IS_BUILT_ON: [&str; 11] = [
+pub const MODEL_IS_BUILT_ON: [&str; 12] = [
+    "data-encoding",
     "jiff",
     "quick-xml",
     "saphyr-parser",

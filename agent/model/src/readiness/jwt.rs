@@ -1,6 +1,8 @@
 //! The token of the readiness call: when it expires, as far as that explains a refusal, and texts without it. Nothing is verified.
 
-/// No token with a date of expiry is longer, in bytes.
+use crate::base64_text::decode_base64;
+
+/// No payload with a date of expiry is longer, in bytes.
 const PAYLOAD_MOST_BYTES: usize = 12 * 1024;
 /// What takes the place of a token.
 const REDACTED: &str = "[redacted]";
@@ -9,7 +11,7 @@ const REDACTED: &str = "[redacted]";
 #[must_use]
 pub fn jwt_expiry(token: &str) -> Option<i64> {
     let payload = token.split('.').nth(1)?;
-    let bytes = base64url(payload)?;
+    let bytes = decode_base64(Some(payload).filter(|text| text.len() <= PAYLOAD_MOST_BYTES)?)?;
     let claims: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
     let exp = claims.get("exp")?;
     // A library may have written a number with a fraction.
@@ -34,33 +36,6 @@ pub fn without_jwt(text: &str, token: &str) -> String {
 fn percent_encoded(token: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"*-._".contains(&byte);
     token.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
-}
-
-/// Base64 with the alphabet for URLs, with or without padding; the other alphabet is read as well.
-fn base64url(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim_end_matches('=');
-    if text.len() > PAYLOAD_MOST_BYTES {
-        return None;
-    }
-    let (mut bytes, mut bits, mut held) = (Vec::with_capacity(text.len()), 0_u32, 0_u32);
-    for char in text.bytes() {
-        let six = match char {
-            b'A'..=b'Z' => char - b'A',
-            b'a'..=b'z' => char - b'a' + 26,
-            b'0'..=b'9' => char - b'0' + 52,
-            b'-' | b'+' => 62,
-            b'_' | b'/' => 63,
-            _ => return None,
-        };
-        held = (held << 6) | u32::from(six);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push(u8::try_from((held >> bits) & 0xff).ok()?);
-            held &= (1 << bits) - 1;
-        }
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

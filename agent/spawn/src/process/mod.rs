@@ -208,6 +208,8 @@ impl Supervisor {
 
     fn slot(&self, purpose: Purpose) -> Arc<Slot> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        // A purpose can have the name of a container in it. What runs or waits holds its slot, and so does a child that does not die.
+        slots.retain(|_, slot| Arc::strong_count(slot) > 1);
         let fresh = || Arc::new(Slot { turn: Arc::new(Semaphore::new(1)), stuck: Mutex::new(None) });
         Arc::clone(slots.entry(purpose).or_insert_with(fresh))
     }
